@@ -1,0 +1,1 @@
+"""What Arks services agree on: resources, subjects, messages. No I/O."""

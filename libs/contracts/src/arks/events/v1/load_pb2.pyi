@@ -1,0 +1,54 @@
+import datetime
+
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from google.protobuf.internal import containers as _containers
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class ReplicaLoad(_message.Message):
+    __slots__ = ("name", "host", "port", "measured_at", "running_requests", "waiting_requests", "kv_cache_usage_ratio", "prompt_tokens_per_second", "generation_tokens_per_second", "drain_rate_per_second", "slots", "gpu_utilization_ratio", "gpu_memory_used_bytes", "problem")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    HOST_FIELD_NUMBER: _ClassVar[int]
+    PORT_FIELD_NUMBER: _ClassVar[int]
+    MEASURED_AT_FIELD_NUMBER: _ClassVar[int]
+    RUNNING_REQUESTS_FIELD_NUMBER: _ClassVar[int]
+    WAITING_REQUESTS_FIELD_NUMBER: _ClassVar[int]
+    KV_CACHE_USAGE_RATIO_FIELD_NUMBER: _ClassVar[int]
+    PROMPT_TOKENS_PER_SECOND_FIELD_NUMBER: _ClassVar[int]
+    GENERATION_TOKENS_PER_SECOND_FIELD_NUMBER: _ClassVar[int]
+    DRAIN_RATE_PER_SECOND_FIELD_NUMBER: _ClassVar[int]
+    SLOTS_FIELD_NUMBER: _ClassVar[int]
+    GPU_UTILIZATION_RATIO_FIELD_NUMBER: _ClassVar[int]
+    GPU_MEMORY_USED_BYTES_FIELD_NUMBER: _ClassVar[int]
+    PROBLEM_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    host: str
+    port: int
+    measured_at: _timestamp_pb2.Timestamp
+    running_requests: float
+    waiting_requests: float
+    kv_cache_usage_ratio: float
+    prompt_tokens_per_second: float
+    generation_tokens_per_second: float
+    drain_rate_per_second: float
+    slots: int
+    gpu_utilization_ratio: float
+    gpu_memory_used_bytes: int
+    problem: str
+    def __init__(self, name: _Optional[str] = ..., host: _Optional[str] = ..., port: _Optional[int] = ..., measured_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., running_requests: _Optional[float] = ..., waiting_requests: _Optional[float] = ..., kv_cache_usage_ratio: _Optional[float] = ..., prompt_tokens_per_second: _Optional[float] = ..., generation_tokens_per_second: _Optional[float] = ..., drain_rate_per_second: _Optional[float] = ..., slots: _Optional[int] = ..., gpu_utilization_ratio: _Optional[float] = ..., gpu_memory_used_bytes: _Optional[int] = ..., problem: _Optional[str] = ...) -> None: ...
+
+class LoadReport(_message.Message):
+    __slots__ = ("namespace", "application", "measured_at", "replicas")
+    NAMESPACE_FIELD_NUMBER: _ClassVar[int]
+    APPLICATION_FIELD_NUMBER: _ClassVar[int]
+    MEASURED_AT_FIELD_NUMBER: _ClassVar[int]
+    REPLICAS_FIELD_NUMBER: _ClassVar[int]
+    namespace: str
+    application: str
+    measured_at: _timestamp_pb2.Timestamp
+    replicas: _containers.RepeatedCompositeFieldContainer[ReplicaLoad]
+    def __init__(self, namespace: _Optional[str] = ..., application: _Optional[str] = ..., measured_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., replicas: _Optional[_Iterable[_Union[ReplicaLoad, _Mapping]]] = ...) -> None: ...
