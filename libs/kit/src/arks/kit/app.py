@@ -1,0 +1,119 @@
+"""Runs a service: start, ready, work, drain, stop.
+
+Order of a start: health server (alive, not ready) -> NATS -> `starts` -> background work -> caches synced -> controllers ->
+ready. SIGTERM and SIGINT drain: no new work, what is under way may end within `drain_seconds`, then `stops` in reverse order.
+A background task that ends by itself or with an error ends the service with status 1: its supervisor starts it again.
+"""
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import Awaitable, Callable, Sequence
+
+import structlog
+import uvloop
+
+from arks.kit.home import Home, Run
+from arks.kit.http import HealthServer
+from arks.kit.reconcile import Controller
+from arks.kit.telemetry import configure_logging, configure_tracing
+
+log = structlog.get_logger(__name__)
+
+Hook = Callable[[], Awaitable[None]]
+
+
+class App:
+    def __init__(
+        self,
+        name: str,
+        home: Home,
+        *,
+        controllers: Sequence[Controller] = (),
+        tasks: Sequence[Run] = (),
+        starts: Sequence[Hook] = (),
+        stops: Sequence[Hook] = (),
+        problems: Sequence[Callable[[], str | None]] = (),
+    ) -> None:
+        """`tasks` run for as long as the service does; `starts` before it is ready; `problems` keep it from being ready."""
+        self.name = name
+        self.home = home
+        self.ready = asyncio.Event()
+        self._controllers = controllers
+        self._tasks = tasks
+        self._starts = starts
+        self._stops = stops
+        self._more_problems = problems
+        self._phase: str | None = "starting"
+        settings = home.settings
+        self._health = HealthServer(settings.http_host, settings.http_port, home.registry, self.problems)
+
+    def problems(self) -> list[str]:
+        found = [] if self._phase is None else [self._phase]
+        found += [] if self.home.bus.connected else ["NATS is away"]
+        return found + [text for problem in self._more_problems if (text := problem())]
+
+    def run(self) -> None:
+        """The program. Exits with 1 when the service could not go on."""
+        configure_logging(self.name, self.home.settings.log_level)
+        configure_tracing(self.name, self.home.settings.otlp_endpoint)
+        try:
+            uvloop.run(self._until_signal())
+        except BaseExceptionGroup as group:
+            log.error("service ended by an error", exc_info=group)
+            raise SystemExit(1) from None
+
+    async def _until_signal(self) -> None:
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+        await self.serve(stop)
+
+    async def serve(self, stop: asyncio.Event) -> None:
+        """Run until `stop` is set. Raises ExceptionGroup when a part of the service failed."""
+        await self._health.start()
+        try:
+            async with asyncio.TaskGroup() as group:
+                work = group.create_task(self._work(), name=f"{self.name} work")
+                await stop.wait()
+                self._phase = "stopping"
+                await self._drain()
+                work.cancel()
+        finally:
+            await self._close()
+
+    async def _work(self) -> None:
+        self._phase = "waiting for NATS"
+        await self.home.start()
+        async with asyncio.TaskGroup() as group:
+            for run in (*self.home.runs(), *self._tasks):
+                group.create_task(_for_ever(run))
+            for start in self._starts:
+                await start()
+            self._phase = "reading what exists"
+            await self.home.synced()
+            for controller in self._controllers:
+                group.create_task(controller.run(), name=controller.name)
+            self._phase = None
+            self.ready.set()
+            log.info("ready")
+
+    async def _drain(self) -> None:
+        log.info("draining", seconds=self.home.settings.drain_seconds)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self.home.settings.drain_seconds):
+                for controller in self._controllers:
+                    await controller.drain()
+
+    async def _close(self) -> None:
+        for stop in reversed(self._stops):
+            await stop()
+        await self.home.stop()
+        await self._health.stop()
+        log.info("stopped")
+
+
+async def _for_ever(run: Run) -> None:
+    await run()
+    raise RuntimeError(f"{run!r} ended by itself")

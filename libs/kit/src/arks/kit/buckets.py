@@ -1,0 +1,90 @@
+"""A JetStream KV bucket as a cache: the watch that both resources and facts stand on."""
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+import structlog
+from nats.js.kv import KeyValue
+
+from arks.kit.bus import NATS_ERRORS, Bus
+from arks.kit.cache import Cache
+from arks.kit.errors import Unavailable
+from arks.kit.reconcile import Key
+
+log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
+_AGAIN_SECONDS = 0.25
+_RELIST_SECONDS = 300.0
+"""A watch whose consumer was lost without a reconnect stays silent: start over now and then."""
+
+
+class BucketWatch(Generic[T]):
+    """Keeps `cache` equal to the entries of a bucket whose keys match `pattern`.
+
+    `read` turns (key, value) into (Key, thing); it returns None for what it cannot read, which is then as if absent.
+    """
+
+    def __init__(
+        self, bus: Bus, bucket: str, pattern: str, read: Callable[[str, bytes], tuple[Key, T] | None], cache: Cache[T]
+    ) -> None:
+        self._bus = bus
+        self._bucket = bucket
+        self._pattern = pattern
+        self._read = read
+        self._cache = cache
+        self._keys: dict[str, Key] = {}
+
+    async def run(self) -> None:
+        async for session in self._bus.sessions():
+            while self._bus.session_is(session):
+                try:
+                    await self._follow(session)
+                except (*NATS_ERRORS, Unavailable) as error:
+                    log.warning("watch broke", bucket=self._bucket, error=str(error) or type(error).__name__)
+                    await asyncio.sleep(_AGAIN_SECONDS)
+
+    async def _follow(self, session: int) -> None:
+        """One watch, until the connection is another one or it is time for a new list."""
+        bucket = await self._bus.bucket(self._bucket)
+        watcher = await bucket.watch(self._pattern)
+        ended = asyncio.ensure_future(self._bus.session_ended(session))
+        try:
+            async with asyncio.timeout(_RELIST_SECONDS):
+                await self._list(watcher)
+                while not ended.done():
+                    following = asyncio.ensure_future(watcher.updates(timeout=_RELIST_SECONDS))
+                    await asyncio.wait({following, ended}, return_when=asyncio.FIRST_COMPLETED)
+                    if not following.done():
+                        following.cancel()
+                        break
+                    entry = following.result()
+                    if entry is not None:
+                        self._apply(entry)
+        except TimeoutError:
+            return
+        finally:
+            ended.cancel()
+            with contextlib.suppress(*NATS_ERRORS):
+                await watcher.stop()
+
+    async def _list(self, watcher: KeyValue.KeyWatcher) -> None:
+        values: dict[Key, T] = {}
+        self._keys.clear()
+        while (entry := await watcher.updates(timeout=10)) is not None:
+            if entry.operation is None and (read := self._read(entry.key, entry.value or b"")) is not None:
+                key, value = read
+                self._keys[entry.key] = key
+                values[key] = value
+        self._cache.replace(values)
+
+    def _apply(self, entry: KeyValue.Entry) -> None:
+        read = None if entry.operation is not None else self._read(entry.key, entry.value or b"")
+        if read is not None:
+            key, value = read
+            self._keys[entry.key] = key
+            self._cache.apply(key, value)
+        elif (gone := self._keys.pop(entry.key, None)) is not None:
+            self._cache.apply(gone, None)

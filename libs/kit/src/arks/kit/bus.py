@@ -1,0 +1,283 @@
+"""NATS: one connection a service, streams and buckets made when missing, events through a bounded outbox.
+
+A NATS that is away is waited for: publishing an event never blocks and never fails, it waits in the outbox. After each
+reconnect everybody who watches starts over (`sessions`), because a restarted server has forgotten our consumers.
+"""
+
+import asyncio
+import contextlib
+import uuid
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+import nats
+import nats.errors
+import nats.js.errors
+import structlog
+from google.protobuf.json_format import MessageToJson, Parse
+from google.protobuf.message import Message
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.js import JetStreamContext
+from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy, RetentionPolicy, StreamConfig
+from nats.js.kv import KeyValue
+from prometheus_client import CollectorRegistry, Counter, Gauge
+
+from arks.contracts import subjects
+from arks.events.v1.events_pb2 import ResourceEvent
+from arks.events.v1.load_pb2 import LoadReport
+from arks.events.v1.usage_pb2 import UsageRecord
+from arks.kit.clock import Clock, SystemClock
+from arks.kit.errors import Unavailable
+from arks.kit.reconcile import Key
+from arks.kit.settings import Settings
+
+log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
+
+NATS_ERRORS = (nats.errors.Error, nats.js.errors.Error, OSError, TimeoutError)
+REQUEST_SECONDS = 5.0
+_RETRY_SECONDS = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class _Outgoing:
+    subject: str
+    payload: bytes
+    headers: dict[str, str]
+
+
+def to_json(message: Message) -> bytes:
+    return MessageToJson(message, indent=None).encode()
+
+
+class Bus:
+    """`start` returns when connected. All methods may be called while NATS is away."""
+
+    def __init__(
+        self, name: str, settings: Settings, registry: CollectorRegistry, clock: Clock | None = None
+    ) -> None:
+        self._name = name
+        self._settings = settings
+        self._clock = clock or SystemClock()
+        self._client = Client()
+        self._js: JetStreamContext | None = None
+        self._outbox: deque[_Outgoing] = deque(maxlen=settings.outbox_messages)
+        self._outgoing = asyncio.Event()
+        self._session = asyncio.Condition()
+        self._session_number = 0
+        self._dropped = Counter("arks_bus_events_dropped", "Events dropped because the outbox was full", registry=registry)
+        self._waiting = Gauge("arks_bus_outbox_messages", "Events that wait for NATS", registry=registry)
+        self._waiting.set_function(lambda: float(len(self._outbox)))
+        self._up = Gauge("arks_bus_connected", "1 while connected to NATS", registry=registry)
+        self._up.set_function(lambda: float(self.connected))
+
+    # --- life
+
+    @property
+    def connected(self) -> bool:
+        return bool(self._client.is_connected)
+
+    @property
+    def jetstream(self) -> JetStreamContext:
+        if self._js is None:
+            raise Unavailable(f"NATS at {self._settings.nats_url} has not answered yet")
+        return self._js
+
+    async def start(self) -> None:
+        """Connect, for as long as it takes, then make streams that are missing."""
+        while True:
+            try:
+                await self._connect()
+                break
+            except NATS_ERRORS as error:
+                log.warning("NATS does not answer", url=self._settings.nats_url, error=str(error) or type(error).__name__)
+                await asyncio.sleep(_RETRY_SECONDS)
+        self._js = self._client.jetstream(timeout=REQUEST_SECONDS)
+        await self._ensure_streams()
+        await self._new_session()
+
+    async def run(self) -> None:
+        """Send what is in the outbox, until cancelled."""
+        while True:
+            while self._outbox:
+                await self._send(self._outbox[0])
+            self._outgoing.clear()
+            await self._outgoing.wait()
+
+    async def stop(self) -> None:
+        """Give the outbox a last chance, then close."""
+        with contextlib.suppress(TimeoutError, *NATS_ERRORS):
+            async with asyncio.timeout(1.0):
+                while self._outbox and self.connected:
+                    await self._send(self._outbox[0])
+                await self._client.flush()
+        with contextlib.suppress(*NATS_ERRORS):
+            await self._client.close()
+
+    async def sessions(self) -> AsyncIterator[int]:
+        """One number for each connection, newest only: whoever watches starts over with each."""
+        seen = 0
+        while True:
+            async with self._session:
+                await self._session.wait_for(lambda: self._session_number > seen)
+                seen = self._session_number
+            yield seen
+
+    def session_is(self, number: int) -> bool:
+        return self._session_number == number and self.connected
+
+    async def session_ended(self, number: int) -> None:
+        """Returns when there is a newer session than `number`."""
+        async with self._session:
+            await self._session.wait_for(lambda: self._session_number > number)
+
+    async def _connect(self) -> None:
+        async def on_reconnect() -> None:
+            log.info("NATS is back", url=self._settings.nats_url)
+            try:
+                await self._ensure_streams()
+            except Unavailable as error:
+                log.warning("streams could not be checked", error=str(error))
+            await self._new_session()
+
+        async def on_disconnect() -> None:
+            if not self._client.is_closed:
+                log.warning("NATS is gone", url=self._settings.nats_url)
+
+        async def on_error(error: Exception) -> None:
+            log.debug("NATS client", error=str(error) or type(error).__name__)
+
+        await self._client.connect(
+            self._settings.nats_url,
+            name=f"arks-{self._name}",
+            token=self._settings.nats_token(),
+            connect_timeout=2,
+            reconnect_time_wait=_RETRY_SECONDS,  # type: ignore[arg-type]  # seconds; the annotation says int
+            max_reconnect_attempts=-1,
+            ping_interval=20,
+            reconnected_cb=on_reconnect,
+            disconnected_cb=on_disconnect,
+            error_cb=on_error,
+        )
+
+    async def _new_session(self) -> None:
+        async with self._session:
+            self._session_number += 1
+            self._session.notify_all()
+
+    async def _ensure_streams(self) -> None:
+        await self.ensure_stream(
+            subjects.EVENTS_STREAM, subjects.EVENTS_SUBJECTS, max_age_seconds=subjects.EVENTS_MAX_AGE_SECONDS
+        )
+        await self.ensure_stream(
+            subjects.USAGE_STREAM, subjects.USAGE_SUBJECTS, max_age_seconds=subjects.USAGE_MAX_AGE_SECONDS
+        )
+
+    async def ensure_stream(self, name: str, subject: str, *, max_age_seconds: float) -> None:
+        """Make the stream unless it exists. Raises Unavailable."""
+        config = StreamConfig(
+            name=name,
+            subjects=[subject],
+            retention=RetentionPolicy.LIMITS,
+            max_age=max_age_seconds,
+            duplicate_window=subjects.DEDUPLICATION_SECONDS,
+        )
+        await self._retry(lambda: self.jetstream.add_stream(config), f"stream {name}")
+
+    async def bucket(self, name: str) -> KeyValue:
+        """The KV bucket, made when missing. Raises Unavailable."""
+        return await self._retry(lambda: self.jetstream.create_key_value(bucket=name, history=1), f"bucket {name}")
+
+    async def _retry(self, call: Callable[[], Awaitable[T]], what: str) -> T:
+        error: Exception | None = None
+        for _ in range(20):
+            try:
+                return await call()
+            except NATS_ERRORS as caught:  # JetStream answers a little later than NATS itself
+                error = caught
+                await asyncio.sleep(_RETRY_SECONDS)
+        raise Unavailable(f"NATS could not give {what}: {error}") from error
+
+    # --- events
+
+    def publish_event(
+        self, kind: subjects.EventKind, verb: str, key: Key, event: ResourceEvent, event_id: str | None = None
+    ) -> None:
+        """Queue a CloudEvent (binary mode). `event_id` makes a repeated publication one event."""
+        headers = {
+            "Nats-Msg-Id": event_id or str(uuid.uuid4()),
+            "ce-specversion": "1.0",
+            "ce-type": f"ai.arks.{kind}.{verb}.v1",
+            "ce-source": f"/arks/{self._name}",
+            "ce-subject": str(key),
+            "ce-time": self._clock.now().isoformat(),
+            "content-type": "application/json",
+        }
+        headers["ce-id"] = headers["Nats-Msg-Id"]
+        if len(self._outbox) == self._outbox.maxlen:
+            self._dropped.inc()
+        subject = subjects.event_subject(kind, verb, key.namespace, key.name)
+        self._outbox.append(_Outgoing(subject, to_json(event), headers))
+        self._outgoing.set()
+
+    async def _send(self, outgoing: _Outgoing) -> None:
+        try:
+            await self.jetstream.publish(outgoing.subject, outgoing.payload, headers=outgoing.headers)
+        except (*NATS_ERRORS, Unavailable):
+            await asyncio.sleep(_RETRY_SECONDS)
+            return
+        if self._outbox and self._outbox[0] is outgoing:
+            self._outbox.popleft()
+
+    # --- usage
+
+    async def publish_usage(self, record: UsageRecord) -> None:
+        """Returns when JetStream has it on disk. Raises Unavailable; sending again is safe (deduplicated by request id)."""
+        subject = subjects.usage_subject(record.namespace, record.token)
+        try:
+            await self.jetstream.publish(subject, to_json(record), headers={"Nats-Msg-Id": record.request_id})
+        except NATS_ERRORS as error:
+            raise Unavailable(f"NATS did not take the usage of {record.request_id}: {error}") from error
+
+    async def usage_batches(self, durable: str, *, most: int = 500) -> AsyncIterator[list[Msg]]:
+        """Messages of the usage stream for the durable consumer, at least once; the caller acks them."""
+        config = ConsumerConfig(
+            durable_name=durable, ack_policy=AckPolicy.EXPLICIT, deliver_policy=DeliverPolicy.ALL, ack_wait=30
+        )
+        async for session in self.sessions():
+            try:
+                pull = await self.jetstream.pull_subscribe(
+                    subjects.USAGE_SUBJECTS, durable=durable, stream=subjects.USAGE_STREAM, config=config
+                )
+                while self.session_is(session):
+                    with contextlib.suppress(TimeoutError, nats.errors.TimeoutError):
+                        yield await pull.fetch(most, timeout=5)
+            except NATS_ERRORS as error:
+                log.warning("usage stream", error=str(error) or type(error).__name__)
+                await asyncio.sleep(_RETRY_SECONDS)
+                await self._new_session()
+
+    # --- load
+
+    async def publish_load(self, report: LoadReport) -> None:
+        """Core NATS: who listens now gets it, nobody else. Does nothing while NATS is away: load is worth nothing later."""
+        if self.connected:
+            with contextlib.suppress(*NATS_ERRORS):
+                subject = subjects.load_subject(report.namespace, report.application)
+                await self._client.publish(subject, report.SerializeToString())
+
+    async def subscribe_load(self, take: Callable[[LoadReport], None]) -> None:
+        """`take` is called with each report from now on, also after reconnects."""
+
+        async def on_message(message: Msg) -> None:
+            take(LoadReport.FromString(message.data))
+
+        await self._client.subscribe(subjects.LOAD_SUBJECTS, cb=on_message)
+
+
+def parse_usage(message: Msg) -> UsageRecord:
+    return Parse(message.data, UsageRecord(), ignore_unknown_fields=True)

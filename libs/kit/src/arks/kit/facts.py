@@ -1,0 +1,122 @@
+"""Facts: what a service tells its neighbours. One writer a bucket, any number of readers."""
+
+import asyncio
+from typing import Generic, TypeVar
+
+import structlog
+from google.protobuf.json_format import Parse, ParseError
+from google.protobuf.message import Message
+
+from arks.contracts.subjects import Facts, fact_key, split_fact_key
+from arks.kit.buckets import BucketWatch
+from arks.kit.bus import NATS_ERRORS, Bus, to_json
+from arks.kit.cache import Cache
+from arks.kit.errors import Unavailable
+from arks.kit.reconcile import Key
+
+log = structlog.get_logger(__name__)
+
+M = TypeVar("M", bound=Message)
+_AGAIN_SECONDS = 0.25
+
+
+class FactReader(Generic[M]):
+    """A neighbour's facts, kept current in `cache` while `run` runs."""
+
+    def __init__(self, bus: Bus, bucket: Facts, message: type[M]) -> None:
+        self.cache: Cache[M] = Cache()
+        self._message = message
+        self._watch = BucketWatch(bus, bucket.value, ">", self._read, self.cache)
+
+    async def run(self) -> None:
+        await self._watch.run()
+
+    def _read(self, raw_key: str, value: bytes) -> tuple[Key, M] | None:
+        try:
+            return Key(*split_fact_key(raw_key)), Parse(value, self._message(), ignore_unknown_fields=True)
+        except (ParseError, ValueError) as error:
+            log.warning("fact not understood", key=raw_key, error=str(error))
+            return None
+
+
+class FactWriter(Generic[M]):
+    """Our own facts. `put` and `remove` only say what should be; `run` makes the bucket so, also after it was lost."""
+
+    def __init__(self, bus: Bus, bucket: Facts, message: type[M]) -> None:
+        self._bus = bus
+        self._bucket = bucket
+        self._wanted: dict[Key, M] = {}
+        self._dirty: set[Key] = set()
+        self._wake = asyncio.Event()
+        self._complete = False
+        self._message = message
+
+    def get(self, key: Key) -> M | None:
+        return self._wanted.get(key)
+
+    def put(self, key: Key, fact: M) -> None:
+        if self._wanted.get(key) != fact:
+            self._wanted[key] = fact
+            self._mark(key)
+
+    def remove(self, key: Key) -> None:
+        self._wanted.pop(key, None)
+        self._mark(key)
+
+    def complete(self) -> None:
+        """Everything that exists has been put once: what else is in the bucket may go."""
+        self._complete = True
+        self._wake.set()
+
+    async def run(self) -> None:
+        async for session in self._bus.sessions():
+            known: set[str] | None = None
+            while self._bus.session_is(session):
+                try:
+                    if known is None and self._complete:
+                        known = await self._resync()
+                    await self._write()
+                except (*NATS_ERRORS, Unavailable) as error:
+                    log.warning("fact not written", bucket=self._bucket.value, error=str(error) or type(error).__name__)
+                    await asyncio.sleep(_AGAIN_SECONDS)
+                    continue
+                await self._changed(session)
+
+    async def _changed(self, session: int) -> None:
+        waits = [asyncio.ensure_future(self._wake.wait()), asyncio.ensure_future(self._bus.session_ended(session))]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+
+    async def _resync(self) -> set[str]:
+        """After each (re)connect: write all of ours again and drop what is not ours any more."""
+        bucket = await self._bus.bucket(self._bucket.value)
+        watcher = await bucket.watchall()
+        found: set[str] = set()
+        while (entry := await watcher.updates(timeout=10)) is not None:
+            if entry.operation is None:
+                found.add(entry.key)
+        await watcher.stop()
+        self._dirty.update(self._wanted)
+        self._dirty.update(Key(*split_fact_key(raw)) for raw in found)
+        return found
+
+    async def _write(self) -> None:
+        self._wake.clear()
+        if not self._dirty:
+            return
+        bucket = await self._bus.bucket(self._bucket.value)
+        for key in list(self._dirty):
+            fact = self._wanted.get(key)
+            if fact is None:
+                await bucket.delete(fact_key(key.namespace, key.name))
+            else:
+                await bucket.put(fact_key(key.namespace, key.name), to_json(fact))
+            if self._wanted.get(key) == fact:
+                self._dirty.discard(key)
+
+    def _mark(self, key: Key) -> None:
+        self._dirty.add(key)
+        self._wake.set()

@@ -1,0 +1,99 @@
+"""Where a service runs: its resources, its neighbours' facts, its secrets, its bus."""
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+from google.protobuf.message import Message
+from prometheus_client import CollectorRegistry
+from pydantic import BaseModel
+
+from arks.contracts.resources.meta import Resource
+from arks.contracts.subjects import Facts
+from arks.kit.bus import Bus
+from arks.kit.cache import Cache
+from arks.kit.clock import Clock, SystemClock
+from arks.kit.facts import FactReader, FactWriter
+from arks.kit.reconcile import Key
+from arks.kit.resources import LocalResources
+from arks.kit.secrets import LocalSecrets
+from arks.kit.settings import Settings
+
+R = TypeVar("R", bound=Resource)
+R_co = TypeVar("R_co", bound=Resource, covariant=True)
+M = TypeVar("M", bound=Message)
+Run = Callable[[], Awaitable[None]]
+
+
+class Resources(Protocol[R]):
+    """A kind of resource as its owner sees it; the same on one machine and on Kubernetes."""
+
+    cache: Cache[R]
+
+    async def patch_status(self, key: Key, status: BaseModel) -> None: ...
+    async def add_finalizer(self, key: Key, finalizer: str) -> None: ...
+    async def remove_finalizer(self, key: Key, finalizer: str) -> None: ...
+
+
+class Home(Protocol):
+    bus: Bus
+    registry: CollectorRegistry
+    clock: Clock
+    settings: Settings
+    secrets: LocalSecrets
+
+    def resources(self, kind: type[R]) -> Resources[R]: ...
+    def facts(self, bucket: Facts, message: type[M]) -> FactReader[M]: ...
+    def fact_writer(self, bucket: Facts, message: type[M]) -> FactWriter[M]: ...
+    async def start(self) -> None: ...
+    def runs(self) -> list[Run]: ...
+    async def synced(self) -> None: ...
+    async def stop(self) -> None: ...
+
+
+class LocalHome:
+    """One machine: everything over NATS and the state directory."""
+
+    def __init__(self, name: str, settings: Settings, clock: Clock | None = None) -> None:
+        self.settings = settings
+        self.clock = clock or SystemClock()
+        self.registry = CollectorRegistry()
+        self.bus = Bus(name, settings, self.registry, self.clock)
+        self.secrets = LocalSecrets(Path(settings.state_dir) / "secrets")
+        self._runs: list[Run] = [self.bus.run]
+        self._synced: list[Callable[[], Awaitable[object]]] = []
+
+    def resources(self, kind: type[R]) -> Resources[R]:
+        resources = LocalResources(self.bus, kind, self.clock)
+        self._runs.append(resources.run)
+        self._synced.append(resources.cache.synced.wait)
+        return resources
+
+    def facts(self, bucket: Facts, message: type[M]) -> FactReader[M]:
+        reader = FactReader(self.bus, bucket, message)
+        self._runs.append(reader.run)
+        self._synced.append(reader.cache.synced.wait)
+        return reader
+
+    def fact_writer(self, bucket: Facts, message: type[M]) -> FactWriter[M]:
+        writer = FactWriter(self.bus, bucket, message)
+        self._runs.append(writer.run)
+        return writer
+
+    async def start(self) -> None:
+        await self.bus.start()
+
+    def runs(self) -> list[Run]:
+        return list(self._runs)
+
+    async def synced(self) -> None:
+        """Returns when every cache holds what existed at the start."""
+        for wait in self._synced:
+            await wait()
+
+    async def stop(self) -> None:
+        await self.bus.stop()
+
+
+def home_from_environment(name: str, settings: Settings) -> Home:
+    return LocalHome(name, settings)

@@ -1,0 +1,46 @@
+"""/healthz, /readyz and /metrics of a service, on loopback unless told otherwise."""
+
+from collections.abc import Callable
+
+import structlog
+from aiohttp import web
+from prometheus_client import CollectorRegistry, generate_latest
+
+log = structlog.get_logger(__name__)
+
+Problems = Callable[[], list[str]]
+"""What keeps the service from being ready, in words; empty when it is."""
+
+
+class HealthServer:
+    def __init__(self, host: str, port: int, registry: CollectorRegistry, problems: Problems) -> None:
+        self._host = host
+        self._port = port
+        self._registry = registry
+        self._problems = problems
+        application = web.Application()
+        application.add_routes(
+            [web.get("/healthz", self._healthz), web.get("/readyz", self._readyz), web.get("/metrics", self._metrics)]
+        )
+        self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=1.0)
+
+    async def start(self) -> int:
+        """Returns the port that it listens on. Raises OSError when the port is taken."""
+        await self._runner.setup()
+        await web.TCPSite(self._runner, self._host, self._port).start()
+        port = int(self._runner.addresses[0][1])
+        log.info("health server listens", host=self._host, port=port)
+        return port
+
+    async def stop(self) -> None:
+        await self._runner.cleanup()
+
+    async def _healthz(self, _: web.Request) -> web.Response:
+        return web.Response(text="ok\n")
+
+    async def _readyz(self, _: web.Request) -> web.Response:
+        problems = self._problems()
+        return web.Response(status=503 if problems else 200, text="\n".join(problems or ["ok"]) + "\n")
+
+    async def _metrics(self, _: web.Request) -> web.Response:
+        return web.Response(body=generate_latest(self._registry), content_type="text/plain", charset="utf-8")

@@ -1,0 +1,75 @@
+"""Child processes that do not outlive their parent: the kernel ends them (PR_SET_PDEATHSIG), however the parent died."""
+
+import asyncio
+import contextlib
+import ctypes
+import os
+import signal
+import socket
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+_PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def die_with_parent(parent: int, number: int = signal.SIGKILL) -> Callable[[], None]:
+    """For `preexec_fn`: the child gets signal `number` when the thread that started it ends, also by kill -9."""
+
+    def in_child() -> None:
+        _libc.prctl(_PR_SET_PDEATHSIG, number)
+        if os.getppid() != parent:  # it died before the line above
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    return in_child
+
+
+def become_subreaper() -> None:
+    """Orphans of our descendants become our children, not those of process 1."""
+    _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+async def spawn(
+    command: Sequence[str],
+    *,
+    log_file: Path,
+    environment: Mapping[str, str] | None = None,
+    directory: Path | None = None,
+    end_signal: int = signal.SIGKILL,
+) -> asyncio.subprocess.Process:
+    """Start a child that dies with us; stdout and stderr are appended to `log_file`. Raises OSError.
+
+    Call it from the main thread only: the kernel watches the thread that started the child.
+    """
+    with log_file.open("ab") as output:
+        return await asyncio.create_subprocess_exec(
+            *command,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            env=None if environment is None else dict(environment),
+            cwd=directory,
+            preexec_fn=die_with_parent(os.getpid(), end_signal),  # noqa: PLW1509  # only async-signal-safe calls, main thread
+        )
+
+
+async def end(process: asyncio.subprocess.Process, *, grace_seconds: float) -> int:
+    """SIGTERM, then SIGKILL after the grace period. Returns the exit status (negative: the signal)."""
+    if process.returncode is None:
+        with contextlib.suppress(ProcessLookupError):
+            process.terminate()
+        try:
+            async with asyncio.timeout(grace_seconds):
+                await process.wait()
+        except TimeoutError:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+    return await process.wait()
+
+
+def free_port() -> int:
+    """A TCP port of loopback that nobody listens on at this moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -1,0 +1,158 @@
+"""Watch -> keyed queue -> reconcile, with backoff.
+
+A key that changes while it is worked on is worked on once more afterwards, never twice at the same time.
+"""
+
+import asyncio
+import heapq
+import itertools
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+import structlog
+
+from arks.kit.clock import Clock, SystemClock
+from arks.kit.errors import ArksError
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Key:
+    """Names one thing: namespace and name."""
+
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Requeue:
+    """Come back to this key later, change or no change."""
+
+    after_seconds: float
+
+
+Reconcile = Callable[[Key], Awaitable[Requeue | None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Backoff:
+    """Delay after the n-th failure in a row: first * 2^(n-1), at most `longest_seconds`."""
+
+    first_seconds: float = 0.1
+    longest_seconds: float = 30.0
+
+    def delay_seconds(self, failures: int) -> float:
+        return float(min(self.longest_seconds, self.first_seconds * 2 ** min(failures - 1, 30)))
+
+
+class Controller:
+    """Runs `reconcile` for every enqueued key: one task a key, at most `workers` at a time."""
+
+    def __init__(
+        self,
+        name: str,
+        reconcile: Reconcile,
+        *,
+        workers: int = 8,
+        backoff: Backoff | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        self.name = name
+        self._reconcile = reconcile
+        self._workers = workers
+        self._backoff = backoff or Backoff()
+        self._clock = clock or SystemClock()
+        self._due: dict[Key, float] = {}
+        self._heap: list[tuple[float, int, Key]] = []
+        self._order = itertools.count()
+        self._busy: set[Key] = set()
+        self._failures: dict[Key, int] = {}
+        self._wake = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    def enqueue(self, key: Key, after_seconds: float = 0.0) -> None:
+        """Work on `key` now (or then). Of two times the earlier one holds."""
+        due = self._clock.monotonic() + after_seconds
+        if self._due.get(key, due + 1) <= due:
+            return
+        self._due[key] = due
+        heapq.heappush(self._heap, (due, next(self._order), key))
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Work until cancelled; what is under way then is cancelled too, after `drain`."""
+        async with asyncio.TaskGroup() as tasks:
+            while True:
+                self._wake.clear()
+                while len(self._busy) < self._workers and (key := self._pop()) is not None:
+                    self._busy.add(key)
+                    self._idle.clear()
+                    tasks.create_task(self._work(key), name=f"{self.name} {key}")
+                await self._sleep()
+
+    async def drain(self) -> None:
+        """Wait until nothing is under way. New work may still start unless `run` was cancelled."""
+        await self._idle.wait()
+
+    def _pop(self) -> Key | None:
+        """The next due key that nobody works on; a busy one stays queued until its work ends."""
+        now = self._clock.monotonic()
+        held: list[tuple[float, int, Key]] = []
+        found: Key | None = None
+        while self._heap and self._heap[0][0] <= now:
+            entry = heapq.heappop(self._heap)
+            due, _, key = entry
+            if self._due.get(key) != due:
+                continue
+            if key in self._busy:
+                held.append(entry)
+                continue
+            del self._due[key]
+            found = key
+            break
+        for entry in held:
+            heapq.heappush(self._heap, entry)
+        return found
+
+    async def _sleep(self) -> None:
+        free = len(self._busy) < self._workers
+        due = next((due for due, _, key in sorted(self._heap[:64]) if key not in self._busy), None) if free else None
+        timeout = None if due is None else max(0.0, due - self._clock.monotonic())
+        try:
+            async with asyncio.timeout(timeout):
+                await self._wake.wait()
+        except TimeoutError:
+            pass
+
+    async def _work(self, key: Key) -> None:
+        try:
+            requeue = await self._reconcile(key)
+            self._failures.pop(key, None)
+            if requeue is not None:
+                self.enqueue(key, requeue.after_seconds)
+        except Exception as error:  # noqa: BLE001  # the outermost loop of every controller: one bad key must not stop the rest
+            self._failed(key, error)
+        finally:
+            self._busy.discard(key)
+            self._wake.set()
+            if not self._busy:
+                self._idle.set()
+
+    def _failed(self, key: Key, error: Exception) -> None:
+        failures = self._failures[key] = self._failures.get(key, 0) + 1
+        delay = self._backoff.delay_seconds(failures)
+        expected = isinstance(error, ArksError)
+        log.warning(
+            "reconcile failed",
+            controller=self.name,
+            key=str(key),
+            error=str(error) or type(error).__name__,
+            retry_seconds=delay,
+            exc_info=None if expected else error,
+        )
+        self.enqueue(key, delay)

@@ -1,0 +1,212 @@
+"""Custom resources on one machine: the JetStream bucket arks-resources, with the API server's rules that services rely on.
+
+Generation rises only when something other than metadata and status changes; status is written apart from spec; a resource with
+finalizers gets a deletionTimestamp first and goes when the last finalizer is taken off; writers that race retry on conflict.
+"""
+
+import json
+import uuid
+from collections.abc import Callable
+from enum import StrEnum
+from typing import Any, Generic, TypeVar
+
+import nats.js.errors
+import structlog
+from pydantic import BaseModel, ValidationError
+
+from arks.contracts.resources.meta import Resource
+from arks.contracts.subjects import RESOURCES_BUCKET, encode, resource_key, split_fact_key
+from arks.kit.buckets import BucketWatch
+from arks.kit.bus import NATS_ERRORS, Bus
+from arks.kit.cache import Cache
+from arks.kit.clock import Clock, SystemClock
+from arks.kit.errors import Conflict, Unavailable
+from arks.kit.reconcile import Key
+
+log = structlog.get_logger(__name__)
+
+R = TypeVar("R", bound=Resource)
+Json = dict[str, Any]
+_TRIES = 8
+
+
+class Applied(StrEnum):
+    CREATED = "created"
+    CONFIGURED = "configured"
+    UNCHANGED = "unchanged"
+
+
+def key_of(resource: Resource) -> Key:
+    return Key(resource.metadata.namespace, resource.metadata.name)
+
+
+class LocalResources(Generic[R]):
+    """All resources of one kind. Readers use `cache`; it is current while `run` runs."""
+
+    def __init__(self, bus: Bus, kind: type[R], clock: Clock | None = None) -> None:
+        self.kind = kind
+        self.cache: Cache[R] = Cache()
+        self._bus = bus
+        self._clock = clock or SystemClock()
+        self._watch = BucketWatch(bus, RESOURCES_BUCKET, f"{encode(kind.plural)}.>", self._read, self.cache)
+
+    async def run(self) -> None:
+        await self._watch.run()
+
+    # --- for the service that owns the kind
+
+    async def patch_status(self, key: Key, status: BaseModel) -> None:
+        """Replace the status; nothing is written when it is the same, or when the resource is gone."""
+        wanted = status.model_dump(mode="json", by_alias=True, exclude_none=True)
+        await self._change(key, lambda stored: stored | {"status": wanted})
+
+    async def add_finalizer(self, key: Key, finalizer: str) -> None:
+        def change(stored: Json) -> Json:
+            finalizers = stored["metadata"].get("finalizers", [])
+            if finalizer in finalizers or stored["metadata"].get("deletionTimestamp"):
+                return stored
+            return _with_metadata(stored, finalizers=[*finalizers, finalizer])
+
+        await self._change(key, change)
+
+    async def remove_finalizer(self, key: Key, finalizer: str) -> None:
+        def change(stored: Json) -> Json | None:
+            left = [name for name in stored["metadata"].get("finalizers", []) if name != finalizer]
+            if not left and stored["metadata"].get("deletionTimestamp"):
+                return None
+            return _with_metadata(stored, finalizers=left)
+
+        await self._change(key, change)
+
+    # --- for people, through the arks command
+
+    async def read(self, key: Key) -> R | None:
+        """The newest state, asked from the bucket. Raises Unavailable."""
+        found = await self._load(key)
+        return None if found is None else self._parse(*found)
+
+    async def apply(self, resource: R) -> Applied:
+        """Create it, or make its spec what this says. The status of an existing one stays. Raises Unavailable, Conflict."""
+        key, wanted = key_of(resource), _dump(resource)
+        outcome = Applied.UNCHANGED
+
+        def change(stored: Json) -> Json:
+            nonlocal outcome
+            merged = _merge(stored, wanted)
+            outcome = Applied.UNCHANGED if merged == stored else Applied.CONFIGURED
+            return merged
+
+        if not await self._change(key, change):
+            return await self._create(key, wanted)
+        return outcome
+
+    async def delete(self, key: Key) -> bool:
+        """False when there was nothing. With finalizers it goes when their owners are done."""
+
+        def change(stored: Json) -> Json | None:
+            if not stored["metadata"].get("finalizers"):
+                return None
+            if stored["metadata"].get("deletionTimestamp"):
+                return stored
+            return _with_metadata(stored, deletionTimestamp=self._now())
+
+        return await self._change(key, change)
+
+    # --- the bucket
+
+    async def _create(self, key: Key, wanted: Json) -> Applied:
+        created = _with_metadata(wanted, uid=str(uuid.uuid4()), creationTimestamp=self._now(), generation=1)
+        try:
+            bucket = await self._bus.bucket(RESOURCES_BUCKET)
+            await bucket.create(self._raw(key), json.dumps(created).encode())
+        except nats.js.errors.KeyWrongLastSequenceError as error:
+            raise Conflict(f"{self.kind.kind} {key} was created by somebody else at the same moment; apply again") from error
+        except NATS_ERRORS as error:
+            raise Unavailable(f"NATS did not take {self.kind.kind} {key}: {error}") from error
+        return Applied.CREATED
+
+    async def _change(self, key: Key, change: Callable[[Json], Json | None]) -> bool:
+        """Read, change, write back if nobody was faster. None deletes. False when there is nothing to change."""
+        for _ in range(_TRIES):
+            found = await self._load(key)
+            if found is None:
+                return False
+            stored, revision = found
+            changed = change(stored)
+            if changed == stored:
+                return True
+            try:
+                await self._store(key, changed, revision)
+            except nats.js.errors.KeyWrongLastSequenceError:
+                continue
+            except nats.js.errors.APIError as error:
+                if error.err_code in {10071, 10164}:  # wrong last sequence, on delete
+                    continue
+                raise Unavailable(f"NATS did not take {self.kind.kind} {key}: {error}") from error
+            except NATS_ERRORS as error:
+                raise Unavailable(f"NATS did not take {self.kind.kind} {key}: {error}") from error
+            return True
+        raise Conflict(f"{self.kind.kind} {key} kept changing while it was written ({_TRIES} tries)")
+
+    async def _load(self, key: Key) -> tuple[Json, int] | None:
+        try:
+            bucket = await self._bus.bucket(RESOURCES_BUCKET)
+            entry = await bucket.get(self._raw(key))
+        except nats.js.errors.KeyNotFoundError:
+            return None
+        except NATS_ERRORS as error:
+            raise Unavailable(f"NATS did not give {self.kind.kind} {key}: {error}") from error
+        return json.loads(entry.value or b"{}"), entry.revision or 0
+
+    async def _store(self, key: Key, changed: Json | None, revision: int) -> None:
+        bucket = await self._bus.bucket(RESOURCES_BUCKET)
+        if changed is None:
+            await bucket.delete(self._raw(key), last=revision)
+        else:
+            await bucket.update(self._raw(key), json.dumps(changed).encode(), last=revision)
+
+    def _raw(self, key: Key) -> str:
+        return resource_key(self.kind.plural, key.namespace, key.name)
+
+    def _now(self) -> str:
+        return self._clock.now().isoformat(timespec="seconds").replace("+00:00", "Z")
+
+    def _read(self, raw_key: str, value: bytes) -> tuple[Key, R] | None:
+        try:
+            return Key(*split_fact_key(raw_key.partition(".")[2])), self._parse(json.loads(value))
+        except (ValidationError, ValueError) as error:
+            log.warning("stored resource not understood", key=raw_key, error=str(error))
+            return None
+
+    def _parse(self, stored: Json, revision: int | None = None) -> R:
+        if revision is not None:
+            stored = _with_metadata(stored, resourceVersion=str(revision))
+        return self.kind.model_validate(stored)
+
+
+def _dump(resource: Resource) -> Json:
+    dumped = resource.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_unset=True)
+    dumped.pop("status", None)
+    metadata = {
+        name: value for name, value in dumped.get("metadata", {}).items() if name in {"labels", "annotations", "finalizers"}
+    }
+    metadata |= {"name": resource.metadata.name, "namespace": resource.metadata.namespace}
+    return dumped | {"apiVersion": resource.api_version, "kind": resource.kind, "metadata": metadata}
+
+
+def _with_metadata(stored: Json, **changes: object) -> Json:
+    return stored | {"metadata": stored["metadata"] | changes}
+
+
+def _merge(stored: Json, wanted: Json) -> Json:
+    """What apply makes of a stored resource: the wanted spec, labels and annotations; everything else as it was."""
+    own = {"metadata", "status"}
+    merged = {name: value for name, value in wanted.items() if name not in own}
+    changed = merged != {name: value for name, value in stored.items() if name not in own}
+    metadata = stored["metadata"] | {
+        name: wanted["metadata"].get(name, {}) for name in ("labels", "annotations") if name in (stored["metadata"] | wanted["metadata"])
+    }
+    if changed:
+        metadata["generation"] = stored["metadata"].get("generation", 0) + 1
+    status = {"status": stored["status"]} if "status" in stored else {}
+    return merged | {"metadata": metadata} | status

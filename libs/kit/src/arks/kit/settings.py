@@ -1,0 +1,32 @@
+"""Settings that every service has. Each service adds its own in its `config.py` by subclassing."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """Read from the environment, prefix ARKS_ (so `nats_url` is ARKS_NATS_URL)."""
+
+    model_config = SettingsConfigDict(env_prefix="ARKS_", extra="ignore", frozen=True)
+
+    nats_url: str = "nats://127.0.0.1:4222"
+    nats_token_file: Path | None = None
+    """File with the token of the NATS server; None when it asks for none."""
+    state_dir: Path = Path(".arks")
+    """One machine only: where secrets, models, logs and offsets lie."""
+    http_host: str = "127.0.0.1"
+    http_port: int = Field(default=0, ge=0, le=65535)
+    """For /healthz, /readyz and /metrics; 0 picks a free one, which the log names."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    drain_seconds: float = Field(default=4.0, ge=0)
+    """How long work under way may take to end at shutdown; under the 5 s after which nothing may be left."""
+    outbox_messages: int = Field(default=10_000, ge=1)
+    """Events kept while NATS is away; beyond it the oldest are dropped and counted."""
+    otlp_endpoint: str | None = None
+    """OpenTelemetry collector (OTLP over HTTP); None: no traces."""
+
+    def nats_token(self) -> str | None:
+        return self.nats_token_file.read_text().strip() if self.nats_token_file else None
