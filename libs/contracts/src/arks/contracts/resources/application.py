@@ -1,0 +1,180 @@
+"""ArksApplication: replicas of an engine that serve one model."""
+
+from enum import StrEnum
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from arks.contracts.resources.instance import ArksInstanceSpec, ImagePullSecret, PodGroupPolicy
+from arks.contracts.resources.meta import AGE, Condition, PrinterColumn, Resource, ScalePaths
+from arks.contracts.resources.schema import ApiModel, Count32, Count64, ObjectName, Rule, differ
+
+MAX_APPLICATION_NAME_LENGTH = 46
+"""`arks-application-<name>` names the Service: at most 63 characters."""
+
+
+class Runtime(StrEnum):
+    VLLM = "vllm"
+    SGLANG = "sglang"
+    DYNAMO = "dynamo"
+    LLAMACPP = "llamacpp"
+    ARK = "ark"
+
+
+class ApplicationPhase(StrEnum):
+    PENDING = "Pending"
+    CHECKING = "Checking"
+    LOADING = "Loading"
+    CREATING = "Creating"
+    RUNNING = "Running"
+    FAILED = "Failed"
+
+
+ServedModelName = Annotated[str, Field(max_length=253, pattern=r"^([A-Za-z0-9][A-Za-z0-9._:/@-]*)?$")]
+RuntimeArgument = Annotated[str, Field(max_length=8192)]
+
+
+class ModelRef(ApiModel):
+    """The model that is served."""
+
+    name: ObjectName = Field(description="Name of the ArksModel, in the same namespace.")
+
+
+class ArksApplicationSpec(ApiModel):
+    """Which engine serves which model, how often and on how many nodes."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            message="size and instanceSpec.replicas (its old spelling) say different things: give one",
+            broken_at=lambda spec: ("size",) if differ(spec.size, spec.instance_spec.replicas) else None,
+            cel="!has(self.size) || !has(self.instanceSpec.replicas) || self.size == self.instanceSpec.replicas",
+        ),
+        Rule(
+            message="runtimeCommonArgs and extraOptions (its old spelling) say different things: give one",
+            broken_at=lambda spec: (
+                ("runtimeCommonArgs",) if differ(spec.runtime_common_args, spec.extra_options) else None
+            ),
+            cel=(
+                "!has(self.runtimeCommonArgs) || !has(self.extraOptions) || self.runtimeCommonArgs == self.extraOptions"
+            ),
+        ),
+    )
+
+    replicas: Count32 = Field(default=1, description="Replicas that serve the model; each is a group of `size` nodes.")
+    size: int | None = Field(
+        default=None, ge=1, le=2**31 - 1, description="Nodes in one replica (multi-node inference); default 1."
+    )
+    runtime: Literal["", "vllm", "sglang", "dynamo", "llamacpp", "ark"] = Field(
+        default="", description="Engine; empty means vllm."
+    )
+    driver: Literal["LWS"] | None = Field(default=None, description="Old field, accepted and ignored: only LWS exists.")
+    runtime_image: str | None = Field(
+        default=None, max_length=1024, description="Image of the engine; default by runtime."
+    )
+    runtime_image_pull_secrets: list[ImagePullSecret] = Field(
+        default_factory=list, description="Registry credentials of the engine's image."
+    )
+    model: ModelRef = Field(description="The model that is served.")
+    served_model_name: ServedModelName | None = Field(
+        default=None, description="Name that clients use, which is also the ArksEndpoint's name; default `model.name`."
+    )
+    tensor_parallel_size: int | None = Field(
+        default=None,
+        ge=0,
+        le=2**31 - 1,
+        description="Accelerators that share one model; 0 or absent: the engine's default.",
+    )
+    runtime_common_args: list[RuntimeArgument] | None = Field(
+        default=None, max_length=512, description="Further arguments for the engine's command line."
+    )
+    extra_options: list[RuntimeArgument] | None = Field(
+        default=None, max_length=512, description="Old spelling of `runtimeCommonArgs`."
+    )
+    pod_group_policy: PodGroupPolicy | None = Field(
+        default=None, description="Gang scheduling of each replica's nodes."
+    )
+    instance_spec: ArksInstanceSpec = Field(description="How the engine's pods run.")
+
+    @property
+    def group_size(self) -> int:
+        """Nodes in one replica, however it was spelled."""
+        return self.size or self.instance_spec.replicas or 1
+
+    @property
+    def runtime_args(self) -> list[str]:
+        """Arguments for the engine, however they were spelled."""
+        return list(self.runtime_common_args or self.extra_options or [])
+
+    @property
+    def effective_runtime(self) -> Runtime:
+        return Runtime(self.runtime or Runtime.VLLM)
+
+    @property
+    def served_name(self) -> str:
+        """Public model name: also the name of the ArksEndpoint that finds this application."""
+        return self.served_model_name or self.model.name
+
+
+class InstanceStatus(ApiModel):
+    """One running engine."""
+
+    name: str = Field(description="Name of the replica.")
+    address: str = Field(default="", description="host:port that it serves on; empty until known.")
+    state: str = Field(description="Starting, Loading, Ready, Draining, BackOff, Failed or Stopped.")
+    restarts: Count32 = Field(default=0, description="How often it was started again.")
+    message: str = Field(default="", max_length=4096, description="Why, with the engine's last lines where it failed.")
+
+
+class ArksApplicationStatus(ApiModel):
+    """What app-deployer last saw."""
+
+    phase: Annotated[ApplicationPhase, Field(strict=False)] = Field(
+        default=ApplicationPhase.PENDING, description="Where the application is on its way to Running."
+    )
+    replicas: Count32 = Field(default=0, description="Replicas that exist.")
+    ready_replicas: Count32 = Field(default=0, description="Replicas whose engine has answered.")
+    updated_replicas: Count32 = Field(default=0, description="Replicas that run the newest spec.")
+    observed_generation: Count64 | None = Field(
+        default=None, description="`metadata.generation` that this was made from."
+    )
+    conditions: list[Condition] = Field(default_factory=list, description="Precheck, Loaded, Ready.")
+    selector: str | None = Field(default=None, description="Label selector of the pods, for autoscalers.")
+    instances: list[InstanceStatus] = Field(default_factory=list, description="The single engines.")
+
+
+def _name_too_long(resource: Resource) -> tuple[str | int, ...] | None:
+    fits = len(resource.metadata.name) <= MAX_APPLICATION_NAME_LENGTH and "." not in resource.metadata.name
+    return None if fits else ("metadata", "name")
+
+
+APPLICATION_NAME_RULE = Rule(
+    message=(
+        f"must be a DNS label of at most {MAX_APPLICATION_NAME_LENGTH} characters: it becomes part of a Service's name"
+    ),
+    broken_at=_name_too_long,
+    cel=f"self.metadata.name.size() <= {MAX_APPLICATION_NAME_LENGTH} && !self.metadata.name.contains('.')",
+)
+
+
+class ArksApplication(Resource):
+    """Serves one model with replicas of one engine."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (APPLICATION_NAME_RULE,)
+    plural: ClassVar[str] = "arksapplications"
+    singular: ClassVar[str] = "arksapplication"
+    short_names: ClassVar[tuple[str, ...]] = ("arkapp",)
+    scale: ClassVar[ScalePaths | None] = ScalePaths()
+    columns: ClassVar[tuple[PrinterColumn, ...]] = (
+        PrinterColumn("Phase", ".status.phase"),
+        PrinterColumn("Replicas", ".status.replicas", "integer"),
+        PrinterColumn("Ready", ".status.readyReplicas", "integer"),
+        AGE,
+        PrinterColumn("Model", ".spec.model.name", wide=True),
+        PrinterColumn("Runtime", ".spec.runtime", wide=True),
+        PrinterColumn("Driver", ".spec.driver", wide=True),
+    )
+
+    api_version: Literal["arks.ai/v1"] = Field(default="arks.ai/v1", description="Group and version.")
+    kind: Literal["ArksApplication"] = Field(default="ArksApplication", description="Kind of the resource.")
+    spec: ArksApplicationSpec = Field(description="What is wanted.")
+    status: ArksApplicationStatus | None = Field(default=None, description="What is.")

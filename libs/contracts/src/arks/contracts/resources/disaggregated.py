@@ -1,0 +1,143 @@
+"""ArksDisaggregatedApplication: prefill and decode on separate engines behind a router (SGLang)."""
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from arks.contracts.resources.application import (
+    APPLICATION_NAME_RULE,
+    ApplicationPhase,
+    ModelRef,
+    RuntimeArgument,
+    ServedModelName,
+)
+from arks.contracts.resources.instance import ArksInstanceSpec, ImagePullSecret, PodGroupPolicy
+from arks.contracts.resources.meta import AGE, Condition, PrinterColumn, Resource
+from arks.contracts.resources.schema import ApiModel, Count32, Count64, Rule, differ
+
+DEFAULT_ROUTER_PORT = 8080
+DEFAULT_METRIC_PORT = 9090
+
+OptionalPort = Annotated[int, Field(ge=0, le=65535, json_schema_extra={"format": "int32"})]
+"""A port; 0 means the default."""
+
+
+class RouterSpec(ApiModel):
+    """The router in front of prefill and decode."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            message="port and int32 (its old spelling) say different things: give one",
+            broken_at=lambda router: ("port",) if differ(router.port, router.int32) else None,
+            cel="!has(self.port) || !has(self.int32) || self.port == self.int32",
+        ),
+    )
+
+    replicas: Count32 = Field(default=1, description="Routers.")
+    command_override: list[RuntimeArgument] = Field(
+        default_factory=list, description="Command in place of ours, which it finds in ARKS_ROUTER_COMMAND."
+    )
+    port: OptionalPort | None = Field(default=None, description="Port that it serves on; 0 or absent: 8080.")
+    int32: OptionalPort | None = Field(default=None, description="Old spelling of `port`.")
+    metric_port: OptionalPort | None = Field(default=None, description="Port of its metrics; 0 or absent: 9090.")
+    router_args: list[RuntimeArgument] = Field(default_factory=list, description="Further arguments of the router.")
+    instance_spec: ArksInstanceSpec | None = Field(default=None, description="How the router's pods run.")
+
+    @property
+    def serving_port(self) -> int:
+        """The port, however it was spelled."""
+        return self.port or self.int32 or DEFAULT_ROUTER_PORT
+
+    @property
+    def serving_metric_port(self) -> int:
+        return self.metric_port or DEFAULT_METRIC_PORT
+
+
+class DisaggregatedWorkload(ApiModel):
+    """The engines of one stage: prefill or decode."""
+
+    replicas: Count32 = Field(default=1, description="Replicas; each is a group of `size` nodes.")
+    size: int = Field(default=1, ge=1, le=2**31 - 1, description="Nodes in one replica.")
+    leader_command_override: list[RuntimeArgument] = Field(
+        default_factory=list, description="Leader's command in place of ours, which it finds in ARKS_LEADER_COMMAND."
+    )
+    worker_command_override: list[RuntimeArgument] = Field(
+        default_factory=list, description="Workers' command in place of ours, which they find in ARKS_WORKER_COMMAND."
+    )
+    runtime_common_args: list[RuntimeArgument] = Field(
+        default_factory=list, description="Further arguments for the engine."
+    )
+    instance_spec: ArksInstanceSpec | None = Field(default=None, description="How the engine's pods run.")
+
+
+class ArksDisaggregatedApplicationSpec(ApiModel):
+    """Which model, and the engines of each stage."""
+
+    runtime: Literal["", "sglang"] = Field(default="", description="Engine; empty means sglang, the only one.")
+    router_image: str | None = Field(default=None, max_length=1024, description="Image of the router.")
+    runtime_image: str | None = Field(default=None, max_length=1024, description="Image of the engines.")
+    runtime_image_pull_secrets: list[ImagePullSecret] = Field(
+        default_factory=list, description="Registry credentials of the images."
+    )
+    model: ModelRef = Field(description="The model that is served.")
+    served_model_name: ServedModelName | None = Field(
+        default=None, description="Name that clients use, which is also the ArksEndpoint's name; default `model.name`."
+    )
+    pod_group_policy: PodGroupPolicy | None = Field(
+        default=None, description="Gang scheduling of each replica's nodes."
+    )
+    router: RouterSpec = Field(description="The router in front of both stages.")
+    prefill: DisaggregatedWorkload = Field(description="Engines that read prompts.")
+    decode: DisaggregatedWorkload = Field(description="Engines that write answers.")
+
+    @property
+    def served_name(self) -> str:
+        """Public model name: also the name of the ArksEndpoint that finds this application."""
+        return self.served_model_name or self.model.name
+
+
+class WorkloadStatus(ApiModel):
+    """Replicas of one part."""
+
+    replicas: Count32 = Field(default=0, description="Replicas that exist.")
+    ready_replicas: Count32 = Field(default=0, description="Replicas that have answered.")
+    updated_replicas: Count32 = Field(default=0, description="Replicas that run the newest spec.")
+
+
+class ArksDisaggregatedApplicationStatus(ApiModel):
+    """What app-deployer last saw."""
+
+    phase: Annotated[ApplicationPhase, Field(strict=False)] = Field(
+        default=ApplicationPhase.PENDING, description="Where the application is on its way to Running."
+    )
+    router: WorkloadStatus = Field(default_factory=WorkloadStatus, description="Replicas of the router.")
+    prefill: WorkloadStatus = Field(default_factory=WorkloadStatus, description="Replicas of prefill.")
+    decode: WorkloadStatus = Field(default_factory=WorkloadStatus, description="Replicas of decode.")
+    observed_generation: Count64 | None = Field(
+        default=None, description="`metadata.generation` that this was made from."
+    )
+    conditions: list[Condition] = Field(default_factory=list, description="Precheck, Loaded, Ready.")
+
+
+class ArksDisaggregatedApplication(Resource):
+    """Serves one model with prefill and decode on separate engines."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (APPLICATION_NAME_RULE,)
+    plural: ClassVar[str] = "arksdisaggregatedapplications"
+    singular: ClassVar[str] = "arksdisaggregatedapplication"
+    short_names: ClassVar[tuple[str, ...]] = ("arkdapp",)
+    columns: ClassVar[tuple[PrinterColumn, ...]] = (
+        PrinterColumn("Phase", ".status.phase"),
+        PrinterColumn("Router Ready", ".status.router.readyReplicas", "integer"),
+        PrinterColumn("Prefill Ready", ".status.prefill.readyReplicas", "integer"),
+        PrinterColumn("Decode Ready", ".status.decode.readyReplicas", "integer"),
+        AGE,
+        PrinterColumn("Model", ".spec.model.name", wide=True),
+    )
+
+    api_version: Literal["arks.ai/v1"] = Field(default="arks.ai/v1", description="Group and version.")
+    kind: Literal["ArksDisaggregatedApplication"] = Field(
+        default="ArksDisaggregatedApplication", description="Kind of the resource."
+    )
+    spec: ArksDisaggregatedApplicationSpec = Field(description="What is wanted.")
+    status: ArksDisaggregatedApplicationStatus | None = Field(default=None, description="What is.")

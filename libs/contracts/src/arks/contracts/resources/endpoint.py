@@ -1,0 +1,120 @@
+"""ArksEndpoint: a public model name and the applications behind it."""
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from arks.contracts.resources.meta import AGE, Condition, PrinterColumn, Resource
+from arks.contracts.resources.schema import ApiModel, Count32, Count64, ObjectName, Passthrough, Port
+
+MAX_ROUTES = 16
+MAX_WEIGHT = 1_000_000
+"""Gateway API's limit."""
+
+Weight = Annotated[int, Field(ge=0, le=MAX_WEIGHT, json_schema_extra={"format": "int32"})]
+
+
+class GatewayRef(ApiModel):
+    """The Gateway that carries the route (Gateway API ParentReference)."""
+
+    group: str | None = Field(default=None, max_length=253, description="API group; default gateway.networking.k8s.io.")
+    kind: str | None = Field(default=None, max_length=63, description="Kind; default Gateway.")
+    namespace: str | None = Field(default=None, max_length=63, description="Namespace; default is the endpoint's.")
+    name: ObjectName = Field(description="Name of the Gateway.")
+    section_name: str | None = Field(default=None, max_length=253, description="Listener of the Gateway.")
+    port: Port | None = Field(default=None, description="Port of the listener.")
+
+
+class PathMatch(ApiModel):
+    """How the path of a request has to look."""
+
+    type: Literal["Exact", "PathPrefix", "RegularExpression"] = Field(
+        default="PathPrefix", description="How to compare."
+    )
+    value: str = Field(default="/", max_length=1024, description="Path to compare with.")
+
+
+class RouteMatch(ApiModel):
+    """Which requests the endpoint takes (Gateway API HTTPRouteMatch)."""
+
+    path: PathMatch | None = Field(default=None, description="Match by path.")
+    headers: list[Passthrough] = Field(default_factory=list, max_length=16, description="Match by headers.")
+    query_params: list[Passthrough] = Field(
+        default_factory=list, max_length=16, description="Match by query parameters."
+    )
+    method: str | None = Field(default=None, max_length=16, description="Match by method.")
+
+
+class BackendRef(ApiModel):
+    """A backend with its weight (Gateway API HTTPBackendRef)."""
+
+    group: str | None = Field(default=None, max_length=253, description="API group; empty means core.")
+    kind: str | None = Field(default=None, max_length=63, description="Kind; default Service.")
+    name: ObjectName = Field(description="Name of the backend.")
+    namespace: str | None = Field(default=None, max_length=63, description="Namespace; default is the endpoint's.")
+    port: Port | None = Field(default=None, description="Port of the backend.")
+    weight: Weight | None = Field(default=None, description="Share among the backends; default 1.")
+    filters: list[Passthrough] = Field(default_factory=list, max_length=16, description="Filters of this backend.")
+
+
+def _default_matches() -> list[RouteMatch]:
+    return [RouteMatch(path=PathMatch(type="PathPrefix", value="/"))]
+
+
+class ArksEndpointSpec(ApiModel):
+    """How traffic for one public model name is spread."""
+
+    default_weight: Weight = Field(
+        default=1, description="Weight of each application that is found by its served name."
+    )
+    gateway_ref: GatewayRef | None = Field(
+        default=None, description="Gateway that carries the route; absent: Arks' own Envoy."
+    )
+    match_configs: list[RouteMatch] = Field(
+        default_factory=_default_matches, max_length=MAX_ROUTES, description="Requests that the endpoint takes."
+    )
+    route_configs: list[BackendRef] = Field(
+        default_factory=list, max_length=MAX_ROUTES, description="Backends set by hand, before those that are found."
+    )
+
+
+class ReplicaWeight(ApiModel):
+    """What one replica gets, and why."""
+
+    application: str = Field(description="Application the replica belongs to.")
+    replica: str = Field(description="Name of the replica.")
+    address: str = Field(description="host:port.")
+    weight: Count32 = Field(description="Its weight in Envoy.")
+    reason: str = Field(default="", max_length=1024, description="Why it has this weight.")
+
+
+class ArksEndpointStatus(ApiModel):
+    """What endpoint-router last set."""
+
+    routes: list[BackendRef] = Field(default_factory=list, max_length=MAX_ROUTES, description="Backends as routed.")
+    observed_generation: Count64 | None = Field(
+        default=None, description="`metadata.generation` that this was made from."
+    )
+    conditions: list[Condition] = Field(default_factory=list, description="Accepted, Ready.")
+    ready_replicas: Count32 = Field(default=0, description="Replicas that get traffic.")
+    weights: list[ReplicaWeight] = Field(default_factory=list, description="Weight of each replica.")
+    signal_source: str | None = Field(
+        default=None, description="What the weights were made from: engine, in-flight, static or equal."
+    )
+
+
+class ArksEndpoint(Resource):
+    """One public model name: the `model` of a request, served by every application with that served name."""
+
+    plural: ClassVar[str] = "arksendpoints"
+    singular: ClassVar[str] = "arksendpoint"
+    short_names: ClassVar[tuple[str, ...]] = ("aep",)
+    columns: ClassVar[tuple[PrinterColumn, ...]] = (
+        AGE,
+        PrinterColumn("Default Weight", ".spec.defaultWeight", "integer"),
+    )
+
+    api_version: Literal["arks.ai/v1"] = Field(default="arks.ai/v1", description="Group and version.")
+    kind: Literal["ArksEndpoint"] = Field(default="ArksEndpoint", description="Kind of the resource.")
+    spec: ArksEndpointSpec = Field(default_factory=ArksEndpointSpec, description="What is wanted.")
+    status: ArksEndpointStatus | None = Field(default=None, description="What is.")

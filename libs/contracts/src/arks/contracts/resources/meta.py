@@ -1,0 +1,153 @@
+"""What all resources share: metadata, conditions, and the frame `apiVersion, kind, metadata`."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Annotated, Any, ClassVar, Self
+
+from pydantic import Field
+
+from arks.contracts.resources.schema import (
+    LABEL_PATTERN,
+    MAX_LABEL_LENGTH,
+    MAX_NAME_LENGTH,
+    SUBDOMAIN_PATTERN,
+    ApiModel,
+    Count64,
+    Passthrough,
+    Timestamp,
+)
+
+GROUP = "arks.ai"
+VERSION = "v1"
+DEFAULT_NAMESPACE = "default"
+
+
+class OwnerReference(ApiModel):
+    """The object whose deletion deletes this one."""
+
+    api_version: str = Field(description="API version of the owner.")
+    kind: str = Field(description="Kind of the owner.")
+    name: str = Field(description="Name of the owner.")
+    uid: str = Field(description="UID of the owner.")
+    controller: bool | None = Field(default=None, description="Whether the owner is the managing controller.")
+    block_owner_deletion: bool | None = Field(
+        default=None, description="Whether this object holds up its owner's deletion."
+    )
+
+
+class ObjectMeta(ApiModel):
+    """Metadata of an object, as in Kubernetes."""
+
+    name: str = Field(
+        min_length=1,
+        max_length=MAX_NAME_LENGTH,
+        pattern=SUBDOMAIN_PATTERN,
+        description="Name, unique in kind and namespace.",
+    )
+    namespace: str = Field(
+        default=DEFAULT_NAMESPACE,
+        min_length=1,
+        max_length=MAX_LABEL_LENGTH,
+        pattern=LABEL_PATTERN,
+        description="Namespace; for tokens and quotas it is the tenant.",
+    )
+    labels: dict[str, str] = Field(default_factory=dict, description="Labels, to select by.")
+    annotations: dict[str, str] = Field(
+        default_factory=dict, description="Annotations: free text for people and tools."
+    )
+    generation: Count64 | None = Field(default=None, description="Counts the changes of spec. Set by the server.")
+    resource_version: str | None = Field(default=None, description="Version of the whole object. Set by the server.")
+    uid: str | None = Field(default=None, description="Unique over time. Set by the server.")
+    creation_timestamp: Timestamp | None = Field(default=None, description="When it was created. Set by the server.")
+    deletion_timestamp: Timestamp | None = Field(
+        default=None, description="When deletion was asked for. Set by the server."
+    )
+    deletion_grace_period_seconds: Count64 | None = Field(default=None, description="Grace period. Set by the server.")
+    finalizers: list[str] = Field(default_factory=list, description="Who has to clean up before the object goes.")
+    owner_references: list[OwnerReference] = Field(default_factory=list, description="Objects that own this one.")
+    generate_name: str | None = Field(default=None, description="Prefix of a generated name. Tolerated.")
+    self_link: str | None = Field(default=None, description="Tolerated; no longer used by Kubernetes.")
+    managed_fields: list[Passthrough] = Field(
+        default_factory=list, description="Who set which field. Set by the server.", repr=False
+    )
+
+
+class ConditionStatus(StrEnum):
+    TRUE = "True"
+    FALSE = "False"
+    UNKNOWN = "Unknown"
+
+
+class Condition(ApiModel):
+    """One observed aspect of a resource."""
+
+    type: str = Field(min_length=1, max_length=316, description="Aspect, CamelCase.")
+    status: Annotated[ConditionStatus, Field(strict=False)] = Field(description="Whether it holds.")
+    last_transition_time: Timestamp = Field(description="When `status` last changed.")
+    reason: str = Field(default="", max_length=1024, description="Why, one CamelCase word, for machines.")
+    message: str = Field(default="", max_length=32768, description="Why, for people.")
+    observed_generation: Count64 | None = Field(
+        default=None, description="`metadata.generation` that this was made from."
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class PrinterColumn:
+    """A column of `kubectl get`."""
+
+    name: str
+    json_path: str
+    type: str = "string"
+    wide: bool = False
+    """Shown with `-o wide` only."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScalePaths:
+    """Where the scale subresource finds its numbers."""
+
+    spec_replicas: str = ".spec.replicas"
+    status_replicas: str = ".status.replicas"
+    label_selector: str = ".status.selector"
+
+
+AGE = PrinterColumn("Age", ".metadata.creationTimestamp", "date")
+
+
+class Resource(ApiModel):
+    """An object that people apply. Subclasses add `spec` and `status`."""
+
+    group: ClassVar[str] = GROUP
+    version: ClassVar[str] = VERSION
+    plural: ClassVar[str]
+    singular: ClassVar[str]
+    short_names: ClassVar[tuple[str, ...]] = ()
+    columns: ClassVar[tuple[PrinterColumn, ...]] = ()
+    scale: ClassVar[ScalePaths | None] = None
+
+    api_version: str = Field(description="Group and version.")
+    kind: str = Field(description="Kind of the resource.")
+    metadata: ObjectMeta = Field(description="Name, namespace, labels.")
+
+    @property
+    def key(self) -> str:
+        """`<namespace>/<name>`."""
+        return f"{self.metadata.namespace}/{self.metadata.name}"
+
+    @property
+    def name(self) -> str:
+        return self.metadata.name
+
+    @property
+    def namespace(self) -> str:
+        return self.metadata.namespace
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Self:
+        """Check plain data as in YAML. Raises pydantic's ValidationError, whose locations are the fields' paths."""
+        return cls.model_validate(data, by_alias=True, by_name=False)
+
+    @classmethod
+    def from_stored(cls, data: dict[str, Any]) -> Self:
+        """Read an object from a server that may be newer than we are: fields we do not know are kept, not errors."""
+        return cls.model_validate(data, by_alias=True, by_name=False, extra="allow")

@@ -1,0 +1,202 @@
+"""ArksModel: weights, where they come from and where they are kept."""
+
+import re
+from enum import StrEnum
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field, field_validator
+
+from arks.contracts.resources.instance import ArksInstanceSpec, ImagePullSecret
+from arks.contracts.resources.meta import AGE, Condition, PrinterColumn, Resource
+from arks.contracts.resources.schema import ApiModel, Count64, ObjectName, Passthrough, Rule
+
+HF_TOKEN_KEY = "HF_TOKEN"  # noqa: S105  # the name of a key in a secret, not a secret
+
+
+class ModelPhase(StrEnum):
+    PENDING = "Pending"
+    STORAGE_CREATING = "StorageCreating"
+    MODEL_LOADING = "ModelLoading"
+    READY = "Ready"
+    FAILED = "Failed"
+
+
+class HubTokenRef(ApiModel):
+    """The secret that holds a hub's access token."""
+
+    name: ObjectName = Field(description="Name of the secret, in the model's namespace.")
+    key: str = Field(default=HF_TOKEN_KEY, min_length=1, max_length=253, description="Key in the secret.")
+
+
+def _string_or_object(schema: dict[str, Any]) -> None:
+    """OpenAPI in a CRD cannot say "string or object": the API server takes anything, our own checks say the rest."""
+    description = schema.get("description", "")
+    schema.clear()
+    schema |= {"description": description, "x-kubernetes-preserve-unknown-fields": True}
+
+
+class HuggingFaceSource(ApiModel):
+    """Download from Hugging Face or from a hub with the same API."""
+
+    token_secret_ref: HubTokenRef | None = Field(
+        default=None,
+        description="Secret with the access token: `{name, key}`, or its name alone (then the key is HF_TOKEN).",
+        json_schema_extra=_string_or_object,
+    )
+    endpoint: str | None = Field(
+        default=None,
+        max_length=2048,
+        pattern=r"^https?://[^\s/?#]+[^\s?#]*$",
+        description="Base URL of a hub with the same API; default is Hugging Face itself.",
+    )
+    revision: str | None = Field(
+        default=None, min_length=1, max_length=255, description="Branch, tag or commit; default `main`."
+    )
+    allow_patterns: list[str] = Field(
+        default_factory=list,
+        max_length=64,
+        description="Download only files that match one of these, as in a shell: `*.gguf`.",
+    )
+    ignore_patterns: list[str] = Field(
+        default_factory=list, max_length=64, description="Leave out files that match one of these."
+    )
+
+    @field_validator("token_secret_ref", mode="before")
+    @classmethod
+    def _bare_name(cls, value: object) -> object:
+        return {"name": value} if isinstance(value, str) else value
+
+
+class FileSource(ApiModel):
+    """A file or directory that is already on this machine. One machine only."""
+
+    path: str = Field(
+        min_length=1, max_length=4096, pattern=r"^/", description="Absolute path of the file or directory."
+    )
+    sha256: str | None = Field(
+        default=None, pattern=r"^[0-9a-f]{64}$", description="Digest that the file must have, hexadecimal."
+    )
+
+
+class ModelSource(ApiModel):
+    """Where the weights come from: exactly one source."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            message="give exactly one of huggingface and file",
+            broken_at=lambda source: () if (source.huggingface is None) == (source.file is None) else None,
+            cel="has(self.huggingface) != has(self.file)",
+        ),
+    )
+
+    huggingface: HuggingFaceSource | None = Field(default=None, description="Download from a hub.")
+    file: FileSource | None = Field(default=None, description="Use a local file. One machine only.")
+
+
+class PvcStorage(ApiModel):
+    """A persistent volume claim; one that exists is adopted as it is."""
+
+    name: ObjectName | None = Field(default=None, description="Name of the claim; default is the model's name.")
+    spec: Passthrough = Field(description="PersistentVolumeClaimSpec, used when the claim has to be created.")
+
+
+def _unsafe_sub_path(storage: "ModelStorage") -> tuple[str | int, ...] | None:
+    if storage.sub_path is None:
+        return None
+    unsafe = storage.sub_path.startswith("/") or ".." in storage.sub_path.split("/")
+    return ("subPath",) if unsafe or re.search(r"[\s'\"$`\\;&|<>]", storage.sub_path) else None
+
+
+class ModelStorage(ApiModel):
+    """Where the weights are kept."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            message="must be a relative path without '..', blanks or shell characters",
+            broken_at=_unsafe_sub_path,
+            cel=(
+                "!has(self.subPath) || (!self.subPath.startsWith('/') && "
+                "!self.subPath.split('/').exists(p, p == '..') && "
+                "!self.subPath.matches('[\\\\s\\'\"$`\\\\\\\\;&|<>]'))"
+            ),
+        ),
+    )
+
+    pvc: PvcStorage | None = Field(default=None, description="Persistent volume claim. Kubernetes only.")
+    sub_path: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=1024,
+        description="Path inside the storage; default `models/<namespace>/<name>`.",
+    )
+
+
+class ArksModelSpec(ApiModel):
+    """What model, from where, kept where."""
+
+    model: str = Field(
+        min_length=1,
+        max_length=253,
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]*$",
+        description="Repository on the hub: `Qwen/Qwen2.5-7B-Instruct`.",
+    )
+    source: ModelSource | None = Field(
+        default=None, description="Where the weights come from. Absent: the storage already holds them."
+    )
+    storage: ModelStorage | None = Field(
+        default=None,
+        description=(
+            "Where the weights are kept. Absent: on Kubernetes an existing claim of the model's name, "
+            "on one machine Arks' own directory."
+        ),
+    )
+    image_pull_secrets: list[ImagePullSecret] = Field(
+        default_factory=list, description="Registry credentials of the download worker's image."
+    )
+    instance_spec: ArksInstanceSpec | None = Field(default=None, description="How the download worker's pod runs.")
+
+
+class DownloadProgress(ApiModel):
+    """How far a download is."""
+
+    done_bytes: Count64 = Field(default=0, description="Bytes on disk.")
+    total_bytes: Count64 | None = Field(default=None, description="Bytes in all; absent until known.")
+    percent: float | None = Field(default=None, ge=0, le=100, strict=False, description="Share that is done.")
+    bytes_per_second: Count64 | None = Field(default=None, description="Speed of the last seconds.")
+    remaining_seconds: Count64 | None = Field(default=None, description="Expected time to the end.")
+
+
+class ArksModelStatus(ApiModel):
+    """What model-manager last saw."""
+
+    phase: Annotated[ModelPhase, Field(strict=False)] = Field(
+        default=ModelPhase.PENDING, description="Where the model is on its way to Ready."
+    )
+    observed_generation: Count64 | None = Field(
+        default=None, description="`metadata.generation` that this was made from."
+    )
+    conditions: list[Condition] = Field(default_factory=list, description="StorageCreated, ModelLoaded, Ready.")
+    progress: DownloadProgress | None = Field(default=None, description="Of the download under way or done.")
+    path: str | None = Field(default=None, description="Where applications find the weights.")
+    size_bytes: Count64 | None = Field(default=None, description="Size of all files.")
+    file_count: Count64 | None = Field(default=None, description="Number of files.")
+    sha256: str | None = Field(default=None, description="Digest of the file, where there is only one.")
+    revision: str | None = Field(default=None, description="Commit that was downloaded.")
+
+
+class ArksModel(Resource):
+    """A model's weights, downloaded once and shared between applications."""
+
+    plural: ClassVar[str] = "arksmodels"
+    singular: ClassVar[str] = "arksmodel"
+    short_names: ClassVar[tuple[str, ...]] = ("am",)
+    columns: ClassVar[tuple[PrinterColumn, ...]] = (
+        AGE,
+        PrinterColumn("Model", ".spec.model"),
+        PrinterColumn("Phase", ".status.phase"),
+    )
+
+    api_version: Literal["arks.ai/v1"] = Field(default="arks.ai/v1", description="Group and version.")
+    kind: Literal["ArksModel"] = Field(default="ArksModel", description="Kind of the resource.")
+    spec: ArksModelSpec = Field(description="What is wanted.")
+    status: ArksModelStatus | None = Field(default=None, description="What is.")

@@ -1,0 +1,159 @@
+"""What every type of a resource is built on: camelCase names, strict values, errors that carry the path of the field.
+
+Rules between fields are written once, as a `Rule`: the check in Python and the same check in CEL, for the CRD, stand
+side by side.
+"""
+
+from collections.abc import Callable, Hashable, Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache
+from typing import Annotated, Any, ClassVar, Self
+
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    SerializationInfo,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
+from pydantic.alias_generators import to_camel
+from pydantic_core import InitErrorDetails, PydanticCustomError
+
+Location = tuple[str | int, ...]
+"""Path of a field as in YAML: ("spec", "qos", 0, "arksEndpoint")."""
+
+LABEL_PATTERN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
+"""DNS label (RFC 1123), as Kubernetes asks of the names of Services."""
+SUBDOMAIN_PATTERN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
+"""DNS subdomain: labels joined by dots, as Kubernetes asks of the names of objects."""
+MAX_LABEL_LENGTH = 63
+MAX_NAME_LENGTH = 253
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A rule between fields of one type."""
+
+    message: str
+    """For people; the same in Python and in the API server."""
+    broken_at: Callable[[Any], Location | None]
+    """Where the value breaks the rule, relative to the value; None when it holds."""
+    cel: str | None = None
+    """The rule in CEL over `self`; None where an API server cannot check it."""
+
+
+class ApiModel(BaseModel):
+    """Base of all types in a resource. Immutable; unknown fields are errors; `None` in input means absent."""
+
+    model_config = ConfigDict(
+        alias_generator=to_camel,
+        validate_by_alias=True,
+        validate_by_name=True,
+        serialize_by_alias=True,
+        extra="forbid",
+        frozen=True,
+        hide_input_in_errors=True,
+        protected_namespaces=(),
+        strict=True,
+    )
+
+    rules: ClassVar[tuple[Rule, ...]] = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _drop_nulls(cls, data: Any) -> Any:
+        if isinstance(data, dict) and None in data.values():
+            return {key: value for key, value in data.items() if value is not None}
+        return data
+
+    @model_validator(mode="after")
+    def _check_rules(self) -> Self:
+        broken = [
+            InitErrorDetails(
+                type=PydanticCustomError("rule", "{message}", {"message": rule.message}), loc=at, input=None
+            )
+            for rule in self.rules
+            if (at := rule.broken_at(self)) is not None
+        ]
+        if broken:
+            raise ValidationError.from_exception_data(type(self).__name__, broken, hide_input=True)
+        return self
+
+    @model_serializer(mode="wrap")
+    def _drop_empty(self, handler: SerializerFunctionWrapHandler, info: SerializationInfo) -> dict[str, Any]:
+        """Lists and maps that nobody filled are noise in YAML, but a patch has to be able to empty them."""
+        dumped: dict[str, Any] = handler(self)
+        if not (info.context and info.context.get("compact")):
+            return dumped
+        return {key: value for key, value in dumped.items() if value or key not in self._collections()}
+
+    @classmethod
+    @cache
+    def _collections(cls) -> frozenset[str]:
+        """Names, in YAML, of the fields that are lists or maps and empty unless given."""
+        return frozenset(
+            field.alias or name for name, field in cls.model_fields.items() if field.default_factory in (list, dict)
+        )
+
+    def to_dict(self, *, reveal_secrets: bool = False) -> dict[str, Any]:
+        """Plain data as in YAML: without absent fields and empty lists. Secret values are asterisks unless revealed."""
+        context = {"reveal": reveal_secrets, "compact": True}
+        return self.model_dump(mode="json", by_alias=True, exclude_none=True, context=context)
+
+    def to_patch(self) -> dict[str, Any]:
+        """All fields, absent ones as null: as a JSON merge patch it also clears what is no longer there."""
+        return self.model_dump(mode="json", by_alias=True)
+
+
+def duplicate_at(items: Iterable[Hashable | None]) -> int | None:
+    """Position of the first item that has been there before; `None` items count for nothing."""
+    seen: set[Hashable] = set()
+    for position, item in enumerate(items):
+        if item is not None and item in seen:
+            return position
+        seen.add(item)
+    return None
+
+
+def differ(first: object, second: object) -> bool:
+    """Whether two spellings of one field are both given and say different things."""
+    return first is not None and second is not None and first != second
+
+
+def _parse_time(value: object) -> object:
+    """Kubernetes' times are RFC 3339 in whole seconds."""
+    if isinstance(value, str) and "T" in value.upper():
+        try:
+            return datetime.fromisoformat(value)
+        except ValueError:
+            return value
+    return value
+
+
+def _format_time(value: datetime) -> str:
+    return value.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+Timestamp = Annotated[
+    AwareDatetime,
+    BeforeValidator(_parse_time),
+    PlainSerializer(_format_time, return_type=str, when_used="json"),
+]
+"""RFC 3339 with a time zone; written in UTC, whole seconds."""
+
+Passthrough = Annotated[dict[str, Any], Field(json_schema_extra={"x-kubernetes-preserve-unknown-fields": True})]
+"""A Kubernetes object that is handed on as it is; the API server checks it when the child is made."""
+
+Int32 = Annotated[int, Field(ge=-(2**31), le=2**31 - 1, json_schema_extra={"format": "int32"})]
+Count32 = Annotated[int, Field(ge=0, le=2**31 - 1, json_schema_extra={"format": "int32"})]
+Count64 = Annotated[int, Field(ge=0, le=2**63 - 1, json_schema_extra={"format": "int64"})]
+Port = Annotated[int, Field(ge=1, le=65535, json_schema_extra={"format": "int32"})]
+ObjectName = Annotated[str, Field(min_length=1, max_length=MAX_NAME_LENGTH, pattern=SUBDOMAIN_PATTERN)]
+"""Name of another object."""

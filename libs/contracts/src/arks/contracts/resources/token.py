@@ -1,0 +1,194 @@
+"""ArksToken: one key, whose user it is, and what it may use."""
+
+import hashlib
+import hmac
+from enum import StrEnum
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field, field_validator
+
+from arks.contracts.resources.meta import AGE, Condition, PrinterColumn, Resource
+from arks.contracts.resources.schema import ApiModel, Count64, Location, ObjectName, Rule, Timestamp, duplicate_at
+from arks.contracts.resources.secret import Hidden
+
+MAX_KEY_LENGTH = 1024
+MAX_QOS = 256
+HASH_PREFIX = "hmac-sha256:"
+
+
+def hash_key(pepper: bytes, key: str) -> str:
+    """What is stored in place of a key: `hmac-sha256:<64 hexadecimal digits>`, HMAC-SHA256 keyed with `pepper`."""
+    return HASH_PREFIX + hmac.new(pepper, key.encode(), hashlib.sha256).hexdigest()
+
+
+class RateLimitType(StrEnum):
+    RPM = "rpm"
+    RPD = "rpd"
+    TPM = "tpm"
+    TPD = "tpd"
+
+
+class FailureMode(StrEnum):
+    OPEN = "Open"
+    CLOSED = "Closed"
+
+
+class TokenSecretRef(ApiModel):
+    """The secret that holds the key."""
+
+    name: ObjectName = Field(description="Name of the secret, in the token's namespace.")
+    key: str = Field(default="token", min_length=1, max_length=253, description="Key in the secret.")
+
+
+def _one_key(source: "KeySource") -> Location | None:
+    given = [source.token, source.token_secret_ref, source.token_hash]
+    return None if sum(value is not None for value in given) == 1 else ()
+
+
+class KeySource(ApiModel):
+    """A key: in the clear, in a secret, or only its hash. Exactly one."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            message="give exactly one of token, tokenSecretRef and tokenHash",
+            broken_at=_one_key,
+            cel=("(has(self.token) ? 1 : 0) + (has(self.tokenSecretRef) ? 1 : 0) + (has(self.tokenHash) ? 1 : 0) == 1"),
+        ),
+    )
+
+    token: Hidden | None = Field(
+        default=None,
+        repr=False,
+        description="The key in the clear: everyone who may read the resource can read it. Prefer `tokenSecretRef`.",
+        json_schema_extra={"minLength": 1, "maxLength": MAX_KEY_LENGTH, "pattern": "^[!-~]+$"},
+    )
+    token_secret_ref: TokenSecretRef | None = Field(default=None, description="Secret that holds the key.")
+    token_hash: str | None = Field(
+        default=None,
+        pattern=r"^hmac-sha256:[0-9a-f]{64}$",
+        repr=False,
+        description="Keyed hash of the key; what one machine stores in place of the key itself.",
+    )
+
+    @field_validator("token", mode="after")
+    @classmethod
+    def _sendable(cls, token: Any) -> Any:
+        if token is None:
+            return None
+        key = token.get_secret_value()
+        if not 1 <= len(key) <= MAX_KEY_LENGTH or not all("!" <= character <= "~" for character in key):
+            raise ValueError(f"must be 1 to {MAX_KEY_LENGTH} visible ASCII characters without blanks")
+        if set(key) == {"*"}:
+            raise ValueError("is a row of asterisks: the mask of a hidden key, not a key")
+        return token
+
+
+class PreviousKey(KeySource):
+    """A key that was replaced and works for a while longer."""
+
+    until: Timestamp = Field(description="When it stops working.")
+
+
+class RateLimit(ApiModel):
+    """How much in a window aligned to UTC."""
+
+    type: Annotated[RateLimitType, Field(strict=False)] = Field(
+        description="Requests or tokens, per minute or day: rpm, rpd, tpm, tpd."
+    )
+    value: Count64 = Field(description="Limit; 0 lets nothing through.")
+
+
+class EndpointRef(ApiModel):
+    """The endpoint that may be used."""
+
+    name: ObjectName = Field(description="Name of the ArksEndpoint, in the token's namespace: the public model name.")
+
+
+class QuotaRef(ApiModel):
+    """The budget that is charged."""
+
+    name: ObjectName = Field(description="Name of the ArksQuota, in the token's namespace.")
+
+
+def _duplicate_rate_limit(qos: "TokenQos") -> Location | None:
+    at = duplicate_at(limit.type for limit in qos.rate_limits)
+    return None if at is None else ("rateLimits", at, "type")
+
+
+class TokenQos(ApiModel):
+    """Leave to use one endpoint, with its limits."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            message="each type of rate limit may appear once",
+            broken_at=_duplicate_rate_limit,
+            cel="!has(self.rateLimits) || self.rateLimits.all(a, self.rateLimits.exists_one(b, a.type == b.type))",
+        ),
+    )
+
+    arks_endpoint: EndpointRef = Field(description="The endpoint that may be used.")
+    rate_limits: list[RateLimit] = Field(
+        default_factory=list, max_length=16, description="Limits; none means unlimited."
+    )
+    quota: QuotaRef | None = Field(default=None, description="The budget that is charged; none means unlimited.")
+
+
+class FailurePolicy(ApiModel):
+    """What happens to requests while counters cannot be read."""
+
+    rates: Annotated[FailureMode, Field(strict=False)] = Field(
+        default=FailureMode.OPEN, description="While rate limits cannot be checked: Open lets requests through."
+    )
+    budgets: Annotated[FailureMode, Field(strict=False)] = Field(
+        default=FailureMode.CLOSED, description="While quotas cannot be checked: Closed refuses requests."
+    )
+
+
+def _duplicate_endpoint(spec: "ArksTokenSpec") -> Location | None:
+    at = duplicate_at(qos.arks_endpoint.name for qos in spec.qos)
+    return None if at is None else ("qos", at, "arksEndpoint", "name")
+
+
+class ArksTokenSpec(KeySource):
+    """The key and what it may use."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        *KeySource.rules,
+        Rule(
+            message="each endpoint may appear once in qos",
+            broken_at=_duplicate_endpoint,
+            cel="self.qos.all(a, self.qos.exists_one(b, a.arksEndpoint.name == b.arksEndpoint.name))",
+        ),
+    )
+
+    previous: list[PreviousKey] = Field(
+        default_factory=list, max_length=16, description="Keys that were replaced and still work until a set time."
+    )
+    expires_at: Timestamp | None = Field(default=None, description="When the key stops working.")
+    disabled: bool = Field(default=False, description="Refuse the key, at once and until this is false again.")
+    failure_policy: FailurePolicy = Field(
+        default_factory=FailurePolicy, description="What happens while counters cannot be read."
+    )
+    qos: list[TokenQos] = Field(max_length=MAX_QOS, description="What the key may use; nothing else is allowed.")
+
+
+class ArksTokenStatus(ApiModel):
+    """What token-quota last saw."""
+
+    observed_generation: Count64 | None = Field(
+        default=None, description="`metadata.generation` that this was made from."
+    )
+    conditions: list[Condition] = Field(default_factory=list, description="Ready.")
+
+
+class ArksToken(Resource):
+    """One key of one user; the namespace is the tenant, the name the user."""
+
+    plural: ClassVar[str] = "arkstokens"
+    singular: ClassVar[str] = "arkstoken"
+    columns: ClassVar[tuple[PrinterColumn, ...]] = (AGE,)
+
+    api_version: Literal["arks.ai/v1"] = Field(default="arks.ai/v1", description="Group and version.")
+    kind: Literal["ArksToken"] = Field(default="ArksToken", description="Kind of the resource.")
+    spec: ArksTokenSpec = Field(description="What is wanted.")
+    status: ArksTokenStatus | None = Field(default=None, description="What is.")
