@@ -1,8 +1,9 @@
 """Runs a service: start, ready, work, drain, stop.
 
-Order of a start: health server (alive, not ready) -> NATS -> `starts` -> background work -> caches synced -> controllers ->
-ready. SIGTERM and SIGINT drain: no new work, what is under way may end within `drain_seconds`, then `stops` in reverse order.
-A background task that ends by itself or with an error ends the service with status 1: its supervisor starts it again.
+Order of a start: health server (alive, not ready) -> NATS -> `starts` -> background work -> caches synced ->
+controllers -> ready. SIGTERM and SIGINT drain: no new work, what is under way may end within `drain_seconds`, then
+`stops` in reverse order. A background task that ends by itself or with an error ends the service with status 1: its
+supervisor starts it again.
 """
 
 import asyncio
@@ -35,7 +36,7 @@ class App:
         stops: Sequence[Hook] = (),
         problems: Sequence[Callable[[], str | None]] = (),
     ) -> None:
-        """`tasks` run for as long as the service does; `starts` before it is ready; `problems` keep it from being ready."""
+        """`tasks` run as long as the service does; `starts` before it is ready; `problems` keep it from being ready."""
         self.name = name
         self.home = home
         self.ready = asyncio.Event()

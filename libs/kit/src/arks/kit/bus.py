@@ -57,9 +57,7 @@ def to_json(message: Message) -> bytes:
 class Bus:
     """`start` returns when connected. All methods may be called while NATS is away."""
 
-    def __init__(
-        self, name: str, settings: Settings, registry: CollectorRegistry, clock: Clock | None = None
-    ) -> None:
+    def __init__(self, name: str, settings: Settings, registry: CollectorRegistry, clock: Clock | None = None) -> None:
         self._name = name
         self._settings = settings
         self._clock = clock or SystemClock()
@@ -69,7 +67,9 @@ class Bus:
         self._outgoing = asyncio.Event()
         self._session = asyncio.Condition()
         self._session_number = 0
-        self._dropped = Counter("arks_bus_events_dropped", "Events dropped because the outbox was full", registry=registry)
+        self._dropped = Counter(
+            "arks_bus_events_dropped", "Events dropped because the outbox was full", registry=registry
+        )
         self._waiting = Gauge("arks_bus_outbox_messages", "Events that wait for NATS", registry=registry)
         self._waiting.set_function(lambda: float(len(self._outbox)))
         self._up = Gauge("arks_bus_connected", "1 while connected to NATS", registry=registry)
@@ -94,7 +94,9 @@ class Bus:
                 await self._connect()
                 break
             except NATS_ERRORS as error:
-                log.warning("NATS does not answer", url=self._settings.nats_url, error=str(error) or type(error).__name__)
+                log.warning(
+                    "NATS does not answer", url=self._settings.nats_url, error=str(error) or type(error).__name__
+                )
                 await asyncio.sleep(_RETRY_SECONDS)
         self._js = self._client.jetstream(timeout=REQUEST_SECONDS)
         await self._ensure_streams()
@@ -123,7 +125,8 @@ class Bus:
         seen = 0
         while True:
             async with self._session:
-                await self._session.wait_for(lambda: self._session_number > seen)
+                while self._session_number <= seen:
+                    await self._session.wait()
                 seen = self._session_number
             yield seen
 
@@ -236,7 +239,7 @@ class Bus:
     # --- usage
 
     async def publish_usage(self, record: UsageRecord) -> None:
-        """Returns when JetStream has it on disk. Raises Unavailable; sending again is safe (deduplicated by request id)."""
+        """Returns when JetStream has it. Raises Unavailable; sending again is safe (deduplicated by request id)."""
         subject = subjects.usage_subject(record.namespace, record.token)
         try:
             await self.jetstream.publish(subject, to_json(record), headers={"Nats-Msg-Id": record.request_id})
@@ -264,7 +267,7 @@ class Bus:
     # --- load
 
     async def publish_load(self, report: LoadReport) -> None:
-        """Core NATS: who listens now gets it, nobody else. Does nothing while NATS is away: load is worth nothing later."""
+        """Core NATS: who listens now gets it. Does nothing while NATS is away: load is worth nothing later."""
         if self.connected:
             with contextlib.suppress(*NATS_ERRORS):
                 subject = subjects.load_subject(report.namespace, report.application)

@@ -50,7 +50,7 @@ async def spawn(
             stderr=output,
             env=None if environment is None else dict(environment),
             cwd=directory,
-            preexec_fn=die_with_parent(os.getpid(), end_signal),  # noqa: PLW1509  # only async-signal-safe calls, main thread
+            preexec_fn=die_with_parent(os.getpid(), end_signal),  # only async-signal-safe calls, main thread
         )
 
 

@@ -1,7 +1,9 @@
-"""Custom resources on one machine: the JetStream bucket arks-resources, with the API server's rules that services rely on.
+"""Custom resources on one machine: the JetStream bucket arks-resources, with the API server's rules that services
+rely on.
 
-Generation rises only when something other than metadata and status changes; status is written apart from spec; a resource with
-finalizers gets a deletionTimestamp first and goes when the last finalizer is taken off; writers that race retry on conflict.
+Generation rises only when something other than metadata and status changes; status is written apart from spec; a
+resource with finalizers gets a deletionTimestamp first and goes when the last finalizer is taken off; writers that
+race retry on conflict.
 """
 
 import json
@@ -86,7 +88,7 @@ class LocalResources(Generic[R]):
         return None if found is None else self._parse(*found)
 
     async def apply(self, resource: R) -> Applied:
-        """Create it, or make its spec what this says. The status of an existing one stays. Raises Unavailable, Conflict."""
+        """Create it, or make its spec what this says; the status stays. Raises Unavailable, Conflict."""
         key, wanted = key_of(resource), _dump(resource)
         outcome = Applied.UNCHANGED
 
@@ -120,9 +122,11 @@ class LocalResources(Generic[R]):
             bucket = await self._bus.bucket(RESOURCES_BUCKET)
             await bucket.create(self._raw(key), json.dumps(created).encode())
         except nats.js.errors.KeyWrongLastSequenceError as error:
-            raise Conflict(f"{self.kind.kind} {key} was created by somebody else at the same moment; apply again") from error
+            raise Conflict(
+                f"{self.kind.__name__} {key} was created by somebody else at the same moment; apply again"
+            ) from error
         except NATS_ERRORS as error:
-            raise Unavailable(f"NATS did not take {self.kind.kind} {key}: {error}") from error
+            raise Unavailable(f"NATS did not take {self.kind.__name__} {key}: {error}") from error
         return Applied.CREATED
 
     async def _change(self, key: Key, change: Callable[[Json], Json | None]) -> bool:
@@ -142,11 +146,11 @@ class LocalResources(Generic[R]):
             except nats.js.errors.APIError as error:
                 if error.err_code in {10071, 10164}:  # wrong last sequence, on delete
                     continue
-                raise Unavailable(f"NATS did not take {self.kind.kind} {key}: {error}") from error
+                raise Unavailable(f"NATS did not take {self.kind.__name__} {key}: {error}") from error
             except NATS_ERRORS as error:
-                raise Unavailable(f"NATS did not take {self.kind.kind} {key}: {error}") from error
+                raise Unavailable(f"NATS did not take {self.kind.__name__} {key}: {error}") from error
             return True
-        raise Conflict(f"{self.kind.kind} {key} kept changing while it was written ({_TRIES} tries)")
+        raise Conflict(f"{self.kind.__name__} {key} kept changing while it was written ({_TRIES} tries)")
 
     async def _load(self, key: Key) -> tuple[Json, int] | None:
         try:
@@ -155,7 +159,7 @@ class LocalResources(Generic[R]):
         except nats.js.errors.KeyNotFoundError:
             return None
         except NATS_ERRORS as error:
-            raise Unavailable(f"NATS did not give {self.kind.kind} {key}: {error}") from error
+            raise Unavailable(f"NATS did not give {self.kind.__name__} {key}: {error}") from error
         return json.loads(entry.value or b"{}"), entry.revision or 0
 
     async def _store(self, key: Key, changed: Json | None, revision: int) -> None:
@@ -181,14 +185,16 @@ class LocalResources(Generic[R]):
     def _parse(self, stored: Json, revision: int | None = None) -> R:
         if revision is not None:
             stored = _with_metadata(stored, resourceVersion=str(revision))
-        return self.kind.model_validate(stored)
+        return self.kind.from_stored(stored)
 
 
 def _dump(resource: Resource) -> Json:
     dumped = resource.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_unset=True)
     dumped.pop("status", None)
     metadata = {
-        name: value for name, value in dumped.get("metadata", {}).items() if name in {"labels", "annotations", "finalizers"}
+        name: value
+        for name, value in dumped.get("metadata", {}).items()
+        if name in {"labels", "annotations", "finalizers"}
     }
     metadata |= {"name": resource.metadata.name, "namespace": resource.metadata.namespace}
     return dumped | {"apiVersion": resource.api_version, "kind": resource.kind, "metadata": metadata}
@@ -204,7 +210,9 @@ def _merge(stored: Json, wanted: Json) -> Json:
     merged = {name: value for name, value in wanted.items() if name not in own}
     changed = merged != {name: value for name, value in stored.items() if name not in own}
     metadata = stored["metadata"] | {
-        name: wanted["metadata"].get(name, {}) for name in ("labels", "annotations") if name in (stored["metadata"] | wanted["metadata"])
+        name: wanted["metadata"].get(name, {})
+        for name in ("labels", "annotations")
+        if name in (stored["metadata"] | wanted["metadata"])
     }
     if changed:
         metadata["generation"] = stored["metadata"].get("generation", 0) + 1

@@ -47,9 +47,7 @@ class LocalSecrets:
         return True
 
     async def keys(self) -> list[Key]:
-        return sorted(
-            Key(decode(path.parent.name), decode(path.stem)) for path in self._directory.glob("*/*.json")
-        )
+        return sorted(Key(decode(path.parent.name), decode(path.stem)) for path in self._directory.glob("*/*.json"))
 
     def _path(self, key: Key) -> Path:
         return self._directory / encode(key.namespace) / f"{encode(key.name)}.json"

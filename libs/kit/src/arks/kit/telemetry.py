@@ -1,4 +1,6 @@
-"""Logs as JSON lines with secrets blacked out, Prometheus, and OpenTelemetry traces (off unless a collector is named)."""
+"""Logs as JSON lines with secrets blacked out, Prometheus, and OpenTelemetry traces (off unless a collector is
+named).
+"""
 
 import logging
 import re

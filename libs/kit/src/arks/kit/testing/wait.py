@@ -3,14 +3,18 @@
 import asyncio
 import inspect
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import Any, TypeVar, overload
 
 T = TypeVar("T")
 
 
+@overload
 async def eventually(
-    condition: Callable[[], T] | Callable[[], Awaitable[T]], *, within_seconds: float = 10.0, what: str = "condition"
-) -> T:
+    condition: Callable[[], Awaitable[T]], *, within_seconds: float = 10.0, what: str = "condition"
+) -> T: ...
+@overload
+async def eventually(condition: Callable[[], T], *, within_seconds: float = 10.0, what: str = "condition") -> T: ...
+async def eventually(condition: Callable[[], Any], *, within_seconds: float = 10.0, what: str = "condition") -> Any:
     """Ask again until the condition is truthy, and return it. Raises AssertionError with the last answer."""
     answer: object = None
     try:
@@ -20,7 +24,7 @@ async def eventually(
                 if inspect.isawaitable(answer):
                     answer = await answer
                 if answer:
-                    return answer  # type: ignore[return-value]
+                    return answer
                 await asyncio.sleep(0.01)
     except TimeoutError:
         raise AssertionError(f"{what} did not come true within {within_seconds} s; last: {answer!r}") from None

@@ -1,0 +1,86 @@
+"""A service's life: ready when its caches are, drains what is under way, ends with an error when a part of it does."""
+
+import asyncio
+import socket
+
+import aiohttp
+import pytest
+
+from arks.contracts.resources.quota import ArksQuota
+from arks.kit.app import App
+from arks.kit.home import LocalHome
+from arks.kit.process import free_port
+from arks.kit.reconcile import Controller, Key
+from arks.kit.settings import Settings
+from arks.kit.testing.servers import Server
+from arks.kit.testing.wait import eventually
+
+pytestmark = pytest.mark.real
+
+
+async def _status(port: int, path: str) -> int:
+    async with aiohttp.ClientSession() as client:
+        try:
+            async with client.get(f"http://127.0.0.1:{port}{path}") as response:
+                return response.status
+        except aiohttp.ClientError:
+            return 0
+
+
+def home_on(settings: Settings, **changes: object) -> LocalHome:
+    return LocalHome("test", settings.model_copy(update={"http_port": free_port()} | changes))
+
+
+async def test_a_service_is_alive_at_once_and_ready_when_nats_and_its_caches_are(
+    settings: Settings, nats: Server
+) -> None:
+    await nats.kill()
+    home = home_on(settings)
+    home.resources(ArksQuota)
+    app, stop = App("test", home), asyncio.Event()
+    serving = asyncio.create_task(app.serve(stop))
+    port = home.settings.http_port
+    await eventually(lambda: _status(port, "/healthz"))
+    assert 503 == await _status(port, "/readyz")
+    await nats.restart()
+    await asyncio.wait_for(app.ready.wait(), 20)
+    assert (200, 200) == (await _status(port, "/readyz"), await _status(port, "/metrics"))
+    stop.set()
+    await serving
+    assert 0 == await _status(port, "/healthz")
+
+
+async def test_what_is_under_way_may_end_before_the_service_does(settings: Settings) -> None:
+    begun, ended = asyncio.Event(), asyncio.Event()
+
+    async def reconcile(_: Key) -> None:
+        begun.set()
+        await asyncio.sleep(0.2)
+        ended.set()
+
+    controller = Controller("slow", reconcile)
+    app, stop = App("test", home_on(settings), controllers=[controller]), asyncio.Event()
+    serving = asyncio.create_task(app.serve(stop))
+    controller.enqueue(Key("a", "b"))
+    await begun.wait()
+    stop.set()
+    await serving
+    assert ended.is_set()
+
+
+async def test_a_background_task_that_fails_ends_the_service(settings: Settings) -> None:
+    async def fails() -> None:
+        raise ValueError("broken part")
+
+    with pytest.raises(ExceptionGroup) as caught:
+        await App("test", home_on(settings), tasks=[fails]).serve(asyncio.Event())
+    assert caught.group_contains(ValueError, match="broken part")
+
+
+async def test_a_taken_port_is_an_error_that_names_it(settings: Settings) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        home = home_on(settings, http_port=taken.getsockname()[1])
+        with pytest.raises(OSError, match=str(taken.getsockname()[1])):
+            await App("test", home).serve(asyncio.Event())

@@ -1,0 +1,136 @@
+"""Facts, events, usage and load over a real NATS, which is killed where it hurts."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+
+from arks.contracts.subjects import EventKind, Facts
+from arks.events.v1.events_pb2 import ResourceEvent
+from arks.events.v1.facts_pb2 import ModelFact
+from arks.events.v1.load_pb2 import LoadReport
+from arks.events.v1.usage_pb2 import UsageRecord
+from arks.kit.bus import parse_usage
+from arks.kit.errors import Unavailable
+from arks.kit.facts import FactReader, FactWriter
+from arks.kit.home import LocalHome
+from arks.kit.reconcile import Key
+from arks.kit.testing.servers import Server
+from arks.kit.testing.wait import eventually
+
+pytestmark = pytest.mark.real
+KEY = Key("team.a", "qwen/7b")
+
+
+@pytest_asyncio.fixture
+async def started(home: LocalHome) -> AsyncIterator[LocalHome]:
+    await home.start()
+    running = asyncio.create_task(home.bus.run())
+    yield home
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+
+@pytest_asyncio.fixture
+async def facts(started: LocalHome) -> AsyncIterator[tuple[FactWriter[ModelFact], FactReader[ModelFact]]]:
+    writer = FactWriter(started.bus, Facts.MODELS, ModelFact)
+    reader = FactReader(started.bus, Facts.MODELS, ModelFact)
+    tasks = [asyncio.create_task(run()) for run in (writer.run, reader.run)]
+    yield writer, reader
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+Pair = tuple[FactWriter[ModelFact], FactReader[ModelFact]]
+
+
+async def test_a_fact_reaches_its_readers_and_goes_when_removed(facts: Pair) -> None:
+    writer, reader = facts
+    writer.put(KEY, ModelFact(name="qwen/7b", ready=True))
+    await eventually(lambda: reader.cache.get(KEY) == ModelFact(name="qwen/7b", ready=True))
+    writer.remove(KEY)
+    await eventually(lambda: reader.cache.get(KEY) is None)
+
+
+async def test_facts_are_written_again_after_the_bucket_was_lost(facts: Pair, started: LocalHome, nats: Server) -> None:
+    writer, reader = facts
+    writer.put(KEY, ModelFact(name="qwen/7b"))
+    writer.complete()
+    await eventually(lambda: reader.cache.get(KEY))
+    await started.bus.jetstream.delete_stream("KV_arks-models")
+    await nats.kill()
+    await nats.restart()
+    fresh = FactReader(started.bus, Facts.MODELS, ModelFact)
+    reading = asyncio.create_task(fresh.run())
+    await eventually(lambda: fresh.cache.get(KEY), within_seconds=20)
+    reading.cancel()
+
+
+async def test_facts_that_nobody_owns_any_more_go_once_the_owner_knows_all_of_its_own(
+    started: LocalHome, facts: Pair
+) -> None:
+    writer, reader = facts
+    bucket = await started.bus.bucket(Facts.MODELS)
+    await bucket.put("default.left-over", b"{}")
+    await eventually(lambda: reader.cache.get(Key("default", "left-over")) is not None)
+    writer.put(KEY, ModelFact(name="qwen/7b"))
+    writer.complete()
+    await eventually(lambda: reader.cache.get(Key("default", "left-over")) is None)
+    assert reader.cache.get(KEY) is not None
+
+
+async def test_an_event_waits_for_nats_and_arrives_once(started: LocalHome, nats: Server) -> None:
+    await nats.kill()
+    for _ in range(2):
+        started.bus.publish_event(EventKind.MODEL, "ready", KEY, ResourceEvent(name="qwen"), event_id="one")
+    await nats.restart()
+    events = await eventually(lambda: _events(started), within_seconds=20)
+    assert ["one"] == [headers["ce-id"] for headers in events]
+    assert {"1.0"} == {headers["ce-specversion"] for headers in events}
+
+
+async def _events(home: LocalHome) -> list[dict[str, str]]:
+    info = await home.bus.jetstream.stream_info("ARKS_EVENTS") if home.bus.connected else None
+    if info is None or not info.state.messages:
+        return []
+    raws = [await home.bus.jetstream.get_msg("ARKS_EVENTS", seq) for seq in range(1, info.state.last_seq + 1)]
+    return [dict(raw.headers or {}) for raw in raws]
+
+
+async def test_usage_is_deduplicated_by_request_id_and_delivered_until_acked(started: LocalHome) -> None:
+    record = UsageRecord(request_id="r1", namespace="team.a", token="alice", prompt_tokens=7)
+    await started.bus.publish_usage(record)
+    await started.bus.publish_usage(record)
+    await started.bus.publish_usage(UsageRecord(request_id="r2", namespace="team.a", token="alice"))
+    got: list[UsageRecord] = []
+    async for batch in started.bus.usage_batches("ledger"):
+        for message in batch:
+            got.append(parse_usage(message))
+            await message.ack()
+        if len(got) >= 2:
+            break
+    assert ["r1", "r2"] == [one.request_id for one in got]
+    assert record == got[0]
+
+
+async def test_usage_that_nats_does_not_take_is_an_error_for_the_sender(started: LocalHome, nats: Server) -> None:
+    await nats.kill()
+    with pytest.raises(Unavailable, match="r1"):
+        await started.bus.publish_usage(UsageRecord(request_id="r1", namespace="a", token="t"))
+
+
+async def test_load_reaches_who_listens_also_after_a_reconnect(started: LocalHome, nats: Server) -> None:
+    got: list[str] = []
+    await started.bus.subscribe_load(lambda report: got.append(report.application))
+    await started.bus.publish_load(LoadReport(namespace="team.a", application="one"))
+    await eventually(lambda: "one" in got)
+    await nats.kill()
+    await nats.restart()
+
+    async def again() -> bool:
+        await started.bus.publish_load(LoadReport(namespace="team.a", application="two"))
+        return "two" in got
+
+    await eventually(again, within_seconds=20)

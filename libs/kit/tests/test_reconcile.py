@@ -1,0 +1,104 @@
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+from arks.kit.errors import Unavailable
+from arks.kit.reconcile import Backoff, Controller, Key, Requeue
+
+A, B = Key("default", "a"), Key("default", "b")
+QUICK = Backoff(first_seconds=0.001, longest_seconds=0.01)
+
+
+@asynccontextmanager
+async def running(reconcile: Callable[[Key], Awaitable[Requeue | None]], workers: int = 8) -> AsyncIterator[Controller]:
+    controller = Controller("test", reconcile, workers=workers, backoff=QUICK)
+    task = asyncio.create_task(controller.run())
+    try:
+        yield controller
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_a_key_is_never_worked_on_twice_at_the_same_time_and_once_more_after_a_change() -> None:
+    started: asyncio.Queue[Key] = asyncio.Queue()
+    go_on = asyncio.Event()
+
+    async def reconcile(key: Key) -> None:
+        await started.put(key)
+        await go_on.wait()
+
+    async with running(reconcile) as controller:
+        controller.enqueue(A)
+        assert A == await started.get()
+        controller.enqueue(A)
+        controller.enqueue(A)
+        controller.enqueue(B)
+        assert B == await started.get()
+        assert started.empty()
+        go_on.set()
+        assert A == await started.get()
+        await controller.drain()
+        assert started.empty()
+
+
+async def test_a_failing_key_is_tried_again_and_does_not_stop_the_others() -> None:
+    done: asyncio.Queue[tuple[Key, int]] = asyncio.Queue()
+    tries = {A: 0, B: 0}
+
+    async def reconcile(key: Key) -> None:
+        tries[key] += 1
+        if key == A and tries[A] < 4:
+            raise Unavailable("not yet") if tries[A] % 2 else ValueError("a mistake of ours")
+        await done.put((key, tries[key]))
+
+    async with running(reconcile) as controller:
+        controller.enqueue(A)
+        controller.enqueue(B)
+        assert {(A, 4), (B, 1)} == {await done.get(), await done.get()}
+
+
+async def test_a_requeue_comes_back_and_an_earlier_time_wins() -> None:
+    seen: asyncio.Queue[Key] = asyncio.Queue()
+    count = 0
+
+    async def reconcile(key: Key) -> Requeue | None:
+        nonlocal count
+        count += 1
+        await seen.put(key)
+        return Requeue(after_seconds=0.001) if count == 1 else Requeue(after_seconds=3600)
+
+    async with running(reconcile) as controller:
+        controller.enqueue(A, after_seconds=3600)
+        controller.enqueue(A)
+        for _ in range(2):
+            assert A == await seen.get()
+        controller.enqueue(A)
+        assert A == await seen.get()
+
+
+async def test_no_more_keys_are_under_way_than_workers() -> None:
+    under_way = most = 0
+    left = 50
+    finished = asyncio.Event()
+
+    async def reconcile(_: Key) -> None:
+        nonlocal under_way, most, left
+        under_way += 1
+        most = max(most, under_way)
+        await asyncio.sleep(0)
+        under_way -= 1
+        left -= 1
+        if not left:
+            finished.set()
+
+    async with running(reconcile, workers=3) as controller:
+        for number in range(50):
+            controller.enqueue(Key("default", f"k{number}"))
+        await finished.wait()
+    assert 3 == most
+
+
+def test_backoff_doubles_up_to_its_longest() -> None:
+    backoff = Backoff(first_seconds=1, longest_seconds=5)
+    assert [1, 2, 4, 5, 5] == [backoff.delay_seconds(failures) for failures in (1, 2, 3, 4, 500)]

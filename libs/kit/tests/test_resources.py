@@ -1,0 +1,104 @@
+"""The API server's rules that services rely on, held by the one-machine store."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+
+from arks.contracts.resources.quota import ArksQuota, ArksQuotaStatus
+from arks.contracts.subjects import RESOURCES_BUCKET
+from arks.kit.home import LocalHome
+from arks.kit.reconcile import Key
+from arks.kit.resources import Applied, LocalResources
+from arks.kit.testing.servers import Server
+from arks.kit.testing.wait import eventually
+
+pytestmark = pytest.mark.real
+KEY = Key("default", "basic")
+
+
+def quota(value: int = 100, labels: dict[str, str] | None = None) -> ArksQuota:
+    return ArksQuota.from_dict(
+        {
+            "apiVersion": "arks.ai/v1",
+            "kind": "ArksQuota",
+            "metadata": {"name": "basic", "labels": labels or {}},
+            "spec": {"quotas": [{"type": "total", "value": value}]},
+        }
+    )
+
+
+@pytest_asyncio.fixture
+async def quotas(home: LocalHome) -> AsyncIterator[LocalResources[ArksQuota]]:
+    await home.start()
+    resources = LocalResources(home.bus, ArksQuota)
+    watching = asyncio.create_task(resources.run())
+    await resources.cache.synced.wait()
+    yield resources
+    watching.cancel()
+    await asyncio.gather(watching, return_exceptions=True)
+
+
+async def test_generation_rises_with_the_spec_and_with_nothing_else(quotas: LocalResources[ArksQuota]) -> None:
+    assert Applied.CREATED == await quotas.apply(quota(100))
+    assert Applied.UNCHANGED == await quotas.apply(quota(100))
+    assert Applied.CONFIGURED == await quotas.apply(quota(100, labels={"team": "a"}))
+    first = await quotas.read(KEY)
+    assert first is not None
+    await quotas.patch_status(KEY, ArksQuotaStatus(conditions=[]))
+    assert Applied.CONFIGURED == await quotas.apply(quota(200))
+    second = await quotas.read(KEY)
+    assert second is not None
+    assert (1, 2) == (first.metadata.generation, second.metadata.generation)
+    assert first.metadata.uid == second.metadata.uid
+    assert {} == second.metadata.labels
+
+
+async def test_a_watch_sees_creation_change_and_deletion(quotas: LocalResources[ArksQuota]) -> None:
+    await quotas.apply(quota(1))
+    await eventually(lambda: KEY in dict(quotas.cache.items()))
+    await quotas.apply(quota(2))
+    await eventually(lambda: (found := quotas.cache.get(KEY)) and found.metadata.generation == 2)
+    assert await quotas.delete(KEY)
+    await eventually(lambda: quotas.cache.get(KEY) is None)
+    assert not await quotas.delete(KEY)
+
+
+async def test_a_resource_with_finalizers_goes_when_the_last_one_is_taken_off(
+    quotas: LocalResources[ArksQuota],
+) -> None:
+    await quotas.apply(quota())
+    await quotas.add_finalizer(KEY, "quota.arks.ai/controller")
+    await quotas.delete(KEY)
+    waiting = await quotas.read(KEY)
+    assert waiting is not None and waiting.metadata.deletion_timestamp is not None
+    await quotas.remove_finalizer(KEY, "quota.arks.ai/controller")
+    assert await quotas.read(KEY) is None
+    assert Applied.CREATED == await quotas.apply(quota())
+
+
+async def test_writers_that_race_lose_nothing(quotas: LocalResources[ArksQuota]) -> None:
+    await quotas.apply(quota())
+    await asyncio.gather(*(quotas.add_finalizer(KEY, f"f{number}.arks.ai/x") for number in range(4)))
+    raced = await quotas.read(KEY)
+    assert raced is not None
+    assert {f"f{number}.arks.ai/x" for number in range(4)} == set(raced.metadata.finalizers)
+
+
+async def test_the_cache_is_current_again_after_nats_was_killed(
+    quotas: LocalResources[ArksQuota], nats: Server
+) -> None:
+    await quotas.apply(quota(1))
+    await nats.kill()
+    await nats.restart()
+    await eventually(lambda: quotas.apply(quota(2)), within_seconds=20)
+    await eventually(lambda: (found := quotas.cache.get(KEY)) and found.metadata.generation == 2)
+
+
+async def test_what_cannot_be_read_is_as_if_absent(quotas: LocalResources[ArksQuota], home: LocalHome) -> None:
+    bucket = await home.bus.bucket(RESOURCES_BUCKET)
+    await bucket.put("arksquotas.default.broken", b"{not json")
+    await quotas.apply(quota())
+    await eventually(lambda: quotas.cache.get(KEY) is not None)
+    assert quotas.cache.get(Key("default", "broken")) is None
