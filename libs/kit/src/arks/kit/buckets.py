@@ -43,6 +43,7 @@ class BucketWatch(Generic[T]):
                 try:
                     await self._follow(session)
                 except (*NATS_ERRORS, Unavailable) as error:
+                    self._bus.forget_bucket(self._bucket)
                     log.warning("watch broke", bucket=self._bucket, error=str(error) or type(error).__name__)
                     await asyncio.sleep(_AGAIN_SECONDS)
 

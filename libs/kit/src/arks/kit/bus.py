@@ -67,6 +67,7 @@ class Bus:
         self._outgoing = asyncio.Event()
         self._session = asyncio.Condition()
         self._session_number = 0
+        self._buckets: dict[str, KeyValue] = {}
         self._dropped = Counter(
             "arks_bus_events_dropped", "Events dropped because the outbox was full", registry=registry
         )
@@ -168,6 +169,7 @@ class Bus:
         )
 
     async def _new_session(self) -> None:
+        self._buckets.clear()
         async with self._session:
             self._session_number += 1
             self._session.notify_all()
@@ -193,7 +195,14 @@ class Bus:
 
     async def bucket(self, name: str) -> KeyValue:
         """The KV bucket, made when missing. Raises Unavailable."""
-        return await self._retry(lambda: self.jetstream.create_key_value(bucket=name, history=1), f"bucket {name}")
+        if name not in self._buckets:
+            made = await self._retry(lambda: self.jetstream.create_key_value(bucket=name, history=1), f"bucket {name}")
+            self._buckets[name] = made
+        return self._buckets[name]
+
+    def forget_bucket(self, name: str) -> None:
+        """After an error: the bucket may be lost, so the next `bucket` makes sure of it again."""
+        self._buckets.pop(name, None)
 
     async def _retry(self, call: Callable[[], Awaitable[T]], what: str) -> T:
         error: Exception | None = None

@@ -77,6 +77,7 @@ class FactWriter(Generic[M]):
                         known = await self._resync()
                     await self._write()
                 except (*NATS_ERRORS, Unavailable) as error:
+                    self._bus.forget_bucket(self._bucket.value)
                     log.warning("fact not written", bucket=self._bucket.value, error=str(error) or type(error).__name__)
                     await asyncio.sleep(_AGAIN_SECONDS)
                     continue

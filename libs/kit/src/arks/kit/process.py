@@ -1,4 +1,4 @@
-"""Child processes that do not outlive their parent: the kernel ends them (PR_SET_PDEATHSIG), however the parent died."""
+"""Child processes that do not outlive their parent: the kernel ends them (PR_SET_PDEATHSIG), however it died."""
 
 import asyncio
 import contextlib

@@ -126,7 +126,7 @@ class LocalResources(Generic[R]):
                 f"{self.kind.__name__} {key} was created by somebody else at the same moment; apply again"
             ) from error
         except NATS_ERRORS as error:
-            raise Unavailable(f"NATS did not take {self.kind.__name__} {key}: {error}") from error
+            raise self._unavailable(key, error) from error
         return Applied.CREATED
 
     async def _change(self, key: Key, change: Callable[[Json], Json | None]) -> bool:
@@ -146,9 +146,9 @@ class LocalResources(Generic[R]):
             except nats.js.errors.APIError as error:
                 if error.err_code in {10071, 10164}:  # wrong last sequence, on delete
                     continue
-                raise Unavailable(f"NATS did not take {self.kind.__name__} {key}: {error}") from error
+                raise self._unavailable(key, error) from error
             except NATS_ERRORS as error:
-                raise Unavailable(f"NATS did not take {self.kind.__name__} {key}: {error}") from error
+                raise self._unavailable(key, error) from error
             return True
         raise Conflict(f"{self.kind.__name__} {key} kept changing while it was written ({_TRIES} tries)")
 
@@ -159,7 +159,7 @@ class LocalResources(Generic[R]):
         except nats.js.errors.KeyNotFoundError:
             return None
         except NATS_ERRORS as error:
-            raise Unavailable(f"NATS did not give {self.kind.__name__} {key}: {error}") from error
+            raise self._unavailable(key, error) from error
         return json.loads(entry.value or b"{}"), entry.revision or 0
 
     async def _store(self, key: Key, changed: Json | None, revision: int) -> None:
@@ -168,6 +168,10 @@ class LocalResources(Generic[R]):
             await bucket.delete(self._raw(key), last=revision)
         else:
             await bucket.update(self._raw(key), json.dumps(changed).encode(), last=revision)
+
+    def _unavailable(self, key: Key, error: Exception) -> Unavailable:
+        self._bus.forget_bucket(RESOURCES_BUCKET)
+        return Unavailable(f"{self.kind.__name__} {key}: NATS does not answer: {error or type(error).__name__}")
 
     def _raw(self, key: Key) -> str:
         return resource_key(self.kind.plural, key.namespace, key.name)
