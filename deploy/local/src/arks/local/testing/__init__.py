@@ -1,0 +1,1 @@
+"""A whole Arks for tests."""

@@ -1,0 +1,25 @@
+"""One Arks for all journeys that leave it whole; those that break things make their own."""
+
+from collections.abc import AsyncIterator, Iterator
+
+import openai
+import pytest
+import pytest_asyncio
+
+from arks.local.testing.platform import Platform
+
+
+@pytest.fixture(scope="session")
+def arks_up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
+    """The demo as `arks up` starts it."""
+    platform = Platform(tmp_path_factory.mktemp("arks"))
+    platform.up()
+    yield platform
+    platform.down()
+
+
+@pytest_asyncio.fixture
+async def client(arks_up: Platform) -> AsyncIterator[openai.AsyncOpenAI]:
+    """The official client, unmodified, without retries so that each fault is seen."""
+    async with openai.AsyncOpenAI(base_url=arks_up.url, api_key=arks_up.key, max_retries=0, timeout=60) as client:
+        yield client

@@ -1,0 +1,107 @@
+"""What people do first: an unmodified OpenAI client at the gateway."""
+
+import openai
+import pytest
+
+from arks.local.testing.platform import Platform, quota, token
+
+pytestmark = [pytest.mark.real, pytest.mark.timeout(180)]
+MODEL = "smollm2"
+HELLO: list[openai.types.chat.ChatCompletionMessageParam] = [{"role": "user", "content": "Say hello."}]
+
+
+def as_user(platform: Platform, key: str) -> openai.AsyncOpenAI:
+    return openai.AsyncOpenAI(base_url=platform.url, api_key=key, max_retries=0, timeout=60)
+
+
+async def test_the_key_sees_the_models_that_it_may_use(client: openai.AsyncOpenAI) -> None:
+    assert [MODEL] == [model.id async for model in client.models.list()]
+    assert MODEL == (await client.models.retrieve(MODEL)).id
+
+
+async def test_a_chat_answers_and_says_what_it_used(client: openai.AsyncOpenAI) -> None:
+    answer = await client.chat.completions.create(model=MODEL, messages=HELLO, max_tokens=8)
+    assert answer.choices[0].message.content
+    assert answer.usage is not None
+    assert 0 < answer.usage.completion_tokens <= 8
+    assert answer.usage.total_tokens == answer.usage.prompt_tokens + answer.usage.completion_tokens
+
+
+async def test_a_stream_has_a_usage_chunk_only_for_who_asked(client: openai.AsyncOpenAI) -> None:
+    stream = await client.chat.completions.create(model=MODEL, messages=HELLO, max_tokens=8, stream=True)
+    plain = [chunk async for chunk in stream]
+    assert all(chunk.choices and chunk.usage is None for chunk in plain)
+    asked = await client.chat.completions.create(
+        model=MODEL, messages=HELLO, max_tokens=8, stream=True, stream_options={"include_usage": True}
+    )
+    chunks = [chunk async for chunk in asked]
+    assert [[]] == [chunk.choices for chunk in chunks if chunk.usage is not None]
+    declined = await client.chat.completions.create(
+        model=MODEL, messages=HELLO, max_tokens=8, stream=True, stream_options={"include_usage": False}
+    )
+    assert all(chunk.usage is None for chunk in [chunk async for chunk in declined])
+
+
+async def test_completions_answer_also_as_a_stream(client: openai.AsyncOpenAI) -> None:
+    answer = await client.completions.create(model=MODEL, prompt="Once upon a time", max_tokens=8)
+    assert answer.choices[0].text
+    stream = await client.completions.create(model=MODEL, prompt="Once upon a time", max_tokens=8, stream=True)
+    assert "".join([chunk.choices[0].text async for chunk in stream if chunk.choices])
+
+
+async def test_a_wrong_key_is_an_authentication_error(arks_up: Platform) -> None:
+    with pytest.raises(openai.AuthenticationError) as caught:
+        await as_user(arks_up, "sk-wrong").chat.completions.create(model=MODEL, messages=HELLO)
+    assert "invalid_api_key" == caught.value.code
+    assert "sk-wrong" not in str(caught.value)
+    with pytest.raises(openai.AuthenticationError):
+        await as_user(arks_up, "sk-wrong").models.list()
+
+
+async def test_a_model_of_others_is_denied_and_one_that_nobody_has_is_not_found(arks_up: Platform) -> None:
+    arks_up.apply(token("outsider", "sk-outsider-000000", "something-else"))
+    with pytest.raises(openai.PermissionDeniedError):
+        await as_user(arks_up, "sk-outsider-000000").chat.completions.create(model=MODEL, messages=HELLO)
+    with pytest.raises(openai.NotFoundError) as caught:
+        await as_user(arks_up, arks_up.key).chat.completions.create(model="no-such-model", messages=HELLO)
+    assert "model_not_found" == caught.value.code
+
+
+async def test_a_request_over_its_limit_is_a_rate_limit_error_with_a_time_to_come_back(arks_up: Platform) -> None:
+    arks_up.apply(token("limited", "sk-limited-000000", MODEL, rpm=1))
+    user = as_user(arks_up, "sk-limited-000000")
+    await user.chat.completions.create(model=MODEL, messages=HELLO, max_tokens=1)
+    with pytest.raises(openai.RateLimitError) as caught:
+        for _ in range(2):  # the minute may turn between two requests, not between three
+            await user.chat.completions.create(model=MODEL, messages=HELLO, max_tokens=1)
+    assert 0 <= int(caught.value.response.headers["retry-after"]) <= 60
+    assert "1" == caught.value.response.headers["x-ratelimit-limit-requests"]
+
+
+async def test_a_spent_budget_is_a_rate_limit_error_that_names_the_budget(arks_up: Platform) -> None:
+    arks_up.apply(quota("tiny", total=40), token("spender", "sk-spender-000000", MODEL, quota="tiny"))
+    user = as_user(arks_up, "sk-spender-000000")
+    with pytest.raises(openai.RateLimitError) as caught:
+        for _ in range(10):
+            await user.chat.completions.create(model=MODEL, messages=HELLO, max_tokens=4)
+    assert "insufficient_quota" == caught.value.code
+    assert "tiny" in caught.value.message
+
+
+@pytest.mark.parametrize(
+    "extra", [{"max_tokens": -1}, {"n": "two"}, {"stream": "yes"}], ids=["negative max_tokens", "n text", "stream text"]
+)
+async def test_a_wrong_type_is_a_bad_request_that_names_the_field(
+    client: openai.AsyncOpenAI, extra: dict[str, object]
+) -> None:
+    with pytest.raises(openai.BadRequestError) as caught:
+        await client.chat.completions.create(model=MODEL, messages=HELLO, extra_body=extra)
+    assert next(iter(extra)) == caught.value.param
+
+
+async def test_embeddings_answer_or_say_that_the_engine_has_none(client: openai.AsyncOpenAI) -> None:
+    """A chat model's engine refuses; the refusal passes through as the engine's own error, not a 500 of ours."""
+    with pytest.raises(openai.APIStatusError) as caught:
+        await client.embeddings.create(model=MODEL, input="hello")
+    assert caught.value.status_code in {400, 501}
+    assert caught.value.message

@@ -1,0 +1,105 @@
+"""`arks usage` is what the clients were told, to the token; who hangs up is charged by what was delivered."""
+
+import asyncio
+import random
+from dataclasses import dataclass
+
+import httpx
+import openai
+import pytest
+
+from arks.local.testing.platform import Platform, token, until
+
+pytestmark = [pytest.mark.real, pytest.mark.timeout(400)]
+MODEL, KEY, NAME = "smollm2", "sk-adds-up-000000", "adds-up"
+REQUESTS, AT_ONCE = 1000, 8
+
+
+@dataclass
+class Told:
+    """What the clients know: exact for whole answers, counted events for those that hung up."""
+
+    requests: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    hung_up: int = 0
+    delivered_tokens: int = 0
+
+    def add(self, usage: openai.types.CompletionUsage | None) -> None:
+        assert usage is not None
+        self.requests += 1
+        self.prompt_tokens += usage.prompt_tokens
+        self.completion_tokens += usage.completion_tokens
+
+
+async def whole(client: openai.AsyncOpenAI, told: Told, prompt: str, tokens: int) -> None:
+    answer = await client.chat.completions.create(
+        model=MODEL, messages=[{"role": "user", "content": prompt}], max_tokens=tokens
+    )
+    told.add(answer.usage)
+
+
+async def streamed(client: openai.AsyncOpenAI, told: Told, prompt: str, tokens: int) -> None:
+    stream = await client.chat.completions.create(
+        model=MODEL,
+        messages=[{"role": "user", "content": prompt}],
+        max_tokens=tokens,
+        stream=True,
+        stream_options={"include_usage": True},
+    )
+    usages = [chunk.usage async for chunk in stream if chunk.usage is not None]
+    told.add(usages[-1])
+
+
+async def text(client: openai.AsyncOpenAI, told: Told, prompt: str, tokens: int) -> None:
+    answer = await client.completions.create(model=MODEL, prompt=prompt, max_tokens=tokens)
+    told.add(answer.usage)
+
+
+async def hangs_up(client: openai.AsyncOpenAI, told: Told, prompt: str, tokens: int) -> None:
+    """Reads a few events, then closes the connection in the middle of the answer."""
+    body = {"model": MODEL, "stream": True, "max_tokens": 200, "messages": [{"role": "user", "content": prompt}]}
+    wanted, seen = 1 + tokens % 4, 0
+    async with (
+        httpx.AsyncClient(timeout=60) as raw,
+        raw.stream("POST", f"{client.base_url}chat/completions", json=body, headers=client.auth_headers) as answer,
+    ):
+        async for line in answer.aiter_lines():
+            seen += line.startswith("data: ") and '"content":"' in line and '"content":""' not in line
+            if seen >= wanted:
+                break
+    told.hung_up += 1
+    told.delivered_tokens += seen
+
+
+async def test_usage_is_what_the_clients_were_told_over_a_thousand_mixed_requests(arks_up: Platform) -> None:
+    arks_up.apply(token(NAME, KEY, MODEL))
+    told, dice, gate = Told(), random.Random(7), asyncio.Semaphore(AT_ONCE)  # noqa: S311  # a fixed mix, no secret
+    kinds = [whole, streamed, text, hangs_up]
+    async with openai.AsyncOpenAI(base_url=arks_up.url, api_key=KEY, max_retries=0, timeout=120) as client:
+
+        async def one(number: int) -> None:
+            kind = dice.choices(kinds, weights=[40, 35, 20, 5])[0]
+            prompt = f"{number} " + "hello " * dice.randrange(1, 6)
+            tokens = dice.randrange(1, 6)
+            async with gate:
+                await kind(client, told, prompt, tokens)
+
+        await asyncio.gather(*(one(number) for number in range(REQUESTS)))
+
+    def settled() -> dict[str, int] | None:
+        found = [row for row in arks_up.json("usage")["items"] if row["token"] == NAME]
+        return found[0] if found and found[0]["requests"] == REQUESTS else None
+
+    row = await until(settled, within_seconds=30, what=f"{REQUESTS} requests in the ledger")
+    engine = row["bySource"]["engine"]
+    delivered = row["bySource"]["delivered"]
+    assert (told.requests, told.prompt_tokens, told.completion_tokens) == (
+        engine["requests"],
+        engine["promptTokens"],
+        engine["completionTokens"],
+    )
+    assert told.hung_up == delivered["requests"]
+    in_flight_tokens = 40 * told.hung_up  # on their way through the sockets when the client hung up
+    assert told.delivered_tokens <= delivered["completionTokens"] <= told.delivered_tokens + in_flight_tokens
+    assert delivered["promptTokens"] >= told.hung_up
