@@ -1,0 +1,62 @@
+"""What an idle Arks costs: memory of each process, and CPU over half a minute. Also how long `arks up` takes.
+
+usage: uv run python bench/idle.py [seconds]
+"""
+
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from arks.local.testing.platform import Platform
+
+_TICKS = os.sysconf("SC_CLK_TCK")
+_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+NOT_PYTHON = {"nats", "valkey", "envoy"}
+
+
+def cpu_seconds(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / _TICKS
+
+
+def resident_megabytes(pid: int) -> float:
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE_BYTES / 1e6
+
+
+def measure(platform: Platform, seconds: float) -> None:
+    pids = {one["name"]: int(one["pid"]) for one in platform.json("status")["services"] if one.get("pid")}
+    pids["supervisor"] = int((platform.home / "run" / "pid").read_text())
+    before = {name: cpu_seconds(pid) for name, pid in pids.items()}
+    time.sleep(seconds)
+    print(f"\n{'process':<18}{'RSS MB':>8}{'CPU %':>8}")
+    memory = cpu = 0.0
+    for name, pid in sorted(pids.items()):
+        share = 100 * (cpu_seconds(pid) - before[name]) / seconds
+        resident = resident_megabytes(pid)
+        if name not in NOT_PYTHON:
+            memory, cpu = memory + resident, cpu + share
+        print(f"{name:<18}{resident:>8.0f}{share:>8.2f}")
+    print(f"{'all of Python':<18}{memory:>8.0f}{cpu:>8.2f}   (wanted: under 500 MB, under 3 % of a core)")
+
+
+def main() -> None:
+    seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 30.0
+    with tempfile.TemporaryDirectory() as directory:
+        platform = Platform(Path(directory))
+        try:
+            for what in ("first", "warm"):
+                began = time.monotonic()
+                platform.up()
+                print(f"arks up, {what}: model answers after {time.monotonic() - began:.1f} s")
+                if what == "first":
+                    platform.down()
+            time.sleep(5)
+            measure(platform, seconds)
+        finally:
+            platform.down()
+
+
+if __name__ == "__main__":
+    main()
