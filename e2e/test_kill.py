@@ -110,7 +110,7 @@ async def test_a_killed_part_comes_back_and_clients_see_no_wrong_answer(
 
     def back() -> bool:
         states = {one["name"]: one for one in platform.json("status")["services"]}
-        return states[service]["pid"] != old and states[service]["state"] == "ready"
+        return bool(states[service]["pid"] != old and states[service]["state"] == "ready")
 
     await until(back, within_seconds=30, what=f"{service} back")
     await _answers(traffic, time.monotonic())
