@@ -1,0 +1,56 @@
+"""Answers that Envoy makes by itself, in OpenAI's error envelope, so that its clients raise their typed exceptions."""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+RETRY_AFTER_SECONDS = 1
+"""For a 503: replicas come back, or their siblings take over, within seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    status: int
+    type: str
+    code: str
+    message: str
+
+
+REPLIES = (
+    Reply(400, "invalid_request_error", "bad_request", "The request is not valid HTTP."),
+    Reply(403, "invalid_request_error", "forbidden", "This is not allowed here."),
+    Reply(404, "invalid_request_error", "not_found", "There is no such path; the API is under /v1."),
+    Reply(405, "invalid_request_error", "method_not_allowed", "This path does not take this method."),
+    Reply(408, "invalid_request_error", "request_timeout", "The request did not arrive in time."),
+    Reply(413, "invalid_request_error", "request_too_large", "The request body is too large."),
+    Reply(426, "invalid_request_error", "upgrade_required", "Use HTTP/1.1 or HTTP/2."),
+    Reply(431, "invalid_request_error", "headers_too_large", "The request headers are too large."),
+    Reply(502, "server_error", "bad_gateway", "The model's answer was not valid."),
+    Reply(503, "server_error", "service_unavailable", "No replica of this model can answer now. Try again."),
+    Reply(504, "server_error", "timeout", "The model did not answer in time."),
+)
+OTHER = Reply(500, "server_error", "internal_error", "The gateway could not answer this request.")
+
+
+def local_replies() -> dict[str, Any]:
+    """A LocalReplyConfig. The last mapper takes every status that has no words of its own; each keeps its status."""
+    mappers = [_mapper(reply, _compare("EQ", reply.status)) for reply in REPLIES]
+    return {"mappers": [*mappers, _mapper(OTHER, _compare("GE", 400))]}
+
+
+def _mapper(reply: Reply, condition: dict[str, Any]) -> dict[str, Any]:
+    error = {"message": reply.message, "type": reply.type, "param": None, "code": reply.code}
+    retry_after = {"header": {"key": "retry-after", "value": str(RETRY_AFTER_SECONDS)}}
+    return {
+        "filter": condition,
+        "body_format_override": {
+            "text_format_source": {"inline_string": json.dumps({"error": error}, separators=(",", ":"))},
+            "content_type": "application/json",
+        },
+        **({"headers_to_add": [retry_after]} if reply.status == 503 else {}),
+    }
+
+
+def _compare(operator: str, status: int) -> dict[str, Any]:
+    value = {"default_value": status, "runtime_key": f"arks.local_reply_{status}"}
+    return {"status_code_filter": {"comparison": {"op": operator, "value": value}}}

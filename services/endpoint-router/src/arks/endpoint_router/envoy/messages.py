@@ -1,0 +1,80 @@
+"""Protobuf messages of Envoy's API from plain dictionaries, and back to the JSON of a bootstrap file.
+
+Dictionaries in Envoy's own field names read like its documentation, and `message` checks every name and type against
+the schemas. An extension is named by `@type`; protobuf finds only types whose module has been imported, so all are
+imported here.
+"""
+
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from envoy.config.bootstrap.v3.bootstrap_pb2 import Bootstrap
+from envoy.config.cluster.v3.cluster_pb2 import Cluster
+from envoy.config.core.v3.health_check_pb2 import DRAINING
+from envoy.config.endpoint.v3.endpoint_pb2 import ClusterLoadAssignment
+from envoy.config.listener.v3.listener_pb2 import Listener
+from envoy.extensions.access_loggers.file.v3.file_pb2 import FileAccessLog
+from envoy.extensions.filters.http.lua.v3.lua_pb2 import Lua
+from envoy.extensions.filters.http.router.v3.router_pb2 import Router
+from envoy.extensions.filters.network.http_connection_manager.v3.http_connection_manager_pb2 import (
+    HttpConnectionManager,
+)
+from envoy.extensions.http.early_header_mutation.header_mutation.v3.header_mutation_pb2 import HeaderMutation
+from envoy.extensions.request_id.uuid.v3.uuid_pb2 import UuidRequestIdConfig
+from envoy.extensions.resource_monitors.downstream_connections.v3.downstream_connections_pb2 import (
+    DownstreamConnectionsConfig,
+)
+from envoy.extensions.resource_monitors.fixed_heap.v3.fixed_heap_pb2 import FixedHeapConfig
+from envoy.extensions.retry.host.previous_hosts.v3.previous_hosts_pb2 import PreviousHostsPredicate
+from envoy.extensions.upstreams.http.v3.http_protocol_options_pb2 import HttpProtocolOptions
+from google.protobuf import json_format
+from google.protobuf.message import Message
+
+__all__ = [
+    "DRAINING",
+    "Bootstrap",
+    "Cluster",
+    "ClusterLoadAssignment",
+    "DownstreamConnectionsConfig",
+    "FileAccessLog",
+    "FixedHeapConfig",
+    "HeaderMutation",
+    "HttpConnectionManager",
+    "HttpProtocolOptions",
+    "Listener",
+    "Lua",
+    "PreviousHostsPredicate",
+    "Router",
+    "UuidRequestIdConfig",
+    "as_dict",
+    "extension",
+    "message",
+    "seconds",
+    "to_json",
+]
+
+M = TypeVar("M", bound=Message)
+
+
+def message(kind: type[M], fields: Mapping[str, Any]) -> M:
+    """Raises json_format.ParseError for an unknown field, a wrong type or an extension that is not imported here."""
+    return json_format.ParseDict(dict(fields), kind())
+
+
+def extension(kind: type[Message], **fields: Any) -> dict[str, Any]:
+    """An `Any` of Envoy's API, as it is written in its JSON."""
+    return {"@type": f"type.googleapis.com/{kind.DESCRIPTOR.full_name}", **fields}
+
+
+def seconds(value: float) -> str:
+    """A google.protobuf.Duration as JSON writes it."""
+    return f"{value:g}s"
+
+
+def as_dict(configuration: Message) -> dict[str, Any]:
+    return json_format.MessageToDict(configuration, preserving_proto_field_name=True)
+
+
+def to_json(configuration: Message) -> str:
+    """The text of a configuration file that `envoy --config-path` reads (the file's name must end in .json)."""
+    return json_format.MessageToJson(configuration, preserving_proto_field_name=True, indent=2) + "\n"

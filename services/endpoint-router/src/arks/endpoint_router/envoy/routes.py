@@ -1,0 +1,112 @@
+"""The gateway's routes: few and constant, because Envoy applies each change of routes to all of them.
+
+They fail closed: only a request that admission.lua gave a cluster reaches an engine. When the filter breaks, the header
+is missing (clients cannot send it) and the request ends in 503.
+"""
+
+from typing import Any
+
+from arks.endpoint_router.envoy.clusters import TOKEN_QUOTA
+from arks.endpoint_router.envoy.messages import PreviousHostsPredicate, extension, seconds
+from arks.endpoint_router.envoy.settings import GatewaySettings
+
+CLUSTER_HEADER = "x-arks-cluster"
+GENERATION_PATHS = ("/v1/chat/completions", "/v1/completions", "/v1/embeddings")
+MODELS_PATH = "/v1/models"
+MODELS_TIMEOUT_SECONDS = 5
+
+
+def routes(settings: GatewaySettings) -> dict[str, Any]:
+    """A RouteConfiguration."""
+    return {
+        "name": "gateway",
+        # token-quota's cluster may arrive after the listener; until then its requests get 503.
+        "validate_clusters": False,
+        "virtual_hosts": [
+            {
+                "name": "gateway",
+                "domains": ["*"],
+                "request_body_buffer_limit": settings.body_limit_bytes,
+                "routes": [
+                    _admitted(settings),
+                    *(_answer(path, 503, "POST") for path in GENERATION_PATHS),
+                    *(_answer(path, 405, allow="POST") for path in GENERATION_PATHS),
+                    _models({"path": MODELS_PATH}),
+                    _models({"prefix": f"{MODELS_PATH}/"}),
+                    _answer(MODELS_PATH, 405, allow="GET"),
+                    {"match": {"prefix": f"{MODELS_PATH}/"}, **_direct(405, allow="GET")},
+                    {"match": {"prefix": "/"}, **_direct(404)},
+                ],
+            }
+        ],
+    }
+
+
+def to_engine(destination: dict[str, Any], settings: GatewaySettings) -> dict[str, Any]:
+    """What every request to an engine has in common, wherever it goes.
+
+    The engine gets no key, nothing of ours, and a body that it must read as the JSON that was checked: a client's
+    content type or encoding could make it see something else. It must not compress: the answer is read as it passes.
+    """
+    return {
+        "route": {
+            **destination,
+            "timeout": seconds(0),
+            "idle_timeout": seconds(settings.idle_timeout_seconds),
+            "retry_policy": _retry_elsewhere(),
+        },
+        "request_headers_to_add": [
+            {
+                "header": {"key": "content-type", "value": "application/json"},
+                "append_action": "OVERWRITE_IF_EXISTS_OR_ADD",
+            }
+        ],
+        "request_headers_to_remove": ["authorization", "accept-encoding", "content-encoding", "cookie", CLUSTER_HEADER],
+    }
+
+
+def _admitted(settings: GatewaySettings) -> dict[str, Any]:
+    match = {"prefix": "/v1/", "headers": [{"name": CLUSTER_HEADER, "present_match": True}, _method("POST")]}
+    return {"match": match, **to_engine({"cluster_header": CLUSTER_HEADER}, settings)}
+
+
+def _retry_elsewhere() -> dict[str, Any]:
+    """Only before the first byte of an answer (Envoy never retries later), and on another replica if there is one."""
+    return {
+        "retry_on": "connect-failure,refused-stream,reset,retriable-status-codes",
+        "retriable_status_codes": [503],
+        "num_retries": 3,
+        "retry_back_off": {"base_interval": seconds(0.01), "max_interval": seconds(0.1)},
+        "retry_host_predicate": [
+            {
+                "name": "envoy.retry_host_predicates.previous_hosts",
+                "typed_config": extension(PreviousHostsPredicate),
+            }
+        ],
+        "host_selection_retry_max_attempts": 5,
+    }
+
+
+def _models(path: dict[str, str]) -> dict[str, Any]:
+    return {
+        "match": {**path, "headers": [_method("GET")]},
+        "route": {
+            "cluster": TOKEN_QUOTA,
+            "timeout": seconds(MODELS_TIMEOUT_SECONDS),
+            "retry_policy": {"retry_on": "connect-failure,refused-stream,reset", "num_retries": 2},
+        },
+    }
+
+
+def _answer(path: str, status: int, method: str = "", allow: str = "") -> dict[str, Any]:
+    match = {"path": path, **({"headers": [_method(method)]} if method else {})}
+    return {"match": match, **_direct(status, allow)}
+
+
+def _direct(status: int, allow: str = "") -> dict[str, Any]:
+    header = {"response_headers_to_add": [{"header": {"key": "allow", "value": allow}}]} if allow else {}
+    return {"direct_response": {"status": status}, **header}
+
+
+def _method(name: str) -> dict[str, Any]:
+    return {"name": ":method", "string_match": {"exact": name}}
