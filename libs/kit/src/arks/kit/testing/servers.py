@@ -72,7 +72,8 @@ class Server:
 
 
 @asynccontextmanager
-async def _serve(command: list[str], port: int, directory: Path, password: str = "") -> AsyncIterator[Server]:
+async def serve(command: list[str], port: int, directory: Path, password: str = "") -> AsyncIterator[Server]:
+    """Any server that listens on `port` of loopback when it is up; its output goes to `directory`/log."""
     process = await spawn(command, log_file=directory / "log")
     server = Server(command, port, directory, process, password)
     try:
@@ -88,7 +89,7 @@ async def nats_server(directory: Path) -> AsyncIterator[Server]:
     directory.mkdir(parents=True, exist_ok=True)
     port = free_port()
     command = [program("nats-server"), "-a", "127.0.0.1", "-p", str(port), "-js", "-sd", str(directory / "jetstream")]
-    async with _serve(command, port, directory) as server:
+    async with serve(command, port, directory) as server:
         yield server
 
 
@@ -99,7 +100,7 @@ async def valkey_server(directory: Path) -> AsyncIterator[Server]:
     port, password = free_port(), secrets.token_hex(8)
     config = directory / "valkey.conf"
     config.write_text(f'bind 127.0.0.1\nport {port}\nrequirepass {password}\nsave ""\nappendonly no\ndir {directory}\n')
-    async with _serve([str(get_binary_path()), str(config)], port, directory, password) as server:
+    async with serve([str(get_binary_path()), str(config)], port, directory, password) as server:
         yield server
 
 
@@ -112,5 +113,5 @@ async def engine_server(directory: Path, *, slots: int = 2, served_model: str = 
         *(sys.executable, "-m", "arks.app_deployer.llamacpp", "--model", str(small_model())),
         *("--port", str(port), "--alias", served_model, "--parallel", str(slots), "--ctx-size", str(2048 * slots)),
     ]
-    async with _serve(command, port, directory) as server:
+    async with serve(command, port, directory) as server:
         yield server
