@@ -1,0 +1,203 @@
+"""Which processes make one Arks on one machine: commands, settings, order, and how each shows that it works. Pure."""
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from arks.local.paths import Paths
+from arks.local.ports import GATEWAY, HOST
+
+PORT_NAMES = (
+    "nats",
+    "valkey",
+    "xds",
+    "envoy-admin",
+    "token-quota-api",
+    "model-manager",
+    "app-deployer",
+    "metrics",
+    "endpoint-router",
+    "token-quota",
+    "usage-shipper",
+)
+"""Every port but the gateway's, which people choose. A service's own name: its health and metrics."""
+
+DRAIN_SECONDS = 0.7
+"""What services get to finish what they do; all of Arks has to be gone within 5 s."""
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """Ready when the port takes connections and, where a path is given, answers 200 there."""
+
+    port: int
+    path: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """One process that the supervisor keeps alive."""
+
+    name: str
+    command: tuple[str, ...]
+    environment: Mapping[str, str]
+    address: str
+    """host:port or URL that people and neighbours use."""
+    probe: Probe
+    after: tuple[str, ...] = ()
+    """Programs that have to be ready before its first start. Later it copes with their absence by itself."""
+    prepare: tuple[str, ...] | None = None
+    """Runs once before the first start, while the programs in `after` start."""
+    stop_seconds: float = DRAIN_SECONDS + 0.2
+    """From SIGTERM to SIGKILL."""
+
+
+@dataclass(frozen=True, slots=True)
+class Binaries:
+    nats: Path
+    valkey: Path
+    envoy: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What the plan depends on."""
+
+    paths: Paths
+    ports: Mapping[str, int]
+    """Of PORT_NAMES and of the gateway."""
+    binaries: Binaries
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """What every process gets: PATH, HOME, proxies and the like."""
+    envoy_workers: int = 2
+    log_level: str = "info"
+
+
+def gateway_url(port: int) -> str:
+    """Base URL for OpenAI clients."""
+    return f"http://localhost:{port}/v1"
+
+
+def programs(machine: Machine) -> list[Program]:
+    """In the order of their start; they stop in reverse order."""
+    return [
+        _nats(machine),
+        _valkey(machine),
+        _service(machine, "model-manager"),
+        _service(machine, "app-deployer"),
+        _endpoint_router(machine),
+        _token_quota(machine),
+        _envoy(machine),
+        _shipper(machine),
+        _service(machine, "metrics"),
+    ]
+
+
+def _nats(machine: Machine) -> Program:
+    port = machine.ports["nats"]
+    return Program(
+        name="nats",
+        command=(str(machine.binaries.nats), "--config", str(machine.paths.nats_config)),
+        environment=machine.environment,
+        address=f"nats://{HOST}:{port}",
+        probe=Probe(port),
+    )
+
+
+def _valkey(machine: Machine) -> Program:
+    port = machine.ports["valkey"]
+    return Program(
+        name="valkey",
+        command=(str(machine.binaries.valkey), str(machine.paths.valkey_config)),
+        environment=machine.environment,
+        address=f"redis://{HOST}:{port}",
+        probe=Probe(port),
+    )
+
+
+def _service(
+    machine: Machine, name: str, *, after: tuple[str, ...] = ("nats",), module: str | None = None, **settings: object
+) -> Program:
+    port = machine.ports[name]
+    module = module or f"arks.{name.replace('-', '_')}.main"
+    shared = {
+        "NATS_URL": f"nats://{HOST}:{machine.ports['nats']}",
+        "NATS_TOKEN_FILE": machine.paths.nats_token,
+        "STATE_DIR": machine.paths.home,
+        "HTTP_PORT": port,
+        "LOG_LEVEL": machine.log_level,
+        "DRAIN_SECONDS": DRAIN_SECONDS,
+    }
+    ours = {f"ARKS_{setting}": str(value) for setting, value in (shared | settings).items()}
+    return Program(
+        name=name,
+        command=(sys.executable, "-m", module),
+        environment={**machine.environment, **ours},
+        address=f"http://{HOST}:{port}",
+        probe=Probe(port, "/readyz"),
+        after=after,
+    )
+
+
+def _endpoint_router(machine: Machine) -> Program:
+    ports = machine.ports
+    return _service(
+        machine,
+        "endpoint-router",
+        XDS_PORT=ports["xds"],
+        GATEWAY_HOST=HOST,
+        GATEWAY_PORT=ports[GATEWAY],
+        ENVOY_ADMIN_PORT=ports["envoy-admin"],
+        TOKEN_QUOTA_HOST=HOST,
+        TOKEN_QUOTA_PORT=ports["token-quota-api"],
+        USAGE_LOG=machine.paths.usage_log,
+    )
+
+
+def _token_quota(machine: Machine) -> Program:
+    return _service(
+        machine,
+        "token-quota",
+        after=("nats", "valkey"),
+        REDIS_URL=f"redis://{HOST}:{machine.ports['valkey']}",
+        REDIS_PASSWORD_FILE=machine.paths.valkey_password,
+        DATABASE_URL=f"sqlite+aiosqlite:///{machine.paths.ledger}",
+        API_PORT=machine.ports["token-quota-api"],
+        PEPPER_FILE=machine.paths.pepper,
+    )
+
+
+def _shipper(machine: Machine) -> Program:
+    return _service(
+        machine,
+        "usage-shipper",
+        module="arks.token_quota.shipper",
+        after=("nats",),
+        USAGE_LOG=machine.paths.usage_log,
+        ENVOY_ADMIN_PORT=machine.ports["envoy-admin"],
+    )
+
+
+def _envoy(machine: Machine) -> Program:
+    paths, ports = machine.paths, machine.ports
+    words = ("--xds-port", ports["xds"], "--admin-port", ports["envoy-admin"], "--output", paths.envoy_bootstrap)
+    return Program(
+        name="envoy",
+        command=envoy_command(machine.binaries.envoy, paths.envoy_bootstrap, machine.envoy_workers),
+        environment=machine.environment,
+        address=f"http://{HOST}:{ports[GATEWAY]}",
+        probe=Probe(ports["envoy-admin"], "/ready"),
+        after=("endpoint-router",),
+        prepare=(sys.executable, "-m", "arks.local.envoy_bootstrap", *(str(word) for word in words)),
+        stop_seconds=0.5,
+    )
+
+
+def envoy_command(binary: Path, bootstrap: Path, workers: int) -> tuple[str, ...]:
+    """As arks.endpoint_router.envoy.command, which a test compares: importing that would cost the supervisor 15 MB."""
+    return (
+        *(str(binary), "--disable-hot-restart", "--config-path", str(bootstrap), "--concurrency", str(workers)),
+        *("--file-flush-min-size-kb", "1", "--file-flush-interval-msec", "100"),
+        *("--drain-time-s", "60", "--log-level", "warn"),
+    )

@@ -1,0 +1,112 @@
+"""The supervisor's program: `python -m arks.local.supervisor.main --home DIRECTORY --gateway-port PORT`.
+
+It holds run/supervisor.lock while it lives. SIGTERM ends everything in order, a second SIGTERM at once. When it is
+killed, the kernel ends its children (PR_SET_PDEATHSIG), and those end theirs.
+"""
+
+import argparse
+import asyncio
+import fcntl
+import json
+import logging
+import os
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TextIO
+
+from arks.kit.process import become_subreaper
+from arks.local import configs, credentials, ports, programs, state
+from arks.local.paths import Paths
+from arks.local.plan import PORT_NAMES, Binaries, Machine
+from arks.local.plan import programs as plan_programs
+from arks.local.supervisor.supervisor import Supervisor
+
+log = logging.getLogger(__name__)
+
+_LOCK_SECONDS = 1.0
+_MOST_ENVOY_WORKERS = 4
+ALREADY_RUNNING = 3
+"""Exit status when another supervisor has the lock."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--home", type=Path, required=True)
+    parser.add_argument("--gateway-port", type=int, required=True)
+    arguments = parser.parse_args()
+    logging.Formatter.converter = time.gmtime
+    logging.basicConfig(
+        format="%(asctime)s.%(msecs)03dZ %(levelname)s %(message)s", datefmt="%Y-%m-%dT%H:%M:%S", level=logging.INFO
+    )
+    paths = Paths.of(arguments.home)
+    try:
+        paths.create()
+        with _lock(paths):
+            become_subreaper()
+            supervisor = Supervisor(paths, plan_programs(_machine(paths, arguments.gateway_port)))
+            asyncio.run(supervisor.run(ports=read_ports(paths)))
+    except (OSError, programs.Missing) as error:
+        log.error("cannot go on: %s", error)  # the sentence says it; the log is for people
+        sys.exit(1)
+
+
+def _lock(paths: Paths) -> TextIO:
+    """The lock, held until the file is closed. Exits when somebody else has it: one supervisor a home."""
+    file = paths.lock.open("a+")
+    deadline = time.monotonic() + _LOCK_SECONDS  # those who only look hold it for an instant
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() < deadline:
+                time.sleep(0.02)
+                continue
+            log.error("another supervisor runs with home %s", paths.home)  # expected, not a fault
+            sys.exit(ALREADY_RUNNING)
+        file.truncate(0)
+        file.write(f"{os.getpid()}\n")
+        file.flush()
+        paths.state.unlink(missing_ok=True)
+        return file
+
+
+def _machine(paths: Paths, gateway_port: int) -> Machine:
+    """Make what the processes need to start. Raises OSError and programs.Missing."""
+    credentials.create_all(paths)
+    chosen = ports.choose(PORT_NAMES, read_ports(paths)) | {ports.GATEWAY: gateway_port}
+    state.write(_ports_file(paths), json.dumps(chosen, indent=2) + "\n")
+    state.write(paths.nats_config, configs.nats(chosen["nats"], paths.nats_token.read_text(), paths.nats))
+    state.write(paths.valkey_config, configs.valkey(chosen["valkey"], paths.valkey_password.read_text(), paths.valkey))
+    return Machine(
+        paths=paths,
+        ports=chosen,
+        binaries=Binaries(programs.nats_server(), programs.valkey_server(), programs.envoy()),
+        environment=child_environment(os.environ, os.getpid()),
+        envoy_workers=min(os.cpu_count() or 1, _MOST_ENVOY_WORKERS),
+    )
+
+
+def child_environment(ours: Mapping[str, str], supervisor: int) -> dict[str, str]:
+    """What children get of our own environment: all but Arks' own settings, which the plan gives each."""
+    kept = {name: value for name, value in ours.items() if not name.startswith("ARKS_")}
+    # Few threads allocate much; without a limit glibc gives each its own arena, which costs tens of megabytes.
+    return kept | {"ARKS_SUPERVISOR_PID": str(supervisor), "MALLOC_ARENA_MAX": "2"}
+
+
+def _ports_file(paths: Paths) -> Path:
+    return paths.run / "ports.json"
+
+
+def read_ports(paths: Paths) -> dict[str, int]:
+    """The ports of this home, from its last start; none when it never was started."""
+    try:
+        found = json.loads(_ports_file(paths).read_text())
+    except (OSError, ValueError):
+        return {}
+    return {str(name): int(port) for name, port in found.items()}
+
+
+if __name__ == "__main__":
+    main()
