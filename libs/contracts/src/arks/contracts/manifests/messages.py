@@ -1,4 +1,4 @@
-"""pydantic's findings as plain sentences about a field of a manifest. Only values of fields with few choices are shown."""
+"""pydantic's findings as plain sentences about a field of a manifest. Shows values only of fields with few choices."""
 
 import difflib
 import types
@@ -8,6 +8,7 @@ from typing import Annotated, Any, Union, get_args, get_origin
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
+from arks.contracts.resources.model import SUB_PATH_PATTERN
 from arks.contracts.resources.schema import LABEL_PATTERN, SUBDOMAIN_PATTERN, Location
 
 MAX_SHOWN_CHARACTERS = 60
@@ -27,6 +28,7 @@ _PATTERNS = {
     LABEL_PATTERN: "must be small letters, digits and '-', with a letter or digit at both ends",
     SUBDOMAIN_PATTERN: "must be small letters, digits, '-' and '.', with a letter or digit at both ends",
     r"^/": "must be an absolute path",
+    SUB_PATH_PATTERN: "must be a relative path of letters, digits and . _ @ + = : , -",
     r"^[0-9a-f]{64}$": "must be 64 hexadecimal digits in small letters",
     r"^hmac-sha256:[0-9a-f]{64}$": "must be 'hmac-sha256:' and 64 hexadecimal digits in small letters",
     r"^https?://[^\s/?#]+[^\s?#]*$": "must be a URL that starts with http:// or https://",

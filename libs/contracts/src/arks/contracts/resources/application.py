@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from arks.contracts.resources.instance import ArksInstanceSpec, ImagePullSecret, PodGroupPolicy
-from arks.contracts.resources.meta import AGE, Condition, PrinterColumn, Resource, ScalePaths
+from arks.contracts.resources.meta import AGE, Conditions, PrinterColumn, Resource, ScalePaths
 from arks.contracts.resources.schema import ApiModel, Count32, Count64, ObjectName, Rule, differ
 
 MAX_APPLICATION_NAME_LENGTH = 46
@@ -31,7 +31,7 @@ class ApplicationPhase(StrEnum):
 
 
 ServedModelName = Annotated[str, Field(max_length=253, pattern=r"^([A-Za-z0-9][A-Za-z0-9._:/@-]*)?$")]
-RuntimeArgument = Annotated[str, Field(max_length=8192)]
+RuntimeArgument = Annotated[str, Field(max_length=4096)]
 
 
 class ModelRef(ApiModel):
@@ -65,7 +65,7 @@ class ArksApplicationSpec(ApiModel):
         default=None, ge=1, le=2**31 - 1, description="Nodes in one replica (multi-node inference); default 1."
     )
     runtime: Literal["", "vllm", "sglang", "dynamo", "llamacpp", "ark"] = Field(
-        default="", description="Engine; empty means vllm."
+        default="vllm", description="Engine; empty means vllm."
     )
     driver: Literal["LWS"] | None = Field(default=None, description="Old field, accepted and ignored: only LWS exists.")
     runtime_image: str | None = Field(
@@ -85,10 +85,10 @@ class ArksApplicationSpec(ApiModel):
         description="Accelerators that share one model; 0 or absent: the engine's default.",
     )
     runtime_common_args: list[RuntimeArgument] | None = Field(
-        default=None, max_length=512, description="Further arguments for the engine's command line."
+        default=None, max_length=256, description="Further arguments for the engine's command line."
     )
     extra_options: list[RuntimeArgument] | None = Field(
-        default=None, max_length=512, description="Old spelling of `runtimeCommonArgs`."
+        default=None, max_length=256, description="Old spelling of `runtimeCommonArgs`."
     )
     pod_group_policy: PodGroupPolicy | None = Field(
         default=None, description="Gang scheduling of each replica's nodes."
@@ -137,7 +137,7 @@ class ArksApplicationStatus(ApiModel):
     observed_generation: Count64 | None = Field(
         default=None, description="`metadata.generation` that this was made from."
     )
-    conditions: list[Condition] = Field(default_factory=list, description="Precheck, Loaded, Ready.")
+    conditions: Conditions = Field(default_factory=list, description="Precheck, Loaded, Ready.")
     selector: str | None = Field(default=None, description="Label selector of the pods, for autoscalers.")
     instances: list[InstanceStatus] = Field(default_factory=list, description="The single engines.")
 
@@ -149,7 +149,8 @@ def _name_too_long(resource: Resource) -> tuple[str | int, ...] | None:
 
 APPLICATION_NAME_RULE = Rule(
     message=(
-        f"must be a DNS label of at most {MAX_APPLICATION_NAME_LENGTH} characters: it becomes part of a Service's name"
+        f"metadata.name must be a DNS label of at most {MAX_APPLICATION_NAME_LENGTH} characters: "
+        "it becomes part of a Service's name"
     ),
     broken_at=_name_too_long,
     cel=f"self.metadata.name.size() <= {MAX_APPLICATION_NAME_LENGTH} && !self.metadata.name.contains('.')",

@@ -12,7 +12,7 @@ from arks.contracts.resources.application import (
     ServedModelName,
 )
 from arks.contracts.resources.instance import ArksInstanceSpec, ImagePullSecret, PodGroupPolicy
-from arks.contracts.resources.meta import AGE, Condition, PrinterColumn, Resource
+from arks.contracts.resources.meta import AGE, Conditions, PrinterColumn, Resource
 from arks.contracts.resources.schema import ApiModel, Count32, Count64, Rule, differ
 
 DEFAULT_ROUTER_PORT = 8080
@@ -73,7 +73,7 @@ class DisaggregatedWorkload(ApiModel):
 class ArksDisaggregatedApplicationSpec(ApiModel):
     """Which model, and the engines of each stage."""
 
-    runtime: Literal["", "sglang"] = Field(default="", description="Engine; empty means sglang, the only one.")
+    runtime: Literal["", "sglang"] = Field(default="sglang", description="Engine; empty means sglang, the only one.")
     router_image: str | None = Field(default=None, max_length=1024, description="Image of the router.")
     runtime_image: str | None = Field(default=None, max_length=1024, description="Image of the engines.")
     runtime_image_pull_secrets: list[ImagePullSecret] = Field(
@@ -116,7 +116,7 @@ class ArksDisaggregatedApplicationStatus(ApiModel):
     observed_generation: Count64 | None = Field(
         default=None, description="`metadata.generation` that this was made from."
     )
-    conditions: list[Condition] = Field(default_factory=list, description="Precheck, Loaded, Ready.")
+    conditions: Conditions = Field(default_factory=list, description="Precheck, Loaded, Ready.")
 
 
 class ArksDisaggregatedApplication(Resource):

@@ -4,7 +4,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from arks.contracts.resources.meta import AGE, Condition, PrinterColumn, Resource
+from arks.contracts.resources.meta import AGE, Conditions, PrinterColumn, Resource
 from arks.contracts.resources.schema import ApiModel, Count32, Count64, ObjectName, Passthrough, Port
 
 MAX_ROUTES = 16
@@ -95,7 +95,7 @@ class ArksEndpointStatus(ApiModel):
     observed_generation: Count64 | None = Field(
         default=None, description="`metadata.generation` that this was made from."
     )
-    conditions: list[Condition] = Field(default_factory=list, description="Accepted, Ready.")
+    conditions: Conditions = Field(default_factory=list, description="Accepted, Ready.")
     ready_replicas: Count32 = Field(default=0, description="Replicas that get traffic.")
     weights: list[ReplicaWeight] = Field(default_factory=list, description="Weight of each replica.")
     signal_source: str | None = Field(

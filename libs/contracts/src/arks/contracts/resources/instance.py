@@ -1,6 +1,6 @@
 """ArksInstanceSpec: the part of a pod template that applications and download workers share."""
 
-from typing import ClassVar
+from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
@@ -10,11 +10,29 @@ RESERVED_VOLUME = "models"
 RESERVED_MOUNT_PATH = "/models"
 
 
+def _knowing(**properties: dict[str, Any]) -> dict[str, Any]:
+    """Tells the API server of the properties that rules look at; the others are kept as they are."""
+    return {"x-kubernetes-preserve-unknown-fields": True, "properties": properties}
+
+
+Volume = Annotated[
+    dict[str, Any], Field(json_schema_extra=_knowing(name={"type": "string", "description": "Name.", "maxLength": 63}))
+]
+VolumeMount = Annotated[
+    dict[str, Any],
+    Field(
+        json_schema_extra=_knowing(
+            mountPath={"type": "string", "description": "Where in the container.", "maxLength": 4096}
+        )
+    ),
+]
+
+
 class EnvVar(ApiModel):
     """An environment variable of the engine's container."""
 
     name: str = Field(min_length=1, max_length=512, description="Name of the variable.")
-    value: str | None = Field(default=None, description="Its value.")
+    value: str | None = Field(default=None, repr=False, description="Its value.")
     value_from: Passthrough | None = Field(default=None, description="Where Kubernetes takes the value from.")
 
 
@@ -47,12 +65,12 @@ class ArksInstanceSpec(ApiModel):
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
-            message="the volume name 'models' is reserved for the model's storage",
+            message="volumes: the name models is reserved for the model's storage",
             broken_at=_reserved_volume,
             cel="!has(self.volumes) || self.volumes.all(v, !has(v.name) || v.name != 'models')",
         ),
         Rule(
-            message="the mount path /models is reserved for the model's storage",
+            message="volumeMounts: the path /models is reserved for the model's storage",
             broken_at=_reserved_mount,
             cel=(
                 "!has(self.volumeMounts) || self.volumeMounts.all(m, !has(m.mountPath) || "
@@ -108,14 +126,14 @@ class ArksInstanceSpec(ApiModel):
     init_containers: list[Passthrough] = Field(default_factory=list, description="Containers that run first.")
     labels: dict[str, str] = Field(default_factory=dict, description="Labels added to the pods.")
     annotations: dict[str, str] = Field(default_factory=dict, description="Annotations added to the pods.")
-    volumes: list[Passthrough] = Field(
+    volumes: list[Volume] = Field(
         default_factory=list, max_length=128, description="Further volumes; none may be named `models`."
     )
     # Of the engine's container
     security_context: Passthrough | None = Field(default=None, description="Security settings of the container.")
     resources: Passthrough | None = Field(default=None, description="Requests and limits of each node.")
     env: list[EnvVar] = Field(default_factory=list, description="Environment variables.")
-    volume_mounts: list[Passthrough] = Field(
+    volume_mounts: list[VolumeMount] = Field(
         default_factory=list, max_length=128, description="Mounts; /models and paths under it are taken."
     )
     liveness_probe: Passthrough | None = Field(default=None, description="When the container is restarted.")

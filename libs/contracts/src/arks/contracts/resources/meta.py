@@ -91,6 +91,13 @@ class Condition(ApiModel):
     )
 
 
+Conditions = Annotated[
+    list[Condition],
+    Field(json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]}),
+]
+"""One condition a type."""
+
+
 @dataclass(frozen=True, slots=True)
 class PrinterColumn:
     """A column of `kubectl get`."""

@@ -1,15 +1,16 @@
 """ArksModel: weights, where they come from and where they are kept."""
 
-import re
 from enum import StrEnum
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator
 
 from arks.contracts.resources.instance import ArksInstanceSpec, ImagePullSecret
-from arks.contracts.resources.meta import AGE, Condition, PrinterColumn, Resource
-from arks.contracts.resources.schema import ApiModel, Count64, ObjectName, Passthrough, Rule
+from arks.contracts.resources.meta import AGE, Conditions, PrinterColumn, Resource
+from arks.contracts.resources.schema import MAX_LABEL_LENGTH, ApiModel, Count64, Location, ObjectName, Passthrough, Rule
 
+SUB_PATH_PATTERN = r"^[A-Za-z0-9._@+=:,-]+(/[A-Za-z0-9._@+=:,-]+)*/?$"
+"""A relative path without blanks or characters that a shell would read: it ends up in command lines."""
 HF_TOKEN_KEY = "HF_TOKEN"  # noqa: S105  # the name of a key in a secret, not a secret
 
 
@@ -100,11 +101,8 @@ class PvcStorage(ApiModel):
     spec: Passthrough = Field(description="PersistentVolumeClaimSpec, used when the claim has to be created.")
 
 
-def _unsafe_sub_path(storage: "ModelStorage") -> tuple[str | int, ...] | None:
-    if storage.sub_path is None:
-        return None
-    unsafe = storage.sub_path.startswith("/") or ".." in storage.sub_path.split("/")
-    return ("subPath",) if unsafe or re.search(r"[\s'\"$`\\;&|<>]", storage.sub_path) else None
+def _climbs_out(storage: "ModelStorage") -> Location | None:
+    return ("subPath",) if storage.sub_path and ".." in storage.sub_path.split("/") else None
 
 
 class ModelStorage(ApiModel):
@@ -112,13 +110,9 @@ class ModelStorage(ApiModel):
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
-            message="must be a relative path without '..', blanks or shell characters",
-            broken_at=_unsafe_sub_path,
-            cel=(
-                "!has(self.subPath) || (!self.subPath.startsWith('/') && "
-                "!self.subPath.split('/').exists(p, p == '..') && "
-                "!self.subPath.matches('[\\\\s\\'\"$`\\\\\\\\;&|<>]'))"
-            ),
+            message="subPath must not hold '..'",
+            broken_at=_climbs_out,
+            cel=r"!has(self.subPath) || !self.subPath.matches('(^|/)[.][.](/|$)')",
         ),
     )
 
@@ -127,6 +121,7 @@ class ModelStorage(ApiModel):
         default=None,
         min_length=1,
         max_length=1024,
+        pattern=SUB_PATH_PATTERN,
         description="Path inside the storage; default `models/<namespace>/<name>`.",
     )
 
@@ -175,7 +170,7 @@ class ArksModelStatus(ApiModel):
     observed_generation: Count64 | None = Field(
         default=None, description="`metadata.generation` that this was made from."
     )
-    conditions: list[Condition] = Field(default_factory=list, description="StorageCreated, ModelLoaded, Ready.")
+    conditions: Conditions = Field(default_factory=list, description="StorageCreated, ModelLoaded, Ready.")
     progress: DownloadProgress | None = Field(default=None, description="Of the download under way or done.")
     path: str | None = Field(default=None, description="Where applications find the weights.")
     size_bytes: Count64 | None = Field(default=None, description="Size of all files.")
@@ -187,6 +182,13 @@ class ArksModelStatus(ApiModel):
 class ArksModel(Resource):
     """A model's weights, downloaded once and shared between applications."""
 
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            message=f"metadata.name must have at most {MAX_LABEL_LENGTH} characters: it becomes a label's value",
+            broken_at=lambda model: ("metadata", "name") if len(model.name) > MAX_LABEL_LENGTH else None,
+            cel=f"self.metadata.name.size() <= {MAX_LABEL_LENGTH}",
+        ),
+    )
     plural: ClassVar[str] = "arksmodels"
     singular: ClassVar[str] = "arksmodel"
     short_names: ClassVar[tuple[str, ...]] = ("am",)

@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from arks.contracts.resources.meta import AGE, Condition, PrinterColumn, Resource
+from arks.contracts.resources.meta import AGE, Conditions, PrinterColumn, Resource
 from arks.contracts.resources.schema import ApiModel, Count64, Location, Rule, Timestamp, differ, duplicate_at
 
 
@@ -29,7 +29,11 @@ class QuotaLimit(ApiModel):
     """How many tokens of one type."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
-        Rule(message="is missing", broken_at=_untyped, cel="has(self.type) || has(self.name)"),
+        Rule(
+            message="type is missing: prompt, response or total",
+            broken_at=_untyped,
+            cel="has(self.type) || has(self.name)",
+        ),
         Rule(
             message="type and name (its old spelling) say different things: give one",
             broken_at=lambda limit: ("type",) if differ(limit.type, limit.name) else None,
@@ -96,7 +100,7 @@ class ArksQuotaStatus(ApiModel):
     observed_generation: Count64 | None = Field(
         default=None, description="`metadata.generation` that this was made from."
     )
-    conditions: list[Condition] = Field(default_factory=list, description="Ready, Exceeded.")
+    conditions: Conditions = Field(default_factory=list, description="Ready, Exceeded.")
 
 
 class ArksQuota(Resource):

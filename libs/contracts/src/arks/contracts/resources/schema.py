@@ -16,6 +16,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    GetJsonSchemaHandler,
     PlainSerializer,
     SerializationInfo,
     SerializerFunctionWrapHandler,
@@ -24,7 +25,8 @@ from pydantic import (
     model_validator,
 )
 from pydantic.alias_generators import to_camel
-from pydantic_core import InitErrorDetails, PydanticCustomError
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError
 
 Location = tuple[str | int, ...]
 """Path of a field as in YAML: ("spec", "qos", 0, "arksEndpoint")."""
@@ -86,6 +88,20 @@ class ApiModel(BaseModel):
             raise ValidationError.from_exception_data(type(self).__name__, broken, hide_input=True)
         return self
 
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """Adds what an API server reads: the rules in CEL, and defaults that are made rather than constant."""
+        schema = handler.resolve_ref_schema(handler(core))
+        for name, field in cls.model_fields.items():
+            if (
+                isinstance(made := field.get_default(call_default_factory=True, validated_data={}), (ApiModel, list))
+                and made
+            ):
+                schema["properties"][field.alias or name]["default"] = _plain(made)
+        if validations := [{"rule": rule.cel, "message": rule.message} for rule in cls.rules if rule.cel]:
+            schema["x-kubernetes-validations"] = validations
+        return schema
+
     @model_serializer(mode="wrap")
     def _drop_empty(self, handler: SerializerFunctionWrapHandler, info: SerializationInfo) -> dict[str, Any]:
         """Lists and maps that nobody filled are noise in YAML, but a patch has to be able to empty them."""
@@ -110,6 +126,10 @@ class ApiModel(BaseModel):
     def to_patch(self) -> dict[str, Any]:
         """All fields, absent ones as null: as a JSON merge patch it also clears what is no longer there."""
         return self.model_dump(mode="json", by_alias=True)
+
+
+def _plain(value: Any) -> Any:
+    return [_plain(item) for item in value] if isinstance(value, list) else value.to_dict()
 
 
 def duplicate_at(items: Iterable[Hashable | None]) -> int | None:

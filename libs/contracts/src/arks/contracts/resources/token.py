@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator
 
-from arks.contracts.resources.meta import AGE, Condition, PrinterColumn, Resource
+from arks.contracts.resources.meta import AGE, Conditions, PrinterColumn, Resource
 from arks.contracts.resources.schema import ApiModel, Count64, Location, ObjectName, Rule, Timestamp, duplicate_at
 from arks.contracts.resources.secret import Hidden
 
@@ -178,7 +178,7 @@ class ArksTokenStatus(ApiModel):
     observed_generation: Count64 | None = Field(
         default=None, description="`metadata.generation` that this was made from."
     )
-    conditions: list[Condition] = Field(default_factory=list, description="Ready.")
+    conditions: Conditions = Field(default_factory=list, description="Ready.")
 
 
 class ArksToken(Resource):
