@@ -1,0 +1,1 @@
+"""The outbound edge: counters in Redis, the ledger in SQL."""
