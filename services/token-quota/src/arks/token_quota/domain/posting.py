@@ -7,11 +7,10 @@ Redis follow the ledger.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 
 DAY_MILLISECONDS = 86_400_000
-MINUTE_MILLISECONDS = 60_000
 
 
 class Source(IntEnum):
@@ -47,6 +46,14 @@ class Usage:
 
 
 @dataclass(frozen=True, slots=True)
+class Posted:
+    """What the ledger holds of a request already: its first entry, and the newest revision."""
+
+    usage: Usage
+    revision: int
+
+
+@dataclass(frozen=True, slots=True)
 class Entry:
     """What is added: for a correction the token numbers are differences, and it counts no request."""
 
@@ -55,21 +62,27 @@ class Entry:
     requests: int
     prompt_tokens: int
     completion_tokens: int
-
-    @property
-    def day(self) -> int:
-        return self.usage.started_at_milliseconds // DAY_MILLISECONDS
+    replaces: Usage | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Posted:
-    """What the ledger holds of a request already: the sum of its entries."""
+@dataclass(frozen=True, slots=True, order=True)
+class DayKey:
+    """What the ledger keeps daily sums of."""
 
-    source: Source
-    revision: int
-    prompt_tokens: int
-    completion_tokens: int
-    quota: str = ""
+    namespace: str
+    token: str
+    endpoint: str
+    quota: str
+    source: int
+    day: int
+    """Days since 1970-01-01 (UTC) of the requests' start."""
+
+
+@dataclass(slots=True)
+class DaySums:
+    requests: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
 
 
 def post(posted: Mapping[str, Posted], usages: Iterable[Usage]) -> list[Entry]:
@@ -78,21 +91,41 @@ def post(posted: Mapping[str, Posted], usages: Iterable[Usage]) -> list[Entry]:
     entries: list[Entry] = []
     for usage in usages:
         entry = _entry(known.get(usage.request_id), usage)
-        if entry is None:
-            continue
-        entries.append(entry)
-        known[usage.request_id] = Posted(
-            usage.source, entry.revision, usage.prompt_tokens, usage.completion_tokens, entry.usage.quota
-        )
+        if entry is not None:
+            entries.append(entry)
+            known[usage.request_id] = Posted(entry.usage, entry.revision)
     return entries
 
 
 def _entry(before: Posted | None, usage: Usage) -> Entry | None:
     if before is None:
         return Entry(usage, 0, 1, usage.prompt_tokens, usage.completion_tokens)
-    replaceable = before.revision == 0 and before.source is Source.RESERVATION
-    if not replaceable or usage.source is Source.RESERVATION:
+    charged = before.usage
+    if before.revision > 0 or charged.source is not Source.RESERVATION or usage.source is Source.RESERVATION:
         return None
-    return Entry(
-        usage, 1, 0, usage.prompt_tokens - before.prompt_tokens, usage.completion_tokens - before.completion_tokens
+    # The difference belongs where the charge went: to the same day and the same budget.
+    usage = replace(usage, quota=charged.quota, started_at_milliseconds=charged.started_at_milliseconds)
+    prompt, completion = (
+        usage.prompt_tokens - charged.prompt_tokens,
+        usage.completion_tokens - charged.completion_tokens,
     )
+    return Entry(usage, 1, 0, prompt, completion, replaces=charged)
+
+
+def daily(entries: Iterable[Entry]) -> dict[DayKey, DaySums]:
+    """What the entries add to the daily sums. A correction moves its request from one source to the other."""
+    sums: dict[DayKey, DaySums] = {}
+    for entry in entries:
+        _add(sums, entry.usage, 1)
+        if entry.replaces is not None:
+            _add(sums, entry.replaces, -1)
+    return sums
+
+
+def _add(sums: dict[DayKey, DaySums], usage: Usage, sign: int) -> None:
+    day = usage.started_at_milliseconds // DAY_MILLISECONDS
+    key = DayKey(usage.namespace, usage.token, usage.endpoint, usage.quota, int(usage.source), day)
+    total = sums.setdefault(key, DaySums())
+    total.requests += sign
+    total.prompt_tokens += sign * usage.prompt_tokens
+    total.completion_tokens += sign * usage.completion_tokens

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from arks.kit.errors import Unavailable
 from arks.token_quota.domain.limits import Account, Ask, Budget, BudgetUse, Rates, RateUse
-from arks.token_quota.domain.posting import Source, Usage
+from arks.token_quota.domain.posting import Entry, Source, Usage
 
 
 class CountersUnavailable(Unavailable):
@@ -188,6 +188,7 @@ class UsageSum:
     token: str | None
     endpoint: str | None
     quota: str | None
+    source: Source | None
     day: int | None
     requests: int
     prompt_tokens: int
@@ -197,8 +198,8 @@ class UsageSum:
 class Ledger(Protocol):
     """Every method raises LedgerUnavailable."""
 
-    async def post(self, usages: Sequence[Usage], now: Moment) -> list[Usage]:
-        """Write what is new of them, in one transaction. Returns those that are seen for the first time."""
+    async def post(self, usages: Sequence[Usage], now: Moment) -> list[Entry]:
+        """Write what is new of them, in one transaction, and return that."""
 
     async def last_seq(self) -> int: ...
 

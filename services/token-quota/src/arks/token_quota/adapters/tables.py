@@ -1,0 +1,85 @@
+"""Tables of the ledger. A change here needs a migration (`migrations/versions`); a test holds the two together."""
+
+from sqlalchemy import BigInteger, Index, Table, UniqueConstraint
+from sqlmodel import Field, SQLModel
+
+
+class UsageEntry(SQLModel, table=True):
+    """One entry: added, never edited. `revision` 1 corrects a reservation that had become a charge."""
+
+    __tablename__ = "usage_entries"
+    __table_args__ = (
+        UniqueConstraint("request_id", "revision"),
+        Index("ix_usage_entries_namespace_seq", "namespace", "seq"),
+        Index("ix_usage_entries_started", "namespace", "token", "endpoint", "started_at_milliseconds"),
+    )
+
+    seq: int = Field(primary_key=True, sa_type=BigInteger, sa_column_kwargs={"autoincrement": False})
+    """Rises with every commit: taken from `ledger_clock` under its row lock, so no smaller one appears later."""
+    request_id: str
+    revision: int
+    namespace: str
+    token: str
+    endpoint: str
+    quota: str
+    operation: str
+    source: int
+    started_at_milliseconds: int = Field(sa_type=BigInteger)
+    duration_milliseconds: int = Field(sa_type=BigInteger)
+    first_byte_milliseconds: int = Field(sa_type=BigInteger)
+    status_code: int
+    response_flags: str
+    stream: bool
+    replica: str
+    requests: int
+    prompt_tokens: int = Field(sa_type=BigInteger)
+    completion_tokens: int = Field(sa_type=BigInteger)
+    recorded_at_milliseconds: int = Field(sa_type=BigInteger)
+
+
+class UsageDay(SQLModel, table=True):
+    """Sums of entries, kept in the same transaction: what budgets and reports read, however many entries there are."""
+
+    __tablename__ = "usage_days"
+    __table_args__ = (Index("ix_usage_days_quota", "namespace", "quota", "day"),)
+
+    namespace: str = Field(primary_key=True)
+    token: str = Field(primary_key=True)
+    endpoint: str = Field(primary_key=True)
+    quota: str = Field(primary_key=True)
+    source: int = Field(primary_key=True)
+    day: int = Field(primary_key=True)
+    requests: int = Field(sa_type=BigInteger)
+    prompt_tokens: int = Field(sa_type=BigInteger)
+    completion_tokens: int = Field(sa_type=BigInteger)
+    last_seq: int = Field(sa_type=BigInteger)
+
+
+class LedgerClock(SQLModel, table=True):
+    """One row: the sequence number given last. Its row lock puts writers in order."""
+
+    __tablename__ = "ledger_clock"
+
+    id: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
+    seq: int = Field(sa_type=BigInteger)
+
+
+class QuotaReset(SQLModel, table=True):
+    """The newest reset of a budget, and what had been used until then."""
+
+    __tablename__ = "quota_resets"
+
+    namespace: str = Field(primary_key=True)
+    quota: str = Field(primary_key=True)
+    generation: int = Field(sa_type=BigInteger)
+    reset_at_milliseconds: int = Field(sa_type=BigInteger)
+    prompt_tokens: int = Field(sa_type=BigInteger)
+    completion_tokens: int = Field(sa_type=BigInteger)
+
+
+def table(model: type[SQLModel]) -> Table:
+    """The table behind a model, for statements."""
+    return model.metadata.tables[str(model.__tablename__)]
+
+
+ENTRIES, DAYS, CLOCK, RESETS = table(UsageEntry), table(UsageDay), table(LedgerClock), table(QuotaReset)
