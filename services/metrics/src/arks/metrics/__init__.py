@@ -1,1 +1,1 @@
-"""metrics."""
+"""Reads every engine and says how busy it is."""

@@ -1,0 +1,94 @@
+"""The inbound edge: which replicas there are (facts of app-deployer), and our own Prometheus page."""
+
+from collections.abc import Iterable, Iterator
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector as PrometheusCollector
+
+from arks.events.v1.facts_pb2 import ReplicasFact, ReplicaState
+from arks.kit.cache import Cache
+from arks.kit.clock import Clock
+from arks.kit.reconcile import Key
+from arks.metrics.domain.readings import Application, Replica, Said, slot_usage
+from arks.metrics.service import Collector
+
+_READ = {ReplicaState.REPLICA_STATE_READY, ReplicaState.REPLICA_STATE_DRAINING}
+"""One that starts has no metrics yet; one that failed has none any more."""
+_LABELS = ("namespace", "application", "replica")
+
+
+def follow(facts: Cache[ReplicasFact], collector: Collector) -> None:
+    """Keep the collector told of what the facts say."""
+
+    def changed(key: Key) -> None:
+        fact = facts.get(key)
+        collector.change(key, None if fact is None else application_of(fact))
+
+    facts.subscribe(changed)
+
+
+def application_of(fact: ReplicasFact) -> Application:
+    return Application(
+        runtime=fact.runtime,
+        replicas=tuple(
+            Replica(replica.name, replica.host, replica.port, replica.slots, replica.restarts)
+            for replica in fact.replicas
+            if replica.state in _READ
+        ),
+    )
+
+
+class ReplicaGauges(PrometheusCollector):
+    """The newest reading of each replica, named alike for every engine. A replica that is gone is not on the page."""
+
+    def __init__(self, collector: Collector, clock: Clock) -> None:
+        self._collector = collector
+        self._clock = clock
+
+    def describe(self) -> Iterable[Metric]:
+        return ()
+
+    def collect(self) -> Iterator[Metric]:
+        gauges = {
+            name: GaugeMetricFamily(f"arks_replica_{name}", text, labels=_LABELS) for name, text in _GAUGES.items()
+        }
+        errors = CounterMetricFamily("arks_replica_read_errors", "Readings that failed", labels=_LABELS)
+        for watch in self._collector.watches():
+            for replica, said in watch.said().items():
+                labels = (watch.key.namespace, watch.key.name, replica.name)
+                for name, value in self._values(replica, said).items():
+                    gauges[name].add_metric(labels, value)
+            for replica, count in watch.failures().items():
+                errors.add_metric((watch.key.namespace, watch.key.name, replica.name), count)
+        yield from gauges.values()
+        yield errors
+
+    def _values(self, replica: Replica, said: Said) -> dict[str, float]:
+        values: dict[str, float | None] = {"problem": float(bool(said.problem))}
+        if said.reading is not None:
+            values["reading_age_seconds"] = (self._clock.now() - said.reading.measured_at).total_seconds()
+            values["read_seconds"] = said.reading.read_seconds
+        if said.reading is not None and not said.problem:
+            snapshot, rates = said.reading.snapshot, said.reading.rates
+            values |= {
+                "running_requests": snapshot.running_requests,
+                "waiting_requests": snapshot.waiting_requests,
+                "kv_cache_usage_ratio": slot_usage(snapshot, replica.slots),
+                "prompt_tokens_per_second": rates.prompt_tokens_per_second,
+                "generation_tokens_per_second": rates.generation_tokens_per_second,
+                "drain_rate_per_second": rates.drain_rate_per_second,
+            }
+        return {name: value for name, value in values.items() if value is not None}
+
+
+_GAUGES = {
+    "running_requests": "Requests that the engine works on",
+    "waiting_requests": "Requests that wait inside the engine",
+    "kv_cache_usage_ratio": "Share of the KV cache in use, 0 to 1 (llama.cpp: busy slots)",
+    "prompt_tokens_per_second": "Prompt tokens processed a second",
+    "generation_tokens_per_second": "Tokens generated a second",
+    "drain_rate_per_second": "Requests finished a second, over its last busy seconds",
+    "reading_age_seconds": "Time since the last good reading",
+    "read_seconds": "How long the last good reading took",
+    "problem": "1 while there are no signals of this replica",
+}

@@ -1,0 +1,303 @@
+"""Which metric of which engine means what, over their versions, and whether its number can be true.
+
+Names were renamed, deprecated and removed: each signal lists them newest first, and the first that a page has counts,
+so a page that still carries the old beside the new is not counted twice. A missing metric is absent (None), never 0; a
+number that cannot be true is a problem, never idle.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
+
+from arks.metrics.domain.page import PageReader, Sample
+
+Labels = Mapping[str, str]
+MOST_REQUESTS = 1e6
+"""More than this at once is no count of requests."""
+MOST_USAGE = 1.5
+"""Up to it a usage is taken as full (rounding, pages in two pools); beyond it is no share of 1."""
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What one page says. With a `problem` it says nothing else."""
+
+    running_requests: float | None = None
+    waiting_requests: float | None = None
+    kv_cache_usage_ratio: float | None = None
+    prompt_tokens: float | None = None
+    """Counter, as are the two below: only their change means something."""
+    generation_tokens: float | None = None
+    finished_requests: float | None = None
+    problem: str = ""
+
+    @property
+    def busy(self) -> bool:
+        return bool(self.running_requests or self.waiting_requests)
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    name: str
+    keep: Callable[[Labels], bool] | None = None
+    """Samples that count; None: all."""
+    part: str = ""
+    """Label that tells the parts of an engine apart; samples that agree in it say the same thing several times."""
+
+
+@dataclass(frozen=True, slots=True)
+class Formula:
+    """One way to get a signal: there when `metric` is."""
+
+    metric: Metric
+    plus: tuple[Metric, ...] = ()
+    minus: tuple[Metric, ...] = ()
+    biggest: bool = False
+    """Of several parts (data parallel engines) take the biggest, not the sum."""
+
+
+Signal = tuple[Formula, ...]
+"""Ways to get it, newest first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    running_requests: Signal
+    waiting_requests: Signal
+    kv_cache_usage_ratio: Signal
+    prompt_tokens: Signal
+    generation_tokens: Signal
+    finished_requests: Signal
+    hint: str = ""
+    """What to do when the page has none of these."""
+
+
+class EngineReader:
+    """Reads the pages of one engine."""
+
+    def __init__(self, runtime: str, engine: Engine) -> None:
+        self._runtime = runtime
+        self._hint = engine.hint
+        self._signals: dict[str, Signal] = {
+            field.name: getattr(engine, field.name) for field in fields(engine) if field.name != "hint"
+        }
+        self._page_reader = PageReader(_names(self._signals.values()))
+
+    def read(self, page: bytes) -> Snapshot:
+        samples = self._page_reader.samples(page)
+        values: dict[str, float | None] = {}
+        for signal, formulas in self._signals.items():
+            value, problem = _value(formulas, samples, _limit(signal))
+            if problem:
+                return Snapshot(problem=problem)
+            values[signal] = value
+        if values["running_requests"] is None and values["waiting_requests"] is None:
+            hint = f"; {self._hint}" if self._hint else ""
+            return Snapshot(problem=f"the page ({len(page)} bytes) has no metric known of {self._runtime}{hint}")
+        return Snapshot(problem="", **values)
+
+
+def reader_of(runtime: str) -> EngineReader | None:
+    """None for a runtime whose metrics we do not know."""
+    return _READERS.get(runtime)
+
+
+def _limit(signal: str) -> float:
+    if signal == "kv_cache_usage_ratio":
+        return MOST_USAGE
+    return MOST_REQUESTS if signal in {"running_requests", "waiting_requests"} else math.inf
+
+
+def _value(formulas: Signal, samples: Mapping[str, Sequence[Sample]], limit: float) -> tuple[float | None, str]:
+    """The signal's value (None: absent) and what is wrong with it."""
+    for formula in formulas:
+        if formula.metric.name in samples:
+            return _apply(formula, samples, limit)
+    return None, ""
+
+
+def _apply(formula: Formula, samples: Mapping[str, Sequence[Sample]], limit: float) -> tuple[float | None, str]:
+    value: float | None = None
+    for sign, metrics in ((1, (formula.metric, *formula.plus)), (-1, formula.minus)):
+        for metric in metrics:
+            if not (parts := _parts(metric, samples.get(metric.name, ()))):
+                continue
+            wrong = next((number for number in parts if number is None or not 0 <= number < math.inf), 0.0)
+            if wrong != 0.0:
+                return None, f"{metric.name} is {'not a number' if wrong is None else wrong}"
+            numbers = [number for number in parts if number is not None]
+            value = (value or 0.0) + sign * (max(numbers) if formula.biggest else sum(numbers))
+    if value is not None and value > limit:
+        return None, f"{formula.metric.name} is {value:g}, which cannot be"
+    if value is not None and limit == MOST_USAGE:
+        value = min(value, 1.0)
+    return None if value is None else max(0.0, value), ""
+
+
+def _parts(metric: Metric, samples: Sequence[Sample]) -> list[float | None]:
+    """One number for each part of the engine. A part that is said several times counts with its biggest number."""
+    if metric.keep is None and not metric.part:
+        return [sample.value for sample in samples]
+    parts: dict[object, float | None] = {}
+    for index, sample in enumerate(samples):
+        labels = sample.labels()
+        if metric.keep is not None and not metric.keep(labels):
+            continue
+        part = labels.get(metric.part, "") if metric.part else index
+        seen = parts.get(part, 0.0)
+        if sample.value is None or math.isnan(sample.value) or sample.value < 0:
+            parts[part] = sample.value
+        elif seen is not None and seen >= 0:
+            parts[part] = max(seen, sample.value)
+    return list(parts.values())
+
+
+def _names(signals: Iterable[Signal]) -> set[str]:
+    return {
+        metric.name
+        for formulas in signals
+        for formula in formulas
+        for metric in (formula.metric, *formula.plus, *formula.minus)
+    }
+
+
+def _one_of(*names: str, biggest: bool = False, keep: Callable[[Labels], bool] | None = None, part: str = "") -> Signal:
+    return tuple(Formula(Metric(name, keep, part), biggest=biggest) for name in names)
+
+
+# --- vLLM
+
+
+def _ended_well(labels: Labels) -> bool:
+    """An engine that fails every request at once must not look fast."""
+    return labels.get("finished_reason") != "error"
+
+
+_VLLM = Engine(
+    running_requests=_one_of("vllm:num_requests_running"),
+    waiting_requests=_one_of("vllm:num_requests_waiting"),
+    # kv_cache_usage_perc since 0.9; gpu_cache_usage_perc was removed in about 0.12. Both are 0 to 1.
+    kv_cache_usage_ratio=_one_of("vllm:kv_cache_usage_perc", "vllm:gpu_cache_usage_perc", biggest=True),
+    prompt_tokens=_one_of("vllm:prompt_tokens_total"),
+    generation_tokens=_one_of("vllm:generation_tokens_total"),
+    finished_requests=_one_of("vllm:request_success_total", keep=_ended_well),
+)
+
+# --- SGLang: with --enable-metrics-for-all-schedulers every rank of a data parallel engine repeats its numbers; with
+# priority scheduling there is one more series a priority beside the total.
+
+
+def _all_priorities(labels: Labels) -> bool:
+    return not labels.get("priority")
+
+
+def _sglang_gauge(name: str) -> Metric:
+    return Metric(f"sglang:{name}", _all_priorities, "dp_rank")
+
+
+_SGLANG = Engine(
+    running_requests=(
+        Formula(_sglang_gauge("num_running_reqs"), plus=(_sglang_gauge("num_prefill_inflight_queue_reqs"),)),
+    ),
+    waiting_requests=(
+        Formula(
+            _sglang_gauge("num_queue_reqs"),
+            plus=tuple(
+                _sglang_gauge(name)
+                for name in (
+                    "num_grammar_queue_reqs",
+                    "num_prefill_prealloc_queue_reqs",
+                    "num_prefill_bootstrap_queue_reqs",
+                    "num_decode_prealloc_queue_reqs",
+                    "num_decode_transfer_queue_reqs",
+                )
+            ),
+        ),
+    ),
+    kv_cache_usage_ratio=(Formula(_sglang_gauge("token_usage"), biggest=True),),
+    prompt_tokens=_one_of("sglang:prompt_tokens_total"),
+    generation_tokens=_one_of("sglang:generation_tokens_total"),
+    finished_requests=_one_of("sglang:num_requests_total"),
+    hint="start it with --enable-metrics",
+)
+
+# --- Dynamo: a worker's system port has Dynamo's own metrics and its engine's; a frontend has the sum of its workers.
+
+
+def _generate_endpoint(labels: Labels) -> bool:
+    return labels.get("dynamo_endpoint", "generate") == "generate"
+
+
+def _before_a_worker(labels: Labels) -> bool:
+    return labels.get("stage") in {"preprocess", "route", "dispatch"}
+
+
+def _no_error(labels: Labels) -> bool:
+    return labels.get("status") != "error"
+
+
+_STAGES = Metric("dynamo_frontend_stage_requests", _before_a_worker)
+_QUEUED = Metric("dynamo_frontend_queued_requests")
+
+_DYNAMO = Engine(
+    running_requests=(
+        *_VLLM.running_requests,
+        *_SGLANG.running_requests,
+        *_one_of("trtllm_num_requests_running"),
+        *_one_of("dynamo_component_inflight_requests", keep=_generate_endpoint),
+        Formula(Metric("dynamo_frontend_active_requests"), minus=(_STAGES,)),
+        Formula(Metric("dynamo_frontend_inflight_requests"), minus=(_QUEUED,)),
+    ),
+    waiting_requests=(
+        *_VLLM.waiting_requests,
+        *_SGLANG.waiting_requests,
+        *_one_of("trtllm_num_requests_waiting"),
+        Formula(_STAGES),
+        Formula(_QUEUED),
+    ),
+    kv_cache_usage_ratio=(
+        *_VLLM.kv_cache_usage_ratio,
+        *_SGLANG.kv_cache_usage_ratio,
+        # These say percent and mean 0 to 1; kvstats was removed in 1.0.
+        *_one_of(
+            "trtllm_kv_cache_utilization",
+            "dynamo_component_gpu_cache_usage_percent",
+            "dynamo_component_kvstats_gpu_cache_usage_percent",
+            biggest=True,
+        ),
+    ),
+    prompt_tokens=(
+        *_VLLM.prompt_tokens,
+        *_SGLANG.prompt_tokens,
+        *_one_of("dynamo_frontend_input_sequence_tokens_sum"),
+    ),
+    generation_tokens=(
+        *_VLLM.generation_tokens,
+        *_SGLANG.generation_tokens,
+        *_one_of("dynamo_frontend_output_tokens_total"),
+    ),
+    finished_requests=(
+        *_VLLM.finished_requests,
+        *_SGLANG.finished_requests,
+        # Of a worker the count of durations: its requests_total rises when a request comes.
+        *_one_of("dynamo_component_request_duration_seconds_count", keep=_generate_endpoint),
+        *_one_of("dynamo_frontend_requests_total", keep=_no_error),
+    ),
+    hint="name the worker's system port (DYN_SYSTEM_PORT) or the frontend",
+)
+
+# --- llama.cpp: kv_cache_usage_ratio was removed in 2025; there is no counter of finished requests.
+_LLAMACPP = Engine(
+    running_requests=_one_of("llamacpp:requests_processing"),
+    waiting_requests=_one_of("llamacpp:requests_deferred"),
+    kv_cache_usage_ratio=_one_of("llamacpp:kv_cache_usage_ratio", biggest=True),
+    prompt_tokens=_one_of("llamacpp:prompt_tokens_total"),
+    generation_tokens=_one_of("llamacpp:tokens_predicted_total"),
+    finished_requests=(),
+    hint="start it with --metrics",
+)
+
+_READERS = {
+    runtime: EngineReader(runtime, engine)
+    for runtime, engine in {"vllm": _VLLM, "sglang": _SGLANG, "dynamo": _DYNAMO, "llamacpp": _LLAMACPP}.items()
+}

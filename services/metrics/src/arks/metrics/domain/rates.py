@@ -1,0 +1,124 @@
+"""Speeds out of counters: tokens a second over the last seconds, finished requests a second over the last busy seconds.
+
+Engines count tokens in jumps (llama.cpp and SGLang when a request ends), hence windows of seconds, not two readings. A
+counter that falls means that the engine started again: what was known of the one before does not hold.
+"""
+
+from dataclasses import dataclass, replace
+
+from arks.metrics.domain.engines import Snapshot
+
+_LEAST_SECONDS = 1.0
+"""A rate over less time than this says nothing."""
+_POINTS = 10
+"""Points kept a window: enough to move it smoothly."""
+_COUNTERS = ("prompt_tokens", "generation_tokens", "finished_requests")
+
+
+@dataclass(frozen=True, slots=True)
+class Windows:
+    tokens_seconds: float = 5.0
+    drain_seconds: float = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """Counters at a moment (monotonic seconds)."""
+
+    at: float
+    snapshot: Snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class Busy:
+    """A stretch of time in which the engine had work, and how many requests it finished in it."""
+
+    seconds: float
+    finished: float
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """What has to be remembered of a replica to know its speeds. Bounded: `_POINTS` and one stretch a busy second."""
+
+    last: Point | None = None
+    points: tuple[Point, ...] = ()
+    busy: tuple[Busy, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    prompt_tokens_per_second: float | None = None
+    generation_tokens_per_second: float | None = None
+    drain_rate_per_second: float | None = None
+    """None until it was busy for a second; kept while it is idle."""
+
+
+def observe(history: History, snapshot: Snapshot, now: float, windows: Windows) -> History:
+    """The history with one more reading. `now` is monotonic; a reading with a problem must not come here."""
+    point = Point(now, snapshot)
+    if history.last is None or now <= history.last.at or _fell(history.last.snapshot, snapshot):
+        return History(last=point, points=(point,))
+    return History(
+        last=point,
+        points=_thinned(history.points, point, windows.tokens_seconds),
+        busy=_with_stretch(history.busy, history.last, point, windows.drain_seconds),
+    )
+
+
+def rates(history: History) -> Rates:
+    drained = sum(stretch.seconds for stretch in history.busy)
+    return Rates(
+        prompt_tokens_per_second=_speed(history, "prompt_tokens"),
+        generation_tokens_per_second=_speed(history, "generation_tokens"),
+        drain_rate_per_second=(
+            sum(stretch.finished for stretch in history.busy) / drained if drained >= _LEAST_SECONDS else None
+        ),
+    )
+
+
+def _fell(before: Snapshot, after: Snapshot) -> bool:
+    for name in _COUNTERS:
+        old, new = getattr(before, name), getattr(after, name)
+        if old is not None and new is not None and new < old:
+            return True
+    return False
+
+
+def _thinned(points: tuple[Point, ...], point: Point, window_seconds: float) -> tuple[Point, ...]:
+    """Points that span the window: one stays that is older than it, so that the window is full."""
+    if point.at - points[-1].at >= window_seconds / _POINTS:
+        points = (*points, point)
+    while len(points) > 1 and point.at - points[1].at >= window_seconds:
+        points = points[1:]
+    return points
+
+
+def _with_stretch(busy: tuple[Busy, ...], before: Point, after: Point, window_seconds: float) -> tuple[Busy, ...]:
+    old, new = before.snapshot.finished_requests, after.snapshot.finished_requests
+    seconds = after.at - before.at
+    if old is None or new is None or seconds > window_seconds:
+        return busy
+    if not (before.snapshot.busy or after.snapshot.busy or new > old):
+        return busy
+    if busy and busy[-1].seconds < _LEAST_SECONDS:
+        last = busy[-1]
+        busy = (*busy[:-1], replace(last, seconds=last.seconds + seconds, finished=last.finished + new - old))
+    else:
+        busy = (*busy, Busy(seconds, new - old))
+    total = sum(stretch.seconds for stretch in busy)
+    while len(busy) > 1 and total - busy[0].seconds >= window_seconds:
+        total -= busy[0].seconds
+        busy = busy[1:]
+    return busy
+
+
+def _speed(history: History, name: str) -> float | None:
+    if history.last is None or not history.points:
+        return None
+    first, last = history.points[0], history.last
+    old, new = getattr(first.snapshot, name), getattr(last.snapshot, name)
+    seconds = last.at - first.at
+    if old is None or new is None or seconds < _LEAST_SECONDS:
+        return None
+    return float(max(0.0, new - old) / seconds)

@@ -1,0 +1,226 @@
+"""Reads every replica of every application a few times a second and reports how busy each is: gather, judge, report."""
+
+import asyncio
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import structlog
+
+from arks.kit.clock import Clock
+from arks.kit.errors import Unavailable
+from arks.kit.reconcile import Key
+from arks.metrics.config import Settings
+from arks.metrics.domain.engines import EngineReader, reader_of
+from arks.metrics.domain.rates import History, Windows, observe, rates
+from arks.metrics.domain.readings import Application, Failure, Reading, Replica, Said, failed, retry_seconds, say
+
+log = structlog.get_logger(__name__)
+
+_SPREAD_SECONDS = 0.002
+"""Between the questions to two replicas of one application: a burst would queue behind itself and look slow."""
+
+
+class Engines(Protocol):
+    async def page(self, host: str, port: int) -> bytes:
+        """The engine's metrics page. Raises Unavailable, which says in words what a person should know."""
+
+
+class Reports(Protocol):
+    async def publish(self, key: Key, said: Mapping[Replica, Said]) -> None:
+        """Tell everybody who listens; never fails, never waits for an outage to end."""
+
+
+@dataclass(slots=True)
+class ReplicaState:
+    """What is known of one replica since it started."""
+
+    history: History = field(default_factory=History)
+    reading: Reading | None = None
+    failure: Failure | None = None
+    failures: int = 0
+    asked_at: float | None = None
+    due_at: float = 0.0
+    task: asyncio.Task[None] | None = None
+
+
+class ReplicaReader:
+    """Asks one replica once and remembers the outcome. Bounded by the number of questions that are under way."""
+
+    def __init__(self, engines: Engines, clock: Clock, settings: Settings) -> None:
+        self._engines = engines
+        self._clock = clock
+        self._tick_seconds = settings.load_tick_seconds
+        self._windows = Windows(settings.load_rate_window_seconds, settings.load_drain_window_seconds)
+        self._places = asyncio.Semaphore(settings.load_concurrent_reads)
+        self._silent_places = asyncio.Semaphore(settings.load_concurrent_silent_reads)
+
+    async def read(self, replica: Replica, runtime: str, state: ReplicaState, delay_seconds: float) -> None:
+        reader = reader_of(runtime)
+        if reader is None:
+            self._fail(state, f"no metrics are known of runtime {runtime!r}")
+            return
+        if delay_seconds:
+            await asyncio.sleep(delay_seconds)
+        async with self._silent_places if state.failure else self._places:
+            await self._ask(replica, reader, state)
+
+    async def _ask(self, replica: Replica, reader: EngineReader, state: ReplicaState) -> None:
+        asked_at = state.asked_at = self._clock.monotonic()
+        try:
+            page = await self._engines.page(replica.host, replica.port)
+            now = self._clock.monotonic()
+            self._take(page, reader, state, now, now - asked_at)
+        except Unavailable as error:
+            self._fail(state, str(error))
+        except Exception as error:  # the outermost loop of a replica: one odd page must not stop the others
+            log.exception("replica could not be read", replica=replica.name, host=replica.host, port=replica.port)
+            self._fail(state, f"could not be read: {type(error).__name__}")
+        finally:
+            state.asked_at = None
+
+    def _take(self, page: bytes, reader: EngineReader, state: ReplicaState, now: float, read_seconds: float) -> None:
+        snapshot = reader.read(page)
+        if snapshot.problem:
+            self._fail(state, snapshot.problem)
+            return
+        state.history = observe(state.history, snapshot, now, self._windows)
+        state.reading = Reading(snapshot, rates(state.history), self._clock.now(), read_seconds)
+        state.failure = None
+
+    def _fail(self, state: ReplicaState, reason: str) -> None:
+        now = self._clock.monotonic()
+        state.failures += 1
+        state.failure = failed(state.failure, reason, now)
+        state.due_at = now + retry_seconds(state.failure, self._tick_seconds) - self._tick_seconds / 2
+
+
+class ApplicationWatch:
+    """One application: a round of questions each tick, then one report."""
+
+    def __init__(
+        self,
+        key: Key,
+        application: Application,
+        reader: ReplicaReader,
+        reports: Reports,
+        *,
+        clock: Clock,
+        settings: Settings,
+    ) -> None:
+        self.key = key
+        self._reader = reader
+        self._reports = reports
+        self._clock = clock
+        self._tick_seconds = settings.load_tick_seconds
+        self._late_seconds = settings.load_late_seconds
+        self._states: dict[Replica, ReplicaState] = {}
+        self._runtime = application.runtime
+        self.change(application)
+
+    def change(self, application: Application) -> None:
+        """What is known of a replica that is still the same one stays."""
+        if application.runtime != self._runtime:
+            self._drop(list(self._states))
+        self._runtime = application.runtime
+        self._drop([replica for replica in self._states if replica not in application.replicas])
+        self._states = {replica: self._states.get(replica) or ReplicaState() for replica in application.replicas}
+
+    def said(self) -> dict[Replica, Said]:
+        """What there is to say of each replica now."""
+        now = self._clock.monotonic()
+        return {
+            replica: say(state.reading, state.failure, state.asked_at, now, self._late_seconds)
+            for replica, state in self._states.items()
+        }
+
+    def failures(self) -> dict[Replica, int]:
+        return {replica: state.failures for replica, state in self._states.items()}
+
+    async def run(self) -> None:
+        """Until cancelled. Rounds keep their beat: a late one is skipped, not caught up."""
+        loop = asyncio.get_running_loop()
+        tick = self._tick_seconds
+        due = loop.time() + _phase(self.key) * tick
+        try:
+            while True:
+                now = loop.time()
+                if now < due:
+                    await asyncio.sleep(due - now)
+                due = max(due + tick, loop.time())
+                await self._round()
+        finally:
+            self._drop(list(self._states))
+
+    async def _round(self) -> None:
+        now = self._clock.monotonic()
+        asked: list[asyncio.Task[None]] = []
+        for replica, state in self._states.items():
+            if state.task is None and state.due_at <= now:
+                state.task = self._ask(replica, state, delay_seconds=len(asked) * self._spread_seconds())
+                asked.append(state.task)
+        if asked:
+            await asyncio.wait(asked, timeout=self._tick_seconds * 0.75)
+        await self._reports.publish(self.key, self.said())
+
+    def _ask(self, replica: Replica, state: ReplicaState, delay_seconds: float) -> asyncio.Task[None]:
+        def done(_: asyncio.Task[None]) -> None:
+            state.task = None
+
+        task = asyncio.create_task(self._reader.read(replica, self._runtime, state, delay_seconds))
+        task.add_done_callback(done)
+        return task
+
+    def _spread_seconds(self) -> float:
+        return min(_SPREAD_SECONDS, self._tick_seconds / 2 / len(self._states))
+
+    def _drop(self, replicas: list[Replica]) -> None:
+        for replica in replicas:
+            if task := self._states.pop(replica).task:
+                task.cancel()
+
+
+class Collector:
+    """All applications. `change` may be called at any time; `run` does the work."""
+
+    def __init__(self, engines: Engines, reports: Reports, clock: Clock, settings: Settings) -> None:
+        self._reports = reports
+        self._clock = clock
+        self._settings = settings
+        self._reader = ReplicaReader(engines, clock, settings)
+        self._watches: dict[Key, ApplicationWatch] = {}
+        self._changed = asyncio.Event()
+
+    def change(self, key: Key, application: Application | None) -> None:
+        """The application's replicas are these now; None or no replicas: nothing to read."""
+        if application is None or not application.replicas:
+            self._watches.pop(key, None)
+        elif watch := self._watches.get(key):
+            watch.change(application)
+        else:
+            self._watches[key] = ApplicationWatch(
+                key, application, self._reader, self._reports, clock=self._clock, settings=self._settings
+            )
+        self._changed.set()
+
+    def watches(self) -> Iterator[ApplicationWatch]:
+        return iter(list(self._watches.values()))
+
+    async def run(self) -> None:
+        """Until cancelled: a task for each application there is."""
+        running: dict[ApplicationWatch, asyncio.Task[None]] = {}
+        async with asyncio.TaskGroup() as tasks:
+            while True:
+                self._changed.clear()
+                wanted = set(self._watches.values())
+                for watch in [watch for watch in running if watch not in wanted]:
+                    running.pop(watch).cancel()
+                for watch in wanted - running.keys():
+                    running[watch] = tasks.create_task(watch.run(), name=f"load of {watch.key}")
+                await self._changed.wait()
+
+
+def _phase(key: Key) -> float:
+    """Where in the tick an application has its turn (0 to 1), so that they do not all have it at once."""
+    return zlib.crc32(str(key).encode()) % 1000 / 1000
