@@ -8,6 +8,7 @@ from typing import Annotated, Any, Union, get_args, get_origin
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
+from arks.contracts.resources.application import SERVED_NAME_PATTERN
 from arks.contracts.resources.model import SUB_PATH_PATTERN
 from arks.contracts.resources.schema import LABEL_PATTERN, SUBDOMAIN_PATTERN, Location
 
@@ -29,6 +30,8 @@ _PATTERNS = {
     SUBDOMAIN_PATTERN: "must be small letters, digits, '-' and '.', with a letter or digit at both ends",
     r"^/": "must be an absolute path",
     SUB_PATH_PATTERN: "must be a relative path of letters, digits and . _ @ + = : , -",
+    r"^[A-Za-z0-9][A-Za-z0-9._/-]*$": "must be letters, digits and . _ / -, with a letter or digit first",
+    SERVED_NAME_PATTERN: "must be letters, digits and . _ : / @ -, with a letter or digit first",
     r"^[0-9a-f]{64}$": "must be 64 hexadecimal digits in small letters",
     r"^hmac-sha256:[0-9a-f]{64}$": "must be 'hmac-sha256:' and 64 hexadecimal digits in small letters",
     r"^https?://[^\s/?#]+[^\s?#]*$": "must be a URL that starts with http:// or https://",
@@ -96,6 +99,8 @@ def _entries(count: int) -> str:
 def _type_of(value: object) -> str:
     if isinstance(value, bool):
         return "true or false"
+    if isinstance(value, float) and not value.is_integer():
+        return "a number with a fraction"
     for python_type, name in ((str, "text"), ((int, float), "a number"), (list, "a list"), (dict, "a mapping")):
         if isinstance(value, python_type):
             return name

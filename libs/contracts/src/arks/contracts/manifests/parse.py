@@ -100,16 +100,20 @@ def _resource(item: _Item, default_namespace: str, errors: list[Finding]) -> Res
     if resource_type is None:
         errors.append(item.finding(("kind",), _unknown_kind(kind)))
         return None
+    unversioned = item.data.get("apiVersion") is None
+    if unversioned:
+        errors.append(item.finding(("apiVersion",), "is missing"))
     try:
-        return resource_type.from_dict(_as_applied(item.data, default_namespace))
+        resource = resource_type.from_dict(_as_applied(item.data, default_namespace))
     except ValidationError as error:
         errors += _findings(item, error, resource_type)
         return None
+    return None if unversioned else resource
 
 
 def _as_applied(data: dict[str, Any], default_namespace: str) -> dict[str, Any]:
     """Without `status`, which is ours to write, and with the namespace that was asked for where none is given."""
-    applied = {"apiVersion": None} | {key: value for key, value in data.items() if key != "status"}
+    applied = {key: value for key, value in data.items() if key != "status"}
     metadata = applied.get("metadata")
     if isinstance(metadata, dict) and metadata.get("namespace") is None:
         applied["metadata"] = {**metadata, "namespace": default_namespace}

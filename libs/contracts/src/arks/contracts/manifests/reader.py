@@ -5,6 +5,7 @@ Aliases are expanded within a bound, so that a small text cannot become a huge o
 """
 
 import math
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -60,6 +61,7 @@ class _TooLargeError(Exception):
 
 def read_documents(text: str) -> Iterator[Document]:
     """The documents of a text; one that is broken comes last, with the problem, as nothing after it can be read."""
+    text = _join_surrogates(text)
     if (line := _too_deep(text)) is not None:
         yield Document(problems=[Problem(line, (), f"is nested deeper than {MAX_DEPTH} levels")])
         return
@@ -75,6 +77,18 @@ def read_documents(text: str) -> Iterator[Document]:
         yield Document(problems=[_broken(text, error)])
     finally:
         loader.dispose()
+
+
+_SURROGATE_PAIR = re.compile(r"(?<!\\)((?:\\\\)*)\\u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})")
+
+
+def _join_surrogates(text: str) -> str:
+    """JSON may write a character beyond 16 bits as two escapes, which YAML does not know."""
+    if not text.lstrip().startswith(("{", "[")):
+        return text
+    return _SURROGATE_PAIR.sub(
+        lambda pair: pair[1] + (bytes.fromhex(pair[2]) + bytes.fromhex(pair[3])).decode("utf-16-be"), text
+    )
 
 
 def _too_deep(text: str) -> int | None:
@@ -110,7 +124,7 @@ def _broken(text: str, error: yaml.YAMLError | UnicodeError) -> Problem:
         mark = error.problem_mark or error.context_mark
         context = f" {error.context}" if error.context else ""
         started = f" that starts in line {error.context_mark.line + 1}" if error.context and error.context_mark else ""
-        line = mark.line + 1 if mark else 1
+        line = min(mark.line, text.rstrip("\n").count("\n")) + 1 if mark else 1
         return Problem(line, (), f"is not valid YAML: {error.problem or 'cannot be read'}{context}{started}")
     if isinstance(error, yaml.reader.ReaderError):
         line = text.count("\n", 0, error.position) + 1

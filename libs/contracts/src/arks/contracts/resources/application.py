@@ -30,7 +30,9 @@ class ApplicationPhase(StrEnum):
     FAILED = "Failed"
 
 
-ServedModelName = Annotated[str, Field(max_length=253, pattern=r"^([A-Za-z0-9][A-Za-z0-9._:/@-]*)?$")]
+SERVED_NAME_PATTERN = r"^([A-Za-z0-9][A-Za-z0-9._:/@-]*)?$"
+"""No blanks and nothing that a shell would read: the name ends up in command lines."""
+ServedModelName = Annotated[str, Field(max_length=253, pattern=SERVED_NAME_PATTERN)]
 RuntimeArgument = Annotated[str, Field(max_length=4096)]
 
 

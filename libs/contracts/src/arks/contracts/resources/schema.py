@@ -105,7 +105,7 @@ class ApiModel(BaseModel):
     @model_serializer(mode="wrap")
     def _drop_empty(self, handler: SerializerFunctionWrapHandler, info: SerializationInfo) -> dict[str, Any]:
         """Lists and maps that nobody filled are noise in YAML, but a patch has to be able to empty them."""
-        dumped: dict[str, Any] = handler(self)
+        dumped: dict[str, Any] = handler(self) | (self.model_extra or {})
         if not (info.context and info.context.get("compact")):
             return dumped
         return {key: value for key, value in dumped.items() if value or key not in self._collections()}
