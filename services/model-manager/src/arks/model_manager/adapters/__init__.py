@@ -1,0 +1,1 @@
+"""Outbound: directories and download processes of one machine, the bus, Prometheus."""

@@ -1,0 +1,33 @@
+"""Prometheus: the state of each model, read when asked, so that a deleted model leaves no series behind."""
+
+from collections.abc import Callable, Iterable, Mapping
+
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from arks.contracts.resources import ArksModelStatus, ModelPhase
+from arks.kit.reconcile import Key
+
+LABELS = ("namespace", "model")
+
+
+class ModelCollector(Collector):
+    def __init__(self, statuses: Callable[[], Mapping[Key, ArksModelStatus]]) -> None:
+        self._statuses = statuses
+
+    def collect(self) -> Iterable[GaugeMetricFamily]:
+        ready = GaugeMetricFamily("arks_model_ready", "1 when engines can load the model", labels=LABELS)
+        failed = GaugeMetricFamily("arks_model_failed", "1 when people should look at it", labels=LABELS)
+        size = GaugeMetricFamily("arks_model_size_bytes", "Size of a ready model's files", labels=LABELS)
+        done = GaugeMetricFamily("arks_model_done_bytes", "Bytes of the model that are here", labels=LABELS)
+        total = GaugeMetricFamily("arks_model_total_bytes", "Bytes of the model at its source", labels=LABELS)
+        for key, status in self._statuses().items():
+            labels = (key.namespace, key.name)
+            ready.add_metric(labels, float(status.phase is ModelPhase.READY))
+            failed.add_metric(labels, float(status.phase is ModelPhase.FAILED))
+            if status.size_bytes is not None:
+                size.add_metric(labels, status.size_bytes)
+            if status.progress is not None and status.progress.total_bytes is not None:
+                done.add_metric(labels, status.progress.done_bytes)
+                total.add_metric(labels, status.progress.total_bytes)
+        return ready, failed, size, done, total

@@ -1,0 +1,122 @@
+"""The service as it runs, on a NATS of the test's own."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from arks.contracts.resources import ArksModel, ArksModelStatus, ModelPhase
+from arks.contracts.subjects import Facts
+from arks.events.v1.facts_pb2 import ModelFact
+from arks.kit.app import App
+from arks.kit.facts import FactReader
+from arks.kit.home import LocalHome
+from arks.kit.reconcile import Key
+from arks.kit.resources import LocalResources
+from arks.kit.testing.servers import Server
+from arks.kit.testing.wait import eventually
+from arks.model_manager.config import Settings
+from arks.model_manager.main import build
+
+
+class Running:
+    """A running model-manager, and what its users and neighbours see of it."""
+
+    def __init__(self, home: LocalHome, client: LocalHome, settings: Settings) -> None:
+        self.home = home
+        self.settings = settings
+        self.models = LocalResources(client.bus, ArksModel)
+        self.facts: FactReader[ModelFact] = FactReader(client.bus, Facts.MODELS, ModelFact)
+        self.bus = client.bus
+        self.secrets = client.secrets
+
+    async def status(self, name: str, namespace: str = "default") -> ArksModelStatus | None:
+        model = await self.models.read(Key(namespace, name))
+        return None if model is None else model.status
+
+    async def reaches(self, name: str, phase: ModelPhase, *, within_seconds: float = 20.0) -> ArksModelStatus:
+        async def reached() -> ArksModelStatus | None:
+            status = await self.status(name)
+            return status if status is not None and status.phase is phase else None
+
+        found = await eventually(reached, within_seconds=within_seconds, what=f"{name} {phase}")
+        assert found is not None
+        return found
+
+    async def fact(self, name: str, wanted: Callable[[ModelFact], bool]) -> ModelFact:
+        def seen() -> ModelFact | None:
+            fact = self.facts.cache.get(Key("default", name))
+            return fact if fact is not None and wanted(fact) else None
+
+        found = await eventually(seen, what=f"fact of {name}")
+        assert found is not None
+        return found
+
+
+Start = Callable[..., AbstractAsyncContextManager[Running]]
+
+
+@pytest.fixture
+def start(nats: Server, tmp_path: Path) -> Start:
+    """Starts model-manager on the test's NATS and state directory; may be called again, for a restart."""
+
+    @asynccontextmanager
+    async def run(**changes: object) -> AsyncIterator[Running]:
+        settings = Settings.model_validate(
+            {
+                "nats_url": f"nats://127.0.0.1:{nats.port}",
+                "state_dir": tmp_path / "state",
+                "drain_seconds": 1.0,
+                "disk_reserve_bytes": 0,
+                "check_seconds": 0.2,
+                "progress_seconds": 0.05,
+                "progress_event_seconds": 0.05,
+                **changes,
+            }
+        )
+        home, client = LocalHome("model-manager", settings), LocalHome("test", settings)
+        app, stop = build(settings, home), asyncio.Event()
+        serving = asyncio.create_task(app.serve(stop))
+        await client.start()
+        running = Running(home, client, settings)
+        reading = [asyncio.create_task(running.facts.run()), asyncio.create_task(client.bus.run())]
+        try:
+            await _ready(app, serving)
+            yield running
+        finally:
+            stop.set()
+            await serving
+            for task in reading:
+                task.cancel()
+            await asyncio.gather(*reading, return_exceptions=True)
+            await client.stop()
+
+    return run
+
+
+async def _ready(app: App, serving: asyncio.Task[None]) -> None:
+    ready = asyncio.create_task(app.ready.wait())
+    await asyncio.wait({ready, serving}, return_when=asyncio.FIRST_COMPLETED, timeout=20)
+    ready.cancel()
+    if serving.done():
+        await serving
+    assert app.ready.is_set(), app.problems()
+
+
+def manifest(name: str, **spec: object) -> ArksModel:
+    """An ArksModel as a person would write it."""
+    return ArksModel.from_dict(
+        {
+            "apiVersion": "arks.ai/v1",
+            "kind": "ArksModel",
+            "metadata": {"name": name, "namespace": "default"},
+            "spec": {"model": "acme/tiny", **spec},
+        }
+    )
+
+
+@pytest.fixture
+def model() -> Callable[..., ArksModel]:
+    return manifest
