@@ -41,6 +41,8 @@ T = TypeVar("T")
 NATS_ERRORS = (nats.errors.Error, nats.js.errors.Error, OSError, TimeoutError)
 REQUEST_SECONDS = 5.0
 _RETRY_SECONDS = 0.25
+_GATHER_SECONDS = 0.05
+"""How long a batch of usage waits for more after its first message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,8 +268,14 @@ class Bus:
                     subjects.USAGE_SUBJECTS, durable=durable, stream=subjects.USAGE_STREAM, config=config
                 )
                 while self.session_is(session):
+                    try:
+                        batch = await pull.fetch(1, timeout=5)
+                    except (TimeoutError, nats.errors.TimeoutError):
+                        continue
+                    # One long fetch of `most` would hold back the first message until its time is up.
                     with contextlib.suppress(TimeoutError, nats.errors.TimeoutError):
-                        yield await pull.fetch(most, timeout=5)
+                        batch += await pull.fetch(most - 1, timeout=_GATHER_SECONDS)
+                    yield batch
             except NATS_ERRORS as error:
                 log.warning("usage stream", error=str(error) or type(error).__name__)
                 await asyncio.sleep(_RETRY_SECONDS)
