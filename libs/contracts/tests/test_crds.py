@@ -12,7 +12,7 @@ from arks.contracts.crds import definition, definition_yaml, open_api_schema
 from arks.contracts.generate.__main__ import main
 from arks.contracts.generate.files import generated_files, stale_files, write_files
 from arks.contracts.reference import reference_page, undescribed_fields
-from arks.contracts.resources import CUSTOM_KINDS, ArksApplication, Resource
+from arks.contracts.resources import CUSTOM_KINDS, ArksApplication, ArksToken, Resource
 
 ROOT = Path(__file__).parents[3]
 ALLOWED = {
@@ -122,6 +122,14 @@ def test_a_definition_is_yaml_without_helm_templates_or_aliases(kind: type[Resou
     assert definition(kind) == yaml.safe_load(text)
     assert "{{" not in text
     assert "&id" not in text
+
+
+def test_an_api_server_never_tells_a_key_back() -> None:
+    """It quotes a value that breaks a pattern, but not one that breaks a rule."""
+    for at, node in nodes(open_api_schema(ArksToken)):
+        if at.endswith((".token", ".tokenHash")):
+            assert "pattern" not in node, at
+            assert node["x-kubernetes-validations"], at
 
 
 def test_the_chart_keeps_definitions_when_it_is_removed() -> None:

@@ -32,8 +32,8 @@ _KEPT = (
     "x-kubernetes-list-map-keys",
     "x-kubernetes-validations",
 )
-_LIMITS_OF_FORMAT = {"minimum": {-(2**31)}, "maximum": {2**31 - 1, 2**63 - 1}}
-"""Said by `format: int32` and `int64` already; as floats, which API servers use for limits, they would be rounded."""
+_INT64_MAX = 2**63 - 1
+"""Said by `format: int64` already; API servers hold limits as floats and would round it."""
 
 
 class _Dumper(yaml.SafeDumper):
@@ -128,7 +128,9 @@ def structural(schema: Schema, defs: dict[str, Schema]) -> Schema:
     whole = _resolved(schema, defs)
     if "const" in whole:
         whole["enum"] = [whole["const"]]
-    kept = {key: whole[key] for key in _KEPT if key in whole and whole[key] not in _LIMITS_OF_FORMAT.get(key, ())}
+    kept = {key: whole[key] for key in _KEPT if key in whole}
+    if kept.get("maximum") == _INT64_MAX:
+        del kept["maximum"]
     if kept.get("default", ...) in (None, ""):
         del kept["default"]
     if kept.get("format") == "password":

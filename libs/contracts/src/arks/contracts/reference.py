@@ -7,10 +7,12 @@ from pydantic import BaseModel
 
 from arks.contracts.crds import Schema, structural
 from arks.contracts.manifests.messages import nested_model
+from arks.contracts.resources.application import MAX_APPLICATION_NAME_LENGTH
 from arks.contracts.resources.kinds import CUSTOM_KINDS, KINDS
 from arks.contracts.resources.meta import PrinterColumn, Resource
-from arks.contracts.resources.schema import ApiModel
+from arks.contracts.resources.schema import MAX_LABEL_LENGTH, ApiModel
 
+_INT32_MAX = 2**31 - 1
 _FRAME = ("apiVersion", "kind", "metadata")
 
 _INTRODUCTION = """# Resources
@@ -23,6 +25,20 @@ refer to. Unknown fields are errors. Where a field has an old spelling, either m
 the same value.
 """
 
+_DIFFERENCES = f"""## For those who come from the Go implementation
+
+Manifests that worked with `arks.ai/v1` up to v0.2 are taken as they are. What is different on purpose:
+
+- `spec.replicas` of an ArksApplication is 1 where it is absent; it was 0. Write 0 to park an application.
+- Fields that were dropped in silence (`extraOptions`, `driver`, `instanceSpec.replicas`, a quota's `name`) work again as
+  old spellings; unknown fields are errors.
+- Checked at once rather than later or never: `runtime`, negative replicas, a `size` of 0, reserved volumes and mount paths
+  (now with paths under /models), duplicates, `podGroupPolicy` with two schedulers, an empty `source: {{}}`.
+- Names of applications have at most {MAX_APPLICATION_NAME_LENGTH} characters and no dots (they become part of a
+  Service's name), those of models at most {MAX_LABEL_LENGTH} (they become a label's value).
+- `storage` of an ArksModel and `gatewayRef` of an ArksEndpoint may be absent.
+"""
+
 
 def reference_page() -> str:
     """The whole page, Markdown."""
@@ -31,7 +47,7 @@ def reference_page() -> str:
     for resource in KINDS.values():
         sections.append(_kind_section(resource))
         sections += [_type_section(model, known) for model in _new_types(resource, known)]
-    return "\n".join(sections)
+    return "\n".join([*sections, _DIFFERENCES])
 
 
 def _overview() -> str:
@@ -149,6 +165,10 @@ def _link(annotation: Any) -> str:
 
 def _limits(schema: Schema) -> str:
     low, high = schema.get("minimum"), schema.get("maximum")
+    if high == _INT32_MAX:
+        high = None  # nobody comes near it
+    if low is not None and low < 0:
+        low = None
     if low is not None and high is not None:
         return f", {low} to {high}"
     return f", at least {low}" if low is not None else ""

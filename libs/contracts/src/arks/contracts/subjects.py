@@ -1,8 +1,8 @@
 """The one list of subjects, streams and buckets on the bus, and how names are written in them.
 
-NATS separates the tokens of a subject with dots and gives `*`, `>` and white space a meaning. Kubernetes names may hold dots,
-model names may hold anything: `encode` writes every byte other than letters, digits, `-` and `_` as `=XX` (hexadecimal), which
-both subjects and KV keys allow, and `decode` reads it back.
+NATS separates the tokens of a subject with dots and gives `*`, `>` and white space a meaning. Kubernetes names may hold
+dots, model names may hold anything: `encode` writes every byte other than letters, digits, `-` and `_` as `=XX`
+(hexadecimal), which both subjects and KV keys allow, and `decode` reads it back.
 """
 
 import re

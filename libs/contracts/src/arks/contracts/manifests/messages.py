@@ -33,7 +33,6 @@ _PATTERNS = {
     r"^[A-Za-z0-9][A-Za-z0-9._/-]*$": "must be letters, digits and . _ / -, with a letter or digit first",
     SERVED_NAME_PATTERN: "must be letters, digits and . _ : / @ -, with a letter or digit first",
     r"^[0-9a-f]{64}$": "must be 64 hexadecimal digits in small letters",
-    r"^hmac-sha256:[0-9a-f]{64}$": "must be 'hmac-sha256:' and 64 hexadecimal digits in small letters",
     r"^https?://[^\s/?#]+[^\s?#]*$": "must be a URL that starts with http:// or https://",
 }
 

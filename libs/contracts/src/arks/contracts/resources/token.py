@@ -2,6 +2,7 @@
 
 import hashlib
 import hmac
+import re
 from enum import StrEnum
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -14,6 +15,9 @@ from arks.contracts.resources.secret import Hidden
 MAX_KEY_LENGTH = 1024
 MAX_QOS = 256
 HASH_PREFIX = "hmac-sha256:"
+HASH_PATTERN = r"^hmac-sha256:[0-9a-f]{64}$"
+HASH_MESSAGE = "must be 'hmac-sha256:' and 64 hexadecimal digits in small letters"
+TOKEN_MESSAGE = f"must be 1 to {MAX_KEY_LENGTH} visible ASCII characters without blanks"
 
 
 def hash_key(pepper: bytes, key: str) -> str:
@@ -45,6 +49,12 @@ def _one_key(source: "KeySource") -> Location | None:
     return None if sum(value is not None for value in given) == 1 else ()
 
 
+def _unechoed(pattern: str, message: str, max_length: int) -> dict[str, Any]:
+    """A pattern for an API server as a rule: of a broken `pattern` it would tell the value, which may be a key."""
+    rule = {"rule": f"self.matches('{pattern}')", "message": message}
+    return {"minLength": 1, "maxLength": max_length, "x-kubernetes-validations": [rule]}
+
+
 class KeySource(ApiModel):
     """A key: in the clear, in a secret, or only its hash. Exactly one."""
 
@@ -60,14 +70,14 @@ class KeySource(ApiModel):
         default=None,
         repr=False,
         description="The key in the clear: everyone who may read the resource can read it. Prefer `tokenSecretRef`.",
-        json_schema_extra={"minLength": 1, "maxLength": MAX_KEY_LENGTH, "pattern": "^[!-~]+$"},
+        json_schema_extra=_unechoed("^[!-~]+$", TOKEN_MESSAGE, MAX_KEY_LENGTH),
     )
     token_secret_ref: TokenSecretRef | None = Field(default=None, description="Secret that holds the key.")
     token_hash: str | None = Field(
         default=None,
-        pattern=r"^hmac-sha256:[0-9a-f]{64}$",
         repr=False,
         description="Keyed hash of the key; what one machine stores in place of the key itself.",
+        json_schema_extra=_unechoed(HASH_PATTERN, HASH_MESSAGE, len(HASH_PREFIX) + 64),
     )
 
     @field_validator("token", mode="after")
@@ -77,10 +87,17 @@ class KeySource(ApiModel):
             return None
         key = token.get_secret_value()
         if not 1 <= len(key) <= MAX_KEY_LENGTH or not all("!" <= character <= "~" for character in key):
-            raise ValueError(f"must be 1 to {MAX_KEY_LENGTH} visible ASCII characters without blanks")
+            raise ValueError(TOKEN_MESSAGE)
         if set(key) == {"*"}:
             raise ValueError("is a row of asterisks: the mask of a hidden key, not a key")
         return token
+
+    @field_validator("token_hash", mode="after")
+    @classmethod
+    def _well_formed(cls, token_hash: str | None) -> str | None:
+        if token_hash is not None and not re.fullmatch(HASH_PATTERN, token_hash):
+            raise ValueError(HASH_MESSAGE)
+        return token_hash
 
 
 class PreviousKey(KeySource):
