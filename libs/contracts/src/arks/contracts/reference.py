@@ -30,12 +30,12 @@ _DIFFERENCES = f"""## For those who come from the Go implementation
 Manifests that worked with `arks.ai/v1` up to v0.2 are taken as they are, except where this list says otherwise:
 
 - `spec.replicas` of an ArksApplication is 1 where it is absent; it was 0. Write 0 to park an application.
-- Fields that were dropped in silence (`extraOptions`, `driver`, `instanceSpec.replicas`, a quota's `name`) work again as
-  old spellings; unknown fields are errors.
+- Fields that were dropped in silence (`extraOptions`, `driver`, `instanceSpec.replicas`, a quota's `name`) work again
+  as old spellings; unknown fields are errors.
 - Checked at once rather than later or never: `runtime`, negative replicas, a `size` of 0, reserved volumes and mount
   paths (now with paths under /models), duplicates, `podGroupPolicy` with two schedulers, an empty `source: {{}}`.
-- Names of applications have at most {MAX_APPLICATION_NAME_LENGTH} characters and no dots: they become part of a Service's
-  name. Those of models have at most {MAX_LABEL_LENGTH}: they become a label's value.
+- Names of applications have at most {MAX_APPLICATION_NAME_LENGTH} characters and no dots: they become part of a
+  Service's name. Those of models have at most {MAX_LABEL_LENGTH}: they become a label's value.
 - `storage` of an ArksModel and `gatewayRef` of an ArksEndpoint may be absent.
 """
 
