@@ -1,0 +1,154 @@
+"""The whole service against a real NATS and engines that serve what a test tells them to."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from aiohttp import web
+
+from arks.contracts.subjects import Facts
+from arks.events.v1.facts_pb2 import ReplicasFact, ReplicaState
+from arks.events.v1.load_pb2 import LoadReport, ReplicaLoad
+from arks.kit.facts import FactWriter
+from arks.kit.home import LocalHome
+from arks.kit.process import free_port
+from arks.kit.reconcile import Key
+from arks.kit.settings import Settings as KitSettings
+from arks.kit.testing.servers import Server
+from arks.kit.testing.wait import eventually
+from arks.metrics.config import Settings
+from arks.metrics.main import build
+
+KEY = Key("default", "app")
+
+
+class ScriptedEngine:
+    """An HTTP server whose /metrics is `page`, or whatever `answer` does."""
+
+    def __init__(self) -> None:
+        self.port = free_port()
+        self.page = b"vllm:num_requests_running 0\n"
+        self.answer: Callable[[web.Request], Awaitable[web.StreamResponse]] | None = None
+        self.connections: set[object] = set()
+        self._runner: web.AppRunner | None = None
+
+    async def start(self) -> None:
+        application = web.Application()
+        application.router.add_get("/metrics", self._metrics)
+        self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1)
+        await self._runner.setup()
+        await web.TCPSite(self._runner, "127.0.0.1", self.port).start()
+
+    async def stop(self) -> None:
+        if self._runner is not None:
+            await self._runner.cleanup()
+            self._runner = None
+
+    async def _metrics(self, request: web.Request) -> web.StreamResponse:
+        self.connections.add(request.transport)
+        if self.answer is not None:
+            return await self.answer(request)
+        return web.Response(body=self.page, content_type="text/plain")
+
+
+@dataclass
+class Service:
+    """The running service, as its neighbours see it: facts go in, reports come out."""
+
+    facts: FactWriter[ReplicasFact]
+    port: int
+    reports: list[tuple[float, LoadReport]] = field(default_factory=list)
+
+    def take(self, report: LoadReport) -> None:
+        self.reports.append((asyncio.get_running_loop().time(), report))
+
+    def tell(self, *ports: int, runtime: str = "vllm", restarts: int = 0, slots: int = 0) -> None:
+        """app-deployer says: these are the ready replicas."""
+        fact = ReplicasFact(namespace=KEY.namespace, application=KEY.name, runtime=runtime, served_model="m")
+        for index, port in enumerate(ports):
+            fact.replicas.add(
+                name=f"app-{index}",
+                host="127.0.0.1",
+                port=port,
+                state=ReplicaState.REPLICA_STATE_READY,
+                restarts=restarts,
+                slots=slots,
+            )
+        self.facts.put(KEY, fact)
+
+    async def load(
+        self, holds: Callable[[ReplicaLoad], bool], replica: str = "app-0", *, within_seconds: float = 10.0
+    ) -> ReplicaLoad:
+        """The first load of the replica, in a report from now on, of which this holds."""
+        seen = len(self.reports)
+
+        def found() -> ReplicaLoad | None:
+            loads = (load for _, report in self.reports[seen:] for load in report.replicas if load.name == replica)
+            return next((load for load in loads if holds(load)), None)
+
+        load = await eventually(found, within_seconds=within_seconds, what=f"load of {replica}")
+        assert load is not None
+        return load
+
+
+@asynccontextmanager
+async def _engine() -> AsyncIterator[ScriptedEngine]:
+    engine = ScriptedEngine()
+    await engine.start()
+    try:
+        yield engine
+    finally:
+        await engine.stop()
+
+
+@pytest_asyncio.fixture
+async def engines() -> AsyncIterator[list[ScriptedEngine]]:
+    async with AsyncExitStack() as stack:
+        yield [await stack.enter_async_context(_engine()) for _ in range(3)]
+
+
+@pytest.fixture
+def engine(engines: list[ScriptedEngine]) -> ScriptedEngine:
+    return engines[0]
+
+
+@asynccontextmanager
+async def _neighbour(settings: KitSettings) -> AsyncIterator[LocalHome]:
+    """A home whose background work runs, as another service has it."""
+    home = LocalHome("neighbour", settings)
+    await home.start()
+    try:
+        yield home
+    finally:
+        await home.stop()
+
+
+@pytest_asyncio.fixture
+async def service(nats: Server, tmp_path: Path) -> AsyncIterator[Service]:
+    settings = Settings(
+        nats_url=f"nats://127.0.0.1:{nats.port}",
+        state_dir=tmp_path,
+        http_port=free_port(),
+        drain_seconds=1.0,
+        load_read_timeout_seconds=2.0,
+    )
+    async with _neighbour(settings) as neighbour:
+        writer = neighbour.fact_writer(Facts.REPLICAS, ReplicasFact)
+        writer.complete()
+        running = Service(writer, settings.http_port)
+        await neighbour.bus.subscribe_load(running.take)
+        app, stop = build(settings, LocalHome("metrics", settings)), asyncio.Event()
+        tasks = [asyncio.create_task(app.serve(stop)), *(asyncio.ensure_future(run()) for run in neighbour.runs())]
+        try:
+            await asyncio.wait_for(app.ready.wait(), 10)
+            yield running
+        finally:
+            stop.set()
+            for task in tasks[1:]:
+                task.cancel()
+            await asyncio.gather(*tasks[1:], return_exceptions=True)
+            await tasks[0]
