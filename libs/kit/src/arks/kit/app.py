@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
 import uvloop
+from aiohttp import web
 
 from arks.kit.home import Home, Run
 from arks.kit.http import HealthServer
@@ -35,8 +36,10 @@ class App:
         starts: Sequence[Hook] = (),
         stops: Sequence[Hook] = (),
         problems: Sequence[Callable[[], str | None]] = (),
+        routes: Sequence[web.RouteDef] = (),
     ) -> None:
-        """`tasks` run as long as the service does; `starts` before it is ready; `problems` keep it from being ready."""
+        """`tasks` run as long as the service does; `starts` before it is ready; `problems` keep it from being ready;
+        `routes` are answered beside the health checks."""
         self.name = name
         self.home = home
         self.ready = asyncio.Event()
@@ -47,7 +50,7 @@ class App:
         self._more_problems = problems
         self._phase: str | None = "starting"
         settings = home.settings
-        self._health = HealthServer(settings.http_host, settings.http_port, home.registry, self.problems)
+        self._health = HealthServer(settings.http_host, settings.http_port, home.registry, self.problems, routes=routes)
 
     def problems(self) -> list[str]:
         found = [] if self._phase is None else [self._phase]
@@ -94,11 +97,17 @@ class App:
                 await start()
             self._phase = "reading what exists"
             await self.home.synced()
-            for controller in self._controllers:
-                group.create_task(controller.run(), name=controller.name)
+            group.create_task(self._control())
             self._phase = None
             self.ready.set()
             log.info("ready")
+
+    async def _control(self) -> None:
+        """Only the leader changes things; the others serve, and stand by."""
+        await self.home.leading()
+        async with asyncio.TaskGroup() as group:
+            for controller in self._controllers:
+                group.create_task(controller.run(), name=controller.name)
 
     async def _drain(self) -> None:
         log.info("draining", seconds=self.home.settings.drain_seconds)

@@ -1,6 +1,6 @@
 """Where a service runs: its resources, its neighbours' facts, its secrets, its bus."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -35,12 +35,21 @@ class Resources(Protocol[R]):
     async def remove_finalizer(self, key: Key, finalizer: str) -> None: ...
 
 
+class Secrets(Protocol):
+    """Values by name; who needs one reads it when needed and does not keep it."""
+
+    async def read(self, key: Key) -> Mapping[str, bytes] | None:
+        """None when there is no such secret. Raises Invalid when it cannot be used."""
+
+
 class Home(Protocol):
     bus: Bus
     registry: CollectorRegistry
     clock: Clock
     settings: Settings
-    secrets: LocalSecrets
+
+    @property
+    def secrets(self) -> Secrets: ...
 
     def resources(self, kind: type[R]) -> Resources[R]: ...
     def facts(self, bucket: Facts, message: type[M]) -> FactReader[M]: ...
@@ -48,6 +57,9 @@ class Home(Protocol):
     async def start(self) -> None: ...
     def runs(self) -> list[Run]: ...
     async def synced(self) -> None: ...
+    async def leading(self) -> None:
+        """Returns when this replica may change things: at once on one machine, as the elected one on Kubernetes."""
+
     async def stop(self) -> None: ...
 
 
@@ -91,9 +103,16 @@ class LocalHome:
         for wait in self._synced:
             await wait()
 
+    async def leading(self) -> None:
+        return
+
     async def stop(self) -> None:
         await self.bus.stop()
 
 
 def home_from_environment(name: str, settings: Settings) -> Home:
+    if settings.home == "kubernetes":
+        from arks.kit.kube.home import KubeHome  # noqa: PLC0415  # 70 MB that one machine does not pay for
+
+        return KubeHome(name, settings)
     return LocalHome(name, settings)

@@ -1,6 +1,6 @@
-"""/healthz, /readyz and /metrics of a service, on loopback unless told otherwise."""
+"""/healthz, /readyz and /metrics of a service, and what it adds to them, on loopback unless told otherwise."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import structlog
 from aiohttp import web
@@ -13,7 +13,16 @@ Problems = Callable[[], list[str]]
 
 
 class HealthServer:
-    def __init__(self, host: str, port: int, registry: CollectorRegistry, problems: Problems) -> None:
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        registry: CollectorRegistry,
+        problems: Problems,
+        *,
+        routes: Sequence[web.RouteDef] = (),
+    ) -> None:
+        """`routes`: more questions that the service answers on this port."""
         self._host = host
         self._port = port
         self._registry = registry
@@ -22,6 +31,7 @@ class HealthServer:
         application.add_routes(
             [web.get("/healthz", self._healthz), web.get("/readyz", self._readyz), web.get("/metrics", self._metrics)]
         )
+        application.add_routes(routes)
         self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=1.0)
 
     async def start(self) -> int:

@@ -20,6 +20,12 @@ class Settings(BaseSettings):
     http_host: str = "127.0.0.1"
     http_port: int = Field(default=0, ge=0, le=65535)
     """For /healthz, /readyz and /metrics; 0 picks a free one, which the log names."""
+    home: Literal["local", "kubernetes"] = "local"
+    """Where resources live: the bucket arks-resources, or the API server."""
+    release_namespace: str = "default"
+    """Kubernetes: where Arks itself runs; its Leases lie there."""
+    watch_namespace: str | None = None
+    """Kubernetes: the only namespace whose resources count; None: all."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     drain_seconds: float = Field(default=4.0, ge=0)
     """How long work under way may take to end at shutdown; under the 5 s after which nothing may be left."""

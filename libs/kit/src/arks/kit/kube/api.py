@@ -1,0 +1,234 @@
+"""The API server: plain JSON objects in and out; kubernetes_asyncio for addresses, certificates and tokens.
+
+Kinds are named by `Kind`; objects stay dicts, because what we write is generated from dicts and what we read is
+validated by our own models. The server's refusals become our errors here and nowhere else.
+"""
+
+import json
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+from kubernetes_asyncio.client import ApiClient, Configuration
+from kubernetes_asyncio.client.exceptions import ApiException
+from kubernetes_asyncio.config import load_incluster_config, load_kube_config
+from kubernetes_asyncio.config.config_exception import ConfigException
+from prometheus_client import CollectorRegistry, Counter
+
+from arks.kit.errors import ArksError, Conflict, Invalid, NotFound, Unavailable
+from arks.kit.reconcile import Key
+
+Json = dict[str, Any]
+REQUEST_SECONDS = 10.0
+WATCH_SECONDS = 300
+"""How long the server keeps one watch open; then we resume from the last version seen."""
+_PAGE = 500
+_WATCH_TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=REQUEST_SECONDS, sock_read=WATCH_SECONDS + 30)
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """Where objects of a kind lie: `group` is empty for the core group."""
+
+    group: str
+    version: str
+    kind: str
+    plural: str
+    namespaced: bool = True
+
+    @property
+    def api_version(self) -> str:
+        return f"{self.group}/{self.version}" if self.group else self.version
+
+    def path(self, namespace: str | None = None, name: str | None = None, subresource: str | None = None) -> str:
+        root = f"/apis/{self.group}/{self.version}" if self.group else f"/api/{self.version}"
+        place = f"/namespaces/{namespace}" if namespace and self.namespaced else ""
+        parts = [part for part in (name, subresource) if part]
+        return f"{root}{place}/{self.plural}" + "".join(f"/{part}" for part in parts)
+
+
+class Gone(ArksError):
+    """The version to resume from is too old: list again."""
+
+
+def error_of(status: int, body: Json, what: str) -> ArksError:
+    """An API server's refusal as one of our errors."""
+    message = f"{what}: {body.get('message') or body.get('reason') or status}"
+    if status == 404:
+        return NotFound(message)
+    if status == 409:
+        return Conflict(message)
+    if status == 410:
+        return Gone(message)
+    if status in {400, 403, 405, 413, 415, 422}:
+        return Invalid(message)
+    return Unavailable(message)
+
+
+def key_of_object(obj: Json) -> Key:
+    return Key(obj["metadata"].get("namespace", ""), obj["metadata"]["name"])
+
+
+class KubeApi:
+    """One connection pool. `field_manager` is who we are in server-side apply."""
+
+    def __init__(self, field_manager: str, registry: CollectorRegistry, kubeconfig: Path | None = None) -> None:
+        self._kubeconfig = kubeconfig
+        self.field_manager = field_manager
+        self._client: ApiClient | None = None
+        self._requests = Counter(
+            "arks_kube_requests", "Requests to the API server", ["verb", "resource", "status"], registry=registry
+        )
+
+    async def start(self) -> None:
+        """In a pod with its service account, elsewhere with a kubeconfig. Raises Unavailable."""
+        configuration = Configuration()
+        try:
+            load_incluster_config(client_configuration=configuration)
+        except ConfigException:
+            try:
+                file = str(self._kubeconfig) if self._kubeconfig else None
+                await load_kube_config(config_file=file, client_configuration=configuration)
+            except ConfigException as error:
+                raise Unavailable(f"no API server: neither in a pod nor with a kubeconfig: {error}") from error
+        configuration.connection_pool_maxsize = 32
+        self._client = ApiClient(configuration)
+
+    async def stop(self) -> None:
+        if self._client is not None:
+            await self._client.close()
+
+    async def get(self, kind: Kind, key: Key) -> Json | None:
+        try:
+            return await self._request("GET", kind, key)
+        except NotFound:
+            return None
+
+    async def list(self, kind: Kind, namespace: str | None, labels: str = "") -> tuple[list[Json], str]:
+        """All objects and the version to watch from, read in pages."""
+        items: list[Json] = []
+        query = {"limit": str(_PAGE)} | ({"labelSelector": labels} if labels else {})
+        while True:
+            page = await self._request("GET", kind, Key(namespace or "", ""), query=query, verb="list")
+            items += page["items"]
+            query["continue"] = page["metadata"].get("continue", "")
+            if not query["continue"]:
+                return items, page["metadata"]["resourceVersion"]
+
+    async def watch(
+        self, kind: Kind, namespace: str | None, version: str, labels: str = ""
+    ) -> AsyncIterator[tuple[str, Json]]:
+        """(type, object) of each change after `version`, bookmarks too, until the server ends it. Raises Gone."""
+        query = {"watch": "true", "allowWatchBookmarks": "true", "resourceVersion": version}
+        query |= {"timeoutSeconds": str(WATCH_SECONDS)} | ({"labelSelector": labels} if labels else {})
+        path = kind.path(namespace)
+        response = await self._send("GET", path, query=query, timeout=_WATCH_TIMEOUT)
+        self._requests.labels("watch", kind.plural, response.status).inc()
+        try:
+            if response.status != 200:
+                raise error_of(response.status, _body(await response.read()), f"watch {kind.plural}")
+            async for line in _lines(response):
+                event = json.loads(line)
+                if event["type"] == "ERROR":
+                    raise error_of(event["object"].get("code", 500), event["object"], f"watch {kind.plural}")
+                yield event["type"], event["object"]
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise Unavailable(f"watch {kind.plural}: {error or type(error).__name__}") from error
+        finally:
+            response.close()
+
+    async def create(self, kind: Kind, obj: Json) -> Json:
+        """Raises Conflict when it exists."""
+        return await self._request("POST", kind, Key(key_of_object(obj).namespace, ""), body=obj)
+
+    async def apply(self, kind: Kind, obj: Json) -> Json:
+        """Server-side apply: our fields become what `obj` says, others' stay."""
+        query = {"fieldManager": self.field_manager, "force": "true"}
+        return await self._request("PATCH", kind, key_of_object(obj), query=query, body=obj, content="apply-patch+yaml")
+
+    async def merge(self, kind: Kind, key: Key, patch: Json, subresource: str | None = None) -> Json:
+        """JSON merge patch. A `metadata.resourceVersion` in it makes it conditional: raises Conflict."""
+        query = {"fieldManager": self.field_manager}
+        return await self._request(
+            "PATCH", kind, key, query=query, body=patch, content="merge-patch+json", subresource=subresource
+        )
+
+    async def delete(self, kind: Kind, key: Key, propagation: str = "Background") -> bool:
+        """False when there was nothing."""
+        try:
+            await self._request("DELETE", kind, key, query={"propagationPolicy": propagation})
+        except NotFound:
+            return False
+        return True
+
+    async def _request(
+        self,
+        method: str,
+        kind: Kind,
+        key: Key,
+        *,
+        query: Mapping[str, str] | None = None,
+        body: Json | None = None,
+        content: str = "json",
+        subresource: str | None = None,
+        verb: str | None = None,
+    ) -> Json:
+        path = kind.path(key.namespace or None, key.name or None, subresource)
+        response = await self._send(method, path, query=query, body=body, content=content)
+        try:
+            answer = _body(await response.read())
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise Unavailable(f"{method} {path}: {error or type(error).__name__}") from error
+        self._requests.labels(verb or method.lower(), kind.plural, response.status).inc()
+        if response.status >= 300:
+            raise error_of(response.status, answer, f"{method.lower()} {kind.kind} {key}")
+        return answer
+
+    async def _send(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        body: Json | None = None,
+        content: str = "json",
+        timeout: aiohttp.ClientTimeout | float = REQUEST_SECONDS,  # noqa: ASYNC109  # aiohttp's own
+    ) -> aiohttp.ClientResponse:
+        if self._client is None:
+            raise Unavailable("the connection to the API server has not been started")
+        headers = {"Accept": "application/json", "Content-Type": f"application/{content}"}
+        try:
+            response: aiohttp.ClientResponse = await self._client.call_api(
+                path,
+                method,
+                query_params=[(name, value) for name, value in (query or {}).items() if value],
+                header_params=headers,
+                body=body,
+                auth_settings=["BearerToken"],
+                _preload_content=False,
+                _request_timeout=timeout,
+            )
+        except (TimeoutError, aiohttp.ClientError, ApiException, OSError) as error:
+            raise Unavailable(f"{method} {path}: {error or type(error).__name__}") from error
+        return response
+
+
+def _body(raw: bytes) -> Json:
+    try:
+        return dict(json.loads(raw))
+    except ValueError:
+        return {"message": raw.decode(errors="replace")[:500]}
+
+
+async def _lines(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+    """Whole lines, however long: aiohttp's own reader of lines refuses those over 64 KB."""
+    rest = bytearray()
+    async for chunk in response.content.iter_any():
+        rest += chunk
+        *whole, last = rest.split(b"\n")
+        rest = bytearray(last)
+        for line in whole:
+            if line:
+                yield bytes(line)

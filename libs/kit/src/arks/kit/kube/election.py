@@ -1,0 +1,83 @@
+"""One leader among the replicas of a service, by a Lease. Who loses it ends, as Kubernetes' own controllers do."""
+
+import asyncio
+from datetime import datetime, timedelta
+
+import structlog
+
+from arks.kit.clock import Clock
+from arks.kit.errors import ArksError, Conflict
+from arks.kit.kube.api import Json, Kind, KubeApi
+from arks.kit.reconcile import Key
+
+log = structlog.get_logger(__name__)
+
+LEASE = Kind("coordination.k8s.io", "v1", "Lease", "leases")
+LEASE_SECONDS = 15
+RENEW_SECONDS = 5.0
+_TRY_SECONDS = 2.0
+
+
+def may_take(lease: Json | None, identity: str, now: datetime) -> bool:
+    """A lease is free when nobody holds it, when we do, or when its holder has not renewed it in time."""
+    if lease is None:
+        return True
+    spec = lease.get("spec", {})
+    holder = spec.get("holderIdentity")
+    if not holder or holder == identity or "renewTime" not in spec:
+        return True
+    renewed = datetime.fromisoformat(spec["renewTime"])
+    return now - renewed > timedelta(seconds=spec.get("leaseDurationSeconds", LEASE_SECONDS))
+
+
+class Election:
+    def __init__(self, api: KubeApi, key: Key, identity: str, clock: Clock) -> None:
+        self.leading = asyncio.Event()
+        self._api = api
+        self._key = key
+        self._identity = identity
+        self._clock = clock
+        self._renewed_at = 0.0
+
+    async def run(self) -> None:
+        """Try, hold, renew. Raises RuntimeError when a lease that we held is lost."""
+        while True:
+            try:
+                taken = await self._take()
+            except Conflict:
+                taken = False
+            except ArksError as error:
+                log.warning("lease not renewed", lease=str(self._key), error=str(error))
+                taken = self.leading.is_set() and self._clock.monotonic() - self._renewed_at < LEASE_SECONDS
+            else:
+                self._renewed_at = self._clock.monotonic()
+            if taken and not self.leading.is_set():
+                log.info("leading", lease=str(self._key))
+                self.leading.set()
+            if not taken and self.leading.is_set():
+                raise RuntimeError(f"lost the lease {self._key}")
+            await asyncio.sleep(RENEW_SECONDS if taken else _TRY_SECONDS)
+
+    async def release(self) -> None:
+        """At a graceful end: the next one need not wait for the lease to run out."""
+        if self.leading.is_set():
+            await self._api.merge(LEASE, self._key, {"spec": {"holderIdentity": None, "renewTime": None}})
+
+    async def _take(self) -> bool:
+        lease = await self._api.get(LEASE, self._key)
+        now = self._clock.now()
+        if not may_take(lease, self._identity, now):
+            return False
+        spec = {
+            "holderIdentity": self._identity,
+            "leaseDurationSeconds": LEASE_SECONDS,
+            "renewTime": now.isoformat(timespec="microseconds").replace("+00:00", "Z"),
+        }
+        metadata = {"name": self._key.name, "namespace": self._key.namespace}
+        if lease is None:
+            wanted = {"apiVersion": LEASE.api_version, "kind": LEASE.kind, "metadata": metadata, "spec": spec}
+            await self._api.create(LEASE, wanted)
+        else:
+            version = {"resourceVersion": lease["metadata"]["resourceVersion"]}
+            await self._api.merge(LEASE, self._key, {"metadata": version, "spec": spec})
+        return True

@@ -1,0 +1,56 @@
+"""Events on objects, as `kubectl describe` shows them. Repeats within some minutes are counted on one Event."""
+
+import hashlib
+
+from arks.contracts.resources.meta import Resource
+from arks.kit.clock import Clock
+from arks.kit.errors import NotFound
+from arks.kit.kube.api import Json, Kind, KubeApi
+from arks.kit.reconcile import Key
+
+EVENT = Kind("", "v1", "Event", "events")
+_MESSAGE_CHARACTERS = 1000
+
+
+class KubeEvents:
+    def __init__(self, api: KubeApi, component: str, clock: Clock) -> None:
+        self._api = api
+        self._component = component
+        self._clock = clock
+
+    async def emit(self, about: Resource, reason: str, message: str, *, warning: bool = False) -> None:
+        """Raises ArksError; events help people, so callers let a failure pass."""
+        now = self._clock.now().isoformat(timespec="seconds").replace("+00:00", "Z")
+        message = message[:_MESSAGE_CHARACTERS]
+        digest = hashlib.sha256(f"{about.metadata.uid}{reason}{message}".encode()).hexdigest()[:16]
+        key = Key(about.namespace, f"{about.name}.{digest}")
+        known = await self._api.get(EVENT, key)
+        if known is not None:
+            try:
+                await self._api.merge(EVENT, key, {"count": known.get("count", 1) + 1, "lastTimestamp": now})
+            except NotFound:
+                return
+            return
+        await self._api.create(EVENT, self._event(about, key, reason=reason, message=message, now=now, warning=warning))
+
+    def _event(self, about: Resource, key: Key, *, reason: str, message: str, now: str, warning: bool) -> Json:
+        return {
+            "apiVersion": "v1",
+            "kind": "Event",
+            "metadata": {"name": key.name, "namespace": key.namespace},
+            "involvedObject": {
+                "apiVersion": about.api_version,
+                "kind": about.kind,
+                "name": about.name,
+                "namespace": about.namespace,
+                "uid": about.metadata.uid,
+            },
+            "reason": reason,
+            "message": message,
+            "type": "Warning" if warning else "Normal",
+            "count": 1,
+            "firstTimestamp": now,
+            "lastTimestamp": now,
+            "source": {"component": self._component},
+            "reportingComponent": self._component,
+        }

@@ -1,0 +1,66 @@
+"""List, then watch, then resume where the watch ended: a Cache that equals what the API server holds."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+import structlog
+
+from arks.kit.cache import Cache
+from arks.kit.errors import ArksError
+from arks.kit.kube.api import Gone, Json, Kind, KubeApi, key_of_object
+from arks.kit.reconcile import Backoff, Key
+
+log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
+
+
+class Informer(Generic[T]):
+    """`read` turns an object into what the cache holds; None is as if the object were absent."""
+
+    def __init__(
+        self,
+        api: KubeApi,
+        kind: Kind,
+        read: Callable[[Json], T | None],
+        cache: Cache[T],
+        *,
+        namespace: str | None = None,
+        labels: str = "",
+    ) -> None:
+        self._api = api
+        self._kind = kind
+        self._read = read
+        self._cache = cache
+        self._namespace = namespace
+        self._labels = labels
+        self._backoff = Backoff(first_seconds=0.1, longest_seconds=5.0)
+
+    async def run(self) -> None:
+        version, failures = "", 0
+        while True:
+            try:
+                version = version or await self._list()
+                async for kind, obj in self._api.watch(self._kind, self._namespace, version, self._labels):
+                    version = obj["metadata"]["resourceVersion"]
+                    failures = 0
+                    self._apply(kind, obj)
+            except Gone:
+                version = ""
+            except ArksError as error:
+                failures += 1
+                log.warning("watch broke", resource=self._kind.plural, error=str(error))
+                await asyncio.sleep(self._backoff.delay_seconds(failures))
+
+    async def _list(self) -> str:
+        objects, version = await self._api.list(self._kind, self._namespace, self._labels)
+        read = {key_of_object(obj): self._read(obj) for obj in objects}
+        self._cache.replace({key: value for key, value in read.items() if value is not None})
+        return version
+
+    def _apply(self, kind: str, obj: Json) -> None:
+        if kind == "BOOKMARK":
+            return
+        key: Key = key_of_object(obj)
+        self._cache.apply(key, None if kind == "DELETED" else self._read(obj))

@@ -1,0 +1,94 @@
+"""Custom resources on Kubernetes, with the same methods as LocalResources."""
+
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+import structlog
+from pydantic import BaseModel, ValidationError
+
+from arks.contracts.resources.meta import Resource
+from arks.kit.cache import Cache
+from arks.kit.errors import Conflict, NotFound
+from arks.kit.kube.api import Json, Kind, KubeApi
+from arks.kit.kube.informer import Informer
+from arks.kit.reconcile import Key
+
+log = structlog.get_logger(__name__)
+
+R = TypeVar("R", bound=Resource)
+_TRIES = 8
+_Change = Callable[[list[str], bool], list[str]]
+"""(finalizers, whether it is being deleted) -> finalizers."""
+
+
+def kind_of(resource: type[Resource]) -> Kind:
+    return Kind(resource.group, resource.version, resource.__name__, resource.plural)
+
+
+class KubeResources(Generic[R]):
+    """All resources of one kind, in one namespace or in all. Readers use `cache`; it is current while `run` runs."""
+
+    def __init__(self, api: KubeApi, kind: type[R], namespace: str | None = None) -> None:
+        self.kind = kind
+        self.cache: Cache[R] = Cache()
+        self._api = api
+        self._where = kind_of(kind)
+        self._informer = Informer(api, self._where, self._read, self.cache, namespace=namespace)
+
+    async def run(self) -> None:
+        await self._informer.run()
+
+    async def patch_status(self, key: Key, status: BaseModel) -> None:
+        """Replace the status; nothing is written when it is the same, or when the resource is gone."""
+        wanted = status.model_dump(mode="json", by_alias=True, exclude_none=True)
+        known = self.cache.get(key)
+        current = getattr(known, "status", None)
+        if current is not None:
+            had = current.model_dump(mode="json", by_alias=True, exclude_none=True)
+            if had == wanted:
+                return
+            wanted = {**{name: None for name in had if name not in wanted}, **wanted}
+        try:
+            await self._api.merge(self._where, key, {"status": wanted}, subresource="status")
+        except NotFound:
+            return
+
+    async def add_finalizer(self, key: Key, finalizer: str) -> None:
+        def change(finalizers: list[str], deleting: bool) -> list[str]:
+            return finalizers if deleting or finalizer in finalizers else [*finalizers, finalizer]
+
+        await self._change_finalizers(key, change)
+
+    async def remove_finalizer(self, key: Key, finalizer: str) -> None:
+        def change(finalizers: list[str], _: bool) -> list[str]:
+            return [name for name in finalizers if name != finalizer]
+
+        await self._change_finalizers(key, change)
+
+    async def _change_finalizers(self, key: Key, change: _Change) -> None:
+        """Read, change, write back if nobody was faster."""
+        for _ in range(_TRIES):
+            found = await self._api.get(self._where, key)
+            if found is None:
+                return
+            metadata = found["metadata"]
+            had = metadata.get("finalizers", [])
+            wanted = change(had, "deletionTimestamp" in metadata)
+            if wanted == had:
+                return
+            patch = {"metadata": {"finalizers": wanted, "resourceVersion": metadata["resourceVersion"]}}
+            try:
+                await self._api.merge(self._where, key, patch)
+            except NotFound:
+                return
+            except Conflict:
+                continue
+            return
+        raise Conflict(f"{self.kind.__name__} {key} kept changing while it was written ({_TRIES} tries)")
+
+    def _read(self, obj: Json) -> R | None:
+        try:
+            return self.kind.from_stored(obj)
+        except ValidationError as error:
+            log.warning("resource not understood", key=str(obj["metadata"].get("name")), error=str(error))
+            return None

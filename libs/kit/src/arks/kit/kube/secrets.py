@@ -1,0 +1,21 @@
+"""Secrets from the API server, read when needed and never kept."""
+
+import base64
+from collections.abc import Mapping
+
+from arks.kit.kube.api import Kind, KubeApi
+from arks.kit.reconcile import Key
+
+SECRET = Kind("", "v1", "Secret", "secrets")
+
+
+class KubeSecrets:
+    def __init__(self, api: KubeApi) -> None:
+        self._api = api
+
+    async def read(self, key: Key) -> Mapping[str, bytes] | None:
+        """The secret's values, or None when there is none. Raises Invalid when we may not read it."""
+        found = await self._api.get(SECRET, key)
+        if found is None:
+            return None
+        return {name: base64.b64decode(value) for name, value in found.get("data", {}).items()}

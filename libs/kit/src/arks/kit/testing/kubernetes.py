@@ -1,0 +1,110 @@
+"""A real API server (etcd and kube-apiserver, nothing else) on loopback: for resources, watches, leases and RBAC."""
+
+import asyncio
+import os
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import aiohttp
+import yaml
+
+from arks.kit.process import end, free_port, spawn
+
+_START_SECONDS = 60.0
+
+
+def kube_binaries() -> Path:
+    """Where `make kube-binaries` put etcd, kube-apiserver and kubectl."""
+    return Path(os.environ.get("KUBE_BIN", Path.home() / ".cache/arks-kube/bin"))
+
+
+@dataclass(frozen=True)
+class ApiServer:
+    url: str
+    kubeconfig: Path
+    """An administrator's."""
+    directory: Path
+
+    async def kubectl(self, *arguments: str, stdin: str = "") -> str:
+        """What kubectl printed. Raises RuntimeError with its complaint."""
+        process = await asyncio.create_subprocess_exec(
+            str(kube_binaries() / "kubectl"),
+            *("--kubeconfig", str(self.kubeconfig), *arguments),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        out, err = await asyncio.wait_for(process.communicate(stdin.encode()), 60)
+        if process.returncode:
+            raise RuntimeError(err.decode())
+        return out.decode()
+
+
+async def _openssl(*arguments: str) -> None:
+    process = await asyncio.create_subprocess_exec("openssl", *arguments, stderr=asyncio.subprocess.DEVNULL)
+    if await process.wait():
+        raise RuntimeError(f"openssl {' '.join(arguments)} failed")
+
+
+async def _ready(url: str, token: str, log_file: Path, process: asyncio.subprocess.Process) -> None:
+    headers = {"Authorization": f"Bearer {token}"}
+    async with asyncio.timeout(_START_SECONDS), aiohttp.ClientSession(headers=headers) as client:
+        while True:
+            if process.returncode is not None:
+                raise RuntimeError(f"kube-apiserver ended: {log_file.read_text()[-2000:]}")
+            try:
+                async with client.get(f"{url}/readyz", ssl=False) as answer:
+                    if answer.status == 200:
+                        return
+            except aiohttp.ClientError:
+                pass
+            await asyncio.sleep(0.1)
+
+
+def _kubeconfig(path: Path, url: str, token: str) -> Path:
+    config = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": "test",
+        "clusters": [{"name": "test", "cluster": {"server": url, "insecure-skip-tls-verify": True}}],
+        "users": [{"name": "admin", "user": {"token": token}}],
+        "contexts": [{"name": "test", "context": {"cluster": "test", "user": "admin"}}],
+    }
+    path.write_text(yaml.safe_dump(config))
+    return path
+
+
+@asynccontextmanager
+async def api_server(directory: Path) -> AsyncIterator[ApiServer]:
+    """Answers after some seconds. Raises FileNotFoundError when the binaries have not been built."""
+    binaries = kube_binaries()
+    if not (binaries / "kube-apiserver").exists():
+        raise FileNotFoundError(f"no kube-apiserver in {binaries}: run `make kube-binaries` once")
+    directory.mkdir(parents=True, exist_ok=True)
+    etcd_port, peer_port, port, token = free_port(), free_port(), free_port(), secrets.token_hex(16)
+    key, public = directory / "sa.key", directory / "sa.pub"
+    await _openssl("ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", str(key))
+    await _openssl("ec", "-in", str(key), "-pubout", "-out", str(public))
+    (directory / "tokens.csv").write_text(f"{token},admin,admin,system:masters\n")
+    etcd_url, url = f"http://127.0.0.1:{etcd_port}", f"https://127.0.0.1:{port}"
+    etcd = [
+        *(str(binaries / "etcd"), "--data-dir", str(directory / "etcd"), "--unsafe-no-fsync", "--log-level", "warn"),
+        *("--listen-client-urls", etcd_url, "--advertise-client-urls", etcd_url),
+        *("--listen-peer-urls", f"http://127.0.0.1:{peer_port}"),
+    ]
+    apiserver = [
+        *(str(binaries / "kube-apiserver"), f"--etcd-servers={etcd_url}", f"--secure-port={port}"),
+        *("--bind-address=127.0.0.1", f"--cert-dir={directory / 'certs'}", "--service-cluster-ip-range=10.0.0.0/24"),
+        *("--authorization-mode=RBAC", f"--token-auth-file={directory / 'tokens.csv'}"),
+        *("--service-account-issuer=https://kubernetes.default.svc", f"--service-account-key-file={public}"),
+        *(f"--service-account-signing-key-file={key}", "--disable-admission-plugins=ServiceAccount"),
+    ]
+    async with AsyncExitStack() as stack:
+        for name, command in (("etcd", etcd), ("kube-apiserver", apiserver)):
+            process = await spawn(command, log_file=directory / f"{name}.log")
+            stack.push_async_callback(end, process, grace_seconds=3.0)
+        await _ready(url, token, directory / "kube-apiserver.log", process)
+        yield ApiServer(url, _kubeconfig(directory / "kubeconfig", url, token), directory)

@@ -1,0 +1,167 @@
+"""The Kubernetes side of kit against a real API server."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from prometheus_client import CollectorRegistry
+
+from arks.contracts.resources.quota import ArksQuota, ArksQuotaStatus
+from arks.kit.cache import Cache
+from arks.kit.clock import SystemClock
+from arks.kit.errors import Invalid
+from arks.kit.kube.api import Kind, KubeApi
+from arks.kit.kube.election import LEASE, Election
+from arks.kit.kube.events import KubeEvents
+from arks.kit.kube.informer import Informer
+from arks.kit.kube.resources import KubeResources, kind_of
+from arks.kit.kube.secrets import KubeSecrets
+from arks.kit.reconcile import Key
+from arks.kit.testing.kubernetes import ApiServer, api_server
+from arks.kit.testing.wait import eventually
+
+pytestmark = [pytest.mark.kube, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(120)]
+CRDS = Path(__file__).parents[3] / "charts/arks-crds/templates"
+KEY = Key("default", "basic")
+CONFIG_MAP = Kind("", "v1", "ConfigMap", "configmaps")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ApiServer]:
+    async with api_server(tmp_path_factory.mktemp("kube")) as server:
+        for definition in sorted(CRDS.glob("*.yaml")):
+            await server.kubectl("apply", "--server-side", "-f", str(definition))
+        await server.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
+        yield server
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def api(server: ApiServer) -> AsyncIterator[KubeApi]:
+    api = KubeApi("arks-test", CollectorRegistry(), server.kubeconfig)
+    await api.start()
+    yield api
+    await api.stop()
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def quotas(api: KubeApi) -> AsyncIterator[KubeResources[ArksQuota]]:
+    quotas = KubeResources(api, ArksQuota)
+    watching = asyncio.create_task(quotas.run())
+    await quotas.cache.synced.wait()
+    yield quotas
+    watching.cancel()
+    await asyncio.gather(watching, return_exceptions=True)
+    await api.delete(kind_of(ArksQuota), KEY)
+
+
+def quota(value: int = 100) -> dict[str, object]:
+    spec = {"quotas": [{"type": "total", "value": value}]}
+    return {
+        "apiVersion": "arks.ai/v1",
+        "kind": "ArksQuota",
+        "metadata": {"name": "basic", "namespace": "default"},
+        "spec": spec,
+    }
+
+
+async def test_a_watch_sees_creation_change_and_deletion(quotas: KubeResources[ArksQuota], api: KubeApi) -> None:
+    await api.apply(kind_of(ArksQuota), quota(1))
+    await eventually(lambda: quotas.cache.get(KEY) is not None)
+    await api.apply(kind_of(ArksQuota), quota(2))
+    await eventually(lambda: (found := quotas.cache.get(KEY)) is not None and found.metadata.generation == 2)
+    await api.delete(kind_of(ArksQuota), KEY)
+    await eventually(lambda: quotas.cache.get(KEY) is None)
+
+
+async def test_a_status_is_written_apart_from_the_spec_and_only_when_it_changed(
+    quotas: KubeResources[ArksQuota], api: KubeApi
+) -> None:
+    await api.apply(kind_of(ArksQuota), quota(1))
+    await eventually(lambda: quotas.cache.get(KEY) is not None)
+    await quotas.patch_status(KEY, ArksQuotaStatus(observed_generation=1))
+    await eventually(lambda: (found := quotas.cache.get(KEY)) is not None and found.status is not None)
+    before = await api.get(kind_of(ArksQuota), KEY)
+    await quotas.patch_status(KEY, ArksQuotaStatus(observed_generation=1))
+    after = await api.get(kind_of(ArksQuota), KEY)
+    assert before is not None and after is not None
+    assert 1 == after["metadata"]["generation"] == after["status"]["observedGeneration"]
+    assert before["metadata"]["resourceVersion"] == after["metadata"]["resourceVersion"]
+
+
+async def test_a_finalizer_holds_an_object_until_it_is_taken_off(
+    quotas: KubeResources[ArksQuota], api: KubeApi
+) -> None:
+    await api.apply(kind_of(ArksQuota), quota())
+    await asyncio.gather(quotas.add_finalizer(KEY, "a.arks.ai/x"), quotas.add_finalizer(KEY, "b.arks.ai/x"))
+    await api.delete(kind_of(ArksQuota), KEY)
+    held = await api.get(kind_of(ArksQuota), KEY)
+    assert held is not None and {"a.arks.ai/x", "b.arks.ai/x"} == set(held["metadata"]["finalizers"])
+    await quotas.remove_finalizer(KEY, "a.arks.ai/x")
+    await quotas.remove_finalizer(KEY, "b.arks.ai/x")
+    assert await api.get(kind_of(ArksQuota), KEY) is None
+
+
+async def test_the_schema_refuses_with_the_field_and_the_rule(api: KubeApi) -> None:
+    wrong = quota()
+    wrong["spec"] = {"quotas": [{"type": "total", "value": -1}]}
+    with pytest.raises(Invalid, match=r"spec\.quotas\[0\]\.value"):
+        await api.apply(kind_of(ArksQuota), wrong)
+
+
+async def test_an_informer_survives_a_version_that_is_too_old(api: KubeApi, server: ApiServer) -> None:
+    cache: Cache[dict[str, object]] = Cache()
+    informer = Informer(api, CONFIG_MAP, lambda obj: obj, cache, namespace="default")
+    watching = asyncio.create_task(informer.run())
+    await cache.synced.wait()
+    for number in range(3):
+        await api.create(
+            CONFIG_MAP, {"metadata": {"name": f"c{number}", "namespace": "default"}, "data": {"big": "x" * 200_000}}
+        )
+    await eventually(lambda: {f"c{number}" for number in range(3)} <= {key.name for key, _ in cache.items()})
+    watching.cancel()
+    await asyncio.gather(watching, return_exceptions=True)
+    for number in range(3):
+        assert await api.delete(CONFIG_MAP, Key("default", f"c{number}"))
+
+
+async def test_one_of_two_leads_and_the_other_follows_at_once_after_a_graceful_end(api: KubeApi) -> None:
+    key = Key("default", "arks-test")
+    first, second = (Election(api, key, name, SystemClock()) for name in ("first", "second"))
+    tasks = [asyncio.create_task(first.run())]
+    await first.leading.wait()
+    tasks.append(asyncio.create_task(second.run()))
+    await eventually(lambda: _holder(api, key, "first"))
+    assert not second.leading.is_set()
+    tasks[0].cancel()
+    await first.release()
+    await asyncio.wait_for(second.leading.wait(), 10)
+    tasks[1].cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    await api.delete(LEASE, key)
+
+
+async def _holder(api: KubeApi, key: Key, name: str) -> bool:
+    lease = await api.get(LEASE, key)
+    return lease is not None and lease["spec"].get("holderIdentity") == name
+
+
+async def test_a_repeated_event_is_counted_on_one_object(
+    quotas: KubeResources[ArksQuota], api: KubeApi, server: ApiServer
+) -> None:
+    await api.apply(kind_of(ArksQuota), quota())
+    about = await eventually(lambda: quotas.cache.get(KEY))
+    assert about is not None
+    events = KubeEvents(api, "arks-test", SystemClock())
+    for _ in range(3):
+        await events.emit(about, "QuotaExhausted", "total is used up", warning=True)
+    listed = await server.kubectl("get", "events", "-o", "jsonpath={.items[*].count} {.items[*].reason}")
+    assert "3 QuotaExhausted" == listed
+
+
+async def test_a_secret_is_read_decoded_and_its_absence_is_none(api: KubeApi, server: ApiServer) -> None:
+    await server.kubectl("create", "secret", "generic", "hf-token", "--from-literal=HF_TOKEN=abc")
+    secrets = KubeSecrets(api)
+    assert {"HF_TOKEN": b"abc"} == await secrets.read(Key("default", "hf-token"))
+    assert await secrets.read(Key("default", "absent")) is None

@@ -1,0 +1,35 @@
+from datetime import UTC, datetime, timedelta
+
+from arks.kit.errors import Conflict, Invalid, NotFound, Unavailable
+from arks.kit.kube.api import Json, Kind, error_of, key_of_object
+from arks.kit.kube.election import may_take
+from arks.kit.reconcile import Key
+
+
+def test_a_lease_may_be_taken_when_nobody_holds_it_or_its_holder_is_late() -> None:
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+
+    def lease(holder: str, age_seconds: float) -> Json:
+        renewed = (now - timedelta(seconds=age_seconds)).isoformat().replace("+00:00", "Z")
+        return {"spec": {"holderIdentity": holder, "leaseDurationSeconds": 15, "renewTime": renewed}}
+
+    assert may_take(None, "me", now)
+    assert may_take(lease("me", 1), "me", now)
+    assert may_take(lease("other", 16), "me", now)
+    assert not may_take(lease("other", 14), "me", now)
+    assert may_take({"spec": {}}, "me", now)
+
+
+def test_an_object_names_its_key() -> None:
+    assert Key("a", "b") == key_of_object({"metadata": {"namespace": "a", "name": "b"}})
+
+
+def test_a_kind_knows_its_path_in_the_core_group_and_in_others() -> None:
+    pods, quotas = Kind("", "v1", "Pod", "pods"), Kind("arks.ai", "v1", "ArksQuota", "arksquotas")
+    assert "/api/v1/namespaces/a/pods/p/log" == pods.path("a", "p", "log")
+    assert "/apis/arks.ai/v1/arksquotas" == quotas.path()
+
+
+def test_a_refusal_becomes_the_error_that_tells_what_to_do() -> None:
+    kinds = {404: NotFound, 409: Conflict, 422: Invalid, 403: Invalid, 500: Unavailable, 429: Unavailable}
+    assert kinds == {status: type(error_of(status, {"message": "m"}, "get x")) for status in kinds}
