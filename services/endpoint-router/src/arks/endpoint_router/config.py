@@ -1,0 +1,29 @@
+"""Settings of endpoint-router, from the environment (prefix ARKS_)."""
+
+from pathlib import Path
+
+from pydantic import Field
+
+from arks.kit.settings import Settings as KitSettings
+
+
+class Settings(KitSettings):
+    xds_host: str = "127.0.0.1"
+    """Where Envoys ask for their configuration. Plain text and without a key: loopback, or a network of their own."""
+    xds_port: int = Field(default=18000, ge=0, le=65535)
+    """0 picks a free one, which the log names."""
+    gateway_host: str = "127.0.0.1"
+    """Address that Envoy listens on for clients."""
+    gateway_port: int = Field(default=8080, ge=1, le=65535)
+    envoy_admin_port: int = Field(default=9901, ge=1, le=65535)
+    """For the bootstrap file only; the router itself never asks Envoy's admin interface."""
+    token_quota_host: str = "127.0.0.1"  # noqa: S105  # an address
+    """Admission, as Envoy reaches it: an address or a DNS name."""
+    token_quota_port: int = Field(default=8090, ge=1, le=65535)
+    usage_log: Path = Path("usage.log")
+    """The file into which Envoy writes a line a granted request, for the usage shipper."""
+    envoy_heap_bytes: int = Field(default=2 * 1024**3, ge=64 * 1024**2)
+    """Near this much memory Envoy refuses new requests rather than dying with those under way. For the bootstrap."""
+    hold_seconds: float = Field(default=10.0, ge=0)
+    """How long ready replicas are still believed in whose fact vanished without saying that they are gone: a bucket
+    that was lost is filled again by its owner within seconds, and must not stop traffic."""

@@ -1,0 +1,82 @@
+"""endpoint-router: wiring."""
+
+import asyncio
+
+from arks.contracts.resources.endpoint import ArksEndpoint
+from arks.contracts.subjects import Facts
+from arks.endpoint_router.adapters import EnvoyGateway
+from arks.endpoint_router.ads import AdsServer, World
+from arks.endpoint_router.api import routes
+from arks.endpoint_router.config import Settings
+from arks.endpoint_router.envoy import GatewaySettings
+from arks.endpoint_router.service import EndpointRouter
+from arks.events.v1.facts_pb2 import EndpointFact, ReplicasFact
+from arks.kit.app import App
+from arks.kit.home import Home, home_from_environment
+from arks.kit.reconcile import Controller
+
+TICK_SECONDS = 0.5
+
+
+def build(settings: Settings, home: Home, world: World | None = None) -> App:
+    """The whole service on the given home. `world`: what Envoys are told, for a test that looks at it."""
+    world = world or World()
+
+    def refused(type_: str, name: str, node: str, message: str) -> None:
+        if not gateway.refused(type_, name, message):
+            router.refused(name, f"{message} (Envoy {node})")
+
+    server = AdsServer(
+        world,
+        f"{settings.xds_host}:{settings.xds_port}",
+        registry=home.registry,
+        clock=home.clock,
+        on_refused=refused,
+    )
+    gateway = EnvoyGateway(world, server.open)
+    gateway.serve(
+        GatewaySettings(
+            usage_log_path=str(settings.usage_log), address=settings.gateway_host, port=settings.gateway_port
+        ),
+        settings.token_quota_host,
+        settings.token_quota_port,
+    )
+    router = EndpointRouter(
+        endpoints=home.resources(ArksEndpoint),
+        replicas=home.facts(Facts.REPLICAS, ReplicasFact).cache,
+        facts=home.fact_writer(Facts.ENDPOINTS, EndpointFact),
+        gateway=gateway,
+        publish=home.bus.publish_event,
+        clock=home.clock,
+        hold_seconds=settings.hold_seconds,
+    )
+    controller = Controller("endpoints", router.reconcile, clock=home.clock)
+    router.tell_with(controller.enqueue)
+
+    async def listen() -> None:
+        await server.start()
+        await home.bus.subscribe_load(router.take_load)
+
+    async def follow() -> None:
+        await home.synced()
+        router.begin()
+        while True:
+            await asyncio.sleep(TICK_SECONDS)
+            router.tick()
+            gateway.tick(home.clock.monotonic())
+
+    return App(
+        "endpoint-router",
+        home,
+        controllers=[controller],
+        tasks=[follow],
+        starts=[listen],
+        stops=[server.stop],
+        problems=[gateway.problem],
+        routes=routes(router),
+    )
+
+
+if __name__ == "__main__":
+    from_environment = Settings()
+    build(from_environment, home_from_environment("endpoint-router", from_environment)).run()
