@@ -36,6 +36,10 @@ class Paths:
         return self.run / "supervisor.lock"
 
     @property
+    def pid(self) -> Path:
+        return self.run / "pid"
+
+    @property
     def nats_config(self) -> Path:
         return self.run / "nats.conf"
 

@@ -33,7 +33,7 @@ def tail(path: Path, count: int, most_bytes: int = 16 * 1024**2) -> list[str]:
 
 
 def limit_size(path: Path, most_bytes: int = LOG_BYTES) -> None:
-    """Past the limit the content moves to `<name>.1`. Writers hold the file open for appending and go on at its start."""
+    """Past the limit the content moves to `<name>.1`. Writers append, so they go on at its start."""
     try:
         if path.stat().st_size > most_bytes:
             shutil.copyfile(path, path.with_name(path.name + ".1"))

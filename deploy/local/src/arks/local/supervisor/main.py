@@ -7,7 +7,6 @@ killed, the kernel ends its children (PR_SET_PDEATHSIG), and those end theirs.
 import argparse
 import asyncio
 import fcntl
-import json
 import logging
 import os
 import sys
@@ -21,6 +20,7 @@ from arks.local import configs, credentials, ports, programs, state
 from arks.local.paths import Paths
 from arks.local.plan import PORT_NAMES, Binaries, Machine
 from arks.local.plan import programs as plan_programs
+from arks.local.supervisor.ports_file import read_ports, write_ports
 from arks.local.supervisor.supervisor import Supervisor
 
 log = logging.getLogger(__name__)
@@ -68,6 +68,7 @@ def _lock(paths: Paths) -> TextIO:
         file.truncate(0)
         file.write(f"{os.getpid()}\n")
         file.flush()
+        paths.pid.write_text(f"{os.getpid()}\n")
         paths.state.unlink(missing_ok=True)
         return file
 
@@ -76,7 +77,7 @@ def _machine(paths: Paths, gateway_port: int) -> Machine:
     """Make what the processes need to start. Raises OSError and programs.Missing."""
     credentials.create_all(paths)
     chosen = ports.choose(PORT_NAMES, read_ports(paths)) | {ports.GATEWAY: gateway_port}
-    state.write(_ports_file(paths), json.dumps(chosen, indent=2) + "\n")
+    write_ports(paths, chosen)
     state.write(paths.nats_config, configs.nats(chosen["nats"], paths.nats_token.read_text(), paths.nats))
     state.write(paths.valkey_config, configs.valkey(chosen["valkey"], paths.valkey_password.read_text(), paths.valkey))
     return Machine(
@@ -93,19 +94,6 @@ def child_environment(ours: Mapping[str, str], supervisor: int) -> dict[str, str
     kept = {name: value for name, value in ours.items() if not name.startswith("ARKS_")}
     # Few threads allocate much; without a limit glibc gives each its own arena, which costs tens of megabytes.
     return kept | {"ARKS_SUPERVISOR_PID": str(supervisor), "MALLOC_ARENA_MAX": "2"}
-
-
-def _ports_file(paths: Paths) -> Path:
-    return paths.run / "ports.json"
-
-
-def read_ports(paths: Paths) -> dict[str, int]:
-    """The ports of this home, from its last start; none when it never was started."""
-    try:
-        found = json.loads(_ports_file(paths).read_text())
-    except (OSError, ValueError):
-        return {}
-    return {str(name): int(port) for name, port in found.items()}
 
 
 if __name__ == "__main__":

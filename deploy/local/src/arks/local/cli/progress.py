@@ -1,0 +1,73 @@
+"""How far `arks up` is: bars and spinners on a terminal, a line for each step elsewhere."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Protocol
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+class Progress(Protocol):
+    def step(self, name: str, text: str, *, done: bool = False, ratio: float | None = None) -> None:
+        """Something is at `text` now; `ratio` (0 to 1) where it is known."""
+
+
+class LineProgress:
+    """For logs and pipes: one line when a step is done."""
+
+    def __init__(self, began: float) -> None:
+        self._began = began
+        self._done: set[str] = set()
+
+    def step(self, name: str, text: str, *, done: bool = False, ratio: float | None = None) -> None:
+        if done and name not in self._done:
+            self._done.add(name)
+            typer.echo(f"{time.monotonic() - self._began:5.1f} s  {name:<17} {text}")
+
+
+@contextmanager
+def progress(began: float) -> Iterator[Progress]:
+    from rich.console import Console
+
+    console = Console()
+    if console.is_terminal:
+        with _bars(console) as bars:
+            yield bars
+    else:
+        yield LineProgress(began)
+
+
+@contextmanager
+def _bars(console: "Console") -> Iterator[Progress]:
+    from rich.progress import BarColumn, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+    from rich.progress import Progress as RichProgress
+
+    columns = (
+        SpinnerColumn(finished_text="[green]✓"),
+        TextColumn("{task.description:<17}"),
+        BarColumn(bar_width=16),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[text]}", markup=False),
+    )
+
+    class Bars:
+        def __init__(self, rich: RichProgress) -> None:
+            self._rich = rich
+            self._tasks: dict[str, TaskID] = {}
+
+        def step(self, name: str, text: str, *, done: bool = False, ratio: float | None = None) -> None:
+            if name not in self._tasks:
+                self._tasks[name] = self._rich.add_task(name, total=None, text=text)
+            task = self._tasks[name]
+            if done:
+                self._rich.update(task, text=text, total=1, completed=1)
+            else:
+                total = None if ratio is None else 1
+                self._rich.update(task, text=text, total=total, completed=ratio or 0)
+
+    with RichProgress(*columns, console=console, refresh_per_second=10) as rich:
+        yield Bars(rich)

@@ -1,0 +1,16 @@
+"""Where app-deployer keeps the logs of engines: engines/<namespace>/<application>/<replica>/."""
+
+from pathlib import Path
+
+from arks.contracts.subjects import encode
+from arks.local.paths import Paths
+
+LOG = "engine.log"
+PREVIOUS = "engine.log.1"
+
+
+def engine_logs(paths: Paths, namespace: str, application: str, *, previous: bool = False) -> dict[str, Path]:
+    """The log of each replica, by the replica's name."""
+    directory = paths.engines / encode(namespace) / encode(application)
+    name = PREVIOUS if previous else LOG
+    return {log.parent.name: log for log in sorted(directory.glob(f"*/{name}"))}

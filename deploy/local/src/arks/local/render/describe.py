@@ -1,0 +1,102 @@
+"""`arks describe`: a resource with its conditions, replicas, last events, and the last lines of what failed."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from arks.local.render.events import Event
+from arks.local.render.quantities import age
+from arks.local.render.resources import Object, parse_time, to_yaml
+from arks.local.render.table import table
+
+_LABEL_WIDTH = 14
+
+
+@dataclass(frozen=True, slots=True)
+class LogTail:
+    """The end of a replica's log."""
+
+    title: str
+    lines: tuple[str, ...]
+
+
+def describe(one: Object, events: Sequence[Event], tails: Sequence[LogTail], now: datetime) -> str:
+    metadata, status = one["metadata"], dict(one.get("status") or {})
+    conditions = status.pop("conditions", [])
+    instances = status.pop("instances", [])
+    parts = [
+        _head(one, metadata, now),
+        _yaml("Spec", one.get("spec")),
+        _yaml("Status", status),
+        _section("Conditions", _conditions(conditions, now)),
+        _section("Replicas", _instances(instances)),
+        *(_section(tail.title, "".join(f"{line}\n" for line in tail.lines)) for tail in tails),
+        _section("Events", _events(events, now)) or "Events:       <none>\n",
+    ]
+    return "".join(part for part in parts if part)
+
+
+def _head(one: Object, metadata: Mapping[str, Any], now: datetime) -> str:
+    created = metadata.get("creationTimestamp")
+    fields = {
+        "Name": metadata["name"],
+        "Namespace": metadata.get("namespace", ""),
+        "Labels": _pairs(metadata.get("labels")),
+        "Annotations": _pairs(metadata.get("annotations")),
+        "Kind": f"{one['kind']} ({one['apiVersion']})",
+        "Created": f"{created} ({age(parse_time(created), now)} ago)" if created else "<unknown>",
+        "Generation": metadata.get("generation", ""),
+    }
+    if deleted := metadata.get("deletionTimestamp"):
+        fields["Deleting"] = f"since {deleted}, waits for {', '.join(metadata.get('finalizers', [])) or 'nobody'}"
+    return "".join(f"{name + ':':<{_LABEL_WIDTH}}{value}\n" for name, value in fields.items())
+
+
+def _pairs(values: Mapping[str, str] | None) -> str:
+    return ", ".join(f"{name}={value}" for name, value in (values or {}).items()) or "<none>"
+
+
+def _yaml(title: str, data: object) -> str:
+    return _section(title, to_yaml(data)) if data else ""
+
+
+def _section(title: str, text: str) -> str:
+    return f"{title}:\n" + "".join(f"  {line}\n" for line in text.splitlines()) if text else ""
+
+
+def _conditions(conditions: Sequence[Mapping[str, Any]], now: datetime) -> str:
+    if not conditions:
+        return ""
+    rows = [
+        (
+            one["type"],
+            one["status"],
+            age(parse_time(one.get("lastTransitionTime")), now),
+            one.get("reason", ""),
+            " ".join(str(one.get("message", "")).split()),
+        )
+        for one in conditions
+    ]
+    return table(("Type", "Status", "Age", "Reason", "Message"), rows)
+
+
+def _instances(instances: Sequence[Mapping[str, Any]]) -> str:
+    if not instances:
+        return ""
+    rows = [
+        (one["name"], one["state"], one.get("address", ""), one.get("restarts", 0), _first_line(one.get("message", "")))
+        for one in instances
+    ]
+    return table(("Name", "State", "Address", "Restarts", "Message"), rows)
+
+
+def _first_line(text: str) -> str:
+    return text.strip().split("\n", 1)[0]
+
+
+def _events(events: Sequence[Event], now: datetime) -> str:
+    if not events:
+        return ""
+    rows = [(age(event.time, now), event.type, event.reason, " ".join(event.message.split())) for event in events]
+    return table(("Age", "Type", "Reason", "Message"), rows)

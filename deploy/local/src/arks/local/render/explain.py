@@ -1,0 +1,65 @@
+"""`arks explain`: why the traffic of an endpoint goes where it goes."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from arks.local.render.quantities import age, number
+from arks.local.render.resources import Object, parse_time
+from arks.local.render.table import shorten, table
+from arks.local.render.top import Row
+
+_SOURCES = {
+    "engine": "from engine signals",
+    "in-flight": "from requests in flight, because engine signals are missing",
+    "static": "as they were set, because there are no signals",
+    "equal": "equal, because nothing else is known",
+}
+
+
+def as_text(endpoint: Object, rows: Sequence[Row], now: datetime) -> str:
+    """`rows`: replicas of all applications; those of the endpoint are told by its status."""
+    metadata, status = endpoint["metadata"], endpoint.get("status") or {}
+    source = str(status.get("signalSource") or "")
+    lines = [
+        f"Endpoint {metadata['namespace']}/{metadata['name']}",
+        f"Default weight of an application: {endpoint.get('spec', {}).get('defaultWeight', 1)}",
+        f"Weights: {_SOURCES.get(source, source) or 'none yet'}",
+        *_conditions(status.get("conditions", []), now),
+        "",
+    ]
+    weights = status.get("weights", [])
+    if not weights:
+        return "\n".join([*lines, "No replica gets traffic: clients get 503.", ""])
+    return "\n".join([*lines, _weights(weights, _by_replica(rows, metadata["namespace"]))])
+
+
+def _by_replica(rows: Sequence[Row], namespace: str) -> Mapping[tuple[str, str], Row]:
+    return {(row.application, row.replica): row for row in rows if row.namespace == namespace}
+
+
+def _conditions(conditions: Sequence[Mapping[str, Any]], now: datetime) -> list[str]:
+    return [
+        f"{one['type']}: {one['status']} for {age(parse_time(one.get('lastTransitionTime')), now)}"
+        f" ({': '.join(part for part in (one.get('reason'), one.get('message')) if part)})"
+        for one in conditions
+    ]
+
+
+def _weights(weights: Sequence[Mapping[str, Any]], readings: Mapping[tuple[str, str], Row]) -> str:
+    total = sum(one["weight"] for one in weights) or 1
+    rows = []
+    for one in weights:
+        row = readings.get((one["application"], one["replica"]))
+        rows.append(
+            (
+                shorten(one["replica"], 30),
+                one["weight"],
+                f"{100 * one['weight'] / total:.0f}%",
+                number(row.running if row else None),
+                number(row.waiting if row else None),
+                "-" if row is None or row.age_seconds is None else f"{row.age_seconds:.1f}s",
+                one.get("reason", ""),
+            )
+        )
+    return table(("Replica", "Weight", "Share", "Run", "Wait", "Age", "Why"), rows)

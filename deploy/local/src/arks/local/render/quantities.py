@@ -1,0 +1,51 @@
+"""Ages, sizes and numbers as people read them."""
+
+from datetime import datetime
+
+MINUTE = 60
+HOUR = 60 * MINUTE
+DAY = 24 * HOUR
+YEAR = 365 * DAY
+
+
+def duration(seconds: float) -> str:
+    """As kubectl: 45s, 5m30s, 90m, 5h10m, 36h, 3d4h, 12d, 2y3d."""
+    seconds = max(0, int(seconds))
+    minutes, hours, days = seconds // MINUTE, seconds // HOUR, seconds // DAY
+    steps = (
+        (2 * MINUTE, f"{seconds}s"),
+        (10 * MINUTE, _two(minutes, "m", seconds % MINUTE, "s")),
+        (3 * HOUR, f"{minutes}m"),
+        (8 * HOUR, _two(hours, "h", minutes % 60, "m")),
+        (2 * DAY, f"{hours}h"),
+        (8 * DAY, _two(days, "d", hours % 24, "h")),
+        (2 * YEAR, f"{days}d"),
+        (8 * YEAR, _two(days // 365, "y", days % 365, "d")),
+    )
+    return next((text for below, text in steps if seconds < below), f"{days // 365}y")
+
+
+def _two(large: int, large_unit: str, small: int, small_unit: str) -> str:
+    return f"{large}{large_unit}{small}{small_unit}" if small else f"{large}{large_unit}"
+
+
+def age(since: datetime | None, now: datetime) -> str:
+    return "<unknown>" if since is None else duration((now - since).total_seconds())
+
+
+def size(count_bytes: float) -> str:
+    """98.9 MB, with the units that disks are sold in."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count_bytes < 1000:
+            return f"{count_bytes:.0f} {unit}" if unit == "B" else f"{count_bytes:.1f} {unit}"
+        count_bytes /= 1000
+    return f"{count_bytes:.1f} TB"
+
+
+def number(value: float | None, digits: int = 0) -> str:
+    """A dash where nothing is known, which is not the same as 0."""
+    return "-" if value is None else f"{value:,.{digits}f}"
+
+
+def percent(ratio: float | None) -> str:
+    return "-" if ratio is None else f"{100 * ratio:.0f}%"

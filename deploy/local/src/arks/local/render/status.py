@@ -1,0 +1,66 @@
+"""`arks status`: is it up, where, and what is wrong if something is."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from arks.local import demo
+from arks.local.paths import Paths
+from arks.local.plan import gateway_url
+from arks.local.ports import GATEWAY
+from arks.local.render.quantities import duration
+from arks.local.render.table import table
+from arks.local.state import Service, ServiceState, State
+
+
+def as_data(state: State, paths: Paths, *, with_demo: bool) -> Mapping[str, Any]:
+    """What `-o json` prints. Fields may be added, never renamed."""
+    gateway = {"url": gateway_url(state.ports[GATEWAY]), "port": state.ports[GATEWAY]}
+    return {
+        "running": True,
+        "ready": state.ready(),
+        "phase": str(state.phase),
+        "pid": state.pid,
+        "home": str(paths.home),
+        "gateway": gateway,
+        "demo": {"model": demo.MODEL, "keyFile": str(paths.demo_key)} if with_demo else None,
+        "services": [_service(service) for service in state.services],
+    }
+
+
+def _service(service: Service) -> Mapping[str, Any]:
+    data: dict[str, Any] = {
+        "name": service.name,
+        "state": str(service.state),
+        "address": service.address,
+        "pid": service.pid,
+        "restarts": service.restarts,
+    }
+    if service.problem:
+        data |= {"problem": service.problem, "lastLines": list(service.last_lines)}
+    return data
+
+
+def as_text(state: State, paths: Paths, *, with_demo: bool, now: float) -> str:
+    url = gateway_url(state.ports[GATEWAY])
+    lines = [f"Arks {_summary(state)}, for {duration(now - state.started)}", f"Gateway  {url}"]
+    if with_demo:
+        lines += [f"Model    {demo.MODEL}", f"Key      in {paths.demo_key}"]
+    rows = [
+        (service.name, service.state, duration(now - service.since), service.restarts, service.address)
+        for service in state.services
+    ]
+    text = "\n".join([*lines, "", table(("Name", "State", "Age", "Restarts", "Address"), rows)])
+    return text + "".join(_trouble(service) for service in state.services)
+
+
+def _summary(state: State) -> str:
+    ready = sum(service.state == ServiceState.READY for service in state.services)
+    if state.phase != "running":
+        return f"is {state.phase}"
+    return "is up" if state.ready() else f"is not all up ({ready} of {len(state.services)} services ready)"
+
+
+def _trouble(service: Service) -> str:
+    if not service.problem:
+        return ""
+    return f"\n{service.name}: {service.problem}\n" + "".join(f"  {line}\n" for line in service.last_lines)

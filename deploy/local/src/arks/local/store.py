@@ -1,0 +1,201 @@
+"""What the arks command knows of a running Arks: resources, facts, events and load, over NATS.
+
+Everything here is asked once and answered within a few seconds or fails with a sentence: a person waits for it.
+"""
+
+import asyncio
+import base64
+import contextlib
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime
+from typing import Any, TypeVar
+
+from google.protobuf.message import Message
+from prometheus_client import CollectorRegistry
+
+from arks.contracts import subjects
+from arks.contracts.resources import ArksToken, Resource, Secret, hash_key
+from arks.events.v1.load_pb2 import LoadReport
+from arks.kit.bus import Bus
+from arks.kit.errors import Invalid, Unavailable
+from arks.kit.facts import FactReader
+from arks.kit.reconcile import Key
+from arks.kit.resources import Applied, LocalResources
+from arks.kit.secrets import LocalSecrets
+from arks.kit.settings import Settings
+from arks.local.eventlog import read_events
+from arks.local.paths import Paths
+from arks.local.ports import HOST
+from arks.local.render.events import Event
+
+M = TypeVar("M", bound=Message)
+R = TypeVar("R", bound=Resource)
+
+ANSWER_SECONDS = 10.0
+"""For a list. NATS answers in milliseconds; longer means that it starts again just now."""
+
+
+class Store:
+    """Made by `connect`."""
+
+    def __init__(self, bus: Bus, paths: Paths) -> None:
+        self._bus = bus
+        self._paths = paths
+        self._secrets = LocalSecrets(paths.secrets)
+
+    # --- resources
+
+    async def list(self, kind: type[Resource]) -> list[dict[str, Any]]:
+        """As plain data, sorted by namespace and name. Raises Unavailable."""
+        if kind is Secret:
+            return [await self._secret(key) for key in await self._secrets.keys()]
+        async with self._watched(kind) as resources:
+            found = sorted(resources.cache.items())
+        return [_plain(resource) for _, resource in found]
+
+    async def read(self, kind: type[Resource], key: Key) -> dict[str, Any] | None:
+        if kind is Secret:
+            return await self._secret(key) if key in await self._secrets.keys() else None
+        found = await LocalResources(self._bus, kind).read(key)
+        return None if found is None else _plain(found)
+
+    async def changes(self, kind: type[Resource]) -> AsyncIterator[tuple[Key, dict[str, Any] | None]]:
+        """All there is, then each change, for ever. None: it is gone."""
+        queue: asyncio.Queue[Key] = asyncio.Queue()
+        async with self._watched(kind) as resources:
+            resources.cache.subscribe(queue.put_nowait)
+            while True:
+                key = await queue.get()
+                found = resources.cache.get(key)
+                yield key, None if found is None else _plain(found)
+
+    async def apply(self, resource: Resource) -> Applied:
+        """Raises Unavailable, Conflict, OSError."""
+        key = Key(resource.namespace, resource.name)
+        if isinstance(resource, Secret):
+            return await self._write_secret(key, resource)
+        if isinstance(resource, ArksToken):
+            resource = hashed(resource, self._paths.pepper.read_bytes().strip())
+        return await LocalResources(self._bus, type(resource)).apply(resource)
+
+    async def delete(self, kind: type[Resource], key: Key) -> bool:
+        """False when there was nothing. Raises Unavailable, Conflict."""
+        if kind is Secret:
+            return await self._secrets.delete(key)
+        return await LocalResources(self._bus, kind).delete(key)
+
+    @asynccontextmanager
+    async def _watched(self, kind: type[R]) -> AsyncIterator[LocalResources[R]]:
+        resources = LocalResources(self._bus, kind)
+        run = asyncio.create_task(resources.run())
+        try:
+            await _synced(resources.cache.synced, kind.plural)
+            yield resources
+        finally:
+            await _cancel(run)
+
+    async def _secret(self, key: Key) -> dict[str, Any]:
+        """Its name and the names of its values; the values stay where they are."""
+        values = await self._values(key) or {}
+        metadata = {"name": key.name, "namespace": key.namespace}
+        return {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": "Opaque", "keys": len(values)}
+
+    async def _write_secret(self, key: Key, secret: Secret) -> Applied:
+        existed, before = key in await self._secrets.keys(), await self._values(key)
+        await self._secrets.write(key, encoded(secret))
+        if not existed:
+            return Applied.CREATED
+        return Applied.UNCHANGED if before is not None and before == await self._values(key) else Applied.CONFIGURED
+
+    async def _values(self, key: Key) -> Mapping[str, bytes] | None:
+        """None when there are none, or none that can be read: a value may not be base64."""
+        try:
+            return await self._secrets.read(key)
+        except Invalid:
+            return None
+
+    # --- facts, load, events
+
+    async def facts(self, bucket: subjects.Facts, message: type[M]) -> Sequence[M]:
+        async with self.followed_facts(bucket, message) as reader:
+            return reader.cache.values()
+
+    @asynccontextmanager
+    async def followed_facts(self, bucket: subjects.Facts, message: type[M]) -> AsyncIterator[FactReader[M]]:
+        reader = FactReader(self._bus, bucket, message)
+        run = asyncio.create_task(reader.run())
+        try:
+            await _synced(reader.cache.synced, bucket.value)
+            yield reader
+        finally:
+            await _cancel(run)
+
+    async def follow_load(self, loads: dict[tuple[str, str], LoadReport]) -> None:
+        """Keeps the newest report of each application in `loads`."""
+
+        def take(report: LoadReport) -> None:
+            loads[report.namespace, report.application] = report
+
+        await self._bus.subscribe_load(take)
+
+    def events(self, subject: str, since: datetime | None, *, follow: bool = False) -> AsyncIterator[Event]:
+        """Events of the stream from `since` on, or all; with `follow` for ever, else up to now."""
+        return read_events(self._bus.jetstream, subject, since, follow=follow)
+
+
+@asynccontextmanager
+async def connect(paths: Paths, nats_port: int) -> AsyncIterator[Store]:
+    """Raises Unavailable when NATS does not answer in time."""
+    settings = Settings(
+        home="local",  # the environment's ARKS_HOME is the directory, and ours
+        nats_url=f"nats://{HOST}:{nats_port}",
+        nats_token_file=paths.nats_token,
+        state_dir=paths.home,
+    )
+    bus = Bus("cli", settings, CollectorRegistry())
+    try:
+        async with asyncio.timeout(ANSWER_SECONDS):
+            await bus.start()
+    except TimeoutError as error:
+        raise Unavailable(
+            f"NATS at port {nats_port} does not answer; see `arks status` and `arks logs nats`"
+        ) from error
+    try:
+        yield Store(bus, paths)
+    finally:
+        await bus.stop()
+
+
+def hashed(token: ArksToken, pepper: bytes) -> ArksToken:
+    """The token with only the hash of its key, which is all that is ever stored."""
+    data = token.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_unset=True, context={"reveal": True})
+    for source in (data["spec"], *data["spec"].get("previous", [])):
+        if (key := source.pop("token", None)) is not None:
+            source["tokenHash"] = hash_key(pepper, key)
+    return ArksToken.from_dict(data)
+
+
+def encoded(secret: Secret) -> dict[str, str]:
+    """All its values in base64 without line breaks; those of `stringData` win."""
+    data = {name: "".join(value.get_secret_value().split()) for name, value in secret.data.items()}
+    clear = {name: value.get_secret_value().encode() for name, value in secret.string_data.items()}
+    return data | {name: base64.b64encode(value).decode() for name, value in clear.items()}
+
+
+def _plain(resource: Resource) -> dict[str, Any]:
+    return resource.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_unset=True)
+
+
+async def _synced(synced: asyncio.Event, what: str) -> None:
+    try:
+        async with asyncio.timeout(ANSWER_SECONDS):
+            await synced.wait()
+    except TimeoutError as error:
+        raise Unavailable(f"NATS did not list {what} within {ANSWER_SECONDS:g} s; see `arks status`") from error
+
+
+async def _cancel(task: "asyncio.Task[None]") -> None:
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
