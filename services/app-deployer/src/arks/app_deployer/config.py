@@ -1,0 +1,58 @@
+"""Settings of app-deployer, from the environment (prefix ARKS_)."""
+
+from pydantic import Field
+
+from arks.app_deployer.launch.containers import Images
+from arks.kit import settings
+
+_DEFAULT = Images()
+
+
+class Settings(settings.Settings):
+    engine_slots: int = Field(default=4, ge=1)
+    """Requests that a llama.cpp replica works on at once unless --parallel says otherwise. One machine only."""
+    probe_seconds: float = Field(default=0.1, gt=0)
+    """Pause between two looks at an engine that is not ready yet."""
+    answer_seconds: float = Field(default=60.0, gt=0)
+    """How long an engine may take for the one token that shows that its model answers."""
+    liveness_seconds: float = Field(default=5.0, gt=0)
+    """Pause between two looks at an engine that is ready."""
+    hung_seconds: float = Field(default=30.0, gt=0)
+    """An engine that does not answer on /health for so long is ended and started again."""
+    start_seconds: float = Field(default=1800.0, gt=0)
+    """An engine that is not ready after so long is ended and started again: large weights load for minutes."""
+    grace_seconds: float = Field(default=30.0, ge=0)
+    """How long a replica may take to end what it works on, where the spec has no terminationGracePeriodSeconds."""
+    drain_settle_seconds: float = Field(default=0.5, ge=0)
+    """From DRAINING in the fact until the router surely sends nothing new to the replica."""
+    kill_seconds: float = Field(default=2.0, gt=0)
+    """From SIGTERM to SIGKILL of an engine."""
+    backoff_first_seconds: float = Field(default=1.0, gt=0)
+    """Delay after the second end in a row, doubled with each further one. After the first end there is none."""
+    backoff_longest_seconds: float = Field(default=60.0, gt=0)
+    stable_seconds: float = Field(default=30.0, gt=0)
+    """An engine that was ready for so long starts with a clean slate when it ends."""
+    engine_log_bytes: int = Field(default=8 * 2**20, ge=4096)
+    """Of one log file of an engine; the one before it is kept too."""
+    supervisor_pid: int | None = None
+    """One machine only: engines end with this process; None: with app-deployer."""
+
+    runtime_default_vllm_image: str = _DEFAULT.vllm
+    """Kubernetes only, as all images here: for specs without runtimeImage."""
+    runtime_default_sglang_image: str = _DEFAULT.sglang
+    runtime_default_dynamo_image: str = _DEFAULT.dynamo
+    runtime_default_llamacpp_image: str = _DEFAULT.llamacpp
+    default_sglang_image: str = _DEFAULT.disaggregated_sglang
+    """Of prefill, decode and their router."""
+    default_sglang_router_image: str | None = None
+    """Of the router alone; None: as default_sglang_image."""
+
+    def images(self) -> Images:
+        return Images(
+            vllm=self.runtime_default_vllm_image,
+            sglang=self.runtime_default_sglang_image,
+            dynamo=self.runtime_default_dynamo_image,
+            llamacpp=self.runtime_default_llamacpp_image,
+            disaggregated_sglang=self.default_sglang_image,
+            disaggregated_router=self.default_sglang_router_image,
+        )

@@ -1,0 +1,61 @@
+"""Can this be run at all? Before anything is started, with numbers and what to do instead."""
+
+from arks.app_deployer.domain.workload import Machine, Refusal
+from arks.contracts.resources import ArksApplicationSpec, Runtime
+
+RUNTIME_NOT_SUPPORTED = "RuntimeNotSupport"
+"""Spelled as clients of the API know it."""
+NOT_ENOUGH_MEMORY = "NotEnoughMemory"
+
+GPU_PROGRAMS = {Runtime.VLLM: "vllm", Runtime.SGLANG: "sglang"}
+"""Runtimes that one machine can run if it has a GPU and this program."""
+_INSTEAD = "use runtime llamacpp with a GGUF model here, or apply it to a Kubernetes cluster"
+_MIB = 2**20
+
+
+def runtime_problem(spec: ArksApplicationSpec, machine: Machine) -> Refusal | None:
+    """Why one machine cannot run this spec; None when it can."""
+    runtime = spec.effective_runtime
+    if runtime not in {Runtime.LLAMACPP, *GPU_PROGRAMS}:
+        return _unsupported(f"runtime {runtime} needs Kubernetes; {_INSTEAD}")
+    if spec.group_size > 1:
+        return _unsupported(
+            f"a replica of {spec.group_size} nodes needs Kubernetes; this is one machine: leave size out"
+        )
+    if runtime in GPU_PROGRAMS:
+        return _gpu_problem(runtime, machine)
+    return None
+
+
+def disaggregated_problem() -> Refusal:
+    return _unsupported(
+        "prefill and decode on separate SGLang engines need Kubernetes with GPU nodes; "
+        "use an ArksApplication with runtime llamacpp here, or apply it to a Kubernetes cluster"
+    )
+
+
+def _gpu_problem(runtime: Runtime, machine: Machine) -> Refusal | None:
+    program = GPU_PROGRAMS[runtime]
+    missing = [] if machine.has_gpu else ["it has no GPU"]
+    missing += [] if program in machine.programs else [f"the program {program} is not installed"]
+    if not missing:
+        return None
+    return _unsupported(f"this machine cannot run runtime {runtime}: {' and '.join(missing)}; {_INSTEAD}")
+
+
+def _unsupported(message: str) -> Refusal:
+    return Refusal(RUNTIME_NOT_SUPPORTED, message)
+
+
+def replicas_that_fit(available_bytes: int, claimed_bytes: int, replica_bytes: int) -> int:
+    """How many more replicas memory holds. `claimed_bytes`: of replicas that are started but have not loaded yet."""
+    return max(0, available_bytes - claimed_bytes) // max(1, replica_bytes)
+
+
+def memory_refusal(available_bytes: int, claimed_bytes: int, replica_bytes: int, weights_bytes: int) -> Refusal:
+    free = max(0, available_bytes - claimed_bytes)
+    return Refusal(
+        NOT_ENOUGH_MEMORY,
+        f"a replica takes {replica_bytes // _MIB} MiB of memory ({weights_bytes // _MIB} MiB of them weights), "
+        f"{free // _MIB} MiB are available; use a smaller model, a smaller --ctx-size or fewer replicas",
+    )

@@ -1,0 +1,66 @@
+"""What neighbours are told of an application, and what changed from one status to the next. Pure."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from arks.app_deployer.domain.workload import Observed, Replica, ReplicaState
+from arks.contracts.resources import ApplicationPhase, ArksApplication, ArksApplicationStatus
+from arks.events.v1 import facts_pb2
+from arks.events.v1.facts_pb2 import ReplicasFact
+
+_STATES = {
+    ReplicaState.STARTING: facts_pb2.REPLICA_STATE_STARTING,
+    ReplicaState.LOADING: facts_pb2.REPLICA_STATE_STARTING,
+    ReplicaState.READY: facts_pb2.REPLICA_STATE_READY,
+    ReplicaState.DRAINING: facts_pb2.REPLICA_STATE_DRAINING,
+    ReplicaState.BACK_OFF: facts_pb2.REPLICA_STATE_FAILED,
+    ReplicaState.FAILED: facts_pb2.REPLICA_STATE_FAILED,
+}
+
+
+def fact_of(application: ArksApplication, observed: Observed) -> ReplicasFact:
+    """Everything but the time, which the writer adds when something has changed."""
+    deleted = application.metadata.deletion_timestamp is not None
+    return ReplicasFact(
+        namespace=application.namespace,
+        application=application.name,
+        generation=application.metadata.generation or 0,
+        served_model=application.spec.served_name,
+        runtime=application.spec.effective_runtime.value,
+        desired=0 if deleted else application.spec.replicas,
+        replicas=[_replica(replica) for replica in observed.replicas],
+    )
+
+
+def _replica(replica: Replica) -> facts_pb2.Replica:
+    return facts_pb2.Replica(
+        name=replica.name,
+        host=replica.host,
+        port=replica.port,
+        state=_STATES[replica.state],
+        slots=replica.slots,
+        restarts=replica.restarts,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Happened:
+    """Something to tell people; becomes an event `application.<verb>`."""
+
+    verb: str
+    reason: str
+    message: str
+
+
+def happened(before: ArksApplicationStatus | None, after: ArksApplicationStatus) -> Iterator[Happened]:
+    """Events of the application itself; those of its replicas come from the workload."""
+    if before is None:
+        yield Happened("created", "Created", "app-deployer has taken it up")
+    if before is not None and before.phase is after.phase:
+        return
+    ready = next(condition for condition in after.conditions if condition.type == "Ready")
+    if after.phase is ApplicationPhase.RUNNING:
+        yield Happened("running", ready.reason, ready.message)
+    elif after.phase is ApplicationPhase.FAILED:
+        bad = next((condition for condition in after.conditions if condition.status == "False"), ready)
+        yield Happened("failed", bad.reason, bad.message)

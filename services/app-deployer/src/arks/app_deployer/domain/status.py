@@ -1,0 +1,183 @@
+"""The status of an application: phase, conditions, counts. Pure; true at every moment, so nothing is sticky."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from arks.app_deployer.domain.workload import CRASH_LOOP_FAILURES, Observed, Refusal, Replica, ReplicaState
+from arks.contracts.conditions import APPLICATION_CONDITIONS, initial_conditions, set_condition
+from arks.contracts.resources import (
+    ApplicationPhase,
+    ArksApplication,
+    ArksApplicationStatus,
+    ArksDisaggregatedApplication,
+    ArksDisaggregatedApplicationStatus,
+    Condition,
+    InstanceStatus,
+)
+from arks.events.v1.facts_pb2 import ModelFact
+
+MODEL_GRACE_SECONDS = 5.0
+"""An application may be applied just before its model: only after this time is its absence a failure."""
+_MOST_MESSAGE = 4000
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """One condition."""
+
+    status: bool
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModelView:
+    fact: ModelFact | None
+    missing_seconds: float = 0.0
+    """How long there has been no fact."""
+
+    @property
+    def usable(self) -> bool:
+        return self.fact is not None and self.fact.ready
+
+    @property
+    def failed(self) -> bool:
+        if self.fact is None:
+            return self.missing_seconds >= MODEL_GRACE_SECONDS
+        return not self.fact.ready and self.fact.reason.endswith("Failed")
+
+
+def status_of(
+    application: ArksApplication, problem: Refusal | None, model: ModelView, observed: Observed, now: datetime
+) -> ArksApplicationStatus:
+    """`problem`: why this home cannot run the spec. `now` becomes the time of conditions that change."""
+    generation = application.metadata.generation
+    before = application.status.conditions if application.status else []
+    wanted = application.spec.replicas
+    verdicts = {
+        "Precheck": _precheck(problem),
+        "Loaded": _loaded(application.spec.model.name, model, bool(observed.of(ReplicaState.READY))),
+        "Ready": _ready(wanted, problem, model, observed),
+    }
+    counted = [replica for replica in observed.replicas if replica.state is not ReplicaState.DRAINING]
+    return ArksApplicationStatus(
+        phase=_phase(wanted, problem, model, observed),
+        replicas=len(counted),
+        ready_replicas=len(observed.of(ReplicaState.READY)),
+        updated_replicas=sum(replica.updated for replica in counted),
+        observed_generation=generation,
+        conditions=_conditions(before, verdicts, generation, now),
+        selector=f"arks.ai/application={application.name}",
+        instances=[_instance(replica) for replica in observed.replicas],
+    )
+
+
+def disaggregated_status(
+    application: ArksDisaggregatedApplication, problem: Refusal, model: ModelView, now: datetime
+) -> ArksDisaggregatedApplicationStatus:
+    """On one machine it cannot run; that is all there is to say."""
+    generation = application.metadata.generation
+    before = application.status.conditions if application.status else []
+    verdicts = {
+        "Precheck": _precheck(problem),
+        "Loaded": _loaded(application.spec.model.name, model, serving=False),
+        "Ready": Verdict(False, problem.reason, problem.message),
+    }
+    return ArksDisaggregatedApplicationStatus(
+        phase=ApplicationPhase.FAILED,
+        observed_generation=generation,
+        conditions=_conditions(before, verdicts, generation, now),
+    )
+
+
+def _conditions(
+    before: Sequence[Condition], verdicts: dict[str, Verdict], generation: int | None, now: datetime
+) -> list[Condition]:
+    kept = [condition for condition in before if condition.type in verdicts]
+    known = {condition.type for condition in kept}
+    missing = [type_ for type_ in APPLICATION_CONDITIONS if type_ not in known]
+    conditions = [*kept, *initial_conditions(missing, now=now)]
+    for type_, verdict in verdicts.items():
+        conditions = set_condition(
+            conditions,
+            type_,
+            verdict.status,
+            verdict.reason,
+            verdict.message[:_MOST_MESSAGE],
+            now=now,
+            observed_generation=generation,
+        )
+    return conditions
+
+
+def _precheck(problem: Refusal | None) -> Verdict:
+    if problem is not None:
+        return Verdict(False, problem.reason, problem.message)
+    return Verdict(True, "PrecheckPass", "The application passed the pre-checking")
+
+
+def _loaded(name: str, model: ModelView, serving: bool) -> Verdict:
+    if model.fact is None:
+        aside = "; replicas that have it loaded go on serving" if serving else ""
+        return Verdict(False, "ModelNotExist", f"there is no ArksModel {name} in this namespace{aside}")
+    if not model.fact.ready:
+        why = model.fact.message or "it is not ready yet"
+        return Verdict(False, "ModelLoadFailed" if model.failed else "ModelLoading", f"ArksModel {name}: {why}")
+    return Verdict(True, "ModelLoadSucceeded", "The referenced model is loaded")
+
+
+def _ready(wanted: int, problem: Refusal | None, model: ModelView, observed: Observed) -> Verdict:
+    ready = len(observed.of(ReplicaState.READY))
+    trouble = _trouble(problem, observed)
+    if ready:
+        rest = f"; {trouble.message}" if trouble else ""
+        return Verdict(True, "Running", f"The LLM service is running: {ready} of {wanted} replicas serve{rest}")
+    if trouble is not None:
+        return Verdict(False, trouble.reason, trouble.message)
+    if wanted == 0:
+        return Verdict(False, "ScaledToZero", "no replicas are wanted")
+    if not model.usable:
+        return Verdict(False, "WaitingForModel", "nothing runs until the model is loaded")
+    return Verdict(False, "Starting", _progress(wanted, observed))
+
+
+def _trouble(problem: Refusal | None, observed: Observed) -> Refusal | None:
+    """What keeps replicas from serving, the worst first."""
+    if problem is not None:
+        return problem
+    ended = [replica for replica in observed.replicas if replica.failures and replica.message]
+    if ended:
+        worst = max(ended, key=lambda replica: (replica.failures, replica.name))
+        loops = worst.failures >= CRASH_LOOP_FAILURES
+        times = f" ({worst.failures} times in a row)" if worst.failures > 1 else ""
+        return Refusal("EngineCrashLoop" if loops else "EngineEnded", f"{worst.name} ended{times}: {worst.message}")
+    return observed.refusal
+
+
+def _progress(wanted: int, observed: Observed) -> str:
+    states = ", ".join(f"{replica.name} is {replica.state.lower()}" for replica in observed.replicas)
+    return f"0 of {wanted} replicas serve" + (f": {states}" if states else "")
+
+
+def _phase(wanted: int, problem: Refusal | None, model: ModelView, observed: Observed) -> ApplicationPhase:
+    if problem is not None:
+        return ApplicationPhase.FAILED
+    if observed.of(ReplicaState.READY):
+        return ApplicationPhase.RUNNING
+    if not model.usable:
+        return ApplicationPhase.FAILED if model.failed else ApplicationPhase.LOADING
+    if wanted == 0:
+        return ApplicationPhase.PENDING
+    looping = any(replica.failures >= CRASH_LOOP_FAILURES for replica in observed.replicas)
+    return ApplicationPhase.FAILED if looping or observed.refusal else ApplicationPhase.CREATING
+
+
+def _instance(replica: Replica) -> InstanceStatus:
+    return InstanceStatus(
+        name=replica.name,
+        address=f"{replica.host}:{replica.port}" if replica.port else "",
+        state=replica.state.value,
+        restarts=replica.restarts,
+        message=replica.message[:_MOST_MESSAGE],
+    )

@@ -1,0 +1,85 @@
+"""What is wanted of a workload and what is seen of it. The same on one machine and on Kubernetes."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from arks.contracts.resources import ArksApplication
+from arks.events.v1.facts_pb2 import ModelFact
+
+CRASH_LOOP_FAILURES = 3
+"""Ends in a row, without having served well in between, that make a crash loop."""
+
+
+class ReplicaState(StrEnum):
+    STARTING = "Starting"
+    """Its process exists and does not answer yet."""
+    LOADING = "Loading"
+    """It answers, but its model does not."""
+    READY = "Ready"
+    DRAINING = "Draining"
+    """It ends what it works on and gets nothing new."""
+    BACK_OFF = "BackOff"
+    """It ended and will be started again."""
+    FAILED = "Failed"
+    """It ended again and again; it is still tried, seldom."""
+
+
+ALIVE = frozenset({ReplicaState.STARTING, ReplicaState.LOADING, ReplicaState.READY})
+ENDED = frozenset({ReplicaState.BACK_OFF, ReplicaState.FAILED})
+
+
+@dataclass(frozen=True, slots=True)
+class Replica:
+    name: str
+    state: ReplicaState
+    host: str = ""
+    port: int = 0
+    """0 until it has one."""
+    updated: bool = True
+    """It runs the newest spec."""
+    slots: int = 0
+    """Requests that it works on at once; 0 when unknown."""
+    restarts: int = 0
+    failures: int = 0
+    """Ends in a row since it last served well."""
+    message: str = ""
+    """Why it is in this state, with the engine's last lines where it failed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a replica is not even started."""
+
+    reason: str
+    """CamelCase, for the condition."""
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """All that is seen of one application's workload."""
+
+    replicas: tuple[Replica, ...] = ()
+    refusal: Refusal | None = None
+
+    def of(self, *states: ReplicaState) -> tuple[Replica, ...]:
+        return tuple(replica for replica in self.replicas if replica.state in states)
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """What is wanted: an application whose checks passed, and the model that it serves."""
+
+    application: ArksApplication
+    model: ModelFact
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What there is to run engines on."""
+
+    cpus: int
+    available_memory_bytes: int
+    has_gpu: bool
+    programs: frozenset[str]
+    """Of the engines' programs those that are installed."""

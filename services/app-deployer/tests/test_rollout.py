@@ -1,0 +1,132 @@
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from arks.app_deployer.domain.rollout import Plan, Step, Verb, plan
+from arks.app_deployer.domain.workload import ENDED, Replica, ReplicaState
+
+STARTING, LOADING, READY = ReplicaState.STARTING, ReplicaState.LOADING, ReplicaState.READY
+DRAINING, BACK_OFF, FAILED = ReplicaState.DRAINING, ReplicaState.BACK_OFF, ReplicaState.FAILED
+PLENTY = 99
+
+
+def new(number: int, state: ReplicaState = READY) -> Replica:
+    return Replica(f"app-{number}", state)
+
+
+def old(number: int, state: ReplicaState = READY) -> Replica:
+    return Replica(f"app-{number}", state, updated=False)
+
+
+def start(*numbers: int) -> tuple[Step, ...]:
+    return tuple(Step(Verb.START, f"app-{number}") for number in numbers)
+
+
+def drain(*numbers: int) -> tuple[Step, ...]:
+    return tuple(Step(Verb.DRAIN, f"app-{number}") for number in numbers)
+
+
+def stop(*numbers: int) -> tuple[Step, ...]:
+    return tuple(Step(Verb.STOP, f"app-{number}") for number in numbers)
+
+
+@pytest.mark.parametrize(
+    ("why", "wanted", "replicas", "room", "steps"),
+    [
+        ("a new application starts all at once", 2, [], PLENTY, start(0, 1)),
+        ("what runs stays", 2, [new(0), new(1)], PLENTY, ()),
+        ("what starts is waited for", 2, [new(0), new(1, STARTING)], PLENTY, ()),
+        ("scaling up takes the lowest free number", 3, [new(0), new(2)], PLENTY, start(1)),
+        ("the name of one that drains is not free", 1, [new(0, DRAINING)], PLENTY, start(1)),
+        ("scaling down drains the highest number", 1, [new(0), new(1)], PLENTY, drain(1)),
+        ("scaling down takes those that do not serve first", 1, [new(0, LOADING), new(1)], PLENTY, stop(0)),
+        ("scaling down takes ended ones before loading ones", 1, [new(0, FAILED), new(1, LOADING)], PLENTY, stop(0)),
+        ("scaling to zero drains all", 0, [new(0), new(1)], PLENTY, drain(0, 1)),
+        ("what drains is left alone", 0, [new(0, DRAINING)], PLENTY, ()),
+        ("an ended one waits for its time", 1, [new(0, BACK_OFF)], PLENTY, ()),
+        ("an update starts one more first", 2, [old(0), old(1)], PLENTY, start(2)),
+        ("an update waits until it is ready", 2, [old(0), old(1), new(2, LOADING)], PLENTY, ()),
+        ("then one old one drains and the next starts", 2, [old(0), old(1), new(2)], PLENTY, (*drain(1), *start(3))),
+        ("the next starts while it drains", 2, [old(0), old(1, DRAINING), new(2)], PLENTY, start(3)),
+        ("an update of a single replica too", 1, [old(0)], PLENTY, start(1)),
+        ("an old one that does not serve goes at once", 1, [old(0, LOADING)], PLENTY, (*stop(0), *start(1))),
+        ("an old one that ended goes at once", 1, [old(0, BACK_OFF)], PLENTY, (*stop(0), *start(1))),
+        ("old ones stay while the new one fails", 2, [old(0), old(1), new(2, BACK_OFF)], PLENTY, ()),
+        ("without memory an old one makes room", 2, [old(0), old(1)], 0, drain(1)),
+        ("one at a time", 2, [old(0), old(1, DRAINING)], 0, ()),
+        ("and not while a new one loads", 2, [old(0), new(1, LOADING)], 0, ()),
+        ("room that is left is used", 2, [], 1, start(0)),
+        (
+            "scaling down during an update drains old ones",
+            1,
+            [old(0), old(1), old(2)],
+            PLENTY,
+            (*drain(1, 2), *start(3)),
+        ),
+    ],
+)
+def test_next_steps(why: str, wanted: int, replicas: list[Replica], room: int, steps: tuple[Step, ...]) -> None:
+    assert steps == plan("app", wanted, replicas, room=room).steps, why
+
+
+def test_an_ended_replica_starts_again_under_its_name_when_its_time_has_come() -> None:
+    replicas = [new(0, BACK_OFF), new(1, FAILED)]
+    assert start(1) == plan("app", 2, replicas, room=PLENTY, due=frozenset({"app-1"})).steps
+
+
+def test_what_does_not_fit_into_memory_is_said() -> None:
+    assert Plan((), short_of_memory=True) == plan("app", 1, [], room=0)
+    assert Plan(start(1), short_of_memory=True) == plan("app", 3, [new(0)], room=1)
+    assert Plan(()) == plan("app", 1, [new(0)], room=0)
+
+
+def test_memory_is_not_short_while_somebody_leaves() -> None:
+    assert not plan("app", 1, [old(0)], room=0).short_of_memory
+    assert not plan("app", 1, [old(0, DRAINING)], room=0).short_of_memory
+
+
+def _world_moves(replicas: list[Replica], decided: Plan, choice: int) -> list[Replica]:
+    """Do the steps, then let one replica move on: load, answer, leave or end."""
+    after = {replica.name: replica for replica in replicas}
+    for step in decided.steps:
+        if step.verb is Verb.START:
+            after[step.replica] = Replica(step.replica, STARTING)
+        elif step.verb is Verb.DRAIN:
+            after[step.replica] = replace(after[step.replica], state=DRAINING)
+        else:
+            del after[step.replica]
+    moving = [replica for replica in after.values() if replica.state in {STARTING, LOADING, DRAINING}]
+    if moving:
+        one = moving[choice % len(moving)]
+        if one.state is DRAINING:
+            del after[one.name]
+        else:
+            after[one.name] = replace(one, state=LOADING if one.state is STARTING else READY)
+    return list(after.values())
+
+
+_REPLICAS = st.lists(
+    st.builds(lambda state, updated: Replica("", state, updated=updated), st.sampled_from(ReplicaState), st.booleans()),
+    max_size=6,
+).map(lambda replicas: [replace(replica, name=f"app-{number}") for number, replica in enumerate(replicas)])
+
+
+@given(_REPLICAS, st.integers(0, 4), st.booleans(), st.lists(st.integers(0, 5), min_size=120, max_size=120))
+def test_from_any_state_an_update_ends_with_just_what_is_wanted_and_serves_throughout(
+    replicas: list[Replica], wanted: int, roomy: bool, choices: list[int]
+) -> None:
+    capacity = max(wanted + 1, len(replicas)) if roomy else max(1, wanted)
+    floor = 0
+    for choice in choices:
+        there = sum(replica.state not in ENDED for replica in replicas)
+        everybody = frozenset(replica.name for replica in replicas)
+        decided = plan("app", wanted, replicas, room=max(0, capacity - there), due=everybody)
+        replicas = _world_moves(replicas, decided, choice)
+        serving = sum(replica.state is READY for replica in replicas)
+        if roomy:
+            assert serving >= floor, "an update must not take away what serves"
+            floor = min(wanted, max(floor, serving))
+    assert [READY] * wanted == [replica.state for replica in replicas]
+    assert all(replica.updated for replica in replicas)
