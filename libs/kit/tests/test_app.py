@@ -84,3 +84,17 @@ async def test_a_taken_port_is_an_error_that_names_it(settings: Settings) -> Non
         home = home_on(settings, http_port=taken.getsockname()[1])
         with pytest.raises(OSError, match=str(taken.getsockname()[1])):
             await App("test", home).serve(asyncio.Event())
+
+
+async def test_a_task_that_loses_its_first_cancellation_does_not_hold_up_the_end(settings: Settings) -> None:
+    async def forgetful() -> None:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            await asyncio.Event().wait()
+
+    app, stop = App("test", home_on(settings), tasks=[forgetful]), asyncio.Event()
+    serving = asyncio.create_task(app.serve(stop))
+    await asyncio.wait_for(app.ready.wait(), 20)
+    stop.set()
+    await asyncio.wait_for(serving, 5)

@@ -23,6 +23,7 @@ from arks.kit.telemetry import configure_logging, configure_tracing
 log = structlog.get_logger(__name__)
 
 Hook = Callable[[], Awaitable[None]]
+_CANCEL_AGAIN_SECONDS = 0.1
 
 
 class App:
@@ -125,5 +126,16 @@ class App:
 
 
 async def _for_ever(run: Run) -> None:
-    await run()
+    """Run it; when we are cancelled, cancel it for as long as it takes.
+
+    `asyncio.wait_for`, which NATS' client uses, loses a cancellation that meets an answer (Python 3.11).
+    """
+    task = asyncio.ensure_future(run())
+    try:
+        await asyncio.wait({task})
+    finally:
+        while not task.done():
+            task.cancel()
+            await asyncio.wait({task}, timeout=_CANCEL_AGAIN_SECONDS)
+    task.result()
     raise RuntimeError(f"{run!r} ended by itself")
