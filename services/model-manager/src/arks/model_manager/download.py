@@ -79,8 +79,9 @@ def load(request: HubRequest, progress: Progress, free: FreeBytes = free_bytes) 
     directory = Path(request.directory)
     try:
         marker.partial_directory(directory).mkdir(parents=True, exist_ok=True)
-        with _locked(marker.lock_file(directory)):
-            hub = Hub(request)
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(_locked(marker.lock_file(directory)))
+            hub = stack.enter_context(contextlib.closing(Hub(request)))
             listing = hub.listing()
             _refuse_unsafe(request, listing.files)
             marker.retire_complete(directory)

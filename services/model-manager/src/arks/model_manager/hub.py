@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Any, cast
 
 import httpx2
-from huggingface_hub import HfApi, constants, hf_hub_url, set_client_factory
+from huggingface_hub import HfApi, close_session, constants, hf_hub_url, set_client_factory
 from huggingface_hub.errors import (
     GatedRepoError,
     HfHubHTTPError,
@@ -65,6 +65,9 @@ class Hub:
         self._headers["accept-encoding"] = "identity"  # a range of a compressed body cannot be continued
         set_client_factory(_client)
         constants.DOWNLOAD_CHUNK_SIZE = CHUNK_BYTES
+
+    def close(self) -> None:
+        close_session()
 
     def listing(self) -> Listing:
         """The files that the request's patterns leave."""

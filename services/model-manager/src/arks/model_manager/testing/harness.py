@@ -1,11 +1,9 @@
-"""The service as it runs, on a NATS of the test's own."""
+"""The whole service in a test: started on the test's NATS, seen as its users and neighbours see it."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import asynccontextmanager
 from pathlib import Path
-
-import pytest
 
 from arks.contracts.resources import ArksModel, ArksModelStatus, ModelPhase
 from arks.contracts.subjects import Facts
@@ -55,45 +53,37 @@ class Running:
         return found
 
 
-Start = Callable[..., AbstractAsyncContextManager[Running]]
-
-
-@pytest.fixture
-def start(nats: Server, tmp_path: Path) -> Start:
-    """Starts model-manager on the test's NATS and state directory; may be called again, for a restart."""
-
-    @asynccontextmanager
-    async def run(**changes: object) -> AsyncIterator[Running]:
-        settings = Settings.model_validate(
-            {
-                "nats_url": f"nats://127.0.0.1:{nats.port}",
-                "state_dir": tmp_path / "state",
-                "drain_seconds": 1.0,
-                "disk_reserve_bytes": 0,
-                "check_seconds": 0.2,
-                "progress_seconds": 0.05,
-                "progress_event_seconds": 0.05,
-                **changes,
-            }
-        )
-        home, client = LocalHome("model-manager", settings), LocalHome("test", settings)
-        app, stop = build(settings, home), asyncio.Event()
-        serving = asyncio.create_task(app.serve(stop))
-        await client.start()
-        running = Running(home, client, settings)
-        reading = [asyncio.create_task(running.facts.run()), asyncio.create_task(client.bus.run())]
-        try:
-            await _ready(app, serving)
-            yield running
-        finally:
-            stop.set()
-            await serving
-            for task in reading:
-                task.cancel()
-            await asyncio.gather(*reading, return_exceptions=True)
-            await client.stop()
-
-    return run
+@asynccontextmanager
+async def running(nats: Server, state: Path, **changes: object) -> AsyncIterator[Running]:
+    """model-manager on this NATS and state directory; again on the same ones is a restart."""
+    settings = Settings.model_validate(
+        {
+            "nats_url": f"nats://127.0.0.1:{nats.port}",
+            "state_dir": state,
+            "drain_seconds": 1.0,
+            "disk_reserve_bytes": 0,
+            "check_seconds": 0.2,
+            "progress_seconds": 0.05,
+            "progress_event_seconds": 0.05,
+            **changes,
+        }
+    )
+    home, client = LocalHome("model-manager", settings), LocalHome("test", settings)
+    app, stop = build(settings, home), asyncio.Event()
+    serving = asyncio.create_task(app.serve(stop))
+    await client.start()
+    seen = Running(home, client, settings)
+    reading = [asyncio.create_task(seen.facts.run()), asyncio.create_task(client.bus.run())]
+    try:
+        await _ready(app, serving)
+        yield seen
+    finally:
+        stop.set()
+        await serving
+        for task in reading:
+            task.cancel()
+        await asyncio.gather(*reading, return_exceptions=True)
+        await client.stop()
 
 
 async def _ready(app: App, serving: asyncio.Task[None]) -> None:
@@ -115,8 +105,3 @@ def manifest(name: str, **spec: object) -> ArksModel:
             "spec": {"model": "acme/tiny", **spec},
         }
     )
-
-
-@pytest.fixture
-def model() -> Callable[..., ArksModel]:
-    return manifest

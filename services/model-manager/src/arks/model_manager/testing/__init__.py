@@ -1,0 +1,1 @@
+"""For tests: the service in a harness, and what every storage adapter has to keep (`contract`)."""
