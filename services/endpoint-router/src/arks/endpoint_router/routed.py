@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from arks.contracts.conditions import is_true
 from arks.contracts.resources.endpoint import ArksEndpoint, ArksEndpointStatus
 from arks.endpoint_router.domain import Decision, EndpointSpec, ReplicaId
-from arks.endpoint_router.events import Known
+from arks.endpoint_router.events import Change, Known, changes
+from arks.events.v1.events_pb2 import ResourceEvent
+from arks.kit.reconcile import Key
 
 HISTORY = 16
 """Decisions kept for explanations: at 8 replicas about 30 KB an endpoint."""
@@ -25,6 +27,9 @@ class Routed:
     waits_until: float | None = None
     """Nothing is known of its replicas since the start; until then Envoy keeps what it has."""
     refusal: str | None = None
+    """What Envoy said against the newest configuration."""
+    announced: Known | None = None
+    """By events."""
     status_told: ArksEndpointStatus | None = None
     status_told_at: float = float("-inf")
     history: deque[Decision] = field(default_factory=lambda: deque(maxlen=HISTORY))
@@ -62,13 +67,30 @@ class Routed:
         self.history.append(decision)
         return True
 
-    def known_before(self, decision: Decision | None) -> Known:
-        """What was announced already: by the decision before, or in another life of ours by the status."""
-        if decision is not None:
-            return Known(decision.ready, {(one.application, one.name) for one in decision.routed})
+    def events(self, key: Key) -> list[tuple[str, ResourceEvent]]:
+        """What happened since the last call: verbs and events."""
+        if self.decision is None:
+            return []
+        before = self.announced or self._announced_in_another_life()
+        self.announced = Known.of(self.decision, self.refusal)
+        return [(change.verb, self._event(key, change)) for change in changes(before, self.decision, self.refusal)]
+
+    def _announced_in_another_life(self) -> Known:
+        """A restart is no news: what the status says was announced."""
         status = self.resource.status
         weights = status.weights if status is not None else []
-        return Known(self.was_ready, {(one.application, one.replica) for one in weights if one.weight})
+        return Known(self.was_ready, frozenset((one.application, one.replica) for one in weights if one.weight))
+
+    def _event(self, key: Key, change: Change) -> ResourceEvent:
+        return ResourceEvent(
+            kind=self.resource.kind,
+            namespace=key.namespace,
+            name=key.name,
+            generation=self.generation or 0,
+            reason=change.reason,
+            message=change.message,
+            replica=change.replica,
+        )
 
     def told_all_but_weights(self, status: ArksEndpointStatus) -> bool:
         """Whether the status as it was written last differs from this one in weights and their reasons at most."""

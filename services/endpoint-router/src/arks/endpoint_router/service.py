@@ -14,7 +14,6 @@ from arks.contracts.resources.endpoint import ArksEndpoint
 from arks.contracts.subjects import EventKind
 from arks.endpoint_router import status as told
 from arks.endpoint_router.domain import STALE_SECONDS, Decision, Facts, Reason, decide
-from arks.endpoint_router.events import changes
 from arks.endpoint_router.neighbours import Neighbours
 from arks.endpoint_router.routed import Routed
 from arks.endpoint_router.translate import endpoint_spec, unmet_wishes
@@ -143,10 +142,7 @@ class EndpointRouter:
         routed = self._routed.get(key) if key is not None else None
         if key is None or routed is None:
             return
-        if routed.refusal != message:
-            routed.refusal = message
-            event = self._event(key, routed.resource, told.REJECTED, message)
-            self._publish(EventKind.ENDPOINT, "rejected", key, event)
+        routed.refusal = message
         self._enqueue(key, 0.0)
 
     def _endpoint_changed(self, key: Key) -> None:
@@ -208,11 +204,6 @@ class EndpointRouter:
         if not changed:
             return
         self._gateway.route(str(key), decision, monotonic)
-        for change in changes(routed.known_before(before), decision):
-            event = self._event(key, routed.resource, decision.reason, decision.message)
-            if change.replica is not None:
-                event.replica.CopyFrom(change.replica)
-            self._publish(EventKind.ENDPOINT, change.verb, key, event)
         urgent = before is None or before.routed.keys() != decision.routed.keys() or before.reason != decision.reason
         self._enqueue(key, 0.0 if urgent else WEIGHT_FACT_SECONDS)
 
@@ -224,16 +215,6 @@ class EndpointRouter:
         if routed.waits_until is None:
             routed.waits_until = (self._begun_at or now) + self._hold_seconds
         return now < routed.waits_until
-
-    def _event(self, key: Key, resource: ArksEndpoint, reason: str, message: str) -> ResourceEvent:
-        return ResourceEvent(
-            kind=resource.kind,
-            namespace=key.namespace,
-            name=key.name,
-            generation=resource.metadata.generation or 0,
-            reason=str(reason),
-            message=message,
-        )
 
     # --- what we tell
 
@@ -249,10 +230,12 @@ class EndpointRouter:
         if routed.decision is None:
             return None
         now = self._clock.now()
-        self._facts.put(key, told.fact(resource, routed.decision, self._facts.get(key), now))
-        self._said(key)
         if not self._gateway.refuses(str(key)):
             routed.refusal = None
+        self._facts.put(key, told.fact(resource, routed.decision, self._facts.get(key), now))
+        self._said(key)
+        for verb, event in routed.events(key):
+            self._publish(EventKind.ENDPOINT, verb, key, event)
         wanted = told.status(
             resource,
             routed.decision,

@@ -16,13 +16,13 @@ from arks.contracts.resources.endpoint import (
 )
 from arks.contracts.resources.meta import Condition
 from arks.endpoint_router.domain import SERVICE_PREFIX, Candidate, Decision
+from arks.endpoint_router.events import REJECTED
 from arks.events.v1.facts_pb2 import EndpointFact, RoutedReplica
 
 SERVICE_PORT = 8080
 """Port of an application's Service."""
 WEIGHTS_LIMIT = 64
 """Replicas that are listed in the status; the explanation lists all."""
-REJECTED = "ConfigurationRejected"
 
 
 def status(
