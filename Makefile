@@ -1,0 +1,94 @@
+# `make help` is the manual. Needs Python 3.11 or newer; uv and everything else are installed when missing.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+MAKEFLAGS += --no-print-directory
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+UV_VERSION := 0.13.8
+# uv of this machine where it works, else our own.
+UV := $(shell uv --version >/dev/null 2>&1 && command -v uv || echo .tools/uv/bin/uv)
+# Nothing is resolved or downloaded behind our back: `sync` below installs what uv.lock says, and only Python is ours to bring.
+export UV_NO_SYNC := 1
+export UV_PYTHON_DOWNLOADS := never
+export UV_NO_PROGRESS := 1
+
+BIN := .venv/bin
+SYNCED := .venv/.synced
+PROJECTS := pyproject.toml $(wildcard libs/*/pyproject.toml services/*/pyproject.toml deploy/*/pyproject.toml)
+PROTOS := $(shell find protos -name '*.proto')
+MESSAGES := libs/contracts/src
+SOURCES := $(wildcard libs/*/src services/*/src deploy/*/src)
+TESTS := $(wildcard libs/*/tests services/*/tests deploy/*/tests e2e bench)
+
+.PHONY: help
+help: ## This text
+	@echo "usage: make TARGET"
+	@echo
+	@sed -nE 's/^([a-z-]+):.*## (.*)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r target text; do printf '  %-10s %s\n' "$$target" "$$text"; done
+	@echo
+	@echo "Arks keeps its data in ~/.arks; ARKS_HOME=DIRECTORY chooses another. .venv/bin/arks --help has the rest."
+
+# --- Arks on this machine
+
+.PHONY: up
+up: $(SYNCED) ## Install what is missing, start Arks, serve a small model; prints URL, key, model and a curl line. UP="--port 9000" for options
+	@$(BIN)/arks up $(UP)
+
+.PHONY: down
+down: $(SYNCED) ## Stop Arks; its data stays
+	@$(BIN)/arks down
+
+# --- installation
+
+.tools/uv/bin/uv:
+	$(PYTHON) -m venv .tools/uv
+	.tools/uv/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+
+$(SYNCED): uv.lock $(PROJECTS)
+	@$(UV) --version >/dev/null 2>&1 || $(MAKE) .tools/uv/bin/uv
+	$(UV) sync --frozen --all-packages --all-extras
+	@touch $@
+
+.PHONY: sync
+sync: $(SYNCED)
+
+# --- checks
+
+.PHONY: test
+test: $(SYNCED) ## All tests: those without servers first, then those with real ones. TEST="-k name" chooses
+	$(BIN)/pytest $(TEST)
+
+.PHONY: test-unit
+test-unit: $(SYNCED) ## Only the tests without servers: seconds
+	$(BIN)/pytest -m "not real" $(TEST)
+
+.PHONY: lint
+lint: $(SYNCED) ## Style, format, types
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy $(SOURCES)
+	@# Tests of different packages have files of the same name, so that mypy looks at them one package at a time.
+	@for tests in $(TESTS); do echo "mypy $$tests"; $(BIN)/mypy $$tests; done
+
+.PHONY: verify
+verify: $(SYNCED) ## Who imports whom, protobuf rules, and that generated files are current
+	$(BIN)/lint-imports
+	$(BIN)/buf lint protos
+	@.ci/buf-breaking $(BIN)/buf
+	@generated=$$(mktemp -d); trap 'rm -rf "$$generated"' EXIT; \
+	$(BIN)/python -m grpc_tools.protoc -I protos --python_out="$$generated" --pyi_out="$$generated" $(PROTOS); \
+	(cd "$$generated" && find . -type f) | while read -r file; do \
+	  cmp "$$generated/$$file" "$(MESSAGES)/$$file" || { echo "out of date: run make generate" >&2; exit 1; }; \
+	done
+	$(BIN)/python -m arks.contracts.generate --check
+
+.PHONY: generate
+generate: $(SYNCED) ## Protobuf messages, Kubernetes definitions and the page on all fields, from their sources
+	$(BIN)/python -m grpc_tools.protoc -I protos --python_out=$(MESSAGES) --pyi_out=$(MESSAGES) $(PROTOS)
+	$(BIN)/python -m arks.contracts.generate
+
+.PHONY: bench
+bench: $(SYNCED) ## Requests a second, latency and CPU of Arks against plain Envoy, in the same run
+	@for bench in $(sort $(wildcard bench/*.py)); do echo "== $$bench"; $(BIN)/python $$bench; done
