@@ -24,7 +24,7 @@ BATCH_SECONDS = 0.002
 STREAMS_LIMIT = 256
 REQUEST_BYTES_LIMIT = 64 * 1024 * 1024
 """An Envoy names all its endpoints in each request: some MB at 10,000 of them."""
-SLOW_SECONDS = 10.0
+STOP_SECONDS = 0.5
 _BUCKETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _OPTIONS = (
     ("grpc.so_reuseport", 0),
@@ -74,6 +74,8 @@ class AdsServer:
         self._metrics.streams.set_function(lambda: float(len(self._sessions)))
         self._metrics.unacknowledged_seconds.set_function(self._oldest_pending_seconds)
         self._opened = asyncio.Event()
+        self._closing = asyncio.Event()
+        self._streams: set[asyncio.Task[None]] = set()
         self._server: grpc.aio.Server | None = None
 
     @property
@@ -108,8 +110,12 @@ class AdsServer:
         self._opened.set()
 
     async def stop(self) -> None:
+        """End every stream, between two responses, then the server."""
+        self._closing.set()
+        if self._streams:
+            await asyncio.wait(self._streams, timeout=STOP_SECONDS)
         if self._server is not None:
-            await self._server.stop(grace=0.2)
+            await self._server.stop(grace=STOP_SECONDS)
             self._server = None
 
     async def _stream(
@@ -117,6 +123,11 @@ class AdsServer:
         requests: AsyncIterator[DiscoveryRequest],
         context: "grpc.aio.ServicerContext[DiscoveryRequest, DiscoveryResponse]",
     ) -> None:
+        """One Envoy, until it or we go."""
+        task = asyncio.current_task()
+        if task is not None:
+            self._streams.add(task)
+            task.add_done_callback(self._streams.discard)
         session, wake = Session(self._world), asyncio.Event()
 
         def changed(type_: str, name: str) -> None:
@@ -125,7 +136,8 @@ class AdsServer:
 
         unsubscribe = self._world.subscribe(changed)
         self._sessions.add(session)
-        parts = {
+        parts: set[asyncio.Task[object]] = {
+            asyncio.create_task(self._closing.wait(), name="discovery closing"),
             asyncio.create_task(self._receive(session, wake, requests), name="discovery receiver"),
             asyncio.create_task(self._send(session, wake, context), name="discovery sender"),
         }

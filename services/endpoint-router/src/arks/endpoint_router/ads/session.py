@@ -5,6 +5,7 @@ newest. So a slow Envoy costs no memory. Cluster and listener responses hold eve
 responses hold only what changed, which it allows.
 """
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -182,5 +183,10 @@ class Session:
 
 
 def _to_blame(sent: Sent, message: str) -> tuple[str, ...]:
-    named = tuple(name for name in sent.revisions if name in message)
+    named = tuple(name for name in sent.revisions if _names(message, name))
     return named or tuple(sent.revisions)
+
+
+def _names(message: str, name: str) -> bool:
+    """Whether the message holds the whole name, not one that it is a part of."""
+    return re.search(rf"(?<![\w./-]){re.escape(name)}(?![\w/-]|\.\w)", message) is not None
