@@ -1,0 +1,136 @@
+#!/usr/bin/env python3
+"""Builds the programs of the test cluster from Go modules into KUBE_BIN. What is there already is not built again.
+
+usage: build.py [hyperkube|coredns|lws-manager|pause]...
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+HERE = Path(__file__).parent
+BIN = Path(os.environ.get("KUBE_BIN", Path.home() / ".cache/arks-kube/bin"))
+KUBERNETES = "1.34.4"
+COREDNS = ("github.com/coredns/coredns", "v1.12.4", ".")
+LWS = ("sigs.k8s.io/lws", "v0.7.0", "./cmd")
+PARTS = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy", "kubectl", "etcd")
+ENVIRONMENT = os.environ | {"CGO_ENABLED": "0"}
+
+
+def go_build(source: Path, package: str, output: str, flags: str = "") -> None:
+    subprocess.run(
+        ["nice", "go", "build", "-trimpath", "-ldflags", f"-s -w {flags}", "-o", str(BIN / output), package],
+        cwd=source,
+        env=ENVIRONMENT,
+        check=True,
+    )
+
+
+def module_source(module: str, version: str) -> Path:
+    """Where the Go module's files lie after its download."""
+    with tempfile.TemporaryDirectory() as scratch:
+        (Path(scratch) / "go.mod").write_text("module scratch\n")
+        answer = subprocess.run(
+            ["go", "mod", "download", "-json", f"{module}@{version}"],
+            cwd=scratch,
+            env=ENVIRONMENT,
+            check=True,
+            capture_output=True,
+        )
+    return Path(json.loads(answer.stdout)["Dir"])
+
+
+def build_module(output: str, module: str, version: str, package: str) -> None:
+    """A program of another module with that module's own versions; a copy, because its directory is read-only."""
+    with tempfile.TemporaryDirectory() as scratch:
+        copy = Path(scratch) / "source"
+        shutil.copytree(module_source(module, version), copy)
+        subprocess.run(["chmod", "-R", "u+w", str(copy)], check=True)
+        go_build(copy, package, output)
+
+
+def hyperkube() -> None:
+    stamps = {"gitVersion": f"v{KUBERNETES}", "gitMajor": "1", "gitMinor": "34", "gitTreeState": "clean"}
+    packages = ("k8s.io/component-base/version", "k8s.io/client-go/pkg/version")
+    flags = " ".join(f"-X {package}.{name}={value}" for package in packages for name, value in stamps.items())
+    go_build(HERE / "hyperkube", ".", "hyperkube", flags)
+    for part in PARTS:
+        link = BIN / part
+        link.unlink(missing_ok=True)
+        link.symlink_to("hyperkube")
+
+
+def coredns() -> None:
+    build_module("coredns", *COREDNS)
+
+
+def lws_manager() -> None:
+    module, version, package = LWS
+    build_module("lws-manager", module, version, package)
+    chart = BIN / "lws-chart"
+    shutil.rmtree(chart, ignore_errors=True)
+    shutil.copytree(module_source(module, version) / "charts/lws", chart)
+    subprocess.run(["chmod", "-R", "u+w", str(chart)], check=True)
+
+
+def pause() -> None:
+    """What holds a pod's namespaces: waits for a signal, and buries orphans where pods share processes."""
+    source = """package main
+
+import (
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+func main() {
+	signals := make(chan os.Signal, 8)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGCHLD)
+	for received := range signals {
+		if received != syscall.SIGCHLD {
+			return
+		}
+		for {
+			if pid, err := syscall.Wait4(-1, nil, syscall.WNOHANG, nil); pid <= 0 || err != nil {
+				break
+			}
+		}
+	}
+}
+"""
+    with tempfile.TemporaryDirectory() as scratch:
+        directory = Path(scratch)
+        (directory / "main.go").write_text(source)
+        (directory / "go.mod").write_text("module pause\n\ngo 1.24.0\n")
+        go_build(directory, ".", "pause")
+
+
+BUILDERS: dict[str, Callable[[], None]] = {
+    "hyperkube": hyperkube,
+    "coredns": coredns,
+    "lws-manager": lws_manager,
+    "pause": pause,
+}
+
+
+def main() -> None:
+    BIN.mkdir(parents=True, exist_ok=True)
+    if shutil.which("go") is None:
+        raise SystemExit("build.py needs Go 1.24 or newer on the PATH")
+    for name in sys.argv[1:] or list(BUILDERS):
+        if (BIN / name).exists():
+            continue
+        print(f"building {name} ...", flush=True)
+        began = time.monotonic()
+        BUILDERS[name]()
+        print(f"built {name} in {time.monotonic() - began:.0f} s, {(BIN / name).stat().st_size >> 20} MiB", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,25 @@
+#!/usr/bin/env bash
+# Ends the test cluster and takes away what it left. Images stay for the next start; --purge takes them too.
+set -uo pipefail
+. "$(dirname "$0")/env.sh"
+if [ -e "$KUBE_DIR/node.pid" ]; then
+  unshare_pid=$(cat "$KUBE_DIR/node.pid")
+  if grep -qa node.sh "/proc/$unshare_pid/cmdline" 2>/dev/null; then
+    kill -KILL $(cat "/proc/$unshare_pid/task/$unshare_pid/children") 2>/dev/null # process 1: the kernel ends the rest
+    for _ in $(seq 100); do
+      kill -0 "$unshare_pid" 2>/dev/null || break
+      sleep 0.05
+    done
+  fi
+  rm -f "$KUBE_DIR/node.pid"
+fi
+ip link del "${NODE}0" 2>/dev/null # its routes go with it
+ip netns del "$NODE" 2>/dev/null
+for _ in $(seq 20); do
+  find /sys/fs/cgroup/*/"$NODE" -depth -type d -exec rmdir {} + 2>/dev/null
+  ls -d /sys/fs/cgroup/*/"$NODE" >/dev/null 2>&1 || break
+  sleep 0.1
+done
+rm -rf "$KUBE_DIR"/{etcd,kubelet,run,cni-ipam,pod-logs,pki} /tmp/hostpath_pv
+[ "${1:-}" != --purge ] || rm -rf "$KUBE_DIR"
+exit 0
