@@ -2,7 +2,7 @@
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Protocol
@@ -12,10 +12,9 @@ import structlog
 from arks.contracts.resources import ArksModel, ArksModelSpec, ArksModelStatus, ModelPhase
 from arks.kit.clock import Clock
 from arks.kit.errors import ArksError, Invalid
-from arks.kit.home import Resources
+from arks.kit.home import Resources, Secrets
 from arks.kit.reconcile import Key, Requeue
 from arks.model_manager.domain import (
-    FINALIZER,
     Claim,
     Decision,
     Loading,
@@ -36,6 +35,7 @@ from arks.model_manager.domain import (
 
 log = structlog.get_logger(__name__)
 
+FINALIZER = "model.arks.ai/controller"
 MAX_REMEMBERED_TOKENS = 16
 
 
@@ -62,11 +62,6 @@ class Storage(Protocol):
 
     async def remove(self, place: str) -> Removal:
         """Remove what Arks made. Raises ArksError."""
-
-
-class Secrets(Protocol):
-    async def read(self, key: Key) -> Mapping[str, bytes] | None:
-        """The secret's values; None when there is no such secret. Raises Invalid."""
 
 
 class Announcer(Protocol):

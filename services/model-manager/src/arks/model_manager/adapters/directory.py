@@ -75,10 +75,9 @@ def create(directory: Path, root: Path, by: str) -> None:
         if not directory.resolve().is_relative_to(root.resolve()):
             raise Invalid(f"{directory} leads out of {root}")
         directory.parent.mkdir(parents=True, exist_ok=True)
-        directory.mkdir()
-        marker.mark_created(directory, by)
-    except FileExistsError:
-        return
+        if not directory.exists():
+            directory.mkdir()
+            marker.mark_created(directory, by)
     except OSError as error:
         raise Unavailable(f"{error.filename or directory} cannot be made: {error.strerror}") from error
 

@@ -1,0 +1,110 @@
+"""What was seen of a model: its storage, its download, what stands in its way."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from arks.contracts.resources import DownloadProgress
+from arks.kit.reconcile import Backoff
+from arks.model_manager.domain.orders import Order
+from arks.model_manager.protocol import FailureKind
+
+PATIENCE = 5
+"""Failures in a row, without a byte of progress between them, after which a passing fault counts as Failed."""
+
+
+class Content(StrEnum):
+    ABSENT = "absent"
+    """The storage does not exist."""
+    INCOMPLETE = "incomplete"
+    """There, but what the order wants has not been loaded (or checked) yet."""
+    DAMAGED = "damaged"
+    """It was complete; files are gone or have another size."""
+    REFUSED = "refused"
+    """Cannot be used, and loading would not help; `message` says why."""
+    COMPLETE = "complete"
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What lies in the storage, judged by an order."""
+
+    content: Content
+    path: str = ""
+    """What engines load: a directory, or the one GGUF file in it."""
+    size_bytes: int = 0
+    file_count: int = 0
+    sha256: str | None = None
+    revision: str | None = None
+    message: str = ""
+
+
+_RETRY = {
+    FailureKind.NETWORK: Backoff(1.0, 60.0),
+    FailureKind.CRASHED: Backoff(0.2, 60.0),
+    FailureKind.CORRUPT: Backoff(2.0, 300.0),
+    FailureKind.NO_SPACE: Backoff(10.0, 300.0),
+    FailureKind.STORAGE: Backoff(5.0, 300.0),
+    FailureKind.DENIED: Backoff(60.0, 1800.0),
+    FailureKind.NOT_FOUND: Backoff(60.0, 1800.0),
+    FailureKind.INVALID: Backoff(60.0, 1800.0),
+}
+_PASSING = frozenset({FailureKind.NETWORK, FailureKind.CRASHED})
+"""Faults that usually go away by themselves within moments."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    kind: FailureKind
+    message: str
+
+
+class LoadState(StrEnum):
+    WAITING = "waiting"
+    """For its turn."""
+    RUNNING = "running"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Loading:
+    """A download (or check) of what an order wants, under way or failed; done ones show in `Stored`."""
+
+    fingerprint: str
+    state: LoadState
+    progress: DownloadProgress
+    failure: Failure | None = None
+    failures: int = 0
+    """In a row, without progress between them."""
+    ended_at: datetime | None = None
+
+    @property
+    def retry_at(self) -> datetime | None:
+        if self.state is not LoadState.FAILED or self.failure is None or self.ended_at is None:
+            return None
+        delay = _RETRY[self.failure.kind].delay_seconds(max(1, self.failures))
+        return self.ended_at + timedelta(seconds=delay)
+
+    @property
+    def given_up(self) -> bool:
+        """Whether people should look at it; it is tried again all the same."""
+        if self.failure is None:
+            return False
+        return self.failure.kind not in _PASSING or self.failures >= PATIENCE
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """Everything that a decision is made from."""
+
+    order: Order
+    stored: Stored
+    loading: Loading | None = None
+    conflict: str | None = None
+    """Why the storage belongs to another model."""
+    storage_fault: str | None = None
+    """Why the storage could not be made."""
+    obstacle: str | None = None
+    """Why a download cannot begin: its secret is missing."""
+    new_token: bool = False
+    """The token is another one than the failed download had."""

@@ -1,0 +1,56 @@
+"""Models that want the same storage: who has it, who shares it, what becomes of it."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from arks.kit.reconcile import Key
+from arks.model_manager.domain.orders import Order, SourceKind
+
+
+class Removal(StrEnum):
+    """What became of a place's files."""
+
+    REMOVED = "removed"
+    KEPT = "kept"
+    """Arks did not make their storage."""
+    ABSENT = "absent"
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A model that wants a place: a path in some storage, `/` between its parts."""
+
+    key: Key
+    place: str
+    order: Order
+    created_at: datetime
+
+    @property
+    def writes(self) -> bool:
+        return self.order.kind is SourceKind.HUB
+
+
+def overlap(first: str, second: str) -> bool:
+    """Whether two places are the same or one lies inside the other."""
+    return f"{first}/".startswith(f"{second}/") or f"{second}/".startswith(f"{first}/")
+
+
+def conflict_of(mine: Claim, others: Iterable[Claim]) -> str | None:
+    """Why `mine` may not have its place. The oldest model has it, and all that want the same weights with it."""
+    if not mine.writes:
+        return None
+    writers = [other for other in others if other.writes and other.key != mine.key and overlap(mine.place, other.place)]
+    first = min([mine, *writers], key=lambda claim: (claim.created_at, claim.key))
+    if first is mine or (first.place == mine.place and first.order.fingerprint == mine.order.fingerprint):
+        return None
+    return (
+        f"the storage {mine.place} is taken: ArksModel {first.key} keeps {first.order.origin} in {first.place}; "
+        "give another storage.subPath"
+    )
+
+
+def users_of(place: str, claims: Iterable[Claim], besides: Key) -> list[Key]:
+    """Other models that use the place or a part of it."""
+    return sorted(claim.key for claim in claims if claim.key != besides and overlap(claim.place, place))

@@ -1,0 +1,144 @@
+"""Phase, reasons and step for what can be seen of a model."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from arks.contracts.conditions import NEW_INCOMING
+from arks.contracts.resources import DownloadProgress, ModelPhase
+from arks.model_manager.domain import (
+    Content,
+    Decision,
+    Failure,
+    Loading,
+    LoadState,
+    Order,
+    Seen,
+    SourceKind,
+    Step,
+    Stored,
+    decide,
+)
+from arks.model_manager.protocol import FailureKind
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+HUB = Order(SourceKind.HUB, repository="acme/tiny", endpoint="http://hub")
+FILE = Order(SourceKind.FILE, path="/models/x.gguf")
+STORED = Order(SourceKind.STORED)
+COMPLETE = Stored(Content.COMPLETE, path="/m/x.gguf", size_bytes=98_900_000, file_count=2)
+INCOMPLETE = Stored(Content.INCOMPLETE)
+
+
+def decided(seen: Seen) -> Decision:
+    return decide(seen, now=NOW, check_seconds=15)
+
+
+def loading(state: LoadState, kind: FailureKind | None = None, failures: int = 1, ago_seconds: float = 0) -> Loading:
+    failure = None if kind is None else Failure(kind, "why")
+    ended = NOW - timedelta(seconds=ago_seconds)
+    return Loading(HUB.fingerprint, state, DownloadProgress(), failure, failures, ended)
+
+
+def test_storage_that_is_not_there_is_made_first() -> None:
+    decision = decided(Seen(HUB, Stored(Content.ABSENT)))
+    assert (ModelPhase.STORAGE_CREATING, Step.PREPARE, False) == (decision.phase, decision.step, decision.storage.ok)
+    assert NEW_INCOMING == decision.storage.reason
+
+
+def test_storage_that_cannot_be_made_is_tried_again() -> None:
+    decision = decided(Seen(HUB, Stored(Content.ABSENT), storage_fault="read-only"))
+    assert (ModelPhase.STORAGE_CREATING, Step.NOTHING) == (decision.phase, decision.step)
+    assert ("BoundFailed", "read-only") == (decision.storage.reason, decision.storage.message)
+    assert decision.again_seconds == 5
+
+
+def test_what_is_not_loaded_yet_is_loaded() -> None:
+    decision = decided(Seen(HUB, INCOMPLETE))
+    assert (ModelPhase.MODEL_LOADING, Step.LOAD) == (decision.phase, decision.step)
+    assert decision.loaded is not None
+    assert "ModelLoading" == decision.loaded.reason
+
+
+def test_what_is_loaded_for_another_order_is_loaded_anew() -> None:
+    old = replace(loading(LoadState.RUNNING), fingerprint="of another order")
+    assert Step.LOAD is decided(Seen(HUB, INCOMPLETE, old)).step
+
+
+def test_a_download_under_way_is_left_alone() -> None:
+    decision = decided(Seen(HUB, INCOMPLETE, loading(LoadState.RUNNING)))
+    assert (ModelPhase.MODEL_LOADING, Step.NOTHING) == (decision.phase, decision.step)
+
+
+def test_a_download_that_waits_for_its_turn_is_pending() -> None:
+    decision = decided(Seen(HUB, INCOMPLETE, loading(LoadState.WAITING)))
+    assert (ModelPhase.PENDING, Step.NOTHING) == (decision.phase, decision.step)
+
+
+def test_what_is_complete_is_ready_and_looked_at_again() -> None:
+    decision = decided(Seen(HUB, COMPLETE))
+    assert (ModelPhase.READY, Step.NOTHING, 15) == (decision.phase, decision.step, decision.again_seconds)
+    assert decision.loaded is not None
+    assert ("ModelLoadSucceeded", "2 file(s), 98.9 MB, from acme/tiny (main) at http://hub") == (
+        decision.loaded.reason,
+        decision.loaded.message,
+    )
+
+
+def test_lost_files_are_loaded_again_with_the_loss_in_the_message() -> None:
+    decision = decided(Seen(HUB, Stored(Content.DAMAGED, message="x.gguf is gone")))
+    assert (ModelPhase.MODEL_LOADING, Step.LOAD) == (decision.phase, decision.step)
+    assert decision.loaded is not None
+    assert decision.loaded.message.endswith("again: x.gguf is gone")
+
+
+@pytest.mark.parametrize("kind", [FailureKind.NETWORK, FailureKind.CRASHED])
+def test_a_passing_fault_is_retried_without_alarm_until_it_stays(kind: FailureKind) -> None:
+    few = decided(Seen(HUB, INCOMPLETE, loading(LoadState.FAILED, kind, failures=4)))
+    many = decided(Seen(HUB, INCOMPLETE, loading(LoadState.FAILED, kind, failures=5)))
+    assert (ModelPhase.MODEL_LOADING, ModelPhase.FAILED) == (few.phase, many.phase)
+    assert few.again_seconds
+
+
+@pytest.mark.parametrize(
+    "kind", [FailureKind.DENIED, FailureKind.NOT_FOUND, FailureKind.INVALID, FailureKind.CORRUPT, FailureKind.NO_SPACE]
+)
+def test_a_fault_that_needs_people_is_failed_at_once_with_the_next_try_in_the_message(kind: FailureKind) -> None:
+    decision = decided(Seen(HUB, INCOMPLETE, loading(LoadState.FAILED, kind)))
+    assert (ModelPhase.FAILED, Step.NOTHING) == (decision.phase, decision.step)
+    assert decision.loaded is not None
+    assert "ModelLoadFailed" == decision.loaded.reason
+    assert decision.loaded.message.startswith("why; tried again at 00:")
+
+
+@pytest.mark.parametrize("kind", list(FailureKind))
+def test_every_failure_is_tried_again_some_day(kind: FailureKind) -> None:
+    late = loading(LoadState.FAILED, kind, failures=50, ago_seconds=1800)
+    assert Step.LOAD is decided(Seen(HUB, INCOMPLETE, late)).step
+
+
+def test_a_new_token_is_tried_at_once() -> None:
+    refused = loading(LoadState.FAILED, FailureKind.DENIED)
+    assert Step.NOTHING is decided(Seen(HUB, INCOMPLETE, refused)).step
+    assert Step.LOAD is decided(Seen(HUB, INCOMPLETE, refused, new_token=True)).step
+
+
+def test_a_missing_secret_is_failed_and_looked_for_again() -> None:
+    decision = decided(Seen(HUB, INCOMPLETE, obstacle="Secret default/hf does not exist"))
+    assert (ModelPhase.FAILED, Step.NOTHING, 5) == (decision.phase, decision.step, decision.again_seconds)
+
+
+def test_storage_of_another_model_is_not_touched() -> None:
+    decision = decided(Seen(HUB, COMPLETE, conflict="taken"))
+    assert (ModelPhase.FAILED, Step.STOP) == (decision.phase, decision.step)
+    assert ("CreateFailed", "taken") == (decision.storage.reason, decision.storage.message)
+
+
+@pytest.mark.parametrize("order", [FILE, STORED])
+def test_weights_that_others_have_to_provide_are_failed_until_they_are_there(order: Order) -> None:
+    absent = decided(Seen(order, Stored(Content.ABSENT, message="not there")))
+    refused = decided(Seen(order, Stored(Content.REFUSED, message="empty")))
+    assert (ModelPhase.FAILED, ModelPhase.FAILED) == (absent.phase, refused.phase)
+    assert ("not there", "empty") == (absent.explains.message, refused.explains.message)
+    assert ("CreateFailed", True) == (absent.storage.reason, refused.storage.ok)
+    assert (5, 5) == (absent.again_seconds, refused.again_seconds)

@@ -1,0 +1,72 @@
+"""What the status says, and which events lead from one to the next."""
+
+from datetime import UTC, datetime, timedelta
+
+from arks.contracts.conditions import find_condition
+from arks.contracts.resources import ArksModelStatus, DownloadProgress, ModelPhase
+from arks.model_manager.domain import Content, Decision, Order, Seen, SourceKind, Stored, decide, happened, status_of
+
+HUB = Order(SourceKind.HUB, repository="acme/tiny", endpoint="http://hub")
+THEN = datetime(2026, 1, 1, tzinfo=UTC)
+LATER = THEN + timedelta(hours=1)
+COMPLETE = Stored(Content.COMPLETE, path="/m/x.gguf", size_bytes=10, file_count=1, sha256="ab", revision="c0ffee")
+
+
+def decided(stored: Stored) -> Decision:
+    return decide(Seen(HUB, stored), now=THEN, check_seconds=15)
+
+
+def told(
+    stored: Stored, before: ArksModelStatus | None = None, now: datetime = THEN, generation: int = 1
+) -> ArksModelStatus:
+    return status_of(decided(stored), stored, None, before, generation=generation, now=now)
+
+
+def condition(status: ArksModelStatus, type_: str) -> tuple[str, str, datetime, int | None]:
+    found = find_condition(status.conditions, type_)
+    assert found is not None
+    return found.status, found.reason, found.last_transition_time, found.observed_generation
+
+
+def test_the_first_status_has_all_three_conditions() -> None:
+    status = told(Stored(Content.ABSENT))
+    assert ["StorageCreated", "ModelLoaded", "Ready"] == [found.type for found in status.conditions]
+    assert ("False", "NewIncomming", THEN, 1) == condition(status, "ModelLoaded")
+
+
+def test_a_ready_model_says_where_what_and_which() -> None:
+    status = told(COMPLETE)
+    assert ("/m/x.gguf", 10, 1, "ab", "c0ffee") == (
+        status.path,
+        status.size_bytes,
+        status.file_count,
+        status.sha256,
+        status.revision,
+    )
+    assert ("True", "Ready", THEN, 1) == condition(status, "Ready")
+
+
+def test_times_change_only_with_the_status_of_a_condition() -> None:
+    loading = told(Stored(Content.INCOMPLETE))
+    ready = told(COMPLETE, loading, LATER, generation=2)
+    assert ("True", "CreateSucceeded", THEN, 2) == condition(ready, "StorageCreated")
+    assert ("True", "ModelLoadSucceeded", LATER, 2) == condition(ready, "ModelLoaded")
+
+
+def test_a_model_that_lost_its_files_is_not_ready_and_says_why() -> None:
+    lost = told(Stored(Content.DAMAGED, message="x is gone"), told(COMPLETE), LATER)
+    status, reason, at, _ = condition(lost, "Ready")
+    assert ("False", "ModelLoading", LATER) == (status, reason, at)
+    assert lost.path is None
+
+
+def test_events_tell_each_change_of_phase_once() -> None:
+    new = told(Stored(Content.ABSENT))
+    loading, ready = told(Stored(Content.INCOMPLETE), new), told(COMPLETE)
+    failed = ArksModelStatus(phase=ModelPhase.FAILED)
+    assert ["created"] == happened(None, new)
+    assert ["downloading"] == happened(new, loading)
+    assert ["ready"] == happened(loading, ready)
+    assert ["failed"] == happened(loading, failed)
+    assert [] == happened(loading, loading.model_copy(update={"progress": DownloadProgress(done_bytes=1)}))
+    assert ["created", "ready"] == happened(None, ready)
