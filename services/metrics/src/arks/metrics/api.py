@@ -10,7 +10,7 @@ from arks.kit.cache import Cache
 from arks.kit.clock import Clock
 from arks.kit.reconcile import Key
 from arks.metrics.domain.readings import Application, Replica, Said, slot_usage
-from arks.metrics.service import Collector
+from arks.metrics.service import Collector, GpuWatch
 
 _READ = {ReplicaState.REPLICA_STATE_READY, ReplicaState.REPLICA_STATE_DRAINING}
 """One that starts has no metrics yet; one that failed has none any more."""
@@ -79,6 +79,29 @@ class ReplicaGauges(PrometheusCollector):
                 "drain_rate_per_second": rates.drain_rate_per_second,
             }
         return {name: value for name, value in values.items() if value is not None}
+
+
+class GpuGauges(PrometheusCollector):
+    """The GPUs of this machine."""
+
+    def __init__(self, watch: GpuWatch) -> None:
+        self._watch = watch
+
+    def describe(self) -> Iterable[Metric]:
+        return ()
+
+    def collect(self) -> Iterator[Metric]:
+        labels = ("gpu", "uuid")
+        used = GaugeMetricFamily("arks_gpu_memory_used_bytes", "Memory in use", labels=labels)
+        total = GaugeMetricFamily("arks_gpu_memory_total_bytes", "Memory there is", labels=labels)
+        busy = GaugeMetricFamily("arks_gpu_utilization_ratio", "Share of time with work, 0 to 1", labels=labels)
+        for gpu in self._watch.newest:
+            values = (str(gpu.index), gpu.uuid)
+            used.add_metric(values, gpu.memory_used_bytes)
+            total.add_metric(values, gpu.memory_total_bytes)
+            if gpu.utilization_ratio is not None:
+                busy.add_metric(values, gpu.utilization_ratio)
+        yield from (used, total, busy)
 
 
 _GAUGES = {

@@ -2,8 +2,8 @@
 
 import asyncio
 import zlib
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import structlog
@@ -13,11 +13,13 @@ from arks.kit.errors import Unavailable
 from arks.kit.reconcile import Key
 from arks.metrics.config import Settings
 from arks.metrics.domain.engines import EngineReader, reader_of
+from arks.metrics.domain.gpus import Gpu, GpuUse, use_of
 from arks.metrics.domain.rates import History, Windows, observe, rates
 from arks.metrics.domain.readings import Application, Failure, Reading, Replica, Said, failed, retry_seconds, say
 
 log = structlog.get_logger(__name__)
 
+_THIS_MACHINE = {"127.0.0.1", "::1", "localhost"}
 _SPREAD_SECONDS = 0.002
 """Between the questions to two replicas of one application: a burst would queue behind itself and look slow."""
 
@@ -32,6 +34,16 @@ class Reports(Protocol):
         """Tell everybody who listens; never fails, never waits for an outage to end."""
 
 
+class Gpus(Protocol):
+    """The GPUs of this machine. Both methods block for some milliseconds."""
+
+    def read(self) -> list[Gpu]:
+        """Every GPU that answers."""
+
+    def processes(self, ports: Collection[int]) -> dict[int, set[int]]:
+        """By port of this machine: the processes of the engine that listens on it."""
+
+
 @dataclass(slots=True)
 class ReplicaState:
     """What is known of one replica since it started."""
@@ -42,6 +54,7 @@ class ReplicaState:
     failures: int = 0
     asked_at: float | None = None
     due_at: float = 0.0
+    gpu: GpuUse | None = None
     task: asyncio.Task[None] | None = None
 
 
@@ -131,9 +144,18 @@ class ApplicationWatch:
         """What there is to say of each replica now."""
         now = self._clock.monotonic()
         return {
-            replica: say(state.reading, state.failure, state.asked_at, now, self._late_seconds)
+            replica: replace(say(state.reading, state.failure, state.asked_at, now, self._late_seconds), gpu=state.gpu)
             for replica, state in self._states.items()
         }
+
+    def local_ports(self) -> set[int]:
+        """Ports of the replicas that run on this machine."""
+        return {replica.port for replica in self._states if replica.host in _THIS_MACHINE}
+
+    def take_gpus(self, uses: Mapping[int, GpuUse | None]) -> None:
+        """By local port."""
+        for replica, state in self._states.items():
+            state.gpu = uses.get(replica.port) if replica.host in _THIS_MACHINE else None
 
     def failures(self) -> dict[Replica, int]:
         return {replica: state.failures for replica, state in self._states.items()}
@@ -219,6 +241,31 @@ class Collector:
                 for watch in wanted - running.keys():
                     running[watch] = tasks.create_task(watch.run(), name=f"load of {watch.key}")
                 await self._changed.wait()
+
+
+class GpuWatch:
+    """Looks at the GPUs of this machine and tells each application which share of them its replicas use."""
+
+    def __init__(self, gpus: Gpus, collector: Collector, interval_seconds: float) -> None:
+        self._gpus = gpus
+        self._collector = collector
+        self._interval_seconds = interval_seconds
+        self.newest: list[Gpu] = []
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        while True:
+            watches = list(self._collector.watches())
+            ports = set().union(*(watch.local_ports() for watch in watches))
+            self.newest, uses = await asyncio.to_thread(self._look, ports)
+            for watch in watches:
+                watch.take_gpus(uses)
+            await asyncio.sleep(self._interval_seconds)
+
+    def _look(self, ports: set[int]) -> tuple[list[Gpu], dict[int, GpuUse | None]]:
+        gpus = self._gpus.read()
+        processes = self._gpus.processes(ports) if ports else {}
+        return gpus, {port: use_of(gpus, found) for port, found in processes.items()}
 
 
 def _phase(key: Key) -> float:

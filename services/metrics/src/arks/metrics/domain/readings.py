@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from arks.metrics.domain.engines import Snapshot
+from arks.metrics.domain.gpus import GpuUse
 from arks.metrics.domain.rates import Rates
 
 
@@ -48,6 +49,7 @@ class Said:
 
     reading: Reading | None
     problem: str
+    gpu: GpuUse | None = None
 
 
 def say(

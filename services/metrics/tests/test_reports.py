@@ -1,0 +1,74 @@
+"""What goes onto the bus."""
+
+from datetime import UTC, datetime
+
+from arks.events.v1.load_pb2 import ReplicaLoad
+from arks.kit.reconcile import Key
+from arks.metrics.adapters.reports import report_of
+from arks.metrics.domain.engines import Snapshot
+from arks.metrics.domain.gpus import GpuUse
+from arks.metrics.domain.rates import Rates
+from arks.metrics.domain.readings import Reading, Replica, Said
+
+KEY = Key("default", "app")
+NOW, BEFORE = datetime(2026, 1, 1, 0, 0, 1, tzinfo=UTC), datetime(2026, 1, 1, tzinfo=UTC)
+REPLICA = Replica("app-0", "127.0.0.1", 8000, slots=4)
+SIGNALS = {
+    "running_requests",
+    "waiting_requests",
+    "kv_cache_usage_ratio",
+    "prompt_tokens_per_second",
+    "generation_tokens_per_second",
+    "drain_rate_per_second",
+}
+
+
+def load_of(said: Said, replica: Replica = REPLICA) -> ReplicaLoad:
+    return report_of(KEY, {replica: said}, NOW).replicas[0]
+
+
+def present(load: ReplicaLoad) -> set[str]:
+    return {field.name for field, _ in load.ListFields()}
+
+
+def reading(snapshot: Snapshot, rates: Rates | None = None) -> Reading:
+    return Reading(snapshot, rates or Rates(), BEFORE, 0.01)
+
+
+def test_a_signal_that_is_zero_is_there_and_one_that_is_missing_is_not() -> None:
+    load = load_of(Said(reading(Snapshot(0.0, None)), ""), Replica("app-0", "h", 1))
+    assert {"name", "host", "port", "measured_at", "running_requests"} == present(load)
+    assert load.HasField("running_requests")
+
+
+def test_a_replica_with_a_problem_has_no_signals_but_when_it_was_last_read() -> None:
+    load = load_of(Said(reading(Snapshot(1.0, 2.0, 0.5), Rates(1.0, 2.0, 3.0)), "connection refused"))
+    assert (set(), "connection refused") == (present(load) & SIGNALS, load.problem)
+    assert BEFORE == load.measured_at.ToDatetime(UTC)
+
+
+def test_everything_that_is_known_is_in_the_report() -> None:
+    load = load_of(Said(reading(Snapshot(1.0, 2.0, 0.5), Rates(3.0, 4.0, 5.0)), ""))
+    assert (1.0, 2.0, 0.5, 3.0, 4.0, 5.0, 4) == (
+        load.running_requests,
+        load.waiting_requests,
+        load.kv_cache_usage_ratio,
+        load.prompt_tokens_per_second,
+        load.generation_tokens_per_second,
+        load.drain_rate_per_second,
+        load.slots,
+    )
+
+
+def test_a_report_says_of_whom_it_is_and_when_it_was_made() -> None:
+    report = report_of(KEY, {}, NOW)
+    assert ("default", "app", NOW) == (report.namespace, report.application, report.measured_at.ToDatetime(UTC))
+
+
+def test_gpu_signals_are_said_of_a_silent_engine_too() -> None:
+    load = load_of(Said(None, "no answer for 1.0 s", GpuUse(0.5, None)))
+    assert (0.5, False, False) == (
+        load.gpu_utilization_ratio,
+        load.HasField("gpu_memory_used_bytes"),
+        load.HasField("measured_at"),
+    )
