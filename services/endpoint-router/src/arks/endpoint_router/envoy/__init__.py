@@ -18,7 +18,7 @@ listener, so there is no RDS.
 
 from arks.endpoint_router.envoy.bootstrap import ads_bootstrap, command, static_bootstrap
 from arks.endpoint_router.envoy.clusters import Backend, cluster, load_assignment, static_cluster, token_quota_cluster
-from arks.endpoint_router.envoy.listener import listener
+from arks.endpoint_router.envoy.listeners import listener
 from arks.endpoint_router.envoy.messages import to_json
 from arks.endpoint_router.envoy.settings import GatewaySettings
 

@@ -341,7 +341,7 @@ local function meter_stream(meter, chunk)
   local s = rest == "" and chunk or rest .. chunk
   if find(chunk, "\r", 1, true) then meter.crlf = true end
   local from, pass_from, pieces = 1, sent + 1, nil
-  local last = event_end(s, #rest > 3 and #rest - 2 or 1, meter.crlf)
+  local last = event_end(s, #rest > 1 and #rest - 1 or 1, meter.crlf)
   while last do
     local usage_event = meter_event(meter, sub(s, from, last))
     if usage_event and meter.cut and pass_from <= from then
@@ -353,7 +353,7 @@ local function meter_stream(meter, chunk)
     last = event_end(s, from, meter.crlf)
   end
   local tail = sub(s, from)
-  local held = meter.cut and pass_from <= from and may_be_usage_event(tail) and #tail or 0
+  local held = meter.cut and may_be_usage_event(tail) and #tail or 0
   if #tail > EVENT_BYTES then
     meter_event(meter, tail)
     tail = sub(tail, -3)
@@ -398,10 +398,16 @@ admission = {
 local NO_KEY = { message = "Give your key in the header `Authorization: Bearer <key>`.", code = "invalid_api_key" }
 local UNAVAILABLE = { message = "Requests cannot be admitted now. Try again.", type = "server_error", code = "admission_unavailable" }
 
+-- Answers the client. The mark keeps Envoy from putting its own words in place of these.
+local function respond(h, headers, text)
+  h:headers():replace("x-arks-answered", "1")
+  h:respond(headers, text)
+end
+
 local function refuse(h, status, fault, name, value)
   local headers = { [":status"] = status, ["content-type"] = "application/json" }
   if name then headers[name] = value end
-  h:respond(headers, envelope(fault))
+  respond(h, headers, envelope(fault))
 end
 
 -- Headers of token-quota's refusal that the client gets.
@@ -417,7 +423,7 @@ local function pass_on(h, answer, text)
   for name, value in pairs(answer) do
     if is_for_client(name) then headers[name] = value end
   end
-  h:respond(headers, text)
+  respond(h, headers, text)
 end
 
 -- A grant may cover several requests; using it for one is always right, and all that today's token-quota gives.
@@ -439,7 +445,7 @@ end
 
 function envoy_on_request(h)
   local headers = h:headers()
-  local operation = OPERATIONS[match(headers:get(":path"), "^[^?#]*")]
+  local operation = OPERATIONS[match(headers:get(":path") or "", "^[^?#]*")]
   if not operation or headers:get(":method") ~= "POST" then return end
   local authorization, request_id = headers:get("authorization"), headers:get("x-request-id")
   if not authorization or not find(authorization, "^[Bb][Ee][Aa][Rr][Ee][Rr] +[!-~]+$") then

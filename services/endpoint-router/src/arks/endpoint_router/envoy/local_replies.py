@@ -4,6 +4,8 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+ANSWERED_HEADER = "x-arks-answered"
+"""Request header that admission.lua sets when it answers itself: such an answer is passed on as it is."""
 RETRY_AFTER_SECONDS = 1
 """For a 503: replicas come back, or their siblings take over, within seconds."""
 
@@ -33,9 +35,10 @@ OTHER = Reply(500, "server_error", "internal_error", "The gateway could not answ
 
 
 def local_replies() -> dict[str, Any]:
-    """A LocalReplyConfig. The last mapper takes every status that has no words of its own; each keeps its status."""
+    """A LocalReplyConfig: the first mapper that fits counts, the last one fits every error. All keep the status."""
+    answered = {"filter": {"header_filter": {"header": {"name": ANSWERED_HEADER, "present_match": True}}}}
     mappers = [_mapper(reply, _compare("EQ", reply.status)) for reply in REPLIES]
-    return {"mappers": [*mappers, _mapper(OTHER, _compare("GE", 400))]}
+    return {"mappers": [answered, *mappers, _mapper(OTHER, _compare("GE", 400))]}
 
 
 def _mapper(reply: Reply, condition: dict[str, Any]) -> dict[str, Any]:

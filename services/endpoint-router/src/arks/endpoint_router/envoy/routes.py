@@ -1,7 +1,7 @@
 """The gateway's routes: few and constant, because Envoy applies each change of routes to all of them.
 
-They fail closed: only a request that admission.lua gave a cluster reaches an engine. When the filter breaks, the header
-is missing (clients cannot send it) and the request ends in 503.
+They fail closed: a request goes to the cluster that its header `x-arks-cluster` names. Clients cannot send that header
+(the listener removes it), so when the filter breaks before it has set it, no cluster is found and the answer is 503.
 """
 
 from typing import Any
@@ -12,6 +12,10 @@ from arks.endpoint_router.envoy.settings import GatewaySettings
 
 CLUSTER_HEADER = "x-arks-cluster"
 GENERATION_PATHS = ("/v1/chat/completions", "/v1/completions", "/v1/embeddings")
+NOT_FOR_ENGINES = (
+    *("authorization", "cookie", "accept-encoding", "content-encoding"),
+    *("x-forwarded-for", "x-envoy-external-address", CLUSTER_HEADER),
+)
 MODELS_PATH = "/v1/models"
 MODELS_TIMEOUT_SECONDS = 5
 
@@ -28,12 +32,11 @@ def routes(settings: GatewaySettings) -> dict[str, Any]:
                 "domains": ["*"],
                 "request_body_buffer_limit": settings.body_limit_bytes,
                 "routes": [
-                    _admitted(settings),
-                    *(_answer(path, 503, "POST") for path in GENERATION_PATHS),
-                    *(_answer(path, 405, allow="POST") for path in GENERATION_PATHS),
+                    *(_generation(path, settings) for path in GENERATION_PATHS),
+                    *({"match": {"path": path}, **_direct(405, allow="POST")} for path in GENERATION_PATHS),
                     _models({"path": MODELS_PATH}),
                     _models({"prefix": f"{MODELS_PATH}/"}),
-                    _answer(MODELS_PATH, 405, allow="GET"),
+                    {"match": {"path": MODELS_PATH}, **_direct(405, allow="GET")},
                     {"match": {"prefix": f"{MODELS_PATH}/"}, **_direct(405, allow="GET")},
                     {"match": {"prefix": "/"}, **_direct(404)},
                 ],
@@ -61,21 +64,25 @@ def to_engine(destination: dict[str, Any], settings: GatewaySettings) -> dict[st
                 "append_action": "OVERWRITE_IF_EXISTS_OR_ADD",
             }
         ],
-        "request_headers_to_remove": ["authorization", "accept-encoding", "content-encoding", "cookie", CLUSTER_HEADER],
+        "request_headers_to_remove": list(NOT_FOR_ENGINES),
     }
 
 
-def _admitted(settings: GatewaySettings) -> dict[str, Any]:
-    match = {"prefix": "/v1/", "headers": [{"name": CLUSTER_HEADER, "present_match": True}, _method("POST")]}
+def _generation(path: str, settings: GatewaySettings) -> dict[str, Any]:
+    # Not a direct response for what was not admitted: such a route would not carry the limit of the body.
+    match = {"path": path, "headers": [_method("POST")]}
     return {"match": match, **to_engine({"cluster_header": CLUSTER_HEADER}, settings)}
 
 
 def _retry_elsewhere() -> dict[str, Any]:
-    """Only before the first byte of an answer (Envoy never retries later), and on another replica if there is one."""
+    """Only before the first byte of an answer (Envoy never retries later), and on another replica if there is one.
+
+    Not more often than twice: a request that brings an engine down would bring down as many.
+    """
     return {
         "retry_on": "connect-failure,refused-stream,reset,retriable-status-codes",
         "retriable_status_codes": [503],
-        "num_retries": 3,
+        "num_retries": 2,
         "retry_back_off": {"base_interval": seconds(0.01), "max_interval": seconds(0.1)},
         "retry_host_predicate": [
             {
@@ -96,11 +103,6 @@ def _models(path: dict[str, str]) -> dict[str, Any]:
             "retry_policy": {"retry_on": "connect-failure,refused-stream,reset", "num_retries": 2},
         },
     }
-
-
-def _answer(path: str, status: int, method: str = "", allow: str = "") -> dict[str, Any]:
-    match = {"path": path, **({"headers": [_method(method)]} if method else {})}
-    return {"match": match, **_direct(status, allow)}
 
 
 def _direct(status: int, allow: str = "") -> dict[str, Any]:

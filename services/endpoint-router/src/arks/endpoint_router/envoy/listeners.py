@@ -40,11 +40,7 @@ USAGE_LOG_COLUMNS = (
 
 def listener(settings: GatewaySettings) -> Listener:
     """The gateway as it is served: every request to a model is admitted and metered."""
-    lua = {
-        "name": "admission",
-        "typed_config": extension(Lua, default_source_code={"inline_string": admission_source()}),
-    }
-    return build(settings, routes(settings), [lua], [_usage_log(settings.usage_log_path)])
+    return build(settings, routes(settings), admission_filter(admission_source()), usage_log(settings))
 
 
 def build(
@@ -124,12 +120,19 @@ def _router() -> dict[str, Any]:
     return {"name": "envoy.filters.http.router", "typed_config": extension(Router, suppress_envoy_headers=True)}
 
 
-def _usage_log(path: str) -> dict[str, Any]:
+def admission_filter(script: str) -> list[dict[str, Any]]:
+    return [{"name": "admission", "typed_config": extension(Lua, default_source_code={"inline_string": script})}]
+
+
+def usage_log(settings: GatewaySettings) -> list[dict[str, Any]]:
     """A line a request that holds a grant; others have used nothing."""
     granted = {"filter": METADATA, "path": [{"key": "grant"}], "value": {"present_match": True}}
     line = "\t".join(USAGE_LOG_COLUMNS) + "\n"
-    return {
-        "name": "usage",
-        "filter": {"metadata_filter": {"matcher": granted, "match_if_key_not_found": False}},
-        "typed_config": extension(FileAccessLog, path=path, log_format={"text_format_source": {"inline_string": line}}),
-    }
+    log_format = {"text_format_source": {"inline_string": line}}
+    return [
+        {
+            "name": "usage",
+            "filter": {"metadata_filter": {"matcher": granted, "match_if_key_not_found": False}},
+            "typed_config": extension(FileAccessLog, path=settings.usage_log_path, log_format=log_format),
+        }
+    ]

@@ -1,0 +1,180 @@
+"""Answers through a real Envoy: what the client gets, and what the usage log says of it."""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import httpx
+import pytest
+
+pytestmark = pytest.mark.real
+
+Gateway = Any
+Scripts = Any
+Make = Callable[..., Awaitable[Gateway]]
+STREAM = b'{"model":"m","stream":true}'
+STREAM_WITH_USAGE = b'{"model":"m","stream":true,"stream_options":{"include_usage":true}}'
+
+
+def event(**payload: Any) -> bytes:
+    return b"data: " + json.dumps(payload, separators=(",", ":")).encode() + b"\n\n"
+
+
+def delta(**fields: Any) -> bytes:
+    return event(id="x", choices=[{"index": 0, "delta": fields}])
+
+
+ROLE, FINISH, DONE = delta(role="assistant", content=""), delta(), b"data: [DONE]\n\n"
+TOKENS = [delta(content=f"token{number}") for number in range(3)]
+USAGE = event(id="x", choices=[], usage={"prompt_tokens": 12, "completion_tokens": 3, "total_tokens": 15})
+EVENTS = [ROLE, *TOKENS, FINISH, USAGE, DONE]
+WITHOUT_USAGE = b"".join([ROLE, *TOKENS, FINISH, DONE])
+
+
+async def test_who_did_not_ask_for_usage_does_not_get_it_and_is_metered(gateway: Gateway, scripts: Scripts) -> None:
+    gateway.engine.script = scripts.stream(EVENTS)
+    assert WITHOUT_USAGE == (await gateway.post(STREAM)).content
+    assert {"include_usage": True} == json.loads(gateway.engine.requests[0].body)["stream_options"]
+    (line,) = await gateway.usage()
+    assert ("1", "e,12,3") == (line["stream"], line["usage"])
+
+
+async def test_who_asked_for_usage_gets_it(gateway: Gateway, scripts: Scripts) -> None:
+    gateway.engine.script = scripts.stream(EVENTS)
+    assert b"".join(EVENTS) == (await gateway.post(STREAM_WITH_USAGE)).content
+    assert STREAM_WITH_USAGE == gateway.engine.requests[0].body
+    assert [line["usage"] for line in await gateway.usage()] == ["e,12,3"]
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        [bytes([byte]) for byte in b"".join(EVENTS)],
+        [b"".join(EVENTS)],
+        [*EVENTS[:-2], USAGE + DONE],
+        [*EVENTS[:-3], FINISH + USAGE[:-1], b"\n" + DONE],
+    ],
+    ids=["a byte a piece", "all at once", "usage and end together", "usage cut at its end"],
+)
+async def test_pieces_do_not_matter(gateway: Gateway, scripts: Scripts, pieces: list[bytes]) -> None:
+    gateway.engine.script = scripts.stream(pieces)
+    assert WITHOUT_USAGE == (await gateway.post(STREAM)).content
+    assert [line["usage"] for line in await gateway.usage()] == ["e,12,3"]
+
+
+async def test_a_stream_with_a_known_length_is_cut_too(gateway: Gateway, scripts: Scripts) -> None:
+    gateway.engine.script = scripts.answer(b"".join(EVENTS), content_type="text/event-stream")
+    assert WITHOUT_USAGE == (await gateway.post(STREAM)).content
+
+
+async def test_tokens_reach_the_client_while_the_engine_still_works(gateway: Gateway, scripts: Scripts) -> None:
+    goes_on = asyncio.Event()
+
+    async def script(request: Any, writer: asyncio.StreamWriter) -> None:
+        await scripts.stream([ROLE, TOKENS[0], TOKENS[1][:-2]], end=True)(request, _NoEnd(writer))
+        await goes_on.wait()
+        writer.write(b"%x\r\n%s\r\n0\r\n\r\n" % (len(b"\n\n" + USAGE + DONE), b"\n\n" + USAGE + DONE))
+
+    gateway.engine.script = script
+    expected, got = ROLE + TOKENS[0] + TOKENS[1][:-2], b""
+    async with _streaming(gateway) as response:
+        async for piece in response.aiter_raw():
+            got += piece
+            if got == expected:
+                goes_on.set()
+    assert goes_on.is_set()
+    assert expected + b"\n\n" + DONE == got
+
+
+class _NoEnd:
+    """A writer that leaves out the last chunk."""
+
+    def __init__(self, writer: asyncio.StreamWriter) -> None:
+        self.drain = writer.drain
+        self._writer = writer
+
+    def write(self, data: bytes) -> None:
+        if data != b"0\r\n\r\n":
+            self._writer.write(data)
+
+
+def _streaming(gateway: Gateway) -> Any:
+    headers = {"authorization": "Bearer k"}
+    return gateway.client.stream("POST", "/v1/chat/completions", content=STREAM, headers=headers)
+
+
+async def test_a_client_that_hangs_up_is_charged_for_what_was_delivered(gateway: Gateway, scripts: Scripts) -> None:
+    async def script(request: Any, writer: asyncio.StreamWriter) -> None:
+        await scripts.stream([ROLE, *TOKENS])(request, _NoEnd(writer))
+        await asyncio.Event().wait()
+
+    gateway.engine.script = script
+    got = b""
+    async with _streaming(gateway) as response:
+        async for piece in response.aiter_raw():
+            got += piece
+            if got == b"".join([ROLE, *TOKENS]):
+                break
+    (line,) = await gateway.usage()
+    assert ("200", "d,3") == (line["status"], line["usage"])
+    assert "DC" in line["flags"]
+
+
+async def test_an_engine_that_breaks_off_is_charged_for_what_was_delivered(gateway: Gateway, scripts: Scripts) -> None:
+    gateway.engine.script = scripts.stream([ROLE, *TOKENS], end=False)
+    with pytest.raises(httpx.RemoteProtocolError):
+        await gateway.post(STREAM)
+    (line,) = await gateway.usage()
+    assert ("200", "d,3") == (line["status"], line["usage"])
+    assert "UPE" == line["flags"]
+
+
+async def test_a_client_that_hangs_up_before_the_answer_leaves_a_line_without_usage(
+    gateway: Gateway, scripts: Scripts
+) -> None:
+    gateway.engine.script = scripts.silence
+    with pytest.raises(httpx.ReadTimeout):
+        await gateway.post(STREAM, timeout=0.3)
+    (line,) = await gateway.usage()
+    assert ("0", "-", "-") == (line["status"], line["first_byte_ms"], line["usage"])
+
+
+async def test_embeddings_are_metered_by_their_prompt(gateway: Gateway, scripts: Scripts) -> None:
+    data = json.dumps({"data": [{"embedding": [0.25] * 100_000}], "usage": {"prompt_tokens": 5, "total_tokens": 5}})
+    gateway.engine.script = scripts.answer(data.encode())
+    assert data.encode() == (await gateway.post(b'{"model":"m","input":"x"}', path="/v1/embeddings")).content
+    assert [line["usage"] for line in await gateway.usage()] == ["e,5,0"]
+
+
+async def test_an_error_of_the_engine_passes_as_it_is_and_uses_nothing(gateway: Gateway, scripts: Scripts) -> None:
+    body = b'{"error":{"message":"too long","type":"BadRequestError","param":null,"code":400}}'
+    gateway.engine.script = scripts.answer(body, 400)
+    response = await gateway.post(STREAM)
+    assert (400, body) == (response.status_code, response.content)
+    assert [(line["status"], line["usage"]) for line in await gateway.usage()] == [("400", "-")]
+
+
+async def test_the_client_learns_its_limits_with_every_answer(gateway: Gateway, scripts: Scripts) -> None:
+    gateway.admission.script = scripts.grant(x_ratelimit_reset_tokens="1m3s", x_secret="no", x_error_token="no")
+    gateway.engine.script = scripts.answer(x_ratelimit_limit_requests="the engine's own", server="uvicorn")
+    response = await gateway.post(b'{"model":"m"}')
+    limits = {name: value for name, value in response.headers.items() if name.startswith("x-ratelimit-")}
+    assert limits == {
+        "x-ratelimit-limit-requests": "100",
+        "x-ratelimit-remaining-requests": "99",
+        "x-ratelimit-reset-tokens": "1m3s",
+    }
+    assert "arks" == response.headers["server"]
+    assert not {"x-secret", "x-error-token", "x-arks-grant", "x-arks-cluster"} & response.headers.keys()
+
+
+async def test_streams_do_not_wait_for_delayed_acknowledgements(gateway: Gateway, scripts: Scripts) -> None:
+    gateway.engine.script = scripts.stream([delta(content="x")] * 50 + [DONE], pause_seconds=0.002)
+    began, gaps = asyncio.get_running_loop().time(), []
+    async with _streaming(gateway) as response:
+        async for _ in response.aiter_raw():
+            now = asyncio.get_running_loop().time()
+            gaps.append(now - began)
+            began = now
+    assert sorted(gaps)[len(gaps) * 9 // 10] < 0.035

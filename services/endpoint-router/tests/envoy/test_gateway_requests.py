@@ -1,0 +1,267 @@
+"""Requests through a real Envoy: what reaches token-quota and the engine, and how bad ones are refused."""
+
+import asyncio
+import json
+import re
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import httpx
+import pytest
+
+pytestmark = pytest.mark.real
+
+Gateway = Any
+"""The Gateway of conftest.py; tests are no package, so its name cannot be imported."""
+Make = Callable[..., Awaitable[Gateway]]
+BODY = b'{"model":"org/m 1","messages":[]}'
+CHAT = "/v1/chat/completions"
+
+
+def error(response: httpx.Response) -> dict[str, Any]:
+    """The error in OpenAI's envelope."""
+    assert response.headers["content-type"] == "application/json"
+    found: dict[str, Any] = response.json()["error"]
+    assert {"message", "type", "param", "code"} == found.keys()
+    return found
+
+
+async def exchange(gateway: Gateway, *pieces: bytes, pause_seconds: float = 0) -> tuple[int, dict[str, Any]]:
+    """Raw bytes in, (status, error) out; the connection stays open until Envoy has answered."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.envoy.port)
+    for piece in pieces:
+        writer.write(piece)
+        await writer.drain()
+        await asyncio.sleep(pause_seconds)
+    answer = await reader.readuntil(b"\r\n\r\n")
+    length = re.search(rb"content-length: (\d+)", answer)
+    body = await reader.readexactly(int(length[1])) if length else b"{}"
+    writer.close()
+    await writer.wait_closed()
+    return int(answer.split(b" ")[1]), json.loads(body).get("error", {})
+
+
+async def test_admission_learns_what_it_needs_from_headers_alone(gateway: Gateway) -> None:
+    body = b'{"model":"org/m 1","messages":[],"max_tokens":7,"n":2,"stream":true}'
+    response = await gateway.post(body)
+    (asked,) = gateway.admission.requests
+    expected = {
+        "authorization": "Bearer sk-secret",
+        "x-arks-request-id": response.headers["x-request-id"],
+        "x-arks-model": "org/m%201",
+        "x-arks-operation": "chat.completions",
+        "x-arks-body-bytes": str(len(body)),
+        "x-arks-max-tokens": "7",
+        "x-arks-n": "2",
+        "x-arks-stream": "1",
+    }
+    assert ("POST", "/v1/admit", b"") == (asked.method, asked.path, asked.body)
+    assert expected == {name: asked.headers.get(name) for name in expected}
+
+
+async def test_what_was_not_given_is_not_told(gateway: Gateway) -> None:
+    await gateway.post(BODY)
+    assert not {"x-arks-max-tokens", "x-arks-n"} & gateway.admission.requests[0].headers.keys()
+
+
+async def test_the_engine_gets_the_body_as_it_was_and_nothing_that_is_ours(gateway: Gateway) -> None:
+    sent = {
+        "authorization": "bearer sk-secret",
+        "cookie": "session=1",
+        "accept-encoding": "gzip",
+        "content-encoding": "identity",
+        "namespace": "other",
+        "model": "other",
+        "username": "other",
+        "x-arks-cluster": "other/m",
+        "x-arks-anything": "1",
+        "x_arks_cluster": "other/m",
+        "x-envoy-retry-on": "5xx",
+        "x-request-id": "mine",
+    }
+    response = await gateway.post(BODY, headers=sent)
+    (request,) = gateway.engine.requests
+    assert (200, BODY) == (response.status_code, request.body)
+    assert request.headers["content-type"] == "application/json"
+    assert request.headers["x-request-id"] == response.headers["x-request-id"] != "mine"
+    gone = {*sent, "x-forwarded-for"} - {"x-request-id"}
+    assert set() == {name for name in request.headers if name in gone or name.startswith(("x-arks", "x-envoy"))}
+
+
+@pytest.mark.parametrize(
+    "content_type", [None, "application/x-www-form-urlencoded", "application/json; charset=utf-16"]
+)
+async def test_the_engine_reads_every_body_as_json(gateway: Gateway, content_type: str | None) -> None:
+    headers = {"authorization": "Bearer k", **({"content-type": content_type} if content_type else {})}
+    assert (await gateway.post(BODY, headers=headers)).status_code == 200
+    assert gateway.engine.requests[0].headers["content-type"] == "application/json"
+
+
+@pytest.mark.parametrize(
+    "path", ["/v1/chat/completions", "/v1/completions?x=1", "/v1/embeddings", "/v1//./completions"]
+)
+async def test_every_path_to_a_model_is_admitted_and_logged(gateway: Gateway, path: str) -> None:
+    response = await gateway.post(BODY, path=path)
+    (line,) = await gateway.usage()
+    operation = gateway.admission.requests[0].headers["x-arks-operation"]
+    assert path.removesuffix("?x=1").endswith("/" + operation.replace(".", "/"))
+    assert (response.headers["x-request-id"], operation) == (line["request_id"], line["operation"])
+    assert ("200", "-", "0", "default/m/alice/10/20", "e,12,3") == tuple(
+        line[name] for name in ("status", "flags", "stream", "grant", "usage")
+    )
+    assert f"127.0.0.1:{gateway.engine.port}" == line["upstream"]
+    assert re.fullmatch(r"\d{10}\.\d{3}", line["start"])
+    assert int(line["first_byte_ms"]) <= int(line["duration_ms"])
+
+
+async def test_a_chunked_body_is_admitted_and_rewritten_like_any_other(gateway: Gateway) -> None:
+    async def pieces() -> Any:
+        yield b'{"model":"m",'
+        yield b'"stream":true}'
+
+    assert (await gateway.post(pieces())).status_code == 200
+    options = json.loads(gateway.engine.requests[0].body)["stream_options"]
+    assert options == {"include_usage": True}
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        [],
+        [("authorization", "")],
+        [("authorization", "Bearer")],
+        [("authorization", "Basic abc")],
+        [("authorization", "Bearer a b")],
+        [("authorization", "Bearer a"), ("authorization", "Bearer b")],
+        [("x-api-key", "a")],
+    ],
+)
+async def test_without_a_key_nothing_is_asked_and_nothing_passes(gateway: Gateway, headers: list[Any]) -> None:
+    response = await gateway.post(BODY, headers=headers)
+    assert (401, "invalid_api_key") == (response.status_code, error(response)["code"])
+    assert "Bearer" == response.headers["www-authenticate"]
+    assert ([], []) == (gateway.admission.requests, gateway.engine.requests)
+
+
+async def test_without_a_key_the_body_is_not_waited_for(gateway: Gateway) -> None:
+    head = b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: 1000000\r\n\r\n"
+    status, found = await exchange(gateway, head)
+    assert (401, "invalid_api_key") == (status, found["code"])
+
+
+@pytest.mark.parametrize(
+    ("body", "param"),
+    [
+        (b"", None),
+        (b"{", None),
+        (b"[1]", None),
+        (BODY + b"x", None),
+        (b'{"model":"a","model":"b"}', "model"),
+        (b'{"model":"a\\u0062"}', "model"),
+        (b'{"model":"m","max_tokens":-1}', "max_tokens"),
+        (b'{"model":"m","stream":true,"stream_options":3}', "stream_options"),
+    ],
+)
+async def test_a_bad_body_is_refused_with_the_parameter(gateway: Gateway, body: bytes, param: str | None) -> None:
+    response = await gateway.post(body)
+    assert (400, param) == (response.status_code, error(response)["param"])
+    assert ([], []) == (gateway.admission.requests, gateway.engine.requests)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "allow"),
+    [
+        ("GET", "/", 404, None),
+        ("POST", "/v1/responses", 404, None),
+        ("POST", "/v1/chat/completions/", 404, None),
+        ("POST", "/v1/chat%2Fcompletions", 404, None),
+        ("GET", "/metrics", 404, None),
+        ("GET", CHAT, 405, "POST"),
+        ("DELETE", "/v1/embeddings", 405, "POST"),
+        ("OPTIONS", "/v1/completions", 405, "POST"),
+        ("POST", "/v1/models", 405, "GET"),
+        ("DELETE", "/v1/models/m", 405, "GET"),
+    ],
+)
+async def test_other_paths_and_methods_have_their_own_errors(
+    gateway: Gateway, method: str, path: str, status: int, allow: str | None
+) -> None:
+    headers = {"authorization": "Bearer k", "x-arks-cluster": "default/m"}
+    response = await gateway.client.request(method, path, headers=headers, content=BODY)
+    assert (status, allow) == (response.status_code, response.headers.get("allow"))
+    assert error(response)["code"] in {"not_found", "method_not_allowed"}
+    assert [] == gateway.engine.requests
+
+
+@pytest.mark.parametrize("path", ["/v1/models", "/v1/models/org%2Fm"])
+async def test_models_are_answered_by_token_quota_which_gets_the_key(gateway: Gateway, path: str) -> None:
+    await gateway.client.get(path, headers={"authorization": "Bearer k"})
+    (asked,) = gateway.admission.requests
+    assert ("GET", path, "Bearer k") == (asked.method, asked.path, asked.headers["authorization"])
+
+
+async def test_a_body_over_the_limit_is_refused(gateway: Gateway) -> None:
+    def send() -> httpx.Response:
+        headers = {"authorization": "Bearer k"}
+        return httpx.post(f"{gateway.client.base_url}/v1/completions", content=b"x" * 40_000_000, headers=headers)
+
+    response = await asyncio.to_thread(send)
+    assert (413, "request_too_large") == (response.status_code, error(response)["code"])
+    assert ([], []) == (gateway.admission.requests, gateway.engine.requests)
+
+
+async def test_a_body_just_under_the_limit_passes_whole(gateway: Gateway) -> None:
+    body = b'{"model":"m","x":"%s"}' % (b"x" * 33_000_000)
+    assert (await gateway.post(body)).status_code == 200
+    assert body == gateway.engine.requests[0].body
+
+
+async def test_a_client_that_sends_its_headers_slowly_is_refused(make_gateway: Make) -> None:
+    gateway = await make_gateway(headers_timeout_seconds=0.2)
+    status, found = await exchange(gateway, b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\n")
+    assert (408, "request_timeout") == (status, found["code"])
+
+
+async def test_a_client_that_sends_its_body_slowly_is_refused(make_gateway: Make) -> None:
+    gateway = await make_gateway(request_timeout_seconds=0.3)
+    head = b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer k\r\ncontent-length: 100\r\n\r\n"
+    status, found = await exchange(gateway, head + b"{", b'"model"', pause_seconds=0.1)
+    assert (408, "request_timeout") == (status, found["code"])
+    assert [] == gateway.admission.requests
+
+
+@pytest.mark.parametrize(
+    ("request_bytes", "status"),
+    [
+        (b"POST /v1/completions HTTP/1.1\r\nhost: x\r\nx: %s\r\n\r\n" % (b"x" * 70_000), 431),
+        (b"POST /v1/completions HTTP/1.1\r\nhost: x\r\n%s\r\n" % b"".join(b"x%d: 1\r\n" % i for i in range(200)), 431),
+        (b"POST /v1/completions HTTP/1.0\r\n\r\n", 426),
+        (b"NONSENSE\r\n\r\n", 400),
+        (b"POST /v1/completions HTTP/1.1\r\nhost: x\r\ncontent-length: -1\r\n\r\n", 400),
+        (b"POST /v1/completions HTTP/1.1\r\n\r\n", 400),
+        (b"CONNECT x:1 HTTP/1.1\r\nhost: x:1\r\n\r\n", 404),
+        (b"GET /v1/models HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n", 403),
+    ],
+)
+async def test_bad_http_gets_the_envelope_too(gateway: Gateway, request_bytes: bytes, status: int) -> None:
+    answered, found = await exchange(gateway, request_bytes)
+    assert (status, "invalid_request_error") == (answered, found.get("type"))
+
+
+async def test_http2_is_served_like_http1(gateway: Gateway) -> None:
+    async with httpx.AsyncClient(http1=False, http2=True, base_url=str(gateway.client.base_url)) as client:
+        headers = {"authorization": "Bearer k", "x-arks-cluster": "x"}
+        responses = await asyncio.gather(
+            *(
+                client.post(CHAT, content=b'{"model":"m","stream":%s}' % flag, headers=headers)
+                for flag in (b"true", b"false")
+            ),
+            client.post(CHAT),
+            client.post(CHAT, content=b"{", headers=headers),
+            client.get("/v1/nothing", headers=headers),
+        )
+    assert [("HTTP/2", status) for status in (200, 200, 401, 400, 404)] == [
+        (response.http_version, response.status_code) for response in responses
+    ]
+    assert [error(response)["type"] for response in responses[2:]] == ["invalid_request_error"] * 3
+    assert len(await gateway.usage(2)) == 2
