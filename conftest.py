@@ -1,4 +1,4 @@
-"""Fixtures that every test may use: real servers on free ports. Tests without servers run first: their faults show at once."""
+"""Real servers on free ports, for every test. Tests without servers run first: their faults show at once."""
 
 import pytest
 

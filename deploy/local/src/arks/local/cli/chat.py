@@ -40,7 +40,7 @@ def chat(
     from arks.local.plan import gateway_url
     from arks.local.ports import GATEWAY
 
-    key = _key(key_file or paths.demo_key)
+    key = read_key(key_file or paths.demo_key)
     talk = _Talk(gateway_url(state.ports[GATEWAY]), key, model, max_tokens)
     start: Messages = [{"role": "system", "content": system}] if system else []
     if prompt is None and not sys.stdin.isatty():
@@ -51,7 +51,7 @@ def chat(
     _converse(talk, start)
 
 
-def _key(file: Path) -> str:
+def read_key(file: Path) -> str:
     try:
         key = file.expanduser().read_text().strip()
     except OSError as error:

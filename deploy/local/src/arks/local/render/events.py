@@ -12,6 +12,9 @@ from arks.local.render.table import shorten
 _WIDTHS = (6, 26, 22)
 """Of age, type and object; fixed, because a line that follows must stand below those already printed."""
 
+_LEAST_MESSAGE = 60
+"""Cut further, a message says nothing: on a narrow terminal it goes on in the next line."""
+
 
 @dataclass(frozen=True, slots=True)
 class Event:
@@ -63,12 +66,10 @@ def to_json_line(event: Event) -> str:
 
 
 def _message(event: Event) -> str:
-    if event.message:
-        return f"{event.reason}: {event.message}" if event.reason else event.message
-    return event.reason
+    return event.message or event.reason
 
 
 def _line(when: str, kind: str, thing: str, message: str, width: int) -> str:
     columns = [cell.ljust(wide) for cell, wide in zip((when, kind, thing), _WIDTHS, strict=True)]
     start = "  ".join(columns)
-    return f"{start}  {shorten(message, max(20, width - len(start) - 2))}".rstrip() + "\n"
+    return f"{start}  {shorten(message, max(_LEAST_MESSAGE, width - len(start) - 2))}".rstrip() + "\n"

@@ -7,7 +7,7 @@ from typing import Any
 
 from arks.events.v1.facts_pb2 import EndpointFact, Replica, ReplicasFact, ReplicaState
 from arks.events.v1.load_pb2 import LoadReport, ReplicaLoad
-from arks.local.render.quantities import number, percent
+from arks.local.render.quantities import duration, number, percent
 from arks.local.render.table import shorten, table
 
 STALE_SECONDS = 5.0
@@ -77,7 +77,7 @@ def _row(
             state,
             weight=weight,
             age_seconds=age_seconds,
-            problem="stale",
+            problem=f"silent {duration(age_seconds)}",
         )
     return Row(
         fact.namespace,
@@ -103,20 +103,18 @@ def as_data(found: Sequence[Row]) -> list[Mapping[str, Any]]:
     return [asdict(row) for row in found]
 
 
-_SHORT_AGE = 10.0
-
-
 def as_text(found: Sequence[Row]) -> str:
     """Fits 80 columns with names of usual length. IN/S and OUT/S: prompt and generated tokens a second."""
+    namespaces = len({row.namespace for row in found}) > 1
     if not found:
         return "No replicas. Apply an ArksApplication, or see why there is none: arks get applications -A\n"
-    headers = ("Replica", "State", "Run", "Wait", "KV", "In/s", "Out/s", "Weight", "Age", "")
-    return table(headers, [_cells(row) for row in found])
+    headers = ("Replica", "State", "Run", "Wait", "KV", "In/s", "Out/s", "Weight", "Note")
+    return table(headers, [_cells(row, namespaces) for row in found])
 
 
-def _cells(row: Row) -> tuple[str, ...]:
+def _cells(row: Row, namespaces: bool) -> tuple[str, ...]:
     return (
-        shorten(f"{row.namespace}/{row.replica}", 30),
+        shorten(f"{row.namespace}/{row.replica}" if namespaces else row.replica, 30),
         row.state,
         number(row.running),
         number(row.waiting),
@@ -124,6 +122,5 @@ def _cells(row: Row) -> tuple[str, ...]:
         number(row.prompt_tokens_per_second),
         number(row.generation_tokens_per_second),
         number(row.weight),
-        "-" if row.age_seconds is None else f"{row.age_seconds:.1f}s",
-        shorten(row.problem, 30),
+        shorten(row.problem, 40),
     )

@@ -1,0 +1,72 @@
+"""Which processes there are, with what settings."""
+
+from pathlib import Path
+
+import pytest
+
+from arks.endpoint_router import envoy
+from arks.local import configs
+from arks.local.paths import Paths
+from arks.local.plan import PORT_NAMES, Binaries, Machine, Program, envoy_command, programs
+
+PATHS = Paths(Path("/home/ada/.arks"))
+PORTS = {name: 20_000 + number for number, name in enumerate((*PORT_NAMES, "gateway"))}
+
+
+def plan() -> dict[str, Program]:
+    binaries = Binaries(Path("/bin/nats-server"), Path("/bin/valkey-server"), Path("/bin/envoy"))
+    machine = Machine(PATHS, PORTS, binaries, {"PATH": "/usr/bin"})
+    return {program.name: program for program in programs(machine)}
+
+
+def test_every_program_starts_after_those_it_needs() -> None:
+    seen: set[str] = set()
+    for name, program in plan().items():
+        assert set(program.after) <= seen, name
+        seen.add(name)
+
+
+def test_no_two_programs_listen_on_one_port() -> None:
+    ports = [program.probe.port for program in plan().values()]
+    assert len(ports) == len(set(ports))
+
+
+def test_no_secret_stands_on_a_command_line_or_in_an_environment() -> None:
+    for program in plan().values():
+        words = [*program.command, *program.environment.values()]
+        assert not [word for word in words if word.startswith("sk-")]
+        names = {name for name in program.environment if "TOKEN" in name or "PASSWORD" in name or "PEPPER" in name}
+        assert all(name.endswith(("_FILE", "_HOST", "_PORT")) for name in names)
+
+
+def test_services_are_told_where_their_neighbours_are() -> None:
+    environment = plan()["token-quota"].environment
+    expected = {
+        "PATH": "/usr/bin",
+        "ARKS_NATS_URL": f"nats://127.0.0.1:{PORTS['nats']}",
+        "ARKS_NATS_TOKEN_FILE": "/home/ada/.arks/nats-token",
+        "ARKS_STATE_DIR": "/home/ada/.arks",
+        "ARKS_HTTP_PORT": str(PORTS["token-quota"]),
+        "ARKS_LOG_LEVEL": "info",
+        "ARKS_DRAIN_SECONDS": "0.7",
+        "ARKS_REDIS_URL": f"redis://127.0.0.1:{PORTS['valkey']}",
+        "ARKS_REDIS_PASSWORD_FILE": "/home/ada/.arks/valkey-password",
+        "ARKS_DATABASE_URL": "sqlite+aiosqlite:////home/ada/.arks/ledger.db",
+        "ARKS_API_PORT": str(PORTS["token-quota-api"]),
+        "ARKS_PEPPER_FILE": "/home/ada/.arks/pepper",
+    }
+    assert expected == environment
+
+
+def test_envoy_is_started_as_its_owner_says() -> None:
+    expected = envoy.command("/bin/envoy", "/run/envoy.json", 2)
+    assert tuple(expected) == envoy_command(Path("/bin/envoy"), Path("/run/envoy.json"), 2)
+
+
+@pytest.mark.parametrize(
+    "text", [configs.nats(4222, "secret", PATHS.nats), configs.valkey(6379, "secret", PATHS.valkey)]
+)
+def test_servers_listen_on_loopback_only_and_ask_for_their_secret(text: str) -> None:
+    assert "127.0.0.1" in text
+    assert "0.0.0.0" not in text  # noqa: S104  # what must not be there
+    assert "secret" in text

@@ -1,0 +1,187 @@
+"""What commands print, against golden files; REWRITE_GOLDEN=1 writes them anew."""
+
+import os
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from arks.contracts.resources import ArksApplication, ArksEndpoint, ArksModel, Resource, Secret
+from arks.events.v1.facts_pb2 import EndpointFact, Replica, ReplicasFact, ReplicaState, RoutedReplica
+from arks.events.v1.load_pb2 import LoadReport, ReplicaLoad
+from arks.local.paths import Paths
+from arks.local.render import describe, events, explain, resources, status, top, usage
+from arks.local.state import Phase, Service, ServiceState, State
+
+NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+GOLDEN = Path(__file__).parent / "golden"
+
+
+def condition(kind: str, value: str, reason: str, message: str) -> dict[str, object]:
+    return {
+        "type": kind,
+        "status": value,
+        "reason": reason,
+        "message": message,
+        "lastTransitionTime": "2026-03-01T11:58:00Z",
+    }
+
+
+def thing(kind: type[Resource], name: str, **more: object) -> dict[str, object]:
+    metadata = {"name": name, "namespace": "default", "creationTimestamp": "2026-03-01T09:00:00Z", "generation": 2}
+    return {"apiVersion": "arks.ai/v1", "kind": kind.__name__, "metadata": metadata, **more}
+
+
+MODEL = thing(
+    ArksModel, "qwen-7b", spec={"model": "Qwen/Qwen2.5-7B-Instruct-1M"}, status={"phase": "Ready", "conditions": []}
+)
+APPLICATION = thing(
+    ArksApplication,
+    "app-qwen",
+    spec={"replicas": 2, "runtime": "sglang", "model": {"name": "qwen-7b"}},
+    status={
+        "phase": "Creating",
+        "replicas": 2,
+        "readyReplicas": 1,
+        "conditions": [
+            condition("Loaded", "True", "ModelLoadSucceeded", "the model is there"),
+            condition("Ready", "False", "Starting", "1 of 2 replicas answer"),
+        ],
+        "instances": [
+            {"name": "app-qwen-0", "address": "127.0.0.1:21001", "state": "Ready", "restarts": 0},
+            {
+                "name": "app-qwen-1",
+                "address": "127.0.0.1:21002",
+                "state": "BackOff",
+                "restarts": 4,
+                "message": "ended with status 1\nout of memory",
+            },
+        ],
+    },
+)
+ENDPOINT = thing(
+    ArksEndpoint,
+    "qwen-7b",
+    spec={"defaultWeight": 5},
+    status={
+        "signalSource": "engine",
+        "conditions": [condition("Ready", "True", "Ready", "")],
+        "weights": [
+            {"application": "app-qwen", "replica": "app-qwen-0", "weight": 75, "reason": "drains 3 requests/s"},
+            {"application": "app-qwen", "replica": "app-qwen-1", "weight": 25, "reason": "drains 1 request/s"},
+        ],
+    },
+)
+EVENT = events.Event(
+    "1",
+    NOW - timedelta(seconds=42),
+    "application.replica-failed",
+    "default",
+    "app-qwen",
+    "EngineEnded",
+    "app-qwen-1 ended with status 1: out of memory",
+    {"kind": "ArksApplication"},
+)
+
+
+def replica(name: str, state: ReplicaState) -> Replica:
+    return Replica(name=name, host="127.0.0.1", port=21001, state=state)
+
+
+def rows() -> list[top.Row]:
+    """One replica that reports, one whose report is old, one that never did."""
+    fact = ReplicasFact(
+        namespace="default",
+        application="app-qwen",
+        replicas=[
+            replica("app-qwen-0", ReplicaState.REPLICA_STATE_READY),
+            replica("app-qwen-1", ReplicaState.REPLICA_STATE_DRAINING),
+            replica("app-qwen-2", ReplicaState.REPLICA_STATE_STARTING),
+        ],
+    )
+    fresh = ReplicaLoad(name="app-qwen-0", running_requests=3, waiting_requests=0, kv_cache_usage_ratio=0.42)
+    fresh.generation_tokens_per_second = 1234.5
+    fresh.measured_at.FromDatetime(NOW - timedelta(seconds=0.2))
+    old = ReplicaLoad(name="app-qwen-1", running_requests=9)
+    old.measured_at.FromDatetime(NOW - timedelta(seconds=60))
+    report = LoadReport(namespace="default", application="app-qwen", replicas=[fresh, old])
+    routed = RoutedReplica(application="app-qwen", name="app-qwen-0", weight=75)
+    endpoint = EndpointFact(namespace="default", name="qwen-7b", replicas=[routed])
+    return top.rows([fact], [endpoint], {("default", "app-qwen"): report}, NOW)
+
+
+def platform() -> State:
+    services = (
+        Service("nats", ServiceState.READY, "nats://127.0.0.1:20001", 11, since=NOW.timestamp() - 90),
+        Service(
+            "metrics",
+            ServiceState.RESTARTING,
+            "http://127.0.0.1:20002",
+            restarts=3,
+            since=NOW.timestamp() - 2,
+            problem="ended with status 1",
+            last_lines=("cannot bind",),
+        ),
+    )
+    return State(10, Phase.RUNNING, NOW.timestamp() - 100, {"gateway": 8080, "nats": 20001}, services)
+
+
+LISTINGS = [resources.Listing(ArksApplication, [APPLICATION]), resources.Listing(ArksModel, [MODEL])]
+PATHS = Paths(Path("/home/ada/.arks"))
+CASES: dict[str, Callable[[], str]] = {
+    "get-one-kind": lambda: resources.tables(LISTINGS[:1], NOW),
+    "get-wide": lambda: resources.tables(LISTINGS[:1], NOW, wide=True),
+    "get-several-kinds-in-all-namespaces": lambda: resources.tables(LISTINGS, NOW, namespaces=True),
+    "get-without-headers": lambda: resources.tables(LISTINGS[1:], NOW, headers=False),
+    "get-names": lambda: resources.names(LISTINGS),
+    "get-yaml": lambda: resources.to_yaml(resources.as_list([MODEL], single=True)),
+    "get-json-list": lambda: resources.to_json(resources.as_list([MODEL], single=False)),
+    "describe": lambda: describe.describe(
+        APPLICATION, [EVENT], [describe.LogTail("Last lines of app-qwen-1", ("loading", "out of memory"))], NOW
+    ),
+    "events": lambda: events.lines([EVENT], NOW, width=80),
+    "events-in-all-namespaces": lambda: events.lines([EVENT], NOW, namespaces=True, width=80),
+    "events-json": lambda: events.to_json_line(EVENT) + "\n",
+    "explain": lambda: explain.as_text(ENDPOINT, rows(), NOW),
+    "explain-nothing-ready": lambda: explain.as_text(thing(ArksEndpoint, "qwen-7b", spec={}), [], NOW),
+    "status": lambda: status.as_text(platform(), PATHS, with_demo=True, now=NOW.timestamp()),
+    "status-json": lambda: resources.to_json(status.as_data(platform(), PATHS, with_demo=True)),
+    "top": lambda: top.as_text(rows()),
+    "top-nothing": lambda: top.as_text([]),
+    "top-json": lambda: resources.to_json(top.as_data(rows())),
+    "usage": lambda: usage.as_text(
+        [
+            {
+                "namespace": "default",
+                "token": name,
+                "endpoint": "qwen-7b",
+                "requests": 1000,
+                "promptTokens": 25_000,
+                "completionTokens": 5_000,
+            }
+            for name in ("ada", "grace")
+        ]
+    ),
+    "usage-nothing": lambda: usage.as_text([]),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_output_is_as_in_the_golden_file(case: str) -> None:
+    text, file = CASES[case](), GOLDEN / f"{case}.txt"
+    if os.environ.get("REWRITE_GOLDEN"):
+        file.write_text(text)
+    assert file.read_text() == text
+
+
+@pytest.mark.parametrize("case", ["get-one-kind", "status", "top", "usage"])
+def test_tables_fit_80_columns(case: str) -> None:
+    assert max(len(line) for line in CASES[case]().splitlines()) <= 80
+
+
+def test_a_secret_is_listed_without_its_values() -> None:
+    metadata = {"name": "hf-token", "namespace": "default"}
+    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": "Opaque", "keys": 1}
+    text = resources.tables([resources.Listing(Secret, [secret])], NOW)
+    assert "NAME       TYPE     KEYS\nhf-token   Opaque   1\n" == text
