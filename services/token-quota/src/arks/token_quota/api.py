@@ -1,0 +1,187 @@
+"""The inbound edge: HTTP on loopback, for Envoy's filter (/v1/admit), clients through Envoy (/v1/models) and
+operators (/v1/usage).
+
+RSGI on granian, without a framework: admission is on the path of every request, and its share of CPU is counted in
+microseconds.
+"""
+
+import json
+from datetime import date
+from typing import Any, Protocol
+from urllib.parse import parse_qs, unquote
+
+import structlog
+
+from arks.kit.errors import Invalid, Unavailable
+from arks.token_quota.domain import answers
+from arks.token_quota.domain.access import Policy
+from arks.token_quota.domain.answers import Refusal
+from arks.token_quota.service.admission import Admission, Call, Granted
+from arks.token_quota.service.ports import UsageFilter
+from arks.token_quota.service.reports import Reports
+
+log = structlog.get_logger(__name__)
+
+MAX_COUNT = 2**31 - 1
+MAX_CHOICES = 128
+_JSON = ("content-type", "application/json")
+_OPERATIONS = frozenset({"chat.completions", "completions", "embeddings"})
+_MODELS = "/v1/models"
+_USAGE_WORDS = frozenset({"namespace", "token", "endpoint", "quota", "since", "until", "group_by"})
+
+
+class Headers(Protocol):
+    def get(self, key: str, default: Any = None) -> Any: ...
+
+
+class Scope(Protocol):
+    proto: str
+    method: str
+    path: str
+    query_string: str
+    headers: Headers
+
+
+class Answer(Protocol):
+    """granian's side of a request."""
+
+    def response_empty(self, status: int, headers: list[tuple[str, str]]) -> None: ...
+    def response_bytes(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None: ...
+
+
+class Api:
+    def __init__(self, admission: Admission, reports: Reports, *, grant_milliseconds: int) -> None:
+        self._admission = admission
+        self._reports = reports
+        self._expires = ("x-arks-grant-expires-milliseconds", str(grant_milliseconds))
+
+    async def __rsgi__(self, scope: Scope, answer: Answer) -> None:
+        if scope.proto != "http":
+            return
+        try:
+            if scope.path == "/v1/admit":
+                await self._admit(scope, answer)
+            elif scope.path == _MODELS or scope.path.startswith(_MODELS + "/"):
+                self._models(scope, answer)
+            elif scope.path == "/v1/usage":
+                await self._usage(scope, answer)
+            else:
+                _refuse(answer, answers.not_found(scope.path))
+        except Exception:  # the outermost loop of every request: a fault of ours must not end the server
+            log.exception("request failed", path=scope.path)
+            _refuse(answer, Refusal(500, "internal_error", "Something went wrong on our side.", type="server_error"))
+
+    # --- /v1/admit
+
+    async def _admit(self, scope: Scope, answer: Answer) -> None:
+        if scope.method != "POST":
+            return _refuse(answer, answers.method_not_allowed("POST"))
+        call = read_call(scope.headers)
+        decided = call if isinstance(call, Refusal) else await self._admission.admit(call)
+        if isinstance(decided, Refusal):
+            return _refuse(answer, decided)
+        return answer.response_empty(200, self._grant_headers(decided))
+
+    def _grant_headers(self, granted: Granted) -> list[tuple[str, str]]:
+        grant = granted.grant
+        return [
+            ("x-arks-cluster", f"{grant.namespace}/{grant.endpoint}"),
+            ("x-arks-grant", str(grant)),
+            ("x-arks-grant-requests", "1"),
+            self._expires,
+            *granted.headers,
+        ]
+
+    # --- /v1/models
+
+    def _models(self, scope: Scope, answer: Answer) -> None:
+        if scope.method != "GET":
+            return _refuse(answer, answers.method_not_allowed("GET"))
+        policy = self._admission.policy(scope.headers.get("authorization"))
+        if isinstance(policy, Refusal):
+            return _refuse(answer, policy)
+        name = unquote(scope.path[len(_MODELS) + 1 :])
+        if not name:
+            listed = [_model(policy, model) for model in self._admission.models(policy)]
+            return _json(answer, {"object": "list", "data": listed})
+        refusal = self._admission.refuse_model(policy, name)
+        return _refuse(answer, refusal) if refusal is not None else _json(answer, _model(policy, name))
+
+    # --- /v1/usage
+
+    async def _usage(self, scope: Scope, answer: Answer) -> None:
+        if scope.method != "GET":
+            return _refuse(answer, answers.method_not_allowed("GET"))
+        try:
+            wanted, groups = read_usage_query(scope.query_string)
+            return _json(answer, await self._reports.usage(wanted, groups))
+        except Invalid as error:
+            return _refuse(answer, Refusal(400, "invalid_value", str(error)))
+        except Unavailable as error:
+            retry = (("retry-after", "1"),)
+            return _refuse(answer, Refusal(503, "unavailable", str(error), type="server_error", headers=retry))
+
+
+def read_call(headers: Headers) -> Call | Refusal:
+    """What docs/architecture.md says the filter sends."""
+    request_id, operation = headers.get("x-arks-request-id"), headers.get("x-arks-operation")
+    if not request_id or operation not in _OPERATIONS:
+        return answers.not_understood("x-arks-request-id and x-arks-operation say what is asked for.")
+    body_bytes = _count(headers.get("x-arks-body-bytes"))
+    if body_bytes is None:
+        return answers.not_understood("x-arks-body-bytes is not a number.")
+    max_tokens, n = headers.get("x-arks-max-tokens"), headers.get("x-arks-n")
+    most, choices = _count(max_tokens), _count(n)
+    if max_tokens is not None and most is None:
+        return answers.invalid_number("max_tokens", "must be a whole number, 0 or more")
+    if n is not None and (choices is None or not 1 <= choices <= MAX_CHOICES):
+        return answers.invalid_number("n", f"must be a whole number from 1 to {MAX_CHOICES}")
+    model = unquote(headers.get("x-arks-model") or "")
+    return Call(headers.get("authorization"), request_id, model, operation, body_bytes, most, choices)
+
+
+def _count(text: str | None) -> int | None:
+    if text is None or not (text.isascii() and text.isdigit()) or len(text) > 10 or int(text) > MAX_COUNT:
+        return None
+    return int(text)
+
+
+def read_usage_query(query: str) -> tuple[UsageFilter, list[str]]:
+    """`namespace`, `token`, `endpoint`, `quota`, `since` and `until` (days, both included), `group_by` (comma-
+    separated). Raises Invalid.
+    """
+    words = {name: values[-1] for name, values in parse_qs(query, keep_blank_values=True).items()}
+    unknown = sorted(set(words) - _USAGE_WORDS)
+    if unknown:
+        raise Invalid(f"unknown parameter {unknown[0]}: use {', '.join(sorted(_USAGE_WORDS))}")
+    groups = [group for group in words.get("group_by", "namespace,token,endpoint").split(",") if group]
+    wanted = UsageFilter(
+        namespace=words.get("namespace") or None,
+        token=words.get("token") or None,
+        endpoint=words.get("endpoint") or None,
+        quota=words.get("quota") or None,
+        first_day=_day(words, "since"),
+        last_day=_day(words, "until"),
+    )
+    return wanted, groups
+
+
+def _day(words: dict[str, str], name: str) -> int | None:
+    if not words.get(name):
+        return None
+    try:
+        return (date.fromisoformat(words[name]) - date(1970, 1, 1)).days
+    except ValueError:
+        raise Invalid(f"{name} has to be a day as 2026-01-31") from None
+
+
+def _model(policy: Policy, name: str) -> dict[str, Any]:
+    return {"id": name, "object": "model", "created": 0, "owned_by": policy.namespace}
+
+
+def _json(answer: Answer, content: object) -> None:
+    answer.response_bytes(200, [_JSON], json.dumps(content, ensure_ascii=False).encode())
+
+
+def _refuse(answer: Answer, refusal: Refusal) -> None:
+    answer.response_bytes(refusal.status, [_JSON, *refusal.headers], refusal.body)

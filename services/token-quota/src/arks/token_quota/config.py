@@ -1,0 +1,55 @@
+"""Settings of token-quota and of the usage shipper, from the environment (prefix ARKS_)."""
+
+from pathlib import Path
+
+from pydantic import Field
+
+from arks.kit.settings import Settings
+
+
+class TokenQuotaSettings(Settings):
+    api_host: str = "127.0.0.1"
+    """Where /v1/admit, /v1/models and /v1/usage listen. They trust whoever can connect: keep it off public networks."""
+    api_port: int = Field(default=8081, ge=0, le=65535)
+    redis_url: str = "redis://127.0.0.1:6379"
+    redis_password_file: Path | None = None
+    redis_timeout_seconds: float = Field(default=0.5, gt=0)
+    """Envoy waits 2 s for an answer: a Redis that is slower than this counts as down and the failure policy decides."""
+    database_url: str | None = None
+    """SQLAlchemy's address of the ledger (sqlite+aiosqlite, postgresql+asyncpg); None: ledger.db in the state
+    directory.
+    """
+    pepper_file: Path | None = None
+    """Secret that keys are hashed with, mode 0600; None: `pepper` in the state directory. Every replica needs the
+    same one.
+    """
+    default_completion_tokens: int = Field(default=512, ge=1)
+    """Reserved for a request without max_tokens: about the length of a chat answer. More makes limits bite earlier
+    than they must, less lets more tokens through before they bite.
+    """
+    reservation_seconds: float = Field(default=600.0, gt=0)
+    """A request of which nothing is heard for so long is charged what it reserved; longer than almost every answer
+    takes.
+    """
+    sweep_seconds: float = Field(default=5.0, gt=0)
+    """How often reservations are looked over, and the ledger for entries that the counters lack."""
+    quota_status_seconds: float = Field(default=10.0, gt=0)
+    """How often usage is written into the status of an ArksQuota."""
+
+    @property
+    def ledger_url(self) -> str:
+        return self.database_url or f"sqlite+aiosqlite:///{self.state_dir}/ledger.db"
+
+    @property
+    def pepper_path(self) -> Path:
+        return self.pepper_file or self.state_dir / "pepper"
+
+    def pepper(self) -> bytes:
+        """Raises OSError, and ValueError for an empty file: hashes without a pepper could be guessed offline."""
+        pepper = self.pepper_path.read_bytes().strip()
+        if not pepper:
+            raise ValueError(f"{self.pepper_path} is empty: it has to hold the secret that keys are hashed with")
+        return pepper
+
+    def redis_password(self) -> str | None:
+        return self.redis_password_file.read_text().strip() if self.redis_password_file else None

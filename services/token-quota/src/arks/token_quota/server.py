@@ -1,0 +1,84 @@
+"""granian embedded in our event loop: one port, one worker, RSGI."""
+
+import asyncio
+import socket
+from typing import Any
+
+from granian.constants import HTTPModes
+from granian.server.embed import Server
+
+from arks.kit.errors import Unavailable
+
+_LISTEN_SECONDS = 10.0
+
+
+class GranianServer:
+    """Serves `target` between `start` and `stop`. It installs no signal handlers: the service's own decide when to
+    stop.
+    """
+
+    def __init__(self, target: Any, host: str, port: int) -> None:
+        self._host = host
+        self._port = port or _free_port(host)
+        self._server = Server(
+            target,
+            address=host,
+            port=self._port,
+            http=HTTPModes.auto,
+            websockets=False,
+            backlog=1024,
+            log_enabled=False,
+        )
+        self._serving: asyncio.Task[None] | None = None
+
+    async def start(self) -> int:
+        """Returns the port once it accepts connections. Raises Unavailable when it cannot listen."""
+        self._check_free()
+        self._serving = asyncio.create_task(self._server.serve(), name="api")
+        try:
+            async with asyncio.timeout(_LISTEN_SECONDS):
+                while not self._serving.done():
+                    if await self._accepts():
+                        return self._port
+                    await asyncio.sleep(0.01)
+        except TimeoutError:
+            raise Unavailable(f"the API did not begin to listen on {self._host}:{self._port}") from None
+        error = self._serving.exception()
+        raise Unavailable(f"the API cannot listen on {self._host}:{self._port}: {error}") from error
+
+    async def run(self) -> None:
+        """Returns (or raises) when the server has ended."""
+        if self._serving is not None:
+            await asyncio.shield(self._serving)
+
+    async def stop(self) -> None:
+        """What is under way is answered, then the port closes."""
+        if self._serving is None:
+            return
+        self._server.stop()  # type: ignore[no-untyped-call]
+        await asyncio.wait({self._serving}, timeout=_LISTEN_SECONDS)
+
+    def _check_free(self) -> None:
+        """granian shares its port (SO_REUSEPORT): two services would each get half of the requests and nobody
+        would be told.
+        """
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((self._host, self._port))
+            except OSError as error:
+                raise Unavailable(f"the API cannot listen on {self._host}:{self._port}: {error.strerror}") from error
+
+    async def _accepts(self) -> bool:
+        try:
+            _, writer = await asyncio.open_connection(self._host, self._port)
+        except OSError:
+            return False
+        writer.close()
+        return True
+
+
+def _free_port(host: str) -> int:
+    with socket.socket() as probe:
+        probe.bind((host, 0))
+        return int(probe.getsockname()[1])

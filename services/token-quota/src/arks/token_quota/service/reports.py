@@ -1,0 +1,68 @@
+"""Usage added up, for `arks usage` and whoever bills."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from arks.kit.errors import Invalid
+from arks.token_quota.domain.limits import DAY_SECONDS
+from arks.token_quota.service.ports import Counters, CountersUnavailable, Ledger, UsageFilter, UsageSum
+
+GROUPS = ("namespace", "token", "endpoint", "quota", "day")
+
+
+@dataclass(frozen=True, slots=True)
+class Reports:
+    ledger: Ledger
+    counters: Counters
+
+    async def usage(self, wanted: UsageFilter, group_by: Sequence[str]) -> dict[str, Any]:
+        """Sums by `group_by`, each with its parts by source, and the total. Raises Invalid and LedgerUnavailable.
+
+        `openReservations` counts requests that are under way or whose usage has not arrived; null while Redis is away.
+        """
+        unknown = [group for group in group_by if group not in GROUPS]
+        if unknown:
+            raise Invalid(f"cannot group by {unknown[0]}: use {', '.join(GROUPS)}")
+        rows = await self.ledger.sums(wanted, [*group_by, "source"])
+        items: dict[tuple[Any, ...], dict[str, Any]] = {}
+        total = _empty()
+        for row in rows:
+            place = tuple(getattr(row, group) for group in GROUPS)
+            item = items.setdefault(place, _described(row, group_by) | _empty() | {"bySource": {}})
+            _add(item, row)
+            _add(total, row)
+            if row.source is not None and (row.requests or row.prompt_tokens or row.completion_tokens):
+                _add(item["bySource"].setdefault(row.source.name.lower(), _empty()), row)
+        return {
+            "groupBy": [group for group in GROUPS if group in group_by],
+            "items": list(items.values()),
+            "total": total,
+            "openReservations": await self._open_reservations(wanted),
+        }
+
+    async def _open_reservations(self, wanted: UsageFilter) -> int | None:
+        try:
+            namespaces = [wanted.namespace] if wanted.namespace else sorted(await self.ledger.heads())
+            return sum([await self.counters.open_reservations(namespace) for namespace in namespaces])
+        except CountersUnavailable:
+            return None
+
+
+def _empty() -> dict[str, Any]:
+    return {"requests": 0, "promptTokens": 0, "completionTokens": 0, "totalTokens": 0}
+
+
+def _described(row: UsageSum, group_by: Sequence[str]) -> dict[str, Any]:
+    described: dict[str, Any] = {group: getattr(row, group) for group in GROUPS if group in group_by}
+    if row.day is not None:
+        described["day"] = f"{datetime.fromtimestamp(row.day * DAY_SECONDS, UTC):%Y-%m-%d}"
+    return described
+
+
+def _add(sums: dict[str, Any], row: UsageSum) -> None:
+    sums["requests"] += row.requests
+    sums["promptTokens"] += row.prompt_tokens
+    sums["completionTokens"] += row.completion_tokens
+    sums["totalTokens"] += row.prompt_tokens + row.completion_tokens
