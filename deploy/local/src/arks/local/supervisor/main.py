@@ -43,16 +43,16 @@ def main() -> None:
     paths = Paths.of(arguments.home)
     try:
         paths.create()
-        with _lock(paths):
+        with take_lock(paths):
             become_subreaper()
-            supervisor = Supervisor(paths, plan_programs(_machine(paths, arguments.gateway_port)))
+            supervisor = Supervisor(paths, plan_programs(prepare(paths, arguments.gateway_port)))
             asyncio.run(supervisor.run(ports=read_ports(paths)))
     except (OSError, programs.Missing) as error:
         log.error("cannot go on: %s", error)  # the sentence says it; the log is for people
         sys.exit(1)
 
 
-def _lock(paths: Paths) -> TextIO:
+def take_lock(paths: Paths) -> TextIO:
     """The lock, held until the file is closed. Exits when somebody else has it: one supervisor a home."""
     file = paths.lock.open("a+")
     deadline = time.monotonic() + _LOCK_SECONDS  # those who only look hold it for an instant
@@ -73,7 +73,7 @@ def _lock(paths: Paths) -> TextIO:
         return file
 
 
-def _machine(paths: Paths, gateway_port: int) -> Machine:
+def prepare(paths: Paths, gateway_port: int) -> Machine:
     """Make what the processes need to start. Raises OSError and programs.Missing."""
     credentials.create_all(paths)
     chosen = ports.choose(PORT_NAMES, read_ports(paths)) | {ports.GATEWAY: gateway_port}
