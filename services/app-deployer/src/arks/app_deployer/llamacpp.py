@@ -31,8 +31,18 @@ _KV_TYPES = {
 _MIB = 2**20
 
 
-def parser() -> argparse.ArgumentParser:
-    options = argparse.ArgumentParser("llamacpp", allow_abbrev=False, description=__doc__)
+class BadOptions(Exception):
+    """The command line cannot be; the message names the option."""
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise BadOptions(message)
+
+
+def parser(*, add_help: bool = True) -> argparse.ArgumentParser:
+    """Raises BadOptions where argparse would end the program (but for --help)."""
+    options = _Parser("llamacpp", allow_abbrev=False, add_help=add_help, description=__doc__)
     add = options.add_argument
     add("-m", "--model", type=Path, required=True, help="GGUF file, or a directory with one")
     add("--host", default="127.0.0.1", help="address to listen on (default: this machine only)")
@@ -65,15 +75,19 @@ def _positive(text: str) -> int:
 def check(options: argparse.Namespace) -> gguf.ModelFile:
     """What can be known before loading: the file is whole, and the model fits into memory. Raises BadModelFile."""
     model = gguf.read(gguf.find(options.model))
-    kv_scale = (_KV_TYPES[options.cache_type_k] + _KV_TYPES[options.cache_type_v]) / 2
-    wanted = model.memory_bytes(context_tokens(options), kv_scale) + options.cache_ram * _MIB
-    available = available_memory_bytes()
+    wanted, available = memory_bytes(options, model), available_memory_bytes()
     if wanted > available:
         raise gguf.BadModelFile(
             f"{model.path} does not fit: it takes {wanted // _MIB} MiB with {context_tokens(options)} tokens of "
             f"context, {available // _MIB} MiB of memory are available; use a smaller model, --ctx-size or --parallel"
         )
     return model
+
+
+def memory_bytes(options: argparse.Namespace, model: gguf.ModelFile) -> int:
+    """What an engine with these options takes at most."""
+    kv_scale = (_KV_TYPES[options.cache_type_k] + _KV_TYPES[options.cache_type_v]) / 2
+    return model.memory_bytes(context_tokens(options), kv_scale) + int(options.cache_ram) * _MIB
 
 
 def context_tokens(options: argparse.Namespace) -> int:
@@ -111,7 +125,10 @@ def parameters(options: argparse.Namespace, model: Path) -> "CommonParams":
 
 def main(arguments: list[str] | None = None) -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    options = parser().parse_args(arguments)
+    try:
+        options = parser().parse_args(arguments)
+    except BadOptions as error:
+        _give_up(str(error), status=2)
     try:
         model = check(options)
         params = parameters(options, model.path)
@@ -132,9 +149,9 @@ def serve(params: "CommonParams") -> NoReturn:
         signal.pause()
 
 
-def _give_up(reason: str) -> NoReturn:
+def _give_up(reason: str, status: int = 1) -> NoReturn:
     _say(reason)
-    raise SystemExit(1)
+    raise SystemExit(status)
 
 
 def _say(line: str) -> None:

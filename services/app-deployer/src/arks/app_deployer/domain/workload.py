@@ -61,6 +61,8 @@ class Observed:
 
     replicas: tuple[Replica, ...] = ()
     refusal: Refusal | None = None
+    again_seconds: float | None = None
+    """When there may be something to do without anything having changed; None: never."""
 
     def of(self, *states: ReplicaState) -> tuple[Replica, ...]:
         return tuple(replica for replica in self.replicas if replica.state in states)
@@ -68,10 +70,33 @@ class Observed:
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """What is wanted: an application whose checks passed, and the model that it serves."""
+    """What is wanted."""
 
     application: ArksApplication
-    model: ModelFact
+    model: ModelFact | None
+    """None: nothing may be started now, what runs goes on."""
+
+
+class ReplicaVerb(StrEnum):
+    """What people are told of a replica; the verbs of events."""
+
+    STARTED = "replica-started"
+    READY = "replica-ready"
+    EXITED = "replica-exited"
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """Something about a workload is not as it was."""
+
+    namespace: str
+    application: str
+    replica: str = ""
+    verb: ReplicaVerb | None = None
+    """None: nothing that people need to be told."""
+    reason: str = ""
+    message: str = ""
+    last_lines: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,1 @@
+"""How app-deployer touches the world. One machine: engines as processes, each under a shim."""

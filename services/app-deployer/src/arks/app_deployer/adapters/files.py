@@ -1,0 +1,146 @@
+"""What is written down of each engine: engines/<namespace>/<application>/<replica>/ in the state directory.
+
+`launch.json` is ours, `state.json` and the logs are the shim's, `ready.json` says that the engine's model has answered.
+"""
+
+import json
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+from arks.contracts.subjects import decode, encode
+from arks.kit.reconcile import Key
+from arks.kit.telemetry import redact
+
+T = TypeVar("T")
+_TAIL_BYTES = 16 * 1024
+_LINE_CHARACTERS = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """Everything that the shim needs, and what we want to know when we adopt the engine."""
+
+    command: list[str]
+    environment: dict[str, str]
+    owner_pid: int
+    owner_start_ticks: int
+    log_bytes: int
+    kill_seconds: float
+    port: int
+    revision: str
+    """Names the spec that it runs."""
+    served_model: str
+    slots: int
+    restarts: int
+    failures: int
+    memory_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class ShimState:
+    status: str
+    """running or ended."""
+    shim_pid: int
+    shim_start_ticks: int
+    pid: int
+    start_ticks: int
+    started_at: float
+    exit_code: int | None = None
+    """Negative: the signal."""
+    ended_at: float | None = None
+    asked: bool = False
+    """We had told it to end."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReadyMark:
+    pid: int
+    start_ticks: int
+    ready_at: float
+    """Seconds since the epoch."""
+
+
+class Directory:
+    """Of one replica. Reading what is missing or damaged gives None. Methods raise OSError on a broken disk."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def create(self) -> None:
+        self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
+
+    def remove(self) -> None:
+        shutil.rmtree(self.path, ignore_errors=True)
+
+    @property
+    def launch(self) -> Launch | None:
+        return _read(self.path / "launch.json", Launch)
+
+    def write_launch(self, launch: Launch) -> None:
+        """For a new start: what the engine before has left is taken away, but for its log."""
+        for name in ("state.json", "ready.json"):
+            (self.path / name).unlink(missing_ok=True)
+        _write(self.path / "launch.json", asdict(launch))
+
+    @property
+    def state(self) -> ShimState | None:
+        return _read(self.path / "state.json", ShimState)
+
+    @property
+    def ready(self) -> ReadyMark | None:
+        return _read(self.path / "ready.json", ReadyMark)
+
+    def write_ready(self, mark: ReadyMark) -> None:
+        _write(self.path / "ready.json", asdict(mark))
+
+    def last_lines(self, count: int = 5) -> list[str]:
+        """The end of the engine's log, without empty lines; long ones cut, secrets blacked out."""
+        try:
+            with (self.path / "engine.log").open("rb") as file:
+                file.seek(max(0, file.seek(0, 2) - _TAIL_BYTES))
+                text = file.read().decode(errors="replace")
+        except OSError:
+            return []
+        lines = [line.rstrip()[:_LINE_CHARACTERS] for line in text.splitlines() if line.strip()]
+        return [redact(line) for line in lines[-count:]]
+
+
+class EngineDirectories:
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def of(self, key: Key, replica: str) -> Directory:
+        return Directory(self._application(key) / encode(replica))
+
+    def remove(self, key: Key) -> None:
+        shutil.rmtree(self._application(key), ignore_errors=True)
+
+    def all(self) -> Iterator[tuple[Key, str, Directory]]:
+        """Every replica that has been launched: application, name, directory."""
+        for launch in sorted(self._root.glob("*/*/*/launch.json")):
+            replica = launch.parent
+            key = Key(decode(replica.parent.parent.name), decode(replica.parent.name))
+            yield key, decode(replica.name), Directory(replica)
+
+    def _application(self, key: Key) -> Path:
+        return self._root / encode(key.namespace) / encode(key.name)
+
+
+def _read(path: Path, kind: type[T]) -> T | None:
+    """Fields that we do not know are left out: another version may have written them."""
+    try:
+        stored: Mapping[str, Any] = json.loads(path.read_text())
+        known = {field.name for field in fields(kind)}  # type: ignore[arg-type]  # all three are dataclasses
+        return kind(**{name: value for name, value in stored.items() if name in known})
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def _write(path: Path, content: Mapping[str, Any]) -> None:
+    temporary = path.with_suffix(".new")
+    temporary.touch(mode=0o600)
+    temporary.write_text(json.dumps(content))
+    temporary.replace(path)

@@ -1,0 +1,52 @@
+"""Prometheus' view of replicas."""
+
+from collections.abc import Callable, Iterable, Iterator
+
+from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from arks.app_deployer.domain.workload import Observed, ReplicaState
+from arks.kit.reconcile import Key
+
+_START_BUCKETS = (0.5, 1, 2, 5, 10, 30, 60, 120, 300, 600, 1800)
+
+
+class EngineMeters:
+    def __init__(self, registry: CollectorRegistry) -> None:
+        labels = ["namespace", "application"]
+        self._restarts = Counter(
+            "arks_engine_restarts", "Engines that ended and were started again", labels, registry=registry
+        )
+        self._start = Histogram(
+            "arks_engine_start_seconds",
+            "From the start of an engine until its model has answered",
+            registry=registry,
+            buckets=_START_BUCKETS,
+        )
+
+    def restarted(self, key: Key) -> None:
+        self._restarts.labels(key.namespace, key.name).inc()
+
+    def started(self, seconds: float) -> None:
+        self._start.observe(seconds)
+
+    def forget(self, key: Key) -> None:
+        try:
+            self._restarts.remove(key.namespace, key.name)
+        except KeyError:  # it never restarted
+            return
+
+
+class ReplicaGauges(Collector):
+    """Counts replicas by state when it is asked: nothing to keep in step."""
+
+    def __init__(self, observed: Callable[[], Iterable[tuple[Key, Observed]]]) -> None:
+        self._observed = observed
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        family = GaugeMetricFamily("arks_replicas", "Replicas by state", labels=["namespace", "application", "state"])
+        for key, observed in self._observed():
+            for state in ReplicaState:
+                family.add_metric([key.namespace, key.name, state.value], len(observed.of(state)))
+        yield family

@@ -1,0 +1,154 @@
+"""An engine's process, seen from app-deployer: started through a shim, or found running and adopted.
+
+Handles (pidfd) name a process for good: a signal can never hit another one that got the same number later.
+"""
+
+import asyncio
+import contextlib
+import os
+import select
+import signal
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from arks.app_deployer import shim
+from arks.app_deployer.adapters.files import Directory, Launch, ShimState
+from arks.kit.errors import Unavailable
+
+_SHIM = Path(shim.__file__)
+_START_SECONDS = 10.0
+_ADOPT_SECONDS = 1.0
+_NOTE_SECONDS = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    exit_code: int | None
+    """Negative: the signal; None: nobody could note it."""
+
+    def __str__(self) -> str:
+        if self.exit_code is None:
+            return "it was killed together with its shim"
+        if self.exit_code >= 0:
+            return f"it ended with status {self.exit_code}"
+        name = signal.Signals(-self.exit_code).name
+        aside = " (if nobody did that, memory ran out)" if name == "SIGKILL" else ""
+        return f"it was ended by {name}{aside}"
+
+
+class Engine:
+    """A running engine. `ended` is set the moment it ends, however it does."""
+
+    def __init__(self, directory: Directory, state: ShimState, handle: int, shim_handle: int) -> None:
+        self.pid = state.pid
+        self.start_ticks = state.start_ticks
+        self.started_at = state.started_at
+        self.ended = asyncio.Event()
+        self._directory = directory
+        self._handle = handle
+        self._shim_handle = shim_handle
+        asyncio.get_running_loop().add_reader(handle, self._on_end)
+
+    @classmethod
+    async def start(cls, directory: Directory, launch: Launch) -> Self:
+        """Raises Unavailable when not even the shim could start; an engine that cannot is seen as one that ended."""
+        try:
+            directory.create()
+            directory.write_launch(launch)
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-I", "-S", str(_SHIM), str(directory.path)),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.DEVNULL,
+                stderr=asyncio.subprocess.DEVNULL,
+            )
+            await process.wait()
+        except OSError as error:
+            raise Unavailable(f"the engine's directory {directory.path}: {error}") from error
+        engine = await cls._found(directory, within_seconds=_START_SECONDS)
+        if engine is None:
+            raise Unavailable(f"the shim in {directory.path} did not start its engine; is the disk full?")
+        return engine
+
+    @classmethod
+    async def adopt(cls, directory: Directory) -> Self | None:
+        """The engine that an earlier app-deployer has started here, if it still runs."""
+        return await cls._found(directory, within_seconds=_ADOPT_SECONDS)
+
+    @classmethod
+    async def _found(cls, directory: Directory, *, within_seconds: float) -> Self | None:
+        """The shim writes its state some milliseconds after it has become independent."""
+        await _until(lambda: directory.state is not None, within_seconds)
+        return None if (state := directory.state) is None else cls._open(directory, state)
+
+    @classmethod
+    def _open(cls, directory: Directory, state: ShimState) -> Self | None:
+        handle = _open(state.pid, state.start_ticks)
+        if handle is None:
+            return None
+        shim_handle = _open(state.shim_pid, state.shim_start_ticks)
+        return cls(directory, state, handle, handle if shim_handle is None else shim_handle)
+
+    def terminate(self) -> None:
+        """SIGTERM; the shim sends SIGKILL after its grace time."""
+        _send(self._shim_handle, signal.SIGTERM)
+
+    def kill(self) -> None:
+        _send(self._handle, signal.SIGKILL)
+
+    async def ending(self) -> Ending:
+        """How it ended; waits for that, and then for the shim's note of it."""
+        await self.ended.wait()
+        await _until(lambda: self._noted or _is_over(self._shim_handle), _NOTE_SECONDS)
+        state = self._directory.state
+        return Ending(state.exit_code if state is not None and self._noted else None)
+
+    def close(self) -> None:
+        """Let go of it; it goes on if it runs. Must be called once."""
+        asyncio.get_running_loop().remove_reader(self._handle)
+        for handle in {self._handle, self._shim_handle}:
+            os.close(handle)
+
+    @property
+    def _noted(self) -> bool:
+        state = self._directory.state
+        return state is not None and state.status == "ended" and state.pid == self.pid
+
+    def _on_end(self) -> None:
+        asyncio.get_running_loop().remove_reader(self._handle)
+        self.ended.set()
+
+
+def _open(pid: int, start_ticks: int) -> int | None:
+    try:
+        handle = os.pidfd_open(pid)
+    except OSError:
+        return None
+    with contextlib.suppress(OSError, ValueError):
+        if shim.start_ticks(pid) == start_ticks and not _is_over(handle):
+            return handle
+    os.close(handle)
+    return None
+
+
+def _is_over(handle: int) -> bool:
+    poll = select.poll()
+    poll.register(handle, select.POLLIN)
+    return bool(poll.poll(0))
+
+
+async def _until(condition: Callable[[], bool], within_seconds: float) -> None:
+    """Files of the shim appear within milliseconds: looking is simpler than watching the directory."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(within_seconds):
+            while True:
+                if condition():
+                    return
+                await asyncio.sleep(0.002)
+
+
+def _send(handle: int, number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        signal.pidfd_send_signal(handle, number)

@@ -1,0 +1,221 @@
+"""Keeps every application's engines as its spec wants them: gather, decide, act, tell."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import structlog
+
+from arks.app_deployer.domain.fact import Happened, fact_of, happened
+from arks.app_deployer.domain.status import MODEL_GRACE_SECONDS, ModelView, disaggregated_status, status_of
+from arks.app_deployer.domain.workload import Change, Observed, Refusal, Workload
+from arks.contracts.resources import (
+    ArksApplication,
+    ArksApplicationStatus,
+    ArksDisaggregatedApplication,
+)
+from arks.events.v1.facts_pb2 import ModelFact, ReplicasFact
+from arks.kit.cache import Cache
+from arks.kit.clock import Clock
+from arks.kit.home import Resources
+from arks.kit.reconcile import Key, Requeue
+
+log = structlog.get_logger(__name__)
+
+FINALIZER = "application.arks.ai/controller"
+
+
+class Workloads(Protocol):
+    """Runs applications: engine processes on one machine, LeaderWorkerSets on Kubernetes.
+
+    Every method may be called again at any time and goes on from what is there. A contract test suite for this port is
+    in arks.app_deployer.testing.contract.
+    """
+
+    def problem(self, application: ArksApplication | ArksDisaggregatedApplication) -> Refusal | None:
+        """Why this home cannot run the spec; None when it can."""
+
+    async def apply(self, workload: Workload) -> Observed:
+        """Take the next steps towards what is wanted; returns soon. Raises ArksError."""
+
+    def observe(self, key: Key) -> Observed:
+        """What is there now. From memory, so that a change is known to everybody at once."""
+
+    async def remove(self, key: Key, grace_seconds: float) -> Observed:
+        """Drain what serves and end everything; done when nothing is observed any more. Raises ArksError."""
+
+    def keys(self) -> set[Key]:
+        """Of every workload that there is, wanted or not."""
+
+    def subscribe(self, listener: Callable[[Change], None]) -> None:
+        """`listener` is called with every change that nobody asked for. It must not block."""
+
+
+class Announcer(Protocol):
+    """Tells the bus: the fact for machines, events for people."""
+
+    def fact(self, key: Key, fact: ReplicasFact) -> None: ...
+    def fact_gone(self, key: Key) -> None: ...
+    def complete(self) -> None:
+        """All applications that exist have been announced."""
+
+    def event(self, application: ArksApplication, status: ArksApplicationStatus | None, what: Happened) -> None: ...
+    def replica_event(self, application: ArksApplication, change: Change, observed: Observed) -> None: ...
+
+
+@dataclass(slots=True)
+class _Told:
+    """What was last said about an application: the cache lags behind our own writes."""
+
+    uid: str | None
+    replicas: int
+    status: ArksApplicationStatus | None
+
+
+class AppDeployer:
+    def __init__(
+        self,
+        *,
+        applications: Resources[ArksApplication],
+        disaggregated: Resources[ArksDisaggregatedApplication],
+        models: Cache[ModelFact],
+        workloads: Workloads,
+        announcer: Announcer,
+        clock: Clock,
+        grace_seconds: float,
+    ) -> None:
+        self._applications = applications
+        self._disaggregated = disaggregated
+        self._models = models
+        self._workloads = workloads
+        self._announcer = announcer
+        self._clock = clock
+        self._grace_seconds = grace_seconds
+        self._told: dict[Key, _Told] = {}
+        self._missing_since: dict[Key, float] = {}
+
+    # --- ArksApplication
+
+    async def reconcile(self, key: Key) -> Requeue | None:
+        application = self._applications.cache.get(key)
+        if application is None:
+            await self._clean_up(key)
+            return None
+        if application.metadata.deletion_timestamp is not None:
+            await self._delete(key, application)
+            return None
+        if FINALIZER not in application.metadata.finalizers:
+            await self._applications.add_finalizer(key, FINALIZER)
+        model = self._model(key, application.spec.model.name)
+        problem = self._workloads.problem(application)
+        may_start = problem is None and model.usable
+        observed = await self._workloads.apply(Workload(application, model.fact if may_start else None))
+        await self._report(key, application, problem, model, observed)
+        return self._again(model, observed)
+
+    async def _report(
+        self, key: Key, application: ArksApplication, problem: Refusal | None, model: ModelView, observed: Observed
+    ) -> None:
+        """The fact first: traffic depends on it."""
+        self._announcer.fact(key, fact_of(application, observed))
+        told = self._known(key, application)
+        if told.status is not None:
+            application = application.model_copy(update={"status": told.status})
+        status = status_of(application, problem, model, observed, self._clock.now())
+        if status != told.status:
+            await self._applications.patch_status(key, status)
+        if told.replicas != application.spec.replicas:
+            message = f"from {told.replicas} to {application.spec.replicas} replicas"
+            self._announcer.event(application, status, Happened("scaled", "Scaled", message))
+        for what in happened(told.status, status):
+            self._announcer.event(application, status, what)
+        self._told[key] = _Told(application.metadata.uid, application.spec.replicas, status)
+
+    def _known(self, key: Key, application: ArksApplication) -> _Told:
+        """One of the same name that was deleted and made again is another one."""
+        told = self._told.get(key)
+        if told is not None and told.uid == application.metadata.uid:
+            return told
+        return _Told(application.metadata.uid, application.spec.replicas, application.status)
+
+    def _model(self, key: Key, name: str) -> ModelView:
+        model = Key(key.namespace, name)
+        fact = self._models.get(model)
+        if fact is not None:
+            self._missing_since.pop(model, None)
+            return ModelView(fact)
+        now = self._clock.monotonic()
+        return ModelView(None, now - self._missing_since.setdefault(model, now))
+
+    @staticmethod
+    def _again(model: ModelView, observed: Observed) -> Requeue | None:
+        waits = [] if observed.again_seconds is None else [observed.again_seconds]
+        if model.fact is None and not model.failed:
+            waits.append(MODEL_GRACE_SECONDS - model.missing_seconds)
+        return Requeue(max(0.0, min(waits))) if waits else None
+
+    async def _delete(self, key: Key, application: ArksApplication) -> None:
+        given = application.spec.instance_spec.termination_grace_period_seconds
+        observed = await self._workloads.remove(key, self._grace_seconds if given is None else float(given))
+        if observed.replicas:
+            self._announcer.fact(key, fact_of(application, observed))
+            return  # each change of the workload brings us here again
+        self._announcer.fact_gone(key)
+        if FINALIZER in application.metadata.finalizers:
+            self._announcer.event(application, None, Happened("deleted", "Deleted", "its engines have ended"))
+            await self._applications.remove_finalizer(key, FINALIZER)
+
+    async def _clean_up(self, key: Key) -> None:
+        """No such application: nothing may be left of it."""
+        self._told.pop(key, None)
+        observed = await self._workloads.remove(key, self._grace_seconds)
+        if not observed.replicas:
+            self._announcer.fact_gone(key)
+
+    def on_change(self, change: Change) -> None:
+        """A replica changed by itself: neighbours know at once, the rest follows by `reconcile`."""
+        key = Key(change.namespace, change.application)
+        application = self._applications.cache.get(key)
+        if application is None:
+            return
+        observed = self._workloads.observe(key)
+        self._announcer.fact(key, fact_of(application, observed))
+        if change.verb is not None:
+            self._announcer.replica_event(application, change, observed)
+
+    # --- ArksDisaggregatedApplication
+
+    async def reconcile_disaggregated(self, key: Key) -> Requeue | None:
+        application = self._disaggregated.cache.get(key)
+        if application is None or application.metadata.deletion_timestamp is not None:
+            return None
+        problem = self._workloads.problem(application)
+        if problem is None:
+            return None
+        model = self._model(key, application.spec.model.name)
+        status = disaggregated_status(application, problem, model, self._clock.now())
+        if status != application.status:
+            await self._disaggregated.patch_status(key, status)
+        return self._again(model, Observed())
+
+    # --- whose turn it is
+
+    def users_of(self, model: Key) -> set[Key]:
+        """Applications that serve the model."""
+        return {
+            key
+            for key, application in self._applications.cache.items()
+            if key.namespace == model.namespace and application.spec.model.name == model.name
+        }
+
+    def disaggregated_users_of(self, model: Key) -> set[Key]:
+        return {
+            key
+            for key, application in self._disaggregated.cache.items()
+            if key.namespace == model.namespace and application.spec.model.name == model.name
+        }
+
+    def strays(self) -> set[Key]:
+        """Workloads that no resource wants."""
+        wanted = {key for key, _ in self._applications.cache.items()}
+        return self._workloads.keys() - wanted
