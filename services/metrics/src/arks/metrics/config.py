@@ -11,7 +11,7 @@ class Settings(KitSettings):
     load_late_seconds: float = Field(default=0.6, gt=0)
     """An answer longer under way makes the replica a problem: a hung engine is known within a second."""
     load_read_timeout_seconds: float = Field(default=5.0, gt=0)
-    """When a question is given up. Longer than late: llama.cpp answers only after the prefill it is in."""
+    """When a question is given up. Longer than late: an engine that is only slow need not be asked again and again."""
     load_page_limit_bytes: int = Field(default=8 * 1024 * 1024, ge=1024)
     """Real pages have about 100 KB; what is larger is no metrics page."""
     load_concurrent_reads: int = Field(default=64, ge=1)

@@ -173,7 +173,9 @@ class ApplicationWatch:
                 due = max(due + tick, loop.time())
                 await self._round()
         finally:
+            under_way = [state.task for state in self._states.values() if state.task]
             self._drop(list(self._states))
+            await asyncio.gather(*under_way, return_exceptions=True)
 
     async def _round(self) -> None:
         now = self._clock.monotonic()

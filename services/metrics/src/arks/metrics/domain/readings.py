@@ -57,8 +57,8 @@ def say(
 ) -> Said:
     """A replica that fails or keeps us waiting is a problem with its age; what it said last then counts no more.
 
-    `asked_at` is when the question now under way was sent. An answer a little late changes nothing: an engine in the
-    middle of a long prefill answers after it.
+    `asked_at` is when the question now under way was sent. An answer a little late changes nothing: engines
+    that compute have other things to do.
     """
     if failure is not None:
         return Said(reading, f"{failure.reason} (for {now - failure.since:.1f} s)")
