@@ -1,17 +1,31 @@
 """What people do first: an unmodified OpenAI client at the gateway."""
 
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
+
 import openai
 import pytest
+import pytest_asyncio
 
 from arks.local.testing.platform import Platform, quota, token
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(180)]
 MODEL = "smollm2"
+AsUser = Callable[[str], openai.AsyncOpenAI]
 HELLO: list[openai.types.chat.ChatCompletionMessageParam] = [{"role": "user", "content": "Say hello."}]
 
 
-def as_user(platform: Platform, key: str) -> openai.AsyncOpenAI:
-    return openai.AsyncOpenAI(base_url=platform.url, api_key=key, max_retries=0, timeout=60)
+@pytest_asyncio.fixture
+async def as_user(arks_up: Platform) -> AsyncIterator[AsUser]:
+    """A client with another key."""
+    async with AsyncExitStack() as clients:
+
+        def client(key: str) -> openai.AsyncOpenAI:
+            made = openai.AsyncOpenAI(base_url=arks_up.url, api_key=key, max_retries=0, timeout=60)
+            clients.push_async_callback(made.close)
+            return made
+
+        yield client
 
 
 async def test_the_key_sees_the_models_that_it_may_use(client: openai.AsyncOpenAI) -> None:
@@ -49,27 +63,31 @@ async def test_completions_answer_also_as_a_stream(client: openai.AsyncOpenAI) -
     assert "".join([chunk.choices[0].text async for chunk in stream if chunk.choices])
 
 
-async def test_a_wrong_key_is_an_authentication_error(arks_up: Platform) -> None:
+async def test_a_wrong_key_is_an_authentication_error(arks_up: Platform, as_user: AsUser) -> None:
     with pytest.raises(openai.AuthenticationError) as caught:
-        await as_user(arks_up, "sk-wrong").chat.completions.create(model=MODEL, messages=HELLO)
+        await as_user("sk-wrong").chat.completions.create(model=MODEL, messages=HELLO)
     assert "invalid_api_key" == caught.value.code
     assert "sk-wrong" not in str(caught.value)
     with pytest.raises(openai.AuthenticationError):
-        await as_user(arks_up, "sk-wrong").models.list()
+        await as_user("sk-wrong").models.list()
 
 
-async def test_a_model_of_others_is_denied_and_one_that_nobody_has_is_not_found(arks_up: Platform) -> None:
+async def test_a_model_of_others_is_denied_and_one_that_nobody_has_is_not_found(
+    arks_up: Platform, as_user: AsUser
+) -> None:
     arks_up.apply(token("outsider", "sk-outsider-000000", "something-else"))
     with pytest.raises(openai.PermissionDeniedError):
-        await as_user(arks_up, "sk-outsider-000000").chat.completions.create(model=MODEL, messages=HELLO)
+        await as_user("sk-outsider-000000").chat.completions.create(model=MODEL, messages=HELLO)
     with pytest.raises(openai.NotFoundError) as caught:
-        await as_user(arks_up, arks_up.key).chat.completions.create(model="no-such-model", messages=HELLO)
+        await as_user(arks_up.key).chat.completions.create(model="no-such-model", messages=HELLO)
     assert "model_not_found" == caught.value.code
 
 
-async def test_a_request_over_its_limit_is_a_rate_limit_error_with_a_time_to_come_back(arks_up: Platform) -> None:
+async def test_a_request_over_its_limit_is_a_rate_limit_error_with_a_time_to_come_back(
+    arks_up: Platform, as_user: AsUser
+) -> None:
     arks_up.apply(token("limited", "sk-limited-000000", MODEL, rpm=1))
-    user = as_user(arks_up, "sk-limited-000000")
+    user = as_user("sk-limited-000000")
     await user.chat.completions.create(model=MODEL, messages=HELLO, max_tokens=1)
     with pytest.raises(openai.RateLimitError) as caught:
         for _ in range(2):  # the minute may turn between two requests, not between three
@@ -78,9 +96,9 @@ async def test_a_request_over_its_limit_is_a_rate_limit_error_with_a_time_to_com
     assert "1" == caught.value.response.headers["x-ratelimit-limit-requests"]
 
 
-async def test_a_spent_budget_is_a_rate_limit_error_that_names_the_budget(arks_up: Platform) -> None:
+async def test_a_spent_budget_is_a_rate_limit_error_that_names_the_budget(arks_up: Platform, as_user: AsUser) -> None:
     arks_up.apply(quota("tiny", total=40), token("spender", "sk-spender-000000", MODEL, quota="tiny"))
-    user = as_user(arks_up, "sk-spender-000000")
+    user = as_user("sk-spender-000000")
     with pytest.raises(openai.RateLimitError) as caught:
         for _ in range(10):
             await user.chat.completions.create(model=MODEL, messages=HELLO, max_tokens=4)
