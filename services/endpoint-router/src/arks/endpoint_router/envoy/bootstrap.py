@@ -26,11 +26,13 @@ def ads_bootstrap(
     node_id: str, ads_host: str, ads_port: int, admin_port: int, heap_bytes: int = HEAP_BYTES
 ) -> Bootstrap:
     """An Envoy that asks endpoint-router for everything, and goes on with what it has while it cannot."""
+    # By default Envoy waits up to 30 s for a router that was restarted, and knows nothing of its replicas that long.
+    retry = {"base_interval": seconds(0.1), "max_interval": seconds(1)}
     ads = {
         "api_type": "GRPC",
         "transport_api_version": "V3",
         "set_node_on_first_message_only": True,
-        "grpc_services": [{"envoy_grpc": {"cluster_name": ADS}}],
+        "grpc_services": [{"envoy_grpc": {"cluster_name": ADS, "retry_policy": {"retry_back_off": retry}}}],
     }
     from_ads = {"ads": {}, "resource_api_version": "V3"}
     return message(
