@@ -1,0 +1,260 @@
+"""A real Envoy and a real NATS around the router; engines and admission are small scripted servers."""
+
+import asyncio
+import json
+import sys
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest_asyncio
+from aiohttp import web
+
+from arks.contracts.resources.endpoint import ArksEndpoint
+from arks.contracts.subjects import Facts, fact_key
+from arks.endpoint_router.ads import World
+from arks.endpoint_router.bootstrap import bootstrap_json
+from arks.endpoint_router.config import Settings
+from arks.endpoint_router.envoy import command
+from arks.endpoint_router.main import build
+from arks.events.v1.facts_pb2 import REPLICA_STATE_READY, Replica, ReplicasFact
+from arks.events.v1.load_pb2 import LoadReport
+from arks.kit.app import App
+from arks.kit.bus import to_json
+from arks.kit.home import LocalHome
+from arks.kit.process import free_port
+from arks.kit.reconcile import Key
+from arks.kit.resources import LocalResources
+from arks.kit.settings import Settings as KitSettings
+from arks.kit.testing.servers import Server, program, serve
+from arks.kit.testing.wait import eventually
+
+NAMESPACE = "default"
+
+
+@asynccontextmanager
+async def _listening(application: web.Application, port: int) -> AsyncIterator[None]:
+    runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", port).start()
+    try:
+        yield
+    finally:
+        await runner.cleanup()
+
+
+@dataclass
+class Engine:
+    """Answers with its own port, and counts."""
+
+    port: int = field(default_factory=free_port)
+    served: int = 0
+    delay_seconds: float = 0.0
+    slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(1_000))
+
+    async def answer(self, _: web.Request) -> web.Response:
+        self.served += 1
+        async with self.slots:
+            await asyncio.sleep(self.delay_seconds)
+        usage = {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}
+        return web.json_response({"object": "chat.completion", "port": self.port, "choices": [], "usage": usage})
+
+    def application(self) -> web.Application:
+        application = web.Application()
+        application.add_routes([web.post("/v1/chat/completions", self.answer)])
+        return application
+
+
+async def _admit(request: web.Request) -> web.Response:
+    """Everything is granted; the endpoint is the model's name."""
+    cluster = f"{NAMESPACE}/{request.headers['x-arks-model']}"
+    headers = {
+        "x-arks-cluster": cluster,
+        "x-arks-grant": f"{cluster}/alice/1/1",
+        "x-arks-grant-requests": "1",
+        "x-arks-grant-expires-milliseconds": "60000",
+    }
+    return web.Response(headers=headers)
+
+
+class RunningRouter:
+    """The router inside the test's own process."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.world = World()
+        self.home = LocalHome("endpoint-router", settings)
+        self.app: App = build(settings, self.home, self.world)
+        self._stop = asyncio.Event()
+        self._task = asyncio.create_task(self.app.serve(self._stop))
+
+    async def ready(self) -> "RunningRouter":
+        done = asyncio.create_task(self.app.ready.wait())
+        async with asyncio.timeout(15):
+            await asyncio.wait({done, self._task}, return_when=asyncio.FIRST_COMPLETED)
+        if self._task.done():
+            self._task.result()
+        return self
+
+    async def stop(self) -> None:
+        self._stop.set()
+        await asyncio.gather(self._task)
+
+    def metric(self, name: str, **labels: str) -> float:
+        return self.home.registry.get_sample_value(name, labels) or 0.0
+
+
+@dataclass
+class Platform:
+    """What is around the router, and the neighbours' voices."""
+
+    directory: Path
+    settings: Settings
+    nats: Server
+    home: LocalHome
+    client: httpx.AsyncClient
+    stack: AsyncExitStack
+
+    async def router(self) -> RunningRouter:
+        router = await RunningRouter(self.settings).ready()
+        self.stack.push_async_callback(router.stop)
+        return router
+
+    async def router_process(self) -> Server:
+        """The router as it runs in production, to be killed."""
+        settings = self.settings.model_dump(exclude_none=True)
+        environment = {f"ARKS_{name.upper()}": str(value) for name, value in settings.items()}
+        command_ = ["env", *(f"{name}={value}" for name, value in environment.items())]
+        command_ += [sys.executable, "-m", "arks.endpoint_router.main"]
+        (self.directory / "router").mkdir(exist_ok=True)
+        server = await self.stack.enter_async_context(
+            serve(command_, self.settings.http_port, self.directory / "router")
+        )
+        await self.router_ready()
+        return server
+
+    async def router_ready(self) -> None:
+        async def ready() -> bool:
+            try:
+                return (await self.client.get(f"http://127.0.0.1:{self.settings.http_port}/readyz")).is_success
+            except httpx.TransportError:
+                return False
+
+        await eventually(ready, within_seconds=15, what="the router is ready")
+
+    async def envoy(self) -> Server:
+        bootstrap = self.directory / "envoy.json"
+        bootstrap.write_text(bootstrap_json(self.settings))
+        (self.directory / "envoy").mkdir(exist_ok=True)
+        server = await self.stack.enter_async_context(
+            serve(
+                command(program("envoy"), str(bootstrap), 1), self.settings.envoy_admin_port, self.directory / "envoy"
+            )
+        )
+
+        async def ready() -> bool:
+            return (await self.client.get(f"{self.admin}/ready")).is_success
+
+        await eventually(ready, within_seconds=15, what="Envoy is ready")
+        return server
+
+    async def engine(self) -> Engine:
+        engine = Engine()
+        await self.stack.enter_async_context(_listening(engine.application(), engine.port))
+        return engine
+
+    @property
+    def admin(self) -> str:
+        return f"http://127.0.0.1:{self.settings.envoy_admin_port}"
+
+    # --- neighbours
+
+    async def apply(self, name: str, **spec: object) -> None:
+        manifest = {"metadata": {"name": name, "namespace": NAMESPACE}, "spec": spec}
+        await LocalResources(self.home.bus, ArksEndpoint).apply(ArksEndpoint.from_dict(manifest))
+
+    async def endpoint(self, name: str) -> ArksEndpoint:
+        found = await LocalResources(self.home.bus, ArksEndpoint).read(key(name))
+        assert found is not None
+        return found
+
+    async def report(
+        self, model: str, ports: Sequence[int], application: str = "", state: int = REPLICA_STATE_READY
+    ) -> None:
+        """As app-deployer does: these replicas serve the model."""
+        application = application or model
+        members = [
+            Replica(name=f"{application}-{n}", host="127.0.0.1", port=port, state=state)  # type: ignore[arg-type]
+            for n, port in enumerate(ports)
+        ]
+        fact = ReplicasFact(namespace=NAMESPACE, application=application, served_model=model, replicas=members)
+        bucket = await self.home.bus.bucket(Facts.REPLICAS)
+        await bucket.put(fact_key(NAMESPACE, application), to_json(fact))
+
+    async def load(self, application: str, *drain_rates: float, waiting: Sequence[float] = ()) -> None:
+        """As metrics does: replicas with 4 requests under way and these drain rates."""
+        report = LoadReport(namespace=NAMESPACE, application=application)
+        report.measured_at.GetCurrentTime()
+        for n, rate in enumerate(drain_rates):
+            report.replicas.add(
+                name=f"{application}-{n}",
+                running_requests=4,
+                waiting_requests=waiting[n] if waiting else 0,
+                drain_rate_per_second=rate,
+            )
+        await self.home.bus.publish_load(report)
+
+    # --- what comes out
+
+    async def ask(self, model: str) -> httpx.Response:
+        return await self.client.post(
+            f"http://127.0.0.1:{self.settings.gateway_port}/v1/chat/completions",
+            content=json.dumps({"model": model, "messages": []}),
+            headers={"authorization": "Bearer k", "content-type": "application/json"},
+        )
+
+    async def hosts(self, model: str) -> dict[int, Any]:
+        """What Envoy has for the endpoint: port -> (weight, health). Raises KeyError when it has no such cluster."""
+        clusters = (await self.client.get(f"{self.admin}/clusters?format=json")).json()["cluster_statuses"]
+        named = {one["name"]: one.get("host_statuses", []) for one in clusters}
+        return {
+            host["address"]["socket_address"]["port_value"]: (
+                host["weight"],
+                host["health_status"].get("eds_health_status", "HEALTHY"),
+            )
+            for host in named[f"{NAMESPACE}/{model}"]
+        }
+
+    async def stat(self, name: str) -> int:
+        text = (await self.client.get(f"{self.admin}/stats?filter=^{name.replace('.', '[.]')}$")).text
+        return int(text.rsplit(": ", 1)[1]) if text else 0
+
+
+def key(name: str) -> Key:
+    return Key(NAMESPACE, name)
+
+
+@pytest_asyncio.fixture
+async def platform(nats: Server, settings: KitSettings, tmp_path: Path) -> AsyncIterator[Platform]:
+    admission = free_port()
+    ours = Settings(
+        **settings.model_dump(exclude={"http_port"}),
+        http_port=free_port(),
+        xds_port=free_port(),
+        gateway_port=free_port(),
+        envoy_admin_port=free_port(),
+        token_quota_port=admission,
+        usage_log=tmp_path / "usage.log",
+        hold_seconds=5.0,
+    )
+    application = web.Application()
+    application.add_routes([web.post("/v1/admit", _admit)])
+    home = LocalHome("neighbours", settings)
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(_listening(application, admission))
+        client = await stack.enter_async_context(httpx.AsyncClient(timeout=10, trust_env=False))
+        await home.start()
+        stack.push_async_callback(home.stop)
+        yield Platform(tmp_path, ours, nats, home, client, stack)

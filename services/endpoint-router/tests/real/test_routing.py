@@ -1,0 +1,272 @@
+"""The router with a real Envoy and a real NATS: what happens to requests."""
+
+import asyncio
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from arks.contracts.conditions import find_condition
+from arks.endpoint_router.ads import CLUSTER
+from arks.endpoint_router.envoy.messages import Cluster
+from arks.events.v1.facts_pb2 import REPLICA_STATE_DRAINING
+from arks.kit.testing.wait import eventually
+
+pytestmark = pytest.mark.real
+Platform = Any  # of conftest.py, which cannot be imported
+
+
+async def spread(platform: Platform, model: str, requests: int, at_once: int = 1) -> Counter[int]:
+    """Ports that answered. Every answer has to be 200."""
+    found: Counter[int] = Counter()
+    left = requests
+
+    async def ask() -> None:
+        nonlocal left
+        while left > 0:
+            left -= 1
+            response = await platform.ask(model)
+            assert 200 == response.status_code, response.text
+            found[response.json()["port"]] += 1
+
+    await asyncio.gather(*(ask() for _ in range(at_once)))
+    return found
+
+
+async def answers(platform: Platform, model: str) -> bool:
+    return bool((await platform.ask(model)).status_code == 200)
+
+
+async def test_requests_reach_replicas_and_follow_them(platform: Platform) -> None:
+    engines = [await platform.engine() for _ in range(3)]
+    await platform.apply("chat")
+    await platform.report("chat", [engines[0].port, engines[1].port])
+    await platform.router()
+    await platform.envoy()
+    await eventually(lambda: answers(platform, "chat"), what="the first answer")
+    assert {engines[0].port, engines[1].port} == set(await spread(platform, "chat", 40))
+
+    await platform.report("chat", [engines[1].port, engines[2].port])
+    wanted = {engines[1].port: (50_000, "HEALTHY"), engines[2].port: (50_000, "HEALTHY")}
+
+    async def followed() -> bool:
+        return bool(wanted == await platform.hosts("chat"))
+
+    await eventually(followed, what="Envoy has the new replica")
+    assert {engines[1].port, engines[2].port} == set(await spread(platform, "chat", 40))
+
+
+async def test_a_draining_replica_gets_nothing_new_and_keeps_its_place(platform: Platform) -> None:
+    engines = [await platform.engine() for _ in range(2)]
+    await platform.apply("chat")
+    await platform.report("chat", [engines[0].port], "a")
+    await platform.report("chat", [engines[1].port], "b")
+    await platform.router()
+    await platform.envoy()
+    await eventually(lambda: answers(platform, "chat"), what="the first answer")
+    await platform.report("chat", [engines[1].port], "b", state=REPLICA_STATE_DRAINING)
+
+    async def drains() -> bool:
+        return bool((await platform.hosts("chat"))[engines[1].port][1] == "DRAINING")
+
+    await eventually(drains, what="Envoy knows that it drains")
+    before = engines[1].served
+    assert ({engines[0].port}, before) == (set(await spread(platform, "chat", 30)), engines[1].served)
+
+
+async def test_without_a_ready_replica_the_answer_is_503_at_once(platform: Platform) -> None:
+    engine = await platform.engine()
+    await platform.apply("chat")
+    await platform.report("chat", [engine.port])
+    await platform.router()
+    await platform.envoy()
+    await eventually(lambda: answers(platform, "chat"), what="the first answer")
+    await platform.report("chat", [])
+
+    async def unavailable() -> bool:
+        return bool((await platform.ask("chat")).status_code == 503)
+
+    await eventually(unavailable, what="503")
+    assert {} == await platform.hosts("chat")
+    async with asyncio.timeout(0.5):
+        assert 503 == (await platform.ask("chat")).status_code
+
+
+async def test_a_canary_gets_its_share_under_load(platform: Platform) -> None:
+    stable, canary = await platform.engine(), await platform.engine()
+    for engine in (stable, canary):
+        engine.delay_seconds = 0.02
+    await platform.apply("chat", defaultWeight=90, routeConfigs=[{"name": "arks-application-canary", "weight": 10}])
+    await platform.report("chat", [stable.port], "stable")
+    await platform.report("chat", [canary.port], "canary")
+    await platform.router()
+    await platform.envoy()
+    await eventually(lambda: answers(platform, "chat"), what="the first answer")
+    found = await spread(platform, "chat", 1_000, at_once=40)
+    assert 90 <= found[canary.port] <= 110
+
+
+async def test_weights_from_load_move_traffic(platform: Platform) -> None:
+    engines = [await platform.engine() for _ in range(2)]
+    await platform.apply("chat")
+    await platform.report("chat", [engine.port for engine in engines])
+    await platform.router()
+    await platform.envoy()
+    await eventually(lambda: answers(platform, "chat"), what="the first answer")
+
+    async def moved() -> bool:
+        await platform.load("chat", 9.0, 3.0)
+        return bool((await platform.hosts("chat"))[engines[0].port][0] > 70_000)
+
+    await eventually(moved, what="the fast replica has the greater weight")
+    found = await spread(platform, "chat", 200)
+    assert 2.3 < found[engines[0].port] / found[engines[1].port] < 4
+
+
+async def test_a_killed_router_takes_nothing_from_envoy_and_goes_on_when_it_is_back(platform: Platform) -> None:
+    engines = [await platform.engine() for _ in range(2)]
+    await platform.apply("chat")
+    await platform.report("chat", [engines[0].port])
+    router = await platform.router_process()
+    await platform.envoy()
+    await eventually(lambda: answers(platform, "chat"), what="the first answer")
+
+    stop, refused = asyncio.Event(), Counter[int]()
+
+    async def traffic() -> None:
+        while not stop.is_set():
+            refused[(await platform.ask("chat")).status_code] += 1
+            await asyncio.sleep(0.002)
+
+    asking = asyncio.create_task(traffic())
+    await router.kill()
+    await asyncio.sleep(0.3)  # some traffic without a router
+    await router.restart()
+    await platform.router_ready()
+    await platform.report("chat", [engines[0].port, engines[1].port])
+
+    async def followed() -> bool:
+        return {engine.port for engine in engines} == set(await platform.hosts("chat"))
+
+    await eventually(followed, within_seconds=20, what="the restarted router drives Envoy")
+    stop.set()
+    await asking
+    assert [200] == list(refused)
+    assert 0 == await platform.stat("cluster_manager.cluster_removed")
+
+
+async def test_a_router_that_starts_without_its_neighbours_facts_empties_nothing(platform: Platform) -> None:
+    engine = await platform.engine()
+    await platform.apply("chat")
+    await platform.report("chat", [engine.port])
+    router = await platform.router_process()
+    await platform.envoy()
+    await eventually(lambda: answers(platform, "chat"), what="the first answer")
+
+    async def told() -> bool:
+        status = (await platform.endpoint("chat")).status
+        return status is not None and status.ready_replicas == 1
+
+    await eventually(told, what="the status")
+    await router.kill()
+    await platform.home.bus.jetstream.delete_key_value("arks-replicas")
+    await router.restart()
+    await platform.router_ready()
+
+    async def connected() -> bool:
+        return bool(await platform.stat("control_plane.connected_state"))
+
+    await eventually(connected, within_seconds=20, what="Envoy is connected again")
+    for _ in range(50):
+        assert 200 == (await platform.ask("chat")).status_code
+        await asyncio.sleep(0.01)
+    platform.home.bus.forget_bucket("arks-replicas")
+    other = await platform.engine()
+    await platform.report("chat", [other.port])
+
+    async def followed() -> bool:
+        return {other.port} == set(await platform.hosts("chat"))
+
+    await eventually(followed, what="the facts that came back are followed")
+
+
+async def test_a_lost_bucket_of_replicas_stops_no_traffic(platform: Platform) -> None:
+    engine = await platform.engine()
+    await platform.apply("chat")
+    await platform.report("chat", [engine.port])
+    await platform.router()
+    await platform.envoy()
+    await eventually(lambda: answers(platform, "chat"), what="the first answer")
+    bucket = await platform.home.bus.bucket("arks-replicas")
+    await bucket.delete("default.chat")
+    for _ in range(30):
+        assert 200 == (await platform.ask("chat")).status_code
+        await asyncio.sleep(0.01)
+
+
+async def test_what_envoy_refuses_is_loud_and_changes_nothing(platform: Platform) -> None:
+    engine = await platform.engine()
+    await platform.apply("chat")
+    await platform.report("chat", [engine.port])
+    router = await platform.router()
+    await platform.envoy()
+    await eventually(lambda: answers(platform, "chat"), what="the first answer")
+    good = router.world.resources(CLUSTER)["default/chat"]
+    bad = Cluster.FromString(good.packed.value)
+    bad.load_balancing_policy.policies.add().typed_extension_config.name = "envoy.no.such.policy"
+    router.world.put(CLUSTER, "default/chat", bad)
+    await eventually(lambda: router.metric("arks_xds_refusals_total", type="Cluster") == 1, what="the refusal")
+    assert good.packed == router.world.resources(CLUSTER)["default/chat"].packed
+
+    async def said() -> bool:
+        status = (await platform.endpoint("chat")).status
+        accepted = find_condition(status.conditions, "Accepted") if status else None
+        return accepted is not None and accepted.reason == "ConfigurationRejected"
+
+    await eventually(said, what="the condition")
+    assert {engine.port} == set(await spread(platform, "chat", 20))
+    status = (await platform.endpoint("chat")).status
+    assert status is not None
+    ready = find_condition(status.conditions, "Ready")
+    assert ready is not None
+    assert "True" == ready.status
+
+
+async def test_a_cluster_that_changes_serves_without_a_pause(platform: Platform) -> None:
+    engine = await platform.engine()
+    await platform.apply("chat")
+    await platform.report("chat", [engine.port])
+    router = await platform.router()
+    await platform.envoy()
+    await eventually(lambda: answers(platform, "chat"), what="the first answer")
+    changed = Cluster.FromString(router.world.resources(CLUSTER)["default/chat"].packed.value)
+    changed.connect_timeout.seconds = 9
+    modified = await platform.stat("cluster_manager.cluster_modified")
+    router.world.put(CLUSTER, "default/chat", changed)
+
+    async def in_force() -> bool:
+        assert 200 == (await platform.ask("chat")).status_code
+        told: bool = await platform.stat("cluster_manager.cluster_modified") > modified
+        return told and await platform.stat("cluster_manager.warming_clusters") == 0
+
+    await eventually(in_force, within_seconds=2, what="the new cluster")
+    assert {engine.port} == set(await platform.hosts("chat"))
+
+
+async def test_a_deleted_endpoint_is_gone_from_envoy(platform: Platform) -> None:
+    engine = await platform.engine()
+    for name in ("chat", "other"):
+        await platform.apply(name)
+        await platform.report(name, [engine.port])
+    router = await platform.router()
+    await platform.envoy()
+    await eventually(lambda: answers(platform, "chat"), what="the first answer")
+    bucket = await platform.home.bus.bucket("arks-resources")
+    await bucket.delete("arksendpoints.default.chat")
+    await eventually(lambda: "default/chat" not in router.world.resources(CLUSTER), what="the router forgot it")
+
+    async def gone() -> bool:
+        return bool((await platform.ask("chat")).status_code == 503)
+
+    await eventually(gone, what="503")
+    assert await answers(platform, "other")
