@@ -53,3 +53,21 @@ class TokenQuotaSettings(Settings):
 
     def redis_password(self) -> str | None:
         return self.redis_password_file.read_text().strip() if self.redis_password_file else None
+
+
+class ShipperSettings(Settings):
+    usage_log: Path | None = None
+    """The file that Envoy writes; None: usage/usage.log in the state directory."""
+    envoy_admin_host: str = "127.0.0.1"
+    envoy_admin_port: int = Field(default=9901, ge=1, le=65535)
+    """Asked to open the log again after a rotation."""
+    usage_log_rotate_bytes: int = Field(default=64 * 2**20, ge=4096)
+    """About 400,000 requests."""
+    usage_log_max_total_bytes: int = Field(default=4 * 2**30, ge=4096)
+    """Room for about 25 million requests while NATS is away. Beyond it the oldest lines are dropped, loudly; their
+    requests are charged their reservations.
+    """
+
+    @property
+    def usage_log_path(self) -> Path:
+        return self.usage_log or self.state_dir / "usage" / "usage.log"

@@ -4,12 +4,12 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
 import structlog
-from google.protobuf.json_format import ParseError
 from nats.aio.msg import Msg
 
-from arks.events.v1.usage_pb2 import UsageRecord
-from arks.kit.bus import NATS_ERRORS, Bus, parse_usage
-from arks.token_quota.service.metering import UsageMessage, is_usable
+from arks.kit.bus import NATS_ERRORS, Bus
+from arks.token_quota.domain.posting import Usage
+from arks.token_quota.domain.wire import RecordError, decode
+from arks.token_quota.service.metering import UsageMessage
 
 log = structlog.get_logger(__name__)
 
@@ -22,15 +22,12 @@ BATCH_RECORDS = 500
 class BusUsageMessage:
     message: Msg
 
-    def record(self) -> UsageRecord | None:
+    def usage(self) -> Usage | None:
         try:
-            record = parse_usage(self.message)
-        except (ParseError, ValueError):
-            record = None
-        if record is None or not is_usable(record):
-            log.warning("usage record not understood: dropped", subject=self.message.subject)
+            return decode(self.message.data)
+        except RecordError as error:
+            log.warning("usage record dropped", subject=self.message.subject, error=str(error))
             return None
-        return record
 
     async def ack(self) -> None:
         """An acknowledgement that is lost brings the record again, and the ledger knows it then."""

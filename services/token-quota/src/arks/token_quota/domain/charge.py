@@ -9,6 +9,7 @@
 | anything else that was answered | RESERVATION | as reserved | as reserved |
 """
 
+import re
 from dataclasses import dataclass
 from typing import Final
 
@@ -25,6 +26,8 @@ COLUMNS: Final = 11
 ABSENT: Final = "-"
 MAX_COUNT: Final = 2**31 - 1
 """A number of tokens or milliseconds above it is garbage."""
+_REQUEST_ID: Final = re.compile(r"[!-~]{1,128}")
+"""It becomes the message's id, in a header."""
 _GRANT_PARTS: Final = 5
 _MAX_START_SECONDS: Final = 2**33
 
@@ -62,7 +65,7 @@ def charge(line: str) -> UsageRecord:
     if len(columns) != COLUMNS:
         raise LineError("number of columns")
     request_id, start, duration, first_byte, status, flags, upstream, operation, stream, grant_text, usage = columns
-    if not request_id or request_id == ABSENT:
+    if request_id == ABSENT or not _REQUEST_ID.fullmatch(request_id):
         raise LineError("request id")
     grant = read_grant(grant_text)
     status_code = _count_or_zero(status, "status")

@@ -9,15 +9,14 @@ import asyncio
 import contextlib
 from collections import deque
 from collections.abc import AsyncIterator, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import structlog
 
-from arks.events.v1.usage_pb2 import USAGE_SOURCE_UNSPECIFIED, UsageRecord
 from arks.kit.clock import Clock
 from arks.token_quota.domain.limits import Budget
-from arks.token_quota.domain.posting import Source, Usage
+from arks.token_quota.domain.posting import Usage
 from arks.token_quota.metrics import Metrics
 from arks.token_quota.service.directory import Directory
 from arks.token_quota.service.ports import Counters, CountersUnavailable, Epoch, Ledger, LedgerUnavailable, Moment
@@ -33,8 +32,8 @@ SWEEP_RESERVATIONS = 500
 class UsageMessage(Protocol):
     """One message of the usage stream."""
 
-    def record(self) -> UsageRecord | None:
-        """None when it is not a usage record."""
+    def usage(self) -> Usage | None:
+        """Without its quota. None when it is not a usage record."""
 
     async def ack(self) -> None: ...
 
@@ -143,14 +142,17 @@ class Ingest:
 
     async def run(self) -> None:
         async for batch in self._stream.batches():
-            records = [message.record() for message in batch]
-            await self._post([record for record in records if record is not None])
-            self._books.metrics.records.labels("not_understood").inc(sum(record is None for record in records))
+            usages = [usage for message in batch if (usage := message.usage()) is not None]
+            await self._post([self._with_quota(usage) for usage in usages])
+            self._books.metrics.records.labels("not_understood").inc(len(batch) - len(usages))
             for message in batch:
                 await message.ack()
 
-    async def _post(self, records: Sequence[UsageRecord]) -> None:
-        usages = [self._usage(record) for record in records]
+    def _with_quota(self, usage: Usage) -> Usage:
+        quota = self._books.directory.quota_of(usage.namespace, usage.token, usage.endpoint)
+        return replace(usage, quota=quota) if quota else usage
+
+    async def _post(self, usages: Sequence[Usage]) -> None:
         while True:
             now = now_of(self._books.clock)
             try:
@@ -168,33 +170,6 @@ class Ingest:
             newest = max(usage.started_at_milliseconds + usage.duration_milliseconds for usage in usages)
             self._books.metrics.record_age_seconds.set(max(0.0, (now.milliseconds - newest) / 1000))
         self._projector.wake({entry.usage.namespace for entry in entries})
-
-    def _usage(self, record: UsageRecord) -> Usage:
-        return Usage(
-            request_id=record.request_id,
-            namespace=record.namespace,
-            token=record.token,
-            endpoint=record.endpoint,
-            quota=self._books.directory.quota_of(record.namespace, record.token, record.endpoint),
-            operation=record.operation,
-            source=Source(record.source),
-            started_at_milliseconds=record.started_at.ToMilliseconds(),
-            prompt_tokens=record.prompt_tokens,
-            completion_tokens=record.completion_tokens,
-            duration_milliseconds=record.duration_milliseconds,
-            first_byte_milliseconds=record.first_byte_milliseconds,
-            status_code=record.status_code,
-            response_flags=record.response_flags,
-            stream=record.stream,
-            replica=record.replica,
-        )
-
-
-def is_usable(record: UsageRecord) -> bool:
-    """Whether a record names all that the ledger needs; others are counted and dropped."""
-    named = record.request_id and record.namespace and record.token and record.endpoint
-    counted = record.prompt_tokens >= 0 and record.completion_tokens >= 0
-    return bool(named and counted and record.source != USAGE_SOURCE_UNSPECIFIED and record.HasField("started_at"))
 
 
 class Sweeper:

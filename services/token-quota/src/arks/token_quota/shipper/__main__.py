@@ -1,0 +1,28 @@
+"""usage-shipper: wiring. Run beside each Envoy: `python -m arks.token_quota.shipper`."""
+
+from arks.kit.app import App
+from arks.kit.home import Home, home_from_environment
+from arks.token_quota.config import ShipperSettings
+from arks.token_quota.shipper.edge import EnvoyAdmin, JetStreamPublisher
+from arks.token_quota.shipper.segments import Segments
+from arks.token_quota.shipper.ship import Gateway, Publisher, Shipper, ShipperMetrics
+
+
+def build(
+    settings: ShipperSettings, home: Home, publisher: Publisher | None = None, gateway: Gateway | None = None
+) -> App:
+    shipper = Shipper(
+        Segments(settings.usage_log_path, monotonic=home.clock.monotonic),
+        publisher or JetStreamPublisher(home.bus),
+        gateway or EnvoyAdmin(settings.envoy_admin_host, settings.envoy_admin_port),
+        ShipperMetrics(home.registry),
+        home.clock,
+        rotate_bytes=settings.usage_log_rotate_bytes,
+        max_total_bytes=settings.usage_log_max_total_bytes,
+    )
+    return App("usage-shipper", home, tasks=[shipper.run])
+
+
+if __name__ == "__main__":
+    settings = ShipperSettings()
+    build(settings, home_from_environment("usage-shipper", settings)).run()

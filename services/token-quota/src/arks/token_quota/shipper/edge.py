@@ -1,0 +1,64 @@
+"""What the shipper talks to: JetStream and Envoy's admin port."""
+
+import asyncio
+from collections.abc import Sequence
+
+import aiohttp
+import structlog
+from nats.js.api import PubAck
+
+from arks.kit.bus import NATS_ERRORS, REQUEST_SECONDS, Bus
+from arks.kit.errors import Unavailable
+from arks.token_quota.shipper.ship import Outgoing
+
+log = structlog.get_logger(__name__)
+
+ADMIN_SECONDS = 5.0
+
+
+class JetStreamPublisher:
+    """Publishes a batch at once and waits for its acknowledgements together: half the cost of one after the other."""
+
+    def __init__(self, bus: Bus) -> None:
+        self._bus = bus
+
+    async def publish(self, records: Sequence[Outgoing]) -> list[Outgoing]:
+        if not self._bus.connected:
+            return list(records)
+        sent: list[tuple[Outgoing, asyncio.Future[PubAck]]] = []
+        unsent: list[Outgoing] = []
+        for record in records:
+            try:
+                sent.append((record, await self._send(record)))
+            except (*NATS_ERRORS, Unavailable) as error:
+                log.debug("usage record not sent", error=str(error) or type(error).__name__)
+                unsent.append(record)
+        if sent:
+            await asyncio.wait([future for _, future in sent], timeout=REQUEST_SECONDS)
+        return unsent + [record for record, future in sent if not _acknowledged(future)]
+
+    async def _send(self, record: Outgoing) -> asyncio.Future[PubAck]:
+        headers = {"Nats-Msg-Id": record.request_id}
+        return await self._bus.jetstream.publish_async(
+            record.subject, record.payload, wait_stall=REQUEST_SECONDS, headers=headers
+        )
+
+
+def _acknowledged(future: asyncio.Future[PubAck]) -> bool:
+    if not future.done():
+        future.cancel()
+        return False
+    return not future.cancelled() and future.exception() is None
+
+
+class EnvoyAdmin:
+    def __init__(self, host: str, port: int) -> None:
+        self._address = f"http://{host}:{port}/reopen_logs"
+
+    async def reopen_log(self) -> None:
+        timeout = aiohttp.ClientTimeout(total=ADMIN_SECONDS)
+        try:
+            async with aiohttp.ClientSession(timeout=timeout) as session, session.post(self._address) as answer:
+                answer.raise_for_status()
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            raise Unavailable(f"{self._address}: {error or type(error).__name__}") from error

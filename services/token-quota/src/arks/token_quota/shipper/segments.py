@@ -1,0 +1,215 @@
+"""The usage log on disk: which file comes next, how far it was read, rotation, and a bound on all of it.
+
+Envoy writes `usage.log`. To rotate, that is renamed to `usage.log.<number>` and Envoy asked to open a new one; the
+renamed segment is read to its end and deleted. Position and file (by inode) are kept in `usage.log.position`. A
+position that is lost, or older than what was shipped, only ships records again, and those are known by their request
+id.
+
+Reads are short and from the page cache, so they are done in the event loop: a thread would cost more than it saves.
+"""
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+READ_BYTES = 256 * 1024
+"""About 1,500 lines. A line longer than this is garbage and is skipped."""
+SETTLE_SECONDS = 1.0
+"""How long a renamed segment may still grow: Envoy flushes every 100 ms."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Whole lines of one segment, without newlines, and where they end."""
+
+    lines: list[bytes]
+    end_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """A segment that was deleted unread."""
+
+    name: str
+    size_bytes: int
+
+
+class _Open:
+    """The segment that is being read."""
+
+    def __init__(self, path: Path, offset_bytes: int) -> None:
+        """Raises FileNotFoundError."""
+        self.fd = os.open(path, os.O_RDONLY)
+        self.path = path
+        self.offset_bytes = offset_bytes
+        self.at_end_since: float | None = None
+        self.inode = os.fstat(self.fd).st_ino
+
+    def size_bytes(self) -> int:
+        return os.fstat(self.fd).st_size
+
+    def lies_at(self, path: Path) -> bool:
+        return _inode(path) == self.inode
+
+
+class Segments:
+    def __init__(self, path: Path, *, monotonic: Callable[[], float]) -> None:
+        self.path = path
+        self._position_file = path.with_name(path.name + ".position")
+        self._monotonic = monotonic
+        self._open: _Open | None = None
+        self.truncations = 0
+        """Times that a segment became shorter than what was read of it, and lines that were cut off."""
+        self.overlong_lines = 0
+
+    # --- reading
+
+    def read(self) -> Chunk | None:
+        """The next lines, or None when there are none yet. Ask again after `advance`, else the same lines come
+        again.
+        """
+        for _ in range(len(self.all()) + 1):
+            opened = self._open or self._open_next()
+            if opened is None:
+                return None
+            chunk = self._read(opened)
+            if chunk is not None or self._open is not None:
+                return chunk
+        return None
+
+    def advance(self, chunk: Chunk) -> None:
+        """These lines are shipped."""
+        if self._open is not None:
+            self._open.offset_bytes = chunk.end_bytes
+            self._save(self._open)
+
+    def close(self) -> None:
+        if self._open is not None:
+            os.close(self._open.fd)
+            self._open = None
+
+    def _read(self, opened: _Open) -> Chunk | None:
+        """None with the segment still open: wait; None with it closed: it is done, go on to the next."""
+        if opened.size_bytes() < opened.offset_bytes:
+            self.truncations += 1
+            opened.offset_bytes = 0
+        data = os.pread(opened.fd, READ_BYTES, opened.offset_bytes)
+        end = data.rfind(b"\n") + 1
+        if end:
+            opened.at_end_since = None
+            return Chunk(data[: end - 1].split(b"\n"), opened.offset_bytes + end)
+        if len(data) == READ_BYTES:
+            self.overlong_lines += 1
+            return Chunk([], opened.offset_bytes + len(data))
+        if self._is_done(opened):
+            self.truncations += bool(data)
+            self._finish(opened)
+        return None
+
+    def _is_done(self, opened: _Open) -> bool:
+        """Read to its end, put aside, and long enough so that Envoy writes elsewhere."""
+        if opened.lies_at(self.path) or not self.path.exists():
+            opened.at_end_since = None
+            return False
+        now = self._monotonic()
+        if opened.at_end_since is None:
+            opened.at_end_since = now
+        return now - opened.at_end_since >= SETTLE_SECONDS
+
+    def _finish(self, opened: _Open) -> None:
+        if opened.path != self.path and opened.lies_at(opened.path):
+            opened.path.unlink()
+        self.close()
+
+    def _open_next(self) -> _Open | None:
+        """The segment that the position names, else the oldest. None when there is none."""
+        segments = self.all()
+        if not segments:
+            return None
+        inode, offset = self._load()
+        known = next((segment for segment in segments if _inode(segment) == inode), None)
+        try:
+            self._open = _Open(known or segments[0], 0 if known is None else offset)
+        except FileNotFoundError:
+            return None
+        self._save(self._open)
+        return self._open
+
+    # --- files
+
+    def all(self) -> list[Path]:
+        """Every segment, oldest first; the last one is Envoy's current file, if it exists."""
+        prefix = self.path.name + "."
+        numbered = [
+            (int(number), found)
+            for found in self.path.parent.glob(prefix + "*")
+            if (number := found.name.removeprefix(prefix)).isdigit()
+        ]
+        return [found for _, found in sorted(numbered)] + ([self.path] if self.path.exists() else [])
+
+    def current_bytes(self) -> int:
+        return _size(self.path)
+
+    def total_bytes(self) -> int:
+        return sum(_size(segment) for segment in self.all())
+
+    def unread_bytes(self) -> int:
+        """Lines that wait, in all segments."""
+        return max(0, self.total_bytes() - (0 if self._open is None else self._open.offset_bytes))
+
+    def rotate(self) -> None:
+        """Put the current file aside. Envoy goes on writing into it until it is asked to open its log again."""
+        rotated = [segment for segment in self.all() if segment != self.path]
+        last = int(rotated[-1].name.rpartition(".")[2]) if rotated else 0
+        aside = self.path.with_name(f"{self.path.name}.{last + 1}")
+        reading_it = self._open is not None and self._open.lies_at(self.path)
+        self.path.rename(aside)
+        if self._open is not None and reading_it:
+            self._open.path = aside
+
+    def drop_oldest(self, max_total_bytes: int) -> list[Dropped]:
+        """Delete the oldest segments until the rest fits; Envoy's current file stays."""
+        dropped: list[Dropped] = []
+        segments = self.all()
+        total = sum(_size(segment) for segment in segments)
+        for segment in segments:
+            if total <= max_total_bytes or segment == self.path:
+                break
+            size = _size(segment)
+            if self._open is not None and self._open.lies_at(segment):
+                self.close()
+            segment.unlink(missing_ok=True)
+            total -= size
+            dropped.append(Dropped(segment.name, size))
+        return dropped
+
+    # --- position
+
+    def _load(self) -> tuple[int | None, int]:
+        try:
+            kept = json.loads(self._position_file.read_text())
+            return int(kept["inode"]), int(kept["offsetBytes"])
+        except (FileNotFoundError, ValueError, KeyError, TypeError):
+            return None, 0
+
+    def _save(self, opened: _Open) -> None:
+        """Atomic, but not forced onto the disk: an older position after a power cut does no harm."""
+        temporary = self._position_file.with_suffix(".tmp")
+        temporary.write_text(json.dumps({"inode": opened.inode, "offsetBytes": opened.offset_bytes}))
+        temporary.replace(self._position_file)
+
+
+def _inode(path: Path) -> int | None:
+    try:
+        return path.stat().st_ino
+    except FileNotFoundError:
+        return None
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0

@@ -1,0 +1,130 @@
+import contextlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from arks.events.v1.usage_pb2 import (
+    USAGE_SOURCE_DELIVERED,
+    USAGE_SOURCE_ENGINE,
+    USAGE_SOURCE_NONE,
+    USAGE_SOURCE_RESERVATION,
+)
+from arks.token_quota.domain.charge import Grant, LineError, charge, read_grant
+
+GRANT = "team/qwen/tom/100/512"
+UPSTREAM = "127.0.0.1:9001"
+
+
+def line(
+    usage: str = "e,21,53", *, status: object = 200, upstream: str = UPSTREAM, flags: str = "-", **columns: str
+) -> str:
+    parts = {
+        "id": "0d3f-1",
+        "start": "1795254321.123",
+        "duration": "532",
+        "first_byte": "41",
+        "status": str(status),
+        "flags": flags,
+        "upstream": upstream,
+        "operation": "chat.completions",
+        "stream": "1",
+        "grant": GRANT,
+        "usage": usage,
+    }
+    return "\t".join((parts | columns).values())
+
+
+def tokens(text: str) -> tuple[int, int, int]:
+    record = charge(text)
+    return record.source, record.prompt_tokens, record.completion_tokens
+
+
+def test_a_line_is_read_into_a_record() -> None:
+    record = charge(line())
+    assert ("0d3f-1", "team", "qwen", "tom") == (record.request_id, record.namespace, record.endpoint, record.token)
+    assert (1795254321123, 532, 41) == (
+        record.started_at.ToMilliseconds(),
+        record.duration_milliseconds,
+        record.first_byte_milliseconds,
+    )
+    assert (200, "-", UPSTREAM, True) == (record.status_code, record.response_flags, record.replica, record.stream)
+    assert (100, 512) == (record.reserved_prompt_tokens, record.reserved_completion_tokens)
+
+
+def test_the_engines_numbers_are_charged() -> None:
+    assert (USAGE_SOURCE_ENGINE, 21, 53) == tokens(line())
+
+
+def test_an_answer_that_ended_early_is_charged_by_what_was_delivered() -> None:
+    assert (USAGE_SOURCE_DELIVERED, 100, 7) == tokens(line("d,7", flags="DC"))
+    assert (USAGE_SOURCE_DELIVERED, 100, 0) == tokens(line("d,0", flags="UC"))
+
+
+def test_a_client_that_hangs_up_before_the_answer_is_charged_its_prompt() -> None:
+    assert (USAGE_SOURCE_DELIVERED, 100, 0) == tokens(line("-", status=0, flags="DC"))
+
+
+@pytest.mark.parametrize("status", [400, 404, 500, 503])
+def test_a_refusal_of_the_engine_costs_nothing(status: int) -> None:
+    assert (USAGE_SOURCE_NONE, 0, 0) == tokens(line("-", status=status))
+
+
+def test_a_request_that_reached_no_engine_costs_nothing() -> None:
+    assert (USAGE_SOURCE_NONE, 0, 0) == tokens(line("-", status=503, upstream="-", flags="UH"))
+    assert (USAGE_SOURCE_NONE, 0, 0) == tokens(line("-", status=0, upstream="-", flags="DC"))
+
+
+def test_an_answer_without_usage_is_charged_its_reservation() -> None:
+    assert (USAGE_SOURCE_RESERVATION, 100, 512) == tokens(line("-"))
+
+
+@pytest.mark.parametrize(
+    ("columns", "column"),
+    [
+        ({"usage": "e,1"}, "usage"),
+        ({"usage": "e,-1,2"}, "usage"),
+        ({"usage": "e,1,99999999999"}, "usage"),
+        ({"usage": "x"}, "usage"),
+        ({"usage": "e,١,2"}, "usage"),
+        ({"grant": "team/qwen/tom/1"}, "grant"),
+        ({"grant": "team//tom/1/2"}, "grant"),
+        ({"grant": "-"}, "grant"),
+        ({"start": "yesterday"}, "start"),
+        ({"start": "1795254321.x"}, "start"),
+        ({"status": "ok"}, "status"),
+        ({"duration": "-5"}, "duration"),
+        ({"id": "-"}, "request id"),
+        ({"id": ""}, "request id"),
+        ({"id": "a\rb"}, "request id"),
+    ],
+)
+def test_a_damaged_line_names_its_column(columns: dict[str, str], column: str) -> None:
+    with pytest.raises(LineError, match=f"^{column}$"):
+        charge(line(**columns))
+
+
+def test_absent_times_are_zero() -> None:
+    record = charge(line(duration="-", first_byte="-"))
+    assert (0, 0) == (record.duration_milliseconds, record.first_byte_milliseconds)
+
+
+@given(st.text())
+def test_no_text_at_all_breaks_the_reader(text: str) -> None:
+    with pytest.raises(LineError):
+        charge(text)
+
+
+@given(st.text(alphabet="0123456789/\t-.,abcde\n"))
+def test_garbage_made_of_our_own_characters_does_not_break_it_either(text: str) -> None:
+    with contextlib.suppress(LineError):
+        charge(text)
+
+
+names = st.from_regex(r"\A[a-z0-9][a-z0-9.-]{0,20}\Z")
+counts = st.integers(0, 2**31 - 1)
+
+
+@given(st.builds(Grant, names, names, names, counts, counts))
+def test_a_grant_is_read_back_as_it_was_written(grant: Grant) -> None:
+    assert grant == read_grant(str(grant))

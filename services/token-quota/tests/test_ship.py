@@ -1,0 +1,167 @@
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from arks.kit.errors import Unavailable
+from arks.kit.testing.clock import FakeClock
+from arks.token_quota.domain.wire import decode
+from arks.token_quota.shipper import ship
+from arks.token_quota.shipper.segments import Segments
+from arks.token_quota.shipper.ship import Outgoing, Shipper, ShipperMetrics
+
+LINE = "{}\t1795254321.123\t532\t41\t200\t-\t127.0.0.1:9001\tcompletions\t0\tteam/qwen/tom/100/512\te,21,53\n"
+
+
+class FakePublisher:
+    def __init__(self) -> None:
+        self.taken: list[Outgoing] = []
+        self.called = asyncio.Event()
+        self.away = 0
+        """Calls that fail from now on."""
+
+    async def publish(self, records: Sequence[Outgoing]) -> list[Outgoing]:
+        self.called.set()
+        if self.away:
+            self.away -= 1
+            self.taken.extend(records[:1])
+            return list(records[1:])
+        self.taken.extend(records)
+        return []
+
+
+class FakeGateway:
+    def __init__(self, log: Path) -> None:
+        self.log = log
+        self.down = False
+        self.asked = 0
+
+    async def reopen_log(self) -> None:
+        self.asked += 1
+        if self.down:
+            raise Unavailable("no answer")
+        self.log.touch()
+
+
+class Bench:
+    def __init__(self, tmp_path: Path, clock: FakeClock, *, rotate_bytes: int = 10**9, max_bytes: int = 10**9) -> None:
+        self.log = tmp_path / "usage.log"
+        self.publisher, self.gateway = FakePublisher(), FakeGateway(self.log)
+        self.registry = CollectorRegistry()
+        self.segments = Segments(self.log, monotonic=clock.monotonic)
+        self.shipper = Shipper(
+            self.segments,
+            self.publisher,
+            self.gateway,
+            ShipperMetrics(self.registry),
+            clock,
+            rotate_bytes=rotate_bytes,
+            max_total_bytes=max_bytes,
+        )
+
+    def write(self, text: str) -> None:
+        with self.log.open("a") as file:
+            file.write(text)
+
+    def metric(self, name: str, **labels: str) -> float | None:
+        return self.registry.get_sample_value(name, labels)
+
+    @property
+    def shipped(self) -> list[str]:
+        return [record.request_id for record in self.publisher.taken]
+
+
+@pytest.fixture
+def bench(tmp_path: Path, clock: FakeClock) -> Bench:
+    return Bench(tmp_path, clock)
+
+
+async def test_each_line_becomes_a_record_of_its_tenant(bench: Bench) -> None:
+    bench.write(LINE.format("r1"))
+    assert await bench.shipper.step()
+    (record,) = bench.publisher.taken
+    assert ("arks.usage.team.tom", "r1", 53) == (
+        record.subject,
+        record.request_id,
+        decode(record.payload).completion_tokens,
+    )
+    assert not await bench.shipper.step()
+
+
+async def test_bad_lines_are_counted_and_the_others_shipped(bench: Bench) -> None:
+    bench.write(LINE.format("r1") + "garbage\n\n" + LINE.format("r2"))
+    with bench.log.open("ab") as file:
+        file.write(b"\xff\xfe\t\n")
+    await bench.shipper.step()
+    assert ["r1", "r2"] == bench.shipped
+    assert 1 == bench.metric("arks_shipper_bad_lines_total", column="number of columns")
+    assert 1 == bench.metric("arks_shipper_bad_lines_total", column="encoding")
+
+
+async def test_what_nats_did_not_take_is_sent_again_until_it_does(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ship, "FIRST_RETRY_SECONDS", 0.0)
+    bench.publisher.away = 3
+    bench.write("".join(LINE.format(f"r{n}") for n in range(5)))
+    await bench.shipper.step()
+    assert [f"r{n}" for n in range(5)] == bench.shipped
+    assert (3, 5) == (bench.metric("arks_shipper_retries_total"), bench.metric("arks_shipper_records_total"))
+
+
+async def test_a_shipper_killed_before_the_acknowledgement_ships_again(bench: Bench, clock: FakeClock) -> None:
+    bench.publisher.away = 10**9
+    bench.write(LINE.format("r1") + LINE.format("r2"))
+    killed = asyncio.create_task(bench.shipper.step())
+    await bench.publisher.called.wait()
+    killed.cancel()
+    after = Bench(bench.log.parent, clock)
+    await after.shipper.step()
+    assert ["r1", "r2"] == after.shipped
+
+
+async def test_a_long_log_is_rotated_drained_and_deleted(tmp_path: Path, clock: FakeClock) -> None:
+    bench = Bench(tmp_path, clock, rotate_bytes=250)
+    bench.write("".join(LINE.format(f"r{n}") for n in range(3)))
+    await bench.shipper.step()
+    assert (1, 1) == (bench.gateway.asked, bench.metric("arks_shipper_rotations_total"))
+    bench.write(LINE.format("r3"))
+    for _ in range(3):
+        await bench.shipper.step()
+        clock.advance(1.0)
+    await bench.shipper.step()
+    assert ["r0", "r1", "r2", "r3"] == bench.shipped
+    assert [bench.log] == bench.segments.all()
+
+
+async def test_an_envoy_that_does_not_answer_is_asked_again(tmp_path: Path, clock: FakeClock) -> None:
+    bench = Bench(tmp_path, clock, rotate_bytes=100)
+    bench.gateway.down = True
+    bench.write(LINE.format("r0"))
+    await bench.shipper.step()
+    bench.gateway.down = False
+    clock.advance(1.0)
+    await bench.shipper.step()
+    assert 2 == bench.gateway.asked
+    assert bench.log.exists()
+
+
+async def test_over_its_bound_the_oldest_log_is_dropped_and_said_so(tmp_path: Path, clock: FakeClock) -> None:
+    bench = Bench(tmp_path, clock, max_bytes=250)
+    for number in range(3):
+        bench.write(LINE.format(f"r{number}"))
+        bench.segments.rotate()
+    bench.log.touch()
+    size = bench.segments.total_bytes() // 3
+    await bench.shipper.step()
+    assert ["r1"] == bench.shipped[:1]
+    assert size == bench.metric("arks_shipper_dropped_bytes_total")
+
+
+async def test_lag_is_told_in_bytes(bench: Bench) -> None:
+    bench.write(LINE.format("r1"))
+    assert len(LINE.format("r1")) == bench.metric("arks_shipper_lag_bytes")
+    await bench.shipper.step()
+    assert 0 == bench.metric("arks_shipper_lag_bytes")
