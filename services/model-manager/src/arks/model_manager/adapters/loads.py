@@ -165,6 +165,9 @@ class Loads:
         errors = asyncio.create_task(_tail(process), name=f"download {place} stderr")
         try:
             last = await self._follow(place, job, process)
+            with contextlib.suppress(TimeoutError):  # its output has ended: it is about to end by itself
+                async with asyncio.timeout(GRACE_SECONDS):
+                    await process.wait()
             status = await end(process, grace_seconds=GRACE_SECONDS)
             return _failure_of(last, status, await errors)
         finally:
@@ -221,7 +224,7 @@ async def _tail(process: asyncio.subprocess.Process) -> bytes:
 def _failure_of(last: Report | Failure | None, status: int, errors: bytes) -> Failure | None:
     if isinstance(last, Failure):
         return last
-    if last is not None and last.done and status == 0:
+    if last is not None and last.done:
         return None
     if last is not None and last.failure is not None:
         return Failure(last.failure, redact(last.message))

@@ -68,6 +68,7 @@ def shown_progress(seen: Seen) -> DownloadProgress | None:
             return None
         size = seen.stored.size_bytes
         return DownloadProgress(done_bytes=size, total_bytes=size, percent=100.0)
-    if seen.loading is None or seen.loading.fingerprint != seen.order.fingerprint:
+    loading = seen.loading
+    if loading is None or loading.fingerprint != seen.order.fingerprint or loading.progress.total_bytes is None:
         return None
-    return seen.loading.progress
+    return loading.progress

@@ -5,6 +5,8 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from prometheus_client import CollectorRegistry
+
 from arks.contracts.resources import ArksModel, ArksModelStatus, ModelPhase
 from arks.contracts.subjects import Facts
 from arks.events.v1.facts_pb2 import ModelFact
@@ -22,9 +24,10 @@ from arks.model_manager.main import build
 class Running:
     """A running model-manager, and what its users and neighbours see of it."""
 
-    def __init__(self, home: LocalHome, client: LocalHome, settings: Settings) -> None:
-        self.home = home
+    def __init__(self, client: LocalHome, settings: Settings) -> None:
         self.settings = settings
+        self.registry: CollectorRegistry | None = None
+        """Of the service, when it runs here."""
         self.models = LocalResources(client.bus, ArksModel)
         self.facts: FactReader[ModelFact] = FactReader(client.bus, Facts.MODELS, ModelFact)
         self.bus = client.bus
@@ -34,7 +37,7 @@ class Running:
         model = await self.models.read(Key(namespace, name))
         return None if model is None else model.status
 
-    async def reaches(self, name: str, phase: ModelPhase, *, within_seconds: float = 20.0) -> ArksModelStatus:
+    async def reaches(self, name: str, phase: ModelPhase, *, within_seconds: float = 30.0) -> ArksModelStatus:
         async def reached() -> ArksModelStatus | None:
             status = await self.status(name)
             return status if status is not None and status.phase is phase else None
@@ -48,47 +51,60 @@ class Running:
             fact = self.facts.cache.get(Key("default", name))
             return fact if fact is not None and wanted(fact) else None
 
-        found = await eventually(seen, what=f"fact of {name}")
+        found = await eventually(seen, within_seconds=30, what=f"fact of {name}")
         assert found is not None
         return found
 
 
-@asynccontextmanager
-async def running(nats: Server, state: Path, **changes: object) -> AsyncIterator[Running]:
-    """model-manager on this NATS and state directory; again on the same ones is a restart."""
-    settings = Settings.model_validate(
-        {
-            "nats_url": f"nats://127.0.0.1:{nats.port}",
-            "state_dir": state,
-            "drain_seconds": 1.0,
-            "disk_reserve_bytes": 0,
-            "check_seconds": 0.2,
-            "progress_seconds": 0.05,
-            "progress_event_seconds": 0.05,
-            **changes,
-        }
+def settings_on(nats: Server, state: Path) -> Settings:
+    """Quick ones, for tests."""
+    return Settings(
+        nats_url=f"nats://127.0.0.1:{nats.port}",
+        state_dir=state,
+        drain_seconds=1.0,
+        disk_reserve_bytes=0,
+        check_seconds=0.2,
+        progress_seconds=0.05,
+        progress_event_seconds=0.05,
     )
-    home, client = LocalHome("model-manager", settings), LocalHome("test", settings)
-    app, stop = build(settings, home), asyncio.Event()
-    serving = asyncio.create_task(app.serve(stop))
+
+
+@asynccontextmanager
+async def outside(settings: Settings) -> AsyncIterator[Running]:
+    """What users and neighbours see of a service that runs elsewhere."""
+    client = LocalHome("test", settings)
     await client.start()
-    seen = Running(home, client, settings)
+    seen = Running(client, settings)
     reading = [asyncio.create_task(seen.facts.run()), asyncio.create_task(client.bus.run())]
     try:
-        await _ready(app, serving)
         yield seen
+    finally:
+        for task in reading:
+            task.cancel()
+        await asyncio.wait(reading, timeout=1)
+        await client.stop()
+
+
+@asynccontextmanager
+async def running(nats: Server, state: Path) -> AsyncIterator[Running]:
+    """model-manager on this NATS and state directory; again on the same ones is a restart."""
+    settings = settings_on(nats, state)
+    home, stop = LocalHome("model-manager", settings), asyncio.Event()
+    app = build(settings, home)
+    serving = asyncio.create_task(app.serve(stop))
+    try:
+        await _ready(app, serving)
+        async with outside(settings) as seen:
+            seen.registry = home.registry
+            yield seen
     finally:
         stop.set()
         await serving
-        for task in reading:
-            task.cancel()
-        await asyncio.gather(*reading, return_exceptions=True)
-        await client.stop()
 
 
 async def _ready(app: App, serving: asyncio.Task[None]) -> None:
     ready = asyncio.create_task(app.ready.wait())
-    await asyncio.wait({ready, serving}, return_when=asyncio.FIRST_COMPLETED, timeout=20)
+    await asyncio.wait({ready, serving}, return_when=asyncio.FIRST_COMPLETED, timeout=30)
     ready.cancel()
     if serving.done():
         await serving
