@@ -132,7 +132,7 @@ def _service(
     ours = {f"ARKS_{setting}": str(value) for setting, value in (shared | settings).items()}
     return Program(
         name=name,
-        command=(sys.executable, "-m", module),
+        command=(sys.executable, "-m", "arks.local.service", module),
         environment={**machine.environment, **ours},
         address=f"http://{HOST}:{port}",
         probe=Probe(port, "/readyz"),

@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 
 _LOCK_SECONDS = 1.0
 _MOST_ENVOY_WORKERS = 4
+_CHOSEN = ("ARKS_OTLP_ENDPOINT",)
 ALREADY_RUNNING = 3
 """Exit status when another supervisor has the lock."""
 
@@ -90,8 +91,8 @@ def prepare(paths: Paths, gateway_port: int) -> Machine:
 
 
 def child_environment(ours: Mapping[str, str], supervisor: int) -> dict[str, str]:
-    """What children get of our own environment: all but Arks' own settings, which the plan gives each."""
-    kept = {name: value for name, value in ours.items() if not name.startswith("ARKS_")}
+    """What children get of our own environment; of Arks' settings only those that people choose, the plan has the rest."""
+    kept = {name: value for name, value in ours.items() if not name.startswith("ARKS_") or name in _CHOSEN}
     # Few threads allocate much; without a limit glibc gives each its own arena, which costs tens of megabytes.
     return kept | {"ARKS_SUPERVISOR_PID": str(supervisor), "MALLOC_ARENA_MAX": "2"}
 
