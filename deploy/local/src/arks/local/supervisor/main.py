@@ -91,7 +91,7 @@ def prepare(paths: Paths, gateway_port: int) -> Machine:
 
 
 def child_environment(ours: Mapping[str, str], supervisor: int) -> dict[str, str]:
-    """What children get of our own environment; of Arks' settings only those that people choose, the plan has the rest."""
+    """What children get of our environment; of Arks' settings only those that people choose, the plan has the rest."""
     kept = {name: value for name, value in ours.items() if not name.startswith("ARKS_") or name in _CHOSEN}
     # Few threads allocate much; without a limit glibc gives each its own arena, which costs tens of megabytes.
     return kept | {"ARKS_SUPERVISOR_PID": str(supervisor), "MALLOC_ARENA_MAX": "2"}
