@@ -126,8 +126,12 @@ async def test_a_killed_engine_costs_no_error_beyond_what_it_carried(steady: tup
     killed_at = time.monotonic()
     victim = platform.engines(MODEL)[0]
     _kill_engine(platform, victim["name"])
-    await until(lambda: _ready(platform) < 2, within_seconds=10, what="the loss noticed")
-    await until(lambda: _ready(platform) == 2, within_seconds=60, what="the engine back")
+
+    def restarted() -> bool:
+        now = {one["name"]: one for one in platform.engines(MODEL)}
+        return bool(now[victim["name"]]["restarts"] > victim["restarts"] and _ready(platform) == 2)
+
+    await until(restarted, within_seconds=60, what="the engine back")
     await _answers(traffic, time.monotonic())
     assert {"ok"} == set(traffic.since(killed_at)), traffic.since(killed_at)
     print(f"\nengine: {dict(traffic.since(killed_at))}, longest gap {traffic.longest_gap_seconds(killed_at):.2f} s")
