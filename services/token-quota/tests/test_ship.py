@@ -137,7 +137,7 @@ async def test_a_long_log_is_rotated_drained_and_deleted(tmp_path: Path, clock: 
 
 
 async def test_an_envoy_that_does_not_answer_is_asked_again(tmp_path: Path, clock: FakeClock) -> None:
-    bench = Bench(tmp_path, clock, rotate_bytes=100)
+    bench = Bench(tmp_path, clock, rotate_bytes=50)
     bench.gateway.down = True
     bench.write(LINE.format("r0"))
     await bench.shipper.step()
@@ -149,7 +149,7 @@ async def test_an_envoy_that_does_not_answer_is_asked_again(tmp_path: Path, cloc
 
 
 async def test_over_its_bound_the_oldest_log_is_dropped_and_said_so(tmp_path: Path, clock: FakeClock) -> None:
-    bench = Bench(tmp_path, clock, max_bytes=250)
+    bench = Bench(tmp_path, clock, max_bytes=200)
     for number in range(3):
         bench.write(LINE.format(f"r{number}"))
         bench.segments.rotate()

@@ -1,0 +1,211 @@
+import pytest
+
+from arks.kit.testing.clock import FakeClock
+from arks.token_quota.domain.answers import Refusal
+from arks.token_quota.domain.limits import BudgetUse, RateUse
+from arks.token_quota.service.admission import Admission, Call, Granted, bearer
+from arks.token_quota.service.ports import Ledger
+from arks.token_quota.testing import BrokenLedger, FakeCounters, World, quota, token
+
+RATES = [{"type": "rpm", "value": 5}, {"type": "tpm", "value": 1000}]
+LIMITED = [{"arksEndpoint": {"name": "qwen"}, "rateLimits": RATES}]
+CHARGED = [{"arksEndpoint": {"name": "qwen"}, "quota": {"name": "q"}}]
+
+
+def call(key: str | None = "Bearer sk-tom", model: str = "qwen", **changes: object) -> Call:
+    fields = {"authorization": key, "request_id": "r1", "model": model, "operation": "completions", "body_bytes": 400}
+    return Call(**(fields | changes))  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def admission(world: World, counters: FakeCounters, ledger: Ledger, clock: FakeClock) -> Admission:
+    return make(world, counters, ledger, clock)
+
+
+def make(world: World, counters: FakeCounters, ledger: Ledger, clock: FakeClock) -> Admission:
+    return Admission(
+        world.directory,
+        counters,
+        ledger,
+        world.metrics,
+        clock,
+        default_completion_tokens=512,
+        reservation_seconds=600,
+    )
+
+
+async def granted(admission: Admission, asked: Call) -> Granted:
+    answer = await admission.admit(asked)
+    assert isinstance(answer, Granted), answer
+    return answer
+
+
+async def refused(admission: Admission, asked: Call) -> Refusal:
+    answer = await admission.admit(asked)
+    assert isinstance(answer, Refusal), answer
+    return answer
+
+
+async def test_a_grant_names_who_uses_what_and_what_is_reserved(admission: Admission, world: World) -> None:
+    world.add(token(qos=LIMITED))
+    world.endpoint()
+    answer = await granted(admission, call())
+    assert "team/qwen/tom/100/512" == str(answer.grant)
+    assert "5" == dict(answer.headers)["x-ratelimit-limit-requests"]
+
+
+@pytest.mark.parametrize("header", [None, "", "Bearer", "Bearer ", "Basic sk-tom", "sk-tom"])
+async def test_without_a_key_the_answer_is_401(admission: Admission, header: str | None) -> None:
+    assert (401, "missing_api_key") == ((answer := await refused(admission, call(header))).status, answer.code)
+
+
+async def test_the_key_of_nobody_is_401_and_is_not_echoed(admission: Admission) -> None:
+    answer = await refused(admission, call("Bearer sk-secret-guess"))
+    assert (401, "invalid_api_key") == (answer.status, answer.code)
+    assert b"guess" not in answer.body
+    assert not any("guess" in value for _, value in answer.headers)
+
+
+async def test_a_disabled_token_is_refused_the_moment_the_watch_says_so(admission: Admission, world: World) -> None:
+    world.add(token())
+    world.endpoint()
+    await granted(admission, call())
+    world.add(token(disabled=True))
+    assert "api_key_disabled" == (await refused(admission, call())).code
+
+
+async def test_a_deleted_token_is_refused_the_moment_the_watch_says_so(admission: Admission, world: World) -> None:
+    world.add(token())
+    world.endpoint()
+    (key,) = [key for key, _ in world.tokens.items()]
+    world.tokens.apply(key, None)
+    assert "invalid_api_key" == (await refused(admission, call())).code
+
+
+async def test_models_are_404_403_or_503_as_they_do_not_exist_are_not_permitted_or_not_ready(
+    admission: Admission, world: World
+) -> None:
+    world.add(token())
+    world.endpoint("phi")
+    assert 404 == (await refused(admission, call())).status
+    assert 403 == (await refused(admission, call(model="phi"))).status
+    world.endpoint("qwen", ready=False, message="no replica is ready")
+    assert 503 == (await refused(admission, call())).status
+
+
+async def test_a_request_without_a_model_is_400(admission: Admission, world: World) -> None:
+    world.add(token())
+    assert 400 == (await refused(admission, call(model=""))).status
+
+
+async def test_over_a_limit_is_429_and_counted_by_its_rule(
+    admission: Admission, world: World, counters: FakeCounters
+) -> None:
+    world.add(token(qos=LIMITED))
+    world.endpoint()
+    counters.rate_use = RateUse(5, 0, 5, 0)
+    assert (429, "rate_limit_exceeded") == ((answer := await refused(admission, call())).status, answer.code)
+    labels = {"namespace": "team", "user": "tom", "model": "qwen", "rule_type": "rpm"}
+    assert 1 == world.metric("gateway_rate_limit_hits_total", **labels)
+    assert 1 == world.metric("arks_admission_decisions_total", reason="rpm")
+
+
+async def test_a_used_up_budget_is_429_insufficient_quota(
+    admission: Admission, world: World, counters: FakeCounters
+) -> None:
+    world.add(token(qos=CHARGED), quota(total=100))
+    world.endpoint()
+    counters.budget_use = BudgetUse(used_prompt=100)
+    assert (429, "insufficient_quota") == ((answer := await refused(admission, call())).status, answer.code)
+
+
+async def test_a_budget_that_does_not_exist_refuses_unless_its_policy_is_open(
+    admission: Admission, world: World
+) -> None:
+    world.add(token(qos=CHARGED))
+    world.endpoint()
+    assert (503, "quota_not_found") == ((answer := await refused(admission, call())).status, answer.code)
+    world.add(token(qos=CHARGED, failurePolicy={"budgets": "Open"}))
+    await granted(admission, call())
+
+
+async def test_missing_counters_are_made_from_the_ledger(
+    admission: Admission, world: World, counters: FakeCounters
+) -> None:
+    world.add(token(qos=CHARGED), quota(total=10_000))
+    world.endpoint()
+    counters.missing = 2
+    await granted(admission, call())
+    assert 2 == len(counters.filled)
+
+
+async def test_sums_that_came_too_late_are_read_again(
+    admission: Admission, world: World, counters: FakeCounters
+) -> None:
+    world.add(token(qos=LIMITED))
+    world.endpoint()
+    counters.missing, counters.stale = 3, 2
+    await granted(admission, call())
+    assert 2 == len(counters.filled)
+
+
+async def test_while_redis_is_away_rates_are_open_and_budgets_closed(
+    admission: Admission, world: World, counters: FakeCounters
+) -> None:
+    world.add(token(qos=LIMITED), quota(total=10_000))
+    world.endpoint()
+    counters.away = True
+    assert 512 == (await granted(admission, call())).grant.completion_tokens
+    world.add(token(qos=CHARGED))
+    answer = await refused(admission, call())
+    assert (503, "limits_unavailable", "1") == (answer.status, answer.code, dict(answer.headers)["retry-after"])
+    assert [("team", "r1")] == list(admission.to_release)
+    assert 1 == world.metric("arks_admission_without_limits_total", policy="open")
+    assert 1 == world.metric("arks_admission_without_limits_total", policy="closed")
+
+
+async def test_a_token_chooses_its_own_failure_policy(
+    admission: Admission, world: World, counters: FakeCounters
+) -> None:
+    world.endpoint()
+    counters.away = True
+    world.add(token(qos=LIMITED, failurePolicy={"rates": "Closed"}), quota(total=10_000))
+    assert 503 == (await refused(admission, call())).status
+    world.add(token(qos=CHARGED, failurePolicy={"budgets": "Open"}))
+    await granted(admission, call())
+
+
+async def test_an_unlimited_token_does_not_notice_that_redis_is_away(
+    admission: Admission, world: World, counters: FakeCounters
+) -> None:
+    world.add(token())
+    world.endpoint()
+    counters.away = True
+    await granted(admission, call())
+
+
+async def test_counters_that_cannot_be_made_because_the_ledger_is_away_fall_under_the_policy(
+    world: World, counters: FakeCounters, ledger: Ledger, clock: FakeClock
+) -> None:
+    admission = make(world, counters, BrokenLedger(ledger), clock)
+    world.add(token(qos=CHARGED), quota(total=10_000))
+    world.endpoint()
+    counters.missing = 9
+    assert 503 == (await refused(admission, call())).status
+
+
+async def test_what_is_reserved_lapses_after_the_set_time(
+    admission: Admission, world: World, counters: FakeCounters
+) -> None:
+    world.add(token())
+    world.endpoint()
+    await granted(admission, call(max_tokens=7, n=2))
+    (reserve,) = counters.reserved
+    assert (600_000, 14) == (
+        reserve.deadline_milliseconds - reserve.now_milliseconds,
+        reserve.ask.completion_tokens,
+    )
+
+
+def test_the_word_bearer_may_be_written_in_any_case() -> None:
+    assert ["k", "k", None] == [bearer("bearer k"), bearer("BEARER  k "), bearer("token k")]
