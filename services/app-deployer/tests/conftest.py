@@ -30,7 +30,7 @@ class Deployer:
 
     def __init__(self, nats: Server, directory: Path) -> None:
         self.engines = directory / "engines"
-        self._settings = Settings(
+        self.settings = Settings(
             nats_url=f"nats://127.0.0.1:{nats.port}",
             state_dir=directory,
             drain_seconds=1.0,
@@ -41,7 +41,7 @@ class Deployer:
             drain_settle_seconds=0.2,
             engine_slots=2,
         )
-        self.people = LocalHome("people", self._settings)
+        self.people = LocalHome("people", self.settings)
         self.applications = LocalResources(self.people.bus, ArksApplication)
         self.replicas = self.people.facts(Facts.REPLICAS, ReplicasFact).cache
         self._models = self.people.fact_writer(Facts.MODELS, ModelFact)
@@ -57,7 +57,7 @@ class Deployer:
         self._people_work = [asyncio.create_task(run()) for run in self.people.runs()]  # type: ignore[arg-type]
 
     async def start(self, **changes: object) -> None:
-        settings = self._settings.model_copy(update=changes)
+        settings = self.settings.model_copy(update=changes)
         self.home, self._stop = LocalHome("app-deployer", settings), asyncio.Event()
         app = build(settings, self.home, os.environ)
         self._serving = asyncio.create_task(app.serve(self._stop))

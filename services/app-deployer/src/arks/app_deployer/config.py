@@ -13,6 +13,8 @@ class Settings(settings.Settings):
     """Requests that a llama.cpp replica works on at once unless --parallel says otherwise. One machine only."""
     probe_seconds: float = Field(default=0.1, gt=0)
     """Pause between two looks at an engine that is not ready yet."""
+    health_seconds: float = Field(default=5.0, gt=0)
+    """How long an engine may take to answer on /health and /metrics."""
     answer_seconds: float = Field(default=60.0, gt=0)
     """How long an engine may take for the one token that shows that its model answers."""
     liveness_seconds: float = Field(default=5.0, gt=0)

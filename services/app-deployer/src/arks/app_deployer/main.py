@@ -19,7 +19,7 @@ from arks.kit.home import Home, home_from_environment
 
 def build(settings: Settings, home: Home, environment: Mapping[str, str] | None = None) -> App:
     """The whole service on the given home. `environment`: what engines get of ours."""
-    probe = HttpProbe(settings.answer_seconds)
+    probe = HttpProbe(health_seconds=settings.health_seconds, answer_seconds=settings.answer_seconds)
     workloads = LocalWorkloads(
         settings,
         probe=probe,

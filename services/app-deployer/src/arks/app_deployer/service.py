@@ -106,12 +106,19 @@ class AppDeployer:
             return None
         if FINALIZER not in application.metadata.finalizers:
             await self._applications.add_finalizer(key, FINALIZER)
+        self._welcome(key, application)
         model = self._model(key, application.spec.model.name)
         problem = self._workloads.problem(application)
         may_start = problem is None and model.usable
         observed = await self._workloads.apply(Workload(application, model.fact if may_start else None))
         await self._report(key, application, problem, model, observed)
         return self._again(model, observed)
+
+    def _welcome(self, key: Key, application: ArksApplication) -> None:
+        known = self._known(key, application)
+        if known.status is None and self._told.get(key) is not known:
+            self._announcer.event(application, None, Happened("created", "Created", "app-deployer has taken it up"))
+        self._told[key] = known
 
     async def _report(
         self, key: Key, application: ArksApplication, problem: Refusal | None, model: ModelView, observed: Observed
@@ -127,7 +134,7 @@ class AppDeployer:
         if told.replicas != application.spec.replicas:
             message = f"from {told.replicas} to {application.spec.replicas} replicas"
             self._announcer.event(application, status, Happened("scaled", "Scaled", message))
-        for what in happened(told.status, status):
+        if (what := happened(told.status, status)) is not None:
             self._announcer.event(application, status, what)
         self._told[key] = _Told(application.metadata.uid, application.spec.replicas, status)
 

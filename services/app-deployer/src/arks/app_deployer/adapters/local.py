@@ -7,15 +7,15 @@ import os
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import structlog
 
 from arks.app_deployer import machine, shim
-from arks.app_deployer.adapters.demand import Demand, Refused, demand
 from arks.app_deployer.adapters.files import EngineDirectories, Launch
 from arks.app_deployer.adapters.metrics import EngineMeters
 from arks.app_deployer.adapters.replica import LocalReplica, Pace, Probe, Surroundings
+from arks.app_deployer.adapters.runtimes import Demand, LocalRuntimes, Refused
 from arks.app_deployer.config import Settings
 from arks.app_deployer.domain import checks, rollout
 from arks.app_deployer.domain.workload import Change, Machine, Observed, Refusal, ReplicaState, Workload
@@ -35,6 +35,11 @@ _AGAIN_SECONDS = 2.0
 def this_machine() -> Machine:
     programs = frozenset(name for name in checks.GPU_PROGRAMS.values() if machine.has_program(name))
     return Machine(machine.usable_cpus(), machine.available_memory_bytes(), machine.has_gpu(), programs)
+
+
+class Runtimes(Protocol):
+    async def demand(self, spec: ArksApplicationSpec, model_path: str, slots: int) -> Demand: ...
+    def command(self, spec: ArksApplicationSpec, engine: local.Engine) -> list[str]: ...
 
 
 @dataclass(slots=True)
@@ -58,12 +63,14 @@ class LocalWorkloads:
         clock: Clock,
         meters: EngineMeters,
         environment: Mapping[str, str],
+        runtimes: Runtimes | None = None,
         look: Callable[[], Machine] = this_machine,
     ) -> None:
         self._settings = settings
         self._clock = clock
         self._meters = meters
         self._environment = {name: value for name, value in environment.items() if not name.startswith("ARKS_")}
+        self._runtimes = runtimes or LocalRuntimes()
         self._look = look
         self._directories = EngineDirectories(Path(settings.state_dir).resolve() / "engines")
         self._groups: dict[Key, _Group] = {}
@@ -119,7 +126,7 @@ class LocalWorkloads:
         group.workload = workload
         wanted, group.refusal = await self._demand(workload)
         if wanted is not None:
-            group.revision = _revision(workload, wanted)
+            group.revision = self._revision(workload, wanted)
         async with self._starting:  # memory is counted and taken by one at a time
             await self._move(key, group, wanted)
         return self.observe(key)
@@ -145,7 +152,7 @@ class LocalWorkloads:
             return None, None
         try:
             spec = workload.application.spec
-            return await demand(spec, workload.model.path, self._settings.engine_slots), None
+            return await self._runtimes.demand(spec, workload.model.path, self._settings.engine_slots), None
         except Refused as refused:
             return None, refused.refusal
 
@@ -195,7 +202,7 @@ class LocalWorkloads:
         engine = local.Engine(wanted.model_path, port, threads, self._settings.engine_slots)
         given = {variable.name: variable.value for variable in spec.instance_spec.env if variable.value is not None}
         return Launch(
-            command=local.command(spec, engine),
+            command=self._runtimes.command(spec, engine),
             environment=self._environment | given,
             owner_pid=owner,
             owner_start_ticks=shim.start_ticks(owner),
@@ -209,6 +216,15 @@ class LocalWorkloads:
             failures=replica.failures,
             memory_bytes=wanted.memory_bytes,
         )
+
+    def _revision(self, workload: Workload, wanted: Demand) -> str:
+        """Changes with everything that a running engine would have to be started anew for."""
+        spec = workload.application.spec
+        line = self._runtimes.command(spec, local.Engine(wanted.model_path, port=0, threads=0, slots=wanted.slots))
+        env = [variable.to_dict() for variable in spec.instance_spec.env]
+        generation = workload.model.generation if workload.model else 0
+        content = json.dumps([spec.effective_runtime, line, env, generation])
+        return hashlib.sha256(content.encode()).hexdigest()[:16]
 
     # --- counting
 
@@ -268,16 +284,6 @@ def _spec(group: _Group) -> ArksApplicationSpec:
 
 def _order(name: str) -> tuple[int, str]:
     return len(name), name
-
-
-def _revision(workload: Workload, wanted: Demand) -> str:
-    """Changes with everything that a running engine would have to be started anew for."""
-    spec = workload.application.spec
-    line = local.command(spec, local.Engine(wanted.model_path, port=0, threads=0, slots=wanted.slots))
-    env = [variable.to_dict() for variable in spec.instance_spec.env]
-    generation = workload.model.generation if workload.model else 0
-    content = json.dumps([spec.effective_runtime, line, env, generation])
-    return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 
 def _pace(settings: Settings) -> Pace:

@@ -6,7 +6,6 @@ from typing import Any
 import aiohttp
 
 _TROUBLE = (aiohttp.ClientError, TimeoutError, OSError)
-_HEALTH_SECONDS = 5.0
 _UNSUPPORTED = frozenset({400, 404, 405, 501})
 _LONGEST_BODY = 4 * 2**20
 _WORK = re.compile(
@@ -20,7 +19,9 @@ _WORK = re.compile(
 class HttpProbe:
     """`start` before use, `close` at the end."""
 
-    def __init__(self, answer_seconds: float) -> None:
+    def __init__(self, *, health_seconds: float, answer_seconds: float) -> None:
+        """Time limits: of looks at /health and /metrics, and of real answers."""
+        self._health_seconds = health_seconds
         self._answer_seconds = answer_seconds
         self._session: aiohttp.ClientSession | None = None
 
@@ -35,7 +36,7 @@ class HttpProbe:
     async def healthy(self, port: int) -> bool:
         """It answers GET /health with 200: llama.cpp says 503 while it loads."""
         try:
-            status, _ = await self._ask("GET", port, "/health", seconds=_HEALTH_SECONDS)
+            status, _ = await self._ask("GET", port, "/health", seconds=self._health_seconds)
         except _TROUBLE:
             return False
         return status == 200
@@ -55,7 +56,7 @@ class HttpProbe:
     async def busy(self, port: int) -> float | None:
         """Requests under way and waiting; None when it does not say."""
         try:
-            status, body = await self._ask("GET", port, "/metrics", seconds=_HEALTH_SECONDS)
+            status, body = await self._ask("GET", port, "/metrics", seconds=self._health_seconds)
             values = [float(found[1]) for found in _WORK.finditer(body)] if status == 200 else []
         except (*_TROUBLE, ValueError):
             return None

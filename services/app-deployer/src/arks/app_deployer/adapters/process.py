@@ -42,7 +42,8 @@ class Ending:
 class Engine:
     """A running engine. `ended` is set the moment it ends, however it does."""
 
-    def __init__(self, directory: Directory, state: ShimState, handle: int, shim_handle: int) -> None:
+    def __init__(self, directory: Directory, state: ShimState, handle: int | None, shim_handle: int | None) -> None:
+        """`handle`: None when it has ended already."""
         self.pid = state.pid
         self.start_ticks = state.start_ticks
         self.started_at = state.started_at
@@ -50,7 +51,10 @@ class Engine:
         self._directory = directory
         self._handle = handle
         self._shim_handle = shim_handle
-        asyncio.get_running_loop().add_reader(handle, self._on_end)
+        if handle is None:
+            self.ended.set()
+        else:
+            asyncio.get_running_loop().add_reader(handle, self._on_end)
 
     @classmethod
     async def start(cls, directory: Directory, launch: Launch) -> Self:
@@ -67,33 +71,31 @@ class Engine:
             await process.wait()
         except OSError as error:
             raise Unavailable(f"the engine's directory {directory.path}: {error}") from error
-        engine = await cls._found(directory, within_seconds=_START_SECONDS)
-        if engine is None:
+        state = await _written(directory, within_seconds=_START_SECONDS)
+        if state is None:
             raise Unavailable(f"the shim in {directory.path} did not start its engine; is the disk full?")
-        return engine
+        return cls._of(directory, state)
 
     @classmethod
     async def adopt(cls, directory: Directory) -> Self | None:
         """The engine that an earlier app-deployer has started here, if it still runs."""
-        return await cls._found(directory, within_seconds=_ADOPT_SECONDS)
-
-    @classmethod
-    async def _found(cls, directory: Directory, *, within_seconds: float) -> Self | None:
-        """The shim writes its state some milliseconds after it has become independent."""
-        await _until(lambda: directory.state is not None, within_seconds)
-        return None if (state := directory.state) is None else cls._open(directory, state)
-
-    @classmethod
-    def _open(cls, directory: Directory, state: ShimState) -> Self | None:
-        handle = _open(state.pid, state.start_ticks)
-        if handle is None:
+        state = await _written(directory, within_seconds=_ADOPT_SECONDS)
+        if state is None:
             return None
-        shim_handle = _open(state.shim_pid, state.shim_start_ticks)
-        return cls(directory, state, handle, handle if shim_handle is None else shim_handle)
+        engine = cls._of(directory, state)
+        if not engine.ended.is_set():
+            return engine
+        engine.close()
+        return None
+
+    @classmethod
+    def _of(cls, directory: Directory, state: ShimState) -> Self:
+        handle = _open(state.pid, state.start_ticks)
+        return cls(directory, state, handle, _open(state.shim_pid, state.shim_start_ticks))
 
     def terminate(self) -> None:
         """SIGTERM; the shim sends SIGKILL after its grace time."""
-        _send(self._shim_handle, signal.SIGTERM)
+        _send(self._handle if self._shim_handle is None else self._shim_handle, signal.SIGTERM)
 
     def kill(self) -> None:
         _send(self._handle, signal.SIGKILL)
@@ -107,9 +109,10 @@ class Engine:
 
     def close(self) -> None:
         """Let go of it; it goes on if it runs. Must be called once."""
-        asyncio.get_running_loop().remove_reader(self._handle)
-        for handle in {self._handle, self._shim_handle}:
-            os.close(handle)
+        self._forget()
+        for handle in (self._handle, self._shim_handle):
+            if handle is not None:
+                os.close(handle)
 
     @property
     def _noted(self) -> bool:
@@ -117,8 +120,12 @@ class Engine:
         return state is not None and state.status == "ended" and state.pid == self.pid
 
     def _on_end(self) -> None:
-        asyncio.get_running_loop().remove_reader(self._handle)
+        self._forget()
         self.ended.set()
+
+    def _forget(self) -> None:
+        if self._handle is not None:
+            asyncio.get_running_loop().remove_reader(self._handle)
 
 
 def _open(pid: int, start_ticks: int) -> int | None:
@@ -133,10 +140,18 @@ def _open(pid: int, start_ticks: int) -> int | None:
     return None
 
 
-def _is_over(handle: int) -> bool:
+def _is_over(handle: int | None) -> bool:
+    if handle is None:
+        return True
     poll = select.poll()
     poll.register(handle, select.POLLIN)
     return bool(poll.poll(0))
+
+
+async def _written(directory: Directory, *, within_seconds: float) -> ShimState | None:
+    """The shim writes its state some milliseconds after it has become independent."""
+    await _until(lambda: directory.state is not None, within_seconds)
+    return directory.state
 
 
 async def _until(condition: Callable[[], bool], within_seconds: float) -> None:
@@ -149,6 +164,8 @@ async def _until(condition: Callable[[], bool], within_seconds: float) -> None:
                 await asyncio.sleep(0.002)
 
 
-def _send(handle: int, number: signal.Signals) -> None:
+def _send(handle: int | None, number: signal.Signals) -> None:
+    if handle is None:
+        return
     with contextlib.suppress(ProcessLookupError):
         signal.pidfd_send_signal(handle, number)

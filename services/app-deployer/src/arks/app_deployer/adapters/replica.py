@@ -214,13 +214,15 @@ class LocalReplica:
     async def _keep_watch(self) -> str:
         """Returns when the engine has hung; while it is silent for a shorter time, it gets no traffic."""
         clock, pace = self._around.clock, self._around.pace
-        answered = clock.monotonic()
-        while (silent := clock.monotonic() - answered) < pace.hung_seconds:
+        answered, silent = clock.monotonic(), 0.0
+        while silent < pace.hung_seconds:
             await asyncio.sleep(pace.liveness_seconds)
             if await self._around.probe.healthy(self._port):
-                answered = clock.monotonic()
+                answered, silent = clock.monotonic(), 0.0
                 self._become(ReplicaState.READY)
-            elif silent >= pace.hung_seconds / 2:
+                continue
+            silent = clock.monotonic() - answered
+            if silent >= pace.hung_seconds / 2:
                 self._become(ReplicaState.LOADING)
         return f"it did not answer on /health for {silent:.0f} s and was ended"
 

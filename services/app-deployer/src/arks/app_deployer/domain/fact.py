@@ -1,10 +1,9 @@
 """What neighbours are told of an application, and what changed from one status to the next. Pure."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from arks.app_deployer.domain.workload import Observed, Replica, ReplicaState
-from arks.contracts.resources import ApplicationPhase, ArksApplication, ArksApplicationStatus
+from arks.contracts.resources import ApplicationPhase, ArksApplication, ArksApplicationStatus, ConditionStatus
 from arks.events.v1 import facts_pb2
 from arks.events.v1.facts_pb2 import ReplicasFact
 
@@ -52,15 +51,14 @@ class Happened:
     message: str
 
 
-def happened(before: ArksApplicationStatus | None, after: ArksApplicationStatus) -> Iterator[Happened]:
-    """Events of the application itself; those of its replicas come from the workload."""
-    if before is None:
-        yield Happened("created", "Created", "app-deployer has taken it up")
+def happened(before: ArksApplicationStatus | None, after: ArksApplicationStatus) -> Happened | None:
+    """What a change of phase means to people; events of replicas come from the workload."""
     if before is not None and before.phase is after.phase:
-        return
+        return None
     ready = next(condition for condition in after.conditions if condition.type == "Ready")
     if after.phase is ApplicationPhase.RUNNING:
-        yield Happened("running", ready.reason, ready.message)
-    elif after.phase is ApplicationPhase.FAILED:
-        bad = next((condition for condition in after.conditions if condition.status == "False"), ready)
-        yield Happened("failed", bad.reason, bad.message)
+        return Happened("running", ready.reason, ready.message)
+    if after.phase is ApplicationPhase.FAILED:
+        bad = next((one for one in after.conditions if one.status is ConditionStatus.FALSE), ready)
+        return Happened("failed", bad.reason, bad.message)
+    return None

@@ -1,4 +1,4 @@
-"""What a replica will take, known before it is started: the model's file, its memory, its slots."""
+"""What engines need: the model's file, memory and slots, known before the start, and their command lines."""
 
 import asyncio
 from dataclasses import dataclass
@@ -29,11 +29,17 @@ class Demand:
     """0 when unknown."""
 
 
-async def demand(spec: ArksApplicationSpec, model_path: str, slots: int) -> Demand:
-    """`slots`: of a llama.cpp replica whose arguments do not say. Raises Refused."""
-    if spec.effective_runtime is not Runtime.LLAMACPP:
-        return Demand(model_path, 0, 0, 0)
-    return await asyncio.to_thread(_of_llamacpp, spec, model_path, slots)
+class LocalRuntimes:
+    """The engines that one machine can run."""
+
+    async def demand(self, spec: ArksApplicationSpec, model_path: str, slots: int) -> Demand:
+        """`slots`: of a llama.cpp replica whose arguments do not say. Raises Refused."""
+        if spec.effective_runtime is not Runtime.LLAMACPP:
+            return Demand(model_path, 0, 0, 0)
+        return await asyncio.to_thread(_of_llamacpp, spec, model_path, slots)
+
+    def command(self, spec: ArksApplicationSpec, engine: local.Engine) -> list[str]:
+        return local.command(spec, engine)
 
 
 def _read(path: Path) -> gguf.ModelFile:
