@@ -1,0 +1,69 @@
+"""A real Envoy's end, as in its pod: the program that waits, then Envoy itself."""
+
+import asyncio
+import sys
+from asyncio.subprocess import PIPE
+from typing import Any
+
+import pytest
+
+from arks.kit.testing.wait import eventually
+
+pytestmark = pytest.mark.real
+Platform = Any  # of conftest.py, which cannot be imported
+
+
+async def drainer(platform: Platform, drain_seconds: float) -> asyncio.subprocess.Process:
+    """Started, and waiting for SIGTERM."""
+    port = platform.settings.envoy_admin_port
+    options = [f"--admin-port={port}", "--settle-seconds=0.2", f"--drain-seconds={drain_seconds}"]
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "arks.endpoint_router.drain", *options), stdout=PIPE, stderr=PIPE
+    )
+    assert process.stdout is not None
+    assert b"waiting" in await asyncio.wait_for(process.stdout.readline(), 10)
+    return process
+
+
+async def serving(platform: Platform, delay_seconds: float) -> None:
+    engine = await platform.engine()
+    await platform.apply("chat")
+    await platform.report("chat", [engine.port])
+    await platform.envoy()
+    await platform.router()
+
+    async def answers() -> bool:
+        return bool((await platform.ask("chat")).status_code == 200)
+
+    await eventually(answers, what="the first answer")
+    engine.delay_seconds = delay_seconds
+
+
+async def under_way(platform: Platform) -> bool:
+    return bool(await platform.stat("http.gateway.downstream_rq_active"))
+
+
+async def test_a_request_under_way_is_answered_before_envoy_may_end(platform: Platform) -> None:
+    await serving(platform, delay_seconds=1.5)
+    process = await drainer(platform, drain_seconds=30)
+    request = asyncio.create_task(platform.ask("chat"))
+    await eventually(lambda: under_way(platform), what="the request is under way")
+    process.terminate()
+    out, err = await asyncio.wait_for(process.communicate(), 20)
+    assert (0, b"") == (process.returncode, err)
+    assert b"no request is under way" in out
+    assert request.done() or 200 == (await asyncio.wait_for(request, 0.5)).status_code
+    assert 200 == request.result().status_code
+
+
+async def test_a_request_that_takes_too_long_is_not_waited_for(platform: Platform) -> None:
+    await serving(platform, delay_seconds=6.0)
+    process = await drainer(platform, drain_seconds=0.5)
+    request = asyncio.create_task(platform.ask("chat"))
+    await eventually(lambda: under_way(platform), what="the request is under way")
+    process.terminate()
+    out, _ = await asyncio.wait_for(process.communicate(), 5)
+    assert b"1 requests are still under way" in out
+    assert not request.done()
+    request.cancel()
+    await asyncio.gather(request, return_exceptions=True)
