@@ -1,7 +1,7 @@
 """What is sent to the download process comes back the same, and a token shows nowhere else."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from arks.model_manager.protocol import (
@@ -20,11 +20,13 @@ HUB = st.builds(HubRequest, token=st.none() | st.text())
 CHECK = st.builds(CheckRequest)
 
 
+@settings(deadline=None)
 @given(HUB | CHECK)
 def test_a_request_survives_the_way(request: Request) -> None:
     assert request == request_from_json(request_to_json(request))
 
 
+@settings(deadline=None)
 @given(st.builds(Report, failure=st.none() | st.sampled_from(FailureKind)))
 def test_a_report_survives_the_way(report: Report) -> None:
     assert report == report_from_json(report_to_json(report).encode())

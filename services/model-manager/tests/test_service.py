@@ -248,6 +248,25 @@ async def test_storage_that_cannot_be_made_is_said_and_tried_again(desk: Desk) -
     await desk.until_ready()
 
 
+async def test_a_download_that_nobody_wants_any_more_is_ended(desk: Desk) -> None:
+    desk.models.put(TINY)
+    await desk.until_loading()
+    desk.storage.stored["elsewhere"] = COMPLETE
+    desk.models.put(TINY, generation=2, storage={"subPath": "elsewhere"})
+    await desk.reconcile()
+    assert ("stop", "default/tiny") in desk.storage.steps
+    assert ModelPhase.READY is desk.manager.statuses()[TINY].phase
+
+
+async def test_a_download_that_a_neighbour_wants_goes_on(desk: Desk) -> None:
+    for key in (TINY, OTHER):
+        desk.models.put(key, storage={"subPath": "shared"})
+        await desk.until_loading(key)
+    desk.models.put(OTHER, generation=2)
+    await desk.reconcile(OTHER)
+    assert ("stop", "shared") not in desk.storage.steps
+
+
 # --- secrets
 
 WITH_SECRET = {"huggingface": {"tokenSecretRef": {"name": "hf"}}}

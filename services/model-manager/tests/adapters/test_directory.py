@@ -127,6 +127,14 @@ def test_storage_that_cannot_be_made_says_why(tmp_path: Path) -> None:
         directory.create(tmp_path / "file" / "x", tmp_path, "default/a")
 
 
+@pytest.mark.parametrize(
+    ("place", "expected"),
+    [(".", True), (".removing-x", True), ("a/.arks", True), ("a/b", False), ("a/.removing-x", False)],
+)
+def test_places_that_arks_uses_itself_are_reserved(place: str, expected: bool) -> None:
+    assert expected is directory.is_reserved(place)
+
+
 def test_a_removal_that_was_cut_short_is_finished_at_the_start(tmp_path: Path) -> None:
     (tmp_path / ".removing-a-1-2" / "sub").mkdir(parents=True)
     directory.sweep(tmp_path)

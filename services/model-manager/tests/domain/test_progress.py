@@ -1,6 +1,6 @@
 """Progress as numbers that make sense, whatever the samples."""
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from arks.model_manager.domain import Sample, human_bytes, progress_of, sampled
@@ -10,6 +10,7 @@ SAMPLES = st.lists(
 )
 
 
+@settings(deadline=None)
 @given(SAMPLES, st.none() | st.integers(0, 10**13))
 def test_numbers_are_in_their_ranges_for_any_samples(samples: list[Sample], total: int | None) -> None:
     kept: tuple[Sample, ...] = ()
@@ -22,6 +23,7 @@ def test_numbers_are_in_their_ranges_for_any_samples(samples: list[Sample], tota
     assert len(kept) <= 66
 
 
+@settings(deadline=None)
 @given(st.integers(1, 10**9), st.integers(1, 1000))
 def test_a_steady_rate_is_reported_as_it_is(rate: int, seconds: int) -> None:
     kept: tuple[Sample, ...] = ()

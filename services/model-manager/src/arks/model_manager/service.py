@@ -158,8 +158,8 @@ class ModelManager:
         if FINALIZER not in model.metadata.finalizers:
             await self._models.add_finalizer(key, FINALIZER)
         claims = self._claims()
-        mine = claims[key]
-        self._moved(mine, claims.values())
+        mine = self._claim(key, model)
+        await self._moved(mine, claims.values())
         token, obstacle = await self._token(model)
         seen = await self._gather(mine, claims.values(), token, obstacle)
         seen, decision = await self._act(mine, seen, self._decide(seen), token)
@@ -171,6 +171,7 @@ class ModelManager:
         stored, loading = await self._storage.observe(mine.place, mine.order)
         return Seen(
             order=mine.order,
+            place=mine.place,
             stored=stored,
             loading=loading,
             conflict=conflict_of(mine, claims),
@@ -185,7 +186,7 @@ class ModelManager:
                 await self._storage.prepare(mine.place, mine.key)
             except ArksError as error:
                 log.warning("storage not made", key=str(mine.key), place=mine.place, error=str(error))
-                seen = Seen(seen.order, seen.stored, storage_fault=str(error))
+                seen = replace(seen, storage_fault=str(error))
                 decision = self._decide(seen)
         elif decision.step is Step.LOAD:
             self._remember_token(mine.place, token)
@@ -277,15 +278,19 @@ class ModelManager:
         created_at = model.metadata.creation_timestamp or datetime.max.replace(tzinfo=UTC)
         return Claim(key, self._storage.place(key, model.spec), order, created_at)
 
-    def _moved(self, mine: Claim, claims: Iterable[Claim]) -> None:
-        """Neighbours in the place that a model takes, leaves or fills with something else are to look again."""
+    async def _moved(self, mine: Claim, claims: Iterable[Claim]) -> None:
+        """The model wants another place or other weights: end what nobody wants now, and let neighbours look again."""
         before, after = self._places.get(mine.key), (mine.place, mine.order.fingerprint)
         if before == after:
             return
         self._places[mine.key] = after
         self._wake(users_of(mine.place, claims, mine.key))
-        if before is not None:
-            self._wake(users_of(before[0], claims, mine.key))
+        if before is None:
+            return
+        _, loading = await self._storage.observe(before[0], mine.order)
+        if loading is not None and loading.fingerprint == before[1] and before not in self._places.values():
+            await self._storage.stop(before[0])
+        self._wake(users_of(before[0], claims, mine.key))
 
     def _wake(self, keys: Iterable[Key]) -> None:
         for key in keys:

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from aiohttp import web
@@ -42,12 +43,21 @@ class Repository:
     gated: bool = False
     large_from_bytes: int = 64 * 1024
 
-    @property
+    @cached_property
+    def sha256(self) -> dict[str, str]:
+        """Of large files, by path."""
+        large = {path: content for path, content in self.files.items() if len(content) >= self.large_from_bytes}
+        return {path: hashlib.sha256(content).hexdigest() for path, content in large.items()}
+
+    @cached_property
+    def git_sha1(self) -> dict[str, str]:
+        """Of the others."""
+        return {path: _git_sha1(content) for path, content in self.files.items() if path not in self.sha256}
+
+    @cached_property
     def commit(self) -> str:
-        digest = hashlib.sha1(usedforsecurity=False)
-        for path, content in sorted(self.files.items()):
-            digest.update(path.encode() + content)
-        return digest.hexdigest()
+        names = repr(sorted((self.sha256 | self.git_sha1).items()))
+        return hashlib.sha1(names.encode(), usedforsecurity=False).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -141,9 +151,9 @@ class Hub:
         headers = {"X-Repo-Commit": found.commit}
         if content is None:
             return _error(404, "EntryNotFound", headers)
-        if len(content) < found.large_from_bytes:
-            return await self._send(request, path, content, headers | {"ETag": f'"{_git_sha1(content)}"'})
-        digest = hashlib.sha256(content).hexdigest()
+        if path not in found.sha256:
+            return await self._send(request, path, content, headers | {"ETag": f'"{found.git_sha1[path]}"'})
+        digest = found.sha256[path]
         headers |= {"X-Linked-Etag": f'"{digest}"', "X-Linked-Size": str(len(content))}
         location = f"/storage/{digest}?path={path}&signature=not-to-be-shown"
         return web.Response(status=302, headers=headers | {"Location": location})
@@ -151,9 +161,9 @@ class Hub:
     async def _large(self, request: web.Request) -> web.StreamResponse:
         for revisions in self.repositories.values():
             for repository in revisions:
-                content = repository.files.get(request.query["path"])
-                if content is not None and hashlib.sha256(content).hexdigest() == request.match_info["digest"]:
-                    return await self._send(request, request.query["path"], content, {})
+                path = request.query["path"]
+                if repository.sha256.get(path) == request.match_info["digest"]:
+                    return await self._send(request, path, repository.files[path], {})
         return _error(404, "EntryNotFound")
 
     # --- who may, and what goes wrong
@@ -190,11 +200,11 @@ class Hub:
         if start:
             response.headers["Content-Range"] = f"bytes {start}-{len(content) - 1}/{len(content)}"
         await response.prepare(request)
-        await self._body(request, response, path, body[start:], fault)
+        await self._body(request, response, path, memoryview(body)[start:], fault)
         return response
 
     async def _body(
-        self, request: web.Request, response: web.StreamResponse, path: str, body: bytes, fault: Fault
+        self, request: web.Request, response: web.StreamResponse, path: str, body: memoryview, fault: Fault
     ) -> None:
         for at in range(0, len(body), _BLOCK_BYTES):
             if self.hold is not None and at >= len(body) // 2:
@@ -226,12 +236,11 @@ async def hub_server() -> AsyncIterator[Hub]:
 
 
 def _entry(path: str, content: bytes, repository: Repository) -> dict[str, Any]:
-    entry: dict[str, Any] = {"type": "file", "path": path, "size": len(content), "oid": _git_sha1(content)}
-    if len(content) >= repository.large_from_bytes:
-        digest = hashlib.sha256(content).hexdigest()
-        entry["lfs"] = {"oid": digest, "size": len(content), "pointerSize": 134}
-        entry["oid"] = hashlib.sha1(digest.encode(), usedforsecurity=False).hexdigest()
-    return entry
+    entry: dict[str, Any] = {"type": "file", "path": path, "size": len(content)}
+    if (digest := repository.sha256.get(path)) is None:
+        return entry | {"oid": repository.git_sha1[path]}
+    pointer = hashlib.sha1(digest.encode(), usedforsecurity=False).hexdigest()
+    return entry | {"oid": pointer, "lfs": {"oid": digest, "size": len(content), "pointerSize": 134}}
 
 
 def _git_sha1(content: bytes) -> str:

@@ -5,7 +5,7 @@ import os
 import shutil
 import stat
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from arks.kit.errors import Invalid, Unavailable
 from arks.model_manager import marker
@@ -66,6 +66,12 @@ def version_of(path: Path) -> tuple[int, int, int] | None:
     except OSError:
         return None
     return state.st_size, state.st_mtime_ns, state.st_ino
+
+
+def is_reserved(place: str) -> bool:
+    """The storage as a whole, and names that we use in it ourselves."""
+    parts = PurePosixPath(place).parts
+    return not parts or parts[0].startswith(_REMOVING) or marker.ARKS_DIRECTORY in parts
 
 
 def create(directory: Path, root: Path, by: str) -> None:

@@ -137,6 +137,8 @@ class Loads:
             failure = await self._run(place, job)
         except OSError as error:
             failure = Failure(FailureKind.CRASHED, f"the download process could not be started: {error.strerror}")
+        except ValueError:  # a line without end
+            failure = Failure(FailureKind.CRASHED, "the download process said something that is no report")
         if failure is None:
             self._jobs.pop(place, None)
         else:

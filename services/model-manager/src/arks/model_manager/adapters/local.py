@@ -65,6 +65,8 @@ class LocalStorage:
         await asyncio.to_thread(directory.sweep, self._root)
 
     def _inspect(self, place: str, order: Order) -> Stored:
+        if directory.is_reserved(place):
+            return Stored(Content.REFUSED, message=f"storage.subPath {place} is for Arks itself; give another one")
         match order.kind:
             case SourceKind.FILE:
                 return directory.inspect_file(order, self._record(place))

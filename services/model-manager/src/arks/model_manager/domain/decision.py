@@ -120,4 +120,4 @@ def _under_way(seen: Seen) -> Verdict:
 def _storage_message(seen: Seen) -> str:
     if seen.order.kind is SourceKind.FILE:
         return f"{seen.order.path} is used in place"
-    return "the storage exists"
+    return f"storage {seen.place} exists"

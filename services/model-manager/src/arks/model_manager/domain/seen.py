@@ -100,6 +100,8 @@ class Seen:
     order: Order
     stored: Stored
     loading: Loading | None = None
+    place: str = ""
+    """Of the storage, for people."""
     conflict: str | None = None
     """Why the storage belongs to another model."""
     storage_fault: str | None = None
