@@ -1,6 +1,7 @@
 """What all commands share: options, errors that say the next step, and the connection to a running Arks."""
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from enum import IntEnum, StrEnum
@@ -81,13 +82,20 @@ def not_running(paths: Paths) -> Failure:
 @asynccontextmanager
 async def connected(home: Path) -> "AsyncIterator[Store]":
     """The store of the running Arks. Raises Failure."""
-    from arks.local.store import connect
-
     paths = paths_of(home)
     state = running_state(paths)
+    _lean()
+    from arks.local.store import connect
+
     quiet()
     async with connect(paths, state.ports["nats"]) as store:
         yield store
+
+
+def _lean() -> None:
+    """Keep libraries from loading optional ones: half a second of each command. What shows rich text has it already."""
+    for name in ("aiohttp", "opentelemetry", "pygments", "rich"):
+        sys.modules.setdefault(name, None)  # type: ignore[arg-type]  # importing it fails as if it were not installed
 
 
 def quiet() -> None:

@@ -61,6 +61,8 @@ async def _top(home: Path, namespace: str | None, output: Output | None, live: b
     from arks.local.render import resources as render
     from arks.local.render.top import as_data, as_text
 
+    if live:
+        from rich.live import Live  # noqa: F401  # before `connected` hides rich from others
     async with connected(home) as store, _replicas(store, namespace) as rows:
         await asyncio.sleep(_FIRST_LOAD_SECONDS)
         if live:
