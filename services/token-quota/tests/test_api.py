@@ -7,6 +7,7 @@ import pytest
 from arks.kit.testing.clock import FakeClock
 from arks.token_quota.adapters.ledger import SqlLedger
 from arks.token_quota.api import Api, read_call, read_usage_query
+from arks.token_quota.api import Headers as AnyHeaders
 from arks.token_quota.domain.answers import Refusal
 from arks.token_quota.domain.posting import Source, Usage
 from arks.token_quota.service.admission import Admission, Call
@@ -25,12 +26,22 @@ ADMIT = KEY | {
 USAGE = Usage("r0", "team", "tom", "qwen", "q", "completions", Source.ENGINE, 1_767_225_600_000, 30, 20)
 
 
+class Headers:
+    """granian's, from a dict."""
+
+    def __init__(self, values: dict[str, str]) -> None:
+        self._values = values
+
+    def get(self, key: str, default: Any = None) -> Any:
+        return self._values.get(key, default)
+
+
 @dataclass
 class Request:
     path: str
-    method: str = "GET"
-    headers: dict[str, str] = field(default_factory=dict)
-    query_string: str = ""
+    method: str
+    headers: AnyHeaders
+    query_string: str
     proto: str = "http"
 
 
@@ -66,7 +77,7 @@ async def ask(
     api: Api, path: str, method: str = "GET", headers: dict[str, str] | None = None, query: str = ""
 ) -> Response:
     response = Response()
-    await api.__rsgi__(Request(path, method, headers or {}, query), response)
+    await api.__rsgi__(Request(path, method, Headers(headers or {}), query), response)
     return response
 
 
@@ -94,7 +105,7 @@ async def test_a_refusal_is_the_final_answer(api: Api) -> None:
 
 async def test_the_numbers_and_the_name_of_the_model_are_read_from_headers() -> None:
     more = {"x-arks-max-tokens": "7", "x-arks-n": "2", "x-arks-model": "caf%C3%A9%25"}
-    assert Call("Bearer sk-tom", "r1", "café%", "chat.completions", 400, 7, 2) == read_call(ADMIT | more)
+    assert Call("Bearer sk-tom", "r1", "café%", "chat.completions", 400, 7, 2) == read_call(Headers(ADMIT | more))
 
 
 @pytest.mark.parametrize(
@@ -112,7 +123,7 @@ async def test_the_numbers_and_the_name_of_the_model_are_read_from_headers() -> 
     ],
 )
 def test_numbers_that_are_none_are_400(name: str, value: str, param: str | None) -> None:
-    found = read_call(ADMIT | {name: value})
+    found = read_call(Headers(ADMIT | {name: value}))
     assert isinstance(found, Refusal)
     assert (400, param) == (found.status, found.param)
 
@@ -138,26 +149,26 @@ async def test_a_model_that_is_not_ready_is_still_a_model(api: Api, world: World
 
 
 @pytest.mark.parametrize(
-    ("path", "method", "headers", "status"),
+    ("asked", "status"),
     [
-        ("/v1/models", "GET", {}, 401),
-        ("/v1/models", "GET", {"authorization": "Bearer nobody"}, 401),
-        ("/v1/models/phi", "GET", KEY, 403),
-        ("/v1/models/none", "GET", KEY, 404),
-        ("/v1/models/a%2Fb", "GET", KEY, 404),
-        ("/v1/models", "POST", KEY, 405),
-        ("/v1/admit", "GET", ADMIT, 405),
-        ("/v1/usage", "DELETE", {}, 405),
-        ("/v1/nothing", "GET", {}, 404),
-        ("/", "GET", {}, 404),
+        (("/v1/models", "GET", {}), 401),
+        (("/v1/models", "GET", {"authorization": "Bearer nobody"}), 401),
+        (("/v1/models/phi", "GET", KEY), 403),
+        (("/v1/models/none", "GET", KEY), 404),
+        (("/v1/models/a%2Fb", "GET", KEY), 404),
+        (("/v1/models", "POST", KEY), 405),
+        (("/v1/admit", "GET", ADMIT), 405),
+        (("/v1/usage", "DELETE", {}), 405),
+        (("/v1/nothing", "GET", {}), 404),
+        (("/", "GET", {}), 404),
     ],
 )
 async def test_what_cannot_be_is_answered_in_the_envelope(
-    api: Api, world: World, path: str, method: str, headers: dict[str, str], status: int
+    api: Api, world: World, asked: tuple[str, str, dict[str, str]], status: int
 ) -> None:
     world.add(token())
     world.endpoint("phi")
-    found = await ask(api, path, method, headers)
+    found = await ask(api, *asked)
     assert status == found.status
     assert {"message", "type", "param", "code"} <= set(found.json["error"])
 
