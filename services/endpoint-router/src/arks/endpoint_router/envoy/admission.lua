@@ -18,6 +18,10 @@ local OPERATIONS = {
   ["/v1/completions"] = "completions",
   ["/v1/embeddings"] = "embeddings",
 }
+local LIMIT_HEADERS = {
+  "x-ratelimit-limit-requests", "x-ratelimit-remaining-requests", "x-ratelimit-reset-requests",
+  "x-ratelimit-limit-tokens", "x-ratelimit-remaining-tokens", "x-ratelimit-reset-tokens",
+}
 local ADMISSION_MILLISECONDS = 2000
 local MODEL_BYTES = 256
 local TOKENS_LIMIT = 10000000 -- more than any model's context
@@ -234,9 +238,13 @@ local function read_request(s)
   return request
 end
 
+local function percent_encode_byte(c)
+  return format("%%%02X", byte(c))
+end
+
 -- Bytes outside of `!` to `~`, and `%`, as %XX.
 local function percent_encode(text)
-  return (gsub(text, "[^!-$&-~]", function(c) return format("%%%02X", byte(c)) end))
+  return (gsub(text, "[^!-$&-~]", percent_encode_byte))
 end
 
 -- OpenAI's error envelope. Messages and params are ours, so nothing needs escaping.
@@ -372,12 +380,10 @@ local function finish(meter)
   if meter.feed == meter_stream and meter.rest ~= "" then meter_event(meter, meter.rest) end
 end
 
--- What the request leaves for the answer, as one string: whether to cut, then a line a header.
+-- What the request leaves for the answer, as one string: whether to cut, then the limits, a line each.
 local function pack_answer(cut, headers)
   local lines = { cut and "cut" or "pass" }
-  for name, value in pairs(headers) do
-    if sub(name, 1, 12) == "x-ratelimit-" then lines[#lines + 1] = name .. "=" .. value end
-  end
+  for i = 1, #LIMIT_HEADERS do lines[i + 1] = headers[LIMIT_HEADERS[i]] or "" end
   return concat(lines, "\n")
 end
 
@@ -475,7 +481,11 @@ function envoy_on_response(h)
   if not left then return end
   local headers = h:headers()
   local cut = sub(left.answer, 1, 3) == "cut"
-  for name, value in gmatch(left.answer, "\n([^=]+)=([^\n]*)") do headers:replace(name, value) end
+  local number = 0
+  for value in gmatch(left.answer, "\n([^\n]*)") do
+    number = number + 1
+    if value ~= "" then headers:replace(LIMIT_HEADERS[number], value) end
+  end
   local is_stream = find(headers:get("content-type") or "", "text/event-stream", 1, true) == 1
   local meter = new_meter(is_stream, cut)
   if meter.cut then headers:remove("content-length") end
