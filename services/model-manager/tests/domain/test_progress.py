@@ -1,6 +1,6 @@
 """Progress as numbers that make sense, whatever the samples."""
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from arks.model_manager.domain import Sample, human_bytes, progress_of, sampled
@@ -11,6 +11,7 @@ SAMPLES = st.lists(
 
 
 @settings(deadline=None)
+@example([Sample(0.0, 0), Sample(2.5e-300, 10**13)], 1)
 @given(SAMPLES, st.none() | st.integers(0, 10**13))
 def test_numbers_are_in_their_ranges_for_any_samples(samples: list[Sample], total: int | None) -> None:
     kept: tuple[Sample, ...] = ()

@@ -14,6 +14,8 @@ class Sample:
 
 
 RATE_WINDOW_SECONDS = 10.0
+SHORTEST_SECONDS = 0.2
+"""Over less than this a rate is noise."""
 
 
 def sampled(samples: Sequence[Sample], newest: Sample) -> tuple[Sample, ...]:
@@ -35,7 +37,7 @@ def progress_of(samples: Sequence[Sample], total_bytes: int | None) -> DownloadP
     rate: int | None = None
     remaining: int | None = None
     seconds = samples[-1].at_seconds - samples[0].at_seconds if samples else 0.0
-    if seconds > 0:
+    if seconds >= SHORTEST_SECONDS:
         rate = max(0, int((done - samples[0].done_bytes) / seconds))
     if known and total_bytes is not None and rate:
         remaining = -(-max(0, total_bytes - done) // rate)
