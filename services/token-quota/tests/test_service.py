@@ -110,7 +110,7 @@ class Arks:
 
         found = await eventually(settled, what=f"{requests} settled requests")
         assert found is not None
-        return found
+        return cast("dict[str, Any]", found)
 
     def service(self, **changes: object) -> App:
         settings = TokenQuotaSettings(**(self.settings | changes))
