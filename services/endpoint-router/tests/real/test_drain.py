@@ -29,8 +29,8 @@ async def serving(platform: Platform, delay_seconds: float) -> None:
     engine = await platform.engine()
     await platform.apply("chat")
     await platform.report("chat", [engine.port])
-    await platform.envoy()
     await platform.router()
+    await platform.envoy()
 
     async def answers() -> bool:
         return bool((await platform.ask("chat")).status_code == 200)
