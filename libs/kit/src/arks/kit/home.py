@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from google.protobuf.message import Message
 from prometheus_client import CollectorRegistry
@@ -63,28 +63,20 @@ class Home(Protocol):
     async def stop(self) -> None: ...
 
 
-class LocalHome:
-    """One machine: everything over NATS and the state directory."""
+class BusHome:
+    """What is the same everywhere: the bus and the facts on it, and one list of all that has to run."""
 
     def __init__(self, name: str, settings: Settings, clock: Clock | None = None) -> None:
         self.settings = settings
         self.clock = clock or SystemClock()
         self.registry = CollectorRegistry()
         self.bus = Bus(name, settings, self.registry, self.clock)
-        self.secrets = LocalSecrets(Path(settings.state_dir) / "secrets")
         self._runs: list[Run] = [self.bus.run]
-        self._synced: list[Callable[[], Awaitable[object]]] = []
-
-    def resources(self, kind: type[R]) -> Resources[R]:
-        resources = LocalResources(self.bus, kind, self.clock)
-        self._runs.append(resources.run)
-        self._synced.append(resources.cache.synced.wait)
-        return resources
+        self._caches: list[Cache[Any]] = []
 
     def facts(self, bucket: Facts, message: type[M]) -> FactReader[M]:
         reader = FactReader(self.bus, bucket, message)
-        self._runs.append(reader.run)
-        self._synced.append(reader.cache.synced.wait)
+        self._keep(reader.cache, reader.run)
         return reader
 
     def fact_writer(self, bucket: Facts, message: type[M]) -> FactWriter[M]:
@@ -92,16 +84,33 @@ class LocalHome:
         self._runs.append(writer.run)
         return writer
 
-    async def start(self) -> None:
-        await self.bus.start()
-
     def runs(self) -> list[Run]:
         return list(self._runs)
 
     async def synced(self) -> None:
         """Returns when every cache holds what existed at the start."""
-        for wait in self._synced:
-            await wait()
+        for cache in self._caches:
+            await cache.synced.wait()
+
+    def _keep(self, cache: Cache[Any], run: Run) -> None:
+        self._caches.append(cache)
+        self._runs.append(run)
+
+
+class LocalHome(BusHome):
+    """One machine: everything over NATS and the state directory."""
+
+    def __init__(self, name: str, settings: Settings, clock: Clock | None = None) -> None:
+        super().__init__(name, settings, clock)
+        self.secrets = LocalSecrets(Path(settings.state_dir) / "secrets")
+
+    def resources(self, kind: type[R]) -> Resources[R]:
+        resources = LocalResources(self.bus, kind, self.clock)
+        self._keep(resources.cache, resources.run)
+        return resources
+
+    async def start(self) -> None:
+        await self.bus.start()
 
     async def leading(self) -> None:
         return
