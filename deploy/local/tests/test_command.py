@@ -1,0 +1,202 @@
+"""The arks command on a whole running Arks."""
+
+import json
+import os
+import signal
+import socket
+import stat
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from arks.local.paths import Paths
+from arks.local.state import State, is_running, read
+from arks.local.supervisor.children import descendants
+from arks.local.testing.platform import ARKS, CommandError, Platform, endpoint, model, token
+
+pytestmark = [pytest.mark.real, pytest.mark.timeout(180)]
+
+
+@pytest.fixture(scope="module")
+def arks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
+    """The demo, running."""
+    platform = Platform(tmp_path_factory.mktemp("arks"))
+    platform.up()
+    yield platform
+    platform.down()
+
+
+def state_of(platform: Platform) -> State:
+    state = read(Paths.of(platform.home))
+    assert state is not None
+    return state
+
+
+def test_up_says_where_it_is_and_how_to_try_it(arks: Platform) -> None:
+    before = state_of(arks)
+    began = time.monotonic()
+    said = arks.up()
+    assert f"http://localhost:{arks.port}/v1" in said
+    assert arks.key in said
+    assert "smollm2" in said
+    curl = said[said.index("curl") : said.index("\n\nNext:")]
+    answer = json.loads(
+        subprocess.run(["bash", "-c", curl + " -s"], capture_output=True, check=True, timeout=60).stdout
+    )
+    assert answer["usage"]["completion_tokens"] > 0
+    assert time.monotonic() - began < 60
+    after = state_of(arks)
+    assert [service.pid for service in before.services] == [service.pid for service in after.services]
+
+
+def test_status_tells_programs_what_they_need(arks: Platform) -> None:
+    status = arks.json("status")
+    assert f"http://localhost:{arks.port}/v1" == status["gateway"]["url"]
+    assert {"model": "smollm2", "keyFile": str(arks.home / "demo-key")} == status["demo"]
+    assert {"ready"} == {service["state"] for service in status["services"]}
+    assert all(service["address"] for service in status["services"])
+
+
+def test_the_key_is_its_owners_only_and_kept_nowhere_else(arks: Platform) -> None:
+    assert 0o600 == stat.S_IMODE((arks.home / "demo-key").stat().st_mode)
+    key = arks.key.encode()
+    holders = [
+        file for file in arks.home.rglob("*") if file.is_file() and file.name != "demo-key" and key in file.read_bytes()
+    ]
+    assert [] == holders
+
+
+def test_another_port_is_refused_while_it_runs(arks: Platform) -> None:
+    said = arks.arks("up", "--port", "1", check=False)
+    assert f"Arks runs already, with its gateway at port {arks.port}" in said
+
+
+def test_apply_says_what_became_of_each_resource(arks: Platform) -> None:
+    assert "arksendpoint/other created\n" == arks.apply(endpoint("other"))
+    assert "arksendpoint/other unchanged\n" == arks.apply(endpoint("other"))
+    changed = endpoint("other") | {"spec": {"defaultWeight": 7}}
+    assert "arksendpoint/other configured\n" == arks.apply(changed)
+    assert "7" == arks.arks("get", "aep", "other", "--no-headers").split()[-1]
+    assert "arksendpoint/other deleted\n" == arks.arks("delete", "endpoint", "other")
+    assert "No resources found" in arks.arks("get", "endpoints", "-n", "nowhere", check=False)
+
+
+def test_one_mistake_and_nothing_is_applied(arks: Platform) -> None:
+    broken = model("broken") | {"spec": {"model": 7}}
+    with pytest.raises(CommandError, match=r"spec\.model: must be text"):
+        arks.apply(endpoint("half"), broken)
+    assert "there is no ArksEndpoint 'half'" in arks.arks("get", "endpoint", "half", check=False)
+
+
+def test_a_file_that_is_missing_is_told_by_describe(arks: Platform) -> None:
+    missing = model("missing")
+    missing["spec"]["source"]["file"]["path"] = "/no/such/model.gguf"
+    arks.apply(missing)
+    end = time.monotonic() + 20
+    while "/no/such/model.gguf" not in (said := arks.arks("describe", "model", "missing")).partition("Conditions:")[2]:
+        assert time.monotonic() < end, said
+        time.sleep(0.2)
+    assert "Events:" in said
+    arks.arks("delete", "model/missing")
+
+
+def test_kinds_have_the_names_that_people_use(arks: Platform) -> None:
+    for kind in ("am", "model", "models", "arksmodel", "arksmodels.arks.ai", "ArksModel"):
+        assert "arksmodel.arks.ai/smollm2\n" == arks.arks("get", kind, "smollm2", "-o", "name")
+    assert arks.arks("get", "all").count("arks.ai/") >= 5
+    assert "ArksModel" == arks.json("get", "model/smollm2")["kind"]
+    assert {"ArksModel", "ArksToken"} == {one["kind"] for one in arks.json("get", "models,tokens")["items"]}
+
+
+def test_keys_are_never_shown_again(arks: Platform) -> None:
+    arks.apply(token("ada", "sk-ada-secret-000", "smollm2"))
+    for output in ("yaml", "json"):
+        assert "sk-ada" not in arks.arks("get", "token", "ada", "-o", output)
+    assert "sk-ada" not in arks.arks("describe", "token", "ada")
+    assert "hmac-sha256:" in arks.arks("get", "token", "ada", "-o", "yaml")
+
+
+def test_a_new_token_works_at_once_and_stops_with_its_deletion(arks: Platform, tmp_path: Path) -> None:
+    key_file = tmp_path / "ci.key"
+    arks.arks("token", "create", "ci", "-e", "smollm2", "--limit", "rpm=100", "--key-file", str(key_file))
+    assert 0o600 == stat.S_IMODE(key_file.stat().st_mode)
+    ask = ("chat", "Hello", "--max-tokens", "3", "--key-file", str(key_file))
+    end = time.monotonic() + 10
+    while "did not answer" in (said := arks.arks(*ask, check=False)):
+        assert time.monotonic() < end, said
+    assert said.strip()
+    arks.arks("delete", "token", "ci")
+    end = time.monotonic() + 10
+    while "did not answer (401)" not in (said := arks.arks(*ask, check=False)):
+        assert time.monotonic() < end, said
+
+
+def test_a_secret_is_kept_in_a_file_and_listed_without_values(arks: Platform) -> None:
+    secret = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "type": "Opaque",
+        "metadata": {"name": "hf-token", "namespace": "default"},
+        "stringData": {"HF_TOKEN": "hf_very_secret"},
+    }
+    assert "secret/hf-token created\n" == arks.apply(secret)
+    assert "secret/hf-token unchanged\n" == arks.apply(secret)
+    assert "very" not in arks.arks("get", "secrets", "-o", "yaml")
+    assert "secret/hf-token deleted\n" == arks.arks("delete", "secret", "hf-token")
+
+
+def test_top_explain_events_usage_and_logs_have_something_to_say(arks: Platform) -> None:
+    replicas = arks.json("top")["replicas"]
+    assert [("smollm2-0", "Ready")] == [(one["replica"], one["state"]) for one in replicas]
+    assert replicas[0]["running"] is not None
+    assert "smollm2-0" in arks.arks("explain", "smollm2")
+    assert "model.ready" in arks.arks("events", "--kind", "model")
+    first = json.loads(arks.arks("events", "-o", "json").splitlines()[0])
+    assert {"id", "time", "type", "subject", "data"} <= set(first)
+    assert "NAMESPACE" in arks.arks("usage") or "Nothing was used" in arks.arks("usage")
+    assert "ready" in arks.arks("logs", "metrics")
+    assert arks.arks("logs", "smollm2", "--tail", "5").count("\n") == 5
+    assert "replicas: smollm2-0" in arks.arks("logs", "smollm2", "--replica", "smollm2-9", check=False)
+
+
+def test_a_taken_port_is_named_with_the_option_that_helps(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        platform = Platform(tmp_path / "home", port=taken.getsockname()[1])
+        with pytest.raises(
+            CommandError, match=rf"(?s)port {platform.port} is in use by .*arks up --port {platform.port + 1}"
+        ):
+            platform.up("--no-demo")
+
+
+@pytest.mark.parametrize("how", ["down", "kill"])
+def test_nothing_of_a_whole_arks_is_left_after_5_seconds(tmp_path: Path, how: str) -> None:
+    platform = Platform(tmp_path / "home")
+    platform.up()
+    supervisor = int((platform.home / "run" / "pid").read_text())
+    everything = descendants(supervisor)
+    assert len(everything) >= 10
+    if how == "kill":
+        os.kill(supervisor, signal.SIGKILL)
+    end = time.monotonic() + 5
+    if how == "down":
+        platform.down()
+    while left := [pid for pid in everything if _alive(pid)]:
+        assert time.monotonic() < end, f"still there: {left}"
+        time.sleep(0.05)
+    assert not is_running(Paths.of(platform.home))
+
+
+def _alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def test_a_reader_that_goes_away_is_no_error(arks: Platform) -> None:
+    command = f"{ARKS} --home {arks.home} get all -o yaml | head -1"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=30, check=True)
+    assert ("apiVersion: v1\n", "") == (done.stdout, done.stderr)
