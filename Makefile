@@ -43,12 +43,14 @@ down: $(SYNCED) ## Stop Arks; its data stays
 # --- installation
 
 .tools/uv/bin/uv:
-	$(PYTHON) -m venv .tools/uv
-	.tools/uv/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	@echo "installing uv $(UV_VERSION)"
+	@$(PYTHON) -m venv .tools/uv
+	@.tools/uv/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 
 $(SYNCED): uv.lock $(PROJECTS)
 	@$(UV) --version >/dev/null 2>&1 || $(MAKE) .tools/uv/bin/uv
-	$(UV) sync --frozen --all-packages --all-extras
+	@echo "installing what uv.lock names (some 500 MB where nothing is cached)"
+	@$(UV) sync --quiet --frozen --all-packages --all-extras
 	@touch $@
 
 .PHONY: sync
