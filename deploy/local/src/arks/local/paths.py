@@ -59,6 +59,11 @@ class Paths:
         return self.logs / f"{process}.log"
 
     @property
+    def bytecode(self) -> Path:
+        """Compiled Python, where people do not want it beside the sources."""
+        return self.home / "bytecode"
+
+    @property
     def nats(self) -> Path:
         return self.home / "nats"
 

@@ -132,7 +132,7 @@ def _service(
     ours = {f"ARKS_{setting}": str(value) for setting, value in (shared | settings).items()}
     return Program(
         name=name,
-        command=(sys.executable, "-m", "arks.local.service", module),
+        command=(sys.executable, "-OO", "-m", "arks.local.service", module),  # without docstrings: 4 MB a process
         environment={**machine.environment, **ours},
         address=f"http://{HOST}:{port}",
         probe=Probe(port, "/readyz"),
