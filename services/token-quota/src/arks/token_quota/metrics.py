@@ -20,6 +20,7 @@ class Metrics:
             buckets=(0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.05, 0.25, 1.0),
             registry=registry,
         )
+        self._decided: dict[str, Counter] = {}
         self.failures = Counter(
             "arks_admission_without_limits",
             "Requests decided by the failure policy because counters could not be read",
@@ -60,6 +61,14 @@ class Metrics:
             "arks_reservations_charged", "Reservations that became a charge", registry=registry
         )
         self.ledger_errors = Counter("arks_ledger_errors", "Calls of the ledger that failed", registry=registry)
+
+    def decided(self, reason: str, seconds: float) -> None:
+        """One answer of admission. `reason` is one of a few."""
+        child = self._decided.get(reason)
+        if child is None:
+            child = self._decided[reason] = self.decisions.labels(reason)
+        child.inc()
+        self.admission_seconds.observe(seconds)
 
     def posted(self, entry: Entry) -> None:
         """One new entry of the ledger. A correction changes sums that only grow as far as it adds to them."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from arks.token_quota.domain import answers
 from arks.token_quota.domain.answers import Refusal
@@ -30,8 +31,7 @@ class Policy:
     budgets_fail_open: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class KeyHolder:
+class KeyHolder(NamedTuple):
     """Whose key it is. A replaced key works until a time of its own."""
 
     policy: Policy

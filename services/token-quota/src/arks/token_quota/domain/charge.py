@@ -10,8 +10,7 @@
 """
 
 import re
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from arks.events.v1.usage_pb2 import (
     USAGE_SOURCE_DELIVERED,
@@ -36,8 +35,7 @@ class LineError(ValueError):
     """The line is not one of ours, or damaged. Names the column, never its content."""
 
 
-@dataclass(frozen=True, slots=True)
-class Grant:
+class Grant(NamedTuple):
     """`<namespace>/<endpoint>/<token>/<reserved prompt tokens>/<reserved completion tokens>`."""
 
     namespace: str

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import deque
-from dataclasses import dataclass
+from typing import NamedTuple
 from weakref import WeakValueDictionary
 
 import structlog
@@ -34,8 +34,7 @@ _REBUILD_TRIES = 5
 _MAX_TO_RELEASE = 10_000
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(NamedTuple):
     """What Envoy's filter asks."""
 
     authorization: str | None
@@ -47,8 +46,7 @@ class Call:
     n: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Granted:
+class Granted(NamedTuple):
     grant: Grant
     headers: Headers
     """x-ratelimit-*, for the client."""
@@ -101,8 +99,7 @@ class Admission:
         started = time.perf_counter()
         answer = await self._decide(call)
         reason = "granted" if isinstance(answer, Granted) else answer.reason or answer.code
-        self._metrics.decisions.labels(reason).inc()
-        self._metrics.admission_seconds.observe(time.perf_counter() - started)
+        self._metrics.decided(reason, time.perf_counter() - started)
         return answer
 
     async def _decide(self, call: Call) -> Granted | Refusal:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from arks.kit.errors import Unavailable
 from arks.token_quota.domain.limits import Account, Ask, Budget, BudgetUse, Rates, RateUse
@@ -17,8 +17,7 @@ class LedgerUnavailable(Unavailable):
     """The database does not do its part now."""
 
 
-@dataclass(frozen=True, slots=True)
-class Reserve:
+class Reserve(NamedTuple):
     """One request that wants in."""
 
     request_id: str
@@ -33,8 +32,7 @@ class Reserve:
     deadline_milliseconds: int
 
 
-@dataclass(frozen=True, slots=True)
-class Reserved:
+class Reserved(NamedTuple):
     """The answer to a Reserve; the uses are after it when it was granted, before it when it was refused."""
 
     granted: bool
