@@ -39,6 +39,7 @@ class Deployer:
             backoff_first_seconds=0.05,
             backoff_longest_seconds=0.2,
             drain_settle_seconds=0.2,
+            health_seconds=0.5,
             engine_slots=2,
         )
         self.people = LocalHome("people", self.settings)

@@ -5,7 +5,7 @@ from pathlib import Path
 from arks.app_deployer.adapters.files import Directory, EngineDirectories, Launch, ReadyMark
 from arks.kit.reconcile import Key
 
-LAUNCH = Launch(["engine"], {"A": "b"}, 1, 2, 100, 1.0, 9000, "abc", "model", 4, 0, 0, 10)
+LAUNCH = Launch(["engine"], 1, 2, 100, 1.0, 9000, "abc", "model", 4, 0, 0, 10)
 
 
 def test_what_is_written_is_read_again(tmp_path: Path) -> None:

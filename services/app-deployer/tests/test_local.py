@@ -287,6 +287,12 @@ async def test_engines_that_load_count_against_memory(rig: LocalRig) -> None:
     assert 1 == len((await rig.workloads.apply(rig.wanted(3, runtimeCommonArgs=["--load", "60"]))).replicas)
 
 
+async def test_many_replicas_load_a_few_at_a_time(rig: LocalRig) -> None:
+    observed = await rig.workloads.apply(rig.wanted(5))
+    assert (2, 2.0) == (len(observed.replicas), observed.again_seconds)
+    await rig.reach(rig.wanted(5), *[READY] * 5)
+
+
 async def test_adoption_knows_ports_restarts_and_readiness(rig: LocalRig) -> None:
     (first,) = (await rig.reach(rig.wanted(), READY)).replicas
     await rig.end(first)
@@ -307,11 +313,13 @@ async def test_a_replica_that_had_been_told_to_end_is_not_started_again(rig: Loc
     assert ["app-0"] == [one.name for one in rig.workloads.observe(KEY).replicas]
 
 
-async def test_engines_get_the_spec_s_environment_and_none_of_arks_own(rig: LocalRig) -> None:
+async def test_engines_get_the_spec_s_environment_none_of_arks_own_and_it_is_not_written_down(rig: LocalRig) -> None:
     env = [{"name": "LD_BIND_NOW", "value": "1"}, {"name": "FROM", "valueFrom": {"fieldRef": {"fieldPath": "x"}}}]
     await rig.reach(rig.wanted(instanceSpec={"env": env}), READY)
     environment = Path(f"/proc/{rig.state('app-0')['pid']}/environ").read_bytes().decode().split("\0")
     names = {line.partition("=")[0] for line in environment if line}
+    written = "".join(path.read_text() for path in rig.directory_of("app-0").glob("*.json"))
+    assert os.environ["PATH"] not in written
     assert {"PATH", "LD_BIND_NOW"} == names - {"LC_CTYPE"}
 
 

@@ -82,6 +82,12 @@ def test_what_does_not_fit_into_memory_is_said() -> None:
     assert Plan(()) == plan("app", 1, [new(0)], room=0)
 
 
+def test_only_so_many_load_at_once_and_the_others_are_held_back() -> None:
+    assert Plan(start(0, 1), held_back=True) == plan("app", 5, [], room=PLENTY, at_once=2)
+    assert Plan((), held_back=True) == plan("app", 5, [new(0, LOADING)], room=PLENTY, at_once=0)
+    assert Plan(start(1)) == plan("app", 2, [new(0)], room=PLENTY, at_once=1)
+
+
 def test_memory_is_not_short_while_somebody_leaves() -> None:
     assert not plan("app", 1, [old(0)], room=0).short_of_memory
     assert not plan("app", 1, [old(0, DRAINING)], room=0).short_of_memory

@@ -21,7 +21,6 @@ async def keep(directory: Path, script: str, owner: int | None = None, **changes
     owner = owner or os.getpid()
     launch = {
         "command": ["/bin/sh", "-c", script],
-        "environment": {"PATH": os.environ["PATH"]},
         "owner_pid": owner,
         "owner_start_ticks": shim.start_ticks(owner),
         "log_bytes": 1_000_000,

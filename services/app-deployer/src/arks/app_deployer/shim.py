@@ -1,9 +1,10 @@
 """Keeps one engine: a small process between app-deployer, which may die, and the engine, which must go on.
 
 Run as `python -I -S shim.py DIRECTORY` by app-deployer. It forks and its parent ends at once, so that it belongs to the
-nearest subreaper (the supervisor). Then it starts the engine that DIRECTORY/launch.json describes, writes
-DIRECTORY/state.json at the start and at the end, appends the engine's output to DIRECTORY/engine.log (bounded; what was
-before is engine.log.1), and ends with the engine. The engine ends with it, and it ends with its owner.
+nearest subreaper (the supervisor). Then it starts the engine that DIRECTORY/launch.json describes, with the environment
+that it has itself, writes DIRECTORY/state.json at the start and at the end, appends the engine's output to
+DIRECTORY/engine.log (bounded; what was before is engine.log.1), and ends with the engine. The engine ends with it, and
+it ends with its owner.
 
 Standard library only, and few modules: every replica has one.
 """
@@ -149,7 +150,7 @@ class _Keeper:
 
     def _become_engine(self, output: int) -> None:
         """In the child: never returns."""
-        command, environment = self._launch["command"], self._launch["environment"]
+        command = self._launch["command"]
         try:
             os.setpgid(0, 0)
             _die_with_parent(self._state["shim_pid"])
@@ -160,7 +161,7 @@ class _Keeper:
             for fd, place in ((nothing, 0), (output, 1), (output, 2)):
                 os.dup2(fd, place)
             os.chdir(self._directory)
-            os.execvpe(command[0], command, environment)  # noqa: S606  # a list, and no shell is wanted
+            os.execvp(command[0], command)  # noqa: S606  # a list, and no shell is wanted
         except OSError as error:
             os.write(2, f"cannot start {command[0]}: {error}\n".encode())
         finally:

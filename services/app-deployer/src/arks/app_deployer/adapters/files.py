@@ -21,10 +21,12 @@ _LINE_CHARACTERS = 300
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """Everything that the shim needs, and what we want to know when we adopt the engine."""
+    """Everything that the shim needs, and what we want to know when we adopt the engine.
+
+    Not the engine's environment: that may hold secrets, which have no place on disk.
+    """
 
     command: list[str]
-    environment: dict[str, str]
     owner_pid: int
     owner_start_ticks: int
     log_bytes: int

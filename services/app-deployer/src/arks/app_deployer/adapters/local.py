@@ -50,6 +50,7 @@ class _Group:
     workload: Workload | None = None
     revision: str | None = None
     refusal: Refusal | None = None
+    held_back: bool = False
 
 
 class LocalWorkloads:
@@ -165,7 +166,9 @@ class LocalWorkloads:
         revision = group.revision if wanted else None  # without leave to start, nothing counts as outdated
         snapshots = [replica.snapshot(revision) for replica in group.replicas.values()]
         spec = _spec(group)
-        decided = rollout.plan(key.name, spec.replicas, snapshots, room=room, due=due)
+        at_once = max(0, self._look().cpus - len(self._on_their_way()))
+        decided = rollout.plan(key.name, spec.replicas, snapshots, room=room, due=due, at_once=at_once)
+        group.held_back = decided.held_back
         if wanted and decided.short_of_memory and not claimed:
             group.refusal = checks.memory_refusal(available, claimed, wanted.memory_bytes, wanted.weights_bytes)
         for step in decided.steps:
@@ -187,7 +190,7 @@ class LocalWorkloads:
         spec = _spec(group)
         launch = self._describe(spec, group.revision or "", wanted, replica)
         try:
-            await replica.start(launch)
+            await replica.start(launch, self._environment | _given_environment(spec))
         except Unavailable as error:
             group.replicas.pop(name)
             group.refusal = Refusal("EngineNotStarted", str(error))
@@ -200,10 +203,8 @@ class LocalWorkloads:
         port = free_port()
         threads = machine.engine_threads(self._look().cpus, self._wanted_engines())
         engine = local.Engine(wanted.model_path, port, threads, self._settings.engine_slots)
-        given = {variable.name: variable.value for variable in spec.instance_spec.env if variable.value is not None}
         return Launch(
             command=self._runtimes.command(spec, engine),
-            environment=self._environment | given,
             owner_pid=owner,
             owner_start_ticks=shim.start_ticks(owner),
             log_bytes=self._settings.engine_log_bytes,
@@ -235,14 +236,15 @@ class LocalWorkloads:
         for name in [name for name, replica in group.replicas.items() if replica.gone.is_set()]:
             del group.replicas[name]
 
+    def _on_their_way(self) -> list[LocalReplica]:
+        """Replicas of all applications that are not ready yet."""
+        loading = {ReplicaState.STARTING, ReplicaState.LOADING}
+        everyone = [replica for group in self._groups.values() for replica in group.replicas.values()]
+        return [replica for replica in everyone if replica.state in loading]
+
     def _claimed_bytes(self) -> int:
         """Memory that started replicas will take but may not have taken yet."""
-        return sum(
-            replica.launch.memory_bytes
-            for group in self._groups.values()
-            for replica in group.replicas.values()
-            if replica.launch is not None and replica.state in {ReplicaState.STARTING, ReplicaState.LOADING}
-        )
+        return sum(replica.launch.memory_bytes for replica in self._on_their_way() if replica.launch is not None)
 
     def _wanted_engines(self) -> int:
         """Engines on the CPU that share this machine when all is as wanted."""
@@ -252,7 +254,7 @@ class LocalWorkloads:
     def _again_seconds(self, group: _Group) -> float | None:
         now = self._clock.monotonic()
         waits = [max(0.0, replica.due_at - now) for replica in group.replicas.values() if replica.ended]
-        return min([*waits, *([_AGAIN_SECONDS] if group.refusal else [])], default=None)
+        return min([*waits, *([_AGAIN_SECONDS] if group.refusal or group.held_back else [])], default=None)
 
     # --- background
 
@@ -280,6 +282,11 @@ def _spec(group: _Group) -> ArksApplicationSpec:
     if group.workload is None:
         raise RuntimeError("steps are taken only towards what is wanted")
     return group.workload.application.spec
+
+
+def _given_environment(spec: ArksApplicationSpec) -> dict[str, str]:
+    """Values that only Kubernetes can look up (valueFrom) are left out."""
+    return {variable.name: variable.value for variable in spec.instance_spec.env if variable.value is not None}
 
 
 def _order(name: str) -> tuple[int, str]:

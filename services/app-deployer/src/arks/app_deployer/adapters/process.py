@@ -9,7 +9,7 @@ import os
 import select
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -57,7 +57,7 @@ class Engine:
             asyncio.get_running_loop().add_reader(handle, self._on_end)
 
     @classmethod
-    async def start(cls, directory: Directory, launch: Launch) -> Self:
+    async def start(cls, directory: Directory, launch: Launch, environment: Mapping[str, str]) -> Self:
         """Raises Unavailable when not even the shim could start; an engine that cannot is seen as one that ended."""
         try:
             directory.create()
@@ -67,6 +67,7 @@ class Engine:
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.DEVNULL,
                 stderr=asyncio.subprocess.DEVNULL,
+                env=dict(environment),
             )
             await process.wait()
         except OSError as error:

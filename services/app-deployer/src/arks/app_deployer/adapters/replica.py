@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -101,11 +101,11 @@ class LocalReplica:
 
     # --- life
 
-    async def start(self, launch: Launch) -> None:
+    async def start(self, launch: Launch, environment: Mapping[str, str]) -> None:
         """Raises Unavailable."""
         self.launch = launch
         self.state, self._ready_at = ReplicaState.STARTING, None
-        self._engine = await Engine.start(self.directory, launch)
+        self._engine = await Engine.start(self.directory, launch, environment)
         self._tell(ReplicaVerb.STARTED, "Started", f"{self.name} starts on port {launch.port}")
         self._around.own(self._supervise(self._engine))
 

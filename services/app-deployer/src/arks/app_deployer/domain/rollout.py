@@ -31,23 +31,36 @@ class Plan:
     steps: tuple[Step, ...]
     short_of_memory: bool = False
     """A replica is wanted, may be started now, does not fit, and nobody is about to leave."""
+    held_back: bool = False
+    """A replica is wanted, fits, and waits for others to be ready first."""
 
 
 def plan(
-    application: str, wanted: int, replicas: Sequence[Replica], *, room: int, due: frozenset[str] = frozenset()
+    application: str,
+    wanted: int,
+    replicas: Sequence[Replica],
+    *,
+    room: int,
+    due: frozenset[str] = frozenset(),
+    at_once: int = 2**31,
 ) -> Plan:
-    """`room`: how many more replicas memory holds now. `due`: ended replicas whose delay is over."""
+    """`room`: how many more replicas memory holds now. `due`: ended replicas whose delay is over.
+
+    `at_once`: how many more may load at the same time, so that a large number does not choke the machine.
+    """
     ours = [replica for replica in replicas if replica.state is not ReplicaState.DRAINING]
     drop = _useless(ours) | _surplus(ours, wanted)
     kept = [replica for replica in ours if replica.name not in drop]
     starts = _candidates(application, wanted, kept, replicas, due)[: _allowed(wanted, kept, due)]
     short = len(starts) > room
-    starts = starts[: max(0, room)]
-    if short and not starts and _may_make_room(kept, replicas):
+    fitting = starts[: max(0, room)]
+    starts = fitting[: max(0, at_once)]
+    if short and not fitting and _may_make_room(kept, replicas):
         drop |= {_first_to_go(_outdated(kept)).name}
     steps = [_removal(replica) for replica in ours if replica.name in drop]
     leaving = bool(steps) or len(ours) < len(replicas)
-    return Plan((*steps, *(Step(Verb.START, name) for name in starts)), short and not leaving)
+    steps += [Step(Verb.START, name) for name in starts]
+    return Plan(tuple(steps), short_of_memory=short and not leaving, held_back=len(starts) < len(fitting))
 
 
 def _removal(replica: Replica) -> Step:
