@@ -1,0 +1,52 @@
+"""`helm test`: every service is ready, and the gateway asks token-quota who is there. Needs Python alone.
+
+usage: check.py GATEWAY SERVICE...   (base URLs)
+"""
+
+import json
+import sys
+import time
+import urllib.error
+import urllib.request
+
+TRIES_SECONDS = 60.0
+
+
+def get(url: str) -> tuple[int, str]:
+    try:
+        with urllib.request.urlopen(url, timeout=5) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
+    except OSError as error:
+        return 0, str(error)
+
+
+def not_ready(service: str) -> str:
+    status, text = get(f"{service}/readyz")
+    return "" if status == 200 else f"{status} {text.strip()}"
+
+
+def not_closed(gateway: str) -> str:
+    """A request without a key has to come back as token-quota's refusal, in OpenAI's form."""
+    status, text = get(f"{gateway}/v1/models")
+    try:
+        told = json.loads(text)["error"]["message"]
+    except (ValueError, LookupError, TypeError):
+        told = ""
+    return "" if status == 401 and told else f"{status} {text.strip()} (401 and OpenAI's error expected)"
+
+
+def main() -> int:
+    checks = [(sys.argv[1], not_closed), *((service, not_ready) for service in sys.argv[2:])]
+    deadline = time.monotonic() + TRIES_SECONDS
+    failed = 0
+    for address, check in checks:
+        while (problem := check(address)) and time.monotonic() < deadline:
+            time.sleep(0.5)
+        print(f"{'FAIL' if problem else 'ok  '} {address} {problem}")
+        failed += bool(problem)
+    return 1 if failed else 0
+
+
+sys.exit(main())

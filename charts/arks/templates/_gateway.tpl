@@ -1,0 +1,99 @@
+{{/*
+Envoy and the usage shipper as sidecars of a program that does nothing until the pod is to end. Kubernetes ends a pod's
+main container first and its sidecars afterwards, last one first. So: `drain` waits until the streams under way have
+ended, then Envoy ends, then the shipper sends the rest of the usage log.
+*/}}
+{{- define "arks.gateway" -}}
+{{- $gateway := .Values.gateway -}}
+{{- $connections := include "arks.connections" (dict "root" . "servers" (list "nats")) | fromJson -}}
+{{- $shipper := dict
+  "envoy_admin_port" 9901
+  "usage_log" "/var/lib/arks/usage.log"
+  "usage_log_max_total_bytes" $gateway.usageLog.maxBytes
+  "drain_seconds" 20 -}}
+controller: Deployment
+main: envoy
+replicas: {{ $gateway.replicas }}
+# Streams, then the shipper, which takes up to its drain_seconds
+graceSeconds: {{ add $gateway.settleSeconds $gateway.drainSeconds 30 }}
+values: {{ toJson $gateway }}
+ports: {http: 8080}
+internalPorts: {health: 8081}
+secrets: [nats-token]
+config: {{ include "arks.bootstrap" . | quote }}
+connects: {{ concat $connections.connects (list (dict "to" "endpoint-router" "port" 18000) (dict "to" "token-quota" "port" 8090)) | toJson }}
+reaches: {{ append $connections.reaches (dict "peers" .Values.networkPolicy.engines) | toJson }}
+accepts:
+  - peers: {{ toJson .Values.networkPolicy.clients }}
+    port: 8080
+volumes:
+  - name: bootstrap
+    configMap:
+      name: {{ include "arks.fullname" . }}-gateway
+  - name: usage
+    emptyDir:
+      # Beyond it the pod would be evicted; the shipper drops the oldest lines before that.
+      sizeLimit: {{ add (int64 $gateway.usageLog.maxBytes) 268435456 }}
+containers:
+  - name: usage-shipper
+    sidecar: true
+    image: {{ include "arks.ownImage" (dict "root" . "service" "token-quota") }}
+    command: [python, -m, arks.token_quota.shipper]
+    env:
+      {{- include "arks.environment" (dict "root" . "settings" $shipper) | nindent 6 }}
+    ports: {health: 8081}
+    mounts: {usage: /var/lib/arks, secrets: /etc/arks/secrets}
+    resources: {{ toJson $gateway.shipper.resources }}
+    # No readiness: usage may wait, clients may not.
+    livenessProbe:
+      httpGet: {path: /healthz, port: health}
+      periodSeconds: 10
+      timeoutSeconds: 3
+  - name: envoy
+    sidecar: true
+    image: {{ include "arks.image" (dict "root" . "image" $gateway.image) }}
+    command: [envoy]
+    args:
+      - --disable-hot-restart
+      - --config-path
+      - /etc/envoy/bootstrap.json
+      - --service-node
+      - $(POD_NAME)
+      - --concurrency
+      - {{ $gateway.workers | quote }}
+      - --file-flush-min-size-kb
+      - "1"
+      - --file-flush-interval-msec
+      - "100"
+      - --drain-time-s
+      - "60"
+      # While draining every answer asks its client to connect anew, elsewhere
+      - --drain-strategy
+      - immediate
+      - --log-level
+      - warn
+    fieldEnv: {POD_NAME: metadata.name}
+    ports: {http: 8080}
+    mounts: {bootstrap: /etc/envoy, usage: /var/lib/arks}
+    resources: {{ toJson $gateway.resources }}
+    # Its port opens when it has got its configuration. No liveness: without a router it waits, and goes on serving.
+    readinessProbe:
+      tcpSocket: {port: http}
+      periodSeconds: 2
+  - name: drain
+    image: {{ include "arks.ownImage" (dict "root" . "service" "endpoint-router") }}
+    command: [python, -m, arks.endpoint_router.drain]
+    args:
+      - --admin-port=9901
+      - --settle-seconds={{ $gateway.settleSeconds }}
+      - --drain-seconds={{ $gateway.drainSeconds }}
+    resources:
+      requests: {cpu: 1m, memory: 24Mi}
+      limits: {memory: 64Mi}
+{{- end -}}
+
+{{/* files/bootstrap.json is what endpoint-router prints, with a host and a limit that are replaced here. */}}
+{{- define "arks.bootstrap" -}}
+{{- $host := printf "%s-endpoint-router" (include "arks.fullname" .) -}}
+{{- .Files.Get "files/bootstrap.json" | replace "endpoint-router.invalid" $host | replace "2147483648" (int64 .Values.gateway.heapBytes | toString) -}}
+{{- end -}}

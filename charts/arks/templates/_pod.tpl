@@ -1,0 +1,92 @@
+{{/* (root, name, component): the pod template of every workload. */}}
+{{- define "arks.pod" -}}
+{{- $root := .root -}}
+{{- $component := .component -}}
+{{- $values := mergeOverwrite (deepCopy $root.Values.defaults) $component.values -}}
+{{- $user := hasKey $component "runAsUser" | ternary $component.runAsUser $root.Values.runAsUser -}}
+metadata:
+  labels:
+    {{- include "arks.labels" $root | nindent 4 }}
+    app.kubernetes.io/component: {{ .name }}
+    {{- with $values.podLabels }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
+  annotations:
+    kubectl.kubernetes.io/default-container: {{ $component.main | default (first $component.containers).name }}
+    {{- with $component.config }}
+    arks.ai/config: {{ sha256sum . | trunc 16 | quote }}
+    {{- end }}
+    {{- with $values.podAnnotations }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
+spec:
+  serviceAccountName: {{ include "arks.fullname" $root }}-{{ .name }}
+  automountServiceAccountToken: {{ $component.account | default false }}
+  # Variables for every Service of the namespace would be read as settings: ARKS_TOKEN_QUOTA_PORT=tcp://10.0.0.7:8090
+  enableServiceLinks: false
+  terminationGracePeriodSeconds: {{ $component.graceSeconds }}
+  securityContext:
+    runAsNonRoot: true
+    {{- if not (kindIs "invalid" $user) }}
+    runAsUser: {{ int64 $user }}
+    runAsGroup: {{ int64 $user }}
+    fsGroup: {{ int64 $user }}
+    fsGroupChangePolicy: OnRootMismatch
+    {{- end }}
+    seccompProfile:
+      type: RuntimeDefault
+  {{- with $root.Values.imagePullSecrets }}
+  imagePullSecrets:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+  {{- with $values.priorityClassName }}
+  priorityClassName: {{ . }}
+  {{- end }}
+  {{- range $key := list "nodeSelector" "tolerations" "affinity" }}
+  {{- with index $values $key }}
+  {{ $key }}:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+  {{- end }}
+  {{- with $root.Values.topologyKeys }}
+  topologySpreadConstraints:
+    {{- range . }}
+    - topologyKey: {{ . }}
+      maxSkew: 1
+      whenUnsatisfiable: ScheduleAnyway
+      labelSelector:
+        matchLabels:
+          {{- include "arks.selector" $root | nindent 10 }}
+          app.kubernetes.io/component: {{ $.name }}
+      {{- if eq $component.controller "Deployment" }}
+      # Old pods of a rollout do not count
+      matchLabelKeys: [pod-template-hash]
+      {{- end }}
+    {{- end }}
+  {{- end }}
+  {{- $sidecars := list }}
+  {{- $containers := list }}
+  {{- range $component.containers }}
+  {{- $container := include "arks.container" (dict "root" $root "container" .) | fromYaml }}
+  {{- if .sidecar }}
+  {{- $sidecars = append $sidecars $container }}
+  {{- else }}
+  {{- $containers = append $containers $container }}
+  {{- end }}
+  {{- end }}
+  {{- with $sidecars }}
+  initContainers:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+  containers:
+    {{- toYaml $containers | nindent 4 }}
+  volumes:
+    - name: tmp
+      emptyDir: {}
+    {{- with $component.secrets }}
+    - {{- include "arks.secretVolume" (dict "root" $root "names" .) | nindent 6 }}
+    {{- end }}
+    {{- with $component.volumes }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
+{{- end -}}

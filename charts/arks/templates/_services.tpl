@@ -1,0 +1,221 @@
+{{/*
+The five services. What they have in common is in arks.service; what is of each alone is in arks.serviceFacts:
+  settings   of its config.py, besides those that all have
+  servers    that it connects to           calls   engines: true when it speaks to engines
+  ports      besides `health`
+  rules      what it may do in the watched namespaces, besides writing Events
+  readsSecrets   true when resources of its own name Secrets
+  serves     requests wait for it: it stays in service while NATS or a database is away, and leaves it slowly
+*/}}
+{{- define "arks.serviceFacts" -}}
+{{- $name := include "arks.fullname" . -}}
+model-manager:
+  module: arks.model_manager.main
+  servers: [nats]
+  readsSecrets: true
+  rules:
+    - apiGroups: [arks.ai]
+      resources: [arksmodels]
+      verbs: [get, list, watch, patch]
+    - apiGroups: [arks.ai]
+      resources: [arksmodels/status]
+      verbs: [patch]
+    - apiGroups: [arks.ai]
+      resources: [arksmodels/finalizers]
+      verbs: [update]
+    - apiGroups: [""]
+      resources: [persistentvolumeclaims]
+      verbs: [get, list, watch, create, patch, delete]
+    - apiGroups: [batch]
+      resources: [jobs]
+      verbs: [get, list, watch, create, patch, delete]
+    - apiGroups: [""]
+      resources: [pods]
+      verbs: [get, list, watch]
+app-deployer:
+  module: arks.app_deployer.main
+  servers: [nats]
+  settings:
+    runtime_default_llamacpp_image: {{ include "arks.ownImage" (dict "root" . "service" "llamacpp") }}
+  rules:
+    - apiGroups: [arks.ai]
+      resources: [arksapplications, arksdisaggregatedapplications]
+      verbs: [get, list, watch, patch]
+    - apiGroups: [arks.ai]
+      resources: [arksapplications/status, arksdisaggregatedapplications/status]
+      verbs: [patch]
+    - apiGroups: [arks.ai]
+      resources: [arksapplications/finalizers, arksdisaggregatedapplications/finalizers]
+      verbs: [update]
+    - apiGroups: [leaderworkerset.x-k8s.io]
+      resources: [leaderworkersets]
+      verbs: [get, list, watch, create, patch, delete]
+    # The router of a disaggregated application, which finds its workers by watching pods, with an account of its own
+    - apiGroups: [apps]
+      resources: [deployments]
+      verbs: [get, list, watch, create, patch, delete]
+    - apiGroups: [""]
+      resources: [serviceaccounts]
+      verbs: [get, create, patch]
+    - apiGroups: [rbac.authorization.k8s.io]
+      resources: [roles, rolebindings]
+      verbs: [get, create, patch]
+    - apiGroups: [""]
+      resources: [services]
+      verbs: [get, list, watch, create, patch, delete]
+    - apiGroups: [""]
+      resources: [pods]
+      verbs: [get, list, watch]
+    - apiGroups: [discovery.k8s.io]
+      resources: [endpointslices]
+      verbs: [get, list, watch]
+metrics:
+  module: arks.metrics.main
+  servers: [nats]
+  engines: true
+endpoint-router:
+  module: arks.endpoint_router.main
+  servers: [nats]
+  serves: true
+  ports: {xds: 18000}
+  settings:
+    xds_host: 0.0.0.0
+    xds_port: 18000
+    gateway_host: 0.0.0.0
+    gateway_port: 8080
+    token_quota_host: {{ $name }}-token-quota
+    token_quota_port: 8090
+    usage_log: /var/lib/arks/usage.log
+  rules:
+    - apiGroups: [arks.ai]
+      resources: [arksendpoints]
+      verbs: [get, list, watch, patch]
+    - apiGroups: [arks.ai]
+      resources: [arksendpoints/status]
+      verbs: [patch]
+token-quota:
+  module: arks.token_quota.main
+  servers: [nats, redis, postgresql]
+  readsSecrets: true
+  serves: true
+  ports: {api: 8090}
+  settings:
+    api_host: 0.0.0.0
+    api_port: 8090
+    redis_url: {{ .Values.redis.external.url | default (printf "redis://%s-redis:6379" $name) }}
+    database_url: {{ .Values.postgresql.external.url | default (printf "postgresql+asyncpg://arks@%s-postgresql:5432/arks" $name) }}
+    pepper_file: /etc/arks/secrets/pepper
+  secrets: [redis-password, pepper]
+  secretSettings: {redis_password_file: redis-password}
+  secretEnv: {PGPASSWORD: postgresql-password}
+  rules:
+    - apiGroups: [arks.ai]
+      resources: [arkstokens, arksquotas]
+      verbs: [get, list, watch]
+    - apiGroups: [arks.ai]
+      resources: [arkstokens/status, arksquotas/status]
+      verbs: [patch]
+{{- end -}}
+
+{{/* (root, name, settings): environment that every program of ours gets; `settings` win. */}}
+{{- define "arks.environment" -}}
+{{- $values := .root.Values -}}
+{{- $name := include "arks.fullname" .root -}}
+{{- $secrets := include "arks.secrets" .root | fromYaml -}}
+{{- $settings := dict
+  "nats_url" ($values.nats.external.url | default (printf "nats://%s-nats:4222" $name))
+  "http_host" "0.0.0.0"
+  "http_port" 8081
+  "state_dir" "/var/lib/arks"
+  "log_level" $values.logLevel -}}
+{{- if index $secrets "nats-token" -}}
+{{- $_ := set $settings "nats_token_file" "/etc/arks/secrets/nats-token" -}}
+{{- end -}}
+{{- with $values.otlpEndpoint -}}
+{{- $_ := set $settings "otlp_endpoint" . -}}
+{{- end -}}
+{{- range $setting, $value := mergeOverwrite $settings .settings }}
+{{ printf "ARKS_%s" (upper $setting) }}: {{ include "arks.scalar" $value | quote }}
+{{- end }}
+{{- end -}}
+
+{{/* Numbers of values files are floating-point: large whole ones would print as 1e+09. */}}
+{{- define "arks.scalar" -}}
+{{- if and (kindIs "float64" .) (eq (floor .) .) -}}
+{{- int64 . -}}
+{{- else -}}
+{{- . -}}
+{{- end -}}
+{{- end -}}
+
+{{/* (root, name): a service as a component. */}}
+{{- define "arks.service" -}}
+{{- $root := .root -}}
+{{- $values := index $root.Values.services .name -}}
+{{- $facts := index (include "arks.serviceFacts" $root | fromYaml) .name -}}
+{{- $secrets := include "arks.secrets" $root | fromYaml -}}
+{{- $settings := dict "home" "kubernetes" "release_namespace" $root.Release.Namespace -}}
+{{- with $root.Values.watchNamespace -}}
+{{- $_ := set $settings "watch_namespace" . -}}
+{{- end -}}
+{{- range $setting, $secret := $facts.secretSettings -}}
+{{- if index $secrets $secret -}}
+{{- $_ := set $settings $setting (printf "/etc/arks/secrets/%s" $secret) -}}
+{{- end -}}
+{{- end -}}
+{{- $settings = mergeOverwrite $settings ($facts.settings | default dict) ($values.settings | default dict) -}}
+{{- $connections := include "arks.connections" (dict "root" $root "servers" $facts.servers) | fromJson -}}
+{{- $api := $root.Values.networkPolicy.apiServer -}}
+{{- $reaches := append $connections.reaches (dict "peers" $api.peers "ports" $api.ports) -}}
+{{- if $facts.engines -}}
+{{- $reaches = append $reaches (dict "peers" $root.Values.networkPolicy.engines) -}}
+{{- end -}}
+controller: Deployment
+replicas: {{ $values.replicas }}
+graceSeconds: 30
+values: {{ toJson $values }}
+ports: {{ merge (dict "health" 8081) ($facts.ports | default dict) | toJson }}
+account: true
+rules: {{ $facts.rules | default list | toJson }}
+readsSecrets: {{ $facts.readsSecrets | default false }}
+secrets: {{ concat (list "nats-token") ($facts.secrets | default list) | toJson }}
+connects: {{ toJson $connections.connects }}
+reaches: {{ toJson $reaches }}
+volumes:
+  - name: state
+    emptyDir: {}
+containers:
+  - name: {{ .name }}
+    image: {{ include "arks.ownImage" (dict "root" $root "service" .name) }}
+    command: [python, -m, {{ $facts.module }}]
+    env:
+      {{- include "arks.environment" (dict "root" $root "settings" $settings) | nindent 6 }}
+    secretEnv: {{ $facts.secretEnv | default dict | toJson }}
+    ports: {{ merge (dict "health" 8081) ($facts.ports | default dict) | toJson }}
+    mounts: {state: /var/lib/arks, secrets: /etc/arks/secrets}
+    resources: {{ toJson $values.resources }}
+    livenessProbe:
+      httpGet: {path: /healthz, port: health}
+      periodSeconds: 10
+      timeoutSeconds: 3
+    {{- if $facts.serves }}
+    # Once ready, it stays in service: requests need it most while something else is away. Only a start may wait.
+    startupProbe:
+      httpGet: {path: /readyz, port: health}
+      periodSeconds: 1
+      failureThreshold: 300
+    readinessProbe:
+      httpGet: {path: /healthz, port: health}
+      periodSeconds: 5
+      timeoutSeconds: 3
+    # Until nobody sends anything new here
+    lifecycle:
+      preStop:
+        sleep: {seconds: 5}
+    {{- else }}
+    readinessProbe:
+      httpGet: {path: /readyz, port: health}
+      periodSeconds: 2
+      timeoutSeconds: 3
+    {{- end }}
+{{- end -}}

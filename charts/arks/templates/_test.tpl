@@ -1,0 +1,22 @@
+{{/* The pod of `helm test` as a component: it asks every service whether it is ready, and the gateway for its refusal. */}}
+{{- define "arks.test" -}}
+{{- $fullname := include "arks.fullname" . -}}
+connects:
+  - {to: gateway, port: 8080}
+  {{- range $service := keys .Values.services | sortAlpha }}
+  - {to: {{ $service }}, port: 8081}
+  {{- end }}
+containers:
+  - name: test
+    image: {{ include "arks.ownImage" (dict "root" . "service" "token-quota") }}
+    command: [python, -c]
+    args:
+      - {{ .Files.Get "files/check.py" | quote }}
+      - http://{{ $fullname }}-gateway:{{ .Values.gateway.service.port }}
+      {{- range $service := keys .Values.services | sortAlpha }}
+      - http://{{ $fullname }}-{{ $service }}:8081
+      {{- end }}
+    resources:
+      requests: {cpu: 10m, memory: 32Mi}
+      limits: {memory: 128Mi}
+{{- end -}}

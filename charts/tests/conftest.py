@@ -1,0 +1,92 @@
+"""Charts rendered by Helm without a cluster: fixtures for everything that looks at the result."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import pytest
+import yaml
+
+from arks.kit.testing.helm import HelmFailed, helm, objects
+
+Json: TypeAlias = dict[str, Any]
+CHART = Path(__file__).parents[1] / "arks"
+RELEASE, NAMESPACE = "arks", "arks-system"
+
+
+class Rendered:
+    """The objects of one rendering."""
+
+    def __init__(self, manifest: str) -> None:
+        self.objects: list[Json] = objects(manifest)
+
+    def of(self, kind: str, component: str | None = None) -> list[Json]:
+        """All of a kind, or those of one component."""
+        return [
+            found
+            for found in self.objects
+            if found["kind"] == kind
+            and component in {None, found["metadata"]["labels"].get("app.kubernetes.io/component")}
+        ]
+
+    def one(self, kind: str, name: str) -> Json:
+        """Raises StopIteration when there is none."""
+        return next(found for found in self.of(kind) if found["metadata"]["name"] == name)
+
+    def workload(self, component: str) -> Json:
+        return next(found for kind in ("Deployment", "StatefulSet") for found in self.of(kind, component))
+
+    def pods(self) -> dict[str, Json]:
+        """Name of a workload, or of a bare pod -> its pod's spec."""
+        workloads = (*self.of("Deployment"), *self.of("StatefulSet"))
+        templates = {found["metadata"]["name"]: found["spec"]["template"]["spec"] for found in workloads}
+        return templates | {found["metadata"]["name"]: found["spec"] for found in self.of("Pod")}
+
+    def containers(self) -> Iterator[tuple[str, Json]]:
+        """(pod, container), sidecars too."""
+        for pod, spec in self.pods().items():
+            for container in (*spec.get("initContainers", ()), *spec["containers"]):
+                yield pod, container
+
+    def container(self, name: str) -> Json:
+        return next(container for _, container in self.containers() if container["name"] == name)
+
+    def environment(self, container: str) -> dict[str, Any]:
+        """Name -> value, or where it comes from."""
+        found = self.container(container).get("env", [])
+        return {variable["name"]: variable.get("value", variable.get("valueFrom")) for variable in found}
+
+
+Render: TypeAlias = Callable[..., Rendered]
+
+
+@pytest.fixture(scope="session")
+def render(tmp_path_factory: pytest.TempPathFactory) -> Render:
+    """Renders the chart with these values, a dictionary or a file. Raises HelmFailed."""
+    written = tmp_path_factory.mktemp("values") / "values.yaml"
+
+    def rendered(values: Json | Path | None = None, *options: str, namespace: str = NAMESPACE) -> Rendered:
+        file = values if isinstance(values, Path) else written
+        if not isinstance(values, Path):
+            file.write_text(yaml.safe_dump(values or {}))
+        return Rendered(helm("template", RELEASE, str(CHART), "-n", namespace, "-f", str(file), *options))
+
+    return rendered
+
+
+@pytest.fixture
+def refusal(render: Render) -> Callable[..., str]:
+    """Why Helm refuses to render the chart with these values."""
+
+    def told(values: Json, *options: str) -> str:
+        with pytest.raises(HelmFailed) as raised:
+            render(values, *options)
+        return str(raised.value)
+
+    return told
+
+
+@pytest.fixture(scope="session")
+def default(render: Render) -> Rendered:
+    """The chart with the values that it comes with. Not to be changed."""
+    return render()

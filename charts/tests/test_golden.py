@@ -1,0 +1,82 @@
+"""Rendered manifests as golden files: the default one in full, of the others what their values change in it.
+
+REWRITE_GOLDEN=1 writes them.
+"""
+
+import difflib
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+GOLDEN = Path(__file__).parent / "golden"
+CASES = sorted(GOLDEN.glob("*.values.yaml"))
+COMMON_LABELS = (
+    *("app.kubernetes.io/name", "app.kubernetes.io/instance", "app.kubernetes.io/version", "helm.sh/chart"),
+    *("app.kubernetes.io/part-of", "app.kubernetes.io/managed-by"),
+)
+Json = dict[str, Any]
+
+
+class Plain(yaml.SafeDumper):
+    """Texts of several lines as they are."""
+
+
+def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    style = "|" if "\n" in text else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+Plain.add_representer(str, _text)
+
+
+def settled(found: Json) -> Json:
+    """Without what is made at random, and without the labels that every object has."""
+    labels = {name: value for name, value in found["metadata"]["labels"].items() if name not in COMMON_LABELS}
+    settled = {**found, "metadata": {**found["metadata"], "labels": labels}}
+    return settled | {"data": dict.fromkeys(found["data"], "random")} if found["kind"] == "Secret" else settled
+
+
+def texts(objects: list[Json]) -> dict[str, list[str]]:
+    """`Kind namespace/name` -> lines."""
+    return {
+        f"{found['kind']} {found['metadata'].get('namespace', '')}/{found['metadata']['name']}": yaml.dump(
+            settled(found), Dumper=Plain, sort_keys=False, width=150, default_flow_style=None
+        ).splitlines()
+        for found in objects
+    }
+
+
+def as_text(objects: list[Json]) -> str:
+    return "---\n".join("\n".join([*lines, ""]) for lines in texts(objects).values())
+
+
+def as_changes(before: list[Json], after: list[Json]) -> str:
+    """What is gone, what is new, and of the rest the lines that differ."""
+    old, new = texts(before), texts(after)
+    told = [f"- {name}" for name in old if name not in new]
+    for name, lines in new.items():
+        if name not in old:
+            told += ["", f"+ {name}", *(f"+ {line}" for line in lines)]
+        elif lines != old[name]:
+            hunks = list(difflib.unified_diff(old[name], lines, n=2, lineterm=""))[2:]
+            told += ["", f"  {name}", *("@@" if line.startswith("@@") else line for line in hunks)]
+    return "\n".join([*told, ""])
+
+
+def compare(golden: Path, text: str) -> None:
+    if os.environ.get("REWRITE_GOLDEN") == "1":
+        golden.write_text(text)
+    assert golden.read_text() == text
+
+
+def test_the_chart_as_it_comes(default: Any) -> None:
+    compare(GOLDEN / "default.yaml", as_text(default.objects))
+
+
+@pytest.mark.parametrize("values", CASES, ids=lambda path: path.name.removesuffix(".values.yaml"))
+def test_what_values_change(values: Path, default: Any, render: Any) -> None:
+    changed = as_changes(default.objects, render(values).objects)
+    compare(values.with_name(values.name.replace(".values.yaml", ".changes")), changed)

@@ -1,0 +1,284 @@
+"""What has to be true of the manifests whatever the values are."""
+
+import base64
+import json
+import os
+import re
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from arks.app_deployer.config import Settings as AppDeployerSettings
+from arks.endpoint_router.bootstrap import bootstrap_json
+from arks.endpoint_router.config import Settings as EndpointRouterSettings
+from arks.endpoint_router.envoy import command
+from arks.kit.settings import Settings
+from arks.kit.testing.helm import helm
+from arks.metrics.config import Settings as MetricsSettings
+from arks.model_manager.config import Settings as ModelManagerSettings
+from arks.token_quota.config import ShipperSettings, TokenQuotaSettings
+
+CHART = Path(__file__).parents[1] / "arks"
+BOOTSTRAP = CHART / "files/bootstrap.json"
+CASES = sorted((Path(__file__).parent / "golden").glob("*.values.yaml"))
+PROGRAMS: dict[str, type[Settings]] = {
+    "app-deployer": AppDeployerSettings,
+    "endpoint-router": EndpointRouterSettings,
+    "metrics": MetricsSettings,
+    "model-manager": ModelManagerSettings,
+    "token-quota": TokenQuotaSettings,
+    "usage-shipper": ShipperSettings,
+}
+Json = dict[str, Any]
+
+
+@pytest.fixture(scope="session", params=[None, *CASES], ids=lambda case: case.name.split(".")[0] if case else "default")
+def rendered(request: pytest.FixtureRequest, render: Any, default: Any) -> Any:
+    """The chart with each of the values files that have a golden file."""
+    return default if request.param is None else render(request.param)
+
+
+# --- programs
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_every_variable_is_a_setting_of_its_program(
+    program: str, rendered: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours = {name: value for name, value in rendered.environment(program).items() if name.startswith("ARKS_")}
+    for name, value in ours.items():
+        monkeypatch.setenv(name, value)
+    PROGRAMS[program]()  # refuses values that it does not understand
+    known = {f"ARKS_{name.upper()}" for name in PROGRAMS[program].model_fields}
+    assert set() == set(ours) - known
+
+
+def test_a_number_of_a_values_file_stays_what_it_was(render: Any) -> None:
+    changed = {"outbox_messages": 123456789, "drain_seconds": 2.5}
+    environment = render({"services": {"metrics": {"settings": changed}}}).environment("metrics")
+    assert ("123456789", "2.5") == (environment["ARKS_OUTBOX_MESSAGES"], environment["ARKS_DRAIN_SECONDS"])
+
+
+# --- Envoy
+
+
+def bootstrap(rendered: Any) -> Json:
+    loaded: Json = json.loads(rendered.one("ConfigMap", "arks-gateway")["data"]["bootstrap.json"])
+    return loaded
+
+
+def test_the_bootstrap_file_is_what_endpoint_router_prints() -> None:
+    printed = bootstrap_json(EndpointRouterSettings(xds_host="endpoint-router.invalid"), "gateway")
+    if os.environ.get("REWRITE_GOLDEN") == "1":
+        BOOTSTRAP.write_text(printed.rstrip() + "\n")
+    assert json.loads(printed) == json.loads(BOOTSTRAP.read_text())
+
+
+def test_envoy_starts_with_what_endpoint_router_would_print_in_the_cluster(render: Any) -> None:
+    heap_bytes = 3 * 2**30
+    wanted = EndpointRouterSettings(xds_host="arks-endpoint-router", envoy_heap_bytes=heap_bytes)
+    found = bootstrap(render({"gateway": {"heapBytes": heap_bytes}}))
+    assert json.loads(bootstrap_json(wanted, "gateway")) == found
+
+
+def test_envoy_has_every_option_that_endpoint_router_starts_it_with(default: Any) -> None:
+    envoy = default.container("envoy")
+    line = [*envoy["command"], *envoy["args"]]
+    wanted = command("envoy", "/etc/envoy/bootstrap.json", workers=2)
+    assert [] == [word for word in wanted if word not in line]
+    for option, value in pairwise(wanted):
+        if option.startswith("--") and not value.startswith("--"):
+            assert value == line[line.index(option) + 1]
+
+
+def test_envoy_refuses_requests_before_it_is_killed_for_its_memory() -> None:
+    gateway = yaml.safe_load((CHART / "values.yaml").read_text())["gateway"]
+    assert "2Gi" == gateway["resources"]["limits"]["memory"]
+    assert gateway["heapBytes"] <= 0.8 * 2 * 2**30
+
+
+def test_a_gateway_ends_envoy_first_and_the_shipper_last(default: Any) -> None:
+    pod = default.pods()["arks-gateway"]
+    assert ["drain"] == [container["name"] for container in pod["containers"]]
+    assert ["usage-shipper", "envoy"] == [container["name"] for container in pod["initContainers"]]
+    assert {"Always"} == {container["restartPolicy"] for container in pod["initContainers"]}
+
+
+def test_a_gateway_has_time_for_its_streams_and_then_for_its_usage(render: Any) -> None:
+    rendered = render({"gateway": {"drainSeconds": 120, "settleSeconds": 7}})
+    shipper = rendered.environment("usage-shipper")
+    assert ["--admin-port=9901", "--settle-seconds=7", "--drain-seconds=120"] == rendered.container("drain")["args"]
+    grace = rendered.pods()["arks-gateway"]["terminationGracePeriodSeconds"]
+    assert grace >= 7 + 120 + float(shipper["ARKS_DRAIN_SECONDS"]) + 5
+
+
+def test_envoy_and_shipper_mean_the_same_log(default: Any) -> None:
+    written = default.environment("endpoint-router")["ARKS_USAGE_LOG"]
+    assert written == default.environment("usage-shipper")["ARKS_USAGE_LOG"]
+    for name in ("envoy", "usage-shipper"):
+        mounts = {mount["name"]: mount["mountPath"] for mount in default.container(name)["volumeMounts"]}
+        assert str(Path(written).parent) == mounts["usage"]
+
+
+# --- pods
+
+
+def test_no_container_has_more_rights_than_it_needs(rendered: Any) -> None:
+    wanted = {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}}
+    for pod, container in rendered.containers():
+        assert wanted == container["securityContext"], (pod, container["name"])
+
+
+def test_no_pod_runs_as_root_and_the_kubelet_can_see_it(rendered: Any) -> None:
+    for name, pod in rendered.pods().items():
+        context = pod["securityContext"]
+        assert (True, {"type": "RuntimeDefault"}) == (context["runAsNonRoot"], context["seccompProfile"]), name
+        assert context["runAsUser"] > 0, name
+
+
+def test_the_platform_may_choose_the_user(render: Any) -> None:
+    rendered = render({"runAsUser": None, "postgresql": {"runAsUser": None}})
+    for name, pod in rendered.pods().items():
+        assert {"runAsNonRoot", "seccompProfile"} == set(pod["securityContext"]), name
+
+
+def test_services_of_the_namespace_do_not_become_settings(rendered: Any) -> None:
+    assert {False} == {pod["enableServiceLinks"] for pod in rendered.pods().values()}
+
+
+def test_only_services_get_an_api_token(rendered: Any) -> None:
+    holders = {name for name, pod in rendered.pods().items() if pod["automountServiceAccountToken"]}
+    assert {f"arks-{program}" for program in PROGRAMS if program != "usage-shipper"} == holders
+
+
+def test_every_container_says_what_memory_it_needs(default: Any) -> None:
+    for pod, container in default.containers():
+        assert container["resources"]["requests"]["memory"], (pod, container["name"])
+        assert container["resources"]["limits"]["memory"], (pod, container["name"])
+
+
+def test_what_requests_wait_for_stays_in_service_while_nats_is_away(default: Any) -> None:
+    """/readyz says that NATS is away; a pod that is not ready gets no requests."""
+    for name in ("token-quota", "endpoint-router"):
+        container = default.container(name)
+        assert "/healthz" == container["readinessProbe"]["httpGet"]["path"]
+        assert "/readyz" == container["startupProbe"]["httpGet"]["path"]
+    assert "readinessProbe" not in default.container("usage-shipper")
+
+
+def test_a_rollout_never_takes_the_last_pod(default: Any) -> None:
+    for workload in default.of("Deployment"):
+        assert {"maxUnavailable": 0, "maxSurge": 1} == workload["spec"]["strategy"]["rollingUpdate"]
+    workloads = {found["metadata"]["name"] for kind in ("Deployment", "StatefulSet") for found in default.of(kind)}
+    assert workloads == {found["metadata"]["name"] for found in default.of("PodDisruptionBudget")}
+
+
+# --- secrets
+
+
+def strings(value: Any) -> Iterator[str]:
+    if isinstance(value, dict):
+        for inner in value.values():
+            yield from strings(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from strings(inner)
+    elif isinstance(value, str):
+        yield value
+
+
+def test_secrets_are_random_and_nowhere_but_in_their_secret(render: Any) -> None:
+    first, second = (render().one("Secret", "arks-secrets") for _ in range(2))
+    values = {base64.b64decode(value).decode() for value in (*first["data"].values(), *second["data"].values())}
+    assert 8 == len(values)
+    assert all(re.fullmatch("a[0-9A-Za-z]{47}", value) for value in values)
+
+
+def test_no_secret_is_written_into_an_object_that_everybody_may_read(render: Any) -> None:
+    rendered = render()
+    held = {base64.b64decode(value).decode() for secret in rendered.of("Secret") for value in secret["data"].values()}
+    others = [found for found in rendered.objects if found["kind"] != "Secret"]
+    assert [] == [text for found in others for text in strings(found) if any(value in text for value in held)]
+
+
+def test_uninstalling_keeps_secrets_and_volumes(default: Any) -> None:
+    assert "keep" == default.one("Secret", "arks-secrets")["metadata"]["annotations"]["helm.sh/resource-policy"]
+    claims = {found["metadata"]["name"]: found["spec"]["volumeClaimTemplates"] for found in default.of("StatefulSet")}
+    assert {"arks-nats", "arks-postgresql", "arks-redis"} == {name for name, claim in claims.items() if claim}
+
+
+def test_a_secret_of_somebody_else_is_only_referred_to(render: Any) -> None:
+    rendered = render({"secrets": {"existingSecret": "ours"}})
+    assert [] == rendered.of("Secret")
+    named = {
+        source["secret"]["name"]
+        for pod in rendered.pods().values()
+        for volume in pod["volumes"]
+        for source in volume.get("projected", {}).get("sources", ())
+    }
+    assert {"ours"} == named
+
+
+def test_a_server_without_a_password_needs_no_secret(render: Any) -> None:
+    rendered = render({"nats": {"external": {"url": "nats://nats:4222"}}})
+    assert "ARKS_NATS_TOKEN_FILE" not in rendered.environment("metrics")
+    volumes = {volume["name"]: volume for volume in rendered.pods()["arks-metrics"]["volumes"]}
+    assert {"name": "secrets", "emptyDir": {}} == volumes["secrets"]
+
+
+# --- names
+
+
+def test_names_stay_within_what_kubernetes_allows(render: Any) -> None:
+    """63 for a DNS label; a StatefulSet's name and a hash become a label of its pods."""
+    rendered = render({"fullnameOverride": "a" * 60})
+    for kind, most in (("Service", 63), ("Deployment", 63), ("StatefulSet", 52)):
+        assert max(len(found["metadata"]["name"]) for found in rendered.of(kind)) <= most
+
+
+def test_roles_of_the_cluster_have_the_release_in_their_name(render: Any) -> None:
+    here, there = (
+        {found["metadata"]["name"] for found in render(None, namespace=namespace).of("ClusterRole")}
+        for namespace in ("here", "there")
+    )
+    assert {"arks-serves-all-namespaces"} == here & there
+
+
+# --- refusals
+
+
+def test_autoscaling_without_a_cpu_request_is_refused(refusal: Callable[..., str]) -> None:
+    scaled = {"enabled": True, "minReplicas": 1, "maxReplicas": 2, "targetCPUUtilizationPercentage": 70}
+    told = refusal({"services": {"metrics": {"autoscaling": scaled, "resources": {"requests": {"cpu": None}}}}})
+    assert "metrics: autoscaling needs resources.requests.cpu of metrics" in told
+
+
+def test_monitoring_that_could_reach_nothing_is_refused(refusal: Callable[..., str]) -> None:
+    told = refusal({"serviceMonitor": {"enabled": True}})
+    assert "name it in networkPolicy.metricsFrom" in told
+
+
+def test_monitoring_needs_no_peers_without_network_policies(render: Any) -> None:
+    rendered = render({"serviceMonitor": {"enabled": True}, "networkPolicy": {"enabled": False}})
+    assert 1 == len(rendered.of("ServiceMonitor"))
+
+
+# --- Helm
+
+
+@pytest.mark.parametrize("case", [None, *CASES], ids=lambda case: case.name.split(".")[0] if case else "default")
+def test_lint_has_nothing_to_say(case: Path | None) -> None:
+    said = helm("lint", "--strict", str(CHART), *(("-f", str(case)) if case else ()))
+    assert "1 chart(s) linted, 0 chart(s) failed" in said
+    assert "[WARNING]" not in said
+
+
+def test_the_notes_are_short_and_name_the_address() -> None:
+    told = helm("install", "arks", str(CHART), "-n", "arks-system", "--dry-run=client")
+    notes = told.split("NOTES:\n", 1)[1].strip().splitlines()
+    assert len(notes) < 20
+    assert any("http://arks-gateway.arks-system:80/v1" in line for line in notes)

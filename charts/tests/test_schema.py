@@ -1,0 +1,140 @@
+"""values.schema.json: what may be set, and that everything else fails. REWRITE_GOLDEN=1 writes the part that lists the
+services' settings, which comes from their settings classes.
+"""
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from jsonschema import Draft7Validator
+
+from arks.app_deployer.config import Settings as AppDeployerSettings
+from arks.endpoint_router.config import Settings as EndpointRouterSettings
+from arks.kit.settings import Settings as KitSettings
+from arks.metrics.config import Settings as MetricsSettings
+from arks.model_manager.config import Settings as ModelManagerSettings
+from arks.token_quota.config import TokenQuotaSettings
+
+CHART = Path(__file__).parents[1] / "arks"
+SCHEMA = CHART / "values.schema.json"
+SETTINGS: dict[str, type[KitSettings]] = {
+    "app-deployer": AppDeployerSettings,
+    "endpoint-router": EndpointRouterSettings,
+    "metrics": MetricsSettings,
+    "model-manager": ModelManagerSettings,
+    "token-quota": TokenQuotaSettings,
+}
+OVERRIDABLE = {"log_level", "runtime_default_llamacpp_image"}
+"""The chart sets them, an operator may set them otherwise."""
+ELSEWHERE = {"nats_token_file", "redis_password_file", "watch_namespace", "otlp_endpoint"}
+"""Values of their own, which the chart turns into these settings when they are given."""
+WITHOUT_EFFECT = {"envoy_admin_port", "envoy_heap_bytes", "supervisor_pid"}
+"""The first two go into Envoy's bootstrap, which the chart writes; the last is for one machine."""
+KEYWORDS = ("type", "enum", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "pattern", "minLength")
+Json = dict[str, Any]
+
+
+def settable(service: str, default: Any) -> Json:
+    """Definition of `services.<service>.settings`."""
+    set_by_chart = {
+        name.removeprefix("ARKS_").lower() for name in default.environment(service) if name.startswith("ARKS_")
+    }
+    hidden = (set_by_chart - OVERRIDABLE) | ELSEWHERE | WITHOUT_EFFECT
+    properties = SETTINGS[service].model_json_schema()["properties"]
+    allowed = {name: allowed_values(known) for name, known in properties.items() if name not in hidden}
+    return {"type": "object", "additionalProperties": False, "properties": allowed}
+
+
+def allowed_values(known: Json) -> Json:
+    """Of an optional setting the schema of its value: not to give it is how it is left out."""
+    if options := known.get("anyOf"):
+        known = next(option for option in options if option["type"] != "null")
+    return {keyword: known[keyword] for keyword in KEYWORDS if keyword in known}
+
+
+def pretty(value: Any, indent: str = "") -> str:
+    """JSON whose small parts are one line each."""
+    flat = json.dumps(value)
+    if len(indent) + len(flat) <= 110 or not isinstance(value, dict | list) or not value:
+        return flat
+    inner = indent + "  "
+    if isinstance(value, list):
+        return "[\n" + ",\n".join(inner + pretty(one, inner) for one in value) + f"\n{indent}]"
+    members = (f"{inner}{json.dumps(name)}: {pretty(one, inner)}" for name, one in value.items())
+    return "{\n" + ",\n".join(members) + f"\n{indent}}}"
+
+
+def test_every_setting_of_a_service_may_be_set_and_no_other(default: Any) -> None:
+    schema = json.loads(SCHEMA.read_text())
+    for service in SETTINGS:
+        schema["definitions"][f"settings-{service}"] = settable(service, default)
+    if os.environ.get("REWRITE_GOLDEN") == "1":
+        SCHEMA.write_text(pretty(schema) + "\n")
+    assert pretty(schema) + "\n" == SCHEMA.read_text()
+
+
+def test_the_schema_is_one_and_takes_the_values_as_they_come() -> None:
+    schema = json.loads(SCHEMA.read_text())
+    Draft7Validator.check_schema(schema)
+    values = yaml.safe_load((CHART / "values.yaml").read_text())
+    assert [] == [error.message for error in Draft7Validator(schema).iter_errors(values)]
+
+
+def test_no_object_of_ours_takes_unknown_names() -> None:
+    """Open are only those that Kubernetes defines, or that are maps of free names."""
+    schema = json.loads(SCHEMA.read_text())
+    open_ones: list[str] = []
+
+    def look(part: Any, path: str) -> None:
+        if isinstance(part, dict):
+            if part.get("type") == "object" and "additionalProperties" not in part:
+                open_ones.append(path)
+            for name, inner in part.items():
+                look(inner, f"{path}/{name}")
+
+    look(schema, "")
+    free = {path.rsplit("/", 1)[-1] for path in open_ones}
+    assert {"affinity", "global", "items"} == free
+
+
+def nested(path: str, value: Any) -> Json:
+    """{"a": {"b": value}} of "a.b"."""
+    for name in reversed(path.split(".")):
+        value = {name: value}
+    return dict(value)
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("watchNamespaces", "team-a"),
+        ("services.router.replicas", 1),
+        ("services.metrics.replica", 1),
+        ("services.metrics.settings.load_tick_second", 0.2),
+        ("services.metrics.settings.http_port", 1),
+        ("services.metrics.settings.load_tick_seconds", "often"),
+        ("services.metrics.resources.limit.memory", "1Gi"),
+        ("services.metrics.resources.limits.memory", "1 GB"),
+        ("services.metrics.replicas", -1),
+        ("services.metrics.image.digest", "latest"),
+        ("gateway.drainSeconds", "300s"),
+        ("gateway.service.type", "Loadbalancer"),
+        ("nats.external.url", "http://nats:4222"),
+        ("nats.external.url", "nats://token@nats:4222"),
+        ("redis.external.url", "redis://:password@redis:6379"),
+        ("postgresql.external.url", "postgresql://arks@db/arks"),
+        ("postgresql.external.url", "postgresql+asyncpg://arks:password@db/arks"),
+        ("networkPolicy.apiServer.ports", []),
+        ("runAsUser", 0),
+        ("logLevel", "trace"),
+        ("watchNamespace", "Team A"),
+        ("serviceMonitor.intervall", "15s"),
+    ],
+)
+def test_a_mistake_fails_and_is_named(path: str, value: Any, refusal: Callable[..., str]) -> None:
+    told = refusal(nested(path, value))
+    assert path.rsplit(".", 1)[-1] in told or path.rsplit(".", 2)[-2] in told
