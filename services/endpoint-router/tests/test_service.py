@@ -3,6 +3,7 @@
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 
 import pytest
 from pydantic import BaseModel
@@ -10,7 +11,7 @@ from pydantic import BaseModel
 from arks.contracts.conditions import find_condition
 from arks.contracts.resources.endpoint import ArksEndpoint, ArksEndpointStatus
 from arks.contracts.subjects import EventKind
-from arks.endpoint_router.domain import WHOLE, Decision, Reason
+from arks.endpoint_router.domain import STALE_SECONDS, WHOLE, Decision, Reason
 from arks.endpoint_router.service import FINALIZER, EndpointRouter
 from arks.events.v1.events_pb2 import ResourceEvent
 from arks.events.v1.facts_pb2 import (
@@ -151,6 +152,12 @@ class Setup:
             )
         self.router.take_load(report)
 
+    def teach(self, *drain_rates: float, seconds: float = 15.0) -> None:
+        """Load reports, four a second."""
+        for _ in range(int(seconds * 4)):
+            self.clock.advance(0.25)
+            self.load(*drain_rates)
+
     def weights(self) -> dict[str, int]:
         """What the gateway was told last."""
         return {one.replica.id.name: one.weight for one in self.gateway.decisions[-1][1].candidates}
@@ -210,9 +217,7 @@ def test_a_static_entry_follows_its_application(serving: Setup) -> None:
 
 
 def test_load_that_differs_moves_weights(serving: Setup) -> None:
-    serving.load(8.0, 2.0)
-    serving.clock.advance(0.25)
-    serving.load(8.0, 2.0)
+    serving.teach(8.0, 2.0)
     assert serving.weights()["a-0"] > serving.weights()["a-1"]
 
 
@@ -250,16 +255,31 @@ def test_load_of_an_unknown_application_or_replica_is_dropped(serving: Setup) ->
 def test_an_older_load_report_does_not_replace_a_newer_one(serving: Setup) -> None:
     serving.load(4.0, 4.0)
     late = LoadReport(namespace="team", application="a")
-    late.measured_at.FromDatetime(serving.clock.now())
+    late.measured_at.FromDatetime(serving.clock.now() - timedelta(seconds=1))
     late.replicas.add(name="a-0", running_requests=4, waiting_requests=100)
     serving.router.take_load(late)
-    assert {"a-0": 50_000, "a-1": 50_000} == serving.weights()
+    found = serving.router.explain(CHAT)
+    assert found is not None
+    assert isinstance(found["newest"], dict)
+    assert 0.0 == found["newest"]["candidates"][0]["signals"]["waiting"]
+
+
+def test_a_problem_of_a_replica_is_news_though_its_last_good_reading_is_the_same(serving: Setup) -> None:
+    serving.load(4.0, 4.0)
+    good_at = serving.clock.now()
+    serving.clock.advance(0.25)
+    report = LoadReport(namespace="team", application="a")
+    report.measured_at.FromDatetime(serving.clock.now())
+    report.replicas.add(name="a-0", problem="connection refused").measured_at.FromDatetime(good_at)
+    serving.router.take_load(report)
+    found = serving.router.explain(CHAT)
+    assert found is not None
+    assert isinstance(found["newest"], dict)
+    assert "metrics could not read it: connection refused" in found["newest"]["candidates"][0]["reason"]
 
 
 def test_weights_go_back_to_equal_when_load_reports_stop(serving: Setup) -> None:
-    for _ in range(20):
-        serving.load(8.0, 2.0)
-        serving.clock.advance(0.25)
+    serving.teach(8.0, 2.0)
     assert serving.weights()["a-0"] > 2 * serving.weights()["a-1"]
     for _ in range(40):
         serving.clock.advance(0.5)
@@ -323,9 +343,7 @@ async def test_after_a_restart_what_stays_unknown_is_given_up(serving: Setup) ->
 
 
 async def test_after_a_restart_weights_go_on_from_where_they_were(serving: Setup) -> None:
-    for _ in range(20):
-        serving.load(8.0, 2.0)
-        serving.clock.advance(0.25)
+    serving.teach(8.0, 2.0)
     again = await _restarted(serving)
     again.report(states=[REPLICA_STATE_READY, REPLICA_STATE_READY])
     again.router.begin()
@@ -413,15 +431,21 @@ async def test_readiness_is_told_at_once_and_weights_later(serving: Setup) -> No
     assert (CHAT, 0.0) == serving.queued[0]
     await serving.router.reconcile(CHAT)
     serving.queued.clear()
-    serving.load(8.0, 2.0)
-    serving.clock.advance(0.25)
-    serving.load(8.0, 2.0)
+    serving.teach(8.0, 2.0)
+    await serving.router.reconcile(CHAT)
+    serving.report(states=[REPLICA_STATE_READY, REPLICA_STATE_READY])
+    serving.teach(8.0, 2.0, seconds=2.0)
+    serving.clock.advance(STALE_SECONDS + 0.5)
+    serving.router.tick()
     assert {(CHAT, 1.0)} == set(serving.queued)
-    assert Requeue(4.75) == await serving.router.reconcile(CHAT)
-    assert 1 == len(serving.endpoints.statuses)
-    serving.clock.advance(5.0)
+    before = len(serving.endpoints.statuses)
+    await serving.router.reconcile(CHAT)
+    serving.clock.advance(2.0)
+    serving.router.tick()
+    assert Requeue(3.0) == await serving.router.reconcile(CHAT)
+    serving.clock.advance(3.0)
     assert await serving.router.reconcile(CHAT) is None
-    assert 2 == len(serving.endpoints.statuses)
+    assert before + 2 == len(serving.endpoints.statuses)
 
 
 async def test_the_fact_holds_replicas_with_weights(serving: Setup) -> None:
@@ -519,9 +543,7 @@ async def test_a_refusal_is_over_when_the_next_configuration_is_taken(serving: S
 
 
 def test_explanations_hold_the_newest_decision_and_those_that_changed_something(serving: Setup) -> None:
-    serving.load(8.0, 2.0)
-    serving.clock.advance(0.25)
-    serving.load(8.0, 2.0)
+    serving.teach(8.0, 2.0)
     found = serving.router.explain(CHAT)
     assert found is not None
     newest, changes = found["newest"], found["changes"]
@@ -531,7 +553,7 @@ def test_explanations_hold_the_newest_decision_and_those_that_changed_something(
     assert ("a-0", 4.0, 2.0, 0.0) == (
         first["replica"],
         first["signals"]["running"],
-        first["signals"]["speedPerPlace"],
+        first["signals"]["requestsPerSecondAndPlace"],
         first["signals"]["ageSeconds"],
     )
     assert newest["candidates"] == changes[0]["candidates"]

@@ -3,7 +3,7 @@ import math
 import pytest
 
 from arks.endpoint_router.domain import Reading, Signals, doubt, observe
-from arks.endpoint_router.domain.load import FORGET_SECONDS, SMOOTHING_SECONDS
+from arks.endpoint_router.domain.load import FORGET_SECONDS, LEARNING_SECONDS, Unit
 
 
 def reading(at: float = 100.0, running: float | None = 2.0, waiting: float | None = 0.0, **more: float) -> Reading:
@@ -36,36 +36,75 @@ def test_a_reading_that_cannot_be_true_is_doubted(bad: Reading, words: str) -> N
     assert words == doubt(observe(None, bad), now=100.0)
 
 
+def after(seconds: float, *, before: Signals | None = None, start: float = 100.0, **numbers: float) -> Signals:
+    """Signals after some time of equal readings, four a second."""
+    signals = before
+    for tick in range(int(seconds * 4) + 1):
+        signals = observe(signals, reading(at=start + tick / 4, **numbers))
+    assert signals is not None
+    return signals
+
+
 def test_speed_is_the_drain_rate_for_each_request_under_way() -> None:
-    assert 2.5 == observe(None, reading(running=4.0, drain_rate=10.0)).speed
+    assert 2.5 == after(20, running=4.0, drain_rate=10.0).speed(Unit.REQUESTS)
 
 
 def test_speed_does_not_depend_on_how_much_traffic_a_replica_gets() -> None:
-    little = observe(None, reading(running=1.0, drain_rate=2.5))
-    much = observe(None, reading(running=8.0, drain_rate=20.0))
-    assert little.speed == much.speed
+    little = after(20, running=1.0, drain_rate=2.5)
+    much = after(20, running=8.0, drain_rate=20.0)
+    assert little.speed(Unit.REQUESTS) == much.speed(Unit.REQUESTS)
+
+
+def test_speed_is_unknown_until_a_replica_has_been_busy_for_some_time() -> None:
+    assert after(LEARNING_SECONDS - 1, running=4.0, drain_rate=10.0).speed(Unit.REQUESTS) is None
 
 
 def test_an_idle_replica_keeps_the_speed_that_was_measured_while_it_was_busy() -> None:
-    busy = observe(None, reading(at=100.0, running=4.0, drain_rate=10.0))
-    idle = observe(busy, reading(at=100.0 + 6 * SMOOTHING_SECONDS, running=0.0, drain_rate=10.0))
-    assert 2.5 == idle.speed
+    busy = after(20, running=4.0, drain_rate=10.0)
+    idle = after(300, before=busy, start=120.0, running=0.0, drain_rate=10.0)
+    assert 2.5 == idle.speed(Unit.REQUESTS)
 
 
 def test_a_speed_from_long_ago_is_forgotten() -> None:
-    busy = observe(None, reading(at=100.0, running=4.0, drain_rate=10.0))
-    later = observe(busy, reading(at=101.0 + FORGET_SECONDS, running=0.0))
-    assert later.speed is None
+    busy = after(20, running=4.0, drain_rate=10.0)
+    later = observe(busy, reading(at=121.0 + FORGET_SECONDS, running=0.0, drain_rate=10.0))
+    assert later.speed(Unit.REQUESTS) is None
+
+
+@pytest.mark.parametrize("busy_part", [0.1, 0.5, 1.0])
+def test_tokens_that_are_counted_when_a_request_ends_give_the_same_speed_at_any_utilisation(busy_part: float) -> None:
+    """A request of 2 s and 40 tokens at a time; the engine counts them at its end, and the window is 5 s."""
+    signals, ends, period = None, list[float](), 2.0 / busy_part
+    for tick in range(600 * 4):
+        at = tick / 4
+        running = 1.0 if at % period < 2.0 else 0.0
+        if at % period == min(2.0, period - 0.25):
+            ends.append(at)
+        rate = 40 * sum(1 for end in ends[-10:] if at - 5 < end <= at) / 5
+        signals = observe(signals, reading(at=1_000 + at, running=running, token_rate=rate))
+    assert signals is not None
+    speed = signals.speed(Unit.TOKENS)
+    assert speed is not None
+    assert 15 < speed < 25
+
+
+def test_a_queue_counts_when_it_stays() -> None:
+    calm = after(20, waiting=0.0)
+    burst = observe(calm, reading(at=120.25, waiting=40.0))
+    longer = after(30, before=burst, start=120.5, waiting=40.0)
+    assert burst.mean_waiting < 2
+    assert longer.mean_waiting > 35
 
 
 def test_a_reading_that_cannot_be_believed_changes_nothing_that_was_learned() -> None:
-    busy = observe(None, reading(at=100.0, running=4.0, drain_rate=10.0))
-    after = observe(busy, reading(at=100.2, running=math.nan, drain_rate=1e9))
-    assert (busy.speed, busy.mean_running, busy.learned_at) == (after.speed, after.mean_running, after.learned_at)
+    busy = after(20, running=4.0, drain_rate=10.0)
+    worse = observe(busy, reading(at=120.2, running=math.nan, drain_rate=1e12))
+    assert (busy.requests, busy.busy_seconds, busy.learned_at) == (worse.requests, worse.busy_seconds, worse.learned_at)
 
 
 def test_speed_moves_slowly_because_requests_differ_in_length() -> None:
-    signals: Signals = observe(None, reading(at=100.0, running=4.0, drain_rate=10.0))
-    signals = observe(signals, reading(at=100.2, running=4.0, drain_rate=30.0))
-    assert signals.speed is not None
-    assert 2.5 < signals.speed < 2.7
+    busy = after(60, running=4.0, drain_rate=10.0)
+    faster = observe(busy, reading(at=160.2, running=4.0, drain_rate=30.0))
+    speed = faster.speed(Unit.REQUESTS)
+    assert speed is not None
+    assert 2.5 < speed < 2.6

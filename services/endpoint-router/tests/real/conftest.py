@@ -3,6 +3,7 @@
 import asyncio
 import json
 import sys
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -193,18 +194,21 @@ class Platform:
         bucket = await self.home.bus.bucket(Facts.REPLICAS)
         await bucket.put(fact_key(NAMESPACE, application), to_json(fact))
 
-    async def load(self, application: str, *drain_rates: float, waiting: Sequence[float] = ()) -> None:
-        """As metrics does: replicas with 4 requests under way and these drain rates."""
+    async def load(self, application: str, *drain_rates: float, age_seconds: float = 0.0, problem: str = "") -> None:
+        """As metrics does: replicas with 4 requests under way and these drain rates; the last one with the problem."""
         report = LoadReport(namespace=NAMESPACE, application=application)
-        report.measured_at.GetCurrentTime()
+        report.measured_at.FromNanoseconds(time.time_ns() - int(age_seconds * 1e9))
         for n, rate in enumerate(drain_rates):
             report.replicas.add(
-                name=f"{application}-{n}",
-                running_requests=4,
-                waiting_requests=waiting[n] if waiting else 0,
-                drain_rate_per_second=rate,
+                name=f"{application}-{n}", running_requests=4, waiting_requests=0, drain_rate_per_second=rate
             )
+        report.replicas[-1].problem = problem
         await self.home.bus.publish_load(report)
+
+    async def teach(self, application: str, *drain_rates: float) -> None:
+        """The load reports of the last 15 seconds, all at once."""
+        for age in range(15, 0, -1):
+            await self.load(application, *drain_rates, age_seconds=age)
 
     # --- what comes out
 

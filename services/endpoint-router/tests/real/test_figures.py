@@ -69,10 +69,12 @@ async def test_news_reach_envoy_within_50_milliseconds(platform: Platform) -> No
         return await acknowledgements.seconds(platform.report("chat", ports[: 2 + number % 2]))
 
     async def load(number: int) -> float:
-        waiting = (40, 0) if number % 2 else (0, 40)
-        return await acknowledgements.seconds(platform.load("chat", 4.0, 4.0, waiting=waiting))
+        problem = "unreachable" if number % 2 else ""
+        return await acknowledgements.seconds(platform.load("chat", 8.0, 2.0, problem=problem))
 
     facts = [await fact(number) for number in range(ROUNDS)]
+    await platform.report("chat", ports[:2])
+    await platform.teach("chat", 8.0, 2.0)
     loads = [await load(number) for number in range(ROUNDS)]
     fact_p99 = show("fact published -> Envoy acknowledged", facts)
     load_p99 = show("load published -> Envoy acknowledged", loads)

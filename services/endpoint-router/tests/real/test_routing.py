@@ -114,13 +114,15 @@ async def test_weights_from_load_move_traffic(platform: Platform) -> None:
     await platform.envoy()
     await eventually(lambda: answers(platform, "chat"), what="the first answer")
 
+    await platform.teach("chat", 6.0, 3.0)
+
     async def moved() -> bool:
-        await platform.load("chat", 9.0, 3.0)
-        return bool((await platform.hosts("chat"))[engines[0].port][0] > 70_000)
+        await platform.load("chat", 6.0, 3.0)
+        return bool((await platform.hosts("chat"))[engines[0].port][0] > 75_000)
 
     await eventually(moved, what="the fast replica has the greater weight")
     found = await spread(platform, "chat", 200)
-    assert 2.3 < found[engines[0].port] / found[engines[1].port] < 4
+    assert 3.2 < found[engines[0].port] / found[engines[1].port] < 4.5
 
 
 async def test_a_killed_router_takes_nothing_from_envoy_and_goes_on_when_it_is_back(platform: Platform) -> None:

@@ -28,6 +28,8 @@ class Neighbours:
         self._hold_seconds = hold_seconds
         self._applications: dict[str, dict[str, Application]] = {}
         self._signals: dict[str, dict[ReplicaId, Signals]] = {}
+        self._reported_at: dict[Key, float] = {}
+        """When the newest load report of an application was made."""
         self._held: dict[Key, float] = {}
         """Applications whose fact vanished, and until when they are believed in."""
         self._named_by: dict[Key, set[Key]] = {}
@@ -85,6 +87,7 @@ class Neighbours:
 
     def forget(self, key: Key) -> None:
         self._held.pop(key, None)
+        self._reported_at.pop(key, None)
         known = self._applications.get(key.namespace, {}).pop(key.name, None)
         self._drop_signals(known, None, key.namespace)
         if not self._applications.get(key.namespace):
@@ -92,10 +95,14 @@ class Neighbours:
             self._signals.pop(key.namespace, None)
 
     def take_load(self, key: Key, report: LoadReport) -> bool:
-        """Newest wins. False when it says nothing about replicas that we know."""
+        """Newest report wins. False when it says nothing new about replicas that we know."""
         known = self.applications(key.namespace).get(key.name)
         if known is None:
             return False
+        made_at = report.measured_at.seconds + report.measured_at.nanos / 1e9
+        if made_at < self._reported_at.get(key, 0.0):
+            return False
+        self._reported_at[key] = made_at
         signals = self._signals.setdefault(key.namespace, {})
         loads = {load.name: load for load in report.replicas}
         news = False
@@ -104,7 +111,7 @@ class Neighbours:
             if load is None or (load.port and load.port != replica.port):
                 continue  # nothing said, or said of the process that had this name before
             reading, before = as_reading(load, report.measured_at), signals.get(replica.id)
-            if before is None or reading.measured_at > before.reading.measured_at:
+            if before is None or reading != before.reading:
                 signals[replica.id] = observe(before, reading)
                 news = True
         return news

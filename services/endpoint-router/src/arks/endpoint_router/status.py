@@ -15,7 +15,7 @@ from arks.contracts.resources.endpoint import (
     ReplicaWeight,
 )
 from arks.contracts.resources.meta import Condition
-from arks.endpoint_router.domain import SERVICE_PREFIX, Candidate, Decision
+from arks.endpoint_router.domain import SERVICE_PREFIX, Candidate, Decision, Unit
 from arks.endpoint_router.events import REJECTED
 from arks.events.v1.facts_pb2 import EndpointFact, RoutedReplica
 
@@ -165,7 +165,10 @@ def _candidate(one: Candidate, now: float) -> dict[str, Any]:
             "waiting": reading.waiting,
             "kvCacheUsage": reading.kv_usage,
             "drainRatePerSecond": reading.drain_rate,
-            "speedPerPlace": one.signals.speed,
+            "tokensPerSecond": reading.token_rate,
+            "meanWaiting": round(one.signals.mean_waiting, 3),
+            "tokensPerSecondAndPlace": one.signals.speed(Unit.TOKENS),
+            "requestsPerSecondAndPlace": one.signals.speed(Unit.REQUESTS),
             "problem": reading.problem,
         },
     }

@@ -55,9 +55,20 @@ def reading(load: ReplicaLoad, report_measured_at: Timestamp) -> Reading:
         running=load.running_requests if load.HasField("running_requests") else None,
         waiting=load.waiting_requests if load.HasField("waiting_requests") else None,
         drain_rate=load.drain_rate_per_second if load.HasField("drain_rate_per_second") else None,
-        kv_usage=load.kv_cache_usage_ratio if load.HasField("kv_cache_usage_ratio") else None,
+        token_rate=load.generation_tokens_per_second if load.HasField("generation_tokens_per_second") else None,
+        kv_usage=_kv_usage(load),
+        slots=load.slots if load.HasField("slots") else 0,
         problem=load.problem,
     )
+
+
+def _kv_usage(load: ReplicaLoad) -> float | None:
+    """Absent where it only says how many slots are taken (llama.cpp): full slots are no pressure, a queue is."""
+    if not load.HasField("kv_cache_usage_ratio"):
+        return None
+    usage = load.kv_cache_usage_ratio
+    slots_taken = load.slots and abs(usage - min(1.0, load.running_requests / load.slots)) < 0.01
+    return None if slots_taken else usage
 
 
 def endpoint_spec(endpoint: ArksEndpoint) -> EndpointSpec:

@@ -10,7 +10,7 @@ decision.py   the outcome, with a reason for each replica
 
 from arks.endpoint_router.domain.decide import WHOLE, Facts, decide
 from arks.endpoint_router.domain.decision import Candidate, Decision, Portion, Reason, Source
-from arks.endpoint_router.domain.load import STALE_SECONDS, Reading, Signals, doubt, observe
+from arks.endpoint_router.domain.load import STALE_SECONDS, Reading, Signals, Unit, doubt, observe
 from arks.endpoint_router.domain.replicas import Application, Replica, ReplicaId, State, usable_address
 from arks.endpoint_router.domain.scores import Score
 from arks.endpoint_router.domain.shares import SERVICE_PREFIX, EndpointSpec, Share, StaticRoute, applications_named
@@ -35,6 +35,7 @@ __all__ = [
     "Source",
     "State",
     "StaticRoute",
+    "Unit",
     "applications_named",
     "decide",
     "doubt",

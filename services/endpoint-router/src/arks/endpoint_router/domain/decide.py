@@ -99,7 +99,7 @@ def _candidates(
     doubts = {one.id: doubt(facts.signals.get(one.id), facts.now) for one in able}
     compared = scores(
         [
-            Contender(one.id, one.slots, facts.signals.get(one.id), doubts[one.id], facts.before.get(one.id))
+            Contender(one.id, _places(one, facts), facts.signals.get(one.id), doubts[one.id], facts.before.get(one.id))
             for one in able
         ]
     )
@@ -113,6 +113,12 @@ def _candidates(
         return Candidate(replica, weight, score, signals, doubts.get(replica.id), len(able), reason)
 
     return [candidate(replica) for replica in facts.applications[portion.share.application].replicas]
+
+
+def _places(replica: Replica, facts: Facts) -> int:
+    """As the application says, else as the engine does; 0 when nobody knows."""
+    signals = facts.signals.get(replica.id)
+    return replica.slots or (signals.reading.slots if signals is not None else 0)
 
 
 def _summary(spec: EndpointSpec, portions: Sequence[Portion]) -> tuple[Reason, str]:

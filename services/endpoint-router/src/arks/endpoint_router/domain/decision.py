@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 from enum import StrEnum
 
-from arks.endpoint_router.domain.load import Signals
+from arks.endpoint_router.domain.load import Signals, Unit
 from arks.endpoint_router.domain.replicas import Replica, ReplicaId, State
 from arks.endpoint_router.domain.scores import Score, backlog_seconds
 from arks.endpoint_router.domain.shares import Share
@@ -78,12 +78,11 @@ class Candidate:
             f"{'?' if value is None else f'{value:g}'} {name}"
             for name, value in (("running", reading.running), ("waiting", reading.waiting))
         ]
-        if reading.waiting:
-            parts[1] += f" ({backlog_seconds(reading):.1f} s of work)"
+        if (backlog := backlog_seconds(self.signals)) >= 0.05:
+            parts[1] += f" (lately {backlog:.1f} s of work)"
         if reading.kv_usage is not None:
             parts.append(f"KV cache {reading.kv_usage:.0%}")
-        if self.signals.speed is not None:
-            parts.append(f"{self.signals.speed:.2f} requests/s a place")
+        parts += [f"{speed:.2f} {unit}/s a place" for unit in Unit if (speed := self.signals.speed(unit)) is not None]
         if now is not None:
             parts.append(f"{max(0.0, now - reading.measured_at):.1f} s ago")
         return ", ".join(parts)

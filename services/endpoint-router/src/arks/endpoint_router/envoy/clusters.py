@@ -26,6 +26,8 @@ TOKEN_QUOTA_IDLE_SECONDS = 20
 UNBOUNDED = 1 << 20
 """Envoy's circuit breakers stop at 1,024 requests and 3 retries at once by default; here admission and the engines'
 queues set the limits."""
+ACTIVE_REQUEST_BIAS = 2.0
+"""A weight is divided by (requests under way + 1) to this power; weights are capacities to the same power."""
 KEEP_SHARE_PERCENT = 100_000
 """A group keeps its whole share while one in a thousand of its replicas can take requests."""
 
@@ -121,6 +123,9 @@ def _endpoint_template() -> Cluster:
             "type": "EDS",
             "eds_cluster_config": {"eds_config": {"ads": {}, "resource_api_version": "V3"}},
             "lb_policy": "LEAST_REQUEST",
+            "least_request_lb_config": {
+                "active_request_bias": {"default_value": ACTIVE_REQUEST_BIAS, "runtime_key": "arks.active_request_bias"}
+            },
             "connect_timeout": seconds(CONNECT_TIMEOUT_SECONDS),
             "outlier_detection": _ejection(),
             **_common(ENGINE_IDLE_SECONDS, locality_weighted_lb_config={}),
