@@ -42,7 +42,7 @@ NATS_ERRORS = (nats.errors.Error, nats.js.errors.Error, OSError, TimeoutError)
 REQUEST_SECONDS = 5.0
 _RETRY_SECONDS = 0.25
 _GATHER_SECONDS = 0.2
-"""How long a batch of usage waits for more after its first message: a commit of 100 records costs as much as one of 5."""
+"""How long a batch of usage waits for more after its first message: committing 100 costs little more than one."""
 
 
 @dataclass(frozen=True, slots=True)
