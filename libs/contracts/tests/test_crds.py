@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import cel
 import pytest
 import yaml
+from cel import cel  # the extension itself: another package brings an empty module of the same name
 
 from arks.contracts.crds import definition, definition_yaml, open_api_schema
 from arks.contracts.generate.__main__ import main
