@@ -64,7 +64,7 @@ test: $(SYNCED) ## All tests: those without servers first, then those with real 
 
 .PHONY: test-unit
 test-unit: $(SYNCED) ## Only the tests without servers: seconds
-	$(BIN)/pytest -m "not real" $(TEST)
+	$(BIN)/pytest -m "not real and not kube" $(TEST)
 
 .PHONY: lint
 lint: $(SYNCED) ## Style, format, types
