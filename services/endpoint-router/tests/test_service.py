@@ -6,12 +6,14 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 import pytest
+from prometheus_client import CollectorRegistry
 from pydantic import BaseModel
 
 from arks.contracts.conditions import find_condition
 from arks.contracts.resources.endpoint import ArksEndpoint, ArksEndpointStatus
 from arks.contracts.subjects import EventKind
 from arks.endpoint_router.domain import STALE_SECONDS, WHOLE, Decision, Reason
+from arks.endpoint_router.metrics import DecisionCollector
 from arks.endpoint_router.service import FINALIZER, EndpointRouter
 from arks.events.v1.events_pb2 import ResourceEvent
 from arks.events.v1.facts_pb2 import (
@@ -561,3 +563,15 @@ def test_explanations_hold_the_newest_decision_and_those_that_changed_something(
 
 def test_there_is_no_explanation_of_what_does_not_exist(serving: Setup) -> None:
     assert serving.router.explain(Key("team", "other")) is None
+
+
+def test_decisions_can_be_scraped(serving: Setup) -> None:
+    registry = CollectorRegistry()
+    registry.register(DecisionCollector(serving.router))
+    names = {"namespace": "team", "endpoint": "chat"}
+    assert (1.0, 2.0, 0.0, 50_000.0) == (
+        registry.get_sample_value("arks_endpoint_ready", names),
+        registry.get_sample_value("arks_endpoint_ready_replicas", names),
+        registry.get_sample_value("arks_endpoint_measured_replicas", names),
+        registry.get_sample_value("arks_endpoint_replica_weight", names | {"application": "a", "replica": "a-1"}),
+    )

@@ -4,6 +4,7 @@ import asyncio
 from collections import Counter
 from typing import Any
 
+import httpx
 import pytest
 
 from arks.contracts.conditions import find_condition
@@ -34,7 +35,10 @@ async def spread(platform: Platform, model: str, requests: int, at_once: int = 1
 
 
 async def answers(platform: Platform, model: str) -> bool:
-    return bool((await platform.ask(model)).status_code == 200)
+    try:
+        return bool((await platform.ask(model)).status_code == 200)
+    except httpx.TransportError:  # Envoy does not listen yet
+        return False
 
 
 async def test_requests_reach_replicas_and_follow_them(platform: Platform) -> None:
@@ -272,3 +276,39 @@ async def test_a_deleted_endpoint_is_gone_from_envoy(platform: Platform) -> None
 
     await eventually(gone, what="503")
     assert await answers(platform, "other")
+
+
+async def test_a_gateway_port_that_is_taken_is_said_and_served_once_it_is_free(platform: Platform) -> None:
+    engine = await platform.engine()
+    await platform.apply("chat")
+    await platform.report("chat", [engine.port])
+    other = await asyncio.start_server(lambda *_: None, "127.0.0.1", platform.settings.gateway_port)
+    router = await platform.router()
+    await platform.envoy()
+    await eventually(router.app.problems, what="a problem")
+    assert "Envoy refuses listener gateway: " in router.app.problems()[0]
+    other.close()
+    await other.wait_closed()
+    await eventually(lambda: not router.app.problems(), within_seconds=15, what="no problem any more")
+    await eventually(lambda: answers(platform, "chat"), what="an answer")
+
+
+async def test_a_decision_can_be_explained_afterwards(platform: Platform) -> None:
+    engines = [await platform.engine() for _ in range(2)]
+    await platform.apply("chat")
+    await platform.report("chat", [engine.port for engine in engines])
+    await platform.router()
+    await platform.load("chat", 4.0, 4.0)
+    address = f"http://127.0.0.1:{platform.settings.http_port}/explain/default/chat"
+
+    async def measured() -> Any:
+        found = (await platform.client.get(address)).json()
+        return found if found["newest"]["signalSource"] == "engine" else None
+
+    found = await eventually(measured, what="load in the explanation")
+    first = found["newest"]["candidates"][0]
+    assert ("chat-0", 50_000, 4.0, 4.0) == (
+        *(first["replica"], first["weight"]),
+        *(first["signals"]["running"], first["signals"]["drainRatePerSecond"]),
+    )
+    assert "4 running, 0 waiting" in first["reason"]

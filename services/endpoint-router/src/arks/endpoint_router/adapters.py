@@ -64,7 +64,7 @@ class EnvoyGateway:
     def problem(self) -> str | None:
         """What of the gateway itself Envoy does not take."""
         for (type_, name), message in self._refusals.items():
-            if self._world.is_refused(type_, name):
+            if self._world.is_refused(type_, name) or not self._world.has_good(type_, name):
                 return f"Envoy refuses {type_.rsplit('.', 1)[-1].lower()} {name}: {message}"
         return None
 

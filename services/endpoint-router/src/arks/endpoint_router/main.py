@@ -9,6 +9,7 @@ from arks.endpoint_router.ads import AdsServer, World
 from arks.endpoint_router.api import routes
 from arks.endpoint_router.config import Settings
 from arks.endpoint_router.envoy import GatewaySettings
+from arks.endpoint_router.metrics import DecisionCollector
 from arks.endpoint_router.service import EndpointRouter
 from arks.events.v1.facts_pb2 import EndpointFact, ReplicasFact
 from arks.kit.app import App
@@ -26,18 +27,11 @@ def build(settings: Settings, home: Home, world: World | None = None) -> App:
         if not gateway.refused(type_, name, message):
             router.refused(name, f"{message} (Envoy {node})")
 
-    server = AdsServer(
-        world,
-        f"{settings.xds_host}:{settings.xds_port}",
-        registry=home.registry,
-        clock=home.clock,
-        on_refused=refused,
-    )
+    address = f"{settings.xds_host}:{settings.xds_port}"
+    server = AdsServer(world, address, registry=home.registry, clock=home.clock, on_refused=refused)
     gateway = EnvoyGateway(world, server.open)
     gateway.serve(
-        GatewaySettings(
-            usage_log_path=str(settings.usage_log), address=settings.gateway_host, port=settings.gateway_port
-        ),
+        GatewaySettings(str(settings.usage_log), settings.gateway_host, settings.gateway_port),
         settings.token_quota_host,
         settings.token_quota_port,
     )
@@ -52,6 +46,7 @@ def build(settings: Settings, home: Home, world: World | None = None) -> App:
     )
     controller = Controller("endpoints", router.reconcile, clock=home.clock)
     router.tell_with(controller.enqueue)
+    home.registry.register(DecisionCollector(router))
 
     async def listen() -> None:
         await server.start()

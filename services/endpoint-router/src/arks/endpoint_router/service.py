@@ -4,7 +4,7 @@ Deciding and telling Envoy happens at once, in the callback that brings the news
 through a controller, at its own pace.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol
 
 import structlog
@@ -272,6 +272,12 @@ class EndpointRouter:
             "newest": None if newest is None else told.explanation(newest, now),
             "changes": [told.explanation(decision, now) for decision in reversed(routed.history)],
         }
+
+    def decisions(self) -> Iterator[tuple[Key, Decision]]:
+        """The newest decision of each endpoint."""
+        for key, routed in sorted(self._routed.items(), key=lambda item: item[0]):
+            if routed.newest is not None:
+                yield key, routed.newest
 
     def endpoints(self) -> list[Key]:
         return sorted(self._routed)
