@@ -112,6 +112,24 @@ async def test_entries_are_read_in_order_from_where_one_stopped(ledger: SqlLedge
     assert await ledger.last_seq() == rest[-1].seq == (await ledger.heads())["team"]
 
 
+async def test_heads_are_asked_for_from_where_one_looked_last(ledger: SqlLedger) -> None:
+    await ledger.post([usage(1), usage(2, namespace="other")], NOW)
+    last = await ledger.last_seq()
+    await ledger.post([usage(3)], NOW)
+    assert {"team": 3, "other": 2} == await ledger.heads()
+    assert {"team": 3} == await ledger.heads(last)
+
+
+async def test_old_entries_go_and_their_sums_stay(ledger: SqlLedger) -> None:
+    await ledger.post([usage(n) for n in range(5)], NOW)
+    later = Moment(NOW.milliseconds + 1000)
+    await ledger.post([usage(9)], later)
+    assert [3, 2, 0] == [await ledger.prune(later.milliseconds, 3) for _ in range(3)]
+    assert ["r9"] == [entry.request_id for entry in await ledger.entries("team", 0, 10)]
+    (row,) = await ledger.sums(UsageFilter(), [])
+    assert 6 == row.requests
+
+
 async def test_sums_are_grouped_and_filtered(ledger: SqlLedger) -> None:
     yesterday = NOW.milliseconds - 86_400_000
     await ledger.post(

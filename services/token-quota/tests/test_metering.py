@@ -12,7 +12,7 @@ from arks.kit.testing.wait import eventually
 from arks.token_quota.adapters.ledger import SqlLedger
 from arks.token_quota.domain.posting import Source, Usage
 from arks.token_quota.service import metering
-from arks.token_quota.service.metering import Books, Ingest, Projector, Sweeper, UsageMessage
+from arks.token_quota.service.metering import Books, Ingest, Projector, Pruner, Sweeper, UsageMessage
 from arks.token_quota.service.ports import Moment, Reservation, UsageFilter
 from arks.token_quota.testing import BrokenLedger, FakeCounters, World, quota, token
 
@@ -225,3 +225,10 @@ async def test_reservations_of_requests_that_were_refused_after_all_are_given_ba
     refused = deque([("team", "r1"), ("team", "r2")])
     await sweeper(books, projector, refused).sweep()
     assert (["r1", "r2"], deque(), (0, 0, 0)) == (counters.released, refused, await total(ledger))
+
+
+async def test_entries_are_kept_for_as_many_days_as_set(books: Books, ledger: SqlLedger, noon: Moment) -> None:
+    day = 86_400_000
+    await ledger.post([USAGE], Moment(noon.milliseconds - 90 * day - 1))
+    await ledger.post([replace(USAGE, request_id="r2")], Moment(noon.milliseconds - 90 * day))
+    assert [0, 1, 0] == [await Pruner(books, keep_days=days).prune() for days in (91, 90, 90)]

@@ -36,6 +36,11 @@ class TokenQuotaSettings(Settings):
     quota_status_seconds: float = Field(default=10.0, gt=0)
     """How often usage is written into the status of an ArksQuota."""
 
+    entries_keep_days: int = Field(default=90, ge=31)
+    """Single requests older than this leave the ledger; sums by day stay for ever. Longer than the usage stream
+    keeps its records, because a record that comes again is known by its entry.
+    """
+
     @property
     def ledger_url(self) -> str:
         return self.database_url or f"sqlite+aiosqlite:///{self.state_dir}/ledger.db"

@@ -18,7 +18,7 @@ from arks.token_quota.metrics import Metrics
 from arks.token_quota.server import GranianServer
 from arks.token_quota.service.admission import Admission
 from arks.token_quota.service.directory import Directory
-from arks.token_quota.service.metering import Books, Ingest, Projector, Sweeper
+from arks.token_quota.service.metering import Books, Ingest, Projector, Pruner, Sweeper
 from arks.token_quota.service.quotas import Quotas
 from arks.token_quota.service.reports import Reports
 from arks.token_quota.service.tokens import Keyring, Tokens
@@ -61,7 +61,7 @@ def build(settings: TokenQuotaSettings, home: Home) -> App:
     quotas.cache.subscribe(quota_status.enqueue)
     token_work.follow(quotas.cache, token_status.enqueue)
     directory.on_rivals(token_status.enqueue)
-    work = (projector.run, sweeper.run, ingest.run)
+    work = (projector.run, sweeper.run, ingest.run, Pruner(books, settings.entries_keep_days).run)
     return App(
         "token-quota",
         home,

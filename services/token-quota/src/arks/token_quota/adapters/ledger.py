@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from arks.token_quota.adapters.database import Database
@@ -35,7 +34,7 @@ class SqlLedger:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._insert = sqlite.insert if database.sqlite else postgresql.insert
+        self._insert = _insert_of(database)
         self._writer = asyncio.Lock()
         """One writer a process: SQLite allows one at a time anyway, and waiting here is cheaper than there."""
 
@@ -99,14 +98,28 @@ class SqlLedger:
             )
         return generation
 
+    async def prune(self, before_milliseconds: int, most: int) -> int:
+        e = ENTRIES.c
+        old = sa.select(e.seq).where(e.recorded_at_milliseconds < before_milliseconds).order_by(e.seq).limit(most)
+        async with self._writer, self._database.writing() as connection:
+            first = (await connection.execute(sa.select(e.recorded_at_milliseconds).order_by(e.seq).limit(1))).scalar()
+            if first is None or first >= before_milliseconds:
+                return 0
+            deleted = await connection.execute(sa.delete(ENTRIES).where(e.seq.in_(old)))
+        return int(deleted.rowcount)
+
     # --- reading
 
     async def last_seq(self) -> int:
         async with self._database.reading() as connection:
             return await _last_seq(connection)
 
-    async def heads(self) -> dict[str, int]:
-        query = sa.select(DAYS.c.namespace, sa.func.max(DAYS.c.last_seq)).group_by(DAYS.c.namespace)
+    async def heads(self, after: int = 0) -> dict[str, int]:
+        if after:  # few rows, by primary key
+            query = sa.select(ENTRIES.c.namespace, sa.func.max(ENTRIES.c.seq)).where(ENTRIES.c.seq > after)
+            query = query.group_by(ENTRIES.c.namespace)
+        else:
+            query = sa.select(DAYS.c.namespace, sa.func.max(DAYS.c.last_seq)).group_by(DAYS.c.namespace)
         async with self._database.reading() as connection:
             return {namespace: int(seq) for namespace, seq in await connection.execute(query)}
 
@@ -167,6 +180,15 @@ class SqlLedger:
         query = sa.select(RESETS.c.namespace, RESETS.c.quota, RESETS.c.generation)
         async with self._database.reading() as connection:
             return {(row.namespace, row.quota): int(row.generation) for row in await connection.execute(query)}
+
+
+def _insert_of(database: Database) -> Any:
+    """INSERT ... ON CONFLICT, which both databases have but SQLAlchemy's common INSERT has not."""
+    if database.sqlite:
+        from sqlalchemy.dialects.sqlite import insert  # noqa: PLC0415  # only the dialect that is used
+    else:
+        from sqlalchemy.dialects.postgresql import insert  # type: ignore[assignment]  # noqa: PLC0415
+    return insert
 
 
 def _row(seq: int, entry: Entry, now: Moment) -> dict[str, Any]:

@@ -16,7 +16,7 @@ import structlog
 
 from arks.kit.clock import Clock
 from arks.token_quota.domain.limits import Budget
-from arks.token_quota.domain.posting import Usage
+from arks.token_quota.domain.posting import DAY_MILLISECONDS, Usage
 from arks.token_quota.metrics import Metrics
 from arks.token_quota.service.directory import Directory
 from arks.token_quota.service.ports import Counters, CountersUnavailable, Epoch, Ledger, LedgerUnavailable, Moment
@@ -27,6 +27,8 @@ AGAIN_SECONDS = 0.5
 APPLY_ENTRIES = 200
 """Ledger entries in one script call: Redis does nothing else meanwhile (about 1 ms)."""
 SWEEP_RESERVATIONS = 500
+PRUNE_ENTRIES = 2000
+PRUNE_SECONDS = 3600.0
 
 
 class UsageMessage(Protocol):
@@ -65,6 +67,7 @@ class Projector:
         self._books = books
         self._every_seconds = every_seconds
         self._cursors: dict[str, int] = {}
+        self._looked_upto = 0
         self._behind: set[str] = set()
         self._wake = asyncio.Event()
         self._one_at_a_time = asyncio.Lock()
@@ -73,6 +76,10 @@ class Projector:
         """These have new entries."""
         self._behind.update(namespaces)
         self._wake.set()
+
+    def namespaces(self) -> set[str]:
+        """Those that have entries in the ledger."""
+        return set(self._cursors)
 
     def cursor(self, namespace: str) -> int:
         return self._cursors.get(namespace, 0)
@@ -108,12 +115,17 @@ class Projector:
                 self._cursors[namespace] = cursor
 
     async def _look(self) -> None:
-        heads = await self._books.ledger.heads()
+        """Find namespaces with entries that the counters lack: at the start all, then those with newer entries."""
+        last = await self._books.ledger.last_seq()
+        if last == self._looked_upto:
+            return
+        heads = await self._books.ledger.heads(self._looked_upto)
         for namespace in heads:
             await self._open(namespace)
         behind = {namespace: head - self.cursor(namespace) for namespace, head in heads.items()}
         self._books.metrics.entries_behind.set(sum(lag for lag in behind.values() if lag > 0))
         self._behind.update(namespace for namespace, lag in behind.items() if lag > 0)
+        self._looked_upto = last
 
     async def _open(self, namespace: str) -> Epoch:
         """The life of these counters. One that is ahead of the ledger knows entries that do not exist (the ledger
@@ -194,7 +206,7 @@ class Sweeper:
     async def sweep(self) -> None:
         """Raises CountersUnavailable and LedgerUnavailable."""
         await self._release_refused()
-        for namespace in sorted(self._books.directory.namespaces() | set(await self._books.ledger.heads())):
+        for namespace in sorted(self._books.directory.namespaces() | self._projector.namespaces()):
             while await self._charge_expired(namespace) == SWEEP_RESERVATIONS:
                 pass
 
@@ -231,3 +243,26 @@ class Sweeper:
         await self._books.counters.release(
             namespace, sorted(i for i in request_ids if seqs.get(i, cursor + 1) <= cursor)
         )
+
+
+class Pruner:
+    """Deletes old entries of the ledger; the daily sums, which budgets and reports read, stay."""
+
+    def __init__(self, books: Books, keep_days: int) -> None:
+        self._books = books
+        self._keep_milliseconds = keep_days * DAY_MILLISECONDS
+
+    async def run(self) -> None:
+        while True:
+            pause_seconds = PRUNE_SECONDS
+            try:
+                if await self.prune() == PRUNE_ENTRIES:
+                    pause_seconds = 0.1  # there are more: let others write in between
+            except LedgerUnavailable as error:
+                log.warning("old entries stay", error=str(error))
+            await asyncio.sleep(pause_seconds)
+
+    async def prune(self) -> int:
+        """Returns how many went. Raises LedgerUnavailable."""
+        before = now_of(self._books.clock).milliseconds - self._keep_milliseconds
+        return await self._books.ledger.prune(before, PRUNE_ENTRIES)

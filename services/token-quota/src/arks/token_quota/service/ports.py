@@ -201,8 +201,13 @@ class Ledger(Protocol):
 
     async def last_seq(self) -> int: ...
 
-    async def heads(self) -> dict[str, int]:
-        """Of each namespace the sequence number of its last entry."""
+    async def heads(self, after: int = 0) -> dict[str, int]:
+        """Of each namespace with entries after entry `after` the sequence number of its last one."""
+
+    async def prune(self, before_milliseconds: int, most: int) -> int:
+        """Delete up to `most` of the oldest entries, if recorded before then; daily sums stay. Returns how many
+        went.
+        """
 
     async def entries(self, namespace: str, after: int, most: int) -> list[LedgerEntry]: ...
 

@@ -70,14 +70,13 @@ class Segments:
         """The next lines, or None when there are none yet. Ask again after `advance`, else the same lines come
         again.
         """
-        for _ in range(len(self.all()) + 1):
+        while True:
             opened = self._open or self._open_next()
             if opened is None:
                 return None
             chunk = self._read(opened)
             if chunk is not None or self._open is not None:
                 return chunk
-        return None
 
     def advance(self, chunk: Chunk) -> None:
         """These lines are shipped."""
