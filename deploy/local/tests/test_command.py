@@ -104,7 +104,7 @@ def test_a_file_that_is_missing_is_told_by_describe(arks: Platform) -> None:
 
 
 def test_kinds_have_the_names_that_people_use(arks: Platform) -> None:
-    for kind in ("am", "model", "models", "arksmodel", "arksmodels.arks.ai", "ArksModel"):
+    for kind in ("am", "ArksModels", "model", "models", "arksmodel", "arksmodels.arks.ai", "ArksModel"):
         assert "arksmodel.arks.ai/smollm2\n" == arks.arks("get", kind, "smollm2", "-o", "name")
     assert arks.arks("get", "all").count("arks.ai/") >= 5
     assert "ArksModel" == arks.json("get", "model/smollm2")["kind"]

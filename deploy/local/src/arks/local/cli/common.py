@@ -113,10 +113,11 @@ def run(work: Coroutine[Any, Any, T]) -> T:
 
 
 def kind_named(name: str) -> "type[Resource]":
-    """By plural, singular or short name, with or without `arks` in front. Raises Failure."""
+    """By plural, singular or short name, with or without `arks` in front: models, app, am. Raises Failure."""
     from arks.contracts.resources import find_kind
 
-    kind = find_kind(name) or find_kind(f"arks{name}")
+    spellings = (name, f"arks{name}", f"ark{name}", f"ark{name.removesuffix('s')}")
+    kind = next((kind for spelling in spellings if (kind := find_kind(spelling)) is not None), None)
     if kind is None:
         raise Failure(f"there is no kind {name!r}", f"kinds: {', '.join(_kind_names())}", Exit.USAGE)
     return kind
@@ -125,7 +126,7 @@ def kind_named(name: str) -> "type[Resource]":
 def _kind_names() -> list[str]:
     from arks.contracts.resources import KINDS
 
-    return [kind.plural for kind in KINDS.values()]
+    return [kind.plural.removeprefix("arks") for kind in KINDS.values()]
 
 
 def fail(message: str, next_step: str = "", code: Exit = Exit.FAILED) -> NoReturn:

@@ -60,7 +60,7 @@ app.add_typer(tokens.app)
 def main() -> None:
     """Every error that a person can act on is one sentence and the next step; ARKS_DEBUG=1 shows the traceback too."""
     try:
-        app()
+        app(_kubectl_spelling(sys.argv[1:]))
     except Failure as failure:
         _complain(str(failure), failure.next_step)
         code = failure.code
@@ -77,6 +77,11 @@ def main() -> None:
     else:
         code = Exit.OK
     sys.exit(code)
+
+
+def _kubectl_spelling(arguments: list[str]) -> list[str]:
+    """`--wait=false` is what kubectl's users type for `--no-wait`."""
+    return [{"--wait=false": "--no-wait", "--wait=true": "--wait"}.get(argument, argument) for argument in arguments]
 
 
 def _sentence(error: BaseException) -> tuple[str, str]:
