@@ -1,0 +1,143 @@
+"""A real API server on which charts are installed: nothing runs there, but everything is checked and stored."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import pytest
+import pytest_asyncio
+import yaml
+from prometheus_client import CollectorRegistry
+
+from arks.kit.kube.api import Kind, KubeApi
+from arks.kit.testing.helm import HelmFailed, helm
+from arks.kit.testing.kubernetes import ApiServer, api_server
+
+CHARTS = Path(__file__).parents[2]
+NAMESPACE = "arks-system"
+TENANTS = ("team-a", "team-b")
+Json: TypeAlias = dict[str, Any]
+
+
+def definition(group: str, kind: str, plural: str, version: str) -> Json:
+    """Of somebody else's resource, as far as the chart needs it: that it exists."""
+    schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+    served = {"name": version, "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"{plural}.{group}"},
+        "spec": {
+            "group": group,
+            "scope": "Namespaced",
+            "names": {"kind": kind, "plural": plural, "singular": kind.lower()},
+            "versions": [served],
+        },
+    }
+
+
+LEADER_WORKER_SETS = definition("leaderworkerset.x-k8s.io", "LeaderWorkerSet", "leaderworkersets", "v1")
+SERVICE_MONITORS = definition("monitoring.coreos.com", "ServiceMonitor", "servicemonitors", "v1")
+
+
+@dataclass
+class Cluster:
+    server: ApiServer
+    refusals: list[str] = field(default_factory=list)
+    """What Helm said to installations before something that it needs was there."""
+
+    async def helm(self, *arguments: str) -> str:
+        """Raises HelmFailed."""
+        return await asyncio.to_thread(helm, *arguments, kubeconfig=self.server.kubeconfig)
+
+    async def install(self, release: str, namespace: str, *options: str) -> str:
+        return await self.helm("install", release, str(CHARTS / "arks"), "-n", namespace, *options)
+
+    async def refused(self, release: str, namespace: str, *options: str) -> str:
+        with pytest.raises(HelmFailed) as raised:
+            await self.install(release, namespace, *options, "--dry-run=server")
+        return str(raised.value)
+
+    @asynccontextmanager
+    async def installed(self, release: str, namespace: str, *options: str) -> AsyncIterator[None]:
+        await self.install(release, namespace, *options)
+        try:
+            yield
+        finally:
+            await self.helm("uninstall", release, "-n", namespace)
+
+    async def upgrade(self, release: str, namespace: str, *options: str) -> str:
+        return await self.helm("upgrade", release, str(CHARTS / "arks"), "-n", namespace, *options)
+
+    async def secret(self) -> Json:
+        found = await self.server.kubectl("get", "secret", "arks-secrets", "-n", NAMESPACE, "-o", "json")
+        data: Json = json.loads(found)["data"]
+        return data
+
+    async def apply(self, *objects: Json) -> None:
+        await self.server.kubectl("apply", "--server-side", "-f", "-", stdin=yaml.safe_dump_all(objects))
+
+
+def surroundings() -> Iterable[Json]:
+    for name in (NAMESPACE, "elsewhere", *TENANTS):
+        labels = {"pod-security.kubernetes.io/enforce": "restricted"}
+        yield {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}
+    # Of the values in golden/company.values.yaml
+    yield {"apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "metadata": {"name": "platform"}, "value": 1}
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def cluster(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Cluster]:
+    """Arks' resources are defined; nothing else is installed. Who installs something takes it away again."""
+    async with api_server(tmp_path_factory.mktemp("kube")) as server:
+        cluster = Cluster(server)
+        await cluster.apply(*surroundings())
+        cluster.refusals.append(await cluster.refused("arks", NAMESPACE))
+        await cluster.helm("install", "arks-crds", str(CHARTS / "arks-crds"), "-n", NAMESPACE)
+        cluster.refusals.append(await cluster.refused("arks", NAMESPACE))
+        await cluster.apply(LEADER_WORKER_SETS, SERVICE_MONITORS)
+        await server.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
+        yield cluster
+
+
+REVIEW = Kind("authorization.k8s.io", "v1", "SubjectAccessReview", "subjectaccessreviews", namespaced=False)
+VERBS = ("get", "list", "watch", "create", "update", "patch", "delete", "deletecollection")
+
+
+@dataclass(frozen=True)
+class Rights:
+    """What the API server says that the accounts of release `arks` may do."""
+
+    api: KubeApi
+
+    async def may(self, service: str, verb: str, resource: str, namespace: str, *, name: str = "") -> bool:
+        """`resource` as kubectl writes it: plural, plural.group, plural.group/subresource."""
+        named, _, subresource = resource.partition("/")
+        plural, _, group = named.partition(".")
+        attributes = {"namespace": namespace, "verb": verb, "group": group, "resource": plural, "name": name}
+        spec = {
+            "user": f"system:serviceaccount:{NAMESPACE}:arks-{service}",
+            "resourceAttributes": {**attributes, "subresource": subresource},
+        }
+        review = {"apiVersion": REVIEW.api_version, "kind": REVIEW.kind, "metadata": {"name": ""}, "spec": spec}
+        return bool((await self.api.create(REVIEW, review))["status"]["allowed"])
+
+    async def of(self, service: str, namespace: str, resources: Iterable[str]) -> dict[str, set[str]]:
+        """Resource -> verbs, of those resources with which anything is allowed."""
+        found: dict[str, set[str]] = {}
+        for resource in resources:
+            answers = await asyncio.gather(*(self.may(service, verb, resource, namespace) for verb in VERBS))
+            found[resource] = {verb for verb, answer in zip(VERBS, answers, strict=True) if answer}
+        return {resource: verbs for resource, verbs in found.items() if verbs}
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def rights(cluster: Cluster) -> AsyncIterator[Rights]:
+    api = KubeApi("arks-test", CollectorRegistry(), cluster.server.kubeconfig)
+    await api.start()
+    yield Rights(api)
+    await api.stop()

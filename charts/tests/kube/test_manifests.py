@@ -1,0 +1,57 @@
+"""Every manifest against a real API server: its schema, its validation, its admission."""
+
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import pytest
+import yaml
+
+pytestmark = [pytest.mark.kube, pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(300)]
+CASES = sorted((Path(__file__).parents[1] / "golden").glob("*.values.yaml"))
+NAMESPACE = "arks-system"
+Cluster: TypeAlias = Any  # of conftest.py, which cannot be imported
+
+
+@pytest.fixture(params=[None, *CASES], ids=lambda case: case.name.split(".")[0] if case else "default")
+def rendered(request: pytest.FixtureRequest, render: Any) -> Any:
+    return render(request.param)
+
+
+async def test_the_api_server_takes_every_manifest(rendered: Any, cluster: Cluster) -> None:
+    """Strictly: an unknown field is an error. Dry, but with all of its validation and admission."""
+    options = ("apply", "--server-side", "--force-conflicts", "--dry-run=server", "--validate=strict", "-f", "-")
+    said = await cluster.server.kubectl(*options, stdin=yaml.safe_dump_all(rendered.objects))
+    assert len(rendered.objects) == len(said.splitlines())
+
+
+def as_admitted(pod: dict[str, Any]) -> dict[str, Any]:
+    """With what a workload adds to its template: volumes of its claims. Spreading looks at a label that it adds too."""
+    containers = (*pod.get("initContainers", ()), *pod["containers"])
+    mounted = {mount["name"] for container in containers for mount in container["volumeMounts"]}
+    claims = mounted - {volume["name"] for volume in pod["volumes"]}
+    volumes = [*pod["volumes"], *({"name": name, "emptyDir": {}} for name in claims)]
+    return {**pod, "volumes": volumes, "topologySpreadConstraints": []}
+
+
+async def test_every_pod_is_admitted_where_only_restricted_ones_are(rendered: Any, cluster: Cluster) -> None:
+    pods = [
+        {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"name": name, "namespace": NAMESPACE},
+            "spec": as_admitted(pod),
+        }
+        for name, pod in rendered.pods().items()
+    ]
+    options = ("create", "--dry-run=server", "--validate=strict", "-f", "-")
+    said = await cluster.server.kubectl(*options, stdin=yaml.safe_dump_all(pods))
+    assert len(pods) == len(said.splitlines())
+
+
+async def test_a_pod_with_more_rights_would_not_be_admitted(default: Any, cluster: Cluster) -> None:
+    """So the test above means something."""
+    pod = as_admitted(default.pods()["arks-metrics"])
+    pod["securityContext"] = {"runAsUser": 0}
+    manifest = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "x", "namespace": NAMESPACE}, "spec": pod}
+    with pytest.raises(RuntimeError, match="violates PodSecurity"):
+        await cluster.server.kubectl("create", "--dry-run=server", "-f", "-", stdin=yaml.safe_dump(manifest))

@@ -1,0 +1,34 @@
+"""Rights of installations that serve one namespace, or read secrets in some only."""
+
+from typing import Any, TypeAlias
+
+import pytest
+
+pytestmark = [pytest.mark.kube, pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(300)]
+NAMESPACE = "arks-system"
+RESOURCES = (
+    *("arksmodels.arks.ai", "arksapplications.arks.ai", "arkstokens.arks.ai", "arksendpoints.arks.ai"),
+    *("secrets", "pods", "services", "events", "jobs.batch", "leaderworkersets.leaderworkerset.x-k8s.io"),
+)
+SERVICES = ("model-manager", "app-deployer", "endpoint-router", "token-quota")
+Cluster: TypeAlias = Any  # of conftest.py, which cannot be imported
+Rights: TypeAlias = Any
+
+
+async def test_a_release_for_one_namespace_may_do_nothing_in_others(cluster: Cluster, rights: Rights) -> None:
+    async with cluster.installed("arks", NAMESPACE, "--set", "watchNamespace=team-a"):
+        for service in SERVICES:
+            assert await rights.of(service, "team-a", RESOURCES)
+            assert {} == await rights.of(service, "team-b", RESOURCES)
+
+
+async def test_secrets_are_read_only_where_it_was_said(cluster: Cluster, rights: Rights) -> None:
+    async with cluster.installed("arks", NAMESPACE, "--set", "rbac.secrets.namespaces={team-a}"):
+        for service in ("model-manager", "token-quota"):
+            assert {"secrets": {"get"}} == await rights.of(service, "team-a", ["secrets"])
+            assert {} == await rights.of(service, "team-b", ["secrets"])
+
+
+async def test_no_secret_is_read_when_that_was_said(cluster: Cluster, rights: Rights) -> None:
+    async with cluster.installed("arks", NAMESPACE, "--set", "rbac.secrets.enabled=false"):
+        assert {} == await rights.of("token-quota", "team-a", ["secrets"])

@@ -1,0 +1,138 @@
+"""What the services' programs ask of the API server, asked with the services' own tokens: nothing may be missing."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import pytest
+import pytest_asyncio
+import yaml
+from prometheus_client import CollectorRegistry
+
+from arks.contracts.resources import (
+    ArksApplication,
+    ArksApplicationStatus,
+    ArksDisaggregatedApplication,
+    ArksEndpoint,
+    ArksModel,
+    ArksModelStatus,
+    ArksQuota,
+    ArksToken,
+)
+from arks.contracts.resources.disaggregated import ArksDisaggregatedApplicationStatus
+from arks.contracts.resources.endpoint import ArksEndpointStatus
+from arks.contracts.resources.meta import Resource
+from arks.contracts.resources.quota import ArksQuotaStatus
+from arks.contracts.resources.token import ArksTokenStatus
+from arks.kit.clock import SystemClock
+from arks.kit.kube.api import KubeApi
+from arks.kit.kube.election import Election
+from arks.kit.kube.events import KubeEvents
+from arks.kit.kube.resources import KubeResources
+from arks.kit.kube.secrets import KubeSecrets
+from arks.kit.reconcile import Key
+from arks.kit.testing.wait import eventually
+
+pytestmark = [pytest.mark.kube, pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(300)]
+NAMESPACE, TENANT = "arks-system", "team-a"
+FINALIZER = "test.arks.ai/controller"
+Cluster: TypeAlias = Any  # of conftest.py, which cannot be imported
+ENGINE = {"replicas": 1, "instanceSpec": {}}
+SPECS: dict[type[Resource], dict[str, Any]] = {
+    ArksModel: {"model": "org/m", "storage": {"pvc": {"spec": {}}}},
+    ArksApplication: {"replicas": 1, "model": {"name": "m"}, "instanceSpec": {}},
+    ArksDisaggregatedApplication: {"model": {"name": "m"}, "router": ENGINE, "prefill": ENGINE, "decode": ENGINE},
+    ArksEndpoint: {"defaultWeight": 1, "gatewayRef": {"name": "arks"}},
+    ArksQuota: {"quotas": [{"type": "total", "value": 1}]},
+    ArksToken: {"token": "sk-test", "qos": [{"arksEndpoint": {"name": "m"}}]},
+}
+OWNERS: dict[str, dict[type[Resource], Callable[[], Any]]] = {
+    "model-manager": {ArksModel: ArksModelStatus},
+    "app-deployer": {
+        ArksApplication: ArksApplicationStatus,
+        ArksDisaggregatedApplication: ArksDisaggregatedApplicationStatus,
+    },
+    "endpoint-router": {ArksEndpoint: ArksEndpointStatus},
+    "token-quota": {ArksQuota: ArksQuotaStatus, ArksToken: ArksTokenStatus},
+}
+WITHOUT_FINALIZER = (ArksQuota, ArksToken)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def installed(cluster: Cluster) -> AsyncIterator[Cluster]:
+    async with cluster.installed("arks", NAMESPACE):
+        yield cluster
+
+
+@asynccontextmanager
+async def api_of(cluster: Cluster, service: str, directory: Path) -> AsyncIterator[KubeApi]:
+    """The API server as the service's pod sees it."""
+    token = await cluster.server.kubectl("create", "token", f"arks-{service}", "-n", NAMESPACE)
+    config = yaml.safe_load(cluster.server.kubeconfig.read_text())
+    config["users"][0]["user"] = {"token": token.strip()}
+    kubeconfig = directory / "kubeconfig"
+    kubeconfig.write_text(yaml.safe_dump(config))
+    api = KubeApi(f"arks-{service}", CollectorRegistry(), kubeconfig)
+    await api.start()
+    try:
+        yield api
+    finally:
+        await api.stop()
+
+
+@asynccontextmanager
+async def running(work: Any) -> AsyncIterator[None]:
+    task = asyncio.ensure_future(work)
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+def manifest(kind: type[Resource]) -> dict[str, Any]:
+    metadata = {"name": "m", "namespace": TENANT}
+    return {"apiVersion": "arks.ai/v1", "kind": kind.__name__, "metadata": metadata, "spec": SPECS[kind]}
+
+
+@pytest.mark.parametrize(("service", "kind"), [(service, kind) for service, kinds in OWNERS.items() for kind in kinds])
+async def test_an_owner_watches_marks_and_reports_its_resources(
+    service: str, kind: type[Resource], installed: Cluster, tmp_path: Path
+) -> None:
+    key = Key(TENANT, "m")
+    await installed.apply(manifest(kind))
+    async with api_of(installed, service, tmp_path) as api:
+        resources = KubeResources(api, kind)
+        async with running(resources.run()):
+            found = await eventually(lambda: resources.cache.get(key), what="the resource is seen")
+            assert found is not None
+            if kind not in WITHOUT_FINALIZER:
+                await resources.add_finalizer(key, FINALIZER)
+            await resources.patch_status(key, OWNERS[service][kind]())
+            events = KubeEvents(api, f"arks-{service}", SystemClock())
+            await events.emit(found, "Test", "said once")
+            await events.emit(found, "Test", "said once")
+            await resources.remove_finalizer(key, FINALIZER)
+    told = await installed.server.kubectl("get", "events", "-n", TENANT, "-o", "jsonpath={.items[*].count}")
+    assert "2" in told.split()
+    await installed.server.kubectl("delete", kind.plural, "m", "-n", TENANT)
+
+
+@pytest.mark.parametrize("service", ["model-manager", "app-deployer", "metrics", "endpoint-router", "token-quota"])
+async def test_every_service_can_become_its_own_leader(service: str, installed: Cluster, tmp_path: Path) -> None:
+    async with api_of(installed, service, tmp_path) as api:
+        for identity in ("first", "second"):
+            election = Election(api, Key(NAMESPACE, f"arks-{service}"), identity, SystemClock())
+            async with running(election.run()):
+                await asyncio.wait_for(election.leading.wait(), 10)
+            await election.release()
+
+
+async def test_token_quota_reads_the_key_that_a_token_names(installed: Cluster, tmp_path: Path) -> None:
+    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "k", "namespace": TENANT}}
+    await installed.apply({**secret, "stringData": {"token": "sk-1"}})
+    async with api_of(installed, "token-quota", tmp_path) as api:
+        assert {"token": b"sk-1"} == await KubeSecrets(api).read(Key(TENANT, "k"))

@@ -1,0 +1,97 @@
+"""Who may do what: rights of the services' accounts, asked of a real API server."""
+
+from collections.abc import AsyncIterator
+from typing import Any, TypeAlias
+
+import pytest
+import pytest_asyncio
+
+pytestmark = [pytest.mark.kube, pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(300)]
+NAMESPACE = "arks-system"
+Cluster: TypeAlias = Any  # of conftest.py, which cannot be imported
+Rights: TypeAlias = Any
+
+READ = {"get", "list", "watch"}
+WRITE = READ | {"create", "patch", "delete"}
+EVENTS = {"events": {"get", "create", "patch"}}
+RIGHTS: dict[str, dict[str, set[str]]] = {
+    "model-manager": {
+        "arksmodels.arks.ai": READ | {"patch"},
+        "arksmodels.arks.ai/status": {"patch"},
+        "arksmodels.arks.ai/finalizers": {"update"},
+        "persistentvolumeclaims": WRITE,
+        "jobs.batch": WRITE,
+        "pods": READ,
+        "secrets": {"get"},
+        **EVENTS,
+    },
+    "app-deployer": {
+        "arksapplications.arks.ai": READ | {"patch"},
+        "arksapplications.arks.ai/status": {"patch"},
+        "arksapplications.arks.ai/finalizers": {"update"},
+        "arksdisaggregatedapplications.arks.ai": READ | {"patch"},
+        "arksdisaggregatedapplications.arks.ai/status": {"patch"},
+        "arksdisaggregatedapplications.arks.ai/finalizers": {"update"},
+        "leaderworkersets.leaderworkerset.x-k8s.io": WRITE,
+        "deployments.apps": WRITE,
+        "services": WRITE,
+        "pods": READ,
+        "endpointslices.discovery.k8s.io": READ,
+        "serviceaccounts": {"get", "create", "patch"},
+        "roles.rbac.authorization.k8s.io": {"get", "create", "patch"},
+        "rolebindings.rbac.authorization.k8s.io": {"get", "create", "patch"},
+        **EVENTS,
+    },
+    "metrics": {},
+    "endpoint-router": {
+        "arksendpoints.arks.ai": READ | {"patch"},
+        "arksendpoints.arks.ai/status": {"patch"},
+        **EVENTS,
+    },
+    "token-quota": {
+        "arkstokens.arks.ai": READ,
+        "arkstokens.arks.ai/status": {"patch"},
+        "arksquotas.arks.ai": READ,
+        "arksquotas.arks.ai/status": {"patch"},
+        "secrets": {"get"},
+        **EVENTS,
+    },
+    "gateway": {},
+    "nats": {},
+    "redis": {},
+    "postgresql": {},
+}
+"""All that each account may do in a namespace that is served; the rest is refused."""
+NOBODYS = ("configmaps", "pods/exec", "statefulsets.apps", "nodes", "clusterroles.rbac.authorization.k8s.io")
+RESOURCES = sorted({resource for rights in RIGHTS.values() for resource in rights} | set(NOBODYS))
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def installed(cluster: Cluster) -> AsyncIterator[Cluster]:
+    async with cluster.installed("arks", NAMESPACE):
+        yield cluster
+
+
+@pytest.mark.parametrize("service", RIGHTS)
+async def test_an_account_may_do_its_part_and_nothing_of_its_neighbours(
+    service: str, installed: Cluster, rights: Rights
+) -> None:
+    assert RIGHTS[service] == await rights.of(service, "team-a", RESOURCES)
+
+
+@pytest.mark.parametrize("service", ["model-manager", "metrics", "token-quota"])
+async def test_a_service_renews_its_own_lease_only(service: str, installed: Cluster, rights: Rights) -> None:
+    async def may(verb: str, name: str, namespace: str = NAMESPACE) -> bool:
+        return bool(await rights.may(service, verb, "leases.coordination.k8s.io", namespace, name=name))
+
+    own = f"arks-{service}"
+    assert [True, True, True] == [await may("create", ""), await may("get", own), await may("patch", own)]
+    assert [False, False] == [await may("patch", "arks-app-deployer"), await may("create", "", "team-a")]
+
+
+async def test_a_refusal_is_what_the_api_server_says(installed: Cluster) -> None:
+    account = f"--as=system:serviceaccount:{NAMESPACE}:arks-endpoint-router"
+    await installed.server.kubectl("get", "arksendpoints", "-A", account)
+    with pytest.raises(RuntimeError, match='cannot list resource "arkstokens"'):
+        await installed.server.kubectl("get", "arkstokens", "-A", account)
+    assert "yes" == (await installed.server.kubectl("auth", "can-i", "list", "arksendpoints", account, "-A")).strip()
