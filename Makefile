@@ -60,11 +60,12 @@ sync: $(SYNCED)
 
 .PHONY: test
 test: $(SYNCED) ## All tests: those without servers first, then those with real ones. TEST="-k name" chooses
-	$(BIN)/pytest $(TEST)
+	@$(MAKE) test-unit
+	$(BIN)/pytest -m "real" $(TEST)
 
 .PHONY: test-unit
 test-unit: $(SYNCED) ## Only the tests without servers: seconds
-	$(BIN)/pytest -m "not real and not kube" $(TEST)
+	$(BIN)/pytest -m "not real and not kube" -n auto $(TEST)
 
 .PHONY: lint
 lint: $(SYNCED) ## Style, format, types

@@ -1,8 +1,13 @@
 """Real servers on free ports, for every test. Tests without servers run first: their faults show at once."""
 
+import hypothesis
 import pytest
 
 pytest_plugins = ["arks.kit.testing.plugin"]
+
+# Each test has a time limit of its own; one on each example says only how busy the machine is.
+hypothesis.settings.register_profile("arks", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("arks")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
