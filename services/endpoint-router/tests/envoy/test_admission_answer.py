@@ -195,6 +195,16 @@ def test_usage_in_the_last_content_chunk_counts_and_the_content_stays() -> None:
     assert meter.usage == "e,12,3"
 
 
+def test_usage_below_the_top_level_is_somebody_else_s() -> None:
+    echoed = event({"choices": [], "metadata": {"usage": {"prompt_tokens": 0, "completion_tokens": 0}}, "usage": None})
+    said = event({**delta(content="usage"), "usage": SAMPLE_USAGE})
+    meter = Meter(stream=True, cut=True)
+    assert echoed == meter.feed(echoed)
+    assert meter.usage is None
+    assert said == meter.feed(said)
+    assert meter.usage == "e,12,3"
+
+
 def test_running_usage_is_known_after_each_chunk() -> None:
     meter, known = Meter(stream=True), []
     for tokens in (1, 2):

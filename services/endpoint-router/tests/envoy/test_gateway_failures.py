@@ -81,6 +81,18 @@ async def _succeeds(gateway: Gateway) -> bool:
     return bool((await gateway.post(BODY)).status_code == 200)
 
 
+async def test_a_broken_connection_to_token_quota_costs_no_client_an_error(gateway: Gateway, scripts: Scripts) -> None:
+    async def breaks_once(request: Any, writer: asyncio.StreamWriter) -> None:
+        if len(gateway.admission.requests) == 1:
+            writer.transport.abort()
+        await scripts.grant()(request, writer)
+
+    gateway.admission.script = breaks_once
+    assert 200 == (await gateway.post(BODY)).status_code
+    first, second = gateway.admission.requests
+    assert first.headers["x-arks-request-id"] == second.headers["x-arks-request-id"]
+
+
 async def test_a_silent_token_quota_is_waited_for_two_seconds(gateway: Gateway, scripts: Scripts) -> None:
     gateway.admission.script = scripts.silence
     began = asyncio.get_running_loop().time()

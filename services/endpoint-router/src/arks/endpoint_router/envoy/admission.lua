@@ -1,50 +1,46 @@
--- The gateway's only filter: reads what a request wants, asks token-quota for a grant, chooses the cluster, and meters the answer.
---
--- The upper part is pure (strings in, values out) and is tested from Python through LuaJIT, as the table `admission`; the lower
--- part, envoy_on_request and envoy_on_response, does the talking. docs/architecture.md fixes the protocol and the log's columns.
---
--- When this script breaks, Envoy logs the error and lets the request go on: then it has no `x-arks-cluster` and the routes end it.
--- So that header is set last.
+-- The gateway's only filter: reads what a request wants, asks token-quota for a grant, chooses the cluster, and meters
+-- the answer. The upper part is pure and tested from Python through LuaJIT, as the table `admission`; the lower part
+-- talks to Envoy. docs/architecture.md fixes the protocol and the usage log's columns. When this script breaks, Envoy
+-- lets the request go on: then it has no `x-arks-cluster`, which is set last, and the routes end it.
 
-local byte, find, gmatch, gsub, lower, match, sub = string.byte, string.find, string.gmatch, string.gsub, string.lower, string.match, string.sub
-local concat, format, tonumber, tostring = table.concat, string.format, tonumber, tostring
+local byte, find, format, gmatch, gsub = string.byte, string.find, string.format, string.gmatch, string.gsub
+local lower, match, sub, concat = string.lower, string.match, string.sub, table.concat
 
 local QUOTE, BACKSLASH, COLON, COMMA = 34, 92, 58, 44
 local OPEN_BRACE, CLOSE_BRACE, OPEN_BRACKET, CLOSE_BRACKET = 123, 125, 91, 93
 local NOT_SPACE = "[^ \t\r\n]" -- JSON's white space; Lua's %s has more
 
-local OPERATIONS = {
-  ["/v1/chat/completions"] = "chat.completions",
-  ["/v1/completions"] = "completions",
-  ["/v1/embeddings"] = "embeddings",
-}
+local OPERATIONS = { ["/v1/chat/completions"] = "chat.completions", ["/v1/completions"] = "completions" }
+OPERATIONS["/v1/embeddings"] = "embeddings"
 local LIMIT_HEADERS = {
   "x-ratelimit-limit-requests", "x-ratelimit-remaining-requests", "x-ratelimit-reset-requests",
   "x-ratelimit-limit-tokens", "x-ratelimit-remaining-tokens", "x-ratelimit-reset-tokens",
 }
-local ADMISSION_MILLISECONDS = 2000
-local MODEL_BYTES = 256
+local ADMISSION_MILLISECONDS, MODEL_BYTES = 2000, 256
 local TOKENS_LIMIT = 10000000 -- more than any model's context
 local CHOICES_LIMIT = 128 -- OpenAI's own limit of n
 local DEPTH_LIMIT = 200
 local USAGE_BYTES = 4096 -- a usage object, or the event that carries only it, is shorter
 local EVENT_BYTES = 1048576 -- what is kept of an event that has not ended
 
----------------------------------------------------------------------------------------------------------------------------------
--- Reading JSON. What is guaranteed:
---   A body that passes is read here as every JSON parser reads it, as far as the wanted keys go, because both agree on where each
---   string and each nested value ends: strings end at the first quote that is not escaped, brackets pair up by kind, and outside of
---   strings there is nothing but JSON's own characters (so no comments, no single quotes, no byte order mark, no UTF-16, no NUL).
---   At the top level every key is plain ASCII without escapes, a wanted key occurs once and in its own spelling (no `Stream`, no
---   `maxTokens`, which a lenient parser may take for ours), and nothing follows the object.
---   Not checked, because it cannot move those ends: escapes and characters inside strings, the order of commas and colons inside
---   nested values, spelling of numbers and names of values that are not wanted. The engine refuses what is wrong there.
----------------------------------------------------------------------------------------------------------------------------------
+---- Reading JSON
+--
+-- A body that passes is read here as every JSON parser reads it, as far as the wanted keys go, because both agree on
+-- where each string and each nested value ends: strings end at the first quote that is not escaped, brackets pair up
+-- by kind, and outside of strings there is nothing but JSON's own characters (so no comments, no single quotes, no
+-- byte order mark, no UTF-16, no NUL). At the top level every key is plain ASCII without escapes, a wanted key occurs
+-- once and in its own spelling (no `Stream`, no `maxTokens`, which a lenient parser may take for ours), and nothing
+-- follows the object.
+--
+-- Not checked, because it cannot move those ends: escapes and characters inside strings, the order of commas and
+-- colons inside nested values, spelling of numbers and names of values that are not wanted. There the engine refuses.
 
 -- What a byte outside of strings is: 1 plain, 2 opens, 3 closes, 4 a quote, 0 not JSON (or the end).
 local KIND = {}
 for c = 0, 255 do KIND[c] = 0 end
-for c in gmatch("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+-.:, \t\r\n", ".") do KIND[byte(c)] = 1 end
+for c = 0, 127 do
+  if find(string.char(c), "[%w+.:, \t\r\n-]") then KIND[c] = 1 end
+end
 KIND[OPEN_BRACE], KIND[OPEN_BRACKET], KIND[CLOSE_BRACE], KIND[CLOSE_BRACKET], KIND[QUOTE] = 2, 2, 3, 3, 4
 
 -- The position after the string that starts at `at`, or nil.
@@ -60,8 +56,8 @@ local function after_string(s, at)
   end
 end
 
--- The position after the object or array that starts at `at`, or nil. The inner loop goes over bytes, because LuaJIT compiles that, and
--- patterns it does not: 2 us a KB of numbers instead of 13.
+-- The position after the object or array that starts at `at`, or nil. The inner loop goes over bytes, because LuaJIT
+-- compiles that, and patterns it does not: 2 us a KB of numbers instead of 13.
 local function after_nested(s, at)
   local stack, depth, p = {}, 0, at
   while true do
@@ -71,15 +67,14 @@ local function after_nested(s, at)
     if kind == 4 then
       p = after_string(s, p)
       if not p then return nil end
-    elseif kind == 2 then
-      depth = depth + 1
-      if depth > DEPTH_LIMIT then return nil end
+    elseif kind == 2 and depth < DEPTH_LIMIT then
+      depth, p = depth + 1, p + 1
       stack[depth] = c + 2 -- the closing bracket of each kind is two after the opening one
-      p = p + 1
-    else
-      if kind ~= 3 or stack[depth] ~= c then return nil end
+    elseif kind == 3 and stack[depth] == c then
       depth, p = depth - 1, p + 1
       if depth == 0 then return p end
+    else
+      return nil
     end
   end
 end
@@ -94,23 +89,22 @@ end
 
 local INVALID = { message = "The request body is not a valid JSON object.", code = "invalid_json" }
 
--- What is wrong with a key, or nil. `folded` are the wanted keys in lower case without separators.
-local function fault_of_key(key, wanted, folded, starts)
+-- What is wrong with a key, or nil.
+local function fault_of_key(key, wanted, starts)
   if find(key, "[^ -~]") or find(key, "\\", 1, true) then
     return { message = "Keys at the top level must be plain ASCII without escapes.", code = "invalid_json" }
   end
-  if starts[key] then
-    return { message = "The key occurs twice.", param = key, code = "duplicate_key" }
+  if starts[key] then return { message = "The key occurs twice.", param = key, code = "duplicate_key" } end
+  local meant = wanted[key]
+  if not meant and find(key, "[%u-]") then meant = wanted[gsub(lower(key), "[_-]", "")] end
+  if meant and meant ~= key then
+    return { message = "The key must be spelled as it is named here.", param = meant, code = "misspelled_key" }
   end
-  if not wanted[key] and find(key, "[%u-]") then
-    local meant = folded[gsub(lower(key), "[_-]", "")]
-    if meant then return { message = "The key must be spelled as it is named here.", param = meant, code = "misspelled_key" } end
-  end
-  return nil
 end
 
--- Reads the object that starts at `at`: (starts, stops, closing) by wanted key and the position of its last brace, or nil and the fault.
-local function read_object(s, at, wanted, folded)
+-- Reads the object that starts at `at`: (starts, stops, closing) by wanted key and the position of its last brace, or
+-- nil and the fault.
+local function read_object(s, at, wanted)
   local starts, stops = {}, {}
   local p = find(s, NOT_SPACE, at + 1)
   if p and byte(s, p) == CLOSE_BRACE then return starts, stops, p end
@@ -118,7 +112,7 @@ local function read_object(s, at, wanted, folded)
     local after = after_string(s, p)
     if not after then return nil, INVALID end
     local key = sub(s, p + 1, after - 2)
-    local fault = fault_of_key(key, wanted, folded, starts)
+    local fault = fault_of_key(key, wanted, starts)
     if fault then return nil, fault end
     p = find(s, NOT_SPACE, after)
     if not p or byte(s, p) ~= COLON then return nil, INVALID end
@@ -127,8 +121,7 @@ local function read_object(s, at, wanted, folded)
     if not after then return nil, INVALID end
     if wanted[key] then starts[key], stops[key] = value, after - 1 end
     p = find(s, NOT_SPACE, after)
-    if not p then return nil, INVALID end
-    local c = byte(s, p)
+    local c = p and byte(s, p)
     if c == CLOSE_BRACE then return starts, stops, p end
     if c ~= COMMA then return nil, INVALID end
     p = find(s, NOT_SPACE, p + 1)
@@ -136,26 +129,26 @@ local function read_object(s, at, wanted, folded)
   return nil, INVALID
 end
 
--- A set of wanted keys, and the same keys folded.
+-- Wanted keys: by themselves, and by how a lenient parser may know them, without separators.
 local function keys(...)
-  local wanted, folded = {}, {}
+  local wanted = {}
   for _, key in ipairs({ ... }) do
-    wanted[key] = true
-    folded[gsub(key, "_", "")] = key
+    wanted[gsub(key, "_", "")] = key
+    wanted[key] = key
   end
-  return wanted, folded
+  return wanted
 end
 
-local REQUEST_KEYS, REQUEST_FOLDED = keys("model", "stream", "stream_options", "max_tokens", "max_completion_tokens", "n_predict", "n")
-local OPTION_KEYS, OPTION_FOLDED = keys("include_usage")
-local USAGE_KEYS, USAGE_FOLDED = keys("prompt_tokens", "completion_tokens")
+local LIMIT_KEYS = { "max_completion_tokens", "max_tokens", "n_predict" }
+local REQUEST_KEYS = keys("model", "stream", "stream_options", "n", unpack(LIMIT_KEYS))
+local OPTION_KEYS, EVENT_KEYS = keys("include_usage"), keys("usage", "choices")
+local USAGE_KEYS = keys("prompt_tokens", "completion_tokens")
 
----------------------------------------------------------------------------------------------------------------------------------
--- The request
----------------------------------------------------------------------------------------------------------------------------------
+---- The request
 
-local function invalid_value(param, message)
-  return { message = message, param = param, code = "invalid_value" }
+-- nil and the fault, for functions that return a value.
+local function invalid(param, message)
+  return nil, { message = message, param = param, code = "invalid_value" }
 end
 
 -- The literal value of a wanted key; null counts as not given, as in OpenAI's API.
@@ -168,7 +161,7 @@ local function read_count(text, key, least, most)
   if not text then return nil end
   local count = match(text, "^%d+$") and #text <= 8 and tonumber(text)
   if not count or count < least or count > most or (byte(text) == 48 and #text > 1) then
-    return nil, invalid_value(key, format("`%s` must be a whole number from %d to %d.", key, least, most))
+    return invalid(key, format("`%s` must be a whole number from %d to %d.", key, least, most))
   end
   return count
 end
@@ -176,7 +169,7 @@ end
 -- The most that any spelling of the limit allows: engines differ in which one wins.
 local function read_token_limit(s, starts, stops)
   local limit
-  for _, key in ipairs({ "max_completion_tokens", "max_tokens", "n_predict" }) do
+  for _, key in ipairs(LIMIT_KEYS) do
     local count, fault = read_count(literal(s, starts, stops, key), key, 0, TOKENS_LIMIT)
     if fault then return nil, fault end
     if count and (not limit or count > limit) then limit = count end
@@ -185,22 +178,23 @@ local function read_token_limit(s, starts, stops)
 end
 
 local function read_model(text)
-  if not text or byte(text) ~= QUOTE then return nil, invalid_value("model", "`model` must be given, as a string.") end
+  if not text or byte(text) ~= QUOTE then return invalid("model", "`model` must be given, as a string.") end
   local model = sub(text, 2, -2)
   if model == "" or #model > MODEL_BYTES or find(model, "[%c\\]") then
-    return nil, invalid_value("model", format("`model` must have 1 to %d bytes, without escapes.", MODEL_BYTES))
+    return invalid("model", format("`model` must have 1 to %d bytes, without escapes.", MODEL_BYTES))
   end
   return model
 end
 
--- The body with usage asked for, or nil when the client asked itself. `closing` is the position of the body's last brace.
+-- The body with usage asked for, or nil when the client asked itself. `closing` is the position of the body's last
+-- brace.
 local function with_usage(s, starts, stops, closing)
   local from, to = starts.stream_options, stops.stream_options
   if not from then return sub(s, 1, closing - 1) .. ',"stream_options":{"include_usage":true}' .. sub(s, closing) end
   if sub(s, from, to) == "null" then return sub(s, 1, from - 1) .. '{"include_usage":true}' .. sub(s, to + 1) end
-  if byte(s, from) ~= OPEN_BRACE then return nil, invalid_value("stream_options", "`stream_options` must be an object.") end
-  local options, ends, last = read_object(s, from, OPTION_KEYS, OPTION_FOLDED)
-  if not options then return nil, invalid_value("stream_options", "`stream_options` is not a valid object: " .. ends.message) end
+  local options, ends, last
+  if byte(s, from) == OPEN_BRACE then options, ends, last = read_object(s, from, OPTION_KEYS) end
+  if not options then return invalid("stream_options", "`stream_options` must be a valid object.") end
   if not options.include_usage then
     local separator = find(s, NOT_SPACE, from + 1) == last and "" or ","
     return sub(s, 1, from) .. '"include_usage":true' .. separator .. sub(s, from + 1)
@@ -208,24 +202,24 @@ local function with_usage(s, starts, stops, closing)
   local asked = sub(s, options.include_usage, ends.include_usage)
   if asked == "true" then return nil end
   if asked ~= "false" and asked ~= "null" then
-    return nil, invalid_value("stream_options", "`stream_options.include_usage` must be true or false.")
+    return invalid("stream_options", "`stream_options.include_usage` must be true or false.")
   end
   return sub(s, 1, options.include_usage - 1) .. "true" .. sub(s, ends.include_usage + 1)
 end
 
--- What a body wants: {model, stream, max_tokens, n, body}, where `body` is what the engine gets instead when its usage must be
--- asked for; or nil and {message, param, code}.
+-- What a body wants: {model, stream, max_tokens, n, body}, where `body` is what the engine gets instead when its
+-- usage must be asked for; or nil and {message, param, code}.
 local function read_request(s)
   local at = find(s, NOT_SPACE)
   if not at or byte(s, at) ~= OPEN_BRACE then return nil, INVALID end
-  local starts, stops, closing = read_object(s, at, REQUEST_KEYS, REQUEST_FOLDED)
+  local starts, stops, closing = read_object(s, at, REQUEST_KEYS)
   if not starts then return nil, stops end
   if find(s, NOT_SPACE, closing + 1) or find(s, "\0", 1, true) then return nil, INVALID end
   local request, fault = {}, nil
   request.model, fault = read_model(literal(s, starts, stops, "model"))
   if fault then return nil, fault end
   local stream = literal(s, starts, stops, "stream") or "false"
-  if stream ~= "true" and stream ~= "false" then return nil, invalid_value("stream", "`stream` must be true or false.") end
+  if stream ~= "true" and stream ~= "false" then return invalid("stream", "`stream` must be true or false.") end
   request.stream = stream == "true"
   request.max_tokens, fault = read_token_limit(s, starts, stops)
   if fault then return nil, fault end
@@ -238,34 +232,30 @@ local function read_request(s)
   return request
 end
 
-local function percent_encode_byte(c)
-  return format("%%%02X", byte(c))
-end
-
 -- Bytes outside of `!` to `~`, and `%`, as %XX.
 local function percent_encode(text)
-  return (gsub(text, "[^!-$&-~]", percent_encode_byte))
+  return (gsub(text, "[^!-$&-~]", function(c) return format("%%%02X", byte(c)) end))
 end
 
 -- OpenAI's error envelope. Messages and params are ours, so nothing needs escaping.
 local function envelope(fault)
   local param = fault.param and '"' .. fault.param .. '"' or "null"
-  return format('{"error":{"message":"%s","type":"%s","param":%s,"code":"%s"}}', fault.message, fault.type or "invalid_request_error", param, fault.code)
+  local kind = fault.type or "invalid_request_error"
+  return format('{"error":{"message":"%s","type":"%s","param":%s,"code":"%s"}}', fault.message, kind, param, fault.code)
 end
 
----------------------------------------------------------------------------------------------------------------------------------
--- The answer. `"usage"` followed by a colon cannot occur inside a JSON string, where its quotes would be escaped; so plain finds
+---- The answer
+--
+-- `"usage"` followed by a colon cannot occur inside a JSON string, where its quotes would be escaped; so plain finds
 -- are enough to see it pass. A meter keeps what is unfinished at the end of a chunk: {rest, usage, ...}.
----------------------------------------------------------------------------------------------------------------------------------
 
--- "e,<prompt>,<completion>" of the usage whose key is at `at`, and the position after it; or nil and whether it may be unfinished.
-local function usage_at(s, at)
-  local brace = match(s, "^%s*:%s*(){", at + 7)
-  if not brace then return nil, find(s, "^%s*:?%s*$", at + 7) ~= nil end
-  local starts, stops, closing = read_object(s, brace, USAGE_KEYS, USAGE_FOLDED)
+-- "e,<prompt>,<completion>" of the usage object that starts at `brace`, and the position after it; or nil and whether
+-- it is unfinished.
+local function read_usage(s, brace)
+  local starts, stops, closing = read_object(s, brace, USAGE_KEYS)
   if not starts then return nil, after_nested(s, brace) == nil end
   local prompt = match(sub(s, starts.prompt_tokens or 1, stops.prompt_tokens or 0), "^%d+$")
-  local completion = starts.completion_tokens and match(sub(s, starts.completion_tokens, stops.completion_tokens), "^%d+$")
+  local completion = match(sub(s, starts.completion_tokens or 1, stops.completion_tokens or 0), "^%d+$")
   if not prompt then return nil, false end
   return "e," .. prompt .. "," .. (completion or "0"), closing + 1 -- embeddings complete nothing
 end
@@ -275,7 +265,8 @@ local function meter_json(meter, chunk)
   local s = meter.rest .. chunk
   local at, from = find(s, '"usage"', 1, true), 1
   while at do
-    local usage, more = usage_at(s, at)
+    local brace, usage, more = match(s, "^%s*:%s*(){", at + 7), nil, nil
+    if brace then usage, more = read_usage(s, brace) else more = find(s, "^%s*:?%s*$", at + 7) ~= nil end
     if usage then
       meter.usage, from = usage, more
     elseif more and #s - at < USAGE_BYTES then
@@ -292,7 +283,8 @@ end
 -- Keys of generated text in a delta (chat) or choice (completions). Reasoning has two names.
 local TEXT_KEYS = { '"content"', '"text"', '"reasoning_content"', '"reasoning"', '"refusal"', '"arguments"' }
 
--- Whether an event carries something generated: not so the first one with the role, nor the last one with the reason to stop.
+-- Whether an event carries something generated: not so the first one with the role, nor the last one with the reason
+-- to stop.
 local function has_content(event)
   local _, last = find(event, '"content":"', 1, true)
   if last and byte(event, last + 1) ~= QUOTE then return true end
@@ -307,14 +299,23 @@ local function has_content(event)
   return key ~= nil and find(event, "^%s*:%s*%[%s*{", key + 1) ~= nil
 end
 
--- Counts one event. True when it is the usage event: usage and no choices.
+-- The usage that an event tells, and whether it tells nothing else: it has no choices. Its JSON is read only when it
+-- may tell one.
+local function read_usage_event(event)
+  local at = find(event, '"usage"', 1, true)
+  while at and not find(event, "^%s*:%s*{", at + 7) do at = find(event, '"usage"', at + 7, true) end
+  if not at then return nil end
+  local starts = read_object(event, find(event, "{", 1, true), EVENT_KEYS)
+  if not starts or not starts.usage then return nil end
+  return (read_usage(event, starts.usage)), starts.choices ~= nil and find(event, "^%[%s*%]", starts.choices) ~= nil
+end
+
+-- Counts one event. True when it is the usage event.
 local function meter_event(meter, event)
-  local at, usage = find(event, '"usage"', 1, true), nil
-  if at then usage = usage_at(event, at) end
+  local usage, alone = read_usage_event(event)
   if usage then
     meter.usage, meter.told = usage, true
-    local _, choices = find(event, '"choices"', 1, true)
-    return choices ~= nil and find(event, "^%s*:%s*%[%s*%]", choices + 1) ~= nil
+    return alone
   end
   if has_content(event) then
     meter.events = meter.events + 1
@@ -332,18 +333,15 @@ local function may_be_usage_event(rest)
   return not (choices and find(rest, "^%s*:%s*%[%s*[^%s%]]", choices + 1))
 end
 
--- The end of the event at or after `from`: its last byte is that of the empty line.
+-- The last byte of the event at or after `from`: that of its empty line.
 local function event_end(s, from, crlf)
-  if crlf then
-    local _, last = find(s, "\n\r?\n", from)
-    return last
-  end
-  local _, last = find(s, "\n\n", from, true)
+  local _, last = find(s, crlf and "\n\r?\n" or "\n\n", from, not crlf)
   return last
 end
 
--- Follows a stream of events. With `meter.cut` the usage event is taken out: the result is what to send instead of the chunk, or nil
--- when it goes on as it is. Only bytes that may belong to the usage event wait for more; they are the last `#rest - sent` of `rest`.
+-- Follows a stream of events. With `meter.cut` the usage event is taken out: the result is what to send instead of
+-- the chunk, or nil when it goes on as it is. Only bytes that may belong to the usage event wait for more; they are
+-- the last `#rest - sent` of `rest`.
 local function meter_stream(meter, chunk)
   local rest, sent = meter.rest, meter.sent
   local s = rest == "" and chunk or rest .. chunk
@@ -390,19 +388,16 @@ end
 admission = {
   envelope = envelope,
   finish = finish,
-  has_content = has_content,
   new_meter = new_meter,
-  pack_answer = pack_answer,
   percent_encode = percent_encode,
   read_request = read_request,
 }
 
----------------------------------------------------------------------------------------------------------------------------------
--- Talking to Envoy. Its objects (headers, body, metadata) are dead after every wait (body, httpCall, a chunk) and fetched again.
----------------------------------------------------------------------------------------------------------------------------------
+---- Talking to Envoy. Its objects (headers, body, metadata) are dead after every wait (body, httpCall, a chunk).
 
 local NO_KEY = { message = "Give your key in the header `Authorization: Bearer <key>`.", code = "invalid_api_key" }
-local UNAVAILABLE = { message = "Requests cannot be admitted now. Try again.", type = "server_error", code = "admission_unavailable" }
+local TRY_AGAIN = "Requests cannot be admitted now. Try again."
+local UNAVAILABLE = { message = TRY_AGAIN, type = "server_error", code = "admission_unavailable" }
 
 -- Answers the client. The mark keeps Envoy from putting its own words in place of these.
 local function respond(h, headers, text)
@@ -411,20 +406,22 @@ local function respond(h, headers, text)
 end
 
 local function refuse(h, status, fault, name, value)
-  local headers = { [":status"] = status, ["content-type"] = "application/json" }
-  if name then headers[name] = value end
+  local headers = { [":status"] = status, ["content-type"] = "application/json", [name or "x-arks"] = value }
   respond(h, headers, envelope(fault))
 end
 
 -- Headers of token-quota's refusal that the client gets.
+local FOR_CLIENT = { ["content-type"] = true, ["retry-after"] = true, ["www-authenticate"] = true }
 local function is_for_client(name)
-  return name == "content-type" or name == "retry-after" or name == "www-authenticate" or sub(name, 1, 12) == "x-ratelimit-" or sub(name, 1, 8) == "x-error-"
+  return FOR_CLIENT[name] or sub(name, 1, 12) == "x-ratelimit-" or sub(name, 1, 8) == "x-error-"
 end
 
 local function pass_on(h, answer, text)
   local status = tonumber(answer[":status"])
-  local is_envelope = text and sub(answer["content-type"] or "", 1, 16) == "application/json" and find(text, '^%s*{%s*"error"')
-  if not is_envelope or not status or status < 400 then return refuse(h, "503", UNAVAILABLE, "retry-after", "1") end
+  local is_json = sub(answer["content-type"] or "", 1, 16) == "application/json"
+  if not is_json or not find(text or "", '^%s*{%s*"error"') or not status or status < 400 then
+    return refuse(h, "503", UNAVAILABLE, "retry-after", "1")
+  end
   local headers = { [":status"] = answer[":status"] }
   for name, value in pairs(answer) do
     if is_for_client(name) then headers[name] = value end
@@ -458,13 +455,12 @@ function envoy_on_request(h)
     return refuse(h, "401", NO_KEY, "www-authenticate", "Bearer")
   end
   local body = h:body(true)
-  local body_bytes = body:length()
-  local request, fault = read_request(body:getBytes(0, body_bytes))
+  local request, fault = read_request(body:getBytes(0, body:length()))
   if not request then return refuse(h, "400", fault) end
-  local answer, text = ask(h, authorization, request_id, operation, request, body_bytes)
+  local answer, text = ask(h, authorization, request_id, operation, request, body:length())
   if answer[":status"] ~= "200" then return pass_on(h, answer, text) end
   local cluster, grant = answer["x-arks-cluster"], answer["x-arks-grant"]
-  if not cluster or not grant or not find(grant, "^[^/%c]+/[^/%c]+/[^/%c]+/%d+/%d+$") then
+  if not cluster or not grant or not find(grant, "^%C+/%d+/%d+$") then
     return refuse(h, "503", UNAVAILABLE, "retry-after", "1")
   end
   local metadata = h:streamInfo():dynamicMetadata()
@@ -491,8 +487,7 @@ function envoy_on_response(h)
   if meter.cut then headers:remove("content-length") end
   local known
   for chunk in h:bodyChunks() do
-    local size = chunk:length()
-    local instead = meter:feed(chunk:getBytes(0, size))
+    local instead = meter:feed(chunk:getBytes(0, chunk:length()))
     if instead then chunk:setBytes(instead) end
     if meter.usage ~= known then
       known = meter.usage

@@ -1,6 +1,6 @@
 """Where requests go: one cluster an endpoint, its replicas as load assignments, and token-quota."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -16,6 +16,8 @@ from arks.endpoint_router.envoy.messages import (
 )
 
 TOKEN_QUOTA = "token-quota"  # noqa: S105  # a cluster's name
+BREAKS = "connect-failure,refused-stream,reset"
+"""What is worth another try: connections that cannot be made, or that break before the first byte of an answer."""
 CONNECT_TIMEOUT_SECONDS = 2
 """Room for one lost SYN, which is sent again after 1 s."""
 ENGINE_IDLE_SECONDS = 3
@@ -104,7 +106,8 @@ def token_quota_cluster(host: str, port: int) -> Cluster:
             "lb_policy": "LEAST_REQUEST",
             "connect_timeout": seconds(0.5),
             "outlier_detection": _ejection(),
-            **_common(TOKEN_QUOTA_IDLE_SECONDS),
+            # Asking again is safe: token-quota makes one reservation for a request id.
+            **_common(TOKEN_QUOTA_IDLE_SECONDS, http={"retry_policy": {"retry_on": BREAKS, "num_retries": 2}}),
         },
     )
 
@@ -128,16 +131,18 @@ def _endpoint_template() -> Cluster:
             },
             "connect_timeout": seconds(CONNECT_TIMEOUT_SECONDS),
             "outlier_detection": _ejection(),
-            **_common(ENGINE_IDLE_SECONDS, locality_weighted_lb_config={}),
+            **_common(ENGINE_IDLE_SECONDS, balancing={"locality_weighted_lb_config": {}}),
         },
     )
 
 
-def _common(idle_seconds: float, **balancing: Any) -> dict[str, Any]:
+def _common(
+    idle_seconds: float, *, balancing: Mapping[str, Any] | None = None, http: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     limits = {"max_connections": UNBOUNDED, "max_pending_requests": UNBOUNDED, "max_requests": UNBOUNDED}
     return {
         # Off: with half the replicas ejected Envoy would otherwise send traffic to the dead ones again.
-        "common_lb_config": {"healthy_panic_threshold": {"value": 0}, **balancing},
+        "common_lb_config": {"healthy_panic_threshold": {"value": 0}, **(balancing or {})},
         "circuit_breakers": {"thresholds": [{**limits, "max_retries": UNBOUNDED}]},
         "upstream_connection_options": {
             # A peer that vanished without a word is noticed after 30 + 3 x 10 s.
@@ -148,6 +153,7 @@ def _common(idle_seconds: float, **balancing: Any) -> dict[str, Any]:
                 HttpProtocolOptions,
                 common_http_protocol_options={"idle_timeout": seconds(idle_seconds)},
                 explicit_http_config={"http_protocol_options": {}},
+                **(http or {}),
             )
         },
     }

@@ -6,7 +6,7 @@ They fail closed: a request goes to the cluster that its header `x-arks-cluster`
 
 from typing import Any
 
-from arks.endpoint_router.envoy.clusters import TOKEN_QUOTA
+from arks.endpoint_router.envoy.clusters import BREAKS, TOKEN_QUOTA
 from arks.endpoint_router.envoy.messages import PreviousHostsPredicate, extension, seconds
 from arks.endpoint_router.envoy.settings import GatewaySettings
 
@@ -80,7 +80,7 @@ def _retry_elsewhere() -> dict[str, Any]:
     Not more often than twice: a request that brings an engine down would bring down as many.
     """
     return {
-        "retry_on": "connect-failure,refused-stream,reset,retriable-status-codes",
+        "retry_on": f"{BREAKS},retriable-status-codes",
         "retriable_status_codes": [503],
         "num_retries": 2,
         "retry_back_off": {"base_interval": seconds(0.01), "max_interval": seconds(0.1)},
@@ -100,7 +100,7 @@ def _models(path: dict[str, str]) -> dict[str, Any]:
         "route": {
             "cluster": TOKEN_QUOTA,
             "timeout": seconds(MODELS_TIMEOUT_SECONDS),
-            "retry_policy": {"retry_on": "connect-failure,refused-stream,reset", "num_retries": 2},
+            "retry_policy": {"retry_on": BREAKS, "num_retries": 2},
         },
     }
 
