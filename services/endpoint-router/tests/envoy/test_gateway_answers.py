@@ -2,17 +2,17 @@
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 import httpx
 import pytest
 
+from arks.endpoint_router.testing.gateway import Gateway, grant
+from arks.endpoint_router.testing.scripted import Request, answer, chunk, send_events, silence, stream
+
 pytestmark = pytest.mark.real
 
-Gateway = Any
-Scripts = Any
-Make = Callable[..., Awaitable[Gateway]]
 STREAM = b'{"model":"m","stream":true}'
 STREAM_WITH_USAGE = b'{"model":"m","stream":true,"stream_options":{"include_usage":true}}'
 
@@ -32,16 +32,16 @@ EVENTS = [ROLE, *TOKENS, FINISH, USAGE, DONE]
 WITHOUT_USAGE = b"".join([ROLE, *TOKENS, FINISH, DONE])
 
 
-async def test_who_did_not_ask_for_usage_does_not_get_it_and_is_metered(gateway: Gateway, scripts: Scripts) -> None:
-    gateway.engine.script = scripts.stream(EVENTS)
+async def test_who_did_not_ask_for_usage_does_not_get_it_and_is_metered(gateway: Gateway) -> None:
+    gateway.engine.script = stream(EVENTS)
     assert WITHOUT_USAGE == (await gateway.post(STREAM)).content
     assert {"include_usage": True} == json.loads(gateway.engine.requests[0].body)["stream_options"]
     (line,) = await gateway.usage()
     assert ("1", "e,12,3") == (line["stream"], line["usage"])
 
 
-async def test_who_asked_for_usage_gets_it(gateway: Gateway, scripts: Scripts) -> None:
-    gateway.engine.script = scripts.stream(EVENTS)
+async def test_who_asked_for_usage_gets_it(gateway: Gateway) -> None:
+    gateway.engine.script = stream(EVENTS)
     assert b"".join(EVENTS) == (await gateway.post(STREAM_WITH_USAGE)).content
     assert STREAM_WITH_USAGE == gateway.engine.requests[0].body
     assert [line["usage"] for line in await gateway.usage()] == ["e,12,3"]
@@ -57,24 +57,24 @@ async def test_who_asked_for_usage_gets_it(gateway: Gateway, scripts: Scripts) -
     ],
     ids=["a byte a piece", "all at once", "usage and end together", "usage cut at its end"],
 )
-async def test_pieces_do_not_matter(gateway: Gateway, scripts: Scripts, pieces: list[bytes]) -> None:
-    gateway.engine.script = scripts.stream(pieces)
+async def test_pieces_do_not_matter(gateway: Gateway, pieces: list[bytes]) -> None:
+    gateway.engine.script = stream(pieces)
     assert WITHOUT_USAGE == (await gateway.post(STREAM)).content
     assert [line["usage"] for line in await gateway.usage()] == ["e,12,3"]
 
 
-async def test_a_stream_with_a_known_length_is_cut_too(gateway: Gateway, scripts: Scripts) -> None:
-    gateway.engine.script = scripts.answer(b"".join(EVENTS), content_type="text/event-stream")
+async def test_a_stream_with_a_known_length_is_cut_too(gateway: Gateway) -> None:
+    gateway.engine.script = answer(b"".join(EVENTS), content_type="text/event-stream")
     assert WITHOUT_USAGE == (await gateway.post(STREAM)).content
 
 
-async def test_tokens_reach_the_client_while_the_engine_still_works(gateway: Gateway, scripts: Scripts) -> None:
+async def test_tokens_reach_the_client_while_the_engine_still_works(gateway: Gateway) -> None:
     goes_on = asyncio.Event()
 
-    async def script(request: Any, writer: asyncio.StreamWriter) -> None:
-        await scripts.stream([ROLE, TOKENS[0], TOKENS[1][:-2]], end=True)(request, _NoEnd(writer))
+    async def script(_: Request, writer: asyncio.StreamWriter) -> None:
+        await send_events(writer, [ROLE, TOKENS[0], TOKENS[1][:-2]])
         await goes_on.wait()
-        writer.write(b"%x\r\n%s\r\n0\r\n\r\n" % (len(b"\n\n" + USAGE + DONE), b"\n\n" + USAGE + DONE))
+        writer.write(chunk(b"\n\n" + USAGE + DONE) + chunk(b""))
 
     gateway.engine.script = script
     expected, got = ROLE + TOKENS[0] + TOKENS[1][:-2], b""
@@ -87,26 +87,14 @@ async def test_tokens_reach_the_client_while_the_engine_still_works(gateway: Gat
     assert expected + b"\n\n" + DONE == got
 
 
-class _NoEnd:
-    """A writer that leaves out the last chunk."""
-
-    def __init__(self, writer: asyncio.StreamWriter) -> None:
-        self.drain = writer.drain
-        self._writer = writer
-
-    def write(self, data: bytes) -> None:
-        if data != b"0\r\n\r\n":
-            self._writer.write(data)
-
-
-def _streaming(gateway: Gateway) -> Any:
+def _streaming(gateway: Gateway) -> AbstractAsyncContextManager[httpx.Response]:
     headers = {"authorization": "Bearer k"}
     return gateway.client.stream("POST", "/v1/chat/completions", content=STREAM, headers=headers)
 
 
-async def test_a_client_that_hangs_up_is_charged_for_what_was_delivered(gateway: Gateway, scripts: Scripts) -> None:
-    async def script(request: Any, writer: asyncio.StreamWriter) -> None:
-        await scripts.stream([ROLE, *TOKENS])(request, _NoEnd(writer))
+async def test_a_client_that_hangs_up_is_charged_for_what_was_delivered(gateway: Gateway) -> None:
+    async def script(_: Request, writer: asyncio.StreamWriter) -> None:
+        await send_events(writer, [ROLE, *TOKENS])
         await asyncio.Event().wait()
 
     gateway.engine.script = script
@@ -121,8 +109,8 @@ async def test_a_client_that_hangs_up_is_charged_for_what_was_delivered(gateway:
     assert "DC" in line["flags"]
 
 
-async def test_an_engine_that_breaks_off_is_charged_for_what_was_delivered(gateway: Gateway, scripts: Scripts) -> None:
-    gateway.engine.script = scripts.stream([ROLE, *TOKENS], end=False)
+async def test_an_engine_that_breaks_off_is_charged_for_what_was_delivered(gateway: Gateway) -> None:
+    gateway.engine.script = stream([ROLE, *TOKENS], end=False)
     with pytest.raises(httpx.RemoteProtocolError):
         await gateway.post(STREAM)
     (line,) = await gateway.usage()
@@ -130,34 +118,32 @@ async def test_an_engine_that_breaks_off_is_charged_for_what_was_delivered(gatew
     assert "UPE" == line["flags"]
 
 
-async def test_a_client_that_hangs_up_before_the_answer_leaves_a_line_without_usage(
-    gateway: Gateway, scripts: Scripts
-) -> None:
-    gateway.engine.script = scripts.silence
+async def test_a_client_that_hangs_up_before_the_answer_leaves_a_line_without_usage(gateway: Gateway) -> None:
+    gateway.engine.script = silence
     with pytest.raises(httpx.ReadTimeout):
         await gateway.post(STREAM, timeout=0.3)
     (line,) = await gateway.usage()
     assert ("0", "-", "-") == (line["status"], line["first_byte_ms"], line["usage"])
 
 
-async def test_embeddings_are_metered_by_their_prompt(gateway: Gateway, scripts: Scripts) -> None:
+async def test_embeddings_are_metered_by_their_prompt(gateway: Gateway) -> None:
     data = json.dumps({"data": [{"embedding": [0.25] * 100_000}], "usage": {"prompt_tokens": 5, "total_tokens": 5}})
-    gateway.engine.script = scripts.answer(data.encode())
+    gateway.engine.script = answer(data.encode())
     assert data.encode() == (await gateway.post(b'{"model":"m","input":"x"}', path="/v1/embeddings")).content
     assert [line["usage"] for line in await gateway.usage()] == ["e,5,0"]
 
 
-async def test_an_error_of_the_engine_passes_as_it_is_and_uses_nothing(gateway: Gateway, scripts: Scripts) -> None:
+async def test_an_error_of_the_engine_passes_as_it_is_and_uses_nothing(gateway: Gateway) -> None:
     body = b'{"error":{"message":"too long","type":"BadRequestError","param":null,"code":400}}'
-    gateway.engine.script = scripts.answer(body, 400)
+    gateway.engine.script = answer(body, 400)
     response = await gateway.post(STREAM)
     assert (400, body) == (response.status_code, response.content)
     assert [(line["status"], line["usage"]) for line in await gateway.usage()] == [("400", "-")]
 
 
-async def test_the_client_learns_its_limits_with_every_answer(gateway: Gateway, scripts: Scripts) -> None:
-    gateway.admission.script = scripts.grant(x_ratelimit_reset_tokens="1m3s", x_secret="no", x_error_token="no")
-    gateway.engine.script = scripts.answer(x_ratelimit_limit_requests="the engine's own", server="uvicorn")
+async def test_the_client_learns_its_limits_with_every_answer(gateway: Gateway) -> None:
+    gateway.admission.script = grant(x_ratelimit_reset_tokens="1m3s", x_secret="no", x_error_token="no")
+    gateway.engine.script = answer(x_ratelimit_limit_requests="the engine's own", server="uvicorn")
     response = await gateway.post(b'{"model":"m"}')
     limits = {name: value for name, value in response.headers.items() if name.startswith("x-ratelimit-")}
     assert limits == {
@@ -169,8 +155,8 @@ async def test_the_client_learns_its_limits_with_every_answer(gateway: Gateway, 
     assert not {"x-secret", "x-error-token", "x-arks-grant", "x-arks-cluster"} & response.headers.keys()
 
 
-async def test_streams_do_not_wait_for_delayed_acknowledgements(gateway: Gateway, scripts: Scripts) -> None:
-    gateway.engine.script = scripts.stream([delta(content="x")] * 50 + [DONE], pause_seconds=0.002)
+async def test_streams_do_not_wait_for_delayed_acknowledgements(gateway: Gateway) -> None:
+    gateway.engine.script = stream([delta(content="x")] * 50 + [DONE], pause_seconds=0.002)
     began, gaps = asyncio.get_running_loop().time(), []
     async with _streaming(gateway) as response:
         async for _ in response.aiter_raw():

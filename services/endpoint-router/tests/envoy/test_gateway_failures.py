@@ -2,20 +2,17 @@
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
-from typing import Any
 
 import httpx
 import pytest
 
 from arks.endpoint_router.envoy import listeners
+from arks.endpoint_router.testing.gateway import Gateway, Gateways, grant
+from arks.endpoint_router.testing.scripted import Request, answer, silence
 from arks.kit.testing.wait import eventually
 
 pytestmark = pytest.mark.real
 
-Gateway = Any
-Scripts = Any
-Make = Callable[..., Awaitable[Gateway]]
 BODY = b'{"model":"m"}'
 
 
@@ -28,10 +25,10 @@ REFUSAL = b'{"error":{"message":"no","type":"t","param":null,"code":"c"}}'
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 413, 429, 500, 503])
-async def test_a_refusal_of_token_quota_is_the_answer(gateway: Gateway, scripts: Scripts, status: int) -> None:
+async def test_a_refusal_of_token_quota_is_the_answer(gateway: Gateway, status: int) -> None:
     passed = {"retry_after": "7", "x_ratelimit_remaining_tokens": "0", "x_error_rate_limit": "rpm"}
     kept = {"x_internal": "1", "server": "granian", "x_arks_grant": "a/b/c/1/1"}
-    gateway.admission.script = scripts.answer(REFUSAL, status, www_authenticate="Bearer", **passed, **kept)
+    gateway.admission.script = answer(REFUSAL, status, www_authenticate="Bearer", **passed, **kept)
     response = await gateway.post(BODY)
     assert (status, REFUSAL) == (response.status_code, response.content)
     assert ("application/json", "Bearer") == (response.headers["content-type"], response.headers["www-authenticate"])
@@ -54,9 +51,9 @@ async def test_a_refusal_of_token_quota_is_the_answer(gateway: Gateway, scripts:
     ],
 )
 async def test_what_is_not_understood_is_no_grant(
-    gateway: Gateway, scripts: Scripts, body: bytes, status: int, headers: dict[str, str]
+    gateway: Gateway, body: bytes, status: int, headers: dict[str, str]
 ) -> None:
-    gateway.admission.script = scripts.answer(body, status, **headers)
+    gateway.admission.script = answer(body, status, **headers)
     response = await gateway.post(BODY)
     assert (503, "admission_unavailable", "1") == (
         response.status_code,
@@ -81,11 +78,11 @@ async def _succeeds(gateway: Gateway) -> bool:
     return bool((await gateway.post(BODY)).status_code == 200)
 
 
-async def test_a_broken_connection_to_token_quota_costs_no_client_an_error(gateway: Gateway, scripts: Scripts) -> None:
-    async def breaks_once(request: Any, writer: asyncio.StreamWriter) -> None:
+async def test_a_broken_connection_to_token_quota_costs_no_client_an_error(gateway: Gateway) -> None:
+    async def breaks_once(request: Request, writer: asyncio.StreamWriter) -> None:
         if len(gateway.admission.requests) == 1:
             writer.transport.abort()
-        await scripts.grant()(request, writer)
+        await grant()(request, writer)
 
     gateway.admission.script = breaks_once
     assert 200 == (await gateway.post(BODY)).status_code
@@ -93,8 +90,8 @@ async def test_a_broken_connection_to_token_quota_costs_no_client_an_error(gatew
     assert first.headers["x-arks-request-id"] == second.headers["x-arks-request-id"]
 
 
-async def test_a_silent_token_quota_is_waited_for_two_seconds(gateway: Gateway, scripts: Scripts) -> None:
-    gateway.admission.script = scripts.silence
+async def test_a_silent_token_quota_is_waited_for_two_seconds(gateway: Gateway) -> None:
+    gateway.admission.script = silence
     began = asyncio.get_running_loop().time()
     response = await gateway.post(BODY)
     assert (503, "admission_unavailable") == (response.status_code, code(response))
@@ -111,18 +108,18 @@ async def test_a_silent_token_quota_is_waited_for_two_seconds(gateway: Gateway, 
     ],
 )
 async def test_a_filter_that_breaks_lets_nothing_pass(
-    make_gateway: Make, monkeypatch: pytest.MonkeyPatch, script: str
+    gateways: Gateways, monkeypatch: pytest.MonkeyPatch, script: str
 ) -> None:
     monkeypatch.setattr(listeners, "admission_source", lambda: script)
-    gateway = await make_gateway()
+    gateway = await gateways.start()
     gateway.lua_errors = 1
     response = await gateway.post(BODY, headers={"authorization": "Bearer k", "x-arks-cluster": "default/m"})
     assert (503, "service_unavailable") == (response.status_code, code(response))
     assert [] == gateway.engine.requests
 
 
-async def test_a_killed_replica_costs_no_client_an_error(make_gateway: Make) -> None:
-    gateway = await make_gateway(engines=2)
+async def test_a_killed_replica_costs_no_client_an_error(gateways: Gateways) -> None:
+    gateway = await gateways.start(engines=2)
     answers = [await gateway.post(BODY) for _ in range(10)]
     assert all(engine.requests for engine in gateway.engines)
     await gateway.engines[0].stop()
@@ -131,9 +128,9 @@ async def test_a_killed_replica_costs_no_client_an_error(make_gateway: Make) -> 
     assert ["e,12,3"] * 110 == [line["usage"] for line in await gateway.usage(110)]
 
 
-async def test_requests_that_wait_at_a_killed_replica_go_to_another(make_gateway: Make, scripts: Scripts) -> None:
-    gateway = await make_gateway(engines=2)
-    gateway.engines[0].script = scripts.silence
+async def test_requests_that_wait_at_a_killed_replica_go_to_another(gateways: Gateways) -> None:
+    gateway = await gateways.start(engines=2)
+    gateway.engines[0].script = silence
     waiting = [asyncio.create_task(gateway.post(BODY)) for _ in range(20)]
     await eventually(lambda: len(gateway.engines[0].requests) + len(gateway.engines[1].requests) == 20)
     assert gateway.engines[0].requests
@@ -141,24 +138,24 @@ async def test_requests_that_wait_at_a_killed_replica_go_to_another(make_gateway
     assert {200} == {(await answer).status_code for answer in waiting}
 
 
-async def test_a_replica_that_is_not_ready_passes_requests_on(make_gateway: Make, scripts: Scripts) -> None:
-    gateway = await make_gateway(engines=2)
-    gateway.engines[0].script = scripts.answer(b'{"error":{"message":"Loading model"}}', 503)
+async def test_a_replica_that_is_not_ready_passes_requests_on(gateways: Gateways) -> None:
+    gateway = await gateways.start(engines=2)
+    gateway.engines[0].script = answer(b'{"error":{"message":"Loading model"}}', 503)
     answers = await asyncio.gather(*(gateway.post(BODY) for _ in range(20)))
     assert {200} == {answer.status_code for answer in answers}
 
 
-async def test_an_engine_s_own_error_is_not_tried_again(make_gateway: Make, scripts: Scripts) -> None:
-    gateway = await make_gateway(engines=2)
+async def test_an_engine_s_own_error_is_not_tried_again(gateways: Gateways) -> None:
+    gateway = await gateways.start(engines=2)
     for engine in gateway.engines:
-        engine.script = scripts.answer(b'{"error":{}}', 500)
+        engine.script = answer(b'{"error":{}}', 500)
     assert 500 == (await gateway.post(BODY)).status_code
     assert 1 == sum(len(engine.requests) for engine in gateway.engines)
 
 
-async def test_a_large_body_can_be_sent_to_another_replica(make_gateway: Make, scripts: Scripts) -> None:
-    gateway = await make_gateway(engines=2)
-    gateway.engines[0].script = scripts.answer(b'{"error":{"message":"Loading model"}}', 503)
+async def test_a_large_body_can_be_sent_to_another_replica(gateways: Gateways) -> None:
+    gateway = await gateways.start(engines=2)
+    gateway.engines[0].script = answer(b'{"error":{"message":"Loading model"}}', 503)
     body = b'{"model":"m","x":"%s"}' % (b"x" * 10_000_000)
     assert {200} == {(await gateway.post(body)).status_code for _ in range(4)}
     assert {body} == {request.body for request in gateway.engines[1].requests}
@@ -177,17 +174,17 @@ async def test_the_only_replica_dead_is_503_at_once_and_forgotten_when_it_is_bac
     assert 200 == (await gateway.post(BODY)).status_code
 
 
-async def test_an_endpoint_that_envoy_does_not_know_is_503(gateway: Gateway, scripts: Scripts) -> None:
-    gateway.admission.script = scripts.grant("default/other")
+async def test_an_endpoint_that_envoy_does_not_know_is_503(gateway: Gateway) -> None:
+    gateway.admission.script = grant("default/other")
     response = await gateway.post(BODY)
     assert (503, "service_unavailable") == (response.status_code, code(response))
     (line,) = await gateway.usage()
     assert ("503", "NC", "-", "-") == tuple(line[name] for name in ("status", "flags", "upstream", "usage"))
 
 
-async def test_an_engine_that_stays_silent_is_504(make_gateway: Make, scripts: Scripts) -> None:
-    gateway = await make_gateway(idle_timeout_seconds=0.3)
-    gateway.engine.script = scripts.silence
+async def test_an_engine_that_stays_silent_is_504(gateways: Gateways) -> None:
+    gateway = await gateways.start(idle_timeout_seconds=0.3)
+    gateway.engine.script = silence
     response = await gateway.post(BODY)
     assert (504, "timeout") == (response.status_code, code(response))
     assert json.loads(response.text)["error"]["type"] == "server_error"

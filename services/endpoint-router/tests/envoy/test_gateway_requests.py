@@ -3,17 +3,15 @@
 import asyncio
 import json
 import re
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import httpx
 import pytest
 
+from arks.endpoint_router.testing.gateway import Gateway, Gateways
+
 pytestmark = pytest.mark.real
 
-Gateway = Any
-"""The Gateway of conftest.py; tests are no package, so its name cannot be imported."""
-Make = Callable[..., Awaitable[Gateway]]
 BODY = b'{"model":"org/m 1","messages":[]}'
 CHAT = "/v1/chat/completions"
 
@@ -216,14 +214,14 @@ async def test_a_body_just_under_the_limit_passes_whole(gateway: Gateway) -> Non
     assert body == gateway.engine.requests[0].body
 
 
-async def test_a_client_that_sends_its_headers_slowly_is_refused(make_gateway: Make) -> None:
-    gateway = await make_gateway(headers_timeout_seconds=0.2)
+async def test_a_client_that_sends_its_headers_slowly_is_refused(gateways: Gateways) -> None:
+    gateway = await gateways.start(headers_timeout_seconds=0.2)
     status, found = await exchange(gateway, b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\n")
     assert (408, "request_timeout") == (status, found["code"])
 
 
-async def test_a_client_that_sends_its_body_slowly_is_refused(make_gateway: Make) -> None:
-    gateway = await make_gateway(request_timeout_seconds=0.3)
+async def test_a_client_that_sends_its_body_slowly_is_refused(gateways: Gateways) -> None:
+    gateway = await gateways.start(request_timeout_seconds=0.3)
     head = b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer k\r\ncontent-length: 100\r\n\r\n"
     status, found = await exchange(gateway, head + b"{", b'"model"', pause_seconds=0.1)
     assert (408, "request_timeout") == (status, found["code"])

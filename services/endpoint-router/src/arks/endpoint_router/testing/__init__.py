@@ -1,0 +1,1 @@
+"""What tests start around the gateway. Not used by the service."""

@@ -1,0 +1,114 @@
+"""A real Envoy with the gateway's listener, between scripted engines and a scripted token-quota."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from arks.endpoint_router.envoy import (
+    Backend,
+    GatewaySettings,
+    command,
+    listener,
+    static_bootstrap,
+    static_cluster,
+    to_json,
+    token_quota_cluster,
+)
+from arks.endpoint_router.testing.scripted import Script, ScriptedServer, answer
+from arks.kit.process import free_port
+from arks.kit.testing.servers import Server, program, serve
+from arks.kit.testing.wait import eventually
+
+COLUMNS = (
+    *("request_id", "start", "duration_ms", "first_byte_ms", "status", "flags", "upstream"),
+    *("operation", "stream", "grant", "usage"),
+)
+
+
+def grant(cluster: str = "default/m", **headers: str) -> Script:
+    fields = {
+        "x_arks_cluster": cluster,
+        "x_arks_grant": "default/m/alice/10/20",
+        "x_arks_grant_requests": "1",
+        "x_arks_grant_expires_milliseconds": "60000",
+        "x_ratelimit_limit_requests": "100",
+        "x_ratelimit_remaining_requests": "99",
+        **headers,
+    }
+    return answer(b"", 200, **fields)
+
+
+@dataclass
+class Gateway:
+    envoy: Server
+    admin_port: int
+    engines: list[ScriptedServer]
+    admission: ScriptedServer
+    usage_log: Path
+    client: httpx.AsyncClient
+    lua_errors: int = 0
+    """How often the filter is meant to fail."""
+
+    @property
+    def engine(self) -> ScriptedServer:
+        return self.engines[0]
+
+    async def post(self, content: Any, path: str = "/v1/chat/completions", **options: Any) -> httpx.Response:
+        headers = {"authorization": "Bearer sk-secret", "content-type": "application/json"}
+        return await self.client.post(path, content=content, **{"headers": headers, **options})
+
+    async def usage(self, lines: int = 1) -> list[dict[str, str]]:
+        """The usage log once it has so many lines."""
+        await eventually(lambda: self.usage_log.read_text().count("\n") >= lines, what=f"{lines} lines of usage")
+        return [dict(zip(COLUMNS, line.split("\t"), strict=True)) for line in self.usage_log.read_text().splitlines()]
+
+    async def stat(self, name: str) -> int:
+        async with httpx.AsyncClient() as admin:
+            text = (await admin.get(f"http://127.0.0.1:{self.admin_port}/stats", params={"filter": f"^{name}$"})).text
+        return int(text.split(": ")[1])
+
+
+class Gateways:
+    """Starts gateways; `stop` ends them and says how their filters fared."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._stack = AsyncExitStack()
+        self._started: list[Gateway] = []
+
+    async def start(self, engines: int = 1, **settings: Any) -> Gateway:
+        """By default every request is granted and every engine answers JSON_ANSWER. `settings`: of GatewaySettings."""
+        enter = self._stack.enter_async_context
+        servers = [await enter(_running(ScriptedServer(answer()))) for _ in range(engines)]
+        admission = await enter(_running(ScriptedServer(grant())))
+        port, admin_port, log = free_port(), free_port(), self._directory / "usage.log"
+        gate = listener(GatewaySettings(usage_log_path=str(log), port=port, **settings))
+        backends = [Backend("127.0.0.1", server.port) for server in servers]
+        clusters = [static_cluster("default/m", backends), token_quota_cluster("127.0.0.1", admission.port)]
+        config = self._directory / "envoy.json"
+        config.write_text(to_json(static_bootstrap("test", admin_port, [gate], clusters)))
+        envoy = await enter(serve(command(program("envoy"), str(config), workers=1), port, self._directory))
+        client = await enter(httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=20))
+        gateway = Gateway(envoy, admin_port, servers, admission, log, client)
+        self._started.append(gateway)
+        return gateway
+
+    async def stop(self) -> None:
+        """Raises AssertionError when a filter failed more or less often than it was meant to."""
+        async with self._stack:
+            for gateway in self._started:
+                errors = await gateway.stat("http.gateway.lua.errors")
+                assert gateway.lua_errors == errors, gateway.envoy.log_file.read_text()
+
+
+@asynccontextmanager
+async def _running(server: ScriptedServer) -> AsyncIterator[ScriptedServer]:
+    await server.start()
+    try:
+        yield server
+    finally:
+        await server.stop()
