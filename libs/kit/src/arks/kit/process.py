@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import ctypes
 import os
+import secrets
 import signal
 import socket
 from collections.abc import Callable, Mapping, Sequence
@@ -69,7 +70,11 @@ async def end(process: asyncio.subprocess.Process, *, grace_seconds: float) -> i
 
 
 def free_port() -> int:
-    """A TCP port of loopback that nobody listens on at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A TCP port of loopback that nobody listens on at this moment, from below the range that outgoing connections take
+    theirs from: one of those would otherwise have it before the server that it is meant for.
+    """
+    while True:
+        port = 10_000 + secrets.randbelow(22_000)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
