@@ -41,6 +41,8 @@ T = TypeVar("T")
 NATS_ERRORS = (nats.errors.Error, nats.js.errors.Error, OSError, TimeoutError)
 REQUEST_SECONDS = 5.0
 _RETRY_SECONDS = 0.25
+ACK_SECONDS = 5.0
+"""Usage that was fetched by a process killed since comes again after this time."""
 _GATHER_SECONDS = 0.2
 """How long a batch of usage waits for more after its first message: committing 100 costs little more than one."""
 
@@ -260,7 +262,7 @@ class Bus:
     async def usage_batches(self, durable: str, *, most: int = 500) -> AsyncIterator[list[Msg]]:
         """Messages of the usage stream for the durable consumer, at least once; the caller acks them."""
         config = ConsumerConfig(
-            durable_name=durable, ack_policy=AckPolicy.EXPLICIT, deliver_policy=DeliverPolicy.ALL, ack_wait=30
+            durable_name=durable, ack_policy=AckPolicy.EXPLICIT, deliver_policy=DeliverPolicy.ALL, ack_wait=ACK_SECONDS
         )
         async for session in self.sessions():
             try:
