@@ -6,17 +6,21 @@ not for each record. Transactions are begun by us (the driver would begin them o
 snapshot, writers take the lock at once instead of failing half-way.
 """
 
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
+import structlog
 from sqlalchemy import event
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from arks.token_quota.service.ports import LedgerUnavailable
+
+log = structlog.get_logger(__name__)
 
 HEAD = "0001"
 """The newest revision in `migrations/versions`."""
@@ -109,6 +113,8 @@ def _upgrade(connection: sa.Connection) -> None:
     from alembic import command  # noqa: PLC0415  # a few MB that a start without migrations does not pay for
     from alembic.config import Config  # noqa: PLC0415
 
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    log.info("the ledger's tables are made or brought up to date", revision=HEAD)
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     config.attributes["connection"] = connection
