@@ -25,23 +25,23 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1a\x61rks/events/v1/facts.proto\x12\x0e\x61rks.events.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd1\x01\n\tModelFact\x12\x11\n\tnamespace\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x12\n\ngeneration\x18\x03 \x01(\x03\x12\r\n\x05ready\x18\x04 \x01(\x08\x12\x0c\n\x04path\x18\x05 \x01(\t\x12\r\n\x05model\x18\x06 \x01(\t\x12\x12\n\nsize_bytes\x18\x07 \x01(\x03\x12\x0e\n\x06reason\x18\x08 \x01(\t\x12\x0f\n\x07message\x18\t \x01(\t\x12.\n\nupdated_at\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x81\x01\n\x07Replica\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04host\x18\x02 \x01(\t\x12\x0c\n\x04port\x18\x03 \x01(\r\x12+\n\x05state\x18\x04 \x01(\x0e\x32\x1c.arks.events.v1.ReplicaState\x12\r\n\x05slots\x18\x05 \x01(\r\x12\x10\n\x08restarts\x18\x06 \x01(\r\"\xdd\x01\n\x0cReplicasFact\x12\x11\n\tnamespace\x18\x01 \x01(\t\x12\x13\n\x0b\x61pplication\x18\x02 \x01(\t\x12\x12\n\ngeneration\x18\x03 \x01(\x03\x12\x14\n\x0cserved_model\x18\x04 \x01(\t\x12\x0f\n\x07runtime\x18\x05 \x01(\t\x12\x0f\n\x07\x64\x65sired\x18\x06 \x01(\r\x12)\n\x08replicas\x18\x07 \x03(\x0b\x32\x17.arks.events.v1.Replica\x12.\n\nupdated_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"^\n\rRoutedReplica\x12\x13\n\x0b\x61pplication\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0c\n\x04host\x18\x03 \x01(\t\x12\x0c\n\x04port\x18\x04 \x01(\r\x12\x0e\n\x06weight\x18\x05 \x01(\r\"\xd4\x01\n\x0c\x45ndpointFact\x12\x11\n\tnamespace\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x12\n\ngeneration\x18\x03 \x01(\x03\x12\r\n\x05ready\x18\x04 \x01(\x08\x12\x0e\n\x06reason\x18\x05 \x01(\t\x12\x0f\n\x07message\x18\x06 \x01(\t\x12/\n\x08replicas\x18\x07 \x03(\x0b\x32\x1d.arks.events.v1.RoutedReplica\x12.\n\nupdated_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp*\x98\x01\n\x0cReplicaState\x12\x1d\n\x19REPLICA_STATE_UNSPECIFIED\x10\x00\x12\x1a\n\x16REPLICA_STATE_STARTING\x10\x01\x12\x17\n\x13REPLICA_STATE_READY\x10\x02\x12\x1a\n\x16REPLICA_STATE_DRAINING\x10\x03\x12\x18\n\x14REPLICA_STATE_FAILED\x10\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1a\x61rks/events/v1/facts.proto\x12\x0e\x61rks.events.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe5\x01\n\tModelFact\x12\x11\n\tnamespace\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x12\n\ngeneration\x18\x03 \x01(\x03\x12\r\n\x05ready\x18\x04 \x01(\x08\x12\x0c\n\x04path\x18\x05 \x01(\t\x12\r\n\x05model\x18\x06 \x01(\t\x12\x12\n\nsize_bytes\x18\x07 \x01(\x03\x12\x0e\n\x06reason\x18\x08 \x01(\t\x12\x0f\n\x07message\x18\t \x01(\t\x12.\n\nupdated_at\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nclaim_name\x18\x0b \x01(\t\"\x81\x01\n\x07Replica\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04host\x18\x02 \x01(\t\x12\x0c\n\x04port\x18\x03 \x01(\r\x12+\n\x05state\x18\x04 \x01(\x0e\x32\x1c.arks.events.v1.ReplicaState\x12\r\n\x05slots\x18\x05 \x01(\r\x12\x10\n\x08restarts\x18\x06 \x01(\r\"\xdd\x01\n\x0cReplicasFact\x12\x11\n\tnamespace\x18\x01 \x01(\t\x12\x13\n\x0b\x61pplication\x18\x02 \x01(\t\x12\x12\n\ngeneration\x18\x03 \x01(\x03\x12\x14\n\x0cserved_model\x18\x04 \x01(\t\x12\x0f\n\x07runtime\x18\x05 \x01(\t\x12\x0f\n\x07\x64\x65sired\x18\x06 \x01(\r\x12)\n\x08replicas\x18\x07 \x03(\x0b\x32\x17.arks.events.v1.Replica\x12.\n\nupdated_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"^\n\rRoutedReplica\x12\x13\n\x0b\x61pplication\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0c\n\x04host\x18\x03 \x01(\t\x12\x0c\n\x04port\x18\x04 \x01(\r\x12\x0e\n\x06weight\x18\x05 \x01(\r\"\xd4\x01\n\x0c\x45ndpointFact\x12\x11\n\tnamespace\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x12\n\ngeneration\x18\x03 \x01(\x03\x12\r\n\x05ready\x18\x04 \x01(\x08\x12\x0e\n\x06reason\x18\x05 \x01(\t\x12\x0f\n\x07message\x18\x06 \x01(\t\x12/\n\x08replicas\x18\x07 \x03(\x0b\x32\x1d.arks.events.v1.RoutedReplica\x12.\n\nupdated_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp*\x98\x01\n\x0cReplicaState\x12\x1d\n\x19REPLICA_STATE_UNSPECIFIED\x10\x00\x12\x1a\n\x16REPLICA_STATE_STARTING\x10\x01\x12\x17\n\x13REPLICA_STATE_READY\x10\x02\x12\x1a\n\x16REPLICA_STATE_DRAINING\x10\x03\x12\x18\n\x14REPLICA_STATE_FAILED\x10\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'arks.events.v1.facts_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_REPLICASTATE']._serialized_start=959
-  _globals['_REPLICASTATE']._serialized_end=1111
+  _globals['_REPLICASTATE']._serialized_start=979
+  _globals['_REPLICASTATE']._serialized_end=1131
   _globals['_MODELFACT']._serialized_start=80
-  _globals['_MODELFACT']._serialized_end=289
-  _globals['_REPLICA']._serialized_start=292
-  _globals['_REPLICA']._serialized_end=421
-  _globals['_REPLICASFACT']._serialized_start=424
-  _globals['_REPLICASFACT']._serialized_end=645
-  _globals['_ROUTEDREPLICA']._serialized_start=647
-  _globals['_ROUTEDREPLICA']._serialized_end=741
-  _globals['_ENDPOINTFACT']._serialized_start=744
-  _globals['_ENDPOINTFACT']._serialized_end=956
+  _globals['_MODELFACT']._serialized_end=309
+  _globals['_REPLICA']._serialized_start=312
+  _globals['_REPLICA']._serialized_end=441
+  _globals['_REPLICASFACT']._serialized_start=444
+  _globals['_REPLICASFACT']._serialized_end=665
+  _globals['_ROUTEDREPLICA']._serialized_start=667
+  _globals['_ROUTEDREPLICA']._serialized_end=761
+  _globals['_ENDPOINTFACT']._serialized_start=764
+  _globals['_ENDPOINTFACT']._serialized_end=976
 # @@protoc_insertion_point(module_scope)

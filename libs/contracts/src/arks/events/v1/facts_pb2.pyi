@@ -24,7 +24,7 @@ REPLICA_STATE_DRAINING: ReplicaState
 REPLICA_STATE_FAILED: ReplicaState
 
 class ModelFact(_message.Message):
-    __slots__ = ("namespace", "name", "generation", "ready", "path", "model", "size_bytes", "reason", "message", "updated_at")
+    __slots__ = ("namespace", "name", "generation", "ready", "path", "model", "size_bytes", "reason", "message", "updated_at", "claim_name")
     NAMESPACE_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
     GENERATION_FIELD_NUMBER: _ClassVar[int]
@@ -35,6 +35,7 @@ class ModelFact(_message.Message):
     REASON_FIELD_NUMBER: _ClassVar[int]
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
     UPDATED_AT_FIELD_NUMBER: _ClassVar[int]
+    CLAIM_NAME_FIELD_NUMBER: _ClassVar[int]
     namespace: str
     name: str
     generation: int
@@ -45,7 +46,8 @@ class ModelFact(_message.Message):
     reason: str
     message: str
     updated_at: _timestamp_pb2.Timestamp
-    def __init__(self, namespace: _Optional[str] = ..., name: _Optional[str] = ..., generation: _Optional[int] = ..., ready: _Optional[bool] = ..., path: _Optional[str] = ..., model: _Optional[str] = ..., size_bytes: _Optional[int] = ..., reason: _Optional[str] = ..., message: _Optional[str] = ..., updated_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    claim_name: str
+    def __init__(self, namespace: _Optional[str] = ..., name: _Optional[str] = ..., generation: _Optional[int] = ..., ready: _Optional[bool] = ..., path: _Optional[str] = ..., model: _Optional[str] = ..., size_bytes: _Optional[int] = ..., reason: _Optional[str] = ..., message: _Optional[str] = ..., updated_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., claim_name: _Optional[str] = ...) -> None: ...
 
 class Replica(_message.Message):
     __slots__ = ("name", "host", "port", "state", "slots", "restarts")

@@ -49,6 +49,9 @@ class Kind:
         return f"{root}{place}/{self.plural}" + "".join(f"/{part}" for part in parts)
 
 
+POD = Kind("", "v1", "Pod", "pods")
+
+
 class Gone(ArksError):
     """The version to resume from is too old: list again."""
 
@@ -106,10 +109,12 @@ class KubeApi:
         except NotFound:
             return None
 
-    async def list(self, kind: Kind, namespace: str | None, labels: str = "") -> tuple[list[Json], str]:
-        """All objects and the version to watch from, read in pages."""
+    async def list(
+        self, kind: Kind, namespace: str | None, labels: str = "", fields: str = ""
+    ) -> tuple[list[Json], str]:
+        """All objects that the selectors choose, and the version to watch from, read in pages."""
         items: list[Json] = []
-        query = {"limit": str(_PAGE)} | ({"labelSelector": labels} if labels else {})
+        query = {"limit": str(_PAGE), "labelSelector": labels, "fieldSelector": fields}
         while True:
             page = await self._request("GET", kind, Key(namespace or "", ""), query=query, verb="list")
             items += page["items"]
@@ -162,6 +167,20 @@ class KubeApi:
         except NotFound:
             return False
         return True
+
+    async def log_tail(self, pod: Key, container: str, lines: int) -> str:
+        """The last lines that a container has written, each behind its time and a blank."""
+        path = POD.path(pod.namespace, pod.name, "log")
+        query = {"container": container, "tailLines": str(lines), "timestamps": "true"}
+        response = await self._send("GET", path, query=query)
+        try:
+            answer = await response.read()
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise Unavailable(f"GET {path}: {error or type(error).__name__}") from error
+        self._requests.labels("get", "pods/log", response.status).inc()
+        if response.status >= 300:
+            raise error_of(response.status, _body(answer), f"log of Pod {pod}")
+        return answer.decode(errors="replace")
 
     async def _request(
         self,

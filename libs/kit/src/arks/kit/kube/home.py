@@ -2,27 +2,34 @@
 
 import contextlib
 import os
+from collections.abc import Callable
+from pathlib import Path
 from typing import TypeVar
 
 from arks.contracts.resources.meta import Resource
+from arks.kit.cache import Cache
 from arks.kit.clock import Clock
 from arks.kit.errors import ArksError
 from arks.kit.home import BusHome, Resources
-from arks.kit.kube.api import KubeApi
+from arks.kit.kube.api import Json, Kind, KubeApi
 from arks.kit.kube.election import Election
 from arks.kit.kube.events import KubeEvents
+from arks.kit.kube.informer import Informer
 from arks.kit.kube.resources import KubeResources
 from arks.kit.kube.secrets import KubeSecrets
 from arks.kit.reconcile import Key
 from arks.kit.settings import Settings
 
 R = TypeVar("R", bound=Resource)
+T = TypeVar("T")
 
 
 class KubeHome(BusHome):
-    def __init__(self, name: str, settings: Settings, clock: Clock | None = None) -> None:
+    def __init__(
+        self, name: str, settings: Settings, clock: Clock | None = None, kubeconfig: Path | None = None
+    ) -> None:
         super().__init__(name, settings, clock)
-        self.api = KubeApi(f"arks-{name}", self.registry)
+        self.api = KubeApi(f"arks-{name}", self.registry, kubeconfig)
         self.secrets = KubeSecrets(self.api)
         self.events = KubeEvents(self.api, f"arks-{name}", self.clock)
         identity = os.environ.get("HOSTNAME", f"arks-{os.getpid()}")
@@ -33,6 +40,13 @@ class KubeHome(BusHome):
         resources = KubeResources(self.api, kind, self.settings.watch_namespace)
         self._keep(resources.cache, resources.run)
         return resources
+
+    def watch(self, kind: Kind, read: Callable[[Json], T | None], labels: str) -> Cache[T]:
+        """Objects of a kind that is not ours, where the label selector says that we made them; as `read` makes them."""
+        cache: Cache[T] = Cache()
+        informer = Informer(self.api, kind, read, cache, namespace=self.settings.watch_namespace, labels=labels)
+        self._keep(cache, informer.run)
+        return cache
 
     async def start(self) -> None:
         await self.api.start()
