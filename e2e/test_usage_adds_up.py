@@ -57,8 +57,9 @@ async def text(client: openai.AsyncOpenAI, told: Told, prompt: str, tokens: int)
 
 
 async def hangs_up(client: openai.AsyncOpenAI, told: Told, prompt: str, tokens: int) -> None:
-    """Reads a few events, then closes the connection in the middle of the answer."""
+    """Reads a few events, then closes the connection in the middle of an answer that does not end by itself before."""
     body = {"model": MODEL, "stream": True, "max_tokens": 200, "messages": [{"role": "user", "content": prompt}]}
+    body |= {"ignore_eos": True}
     wanted, seen = 1 + tokens % 4, 0
     async with (
         httpx.AsyncClient(timeout=60) as raw,
