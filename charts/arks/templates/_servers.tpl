@@ -101,7 +101,7 @@ containers:
       - |
         umask 077
         cat /etc/valkey/valkey.conf > /run/valkey/valkey.conf
-        printf 'requirepass "%s"\n' "$(cat /etc/arks/secrets/redis-password)" >> /run/valkey/valkey.conf
+        printf 'requirepass "%s"\n' "$(sed 's/["\\]/\\&/g' /etc/arks/secrets/redis-password)" >> /run/valkey/valkey.conf
         exec valkey-server /run/valkey/valkey.conf
     ports: {redis: 6379}
     mounts: {config: /etc/valkey, run: /run/valkey, data: /data, secrets: /etc/arks/secrets}

