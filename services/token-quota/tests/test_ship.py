@@ -7,6 +7,7 @@ from prometheus_client import CollectorRegistry
 
 from arks.kit.errors import Unavailable
 from arks.kit.testing.clock import FakeClock
+from arks.kit.testing.wait import eventually
 from arks.token_quota.domain.wire import decode
 from arks.token_quota.shipper import ship
 from arks.token_quota.shipper.segments import Segments
@@ -165,3 +166,35 @@ async def test_lag_is_told_in_bytes(bench: Bench) -> None:
     assert len(LINE.format("r1")) == bench.metric("arks_shipper_lag_bytes")
     await bench.shipper.step()
     assert 0 == bench.metric("arks_shipper_lag_bytes")
+
+
+async def test_what_is_in_the_log_at_the_end_is_still_shipped(bench: Bench) -> None:
+    bench.write("".join(LINE.format(f"r{n}") for n in range(3)))
+    running = asyncio.create_task(bench.shipper.run())
+    await asyncio.wait_for(bench.publisher.called.wait(), 5)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    bench.write(LINE.format("late"))
+    await bench.shipper.finish(5.0)
+    assert ["r0", "r1", "r2", "late"] == bench.shipped
+
+
+async def test_the_end_waits_for_a_segment_that_was_put_aside_just_now(bench: Bench, clock: FakeClock) -> None:
+    bench.write(LINE.format("r1"))
+    bench.segments.rotate()
+    bench.write(LINE.format("r2"))
+    finishing = asyncio.create_task(bench.shipper.finish(5.0))
+
+    def done() -> bool:
+        clock.advance(0.5)
+        return finishing.done()
+
+    await eventually(done, within_seconds=4.0, what="the end")
+    assert ["r1", "r2"] == bench.shipped
+
+
+async def test_the_end_does_not_wait_for_a_nats_that_stays_away(bench: Bench) -> None:
+    bench.publisher.away = 10**9
+    bench.write("".join(LINE.format(f"r{n}") for n in range(3)))
+    await asyncio.wait_for(bench.shipper.finish(0.05), 5)
+    assert len(bench.shipped) < 3

@@ -20,7 +20,11 @@ def build(
         rotate_bytes=settings.usage_log_rotate_bytes,
         max_total_bytes=settings.usage_log_max_total_bytes,
     )
-    return App("usage-shipper", home, tasks=[shipper.run])
+
+    async def finish() -> None:
+        await shipper.finish(settings.drain_seconds)
+
+    return App("usage-shipper", home, tasks=[shipper.run], stops=[finish])
 
 
 if __name__ == "__main__":
