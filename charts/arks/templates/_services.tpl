@@ -12,7 +12,6 @@ The five services. What they have in common is in arks.service; what is of each 
 model-manager:
   module: arks.model_manager.main
   servers: [nats]
-  readsSecrets: true
   rules:
     - apiGroups: [arks.ai]
       resources: [arksmodels]
@@ -32,6 +31,13 @@ model-manager:
     - apiGroups: [""]
       resources: [pods]
       verbs: [get, list, watch]
+    # Progress of a download, and why a claim does not bind
+    - apiGroups: [""]
+      resources: [pods/log]
+      verbs: [get]
+    - apiGroups: [""]
+      resources: [events]
+      verbs: [list, watch]
 app-deployer:
   module: arks.app_deployer.main
   servers: [nats]

@@ -22,8 +22,8 @@ RIGHTS: dict[str, dict[str, set[str]]] = {
         "persistentvolumeclaims": WRITE,
         "jobs.batch": WRITE,
         "pods": READ,
-        "secrets": {"get"},
-        **EVENTS,
+        "pods/log": {"get"},
+        "events": READ | {"create", "patch"},
     },
     "app-deployer": {
         "arksapplications.arks.ai": READ | {"patch"},
