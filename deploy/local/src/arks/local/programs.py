@@ -4,8 +4,10 @@ import importlib.util
 import sys
 from pathlib import Path
 
+from arks.kit.errors import NotFound
 
-class Missing(Exception):
+
+class Missing(NotFound):
     """A package that belongs to Arks is not installed, or not for this kind of machine."""
 
 

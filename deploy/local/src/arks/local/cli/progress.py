@@ -10,6 +10,8 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console
 
+_OTHER_COLUMNS = 48
+
 
 class Progress(Protocol):
     def step(self, name: str, text: str, *, done: bool = False, ratio: float | None = None) -> None:
@@ -46,6 +48,8 @@ def _bars(console: "Console") -> Iterator[Progress]:
     from rich.progress import BarColumn, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
     from rich.progress import Progress as RichProgress
 
+    from arks.local.render.table import shorten
+
     columns = (
         SpinnerColumn(finished_text="[green]✓"),
         TextColumn("{task.description:<17}"),
@@ -61,13 +65,13 @@ def _bars(console: "Console") -> Iterator[Progress]:
 
         def step(self, name: str, text: str, *, done: bool = False, ratio: float | None = None) -> None:
             if name not in self._tasks:
-                self._tasks[name] = self._rich.add_task(name, total=None, text=text)
-            task = self._tasks[name]
+                self._tasks[name] = self._rich.add_task(name, total=None, text="")
+            task, text = self._tasks[name], shorten(text, max(20, console.width - _OTHER_COLUMNS))
             if done:
                 self._rich.update(task, text=text, total=1, completed=1)
             else:
                 total = None if ratio is None else 1
                 self._rich.update(task, text=text, total=total, completed=ratio or 0)
 
-    with RichProgress(*columns, console=console, refresh_per_second=10) as rich:
+    with RichProgress(*columns, console=console, refresh_per_second=6) as rich:
         yield Bars(rich)

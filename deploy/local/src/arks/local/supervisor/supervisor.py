@@ -15,6 +15,7 @@ from arks.local.state import Phase, State
 from arks.local.supervisor.children import Children, descendants
 from arks.local.supervisor.probes import request
 from arks.local.supervisor.unit import Timing, Unit
+from arks.local.tails import limit_size
 
 log = logging.getLogger(__name__)
 
@@ -85,6 +86,7 @@ class Supervisor:
             await self._changed.wait()
             self._changed.clear()
             self._write()
+            limit_size(self._paths.log("supervisor"))
             await asyncio.sleep(_WRITE_PAUSE_SECONDS)
 
     def _write(self) -> None:
