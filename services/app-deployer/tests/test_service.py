@@ -284,10 +284,11 @@ async def test_prefill_and_decode_say_why_not_once(rig: Rig) -> None:
     assert ApplicationPhase.FAILED is status.phase  # type: ignore[attr-defined]
 
 
-async def test_neighbours_are_told_that_all_is_said_after_every_application_was_looked_at(rig: Rig) -> None:
-    rig.apply()
-    rig.model()
-    watch = Watch(
+def _watch(rig: Rig, leading: asyncio.Event) -> Watch:
+    async def leads() -> None:
+        await leading.wait()
+
+    return Watch(
         rig.deployer,
         applications=rig.applications,
         disaggregated=rig.disaggregated,
@@ -295,7 +296,16 @@ async def test_neighbours_are_told_that_all_is_said_after_every_application_was_
         workloads=rig.workloads,
         announcer=rig.announcer,
         clock=rig.clock,
+        leading=leads,
     )
+
+
+async def test_neighbours_are_told_that_all_is_said_after_every_application_was_looked_at(rig: Rig) -> None:
+    rig.apply()
+    rig.model()
+    leading = asyncio.Event()
+    leading.set()
+    watch = _watch(rig, leading)
     stray = Key("default", "stray")
     rig.workloads.existing = {stray}
     tasks = [asyncio.create_task(watch.first_pass())]
@@ -308,3 +318,23 @@ async def test_neighbours_are_told_that_all_is_said_after_every_application_was_
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def test_who_stands_by_says_nothing_until_it_leads(rig: Rig) -> None:
+    rig.apply()
+    rig.applications.cache.synced.set()
+    rig.workloads.observed = Observed((READY,))
+    leading = asyncio.Event()
+    watch = _watch(rig, leading)
+    task = asyncio.create_task(watch.first_pass())
+    (tell,) = rig.workloads.listeners
+    tell(Change("default", "app"))
+    await asyncio.sleep(0)
+    assert {} == rig.announcer.facts
+    leading.set()
+    await asyncio.sleep(0.01)
+    tell(Change("default", "app"))
+    assert {KEY} == set(rig.announcer.facts)
+    assert 0 == rig.announcer.completed
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)

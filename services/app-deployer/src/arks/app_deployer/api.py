@@ -1,6 +1,7 @@
 """What sets app-deployer to work: changes of applications, of models, and of what runs."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 
 from arks.app_deployer.domain.workload import Change
 from arks.app_deployer.service import Announcer, AppDeployer, Workloads
@@ -27,7 +28,11 @@ class Watch:
         workloads: Workloads,
         announcer: Announcer,
         clock: Clock,
+        leading: Callable[[], Awaitable[None]],
     ) -> None:
+        """`leading` returns when this replica of app-deployer may act and speak."""
+        self._leading = leading
+        self._leads = False
         self._deployer = deployer
         self._applications = applications.cache
         self._announcer = announcer
@@ -44,6 +49,8 @@ class Watch:
 
     async def first_pass(self) -> None:
         """Ends what nobody wants, and says when everything has been announced once. Then waits for ever."""
+        await self._leading()
+        self._leads = True
         await self._applications.synced.wait()
         existing = {key for key, _ in self._applications.items()}
         _enqueue(self._controller, self._deployer.strays())
@@ -60,7 +67,8 @@ class Watch:
         return requeue
 
     def _on_change(self, change: Change) -> None:
-        self._deployer.on_change(change)
+        if self._leads:
+            self._deployer.on_change(change)
         self._controller.enqueue(Key(change.namespace, change.application))
 
 

@@ -39,6 +39,10 @@ class Settings(settings.Settings):
     supervisor_pid: int | None = None
     """One machine only: engines end with this process; None: with app-deployer."""
 
+    pod_grace_seconds: float = Field(default=600.0, ge=10)
+    """Kubernetes only: as grace_seconds, longer because a pod that is idle does not wait for it."""
+    room_seconds: float = Field(default=30.0, ge=0)
+    """Kubernetes only: how long a new replica may find no node before old ones make room for it."""
     runtime_default_vllm_image: str = _DEFAULT.vllm
     """Kubernetes only, as all images here: for specs without runtimeImage."""
     runtime_default_sglang_image: str = _DEFAULT.sglang

@@ -4,9 +4,7 @@ import os
 from collections.abc import Mapping
 
 from arks.app_deployer.adapters.announcer import BusAnnouncer
-from arks.app_deployer.adapters.local import LocalWorkloads
-from arks.app_deployer.adapters.metrics import EngineMeters, ReplicaGauges
-from arks.app_deployer.adapters.probe import HttpProbe
+from arks.app_deployer.adapters.platform import Platform, local_platform
 from arks.app_deployer.api import Watch
 from arks.app_deployer.config import Settings
 from arks.app_deployer.service import AppDeployer
@@ -19,15 +17,7 @@ from arks.kit.home import Home, home_from_environment
 
 def build(settings: Settings, home: Home, environment: Mapping[str, str] | None = None) -> App:
     """The whole service on the given home. `environment`: what engines get of ours."""
-    probe = HttpProbe(health_seconds=settings.health_seconds, answer_seconds=settings.answer_seconds)
-    workloads = LocalWorkloads(
-        settings,
-        probe=probe,
-        clock=home.clock,
-        meters=EngineMeters(home.registry),
-        environment=environment or {},
-    )
-    home.registry.register(ReplicaGauges(workloads.observed))
+    platform = _platform(settings, home, environment or {})
     applications, disaggregated = home.resources(ArksApplication), home.resources(ArksDisaggregatedApplication)
     models = home.facts(Facts.MODELS, ModelFact).cache
     announcer = BusAnnouncer(home.bus, home.fact_writer(Facts.REPLICAS, ReplicasFact), home.clock)
@@ -35,7 +25,7 @@ def build(settings: Settings, home: Home, environment: Mapping[str, str] | None 
         applications=applications,
         disaggregated=disaggregated,
         models=models,
-        workloads=workloads,
+        workloads=platform.workloads,
         announcer=announcer,
         clock=home.clock,
         grace_seconds=settings.grace_seconds,
@@ -45,18 +35,30 @@ def build(settings: Settings, home: Home, environment: Mapping[str, str] | None 
         applications=applications,
         disaggregated=disaggregated,
         models=models,
-        workloads=workloads,
+        workloads=platform.workloads,
         announcer=announcer,
         clock=home.clock,
+        leading=home.leading,
     )
     return App(
         "app-deployer",
         home,
         controllers=watch.controllers,
-        tasks=[watch.first_pass],
-        starts=[probe.start, workloads.start],
-        stops=[probe.close, workloads.close],
+        tasks=[*platform.runs, watch.first_pass],
+        starts=platform.starts,
+        stops=platform.stops,
     )
+
+
+def _platform(settings: Settings, home: Home, environment: Mapping[str, str]) -> Platform:
+    if settings.home == "local":
+        return local_platform(settings, home, environment)
+    from arks.app_deployer.adapters.kube.platform import kube_platform  # noqa: PLC0415  # 70 MB only where needed
+    from arks.kit.kube.home import KubeHome  # noqa: PLC0415
+
+    if not isinstance(home, KubeHome):
+        raise TypeError("settings.home is kubernetes, so the home must be a KubeHome")
+    return kube_platform(settings, home, home.api)
 
 
 if __name__ == "__main__":

@@ -164,7 +164,7 @@ class AppDeployer:
     async def _delete(self, key: Key, application: ArksApplication) -> None:
         given = application.spec.instance_spec.termination_grace_period_seconds
         observed = await self._workloads.remove(key, self._grace_seconds if given is None else float(given))
-        if observed.replicas:
+        if observed.replicas or observed.leaving:
             self._announcer.fact(key, fact_of(application, observed))
             return  # each change of the workload brings us here again
         self._announcer.fact_gone(key)

@@ -160,10 +160,15 @@ class KubeApi:
             "PATCH", kind, key, query=query, body=patch, content="merge-patch+json", subresource=subresource
         )
 
-    async def delete(self, kind: Kind, key: Key, propagation: str = "Background") -> bool:
-        """False when there was nothing."""
+    async def delete(
+        self, kind: Kind, key: Key, propagation: str = "Background", grace_seconds: int | None = None
+    ) -> bool:
+        """False when there was nothing. `grace_seconds` None: what the object says itself."""
+        query = {"propagationPolicy": propagation}
+        if grace_seconds is not None:
+            query["gracePeriodSeconds"] = str(grace_seconds)
         try:
-            await self._request("DELETE", kind, key, query={"propagationPolicy": propagation})
+            await self._request("DELETE", kind, key, query=query)
         except NotFound:
             return False
         return True

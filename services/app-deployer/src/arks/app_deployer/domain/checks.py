@@ -18,13 +18,11 @@ def runtime_problem(spec: ArksApplicationSpec, machine: Machine) -> Refusal | No
     runtime = spec.effective_runtime
     if runtime not in {Runtime.LLAMACPP, *GPU_PROGRAMS}:
         return _unsupported(f"runtime {runtime} needs Kubernetes; {_INSTEAD}")
+    problem = _gpu_problem(runtime, machine) if runtime in GPU_PROGRAMS else None
     if spec.group_size > 1:
-        return _unsupported(
-            f"a replica of {spec.group_size} nodes needs Kubernetes; this is one machine: leave size out"
-        )
-    if runtime in GPU_PROGRAMS:
-        return _gpu_problem(runtime, machine)
-    return None
+        nodes = f"a replica of {spec.group_size} nodes needs Kubernetes; this is one machine: leave size out"
+        return _unsupported(nodes if problem is None else f"{problem.message}; besides, {nodes}")
+    return problem
 
 
 def disaggregated_problem() -> Refusal:

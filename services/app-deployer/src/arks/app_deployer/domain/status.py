@@ -146,6 +146,8 @@ def _trouble(problem: Refusal | None, observed: Observed) -> Refusal | None:
     """What keeps replicas from serving, the worst first."""
     if problem is not None:
         return problem
+    if stuck := [replica for replica in observed.replicas if replica.reason]:
+        return Refusal(stuck[0].reason, f"{stuck[0].name}: {stuck[0].message}")
     ended = [replica for replica in observed.replicas if replica.failures and replica.message]
     if ended:
         worst = max(ended, key=lambda replica: (replica.failures, replica.name))
@@ -169,8 +171,8 @@ def _phase(wanted: int, problem: Refusal | None, model: ModelView, observed: Obs
         return ApplicationPhase.FAILED if model.failed else ApplicationPhase.LOADING
     if wanted == 0:
         return ApplicationPhase.PENDING
-    looping = any(replica.failures >= CRASH_LOOP_FAILURES for replica in observed.replicas)
-    return ApplicationPhase.FAILED if looping or observed.refusal else ApplicationPhase.CREATING
+    hopeless = any(replica.reason or replica.failures >= CRASH_LOOP_FAILURES for replica in observed.replicas)
+    return ApplicationPhase.FAILED if hopeless or observed.refusal else ApplicationPhase.CREATING
 
 
 def _instance(replica: Replica) -> InstanceStatus:

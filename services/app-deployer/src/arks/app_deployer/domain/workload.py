@@ -42,6 +42,8 @@ class Replica:
     restarts: int = 0
     failures: int = 0
     """Ends in a row since it last served well."""
+    reason: str = ""
+    """CamelCase: what keeps it from starting at all, as ImagePullBackOff; empty for one whose engine ended."""
     message: str = ""
     """Why it is in this state, with the engine's last lines where it failed."""
 
@@ -63,6 +65,8 @@ class Observed:
     refusal: Refusal | None = None
     again_seconds: float | None = None
     """When there may be something to do without anything having changed; None: never."""
+    leaving: bool = False
+    """Besides replicas something of it is still there and on its way out."""
 
     def of(self, *states: ReplicaState) -> tuple[Replica, ...]:
         return tuple(replica for replica in self.replicas if replica.state in states)

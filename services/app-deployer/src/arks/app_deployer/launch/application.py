@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 
+from arks.app_deployer import llamacpp
 from arks.app_deployer.launch import containers
 from arks.app_deployer.launch.containers import Container, Group, Images, shell
 from arks.app_deployer.launch.words import as_words, quoted
@@ -73,6 +74,18 @@ def _llamacpp(spec: ArksApplicationSpec, model_path: str, images: Images) -> Gro
     command += ("--host", "0.0.0.0", "--port", str(containers.HTTP_PORT))  # noqa: S104  # a pod's own address
     command += ("--model", model_path, "--alias", spec.served_name)
     return Group(Container(spec.runtime_image or images.llamacpp, command, containers.user_env(spec.instance_spec)))
+
+
+def slots_of(spec: ArksApplicationSpec) -> int:
+    """Requests that a replica works on at once; 0 when unknown."""
+    if spec.effective_runtime is not Runtime.LLAMACPP:
+        return 0
+    needed = ["--model", "model", "--port", "0"]
+    try:
+        options, _ = llamacpp.parser(add_help=False).parse_known_args([*needed, *as_words(spec.runtime_args)])
+    except llamacpp.BadOptions:
+        return 0
+    return int(options.parallel)
 
 
 _MAKERS: Mapping[Runtime, Callable[[ArksApplicationSpec, str, Images], Group]] = {

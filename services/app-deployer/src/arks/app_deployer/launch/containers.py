@@ -1,5 +1,6 @@
 """What a launch consists of on Kubernetes: containers, their images and environment."""
 
+import hashlib
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,6 +11,7 @@ DISTRIBUTED_PORT = 20000
 LEADER_ADDRESS = "$(LWS_LEADER_ADDRESS)"
 GROUP_SIZE = "$(LWS_GROUP_SIZE)"
 WORKER_INDEX = "$(LWS_WORKER_INDEX)"
+_LABEL_CHARACTERS = 63
 _WORKER_INDEX_LABEL = "leaderworkerset.sigs.k8s.io/worker-index"
 
 
@@ -46,6 +48,13 @@ class Group:
 def model_path(namespace: str, model: str, sub_path: str | None) -> str:
     """Where a container finds the model: `/models/<subPath>`, else `/models/models/<namespace>/<model>`."""
     return f"/models/{sub_path}" if sub_path else f"/models/models/{namespace}/{model}"
+
+
+def label_value(name: str) -> str:
+    """A resource's name as the value of a label, which holds 63 characters: longer names end in their digest."""
+    if len(name) <= _LABEL_CHARACTERS:
+        return name
+    return f"{name[: _LABEL_CHARACTERS - 9]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
 def shell(line: str) -> tuple[str, ...]:

@@ -41,7 +41,7 @@ def leader_labels(application: str, model: str, stage: Stage) -> dict[str, str]:
     return {
         "arks.ai/application": application,
         "arks.ai/disaggregation-role": stage.value,
-        "arks.ai/model": model,
+        "arks.ai/model": containers.label_value(model),
         "arks.ai/work-load-role": "leader",
     }
 

@@ -59,7 +59,8 @@ async def _reach(rig: Rig, workload: Workload) -> Observed:
 
 
 async def _removed(rig: Rig) -> bool:
-    return not (await rig.workloads.remove(KEY, 0.5)).replicas
+    left = await rig.workloads.remove(KEY, 0.5)
+    return not (left.replicas or left.leaving)
 
 
 class WorkloadsContract:

@@ -1,0 +1,1 @@
+"""Workloads on Kubernetes: LeaderWorkerSets and Services at the API server, replicas from pods."""

@@ -1,0 +1,111 @@
+"""Objects that we make for applications: read by a watch, written only when they are not as wanted."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from arks.app_deployer.launch.manifests import APPLICATION, APPLIED, IN_PLACE, REVISION
+from arks.kit.cache import Cache
+from arks.kit.kube.api import Json, Kind, KubeApi, key_of_object
+from arks.kit.kube.informer import Informer
+from arks.kit.reconcile import Key
+
+LEADER_WORKER_SET = Kind("leaderworkerset.x-k8s.io", "v1", "LeaderWorkerSet", "leaderworkersets")
+SERVICE = Kind("", "v1", "Service", "services")
+DEPLOYMENT = Kind("apps", "v1", "Deployment", "deployments")
+
+
+@dataclass(frozen=True, slots=True)
+class Child:
+    application: str
+    owner_uid: str
+    applied: str
+    """Digest of what was last wanted."""
+    generation: int
+    """0 for kinds that do not count changes."""
+    replicas: int
+    revision: str
+    in_place: str
+    leaving: bool
+
+
+class Children:
+    """Of one kind, current while `run` runs."""
+
+    def __init__(self, api: KubeApi, kind: Kind, namespace: str | None) -> None:
+        self.cache: Cache[Child] = Cache()
+        self._api = api
+        self._kind = kind
+        self._informer = Informer(api, kind, _read, self.cache, namespace=namespace, labels=APPLICATION)
+        self._written: dict[Key, Child] = {}
+        """As the API server had them after our last write."""
+        self.cache.subscribe(self._forget_deleted)
+
+    async def run(self) -> None:
+        await self._informer.run()
+
+    def get(self, key: Key) -> Child | None:
+        return self.cache.get(key)
+
+    def subscribe(self, listener: Callable[[Key], None]) -> None:
+        """`listener` is told the application's key."""
+        owners: dict[Key, Key] = {}
+
+        def changed(key: Key) -> None:
+            child = self.cache.get(key)
+            if child is not None:
+                owners[key] = Key(key.namespace, child.application)
+            owner = owners.get(key) if child is not None else owners.pop(key, None)
+            if owner is not None:
+                listener(owner)
+
+        self.cache.subscribe(changed)
+
+    async def apply(self, wanted: Json) -> None:
+        """Nothing is sent when it is as wanted. Raises ArksError; Invalid when somebody else owns that name."""
+        key = key_of_object(wanted)
+        there, written = self.cache.get(key), self._written.get(key)
+        digest = wanted["metadata"]["annotations"][APPLIED]
+        if there is not None and there.applied == digest:
+            touched = written is not None and written.applied == digest and written.generation != there.generation
+            if not touched and not there.leaving:
+                return
+        if there is None and written is not None and written.applied == digest:
+            return  # the watch has not told us of it yet
+        self._written[key] = _read(await self._api.apply(self._kind, wanted))
+
+    async def scale_down(self, key: Key, replicas: int) -> None:
+        """Nothing else of it changes."""
+        there = self.cache.get(key)
+        if there is not None and there.replicas > replicas:
+            patch = {"metadata": {"annotations": {APPLIED: ""}}, "spec": {"replicas": replicas}}
+            await self._api.merge(self._kind, key, patch)
+
+    async def delete(self, key: Key, owner_uid: str | None = None) -> bool:
+        """True when it is not there any more. `owner_uid`: only if it is that owner's."""
+        there = self.cache.get(key)
+        if there is None or (owner_uid is not None and there.owner_uid != owner_uid):
+            self._written.pop(key, None)
+            return True
+        if not there.leaving:
+            await self._api.delete(self._kind, key)
+        return False
+
+    def _forget_deleted(self, key: Key) -> None:
+        if self.cache.get(key) is None:
+            self._written.pop(key, None)
+
+
+def _read(obj: Json) -> Child:
+    metadata = obj["metadata"]
+    annotations = metadata.get("annotations", {})
+    owners = metadata.get("ownerReferences", [])
+    return Child(
+        application=metadata.get("labels", {}).get(APPLICATION, ""),
+        owner_uid=next((one["uid"] for one in owners if one.get("controller")), ""),
+        applied=annotations.get(APPLIED, ""),
+        generation=metadata.get("generation", 0),
+        replicas=obj.get("spec", {}).get("replicas", 0),
+        revision=annotations.get(REVISION, ""),
+        in_place=annotations.get(IN_PLACE, ""),
+        leaving="deletionTimestamp" in metadata,
+    )
