@@ -45,4 +45,5 @@ part scheduler kube-scheduler $(as scheduler)
 part kubelet kubelet --config=kubelet.yaml --kubeconfig=kubelet.kubeconfig --node-ip="$NODE_IP" --hostname-override="$NODE" \
   --root-dir="$KUBE_DIR/kubelet"
 part proxy kube-proxy --config=proxy.yaml
+part volumes python3 "$CLUSTER_SCRIPTS/volumes.py" /tmp/hostpath_pv # the provisioner's own path
 wait
