@@ -44,7 +44,7 @@ def settable(service: str, default: Any) -> Json:
         name.removeprefix("ARKS_").lower() for name in default.environment(service) if name.startswith("ARKS_")
     }
     hidden = (set_by_chart - OVERRIDABLE) | ELSEWHERE | WITHOUT_EFFECT
-    properties = SETTINGS[service].model_json_schema()["properties"]
+    properties = SETTINGS[service].model_json_schema(by_alias=False)["properties"]
     allowed = {name: allowed_values(known) for name, known in properties.items() if name not in hidden}
     return {"type": "object", "additionalProperties": False, "properties": allowed}
 

@@ -12,6 +12,11 @@ The five services. What they have in common is in arks.service; what is of each 
 model-manager:
   module: arks.model_manager.main
   servers: [nats]
+  settings:
+    worker_image: {{ include "arks.ownImage" (dict "root" . "service" "model-manager") }}
+    {{- with .Values.runAsUser }}
+    worker_user: {{ int64 . }}
+    {{- end }}
   rules:
     - apiGroups: [arks.ai]
       resources: [arksmodels]
@@ -24,7 +29,7 @@ model-manager:
       verbs: [update]
     - apiGroups: [""]
       resources: [persistentvolumeclaims]
-      verbs: [get, list, watch, create, patch, delete]
+      verbs: [get, list, watch, create, patch]
     - apiGroups: [batch]
       resources: [jobs]
       verbs: [get, list, watch, create, patch, delete]
@@ -37,7 +42,7 @@ model-manager:
       verbs: [get]
     - apiGroups: [""]
       resources: [events]
-      verbs: [list, watch]
+      verbs: [list]
 app-deployer:
   module: arks.app_deployer.main
   servers: [nats]
@@ -71,9 +76,6 @@ app-deployer:
       verbs: [get, list, watch, create, patch, delete]
     - apiGroups: [""]
       resources: [pods]
-      verbs: [get, list, watch]
-    - apiGroups: [discovery.k8s.io]
-      resources: [endpointslices]
       verbs: [get, list, watch]
 metrics:
   module: arks.metrics.main

@@ -27,7 +27,8 @@ from arks.contracts.resources.meta import Resource
 from arks.contracts.resources.quota import ArksQuotaStatus
 from arks.contracts.resources.token import ArksTokenStatus
 from arks.kit.clock import SystemClock
-from arks.kit.kube.api import KubeApi
+from arks.kit.errors import Invalid
+from arks.kit.kube.api import Kind, KubeApi
 from arks.kit.kube.election import Election
 from arks.kit.kube.events import KubeEvents
 from arks.kit.kube.resources import KubeResources
@@ -136,3 +137,21 @@ async def test_token_quota_reads_the_key_that_a_token_names(installed: Cluster, 
     await installed.apply({**secret, "stringData": {"token": "sk-1"}})
     async with api_of(installed, "token-quota", tmp_path) as api:
         assert {"token": b"sk-1"} == await KubeSecrets(api).read(Key(TENANT, "k"))
+
+
+async def test_app_deployer_gives_a_router_the_right_to_see_pods_and_cannot_give_more(
+    installed: Cluster, tmp_path: Path
+) -> None:
+    group = "rbac.authorization.k8s.io"
+    role = Kind(group, "v1", "Role", "roles")
+
+    def manifest(resource: str) -> dict[str, Any]:
+        rule = {"apiGroups": [""], "resources": [resource], "verbs": ["get", "list", "watch"]}
+        metadata = {"name": "m-router", "namespace": TENANT}
+        return {"apiVersion": f"{group}/v1", "kind": "Role", "metadata": metadata, "rules": [rule]}
+
+    async with api_of(installed, "app-deployer", tmp_path) as api:
+        await api.apply(role, manifest("pods"))
+        with pytest.raises(Invalid, match="attempting to grant RBAC permissions not currently held"):
+            await api.apply(role, manifest("secrets"))
+    await installed.server.kubectl("delete", "role", "m-router", "-n", TENANT)

@@ -19,11 +19,11 @@ RIGHTS: dict[str, dict[str, set[str]]] = {
         "arksmodels.arks.ai": READ | {"patch"},
         "arksmodels.arks.ai/status": {"patch"},
         "arksmodels.arks.ai/finalizers": {"update"},
-        "persistentvolumeclaims": WRITE,
+        "persistentvolumeclaims": WRITE - {"delete"},
         "jobs.batch": WRITE,
         "pods": READ,
         "pods/log": {"get"},
-        "events": READ | {"create", "patch"},
+        "events": {"get", "list", "create", "patch"},
     },
     "app-deployer": {
         "arksapplications.arks.ai": READ | {"patch"},
@@ -36,7 +36,6 @@ RIGHTS: dict[str, dict[str, set[str]]] = {
         "deployments.apps": WRITE,
         "services": WRITE,
         "pods": READ,
-        "endpointslices.discovery.k8s.io": READ,
         "serviceaccounts": {"get", "create", "patch"},
         "roles.rbac.authorization.k8s.io": {"get", "create", "patch"},
         "rolebindings.rbac.authorization.k8s.io": {"get", "create", "patch"},
@@ -62,7 +61,14 @@ RIGHTS: dict[str, dict[str, set[str]]] = {
     "postgresql": {},
 }
 """All that each account may do in a namespace that is served; the rest is refused."""
-NOBODYS = ("configmaps", "pods/exec", "statefulsets.apps", "nodes", "clusterroles.rbac.authorization.k8s.io")
+NOBODYS = (
+    "endpointslices.discovery.k8s.io",
+    "configmaps",
+    "pods/exec",
+    "statefulsets.apps",
+    "nodes",
+    "clusterroles.rbac.authorization.k8s.io",
+)
 RESOURCES = sorted({resource for rights in RIGHTS.values() for resource in rights} | set(NOBODYS))
 
 
