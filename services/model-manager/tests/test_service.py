@@ -83,7 +83,7 @@ class PaperStorage:
         self.steps.append(("prepare", place))
         self.stored[place] = Stored(Content.INCOMPLETE)
 
-    async def load(self, place: str, order: Order, token: str | None) -> None:
+    async def load(self, place: str, key: Key, order: Order, token: str | None) -> None:
         self.steps.append(("load", place, order.repository, token or ""))
         self.loading[place] = Loading(order.fingerprint, LoadState.RUNNING, DownloadProgress(total_bytes=10))
 
@@ -91,7 +91,9 @@ class PaperStorage:
         self.steps.append(("stop", place))
         self.loading.pop(place, None)
 
-    async def remove(self, place: str) -> Removal:
+    async def remove(self, place: str, key: Key, *, shared: bool) -> Removal:
+        if shared:
+            return Removal.SHARED
         self.steps.append(("remove", place))
         return Removal.REMOVED if self.stored.pop(place, None) else Removal.ABSENT
 

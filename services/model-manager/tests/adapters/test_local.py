@@ -32,8 +32,17 @@ class LocalRig:
     root: Path
     changes: list[str] = field(default_factory=list)
 
-    def adopt(self, place: str) -> None:
+    async def load(self, place: str, order: Order, token: str | None = None) -> None:
+        await self.storage.load(place, KEY, order, token)
+
+    async def quiet(self) -> None:
+        """What was stopped has ended."""
+
+    async def adopt(self, place: str) -> None:
         (self.root / "models" / place).mkdir(parents=True)
+
+    async def model_gone(self) -> None:
+        """Directories are removed by the adapter itself."""
 
     def read(self, stored: Stored, name: str) -> bytes:
         return read_file(stored, name)
@@ -65,7 +74,7 @@ class TestLocalStorage(StorageContract):
         place, order = self.place(rig), self.order(rig)
         rig.hub.hold = asyncio.Event()
         await rig.storage.prepare(place, KEY)
-        await rig.storage.load(place, order, None)
+        await rig.load(place, order)
         await self.begun(rig, place, order)
         process = rig.loads.process_id(place)
         assert process is not None
@@ -75,7 +84,7 @@ class TestLocalStorage(StorageContract):
         assert (FailureKind.CRASHED, 1) == (failed.failure.kind, failed.failures)
         assert "signal 9" in failed.failure.message
         rig.hub.hold.set()
-        await rig.storage.load(place, order, None)
+        await rig.load(place, order)
         await self.complete(rig, place, order)
 
     async def test_no_more_processes_run_than_allowed_and_the_others_get_their_turn(
@@ -85,7 +94,7 @@ class TestLocalStorage(StorageContract):
         order = self.order(rig)
         for place in ("a", "b", "c"):
             await rig.storage.prepare(place, KEY)
-            await rig.storage.load(place, order, None)
+            await rig.load(place, order)
         states = [loading.state for place in ("a", "b", "c") if (loading := rig.loads.state(place))]
         assert [LoadState.RUNNING, LoadState.WAITING, LoadState.WAITING] == states
         for place in ("a", "b", "c"):
@@ -95,7 +104,7 @@ class TestLocalStorage(StorageContract):
         rig = local_rig(hub, tmp_path, silence_seconds=0.05)
         place, order = self.place(rig), self.order(rig)
         await rig.storage.prepare(place, KEY)
-        await rig.storage.load(place, order, None)
+        await rig.load(place, order)
         failed = await self.failed(rig, place, order)
         assert failed.failure is not None
         assert "said nothing for 0.05 s" in failed.failure.message
@@ -107,7 +116,7 @@ class TestLocalStorage(StorageContract):
         monkeypatch.setattr(loads_module, "COMMAND", command)
         place, order = self.place(rig), self.order(rig)
         await rig.storage.prepare(place, KEY)
-        await rig.storage.load(place, order, None)
+        await rig.load(place, order)
         failed = await self.failed(rig, place, order)
         assert failed.failure is not None
         assert "the download process ended with status 1: broken: hf_[redacted]" == failed.failure.message
@@ -116,7 +125,7 @@ class TestLocalStorage(StorageContract):
         rig = local_rig(hub, tmp_path, reserve_bytes=10**18)
         place, order = self.place(rig), self.order(rig)
         await rig.storage.prepare(place, KEY)
-        await rig.storage.load(place, order, None)
+        await rig.load(place, order)
         failed = await self.failed(rig, place, order)
         assert failed.failure is not None
         assert FailureKind.NO_SPACE is failed.failure.kind
@@ -125,13 +134,13 @@ class TestLocalStorage(StorageContract):
     async def test_a_lost_file_is_damage_and_loaded_alone(self, rig: LocalRig) -> None:
         place, order = self.place(rig), self.order(rig)
         await rig.storage.prepare(place, KEY)
-        await rig.storage.load(place, order, None)
+        await rig.load(place, order)
         stored = await self.complete(rig, place, order)
         (Path(stored.path) / "config.json").unlink()
         damaged, _ = await rig.storage.observe(place, order)
         assert (Content.DAMAGED, "config.json is gone") == (damaged.content, damaged.message)
         rig.hub.served.clear()
-        await rig.storage.load(place, order, None)
+        await rig.load(place, order)
         await self.complete(rig, place, order)
         assert ["config.json"] == [served.path for served in rig.hub.served]
 
@@ -140,21 +149,21 @@ class TestLocalStorage(StorageContract):
         path.write_bytes(b"wrong")
         right = "27042f4e6eca7d0b2a7ee4026df2ecfa51d3339e6d122aa099118ecd8563bad9"
         order, place = Order(SourceKind.FILE, path=str(path), sha256=right), "file:default.tiny"
-        await rig.storage.load(place, order, None)
+        await rig.load(place, order)
         failed = await self.failed(rig, place, order)
         assert failed.failure is not None
         assert FailureKind.INVALID is failed.failure.kind
         path.write_bytes(b"right")
         assert rig.loads.state(place) is not None
         assert (await rig.storage.observe(place, order))[1] is None
-        await rig.storage.load(place, order, None)
+        await rig.load(place, order)
         assert right == (await self.complete(rig, place, order)).sha256
 
     async def test_nothing_is_left_running_after_the_end(self, rig: LocalRig) -> None:
         place, order = self.place(rig), self.order(rig)
         rig.hub.hold = asyncio.Event()
         await rig.storage.prepare(place, KEY)
-        await rig.storage.load(place, order, None)
+        await rig.load(place, order)
         await self.begun(rig, place, order)
         process = rig.loads.process_id(place)
         await rig.loads.close()

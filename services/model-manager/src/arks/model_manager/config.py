@@ -1,6 +1,6 @@
 """Settings of model-manager, prefix ARKS_."""
 
-from pydantic import Field
+from pydantic import AliasChoices, Field
 
 from arks.kit.settings import Settings as KitSettings
 
@@ -22,3 +22,11 @@ class Settings(KitSettings):
     """Space that a download leaves free: the bus and the ledger live on the same disk."""
     silence_seconds: float = Field(default=60.0, gt=0)
     """A download process that reports nothing for so long is ended and started again; it reports every few seconds."""
+    worker_image: str = Field(default="", validation_alias=AliasChoices("ARKS_WORKER_IMAGE", "ARKS_SCRIPTS_IMAGE"))
+    """Kubernetes: image of download workers, which has to be this service's own. The second name is an old one."""
+    worker_user: int | None = Field(default=1000, ge=0)
+    """Kubernetes: user and group of workers, where the model names none; None: the platform or the image chooses."""
+    poll_seconds: float = Field(default=2.0, gt=0)
+    """Kubernetes: between two looks at the logs of running workers."""
+    claim_look_seconds: float = Field(default=60.0, gt=0)
+    """Kubernetes: between two looks at each claim that Arks did not make; the others are watched."""

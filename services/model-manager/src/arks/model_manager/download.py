@@ -286,11 +286,11 @@ def check(request: CheckRequest, progress: Progress) -> None:
 # --- the program
 
 
-def run(request: Request, send: Send) -> bool:
-    """Do what is asked and report on the way. False when it failed."""
+def run(request: Request, send: Send, report_seconds: float = REPORT_SECONDS) -> Report:
+    """Do what is asked and report on the way. Returns the last report, which says how it ended."""
     progress = Progress()
     ended = threading.Event()
-    teller = threading.Thread(target=_tell, args=(progress, send, ended), daemon=True)
+    teller = threading.Thread(target=_tell, args=(progress, send, ended, report_seconds), daemon=True)
     teller.start()
     failure: LoadFailed | None = None
     try:
@@ -304,23 +304,25 @@ def run(request: Request, send: Send) -> bool:
     teller.join()
     last = progress.report()
     if failure is None:
-        send(Report(last.done_bytes, last.total_bytes, done=True))
+        last = Report(last.done_bytes, last.total_bytes, done=True)
     else:
-        send(Report(last.done_bytes, last.total_bytes, failure=failure.kind, message=str(failure)))
-    return failure is None
+        last = Report(last.done_bytes, last.total_bytes, failure=failure.kind, message=str(failure))
+    send(last)
+    return last
 
 
-def _tell(progress: Progress, send: Send, ended: threading.Event) -> None:
+def _tell(progress: Progress, send: Send, ended: threading.Event, report_seconds: float) -> None:
     """Report what changed, and now and then that we live."""
     last, told_at = Report(), float("-inf")
-    while not ended.wait(REPORT_SECONDS):
+    while not ended.wait(report_seconds):
         report, now = progress.report(), time.monotonic()
         if report != last or now - told_at > HEARTBEAT_SECONDS:
             send(report)
             last, told_at = report, now
 
 
-def _sender(output: TextIO) -> Send:
+def sender(output: TextIO) -> Send:
+    """Reports as JSON lines."""
     lock = threading.Lock()
 
     def send(report: Report) -> None:
@@ -331,15 +333,19 @@ def _sender(output: TextIO) -> Send:
     return send
 
 
+HUB_LIBRARY = {
+    "HF_HUB_DISABLE_XET": "1",  # its own protocol and cache: neither resumes where we do
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "HF_HUB_DISABLE_IMPLICIT_TOKEN": "1",
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+}
+"""Environment of the hub's library, read when it is imported."""
+
+
 def main() -> int:
-    os.environ.update(
-        HF_HUB_DISABLE_XET="1",  # its own protocol and cache: neither resumes where we do
-        HF_HUB_DISABLE_TELEMETRY="1",
-        HF_HUB_DISABLE_IMPLICIT_TOKEN="1",  # noqa: S106  # a switch, not a token
-        HF_HUB_DISABLE_PROGRESS_BARS="1",
-    )
+    os.environ.update(HUB_LIBRARY)
     request = request_from_json(sys.stdin.buffer.read())
-    return 0 if run(request, _sender(sys.stdout)) else 1
+    return 0 if run(request, sender(sys.stdout)).done else 1
 
 
 if __name__ == "__main__":

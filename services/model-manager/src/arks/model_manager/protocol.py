@@ -1,4 +1,5 @@
-"""What the service and its download process say to each other: one request as JSON on stdin, JSON lines back on stdout.
+"""What the service and its downloads say to each other. A process of this machine gets one request as JSON on stdin and
+answers with JSON lines on stdout. A worker on Kubernetes says the same lines, and its last word when it terminates.
 
 Standard library only: the process is started for every download.
 """
@@ -6,7 +7,7 @@ Standard library only: the process is started for every download.
 import json
 from dataclasses import asdict, dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, TypeVar
 
 
 class FailureKind(StrEnum):
@@ -99,3 +100,63 @@ def report_from_json(line: bytes) -> Report:
         return Report(**stored, failure=None if kind is None else FailureKind(kind))
     except (TypeError, AttributeError) as error:
         raise ValueError(f"not a report: {error}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What lies in the storage when all is done, said by a worker to a service that cannot look there itself."""
+
+    file: str = ""
+    """Which of the directory's files engines load; empty: the directory."""
+    size_bytes: int = 0
+    file_count: int = 0
+    revision: str | None = None
+    sha256: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A worker's last word: a last report and, when all is done, what was found."""
+
+    report: Report
+    found: Found | None = None
+
+
+def outcome_to_json(outcome: Outcome) -> str:
+    return json.dumps(asdict(outcome.report) | {"found": outcome.found and asdict(outcome.found)})
+
+
+def outcome_from_json(text: str) -> Outcome:
+    """Raises ValueError when it is none. What a pod says is not trusted: types are checked."""
+    stored = _object(text)
+    found = stored.pop("found", None)
+    kind = stored.pop("failure", None)
+    report = _checked(Report, stored, failure=None if kind is None else FailureKind(kind))
+    if report.done == (report.failure is not None) or report.done != (found is not None):
+        raise ValueError("neither done, with what was found, nor failed")
+    return Outcome(report, None if found is None else _checked(Found, dict(found)))
+
+
+def _object(text: str) -> dict[str, Any]:
+    stored = json.loads(text)
+    if not isinstance(stored, dict):
+        raise ValueError("not an object")  # noqa: TRY004  # callers catch one error
+    return stored
+
+
+_Message = TypeVar("_Message", Report, Found)
+_NUMBERS = {"done_bytes", "total_bytes", "size_bytes", "file_count"}
+_OPTIONAL = {"total_bytes", "revision", "sha256"}
+
+
+def _checked(type_: type[_Message], stored: dict[str, Any], **more: Any) -> _Message:
+    for name, value in stored.items():
+        if value is None and name in _OPTIONAL:
+            continue
+        wanted = int if name in _NUMBERS else bool if name == "done" else str
+        if type(value) is not wanted or (name in _NUMBERS and int(value) < 0):
+            raise ValueError(f"{name} is {value!r}")
+    try:
+        return type_(**stored, **more)
+    except TypeError as error:
+        raise ValueError(f"not a {type_.__name__}: {error}") from error

@@ -42,7 +42,7 @@ MAX_REMEMBERED_TOKENS = 16
 class Storage(Protocol):
     """Where weights are kept and how they get there: directories and child processes, or volume claims and jobs.
 
-    A place names a piece of storage; places that overlap share files.
+    A place names a piece of storage; places that overlap share files. `key` names the model that something is done for.
     """
 
     def place(self, key: Key, spec: ArksModelSpec) -> str: ...
@@ -53,15 +53,17 @@ class Storage(Protocol):
     async def prepare(self, place: str, key: Key) -> None:
         """Make the storage; nothing when it exists. Raises ArksError."""
 
-    async def load(self, place: str, order: Order, token: str | None) -> None:
+    async def load(self, place: str, key: Key, order: Order, token: str | None) -> None:
         """Begin to load (or check) what the order wants, in the background. Nothing when that is under way already;
-        another order's loading is ended first. Raises ArksError."""
+        another order's loading is ended first. `token` is None where downloads get theirs without us.
+        Raises Invalid when it cannot be done before somebody mends something, other ArksErrors when it may be tried
+        again."""
 
     async def stop(self, place: str) -> None:
         """End the loading, if there is one. What was loaded stays."""
 
-    async def remove(self, place: str) -> Removal:
-        """Remove what Arks made. Raises ArksError."""
+    async def remove(self, place: str, key: Key, *, shared: bool) -> Removal:
+        """The model goes: remove what Arks made, unless it is shared with another model. Raises ArksError."""
 
 
 class Announcer(Protocol):
@@ -76,7 +78,8 @@ class Announcer(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    check_seconds: float
+    check_seconds: float | None
+    """None: the storage reports losses itself."""
     progress_seconds: float
     progress_event_seconds: float
 
@@ -97,12 +100,13 @@ class ModelManager:
         *,
         models: Resources[ArksModel],
         storage: Storage,
-        secrets: Secrets,
+        secrets: Secrets | None,
         announcer: Announcer,
         clock: Clock,
         pace: Pace,
         default_endpoint: str,
     ) -> None:
+        """`secrets`: None when downloads get the hub's token without us."""
         self._models = models
         self._storage = storage
         self._secrets = secrets
@@ -113,6 +117,8 @@ class ModelManager:
         self._told: dict[Key, _Told] = {}
         self._tried_tokens: dict[str, set[str]] = {}
         self._places: dict[Key, tuple[str, str]] = {}
+        self._known_claims: dict[Key, tuple[ArksModel, Claim]] = {}
+        """Every model is held against all others: with hundreds of them their claims are not made anew each time."""
         self._reconciled: set[Key] = set()
         self._progressed = asyncio.Event()
         self.neighbour_changed: Callable[[Key], None] = lambda _: None
@@ -176,7 +182,7 @@ class ModelManager:
             loading=loading,
             conflict=conflict_of(mine, claims),
             obstacle=obstacle,
-            new_token=_digest(token) not in self._tried_tokens.get(mine.place, set()),
+            new_token=self._secrets is not None and _digest(token) not in self._tried_tokens.get(mine.place, set()),
         )
 
     async def _act(self, mine: Claim, seen: Seen, decision: Decision, token: str | None) -> tuple[Seen, Decision]:
@@ -186,16 +192,22 @@ class ModelManager:
                 await self._storage.prepare(mine.place, mine.key)
             except ArksError as error:
                 log.warning("storage not made", key=str(mine.key), place=mine.place, error=str(error))
-                seen = replace(seen, storage_fault=str(error))
+                seen = replace(seen, storage_fault=str(error), storage_refused=isinstance(error, Invalid))
                 decision = self._decide(seen)
         elif decision.step is Step.LOAD:
-            self._remember_token(mine.place, token)
-            await self._storage.load(mine.place, mine.order, token)
-            seen = replace(seen, loading=(await self._storage.observe(mine.place, mine.order))[1])
+            seen = await self._load(mine, seen, token)
             decision = self._decide(seen)
         elif decision.step is Step.STOP and len(self.of_place(mine.place)) == 1:
             await self._storage.stop(mine.place)
         return seen, decision
+
+    async def _load(self, mine: Claim, seen: Seen, token: str | None) -> Seen:
+        self._remember_token(mine.place, token)
+        try:
+            await self._storage.load(mine.place, mine.key, mine.order, token)
+        except Invalid as error:
+            return replace(seen, obstacle=str(error))
+        return replace(seen, loading=(await self._storage.observe(mine.place, mine.order))[1])
 
     def _decide(self, seen: Seen) -> Decision:
         return decide(seen, now=self._clock.now(), check_seconds=self._pace.check_seconds)
@@ -210,7 +222,7 @@ class ModelManager:
         """The hub's token, and why it cannot be had."""
         source = model.spec.source
         reference = source.huggingface.token_secret_ref if source and source.huggingface else None
-        if reference is None:
+        if reference is None or self._secrets is None:
             return None, None
         key = Key(model.metadata.namespace, reference.name)
         try:
@@ -274,9 +286,14 @@ class ModelManager:
         }
 
     def _claim(self, key: Key, model: ArksModel) -> Claim:
+        known = self._known_claims.get(key)
+        if known is not None and known[0] is model:
+            return known[1]
         order = order_of(model.spec, self._default_endpoint)
         created_at = model.metadata.creation_timestamp or datetime.max.replace(tzinfo=UTC)
-        return Claim(key, self._storage.place(key, model.spec), order, created_at)
+        claim = Claim(key, self._storage.place(key, model.spec), order, created_at)
+        self._known_claims[key] = (model, claim)
+        return claim
 
     async def _moved(self, mine: Claim, claims: Iterable[Claim]) -> None:
         """The model wants another place or other weights: end what nobody wants now, and let neighbours look again."""
@@ -312,15 +329,18 @@ class ModelManager:
 
     async def _clean_up(self, mine: Claim, users: list[Key]) -> str:
         """Returns what became of the files, for people."""
+        if not users:
+            await self._storage.stop(mine.place)
+        removal = await self._storage.remove(mine.place, mine.key, shared=bool(users))
         if users:
             return f"files kept: {', '.join(map(str, users))} uses them too"
-        await self._storage.stop(mine.place)
         if mine.order.kind is SourceKind.FILE:
-            await self._storage.remove(mine.place)
             return f"{mine.order.path} kept: it was used in place"
-        match await self._storage.remove(mine.place):
+        match removal:
             case Removal.REMOVED:
                 return f"files in {mine.place} removed"
+            case Removal.SHARED:
+                return f"files in {mine.place} kept: other models use their storage"
             case Removal.KEPT:
                 return f"files in {mine.place} kept: Arks did not make their storage"
             case Removal.ABSENT:
@@ -329,6 +349,7 @@ class ModelManager:
     def _forget(self, key: Key) -> None:
         self._announcer.gone(key)
         self._told.pop(key, None)
+        self._known_claims.pop(key, None)
         self._reconciled.discard(key)
         place, _ = self._places.pop(key, ("", ""))
         if place and not self.of_place(place):

@@ -1,5 +1,7 @@
 """What the bus hears of a model: its fact, for machines, and its events, for people."""
 
+from collections.abc import Callable
+
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from arks.contracts.conditions import find_condition
@@ -14,8 +16,12 @@ from arks.kit.reconcile import Key
 
 
 class BusAnnouncer:
-    def __init__(self, bus: Bus, facts: FactWriter[ModelFact], clock: Clock) -> None:
+    def __init__(
+        self, bus: Bus, facts: FactWriter[ModelFact], clock: Clock, claim_of: Callable[[ArksModel], str] = lambda _: ""
+    ) -> None:
+        """`claim_of`: name of the claim that holds a model, where there are claims."""
         self._bus = bus
+        self._claim_of = claim_of
         self._facts = facts
         self._clock = clock
 
@@ -23,6 +29,7 @@ class BusAnnouncer:
         """Put the fact, with a new time only when it says something new."""
         key = Key(model.namespace, model.name)
         fact = _fact(model, status)
+        fact.claim_name = self._claim_of(model)
         before = self._facts.get(key)
         if before is not None:
             fact.updated_at.CopyFrom(before.updated_at)
@@ -32,7 +39,7 @@ class BusAnnouncer:
         self._facts.put(key, fact)
 
     def event(self, verb: str, model: ArksModel, status: ArksModelStatus, message: str | None = None) -> None:
-        reason, why = _why(status)
+        reason, sentence = why(status)
         event = ResourceEvent(
             kind=model.kind,
             namespace=model.namespace,
@@ -40,7 +47,7 @@ class BusAnnouncer:
             generation=model.metadata.generation or 0,
             phase=status.phase,
             reason=reason,
-            message=why if message is None else message,
+            message=sentence if message is None else message,
         )
         if status.progress is not None:
             event.download.CopyFrom(_progress(status))
@@ -60,7 +67,7 @@ class BusAnnouncer:
 
 
 def _fact(model: ArksModel, status: ArksModelStatus) -> ModelFact:
-    reason, message = _why(status)
+    reason, message = why(status)
     return ModelFact(
         namespace=model.namespace,
         name=model.name,
@@ -74,7 +81,8 @@ def _fact(model: ArksModel, status: ArksModelStatus) -> ModelFact:
     )
 
 
-def _why(status: ArksModelStatus) -> tuple[str, str]:
+def why(status: ArksModelStatus) -> tuple[str, str]:
+    """Reason and message of what the phase is."""
     ready = find_condition(status.conditions, "Ready")
     return (ready.reason, ready.message) if ready is not None else ("", "")
 

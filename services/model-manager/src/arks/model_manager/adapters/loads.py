@@ -10,11 +10,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 import structlog
-from prometheus_client import CollectorRegistry, Counter, Gauge
+from prometheus_client import CollectorRegistry
 
 from arks.kit.clock import Clock
 from arks.kit.process import die_with_parent, end
 from arks.kit.telemetry import redact
+from arks.model_manager.adapters.metrics import LoadMetrics
 from arks.model_manager.domain import Failure, Loading, LoadState, Sample, progress_of, sampled
 from arks.model_manager.protocol import FailureKind, Report, Request, report_from_json, request_to_json
 
@@ -69,10 +70,7 @@ class Loads:
         self._silence_seconds = silence_seconds
         self._jobs: dict[str, _Job] = {}
         self._closed = False
-        self._bytes = Counter("arks_model_download_bytes", "Bytes downloaded (or checked)", registry=registry)
-        self._failed = Counter("arks_model_download_failures", "Downloads that failed", ["kind"], registry=registry)
-        running = Gauge("arks_model_downloads_running", "Download processes", registry=registry)
-        running.set_function(lambda: float(self._running))
+        self._metrics = LoadMetrics(registry, lambda: float(self._running))
 
     def state(self, place: str) -> Loading | None:
         job = self._jobs.get(place)
@@ -146,7 +144,7 @@ class Loads:
             job.best_bytes = max(job.best_bytes, job.done_bytes)
             job.failures = 1 if progressed else job.failures + 1
             job.state, job.failure, job.ended_at = LoadState.FAILED, failure, self._clock.now()
-            self._failed.labels(failure.kind).inc()
+            self._metrics.failed.labels(failure.kind).inc()
             log.warning("download failed", place=place, kind=failure.kind, reason=failure.message)
         self._next()
         self.changed(place)
@@ -206,7 +204,7 @@ class Loads:
 
     def _take(self, place: str, job: _Job, report: Report) -> None:
         if job.samples:
-            self._bytes.inc(max(0, report.done_bytes - job.done_bytes))
+            self._metrics.read_bytes.inc(max(0, report.done_bytes - job.done_bytes))
         if report.total_bytes is None:
             return  # not listed yet: nothing to show
         job.total_bytes = report.total_bytes

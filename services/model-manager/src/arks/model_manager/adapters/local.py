@@ -1,6 +1,7 @@
 """Storage on one machine: a directory a model under the state directory, filled by download processes."""
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
 from arks.contracts.resources import ArksModelSpec
@@ -25,6 +26,10 @@ class LocalStorage:
         self._versions: dict[str, tuple[int, int, int] | None] = {}
         """Of the files that checks have begun on."""
 
+    def follow(self, changed: Callable[[str], None]) -> None:
+        """`changed` is called with the place whenever its state or progress changes."""
+        self._loads.changed = changed
+
     def place(self, key: Key, spec: ArksModelSpec) -> str:
         if spec.source is not None and spec.source.file is not None:
             return f"{_FILE}{encode(key.namespace)}.{encode(key.name)}"
@@ -42,7 +47,7 @@ class LocalStorage:
     async def prepare(self, place: str, key: Key) -> None:
         await asyncio.to_thread(directory.create, self._directory(place), self._root, str(key))
 
-    async def load(self, place: str, order: Order, token: str | None) -> None:
+    async def load(self, place: str, key: Key, order: Order, token: str | None) -> None:
         loading = self._loads.state(place)
         if loading is not None and loading.fingerprint != order.fingerprint:
             await self._loads.stop(place)
@@ -53,7 +58,9 @@ class LocalStorage:
     async def stop(self, place: str) -> None:
         await self._loads.stop(place)
 
-    async def remove(self, place: str) -> Removal:
+    async def remove(self, place: str, key: Key, *, shared: bool) -> Removal:
+        if shared:
+            return Removal.SHARED
         self._versions.pop(place, None)
         if place.startswith(_FILE):
             self._record(place).unlink(missing_ok=True)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 
+from prometheus_client import CollectorRegistry, Counter, Gauge
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
@@ -9,6 +10,16 @@ from arks.contracts.resources import ArksModelStatus, ModelPhase
 from arks.kit.reconcile import Key
 
 LABELS = ("namespace", "model")
+
+
+class LoadMetrics:
+    """Of all downloads together. `running` is asked when the metrics are read."""
+
+    def __init__(self, registry: CollectorRegistry, running: Callable[[], float]) -> None:
+        self.read_bytes = Counter("arks_model_download_bytes", "Bytes downloaded (or checked)", registry=registry)
+        self.failed = Counter("arks_model_download_failures", "Downloads that failed", ["kind"], registry=registry)
+        gauge = Gauge("arks_model_downloads_running", "Downloads under way", registry=registry)
+        gauge.set_function(running)
 
 
 class ModelCollector(Collector):

@@ -16,6 +16,10 @@ PATIENCE = 5
 class Content(StrEnum):
     ABSENT = "absent"
     """The storage does not exist."""
+    PENDING = "pending"
+    """It exists and cannot be used yet; `message` says what it waits for. It may be the loading that it waits for."""
+    LOST = "lost"
+    """It exists and cannot be used any more; `message` says why."""
     INCOMPLETE = "incomplete"
     """There, but what the order wants has not been loaded (or checked) yet."""
     DAMAGED = "damaged"
@@ -37,6 +41,8 @@ class Stored:
     sha256: str | None = None
     revision: str | None = None
     message: str = ""
+    failing: bool = False
+    """The message of something pending is a fault, not only a wait."""
 
 
 _RETRY = {
@@ -45,7 +51,7 @@ _RETRY = {
     FailureKind.CORRUPT: Backoff(2.0, 300.0),
     FailureKind.NO_SPACE: Backoff(10.0, 300.0),
     FailureKind.STORAGE: Backoff(5.0, 300.0),
-    FailureKind.DENIED: Backoff(60.0, 1800.0),
+    FailureKind.DENIED: Backoff(30.0, 300.0),  # a token is mended in its secret, which not every storage lets us see
     FailureKind.NOT_FOUND: Backoff(60.0, 1800.0),
     FailureKind.INVALID: Backoff(60.0, 1800.0),
 }
@@ -62,8 +68,19 @@ class Failure:
 class LoadState(StrEnum):
     WAITING = "waiting"
     """For its turn."""
+    STARTING = "starting"
+    """Asked for, does not run yet; `blocked` may say why."""
     RUNNING = "running"
     FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Blocked:
+    """Why a loading does not start."""
+
+    message: str
+    lasting: bool
+    """Somebody has to mend something; otherwise it may only take its time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +94,7 @@ class Loading:
     failures: int = 0
     """In a row, without progress between them."""
     ended_at: datetime | None = None
+    blocked: Blocked | None = None
 
     @property
     def retry_at(self) -> datetime | None:
@@ -106,7 +124,9 @@ class Seen:
     """Why the storage belongs to another model."""
     storage_fault: str | None = None
     """Why the storage could not be made."""
+    storage_refused: bool = False
+    """It will not be made until somebody mends something."""
     obstacle: str | None = None
-    """Why a download cannot begin: its secret is missing."""
+    """Why a download cannot begin: its secret is missing, or its order is refused."""
     new_token: bool = False
     """The token is another one than the failed download had."""

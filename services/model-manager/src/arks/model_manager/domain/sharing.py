@@ -15,6 +15,8 @@ class Removal(StrEnum):
     REMOVED = "removed"
     KEPT = "kept"
     """Arks did not make their storage."""
+    SHARED = "shared"
+    """Another model uses them; their storage is that one's now."""
     ABSENT = "absent"
 
 

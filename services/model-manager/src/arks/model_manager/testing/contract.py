@@ -33,15 +33,29 @@ class Rig(Protocol):
     def changes(self) -> list[str]:
         """Places that the adapter has called out."""
 
-    def adopt(self, place: str) -> None:
+    async def load(self, place: str, order: Order, token: str | None = None) -> None:
+        """Begin to load for the model `KEY`, with this token as the hub's, however downloads get it here."""
+
+    async def quiet(self) -> None:
+        """No download runs any more, also none that was told to end a moment ago."""
+
+    async def adopt(self, place: str) -> None:
         """Make the place's storage, empty, as somebody else would."""
+
+    async def model_gone(self) -> None:
+        """The model `KEY` has gone, with what the platform takes away with it, and was made again."""
 
     def read(self, stored: Stored, name: str) -> bytes:
         """A file of a complete model, as engines would read it."""
 
 
-def _spec(sub_path: str | None = None) -> ArksModelSpec:
-    return ArksModelSpec.model_validate({"model": "acme/tiny", "storage": {"subPath": sub_path} if sub_path else None})
+CLAIM = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}, "storageClassName": "fast"}
+
+
+def spec_of(sub_path: str | None = None) -> ArksModelSpec:
+    """All models of the suite keep their weights in one storage."""
+    storage = {"pvc": {"name": "weights", "spec": CLAIM}} | ({"subPath": sub_path} if sub_path else {})
+    return ArksModelSpec.model_validate({"model": "acme/tiny", "storage": storage})
 
 
 class StorageContract:
@@ -52,18 +66,29 @@ class StorageContract:
         return replace(Order(SourceKind.HUB, "acme/tiny", rig.hub.url), **changes)  # type: ignore[arg-type]
 
     def place(self, rig: Rig, sub_path: str | None = None) -> str:
-        return rig.storage.place(KEY, _spec(sub_path))
+        return rig.storage.place(KEY, spec_of(sub_path))
 
     async def until(
         self, rig: Rig, place: str, order: Order, condition: Callable[[Stored, Loading | None], bool]
     ) -> tuple[Stored, Loading | None]:
-        async def seen() -> tuple[Stored, Loading | None] | None:
-            stored, loading = await rig.storage.observe(place, order)
-            return (stored, loading) if condition(stored, loading) else None
+        stored, loading = await rig.storage.observe(place, order)
 
-        found = await eventually(seen, within_seconds=30, what=f"{place} as wanted")
-        assert found is not None
-        return found
+        async def seen() -> bool:
+            nonlocal stored, loading
+            stored, loading = await rig.storage.observe(place, order)
+            return condition(stored, loading)
+
+        try:
+            await eventually(seen, within_seconds=30, what=f"{place} as wanted")
+        except AssertionError as error:
+            raise AssertionError(f"{error}: {stored} {loading}") from None
+        return stored, loading
+
+    async def empty(self, rig: Rig, place: str, order: Order) -> None:
+        """Storage may take a moment until it can be used."""
+        await self.until(
+            rig, place, order, lambda stored, loading: stored.content is Content.INCOMPLETE and loading is None
+        )
 
     async def complete(self, rig: Rig, place: str, order: Order) -> Stored:
         """Also the loading is over: until then another one is refused as the same."""
@@ -89,17 +114,17 @@ class StorageContract:
         assert Content.ABSENT is (await rig.storage.observe(place, order))[0].content
         await rig.storage.prepare(place, KEY)
         await rig.storage.prepare(place, KEY)
-        assert _brief(await rig.storage.observe(place, order)) == (Content.INCOMPLETE, None)
+        await self.empty(rig, place, order)
 
     async def test_the_same_sub_path_is_the_same_place_and_no_sub_path_is_the_models_own(self, rig: Rig) -> None:
         other = Key("default", "other")
-        assert rig.storage.place(KEY, _spec("shared/x")) == rig.storage.place(other, _spec("shared/x/"))
-        assert rig.storage.place(KEY, _spec()) != rig.storage.place(other, _spec())
+        assert rig.storage.place(KEY, spec_of("shared/x")) == rig.storage.place(other, spec_of("shared/x/"))
+        assert rig.storage.place(KEY, spec_of()) != rig.storage.place(other, spec_of())
 
     async def test_what_is_loaded_is_complete_with_its_size_revision_and_content(self, rig: Rig) -> None:
         place, order = self.place(rig), self.order(rig)
         await rig.storage.prepare(place, KEY)
-        await rig.storage.load(place, order, None)
+        await rig.load(place, order)
         stored = await self.complete(rig, place, order)
         assert (sum(map(len, FILES.values())), 2) == (stored.size_bytes, stored.file_count)
         assert stored.revision == rig.hub.repositories["acme/tiny"][0].commit
@@ -109,43 +134,44 @@ class StorageContract:
     async def test_loading_twice_is_one_load(self, rig: Rig) -> None:
         place, order = self.place(rig), self.order(rig)
         await rig.storage.prepare(place, KEY)
-        await rig.storage.load(place, order, None)
-        await rig.storage.load(place, order, None)
+        await rig.load(place, order)
+        await rig.load(place, order)
         await self.complete(rig, place, order)
         assert rig.hub.served_bytes["model.safetensors"] == len(WEIGHTS)
 
     async def test_what_is_complete_for_one_order_is_not_for_another(self, rig: Rig) -> None:
         place, order = self.place(rig), self.order(rig)
         await rig.storage.prepare(place, KEY)
-        await rig.storage.load(place, order, None)
+        await rig.load(place, order)
         await self.complete(rig, place, order)
         other = self.order(rig, revision="v2")
         rig.hub.add("acme/tiny", FILES | {"config.json": b"{2}"}, revision="v2")
         assert Content.INCOMPLETE is (await rig.storage.observe(place, other))[0].content
-        await rig.storage.load(place, other, None)
+        await rig.load(place, other)
         assert rig.read(await self.complete(rig, place, other), "config.json") == b"{2}"
 
     async def test_a_refused_load_has_its_kind_and_may_be_begun_again(self, rig: Rig) -> None:
         place, order = self.place(rig), self.order(rig)
         rig.hub.add("acme/tiny", FILES, token="hf_right")  # noqa: S106  # an example
         await rig.storage.prepare(place, KEY)
-        await rig.storage.load(place, order, None)
+        await rig.load(place, order)
         first = await self.failed(rig, place, order)
         assert first.failure is not None
         assert (first.failure.kind, first.failures) == (FailureKind.DENIED, 1)
-        await rig.storage.load(place, order, "hf_right")
+        await rig.load(place, order, "hf_right")
         await self.complete(rig, place, order)
 
     async def test_a_stopped_load_is_continued_where_it_was(self, rig: Rig) -> None:
         place, order = self.place(rig), self.order(rig)
         rig.hub.hold = asyncio.Event()
         await rig.storage.prepare(place, KEY)
-        await rig.storage.load(place, order, None)
+        await rig.load(place, order)
         await self.begun(rig, place, order)
         await rig.storage.stop(place)
         assert _brief(await rig.storage.observe(place, order)) == (Content.INCOMPLETE, None)
+        await rig.quiet()
         rig.hub.hold.set()
-        await rig.storage.load(place, order, None)
+        await rig.load(place, order)
         await self.complete(rig, place, order)
         assert [start > 0 for start in _starts(rig.hub)] == [False, True]
 
@@ -155,29 +181,30 @@ class StorageContract:
         other = self.order(rig, repository="acme/other")
         rig.hub.hold = asyncio.Event()
         await rig.storage.prepare(place, KEY)
-        await rig.storage.load(place, order, None)
+        await rig.load(place, order)
         await self.begun(rig, place, order)
-        await rig.storage.load(place, other, None)
+        await rig.load(place, other)
         assert rig.read(await self.complete(rig, place, other), "config.json") == b"other"
 
     async def test_what_was_made_is_removed_and_may_be_made_again(self, rig: Rig) -> None:
         place, order = self.place(rig), self.order(rig)
-        assert Removal.ABSENT is await rig.storage.remove(place)
+        assert Removal.ABSENT is await rig.storage.remove(place, KEY, shared=False)
         await rig.storage.prepare(place, KEY)
-        await rig.storage.load(place, order, None)
+        await rig.load(place, order)
         await self.complete(rig, place, order)
-        assert Removal.REMOVED is await rig.storage.remove(place)
+        assert Removal.REMOVED is await rig.storage.remove(place, KEY, shared=False)
+        await rig.model_gone()
         assert Content.ABSENT is (await rig.storage.observe(place, order))[0].content
         await rig.storage.prepare(place, KEY)
-        assert Content.INCOMPLETE is (await rig.storage.observe(place, order))[0].content
+        await self.empty(rig, place, order)
 
     async def test_what_somebody_else_made_is_adopted_filled_and_kept(self, rig: Rig) -> None:
         place, order = self.place(rig, "adopted"), self.order(rig)
-        rig.adopt(place)
+        await rig.adopt(place)
         await rig.storage.prepare(place, KEY)
-        await rig.storage.load(place, order, None)
+        await rig.load(place, order)
         await self.complete(rig, place, order)
-        assert Removal.KEPT is await rig.storage.remove(place)
+        assert Removal.KEPT is await rig.storage.remove(place, KEY, shared=False)
         assert Content.COMPLETE is (await rig.storage.observe(place, order))[0].content
 
 

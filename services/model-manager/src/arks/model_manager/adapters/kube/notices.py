@@ -1,0 +1,49 @@
+"""Events on ArksModels, as `kubectl describe` shows them, beside what the bus hears."""
+
+import asyncio
+
+import structlog
+
+from arks.contracts.resources import ArksModel, ArksModelStatus
+from arks.kit.errors import ArksError
+from arks.kit.kube.events import KubeEvents
+from arks.kit.reconcile import Key
+from arks.model_manager.adapters.announcer import why
+from arks.model_manager.service import Announcer
+
+log = structlog.get_logger(__name__)
+
+_WAITING = 1000
+_TOLD = {"downloading": False, "ready": False, "failed": True}
+"""Verbs of events that are worth an Event, and whether as a warning."""
+
+
+class KubeNotices:
+    """An announcer that tells `others` the same. Events are help for people: what cannot be written is dropped."""
+
+    def __init__(self, others: Announcer, events: KubeEvents) -> None:
+        self._others = others
+        self._events = events
+        self._queue: asyncio.Queue[tuple[ArksModel, str, str, bool]] = asyncio.Queue(_WAITING)
+
+    def fact(self, model: ArksModel, status: ArksModelStatus) -> None:
+        self._others.fact(model, status)
+
+    def event(self, verb: str, model: ArksModel, status: ArksModelStatus, message: str | None = None) -> None:
+        self._others.event(verb, model, status, message)
+        if verb in _TOLD and not self._queue.full():
+            self._queue.put_nowait((model, *why(status), _TOLD[verb]))
+
+    def gone(self, key: Key) -> None:
+        self._others.gone(key)
+
+    def complete(self) -> None:
+        self._others.complete()
+
+    async def run(self) -> None:
+        while True:
+            model, reason, message, warning = await self._queue.get()
+            try:
+                await self._events.emit(model, reason, message, warning=warning)
+            except ArksError as error:
+                log.info("event not written", model=model.key, error=str(error))

@@ -1,0 +1,148 @@
+"""Claims and Jobs keep the storage's promises, on Kubernetes' own controllers."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from prometheus_client import CollectorRegistry
+
+from arks.contracts.resources import ArksModel
+from arks.kit.cache import Cache
+from arks.kit.clock import SystemClock
+from arks.kit.home import Run
+from arks.kit.kube.api import POD, Kind, KubeApi
+from arks.kit.kube.informer import Informer
+from arks.kit.kube.resources import KubeResources, kind_of
+from arks.kit.reconcile import Key
+from arks.kit.testing.hub import Hub, hub_server
+from arks.kit.testing.wait import eventually
+from arks.model_manager.adapters.kube.manifests import Place, Worker
+from arks.model_manager.adapters.kube.objects import CLAIM, JOB, OUR_PODS, OURS, Claims, Jobs
+from arks.model_manager.adapters.kube.progress import Progress
+from arks.model_manager.adapters.kube.states import ClaimSeen, JobSeen, PodSeen, claim_seen, job_seen, pod_seen
+from arks.model_manager.adapters.kube.storage import KubeStorage
+from arks.model_manager.adapters.metrics import LoadMetrics
+from arks.model_manager.domain import Order, Stored
+from arks.model_manager.testing import contract
+from arks.model_manager.testing.cluster import WORKER_IMAGE, Cluster, cluster
+from arks.model_manager.testing.contract import KEY, Rig, StorageContract
+
+pytestmark = [pytest.mark.kube, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(120)]
+CRDS = Path(__file__).parents[4] / "charts/arks-crds/templates"
+MODEL = kind_of(ArksModel)
+SECRET = Kind("", "v1", "Secret", "secrets")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def kube(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Cluster]:
+    async with cluster(tmp_path_factory.mktemp("kube"), CRDS) as kube:
+        yield kube
+
+
+@dataclass
+class KubeRig:
+    kube: Cluster
+    storage: KubeStorage
+    models: KubeResources[ArksModel]
+    hub: Hub
+    changes: list[str] = field(default_factory=list)
+
+    async def load(self, place: str, order: Order, token: str | None = None) -> None:
+        if token is not None:
+            secret = {"metadata": {"name": "hub", "namespace": KEY.namespace}, "stringData": {"HF_TOKEN": token}}
+            await self.kube.api.create(SECRET, {"apiVersion": "v1", "kind": "Secret", **secret})
+            await self.change({"source": {"huggingface": {"tokenSecretRef": "hub"}}})
+        await self.storage.load(place, KEY, order, None)
+
+    async def quiet(self) -> None:
+        await eventually(lambda: self._nothing_left("default", but_claims=True), within_seconds=30, what="pods gone")
+
+    async def adopt(self, place: str) -> None:
+        claim = Place.parse(place).claim
+        metadata = {"name": claim.name, "namespace": claim.namespace}
+        made = {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": metadata, "spec": contract.CLAIM}
+        await self.kube.api.create(CLAIM, made)
+        await self.change({"storage": {"subPath": Place.parse(place).path}})
+
+    def read(self, stored: Stored, name: str) -> bytes:
+        mounted = self.kube.kubelet.mounted[Key("default", "weights")]
+        return (mounted / stored.path.removeprefix("/models/") / name).read_bytes()
+
+    async def model_gone(self) -> None:
+        await self.kube.api.delete(MODEL, KEY)
+        await eventually(lambda: self._nothing_left("default"), within_seconds=30, what="everything gone")
+        await self.made()
+
+    async def made(self) -> None:
+        spec = contract.spec_of().to_dict() | {"source": {"huggingface": {}}}
+        metadata = {"name": KEY.name, "namespace": KEY.namespace}
+        await self.kube.api.create(
+            MODEL, {"apiVersion": "arks.ai/v1", "kind": "ArksModel", "metadata": metadata, "spec": spec}
+        )
+        await eventually(lambda: self.models.cache.get(KEY) is not None)
+
+    async def change(self, spec: dict[str, object]) -> None:
+        changed = await self.kube.api.merge(MODEL, KEY, {"spec": spec})
+        generation = changed["metadata"]["generation"]
+        await eventually(lambda: (model := self.models.cache.get(KEY)) and model.metadata.generation == generation)
+
+    async def clean(self) -> None:
+        await self.kube.api.delete(MODEL, KEY)
+        await self.kube.api.delete(SECRET, Key("default", "hub"))
+        await self.quiet()
+        await self.kube.api.delete(CLAIM, Key("default", "weights"))
+        await eventually(lambda: self._nothing_left("default"), within_seconds=30, what="everything gone")
+
+    async def _nothing_left(self, namespace: str, *, but_claims: bool = False) -> bool:
+        kinds = [JOB, POD] if but_claims else [JOB, POD, CLAIM]
+        return not [kind for kind in kinds if (await self.kube.api.list(kind, namespace))[0]]
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def rig(kube: Cluster) -> AsyncIterator[Rig]:
+    registry, clock = CollectorRegistry(), SystemClock()
+    api = KubeApi("arks-model-manager", registry, kube.server.kubeconfig)
+    await api.start()
+    models = KubeResources(api, ArksModel)
+    claims: Cache[ClaimSeen] = Cache()
+    job_cache: Cache[JobSeen] = Cache()
+    pods: Cache[PodSeen] = Cache()
+    jobs = Jobs(job_cache, pods)
+    metrics = LoadMetrics(registry, lambda: 0.0)
+    progress = Progress(api, jobs, metrics.read_bytes, seconds=0.1)
+    storage = KubeStorage(
+        api,
+        models=models.cache,
+        claims=Claims(api, claims, clock),
+        jobs=jobs,
+        progress=progress,
+        metrics=metrics,
+        worker=Worker(WORKER_IMAGE, user=None, connections=2, reserve_bytes=0),
+        clock=clock,
+        look_seconds=0.2,
+    )
+    informers: list[Informer[Any]] = [
+        Informer(api, CLAIM, claim_seen, claims, labels=OURS),
+        Informer(api, JOB, job_seen, job_cache, labels=OURS),
+        Informer(api, POD, pod_seen, pods, labels=OUR_PODS),
+    ]
+    runs: list[Run] = [models.run, progress.run, storage.look_at_adopted, *(informer.run for informer in informers)]
+    tasks = [asyncio.ensure_future(run()) for run in runs]
+    async with hub_server() as hub:
+        rig = KubeRig(kube, storage, models, hub)
+        storage.follow(rig.changes.append)
+        await rig.made()
+        yield rig
+        await rig.clean()
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks)
+    await api.stop()
+
+
+class TestKubeStorage(StorageContract):
+    """The promises that both homes keep."""
