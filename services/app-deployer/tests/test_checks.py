@@ -31,7 +31,14 @@ def machine(*, gpu: bool = False, programs: tuple[str, ...] = ()) -> Machine:
         ({"runtime": "dynamo"}, machine(gpu=True, programs=("vllm",)), "runtime dynamo needs Kubernetes"),
         ({"runtime": "ark"}, machine(), "runtime ark needs Kubernetes"),
         ({"runtime": "llamacpp", "size": 2}, machine(), "a replica of 2 nodes needs Kubernetes"),
-        ({"runtime": "vllm", "instanceSpec": {"replicas": 2}}, machine(), "a replica of 2 nodes needs Kubernetes"),
+        (
+            {"runtime": "vllm", "instanceSpec": {"replicas": 2}},
+            machine(),
+            "runtime vllm: it has no GPU and the program vllm is not installed; "
+            f"{INSTEAD}; besides, a replica of 2 nodes needs Kubernetes",
+        ),
+        ({"size": 2}, machine(gpu=True, programs=("vllm",)), "a replica of 2 nodes needs Kubernetes"),
+        ({"runtime": "dynamo", "size": 2}, machine(), "runtime dynamo needs Kubernetes"),
     ],
 )
 def test_what_one_machine_can_run(fields: dict[str, Any], on: Machine, why: str | None) -> None:

@@ -9,10 +9,9 @@ import pytest_asyncio
 import yaml
 from prometheus_client import CollectorRegistry
 
-from arks.app_deployer.adapters.kube.children import LEADER_WORKER_SET, SERVICE, Children
-from arks.app_deployer.adapters.kube.pods import PodBook
+from arks.app_deployer.adapters.kube.children import LEADER_WORKER_SET
+from arks.app_deployer.adapters.kube.platform import kube_platform
 from arks.app_deployer.adapters.kube.workloads import KubeWorkloads
-from arks.app_deployer.adapters.metrics import EngineMeters
 from arks.app_deployer.config import Settings
 from arks.app_deployer.domain.workload import Change, Observed, Replica, ReplicaState, Workload
 from arks.app_deployer.testing.cluster import Cluster
@@ -56,22 +55,19 @@ class KubeRig:
         self.cluster = Cluster(api)
         self.settings = Settings(room_seconds=0.5, **settings)
         self.changes: list[Change] = []
-        self._tasks: list[asyncio.Task[None]] = []
+        self._tasks: list[asyncio.Future[None]] = []
         self.workloads = self._make()
 
     def _make(self) -> KubeWorkloads:
-        pods, services = PodBook(self.api, None), Children(self.api, SERVICE, None)
-        meters = EngineMeters(CollectorRegistry())
-        made = KubeWorkloads(
-            self.settings, api=self.api, pods=pods, services=services, clock=SystemClock(), meters=meters
-        )
-        self._runs = [pods.run, services.run, *made.runs]
-        return made
+        self.platform = kube_platform(self.settings, self.api, SystemClock(), CollectorRegistry())
+        assert isinstance(self.platform.workloads, KubeWorkloads)
+        return self.platform.workloads
 
     async def open(self) -> None:
-        self._tasks = [asyncio.create_task(run()) for run in self._runs]
+        self._tasks = [asyncio.ensure_future(run()) for run in self.platform.runs]
         self.workloads.subscribe(self.changes.append)
-        await self.workloads.start()
+        for start in self.platform.starts:
+            await start()
 
     async def restart(self) -> None:
         await self._stop()

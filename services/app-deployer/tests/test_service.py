@@ -8,16 +8,14 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
+from arks.app_deployer.adapters.announcer import Application
+from arks.app_deployer.adapters.no_stages import NoStages
 from arks.app_deployer.api import Watch
-from arks.app_deployer.domain.fact import Happened
+from arks.app_deployer.disaggregated import DisaggregatedDeployer
+from arks.app_deployer.domain.fact import Happened, Status
 from arks.app_deployer.domain.workload import Change, Observed, Refusal, Replica, ReplicaState, ReplicaVerb, Workload
-from arks.app_deployer.service import FINALIZER, AppDeployer
-from arks.contracts.resources import (
-    ApplicationPhase,
-    ArksApplication,
-    ArksApplicationStatus,
-    ArksDisaggregatedApplication,
-)
+from arks.app_deployer.service import FINALIZER, AppDeployer, ModelViews
+from arks.contracts.resources import ApplicationPhase, ArksApplication, ArksApplicationStatus
 from arks.contracts.resources.meta import Resource
 from arks.events.v1.facts_pb2 import ModelFact, ReplicasFact
 from arks.kit.cache import Cache
@@ -67,7 +65,7 @@ class FakeWorkloads:
         self.listeners: list[Callable[[Change], None]] = []
         self.existing: set[Key] = set()
 
-    def problem(self, _: ArksApplication | ArksDisaggregatedApplication) -> Refusal | None:
+    def problem(self, _: ArksApplication) -> Refusal | None:
         return self.refusal
 
     async def apply(self, workload: Workload) -> Observed:
@@ -104,7 +102,7 @@ class FakeAnnouncer:
     def complete(self) -> None:
         self.completed += 1
 
-    def event(self, _: ArksApplication, __: ArksApplicationStatus | None, what: Happened) -> None:
+    def event(self, _: Application, __: Status | None, what: Happened) -> None:
         self.verbs.append(what.verb)
 
     def replica_event(self, _: ArksApplication, change: Change, __: Observed) -> None:
@@ -123,8 +121,7 @@ class Rig:
         """app-deployer, newly started."""
         self.deployer = AppDeployer(
             applications=self.applications,
-            disaggregated=self.disaggregated,
-            models=self.models,
+            models=ModelViews(self.models, self.clock),
             workloads=self.workloads,
             announcer=self.announcer,
             clock=self.clock,
@@ -264,36 +261,27 @@ async def test_users_of_a_model_are_those_in_its_namespace(rig: Rig) -> None:
     assert set() == rig.deployer.users_of(Key("other", "m"))
 
 
-async def test_prefill_and_decode_say_why_not_once(rig: Rig) -> None:
-    spec = {"model": {"name": "m"}, "router": {}, "prefill": {}, "decode": {}}
-    rig.disaggregated.put(
-        ArksDisaggregatedApplication.from_dict(
-            {
-                "apiVersion": "arks.ai/v1",
-                "kind": "ArksDisaggregatedApplication",
-                "metadata": {"name": "app"},
-                "spec": spec,
-            }
-        )
-    )
-    rig.model()
-    rig.workloads.refusal = Refusal("RuntimeNotSupport", "no GPU")
-    for _ in range(2):
-        assert await rig.deployer.reconcile_disaggregated(KEY) is None
-    (status,) = rig.disaggregated.writes
-    assert ApplicationPhase.FAILED is status.phase  # type: ignore[attr-defined]
-
-
 def _watch(rig: Rig, leading: asyncio.Event) -> Watch:
     async def leads() -> None:
         await leading.wait()
 
+    others = DisaggregatedDeployer(
+        applications=rig.disaggregated,
+        taken=lambda _: False,
+        models=ModelViews(rig.models, rig.clock),
+        stages=NoStages(),
+        announcer=rig.announcer,
+        clock=rig.clock,
+    )
+    rig.disaggregated.cache.synced.set()
     return Watch(
         rig.deployer,
+        others,
         applications=rig.applications,
         disaggregated=rig.disaggregated,
         models=rig.models,
         workloads=rig.workloads,
+        stages=NoStages(),
         announcer=rig.announcer,
         clock=rig.clock,
         leading=leads,

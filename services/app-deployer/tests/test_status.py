@@ -4,14 +4,9 @@ from typing import Any
 import pytest
 
 from arks.app_deployer.domain.fact import Happened, fact_of, happened
-from arks.app_deployer.domain.status import ModelView, disaggregated_status, status_of
+from arks.app_deployer.domain.status import ModelView, status_of
 from arks.app_deployer.domain.workload import Observed, Refusal, Replica, ReplicaState
-from arks.contracts.resources import (
-    ApplicationPhase,
-    ArksApplication,
-    ArksApplicationStatus,
-    ArksDisaggregatedApplication,
-)
+from arks.contracts.resources import ApplicationPhase, ArksApplication, ArksApplicationStatus
 from arks.events.v1 import facts_pb2
 from arks.events.v1.facts_pb2 import ModelFact
 
@@ -28,6 +23,7 @@ READY = Replica("app-0", ReplicaState.READY, "127.0.0.1", 9000, slots=4)
 STARTING = Replica("app-0", ReplicaState.STARTING)
 CRASHED = Replica("app-0", ReplicaState.BACK_OFF, failures=1, message="it ended with status 1")
 LOOPING = Replica("app-0", ReplicaState.FAILED, failures=3, message="it ended with status 1")
+NO_IMAGE = Replica("app-0", ReplicaState.FAILED, reason="ImagePullBackOff", message="Back-off pulling image x")
 AGAIN = Replica("app-0", ReplicaState.STARTING, failures=3, message="it ended with status 1")
 DRAINING = Replica("app-1", ReplicaState.DRAINING)
 OLD = Replica("app-1", ReplicaState.READY, updated=False)
@@ -61,6 +57,8 @@ CHECKED = "+PrecheckPass +ModelLoadSucceeded"
         ("all is well", {"seen": [READY]}, f"Running {CHECKED} +Running"),
         ("one of two serves", {"wanted": 2, "seen": [READY]}, f"Running {CHECKED} +Running"),
         ("nothing yet", {}, f"Creating {CHECKED} -Starting"),
+        ("its image does not exist", {"seen": [NO_IMAGE]}, f"Failed {CHECKED} -ImagePullBackOff"),
+        ("one serves, one lacks its image", {"wanted": 2, "seen": [OLD, NO_IMAGE]}, f"Running {CHECKED} +Running"),
         ("it starts", {"seen": [STARTING]}, f"Creating {CHECKED} -Starting"),
         ("it ended once", {"seen": [CRASHED]}, f"Creating {CHECKED} -EngineEnded"),
         ("crash loop", {"seen": [LOOPING]}, f"Failed {CHECKED} -EngineCrashLoop"),
@@ -188,13 +186,3 @@ def test_neighbours_are_told_what_serves_under_which_name() -> None:
 
 def test_a_deleted_application_desires_nothing() -> None:
     assert 0 == fact_of(app(2, deletionTimestamp="2026-01-01T00:00:00Z"), Observed((READY,))).desired
-
-
-def test_prefill_and_decode_are_refused_on_one_machine_and_that_is_all() -> None:
-    spec = {"model": {"name": "m"}, "router": {}, "prefill": {}, "decode": {}}
-    made = ArksDisaggregatedApplication.from_dict(
-        {"apiVersion": "arks.ai/v1", "kind": "ArksDisaggregatedApplication", "metadata": {"name": "pd"}, "spec": spec}
-    )
-    found = disaggregated_status(made, NO_GPU, LOADED, NOW)
-    assert ApplicationPhase.FAILED is found.phase
-    assert ["RuntimeNotSupport", "ModelLoadSucceeded", "RuntimeNotSupport"] == [one.reason for one in found.conditions]

@@ -7,7 +7,8 @@ from arks.app_deployer.adapters.announcer import BusAnnouncer
 from arks.app_deployer.adapters.platform import Platform, local_platform
 from arks.app_deployer.api import Watch
 from arks.app_deployer.config import Settings
-from arks.app_deployer.service import AppDeployer
+from arks.app_deployer.disaggregated import DisaggregatedDeployer
+from arks.app_deployer.service import AppDeployer, ModelViews
 from arks.contracts.resources import ArksApplication, ArksDisaggregatedApplication
 from arks.contracts.subjects import Facts
 from arks.events.v1.facts_pb2 import ModelFact, ReplicasFact
@@ -21,21 +22,31 @@ def build(settings: Settings, home: Home, environment: Mapping[str, str] | None 
     applications, disaggregated = home.resources(ArksApplication), home.resources(ArksDisaggregatedApplication)
     models = home.facts(Facts.MODELS, ModelFact).cache
     announcer = BusAnnouncer(home.bus, home.fact_writer(Facts.REPLICAS, ReplicasFact), home.clock)
+    views = ModelViews(models, home.clock)
     deployer = AppDeployer(
         applications=applications,
-        disaggregated=disaggregated,
-        models=models,
+        models=views,
         workloads=platform.workloads,
         announcer=announcer,
         clock=home.clock,
         grace_seconds=settings.grace_seconds,
     )
+    others = DisaggregatedDeployer(
+        applications=disaggregated,
+        taken=lambda key: applications.cache.get(key) is not None,
+        models=views,
+        stages=platform.stages,
+        announcer=announcer,
+        clock=home.clock,
+    )
     watch = Watch(
         deployer,
+        others,
         applications=applications,
         disaggregated=disaggregated,
         models=models,
         workloads=platform.workloads,
+        stages=platform.stages,
         announcer=announcer,
         clock=home.clock,
         leading=home.leading,
@@ -58,7 +69,7 @@ def _platform(settings: Settings, home: Home, environment: Mapping[str, str]) ->
 
     if not isinstance(home, KubeHome):
         raise TypeError("settings.home is kubernetes, so the home must be a KubeHome")
-    return kube_platform(settings, home, home.api)
+    return kube_platform(settings, home.api, home.clock, home.registry)
 
 
 if __name__ == "__main__":

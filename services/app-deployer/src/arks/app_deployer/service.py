@@ -7,13 +7,9 @@ from typing import Protocol
 import structlog
 
 from arks.app_deployer.domain.fact import Happened, fact_of, happened
-from arks.app_deployer.domain.status import MODEL_GRACE_SECONDS, ModelView, disaggregated_status, status_of
+from arks.app_deployer.domain.status import ModelView, status_of
 from arks.app_deployer.domain.workload import Change, Observed, Refusal, Workload
-from arks.contracts.resources import (
-    ArksApplication,
-    ArksApplicationStatus,
-    ArksDisaggregatedApplication,
-)
+from arks.contracts.resources import ArksApplication, ArksApplicationStatus
 from arks.events.v1.facts_pb2 import ModelFact, ReplicasFact
 from arks.kit.cache import Cache
 from arks.kit.clock import Clock
@@ -32,7 +28,7 @@ class Workloads(Protocol):
     in arks.app_deployer.testing.contract.
     """
 
-    def problem(self, application: ArksApplication | ArksDisaggregatedApplication) -> Refusal | None:
+    def problem(self, application: ArksApplication) -> Refusal | None:
         """Why this home cannot run the spec; None when it can."""
 
     async def apply(self, workload: Workload) -> Observed:
@@ -72,29 +68,42 @@ class _Told:
     status: ArksApplicationStatus | None
 
 
+class ModelViews:
+    """Models as applications see them: their facts, and for how long one has been missing."""
+
+    def __init__(self, facts: Cache[ModelFact], clock: Clock) -> None:
+        self._facts = facts
+        self._clock = clock
+        self._missing_since: dict[Key, float] = {}
+
+    def of(self, application: Key, name: str) -> ModelView:
+        model = Key(application.namespace, name)
+        fact = self._facts.get(model)
+        if fact is not None:
+            self._missing_since.pop(model, None)
+            return ModelView(fact)
+        now = self._clock.monotonic()
+        return ModelView(None, now - self._missing_since.setdefault(model, now))
+
+
 class AppDeployer:
     def __init__(
         self,
         *,
         applications: Resources[ArksApplication],
-        disaggregated: Resources[ArksDisaggregatedApplication],
-        models: Cache[ModelFact],
+        models: ModelViews,
         workloads: Workloads,
         announcer: Announcer,
         clock: Clock,
         grace_seconds: float,
     ) -> None:
         self._applications = applications
-        self._disaggregated = disaggregated
         self._models = models
         self._workloads = workloads
         self._announcer = announcer
         self._clock = clock
         self._grace_seconds = grace_seconds
         self._told: dict[Key, _Told] = {}
-        self._missing_since: dict[Key, float] = {}
-
-    # --- ArksApplication
 
     async def reconcile(self, key: Key) -> Requeue | None:
         application = self._applications.cache.get(key)
@@ -107,7 +116,7 @@ class AppDeployer:
         if FINALIZER not in application.metadata.finalizers:
             await self._applications.add_finalizer(key, FINALIZER)
         self._welcome(key, application)
-        model = self._model(key, application.spec.model.name)
+        model = self._models.of(key, application.spec.model.name)
         problem = self._workloads.problem(application)
         may_start = problem is None and model.usable
         observed = await self._workloads.apply(Workload(application, model.fact if may_start else None))
@@ -145,20 +154,11 @@ class AppDeployer:
             return told
         return _Told(application.metadata.uid, application.spec.replicas, application.status)
 
-    def _model(self, key: Key, name: str) -> ModelView:
-        model = Key(key.namespace, name)
-        fact = self._models.get(model)
-        if fact is not None:
-            self._missing_since.pop(model, None)
-            return ModelView(fact)
-        now = self._clock.monotonic()
-        return ModelView(None, now - self._missing_since.setdefault(model, now))
-
     @staticmethod
     def _again(model: ModelView, observed: Observed) -> Requeue | None:
         waits = [] if observed.again_seconds is None else [observed.again_seconds]
-        if model.fact is None and not model.failed:
-            waits.append(MODEL_GRACE_SECONDS - model.missing_seconds)
+        if model.patience_seconds is not None:
+            waits.append(model.patience_seconds)
         return Requeue(max(0.0, min(waits))) if waits else None
 
     async def _delete(self, key: Key, application: ArksApplication) -> None:
@@ -190,21 +190,6 @@ class AppDeployer:
         if change.verb is not None:
             self._announcer.replica_event(application, change, observed)
 
-    # --- ArksDisaggregatedApplication
-
-    async def reconcile_disaggregated(self, key: Key) -> Requeue | None:
-        application = self._disaggregated.cache.get(key)
-        if application is None or application.metadata.deletion_timestamp is not None:
-            return None
-        problem = self._workloads.problem(application)
-        if problem is None:
-            return None
-        model = self._model(key, application.spec.model.name)
-        status = disaggregated_status(application, problem, model, self._clock.now())
-        if status != application.status:
-            await self._disaggregated.patch_status(key, status)
-        return self._again(model, Observed())
-
     # --- whose turn it is
 
     def users_of(self, model: Key) -> set[Key]:
@@ -212,13 +197,6 @@ class AppDeployer:
         return {
             key
             for key, application in self._applications.cache.items()
-            if key.namespace == model.namespace and application.spec.model.name == model.name
-        }
-
-    def disaggregated_users_of(self, model: Key) -> set[Key]:
-        return {
-            key
-            for key, application in self._disaggregated.cache.items()
             if key.namespace == model.namespace and application.spec.model.name == model.name
         }
 

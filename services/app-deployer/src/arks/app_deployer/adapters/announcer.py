@@ -2,9 +2,9 @@
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from arks.app_deployer.domain.fact import Happened
+from arks.app_deployer.domain.fact import Happened, Status
 from arks.app_deployer.domain.workload import Change, Observed, ReplicaVerb
-from arks.contracts.resources import ArksApplication, ArksApplicationStatus
+from arks.contracts.resources import ArksApplication, ArksDisaggregatedApplication
 from arks.contracts.subjects import EventKind
 from arks.events.v1.events_pb2 import ReplicaChange, ResourceEvent
 from arks.events.v1.facts_pb2 import ReplicasFact
@@ -12,6 +12,8 @@ from arks.kit.bus import Bus
 from arks.kit.clock import Clock
 from arks.kit.facts import FactWriter
 from arks.kit.reconcile import Key
+
+Application = ArksApplication | ArksDisaggregatedApplication
 
 
 class BusAnnouncer:
@@ -38,7 +40,7 @@ class BusAnnouncer:
     def complete(self) -> None:
         self._facts.complete()
 
-    def event(self, application: ArksApplication, status: ArksApplicationStatus | None, what: Happened) -> None:
+    def event(self, application: Application, status: Status | None, what: Happened) -> None:
         event = _about(application)
         event.phase = status.phase.value if status else ""
         event.reason, event.message = what.reason, what.message
@@ -61,14 +63,14 @@ class BusAnnouncer:
         self._bus.publish_event(EventKind.APPLICATION, verb.value, _key(application), event)
 
 
-def _about(application: ArksApplication) -> ResourceEvent:
+def _about(application: Application) -> ResourceEvent:
     return ResourceEvent(
-        kind="ArksApplication",
+        kind=application.kind,
         namespace=application.namespace,
         name=application.name,
         generation=application.metadata.generation or 0,
     )
 
 
-def _key(application: ArksApplication) -> Key:
+def _key(application: Application) -> Key:
     return Key(application.namespace, application.name)

@@ -20,7 +20,7 @@ from arks.app_deployer.config import Settings
 from arks.app_deployer.domain import checks, rollout
 from arks.app_deployer.domain.workload import Change, Machine, Observed, Refusal, ReplicaState, Workload
 from arks.app_deployer.launch import local
-from arks.contracts.resources import ArksApplication, ArksApplicationSpec, ArksDisaggregatedApplication, Runtime
+from arks.contracts.resources import ArksApplication, ArksApplicationSpec, Runtime
 from arks.kit.clock import Clock
 from arks.kit.errors import Unavailable
 from arks.kit.process import free_port
@@ -101,9 +101,7 @@ class LocalWorkloads:
 
     # --- the port
 
-    def problem(self, application: ArksApplication | ArksDisaggregatedApplication) -> Refusal | None:
-        if isinstance(application, ArksDisaggregatedApplication):
-            return checks.disaggregated_problem()
+    def problem(self, application: ArksApplication) -> Refusal | None:
         return checks.runtime_problem(application.spec, self._look())
 
     def keys(self) -> set[Key]:

@@ -5,8 +5,10 @@ from dataclasses import dataclass
 
 from arks.app_deployer.adapters.local import LocalWorkloads
 from arks.app_deployer.adapters.metrics import EngineMeters, ReplicaGauges
+from arks.app_deployer.adapters.no_stages import NoStages
 from arks.app_deployer.adapters.probe import HttpProbe
 from arks.app_deployer.config import Settings
+from arks.app_deployer.disaggregated import Stages
 from arks.app_deployer.service import Workloads
 from arks.kit.home import Home, Run
 
@@ -14,6 +16,7 @@ from arks.kit.home import Home, Run
 @dataclass(frozen=True, slots=True)
 class Platform:
     workloads: Workloads
+    stages: Stages
     runs: Sequence[Run]
     starts: Sequence[Run]
     stops: Sequence[Run]
@@ -25,4 +28,4 @@ def local_platform(settings: Settings, home: Home, environment: Mapping[str, str
     meters = EngineMeters(home.registry)
     workloads = LocalWorkloads(settings, probe=probe, clock=home.clock, meters=meters, environment=environment)
     home.registry.register(ReplicaGauges(workloads.observed))
-    return Platform(workloads, [], [probe.start, workloads.start], [probe.close, workloads.close])
+    return Platform(workloads, NoStages(), [], [probe.start, workloads.start], [probe.close, workloads.close])

@@ -3,7 +3,13 @@
 from dataclasses import dataclass
 
 from arks.app_deployer.domain.workload import Observed, Replica, ReplicaState
-from arks.contracts.resources import ApplicationPhase, ArksApplication, ArksApplicationStatus, ConditionStatus
+from arks.contracts.resources import (
+    ApplicationPhase,
+    ArksApplication,
+    ArksApplicationStatus,
+    ArksDisaggregatedApplicationStatus,
+    ConditionStatus,
+)
 from arks.events.v1 import facts_pb2
 from arks.events.v1.facts_pb2 import ReplicasFact
 
@@ -27,11 +33,11 @@ def fact_of(application: ArksApplication, observed: Observed) -> ReplicasFact:
         served_model=application.spec.served_name,
         runtime=application.spec.effective_runtime.value,
         desired=0 if deleted else application.spec.replicas,
-        replicas=[_replica(replica) for replica in observed.replicas],
+        replicas=[replica_fact(replica) for replica in observed.replicas],
     )
 
 
-def _replica(replica: Replica) -> facts_pb2.Replica:
+def replica_fact(replica: Replica) -> facts_pb2.Replica:
     return facts_pb2.Replica(
         name=replica.name,
         host=replica.host,
@@ -40,6 +46,9 @@ def _replica(replica: Replica) -> facts_pb2.Replica:
         slots=replica.slots,
         restarts=replica.restarts,
     )
+
+
+Status = ArksApplicationStatus | ArksDisaggregatedApplicationStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +60,7 @@ class Happened:
     message: str
 
 
-def happened(before: ArksApplicationStatus | None, after: ArksApplicationStatus) -> Happened | None:
+def happened(before: Status | None, after: Status) -> Happened | None:
     """What a change of phase means to people; events of replicas come from the workload."""
     if before is not None and before.phase is after.phase:
         return None

@@ -10,8 +10,6 @@ from arks.contracts.resources import (
     ApplicationPhase,
     ArksApplication,
     ArksApplicationStatus,
-    ArksDisaggregatedApplication,
-    ArksDisaggregatedApplicationStatus,
     Condition,
     InstanceStatus,
 )
@@ -42,6 +40,11 @@ class ModelView:
         return self.fact is not None and self.fact.ready
 
     @property
+    def patience_seconds(self) -> float | None:
+        """Until its absence is a failure; None: there is nothing to wait for."""
+        return MODEL_GRACE_SECONDS - self.missing_seconds if self.fact is None and not self.failed else None
+
+    @property
     def failed(self) -> bool:
         if self.fact is None:
             return self.missing_seconds >= MODEL_GRACE_SECONDS
@@ -56,8 +59,8 @@ def status_of(
     before = application.status.conditions if application.status else []
     wanted = application.spec.replicas
     verdicts = {
-        "Precheck": _precheck(problem),
-        "Loaded": _loaded(application.spec.model.name, model, bool(observed.of(ReplicaState.READY))),
+        "Precheck": precheck(problem),
+        "Loaded": loaded(application.spec.model.name, model, bool(observed.of(ReplicaState.READY))),
         "Ready": _ready(wanted, problem, model, observed),
     }
     counted = [replica for replica in observed.replicas if replica.state is not ReplicaState.DRAINING]
@@ -67,31 +70,13 @@ def status_of(
         ready_replicas=len(observed.of(ReplicaState.READY)),
         updated_replicas=sum(replica.updated for replica in counted),
         observed_generation=generation,
-        conditions=_conditions(before, verdicts, generation, now),
+        conditions=conditions_of(before, verdicts, generation, now),
         selector=f"arks.ai/application={application.name}",
         instances=[_instance(replica) for replica in observed.replicas],
     )
 
 
-def disaggregated_status(
-    application: ArksDisaggregatedApplication, problem: Refusal, model: ModelView, now: datetime
-) -> ArksDisaggregatedApplicationStatus:
-    """On one machine it cannot run; that is all there is to say."""
-    generation = application.metadata.generation
-    before = application.status.conditions if application.status else []
-    verdicts = {
-        "Precheck": _precheck(problem),
-        "Loaded": _loaded(application.spec.model.name, model, serving=False),
-        "Ready": Verdict(False, problem.reason, problem.message),
-    }
-    return ArksDisaggregatedApplicationStatus(
-        phase=ApplicationPhase.FAILED,
-        observed_generation=generation,
-        conditions=_conditions(before, verdicts, generation, now),
-    )
-
-
-def _conditions(
+def conditions_of(
     before: Sequence[Condition], verdicts: dict[str, Verdict], generation: int | None, now: datetime
 ) -> list[Condition]:
     kept = [condition for condition in before if condition.type in verdicts]
@@ -111,13 +96,13 @@ def _conditions(
     return conditions
 
 
-def _precheck(problem: Refusal | None) -> Verdict:
+def precheck(problem: Refusal | None) -> Verdict:
     if problem is not None:
         return Verdict(False, problem.reason, problem.message)
     return Verdict(True, "PrecheckPass", "The application passed the pre-checking")
 
 
-def _loaded(name: str, model: ModelView, serving: bool) -> Verdict:
+def loaded(name: str, model: ModelView, serving: bool) -> Verdict:
     if model.fact is None:
         aside = "; replicas that have it loaded go on serving" if serving else ""
         return Verdict(False, "ModelNotExist", f"there is no ArksModel {name} in this namespace{aside}")
@@ -129,7 +114,7 @@ def _loaded(name: str, model: ModelView, serving: bool) -> Verdict:
 
 def _ready(wanted: int, problem: Refusal | None, model: ModelView, observed: Observed) -> Verdict:
     ready = len(observed.of(ReplicaState.READY))
-    trouble = _trouble(problem, observed)
+    trouble = trouble_of(problem, observed)
     if ready:
         rest = f"; {trouble.message}" if trouble else ""
         return Verdict(True, "Running", f"The LLM service is running: {ready} of {wanted} replicas serve{rest}")
@@ -142,7 +127,7 @@ def _ready(wanted: int, problem: Refusal | None, model: ModelView, observed: Obs
     return Verdict(False, "Starting", _progress(wanted, observed))
 
 
-def _trouble(problem: Refusal | None, observed: Observed) -> Refusal | None:
+def trouble_of(problem: Refusal | None, observed: Observed) -> Refusal | None:
     """What keeps replicas from serving, the worst first."""
     if problem is not None:
         return problem
@@ -171,8 +156,7 @@ def _phase(wanted: int, problem: Refusal | None, model: ModelView, observed: Obs
         return ApplicationPhase.FAILED if model.failed else ApplicationPhase.LOADING
     if wanted == 0:
         return ApplicationPhase.PENDING
-    hopeless = any(replica.reason or replica.failures >= CRASH_LOOP_FAILURES for replica in observed.replicas)
-    return ApplicationPhase.FAILED if hopeless or observed.refusal else ApplicationPhase.CREATING
+    return ApplicationPhase.FAILED if observed.hopeless or observed.refusal else ApplicationPhase.CREATING
 
 
 def _instance(replica: Replica) -> InstanceStatus:

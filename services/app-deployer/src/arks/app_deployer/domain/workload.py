@@ -68,6 +68,11 @@ class Observed:
     leaving: bool = False
     """Besides replicas something of it is still there and on its way out."""
 
+    @property
+    def hopeless(self) -> bool:
+        """A replica is tried again and again, in vain."""
+        return any(replica.reason or replica.failures >= CRASH_LOOP_FAILURES for replica in self.replicas)
+
     def of(self, *states: ReplicaState) -> tuple[Replica, ...]:
         return tuple(replica for replica in self.replicas if replica.state in states)
 

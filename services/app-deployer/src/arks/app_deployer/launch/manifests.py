@@ -16,6 +16,7 @@ from arks.events.v1.facts_pb2 import ModelFact
 APPLICATION = "arks.ai/application"
 MODEL = "arks.ai/model"
 ROLE = "arks.ai/work-load-role"
+PART = "arks.ai/disaggregation-role"
 REVISION = "arks.ai/revision"
 """Annotation of pods and of their set: digest of the pod templates."""
 APPLIED = "arks.ai/applied"
@@ -24,6 +25,7 @@ SLOTS = "arks.ai/slots"
 """Annotation of pods: requests that the engine works on at once, where we know."""
 IN_PLACE = "arks.ai/rolled-out-in-place"
 """Annotation of a set: the revision for which there was no room beside the old one."""
+Owner = ArksApplication | ArksDisaggregatedApplication
 MANAGED = {"managed-by": "arks"}
 _VOLCANO_QUEUE = "scheduling.volcano.sh/queue-name"
 
@@ -39,8 +41,8 @@ class Templates:
 
 
 def claim_of(fact: ModelFact) -> str:
-    """The claim that holds the model; without a word from model-manager its default, the model's name."""
-    return str(getattr(fact, "claim_name", "")) or fact.name
+    """The claim that holds the model; where the fact does not say, model-manager's default: the model's name."""
+    return fact.claim_name or fact.name
 
 
 def path_of(fact: ModelFact) -> str:
@@ -81,31 +83,33 @@ def _serving(runtime: Runtime) -> Serving:
 
 def with_revision(leader: Json, worker: Json, size: int) -> Templates:
     revision = digest([leader, worker, size])
-    return Templates(_marked(leader, revision), _marked(worker, revision), size, revision)
+    return Templates(marked(leader, revision), marked(worker, revision), size, revision)
 
 
-def _marked(template: Json, revision: str) -> Json:
+def marked(template: Json, revision: str) -> Json:
     metadata = template["metadata"]
     annotations = {**metadata.get("annotations", {}), REVISION: revision}
     return {**template, "metadata": {**metadata, "annotations": annotations}}
 
 
 def leader_worker_set(
-    owner: ArksApplication | ArksDisaggregatedApplication,
+    owner: Owner,
     made: Templates,
     rollout: Rollout,
     *,
     name: str,
-    labels: Mapping[str, str],
+    part: str = "",
     in_place: bool,
 ) -> Json:
+    """`part`: of a disaggregated application, which one this is."""
+    labels = MANAGED | {APPLICATION: owner.name} | ({PART: part} if part else {})
     annotations = {REVISION: made.revision, IN_PLACE: made.revision if in_place else ""}
     annotations |= _group_annotations(owner.spec.pod_group_policy)
     update = {"maxUnavailable": rollout.max_unavailable, "maxSurge": rollout.max_surge, "partition": 0}
     body: Json = {
         "apiVersion": "leaderworkerset.x-k8s.io/v1",
         "kind": "LeaderWorkerSet",
-        "metadata": metadata(owner, name, {**MANAGED, **labels}) | {"annotations": annotations},
+        "metadata": metadata(owner, name, labels) | {"annotations": annotations},
         "spec": {
             "replicas": rollout.replicas,
             "startupPolicy": "LeaderCreated",
@@ -138,7 +142,7 @@ def _group_annotations(policy: PodGroupPolicy | None) -> dict[str, str]:
 
 
 def service(
-    owner: ArksApplication | ArksDisaggregatedApplication,
+    owner: Owner,
     *,
     labels: Mapping[str, str],
     selector: Mapping[str, str],
@@ -168,7 +172,7 @@ def service_name(application: str) -> str:
     return f"arks-application-{application}"
 
 
-def metadata(owner: ArksApplication | ArksDisaggregatedApplication, name: str, labels: Mapping[str, str]) -> Json:
+def metadata(owner: Owner, name: str, labels: Mapping[str, str]) -> Json:
     return {
         "name": name,
         "namespace": owner.namespace,

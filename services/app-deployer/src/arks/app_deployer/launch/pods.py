@@ -7,6 +7,7 @@ from typing import Any
 from arks.app_deployer.launch import drain
 from arks.app_deployer.launch.containers import HTTP_PORT, Container
 from arks.contracts.resources import ArksInstanceSpec, ImagePullSecret
+from arks.contracts.resources.meta import GROUP
 
 Json = dict[str, Any]
 MODELS = "models"
@@ -66,9 +67,10 @@ def template(
     labels: Mapping[str, str],
     serving: Serving | None,
 ) -> Json:
-    """A pod template with one container of that name. `serving` None: a worker, which has no probes and no port."""
+    """A pod template with one container of that name; labels of our group are ours alone. `serving` None: a worker, which has no probes and no port."""
     spec = spec or _NOTHING
-    metadata: Json = {"labels": {**spec.labels, **labels}}
+    theirs = {name: value for name, value in spec.labels.items() if not name.startswith(f"{GROUP}/")}
+    metadata: Json = {"labels": {**theirs, **labels}}
     if spec.annotations:
         metadata["annotations"] = dict(spec.annotations)
     return {"metadata": metadata, "spec": _pod(name, container, spec, frame, serving)}
@@ -85,7 +87,7 @@ def _pod(name: str, container: Container, spec: ArksInstanceSpec, frame: PodFram
         pod.setdefault("terminationGracePeriodSeconds", round(frame.grace_seconds))
     models: list[Json] = []
     if frame.claim is not None:
-        models = [{"name": MODELS, "persistentVolumeClaim": {"claimName": frame.claim, "readOnly": True}}]
+        models = [{"name": MODELS, "persistentVolumeClaim": {"claimName": frame.claim}}]
     if volumes := [*models, *given.get("volumes", [])]:
         pod["volumes"] = volumes
     grace_seconds = int(pod.get("terminationGracePeriodSeconds", 0))

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from arks.app_deployer.launch.manifests import APPLICATION, APPLIED, IN_PLACE, REVISION
 from arks.kit.cache import Cache
+from arks.kit.errors import Invalid, NotFound
 from arks.kit.kube.api import Json, Kind, KubeApi, key_of_object
 from arks.kit.kube.informer import Informer
 from arks.kit.reconcile import Key
@@ -17,7 +18,8 @@ DEPLOYMENT = Kind("apps", "v1", "Deployment", "deployments")
 @dataclass(frozen=True, slots=True)
 class Child:
     application: str
-    owner_uid: str
+    owner: str
+    """Kind of the resource that it was made for."""
     applied: str
     """Digest of what was last wanted."""
     generation: int
@@ -46,17 +48,21 @@ class Children:
     def get(self, key: Key) -> Child | None:
         return self.cache.get(key)
 
-    def subscribe(self, listener: Callable[[Key], None]) -> None:
-        """`listener` is told the application's key."""
-        owners: dict[Key, Key] = {}
+    def of(self, owner: str) -> set[Key]:
+        """Applications of that kind that have a child here."""
+        return {Key(key.namespace, child.application) for key, child in self.cache.items() if child.owner == owner}
+
+    def subscribe(self, owner: str, listener: Callable[[Key], None]) -> None:
+        """`listener` is told the application of that kind whose child has changed or is gone."""
+        known: dict[Key, Key] = {}
 
         def changed(key: Key) -> None:
             child = self.cache.get(key)
-            if child is not None:
-                owners[key] = Key(key.namespace, child.application)
-            owner = owners.get(key) if child is not None else owners.pop(key, None)
-            if owner is not None:
-                listener(owner)
+            if child is not None and child.owner == owner:
+                known[key] = Key(key.namespace, child.application)
+                listener(known[key])
+            elif key in known:
+                listener(known.pop(key))
 
         self.cache.subscribe(changed)
 
@@ -80,11 +86,10 @@ class Children:
             patch = {"metadata": {"annotations": {APPLIED: ""}}, "spec": {"replicas": replicas}}
             await self._api.merge(self._kind, key, patch)
 
-    async def delete(self, key: Key, owner_uid: str | None = None) -> bool:
-        """True when it is not there any more. `owner_uid`: only if it is that owner's."""
+    async def delete(self, key: Key, owner: str) -> bool:
+        """True when none of that kind of owner is there any more."""
         there = self.cache.get(key)
-        if there is None or (owner_uid is not None and there.owner_uid != owner_uid):
-            self._written.pop(key, None)
+        if there is None or there.owner != owner:
             return True
         if not there.leaving:
             await self._api.delete(self._kind, key)
@@ -101,7 +106,7 @@ def _read(obj: Json) -> Child:
     owners = metadata.get("ownerReferences", [])
     return Child(
         application=metadata.get("labels", {}).get(APPLICATION, ""),
-        owner_uid=next((one["uid"] for one in owners if one.get("controller")), ""),
+        owner=next((one["kind"] for one in owners if one.get("controller")), ""),
         applied=annotations.get(APPLIED, ""),
         generation=metadata.get("generation", 0),
         replicas=obj.get("spec", {}).get("replicas", 0),
@@ -109,3 +114,10 @@ def _read(obj: Json) -> Child:
         in_place=annotations.get(IN_PLACE, ""),
         leaving="deletionTimestamp" in metadata,
     )
+
+
+def refusal_message(error: Invalid | NotFound) -> str:
+    """What the API server said to something that we wanted to make."""
+    if isinstance(error, NotFound) and LEADER_WORKER_SET.kind in str(error):
+        return f"LeaderWorkerSet is not installed in this cluster ({error})"
+    return str(error)

@@ -1,19 +1,32 @@
 """Kubernetes as what applications run on."""
 
-from arks.app_deployer.adapters.kube.children import SERVICE, Children
+from prometheus_client import CollectorRegistry
+
+from arks.app_deployer.adapters.kube.children import DEPLOYMENT, LEADER_WORKER_SET, SERVICE, Children
+from arks.app_deployer.adapters.kube.groups import Groups
 from arks.app_deployer.adapters.kube.pods import PodBook
+from arks.app_deployer.adapters.kube.stages import KubeStages
 from arks.app_deployer.adapters.kube.workloads import KubeWorkloads
 from arks.app_deployer.adapters.metrics import EngineMeters, ReplicaGauges
 from arks.app_deployer.adapters.platform import Platform
 from arks.app_deployer.config import Settings
-from arks.kit.home import Home
+from arks.kit.clock import Clock
 from arks.kit.kube.api import KubeApi
 
 
-def kube_platform(settings: Settings, home: Home, api: KubeApi) -> Platform:
-    pods = PodBook(api, settings.watch_namespace)
-    services = Children(api, SERVICE, settings.watch_namespace)
-    meters = EngineMeters(home.registry)
-    workloads = KubeWorkloads(settings, api=api, pods=pods, services=services, clock=home.clock, meters=meters)
-    home.registry.register(ReplicaGauges(workloads.observed))
-    return Platform(workloads, [pods.run, services.run, *workloads.runs], [workloads.start], [])
+def kube_platform(settings: Settings, api: KubeApi, clock: Clock, registry: CollectorRegistry) -> Platform:
+    namespace = settings.watch_namespace
+    pods = PodBook(api, namespace)
+    kinds = (LEADER_WORKER_SET, SERVICE, DEPLOYMENT)
+    sets, services, deployments = (Children(api, kind, namespace) for kind in kinds)
+    groups = Groups(settings, pods=pods, sets=sets, clock=clock, meters=EngineMeters(registry))
+    workloads = KubeWorkloads(settings, groups=groups, sets=sets, services=services)
+    stages = KubeStages(settings, api=api, groups=groups, sets=sets, services=services, deployments=deployments)
+    registry.register(ReplicaGauges(workloads.observed))
+
+    async def synced() -> None:
+        for cache in (pods.cache, sets.cache, services.cache, deployments.cache):
+            await cache.synced.wait()
+
+    runs = [pods.run, sets.run, services.run, deployments.run]
+    return Platform(workloads, stages, runs, [synced], [])

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from arks.app_deployer.domain.pods import Pod, Trouble
-from arks.app_deployer.launch.manifests import APPLICATION, REVISION, ROLE, SLOTS
+from arks.app_deployer.launch.manifests import APPLICATION, PART, REVISION, ROLE, SLOTS
 from arks.kit.cache import Cache
 from arks.kit.kube.api import Json, Kind, KubeApi
 from arks.kit.kube.informer import Informer
@@ -14,7 +14,6 @@ from arks.kit.reconcile import Key
 from arks.kit.telemetry import redact
 
 POD = Kind("", "v1", "Pod", "pods")
-PART = "arks.ai/disaggregation-role"
 _CONTAINERS = frozenset({"leader", "worker", "main"})
 _STUCK = {
     "ErrImagePull": "ImagePullBackOff",
