@@ -26,7 +26,7 @@ TESTS := $(wildcard libs/*/tests services/*/tests deploy/*/tests charts/tests e2
 help: ## This text
 	@echo "usage: make TARGET"
 	@echo
-	@sed -nE 's/^([a-z-]+):.*## (.*)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r target text; do printf '  %-10s %s\n' "$$target" "$$text"; done
+	@sed -nE 's/^([a-z0-9-]+):.*## (.*)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r target text; do printf '  %-17s %s\n' "$$target" "$$text"; done
 	@echo
 	@echo "Arks keeps its data in ~/.arks; ARKS_HOME=DIRECTORY chooses another. .venv/bin/arks --help has the rest."
 
@@ -65,13 +65,13 @@ test: $(SYNCED) ## All tests: those without servers first, then those with real 
 
 .PHONY: test-unit
 test-unit: $(SYNCED) ## Only the tests without servers: seconds
-	$(BIN)/pytest -m "not real and not kube" -n auto $(TEST)
+	$(BIN)/pytest -m "not real and not kube and not e2e" -n auto $(TEST)
 
 .PHONY: lint
 lint: $(SYNCED) ## Style, format, types
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
-	$(BIN)/mypy $(SOURCES)
+	$(BIN)/mypy $(SOURCES) deploy/images
 	@# Tests have files of the same name in different directories, so that mypy looks at one directory at a time.
 	@find $(TESTS) -name '*.py' | sed 's|/[^/]*$$||' | sort -u | while read -r tests; do echo "mypy $$tests"; $(BIN)/mypy $$tests/*.py; done
 
@@ -95,3 +95,29 @@ generate: $(SYNCED) ## Protobuf messages, Kubernetes definitions and the page on
 .PHONY: bench
 bench: $(SYNCED) ## Requests a second, latency and CPU of Arks against plain Envoy, in the same run
 	@for bench in $(sort $(wildcard bench/*.py)); do echo "== $$bench"; $(BIN)/python $$bench; done
+
+# --- Kubernetes
+
+IMAGES := $(HOME)/.cache/arks-kube/images/images.tar
+export UV
+
+.PHONY: images
+images: $(SYNCED) ## Container images of everything, arks/NAME:dev, with Docker or buildah. IMAGE="token-quota --tag x" chooses
+	@$(BIN)/python deploy/images/build.py $(IMAGE)
+
+.PHONY: kube-binaries
+kube-binaries: ## Build Kubernetes, etcd, CoreDNS and LeaderWorkerSet for tests, once, into ~/.cache/arks-kube (needs Go)
+	@$(PYTHON) e2e/cluster/build.py
+
+.PHONY: cluster-packages
+cluster-packages: ## Install the Debian packages that the test cluster needs and this machine lacks (needs root)
+	@e2e/cluster/packages.sh
+
+.PHONY: test-kube
+test-kube: $(SYNCED) kube-binaries ## The tests that need a real kube-apiserver
+	$(BIN)/pytest -m kube $(TEST)
+
+.PHONY: e2e
+e2e: $(SYNCED) cluster-packages kube-binaries ## User journeys on a real one-node Kubernetes (needs root). TEST="-k name" chooses
+	@$(BIN)/python deploy/images/build.py --engine buildah --archive $(IMAGES)
+	@trap '[ "$${ARKS_E2E_KEEP:-}" = 1 ] || e2e/cluster/down.sh' EXIT; $(BIN)/pytest -m e2e e2e/kubernetes $(TEST)

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Builds the container images with Docker, where an engine answers, or with buildah. What has not changed is kept.
 
-usage: build.py [--base IMAGE] [--tag TAG] [--archive FILE] [NAME...]
+usage: build.py [--base IMAGE] [--tag TAG] [--archive FILE] [--engine docker|buildah] [NAME...]
 
 Packages come from uv.lock, as wheels for the base's Python and C library. Without --base, buildah gets a base made of
 Debian packages (e2e/cluster/baseimage.sh), so that no image registry is needed; Docker gets the Dockerfile's own.
@@ -93,6 +93,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("names", nargs="*", metavar="NAME", help="images to build (default: all)")
     parser.add_argument("--base", default="", help="image with Python 3.11 under the services and the engine")
     parser.add_argument("--tag", default="dev")
+    parser.add_argument("--engine", default="", choices=["docker", "buildah"], help="default: Docker where it answers")
     parser.add_argument("--archive", type=Path, help="also write all of them into this file")
     return parser.parse_args()
 
@@ -124,7 +125,7 @@ def main() -> None:
     CACHE.mkdir(parents=True, exist_ok=True)
     with (CACHE / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        builder = Builder()
+        builder = Builder(options.engine)
         images = wanted_images(options, builder)
         build_all(builder, images, options.tag)
         if options.archive:

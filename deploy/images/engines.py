@@ -27,15 +27,21 @@ class Image:
         return f"arks/{self.name}:{tag}"
 
 
+def docker_answers() -> bool:
+    if not shutil.which("docker"):
+        return False
+    ask = ["docker", "info", "--format", "{{.ServerVersion}}"]
+    return subprocess.run(ask, capture_output=True, check=False).returncode == 0
+
+
 class Builder:
     """Docker or buildah: the same words but for few."""
 
-    def __init__(self) -> None:
-        answers = ["docker", "info", "--format", "{{.ServerVersion}}"]
-        docker = shutil.which("docker") and subprocess.run(answers, capture_output=True, check=False).returncode == 0
-        self.program = "docker" if docker else "buildah"
-        if not docker and not shutil.which("buildah"):
-            raise SystemExit("no Docker engine answers and there is no buildah: run `make cluster-packages`")
+    def __init__(self, program: str = "") -> None:
+        """`program`: docker or buildah; else Docker, where an engine answers."""
+        self.program = program or ("docker" if docker_answers() else "buildah")
+        if not shutil.which(self.program):
+            raise SystemExit(f"there is no {self.program} here: `make cluster-packages` installs buildah")
 
     def identity(self, tag: str) -> str:
         """Of the image of this name; empty when there is none."""

@@ -84,11 +84,12 @@ class Hub:
     served_bytes: Counter[str] = field(default_factory=Counter)
     served: list[Served] = field(default_factory=list)
     api_requests: int = 0
+    host: str = "127.0.0.1"
     port: int = 0
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"http://{self.host}:{self.port}"
 
     def add(
         self,
@@ -222,13 +223,13 @@ class Hub:
 
 
 @asynccontextmanager
-async def hub_server() -> AsyncIterator[Hub]:
-    """An empty hub on a free port of loopback."""
-    hub = Hub()
+async def hub_server(host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[Hub]:
+    """An empty hub, on a free port of loopback unless told otherwise."""
+    hub = Hub(host=host)
     runner = web.AppRunner(hub.application(), access_log=None, shutdown_timeout=0.1)
     await runner.setup()
     try:
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        await web.TCPSite(runner, host, port).start()
         hub.port = int(runner.addresses[0][1])
         yield hub
     finally:

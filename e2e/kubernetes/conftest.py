@@ -1,0 +1,129 @@
+"""One cluster with Arks installed for all journeys. ARKS_E2E_KEEP=1 leaves it running, and uses one that runs."""
+
+import asyncio
+import os
+import subprocess
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import openai
+import pytest
+import pytest_asyncio
+from anyio.from_thread import start_blocking_portal
+
+from arks.kit.testing.cluster import Cluster
+from arks.kit.testing.helm import helm, helm_program
+from arks.kit.testing.hub import Hub, hub_server
+from arks.kit.testing.servers import small_model
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+SCRIPTS = CHECKOUT / "e2e/cluster"
+VALUES = Path(__file__).with_name("values.yaml")
+KUBE_DIR = Path(os.environ.get("KUBE_DIR", "/var/lib/arks-e2e"))
+IMAGES = Path(os.environ.get("ARKS_IMAGES", Path.home() / ".cache/arks-kube/images")) / "images.tar"
+KEEP = os.environ.get("ARKS_E2E_KEEP") == "1"
+SYSTEM = "arks-system"
+"""Namespace of the release."""
+HUB = ("10.97.0.2", 18080)
+"""Where pods find the hub: HOST_IP of e2e/cluster/env.sh; values.yaml says the same."""
+SMALL_MODEL = "HuggingFaceTB/SmolLM2-135M-Instruct"
+READY_SECONDS = 180.0
+
+Clients = Callable[[str], openai.AsyncOpenAI]
+
+
+def running() -> bool:
+    return (KUBE_DIR / "node.pid").exists()
+
+
+def whole_cluster() -> Cluster:
+    return Cluster(KUBE_DIR / "admin.kubeconfig")
+
+
+def script(name: str, *arguments: str) -> None:
+    """Raises CalledProcessError; what it printed is in the test's captured output."""
+    environment = os.environ | {"HELM": str(helm_program())}
+    subprocess.run([str(SCRIPTS / name), *arguments], env=environment, check=True)
+
+
+@pytest.fixture(scope="session")
+def empty_cluster() -> Iterator[Cluster]:
+    """Kubernetes with LeaderWorkerSet and the images of `make images`; nothing of Arks yet."""
+    if not (KEEP and running()):
+        script("down.sh")
+        script("up.sh")
+    try:
+        script("import.sh", str(IMAGES))
+        script("lws.sh")
+        yield whole_cluster()
+    finally:
+        if not KEEP:
+            script("down.sh")
+
+
+@pytest.fixture(scope="session")
+def hub(empty_cluster: Cluster) -> Iterator[Hub]:
+    """What models are downloaded from. In a thread, so that it serves whatever the tests' loops do."""
+    with start_blocking_portal() as portal, portal.wrap_async_context_manager(hub_server(*HUB)) as hub:
+        hub.add(SMALL_MODEL, {"config.json": b"{}", "model.gguf": small_model().read_bytes()})
+        yield hub
+
+
+@pytest.fixture(scope="session")
+def charts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with the packaged charts, as people get them."""
+    packages = tmp_path_factory.mktemp("charts")
+    helm("package", str(CHECKOUT / "charts/arks-crds"), str(CHECKOUT / "charts/arks"), "--destination", str(packages))
+    return packages
+
+
+async def ready(cluster: Cluster) -> None:
+    lws, system = cluster.within("lws-system"), cluster.within(SYSTEM)
+    await lws.rolled_out("deployment/lws-controller-manager", within_seconds=READY_SECONDS)
+    workloads = [*await system.all("statefulsets"), *await system.all("deployments")]
+    names = [f"{one['kind'].lower()}/{one['metadata']['name']}" for one in workloads]
+    await system.rolled_out(*names, within_seconds=READY_SECONDS)
+
+
+@pytest.fixture(scope="session")
+def cluster(empty_cluster: Cluster, hub: Hub, charts: Path) -> Cluster:
+    """With Arks installed from its packaged charts, and ready."""
+    (definitions,), (chart,) = charts.glob("arks-crds-*.tgz"), charts.glob("arks-[0-9]*.tgz")
+    install = ("upgrade", "--install")
+    helm(*install, "arks-crds", str(definitions), kubeconfig=empty_cluster.kubeconfig)
+    own = ("--namespace", SYSTEM, "--create-namespace", "--values", str(VALUES))
+    helm(*install, "arks", str(chart), *own, kubeconfig=empty_cluster.kubeconfig)
+    asyncio.run(ready(empty_cluster))
+    return empty_cluster
+
+
+@pytest.fixture(scope="session")
+def gateway(cluster: Cluster) -> str:
+    """Envoy's address as a client outside of the cluster has it."""
+    service = asyncio.run(cluster.within(SYSTEM).get("service", "arks-gateway"))
+    assert service is not None
+    return f"http://{asyncio.run(cluster.node_address())}:{service['spec']['ports'][0]['nodePort']}"
+
+
+@pytest_asyncio.fixture
+async def client_of(gateway: str) -> AsyncIterator[Clients]:
+    """Key -> the official client, unmodified, without retries so that each fault is seen."""
+    async with AsyncExitStack() as opened:
+
+        def client(key: str) -> openai.AsyncOpenAI:
+            made = openai.AsyncOpenAI(base_url=f"{gateway}/v1", api_key=key, max_retries=0, timeout=60)
+            opened.push_async_callback(made.close)
+            return made
+
+        yield client
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if report.failed and item.get_closest_marker("e2e") and running():
+        report.sections.append(("cluster", asyncio.run(whole_cluster().report())))
+    return report

@@ -1,0 +1,131 @@
+"""From nothing to an answer, as the overview describes it: model, application, endpoint, token, quota, client."""
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import openai
+import pytest
+
+from arks.kit.testing.cluster import Cluster
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
+
+KEY = "sk-test123456"
+MANIFESTS = """
+apiVersion: arks.ai/v1
+kind: ArksModel
+metadata: {name: smollm2}
+spec:
+  model: HuggingFaceTB/SmolLM2-135M-Instruct
+  source:
+    huggingface: {}
+  storage:
+    pvc:
+      name: smollm2
+      spec:
+        accessModes: [ReadWriteOnce]
+        resources: {requests: {storage: 1Gi}}
+        storageClassName: local-path
+---
+apiVersion: arks.ai/v1
+kind: ArksApplication
+metadata: {name: app-smollm2}
+spec:
+  replicas: 1
+  runtime: llamacpp
+  model: {name: smollm2}
+  runtimeCommonArgs: ["--parallel", "2", "--threads", "1"]
+  instanceSpec:
+    resources: {requests: {cpu: 100m, memory: 256Mi}}
+---
+apiVersion: arks.ai/v1
+kind: ArksEndpoint
+metadata: {name: smollm2}
+spec: {defaultWeight: 5}
+---
+apiVersion: arks.ai/v1
+kind: ArksQuota
+metadata: {name: basic-quota}
+spec:
+  quotas:
+    - {type: total, value: 100000}
+---
+apiVersion: arks.ai/v1
+kind: ArksToken
+metadata: {name: example-token}
+spec:
+  token: sk-test123456
+  qos:
+    - arksEndpoint: {name: smollm2}
+      rateLimits: [{type: rpm, value: 100}, {type: tpm, value: 10000}]
+      quota: {name: basic-quota}
+"""
+HELLO: Any = [{"role": "user", "content": "Hello, who are you?"}]
+
+
+def table(printed: str) -> dict[str, dict[str, str]]:
+    """Name of the object -> column -> what kubectl prints there. An empty last column is left out."""
+    rows: dict[str, dict[str, str]] = {}
+    for block in printed.strip().split("\n\n"):
+        header, *lines = (re.split(r" {2,}", line.strip()) for line in block.splitlines())
+        rows |= {cells[0]: dict(zip(header[1:], cells[1:], strict=False)) for cells in lines}
+    return rows
+
+
+def without_age(row: Mapping[str, str]) -> dict[str, str]:
+    return {column: value for column, value in row.items() if column != "AGE"}
+
+
+def phase(wanted: str) -> Callable[[Mapping[str, Any]], bool]:
+    return lambda resource: resource.get("status", {}).get("phase") == wanted
+
+
+async def test_the_quickstart_serves_an_openai_client_and_kubectl_prints_what_the_overview_shows(
+    cluster: Cluster, client_of: Callable[[str], openai.AsyncOpenAI]
+) -> None:
+    await cluster.kubectl("apply", "-f", "-", stdin=MANIFESTS)
+    await cluster.until("arksmodel", "smollm2", phase("Ready"), within_seconds=120, what="Ready")
+    await cluster.until("arksapplication", "app-smollm2", phase("Running"), within_seconds=120, what="Running")
+
+    kinds = "arksapplication,arksendpoint,arksmodel,arksquota,arkstoken"
+    printed = table(await cluster.kubectl("get", kinds, "-owide"))
+    assert {
+        "arksapplication.arks.ai/app-smollm2": {
+            "PHASE": "Running",
+            "REPLICAS": "1",
+            "READY": "1",
+            "MODEL": "smollm2",
+            "RUNTIME": "llamacpp",
+        },
+        "arksendpoint.arks.ai/smollm2": {"DEFAULT WEIGHT": "5"},
+        "arksmodel.arks.ai/smollm2": {"MODEL": "HuggingFaceTB/SmolLM2-135M-Instruct", "PHASE": "Ready"},
+        "arksquota.arks.ai/basic-quota": {},
+        "arkstoken.arks.ai/example-token": {},
+    } == {name: without_age(row) for name, row in printed.items()}
+    pods = await cluster.all("pods", "arks.ai/application=app-smollm2")
+    assert ["app-smollm2-0"] == [pod["metadata"]["name"] for pod in pods]
+
+    client = client_of(KEY)
+    answer = await client.chat.completions.create(model="smollm2", messages=HELLO, max_tokens=16)
+    assert answer.choices[0].message.content
+    assert answer.usage is not None
+    spent = answer.usage.total_tokens
+
+    chunks = [
+        chunk
+        async for chunk in await client.chat.completions.create(
+            model="smollm2", messages=HELLO, max_tokens=16, stream=True, stream_options={"include_usage": True}
+        )
+    ]
+    assert chunks[-1].usage is not None
+    spent += chunks[-1].usage.total_tokens
+
+    with pytest.raises(openai.AuthenticationError):
+        await client_of("sk-not-a-key").models.list()
+
+    def charged(quota: Mapping[str, Any]) -> bool:
+        used = quota.get("status", {}).get("quotaStatus", [])
+        return [spent] == [one["used"] for one in used if one["type"] == "total"]
+
+    await cluster.until("arksquota", "basic-quota", charged, within_seconds=60, what=f"{spent} tokens charged")

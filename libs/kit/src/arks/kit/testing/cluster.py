@@ -1,0 +1,172 @@
+"""A whole cluster under test, through kubectl: what people do, and waits that watch instead of asking again."""
+
+import asyncio
+import codecs
+import json
+import os
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from arks.kit.testing.kubernetes import kube_binaries
+
+Object = Mapping[str, Any]
+_READ_BYTES = 64 * 1024
+_LOG_LINES = 40
+_WATCH_AGAIN_SECONDS = 0.2
+
+
+class Refused(Exception):
+    """kubectl's complaint."""
+
+
+@dataclass(frozen=True)
+class Cluster:
+    kubeconfig: Path
+    """An administrator's."""
+    namespace: str = "default"
+
+    def within(self, namespace: str) -> "Cluster":
+        """The same cluster; commands that name no namespace mean this one."""
+        return replace(self, namespace=namespace)
+
+    async def kubectl(self, *arguments: str, stdin: str = "", within_seconds: float = 60.0) -> str:
+        """What kubectl printed. Raises Refused, and TimeoutError."""
+        process = await self._start(*arguments)
+        try:
+            async with asyncio.timeout(within_seconds):
+                out, complaint = await process.communicate(stdin.encode())
+        finally:
+            await _kill(process)
+        if process.returncode:
+            raise Refused(complaint.decode().strip())
+        return out.decode()
+
+    async def apply(self, *objects: Object) -> None:
+        await self.kubectl("apply", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": objects}))
+
+    async def get(self, kind: str, name: str) -> Object | None:
+        """None when there is none of this name."""
+        text = await self.kubectl("get", kind, name, "-o", "json", "--ignore-not-found")
+        return _object(json.loads(text)) if text else None
+
+    async def all(self, kind: str, selector: str = "") -> list[Object]:
+        text = await self.kubectl("get", kind, "-o", "json", *(["--selector", selector] if selector else []))
+        return [_object(item) for item in json.loads(text)["items"]]
+
+    async def secret(self, name: str) -> dict[str, str]:
+        """Its base64 values by key. Raises LookupError."""
+        found = await self.get("secret", name)
+        if found is None:
+            raise LookupError(f"no secret {name} in {self.namespace}")
+        return dict(found["data"])
+
+    async def until(
+        self,
+        kind: str,
+        name: str,
+        condition: Callable[[Object], bool],
+        *,
+        within_seconds: float = 60.0,
+        what: str = "condition",
+    ) -> Object:
+        """The object, once it exists and the condition holds. Raises AssertionError with its last status."""
+        last: Object | None = None
+        try:
+            async with asyncio.timeout(within_seconds), aclosing(self.changes(kind, name)) as changes:
+                async for type_, last in changes:
+                    if type_ != "DELETED" and condition(last):
+                        return last
+        except TimeoutError:
+            pass
+        shown = "it does not exist" if last is None else json.dumps(last.get("status"), indent=1)
+        raise AssertionError(f"{kind} {self.namespace}/{name}: {what} not within {within_seconds} s; {shown}")
+
+    async def until_gone(self, kind: str, name: str, *, within_seconds: float = 60.0) -> None:
+        wait = ("wait", "--for=delete", f"{kind}/{name}", f"--timeout={within_seconds:.0f}s")
+        await self.kubectl(*wait, within_seconds=within_seconds + 10)
+
+    async def rolled_out(self, *workloads: str, within_seconds: float = 120.0) -> None:
+        """Returns when all pods of deployment/x, statefulset/y are new and ready. Raises Refused when they are not."""
+        for workload in workloads:
+            wait = ("rollout", "status", workload, f"--timeout={within_seconds:.0f}s")
+            await self.kubectl(*wait, within_seconds=within_seconds + 10)
+
+    async def changes(self, kind: str, name: str) -> AsyncGenerator[tuple[str, Object], None]:
+        """(ADDED, MODIFIED or DELETED, object), what exists first; without end, also when the API server was away."""
+        only = ("--field-selector", f"metadata.name={name}")
+        while True:
+            process = await self._start("get", kind, *only, "--watch", "--output-watch-events", "-o", "json")
+            try:
+                assert process.stdout is not None
+                async for event in _events(process.stdout):
+                    yield event
+            finally:
+                await _kill(process)
+            await asyncio.sleep(_WATCH_AGAIN_SECONDS)
+
+    async def node_address(self) -> str:
+        """Where this machine reaches node ports."""
+        (node, *_) = await self.all("nodes")
+        return next(str(one["address"]) for one in node["status"]["addresses"] if one["type"] == "InternalIP")
+
+    async def report(self) -> str:
+        """What somebody wants to see after a failure: everything there is, and what unready pods have to say."""
+        parts = [
+            await self._told("get", "pods,jobs,persistentvolumeclaims,leaderworkersets", "-A", "-o", "wide"),
+            await self._told("get", "arks", "-A", "-o", "wide"),
+            await self._told("get", "events", "-A", "--field-selector", "type!=Normal", "--sort-by", ".lastTimestamp"),
+        ]
+        for pod in json.loads(await self._told("get", "pods", "-A", "-o", "json") or '{"items": []}')["items"]:
+            meta, status = pod["metadata"], pod.get("status", {})
+            containers = [*status.get("initContainerStatuses", []), *status.get("containerStatuses", [])]
+            if status.get("phase") == "Succeeded":
+                continue
+            if all(one["ready"] and not one["restartCount"] for one in containers) and "arks" not in meta["namespace"]:
+                continue
+            logs = ("logs", meta["name"], "-n", meta["namespace"], "--all-containers", "--prefix")
+            parts.append(await self._told(*logs, f"--tail={_LOG_LINES}"))
+        return "\n\n".join(parts)
+
+    async def _told(self, *arguments: str) -> str:
+        try:
+            return await self.kubectl(*arguments)
+        except (Refused, TimeoutError) as error:
+            return f"kubectl {' '.join(arguments)}: {error or 'timed out'}"
+
+    async def _start(self, *arguments: str) -> asyncio.subprocess.Process:
+        return await asyncio.create_subprocess_exec(
+            str(kube_binaries() / "kubectl"),
+            *("--namespace", self.namespace, *arguments),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            env={**os.environ, "KUBECONFIG": str(self.kubeconfig)},
+        )
+
+
+async def _events(stream: asyncio.StreamReader) -> AsyncIterator[tuple[str, Object]]:
+    """kubectl writes one JSON document after the other, each over many lines."""
+    characters, decoder, text = codecs.getincrementaldecoder("utf-8")(), json.JSONDecoder(), ""
+    while block := await stream.read(_READ_BYTES):
+        text += characters.decode(block)
+        while text := text.lstrip():
+            try:
+                event, end = decoder.raw_decode(text)
+            except json.JSONDecodeError:
+                break
+            text = text[end:]
+            yield event["type"], _object(event["object"])
+
+
+def _object(document: Any) -> Object:
+    assert isinstance(document, dict)
+    return document
+
+
+async def _kill(process: asyncio.subprocess.Process) -> None:
+    if process.returncode is None:
+        process.kill()
+    await process.wait()
