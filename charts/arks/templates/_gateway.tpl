@@ -44,11 +44,13 @@ containers:
     ports: {health: 8081}
     mounts: {usage: /var/lib/arks, secrets: /etc/arks/secrets}
     resources: {{ toJson $gateway.shipper.resources }}
-    # No readiness: usage may wait, clients may not.
+    # No readiness and no startup, which Envoy would wait for: usage may wait, clients may not.
     livenessProbe:
       httpGet: {path: /healthz, port: health}
+      initialDelaySeconds: 30
       periodSeconds: 10
-      timeoutSeconds: 3
+      timeoutSeconds: 5
+      failureThreshold: 6
   - name: envoy
     sidecar: true
     image: {{ include "arks.image" (dict "root" . "image" $gateway.image) }}

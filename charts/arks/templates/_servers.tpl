@@ -44,6 +44,7 @@ containers:
     startupProbe:
       httpGet: {path: /healthz, port: monitor}
       periodSeconds: 1
+      timeoutSeconds: 3
       failureThreshold: 120
     readinessProbe:
       httpGet: {path: "/healthz?js-server-only=true", port: monitor}
@@ -53,6 +54,7 @@ containers:
       httpGet: {path: "/healthz?js-enabled-only=true", port: monitor}
       periodSeconds: 10
       timeoutSeconds: 5
+      failureThreshold: 6
 {{- end -}}
 
 {{- define "arks.natsConfig" -}}
@@ -113,6 +115,7 @@ containers:
       tcpSocket: {port: redis}
       periodSeconds: 10
       timeoutSeconds: 5
+      failureThreshold: 6
 {{- end -}}
 
 {{- define "arks.redisConfig" -}}

@@ -202,28 +202,36 @@ containers:
     ports: {{ merge (dict "health" 8081) ($facts.ports | default dict) | toJson }}
     mounts: {state: /var/lib/arks, secrets: /etc/arks/secrets}
     resources: {{ toJson $values.resources }}
+    # Ended when it has not answered for a minute: a busy node is no reason, a hung loop is.
     livenessProbe:
       httpGet: {path: /healthz, port: health}
       periodSeconds: 10
-      timeoutSeconds: 3
+      timeoutSeconds: 5
+      failureThreshold: 6
     {{- if $facts.serves }}
     # Once ready, it stays in service: requests need it most while something else is away. Only a start may wait.
     startupProbe:
       httpGet: {path: /readyz, port: health}
       periodSeconds: 1
+      timeoutSeconds: 5
       failureThreshold: 300
     readinessProbe:
       httpGet: {path: /healthz, port: health}
       periodSeconds: 5
-      timeoutSeconds: 3
+      timeoutSeconds: 5
     # Until nobody sends anything new here
     lifecycle:
       preStop:
         sleep: {seconds: 5}
     {{- else }}
+    startupProbe:
+      httpGet: {path: /healthz, port: health}
+      periodSeconds: 1
+      timeoutSeconds: 5
+      failureThreshold: 120
     readinessProbe:
       httpGet: {path: /readyz, port: health}
       periodSeconds: 2
-      timeoutSeconds: 3
+      timeoutSeconds: 5
     {{- end }}
 {{- end -}}
