@@ -13,6 +13,8 @@ UV := $(shell uv --version >/dev/null 2>&1 && command -v uv || echo .tools/uv/bi
 export UV_NO_SYNC := 1
 export UV_PYTHON_DOWNLOADS := never
 export UV_NO_PROGRESS := 1
+# Where it is forbidden, every start compiles everything again: twice the time for tests and services.
+unexport PYTHONDONTWRITEBYTECODE
 
 BIN := .venv/bin
 SYNCED := .venv/.synced
