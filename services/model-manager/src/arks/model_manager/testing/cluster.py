@@ -86,7 +86,8 @@ class Kubelet:
                             self._see("ADDED", pod)
                     async for kind, pod in self._api.watch(POD, None, version):
                         version = pod["metadata"]["resourceVersion"]
-                        self._see(kind, pod)
+                        if kind != "BOOKMARK":
+                            self._see(kind, pod)
                 except Gone:
                     version = ""
         finally:
@@ -156,13 +157,13 @@ class Kubelet:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
         )
+        if self.memory_is_short:
+            process.kill()
         try:
             await self._status(pod, "Running", {"running": {"startedAt": _now()}})
             if process.stdout is not None:
                 async for line in process.stdout:
                     running.lines.append(f"{_now()} {line.decode().rstrip()}")
-                    if self.memory_is_short:
-                        process.kill()
             status = await process.wait()
         finally:
             await end(process, grace_seconds=_END_SECONDS)
@@ -302,5 +303,7 @@ async def _volumes_removed(api: KubeApi) -> None:
 
 
 async def _cancelled(task: asyncio.Task[None]) -> None:
+    """Raises what ended it before."""
     task.cancel()
-    await asyncio.wait([task])
+    with contextlib.suppress(asyncio.CancelledError):
+        await task

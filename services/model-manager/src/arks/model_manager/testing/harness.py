@@ -93,7 +93,7 @@ async def running(nats: Server, state: Path) -> AsyncIterator[Running]:
     app = build(settings, home)
     serving = asyncio.create_task(app.serve(stop))
     try:
-        await _ready(app, serving)
+        await app_ready(app, serving)
         async with outside(settings) as seen:
             seen.registry = home.registry
             yield seen
@@ -102,7 +102,8 @@ async def running(nats: Server, state: Path) -> AsyncIterator[Running]:
         await serving
 
 
-async def _ready(app: App, serving: asyncio.Task[None]) -> None:
+async def app_ready(app: App, serving: asyncio.Task[None]) -> None:
+    """Returns when the service is ready. Raises what ended it."""
     ready = asyncio.create_task(app.ready.wait())
     await asyncio.wait({ready, serving}, return_when=asyncio.FIRST_COMPLETED, timeout=30)
     ready.cancel()

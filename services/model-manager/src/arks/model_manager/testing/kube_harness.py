@@ -1,0 +1,204 @@
+"""The whole service on a test's cluster, with an account that may do what the README lists and nothing else."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import yaml
+
+from arks.contracts.resources import ArksModel, ArksModelStatus, ModelPhase
+from arks.contracts.resources.meta import Resource
+from arks.contracts.subjects import Facts
+from arks.events.v1.facts_pb2 import ModelFact
+from arks.kit.facts import FactReader
+from arks.kit.home import LocalHome, Resources
+from arks.kit.kube.api import Kind
+from arks.kit.kube.home import KubeHome
+from arks.kit.kube.resources import kind_of
+from arks.kit.reconcile import Key
+from arks.kit.testing.servers import Server
+from arks.kit.testing.wait import eventually
+from arks.model_manager.config import Settings
+from arks.model_manager.main import build
+from arks.model_manager.testing.cluster import WORKER_IMAGE, Cluster
+from arks.model_manager.testing.harness import app_ready
+
+R = TypeVar("R", bound=Resource)
+Json = dict[str, Any]
+MODEL = kind_of(ArksModel)
+NAMESPACE = Kind("", "v1", "Namespace", "namespaces", namespaced=False)
+ACCOUNT = "model-manager"
+_RULES = [
+    ("arks.ai", ["arksmodels"], ["get", "list", "watch", "patch"]),
+    ("arks.ai", ["arksmodels/status"], ["patch"]),
+    ("arks.ai", ["arksmodels/finalizers"], ["update"]),
+    ("", ["persistentvolumeclaims"], ["get", "list", "watch", "create", "patch"]),
+    ("batch", ["jobs"], ["get", "list", "watch", "create", "patch", "delete"]),
+    ("", ["pods"], ["list", "watch"]),
+    ("", ["pods/log"], ["get"]),
+    ("", ["events"], ["get", "list", "create", "patch"]),
+    ("coordination.k8s.io", ["leases"], ["get", "create", "patch"]),
+]
+
+
+class SeenHome(KubeHome):
+    """A home that lets a test see what the service has read."""
+
+    def __init__(self, settings: Settings, kubeconfig: Path) -> None:
+        super().__init__("model-manager", settings, kubeconfig=kubeconfig)
+        self.models = super().resources(ArksModel)
+
+    def resources(self, kind: type[R]) -> Resources[R]:
+        assert kind is ArksModel
+        return cast(Resources[R], self.models)
+
+
+class KubeService:
+    """A running model-manager, and what its users and neighbours see of it."""
+
+    def __init__(self, cluster: Cluster, namespace: str, facts: FactReader[ModelFact], home: SeenHome) -> None:
+        self.cluster = cluster
+        self.namespace = namespace
+        self.home = home
+        self._facts = facts
+
+    async def apply(self, name: str, **spec: Any) -> None:
+        """An ArksModel as a person would write it; a second time it changes what is given."""
+        key = Key(self.namespace, name)
+        if await self.cluster.api.get(MODEL, key) is not None:
+            await self.cluster.api.merge(MODEL, key, {"spec": spec})
+            return
+        metadata = {"name": name, "namespace": self.namespace}
+        made = {"apiVersion": "arks.ai/v1", "kind": "ArksModel", "metadata": metadata}
+        await self.cluster.api.create(MODEL, {**made, "spec": {"model": "acme/tiny", **spec}})
+
+    async def delete(self, name: str) -> None:
+        await self.cluster.api.delete(MODEL, Key(self.namespace, name))
+        await eventually(lambda: self.gone(MODEL, name), within_seconds=30, what=f"{name} gone")
+
+    async def get(self, kind: Kind, name: str) -> Json:
+        found = await self.cluster.api.get(kind, Key(self.namespace, name))
+        assert found is not None, f"there is no {kind.kind} {name}"
+        return found
+
+    async def gone(self, kind: Kind, name: str) -> bool:
+        return await self.cluster.api.get(kind, Key(self.namespace, name)) is None
+
+    async def create(self, kind: Kind, name: str, **content: Any) -> Json:
+        metadata = {"name": name, "namespace": self.namespace}
+        made = {"apiVersion": kind.api_version, "kind": kind.kind, "metadata": metadata, **content}
+        return await self.cluster.api.create(kind, made)
+
+    async def reaches(
+        self, name: str, wanted: ModelPhase | Callable[[ArksModelStatus], bool], *, within_seconds: float = 30.0
+    ) -> ArksModelStatus:
+        """The status once its phase is this one, or once the condition holds."""
+        status: ArksModelStatus | None = None
+
+        async def reached() -> bool:
+            nonlocal status
+            found = await self.cluster.api.get(MODEL, Key(self.namespace, name))
+            status = ArksModel.from_stored(found).status if found is not None else None
+            if status is None:
+                return False
+            return status.phase is wanted if isinstance(wanted, ModelPhase) else wanted(status)
+
+        try:
+            await eventually(reached, within_seconds=within_seconds, what=f"{name} {wanted}")
+        except AssertionError as error:
+            raise AssertionError(f"{error}: {status}") from None
+        assert status is not None
+        return status
+
+    async def fact(self, name: str, wanted: Callable[[ModelFact], bool]) -> ModelFact:
+        def seen() -> ModelFact | None:
+            fact = self._facts.cache.get(Key(self.namespace, name))
+            return fact if fact is not None and wanted(fact) else None
+
+        found = await eventually(seen, within_seconds=30, what=f"fact of {name}")
+        assert found is not None
+        return found
+
+    def requests(self) -> dict[str, float]:
+        """To the API server so far, by verb, resource and status; without those that time alone makes, and Events."""
+        collected = (sample for metric in self.home.registry.collect() for sample in metric.samples)
+        found = (sample for sample in collected if sample.name == "arks_kube_requests_total")
+        return {
+            f"{sample.labels['verb']} {sample.labels['resource']} {sample.labels['status']}": sample.value
+            for sample in found
+            if sample.labels["resource"] not in {"leases", "pods/log", "events"}
+        }
+
+
+async def account(cluster: Cluster) -> Path:
+    """A kubeconfig of the service's account."""
+    role = [{"apiGroups": [group], "resources": resources, "verbs": verbs} for group, resources, verbs in _RULES]
+    subject = {"kind": "ServiceAccount", "name": ACCOUNT, "namespace": "default"}
+    rbac, named = "rbac.authorization.k8s.io", {"metadata": {"name": ACCOUNT}}
+    reference = {"apiGroup": rbac, "kind": "ClusterRole", "name": ACCOUNT}
+    objects: list[Json] = [
+        {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": ACCOUNT, "namespace": "default"}},
+        {"apiVersion": f"{rbac}/v1", "kind": "ClusterRole", **named, "rules": role},
+        {
+            "apiVersion": f"{rbac}/v1",
+            "kind": "ClusterRoleBinding",
+            **named,
+            "roleRef": reference,
+            "subjects": [subject],
+        },
+    ]
+    await cluster.server.kubectl("apply", "-f", "-", stdin=yaml.safe_dump_all(objects))
+    token = await cluster.server.kubectl("create", "token", ACCOUNT, "--namespace", "default")
+    config = yaml.safe_load(cluster.server.kubeconfig.read_text())
+    config["users"] = [{"name": "admin", "user": {"token": token.strip()}}]
+    path = cluster.server.directory / "account.kubeconfig"
+    path.write_text(yaml.safe_dump(config))
+    return path
+
+
+async def make_namespace(cluster: Cluster, name: str) -> None:
+    """One in which only pods of the restricted kind may run."""
+    labels = {"pod-security.kubernetes.io/enforce": "restricted"}
+    metadata = {"name": name, "namespace": "", "labels": labels}
+    await cluster.api.create(NAMESPACE, {"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})
+
+
+@asynccontextmanager
+async def kube_service(
+    cluster: Cluster, kubeconfig: Path, nats: Server, namespace: str, **settings: Any
+) -> AsyncIterator[KubeService]:
+    """model-manager for one namespace; again for the same one is a restart."""
+    made = Settings.model_validate(
+        {
+            "home": "kubernetes",
+            "nats_url": f"nats://127.0.0.1:{nats.port}",
+            "drain_seconds": 1.0,
+            "disk_reserve_bytes": 0,
+            "progress_seconds": 0.05,
+            "poll_seconds": 0.1,
+            "claim_look_seconds": 0.2,
+            "watch_namespace": namespace,
+            "release_namespace": namespace,
+            "ARKS_WORKER_IMAGE": WORKER_IMAGE,
+            **settings,
+        }
+    )
+    home, stop = SeenHome(made, kubeconfig), asyncio.Event()
+    app = build(made, home)
+    serving = asyncio.create_task(app.serve(stop))
+    outside = LocalHome("test", made)
+    facts = FactReader(outside.bus, Facts.MODELS, ModelFact)
+    tasks = [asyncio.create_task(facts.run()), asyncio.create_task(outside.bus.run())]
+    try:
+        await app_ready(app, serving)
+        await outside.start()
+        yield KubeService(cluster, namespace, facts, home)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks, timeout=1)
+        await outside.stop()
+        stop.set()
+        await serving
