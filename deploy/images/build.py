@@ -38,6 +38,8 @@ SERVICES = {
     "token-quota": ["postgresql"],
 }
 """Service -> extras of its package."""
+OWN_BASE = "arks/base-"
+LIMIT_BYTES = 250_000_000
 LIBRARIES = ("libs/contracts/src/arks/contracts", "libs/contracts/src/arks/events", "libs/kit/src/arks/kit")
 ENGINE_OF_LLAMA = "llamacpp"
 
@@ -45,7 +47,7 @@ ENGINE_OF_LLAMA = "llamacpp"
 def debian_base(builder: Builder, kind: str) -> str:
     """A base image out of Debian packages; made once a version of the script."""
     script = CHECKOUT / "e2e/cluster/baseimage.sh"
-    tag = f"arks/base-{kind}:{digest(script)}"
+    tag = f"{OWN_BASE}{kind}:{digest(script)}"
     if not builder.identity(tag):
         tar = CACHE / f"base-{kind}.tar"
         run(str(script), kind, str(tar))
@@ -85,7 +87,7 @@ def program_images(builder: Builder) -> Iterator[Image]:
         yield Image(name, "program", inputs, base)
     base = debian_base(builder, POSTGRESQL)
     inputs = digest(HERE / "Dockerfile", base, copy_postgresql())
-    yield Image(POSTGRESQL, "program", inputs, base, {"USER_ID": "999"})
+    yield Image(POSTGRESQL, "program", inputs, base, {"USER_ID": "999", "STOP_SIGNAL": "SIGINT"})
 
 
 def arguments() -> argparse.Namespace:
@@ -111,13 +113,19 @@ def wanted_images(options: argparse.Namespace, builder: Builder) -> list[Image]:
 
 
 def build_all(builder: Builder, images: list[Image], tag: str) -> None:
-    """Builds what was not built from the same inputs, and prints the size of each."""
+    """Builds what was not built from the same inputs, and prints the size of each. No image may grow unseen."""
+    large = []
     for image in images:
         began = time.monotonic()
         built = builder.build(image, tag)
         done = f"built in {time.monotonic() - began:.1f} s" if built else "unchanged"
         name = image.tagged(tag)
-        print(f"{name:<28}{builder.size_bytes(name) / 1e6:>7.0f} MB  {done}", flush=True)
+        size = builder.size_bytes(name)
+        print(f"{name:<28}{size / 1e6:>7.0f} MB  {done}", flush=True)
+        if size > LIMIT_BYTES and image.base.startswith(OWN_BASE):
+            large.append(name)
+    if large:
+        raise SystemExit(f"larger than {LIMIT_BYTES / 1e6:.0f} MB: {', '.join(large)}")
 
 
 def main() -> None:

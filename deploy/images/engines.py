@@ -62,8 +62,8 @@ class Builder:
         # Written down beside the images: buildah takes labels that differ in an argument only out of its cache.
         name, ledger = image.tagged(tag), CACHE / "built.json"
         built = json.loads(ledger.read_text()) if ledger.exists() else {}
-        before = self.identity(name)
-        if before and built.get(name) == [image.inputs, before]:
+        before, inputs = self.identity(name), digest(image.inputs, image.target, json.dumps(image.arguments))
+        if before and built.get(name) == [inputs, before]:
             return False
         own = {"docker": ["build"], "buildah": ["bud", "--layers", "--isolation", "chroot"]}[self.program]
         words = ["--quiet", "--file", str(HERE / "Dockerfile"), "--target", image.target, "--tag", name]
@@ -71,7 +71,7 @@ class Builder:
         arguments = [word for key, value in given.items() if value for word in ("--build-arg", f"{key}={value}")]
         run(self.program, *own, *words, *arguments, str(CONTEXT), output=True)
         after = self.identity(name)
-        ledger.write_text(json.dumps(built | {name: [image.inputs, after]}))
+        ledger.write_text(json.dumps(built | {name: [inputs, after]}))
         if before and before != after:
             # Its layers that are still in use stay, and so does the whole when it has another name.
             subprocess.run([self.program, "rmi", before], capture_output=True, check=False)

@@ -92,7 +92,9 @@ def cluster(empty_cluster: Cluster, hub: Hub, charts: Path) -> Cluster:
     (definitions,), (chart,) = charts.glob("arks-crds-*.tgz"), charts.glob("arks-[0-9]*.tgz")
     install = ("upgrade", "--install")
     helm(*install, "arks-crds", str(definitions), kubeconfig=empty_cluster.kubeconfig)
-    own = ("--namespace", SYSTEM, "--create-namespace", "--values", str(VALUES))
+    own = ["--namespace", SYSTEM, "--create-namespace", "--values", str(VALUES)]
+    # Images of other contents have the same names: with this, a cluster that was kept takes the new ones.
+    own += ["--set-string", f"defaults.podAnnotations.images={IMAGES.with_suffix('.contents').read_text()}"]
     helm(*install, "arks", str(chart), *own, kubeconfig=empty_cluster.kubeconfig)
     asyncio.run(ready(empty_cluster))
     return empty_cluster
