@@ -5,7 +5,6 @@ Everything here is asked once and answered within a few seconds or fails with a 
 
 import asyncio
 import base64
-import contextlib
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
@@ -24,6 +23,7 @@ from arks.kit.reconcile import Key
 from arks.kit.resources import Applied, LocalResources
 from arks.kit.secrets import LocalSecrets
 from arks.kit.settings import Settings
+from arks.kit.tasks import cancel
 from arks.local.eventlog import read_events
 from arks.local.paths import Paths
 from arks.local.ports import HOST
@@ -93,7 +93,7 @@ class Store:
             await _synced(resources.cache.synced, kind.plural)
             yield resources
         finally:
-            await _cancel(run)
+            await cancel(run)
 
     async def _secret(self, key: Key) -> dict[str, Any]:
         """Its name and the names of its values; the values stay where they are."""
@@ -129,7 +129,7 @@ class Store:
             await _synced(reader.cache.synced, bucket.value)
             yield reader
         finally:
-            await _cancel(run)
+            await cancel(run)
 
     async def follow_load(self, loads: dict[tuple[str, str], LoadReport]) -> None:
         """Keeps the newest report of each application in `loads`."""
@@ -193,9 +193,3 @@ async def _synced(synced: asyncio.Event, what: str) -> None:
             await synced.wait()
     except TimeoutError as error:
         raise Unavailable(f"NATS did not list {what} within {ANSWER_SECONDS:g} s; see `arks status`") from error
-
-
-async def _cancel(task: "asyncio.Task[None]") -> None:
-    task.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await task

@@ -18,12 +18,12 @@ from aiohttp import web
 from arks.kit.home import Home, Run
 from arks.kit.http import HealthServer
 from arks.kit.reconcile import Controller
+from arks.kit.tasks import cancel
 from arks.kit.telemetry import configure_logging, configure_tracing
 
 log = structlog.get_logger(__name__)
 
 Hook = Callable[[], Awaitable[None]]
-_CANCEL_AGAIN_SECONDS = 0.1
 
 
 class App:
@@ -126,16 +126,11 @@ class App:
 
 
 async def _for_ever(run: Run) -> None:
-    """Run it; when we are cancelled, cancel it for as long as it takes.
-
-    `asyncio.wait_for`, which NATS' client uses, loses a cancellation that meets an answer (Python 3.11).
-    """
+    """Run it; when we are cancelled, it ends before we do."""
     task = asyncio.ensure_future(run())
     try:
         await asyncio.wait({task})
     finally:
-        while not task.done():
-            task.cancel()
-            await asyncio.wait({task}, timeout=_CANCEL_AGAIN_SECONDS)
+        await cancel(task)
     task.result()
     raise RuntimeError(f"{run!r} ended by itself")

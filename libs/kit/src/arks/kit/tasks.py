@@ -1,0 +1,17 @@
+"""Ending tasks."""
+
+import asyncio
+from typing import Any
+
+_AGAIN_SECONDS = 0.1
+
+
+async def cancel(task: "asyncio.Future[Any]") -> None:
+    """Cancel it and wait for its end, asking again for as long as it takes. Its outcome is left in it.
+
+    `asyncio.wait_for`, which NATS' client uses, loses a cancellation that meets an answer (Python 3.11): a task that is
+    cancelled once may go on for ever.
+    """
+    while not task.done():
+        task.cancel()
+        await asyncio.wait({task}, timeout=_AGAIN_SECONDS)
