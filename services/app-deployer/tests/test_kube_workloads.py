@@ -9,7 +9,7 @@ import pytest_asyncio
 import yaml
 from prometheus_client import CollectorRegistry
 
-from arks.app_deployer.adapters.kube.children import LEADER_WORKER_SET
+from arks.app_deployer.adapters.kube.children import LEADER_WORKER_SET, SERVICE
 from arks.app_deployer.adapters.kube.platform import kube_platform
 from arks.app_deployer.adapters.kube.workloads import KubeWorkloads
 from arks.app_deployer.config import Settings
@@ -50,8 +50,9 @@ async def _served(server: ApiServer) -> bool:
 
 
 class KubeRig:
-    def __init__(self, api: KubeApi, **settings: Any) -> None:
+    def __init__(self, api: KubeApi, registry: CollectorRegistry, **settings: Any) -> None:
         self.api = api
+        self.registry = registry
         self.cluster = Cluster(api)
         self.settings = Settings(room_seconds=0.5, **settings)
         self.changes: list[Change] = []
@@ -126,11 +127,31 @@ class KubeRig:
         return found
 
 
+NO_ROOM = {
+    "conditions": [
+        {
+            "type": "PodScheduled",
+            "status": "False",
+            "reason": "Unschedulable",
+            "message": "0/1 nodes are available",
+            "lastTransitionTime": "2026-01-01T00:00:00Z",
+        }
+    ]
+}
+_NO_IMAGE_STATE = {"waiting": {"reason": "ImagePullBackOff", "message": "not found"}}
+NO_IMAGE = {
+    "containerStatuses": [
+        {"name": "leader", "image": "x", "imageID": "", "ready": False, "restartCount": 0, "state": _NO_IMAGE_STATE}
+    ]
+}
+
+
 @pytest_asyncio.fixture(loop_scope="module")
 async def rig(server: ApiServer) -> AsyncIterator[KubeRig]:
-    api = KubeApi("arks-app-deployer", CollectorRegistry(), server.kubeconfig)
+    registry = CollectorRegistry()
+    api = KubeApi("arks-app-deployer", registry, server.kubeconfig)
     await api.start()
-    rig = KubeRig(api)
+    rig = KubeRig(api, registry)
     await rig.cluster.start()
     await rig.open()
     yield rig
@@ -140,3 +161,133 @@ async def rig(server: ApiServer) -> AsyncIterator[KubeRig]:
 
 class TestKubeWorkloads(WorkloadsContract):
     pass
+
+
+async def test_somebody_serves_while_a_single_replica_is_replaced(rig: KubeRig) -> None:
+    await rig.reach(rig.wanted(), READY)
+    unserved: list[Observed] = []
+
+    def look(_: Change) -> None:
+        if not (seen := rig.workloads.observe(KEY)).of(READY):
+            unserved.append(seen)
+
+    rig.workloads.subscribe(look)
+    wanted = rig.wanted(runtimeCommonArgs=["--parallel", "2"])
+
+    async def replaced() -> bool:
+        seen = await rig.workloads.apply(wanted)
+        return [("app-0", READY, True)] == [(one.name, one.state, one.updated) for one in seen.replicas]
+
+    await eventually(replaced, within_seconds=30, what="app-0 replaced and alone")
+    assert [] == unserved
+    assert 1 == (await rig.leader_worker_set())["spec"]["replicas"]
+
+
+async def test_where_there_is_no_room_beside_it_a_replica_is_replaced_in_place(rig: KubeRig) -> None:
+    await rig.reach(rig.wanted(), READY)
+    rig.cluster.fate = lambda pod: NO_ROOM if pod["metadata"]["name"] == "app-1" else None
+    after = await rig.reach(rig.wanted(runtimeCommonArgs=["--parallel", "2"]), READY)
+    assert ["app-0"] == [one.name for one in after.replicas]
+    found = await rig.leader_worker_set()
+    marks = found["metadata"]["annotations"]
+    assert (1, marks["arks.ai/revision"]) == (found["spec"]["replicas"], marks["arks.ai/rolled-out-in-place"])
+
+
+async def test_an_image_that_does_not_exist_is_the_replica_s_reason_and_the_old_one_serves_on(rig: KubeRig) -> None:
+    await rig.reach(rig.wanted(), READY)
+    rig.cluster.fate = lambda _: NO_IMAGE
+    wanted = rig.wanted(runtimeImage="nowhere/engine:1")
+    seen = await rig.reach(wanted, READY, ReplicaState.FAILED, settled=False)
+    assert ("ImagePullBackOff", "not found") == (seen.replicas[1].reason, seen.replicas[1].message)
+    rig.cluster.fate = lambda _: None
+    await rig.reach(rig.wanted(), READY)
+
+
+async def test_a_service_that_was_deleted_comes_back(rig: KubeRig) -> None:
+    wanted = rig.wanted()
+    await rig.reach(wanted, READY)
+    told = len(rig.changes)
+    await rig.api.delete(SERVICE, SERVICE_KEY)
+    await eventually(lambda: len(rig.changes) > told, what="its end noticed")
+    await rig.workloads.apply(wanted)
+    found = await rig.api.get(SERVICE, SERVICE_KEY)
+    assert found is not None
+    assert {"arks.ai/application": "app", "arks.ai/work-load-role": "leader"} == found["spec"]["selector"]
+
+
+async def test_a_set_that_somebody_changed_is_set_right(rig: KubeRig) -> None:
+    wanted = rig.wanted()
+    await rig.reach(wanted, READY)
+    told = len(rig.changes)
+    await rig.api.merge(LEADER_WORKER_SET, KEY, {"spec": {"replicas": 0}})
+    await eventually(lambda: len(rig.changes) > told, what="the change noticed")
+    await rig.workloads.apply(wanted)
+    assert 1 == (await rig.leader_worker_set())["spec"]["replicas"]
+
+
+async def test_what_is_as_wanted_costs_no_request(rig: KubeRig) -> None:
+    wanted = rig.wanted()
+    await rig.reach(wanted, READY)
+    before = (await rig.leader_worker_set())["metadata"]["managedFields"]
+    await rig.workloads.apply(wanted)
+    requests = _requests(rig)
+    for _ in range(5):
+        await rig.workloads.apply(wanted)
+    assert requests == _requests(rig)
+    assert before == (await rig.leader_worker_set())["metadata"]["managedFields"]
+
+
+def _requests(rig: KubeRig) -> float:
+    """Writes to children so far."""
+    metrics = rig.registry.collect()
+    samples = [one for metric in metrics if metric.name == "arks_kube_requests" for one in metric.samples]
+    kinds = {"leaderworkersets", "services"}
+    return sum(one.value for one in samples if one.labels.get("resource") in kinds and one.labels["verb"] == "patch")
+
+
+async def test_an_app_deployer_that_starts_anew_knows_what_runs_and_tells_nothing_twice(rig: KubeRig) -> None:
+    wanted = rig.wanted()
+    before = await rig.reach(wanted, READY)
+    await rig.restart()
+    rig.changes.clear()
+    assert before == await rig.workloads.apply(wanted)
+    assert [] == [change.verb for change in rig.changes if change.verb]
+
+
+async def test_what_the_api_server_refuses_is_said_and_gone_with_its_cause(rig: KubeRig) -> None:
+    bad = rig.wanted(instanceSpec={"priority": 1, "tolerations": [{"key": ["not", "text"]}]})
+    seen = await rig.workloads.apply(bad)
+    assert seen.refusal is not None
+    assert "UnderlayReconcileFailed" == seen.refusal.reason
+    assert "tolerations" in seen.refusal.message
+    assert (await rig.reach(rig.wanted(), READY)).refusal is None
+
+
+async def test_a_replica_that_leaves_drains_until_its_pod_is_gone(rig: KubeRig) -> None:
+    await rig.reach(rig.wanted(2), READY, READY)
+    rig.cluster.drain_seconds = 0.3
+    seen = await rig.reach(rig.wanted(1), READY, ReplicaState.DRAINING)
+    assert ["app-0", "app-1"] == [one.name for one in seen.replicas]
+    assert seen.replicas[1].host
+    await rig.reach(rig.wanted(1), READY)
+
+
+async def test_a_group_of_two_serves_with_its_leader_alone(rig: KubeRig) -> None:
+    seen = await rig.reach(rig.wanted(runtime="vllm", runtimeCommonArgs=[], size=2), READY)
+    assert ["app-0"] == [one.name for one in seen.replicas]
+    await eventually(lambda: rig.cluster.pods() == ["app-0", "app-0-1"], what="leader and worker")
+    roles = [rig.cluster.pod(name) for name in rig.cluster.pods()]
+    assert ["leader", "worker"] == [pod["metadata"]["labels"]["arks.ai/work-load-role"] for pod in roles if pod]
+
+
+@pytest.mark.parametrize(
+    ("fields", "why"),
+    [
+        ({"runtime": "ark"}, "runtime ark is not supported; use one of vllm, sglang, dynamo, llamacpp"),
+        ({"size": 2}, "runtime llamacpp runs on one node: leave size out, or set it to 1"),
+        ({}, None),
+    ],
+)
+async def test_what_kubernetes_can_run(rig: KubeRig, fields: dict[str, Any], why: str | None) -> None:
+    problem = rig.workloads.problem(rig.wanted(**fields).application)
+    assert why == (problem.message if problem else None)

@@ -5,12 +5,13 @@ and, with --embeddings, /v1/embeddings. Ends with status 1 and one line on stder
 """
 
 import argparse
+import os
 import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from arks.app_deployer import gguf
+from arks.app_deployer import gguf, init
 from arks.app_deployer.machine import available_memory_bytes, engine_threads, usable_cpus
 
 if TYPE_CHECKING:
@@ -124,6 +125,8 @@ def parameters(options: argparse.Namespace, model: Path) -> "CommonParams":
 
 
 def main(arguments: list[str] | None = None) -> None:
+    if os.getpid() == 1:
+        init.fork_from_init()
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:
         options = parser().parse_args(arguments)

@@ -25,6 +25,8 @@ REQUEST_SECONDS = 10.0
 WATCH_SECONDS = 300
 """How long the server keeps one watch open; then we resume from the last version seen."""
 _PAGE = 500
+_NOT_TYPED = "failed to create typed patch object"
+"""Server-side apply says this with status 500 where other requests say 400: a field is not of the schema's type."""
 _WATCH_TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=REQUEST_SECONDS, sock_read=WATCH_SECONDS + 30)
 
 
@@ -65,7 +67,7 @@ def error_of(status: int, body: Json, what: str) -> ArksError:
         return Conflict(message)
     if status == 410:
         return Gone(message)
-    if status in {400, 403, 405, 413, 415, 422}:
+    if status in {400, 403, 405, 413, 415, 422} or (status == 500 and _NOT_TYPED in message):
         return Invalid(message)
     return Unavailable(message)
 

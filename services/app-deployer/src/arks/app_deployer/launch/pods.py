@@ -67,7 +67,10 @@ def template(
     labels: Mapping[str, str],
     serving: Serving | None,
 ) -> Json:
-    """A pod template with one container of that name; labels of our group are ours alone. `serving` None: a worker, which has no probes and no port."""
+    """A pod template with one container of that name; labels of our group are ours alone.
+
+    `serving` None: a worker, which has no probes and no port.
+    """
     spec = spec or _NOTHING
     theirs = {name: value for name, value in spec.labels.items() if not name.startswith(f"{GROUP}/")}
     metadata: Json = {"labels": {**theirs, **labels}}

@@ -39,7 +39,9 @@ class Cluster:
         self._numbers = itertools.count(1)
         self._wake = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
-        self._under_way: set[Key] = set()
+        self._ending: set[str] = set()
+        self._started: set[str] = set()
+        """Pods that have a status: the watch tells of our own writes late."""
 
     async def start(self) -> None:
         for kind, cache, labels in ((LEADER_WORKER_SET, self._sets, ""), (POD, self._pods, SET_NAME)):
@@ -62,17 +64,17 @@ class Cluster:
 
     async def end(self, name: str, status: int = 1, message: str = "the last words") -> None:
         """The container of a pod ends; it runs again after RESTART_SECONDS."""
-        pod = self.pod(name)
+        pod = await self._api.get(POD, Key("default", name))
         if pod is None:
             raise NotFound(name)
         ended = {"terminated": {"exitCode": status, "reason": "Error", "message": message}}
-        await self._status(pod, _running(pod, ready=False, state=ended))
+        await self._status(pod, running(pod, ready=False, state=ended))
         self._tasks.append(asyncio.create_task(self._restart(pod, ended)))
 
     async def _restart(self, pod: Json, ended: Json) -> None:
         await asyncio.sleep(RESTART_SECONDS)
         restarts = pod["status"]["containerStatuses"][0]["restartCount"] + 1
-        again = _running(pod, ready=True, restarts=restarts)
+        again = running(pod, ready=True, restarts=restarts)
         again["containerStatuses"][0]["lastState"] = ended
         await self._status(pod, again)
 
@@ -85,7 +87,8 @@ class Cluster:
                 with contextlib.suppress(NotFound, Conflict):
                     await step()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), 0.1)
+                async with asyncio.timeout(0.1):
+                    await self._wake.wait()
 
     async def _collect(self) -> None:
         owners = {obj["metadata"]["uid"] for obj in self._sets.values()}
@@ -139,21 +142,23 @@ class Cluster:
             },
             "spec": {**template["spec"], "nodeName": "node"},
         }
-        await self._api.create(POD, body)
-        self._pods.apply(Key(key.namespace, name), body | {"status": {}})
+        made = await self._api.create(POD, body)
+        self._pods.apply(Key(key.namespace, name), made)  # or it would be made again before the watch tells of it
 
     async def _kubelet(self) -> None:
         for key, pod in self._pods.items():
-            if "deletionTimestamp" in pod["metadata"] and key not in self._under_way:
-                self._under_way.add(key)
-                self._tasks.append(asyncio.create_task(self._finish(key)))
-            elif "containerStatuses" not in pod.get("status", {}):
-                await self._status(pod, self.fate(pod) or _running(pod, ready=True, ip=self._address()))
+            uid = pod["metadata"]["uid"]
+            if "deletionTimestamp" in pod["metadata"]:
+                if uid not in self._ending:
+                    self._ending.add(uid)
+                    self._tasks.append(asyncio.create_task(self._finish(key)))
+            elif uid not in self._started:
+                await self._status(pod, self.fate(pod) or running(pod, ready=True, ip=self._address()))
+                self._started.add(uid)
 
     async def _finish(self, key: Key) -> None:
         await asyncio.sleep(self.drain_seconds)
         await self._api.delete(POD, key, grace_seconds=0)
-        self._under_way.discard(key)
 
     def _address(self) -> str:
         number = next(self._numbers)
@@ -168,7 +173,7 @@ class Cluster:
         await self._api.merge(POD, key, {"status": status}, subresource="status")
 
 
-def _running(pod: Json, *, ready: bool, ip: str = "", restarts: int | None = None, state: Json | None = None) -> Json:
+def running(pod: Json, *, ready: bool, ip: str = "", restarts: int | None = None, state: Json | None = None) -> Json:
     container = pod["spec"]["containers"][0]
     known = pod.get("status", {})
     before = known.get("containerStatuses", [{}])[0].get("restartCount", 0)

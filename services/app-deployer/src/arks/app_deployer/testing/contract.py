@@ -117,5 +117,5 @@ class WorkloadsContract:
         await _reach(rig, _workload(rig, 2))
         await eventually(lambda: _removed(rig), what="removed")
         assert set() == rig.workloads.keys()
-        assert not rig.traces()
+        await eventually(lambda: not rig.traces(), what="nothing left")
         assert await _removed(rig)

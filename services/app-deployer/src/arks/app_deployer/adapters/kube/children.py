@@ -40,7 +40,6 @@ class Children:
         self._informer = Informer(api, kind, _read, self.cache, namespace=namespace, labels=APPLICATION)
         self._written: dict[Key, Child] = {}
         """As the API server had them after our last write."""
-        self.cache.subscribe(self._forget_deleted)
 
     async def run(self) -> None:
         await self._informer.run()
@@ -67,16 +66,14 @@ class Children:
         self.cache.subscribe(changed)
 
     async def apply(self, wanted: Json) -> None:
-        """Nothing is sent when it is as wanted. Raises ArksError; Invalid when somebody else owns that name."""
+        """Nothing is sent when it is as wanted. Raises ArksError; Invalid when the server refuses it."""
         key = key_of_object(wanted)
         there, written = self.cache.get(key), self._written.get(key)
         digest = wanted["metadata"]["annotations"][APPLIED]
         if there is not None and there.applied == digest:
             touched = written is not None and written.applied == digest and written.generation != there.generation
-            if not touched and not there.leaving:
-                return
-        if there is None and written is not None and written.applied == digest:
-            return  # the watch has not told us of it yet
+            if not touched or there.leaving:
+                return  # what leaves is made anew when the watch tells that it is gone
         self._written[key] = _read(await self._api.apply(self._kind, wanted))
 
     async def scale_down(self, key: Key, replicas: int) -> None:
@@ -90,14 +87,11 @@ class Children:
         """True when none of that kind of owner is there any more."""
         there = self.cache.get(key)
         if there is None or there.owner != owner:
+            self._written.pop(key, None)
             return True
         if not there.leaving:
             await self._api.delete(self._kind, key)
         return False
-
-    def _forget_deleted(self, key: Key) -> None:
-        if self.cache.get(key) is None:
-            self._written.pop(key, None)
 
 
 def _read(obj: Json) -> Child:

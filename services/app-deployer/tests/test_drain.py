@@ -1,0 +1,64 @@
+"""What a pod runs before it ends, against an engine that says how busy it is."""
+
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+
+import pytest
+
+from arks.app_deployer.launch import drain
+from arks.app_deployer.testing import engine as obedient
+from arks.kit.process import free_port
+
+pytestmark = pytest.mark.real
+
+
+@pytest.fixture
+def port() -> Iterator[int]:
+    port = free_port()
+    process = subprocess.Popen([sys.executable, "-I", "-S", obedient.__file__, "--port", str(port)])
+    deadline = time.monotonic() + 10
+    while True:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=1):
+                break
+        except OSError:
+            assert time.monotonic() < deadline
+    yield port
+    process.kill()
+    process.wait()
+
+
+def _busy(port: int, requests: int) -> None:
+    asked = urllib.request.Request(f"http://127.0.0.1:{port}/busy/{requests}", method="POST")
+    with urllib.request.urlopen(asked, timeout=5):
+        pass
+
+
+def _drain(port: int, grace_seconds: int) -> subprocess.Popen[bytes]:
+    _, *rest = drain.command(port, grace_seconds)
+    return subprocess.Popen([sys.executable, *rest])
+
+
+def test_an_idle_engine_is_let_go_soon(port: int) -> None:
+    assert 0 == _drain(port, 600).wait(timeout=drain.SETTLE_SECONDS + 8)
+
+
+def test_work_under_way_is_waited_for(port: int) -> None:
+    _busy(port, 2)
+    process = _drain(port, 60)
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(timeout=drain.SETTLE_SECONDS + 3)
+    _busy(port, 0)
+    assert 0 == process.wait(timeout=10)
+
+
+def test_the_grace_period_is_the_most_that_is_waited(port: int) -> None:
+    _busy(port, 2)
+    assert 0 == _drain(port, drain.MARGIN_SECONDS + 3).wait(timeout=15)
+
+
+def test_an_engine_that_says_nothing_is_waited_for_within_the_grace_period() -> None:
+    assert 0 == _drain(free_port(), drain.MARGIN_SECONDS + 3).wait(timeout=15)
