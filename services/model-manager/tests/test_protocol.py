@@ -1,5 +1,7 @@
 """What is sent to the download process comes back the same, and a token shows nowhere else."""
 
+import json
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -7,9 +9,13 @@ from hypothesis import strategies as st
 from arks.model_manager.protocol import (
     CheckRequest,
     FailureKind,
+    Found,
     HubRequest,
+    Outcome,
     Report,
     Request,
+    outcome_from_json,
+    outcome_to_json,
     report_from_json,
     report_to_json,
     request_from_json,
@@ -36,6 +42,50 @@ def test_a_report_survives_the_way(report: Report) -> None:
 def test_a_line_that_is_no_report_is_an_error(line: bytes) -> None:
     with pytest.raises(ValueError):  # whichever it is: callers catch ValueError
         report_from_json(line)
+
+
+COUNT = st.integers(min_value=0, max_value=2**63 - 1)
+FOUND = st.builds(Found, size_bytes=COUNT, file_count=COUNT)
+DONE = st.builds(Outcome, st.builds(Report, COUNT, COUNT, done=st.just(True)), FOUND)
+REPORT_OF_FAILURE = st.builds(Report, COUNT, st.none() | COUNT, failure=st.sampled_from(FailureKind), message=st.text())
+
+
+@settings(deadline=None)
+@given(DONE | st.builds(Outcome, REPORT_OF_FAILURE))
+def test_an_outcome_survives_the_way(outcome: Outcome) -> None:
+    assert outcome == outcome_from_json(outcome_to_json(outcome))
+
+
+@settings(deadline=None)
+@given(st.text() | st.recursive(st.none() | st.integers() | st.text(), st.lists).map(json.dumps))
+def test_what_is_no_outcome_is_a_value_error(text: str) -> None:
+    with pytest.raises(ValueError):  # whichever it is: callers catch ValueError
+        outcome_from_json(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{}",
+        '{"done": true}',
+        '{"done": 1, "found": {}}',
+        '{"done": true, "failure": "network", "found": {}}',
+        '{"failure": "network", "found": {}}',
+        '{"done": true, "found": []}',
+        '{"done": true, "found": 3}',
+        '{"failure": []}',
+        '{"failure": "network", "done_bytes": 1e30}',
+        f'{{"failure": "network", "done_bytes": {2**63}}}',
+        '{"done": true, "found": {"file": 3}}',
+        '{"done": true, "found": {"size_bytes": true}}',
+        '{"done": true, "found": {"file_count": -1}}',
+        '{"done": true, "found": {"more": 1}}',
+        '{"failure": "network", "done_bytes": 1.5}',
+    ],
+)
+def test_an_outcome_that_contradicts_itself_is_a_value_error(text: str) -> None:
+    with pytest.raises(ValueError):  # whichever it is: callers catch ValueError
+        outcome_from_json(text)
 
 
 def test_a_token_is_not_in_the_text_of_a_request() -> None:

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from arks.contracts.conditions import find_condition
 from arks.contracts.resources import ArksModel, ArksModelSpec, ArksModelStatus, DownloadProgress, ModelPhase
 from arks.kit.cache import Cache
-from arks.kit.errors import Unavailable
+from arks.kit.errors import Invalid, Unavailable
 from arks.kit.reconcile import Key
 from arks.kit.testing.clock import FakeClock
 from arks.model_manager.domain import Content, Failure, Loading, LoadState, Order, Removal, Stored
@@ -70,6 +70,8 @@ class PaperStorage:
     loading: dict[str, Loading] = field(default_factory=dict)
     steps: list[tuple[str, ...]] = field(default_factory=list)
     fault: str | None = None
+    refusal: str | None = None
+    """Why downloads may not begin."""
 
     def place(self, key: Key, spec: ArksModelSpec) -> str:
         return spec.storage.sub_path if spec.storage and spec.storage.sub_path else str(key)
@@ -84,6 +86,8 @@ class PaperStorage:
         self.stored[place] = Stored(Content.INCOMPLETE)
 
     async def load(self, place: str, key: Key, order: Order, token: str | None) -> None:
+        if self.refusal is not None:
+            raise Invalid(self.refusal)
         self.steps.append(("load", place, order.repository, token or ""))
         self.loading[place] = Loading(order.fingerprint, LoadState.RUNNING, DownloadProgress(total_bytes=10))
 
@@ -144,14 +148,14 @@ class PaperSecrets:
 class Desk:
     """The service and everything around it."""
 
-    def __init__(self, clock: FakeClock) -> None:
+    def __init__(self, clock: FakeClock, *, reads_secrets: bool = True) -> None:
         self.clock = clock
         self.models, self.storage, self.bus, self.secrets = PaperModels(), PaperStorage(), PaperBus(), PaperSecrets()
         self.woken: list[Key] = []
         self.manager = ModelManager(
             models=self.models,
             storage=self.storage,
-            secrets=self.secrets,
+            secrets=self.secrets if reads_secrets else None,
             announcer=self.bus,
             clock=clock,
             pace=Pace(check_seconds=15, progress_seconds=0.5, progress_event_seconds=1),
@@ -372,6 +376,32 @@ async def test_a_local_file_is_never_removed(desk: Desk) -> None:
     desk.models.put(TINY, deleted=True, source={"file": {"path": "/data/x.gguf"}})
     await desk.manager.reconcile(TINY)
     assert "/data/x.gguf kept: it was used in place" == desk.bus.messages[-1]
+
+
+# --- where downloads get the token without us
+
+
+async def test_a_secret_that_is_not_ours_to_read_stands_in_nobodys_way(clock: FakeClock) -> None:
+    desk = Desk(clock, reads_secrets=False)
+    desk.models.put(TINY, source={"huggingface": {"tokenSecretRef": "hub"}})
+    await desk.until_loading()
+    assert ("load", "default/tiny", "acme/tiny", "") == desk.storage.steps[-1]
+    desk.storage.fail("default/tiny", FailureKind.DENIED, desk.clock.now())
+    steps = len(desk.storage.steps)
+    assert ModelPhase.FAILED is (await desk.reconcile()).phase
+    assert steps == len(desk.storage.steps)
+
+
+async def test_an_order_that_is_refused_is_failed_with_the_reason_and_tried_again(desk: Desk) -> None:
+    desk.models.put(TINY)
+    desk.storage.refusal = "resources.requests: quantities must match"
+    await desk.until_loading()
+    status = desk.manager.statuses()[TINY]
+    ready = find_condition(status.conditions, "Ready")
+    assert ready is not None
+    assert (ModelPhase.FAILED, desk.storage.refusal) == (status.phase, ready.message)
+    desk.storage.refusal = None
+    assert ModelPhase.MODEL_LOADING is (await desk.reconcile()).phase
 
 
 # --- the start

@@ -8,6 +8,7 @@ import pytest
 from arks.contracts.conditions import NEW_INCOMING
 from arks.contracts.resources import DownloadProgress, ModelPhase
 from arks.model_manager.domain import (
+    Blocked,
     Content,
     Decision,
     Failure,
@@ -32,6 +33,14 @@ INCOMPLETE = Stored(Content.INCOMPLETE)
 
 def decided(seen: Seen) -> Decision:
     return decide(seen, now=NOW, check_seconds=15)
+
+
+PENDING = Stored(Content.PENDING, message="waits for its first consumer")
+UNBOUND = Stored(Content.PENDING, message="no such class", failing=True)
+
+
+def starting(blocked: Blocked | None = None) -> Loading:
+    return Loading(HUB.fingerprint, LoadState.STARTING, DownloadProgress(), blocked=blocked)
 
 
 def loading(state: LoadState, kind: FailureKind | None = None, failures: int = 1, ago_seconds: float = 0) -> Loading:
@@ -142,3 +151,63 @@ def test_weights_that_others_have_to_provide_are_failed_until_they_are_there(ord
     assert ("not there", "empty") == (absent.explains.message, refused.explains.message)
     assert ("CreateFailed", True) == (absent.storage.reason, refused.storage.ok)
     assert (5, 5) == (absent.again_seconds, refused.again_seconds)
+
+
+# --- storage and downloads that take their time
+
+
+def test_storage_that_may_wait_for_its_user_gets_one() -> None:
+    decision = decided(Seen(HUB, PENDING))
+    assert (ModelPhase.STORAGE_CREATING, Step.LOAD) == (decision.phase, decision.step)
+    assert (False, NEW_INCOMING) == (decision.storage.ok, decision.storage.reason)
+    assert 1 == decision.again_seconds
+
+
+def test_storage_that_cannot_be_bound_says_why_and_is_looked_at_again() -> None:
+    decision = decided(Seen(HUB, UNBOUND, starting(Blocked("unbound claims", lasting=False))))
+    assert (ModelPhase.STORAGE_CREATING, "BoundFailed") == (decision.phase, decision.storage.reason)
+    assert "no such class" == decision.explains.message
+    assert 5 == decision.again_seconds
+
+
+def test_where_storage_only_waits_the_download_that_does_not_start_explains() -> None:
+    decision = decided(Seen(HUB, PENDING, starting(Blocked("no such image", lasting=True))))
+    assert (ModelPhase.FAILED, "no such image") == (decision.phase, decision.explains.message)
+
+
+def test_lost_storage_is_failed_and_what_uses_it_is_ended() -> None:
+    decision = decided(Seen(HUB, Stored(Content.LOST, message="is being deleted")))
+    assert (ModelPhase.FAILED, Step.STOP, 5) == (decision.phase, decision.step, decision.again_seconds)
+    assert ("BoundFailed", "is being deleted") == (decision.storage.reason, decision.explains.message)
+
+
+def test_storage_that_is_refused_is_failed_and_tried_again() -> None:
+    decision = decided(Seen(HUB, Stored(Content.ABSENT), storage_fault="no spec", storage_refused=True))
+    assert (ModelPhase.FAILED, "CreateFailed") == (decision.phase, decision.storage.reason)
+    assert 5 == decision.again_seconds
+
+
+def test_a_download_that_is_about_to_start_is_looked_at_soon() -> None:
+    decision = decided(Seen(HUB, INCOMPLETE, starting()))
+    assert (ModelPhase.MODEL_LOADING, Step.NOTHING, 1) == (decision.phase, decision.step, decision.again_seconds)
+
+
+@pytest.mark.parametrize(("lasting", "phase"), [(True, ModelPhase.FAILED), (False, ModelPhase.MODEL_LOADING)])
+def test_a_download_that_does_not_start_says_why_and_is_failed_when_it_needs_somebody(
+    lasting: bool, phase: ModelPhase
+) -> None:
+    decision = decided(Seen(HUB, INCOMPLETE, starting(Blocked("why", lasting=lasting))))
+    assert phase is decision.phase
+    assert decision.loaded is not None
+    assert ("CreateWorkerPodFailed", "why") == (decision.loaded.reason, decision.loaded.message)
+
+
+def test_weights_that_somebody_put_somewhere_may_have_to_be_looked_at_first() -> None:
+    decision = decided(Seen(STORED, INCOMPLETE))
+    assert (ModelPhase.MODEL_LOADING, Step.LOAD) == (decision.phase, decision.step)
+    assert decision.loaded is not None
+    assert "checks the storage" == decision.loaded.message
+
+
+def test_storage_that_reports_its_losses_is_not_looked_at_for_nothing() -> None:
+    assert decide(Seen(HUB, COMPLETE), now=NOW, check_seconds=None).again_seconds is None

@@ -128,17 +128,16 @@ def outcome_to_json(outcome: Outcome) -> str:
 
 def outcome_from_json(text: str) -> Outcome:
     """Raises ValueError when it is none. What a pod says is not trusted: types are checked."""
-    stored = _object(text)
+    stored = _object(json.loads(text))
     found = stored.pop("found", None)
     kind = stored.pop("failure", None)
     report = _checked(Report, stored, failure=None if kind is None else FailureKind(kind))
     if report.done == (report.failure is not None) or report.done != (found is not None):
         raise ValueError("neither done, with what was found, nor failed")
-    return Outcome(report, None if found is None else _checked(Found, dict(found)))
+    return Outcome(report, None if found is None else _checked(Found, _object(found)))
 
 
-def _object(text: str) -> dict[str, Any]:
-    stored = json.loads(text)
+def _object(stored: object) -> dict[str, Any]:
     if not isinstance(stored, dict):
         raise ValueError("not an object")  # noqa: TRY004  # callers catch one error
     return stored
@@ -154,7 +153,7 @@ def _checked(type_: type[_Message], stored: dict[str, Any], **more: Any) -> _Mes
         if value is None and name in _OPTIONAL:
             continue
         wanted = int if name in _NUMBERS else bool if name == "done" else str
-        if type(value) is not wanted or (name in _NUMBERS and int(value) < 0):
+        if type(value) is not wanted or (name in _NUMBERS and not 0 <= int(value) < 2**63):
             raise ValueError(f"{name} is {value!r}")
     try:
         return type_(**stored, **more)

@@ -37,6 +37,8 @@ from arks.model_manager.protocol import FailureKind, Found, Outcome, Report, out
 Json = dict[str, Any]
 
 _MESSAGE_CHARACTERS = 1000
+_TOO_MANY = 2**63
+"""Bytes: a pod's words are not trusted, and a status holds 64 bits."""
 _FINE = frozenset({"", "ContainerCreating", "PodInitializing"})
 """Reasons of a container that waits and is about to run."""
 WAITS = frozenset(
@@ -239,7 +241,7 @@ def report_in(log: str) -> tuple[Sample, int] | None:
         except ValueError:
             continue
         done, total = report.done_bytes, report.total_bytes
-        if type(done) is int and type(total) is int and done >= 0 and total >= 0:
+        if type(done) is int and type(total) is int and 0 <= done < _TOO_MANY and 0 <= total < _TOO_MANY:
             return Sample(seconds, done), total
     return None
 
