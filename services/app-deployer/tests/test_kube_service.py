@@ -29,6 +29,9 @@ from arks.kit.testing.wait import eventually
 pytestmark = [pytest.mark.kube, pytest.mark.timeout(180)]
 KEY, MODEL = Key("default", "app-qwen"), Key("default", "qwen-7b")
 _CRDS = Path(__file__).parents[3] / "charts/arks-crds/templates"
+_RENDERED = Path(__file__).parents[3] / "charts/tests/golden/default.yaml"
+_NAMESPACE = "arks-system"
+_ACCOUNT = "arks-app-deployer"
 _LWS = "lws-chart/templates/crds/leaderworkerset.x-k8s.io_leaderworkersets.yaml"
 
 
@@ -54,13 +57,23 @@ class World:
 
     async def start(self) -> None:
         environment = os.environ | {
-            "KUBECONFIG": str(self.server.kubeconfig),
+            "KUBECONFIG": str(await self._account()),
+            "ARKS_RELEASE_NAMESPACE": _NAMESPACE,
             "ARKS_HOME": "kubernetes",
             "ARKS_NATS_URL": self.settings.nats_url,
             "HOSTNAME": "app-deployer-0",
         }
         command = [sys.executable, "-m", "arks.app_deployer.main"]
         self._process = await spawn(command, log_file=self.directory / "app-deployer.log", environment=environment)
+
+    async def _account(self) -> Path:
+        """A kubeconfig with no more rights than the chart gives."""
+        token = await self.server.kubectl("create", "token", "-n", _NAMESPACE, _ACCOUNT)
+        config = yaml.safe_load(self.server.kubeconfig.read_text())
+        config["users"][0]["user"] = {"token": token.strip()}
+        path = self.directory / "kubeconfig"
+        path.write_text(yaml.safe_dump(config))
+        return path
 
     async def stop(self) -> None:
         if self._process is not None:
@@ -104,6 +117,18 @@ class World:
         return (await self.server.kubectl("get", kinds, "-l", "arks.ai/application", "-o", "name")).split()
 
 
+async def _grant_as_the_chart_does(server: ApiServer) -> None:
+    await server.kubectl("create", "namespace", _NAMESPACE)
+    kinds = {"ServiceAccount", "Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding"}
+    rendered = [one for one in yaml.safe_load_all(_RENDERED.read_text()) if one and one["kind"] in kinds]
+    ours = [
+        one
+        for one in rendered
+        if one["metadata"].get("labels", {}).get("app.kubernetes.io/component") == "app-deployer"
+    ]
+    await server.kubectl("apply", "-n", _NAMESPACE, "-f", "-", stdin=yaml.safe_dump_all(ours))
+
+
 async def _served(server: ApiServer) -> bool:
     try:
         await server.kubectl("get", "leaderworkersets,arksapplications,arksdisaggregatedapplications")
@@ -120,6 +145,7 @@ async def world(nats: Server, tmp_path: Path) -> AsyncIterator[World]:
         await server.kubectl("apply", "--server-side", "-f", "-", stdin=yaml.safe_dump(definition))
         await server.kubectl("apply", "--server-side", "-f", str(_CRDS))
         await eventually(lambda: _served(server), within_seconds=30, what="kinds served")
+        await _grant_as_the_chart_does(server)
         world = World(server, nats, tmp_path)
         await world.open()
         yield world
@@ -147,6 +173,8 @@ async def test_an_application_from_kubectl_apply_to_kubectl_delete(world: World)
     await world.server.kubectl("scale", "arksapplication", KEY.name, "--replicas=1")
     await world.until_shown("Running", "1", "1")
 
+    events = await world.server.kubectl("get", "events", "-o", "jsonpath={.items[*].reason}")
+    assert {"ModelNotExist", "Running", "Scaled"} == set(events.split())
     await world.server.kubectl("delete", "arksapplication", KEY.name, "--timeout=30s")
     assert [] == await world.names("leaderworkersets,services")
     await eventually(lambda: world.facts.get(KEY) is None, what="the fact gone")

@@ -21,7 +21,9 @@ def build(settings: Settings, home: Home, environment: Mapping[str, str] | None 
     platform = _platform(settings, home, environment or {})
     applications, disaggregated = home.resources(ArksApplication), home.resources(ArksDisaggregatedApplication)
     models = home.facts(Facts.MODELS, ModelFact).cache
-    announcer = BusAnnouncer(home.bus, home.fact_writer(Facts.REPLICAS, ReplicasFact), home.clock)
+    announcer = BusAnnouncer(
+        home.bus, home.fact_writer(Facts.REPLICAS, ReplicasFact), home.clock, notice=platform.notice
+    )
     views = ModelViews(models, home.clock)
     deployer = AppDeployer(
         applications=applications,

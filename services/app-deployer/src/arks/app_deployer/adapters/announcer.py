@@ -1,10 +1,13 @@
 """Facts and events of applications, on the bus."""
 
+from typing import Protocol
+
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from arks.app_deployer.domain.fact import Happened, Status
-from arks.app_deployer.domain.workload import Change, Observed, ReplicaVerb
+from arks.app_deployer.domain.workload import ENGINE_ENDED, Change, Observed, ReplicaVerb
 from arks.contracts.resources import ArksApplication, ArksDisaggregatedApplication
+from arks.contracts.resources.meta import Resource
 from arks.contracts.subjects import EventKind
 from arks.events.v1.events_pb2 import ReplicaChange, ResourceEvent
 from arks.events.v1.facts_pb2 import ReplicasFact
@@ -14,10 +17,23 @@ from arks.kit.facts import FactWriter
 from arks.kit.reconcile import Key
 
 Application = ArksApplication | ArksDisaggregatedApplication
+_WORTH_A_NOTICE = {"running": False, "failed": True, "scaled": False}
+"""Verbs of events that are also shown on the resource itself, where its home can; whether as a warning."""
+
+
+class Notice(Protocol):
+    """Shows something on the resource itself. Must not block."""
+
+    def __call__(self, about: Resource, reason: str, message: str, *, warning: bool) -> None: ...
+
+
+def no_notice(about: Resource, reason: str, message: str, *, warning: bool) -> None:
+    """Resources of one machine have no events of their own."""
 
 
 class BusAnnouncer:
-    def __init__(self, bus: Bus, facts: FactWriter[ReplicasFact], clock: Clock) -> None:
+    def __init__(self, bus: Bus, facts: FactWriter[ReplicasFact], clock: Clock, *, notice: Notice = no_notice) -> None:
+        self._notice = notice
         self._bus = bus
         self._facts = facts
         self._clock = clock
@@ -47,6 +63,8 @@ class BusAnnouncer:
         once = {"created", "deleted"}  # told again after a crash, it is still one event
         event_id = f"{application.metadata.uid}-{what.verb}" if what.verb in once else None
         self._bus.publish_event(EventKind.APPLICATION, what.verb, _key(application), event, event_id)
+        if what.verb in _WORTH_A_NOTICE:
+            self._notice(application, what.reason, what.message, warning=_WORTH_A_NOTICE[what.verb])
 
     def replica_event(self, application: ArksApplication, change: Change, observed: Observed) -> None:
         event = _about(application)
@@ -61,6 +79,8 @@ class BusAnnouncer:
             )
         verb = change.verb or ReplicaVerb.EXITED
         self._bus.publish_event(EventKind.APPLICATION, verb.value, _key(application), event)
+        if change.reason == ENGINE_ENDED:
+            self._notice(application, change.reason, change.message, warning=True)
 
 
 def _about(application: Application) -> ResourceEvent:

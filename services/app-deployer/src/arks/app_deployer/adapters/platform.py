@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from arks.app_deployer.adapters.announcer import Notice, no_notice
 from arks.app_deployer.adapters.local import LocalWorkloads
 from arks.app_deployer.adapters.metrics import EngineMeters, ReplicaGauges
 from arks.app_deployer.adapters.no_stages import NoStages
@@ -20,6 +21,7 @@ class Platform:
     runs: Sequence[Run]
     starts: Sequence[Run]
     stops: Sequence[Run]
+    notice: Notice = no_notice
 
 
 def local_platform(settings: Settings, home: Home, environment: Mapping[str, str]) -> Platform:

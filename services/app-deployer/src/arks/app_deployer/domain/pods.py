@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from arks.app_deployer.domain.workload import CRASH_LOOP_FAILURES, Replica, ReplicaState, ReplicaVerb
+from arks.app_deployer.domain.workload import CRASH_LOOP_FAILURES, ENGINE_ENDED, Replica, ReplicaState, ReplicaVerb
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,7 @@ def next_look(
         told.append(Told(ReplicaVerb.STARTED, "Started", f"{pod.name} has a new pod"))
     if pod.ends > history.pod_ends:
         history = _after_end(history, pod, now, stable_seconds)
-        told.append(Told(ReplicaVerb.EXITED, "EngineEnded", f"{pod.name}: {pod.last_end}", pod.last_lines))
+        told.append(Told(ReplicaVerb.EXITED, ENGINE_ENDED, f"{pod.name}: {pod.last_end}", pod.last_lines))
     history = replace(history, pod_restarts=max(pod.restarts, history.pod_restarts))
     serves = pod.ready and not pod.leaving
     if serves and history.ready_since is None:

@@ -9,6 +9,9 @@ from arks.events.v1.facts_pb2 import ModelFact
 CRASH_LOOP_FAILURES = 3
 """Ends in a row, without having served well in between, that make a crash loop."""
 
+ENGINE_ENDED = "EngineEnded"
+"""Reason of a change: an engine ended without having been asked."""
+
 
 class ReplicaState(StrEnum):
     STARTING = "Starting"

@@ -4,6 +4,7 @@ from prometheus_client import CollectorRegistry
 
 from arks.app_deployer.adapters.kube.children import DEPLOYMENT, LEADER_WORKER_SET, SERVICE, Children
 from arks.app_deployer.adapters.kube.groups import Groups
+from arks.app_deployer.adapters.kube.notices import KubeNotices
 from arks.app_deployer.adapters.kube.pods import PodBook
 from arks.app_deployer.adapters.kube.stages import KubeStages
 from arks.app_deployer.adapters.kube.workloads import KubeWorkloads
@@ -12,9 +13,11 @@ from arks.app_deployer.adapters.platform import Platform
 from arks.app_deployer.config import Settings
 from arks.kit.clock import Clock
 from arks.kit.kube.api import KubeApi
+from arks.kit.kube.events import KubeEvents
 
 
 def kube_platform(settings: Settings, api: KubeApi, clock: Clock, registry: CollectorRegistry) -> Platform:
+    notices = KubeNotices(KubeEvents(api, "arks-app-deployer", clock))
     namespace = settings.watch_namespace
     pods = PodBook(api, namespace)
     kinds = (LEADER_WORKER_SET, SERVICE, DEPLOYMENT)
@@ -28,5 +31,5 @@ def kube_platform(settings: Settings, api: KubeApi, clock: Clock, registry: Coll
         for cache in (pods.cache, sets.cache, services.cache, deployments.cache):
             await cache.synced.wait()
 
-    runs = [pods.run, sets.run, services.run, deployments.run]
-    return Platform(workloads, stages, runs, [synced], [])
+    runs = [pods.run, sets.run, services.run, deployments.run, notices.run]
+    return Platform(workloads, stages, runs, [synced], [], notices)
