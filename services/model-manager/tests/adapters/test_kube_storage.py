@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry
 from arks.contracts.resources import ArksModel
 from arks.kit.cache import Cache
 from arks.kit.clock import SystemClock
+from arks.kit.errors import Invalid
 from arks.kit.home import Run
 from arks.kit.kube.api import POD, Kind, KubeApi
 from arks.kit.kube.informer import Informer
@@ -26,7 +27,7 @@ from arks.model_manager.adapters.kube.progress import Progress
 from arks.model_manager.adapters.kube.states import ClaimSeen, JobSeen, PodSeen, claim_seen, job_seen, pod_seen
 from arks.model_manager.adapters.kube.storage import KubeStorage
 from arks.model_manager.adapters.metrics import LoadMetrics
-from arks.model_manager.domain import Order, Stored
+from arks.model_manager.domain import Content, Order, SourceKind, Stored
 from arks.model_manager.testing import contract
 from arks.model_manager.testing.cluster import WORKER_IMAGE, Cluster, cluster
 from arks.model_manager.testing.contract import KEY, Rig, StorageContract
@@ -77,13 +78,13 @@ class KubeRig:
         await eventually(lambda: self._nothing_left("default"), within_seconds=30, what="everything gone")
         await self.made()
 
-    async def made(self) -> None:
+    async def made(self, key: Key = KEY) -> None:
         spec = contract.spec_of().to_dict() | {"source": {"huggingface": {}}}
-        metadata = {"name": KEY.name, "namespace": KEY.namespace}
+        metadata = {"name": key.name, "namespace": key.namespace}
         await self.kube.api.create(
             MODEL, {"apiVersion": "arks.ai/v1", "kind": "ArksModel", "metadata": metadata, "spec": spec}
         )
-        await eventually(lambda: self.models.cache.get(KEY) is not None)
+        await eventually(lambda: self.models.cache.get(key) is not None)
 
     async def change(self, spec: dict[str, object]) -> None:
         changed = await self.kube.api.merge(MODEL, KEY, {"spec": spec})
@@ -145,4 +146,39 @@ async def rig(kube: Cluster) -> AsyncIterator[Rig]:
 
 
 class TestKubeStorage(StorageContract):
-    """The promises that both homes keep."""
+    async def test_two_models_of_one_place_share_one_job(self, rig: KubeRig) -> None:
+        place, order = self.place(rig), self.order(rig)
+        other = Key("default", "other")
+        await rig.made(other)
+        await rig.storage.prepare(place, KEY)
+        await rig.load(place, order)
+        await rig.storage.load(place, other, order, None)
+        assert 1 == len((await rig.kube.api.list(JOB, "default"))[0])
+        await self.complete(rig, place, order)
+        await rig.kube.api.delete(MODEL, other)
+
+    async def test_a_job_of_somebody_else_is_not_touched(self, rig: KubeRig) -> None:
+        place, order = self.place(rig), self.order(rig)
+        container = {"name": "theirs", "image": "nothing"}
+        job = {"template": {"spec": {"restartPolicy": "Never", "containers": [container]}}}
+        metadata = {"name": "arks-worker-tiny", "namespace": "default"}
+        theirs = await rig.kube.api.create(
+            JOB, {"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": job}
+        )
+        await rig.storage.prepare(place, KEY)
+        with pytest.raises(Invalid, match="was not made by Arks"):
+            await rig.load(place, order)
+        found = await rig.kube.api.get(JOB, Key("default", "arks-worker-tiny"))
+        assert found is not None
+        assert theirs["metadata"]["uid"] == found["metadata"]["uid"]
+        await rig.kube.api.delete(JOB, Key("default", "arks-worker-tiny"))
+
+    async def test_a_file_source_is_refused_with_the_way_out(self, rig: KubeRig) -> None:
+        order = Order(SourceKind.FILE, path="/data/x.gguf")
+        stored, loading = await rig.storage.observe(self.place(rig), order)
+        assert (Content.ABSENT, None) == (stored.content, loading)
+        assert "put the file into a claim and leave spec.source out" in stored.message
+
+    async def test_a_path_that_is_for_arks_itself_is_refused(self, rig: KubeRig) -> None:
+        stored, _ = await rig.storage.observe(self.place(rig, "x/.arks"), self.order(rig))
+        assert Content.REFUSED is stored.content

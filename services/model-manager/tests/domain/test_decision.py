@@ -173,6 +173,7 @@ def test_storage_that_cannot_be_bound_says_why_and_is_looked_at_again() -> None:
 def test_where_storage_only_waits_the_download_that_does_not_start_explains() -> None:
     decision = decided(Seen(HUB, PENDING, starting(Blocked("no such image", lasting=True))))
     assert (ModelPhase.FAILED, "no such image") == (decision.phase, decision.explains.message)
+    assert 5 == decision.again_seconds
 
 
 def test_lost_storage_is_failed_and_what_uses_it_is_ended() -> None:

@@ -101,7 +101,8 @@ def _pending(seen: Seen, now: datetime) -> Decision:
     storage = Verdict(False, BOUND_FAILED if seen.stored.failing else NEW_INCOMING, seen.stored.message)
     decision = _loading(seen, storage, now)
     phase = ModelPhase.FAILED if decision.phase is ModelPhase.FAILED else ModelPhase.STORAGE_CREATING
-    soon = STORAGE_RETRY_SECONDS if seen.stored.failing else START_SECONDS
+    explained = seen.stored.failing or (decision.loaded is not None and decision.loaded.reason == WORKER_FAILED)
+    soon = STORAGE_RETRY_SECONDS if explained else START_SECONDS
     return replace(decision, phase=phase, again_seconds=min(soon, decision.again_seconds or soon))
 
 

@@ -257,7 +257,8 @@ class KubeStorage:
         return newest_event(await self._events(key.namespace, claim.uid))
 
     async def _why_not(self, job: JobSeen, pod: PodSeen | None) -> str:
-        started = job.ended or (pod is not None and (pod.running or pod.outcome is not None or pod.blocked is not None))
+        known = pod is not None and (pod.running or pod.blocked is not None)
+        started = known or job.ended or outcome_of(job, pod) is not None
         since = (pod or job).created_at
         if started or (self._clock.now() - since).total_seconds() < _QUIET_SECONDS:
             return ""

@@ -28,7 +28,8 @@ def kube_parts(settings: Settings, home: Home, models: Cache[ArksModel], facts: 
         raise Invalid("ARKS_WORKER_IMAGE is not set: download workers run this service's own image, by its full name")
     watched = home.watch(CLAIM, claim_seen, OURS)
     jobs = Jobs(home.watch(JOB, job_seen, OURS), home.watch(POD, pod_seen, OUR_PODS))
-    metrics = LoadMetrics(home.registry, lambda: float(len(jobs.running())))
+    leading = home.election.leading  # the others see the same Jobs: each counts once
+    metrics = LoadMetrics(home.registry, lambda: float(len(jobs.running()) if leading.is_set() else 0))
     progress = Progress(home.api, jobs, metrics.read_bytes, seconds=settings.poll_seconds)
     storage = KubeStorage(
         home.api,
