@@ -24,7 +24,7 @@ class Settings(KitSettings):
     """A download process that reports nothing for so long is ended and started again; it reports every few seconds."""
     worker_image: str = Field(default="", validation_alias=AliasChoices("ARKS_WORKER_IMAGE", "ARKS_SCRIPTS_IMAGE"))
     """Kubernetes: image of download workers, which has to be this service's own. The second name is an old one."""
-    worker_user: int | None = Field(default=1000, ge=0)
+    worker_user: int | None = Field(default=None, ge=0)
     """Kubernetes: user and group of workers, where the model names none; None: the platform or the image chooses."""
     poll_seconds: float = Field(default=2.0, gt=0)
     """Kubernetes: between two looks at the logs of running workers."""

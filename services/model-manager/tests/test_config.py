@@ -1,0 +1,15 @@
+import pytest
+
+from arks.model_manager.config import Settings
+
+
+@pytest.mark.parametrize("name", ["ARKS_WORKER_IMAGE", "ARKS_SCRIPTS_IMAGE"])
+def test_the_image_of_workers_has_two_names(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, "registry/arks/model-manager:1")
+    assert "registry/arks/model-manager:1" == Settings().worker_image
+
+
+def test_workers_run_as_whom_the_platform_says_unless_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Settings().worker_user is None
+    monkeypatch.setenv("ARKS_WORKER_USER", "1000")
+    assert 1000 == Settings().worker_user
