@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-import yaml
 from prometheus_client import CollectorRegistry
 
 from arks.app_deployer.adapters.kube.children import LEADER_WORKER_SET, SERVICE
@@ -16,37 +15,25 @@ from arks.app_deployer.config import Settings
 from arks.app_deployer.domain.workload import Change, Observed, Replica, ReplicaState, Workload
 from arks.app_deployer.testing.cluster import Cluster
 from arks.app_deployer.testing.contract import WorkloadsContract
+from arks.app_deployer.testing.lws import lws_api_server
 from arks.contracts.resources import ArksApplication
 from arks.events.v1.facts_pb2 import ModelFact
 from arks.kit.clock import SystemClock
 from arks.kit.kube.api import Json, KubeApi
 from arks.kit.reconcile import Key
-from arks.kit.testing.kubernetes import ApiServer, api_server, kube_binaries
+from arks.kit.testing.kubernetes import ApiServer
 from arks.kit.testing.wait import eventually
 
 pytestmark = [pytest.mark.kube, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(120)]
 KEY = Key("default", "app")
 SERVICE_KEY = Key("default", "arks-application-app")
 READY = ReplicaState.READY
-_CRD = "lws-chart/templates/crds/leaderworkerset.x-k8s.io_leaderworkersets.yaml"
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ApiServer]:
-    async with api_server(tmp_path_factory.mktemp("kube")) as server:
-        definition = yaml.safe_load((kube_binaries() / _CRD).read_text())
-        del definition["spec"]["conversion"]  # by the controller, which is played here
-        await server.kubectl("apply", "--server-side", "-f", "-", stdin=yaml.safe_dump(definition))
-        await eventually(lambda: _served(server), within_seconds=30, what="LeaderWorkerSets served")
+    async with lws_api_server(tmp_path_factory.mktemp("kube")) as server:
         yield server
-
-
-async def _served(server: ApiServer) -> bool:
-    try:
-        await server.kubectl("get", "leaderworkersets")
-    except RuntimeError:
-        return False
-    return True
 
 
 class KubeRig:
