@@ -131,6 +131,15 @@ async def test_the_log_is_bounded_and_the_part_before_is_kept(tmp_path: Path) ->
     assert [] == [path.name for path in tmp_path.iterdir() if path.name.startswith("engine.log.2")]
 
 
+async def test_a_burst_larger_than_the_log_leaves_its_end(tmp_path: Path) -> None:
+    log = shim.Log(str(tmp_path), 8192)
+    log.write(b"a" * 20000 + b"the end\n")
+    log.write(b"")
+    now, before = (tmp_path / "engine.log").read_bytes(), (tmp_path / "engine.log.1").read_bytes()
+    assert now.endswith(b"the end\n")
+    assert max(len(now), len(before)) <= 8192
+
+
 async def test_the_log_of_the_run_before_is_kept(tmp_path: Path) -> None:
     for run in ("first", "second"):
         (tmp_path / "state.json").unlink(missing_ok=True)

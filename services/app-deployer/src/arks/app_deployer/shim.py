@@ -39,10 +39,13 @@ class Log:
         self._renew()
 
     def write(self, block: bytes) -> None:
+        """A block larger than the whole log is written in parts, so that none of the two files passes the limit."""
         try:
-            if self._size + len(block) > self._limit:
-                self._renew()
-            self._size += os.write(self._file, block)
+            for start in range(0, len(block), self._limit):
+                part = block[start : start + self._limit]
+                if self._size + len(part) > self._limit:
+                    self._renew()
+                self._size += os.write(self._file, part)
         except OSError:
             return
 
