@@ -7,7 +7,8 @@ import openai
 import pytest
 import pytest_asyncio
 
-from arks.local.testing.platform import Platform, quota, token
+from arks.kit.testing.manifests import quota, token
+from arks.local.testing.platform import Platform
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(180)]
 MODEL = "smollm2"

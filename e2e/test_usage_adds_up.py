@@ -8,7 +8,9 @@ import httpx
 import openai
 import pytest
 
-from arks.local.testing.platform import Platform, token, until
+from arks.kit.testing.manifests import token
+from arks.kit.testing.traffic import Told
+from arks.local.testing.platform import Platform, until
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(400)]
 MODEL, KEY, NAME = "smollm2", "sk-adds-up-000000", "adds-up"
@@ -16,30 +18,21 @@ REQUESTS, AT_ONCE = 1000, 8
 
 
 @dataclass
-class Told:
-    """What the clients know: exact for whole answers, counted events for those that hung up."""
+class AllTold(Told):
+    """And what those counted that hung up."""
 
-    requests: int = 0
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
     hung_up: int = 0
     delivered_tokens: int = 0
 
-    def add(self, usage: openai.types.CompletionUsage | None) -> None:
-        assert usage is not None
-        self.requests += 1
-        self.prompt_tokens += usage.prompt_tokens
-        self.completion_tokens += usage.completion_tokens
 
-
-async def whole(client: openai.AsyncOpenAI, told: Told, prompt: str, tokens: int) -> None:
+async def whole(client: openai.AsyncOpenAI, told: AllTold, prompt: str, tokens: int) -> None:
     answer = await client.chat.completions.create(
         model=MODEL, messages=[{"role": "user", "content": prompt}], max_tokens=tokens
     )
     told.add(answer.usage)
 
 
-async def streamed(client: openai.AsyncOpenAI, told: Told, prompt: str, tokens: int) -> None:
+async def streamed(client: openai.AsyncOpenAI, told: AllTold, prompt: str, tokens: int) -> None:
     stream = await client.chat.completions.create(
         model=MODEL,
         messages=[{"role": "user", "content": prompt}],
@@ -51,12 +44,12 @@ async def streamed(client: openai.AsyncOpenAI, told: Told, prompt: str, tokens: 
     told.add(usages[-1])
 
 
-async def text(client: openai.AsyncOpenAI, told: Told, prompt: str, tokens: int) -> None:
+async def text(client: openai.AsyncOpenAI, told: AllTold, prompt: str, tokens: int) -> None:
     answer = await client.completions.create(model=MODEL, prompt=prompt, max_tokens=tokens)
     told.add(answer.usage)
 
 
-async def hangs_up(client: openai.AsyncOpenAI, told: Told, prompt: str, tokens: int) -> None:
+async def hangs_up(client: openai.AsyncOpenAI, told: AllTold, prompt: str, tokens: int) -> None:
     """Reads a few events, then closes the connection in the middle of an answer that does not end by itself before."""
     body = {"model": MODEL, "stream": True, "max_tokens": 200, "messages": [{"role": "user", "content": prompt}]}
     body |= {"ignore_eos": True}
@@ -75,7 +68,7 @@ async def hangs_up(client: openai.AsyncOpenAI, told: Told, prompt: str, tokens: 
 
 async def test_usage_is_what_the_clients_were_told_over_a_thousand_mixed_requests(arks_up: Platform) -> None:
     arks_up.apply(token(NAME, KEY, MODEL))
-    told, dice, gate = Told(), random.Random(7), asyncio.Semaphore(AT_ONCE)  # noqa: S311  # a fixed mix, no secret
+    told, dice, gate = AllTold(), random.Random(7), asyncio.Semaphore(AT_ONCE)  # noqa: S311  # a fixed mix, no secret
     kinds = [whole, streamed, text, hangs_up]
     async with openai.AsyncOpenAI(base_url=arks_up.url, api_key=KEY, max_retries=0, timeout=120) as client:
 

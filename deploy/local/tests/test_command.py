@@ -12,10 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from arks.kit.testing.manifests import endpoint, token
 from arks.local.paths import Paths
 from arks.local.state import State, is_running, read
 from arks.local.supervisor.children import descendants
-from arks.local.testing.platform import ARKS, CommandError, Platform, endpoint, model, token
+from arks.local.testing.platform import ARKS, CommandError, Platform, small_file_model
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(180)]
 
@@ -85,14 +86,14 @@ def test_apply_says_what_became_of_each_resource(arks: Platform) -> None:
 
 
 def test_one_mistake_and_nothing_is_applied(arks: Platform) -> None:
-    broken = model("broken") | {"spec": {"model": 7}}
+    broken = small_file_model("broken") | {"spec": {"model": 7}}
     with pytest.raises(CommandError, match=r"spec\.model: must be text"):
         arks.apply(endpoint("half"), broken)
     assert "there is no ArksEndpoint 'half'" in arks.arks("get", "endpoint", "half", check=False)
 
 
 def test_a_file_that_is_missing_is_told_by_describe(arks: Platform) -> None:
-    missing = model("missing")
+    missing = small_file_model("missing")
     missing["spec"]["source"]["file"]["path"] = "/no/such/model.gguf"
     arks.apply(missing)
     end = time.monotonic() + 20

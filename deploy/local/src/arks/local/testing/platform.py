@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 
 from arks.kit.process import free_port
+from arks.kit.testing import manifests
 from arks.kit.testing.servers import small_model
 
 ARKS = str(Path(sys.executable).parent / "arks")
@@ -98,33 +99,6 @@ async def until(condition: Any, *, within_seconds: float, what: str) -> Any:
     raise AssertionError(f"{what} did not come true within {within_seconds} s; last: {last!r}")
 
 
-def model(name: str = "smollm2", namespace: str = "default") -> dict[str, Any]:
-    return _resource("ArksModel", name, namespace, {"model": name, "source": {"file": {"path": str(small_model())}}})
-
-
-def application(name: str, *, model: str, replicas: int = 1, namespace: str = "default", **spec: Any) -> dict[str, Any]:
-    wanted = {"replicas": replicas, "runtime": "llamacpp", "model": {"name": model}, "instanceSpec": {}} | spec
-    return _resource("ArksApplication", name, namespace, wanted)
-
-
-def endpoint(name: str, namespace: str = "default") -> dict[str, Any]:
-    return _resource("ArksEndpoint", name, namespace, {"defaultWeight": 1})
-
-
-def token(
-    name: str, key: str, *endpoints: str, namespace: str = "default", quota: str = "", **limits: int
-) -> dict[str, Any]:
-    rules = [{"type": rule, "value": value} for rule, value in limits.items()]
-    extra = {"quota": {"name": quota}} if quota else {}
-    qos = [{"arksEndpoint": {"name": one}, "rateLimits": rules} | extra for one in endpoints]
-    return _resource("ArksToken", name, namespace, {"token": key, "qos": qos})
-
-
-def quota(name: str, namespace: str = "default", **limits: int) -> dict[str, Any]:
-    quotas = [{"type": kind, "value": value} for kind, value in limits.items()]
-    return _resource("ArksQuota", name, namespace, {"quotas": quotas})
-
-
-def _resource(kind: str, name: str, namespace: str, spec: dict[str, Any]) -> dict[str, Any]:
-    metadata = {"name": name, "namespace": namespace}
-    return {"apiVersion": "arks.ai/v1", "kind": kind, "metadata": metadata, "spec": spec}
+def small_file_model(name: str = "smollm2", namespace: str = "default") -> dict[str, Any]:
+    """The real small model, from its file on this machine."""
+    return manifests.model(name, source={"file": {"path": str(small_model())}}, namespace=namespace)
