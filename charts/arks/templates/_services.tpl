@@ -162,7 +162,7 @@ token-quota:
 {{- $values := index $root.Values.services .name -}}
 {{- $facts := index (include "arks.serviceFacts" $root | fromYaml) .name -}}
 {{- $secrets := include "arks.secrets" $root | fromYaml -}}
-{{- $settings := dict "home" "kubernetes" "release_namespace" $root.Release.Namespace -}}
+{{- $settings := dict "platform" "kubernetes" "release_namespace" $root.Release.Namespace -}}
 {{- with $root.Values.watchNamespace -}}
 {{- $_ := set $settings "watch_namespace" . -}}
 {{- end -}}

@@ -59,7 +59,7 @@ class World:
         environment = os.environ | {
             "KUBECONFIG": str(await self._account()),
             "ARKS_RELEASE_NAMESPACE": _NAMESPACE,
-            "ARKS_HOME": "kubernetes",
+            "ARKS_PLATFORM": "kubernetes",
             "ARKS_NATS_URL": self.settings.nats_url,
             "HOSTNAME": "app-deployer-0",
         }

@@ -148,7 +148,6 @@ class Store:
 async def connect(paths: Paths, nats_port: int) -> AsyncIterator[Store]:
     """Raises Unavailable when NATS does not answer in time."""
     settings = Settings(
-        home="local",  # the environment's ARKS_HOME is the directory, and ours
         nats_url=f"nats://{HOST}:{nats_port}",
         nats_token_file=paths.nats_token,
         state_dir=paths.home,

@@ -120,7 +120,7 @@ class LocalHome(BusHome):
 
 
 def home_from_environment(name: str, settings: Settings) -> Home:
-    if settings.home == "kubernetes":
+    if settings.platform == "kubernetes":
         from arks.kit.kube.home import KubeHome  # noqa: PLC0415  # 70 MB that one machine does not pay for
 
         return KubeHome(name, settings)

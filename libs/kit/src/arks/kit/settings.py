@@ -20,7 +20,7 @@ class Settings(BaseSettings):
     http_host: str = "127.0.0.1"
     http_port: int = Field(default=0, ge=0, le=65535)
     """For /healthz, /readyz and /metrics; 0 picks a free one, which the log names."""
-    home: Literal["local", "kubernetes"] = "local"
+    platform: Literal["local", "kubernetes"] = "local"
     """Where resources live: the bucket arks-resources, or the API server."""
     release_namespace: str = "default"
     """Kubernetes: where Arks itself runs; its Leases lie there."""

@@ -64,13 +64,13 @@ def build(settings: Settings, home: Home, environment: Mapping[str, str] | None 
 
 
 def _platform(settings: Settings, home: Home, environment: Mapping[str, str]) -> Platform:
-    if settings.home == "local":
+    if settings.platform == "local":
         return local_platform(settings, home, environment)
     from arks.app_deployer.adapters.kube.platform import kube_platform  # noqa: PLC0415  # 70 MB only where needed
     from arks.kit.kube.home import KubeHome  # noqa: PLC0415
 
     if not isinstance(home, KubeHome):
-        raise TypeError("settings.home is kubernetes, so the home must be a KubeHome")
+        raise TypeError("settings.platform is kubernetes, so the home must be a KubeHome")
     return kube_platform(settings, home.api, home.clock, home.registry)
 
 

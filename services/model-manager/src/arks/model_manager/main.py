@@ -47,7 +47,7 @@ def build(settings: Settings, home: Home, environment: Mapping[str, str] | None 
 
 def _parts(settings: Settings, home: Home, models: Resources[ArksModel], environment: Mapping[str, str]) -> Parts:
     facts = home.fact_writer(Facts.MODELS, ModelFact)
-    if settings.home == "kubernetes":
+    if settings.platform == "kubernetes":
         from arks.model_manager.adapters.kube.wiring import kube_parts  # noqa: PLC0415  # 70 MB of client
 
         return kube_parts(settings, home, models.cache, facts)

@@ -172,7 +172,7 @@ async def kube_service(
     """model-manager for one namespace; again for the same one is a restart."""
     made = Settings.model_validate(
         {
-            "home": "kubernetes",
+            "platform": "kubernetes",
             "nats_url": f"nats://127.0.0.1:{nats.port}",
             "drain_seconds": 1.0,
             "disk_reserve_bytes": 0,
