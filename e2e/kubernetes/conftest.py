@@ -2,8 +2,9 @@
 
 import asyncio
 import os
+import re
 import subprocess
-from collections.abc import AsyncIterator, Callable, Generator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from arks.kit.testing.cluster import Cluster
 from arks.kit.testing.helm import helm, helm_program
 from arks.kit.testing.hub import Hub, hub_server
 from arks.kit.testing.servers import small_model
+from arks.kit.testing.tenant import SMALL_MODEL, SYSTEM, Tenant
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 SCRIPTS = CHECKOUT / "e2e/cluster"
@@ -23,14 +25,12 @@ VALUES = Path(__file__).with_name("values.yaml")
 KUBE_DIR = Path(os.environ.get("KUBE_DIR", "/var/lib/arks-e2e"))
 IMAGES = Path(os.environ.get("ARKS_IMAGES", Path.home() / ".cache/arks-kube/images")) / "images.tar"
 KEEP = os.environ.get("ARKS_E2E_KEEP") == "1"
-SYSTEM = "arks-system"
-"""Namespace of the release."""
 HUB = ("10.97.0.2", 18080)
 """Where pods find the hub: HOST_IP of e2e/cluster/env.sh; values.yaml says the same."""
-SMALL_MODEL = "HuggingFaceTB/SmolLM2-135M-Instruct"
 READY_SECONDS = 180.0
 
 Clients = Callable[[str], openai.AsyncOpenAI]
+Install = Callable[..., Awaitable[None]]
 
 
 def running() -> bool:
@@ -86,16 +86,31 @@ async def ready(cluster: Cluster) -> None:
     await system.rolled_out(*names, within_seconds=READY_SECONDS)
 
 
-@pytest.fixture(scope="session")
-def cluster(empty_cluster: Cluster, hub: Hub, charts: Path) -> Cluster:
-    """With Arks installed from its packaged charts, and ready."""
+def install(cluster: Cluster, charts: Path, *options: str) -> None:
+    """Arks from its packaged charts, or what is there upgraded to them."""
     (definitions,), (chart,) = charts.glob("arks-crds-*.tgz"), charts.glob("arks-[0-9]*.tgz")
-    install = ("upgrade", "--install")
-    helm(*install, "arks-crds", str(definitions), kubeconfig=empty_cluster.kubeconfig)
+    helm("upgrade", "--install", "arks-crds", str(definitions), kubeconfig=cluster.kubeconfig)
     own = ["--namespace", SYSTEM, "--create-namespace", "--values", str(VALUES)]
     # Images of other contents have the same names: with this, a cluster that was kept takes the new ones.
     own += ["--set-string", f"defaults.podAnnotations.images={IMAGES.with_suffix('.contents').read_text()}"]
-    helm(*install, "arks", str(chart), *own, kubeconfig=empty_cluster.kubeconfig)
+    helm("upgrade", "--install", "arks", str(chart), *own, *options, kubeconfig=cluster.kubeconfig)
+
+
+@pytest.fixture
+def reinstall(cluster: Cluster, charts: Path) -> Install:
+    """Upgrades the release with more options of Helm, or installs it again; returns when all of it is ready."""
+
+    async def upgraded(*options: str) -> None:
+        await asyncio.to_thread(install, cluster, charts, *options)
+        await ready(cluster)
+
+    return upgraded
+
+
+@pytest.fixture(scope="session")
+def cluster(empty_cluster: Cluster, hub: Hub, charts: Path) -> Cluster:
+    """With Arks installed from its packaged charts, and ready."""
+    install(empty_cluster, charts)
     asyncio.run(ready(empty_cluster))
     return empty_cluster
 
@@ -106,6 +121,17 @@ def gateway(cluster: Cluster) -> str:
     service = asyncio.run(cluster.within(SYSTEM).get("service", "arks-gateway"))
     assert service is not None
     return f"http://{asyncio.run(cluster.node_address())}:{service['spec']['ports'][0]['nodePort']}"
+
+
+@pytest_asyncio.fixture
+async def tenant(cluster: Cluster, gateway: str, request: pytest.FixtureRequest) -> AsyncIterator[Tenant]:
+    """A namespace of the test's own, which goes with all that is in it."""
+    name = re.sub("[^a-z0-9]+", "-", request.node.name.removeprefix("test_"))[:40].strip("-")
+    await cluster.kubectl("create", "namespace", name)
+    try:
+        yield Tenant.of(cluster, name, f"{gateway}/v1")
+    finally:
+        await cluster.kubectl("delete", "namespace", name, "--timeout=120s", within_seconds=130)
 
 
 @pytest_asyncio.fixture

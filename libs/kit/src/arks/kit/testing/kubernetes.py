@@ -21,12 +21,30 @@ def kube_binaries() -> Path:
     return Path(os.environ.get("KUBE_BIN", Path.home() / ".cache/arks-kube/bin"))
 
 
+_AUDIT_POLICY = {
+    "apiVersion": "audit.k8s.io/v1",
+    "kind": "Policy",
+    "omitStages": ["RequestReceived"],
+    "rules": [{"level": "Metadata"}],
+}
+
+
 @dataclass(frozen=True)
 class ApiServer:
     url: str
     kubeconfig: Path
     """An administrator's."""
     directory: Path
+
+    @property
+    def authority(self) -> Path:
+        """Certificate that clients may check the server's with."""
+        return self.directory / "certs" / "apiserver.crt"
+
+    @property
+    def audit_log(self) -> Path:
+        """A line of JSON a request, when the server was started with `audit`."""
+        return self.directory / "audit.log"
 
     async def kubectl(self, *arguments: str, stdin: str = "") -> str:
         """What kubectl printed. Raises RuntimeError with its complaint."""
@@ -77,9 +95,17 @@ def _kubeconfig(path: Path, url: str, token: str) -> Path:
     return path
 
 
+def _audit_options(directory: Path) -> list[str]:
+    policy = directory / "audit-policy.yaml"
+    policy.write_text(yaml.safe_dump(_AUDIT_POLICY))
+    return [f"--audit-policy-file={policy}", f"--audit-log-path={directory / 'audit.log'}"]
+
+
 @asynccontextmanager
-async def api_server(directory: Path) -> AsyncIterator[ApiServer]:
-    """Answers after some seconds. Raises FileNotFoundError when the binaries have not been built."""
+async def api_server(directory: Path, *, audit: bool = False) -> AsyncIterator[ApiServer]:
+    """Answers after some seconds; `audit`: writes down every request. Raises FileNotFoundError when the binaries have
+    not been built.
+    """
     binaries = kube_binaries()
     if not (binaries / "kube-apiserver").exists():
         raise FileNotFoundError(f"no kube-apiserver in {binaries}: run `make kube-binaries` once")
@@ -101,6 +127,7 @@ async def api_server(directory: Path) -> AsyncIterator[ApiServer]:
         *("--authorization-mode=RBAC", f"--token-auth-file={directory / 'tokens.csv'}"),
         *("--service-account-issuer=https://kubernetes.default.svc", f"--service-account-key-file={public}"),
         *(f"--service-account-signing-key-file={key}", "--disable-admission-plugins=ServiceAccount"),
+        *(_audit_options(directory) if audit else []),
     ]
     async with AsyncExitStack() as stack:
         for name, command in (("etcd", etcd), ("kube-apiserver", apiserver)):

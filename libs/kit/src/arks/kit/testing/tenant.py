@@ -1,0 +1,91 @@
+"""A namespace of a cluster with Arks, as somebody works in it: serves a model, sends requests, asks what was used."""
+
+import json
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar
+from urllib.parse import urlencode
+
+from arks.kit.testing import manifests
+from arks.kit.testing.cluster import Cluster, Object
+from arks.kit.testing.traffic import Told, Traffic
+from arks.kit.testing.wait import eventually
+
+SYSTEM = "arks-system"
+"""Namespace of the release."""
+SMALL_MODEL = "HuggingFaceTB/SmolLM2-135M-Instruct"
+"""What the tests' hub serves under this name is the real one."""
+_READY_SECONDS = 180.0
+
+
+@dataclass(frozen=True)
+class Tenant(Cluster):
+    gateway_url: str = ""
+    """Envoy's, as a client outside of the cluster has it, with /v1."""
+
+    SMALL_ENGINE: ClassVar[dict[str, Any]] = {
+        "runtimeCommonArgs": ["--parallel", "4", "--threads", "1"],
+        "instanceSpec": {"resources": {"requests": {"cpu": "50m", "memory": "256Mi"}}},
+    }
+
+    @classmethod
+    def of(cls, cluster: Cluster, namespace: str, gateway_url: str) -> "Tenant":
+        return cls(
+            **{field.name: getattr(cluster, field.name) for field in fields(Cluster)}
+            | {
+                "namespace": namespace,
+                "gateway_url": gateway_url,
+            }
+        )
+
+    @property
+    def key(self) -> str:
+        """Of the token that `serve` makes."""
+        return f"sk-{self.namespace}"
+
+    async def serve(self, name: str, *, replicas: int = 1, **spec: Any) -> None:
+        """A small model with claim, application, endpoint and token; returns when all replicas are ready."""
+        space, storage = self.namespace, manifests.claim(name)
+        hub: manifests.Document = {"huggingface": {}}
+        await self.apply(
+            manifests.model(name, repository=SMALL_MODEL, source=hub, storage=storage, namespace=space),
+            manifests.application(name, model=name, replicas=replicas, namespace=space, **(self.SMALL_ENGINE | spec)),
+            manifests.endpoint(name, space),
+            manifests.token("key", self.key, name, namespace=space),
+        )
+        await self.replicas_ready(name, replicas)
+
+    async def replicas_ready(self, application: str, replicas: int) -> Object:
+        """The application, once so many replicas are there and all of them ready for its newest spec."""
+
+        def all_ready(found: Object) -> bool:
+            status = found.get("status", {})
+            current = status.get("observedGeneration") == found["metadata"]["generation"]
+            return bool(current and status.get("readyReplicas", 0) == status.get("replicas", 0) == replicas)
+
+        limits: dict[str, Any] = {"within_seconds": _READY_SECONDS, "what": f"{replicas} replicas ready"}
+        return await self.until("arksapplication", application, all_ready, **limits)
+
+    def traffic(self, model: str, **options: Any) -> Traffic:
+        return Traffic(self.gateway_url, self.key, model, **options)
+
+    async def usage(self) -> dict[str, Told]:
+        """What the ledger has for this namespace, by how it is known: engine, delivered, reservation.
+
+        Returns when no request is under way or still to be charged.
+        """
+
+        async def complete() -> dict[str, Any] | None:
+            report = await self._usage_report()
+            return report if not report["openReservations"] else None
+
+        report = await eventually(complete, within_seconds=60, what="all requests charged")
+        assert report is not None
+        sources = report["items"][0]["bySource"] if report["items"] else {}
+        return {
+            name: Told(one["requests"], one["promptTokens"], one["completionTokens"]) for name, one in sources.items()
+        }
+
+    async def _usage_report(self) -> dict[str, Any]:
+        service = f"/api/v1/namespaces/{SYSTEM}/services/arks-token-quota:8090/proxy"
+        wanted = urlencode({"namespace": self.namespace, "group_by": "namespace"})
+        return dict(json.loads(await self.kubectl("get", "--raw", f"{service}/v1/usage?{wanted}")))
