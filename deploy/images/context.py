@@ -41,9 +41,13 @@ def digest(*parts: str | Path) -> str:
     return total.hexdigest()[:16]
 
 
+UNWANTED = ("__pycache__", "testing")
+"""Directories of our own code that no image needs."""
+
+
 def files(directory: Path) -> Iterator[Path]:
     for path in sorted(directory.rglob("*")):
-        if path.is_file() and "__pycache__" not in path.parts:
+        if path.is_file() and not set(UNWANTED) & set(path.relative_to(directory).parts):
             yield path
 
 
@@ -115,7 +119,7 @@ def copy_source(tree: Path, *sources: Path) -> str:
     if part := lay_out(tree, inputs):
         for source in sources:
             target = part / source.relative_to(next(parent for parent in source.parents if parent.name == "src"))
-            shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__", "testing"))
+            shutil.copytree(source, target, ignore=shutil.ignore_patterns(*UNWANTED))
         finish(part, tree, inputs)
     return inputs
 
