@@ -3,6 +3,7 @@
 import asyncio
 import os
 import re
+import signal
 import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
 from contextlib import AsyncExitStack
@@ -127,11 +128,26 @@ def gateway(cluster: Cluster) -> str:
 async def tenant(cluster: Cluster, gateway: str, request: pytest.FixtureRequest) -> AsyncIterator[Tenant]:
     """A namespace of the test's own, which goes with all that is in it."""
     name = re.sub("[^a-z0-9]+", "-", request.node.name.removeprefix("test_"))[:40].strip("-")
-    await cluster.kubectl("create", "namespace", name)
-    try:
-        yield Tenant.of(cluster, name, f"{gateway}/v1")
-    finally:
-        await cluster.kubectl("delete", "namespace", name, "--timeout=120s", within_seconds=130)
+    async with Tenant.of(cluster, name, f"{gateway}/v1").created() as tenant:
+        yield tenant
+
+
+@pytest.fixture
+def restart_kubelet(cluster: Cluster) -> Callable[[], None]:
+    """Kills the node's kubelet, which is started again half a second later."""
+
+    def is_kubelet(process: Path) -> bool:
+        try:
+            words = (process / "cmdline").read_bytes().split(b"\0")
+        except OSError:
+            return False
+        return words[0] == b"kubelet" and f"--root-dir={KUBE_DIR}/kubelet".encode() in words
+
+    def restart() -> None:
+        (kubelet,) = [process for process in Path("/proc").glob("[0-9]*") if is_kubelet(process)]
+        os.kill(int(kubelet.name), signal.SIGKILL)
+
+    return restart
 
 
 @pytest_asyncio.fixture
@@ -147,11 +163,16 @@ async def client_of(gateway: str) -> AsyncIterator[Clients]:
         yield client
 
 
+REPORTS_MOST = 3
+"""Of the cluster after failures; the first ones tell most, each has hundreds of lines."""
+reports = iter(range(REPORTS_MOST))
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
-    if report.failed and item.get_closest_marker("e2e") and running():
+    if report.failed and item.get_closest_marker("e2e") and running() and next(reports, None) is not None:
         report.sections.append(("cluster", asyncio.run(whole_cluster().report())))
     return report

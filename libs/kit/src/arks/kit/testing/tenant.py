@@ -1,7 +1,9 @@
 """A namespace of a cluster with Arks, as somebody works in it: serves a model, sends requests, asks what was used."""
 
 import json
-from dataclasses import dataclass, fields
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Any, ClassVar
 from urllib.parse import urlencode
 
@@ -15,6 +17,7 @@ SYSTEM = "arks-system"
 SMALL_MODEL = "HuggingFaceTB/SmolLM2-135M-Instruct"
 """What the tests' hub serves under this name is the real one."""
 _READY_SECONDS = 180.0
+_DELETED_SECONDS = 120.0
 
 
 @dataclass(frozen=True)
@@ -29,13 +32,17 @@ class Tenant(Cluster):
 
     @classmethod
     def of(cls, cluster: Cluster, namespace: str, gateway_url: str) -> "Tenant":
-        return cls(
-            **{field.name: getattr(cluster, field.name) for field in fields(Cluster)}
-            | {
-                "namespace": namespace,
-                "gateway_url": gateway_url,
-            }
-        )
+        return cls(cluster.kubeconfig, namespace, gateway_url)
+
+    @asynccontextmanager
+    async def created(self) -> AsyncIterator["Tenant"]:
+        """The namespace exists until the end of the block, and then goes with all that is in it."""
+        await self.kubectl("create", "namespace", self.namespace)
+        try:
+            yield self
+        finally:
+            limit = f"--timeout={_DELETED_SECONDS:.0f}s"
+            await self.kubectl("delete", "namespace", self.namespace, limit, within_seconds=_DELETED_SECONDS + 10)
 
     @property
     def key(self) -> str:

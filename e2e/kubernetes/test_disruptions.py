@@ -1,0 +1,107 @@
+"""Pods are deleted and the kubelet restarts, one after the other, under load: what clients see, and what is charged."""
+
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+
+import pytest
+import pytest_asyncio
+
+from arks.kit.testing.cluster import Cluster, Object
+from arks.kit.testing.tenant import SYSTEM, Tenant
+from arks.kit.testing.traffic import CUT, OK, Traffic
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900), pytest.mark.asyncio(loop_scope="module")]
+MODEL, REPLICAS, CONNECTIONS = "steady", 2, 3
+DELETED_SECONDS = 120.0
+
+
+@dataclass(frozen=True)
+class Loaded:
+    tenant: Tenant
+    traffic: Traffic
+
+    async def nothing_missing(self) -> None:
+        """The ledger has what the clients were told, to the token; cut streams by what was delivered."""
+        usage = await self.tenant.usage()
+        assert self.traffic.told == usage.pop("engine")
+        assert self.traffic.since()[CUT] == sum(one.requests for one in usage.values())
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def loaded(cluster: Cluster, gateway: str) -> AsyncIterator[Loaded]:
+    """An application of two replicas, and traffic to send through each disruption."""
+    tenant = Tenant.of(cluster, "disrupted", f"{gateway}/v1")
+    async with tenant.created():
+        await tenant.serve(MODEL, replicas=REPLICAS)
+        yield Loaded(tenant, tenant.traffic(MODEL, connections=CONNECTIONS, max_tokens=16, ignore_eos=True))
+
+
+async def names_of(component: str, within: Cluster) -> list[str]:
+    return [pod["metadata"]["name"] for pod in await within.all("pods", f"app.kubernetes.io/component={component}")]
+
+
+async def delete(pod: str, within: Cluster, *options: str) -> None:
+    await within.kubectl("delete", "pod", pod, *options, within_seconds=DELETED_SECONDS)
+
+
+@pytest.mark.parametrize(
+    "component", ["model-manager", "app-deployer", "metrics", "endpoint-router", "token-quota", "gateway"]
+)
+async def test_every_pod_of_a_service_deleted_in_turn_costs_no_request(
+    loaded: Loaded, cluster: Cluster, component: str
+) -> None:
+    system = cluster.within(SYSTEM)
+    async with loaded.traffic.running() as traffic:
+        for pod in await names_of(component, system):
+            await delete(pod, system)
+            await system.rolled_out(f"deployment/arks-{component}")
+            await traffic.answers()
+    assert [] == loaded.traffic.faults()
+    await loaded.nothing_missing()
+
+
+@pytest.mark.parametrize("server", ["nats", "redis", "postgresql"])
+async def test_a_server_deleted_costs_no_request(loaded: Loaded, cluster: Cluster, server: str) -> None:
+    system = cluster.within(SYSTEM)
+    async with loaded.traffic.running() as traffic:
+        await delete(f"arks-{server}-0", system)
+        await traffic.answers()
+        await system.rolled_out(f"statefulset/arks-{server}")
+        await traffic.answers()
+    assert [] == loaded.traffic.faults()
+    await loaded.nothing_missing()
+
+
+async def test_the_kubelet_restarting_costs_no_request(loaded: Loaded, restart_kubelet: Callable[[], None]) -> None:
+    async with loaded.traffic.running() as traffic:
+        restart_kubelet()
+        await traffic.answers(100)
+    assert [] == loaded.traffic.faults()
+    await loaded.nothing_missing()
+
+
+async def test_a_deleted_engine_ends_its_streams_first(loaded: Loaded) -> None:
+    async with loaded.traffic.running() as traffic:
+        await delete(f"{MODEL}-0", loaded.tenant)
+        await loaded.tenant.replicas_ready(MODEL, REPLICAS)
+        await traffic.answers()
+    assert [] == loaded.traffic.faults()
+    await loaded.nothing_missing()
+
+
+async def test_an_engine_that_dies_costs_only_the_streams_that_it_carried(loaded: Loaded) -> None:
+    def other(pod: Object) -> bool:
+        return bool(pod["metadata"]["uid"] != old["metadata"]["uid"])
+
+    async with loaded.traffic.running() as traffic:
+        found = await loaded.tenant.get("pod", f"{MODEL}-0")
+        assert found is not None
+        old = found
+        await delete(f"{MODEL}-0", loaded.tenant, "--grace-period=0", "--force")
+        await loaded.tenant.until("pod", f"{MODEL}-0", other, what="another pod")
+        await loaded.tenant.replicas_ready(MODEL, REPLICAS)
+        await traffic.answers()
+    outcomes = loaded.traffic.since()
+    assert set(outcomes) <= {OK, CUT}, loaded.traffic.faults()
+    assert outcomes[CUT] <= CONNECTIONS
+    await loaded.nothing_missing()
