@@ -86,9 +86,11 @@ def test_a_refused_listener_is_offered_again_after_some_seconds() -> None:
     made = gateway(world)
     made.tick(now=100.0)
     refuse(world, made)
+    offered = world.resources(LISTENER)["gateway"].revision
     made.tick(now=101.0)
-    assert "gateway" not in world.resources(LISTENER)
+    assert offered == world.resources(LISTENER)["gateway"].revision
     made.tick(now=106.0)
+    assert offered < world.resources(LISTENER)["gateway"].revision
     assert made.problem() is not None  # until Envoy takes it
     world.accepted(LISTENER, "gateway", world.resources(LISTENER)["gateway"].revision)
     assert made.problem() is None

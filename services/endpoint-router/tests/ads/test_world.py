@@ -1,5 +1,5 @@
-from arks.endpoint_router.ads import CLUSTER, World
-from arks.endpoint_router.envoy.messages import Cluster
+from arks.endpoint_router.ads import CLUSTER, LISTENER, World
+from arks.endpoint_router.envoy.messages import Cluster, Listener
 
 
 def cluster(seconds: int, name: str = "c") -> Cluster:
@@ -71,3 +71,22 @@ def test_what_was_refused_can_be_offered_again() -> None:
     world.refused(CLUSTER, "c", revision(world))
     world.retry(CLUSTER, "c")
     assert 1 == sent(world)
+
+
+def test_what_one_envoy_takes_is_offered_to_all_though_another_refused_it() -> None:
+    """Envoys of two versions, in the middle of an upgrade."""
+    world = World()
+    world.put(CLUSTER, "c", cluster(1))
+    offered = revision(world)
+    world.refused(CLUSTER, "c", offered)
+    world.accepted(CLUSTER, "c", offered)
+    assert (1, False, True) == (sent(world), world.is_refused(CLUSTER, "c"), world.has_good(CLUSTER, "c"))
+
+
+def test_a_listener_is_never_taken_away_because_it_was_refused() -> None:
+    """The Envoy that refused it may serve clients on what an earlier router gave it."""
+    world = World()
+    world.put(LISTENER, "gateway", Listener(name="gateway"))
+    before = world.resources(LISTENER)["gateway"]
+    world.refused(LISTENER, "gateway", before.revision)
+    assert (before, True) == (world.resources(LISTENER).get("gateway"), world.is_refused(LISTENER, "gateway"))

@@ -3,7 +3,7 @@
 import json
 import os
 import subprocess
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import pytest
 import yaml
@@ -14,6 +14,7 @@ from arks.endpoint_router.envoy import (
     Backend,
     GatewaySettings,
     ads_bootstrap,
+    certificate_source,
     cluster,
     command,
     listener,
@@ -30,15 +31,19 @@ from arks.kit.testing.servers import program
 
 GOLDEN = Path(__file__).parent / "golden"
 SETTINGS = GatewaySettings(usage_log_path="/var/lib/arks/usage.log")
+SECURE = GatewaySettings(usage_log_path="-", port=8443, certificate_source=PurePath("/etc/envoy/certificate.json"))
 BACKENDS = (Backend("10.0.0.1", 8080, weight=30), Backend("10.0.0.2", 8080, weight=10, draining=True))
 BUILT: dict[str, Message] = {
     "listener": build(SETTINGS, routes(SETTINGS), admission_filter("-- admission.lua"), usage_log(SETTINGS)),
+    "listener_tls": build(SECURE, {"name": "gateway"}, [], []),
+    "certificate_source": certificate_source("/etc/envoy/tls"),
     "cluster": cluster("default/qwen"),
     "static_cluster": static_cluster("default/qwen", BACKENDS),
     "load_assignment": load_assignment("default/qwen", BACKENDS),
     "load_assignment_empty": load_assignment("default/qwen", ()),
     "token_quota_cluster": token_quota_cluster("token-quota.arks.svc", 8090),
     "ads_bootstrap": ads_bootstrap("gateway-0", "127.0.0.1", 18000, 19000),
+    "ads_bootstrap_stats": ads_bootstrap("gateway-0", "127.0.0.1", 18000, 19000, stats_port=9902),
 }
 
 
@@ -76,7 +81,7 @@ def test_the_usage_log_is_flushed_at_a_kilobyte_or_a_tenth_of_a_second() -> None
 def test_envoy_accepts_it_without_a_warning(tmp_path: Path, kind: str) -> None:
     clusters = [static_cluster("default/m", BACKENDS), token_quota_cluster("localhost", 8090)]
     bootstraps = {
-        "ads": ads_bootstrap("gateway-0", "127.0.0.1", 18000, 19000),
+        "ads": ads_bootstrap("gateway-0", "127.0.0.1", 18000, 19000, stats_port=19001),
         "static": static_bootstrap(
             "gateway-0", 19000, [listener(GatewaySettings(str(tmp_path / "usage.log")))], clusters
         ),

@@ -199,5 +199,5 @@ def envoy_command(binary: Path, bootstrap: Path, workers: int) -> tuple[str, ...
     return (
         *(str(binary), "--disable-hot-restart", "--config-path", str(bootstrap), "--concurrency", str(workers)),
         *("--file-flush-min-size-kb", "1", "--file-flush-interval-msec", "100"),
-        *("--drain-time-s", "60", "--log-level", "warn"),
+        *("--drain-time-s", "300", "--log-level", "warn"),
     )

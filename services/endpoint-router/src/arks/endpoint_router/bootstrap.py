@@ -1,9 +1,14 @@
-"""Prints the file that an Envoy of this router starts with: `python -m arks.endpoint_router.bootstrap > envoy.json`."""
+"""Prints the files that an Envoy of this router starts with.
 
+python -m arks.endpoint_router.bootstrap [NODE] > envoy.json
+python -m arks.endpoint_router.bootstrap --certificate DIRECTORY > certificate.json
+"""
+
+import argparse
 import sys
 
 from arks.endpoint_router.config import Settings
-from arks.endpoint_router.envoy import ads_bootstrap, to_json
+from arks.endpoint_router.envoy import ads_bootstrap, certificate_source, to_json
 
 NODE_ID = "arks"
 
@@ -12,10 +17,29 @@ def bootstrap_json(settings: Settings, node_id: str = NODE_ID) -> str:
     """The text of a bootstrap file; its name must end in .json."""
     return to_json(
         ads_bootstrap(
-            node_id, settings.xds_host, settings.xds_port, settings.envoy_admin_port, settings.envoy_heap_bytes
+            node_id,
+            settings.xds_host,
+            settings.xds_port,
+            settings.envoy_admin_port,
+            heap_bytes=settings.envoy_heap_bytes,
+            stats_port=settings.envoy_stats_port,
         )
     )
 
 
+def certificate_json(directory: str) -> str:
+    """The text of the file that GATEWAY_CERTIFICATE_SOURCE names; its name must end in .json."""
+    return to_json(certificate_source(directory))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("node", nargs="?", default=NODE_ID)
+    parser.add_argument("--certificate", metavar="DIRECTORY", help="where tls.crt and tls.key lie, as Envoy sees it")
+    arguments = parser.parse_args()
+    given = arguments.certificate
+    sys.stdout.write(certificate_json(given) if given else bootstrap_json(Settings(), arguments.node))
+
+
 if __name__ == "__main__":
-    sys.stdout.write(bootstrap_json(Settings(), *sys.argv[1:2]))
+    main()

@@ -15,8 +15,13 @@ class Settings(KitSettings):
     gateway_host: str = "127.0.0.1"
     """Address that Envoy listens on for clients."""
     gateway_port: int = Field(default=8080, ge=1, le=65535)
+    gateway_certificate_source: Path | None = None
+    """File beside Envoy, as Envoy reads it, that names certificate and key (`python -m arks.endpoint_router.bootstrap
+    --certificate DIRECTORY` prints it); None: plain HTTP."""
     envoy_admin_port: int = Field(default=9901, ge=1, le=65535)
     """For the bootstrap file only; the router itself never asks Envoy's admin interface."""
+    envoy_stats_port: int | None = Field(default=None, ge=1, le=65535)
+    """Where others can read Envoy's own figures, GET /metrics on all addresses; None: nowhere. For the bootstrap."""
     token_quota_host: str = "127.0.0.1"  # noqa: S105  # an address
     """Admission, as Envoy reaches it: an address or a DNS name."""
     token_quota_port: int = Field(default=8090, ge=1, le=65535)

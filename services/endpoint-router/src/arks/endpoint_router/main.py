@@ -31,7 +31,10 @@ def build(settings: Settings, home: Home, world: World | None = None) -> App:
     server = AdsServer(world, address, registry=home.registry, clock=home.clock, on_refused=refused)
     gateway = EnvoyGateway(world, server.open)
     gateway.serve(
-        GatewaySettings(str(settings.usage_log), settings.gateway_host, settings.gateway_port),
+        GatewaySettings(
+            *(str(settings.usage_log), settings.gateway_host, settings.gateway_port),
+            certificate_source=settings.gateway_certificate_source,
+        ),
         settings.token_quota_host,
         settings.token_quota_port,
     )

@@ -84,10 +84,14 @@ class World:
         return True
 
     def accepted(self, type_: str, name: str, revision: int) -> None:
-        """An Envoy runs this revision."""
+        """An Envoy runs this revision. That another one refused it counts no longer."""
         entry = self._entries[type_].get(name)
-        if entry is not None and entry.wanted.revision == revision and not entry.refused:
-            entry.good = entry.wanted
+        if entry is None or entry.wanted.revision != revision:
+            return
+        entry.good = entry.wanted
+        if entry.refused:
+            entry.refused = False
+            self._refresh(type_, name)
 
     def refused(self, type_: str, name: str, revision: int) -> None:
         """An Envoy does not take this revision: fall back to the last good one.
@@ -121,6 +125,9 @@ class World:
     def _refresh(self, type_: str, name: str) -> None:
         entry = self._entries[type_].get(name)
         effective = entry.effective if entry is not None else None
+        if entry is not None and effective is None and type_ == LISTENER:
+            # Left out, it would be closed by Envoys that have it from an earlier router and refuse only the change.
+            effective = entry.wanted
         if effective is None:
             self._effective[type_].pop(name, None)
         else:

@@ -6,6 +6,7 @@
     load_assignment(name, backends)        -> ClusterLoadAssignment: its replicas and their weights
     token_quota_cluster(host, port)        -> Cluster `token-quota`, which the filter and /v1/models ask
     ads_bootstrap(...)                     -> Bootstrap of an Envoy that takes everything else from endpoint-router
+    certificate_source(directory)          -> DiscoveryResponse: the file beside Envoy that names certificate and key
     static_cluster(name, backends)         -> Cluster with its replicas written into it
     static_bootstrap(...)                  -> Bootstrap of an Envoy with all of it in one file (tests, benchmark)
     to_json(message)                       -> the text of a bootstrap file
@@ -21,11 +22,13 @@ from arks.endpoint_router.envoy.clusters import Backend, cluster, load_assignmen
 from arks.endpoint_router.envoy.listeners import listener
 from arks.endpoint_router.envoy.messages import to_json
 from arks.endpoint_router.envoy.settings import GatewaySettings
+from arks.endpoint_router.envoy.tls import certificate_source
 
 __all__ = [
     "Backend",
     "GatewaySettings",
     "ads_bootstrap",
+    "certificate_source",
     "cluster",
     "command",
     "listener",

@@ -9,8 +9,10 @@ from arks.endpoint_router.envoy.messages import (
     Cluster,
     DownstreamConnectionsConfig,
     FixedHeapConfig,
+    HttpConnectionManager,
     HttpProtocolOptions,
     Listener,
+    Router,
     as_dict,
     extension,
     message,
@@ -20,12 +22,25 @@ from arks.endpoint_router.envoy.messages import (
 ADS = "endpoint-router"
 HEAP_BYTES = 2 * 1024 * 1024 * 1024
 CONNECTIONS_LIMIT = 20_000
+ADMIN = "envoy-admin"
+STATS_SECONDS = 10.0
+DRAIN_SECONDS = 300
+"""How long requests under way may go on at a listener that was replaced, as an upgrade of Arks may do."""
 
 
 def ads_bootstrap(
-    node_id: str, ads_host: str, ads_port: int, admin_port: int, heap_bytes: int = HEAP_BYTES
+    node_id: str,
+    ads_host: str,
+    ads_port: int,
+    admin_port: int,
+    *,
+    heap_bytes: int = HEAP_BYTES,
+    stats_port: int | None = None,
 ) -> Bootstrap:
-    """An Envoy that asks endpoint-router for everything, and goes on with what it has while it cannot."""
+    """An Envoy that asks endpoint-router for everything, and goes on with what it has while it cannot.
+
+    `stats_port`: where others may read its figures; None: nobody but who reaches its admin interface on loopback.
+    """
     # By default Envoy waits up to 30 s for a router that was restarted, and knows nothing of its replicas that long.
     retry = {"base_interval": seconds(0.1), "max_interval": seconds(1)}
     ads = {
@@ -40,7 +55,10 @@ def ads_bootstrap(
         {
             **_process(node_id, admin_port, heap_bytes),
             "dynamic_resources": {"ads_config": ads, "cds_config": from_ads, "lds_config": from_ads},
-            "static_resources": {"clusters": [_ads_cluster(ads_host, ads_port)]},
+            "static_resources": {
+                "clusters": [_ads_cluster(ads_host, ads_port), *([] if stats_port is None else [_admin(admin_port)])],
+                "listeners": [] if stats_port is None else [_stats(stats_port)],
+            },
         },
     )
 
@@ -57,7 +75,7 @@ def static_bootstrap(
     return message(Bootstrap, {**_process(node_id, admin_port, heap_bytes), "static_resources": resources})
 
 
-def command(binary: str, bootstrap_path: str, workers: int, drain_seconds: int = 60) -> list[str]:
+def command(binary: str, bootstrap_path: str, workers: int, drain_seconds: int = DRAIN_SECONDS) -> list[str]:
     """Envoy's command line.
 
     The usage log is flushed at 1 KB or 100 ms: what a killed Envoy had not written yet is lost. Hot restart is off: it
@@ -106,6 +124,38 @@ def _overload(heap_bytes: int) -> dict[str, Any]:
             action("stop_accepting_requests", heap, 0.95),
             action("stop_accepting_connections", heap, 0.98),
         ],
+    }
+
+
+def _admin(port: int) -> dict[str, Any]:
+    address = {"socket_address": {"address": "127.0.0.1", "port_value": port}}
+    assignment = {"cluster_name": ADMIN, "endpoints": [{"lb_endpoints": [{"endpoint": {"address": address}}]}]}
+    return {"name": ADMIN, "type": "STATIC", "connect_timeout": seconds(1), "load_assignment": assignment}
+
+
+def _stats(port: int) -> dict[str, Any]:
+    """`GET /metrics` and nothing else of the admin interface, which could end Envoy. Without what never counted."""
+    get = {"name": ":method", "string_match": {"exact": "GET"}}
+    figures = {"cluster": ADMIN, "prefix_rewrite": "/stats/prometheus?usedonly", "timeout": seconds(STATS_SECONDS)}
+    routes = [
+        {"match": {"path": "/metrics", "headers": [get]}, "route": figures},
+        {"match": {"prefix": "/"}, "direct_response": {"status": 404}},
+    ]
+    manager = extension(
+        HttpConnectionManager,
+        stat_prefix="stats",
+        route_config={"virtual_hosts": [{"name": "stats", "domains": ["*"], "routes": routes}]},
+        http_filters=[{"name": "envoy.filters.http.router", "typed_config": extension(Router)}],
+        request_timeout=seconds(STATS_SECONDS),
+        common_http_protocol_options={"idle_timeout": seconds(120)},
+    )
+    return {
+        "name": "stats",
+        "address": {"socket_address": {"address": "0.0.0.0", "port_value": port}},  # noqa: S104  # that is its purpose
+        "filter_chains": [{"filters": [{"name": "http", "typed_config": manager}]}],
+        # Figures matter most when clients have taken all connections or all memory.
+        "ignore_global_conn_limit": True,
+        "bypass_overload_manager": True,
     }
 
 

@@ -19,6 +19,7 @@ from arks.endpoint_router.envoy.messages import (
 )
 from arks.endpoint_router.envoy.routes import routes
 from arks.endpoint_router.envoy.settings import GatewaySettings
+from arks.endpoint_router.envoy.tls import filter_chain_tls
 
 CONNECTION_BUFFER_BYTES = 1024 * 1024
 """What one connection may hold of answers that its client does not read; request bodies have their own limit."""
@@ -62,13 +63,14 @@ def build(
         **_limits(settings),
     )
     socket = {"address": settings.address, "port_value": settings.port}
+    tls = filter_chain_tls(str(settings.certificate_source)) if settings.certificate_source else {}
     return message(
         Listener,
         {
             "name": "gateway",
             "address": {"socket_address": socket},
             "per_connection_buffer_limit_bytes": CONNECTION_BUFFER_BYTES,
-            "filter_chains": [{"filters": [{"name": "http", "typed_config": manager}]}],
+            "filter_chains": [{"filters": [{"name": "http", "typed_config": manager}], **tls}],
         },
     )
 

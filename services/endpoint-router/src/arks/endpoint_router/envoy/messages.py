@@ -26,7 +26,10 @@ from envoy.extensions.resource_monitors.downstream_connections.v3.downstream_con
 )
 from envoy.extensions.resource_monitors.fixed_heap.v3.fixed_heap_pb2 import FixedHeapConfig
 from envoy.extensions.retry.host.previous_hosts.v3.previous_hosts_pb2 import PreviousHostsPredicate
+from envoy.extensions.transport_sockets.tls.v3.secret_pb2 import Secret
+from envoy.extensions.transport_sockets.tls.v3.tls_pb2 import DownstreamTlsContext
 from envoy.extensions.upstreams.http.v3.http_protocol_options_pb2 import HttpProtocolOptions
+from envoy.service.discovery.v3.discovery_pb2 import DiscoveryResponse
 from google.protobuf import json_format
 from google.protobuf.message import Message
 
@@ -35,7 +38,9 @@ __all__ = [
     "Bootstrap",
     "Cluster",
     "ClusterLoadAssignment",
+    "DiscoveryResponse",
     "DownstreamConnectionsConfig",
+    "DownstreamTlsContext",
     "FileAccessLog",
     "FixedHeapConfig",
     "HeaderMutation",
@@ -45,6 +50,7 @@ __all__ = [
     "Lua",
     "PreviousHostsPredicate",
     "Router",
+    "Secret",
     "UuidRequestIdConfig",
     "as_dict",
     "extension",

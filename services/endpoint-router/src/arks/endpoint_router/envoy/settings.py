@@ -1,6 +1,7 @@
 """What an operator may change about the gateway, each with its unit, default and reason."""
 
 from dataclasses import dataclass
+from pathlib import PurePath
 
 
 @dataclass(frozen=True, slots=True)
@@ -9,6 +10,8 @@ class GatewaySettings:
     """The file that gets one line a granted request; the shipper follows it."""
     address: str = "127.0.0.1"
     port: int = 8080
+    certificate_source: PurePath | None = None
+    """File on Envoy's machine that says where certificate and key lie (`certificate_source`). None: plain HTTP."""
     body_limit_bytes: int = 32 * 1024 * 1024
     """A longer request body is answered 413. The filter needs the whole body in memory: this bounds its share."""
     headers_timeout_seconds: float = 10

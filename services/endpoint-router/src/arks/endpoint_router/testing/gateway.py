@@ -81,7 +81,10 @@ class Gateways:
         self._started: list[Gateway] = []
 
     async def start(self, engines: int = 1, **settings: Any) -> Gateway:
-        """By default every request is granted and every engine answers JSON_ANSWER. `settings`: of GatewaySettings."""
+        """By default every request is granted and every engine answers JSON_ANSWER. `settings`: of GatewaySettings.
+
+        `client` speaks plain HTTP, also to a gateway with a certificate.
+        """
         enter = self._stack.enter_async_context
         servers = [await enter(_running(ScriptedServer(answer()))) for _ in range(engines)]
         admission = await enter(_running(ScriptedServer(grant())))
