@@ -1,5 +1,6 @@
 """The program of `helm test`, as its pod runs it, against servers that answer well or badly."""
 
+import ssl
 import subprocess
 import sys
 import threading
@@ -9,6 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+import trustme
 
 CHECK = Path(__file__).parents[1] / "arks/files/check.py"
 REFUSED = (401, '{"error": {"message": "no key", "type": "invalid_request_error", "param": null, "code": null}}')
@@ -16,7 +18,7 @@ READY = (200, "ok\n")
 
 
 @contextmanager
-def answering(answers: dict[str, tuple[int, str]]) -> Iterator[str]:
+def answering(answers: dict[str, tuple[int, str]], context: ssl.SSLContext | None = None) -> Iterator[str]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             status, text = answers[self.path]
@@ -28,20 +30,22 @@ def answering(answers: dict[str, tuple[int, str]]) -> Iterator[str]:
             """Quiet."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    if context is not None:
+        server.socket = context.wrap_socket(server.socket, server_side=True)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     try:
-        yield f"http://127.0.0.1:{server.server_port}"
+        yield f"{'https' if context else 'http'}://127.0.0.1:{server.server_port}"
     finally:
         server.shutdown()
         server.server_close()
         thread.join()
 
 
-def check(gateway: tuple[int, str], service: tuple[int, str]) -> tuple[int, str]:
+def check(gateway: tuple[int, str], service: tuple[int, str], context: ssl.SSLContext | None = None) -> tuple[int, str]:
     """Exit status and output. Without patience: what is wrong stays wrong."""
     source = CHECK.read_text().replace("TRIES_SECONDS = 60.0", "TRIES_SECONDS = 0.0")
-    with answering({"/v1/models": gateway}) as at, answering({"/readyz": service}) as beside:
+    with answering({"/v1/models": gateway}, context) as at, answering({"/readyz": service}) as beside:
         command = [sys.executable, "-c", source, at, beside]
         done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
     return done.returncode, done.stdout + done.stderr
@@ -49,6 +53,13 @@ def check(gateway: tuple[int, str], service: tuple[int, str]) -> tuple[int, str]
 
 def test_an_installation_that_works_passes() -> None:
     status, output = check(REFUSED, READY)
+    assert (0, 2) == (status, output.count("ok  "))
+
+
+def test_the_gateway_s_certificate_is_for_the_name_that_clients_use() -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    trustme.CA().issue_cert("models.example.com").configure_cert(context)
+    status, output = check(REFUSED, READY, context)
     assert (0, 2) == (status, output.count("ok  "))
 
 

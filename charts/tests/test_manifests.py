@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from arks.app_deployer.config import Settings as AppDeployerSettings
-from arks.endpoint_router.bootstrap import bootstrap_json
+from arks.endpoint_router.bootstrap import bootstrap_json, certificate_json
 from arks.endpoint_router.config import Settings as EndpointRouterSettings
 from arks.endpoint_router.envoy import command
 from arks.kit.settings import Settings
@@ -23,7 +23,7 @@ from arks.model_manager.config import Settings as ModelManagerSettings
 from arks.token_quota.config import ShipperSettings, TokenQuotaSettings
 
 CHART = Path(__file__).parents[1] / "arks"
-BOOTSTRAP = CHART / "files/bootstrap.json"
+BOOTSTRAP, CERTIFICATE = CHART / "files/bootstrap.json", CHART / "files/certificate.json"
 CASES = sorted((Path(__file__).parent / "golden").glob("*.values.yaml"))
 PROGRAMS: dict[str, type[Settings]] = {
     "app-deployer": AppDeployerSettings,
@@ -72,15 +72,44 @@ def bootstrap(rendered: Any) -> Json:
 
 
 def test_the_bootstrap_file_is_what_endpoint_router_prints() -> None:
-    printed = bootstrap_json(EndpointRouterSettings(xds_host="endpoint-router.invalid"), "gateway")
+    printed = bootstrap_json(
+        EndpointRouterSettings(xds_host="endpoint-router.invalid", envoy_stats_port=9902), "gateway"
+    )
     if os.environ.get("REWRITE_GOLDEN") == "1":
         BOOTSTRAP.write_text(printed.rstrip() + "\n")
     assert json.loads(printed) == json.loads(BOOTSTRAP.read_text())
 
 
+def test_the_file_that_names_the_certificate_is_what_endpoint_router_prints(render: Any) -> None:
+    rendered = render({"gateway": {"tls": {"secretName": "public"}}})
+    mounts = {mount["name"]: mount["mountPath"] for mount in rendered.container("envoy")["volumeMounts"]}
+    printed = certificate_json(mounts["certificate"])
+    if os.environ.get("REWRITE_GOLDEN") == "1":
+        CERTIFICATE.write_text(printed.rstrip() + "\n")
+        rendered = render({"gateway": {"tls": {"secretName": "public"}}})
+    named = Path(rendered.environment("endpoint-router")["ARKS_GATEWAY_CERTIFICATE_SOURCE"])
+    assert mounts["bootstrap"] == str(named.parent)
+    assert json.loads(printed) == json.loads(rendered.one("ConfigMap", "arks-gateway")["data"][named.name])
+
+
+def test_with_a_certificate_nobody_is_served_without_it(render: Any) -> None:
+    rendered = render({"gateway": {"tls": {"secretName": "public"}}})
+    served = [(port["name"], port["port"]) for port in rendered.one("Service", "arks-gateway")["spec"]["ports"]]
+    envoy = rendered.container("envoy")
+    listens = {port["name"]: port["containerPort"] for port in envoy["ports"]}
+    assert ([("https", 443)], {"https": 8443, "envoy": 9902}) == (served, listens)
+    assert ("https", "8443") == (
+        envoy["readinessProbe"]["tcpSocket"]["port"],
+        rendered.environment("endpoint-router")["ARKS_GATEWAY_PORT"],
+    )
+    assert "https://arks-gateway.arks-system:443" in rendered.container("test")["args"]
+    (volume,) = (one for one in rendered.pods()["arks-gateway"]["volumes"] if one["name"] == "certificate")
+    assert "public" == volume["secret"]["secretName"]
+
+
 def test_envoy_starts_with_what_endpoint_router_would_print_in_the_cluster(render: Any) -> None:
     heap_bytes = 3 * 2**30
-    wanted = EndpointRouterSettings(xds_host="arks-endpoint-router", envoy_heap_bytes=heap_bytes)
+    wanted = EndpointRouterSettings(xds_host="arks-endpoint-router", envoy_heap_bytes=heap_bytes, envoy_stats_port=9902)
     found = bootstrap(render({"gateway": {"heapBytes": heap_bytes}}))
     assert json.loads(bootstrap_json(wanted, "gateway")) == found
 

@@ -30,10 +30,13 @@ SETTINGS: dict[str, type[KitSettings]] = {
 }
 OVERRIDABLE = {"log_level", "runtime_default_llamacpp_image"}
 """The chart sets them, an operator may set them otherwise."""
-ELSEWHERE = {"nats_token_file", "redis_password_file", "watch_namespace", "otlp_endpoint"}
+ELSEWHERE = {
+    *("nats_token_file", "redis_password_file", "watch_namespace", "otlp_endpoint"),
+    "gateway_certificate_source",
+}
 """Values of their own, which the chart turns into these settings when they are given."""
-WITHOUT_EFFECT = {"envoy_admin_port", "envoy_heap_bytes", "supervisor_pid"}
-"""The first two go into Envoy's bootstrap, which the chart writes; the last is for one machine."""
+WITHOUT_EFFECT = {"envoy_admin_port", "envoy_heap_bytes", "envoy_stats_port", "supervisor_pid"}
+"""The first three go into Envoy's bootstrap, which the chart writes; the last is for one machine."""
 KEYWORDS = ("type", "enum", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "pattern", "minLength")
 Json = dict[str, Any]
 
@@ -123,6 +126,8 @@ def nested(path: str, value: Any) -> Json:
         ("services.metrics.image.digest", "latest"),
         ("gateway.drainSeconds", "300s"),
         ("gateway.service.type", "Loadbalancer"),
+        ("gateway.tls.secretName", "Gateway TLS"),
+        ("gateway.tls.secret", "gateway-tls"),
         ("nats.external.url", "http://nats:4222"),
         ("nats.external.url", "nats://token@nats:4222"),
         ("redis.external.url", "redis://:password@redis:6379"),

@@ -66,7 +66,7 @@ volumeMounts:
   {{- range $volume, $path := $container.mounts }}
   - name: {{ $volume }}
     mountPath: {{ $path }}
-    {{- if has $volume (list "secrets" "config" "bootstrap") }}
+    {{- if has $volume (list "secrets" "config" "bootstrap" "certificate") }}
     readOnly: true
     {{- end }}
   {{- end }}

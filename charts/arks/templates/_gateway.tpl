@@ -5,6 +5,7 @@ ended, then Envoy ends, then the shipper sends the rest of the usage log.
 */}}
 {{- define "arks.gateway" -}}
 {{- $gateway := .Values.gateway -}}
+{{- $outside := include "arks.gatewayPort" . | fromYaml -}}
 {{- $connections := include "arks.connections" (dict "root" . "servers" (list "nats")) | fromJson -}}
 {{- $shipper := dict
   "envoy_admin_port" 9901
@@ -17,19 +18,24 @@ replicas: {{ $gateway.replicas }}
 # Streams, then the shipper, which takes up to its drain_seconds
 graceSeconds: {{ add $gateway.settleSeconds $gateway.drainSeconds 30 }}
 values: {{ toJson $gateway }}
-ports: {http: 8080}
-internalPorts: {health: 8081}
+ports: {{ dict $outside.name $outside.number | toJson }}
+internalPorts: {health: 8081, envoy: 9902}
 secrets: [nats-token]
 config: {{ include "arks.bootstrap" . | quote }}
 connects: {{ concat $connections.connects (list (dict "to" "endpoint-router" "port" 18000) (dict "to" "token-quota" "port" 8090)) | toJson }}
 reaches: {{ append $connections.reaches (dict "peers" .Values.networkPolicy.engines) | toJson }}
 accepts:
   - peers: {{ toJson .Values.networkPolicy.clients }}
-    port: 8080
+    port: {{ $outside.number }}
 volumes:
   - name: bootstrap
     configMap:
       name: {{ include "arks.fullname" . }}-gateway
+  {{- with $gateway.tls.secretName }}
+  # The kubelet brings a Secret that changed, Envoy sees that. A pod waits for a Secret that is not there yet.
+  - name: certificate
+    secret: {secretName: {{ . }}, defaultMode: 0440}
+  {{- end }}
   - name: usage
     emptyDir:
       # Beyond it the pod would be evicted; the shipper drops the oldest lines before that.
@@ -47,7 +53,7 @@ containers:
     # No readiness and no startup, which Envoy would wait for: usage may wait, clients may not.
     livenessProbe:
       httpGet: {path: /healthz, port: health}
-      initialDelaySeconds: 30
+      initialDelaySeconds: 120
       periodSeconds: 10
       timeoutSeconds: 5
       failureThreshold: 6
@@ -67,21 +73,28 @@ containers:
       - "1"
       - --file-flush-interval-msec
       - "100"
+      # For requests under way when an upgrade changes the listener
       - --drain-time-s
-      - "60"
+      - {{ max 1 $gateway.drainSeconds | quote }}
       # While draining every answer asks its client to connect anew, elsewhere
       - --drain-strategy
       - immediate
       - --log-level
       - warn
     fieldEnv: {POD_NAME: metadata.name}
-    ports: {http: 8080}
-    mounts: {bootstrap: /etc/envoy, usage: /var/lib/arks}
+    ports: {{ dict $outside.name $outside.number "envoy" 9902 | toJson }}
+    mounts:
+      bootstrap: /etc/envoy
+      usage: /var/lib/arks
+      {{- if $gateway.tls.secretName }}
+      certificate: /etc/arks/certificate
+      {{- end }}
     resources: {{ toJson $gateway.resources }}
     # Its port opens when it has got its configuration. No liveness: without a router it waits, and goes on serving.
     readinessProbe:
-      tcpSocket: {port: http}
+      tcpSocket: {port: {{ $outside.name }}}
       periodSeconds: 2
+      timeoutSeconds: 5
   - name: drain
     image: {{ include "arks.ownImage" (dict "root" . "service" "endpoint-router") }}
     command: [python, -m, arks.endpoint_router.drain]
@@ -92,6 +105,21 @@ containers:
     resources:
       requests: {cpu: 1m, memory: 24Mi}
       limits: {memory: 64Mi}
+{{- end -}}
+
+{{/* Where clients are served: {name, number} in the pod, {scheme, outside} at the Service. */}}
+{{- define "arks.gatewayPort" -}}
+{{- $port := .Values.gateway.service.port -}}
+{{- if .Values.gateway.tls.secretName -}}
+{name: https, number: 8443, scheme: https, outside: {{ $port | default 443 }}}
+{{- else -}}
+{name: http, number: 8080, scheme: http, outside: {{ $port | default 80 }}}
+{{- end -}}
+{{- end -}}
+
+{{- define "arks.gatewayAddress" -}}
+{{- $port := include "arks.gatewayPort" . | fromYaml -}}
+{{- printf "%s://%s-gateway.%s:%v" $port.scheme (include "arks.fullname" .) .Release.Namespace $port.outside -}}
 {{- end -}}
 
 {{/* files/bootstrap.json is what endpoint-router prints, with a host and a limit that are replaced here. */}}

@@ -44,12 +44,12 @@ containers:
     startupProbe:
       httpGet: {path: /healthz, port: monitor}
       periodSeconds: 1
-      timeoutSeconds: 3
-      failureThreshold: 120
+      timeoutSeconds: 5
+      failureThreshold: 300
     readinessProbe:
       httpGet: {path: "/healthz?js-server-only=true", port: monitor}
       periodSeconds: 5
-      timeoutSeconds: 3
+      timeoutSeconds: 5
     livenessProbe:
       httpGet: {path: "/healthz?js-enabled-only=true", port: monitor}
       periodSeconds: 10
@@ -108,9 +108,15 @@ containers:
     ports: {redis: 6379}
     mounts: {config: /etc/valkey, run: /run/valkey, data: /data, secrets: /etc/arks/secrets}
     resources: {{ toJson $redis.resources }}
+    startupProbe:
+      tcpSocket: {port: redis}
+      periodSeconds: 1
+      timeoutSeconds: 5
+      failureThreshold: 300
     readinessProbe:
       tcpSocket: {port: redis}
       periodSeconds: 5
+      timeoutSeconds: 5
     livenessProbe:
       tcpSocket: {port: redis}
       periodSeconds: 10
@@ -170,13 +176,13 @@ containers:
       exec:
         command: [pg_isready, -U, arks, -h, 127.0.0.1]
       periodSeconds: 2
-      timeoutSeconds: 3
-      failureThreshold: 150
+      timeoutSeconds: 5
+      failureThreshold: 300
     readinessProbe:
       exec:
         command: [pg_isready, -U, arks, -h, 127.0.0.1]
       periodSeconds: 5
-      timeoutSeconds: 3
+      timeoutSeconds: 5
     livenessProbe:
       exec:
         command: [pg_isready, -U, arks, -h, 127.0.0.1]

@@ -35,7 +35,7 @@ model-manager:
       verbs: [get, list, watch, create, patch, delete]
     - apiGroups: [""]
       resources: [pods]
-      verbs: [get, list, watch]
+      verbs: [list, watch]
     # Progress of a download, and why a claim does not bind
     - apiGroups: [""]
       resources: [pods/log]
@@ -90,7 +90,10 @@ endpoint-router:
     xds_host: 0.0.0.0
     xds_port: 18000
     gateway_host: 0.0.0.0
-    gateway_port: 8080
+    gateway_port: {{ (include "arks.gatewayPort" . | fromYaml).number }}
+    {{- if .Values.gateway.tls.secretName }}
+    gateway_certificate_source: /etc/envoy/certificate.json
+    {{- end }}
     token_quota_host: {{ $name }}-token-quota
     token_quota_port: 8090
     usage_log: /var/lib/arks/usage.log
@@ -210,11 +213,12 @@ containers:
       failureThreshold: 6
     {{- if $facts.serves }}
     # Once ready, it stays in service: requests need it most while something else is away. Only a start may wait.
+    # It waits long: NATS or a volume may take their time, and a restart would not make them faster.
     startupProbe:
       httpGet: {path: /readyz, port: health}
       periodSeconds: 1
       timeoutSeconds: 5
-      failureThreshold: 300
+      failureThreshold: 900
     readinessProbe:
       httpGet: {path: /healthz, port: health}
       periodSeconds: 5
@@ -228,7 +232,7 @@ containers:
       httpGet: {path: /healthz, port: health}
       periodSeconds: 1
       timeoutSeconds: 5
-      failureThreshold: 120
+      failureThreshold: 300
     readinessProbe:
       httpGet: {path: /readyz, port: health}
       periodSeconds: 2

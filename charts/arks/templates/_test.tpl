@@ -2,7 +2,7 @@
 {{- define "arks.test" -}}
 {{- $fullname := include "arks.fullname" . -}}
 connects:
-  - {to: gateway, port: 8080}
+  - {to: gateway, port: {{ (include "arks.gatewayPort" . | fromYaml).number }}}
   {{- range $service := keys .Values.services | sortAlpha }}
   - {to: {{ $service }}, port: 8081}
   {{- end }}
@@ -12,7 +12,7 @@ containers:
     command: [python, -c]
     args:
       - {{ .Files.Get "files/check.py" | quote }}
-      - http://{{ $fullname }}-gateway:{{ .Values.gateway.service.port }}
+      - {{ include "arks.gatewayAddress" . }}
       {{- range $service := keys .Values.services | sortAlpha }}
       - http://{{ $fullname }}-{{ $service }}:8081
       {{- end }}

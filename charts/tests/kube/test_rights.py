@@ -21,7 +21,7 @@ RIGHTS: dict[str, dict[str, set[str]]] = {
         "arksmodels.arks.ai/finalizers": {"update"},
         "persistentvolumeclaims": WRITE - {"delete"},
         "jobs.batch": WRITE,
-        "pods": READ,
+        "pods": {"list", "watch"},
         "pods/log": {"get"},
         "events": {"get", "list", "create", "patch"},
     },
