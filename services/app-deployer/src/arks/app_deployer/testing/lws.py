@@ -13,8 +13,8 @@ _CRD = "lws-chart/templates/crds/leaderworkerset.x-k8s.io_leaderworkersets.yaml"
 
 
 @asynccontextmanager
-async def lws_api_server(directory: Path) -> AsyncIterator[ApiServer]:
-    async with api_server(directory) as server:
+async def lws_api_server(directory: Path, *, audit: bool = False) -> AsyncIterator[ApiServer]:
+    async with api_server(directory, audit=audit) as server:
         definition = yaml.safe_load((kube_binaries() / _CRD).read_text())
         del definition["spec"]["conversion"]  # by the controller, which is played here
         await server.kubectl("apply", "--server-side", "-f", "-", stdin=yaml.safe_dump(definition))

@@ -1,0 +1,245 @@
+"""What hundreds of applications cost on Kubernetes: start, rest, requests to the API server, time of changes.
+
+usage: python -m bench.kubernetes [--help]
+
+A real etcd and kube-apiserver, NATS, Redis-compatible server and Envoy, and the five services as processes with the
+accounts of the chart. kubelet, volumes and LeaderWorkerSet's controller are played, and an engine that does nothing
+answers at an address an application. Everything shares this machine's cores with the API server, so CPU seconds are
+printed beside seconds.
+"""
+
+import argparse
+import asyncio
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+from arks.kit.process import end, spawn
+from arks.kit.testing.audit import AuditLog, Call
+from arks.kit.testing.servers import nats_server, valkey_server
+from arks.kit.testing.wait import eventually
+from bench.scale import changes
+from bench.scale.cluster import (
+    APPLICATION,
+    ENDPOINT,
+    MODEL,
+    TOKEN,
+    TOKENS_EACH,
+    Cluster,
+    Tenant,
+    cluster,
+    is_ready,
+    namespaces,
+    phase_is,
+)
+from bench.scale.gateway import Gateway
+from bench.scale.players import Players
+from bench.scale.services import NAMES, Services
+
+_FIRST = 50
+"""So many come first: what an object costs must be the same among ten times as many."""
+_NAMESPACES = 20
+_ENGINE_PORT = 8080
+_CONVERGED_SECONDS = 240.0
+_SAMPLE = 50
+_LOOK_SECONDS = 0.05
+_SETTLE_SECONDS = 15.0
+
+
+class Bench:
+    def __init__(self, cluster: Cluster, services: Services, gateway: Gateway, options: argparse.Namespace) -> None:
+        self._cluster = cluster
+        self._services = services
+        self._gateway = gateway
+        self._options = options
+        self._audit = AuditLog(cluster.server.audit_log)
+        self._tenants = [Tenant(number, _NAMESPACES) for number in range(options.number)]
+
+    async def run(self) -> None:
+        await self._cluster.create(namespaces(_NAMESPACES))
+        await self._services.start()
+        await self._fill()
+        for what in ("facts are there", "facts are lost too"):
+            await self._services.stop()
+            if what == "facts are lost too":
+                await self._services.nats.kill()
+                await asyncio.to_thread(_empty, self._services.nats.directory / "jetstream")
+                await self._services.nats.restart()
+            await self._cold_start(what)
+            if what == "facts are there":
+                await self._rest()
+        await self._changes()
+
+    # --- objects come
+
+    async def _fill(self) -> None:
+        few, many = self._tenants[:_FIRST], self._tenants[_FIRST:]
+        self._audit.news()
+        calls = [await self._add(part) for part in (few, many) if part]
+        print(f"\nrequests to the API server for each of the first {len(few)} and of the next {len(many)} tenants")
+        print("(a tenant: model, application, endpoint, quota, 4 tokens, from their creation until all are Ready)")
+        _print_calls(calls, [len(few), len(many)])
+
+    async def _add(self, tenants: Sequence[Tenant]) -> Counter[Call]:
+        objects = [one for tenant in tenants for one in tenant.objects(self._options.keys == "secrets")]
+        before, began = self._services.costs(), time.monotonic()
+        await self._cluster.create(objects)
+        written = time.monotonic()
+        number = tenants[-1].number + 1
+        for kind, of_each, condition in (
+            (MODEL, 1, phase_is("Ready")),
+            (APPLICATION, 1, phase_is("Running")),
+            (ENDPOINT, 1, is_ready),
+            (TOKEN, TOKENS_EACH, is_ready),
+        ):
+            await self._cluster.until(kind, of_each * number, condition, _CONVERGED_SECONDS)
+            print(f"{number} {kind.plural} are ready {time.monotonic() - written:.1f} s after the last was created")
+        print(f"{len(objects)} objects were created in {written - began:.1f} s; CPU seconds of the services:")
+        _print_row({name: cpu - before[name] for name, cpu in self._services.costs().items()}, "{:.1f}")
+        await asyncio.sleep(_SETTLE_SECONDS)  # Events and usage in status follow a little later
+        return self._audit.news()
+
+    # --- cold start
+
+    async def _cold_start(self, what: str) -> None:
+        self._audit.news()
+        began = time.monotonic()
+        await self._services.start()
+        marks = dict(zip(NAMES, await asyncio.gather(*map(self._until_ready, NAMES)), strict=True))
+        routed = await self._until(self._all_served)
+        admitted = await self._until(self._sample_admitted)
+        cpu = self._services.costs()
+        refused = await self._refused()
+        print(f"\ncold start of everything, {what}: seconds")
+        print(f"  Envoy has all {len(self._tenants)} endpoints after {routed - began:.2f}")
+        print(f"  keys are admitted after {admitted - began:.2f} ({len(refused)} of all keys refused afterwards)")
+        print("  ready:")
+        _print_row({name: at - began for name, at in marks.items()}, "{:.2f}")
+        print("  CPU seconds until then:")
+        _print_row(cpu, "{:.2f}")
+        assert not refused, refused[:5]
+        await asyncio.sleep(_SETTLE_SECONDS)
+        print("requests to the API server since, in all:")
+        _print_calls([self._audit.news()], [1])
+
+    async def _until_ready(self, name: str) -> float:
+        await eventually(lambda: self._services.ready(name), within_seconds=_CONVERGED_SECONDS, what=f"{name} ready")
+        return time.monotonic()
+
+    async def _until(self, condition: Callable[[], Awaitable[bool]]) -> float:
+        """When it came true. Not asked as often as might be: whoever is asked has other things to do."""
+
+        async def later() -> bool:
+            await asyncio.sleep(_LOOK_SECONDS)
+            return await condition()
+
+        await eventually(later, within_seconds=_CONVERGED_SECONDS)
+        return time.monotonic()
+
+    async def _all_served(self) -> bool:
+        number = len(self._tenants)
+        return await self._gateway.clusters() >= number and await self._gateway.served() >= number
+
+    async def _sample_admitted(self) -> bool:
+        step = max(1, len(self._tenants) // _SAMPLE)
+        asked = [self._ask(one, which % TOKENS_EACH) for which, one in enumerate(self._tenants[::step])]
+        return all(status == 200 for status in await asyncio.gather(*asked))
+
+    async def _refused(self) -> list[tuple[str, int]]:
+        """Every key is tried."""
+        pairs = [(one, which) for one in self._tenants for which in range(TOKENS_EACH)]
+        statuses = await asyncio.gather(*(self._ask(one, which) for one, which in pairs))
+        found = zip(pairs, statuses, strict=True)
+        return [(one.token(which), status) for (one, which), status in found if status != 200]
+
+    async def _ask(self, tenant: Tenant, which: int) -> int:
+        return await self._gateway.ask(tenant.secret_key(which), tenant.name)
+
+    # --- rest
+
+    async def _rest(self) -> None:
+        self._audit.news()
+        before, began = self._services.costs(), time.monotonic()
+        await asyncio.sleep(self._options.seconds)
+        after, seconds = self._services.costs(), time.monotonic() - began
+        print(f"\nat rest, over {seconds:.0f} s: % of a core")
+        _print_row({name: 100 * (after[name] - before[name]) / seconds for name in after}, "{:.2f}")
+        print("resident megabytes")
+        _print_row(self._services.sizes(), "{:.0f}")
+        print("requests to the API server a second")
+        _print_calls([self._audit.news()], [seconds])
+
+    # --- changes
+
+    async def _changes(self) -> None:
+        times, api = self._options.changes, self._cluster.api
+        print(f"\nfrom a change to its effect, {times} times: milliseconds, p50 and p99")
+        for what, taken in (
+            ("weight of an endpoint -> Envoy", await changes.weights(api, self._gateway, self._tenants, times)),
+            ("limit of a token -> enforced", await changes.limits(api, self._gateway, self._tenants[1], times)),
+            ("token deleted -> 401", await changes.revocations(api, self._gateway, self._tenants[:times], 2)),
+        ):
+            ordered = sorted(1000 * one for one in taken)
+            p99 = ordered[min(len(ordered) - 1, round(0.99 * len(ordered)))]
+            print(f"  {what:<34}{statistics.median(ordered):>8.1f}{p99:>8.1f}   longest {ordered[-1]:.1f}")
+
+
+def _print_row(values: dict[str, float], form: str) -> None:
+    print("  " + "".join(f"{name:>17}" for name in values))
+    print("  " + "".join(f"{form.format(value):>17}" for value in values.values()))
+
+
+def _print_calls(counts: Sequence[Counter[Call]], divisors: Sequence[float]) -> None:
+    for call in sorted(set().union(*counts)):
+        if call.user.startswith("arks-"):
+            numbers = "".join(f"{count[call] / by:>10.2f}" for count, by in zip(counts, divisors, strict=False))
+            print(f"  {call.user:<22}{call.verb:<8}{call.resource:<48}{numbers}")
+
+
+def _empty(directory: Path) -> None:
+    for path in sorted(directory.rglob("*"), reverse=True):
+        path.rmdir() if path.is_dir() else path.unlink()
+
+
+async def main(options: argparse.Namespace, directory: Path) -> None:
+    async with AsyncExitStack() as stack:
+        started = await stack.enter_async_context(cluster(directory / "kube"))
+        nats = await stack.enter_async_context(nats_server(directory / "nats"))
+        valkey = await stack.enter_async_context(valkey_server(directory / "valkey"))
+        accounts = {name: await started.account(name, directory / "accounts" / name) for name in NAMES}
+        services = Services(started, nats, valkey, directory, accounts)
+        services.prepare()
+        stack.push_async_callback(services.stop)
+        engine = [sys.executable, "-m", "bench.scale.engine", str(_ENGINE_PORT), str(options.number)]
+        environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+        engines = await spawn(engine, log_file=directory / "engine.log", environment=environment)
+        stack.push_async_callback(end, engines, grace_seconds=2.0)
+        playing = asyncio.create_task(Players(started.api, options.number).run())
+        gateway = Gateway(services.gateway_port, services.admin_port)
+        stack.push_async_callback(gateway.close)
+        try:
+            await Bench(started, services, gateway, options).run()
+        finally:
+            playing.cancel()
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="What hundreds of applications cost on Kubernetes.")
+    parser.add_argument("--number", type=int, default=500, help="models, applications, endpoints; 4 tokens each")
+    parser.add_argument("--seconds", type=float, default=30.0, help="of rest")
+    parser.add_argument("--changes", type=int, default=100, help="of each kind")
+    parser.add_argument("--keys", choices=("secrets", "plain"), default="secrets", help="half in Secrets, or none")
+    parser.add_argument("--keep", type=Path, help="directory for logs")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    given = _options()
+    with tempfile.TemporaryDirectory() as temporary:
+        asyncio.run(main(given, given.keep or Path(temporary)))

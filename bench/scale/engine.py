@@ -1,0 +1,59 @@
+"""An engine that does nothing, at many addresses of loopback: `python -m bench.scale.engine PORT NUMBER`.
+
+It answers every question at once, so that what a cluster of hundreds of applications costs is the cost of Arks.
+"""
+
+import asyncio
+import socket
+import sys
+
+_METRICS = b"vllm:num_requests_running 0\nvllm:num_requests_waiting 0\nvllm:kv_cache_usage_perc 0\n"
+_ANSWER = (
+    b'{"id":"x","object":"chat.completion","choices":[{"index":0,"message":{"role":"assistant","content":"hi"},'
+    b'"finish_reason":"stop"}],"usage":{"prompt_tokens":1,"completion_tokens":1,"total_tokens":2}}'
+)
+
+
+def address(number: int) -> str:
+    """Of the engine with this number, from 0."""
+    return f"127.77.{number // 250}.{number % 250 + 1}"
+
+
+def _response(body: bytes, type_: bytes) -> bytes:
+    return b"HTTP/1.1 200 OK\r\ncontent-type: %s\r\ncontent-length: %d\r\n\r\n%s" % (type_, len(body), body)
+
+
+class Engine(asyncio.Protocol):
+    """One connection: requests with a length, one after the other."""
+
+    _metrics = _response(_METRICS, b"text/plain; version=0.0.4")
+    _answer = _response(_ANSWER, b"application/json")
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        self._received = b""
+
+    def data_received(self, data: bytes) -> None:
+        self._received += data
+        while (end := self._received.find(b"\r\n\r\n")) >= 0:
+            head = self._received[:end].lower()
+            length = next((int(line[15:]) for line in head.split(b"\r\n") if line.startswith(b"content-length:")), 0)
+            if len(self._received) < end + 4 + length:
+                return
+            self._received = self._received[end + 4 + length :]
+            self._transport.write(self._metrics if head.startswith(b"get /metrics") else self._answer)
+
+
+async def serve(port: int, number: int) -> None:
+    loop = asyncio.get_running_loop()
+    for one in range(number):
+        listening = socket.socket()
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind((address(one), port))
+        await loop.create_server(Engine, sock=listening)
+    await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    asyncio.run(serve(int(sys.argv[1]), int(sys.argv[2])))

@@ -1,0 +1,116 @@
+"""Arks' five services and an Envoy as processes of their own, and what they cost."""
+
+import asyncio
+import os
+import secrets
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import aiohttp
+
+from arks.endpoint_router.bootstrap import bootstrap_json
+from arks.endpoint_router.config import Settings as RouterSettings
+from arks.endpoint_router.envoy import command
+from arks.kit.process import end, free_port, spawn
+from arks.kit.testing.servers import Server, program
+from bench.scale.cluster import SYSTEM, Cluster
+
+NAMES = ("model-manager", "app-deployer", "metrics", "endpoint-router", "token-quota")
+_TICKS, _PAGE_BYTES = os.sysconf("SC_CLK_TCK"), os.sysconf("SC_PAGE_SIZE")
+_END_SECONDS = 15.0
+
+
+def cpu_seconds(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / _TICKS
+
+
+def resident_megabytes(pid: int) -> float:
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE_BYTES / 1e6
+
+
+@dataclass
+class Services:
+    cluster: Cluster
+    nats: Server
+    valkey: Server
+    directory: Path
+    accounts: Mapping[str, Path]
+    """By service, as `Cluster.account` gives them."""
+    processes: dict[str, asyncio.subprocess.Process] = field(default_factory=dict)
+    health_ports: dict[str, int] = field(default_factory=dict)
+    gateway_port: int = field(default_factory=free_port)
+    admin_port: int = field(default_factory=free_port)
+    _admission_port: int = field(default_factory=free_port)
+    _xds_port: int = field(default_factory=free_port)
+
+    def prepare(self) -> None:
+        """Files that every start finds."""
+        (self.directory / "pepper").write_text(secrets.token_hex(16))
+        (self.directory / "redis-password").write_text(self.valkey.password)
+        router = RouterSettings(xds_port=self._xds_port, envoy_admin_port=self.admin_port)
+        (self.directory / "envoy.json").write_text(bootstrap_json(router))
+
+    async def start(self, *names: str) -> None:
+        """All of them at once, Envoy too, unless some are named."""
+        for name in names or (*NAMES, "envoy"):
+            log = self.directory / f"{name}.log"
+            if name == "envoy":
+                envoy = command(program("envoy"), str(self.directory / "envoy.json"), workers=1)
+                self.processes[name] = await spawn(envoy, log_file=log)
+                continue
+            module = f"arks.{name.replace('-', '_')}.main"
+            environment = self._environment(name)
+            self.processes[name] = await spawn([sys.executable, "-m", module], log_file=log, environment=environment)
+
+    async def stop(self) -> None:
+        """As Kubernetes ends pods."""
+        ending = [end(process, grace_seconds=_END_SECONDS) for process in self.processes.values()]
+        await asyncio.gather(*ending)
+        self.processes.clear()
+
+    async def ready(self, name: str) -> bool:
+        url = f"http://127.0.0.1:{self.health_ports[name]}/readyz"
+        try:
+            async with aiohttp.ClientSession() as client, client.get(url) as answer:
+                return answer.status == 200
+        except aiohttp.ClientError:
+            return False
+
+    def costs(self) -> dict[str, float]:
+        """CPU seconds since the start of each process, and of the servers beside them."""
+        pids = {name: process.pid for name, process in self.processes.items()}
+        return {name: cpu_seconds(pid) for name, pid in pids.items()}
+
+    def sizes(self) -> dict[str, float]:
+        """Resident megabytes."""
+        return {name: resident_megabytes(process.pid) for name, process in self.processes.items()}
+
+    def _environment(self, name: str) -> dict[str, str]:
+        self.health_ports[name] = free_port()
+        settings = {
+            "PLATFORM": "kubernetes",
+            "KUBE_ACCOUNT_DIR": self.accounts[name],
+            "RELEASE_NAMESPACE": SYSTEM,
+            "NATS_URL": f"nats://127.0.0.1:{self.nats.port}",
+            "STATE_DIR": self.directory,
+            "HTTP_PORT": self.health_ports[name],
+            "WORKER_IMAGE": "arks/model-manager:bench",
+            "REDIS_URL": f"redis://127.0.0.1:{self.valkey.port}",
+            "REDIS_PASSWORD_FILE": self.directory / "redis-password",
+            "PEPPER_FILE": self.directory / "pepper",
+            "API_PORT": self._admission_port,
+            "TOKEN_QUOTA_PORT": self._admission_port,
+            "XDS_PORT": self._xds_port,
+            "GATEWAY_PORT": self.gateway_port,
+            "ENVOY_ADMIN_PORT": self.admin_port,
+            "USAGE_LOG": self.directory / "usage.log",
+        }
+        host, port = self.cluster.server.url.removeprefix("https://").split(":")
+        kubernetes = {"KUBERNETES_SERVICE_HOST": host, "KUBERNETES_SERVICE_PORT": port}
+        kubernetes |= {"KUBECONFIG": str(self.accounts[name] / "kubeconfig")}
+        pod = {"HOSTNAME": f"arks-{name}-{secrets.token_hex(4)}"}  # each start is another pod
+        ours = {f"ARKS_{setting}": str(value) for setting, value in settings.items()}
+        return {**os.environ, **kubernetes, **pod, **ours}
