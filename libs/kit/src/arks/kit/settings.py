@@ -22,6 +22,8 @@ class Settings(BaseSettings):
     """For /healthz, /readyz and /metrics; 0 picks a free one, which the log names."""
     platform: Literal["local", "kubernetes"] = "local"
     """Where resources live: the bucket arks-resources, or the API server."""
+    kube_account_dir: Path = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+    """Kubernetes: where the pod finds token and certificate of its account. Without them a kubeconfig is used."""
     release_namespace: str = "default"
     """Kubernetes: where Arks itself runs; its Leases lie there."""
     watch_namespace: str | None = None

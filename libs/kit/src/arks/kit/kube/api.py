@@ -1,4 +1,4 @@
-"""The API server: plain JSON objects in and out; kubernetes_asyncio for addresses, certificates and tokens.
+"""The API server: plain JSON objects in and out.
 
 Kinds are named by `Kind`; objects stay dicts, because what we write is generated from dicts and what we read is
 validated by our own models. The server's refusals become our errors here and nowhere else.
@@ -11,13 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-from kubernetes_asyncio.client import ApiClient, Configuration
-from kubernetes_asyncio.client.exceptions import ApiException
-from kubernetes_asyncio.config import load_incluster_config, load_kube_config
-from kubernetes_asyncio.config.config_exception import ConfigException
 from prometheus_client import CollectorRegistry, Counter
 
 from arks.kit.errors import ArksError, Conflict, Invalid, NotFound, Unavailable
+from arks.kit.kube.access import ACCOUNT_DIRECTORY, Access, find
 from arks.kit.reconcile import Key
 
 Json = dict[str, Any]
@@ -27,6 +24,9 @@ WATCH_SECONDS = 300
 _PAGE = 500
 _NOT_TYPED = "failed to create typed patch object"
 """Server-side apply says this with status 500 where other requests say 400: a field is not of the schema's type."""
+_CONNECTIONS = 32
+_READ_BYTES = 2**21
+_TIMEOUT = aiohttp.ClientTimeout(total=REQUEST_SECONDS)
 _WATCH_TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=REQUEST_SECONDS, sock_read=WATCH_SECONDS + 30)
 
 
@@ -79,27 +79,31 @@ def key_of_object(obj: Json) -> Key:
 class KubeApi:
     """One connection pool. `field_manager` is who we are in server-side apply."""
 
-    def __init__(self, field_manager: str, registry: CollectorRegistry, kubeconfig: Path | None = None) -> None:
+    def __init__(
+        self,
+        field_manager: str,
+        registry: CollectorRegistry,
+        kubeconfig: Path | None = None,
+        account_directory: Path = ACCOUNT_DIRECTORY,
+    ) -> None:
         self._kubeconfig = kubeconfig
+        self._account_directory = account_directory
         self.field_manager = field_manager
-        self._client: ApiClient | None = None
+        self._access: Access | None = None
+        self._client: aiohttp.ClientSession | None = None
         self._requests = Counter(
             "arks_kube_requests", "Requests to the API server", ["verb", "resource", "status"], registry=registry
         )
 
     async def start(self) -> None:
         """In a pod with its service account, elsewhere with a kubeconfig. Raises Unavailable."""
-        configuration = Configuration()
-        try:
-            load_incluster_config(client_configuration=configuration)
-        except ConfigException:
-            try:
-                file = str(self._kubeconfig) if self._kubeconfig else None
-                await load_kube_config(config_file=file, client_configuration=configuration)
-            except ConfigException as error:
-                raise Unavailable(f"no API server: neither in a pod nor with a kubeconfig: {error}") from error
-        configuration.connection_pool_maxsize = 32
-        self._client = ApiClient(configuration)
+        self._access = await find(self._kubeconfig, self._account_directory)
+        self._client = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=_CONNECTIONS, ssl=self._access.tls),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            headers={"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": self.field_manager},
+            read_bufsize=_READ_BYTES,
+        )
 
     async def stop(self) -> None:
         if self._client is not None:
@@ -220,25 +224,25 @@ class KubeApi:
         query: Mapping[str, str] | None = None,
         body: Json | None = None,
         content: str = "json",
-        timeout: aiohttp.ClientTimeout | float = REQUEST_SECONDS,  # noqa: ASYNC109  # aiohttp's own
+        timeout: aiohttp.ClientTimeout = _TIMEOUT,  # noqa: ASYNC109  # aiohttp's own
     ) -> aiohttp.ClientResponse:
-        if self._client is None:
+        if self._client is None or self._access is None:
             raise Unavailable("the connection to the API server has not been started")
-        headers = {"Accept": "application/json", "Content-Type": f"application/{content}"}
+        headers = {} if body is None else {"Content-Type": f"application/{content}"}
+        if (authorization := await self._access.authorization()) is not None:
+            headers["Authorization"] = authorization
         try:
-            response: aiohttp.ClientResponse = await self._client.call_api(
-                path,
+            return await self._client.request(
                 method,
-                query_params=[(name, value) for name, value in (query or {}).items() if value],
-                header_params=headers,
-                body=body,
-                auth_settings=["BearerToken"],
-                _preload_content=False,
-                _request_timeout=timeout,
+                self._access.url + path,
+                params={name: value for name, value in (query or {}).items() if value},
+                headers=headers,
+                data=None if body is None else json.dumps(body).encode(),
+                timeout=timeout,
+                proxy=self._access.proxy,
             )
-        except (TimeoutError, aiohttp.ClientError, ApiException, OSError) as error:
+        except (TimeoutError, aiohttp.ClientError, OSError) as error:
             raise Unavailable(f"{method} {path}: {error or type(error).__name__}") from error
-        return response
 
 
 def _body(raw: bytes) -> Json:

@@ -1,10 +1,11 @@
 """Events on objects, as `kubectl describe` shows them. Repeats within some minutes are counted on one Event."""
 
+import contextlib
 import hashlib
 
 from arks.contracts.resources.meta import Resource
 from arks.kit.clock import Clock
-from arks.kit.errors import NotFound
+from arks.kit.errors import Conflict, NotFound
 from arks.kit.kube.api import Json, Kind, KubeApi
 from arks.kit.reconcile import Key
 
@@ -24,14 +25,13 @@ class KubeEvents:
         message = message[:_MESSAGE_CHARACTERS]
         digest = hashlib.sha256(f"{about.metadata.uid}{reason}{message}".encode()).hexdigest()[:16]
         key = Key(about.namespace, f"{about.name}.{digest}")
-        known = await self._api.get(EVENT, key)
-        if known is not None:
-            try:
+        event = self._event(about, key, reason=reason, message=message, now=now, warning=warning)
+        try:
+            await self._api.create(EVENT, event)
+        except Conflict:
+            known = await self._api.get(EVENT, key) or {}
+            with contextlib.suppress(NotFound):
                 await self._api.merge(EVENT, key, {"count": known.get("count", 1) + 1, "lastTimestamp": now})
-            except NotFound:
-                return
-            return
-        await self._api.create(EVENT, self._event(about, key, reason=reason, message=message, now=now, warning=warning))
 
     def _event(self, about: Resource, key: Key, *, reason: str, message: str, now: str, warning: bool) -> Json:
         return {

@@ -29,7 +29,7 @@ class KubeHome(BusHome):
         self, name: str, settings: Settings, clock: Clock | None = None, kubeconfig: Path | None = None
     ) -> None:
         super().__init__(name, settings, clock)
-        self.api = KubeApi(f"arks-{name}", self.registry, kubeconfig)
+        self.api = KubeApi(f"arks-{name}", self.registry, kubeconfig, settings.kube_account_dir)
         self.secrets = KubeSecrets(self.api)
         self.events = KubeEvents(self.api, f"arks-{name}", self.clock)
         identity = os.environ.get("HOSTNAME", f"arks-{os.getpid()}")

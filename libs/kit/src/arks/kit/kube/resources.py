@@ -66,17 +66,19 @@ class KubeResources(Generic[R]):
         await self._change_finalizers(key, change)
 
     async def _change_finalizers(self, key: Key, change: _Change) -> None:
-        """Read, change, write back if nobody was faster."""
+        """Write what follows from the version that we know, if nobody was faster; else read it first."""
+        known = self.cache.get(key)
         for _ in range(_TRIES):
-            found = await self._api.get(self._where, key)
-            if found is None:
+            if known is None:
+                found = await self._api.get(self._where, key)
+                if found is None:
+                    return
+                known = self.kind.from_stored(found)
+            metadata, known = known.metadata, None
+            wanted = change(metadata.finalizers, metadata.deletion_timestamp is not None)
+            if wanted == metadata.finalizers:
                 return
-            metadata = found["metadata"]
-            had = metadata.get("finalizers", [])
-            wanted = change(had, "deletionTimestamp" in metadata)
-            if wanted == had:
-                return
-            patch = {"metadata": {"finalizers": wanted, "resourceVersion": metadata["resourceVersion"]}}
+            patch = {"metadata": {"finalizers": wanted, "resourceVersion": metadata.resource_version}}
             try:
                 await self._api.merge(self._where, key, patch)
             except NotFound:
@@ -87,6 +89,7 @@ class KubeResources(Generic[R]):
         raise Conflict(f"{self.kind.__name__} {key} kept changing while it was written ({_TRIES} tries)")
 
     def _read(self, obj: Json) -> R | None:
+        obj["metadata"].pop("managedFields", None)  # half of an object, and nobody of ours asks who wrote what
         try:
             return self.kind.from_stored(obj)
         except ValidationError as error:
