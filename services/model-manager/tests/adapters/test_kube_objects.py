@@ -2,10 +2,14 @@
 
 from datetime import UTC, datetime
 
+from prometheus_client import CollectorRegistry
+
 from arks.kit.cache import Cache
+from arks.kit.clock import SystemClock
+from arks.kit.kube.api import Json, KubeApi
 from arks.kit.reconcile import Key
-from arks.model_manager.adapters.kube.objects import Jobs
-from arks.model_manager.adapters.kube.states import JobSeen, PodSeen
+from arks.model_manager.adapters.kube.objects import Claims, Jobs
+from arks.model_manager.adapters.kube.states import ClaimSeen, JobSeen, PodSeen, claim_seen
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -86,3 +90,17 @@ def test_what_a_watch_still_says_of_a_job_that_we_deleted_is_old() -> None:
     assert [] == watched.index.of_place("p")
     watched.job("a", "p", uid="its successor")
     assert 1 == len(watched.index.of_place("p"))
+
+
+async def test_an_answer_that_is_older_than_what_the_watch_has_told_changes_nothing() -> None:
+    def claim(version: int, phase: str) -> Json:
+        metadata = {"namespace": "default", "name": "c", "uid": "u", "resourceVersion": str(version)}
+        return {"metadata": metadata, "status": {"phase": phase}}
+
+    watched: Cache[ClaimSeen] = Cache()
+    claims = Claims(KubeApi("test", CollectorRegistry()), watched, SystemClock())
+    watched.apply(Key("default", "c"), claim_seen(claim(8, "Bound")))
+    claims.put(claim(7, "Pending"))
+    found = await claims.get(Key("default", "c"))
+    assert found is not None
+    assert "Bound" == found.phase

@@ -57,8 +57,11 @@ class Claims:
         return list(self._adopted)
 
     def put(self, obj: Json) -> None:
-        """What we have just written: the watch says so a little later."""
-        self._watched.apply(Key(obj["metadata"]["namespace"], obj["metadata"]["name"]), claim_seen(obj))
+        """What we have just written: the watch says so a little later, unless it was faster and knows better."""
+        key, seen = Key(obj["metadata"]["namespace"], obj["metadata"]["name"]), claim_seen(obj)
+        known = self._watched.get(key)
+        if known is None or known.version <= seen.version:
+            self._watched.apply(key, seen)
 
 
 class Jobs:
@@ -96,9 +99,10 @@ class Jobs:
         return [(pod, self._place_of[self._key_of[pod.job_uid]]) for pod in running]
 
     def put(self, obj: Json) -> JobSeen | None:
-        """What we have just written: the watch says so a little later."""
+        """What we have just written: the watch says so a little later, unless it was faster and knows better."""
         job = job_seen(obj)
-        if job is not None:
+        known = self._jobs.get(job.key) if job is not None else None
+        if job is not None and (known is None or known.version <= job.version):
             self._jobs.apply(job.key, job)
         return job
 

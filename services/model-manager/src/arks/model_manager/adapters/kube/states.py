@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -56,6 +56,8 @@ class ClaimSeen:
     phase: str
     deleting: bool
     owner_uids: tuple[str, ...]
+    version: int = field(default=0, compare=False)
+    """Newer ones are larger."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,7 @@ class JobSeen:
     fault: str | None = None
     """Why the Job has failed, in Kubernetes' words."""
     ended_at: datetime | None = None
+    version: int = field(default=0, compare=False)
 
     @property
     def ended(self) -> bool:
@@ -106,6 +109,7 @@ def claim_seen(obj: Json) -> ClaimSeen:
         phase=obj.get("status", {}).get("phase", "Pending"),
         deleting="deletionTimestamp" in metadata,
         owner_uids=tuple(owner["uid"] for owner in metadata.get("ownerReferences", [])),
+        version=_number(metadata.get("resourceVersion", "")),
     )
 
 
@@ -136,6 +140,7 @@ def job_seen(obj: Json) -> JobSeen | None:
         complete="Complete" in ends,
         fault=_words(end, "the Job failed") if "Failed" in ends else None,
         ended_at=_time(end["lastTransitionTime"]) if end else None,
+        version=_number(metadata.get("resourceVersion", "")),
     )
 
 
