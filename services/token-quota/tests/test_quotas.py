@@ -60,7 +60,8 @@ async def test_the_time_of_the_last_change_is_that_of_the_last_use(bench: Bench)
     bench.clock.advance(10)
     assert first == (await bench.status()).quota_status[0].last_update_time
     await bench.use()
-    assert datetime(2026, 1, 1, 0, 0, 10, tzinfo=UTC) == (await bench.status()).quota_status[0].last_update_time
+    bench.clock.advance(10)
+    assert datetime(2026, 1, 1, 0, 0, 20, tzinfo=UTC) == (await bench.status()).quota_status[0].last_update_time
 
 
 async def test_a_budget_that_is_used_up_says_so_once_and_again_when_it_has_room(bench: Bench) -> None:
@@ -80,8 +81,36 @@ async def test_a_reset_starts_from_0_once(bench: Bench) -> None:
     status = await bench.status()
     assert ({"total": 0}, 1) == (used(status), status.reset_generation)
     await bench.use()
+    bench.clock.advance(10)
     assert {"total": 50} == used(await bench.status())
     assert ["quota.reset"] == [verb for verb, _, _ in bench.events.published]
+
+
+async def test_budgets_at_rest_cost_one_question_together(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def counted(name: str) -> None:
+        question = getattr(bench.ledger, name)
+
+        async def ask(*arguments: object, **named: object) -> object:
+            asked.append(name)
+            return await question(*arguments, **named)
+
+        monkeypatch.setattr(bench.ledger, name, ask)
+
+    counted("budget_sums")
+    counted("heads")
+    keys = [Key("team", f"q{number}") for number in range(50)]
+    bench.world.add(*(quota(key.name, total=100) for key in keys))
+    for _ in range(2):
+        for key in keys:
+            await bench.quotas.reconcile(key)
+    assert (50, 1) == (asked.count("budget_sums"), asked.count("heads"))
+    bench.clock.advance(10)
+    await bench.use()
+    for key in keys:
+        await bench.quotas.reconcile(key)
+    assert (100, 2) == (asked.count("budget_sums"), asked.count("heads"))  # somebody in the namespace used something
 
 
 async def test_resets_are_remembered_by_the_ledger(bench: Bench) -> None:

@@ -6,7 +6,8 @@ from arks.contracts.conditions import find_condition
 from arks.contracts.resources import ArksTokenStatus, Condition, hash_key
 from arks.kit.reconcile import Key, Requeue
 from arks.kit.testing.clock import FakeClock
-from arks.token_quota.service.tokens import SECRET_SECONDS, Keyring, Tokens
+from arks.token_quota.service.keyring import SECRET_READS_PER_SECOND, SECRET_SECONDS, Keyring
+from arks.token_quota.service.tokens import QuotaUsers, Tokens
 from arks.token_quota.testing import PEPPER, FakeEvents, FakeResources, FakeSecrets, World, quota, token
 
 TOM = Key("team", "tom")
@@ -18,7 +19,7 @@ class Bench:
         self.world, self.events = world, events
         self.resources, self.secrets = FakeResources(world.tokens), FakeSecrets()
         self.keyring = Keyring(self.resources, world.directory, self.secrets)
-        self.tokens = Tokens(self.resources, world.directory, self.keyring, events, clock)
+        self.tokens = Tokens(self.resources, world.directory, self.keyring, events, clock, QuotaUsers(world.tokens))
 
     async def ready(self, key: Key = TOM) -> Condition:
         self.requeue = await self.tokens.reconcile(key)
@@ -70,8 +71,8 @@ async def test_the_newer_token_with_the_same_key_is_told_but_not_whose_key_it_is
 async def test_a_key_in_a_secret_is_read_and_looked_after(bench: Bench) -> None:
     bench.world.add(token(key=None, **IN_SECRET))
     bench.secrets.values[Key("team", "keys")] = {"tom": b"sk-in-secret\n"}
+    assert Requeue(SECRET_SECONDS) == await bench.keyring.reconcile(TOM)
     assert "True" == (await bench.ready()).status
-    assert Requeue(SECRET_SECONDS) == bench.requeue
     assert bench.world.directory.holder("sk-in-secret") is not None
     bench.secrets.values[Key("team", "keys")] = {"tom": b"sk-rotated"}
     await bench.keyring.reconcile(TOM)
@@ -128,10 +129,47 @@ async def test_a_quota_that_does_not_exist_is_a_warning(bench: Bench) -> None:
 
 async def test_a_quota_that_comes_makes_its_tokens_due(bench: Bench) -> None:
     due: list[Key] = []
-    bench.world.add(token(), token("eve", "sk-eve", namespace="other"))
+    named = [{"arksEndpoint": {"name": "qwen"}, "quota": {"name": "q"}}]
+    bench.world.add(token(qos=named), token("ann", "sk-ann"), token("eve", "sk-eve", namespace="other", qos=named))
     bench.tokens.follow(bench.world.quotas, due.append)
     bench.world.add(quota())
     assert [TOM] == due
+    bench.world.add(quota(total=7))
+    assert [TOM] == due
+    bench.world.quotas.apply(Key("team", "q"), None)
+    assert [TOM, TOM] == due
+
+
+async def test_a_secret_is_read_once_for_directory_and_status_together(bench: Bench) -> None:
+    bench.world.add(token(key=None, **IN_SECRET))
+    bench.secrets.values[Key("team", "keys")] = {"tom": b"sk-in-secret"}
+    await bench.keyring.load()
+    await bench.keyring.reconcile(TOM)
+    await bench.ready()
+    assert 1 == len(bench.secrets.reads)
+    await bench.keyring.reconcile(TOM)
+    assert 2 == len(bench.secrets.reads)
+
+
+async def test_a_key_that_appears_or_goes_makes_its_tokens_status_due(bench: Bench) -> None:
+    due: list[Key] = []
+    bench.world.add(token(key=None, **IN_SECRET))
+    bench.keyring.on_change(due.append)
+    assert "SecretNotFound" == (await bench.ready()).reason
+    bench.secrets.values[Key("team", "keys")] = {"tom": b"sk-in-secret"}
+    await bench.keyring.reconcile(TOM)
+    assert ([TOM], "Ready") == (due, (await bench.ready()).reason)
+
+
+async def test_hundreds_of_secrets_are_read_no_faster_than_a_core_can_spare(bench: Bench) -> None:
+    number = 600
+    bench.secrets.values[Key("team", "keys")] = {"tom": b"sk-in-secret"}
+    bench.world.add(*(token(f"user-{one}", None, **IN_SECRET) for one in range(number)))
+    await bench.keyring.load()
+    waits = [await bench.keyring.reconcile(key) for key, _ in bench.world.tokens.items()]
+    reads_per_second = sum(1 / wait.after_seconds for wait in waits if wait is not None)
+    assert number == len(waits) == len(bench.secrets.reads)
+    assert SECRET_READS_PER_SECOND == pytest.approx(reads_per_second, rel=0.2)
 
 
 async def test_a_deleted_tokens_keys_are_forgotten(bench: Bench) -> None:

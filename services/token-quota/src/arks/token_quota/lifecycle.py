@@ -11,9 +11,9 @@ import structlog
 from arks.kit.home import Home
 from arks.token_quota.adapters.database import Database
 from arks.token_quota.server import GranianServer
+from arks.token_quota.service.keyring import Keyring
 from arks.token_quota.service.ports import LedgerUnavailable
 from arks.token_quota.service.quotas import Quotas
-from arks.token_quota.service.tokens import Keyring
 
 log = structlog.get_logger(__name__)
 

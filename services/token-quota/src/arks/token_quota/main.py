@@ -18,10 +18,11 @@ from arks.token_quota.metrics import Metrics
 from arks.token_quota.server import GranianServer
 from arks.token_quota.service.admission import Admission
 from arks.token_quota.service.directory import Directory
+from arks.token_quota.service.keyring import Keyring
 from arks.token_quota.service.metering import Books, Ingest, Projector, Pruner, Sweeper
 from arks.token_quota.service.quotas import Quotas
 from arks.token_quota.service.reports import Reports
-from arks.token_quota.service.tokens import Keyring, Tokens
+from arks.token_quota.service.tokens import QuotaUsers, Tokens
 
 
 def build(settings: TokenQuotaSettings, home: Home) -> App:
@@ -48,7 +49,7 @@ def build(settings: TokenQuotaSettings, home: Home) -> App:
     sweeper = Sweeper(books, projector, admission.to_release, settings.sweep_seconds)
     ingest = Ingest(BusUsageStream(home.bus), books, projector)
     keyring = Keyring(tokens, directory, home.secrets)
-    token_work = Tokens(tokens, directory, keyring, home.bus, home.clock)
+    token_work = Tokens(tokens, directory, keyring, home.bus, home.clock, QuotaUsers(tokens.cache))
     quota_work = Quotas(quotas, directory, ledger, home.bus, home.clock, settings.quota_status_seconds)
     api = Api(admission, Reports(ledger, counters), grant_milliseconds=int(settings.reservation_seconds * 1000))
     server = GranianServer(api, settings.api_host, settings.api_port)
@@ -61,6 +62,7 @@ def build(settings: TokenQuotaSettings, home: Home) -> App:
     quotas.cache.subscribe(quota_status.enqueue)
     token_work.follow(quotas.cache, token_status.enqueue)
     directory.on_rivals(token_status.enqueue)
+    keyring.on_change(token_status.enqueue)
     work = (projector.run, sweeper.run, ingest.run, Pruner(books, settings.entries_keep_days).run)
     return App(
         "token-quota",

@@ -1,6 +1,6 @@
 """Reconciles ArksQuota: carries out resets, writes usage into status, says when a budget is used up."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from arks.contracts.conditions import is_true, set_condition
@@ -10,13 +10,41 @@ from arks.events.v1.events_pb2 import LimitReached, ResourceEvent
 from arks.kit.clock import Clock
 from arks.kit.home import Resources
 from arks.kit.reconcile import Key, Requeue
-from arks.token_quota.domain.limits import DAY_SECONDS, period_start_day
+from arks.token_quota.domain.limits import DAY_SECONDS, Budget, period_start_day
 from arks.token_quota.service.directory import Directory
 from arks.token_quota.service.metering import now_of
 from arks.token_quota.service.ports import BudgetSums, Ledger
 from arks.token_quota.service.tokens import Events
 
 READY, EXCEEDED = "Ready", "Exceeded"
+
+
+@dataclass(slots=True)
+class Heads:
+    """The last entry of each namespace's ledger: one question for all of them, now and then."""
+
+    by_namespace: dict[str, int] = field(default_factory=dict)
+    asked_at: float = float("-inf")
+    """Monotonic seconds."""
+
+    async def refresh(self, ledger: Ledger, now: float, every_seconds: float) -> None:
+        """Raises LedgerUnavailable."""
+        if now - self.asked_at >= every_seconds:
+            self.asked_at = now
+            self.by_namespace |= await ledger.heads(after=max(self.by_namespace.values(), default=0))
+
+    def of(self, namespace: str) -> int:
+        return self.by_namespace.get(namespace, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Summed:
+    """What a budget's sums depend on: while it is the same, they are."""
+
+    resource_version: str | None
+    budget: Budget
+    start_day: int
+    head: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +55,8 @@ class Quotas:
     events: Events
     clock: Clock
     every_seconds: float
+    _heads: Heads = field(default_factory=Heads)
+    _summed: dict[Key, Summed] = field(default_factory=dict)
 
     async def load(self) -> None:
         """Know the resets that were carried out before the first request is admitted."""
@@ -36,14 +66,19 @@ class Quotas:
     async def reconcile(self, key: Key) -> Requeue | None:
         quota = self.resources.cache.get(key)
         if quota is None or quota.metadata.deletion_timestamp is not None:
+            self._summed.pop(key, None)
             return None
         await self._reset(key, quota)
         budget = self.directory.budget(key.namespace, key.name)
         if budget is not None:
             now = now_of(self.clock)
-            sums = await self.ledger.budget_sums(key.namespace, budget, now)
-            start_day = period_start_day(budget.period, now.day)
-            await self._report(key, quota, sums, start_day)
+            await self._heads.refresh(self.ledger, self.clock.monotonic(), self.every_seconds / 2)
+            head, start_day = self._heads.of(key.namespace), period_start_day(budget.period, now.day)
+            summed = Summed(quota.metadata.resource_version, budget, start_day, head)
+            if self._summed.get(key) != summed:
+                sums = await self.ledger.budget_sums(key.namespace, budget, now)
+                await self._report(key, quota, sums, start_day)
+                self._summed[key] = summed
         return Requeue(self.every_seconds)
 
     async def _reset(self, key: Key, quota: ArksQuota) -> None:

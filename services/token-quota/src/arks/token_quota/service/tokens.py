@@ -1,29 +1,21 @@
-"""ArksToken: its keys into the directory, and into its status whether they work and why not."""
+"""ArksToken: whether its keys work and why not, into its status."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from arks.contracts.conditions import find_condition, is_true, set_condition
-from arks.contracts.resources import ArksQuota, ArksToken, ArksTokenStatus, KeySource
+from arks.contracts.resources import ArksQuota, ArksToken, ArksTokenStatus
 from arks.contracts.subjects import EventKind
 from arks.events.v1.events_pb2 import ResourceEvent
 from arks.kit.cache import Cache
 from arks.kit.clock import Clock
-from arks.kit.errors import Invalid
 from arks.kit.home import Resources
 from arks.kit.reconcile import Key, Requeue
 from arks.token_quota.service.directory import Claim, Directory, seconds_of
+from arks.token_quota.service.keyring import Keyring, Verdict
 
 READY = "Ready"
-SECRET_SECONDS = 5.0
-"""A Secret that changes is noticed within this time; it is read again, because secrets have no watch everywhere."""
-_MAX_KEY_LENGTH = 1024
-
-
-class Secrets(Protocol):
-    async def read(self, key: Key) -> Mapping[str, bytes] | None:
-        """The secret's values, or None. Raises Invalid."""
 
 
 class Events(Protocol):
@@ -32,80 +24,31 @@ class Events(Protocol):
     ) -> None: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    ready: bool
-    reason: str
-    message: str
+class QuotaUsers:
+    """Which tokens name a quota."""
 
+    def __init__(self, tokens: Cache[ArksToken]) -> None:
+        self._tokens = tokens
+        self._users: dict[Key, set[Key]] = {}
+        self._quotas: dict[Key, set[Key]] = {}
+        tokens.subscribe(self._changed)
 
-class KeyUnreadable(Exception):
-    """A token's key cannot be read; holds the verdict that says why."""
+    def of(self, quota: Key) -> list[Key]:
+        return sorted(self._users.get(quota, ()))
 
-    def __init__(self, verdict: Verdict) -> None:
-        super().__init__(verdict.message)
-        self.verdict = verdict
-
-
-@dataclass(frozen=True, slots=True)
-class Keyring:
-    """Enters the keys of tokens in the directory: in every replica, each answers requests."""
-
-    resources: Resources[ArksToken]
-    directory: Directory
-    secrets: Secrets
-
-    async def load(self) -> None:
-        """The keys of every token there is, so that the first request finds them."""
-        for token in self.resources.cache.values():
-            await self.reconcile(Key(token.namespace, token.name))
-
-    async def reconcile(self, key: Key) -> Requeue | None:
-        token = self.resources.cache.get(key)
-        if token is None or token.metadata.deletion_timestamp is not None:
-            self.directory.claim(key, ())
-            return None
-        try:
-            self.directory.claim(key, await self.claims(token))
-        except KeyUnreadable:
-            self.directory.claim(key, ())
-        return Requeue(SECRET_SECONDS) if _has_secrets(token) else None
-
-    async def claims(self, token: ArksToken) -> list[Claim]:
-        """The current key first. Raises KeyUnreadable."""
-        current = Claim(await self._hash(token.namespace, token.spec))
-        previous = [
-            Claim(await self._hash(token.namespace, source), source.until.timestamp()) for source in token.spec.previous
-        ]
-        return [current, *previous]
-
-    async def _hash(self, namespace: str, source: KeySource) -> str:
-        if source.token_hash is not None:
-            return source.token_hash
-        if source.token is not None:
-            return self.directory.hash(source.token.get_secret_value())
-        return self.directory.hash(await self._secret_key(namespace, source))
-
-    async def _secret_key(self, namespace: str, source: KeySource) -> str:
-        reference = source.token_secret_ref
-        if reference is None:
-            raise KeyUnreadable(Verdict(False, "InvalidKey", "spec names no key"))
-        named = f"Secret {namespace}/{reference.name}"
-        try:
-            values = await self.secrets.read(Key(namespace, reference.name))
-        except Invalid as error:
-            raise KeyUnreadable(Verdict(False, "InvalidKey", str(error))) from error
-        if values is None:
-            raise KeyUnreadable(Verdict(False, "SecretNotFound", f"{named} does not exist"))
-        if reference.key not in values:
-            raise KeyUnreadable(Verdict(False, "SecretNotFound", f"{named} has no key {reference.key}"))
-        key = values[reference.key].decode("ascii", "replace").strip()
-        if not 1 <= len(key) <= _MAX_KEY_LENGTH or not all("!" <= character <= "~" for character in key):
-            message = (
-                f"{reference.key} of {named} is not 1 to {_MAX_KEY_LENGTH} visible ASCII characters without blanks"
-            )
-            raise KeyUnreadable(Verdict(False, "InvalidKey", message))
-        return key
+    def _changed(self, key: Key) -> None:
+        token = self._tokens.get(key)
+        names = {qos.quota.name for qos in token.spec.qos if qos.quota is not None} if token is not None else set()
+        wanted = {Key(key.namespace, name) for name in names}
+        before = self._quotas.pop(key, set())
+        for quota in before - wanted:
+            self._users[quota].discard(key)
+            if not self._users[quota]:
+                del self._users[quota]
+        for quota in wanted - before:
+            self._users.setdefault(quota, set()).add(key)
+        if wanted:
+            self._quotas[key] = wanted
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,14 +60,20 @@ class Tokens:
     keyring: Keyring
     events: Events
     clock: Clock
+    users: QuotaUsers
 
     def follow(self, quotas: Cache[ArksQuota], enqueue: Callable[[Key], None]) -> None:
-        """A quota that comes or goes matters to the tokens of its namespace."""
+        """A quota that comes or goes matters to the tokens that name it."""
+
+        existing: set[Key] = set()
 
         def changed(quota: Key) -> None:
-            for token in self.resources.cache.values():
-                if token.namespace == quota.namespace:
-                    enqueue(Key(token.namespace, token.name))
+            exists = quotas.get(quota) is not None
+            if exists == (quota in existing):
+                return  # what it says or has used is none of a token's business
+            existing.symmetric_difference_update({quota})
+            for token in self.users.of(quota):
+                enqueue(token)
 
         quotas.subscribe(changed)
 
@@ -132,15 +81,13 @@ class Tokens:
         token = self.resources.cache.get(key)
         if token is None or token.metadata.deletion_timestamp is not None:
             return None
-        try:
-            claims = await self.keyring.claims(token)
-        except KeyUnreadable as unreadable:
-            await self._report(key, token, unreadable.verdict)
-            return Requeue(SECRET_SECONDS)
-        self.directory.claim(key, claims)
+        found = await self.keyring.found(token)
+        if found.verdict is not None:
+            await self._report(key, token, found.verdict)
+            return None  # the keyring goes on looking, and says when there is news
         now_seconds = self.clock.now().timestamp()
-        await self._report(key, token, self._judge(key, token, claims, now_seconds))
-        return _next_look(token, claims, now_seconds)
+        await self._report(key, token, self._judge(key, token, found.claims, now_seconds))
+        return _next_look(token, found.claims, now_seconds)
 
     def _judge(self, key: Key, token: ArksToken, claims: Sequence[Claim], now_seconds: float) -> Verdict:
         expires = seconds_of(token.spec.expires_at)
@@ -190,13 +137,7 @@ class Tokens:
 
 
 def _next_look(token: ArksToken, claims: Sequence[Claim], now_seconds: float) -> Requeue | None:
-    """When a key expires, or when its Secret may have changed."""
+    """When a key expires."""
     ends = [seconds_of(token.spec.expires_at), *(claim.until_seconds for claim in claims)]
     waits = [end - now_seconds for end in ends if end is not None and end > now_seconds]
-    if _has_secrets(token):
-        waits.append(SECRET_SECONDS)
     return Requeue(min(waits)) if waits else None
-
-
-def _has_secrets(token: ArksToken) -> bool:
-    return any(source.token_secret_ref is not None for source in (token.spec, *token.spec.previous))

@@ -221,6 +221,8 @@ class FakeEvents:
 @dataclass
 class FakeSecrets:
     values: dict[Key, Mapping[str, bytes]] = field(default_factory=dict)
+    reads: list[Key] = field(default_factory=list)
 
     async def read(self, key: Key) -> Mapping[str, bytes] | None:
+        self.reads.append(key)
         return self.values.get(key)
