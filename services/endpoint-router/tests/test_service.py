@@ -9,9 +9,10 @@ import pytest
 from prometheus_client import CollectorRegistry
 from pydantic import BaseModel
 
-from arks.contracts.conditions import find_condition
+from arks.contracts.conditions import find_condition, is_true
 from arks.contracts.resources.endpoint import ArksEndpoint, ArksEndpointStatus
 from arks.contracts.subjects import EventKind
+from arks.endpoint_router.attach import Attachment
 from arks.endpoint_router.domain import STALE_SECONDS, WHOLE, Decision, Reason
 from arks.endpoint_router.metrics import DecisionCollector
 from arks.endpoint_router.service import FINALIZER, EndpointRouter
@@ -98,8 +99,21 @@ class FakeGateway:
 
 
 @dataclass
+class FakeAttachments:
+    found: Attachment | None = None
+    forgotten: list[Key] = field(default_factory=list)
+
+    async def keep(self, endpoint: ArksEndpoint) -> Attachment | None:
+        return self.found
+
+    def forget(self, key: Key) -> None:
+        self.forgotten.append(key)
+
+
+@dataclass
 class Setup:
     clock: FakeClock
+    attachments: FakeAttachments = field(default_factory=FakeAttachments)
     endpoints: FakeEndpoints = field(default_factory=FakeEndpoints)
     replicas: Cache[ReplicasFact] = field(default_factory=Cache)
     facts: FakeFacts = field(default_factory=FakeFacts)
@@ -116,6 +130,7 @@ class Setup:
             publish=self._publish,
             clock=self.clock,
             hold_seconds=HOLD_SECONDS,
+            attachments=self.attachments,
         )
         self.router.tell_with(lambda key, after: self.queued.append((key, after)))
 
@@ -575,3 +590,28 @@ def test_decisions_can_be_scraped(serving: Setup) -> None:
         registry.get_sample_value("arks_endpoint_measured_replicas", names),
         registry.get_sample_value("arks_endpoint_replica_weight", names | {"application": "a", "replica": "a-1"}),
     )
+
+
+async def test_how_an_endpoint_stands_with_its_gateway_is_in_the_status_and_looked_at_again(serving: Setup) -> None:
+    serving.attachments.found = Attachment(False, "NoGatewayAPI", "no HTTPRoutes", look_again_seconds=60.0)
+    assert Requeue(60.0) == await serving.router.reconcile(CHAT)
+    condition = find_condition(serving.endpoints.statuses[-1].conditions, "Attached")
+    assert condition is not None
+    assert ("False", "NoGatewayAPI", "no HTTPRoutes") == (condition.status, condition.reason, condition.message)
+    serving.attachments.found = None
+    serving.clock.advance(10)
+    assert None is await serving.router.reconcile(CHAT)
+    assert None is find_condition(serving.endpoints.statuses[-1].conditions, "Attached")
+
+
+async def test_a_gateway_s_opinion_does_not_make_an_endpoint_unready(serving: Setup) -> None:
+    serving.attachments.found = Attachment(False, "GatewayRefuses", "no such listener", look_again_seconds=60.0)
+    await serving.router.reconcile(CHAT)
+    conditions = serving.endpoints.statuses[-1].conditions
+    assert (True, True) == (is_true(conditions, "Ready"), is_true(conditions, "Accepted"))
+
+
+async def test_an_endpoint_that_is_gone_is_forgotten_by_its_gateway(serving: Setup) -> None:
+    serving.endpoints.cache.apply(CHAT, None)
+    await serving.router.reconcile(CHAT)
+    assert [CHAT] == serving.attachments.forgotten

@@ -71,3 +71,8 @@ def test_static_entries_are_taken_over() -> None:
 )
 def test_matches_that_narrow_something_are_said_to_be_left_out(spec: dict[str, object], notes: int) -> None:
     assert notes == len(unmet_wishes(endpoint(**spec)))
+
+
+def test_a_gateway_that_nobody_attached_is_said_to_be_left_out() -> None:
+    asked = endpoint(gatewayRef={"name": "arks-eg"}, matchConfigs=[{"method": "POST"}])
+    assert (2, ()) == (len(unmet_wishes(asked)), unmet_wishes(asked, attached_elsewhere=True))

@@ -3,6 +3,8 @@
 from collections.abc import Callable
 
 from arks.endpoint_router.ads import CLUSTER, ENDPOINT, LISTENER, World
+from arks.endpoint_router.attach import Backend as EnvoyService
+from arks.endpoint_router.config import Settings
 from arks.endpoint_router.domain import Decision, usable_address
 from arks.endpoint_router.envoy import (
     Backend,
@@ -12,6 +14,8 @@ from arks.endpoint_router.envoy import (
     load_assignment,
     token_quota_cluster,
 )
+from arks.endpoint_router.service import Attachments
+from arks.kit.home import Home
 
 RETRY_SECONDS = 5.0
 """A refused listener is offered again: the port that somebody else had may be free by now."""
@@ -97,3 +101,25 @@ def backends(decision: Decision) -> list[Backend]:
         )
         for one in (*routed, *draining)
     ]
+
+
+def gateway_settings(settings: Settings) -> GatewaySettings:
+    return GatewaySettings(
+        str(settings.usage_log),
+        settings.gateway_host,
+        settings.gateway_port,
+        certificate_source=settings.gateway_certificate_source,
+    )
+
+
+def attachments(settings: Settings, home: Home) -> Attachments | None:
+    """What keeps HTTPRoutes for endpoints with a `gatewayRef`; None where there are none to keep."""
+    if not settings.http_route_namespaces:
+        return None
+    from arks.endpoint_router.httproutes import HttpRoutes  # noqa: PLC0415  # 70 MB only where needed
+    from arks.kit.kube.home import KubeHome  # noqa: PLC0415
+
+    if not isinstance(home, KubeHome):
+        raise TypeError("HTTPRoutes need a home on Kubernetes")
+    service = EnvoyService(settings.gateway_service, settings.release_namespace, settings.gateway_service_port)
+    return HttpRoutes(home.api, service, settings.http_route_namespaces, home.clock)

@@ -29,6 +29,11 @@ class Settings(KitSettings):
     """The file into which Envoy writes a line a granted request, for the usage shipper."""
     envoy_heap_bytes: int = Field(default=2 * 1024**3, ge=64 * 1024**2)
     """Near this much memory Envoy refuses new requests rather than dying with those under way. For the bootstrap."""
+    http_route_namespaces: tuple[str, ...] = ()
+    """Kubernetes: where endpoints with a `gatewayRef` get an HTTPRoute at that Gateway; a JSON list."""
+    gateway_service: str = "arks-gateway"
+    """Kubernetes: the Service of Envoy, in the release's namespace, that HTTPRoutes lead to."""
+    gateway_service_port: int = Field(default=80, ge=1, le=65535)
     hold_seconds: float = Field(default=10.0, ge=0)
     """How long ready replicas are still believed in whose fact vanished without saying that they are gone: a bucket
     that was lost is filled again by its owner within seconds, and must not stop traffic."""

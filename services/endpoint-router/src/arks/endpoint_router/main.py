@@ -4,11 +4,10 @@ import asyncio
 
 from arks.contracts.resources.endpoint import ArksEndpoint
 from arks.contracts.subjects import Facts
-from arks.endpoint_router.adapters import EnvoyGateway
+from arks.endpoint_router.adapters import EnvoyGateway, attachments, gateway_settings
 from arks.endpoint_router.ads import AdsServer, World
 from arks.endpoint_router.api import routes
 from arks.endpoint_router.config import Settings
-from arks.endpoint_router.envoy import GatewaySettings
 from arks.endpoint_router.metrics import DecisionCollector
 from arks.endpoint_router.service import EndpointRouter
 from arks.events.v1.facts_pb2 import EndpointFact, ReplicasFact
@@ -27,17 +26,11 @@ def build(settings: Settings, home: Home, world: World | None = None) -> App:
         if not gateway.refused(type_, name, message):
             router.refused(name, f"{message} (Envoy {node})")
 
-    address = f"{settings.xds_host}:{settings.xds_port}"
-    server = AdsServer(world, address, registry=home.registry, clock=home.clock, on_refused=refused)
-    gateway = EnvoyGateway(world, server.open)
-    gateway.serve(
-        GatewaySettings(
-            *(str(settings.usage_log), settings.gateway_host, settings.gateway_port),
-            certificate_source=settings.gateway_certificate_source,
-        ),
-        settings.token_quota_host,
-        settings.token_quota_port,
+    server = AdsServer(
+        world, f"{settings.xds_host}:{settings.xds_port}", registry=home.registry, clock=home.clock, on_refused=refused
     )
+    gateway = EnvoyGateway(world, server.open)
+    gateway.serve(gateway_settings(settings), settings.token_quota_host, settings.token_quota_port)
     router = EndpointRouter(
         endpoints=home.resources(ArksEndpoint),
         replicas=home.facts(Facts.REPLICAS, ReplicasFact).cache,
@@ -46,6 +39,7 @@ def build(settings: Settings, home: Home, world: World | None = None) -> App:
         publish=home.bus.publish_event,
         clock=home.clock,
         hold_seconds=settings.hold_seconds,
+        attachments=attachments(settings, home),
     )
     controller = Controller("endpoints", router.reconcile, clock=home.clock)
     router.tell_with(controller.enqueue)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from arks.contracts.conditions import is_true
 from arks.contracts.resources.endpoint import ArksEndpoint, ArksEndpointStatus
-from arks.endpoint_router.domain import Decision, EndpointSpec, ReplicaId
+from arks.endpoint_router.domain import STALE_SECONDS, Decision, EndpointSpec, ReplicaId, stale_seconds
 from arks.endpoint_router.events import Change, Known, changes
 from arks.events.v1.events_pb2 import ResourceEvent
 from arks.kit.reconcile import Key
@@ -46,6 +46,19 @@ class Routed:
     @property
     def settled(self) -> bool:
         return self.newest is None or self.newest.settled
+
+    def wants_another_look(self, now: float) -> bool:
+        """Whether readings may have got stale since, or a step is to be gone on with."""
+        quiet = now - self.decided_at
+        if not self.settled:
+            return quiet >= STALE_SECONDS / 3
+        ready = max((portion.ready for portion in self.newest.portions), default=0) if self.newest is not None else 0
+        return self.measured and quiet >= stale_seconds(ready) / 3
+
+    def take_up_status(self, now: float) -> None:
+        """What another life of ours told counts as told just now: metrics may need a moment to be heard again."""
+        if self.status_told is None and self.resource.status is not None:
+            self.status_told, self.status_told_at = self.resource.status, now
 
     @property
     def was_ready(self) -> bool:

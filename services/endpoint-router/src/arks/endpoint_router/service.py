@@ -13,7 +13,8 @@ from pydantic import BaseModel
 from arks.contracts.resources.endpoint import ArksEndpoint
 from arks.contracts.subjects import EventKind
 from arks.endpoint_router import status as told
-from arks.endpoint_router.domain import STALE_SECONDS, Decision, Facts, Reason, decide
+from arks.endpoint_router.attach import Attachment
+from arks.endpoint_router.domain import Decision, Facts, Reason, decide
 from arks.endpoint_router.neighbours import Neighbours
 from arks.endpoint_router.routed import Routed
 from arks.endpoint_router.translate import endpoint_spec, unmet_wishes
@@ -71,6 +72,15 @@ class EndpointFacts(Protocol):
     def complete(self) -> None: ...
 
 
+class Attachments(Protocol):
+    """Endpoints at Gateways that are not ours."""
+
+    async def keep(self, endpoint: ArksEndpoint) -> Attachment | None:
+        """None: nothing is asked for, or nothing can be done here."""
+
+    def forget(self, key: Key) -> None: ...
+
+
 Publish = Callable[[EventKind, str, Key, ResourceEvent], None]
 Enqueue = Callable[[Key, float], None]
 
@@ -86,6 +96,7 @@ class EndpointRouter:
         publish: Publish,
         clock: Clock,
         hold_seconds: float,
+        attachments: Attachments | None = None,
     ) -> None:
         self._endpoints = endpoints
         self._replicas = replicas
@@ -94,6 +105,7 @@ class EndpointRouter:
         self._publish = publish
         self._clock = clock
         self._hold_seconds = hold_seconds
+        self._attachments = attachments
         self._routed: dict[Key, Routed] = {}
         self._neighbours = Neighbours(hold_seconds)
         self._enqueue: Enqueue = lambda key, after_seconds: None
@@ -132,8 +144,7 @@ class EndpointRouter:
             self._application_gone(application)
         for key, routed in list(self._routed.items()):
             waited = routed.waits_until is not None and now >= routed.waits_until
-            quiet = now - routed.decided_at >= STALE_SECONDS / 3
-            if waited or (quiet and (routed.measured or not routed.settled)):
+            if waited or routed.wants_another_look(now):
                 self._decide(key)
 
     def refused(self, name: str, message: str) -> None:
@@ -224,6 +235,8 @@ class EndpointRouter:
         if resource is None or resource.metadata.deletion_timestamp is not None or routed is None:
             self._facts.remove(key)
             self._said(key)
+            if self._attachments is not None:
+                self._attachments.forget(key)
             if resource is not None and FINALIZER in resource.metadata.finalizers:
                 await self._endpoints.remove_finalizer(key, FINALIZER)
             return None
@@ -236,20 +249,23 @@ class EndpointRouter:
         self._said(key)
         for verb, event in routed.events(key):
             self._publish(EventKind.ENDPOINT, verb, key, event)
+        attachment = await self._attachments.keep(resource) if self._attachments is not None else None
         wanted = told.status(
             resource,
             routed.decision,
-            notes=unmet_wishes(resource),
+            notes=unmet_wishes(resource, attached_elsewhere=attachment is not None),
+            attachment=attachment,
             refusal=routed.refusal,
             served=self._gateway.serves(str(key)),
             now=now,
         )
+        routed.take_up_status(self._clock.monotonic())
         early = routed.status_told_at + WEIGHT_STATUS_SECONDS - self._clock.monotonic()
         if early > 0 and routed.told_all_but_weights(wanted):
             return Requeue(early)
         await self._endpoints.patch_status(key, wanted)
         routed.status_told, routed.status_told_at = wanted, self._clock.monotonic()
-        return None
+        return Requeue(attachment.look_again_seconds) if attachment is not None else None
 
     def _said(self, key: Key) -> None:
         if key in self._untold:

@@ -15,6 +15,7 @@ from arks.contracts.resources.endpoint import (
     ReplicaWeight,
 )
 from arks.contracts.resources.meta import Condition
+from arks.endpoint_router.attach import CONDITION, Attachment
 from arks.endpoint_router.domain import SERVICE_PREFIX, Candidate, Decision, Unit
 from arks.endpoint_router.events import REJECTED
 from arks.events.v1.facts_pb2 import EndpointFact, RoutedReplica
@@ -30,6 +31,7 @@ def status(
     decision: Decision,
     *,
     notes: Sequence[str],
+    attachment: Attachment | None = None,
     refusal: str | None,
     served: bool,
     now: datetime,
@@ -44,6 +46,11 @@ def status(
     conditions = set_condition(
         conditions, "Ready", ready, reason, message[:32768], now=now, observed_generation=generation
     )
+    if attachment is None:
+        conditions = [condition for condition in conditions if condition.type != CONDITION]
+    else:
+        said = (attachment.attached, attachment.reason, attachment.message[:32768])
+        conditions = set_condition(conditions, CONDITION, *said, now=now, observed_generation=generation)
     return ArksEndpointStatus(
         routes=_routes(decision),
         observed_generation=generation,

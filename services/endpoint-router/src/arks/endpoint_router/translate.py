@@ -91,12 +91,21 @@ def endpoint_spec(endpoint: ArksEndpoint) -> EndpointSpec:
     )
 
 
-def unmet_wishes(endpoint: ArksEndpoint) -> tuple[str, ...]:
-    """What the spec asks for and an Envoy of Arks' own does not do, in words."""
+def unmet_wishes(endpoint: ArksEndpoint, *, attached_elsewhere: bool = False) -> tuple[str, ...]:
+    """What the spec asks for and an Envoy of Arks' own does not do, in words. `attached_elsewhere`: a route at the
+    Gateway that it names does the rest.
+    """
+    wishes = []
+    if endpoint.spec.gateway_ref is not None and not attached_elsewhere:
+        wishes.append("gatewayRef has no effect here: Arks' own Envoy serves the endpoint")
+    if not attached_elsewhere and _narrows(endpoint):
+        wishes.append("matchConfigs narrow nothing here: every path of the API reaches the endpoint")
+    return tuple(wishes)
+
+
+def _narrows(endpoint: ArksEndpoint) -> bool:
     everything = all(
         match.path is None or (match.path.type, match.path.value) == ("PathPrefix", "/")
         for match in endpoint.spec.match_configs
     ) and all(match.model_copy(update={"path": None}) == _EVERYTHING for match in endpoint.spec.match_configs)
-    if everything or not endpoint.spec.match_configs:
-        return ()
-    return ("matchConfigs narrow nothing here: every path of the API reaches the endpoint",)
+    return not everything

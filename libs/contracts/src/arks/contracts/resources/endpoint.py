@@ -15,7 +15,7 @@ Weight = Annotated[int, Field(ge=0, le=MAX_WEIGHT, json_schema_extra={"format": 
 
 
 class GatewayRef(ApiModel):
-    """The Gateway that carries the route (Gateway API ParentReference)."""
+    """A Gateway that leads to Arks' Envoy (Gateway API ParentReference)."""
 
     group: str | None = Field(default=None, max_length=253, description="API group; default gateway.networking.k8s.io.")
     kind: str | None = Field(default=None, max_length=63, description="Kind; default Gateway.")
@@ -68,7 +68,7 @@ class ArksEndpointSpec(ApiModel):
         default=1, description="Weight of each application that is found by its served name."
     )
     gateway_ref: GatewayRef | None = Field(
-        default=None, description="Gateway that carries the route; absent: Arks' own Envoy."
+        default=None, description="Gateway that leads to Arks' Envoy too, where the operator allows routes; no effect elsewhere."
     )
     match_configs: list[RouteMatch] = Field(
         default_factory=_default_matches, max_length=MAX_ROUTES, description="Requests that the endpoint takes."
@@ -95,7 +95,7 @@ class ArksEndpointStatus(ApiModel):
     observed_generation: Count64 | None = Field(
         default=None, description="`metadata.generation` that this was made from."
     )
-    conditions: Conditions = Field(default_factory=list, description="Accepted, Ready.")
+    conditions: Conditions = Field(default_factory=list, description="Accepted, Attached, Ready.")
     ready_replicas: Count32 = Field(default=0, description="Replicas that get traffic.")
     weights: list[ReplicaWeight] = Field(default_factory=list, description="Weight of each replica.")
     signal_source: str | None = Field(

@@ -10,7 +10,7 @@ decision.py   the outcome, with a reason for each replica
 
 from arks.endpoint_router.domain.decide import WHOLE, Facts, decide
 from arks.endpoint_router.domain.decision import Candidate, Decision, Portion, Reason, Source
-from arks.endpoint_router.domain.load import STALE_SECONDS, Reading, Signals, Unit, doubt, observe
+from arks.endpoint_router.domain.load import STALE_SECONDS, Reading, Signals, Unit, doubt, observe, stale_seconds
 from arks.endpoint_router.domain.replicas import Application, Replica, ReplicaId, State, usable_address
 from arks.endpoint_router.domain.scores import Score
 from arks.endpoint_router.domain.shares import SERVICE_PREFIX, EndpointSpec, Share, StaticRoute, applications_named
@@ -40,5 +40,6 @@ __all__ = [
     "decide",
     "doubt",
     "observe",
+    "stale_seconds",
     "usable_address",
 ]

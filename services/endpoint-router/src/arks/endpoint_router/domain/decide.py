@@ -96,7 +96,7 @@ def _unfit(replica: Replica, weight: int) -> str:
 def _candidates(
     portion: Portion, able: Sequence[Replica], excluded: Mapping[ReplicaId, str], facts: Facts
 ) -> list[Candidate]:
-    doubts = {one.id: doubt(facts.signals.get(one.id), facts.now) for one in able}
+    doubts = {one.id: doubt(facts.signals.get(one.id), facts.now, len(able)) for one in able}
     compared = scores(
         [
             Contender(one.id, _places(one, facts), facts.signals.get(one.id), doubts[one.id], facts.before.get(one.id))

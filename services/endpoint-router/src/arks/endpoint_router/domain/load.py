@@ -15,6 +15,9 @@ from enum import StrEnum
 
 STALE_SECONDS = 3.0
 """Readings come four times a second or more; one this old says nothing about now (a restart of metrics takes less)."""
+STALE_ALONE_SECONDS = 60.0
+"""Of a replica that is alone in its application: nobody is compared with it, and metrics reads it seldom while it is
+idle."""
 FUTURE_SECONDS = 2.0
 """A reading from further ahead than clocks of one cluster differ is nonsense."""
 SMOOTHING_SECONDS = 30.0
@@ -127,8 +130,13 @@ def observe(before: Signals | None, reading: Reading) -> Signals:
     )
 
 
-def doubt(signals: Signals | None, now: float) -> str | None:
-    """Why the newest reading cannot be used, in words; None when it can."""
+def stale_seconds(ready: int) -> float:
+    """How old a reading may be in an application with so many ready replicas."""
+    return STALE_SECONDS if ready > 1 else STALE_ALONE_SECONDS
+
+
+def doubt(signals: Signals | None, now: float, ready: int = 2) -> str | None:
+    """Why the newest reading cannot be used, in words; None when it can. `ready`: replicas that can take requests."""
     if signals is None:
         return "no load was reported"
     reading = signals.reading
@@ -137,7 +145,7 @@ def doubt(signals: Signals | None, now: float) -> str | None:
     if reason := nonsense(reading):
         return reason
     age = now - reading.measured_at
-    if age > STALE_SECONDS:
+    if age > stale_seconds(ready):
         return f"its last load report is {age:.0f} s old"
     if age < -FUTURE_SECONDS:
         return f"its load report is from {-age:.0f} s in the future"
