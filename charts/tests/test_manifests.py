@@ -153,6 +153,20 @@ def test_envoy_and_shipper_mean_the_same_log(default: Any) -> None:
         assert str(Path(written).parent) == mounts["usage"]
 
 
+def test_routes_are_granted_and_written_for_the_same_namespaces(render: Any) -> None:
+    namespaces = [f"team-{number}" for number in range(20)]
+    rendered = render({"gateway": {"httpRoutes": {"namespaces": namespaces}}})
+    granted = [one["namespace"] for grant in rendered.of("ReferenceGrant") for one in grant["spec"]["from"]]
+    named = [found["metadata"]["name"] for found in rendered.of("ReferenceGrant")]
+    written = json.loads(rendered.environment("endpoint-router")["ARKS_HTTP_ROUTE_NAMESPACES"])
+    allowed = [
+        role["metadata"]["namespace"]
+        for role in rendered.of("Role", "endpoint-router")
+        if role["rules"][0]["resources"] == ["httproutes"]
+    ]
+    assert (namespaces, namespaces, namespaces, 2) == (granted, written, allowed, len(set(named)))
+
+
 # --- pods
 
 
@@ -289,6 +303,11 @@ def test_autoscaling_without_a_cpu_request_is_refused(refusal: Callable[..., str
 def test_monitoring_that_could_reach_nothing_is_refused(refusal: Callable[..., str]) -> None:
     told = refusal({"serviceMonitor": {"enabled": True}})
     assert "name it in networkPolicy.metricsFrom" in told
+
+
+def test_routes_to_an_envoy_that_speaks_https_are_refused(refusal: Callable[..., str]) -> None:
+    told = refusal({"gateway": {"httpRoutes": {"namespaces": ["team-a"]}, "tls": {"secretName": "public"}}})
+    assert "let the Gateway have the certificate" in told
 
 
 def test_monitoring_needs_no_peers_without_network_policies(render: Any) -> None:

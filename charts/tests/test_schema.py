@@ -32,7 +32,7 @@ OVERRIDABLE = {"log_level", "runtime_default_llamacpp_image"}
 """The chart sets them, an operator may set them otherwise."""
 ELSEWHERE = {
     *("nats_token_file", "redis_password_file", "watch_namespace", "otlp_endpoint"),
-    "gateway_certificate_source",
+    *("gateway_certificate_source", "http_route_namespaces", "gateway_service", "gateway_service_port"),
 }
 """Values of their own, which the chart turns into these settings when they are given."""
 WITHOUT_EFFECT = {"envoy_admin_port", "envoy_heap_bytes", "envoy_stats_port", "supervisor_pid"}
@@ -128,6 +128,8 @@ def nested(path: str, value: Any) -> Json:
         ("gateway.service.type", "Loadbalancer"),
         ("gateway.tls.secretName", "Gateway TLS"),
         ("gateway.tls.secret", "gateway-tls"),
+        ("gateway.httpRoutes.namespaces", "team-a"),
+        ("gateway.httpRoutes.enabled", True),
         ("nats.external.url", "http://nats:4222"),
         ("nats.external.url", "nats://token@nats:4222"),
         ("redis.external.url", "redis://:password@redis:6379"),

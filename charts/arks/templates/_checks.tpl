@@ -7,6 +7,9 @@
 {{- if and .Values.serviceMonitor.enabled .Values.networkPolicy.enabled (not .Values.networkPolicy.metricsFrom) -}}
 {{- fail "serviceMonitor.enabled: Prometheus could reach nothing; name it in networkPolicy.metricsFrom" -}}
 {{- end -}}
+{{- if and .Values.gateway.httpRoutes.namespaces .Values.gateway.tls.secretName -}}
+{{- fail "gateway.httpRoutes: a Gateway speaks plain HTTP to Envoy, which with gateway.tls speaks HTTPS alone: let the Gateway have the certificate" -}}
+{{- end -}}
 {{- end -}}
 
 {{- define "arks.checkDefinitions" -}}

@@ -9,7 +9,7 @@ A component says
   secrets        which of arks.secrets it mounts    claim       {name, size, storageClassName} of a volume of each pod
   ports          of its Service: name: number          internalPorts   of a second one, which stays in the cluster
                  `health` and `envoy` are scraped
-  account        true when it talks to the API server, with `rules` in the watched namespaces; `readsSecrets` there too
+  account        true when it talks to the API server, with `rules` in the watched namespaces; `optional` ones
   connects       [{to, port}] components that it calls: both sides of the network policies are made from this
   reaches        [{peers, ports}] what it calls outside of the release; without peers: any address
   accepts        [{peers, port}] who outside of the release calls it; without peers: anybody

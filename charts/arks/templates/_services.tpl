@@ -4,7 +4,7 @@ The five services. What they have in common is in arks.service; what is of each 
   servers    that it connects to           calls   engines: true when it speaks to engines
   ports      besides `health`
   rules      what it may do in the watched namespaces, besides writing Events
-  readsSecrets   true when resources of its own name Secrets
+  optional       [{name, namespaces, rules}] what it may do only where the operator said so; namespace "": everywhere
   serves     requests wait for it: it stays in service while NATS or a database is away, and leaves it slowly
 */}}
 {{- define "arks.serviceFacts" -}}
@@ -97,6 +97,18 @@ endpoint-router:
     token_quota_host: {{ $name }}-token-quota
     token_quota_port: 8090
     usage_log: /var/lib/arks/usage.log
+    {{- with .Values.gateway.httpRoutes.namespaces }}
+    http_route_namespaces: {{ toJson . | quote }}
+    gateway_service: {{ $name }}-gateway
+    gateway_service_port: {{ (include "arks.gatewayPort" $ | fromYaml).outside }}
+    {{- end }}
+  optional:
+    - name: httproutes
+      namespaces: {{ toJson .Values.gateway.httpRoutes.namespaces }}
+      rules:
+        - apiGroups: [gateway.networking.k8s.io]
+          resources: [httproutes]
+          verbs: [get, create, patch, delete]
   rules:
     - apiGroups: [arks.ai]
       resources: [arksendpoints]
@@ -107,7 +119,6 @@ endpoint-router:
 token-quota:
   module: arks.token_quota.main
   servers: [nats, redis, postgresql]
-  readsSecrets: true
   serves: true
   ports: {api: 8090}
   settings:
@@ -119,6 +130,15 @@ token-quota:
   secrets: [redis-password, pepper]
   secretSettings: {redis_password_file: redis-password}
   secretEnv: {PGPASSWORD: postgresql-password}
+  {{- if .Values.rbac.secrets.enabled }}
+  optional:
+    - name: secrets
+      namespaces: {{ .Values.rbac.secrets.namespaces | default (list .Values.watchNamespace) | toJson }}
+      rules:
+        - apiGroups: [""]
+          resources: [secrets]
+          verbs: [get]
+  {{- end }}
   rules:
     - apiGroups: [arks.ai]
       resources: [arkstokens, arksquotas]
@@ -188,7 +208,7 @@ values: {{ toJson $values }}
 ports: {{ merge (dict "health" 8081) ($facts.ports | default dict) | toJson }}
 account: true
 rules: {{ $facts.rules | default list | toJson }}
-readsSecrets: {{ $facts.readsSecrets | default false }}
+optional: {{ $facts.optional | default list | toJson }}
 secrets: {{ concat (list "nats-token") ($facts.secrets | default list) | toJson }}
 connects: {{ toJson $connections.connects }}
 reaches: {{ toJson $reaches }}

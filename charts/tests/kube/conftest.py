@@ -30,7 +30,8 @@ def definition(group: str, kind: str, plural: str, version: str) -> Json:
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
-        "metadata": {"name": f"{plural}.{group}"},
+        # Groups of Kubernetes' own ask for the approval
+        "metadata": {"name": f"{plural}.{group}", "annotations": {"api-approved.kubernetes.io": "unapproved, a test"}},
         "spec": {
             "group": group,
             "scope": "Namespaced",
@@ -41,6 +42,7 @@ def definition(group: str, kind: str, plural: str, version: str) -> Json:
 
 
 LEADER_WORKER_SETS = definition("leaderworkerset.x-k8s.io", "LeaderWorkerSet", "leaderworkersets", "v1")
+REFERENCE_GRANTS = definition("gateway.networking.k8s.io", "ReferenceGrant", "referencegrants", "v1beta1")
 SERVICE_MONITORS = definition("monitoring.coreos.com", "ServiceMonitor", "servicemonitors", "v1")
 
 
@@ -99,7 +101,7 @@ async def cluster(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Clu
         cluster.refusals.append(await cluster.refused("arks", NAMESPACE))
         await cluster.helm("install", "arks-crds", str(CHARTS / "arks-crds"), "-n", NAMESPACE)
         cluster.refusals.append(await cluster.refused("arks", NAMESPACE))
-        await cluster.apply(LEADER_WORKER_SETS, SERVICE_MONITORS)
+        await cluster.apply(LEADER_WORKER_SETS, SERVICE_MONITORS, REFERENCE_GRANTS)
         await server.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
         yield cluster
 

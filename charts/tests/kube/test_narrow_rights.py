@@ -31,3 +31,12 @@ async def test_secrets_are_read_only_where_it_was_said(cluster: Cluster, rights:
 async def test_no_secret_is_read_when_that_was_said(cluster: Cluster, rights: Rights) -> None:
     async with cluster.installed("arks", NAMESPACE, "--set", "rbac.secrets.enabled=false"):
         assert {} == await rights.of("token-quota", "team-a", ["secrets"])
+
+
+async def test_routes_are_written_only_where_that_was_said(cluster: Cluster, rights: Rights) -> None:
+    routes = ["httproutes.gateway.networking.k8s.io"]
+    async with cluster.installed("arks", NAMESPACE, "--set", "gateway.httpRoutes.namespaces={team-a}"):
+        written = {"httproutes.gateway.networking.k8s.io": {"get", "create", "patch", "delete"}}
+        assert written == await rights.of("endpoint-router", "team-a", routes)
+        assert {} == await rights.of("endpoint-router", "team-b", routes)
+        assert {} == await rights.of("app-deployer", "team-a", routes)

@@ -68,6 +68,7 @@ NOBODYS = (
     "statefulsets.apps",
     "nodes",
     "clusterroles.rbac.authorization.k8s.io",
+    "httproutes.gateway.networking.k8s.io",
 )
 RESOURCES = sorted({resource for rights in RIGHTS.values() for resource in rights} | set(NOBODYS))
 
