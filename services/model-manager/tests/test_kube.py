@@ -194,9 +194,16 @@ async def test_a_claim_that_cannot_be_bound_says_why_until_it_can(service: KubeS
     status = await service.reaches("tiny", explains("BoundFailed", missing, type_="StorageCreated"))
     assert ModelPhase.STORAGE_CREATING is status.phase
     assert said(status, "StorageCreated") == said(status)
+    await eventually(lambda: warned(service, "BoundFailed"), within_seconds=30, what="an Event")
     made = {"metadata": {"name": service.namespace, "namespace": ""}, "provisioner": "kubernetes.io/host-path"}
     await service.cluster.api.create(CLASS, {"apiVersion": CLASS.api_version, "kind": CLASS.kind, **made})
     await service.reaches("tiny", ModelPhase.READY)
+
+
+async def warned(service: KubeService, reason: str) -> bool:
+    """An Event on the model says so."""
+    events, _ = await service.cluster.api.list(EVENT, service.namespace, fields=f"reason={reason},type=Warning")
+    return "ArksModel" in {event["involvedObject"]["kind"] for event in events}
 
 
 async def test_a_refused_pod_is_told_with_the_field(service: KubeService) -> None:
@@ -280,6 +287,54 @@ async def test_a_claim_passes_to_the_next_model_that_uses_it(service: KubeServic
     assert "deletionTimestamp" not in claim["metadata"]
     assert [other["metadata"]["uid"]] == [owner["uid"] for owner in claim["metadata"]["ownerReferences"]]
     await service.delete("other")
+    await eventually(lambda: service.gone(CLAIM, "weights"), within_seconds=30)
+
+
+async def an_engine(service: KubeService, claim: str) -> None:
+    """A pod that uses the claim, as the application that it stands for would run it."""
+    security = {
+        "runAsNonRoot": True,
+        "runAsUser": 1000,
+        "allowPrivilegeEscalation": False,
+        "capabilities": {"drop": ["ALL"]},
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+    spec = {
+        "schedulingGates": [{"name": "for-ever"}],
+        "containers": [{"name": "leader", "image": "nothing", "securityContext": security}],
+        "volumes": [{"name": "models", "persistentVolumeClaim": {"claimName": claim}}],
+    }
+    metadata = {"name": "engine", "namespace": service.namespace, "labels": {"arks.ai/model": "tiny"}}
+    await service.cluster.api.create(POD, {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec})
+
+
+async def test_a_claim_that_engines_use_outlives_its_model_and_goes_back_to_it(service: KubeService, hub: Hub) -> None:
+    await service.apply("tiny", source={"huggingface": {}}, storage=STORAGE)
+    await service.reaches("tiny", ModelPhase.READY)
+    await an_engine(service, "weights")
+    await service.delete("tiny")
+    await eventually(lambda: service.gone(JOB, "arks-worker-tiny"), within_seconds=30)
+    assert "deletionTimestamp" not in (await service.get(CLAIM, "weights"))["metadata"]
+
+    await service.apply("tiny", source={"huggingface": {}}, storage=STORAGE)
+    await service.reaches("tiny", ModelPhase.READY)
+    assert len(WEIGHTS) == hub.served_bytes["tiny.gguf"]
+    owners = (await service.get(CLAIM, "weights"))["metadata"]["ownerReferences"]
+    assert [(await service.get(MODEL, "tiny"))["metadata"]["uid"]] == [owner["uid"] for owner in owners]
+
+    await service.cluster.api.delete(POD, Key(service.namespace, "engine"))
+    await service.delete("tiny")
+    await eventually(lambda: service.gone(CLAIM, "weights"), within_seconds=30)
+
+
+async def test_a_claim_that_no_model_wants_any_more_goes_with_its_engines(service: KubeService) -> None:
+    await service.apply("tiny", source={"huggingface": {}}, storage=STORAGE)
+    await service.reaches("tiny", ModelPhase.READY)
+    await an_engine(service, "weights")
+    await service.delete("tiny")
+    await eventually(lambda: service.gone(JOB, "arks-worker-tiny"), within_seconds=30)
+    assert "deletionTimestamp" not in (await service.get(CLAIM, "weights"))["metadata"]
+    await service.cluster.api.delete(POD, Key(service.namespace, "engine"))
     await eventually(lambda: service.gone(CLAIM, "weights"), within_seconds=30)
 
 

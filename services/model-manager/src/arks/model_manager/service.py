@@ -39,6 +39,15 @@ FINALIZER = "model.arks.ai/controller"
 MAX_REMEMBERED_TOKENS = 16
 
 
+_AFTERWARDS = {
+    Removal.REMOVED: "files in {place} removed",
+    Removal.SHARED: "files in {place} kept: other models use their storage",
+    Removal.LENT: "files in {place} kept as long as the engines that use them",
+    Removal.KEPT: "files in {place} kept: Arks did not make their storage",
+    Removal.ABSENT: "there were no files",
+}
+
+
 class Storage(Protocol):
     """Where weights are kept and how they get there: directories and child processes, or volume claims and jobs.
 
@@ -336,15 +345,7 @@ class ModelManager:
             return f"files kept: {', '.join(map(str, users))} uses them too"
         if mine.order.kind is SourceKind.FILE:
             return f"{mine.order.path} kept: it was used in place"
-        match removal:
-            case Removal.REMOVED:
-                return f"files in {mine.place} removed"
-            case Removal.SHARED:
-                return f"files in {mine.place} kept: other models use their storage"
-            case Removal.KEPT:
-                return f"files in {mine.place} kept: Arks did not make their storage"
-            case Removal.ABSENT:
-                return "there were no files"
+        return _AFTERWARDS[removal].format(place=mine.place)
 
     def _forget(self, key: Key) -> None:
         self._announcer.gone(key)

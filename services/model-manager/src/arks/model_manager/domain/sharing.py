@@ -17,6 +17,8 @@ class Removal(StrEnum):
     """Arks did not make their storage."""
     SHARED = "shared"
     """Another model uses them; their storage is that one's now."""
+    LENT = "lent"
+    """Running engines use them: they stay as long as those, unless a model comes that uses them again."""
     ABSENT = "absent"
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +21,9 @@ FAILURES = "arks.ai/failures"
 BEST_BYTES = "arks.ai/best-bytes"
 OUTCOME = "arks.ai/outcome"
 """Annotations of a Job. The last one is its worker's last word: the pod that said it may be gone."""
+
+LENT = "arks.ai/lent"
+"""Annotation of a claim that a model has left to the workloads that use it."""
 
 MOUNT_PATH = "/models"
 CONTAINER = "worker"
@@ -104,6 +108,18 @@ def claim_of(model: ArksModel, spec: Json) -> Json:
         "ownerReferences": [owner_of(model)],
     }
     return {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": metadata, "spec": spec}
+
+
+def claim_owned_by(model: ArksModel) -> Json:
+    """The patch that makes a claim of ours a model's."""
+    labels, annotations = {MODEL_LABEL: model.name}, {LENT: None}
+    return {"metadata": {"labels": labels, "annotations": annotations, "ownerReferences": [owner_of(model)]}}
+
+
+def claim_lent_to(owners: Sequence[Json]) -> Json:
+    """The patch that makes a claim go with workloads. They own it, but nobody waits for it."""
+    kept = [{field: owner[field] for field in ("apiVersion", "kind", "name", "uid")} for owner in owners]
+    return {"metadata": {"annotations": {LENT: "true"}, "ownerReferences": kept}}
 
 
 def job_name(model: str) -> str:

@@ -4,7 +4,7 @@ import asyncio
 
 import structlog
 
-from arks.contracts.resources import ArksModel, ArksModelStatus
+from arks.contracts.resources import ArksModel, ArksModelStatus, ModelPhase
 from arks.kit.errors import ArksError
 from arks.kit.kube.events import KubeEvents
 from arks.kit.reconcile import Key
@@ -16,6 +16,8 @@ log = structlog.get_logger(__name__)
 _WAITING = 1000
 _TOLD = {"downloading": False, "ready": False, "failed": True}
 """Verbs of events that are worth an Event, and whether as a warning."""
+_FAULTS = frozenset({"BoundFailed", "CreateWorkerPodFailed"})
+"""Reasons for which a model waits without having failed: no verb says so, people want to know all the same."""
 
 
 class KubeNotices:
@@ -25,17 +27,32 @@ class KubeNotices:
         self._others = others
         self._events = events
         self._queue: asyncio.Queue[tuple[ArksModel, str, str, bool]] = asyncio.Queue(_WAITING)
+        self._waits: dict[str, str] = {}
+        """Model -> the fault that it waits for the end of."""
 
     def fact(self, model: ArksModel, status: ArksModelStatus) -> None:
         self._others.fact(model, status)
+        reason, message = why(status)
+        waits = status.phase is not ModelPhase.FAILED and reason in _FAULTS
+        if self._waits.get(model.key) == (reason if waits else None):
+            return
+        self._waits.pop(model.key, None)
+        if waits:
+            self._waits[model.key] = reason
+            self._put(model, reason, message, warning=True)
 
     def event(self, verb: str, model: ArksModel, status: ArksModelStatus, message: str | None = None) -> None:
         self._others.event(verb, model, status, message)
-        if verb in _TOLD and not self._queue.full():
-            self._queue.put_nowait((model, *why(status), _TOLD[verb]))
+        if verb in _TOLD:
+            self._put(model, *why(status), warning=_TOLD[verb])
+
+    def _put(self, model: ArksModel, reason: str, message: str, *, warning: bool) -> None:
+        if not self._queue.full():
+            self._queue.put_nowait((model, reason, message, warning))
 
     def gone(self, key: Key) -> None:
         self._others.gone(key)
+        self._waits.pop(str(key), None)
 
     def complete(self) -> None:
         self._others.complete()

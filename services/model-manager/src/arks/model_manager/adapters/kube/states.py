@@ -16,6 +16,7 @@ from arks.model_manager.adapters.kube.manifests import (
     CONTAINER,
     FAILURES,
     FINGERPRINT,
+    LENT,
     MODEL_LABEL,
     OUTCOME,
     PLACE,
@@ -56,6 +57,8 @@ class ClaimSeen:
     phase: str
     deleting: bool
     owner_uids: tuple[str, ...]
+    lent: bool = False
+    """Its model has gone and left it to the workloads that use it."""
     version: int = field(default=0, compare=False)
     """Newer ones are larger."""
 
@@ -109,6 +112,7 @@ def claim_seen(obj: Json) -> ClaimSeen:
         phase=obj.get("status", {}).get("phase", "Pending"),
         deleting="deletionTimestamp" in metadata,
         owner_uids=tuple(owner["uid"] for owner in metadata.get("ownerReferences", [])),
+        lent=LENT in metadata.get("annotations", {}),
         version=_number(metadata.get("resourceVersion", "")),
     )
 
@@ -165,6 +169,22 @@ def pod_seen(obj: Json) -> PodSeen | None:
     )
 
 
+def workloads_on(pods: Sequence[Json], claim: str) -> list[Json]:
+    """References to what runs the pods that use a claim, or to pods that nothing runs; without Jobs, which end."""
+    found: dict[str, Json] = {}
+    for pod in pods:
+        metadata = pod["metadata"]
+        claims = [volume.get("persistentVolumeClaim", {}).get("claimName") for volume in pod["spec"].get("volumes", [])]
+        ended = "deletionTimestamp" in metadata or pod.get("status", {}).get("phase") in {"Succeeded", "Failed"}
+        if ended or claim not in claims:
+            continue
+        itself = {"apiVersion": "v1", "kind": "Pod", "name": metadata["name"], "uid": metadata["uid"]}
+        owner = next((one for one in metadata.get("ownerReferences", []) if one.get("controller")), itself)
+        if owner["kind"] != "Job":
+            found[owner["uid"]] = owner
+    return list(found.values())
+
+
 # --- what they mean
 
 
@@ -172,7 +192,7 @@ def stored_of(claim: ClaimSeen, place: Place, found: Found | None, why_pending: 
     """`found`: by the worker of the wanted order. `why_pending`: reason and message of the claim's last Event."""
     name = f"the claim {place.claim}"
     if claim.deleting:
-        return Stored(Content.LOST, message=f"{name} is being deleted")
+        return Stored(Content.LOST, message=f"{name} is being deleted, which ends when no pod uses it any more")
     if claim.phase == "Lost":
         return Stored(Content.LOST, message=f"{name} has lost its volume")
     if claim.phase != "Bound":

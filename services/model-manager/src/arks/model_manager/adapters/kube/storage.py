@@ -13,7 +13,7 @@ from arks.contracts.resources import ArksModel, ArksModelSpec
 from arks.kit.cache import Cache
 from arks.kit.clock import Clock
 from arks.kit.errors import ArksError, Conflict, Invalid, Unavailable
-from arks.kit.kube.api import Json, KubeApi, key_of_object
+from arks.kit.kube.api import POD, Json, KubeApi, key_of_object
 from arks.kit.reconcile import Key
 from arks.model_manager.adapters.directory import is_reserved
 from arks.model_manager.adapters.kube.manifests import (
@@ -21,10 +21,11 @@ from arks.model_manager.adapters.kube.manifests import (
     OUTCOME,
     Place,
     Worker,
+    claim_lent_to,
     claim_of,
+    claim_owned_by,
     job_name,
     job_of,
-    owner_of,
     place_of,
     template_of,
 )
@@ -39,6 +40,7 @@ from arks.model_manager.adapters.kube.states import (
     newest_event,
     outcome_of,
     stored_of,
+    workloads_on,
 )
 from arks.model_manager.adapters.metrics import LoadMetrics
 from arks.model_manager.domain import Content, Loading, LoadState, Order, Removal, SourceKind, Stored
@@ -127,6 +129,8 @@ class KubeStorage:
         claim = await self._claims.get(where.claim)
         if claim is None:
             raise Unavailable(f"the claim {where.claim} has just gone")
+        if claim.lent:
+            self._claims.put(await self._api.merge(CLAIM, where.claim, claim_owned_by(model)))
         failures = best_bytes = 0
         for job in self._jobs.of_place(place):
             if self._fits(job, order, claim):
@@ -150,7 +154,7 @@ class KubeStorage:
     async def remove(self, place: str, key: Key, *, shared: bool) -> Removal:
         """A claim that the model owns is left to Kubernetes, which deletes it with the model.
 
-        If other models use it, the oldest of them owns it from now on.
+        If other models use it, the oldest of them owns it from now on; if engines do, they have it until they end.
         """
         where = Place.parse(place)
         claim = await self._claims.get(where.claim)
@@ -161,12 +165,24 @@ class KubeStorage:
             return Removal.KEPT
         heirs = [other for other in self._users_of(where.claim) if other.metadata.uid != model.metadata.uid]
         if not heirs:
-            return Removal.REMOVED
+            return await self._lend(where.claim, model)
         heir = min(heirs, key=lambda other: (str(other.metadata.creation_timestamp), other.name))
-        patch = {"metadata": {"labels": {MODEL_LABEL: heir.name}, "ownerReferences": [owner_of(heir)]}}
-        self._claims.put(await self._api.merge(CLAIM, where.claim, patch))
+        self._claims.put(await self._api.merge(CLAIM, where.claim, claim_owned_by(heir)))
         log.info("claim passed on", claim=str(where.claim), model=str(key), to=heir.key)
         return Removal.SHARED
+
+    async def _lend(self, claim: Key, model: ArksModel) -> Removal:
+        """A claim that is being deleted never comes back: a model applied again would wait for engines to end.
+
+        So engines that run keep it, as its owners, and the next model that uses it takes it from them.
+        """
+        pods, _ = await self._api.list(POD, claim.namespace, labels=f"{MODEL_LABEL}={model.name}")
+        workloads = workloads_on(pods, claim.name)
+        if not workloads:
+            return Removal.REMOVED
+        self._claims.put(await self._api.merge(CLAIM, claim, claim_lent_to(workloads)))
+        log.info("claim lent", claim=str(claim), model=model.key, to=[one["name"] for one in workloads])
+        return Removal.LENT
 
     # --- in the background
 
