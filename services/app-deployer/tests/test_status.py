@@ -150,9 +150,10 @@ def test_failed_recovers() -> None:
         (status(READY), status(STARTING), None),
         (status(READY), status(READY, OLD), None),
         (status(LOOPING), status(AGAIN), None),
+        (status(LOOPING), status(NO_IMAGE), "failed"),
     ],
 )
-def test_people_are_told_when_it_begins_to_run_or_fails(
+def test_people_are_told_when_it_begins_to_run_or_fails_or_fails_for_another_reason(
     before: ArksApplicationStatus | None, after: ArksApplicationStatus, expected: str | None
 ) -> None:
     what = happened(before, after)

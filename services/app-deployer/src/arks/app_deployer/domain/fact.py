@@ -8,6 +8,7 @@ from arks.contracts.resources import (
     ArksApplication,
     ArksApplicationStatus,
     ArksDisaggregatedApplicationStatus,
+    Condition,
     ConditionStatus,
 )
 from arks.events.v1 import facts_pb2
@@ -61,13 +62,19 @@ class Happened:
 
 
 def happened(before: Status | None, after: Status) -> Happened | None:
-    """What a change of phase means to people; events of replicas come from the workload."""
-    if before is not None and before.phase is after.phase:
-        return None
-    ready = next(condition for condition in after.conditions if condition.type == "Ready")
-    if after.phase is ApplicationPhase.RUNNING:
+    """What a change of phase, or of the reason for a failure, means to people; replicas' events are the workload's."""
+    same = before is not None and before.phase is after.phase
+    if after.phase is ApplicationPhase.RUNNING and not same:
+        ready = next(condition for condition in after.conditions if condition.type == "Ready")
         return Happened("running", ready.reason, ready.message)
     if after.phase is ApplicationPhase.FAILED:
-        bad = next((one for one in after.conditions if one.status is ConditionStatus.FALSE), ready)
-        return Happened("failed", bad.reason, bad.message)
+        bad = _worst(after)
+        if before is None or not same or _worst(before).reason != bad.reason:
+            return Happened("failed", bad.reason, bad.message)
     return None
+
+
+def _worst(status: Status) -> Condition:
+    """The first condition that does not hold; later ones follow from it."""
+    bad = (one for one in status.conditions if one.status is ConditionStatus.FALSE)
+    return next(bad, status.conditions[-1])
