@@ -72,6 +72,18 @@ class Tenant(Cluster):
         limits: dict[str, Any] = {"within_seconds": _READY_SECONDS, "what": f"{replicas} replicas ready"}
         return await self.until("arksapplication", application, all_ready, **limits)
 
+    async def until_event(self, kind: str, name: str, type_: str, reason: str, *, within_seconds: float = 30.0) -> str:
+        """The message of such an Event, once `kubectl describe` has one to show. `type_`: Normal or Warning."""
+        wanted = {"involvedObject.kind": kind, "involvedObject.name": name, "type": type_, "reason": reason}
+        selector = ",".join(f"{field}={value}" for field, value in wanted.items())
+
+        async def told() -> str:
+            return await self.kubectl(
+                "get", "events", "--field-selector", selector, "-o", "jsonpath={.items[*].message}"
+            )
+
+        return await eventually(told, within_seconds=within_seconds, what=f"an Event {reason} on {kind} {name}")
+
     def traffic(self, model: str, **options: Any) -> Traffic:
         return Traffic(self.gateway_url, self.key, model, **options)
 

@@ -1,0 +1,26 @@
+"""What the status of a resource says, as conditions for waits."""
+
+from collections.abc import Callable
+
+from arks.kit.testing.cluster import Object
+
+
+def condition(resource: Object, type_: str) -> Object:
+    """Empty when it has none of this type."""
+    conditions = resource.get("status", {}).get("conditions", [])
+    return next((one for one in conditions if one["type"] == type_), {})
+
+
+def in_phase(wanted: str) -> Callable[[Object], bool]:
+    return lambda resource: resource.get("status", {}).get("phase") == wanted
+
+
+def says(type_: str, reason: str, *words: str) -> Callable[[Object], bool]:
+    """The condition is made from the newest spec, has this reason, and all of these words are in its message."""
+
+    def holds(resource: Object) -> bool:
+        found = condition(resource, type_)
+        current = found.get("observedGeneration") == resource["metadata"]["generation"]
+        return current and found["reason"] == reason and all(word in found["message"] for word in words)
+
+    return holds
