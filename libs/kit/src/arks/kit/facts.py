@@ -6,6 +6,7 @@ from typing import Generic, TypeVar
 import structlog
 from google.protobuf.json_format import Parse, ParseError
 from google.protobuf.message import Message
+from nats.js.kv import KeyValue
 
 from arks.contracts.subjects import Facts, fact_key, split_fact_key
 from arks.kit.buckets import BucketWatch
@@ -18,6 +19,8 @@ log = structlog.get_logger(__name__)
 
 M = TypeVar("M", bound=Message)
 _AGAIN_SECONDS = 0.25
+_WRITERS = 16
+"""Facts that are on their way at once: one after the other, hundreds would wait for as many round trips."""
 
 
 class FactReader(Generic[M]):
@@ -109,14 +112,25 @@ class FactWriter(Generic[M]):
         if not self._dirty:
             return
         bucket = await self._bus.bucket(self._bucket.value)
-        for key in list(self._dirty):
-            fact = self._wanted.get(key)
-            if fact is None:
-                await bucket.delete(fact_key(key.namespace, key.name))
-            else:
-                await bucket.put(fact_key(key.namespace, key.name), to_json(fact))
-            if self._wanted.get(key) == fact:
-                self._dirty.discard(key)
+        waiting = iter(list(self._dirty))
+
+        async def write() -> None:
+            for key in waiting:
+                await self._write_one(bucket, key)
+
+        ended = await asyncio.gather(*(write() for _ in range(_WRITERS)), return_exceptions=True)
+        for error in ended:
+            if error is not None:
+                raise error
+
+    async def _write_one(self, bucket: KeyValue, key: Key) -> None:
+        fact = self._wanted.get(key)
+        if fact is None:
+            await bucket.delete(fact_key(key.namespace, key.name))
+        else:
+            await bucket.put(fact_key(key.namespace, key.name), to_json(fact))
+        if self._wanted.get(key) == fact:
+            self._dirty.discard(key)
 
     def _mark(self, key: Key) -> None:
         self._dirty.add(key)
