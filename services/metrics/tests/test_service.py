@@ -11,6 +11,7 @@ from arks.kit.errors import Unavailable
 from arks.kit.reconcile import Key
 from arks.kit.testing.wait import eventually
 from arks.metrics.config import Settings
+from arks.metrics.domain import rest
 from arks.metrics.domain.readings import Application, Replica, Said
 from arks.metrics.service import Collector
 
@@ -148,6 +149,28 @@ async def test_a_runtime_without_known_metrics_is_a_problem() -> None:
     async with Running()(ONE, runtime="tgi") as running:
         await running.said(ONE, "no metrics are known of runtime 'tgi'")
         assert [] == running.engines.asked
+
+
+async def test_a_lone_idle_replica_is_read_seldom_until_it_works_or_is_alone_no_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(rest, "REST_AFTER_SECONDS", 0.05)
+    monkeypatch.setattr(rest, "SHORTEST_SECONDS", 0.3)
+    async with Running()(ONE) as running:
+        await running.said(ONE, "")
+        await asyncio.sleep(0.2)
+        running.engines.asked.clear()
+        await asyncio.sleep(0.4)
+        assert 1 <= len(running.engines.asked) <= 2
+        running.engines.by_port[1] = BUSY
+        await eventually(lambda: running.running_requests(ONE) == 3)
+        running.engines.asked.clear()
+        await eventually(lambda: len(running.engines.asked) >= 5, within_seconds=1)
+        running.engines.by_port[1] = IDLE
+        await asyncio.sleep(0.2)
+        running.collector.change(KEY, Application("llamacpp", (ONE, TWO)))
+        running.engines.asked.clear()
+        await eventually(lambda: running.engines.asked.count(1) >= 5, within_seconds=1)
 
 
 async def test_a_replica_that_is_gone_is_reported_no_more_and_a_new_one_is() -> None:

@@ -1,6 +1,7 @@
 """Reads every replica of every application a few times a second and reports how busy each is: gather, judge, report."""
 
 import asyncio
+import contextlib
 import zlib
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -16,6 +17,7 @@ from arks.metrics.domain.engines import EngineReader, reader_of
 from arks.metrics.domain.gpus import Gpu, GpuUse, use_of
 from arks.metrics.domain.rates import History, Windows, observe, rates
 from arks.metrics.domain.readings import Application, Failure, Reading, Replica, Said, failed, retry_seconds, say
+from arks.metrics.domain.rest import Idleness, pause_seconds
 
 log = structlog.get_logger(__name__)
 
@@ -55,6 +57,7 @@ class ReplicaState:
     asked_at: float | None = None
     due_at: float = 0.0
     gpu: GpuUse | None = None
+    idleness: Idleness | None = None
     task: asyncio.Task[None] | None = None
 
 
@@ -100,6 +103,8 @@ class ReplicaReader:
             return
         state.history = observe(state.history, snapshot, now, self._windows)
         state.reading = Reading(snapshot, rates(state.history), self._clock.now(), read_seconds)
+        known = state.idleness or Idleness(now, snapshot)
+        state.idleness = known.after(snapshot, now)
         state.failure = None
 
     def _fail(self, state: ReplicaState, reason: str) -> None:
@@ -119,10 +124,14 @@ class ApplicationWatch:
         reader: ReplicaReader,
         reports: Reports,
         *,
+        resting: set[Key],
         clock: Clock,
         settings: Settings,
     ) -> None:
+        """`resting`: all applications that rest, which this one enters and leaves."""
         self.key = key
+        self._resting = resting
+        self._changed = asyncio.Event()
         self._reader = reader
         self._reports = reports
         self._clock = clock
@@ -139,6 +148,7 @@ class ApplicationWatch:
         self._runtime = application.runtime
         self._drop([replica for replica in self._states if replica not in application.replicas])
         self._states = {replica: self._states.get(replica) or ReplicaState() for replica in application.replicas}
+        self._changed.set()
 
     def said(self) -> dict[Replica, Said]:
         """What there is to say of each replica now."""
@@ -172,10 +182,34 @@ class ApplicationWatch:
                     await asyncio.sleep(due - now)
                 due = max(due + tick, loop.time())
                 await self._round()
+                if self._rests():
+                    await self._rest()
+                    due = loop.time()
         finally:
+            self._resting.discard(self.key)
             under_way = [state.task for state in self._states.values() if state.task]
             self._drop(list(self._states))
             await asyncio.gather(*under_way, return_exceptions=True)
+
+    def _rests(self) -> bool:
+        """Whether there is one replica, and it has long had nothing to do."""
+        now = self._clock.monotonic()
+        rests = len(self._states) == 1 and all(
+            state.failure is None and state.task is None and state.idleness is not None and state.idleness.rests(now)
+            for state in self._states.values()
+        )
+        if rests:
+            self._resting.add(self.key)
+        else:
+            self._resting.discard(self.key)
+        return rests
+
+    async def _rest(self) -> None:
+        """Until the next look, or until it is another application."""
+        self._changed.clear()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(pause_seconds(len(self._resting))):
+                await self._changed.wait()
 
     async def _round(self) -> None:
         now = self._clock.monotonic()
@@ -214,6 +248,7 @@ class Collector:
         self._settings = settings
         self._reader = ReplicaReader(engines, clock, settings)
         self._watches: dict[Key, ApplicationWatch] = {}
+        self._resting: set[Key] = set()
         self._changed = asyncio.Event()
 
     def change(self, key: Key, application: Application | None) -> None:
@@ -224,7 +259,10 @@ class Collector:
             watch.change(application)
         else:
             self._watches[key] = ApplicationWatch(
-                key, application, self._reader, self._reports, clock=self._clock, settings=self._settings
+                *(key, application, self._reader, self._reports),
+                resting=self._resting,
+                clock=self._clock,
+                settings=self._settings,
             )
         self._changed.set()
 
