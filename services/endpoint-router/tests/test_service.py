@@ -373,7 +373,35 @@ async def test_a_restart_is_no_event_and_no_change_of_status(serving: Setup) -> 
     again.report(states=[REPLICA_STATE_READY, REPLICA_STATE_READY])
     again.router.begin()
     await again.router.reconcile(CHAT)
-    assert ([], serving.endpoints.statuses[-1]) == (again.verbs(), again.endpoints.statuses[-1])
+    again.clock.advance(6)
+    await again.router.reconcile(CHAT)
+    assert ([], [serving.endpoints.statuses[-1]]) == (again.verbs(), again.endpoints.statuses)
+
+
+async def test_after_a_restart_metrics_may_speak_before_the_status_says_that_they_are_silent(serving: Setup) -> None:
+    serving.teach(4.0, 4.0)
+    await serving.router.reconcile(CHAT)
+    again = await _restarted(serving)
+    again.report(states=[REPLICA_STATE_READY, REPLICA_STATE_READY])
+    again.router.begin()
+    requeue = await again.router.reconcile(CHAT)
+    assert ([], Requeue(5.0)) == (again.endpoints.statuses, requeue)
+
+
+def test_a_lone_replica_is_not_decided_about_again_and_again(setup: Setup) -> None:
+    setup.apply("chat")
+    setup.report()
+    setup.router.begin()
+    setup.load(4.0)
+    looks = []
+    for _ in range(30):
+        setup.clock.advance(1.0)
+        setup.router.tick()
+        found = setup.router.explain(CHAT)
+        assert found is not None and isinstance(found["newest"], dict)
+        looks.append(found["newest"]["ageSeconds"])
+    assert 1 == looks.count(0.0)
+    assert "engine" == found["newest"]["signalSource"]
 
 
 async def test_old_facts_may_go_only_when_all_endpoints_have_said_theirs(setup: Setup) -> None:
