@@ -55,3 +55,12 @@ async def test_a_pod_with_more_rights_would_not_be_admitted(default: Any, cluste
     manifest = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "x", "namespace": NAMESPACE}, "spec": pod}
     with pytest.raises(RuntimeError, match="violates PodSecurity"):
         await cluster.server.kubectl("create", "--dry-run=server", "-f", "-", stdin=yaml.safe_dump(manifest))
+
+
+async def test_the_examples_are_taken_by_the_definitions(cluster: Cluster) -> None:
+    for example in sorted((Path(__file__).parents[3] / "deploy/examples").glob("*.yaml")):
+        wanted = len(list(yaml.safe_load_all(example.read_text())))
+        said = await cluster.server.kubectl(
+            "create", "-n", "team-a", "--dry-run=server", "--validate=strict", "-f", str(example)
+        )
+        assert wanted == len(said.splitlines())
