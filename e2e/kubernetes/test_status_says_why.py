@@ -1,0 +1,155 @@
+"""What keeps an application from serving is said by its status and Events, and ends when its cause does.
+
+All applications are applied at once: kubelet's pauses between tries pass for all of them together.
+"""
+
+import json
+import re
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from arks.kit.testing import manifests
+from arks.kit.testing.cluster import Cluster
+from arks.kit.testing.status import condition, in_phase, says
+from arks.kit.testing.tenant import SMALL_MODEL, Tenant
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600), pytest.mark.asyncio(loop_scope="module")]
+SPACE = "faults"
+NO_IMAGE = "127.0.0.1:9/engines/mistyped:v1"
+"""Nobody listens there."""
+STORAGE_CLASS = "arks-e2e-made-later"
+HUB: manifests.Document = {"huggingface": {}}
+PATIENCE_SECONDS = 120.0
+
+
+def memory(request: str) -> manifests.Document:
+    return {"instanceSpec": {"resources": {"requests": {"cpu": "50m", "memory": request}}}}
+
+
+WRONG: dict[str, dict[str, Any]] = {
+    "mistyped": {"runtimeImage": NO_IMAGE},
+    "crashing": {"runtimeCommonArgs": ["--ctx-size", "plenty"]},
+    "greedy": memory("100Ti"),
+}
+"""Applications of the model that is there, and what of their specs is wrong."""
+RIGHT: dict[str, dict[str, Any]] = {
+    "mistyped": {"runtimeImage": None},
+    "crashing": {"runtimeCommonArgs": ["--parallel", "2", "--threads", "1"]},
+    "greedy": memory("256Mi"),
+}
+
+
+def a_model(name: str, **storage: str) -> manifests.Document:
+    kept = manifests.claim(name, **storage)
+    return manifests.model(name, repository=SMALL_MODEL, source=HUB, storage=kept, namespace=SPACE)
+
+
+def an_application(name: str, model: str, **spec: Any) -> manifests.Document:
+    return manifests.application(name, model=model, namespace=SPACE, **(Tenant.SMALL_ENGINE | spec))
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def tenant(cluster: Cluster, gateway: str) -> AsyncIterator[Tenant]:
+    """With an application for each fault."""
+    tenant = Tenant.of(cluster, SPACE, f"{gateway}/v1")
+    async with tenant.created():
+        await tenant.apply(
+            *(an_application(name, "there", **spec) for name, spec in WRONG.items()),
+            an_application("unbound", "unbound"),
+            an_application("early", "late"),
+            a_model("there"),
+            a_model("unbound", storage_class=STORAGE_CLASS),
+            manifests.endpoint("late", SPACE),
+            manifests.token("key", tenant.key, "late", namespace=SPACE),
+        )
+        yield tenant
+
+
+async def described(tenant: Tenant, kind: str, name: str) -> str:
+    """As a user looks at it; its blanks are one."""
+    return re.sub(r"\s+", " ", await tenant.kubectl("describe", kind, name))
+
+
+async def mend(tenant: Tenant, application: str) -> None:
+    patch = json.dumps({"spec": RIGHT[application]})
+    await tenant.kubectl("patch", "arksapplication", application, "--type=merge", "--patch", patch)
+    await tenant.replicas_ready(application, 1)
+
+
+async def failed(tenant: Tenant, application: str, reason: str, *words: str) -> None:
+    """Its phase, its condition and an Event say so."""
+    wanted = says("Ready", reason, *words)
+    told = await tenant.until(
+        "arksapplication",
+        application,
+        lambda found: wanted(found) and in_phase("Failed")(found),
+        within_seconds=PATIENCE_SECONDS,
+        what=f"Failed: {reason}",
+    )
+    message = condition(told, "Ready")["message"]
+    await tenant.until_event("ArksApplication", application, "Warning", reason)
+    assert re.sub(r"\s+", " ", message) in await described(tenant, "arksapplication", application)
+
+
+async def test_an_application_applied_before_its_model_waits_for_it_and_then_runs(tenant: Tenant) -> None:
+    waits = says("Loaded", "ModelNotExist", "there is no ArksModel late in this namespace")
+    await tenant.until("arksapplication", "early", waits, what="waits for its model")
+    await tenant.until_event("ArksApplication", "early", "Warning", "ModelNotExist")
+
+    await tenant.apply(a_model("late"))
+    await tenant.replicas_ready("early", 1)
+
+
+async def test_a_model_deleted_under_a_running_application_costs_no_request_and_may_come_again(tenant: Tenant) -> None:
+    await tenant.apply(a_model("late"))
+    await tenant.replicas_ready("early", 1)
+    async with tenant.traffic("late").running() as traffic:
+        await tenant.kubectl("delete", "arksmodel", "late", "--timeout=30s")
+        gone = says("Loaded", "ModelNotExist", "late", "replicas that have it loaded go on serving")
+        told = await tenant.until("arksapplication", "early", gone, what="its model is missed")
+        assert in_phase("Running")(told)
+        await traffic.answers(10)
+
+        await tenant.apply(a_model("late"))
+        again = says("Loaded", "ModelLoadSucceeded")
+        await tenant.until("arksapplication", "early", again, within_seconds=PATIENCE_SECONDS, what="its model again")
+        await traffic.answers(10)
+    assert [] == traffic.faults()
+
+
+async def test_an_image_that_does_not_exist_is_named(tenant: Tenant) -> None:
+    await failed(tenant, "mistyped", "ImagePullBackOff", "mistyped-0", NO_IMAGE)
+    await mend(tenant, "mistyped")
+
+
+async def test_a_request_that_no_node_can_satisfy_is_said(tenant: Tenant) -> None:
+    await failed(tenant, "greedy", "Unschedulable", "greedy-0", "Insufficient memory")
+    await mend(tenant, "greedy")
+
+
+async def test_a_claim_that_cannot_be_bound_is_said_by_model_and_application(tenant: Tenant) -> None:
+    why = f'storageclass.storage.k8s.io "{STORAGE_CLASS}" not found'
+    unbound = says("StorageCreated", "BoundFailed", f"the claim {SPACE}/unbound is not bound", why)
+    told = await tenant.until("arksmodel", "unbound", unbound, what="the claim's fault")
+    assert in_phase("StorageCreating")(told)
+    assert condition(told, "StorageCreated")["message"] == condition(told, "Ready")["message"]
+    await tenant.until_event("ArksModel", "unbound", "Warning", "BoundFailed")
+    waits = says("Loaded", "ModelLoadFailed", "ArksModel unbound", why)
+    await tenant.until("arksapplication", "unbound", waits, what="the claim's fault")
+
+    (local,) = [one for one in await tenant.all("storageclasses") if one["metadata"]["name"] == "local-path"]
+    made = {"apiVersion": "storage.k8s.io/v1", "kind": "StorageClass", "provisioner": local["provisioner"]}
+    try:
+        await tenant.apply(made | {"metadata": {"name": STORAGE_CLASS}})
+        await tenant.replicas_ready("unbound", 1)
+    finally:
+        await tenant.kubectl("delete", "storageclass", STORAGE_CLASS, "--ignore-not-found")
+
+
+async def test_an_engine_that_crashes_again_and_again_has_its_last_lines_in_the_status(tenant: Tenant) -> None:
+    await failed(tenant, "crashing", "EngineCrashLoop", "crashing-0 ended", "--ctx-size", "plenty")
+    await tenant.until_event("ArksApplication", "crashing", "Warning", "EngineEnded")
+    await mend(tenant, "crashing")
