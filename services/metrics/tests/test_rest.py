@@ -2,20 +2,24 @@ import pytest
 
 from arks.metrics.domain.engines import Snapshot
 from arks.metrics.domain.rest import (
+    FIRST_READS_PER_SECOND,
     LONGEST_SECONDS,
     READS_PER_SECOND,
     REST_AFTER_SECONDS,
-    SHORTEST_SECONDS,
+    REST_SECONDS,
     Idleness,
-    pause_seconds,
+    first_seconds,
 )
 
 IDLE = Snapshot(running_requests=0, waiting_requests=0, generation_tokens=100)
+TICK = 0.2
 
 
 def test_a_replica_rests_after_some_time_without_work() -> None:
-    idle = Idleness(0.0, IDLE).after(IDLE, 5.0)
-    assert [False, True] == [idle.rests(REST_AFTER_SECONDS - 1), idle.rests(REST_AFTER_SECONDS)]
+    first = Idleness.at_first(IDLE, 0.0)
+    later = first.after(IDLE, REST_AFTER_SECONDS - 1)
+    latest = later.after(IDLE, REST_AFTER_SECONDS)
+    assert [TICK, TICK, REST_SECONDS] == [one.pause_seconds(1, TICK) for one in (first, later, latest)]
 
 
 @pytest.mark.parametrize(
@@ -27,11 +31,15 @@ def test_a_replica_rests_after_some_time_without_work() -> None:
     ],
 )
 def test_work_ends_its_rest_also_when_it_was_done_between_two_looks(seen: Snapshot) -> None:
-    idle = Idleness(0.0, IDLE).after(seen, 20.0)
-    assert not idle.rests(20.0)
-    assert not idle.rests(20.0 + REST_AFTER_SECONDS - 1)
+    rested = Idleness.at_first(IDLE, 0.0).after(IDLE, 20.0)
+    assert rested.idle
+    assert not rested.after(seen, 30.0).idle
 
 
-def test_many_that_rest_are_read_no_more_often_together_than_a_few() -> None:
-    assert [SHORTEST_SECONDS, SHORTEST_SECONDS, LONGEST_SECONDS] == [pause_seconds(n) for n in (1, 10, 10_000)]
-    assert 300 / READS_PER_SECOND == pause_seconds(300)
+def test_many_that_are_idle_are_read_no_more_often_together_than_a_few() -> None:
+    idle = Idleness.at_first(IDLE, 0.0)
+    assert [TICK, 300 / READS_PER_SECOND, LONGEST_SECONDS] == [idle.pause_seconds(n, TICK) for n in (1, 300, 10_000)]
+
+
+def test_first_looks_at_many_are_spread() -> None:
+    assert [TICK, 500 / FIRST_READS_PER_SECOND] == [first_seconds(n, TICK) for n in (5, 500)]

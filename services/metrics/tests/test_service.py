@@ -155,7 +155,7 @@ async def test_a_lone_idle_replica_is_read_seldom_until_it_works_or_is_alone_no_
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(rest, "REST_AFTER_SECONDS", 0.05)
-    monkeypatch.setattr(rest, "SHORTEST_SECONDS", 0.3)
+    monkeypatch.setattr(rest, "REST_SECONDS", 0.3)
     async with Running()(ONE) as running:
         await running.said(ONE, "")
         await asyncio.sleep(0.2)

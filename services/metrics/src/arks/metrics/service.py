@@ -17,7 +17,7 @@ from arks.metrics.domain.engines import EngineReader, reader_of
 from arks.metrics.domain.gpus import Gpu, GpuUse, use_of
 from arks.metrics.domain.rates import History, Windows, observe, rates
 from arks.metrics.domain.readings import Application, Failure, Reading, Replica, Said, failed, retry_seconds, say
-from arks.metrics.domain.rest import Idleness, pause_seconds
+from arks.metrics.domain.rest import Idleness, first_seconds
 
 log = structlog.get_logger(__name__)
 
@@ -103,8 +103,8 @@ class ReplicaReader:
             return
         state.history = observe(state.history, snapshot, now, self._windows)
         state.reading = Reading(snapshot, rates(state.history), self._clock.now(), read_seconds)
-        known = state.idleness or Idleness(now, snapshot)
-        state.idleness = known.after(snapshot, now)
+        known = state.idleness
+        state.idleness = known.after(snapshot, now) if known else Idleness.at_first(snapshot, now)
         state.failure = None
 
     def _fail(self, state: ReplicaState, reason: str) -> None:
@@ -128,7 +128,7 @@ class ApplicationWatch:
         clock: Clock,
         settings: Settings,
     ) -> None:
-        """`resting`: all applications that rest, which this one enters and leaves."""
+        """`resting`: all applications whose only replica is idle, which this one enters and leaves."""
         self.key = key
         self._resting = resting
         self._changed = asyncio.Event()
@@ -170,11 +170,12 @@ class ApplicationWatch:
     def failures(self) -> dict[Replica, int]:
         return {replica: state.failures for replica, state in self._states.items()}
 
-    async def run(self) -> None:
-        """Until cancelled. Rounds keep their beat: a late one is skipped, not caught up."""
+    async def run(self, spread_seconds: float) -> None:
+        """Until cancelled. Rounds keep their beat: a late one is skipped, not caught up. The first one comes within
+        `spread_seconds`."""
         loop = asyncio.get_running_loop()
         tick = self._tick_seconds
-        due = loop.time() + _phase(self.key) * tick
+        due = loop.time() + _phase(self.key) * spread_seconds
         try:
             while True:
                 now = loop.time()
@@ -182,8 +183,8 @@ class ApplicationWatch:
                     await asyncio.sleep(due - now)
                 due = max(due + tick, loop.time())
                 await self._round()
-                if self._rests():
-                    await self._rest()
+                if (pause := self._pause_seconds()) is not None:
+                    await self._rest(pause)
                     due = loop.time()
         finally:
             self._resting.discard(self.key)
@@ -191,24 +192,22 @@ class ApplicationWatch:
             self._drop(list(self._states))
             await asyncio.gather(*under_way, return_exceptions=True)
 
-    def _rests(self) -> bool:
-        """Whether there is one replica, and it has long had nothing to do."""
-        now = self._clock.monotonic()
-        rests = len(self._states) == 1 and all(
-            state.failure is None and state.task is None and state.idleness is not None and state.idleness.rests(now)
-            for state in self._states.values()
-        )
-        if rests:
-            self._resting.add(self.key)
-        else:
+    def _pause_seconds(self) -> float | None:
+        """Until the next look where there is one replica and it is idle; None: as long as a tick leaves."""
+        only = next(iter(self._states.values())) if len(self._states) == 1 else None
+        idleness = only.idleness if only and only.failure is None and only.task is None else None
+        if idleness is None or not idleness.idle:
             self._resting.discard(self.key)
-        return rests
+            return None
+        self._resting.add(self.key)
+        pause = idleness.pause_seconds(len(self._resting), self._tick_seconds)
+        return pause if pause > self._tick_seconds else None
 
-    async def _rest(self) -> None:
+    async def _rest(self, seconds: float) -> None:
         """Until the next look, or until it is another application."""
         self._changed.clear()
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(pause_seconds(len(self._resting))):
+            async with asyncio.timeout(seconds):
                 await self._changed.wait()
 
     async def _round(self) -> None:
@@ -278,8 +277,10 @@ class Collector:
                 wanted = set(self._watches.values())
                 for watch in [watch for watch in running if watch not in wanted]:
                     running.pop(watch).cancel()
-                for watch in wanted - running.keys():
-                    running[watch] = tasks.create_task(watch.run(), name=f"load of {watch.key}")
+                new = wanted - running.keys()
+                spread = first_seconds(len(new), self._settings.load_tick_seconds)
+                for watch in new:
+                    running[watch] = tasks.create_task(watch.run(spread), name=f"load of {watch.key}")
                 await self._changed.wait()
 
 
