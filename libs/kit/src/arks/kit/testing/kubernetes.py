@@ -123,7 +123,7 @@ async def api_server(directory: Path, *, audit: bool = False) -> AsyncIterator[A
     ]
     apiserver = [
         *(str(binaries / "kube-apiserver"), f"--etcd-servers={etcd_url}", f"--secure-port={port}"),
-        *("--bind-address=127.0.0.1", f"--cert-dir={directory / 'certs'}", "--service-cluster-ip-range=10.0.0.0/24"),
+        *("--bind-address=127.0.0.1", f"--cert-dir={directory / 'certs'}", "--service-cluster-ip-range=10.0.0.0/16"),
         *("--authorization-mode=RBAC", f"--token-auth-file={directory / 'tokens.csv'}"),
         *("--service-account-issuer=https://kubernetes.default.svc", f"--service-account-key-file={public}"),
         *(f"--service-account-signing-key-file={key}", "--disable-admission-plugins=ServiceAccount"),
