@@ -10,7 +10,7 @@ from arks.app_deployer.disaggregated import DisaggregatedDeployer, Stages
 from arks.app_deployer.domain.fact import Happened
 from arks.app_deployer.domain.stages import Seen
 from arks.app_deployer.domain.workload import Observed, Refusal, Replica, ReplicaState
-from arks.app_deployer.service import FINALIZER, ModelViews
+from arks.app_deployer.lifecycle import FINALIZER, ModelViews
 from arks.contracts.resources import (
     ApplicationPhase,
     ArksDisaggregatedApplication,

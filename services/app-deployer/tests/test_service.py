@@ -14,7 +14,8 @@ from arks.app_deployer.api import Watch
 from arks.app_deployer.disaggregated import DisaggregatedDeployer
 from arks.app_deployer.domain.fact import Happened, Status
 from arks.app_deployer.domain.workload import Change, Observed, Refusal, Replica, ReplicaState, ReplicaVerb, Workload
-from arks.app_deployer.service import FINALIZER, AppDeployer, ModelViews
+from arks.app_deployer.lifecycle import FINALIZER, ModelViews
+from arks.app_deployer.service import AppDeployer
 from arks.contracts.resources import ApplicationPhase, ArksApplication, ArksApplicationStatus
 from arks.contracts.resources.meta import Resource
 from arks.events.v1.facts_pb2 import ModelFact, ReplicasFact

@@ -6,7 +6,7 @@ from typing import Protocol
 from arks.app_deployer.domain.fact import Happened, happened
 from arks.app_deployer.domain.stages import Seen, fact_of, status_of
 from arks.app_deployer.domain.workload import Refusal
-from arks.app_deployer.service import FINALIZER, ModelViews
+from arks.app_deployer.lifecycle import Deployer, ModelViews, soonest
 from arks.contracts.resources import ArksDisaggregatedApplication, ArksDisaggregatedApplicationStatus
 from arks.events.v1.facts_pb2 import ModelFact, ReplicasFact
 from arks.kit.clock import Clock
@@ -47,7 +47,7 @@ class Announcer(Protocol):
     ) -> None: ...
 
 
-class DisaggregatedDeployer:
+class DisaggregatedDeployer(Deployer[ArksDisaggregatedApplication]):
     def __init__(
         self,
         *,
@@ -59,7 +59,7 @@ class DisaggregatedDeployer:
         clock: Clock,
     ) -> None:
         """`taken`: whether an ArksApplication bears that name; both kinds would make the same Service."""
-        self._applications = applications
+        super().__init__(applications, announcer)
         self._taken = taken
         self._models = models
         self._stages = stages
@@ -67,20 +67,11 @@ class DisaggregatedDeployer:
         self._clock = clock
         self._told: dict[Key, ArksDisaggregatedApplicationStatus] = {}
 
-    async def reconcile(self, key: Key) -> Requeue | None:
-        application = self._applications.cache.get(key)
-        if application is None:
-            self._told.pop(key, None)
-            await self._clean_up(key)
-            return None
-        if application.metadata.deletion_timestamp is not None:
-            await self._delete(key, application)
-            return None
+    async def _keep(self, key: Key, application: ArksDisaggregatedApplication) -> Requeue | None:
         problem = self._problem(key, application)
         model = self._models.of(key, application.spec.model.name)
         if problem is None:
-            if FINALIZER not in application.metadata.finalizers:
-                await self._applications.add_finalizer(key, FINALIZER)
+            await self._hold(key, application)
             seen = await self._stages.apply(application, model.fact if model.usable else None)
             self._announcer.fact(key, fact_of(application, seen))
         else:
@@ -93,8 +84,7 @@ class DisaggregatedDeployer:
         if (what := happened(before, status)) is not None:
             self._announcer.event(application, status, what)
         self._told[key] = status
-        waits = [seconds for seconds in (seen.again_seconds, model.patience_seconds) if seconds is not None]
-        return Requeue(max(0.0, min(waits))) if waits else None
+        return soonest(seen.again_seconds, model.patience_seconds)
 
     def _problem(self, key: Key, application: ArksDisaggregatedApplication) -> Refusal | None:
         if self._taken(key):
@@ -102,20 +92,18 @@ class DisaggregatedDeployer:
             return Refusal("NameTaken", message)
         return self._stages.problem(application)
 
-    async def _delete(self, key: Key, application: ArksDisaggregatedApplication) -> None:
+    async def _end(self, key: Key, application: ArksDisaggregatedApplication) -> bool:
         seen = await self._stages.remove(key)
         if seen.leaving:
             self._announcer.fact(key, fact_of(application, seen))
-            return  # each change brings us here again
+            return False
         if not self._taken(key):
             self._announcer.fact_gone(key)
         self._told.pop(key, None)
-        if FINALIZER in application.metadata.finalizers:
-            self._announcer.event(application, None, Happened("deleted", "Deleted", "its engines have ended"))
-            await self._applications.remove_finalizer(key, FINALIZER)
+        return True
 
     async def _clean_up(self, key: Key) -> None:
-        """No such application: nothing may be left of it."""
+        self._told.pop(key, None)
         if not (await self._stages.remove(key)).leaving and not self._taken(key):
             self._announcer.fact_gone(key)
 
@@ -125,14 +113,5 @@ class DisaggregatedDeployer:
         if application is not None and self._problem(key, application) is None:
             self._announcer.fact(key, fact_of(application, self._stages.observe(key)))
 
-    def users_of(self, model: Key) -> set[Key]:
-        """Applications that serve the model."""
-        return {
-            key
-            for key, application in self._applications.cache.items()
-            if key.namespace == model.namespace and application.spec.model.name == model.name
-        }
-
-    def strays(self) -> set[Key]:
-        """What runs and no resource wants."""
-        return self._stages.keys() - {key for key, _ in self._applications.cache.items()}
+    def _running(self) -> set[Key]:
+        return self._stages.keys()

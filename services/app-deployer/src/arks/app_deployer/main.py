@@ -8,7 +8,8 @@ from arks.app_deployer.adapters.platform import Platform, local_platform
 from arks.app_deployer.api import Watch
 from arks.app_deployer.config import Settings
 from arks.app_deployer.disaggregated import DisaggregatedDeployer
-from arks.app_deployer.service import AppDeployer, ModelViews
+from arks.app_deployer.lifecycle import ModelViews
+from arks.app_deployer.service import AppDeployer
 from arks.contracts.resources import ArksApplication, ArksDisaggregatedApplication
 from arks.contracts.subjects import Facts
 from arks.events.v1.facts_pb2 import ModelFact, ReplicasFact

@@ -9,16 +9,14 @@ import structlog
 from arks.app_deployer.domain.fact import Happened, fact_of, happened
 from arks.app_deployer.domain.status import ModelView, status_of
 from arks.app_deployer.domain.workload import Change, Observed, Refusal, Workload
+from arks.app_deployer.lifecycle import Deployer, ModelViews, soonest
 from arks.contracts.resources import ArksApplication, ArksApplicationStatus
-from arks.events.v1.facts_pb2 import ModelFact, ReplicasFact
-from arks.kit.cache import Cache
+from arks.events.v1.facts_pb2 import ReplicasFact
 from arks.kit.clock import Clock
 from arks.kit.home import Resources
 from arks.kit.reconcile import Key, Requeue
 
 log = structlog.get_logger(__name__)
-
-FINALIZER = "application.arks.ai/controller"
 
 
 class Workloads(Protocol):
@@ -68,25 +66,7 @@ class _Told:
     status: ArksApplicationStatus | None
 
 
-class ModelViews:
-    """Models as applications see them: their facts, and for how long one has been missing."""
-
-    def __init__(self, facts: Cache[ModelFact], clock: Clock) -> None:
-        self._facts = facts
-        self._clock = clock
-        self._missing_since: dict[Key, float] = {}
-
-    def of(self, application: Key, name: str) -> ModelView:
-        model = Key(application.namespace, name)
-        fact = self._facts.get(model)
-        if fact is not None:
-            self._missing_since.pop(model, None)
-            return ModelView(fact)
-        now = self._clock.monotonic()
-        return ModelView(None, now - self._missing_since.setdefault(model, now))
-
-
-class AppDeployer:
+class AppDeployer(Deployer[ArksApplication]):
     def __init__(
         self,
         *,
@@ -97,7 +77,7 @@ class AppDeployer:
         clock: Clock,
         grace_seconds: float,
     ) -> None:
-        self._applications = applications
+        super().__init__(applications, announcer)
         self._models = models
         self._workloads = workloads
         self._announcer = announcer
@@ -105,23 +85,15 @@ class AppDeployer:
         self._grace_seconds = grace_seconds
         self._told: dict[Key, _Told] = {}
 
-    async def reconcile(self, key: Key) -> Requeue | None:
-        application = self._applications.cache.get(key)
-        if application is None:
-            await self._clean_up(key)
-            return None
-        if application.metadata.deletion_timestamp is not None:
-            await self._delete(key, application)
-            return None
-        if FINALIZER not in application.metadata.finalizers:
-            await self._applications.add_finalizer(key, FINALIZER)
+    async def _keep(self, key: Key, application: ArksApplication) -> Requeue | None:
+        await self._hold(key, application)
         self._welcome(key, application)
         model = self._models.of(key, application.spec.model.name)
         problem = self._workloads.problem(application)
         may_start = problem is None and model.usable
         observed = await self._workloads.apply(Workload(application, model.fact if may_start else None))
         await self._report(key, application, problem, model, observed)
-        return self._again(model, observed)
+        return soonest(observed.again_seconds, model.patience_seconds)
 
     def _welcome(self, key: Key, application: ArksApplication) -> None:
         known = self._known(key, application)
@@ -154,26 +126,16 @@ class AppDeployer:
             return told
         return _Told(application.metadata.uid, application.spec.replicas, application.status)
 
-    @staticmethod
-    def _again(model: ModelView, observed: Observed) -> Requeue | None:
-        waits = [] if observed.again_seconds is None else [observed.again_seconds]
-        if model.patience_seconds is not None:
-            waits.append(model.patience_seconds)
-        return Requeue(max(0.0, min(waits))) if waits else None
-
-    async def _delete(self, key: Key, application: ArksApplication) -> None:
+    async def _end(self, key: Key, application: ArksApplication) -> bool:
         given = application.spec.instance_spec.termination_grace_period_seconds
         observed = await self._workloads.remove(key, self._grace_seconds if given is None else float(given))
         if observed.replicas or observed.leaving:
             self._announcer.fact(key, fact_of(application, observed))
-            return  # each change of the workload brings us here again
+            return False
         self._announcer.fact_gone(key)
-        if FINALIZER in application.metadata.finalizers:
-            self._announcer.event(application, None, Happened("deleted", "Deleted", "its engines have ended"))
-            await self._applications.remove_finalizer(key, FINALIZER)
+        return True
 
     async def _clean_up(self, key: Key) -> None:
-        """No such application: nothing may be left of it."""
         self._told.pop(key, None)
         observed = await self._workloads.remove(key, self._grace_seconds)
         if not observed.replicas:
@@ -190,17 +152,5 @@ class AppDeployer:
         if change.verb is not None:
             self._announcer.replica_event(application, change, observed)
 
-    # --- whose turn it is
-
-    def users_of(self, model: Key) -> set[Key]:
-        """Applications that serve the model."""
-        return {
-            key
-            for key, application in self._applications.cache.items()
-            if key.namespace == model.namespace and application.spec.model.name == model.name
-        }
-
-    def strays(self) -> set[Key]:
-        """Workloads that no resource wants."""
-        wanted = {key for key, _ in self._applications.cache.items()}
-        return self._workloads.keys() - wanted
+    def _running(self) -> set[Key]:
+        return self._workloads.keys()
