@@ -14,10 +14,8 @@ from arks.contracts.resources import (
     ArksApplicationSpec,
     ArksEndpoint,
     ArksInstanceSpec,
-    ArksModelStatus,
     ArksQuota,
     ArksToken,
-    ModelPhase,
     ModelRef,
     PreviousKey,
     Resource,
@@ -133,13 +131,6 @@ def test_an_object_from_a_newer_server_keeps_fields_that_we_do_not_know() -> Non
     endpoint = ArksEndpoint.from_stored(data)
     assert 2 == endpoint.spec.default_weight
     assert {"share": 5} == endpoint.to_dict()["spec"]["canary"]
-
-
-def test_a_patch_clears_what_is_no_longer_there() -> None:
-    patch = ArksModelStatus(phase=ModelPhase.READY).to_patch()
-    assert "Ready" == patch["phase"]
-    assert patch["progress"] is None
-    assert [] == patch["conditions"]
 
 
 def test_nulls_in_kubernetes_objects_are_handed_on() -> None:

@@ -1,8 +1,11 @@
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
 from arks.kit.errors import Conflict, Invalid, NotFound, Unavailable
 from arks.kit.kube.api import Json, Kind, error_of, key_of_object
 from arks.kit.kube.election import may_take
+from arks.kit.kube.resources import replacing
 from arks.kit.reconcile import Key
 
 
@@ -33,3 +36,17 @@ def test_a_kind_knows_its_path_in_the_core_group_and_in_others() -> None:
 def test_a_refusal_becomes_the_error_that_tells_what_to_do() -> None:
     kinds = {404: NotFound, 409: Conflict, 422: Invalid, 403: Invalid, 500: Unavailable, 429: Unavailable}
     assert kinds == {status: type(error_of(status, {"message": "m"}, "get x")) for status in kinds}
+
+
+@pytest.mark.parametrize(
+    ("had", "wanted", "patch"),
+    [
+        ({}, {"a": 1}, {"a": 1}),
+        ({"a": 1, "b": 2}, {"a": 1}, {"a": 1, "b": None}),
+        ({"a": {"b": 1, "c": 2}}, {"a": {"c": 3}}, {"a": {"b": None, "c": 3}}),
+        ({"a": {"b": 1}}, {"a": [1]}, {"a": [1]}),
+        ({"a": [{"b": 1}]}, {"a": [{}]}, {"a": [{}]}),
+    ],
+)
+def test_a_status_that_is_written_clears_what_is_no_longer_in_it(had: Json, wanted: Json, patch: Json) -> None:
+    assert patch == replacing(had, wanted)

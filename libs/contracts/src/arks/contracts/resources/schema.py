@@ -123,10 +123,6 @@ class ApiModel(BaseModel):
         context = {"reveal": reveal_secrets, "compact": True}
         return self.model_dump(mode="json", by_alias=True, exclude_none=True, context=context)
 
-    def to_patch(self) -> dict[str, Any]:
-        """All fields, absent ones as null: as a JSON merge patch it also clears what is no longer there."""
-        return self.model_dump(mode="json", by_alias=True)
-
 
 def _plain(value: Any) -> Any:
     return [_plain(item) for item in value] if isinstance(value, list) else value.to_dict()

@@ -47,7 +47,7 @@ class KubeResources(Generic[R]):
             had = current.model_dump(mode="json", by_alias=True, exclude_none=True)
             if had == wanted:
                 return
-            wanted = {**{name: None for name in had if name not in wanted}, **wanted}
+            wanted = replacing(had, wanted)
         try:
             await self._api.merge(self._where, key, {"status": wanted}, subresource="status")
         except NotFound:
@@ -95,3 +95,12 @@ class KubeResources(Generic[R]):
         except ValidationError as error:
             log.warning("resource not understood", key=str(obj["metadata"].get("name")), error=str(error))
             return None
+
+
+def replacing(had: Json, wanted: Json) -> Json:
+    """A JSON merge patch that makes `had` what is wanted: what is no longer there, at any depth, becomes null."""
+    gone: Json = {name: None for name in had if name not in wanted}
+    return gone | {
+        name: replacing(had[name], value) if isinstance(value, dict) and isinstance(had.get(name), dict) else value
+        for name, value in wanted.items()
+    }
