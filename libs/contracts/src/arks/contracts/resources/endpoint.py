@@ -68,7 +68,8 @@ class ArksEndpointSpec(ApiModel):
         default=1, description="Weight of each application that is found by its served name."
     )
     gateway_ref: GatewayRef | None = Field(
-        default=None, description="Gateway that leads to Arks' Envoy too, where the operator allows routes; no effect elsewhere."
+        default=None,
+        description="Gateway that leads to Arks' Envoy too, where the operator allows routes; no effect elsewhere.",
     )
     match_configs: list[RouteMatch] = Field(
         default_factory=_default_matches, max_length=MAX_ROUTES, description="Requests that the endpoint takes."
