@@ -1,0 +1,73 @@
+"""Resources and ledger are lost, and come back from a backup, by the commands of docs/operations.md."""
+
+import asyncio
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from arks.kit.testing.cluster import Cluster
+from arks.kit.testing.kubernetes import kube_binaries
+from arks.kit.testing.tenant import SYSTEM, Tenant
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
+
+DOCS = (Path(__file__).parents[2] / "docs/operations.md").read_text()
+DUMP = "kubectl -n arks-system exec arks-postgresql-0 -- pg_dump -U arks -Fc arks > ledger.dump"
+RESTORE = (
+    "kubectl -n arks-system exec -i arks-postgresql-0 -- pg_restore -U arks -d arks --clean --if-exists < ledger.dump"
+)
+RESOURCES, AGAIN = "kubectl get arks -A -o yaml > arks.yaml", "kubectl create -f arks.yaml"
+FLUSH = """
+import os, pathlib, redis
+password = pathlib.Path(os.environ["ARKS_REDIS_PASSWORD_FILE"]).read_text().strip()
+redis.Redis.from_url(os.environ["ARKS_REDIS_URL"], password=password).flushall()
+"""
+LOSS = "DROP SCHEMA public CASCADE; CREATE SCHEMA public"
+
+
+async def shell(cluster: Cluster, directory: Path, command: str) -> None:
+    """A command as a person types it. Raises CalledProcessError."""
+    path = f"{kube_binaries()}:{os.environ['PATH']}"
+    environment = os.environ | {"KUBECONFIG": str(cluster.kubeconfig), "PATH": path}
+    line = ["bash", "-euo", "pipefail", "-c", command]
+    await asyncio.to_thread(subprocess.run, line, cwd=directory, env=environment, check=True, timeout=120)
+
+
+async def asked(tenant: Tenant) -> int:
+    """Requests that the ledger knows of."""
+    return sum(one.requests for one in (await tenant.usage()).values())
+
+
+async def test_a_backup_brings_back_resources_and_ledger(cluster: Cluster, tenant: Tenant, tmp_path: Path) -> None:
+    for command in (DUMP, RESTORE, RESOURCES, AGAIN):
+        assert command in DOCS
+    system, quota = cluster.within(SYSTEM), ("scale", "deployment/arks-token-quota")
+    await tenant.serve("saved")
+    traffic = tenant.traffic("saved", streams=True, max_tokens=8, connections=1)
+    async with traffic.running():
+        await traffic.answers(5)
+    used = await tenant.usage()
+    await shell(tenant, tmp_path, RESOURCES.replace("-A", f"-n {tenant.namespace}"))
+    await shell(tenant, tmp_path, DUMP)
+
+    await tenant.kubectl("delete", "arks", "--all", "--timeout=120s", within_seconds=130)
+    await system.kubectl("exec", "deployment/arks-token-quota", "--", "python", "-c", FLUSH)
+    await system.kubectl(*quota, "--replicas=0")
+    try:
+        gone = ("wait", "--for=delete", "pod", "-l", "app.kubernetes.io/component=token-quota", "--timeout=60s")
+        await system.kubectl(*gone, within_seconds=70)
+        await system.kubectl("exec", "arks-postgresql-0", "--", "psql", "-U", "arks", "-d", "arks", "-c", LOSS)
+        await shell(tenant, tmp_path, RESTORE)
+        await shell(tenant, tmp_path, AGAIN)
+    finally:
+        await system.kubectl(*quota, "--replicas=2")
+    await system.rolled_out("deployment/arks-token-quota")
+    await tenant.replicas_ready("saved", 1)
+    assert used == await tenant.usage()
+    again = tenant.traffic("saved", streams=True, max_tokens=8, connections=1)
+    async with again.running():
+        await again.answers(2)
+    assert [] == again.faults()
+    assert await asked(tenant) == sum(one.requests for one in used.values()) + again.told.requests
