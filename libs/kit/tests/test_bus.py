@@ -1,6 +1,7 @@
 """Facts, events, usage and load over a real NATS, which is killed where it hurts."""
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator
 
 import pytest
@@ -11,6 +12,7 @@ from arks.events.v1.events_pb2 import ResourceEvent
 from arks.events.v1.facts_pb2 import ModelFact
 from arks.events.v1.load_pb2 import LoadReport
 from arks.events.v1.usage_pb2 import UsageRecord
+from arks.kit import buckets
 from arks.kit.bus import parse_usage
 from arks.kit.errors import Unavailable
 from arks.kit.facts import FactReader, FactWriter
@@ -66,6 +68,20 @@ async def test_facts_are_written_again_after_the_bucket_was_lost(facts: Pair, st
     reading = asyncio.create_task(fresh.run())
     await eventually(lambda: fresh.cache.get(KEY), within_seconds=20)
     reading.cancel()
+
+
+async def test_a_watch_of_which_nothing_is_heard_starts_over_without_a_fault_in_the_log(
+    facts: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(buckets, "_RELIST_SECONDS", 0.05)
+    _, reader = facts
+    faults: list[object] = []
+    lists: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: faults.append(context))
+    monkeypatch.setattr(reader.cache, "replace", lists.append)
+    await eventually(lambda: len(lists) > 5)
+    gc.collect()
+    assert [] == faults
 
 
 async def test_facts_that_nobody_owns_any_more_go_once_the_owner_knows_all_of_its_own(

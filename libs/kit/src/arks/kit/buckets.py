@@ -19,6 +19,8 @@ T = TypeVar("T")
 _AGAIN_SECONDS = 0.25
 _RELIST_SECONDS = 300.0
 """A watch whose consumer was lost without a reconnect stays silent: start over now and then."""
+_NEVER_SECONDS = 2 * _RELIST_SECONDS
+"""The library asks for a limit; ours is the one above."""
 
 
 class BucketWatch(Generic[T]):
@@ -52,14 +54,14 @@ class BucketWatch(Generic[T]):
         bucket = await self._bus.bucket(self._bucket)
         watcher = await bucket.watch(self._pattern)
         ended = asyncio.ensure_future(self._bus.session_ended(session))
+        following: asyncio.Future[KeyValue.Entry | None] | None = None
         try:
             async with asyncio.timeout(_RELIST_SECONDS):
                 await self._list(watcher)
                 while not ended.done():
-                    following = asyncio.ensure_future(watcher.updates(timeout=_RELIST_SECONDS))
+                    following = asyncio.ensure_future(watcher.updates(timeout=_NEVER_SECONDS))
                     await asyncio.wait({following, ended}, return_when=asyncio.FIRST_COMPLETED)
                     if not following.done():
-                        following.cancel()
                         break
                     entry = following.result()
                     if entry is not None:
@@ -68,6 +70,8 @@ class BucketWatch(Generic[T]):
             return
         finally:
             ended.cancel()
+            if following is not None:
+                following.cancel()
             with contextlib.suppress(*NATS_ERRORS):
                 await watcher.stop()
 
