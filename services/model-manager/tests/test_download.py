@@ -153,6 +153,8 @@ async def test_a_gated_repository_says_what_to_do(hub: Hub, request_for: HubRequ
     failure = await refused(replace(request_for, repository="acme/gated"))
     assert failure.kind is FailureKind.DENIED
     assert "accept its terms" in str(failure)
+    mistyped = await refused(replace(request_for, repository="acme/gated", token="hf_wrong"))
+    assert "the token of source.huggingface.tokenSecretRef gives no access to it" in str(mistyped)
 
 
 @pytest.mark.parametrize(

@@ -88,7 +88,8 @@ def test_what_is_complete_is_ready_and_looked_at_again() -> None:
     decision = decided(Seen(HUB, COMPLETE))
     assert (ModelPhase.READY, Step.NOTHING, 15) == (decision.phase, decision.step, decision.again_seconds)
     assert decision.loaded is not None
-    assert ("ModelLoadSucceeded", "2 file(s), 98.9 MB, from acme/tiny (main) at http://hub") == (
+    message = "Load the model successfully: 2 file(s), 98.9 MB, from acme/tiny (main) at http://hub"
+    assert ("ModelLoadSucceeded", message) == (
         decision.loaded.reason,
         decision.loaded.message,
     )

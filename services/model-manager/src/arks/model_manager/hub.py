@@ -151,6 +151,8 @@ def _remote(entry: RepoFile) -> RemoteFile:
 
 # --- the library's errors become ours
 
+_NO_ACCESS = "the token of source.huggingface.tokenSecretRef gives no access to it"
+
 
 def failed(error: Exception, request: HubRequest) -> LoadFailed:
     """What went wrong, in words of our own: the library's hold addresses that may be signed."""
@@ -175,10 +177,12 @@ def _refused(error: HfHubHTTPError, request: HubRequest) -> LoadFailed:
     name, hub, status = request.repository, request.endpoint, error.response.status_code
     if isinstance(error, GatedRepoError):
         advice = "accept its terms there and name a token with access in source.huggingface.tokenSecretRef"
+        if request.token is not None:
+            advice = f"{_NO_ACCESS}: accept its terms there with the token's account, or put another token in its place"
         return LoadFailed(FailureKind.DENIED, f"{name} is gated on {hub} ({status}): {advice}")
     if isinstance(error, RevisionNotFoundError):
         return LoadFailed(FailureKind.NOT_FOUND, f"{name} on {hub} has no revision {request.revision} ({status})")
-    token = "the token of source.huggingface.tokenSecretRef gives no access to it"  # noqa: S105  # a sentence
+    token = _NO_ACCESS
     if request.token is None:
         token = "it may be private: no token is named in source.huggingface.tokenSecretRef"  # noqa: S105
     if status in {401, 403}:

@@ -65,7 +65,8 @@ def decide(seen: Seen, *, now: datetime, check_seconds: float | None) -> Decisio
         return _unusable(seen, now)
     storage = Verdict(True, "CreateSucceeded", _storage_message(seen))
     if seen.stored.content is Content.COMPLETE:
-        message = f"{seen.stored.file_count} file(s), {human_bytes(seen.stored.size_bytes)}, from {seen.order.origin}"
+        what = f"{seen.stored.file_count} file(s), {human_bytes(seen.stored.size_bytes)}, from {seen.order.origin}"
+        message = f"Load the model successfully: {what}"
         loaded = Verdict(True, "ModelLoadSucceeded", message)
         return Decision(ModelPhase.READY, storage, loaded, again_seconds=check_seconds)
     if seen.stored.content is Content.REFUSED:
@@ -159,4 +160,4 @@ def _under_way(seen: Seen) -> Verdict:
 def _storage_message(seen: Seen) -> str:
     if seen.order.kind is SourceKind.FILE:
         return f"{seen.order.path} is used in place"
-    return f"storage {seen.place} exists"
+    return f"Create model storage successfully({seen.place})"

@@ -24,7 +24,7 @@ def status_of(
         conditions = initial_conditions(MODEL_CONDITIONS, now=now, observed_generation=generation)
     why = decision.explains
     loaded = decision.loaded or Verdict(False, NEW_INCOMING, "")
-    ready = Verdict(True, "Ready", "engines can load the model") if decision.ready else why
+    ready = Verdict(True, "Ready", "The model is ready now") if decision.ready else why
     for type_, verdict in zip(MODEL_CONDITIONS, (decision.storage, loaded, ready), strict=True):
         conditions = set_condition(
             conditions,
