@@ -41,8 +41,8 @@ class Tenant(Cluster):
         try:
             yield self
         finally:
-            limit = f"--timeout={_DELETED_SECONDS:.0f}s"
-            await self.kubectl("delete", "namespace", self.namespace, limit, within_seconds=_DELETED_SECONDS + 10)
+            options = ("--ignore-not-found", f"--timeout={_DELETED_SECONDS:.0f}s")
+            await self.kubectl("delete", "namespace", self.namespace, *options, within_seconds=_DELETED_SECONDS + 10)
 
     @property
     def key(self) -> str:

@@ -1,0 +1,66 @@
+"""A claim that somebody else made is filled once, serves two applications, and outlives all of them."""
+
+import pytest
+
+from arks.kit.testing import manifests
+from arks.kit.testing.cluster import Object
+from arks.kit.testing.hub import Hub
+from arks.kit.testing.status import in_phase, says
+from arks.kit.testing.tenant import SMALL_MODEL, Tenant
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
+CLAIM = "weights"
+READY_SECONDS = 120.0
+
+
+def a_claim() -> Object:
+    spec = manifests.claim(CLAIM)["pvc"]["spec"]
+    return {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": CLAIM}, "spec": spec}
+
+
+async def test_an_existing_claim_serves_two_applications_and_outlives_them(tenant: Tenant, hub: Hub) -> None:
+    space = tenant.namespace
+    storage = manifests.claim(CLAIM) | {"subPath": "shared/smollm2"}
+    applications = ["first", "second"]
+    await tenant.apply(
+        a_claim(),
+        manifests.model(
+            "downloaded", repository=SMALL_MODEL, source={"huggingface": {}}, storage=storage, namespace=space
+        ),
+        manifests.application(
+            "first", model="downloaded", servedModelName="shared", namespace=space, **Tenant.SMALL_ENGINE
+        ),
+        manifests.endpoint("shared", space),
+        manifests.token("key", tenant.key, "shared", namespace=space),
+    )
+    await tenant.until("arksmodel", "downloaded", in_phase("Ready"), within_seconds=READY_SECONDS, what="Ready")
+    served_bytes = hub.served_bytes.total()
+
+    # What lies in the claim now is a model of its own for whoever names no source.
+    prepared = manifests.model("prepared", repository=SMALL_MODEL, source={}, storage=storage, namespace=space)
+    del prepared["spec"]["source"]
+    second = manifests.application(
+        "second", model="prepared", servedModelName="shared", namespace=space, **Tenant.SMALL_ENGINE
+    )
+    await tenant.apply(prepared, second)
+    found = await tenant.until("arksmodel", "prepared", in_phase("Ready"), within_seconds=READY_SECONDS, what="Ready")
+    assert "/models/shared/smollm2/model.gguf" == found["status"]["path"]
+    assert served_bytes == hub.served_bytes.total()
+    for name in applications:
+        await tenant.replicas_ready(name, 1)
+
+    both = says("Ready", "Routed", "first (1 of 1 replicas ready", "second (1 of 1 replicas ready")
+    await tenant.until("arksendpoint", "shared", both, what="both are routed to")
+    async with tenant.traffic("shared").running() as traffic:
+        await tenant.kubectl("delete", "arksapplication", "first", "--timeout=60s", within_seconds=70)
+        await tenant.kubectl("delete", "arksmodel", "downloaded", "--timeout=60s", within_seconds=70)
+        await tenant.until_gone("pod", "first-0")
+        await traffic.answers(10)
+    assert [] == traffic.faults()
+
+    await tenant.kubectl("delete", "arksapplication/second", "arksmodel/prepared", "--timeout=60s", within_seconds=70)
+    await tenant.until_gone("pod", "second-0")
+    claim = await tenant.get("persistentvolumeclaim", CLAIM)
+    assert claim is not None
+    assert ("Bound", False) == (claim["status"]["phase"], "deletionTimestamp" in claim["metadata"])
+    assert "ownerReferences" not in claim["metadata"]

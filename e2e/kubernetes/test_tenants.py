@@ -1,0 +1,104 @@
+"""Two tenants give everything the same names, and nothing of one reaches the other."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+
+import openai
+import pytest
+import pytest_asyncio
+
+from arks.kit.testing import manifests
+from arks.kit.testing.cluster import Cluster, Object
+from arks.kit.testing.tenant import Tenant
+from arks.kit.testing.traffic import Traffic
+from arks.kit.testing.wait import eventually
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
+MODEL, QUOTA = "chat", "budget"
+CHARGED_SECONDS = 60.0
+Clients = Callable[[str], openai.AsyncOpenAI]
+
+
+def key_of(tenant: Tenant) -> str:
+    return f"sk-member-of-{tenant.namespace}"
+
+
+def a_budget(tenant: Tenant, tokens: int) -> manifests.Document:
+    return manifests.quota(QUOTA, tenant.namespace, total=tokens)
+
+
+@pytest_asyncio.fixture
+async def tenants(cluster: Cluster, gateway: str) -> AsyncIterator[tuple[Tenant, Tenant]]:
+    """Each with a model, an application, an endpoint, a token and a quota, all of the same names."""
+    red, blue = (Tenant.of(cluster, f"tenant-{name}", f"{gateway}/v1") for name in ("red", "blue"))
+    async with red.created(), blue.created():
+        for one in (red, blue):
+            member = manifests.token("member", key_of(one), MODEL, namespace=one.namespace, quota=QUOTA, rpm=1000)
+            await one.apply(a_budget(one, 100_000), member)
+        await asyncio.gather(red.serve(MODEL), blue.serve(MODEL))
+        yield red, blue
+
+
+def traffic_of(tenant: Tenant, max_tokens: int) -> Traffic:
+    return Traffic(tenant.gateway_url, key_of(tenant), MODEL, max_tokens=max_tokens)
+
+
+async def ask(client: openai.AsyncOpenAI) -> None:
+    await client.chat.completions.create(model=MODEL, messages=[{"role": "user", "content": "Hi"}], max_tokens=2)
+
+
+async def until_refused(client: openai.AsyncOpenAI, error: type[openai.APIStatusError]) -> None:
+    async def refused() -> bool:
+        try:
+            await ask(client)
+        except error:
+            return True
+        return False
+
+    await eventually(refused, within_seconds=30, what=f"refused: {error.__name__}")
+
+
+async def written_tokens(tenant: Tenant) -> int:
+    """Completion tokens that the tenant's engine has written since its start, as it says itself."""
+    pod = f"/api/v1/namespaces/{tenant.namespace}/pods/{MODEL}-0:8080"
+    page = await tenant.kubectl("get", "--raw", f"{pod}/proxy/metrics")
+    (count,) = [line.split()[1] for line in page.splitlines() if line.startswith("llamacpp:tokens_predicted_total ")]
+    return int(float(count))
+
+
+def used_tokens(quota: Object) -> int:
+    return sum(int(one["used"]) for one in quota.get("status", {}).get("quotaStatus", []))
+
+
+async def until_charged(tenant: Tenant, tokens: int) -> None:
+    def charged(quota: Object) -> bool:
+        return used_tokens(quota) == tokens
+
+    await tenant.until("arksquota", QUOTA, charged, within_seconds=CHARGED_SECONDS, what=f"{tokens} tokens charged")
+
+
+async def test_nothing_crosses_between_tenants_with_the_same_names(
+    tenants: tuple[Tenant, Tenant], client_of: Clients
+) -> None:
+    red, blue = tenants
+    before = {one: await written_tokens(one) for one in tenants}
+    traffics = {red: traffic_of(red, max_tokens=8), blue: traffic_of(blue, max_tokens=3)}
+    async with traffics[red].running(), traffics[blue].running():
+        await asyncio.gather(*(traffic.answers(10) for traffic in traffics.values()))
+    for one, traffic in traffics.items():
+        assert [] == traffic.faults()
+        assert traffic.told.completion_tokens == await written_tokens(one) - before[one]
+        assert {"engine": traffic.told} == await one.usage()
+        await until_charged(one, traffic.told.prompt_tokens + traffic.told.completion_tokens)
+
+    # A budget that is used up, a key that is taken away, a namespace that goes: for one tenant only.
+    red_client, blue_client = client_of(key_of(red)), client_of(key_of(blue))
+    await red.apply(a_budget(red, 1))
+    await until_refused(red_client, openai.RateLimitError)
+    await ask(blue_client)
+    await red.kubectl("delete", "arkstoken", "member")
+    await until_refused(red_client, openai.AuthenticationError)
+    async with traffic_of(blue, max_tokens=2).running() as traffic:
+        await red.kubectl("delete", "namespace", red.namespace, "--timeout=90s", within_seconds=100)
+        await traffic.answers(10)
+    assert [] == traffic.faults()
