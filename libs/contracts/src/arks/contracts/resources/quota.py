@@ -69,8 +69,8 @@ class ArksQuotaSpec(ApiModel):
             message="each type of quota may appear once",
             broken_at=_duplicate_type,
             cel=(
-                "self.quotas.all(a, self.quotas.exists_one(b, "
-                "(has(a.type) ? a.type : a.name) == (has(b.type) ? b.type : b.name)))"
+                "self.quotas.all(a, !(has(a.type) || has(a.name)) || self.quotas.exists_one(b, "
+                "(has(a.type) ? a.type : a.name) == (has(b.type) ? b.type : has(b.name) ? b.name : '')))"
             ),
         ),
     )
