@@ -57,7 +57,7 @@ class World:
 
     async def start(self) -> None:
         environment = os.environ | {
-            "KUBECONFIG": str(await self._account()),
+            "KUBECONFIG": str(await self.server.kubeconfig_of(_ACCOUNT, _NAMESPACE)),
             "ARKS_RELEASE_NAMESPACE": _NAMESPACE,
             "ARKS_PLATFORM": "kubernetes",
             "ARKS_NATS_URL": self.settings.nats_url,
@@ -65,15 +65,6 @@ class World:
         }
         command = [sys.executable, "-m", "arks.app_deployer.main"]
         self._process = await spawn(command, log_file=self.directory / "app-deployer.log", environment=environment)
-
-    async def _account(self) -> Path:
-        """A kubeconfig with no more rights than the chart gives."""
-        token = await self.server.kubectl("create", "token", "-n", _NAMESPACE, _ACCOUNT)
-        config = yaml.safe_load(self.server.kubeconfig.read_text())
-        config["users"][0]["user"] = {"token": token.strip()}
-        path = self.directory / "kubeconfig"
-        path.write_text(yaml.safe_dump(config))
-        return path
 
     async def stop(self) -> None:
         if self._process is not None:

@@ -110,12 +110,7 @@ async def account(server: ApiServer) -> Path:
     }
     subject = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {**metadata, "namespace": "default"}}
     await server.kubectl("apply", "-f", "-", stdin=yaml.safe_dump_all([subject, role(RULES), binding]))
-    token = await server.kubectl("create", "token", ACCOUNT)
-    config = yaml.safe_load(server.kubeconfig.read_text())
-    config["users"][0]["user"] = {"token": token.strip()}
-    path = server.directory / "account.kubeconfig"
-    path.write_text(yaml.safe_dump(config))
-    return path
+    return await server.kubeconfig_of(ACCOUNT, "default")
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

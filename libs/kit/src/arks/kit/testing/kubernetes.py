@@ -60,6 +60,12 @@ class ApiServer:
             raise RuntimeError(err.decode())
         return out.decode()
 
+    async def kubeconfig_of(self, account: str, namespace: str) -> Path:
+        """A kubeconfig of a service account that exists, with its rights and no more."""
+        token = await self.kubectl("create", "token", account, "--namespace", namespace)
+        path = self.directory / f"{namespace}.{account}.kubeconfig"
+        return _kubeconfig(path, self.url, token.strip())
+
 
 async def _openssl(*arguments: str) -> None:
     process = await asyncio.create_subprocess_exec("openssl", *arguments, stderr=asyncio.subprocess.DEVNULL)

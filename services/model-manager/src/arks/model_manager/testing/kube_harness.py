@@ -150,12 +150,7 @@ async def account(cluster: Cluster) -> Path:
         },
     ]
     await cluster.server.kubectl("apply", "-f", "-", stdin=yaml.safe_dump_all(objects))
-    token = await cluster.server.kubectl("create", "token", ACCOUNT, "--namespace", "default")
-    config = yaml.safe_load(cluster.server.kubeconfig.read_text())
-    config["users"] = [{"name": "admin", "user": {"token": token.strip()}}]
-    path = cluster.server.directory / "account.kubeconfig"
-    path.write_text(yaml.safe_dump(config))
-    return path
+    return await cluster.server.kubeconfig_of(ACCOUNT, "default")
 
 
 async def make_namespace(cluster: Cluster, name: str) -> None:
