@@ -8,6 +8,7 @@ import pytest
 import pytest_asyncio
 from prometheus_client import CollectorRegistry
 
+from arks.contracts.resources.model import ArksModel
 from arks.contracts.resources.quota import ArksQuota, ArksQuotaStatus
 from arks.kit.cache import Cache
 from arks.kit.clock import SystemClock
@@ -16,6 +17,7 @@ from arks.kit.kube.api import Kind, KubeApi
 from arks.kit.kube.election import LEASE, Election
 from arks.kit.kube.events import KubeEvents
 from arks.kit.kube.informer import Informer
+from arks.kit.kube.misread import Misread
 from arks.kit.kube.resources import KubeResources, kind_of
 from arks.kit.kube.secrets import KubeSecrets
 from arks.kit.reconcile import Key
@@ -158,6 +160,31 @@ async def test_a_repeated_event_is_counted_on_one_object(
         await events.emit(about, "QuotaExhausted", "total is used up", warning=True)
     listed = await server.kubectl("get", "events", "-o", "jsonpath={.items[*].count} {.items[*].reason}")
     assert "3 QuotaExhausted" == listed
+
+
+async def test_what_the_schema_takes_and_we_cannot_read_is_told_with_the_field(api: KubeApi, server: ApiServer) -> None:
+    leading = asyncio.Event()
+    leading.set()
+    misread = Misread(KubeEvents(api, "arks-test", SystemClock()), leading)
+    models = KubeResources(api, ArksModel, misread=misread)
+    spec = {"model": "acme/tiny", "source": {"huggingface": {"tokenSecretRef": {"key": "TOKEN"}}}}
+    metadata = {"name": "tiny", "namespace": "default"}
+    made = {"apiVersion": "arks.ai/v1", "kind": "ArksModel", "metadata": metadata, "spec": spec}
+    await api.create(kind_of(ArksModel), made)
+    tasks = [asyncio.create_task(run()) for run in (models.run, misread.run)]
+    try:
+
+        async def told() -> str:
+            options = ("--field-selector=reason=InvalidSpec", "-o", "jsonpath={.items[*].message}")
+            return await server.kubectl("get", "events", *options)
+
+        assert "spec.source.huggingface.tokenSecretRef.name: is missing" == await eventually(told)
+        assert models.cache.get(Key("default", "tiny")) is None
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await api.delete(kind_of(ArksModel), Key("default", "tiny"))
 
 
 async def test_a_secret_is_read_decoded_and_its_absence_is_none(api: KubeApi, server: ApiServer) -> None:

@@ -15,6 +15,7 @@ from arks.kit.kube.api import Json, Kind, KubeApi
 from arks.kit.kube.election import Election
 from arks.kit.kube.events import KubeEvents
 from arks.kit.kube.informer import Informer
+from arks.kit.kube.misread import Misread
 from arks.kit.kube.resources import KubeResources
 from arks.kit.kube.secrets import KubeSecrets
 from arks.kit.reconcile import Key
@@ -34,10 +35,11 @@ class KubeHome(BusHome):
         self.events = KubeEvents(self.api, f"arks-{name}", self.clock)
         identity = os.environ.get("HOSTNAME", f"arks-{os.getpid()}")
         self.election = Election(self.api, Key(settings.release_namespace, f"arks-{name}"), identity, self.clock)
-        self._runs.append(self.election.run)
+        self._misread = Misread(self.events, self.election.leading)
+        self._runs += [self.election.run, self._misread.run]
 
     def resources(self, kind: type[R]) -> Resources[R]:
-        resources = KubeResources(self.api, kind, self.settings.watch_namespace)
+        resources = KubeResources(self.api, kind, self.settings.watch_namespace, self._misread)
         self._keep(resources.cache, resources.run)
         return resources
 

@@ -9,8 +9,9 @@ from pydantic import BaseModel, ValidationError
 from arks.contracts.resources.meta import Resource
 from arks.kit.cache import Cache
 from arks.kit.errors import Conflict, NotFound
-from arks.kit.kube.api import Json, Kind, KubeApi
+from arks.kit.kube.api import Json, Kind, KubeApi, key_of_object
 from arks.kit.kube.informer import Informer
+from arks.kit.kube.misread import explained
 from arks.kit.reconcile import Key
 
 log = structlog.get_logger(__name__)
@@ -28,8 +29,16 @@ def kind_of(resource: type[Resource]) -> Kind:
 class KubeResources(Generic[R]):
     """All resources of one kind, in one namespace or in all. Readers use `cache`; it is current while `run` runs."""
 
-    def __init__(self, api: KubeApi, kind: type[R], namespace: str | None = None) -> None:
+    def __init__(
+        self,
+        api: KubeApi,
+        kind: type[R],
+        namespace: str | None = None,
+        misread: Callable[[Json, str], None] = lambda obj, why: None,
+    ) -> None:
+        """`misread` is called with what cannot be read, and why. It must not block."""
         self.kind = kind
+        self._misread = misread
         self.cache: Cache[R] = Cache()
         self._api = api
         self._where = kind_of(kind)
@@ -93,7 +102,9 @@ class KubeResources(Generic[R]):
         try:
             return self.kind.from_stored(obj)
         except ValidationError as error:
-            log.warning("resource not understood", key=str(obj["metadata"].get("name")), error=str(error))
+            why = explained(error, self.kind)
+            log.warning("resource not understood", key=str(key_of_object(obj)), error=why)
+            self._misread({"apiVersion": self._where.api_version, "kind": self._where.kind, **obj}, why)
             return None
 
 
