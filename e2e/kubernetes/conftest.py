@@ -80,11 +80,8 @@ def charts(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 async def ready(cluster: Cluster) -> None:
-    lws, system = cluster.within("lws-system"), cluster.within(SYSTEM)
-    await lws.rolled_out("deployment/lws-controller-manager", within_seconds=READY_SECONDS)
-    workloads = [*await system.all("statefulsets"), *await system.all("deployments")]
-    names = [f"{one['kind'].lower()}/{one['metadata']['name']}" for one in workloads]
-    await system.rolled_out(*names, within_seconds=READY_SECONDS)
+    for namespace in ("lws-system", SYSTEM):
+        await cluster.within(namespace).settled(within_seconds=READY_SECONDS)
 
 
 def install(cluster: Cluster, charts: Path, *options: str) -> None:
@@ -130,6 +127,12 @@ async def tenant(cluster: Cluster, gateway: str, request: pytest.FixtureRequest)
     name = re.sub("[^a-z0-9]+", "-", request.node.name.removeprefix("test_"))[:40].strip("-")
     async with Tenant.of(cluster, name, f"{gateway}/v1").created() as tenant:
         yield tenant
+
+
+@pytest.fixture
+def tag_images(cluster: Cluster) -> Callable[[str], None]:
+    """Gives the node's images of Arks another tag, which they have beside theirs."""
+    return lambda tag: script("tag.sh", "dev", tag)
 
 
 @pytest.fixture

@@ -94,6 +94,12 @@ class Cluster:
             wait = ("rollout", "status", workload, f"--timeout={within_seconds:.0f}s")
             await self.kubectl(*wait, within_seconds=within_seconds + 10)
 
+    async def settled(self, *, within_seconds: float = 120.0) -> None:
+        """Returns when every Deployment and StatefulSet of the namespace is rolled out. Raises Refused otherwise."""
+        workloads = [*await self.all("statefulsets"), *await self.all("deployments")]
+        names = [f"{one['kind'].lower()}/{one['metadata']['name']}" for one in workloads]
+        await self.rolled_out(*names, within_seconds=within_seconds)
+
     async def changes(self, kind: str, name: str) -> AsyncGenerator[tuple[str, Object], None]:
         """(ADDED, MODIFIED or DELETED, object), what exists first; without end, also when the API server was away."""
         only = ("--field-selector", f"metadata.name={name}")

@@ -1,0 +1,8 @@
+#!/usr/bin/env bash
+# Gives every Arks image of the node another tag: what the images of the next version would be. tag.sh dev next
+set -euo pipefail
+. "$(dirname "$0")/env.sh"
+tag() { ctr -a "$KUBE_DIR/run/containerd.sock" -n k8s.io images tag --force "$1" "$2" >/dev/null; }
+ctr -a "$KUBE_DIR/run/containerd.sock" -n k8s.io images ls -q | sed -n "s|^\(.*/arks/.*\):$1\$|\1|p" | while read -r name; do
+  tag "$name:$1" "$name:$2"
+done

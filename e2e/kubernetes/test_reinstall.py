@@ -1,0 +1,53 @@
+"""What `helm uninstall` leaves, what the next installation takes over, and what a second release may not do."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from arks.kit.testing.cluster import Cluster
+from arks.kit.testing.helm import HelmFailed, helm
+from arks.kit.testing.tenant import SYSTEM, Tenant
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
+
+
+async def test_uninstalling_leaves_models_engines_and_ledger_to_the_next_installation(
+    tenant: Tenant, cluster: Cluster, reinstall: Callable[..., Awaitable[None]]
+) -> None:
+    await tenant.serve("kept")
+    pod = await tenant.get("pod", "kept-0")
+    assert pod is not None
+    async with tenant.traffic("kept").running() as traffic:
+        await traffic.answers()
+    used = {"engine": traffic.told}
+    assert used == await tenant.usage()
+
+    await asyncio.to_thread(helm, "uninstall", "arks", "--namespace", SYSTEM, "--wait", kubeconfig=cluster.kubeconfig)
+    try:
+        assert [] == await cluster.within(SYSTEM).all("deployments,statefulsets")
+        assert "Running" == (await tenant.get("arksapplication", "kept") or {})["status"]["phase"]
+        assert pod["metadata"]["uid"] == (await tenant.get("pod", "kept-0") or {})["metadata"]["uid"]
+    finally:
+        await reinstall()
+
+    assert used == await tenant.usage()
+    async with traffic.running():
+        await traffic.answers()
+    assert [] == traffic.faults()
+    assert {"engine": traffic.told} == await tenant.usage()
+    assert pod["metadata"]["uid"] == (await tenant.get("pod", "kept-0") or {})["metadata"]["uid"]
+
+
+async def test_a_second_release_for_the_same_namespaces_is_refused(cluster: Cluster, charts: Path) -> None:
+    (chart,) = charts.glob("arks-[0-9]*.tgz")
+    other = ("--namespace", "arks-other", "--create-namespace")
+    try:
+        with pytest.raises(HelmFailed, match="arks-system") as refused:
+            await asyncio.to_thread(helm, "install", "arks", str(chart), *other, kubeconfig=cluster.kubeconfig)
+        assert "watchNamespace" in str(refused.value)
+        made = await cluster.within("arks-other").all("deployments,services,secrets", "app.kubernetes.io/name=arks")
+        assert [] == made
+    finally:
+        await cluster.kubectl("delete", "namespace", "arks-other", "--ignore-not-found", within_seconds=120)
