@@ -27,6 +27,8 @@ def logging_as_it_was() -> Iterator[None]:
         ("redis://:pass@127.0.0.1:6379/0", f"redis://:{REDACTED}@127.0.0.1:6379/0"),
         ("nats://user:pass@host:4222", f"nats://user:{REDACTED}@host:4222"),
         ("hf_abcdefgh", f"hf_{REDACTED}"),
+        ("hf_tokenAbcdefgh", f"hf_{REDACTED}"),
+        ("no key HF_TOKEN or hf_token in Secret hub", "no key HF_TOKEN or hf_token in Secret hub"),
         ("nothing to hide at http://127.0.0.1:8080/v1", "nothing to hide at http://127.0.0.1:8080/v1"),
     ],
 )

@@ -11,7 +11,10 @@ from typing import Any
 import structlog
 
 _SECRET_NAMES = re.compile(r"(?i)(^|_)(authorization|password|secret|pepper|api_key|token|hf_token)$")
-_SECRET_VALUES = re.compile(r"(?i)\b(bearer\s+)[^\s\"',}]+|\b(sk-|hf_)[A-Za-z0-9_-]{4,}|(://[^:/@\s]*:)[^@/\s]+@")
+_SECRET_VALUES = re.compile(
+    r"(?i)\b(bearer\s+)[^\s\"',}]+|\b(sk-|(?-i:hf_(?!token\b)))[A-Za-z0-9_-]{4,}|(://[^:/@\s]*:)[^@/\s]+@"
+)
+"""HF_TOKEN and hf_token are names of secrets, not secrets: people have to be told which one is missing."""
 REDACTED = "[redacted]"
 
 
