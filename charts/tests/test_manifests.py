@@ -158,7 +158,7 @@ def test_routes_are_granted_and_written_for_the_same_namespaces(render: Any) -> 
     rendered = render({"gateway": {"httpRoutes": {"namespaces": namespaces}}})
     granted = [one["namespace"] for grant in rendered.of("ReferenceGrant") for one in grant["spec"]["from"]]
     named = [found["metadata"]["name"] for found in rendered.of("ReferenceGrant")]
-    written = json.loads(rendered.environment("endpoint-router")["ARKS_HTTP_ROUTE_NAMESPACES"])
+    written = rendered.environment("endpoint-router")["ARKS_HTTP_ROUTE_NAMESPACES"].split(",")
     allowed = [
         role["metadata"]["namespace"]
         for role in rendered.of("Role", "endpoint-router")

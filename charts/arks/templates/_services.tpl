@@ -98,7 +98,7 @@ endpoint-router:
     token_quota_port: 8090
     usage_log: /var/lib/arks/usage.log
     {{- with .Values.gateway.httpRoutes.namespaces }}
-    http_route_namespaces: {{ toJson . | quote }}
+    http_route_namespaces: {{ join "," . | quote }}
     gateway_service: {{ $name }}-gateway
     gateway_service_port: {{ (include "arks.gatewayPort" $ | fromYaml).outside }}
     {{- end }}

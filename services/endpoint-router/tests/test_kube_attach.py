@@ -141,7 +141,7 @@ async def router(account: Path, bus: Server, *namespaces: str) -> AsyncIterator[
         watch_namespace=NAMESPACE,
         xds_port=0,
         drain_seconds=1.0,
-        http_route_namespaces=namespaces,
+        http_route_namespaces=",".join(namespaces),
     )
     app, stop = build(settings, KubeHome("endpoint-router", settings, kubeconfig=account)), asyncio.Event()
     serving = asyncio.create_task(app.serve(stop))

@@ -122,4 +122,4 @@ def attachments(settings: Settings, home: Home) -> Attachments | None:
     if not isinstance(home, KubeHome):
         raise TypeError("HTTPRoutes need a home on Kubernetes")
     service = EnvoyService(settings.gateway_service, settings.release_namespace, settings.gateway_service_port)
-    return HttpRoutes(home.api, service, settings.http_route_namespaces, home.clock)
+    return HttpRoutes(home.api, service, settings.http_route_namespaces.split(","), home.clock)

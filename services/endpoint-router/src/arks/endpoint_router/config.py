@@ -29,8 +29,8 @@ class Settings(KitSettings):
     """The file into which Envoy writes a line a granted request, for the usage shipper."""
     envoy_heap_bytes: int = Field(default=2 * 1024**3, ge=64 * 1024**2)
     """Near this much memory Envoy refuses new requests rather than dying with those under way. For the bootstrap."""
-    http_route_namespaces: tuple[str, ...] = ()
-    """Kubernetes: where endpoints with a `gatewayRef` get an HTTPRoute at that Gateway; a JSON list."""
+    http_route_namespaces: str = ""
+    """Kubernetes: where endpoints with a `gatewayRef` get an HTTPRoute at that Gateway; names with commas between."""
     gateway_service: str = "arks-gateway"
     """Kubernetes: the Service of Envoy, in the release's namespace, that HTTPRoutes lead to."""
     gateway_service_port: int = Field(default=80, ge=1, le=65535)
