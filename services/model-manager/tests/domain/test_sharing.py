@@ -3,9 +3,11 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from hypothesis import given
+from hypothesis.strategies import integers, lists, sampled_from
 
 from arks.kit.reconcile import Key
-from arks.model_manager.domain import Claim, Order, SourceKind, conflict_of, overlap, users_of
+from arks.model_manager.domain import Claim, ClaimBook, Order, SourceKind, conflict_of, overlap, users_of
 
 HUB = Order(SourceKind.HUB, repository="acme/tiny", endpoint="http://hub")
 OTHER = Order(SourceKind.HUB, repository="acme/other", endpoint="http://hub")
@@ -54,3 +56,20 @@ def test_users_are_all_others_whose_place_overlaps() -> None:
 )
 def test_places_overlap_by_whole_parts(first: str, second: str, expected: bool) -> None:
     assert expected is overlap(first, second)
+
+
+@given(
+    places=lists(lists(sampled_from("ab"), min_size=1, max_size=4).map("/".join), min_size=1, max_size=12),
+    gone=lists(integers(0, 11), max_size=6),
+)
+def test_the_book_finds_exactly_the_claims_that_overlap(places: list[str], gone: list[int]) -> None:
+    book, known = ClaimBook(), {}
+    for number, place in enumerate(places):
+        known[number] = claim(f"m{number:02d}", HUB, place)
+        book.put(claim(f"m{number:02d}", HUB, "somewhere/else"))
+        book.put(known[number])
+    for number in gone:
+        if known.pop(number, None) is not None:
+            book.drop(Key("default", f"m{number:02d}"))
+    for place in places:
+        assert [one for one in known.values() if overlap(one.place, place)] == book.near(place)

@@ -16,6 +16,7 @@ from arks.kit.home import Resources, Secrets
 from arks.kit.reconcile import Key, Requeue
 from arks.model_manager.domain import (
     Claim,
+    ClaimBook,
     Decision,
     Loading,
     Order,
@@ -127,7 +128,9 @@ class ModelManager:
         self._tried_tokens: dict[str, set[str]] = {}
         self._places: dict[Key, tuple[str, str]] = {}
         self._known_claims: dict[Key, tuple[ArksModel, Claim]] = {}
-        """Every model is held against all others: with hundreds of them their claims are not made anew each time."""
+        """Not made anew each time."""
+        self._book = ClaimBook()
+        models.cache.subscribe(self._enter)
         self._reconciled: set[Key] = set()
         self._progressed = asyncio.Event()
         self.neighbour_changed: Callable[[Key], None] = lambda _: None
@@ -172,24 +175,23 @@ class ModelManager:
     async def _advance(self, key: Key, model: ArksModel) -> Requeue | None:
         if FINALIZER not in model.metadata.finalizers:
             await self._models.add_finalizer(key, FINALIZER)
-        claims = self._claims()
         mine = self._claim(key, model)
-        await self._moved(mine, claims.values())
+        await self._moved(mine)
         token, obstacle = await self._token(model)
-        seen = await self._gather(mine, claims.values(), token, obstacle)
+        seen = await self._gather(mine, token, obstacle)
         seen, decision = await self._act(mine, seen, self._decide(seen), token)
         later = await self._report(key, model, seen, decision)
         waits = [seconds for seconds in (decision.again_seconds, later) if seconds is not None]
         return Requeue(min(waits)) if waits else None
 
-    async def _gather(self, mine: Claim, claims: Iterable[Claim], token: str | None, obstacle: str | None) -> Seen:
+    async def _gather(self, mine: Claim, token: str | None, obstacle: str | None) -> Seen:
         stored, loading = await self._storage.observe(mine.place, mine.order)
         return Seen(
             order=mine.order,
             place=mine.place,
             stored=stored,
             loading=loading,
-            conflict=conflict_of(mine, claims),
+            conflict=conflict_of(mine, self._book.near(mine.place)),
             obstacle=obstacle,
             new_token=self._secrets is not None and _digest(token) not in self._tried_tokens.get(mine.place, set()),
         )
@@ -286,13 +288,16 @@ class ModelManager:
 
     # --- shared places
 
-    def _claims(self) -> dict[Key, Claim]:
+    def _enter(self, key: Key) -> None:
         """What every model that is to stay wants."""
-        return {
-            key: self._claim(key, model)
-            for key, model in self._models.cache.items()
-            if model.metadata.deletion_timestamp is None
-        }
+        model = self._models.cache.get(key)
+        if model is None or model.metadata.deletion_timestamp is not None:
+            self._book.drop(key)
+        else:
+            self._book.put(self._claim(key, model))
+
+    def _users_of(self, place: str, besides: Key) -> list[Key]:
+        return users_of(place, self._book.near(place), besides)
 
     def _claim(self, key: Key, model: ArksModel) -> Claim:
         known = self._known_claims.get(key)
@@ -304,19 +309,19 @@ class ModelManager:
         self._known_claims[key] = (model, claim)
         return claim
 
-    async def _moved(self, mine: Claim, claims: Iterable[Claim]) -> None:
+    async def _moved(self, mine: Claim) -> None:
         """The model wants another place or other weights: end what nobody wants now, and let neighbours look again."""
         before, after = self._places.get(mine.key), (mine.place, mine.order.fingerprint)
         if before == after:
             return
         self._places[mine.key] = after
-        self._wake(users_of(mine.place, claims, mine.key))
+        self._wake(self._users_of(mine.place, mine.key))
         if before is None:
             return
         _, loading = await self._storage.observe(before[0], mine.order)
         if loading is not None and loading.fingerprint == before[1] and before not in self._places.values():
             await self._storage.stop(before[0])
-        self._wake(users_of(before[0], claims, mine.key))
+        self._wake(self._users_of(before[0], mine.key))
 
     def _wake(self, keys: Iterable[Key]) -> None:
         for key in keys:
@@ -329,7 +334,7 @@ class ModelManager:
         if FINALIZER not in model.metadata.finalizers:
             return
         mine = self._claim(key, model)
-        users = users_of(mine.place, self._claims().values(), key)
+        users = self._users_of(mine.place, key)
         message = await self._clean_up(mine, users)
         log.info("model deleted", key=str(key), message=message)
         self._announcer.event("deleted", model, model.status or ArksModelStatus(), message)

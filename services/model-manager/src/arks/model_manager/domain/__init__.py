@@ -4,12 +4,13 @@ from arks.model_manager.domain.decision import Decision, Step, Verdict, decide
 from arks.model_manager.domain.orders import Order, SourceKind, loadable, order_of
 from arks.model_manager.domain.progress import Sample, human_bytes, progress_of, sampled
 from arks.model_manager.domain.seen import Blocked, Content, Failure, Loading, LoadState, Seen, Stored
-from arks.model_manager.domain.sharing import Claim, Removal, conflict_of, overlap, users_of
+from arks.model_manager.domain.sharing import Claim, ClaimBook, Removal, conflict_of, overlap, users_of
 from arks.model_manager.domain.status import happened, shown_progress, status_of
 
 __all__ = [
     "Blocked",
     "Claim",
+    "ClaimBook",
     "Content",
     "Decision",
     "Failure",

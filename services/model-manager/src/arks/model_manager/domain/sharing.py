@@ -36,6 +36,46 @@ class Claim:
         return self.order.kind is SourceKind.HUB
 
 
+class ClaimBook:
+    """Every model's claim, found by place: with hundreds of models none is held against all the others."""
+
+    def __init__(self) -> None:
+        self._claims: dict[Key, Claim] = {}
+        self._at: dict[str, set[Key]] = {}
+        self._under: dict[str, set[Key]] = {}
+        """By each part of the way to a place."""
+
+    def put(self, claim: Claim) -> None:
+        self.drop(claim.key)
+        self._claims[claim.key] = claim
+        self._at.setdefault(claim.place, set()).add(claim.key)
+        for way in _ways(claim.place):
+            self._under.setdefault(way, set()).add(claim.key)
+
+    def drop(self, key: Key) -> None:
+        claim = self._claims.pop(key, None)
+        if claim is None:
+            return
+        for index, names in ((self._at, [claim.place]), (self._under, _ways(claim.place))):
+            for name in names:
+                index[name].discard(key)
+                if not index[name]:
+                    del index[name]
+
+    def near(self, place: str) -> list[Claim]:
+        """Those whose places overlap with this one."""
+        keys = set(self._under.get(place, ()))
+        for way in _ways(place):
+            keys |= self._at.get(way, set())
+        return [self._claims[key] for key in sorted(keys)]
+
+
+def _ways(place: str) -> list[str]:
+    """The place and every one that it lies in: `a/b/c`, `a/b`, `a`."""
+    parts = place.split("/")
+    return ["/".join(parts[:end]) for end in range(len(parts), 0, -1)]
+
+
 def overlap(first: str, second: str) -> bool:
     """Whether two places are the same or one lies inside the other."""
     return f"{first}/".startswith(f"{second}/") or f"{second}/".startswith(f"{first}/")

@@ -84,7 +84,7 @@ class KubeStorage:
 
     def claim_changed(self, key: Key) -> None:
         """For the watch of claims."""
-        for place in {place for place in self._places() if place.claim == key}:
+        for place in {place for place in self._places(key.namespace) if place.claim == key}:
             self._changed(str(place))
 
     # --- the port
@@ -300,8 +300,9 @@ class KubeStorage:
             if model.metadata.deletion_timestamp is None and place_of(key, model.spec).claim == claim
         ]
 
-    def _places(self) -> list[Place]:
-        return [place_of(key, model.spec) for key, model in self._models.items()]
+    def _places(self, namespace: str | None = None) -> list[Place]:
+        wanted = self._models.items()
+        return [place_of(key, model.spec) for key, model in wanted if namespace in {None, key.namespace}]
 
 
 def _refusal(where: Place, order: Order) -> Stored | None:
