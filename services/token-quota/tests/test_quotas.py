@@ -128,3 +128,15 @@ async def test_a_monthly_budget_shows_its_month(bench: Bench) -> None:
     await bench.use()
     status = await bench.status()
     assert ({"total": 0}, datetime(2026, 2, 1, tzinfo=UTC)) == (used(status), status.period_start)
+
+
+async def test_after_a_start_budgets_whose_status_is_right_are_not_all_looked_at_at_once(bench: Bench) -> None:
+    keys = [Key("team", f"q{number}") for number in range(50)]
+    bench.world.add(*(quota(key.name, total=100) for key in keys))
+    assert {0.0} == {bench.quotas.first_seconds(key) for key in keys}
+    for key in keys:
+        told = {"status": ArksQuotaStatus(observed_generation=1)}
+        bench.world.quotas.apply(key, quota(key.name, total=100).model_copy(update=told))
+    assert len(keys) == len({bench.quotas.first_seconds(key) for key in keys})
+    await bench.quotas.reconcile(keys[0])
+    assert 0.0 == bench.quotas.first_seconds(keys[0])

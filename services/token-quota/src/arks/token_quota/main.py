@@ -59,7 +59,7 @@ def build(settings: TokenQuotaSettings, home: Home) -> App:
     quota_status = Controller("quota status", quota_work.reconcile, clock=home.clock)
     tokens.cache.subscribe(keys.enqueue)
     tokens.cache.subscribe(token_status.enqueue)
-    quotas.cache.subscribe(quota_status.enqueue)
+    quotas.cache.subscribe(lambda key: quota_status.enqueue(key, quota_work.first_seconds(key)))
     token_work.follow(quotas.cache, token_status.enqueue)
     directory.on_rivals(token_status.enqueue)
     keyring.on_change(token_status.enqueue)

@@ -69,6 +69,8 @@ class Keyring:
         self._unreadable: set[Key] = set()
         """Tokens with Secrets, by whether their keys could be read."""
         self._listeners: list[Callable[[Key], None]] = []
+        self._loading = asyncio.Event()
+        self._loading.set()
 
     def on_change(self, listener: Callable[[Key], None]) -> None:
         """`listener` is called with each token for which something else was read than before."""
@@ -77,15 +79,20 @@ class Keyring:
     async def load(self) -> None:
         """The keys of every token there is, so that the first request finds them."""
         waiting = iter(list(self._resources.cache.values()))
+        self._loading.clear()
 
         async def load() -> None:
             for token in waiting:
                 await self._read(token)
                 self._loaded.add(Key(token.namespace, token.name))
 
-        await asyncio.gather(*(load() for _ in range(_LOADERS)))
+        try:
+            await asyncio.gather(*(load() for _ in range(_LOADERS)))
+        finally:
+            self._loading.set()
 
     async def reconcile(self, key: Key) -> Requeue | None:
+        await self._loading.wait()  # or everything would be read twice
         token = self._resources.cache.get(key)
         if token is None or token.metadata.deletion_timestamp is not None:
             self._forget(key)
@@ -98,6 +105,7 @@ class Keyring:
 
     async def found(self, token: ArksToken) -> Found:
         """What was read for this very generation; it is read now if it was not yet."""
+        await self._loading.wait()
         known = self._found.get(Key(token.namespace, token.name))
         return known if known is not None and known.is_of(token) else await self._read(token)
 

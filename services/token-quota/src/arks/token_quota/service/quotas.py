@@ -1,5 +1,6 @@
 """Reconciles ArksQuota: carries out resets, writes usage into status, says when a budget is used up."""
 
+import zlib
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -62,6 +63,13 @@ class Quotas:
         """Know the resets that were carried out before the first request is admitted."""
         for (namespace, quota), generation in (await self.ledger.resets()).items():
             self.directory.carried_out(Key(namespace, quota), generation)
+
+    def first_seconds(self, key: Key) -> float:
+        """When to look at a quota that has just been seen. After a start there are hundreds whose status is right."""
+        quota = self.resources.cache.get(key)
+        if quota is None or key in self._summed or not _is_told(quota):
+            return 0.0
+        return self.every_seconds * (zlib.crc32(str(key).encode()) / 2**32)
 
     async def reconcile(self, key: Key) -> Requeue | None:
         quota = self.resources.cache.get(key)
@@ -149,3 +157,9 @@ class Quotas:
             limit=limit,
         )
         self.events.publish_event(EventKind.QUOTA, verb, key, event)
+
+
+def _is_told(quota: ArksQuota) -> bool:
+    """Whether the status is of this spec."""
+    status = quota.status
+    return status is not None and status.observed_generation == quota.metadata.generation

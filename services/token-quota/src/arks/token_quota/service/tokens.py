@@ -119,7 +119,9 @@ class Tokens:
             now=self.clock.now(),
             observed_generation=generation,
         )
-        await self.resources.patch_status(key, ArksTokenStatus(observed_generation=generation, conditions=conditions))
+        status = ArksTokenStatus(observed_generation=generation, conditions=conditions)
+        if status != token.status:
+            await self.resources.patch_status(key, status)
         known = find_condition(before, READY)
         if known is None or is_true(before, READY) != verdict.ready or known.reason != verdict.reason:
             self._tell(key, token, verdict)
