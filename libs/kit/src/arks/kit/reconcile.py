@@ -121,13 +121,22 @@ class Controller:
 
     async def _sleep(self) -> None:
         free = len(self._busy) < self._workers
-        due = next((due for due, _, key in sorted(self._heap[:64]) if key not in self._busy), None) if free else None
+        due = self._next_due() if free else None
         timeout = None if due is None else max(0.0, due - self._clock.monotonic())
         try:
             async with asyncio.timeout(timeout):
                 await self._wake.wait()
         except TimeoutError:
             pass
+
+    def _next_due(self) -> float | None:
+        """Of a key that nobody works on: nearly always the first one."""
+        if not self._heap:
+            return None
+        due, _, key = self._heap[0]
+        if key not in self._busy:
+            return due
+        return next((due for due, _, key in sorted(self._heap[:64]) if key not in self._busy), None)
 
     async def _work(self, key: Key) -> None:
         try:
