@@ -1,9 +1,11 @@
 """From nothing to an answer, as the overview describes it: model, application, endpoint, token, quota, client."""
 
+import json
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import httpx
 import openai
 import pytest
 
@@ -87,7 +89,7 @@ def used_tokens(quota: Mapping[str, Any]) -> int:
 
 
 async def test_the_quickstart_serves_an_openai_client_and_kubectl_prints_what_the_overview_shows(
-    cluster: Cluster, client_of: Callable[[str], openai.AsyncOpenAI]
+    cluster: Cluster, gateway: str, client_of: Callable[[str], openai.AsyncOpenAI]
 ) -> None:
     await cluster.kubectl("apply", "-f", "-", stdin=MANIFESTS)
     await cluster.until("arksmodel", "smollm2", phase("Ready"), within_seconds=120, what="Ready")
@@ -128,6 +130,14 @@ async def test_the_quickstart_serves_an_openai_client_and_kubectl_prints_what_th
     ]
     assert chunks[-1].usage is not None
     spent += chunks[-1].usage.total_tokens
+
+    # As the overview asks with curl, which calls a body a form unless told otherwise.
+    question = {"model": "smollm2", "messages": HELLO, "max_tokens": 16}
+    headers = {"Authorization": f"Bearer {KEY}", "Content-Type": "application/x-www-form-urlencoded"}
+    async with httpx.AsyncClient(timeout=60) as curl:
+        typed = await curl.post(f"{gateway}/v1/chat/completions", headers=headers, content=json.dumps(question))
+    assert 200 == typed.status_code
+    spent += typed.json()["usage"]["total_tokens"]
 
     with pytest.raises(openai.AuthenticationError):
         await client_of("sk-not-a-key").models.list()
