@@ -231,6 +231,11 @@ class Platform:
             for host in named[f"{NAMESPACE}/{model}"]
         }
 
+    async def hosts_of_all(self, prefix: str) -> int:
+        """How many hosts the clusters of this prefix have together."""
+        clusters = (await self.client.get(f"{self.admin}/clusters?format=json")).json()["cluster_statuses"]
+        return sum(len(one.get("host_statuses", [])) for one in clusters if one["name"].startswith(prefix))
+
     async def stat(self, name: str) -> int:
         text = (await self.client.get(f"{self.admin}/stats?filter=^{name.replace('.', '[.]')}$")).text
         return int(text.rsplit(": ", 1)[1]) if text else 0
