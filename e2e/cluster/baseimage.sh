@@ -10,7 +10,7 @@ trap 'rm -rf "$scratch"' EXIT
 root=$scratch/root
 
 case $kind in
-  python) packages=python3,ca-certificates,tzdata,libstdc++6,libgomp1 user=1000 ;; # C++ for wheels that bring none
+  python) packages=python3,bash,ca-certificates,tzdata,libstdc++6,libgomp1 user=1000 ;; # C++ for wheels that bring none
   postgresql) packages=postgresql-15,postgresql-client-15,tzdata user=999 ;; # the number that PostgreSQL's usual images have
   *) echo "usage: baseimage.sh python|postgresql OUT.tar" >&2; exit 2 ;;
 esac
