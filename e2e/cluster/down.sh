@@ -20,6 +20,6 @@ for _ in $(seq 20); do
   ls -d /sys/fs/cgroup/*/"$NODE" >/dev/null 2>&1 || break
   sleep 0.1
 done
-rm -rf "$KUBE_DIR"/{etcd,kubelet,run,cni-ipam,pod-logs,pki} /tmp/hostpath_pv
+rm -rf "$KUBE_DIR"/{etcd,kubelet,run,cni-ipam,pod-logs,pki,volumes}
 [ "${1:-}" != --purge ] || rm -rf "$KUBE_DIR"
 exit 0

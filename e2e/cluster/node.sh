@@ -6,6 +6,8 @@ cd "$KUBE_DIR"
 mount --make-rshared /
 mount -t tmpfs tmpfs /run
 mkdir -p /run/lock
+mkdir -p volumes /tmp/hostpath_pv
+mount --bind volumes /tmp/hostpath_pv # the provisioner's own path; what it holds belongs to this node
 hostname "$NODE"
 sysctl -qw net.ipv4.ip_forward=1 net.bridge.bridge-nf-call-iptables=1 net.ipv4.conf.all.rp_filter=0
 
@@ -45,5 +47,5 @@ part scheduler kube-scheduler $(as scheduler)
 part kubelet kubelet --config=kubelet.yaml --kubeconfig=kubelet.kubeconfig --node-ip="$NODE_IP" --hostname-override="$NODE" \
   --root-dir="$KUBE_DIR/kubelet"
 part proxy kube-proxy --config=proxy.yaml
-part volumes python3 "$CLUSTER_SCRIPTS/volumes.py" /tmp/hostpath_pv # the provisioner's own path
+part volumes python3 "$CLUSTER_SCRIPTS/volumes.py" /tmp/hostpath_pv
 wait

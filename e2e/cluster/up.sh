@@ -11,7 +11,7 @@ set -euo pipefail
 began=$(date +%s%N)
 say() { printf '%5d ms  %s\n' $((($(date +%s%N) - began) / 1000000)) "$1"; }
 
-rm -rf "$KUBE_DIR"/{etcd,kubelet,run,log,pki,cni-ipam}
+rm -rf "$KUBE_DIR"/{etcd,kubelet,run,log,pki,cni-ipam,volumes}
 mkdir -p "$KUBE_DIR"/{pki,log,run,cni,kubelet,containerd}
 
 # The kernel has no dummy interface: one end of a cable is the node's address, the other ours.

@@ -35,7 +35,12 @@ Install = Callable[..., Awaitable[None]]
 
 
 def running() -> bool:
-    return (KUBE_DIR / "node.pid").exists()
+    """Whether the node's process lives; a machine that was switched off leaves its file."""
+    try:
+        pid = (KUBE_DIR / "node.pid").read_text().strip()
+        return b"node.sh" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return False
 
 
 def whole_cluster() -> Cluster:

@@ -125,7 +125,11 @@ class Cluster:
             await self._told("get", "arks", "-A", "-o", "wide"),
             await self._told("get", "events", "-A", "--field-selector", "type!=Normal", "--sort-by", ".lastTimestamp"),
         ]
-        for pod in json.loads(await self._told("get", "pods", "-A", "-o", "json") or '{"items": []}')["items"]:
+        try:
+            pods = json.loads(await self.kubectl("get", "pods", "-A", "-o", "json"))["items"]
+        except (Refused, TimeoutError):
+            pods = []  # the parts above tell why
+        for pod in pods:
             meta, status = pod["metadata"], pod.get("status", {})
             containers = [*status.get("initContainerStatuses", []), *status.get("containerStatuses", [])]
             if status.get("phase") == "Succeeded":
