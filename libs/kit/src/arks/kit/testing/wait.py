@@ -1,4 +1,7 @@
-"""Waiting for a condition instead of for a time."""
+"""Waiting for a condition instead of for a time.
+
+A limit says when to give up, not how fast something is: it is paid only by a test that fails, so it is a generous one.
+"""
 
 import asyncio
 import inspect
@@ -10,11 +13,11 @@ T = TypeVar("T")
 
 @overload
 async def eventually(
-    condition: Callable[[], Awaitable[T]], *, within_seconds: float = 10.0, what: str = "condition"
+    condition: Callable[[], Awaitable[T]], *, within_seconds: float = 30.0, what: str = "condition"
 ) -> T: ...
 @overload
-async def eventually(condition: Callable[[], T], *, within_seconds: float = 10.0, what: str = "condition") -> T: ...
-async def eventually(condition: Callable[[], Any], *, within_seconds: float = 10.0, what: str = "condition") -> Any:
+async def eventually(condition: Callable[[], T], *, within_seconds: float = 30.0, what: str = "condition") -> T: ...
+async def eventually(condition: Callable[[], Any], *, within_seconds: float = 30.0, what: str = "condition") -> Any:
     """Ask again until the condition is truthy, and return it. Raises AssertionError with the last answer."""
     answer: object = None
     try:
