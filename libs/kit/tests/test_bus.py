@@ -66,7 +66,7 @@ async def test_facts_are_written_again_after_the_bucket_was_lost(facts: Pair, st
     await nats.restart()
     fresh = FactReader(started.bus, Facts.MODELS, ModelFact)
     reading = asyncio.create_task(fresh.run())
-    await eventually(lambda: fresh.cache.get(KEY), within_seconds=20)
+    await eventually(lambda: fresh.cache.get(KEY))
     reading.cancel()
 
 
@@ -102,7 +102,7 @@ async def test_an_event_waits_for_nats_and_arrives_once(started: LocalHome, nats
     for _ in range(2):
         started.bus.publish_event(EventKind.MODEL, "ready", KEY, ResourceEvent(name="qwen"), event_id="one")
     await nats.restart()
-    events = await eventually(lambda: _events(started), within_seconds=20)
+    events = await eventually(lambda: _events(started))
     assert ["one"] == [headers["ce-id"] for headers in events]
     assert {"1.0"} == {headers["ce-specversion"] for headers in events}
 
@@ -149,4 +149,4 @@ async def test_load_reaches_who_listens_also_after_a_reconnect(started: LocalHom
         await started.bus.publish_load(LoadReport(namespace="team.a", application="two"))
         return "two" in got
 
-    await eventually(again, within_seconds=20)
+    await eventually(again)

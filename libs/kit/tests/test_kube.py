@@ -24,7 +24,7 @@ from arks.kit.reconcile import Key
 from arks.kit.testing.kubernetes import ApiServer, api_server
 from arks.kit.testing.wait import eventually
 
-pytestmark = [pytest.mark.kube, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.kube, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300)]
 CRDS = Path(__file__).parents[3] / "charts/arks-crds/templates"
 KEY = Key("default", "basic")
 CONFIG_MAP = Kind("", "v1", "ConfigMap", "configmaps")
@@ -138,7 +138,7 @@ async def test_one_of_two_leads_and_the_other_follows_at_once_after_a_graceful_e
     assert not second.leading.is_set()
     tasks[0].cancel()
     await first.release()
-    await asyncio.wait_for(second.leading.wait(), 10)
+    await asyncio.wait_for(second.leading.wait(), 30)
     tasks[1].cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
     await api.delete(LEASE, key)

@@ -92,7 +92,7 @@ async def test_the_cache_is_current_again_after_nats_was_killed(
     await quotas.apply(quota(1))
     await nats.kill()
     await nats.restart()
-    await eventually(lambda: quotas.apply(quota(2)), within_seconds=20)
+    await eventually(lambda: quotas.apply(quota(2)))
     await eventually(lambda: (found := quotas.cache.get(KEY)) and found.metadata.generation == 2)
 
 
