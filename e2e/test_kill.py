@@ -15,7 +15,7 @@ from arks.kit.testing.manifests import application, endpoint, token
 from arks.kit.testing.traffic import Traffic
 from arks.local.testing.platform import Platform, small_file_model, until
 
-pytestmark = [pytest.mark.real, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.real, pytest.mark.timeout(400)]
 KEY, MODEL = "sk-steady-000000", "pair"
 
 

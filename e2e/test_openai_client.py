@@ -10,7 +10,7 @@ import pytest_asyncio
 from arks.kit.testing.manifests import quota, token
 from arks.local.testing.platform import Platform
 
-pytestmark = [pytest.mark.real, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.real, pytest.mark.timeout(300)]
 MODEL = "smollm2"
 AsUser = Callable[[str], openai.AsyncOpenAI]
 HELLO: list[openai.types.chat.ChatCompletionMessageParam] = [{"role": "user", "content": "Say hello."}]

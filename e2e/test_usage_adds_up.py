@@ -12,7 +12,7 @@ from arks.kit.testing.manifests import token
 from arks.kit.testing.traffic import Told
 from arks.local.testing.platform import Platform, until
 
-pytestmark = [pytest.mark.real, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.real, pytest.mark.timeout(900)]
 MODEL, KEY, NAME = "smollm2", "sk-adds-up-000000", "adds-up"
 REQUESTS, AT_ONCE = 1000, 8
 

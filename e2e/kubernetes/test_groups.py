@@ -81,7 +81,7 @@ async def test_a_leader_serves_and_a_workers_death_restarts_its_group_alone(tena
     async with tenant.traffic("grouped", connections=3).running() as traffic:
         await traffic.answers(50)
         assert [] == traffic.faults()
-        await tenant.kubectl("delete", "pod", "grouped-0-1", "--grace-period=0", "--force")
+        await tenant.kubectl("delete", "pod", "grouped-0-1", "--wait=false")
         await tenant.until("pod", "grouped-0", lambda pod: uid(pod) != leader, what="another leader")
         await tenant.replicas_ready("grouped", 2)
         await traffic.answers()

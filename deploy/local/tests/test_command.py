@@ -18,7 +18,7 @@ from arks.local.state import State, is_running, read
 from arks.local.supervisor.children import descendants
 from arks.local.testing.platform import ARKS, CommandError, Platform, small_file_model
 
-pytestmark = [pytest.mark.real, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.real, pytest.mark.timeout(300)]
 
 
 @pytest.fixture(scope="module")

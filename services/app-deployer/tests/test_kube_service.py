@@ -26,7 +26,7 @@ from arks.kit.testing.kubernetes import ApiServer, api_server, kube_binaries
 from arks.kit.testing.servers import Server
 from arks.kit.testing.wait import eventually
 
-pytestmark = [pytest.mark.kube, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.kube, pytest.mark.timeout(300)]
 KEY, MODEL = Key("default", "app-qwen"), Key("default", "qwen-7b")
 _CRDS = Path(__file__).parents[3] / "charts/arks-crds/templates"
 _RENDERED = Path(__file__).parents[3] / "charts/tests/golden/default.yaml"

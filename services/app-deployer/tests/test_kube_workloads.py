@@ -24,7 +24,7 @@ from arks.kit.reconcile import Key
 from arks.kit.testing.kubernetes import ApiServer
 from arks.kit.testing.wait import eventually
 
-pytestmark = [pytest.mark.kube, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.kube, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300)]
 KEY = Key("default", "app")
 SERVICE_KEY = Key("default", "arks-application-app")
 READY = ReplicaState.READY

@@ -28,7 +28,7 @@ from arks.kit.testing.kubernetes import ApiServer, api_server
 from arks.kit.testing.servers import Server, nats_server
 from arks.kit.testing.wait import eventually
 
-pytestmark = [pytest.mark.kube, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.kube, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300)]
 CRDS = Path(__file__).parents[3] / "charts/arks-crds/templates"
 GATEWAY_API = Path(__file__).parent / "gateway_api.yaml"
 ENDPOINT = kind_of(ArksEndpoint)

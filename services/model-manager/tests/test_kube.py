@@ -21,7 +21,7 @@ from arks.model_manager.testing.cluster import CLASS, WORKER_IMAGE, Cluster, clu
 from arks.model_manager.testing.contract import CLAIM as CLAIM_SPEC
 from arks.model_manager.testing.kube_harness import MODEL, KubeService, account, kube_service, make_namespace
 
-pytestmark = [pytest.mark.kube, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.kube, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300)]
 CRDS = Path(__file__).parents[3] / "charts/arks-crds/templates"
 SECRET = Kind("", "v1", "Secret", "secrets")
 WEIGHTS = b"GGUF" + os.urandom(1_500_000)

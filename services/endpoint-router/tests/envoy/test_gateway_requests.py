@@ -201,7 +201,9 @@ async def test_models_are_answered_by_token_quota_which_gets_the_key(gateway: Ga
 async def test_a_body_over_the_limit_is_refused(gateway: Gateway) -> None:
     def send() -> httpx.Response:
         headers = {"authorization": "Bearer k"}
-        return httpx.post(f"{gateway.client.base_url}/v1/completions", content=b"x" * 40_000_000, headers=headers)
+        return httpx.post(
+            f"{gateway.client.base_url}/v1/completions", content=b"x" * 40_000_000, headers=headers, timeout=60
+        )
 
     response = await asyncio.to_thread(send)
     assert (413, "request_too_large") == (response.status_code, error(response)["code"])
@@ -247,7 +249,7 @@ async def test_bad_http_gets_the_envelope_too(gateway: Gateway, request_bytes: b
 
 
 async def test_http2_is_served_like_http1(gateway: Gateway) -> None:
-    async with httpx.AsyncClient(http1=False, http2=True, base_url=str(gateway.client.base_url)) as client:
+    async with httpx.AsyncClient(http1=False, http2=True, base_url=str(gateway.client.base_url), timeout=60) as client:
         headers = {"authorization": "Bearer k", "x-arks-cluster": "x"}
         responses = await asyncio.gather(
             *(

@@ -25,7 +25,7 @@ async def stats(tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
     config.write_text(json.dumps(bootstrap))
     async with (
         serve(command(program("envoy"), str(config), workers=1), port, tmp_path),
-        httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client,
+        httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=60, trust_env=False) as client,
     ):
         yield client
 

@@ -63,7 +63,7 @@ class Secure:
 
     def client(self, *, http2: bool = False) -> httpx.AsyncClient:
         url = f"https://127.0.0.1:{self.port}"
-        return httpx.AsyncClient(base_url=url, verify=self.secret.context(), http2=http2, timeout=20, trust_env=False)
+        return httpx.AsyncClient(base_url=url, verify=self.secret.context(), http2=http2, timeout=60, trust_env=False)
 
     async def handshake(self, context: ssl.SSLContext) -> tuple[str, str]:
         """(version, name in the certificate) of a new connection."""

@@ -49,17 +49,20 @@ async def _listening(application: web.Application, port: int) -> AsyncIterator[N
 
 @dataclass
 class Engine:
-    """Answers with its own port, and counts."""
+    """Answers with its own port, and counts; while `hold` is there and not set, its answers wait."""
 
     port: int = field(default_factory=free_port)
     served: int = 0
     delay_seconds: float = 0.0
     slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(1_000))
+    hold: asyncio.Event | None = None
 
     async def answer(self, _: web.Request) -> web.Response:
         self.served += 1
         async with self.slots:
             await asyncio.sleep(self.delay_seconds)
+        if self.hold is not None:
+            await self.hold.wait()
         usage = {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}
         return web.json_response({"object": "chat.completion", "port": self.port, "choices": [], "usage": usage})
 
@@ -93,7 +96,7 @@ class RunningRouter:
 
     async def ready(self) -> "RunningRouter":
         done = asyncio.create_task(self.app.ready.wait())
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(60):
             await asyncio.wait({done, self._task}, return_when=asyncio.FIRST_COMPLETED)
         if self._task.done():
             self._task.result()
@@ -143,7 +146,7 @@ class Platform:
             except httpx.TransportError:
                 return False
 
-        await eventually(ready, within_seconds=15, what="the router is ready")
+        await eventually(ready, within_seconds=60, what="the router is ready")
 
     async def envoy(self) -> Server:
         bootstrap = self.directory / "envoy.json"
@@ -158,7 +161,7 @@ class Platform:
         async def ready() -> bool:
             return (await self.client.get(f"{self.admin}/ready")).is_success
 
-        await eventually(ready, within_seconds=15, what="Envoy is ready")
+        await eventually(ready, within_seconds=60, what="Envoy is ready")
         return server
 
     async def engine(self) -> Engine:
@@ -263,7 +266,7 @@ async def platform(nats: Server, settings: KitSettings, tmp_path: Path) -> Async
     home = LocalHome("neighbours", settings)
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(_listening(application, admission))
-        client = await stack.enter_async_context(httpx.AsyncClient(timeout=10, trust_env=False))
+        client = await stack.enter_async_context(httpx.AsyncClient(timeout=30, trust_env=False))
         await home.start()
         stack.push_async_callback(home.stop)
         yield Platform(tmp_path, ours, nats, home, client, stack)

@@ -2,6 +2,8 @@
 
 import asyncio
 from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx
@@ -41,6 +43,23 @@ async def answers(platform: Platform, model: str) -> bool:
         return False
 
 
+@asynccontextmanager
+async def reporting(platform: Platform, *drain_rates: float) -> AsyncIterator[None]:
+    """Load of the application chat, again and again: the router forgets what it has not heard for some seconds."""
+
+    async def report() -> None:
+        while True:
+            await platform.load("chat", *drain_rates)
+            await asyncio.sleep(0.1)
+
+    task = asyncio.create_task(report())
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
 async def test_requests_reach_replicas_and_follow_them(platform: Platform) -> None:
     engines = [await platform.engine() for _ in range(3)]
     await platform.apply("chat")
@@ -57,6 +76,7 @@ async def test_requests_reach_replicas_and_follow_them(platform: Platform) -> No
         return bool(wanted == await platform.hosts("chat"))
 
     await eventually(followed, what="Envoy has the new replica")
+    await platform.ask("chat")  # Envoy's worker may hear of it a moment after its main thread
     assert {engines[1].port, engines[2].port} == set(await spread(platform, "chat", 40))
 
 
@@ -74,6 +94,7 @@ async def test_a_draining_replica_gets_nothing_new_and_keeps_its_place(platform:
         return bool((await platform.hosts("chat"))[engines[1].port][1] == "DRAINING")
 
     await eventually(drains, what="Envoy knows that it drains")
+    await platform.ask("chat")  # its worker may hear of it a moment after its main thread
     before = engines[1].served
     assert ({engines[0].port}, before) == (set(await spread(platform, "chat", 30)), engines[1].served)
 
@@ -92,7 +113,7 @@ async def test_without_a_ready_replica_the_answer_is_503_at_once(platform: Platf
 
     await eventually(unavailable, what="503")
     assert {} == await platform.hosts("chat")
-    async with asyncio.timeout(0.5):
+    async with asyncio.timeout(4):  # nobody waits for replicas: a hold takes 5 s
         assert 503 == (await platform.ask("chat")).status_code
 
 
@@ -121,11 +142,11 @@ async def test_weights_from_load_move_traffic(platform: Platform) -> None:
     await platform.teach("chat", 6.0, 3.0)
 
     async def moved() -> bool:
-        await platform.load("chat", 6.0, 3.0)
-        return bool((await platform.hosts("chat"))[engines[0].port][0] > 75_000)
+        return bool((await platform.hosts("chat"))[engines[0].port][0] > 77_000)
 
-    await eventually(moved, what="the fast replica has the greater weight")
-    found = await spread(platform, "chat", 200)
+    async with reporting(platform, 6.0, 3.0):
+        await eventually(moved, what="the fast replica has the greater weight")
+        found = await spread(platform, "chat", 200)
     assert 3.2 < found[engines[0].port] / found[engines[1].port] < 4.5
 
 
@@ -154,7 +175,7 @@ async def test_a_killed_router_takes_nothing_from_envoy_and_goes_on_when_it_is_b
     async def followed() -> bool:
         return {engine.port for engine in engines} == set(await platform.hosts("chat"))
 
-    await eventually(followed, within_seconds=20, what="the restarted router drives Envoy")
+    await eventually(followed, what="the restarted router drives Envoy")
     stop.set()
     await asking
     assert [200] == list(refused)
@@ -182,7 +203,7 @@ async def test_a_router_that_starts_without_its_neighbours_facts_empties_nothing
     async def connected() -> bool:
         return bool(await platform.stat("control_plane.connected_state"))
 
-    await eventually(connected, within_seconds=20, what="Envoy is connected again")
+    await eventually(connected, what="Envoy is connected again")
     for _ in range(50):
         assert 200 == (await platform.ask("chat")).status_code
         await asyncio.sleep(0.01)
@@ -217,6 +238,7 @@ async def test_what_envoy_refuses_is_loud_and_changes_nothing(platform: Platform
     router = await platform.router()
     await platform.envoy()
     await eventually(lambda: answers(platform, "chat"), what="the first answer")
+    await eventually(lambda: router.world.has_good(CLUSTER, "default/chat"), what="the acknowledgement")
     good = router.world.resources(CLUSTER)["default/chat"]
     bad = Cluster.FromString(good.packed.value)
     bad.load_balancing_policy.policies.add().typed_extension_config.name = "envoy.no.such.policy"
@@ -255,7 +277,7 @@ async def test_a_cluster_that_changes_serves_without_a_pause(platform: Platform)
         told: bool = await platform.stat("cluster_manager.cluster_modified") > modified
         return told and await platform.stat("cluster_manager.warming_clusters") == 0
 
-    await eventually(in_force, within_seconds=2, what="the new cluster")
+    await eventually(in_force, within_seconds=10, what="the new cluster")
     assert {engine.port} == set(await platform.hosts("chat"))
 
 
@@ -285,11 +307,11 @@ async def test_a_gateway_port_that_is_taken_is_said_and_served_once_it_is_free(p
     other = await asyncio.start_server(lambda *_: None, "127.0.0.1", platform.settings.gateway_port)
     router = await platform.router()
     await platform.envoy()
-    await eventually(router.app.problems, what="a problem")
-    assert "Envoy refuses listener gateway: " in router.app.problems()[0]
+    told = await eventually(router.app.problems, what="a problem")
+    assert told[0].startswith("Envoy refuses listener gateway: ")
     other.close()
     await other.wait_closed()
-    await eventually(lambda: not router.app.problems(), within_seconds=15, what="no problem any more")
+    await eventually(lambda: not router.app.problems(), what="no problem any more")
     await eventually(lambda: answers(platform, "chat"), what="an answer")
 
 
@@ -298,12 +320,12 @@ async def test_a_decision_can_be_explained_afterwards(platform: Platform) -> Non
     await platform.apply("chat")
     await platform.report("chat", [engine.port for engine in engines])
     await platform.router()
-    await platform.load("chat", 4.0, 4.0)
     address = f"http://127.0.0.1:{platform.settings.http_port}/explain/default/chat"
 
     async def measured() -> Any:
-        found = (await platform.client.get(address)).json()
-        return found if found["newest"]["signalSource"] == "engine" else None
+        await platform.load("chat", 4.0, 4.0)
+        newest = (found := (await platform.client.get(address)).json()).get("newest")
+        return found if newest and newest["signalSource"] == "engine" else None
 
     found = await eventually(measured, what="load in the explanation")
     first = found["newest"]["candidates"][0]

@@ -32,7 +32,7 @@ from arks.model_manager.testing import contract
 from arks.model_manager.testing.cluster import WORKER_IMAGE, Cluster, cluster
 from arks.model_manager.testing.contract import KEY, Rig, StorageContract
 
-pytestmark = [pytest.mark.kube, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.kube, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300)]
 CRDS = Path(__file__).parents[4] / "charts/arks-crds/templates"
 MODEL = kind_of(ArksModel)
 SECRET = Kind("", "v1", "Secret", "secrets")

@@ -67,7 +67,7 @@ class Gateway:
         return [dict(zip(COLUMNS, line.split("\t"), strict=True)) for line in self.usage_log.read_text().splitlines()]
 
     async def stat(self, name: str) -> int:
-        async with httpx.AsyncClient() as admin:
+        async with httpx.AsyncClient(timeout=60) as admin:
             text = (await admin.get(f"http://127.0.0.1:{self.admin_port}/stats", params={"filter": f"^{name}$"})).text
         return int(text.split(": ")[1])
 
@@ -95,7 +95,7 @@ class Gateways:
         config = self._directory / "envoy.json"
         config.write_text(to_json(static_bootstrap("test", admin_port, [gate], clusters)))
         envoy = await enter(serve(command(program("envoy"), str(config), workers=1), port, self._directory))
-        client = await enter(httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=20))
+        client = await enter(httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=60))
         gateway = Gateway(envoy, admin_port, servers, admission, log, client)
         self._started.append(gateway)
         return gateway
