@@ -28,7 +28,8 @@ options = ["--host", "0.0.0.0", "--threads", "1", "--parallel", "4"]
 os.execvp("python3", ["python3", "-m", "arks.app_deployer.llamacpp", *served, *options])
 """
 WRONG = """
-import http.server
+import http.server, os, signal
+signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
 class Wrong(http.server.BaseHTTPRequestHandler):
     def do_POST(self):
         self.send_error(418)
