@@ -108,7 +108,7 @@ async def test_a_thousand_endpoints_reach_a_new_envoy_within_seconds(platform: P
         # A cluster is active before its replicas have come.
         if await platform.stat("cluster_manager.active_clusters") < ENDPOINTS + 2:
             return False
-        return await platform.hosts_of_all("default/m") == 8 * ENDPOINTS
+        return bool(await platform.hosts_of_all("default/m") == 8 * ENDPOINTS)
 
     await eventually(complete, what="Envoy has all clusters and their replicas")
     synced = time.perf_counter() - begun
