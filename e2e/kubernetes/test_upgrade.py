@@ -3,15 +3,18 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from arks.kit.testing import manifests
 from arks.kit.testing.cluster import Cluster
 from arks.kit.testing.helm import helm
 from arks.kit.testing.tenant import SYSTEM, Tenant
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 IMAGES = ("image.tag=next", "gateway.image.tag=next", "nats.image.tag=next", "redis.image.tag=next")
+ENGINE = "arks/llamacpp:dev"
 VALUES = ("logLevel=debug", "services.token-quota.settings.reservation_seconds=500")
 
 
@@ -21,27 +24,34 @@ async def pods_of(cluster: Cluster, selector: str) -> dict[str, str]:
     return {pod["metadata"]["name"]: pod["metadata"]["uid"] for pod in pods}
 
 
-async def test_an_upgrade_and_a_rollback_drop_no_stream_and_touch_no_engine(
+async def test_an_upgrade_and_a_rollback_drop_no_stream_and_touch_no_engine_whose_image_is_given(
     tenant: Tenant, cluster: Cluster, reinstall: Callable[..., Awaitable[None]], tag_images: Callable[[str], None]
 ) -> None:
-    await tenant.serve("upgraded")
-    engines, system = await pods_of(tenant, "arks.ai/application=upgraded"), cluster.within(SYSTEM)
+    """An engine without an image of its own follows the platform's default: it is replaced, and drops no stream."""
+    await tenant.serve("follows")
+    await tenant.serve("pinned", runtimeImage=ENGINE)
+    await tenant.apply(manifests.token("key", tenant.key, "follows", "pinned", namespace=tenant.namespace))
+    pinned, follows = [await pods_of(tenant, f"arks.ai/application={name}") for name in ("pinned", "follows")]
+    system = cluster.within(SYSTEM)
     before = await pods_of(system, "app.kubernetes.io/name=arks")
     tag_images("next")
+    streams: dict[str, Any] = {"streams": True, "max_tokens": 64, "ignore_eos": True}
+    one, other = tenant.traffic("follows", connections=2, **streams), tenant.traffic("pinned", connections=2, **streams)
     try:
-        async with tenant.traffic("upgraded", streams=True, max_tokens=64, ignore_eos=True).running() as traffic:
+        async with one.running(), other.running():
             await reinstall(*(word for value in (*IMAGES, *VALUES) for word in ("--set", value)))
-            await traffic.answers()
             upgraded = await pods_of(system, "app.kubernetes.io/name=arks")
+            await tenant.replicas_ready("follows", 1)
+            assert not set((await pods_of(tenant, "arks.ai/application=follows")).values()) & set(follows.values())
             await asyncio.to_thread(rollback, cluster.kubeconfig)
             await system.settled()
-            await traffic.answers()
+            await asyncio.gather(one.answers(), other.answers())
     finally:
         await reinstall()
-    assert [] == traffic.faults()
+    assert [] == [*one.faults(), *other.faults()]
     assert not set(before.values()) & set(upgraded.values()) - {before["arks-postgresql-0"]}
-    assert engines == await pods_of(tenant, "arks.ai/application=upgraded")
-    assert {"engine": traffic.told} == await tenant.usage()
+    assert pinned == await pods_of(tenant, "arks.ai/application=pinned")
+    assert {"engine": one.told + other.told} == await tenant.usage()
 
 
 def rollback(kubeconfig: Path) -> None:

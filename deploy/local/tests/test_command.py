@@ -1,5 +1,6 @@
 """The arks command on a whole running Arks."""
 
+import contextlib
 import json
 import os
 import signal
@@ -7,8 +8,9 @@ import socket
 import stat
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
@@ -19,6 +21,7 @@ from arks.local.supervisor.children import descendants
 from arks.local.testing.platform import ARKS, CommandError, Platform, small_file_model
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(300)]
+T = TypeVar("T")
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +39,15 @@ def state_of(platform: Platform) -> State:
     return state
 
 
+def until(ask: Callable[[], T], holds: Callable[[T], object], seconds: float = 60.0) -> T:
+    """The first answer of which this holds."""
+    end = time.monotonic() + seconds
+    while not holds(found := ask()):
+        assert time.monotonic() < end, found
+        time.sleep(0.1)
+    return found
+
+
 def test_up_says_where_it_is_and_how_to_try_it(arks: Platform) -> None:
     before = state_of(arks)
     began = time.monotonic()
@@ -45,7 +57,7 @@ def test_up_says_where_it_is_and_how_to_try_it(arks: Platform) -> None:
     assert "smollm2" in said
     curl = said[said.index("curl") : said.index("\n\nNext:")]
     answer = json.loads(
-        subprocess.run(["bash", "-c", curl + " -s"], capture_output=True, check=True, timeout=60).stdout
+        subprocess.run(["bash", "-c", curl + " -s"], capture_output=True, check=True, timeout=120).stdout
     )
     assert answer["usage"]["completion_tokens"] > 0
     assert time.monotonic() - began < 60
@@ -64,9 +76,11 @@ def test_status_tells_programs_what_they_need(arks: Platform) -> None:
 def test_the_key_is_its_owners_only_and_kept_nowhere_else(arks: Platform) -> None:
     assert 0o600 == stat.S_IMODE((arks.home / "demo-key").stat().st_mode)
     key = arks.key.encode()
-    holders = [
-        file for file in arks.home.rglob("*") if file.is_file() and file.name != "demo-key" and key in file.read_bytes()
-    ]
+    holders = []
+    for file in arks.home.rglob("*"):
+        with contextlib.suppress(FileNotFoundError):  # it runs, so files come and go
+            if file.is_file() and file.name != "demo-key" and key in file.read_bytes():
+                holders.append(file)
     assert [] == holders
 
 
@@ -96,10 +110,10 @@ def test_a_file_that_is_missing_is_told_by_describe(arks: Platform) -> None:
     missing = small_file_model("missing")
     missing["spec"]["source"]["file"]["path"] = "/no/such/model.gguf"
     arks.apply(missing)
-    end = time.monotonic() + 20
-    while "/no/such/model.gguf" not in (said := arks.arks("describe", "model", "missing")).partition("Conditions:")[2]:
-        assert time.monotonic() < end, said
-        time.sleep(0.2)
+    said = until(
+        lambda: arks.arks("describe", "model", "missing"),
+        lambda said: "/no/such/model.gguf" in said.partition("Conditions:")[2],
+    )
     assert "Events:" in said
     arks.arks("delete", "model/missing")
 
@@ -125,14 +139,10 @@ def test_a_new_token_works_at_once_and_stops_with_its_deletion(arks: Platform, t
     arks.arks("token", "create", "ci", "-e", "smollm2", "--limit", "rpm=100", "--key-file", str(key_file))
     assert 0o600 == stat.S_IMODE(key_file.stat().st_mode)
     ask = ("chat", "Hello", "--max-tokens", "3", "--key-file", str(key_file))
-    end = time.monotonic() + 10
-    while "did not answer" in (said := arks.arks(*ask, check=False)):
-        assert time.monotonic() < end, said
+    said = until(lambda: arks.arks(*ask, check=False), lambda said: "did not answer" not in said)
     assert said.strip()
     arks.arks("delete", "token", "ci")
-    end = time.monotonic() + 10
-    while "did not answer (401)" not in (said := arks.arks(*ask, check=False)):
-        assert time.monotonic() < end, said
+    until(lambda: arks.arks(*ask, check=False), lambda said: "did not answer (401)" in said)
 
 
 def test_a_secret_is_kept_in_a_file_and_listed_without_values(arks: Platform) -> None:
@@ -150,9 +160,8 @@ def test_a_secret_is_kept_in_a_file_and_listed_without_values(arks: Platform) ->
 
 
 def test_top_explain_events_usage_and_logs_have_something_to_say(arks: Platform) -> None:
-    replicas = arks.json("top")["replicas"]
+    replicas = until(lambda: arks.json("top")["replicas"], lambda found: found[0]["running"] is not None)
     assert [("smollm2-0", "Ready")] == [(one["replica"], one["state"]) for one in replicas]
-    assert replicas[0]["running"] is not None
     assert "smollm2-0" in arks.arks("explain", "smollm2")
     assert "model.ready" in arks.arks("events", "--kind", "model")
     first = json.loads(arks.arks("events", "-o", "json").splitlines()[0])
@@ -199,5 +208,5 @@ def _alive(pid: int) -> bool:
 
 def test_a_reader_that_goes_away_is_no_error(arks: Platform) -> None:
     command = f"{ARKS} --home {arks.home} get all -o yaml | head -1"
-    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=30, check=True)
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=90, check=True)
     assert ("apiVersion: v1\n", "") == (done.stdout, done.stderr)

@@ -75,14 +75,15 @@ async def test_a_port_in_use_ends_it_with_a_reason() -> None:
         status, lines = await _run("--model", str(small_model()), "--port", str(port))
     assert 1 == status
     assert "couldn't bind" in "\n".join(lines)
-    assert lines[-1].startswith("llamacpp: llama.cpp could not serve")
+    # llama.cpp writes its log from a thread of its own: which line is the last one is chance.
+    assert any(line.startswith("llamacpp: llama.cpp could not serve") for line in lines)
 
 
 @pytest.mark.real
 async def test_it_serves_what_openai_clients_ask_for(tmp_path: Path) -> None:
     async with (
         engine_server(tmp_path, slots=2) as server,
-        httpx.AsyncClient(base_url=f"http://127.0.0.1:{server.port}", timeout=20) as client,
+        httpx.AsyncClient(base_url=f"http://127.0.0.1:{server.port}", timeout=60) as client,
     ):
 
         async def healthy() -> bool:
@@ -112,7 +113,7 @@ async def test_with_embeddings_it_serves_both_vectors_and_text() -> None:
     try:
         while port_line not in (line := (await program.stderr.readline()).decode()):
             assert line
-        async with httpx.AsyncClient(base_url=line.split(" at ")[1].strip(), timeout=20) as client:
+        async with httpx.AsyncClient(base_url=line.split(" at ")[1].strip(), timeout=60) as client:
             vector = (await client.post("/v1/embeddings", json={"input": "hi"})).json()["data"][0]["embedding"]
             assert 576 == len(vector)
             assert 200 == (await client.post("/v1/completions", json={"prompt": "hi", "max_tokens": 1})).status_code

@@ -146,7 +146,7 @@ def serve(params: "CommonParams") -> NoReturn:
     try:
         server = xllamacpp.Server(params)
     except RuntimeError:
-        _give_up(f"llama.cpp could not serve {params.model.path}: the line before this one that is marked E says why")
+        _give_up(f"llama.cpp could not serve {params.model.path}: lines marked E say why")
     _say(f"serves {params.model.path} at {server.listening_address}")
     while True:  # the server has its own threads; signals have their default action, also while it loads
         signal.pause()

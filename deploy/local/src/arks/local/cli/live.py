@@ -1,6 +1,7 @@
 """`arks top`, `arks explain`, `arks events`: what happens now and what has happened."""
 
 import asyncio
+import contextlib
 import shutil
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -27,8 +28,9 @@ if TYPE_CHECKING:
     from arks.local.render.top import Row
     from arks.local.store import Store
 
-_FIRST_LOAD_SECONDS = 0.6
-"""metrics reports several times a second: after that all replicas that report have done so."""
+_FIRST_LOAD_SECONDS = 3.0
+"""How long the first reports are waited for: metrics reports a replica that is alone and idle once a second or less."""
+_LOOK_SECONDS = 0.05
 _REFRESH_SECONDS = 0.5
 
 
@@ -64,10 +66,11 @@ async def _top(home: Path, namespace: str | None, output: Output | None, live: b
     if live:
         from rich.live import Live  # noqa: F401  # before `connected` hides rich from others
     async with connected(home) as store, _replicas(store, namespace) as rows:
-        await asyncio.sleep(_FIRST_LOAD_SECONDS)
         if live:
             await _show(lambda: as_text(rows()))
-        elif output is None:
+            return
+        await _first_load(rows)
+        if output is None:
             say(as_text(rows()))
         else:
             data = {"replicas": as_data(rows())}
@@ -105,6 +108,14 @@ class _replicas:  # noqa: N801  # used as a context manager, as if it were a fun
         await self._stack.aclose()
 
 
+async def _first_load(rows: "Callable[[], list[Row]]") -> None:
+    """Until all ready replicas have been reported, or until one that is silent has been waited for long enough."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_FIRST_LOAD_SECONDS):
+            while any(row.state == "Ready" and row.age_seconds is None for row in rows()):
+                await asyncio.sleep(_LOOK_SECONDS)
+
+
 async def _show(text: "Callable[[], str]") -> None:
     from rich.live import Live
     from rich.text import Text
@@ -139,7 +150,7 @@ async def _explain(home: Path, name: str, namespace: str) -> None:
         if found is None:
             raise not_found(ArksEndpoint, name, namespace)
         async with _replicas(store, namespace) as rows:
-            await asyncio.sleep(_FIRST_LOAD_SECONDS)
+            await _first_load(rows)
             say(as_text(found, rows(), datetime.now(UTC)))
 
 

@@ -18,7 +18,7 @@ from arks.kit.testing import manifests
 from arks.kit.testing.servers import small_model
 
 ARKS = str(Path(sys.executable).parent / "arks")
-UP_SECONDS = 120
+UP_SECONDS = 240
 
 
 class CommandError(Exception):
@@ -38,7 +38,7 @@ class Platform:
     def key(self) -> str:
         return (self.home / "demo-key").read_text().strip()
 
-    def arks(self, *arguments: str, stdin: str | None = None, seconds: float = 60.0, check: bool = True) -> str:
+    def arks(self, *arguments: str, stdin: str | None = None, seconds: float = 120.0, check: bool = True) -> str:
         """Run the arks command on this platform and return what it printed. Raises CommandError."""
         done = subprocess.run(
             [ARKS, *arguments],
@@ -63,7 +63,7 @@ class Platform:
         return self.arks("up", "--port", str(self.port), *options, seconds=UP_SECONDS)
 
     def down(self) -> str:
-        return self.arks("down", seconds=30)
+        return self.arks("down")
 
     def pid(self, service: str) -> int:
         found = [one for one in self.json("status")["services"] if one["name"] == service]

@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from itertools import cycle, pairwise
 
 import httpx
@@ -27,6 +27,9 @@ class Told:
     requests: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
+
+    def __add__(self, other: "Told") -> "Told":
+        return Told(*(mine + theirs for mine, theirs in zip(astuple(self), astuple(other), strict=True)))
 
     def add(self, usage: openai.types.CompletionUsage | None) -> None:
         assert usage is not None, "an answer without usage"
