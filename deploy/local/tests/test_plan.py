@@ -8,6 +8,7 @@ from arks.endpoint_router import envoy
 from arks.local import configs
 from arks.local.paths import Paths
 from arks.local.plan import PORT_NAMES, Binaries, Machine, Program, envoy_command, programs
+from arks.local.supervisor.supervisor import ENGINES_SECONDS, GATEWAY_SECONDS, SERVERS
 
 PATHS = Paths(Path("/home/ada/.arks"))
 PORTS = {name: 20_000 + number for number, name in enumerate((*PORT_NAMES, "gateway"))}
@@ -37,6 +38,13 @@ def test_no_secret_stands_on_a_command_line_or_in_an_environment() -> None:
         assert not [word for word in words if word.startswith("sk-")]
         names = {name for name in program.environment if "TOKEN" in name or "PASSWORD" in name or "PEPPER" in name}
         assert all(name.endswith(("_FILE", "_HOST", "_PORT")) for name in names)
+
+
+def test_all_that_is_waited_for_at_the_end_takes_less_than_5_seconds() -> None:
+    stops = {name: program.stop_seconds for name, program in plan().items()}
+    services = max(seconds for name, seconds in stops.items() if name not in {"envoy", *SERVERS})
+    servers = max(stops[name] for name in SERVERS)
+    assert GATEWAY_SECONDS + stops["envoy"] + services + 2 * ENGINES_SECONDS + servers < 5
 
 
 def test_services_are_told_where_their_neighbours_are() -> None:

@@ -20,7 +20,7 @@ from arks.local.supervisor.unit import Timing, restart_delay_seconds
 
 SCRIPT = Path(__file__).parent / "small_supervisor.py"
 NAMES = ("nats", "valkey", "parent", "web")
-GONE_SECONDS = 5.0
+GONE_SECONDS = 30.0
 
 
 def test_the_first_restart_comes_at_once_and_later_ones_wait_longer_and_longer() -> None:
@@ -113,7 +113,7 @@ async def test_what_is_killed_comes_back(running: Running, name: str) -> None:
 async def test_what_hangs_is_started_again(running: Running) -> None:
     hung = running.pid("web")
     os.kill(hung, signal.SIGSTOP)
-    await eventually(lambda: running.service("web").pid not in {None, hung}, within_seconds=15, what="web again")
+    await eventually(lambda: running.service("web").pid not in {None, hung}, within_seconds=60, what="web again")
     await none_alive([hung])
 
 

@@ -112,7 +112,7 @@ async def _first_load(rows: "Callable[[], list[Row]]") -> None:
     """Until all ready replicas have been reported, or until one that is silent has been waited for long enough."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(_FIRST_LOAD_SECONDS):
-            while any(row.state == "Ready" and row.age_seconds is None for row in rows()):
+            while any(row.state == "Ready" and row.age_seconds is None for row in rows()):  # noqa: ASYNC110  # of many sources
                 await asyncio.sleep(_LOOK_SECONDS)
 
 

@@ -19,12 +19,13 @@ from arks.local.tails import limit_size
 
 log = logging.getLogger(__name__)
 
-_DRAIN_SECONDS = 1.2
+GATEWAY_SECONDS = 1.2
 """What requests under way get to end at the gateway."""
-_ENGINES_SECONDS = 0.5
+ENGINES_SECONDS = 0.5
+"""From SIGTERM to SIGKILL, and as long again for what is killed."""
 _WRITE_PAUSE_SECONDS = 0.03
 """Changes within it become one write of the state."""
-_SERVERS = ("nats", "valkey")
+SERVERS = ("nats", "valkey")
 """Ended last: services hand over their last messages to them."""
 
 
@@ -104,9 +105,9 @@ class Supervisor:
         log.info("stopping")
         await self._drain_gateway()
         await self._stop_units(["envoy"])
-        await self._stop_units([name for name in self._units if name not in {"envoy", *_SERVERS}])
+        await self._stop_units([name for name in self._units if name not in {"envoy", *SERVERS}])
         await self._end_orphans()
-        await self._stop_units([name for name in self._units if name in _SERVERS])
+        await self._stop_units([name for name in self._units if name in SERVERS])
         for pid in descendants(os.getpid()):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
@@ -123,7 +124,7 @@ class Supervisor:
             return
         port = unit.program.probe.port
         with contextlib.suppress(TimeoutError, OSError, ValueError, EOFError):
-            async with asyncio.timeout(_DRAIN_SECONDS):
+            async with asyncio.timeout(GATEWAY_SECONDS):
                 await request("POST", port, "/drain_listeners")
                 await _until_idle(port)
 
@@ -133,7 +134,7 @@ class Supervisor:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, number)
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_ENGINES_SECONDS):
+                async with asyncio.timeout(ENGINES_SECONDS):
                     await self._until_no_orphans()
 
     async def _until_no_orphans(self) -> None:
