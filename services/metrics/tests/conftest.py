@@ -81,7 +81,7 @@ class Service:
         self.facts.put(KEY, fact)
 
     async def load(
-        self, holds: Callable[[ReplicaLoad], bool], replica: str = "app-0", *, within_seconds: float = 10.0
+        self, holds: Callable[[ReplicaLoad], bool], replica: str = "app-0", *, within_seconds: float = 30.0
     ) -> ReplicaLoad:
         """The first load of the replica, in a report from now on, of which this holds."""
         seen = len(self.reports)
@@ -144,7 +144,7 @@ async def service(nats: Server, tmp_path: Path) -> AsyncIterator[Service]:
         app, stop = build(settings, LocalHome("metrics", settings)), asyncio.Event()
         tasks = [asyncio.create_task(app.serve(stop)), *(asyncio.ensure_future(run()) for run in neighbour.runs())]
         try:
-            await asyncio.wait_for(app.ready.wait(), 10)
+            await asyncio.wait_for(app.ready.wait(), 60)
             yield running
         finally:
             stop.set()
