@@ -321,9 +321,12 @@ async def test_who_stands_by_says_nothing_until_it_leads(rig: Rig) -> None:
     await asyncio.sleep(0)
     assert {} == rig.announcer.facts
     leading.set()
-    await asyncio.sleep(0.01)
-    tell(Change("default", "app"))
-    assert {KEY} == set(rig.announcer.facts)
+
+    def told() -> bool:
+        tell(Change("default", "app"))
+        return {KEY} == set(rig.announcer.facts)
+
+    await eventually(told, what="the fact")
     assert 0 == rig.announcer.completed
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)

@@ -1,6 +1,7 @@
 """An engine without a model that does as a test tells it: `python engine.py --port N [--fail WHY] [--load SECONDS]`.
 
-Besides what engines serve: `POST /busy/N` sets its work, `POST /end/STATUS` ends it, `POST /deaf` silences /health.
+Besides what engines serve: `POST /busy/N` sets its work, `POST /did/N` adds tokens that it has made,
+`POST /end/STATUS` ends it, `POST /deaf` silences /health.
 """
 
 import argparse
@@ -17,6 +18,7 @@ class Engine(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", port), Handler)
         self.loaded_at = time.monotonic() + load_seconds
         self.busy = 0
+        self.tokens = 0
         self.deaf = False
 
 
@@ -25,7 +27,8 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         if self.path == "/metrics":
-            self._answer(200, f"llamacpp:requests_processing {self.server.busy}\nllamacpp:requests_deferred 0\n")
+            load = f"llamacpp:requests_processing {self.server.busy}\nllamacpp:requests_deferred 0\n"
+            self._answer(200, f"{load}llamacpp:tokens_predicted_total {self.server.tokens}\n")
         elif self.server.deaf:
             time.sleep(60)
         else:
@@ -35,6 +38,8 @@ class Handler(BaseHTTPRequestHandler):
         _, verb, *rest = self.path.split("/")
         if verb == "busy":
             self.server.busy = int(rest[0])
+        elif verb == "did":
+            self.server.tokens += int(rest[0])
         elif verb == "deaf":
             self.server.deaf = True
         elif verb == "end":
