@@ -21,5 +21,5 @@ def arks_up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
 @pytest_asyncio.fixture
 async def client(arks_up: Platform) -> AsyncIterator[openai.AsyncOpenAI]:
     """The official client, unmodified, without retries so that each fault is seen."""
-    async with openai.AsyncOpenAI(base_url=arks_up.url, api_key=arks_up.key, max_retries=0, timeout=60) as client:
+    async with openai.AsyncOpenAI(base_url=arks_up.url, api_key=arks_up.key, max_retries=0, timeout=120) as client:
         yield client

@@ -12,7 +12,7 @@ import pytest
 import pytest_asyncio
 
 from arks.kit.testing.manifests import application, endpoint, token
-from arks.kit.testing.traffic import Traffic
+from arks.kit.testing.traffic import CUT, Traffic
 from arks.local.testing.platform import Platform, small_file_model, until
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(400)]
@@ -30,7 +30,7 @@ async def steady(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tupl
         endpoint(MODEL),
         token("steady", KEY, MODEL),
     )
-    await until(lambda: _ready(platform) == 2, within_seconds=60, what="two ready replicas")
+    await until(lambda: _ready(platform) == 2, within_seconds=120, what="two ready replicas")
     async with Traffic(platform.url, KEY, MODEL).running() as traffic:
         await traffic.answers()
         yield platform, traffic
@@ -53,7 +53,7 @@ def _ready(platform: Platform) -> int:
         ("nats", set()),
         ("token-quota", {"503"}),
         ("valkey", {"503"}),
-        ("envoy", {"no connection"}),
+        ("envoy", {"no connection", "cut"}),
     ],
 )
 async def test_a_killed_part_comes_back_and_clients_see_no_wrong_answer(
@@ -67,7 +67,7 @@ async def test_a_killed_part_comes_back_and_clients_see_no_wrong_answer(
         states = {one["name"]: one for one in platform.json("status")["services"]}
         return bool(states[service]["pid"] != old and states[service]["state"] == "ready")
 
-    await until(back, within_seconds=30, what=f"{service} back")
+    await until(back, within_seconds=120, what=f"{service} back")
     await traffic.answers()
     seen = traffic.since(killed_at)
     assert set(seen) <= {"ok"} | may_fail, f"{service}: {seen}"
@@ -77,18 +77,21 @@ async def test_a_killed_part_comes_back_and_clients_see_no_wrong_answer(
 @pytest.mark.asyncio(loop_scope="module")
 async def test_a_killed_engine_costs_no_error_beyond_what_it_carried(steady: tuple[Platform, Traffic]) -> None:
     platform, traffic = steady
-    await until(lambda: _ready(platform) == 2, within_seconds=60, what="two ready replicas")
-    killed_at = time.monotonic()
+    await until(lambda: _ready(platform) == 2, within_seconds=120, what="two ready replicas")
     victim = platform.engines(MODEL)[0]
+    before = time.monotonic()
     _kill_engine(platform, victim["name"])
+    killed_at = time.monotonic()
 
     def restarted() -> bool:
         now = {one["name"]: one for one in platform.engines(MODEL)}
         return bool(now[victim["name"]]["restarts"] > victim["restarts"] and _ready(platform) == 2)
 
-    await until(restarted, within_seconds=60, what="the engine back")
+    await until(restarted, within_seconds=120, what="the engine back")
     await traffic.answers()
-    assert [] == traffic.faults(killed_at)
+    carried = [one for one in traffic.faults(before) if one.what == CUT and one.began < killed_at]
+    assert len(carried) <= traffic.connections
+    assert carried == traffic.faults(before)
     print(f"\nengine: {dict(traffic.since(killed_at))}, longest gap {traffic.longest_gap_seconds(killed_at):.2f} s")
 
 

@@ -8,6 +8,7 @@ import pytest
 import pytest_asyncio
 
 from arks.kit.testing.manifests import quota, token
+from arks.kit.testing.wait import eventually
 from arks.local.testing.platform import Platform
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(300)]
@@ -22,7 +23,7 @@ async def as_user(arks_up: Platform) -> AsyncIterator[AsUser]:
     async with AsyncExitStack() as clients:
 
         def client(key: str) -> openai.AsyncOpenAI:
-            made = openai.AsyncOpenAI(base_url=arks_up.url, api_key=key, max_retries=0, timeout=60)
+            made = openai.AsyncOpenAI(base_url=arks_up.url, api_key=key, max_retries=0, timeout=120)
             clients.push_async_callback(made.close)
             return made
 
@@ -77,8 +78,18 @@ async def test_a_model_of_others_is_denied_and_one_that_nobody_has_is_not_found(
     arks_up: Platform, as_user: AsUser
 ) -> None:
     arks_up.apply(token("outsider", "sk-outsider-000000", "something-else"))
+    outsider = as_user("sk-outsider-000000")
+
+    async def known() -> bool:
+        try:
+            await outsider.models.list()
+        except openai.AuthenticationError:
+            return False
+        return True
+
+    await eventually(known, what="the key is known")
     with pytest.raises(openai.PermissionDeniedError):
-        await as_user("sk-outsider-000000").chat.completions.create(model=MODEL, messages=HELLO)
+        await outsider.chat.completions.create(model=MODEL, messages=HELLO)
     with pytest.raises(openai.NotFoundError) as caught:
         await as_user(arks_up.key).chat.completions.create(model="no-such-model", messages=HELLO)
     assert "model_not_found" == caught.value.code
@@ -87,7 +98,7 @@ async def test_a_model_of_others_is_denied_and_one_that_nobody_has_is_not_found(
 async def test_a_request_over_its_limit_is_a_rate_limit_error_with_a_time_to_come_back(
     arks_up: Platform, as_user: AsUser
 ) -> None:
-    arks_up.apply(token("limited", "sk-limited-000000", MODEL, rpm=1))
+    arks_up.apply_token(token("limited", "sk-limited-000000", MODEL, rpm=1))
     user = as_user("sk-limited-000000")
     await user.chat.completions.create(model=MODEL, messages=HELLO, max_tokens=1)
     with pytest.raises(openai.RateLimitError) as caught:
@@ -98,7 +109,7 @@ async def test_a_request_over_its_limit_is_a_rate_limit_error_with_a_time_to_com
 
 
 async def test_a_spent_budget_is_a_rate_limit_error_that_names_the_budget(arks_up: Platform, as_user: AsUser) -> None:
-    arks_up.apply(quota("tiny", total=40), token("spender", "sk-spender-000000", MODEL, quota="tiny"))
+    arks_up.apply_token(quota("tiny", total=40), token("spender", "sk-spender-000000", MODEL, quota="tiny"))
     user = as_user("sk-spender-000000")
     with pytest.raises(openai.RateLimitError) as caught:
         for _ in range(10):

@@ -138,14 +138,15 @@ def test_help_shows_examples(command: str) -> None:
 
 
 def test_help_answers_at_once() -> None:
-    def took() -> float:
+    def took(*command: str) -> float:
         """CPU time: what the machine does beside it does not count."""
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        subprocess.run([ARKS, "--help"], stdout=subprocess.DEVNULL, check=True, timeout=30)
+        subprocess.run(command, stdout=subprocess.DEVNULL, check=True, timeout=90)
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         return after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
 
-    assert min(took() for _ in range(4)) < 0.3
+    little = min(took(sys.executable, "-c", "import asyncio") for _ in range(4))
+    assert min(took(ARKS, "--help") for _ in range(4)) < 3.5 * little
 
 
 def test_durations_have_units() -> None:

@@ -247,7 +247,7 @@ def test_a_load_report_that_changes_nothing_tells_nobody(serving: Setup) -> None
     assert (told, queued) == (len(serving.gateway.decisions), len(serving.queued))
 
 
-def test_a_load_report_that_changes_nothing_costs_less_than_200_microseconds(serving: Setup) -> None:
+def test_a_load_report_that_changes_nothing_costs_less_than_a_millisecond_of_cpu_time(serving: Setup) -> None:
     serving.report(states=[REPLICA_STATE_READY] * 4)
     reports = []
     for _ in range(1_000):
@@ -260,7 +260,7 @@ def test_a_load_report_that_changes_nothing_costs_less_than_200_microseconds(ser
     start = time.process_time()
     for data in reports:
         serving.router.take_load(LoadReport.FromString(data))
-    assert (time.process_time() - start) / len(reports) < 0.0002
+    assert (time.process_time() - start) / len(reports) < 0.001
 
 
 def test_load_of_an_unknown_application_or_replica_is_dropped(serving: Setup) -> None:

@@ -416,5 +416,5 @@ async def test_facts_are_complete_when_every_model_of_the_start_was_looked_at(de
         await asyncio.sleep(0)
         assert not desk.bus.completed.is_set()
         await desk.reconcile(key)
-    await asyncio.wait_for(desk.bus.completed.wait(), 1)
+    await asyncio.wait_for(desk.bus.completed.wait(), 30)
     announcing.cancel()

@@ -171,7 +171,7 @@ async def test_lag_is_told_in_bytes(bench: Bench) -> None:
 async def test_what_is_in_the_log_at_the_end_is_still_shipped(bench: Bench) -> None:
     bench.write("".join(LINE.format(f"r{n}") for n in range(3)))
     running = asyncio.create_task(bench.shipper.run())
-    await asyncio.wait_for(bench.publisher.called.wait(), 5)
+    await asyncio.wait_for(bench.publisher.called.wait(), 30)
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
     bench.write(LINE.format("late"))
@@ -196,5 +196,5 @@ async def test_the_end_waits_for_a_segment_that_was_put_aside_just_now(bench: Be
 async def test_the_end_does_not_wait_for_a_nats_that_stays_away(bench: Bench) -> None:
     bench.publisher.away = 10**9
     bench.write("".join(LINE.format(f"r{n}") for n in range(3)))
-    await asyncio.wait_for(bench.shipper.finish(0.05), 5)
+    await asyncio.wait_for(bench.shipper.finish(0.05), 30)
     assert len(bench.shipped) < 3

@@ -61,7 +61,7 @@ class Client:
         await self.call.write(request)
 
     async def get(self) -> DiscoveryResponse:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             response = await self.call.read()
         assert isinstance(response, DiscoveryResponse)
         return response
@@ -165,7 +165,7 @@ async def test_at_shutdown_streams_end_soon_and_without_a_last_response(discover
     discovery.server.open()
     await client.ask(ENDPOINT, "a")
     await eventually(lambda: discovery.server.streams == 1, what="the stream is up")
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(20):
         await discovery.server.stop()
     assert (0, grpc.aio.EOF) == (discovery.server.streams, await client.call.read())
 

@@ -19,6 +19,7 @@ from arks.kit.testing.servers import small_model
 
 ARKS = str(Path(sys.executable).parent / "arks")
 UP_SECONDS = 240
+_KNOWN_SECONDS = 60.0
 
 
 class CommandError(Exception):
@@ -58,6 +59,20 @@ class Platform:
 
     def apply(self, *documents: dict[str, Any]) -> str:
         return self.arks("apply", "-f", "-", stdin=yaml.safe_dump_all(documents))
+
+    def apply_token(self, *documents: dict[str, Any]) -> None:
+        """Apply tokens, with what they need; returns when token-quota knows all of it."""
+        self.apply(*documents)
+        tokens = [one["metadata"] for one in documents if one["kind"] == "ArksToken"]
+        deadline = time.monotonic() + _KNOWN_SECONDS
+        while not all(self._is_ready("arkstoken", one["name"], one["namespace"]) for one in tokens):
+            if time.monotonic() > deadline:
+                raise CommandError(f"not ready after {_KNOWN_SECONDS:g} s: {tokens}")
+            time.sleep(0.05)
+
+    def _is_ready(self, kind: str, name: str, namespace: str) -> bool:
+        conditions = self.json("get", kind, name, "-n", namespace).get("status", {}).get("conditions", [])
+        return any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
 
     def up(self, *options: str) -> str:
         return self.arks("up", "--port", str(self.port), *options, seconds=UP_SECONDS)
