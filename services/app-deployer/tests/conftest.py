@@ -39,7 +39,7 @@ class Deployer:
             backoff_first_seconds=0.05,
             backoff_longest_seconds=0.2,
             drain_settle_seconds=0.2,
-            health_seconds=0.5,
+            health_seconds=5.0,
             engine_slots=2,
         )
         self.people = LocalHome("people", self.settings)
@@ -107,7 +107,7 @@ class Deployer:
         return application.status if application else None
 
     async def until(
-        self, condition: Callable[[ArksApplicationStatus], bool], *, what: str, within_seconds: float = 30.0
+        self, condition: Callable[[ArksApplicationStatus], bool], *, what: str, within_seconds: float = 60.0
     ) -> ArksApplicationStatus:
         async def met() -> ArksApplicationStatus | None:
             status = await self.status()

@@ -21,13 +21,14 @@ PATIENCE_SECONDS = 30
 def port() -> Iterator[int]:
     port = free_port()
     process = subprocess.Popen([sys.executable, "-I", "-S", obedient.__file__, "--port", str(port)])
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while True:
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=1):
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5):
                 break
         except OSError:
             assert time.monotonic() < deadline
+            time.sleep(0.02)
     yield port
     process.kill()
     process.wait()
@@ -35,7 +36,7 @@ def port() -> Iterator[int]:
 
 def _tell(port: int, what: str) -> None:
     asked = urllib.request.Request(f"http://127.0.0.1:{port}/{what}", method="POST")
-    with urllib.request.urlopen(asked, timeout=5):  # noqa: S310  # our own http address
+    with urllib.request.urlopen(asked, timeout=30):  # noqa: S310  # our own http address
         pass
 
 

@@ -28,11 +28,11 @@ def test_a_signal_ends_the_program_and_then_the_container() -> None:
     process, child = _start("time.sleep(60)")
     assert process.pid != child
     process.send_signal(signal.SIGTERM)
-    assert 128 + signal.SIGTERM == process.wait(timeout=10)
+    assert 128 + signal.SIGTERM == process.wait(timeout=45)
     with pytest.raises(ProcessLookupError):
         os.kill(child, 0)
 
 
 def test_the_container_ends_as_its_program() -> None:
     process, _ = _start("sys.exit(3)")
-    assert 3 == process.wait(timeout=10)
+    assert 3 == process.wait(timeout=45)

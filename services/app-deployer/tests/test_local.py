@@ -62,8 +62,8 @@ class LocalRig:
         self.changes: list[Change] = []
         self.workloads = self._make()
 
-    def _make(self, **settings: Any) -> LocalWorkloads:
-        self._probe = HttpProbe(health_seconds=0.3, answer_seconds=5.0)
+    def _make(self, *, health_seconds: float = 5.0, **settings: Any) -> LocalWorkloads:
+        self._probe = HttpProbe(health_seconds=health_seconds, answer_seconds=30.0)
         workloads = LocalWorkloads(
             self.settings.model_copy(update=settings),
             probe=self._probe,
@@ -80,7 +80,7 @@ class LocalRig:
         await self._probe.start()
         await self.workloads.start()
 
-    async def restart(self, **settings: Any) -> None:
+    async def restart(self, **settings: float) -> None:
         await self.close()
         self.workloads = self._make(**settings)
         await self.open()
@@ -125,7 +125,7 @@ class LocalRig:
                     found.append(entry.name)
         return found
 
-    async def reach(self, workload: Workload, *states: ReplicaState, within_seconds: float = 20) -> Observed:
+    async def reach(self, workload: Workload, *states: ReplicaState, within_seconds: float = 60) -> Observed:
         async def reached() -> Observed | None:
             observed = await self.workloads.apply(workload)
             return observed if [one.state for one in observed.replicas] == list(states) else None
@@ -135,7 +135,7 @@ class LocalRig:
         return found
 
     async def tell(self, replica: Replica, order: str) -> None:
-        async with httpx.AsyncClient() as client:
+        async with httpx.AsyncClient(timeout=30) as client:
             with contextlib.suppress(httpx.RemoteProtocolError):
                 await client.post(f"http://{replica.host}:{replica.port}/{order}")
 
@@ -237,11 +237,11 @@ async def test_an_engine_that_is_never_ready_is_ended_and_started_again(rig: Loc
 
 
 async def test_a_deaf_engine_gets_no_traffic_and_then_is_started_again(rig: LocalRig) -> None:
-    await rig.restart(hung_seconds=1.0)
+    await rig.restart(hung_seconds=3.0, health_seconds=0.5)
     (replica,) = (await rig.reach(rig.wanted(), READY)).replicas
     await rig.tell(replica, "deaf")
     await eventually(lambda: rig.workloads.observe(KEY).replicas[0].state is LOADING, what="no traffic")
-    (after,) = (await rig.reach(rig.wanted(), READY, within_seconds=30)).replicas
+    (after,) = (await rig.reach(rig.wanted(), READY, within_seconds=60)).replicas
     assert 1 == after.restarts
 
 
@@ -258,11 +258,12 @@ async def test_a_replica_that_works_drains_until_it_is_idle(rig: LocalRig) -> No
 
 
 async def test_a_replica_that_works_on_is_ended_after_its_grace_time(rig: LocalRig) -> None:
+    await rig.restart(grace_seconds=600.0)
     workload = rig.wanted(instanceSpec={"terminationGracePeriodSeconds": 1})
     (replica,) = (await rig.reach(workload, READY)).replicas
     await rig.tell(replica, "busy/2")
     await rig.workloads.apply(rig.wanted(0, instanceSpec={"terminationGracePeriodSeconds": 1}))
-    await eventually(lambda: not rig.workloads.observe(KEY).replicas, within_seconds=3, what="gone")
+    await eventually(lambda: not rig.workloads.observe(KEY).replicas, what="gone")
 
 
 async def test_without_memory_for_one_more_an_old_replica_makes_room(rig: LocalRig) -> None:

@@ -56,6 +56,7 @@ def stop(*numbers: int) -> tuple[Step, ...]:
         ("old ones stay while the new one fails", 2, [old(0), old(1), new(2, BACK_OFF)], PLENTY, ()),
         ("without memory an old one makes room", 2, [old(0), old(1)], 0, drain(1)),
         ("one at a time", 2, [old(0), old(1, DRAINING)], 0, ()),
+        ("nor two at once without memory", 2, [old(0), old(1), new(2)], 0, drain(1)),
         ("and not while a new one loads", 2, [old(0), new(1, LOADING)], 0, ()),
         ("room that is left is used", 2, [], 1, start(0)),
         (

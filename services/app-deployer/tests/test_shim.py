@@ -158,5 +158,6 @@ async def test_a_program_that_cannot_start_is_told(tmp_path: Path) -> None:
 
 
 async def test_a_child_that_holds_the_output_does_not_hold_up_the_end(tmp_path: Path) -> None:
-    await keep(tmp_path, "setsid sleep 5 & exit 3")
+    await keep(tmp_path, "setsid sleep 1000 & echo $!; exit 3")
     assert 3 == (await ended(tmp_path))["exit_code"]
+    os.kill(int((tmp_path / "engine.log").read_text()), signal.SIGKILL)

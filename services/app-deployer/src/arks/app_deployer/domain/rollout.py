@@ -55,8 +55,8 @@ def plan(
     short = len(starts) > room
     fitting = starts[: max(0, room)]
     starts = fitting[: max(0, at_once)]
-    if short and not fitting and _may_make_room(kept, replicas):
-        drop |= {_first_to_go(_outdated(kept)).name}
+    if short and not fitting and not drop and _may_make_room(kept, replicas):
+        drop = {_first_to_go(_outdated(kept)).name}
     steps = [_removal(replica) for replica in ours if replica.name in drop]
     leaving = bool(steps) or len(ours) < len(replicas)
     steps += [Step(Verb.START, name) for name in starts]
@@ -130,6 +130,6 @@ def _new_names(application: str, count: int, everyone: Sequence[Replica]) -> lis
 
 
 def _may_make_room(kept: Sequence[Replica], everyone: Sequence[Replica]) -> bool:
-    """An old replica may go first if none is on its way out or in already."""
+    """An old replica may go first if none is on its way out or in already; `plan` sees to those that it sends away."""
     moving = any(replica.state not in ENDED | {ReplicaState.READY} for replica in everyone)
     return bool(_outdated(kept)) and not moving
