@@ -54,7 +54,7 @@ def test_up_says_where_it_is_and_how_to_try_it(arks: Platform) -> None:
     assert f"http://localhost:{arks.port}/v1" in said
     assert arks.key in said
     assert "smollm2" in said
-    curl = said[said.index("curl") : said.index("\n\nNext:")]
+    curl = said[said.index("curl") : said.index("\n\nNext:")].replace('{"model":', '{"max_tokens": 20, "model":')
     answer = json.loads(
         subprocess.run(["bash", "-c", curl + " -s"], capture_output=True, check=True, timeout=120).stdout
     )

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Generic, TypeVar
 
 import structlog
@@ -17,10 +17,37 @@ log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 _AGAIN_SECONDS = 0.25
+_LIST_SECONDS = 10.0
 _RELIST_SECONDS = 300.0
 """A watch whose consumer was lost without a reconnect stays silent: start over now and then."""
 _NEVER_SECONDS = 2 * _RELIST_SECONDS
 """The library asks for a limit; ours is the one above."""
+
+
+async def first_entries(
+    bus: Bus, bucket: str, pattern: str, watcher: KeyValue.KeyWatcher
+) -> AsyncIterator[KeyValue.Entry]:
+    """What a new watch finds in its bucket; of a key that changes meanwhile more than once. Raises NATS_ERRORS.
+
+    The library marks the end of it, and where the first thing is the mark, there may be entries behind it: it asks how
+    many are still to be sent, and those that have been sent and not yet come are not among them.
+    """
+    none = True
+    while (entry := await watcher.updates(timeout=_LIST_SECONDS)) is not None:
+        none = False
+        yield entry
+    missing = await _keys(bus, bucket, pattern) if none else set()
+    while missing:
+        if (entry := await watcher.updates(timeout=_LIST_SECONDS)) is not None:
+            missing.discard(entry.key)
+            yield entry
+
+
+async def _keys(bus: Bus, bucket: str, pattern: str) -> set[str]:
+    """Also those that were deleted, of which the bucket keeps a note."""
+    prefix = f"$KV.{bucket}."
+    info = await bus.jetstream.stream_info(f"KV_{bucket}", subjects_filter=f"{prefix}{pattern}")
+    return {subject.removeprefix(prefix) for subject in info.state.subjects or {}}
 
 
 class BucketWatch(Generic[T]):
@@ -78,11 +105,14 @@ class BucketWatch(Generic[T]):
     async def _list(self, watcher: KeyValue.KeyWatcher) -> None:
         values: dict[Key, T] = {}
         self._keys.clear()
-        while (entry := await watcher.updates(timeout=10)) is not None:
-            if entry.operation is None and (read := self._read(entry.key, entry.value or b"")) is not None:
+        async for entry in first_entries(self._bus, self._bucket, self._pattern, watcher):
+            read = None if entry.operation is not None else self._read(entry.key, entry.value or b"")
+            if read is not None:
                 key, value = read
                 self._keys[entry.key] = key
                 values[key] = value
+            elif (gone := self._keys.pop(entry.key, None)) is not None:
+                values.pop(gone)
         self._cache.replace(values)
 
     def _apply(self, entry: KeyValue.Entry) -> None:

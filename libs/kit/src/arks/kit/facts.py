@@ -9,7 +9,7 @@ from google.protobuf.message import Message
 from nats.js.kv import KeyValue
 
 from arks.contracts.subjects import Facts, fact_key, split_fact_key
-from arks.kit.buckets import BucketWatch
+from arks.kit.buckets import BucketWatch, first_entries
 from arks.kit.bus import NATS_ERRORS, Bus, to_json
 from arks.kit.cache import Cache
 from arks.kit.errors import Unavailable
@@ -99,7 +99,7 @@ class FactWriter(Generic[M]):
         bucket = await self._bus.bucket(self._bucket.value)
         watcher = await bucket.watchall()
         found: set[str] = set()
-        while (entry := await watcher.updates(timeout=10)) is not None:
+        async for entry in first_entries(self._bus, self._bucket.value, ">", watcher):
             if entry.operation is None:
                 found.add(entry.key)
         await watcher.stop()

@@ -1,0 +1,65 @@
+"""The list that a watch begins with, of a library that may say too early that it is complete."""
+
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from nats.js.kv import KeyValue
+
+from arks.kit.buckets import first_entries
+from arks.kit.bus import Bus
+
+
+def entry(key: str) -> KeyValue.Entry:
+    return KeyValue.Entry(bucket="b", key=key, value=b"{}", revision=1, delta=0, created=None, operation=None)
+
+
+class Watcher:
+    """Gives what it was made with, one after the other."""
+
+    def __init__(self, *updates: KeyValue.Entry | None) -> None:
+        self._updates = list(updates)
+
+    async def updates(self, timeout: float) -> KeyValue.Entry | None:  # noqa: ASYNC109  # as of the library
+        if not self._updates:
+            raise TimeoutError
+        return self._updates.pop(0)
+
+
+class JetStream:
+    """A bucket with these subjects."""
+
+    def __init__(self, *subjects: str) -> None:
+        self._subjects = subjects
+        self.asked: list[tuple[str, str]] = []
+
+    async def stream_info(self, name: str, subjects_filter: str) -> Any:
+        self.asked.append((name, subjects_filter))
+        return SimpleNamespace(state=SimpleNamespace(subjects=dict.fromkeys(self._subjects, 1) or None))
+
+
+async def listed(jetstream: JetStream, *updates: KeyValue.Entry | None) -> list[str]:
+    bus, watcher = cast("Bus", SimpleNamespace(jetstream=jetstream)), cast("KeyValue.KeyWatcher", Watcher(*updates))
+    return [found.key async for found in first_entries(bus, "b", "models.>", watcher)]
+
+
+async def test_a_list_that_ends_with_its_mark_is_complete() -> None:
+    jetstream = JetStream("$KV.b.models.x", "$KV.b.models.y")
+    assert ["models.x"] == await listed(jetstream, entry("models.x"), None, entry("models.z"))
+    assert [] == jetstream.asked
+
+
+async def test_entries_behind_a_mark_that_came_too_early_belong_to_the_list() -> None:
+    jetstream = JetStream("$KV.b.models.x", "$KV.b.models.y")
+    updates = (None, entry("models.y"), entry("models.new"), entry("models.x"), entry("models.z"))
+    assert ["models.y", "models.new", "models.x"] == await listed(jetstream, *updates)
+    assert [("KV_b", "$KV.b.models.>")] == jetstream.asked
+
+
+async def test_an_empty_bucket_has_an_empty_list() -> None:
+    assert [] == await listed(JetStream(), None)
+
+
+async def test_entries_that_do_not_come_are_an_error() -> None:
+    with pytest.raises(TimeoutError):
+        await listed(JetStream("$KV.b.models.x"), None)
