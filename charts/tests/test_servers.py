@@ -39,7 +39,7 @@ async def said_to_a_stranger(port: int) -> bytes:
     """NATS' answer to a client with another token."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(b'CONNECT {"auth_token": "wrong", "verbose": false}\r\nPING\r\n')
-    said = await asyncio.wait_for(reader.read(), 5)
+    said = await asyncio.wait_for(reader.read(), 30)
     writer.close()
     await writer.wait_closed()
     return said
@@ -56,7 +56,7 @@ async def test_nats_takes_its_configuration_and_its_token(token: str, default: A
     assert ["nats-server", "--config", "/etc/nats/nats.conf"] == container["command"]
     line = [program("nats-server"), "--config", str(config)]
     async with serving(line, {"NATS_TOKEN": token}, port, tmp_path):
-        client = await nats.connect(f"nats://127.0.0.1:{port}", token=token)
+        client = await nats.connect(f"nats://127.0.0.1:{port}", token=token, connect_timeout=20)
         await client.jetstream().account_info()
         await client.close()
         assert b"Authorization Violation" in await said_to_a_stranger(port)
@@ -175,4 +175,4 @@ async def test_a_program_beside_envoy_is_there_under_its_name(module: str, defau
         await eventually(lambda: b"waiting" in log.read_bytes() or b"listens" in log.read_bytes(), what="it runs")
     finally:
         process.terminate()
-        await asyncio.wait_for(process.wait(), 15)
+        await asyncio.wait_for(process.wait(), 60)

@@ -1,6 +1,7 @@
 """The download process' work, on a hub of our own: whole, resumed, damaged, refused, without space."""
 
 import asyncio
+import contextlib
 import hashlib
 import json
 import os
@@ -8,7 +9,7 @@ import resource
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -230,10 +231,16 @@ async def test_a_killed_process_is_continued_without_a_byte_loaded_twice(hub: Hu
     started = process(request_for)
     directory = marker.partial_directory(Path(request_for.directory))
     half = len(WEIGHTS) // 2
-    await eventually(lambda: any(part.stat().st_size > half - 300_000 for part in directory.glob("*.part")))
+
+    def sizes() -> Iterator[int]:
+        for part in directory.glob("*.part"):
+            with contextlib.suppress(FileNotFoundError):  # complete, and renamed
+                yield part.stat().st_size
+
+    await eventually(lambda: any(size > half - 300_000 for size in sizes()), what="half of the file")
     started.send_signal(signal.SIGKILL)
     await asyncio.to_thread(started.communicate)
-    here = max(part.stat().st_size for part in directory.glob("*.part"))
+    here = max(sizes())
     hub.hold.set()
     hub.served.clear()
     report = await last_report(process(request_for))

@@ -72,6 +72,18 @@ async def events(service: Running) -> list[tuple[str, dict[str, object]]]:
     return found
 
 
+async def until_told(service: Running, *verbs: str) -> list[dict[str, object]]:
+    """The data of these events, once they and no others (but progress) are there: they follow the status."""
+    told: list[tuple[str, dict[str, object]]] = []
+
+    async def all_told() -> bool:
+        told[:] = await events(service)
+        return list(verbs) == [verb for verb, _ in told if verb != "progress"]
+
+    await eventually(all_told, what=f"events {verbs}")
+    return [data for _, data in told]
+
+
 # --- local files
 
 
@@ -93,12 +105,13 @@ async def test_a_local_file_with_a_digest_is_hashed_once(nats: Server, tmp_path:
         await service.models.apply(manifest("tiny", source={"file": {"path": str(path), "sha256": digest}}))
         status = await service.reaches("tiny", ModelPhase.READY)
         assert digest == status.sha256
+        await until_told(service, "created", "downloading", "ready")
     async with running(nats, tmp_path / "state") as service:
         await service.fact("tiny", lambda fact: fact.ready)
         assert service.registry is not None
         assert b'arks_model_ready{model="tiny",namespace="default"} 1.0' in generate_latest(service.registry)
         assert b"arks_model_download_bytes_total 0.0" in generate_latest(service.registry)
-        assert ["created", "ready"] == [verb for verb, _ in await events(service) if verb in {"created", "ready"}]
+        await until_told(service, "created", "downloading", "ready")
 
 
 async def test_a_local_file_that_comes_later_recovers_the_model(nats: Server, tmp_path: Path) -> None:
@@ -130,9 +143,8 @@ async def test_a_download_is_followed_in_status_and_events_and_ends_with_the_fil
         fact = await service.fact("tiny", lambda fact: fact.ready)
         assert str(tmp_path / "models" / "default" / "tiny" / "tiny.gguf") == fact.path == status.path
         assert Path(fact.path).read_bytes() == WEIGHTS
-        told = await events(service)
-        assert ["created", "downloading", "ready"] == [verb for verb, _ in told if verb != "progress"]
-        progress = [event["download"] for verb, event in told if verb == "progress" and "download" in event]
+        told = await until_told(service, "created", "downloading", "ready")
+        progress = [event["download"] for event in told if "download" in event]
         assert any(isinstance(download, dict) and int(download.get("doneBytes", 0)) > 0 for download in progress)
 
 
@@ -249,8 +261,12 @@ async def test_two_models_of_one_sub_path_are_loaded_once_and_the_files_go_with_
         assert shared.is_dir()
         await gone(service.models, "two")
         assert not shared.exists()
-        messages = [event["message"] for verb, event in await events(service) if verb == "deleted"]
-        assert ["files kept: default/two uses them too", "files in shared removed"] == messages
+        wanted = ["files kept: default/two uses them too", "files in shared removed"]
+
+        async def deleted() -> bool:
+            return wanted == [event["message"] for verb, event in await events(service) if verb == "deleted"]
+
+        await eventually(deleted, what="both events")
 
 
 async def gone(models: LocalResources[ArksModel], name: str) -> None:

@@ -134,5 +134,5 @@ async def test_it_ends_at_once_when_it_is_told_to(worker: Worker, hub: Hub) -> N
     process = await worker.start(f"--endpoint={hub.url}")
     await eventually(lambda: bool(hub.served), what="a download under way")
     process.terminate()
-    assert 143 == await asyncio.wait_for(process.wait(), 5)
+    assert 143 == await asyncio.wait_for(process.wait(), 30)
     hub.hold.set()

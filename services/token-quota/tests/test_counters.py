@@ -47,7 +47,7 @@ async def counters(valkey: Server) -> AsyncIterator[RedisCounters]:
 
 
 def connect(valkey: Server) -> RedisCounters:
-    batches = RedisBatches(f"redis://127.0.0.1:{valkey.port}/0", valkey.password, timeout_seconds=2)
+    batches = RedisBatches(f"redis://127.0.0.1:{valkey.port}/0", valkey.password, timeout_seconds=10)
     return RedisCounters(batches, CollectorRegistry(), rest_seconds=0.0)
 
 

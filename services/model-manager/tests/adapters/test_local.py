@@ -91,12 +91,13 @@ class TestLocalStorage(StorageContract):
         self, hub: Hub, tmp_path: Path
     ) -> None:
         rig = local_rig(hub, tmp_path, limit=1)
-        order = self.order(rig)
+        order, hub.hold = self.order(rig), asyncio.Event()
         for place in ("a", "b", "c"):
             await rig.storage.prepare(place, KEY)
             await rig.load(place, order)
         states = [loading.state for place in ("a", "b", "c") if (loading := rig.loads.state(place))]
         assert [LoadState.RUNNING, LoadState.WAITING, LoadState.WAITING] == states
+        hub.hold.set()
         for place in ("a", "b", "c"):
             await self.complete(rig, place, order)
 

@@ -79,7 +79,7 @@ class StorageContract:
             return condition(stored, loading)
 
         try:
-            await eventually(seen, within_seconds=30, what=f"{place} as wanted")
+            await eventually(seen, within_seconds=60, what=f"{place} as wanted")
         except AssertionError as error:
             raise AssertionError(f"{error}: {stored} {loading}") from None
         return stored, loading

@@ -37,7 +37,7 @@ class Running:
         model = await self.models.read(Key(namespace, name))
         return None if model is None else model.status
 
-    async def reaches(self, name: str, phase: ModelPhase, *, within_seconds: float = 30.0) -> ArksModelStatus:
+    async def reaches(self, name: str, phase: ModelPhase, *, within_seconds: float = 60.0) -> ArksModelStatus:
         async def reached() -> ArksModelStatus | None:
             status = await self.status(name)
             return status if status is not None and status.phase is phase else None
@@ -51,7 +51,7 @@ class Running:
             fact = self.facts.cache.get(Key("default", name))
             return fact if fact is not None and wanted(fact) else None
 
-        found = await eventually(seen, within_seconds=30, what=f"fact of {name}")
+        found = await eventually(seen, within_seconds=60, what=f"fact of {name}")
         assert found is not None
         return found
 
@@ -105,7 +105,7 @@ async def running(nats: Server, state: Path) -> AsyncIterator[Running]:
 async def app_ready(app: App, serving: asyncio.Task[None]) -> None:
     """Returns when the service is ready. Raises what ended it."""
     ready = asyncio.create_task(app.ready.wait())
-    await asyncio.wait({ready, serving}, return_when=asyncio.FIRST_COMPLETED, timeout=30)
+    await asyncio.wait({ready, serving}, return_when=asyncio.FIRST_COMPLETED, timeout=90)
     ready.cancel()
     if serving.done():
         await serving
