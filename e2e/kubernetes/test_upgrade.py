@@ -19,8 +19,8 @@ VALUES = ("logLevel=debug", "services.token-quota.settings.reservation_seconds=5
 
 
 async def pods_of(cluster: Cluster, selector: str) -> dict[str, str]:
-    """Name -> uid."""
-    pods = await cluster.all("pods", selector)
+    """Name -> uid, of those that do not leave."""
+    pods = [pod for pod in await cluster.all("pods", selector) if "deletionTimestamp" not in pod["metadata"]]
     return {pod["metadata"]["name"]: pod["metadata"]["uid"] for pod in pods}
 
 
