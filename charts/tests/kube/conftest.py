@@ -1,10 +1,12 @@
 """A real API server on which charts are installed: nothing runs there, but everything is checked and stored."""
 
 import asyncio
+import itertools
 import json
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -16,6 +18,7 @@ from prometheus_client import CollectorRegistry
 from arks.kit.kube.api import Kind, KubeApi
 from arks.kit.testing.helm import HelmFailed, helm
 from arks.kit.testing.kubernetes import ApiServer, api_server
+from arks.kit.testing.wait import eventually
 
 CHARTS = Path(__file__).parents[2]
 NAMESPACE = "arks-system"
@@ -51,13 +54,17 @@ class Cluster:
     server: ApiServer
     refusals: list[str] = field(default_factory=list)
     """What Helm said to installations before something that it needs was there."""
+    _probes: Iterator[int] = field(default_factory=itertools.count)
 
     async def helm(self, *arguments: str) -> str:
         """Raises HelmFailed."""
         return await asyncio.to_thread(helm, *arguments, kubeconfig=self.server.kubeconfig)
 
     async def install(self, release: str, namespace: str, *options: str) -> str:
-        return await self.helm("install", release, str(CHARTS / "arks"), "-n", namespace, *options)
+        said = await self.helm("install", release, str(CHARTS / "arks"), "-n", namespace, *options)
+        if "--dry-run=server" not in options:
+            await self._rights_in_force()
+        return said
 
     async def refused(self, release: str, namespace: str, *options: str) -> str:
         with pytest.raises(HelmFailed) as raised:
@@ -71,6 +78,26 @@ class Cluster:
             yield
         finally:
             await self.helm("uninstall", release, "-n", namespace)
+
+    async def _rights_in_force(self) -> None:
+        """The authorizer learns of each kind of object in order, so what came before a right that it knows is known."""
+        user = f"probe-{next(self._probes)}"
+        group, rules = "rbac.authorization.k8s.io", [{"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]}]
+        subjects = [{"apiGroup": group, "kind": "User", "name": user}]
+        for kind, place in (("Role", {"namespace": "elsewhere"}), ("ClusterRole", {})):
+            made = {"apiVersion": f"{group}/v1", "metadata": {"name": user, **place}}
+            reference = {"apiGroup": group, "kind": kind, "name": user}
+            binding = {**made, "kind": f"{kind}Binding", "roleRef": reference, "subjects": subjects}
+            await self.apply({**made, "kind": kind, "rules": rules}, binding)
+            where = ("-n", place["namespace"]) if place else ("-n", "default")
+            await eventually(partial(self._may_get_pods, user, *where), what=f"the rights of {user}")
+
+    async def _may_get_pods(self, user: str, *where: str) -> bool:
+        try:
+            await self.server.kubectl("auth", "can-i", "get", "pods", f"--as={user}", *where)
+        except RuntimeError:
+            return False
+        return True
 
     async def upgrade(self, release: str, namespace: str, *options: str) -> str:
         return await self.helm("upgrade", release, str(CHARTS / "arks"), "-n", namespace, *options)
@@ -102,7 +129,7 @@ async def cluster(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Clu
         await cluster.helm("install", "arks-crds", str(CHARTS / "arks-crds"), "-n", NAMESPACE)
         cluster.refusals.append(await cluster.refused("arks", NAMESPACE))
         await cluster.apply(LEADER_WORKER_SETS, SERVICE_MONITORS, REFERENCE_GRANTS)
-        await server.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
+        await server.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=90s")
         yield cluster
 
 

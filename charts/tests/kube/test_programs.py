@@ -128,7 +128,7 @@ async def test_every_service_can_become_its_own_leader(service: str, installed: 
         for identity in ("first", "second"):
             election = Election(api, Key(NAMESPACE, f"arks-{service}"), identity, SystemClock())
             async with running(election.run()):
-                await asyncio.wait_for(election.leading.wait(), 10)
+                await asyncio.wait_for(election.leading.wait(), 60)
             await election.release()
 
 

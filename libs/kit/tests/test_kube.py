@@ -35,7 +35,7 @@ async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ApiS
     async with api_server(tmp_path_factory.mktemp("kube")) as server:
         for definition in sorted(CRDS.glob("*.yaml")):
             await server.kubectl("apply", "--server-side", "-f", str(definition))
-        await server.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
+        await server.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=90s")
         yield server
 
 

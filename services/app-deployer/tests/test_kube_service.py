@@ -102,7 +102,7 @@ class World:
         async def same() -> bool:
             return await self.shown() == list(columns)
 
-        await eventually(same, within_seconds=30, what=f"kubectl get shows {columns}")
+        await eventually(same, within_seconds=90, what=f"kubectl get shows {columns}")
 
     async def names(self, kinds: str) -> list[str]:
         return (await self.server.kubectl("get", kinds, "-l", "arks.ai/application", "-o", "name")).split()
@@ -135,7 +135,7 @@ async def world(nats: Server, tmp_path: Path) -> AsyncIterator[World]:
         del definition["spec"]["conversion"]  # by the controller, which is played here
         await server.kubectl("apply", "--server-side", "-f", "-", stdin=yaml.safe_dump(definition))
         await server.kubectl("apply", "--server-side", "-f", str(_CRDS))
-        await eventually(lambda: _served(server), within_seconds=30, what="kinds served")
+        await eventually(lambda: _served(server), within_seconds=90, what="kinds served")
         await _grant_as_the_chart_does(server)
         world = World(server, nats, tmp_path)
         await world.open()
@@ -152,10 +152,13 @@ async def test_an_application_from_kubectl_apply_to_kubectl_delete(world: World)
     assert ["app-qwen-0"] == world.cluster.pods()
     status = await world.status()
     assert ["PrecheckPass", "ModelLoadSucceeded", "Running"] == [one["reason"] for one in status["conditions"]]
-    fact = await eventually(lambda: world.facts.get(KEY))
-    assert fact is not None
-    ready = [(one.name, one.port, one.state) for one in fact.replicas]
-    assert [("app-qwen-0", 8080, facts_pb2.REPLICA_STATE_READY)] == ready
+    ready = [("app-qwen-0", 8080, facts_pb2.REPLICA_STATE_READY)]
+
+    def told() -> bool:
+        fact = world.facts.get(KEY)
+        return fact is not None and ready == [(one.name, one.port, one.state) for one in fact.replicas]
+
+    await eventually(told, what="the replica in the fact")
 
     await world.server.kubectl("scale", "arksapplication", KEY.name, "--replicas=3")
     await world.until_shown("Running", "3", "3")
@@ -164,9 +167,12 @@ async def test_an_application_from_kubectl_apply_to_kubectl_delete(world: World)
     await world.server.kubectl("scale", "arksapplication", KEY.name, "--replicas=1")
     await world.until_shown("Running", "1", "1")
 
-    events = await world.server.kubectl("get", "events", "-o", "jsonpath={.items[*].reason}")
-    assert {"ModelNotExist", "Running", "Scaled"} == set(events.split())
-    await world.server.kubectl("delete", "arksapplication", KEY.name, "--timeout=30s")
+    async def said() -> bool:
+        events = await world.server.kubectl("get", "events", "-o", "jsonpath={.items[*].reason}")
+        return {"ModelNotExist", "Running", "Scaled"} == set(events.split())
+
+    await eventually(said, what="the Events")
+    await world.server.kubectl("delete", "arksapplication", KEY.name, "--timeout=90s")
     assert [] == await world.names("leaderworkersets,services")
     await eventually(lambda: world.facts.get(KEY) is None, what="the fact gone")
 
@@ -180,12 +186,12 @@ async def test_prefill_and_decode_report_what_they_lack(world: World) -> None:
         status = await world.status("arksdisaggregatedapplication", "pd")
         return [status.get(part, {}).get("readyReplicas") for part in ("prefill", "decode")] == [1, 1]
 
-    await eventually(engines_ready, within_seconds=30, what="engines of both stages")
+    await eventually(engines_ready, within_seconds=90, what="engines of both stages")
     status = await world.status("arksdisaggregatedapplication", "pd")
     assert "Creating" == status["phase"]  # nobody plays Deployments here, so no router comes
     assert "not every part serves: router 0 of 1, prefill 1 of 1, decode 1 of 1" == status["conditions"][2]["message"]
     assert {"deployment.apps/pd-router", "service/arks-application-pd"} <= set(
         await world.names("deployments,services")
     )
-    await world.server.kubectl("delete", "arksdisaggregatedapplication", "pd", "--timeout=30s")
+    await world.server.kubectl("delete", "arksdisaggregatedapplication", "pd", "--timeout=90s")
     assert [] == await world.names("leaderworkersets,services,deployments")

@@ -72,7 +72,7 @@ class Team:
             last[0] = find_condition(status.conditions, condition)
             return wanted(last[0])
 
-        await eventually(seen, within_seconds=20, what=f"{condition} of {name}")
+        await eventually(seen, within_seconds=90, what=f"{condition} of {name}")
         return last[0]
 
     async def attached(self, name: str, reason: str) -> Condition:
@@ -86,7 +86,7 @@ async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ApiS
     async with api_server(tmp_path_factory.mktemp("kube")) as server:
         for definition in (*sorted(CRDS.glob("*.yaml")), GATEWAY_API):
             await server.kubectl("apply", "--server-side", "-f", str(definition))
-        await server.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
+        await server.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=90s")
         await server.kubectl("create", "namespace", NAMESPACE)
         yield server
 

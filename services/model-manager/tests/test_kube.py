@@ -101,9 +101,13 @@ async def test_a_model_is_downloaded_into_a_claim_of_its_own(service: KubeServic
     for made in (claim, job):
         assert {"arks.ai/model": "tiny"} == made["metadata"]["labels"]
         assert [model["metadata"]["uid"]] == [owner["uid"] for owner in made["metadata"]["ownerReferences"]]
-    events = (await service.cluster.api.list(EVENT, service.namespace))[0]
-    told = {event["reason"] for event in events if event["involvedObject"]["kind"] == "ArksModel"}
-    assert {"ModelLoading", "Ready"} <= told
+
+    async def told() -> bool:
+        events = (await service.cluster.api.list(EVENT, service.namespace))[0]
+        ours = {event["reason"] for event in events if event["involvedObject"]["kind"] == "ArksModel"}
+        return {"ModelLoading", "Ready"} <= ours
+
+    await eventually(told, what="the Events")
 
 
 async def test_people_see_model_and_phase(service: KubeService) -> None:
@@ -130,14 +134,21 @@ async def test_a_ready_model_costs_no_requests(service: KubeService) -> None:
     await service.apply("tiny", source={"huggingface": {}}, storage=STORAGE)
     await service.reaches("tiny", ModelPhase.READY)
     await service.fact("tiny", lambda fact: fact.ready)
-    before = service.requests()
-    assert sum(before.values()) < 20
-    for number in range(20):  # changes that mean nothing to us
-        await service.cluster.api.merge(
-            MODEL, Key(service.namespace, "tiny"), {"metadata": {"annotations": {"touched": str(number)}}}
-        )
-    await eventually(lambda: _seen(service, "tiny", "19"))
-    assert before == service.requests()
+    assert sum(service.requests().values()) < 20
+    numbers = itertools.count()
+
+    async def quiet() -> bool:
+        """Changes that mean nothing to us cost nothing, once all that followed from the download is done."""
+        before = service.requests()
+        for _ in range(20):
+            last = str(next(numbers))
+            await service.cluster.api.merge(
+                MODEL, Key(service.namespace, "tiny"), {"metadata": {"annotations": {"touched": last}}}
+            )
+        await eventually(lambda: _seen(service, "tiny", last))
+        return before == service.requests()
+
+    await eventually(quiet, within_seconds=90, what="changes without a request")
 
 
 def _seen(service: KubeService, name: str, touched: str) -> bool:
@@ -194,7 +205,7 @@ async def test_a_claim_that_cannot_be_bound_says_why_until_it_can(service: KubeS
     status = await service.reaches("tiny", explains("BoundFailed", missing, type_="StorageCreated"))
     assert ModelPhase.STORAGE_CREATING is status.phase
     assert said(status, "StorageCreated") == said(status)
-    await eventually(lambda: warned(service, "BoundFailed"), within_seconds=30, what="an Event")
+    await eventually(lambda: warned(service, "BoundFailed"), within_seconds=90, what="an Event")
     made = {"metadata": {"name": service.namespace, "namespace": ""}, "provisioner": "kubernetes.io/host-path"}
     await service.cluster.api.create(CLASS, {"apiVersion": CLASS.api_version, "kind": CLASS.kind, **made})
     await service.reaches("tiny", ModelPhase.READY)
@@ -260,8 +271,8 @@ async def test_what_arks_made_goes_with_the_model(service: KubeService) -> None:
     await service.apply("tiny", source={"huggingface": {}}, storage=STORAGE)
     await service.reaches("tiny", ModelPhase.READY)
     await service.delete("tiny")
-    await eventually(lambda: service.gone(JOB, "arks-worker-tiny"), within_seconds=30)
-    await eventually(lambda: service.gone(CLAIM, "weights"), within_seconds=30)
+    await eventually(lambda: service.gone(JOB, "arks-worker-tiny"), within_seconds=90)
+    await eventually(lambda: service.gone(CLAIM, "weights"), within_seconds=90)
 
 
 async def test_a_model_deleted_while_it_downloads_leaves_nothing_running(service: KubeService, hub: Hub) -> None:
@@ -273,7 +284,7 @@ async def test_a_model_deleted_while_it_downloads_leaves_nothing_running(service
     async def nothing() -> bool:
         return not [kind for kind in (JOB, POD, CLAIM) if (await service.cluster.api.list(kind, service.namespace))[0]]
 
-    await eventually(nothing, within_seconds=30)
+    await eventually(nothing, within_seconds=90)
 
 
 async def test_a_claim_passes_to_the_next_model_that_uses_it(service: KubeService) -> None:
@@ -282,12 +293,12 @@ async def test_a_claim_passes_to_the_next_model_that_uses_it(service: KubeServic
     await service.apply("other", source={"huggingface": {}}, storage=STORAGE)
     await service.reaches("other", ModelPhase.READY)
     await service.delete("tiny")
-    await eventually(lambda: service.gone(JOB, "arks-worker-tiny"), within_seconds=30)
+    await eventually(lambda: service.gone(JOB, "arks-worker-tiny"), within_seconds=90)
     claim, other = await service.get(CLAIM, "weights"), await service.get(MODEL, "other")
     assert "deletionTimestamp" not in claim["metadata"]
     assert [other["metadata"]["uid"]] == [owner["uid"] for owner in claim["metadata"]["ownerReferences"]]
     await service.delete("other")
-    await eventually(lambda: service.gone(CLAIM, "weights"), within_seconds=30)
+    await eventually(lambda: service.gone(CLAIM, "weights"), within_seconds=90)
 
 
 async def an_engine(service: KubeService, claim: str) -> None:
@@ -313,7 +324,7 @@ async def test_a_claim_that_engines_use_outlives_its_model_and_goes_back_to_it(s
     await service.reaches("tiny", ModelPhase.READY)
     await an_engine(service, "weights")
     await service.delete("tiny")
-    await eventually(lambda: service.gone(JOB, "arks-worker-tiny"), within_seconds=30)
+    await eventually(lambda: service.gone(JOB, "arks-worker-tiny"), within_seconds=90)
     assert "deletionTimestamp" not in (await service.get(CLAIM, "weights"))["metadata"]
 
     await service.apply("tiny", source={"huggingface": {}}, storage=STORAGE)
@@ -324,7 +335,7 @@ async def test_a_claim_that_engines_use_outlives_its_model_and_goes_back_to_it(s
 
     await service.cluster.api.delete(POD, Key(service.namespace, "engine"))
     await service.delete("tiny")
-    await eventually(lambda: service.gone(CLAIM, "weights"), within_seconds=30)
+    await eventually(lambda: service.gone(CLAIM, "weights"), within_seconds=90)
 
 
 async def test_a_claim_that_no_model_wants_any_more_goes_with_its_engines(service: KubeService) -> None:
@@ -332,10 +343,10 @@ async def test_a_claim_that_no_model_wants_any_more_goes_with_its_engines(servic
     await service.reaches("tiny", ModelPhase.READY)
     await an_engine(service, "weights")
     await service.delete("tiny")
-    await eventually(lambda: service.gone(JOB, "arks-worker-tiny"), within_seconds=30)
+    await eventually(lambda: service.gone(JOB, "arks-worker-tiny"), within_seconds=90)
     assert "deletionTimestamp" not in (await service.get(CLAIM, "weights"))["metadata"]
     await service.cluster.api.delete(POD, Key(service.namespace, "engine"))
-    await eventually(lambda: service.gone(CLAIM, "weights"), within_seconds=30)
+    await eventually(lambda: service.gone(CLAIM, "weights"), within_seconds=90)
 
 
 async def test_weights_that_somebody_put_into_a_claim_are_found(service: KubeService) -> None:
@@ -374,7 +385,7 @@ async def test_a_killed_pod_is_continued_where_it_was(service: KubeService, hub:
     await service.reaches("tiny", lambda status: bool(status.progress and status.progress.done_bytes > 500_000))
     for pod in (await service.cluster.api.list(POD, service.namespace))[0]:
         await service.cluster.api.delete(POD, Key(service.namespace, pod["metadata"]["name"]))
-    await eventually(lambda: len(_starts(hub)) == 2, within_seconds=30, what="a second worker")
+    await eventually(lambda: len(_starts(hub)) == 2, within_seconds=90, what="a second worker")
     hub.hold.set()
     await service.reaches("tiny", ModelPhase.READY)
     assert [False, True] == [start > 0 for start in _starts(hub)]

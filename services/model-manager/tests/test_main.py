@@ -52,7 +52,7 @@ async def half_loaded(service: Running) -> None:
         status = await service.status("tiny")
         return bool(status and status.progress and status.progress.done_bytes > len(WEIGHTS) // 3)
 
-    await eventually(half, within_seconds=30, what="half of the model")
+    await eventually(half, within_seconds=90, what="half of the model")
 
 
 def child_of(parent: int, module: str) -> int:

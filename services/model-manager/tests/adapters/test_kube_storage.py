@@ -60,7 +60,7 @@ class KubeRig:
         await self.storage.load(place, KEY, order, None)
 
     async def quiet(self) -> None:
-        await eventually(lambda: self._nothing_left("default", but_claims=True), within_seconds=30, what="pods gone")
+        await eventually(lambda: self._nothing_left("default", but_claims=True), within_seconds=90, what="pods gone")
 
     async def adopt(self, place: str) -> None:
         claim = Place.parse(place).claim
@@ -75,7 +75,7 @@ class KubeRig:
 
     async def model_gone(self) -> None:
         await self.kube.api.delete(MODEL, KEY)
-        await eventually(lambda: self._nothing_left("default"), within_seconds=30, what="everything gone")
+        await eventually(lambda: self._nothing_left("default"), within_seconds=90, what="everything gone")
         await self.made()
 
     async def made(self, key: Key = KEY) -> None:
@@ -96,7 +96,7 @@ class KubeRig:
         await self.kube.api.delete(SECRET, Key("default", "hub"))
         await self.quiet()
         await self.kube.api.delete(CLAIM, Key("default", "weights"))
-        await eventually(lambda: self._nothing_left("default"), within_seconds=30, what="everything gone")
+        await eventually(lambda: self._nothing_left("default"), within_seconds=90, what="everything gone")
 
     async def _nothing_left(self, namespace: str, *, but_claims: bool = False) -> bool:
         kinds = [JOB, POD] if but_claims else [JOB, POD, CLAIM]

@@ -13,7 +13,7 @@ import yaml
 
 from arks.kit.process import end, free_port, spawn
 
-_START_SECONDS = 60.0
+_START_SECONDS = 120.0
 
 
 def kube_binaries() -> Path:
@@ -55,7 +55,7 @@ class ApiServer:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
         )
-        out, err = await asyncio.wait_for(process.communicate(stdin.encode()), 60)
+        out, err = await asyncio.wait_for(process.communicate(stdin.encode()), 120)
         if process.returncode:
             raise RuntimeError(err.decode())
         return out.decode()

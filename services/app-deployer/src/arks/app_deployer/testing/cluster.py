@@ -32,7 +32,9 @@ Fate = Callable[[Json], Json | None]
 class Cluster:
     def __init__(self, api: KubeApi) -> None:
         self.fate: Fate = lambda _: None
-        self.drain_seconds = 0.0
+        self.drained = asyncio.Event()
+        """While it is not set, pods that were told to end work on."""
+        self.drained.set()
         self._api = api
         self._sets: Cache[Json] = Cache()
         self._pods: Cache[Json] = Cache()
@@ -157,7 +159,7 @@ class Cluster:
                 self._started.add(uid)
 
     async def _finish(self, key: Key) -> None:
-        await asyncio.sleep(self.drain_seconds)
+        await self.drained.wait()
         await self._api.delete(POD, key, grace_seconds=0)
 
     def _address(self) -> str:

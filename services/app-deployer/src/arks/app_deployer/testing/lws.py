@@ -18,7 +18,7 @@ async def lws_api_server(directory: Path, *, audit: bool = False) -> AsyncIterat
         definition = yaml.safe_load((kube_binaries() / _CRD).read_text())
         del definition["spec"]["conversion"]  # by the controller, which is played here
         await server.kubectl("apply", "--server-side", "-f", "-", stdin=yaml.safe_dump(definition))
-        await eventually(lambda: _served(server), within_seconds=30, what="LeaderWorkerSets served")
+        await eventually(lambda: _served(server), within_seconds=90, what="LeaderWorkerSets served")
         yield server
 
 

@@ -232,7 +232,7 @@ async def cluster(directory: Path, definitions: Path) -> AsyncIterator[Cluster]:
         server = await stack.enter_async_context(api_server(directory))
         for definition in sorted(definitions.glob("*.yaml")):
             await server.kubectl("apply", "--server-side", "-f", str(definition))
-        await server.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
+        await server.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=90s")
         api = KubeApi("test", CollectorRegistry(), server.kubeconfig)
         await api.start()
         stack.push_async_callback(api.stop)

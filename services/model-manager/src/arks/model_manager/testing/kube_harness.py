@@ -76,7 +76,7 @@ class KubeService:
 
     async def delete(self, name: str) -> None:
         await self.cluster.api.delete(MODEL, Key(self.namespace, name))
-        await eventually(lambda: self.gone(MODEL, name), within_seconds=30, what=f"{name} gone")
+        await eventually(lambda: self.gone(MODEL, name), within_seconds=90, what=f"{name} gone")
 
     async def get(self, kind: Kind, name: str) -> Json:
         found = await self.cluster.api.get(kind, Key(self.namespace, name))
@@ -92,7 +92,7 @@ class KubeService:
         return await self.cluster.api.create(kind, made)
 
     async def reaches(
-        self, name: str, wanted: ModelPhase | Callable[[ArksModelStatus], bool], *, within_seconds: float = 30.0
+        self, name: str, wanted: ModelPhase | Callable[[ArksModelStatus], bool], *, within_seconds: float = 90.0
     ) -> ArksModelStatus:
         """The status once its phase is this one, or once the condition holds."""
         status: ArksModelStatus | None = None
@@ -117,7 +117,7 @@ class KubeService:
             fact = self._facts.cache.get(Key(self.namespace, name))
             return fact if fact is not None and wanted(fact) else None
 
-        found = await eventually(seen, within_seconds=30, what=f"fact of {name}")
+        found = await eventually(seen, within_seconds=90, what=f"fact of {name}")
         assert found is not None
         return found
 
