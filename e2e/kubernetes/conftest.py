@@ -28,7 +28,7 @@ IMAGES = Path(os.environ.get("ARKS_IMAGES", Path.home() / ".cache/arks-kube/imag
 KEEP = os.environ.get("ARKS_E2E_KEEP") == "1"
 HUB = ("10.97.0.2", 18080)
 """Where pods find the hub: HOST_IP of e2e/cluster/env.sh; values.yaml says the same."""
-READY_SECONDS = 180.0
+READY_SECONDS = 300.0
 
 Clients = Callable[[str], openai.AsyncOpenAI]
 Install = Callable[..., Awaitable[None]]

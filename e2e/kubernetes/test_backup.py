@@ -11,7 +11,7 @@ from arks.kit.testing.cluster import Cluster
 from arks.kit.testing.kubernetes import kube_binaries
 from arks.kit.testing.tenant import SYSTEM, Tenant
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
 DOCS = (Path(__file__).parents[2] / "docs/operations.md").read_text()
 DUMP = "kubectl -n arks-system exec arks-postgresql-0 -- pg_dump -U arks -Fc arks > ledger.dump"
@@ -52,12 +52,12 @@ async def test_a_backup_brings_back_resources_and_ledger(cluster: Cluster, tenan
     await shell(tenant, tmp_path, RESOURCES.replace("-A", f"-n {tenant.namespace}"))
     await shell(tenant, tmp_path, DUMP)
 
-    await tenant.kubectl("delete", "arks", "--all", "--timeout=120s", within_seconds=130)
+    await tenant.kubectl("delete", "arks", "--all", "--timeout=240s", within_seconds=250)
     await system.kubectl("exec", "deployment/arks-token-quota", "--", "python", "-c", FLUSH)
     await system.kubectl(*quota, "--replicas=0")
     try:
-        gone = ("wait", "--for=delete", "pod", "-l", "app.kubernetes.io/component=token-quota", "--timeout=60s")
-        await system.kubectl(*gone, within_seconds=70)
+        gone = ("wait", "--for=delete", "pod", "-l", "app.kubernetes.io/component=token-quota", "--timeout=180s")
+        await system.kubectl(*gone, within_seconds=190)
         await system.kubectl("exec", "arks-postgresql-0", "--", "psql", "-U", "arks", "-d", "arks", "-c", LOSS)
         await shell(tenant, tmp_path, RESTORE)
         await shell(tenant, tmp_path, AGAIN)

@@ -8,7 +8,7 @@ import pytest
 from arks.kit.testing.cluster import Refused
 from arks.kit.testing.tenant import Tenant
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
 
 class Bad(NamedTuple):

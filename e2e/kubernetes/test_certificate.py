@@ -14,10 +14,10 @@ from arks.kit.testing.helm import helm
 from arks.kit.testing.tenant import SYSTEM
 from arks.kit.testing.wait import eventually
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
 SECRET = "gateway-certificate"
-RENEWED_SECONDS = 150.0
+RENEWED_SECONDS = 300.0
 """The kubelet of a cluster as it comes brings a changed Secret within a minute or two."""
 
 

@@ -12,7 +12,7 @@ from arks.kit.testing.traffic import CUT, OK, Traffic
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900), pytest.mark.asyncio(loop_scope="module")]
 MODEL, REPLICAS, CONNECTIONS = "steady", 2, 3
-DELETED_SECONDS = 120.0
+DELETED_SECONDS = 240.0
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from arks.kit.testing.cluster import Object
 from arks.kit.testing.tenant import Tenant
 from arks.kit.testing.traffic import CUT, OK
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 IMAGE = "arks/llamacpp:dev"
 CLUSTER_SCRIPT = """
 case "$1" in

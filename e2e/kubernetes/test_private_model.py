@@ -11,11 +11,11 @@ from arks.kit.testing.servers import small_model
 from arks.kit.testing.status import in_phase, says
 from arks.kit.testing.tenant import SYSTEM, Tenant
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 HUB_TOKEN = "hf_BelongsToNobodyElse"  # of the tests' hub
 WRONG_TOKEN = "hf_MistypedByItsOwner"  # of nothing
 REPOSITORY = "acme/private"
-PATIENCE_SECONDS = 120.0
+PATIENCE_SECONDS = 240.0
 """A refused token is tried again after half a minute: model-manager cannot see that its Secret was mended."""
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from arks.kit.testing.cluster import Cluster
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
 KEY = "sk-test123456"
 MANIFESTS = """
@@ -92,8 +92,8 @@ async def test_the_quickstart_serves_an_openai_client_and_kubectl_prints_what_th
     cluster: Cluster, gateway: str, client_of: Callable[[str], openai.AsyncOpenAI]
 ) -> None:
     await cluster.kubectl("apply", "-f", "-", stdin=MANIFESTS)
-    await cluster.until("arksmodel", "smollm2", phase("Ready"), within_seconds=120, what="Ready")
-    await cluster.until("arksapplication", "app-smollm2", phase("Running"), within_seconds=120, what="Running")
+    await cluster.until("arksmodel", "smollm2", phase("Ready"), within_seconds=240, what="Ready")
+    await cluster.until("arksapplication", "app-smollm2", phase("Running"), within_seconds=240, what="Running")
 
     kinds = "arksapplication,arksendpoint,arksmodel,arksquota,arkstoken"
     printed = table(await cluster.kubectl("get", kinds, "-owide"))
@@ -146,6 +146,6 @@ async def test_the_quickstart_serves_an_openai_client_and_kubectl_prints_what_th
         "arksquota",
         "basic-quota",
         lambda quota: used_tokens(quota) == spent,
-        within_seconds=60,
+        within_seconds=120,
         what=f"{spent} tokens charged",
     )

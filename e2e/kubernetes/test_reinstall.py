@@ -10,7 +10,7 @@ from arks.kit.testing.cluster import Cluster
 from arks.kit.testing.helm import HelmFailed, helm
 from arks.kit.testing.tenant import SYSTEM, Tenant
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
 
 async def test_uninstalling_leaves_models_engines_and_ledger_to_the_next_installation(
@@ -50,4 +50,4 @@ async def test_a_second_release_for_the_same_namespaces_is_refused(cluster: Clus
         made = await cluster.within("arks-other").all("deployments,services,secrets", "app.kubernetes.io/name=arks")
         assert [] == made
     finally:
-        await cluster.kubectl("delete", "namespace", "arks-other", "--ignore-not-found", within_seconds=120)
+        await cluster.kubectl("delete", "namespace", "arks-other", "--ignore-not-found", within_seconds=240)

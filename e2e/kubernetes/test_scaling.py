@@ -4,7 +4,7 @@ import pytest
 
 from arks.kit.testing.tenant import Tenant
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
 
 async def test_scaling_to_three_and_back_to_one_drops_no_stream(tenant: Tenant) -> None:
@@ -15,6 +15,6 @@ async def test_scaling_to_three_and_back_to_one_drops_no_stream(tenant: Tenant) 
             await tenant.kubectl("scale", "arksapplication", "scaled", f"--replicas={replicas}")
             await tenant.replicas_ready("scaled", replicas)
             await traffic.answers(10)
-        await tenant.until_gone("pod", "scaled-1", within_seconds=120)
+        await tenant.until_gone("pod", "scaled-1", within_seconds=240)
     assert [] == traffic.faults()
     assert {"engine": traffic.told} == await tenant.usage()

@@ -8,9 +8,9 @@ from arks.kit.testing.hub import Hub
 from arks.kit.testing.status import in_phase, says
 from arks.kit.testing.tenant import SMALL_MODEL, Tenant
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 CLAIM = "weights"
-READY_SECONDS = 120.0
+READY_SECONDS = 240.0
 
 
 def a_claim() -> Object:
@@ -52,13 +52,13 @@ async def test_an_existing_claim_serves_two_applications_and_outlives_them(tenan
     both = says("Ready", "Routed", "first (1 of 1 replicas ready", "second (1 of 1 replicas ready")
     await tenant.until("arksendpoint", "shared", both, what="both are routed to")
     async with tenant.traffic("shared").running() as traffic:
-        await tenant.kubectl("delete", "arksapplication", "first", "--timeout=60s", within_seconds=70)
-        await tenant.kubectl("delete", "arksmodel", "downloaded", "--timeout=60s", within_seconds=70)
+        await tenant.kubectl("delete", "arksapplication", "first", "--timeout=180s", within_seconds=190)
+        await tenant.kubectl("delete", "arksmodel", "downloaded", "--timeout=180s", within_seconds=190)
         await tenant.until_gone("pod", "first-0")
         await traffic.answers(10)
     assert [] == traffic.faults()
 
-    await tenant.kubectl("delete", "arksapplication/second", "arksmodel/prepared", "--timeout=60s", within_seconds=70)
+    await tenant.kubectl("delete", "arksapplication/second", "arksmodel/prepared", "--timeout=180s", within_seconds=190)
     await tenant.until_gone("pod", "second-0")
     claim = await tenant.get("persistentvolumeclaim", CLAIM)
     assert claim is not None

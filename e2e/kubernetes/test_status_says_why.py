@@ -16,13 +16,13 @@ from arks.kit.testing.cluster import Cluster
 from arks.kit.testing.status import condition, in_phase, says
 from arks.kit.testing.tenant import SMALL_MODEL, Tenant
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600), pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900), pytest.mark.asyncio(loop_scope="module")]
 SPACE = "faults"
 NO_IMAGE = "127.0.0.1:9/engines/mistyped:v1"
 """Nobody listens there."""
 STORAGE_CLASS = "arks-e2e-made-later"
 HUB: manifests.Document = {"huggingface": {}}
-PATIENCE_SECONDS = 120.0
+PATIENCE_SECONDS = 240.0
 
 
 def memory(request: str) -> manifests.Document:
@@ -107,7 +107,7 @@ async def test_a_model_deleted_under_a_running_application_costs_no_request_and_
     await tenant.apply(a_model("late"))
     await tenant.replicas_ready("early", 1)
     async with tenant.traffic("late").running() as traffic:
-        await tenant.kubectl("delete", "arksmodel", "late", "--timeout=30s")
+        await tenant.kubectl("delete", "arksmodel", "late", "--timeout=120s")
         gone = says("Loaded", "ModelNotExist", "late", "replicas that have it loaded go on serving")
         told = await tenant.until("arksapplication", "early", gone, what="its model is missed")
         assert in_phase("Running")(told)

@@ -13,9 +13,9 @@ from arks.kit.testing.tenant import Tenant
 from arks.kit.testing.traffic import Traffic
 from arks.kit.testing.wait import eventually
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 MODEL, QUOTA = "chat", "budget"
-CHARGED_SECONDS = 60.0
+CHARGED_SECONDS = 120.0
 Clients = Callable[[str], openai.AsyncOpenAI]
 
 

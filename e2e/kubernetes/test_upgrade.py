@@ -12,7 +12,7 @@ from arks.kit.testing.cluster import Cluster
 from arks.kit.testing.helm import helm
 from arks.kit.testing.tenant import SYSTEM, Tenant
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 IMAGES = ("image.tag=next", "gateway.image.tag=next", "nats.image.tag=next", "redis.image.tag=next")
 ENGINE = "arks/llamacpp:dev"
 VALUES = ("logLevel=debug", "services.token-quota.settings.reservation_seconds=500")

@@ -14,7 +14,7 @@ from arks.kit.testing.hub import Hub
 from arks.kit.testing.status import condition, in_phase, says
 from arks.kit.testing.tenant import Tenant
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 SAMPLES = Path(__file__).parents[2] / "libs/contracts/tests/samples"
 REPOSITORY = "Qwen/Qwen2.5-7B-Instruct-1M"
 HUB_TOKEN = "hf_of_the_guides"

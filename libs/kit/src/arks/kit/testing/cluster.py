@@ -32,7 +32,7 @@ class Cluster:
         """The same cluster; commands that name no namespace mean this one."""
         return replace(self, namespace=namespace)
 
-    async def kubectl(self, *arguments: str, stdin: str = "", within_seconds: float = 60.0) -> str:
+    async def kubectl(self, *arguments: str, stdin: str = "", within_seconds: float = 120.0) -> str:
         """What kubectl printed. Raises Refused, and TimeoutError."""
         process = await self._start(*arguments)
         try:
@@ -69,7 +69,7 @@ class Cluster:
         name: str,
         condition: Callable[[Object], bool],
         *,
-        within_seconds: float = 60.0,
+        within_seconds: float = 180.0,
         what: str = "condition",
     ) -> Object:
         """The object, once it exists and the condition holds. Raises AssertionError with its last status."""
@@ -84,17 +84,17 @@ class Cluster:
         shown = "it does not exist" if last is None else json.dumps(last.get("status"), indent=1)
         raise AssertionError(f"{kind} {self.namespace}/{name}: {what} not within {within_seconds} s; {shown}")
 
-    async def until_gone(self, kind: str, name: str, *, within_seconds: float = 60.0) -> None:
+    async def until_gone(self, kind: str, name: str, *, within_seconds: float = 180.0) -> None:
         wait = ("wait", "--for=delete", f"{kind}/{name}", f"--timeout={within_seconds:.0f}s")
         await self.kubectl(*wait, within_seconds=within_seconds + 10)
 
-    async def rolled_out(self, *workloads: str, within_seconds: float = 120.0) -> None:
+    async def rolled_out(self, *workloads: str, within_seconds: float = 240.0) -> None:
         """Returns when all pods of deployment/x, statefulset/y are new and ready. Raises Refused when they are not."""
         for workload in workloads:
             wait = ("rollout", "status", workload, f"--timeout={within_seconds:.0f}s")
             await self.kubectl(*wait, within_seconds=within_seconds + 10)
 
-    async def settled(self, *, within_seconds: float = 120.0) -> None:
+    async def settled(self, *, within_seconds: float = 240.0) -> None:
         """Returns when every Deployment and StatefulSet of the namespace is rolled out. Raises Refused otherwise."""
         workloads = [*await self.all("statefulsets"), *await self.all("deployments")]
         names = [f"{one['kind'].lower()}/{one['metadata']['name']}" for one in workloads]

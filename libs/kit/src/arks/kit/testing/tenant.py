@@ -16,8 +16,8 @@ SYSTEM = "arks-system"
 """Namespace of the release."""
 SMALL_MODEL = "HuggingFaceTB/SmolLM2-135M-Instruct"
 """What the tests' hub serves under this name is the real one."""
-_READY_SECONDS = 180.0
-_DELETED_SECONDS = 120.0
+_READY_SECONDS = 300.0
+_DELETED_SECONDS = 300.0
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class Tenant(Cluster):
         limits: dict[str, Any] = {"within_seconds": _READY_SECONDS, "what": f"{replicas} replicas ready"}
         return await self.until("arksapplication", application, all_ready, **limits)
 
-    async def until_event(self, kind: str, name: str, type_: str, reason: str, *, within_seconds: float = 30.0) -> str:
+    async def until_event(self, kind: str, name: str, type_: str, reason: str, *, within_seconds: float = 120.0) -> str:
         """The message of such an Event, once `kubectl describe` has one to show. `type_`: Normal or Warning."""
         wanted = {"involvedObject.kind": kind, "involvedObject.name": name, "type": type_, "reason": reason}
         selector = ",".join(f"{field}={value}" for field, value in wanted.items())
@@ -102,7 +102,7 @@ class Tenant(Cluster):
             report = await self._usage_report()
             return report if not report["openReservations"] else None
 
-        report = await eventually(complete, within_seconds=60, what="all requests charged")
+        report = await eventually(complete, within_seconds=120, what="all requests charged")
         assert report is not None
         sources = report["items"][0]["bySource"] if report["items"] else {}
         return {

@@ -14,7 +14,7 @@ import openai
 
 from arks.kit.testing.wait import eventually
 
-_TIMEOUT_SECONDS = 60.0
+_TIMEOUT_SECONDS = 120.0
 _PAUSE_SECONDS = 0.01
 OK, NO_CONNECTION, CUT, WRONG = "ok", "no connection", "cut", "wrong"
 """A cut stream ended before its last chunk; a wrong answer has no content or no usage. Other outcomes are statuses."""
@@ -80,7 +80,7 @@ class Traffic:
             with contextlib.suppress(asyncio.CancelledError):
                 await task
 
-    async def answers(self, count: int = 20, *, within_seconds: float = 60.0) -> None:
+    async def answers(self, count: int = 20, *, within_seconds: float = 180.0) -> None:
         """Wait until so many requests that begin from now on have good answers."""
         since = time.monotonic()
         what = f"{count} good answers"
