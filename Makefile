@@ -62,12 +62,19 @@ sync: $(SYNCED)
 
 .PHONY: test
 test: $(SYNCED) ## All tests: those without servers first, then those with real ones. TEST="-k name" chooses
-	@$(MAKE) test-unit
-	$(BIN)/pytest -m "real" $(TEST)
+	@status=0; $(MAKE) test-unit || status=$$?; $(MAKE) test-real || status=$$?; exit $$status
 
 .PHONY: test-unit
 test-unit: $(SYNCED) ## Only the tests without servers: seconds
 	$(BIN)/pytest -m "not real and not kube and not e2e" -n auto $(TEST)
+
+.PHONY: test-real
+test-real: $(SYNCED)
+	$(BIN)/pytest -m "real" $(TEST)
+
+.PHONY: test-again
+test-again: $(SYNCED) ## Only what failed last time, but for journeys
+	$(BIN)/pytest -m "not e2e" --last-failed --last-failed-no-failures none $(TEST)
 
 .PHONY: lint
 lint: $(SYNCED) ## Style, format, types
