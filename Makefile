@@ -103,7 +103,7 @@ generate: $(SYNCED) ## Protobuf messages, Kubernetes definitions and the page on
 
 .PHONY: bench
 bench: $(SYNCED) ## Requests a second, latency and CPU of Arks against plain Envoy, in the same run
-	@for bench in $(sort $(wildcard bench/*.py)); do echo "== $$bench"; $(BIN)/python $$bench; done
+	@for bench in gateway idle; do echo "== $$bench"; $(BIN)/python -m bench.$$bench; done
 
 # --- Kubernetes
 
@@ -125,6 +125,10 @@ cluster-packages: ## Install the Debian packages that the test cluster needs and
 .PHONY: test-kube
 test-kube: $(SYNCED) kube-binaries ## The tests that need a real kube-apiserver
 	$(BIN)/pytest -m kube $(TEST)
+
+.PHONY: bench-kubernetes
+bench-kubernetes: $(SYNCED) kube-binaries ## What 500 applications and 2,000 tokens cost on an API server: start, rest, changes. BENCH="--number 100"
+	@$(BIN)/python -m bench.kubernetes $(BENCH)
 
 .PHONY: e2e
 e2e: $(SYNCED) cluster-packages kube-binaries ## User journeys on a real one-node Kubernetes (needs root). TEST="-k name" chooses
