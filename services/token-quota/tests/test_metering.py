@@ -74,12 +74,18 @@ async def ingest(books: Books, *batches: list[Message]) -> None:
     stream = Stream(*batches)
     running = asyncio.create_task(Ingest(stream, books, Projector(books, 60)).run())
     await stream.exhausted.wait()
-    running.cancel()
+    await ended(running)
 
 
 async def total(ledger: SqlLedger) -> tuple[int, int, int]:
     rows = await ledger.sums(UsageFilter(), [])
     return (rows[0].requests, rows[0].prompt_tokens, rows[0].completion_tokens) if rows else (0, 0, 0)
+
+
+async def ended(task: "asyncio.Task[None]") -> None:
+    """Cancelled, and then awaited: SQLite's thread has to finish what it does before the loop may close."""
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
 
 
 async def test_records_are_posted_to_the_budget_of_their_token_and_acknowledged(
@@ -117,7 +123,7 @@ async def test_nothing_is_acknowledged_before_the_ledger_has_it(
     assert not message.acked
     broken.broken = False
     await stream.exhausted.wait()
-    running.cancel()
+    await ended(running)
     assert message.acked
 
 
@@ -146,7 +152,7 @@ async def test_a_restarted_service_finds_what_its_predecessor_left_undone(
     await ledger.post([USAGE], noon)
     running = asyncio.create_task(projector.run())
     await eventually(lambda: counters.applied)
-    running.cancel()
+    await ended(running)
 
 
 async def test_while_redis_is_away_entries_wait_and_are_applied_when_it_is_back(
@@ -160,7 +166,7 @@ async def test_while_redis_is_away_entries_wait_and_are_applied_when_it_is_back(
     await asyncio.sleep(0.01)
     counters.away = False
     await eventually(lambda: counters.applied)
-    running.cancel()
+    await ended(running)
 
 
 async def test_a_wiped_redis_is_not_charged_again_for_what_its_new_counters_contain(
