@@ -10,19 +10,14 @@ printed beside seconds.
 
 import argparse
 import asyncio
-import os
 import statistics
-import sys
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack
 from pathlib import Path
 
-from arks.kit.process import end, spawn
 from arks.kit.testing.audit import AuditLog, Call
-from arks.kit.testing.servers import nats_server, valkey_server
 from arks.kit.testing.wait import eventually
 from bench.scale import changes
 from bench.scale.cluster import (
@@ -33,19 +28,17 @@ from bench.scale.cluster import (
     TOKENS_EACH,
     Cluster,
     Tenant,
-    cluster,
     is_ready,
     namespaces,
     phase_is,
 )
 from bench.scale.gateway import Gateway
-from bench.scale.players import Players
+from bench.scale.platform import platform
 from bench.scale.services import NAMES, Services
 
 _FIRST = 50
 """So many come first: what an object costs must be the same among ten times as many."""
 _NAMESPACES = 20
-_ENGINE_PORT = 8080
 _CONVERGED_SECONDS = 240.0
 _SAMPLE = 50
 _CLIENTS = 16
@@ -217,25 +210,8 @@ def _empty(directory: Path) -> None:
 
 
 async def main(options: argparse.Namespace, directory: Path) -> None:
-    async with AsyncExitStack() as stack:
-        started = await stack.enter_async_context(cluster(directory / "kube"))
-        nats = await stack.enter_async_context(nats_server(directory / "nats"))
-        valkey = await stack.enter_async_context(valkey_server(directory / "valkey"))
-        accounts = {name: await started.account(name, directory / "accounts" / name) for name in NAMES}
-        services = Services(started, nats, valkey, directory, accounts)
-        services.prepare()
-        stack.push_async_callback(services.stop)
-        engine = [sys.executable, "-m", "bench.scale.engine", str(_ENGINE_PORT), str(options.number)]
-        environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
-        engines = await spawn(engine, log_file=directory / "engine.log", environment=environment)
-        stack.push_async_callback(end, engines, grace_seconds=2.0)
-        playing = asyncio.create_task(Players(started.api, options.number).run())
-        gateway = Gateway(services.gateway_port, services.admin_port)
-        stack.push_async_callback(gateway.close)
-        try:
-            await Bench(started, services, gateway, options).run()
-        finally:
-            playing.cancel()
+    async with platform(directory, options.number) as (started, services, gateway):
+        await Bench(started, services, gateway, options).run()
 
 
 def _options() -> argparse.Namespace:

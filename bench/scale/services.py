@@ -79,6 +79,9 @@ class Services:
         except aiohttp.ClientError:
             return False
 
+    async def all_ready(self) -> bool:
+        return all([await self.ready(name) for name in NAMES])
+
     def costs(self) -> dict[str, float]:
         """CPU seconds since the start of each process, and of the servers beside them."""
         pids = {name: process.pid for name, process in self.processes.items()}

@@ -123,7 +123,9 @@ class Traffic:
         except openai.APIStatusError as error:
             return str(error.status_code), error.message
         except openai.APIConnectionError as error:
-            return NO_CONNECTION, repr(error.__cause__ or error)
+            # h11 says so of a body that ends early: the answer had begun.
+            begun = isinstance(error.__cause__, httpx.RemoteProtocolError) and "incomplete" in str(error.__cause__)
+            return (CUT if begun else NO_CONNECTION), repr(error.__cause__ or error)
         except (httpx.HTTPError, openai.APIError) as error:  # in the middle of an answer
             return CUT, repr(error)
         if usage is None:
