@@ -394,7 +394,7 @@ def test_a_lone_replica_is_not_decided_about_again_and_again(setup: Setup) -> No
     setup.router.begin()
     setup.load(4.0)
     looks = []
-    for _ in range(30):
+    for _ in range(60):
         setup.clock.advance(1.0)
         setup.router.tick()
         found = setup.router.explain(CHAT)

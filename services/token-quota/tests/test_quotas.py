@@ -10,7 +10,7 @@ from arks.kit.testing.clock import FakeClock
 from arks.token_quota.adapters.ledger import SqlLedger
 from arks.token_quota.domain.posting import Source, Usage
 from arks.token_quota.service.ports import Moment
-from arks.token_quota.service.quotas import Quotas
+from arks.token_quota.service.quotas import LOOKS_PER_SECOND, Quotas
 from arks.token_quota.testing import FakeEvents, FakeResources, World, quota
 
 Q = Key("team", "q")
@@ -140,3 +140,11 @@ async def test_after_a_start_budgets_whose_status_is_right_are_not_all_looked_at
     assert len(keys) == len({bench.quotas.first_seconds(key) for key in keys})
     await bench.quotas.reconcile(keys[0])
     assert 0.0 == bench.quotas.first_seconds(keys[0])
+
+
+async def test_many_quotas_are_looked_at_no_more_often_together_than_a_few(bench: Bench) -> None:
+    many = [f"q{number}" for number in range(600)]
+    for name in many:
+        bench.world.add(quota(name, total=100))
+    pauses = [await bench.quotas.reconcile(Key("team", name)) for name in many]
+    assert (Requeue(10), Requeue(600 / LOOKS_PER_SECOND)) == (pauses[0], pauses[-1])

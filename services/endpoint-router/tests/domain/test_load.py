@@ -37,8 +37,8 @@ def test_a_reading_that_cannot_be_true_is_doubted(bad: Reading, words: str) -> N
 
 
 def test_a_replica_that_is_alone_is_read_seldom_and_believed_for_longer() -> None:
-    assert doubt(observe(None, reading(at=60.0)), now=100.0, ready=1) is None
-    assert "its last load report is 61 s old" == doubt(observe(None, reading(at=39.0)), now=100.0, ready=1)
+    assert doubt(observe(None, reading(at=80.0)), now=200.0, ready=1) is None
+    assert "its last load report is 121 s old" == doubt(observe(None, reading(at=79.0)), now=200.0, ready=1)
 
 
 def after(seconds: float, *, before: Signals | None = None, start: float = 100.0, **numbers: float) -> Signals:

@@ -15,7 +15,7 @@ from enum import StrEnum
 
 STALE_SECONDS = 3.0
 """Readings come four times a second or more; one this old says nothing about now (a restart of metrics takes less)."""
-STALE_ALONE_SECONDS = 60.0
+STALE_ALONE_SECONDS = 120.0
 """Of a replica that is alone in its application: nobody is compared with it, and metrics reads it seldom while it is
 idle."""
 FUTURE_SECONDS = 2.0

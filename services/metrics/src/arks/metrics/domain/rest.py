@@ -11,12 +11,12 @@ from arks.metrics.domain.engines import Snapshot
 
 REST_AFTER_SECONDS = 10.0
 """So long a replica has been idle before it rests: longer than the window that speeds are means over."""
-READS_PER_SECOND = 15.0
+READS_PER_SECOND = 8.0
 """Of all that are alone and idle together: about 1 % of a core."""
 FIRST_READS_PER_SECOND = 100.0
 """After a start, when nothing is known of hundreds and others need the processor more."""
 REST_SECONDS = 1.0
-LONGEST_SECONDS = 30.0
+LONGEST_SECONDS = 60.0
 """Half of the age at which routing no longer believes a replica that is alone."""
 
 
