@@ -3,7 +3,8 @@
 import asyncio
 from typing import Any
 
-_AGAIN_SECONDS = 0.1
+_AGAIN_SECONDS = 1.0
+"""Long enough for what a task does at its end: a database driver that is cancelled in its own rollback may hang."""
 
 
 async def cancel(task: "asyncio.Future[Any]") -> None:

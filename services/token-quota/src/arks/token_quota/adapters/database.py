@@ -6,6 +6,7 @@ not for each record. Transactions are begun by us (the driver would begin them o
 snapshot, writers take the lock at once instead of failing half-way.
 """
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -25,6 +26,7 @@ log = structlog.get_logger(__name__)
 HEAD = "0001"
 """The newest revision in `migrations/versions`."""
 BUSY_SECONDS = 5.0
+_CLOSE_SECONDS = 3.0
 _MIGRATION_LOCK = 0x41726B73
 """Number of PostgreSQL's advisory lock under which one replica migrates while the others wait."""
 
@@ -64,7 +66,12 @@ class Database:
             await connection.run_sync(_upgrade)
 
     async def close(self) -> None:
-        await self._engine.dispose()
+        """Waits a bounded time: a connection that was cancelled twice in the middle of a statement may never close."""
+        try:
+            async with asyncio.timeout(_CLOSE_SECONDS):
+                await self._engine.dispose()
+        except TimeoutError:
+            log.warning("the ledger's connections do not close", seconds=_CLOSE_SECONDS)
 
     @asynccontextmanager
     async def _transaction(self, options: dict[str, Any]) -> AsyncIterator[AsyncConnection]:

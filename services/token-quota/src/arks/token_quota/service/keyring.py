@@ -19,7 +19,7 @@ from arks.token_quota.service.directory import Claim, Directory
 SECRET_SECONDS = 5.0
 """A Secret that changes is noticed within this time, as long as there are few."""
 SECRET_READS_PER_SECOND = 5.0
-"""About 1 % of a core. Beyond 50 Secrets each is read less often than every SECRET_SECONDS."""
+"""About half a percent of a core. Beyond 25 Secrets each is read less often than every SECRET_SECONDS."""
 _LOADERS = 16
 _MAX_KEY_LENGTH = 1024
 
