@@ -109,6 +109,12 @@ def test_clients_can_be_limited(render: Any) -> None:
     assert [([peer], {(8080, "TCP")})] == outside(found["gateway"]["ingress"], "from")
 
 
+def test_usage_can_be_asked_for_by_whom_the_operator_names(render: Any) -> None:
+    peer = {"ipBlock": {"cidr": "10.0.0.4/32"}}
+    found = policies(render({"networkPolicy": {"usageFrom": [peer]}}))
+    assert [([peer], {(8090, "TCP")})] == outside(found["token-quota"]["ingress"], "from")
+
+
 def test_an_existing_server_is_reached_on_the_port_of_its_address(render: Any) -> None:
     values = {
         "nats": {"external": {"url": "nats://nats.example.com"}},

@@ -5,6 +5,7 @@ The five services. What they have in common is in arks.service; what is of each 
   ports      besides `health`
   rules      what it may do in the watched namespaces, besides writing Events
   optional       [{name, namespaces, rules}] what it may do only where the operator said so; namespace "": everywhere
+  accepts    [{peers, port}] who outside of the release calls it
   serves     requests wait for it: it stays in service while NATS or a database is away, and leaves it slowly
 */}}
 {{- define "arks.serviceFacts" -}}
@@ -121,6 +122,9 @@ token-quota:
   servers: [nats, redis, postgresql]
   serves: true
   ports: {api: 8090}
+  {{- with .Values.networkPolicy.usageFrom }}
+  accepts: [{peers: {{ toJson . }}, port: 8090}]
+  {{- end }}
   settings:
     api_host: 0.0.0.0
     api_port: 8090
@@ -212,6 +216,7 @@ optional: {{ $facts.optional | default list | toJson }}
 secrets: {{ concat (list "nats-token") ($facts.secrets | default list) | toJson }}
 connects: {{ toJson $connections.connects }}
 reaches: {{ toJson $reaches }}
+accepts: {{ $facts.accepts | default list | toJson }}
 volumes:
   - name: state
     emptyDir: {}
