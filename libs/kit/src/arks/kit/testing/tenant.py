@@ -41,7 +41,10 @@ class Tenant(Cluster):
         try:
             yield self
         finally:
-            # Applications first: a namespace looks for the end of its pods only every half of their grace period.
+            # Applications first: a namespace looks for the end of its pods only every half of their grace period. The
+            # end of pods is what other tests are about; here nobody waits for their engines to be quiet.
+            await self._delete("arks", "--all", "--wait=false")
+            await self._delete("pods", "--all", "--force", "--grace-period=0")
             await self._delete("arks", "--all")
             await self._delete("namespace", self.namespace, "--ignore-not-found")
 
