@@ -91,7 +91,7 @@ async def test_nothing_crosses_between_tenants_with_the_same_names(
         assert {"engine": traffic.told} == await one.usage()
         await until_charged(one, traffic.told.prompt_tokens + traffic.told.completion_tokens)
 
-    # A budget that is used up, a key that is taken away, a namespace that goes: for one tenant only.
+    # A budget that is used up, a key that is taken away, everything that goes: for one tenant only.
     red_client, blue_client = client_of(key_of(red)), client_of(key_of(blue))
     await red.apply(a_budget(red, 1))
     await until_refused(red_client, openai.RateLimitError)
@@ -99,6 +99,6 @@ async def test_nothing_crosses_between_tenants_with_the_same_names(
     await red.kubectl("delete", "arkstoken", "member")
     await until_refused(red_client, openai.AuthenticationError)
     async with traffic_of(blue, max_tokens=2).running() as traffic:
-        await red.kubectl("delete", "namespace", red.namespace, "--timeout=90s", within_seconds=100)
+        await red.kubectl("delete", "arks", "--all", "--timeout=240s", within_seconds=250)
         await traffic.answers(10)
     assert [] == traffic.faults()
