@@ -20,18 +20,7 @@ from pathlib import Path
 from arks.kit.testing.audit import AuditLog, Call
 from arks.kit.testing.wait import eventually
 from bench.scale import changes
-from bench.scale.cluster import (
-    APPLICATION,
-    ENDPOINT,
-    MODEL,
-    TOKEN,
-    TOKENS_EACH,
-    Cluster,
-    Tenant,
-    is_ready,
-    namespaces,
-    phase_is,
-)
+from bench.scale.cluster import EVERYTHING, TOKENS_EACH, Cluster, Tenant, namespaces
 from bench.scale.gateway import Gateway
 from bench.scale.platform import platform
 from bench.scale.services import NAMES, Services
@@ -86,12 +75,7 @@ class Bench:
         await self._cluster.create(objects)
         written = time.monotonic()
         number = tenants[-1].number + 1
-        for kind, of_each, condition in (
-            (MODEL, 1, phase_is("Ready")),
-            (APPLICATION, 1, phase_is("Running")),
-            (ENDPOINT, 1, is_ready),
-            (TOKEN, TOKENS_EACH, is_ready),
-        ):
+        for kind, of_each, condition in EVERYTHING:
             await self._cluster.until(kind, of_each * number, condition, _CONVERGED_SECONDS)
             print(f"{number} {kind.plural} are ready {time.monotonic() - written:.1f} s after the last was created")
         print(f"{len(objects)} objects were created in {written - began:.1f} s; CPU seconds of the services:")

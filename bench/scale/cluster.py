@@ -162,3 +162,12 @@ def phase_is(phase: str) -> Callable[[Json], bool]:
 def is_ready(one: Json) -> bool:
     conditions = one.get("status", {}).get("conditions", [])
     return any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
+
+
+EVERYTHING: tuple[tuple[Kind, int, Callable[[Json], bool]], ...] = (
+    (MODEL, 1, phase_is("Ready")),
+    (APPLICATION, 1, phase_is("Running")),
+    (ENDPOINT, 1, is_ready),
+    (TOKEN, TOKENS_EACH, is_ready),
+)
+"""Of each tenant: kind, how many, and when one of them is ready."""

@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 from arks.kit.process import end, spawn
+from arks.kit.tasks import cancel
 from arks.kit.testing.servers import nats_server, valkey_server
 from bench.scale.cluster import Cluster, cluster
 from bench.scale.gateway import Gateway
@@ -33,7 +34,7 @@ async def platform(directory: Path, number: int) -> AsyncIterator[tuple[Cluster,
         engines = await spawn(engine, log_file=directory / "engine.log", environment=environment)
         stack.push_async_callback(end, engines, grace_seconds=2.0)
         playing = asyncio.create_task(Players(started.api, number).run())
-        stack.callback(playing.cancel)
+        stack.push_async_callback(cancel, playing)
         gateway = Gateway(services.gateway_port, services.admin_port)
         stack.push_async_callback(gateway.close)
         yield started, services, gateway

@@ -9,18 +9,7 @@ import pytest
 
 from arks.kit.testing.audit import AuditLog, Call
 from arks.kit.testing.wait import eventually
-from bench.scale.cluster import (
-    APPLICATION,
-    ENDPOINT,
-    MODEL,
-    TOKEN,
-    TOKENS_EACH,
-    Cluster,
-    Tenant,
-    is_ready,
-    namespaces,
-    phase_is,
-)
+from bench.scale.cluster import EVERYTHING, Cluster, Tenant, namespaces
 from bench.scale.platform import platform
 
 pytestmark = [pytest.mark.kube, pytest.mark.timeout(600)]
@@ -50,12 +39,7 @@ async def added(cluster: Cluster, tenants: Sequence[Tenant]) -> None:
     """They exist, and all that belongs to them is ready."""
     await cluster.create([one for tenant in tenants for one in tenant.objects(secrets=True)])
     number = tenants[-1].number + 1
-    for kind, of_each, condition in (
-        (MODEL, 1, phase_is("Ready")),
-        (APPLICATION, 1, phase_is("Running")),
-        (ENDPOINT, 1, is_ready),
-        (TOKEN, TOKENS_EACH, is_ready),
-    ):
+    for kind, of_each, condition in EVERYTHING:
         await cluster.until(kind, of_each * number, condition, READY_SECONDS)
 
 

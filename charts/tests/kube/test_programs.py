@@ -3,12 +3,10 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
-from pathlib import Path
 from typing import Any, TypeAlias
 
 import pytest
 import pytest_asyncio
-import yaml
 from prometheus_client import CollectorRegistry
 
 from arks.contracts.resources import (
@@ -68,13 +66,9 @@ async def installed(cluster: Cluster) -> AsyncIterator[Cluster]:
 
 
 @asynccontextmanager
-async def api_of(cluster: Cluster, service: str, directory: Path) -> AsyncIterator[KubeApi]:
+async def api_of(cluster: Cluster, service: str) -> AsyncIterator[KubeApi]:
     """The API server as the service's pod sees it."""
-    token = await cluster.server.kubectl("create", "token", f"arks-{service}", "-n", NAMESPACE)
-    config = yaml.safe_load(cluster.server.kubeconfig.read_text())
-    config["users"][0]["user"] = {"token": token.strip()}
-    kubeconfig = directory / "kubeconfig"
-    kubeconfig.write_text(yaml.safe_dump(config))
+    kubeconfig = await cluster.server.kubeconfig_of(f"arks-{service}", NAMESPACE)
     api = KubeApi(f"arks-{service}", CollectorRegistry(), kubeconfig)
     await api.start()
     try:
@@ -101,11 +95,11 @@ def manifest(kind: type[Resource]) -> dict[str, Any]:
 
 @pytest.mark.parametrize(("service", "kind"), [(service, kind) for service, kinds in OWNERS.items() for kind in kinds])
 async def test_an_owner_watches_marks_and_reports_its_resources(
-    service: str, kind: type[Resource], installed: Cluster, tmp_path: Path
+    service: str, kind: type[Resource], installed: Cluster
 ) -> None:
     key = Key(TENANT, "m")
     await installed.apply(manifest(kind))
-    async with api_of(installed, service, tmp_path) as api:
+    async with api_of(installed, service) as api:
         resources = KubeResources(api, kind)
         async with running(resources.run()):
             found = await eventually(lambda: resources.cache.get(key), what="the resource is seen")
@@ -123,8 +117,8 @@ async def test_an_owner_watches_marks_and_reports_its_resources(
 
 
 @pytest.mark.parametrize("service", ["model-manager", "app-deployer", "metrics", "endpoint-router", "token-quota"])
-async def test_every_service_can_become_its_own_leader(service: str, installed: Cluster, tmp_path: Path) -> None:
-    async with api_of(installed, service, tmp_path) as api:
+async def test_every_service_can_become_its_own_leader(service: str, installed: Cluster) -> None:
+    async with api_of(installed, service) as api:
         for identity in ("first", "second"):
             election = Election(api, Key(NAMESPACE, f"arks-{service}"), identity, SystemClock())
             async with running(election.run()):
@@ -132,16 +126,14 @@ async def test_every_service_can_become_its_own_leader(service: str, installed: 
             await election.release()
 
 
-async def test_token_quota_reads_the_key_that_a_token_names(installed: Cluster, tmp_path: Path) -> None:
+async def test_token_quota_reads_the_key_that_a_token_names(installed: Cluster) -> None:
     secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "k", "namespace": TENANT}}
     await installed.apply({**secret, "stringData": {"token": "sk-1"}})
-    async with api_of(installed, "token-quota", tmp_path) as api:
+    async with api_of(installed, "token-quota") as api:
         assert {"token": b"sk-1"} == await KubeSecrets(api).read(Key(TENANT, "k"))
 
 
-async def test_app_deployer_gives_a_router_the_right_to_see_pods_and_cannot_give_more(
-    installed: Cluster, tmp_path: Path
-) -> None:
+async def test_app_deployer_gives_a_router_the_right_to_see_pods_and_cannot_give_more(installed: Cluster) -> None:
     group = "rbac.authorization.k8s.io"
     role = Kind(group, "v1", "Role", "roles")
 
@@ -150,7 +142,7 @@ async def test_app_deployer_gives_a_router_the_right_to_see_pods_and_cannot_give
         metadata = {"name": "m-router", "namespace": TENANT}
         return {"apiVersion": f"{group}/v1", "kind": "Role", "metadata": metadata, "rules": [rule]}
 
-    async with api_of(installed, "app-deployer", tmp_path) as api:
+    async with api_of(installed, "app-deployer") as api:
         await api.apply(role, manifest("pods"))
         with pytest.raises(Invalid, match="attempting to grant RBAC permissions not currently held"):
             await api.apply(role, manifest("secrets"))
