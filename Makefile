@@ -22,7 +22,7 @@ PROJECTS := pyproject.toml $(wildcard libs/*/pyproject.toml services/*/pyproject
 PROTOS := $(shell find protos -name '*.proto')
 MESSAGES := libs/contracts/src
 SOURCES := $(wildcard libs/*/src services/*/src deploy/*/src)
-TESTS := $(wildcard libs/*/tests services/*/tests deploy/*/tests charts/tests e2e bench)
+TESTS := $(wildcard libs/*/tests services/*/tests deploy/*/tests charts/tests tests e2e bench)
 
 .PHONY: help
 help: ## This text
