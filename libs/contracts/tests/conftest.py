@@ -22,13 +22,22 @@ def sample(request: pytest.FixtureRequest) -> tuple[str, str]:
 
 
 @pytest.fixture
+def read_manifests() -> Callable[[str], list[dict[str, Any]]]:
+    """A function from a manifest's text to its objects, as plain data."""
+    return _read_manifests
+
+
+@pytest.fixture
 def api_server() -> Callable[[str], list[str]]:
-    """Takes a manifest's text, returns what an API server with our CRDs would object to."""
-    return lambda text: [
-        objection
+    """A function from a manifest's text to the errors of an API server with our CRDs."""
+    return lambda text: [objection for item in _read_manifests(text) for objection in _objections(item)]
+
+
+def _read_manifests(text: str) -> list[dict[str, Any]]:
+    return [
+        item
         for document in yaml.load_all(text, Loader=_TextTimes)
         for item in (document["items"] if document["kind"] == "List" else [document])
-        for objection in _objections(item)
     ]
 
 

@@ -21,9 +21,9 @@ from arks.local.cli.common import (
 )
 
 if TYPE_CHECKING:
-    from arks.contracts.manifests import Manifests
     from arks.contracts.resources import Resource
     from arks.kit.reconcile import Key
+    from arks.local.manifests import Manifests
     from arks.local.store import Store
 
 _SUFFIXES = (".yaml", ".yml", ".json")
@@ -110,7 +110,7 @@ def _text(name: str, raw: bytes) -> str:
 
 def checked(sources: Sequence[tuple[str, str]], namespace: str) -> "Manifests":
     """Raises Failure with every error there is; warnings go to stderr."""
-    from arks.contracts.manifests import parse_manifests
+    from arks.local.manifests import parse_manifests
 
     manifests = parse_manifests(sources, default_namespace=namespace)
     for warning in manifests.warnings:

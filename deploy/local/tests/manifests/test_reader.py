@@ -8,7 +8,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from arks.contracts.manifests.reader import read_documents
+from arks.local.manifests.reader import read_documents
 
 
 def read(text: str) -> Any:

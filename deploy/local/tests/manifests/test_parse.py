@@ -1,13 +1,15 @@
 """Each mistake gives one clear error with file, line and field."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import yaml
 
-from arks.contracts.manifests import parse_manifests
+from arks.local.manifests import parse_manifests
 
+CONTRACTS_TESTS = Path(__file__).parents[4] / "libs/contracts/tests"
+"""The CRDs are tested with the same manifests."""
+SAMPLES = sorted((CONTRACTS_TESTS / "samples").glob("*.yaml"))
 MODEL = "apiVersion: arks.ai/v1\nkind: ArksModel\nmetadata: {name: m}\nspec:\n"
 APPLICATION = "apiVersion: arks.ai/v1\nkind: ArksApplication\nmetadata: {name: a}\nspec:\n  model: {name: m}\n"
 ENDPOINT = "apiVersion: arks.ai/v1\nkind: ArksEndpoint\nmetadata: {name: e}\nspec:\n"
@@ -61,7 +63,7 @@ def test_text_that_is_no_manifest(text: str, expected: str) -> None:
     assert expected in [str(error) for error in manifests.errors]
 
 
-MISTAKES: list[dict[str, str]] = yaml.safe_load((Path(__file__).parent / "mistakes.yaml").read_text())
+MISTAKES: list[dict[str, str]] = yaml.safe_load((CONTRACTS_TESTS / "mistakes.yaml").read_text())
 
 
 @pytest.mark.parametrize("case", MISTAKES, ids=lambda case: case["mistake"])
@@ -71,9 +73,17 @@ def test_a_mistake_in_a_field_gives_exactly_one_error(case: dict[str, str]) -> N
     assert [] == manifests.resources
 
 
-@pytest.mark.parametrize("case", MISTAKES, ids=lambda case: case["mistake"])
-def test_an_api_server_refuses_the_same_mistakes(case: dict[str, str], api_server: Callable[[str], list[str]]) -> None:
-    assert bool(api_server(case["manifest"])) == ("onlyArks" not in case)
+@pytest.mark.parametrize("sample", SAMPLES, ids=lambda path: path.stem)
+def test_every_sample_is_accepted_unchanged(sample: Path) -> None:
+    manifests = parse_manifests([(sample.name, sample.read_text())])
+    assert [] == manifests.errors
+    assert manifests.resources
+
+
+def test_a_secret_with_a_placeholder_is_a_warning_without_its_value() -> None:
+    name = "model-private.yaml"
+    [warning] = parse_manifests([(name, (CONTRACTS_TESTS / "samples" / name).read_text())]).warnings
+    assert "model-private.yaml:9: data.HF_TOKEN: is not base64 of text, so this value cannot be used" == str(warning)
 
 
 def test_all_mistakes_are_told_at_once_in_the_order_of_lines() -> None:
