@@ -299,7 +299,7 @@ async def both_sides(directory: Path, programs: dict[str, Path]) -> AsyncIterato
         port, admin_port, pid = await stack.enter_async_context(envoy(directory / "arks", gate, with_quota))
         os.environ.update({"ARKS_USAGE_LOG": usage_log, "ARKS_ENVOY_ADMIN_PORT": str(admin_port)})
         health_port = os.environ["ARKS_HTTP_PORT"] = str(free_port())
-        shipper = service("arks.token_quota.shipper", int(health_port), directory / "shipper")
+        shipper = service("arks.token_quota.programs.shipper", int(health_port), directory / "shipper")
         shipper_pid = await stack.enter_async_context(shipper)
         processes = {
             "Envoy": (pid,),

@@ -44,7 +44,7 @@ containers:
   - name: usage-shipper
     sidecar: true
     image: {{ include "arks.ownImage" (dict "root" . "service" "token-quota") }}
-    command: [python, -m, arks.token_quota.shipper]
+    command: [python, -m, arks.token_quota.programs.shipper]
     env:
       {{- include "arks.environment" (dict "root" . "settings" $shipper) | nindent 6 }}
     ports: {health: 8081}

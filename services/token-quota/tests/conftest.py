@@ -12,7 +12,7 @@ from arks.kit.testing.clock import FakeClock
 from arks.token_quota.adapters.database import Database
 from arks.token_quota.adapters.ledger import SqlLedger
 from arks.token_quota.service.ports import Moment
-from arks.token_quota.testing import FakeCounters, FakeEvents, World
+from arks.token_quota.testing.fakes import FakeCounters, FakeEvents, World
 
 
 @pytest.fixture

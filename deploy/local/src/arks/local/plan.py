@@ -172,7 +172,7 @@ def _shipper(machine: Machine) -> Program:
     return _service(
         machine,
         "usage-shipper",
-        module="arks.token_quota.shipper",
+        module="arks.token_quota.programs.shipper",
         after=("nats",),
         USAGE_LOG=machine.paths.usage_log,
         ENVOY_ADMIN_PORT=machine.ports["envoy-admin"],

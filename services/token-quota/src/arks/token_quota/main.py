@@ -9,19 +9,19 @@ from arks.kit.reconcile import Controller
 from arks.token_quota.adapters.counters import RedisCounters
 from arks.token_quota.adapters.database import Database
 from arks.token_quota.adapters.ledger import SqlLedger
+from arks.token_quota.adapters.metrics import Metrics
 from arks.token_quota.adapters.redis_batches import RedisBatches
+from arks.token_quota.adapters.server import GranianServer
 from arks.token_quota.adapters.stream import BusUsageStream
-from arks.token_quota.api import Api
+from arks.token_quota.api.app import Api
 from arks.token_quota.config import TokenQuotaSettings
-from arks.token_quota.lifecycle import Lifecycle
-from arks.token_quota.metrics import Metrics
-from arks.token_quota.server import GranianServer
 from arks.token_quota.service.admission import Admission
-from arks.token_quota.service.directory import Directory
+from arks.token_quota.service.index.index import Directory
 from arks.token_quota.service.keyring import Keyring
-from arks.token_quota.service.metering import Books, Ingest, Projector, Pruner, Sweeper
+from arks.token_quota.service.metering.ingest import Books, Ingest, Projector, Pruner, Sweeper
 from arks.token_quota.service.quotas import Quotas
 from arks.token_quota.service.reports import Reports
+from arks.token_quota.service.startup import Lifecycle
 from arks.token_quota.service.tokens import QuotaUsers, Tokens
 
 

@@ -9,7 +9,7 @@ from nats.aio.msg import Msg
 from arks.kit.bus import NATS_ERRORS, Bus
 from arks.token_quota.domain.posting import Usage
 from arks.token_quota.domain.wire import RecordError, decode
-from arks.token_quota.service.metering import UsageMessage
+from arks.token_quota.service.metering.ingest import UsageMessage
 
 log = structlog.get_logger(__name__)
 

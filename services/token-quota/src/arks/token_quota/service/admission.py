@@ -9,14 +9,14 @@ from weakref import WeakValueDictionary
 import structlog
 
 from arks.kit.clock import Clock
+from arks.token_quota.adapters.metrics import Metrics
 from arks.token_quota.domain import answers
 from arks.token_quota.domain.access import Leave, Policy, refuse_key, refuse_model
 from arks.token_quota.domain.answers import Headers, Refusal
 from arks.token_quota.domain.charge import Grant
 from arks.token_quota.domain.estimate import estimate
 from arks.token_quota.domain.limits import Account, Ask, Budget, violations
-from arks.token_quota.metrics import Metrics
-from arks.token_quota.service.directory import Directory
+from arks.token_quota.service.index.index import Directory
 from arks.token_quota.service.ports import (
     Counters,
     CountersUnavailable,

@@ -14,7 +14,7 @@ from arks.contracts.resources import ArksToken, KeySource
 from arks.kit.errors import Invalid
 from arks.kit.home import Resources
 from arks.kit.reconcile import Key, Requeue
-from arks.token_quota.service.directory import Claim, Directory
+from arks.token_quota.service.index.index import Claim, Directory
 
 SECRET_SECONDS = 5.0
 """A Secret that changes is noticed within this time, as long as there are few."""

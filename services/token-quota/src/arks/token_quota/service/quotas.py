@@ -12,8 +12,8 @@ from arks.kit.clock import Clock
 from arks.kit.home import Resources
 from arks.kit.reconcile import Key, Requeue
 from arks.token_quota.domain.limits import DAY_SECONDS, Budget, period_start_day
-from arks.token_quota.service.directory import Directory
-from arks.token_quota.service.metering import now_of
+from arks.token_quota.service.index.index import Directory
+from arks.token_quota.service.metering.ingest import now_of
 from arks.token_quota.service.ports import BudgetSums, Ledger
 from arks.token_quota.service.tokens import Events
 

@@ -12,7 +12,7 @@ from arks.kit.cache import Cache
 from arks.kit.clock import Clock
 from arks.kit.home import Resources
 from arks.kit.reconcile import Key, Requeue
-from arks.token_quota.service.directory import Claim, Directory, seconds_of
+from arks.token_quota.service.index.index import Claim, Directory, seconds_of
 from arks.token_quota.service.keyring import Keyring, Verdict
 
 READY = "Ready"

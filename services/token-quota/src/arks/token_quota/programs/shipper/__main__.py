@@ -1,11 +1,11 @@
-"""usage-shipper: wiring. Run beside each Envoy: `python -m arks.token_quota.shipper`."""
+"""usage-shipper: wiring. Run beside each Envoy: `python -m arks.token_quota.programs.shipper`."""
 
 from arks.kit.app import App
 from arks.kit.home import Home, home_from_environment
 from arks.token_quota.config import ShipperSettings
-from arks.token_quota.shipper.edge import EnvoyAdmin, JetStreamPublisher
-from arks.token_quota.shipper.segments import Segments
-from arks.token_quota.shipper.ship import Gateway, Publisher, Shipper, ShipperMetrics
+from arks.token_quota.programs.shipper.publisher import EnvoyAdmin, JetStreamPublisher
+from arks.token_quota.programs.shipper.segments import Segments
+from arks.token_quota.programs.shipper.ship import Gateway, Publisher, Shipper, ShipperMetrics
 
 
 def build(

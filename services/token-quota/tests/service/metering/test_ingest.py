@@ -11,10 +11,10 @@ from arks.kit.testing.clock import FakeClock
 from arks.kit.testing.wait import eventually
 from arks.token_quota.adapters.ledger import SqlLedger
 from arks.token_quota.domain.posting import Source, Usage
-from arks.token_quota.service import metering
-from arks.token_quota.service.metering import Books, Ingest, Projector, Pruner, Sweeper, UsageMessage
+from arks.token_quota.service.metering import ingest as metering
+from arks.token_quota.service.metering.ingest import Books, Ingest, Projector, Pruner, Sweeper, UsageMessage
 from arks.token_quota.service.ports import Moment, Reservation, UsageFilter
-from arks.token_quota.testing import BrokenLedger, FakeCounters, World, quota, token
+from arks.token_quota.testing.fakes import BrokenLedger, FakeCounters, World, quota, token
 
 USAGE = Usage(
     request_id="r1",

@@ -14,7 +14,7 @@ from arks.kit.clock import Clock
 from arks.kit.errors import Unavailable
 from arks.token_quota.domain.charge import LineError, charge
 from arks.token_quota.domain.wire import encode
-from arks.token_quota.shipper.segments import Chunk, Segments
+from arks.token_quota.programs.shipper.segments import Chunk, Segments
 
 log = structlog.get_logger(__name__)
 

@@ -28,8 +28,8 @@ from arks.kit.testing.servers import Server
 from arks.kit.testing.wait import eventually
 from arks.token_quota.config import ShipperSettings, TokenQuotaSettings
 from arks.token_quota.main import build
-from arks.token_quota.shipper.__main__ import build as build_shipper
-from arks.token_quota.testing import PEPPER, quota, token
+from arks.token_quota.programs.shipper.__main__ import build as build_shipper
+from arks.token_quota.testing.fakes import PEPPER, quota, token
 
 pytestmark = pytest.mark.real
 

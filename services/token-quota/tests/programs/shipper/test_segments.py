@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from arks.kit.testing.clock import FakeClock
-from arks.token_quota.shipper import segments as module
-from arks.token_quota.shipper.segments import Chunk, Segments
+from arks.token_quota.programs.shipper import segments as module
+from arks.token_quota.programs.shipper.segments import Chunk, Segments
 
 
 @pytest.fixture

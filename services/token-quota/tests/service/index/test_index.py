@@ -1,7 +1,7 @@
 from arks.kit.reconcile import Key
 from arks.token_quota.domain.limits import Budget, Period, Rates
-from arks.token_quota.service.directory import Claim
-from arks.token_quota.testing import World, quota, token
+from arks.token_quota.service.index.index import Claim
+from arks.token_quota.testing.fakes import World, quota, token
 
 TOM, ANN = Key("team", "tom"), Key("rivals", "ann")
 OLD, NEW = "2026-01-01T00:00:00Z", "2026-02-01T00:00:00Z"

@@ -5,7 +5,7 @@ from arks.token_quota.domain.answers import Refusal
 from arks.token_quota.domain.limits import BudgetUse, RateUse
 from arks.token_quota.service.admission import Admission, Call, Granted, bearer
 from arks.token_quota.service.ports import Ledger
-from arks.token_quota.testing import BrokenLedger, FakeCounters, World, quota, token
+from arks.token_quota.testing.fakes import BrokenLedger, FakeCounters, World, quota, token
 
 RATES = [{"type": "rpm", "value": 5}, {"type": "tpm", "value": 1000}]
 LIMITED = [{"arksEndpoint": {"name": "qwen"}, "rateLimits": RATES}]

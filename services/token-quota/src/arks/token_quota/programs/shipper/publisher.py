@@ -9,7 +9,7 @@ from nats.js.api import PubAck
 
 from arks.kit.bus import NATS_ERRORS, REQUEST_SECONDS, Bus
 from arks.kit.errors import Unavailable
-from arks.token_quota.shipper.ship import Outgoing
+from arks.token_quota.programs.shipper.ship import Outgoing
 
 log = structlog.get_logger(__name__)
 

@@ -10,7 +10,7 @@ import structlog
 
 from arks.kit.home import Home
 from arks.token_quota.adapters.database import Database
-from arks.token_quota.server import GranianServer
+from arks.token_quota.adapters.server import GranianServer
 from arks.token_quota.service.keyring import Keyring
 from arks.token_quota.service.ports import LedgerUnavailable
 from arks.token_quota.service.quotas import Quotas

@@ -6,14 +6,14 @@ import pytest
 
 from arks.kit.testing.clock import FakeClock
 from arks.token_quota.adapters.ledger import SqlLedger
-from arks.token_quota.api import Api, read_call, read_usage_query
-from arks.token_quota.api import Headers as AnyHeaders
+from arks.token_quota.api.app import Api, read_call, read_usage_query
+from arks.token_quota.api.app import Headers as AnyHeaders
 from arks.token_quota.domain.answers import Refusal
 from arks.token_quota.domain.posting import Source, Usage
 from arks.token_quota.service.admission import Admission, Call
 from arks.token_quota.service.ports import Moment, UsageFilter
 from arks.token_quota.service.reports import Reports
-from arks.token_quota.testing import BrokenLedger, FakeCounters, World, token
+from arks.token_quota.testing.fakes import BrokenLedger, FakeCounters, World, token
 
 KEY = {"authorization": "Bearer sk-tom"}
 ADMIT = KEY | {

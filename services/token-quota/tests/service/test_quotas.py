@@ -11,7 +11,7 @@ from arks.token_quota.adapters.ledger import SqlLedger
 from arks.token_quota.domain.posting import Source, Usage
 from arks.token_quota.service.ports import Moment
 from arks.token_quota.service.quotas import LOOKS_PER_SECOND, Quotas
-from arks.token_quota.testing import FakeEvents, FakeResources, World, quota
+from arks.token_quota.testing.fakes import FakeEvents, FakeResources, World, quota
 
 Q = Key("team", "q")
 USAGE = Usage("r0", "team", "tom", "qwen", "q", "completions", Source.ENGINE, 1_767_225_600_000, 30, 20)

@@ -8,7 +8,7 @@ from arks.kit.reconcile import Key, Requeue
 from arks.kit.testing.clock import FakeClock
 from arks.token_quota.service.keyring import SECRET_READS_PER_SECOND, SECRET_SECONDS, Keyring
 from arks.token_quota.service.tokens import QuotaUsers, Tokens
-from arks.token_quota.testing import PEPPER, FakeEvents, FakeResources, FakeSecrets, World, quota, token
+from arks.token_quota.testing.fakes import PEPPER, FakeEvents, FakeResources, FakeSecrets, World, quota, token
 
 TOM = Key("team", "tom")
 IN_SECRET: dict[str, Any] = {"tokenSecretRef": {"name": "keys", "key": "tom"}}

@@ -9,9 +9,9 @@ from arks.kit.errors import Unavailable
 from arks.kit.testing.clock import FakeClock
 from arks.kit.testing.wait import eventually
 from arks.token_quota.domain.wire import decode
-from arks.token_quota.shipper import ship
-from arks.token_quota.shipper.segments import Segments
-from arks.token_quota.shipper.ship import Outgoing, Shipper, ShipperMetrics
+from arks.token_quota.programs.shipper import ship
+from arks.token_quota.programs.shipper.segments import Segments
+from arks.token_quota.programs.shipper.ship import Outgoing, Shipper, ShipperMetrics
 
 LINE = "{}\t1795254321.123\t532\t41\t200\t-\t127.0.0.1:9001\tcompletions\t0\tteam/qwen/tom/100/512\te,21,53\n"
 

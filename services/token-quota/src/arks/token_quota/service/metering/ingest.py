@@ -15,10 +15,10 @@ from typing import Protocol
 import structlog
 
 from arks.kit.clock import Clock
+from arks.token_quota.adapters.metrics import Metrics
 from arks.token_quota.domain.limits import Budget
 from arks.token_quota.domain.posting import DAY_MILLISECONDS, Usage
-from arks.token_quota.metrics import Metrics
-from arks.token_quota.service.directory import Directory
+from arks.token_quota.service.index.index import Directory
 from arks.token_quota.service.ports import Counters, CountersUnavailable, Epoch, Ledger, LedgerUnavailable, Moment
 
 log = structlog.get_logger(__name__)

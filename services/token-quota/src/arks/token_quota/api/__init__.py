@@ -1,0 +1,1 @@
+"""The inbound edge: HTTP for Envoy's filter, clients and operators."""

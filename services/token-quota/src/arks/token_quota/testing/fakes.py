@@ -1,0 +1,228 @@
+"""For tests: fakes of what the use cases need, and resources made in one line."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from prometheus_client import CollectorRegistry
+from pydantic import BaseModel
+
+from arks.contracts.resources import ArksQuota, ArksToken
+from arks.contracts.subjects import EventKind
+from arks.events.v1.events_pb2 import ResourceEvent
+from arks.events.v1.facts_pb2 import EndpointFact
+from arks.kit.cache import Cache
+from arks.kit.reconcile import Key
+from arks.token_quota.adapters.metrics import Metrics
+from arks.token_quota.domain.limits import Account, Budget, BudgetUse, RateUse, granted_completion_tokens
+from arks.token_quota.service.index.index import Claim, Directory
+from arks.token_quota.service.ports import (
+    BudgetSums,
+    CountersUnavailable,
+    Epoch,
+    Ledger,
+    LedgerEntry,
+    LedgerUnavailable,
+    Moment,
+    Reservation,
+    Reserve,
+    Reserved,
+    WindowSums,
+)
+
+PEPPER = b"pepper of the tests"
+
+
+def token(
+    name: str = "tom",
+    key: str | None = "sk-tom",
+    *,
+    namespace: str = "team",
+    created: str = "2026-01-01T00:00:00Z",
+    qos: Sequence[Mapping[str, Any]] | None = None,
+    **spec: Any,
+) -> ArksToken:
+    given = {"token": key} if key is not None else {}
+    return ArksToken.from_dict(
+        {
+            "apiVersion": "arks.ai/v1",
+            "kind": "ArksToken",
+            "metadata": {"name": name, "namespace": namespace, "creationTimestamp": created, "generation": 1},
+            "spec": {**given, "qos": qos if qos is not None else [{"arksEndpoint": {"name": "qwen"}}], **spec},
+        }
+    )
+
+
+def quota(
+    name: str = "q", *, namespace: str = "team", period: str = "lifetime", resets: int = 0, **limits: int
+) -> ArksQuota:
+    return ArksQuota.from_dict(
+        {
+            "apiVersion": "arks.ai/v1",
+            "kind": "ArksQuota",
+            "metadata": {"name": name, "namespace": namespace, "generation": 1},
+            "spec": {
+                "quotas": [{"type": kind, "value": value} for kind, value in limits.items()]
+                or [{"type": "total", "value": 100}],
+                "period": period,
+                "resetGeneration": resets,
+            },
+        }
+    )
+
+
+class World:
+    """Caches as the watches would fill them, and the directory on top."""
+
+    def __init__(self) -> None:
+        self.tokens: Cache[ArksToken] = Cache()
+        self.quotas: Cache[ArksQuota] = Cache()
+        self.endpoints: Cache[EndpointFact] = Cache()
+        self.directory = Directory(PEPPER, self.tokens, self.quotas, self.endpoints)
+        self.registry = CollectorRegistry()
+        self.metrics = Metrics(self.registry)
+
+    def add(self, *things: ArksToken | ArksQuota) -> None:
+        for thing in things:
+            key = Key(thing.namespace, thing.name)
+            if isinstance(thing, ArksToken):
+                self.tokens.apply(key, thing)
+                if thing.spec.token is not None:
+                    self.directory.claim(key, [Claim(self.directory.hash(thing.spec.token.get_secret_value()))])
+            else:
+                self.quotas.apply(key, thing)
+
+    def endpoint(self, name: str = "qwen", *, namespace: str = "team", ready: bool = True, message: str = "") -> None:
+        fact = EndpointFact(namespace=namespace, name=name, ready=ready, message=message)
+        self.endpoints.apply(Key(namespace, name), fact)
+
+    def metric(self, name: str, **labels: str) -> float | None:
+        return self.registry.get_sample_value(name, labels)
+
+
+class FakeCounters:
+    """Decides by the domain's own rules on numbers that a test sets."""
+
+    def __init__(self) -> None:
+        self.rate_use = RateUse()
+        self.budget_use = BudgetUse()
+        self.away = False
+        self.missing = 0
+        """Calls of reserve that find no counters."""
+        self.stale = 0
+        """Calls of fill that come too late."""
+        self.reserved: list[Reserve] = []
+        self.released: list[str] = []
+        self.filled: list[object] = []
+        self.applied: list[LedgerEntry] = []
+        self.due: list[Reservation] = []
+        self.epoch = Epoch("e1", 0)
+        self.lost = False
+        """The next apply finds that Redis was wiped."""
+
+    def _check(self) -> None:
+        if self.away:
+            raise CountersUnavailable("Redis is away")
+
+    async def reserve(self, request: Reserve) -> Reserved | None:
+        self._check()
+        if self.missing:
+            self.missing -= 1
+            return None
+        self.reserved.append(request)
+        account = Account(request.rates, request.budget, self.rate_use, self.budget_use)
+        completion = granted_completion_tokens(account, request.ask)
+        return Reserved(completion is not None, completion or 0, self.rate_use, self.budget_use)
+
+    async def open(self, namespace: str, upto: int, replace: str = "") -> Epoch:
+        self._check()
+        if replace == self.epoch.id:
+            self.epoch = Epoch(replace + "+", upto)
+        return self.epoch
+
+    async def fill_rate(self, epoch: Epoch, request: Reserve, sums: WindowSums) -> bool:
+        return self._fill(sums)
+
+    async def fill_budget(self, epoch: Epoch, request: Reserve, sums: BudgetSums) -> bool:
+        return self._fill(sums)
+
+    def _fill(self, sums: object) -> bool:
+        self._check()
+        self.filled.append(sums)
+        self.stale -= bool(self.stale)
+        return not self.stale
+
+    async def apply(
+        self, namespace: str, after: int, entries: Sequence[tuple[LedgerEntry, Budget | None]], now: Moment
+    ) -> int | None:
+        self._check()
+        if self.lost:
+            self.lost = False
+            return None
+        if after == self.epoch.cursor:
+            self.applied.extend(entry for entry, _ in entries)
+            self.epoch = Epoch(self.epoch.id, entries[-1][0].seq)
+        return self.epoch.cursor
+
+    async def expired(self, namespace: str, now: Moment, most: int) -> list[Reservation]:
+        self._check()
+        return self.due[:most]
+
+    async def release(self, namespace: str, request_ids: Sequence[str]) -> None:
+        self._check()
+        self.released.extend(request_ids)
+        self.due = [reservation for reservation in self.due if reservation.request_id not in request_ids]
+
+    async def open_reservations(self, namespace: str) -> int:
+        self._check()
+        return len(self.due)
+
+
+class BrokenLedger:
+    """A ledger that raises from each method until it is mended; then it is the real one."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self.broken = True
+
+    def __getattr__(self, name: str) -> Any:
+        if self.broken:
+            raise LedgerUnavailable("the database is away")
+        return getattr(self._ledger, name)
+
+
+@dataclass
+class FakeResources:
+    """The owner's side of a kind: a cache and what was written into status."""
+
+    cache: Cache[Any]
+    statuses: dict[Key, BaseModel] = field(default_factory=dict)
+
+    async def patch_status(self, key: Key, status: BaseModel) -> None:
+        self.statuses[key] = status
+        resource = self.cache.get(key)
+        if resource is not None:
+            self.cache.apply(key, resource.model_copy(update={"status": status}))
+
+    async def add_finalizer(self, key: Key, finalizer: str) -> None: ...
+    async def remove_finalizer(self, key: Key, finalizer: str) -> None: ...
+
+
+@dataclass
+class FakeEvents:
+    published: list[tuple[str, str, str]] = field(default_factory=list)
+
+    def publish_event(
+        self, kind: EventKind, verb: str, key: Key, event: ResourceEvent, event_id: str | None = None
+    ) -> None:
+        self.published.append((f"{kind}.{verb}", str(key), event.reason))
+
+
+@dataclass
+class FakeSecrets:
+    values: dict[Key, Mapping[str, bytes]] = field(default_factory=dict)
+    reads: list[Key] = field(default_factory=list)
+
+    async def read(self, key: Key) -> Mapping[str, bytes] | None:
+        self.reads.append(key)
+        return self.values.get(key)
