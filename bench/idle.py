@@ -9,7 +9,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from arks.local.testing.platform import Platform
+from arks.local.testing.harness import Platform
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")

@@ -6,7 +6,7 @@ import openai
 import pytest
 import pytest_asyncio
 
-from arks.local.testing.platform import Platform
+from arks.local.testing.harness import Platform
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,7 @@ import pytest_asyncio
 
 from arks.kit.testing.manifests import application, endpoint, token
 from arks.kit.testing.traffic import CUT, Traffic
-from arks.local.testing.platform import Platform, small_file_model, until
+from arks.local.testing.harness import Platform, small_file_model, until
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(400)]
 KEY, MODEL = "sk-steady-000000", "pair"

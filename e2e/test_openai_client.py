@@ -9,7 +9,7 @@ import pytest_asyncio
 
 from arks.kit.testing.manifests import quota, token
 from arks.kit.testing.wait import eventually
-from arks.local.testing.platform import Platform
+from arks.local.testing.harness import Platform
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(300)]
 MODEL = "smollm2"

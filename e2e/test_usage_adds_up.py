@@ -10,7 +10,7 @@ import pytest
 
 from arks.kit.testing.manifests import token
 from arks.kit.testing.traffic import Told
-from arks.local.testing.platform import Platform, until
+from arks.local.testing.harness import Platform, until
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(900)]
 MODEL, KEY, NAME = "smollm2", "sk-adds-up-000000", "adds-up"

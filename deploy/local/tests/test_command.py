@@ -15,10 +15,10 @@ from typing import TypeVar
 import pytest
 
 from arks.kit.testing.manifests import endpoint, token
-from arks.local.paths import Paths
-from arks.local.state import State, is_running, read
+from arks.local.files.paths import Paths
+from arks.local.files.state import State, is_running, read
 from arks.local.supervisor.children import descendants
-from arks.local.testing.platform import ARKS, CommandError, Platform, small_file_model
+from arks.local.testing.harness import ARKS, CommandError, Platform, small_file_model
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(300)]
 T = TypeVar("T")

@@ -37,8 +37,8 @@ def chat(
     """
     paths = paths_of(home)
     state = running_state(paths)
-    from arks.local.plan import gateway_url
-    from arks.local.ports import GATEWAY
+    from arks.local.plan.ports import GATEWAY
+    from arks.local.plan.programs import gateway_url
 
     key = read_key(key_file or paths.demo_key)
     talk = _Talk(gateway_url(state.ports[GATEWAY]), key, model, max_tokens)

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
 
 import typer
 
-from arks.local.paths import DEFAULT_HOME, Paths
-from arks.local.state import State, running
+from arks.local.files.paths import DEFAULT_HOME, Paths
+from arks.local.files.state import State, running
 
 if TYPE_CHECKING:
     from arks.contracts.resources import Resource
-    from arks.local.store import Store
+    from arks.local.client.store import Store
 
 T = TypeVar("T")
 
@@ -85,7 +85,7 @@ async def connected(home: Path) -> "AsyncIterator[Store]":
     paths = paths_of(home)
     state = running_state(paths)
     _lean()
-    from arks.local.store import connect
+    from arks.local.client.store import connect
 
     quiet()
     async with connect(paths, state.ports["nats"]) as store:

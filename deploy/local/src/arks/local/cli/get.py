@@ -25,10 +25,10 @@ from arks.local.cli.common import (
 
 if TYPE_CHECKING:
     from arks.contracts.resources import Resource
+    from arks.local.client.store import Store
     from arks.local.render.describe import LogTail
     from arks.local.render.events import Event
     from arks.local.render.resources import Listing
-    from arks.local.store import Store
 
 _EVENTS_SHOWN = 15
 _LINES_SHOWN = 15
@@ -197,7 +197,7 @@ async def _describe(home: Path, kind: "type[Resource]", names: Sequence[str], na
 
 
 async def _events(store: "Store", kind: "type[Resource]", one: dict[str, Any]) -> "Sequence[Event]":
-    from arks.local.eventlog import about
+    from arks.local.client.event_log import about
 
     subject = about(one["metadata"]["namespace"], one["metadata"]["name"])
     found = [
@@ -208,9 +208,9 @@ async def _events(store: "Store", kind: "type[Resource]", one: dict[str, Any]) -
 
 def _tails(home: Path, one: dict[str, Any]) -> "Sequence[LogTail]":
     """The ends of the logs of replicas that are not ready."""
-    from arks.local.enginelogs import engine_logs
+    from arks.local.files.engine_logs import engine_logs
+    from arks.local.files.logs import last_lines
     from arks.local.render.describe import LogTail
-    from arks.local.tails import last_lines
 
     metadata = one["metadata"]
     troubled = {

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from arks.local.cli.common import NO_HOME, Failure, HomeOption, NamespaceOption, fail, paths_of, say
-from arks.local.paths import Paths
+from arks.local.files.paths import Paths
 
 _LOOK_SECONDS = 0.2
 _BLOCK_BYTES = 64 * 1024
@@ -38,7 +38,7 @@ def logs(
 
 def _files(paths: Paths, name: str, namespace: str, replica: str | None, previous: bool) -> dict[str, Path]:
     """Log files by the name of what wrote them. Raises Failure."""
-    from arks.local.enginelogs import engine_logs
+    from arks.local.files.engine_logs import engine_logs
 
     service = paths.log(name)
     if replica is None and service.parent == paths.logs and service.exists():
@@ -58,7 +58,7 @@ def _files(paths: Paths, name: str, namespace: str, replica: str | None, previou
 
 
 def _print_tails(files: dict[str, Path], count: int) -> None:
-    from arks.local.tails import tail
+    from arks.local.files.logs import tail
 
     for name, file in files.items():
         if len(files) > 1:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from arks.local.cli import chat, get, lifecycle, live, logs, resources, tokens, usage
+from arks.local.cli import apply, chat, get, logs, token, top, up, usage
 from arks.local.cli.common import Exit, Failure, RootHomeOption
 
 _HELP = """
@@ -52,9 +52,9 @@ def root(
     """Options before the command hold for every command."""
 
 
-for _group in (lifecycle, get, resources, logs, live, chat, usage):
+for _group in (up, get, apply, logs, top, chat, usage):
     _group.add_to(app)
-app.add_typer(tokens.app)
+app.add_typer(token.app)
 
 
 def main() -> None:

@@ -3,13 +3,13 @@
 from collections.abc import Mapping
 from typing import Any
 
-from arks.local import demo
-from arks.local.paths import Paths
-from arks.local.plan import gateway_url
-from arks.local.ports import GATEWAY
+from arks.local.files.paths import Paths
+from arks.local.files.state import Service, ServiceState, State
+from arks.local.plan import demo
+from arks.local.plan.ports import GATEWAY
+from arks.local.plan.programs import gateway_url
 from arks.local.render.quantities import duration
 from arks.local.render.table import table
-from arks.local.state import Service, ServiceState, State
 
 
 def as_data(state: State, paths: Paths, *, with_demo: bool) -> Mapping[str, Any]:

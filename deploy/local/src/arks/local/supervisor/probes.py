@@ -4,8 +4,8 @@ import asyncio
 import contextlib
 from dataclasses import dataclass
 
-from arks.local.plan import Probe
-from arks.local.ports import HOST
+from arks.local.plan.ports import HOST
+from arks.local.plan.programs import Probe
 
 PROBE_SECONDS = 2.0
 _MOST_BYTES = 4096

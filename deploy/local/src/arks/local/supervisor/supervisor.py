@@ -8,14 +8,14 @@ import signal
 import time
 from collections.abc import Mapping, Sequence
 
-from arks.local import state
-from arks.local.paths import Paths
-from arks.local.plan import Program
-from arks.local.state import Phase, State
+from arks.local.files import state
+from arks.local.files.logs import limit_size
+from arks.local.files.paths import Paths
+from arks.local.files.state import Phase, State
+from arks.local.plan.programs import Program
 from arks.local.supervisor.children import Children, descendants
 from arks.local.supervisor.probes import request
 from arks.local.supervisor.unit import Timing, Unit
-from arks.local.tails import limit_size
 
 log = logging.getLogger(__name__)
 

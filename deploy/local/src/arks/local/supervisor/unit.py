@@ -8,11 +8,11 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from arks.local.plan import Program
-from arks.local.state import Service, ServiceState
+from arks.local.files.logs import last_lines, limit_size
+from arks.local.files.state import Service, ServiceState
+from arks.local.plan.programs import Program
 from arks.local.supervisor.children import Child, Children
 from arks.local.supervisor.probes import problem
-from arks.local.tails import last_lines, limit_size
 
 log = logging.getLogger(__name__)
 

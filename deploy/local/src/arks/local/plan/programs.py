@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from arks.local.paths import Paths
-from arks.local.ports import GATEWAY, HOST
+from arks.local.files.paths import Paths
+from arks.local.plan.ports import GATEWAY, HOST
 
 PORT_NAMES = (
     "nats",
@@ -132,7 +132,13 @@ def _service(
     ours = {f"ARKS_{setting}": str(value) for setting, value in (shared | settings).items()}
     return Program(
         name=name,
-        command=(sys.executable, "-OO", "-m", "arks.local.service", module),  # without docstrings: 4 MB a process
+        command=(
+            sys.executable,
+            "-OO",
+            "-m",
+            "arks.local.programs.service",
+            module,
+        ),  # without docstrings: 4 MB a process
         environment={**machine.environment, **ours},
         address=f"http://{HOST}:{port}",
         probe=Probe(port, "/readyz"),
@@ -189,7 +195,7 @@ def _envoy(machine: Machine) -> Program:
         address=f"http://{HOST}:{ports[GATEWAY]}",
         probe=Probe(ports["envoy-admin"], "/ready"),
         after=("endpoint-router",),
-        prepare=(sys.executable, "-m", "arks.local.envoy_bootstrap", *(str(word) for word in words)),
+        prepare=(sys.executable, "-m", "arks.local.programs.envoy_bootstrap", *(str(word) for word in words)),
         stop_seconds=0.5,
     )
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from arks.local.ports import HOST
+from arks.local.plan.ports import HOST
 
 JETSTREAM_DISK_BYTES = 4 * 1024**3
 """Events (7 days) and usage (30 days): at 1 KB a record room for 4 million requests."""

@@ -14,9 +14,9 @@ from typer.testing import CliRunner
 from arks.contracts.resources import ArksToken, Secret
 from arks.local.cli.chat import pieces, problem, read_key
 from arks.local.cli.common import Exit, Failure
-from arks.local.cli.live import parse_duration
 from arks.local.cli.main import app, main
-from arks.local.store import encoded, hashed
+from arks.local.cli.top import parse_duration
+from arks.local.client.store import encoded, hashed
 
 ARKS = str(Path(sys.executable).parent / "arks")
 

@@ -10,11 +10,11 @@ import sys
 from pathlib import Path
 
 from arks.kit.process import become_subreaper
-from arks.local import plan
-from arks.local.paths import Paths
-from arks.local.plan import Probe, Program
-from arks.local.supervisor.main import prepare, take_lock
-from arks.local.supervisor.ports_file import read_ports
+from arks.local.files.paths import Paths
+from arks.local.files.ports_file import read_ports
+from arks.local.plan import programs as plan
+from arks.local.plan.programs import Probe, Program
+from arks.local.programs.supervisor import prepare, take_lock
 from arks.local.supervisor.supervisor import Supervisor
 from arks.local.supervisor.unit import Timing
 

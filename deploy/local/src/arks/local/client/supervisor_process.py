@@ -7,9 +7,9 @@ import sys
 import time
 from pathlib import Path
 
-from arks.local.paths import Paths
-from arks.local.state import State, is_running, read
-from arks.local.tails import last_lines
+from arks.local.files.logs import last_lines
+from arks.local.files.paths import Paths
+from arks.local.files.state import State, is_running, read
 
 START_SECONDS = 10.0
 STOP_SECONDS = 10.0
@@ -24,7 +24,7 @@ class DidNotStart(Exception):
 def start(paths: Paths, gateway_port: int) -> "subprocess.Popen[bytes]":
     """A supervisor in a session of its own, which outlives us. Raises OSError."""
     paths.create()
-    command = (sys.executable, "-m", "arks.local.supervisor.main", "--home", str(paths.home))
+    command = (sys.executable, "-m", "arks.local.programs.supervisor", "--home", str(paths.home))
     with paths.log("supervisor").open("ab") as log:
         return subprocess.Popen(
             [*command, "--gateway-port", str(gateway_port)],

@@ -25,8 +25,8 @@ from arks.local.cli.common import (
 )
 
 if TYPE_CHECKING:
+    from arks.local.client.store import Store
     from arks.local.render.top import Row
-    from arks.local.store import Store
 
 _FIRST_LOAD_SECONDS = 3.0
 """How long the first reports are waited for: metrics reports a replica that is alone and idle once a second or less."""
@@ -189,7 +189,7 @@ async def _events(
     follow: bool,
     output: Output | None,
 ) -> None:
-    from arks.local.eventlog import about
+    from arks.local.client.event_log import about
     from arks.local.render.events import header, line, to_json_line
 
     namespaces, width, count = about_what[0] is None, _width(), 0

@@ -53,7 +53,7 @@ def create(
     arks token create ci -e smollm2 --limit rpm=60 --limit tpm=20000 --key-file ci.key
     """
     from arks.kit.reconcile import Key
-    from arks.local.credentials import new_key
+    from arks.local.files.credentials import new_key
 
     running_state(paths_of(home))
     key = new_key()

@@ -10,9 +10,9 @@ import pytest
 from arks.contracts.resources import ArksApplication, ArksEndpoint, ArksModel, Resource, Secret
 from arks.events.v1.facts_pb2 import EndpointFact, Replica, ReplicasFact, ReplicaState, RoutedReplica
 from arks.events.v1.load_pb2 import LoadReport, ReplicaLoad
-from arks.local.paths import Paths
+from arks.local.files.paths import Paths
+from arks.local.files.state import Phase, Service, ServiceState, State
 from arks.local.render import describe, events, explain, resources, status, top, usage
-from arks.local.state import Phase, Service, ServiceState, State
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 GOLDEN = Path(__file__).parent / "golden"

@@ -13,9 +13,9 @@ import pytest
 import pytest_asyncio
 
 from arks.kit.testing.wait import eventually
-from arks.local.paths import Paths
-from arks.local.state import Phase, Service, ServiceState, State, is_running, read
-from arks.local.supervisor.main import ALREADY_RUNNING
+from arks.local.files.paths import Paths
+from arks.local.files.state import Phase, Service, ServiceState, State, is_running, read
+from arks.local.programs.supervisor import ALREADY_RUNNING
 from arks.local.supervisor.unit import Timing, restart_delay_seconds
 
 SCRIPT = Path(__file__).parent / "small_supervisor.py"

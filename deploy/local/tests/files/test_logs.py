@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from arks.local.tails import last_lines, limit_size, tail
+from arks.local.files.logs import last_lines, limit_size, tail
 
 
 def test_the_tail_has_the_last_lines_of_a_file_of_any_size(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from arks.local.paths import Paths
+from arks.local.files.paths import Paths
 
 
 class ServiceState(StrEnum):

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from arks.contracts.subjects import encode
-from arks.local.paths import Paths
+from arks.local.files.paths import Paths
 
 LOG = "engine.log"
 PREVIOUS = "engine.log.1"

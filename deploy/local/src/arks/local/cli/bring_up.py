@@ -7,13 +7,14 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from arks.local import credentials, demo, programs
 from arks.local.cli.common import Exit, Failure, fail, quiet, say
 from arks.local.cli.progress import Progress, progress
-from arks.local.paths import Paths
-from arks.local.plan import gateway_url
-from arks.local.ports import GATEWAY, HOST
-from arks.local.state import ServiceState, State, running
+from arks.local.files import credentials
+from arks.local.files.paths import Paths
+from arks.local.files.state import ServiceState, State, running
+from arks.local.plan import binaries, demo
+from arks.local.plan.ports import GATEWAY, HOST
+from arks.local.plan.programs import gateway_url
 
 _LOOK_SECONDS = 0.05
 _ASK_AGAIN_SECONDS = 0.1
@@ -99,7 +100,7 @@ class _BringUp:
     async def _demo(self) -> None:
         """Apply it, then tell how its model and its application do, until cancelled."""
         from arks.contracts.resources import ArksApplication, ArksModel
-        from arks.local.store import connect
+        from arks.local.client.store import connect
 
         quiet()
         state = await self._until("nats")
@@ -186,7 +187,7 @@ def _demo_resources(paths: Paths) -> list[Any]:
     key = credentials.demo_key(paths)
     hashed = hash_key(paths.pepper.read_bytes().strip(), key)
     return [
-        KINDS[manifest["kind"]].from_dict(dict(manifest)) for manifest in demo.manifests(programs.demo_model(), hashed)
+        KINDS[manifest["kind"]].from_dict(dict(manifest)) for manifest in demo.manifests(binaries.demo_model(), hashed)
     ]
 
 

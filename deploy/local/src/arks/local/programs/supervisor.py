@@ -1,4 +1,4 @@
-"""The supervisor's program: `python -m arks.local.supervisor.main --home DIRECTORY --gateway-port PORT`.
+"""The supervisor's program: `python -m arks.local.programs.supervisor --home DIRECTORY --gateway-port PORT`.
 
 It holds run/supervisor.lock while it lives. SIGTERM ends everything in order, a second SIGTERM at once. When it is
 killed, the kernel ends its children (PR_SET_PDEATHSIG), and those end theirs.
@@ -16,11 +16,12 @@ from pathlib import Path
 from typing import TextIO
 
 from arks.kit.process import become_subreaper
-from arks.local import configs, credentials, ports, programs, state
-from arks.local.paths import Paths
-from arks.local.plan import PORT_NAMES, Binaries, Machine
-from arks.local.plan import programs as plan_programs
-from arks.local.supervisor.ports_file import read_ports, write_ports
+from arks.local.files import credentials, state
+from arks.local.files.paths import Paths
+from arks.local.files.ports_file import read_ports, write_ports
+from arks.local.plan import binaries, ports, server_configs
+from arks.local.plan.programs import PORT_NAMES, Binaries, Machine
+from arks.local.plan.programs import programs as plan_programs
 from arks.local.supervisor.supervisor import Supervisor
 
 log = logging.getLogger(__name__)
@@ -48,7 +49,7 @@ def main() -> None:
             become_subreaper()
             supervisor = Supervisor(paths, plan_programs(prepare(paths, arguments.gateway_port)))
             asyncio.run(supervisor.run(ports=read_ports(paths)))
-    except (OSError, programs.Missing) as error:
+    except (OSError, binaries.Missing) as error:
         log.error("cannot go on: %s", error)  # the sentence says it; the log is for people
         sys.exit(1)
 
@@ -75,16 +76,18 @@ def take_lock(paths: Paths) -> TextIO:
 
 
 def prepare(paths: Paths, gateway_port: int) -> Machine:
-    """Make what the processes need to start. Raises OSError and programs.Missing."""
+    """Make what the processes need to start. Raises OSError and binaries.Missing."""
     credentials.create_all(paths)
     chosen = ports.choose(PORT_NAMES, read_ports(paths)) | {ports.GATEWAY: gateway_port}
     write_ports(paths, chosen)
-    state.write(paths.nats_config, configs.nats(chosen["nats"], paths.nats_token.read_text(), paths.nats))
-    state.write(paths.valkey_config, configs.valkey(chosen["valkey"], paths.valkey_password.read_text(), paths.valkey))
+    state.write(paths.nats_config, server_configs.nats(chosen["nats"], paths.nats_token.read_text(), paths.nats))
+    state.write(
+        paths.valkey_config, server_configs.valkey(chosen["valkey"], paths.valkey_password.read_text(), paths.valkey)
+    )
     return Machine(
         paths=paths,
         ports=chosen,
-        binaries=Binaries(programs.nats_server(), programs.valkey_server(), programs.envoy()),
+        binaries=Binaries(binaries.nats_server(), binaries.valkey_server(), binaries.envoy()),
         environment=child_environment(os.environ, os.getpid(), paths.bytecode),
         envoy_workers=min(os.cpu_count() or 1, _MOST_ENVOY_WORKERS),
     )

@@ -17,11 +17,11 @@ from arks.local.cli.common import (
     paths_of,
     say,
 )
-from arks.local.state import running
+from arks.local.files.state import running
 
 if TYPE_CHECKING:
-    from arks.local.paths import Paths
-    from arks.local.state import State
+    from arks.local.files.paths import Paths
+    from arks.local.files.state import State
 
 _UP_SECONDS = 180.0
 
@@ -42,7 +42,7 @@ def up(
     arks up --port 9000
     arks up --no-demo --home /srv/arks
     """
-    from arks.local.cli.bringup import bring_up
+    from arks.local.cli.bring_up import bring_up
 
     began = time.monotonic()
     paths = paths_of(home)
@@ -52,8 +52,8 @@ def up(
 
 def _started(paths: "Paths", port: int | None) -> "State":
     """The state of the supervisor, which is started when it does not run. Raises Failure."""
-    from arks.local.ports import DEFAULT_GATEWAY_PORT, GATEWAY
-    from arks.local.supervisor.ports_file import read_ports
+    from arks.local.files.ports_file import read_ports
+    from arks.local.plan.ports import DEFAULT_GATEWAY_PORT, GATEWAY
 
     state = running(paths)
     if state is not None:
@@ -70,7 +70,7 @@ def _started(paths: "Paths", port: int | None) -> "State":
 
 
 def _check_port(port: int) -> None:
-    from arks.local.ports import is_free, listener_of
+    from arks.local.plan.ports import is_free, listener_of
 
     try:
         free = is_free(port)
@@ -83,7 +83,7 @@ def _check_port(port: int) -> None:
 
 
 def _start(paths: "Paths", port: int) -> "State":
-    from arks.local.daemon import DidNotStart, start, wait_started
+    from arks.local.client.supervisor_process import DidNotStart, start, wait_started
 
     try:
         return wait_started(paths, start(paths, port))
@@ -95,7 +95,7 @@ def _start(paths: "Paths", port: int) -> "State":
 
 def down(home: HomeOption = NO_HOME) -> None:
     """Stop Arks: requests under way get a moment to end, then nothing of it is left. Data stays."""
-    from arks.local.daemon import stop
+    from arks.local.client.supervisor_process import stop
 
     paths = paths_of(home)
     state = running(paths)

@@ -1,4 +1,4 @@
-"""Runs a service in a process of one machine: `python -m arks.local.service arks.metrics.main`.
+"""Runs a service in a process of one machine: `python -m arks.local.programs.service arks.metrics.main`.
 
 Libraries of the services import optional ones wherever those are installed, and here they are, for the arks command:
 structlog takes rich for its development output (0.25 s and 4 MB a process), redis OpenTelemetry (0.35 s and 4 MB).

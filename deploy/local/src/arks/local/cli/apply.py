@@ -23,8 +23,8 @@ from arks.local.cli.common import (
 if TYPE_CHECKING:
     from arks.contracts.resources import Resource
     from arks.kit.reconcile import Key
+    from arks.local.client.store import Store
     from arks.local.manifests import Manifests
-    from arks.local.store import Store
 
 _SUFFIXES = (".yaml", ".yml", ".json")
 _MOST_BYTES = 16 * 1024 * 1024

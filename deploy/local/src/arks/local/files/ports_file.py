@@ -4,8 +4,8 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from arks.local import state
-from arks.local.paths import Paths
+from arks.local.files import state
+from arks.local.files.paths import Paths
 
 
 def read_ports(paths: Paths) -> dict[str, int]:

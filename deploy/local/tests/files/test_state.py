@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from arks.local import credentials, ports, state
-from arks.local.paths import Paths
-from arks.local.state import Phase, Service, ServiceState, State
-from arks.local.supervisor.ports_file import read_ports, write_ports
+from arks.local.files import credentials, state
+from arks.local.files.paths import Paths
+from arks.local.files.ports_file import read_ports, write_ports
+from arks.local.files.state import Phase, Service, ServiceState, State
+from arks.local.plan import ports
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import os
 import secrets
 from pathlib import Path
 
-from arks.local.paths import Paths
+from arks.local.files.paths import Paths
 
 KEY_PREFIX = "sk-"
 

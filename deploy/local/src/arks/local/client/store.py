@@ -24,9 +24,9 @@ from arks.kit.resources import Applied, LocalResources
 from arks.kit.secrets import LocalSecrets
 from arks.kit.settings import Settings
 from arks.kit.tasks import cancel
-from arks.local.eventlog import read_events
-from arks.local.paths import Paths
-from arks.local.ports import HOST
+from arks.local.client.event_log import read_events
+from arks.local.files.paths import Paths
+from arks.local.plan.ports import HOST
 from arks.local.render.events import Event
 
 M = TypeVar("M", bound=Message)

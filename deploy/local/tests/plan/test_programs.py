@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from arks.endpoint_router import envoy
-from arks.local import configs
-from arks.local.paths import Paths
-from arks.local.plan import PORT_NAMES, Binaries, Machine, Program, envoy_command, programs
+from arks.local.files.paths import Paths
+from arks.local.plan import server_configs
+from arks.local.plan.programs import PORT_NAMES, Binaries, Machine, Program, envoy_command, programs
 from arks.local.supervisor.supervisor import ENGINES_SECONDS, GATEWAY_SECONDS, SERVERS
 
 PATHS = Paths(Path("/home/ada/.arks"))
@@ -72,7 +72,7 @@ def test_envoy_is_started_as_its_owner_says() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", [configs.nats(4222, "secret", PATHS.nats), configs.valkey(6379, "secret", PATHS.valkey)]
+    "text", [server_configs.nats(4222, "secret", PATHS.nats), server_configs.valkey(6379, "secret", PATHS.valkey)]
 )
 def test_servers_listen_on_loopback_only_and_ask_for_their_secret(text: str) -> None:
     assert "127.0.0.1" in text

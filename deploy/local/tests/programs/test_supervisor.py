@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from arks.local.supervisor.main import child_environment
+from arks.local.programs.supervisor import child_environment
 
 BYTECODE = Path("/home/user/.arks/bytecode")
 

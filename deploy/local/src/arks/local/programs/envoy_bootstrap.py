@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 from arks.endpoint_router.envoy import ads_bootstrap, to_json
-from arks.local.ports import HOST
+from arks.local.plan.ports import HOST
 
 NODE_ID = "local"
 

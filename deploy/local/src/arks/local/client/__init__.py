@@ -1,0 +1,1 @@
+"""What the arks command reads from and writes to a running Arks, and how it starts and stops the supervisor."""

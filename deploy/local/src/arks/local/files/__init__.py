@@ -1,0 +1,1 @@
+"""The files of one Arks in its directory, `~/.arks` by default: their paths, formats and permissions."""
