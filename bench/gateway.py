@@ -29,7 +29,7 @@ from prometheus_client import CollectorRegistry
 
 from arks.contracts.resources import ArksQuota, ArksToken, Resource, hash_key
 from arks.contracts.subjects import Facts, fact_key
-from arks.endpoint_router.envoy import (
+from arks.endpoint_router.adapters.envoy import (
     Backend,
     GatewaySettings,
     command,
@@ -39,9 +39,9 @@ from arks.endpoint_router.envoy import (
     to_json,
     token_quota_cluster,
 )
-from arks.endpoint_router.envoy.listeners import build
-from arks.endpoint_router.envoy.messages import Listener
-from arks.endpoint_router.envoy.routes import GENERATION_PATHS, to_engine
+from arks.endpoint_router.adapters.envoy.listeners import build
+from arks.endpoint_router.adapters.envoy.messages import Listener
+from arks.endpoint_router.adapters.envoy.routes import GENERATION_PATHS, to_engine
 from arks.events.v1.facts_pb2 import EndpointFact
 from arks.kit import bus
 from arks.kit.process import free_port

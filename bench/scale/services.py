@@ -10,9 +10,9 @@ from pathlib import Path
 
 import aiohttp
 
-from arks.endpoint_router.bootstrap import bootstrap_json
+from arks.endpoint_router.adapters.envoy import command
 from arks.endpoint_router.config import Settings as RouterSettings
-from arks.endpoint_router.envoy import command
+from arks.endpoint_router.programs.bootstrap import bootstrap_json
 from arks.kit.process import end, free_port, spawn
 from arks.kit.testing.servers import Server, program
 from bench.scale.cluster import SYSTEM, Cluster

@@ -13,9 +13,9 @@ import pytest
 import yaml
 
 from arks.app_deployer.config import Settings as AppDeployerSettings
-from arks.endpoint_router.bootstrap import bootstrap_json, certificate_json
+from arks.endpoint_router.adapters.envoy import command
 from arks.endpoint_router.config import Settings as EndpointRouterSettings
-from arks.endpoint_router.envoy import command
+from arks.endpoint_router.programs.bootstrap import bootstrap_json, certificate_json
 from arks.kit.settings import Settings
 from arks.kit.testing.helm import helm
 from arks.metrics.config import Settings as MetricsSettings

@@ -157,7 +157,7 @@ async def test_envoy_starts_with_the_chart_s_command_line_and_calls_itself_as_it
 # --- Arks' own programs
 
 
-@pytest.mark.parametrize("module", ["arks.endpoint_router.drain", "arks.token_quota.programs.shipper"])
+@pytest.mark.parametrize("module", ["arks.endpoint_router.programs.drain", "arks.token_quota.programs.shipper"])
 async def test_a_program_beside_envoy_is_there_under_its_name(module: str, default: Any, tmp_path: Path) -> None:
     commands = [container["command"] for _, container in default.containers() if "command" in container]
     assert ["python", "-m", module] in commands

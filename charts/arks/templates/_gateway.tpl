@@ -97,7 +97,7 @@ containers:
       timeoutSeconds: 5
   - name: drain
     image: {{ include "arks.ownImage" (dict "root" . "service" "endpoint-router") }}
-    command: [python, -m, arks.endpoint_router.drain]
+    command: [python, -m, arks.endpoint_router.programs.drain]
     args:
       - --admin-port=9901
       - --settle-seconds={{ $gateway.settleSeconds }}

@@ -6,7 +6,7 @@ os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"
 
 import pytest
 
-from arks.endpoint_router.testing.world import Setup
+from arks.endpoint_router.testing.harness import Setup
 from arks.events.v1.facts_pb2 import REPLICA_STATE_READY
 from arks.kit.testing.clock import FakeClock
 

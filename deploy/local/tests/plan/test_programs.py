@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from arks.endpoint_router import envoy
+from arks.endpoint_router.adapters import envoy
 from arks.local.files.paths import Paths
 from arks.local.plan import server_configs
 from arks.local.plan.programs import PORT_NAMES, Binaries, Machine, Program, envoy_command, programs

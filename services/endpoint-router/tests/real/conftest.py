@@ -16,11 +16,11 @@ from aiohttp import web
 
 from arks.contracts.resources.endpoint import ArksEndpoint
 from arks.contracts.subjects import Facts, fact_key
-from arks.endpoint_router.ads import World
-from arks.endpoint_router.bootstrap import bootstrap_json
+from arks.endpoint_router.adapters.envoy import command
+from arks.endpoint_router.adapters.xds import World
 from arks.endpoint_router.config import Settings
-from arks.endpoint_router.envoy import command
 from arks.endpoint_router.main import build
+from arks.endpoint_router.programs.bootstrap import bootstrap_json
 from arks.events.v1.facts_pb2 import REPLICA_STATE_READY, Replica, ReplicasFact
 from arks.events.v1.load_pb2 import LoadReport
 from arks.kit.app import App

@@ -18,7 +18,7 @@ async def drainer(platform: Platform, drain_seconds: float) -> asyncio.subproces
     port = platform.settings.envoy_admin_port
     options = [f"--admin-port={port}", "--settle-seconds=0.2", f"--drain-seconds={drain_seconds}"]
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "arks.endpoint_router.drain", *options), stdout=PIPE, stderr=PIPE
+        *(sys.executable, "-m", "arks.endpoint_router.programs.drain", *options), stdout=PIPE, stderr=PIPE
     )
     assert process.stdout is not None
     assert b"waiting" in await asyncio.wait_for(process.stdout.readline(), 30)

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from arks.contracts.subjects import RESOURCES_BUCKET, Facts, fact_key, resource_key
-from arks.endpoint_router.ads import ENDPOINT, World
+from arks.endpoint_router.adapters.xds import ENDPOINT, World
 from arks.events.v1.facts_pb2 import REPLICA_STATE_READY, Replica, ReplicasFact
 from arks.kit.bus import to_json
 from arks.kit.testing.wait import eventually

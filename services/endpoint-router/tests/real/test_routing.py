@@ -10,8 +10,8 @@ import httpx
 import pytest
 
 from arks.contracts.conditions import find_condition
-from arks.endpoint_router.ads import CLUSTER
-from arks.endpoint_router.envoy.messages import Cluster
+from arks.endpoint_router.adapters.envoy.messages import Cluster
+from arks.endpoint_router.adapters.xds import CLUSTER
 from arks.events.v1.facts_pb2 import REPLICA_STATE_DRAINING
 from arks.kit.testing.wait import eventually
 

@@ -16,8 +16,8 @@ class Settings(KitSettings):
     """Address that Envoy listens on for clients."""
     gateway_port: int = Field(default=8080, ge=1, le=65535)
     gateway_certificate_source: Path | None = None
-    """File beside Envoy, as Envoy reads it, that names certificate and key (`python -m arks.endpoint_router.bootstrap
-    --certificate DIRECTORY` prints it); None: plain HTTP."""
+    """Path, on Envoy's machine, of the file that names certificate and key; None: plain HTTP.
+    `python -m arks.endpoint_router.programs.bootstrap --certificate DIRECTORY` prints the file."""
     envoy_admin_port: int = Field(default=9901, ge=1, le=65535)
     """For the bootstrap file only; the router itself never asks Envoy's admin interface."""
     envoy_stats_port: int | None = Field(default=None, ge=1, le=65535)

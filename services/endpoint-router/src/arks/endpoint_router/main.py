@@ -4,12 +4,14 @@ import asyncio
 
 from arks.contracts.resources.endpoint import ArksEndpoint
 from arks.contracts.subjects import Facts
-from arks.endpoint_router.adapters import EnvoyGateway, attachments, gateway_settings
-from arks.endpoint_router.ads import AdsServer, World
-from arks.endpoint_router.api import routes
+from arks.endpoint_router.adapters.envoy import GatewaySettings
+from arks.endpoint_router.adapters.envoy_config import EnvoyGateway
+from arks.endpoint_router.adapters.local import wiring as local
+from arks.endpoint_router.adapters.metrics import DecisionCollector
+from arks.endpoint_router.adapters.xds import AdsServer, World
+from arks.endpoint_router.api.explain import routes
 from arks.endpoint_router.config import Settings
-from arks.endpoint_router.metrics import DecisionCollector
-from arks.endpoint_router.service import EndpointRouter
+from arks.endpoint_router.service.router import Attachments, EndpointRouter
 from arks.events.v1.facts_pb2 import EndpointFact, ReplicasFact
 from arks.kit.app import App
 from arks.kit.home import Home, home_from_environment
@@ -30,7 +32,7 @@ def build(settings: Settings, home: Home, world: World | None = None) -> App:
         world, f"{settings.xds_host}:{settings.xds_port}", registry=home.registry, clock=home.clock, on_refused=refused
     )
     gateway = EnvoyGateway(world, server.open)
-    gateway.serve(gateway_settings(settings), settings.token_quota_host, settings.token_quota_port)
+    gateway.serve(_gateway_settings(settings), settings.token_quota_host, settings.token_quota_port)
     router = EndpointRouter(
         endpoints=home.resources(ArksEndpoint),
         replicas=home.facts(Facts.REPLICAS, ReplicasFact).cache,
@@ -39,7 +41,7 @@ def build(settings: Settings, home: Home, world: World | None = None) -> App:
         publish=home.bus.publish_event,
         clock=home.clock,
         hold_seconds=settings.hold_seconds,
-        attachments=attachments(settings, home),
+        attachments=_attachments(settings, home),
     )
     controller = Controller("endpoints", router.reconcile, clock=home.clock)
     router.tell_with(controller.enqueue)
@@ -67,6 +69,23 @@ def build(settings: Settings, home: Home, world: World | None = None) -> App:
         problems=[gateway.problem],
         routes=routes(router),
     )
+
+
+def _gateway_settings(settings: Settings) -> GatewaySettings:
+    return GatewaySettings(
+        str(settings.usage_log),
+        settings.gateway_host,
+        settings.gateway_port,
+        certificate_source=settings.gateway_certificate_source,
+    )
+
+
+def _attachments(settings: Settings, home: Home) -> Attachments | None:
+    if settings.platform == "kubernetes":
+        from arks.endpoint_router.adapters.kubernetes import wiring  # noqa: PLC0415  # its client costs 70 MB
+
+        return wiring.attachments(settings, home)
+    return local.attachments(settings)
 
 
 if __name__ == "__main__":

@@ -201,7 +201,7 @@ def _envoy(machine: Machine) -> Program:
 
 
 def envoy_command(binary: Path, bootstrap: Path, workers: int) -> tuple[str, ...]:
-    """As arks.endpoint_router.envoy.command, which a test compares: importing that would cost the supervisor 15 MB."""
+    """As arks.endpoint_router.adapters.envoy.command, which a test compares: its import costs the supervisor 15 MB."""
     return (
         *(str(binary), "--disable-hot-restart", "--config-path", str(bootstrap), "--concurrency", str(workers)),
         *("--file-flush-min-size-kb", "1", "--file-flush-interval-msec", "100"),

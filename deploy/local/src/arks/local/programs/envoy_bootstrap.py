@@ -4,7 +4,7 @@ import argparse
 import os
 from pathlib import Path
 
-from arks.endpoint_router.envoy import ads_bootstrap, to_json
+from arks.endpoint_router.adapters.envoy import ads_bootstrap, to_json
 from arks.local.plan.ports import HOST
 
 NODE_ID = "local"

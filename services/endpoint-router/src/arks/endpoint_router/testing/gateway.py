@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 
-from arks.endpoint_router.envoy import (
+from arks.endpoint_router.adapters.envoy import (
     Backend,
     GatewaySettings,
     command,

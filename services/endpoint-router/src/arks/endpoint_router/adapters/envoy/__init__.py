@@ -1,0 +1,46 @@
+"""Envoy's configuration, built from plain values, and the filter that runs inside it.
+
+    GatewaySettings                        what an operator may change about the gateway
+    listener(settings)                     -> Listener: cleaning, admission.lua, routes, local replies, usage log
+    cluster(name)                          -> Cluster of one endpoint, `<namespace>/<endpoint>`, EDS over ADS
+    load_assignment(name, backends)        -> ClusterLoadAssignment: its replicas and their weights
+    token_quota_cluster(host, port)        -> Cluster `token-quota`, which the filter and /v1/models ask
+    ads_bootstrap(...)                     -> Bootstrap of an Envoy that takes everything else from endpoint-router
+    certificate_source(directory)          -> DiscoveryResponse: the file beside Envoy that names certificate and key
+    static_cluster(name, backends)         -> Cluster with its replicas written into it
+    static_bootstrap(...)                  -> Bootstrap of an Envoy with all of it in one file (tests, benchmark)
+    to_json(message)                       -> the text of a bootstrap file
+    command(binary, bootstrap_path, ...)   -> how Envoy is started
+
+All of them are pure: no clock, no I/O (but for reading admission.lua, which is part of this package). An ADS server
+sends clusters as CDS, load assignments as EDS, and the listener as LDS; routes are few, constant and part of the
+listener, so there is no RDS.
+"""
+
+from arks.endpoint_router.adapters.envoy.bootstrap import ads_bootstrap, command, static_bootstrap
+from arks.endpoint_router.adapters.envoy.clusters import (
+    Backend,
+    cluster,
+    load_assignment,
+    static_cluster,
+    token_quota_cluster,
+)
+from arks.endpoint_router.adapters.envoy.listeners import listener
+from arks.endpoint_router.adapters.envoy.messages import to_json
+from arks.endpoint_router.adapters.envoy.settings import GatewaySettings
+from arks.endpoint_router.adapters.envoy.tls import certificate_source
+
+__all__ = [
+    "Backend",
+    "GatewaySettings",
+    "ads_bootstrap",
+    "certificate_source",
+    "cluster",
+    "command",
+    "listener",
+    "load_assignment",
+    "static_bootstrap",
+    "static_cluster",
+    "to_json",
+    "token_quota_cluster",
+]

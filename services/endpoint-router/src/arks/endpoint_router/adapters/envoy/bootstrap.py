@@ -1,0 +1,174 @@
+"""What Envoy is started with: where it gets its configuration from, its limits, and its command line."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from arks.endpoint_router.adapters.envoy.clusters import dns_assignment
+from arks.endpoint_router.adapters.envoy.messages import (
+    Bootstrap,
+    Cluster,
+    DownstreamConnectionsConfig,
+    FixedHeapConfig,
+    HttpConnectionManager,
+    HttpProtocolOptions,
+    Listener,
+    Router,
+    as_dict,
+    extension,
+    message,
+    seconds,
+)
+
+ADS = "endpoint-router"
+HEAP_BYTES = 2 * 1024 * 1024 * 1024
+CONNECTIONS_LIMIT = 20_000
+ADMIN = "envoy-admin"
+STATS_SECONDS = 10.0
+DRAIN_SECONDS = 300
+"""How long requests under way may go on at a listener that was replaced, as an upgrade of Arks may do."""
+
+
+def ads_bootstrap(
+    node_id: str,
+    ads_host: str,
+    ads_port: int,
+    admin_port: int,
+    *,
+    heap_bytes: int = HEAP_BYTES,
+    stats_port: int | None = None,
+) -> Bootstrap:
+    """An Envoy that asks endpoint-router for everything, and goes on with what it has while it cannot.
+
+    `stats_port`: where others may read its figures; None: nobody but who reaches its admin interface on loopback.
+    """
+    # By default Envoy waits up to 30 s for a router that was restarted, and knows nothing of its replicas that long.
+    retry = {"base_interval": seconds(0.1), "max_interval": seconds(1)}
+    ads = {
+        "api_type": "GRPC",
+        "transport_api_version": "V3",
+        "set_node_on_first_message_only": True,
+        "grpc_services": [{"envoy_grpc": {"cluster_name": ADS, "retry_policy": {"retry_back_off": retry}}}],
+    }
+    from_ads = {"ads": {}, "resource_api_version": "V3"}
+    return message(
+        Bootstrap,
+        {
+            **_process(node_id, admin_port, heap_bytes),
+            "dynamic_resources": {"ads_config": ads, "cds_config": from_ads, "lds_config": from_ads},
+            "static_resources": {
+                "clusters": [_ads_cluster(ads_host, ads_port), *([] if stats_port is None else [_admin(admin_port)])],
+                "listeners": [] if stats_port is None else [_stats(stats_port)],
+            },
+        },
+    )
+
+
+def static_bootstrap(
+    node_id: str,
+    admin_port: int,
+    listeners: Sequence[Listener],
+    clusters: Sequence[Cluster],
+    heap_bytes: int = HEAP_BYTES,
+) -> Bootstrap:
+    """An Envoy with all its configuration in one file. Clusters must hold their replicas (`static_cluster`)."""
+    resources = {"listeners": [as_dict(one) for one in listeners], "clusters": [as_dict(one) for one in clusters]}
+    return message(Bootstrap, {**_process(node_id, admin_port, heap_bytes), "static_resources": resources})
+
+
+def command(binary: str, bootstrap_path: str, workers: int, drain_seconds: int = DRAIN_SECONDS) -> list[str]:
+    """Envoy's command line.
+
+    The usage log is flushed at 1 KB or 100 ms: what a killed Envoy had not written yet is lost. Hot restart is off: it
+    would tie Envoys of one machine together by shared memory.
+    """
+    options = {
+        "--config-path": bootstrap_path,
+        "--concurrency": str(workers),
+        "--file-flush-min-size-kb": "1",
+        "--file-flush-interval-msec": "100",
+        "--drain-time-s": str(drain_seconds),
+        "--log-level": "warn",
+    }
+    return [binary, "--disable-hot-restart", *(word for option in options.items() for word in option)]
+
+
+def _process(node_id: str, admin_port: int, heap_bytes: int) -> dict[str, Any]:
+    return {
+        "node": {"id": node_id, "cluster": "arks"},
+        "admin": {"address": {"socket_address": {"address": "127.0.0.1", "port_value": admin_port}}},
+        "overload_manager": _overload(heap_bytes),
+    }
+
+
+def _overload(heap_bytes: int) -> dict[str, Any]:
+    """Bodies wait in memory for admission: near the limit new requests get 503, so that those under way survive."""
+
+    def action(name: str, monitor: str, threshold: float) -> dict[str, Any]:
+        trigger = {"name": monitor, "threshold": {"value": threshold}}
+        return {"name": f"envoy.overload_actions.{name}", "triggers": [trigger]}
+
+    heap, connections = (
+        "envoy.resource_monitors.fixed_heap",
+        "envoy.resource_monitors.global_downstream_max_connections",
+    )
+    limit = extension(DownstreamConnectionsConfig, max_active_downstream_connections=CONNECTIONS_LIMIT)
+    return {
+        "refresh_interval": seconds(0.25),
+        "resource_monitors": [
+            {"name": heap, "typed_config": extension(FixedHeapConfig, max_heap_size_bytes=heap_bytes)},
+            {"name": connections, "typed_config": limit},
+        ],
+        "actions": [
+            action("shrink_heap", heap, 0.85),
+            action("disable_http_keepalive", heap, 0.9),
+            action("stop_accepting_requests", heap, 0.95),
+            action("stop_accepting_connections", heap, 0.98),
+        ],
+    }
+
+
+def _admin(port: int) -> dict[str, Any]:
+    address = {"socket_address": {"address": "127.0.0.1", "port_value": port}}
+    assignment = {"cluster_name": ADMIN, "endpoints": [{"lb_endpoints": [{"endpoint": {"address": address}}]}]}
+    return {"name": ADMIN, "type": "STATIC", "connect_timeout": seconds(1), "load_assignment": assignment}
+
+
+def _stats(port: int) -> dict[str, Any]:
+    """`GET /metrics` and nothing else of the admin interface, which could end Envoy. Without what never counted."""
+    get = {"name": ":method", "string_match": {"exact": "GET"}}
+    figures = {"cluster": ADMIN, "prefix_rewrite": "/stats/prometheus?usedonly", "timeout": seconds(STATS_SECONDS)}
+    routes = [
+        {"match": {"path": "/metrics", "headers": [get]}, "route": figures},
+        {"match": {"prefix": "/"}, "direct_response": {"status": 404}},
+    ]
+    manager = extension(
+        HttpConnectionManager,
+        stat_prefix="stats",
+        route_config={"virtual_hosts": [{"name": "stats", "domains": ["*"], "routes": routes}]},
+        http_filters=[{"name": "envoy.filters.http.router", "typed_config": extension(Router)}],
+        request_timeout=seconds(STATS_SECONDS),
+        common_http_protocol_options={"idle_timeout": seconds(120)},
+    )
+    return {
+        "name": "stats",
+        "address": {"socket_address": {"address": "0.0.0.0", "port_value": port}},  # noqa: S104  # that is its purpose
+        "filter_chains": [{"filters": [{"name": "http", "typed_config": manager}]}],
+        # Figures matter most when clients have taken all connections or all memory.
+        "ignore_global_conn_limit": True,
+        "bypass_overload_manager": True,
+    }
+
+
+def _ads_cluster(host: str, port: int) -> dict[str, Any]:
+    http2 = {"connection_keepalive": {"interval": seconds(10), "timeout": seconds(5)}}
+    return {
+        "name": ADS,
+        "type": "STRICT_DNS",
+        "connect_timeout": seconds(1),
+        "load_assignment": dns_assignment(ADS, host, port),
+        "typed_extension_protocol_options": {
+            "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": extension(
+                HttpProtocolOptions, explicit_http_config={"http2_protocol_options": http2}
+            )
+        },
+    }

@@ -1,0 +1,179 @@
+"""Where requests go: one cluster an endpoint, its replicas as load assignments, and token-quota."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from arks.endpoint_router.adapters.envoy.messages import (
+    DRAINING,
+    Cluster,
+    ClusterLoadAssignment,
+    HttpProtocolOptions,
+    extension,
+    message,
+    seconds,
+)
+
+TOKEN_QUOTA = "token-quota"  # noqa: S105  # a cluster's name
+BREAKS = "connect-failure,refused-stream,reset"
+"""What is worth another try: connections that cannot be made, or that break before the first byte of an answer."""
+CONNECT_TIMEOUT_SECONDS = 2
+"""Room for one lost SYN, which is sent again after 1 s."""
+ENGINE_IDLE_SECONDS = 3
+"""Idle connections are closed before the engine closes them (uvicorn and llama.cpp: after 5 s), so that none breaks as
+it is used again."""
+TOKEN_QUOTA_IDLE_SECONDS = 20
+"""Below granian's 30 s, for the same reason."""
+UNBOUNDED = 1 << 20
+"""Envoy's circuit breakers stop at 1,024 requests and 3 retries at once by default; here admission and the engines'
+queues set the limits."""
+ACTIVE_REQUEST_BIAS = 2.0
+"""A weight is divided by (requests under way + 1) to this power; weights are capacities to the same power."""
+KEEP_SHARE_PERCENT = 100_000
+"""A group keeps its whole share while one in a thousand of its replicas can take requests."""
+
+
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """One replica of an endpoint."""
+
+    host: str
+    """An IP address: Envoy resolves no names in load assignments."""
+    port: int
+    weight: int = 1
+    """1 to 2^32-1, relative to the other replicas'. One that should get nothing is left out, or draining."""
+    draining: bool = False
+    """Gets no new request; streams under way go on."""
+    group: str = ""
+    """Replicas of one application. A group gets what its weights add up to, whatever its replicas are busy with."""
+
+
+def cluster(name: str) -> Cluster:
+    """The cluster of one endpoint, `<namespace>/<endpoint>`; its replicas come as a load assignment of that name."""
+    built = Cluster()
+    built.CopyFrom(_endpoint_template())
+    built.name = name
+    return built
+
+
+def static_cluster(name: str, backends: Sequence[Backend]) -> Cluster:
+    """The same cluster with its replicas written into it, for an Envoy without endpoint-router."""
+    built = cluster(name)
+    built.ClearField("eds_cluster_config")
+    built.type = Cluster.STATIC
+    built.load_assignment.CopyFrom(load_assignment(name, backends))
+    return built
+
+
+def load_assignment(name: str, backends: Sequence[Backend]) -> ClusterLoadAssignment:
+    """No backends: requests get 503 at once. Built field by field, because it is sent at every change of a weight.
+
+    Groups are localities, because weights of single replicas are not kept under load: least request divides each by the
+    requests that the replica has under way, and of 90 : 10 something like 75 : 25 is left.
+    """
+    assignment = ClusterLoadAssignment(cluster_name=name)
+    assignment.policy.overprovisioning_factor.value = KEEP_SHARE_PERCENT
+    for group, members in _groups(backends).items():
+        locality = assignment.endpoints.add()
+        locality.locality.sub_zone = group
+        locality.load_balancing_weight.value = sum(one.weight for one in members if not one.draining) or 1
+        for backend in members:
+            member = locality.lb_endpoints.add()
+            member.endpoint.address.socket_address.address = backend.host
+            member.endpoint.address.socket_address.port_value = backend.port
+            member.load_balancing_weight.value = backend.weight
+            if backend.draining:
+                member.health_status = DRAINING
+    return assignment
+
+
+def _groups(backends: Sequence[Backend]) -> dict[str, list[Backend]]:
+    groups: dict[str, list[Backend]] = {}
+    for backend in backends:
+        groups.setdefault(backend.group, []).append(backend)
+    return groups
+
+
+def token_quota_cluster(host: str, port: int) -> Cluster:
+    """Admission. `host` may be a DNS name with an address a replica."""
+    return message(
+        Cluster,
+        {
+            "name": TOKEN_QUOTA,
+            "type": "STRICT_DNS",
+            "load_assignment": dns_assignment(TOKEN_QUOTA, host, port),
+            "lb_policy": "LEAST_REQUEST",
+            "connect_timeout": seconds(0.5),
+            "outlier_detection": _ejection(),
+            # Asking again is safe: token-quota makes one reservation for a request id.
+            **_common(TOKEN_QUOTA_IDLE_SECONDS, http={"retry_policy": {"retry_on": BREAKS, "num_retries": 2}}),
+        },
+    )
+
+
+def dns_assignment(name: str, host: str, port: int) -> dict[str, Any]:
+    address = {"socket_address": {"address": host, "port_value": port}}
+    return {"cluster_name": name, "endpoints": [{"lb_endpoints": [{"endpoint": {"address": address}}]}]}
+
+
+@cache
+def _endpoint_template() -> Cluster:
+    return message(
+        Cluster,
+        {
+            "name": "template",
+            "type": "EDS",
+            "eds_cluster_config": {"eds_config": {"ads": {}, "resource_api_version": "V3"}},
+            "lb_policy": "LEAST_REQUEST",
+            "least_request_lb_config": {
+                "active_request_bias": {"default_value": ACTIVE_REQUEST_BIAS, "runtime_key": "arks.active_request_bias"}
+            },
+            "connect_timeout": seconds(CONNECT_TIMEOUT_SECONDS),
+            "outlier_detection": _ejection(),
+            **_common(ENGINE_IDLE_SECONDS, balancing={"locality_weighted_lb_config": {}}),
+        },
+    )
+
+
+def _common(
+    idle_seconds: float, *, balancing: Mapping[str, Any] | None = None, http: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    limits = {"max_connections": UNBOUNDED, "max_pending_requests": UNBOUNDED, "max_requests": UNBOUNDED}
+    return {
+        # Off: with half the replicas ejected Envoy would otherwise send traffic to the dead ones again.
+        "common_lb_config": {"healthy_panic_threshold": {"value": 0}, **(balancing or {})},
+        "circuit_breakers": {"thresholds": [{**limits, "max_retries": UNBOUNDED}]},
+        "upstream_connection_options": {
+            # A peer that vanished without a word is noticed after 30 + 3 x 10 s.
+            "tcp_keepalive": {"keepalive_time": 30, "keepalive_interval": 10, "keepalive_probes": 3}
+        },
+        "typed_extension_protocol_options": {
+            "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": extension(
+                HttpProtocolOptions,
+                common_http_protocol_options={"idle_timeout": seconds(idle_seconds)},
+                explicit_http_config={"http_protocol_options": {}},
+                **(http or {}),
+            )
+        },
+    }
+
+
+def _ejection() -> dict[str, Any]:
+    """A replica that refuses or breaks connections is left alone for a while.
+
+    Answers of the engine itself count only as 502, 503 and 504: a client can provoke 500s, and must not be able to take
+    replicas from others. Of five or more, one that fails much more than the others is found by its success rate.
+    """
+    return {
+        "split_external_local_origin_errors": True,
+        "consecutive_local_origin_failure": 2,
+        "consecutive_gateway_failure": 3,
+        "enforcing_consecutive_gateway_failure": 100,
+        "enforcing_consecutive_5xx": 0,
+        "interval": seconds(1),
+        "base_ejection_time": seconds(5),
+        "max_ejection_time": seconds(30),
+        # All but one of up to 99 replicas, so the only replica of an endpoint is never ejected.
+        "max_ejection_percent": 99,
+    }

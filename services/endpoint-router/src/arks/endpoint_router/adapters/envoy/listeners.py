@@ -1,0 +1,140 @@
+"""The gateway's listener: cleaning of requests, the admission filter, routes, local replies and the usage log."""
+
+from collections.abc import Mapping
+from importlib import resources
+from typing import Any
+
+from arks.endpoint_router.adapters.envoy.local_replies import local_replies
+from arks.endpoint_router.adapters.envoy.messages import (
+    FileAccessLog,
+    HeaderMutation,
+    HttpConnectionManager,
+    Listener,
+    Lua,
+    Router,
+    UuidRequestIdConfig,
+    extension,
+    message,
+    seconds,
+)
+from arks.endpoint_router.adapters.envoy.routes import routes
+from arks.endpoint_router.adapters.envoy.settings import GatewaySettings
+from arks.endpoint_router.adapters.envoy.tls import filter_chain_tls
+
+CONNECTION_BUFFER_BYTES = 1024 * 1024
+"""What one connection may hold of answers that its client does not read; request bodies have their own limit."""
+METADATA = "arks"
+"""Dynamic metadata that admission.lua leaves for the usage log: `grant` (operation, stream, grant) and `usage`."""
+USAGE_LOG_COLUMNS = (
+    "%REQ(X-REQUEST-ID)%",
+    "%START_TIME(%s.%3f)%",
+    "%DURATION%",
+    "%RESPONSE_DURATION%",
+    "%RESPONSE_CODE%",
+    "%RESPONSE_FLAGS%",
+    "%UPSTREAM_HOST%",
+    f"%DYNAMIC_METADATA({METADATA}:grant)%",
+    f"%DYNAMIC_METADATA({METADATA}:usage)%",
+)
+"""The columns that docs/architecture.md fixes; `grant` holds three of them."""
+
+
+def listener(settings: GatewaySettings) -> Listener:
+    """The gateway as it is served: every request to a model is admitted and metered."""
+    return build(settings, routes(settings), admission_filter(admission_source()), usage_log(settings))
+
+
+def build(
+    settings: GatewaySettings,
+    route_config: Mapping[str, Any],
+    filters: list[dict[str, Any]],
+    access_log: list[dict[str, Any]],
+) -> Listener:
+    """A listener with any routes, filters and log; the benchmark compares the gateway with one that has no filter."""
+    manager = extension(
+        HttpConnectionManager,
+        stat_prefix="gateway",
+        codec_type="AUTO",
+        route_config=route_config,
+        http_filters=[*filters, _router()],
+        access_log=access_log,
+        local_reply_config=local_replies(),
+        **_identity(),
+        **_limits(settings),
+    )
+    socket = {"address": settings.address, "port_value": settings.port}
+    tls = filter_chain_tls(str(settings.certificate_source)) if settings.certificate_source else {}
+    return message(
+        Listener,
+        {
+            "name": "gateway",
+            "address": {"socket_address": socket},
+            "per_connection_buffer_limit_bytes": CONNECTION_BUFFER_BYTES,
+            "filter_chains": [{"filters": [{"name": "http", "typed_config": manager}], **tls}],
+        },
+    )
+
+
+def admission_source() -> str:
+    return resources.files(__package__).joinpath("admission.lua").read_text(encoding="utf-8")
+
+
+def _identity() -> dict[str, Any]:
+    """Who asks, under which id and for what: nothing a client says about that is believed."""
+    ours = [{"remove_on_match": {"key_matcher": {"prefix": prefix}}} for prefix in ("x-arks-", "x-envoy-")]
+    names = [{"remove": name} for name in ("namespace", "model", "username", "x-request-id")]
+    cleaning = extension(HeaderMutation, mutations=[*ours, *names])
+    request_id = extension(UuidRequestIdConfig, pack_trace_reason=False)
+    return {
+        "use_remote_address": True,
+        "early_header_mutation_extensions": [{"name": "cleaning", "typed_config": cleaning}],
+        "generate_request_id": True,
+        "always_set_request_id_in_response": True,
+        "request_id_extension": {"typed_config": request_id},
+        "normalize_path": True,
+        "merge_slashes": True,
+        # A model's name may hold an escaped slash (/v1/models/org%2Fname); it matches no other path.
+        "path_with_escaped_slashes_action": "KEEP_UNCHANGED",
+        "server_name": "arks",
+    }
+
+
+def _limits(settings: GatewaySettings) -> dict[str, Any]:
+    return {
+        "request_headers_timeout": seconds(settings.headers_timeout_seconds),
+        "request_timeout": seconds(settings.request_timeout_seconds),
+        "stream_idle_timeout": seconds(settings.idle_timeout_seconds),
+        "common_http_protocol_options": {
+            "idle_timeout": seconds(600),
+            "max_headers_count": 100,
+            "headers_with_underscores_action": "DROP_HEADER",
+        },
+        "http2_protocol_options": {
+            "max_concurrent_streams": settings.http2_streams_limit,
+            "initial_stream_window_size": 1024 * 1024,
+            "initial_connection_window_size": 4 * 1024 * 1024,
+        },
+        "max_request_headers_kb": 60,
+    }
+
+
+def _router() -> dict[str, Any]:
+    return {"name": "envoy.filters.http.router", "typed_config": extension(Router, suppress_envoy_headers=True)}
+
+
+def admission_filter(script: str) -> list[dict[str, Any]]:
+    return [{"name": "admission", "typed_config": extension(Lua, default_source_code={"inline_string": script})}]
+
+
+def usage_log(settings: GatewaySettings) -> list[dict[str, Any]]:
+    """A line a request that holds a grant; others have used nothing."""
+    granted = {"filter": METADATA, "path": [{"key": "grant"}], "value": {"present_match": True}}
+    line = "\t".join(USAGE_LOG_COLUMNS) + "\n"
+    log_format = {"text_format_source": {"inline_string": line}}
+    return [
+        {
+            "name": "usage",
+            "filter": {"metadata_filter": {"matcher": granted, "match_if_key_not_found": False}},
+            "typed_config": extension(FileAccessLog, path=settings.usage_log_path, log_format=log_format),
+        }
+    ]

@@ -1,0 +1,114 @@
+"""The gateway's routes: few and constant, because Envoy applies each change of routes to all of them.
+
+They fail closed: a request goes to the cluster that its header `x-arks-cluster` names. Clients cannot send that header
+(the listener removes it), so when the filter breaks before it has set it, no cluster is found and the answer is 503.
+"""
+
+from typing import Any
+
+from arks.endpoint_router.adapters.envoy.clusters import BREAKS, TOKEN_QUOTA
+from arks.endpoint_router.adapters.envoy.messages import PreviousHostsPredicate, extension, seconds
+from arks.endpoint_router.adapters.envoy.settings import GatewaySettings
+
+CLUSTER_HEADER = "x-arks-cluster"
+GENERATION_PATHS = ("/v1/chat/completions", "/v1/completions", "/v1/embeddings")
+NOT_FOR_ENGINES = (
+    *("authorization", "cookie", "accept-encoding", "content-encoding"),
+    *("x-forwarded-for", "x-envoy-external-address", CLUSTER_HEADER),
+)
+MODELS_PATH = "/v1/models"
+MODELS_TIMEOUT_SECONDS = 5
+
+
+def routes(settings: GatewaySettings) -> dict[str, Any]:
+    """A RouteConfiguration."""
+    return {
+        "name": "gateway",
+        # token-quota's cluster may arrive after the listener; until then its requests get 503.
+        "validate_clusters": False,
+        "virtual_hosts": [
+            {
+                "name": "gateway",
+                "domains": ["*"],
+                "request_body_buffer_limit": settings.body_limit_bytes,
+                "routes": [
+                    *(_generation(path, settings) for path in GENERATION_PATHS),
+                    *({"match": {"path": path}, **_direct(405, allow="POST")} for path in GENERATION_PATHS),
+                    _models({"path": MODELS_PATH}),
+                    _models({"prefix": f"{MODELS_PATH}/"}),
+                    {"match": {"path": MODELS_PATH}, **_direct(405, allow="GET")},
+                    {"match": {"prefix": f"{MODELS_PATH}/"}, **_direct(405, allow="GET")},
+                    {"match": {"prefix": "/"}, **_direct(404)},
+                ],
+            }
+        ],
+    }
+
+
+def to_engine(destination: dict[str, Any], settings: GatewaySettings) -> dict[str, Any]:
+    """What every request to an engine has in common, wherever it goes.
+
+    The engine gets no key, nothing of ours, and a body that it must read as the JSON that was checked: a client's
+    content type or encoding could make it see something else. It must not compress: the answer is read as it passes.
+    """
+    return {
+        "route": {
+            **destination,
+            "timeout": seconds(0),
+            "idle_timeout": seconds(settings.idle_timeout_seconds),
+            "retry_policy": _retry_elsewhere(),
+        },
+        "request_headers_to_add": [
+            {
+                "header": {"key": "content-type", "value": "application/json"},
+                "append_action": "OVERWRITE_IF_EXISTS_OR_ADD",
+            }
+        ],
+        "request_headers_to_remove": list(NOT_FOR_ENGINES),
+    }
+
+
+def _generation(path: str, settings: GatewaySettings) -> dict[str, Any]:
+    # Not a direct response for what was not admitted: such a route would not carry the limit of the body.
+    match = {"path": path, "headers": [_method("POST")]}
+    return {"match": match, **to_engine({"cluster_header": CLUSTER_HEADER}, settings)}
+
+
+def _retry_elsewhere() -> dict[str, Any]:
+    """Only before the first byte of an answer (Envoy never retries later), and on another replica if there is one.
+
+    Not more often than twice: a request that brings an engine down would bring down as many.
+    """
+    return {
+        "retry_on": f"{BREAKS},retriable-status-codes",
+        "retriable_status_codes": [503],
+        "num_retries": 2,
+        "retry_back_off": {"base_interval": seconds(0.01), "max_interval": seconds(0.1)},
+        "retry_host_predicate": [
+            {
+                "name": "envoy.retry_host_predicates.previous_hosts",
+                "typed_config": extension(PreviousHostsPredicate),
+            }
+        ],
+        "host_selection_retry_max_attempts": 5,
+    }
+
+
+def _models(path: dict[str, str]) -> dict[str, Any]:
+    return {
+        "match": {**path, "headers": [_method("GET")]},
+        "route": {
+            "cluster": TOKEN_QUOTA,
+            "timeout": seconds(MODELS_TIMEOUT_SECONDS),
+            "retry_policy": {"retry_on": BREAKS, "num_retries": 2},
+        },
+    }
+
+
+def _direct(status: int, allow: str = "") -> dict[str, Any]:
+    header = {"response_headers_to_add": [{"header": {"key": "allow", "value": allow}}]} if allow else {}
+    return {"direct_response": {"status": status}, **header}
+
+
+def _method(name: str) -> dict[str, Any]:
+    return {"name": ":method", "string_match": {"exact": name}}

@@ -1,0 +1,210 @@
+"""The gRPC server of aggregated discovery: any number of Envoys, each on a stream of its own.
+
+Until `open` nothing is sent: an Envoy that still serves keeps what it has until the whole world is known again. A
+stream that ends, and a router that stops, take nothing from an Envoy either.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+
+import grpc
+import structlog
+from envoy.service.discovery.v3.discovery_pb2 import DiscoveryRequest, DiscoveryResponse
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from arks.endpoint_router.adapters.xds.session import Acknowledged, Outcome, Session
+from arks.endpoint_router.adapters.xds.snapshot import World
+from arks.kit.clock import Clock
+
+log = structlog.get_logger(__name__)
+
+SERVICE = "envoy.service.discovery.v3.AggregatedDiscoveryService"
+BATCH_SECONDS = 0.002
+"""Changes that come together go out together: a fact of eight replicas, or the decisions of one load report."""
+STREAMS_LIMIT = 256
+REQUEST_BYTES_LIMIT = 64 * 1024 * 1024
+"""An Envoy names all its endpoints in each request: some MB at 10,000 of them."""
+STOP_SECONDS = 0.5
+_BUCKETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+_OPTIONS = (
+    ("grpc.so_reuseport", 0),
+    ("grpc.keepalive_time_ms", 10_000),
+    ("grpc.keepalive_timeout_ms", 5_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
+    ("grpc.http2.max_ping_strikes", 0),
+    ("grpc.max_concurrent_streams", STREAMS_LIMIT),
+    ("grpc.max_receive_message_length", REQUEST_BYTES_LIMIT),
+)
+
+OnRefused = Callable[[str, str, str, str], None]
+"""Called with type, name, node and Envoy's message."""
+
+
+class _Metrics:
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.streams = Gauge("arks_xds_streams", "Envoys that are connected", registry=registry)
+        self.responses = Counter("arks_xds_responses", "Responses sent to Envoys", ["type"], registry=registry)
+        self.refusals = Counter("arks_xds_refusals", "Responses that an Envoy refused", ["type"], registry=registry)
+        self.update_seconds = Histogram(
+            "arks_xds_update_seconds",
+            "From a fact or load report to Envoy's acknowledgement",
+            ["type"],
+            registry=registry,
+            buckets=_BUCKETS,
+        )
+        self.unacknowledged_seconds = Gauge(
+            "arks_xds_unacknowledged_seconds",
+            "Age of the oldest response that an Envoy has not answered",
+            registry=registry,
+        )
+
+
+class AdsServer:
+    def __init__(
+        self, world: World, address: str, *, registry: CollectorRegistry, clock: Clock, on_refused: OnRefused
+    ) -> None:
+        """`address` is host:port; port 0 picks a free one."""
+        self._world = world
+        self._address = address
+        self._clock = clock
+        self._on_refused = on_refused
+        self._metrics = _Metrics(registry)
+        self._sessions: set[Session] = set()
+        self._metrics.streams.set_function(lambda: float(len(self._sessions)))
+        self._metrics.unacknowledged_seconds.set_function(self._oldest_pending_seconds)
+        self._opened = asyncio.Event()
+        self._closing = asyncio.Event()
+        self._streams: set[asyncio.Task[None]] = set()
+        self._server: grpc.aio.Server | None = None
+
+    @property
+    def streams(self) -> int:
+        return len(self._sessions)
+
+    @property
+    def settled(self) -> bool:
+        """Whether every connected Envoy has acknowledged everything."""
+        return all(session.idle for session in self._sessions)
+
+    async def start(self) -> int:
+        """Returns the port that it listens on. Raises OSError when the port is taken."""
+        self._server = grpc.aio.server(options=_OPTIONS, maximum_concurrent_rpcs=STREAMS_LIMIT)
+        handler = grpc.stream_stream_rpc_method_handler(
+            self._stream,
+            request_deserializer=DiscoveryRequest.FromString,
+            response_serializer=DiscoveryResponse.SerializeToString,
+        )
+        methods = {"StreamAggregatedResources": handler}
+        self._server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler(SERVICE, methods)])
+        try:
+            port = self._server.add_insecure_port(self._address)
+        except RuntimeError as error:
+            raise OSError(f"cannot listen for Envoy on {self._address}: {error}") from error
+        await self._server.start()
+        log.info("discovery server listens", address=self._address, port=port)
+        return int(port)
+
+    def open(self) -> None:
+        """The world is complete: from now on it is sent."""
+        self._opened.set()
+
+    async def stop(self) -> None:
+        """End every stream, between two responses, then the server."""
+        self._closing.set()
+        if self._streams:
+            await asyncio.wait(self._streams, timeout=STOP_SECONDS)
+        if self._server is not None:
+            await self._server.stop(grace=STOP_SECONDS)
+            self._server = None
+
+    async def _stream(
+        self,
+        requests: AsyncIterator[DiscoveryRequest],
+        context: "grpc.aio.ServicerContext[DiscoveryRequest, DiscoveryResponse]",
+    ) -> None:
+        """One Envoy, until it or we go."""
+        task = asyncio.current_task()
+        if task is not None:
+            self._streams.add(task)
+            task.add_done_callback(self._streams.discard)
+        session, wake = Session(self._world), asyncio.Event()
+
+        def changed(type_: str, name: str) -> None:
+            session.changed(type_, name)
+            wake.set()
+
+        unsubscribe = self._world.subscribe(changed)
+        self._sessions.add(session)
+        parts: set[asyncio.Task[object]] = {
+            asyncio.create_task(self._closing.wait(), name="discovery closing"),
+            asyncio.create_task(self._receive(session, wake, requests), name="discovery receiver"),
+            asyncio.create_task(self._send(session, wake, context), name="discovery sender"),
+        }
+        try:
+            done, _ = await asyncio.wait(parts, return_when=asyncio.FIRST_COMPLETED)
+            for part in done:
+                part.result()
+        finally:
+            for part in parts:
+                part.cancel()
+            await asyncio.gather(*parts, return_exceptions=True)
+            self._sessions.discard(session)
+            unsubscribe()
+            log.info("Envoy disconnected", node=session.node)
+
+    async def _receive(self, session: Session, wake: asyncio.Event, requests: AsyncIterator[DiscoveryRequest]) -> None:
+        async for request in requests:
+            if request.node.id and not session.node:
+                log.info("Envoy connected", node=request.node.id)
+            self._take(session, session.receive(request))
+            wake.set()
+
+    async def _send(
+        self,
+        session: Session,
+        wake: asyncio.Event,
+        context: "grpc.aio.ServicerContext[DiscoveryRequest, DiscoveryResponse]",
+    ) -> None:
+        await self._opened.wait()
+        try:
+            while True:
+                await wake.wait()
+                await asyncio.sleep(BATCH_SECONDS)
+                wake.clear()
+                for response in session.responses(self._clock.monotonic()):
+                    self._metrics.responses.labels(_short(response.type_url)).inc()
+                    await context.write(response)
+        except grpc.RpcError as error:  # the stream ended while we wrote; its reader notices too
+            log.info("Envoy did not take a response", node=session.node, error=str(error))
+
+    def _take(self, session: Session, outcome: Outcome | None) -> None:
+        if outcome is None:
+            return
+        type_ = outcome.type_url
+        if isinstance(outcome, Acknowledged):
+            for name, revision in outcome.sent.revisions.items():
+                self._world.accepted(type_, name, revision)
+            if outcome.sent.revisions:
+                seconds = self._clock.monotonic() - outcome.sent.oldest_change
+                self._metrics.update_seconds.labels(_short(type_)).observe(seconds)
+            return
+        self._metrics.refusals.labels(_short(type_)).inc()
+        log.error(
+            "Envoy refused configuration; the last good one stays",
+            node=session.node,
+            type=_short(type_),
+            resources=outcome.names[:16],
+            message=outcome.message,
+        )
+        for name in outcome.names:
+            self._world.refused(type_, name, outcome.sent.revisions[name])
+            self._on_refused(type_, name, session.node, outcome.message)
+
+    def _oldest_pending_seconds(self) -> float:
+        pending = [at for session in self._sessions if (at := session.oldest_pending()) is not None]
+        return self._clock.monotonic() - min(pending) if pending else 0.0
+
+
+def _short(type_url: str) -> str:
+    return type_url.rsplit(".", 1)[-1]

@@ -1,0 +1,1 @@
+"""Use cases of endpoint-router and the protocols that they need."""

@@ -1,0 +1,293 @@
+"""How admission.lua follows answers: usage, what was delivered, and the usage event that is cut. Runs in LuaJIT."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from lupa.luajit21 import LuaRuntime
+
+from arks.endpoint_router.adapters.envoy.listeners import admission_source
+
+lua = LuaRuntime(encoding=None)
+lua.execute(admission_source().encode())
+admission = lua.globals()[b"admission"]
+
+SAMPLE_USAGE = {
+    "prompt_tokens_details": {"cached_tokens": 4, "prompt_tokens": 1},
+    "prompt_tokens": 12,
+    "completion_tokens": 3,
+    "completion_tokens_details": {"reasoning_tokens": 2, "completion_tokens": 99},
+    "total_tokens": 15,
+}
+
+
+class Meter:
+    """The filter's state for one answer."""
+
+    def __init__(self, *, stream: bool, cut: bool = False) -> None:
+        self._meter = admission[b"new_meter"](stream, cut)
+
+    def feed(self, chunk: bytes) -> bytes:
+        """What the client gets when this chunk arrives."""
+        instead = self._meter[b"feed"](self._meter, chunk)
+        return chunk if instead is None else bytes(instead)
+
+    def follow(self, chunks: Sequence[bytes]) -> bytes:
+        sent = b"".join([self.feed(chunk) for chunk in chunks])
+        admission[b"finish"](self._meter)
+        return sent
+
+    @property
+    def usage(self) -> str | None:
+        usage = self._meter[b"usage"]
+        return None if usage is None else usage.decode()
+
+
+def event(payload: dict[str, Any], separators: tuple[str, str] = (",", ":"), newline: bytes = b"\n") -> bytes:
+    return b"data: " + json.dumps(payload, separators=separators).encode() + newline * 2
+
+
+def delta(**fields: Any) -> dict[str, Any]:
+    return {"id": "x", "choices": [{"index": 0, "delta": fields, "finish_reason": None}]}
+
+
+def usage_event(**more: Any) -> dict[str, Any]:
+    return {"id": "x", "choices": [], "usage": SAMPLE_USAGE, **more}
+
+
+ROLE = event(delta(role="assistant", content=None))
+HELLO = event(delta(content='Hel"usage":{lo\n\n'))
+FINISH = event({"id": "x", "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]})
+USAGE = event(usage_event())
+DONE = b"data: [DONE]\n\n"
+
+
+def cut_in_two(text: bytes) -> list[list[bytes]]:
+    return [[text[:at], text[at:]] for at in range(len(text) + 1)]
+
+
+def cuts(text: bytes) -> st.SearchStrategy[list[bytes]]:
+    """The text in pieces, split anywhere."""
+    places = st.lists(st.integers(0, len(text)), max_size=12).map(sorted)
+    return places.map(lambda at: [text[a:b] for a, b in zip([0, *at], [*at, len(text)], strict=True)])
+
+
+def test_the_usage_event_is_cut_wherever_chunks_end() -> None:
+    for chunks in [*cut_in_two(ROLE + HELLO + FINISH + USAGE + DONE), [ROLE, HELLO, FINISH, USAGE, DONE]]:
+        meter = Meter(stream=True, cut=True)
+        assert ROLE + HELLO + FINISH + DONE == meter.follow(chunks)
+        assert meter.usage == "e,12,3"
+
+
+def test_the_usage_event_is_cut_from_streams_with_carriage_returns() -> None:
+    text = (ROLE + HELLO + FINISH + USAGE + DONE).replace(b"\n", b"\r\n")
+    for chunks in cut_in_two(text):
+        meter = Meter(stream=True, cut=True)
+        assert (ROLE + HELLO + FINISH + DONE).replace(b"\n", b"\r\n") == meter.follow(chunks)
+        assert meter.usage == "e,12,3"
+
+
+def test_a_usage_event_too_long_to_wait_for_is_passed_whole() -> None:
+    long = event(usage_event(timings=["x" * 5000]))
+    meter = Meter(stream=True, cut=True)
+    assert HELLO + long + DONE == meter.follow([HELLO, long[:5000], long[5000:] + DONE])
+    assert meter.usage == "e,12,3"
+
+
+def test_one_byte_a_chunk_changes_nothing() -> None:
+    text = ROLE + HELLO + FINISH + USAGE + DONE
+    meter = Meter(stream=True, cut=True)
+    assert ROLE + HELLO + FINISH + DONE == meter.follow([text[at : at + 1] for at in range(len(text))])
+    assert meter.usage == "e,12,3"
+
+
+def test_who_asked_for_usage_gets_every_chunk_as_it_came() -> None:
+    for chunks in cut_in_two(ROLE + HELLO + FINISH + USAGE + DONE):
+        meter = Meter(stream=True)
+        assert chunks == [meter.feed(chunk) for chunk in chunks]
+        assert meter.usage == "e,12,3"
+
+
+PAYLOADS = st.sampled_from(
+    [
+        delta(role="assistant", content=""),
+        delta(content="a"),
+        {**delta(content="b"), "usage": None},
+        delta(reasoning_content="c"),
+        delta(tool_calls=[{"index": 0, "function": {"name": "f", "arguments": ""}}]),
+        {"choices": [{"index": 0, "text": "d", "logprobs": None}]},
+        {"choices": [{"index": 0, "delta": {}, "finish_reason": "length"}]},
+        {"choices": [], "usage": None, "prompt_filter_results": []},
+        {"error": {"message": '"choices":[],"usage":{}'}},
+        {"usage": SAMPLE_USAGE, "choices": []},
+        usage_event(timings={"prompt_n": 1}),
+    ]
+)
+
+
+@st.composite
+def streams(draw: st.DrawFn) -> tuple[list[tuple[bytes, dict[str, Any] | None]], list[bytes]]:
+    """Events with their payloads (None for comments), and their text in pieces."""
+    newline = draw(st.sampled_from([b"\n", b"\r\n"]))
+    separators = draw(st.sampled_from([(",", ":"), (", ", ": "), (" , ", " : ")]))
+    events: list[tuple[bytes, dict[str, Any] | None]] = []
+    for payload in draw(st.lists(st.none() | PAYLOADS, max_size=8)):
+        comment = b": keep-alive" + newline * 2
+        events.append((comment if payload is None else event(payload, separators, newline), payload))
+    events.append((b"data: [DONE]" + newline * 2, None))
+    return events, draw(cuts(b"".join(text for text, _ in events)))
+
+
+def is_usage_event(payload: dict[str, Any] | None) -> bool:
+    return payload is not None and payload.get("choices") == [] and bool(payload.get("usage"))
+
+
+def carries_content(payload: dict[str, Any] | None) -> bool:
+    choices = (payload or {}).get("choices") or [{}]
+    fields = {**choices[0], **choices[0].get("delta", {})}
+    return any(fields.get(name) for name in ("content", "reasoning_content", "tool_calls", "text"))
+
+
+@given(streams())
+def test_any_stream_in_any_pieces_loses_only_its_usage_events(
+    sample: tuple[list[tuple[bytes, dict[str, Any] | None]], list[bytes]],
+) -> None:
+    events, chunks = sample
+    meter = Meter(stream=True, cut=True)
+    assert b"".join(text for text, payload in events if not is_usage_event(payload)) == meter.follow(chunks)
+    delivered = sum(carries_content(payload) for _, payload in events)
+    told = any(is_usage_event(payload) for _, payload in events)
+    assert meter.usage == ("e,12,3" if told else f"d,{delivered}" if delivered else None)
+
+
+@given(streams())
+def test_no_event_waits_that_cannot_be_the_usage_event(
+    sample: tuple[list[tuple[bytes, dict[str, Any] | None]], list[bytes]],
+) -> None:
+    _, chunks = sample
+    meter, arrived, sent = Meter(stream=True, cut=True), b"", b""
+    for chunk in chunks:
+        arrived, sent = arrived + chunk, sent + meter.feed(chunk)
+        waiting = arrived.replace(b"\r", b"").rpartition(b"\n\n")[2]
+        if b'"choices":[{' in waiting.replace(b" ", b"") or waiting[:1] == b":" or b"[DONE" in waiting:
+            assert arrived.endswith(sent[-len(waiting) :])
+
+
+def test_content_that_has_begun_is_passed_before_its_event_ends() -> None:
+    meter = Meter(stream=True, cut=True)
+    begun = b'data: {"id":"x","choices":[{"delta":{"content":"Hel'
+    assert (b"", begun) == (meter.feed(begun[:20]), meter.feed(begun[20:]))
+    assert meter.feed(b'lo"}}]}\n\n') == b'lo"}}]}\n\n'
+
+
+def test_a_chunk_without_a_usage_event_is_not_touched() -> None:
+    meter = Meter(stream=True, cut=True)
+    assert meter._meter[b"feed"](meter._meter, ROLE + HELLO) is None
+
+
+def test_usage_in_the_last_content_chunk_counts_and_the_content_stays() -> None:
+    last = event({**delta(content="bye"), "usage": SAMPLE_USAGE})
+    meter = Meter(stream=True, cut=True)
+    assert HELLO + last + DONE == meter.follow([HELLO, last + DONE])
+    assert meter.usage == "e,12,3"
+
+
+def test_usage_below_the_top_level_is_somebody_else_s() -> None:
+    echoed = event({"choices": [], "metadata": {"usage": {"prompt_tokens": 0, "completion_tokens": 0}}, "usage": None})
+    said = event({**delta(content="usage"), "usage": SAMPLE_USAGE})
+    meter = Meter(stream=True, cut=True)
+    assert echoed == meter.feed(echoed)
+    assert meter.usage is None
+    assert said == meter.feed(said)
+    assert meter.usage == "e,12,3"
+
+
+def test_running_usage_is_known_after_each_chunk() -> None:
+    meter, known = Meter(stream=True), []
+    for tokens in (1, 2):
+        meter.feed(event({**delta(content="a"), "usage": {"prompt_tokens": 5, "completion_tokens": tokens}}))
+        known.append(meter.usage)
+    assert known == ["e,5,1", "e,5,2"]
+
+
+def test_what_was_delivered_is_known_after_each_chunk() -> None:
+    meter, known = Meter(stream=True, cut=True), []
+    for chunk in (ROLE, HELLO, HELLO + HELLO, HELLO[:30], HELLO[30:], FINISH):
+        meter.feed(chunk)
+        known.append(meter.usage)
+    assert known == [None, "d,1", "d,3", "d,3", "d,4", "d,4"]
+
+
+def test_a_usage_event_without_its_empty_line_counts_at_the_end() -> None:
+    meter = Meter(stream=True, cut=True)
+    assert HELLO == meter.follow([HELLO + USAGE.rstrip()])
+    assert meter.usage == "e,12,3"
+
+
+def test_an_event_longer_than_what_is_kept_is_passed_and_counted_once() -> None:
+    big = event(delta(content="x" * 3_000_000))
+    meter = Meter(stream=True, cut=True)
+    chunks = [big[at : at + 65536] for at in range(0, len(big), 65536)]
+    assert big + DONE == meter.follow([*chunks, USAGE, DONE])
+    assert meter.usage == "e,12,3"
+    meter = Meter(stream=True, cut=True)
+    meter.follow([*chunks, HELLO])
+    assert meter.usage == "d,2"
+
+
+def test_usage_of_a_json_answer_is_found_wherever_it_is_split() -> None:
+    for chunks in cut_in_two(json.dumps({"id": "x", "usage": SAMPLE_USAGE, "object": "y"}).encode()):
+        meter = Meter(stream=False)
+        assert chunks == [meter.feed(chunk) for chunk in chunks]
+        assert meter.usage == "e,12,3"
+
+
+TOKENS = st.integers(0, 10**9)
+FILLERS = st.dictionaries(st.sampled_from(["id", "data", "choices", "timings"]), st.text() | st.lists(st.floats()))
+
+
+@st.composite
+def answers(draw: st.DrawFn) -> tuple[str, list[bytes]]:
+    """A JSON answer in pieces, and the usage in it."""
+    prompt, completion = draw(TOKENS), draw(st.none() | TOKENS)
+    usage: dict[str, Any] = {
+        "prompt_tokens": prompt,
+        **({} if completion is None else {"completion_tokens": completion}),
+    }
+    details: dict[str, Any] = {"prompt_tokens_details": {"cached_tokens": 1, "prompt_tokens": 0}, "total_tokens": 1}
+    usage = dict(draw(st.permutations([*usage.items(), *details.items()])))
+    trap = {"trap": ['"usage":{"prompt_tokens":1}', "usage", {"usage": None}]}
+    document = {**draw(FILLERS), **trap, "usage": usage, "system_fingerprint": None}
+    text = json.dumps(document, indent=draw(st.sampled_from([None, 2]))).encode()
+    return f"e,{prompt},{completion or 0}", draw(cuts(text))
+
+
+@given(answers())
+def test_usage_of_a_json_answer_is_found_wherever_chunks_end(sample: tuple[str, list[bytes]]) -> None:
+    usage, chunks = sample
+    meter = Meter(stream=False)
+    assert b"".join(chunks) == meter.follow(chunks)
+    assert usage == meter.usage
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b'{"usage":null}',
+        b'{"usage":{}}',
+        b'{"usage":{"prompt_tokens":-1}}',
+        b'{"usage":{"prompt_tokens":1.5}}',
+        b'{"usage":{"prompt_tokens":"1"}}',
+        b'{"usage":{"prompt_tokens":1',
+        b'{"error":{"message":"no"}}',
+        b"<html>",
+        b"",
+    ],
+)
+def test_an_answer_without_sound_usage_has_none(text: bytes) -> None:
+    meter = Meter(stream=False)
+    meter.follow([text])
+    assert meter.usage is None

@@ -1,0 +1,225 @@
+"""What admission.lua reads from a request, held against Python's own json. Runs in LuaJIT, as in Envoy."""
+
+import json
+import string
+from typing import Any
+from urllib.parse import unquote_to_bytes
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from lupa.luajit21 import LuaRuntime
+
+from arks.endpoint_router.adapters.envoy.listeners import admission_source
+
+lua = LuaRuntime(encoding=None)
+lua.execute(admission_source().encode())
+admission = lua.globals()[b"admission"]
+
+ASCII = st.text(
+    st.characters(codec="ascii", exclude_categories=["Cc"], exclude_characters='"\\'), min_size=1, max_size=40
+)
+KEYS = st.sampled_from(["messages", "tools", "temperature", "stop", "user", "metadata", "prompt"])
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=12,
+)
+OPTIONAL = {
+    "stream": st.booleans() | st.none(),
+    "max_tokens": st.integers(0, 10_000_000) | st.none(),
+    "max_completion_tokens": st.integers(0, 10_000_000) | st.none(),
+    "n": st.integers(1, 128) | st.none(),
+    "stream_options": st.none() | st.fixed_dictionaries({}, optional={"include_usage": st.booleans(), "x": VALUES}),
+}
+WANTED = st.fixed_dictionaries({"model": ASCII}, optional=OPTIONAL)
+
+
+@st.composite
+def documents(draw: st.DrawFn) -> dict[str, Any]:
+    members = [*draw(WANTED).items(), *draw(st.dictionaries(KEYS, VALUES, max_size=4)).items()]
+    return dict(draw(st.permutations(members)))
+
+
+@st.composite
+def bodies(draw: st.DrawFn) -> bytes:
+    text = json.dumps(
+        draw(documents()),
+        ensure_ascii=draw(st.booleans()),
+        indent=draw(st.sampled_from([None, 0, 2])),
+        separators=draw(st.sampled_from([(",", ":"), (", ", ": "), (" ,\t", "\r\n:")])),
+    )
+    return text.encode("utf-8", "surrogatepass")
+
+
+def read(body: bytes) -> dict[str, Any] | None:
+    """What the filter reads, or None when it refuses."""
+    result = admission[b"read_request"](body)
+    if isinstance(result, tuple):
+        result = result[0]
+    return None if result is None else {name.decode(): value for name, value in result.items()}
+
+
+def refusal(body: bytes) -> dict[str, str]:
+    _, fault = admission[b"read_request"](body)
+    return json.loads(admission[b"envelope"](fault))["error"]  # type: ignore[no-any-return]
+
+
+def expected(document: dict[str, Any]) -> dict[str, Any]:
+    limits = [document.get(name) for name in ("max_tokens", "max_completion_tokens", "n_predict")]
+    given = [limit for limit in limits if limit is not None]
+    values = {
+        "model": document["model"].encode(),
+        "stream": bool(document.get("stream")),
+        "max_tokens": max(given) if given else None,
+        "n": document.get("n"),
+    }
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def canonical(document: object) -> str:
+    """Equal for equal documents, also with NaN in them."""
+    return json.dumps(document, sort_keys=True)
+
+
+@given(bodies())
+def test_what_is_read_is_what_json_says(body: bytes) -> None:
+    request = read(body)
+    assert request is not None
+    request.pop("body", None)
+    assert expected(json.loads(body)) == request
+
+
+@given(bodies())
+def test_a_stream_asks_for_its_usage_and_is_otherwise_the_same(body: bytes) -> None:
+    document, request = json.loads(body), read(body)
+    assert request is not None
+    asked = (document.get("stream_options") or {}).get("include_usage") is True
+    if not document.get("stream") or asked:
+        assert "body" not in request
+    else:
+        options = {**(document.get("stream_options") or {}), "include_usage": True}
+        rewritten = json.loads(request["body"])
+        assert canonical({**document, "stream_options": options}) == canonical(rewritten)
+
+
+SPLINTERS = st.sampled_from(
+    [b'"', b"\\", b"{", b"}", b"[", b"]", b",", b":", b"/", b"'", b"\x00", b"\xef\xbb\xbf", b" "]
+)
+
+
+@st.composite
+def damaged_bodies(draw: st.DrawFn) -> bytes:
+    body = bytearray(draw(bodies()))
+    for _ in range(draw(st.integers(1, 4))):
+        at = draw(st.integers(0, len(body)))
+        body[at : at + draw(st.integers(0, 2))] = draw(SPLINTERS | st.binary(max_size=2))
+    return bytes(body)
+
+
+@given(damaged_bodies())
+@example(b'{"model":"a","x":[{"]":1}],"stream":true}')
+@example(b'{"model":"a","x":1"},"model":"b"}')
+def test_a_damaged_body_is_refused_or_read_as_json_reads_it(body: bytes) -> None:
+    request = read(body)
+    if request is None:
+        return
+    try:
+        document = json.loads(body)
+    except ValueError:
+        return  # the engine refuses it
+    request.pop("body", None)
+    assert expected(document) == request
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        *(b"", b" ", b"null", b"[]", b'"x"', b"1", b"{", b'{"model":"m"', b'{"model":"m",}', b"{,}", b'{"model" "m"}'),
+        b'{"model":"m"} x',
+        b'{"model":"m"}{"model":"m"}',
+        b'\xef\xbb\xbf{"model":"m"}',
+        '{"model":"m"}'.encode("utf-16"),
+        b'{"model":"m","x":[}',
+        b'{"model":"m","x":[{]}}',
+        b'{"model":"m","x":{/* " */"a":1}}',
+        b'{"model":"m","x":{\'a\':1}}',
+        b'{"model":"m","x":1"y"}',
+        b'{"model":"m","x":"a\x00b"}',
+        b'{"model":"m","x":' + b"[" * 201 + b"]" * 201 + b"}",
+        b'{"model":"m",\x0b"x":1}',
+        b'{model:"m"}',
+        b'{"mod\\u0065l":"m"}',
+        '{"model":"m","\u017ftream":true}'.encode(),
+    ],
+)
+def test_what_is_not_a_plain_json_object_is_refused(body: bytes) -> None:
+    assert refusal(body)["code"] == "invalid_json"
+
+
+@pytest.mark.parametrize(
+    ("body", "param"),
+    [
+        (b"{}", "model"),
+        (b'{"model":null}', "model"),
+        (b'{"model":1}', "model"),
+        (b'{"model":["m"]}', "model"),
+        (b'{"model":""}', "model"),
+        (b'{"model":"a\\u0062"}', "model"),
+        (b'{"model":"a\tb"}', "model"),
+        (b'{"model":"%s"}' % (b"a" * 257), "model"),
+        (b'{"model":"m","model":"m"}', "model"),
+        (b'{"model":"m","Model":"m"}', "model"),
+        (b'{"model":"m","stream":1}', "stream"),
+        (b'{"model":"m","stream":"true"}', "stream"),
+        (b'{"model":"m","stream":true,"stream":false}', "stream"),
+        (b'{"model":"m","stream":true,"Stream":false}', "stream"),
+        (b'{"model":"m","stream":true,"stream_options":[]}', "stream_options"),
+        (b'{"model":"m","stream":true,"stream_options":true}', "stream_options"),
+        (b'{"model":"m","stream":true,"streamOptions":{}}', "stream_options"),
+        (b'{"model":"m","stream":true,"stream_options":{"include_usage":1}}', "stream_options"),
+        (
+            b'{"model":"m","stream":true,"stream_options":{"include_usage":true,"include_usage":false}}',
+            "stream_options",
+        ),
+        (b'{"model":"m","stream":true,"stream_options":{"include\\u005fusage":false}}', "stream_options"),
+        *((b'{"model":"m","max_tokens":%s}' % bad, "max_tokens") for bad in (b"-1", b"1.5", b"1e3", b'"1"', b"[1]")),
+        (b'{"model":"m","max_tokens":10000001}', "max_tokens"),
+        (b'{"model":"m","max_tokens":1' + b"0" * 400 + b"}", "max_tokens"),
+        (b'{"model":"m","max_tokens":01}', "max_tokens"),
+        (b'{"model":"m","MAX_TOKENS":1}', "max_tokens"),
+        (b'{"model":"m","max-tokens":1}', "max_tokens"),
+        (b'{"model":"m","max_completion_tokens":true}', "max_completion_tokens"),
+        (b'{"model":"m","maxCompletionTokens":1}', "max_completion_tokens"),
+        (b'{"model":"m","n_predict":-1}', "n_predict"),
+        (b'{"model":"m","n":0}', "n"),
+        (b'{"model":"m","n":129}', "n"),
+        (b'{"model":"m","n":1.0}', "n"),
+    ],
+)
+def test_a_refusal_names_the_parameter(body: bytes, param: str) -> None:
+    error = refusal(body)
+    assert (param, "invalid_request_error") == (error["param"], error["type"])
+
+
+def test_a_client_that_wants_no_usage_gets_it_asked_for_all_the_same() -> None:
+    request = read(b'{"model":"m","stream":true,"stream_options":{"x":"include_usage","include_usage": false }}')
+    assert request is not None
+    assert (
+        b'{"model":"m","stream":true,"stream_options":{"x":"include_usage","include_usage": true }}' == request["body"]
+    )
+
+
+def test_stream_options_without_a_stream_are_left_to_the_engine() -> None:
+    assert {"model": b"m", "stream": False} == read(b'{"model":"m","stream_options":"nonsense"}')
+
+
+def test_the_largest_of_several_limits_counts() -> None:
+    assert {"model": b"m", "stream": False, "max_tokens": 9} == read(b'{"model":"m","max_tokens":1,"n_predict":9}')
+
+
+@given(st.binary(max_size=60))
+def test_percent_encoding_leaves_only_visible_ascii_and_can_be_undone(raw: bytes) -> None:
+    encoded = admission[b"percent_encode"](raw)
+    assert set(encoded) <= set(string.printable.encode()) - set(string.whitespace.encode())
+    assert raw == unquote_to_bytes(encoded)

@@ -1,0 +1,93 @@
+"""The configuration that Envoy gets, as golden files (REWRITE_GOLDEN=1 writes them), and Envoy's own opinion of it."""
+
+import json
+import os
+import subprocess
+from pathlib import Path, PurePath
+
+import pytest
+import yaml
+from google.protobuf import json_format
+from google.protobuf.message import Message
+
+from arks.endpoint_router.adapters.envoy import (
+    Backend,
+    GatewaySettings,
+    ads_bootstrap,
+    certificate_source,
+    cluster,
+    command,
+    listener,
+    load_assignment,
+    static_bootstrap,
+    static_cluster,
+    to_json,
+    token_quota_cluster,
+)
+from arks.endpoint_router.adapters.envoy.listeners import admission_filter, build, usage_log
+from arks.endpoint_router.adapters.envoy.messages import Cluster, message
+from arks.endpoint_router.adapters.envoy.routes import routes
+from arks.kit.testing.servers import program
+
+GOLDEN = Path(__file__).parent / "golden"
+SETTINGS = GatewaySettings(usage_log_path="/var/lib/arks/usage.log")
+SECURE = GatewaySettings(usage_log_path="-", port=8443, certificate_source=PurePath("/etc/envoy/certificate.json"))
+BACKENDS = (Backend("10.0.0.1", 8080, weight=30), Backend("10.0.0.2", 8080, weight=10, draining=True))
+BUILT: dict[str, Message] = {
+    "listener": build(SETTINGS, routes(SETTINGS), admission_filter("-- admission.lua"), usage_log(SETTINGS)),
+    "listener_tls": build(SECURE, {"name": "gateway"}, [], []),
+    "certificate_source": certificate_source("/etc/envoy/tls"),
+    "cluster": cluster("default/qwen"),
+    "static_cluster": static_cluster("default/qwen", BACKENDS),
+    "load_assignment": load_assignment("default/qwen", BACKENDS),
+    "load_assignment_empty": load_assignment("default/qwen", ()),
+    "token_quota_cluster": token_quota_cluster("token-quota.arks.svc", 8090),
+    "ads_bootstrap": ads_bootstrap("gateway-0", "127.0.0.1", 18000, 19000),
+    "ads_bootstrap_stats": ads_bootstrap("gateway-0", "127.0.0.1", 18000, 19000, stats_port=9902),
+}
+
+
+@pytest.mark.parametrize("name", BUILT)
+def test_configuration_is_as_reviewed(name: str) -> None:
+    text = yaml.safe_dump(json.loads(to_json(BUILT[name])), sort_keys=False, width=150)
+    golden = GOLDEN / f"{name}.yaml"
+    if os.environ.get("REWRITE_GOLDEN") == "1":
+        golden.parent.mkdir(exist_ok=True)
+        golden.write_text(text)
+    assert golden.read_text() == text
+
+
+def test_a_field_that_envoy_does_not_know_is_refused() -> None:
+    with pytest.raises(json_format.ParseError, match="lb_polcy"):
+        message(Cluster, {"name": "x", "lb_polcy": "LEAST_REQUEST"})
+
+
+def test_clusters_are_built_independently_of_each_other() -> None:
+    first, second = cluster("default/a"), cluster("default/b")
+    assert ("default/a", "default/b") == (first.name, second.name)
+
+
+def test_the_usage_log_is_flushed_at_a_kilobyte_or_a_tenth_of_a_second() -> None:
+    line = command("envoy", "envoy.json", workers=2)
+    assert ["envoy", "--disable-hot-restart"] == line[:2]
+    options = dict(zip(line[2::2], line[3::2], strict=True))
+    assert ("1", "100", "2") == tuple(
+        options[name] for name in ("--file-flush-min-size-kb", "--file-flush-interval-msec", "--concurrency")
+    )
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("kind", ["ads", "static"])
+def test_envoy_accepts_it_without_a_warning(tmp_path: Path, kind: str) -> None:
+    clusters = [static_cluster("default/m", BACKENDS), token_quota_cluster("localhost", 8090)]
+    bootstraps = {
+        "ads": ads_bootstrap("gateway-0", "127.0.0.1", 18000, 19000, stats_port=19001),
+        "static": static_bootstrap(
+            "gateway-0", 19000, [listener(GatewaySettings(str(tmp_path / "usage.log")))], clusters
+        ),
+    }
+    config = tmp_path / "envoy.json"
+    config.write_text(to_json(bootstraps[kind]))
+    line = [*command(program("envoy"), str(config), workers=1), "--mode", "validate"]
+    result = subprocess.run(line, capture_output=True, text=True, check=False, timeout=90)
+    assert (0, "") == (result.returncode, result.stderr)

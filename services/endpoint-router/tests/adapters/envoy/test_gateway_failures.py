@@ -1,0 +1,190 @@
+"""What breaks around a real Envoy: token-quota, engines, the filter itself. All of it ends in the right error, fast."""
+
+import asyncio
+import json
+
+import httpx
+import pytest
+
+from arks.endpoint_router.adapters.envoy import listeners
+from arks.endpoint_router.testing.gateway import Gateway, Gateways, grant
+from arks.endpoint_router.testing.scripted import Request, answer, silence
+from arks.kit.testing.wait import eventually
+
+pytestmark = pytest.mark.real
+
+BODY = b'{"model":"m"}'
+
+
+def code(response: httpx.Response) -> str:
+    assert response.headers["content-type"] == "application/json"
+    return str(response.json()["error"]["code"])
+
+
+REFUSAL = b'{"error":{"message":"no","type":"t","param":null,"code":"c"}}'
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 413, 429, 500, 503])
+async def test_a_refusal_of_token_quota_is_the_answer(gateway: Gateway, status: int) -> None:
+    passed = {"retry_after": "7", "x_ratelimit_remaining_tokens": "0", "x_error_rate_limit": "rpm"}
+    kept = {"x_internal": "1", "server": "granian", "x_arks_grant": "a/b/c/1/1"}
+    gateway.admission.script = answer(REFUSAL, status, www_authenticate="Bearer", **passed, **kept)
+    response = await gateway.post(BODY)
+    assert (status, REFUSAL) == (response.status_code, response.content)
+    assert ("application/json", "Bearer") == (response.headers["content-type"], response.headers["www-authenticate"])
+    assert passed == {name: response.headers.get(name.replace("_", "-")) for name in passed}
+    assert ("arks", None) == (response.headers["server"], response.headers.get("x-internal"))
+    assert [] == gateway.engine.requests
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "headers"),
+    [
+        (b"<html>", 500, {"content_type": "text/html"}),
+        (b"upstream failure", 503, {"content_type": "text/plain"}),
+        (b'{"detail":"x"}', 422, {}),
+        (REFUSAL, 302, {"location": "http://x"}),
+        (b"", 200, {}),
+        (b"", 200, {"x_arks_cluster": "default/m"}),
+        (b"", 200, {"x_arks_cluster": "default/m", "x_arks_grant": "default/m/alice"}),
+        (b"", 200, {"x_arks_grant": "default/m/alice/1/1"}),
+    ],
+)
+async def test_what_is_not_understood_is_no_grant(
+    gateway: Gateway, body: bytes, status: int, headers: dict[str, str]
+) -> None:
+    gateway.admission.script = answer(body, status, **headers)
+    response = await gateway.post(BODY)
+    assert (503, "admission_unavailable", "1") == (
+        response.status_code,
+        code(response),
+        response.headers["retry-after"],
+    )
+    assert [] == gateway.engine.requests
+
+
+async def test_without_token_quota_nothing_passes(gateway: Gateway) -> None:
+    await gateway.admission.stop()
+    response = await gateway.post(BODY)
+    assert (503, "admission_unavailable") == (response.status_code, code(response))
+    models = await gateway.client.get("/v1/models")
+    assert (503, "service_unavailable", "1") == (models.status_code, code(models), models.headers["retry-after"])
+    assert [] == gateway.engine.requests
+    await gateway.admission.start()
+    await eventually(lambda: _succeeds(gateway), what="requests pass again")
+
+
+async def _succeeds(gateway: Gateway) -> bool:
+    return bool((await gateway.post(BODY)).status_code == 200)
+
+
+async def test_a_broken_connection_to_token_quota_costs_no_client_an_error(gateway: Gateway) -> None:
+    async def breaks_once(request: Request, writer: asyncio.StreamWriter) -> None:
+        if len(gateway.admission.requests) == 1:
+            writer.transport.abort()
+        await grant()(request, writer)
+
+    gateway.admission.script = breaks_once
+    assert 200 == (await gateway.post(BODY)).status_code
+    first, second = gateway.admission.requests
+    assert first.headers["x-arks-request-id"] == second.headers["x-arks-request-id"]
+
+
+async def test_a_silent_token_quota_is_waited_for_two_seconds(gateway: Gateway) -> None:
+    gateway.admission.script = silence
+    began = asyncio.get_running_loop().time()
+    response = await gateway.post(BODY)
+    assert (503, "admission_unavailable") == (response.status_code, code(response))
+    assert 1.9 < asyncio.get_running_loop().time() - began < 10
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        "function envoy_on_request(h) error('broken') end",
+        "function envoy_on_request(h) h:body(true); error('broken') end",
+        "function envoy_on_request(h) h:body(true); h:httpCall('token-quota', {[':method']='POST',"
+        " [':path']='/v1/admit', [':authority']='x'}, '', 1000); error('broken') end",
+    ],
+)
+async def test_a_filter_that_breaks_lets_nothing_pass(
+    gateways: Gateways, monkeypatch: pytest.MonkeyPatch, script: str
+) -> None:
+    monkeypatch.setattr(listeners, "admission_source", lambda: script)
+    gateway = await gateways.start()
+    gateway.lua_errors = 1
+    response = await gateway.post(BODY, headers={"authorization": "Bearer k", "x-arks-cluster": "default/m"})
+    assert (503, "service_unavailable") == (response.status_code, code(response))
+    assert [] == gateway.engine.requests
+
+
+async def test_a_killed_replica_costs_no_client_an_error(gateways: Gateways) -> None:
+    gateway = await gateways.start(engines=2)
+    answers = [await gateway.post(BODY) for _ in range(10)]
+    assert all(engine.requests for engine in gateway.engines)
+    await gateway.engines[0].stop()
+    answers += await asyncio.gather(*(gateway.post(BODY) for _ in range(100)))
+    assert {200} == {answer.status_code for answer in answers}
+    assert ["e,12,3"] * 110 == [line["usage"] for line in await gateway.usage(110)]
+
+
+async def test_requests_that_wait_at_a_killed_replica_go_to_another(gateways: Gateways) -> None:
+    gateway = await gateways.start(engines=2)
+    gateway.engines[0].script = silence
+    waiting = [asyncio.create_task(gateway.post(BODY)) for _ in range(20)]
+    await eventually(lambda: len(gateway.engines[0].requests) + len(gateway.engines[1].requests) == 20)
+    assert gateway.engines[0].requests
+    await gateway.engines[0].stop()
+    assert {200} == {(await answer).status_code for answer in waiting}
+
+
+async def test_a_replica_that_is_not_ready_passes_requests_on(gateways: Gateways) -> None:
+    gateway = await gateways.start(engines=2)
+    gateway.engines[0].script = answer(b'{"error":{"message":"Loading model"}}', 503)
+    answers = await asyncio.gather(*(gateway.post(BODY) for _ in range(20)))
+    assert {200} == {answer.status_code for answer in answers}
+
+
+async def test_an_engine_s_own_error_is_not_tried_again(gateways: Gateways) -> None:
+    gateway = await gateways.start(engines=2)
+    for engine in gateway.engines:
+        engine.script = answer(b'{"error":{}}', 500)
+    assert 500 == (await gateway.post(BODY)).status_code
+    assert 1 == sum(len(engine.requests) for engine in gateway.engines)
+
+
+async def test_a_large_body_can_be_sent_to_another_replica(gateways: Gateways) -> None:
+    gateway = await gateways.start(engines=2)
+    gateway.engines[0].script = answer(b'{"error":{"message":"Loading model"}}', 503)
+    body = b'{"model":"m","x":"%s"}' % (b"x" * 10_000_000)
+    assert {200} == {(await gateway.post(body)).status_code for _ in range(4)}
+    assert {body} == {request.body for request in gateway.engines[1].requests}
+
+
+async def test_the_only_replica_dead_is_503_at_once_and_forgotten_when_it_is_back(gateway: Gateway) -> None:
+    await gateway.engine.stop()
+    began = asyncio.get_running_loop().time()
+    responses = [await gateway.post(BODY) for _ in range(5)]
+    assert asyncio.get_running_loop().time() - began < 15
+    assert [(503, "service_unavailable", "1")] * 5 == [
+        (response.status_code, code(response), response.headers["retry-after"]) for response in responses
+    ]
+    assert ["503"] * 5 == [line["status"] for line in await gateway.usage(5)]
+    await gateway.engine.start()
+    assert 200 == (await gateway.post(BODY)).status_code
+
+
+async def test_an_endpoint_that_envoy_does_not_know_is_503(gateway: Gateway) -> None:
+    gateway.admission.script = grant("default/other")
+    response = await gateway.post(BODY)
+    assert (503, "service_unavailable") == (response.status_code, code(response))
+    (line,) = await gateway.usage()
+    assert ("503", "NC", "-", "-") == tuple(line[name] for name in ("status", "flags", "upstream", "usage"))
+
+
+async def test_an_engine_that_stays_silent_is_504(gateways: Gateways) -> None:
+    gateway = await gateways.start(idle_timeout_seconds=0.3)
+    gateway.engine.script = silence
+    response = await gateway.post(BODY)
+    assert (504, "timeout") == (response.status_code, code(response))
+    assert json.loads(response.text)["error"]["type"] == "server_error"

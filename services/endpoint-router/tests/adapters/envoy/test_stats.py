@@ -1,0 +1,51 @@
+"""Envoy's own figures for others, and nothing else of its admin interface."""
+
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx
+import pytest
+import pytest_asyncio
+
+from arks.endpoint_router.adapters.envoy import ads_bootstrap, command, to_json
+from arks.kit.process import free_port
+from arks.kit.testing.servers import program, serve
+
+pytestmark = pytest.mark.real
+
+
+@pytest_asyncio.fixture
+async def stats(tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
+    """An Envoy without a router, for which it would wait before it opens any port."""
+    port = free_port()
+    config = tmp_path / "envoy.json"
+    bootstrap = json.loads(to_json(ads_bootstrap("test", "127.0.0.1", 1, free_port(), stats_port=port)))
+    del bootstrap["dynamic_resources"]
+    config.write_text(json.dumps(bootstrap))
+    async with (
+        serve(command(program("envoy"), str(config), workers=1), port, tmp_path),
+        httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=60, trust_env=False) as client,
+    ):
+        yield client
+
+
+@pytest.mark.parametrize("path", ["/metrics", "/metrics?filter=nothing"])
+async def test_figures_are_served_in_prometheus_form(stats: httpx.AsyncClient, path: str) -> None:
+    answer = await stats.get(path)
+    assert 200 == answer.status_code
+    assert "# TYPE envoy_server_uptime gauge" in answer.text
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        *(("GET", path) for path in ("/", "/config_dump", "/clusters", "/stats", "/stats/prometheus", "/metrics/..")),
+        *(("GET", path) for path in ("/metrics/../config_dump", "/metrics%2f..%2fconfig_dump", "/metrics/config_dump")),
+        *(("POST", path) for path in ("/quitquitquit", "/drain_listeners", "/metrics", "/healthcheck/fail")),
+    ],
+)
+async def test_nothing_else_of_the_admin_interface_is_reached(stats: httpx.AsyncClient, method: str, path: str) -> None:
+    answer = await stats.request(method, httpx.URL(str(stats.base_url), raw_path=path.encode()))
+    assert (404, "") == (answer.status_code, answer.text)
+    assert (await stats.get("/metrics")).is_success

@@ -1,0 +1,204 @@
+"""The protocol of one stream, message by message."""
+
+from collections.abc import Sequence
+
+from envoy.service.discovery.v3.discovery_pb2 import DiscoveryRequest, DiscoveryResponse
+
+from arks.endpoint_router.adapters.envoy.messages import Cluster, ClusterLoadAssignment, Listener
+from arks.endpoint_router.adapters.xds import CLUSTER, ENDPOINT, LISTENER, World
+from arks.endpoint_router.adapters.xds.session import Acknowledged, Refused, Session
+
+
+class Envoy:
+    """The other end of a session; it acknowledges what it is told to."""
+
+    def __init__(self, world: World) -> None:
+        self.session = Session(world)
+        self.end = world.subscribe(self.session.changed)
+        self.names: dict[str, Sequence[str]] = {}
+
+    def ask(self, type_: str, *names: str) -> None:
+        self.names[type_] = names
+        self.session.receive(DiscoveryRequest(type_url=type_, resource_names=names))
+
+    def get(self) -> list[DiscoveryResponse]:
+        return list(self.session.responses(now=0.0))
+
+    def answer(self, response: DiscoveryResponse, error: str = "") -> Acknowledged | Refused | None:
+        request = DiscoveryRequest(
+            type_url=response.type_url,
+            response_nonce=response.nonce,
+            version_info=response.version_info,
+            resource_names=self.names[response.type_url],
+        )
+        if error:
+            request.error_detail.message = error
+        return self.session.receive(request)
+
+    def settle(self) -> list[tuple[str, list[str]]]:
+        """Take and acknowledge everything. Returns types and names in the order of arrival."""
+        seen = []
+        while responses := self.get():
+            for response in responses:
+                seen.append((response.type_url, names(response)))
+                self.answer(response)
+        return seen
+
+
+def names(response: DiscoveryResponse) -> list[str]:
+    kinds = {CLUSTER: Cluster, ENDPOINT: ClusterLoadAssignment, LISTENER: Listener}
+    found = [kinds[response.type_url].FromString(one.value) for one in response.resources]
+    return sorted(one.cluster_name if response.type_url == ENDPOINT else one.name for one in found)
+
+
+def assignment(name: str, port: int = 1) -> ClusterLoadAssignment:
+    built = ClusterLoadAssignment(cluster_name=name)
+    built.endpoints.add().lb_endpoints.add().endpoint.address.socket_address.port_value = port
+    return built
+
+
+def world(*clusters: str) -> World:
+    made = World()
+    made.put(LISTENER, "gateway", Listener(name="gateway"))
+    for name in clusters:
+        made.put(CLUSTER, name, Cluster(name=name))
+        made.put(ENDPOINT, name, assignment(name))
+    return made
+
+
+def settled(world_: World, *clusters: str) -> Envoy:
+    envoy = Envoy(world_)
+    envoy.ask(CLUSTER)
+    envoy.ask(ENDPOINT, *clusters)
+    envoy.ask(LISTENER)
+    envoy.settle()
+    return envoy
+
+
+def test_everything_is_sent_in_the_order_in_which_it_is_needed() -> None:
+    envoy = Envoy(world("a", "b"))
+    envoy.ask(LISTENER)
+    envoy.ask(ENDPOINT, "a", "b")
+    envoy.ask(CLUSTER)
+    assert [(CLUSTER, ["a", "b"]), (ENDPOINT, ["a", "b"]), (LISTENER, ["gateway"])] == envoy.settle()
+
+
+def test_nothing_is_sent_twice() -> None:
+    envoy = settled(world("a"), "a")
+    assert ([], True) == (envoy.get(), envoy.session.idle)
+
+
+def test_only_the_endpoints_that_changed_are_sent() -> None:
+    changing = world("a", "b", "c")
+    envoy = settled(changing, "a", "b", "c")
+    changing.put(ENDPOINT, "b", assignment("b", port=2))
+    assert [(ENDPOINT, ["b"])] == envoy.settle()
+
+
+def test_endpoints_that_nobody_asked_for_are_not_sent() -> None:
+    changing = world("a", "b")
+    envoy = settled(changing, "a")
+    changing.put(ENDPOINT, "b", assignment("b", port=2))
+    assert [] == envoy.get()
+
+
+def test_a_new_name_in_a_subscription_gets_its_endpoints_and_the_others_are_not_sent_again() -> None:
+    envoy = settled(world("a", "b"), "a")
+    envoy.ask(ENDPOINT, "a", "b")
+    assert [(ENDPOINT, ["b"])] == envoy.settle()
+
+
+def test_one_that_was_unsubscribed_and_asked_for_again_is_sent_again() -> None:
+    envoy = settled(world("a", "b"), "a", "b")
+    envoy.ask(ENDPOINT, "a")
+    envoy.ask(ENDPOINT, "a", "b")
+    assert [(ENDPOINT, ["b"])] == envoy.settle()
+
+
+def test_while_a_response_is_not_acknowledged_changes_gather_in_one() -> None:
+    changing = world("a")
+    envoy = settled(changing, "a")
+    changing.put(ENDPOINT, "a", assignment("a", port=2))
+    (first,) = envoy.get()
+    for port in range(3, 100):
+        changing.put(ENDPOINT, "a", assignment("a", port=port))
+        assert [] == envoy.get()
+    envoy.answer(first)
+    (second,) = envoy.get()
+    found = ClusterLoadAssignment.FromString(second.resources[0].value)
+    assert 99 == found.endpoints[0].lb_endpoints[0].endpoint.address.socket_address.port_value
+
+
+def test_an_answer_to_an_older_response_is_not_taken_for_the_newest() -> None:
+    changing = world("a")
+    envoy = settled(changing, "a")
+    changing.put(ENDPOINT, "a", assignment("a", port=2))
+    (first,) = envoy.get()
+    envoy.answer(first)
+    changing.put(ENDPOINT, "a", assignment("a", port=3))
+    (second,) = envoy.get()
+    assert envoy.answer(first) is None
+    assert not envoy.session.idle
+    assert isinstance(envoy.answer(second), Acknowledged)
+
+
+def test_a_cluster_that_changes_gets_its_endpoints_again() -> None:
+    changing = world("a", "b")
+    envoy = settled(changing, "a", "b")
+    other = Cluster(name="a")
+    other.connect_timeout.seconds = 7
+    changing.put(CLUSTER, "a", other)
+    assert [(CLUSTER, ["b", "a"]), (ENDPOINT, ["a"])] == [
+        (type_, sorted(n, reverse=True)) for type_, n in envoy.settle()
+    ]
+
+
+def test_a_removed_cluster_is_missing_in_the_next_response() -> None:
+    changing = world("a", "b")
+    envoy = settled(changing, "a", "b")
+    changing.remove(CLUSTER, "a")
+    changing.remove(ENDPOINT, "a")
+    assert [(CLUSTER, ["b"])] == envoy.settle()
+
+
+def test_an_acknowledgement_names_what_was_new() -> None:
+    changing = world("a", "b")
+    envoy = settled(changing, "a", "b")
+    changing.put(CLUSTER, "c", Cluster(name="c"))
+    (response,) = envoy.get()
+    outcome = envoy.answer(response)
+    assert isinstance(outcome, Acknowledged)
+    assert (["a", "b", "c"], ["c"]) == (names(response), list(outcome.sent.revisions))
+
+
+def test_a_refusal_blames_the_resources_that_envoy_names() -> None:
+    envoy = Envoy(world("a", "b"))
+    envoy.ask(CLUSTER)
+    (response,) = envoy.get()
+    outcome = envoy.answer(response, error="Error adding/updating cluster(s) b: no")
+    assert isinstance(outcome, Refused)
+    assert (("b",), "Error adding/updating cluster(s) b: no") == (outcome.names, outcome.message)
+
+
+def test_a_refusal_without_a_name_blames_all_that_was_new() -> None:
+    envoy = Envoy(world("x1", "x2"))
+    envoy.ask(ENDPOINT, "x1", "x2")
+    (response,) = envoy.get()
+    outcome = envoy.answer(response, error="malformed address")
+    assert isinstance(outcome, Refused)
+    assert ("x1", "x2") == outcome.names
+
+
+def test_an_envoy_that_connects_again_gets_everything() -> None:
+    existing = world("a")
+    settled(existing, "a").end()
+    envoy = Envoy(existing)
+    envoy.session.receive(DiscoveryRequest(type_url=CLUSTER, version_info="17"))
+    envoy.names[CLUSTER] = ()
+    assert [(CLUSTER, ["a"])] == envoy.settle()
+
+
+def test_an_unknown_type_is_ignored() -> None:
+    envoy = Envoy(world("a"))
+    envoy.ask("type.googleapis.com/envoy.service.runtime.v3.Runtime")
+    assert ([], True) == (envoy.get(), envoy.session.idle)
