@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from arks.kit.process import end, free_port, spawn
+from arks.kit.process import end, spawn
 from arks.kit.testing.wait import eventually
 
 CHILD = "import time; print('up', flush=True); time.sleep(600)"
@@ -53,8 +53,3 @@ async def test_a_child_that_ignores_sigterm_is_killed_after_the_grace_period(tmp
 async def test_a_program_that_does_not_exist_is_an_error_that_names_it(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="no-such-program"):
         await spawn(["no-such-program"], log_file=tmp_path / "log")
-
-
-def test_a_port_that_was_given_does_not_come_again_before_its_server_could_listen() -> None:
-    ports = [free_port() for _ in range(500)]
-    assert len(ports) == len(set(ports))

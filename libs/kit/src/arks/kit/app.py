@@ -9,21 +9,20 @@ supervisor starts it again.
 import asyncio
 import contextlib
 import signal
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 
 import structlog
 import uvloop
 from aiohttp import web
 
-from arks.kit.home import Home, Run
+from arks.kit.home import Home
 from arks.kit.http import HealthServer
 from arks.kit.reconcile import Controller
 from arks.kit.tasks import cancel
 from arks.kit.telemetry import configure_logging, configure_tracing
+from arks.kit.types import AsyncCallable
 
 log = structlog.get_logger(__name__)
-
-Hook = Callable[[], Awaitable[None]]
 
 
 class App:
@@ -33,9 +32,9 @@ class App:
         home: Home,
         *,
         controllers: Sequence[Controller] = (),
-        tasks: Sequence[Run] = (),
-        starts: Sequence[Hook] = (),
-        stops: Sequence[Hook] = (),
+        tasks: Sequence[AsyncCallable] = (),
+        starts: Sequence[AsyncCallable] = (),
+        stops: Sequence[AsyncCallable] = (),
         problems: Sequence[Callable[[], str | None]] = (),
         routes: Sequence[web.RouteDef] = (),
     ) -> None:
@@ -93,7 +92,7 @@ class App:
         await self.home.start()
         async with asyncio.TaskGroup() as group:
             for run in (*self.home.runs(), *self._tasks):
-                group.create_task(_for_ever(run))
+                group.create_task(_run_forever(run))
             for start in self._starts:
                 await start()
             self._phase = "reading what exists"
@@ -125,7 +124,7 @@ class App:
         log.info("stopped")
 
 
-async def _for_ever(run: Run) -> None:
+async def _run_forever(run: AsyncCallable) -> None:
     """Run it; when we are cancelled, it ends before we do."""
     task = asyncio.ensure_future(run())
     try:

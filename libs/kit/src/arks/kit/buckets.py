@@ -11,7 +11,7 @@ from nats.js.kv import KeyValue
 from arks.kit.bus import NATS_ERRORS, Bus
 from arks.kit.cache import Cache
 from arks.kit.errors import Unavailable
-from arks.kit.reconcile import Key
+from arks.kit.key import Key
 
 log = structlog.get_logger(__name__)
 

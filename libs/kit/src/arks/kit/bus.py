@@ -31,7 +31,7 @@ from arks.events.v1.load_pb2 import LoadReport
 from arks.events.v1.usage_pb2 import UsageRecord
 from arks.kit.clock import Clock, SystemClock
 from arks.kit.errors import Unavailable
-from arks.kit.reconcile import Key
+from arks.kit.key import Key
 from arks.kit.settings import Settings
 
 log = structlog.get_logger(__name__)

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Iterator, Mapping
 from typing import Generic, TypeVar
 
-from arks.kit.reconcile import Key
+from arks.kit.key import Key
 
 T = TypeVar("T")
 Listener = Callable[[Key], None]

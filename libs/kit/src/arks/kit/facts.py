@@ -13,7 +13,7 @@ from arks.kit.buckets import BucketWatch, first_entries
 from arks.kit.bus import NATS_ERRORS, Bus, to_json
 from arks.kit.cache import Cache
 from arks.kit.errors import Unavailable
-from arks.kit.reconcile import Key
+from arks.kit.key import Key
 
 log = structlog.get_logger(__name__)
 

@@ -1,8 +1,8 @@
 """Where a service runs: its resources, its neighbours' facts, its secrets, its bus."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from google.protobuf.message import Message
 from prometheus_client import CollectorRegistry
@@ -14,15 +14,19 @@ from arks.kit.bus import Bus
 from arks.kit.cache import Cache
 from arks.kit.clock import Clock, SystemClock
 from arks.kit.facts import FactReader, FactWriter
-from arks.kit.reconcile import Key
+from arks.kit.key import Key
 from arks.kit.resources import LocalResources
 from arks.kit.secrets import LocalSecrets
 from arks.kit.settings import Settings
+from arks.kit.types import AsyncCallable
+
+if TYPE_CHECKING:
+    from arks.kit.kube.home import KubeHome
 
 R = TypeVar("R", bound=Resource)
 R_co = TypeVar("R_co", bound=Resource, covariant=True)
 M = TypeVar("M", bound=Message)
-Run = Callable[[], Awaitable[None]]
+Run = AsyncCallable
 
 
 class Resources(Protocol[R]):
@@ -50,12 +54,15 @@ class Home(Protocol):
 
     @property
     def secrets(self) -> Secrets: ...
+    @property
+    def kube(self) -> "KubeHome | None":
+        """API server, Kubernetes Events, election and watches of objects; None on one machine."""
 
     def resources(self, kind: type[R]) -> Resources[R]: ...
     def facts(self, bucket: Facts, message: type[M]) -> FactReader[M]: ...
     def fact_writer(self, bucket: Facts, message: type[M]) -> FactWriter[M]: ...
     async def start(self) -> None: ...
-    def runs(self) -> list[Run]: ...
+    def runs(self) -> list[AsyncCallable]: ...
     async def synced(self) -> None: ...
     async def leading(self) -> None:
         """Returns when this replica may change things: at once on one machine, as the elected one on Kubernetes."""
@@ -71,7 +78,7 @@ class BusHome:
         self.clock = clock or SystemClock()
         self.registry = CollectorRegistry()
         self.bus = Bus(name, settings, self.registry, self.clock)
-        self._runs: list[Run] = [self.bus.run]
+        self._runs: list[AsyncCallable] = [self.bus.run]
         self._caches: list[Cache[Any]] = []
 
     def facts(self, bucket: Facts, message: type[M]) -> FactReader[M]:
@@ -84,7 +91,7 @@ class BusHome:
         self._runs.append(writer.run)
         return writer
 
-    def runs(self) -> list[Run]:
+    def runs(self) -> list[AsyncCallable]:
         return list(self._runs)
 
     async def synced(self) -> None:
@@ -92,7 +99,7 @@ class BusHome:
         for cache in self._caches:
             await cache.synced.wait()
 
-    def _keep(self, cache: Cache[Any], run: Run) -> None:
+    def _keep(self, cache: Cache[Any], run: AsyncCallable) -> None:
         self._caches.append(cache)
         self._runs.append(run)
 
@@ -103,6 +110,7 @@ class LocalHome(BusHome):
     def __init__(self, name: str, settings: Settings, clock: Clock | None = None) -> None:
         super().__init__(name, settings, clock)
         self.secrets = LocalSecrets(Path(settings.state_dir) / "secrets")
+        self.kube = None
 
     def resources(self, kind: type[R]) -> Resources[R]:
         resources = LocalResources(self.bus, kind, self.clock)
@@ -117,11 +125,3 @@ class LocalHome(BusHome):
 
     async def stop(self) -> None:
         await self.bus.stop()
-
-
-def home_from_environment(name: str, settings: Settings) -> Home:
-    if settings.platform == "kubernetes":
-        from arks.kit.kube.home import KubeHome  # noqa: PLC0415  # 70 MB that one machine does not pay for
-
-        return KubeHome(name, settings)
-    return LocalHome(name, settings)

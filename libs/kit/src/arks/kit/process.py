@@ -4,17 +4,15 @@ import asyncio
 import contextlib
 import ctypes
 import os
-import secrets
 import signal
-import socket
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+
+from arks.kit.ports import free_port as free_port  # noqa: PLC0414  # old name, until all parts use the new one
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 _libc = ctypes.CDLL(None, use_errno=True)
-_given_ports: deque[int] = deque(maxlen=1000)
 
 
 def die_with_parent(parent: int, number: int = signal.SIGKILL) -> Callable[[], None]:
@@ -69,18 +67,3 @@ async def end(process: asyncio.subprocess.Process, *, grace_seconds: float) -> i
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
     return await process.wait()
-
-
-def free_port() -> int:
-    """A TCP port of loopback that nobody listens on at this moment, from below the range that outgoing connections take
-    theirs from: one of those would otherwise have it before the server that it is meant for. None of the last ones
-    comes again: their servers may not listen yet.
-    """
-    while True:
-        port = 10_000 + secrets.randbelow(22_000)
-        if port in _given_ports:
-            continue
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            _given_ports.append(port)
-            return port

@@ -11,21 +11,12 @@ from dataclasses import dataclass
 
 import structlog
 
+from arks.kit.backoff import Backoff as Backoff  # noqa: PLC0414  # old name, until all parts use the new one
 from arks.kit.clock import Clock, SystemClock
 from arks.kit.errors import ArksError
+from arks.kit.key import Key as Key  # noqa: PLC0414  # old name, until all parts use the new one
 
 log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class Key:
-    """Names one thing: namespace and name."""
-
-    namespace: str
-    name: str
-
-    def __str__(self) -> str:
-        return f"{self.namespace}/{self.name}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,17 +27,6 @@ class Requeue:
 
 
 Reconcile = Callable[[Key], Awaitable[Requeue | None]]
-
-
-@dataclass(frozen=True, slots=True)
-class Backoff:
-    """Delay after the n-th failure in a row: first * 2^(n-1), at most `longest_seconds`."""
-
-    first_seconds: float = 0.1
-    longest_seconds: float = 30.0
-
-    def delay_seconds(self, failures: int) -> float:
-        return float(min(self.longest_seconds, self.first_seconds * 2 ** min(failures - 1, 30)))
 
 
 class Controller:

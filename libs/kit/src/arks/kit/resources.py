@@ -10,7 +10,7 @@ import json
 import uuid
 from collections.abc import Callable
 from enum import StrEnum
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 import nats.js.errors
 import structlog
@@ -23,12 +23,13 @@ from arks.kit.bus import NATS_ERRORS, Bus
 from arks.kit.cache import Cache
 from arks.kit.clock import Clock, SystemClock
 from arks.kit.errors import Conflict, Unavailable
-from arks.kit.reconcile import Key
+from arks.kit.key import Key
+from arks.kit.key import key_of as key_of  # noqa: PLC0414  # old name, until all parts use the new one
+from arks.kit.types import Json
 
 log = structlog.get_logger(__name__)
 
 R = TypeVar("R", bound=Resource)
-Json = dict[str, Any]
 _TRIES = 8
 
 
@@ -36,10 +37,6 @@ class Applied(StrEnum):
     CREATED = "created"
     CONFIGURED = "configured"
     UNCHANGED = "unchanged"
-
-
-def key_of(resource: Resource) -> Key:
-    return Key(resource.metadata.namespace, resource.metadata.name)
 
 
 class LocalResources(Generic[R]):

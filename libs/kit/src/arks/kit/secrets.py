@@ -9,7 +9,7 @@ from pathlib import Path
 
 from arks.contracts.subjects import decode, encode
 from arks.kit.errors import Invalid
-from arks.kit.reconcile import Key
+from arks.kit.key import Key
 
 
 class LocalSecrets:

@@ -14,7 +14,8 @@ from arks.contracts.resources import ArksApplication, ArksDisaggregatedApplicati
 from arks.contracts.subjects import Facts
 from arks.events.v1.facts_pb2 import ModelFact, ReplicasFact
 from arks.kit.app import App
-from arks.kit.home import Home, home_from_environment
+from arks.kit.home import Home
+from arks.kit.start import home_from_environment
 
 
 def build(settings: Settings, home: Home, environment: Mapping[str, str] | None = None) -> App:

@@ -14,8 +14,9 @@ from arks.endpoint_router.config import Settings
 from arks.endpoint_router.service.router import Attachments, EndpointRouter
 from arks.events.v1.facts_pb2 import EndpointFact, ReplicasFact
 from arks.kit.app import App
-from arks.kit.home import Home, home_from_environment
+from arks.kit.home import Home
 from arks.kit.reconcile import Controller
+from arks.kit.start import home_from_environment
 
 TICK_SECONDS = 0.5
 

@@ -3,7 +3,8 @@
 from arks.contracts.subjects import Facts
 from arks.events.v1.facts_pb2 import ReplicasFact
 from arks.kit.app import App
-from arks.kit.home import Home, Run, home_from_environment
+from arks.kit.home import Home, Run
+from arks.kit.start import home_from_environment
 from arks.metrics.adapters.engines import HttpEngines
 from arks.metrics.adapters.gpus import find_gpus
 from arks.metrics.adapters.reports import NatsReports

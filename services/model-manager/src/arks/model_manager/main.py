@@ -8,7 +8,8 @@ from arks.contracts.resources import ArksModel
 from arks.contracts.subjects import Facts
 from arks.events.v1.facts_pb2 import ModelFact
 from arks.kit.app import App
-from arks.kit.home import Home, Resources, home_from_environment
+from arks.kit.home import Home, Resources
+from arks.kit.start import home_from_environment
 from arks.model_manager.adapters.announcer import BusAnnouncer
 from arks.model_manager.adapters.loads import Loads
 from arks.model_manager.adapters.local import LocalStorage

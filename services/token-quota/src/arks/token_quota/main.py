@@ -4,8 +4,9 @@ from arks.contracts.resources import ArksQuota, ArksToken
 from arks.contracts.subjects import Facts
 from arks.events.v1.facts_pb2 import EndpointFact
 from arks.kit.app import App
-from arks.kit.home import Home, home_from_environment
+from arks.kit.home import Home
 from arks.kit.reconcile import Controller
+from arks.kit.start import home_from_environment
 from arks.token_quota.adapters.counters import RedisCounters
 from arks.token_quota.adapters.database import Database
 from arks.token_quota.adapters.ledger import SqlLedger

@@ -8,16 +8,15 @@ import json
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import aiohttp
 from prometheus_client import CollectorRegistry, Counter
 
 from arks.kit.errors import ArksError, Conflict, Invalid, NotFound, Unavailable
+from arks.kit.key import Key
 from arks.kit.kube.access import ACCOUNT_DIRECTORY, Access, find
-from arks.kit.reconcile import Key
+from arks.kit.types import Json as Json  # noqa: PLC0414  # old name, until all parts use the new one
 
-Json = dict[str, Any]
 REQUEST_SECONDS = 10.0
 WATCH_SECONDS = 300
 """How long the server keeps one watch open; then we resume from the last version seen."""

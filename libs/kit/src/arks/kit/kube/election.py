@@ -7,8 +7,8 @@ import structlog
 
 from arks.kit.clock import Clock
 from arks.kit.errors import ArksError, Conflict
+from arks.kit.key import Key
 from arks.kit.kube.api import Json, Kind, KubeApi
-from arks.kit.reconcile import Key
 
 log = structlog.get_logger(__name__)
 

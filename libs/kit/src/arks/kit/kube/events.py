@@ -6,8 +6,8 @@ import hashlib
 from arks.contracts.resources.meta import Resource
 from arks.kit.clock import Clock
 from arks.kit.errors import Conflict, NotFound
+from arks.kit.key import Key
 from arks.kit.kube.api import Json, Kind, KubeApi
-from arks.kit.reconcile import Key
 
 EVENT = Kind("", "v1", "Event", "events")
 _MESSAGE_CHARACTERS = 1000

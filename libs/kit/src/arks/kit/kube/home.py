@@ -11,6 +11,7 @@ from arks.kit.cache import Cache
 from arks.kit.clock import Clock
 from arks.kit.errors import ArksError
 from arks.kit.home import BusHome, Resources
+from arks.kit.key import Key
 from arks.kit.kube.api import Json, Kind, KubeApi
 from arks.kit.kube.election import Election
 from arks.kit.kube.events import KubeEvents
@@ -18,7 +19,6 @@ from arks.kit.kube.informer import Informer
 from arks.kit.kube.misread import Misread
 from arks.kit.kube.resources import KubeResources
 from arks.kit.kube.secrets import KubeSecrets
-from arks.kit.reconcile import Key
 from arks.kit.settings import Settings
 
 R = TypeVar("R", bound=Resource)
@@ -37,6 +37,10 @@ class KubeHome(BusHome):
         self.election = Election(self.api, Key(settings.release_namespace, f"arks-{name}"), identity, self.clock)
         self._misread = Misread(self.events, self.election.leading)
         self._runs += [self.election.run, self._misread.run]
+
+    @property
+    def kube(self) -> "KubeHome":
+        return self
 
     def resources(self, kind: type[R]) -> Resources[R]:
         resources = KubeResources(self.api, kind, self.settings.watch_namespace, self._misread)

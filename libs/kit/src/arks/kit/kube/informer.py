@@ -6,10 +6,12 @@ from typing import Generic, TypeVar
 
 import structlog
 
+from arks.kit.backoff import Backoff
 from arks.kit.cache import Cache
 from arks.kit.errors import ArksError
-from arks.kit.kube.api import Gone, Json, Kind, KubeApi, key_of_object
-from arks.kit.reconcile import Backoff, Key
+from arks.kit.key import Key
+from arks.kit.kube.api import Gone, Kind, KubeApi, key_of_object
+from arks.kit.types import Json
 
 log = structlog.get_logger(__name__)
 

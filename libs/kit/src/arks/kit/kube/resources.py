@@ -9,10 +9,10 @@ from pydantic import BaseModel, ValidationError
 from arks.contracts.resources.meta import Resource
 from arks.kit.cache import Cache
 from arks.kit.errors import Conflict, NotFound
+from arks.kit.key import Key
 from arks.kit.kube.api import Json, Kind, KubeApi, key_of_object
 from arks.kit.kube.informer import Informer
 from arks.kit.kube.misread import explained
-from arks.kit.reconcile import Key
 
 log = structlog.get_logger(__name__)
 

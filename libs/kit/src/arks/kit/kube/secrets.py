@@ -3,8 +3,8 @@
 import base64
 from collections.abc import Mapping
 
+from arks.kit.key import Key
 from arks.kit.kube.api import Kind, KubeApi
-from arks.kit.reconcile import Key
 
 SECRET = Kind("", "v1", "Secret", "secrets")
 

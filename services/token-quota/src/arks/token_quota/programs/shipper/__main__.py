@@ -1,7 +1,8 @@
 """usage-shipper: wiring. Run beside each Envoy: `python -m arks.token_quota.programs.shipper`."""
 
 from arks.kit.app import App
-from arks.kit.home import Home, home_from_environment
+from arks.kit.home import Home
+from arks.kit.start import home_from_environment
 from arks.token_quota.config import ShipperSettings
 from arks.token_quota.programs.shipper.publisher import EnvoyAdmin, JetStreamPublisher
 from arks.token_quota.programs.shipper.segments import Segments

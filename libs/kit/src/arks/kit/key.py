@@ -1,0 +1,22 @@
+"""The key under which caches, queues and messages hold a thing."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from arks.contracts.resources import Resource
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Key:
+    """Namespace and name of one thing."""
+
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.name}"
+
+
+def key_of(resource: "Resource") -> Key:
+    return Key(resource.metadata.namespace, resource.metadata.name)

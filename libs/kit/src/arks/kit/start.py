@@ -1,0 +1,13 @@
+"""Chooses the home of a service."""
+
+from arks.kit.home import Home, LocalHome
+from arks.kit.settings import Settings
+
+
+def home_from_environment(name: str, settings: Settings) -> Home:
+    """One machine or Kubernetes, by `settings.platform`. `name`: of the service."""
+    if settings.platform == "kubernetes":
+        from arks.kit.kube.home import KubeHome  # noqa: PLC0415  # 70 MB that one machine does not pay for
+
+        return KubeHome(name, settings)
+    return LocalHome(name, settings)
