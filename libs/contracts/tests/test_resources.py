@@ -99,11 +99,7 @@ def test_the_mask_of_a_hidden_key_is_not_taken_for_a_key() -> None:
         ArksToken.from_dict(masked)
 
 
-def test_a_hash_depends_on_key_and_pepper() -> None:
-    assert "hmac-sha256:" + "2cc81a5d0f4e0b2a" != hash_key(b"pepper", KEY)[:28]
-    assert hash_key(b"pepper", KEY) == hash_key(b"pepper", KEY)
-    assert len({hash_key(b"a", KEY), hash_key(b"b", KEY), hash_key(b"a", KEY + "x")}) == 3
-    assert KEY not in hash_key(b"pepper", KEY)
+def test_a_token_may_hold_the_hash_of_its_key() -> None:
     assert token(tokenHash=hash_key(b"pepper", KEY)).spec.token is None
 
 

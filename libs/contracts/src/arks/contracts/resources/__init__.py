@@ -1,10 +1,12 @@
 """The resources that people apply: Arks' own kinds and the Secret they refer to. Pure types, no I/O."""
 
+from arks.contracts.api_key import hash_key
 from arks.contracts.resources.application import (
     ApplicationPhase,
     ArksApplication,
     ArksApplicationSpec,
     ArksApplicationStatus,
+    InstanceState,
     InstanceStatus,
     ModelRef,
     Runtime,
@@ -29,6 +31,7 @@ from arks.contracts.resources.endpoint import (
 )
 from arks.contracts.resources.instance import ArksInstanceSpec, EnvVar, ImagePullSecret, PodGroupPolicy
 from arks.contracts.resources.kinds import CUSTOM_KINDS, KINDS, find_kind, kind_names
+from arks.contracts.resources.limits import LIMIT_TYPES, LimitType
 from arks.contracts.resources.meta import (
     DEFAULT_NAMESPACE,
     GROUP,
@@ -76,7 +79,6 @@ from arks.contracts.resources.token import (
     RateLimitType,
     TokenQos,
     TokenSecretRef,
-    hash_key,
 )
 
 __all__ = [
@@ -84,6 +86,7 @@ __all__ = [
     "DEFAULT_NAMESPACE",
     "GROUP",
     "KINDS",
+    "LIMIT_TYPES",
     "VERSION",
     "ApplicationPhase",
     "ArksApplication",
@@ -119,8 +122,10 @@ __all__ = [
     "HubTokenRef",
     "HuggingFaceSource",
     "ImagePullSecret",
+    "InstanceState",
     "InstanceStatus",
     "KeySource",
+    "LimitType",
     "ModelPhase",
     "ModelRef",
     "ModelSource",

@@ -117,6 +117,20 @@ class ArksApplicationSpec(ApiModel):
         return self.served_model_name or self.model.name
 
 
+class InstanceState(StrEnum):
+    STARTING = "Starting"
+    """Its process or pod exists and does not answer yet."""
+    LOADING = "Loading"
+    """It answers, but its model does not."""
+    READY = "Ready"
+    DRAINING = "Draining"
+    """It finishes its requests and gets no new ones."""
+    BACK_OFF = "BackOff"
+    """It ended and will be restarted."""
+    FAILED = "Failed"
+    """It ended repeatedly; restarts go on at long intervals."""
+
+
 class InstanceStatus(ApiModel):
     """One running engine."""
 

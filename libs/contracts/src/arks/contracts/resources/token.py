@@ -1,28 +1,25 @@
 """ArksToken: one key, whose user it is, and what it may use."""
 
-import hashlib
-import hmac
-import re
 from enum import StrEnum
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator
 
+from arks.contracts.api_key import (
+    HASH_PATTERN,
+    HASH_PREFIX,
+    HASH_REQUIREMENT,
+    KEY_PATTERN,
+    KEY_REQUIREMENT,
+    MAX_KEY_LENGTH,
+    is_key,
+    is_key_hash,
+)
 from arks.contracts.resources.meta import AGE, Conditions, PrinterColumn, Resource
 from arks.contracts.resources.schema import ApiModel, Count64, Location, ObjectName, Rule, Timestamp, duplicate_at
 from arks.contracts.resources.secret import Hidden
 
-MAX_KEY_LENGTH = 1024
 MAX_QOS = 256
-HASH_PREFIX = "hmac-sha256:"
-HASH_PATTERN = r"^hmac-sha256:[0-9a-f]{64}$"
-HASH_MESSAGE = "must be 'hmac-sha256:' and 64 hexadecimal digits in small letters"
-TOKEN_MESSAGE = f"must be 1 to {MAX_KEY_LENGTH} visible ASCII characters without blanks"
-
-
-def hash_key(pepper: bytes, key: str) -> str:
-    """What is stored in place of a key: `hmac-sha256:<64 hexadecimal digits>`, HMAC-SHA256 keyed with `pepper`."""
-    return HASH_PREFIX + hmac.new(pepper, key.encode(), hashlib.sha256).hexdigest()
 
 
 class RateLimitType(StrEnum):
@@ -49,9 +46,9 @@ def _one_key(source: "KeySource") -> Location | None:
     return None if sum(value is not None for value in given) == 1 else ()
 
 
-def _unechoed(pattern: str, message: str, max_length: int) -> dict[str, Any]:
-    """A pattern for an API server as a rule: of a broken `pattern` it would tell the value, which may be a key."""
-    rule = {"rule": f"self.matches('{pattern}')", "message": message}
+def _secret_pattern(pattern: str, requirement: str, max_length: int) -> dict[str, Any]:
+    """The pattern as a CEL rule. An API server echoes the value when `pattern` fails, and the value may be a key."""
+    rule = {"rule": f"self.matches('{pattern}')", "message": f"must be {requirement}"}
     return {"minLength": 1, "maxLength": max_length, "x-kubernetes-validations": [rule]}
 
 
@@ -70,14 +67,14 @@ class KeySource(ApiModel):
         default=None,
         repr=False,
         description="The key in the clear: everyone who may read the resource can read it. Prefer `tokenSecretRef`.",
-        json_schema_extra=_unechoed("^[!-~]+$", TOKEN_MESSAGE, MAX_KEY_LENGTH),
+        json_schema_extra=_secret_pattern(KEY_PATTERN, KEY_REQUIREMENT, MAX_KEY_LENGTH),
     )
     token_secret_ref: TokenSecretRef | None = Field(default=None, description="Secret that holds the key.")
     token_hash: str | None = Field(
         default=None,
         repr=False,
         description="Keyed hash of the key; what one machine stores in place of the key itself.",
-        json_schema_extra=_unechoed(HASH_PATTERN, HASH_MESSAGE, len(HASH_PREFIX) + 64),
+        json_schema_extra=_secret_pattern(HASH_PATTERN, HASH_REQUIREMENT, len(HASH_PREFIX) + 64),
     )
 
     @field_validator("token", mode="after")
@@ -86,8 +83,8 @@ class KeySource(ApiModel):
         if token is None:
             return None
         key = token.get_secret_value()
-        if not 1 <= len(key) <= MAX_KEY_LENGTH or not all("!" <= character <= "~" for character in key):
-            raise ValueError(TOKEN_MESSAGE)
+        if not is_key(key):
+            raise ValueError(f"must be {KEY_REQUIREMENT}")
         if set(key) == {"*"}:
             raise ValueError("is a row of asterisks: the mask of a hidden key, not a key")
         return token
@@ -95,8 +92,8 @@ class KeySource(ApiModel):
     @field_validator("token_hash", mode="after")
     @classmethod
     def _well_formed(cls, token_hash: str | None) -> str | None:
-        if token_hash is not None and not re.fullmatch(HASH_PATTERN, token_hash):
-            raise ValueError(HASH_MESSAGE)
+        if token_hash is not None and not is_key_hash(token_hash):
+            raise ValueError(f"must be {HASH_REQUIREMENT}")
         return token_hash
 
 

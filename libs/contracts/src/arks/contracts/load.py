@@ -1,0 +1,29 @@
+"""Load reports: signals that may be absent, which is not the same as 0."""
+
+from typing import Literal
+
+from arks.events.v1.load_pb2 import ReplicaLoad
+
+Signal = Literal[
+    "running_requests",
+    "waiting_requests",
+    "kv_cache_usage_ratio",
+    "prompt_tokens_per_second",
+    "generation_tokens_per_second",
+    "drain_rate_per_second",
+    "slots",
+    "gpu_utilization_ratio",
+    "gpu_memory_used_bytes",
+]
+"""Optional fields of ReplicaLoad."""
+
+
+def signal(load: ReplicaLoad, name: Signal) -> float | None:
+    """The value of a signal; None if the engine did not give it."""
+    return float(getattr(load, name)) if load.HasField(name) else None
+
+
+def set_signal(load: ReplicaLoad, name: Signal, value: float | None) -> None:
+    """Set a signal; None leaves it absent."""
+    if value is not None:
+        setattr(load, name, value)
