@@ -13,9 +13,9 @@ from arks.kit.errors import Conflict
 from arks.kit.kube.api import POD, Json, Kind, KubeApi
 from arks.kit.kube.informer import Informer
 from arks.kit.reconcile import Controller, Key
-from arks.model_manager.adapters.kube.manifests import CONTAINER
-from arks.model_manager.adapters.kube.objects import CLAIM, JOB
-from arks.model_manager.protocol import Found, Outcome, Report, outcome_to_json
+from arks.model_manager.adapters.kubernetes.manifests import CONTAINER
+from arks.model_manager.adapters.kubernetes.objects import CLAIM, JOB
+from arks.model_manager.domain.protocol import Found, Outcome, Report, outcome_to_json
 from bench.scale.engine import address
 
 _LOADED = Outcome(Report(10**6, 10**6, done=True), Found("", 10**6, 1, revision="0" * 40))

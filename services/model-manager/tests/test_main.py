@@ -17,8 +17,8 @@ from prometheus_client import generate_latest
 from arks.contracts.conditions import is_true
 from arks.contracts.resources import ArksModel, ModelPhase
 from arks.contracts.subjects import EVENTS_STREAM
+from arks.kit.key import Key
 from arks.kit.process import spawn
-from arks.kit.reconcile import Key
 from arks.kit.resources import LocalResources
 from arks.kit.testing.hub import Hub, hub_server
 from arks.kit.testing.servers import Server, small_model
@@ -173,7 +173,7 @@ async def test_a_killed_download_process_is_followed_by_one_that_goes_on(
     async with running(nats, tmp_path) as service:
         await service.models.apply(from_hub(hub))
         await half_loaded(service)
-        os.kill(child_of(os.getpid(), "arks.model_manager.download"), signal.SIGKILL)
+        os.kill(child_of(os.getpid(), "arks.model_manager.programs.download"), signal.SIGKILL)
         hub.hold.set()
         await service.reaches("tiny", ModelPhase.READY)
         first, second = starts(hub)
@@ -209,7 +209,7 @@ async def test_a_killed_service_takes_its_download_with_it_and_the_next_one_goes
     async with outside(settings_on(nats, tmp_path)) as seen:
         await seen.models.apply(from_hub(hub))
         await half_loaded(seen)
-        child = child_of(service.pid, "arks.model_manager.download")
+        child = child_of(service.pid, "arks.model_manager.programs.download")
         service.kill()
         await service.wait()
         await eventually(lambda: not Path(f"/proc/{child}/exe").exists(), what="end of the download")

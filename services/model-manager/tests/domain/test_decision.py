@@ -7,21 +7,10 @@ import pytest
 
 from arks.contracts.conditions import NEW_INCOMING
 from arks.contracts.resources import DownloadProgress, ModelPhase
-from arks.model_manager.domain import (
-    Blocked,
-    Content,
-    Decision,
-    Failure,
-    Loading,
-    LoadState,
-    Order,
-    Seen,
-    SourceKind,
-    Step,
-    Stored,
-    decide,
-)
-from arks.model_manager.protocol import FailureKind
+from arks.model_manager.domain.decision import Decision, Step, decide
+from arks.model_manager.domain.observation import Blocked, Content, Failure, Loading, LoadState, Seen, Stored
+from arks.model_manager.domain.protocol import FailureKind
+from arks.model_manager.domain.source import Order, SourceKind
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 HUB = Order(SourceKind.HUB, repository="acme/tiny", endpoint="http://hub")

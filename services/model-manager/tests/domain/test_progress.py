@@ -3,7 +3,7 @@
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from arks.model_manager.domain import Sample, human_bytes, progress_of, sampled
+from arks.model_manager.domain.progress import Sample, human_bytes, progress_of, sampled
 
 SAMPLES = st.lists(
     st.tuples(st.floats(0, 1e6, allow_nan=False), st.integers(0, 10**13)).map(lambda pair: Sample(*pair)), max_size=200

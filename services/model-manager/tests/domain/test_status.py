@@ -4,7 +4,10 @@ from datetime import UTC, datetime, timedelta
 
 from arks.contracts.conditions import find_condition
 from arks.contracts.resources import ArksModelStatus, DownloadProgress, ModelPhase
-from arks.model_manager.domain import Content, Decision, Order, Seen, SourceKind, Stored, decide, happened, status_of
+from arks.model_manager.domain.decision import Decision, decide
+from arks.model_manager.domain.observation import Content, Seen, Stored
+from arks.model_manager.domain.source import Order, SourceKind
+from arks.model_manager.domain.status import happened, status_of
 
 HUB = Order(SourceKind.HUB, repository="acme/tiny", endpoint="http://hub")
 THEN = datetime(2026, 1, 1, tzinfo=UTC)

@@ -7,7 +7,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from arks.contracts.resources import ArksModelStatus, ModelPhase
-from arks.kit.reconcile import Key
+from arks.kit.key import Key
 
 LABELS = ("namespace", "model")
 

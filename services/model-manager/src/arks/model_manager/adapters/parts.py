@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from arks.kit.home import Secrets
-from arks.model_manager.service import Announcer, Storage
+from arks.model_manager.service.manager import Announcer, Storage
 
 Work = Callable[[], Awaitable[None]]
 

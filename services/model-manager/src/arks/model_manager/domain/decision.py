@@ -6,10 +6,10 @@ from enum import StrEnum
 
 from arks.contracts.conditions import NEW_INCOMING
 from arks.contracts.resources import ModelPhase
-from arks.model_manager.domain.orders import SourceKind
+from arks.model_manager.domain.observation import Content, Loading, LoadState, Seen
 from arks.model_manager.domain.progress import human_bytes
-from arks.model_manager.domain.seen import Content, Loading, LoadState, Seen
-from arks.model_manager.protocol import FailureKind
+from arks.model_manager.domain.protocol import FailureKind
+from arks.model_manager.domain.source import SourceKind
 
 STORAGE_RETRY_SECONDS = 5.0
 """How often storage that cannot be used, or a secret that is missing, is looked at again."""

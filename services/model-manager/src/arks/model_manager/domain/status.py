@@ -5,8 +5,8 @@ from datetime import datetime
 from arks.contracts.conditions import MODEL_CONDITIONS, NEW_INCOMING, initial_conditions, set_condition
 from arks.contracts.resources import ArksModelStatus, DownloadProgress, ModelPhase
 from arks.model_manager.domain.decision import Decision, Verdict
-from arks.model_manager.domain.orders import SourceKind
-from arks.model_manager.domain.seen import Content, Seen, Stored
+from arks.model_manager.domain.observation import Content, Seen, Stored
+from arks.model_manager.domain.source import SourceKind
 
 
 def status_of(

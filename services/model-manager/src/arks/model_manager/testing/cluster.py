@@ -22,13 +22,13 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry
 
 from arks.kit.errors import ArksError, NotFound
+from arks.kit.key import Key
 from arks.kit.kube.api import POD, Gone, Kind, KubeApi, key_of_object
 from arks.kit.kube.secrets import KubeSecrets
 from arks.kit.process import end, spawn
-from arks.kit.reconcile import Key
 from arks.kit.testing.kubernetes import ApiServer, api_server, kube_binaries
-from arks.model_manager.adapters.kube.manifests import CONTAINER, MOUNT_PATH, RESULT_FILE
-from arks.model_manager.adapters.kube.objects import CLAIM
+from arks.model_manager.adapters.kubernetes.manifests import CONTAINER, MOUNT_PATH, RESULT_FILE
+from arks.model_manager.adapters.kubernetes.objects import CLAIM
 
 Json = dict[str, Any]
 

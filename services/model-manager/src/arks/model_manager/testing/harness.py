@@ -13,7 +13,7 @@ from arks.events.v1.facts_pb2 import ModelFact
 from arks.kit.app import App
 from arks.kit.facts import FactReader
 from arks.kit.home import LocalHome
-from arks.kit.reconcile import Key
+from arks.kit.key import Key
 from arks.kit.resources import LocalResources
 from arks.kit.testing.servers import Server
 from arks.kit.testing.wait import eventually

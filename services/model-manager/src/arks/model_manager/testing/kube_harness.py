@@ -8,16 +8,15 @@ from typing import Any, TypeVar, cast
 
 import yaml
 
-from arks.contracts.resources import ArksModel, ArksModelStatus, ModelPhase
-from arks.contracts.resources.meta import Resource
+from arks.contracts.resources import ArksModel, ArksModelStatus, ModelPhase, Resource
 from arks.contracts.subjects import Facts
 from arks.events.v1.facts_pb2 import ModelFact
 from arks.kit.facts import FactReader
 from arks.kit.home import LocalHome, Resources
+from arks.kit.key import Key
 from arks.kit.kube.api import Kind
 from arks.kit.kube.home import KubeHome
 from arks.kit.kube.resources import kind_of
-from arks.kit.reconcile import Key
 from arks.kit.testing.servers import Server
 from arks.kit.testing.wait import eventually
 from arks.model_manager.config import Settings

@@ -1,0 +1,1 @@
+"""Models in directories of one machine, filled by download processes."""

@@ -1,0 +1,1 @@
+"""Processes of their own: downloads on one machine, workers in pods."""

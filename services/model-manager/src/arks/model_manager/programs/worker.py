@@ -1,0 +1,105 @@
+"""The download worker of a pod: `python -m arks.model_manager.programs.worker`. One order, then it ends.
+
+The order is in its arguments and in MODEL_NAME, MODEL_PATH and HF_TOKEN. Reports go to stdout, where the service reads
+the last lines; how it ended goes to the file that Kubernetes keeps as the container's termination message.
+"""
+
+import argparse
+import os
+import signal
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import FrameType
+
+from arks.model_manager.adapters.local.directory import inspect_hub, inspect_stored
+from arks.model_manager.domain.observation import Content, Stored
+from arks.model_manager.domain.protocol import FailureKind, Found, HubRequest, Outcome, Report, outcome_to_json
+from arks.model_manager.programs.download import HUB_LIBRARY, Send, run, sender
+
+REPORT_SECONDS = 1.0
+"""Reports are log lines here: a long download shall not fill the node's logs."""
+_MESSAGE_CHARACTERS = 2000
+"""Kubernetes keeps 4096 bytes of a termination message."""
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """What `order_arguments` of the Kubernetes adapter writes."""
+    parser = argparse.ArgumentParser(prog="arks.model_manager.programs.worker", description=__doc__)
+    parser.add_argument("--stored", action="store_true", help="load nothing: say what the storage holds")
+    parser.add_argument("--fingerprint", required=True, help="of the order")
+    parser.add_argument("--endpoint", default="", help="of the hub")
+    parser.add_argument("--revision", default="main")
+    parser.add_argument("--allow", action="append", default=[], help="pattern of files to load")
+    parser.add_argument("--ignore", action="append", default=[], help="pattern of files to leave out")
+    parser.add_argument("--connections", type=int, default=4, help="files at once")
+    parser.add_argument("--reserve-bytes", type=int, default=0, help="left free on the disk")
+    parser.add_argument("--result", type=Path, required=True, help="file that gets the outcome")
+    return parser.parse_args(arguments)
+
+
+def work(options: argparse.Namespace, environment: Mapping[str, str], send: Send) -> Outcome:
+    """Look, load what is missing, and say what is there then."""
+    directory = Path(environment["MODEL_PATH"])
+    if options.stored:
+        return _outcome(directory, inspect_stored(directory), Report())
+    stored = inspect_hub(directory, options.fingerprint)
+    if stored.content is not Content.COMPLETE:
+        last = run(_request(directory, options, environment), send, REPORT_SECONDS)
+        if not last.done:
+            return Outcome(replace(last, message=last.message[:_MESSAGE_CHARACTERS]))
+        return _outcome(directory, inspect_hub(directory, options.fingerprint), last)
+    return _outcome(directory, stored, Report(stored.size_bytes, stored.size_bytes))
+
+
+def _outcome(directory: Path, stored: Stored, last: Report) -> Outcome:
+    if stored.content is not Content.COMPLETE:
+        message = (stored.message or f"{directory} changed while it was loaded")[:_MESSAGE_CHARACTERS]
+        return Outcome(replace(last, done=False, failure=FailureKind.STORAGE, message=message))
+    path = Path(stored.path)
+    found = Found(
+        file="" if path == directory else str(path.relative_to(directory)),
+        size_bytes=stored.size_bytes,
+        file_count=stored.file_count,
+        revision=stored.revision,
+        sha256=stored.sha256,
+    )
+    return Outcome(replace(last, done=True), found)
+
+
+def _request(directory: Path, options: argparse.Namespace, environment: Mapping[str, str]) -> HubRequest:
+    return HubRequest(
+        directory=str(directory),
+        fingerprint=options.fingerprint,
+        repository=environment["MODEL_NAME"],
+        endpoint=options.endpoint,
+        revision=options.revision,
+        allow_patterns=tuple(options.allow),
+        ignore_patterns=tuple(options.ignore),
+        token=environment.get("HF_TOKEN", "").strip() or None,
+        connections=options.connections,
+        reserve_bytes=options.reserve_bytes,
+    )
+
+
+def _end(number: int, _: FrameType | None) -> None:
+    """Process 1 of a container ignores signals that it does not handle. What is half loaded is continued later."""
+    os._exit(128 + number)
+
+
+def main() -> int:
+    signal.signal(signal.SIGTERM, _end)
+    options = parse(sys.argv[1:])
+    os.environ.update(HUB_LIBRARY)
+    try:
+        outcome = work(options, os.environ, sender(sys.stdout))
+    except OSError as error:
+        message = f"{error.filename or os.environ['MODEL_PATH']}: {error.strerror}"
+        outcome = Outcome(Report(failure=FailureKind.STORAGE, message=message))
+    options.result.write_text(outcome_to_json(outcome))
+    return 0 if outcome.report.done else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

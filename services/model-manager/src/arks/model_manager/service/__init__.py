@@ -1,0 +1,1 @@
+"""Use cases of model-manager, and the ports that they need."""

@@ -1,0 +1,286 @@
+"""What claims, Jobs and pods say about a model."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from arks.contracts.resources import DownloadProgress
+from arks.kit.key import Key
+from arks.model_manager.adapters.kubernetes.manifests import Place
+from arks.model_manager.adapters.kubernetes.states import (
+    ClaimSeen,
+    JobSeen,
+    PodSeen,
+    claim_seen,
+    job_seen,
+    loading_of,
+    newest_event,
+    outcome_of,
+    pod_seen,
+    report_in,
+    stored_of,
+)
+from arks.model_manager.domain.observation import Blocked, Content, Loading, LoadState
+from arks.model_manager.domain.progress import Sample
+from arks.model_manager.domain.protocol import (
+    FailureKind,
+    Found,
+    Outcome,
+    Report,
+    outcome_to_json,
+    report_to_json,
+)
+
+NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
+TIME = "2026-01-01T12:00:00Z"
+PLACE = Place(Key("default", "weights"), "models/default/tiny")
+FOUND = Found("tiny.gguf", size_bytes=10, file_count=2, revision="c0ffee")
+DONE = Outcome(Report(10, 10, done=True), FOUND)
+DENIED = Outcome(Report(5, 10, failure=FailureKind.DENIED, message="no"))
+NOTHING_KNOWN = ("", "")
+
+
+def claim(phase: str = "Bound", *, deleting: bool = False) -> ClaimSeen:
+    return ClaimSeen("uid", phase, deleting, ())
+
+
+def job(annotations: dict[str, str] | None = None, *conditions: dict[str, str]) -> JobSeen:
+    ours = {"arks.ai/place": str(PLACE), "arks.ai/order": "f", "arks.ai/template": "t"}
+    metadata = {
+        "name": "arks-worker-tiny",
+        "namespace": "default",
+        "uid": "job",
+        "creationTimestamp": TIME,
+        "labels": {"arks.ai/model": "tiny"},
+        "annotations": ours | (annotations or {}),
+    }
+    seen = job_seen({"metadata": metadata, "status": {"conditions": list(conditions)}})
+    assert seen is not None
+    return seen
+
+
+def failed(reason: str, message: str) -> dict[str, str]:
+    return {"type": "Failed", "status": "True", "reason": reason, "message": message, "lastTransitionTime": TIME}
+
+
+def pod(state: dict[str, Any] | None = None, **status: Any) -> PodSeen:
+    metadata = {
+        "name": "arks-worker-tiny-x",
+        "namespace": "default",
+        "uid": "pod",
+        "creationTimestamp": TIME,
+        "ownerReferences": [{"kind": "Job", "uid": "job"}],
+    }
+    statuses = {"containerStatuses": [{"name": "worker", "state": state}]} if state is not None else {}
+    seen = pod_seen({"metadata": metadata, "status": {"phase": "Pending", **statuses, **status}})
+    assert seen is not None
+    return seen
+
+
+def ended(code: int, message: str = "", **more: str) -> PodSeen:
+    return pod({"terminated": {"exitCode": code, "message": message, "finishedAt": TIME, **more}})
+
+
+def loading(job: JobSeen, pod: PodSeen | None, why_not: str = "") -> Loading | None:
+    return loading_of(job, pod, DownloadProgress(), why_not=why_not, now=NOW)
+
+
+# --- claims
+
+
+def test_a_bound_claim_holds_what_its_worker_found() -> None:
+    stored = stored_of(claim(), PLACE, FOUND, NOTHING_KNOWN)
+    assert (Content.COMPLETE, "/models/models/default/tiny/tiny.gguf") == (stored.content, stored.path)
+    assert (10, 2, "c0ffee") == (stored.size_bytes, stored.file_count, stored.revision)
+    assert Content.INCOMPLETE is stored_of(claim(), PLACE, None, NOTHING_KNOWN).content
+
+
+@pytest.mark.parametrize("file", ["", "a b.gguf", "$(reboot).gguf", "../x.gguf", "/etc/passwd", "a;b.gguf"])
+def test_a_file_whose_name_a_shell_would_read_is_loaded_by_its_directory(file: str) -> None:
+    assert PLACE.mounted == stored_of(claim(), PLACE, Found(file), NOTHING_KNOWN).path
+
+
+@pytest.mark.parametrize(
+    ("why", "failing"),
+    [
+        (("WaitForFirstConsumer", "waiting for first consumer"), False),
+        (("ExternalProvisioning", "waiting for a volume"), False),
+        (("ProvisioningFailed", "storageclass not found"), True),
+        (("FailedBinding", "no persistent volumes available"), True),
+        (NOTHING_KNOWN, False),
+    ],
+)
+def test_a_claim_that_is_not_bound_waits_or_fails_in_its_events_words(why: tuple[str, str], failing: bool) -> None:
+    stored = stored_of(claim("Pending"), PLACE, FOUND, why)
+    assert (Content.PENDING, failing) == (stored.content, stored.failing)
+    assert why[1] in stored.message
+
+
+@pytest.mark.parametrize("seen", [claim("Lost"), claim(deleting=True), claim("Pending", deleting=True)])
+def test_a_claim_on_its_way_out_is_lost_whatever_it_held(seen: ClaimSeen) -> None:
+    assert Content.LOST is stored_of(seen, PLACE, FOUND, NOTHING_KNOWN).content
+
+
+def test_a_claim_just_created_is_pending() -> None:
+    seen = claim_seen({"metadata": {"uid": "u", "ownerReferences": [{"uid": "m"}]}})
+    assert ClaimSeen("u", "Pending", False, ("m",)) == seen
+
+
+# --- Jobs and pods
+
+
+def test_a_job_without_a_pod_is_starting() -> None:
+    seen = loading(job(), None)
+    assert seen is not None
+    assert (LoadState.STARTING, None) == (seen.state, seen.blocked)
+
+
+def test_an_event_says_why_nothing_starts_where_the_pod_says_nothing_itself() -> None:
+    seen = loading(job(), pod(), "FailedMount: no such volume")
+    assert seen is not None
+    assert Blocked("FailedMount: no such volume", lasting=False) == seen.blocked
+
+
+@pytest.mark.parametrize(
+    "reason", ["ImagePullBackOff", "ErrImagePull", "InvalidImageName", "CreateContainerConfigError"]
+)
+def test_a_container_that_cannot_be_made_needs_somebody(reason: str) -> None:
+    waiting = {"waiting": {"reason": reason, "message": "why"}}
+    assert Blocked(f"{reason}: why", lasting=True) == pod(waiting).blocked
+    init = pod(initContainerStatuses=[{"name": "before", "state": waiting}])
+    assert Blocked(f"{reason}: why", lasting=True) == init.blocked
+
+
+def test_a_container_about_to_run_is_not_blocked() -> None:
+    assert pod({"waiting": {"reason": "ContainerCreating"}}).blocked is None
+    assert pod({"waiting": {}}).blocked is None
+
+
+def test_a_pod_that_fits_nowhere_may_only_take_its_time() -> None:
+    condition = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/3 nodes"}
+    assert Blocked("Unschedulable: 0/3 nodes", lasting=False) == pod(conditions=[condition]).blocked
+
+
+def test_a_running_worker_has_the_progress_of_its_log() -> None:
+    running = pod({"running": {"startedAt": TIME}}, phase="Running")
+    progress = DownloadProgress(done_bytes=5, total_bytes=10)
+    seen = loading_of(job(), running, progress, why_not="", now=NOW)
+    assert Loading("f", LoadState.RUNNING, progress) == seen
+
+
+def test_a_worker_that_is_done_leaves_nothing_to_load() -> None:
+    done = ended(0, outcome_to_json(DONE))
+    assert DONE == outcome_of(job(), done)
+    assert loading(job(), done) is None
+
+
+def test_an_outcome_that_was_written_down_outlives_its_pod() -> None:
+    noted = job({"arks.ai/outcome": outcome_to_json(DONE)})
+    assert DONE == outcome_of(noted, None)
+    assert loading(noted, None) is None
+
+
+def test_a_job_that_is_over_without_a_word_is_nothing_to_go_by() -> None:
+    complete = {"type": "Complete", "status": "True", "lastTransitionTime": TIME}
+    assert outcome_of(job({}, complete), None) is None
+    assert loading(job({}, complete), None) is None
+
+
+def test_a_failure_counts_those_before_it_unless_it_came_further() -> None:
+    pod = ended(1, outcome_to_json(DENIED))
+    stuck = loading(job({"arks.ai/failures": "2", "arks.ai/best-bytes": "5"}), pod)
+    further = loading(job({"arks.ai/failures": "2", "arks.ai/best-bytes": "4"}), pod)
+    assert stuck is not None
+    assert further is not None
+    assert (3, 1) == (stuck.failures, further.failures)
+    assert (LoadState.FAILED, NOW, 5) == (stuck.state, stuck.ended_at, stuck.progress.done_bytes)
+    assert stuck.failure is not None
+    assert (FailureKind.DENIED, "no") == (stuck.failure.kind, stuck.failure.message)
+
+
+@pytest.mark.parametrize(
+    ("pod", "message"),
+    [
+        (ended(1, "Traceback:\n  File x\nMemoryError"), "the worker ended with status 1: MemoryError"),
+        (ended(137, reason="OOMKilled"), "the worker ran out of memory: give it more in instanceSpec.resources"),
+        (ended(143), "the worker ended with status 143"),
+        (ended(0, "nothing that we know"), "the worker ended with status 0: nothing that we know"),
+        (ended(1, outcome_to_json(DONE)), f"the worker ended with status 1: {outcome_to_json(DONE)}"),
+        (ended(1, "denied: hf_abcdefghij"), "the worker ended with status 1: denied: hf_[redacted]"),
+        (
+            pod(phase="Failed", reason="Evicted", message="the node was low on memory"),
+            "Evicted: the node was low on memory",
+        ),
+        (pod(phase="Failed"), "the pod ended before its worker began"),
+        (
+            pod(
+                phase="Failed",
+                initContainerStatuses=[{"name": "a", "state": {"terminated": {"exitCode": 3, "message": "x\ny"}}}],
+            ),
+            "the init container a ended with status 3: y",
+        ),
+    ],
+)
+def test_a_pod_that_ended_without_a_result_is_a_crash_in_the_words_there_are(pod: PodSeen, message: str) -> None:
+    assert Outcome(Report(failure=FailureKind.CRASHED, message=message)) == outcome_of(job(), pod)
+
+
+def test_a_failed_job_whose_pod_has_gone_speaks_for_it() -> None:
+    gone = job({}, failed("BackoffLimitExceeded", "Job has reached the specified backoff limit"))
+    seen = loading(gone, None)
+    assert seen is not None
+    assert seen.failure is not None
+    assert "BackoffLimitExceeded: Job has reached the specified backoff limit" == seen.failure.message
+
+
+def test_a_pod_that_claims_impossible_things_is_not_believed() -> None:
+    for lie in ('{"done": true, "found": {"size_bytes": -1}}', '{"done": true}', '{"done_bytes": "many"}', "[]", "{}"):
+        outcome = outcome_of(job(), ended(0, lie))
+        assert outcome is not None
+        assert FailureKind.CRASHED is outcome.report.failure
+
+
+def test_objects_of_others_are_left_alone() -> None:
+    metadata = {"name": "x", "namespace": "default", "uid": "u", "creationTimestamp": TIME}
+    assert job_seen({"metadata": metadata | {"labels": {"arks.ai/model": "tiny"}}}) is None
+    assert pod_seen({"metadata": metadata | {"ownerReferences": [{"kind": "StatefulSet", "uid": "s"}]}}) is None
+
+
+def test_a_job_that_is_being_deleted_is_no_longer_there() -> None:
+    metadata = {"name": "x", "namespace": "d", "uid": "u", "deletionTimestamp": TIME, "creationTimestamp": TIME}
+    ours = {"arks.ai/place": "p", "arks.ai/order": "f", "arks.ai/template": "t"}
+    assert job_seen({"metadata": metadata | {"annotations": ours}}) is None
+
+
+# --- Events and logs
+
+
+def test_the_newest_event_is_told() -> None:
+    def event(seconds: int, reason: str, type_: str = "Warning", **more: Any) -> dict[str, Any]:
+        at = (NOW + timedelta(seconds=seconds)).isoformat()
+        return {"lastTimestamp": at, "reason": reason, "message": "m", "type": type_, **more}
+
+    events = [event(1, "A"), event(3, "C"), event(2, "B"), event(4, "D", "Normal")]
+    assert ("D", "m") == newest_event(events)
+    assert ("C", "m") == newest_event(events, faults_only=True)
+    assert NOTHING_KNOWN == newest_event([])
+    series = event(0, "E", lastTimestamp=None, series={"lastObservedTime": "2026-01-02T00:00:00.123456Z"})
+    assert ("E", "m") == newest_event([*events, series])
+
+
+def test_the_last_report_of_a_log_is_read_with_its_time() -> None:
+    lines = [
+        "2026-01-01T12:00:00.123456789Z " + report_to_json(Report(1, 10)),
+        "2026-01-01T12:00:01.5Z " + report_to_json(Report(7, 10)),
+        "2026-01-01T12:00:02Z a warning of some library",
+        "2026-01-01T12:00:03Z " + report_to_json(Report(8)),
+    ]
+    assert (Sample(NOW.timestamp() + 1.5, 7), 10) == report_in("\n".join(lines))
+
+
+@pytest.mark.parametrize(
+    "log", ["", "no time {}", '2026-01-01T12:00:00Z {"done_bytes": "x", "total_bytes": 3}', "\n\n"]
+)
+def test_a_log_without_a_report_is_no_progress(log: str) -> None:
+    assert report_in(log) is None

@@ -1,0 +1,260 @@
+"""The download process' work, on a hub of our own: whole, resumed, damaged, refused, without space."""
+
+import asyncio
+import contextlib
+import hashlib
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from arks.kit.testing.hub import Fault, Hub, Served, hub_server
+from arks.kit.testing.wait import eventually
+from arks.model_manager.adapters import marker
+from arks.model_manager.domain.protocol import CheckRequest, FailureKind, HubRequest, LoadFailed, request_to_json
+from arks.model_manager.programs.download import FreeBytes, Progress, check, free_bytes, load
+
+pytestmark = pytest.mark.real
+
+WEIGHTS = os.urandom(1_500_000)
+CONFIG = b'{"architectures": ["Tiny"]}'
+FILES = {"config.json": CONFIG, "model.gguf": WEIGHTS, "sub/vocab.txt": b"a\nb\n", "empty.txt": b""}
+MANY = "acme/tiny"
+
+
+@pytest_asyncio.fixture
+async def hub() -> AsyncIterator[Hub]:
+    async with hub_server() as hub:
+        yield hub
+
+
+@pytest.fixture
+def request_for(hub: Hub, tmp_path: Path) -> HubRequest:
+    hub.add(MANY, FILES)
+    return HubRequest(str(tmp_path / "model"), "fingerprint", MANY, hub.url, "main")
+
+
+async def loaded(request: HubRequest, free: FreeBytes = free_bytes) -> Progress:
+    progress = Progress()
+    await asyncio.to_thread(load, request, progress, free)
+    return progress
+
+
+async def refused(request: HubRequest, free: FreeBytes = free_bytes) -> LoadFailed:
+    with pytest.raises(LoadFailed) as caught:
+        await loaded(request, free)
+    return caught.value
+
+
+def stored(request: HubRequest) -> dict[str, bytes]:
+    root = Path(request.directory)
+    files = (path for path in root.rglob("*") if path.is_file() and marker.ARKS_DIRECTORY not in path.parts)
+    return {str(path.relative_to(root)): path.read_bytes() for path in files}
+
+
+async def test_a_repository_is_stored_file_for_file_with_a_marker(hub: Hub, request_for: HubRequest) -> None:
+    progress = await loaded(request_for)
+    assert stored(request_for) == FILES
+    complete = marker.read_complete(Path(request_for.directory))
+    assert complete is not None
+    digests = {file.path: file.sha256 for file in complete.files}
+    assert digests["model.gguf"] == hashlib.sha256(WEIGHTS).hexdigest()
+    assert complete.revision == hub.repositories[MANY][0].commit
+    assert progress.report().done_bytes == progress.total_bytes == sum(map(len, FILES.values()))
+
+
+async def test_a_repeated_download_transfers_and_hashes_nothing_again(hub: Hub, request_for: HubRequest) -> None:
+    await loaded(request_for)
+    hub.served.clear()
+    await loaded(request_for)
+    assert hub.served == []
+
+
+async def test_patterns_choose_files(hub: Hub, request_for: HubRequest) -> None:
+    await loaded(replace(request_for, allow_patterns=("*.gguf", "*.json"), ignore_patterns=("config*",)))
+    assert list(stored(request_for)) == ["model.gguf"]
+
+
+async def test_patterns_that_leave_nothing_are_an_error(request_for: HubRequest) -> None:
+    failure = await refused(replace(request_for, allow_patterns=("*.none",)))
+    assert failure.kind is FailureKind.INVALID
+    assert "none that match" in str(failure)
+
+
+async def test_another_revision_replaces_changed_files_and_removes_those_that_went(
+    hub: Hub, request_for: HubRequest
+) -> None:
+    await loaded(request_for)
+    hub.add(MANY, {"config.json": CONFIG, "model.gguf": WEIGHTS[::-1]}, revision="v2")
+    hub.served.clear()
+    await loaded(replace(request_for, revision="v2", fingerprint="other"))
+    assert stored(request_for) == {"config.json": CONFIG, "model.gguf": WEIGHTS[::-1]}
+    assert {served.path for served in hub.served} == {"model.gguf"}
+
+
+async def test_a_cut_connection_is_continued_where_it_was_cut(hub: Hub, request_for: HubRequest) -> None:
+    hub.faults = [Fault("model.gguf", cut_after_bytes=1_000_000)]
+    await loaded(request_for)
+    starts = [served.start for served in hub.served if served.path == "model.gguf"]
+    assert starts[0] == 0
+    assert starts[1] > 500_000
+    assert stored(request_for)["model.gguf"] == WEIGHTS
+
+
+async def test_bytes_damaged_on_the_way_are_noticed_and_loaded_again(hub: Hub, request_for: HubRequest) -> None:
+    hub.faults = [Fault("model.gguf", wrong_bytes=True), Fault("config.json", wrong_bytes=True)]
+    await loaded(request_for)
+    assert stored(request_for) == FILES
+
+
+async def test_a_hub_whose_bytes_are_always_wrong_fails_with_both_digests(hub: Hub, request_for: HubRequest) -> None:
+    hub.faults = [Fault("model.gguf", wrong_bytes=True, times=9)]
+    failure = await refused(request_for)
+    assert failure.kind is FailureKind.CORRUPT
+    assert hashlib.sha256(WEIGHTS).hexdigest() in str(failure)
+    assert "model.gguf" not in stored(request_for)
+
+
+async def test_a_file_that_rotted_on_disk_is_loaded_again(hub: Hub, request_for: HubRequest) -> None:
+    await loaded(request_for)
+    (Path(request_for.directory) / "model.gguf").write_bytes(bytes(len(WEIGHTS)))
+    await loaded(request_for)
+    assert stored(request_for) == FILES
+
+
+async def test_a_file_that_is_there_already_is_hashed_instead_of_loaded(hub: Hub, request_for: HubRequest) -> None:
+    target = Path(request_for.directory) / "model.gguf"
+    target.parent.mkdir(parents=True)
+    target.write_bytes(WEIGHTS)
+    await loaded(request_for)
+    assert "model.gguf" not in {served.path for served in hub.served}
+
+
+async def test_a_private_repository_needs_its_token_which_storage_never_sees(hub: Hub, request_for: HubRequest) -> None:
+    hub.add("acme/private", FILES, token="hf_right")
+    private = replace(request_for, repository="acme/private")
+    without, wrong = await refused(private), await refused(replace(private, token="hf_wrong"))
+    assert without.kind is wrong.kind is FailureKind.DENIED
+    assert "no token is named" in str(without)
+    assert "hf_wrong" not in str(wrong)
+    await loaded(replace(private, token="hf_right"))
+    assert stored(request_for) == FILES
+
+
+async def test_a_gated_repository_says_what_to_do(hub: Hub, request_for: HubRequest) -> None:
+    hub.add("acme/gated", FILES, token="hf_right", gated=True)
+    failure = await refused(replace(request_for, repository="acme/gated"))
+    assert failure.kind is FailureKind.DENIED
+    assert "accept its terms" in str(failure)
+    mistyped = await refused(replace(request_for, repository="acme/gated", token="hf_wrong"))
+    assert "the token of source.huggingface.tokenSecretRef gives no access to it" in str(mistyped)
+
+
+@pytest.mark.parametrize(
+    ("change", "kind"),
+    [
+        ({"repository": "acme/nothing", "token": "hf_x"}, FailureKind.NOT_FOUND),
+        ({"revision": "v9"}, FailureKind.NOT_FOUND),
+        ({"endpoint": "http://127.0.0.1:9"}, FailureKind.NETWORK),
+        ({"repository": "acme//x"}, FailureKind.INVALID),
+    ],
+)
+async def test_what_is_not_there_is_told_apart(
+    request_for: HubRequest, change: dict[str, str], kind: FailureKind
+) -> None:
+    assert (await refused(replace(request_for, **change))).kind is kind  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"), [(401, FailureKind.DENIED), (403, FailureKind.DENIED), (500, FailureKind.NETWORK)]
+)
+async def test_a_file_that_the_hub_does_not_give_is_told_apart(
+    hub: Hub, request_for: HubRequest, status: int, kind: FailureKind
+) -> None:
+    hub.faults = [Fault("model.gguf", status=status)]
+    failure = await refused(request_for)
+    assert failure.kind is kind
+    assert "signature" not in str(failure)
+
+
+async def test_a_repository_that_reaches_outside_its_directory_is_refused(hub: Hub, request_for: HubRequest) -> None:
+    hub.add("acme/evil", {"../outside.txt": b"x"})
+    failure = await refused(replace(request_for, repository="acme/evil"))
+    assert failure.kind is FailureKind.INVALID
+    assert not (Path(request_for.directory).parent / "outside.txt").exists()
+
+
+async def test_too_little_space_is_said_with_numbers_before_the_first_byte(hub: Hub, request_for: HubRequest) -> None:
+    failure = await refused(replace(request_for, reserve_bytes=50_000_000), lambda _: 51_000_000)
+    assert failure.kind is FailureKind.NO_SPACE
+    assert "needs 0.00 GB more and 0.05 GB in reserve, 0.05 GB are free" in str(failure)
+    assert hub.served == []
+
+
+# --- as a process
+
+
+def process(request: HubRequest, **options: object) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "arks.model_manager.programs.download"]
+    started = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, **options)  # type: ignore[call-overload]
+    assert started.stdin is not None
+    started.stdin.write(request_to_json(request))
+    started.stdin.close()
+    started.stdin = None
+    return started  # type: ignore[no-any-return]
+
+
+async def last_report(started: subprocess.Popen[bytes]) -> dict[str, object]:
+    output, _ = await asyncio.to_thread(started.communicate)
+    last: dict[str, object] = json.loads(output.splitlines()[-1])
+    return last
+
+
+async def test_a_disk_that_fills_up_on_the_way_is_a_failure_with_its_reason(request_for: HubRequest) -> None:
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (700_000, 700_000))
+
+    report = await last_report(process(request_for, preexec_fn=limit))
+    assert (report["failure"], "no space left" in str(report["message"])) == ("no-space", True)
+
+
+async def test_a_killed_process_is_continued_without_a_byte_loaded_twice(hub: Hub, request_for: HubRequest) -> None:
+    hub.hold = asyncio.Event()
+    started = process(request_for)
+    directory = marker.partial_directory(Path(request_for.directory))
+    half = len(WEIGHTS) // 2
+
+    def sizes() -> Iterator[int]:
+        for part in directory.glob("*.part"):
+            with contextlib.suppress(FileNotFoundError):  # complete, and renamed
+                yield part.stat().st_size
+
+    await eventually(lambda: any(size > half - 300_000 for size in sizes()), what="half of the file")
+    started.send_signal(signal.SIGKILL)
+    await asyncio.to_thread(started.communicate)
+    here = max(sizes())
+    hub.hold.set()
+    hub.served.clear()
+    report = await last_report(process(request_for))
+    assert report["done"] is True
+    assert Served("model.gguf", here, with_token=False) in hub.served
+    assert stored(request_for) == FILES
+
+
+# --- a local file
+
+
+def test_a_file_with_another_digest_is_refused_with_both(tmp_path: Path) -> None:
+    path = tmp_path / "x.gguf"
+    path.write_bytes(b"GGUF")
+    with pytest.raises(LoadFailed, match=hashlib.sha256(b"GGUF").hexdigest()):
+        check(CheckRequest(str(path), "0" * 64, str(tmp_path / "record.json")), Progress())
+    assert not (tmp_path / "record.json").exists()
