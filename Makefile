@@ -7,13 +7,13 @@ MAKEFLAGS += --no-print-directory
 
 PYTHON ?= python3
 UV_VERSION := 0.13.8
-# uv of this machine where it works, else our own.
+# This machine's uv if it works, otherwise one that is installed into .tools.
 UV := $(shell uv --version >/dev/null 2>&1 && command -v uv || echo .tools/uv/bin/uv)
-# Nothing is resolved or downloaded behind our back: `sync` below installs what uv.lock says, and only Python is ours to bring.
+# uv must not resolve or download anything by itself: `sync` below installs what uv.lock names, with the Python that exists.
 export UV_NO_SYNC := 1
 export UV_PYTHON_DOWNLOADS := never
 export UV_NO_PROGRESS := 1
-# Where it is forbidden, every start compiles everything again: twice the time for tests and services.
+# With it set, every start compiles all modules again, which doubles the time of tests and service starts.
 unexport PYTHONDONTWRITEBYTECODE
 
 BIN := .venv/bin
@@ -25,21 +25,21 @@ SOURCES := $(wildcard libs/*/src services/*/src deploy/*/src)
 TESTS := $(wildcard libs/*/tests services/*/tests deploy/*/tests charts/tests tests e2e bench)
 
 .PHONY: help
-help: ## This text
+help: ## Show this text
 	@echo "usage: make TARGET"
 	@echo
 	@sed -nE 's/^([a-z0-9-]+):.*## (.*)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r target text; do printf '  %-17s %s\n' "$$target" "$$text"; done
 	@echo
-	@echo "Arks keeps its data in ~/.arks; ARKS_HOME=DIRECTORY chooses another. .venv/bin/arks --help has the rest."
+	@echo "Arks keeps its data in ~/.arks, or in ARKS_HOME if that is set. .venv/bin/arks --help lists all commands."
 
 # --- Arks on this machine
 
 .PHONY: up
-up: $(SYNCED) ## Install what is missing, start Arks, serve a small model; prints URL, key, model and a curl line. UP="--port 9000" for options
+up: $(SYNCED) ## Install Arks, start it, serve a small model; prints URL, key, model and a curl line. UP="--port 9000" for options
 	@$(BIN)/arks up $(UP)
 
 .PHONY: down
-down: $(SYNCED) ## Stop Arks; its data stays
+down: $(SYNCED) ## Stop Arks; its data is kept
 	@$(BIN)/arks down
 
 # --- installation
@@ -61,11 +61,11 @@ sync: $(SYNCED)
 # --- checks
 
 .PHONY: test
-test: $(SYNCED) ## All tests: those without servers first, then those with real ones. TEST="-k name" chooses
+test: $(SYNCED) ## Run all tests: first those without servers, then those with real servers. TEST="-k name" selects
 	@status=0; $(MAKE) test-unit || status=$$?; $(MAKE) test-real || status=$$?; exit $$status
 
 .PHONY: test-unit
-test-unit: $(SYNCED) ## Only the tests without servers: seconds
+test-unit: $(SYNCED) ## Run only the tests without servers, in seconds
 	$(BIN)/pytest -m "not real and not kube and not e2e" -n auto $(TEST)
 
 .PHONY: test-real
@@ -73,19 +73,24 @@ test-real: $(SYNCED)
 	$(BIN)/pytest -m "real" $(TEST)
 
 .PHONY: test-again
-test-again: $(SYNCED) ## Only what failed last time, but for journeys
+test-again: $(SYNCED) ## Run what failed last time, except journeys
 	$(BIN)/pytest -m "not e2e" --last-failed --last-failed-no-failures none $(TEST)
 
+.PHONY: format
+format: $(SYNCED) ## Format the code and fix what ruff can fix by itself
+	$(BIN)/ruff check --fix-only --quiet
+	$(BIN)/ruff format
+
 .PHONY: lint
-lint: $(SYNCED) ## Style, format, types
+lint: $(SYNCED) ## Check style, format and types
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
-	$(BIN)/mypy $(SOURCES) deploy/images
-	@# Tests have files of the same name in different directories, so that mypy looks at one directory at a time.
+	$(BIN)/mypy $(SOURCES) deploy/images deploy/release.py
+	@# Tests have files of the same name in different directories, so mypy checks one directory at a time.
 	@find $(TESTS) -name '*.py' | sed 's|/[^/]*$$||' | sort -u | while read -r tests; do echo "mypy $$tests"; $(BIN)/mypy $$tests/*.py; done
 
 .PHONY: verify
-verify: $(SYNCED) ## Who imports whom, protobuf rules, and that generated files are current
+verify: $(SYNCED) ## Check import layers, protobuf rules, and that generated files are current
 	$(BIN)/lint-imports
 	$(BIN)/buf lint protos
 	@.ci/buf-breaking $(BIN)/buf
@@ -97,13 +102,19 @@ verify: $(SYNCED) ## Who imports whom, protobuf rules, and that generated files 
 	$(BIN)/python -m arks.contracts.generate --check
 
 .PHONY: generate
-generate: $(SYNCED) ## Protobuf messages, Kubernetes definitions and the page on all fields, from their sources
+generate: $(SYNCED) ## Generate protobuf messages, CRDs and docs/resources.md from their sources
 	$(BIN)/python -m grpc_tools.protoc -I protos --python_out=$(MESSAGES) --pyi_out=$(MESSAGES) $(PROTOS)
 	$(BIN)/python -m arks.contracts.generate
 
 .PHONY: bench
-bench: $(SYNCED) ## Requests a second, latency and CPU of Arks against plain Envoy, in the same run
+bench: $(SYNCED) ## Compare requests a second, latency and CPU of Arks with plain Envoy, in the same run
 	@for bench in gateway idle; do echo "== $$bench"; $(BIN)/python -m bench.$$bench; done
+
+# --- release
+
+.PHONY: release
+release: $(SYNCED) ## Write VERSION=1.2.3 everywhere, build wheels and charts into dist/; prints what to do next. Publishes nothing
+	@UV="$(UV)" $(BIN)/python -m deploy.release "$(VERSION)"
 
 # --- Kubernetes
 
@@ -111,26 +122,26 @@ IMAGES := $(HOME)/.cache/arks-kube/images/images.tar
 export UV
 
 .PHONY: images
-images: $(SYNCED) ## Container images of everything, arks/NAME:dev, with Docker or buildah. IMAGE="token-quota --tag x" chooses
+images: $(SYNCED) ## Build all container images, arks/NAME:dev, with Docker or buildah. IMAGE="token-quota --tag x" selects
 	@$(BIN)/python deploy/images/build.py $(IMAGE)
 
 .PHONY: kube-binaries
-kube-binaries: ## Build Kubernetes, etcd, CoreDNS and LeaderWorkerSet for tests, once, into ~/.cache/arks-kube (needs Go)
+kube-binaries: ## Build Kubernetes, etcd, CoreDNS and LeaderWorkerSet for tests once, into ~/.cache/arks-kube (needs Go)
 	@$(PYTHON) e2e/cluster/build.py
 
 .PHONY: cluster-packages
-cluster-packages: ## Install the Debian packages that the test cluster needs and this machine lacks (needs root)
+cluster-packages: ## Install missing Debian packages for the test cluster (needs root)
 	@e2e/cluster/packages.sh
 
 .PHONY: test-kube
-test-kube: $(SYNCED) kube-binaries ## The tests that need a real kube-apiserver
+test-kube: $(SYNCED) kube-binaries ## Run the tests that need a real kube-apiserver
 	$(BIN)/pytest -m kube $(TEST)
 
 .PHONY: bench-kubernetes
-bench-kubernetes: $(SYNCED) kube-binaries ## What 500 applications and 2,000 tokens cost on an API server: start, rest, changes. BENCH="--number 100"
+bench-kubernetes: $(SYNCED) kube-binaries ## Measure 500 applications and 2,000 tokens on an API server: start, idle, changes. BENCH="--number 100"
 	@$(BIN)/python -m bench.kubernetes $(BENCH)
 
 .PHONY: e2e
-e2e: $(SYNCED) cluster-packages kube-binaries ## User journeys on a real one-node Kubernetes (needs root). TEST="-k name" chooses
+e2e: $(SYNCED) cluster-packages kube-binaries ## Run user journeys on a real one-node Kubernetes (needs root). TEST="-k name" selects
 	@$(BIN)/python deploy/images/build.py --engine buildah --archive $(IMAGES)
 	@trap '[ "$${ARKS_E2E_KEEP:-}" = 1 ] || e2e/cluster/down.sh' EXIT; $(BIN)/pytest -m e2e e2e/kubernetes $(TEST)
