@@ -27,6 +27,6 @@ def test_the_list_of_images_is_complete(default: Any) -> None:
 
 
 def test_what_runs_is_what_is_installed(default: Any) -> None:
-    told = set(re.findall(r"`(arks-[a-z-]+)`", PAGE.split("## What runs")[1].split("\n\nOf the services")[0]))
+    told = set(re.findall(r"`(arks-[a-z-]+)`", PAGE.split("## What runs")[1].split("\n\nServices that write")[0]))
     installed = {found["metadata"]["name"] for kind in ("Deployment", "StatefulSet") for found in default.of(kind)}
     assert installed == told
