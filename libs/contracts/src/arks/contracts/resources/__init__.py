@@ -20,6 +20,7 @@ from arks.contracts.resources.disaggregated import (
     WorkloadStatus,
 )
 from arks.contracts.resources.endpoint import (
+    MAX_ROUTES,
     ArksEndpoint,
     ArksEndpointSpec,
     ArksEndpointStatus,
@@ -38,11 +39,15 @@ from arks.contracts.resources.meta import (
     VERSION,
     Condition,
     ConditionStatus,
+    CustomResource,
     ObjectMeta,
     OwnerReference,
+    PrinterColumn,
     Resource,
+    Status,
 )
 from arks.contracts.resources.model import (
+    SUB_PATH_PATTERN,
     ArksModel,
     ArksModelSpec,
     ArksModelStatus,
@@ -64,6 +69,7 @@ from arks.contracts.resources.quota import (
     QuotaType,
     QuotaUsage,
 )
+from arks.contracts.resources.schema import Location
 from arks.contracts.resources.secret import Secret
 from arks.contracts.resources.token import (
     ArksToken,
@@ -87,6 +93,8 @@ __all__ = [
     "GROUP",
     "KINDS",
     "LIMIT_TYPES",
+    "MAX_ROUTES",
+    "SUB_PATH_PATTERN",
     "VERSION",
     "ApplicationPhase",
     "ArksApplication",
@@ -111,6 +119,7 @@ __all__ = [
     "BackendRef",
     "Condition",
     "ConditionStatus",
+    "CustomResource",
     "DisaggregatedWorkload",
     "DownloadProgress",
     "EndpointRef",
@@ -126,6 +135,7 @@ __all__ = [
     "InstanceStatus",
     "KeySource",
     "LimitType",
+    "Location",
     "ModelPhase",
     "ModelRef",
     "ModelSource",
@@ -135,6 +145,7 @@ __all__ = [
     "PathMatch",
     "PodGroupPolicy",
     "PreviousKey",
+    "PrinterColumn",
     "PvcStorage",
     "QuotaLimit",
     "QuotaPeriod",
@@ -149,6 +160,7 @@ __all__ = [
     "RouterSpec",
     "Runtime",
     "Secret",
+    "Status",
     "TokenQos",
     "TokenSecretRef",
     "WorkloadStatus",

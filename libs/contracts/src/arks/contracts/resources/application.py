@@ -6,8 +6,8 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from arks.contracts.resources.instance import ArksInstanceSpec, ImagePullSecret, PodGroupPolicy
-from arks.contracts.resources.meta import AGE, Conditions, PrinterColumn, Resource, ScalePaths
-from arks.contracts.resources.schema import ApiModel, Count32, Count64, ObjectName, Rule, differ
+from arks.contracts.resources.meta import AGE, KIND, CustomResource, PrinterColumn, Resource, ScalePaths, Status
+from arks.contracts.resources.schema import ApiModel, Count32, ObjectName, Rule, differ
 
 MAX_APPLICATION_NAME_LENGTH = 46
 """`arks-application-<name>` names the Service: at most 63 characters."""
@@ -141,8 +141,10 @@ class InstanceStatus(ApiModel):
     message: str = Field(default="", max_length=4096, description="Why, with the engine's last lines where it failed.")
 
 
-class ArksApplicationStatus(ApiModel):
+class ArksApplicationStatus(Status):
     """What app-deployer last saw."""
+
+    condition_types: ClassVar[tuple[str, ...]] = ("Precheck", "Loaded", "Ready")
 
     phase: Annotated[ApplicationPhase, Field(strict=False)] = Field(
         default=ApplicationPhase.PENDING, description="Where the application is on its way to Running."
@@ -150,10 +152,6 @@ class ArksApplicationStatus(ApiModel):
     replicas: Count32 = Field(default=0, description="Replicas that exist.")
     ready_replicas: Count32 = Field(default=0, description="Replicas whose engine has answered.")
     updated_replicas: Count32 = Field(default=0, description="Replicas that run the newest spec.")
-    observed_generation: Count64 | None = Field(
-        default=None, description="`metadata.generation` that this was made from."
-    )
-    conditions: Conditions = Field(default_factory=list, description="Precheck, Loaded, Ready.")
     selector: str | None = Field(default=None, description="Label selector of the pods, for autoscalers.")
     instances: list[InstanceStatus] = Field(default_factory=list, description="The single engines.")
 
@@ -173,7 +171,7 @@ APPLICATION_NAME_RULE = Rule(
 )
 
 
-class ArksApplication(Resource):
+class ArksApplication(CustomResource[ArksApplicationSpec, ArksApplicationStatus]):
     """Serves one model with replicas of one engine."""
 
     rules: ClassVar[tuple[Rule, ...]] = (APPLICATION_NAME_RULE,)
@@ -191,7 +189,4 @@ class ArksApplication(Resource):
         PrinterColumn("Driver", ".spec.driver", wide=True),
     )
 
-    api_version: Literal["arks.ai/v1"] = Field(default="arks.ai/v1", description="Group and version.")
-    kind: Literal["ArksApplication"] = Field(default="ArksApplication", description="Kind of the resource.")
-    spec: ArksApplicationSpec = Field(description="What is wanted.")
-    status: ArksApplicationStatus | None = Field(default=None, description="What is.")
+    kind: Literal["ArksApplication"] = Field(default="ArksApplication", description=KIND)

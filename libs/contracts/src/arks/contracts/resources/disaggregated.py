@@ -12,8 +12,8 @@ from arks.contracts.resources.application import (
     ServedModelName,
 )
 from arks.contracts.resources.instance import ArksInstanceSpec, ImagePullSecret, PodGroupPolicy
-from arks.contracts.resources.meta import AGE, Conditions, PrinterColumn, Resource
-from arks.contracts.resources.schema import ApiModel, Count32, Count64, Rule, differ
+from arks.contracts.resources.meta import AGE, KIND, CustomResource, PrinterColumn, Status
+from arks.contracts.resources.schema import ApiModel, Count32, Rule, differ
 
 DEFAULT_ROUTER_PORT = 8080
 DEFAULT_METRIC_PORT = 9090
@@ -104,8 +104,10 @@ class WorkloadStatus(ApiModel):
     updated_replicas: Count32 = Field(default=0, description="Replicas that run the newest spec.")
 
 
-class ArksDisaggregatedApplicationStatus(ApiModel):
+class ArksDisaggregatedApplicationStatus(Status):
     """What app-deployer last saw."""
+
+    condition_types: ClassVar[tuple[str, ...]] = ("Precheck", "Loaded", "Ready")
 
     phase: Annotated[ApplicationPhase, Field(strict=False)] = Field(
         default=ApplicationPhase.PENDING, description="Where the application is on its way to Running."
@@ -113,13 +115,11 @@ class ArksDisaggregatedApplicationStatus(ApiModel):
     router: WorkloadStatus = Field(default_factory=WorkloadStatus, description="Replicas of the router.")
     prefill: WorkloadStatus = Field(default_factory=WorkloadStatus, description="Replicas of prefill.")
     decode: WorkloadStatus = Field(default_factory=WorkloadStatus, description="Replicas of decode.")
-    observed_generation: Count64 | None = Field(
-        default=None, description="`metadata.generation` that this was made from."
-    )
-    conditions: Conditions = Field(default_factory=list, description="Precheck, Loaded, Ready.")
 
 
-class ArksDisaggregatedApplication(Resource):
+class ArksDisaggregatedApplication(
+    CustomResource[ArksDisaggregatedApplicationSpec, ArksDisaggregatedApplicationStatus]
+):
     """Serves one model with prefill and decode on separate engines."""
 
     rules: ClassVar[tuple[Rule, ...]] = (APPLICATION_NAME_RULE,)
@@ -135,9 +135,4 @@ class ArksDisaggregatedApplication(Resource):
         PrinterColumn("Model", ".spec.model.name", wide=True),
     )
 
-    api_version: Literal["arks.ai/v1"] = Field(default="arks.ai/v1", description="Group and version.")
-    kind: Literal["ArksDisaggregatedApplication"] = Field(
-        default="ArksDisaggregatedApplication", description="Kind of the resource."
-    )
-    spec: ArksDisaggregatedApplicationSpec = Field(description="What is wanted.")
-    status: ArksDisaggregatedApplicationStatus | None = Field(default=None, description="What is.")
+    kind: Literal["ArksDisaggregatedApplication"] = Field(default="ArksDisaggregatedApplication", description=KIND)

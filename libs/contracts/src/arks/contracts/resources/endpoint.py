@@ -4,8 +4,8 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from arks.contracts.resources.meta import AGE, Conditions, PrinterColumn, Resource
-from arks.contracts.resources.schema import ApiModel, Count32, Count64, ObjectName, Passthrough, Port
+from arks.contracts.resources.meta import AGE, KIND, SPEC, CustomResource, PrinterColumn, Status
+from arks.contracts.resources.schema import ApiModel, Count32, ObjectName, Passthrough, Port
 
 MAX_ROUTES = 16
 MAX_WEIGHT = 1_000_000
@@ -89,14 +89,12 @@ class ReplicaWeight(ApiModel):
     reason: str = Field(default="", max_length=1024, description="Why it has this weight.")
 
 
-class ArksEndpointStatus(ApiModel):
+class ArksEndpointStatus(Status):
     """What endpoint-router last set."""
 
+    condition_types: ClassVar[tuple[str, ...]] = ("Accepted", "Attached", "Ready")
+
     routes: list[BackendRef] = Field(default_factory=list, max_length=MAX_ROUTES, description="Backends as routed.")
-    observed_generation: Count64 | None = Field(
-        default=None, description="`metadata.generation` that this was made from."
-    )
-    conditions: Conditions = Field(default_factory=list, description="Accepted, Attached, Ready.")
     ready_replicas: Count32 = Field(default=0, description="Replicas that get traffic.")
     weights: list[ReplicaWeight] = Field(default_factory=list, description="Weight of each replica.")
     signal_source: str | None = Field(
@@ -104,7 +102,7 @@ class ArksEndpointStatus(ApiModel):
     )
 
 
-class ArksEndpoint(Resource):
+class ArksEndpoint(CustomResource[ArksEndpointSpec, ArksEndpointStatus]):
     """One public model name: the `model` of a request, served by every application with that served name."""
 
     plural: ClassVar[str] = "arksendpoints"
@@ -115,7 +113,5 @@ class ArksEndpoint(Resource):
         PrinterColumn("Default Weight", ".spec.defaultWeight", "integer"),
     )
 
-    api_version: Literal["arks.ai/v1"] = Field(default="arks.ai/v1", description="Group and version.")
-    kind: Literal["ArksEndpoint"] = Field(default="ArksEndpoint", description="Kind of the resource.")
-    spec: ArksEndpointSpec = Field(default_factory=ArksEndpointSpec, description="What is wanted.")
-    status: ArksEndpointStatus | None = Field(default=None, description="What is.")
+    kind: Literal["ArksEndpoint"] = Field(default="ArksEndpoint", description=KIND)
+    spec: ArksEndpointSpec = Field(default_factory=ArksEndpointSpec, description=SPEC)

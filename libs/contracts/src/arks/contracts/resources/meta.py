@@ -2,9 +2,11 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Generic, Literal, Self, TypeVar
 
-from pydantic import Field
+from pydantic import Field, GetJsonSchemaHandler
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 from arks.contracts.resources.schema import (
     LABEL_PATTERN,
@@ -20,6 +22,8 @@ from arks.contracts.resources.schema import (
 GROUP = "arks.ai"
 VERSION = "v1"
 DEFAULT_NAMESPACE = "default"
+KIND = "Kind of the resource."
+SPEC = "Desired state."
 
 
 class OwnerReference(ApiModel):
@@ -98,6 +102,24 @@ Conditions = Annotated[
 """One condition a type."""
 
 
+class Status(ApiModel):
+    """What the status of every kind holds."""
+
+    condition_types: ClassVar[tuple[str, ...]] = ()
+    """The conditions that the owner sets."""
+
+    observed_generation: Count64 | None = Field(
+        default=None, description="`metadata.generation` that this status describes."
+    )
+    conditions: Conditions = Field(default_factory=list, description="Conditions, one a type.")
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        schema = super().__get_pydantic_json_schema__(core, handler)
+        schema["properties"]["conditions"]["description"] = f"{', '.join(cls.condition_types)}."
+        return schema
+
+
 @dataclass(frozen=True, slots=True)
 class PrinterColumn:
     """A column of `kubectl get`."""
@@ -122,7 +144,7 @@ AGE = PrinterColumn("Age", ".metadata.creationTimestamp", "date")
 
 
 class Resource(ApiModel):
-    """An object that people apply. Subclasses add `spec` and `status`."""
+    """An object that people apply: the part that all kinds have."""
 
     group: ClassVar[str] = GROUP
     version: ClassVar[str] = VERSION
@@ -158,3 +180,15 @@ class Resource(ApiModel):
     def from_stored(cls, data: dict[str, Any]) -> Self:
         """Read an object from a server that may be newer than we are: fields we do not know are kept, not errors."""
         return cls.model_validate(data, by_alias=True, by_name=False, extra="allow")
+
+
+SpecT = TypeVar("SpecT", bound=ApiModel)
+StatusT = TypeVar("StatusT", bound=Status)
+
+
+class CustomResource(Resource, Generic[SpecT, StatusT]):
+    """A kind of Arks itself: one with a CRD."""
+
+    api_version: Literal["arks.ai/v1"] = Field(default="arks.ai/v1", description="Group and version.")
+    spec: SpecT = Field(description=SPEC)
+    status: StatusT | None = Field(default=None, description="Observed state.")

@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, field_validator
 
 from arks.contracts.resources.instance import ArksInstanceSpec, ImagePullSecret
-from arks.contracts.resources.meta import AGE, Conditions, PrinterColumn, Resource
+from arks.contracts.resources.meta import AGE, KIND, CustomResource, PrinterColumn, Status
 from arks.contracts.resources.schema import MAX_LABEL_LENGTH, ApiModel, Count64, Location, ObjectName, Passthrough, Rule
 
 SUB_PATH_PATTERN = r"^[A-Za-z0-9._@+=:,-]+(/[A-Za-z0-9._@+=:,-]+)*/?$"
@@ -161,16 +161,14 @@ class DownloadProgress(ApiModel):
     remaining_seconds: Count64 | None = Field(default=None, description="Expected time to the end.")
 
 
-class ArksModelStatus(ApiModel):
+class ArksModelStatus(Status):
     """What model-manager last saw."""
+
+    condition_types: ClassVar[tuple[str, ...]] = ("StorageCreated", "ModelLoaded", "Ready")
 
     phase: Annotated[ModelPhase, Field(strict=False)] = Field(
         default=ModelPhase.PENDING, description="Where the model is on its way to Ready."
     )
-    observed_generation: Count64 | None = Field(
-        default=None, description="`metadata.generation` that this was made from."
-    )
-    conditions: Conditions = Field(default_factory=list, description="StorageCreated, ModelLoaded, Ready.")
     progress: DownloadProgress | None = Field(default=None, description="Of the download under way or done.")
     path: str | None = Field(default=None, description="Where applications find the weights.")
     size_bytes: Count64 | None = Field(default=None, description="Size of all files.")
@@ -179,7 +177,7 @@ class ArksModelStatus(ApiModel):
     revision: str | None = Field(default=None, description="Commit that was downloaded.")
 
 
-class ArksModel(Resource):
+class ArksModel(CustomResource[ArksModelSpec, ArksModelStatus]):
     """A model's weights, downloaded once and shared between applications."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
@@ -198,7 +196,4 @@ class ArksModel(Resource):
         PrinterColumn("Phase", ".status.phase"),
     )
 
-    api_version: Literal["arks.ai/v1"] = Field(default="arks.ai/v1", description="Group and version.")
-    kind: Literal["ArksModel"] = Field(default="ArksModel", description="Kind of the resource.")
-    spec: ArksModelSpec = Field(description="What is wanted.")
-    status: ArksModelStatus | None = Field(default=None, description="What is.")
+    kind: Literal["ArksModel"] = Field(default="ArksModel", description=KIND)

@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from arks.contracts.resources.meta import AGE, Conditions, PrinterColumn, Resource
+from arks.contracts.resources.meta import AGE, KIND, CustomResource, PrinterColumn, Status
 from arks.contracts.resources.schema import ApiModel, Count64, Location, Rule, Timestamp, differ, duplicate_at
 
 
@@ -91,19 +91,17 @@ class QuotaUsage(ApiModel):
     last_update_time: Timestamp | None = Field(default=None, description="When `used` last changed.")
 
 
-class ArksQuotaStatus(ApiModel):
+class ArksQuotaStatus(Status):
     """What token-quota last counted."""
+
+    condition_types: ClassVar[tuple[str, ...]] = ("Ready", "Exceeded")
 
     quota_status: list[QuotaUsage] = Field(default_factory=list, max_length=16, description="Usage by type.")
     period_start: Timestamp | None = Field(default=None, description="Start of the period that usage belongs to.")
     reset_generation: Count64 | None = Field(default=None, description="Newest `spec.resetGeneration` carried out.")
-    observed_generation: Count64 | None = Field(
-        default=None, description="`metadata.generation` that this was made from."
-    )
-    conditions: Conditions = Field(default_factory=list, description="Ready, Exceeded.")
 
 
-class ArksQuota(Resource):
+class ArksQuota(CustomResource[ArksQuotaSpec, ArksQuotaStatus]):
     """A budget of tokens, charged by all keys that name it."""
 
     plural: ClassVar[str] = "arksquotas"
@@ -111,7 +109,4 @@ class ArksQuota(Resource):
     short_names: ClassVar[tuple[str, ...]] = ("aq",)
     columns: ClassVar[tuple[PrinterColumn, ...]] = (AGE,)
 
-    api_version: Literal["arks.ai/v1"] = Field(default="arks.ai/v1", description="Group and version.")
-    kind: Literal["ArksQuota"] = Field(default="ArksQuota", description="Kind of the resource.")
-    spec: ArksQuotaSpec = Field(description="What is wanted.")
-    status: ArksQuotaStatus | None = Field(default=None, description="What is.")
+    kind: Literal["ArksQuota"] = Field(default="ArksQuota", description=KIND)

@@ -15,7 +15,7 @@ from arks.contracts.api_key import (
     is_key,
     is_key_hash,
 )
-from arks.contracts.resources.meta import AGE, Conditions, PrinterColumn, Resource
+from arks.contracts.resources.meta import AGE, KIND, CustomResource, PrinterColumn, Status
 from arks.contracts.resources.schema import ApiModel, Count64, Location, ObjectName, Rule, Timestamp, duplicate_at
 from arks.contracts.resources.secret import Hidden
 
@@ -186,23 +186,17 @@ class ArksTokenSpec(KeySource):
     qos: list[TokenQos] = Field(max_length=MAX_QOS, description="What the key may use; nothing else is allowed.")
 
 
-class ArksTokenStatus(ApiModel):
+class ArksTokenStatus(Status):
     """What token-quota last saw."""
 
-    observed_generation: Count64 | None = Field(
-        default=None, description="`metadata.generation` that this was made from."
-    )
-    conditions: Conditions = Field(default_factory=list, description="Ready.")
+    condition_types: ClassVar[tuple[str, ...]] = ("Ready",)
 
 
-class ArksToken(Resource):
+class ArksToken(CustomResource[ArksTokenSpec, ArksTokenStatus]):
     """One key of one user; the namespace is the tenant, the name the user."""
 
     plural: ClassVar[str] = "arkstokens"
     singular: ClassVar[str] = "arkstoken"
     columns: ClassVar[tuple[PrinterColumn, ...]] = (AGE,)
 
-    api_version: Literal["arks.ai/v1"] = Field(default="arks.ai/v1", description="Group and version.")
-    kind: Literal["ArksToken"] = Field(default="ArksToken", description="Kind of the resource.")
-    spec: ArksTokenSpec = Field(description="What is wanted.")
-    status: ArksTokenStatus | None = Field(default=None, description="What is.")
+    kind: Literal["ArksToken"] = Field(default="ArksToken", description=KIND)
