@@ -9,7 +9,7 @@ from pathlib import Path
 import yaml
 from prometheus_client import CollectorRegistry
 
-from arks.app_deployer.testing.lws import lws_api_server
+from arks.app_deployer.testing.api_server import lws_api_server
 from arks.kit.kube.api import Json, Kind, KubeApi
 from arks.kit.reconcile import Key
 from arks.kit.testing.kubernetes import ApiServer

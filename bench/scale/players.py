@@ -6,8 +6,8 @@ from collections.abc import Awaitable, Callable, Iterator
 from datetime import UTC, datetime
 from itertools import count
 
-from arks.app_deployer.adapters.kube.children import LEADER_WORKER_SET
-from arks.app_deployer.testing.cluster import SET_NAME, running
+from arks.app_deployer.adapters.kubernetes.children import LEADER_WORKER_SET
+from arks.app_deployer.testing.fake_cluster import SET_NAME, running
 from arks.kit.cache import Cache
 from arks.kit.errors import Conflict
 from arks.kit.kube.api import POD, Json, Kind, KubeApi

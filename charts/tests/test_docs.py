@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from arks.app_deployer.launch.containers import Images
+from arks.app_deployer.domain.launch.containers import Images
 
 PAGE = (Path(__file__).parents[2] / "docs/operations.md").read_text()
 EXAMPLES = re.findall(r"^```yaml\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)

@@ -25,7 +25,7 @@ import os, sys
 given = dict(zip(sys.argv[1::2], sys.argv[2::2]))
 served = ["--model", given["--model"], "--alias", given["--served-model-name"], "--port", given["--port"]]
 options = ["--host", "0.0.0.0", "--threads", "1", "--parallel", "4"]
-os.execvp("python3", ["python3", "-m", "arks.app_deployer.llamacpp", *served, *options])
+os.execvp("python3", ["python3", "-m", "arks.app_deployer.programs.llamacpp", *served, *options])
 """
 WRONG = """
 import http.server, os, signal

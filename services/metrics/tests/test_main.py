@@ -13,10 +13,11 @@ import aiohttp
 import pytest
 from aiohttp import web
 
+from arks.app_deployer.testing.engine_server import engine_server
 from arks.events.v1.facts_pb2 import ReplicasFact, ReplicaState
 from arks.events.v1.load_pb2 import ReplicaLoad
 from arks.kit.reconcile import Key
-from arks.kit.testing.servers import Server, engine_server
+from arks.kit.testing.servers import Server
 from arks.kit.testing.wait import eventually
 
 if TYPE_CHECKING:

@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from arks.app_deployer.launch.containers import Images
+from arks.app_deployer.domain.launch.containers import Images
 from arks.kit import settings
 
 _DEFAULT = Images()

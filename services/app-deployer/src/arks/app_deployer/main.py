@@ -4,12 +4,13 @@ import os
 from collections.abc import Mapping
 
 from arks.app_deployer.adapters.announcer import BusAnnouncer
-from arks.app_deployer.adapters.platform import Platform, local_platform
-from arks.app_deployer.api import Watch
+from arks.app_deployer.adapters.local.wiring import local_parts
+from arks.app_deployer.adapters.parts import Parts
 from arks.app_deployer.config import Settings
-from arks.app_deployer.disaggregated import DisaggregatedDeployer
-from arks.app_deployer.lifecycle import ModelViews
-from arks.app_deployer.service import AppDeployer
+from arks.app_deployer.service.applications import AppDeployer
+from arks.app_deployer.service.controller import ModelViews
+from arks.app_deployer.service.disaggregated import DisaggregatedDeployer
+from arks.app_deployer.service.triggers import Watch
 from arks.contracts.resources import ArksApplication, ArksDisaggregatedApplication
 from arks.contracts.subjects import Facts
 from arks.events.v1.facts_pb2 import ModelFact, ReplicasFact
@@ -20,17 +21,15 @@ from arks.kit.start import home_from_environment
 
 def build(settings: Settings, home: Home, environment: Mapping[str, str] | None = None) -> App:
     """The whole service on the given home. `environment`: what engines get of ours."""
-    platform = _platform(settings, home, environment or {})
+    parts = _parts(settings, home, environment or {})
     applications, disaggregated = home.resources(ArksApplication), home.resources(ArksDisaggregatedApplication)
     models = home.facts(Facts.MODELS, ModelFact).cache
-    announcer = BusAnnouncer(
-        home.bus, home.fact_writer(Facts.REPLICAS, ReplicasFact), home.clock, notice=platform.notice
-    )
+    announcer = BusAnnouncer(home.bus, home.fact_writer(Facts.REPLICAS, ReplicasFact), home.clock, notice=parts.notice)
     views = ModelViews(models, home.clock)
     deployer = AppDeployer(
         applications=applications,
         models=views,
-        workloads=platform.workloads,
+        workloads=parts.workloads,
         announcer=announcer,
         clock=home.clock,
         grace_seconds=settings.grace_seconds,
@@ -39,7 +38,7 @@ def build(settings: Settings, home: Home, environment: Mapping[str, str] | None 
         applications=disaggregated,
         taken=lambda key: applications.cache.get(key) is not None,
         models=views,
-        stages=platform.stages,
+        stages=parts.stages,
         announcer=announcer,
         clock=home.clock,
     )
@@ -49,8 +48,8 @@ def build(settings: Settings, home: Home, environment: Mapping[str, str] | None 
         applications=applications,
         disaggregated=disaggregated,
         models=models,
-        workloads=platform.workloads,
-        stages=platform.stages,
+        workloads=parts.workloads,
+        stages=parts.stages,
         announcer=announcer,
         clock=home.clock,
         leading=home.leading,
@@ -59,21 +58,21 @@ def build(settings: Settings, home: Home, environment: Mapping[str, str] | None 
         "app-deployer",
         home,
         controllers=watch.controllers,
-        tasks=[*platform.runs, watch.first_pass],
-        starts=platform.starts,
-        stops=platform.stops,
+        tasks=[*parts.runs, watch.first_pass],
+        starts=parts.starts,
+        stops=parts.stops,
     )
 
 
-def _platform(settings: Settings, home: Home, environment: Mapping[str, str]) -> Platform:
+def _parts(settings: Settings, home: Home, environment: Mapping[str, str]) -> Parts:
     if settings.platform == "local":
-        return local_platform(settings, home, environment)
-    from arks.app_deployer.adapters.kube.platform import kube_platform  # noqa: PLC0415  # 70 MB only where needed
+        return local_parts(settings, home, environment)
+    from arks.app_deployer.adapters.kubernetes.wiring import kubernetes_parts  # noqa: PLC0415  # 70 MB only where needed
     from arks.kit.kube.home import KubeHome  # noqa: PLC0415
 
     if not isinstance(home, KubeHome):
         raise TypeError("settings.platform is kubernetes, so the home must be a KubeHome")
-    return kube_platform(settings, home.api, home.clock, home.registry)
+    return kubernetes_parts(settings, home.api, home.clock, home.registry)
 
 
 if __name__ == "__main__":

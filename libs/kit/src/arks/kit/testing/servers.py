@@ -102,16 +102,3 @@ async def valkey_server(directory: Path) -> AsyncIterator[Server]:
     config.write_text(f'bind 127.0.0.1\nport {port}\nrequirepass {password}\nsave ""\nappendonly no\ndir {directory}\n')
     async with serve([str(get_binary_path()), str(config)], port, directory, password) as server:
         yield server
-
-
-@asynccontextmanager
-async def engine_server(directory: Path, *, slots: int = 2, served_model: str = "smollm2") -> AsyncIterator[Server]:
-    """llama.cpp's OpenAI server with the small model, as app-deployer starts it."""
-    directory.mkdir(parents=True, exist_ok=True)
-    port = free_port()
-    command = [
-        *(sys.executable, "-m", "arks.app_deployer.llamacpp", "--model", str(small_model())),
-        *("--port", str(port), "--alias", served_model, "--parallel", str(slots), "--ctx-size", str(2048 * slots)),
-    ]
-    async with serve(command, port, directory) as server:
-        yield server

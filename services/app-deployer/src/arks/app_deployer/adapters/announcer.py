@@ -4,7 +4,7 @@ from typing import Protocol
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from arks.app_deployer.domain.fact import Happened, Status
+from arks.app_deployer.domain.facts import Happened, Status
 from arks.app_deployer.domain.workload import ENGINE_ENDED, Change, Observed, ReplicaVerb
 from arks.contracts.resources import ArksApplication, ArksDisaggregatedApplication
 from arks.contracts.resources.meta import Resource

@@ -1,0 +1,68 @@
+"""What engines need: the model's file, memory and slots, known before the start, and their command lines."""
+
+import asyncio
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from arks.app_deployer.adapters.local import gguf
+from arks.app_deployer.domain.launch import llamacpp_options
+from arks.app_deployer.domain.launch.local_commands import LLAMACPP, EngineParameters, engine_command
+from arks.app_deployer.domain.model_file import ModelFile
+from arks.app_deployer.domain.workload import Refusal
+from arks.contracts.resources import ArksApplicationSpec, Runtime
+
+
+class Refused(Exception):
+    """The replica cannot work, so it is not started."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__(refusal.message)
+        self.refusal = refusal
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    model_path: str
+    memory_bytes: int
+    """0 where the runtime looks after its own memory (that of the GPU)."""
+    weights_bytes: int
+    slots: int
+    """0 when unknown."""
+
+
+class LocalRuntimes:
+    """The engines that one machine can run."""
+
+    async def demand(self, spec: ArksApplicationSpec, model_path: str, slots: int) -> Demand:
+        """`slots`: of a llama.cpp replica whose arguments do not say. Raises Refused."""
+        if spec.effective_runtime is not Runtime.LLAMACPP:
+            return Demand(model_path, 0, 0, 0)
+        return await asyncio.to_thread(_of_llamacpp, spec, model_path, slots)
+
+    def command(self, spec: ArksApplicationSpec, engine: EngineParameters) -> list[str]:
+        return engine_command(spec, engine)
+
+
+def _read(path: Path) -> ModelFile:
+    """The header is read again only when the file has changed: that takes 0.1 s, and we ask at every change."""
+    stat = path.stat()
+    return _read_once(path, stat.st_mtime_ns, stat.st_size)
+
+
+@lru_cache(maxsize=64)
+def _read_once(path: Path, _modified_ns: int, _size_bytes: int) -> ModelFile:
+    return gguf.read(path)
+
+
+def _of_llamacpp(spec: ArksApplicationSpec, model_path: str, slots: int) -> Demand:
+    try:
+        model = _read(gguf.find(Path(model_path)))
+    except gguf.BadModelFile as error:
+        raise Refused(Refusal("ModelFileBad", str(error))) from error
+    line = engine_command(spec, EngineParameters(str(model.path), port=0, threads=1, slots=slots))
+    try:
+        options = llamacpp_options.parser(add_help=False).parse_args(line[len(LLAMACPP) :])
+    except llamacpp_options.BadOptions as error:
+        raise Refused(Refusal("ArgumentsBad", f"runtimeCommonArgs: {error}")) from error
+    return Demand(str(model.path), llamacpp_options.memory_bytes(options, model), model.size_bytes, options.parallel)

@@ -1,0 +1,52 @@
+"""The parts of app-deployer for one machine, from settings."""
+
+import os
+from collections.abc import Mapping
+
+from arks.app_deployer.adapters.local.disaggregated import NoStages
+from arks.app_deployer.adapters.local.probe import HttpProbe
+from arks.app_deployer.adapters.local.replica import Pace
+from arks.app_deployer.adapters.local.workloads import LocalOptions, LocalWorkloads
+from arks.app_deployer.adapters.metrics import EngineMeters, ReplicaGauges
+from arks.app_deployer.adapters.parts import Parts
+from arks.app_deployer.config import Settings
+from arks.kit.home import Home
+from arks.kit.reconcile import Backoff
+
+
+def local_parts(settings: Settings, home: Home, environment: Mapping[str, str]) -> Parts:
+    """`environment`: what engines get of app-deployer's own environment."""
+    probe = HttpProbe(health_seconds=settings.health_seconds, answer_seconds=settings.answer_seconds)
+    workloads = LocalWorkloads(
+        local_options(settings),
+        probe=probe,
+        clock=home.clock,
+        meters=EngineMeters(home.registry),
+        environment=environment,
+    )
+    home.registry.register(ReplicaGauges(workloads.observed))
+    return Parts(workloads, NoStages(), [], [probe.start, workloads.start], [probe.close, workloads.close])
+
+
+def local_options(settings: Settings) -> LocalOptions:
+    return LocalOptions(
+        engines_directory=settings.state_dir.resolve() / "engines",
+        pace=_pace(settings),
+        slots=settings.engine_slots,
+        grace_seconds=settings.grace_seconds,
+        log_bytes=settings.engine_log_bytes,
+        owner_pid=settings.supervisor_pid or os.getpid(),
+    )
+
+
+def _pace(settings: Settings) -> Pace:
+    return Pace(
+        probe_seconds=settings.probe_seconds,
+        liveness_seconds=settings.liveness_seconds,
+        hung_seconds=settings.hung_seconds,
+        start_seconds=settings.start_seconds,
+        settle_seconds=settings.drain_settle_seconds,
+        kill_seconds=settings.kill_seconds,
+        stable_seconds=settings.stable_seconds,
+        backoff=Backoff(settings.backoff_first_seconds, settings.backoff_longest_seconds),
+    )

@@ -1,0 +1,21 @@
+"""The parts of app-deployer that differ between one machine and Kubernetes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from arks.app_deployer.adapters.announcer import Notice, no_notice
+from arks.app_deployer.service.applications import Workloads
+from arks.app_deployer.service.disaggregated import Stages
+from arks.kit.home import Run
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """Each home's `wiring.py` builds them; `main` runs them with the service."""
+
+    workloads: Workloads
+    stages: Stages
+    runs: Sequence[Run]
+    starts: Sequence[Run]
+    stops: Sequence[Run]
+    notice: Notice = no_notice

@@ -1,0 +1,118 @@
+"""Manifests of an ArksDisaggregatedApplication: a set a stage, the router's Deployment with its account, a Service."""
+
+from arks.app_deployer.domain.launch import disaggregated_commands, pod_templates
+from arks.app_deployer.domain.launch.containers import Container, Images, label_value
+from arks.app_deployer.domain.launch.disaggregated_commands import Stage
+from arks.app_deployer.domain.launch.manifests import (
+    APPLICATION,
+    MANAGED,
+    MODEL,
+    PART,
+    REVISION,
+    ROLE,
+    Templates,
+    claim_of,
+    digest,
+    marked,
+    metadata,
+    path_of,
+    service,
+    stamped,
+    with_revision,
+)
+from arks.app_deployer.domain.launch.pod_templates import Json, PodFrame, Serving, http_readiness
+from arks.contracts.resources import ArksDisaggregatedApplication, DisaggregatedWorkload
+from arks.events.v1.facts_pb2 import ModelFact
+
+ROUTER = "router"
+_CONTAINER = "main"
+
+
+def child_name(application: str, part: str) -> str:
+    return f"{application}-{part}"
+
+
+def workload(application: ArksDisaggregatedApplication, stage: Stage) -> DisaggregatedWorkload:
+    return application.spec.prefill if stage is Stage.PREFILL else application.spec.decode
+
+
+def stage_templates(
+    application: ArksDisaggregatedApplication, stage: Stage, model: ModelFact, images: Images, grace_seconds: float
+) -> Templates:
+    group = disaggregated_commands.group(application, path_of(model), images)
+    made = group.prefill if stage is Stage.PREFILL else group.decode
+    wanted = workload(application, stage)
+    frame = PodFrame(claim_of(model), tuple(application.spec.runtime_image_pull_secrets), grace_seconds)
+    labels = disaggregated_commands.leader_labels(application.name, application.spec.model.name, stage)
+
+    def template(container: Container, role: str, serving: Serving | None) -> Json:
+        ours = {**labels, ROLE: role}
+        return pod_templates.template(_CONTAINER, container, wanted.instance_spec, frame, labels=ours, serving=serving)
+
+    leader = template(made.leader, "leader", Serving())
+    worker = template(made.worker or made.leader, "worker", None)
+    return with_revision(leader, worker, wanted.size)
+
+
+def router_deployment(
+    application: ArksDisaggregatedApplication, model: ModelFact, images: Images, grace_seconds: float
+) -> Json:
+    """A new router is there before an old one goes; it needs no model."""
+    spec, router = application.spec, application.spec.router
+    container = disaggregated_commands.group(application, path_of(model), images).router
+    port = router.serving_port
+    serving = Serving(
+        port=port,
+        readiness=http_readiness("/readiness", port),
+        drains=False,
+        more_ports={"metrics": router.serving_metric_port},
+    )
+    labels = {APPLICATION: application.name, PART: ROUTER}
+    template = pod_templates.template(
+        _CONTAINER,
+        container,
+        router.instance_spec,
+        PodFrame(None, tuple(spec.runtime_image_pull_secrets), grace_seconds),
+        labels={**labels, MODEL: label_value(spec.model.name)},
+        serving=serving,
+    )
+    template["spec"].setdefault("serviceAccountName", child_name(application.name, ROUTER))
+    revision = digest(template)
+    meta = metadata(application, child_name(application.name, ROUTER), {**MANAGED, **labels})
+    return stamped(
+        {
+            "apiVersion": "apps/v1",
+            "kind": "Deployment",
+            "metadata": meta | {"annotations": {REVISION: revision}},
+            "spec": {
+                "replicas": router.replicas,
+                "selector": {"matchLabels": labels},
+                "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
+                "template": marked(template, revision),
+            },
+        }
+    )
+
+
+def router_account(application: ArksDisaggregatedApplication) -> list[Json]:
+    """Service account, role and binding by which a router may look for its engines; none where the user names one."""
+    given = application.spec.router.instance_spec
+    if given is not None and given.service_account_name:
+        return []
+    name = child_name(application.name, ROUTER)
+    meta = metadata(application, name, {**MANAGED, APPLICATION: application.name})
+    rbac = "rbac.authorization.k8s.io"
+    rule = {"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list", "watch"]}
+    subject = {"kind": "ServiceAccount", "name": name, "namespace": application.namespace}
+    role = {"apiGroup": rbac, "kind": "Role", "name": name}
+    return [
+        {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": meta},
+        {"apiVersion": f"{rbac}/v1", "kind": "Role", "metadata": meta, "rules": [rule]},
+        {"apiVersion": f"{rbac}/v1", "kind": "RoleBinding", "metadata": meta, "subjects": [subject], "roleRef": role},
+    ]
+
+
+def router_service(application: ArksDisaggregatedApplication) -> Json:
+    labels = {APPLICATION: application.name, MODEL: label_value(application.spec.model.name)}
+    port = application.spec.router.serving_port
+    return service(application, labels=labels, selector={**labels, PART: ROUTER}, port=port)

@@ -1,0 +1,201 @@
+"""Manifests of an ArksApplication on Kubernetes: a LeaderWorkerSet and a Service. Pure: resources in, objects out."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from arks.app_deployer.domain.launch import commands, pod_templates
+from arks.app_deployer.domain.launch.containers import HTTP_PORT, Group, Images, label_value, model_path
+from arks.app_deployer.domain.launch.pod_templates import Json, PodFrame, Serving, tcp_readiness
+from arks.app_deployer.domain.surge import Rollout
+from arks.contracts.resources import ArksApplication, ArksDisaggregatedApplication, PodGroupPolicy, Runtime
+from arks.events.v1.facts_pb2 import ModelFact
+
+APPLICATION = "arks.ai/application"
+MODEL = "arks.ai/model"
+ROLE = "arks.ai/work-load-role"
+PART = "arks.ai/disaggregation-role"
+REVISION = "arks.ai/revision"
+"""Annotation of pods and of their set: digest of the pod templates."""
+APPLIED = "arks.ai/applied"
+"""Annotation of a child: digest of everything that we want of it, so that nothing is written twice."""
+SLOTS = "arks.ai/slots"
+"""Annotation of pods: requests that the engine works on at once, where we know."""
+IN_PLACE = "arks.ai/rolled-out-in-place"
+"""Annotation of a set: the revision for which there was no room beside the old one."""
+Owner = ArksApplication | ArksDisaggregatedApplication
+MANAGED = {"managed-by": "arks"}
+_VOLCANO_QUEUE = "scheduling.volcano.sh/queue-name"
+
+
+@dataclass(frozen=True, slots=True)
+class Templates:
+    """The pods of one group."""
+
+    leader: Json
+    worker: Json
+    size: int
+    revision: str
+
+
+def claim_of(fact: ModelFact) -> str:
+    """The claim that holds the model; where the fact does not say, model-manager's default: the model's name."""
+    return fact.claim_name or fact.name
+
+
+def path_of(fact: ModelFact) -> str:
+    return (
+        fact.path if fact.path.startswith(f"/{pod_templates.MODELS}/") else model_path(fact.namespace, fact.name, None)
+    )
+
+
+def templates(application: ArksApplication, model: ModelFact, images: Images, grace_seconds: float) -> Templates:
+    """Raises NoLaunch."""
+    spec = application.spec
+    group = commands.group(spec, path_of(model), images)
+    frame = PodFrame(claim_of(model), tuple(spec.runtime_image_pull_secrets), grace_seconds)
+    ours = {APPLICATION: application.name, MODEL: label_value(spec.model.name)}
+    leader = pod_templates.template(
+        "leader",
+        group.leader,
+        spec.instance_spec,
+        frame,
+        labels={**ours, ROLE: "leader"},
+        serving=_serving(spec.effective_runtime),
+    )
+    if slots := commands.slots_of(spec):
+        leader["metadata"].setdefault("annotations", {})[SLOTS] = str(slots)
+    worker = leader  # LeaderWorkerSet wants a template even where there is no worker
+    if group.worker is not None:
+        labels = {**ours, ROLE: "worker"}
+        worker = pod_templates.template("worker", group.worker, spec.instance_spec, frame, labels=labels, serving=None)
+    return with_revision(leader, worker, _size(group, spec.group_size))
+
+
+def _size(group: Group, wanted: int) -> int:
+    return wanted if group.worker is not None else 1
+
+
+def _serving(runtime: Runtime) -> Serving:
+    """`dynamo run` has no /health in the versions that its launch line is for, and says nothing of its work."""
+    return Serving(readiness=tcp_readiness(HTTP_PORT), drains=False) if runtime is Runtime.DYNAMO else Serving()
+
+
+def with_revision(leader: Json, worker: Json, size: int) -> Templates:
+    revision = digest([leader, worker, size])
+    return Templates(marked(leader, revision), marked(worker, revision), size, revision)
+
+
+def marked(template: Json, revision: str) -> Json:
+    metadata = template["metadata"]
+    annotations = {**metadata.get("annotations", {}), REVISION: revision}
+    return {**template, "metadata": {**metadata, "annotations": annotations}}
+
+
+def leader_worker_set(
+    owner: Owner,
+    made: Templates,
+    rollout: Rollout,
+    *,
+    name: str,
+    part: str = "",
+    in_place: bool,
+) -> Json:
+    """`part`: of a disaggregated application, which one this is."""
+    labels = MANAGED | {APPLICATION: owner.name} | ({PART: part} if part else {})
+    annotations = {REVISION: made.revision, IN_PLACE: made.revision if in_place else ""}
+    annotations |= _group_annotations(owner.spec.pod_group_policy)
+    update = {"maxUnavailable": rollout.max_unavailable, "maxSurge": rollout.max_surge, "partition": 0}
+    body: Json = {
+        "apiVersion": "leaderworkerset.x-k8s.io/v1",
+        "kind": "LeaderWorkerSet",
+        "metadata": metadata(owner, name, labels) | {"annotations": annotations},
+        "spec": {
+            "replicas": rollout.replicas,
+            "startupPolicy": "LeaderCreated",
+            "rolloutStrategy": {"type": "RollingUpdate", "rollingUpdateConfiguration": update},
+            "leaderWorkerTemplate": {
+                "size": made.size,
+                "restartPolicy": restart_policy(made.size),
+                "leaderTemplate": made.leader,
+                "workerTemplate": made.worker,
+            },
+        },
+    }
+    return stamped(body)
+
+
+def restart_policy(size: int) -> str:
+    """The nodes of a group start again together. A group of one starts again in its pod, with kubelet's growing delay:
+    making the pod anew each time would have no delay at all."""
+    return "RecreateGroupOnPodRestart" if size > 1 else "None"
+
+
+def _group_annotations(policy: PodGroupPolicy | None) -> dict[str, str]:
+    """LeaderWorkerSet makes the pod groups itself, where its manager is set up for Volcano; it reads the queue here."""
+    if policy is None:
+        return {}
+    noted = {"arks.ai/pod-group-policy": json.dumps(policy.to_dict(), sort_keys=True)}
+    if policy.volcano_scheduling is not None and policy.volcano_scheduling.queue:
+        noted[_VOLCANO_QUEUE] = policy.volcano_scheduling.queue
+    return noted
+
+
+def service(
+    owner: Owner,
+    *,
+    labels: Mapping[str, str],
+    selector: Mapping[str, str],
+    port: int,
+) -> Json:
+    ports = [{"name": "http", "port": port, "targetPort": port, "protocol": "TCP"}]
+    return stamped(
+        {
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": metadata(owner, service_name(owner.name), labels),
+            "spec": {"selector": dict(selector), "ports": ports},
+        }
+    )
+
+
+def application_service(application: ArksApplication) -> Json:
+    return service(
+        application,
+        labels={"prometheus-discovery": "true", **MANAGED, APPLICATION: application.name},
+        selector={APPLICATION: application.name, ROLE: "leader"},
+        port=HTTP_PORT,
+    )
+
+
+def service_name(application: str) -> str:
+    return f"arks-application-{application}"
+
+
+def metadata(owner: Owner, name: str, labels: Mapping[str, str]) -> Json:
+    return {
+        "name": name,
+        "namespace": owner.namespace,
+        "labels": dict(labels),
+        "ownerReferences": [
+            {
+                "apiVersion": owner.api_version,
+                "kind": owner.kind,
+                "name": owner.name,
+                "uid": owner.metadata.uid or "",
+                "controller": True,
+                "blockOwnerDeletion": True,
+            }
+        ],
+    }
+
+
+def stamped(body: Json) -> Json:
+    """With the digest of all of it."""
+    known = body["metadata"].get("annotations", {})
+    return {**body, "metadata": {**body["metadata"], "annotations": {**known, APPLIED: digest(body)}}}
+
+
+def digest(value: object) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:12]

@@ -1,0 +1,1 @@
+"""Use cases of app-deployer, and the ports that they need."""

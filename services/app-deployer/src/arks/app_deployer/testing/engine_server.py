@@ -1,0 +1,22 @@
+"""The engine `llamacpp` with the small model, as a server for tests."""
+
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from arks.kit.process import free_port
+from arks.kit.testing.servers import Server, serve, small_model
+
+
+@asynccontextmanager
+async def engine_server(directory: Path, *, slots: int = 2, served_model: str = "smollm2") -> AsyncIterator[Server]:
+    """llama.cpp's OpenAI server with the small model, as app-deployer starts it."""
+    directory.mkdir(parents=True, exist_ok=True)
+    port = free_port()
+    command = [
+        *(sys.executable, "-m", "arks.app_deployer.programs.llamacpp", "--model", str(small_model())),
+        *("--port", str(port), "--alias", served_model, "--parallel", str(slots), "--ctx-size", str(2048 * slots)),
+    ]
+    async with serve(command, port, directory) as server:
+        yield server

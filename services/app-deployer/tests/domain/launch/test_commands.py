@@ -1,0 +1,150 @@
+"""Launch lines against golden files; write them anew with REWRITE_GOLDEN=1 and read the difference."""
+
+import dataclasses
+import os
+import shlex
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from arks.app_deployer.domain.launch import commands, disaggregated_commands
+from arks.app_deployer.domain.launch.arguments import as_words, quoted
+from arks.app_deployer.domain.launch.containers import Images, model_path
+from arks.app_deployer.domain.launch.local_commands import LLAMACPP, EngineParameters, engine_command
+from arks.contracts.resources import ArksApplication, ArksApplicationSpec, ArksDisaggregatedApplication
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+def _cases(directory: str) -> list[Path]:
+    return sorted((GOLDEN / directory).glob("*.in.yaml"))
+
+
+def _name(path: Path) -> str:
+    return path.name.removesuffix(".in.yaml")
+
+
+def _plain(thing: Any) -> Any:
+    return yaml.safe_load(yaml.safe_dump(_lists(dataclasses.asdict(thing))))
+
+
+def _lists(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _lists(item) for name, item in value.items()}
+    return [_lists(item) for item in value] if isinstance(value, tuple | list) else value
+
+
+def _check(path: Path, actual: Any) -> None:
+    out = path.with_name(f"{_name(path)}.out.yaml")
+    if os.environ.get("REWRITE_GOLDEN"):
+        out.write_text(yaml.safe_dump(actual, sort_keys=False, width=1000))
+    assert yaml.safe_load(out.read_text()) == actual
+
+
+@pytest.mark.parametrize("path", _cases("commands"), ids=_name)
+def test_containers_of_an_application_are_as_written_down(path: Path) -> None:
+    app = ArksApplication.from_dict(yaml.safe_load(path.read_text()))
+    where = model_path(app.namespace, app.spec.model.name, None)
+    _check(path, _plain(commands.group(app.spec, where, Images())))
+
+
+@pytest.mark.parametrize("path", _cases("disaggregated_commands"), ids=_name)
+def test_containers_of_a_disaggregated_application_are_as_written_down(path: Path) -> None:
+    app = ArksDisaggregatedApplication.from_dict(yaml.safe_load(path.read_text()))
+    where = model_path(app.namespace, app.spec.model.name, "shared/qwen")
+    _check(path, _plain(disaggregated_commands.group(app, where, Images())))
+
+
+def _spec(**fields: Any) -> ArksApplicationSpec:
+    return ArksApplicationSpec.model_validate({"model": {"name": "qwen-7b"}, "instanceSpec": {}} | fields)
+
+
+def test_a_runtime_without_a_launch_line_is_refused_with_those_that_have_one() -> None:
+    with pytest.raises(commands.NoLaunch, match="runtime ark is not supported; use one of vllm, sglang, dynamo"):
+        commands.group(_spec(runtime="ark"), "/models/x", Images())
+
+
+@pytest.mark.parametrize(
+    ("images", "router", "engine"),
+    [
+        (Images(), "lmsysorg/sglang:v0.5.1.post1-cu126", "lmsysorg/sglang:v0.5.1.post1-cu126"),
+        (Images(disaggregated_sglang="engine:1"), "engine:1", "engine:1"),
+        (Images(disaggregated_sglang="engine:1", disaggregated_router="router:1"), "router:1", "engine:1"),
+    ],
+)
+def test_the_router_s_image_falls_back_to_the_engine_s(images: Images, router: str, engine: str) -> None:
+    fields = {"model": {"name": "m"}, "router": {}, "prefill": {}, "decode": {}}
+    app = ArksDisaggregatedApplication.from_dict(
+        {"apiVersion": "arks.ai/v1", "kind": "ArksDisaggregatedApplication", "metadata": {"name": "a"}, "spec": fields}
+    )
+    containers = disaggregated_commands.group(app, "/models/m", images)
+    assert (router, engine) == (containers.router.image, containers.decode.leader.image)
+
+
+def test_a_model_lies_under_its_namespace_and_name_unless_it_has_a_sub_path() -> None:
+    assert "/models/models/team-a/qwen" == model_path("team-a", "qwen", None)
+    assert "/models/shared/qwen" == model_path("team-a", "qwen", "shared/qwen")
+
+
+@pytest.mark.parametrize(
+    ("given_arguments", "words"),
+    [
+        (["--tp", "2"], ["--tp", "2"]),
+        (["--max-model-len 4096"], ["--max-model-len", "4096"]),
+        (["--override '{\"a\": 1}'"], ["--override", '{"a": 1}']),
+        (["'{\"a\": 1}'"], ['{"a": 1}']),
+        (['{"a": 1}'], ['{"a": 1}']),
+        (["--note it's"], ["--note it's"]),
+        ([""], [""]),
+    ],
+)
+def test_one_element_is_one_word_unless_it_was_written_for_a_shell(
+    given_arguments: list[str], words: list[str]
+) -> None:
+    assert words == as_words(given_arguments)
+
+
+@given(st.lists(st.text(st.characters(exclude_characters="\0", codec="utf-8"), max_size=20), max_size=6))
+def test_no_argument_reaches_the_shell_as_anything_but_words(arguments: list[str]) -> None:
+    words = as_words(arguments)
+    assert words == shlex.split(quoted(words))
+
+
+def test_a_shell_runs_nothing_that_an_argument_says(tmp_path: Path) -> None:
+    mark = tmp_path / "owned"
+    nasty = [f"; touch {mark}", f"$(touch {mark})", f"`touch {mark}`", f"--x $(touch {mark})", f"\n touch {mark}"]
+    line = f"printf '%s.' {quoted(as_words(nasty))}"
+    subprocess.run(["/bin/bash", "-c", line], check=True, capture_output=True)
+    assert not mark.exists()
+
+
+ENGINE = EngineParameters(model_path="/m/file.gguf", port=9000, threads=3, slots=4)
+
+
+def test_llamacpp_on_one_machine_listens_on_loopback_whatever_the_arguments_say() -> None:
+    line = engine_command(_spec(runtime="llamacpp", runtimeCommonArgs=["--host", "192.0.2.1", "-np", "8"]), ENGINE)
+    assert [*LLAMACPP, "--parallel", "4", "--threads", "3", "--host", "192.0.2.1", "-np", "8"] == line[:11]
+    assert "--host 127.0.0.1 --port 9000 --model /m/file.gguf --alias qwen-7b" == " ".join(line[11:])
+
+
+def test_gpu_engines_on_one_machine_get_their_parallelism_and_name() -> None:
+    vllm = engine_command(_spec(runtime="vllm", tensorParallelSize=2, servedModelName="q"), ENGINE)
+    assert (
+        "vllm serve /m/file.gguf --tensor-parallel-size 2 --host 127.0.0.1 --port 9000 --served-model-name q"
+        == " ".join(vllm)
+    )
+    sglang = engine_command(_spec(runtime="sglang", tensorParallelSize=2), ENGINE)
+    assert (
+        "sglang serve --tp 2 --enable-metrics --host 127.0.0.1 --port 9000 --model-path /m/file.gguf"
+        " --served-model-name qwen-7b" == " ".join(sglang)
+    )
+
+
+def test_no_launch_line_on_one_machine_is_an_error() -> None:
+    with pytest.raises(ValueError, match="dynamo"):
+        engine_command(_spec(runtime="dynamo"), ENGINE)

@@ -1,0 +1,135 @@
+"""Manifests against golden files; write them anew with REWRITE_GOLDEN=1 and read the difference."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from arks.app_deployer.domain.launch import drain, manifests
+from arks.app_deployer.domain.launch.containers import Images, label_value
+from arks.app_deployer.domain.launch.disaggregated_commands import Stage
+from arks.app_deployer.domain.launch.disaggregated_manifests import (
+    child_name,
+    router_account,
+    router_deployment,
+    router_service,
+    stage_templates,
+)
+from arks.app_deployer.domain.launch.pod_templates import Json
+from arks.app_deployer.domain.surge import Rollout
+from arks.contracts.resources import ArksApplication, ArksDisaggregatedApplication, ArksInstanceSpec
+from arks.events.v1.facts_pb2 import ModelFact
+
+GOLDEN = Path(__file__).parent / "golden"
+GRACE_SECONDS = 600.0
+
+
+def _cases(directory: str) -> list[Path]:
+    return sorted((GOLDEN / directory).glob("*.in.yaml"))
+
+
+def _name(path: Path) -> str:
+    return path.name.removesuffix(".in.yaml")
+
+
+def _check(path: Path, objects: list[Json]) -> None:
+    out = path.with_name(f"{_name(path)}.out.yaml")
+    shown = [_with_short_drain(one) for one in objects]
+    if os.environ.get("REWRITE_GOLDEN"):
+        out.write_text(yaml.safe_dump_all(shown, sort_keys=False, width=1000))
+    assert list(yaml.safe_load_all(out.read_text())) == shown
+
+
+def _with_short_drain(value: Any) -> Any:
+    """The script that waits for an idle engine is in one place; what surrounds it is what matters here."""
+    if isinstance(value, dict):
+        return {name: _with_short_drain(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_with_short_drain(item) for item in value]
+    return "<drain>" if isinstance(value, str) and value == drain.command(8080, 600)[2] else value
+
+
+def _application(path: Path) -> ArksApplication:
+    return ArksApplication.from_dict(yaml.safe_load(path.read_text()))
+
+
+def _model(name: str, **fields: str) -> ModelFact:
+    return ModelFact(namespace="default", name=name, ready=True, path=f"/models/models/default/{name}", **fields)  # type: ignore[arg-type]
+
+
+def _set(app: ArksApplication, rollout: Rollout | None = None) -> Json:
+    made = manifests.templates(app, _model(app.spec.model.name), Images(), GRACE_SECONDS)
+    rollout = rollout or Rollout(app.spec.replicas, 0, 1)
+    return manifests.leader_worker_set(app, made, rollout, name=app.name, in_place=False)
+
+
+@pytest.mark.parametrize("path", _cases("manifests"), ids=_name)
+def test_children_of_an_application_are_as_written_down(path: Path) -> None:
+    app = _application(path)
+    _check(path, [_set(app), manifests.application_service(app)])
+
+
+@pytest.mark.parametrize("path", _cases("disaggregated_manifests"), ids=_name)
+def test_children_of_a_disaggregated_application_are_as_written_down(path: Path) -> None:
+    app = ArksDisaggregatedApplication.from_dict(yaml.safe_load(path.read_text()))
+    model = _model(app.spec.model.name, claim_name="shared")
+    objects = []
+    for stage in Stage:
+        made = stage_templates(app, stage, model, Images(), GRACE_SECONDS)
+        name = child_name(app.name, stage)
+        objects.append(
+            manifests.leader_worker_set(app, made, Rollout(1, 1, 0), name=name, part=stage.value, in_place=False)
+        )
+    router = router_deployment(app, model, Images(), GRACE_SECONDS)
+    _check(
+        path,
+        [*objects, router, *router_account(app), router_service(app)],
+    )
+
+
+def _app(**spec: Any) -> ArksApplication:
+    fields = {"model": {"name": "m"}, "runtime": "llamacpp", "instanceSpec": {}} | spec
+    manifest = {"kind": "ArksApplication", "metadata": {"name": "app", "uid": "u"}, "spec": fields}
+    return ArksApplication.from_dict({"apiVersion": "arks.ai/v1"} | manifest)
+
+
+def test_every_field_of_instance_spec_reaches_the_pod() -> None:
+    path = GOLDEN / "manifests" / "every-field-of-instance-spec.in.yaml"
+    given = yaml.safe_load(path.read_text())["spec"]["instanceSpec"]
+    assert {field.alias for field in ArksInstanceSpec.model_fields.values()} - {"replicas"} == set(given)
+
+
+def test_replicas_and_surge_make_no_new_revision() -> None:
+    few, many = _set(_app(replicas=1), Rollout(1, 1, 0)), _set(_app(replicas=3), Rollout(3, 0, 1))
+    template = ("spec", "leaderWorkerTemplate")
+    assert few[template[0]][template[1]] == many[template[0]][template[1]]
+    assert _revision(few) == _revision(many)
+    assert _revision(few) != _revision(_set(_app(runtimeCommonArgs=["--parallel", "2"])))
+
+
+def _revision(body: Json) -> str:
+    revision: str = body["metadata"]["annotations"][manifests.REVISION]
+    return revision
+
+
+def test_labels_of_ours_cannot_be_taken() -> None:
+    labels = {"arks.ai/work-load-role": "worker", "arks.ai/disaggregation-role": "router", "team": "a"}
+    body = _set(_app(instanceSpec={"labels": labels}))
+    found = body["spec"]["leaderWorkerTemplate"]["leaderTemplate"]["metadata"]["labels"]
+    expected = {"arks.ai/application": "app", "arks.ai/work-load-role": "leader", "arks.ai/model": "m", "team": "a"}
+    assert expected == found
+
+
+def test_the_model_s_claim_is_as_its_fact_says() -> None:
+    assert "m" == manifests.claim_of(_model("m"))
+    assert "shared" == manifests.claim_of(_model("m", claim_name="shared"))
+    assert "/models/models/default/m" == manifests.path_of(ModelFact(namespace="default", name="m", path="/srv/m"))
+
+
+def test_names_too_long_for_a_label_are_cut_and_stay_different() -> None:
+    first, second = label_value("a" * 64), label_value("a" * 65)
+    assert 63 == len(first) == len(second)
+    assert first != second
+    assert "a" * 63 == label_value("a" * 63)

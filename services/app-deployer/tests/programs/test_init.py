@@ -1,0 +1,38 @@
+"""Process 1 of a container, tried as an ordinary process."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+pytestmark = pytest.mark.real
+_PROGRAM = """
+import os, sys, time
+from arks.app_deployer.programs import init
+init.fork_from_init()
+print(os.getpid(), flush=True)
+{then}
+"""
+
+
+def _start(then: str) -> tuple[subprocess.Popen[bytes], int]:
+    process = subprocess.Popen([sys.executable, "-c", _PROGRAM.format(then=then)], stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    with process.stdout as output:
+        return process, int(output.readline())
+
+
+def test_a_signal_ends_the_program_and_then_the_container() -> None:
+    process, child = _start("time.sleep(60)")
+    assert process.pid != child
+    process.send_signal(signal.SIGTERM)
+    assert 128 + signal.SIGTERM == process.wait(timeout=45)
+    with pytest.raises(ProcessLookupError):
+        os.kill(child, 0)
+
+
+def test_the_container_ends_as_its_program() -> None:
+    process, _ = _start("sys.exit(3)")
+    assert 3 == process.wait(timeout=45)
