@@ -28,7 +28,7 @@ KEY = Key("team.a", "qwen/7b")
 @pytest_asyncio.fixture
 async def started(home: LocalHome) -> AsyncIterator[LocalHome]:
     await home.start()
-    running = asyncio.create_task(home.bus.run())
+    running = asyncio.create_task(home.outbox.run())
     yield home
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
@@ -36,7 +36,7 @@ async def started(home: LocalHome) -> AsyncIterator[LocalHome]:
 
 @pytest_asyncio.fixture
 async def facts(started: LocalHome) -> AsyncIterator[tuple[FactWriter[ModelFact], FactReader[ModelFact]]]:
-    writer = FactWriter(started.bus, Facts.MODELS, ModelFact)
+    writer: FactWriter[ModelFact] = FactWriter(started.bus, Facts.MODELS)
     reader = FactReader(started.bus, Facts.MODELS, ModelFact)
     tasks = [asyncio.create_task(run()) for run in (writer.run, reader.run)]
     yield writer, reader
@@ -100,7 +100,7 @@ async def test_facts_that_nobody_owns_any_more_go_once_the_owner_knows_all_of_it
 async def test_an_event_waits_for_nats_and_arrives_once(started: LocalHome, nats: Server) -> None:
     await nats.kill()
     for _ in range(2):
-        started.bus.publish_event(EventKind.MODEL, "ready", KEY, ResourceEvent(name="qwen"), event_id="one")
+        started.outbox.publish_event(EventKind.MODEL, "ready", KEY, ResourceEvent(name="qwen"), event_id="one")
     await nats.restart()
     events = await eventually(lambda: _events(started))
     assert ["one"] == [headers["ce-id"] for headers in events]

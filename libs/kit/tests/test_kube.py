@@ -17,9 +17,9 @@ from arks.kit.kube.api import Kind, KubeApi
 from arks.kit.kube.election import LEASE, Election
 from arks.kit.kube.events import KubeEvents
 from arks.kit.kube.informer import Informer
-from arks.kit.kube.misread import Misread
 from arks.kit.kube.resources import KubeResources, kind_of
 from arks.kit.kube.secrets import KubeSecrets
+from arks.kit.kube.unreadable import UnreadableResources
 from arks.kit.reconcile import Key
 from arks.kit.testing.kubernetes import ApiServer, api_server
 from arks.kit.testing.wait import eventually
@@ -165,13 +165,13 @@ async def test_a_repeated_event_is_counted_on_one_object(
 async def test_what_the_schema_takes_and_we_cannot_read_is_told_with_the_field(api: KubeApi, server: ApiServer) -> None:
     leading = asyncio.Event()
     leading.set()
-    misread = Misread(KubeEvents(api, "arks-test", SystemClock()), leading)
-    models = KubeResources(api, ArksModel, misread=misread)
+    unreadable = UnreadableResources(KubeEvents(api, "arks-test", SystemClock()), leading)
+    models = KubeResources(api, ArksModel, on_unreadable=unreadable)
     spec = {"model": "acme/tiny", "source": {"huggingface": {"tokenSecretRef": {"key": "TOKEN"}}}}
     metadata = {"name": "tiny", "namespace": "default"}
     made = {"apiVersion": "arks.ai/v1", "kind": "ArksModel", "metadata": metadata, "spec": spec}
     await api.create(kind_of(ArksModel), made)
-    tasks = [asyncio.create_task(run()) for run in (models.run, misread.run)]
+    tasks = [asyncio.create_task(run()) for run in (models.run, unreadable.run)]
     try:
 
         async def told() -> str:

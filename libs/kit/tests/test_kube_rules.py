@@ -5,7 +5,7 @@ import pytest
 from arks.kit.errors import Conflict, Invalid, NotFound, Unavailable
 from arks.kit.kube.api import Json, Kind, error_of, key_of_object
 from arks.kit.kube.election import may_take
-from arks.kit.kube.resources import replacing
+from arks.kit.kube.resources import merge_patch
 from arks.kit.reconcile import Key
 
 
@@ -49,4 +49,4 @@ def test_a_refusal_becomes_the_error_that_tells_what_to_do() -> None:
     ],
 )
 def test_a_status_that_is_written_clears_what_is_no_longer_in_it(had: Json, wanted: Json, patch: Json) -> None:
-    assert patch == replacing(had, wanted)
+    assert patch == merge_patch(had, wanted)

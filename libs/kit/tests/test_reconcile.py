@@ -2,16 +2,23 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
+from arks.kit.backoff import Backoff
 from arks.kit.errors import Unavailable
-from arks.kit.reconcile import Backoff, Controller, Key, Requeue
+from arks.kit.key import Key
+from arks.kit.reconcile import Blocked, Controller, FirstPass, Requeue
+from arks.kit.testing.wait import eventually
 
 A, B = Key("default", "a"), Key("default", "b")
 QUICK = Backoff(first_seconds=0.001, longest_seconds=0.01)
 
 
 @asynccontextmanager
-async def running(reconcile: Callable[[Key], Awaitable[Requeue | None]], workers: int = 8) -> AsyncIterator[Controller]:
-    controller = Controller("test", reconcile, workers=workers, backoff=QUICK)
+async def running(
+    reconcile: Callable[[Key], Awaitable[Requeue | Blocked | None]],
+    workers: int = 8,
+    first_pass: FirstPass | None = None,
+) -> AsyncIterator[Controller]:
+    controller = Controller("test", reconcile, workers=workers, backoff=QUICK, first_pass=first_pass)
     task = asyncio.create_task(controller.run())
     try:
         yield controller
@@ -102,3 +109,37 @@ async def test_no_more_keys_are_under_way_than_workers() -> None:
 def test_backoff_doubles_up_to_its_longest() -> None:
     backoff = Backoff(first_seconds=1, longest_seconds=5)
     assert [1, 2, 4, 5, 5] == [backoff.delay_seconds(failures) for failures in (1, 2, 3, 4, 500)]
+
+
+async def test_the_first_pass_is_done_once_every_existing_key_succeeded() -> None:
+    results: dict[Key, list[Requeue | Blocked | None]] = {A: [Blocked(), Requeue(3600)], B: [None]}
+    done: list[None] = []
+    failed = asyncio.Event()
+
+    async def reconcile(key: Key) -> Requeue | Blocked | None:
+        if key == B and not failed.is_set():
+            failed.set()
+            raise Unavailable("not yet")
+        return results[key].pop(0) if results[key] else None
+
+    first_pass = FirstPass(lambda: [A, B], lambda: done.append(None))
+    async with running(reconcile, first_pass=first_pass) as controller:
+        await eventually(lambda: not results[B])
+        await controller.drain()
+        assert [] == done
+        assert not controller.passed
+        controller.enqueue(A)
+        await eventually(lambda: done)
+        assert controller.passed
+        controller.enqueue(B)
+        await controller.drain()
+    assert [None] == done
+
+
+async def test_the_first_pass_over_nothing_is_done_at_the_start() -> None:
+    done = asyncio.Event()
+
+    async def reconcile(_: Key) -> None: ...
+
+    async with running(reconcile, first_pass=FirstPass(list, done.set)):
+        await asyncio.wait_for(done.wait(), 1)

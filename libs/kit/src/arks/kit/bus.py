@@ -1,16 +1,12 @@
-"""NATS: one connection a service, streams and buckets made when missing, events through a bounded outbox.
+"""NATS: one connection a service, streams and buckets made when missing.
 
-A NATS that is away is waited for: publishing an event never blocks and never fails, it waits in the outbox. After each
-reconnect everybody who watches starts over (`sessions`), because a restarted server has forgotten our consumers.
+After each reconnect every watch starts over (`sessions`), because a restarted server has forgotten our consumers.
 """
 
 import asyncio
 import contextlib
-import uuid
-from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import nats
 import nats.errors
@@ -23,13 +19,12 @@ from nats.aio.msg import Msg
 from nats.js import JetStreamContext
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy, RetentionPolicy, StreamConfig
 from nats.js.kv import KeyValue
-from prometheus_client import CollectorRegistry, Counter, Gauge
+from prometheus_client import CollectorRegistry, Gauge
 
 from arks.contracts import subjects
 from arks.events.v1.events_pb2 import ResourceEvent
 from arks.events.v1.load_pb2 import LoadReport
 from arks.events.v1.usage_pb2 import UsageRecord
-from arks.kit.clock import Clock, SystemClock
 from arks.kit.errors import Unavailable
 from arks.kit.key import Key
 from arks.kit.settings import Settings
@@ -41,17 +36,11 @@ T = TypeVar("T")
 NATS_ERRORS = (nats.errors.Error, nats.js.errors.Error, OSError, TimeoutError)
 REQUEST_SECONDS = 5.0
 _RETRY_SECONDS = 0.25
+_CLOSE_SECONDS = 1.0
 ACK_SECONDS = 5.0
 """Usage that was fetched by a process killed since comes again after this time."""
 _GATHER_SECONDS = 0.2
 """How long a batch of usage waits for more after its first message: committing 100 costs little more than one."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Outgoing:
-    subject: str
-    payload: bytes
-    headers: dict[str, str]
 
 
 def to_json(message: Message) -> bytes:
@@ -61,22 +50,15 @@ def to_json(message: Message) -> bytes:
 class Bus:
     """`start` returns when connected. All methods may be called while NATS is away."""
 
-    def __init__(self, name: str, settings: Settings, registry: CollectorRegistry, clock: Clock | None = None) -> None:
+    def __init__(self, name: str, settings: Settings, registry: CollectorRegistry) -> None:
         self._name = name
         self._settings = settings
-        self._clock = clock or SystemClock()
         self._client = Client()
         self._js: JetStreamContext | None = None
-        self._outbox: deque[_Outgoing] = deque(maxlen=settings.outbox_messages)
-        self._outgoing = asyncio.Event()
         self._session = asyncio.Condition()
         self._session_number = 0
         self._buckets: dict[str, KeyValue] = {}
-        self._dropped = Counter(
-            "arks_bus_events_dropped", "Events dropped because the outbox was full", registry=registry
-        )
-        self._waiting = Gauge("arks_bus_outbox_messages", "Events that wait for NATS", registry=registry)
-        self._waiting.set_function(lambda: float(len(self._outbox)))
+        self.outbox: Any = None
         self._up = Gauge("arks_bus_connected", "1 while connected to NATS", registry=registry)
         self._up.set_function(lambda: float(self.connected))
 
@@ -105,22 +87,11 @@ class Bus:
                 await asyncio.sleep(_RETRY_SECONDS)
         self._js = self._client.jetstream(timeout=REQUEST_SECONDS)
         await self._ensure_streams()
-        await self._new_session()
-
-    async def run(self) -> None:
-        """Send what is in the outbox, until cancelled."""
-        while True:
-            while self._outbox:
-                await self._send(self._outbox[0])
-            self._outgoing.clear()
-            await self._outgoing.wait()
+        await self.new_session()
 
     async def stop(self) -> None:
-        """Give the outbox a last chance, then close."""
         with contextlib.suppress(TimeoutError, *NATS_ERRORS):
-            async with asyncio.timeout(1.0):
-                while self._outbox and self.connected:
-                    await self._send(self._outbox[0])
+            async with asyncio.timeout(_CLOSE_SECONDS):
                 await self._client.flush()
         with contextlib.suppress(*NATS_ERRORS):
             await self._client.close()
@@ -150,7 +121,7 @@ class Bus:
                 await self._ensure_streams()
             except Unavailable as error:
                 log.warning("streams could not be checked", error=str(error))
-            await self._new_session()
+            await self.new_session()
 
         async def on_disconnect() -> None:
             if not self._client.is_closed:
@@ -172,7 +143,7 @@ class Bus:
             error_cb=on_error,
         )
 
-    async def _new_session(self) -> None:
+    async def new_session(self) -> None:
         self._buckets.clear()
         async with self._session:
             self._session_number += 1
@@ -218,36 +189,11 @@ class Bus:
                 await asyncio.sleep(_RETRY_SECONDS)
         raise Unavailable(f"NATS could not give {what}: {error}") from error
 
-    # --- events
-
     def publish_event(
         self, kind: subjects.EventKind, verb: str, key: Key, event: ResourceEvent, event_id: str | None = None
     ) -> None:
-        """Queue a CloudEvent (binary mode). `event_id` makes a repeated publication one event."""
-        headers = {
-            "Nats-Msg-Id": event_id or str(uuid.uuid4()),
-            "ce-specversion": "1.0",
-            "ce-type": f"ai.arks.{kind}.{verb}.v1",
-            "ce-source": f"/arks/{self._name}",
-            "ce-subject": str(key),
-            "ce-time": self._clock.now().isoformat(),
-            "content-type": "application/json",
-        }
-        headers["ce-id"] = headers["Nats-Msg-Id"]
-        if len(self._outbox) == self._outbox.maxlen:
-            self._dropped.inc()
-        subject = subjects.event_subject(kind, verb, key.namespace, key.name)
-        self._outbox.append(_Outgoing(subject, to_json(event), headers))
-        self._outgoing.set()
-
-    async def _send(self, outgoing: _Outgoing) -> None:
-        try:
-            await self.jetstream.publish(outgoing.subject, outgoing.payload, headers=outgoing.headers)
-        except (*NATS_ERRORS, Unavailable):
-            await asyncio.sleep(_RETRY_SECONDS)
-            return
-        if self._outbox and self._outbox[0] is outgoing:
-            self._outbox.popleft()
+        """Moved to `Home.outbox`; here until all parts use that."""
+        self.outbox.publish_event(kind, verb, key, event, event_id)
 
     # --- usage
 
@@ -281,7 +227,7 @@ class Bus:
             except NATS_ERRORS as error:
                 log.warning("usage stream", error=str(error) or type(error).__name__)
                 await asyncio.sleep(_RETRY_SECONDS)
-                await self._new_session()
+                await self.new_session()
 
     # --- load
 

@@ -1,17 +1,21 @@
-"""Facts: what a service tells its neighbours. One writer a bucket, any number of readers."""
+"""Facts: the newest state of things, written by their owner for other services. One writer a bucket, any number of
+readers."""
 
 import asyncio
+from datetime import datetime
 from typing import Generic, TypeVar
 
 import structlog
 from google.protobuf.json_format import Parse, ParseError
 from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
 from nats.js.kv import KeyValue
 
 from arks.contracts.subjects import Facts, fact_key, split_fact_key
 from arks.kit.buckets import BucketWatch, first_entries
 from arks.kit.bus import NATS_ERRORS, Bus, to_json
 from arks.kit.cache import Cache
+from arks.kit.clock import Clock, SystemClock
 from arks.kit.errors import Unavailable
 from arks.kit.key import Key
 
@@ -43,31 +47,35 @@ class FactReader(Generic[M]):
 
 
 class FactWriter(Generic[M]):
-    """Our own facts. `put` and `remove` only say what should be; `run` makes the bucket so, also after it was lost."""
+    """The facts that this service owns. `put` and `remove` take the wanted state; `run` writes it to the bucket, again
+    after the bucket was lost."""
 
-    def __init__(self, bus: Bus, bucket: Facts, message: type[M]) -> None:
+    def __init__(self, bus: Bus, bucket: Facts, clock: Clock | None = None) -> None:
         self._bus = bus
         self._bucket = bucket
-        self._wanted: dict[Key, M] = {}
+        self._clock = clock or SystemClock()
+        self._facts: dict[Key, M] = {}
         self._dirty: set[Key] = set()
         self._wake = asyncio.Event()
         self._complete = False
-        self._message = message
 
     def get(self, key: Key) -> M | None:
-        return self._wanted.get(key)
+        return self._facts.get(key)
 
     def put(self, key: Key, fact: M) -> None:
-        if self._wanted.get(key) != fact:
-            self._wanted[key] = fact
+        """Set `updated_at` of a copy and write it. A fact that is otherwise unchanged keeps its time and is not
+        written, because readers act on every write."""
+        stamped = fact_at(fact, self._clock.now(), self._facts.get(key))
+        if self._facts.get(key) != stamped:
+            self._facts[key] = stamped
             self._mark(key)
 
     def remove(self, key: Key) -> None:
-        self._wanted.pop(key, None)
+        self._facts.pop(key, None)
         self._mark(key)
 
     def complete(self) -> None:
-        """Everything that exists has been put once: what else is in the bucket may go."""
+        """Every resource that exists has its fact: delete all other facts from the bucket."""
         self._complete = True
         self._wake.set()
 
@@ -103,7 +111,7 @@ class FactWriter(Generic[M]):
             if entry.operation is None:
                 found.add(entry.key)
         await watcher.stop()
-        self._dirty.update(self._wanted)
+        self._dirty.update(self._facts)
         self._dirty.update(Key(*split_fact_key(raw)) for raw in found)
         return found
 
@@ -124,14 +132,27 @@ class FactWriter(Generic[M]):
                 raise error
 
     async def _write_one(self, bucket: KeyValue, key: Key) -> None:
-        fact = self._wanted.get(key)
+        fact = self._facts.get(key)
         if fact is None:
             await bucket.delete(fact_key(key.namespace, key.name))
         else:
             await bucket.put(fact_key(key.namespace, key.name), to_json(fact))
-        if self._wanted.get(key) == fact:
+        if self._facts.get(key) == fact:
             self._dirty.discard(key)
 
     def _mark(self, key: Key) -> None:
         self._dirty.add(key)
         self._wake.set()
+
+
+def fact_at(fact: M, now: datetime, before: M | None) -> M:
+    """A copy of the fact with `updated_at`: `before`'s time if nothing else has changed, otherwise `now`."""
+    stamped = type(fact)()
+    stamped.CopyFrom(fact)
+    updated_at: Timestamp = getattr(stamped, "updated_at")  # noqa: B009  # every fact has it; Message does not say so
+    if before is not None:
+        updated_at.CopyFrom(getattr(before, "updated_at"))  # noqa: B009
+        if stamped == before:
+            return before
+    updated_at.FromDatetime(now)
+    return stamped

@@ -15,6 +15,7 @@ from arks.kit.cache import Cache
 from arks.kit.clock import Clock, SystemClock
 from arks.kit.facts import FactReader, FactWriter
 from arks.kit.key import Key
+from arks.kit.outbox import Outbox
 from arks.kit.resources import LocalResources
 from arks.kit.secrets import LocalSecrets
 from arks.kit.settings import Settings
@@ -48,6 +49,7 @@ class Secrets(Protocol):
 
 class Home(Protocol):
     bus: Bus
+    outbox: Outbox
     registry: CollectorRegistry
     clock: Clock
     settings: Settings
@@ -77,8 +79,10 @@ class BusHome:
         self.settings = settings
         self.clock = clock or SystemClock()
         self.registry = CollectorRegistry()
-        self.bus = Bus(name, settings, self.registry, self.clock)
-        self._runs: list[AsyncCallable] = [self.bus.run]
+        self.bus = Bus(name, settings, self.registry)
+        self.outbox = Outbox(name, self.bus, settings.outbox_messages, self.registry, self.clock)
+        self.bus.outbox = self.outbox
+        self._runs: list[AsyncCallable] = [self.outbox.run]
         self._caches: list[Cache[Any]] = []
 
     def facts(self, bucket: Facts, message: type[M]) -> FactReader[M]:
@@ -86,8 +90,8 @@ class BusHome:
         self._keep(reader.cache, reader.run)
         return reader
 
-    def fact_writer(self, bucket: Facts, message: type[M]) -> FactWriter[M]:
-        writer = FactWriter(self.bus, bucket, message)
+    def fact_writer(self, bucket: Facts, message: type[M]) -> FactWriter[M]:  # chooses M
+        writer: FactWriter[M] = FactWriter(self.bus, bucket, self.clock)
         self._runs.append(writer.run)
         return writer
 
@@ -124,4 +128,5 @@ class LocalHome(BusHome):
         return
 
     async def stop(self) -> None:
+        await self.outbox.flush()
         await self.bus.stop()

@@ -1,12 +1,12 @@
 """Watch -> keyed queue -> reconcile, with backoff.
 
-A key that changes while it is worked on is worked on once more afterwards, never twice at the same time.
+A key that changes during its reconcile is reconciled once more afterwards, never twice at the same time.
 """
 
 import asyncio
 import heapq
 import itertools
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 
 import structlog
@@ -21,12 +21,27 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Requeue:
-    """Come back to this key later, change or no change."""
+    """Reconcile this key again later, with or without a change."""
 
     after_seconds: float
 
 
-Reconcile = Callable[[Key], Awaitable[Requeue | None]]
+@dataclass(frozen=True, slots=True)
+class Blocked:
+    """Nothing can be done for this key before something else changes. It does not count for the first pass."""
+
+
+Reconcile = Callable[[Key], Awaitable[Requeue | Blocked | None]]
+
+
+@dataclass(frozen=True, slots=True)
+class FirstPass:
+    """The reconciles after a start, at whose end the facts of a service are complete."""
+
+    existing: Callable[[], Iterable[Key]]
+    """Keys to reconcile once without error; read when the controller starts, after all caches have synced."""
+    done: Callable[[], None]
+    """Called once, when all of them have been."""
 
 
 class Controller:
@@ -40,12 +55,19 @@ class Controller:
         workers: int = 8,
         backoff: Backoff | None = None,
         clock: Clock | None = None,
+        first_pass: FirstPass | None = None,
     ) -> None:
         self.name = name
+        self.running = False
+        """Whether `run` has been called: on Kubernetes, whether this replica of the service leads."""
+        self.passed = False
+        """Whether the first pass is done."""
         self._reconcile = reconcile
         self._workers = workers
         self._backoff = backoff or Backoff()
         self._clock = clock or SystemClock()
+        self._first_pass = first_pass
+        self._remaining: set[Key] = set()
         self._due: dict[Key, float] = {}
         self._heap: list[tuple[float, int, Key]] = []
         self._order = itertools.count()
@@ -56,7 +78,7 @@ class Controller:
         self._idle.set()
 
     def enqueue(self, key: Key, after_seconds: float = 0.0) -> None:
-        """Work on `key` now (or then). Of two times the earlier one holds."""
+        """Queue `key`, optionally after a delay; the earlier time wins."""
         due = self._clock.monotonic() + after_seconds
         if self._due.get(key, due + 1) <= due:
             return
@@ -65,7 +87,9 @@ class Controller:
         self._wake.set()
 
     async def run(self) -> None:
-        """Work until cancelled; what is under way then is cancelled too, after `drain`."""
+        """Work until cancelled; reconciles that run then are cancelled too, so call `drain` first."""
+        self.running = True
+        self._begin_first_pass()
         async with asyncio.TaskGroup() as tasks:
             while True:
                 self._wake.clear()
@@ -76,11 +100,27 @@ class Controller:
                 await self._sleep()
 
     async def drain(self) -> None:
-        """Wait until nothing is under way. New work may still start unless `run` was cancelled."""
+        """Wait until no reconcile runs. New ones may still start unless `run` was cancelled."""
         await self._idle.wait()
 
+    # --- first pass
+
+    def _begin_first_pass(self) -> None:
+        if self._first_pass is not None:
+            self._remaining = set(self._first_pass.existing())
+            for key in self._remaining:
+                self.enqueue(key)
+            self._end_first_pass()
+
+    def _end_first_pass(self) -> None:
+        if self._first_pass is not None and not self._remaining and not self.passed:
+            self.passed = True
+            self._first_pass.done()
+
+    # --- queue
+
     def _pop(self) -> Key | None:
-        """The next due key that nobody works on; a busy one stays queued until its work ends."""
+        """The next due key that is not busy; a busy one stays queued until its reconcile ends."""
         now = self._clock.monotonic()
         held: list[tuple[float, int, Key]] = []
         found: Key | None = None
@@ -110,7 +150,7 @@ class Controller:
             pass
 
     def _next_due(self) -> float | None:
-        """Of a key that nobody works on: nearly always the first one."""
+        """When the next key is due that is not busy: nearly always the first one."""
         if not self._heap:
             return None
         due, _, key = self._heap[0]
@@ -118,12 +158,11 @@ class Controller:
             return due
         return next((due for due, _, key in sorted(self._heap[:64]) if key not in self._busy), None)
 
+    # --- work
+
     async def _work(self, key: Key) -> None:
         try:
-            requeue = await self._reconcile(key)
-            self._failures.pop(key, None)
-            if requeue is not None:
-                self.enqueue(key, requeue.after_seconds)
+            self._succeeded(key, await self._reconcile(key))
         except Exception as error:  # noqa: BLE001  # the outermost loop of every controller: one bad key must not stop the rest
             self._failed(key, error)
         finally:
@@ -131,6 +170,14 @@ class Controller:
             self._wake.set()
             if not self._busy:
                 self._idle.set()
+
+    def _succeeded(self, key: Key, result: Requeue | Blocked | None) -> None:
+        self._failures.pop(key, None)
+        if isinstance(result, Requeue):
+            self.enqueue(key, result.after_seconds)
+        if not isinstance(result, Blocked):
+            self._remaining.discard(key)
+            self._end_first_pass()
 
     def _failed(self, key: Key, error: Exception) -> None:
         failures = self._failures[key] = self._failures.get(key, 0) + 1

@@ -1,16 +1,23 @@
-"""Events on objects, as `kubectl describe` shows them. Repeats within some minutes are counted on one Event."""
+"""Kubernetes Events on objects, as `kubectl describe` shows them. Repeats are counted on one Event."""
 
+import asyncio
 import contextlib
 import hashlib
 
+import structlog
+
 from arks.contracts.resources.meta import Resource
 from arks.kit.clock import Clock
-from arks.kit.errors import Conflict, NotFound
+from arks.kit.errors import ArksError, Conflict, NotFound
 from arks.kit.key import Key
-from arks.kit.kube.api import Json, Kind, KubeApi
+from arks.kit.kube.api import Kind, KubeApi, key_of_object
+from arks.kit.types import Json
 
 EVENT = Kind("", "v1", "Event", "events")
 _MESSAGE_CHARACTERS = 1000
+_MAX_WAITING = 1000
+
+log = structlog.get_logger(__name__)
 
 
 class KubeEvents:
@@ -20,13 +27,11 @@ class KubeEvents:
         self._clock = clock
 
     async def emit(self, about: Resource, reason: str, message: str, *, warning: bool = False) -> None:
-        """Raises ArksError; events help people, so callers let a failure pass."""
-        metadata = {"name": about.name, "namespace": about.namespace, "uid": about.metadata.uid}
-        obj = {"apiVersion": about.api_version, "kind": about.kind, "metadata": metadata}
-        await self.emit_on(obj, reason, message, warning=warning)
+        """Raises ArksError; Kubernetes Events help people, so callers go on after a failure."""
+        await self.emit_on(_object_of(about), reason, message, warning=warning)
 
     async def emit_on(self, obj: Json, reason: str, message: str, *, warning: bool = False) -> None:
-        """As `emit`, on an object as the API server has it. Raises ArksError."""
+        """As `emit`, on an object of the API server. Raises ArksError."""
         about = obj["metadata"]
         now = self._clock.now().isoformat(timespec="seconds").replace("+00:00", "Z")
         message = message[:_MESSAGE_CHARACTERS]
@@ -59,3 +64,39 @@ class KubeEvents:
             "source": {"component": self._component},
             "reportingComponent": self._component,
         }
+
+
+class KubeEventQueue:
+    """Writes Kubernetes Events in the background; drops those that fail, and new ones when too many wait."""
+
+    def __init__(
+        self, events: KubeEvents, leading: asyncio.Event | None = None, *, max_waiting: int = _MAX_WAITING
+    ) -> None:
+        """`leading`: nothing is written before; every replica of a service sees the same, one of them writes it."""
+        self._events = events
+        self._leading = leading
+        self._queue: asyncio.Queue[tuple[Json, str, str, bool]] = asyncio.Queue(max_waiting)
+
+    def put(self, about: Resource, reason: str, message: str, *, warning: bool = False) -> None:
+        """Does not block."""
+        self.put_on(_object_of(about), reason, message, warning=warning)
+
+    def put_on(self, obj: Json, reason: str, message: str, *, warning: bool = False) -> None:
+        """As `put`, on an object of the API server."""
+        if not self._queue.full():
+            self._queue.put_nowait((obj, reason, message, warning))
+
+    async def run(self) -> None:
+        if self._leading is not None:
+            await self._leading.wait()
+        while True:
+            obj, reason, message, warning = await self._queue.get()
+            try:
+                await self._events.emit_on(obj, reason, message, warning=warning)
+            except ArksError as error:
+                log.info("event not written", about=str(key_of_object(obj)), error=str(error))
+
+
+def _object_of(resource: Resource) -> Json:
+    metadata = {"name": resource.name, "namespace": resource.namespace, "uid": resource.metadata.uid}
+    return {"apiVersion": resource.api_version, "kind": resource.kind, "metadata": metadata}

@@ -14,11 +14,11 @@ from arks.kit.home import BusHome, Resources
 from arks.kit.key import Key
 from arks.kit.kube.api import Json, Kind, KubeApi
 from arks.kit.kube.election import Election
-from arks.kit.kube.events import KubeEvents
+from arks.kit.kube.events import KubeEventQueue, KubeEvents
 from arks.kit.kube.informer import Informer
-from arks.kit.kube.misread import Misread
 from arks.kit.kube.resources import KubeResources
 from arks.kit.kube.secrets import KubeSecrets
+from arks.kit.kube.unreadable import UnreadableResources
 from arks.kit.settings import Settings
 
 R = TypeVar("R", bound=Resource)
@@ -35,15 +35,17 @@ class KubeHome(BusHome):
         self.events = KubeEvents(self.api, f"arks-{name}", self.clock)
         identity = os.environ.get("HOSTNAME", f"arks-{os.getpid()}")
         self.election = Election(self.api, Key(settings.release_namespace, f"arks-{name}"), identity, self.clock)
-        self._misread = Misread(self.events, self.election.leading)
-        self._runs += [self.election.run, self._misread.run]
+        self.event_queue = KubeEventQueue(self.events, self.election.leading)
+        """For Kubernetes Events on our resources; it is run by the home."""
+        self._unreadable = UnreadableResources(self.events, self.election.leading)
+        self._runs += [self.election.run, self.event_queue.run, self._unreadable.run]
 
     @property
     def kube(self) -> "KubeHome":
         return self
 
     def resources(self, kind: type[R]) -> Resources[R]:
-        resources = KubeResources(self.api, kind, self.settings.watch_namespace, self._misread)
+        resources = KubeResources(self.api, kind, self.settings.watch_namespace, self._unreadable)
         self._keep(resources.cache, resources.run)
         return resources
 
@@ -64,5 +66,6 @@ class KubeHome(BusHome):
     async def stop(self) -> None:
         with contextlib.suppress(ArksError):
             await self.election.release()
+        await self.outbox.flush()
         await self.bus.stop()
         await self.api.stop()

@@ -12,7 +12,7 @@ from arks.kit.errors import Conflict, NotFound
 from arks.kit.key import Key
 from arks.kit.kube.api import Json, Kind, KubeApi, key_of_object
 from arks.kit.kube.informer import Informer
-from arks.kit.kube.misread import explained
+from arks.kit.kube.unreadable import explain
 
 log = structlog.get_logger(__name__)
 
@@ -34,15 +34,15 @@ class KubeResources(Generic[R]):
         api: KubeApi,
         kind: type[R],
         namespace: str | None = None,
-        misread: Callable[[Json, str], None] = lambda obj, why: None,
+        on_unreadable: Callable[[Json, str], None] = lambda obj, fault: None,
     ) -> None:
-        """`misread` is called with what cannot be read, and why. It must not block."""
+        """`on_unreadable` is called with an object that cannot be read, and its fault. It must not block."""
         self.kind = kind
-        self._misread = misread
+        self._on_unreadable = on_unreadable
         self.cache: Cache[R] = Cache()
         self._api = api
-        self._where = kind_of(kind)
-        self._informer = Informer(api, self._where, self._read, self.cache, namespace=namespace)
+        self._kind = kind_of(kind)
+        self._informer = Informer(api, self._kind, self._read, self.cache, namespace=namespace)
 
     async def run(self) -> None:
         await self._informer.run()
@@ -53,12 +53,12 @@ class KubeResources(Generic[R]):
         known = self.cache.get(key)
         current = getattr(known, "status", None)
         if current is not None:
-            had = current.model_dump(mode="json", by_alias=True, exclude_none=True)
-            if had == wanted:
+            current_fields = current.model_dump(mode="json", by_alias=True, exclude_none=True)
+            if current_fields == wanted:
                 return
-            wanted = replacing(had, wanted)
+            wanted = merge_patch(current_fields, wanted)
         try:
-            await self._api.merge(self._where, key, {"status": wanted}, subresource="status")
+            await self._api.merge(self._kind, key, {"status": wanted}, subresource="status")
         except NotFound:
             return
 
@@ -79,7 +79,7 @@ class KubeResources(Generic[R]):
         known = self.cache.get(key)
         for _ in range(_TRIES):
             if known is None:
-                found = await self._api.get(self._where, key)
+                found = await self._api.get(self._kind, key)
                 if found is None:
                     return
                 known = self.kind.from_stored(found)
@@ -89,7 +89,7 @@ class KubeResources(Generic[R]):
                 return
             patch = {"metadata": {"finalizers": wanted, "resourceVersion": metadata.resource_version}}
             try:
-                await self._api.merge(self._where, key, patch)
+                await self._api.merge(self._kind, key, patch)
             except NotFound:
                 return
             except Conflict:
@@ -98,20 +98,21 @@ class KubeResources(Generic[R]):
         raise Conflict(f"{self.kind.__name__} {key} kept changing while it was written ({_TRIES} tries)")
 
     def _read(self, obj: Json) -> R | None:
-        obj["metadata"].pop("managedFields", None)  # half of an object, and nobody of ours asks who wrote what
+        obj["metadata"].pop("managedFields", None)  # half of an object's size, and unused
         try:
             return self.kind.from_stored(obj)
         except ValidationError as error:
-            why = explained(error, self.kind)
-            log.warning("resource not understood", key=str(key_of_object(obj)), error=why)
-            self._misread({"apiVersion": self._where.api_version, "kind": self._where.kind, **obj}, why)
+            fault = explain(error, self.kind)
+            log.warning("resource not understood", key=str(key_of_object(obj)), error=fault)
+            self._on_unreadable({"apiVersion": self._kind.api_version, "kind": self._kind.kind, **obj}, fault)
             return None
 
 
-def replacing(had: Json, wanted: Json) -> Json:
-    """A JSON merge patch that makes `had` what is wanted: what is no longer there, at any depth, becomes null."""
-    gone: Json = {name: None for name in had if name not in wanted}
-    return gone | {
-        name: replacing(had[name], value) if isinstance(value, dict) and isinstance(had.get(name), dict) else value
-        for name, value in wanted.items()
-    }
+def merge_patch(before: Json, after: Json) -> Json:
+    """The JSON merge patch that turns `before` into `after`: fields that go, at any depth, become null."""
+    removed: Json = {name: None for name in before if name not in after}
+    return removed | {name: _merged(before.get(name), value) for name, value in after.items()}
+
+
+def _merged(before: object, after: object) -> object:
+    return merge_patch(before, after) if isinstance(before, dict) and isinstance(after, dict) else after

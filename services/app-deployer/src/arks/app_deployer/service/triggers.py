@@ -11,7 +11,7 @@ from arks.events.v1.facts_pb2 import ModelFact
 from arks.kit.cache import Cache
 from arks.kit.clock import Clock
 from arks.kit.home import Resources
-from arks.kit.reconcile import Backoff, Controller, Key, Reconcile, Requeue
+from arks.kit.reconcile import Backoff, Blocked, Controller, Key, Reconcile, Requeue
 
 _BACKOFF = Backoff(first_seconds=0.1, longest_seconds=10.0)
 
@@ -71,7 +71,7 @@ class Watch:
         await asyncio.Event().wait()
 
     def _make(self, name: str, reconcile: Reconcile, clock: Clock) -> Controller:
-        async def noted(key: Key) -> Requeue | None:
+        async def noted(key: Key) -> Requeue | Blocked | None:
             requeue = await reconcile(key)
             self._seen.add((name, key))
             self._one_more.set()

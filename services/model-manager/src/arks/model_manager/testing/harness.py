@@ -75,7 +75,7 @@ async def outside(settings: Settings) -> AsyncIterator[Running]:
     client = LocalHome("test", settings)
     await client.start()
     seen = Running(client, settings)
-    reading = [asyncio.create_task(seen.facts.run()), asyncio.create_task(client.bus.run())]
+    reading = [asyncio.create_task(seen.facts.run()), asyncio.create_task(client.outbox.run())]
     try:
         yield seen
     finally:

@@ -184,7 +184,7 @@ async def kube_service(
     serving = asyncio.create_task(app.serve(stop))
     outside = LocalHome("test", made)
     facts = FactReader(outside.bus, Facts.MODELS, ModelFact)
-    tasks = [asyncio.create_task(facts.run()), asyncio.create_task(outside.bus.run())]
+    tasks = [asyncio.create_task(facts.run()), asyncio.create_task(outside.outbox.run())]
     try:
         await app_ready(app, serving)
         await outside.start()

@@ -1,0 +1,50 @@
+"""Events about resources: `<kind>.<verb>` on the bus, with the resource's name, generation and the reason."""
+
+from arks.contracts.resources import Resource
+from arks.contracts.subjects import EventKind
+from arks.events.v1.events_pb2 import DownloadProgress, LimitReached, ReplicaChange, ResourceEvent
+from arks.kit.key import key_of
+from arks.kit.outbox import EventPublisher
+
+_KINDS = {
+    "ArksModel": EventKind.MODEL,
+    "ArksApplication": EventKind.APPLICATION,
+    "ArksDisaggregatedApplication": EventKind.APPLICATION,
+    "ArksEndpoint": EventKind.ENDPOINT,
+    "ArksQuota": EventKind.QUOTA,
+    "ArksToken": EventKind.TOKEN,
+}
+
+
+class ResourceEvents:
+    def __init__(self, publisher: EventPublisher) -> None:
+        self._publisher = publisher
+
+    def publish(
+        self,
+        resource: Resource,
+        verb: str,
+        *,
+        reason: str,
+        message: str,
+        phase: str = "",
+        once: bool = False,
+        download: DownloadProgress | None = None,
+        replica: ReplicaChange | None = None,
+        limit: LimitReached | None = None,
+    ) -> None:
+        """Never blocks. `once`: happens once in the life of the resource, so that repeats are deduplicated."""
+        event = ResourceEvent(
+            kind=resource.kind,
+            namespace=resource.namespace,
+            name=resource.name,
+            generation=resource.metadata.generation or 0,
+            phase=phase,
+            reason=reason,
+            message=message,
+            download=download,
+            replica=replica,
+            limit=limit,
+        )
+        event_id = f"{resource.metadata.uid}-{verb}" if once else None
+        self._publisher.publish_event(_KINDS[resource.kind], verb, key_of(resource), event, event_id)
