@@ -51,7 +51,10 @@ Pair = tuple[FactWriter[ModelFact], FactReader[ModelFact]]
 async def test_a_fact_reaches_its_readers_and_goes_when_removed(facts: Pair) -> None:
     writer, reader = facts
     writer.put(KEY, ModelFact(name="qwen/7b", ready=True))
-    await eventually(lambda: reader.cache.get(KEY) == ModelFact(name="qwen/7b", ready=True))
+    written = writer.get(KEY)
+    assert written is not None
+    assert ModelFact(name="qwen/7b", ready=True, updated_at=written.updated_at) == written
+    await eventually(lambda: reader.cache.get(KEY) == written)
     writer.remove(KEY)
     await eventually(lambda: reader.cache.get(KEY) is None)
 
