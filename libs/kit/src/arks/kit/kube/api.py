@@ -6,7 +6,6 @@ validated by our own models. The server's refusals become our errors here and no
 
 import json
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import aiohttp
@@ -15,6 +14,8 @@ from prometheus_client import CollectorRegistry, Counter
 from arks.kit.errors import ArksError, Conflict, Invalid, NotFound, Unavailable
 from arks.kit.key import Key
 from arks.kit.kube.access import ACCOUNT_DIRECTORY, Access, find
+from arks.kit.kube.kinds import POD as POD  # noqa: PLC0414  # old name, until all parts use the new one
+from arks.kit.kube.kinds import Kind as Kind  # noqa: PLC0414  # old name, until all parts use the new one
 from arks.kit.types import Json as Json  # noqa: PLC0414  # old name, until all parts use the new one
 
 REQUEST_SECONDS = 10.0
@@ -27,30 +28,6 @@ _CONNECTIONS = 32
 _READ_BYTES = 2**21
 _TIMEOUT = aiohttp.ClientTimeout(total=REQUEST_SECONDS)
 _WATCH_TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=REQUEST_SECONDS, sock_read=WATCH_SECONDS + 30)
-
-
-@dataclass(frozen=True, slots=True)
-class Kind:
-    """Where objects of a kind lie: `group` is empty for the core group."""
-
-    group: str
-    version: str
-    kind: str
-    plural: str
-    namespaced: bool = True
-
-    @property
-    def api_version(self) -> str:
-        return f"{self.group}/{self.version}" if self.group else self.version
-
-    def path(self, namespace: str | None = None, name: str | None = None, subresource: str | None = None) -> str:
-        root = f"/apis/{self.group}/{self.version}" if self.group else f"/api/{self.version}"
-        place = f"/namespaces/{namespace}" if namespace and self.namespaced else ""
-        parts = [part for part in (name, subresource) if part]
-        return f"{root}{place}/{self.plural}" + "".join(f"/{part}" for part in parts)
-
-
-POD = Kind("", "v1", "Pod", "pods")
 
 
 class Gone(ArksError):

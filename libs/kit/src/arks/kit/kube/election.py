@@ -8,11 +8,12 @@ import structlog
 from arks.kit.clock import Clock
 from arks.kit.errors import ArksError, Conflict
 from arks.kit.key import Key
-from arks.kit.kube.api import Json, Kind, KubeApi
+from arks.kit.kube.api import KubeApi
+from arks.kit.kube.kinds import LEASE
+from arks.kit.types import Json
 
 log = structlog.get_logger(__name__)
 
-LEASE = Kind("coordination.k8s.io", "v1", "Lease", "leases")
 LEASE_SECONDS = 15
 RENEW_SECONDS = 5.0
 _TRY_SECONDS = 2.0

@@ -10,10 +10,10 @@ from arks.contracts.resources.meta import Resource
 from arks.kit.clock import Clock
 from arks.kit.errors import ArksError, Conflict, NotFound
 from arks.kit.key import Key
-from arks.kit.kube.api import Kind, KubeApi, key_of_object
+from arks.kit.kube.api import KubeApi, key_of_object
+from arks.kit.kube.kinds import EVENT
 from arks.kit.types import Json
 
-EVENT = Kind("", "v1", "Event", "events")
 _MESSAGE_CHARACTERS = 1000
 _MAX_WAITING = 1000
 

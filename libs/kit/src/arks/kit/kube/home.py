@@ -12,14 +12,16 @@ from arks.kit.clock import Clock
 from arks.kit.errors import ArksError
 from arks.kit.home import BusHome, Resources
 from arks.kit.key import Key
-from arks.kit.kube.api import Json, Kind, KubeApi
+from arks.kit.kube.api import KubeApi
 from arks.kit.kube.election import Election
 from arks.kit.kube.events import KubeEventQueue, KubeEvents
 from arks.kit.kube.informer import Informer
+from arks.kit.kube.kinds import Kind
 from arks.kit.kube.resources import KubeResources
 from arks.kit.kube.secrets import KubeSecrets
 from arks.kit.kube.unreadable import UnreadableResources
 from arks.kit.settings import Settings
+from arks.kit.types import Json
 
 R = TypeVar("R", bound=Resource)
 T = TypeVar("T")

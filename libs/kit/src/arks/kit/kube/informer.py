@@ -10,7 +10,8 @@ from arks.kit.backoff import Backoff
 from arks.kit.cache import Cache
 from arks.kit.errors import ArksError
 from arks.kit.key import Key
-from arks.kit.kube.api import Gone, Kind, KubeApi, key_of_object
+from arks.kit.kube.api import Gone, KubeApi, key_of_object
+from arks.kit.kube.kinds import Kind
 from arks.kit.types import Json
 
 log = structlog.get_logger(__name__)

@@ -10,9 +10,11 @@ from arks.contracts.resources.meta import Resource
 from arks.kit.cache import Cache
 from arks.kit.errors import Conflict, NotFound
 from arks.kit.key import Key
-from arks.kit.kube.api import Json, Kind, KubeApi, key_of_object
+from arks.kit.kube.api import KubeApi, key_of_object
 from arks.kit.kube.informer import Informer
+from arks.kit.kube.kinds import Kind
 from arks.kit.kube.unreadable import explain
+from arks.kit.types import Json
 
 log = structlog.get_logger(__name__)
 

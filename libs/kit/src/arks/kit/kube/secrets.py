@@ -4,9 +4,8 @@ import base64
 from collections.abc import Mapping
 
 from arks.kit.key import Key
-from arks.kit.kube.api import Kind, KubeApi
-
-SECRET = Kind("", "v1", "Secret", "secrets")
+from arks.kit.kube.api import KubeApi
+from arks.kit.kube.kinds import SECRET
 
 
 class KubeSecrets:

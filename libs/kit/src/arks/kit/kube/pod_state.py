@@ -1,0 +1,175 @@
+"""A pod's status: whether it runs, and why it does not. Pure."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from arks.kit.types import Json
+
+_STARTING = frozenset({"", "ContainerCreating", "PodInitializing"})
+_FAILED_PULLS = frozenset({"ErrImagePull", "ImagePullBackOff"})
+IMAGE_PULL_BACK_OFF = "ImagePullBackOff"
+CRASH_LOOP_BACK_OFF = "CrashLoopBackOff"
+STUCK = frozenset(
+    {
+        IMAGE_PULL_BACK_OFF,
+        "InvalidImageName",
+        "ErrImageNeverPull",
+        "CreateContainerConfigError",
+        "CreateContainerError",
+        "RunContainerError",
+    }
+)
+"""Reasons for which a container waits until its spec, or the thing that it needs, is changed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Why a container does not run yet."""
+
+    reason: str
+    message: str
+
+    @property
+    def starting(self) -> bool:
+        """Whether it is about to run, without a fault."""
+        return self.reason in _STARTING
+
+    @property
+    def settled_reason(self) -> str:
+        """The reason, where a failed pull and the pause after it are one: they take turns every few seconds."""
+        return IMAGE_PULL_BACK_OFF if self.reason in _FAILED_PULLS else self.reason
+
+
+@dataclass(frozen=True, slots=True)
+class Terminated:
+    """How a run of a container ended."""
+
+    exit_code: int
+    reason: str
+    message: str
+    """The container's termination message: its last lines, where it has written none itself."""
+    finished_at: datetime | None
+
+    @property
+    def out_of_memory(self) -> bool:
+        return self.reason == "OOMKilled"
+
+    @property
+    def lines(self) -> list[str]:
+        return [line.rstrip() for line in self.message.splitlines() if line.strip()]
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerState:
+    name: str
+    init: bool
+    image: str
+    """As the spec has it: the status may hold a resolved name."""
+    running: bool
+    restarts: int
+    waiting: Waiting | None
+    terminated: Terminated | None
+    """Of this run."""
+    last_terminated: Terminated | None
+    """Of the run before."""
+
+    @property
+    def ended(self) -> Terminated | None:
+        """How it ended last."""
+        return self.terminated or self.last_terminated
+
+    @property
+    def ends(self) -> int:
+        """How often it has ended; Kubernetes counts a restart only when the container runs again."""
+        dead = self.terminated is not None or (self.waiting is not None and self.last_terminated is not None)
+        return self.restarts + dead
+
+
+@dataclass(frozen=True, slots=True)
+class PodState:
+    phase: str
+    reason: str
+    """Of the pod itself: Evicted, DeadlineExceeded, NodeLost ..."""
+    message: str
+    ready: bool
+    deleting: bool
+    unscheduled: Waiting | None
+    """Why it has no node yet."""
+    unscheduled_since: datetime | None
+    containers: tuple[ContainerState, ...]
+    """In the order of their start: init containers first."""
+
+    @property
+    def unschedulable(self) -> bool:
+        """Whether no node has room for it, or may run it."""
+        return self.unscheduled is not None and self.unscheduled.reason == "Unschedulable"
+
+    @property
+    def ended(self) -> bool:
+        return self.phase in {"Succeeded", "Failed"}
+
+    def container(self, *names: str) -> ContainerState | None:
+        """The first container with one of the names, as far as the status knows it."""
+        return next((state for state in self.containers if not state.init and state.name in names), None)
+
+    def waiting(self) -> Iterator[tuple[ContainerState, Waiting]]:
+        """Containers that wait."""
+        return ((state, state.waiting) for state in self.containers if state.waiting is not None)
+
+
+def pod_state(pod: Json) -> PodState:
+    metadata, spec, status = pod["metadata"], pod.get("spec", {}), pod.get("status", {})
+    conditions = {condition["type"]: condition for condition in status.get("conditions", [])}
+    scheduled = conditions.get("PodScheduled", {})
+    unscheduled = scheduled if scheduled.get("status") == "False" else None
+    return PodState(
+        phase=status.get("phase", ""),
+        reason=status.get("reason", ""),
+        message=status.get("message", ""),
+        ready=conditions.get("Ready", {}).get("status") == "True",
+        deleting="deletionTimestamp" in metadata,
+        unscheduled=_waiting(unscheduled),
+        unscheduled_since=parse_time(unscheduled.get("lastTransitionTime")) if unscheduled else None,
+        containers=(
+            *_containers(status.get("initContainerStatuses", []), spec.get("initContainers", []), init=True),
+            *_containers(status.get("containerStatuses", []), spec.get("containers", []), init=False),
+        ),
+    )
+
+
+def parse_time(text: str | None) -> datetime | None:
+    """A time of Kubernetes, with up to nine decimals. Raises ValueError."""
+    return datetime.fromisoformat(text).astimezone(UTC) if text else None
+
+
+def _containers(statuses: Sequence[Json], specs: Sequence[Json], *, init: bool) -> Iterator[ContainerState]:
+    images = {spec["name"]: spec.get("image", "") for spec in specs}
+    for status in statuses:
+        state: Mapping[str, Any] = status.get("state", {})
+        yield ContainerState(
+            name=status["name"],
+            init=init,
+            image=str(images.get(status["name"], status.get("image", ""))),
+            running="running" in state,
+            restarts=status.get("restartCount", 0),
+            waiting=_waiting(state.get("waiting")),
+            terminated=_terminated(state.get("terminated")),
+            last_terminated=_terminated(status.get("lastState", {}).get("terminated")),
+        )
+
+
+def _waiting(found: Mapping[str, Any] | None) -> Waiting | None:
+    return None if found is None else Waiting(found.get("reason", ""), found.get("message", ""))
+
+
+def _terminated(found: Mapping[str, Any] | None) -> Terminated | None:
+    if found is None:
+        return None
+    return Terminated(
+        exit_code=found.get("exitCode", 0),
+        reason=found.get("reason", ""),
+        message=found.get("message", ""),
+        finished_at=parse_time(found.get("finishedAt")),
+    )

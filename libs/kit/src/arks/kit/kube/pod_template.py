@@ -1,0 +1,53 @@
+"""Parts of pod templates that come from `instanceSpec`, and owner references. Pure."""
+
+from collections.abc import Mapping, Sequence
+
+from arks.contracts.resources import ArksInstanceSpec, ImagePullSecret, Resource
+from arks.contracts.resources.meta import GROUP
+from arks.kit.types import Json
+
+PROBES = ("livenessProbe", "readinessProbe", "startupProbe")
+_CONTAINER_FIELDS = frozenset({"securityContext", "resources", "lifecycle", "env", "volumeMounts", *PROBES})
+_OTHER_FIELDS = frozenset({"replicas", "labels", "annotations", "podSecurityContext", "volumes"})
+_NOT_OF_POD = _CONTAINER_FIELDS | _OTHER_FIELDS
+
+
+def template_metadata(spec: ArksInstanceSpec, labels: Mapping[str, str]) -> Json:
+    """The spec's labels and annotations, and `labels`; those of our group come from `labels` only."""
+    given = {name: value for name, value in spec.labels.items() if not name.startswith(f"{GROUP}/")}
+    metadata: Json = {"labels": {**given, **labels}}
+    if spec.annotations:
+        metadata["annotations"] = dict(spec.annotations)
+    return metadata
+
+
+def pod_fields(spec: ArksInstanceSpec) -> Json:
+    """What of the spec are fields of a pod's spec, without volumes and containers."""
+    given = spec.to_dict()
+    fields = {name: value for name, value in given.items() if name not in _NOT_OF_POD}
+    if "podSecurityContext" in given:
+        fields["securityContext"] = given["podSecurityContext"]
+    return fields
+
+
+def container_fields(spec: ArksInstanceSpec, names: Sequence[str]) -> Json:
+    """What of the spec are fields of the container, if they are named."""
+    given = spec.to_dict()
+    return {name: given[name] for name in names if name in given}
+
+
+def pull_secrets(secrets: Sequence[ImagePullSecret]) -> Json:
+    """The pod's field `imagePullSecrets`, if there are any."""
+    return {"imagePullSecrets": [secret.to_dict() for secret in secrets]} if secrets else {}
+
+
+def owner_reference(owner: Resource) -> Json:
+    """The owned object is deleted with its owner, and a foreground deletion of the owner waits for it."""
+    return {
+        "apiVersion": owner.api_version,
+        "kind": owner.kind,
+        "name": owner.name,
+        "uid": owner.metadata.uid or "",
+        "controller": True,
+        "blockOwnerDeletion": True,
+    }
