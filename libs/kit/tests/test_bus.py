@@ -6,15 +6,15 @@ from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
+from google.protobuf.json_format import Parse
 
-from arks.contracts.subjects import EventKind, Facts
+from arks.contracts.subjects import EventKind, Facts, usage_subject
 from arks.events.v1.events_pb2 import ResourceEvent
 from arks.events.v1.facts_pb2 import ModelFact
 from arks.events.v1.load_pb2 import LoadReport
 from arks.events.v1.usage_pb2 import UsageRecord
 from arks.kit import buckets
-from arks.kit.bus import parse_usage
-from arks.kit.errors import Unavailable
+from arks.kit.bus import to_json
 from arks.kit.facts import FactReader, FactWriter
 from arks.kit.home import LocalHome
 from arks.kit.reconcile import Key
@@ -120,24 +120,18 @@ async def _events(home: LocalHome) -> list[dict[str, str]]:
 
 async def test_usage_is_deduplicated_by_request_id_and_delivered_until_acked(started: LocalHome) -> None:
     record = UsageRecord(request_id="r1", namespace="team.a", token="alice", prompt_tokens=7)
-    await started.bus.publish_usage(record)
-    await started.bus.publish_usage(record)
-    await started.bus.publish_usage(UsageRecord(request_id="r2", namespace="team.a", token="alice"))
+    for sent in (record, record, UsageRecord(request_id="r2", namespace="team.a", token="alice")):
+        headers = {"Nats-Msg-Id": sent.request_id}
+        await started.bus.jetstream.publish(usage_subject(sent.namespace, sent.token), to_json(sent), headers=headers)
     got: list[UsageRecord] = []
     async for batch in started.bus.usage_batches("ledger"):
         for message in batch:
-            got.append(parse_usage(message))
+            got.append(Parse(message.data, UsageRecord()))
             await message.ack()
         if len(got) >= 2:
             break
-    assert ["r1", "r2"] == [one.request_id for one in got]
+    assert ["r1", "r2"] == [record.request_id for record in got]
     assert record == got[0]
-
-
-async def test_usage_that_nats_does_not_take_is_an_error_for_the_sender(started: LocalHome, nats: Server) -> None:
-    await nats.kill()
-    with pytest.raises(Unavailable, match="r1"):
-        await started.bus.publish_usage(UsageRecord(request_id="r1", namespace="a", token="t"))
 
 
 async def test_load_reaches_who_listens_also_after_a_reconnect(started: LocalHome, nats: Server) -> None:
@@ -153,3 +147,20 @@ async def test_load_reaches_who_listens_also_after_a_reconnect(started: LocalHom
         return "two" in got
 
     await eventually(again)
+
+
+async def test_a_message_reaches_subscribers_also_after_a_reconnect(started: LocalHome, nats: Server) -> None:
+    received: list[bytes] = []
+    await started.bus.subscribe("arks.test.>", received.append)
+    await started.bus.publish("arks.test.a", b"first")
+    await eventually(lambda: b"first" in received)
+    await nats.kill()
+    await started.bus.publish("arks.test.a", b"lost")
+    await nats.restart()
+
+    async def published_again() -> bool:
+        await started.bus.publish("arks.test.a", b"second")
+        return b"second" in received
+
+    await eventually(published_again)
+    assert b"lost" not in received

@@ -12,7 +12,7 @@ import nats
 import nats.errors
 import nats.js.errors
 import structlog
-from google.protobuf.json_format import MessageToJson, Parse
+from google.protobuf.json_format import MessageToJson
 from google.protobuf.message import Message
 from nats.aio.client import Client
 from nats.aio.msg import Msg
@@ -24,7 +24,6 @@ from prometheus_client import CollectorRegistry, Gauge
 from arks.contracts import subjects
 from arks.events.v1.events_pb2 import ResourceEvent
 from arks.events.v1.load_pb2 import LoadReport
-from arks.events.v1.usage_pb2 import UsageRecord
 from arks.kit.errors import Unavailable
 from arks.kit.key import Key
 from arks.kit.settings import Settings
@@ -189,6 +188,24 @@ class Bus:
                 await asyncio.sleep(_RETRY_SECONDS)
         raise Unavailable(f"NATS could not give {what}: {error}") from error
 
+    # --- messages without a stream
+
+    async def publish(self, subject: str, payload: bytes) -> None:
+        """Send to the subscribers of this moment; drop it if NATS is away."""
+        if self.connected:
+            with contextlib.suppress(*NATS_ERRORS):
+                await self._client.publish(subject, payload)
+
+    async def subscribe(self, subjects: str, take: Callable[[bytes], None]) -> None:
+        """Call `take` with each payload from now on, after reconnects too. It must not block. Raises NATS_ERRORS."""
+
+        async def on_message(message: Msg) -> None:
+            take(message.data)
+
+        await self._client.subscribe(subjects, cb=on_message)
+
+    # --- old names
+
     def publish_event(
         self, kind: subjects.EventKind, verb: str, key: Key, event: ResourceEvent, event_id: str | None = None
     ) -> None:
@@ -196,14 +213,6 @@ class Bus:
         self.outbox.publish_event(kind, verb, key, event, event_id)
 
     # --- usage
-
-    async def publish_usage(self, record: UsageRecord) -> None:
-        """Returns when JetStream has it. Raises Unavailable; sending again is safe (deduplicated by request id)."""
-        subject = subjects.usage_subject(record.namespace, record.token)
-        try:
-            await self.jetstream.publish(subject, to_json(record), headers={"Nats-Msg-Id": record.request_id})
-        except NATS_ERRORS as error:
-            raise Unavailable(f"NATS did not take the usage of {record.request_id}: {error}") from error
 
     async def usage_batches(self, durable: str, *, most: int = 500) -> AsyncIterator[list[Msg]]:
         """Messages of the usage stream for the durable consumer, at least once; the caller acks them."""
@@ -245,7 +254,3 @@ class Bus:
             take(LoadReport.FromString(message.data))
 
         await self._client.subscribe(subjects.LOAD_SUBJECTS, cb=on_message)
-
-
-def parse_usage(message: Msg) -> UsageRecord:
-    return Parse(message.data, UsageRecord(), ignore_unknown_fields=True)
