@@ -55,6 +55,26 @@ async def test_generation_rises_with_the_spec_and_with_nothing_else(quotas: Loca
     assert {} == second.metadata.labels
 
 
+async def test_a_watched_resource_has_the_version_of_its_last_write(quotas: LocalResources[ArksQuota]) -> None:
+    async def watched_version() -> str | None:
+        stored, watched = await quotas.read(KEY), quotas.cache.get(KEY)
+        return watched.metadata.resource_version if watched == stored and watched is not None else None
+
+    await quotas.apply(quota(1))
+    first = await eventually(watched_version)
+    await quotas.patch_status(KEY, ArksQuotaStatus(observed_generation=1, conditions=[]))
+    second = await eventually(lambda: _newer(quotas, first))
+    await quotas.apply(quota(2))
+    await eventually(lambda: _newer(quotas, second))
+    assert await watched_version() is not None
+
+
+def _newer(quotas: LocalResources[ArksQuota], version: str | None) -> str | None:
+    watched = quotas.cache.get(KEY)
+    now = watched.metadata.resource_version if watched is not None else None
+    return now if now is not None and int(now) > int(version or 0) else None
+
+
 async def test_a_watch_sees_creation_change_and_deletion(quotas: LocalResources[ArksQuota]) -> None:
     await quotas.apply(quota(1))
     await eventually(lambda: KEY in dict(quotas.cache.items()))
@@ -102,3 +122,14 @@ async def test_what_cannot_be_read_is_as_if_absent(quotas: LocalResources[ArksQu
     await quotas.apply(quota())
     await eventually(lambda: quotas.cache.get(KEY) is not None)
     assert quotas.cache.get(Key("default", "broken")) is None
+
+
+@pytest.mark.parametrize("value", [b"", b"not JSON", b"[]", b"{}", b'{"metadata": 7}'])
+async def test_an_entry_that_is_no_resource_counts_as_absent(
+    home: LocalHome, quotas: LocalResources[ArksQuota], value: bytes
+) -> None:
+    bucket = await home.bus.bucket(RESOURCES_BUCKET)
+    await bucket.put("arksquotas.default.damaged", value)
+    await quotas.apply(quota(1))
+    await eventually(lambda: quotas.cache.get(KEY))
+    assert quotas.cache.get(Key("default", "damaged")) is None

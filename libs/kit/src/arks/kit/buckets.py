@@ -16,6 +16,8 @@ from arks.kit.key import Key
 log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
+Read = Callable[[KeyValue.Entry], tuple[Key, T] | None]
+"""Turns an entry into its key and value; None if it cannot be read, and then the key counts as absent."""
 _AGAIN_SECONDS = 0.25
 _LIST_SECONDS = 10.0
 _RELIST_SECONDS = 300.0
@@ -51,14 +53,9 @@ async def _keys(bus: Bus, bucket: str, pattern: str) -> set[str]:
 
 
 class BucketWatch(Generic[T]):
-    """Keeps `cache` equal to the entries of a bucket whose keys match `pattern`.
+    """Keeps `cache` equal to the entries of a bucket whose keys match `pattern`."""
 
-    `read` turns (key, value) into (Key, thing); it returns None for what it cannot read, which is then as if absent.
-    """
-
-    def __init__(
-        self, bus: Bus, bucket: str, pattern: str, read: Callable[[str, bytes], tuple[Key, T] | None], cache: Cache[T]
-    ) -> None:
+    def __init__(self, bus: Bus, bucket: str, pattern: str, read: Read[T], cache: Cache[T]) -> None:
         self._bus = bus
         self._bucket = bucket
         self._pattern = pattern
@@ -106,7 +103,7 @@ class BucketWatch(Generic[T]):
         values: dict[Key, T] = {}
         self._keys.clear()
         async for entry in first_entries(self._bus, self._bucket, self._pattern, watcher):
-            read = None if entry.operation is not None else self._read(entry.key, entry.value or b"")
+            read = self._read(entry) if entry.operation is None else None
             if read is not None:
                 key, value = read
                 self._keys[entry.key] = key
@@ -116,7 +113,7 @@ class BucketWatch(Generic[T]):
         self._cache.replace(values)
 
     def _apply(self, entry: KeyValue.Entry) -> None:
-        read = None if entry.operation is not None else self._read(entry.key, entry.value or b"")
+        read = self._read(entry) if entry.operation is None else None
         if read is not None:
             key, value = read
             self._keys[entry.key] = key

@@ -38,11 +38,12 @@ class FactReader(Generic[M]):
     async def run(self) -> None:
         await self._watch.run()
 
-    def _read(self, raw_key: str, value: bytes) -> tuple[Key, M] | None:
+    def _read(self, entry: KeyValue.Entry) -> tuple[Key, M] | None:
         try:
-            return Key(*split_fact_key(raw_key)), Parse(value, self._message(), ignore_unknown_fields=True)
+            fact = Parse(entry.value or b"", self._message(), ignore_unknown_fields=True)
+            return Key(*split_fact_key(entry.key)), fact
         except (ParseError, ValueError) as error:
-            log.warning("fact not understood", key=raw_key, error=str(error))
+            log.warning("fact not understood", key=entry.key, error=str(error))
             return None
 
 

@@ -14,6 +14,7 @@ from typing import Generic, TypeVar
 
 import nats.js.errors
 import structlog
+from nats.js.kv import KeyValue
 from pydantic import BaseModel, ValidationError
 
 from arks.contracts.resources.meta import Resource
@@ -176,17 +177,16 @@ class LocalResources(Generic[R]):
     def _now(self) -> str:
         return self._clock.now().isoformat(timespec="seconds").replace("+00:00", "Z")
 
-    def _read(self, raw_key: str, value: bytes) -> tuple[Key, R] | None:
+    def _read(self, entry: KeyValue.Entry) -> tuple[Key, R] | None:
         try:
-            return Key(*split_fact_key(raw_key.partition(".")[2])), self._parse(json.loads(value))
-        except (ValidationError, ValueError) as error:
-            log.warning("stored resource not understood", key=raw_key, error=str(error))
+            resource = self._parse(json.loads(entry.value or b""), entry.revision or 0)
+            return Key(*split_fact_key(entry.key.partition(".")[2])), resource
+        except (ValidationError, ValueError, KeyError, TypeError) as error:
+            log.warning("stored resource not understood", key=entry.key, error=str(error))
             return None
 
-    def _parse(self, stored: Json, revision: int | None = None) -> R:
-        if revision is not None:
-            stored = _with_metadata(stored, resourceVersion=str(revision))
-        return self.kind.from_stored(stored)
+    def _parse(self, stored: Json, revision: int) -> R:
+        return self.kind.from_stored(_with_metadata(stored, resourceVersion=str(revision)))
 
 
 def _dump(resource: Resource) -> Json:
