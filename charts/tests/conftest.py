@@ -1,4 +1,4 @@
-"""Charts rendered by Helm without a cluster: fixtures for everything that looks at the result."""
+"""Fixtures that render the chart with Helm, without a cluster."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,7 +21,7 @@ class Rendered:
         self.objects: list[Json] = objects(manifest)
 
     def of(self, kind: str, component: str | None = None) -> list[Json]:
-        """All of a kind, or those of one component."""
+        """All objects of a kind, or those of one component."""
         return [
             found
             for found in self.objects
@@ -29,21 +29,21 @@ class Rendered:
             and component in {None, found["metadata"]["labels"].get("app.kubernetes.io/component")}
         ]
 
-    def one(self, kind: str, name: str) -> Json:
-        """Raises StopIteration when there is none."""
+    def named(self, kind: str, name: str) -> Json:
+        """The object of this name. Raises StopIteration if there is none."""
         return next(found for found in self.of(kind) if found["metadata"]["name"] == name)
 
     def workload(self, component: str) -> Json:
         return next(found for kind in ("Deployment", "StatefulSet") for found in self.of(kind, component))
 
     def pods(self) -> dict[str, Json]:
-        """Name of a workload, or of a bare pod -> its pod's spec."""
+        """Name of a workload or of a bare pod -> spec of its pod."""
         workloads = (*self.of("Deployment"), *self.of("StatefulSet"))
         templates = {found["metadata"]["name"]: found["spec"]["template"]["spec"] for found in workloads}
         return templates | {found["metadata"]["name"]: found["spec"] for found in self.of("Pod")}
 
     def containers(self) -> Iterator[tuple[str, Json]]:
-        """(pod, container), sidecars too."""
+        """(pod, container) of all containers, including sidecars."""
         for pod, spec in self.pods().items():
             for container in (*spec.get("initContainers", ()), *spec["containers"]):
                 yield pod, container
@@ -52,7 +52,7 @@ class Rendered:
         return next(container for _, container in self.containers() if container["name"] == name)
 
     def environment(self, container: str) -> dict[str, Any]:
-        """Name -> value, or where it comes from."""
+        """Name -> value, or the source of the value."""
         found = self.container(container).get("env", [])
         return {variable["name"]: variable.get("value", variable.get("valueFrom")) for variable in found}
 
@@ -76,17 +76,17 @@ def render(tmp_path_factory: pytest.TempPathFactory) -> Render:
 
 @pytest.fixture
 def refusal(render: Render) -> Callable[..., str]:
-    """Why Helm refuses to render the chart with these values."""
+    """The error with which Helm rejects these values."""
 
-    def told(values: Json, *options: str) -> str:
+    def error_for(values: Json, *options: str) -> str:
         with pytest.raises(HelmFailed) as raised:
             render(values, *options)
         return str(raised.value)
 
-    return told
+    return error_for
 
 
 @pytest.fixture(scope="session")
 def default(render: Render) -> Rendered:
-    """The chart with the values that it comes with. Not to be changed."""
+    """The chart with its default values. Tests must not change it."""
     return render()

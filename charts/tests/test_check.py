@@ -1,4 +1,4 @@
-"""The program of `helm test`, as its pod runs it, against servers that answer well or badly."""
+"""The program of `helm test`, run as in its pod, against servers with right and wrong answers."""
 
 import ssl
 import subprocess
@@ -27,7 +27,7 @@ def answering(answers: dict[str, tuple[int, str]], context: ssl.SSLContext | Non
             self.wfile.write(text.encode())
 
         def log_message(self, format: str, *_: object) -> None:
-            """Quiet."""
+            """Print nothing."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     if context is not None:
@@ -43,7 +43,7 @@ def answering(answers: dict[str, tuple[int, str]], context: ssl.SSLContext | Non
 
 
 def check(gateway: tuple[int, str], service: tuple[int, str], context: ssl.SSLContext | None = None) -> tuple[int, str]:
-    """Exit status and output. Without patience: what is wrong stays wrong."""
+    """Exit status and output. Checks are not retried, because the answers never change."""
     source = CHECK.read_text().replace("TRIES_SECONDS = 60.0", "TRIES_SECONDS = 0.0")
     with answering({"/v1/models": gateway}, context) as at, answering({"/readyz": service}) as beside:
         command = [sys.executable, "-c", source, at, beside]
@@ -51,19 +51,19 @@ def check(gateway: tuple[int, str], service: tuple[int, str], context: ssl.SSLCo
     return done.returncode, done.stdout + done.stderr
 
 
-def test_an_installation_that_works_passes() -> None:
+def test_a_working_installation_passes() -> None:
     status, output = check(REFUSED, READY)
     assert (0, 2) == (status, output.count("ok  "))
 
 
-def test_the_gateway_s_certificate_is_for_the_name_that_clients_use() -> None:
+def test_the_certificate_of_the_gateway_may_be_for_another_name_than_the_service() -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     trustme.CA().issue_cert("models.example.com").configure_cert(context)
     status, output = check(REFUSED, READY, context)
     assert (0, 2) == (status, output.count("ok  "))
 
 
-def test_a_service_that_is_not_ready_fails_with_its_own_words() -> None:
+def test_a_service_that_is_not_ready_fails_with_its_own_message() -> None:
     status, output = check(REFUSED, (503, "NATS is away\n"))
     assert 1 == status
     assert "503 NATS is away" in output
@@ -74,7 +74,7 @@ def test_a_service_that_is_not_ready_fails_with_its_own_words() -> None:
     [(200, '{"object": "list", "data": []}'), (503, REFUSED[1]), (401, "who are you?"), (404, "")],
     ids=["open", "no token-quota", "not OpenAI's form", "no route"],
 )
-def test_a_gateway_that_does_not_refuse_as_it_should_fails(answer: tuple[int, str]) -> None:
+def test_a_gateway_without_the_expected_rejection_fails(answer: tuple[int, str]) -> None:
     status, output = check(answer, READY)
     assert 1 == status
     assert "FAIL" in output

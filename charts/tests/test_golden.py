@@ -1,6 +1,6 @@
-"""Rendered manifests as golden files: the default one in full, of the others what their values change in it.
+"""Rendered manifests as golden files: the default ones in full, and for other values the difference to them.
 
-REWRITE_GOLDEN=1 writes them.
+REWRITE_GOLDEN=1 writes the files.
 """
 
 import difflib
@@ -21,7 +21,7 @@ Json = dict[str, Any]
 
 
 class Plain(yaml.SafeDumper):
-    """Texts of several lines as they are."""
+    """Writes texts of several lines as blocks."""
 
 
 def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
@@ -32,18 +32,18 @@ def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
 Plain.add_representer(str, _text)
 
 
-def settled(found: Json) -> Json:
-    """Without what is made at random, and without the labels that every object has."""
+def comparable(found: Json) -> Json:
+    """The object without random values and without the labels that every object has."""
     labels = {name: value for name, value in found["metadata"]["labels"].items() if name not in COMMON_LABELS}
-    settled = {**found, "metadata": {**found["metadata"], "labels": labels}}
-    return settled | {"data": dict.fromkeys(found["data"], "random")} if found["kind"] == "Secret" else settled
+    plain = {**found, "metadata": {**found["metadata"], "labels": labels}}
+    return plain | {"data": dict.fromkeys(found["data"], "random")} if found["kind"] == "Secret" else plain
 
 
 def texts(objects: list[Json]) -> dict[str, list[str]]:
     """`Kind namespace/name` -> lines."""
     return {
         f"{found['kind']} {found['metadata'].get('namespace', '')}/{found['metadata']['name']}": yaml.dump(
-            settled(found), Dumper=Plain, sort_keys=False, width=150, default_flow_style=None
+            comparable(found), Dumper=Plain, sort_keys=False, width=150, default_flow_style=None
         ).splitlines()
         for found in objects
     }
@@ -54,16 +54,16 @@ def as_text(objects: list[Json]) -> str:
 
 
 def as_changes(before: list[Json], after: list[Json]) -> str:
-    """What is gone, what is new, and of the rest the lines that differ."""
+    """Removed objects, added objects, and the changed lines of all others."""
     old, new = texts(before), texts(after)
-    told = [f"- {name}" for name in old if name not in new]
+    changes = [f"- {name}" for name in old if name not in new]
     for name, lines in new.items():
         if name not in old:
-            told += ["", f"+ {name}", *(f"+ {line}" for line in lines)]
+            changes += ["", f"+ {name}", *(f"+ {line}" for line in lines)]
         elif lines != old[name]:
             hunks = list(difflib.unified_diff(old[name], lines, n=2, lineterm=""))[2:]
-            told += ["", f"  {name}", *("@@" if line.startswith("@@") else line for line in hunks)]
-    return "\n".join([*told, ""])
+            changes += ["", f"  {name}", *("@@" if line.startswith("@@") else line for line in hunks)]
+    return "\n".join([*changes, ""])
 
 
 def compare(golden: Path, text: str) -> None:
@@ -72,11 +72,11 @@ def compare(golden: Path, text: str) -> None:
     assert golden.read_text() == text
 
 
-def test_the_chart_as_it_comes(default: Any) -> None:
+def test_the_default_chart(default: Any) -> None:
     compare(GOLDEN / "default.yaml", as_text(default.objects))
 
 
 @pytest.mark.parametrize("values", CASES, ids=lambda path: path.name.removesuffix(".values.yaml"))
-def test_what_values_change(values: Path, default: Any, render: Any) -> None:
+def test_the_changes_that_values_make(values: Path, default: Any, render: Any) -> None:
     changed = as_changes(default.objects, render(values).objects)
     compare(values.with_name(values.name.replace(".values.yaml", ".changes")), changed)

@@ -1,4 +1,4 @@
-"""What has to be true of the manifests whatever the values are."""
+"""Properties that the manifests have for all values."""
 
 import base64
 import json
@@ -38,7 +38,7 @@ Json = dict[str, Any]
 
 @pytest.fixture(scope="session", params=[None, *CASES], ids=lambda case: case.name.split(".")[0] if case else "default")
 def rendered(request: pytest.FixtureRequest, render: Any, default: Any) -> Any:
-    """The chart with each of the values files that have a golden file."""
+    """The chart with each values file that has a golden file."""
     return default if request.param is None else render(request.param)
 
 
@@ -49,15 +49,15 @@ def rendered(request: pytest.FixtureRequest, render: Any, default: Any) -> Any:
 def test_every_variable_is_a_setting_of_its_program(
     program: str, rendered: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ours = {name: value for name, value in rendered.environment(program).items() if name.startswith("ARKS_")}
-    for name, value in ours.items():
+    variables = {name: value for name, value in rendered.environment(program).items() if name.startswith("ARKS_")}
+    for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    PROGRAMS[program]()  # refuses values that it does not understand
+    PROGRAMS[program]()  # rejects invalid values
     known = {f"ARKS_{name.upper()}" for name in PROGRAMS[program].model_fields}
-    assert set() == set(ours) - known
+    assert set() == set(variables) - known
 
 
-def test_a_number_of_a_values_file_stays_what_it_was(render: Any) -> None:
+def test_numbers_of_a_values_file_keep_their_value(render: Any) -> None:
     changed = {"outbox_messages": 123456789, "drain_seconds": 2.5}
     environment = render({"services": {"metrics": {"settings": changed}}}).environment("metrics")
     assert ("123456789", "2.5") == (environment["ARKS_OUTBOX_MESSAGES"], environment["ARKS_DRAIN_SECONDS"])
@@ -67,11 +67,11 @@ def test_a_number_of_a_values_file_stays_what_it_was(render: Any) -> None:
 
 
 def bootstrap(rendered: Any) -> Json:
-    loaded: Json = json.loads(rendered.one("ConfigMap", "arks-gateway")["data"]["bootstrap.json"])
+    loaded: Json = json.loads(rendered.named("ConfigMap", "arks-gateway")["data"]["bootstrap.json"])
     return loaded
 
 
-def test_the_bootstrap_file_is_what_endpoint_router_prints() -> None:
+def test_the_bootstrap_file_is_the_output_of_endpoint_router() -> None:
     printed = bootstrap_json(
         EndpointRouterSettings(xds_host="endpoint-router.invalid", envoy_stats_port=9902), "gateway"
     )
@@ -80,7 +80,7 @@ def test_the_bootstrap_file_is_what_endpoint_router_prints() -> None:
     assert json.loads(printed) == json.loads(BOOTSTRAP.read_text())
 
 
-def test_the_file_that_names_the_certificate_is_what_endpoint_router_prints(render: Any) -> None:
+def test_the_certificate_file_is_the_output_of_endpoint_router(render: Any) -> None:
     rendered = render({"gateway": {"tls": {"secretName": "public"}}})
     mounts = {mount["name"]: mount["mountPath"] for mount in rendered.container("envoy")["volumeMounts"]}
     printed = certificate_json(mounts["certificate"])
@@ -89,12 +89,12 @@ def test_the_file_that_names_the_certificate_is_what_endpoint_router_prints(rend
         rendered = render({"gateway": {"tls": {"secretName": "public"}}})
     named = Path(rendered.environment("endpoint-router")["ARKS_GATEWAY_CERTIFICATE_SOURCE"])
     assert mounts["bootstrap"] == str(named.parent)
-    assert json.loads(printed) == json.loads(rendered.one("ConfigMap", "arks-gateway")["data"][named.name])
+    assert json.loads(printed) == json.loads(rendered.named("ConfigMap", "arks-gateway")["data"][named.name])
 
 
-def test_with_a_certificate_nobody_is_served_without_it(render: Any) -> None:
+def test_with_a_certificate_the_gateway_serves_https_only(render: Any) -> None:
     rendered = render({"gateway": {"tls": {"secretName": "public"}}})
-    served = [(port["name"], port["port"]) for port in rendered.one("Service", "arks-gateway")["spec"]["ports"]]
+    served = [(port["name"], port["port"]) for port in rendered.named("Service", "arks-gateway")["spec"]["ports"]]
     envoy = rendered.container("envoy")
     listens = {port["name"]: port["containerPort"] for port in envoy["ports"]}
     assert ([("https", 443)], {"https": 8443, "envoy": 9902}) == (served, listens)
@@ -103,41 +103,43 @@ def test_with_a_certificate_nobody_is_served_without_it(render: Any) -> None:
         rendered.environment("endpoint-router")["ARKS_GATEWAY_PORT"],
     )
     assert "https://arks-gateway.arks-system:443" in rendered.container("test")["args"]
-    (volume,) = (one for one in rendered.pods()["arks-gateway"]["volumes"] if one["name"] == "certificate")
-    assert "public" == volume["secret"]["secretName"]
+    volumes = {volume["name"]: volume for volume in rendered.pods()["arks-gateway"]["volumes"]}
+    assert "public" == volumes["certificate"]["secret"]["secretName"]
 
 
-def test_envoy_starts_with_what_endpoint_router_would_print_in_the_cluster(render: Any) -> None:
+def test_the_bootstrap_in_the_cluster_is_the_output_of_endpoint_router_there(render: Any) -> None:
     heap_bytes = 3 * 2**30
-    wanted = EndpointRouterSettings(xds_host="arks-endpoint-router", envoy_heap_bytes=heap_bytes, envoy_stats_port=9902)
+    expected = EndpointRouterSettings(
+        xds_host="arks-endpoint-router", envoy_heap_bytes=heap_bytes, envoy_stats_port=9902
+    )
     found = bootstrap(render({"gateway": {"heapBytes": heap_bytes}}))
-    assert json.loads(bootstrap_json(wanted, "gateway")) == found
+    assert json.loads(bootstrap_json(expected, "gateway")) == found
 
 
-def test_envoy_has_every_option_that_endpoint_router_starts_it_with(default: Any) -> None:
+def test_envoy_has_every_option_of_endpoint_router_s_command(default: Any) -> None:
     envoy = default.container("envoy")
     line = [*envoy["command"], *envoy["args"]]
-    wanted = command("envoy", "/etc/envoy/bootstrap.json", workers=2)
-    assert [] == [word for word in wanted if word not in line]
-    for option, value in pairwise(wanted):
+    expected = command("envoy", "/etc/envoy/bootstrap.json", workers=2)
+    assert [] == [word for word in expected if word not in line]
+    for option, value in pairwise(expected):
         if option.startswith("--") and not value.startswith("--"):
             assert value == line[line.index(option) + 1]
 
 
-def test_envoy_refuses_requests_before_it_is_killed_for_its_memory() -> None:
+def test_envoy_rejects_requests_before_it_runs_out_of_memory() -> None:
     gateway = yaml.safe_load((CHART / "values.yaml").read_text())["gateway"]
     assert "2Gi" == gateway["resources"]["limits"]["memory"]
     assert gateway["heapBytes"] <= 0.8 * 2 * 2**30
 
 
-def test_a_gateway_ends_envoy_first_and_the_shipper_last(default: Any) -> None:
+def test_a_gateway_stops_envoy_first_and_the_shipper_last(default: Any) -> None:
     pod = default.pods()["arks-gateway"]
     assert ["drain"] == [container["name"] for container in pod["containers"]]
     assert ["usage-shipper", "envoy"] == [container["name"] for container in pod["initContainers"]]
     assert {"Always"} == {container["restartPolicy"] for container in pod["initContainers"]}
 
 
-def test_a_gateway_has_time_for_its_streams_and_then_for_its_usage(render: Any) -> None:
+def test_the_grace_period_of_a_gateway_covers_its_streams_and_then_its_usage(render: Any) -> None:
     rendered = render({"gateway": {"drainSeconds": 120, "settleSeconds": 7}})
     shipper = rendered.environment("usage-shipper")
     assert ["--admin-port=9901", "--settle-seconds=7", "--drain-seconds=120"] == rendered.container("drain")["args"]
@@ -145,7 +147,7 @@ def test_a_gateway_has_time_for_its_streams_and_then_for_its_usage(render: Any) 
     assert grace >= 7 + 120 + float(shipper["ARKS_DRAIN_SECONDS"]) + 5
 
 
-def test_envoy_and_shipper_mean_the_same_log(default: Any) -> None:
+def test_envoy_and_shipper_use_the_same_log(default: Any) -> None:
     written = default.environment("endpoint-router")["ARKS_USAGE_LOG"]
     assert written == default.environment("usage-shipper")["ARKS_USAGE_LOG"]
     for name in ("envoy", "usage-shipper"):
@@ -156,7 +158,7 @@ def test_envoy_and_shipper_mean_the_same_log(default: Any) -> None:
 def test_routes_are_granted_and_written_for_the_same_namespaces(render: Any) -> None:
     namespaces = [f"team-{number}" for number in range(20)]
     rendered = render({"gateway": {"httpRoutes": {"namespaces": namespaces}}})
-    granted = [one["namespace"] for grant in rendered.of("ReferenceGrant") for one in grant["spec"]["from"]]
+    granted = [peer["namespace"] for grant in rendered.of("ReferenceGrant") for peer in grant["spec"]["from"]]
     named = [found["metadata"]["name"] for found in rendered.of("ReferenceGrant")]
     written = rendered.environment("endpoint-router")["ARKS_HTTP_ROUTE_NAMESPACES"].split(",")
     allowed = [
@@ -171,12 +173,12 @@ def test_routes_are_granted_and_written_for_the_same_namespaces(render: Any) -> 
 
 
 def test_no_container_has_more_rights_than_it_needs(rendered: Any) -> None:
-    wanted = {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}}
+    restricted = {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}}
     for pod, container in rendered.containers():
-        assert wanted == container["securityContext"], (pod, container["name"])
+        assert restricted == container["securityContext"], (pod, container["name"])
 
 
-def test_no_pod_runs_as_root_and_the_kubelet_can_see_it(rendered: Any) -> None:
+def test_no_pod_runs_as_root_and_the_kubelet_can_verify_it(rendered: Any) -> None:
     for name, pod in rendered.pods().items():
         context = pod["securityContext"]
         assert (True, {"type": "RuntimeDefault"}) == (context["runAsNonRoot"], context["seccompProfile"]), name
@@ -198,14 +200,14 @@ def test_only_services_get_an_api_token(rendered: Any) -> None:
     assert {f"arks-{program}" for program in PROGRAMS if program != "usage-shipper"} == holders
 
 
-def test_every_container_says_what_memory_it_needs(default: Any) -> None:
+def test_every_container_requests_and_limits_memory(default: Any) -> None:
     for pod, container in default.containers():
         assert container["resources"]["requests"]["memory"], (pod, container["name"])
         assert container["resources"]["limits"]["memory"], (pod, container["name"])
 
 
-def test_what_requests_wait_for_stays_in_service_while_nats_is_away(default: Any) -> None:
-    """/readyz says that NATS is away; a pod that is not ready gets no requests."""
+def test_services_on_the_request_path_stay_in_service_while_nats_is_unavailable(default: Any) -> None:
+    """/readyz fails while NATS is unavailable, and a pod that is not ready gets no requests."""
     for name in ("token-quota", "endpoint-router"):
         container = default.container(name)
         assert "/healthz" == container["readinessProbe"]["httpGet"]["path"]
@@ -213,7 +215,7 @@ def test_what_requests_wait_for_stays_in_service_while_nats_is_away(default: Any
     assert "readinessProbe" not in default.container("usage-shipper")
 
 
-def test_a_rollout_never_takes_the_last_pod(default: Any) -> None:
+def test_a_rollout_never_stops_the_last_pod(default: Any) -> None:
     for workload in default.of("Deployment"):
         assert {"maxUnavailable": 0, "maxSurge": 1} == workload["spec"]["strategy"]["rollingUpdate"]
     workloads = {found["metadata"]["name"] for kind in ("Deployment", "StatefulSet") for found in default.of(kind)}
@@ -234,27 +236,29 @@ def strings(value: Any) -> Iterator[str]:
         yield value
 
 
-def test_secrets_are_random_and_nowhere_but_in_their_secret(render: Any) -> None:
-    first, second = (render().one("Secret", "arks-secrets") for _ in range(2))
+def test_secrets_are_random(render: Any) -> None:
+    first, second = (render().named("Secret", "arks-secrets") for _ in range(2))
     values = {base64.b64decode(value).decode() for value in (*first["data"].values(), *second["data"].values())}
     assert 8 == len(values)
     assert all(re.fullmatch("a[0-9A-Za-z]{47}", value) for value in values)
 
 
-def test_no_secret_is_written_into_an_object_that_everybody_may_read(render: Any) -> None:
+def test_no_secret_value_is_in_any_object_but_its_secret(render: Any) -> None:
     rendered = render()
-    held = {base64.b64decode(value).decode() for secret in rendered.of("Secret") for value in secret["data"].values()}
+    secret_values = {
+        base64.b64decode(value).decode() for secret in rendered.of("Secret") for value in secret["data"].values()
+    }
     others = [found for found in rendered.objects if found["kind"] != "Secret"]
-    assert [] == [text for found in others for text in strings(found) if any(value in text for value in held)]
+    assert [] == [text for found in others for text in strings(found) if any(value in text for value in secret_values)]
 
 
 def test_uninstalling_keeps_secrets_and_volumes(default: Any) -> None:
-    assert "keep" == default.one("Secret", "arks-secrets")["metadata"]["annotations"]["helm.sh/resource-policy"]
+    assert "keep" == default.named("Secret", "arks-secrets")["metadata"]["annotations"]["helm.sh/resource-policy"]
     claims = {found["metadata"]["name"]: found["spec"]["volumeClaimTemplates"] for found in default.of("StatefulSet")}
     assert {"arks-nats", "arks-postgresql", "arks-redis"} == {name for name, claim in claims.items() if claim}
 
 
-def test_a_secret_of_somebody_else_is_only_referred_to(render: Any) -> None:
+def test_an_existing_secret_is_used_and_none_is_created(render: Any) -> None:
     rendered = render({"secrets": {"existingSecret": "ours"}})
     assert [] == rendered.of("Secret")
     named = {
@@ -276,19 +280,19 @@ def test_a_server_without_a_password_needs_no_secret(render: Any) -> None:
 # --- names
 
 
-def test_names_stay_within_what_kubernetes_allows(render: Any) -> None:
-    """63 for a DNS label; a StatefulSet's name and a hash become a label of its pods."""
+def test_names_are_within_kubernetes_limits(render: Any) -> None:
+    """63 for a DNS label, 52 for a StatefulSet, because its name and a hash become a label of its pods."""
     rendered = render({"fullnameOverride": "a" * 60})
     for kind, most in (("Service", 63), ("Deployment", 63), ("StatefulSet", 52)):
         assert max(len(found["metadata"]["name"]) for found in rendered.of(kind)) <= most
 
 
-def test_roles_of_the_cluster_have_the_release_in_their_name(render: Any) -> None:
-    here, there = (
+def test_names_of_cluster_roles_contain_the_release(render: Any) -> None:
+    names, other_names = (
         {found["metadata"]["name"] for found in render(None, namespace=namespace).of("ClusterRole")}
         for namespace in ("here", "there")
     )
-    assert {"arks-serves-all-namespaces"} == here & there
+    assert {"arks-serves-all-namespaces"} == names & other_names
 
 
 # --- refusals
@@ -296,18 +300,18 @@ def test_roles_of_the_cluster_have_the_release_in_their_name(render: Any) -> Non
 
 def test_autoscaling_without_a_cpu_request_is_refused(refusal: Callable[..., str]) -> None:
     scaled = {"enabled": True, "minReplicas": 1, "maxReplicas": 2, "targetCPUUtilizationPercentage": 70}
-    told = refusal({"services": {"metrics": {"autoscaling": scaled, "resources": {"requests": {"cpu": None}}}}})
-    assert "metrics: autoscaling needs resources.requests.cpu of metrics" in told
+    error = refusal({"services": {"metrics": {"autoscaling": scaled, "resources": {"requests": {"cpu": None}}}}})
+    assert "metrics: autoscaling needs resources.requests.cpu of metrics" in error
 
 
-def test_monitoring_that_could_reach_nothing_is_refused(refusal: Callable[..., str]) -> None:
-    told = refusal({"serviceMonitor": {"enabled": True}})
-    assert "name it in networkPolicy.metricsFrom" in told
+def test_monitoring_that_network_policies_would_block_is_refused(refusal: Callable[..., str]) -> None:
+    error = refusal({"serviceMonitor": {"enabled": True}})
+    assert "name it in networkPolicy.metricsFrom" in error
 
 
-def test_routes_to_an_envoy_that_speaks_https_are_refused(refusal: Callable[..., str]) -> None:
-    told = refusal({"gateway": {"httpRoutes": {"namespaces": ["team-a"]}, "tls": {"secretName": "public"}}})
-    assert "let the Gateway have the certificate" in told
+def test_http_routes_to_an_envoy_with_https_are_refused(refusal: Callable[..., str]) -> None:
+    error = refusal({"gateway": {"httpRoutes": {"namespaces": ["team-a"]}, "tls": {"secretName": "public"}}})
+    assert "configure the certificate at the Gateway" in error
 
 
 def test_monitoring_needs_no_peers_without_network_policies(render: Any) -> None:
@@ -319,14 +323,14 @@ def test_monitoring_needs_no_peers_without_network_policies(render: Any) -> None
 
 
 @pytest.mark.parametrize("case", [None, *CASES], ids=lambda case: case.name.split(".")[0] if case else "default")
-def test_lint_has_nothing_to_say(case: Path | None) -> None:
-    said = helm("lint", "--strict", str(CHART), *(("-f", str(case)) if case else ()))
-    assert "1 chart(s) linted, 0 chart(s) failed" in said
-    assert "[WARNING]" not in said
+def test_lint_reports_nothing(case: Path | None) -> None:
+    output = helm("lint", "--strict", str(CHART), *(("-f", str(case)) if case else ()))
+    assert "1 chart(s) linted, 0 chart(s) failed" in output
+    assert "[WARNING]" not in output
 
 
 def test_the_notes_are_short_and_name_the_address() -> None:
-    told = helm("install", "arks", str(CHART), "-n", "arks-system", "--dry-run=client")
-    notes = told.split("NOTES:\n", 1)[1].strip().splitlines()
+    output = helm("install", "arks", str(CHART), "-n", "arks-system", "--dry-run=client")
+    notes = output.split("NOTES:\n", 1)[1].strip().splitlines()
     assert len(notes) < 20
     assert any("http://arks-gateway.arks-system:80/v1" in line for line in notes)

@@ -1,4 +1,4 @@
-"""Who reaches whom: every connection needs both its ends, and there are no others."""
+"""Every connection inside the release is open at both ends, and no other is."""
 
 from typing import Any
 
@@ -19,12 +19,12 @@ INSIDE = (
         ("test", "gateway", 8080),
     }
 )
-"""(from, to, port) of everything that is said inside a release."""
+"""(from, to, port) of every connection inside a release."""
 DNS = {(53, "UDP"), (53, "TCP")}
 
 
 def policies(rendered: Any) -> dict[str, Json]:
-    """Component -> its policy; the one for all pods under an empty name."""
+    """Component -> its policy; the policy for all pods has an empty name."""
     return {
         found["spec"]["podSelector"]["matchLabels"].get(COMPONENT, ""): found["spec"]
         for found in rendered.of("NetworkPolicy")
@@ -41,7 +41,7 @@ def ports(rule: Json) -> set[tuple[int, str]]:
 
 
 def outside(rules: list[Json] | None, side: str) -> list[tuple[list[Json], set[tuple[int, str]]]]:
-    """(peers, ports) of the rules that are about the world outside of the release."""
+    """(peers, ports) of the rules for peers outside of the release."""
     return [(rule.get(side, []), ports(rule)) for rule in rules or () if not named(rule.get(side, []))]
 
 
@@ -65,7 +65,7 @@ def test_both_ends_of_every_connection_are_open_and_no_others(default: Any) -> N
     assert INSIDE == received
 
 
-def test_what_no_policy_speaks_of_is_closed(default: Any) -> None:
+def test_connections_that_no_policy_allows_are_closed(default: Any) -> None:
     everything = policies(default)[""]
     assert ["Ingress", "Egress"] == everything["policyTypes"]
     assert not everything.get("ingress")
@@ -75,12 +75,12 @@ def test_what_no_policy_speaks_of_is_closed(default: Any) -> None:
     ]
 
 
-def test_only_the_gateway_is_open_to_the_world(default: Any) -> None:
-    open_ones = {name: outside(policy.get("ingress"), "from") for name, policy in policies(default).items()}
-    assert {"gateway": [([], {(8080, "TCP")})]} == {name: rules for name, rules in open_ones.items() if rules}
+def test_only_the_gateway_is_open_to_outside_clients(default: Any) -> None:
+    open_to_outside = {name: outside(policy.get("ingress"), "from") for name, policy in policies(default).items()}
+    assert {"gateway": [([], {(8080, "TCP")})]} == {name: rules for name, rules in open_to_outside.items() if rules}
 
 
-def test_servers_call_nobody(default: Any) -> None:
+def test_servers_open_no_connections(default: Any) -> None:
     for server in ("nats", "redis", "postgresql"):
         assert not policies(default)[server].get("egress")
 
@@ -97,7 +97,7 @@ def test_only_services_reach_the_api_server(default: Any) -> None:
     assert set(SERVICES) == callers
 
 
-def test_who_calls_somebody_may_ask_for_names(default: Any) -> None:
+def test_components_that_call_others_may_query_dns(default: Any) -> None:
     for name, policy in policies(default).items():
         rules = outside(policy.get("egress"), "to")
         assert (([], DNS) in rules) == bool(policy.get("egress")), name
@@ -109,7 +109,7 @@ def test_clients_can_be_limited(render: Any) -> None:
     assert [([peer], {(8080, "TCP")})] == outside(found["gateway"]["ingress"], "from")
 
 
-def test_usage_can_be_asked_for_by_whom_the_operator_names(render: Any) -> None:
+def test_listed_peers_may_query_usage(render: Any) -> None:
     peer = {"ipBlock": {"cidr": "10.0.0.4/32"}}
     found = policies(render({"networkPolicy": {"usageFrom": [peer]}}))
     assert [([peer], {(8090, "TCP")})] == outside(found["token-quota"]["ingress"], "from")
@@ -127,7 +127,7 @@ def test_an_existing_server_is_reached_on_the_port_of_its_address(render: Any) -
     assert {53, 443, 6443, 4222, 6390, 6543} == reached
 
 
-def test_ports_that_are_open_are_ports_that_somebody_listens_on(default: Any) -> None:
+def test_open_ports_are_ports_of_a_container(default: Any) -> None:
     listening = {
         (found["metadata"]["labels"][COMPONENT], port["containerPort"])
         for kind in ("Deployment", "StatefulSet")

@@ -1,4 +1,4 @@
-"""values.schema.json: what may be set, and that everything else fails. REWRITE_GOLDEN=1 writes the part that lists the
+"""values.schema.json accepts every setting and rejects everything else. REWRITE_GOLDEN=1 writes the part with the
 services' settings, which comes from their settings classes.
 """
 
@@ -29,12 +29,12 @@ SETTINGS: dict[str, type[KitSettings]] = {
     "token-quota": TokenQuotaSettings,
 }
 OVERRIDABLE = {"log_level", "runtime_default_llamacpp_image"}
-"""The chart sets them, an operator may set them otherwise."""
+"""The chart sets them, and an operator may override them."""
 ELSEWHERE = {
     *("nats_token_file", "redis_password_file", "watch_namespace", "otlp_endpoint"),
     *("gateway_certificate_source", "http_route_namespaces", "gateway_service", "gateway_service_port"),
 }
-"""Values of their own, which the chart turns into these settings when they are given."""
+"""The chart derives these settings from other values."""
 WITHOUT_EFFECT = {"envoy_admin_port", "envoy_heap_bytes", "envoy_stats_port", "supervisor_pid"}
 """The first three go into Envoy's bootstrap, which the chart writes; the last is for one machine."""
 KEYWORDS = ("type", "enum", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "pattern", "minLength")
@@ -53,21 +53,21 @@ def settable(service: str, default: Any) -> Json:
 
 
 def allowed_values(known: Json) -> Json:
-    """Of an optional setting the schema of its value: not to give it is how it is left out."""
+    """Keywords that restrict a setting; of an optional setting those of its value, because null means to omit it."""
     if options := known.get("anyOf"):
         known = next(option for option in options if option["type"] != "null")
     return {keyword: known[keyword] for keyword in KEYWORDS if keyword in known}
 
 
 def pretty(value: Any, indent: str = "") -> str:
-    """JSON whose small parts are one line each."""
+    """JSON with small parts on one line each."""
     flat = json.dumps(value)
     if len(indent) + len(flat) <= 110 or not isinstance(value, dict | list) or not value:
         return flat
     inner = indent + "  "
     if isinstance(value, list):
-        return "[\n" + ",\n".join(inner + pretty(one, inner) for one in value) + f"\n{indent}]"
-    members = (f"{inner}{json.dumps(name)}: {pretty(one, inner)}" for name, one in value.items())
+        return "[\n" + ",\n".join(inner + pretty(item, inner) for item in value) + f"\n{indent}]"
+    members = (f"{inner}{json.dumps(name)}: {pretty(item, inner)}" for name, item in value.items())
     return "{\n" + ",\n".join(members) + f"\n{indent}}}"
 
 
@@ -80,32 +80,32 @@ def test_every_setting_of_a_service_may_be_set_and_no_other(default: Any) -> Non
     assert pretty(schema) + "\n" == SCHEMA.read_text()
 
 
-def test_the_schema_is_one_and_takes_the_values_as_they_come() -> None:
+def test_the_schema_is_valid_and_accepts_the_default_values() -> None:
     schema = json.loads(SCHEMA.read_text())
     Draft7Validator.check_schema(schema)
     values = yaml.safe_load((CHART / "values.yaml").read_text())
     assert [] == [error.message for error in Draft7Validator(schema).iter_errors(values)]
 
 
-def test_no_object_of_ours_takes_unknown_names() -> None:
-    """Open are only those that Kubernetes defines, or that are maps of free names."""
+def test_objects_of_the_chart_reject_unknown_names() -> None:
+    """Only objects that Kubernetes defines, and maps of free names, accept any name."""
     schema = json.loads(SCHEMA.read_text())
-    open_ones: list[str] = []
+    open_objects: list[str] = []
 
     def look(part: Any, path: str) -> None:
         if isinstance(part, dict):
             if part.get("type") == "object" and "additionalProperties" not in part:
-                open_ones.append(path)
+                open_objects.append(path)
             for name, inner in part.items():
                 look(inner, f"{path}/{name}")
 
     look(schema, "")
-    free = {path.rsplit("/", 1)[-1] for path in open_ones}
+    free = {path.rsplit("/", 1)[-1] for path in open_objects}
     assert {"affinity", "global", "items"} == free
 
 
 def nested(path: str, value: Any) -> Json:
-    """{"a": {"b": value}} of "a.b"."""
+    """{"a": {"b": value}} for the path "a.b"."""
     for name in reversed(path.split(".")):
         value = {name: value}
     return dict(value)
@@ -142,6 +142,6 @@ def nested(path: str, value: Any) -> Json:
         ("serviceMonitor.intervall", "15s"),
     ],
 )
-def test_a_mistake_fails_and_is_named(path: str, value: Any, refusal: Callable[..., str]) -> None:
-    told = refusal(nested(path, value))
-    assert path.rsplit(".", 1)[-1] in told or path.rsplit(".", 2)[-2] in told
+def test_a_wrong_value_is_rejected_by_its_name(path: str, value: Any, refusal: Callable[..., str]) -> None:
+    error = refusal(nested(path, value))
+    assert path.rsplit(".", 1)[-1] in error or path.rsplit(".", 2)[-2] in error

@@ -1,4 +1,4 @@
-"""The real programs with the files and command lines of the chart."""
+"""Real programs start with the files and command lines of the chart."""
 
 import asyncio
 import json
@@ -35,20 +35,20 @@ async def serving(line: list[str], environment: Mapping[str, str], port: int, di
 # --- NATS
 
 
-async def said_to_a_stranger(port: int) -> bytes:
-    """NATS' answer to a client with another token."""
+async def answer_to_a_wrong_token(port: int) -> bytes:
+    """What NATS answers to a client with a wrong token."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(b'CONNECT {"auth_token": "wrong", "verbose": false}\r\nPING\r\n')
-    said = await asyncio.wait_for(reader.read(), 30)
+    answer = await asyncio.wait_for(reader.read(), 30)
     writer.close()
     await writer.wait_closed()
-    return said
+    return answer
 
 
 @pytest.mark.parametrize("token", ["a" + "7" * 47, "a1e9k"])
-async def test_nats_takes_its_configuration_and_its_token(token: str, default: Any, tmp_path: Path) -> None:
+async def test_nats_starts_with_the_configuration_and_the_token(token: str, default: Any, tmp_path: Path) -> None:
     port, monitor = free_port(), free_port()
-    text = default.one("ConfigMap", "arks-nats")["data"]["nats.conf"]
+    text = default.named("ConfigMap", "arks-nats")["data"]["nats.conf"]
     text = text.replace("0.0.0.0:4222", f"127.0.0.1:{port}").replace("0.0.0.0:8222", f"127.0.0.1:{monitor}")
     config = tmp_path / "nats.conf"
     config.write_text(text.replace('"/data"', f'"{tmp_path}/data"'))
@@ -59,7 +59,7 @@ async def test_nats_takes_its_configuration_and_its_token(token: str, default: A
         client = await nats.connect(f"nats://127.0.0.1:{port}", token=token, connect_timeout=20)
         await client.jetstream().account_info()
         await client.close()
-        assert b"Authorization Violation" in await said_to_a_stranger(port)
+        assert b"Authorization Violation" in await answer_to_a_wrong_token(port)
         async with aiohttp.ClientSession() as session:
             for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
                 path = container[probe]["httpGet"]["path"]
@@ -70,19 +70,19 @@ async def test_nats_takes_its_configuration_and_its_token(token: str, default: A
 # --- Redis
 
 
-async def test_redis_starts_with_its_password_and_shows_it_to_nobody(default: Any, tmp_path: Path) -> None:
+async def test_redis_requires_its_password_and_does_not_expose_it(default: Any, tmp_path: Path) -> None:
     port, password = free_port(), 'a"b\\c$d e'
     etc, run, secrets, data = (tmp_path / name for name in ("etc", "run", "secrets", "data"))
     for directory in (etc, run, secrets, data):
         directory.mkdir()
     (secrets / "redis-password").write_text(password)
-    text = default.one("ConfigMap", "arks-redis")["data"]["valkey.conf"]
+    text = default.named("ConfigMap", "arks-redis")["data"]["valkey.conf"]
     (etc / "valkey.conf").write_text(
         text.replace("port 6379", f"port {port}").replace("bind * -::*", "bind 127.0.0.1").replace("/data", str(data))
     )
     shell, options, script = default.container("redis")["command"]
-    for there, here in (("/etc/valkey", etc), ("/run/valkey", run), ("/etc/arks/secrets", secrets)):
-        script = script.replace(there, str(here))
+    for original, replacement in (("/etc/valkey", etc), ("/run/valkey", run), ("/etc/arks/secrets", secrets)):
+        script = script.replace(original, str(replacement))
     script = script.replace("exec valkey-server", f"exec {get_binary_path()}")
     async with serving([shell, options, script], {}, port, tmp_path / "log") as server:
         async with redis.asyncio.Redis(port=port, password=password) as client:
@@ -99,44 +99,44 @@ async def test_redis_starts_with_its_password_and_shows_it_to_nobody(default: An
 # --- PostgreSQL
 
 
-async def test_the_ledger_takes_its_password_from_the_variable_that_the_chart_sets(
+async def test_the_ledger_connects_with_the_password_from_the_chart_s_variable(
     default: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The address is a plain value, so it cannot hold the password. What answers here only asks for it."""
-    told: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+    """The address is a plain value, so it cannot contain the password. The server here only requests the password."""
+    password: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
 
-    async def ask(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readexactly(8)  # may we speak TLS?
+    async def request_password(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readexactly(8)  # the client's request for TLS
         writer.write(b"N")
         length = int.from_bytes(await reader.readexactly(4))
         await reader.readexactly(length - 4)
-        writer.write(b"R" + (8).to_bytes(4) + (3).to_bytes(4))  # the password in the clear, please
+        writer.write(b"R" + (8).to_bytes(4) + (3).to_bytes(4))  # request the password in clear text
         header = await reader.readexactly(5)
-        told.set_result((await reader.readexactly(int.from_bytes(header[1:]) - 4)).rstrip(b"\0"))
+        password.set_result((await reader.readexactly(int.from_bytes(header[1:]) - 4)).rstrip(b"\0"))
         writer.close()
 
     environment = default.environment("token-quota")
     assert {"name": "arks-secrets", "key": "postgresql-password"} == environment["PGPASSWORD"]["secretKeyRef"]
     monkeypatch.setenv("PGPASSWORD", "p@ss/w:rd")
-    server = await asyncio.start_server(ask, "127.0.0.1", 0)
+    server = await asyncio.start_server(request_password, "127.0.0.1", 0)
     address = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
     database = Database(environment["ARKS_DATABASE_URL"].replace("arks-postgresql:5432", address))
     with pytest.raises(LedgerUnavailable):
         await database.migrate()
     await database.close()
     server.close()
-    assert b"p@ss/w:rd" == told.result()
+    assert b"p@ss/w:rd" == password.result()
 
 
 # --- Envoy
 
 
-async def test_envoy_starts_with_the_chart_s_command_line_and_calls_itself_as_its_pod(
+async def test_envoy_starts_with_the_chart_s_command_line_under_the_name_of_its_pod(
     default: Any, tmp_path: Path
 ) -> None:
     admin = free_port()
     config = tmp_path / "bootstrap.json"
-    text = default.one("ConfigMap", "arks-gateway")["data"]["bootstrap.json"]
+    text = default.named("ConfigMap", "arks-gateway")["data"]["bootstrap.json"]
     config.write_text(text.replace("9901", str(admin)).replace("arks-endpoint-router", "127.0.0.1"))
     container = default.container("envoy")
     assert ["envoy"] == container["command"]
@@ -158,7 +158,7 @@ async def test_envoy_starts_with_the_chart_s_command_line_and_calls_itself_as_it
 
 
 @pytest.mark.parametrize("module", ["arks.endpoint_router.programs.drain", "arks.token_quota.programs.shipper"])
-async def test_a_program_beside_envoy_is_there_under_its_name(module: str, default: Any, tmp_path: Path) -> None:
+async def test_a_program_beside_envoy_starts_as_its_module(module: str, default: Any, tmp_path: Path) -> None:
     commands = [container["command"] for _, container in default.containers() if "command" in container]
     assert ["python", "-m", module] in commands
     environment = {**os.environ, "ARKS_STATE_DIR": str(tmp_path), "ARKS_HTTP_PORT": "0"}

@@ -1,4 +1,4 @@
-"""`helm test`: every service is ready, and the gateway asks token-quota who is there. Needs Python alone.
+"""`helm test`: checks that every service is ready and that the gateway rejects requests without a key.
 
 usage: check.py GATEWAY SERVICE...   (base URLs)
 """
@@ -13,7 +13,7 @@ import urllib.request
 TRIES_SECONDS = 60.0
 
 
-# Who is asked is known from the cluster; the certificate is for a name that clients know, not for the Service's.
+# The certificate is for the name that clients use, not for the Service's; the cluster network vouches for the server.
 UNVERIFIED = ssl.create_default_context()
 UNVERIFIED.check_hostname = False
 UNVERIFIED.verify_mode = ssl.CERT_NONE
@@ -35,13 +35,13 @@ def not_ready(service: str) -> str:
 
 
 def not_closed(gateway: str) -> str:
-    """A request without a key has to come back as token-quota's refusal, in OpenAI's form."""
+    """The problem if a request without a key is not rejected by token-quota with an error in OpenAI's format, or ""."""
     status, text = get(f"{gateway}/v1/models")
     try:
-        told = json.loads(text)["error"]["message"]
+        message = json.loads(text)["error"]["message"]
     except (ValueError, LookupError, TypeError):
-        told = ""
-    return "" if status == 401 and told else f"{status} {text.strip()} (401 and OpenAI's error expected)"
+        message = ""
+    return "" if status == 401 and message else f"{status} {text.strip()} (401 and OpenAI's error expected)"
 
 
 def main() -> int:

@@ -1,18 +1,18 @@
 {{/*
-What the chart runs, by name. The other templates go over this map and know no component by name.
+The components of the chart, by name. The other templates iterate over this map and name no component.
 
-A component says
+Fields of a component:
   controller     Deployment or StatefulSet          replicas, graceSeconds
-  values         what the operator set for it       config      text that its pods are restarted for when it changes
+  values         its part of values.yaml            config      text whose change restarts its pods
   containers     see _containers.tpl                volumes     beside `tmp`
-  main           the container that people ask about; the first one
-  secrets        which of arks.secrets it mounts    claim       {name, size, storageClassName} of a volume of each pod
-  ports          of its Service: name: number          internalPorts   of a second one, which stays in the cluster
+  main           the container that kubectl logs and exec choose; default: the first one
+  secrets        which of arks.secrets it mounts    claim       {name, size, storageClassName} of each pod's PVC
+  ports          of its Service: name: number          internalPorts   of a second Service, inside the cluster
                  `health` and `envoy` are scraped
-  account        true when it talks to the API server, with `rules` in the watched namespaces; `optional` ones
-  connects       [{to, port}] components that it calls: both sides of the network policies are made from this
-  reaches        [{peers, ports}] what it calls outside of the release; without peers: any address
-  accepts        [{peers, port}] who outside of the release calls it; without peers: anybody
+  account        true if it calls the API server, with `rules` in the served namespaces, and `optional` rules
+  connects       [{to, port}] components that it calls; both ends of the NetworkPolicies come from this list
+  reaches        [{peers, ports}] peers outside of the release that it calls; without peers: any address
+  accepts        [{peers, port}] peers outside of the release that call it; without peers: any address
 */}}
 {{- define "arks.components" -}}
 {{- range $service := keys .Values.services | sortAlpha }}
@@ -35,7 +35,7 @@ postgresql:
 {{- end }}
 {{- end -}}
 
-{{/* Where each secret lies, own or external: name: {name, key}. An external server without one has no entry. */}}
+{{/* The Secret of each secret value, own or external: name: {name, key}. No entry for an external server without one. */}}
 {{- define "arks.secrets" -}}
 {{- $own := include "arks.secretName" . -}}
 pepper: {name: {{ $own }}, key: pepper}

@@ -1,6 +1,6 @@
 {{/*
-(root, container): one container. Beside what Kubernetes calls the same way:
-  env        name: value                  secretEnv   name: which of arks.secrets      fieldEnv   name: field path
+(root, container): one container. Fields besides those that Kubernetes names the same way:
+  env        name: value                  secretEnv   name: one of arks.secrets        fieldEnv   name: field path
   ports      name: number                 mounts      volume: path
   sidecar    true: starts before the main container and ends after it
 */}}
@@ -72,7 +72,7 @@ volumeMounts:
   {{- end }}
 {{- end -}}
 
-{{/* (root, names): the volume `secrets`, with a file for each of arks.secrets that is named and exists. */}}
+{{/* (root, names): the volume `secrets`, with a file for each named secret of arks.secrets that exists. */}}
 {{- define "arks.secretVolume" -}}
 {{- $secrets := include "arks.secrets" .root | fromYaml -}}
 {{- $sources := list -}}

@@ -1,7 +1,7 @@
 {{/*
-Envoy and the usage shipper as sidecars of a program that does nothing until the pod is to end. Kubernetes ends a pod's
-main container first and its sidecars afterwards, last one first. So: `drain` waits until the streams under way have
-ended, then Envoy ends, then the shipper sends the rest of the usage log.
+Envoy and the usage shipper are sidecars of the program `drain`, which does nothing until the pod ends. Kubernetes stops
+a pod's main container first and then its sidecars, in reverse order. So `drain` waits until the streams in flight have
+ended, then Envoy stops, then the shipper publishes the rest of the usage log.
 */}}
 {{- define "arks.gateway" -}}
 {{- $gateway := .Values.gateway -}}
@@ -15,7 +15,7 @@ ended, then Envoy ends, then the shipper sends the rest of the usage log.
 controller: Deployment
 main: envoy
 replicas: {{ $gateway.replicas }}
-# Streams, then the shipper, which takes up to its drain_seconds
+# Time for the streams, then for the shipper, which takes up to its drain_seconds
 graceSeconds: {{ add $gateway.settleSeconds $gateway.drainSeconds 30 }}
 values: {{ toJson $gateway }}
 ports: {{ dict $outside.name $outside.number | toJson }}
@@ -32,13 +32,13 @@ volumes:
     configMap:
       name: {{ include "arks.fullname" . }}-gateway
   {{- with $gateway.tls.secretName }}
-  # The kubelet brings a Secret that changed, Envoy sees that. A pod waits for a Secret that is not there yet.
+  # The kubelet updates the file when the Secret changes, and Envoy reloads it. A pod waits until the Secret exists.
   - name: certificate
     secret: {secretName: {{ . }}, defaultMode: 0440}
   {{- end }}
   - name: usage
     emptyDir:
-      # Beyond it the pod would be evicted; the shipper drops the oldest lines before that.
+      # A pod with more is evicted; the shipper drops the oldest lines before that.
       sizeLimit: {{ add (int64 $gateway.usageLog.maxBytes) 268435456 }}
 containers:
   - name: usage-shipper
@@ -50,7 +50,7 @@ containers:
     ports: {health: 8081}
     mounts: {usage: /var/lib/arks, secrets: /etc/arks/secrets}
     resources: {{ toJson $gateway.shipper.resources }}
-    # No readiness and no startup, which Envoy would wait for: usage may wait, clients may not.
+    # No readiness or startup probe, because Envoy would wait for them: usage may be late, clients must not wait.
     livenessProbe:
       httpGet: {path: /healthz, port: health}
       initialDelaySeconds: 120
@@ -73,10 +73,10 @@ containers:
       - "1"
       - --file-flush-interval-msec
       - "100"
-      # For requests under way when an upgrade changes the listener
+      # Time for requests in flight when an upgrade changes the listener
       - --drain-time-s
       - {{ max 1 $gateway.drainSeconds | quote }}
-      # While draining every answer asks its client to connect anew, elsewhere
+      # While draining, every answer closes its connection, so that clients reconnect to another pod
       - --drain-strategy
       - immediate
       - --log-level
@@ -90,7 +90,7 @@ containers:
       certificate: /etc/arks/certificate
       {{- end }}
     resources: {{ toJson $gateway.resources }}
-    # Its port opens when it has got its configuration. No liveness: without a router it waits, and goes on serving.
+    # The port opens when Envoy has its configuration. No liveness probe: without a router Envoy keeps serving.
     readinessProbe:
       tcpSocket: {port: {{ $outside.name }}}
       periodSeconds: 2
@@ -107,7 +107,7 @@ containers:
       limits: {memory: 64Mi}
 {{- end -}}
 
-{{/* Where clients are served: {name, number} in the pod, {scheme, outside} at the Service. */}}
+{{/* The port for clients: {name, number} in the pod, {scheme, outside} at the Service. */}}
 {{- define "arks.gatewayPort" -}}
 {{- $port := .Values.gateway.service.port -}}
 {{- if .Values.gateway.tls.secretName -}}
@@ -122,7 +122,7 @@ containers:
 {{- printf "%s://%s-gateway.%s:%v" $port.scheme (include "arks.fullname" .) .Release.Namespace $port.outside -}}
 {{- end -}}
 
-{{/* files/bootstrap.json is what endpoint-router prints, with a host and a limit that are replaced here. */}}
+{{/* files/bootstrap.json is the output of endpoint-router's bootstrap; its host and memory limit are replaced here. */}}
 {{- define "arks.bootstrap" -}}
 {{- $host := printf "%s-endpoint-router" (include "arks.fullname" .) -}}
 {{- .Files.Get "files/bootstrap.json" | replace "endpoint-router.invalid" $host | replace "2147483648" (int64 .Values.gateway.heapBytes | toString) -}}

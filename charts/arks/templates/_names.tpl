@@ -1,4 +1,4 @@
-{{/* Room is left for the longest component and what Kubernetes adds to a pod's name. */}}
+{{/* 36 characters leave room for the longest component name and for the suffix of a pod's name. */}}
 {{- define "arks.fullname" -}}
 {{- if .Values.fullnameOverride -}}
 {{- .Values.fullnameOverride | trunc 36 | trimSuffix "-" -}}
@@ -47,7 +47,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- .Values.secrets.existingSecret | default (printf "%s-secrets" (include "arks.fullname" .)) -}}
 {{- end -}}
 
-{{/* The port of a URL; `default` where it names none. */}}
+{{/* The port of a URL; `default` if it has none. */}}
 {{- define "arks.urlPort" -}}
 {{- $host := (urlParse .url).host -}}
 {{- regexFind ":[0-9]+$" $host | trimPrefix ":" | default .default -}}

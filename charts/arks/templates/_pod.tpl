@@ -22,7 +22,7 @@ metadata:
 spec:
   serviceAccountName: {{ include "arks.fullname" $root }}-{{ .name }}
   automountServiceAccountToken: {{ $component.account | default false }}
-  # Variables for every Service of the namespace would be read as settings: ARKS_TOKEN_QUOTA_PORT=tcp://10.0.0.7:8090
+  # Kubernetes' variables for Services would be read as settings: ARKS_TOKEN_QUOTA_PORT=tcp://10.0.0.7:8090
   enableServiceLinks: false
   terminationGracePeriodSeconds: {{ $component.graceSeconds }}
   securityContext:
@@ -59,7 +59,7 @@ spec:
           {{- include "arks.selector" $root | nindent 10 }}
           app.kubernetes.io/component: {{ $.name }}
       {{- if eq $component.controller "Deployment" }}
-      # Old pods of a rollout do not count
+      # Do not count the old pods of a rollout
       matchLabelKeys: [pod-template-hash]
       {{- end }}
     {{- end }}

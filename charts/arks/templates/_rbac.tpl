@@ -1,5 +1,5 @@
-{{/* (root, name, namespace): name and place of a role: in `namespace`, or (empty) of the whole cluster, where the name
-has to differ from other releases'. */}}
+{{/* (root, name, namespace): metadata of a role. Without `namespace` it is a ClusterRole, whose name must differ from
+those of other releases. */}}
 {{- define "arks.scope" -}}
 {{- $namespace := .namespace | default .root.Values.watchNamespace -}}
 {{- if $namespace -}}

@@ -1,4 +1,4 @@
-{{/* The servers that are not ours, as components: one replica, with a volume. Larger ones are external. */}}
+{{/* NATS, Redis and PostgreSQL as components: one replica with a volume each. For more, use external servers. */}}
 
 {{- define "arks.claim" -}}
 {{- $persistence := .persistence -}}
@@ -36,7 +36,7 @@ containers:
   - name: nats
     image: {{ include "arks.image" (dict "root" . "image" $nats.image) }}
     command: [nats-server, --config, /etc/nats/nats.conf]
-    # The configuration names this variable; no file holds the token.
+    # The configuration refers to this variable, so that no file contains the token.
     secretEnv: {NATS_TOKEN: nats-token}
     ports: {nats: 4222, monitor: 8222}
     mounts: {config: /etc/nats, data: /data}
@@ -96,7 +96,7 @@ volumes:
 containers:
   - name: redis
     image: {{ include "arks.image" (dict "root" . "image" $redis.image) }}
-    # Its configuration cannot name a file with the password, and an argument could be read by every process.
+    # Its configuration cannot refer to a file with the password, and every process could read an argument.
     command:
       - sh
       - -euc
@@ -148,7 +148,7 @@ logfile ""
 {{- $postgresql := .Values.postgresql -}}
 controller: StatefulSet
 replicas: 1
-# Its image ends it by SIGINT, the fast shutdown, which writes a checkpoint
+# The image stops it with SIGINT: the fast shutdown, which writes a checkpoint
 graceSeconds: 60
 values: {{ toJson $postgresql }}
 runAsUser: {{ toJson $postgresql.runAsUser }}
@@ -167,7 +167,7 @@ containers:
       POSTGRES_DB: arks
       POSTGRES_PASSWORD_FILE: /etc/arks/secrets/postgresql-password
       POSTGRES_INITDB_ARGS: --auth-host=scram-sha-256
-      # A directory below the volume, which may hold lost+found
+      # A directory below the volume's root, which may contain lost+found
       PGDATA: /var/lib/postgresql/data/pgdata
     ports: {postgresql: 5432}
     mounts: {run: /var/run/postgresql, data: /var/lib/postgresql/data, secrets: /etc/arks/secrets}

@@ -1,12 +1,12 @@
 {{/*
-The five services. What they have in common is in arks.service; what is of each alone is in arks.serviceFacts:
-  settings   of its config.py, besides those that all have
-  servers    that it connects to           calls   engines: true when it speaks to engines
+The five services. arks.service has what they share, arks.serviceFacts what differs:
+  settings   of its config.py, besides the shared ones
+  servers    that it connects to           engines   true if it connects to engines
   ports      besides `health`
-  rules      what it may do in the watched namespaces, besides writing Events
-  optional       [{name, namespaces, rules}] what it may do only where the operator said so; namespace "": everywhere
-  accepts    [{peers, port}] who outside of the release calls it
-  serves     requests wait for it: it stays in service while NATS or a database is away, and leaves it slowly
+  rules      its rights in the served namespaces, besides writing Kubernetes Events
+  optional   [{name, namespaces, rules}] rights in the namespaces that the operator lists; namespace "": in all
+  accepts    [{peers, port}] peers outside of the release that call it
+  serves     true if requests wait for it: it stays in service while NATS or a database is unavailable, and stops slowly
 */}}
 {{- define "arks.serviceFacts" -}}
 {{- $name := include "arks.fullname" . -}}
@@ -37,7 +37,7 @@ model-manager:
     - apiGroups: [""]
       resources: [pods]
       verbs: [list, watch]
-    # Progress of a download, and why a claim does not bind
+    # Progress of a download, and the reason why a PVC is not bound
     - apiGroups: [""]
       resources: [pods/log]
       verbs: [get]
@@ -62,7 +62,7 @@ app-deployer:
     - apiGroups: [leaderworkerset.x-k8s.io]
       resources: [leaderworkersets]
       verbs: [get, list, watch, create, patch, delete]
-    # The router of a disaggregated application, which finds its workers by watching pods, with an account of its own
+    # The router of a disaggregated application has its own account, and finds its workers by watching pods
     - apiGroups: [apps]
       resources: [deployments]
       verbs: [get, list, watch, create, patch, delete]
@@ -152,7 +152,7 @@ token-quota:
       verbs: [patch]
 {{- end -}}
 
-{{/* (root, name, settings): environment that every program of ours gets; `settings` win. */}}
+{{/* (root, name, settings): the environment of every program of Arks; `settings` override the defaults. */}}
 {{- define "arks.environment" -}}
 {{- $values := .root.Values -}}
 {{- $name := include "arks.fullname" .root -}}
@@ -174,7 +174,7 @@ token-quota:
 {{- end }}
 {{- end -}}
 
-{{/* Numbers of values files are floating-point: large whole ones would print as 1e+09. */}}
+{{/* Numbers in values files are floating-point: large integers would print as 1e+09. */}}
 {{- define "arks.scalar" -}}
 {{- if and (kindIs "float64" .) (eq (floor .) .) -}}
 {{- int64 . -}}
@@ -230,15 +230,15 @@ containers:
     ports: {{ merge (dict "health" 8081) ($facts.ports | default dict) | toJson }}
     mounts: {state: /var/lib/arks, secrets: /etc/arks/secrets}
     resources: {{ toJson $values.resources }}
-    # Ended when it has not answered for a minute: a busy node is no reason, a hung loop is.
+    # Restart after a minute without an answer: long enough for a busy node, so only a hung loop fails.
     livenessProbe:
       httpGet: {path: /healthz, port: health}
       periodSeconds: 10
       timeoutSeconds: 5
       failureThreshold: 6
     {{- if $facts.serves }}
-    # Once ready, it stays in service: requests need it most while something else is away. Only a start may wait.
-    # It waits long: NATS or a volume may take their time, and a restart would not make them faster.
+    # Once ready, it stays in service, because requests need it most while another server is unavailable. Only the start
+    # waits for NATS or a volume, and it waits long: a restart would not make them faster.
     startupProbe:
       httpGet: {path: /readyz, port: health}
       periodSeconds: 1
@@ -248,7 +248,7 @@ containers:
       httpGet: {path: /healthz, port: health}
       periodSeconds: 5
       timeoutSeconds: 5
-    # Until nobody sends anything new here
+    # Wait until no client sends new requests here
     lifecycle:
       preStop:
         sleep: {seconds: 5}

@@ -1,4 +1,5 @@
-{{/* The pod of `helm test` as a component: it asks every service whether it is ready, and the gateway for its refusal. */}}
+{{/* The pod of `helm test` as a component: it queries the readiness of every service and sends a request without a key
+to the gateway. */}}
 {{- define "arks.test" -}}
 {{- $fullname := include "arks.fullname" . -}}
 connects:

@@ -1,4 +1,4 @@
-"""A real API server on which charts are installed: nothing runs there, but everything is checked and stored."""
+"""A real API server on which charts are installed. It validates and stores objects, but runs no pods."""
 
 import asyncio
 import itertools
@@ -27,13 +27,13 @@ Json: TypeAlias = dict[str, Any]
 
 
 def definition(group: str, kind: str, plural: str, version: str) -> Json:
-    """Of somebody else's resource, as far as the chart needs it: that it exists."""
+    """A minimal CRD of a resource that Arks does not define; the chart only needs its existence."""
     schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
     served = {"name": version, "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
-        # Groups of Kubernetes' own ask for the approval
+        # Kubernetes' own API groups require the annotation
         "metadata": {"name": f"{plural}.{group}", "annotations": {"api-approved.kubernetes.io": "unapproved, a test"}},
         "spec": {
             "group": group,
@@ -53,7 +53,7 @@ SERVICE_MONITORS = definition("monitoring.coreos.com", "ServiceMonitor", "servic
 class Cluster:
     server: ApiServer
     refusals: list[str] = field(default_factory=list)
-    """What Helm said to installations before something that it needs was there."""
+    """Helm's errors for installations before their preconditions held."""
     _probes: Iterator[int] = field(default_factory=itertools.count)
 
     async def helm(self, *arguments: str) -> str:
@@ -61,10 +61,10 @@ class Cluster:
         return await asyncio.to_thread(helm, *arguments, kubeconfig=self.server.kubeconfig)
 
     async def install(self, release: str, namespace: str, *options: str) -> str:
-        said = await self.helm("install", release, str(CHARTS / "arks"), "-n", namespace, *options)
+        output = await self.helm("install", release, str(CHARTS / "arks"), "-n", namespace, *options)
         if "--dry-run=server" not in options:
             await self._rights_in_force()
-        return said
+        return output
 
     async def refused(self, release: str, namespace: str, *options: str) -> str:
         with pytest.raises(HelmFailed) as raised:
@@ -80,16 +80,16 @@ class Cluster:
             await self.helm("uninstall", release, "-n", namespace)
 
     async def _rights_in_force(self) -> None:
-        """The authorizer learns of each kind of object in order, so what came before a right that it knows is known."""
+        """Waits until new rights are in force: the authorizer reads objects of a kind in order, so a newer right suffices."""
         user = f"probe-{next(self._probes)}"
         group, rules = "rbac.authorization.k8s.io", [{"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]}]
         subjects = [{"apiGroup": group, "kind": "User", "name": user}]
-        for kind, place in (("Role", {"namespace": "elsewhere"}), ("ClusterRole", {})):
-            made = {"apiVersion": f"{group}/v1", "metadata": {"name": user, **place}}
+        for kind, scope in (("Role", {"namespace": "elsewhere"}), ("ClusterRole", {})):
+            made = {"apiVersion": f"{group}/v1", "metadata": {"name": user, **scope}}
             reference = {"apiGroup": group, "kind": kind, "name": user}
             binding = {**made, "kind": f"{kind}Binding", "roleRef": reference, "subjects": subjects}
             await self.apply({**made, "kind": kind, "rules": rules}, binding)
-            where = ("-n", place["namespace"]) if place else ("-n", "default")
+            where = ("-n", scope["namespace"]) if scope else ("-n", "default")
             await eventually(partial(self._may_get_pods, user, *where), what=f"the rights of {user}")
 
     async def _may_get_pods(self, user: str, *where: str) -> bool:
@@ -115,13 +115,13 @@ def surroundings() -> Iterable[Json]:
     for name in (NAMESPACE, "elsewhere", *TENANTS):
         labels = {"pod-security.kubernetes.io/enforce": "restricted"}
         yield {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}
-    # Of the values in golden/company.values.yaml
+    # The values in golden/company.values.yaml name it
     yield {"apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "metadata": {"name": "platform"}, "value": 1}
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def cluster(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Cluster]:
-    """Arks' resources are defined; nothing else is installed. Who installs something takes it away again."""
+    """An API server with Arks' CRDs and nothing else. A test that installs something uninstalls it."""
     async with api_server(tmp_path_factory.mktemp("kube")) as server:
         cluster = Cluster(server)
         await cluster.apply(*surroundings())
@@ -139,7 +139,7 @@ VERBS = ("get", "list", "watch", "create", "update", "patch", "delete", "deletec
 
 @dataclass(frozen=True)
 class Rights:
-    """What the API server says that the accounts of release `arks` may do."""
+    """Queries the API server for the rights of the accounts of release `arks`."""
 
     api: KubeApi
 
@@ -156,7 +156,7 @@ class Rights:
         return bool((await self.api.create(REVIEW, review))["status"]["allowed"])
 
     async def of(self, service: str, namespace: str, resources: Iterable[str]) -> dict[str, set[str]]:
-        """Resource -> verbs, of those resources with which anything is allowed."""
+        """Resource -> allowed verbs, without resources for which none is allowed."""
         found: dict[str, set[str]] = {}
         for resource in resources:
             answers = await asyncio.gather(*(self.may(service, verb, resource, namespace) for verb in VERBS))

@@ -1,4 +1,4 @@
-"""Every manifest against a real API server: its schema, its validation, its admission."""
+"""A real API server accepts every manifest: schema, validation and admission."""
 
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -17,15 +17,15 @@ def rendered(request: pytest.FixtureRequest, render: Any) -> Any:
     return render(request.param)
 
 
-async def test_the_api_server_takes_every_manifest(rendered: Any, cluster: Cluster) -> None:
-    """Strictly: an unknown field is an error. Dry, but with all of its validation and admission."""
+async def test_the_api_server_accepts_every_manifest(rendered: Any, cluster: Cluster) -> None:
+    """Unknown fields are errors. A dry run still validates and admits."""
     options = ("apply", "--server-side", "--force-conflicts", "--dry-run=server", "--validate=strict", "-f", "-")
-    said = await cluster.server.kubectl(*options, stdin=yaml.safe_dump_all(rendered.objects))
-    assert len(rendered.objects) == len(said.splitlines())
+    output = await cluster.server.kubectl(*options, stdin=yaml.safe_dump_all(rendered.objects))
+    assert len(rendered.objects) == len(output.splitlines())
 
 
 def as_admitted(pod: dict[str, Any]) -> dict[str, Any]:
-    """With what a workload adds to its template: volumes of its claims. Spreading looks at a label that it adds too."""
+    """The pod with the PVCs' volumes that a workload adds, and without spreading, which needs a label that it adds."""
     containers = (*pod.get("initContainers", ()), *pod["containers"])
     mounted = {mount["name"] for container in containers for mount in container["volumeMounts"]}
     claims = mounted - {volume["name"] for volume in pod["volumes"]}
@@ -33,7 +33,7 @@ def as_admitted(pod: dict[str, Any]) -> dict[str, Any]:
     return {**pod, "volumes": volumes, "topologySpreadConstraints": []}
 
 
-async def test_every_pod_is_admitted_where_only_restricted_ones_are(rendered: Any, cluster: Cluster) -> None:
+async def test_every_pod_meets_the_restricted_pod_security_standard(rendered: Any, cluster: Cluster) -> None:
     pods = [
         {
             "apiVersion": "v1",
@@ -44,12 +44,12 @@ async def test_every_pod_is_admitted_where_only_restricted_ones_are(rendered: An
         for name, pod in rendered.pods().items()
     ]
     options = ("create", "--dry-run=server", "--validate=strict", "-f", "-")
-    said = await cluster.server.kubectl(*options, stdin=yaml.safe_dump_all(pods))
-    assert len(pods) == len(said.splitlines())
+    output = await cluster.server.kubectl(*options, stdin=yaml.safe_dump_all(pods))
+    assert len(pods) == len(output.splitlines())
 
 
-async def test_a_pod_with_more_rights_would_not_be_admitted(default: Any, cluster: Cluster) -> None:
-    """So the test above means something."""
+async def test_a_pod_with_more_rights_is_rejected(default: Any, cluster: Cluster) -> None:
+    """Proves that the test above can fail."""
     pod = as_admitted(default.pods()["arks-metrics"])
     pod["securityContext"] = {"runAsUser": 0}
     manifest = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "x", "namespace": NAMESPACE}, "spec": pod}
@@ -57,10 +57,10 @@ async def test_a_pod_with_more_rights_would_not_be_admitted(default: Any, cluste
         await cluster.server.kubectl("create", "--dry-run=server", "-f", "-", stdin=yaml.safe_dump(manifest))
 
 
-async def test_the_examples_are_taken_by_the_definitions(cluster: Cluster) -> None:
+async def test_the_crds_accept_the_examples(cluster: Cluster) -> None:
     for example in sorted((Path(__file__).parents[3] / "deploy/examples").glob("*.yaml")):
-        wanted = len(list(yaml.safe_load_all(example.read_text())))
-        said = await cluster.server.kubectl(
+        expected = len(list(yaml.safe_load_all(example.read_text())))
+        output = await cluster.server.kubectl(
             "create", "-n", "team-a", "--dry-run=server", "--validate=strict", "-f", str(example)
         )
-        assert wanted == len(said.splitlines())
+        assert expected == len(output.splitlines())

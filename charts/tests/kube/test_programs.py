@@ -1,4 +1,4 @@
-"""What the services' programs ask of the API server, asked with the services' own tokens: nothing may be missing."""
+"""The services' requests to the API server succeed with the services' own tokens."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -67,7 +67,7 @@ async def installed(cluster: Cluster) -> AsyncIterator[Cluster]:
 
 @asynccontextmanager
 async def api_of(cluster: Cluster, service: str) -> AsyncIterator[KubeApi]:
-    """The API server as the service's pod sees it."""
+    """A client of the API server with the rights of the service's account."""
     kubeconfig = await cluster.server.kubeconfig_of(f"arks-{service}", NAMESPACE)
     api = KubeApi(f"arks-{service}", CollectorRegistry(), kubeconfig)
     await api.start()
@@ -94,7 +94,7 @@ def manifest(kind: type[Resource]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(("service", "kind"), [(service, kind) for service, kinds in OWNERS.items() for kind in kinds])
-async def test_an_owner_watches_marks_and_reports_its_resources(
+async def test_an_owner_may_watch_finalize_and_update_its_resources(
     service: str, kind: type[Resource], installed: Cluster
 ) -> None:
     key = Key(TENANT, "m")
@@ -102,22 +102,22 @@ async def test_an_owner_watches_marks_and_reports_its_resources(
     async with api_of(installed, service) as api:
         resources = KubeResources(api, kind)
         async with running(resources.run()):
-            found = await eventually(lambda: resources.cache.get(key), what="the resource is seen")
+            found = await eventually(lambda: resources.cache.get(key), what="the resource is in the cache")
             assert found is not None
             if kind not in WITHOUT_FINALIZER:
                 await resources.add_finalizer(key, FINALIZER)
             await resources.patch_status(key, OWNERS[service][kind]())
             events = KubeEvents(api, f"arks-{service}", SystemClock())
-            await events.emit(found, "Test", "said once")
-            await events.emit(found, "Test", "said once")
+            await events.emit(found, "Test", "the same message")
+            await events.emit(found, "Test", "the same message")
             await resources.remove_finalizer(key, FINALIZER)
-    told = await installed.server.kubectl("get", "events", "-n", TENANT, "-o", "jsonpath={.items[*].count}")
-    assert "2" in told.split()
+    counts = await installed.server.kubectl("get", "events", "-n", TENANT, "-o", "jsonpath={.items[*].count}")
+    assert "2" in counts.split()
     await installed.server.kubectl("delete", kind.plural, "m", "-n", TENANT)
 
 
 @pytest.mark.parametrize("service", ["model-manager", "app-deployer", "metrics", "endpoint-router", "token-quota"])
-async def test_every_service_can_become_its_own_leader(service: str, installed: Cluster) -> None:
+async def test_every_service_can_elect_its_leader(service: str, installed: Cluster) -> None:
     async with api_of(installed, service) as api:
         for identity in ("first", "second"):
             election = Election(api, Key(NAMESPACE, f"arks-{service}"), identity, SystemClock())
@@ -126,14 +126,14 @@ async def test_every_service_can_become_its_own_leader(service: str, installed: 
             await election.release()
 
 
-async def test_token_quota_reads_the_key_that_a_token_names(installed: Cluster) -> None:
+async def test_token_quota_can_read_the_secret_of_a_token(installed: Cluster) -> None:
     secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "k", "namespace": TENANT}}
     await installed.apply({**secret, "stringData": {"token": "sk-1"}})
     async with api_of(installed, "token-quota") as api:
         assert {"token": b"sk-1"} == await KubeSecrets(api).read(Key(TENANT, "k"))
 
 
-async def test_app_deployer_gives_a_router_the_right_to_see_pods_and_cannot_give_more(installed: Cluster) -> None:
+async def test_app_deployer_can_let_a_router_read_pods_and_cannot_grant_more(installed: Cluster) -> None:
     group = "rbac.authorization.k8s.io"
     role = Kind(group, "v1", "Role", "roles")
 

@@ -1,4 +1,4 @@
-"""Who may do what: rights of the services' accounts, asked of a real API server."""
+"""Rights of the services' accounts, queried from a real API server."""
 
 from collections.abc import AsyncIterator
 from typing import Any, TypeAlias
@@ -60,8 +60,8 @@ RIGHTS: dict[str, dict[str, set[str]]] = {
     "redis": {},
     "postgresql": {},
 }
-"""All that each account may do in a namespace that is served; the rest is refused."""
-NOBODYS = (
+"""All rights of each account in a served namespace."""
+DENIED_TO_ALL = (
     "endpointslices.discovery.k8s.io",
     "configmaps",
     "pods/exec",
@@ -70,7 +70,7 @@ NOBODYS = (
     "clusterroles.rbac.authorization.k8s.io",
     "httproutes.gateway.networking.k8s.io",
 )
-RESOURCES = sorted({resource for rights in RIGHTS.values() for resource in rights} | set(NOBODYS))
+RESOURCES = sorted({resource for rights in RIGHTS.values() for resource in rights} | set(DENIED_TO_ALL))
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
@@ -80,14 +80,12 @@ async def installed(cluster: Cluster) -> AsyncIterator[Cluster]:
 
 
 @pytest.mark.parametrize("service", RIGHTS)
-async def test_an_account_may_do_its_part_and_nothing_of_its_neighbours(
-    service: str, installed: Cluster, rights: Rights
-) -> None:
+async def test_an_account_has_exactly_the_listed_rights(service: str, installed: Cluster, rights: Rights) -> None:
     assert RIGHTS[service] == await rights.of(service, "team-a", RESOURCES)
 
 
 @pytest.mark.parametrize("service", ["model-manager", "metrics", "token-quota"])
-async def test_a_service_renews_its_own_lease_only(service: str, installed: Cluster, rights: Rights) -> None:
+async def test_a_service_may_renew_only_its_own_lease(service: str, installed: Cluster, rights: Rights) -> None:
     async def may(verb: str, name: str, namespace: str = NAMESPACE) -> bool:
         return bool(await rights.may(service, verb, "leases.coordination.k8s.io", namespace, name=name))
 
@@ -96,7 +94,7 @@ async def test_a_service_renews_its_own_lease_only(service: str, installed: Clus
     assert [False, False] == [await may("patch", "arks-app-deployer"), await may("create", "", "team-a")]
 
 
-async def test_a_refusal_is_what_the_api_server_says(installed: Cluster) -> None:
+async def test_the_api_server_rejects_a_request_without_the_right(installed: Cluster) -> None:
     account = f"--as=system:serviceaccount:{NAMESPACE}:arks-endpoint-router"
     await installed.server.kubectl("get", "arksendpoints", "-A", account)
     with pytest.raises(RuntimeError, match='cannot list resource "arkstokens"'):
