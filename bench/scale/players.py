@@ -14,7 +14,7 @@ from arks.kit.kube.api import POD, Json, Kind, KubeApi
 from arks.kit.kube.informer import Informer
 from arks.kit.reconcile import Controller, Key
 from arks.model_manager.adapters.kubernetes.manifests import CONTAINER
-from arks.model_manager.adapters.kubernetes.objects import CLAIM, JOB
+from arks.model_manager.adapters.kubernetes.objects import JOB, PVC
 from arks.model_manager.domain.protocol import Found, Outcome, Report, outcome_to_json
 from bench.scale.engine import address
 
@@ -28,7 +28,7 @@ class Players:
         self._api = api
         self._addresses: Iterator[str] = (address(number % engines) for number in count())
         self._parts = [
-            self._part(CLAIM, self._bind),
+            self._part(PVC, self._bind),
             self._part(JOB, self._load),
             self._part(LEADER_WORKER_SET, self._start),
         ]
@@ -56,7 +56,7 @@ class Players:
 
     async def _bind(self, claim: Json) -> None:
         key = Key(claim["metadata"]["namespace"], claim["metadata"]["name"])
-        await self._api.merge(CLAIM, key, {"status": {"phase": "Bound"}}, subresource="status")
+        await self._api.merge(PVC, key, {"status": {"phase": "Bound"}}, subresource="status")
 
     async def _load(self, job: Json) -> None:
         """A worker that ends at once and says that everything is there."""

@@ -65,7 +65,7 @@ async def test_a_private_model_is_loaded_once_its_secret_is_right(tenant: Tenant
     )
 
     refused = "the token of source.huggingface.tokenSecretRef gives no access to it"
-    await until_said(tenant, "mistyped", "ModelLoadFailed", "acme/gated is gated on", refused, "; tried again at")
+    await until_said(tenant, "mistyped", "ModelLoadFailed", "acme/gated is gated on", refused, "; next retry at")
     await tenant.apply(a_secret("mistyped", HF_TOKEN=HUB_TOKEN))
 
     await until_said(tenant, "missing", "CreateWorkerPodFailed", 'secret "late" not found')

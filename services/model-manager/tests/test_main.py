@@ -261,7 +261,7 @@ async def test_two_models_of_one_sub_path_are_loaded_once_and_the_files_go_with_
         assert shared.is_dir()
         await gone(service.models, "two")
         assert not shared.exists()
-        wanted = ["files kept: default/two uses them too", "files in shared removed"]
+        wanted = ["files kept: also used by default/two", "files in shared removed"]
 
         async def deleted() -> bool:
             return wanted == [event["message"] for verb, event in await events(service) if verb == "deleted"]

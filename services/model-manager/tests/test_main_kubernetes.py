@@ -12,22 +12,21 @@ import pytest_asyncio
 from arks.contracts.conditions import find_condition
 from arks.contracts.resources import ArksModelStatus, ModelPhase
 from arks.kit.key import Key
-from arks.kit.kube.api import POD, Kind
+from arks.kit.kube.kinds import EVENT, POD, SECRET
 from arks.kit.testing.hub import Hub, hub_server
 from arks.kit.testing.servers import Server, nats_server
 from arks.kit.testing.wait import eventually
-from arks.model_manager.adapters.kubernetes.objects import CLAIM, EVENT, JOB
+from arks.model_manager.adapters.kubernetes.objects import JOB, PVC
 from arks.model_manager.testing.cluster import CLASS, WORKER_IMAGE, Cluster, cluster
 from arks.model_manager.testing.kube_harness import MODEL, KubeService, account, kube_service, make_namespace
-from arks.model_manager.testing.storage_contract import CLAIM as CLAIM_SPEC
+from arks.model_manager.testing.storage_contract import PVC_SPEC
 
 pytestmark = [pytest.mark.kube, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300)]
 CRDS = Path(__file__).parents[3] / "charts/arks-crds/templates"
-SECRET = Kind("", "v1", "Secret", "secrets")
 WEIGHTS = b"GGUF" + os.urandom(1_500_000)
 FILES = {"README.md": b"# Tiny", "tiny.gguf": WEIGHTS}
 TOKEN = "hf_a_token_that_nobody_else_may_see"
-STORAGE = {"pvc": {"name": "weights", "spec": CLAIM_SPEC}}
+STORAGE = {"pvc": {"name": "weights", "spec": PVC_SPEC}}
 _numbers = itertools.count()
 
 
@@ -87,7 +86,7 @@ def explains(*words: str, type_: str = "Ready") -> Callable[[ArksModelStatus], b
 
 
 async def test_a_model_is_downloaded_into_a_claim_of_its_own(service: KubeService) -> None:
-    await service.apply("tiny", source={"huggingface": {}}, storage={"pvc": {"spec": CLAIM_SPEC}})
+    await service.apply("tiny", source={"huggingface": {}}, storage={"pvc": {"spec": PVC_SPEC}})
     status = await service.reaches("tiny", ModelPhase.READY)
     conditions = {condition.type: (str(condition.status), condition.reason) for condition in status.conditions}
     expected = {"StorageCreated": "CreateSucceeded", "ModelLoaded": "ModelLoadSucceeded", "Ready": "Ready"}
@@ -96,9 +95,9 @@ async def test_a_model_is_downloaded_into_a_claim_of_its_own(service: KubeServic
     assert (path, 2, len(WEIGHTS) + 6) == (status.path, status.file_count, status.size_bytes)
     fact = await service.fact("tiny", lambda fact: fact.ready)
     assert (path, "tiny") == (fact.path, fact.claim_name)
-    claim, job = await service.get(CLAIM, "tiny"), await service.get(JOB, "arks-worker-tiny")
+    pvc, job = await service.get(PVC, "tiny"), await service.get(JOB, "arks-worker-tiny")
     model = await service.get(MODEL, "tiny")
-    for made in (claim, job):
+    for made in (pvc, job):
         assert {"arks.ai/model": "tiny"} == made["metadata"]["labels"]
         assert [model["metadata"]["uid"]] == [owner["uid"] for owner in made["metadata"]["ownerReferences"]]
 
@@ -172,7 +171,7 @@ async def test_a_refused_download_says_what_to_do(service: KubeService, hub: Hub
     status = await service.reaches("tiny", ModelPhase.FAILED)
     reason, message = said(status, "ModelLoaded")
     assert "ModelLoadFailed" == reason
-    assert "no token is named in source.huggingface.tokenSecretRef; tried again at" in message
+    assert "no token is named in source.huggingface.tokenSecretRef; next retry at" in message
     await service.create(SECRET, "hub", stringData={"HF_TOKEN": TOKEN})
     await service.apply("tiny", source={"huggingface": {"tokenSecretRef": "hub"}})
     await service.reaches("tiny", ModelPhase.READY)
@@ -199,8 +198,8 @@ async def test_a_pod_that_fits_nowhere_says_why_and_a_changed_spec_begins_anew(s
 
 
 async def test_a_claim_that_cannot_be_bound_says_why_until_it_can(service: KubeService) -> None:
-    claim = {**CLAIM_SPEC, "storageClassName": service.namespace}
-    await service.apply("tiny", source={"huggingface": {}}, storage={"pvc": {"name": "weights", "spec": claim}})
+    pvc = {**PVC_SPEC, "storageClassName": service.namespace}
+    await service.apply("tiny", source={"huggingface": {}}, storage={"pvc": {"name": "weights", "spec": pvc}})
     missing = f'storageclass.storage.k8s.io "{service.namespace}" not found'
     status = await service.reaches("tiny", explains("BoundFailed", missing, type_="StorageCreated"))
     assert ModelPhase.STORAGE_CREATING is status.phase
@@ -238,33 +237,33 @@ async def test_without_a_claim_or_the_means_to_make_one_it_waits_for_somebodys(s
     status = await service.reaches("tiny", ModelPhase.FAILED)
     assert "CreateFailed" == said(status, "StorageCreated")[0]
     assert "without spec.storage.pvc it cannot be made" in said(status)[1]
-    await service.create(CLAIM, "tiny", spec=CLAIM_SPEC)
+    await service.create(PVC, "tiny", spec=PVC_SPEC)
     await service.reaches("tiny", ModelPhase.READY)
-    claim = await service.get(CLAIM, "tiny")
-    assert ("labels" in claim["metadata"], "ownerReferences" in claim["metadata"]) == (False, False)
+    pvc = await service.get(PVC, "tiny")
+    assert ("labels" in pvc["metadata"], "ownerReferences" in pvc["metadata"]) == (False, False)
 
 
 async def test_an_adopted_claim_outlives_its_model_and_is_used_as_it_is_by_the_next(
     service: KubeService, hub: Hub
 ) -> None:
-    await service.create(CLAIM, "weights", spec=CLAIM_SPEC)
+    await service.create(PVC, "weights", spec=PVC_SPEC)
     for _ in range(2):
         await service.apply("tiny", source={"huggingface": {}}, storage=STORAGE)
         await service.reaches("tiny", ModelPhase.READY)
         await service.delete("tiny")
     assert len(WEIGHTS) == hub.served_bytes["tiny.gguf"]
-    assert "deletionTimestamp" not in (await service.get(CLAIM, "weights"))["metadata"]
+    assert "deletionTimestamp" not in (await service.get(PVC, "weights"))["metadata"]
 
 
 async def test_an_adopted_claim_that_is_deleted_is_missed(service: KubeService) -> None:
-    await service.create(CLAIM, "weights", spec=CLAIM_SPEC)
-    await service.apply("tiny", source={"huggingface": {}}, storage={"pvc": {"name": "weights", "spec": CLAIM_SPEC}})
+    await service.create(PVC, "weights", spec=PVC_SPEC)
+    await service.apply("tiny", source={"huggingface": {}}, storage={"pvc": {"name": "weights", "spec": PVC_SPEC}})
     before = await service.reaches("tiny", ModelPhase.READY)
-    await service.cluster.api.delete(CLAIM, Key(service.namespace, "weights"))
+    await service.cluster.api.delete(PVC, Key(service.namespace, "weights"))
     await service.reaches("tiny", lambda status: status.phase is not ModelPhase.READY)
     after = await service.reaches("tiny", ModelPhase.READY)
     assert before.revision == after.revision
-    assert "arks.ai/model" in (await service.get(CLAIM, "weights"))["metadata"]["labels"]
+    assert "arks.ai/model" in (await service.get(PVC, "weights"))["metadata"]["labels"]
 
 
 async def test_what_arks_made_goes_with_the_model(service: KubeService) -> None:
@@ -272,7 +271,7 @@ async def test_what_arks_made_goes_with_the_model(service: KubeService) -> None:
     await service.reaches("tiny", ModelPhase.READY)
     await service.delete("tiny")
     await eventually(lambda: service.gone(JOB, "arks-worker-tiny"), within_seconds=90)
-    await eventually(lambda: service.gone(CLAIM, "weights"), within_seconds=90)
+    await eventually(lambda: service.gone(PVC, "weights"), within_seconds=90)
 
 
 async def test_a_model_deleted_while_it_downloads_leaves_nothing_running(service: KubeService, hub: Hub) -> None:
@@ -282,7 +281,7 @@ async def test_a_model_deleted_while_it_downloads_leaves_nothing_running(service
     await service.delete("tiny")
 
     async def nothing() -> bool:
-        return not [kind for kind in (JOB, POD, CLAIM) if (await service.cluster.api.list(kind, service.namespace))[0]]
+        return not [kind for kind in (JOB, POD, PVC) if (await service.cluster.api.list(kind, service.namespace))[0]]
 
     await eventually(nothing, within_seconds=90)
 
@@ -294,15 +293,15 @@ async def test_a_claim_passes_to_the_next_model_that_uses_it(service: KubeServic
     await service.reaches("other", ModelPhase.READY)
     await service.delete("tiny")
     await eventually(lambda: service.gone(JOB, "arks-worker-tiny"), within_seconds=90)
-    claim, other = await service.get(CLAIM, "weights"), await service.get(MODEL, "other")
-    assert "deletionTimestamp" not in claim["metadata"]
-    assert [other["metadata"]["uid"]] == [owner["uid"] for owner in claim["metadata"]["ownerReferences"]]
+    pvc, other = await service.get(PVC, "weights"), await service.get(MODEL, "other")
+    assert "deletionTimestamp" not in pvc["metadata"]
+    assert [other["metadata"]["uid"]] == [owner["uid"] for owner in pvc["metadata"]["ownerReferences"]]
     await service.delete("other")
-    await eventually(lambda: service.gone(CLAIM, "weights"), within_seconds=90)
+    await eventually(lambda: service.gone(PVC, "weights"), within_seconds=90)
 
 
-async def an_engine(service: KubeService, claim: str) -> None:
-    """A pod that uses the claim, as the application that it stands for would run it."""
+async def an_engine(service: KubeService, pvc: str) -> None:
+    """A pod that uses PVC, as the application that it stands for would run it."""
     security = {
         "runAsNonRoot": True,
         "runAsUser": 1000,
@@ -313,7 +312,7 @@ async def an_engine(service: KubeService, claim: str) -> None:
     spec = {
         "schedulingGates": [{"name": "for-ever"}],
         "containers": [{"name": "leader", "image": "nothing", "securityContext": security}],
-        "volumes": [{"name": "models", "persistentVolumeClaim": {"claimName": claim}}],
+        "volumes": [{"name": "models", "persistentVolumeClaim": {"claimName": pvc}}],
     }
     metadata = {"name": "engine", "namespace": service.namespace, "labels": {"arks.ai/model": "tiny"}}
     await service.cluster.api.create(POD, {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec})
@@ -325,17 +324,17 @@ async def test_a_claim_that_engines_use_outlives_its_model_and_goes_back_to_it(s
     await an_engine(service, "weights")
     await service.delete("tiny")
     await eventually(lambda: service.gone(JOB, "arks-worker-tiny"), within_seconds=90)
-    assert "deletionTimestamp" not in (await service.get(CLAIM, "weights"))["metadata"]
+    assert "deletionTimestamp" not in (await service.get(PVC, "weights"))["metadata"]
 
     await service.apply("tiny", source={"huggingface": {}}, storage=STORAGE)
     await service.reaches("tiny", ModelPhase.READY)
     assert len(WEIGHTS) == hub.served_bytes["tiny.gguf"]
-    owners = (await service.get(CLAIM, "weights"))["metadata"]["ownerReferences"]
+    owners = (await service.get(PVC, "weights"))["metadata"]["ownerReferences"]
     assert [(await service.get(MODEL, "tiny"))["metadata"]["uid"]] == [owner["uid"] for owner in owners]
 
     await service.cluster.api.delete(POD, Key(service.namespace, "engine"))
     await service.delete("tiny")
-    await eventually(lambda: service.gone(CLAIM, "weights"), within_seconds=90)
+    await eventually(lambda: service.gone(PVC, "weights"), within_seconds=90)
 
 
 async def test_a_claim_that_no_model_wants_any_more_goes_with_its_engines(service: KubeService) -> None:
@@ -344,15 +343,15 @@ async def test_a_claim_that_no_model_wants_any_more_goes_with_its_engines(servic
     await an_engine(service, "weights")
     await service.delete("tiny")
     await eventually(lambda: service.gone(JOB, "arks-worker-tiny"), within_seconds=90)
-    assert "deletionTimestamp" not in (await service.get(CLAIM, "weights"))["metadata"]
+    assert "deletionTimestamp" not in (await service.get(PVC, "weights"))["metadata"]
     await service.cluster.api.delete(POD, Key(service.namespace, "engine"))
-    await eventually(lambda: service.gone(CLAIM, "weights"), within_seconds=90)
+    await eventually(lambda: service.gone(PVC, "weights"), within_seconds=90)
 
 
 async def test_weights_that_somebody_put_into_a_claim_are_found(service: KubeService) -> None:
     await service.apply("mine", storage={**STORAGE, "subPath": "mine"})
     await service.reaches("mine", explains("CreateFailed", "somebody has to make and fill it"))
-    await service.create(CLAIM, "weights", spec=CLAIM_SPEC)
+    await service.create(PVC, "weights", spec=PVC_SPEC)
     await service.reaches("mine", explains("ModelLoadFailed", "/models/mine does not exist"))
     (service.cluster.kubelet.mounted[Key(service.namespace, "weights")] / "mine").mkdir()
     (service.cluster.kubelet.mounted[Key(service.namespace, "weights")] / "mine/x.gguf").write_bytes(WEIGHTS)

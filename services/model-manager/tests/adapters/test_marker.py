@@ -35,6 +35,6 @@ def test_files_that_are_gone_or_of_another_size_are_named(tmp_path: Path) -> Non
     (tmp_path / "short").write_bytes(b"12")
     (tmp_path / "right").write_bytes(b"1234")
     files = [StoredFile(name, 4, 0) for name in ("short", "right", "gone", "right/below")]
-    assert ["short has 2 bytes instead of 4", "gone is gone", "right/below is gone"] == marker.broken_files(
+    assert ["short has 2 bytes instead of 4", "gone is missing", "right/below is missing"] == marker.broken_files(
         tmp_path, files
     )

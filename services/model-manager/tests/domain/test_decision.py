@@ -8,197 +8,199 @@ import pytest
 from arks.contracts.conditions import NEW_INCOMING
 from arks.contracts.resources import DownloadProgress, ModelPhase
 from arks.model_manager.domain.decision import Decision, Step, decide
-from arks.model_manager.domain.observation import Blocked, Content, Failure, Loading, LoadState, Seen, Stored
-from arks.model_manager.domain.protocol import FailureKind
-from arks.model_manager.domain.source import Order, SourceKind
+from arks.model_manager.domain.failures import Failure, FailureKind
+from arks.model_manager.domain.observation import Blocked, Content, Download, DownloadState, Observation, StoredWeights
+from arks.model_manager.domain.weights_source import SourceKind, WeightsSource
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
-HUB = Order(SourceKind.HUB, repository="acme/tiny", endpoint="http://hub")
-FILE = Order(SourceKind.FILE, path="/models/x.gguf")
-STORED = Order(SourceKind.STORED)
-COMPLETE = Stored(Content.COMPLETE, path="/m/x.gguf", size_bytes=98_900_000, file_count=2)
-INCOMPLETE = Stored(Content.INCOMPLETE)
+HUB = WeightsSource(SourceKind.HUB, repository="acme/tiny", endpoint="http://hub")
+FILE = WeightsSource(SourceKind.FILE, path="/models/x.gguf")
+STORED = WeightsSource(SourceKind.STORED)
+COMPLETE = StoredWeights(Content.COMPLETE, path="/m/x.gguf", size_bytes=98_900_000, file_count=2)
+INCOMPLETE = StoredWeights(Content.INCOMPLETE)
 
 
-def decided(seen: Seen) -> Decision:
+def decided(seen: Observation) -> Decision:
     return decide(seen, now=NOW, check_seconds=15)
 
 
-PENDING = Stored(Content.PENDING, message="waits for its first consumer")
-UNBOUND = Stored(Content.PENDING, message="no such class", failing=True)
+PENDING = StoredWeights(Content.PENDING, message="waits for its first consumer")
+UNBOUND = StoredWeights(Content.PENDING, message="no such class", failing=True)
 
 
-def starting(blocked: Blocked | None = None) -> Loading:
-    return Loading(HUB.fingerprint, LoadState.STARTING, DownloadProgress(), blocked=blocked)
+def starting(blocked: Blocked | None = None) -> Download:
+    return Download(HUB.fingerprint, DownloadState.STARTING, DownloadProgress(), blocked=blocked)
 
 
-def loading(state: LoadState, kind: FailureKind | None = None, failures: int = 1, ago_seconds: float = 0) -> Loading:
+def download(
+    state: DownloadState, kind: FailureKind | None = None, failures: int = 1, ago_seconds: float = 0
+) -> Download:
     failure = None if kind is None else Failure(kind, "why")
     ended = NOW - timedelta(seconds=ago_seconds)
-    return Loading(HUB.fingerprint, state, DownloadProgress(), failure, failures, ended)
+    return Download(HUB.fingerprint, state, DownloadProgress(), failure, failures, ended)
 
 
 def test_storage_that_is_not_there_is_made_first() -> None:
-    decision = decided(Seen(HUB, Stored(Content.ABSENT)))
+    decision = decided(Observation(HUB, StoredWeights(Content.ABSENT)))
     assert (ModelPhase.STORAGE_CREATING, Step.PREPARE, False) == (decision.phase, decision.step, decision.storage.ok)
     assert NEW_INCOMING == decision.storage.reason
 
 
 def test_storage_that_cannot_be_made_is_tried_again() -> None:
-    decision = decided(Seen(HUB, Stored(Content.ABSENT), storage_fault="read-only"))
+    decision = decided(Observation(HUB, StoredWeights(Content.ABSENT), storage_fault="read-only"))
     assert (ModelPhase.STORAGE_CREATING, Step.NOTHING) == (decision.phase, decision.step)
     assert ("BoundFailed", "read-only") == (decision.storage.reason, decision.storage.message)
-    assert decision.again_seconds == 5
+    assert decision.requeue_seconds == 5
 
 
 def test_what_is_not_loaded_yet_is_loaded() -> None:
-    decision = decided(Seen(HUB, INCOMPLETE))
-    assert (ModelPhase.MODEL_LOADING, Step.LOAD) == (decision.phase, decision.step)
-    assert decision.loaded is not None
-    assert "ModelLoading" == decision.loaded.reason
+    decision = decided(Observation(HUB, INCOMPLETE))
+    assert (ModelPhase.MODEL_LOADING, Step.DOWNLOAD) == (decision.phase, decision.step)
+    assert decision.downloaded is not None
+    assert "ModelLoading" == decision.downloaded.reason
 
 
 def test_what_is_loaded_for_another_order_is_loaded_anew() -> None:
-    old = replace(loading(LoadState.RUNNING), fingerprint="of another order")
-    assert Step.LOAD is decided(Seen(HUB, INCOMPLETE, old)).step
+    old = replace(download(DownloadState.RUNNING), fingerprint="of another source")
+    assert Step.DOWNLOAD is decided(Observation(HUB, INCOMPLETE, old)).step
 
 
 def test_a_download_under_way_is_left_alone() -> None:
-    decision = decided(Seen(HUB, INCOMPLETE, loading(LoadState.RUNNING)))
+    decision = decided(Observation(HUB, INCOMPLETE, download(DownloadState.RUNNING)))
     assert (ModelPhase.MODEL_LOADING, Step.NOTHING) == (decision.phase, decision.step)
 
 
 def test_a_download_that_waits_for_its_turn_is_pending() -> None:
-    decision = decided(Seen(HUB, INCOMPLETE, loading(LoadState.WAITING)))
+    decision = decided(Observation(HUB, INCOMPLETE, download(DownloadState.WAITING)))
     assert (ModelPhase.PENDING, Step.NOTHING) == (decision.phase, decision.step)
 
 
 def test_what_is_complete_is_ready_and_looked_at_again() -> None:
-    decision = decided(Seen(HUB, COMPLETE))
-    assert (ModelPhase.READY, Step.NOTHING, 15) == (decision.phase, decision.step, decision.again_seconds)
-    assert decision.loaded is not None
+    decision = decided(Observation(HUB, COMPLETE))
+    assert (ModelPhase.READY, Step.NOTHING, 15) == (decision.phase, decision.step, decision.requeue_seconds)
+    assert decision.downloaded is not None
     message = "Load the model successfully: 2 file(s), 98.9 MB, from acme/tiny (main) at http://hub"
     assert ("ModelLoadSucceeded", message) == (
-        decision.loaded.reason,
-        decision.loaded.message,
+        decision.downloaded.reason,
+        decision.downloaded.message,
     )
 
 
 def test_lost_files_are_loaded_again_with_the_loss_in_the_message() -> None:
-    decision = decided(Seen(HUB, Stored(Content.DAMAGED, message="x.gguf is gone")))
-    assert (ModelPhase.MODEL_LOADING, Step.LOAD) == (decision.phase, decision.step)
-    assert decision.loaded is not None
-    assert decision.loaded.message.endswith("again: x.gguf is gone")
+    decision = decided(Observation(HUB, StoredWeights(Content.DAMAGED, message="x.gguf is gone")))
+    assert (ModelPhase.MODEL_LOADING, Step.DOWNLOAD) == (decision.phase, decision.step)
+    assert decision.downloaded is not None
+    assert decision.downloaded.message.endswith("again: x.gguf is gone")
 
 
 @pytest.mark.parametrize("kind", [FailureKind.NETWORK, FailureKind.CRASHED])
 def test_a_passing_fault_is_retried_without_alarm_until_it_stays(kind: FailureKind) -> None:
-    few = decided(Seen(HUB, INCOMPLETE, loading(LoadState.FAILED, kind, failures=4)))
-    many = decided(Seen(HUB, INCOMPLETE, loading(LoadState.FAILED, kind, failures=5)))
+    few = decided(Observation(HUB, INCOMPLETE, download(DownloadState.FAILED, kind, failures=4)))
+    many = decided(Observation(HUB, INCOMPLETE, download(DownloadState.FAILED, kind, failures=5)))
     assert (ModelPhase.MODEL_LOADING, ModelPhase.FAILED) == (few.phase, many.phase)
-    assert few.again_seconds
+    assert few.requeue_seconds
 
 
 @pytest.mark.parametrize(
     "kind", [FailureKind.DENIED, FailureKind.NOT_FOUND, FailureKind.INVALID, FailureKind.CORRUPT, FailureKind.NO_SPACE]
 )
 def test_a_fault_that_needs_people_is_failed_at_once_with_the_next_try_in_the_message(kind: FailureKind) -> None:
-    decision = decided(Seen(HUB, INCOMPLETE, loading(LoadState.FAILED, kind)))
+    decision = decided(Observation(HUB, INCOMPLETE, download(DownloadState.FAILED, kind)))
     assert (ModelPhase.FAILED, Step.NOTHING) == (decision.phase, decision.step)
-    assert decision.loaded is not None
-    assert "ModelLoadFailed" == decision.loaded.reason
-    assert decision.loaded.message.startswith("why; tried again at 00:")
+    assert decision.downloaded is not None
+    assert "ModelLoadFailed" == decision.downloaded.reason
+    assert decision.downloaded.message.startswith("why; next retry at 00:")
 
 
 @pytest.mark.parametrize("kind", list(FailureKind))
 def test_every_failure_is_tried_again_some_day(kind: FailureKind) -> None:
-    late = loading(LoadState.FAILED, kind, failures=50, ago_seconds=1800)
-    assert Step.LOAD is decided(Seen(HUB, INCOMPLETE, late)).step
+    late = download(DownloadState.FAILED, kind, failures=50, ago_seconds=1800)
+    assert Step.DOWNLOAD is decided(Observation(HUB, INCOMPLETE, late)).step
 
 
 def test_a_new_token_is_tried_at_once() -> None:
-    refused = loading(LoadState.FAILED, FailureKind.DENIED)
-    assert Step.NOTHING is decided(Seen(HUB, INCOMPLETE, refused)).step
-    assert Step.LOAD is decided(Seen(HUB, INCOMPLETE, refused, new_token=True)).step
+    refused = download(DownloadState.FAILED, FailureKind.DENIED)
+    assert Step.NOTHING is decided(Observation(HUB, INCOMPLETE, refused)).step
+    assert Step.DOWNLOAD is decided(Observation(HUB, INCOMPLETE, refused, new_token=True)).step
 
 
 def test_a_missing_secret_is_failed_and_looked_for_again() -> None:
-    decision = decided(Seen(HUB, INCOMPLETE, obstacle="Secret default/hf does not exist"))
-    assert (ModelPhase.FAILED, Step.NOTHING, 5) == (decision.phase, decision.step, decision.again_seconds)
+    decision = decided(Observation(HUB, INCOMPLETE, obstacle="Secret default/hf does not exist"))
+    assert (ModelPhase.FAILED, Step.NOTHING, 5) == (decision.phase, decision.step, decision.requeue_seconds)
 
 
 def test_storage_of_another_model_is_not_touched() -> None:
-    decision = decided(Seen(HUB, COMPLETE, conflict="taken"))
+    decision = decided(Observation(HUB, COMPLETE, conflict="taken"))
     assert (ModelPhase.FAILED, Step.STOP) == (decision.phase, decision.step)
     assert ("CreateFailed", "taken") == (decision.storage.reason, decision.storage.message)
 
 
-@pytest.mark.parametrize("order", [FILE, STORED])
-def test_weights_that_others_have_to_provide_are_failed_until_they_are_there(order: Order) -> None:
-    absent = decided(Seen(order, Stored(Content.ABSENT, message="not there")))
-    refused = decided(Seen(order, Stored(Content.REFUSED, message="empty")))
+@pytest.mark.parametrize("source", [FILE, STORED])
+def test_weights_that_others_have_to_provide_are_failed_until_they_are_there(source: WeightsSource) -> None:
+    absent = decided(Observation(source, StoredWeights(Content.ABSENT, message="not there")))
+    refused = decided(Observation(source, StoredWeights(Content.REFUSED, message="empty")))
     assert (ModelPhase.FAILED, ModelPhase.FAILED) == (absent.phase, refused.phase)
-    assert ("not there", "empty") == (absent.explains.message, refused.explains.message)
+    assert ("not there", "empty") == (absent.explanation.message, refused.explanation.message)
     assert ("CreateFailed", True) == (absent.storage.reason, refused.storage.ok)
-    assert (5, 5) == (absent.again_seconds, refused.again_seconds)
+    assert (5, 5) == (absent.requeue_seconds, refused.requeue_seconds)
 
 
 # --- storage and downloads that take their time
 
 
 def test_storage_that_may_wait_for_its_user_gets_one() -> None:
-    decision = decided(Seen(HUB, PENDING))
-    assert (ModelPhase.STORAGE_CREATING, Step.LOAD) == (decision.phase, decision.step)
+    decision = decided(Observation(HUB, PENDING))
+    assert (ModelPhase.STORAGE_CREATING, Step.DOWNLOAD) == (decision.phase, decision.step)
     assert (False, NEW_INCOMING) == (decision.storage.ok, decision.storage.reason)
-    assert 1 == decision.again_seconds
+    assert 1 == decision.requeue_seconds
 
 
 def test_storage_that_cannot_be_bound_says_why_and_is_looked_at_again() -> None:
-    decision = decided(Seen(HUB, UNBOUND, starting(Blocked("unbound claims", lasting=False))))
+    decision = decided(Observation(HUB, UNBOUND, starting(Blocked("unbound claims", lasting=False))))
     assert (ModelPhase.STORAGE_CREATING, "BoundFailed") == (decision.phase, decision.storage.reason)
-    assert "no such class" == decision.explains.message
-    assert 5 == decision.again_seconds
+    assert "no such class" == decision.explanation.message
+    assert 5 == decision.requeue_seconds
 
 
 def test_where_storage_only_waits_the_download_that_does_not_start_explains() -> None:
-    decision = decided(Seen(HUB, PENDING, starting(Blocked("no such image", lasting=True))))
-    assert (ModelPhase.FAILED, "no such image") == (decision.phase, decision.explains.message)
-    assert 5 == decision.again_seconds
+    decision = decided(Observation(HUB, PENDING, starting(Blocked("no such image", lasting=True))))
+    assert (ModelPhase.FAILED, "no such image") == (decision.phase, decision.explanation.message)
+    assert 5 == decision.requeue_seconds
 
 
 def test_lost_storage_is_failed_and_what_uses_it_is_ended() -> None:
-    decision = decided(Seen(HUB, Stored(Content.LOST, message="is being deleted")))
-    assert (ModelPhase.FAILED, Step.STOP, 5) == (decision.phase, decision.step, decision.again_seconds)
-    assert ("BoundFailed", "is being deleted") == (decision.storage.reason, decision.explains.message)
+    decision = decided(Observation(HUB, StoredWeights(Content.LOST, message="is being deleted")))
+    assert (ModelPhase.FAILED, Step.STOP, 5) == (decision.phase, decision.step, decision.requeue_seconds)
+    assert ("BoundFailed", "is being deleted") == (decision.storage.reason, decision.explanation.message)
 
 
 def test_storage_that_is_refused_is_failed_and_tried_again() -> None:
-    decision = decided(Seen(HUB, Stored(Content.ABSENT), storage_fault="no spec", storage_refused=True))
+    decision = decided(Observation(HUB, StoredWeights(Content.ABSENT), storage_fault="no spec", storage_refused=True))
     assert (ModelPhase.FAILED, "CreateFailed") == (decision.phase, decision.storage.reason)
-    assert 5 == decision.again_seconds
+    assert 5 == decision.requeue_seconds
 
 
 def test_a_download_that_is_about_to_start_is_looked_at_soon() -> None:
-    decision = decided(Seen(HUB, INCOMPLETE, starting()))
-    assert (ModelPhase.MODEL_LOADING, Step.NOTHING, 1) == (decision.phase, decision.step, decision.again_seconds)
+    decision = decided(Observation(HUB, INCOMPLETE, starting()))
+    assert (ModelPhase.MODEL_LOADING, Step.NOTHING, 1) == (decision.phase, decision.step, decision.requeue_seconds)
 
 
 @pytest.mark.parametrize(("lasting", "phase"), [(True, ModelPhase.FAILED), (False, ModelPhase.MODEL_LOADING)])
 def test_a_download_that_does_not_start_says_why_and_is_failed_when_it_needs_somebody(
     lasting: bool, phase: ModelPhase
 ) -> None:
-    decision = decided(Seen(HUB, INCOMPLETE, starting(Blocked("why", lasting=lasting))))
+    decision = decided(Observation(HUB, INCOMPLETE, starting(Blocked("why", lasting=lasting))))
     assert phase is decision.phase
-    assert decision.loaded is not None
-    assert ("CreateWorkerPodFailed", "why") == (decision.loaded.reason, decision.loaded.message)
+    assert decision.downloaded is not None
+    assert ("CreateWorkerPodFailed", "why") == (decision.downloaded.reason, decision.downloaded.message)
 
 
 def test_weights_that_somebody_put_somewhere_may_have_to_be_looked_at_first() -> None:
-    decision = decided(Seen(STORED, INCOMPLETE))
-    assert (ModelPhase.MODEL_LOADING, Step.LOAD) == (decision.phase, decision.step)
-    assert decision.loaded is not None
-    assert "checks the storage" == decision.loaded.message
+    decision = decided(Observation(STORED, INCOMPLETE))
+    assert (ModelPhase.MODEL_LOADING, Step.DOWNLOAD) == (decision.phase, decision.step)
+    assert decision.downloaded is not None
+    assert "checks the storage" == decision.downloaded.message
 
 
 def test_storage_that_reports_its_losses_is_not_looked_at_for_nothing() -> None:
-    assert decide(Seen(HUB, COMPLETE), now=NOW, check_seconds=None).again_seconds is None
+    assert decide(Observation(HUB, COMPLETE), now=NOW, check_seconds=None).requeue_seconds is None

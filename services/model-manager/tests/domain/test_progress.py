@@ -3,7 +3,7 @@
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from arks.model_manager.domain.progress import Sample, human_bytes, progress_of, sampled
+from arks.model_manager.domain.progress import Sample, add_sample, progress_of
 
 SAMPLES = st.lists(
     st.tuples(st.floats(0, 1e6, allow_nan=False), st.integers(0, 10**13)).map(lambda pair: Sample(*pair)), max_size=200
@@ -16,7 +16,7 @@ SAMPLES = st.lists(
 def test_numbers_are_in_their_ranges_for_any_samples(samples: list[Sample], total: int | None) -> None:
     kept: tuple[Sample, ...] = ()
     for sample in sorted(samples, key=lambda sample: sample.at_seconds):
-        kept = sampled(kept, sample)
+        kept = add_sample(kept, sample)
     progress = progress_of(kept, total)
     assert 0 <= (progress.percent or 0) <= 100
     assert (progress.bytes_per_second or 0) >= 0
@@ -29,29 +29,23 @@ def test_numbers_are_in_their_ranges_for_any_samples(samples: list[Sample], tota
 def test_a_steady_rate_is_reported_as_it_is(rate: int, seconds: int) -> None:
     kept: tuple[Sample, ...] = ()
     for at in range(seconds + 1):
-        kept = sampled(kept, Sample(float(at), rate * at))
+        kept = add_sample(kept, Sample(float(at), rate * at))
     progress = progress_of(kept, rate * (seconds + 7))
     assert (rate, 7) == (progress.bytes_per_second, progress.remaining_seconds)
 
 
-def test_the_rate_is_that_of_the_last_seconds() -> None:
+def test_the_rate_covers_the_last_seconds_only() -> None:
     kept: tuple[Sample, ...] = ()
     for at in range(100):
-        kept = sampled(kept, Sample(float(at), 0 if at < 50 else (at - 50) * 1000))
+        kept = add_sample(kept, Sample(float(at), 0 if at < 50 else (at - 50) * 1000))
     assert 1000 == progress_of(kept, 10**6).bytes_per_second
 
 
-def test_bytes_thrown_away_start_the_rate_over() -> None:
-    kept = sampled((Sample(0, 0), Sample(1, 1000)), Sample(2, 10))
+def test_discarded_bytes_start_the_rate_over() -> None:
+    kept = add_sample((Sample(0, 0), Sample(1, 1000)), Sample(2, 10))
     assert (None, 10) == (progress_of(kept, 1000).bytes_per_second, progress_of(kept, 1000).done_bytes)
 
 
 def test_nothing_is_guessed_before_the_total_is_known() -> None:
     progress = progress_of((Sample(0, 0), Sample(1, 10)), None)
     assert (None, None, 10) == (progress.percent, progress.remaining_seconds, progress.bytes_per_second)
-
-
-def test_bytes_are_written_for_people() -> None:
-    assert ["0 B", "999 B", "1.0 kB", "98.9 MB", "7.6 GB", "1.2 TB"] == [
-        human_bytes(size) for size in (0, 999, 1000, 98_900_000, 7_600_000_000, 1_200_000_000_000)
-    ]

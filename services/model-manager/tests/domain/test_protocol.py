@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from arks.model_manager.domain.failures import FailureKind
 from arks.model_manager.domain.protocol import (
     CheckRequest,
-    FailureKind,
     Found,
     HubRequest,
     Outcome,

@@ -5,22 +5,24 @@ from datetime import UTC, datetime, timedelta
 from arks.contracts.conditions import find_condition
 from arks.contracts.resources import ArksModelStatus, DownloadProgress, ModelPhase
 from arks.model_manager.domain.decision import Decision, decide
-from arks.model_manager.domain.observation import Content, Seen, Stored
-from arks.model_manager.domain.source import Order, SourceKind
-from arks.model_manager.domain.status import happened, status_of
+from arks.model_manager.domain.observation import Content, Observation, StoredWeights
+from arks.model_manager.domain.status import event_verbs, status_of
+from arks.model_manager.domain.weights_source import SourceKind, WeightsSource
 
-HUB = Order(SourceKind.HUB, repository="acme/tiny", endpoint="http://hub")
+HUB = WeightsSource(SourceKind.HUB, repository="acme/tiny", endpoint="http://hub")
 THEN = datetime(2026, 1, 1, tzinfo=UTC)
 LATER = THEN + timedelta(hours=1)
-COMPLETE = Stored(Content.COMPLETE, path="/m/x.gguf", size_bytes=10, file_count=1, sha256="ab", revision="c0ffee")
+COMPLETE = StoredWeights(
+    Content.COMPLETE, path="/m/x.gguf", size_bytes=10, file_count=1, sha256="ab", revision="c0ffee"
+)
 
 
-def decided(stored: Stored) -> Decision:
-    return decide(Seen(HUB, stored), now=THEN, check_seconds=15)
+def decided(stored: StoredWeights) -> Decision:
+    return decide(Observation(HUB, stored), now=THEN, check_seconds=15)
 
 
-def told(
-    stored: Stored, before: ArksModelStatus | None = None, now: datetime = THEN, generation: int = 1
+def status_after(
+    stored: StoredWeights, before: ArksModelStatus | None = None, now: datetime = THEN, generation: int = 1
 ) -> ArksModelStatus:
     return status_of(decided(stored), stored, None, before, generation=generation, now=now)
 
@@ -32,13 +34,13 @@ def condition(status: ArksModelStatus, type_: str) -> tuple[str, str, datetime, 
 
 
 def test_the_first_status_has_all_three_conditions() -> None:
-    status = told(Stored(Content.ABSENT))
+    status = status_after(StoredWeights(Content.ABSENT))
     assert ["StorageCreated", "ModelLoaded", "Ready"] == [found.type for found in status.conditions]
     assert ("False", "NewIncomming", THEN, 1) == condition(status, "ModelLoaded")
 
 
 def test_a_ready_model_says_where_what_and_which() -> None:
-    status = told(COMPLETE)
+    status = status_after(COMPLETE)
     assert ("/m/x.gguf", 10, 1, "ab", "c0ffee") == (
         status.path,
         status.size_bytes,
@@ -50,26 +52,26 @@ def test_a_ready_model_says_where_what_and_which() -> None:
 
 
 def test_times_change_only_with_the_status_of_a_condition() -> None:
-    loading = told(Stored(Content.INCOMPLETE))
-    ready = told(COMPLETE, loading, LATER, generation=2)
+    download = status_after(StoredWeights(Content.INCOMPLETE))
+    ready = status_after(COMPLETE, download, LATER, generation=2)
     assert ("True", "CreateSucceeded", THEN, 2) == condition(ready, "StorageCreated")
     assert ("True", "ModelLoadSucceeded", LATER, 2) == condition(ready, "ModelLoaded")
 
 
 def test_a_model_that_lost_its_files_is_not_ready_and_says_why() -> None:
-    lost = told(Stored(Content.DAMAGED, message="x is gone"), told(COMPLETE), LATER)
+    lost = status_after(StoredWeights(Content.DAMAGED, message="x is gone"), status_after(COMPLETE), LATER)
     status, reason, at, _ = condition(lost, "Ready")
     assert ("False", "ModelLoading", LATER) == (status, reason, at)
     assert lost.path is None
 
 
 def test_events_tell_each_change_of_phase_once() -> None:
-    new = told(Stored(Content.ABSENT))
-    loading, ready = told(Stored(Content.INCOMPLETE), new), told(COMPLETE)
+    new = status_after(StoredWeights(Content.ABSENT))
+    download, ready = status_after(StoredWeights(Content.INCOMPLETE), new), status_after(COMPLETE)
     failed = ArksModelStatus(phase=ModelPhase.FAILED)
-    assert ["created"] == happened(None, new)
-    assert ["downloading"] == happened(new, loading)
-    assert ["ready"] == happened(loading, ready)
-    assert ["failed"] == happened(loading, failed)
-    assert [] == happened(loading, loading.model_copy(update={"progress": DownloadProgress(done_bytes=1)}))
-    assert ["created", "ready"] == happened(None, ready)
+    assert ["created"] == event_verbs(None, new)
+    assert ["downloading"] == event_verbs(new, download)
+    assert ["ready"] == event_verbs(download, ready)
+    assert ["failed"] == event_verbs(download, failed)
+    assert [] == event_verbs(download, download.model_copy(update={"progress": DownloadProgress(done_bytes=1)}))
+    assert ["created", "ready"] == event_verbs(None, ready)

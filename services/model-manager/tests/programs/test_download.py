@@ -1,4 +1,4 @@
-"""The download process' work, on a hub of our own: whole, resumed, damaged, refused, without space."""
+"""Downloads from a hub: whole, resumed, damaged, refused, without space."""
 
 import asyncio
 import contextlib
@@ -19,8 +19,12 @@ import pytest_asyncio
 from arks.kit.testing.hub import Fault, Hub, Served, hub_server
 from arks.kit.testing.wait import eventually
 from arks.model_manager.adapters import marker
-from arks.model_manager.domain.protocol import CheckRequest, FailureKind, HubRequest, LoadFailed, request_to_json
-from arks.model_manager.programs.download import FreeBytes, Progress, check, free_bytes, load
+from arks.model_manager.domain.failures import DownloadFailed, FailureKind
+from arks.model_manager.domain.protocol import CheckRequest, HubRequest, request_to_json
+from arks.model_manager.domain.storage_path import ARKS_DIRECTORY
+from arks.model_manager.programs.byte_counter import ByteCounter
+from arks.model_manager.programs.file_check import check_file
+from arks.model_manager.programs.repository import FreeBytes, download_repository, free_bytes
 
 pytestmark = pytest.mark.real
 
@@ -42,76 +46,74 @@ def request_for(hub: Hub, tmp_path: Path) -> HubRequest:
     return HubRequest(str(tmp_path / "model"), "fingerprint", MANY, hub.url, "main")
 
 
-async def loaded(request: HubRequest, free: FreeBytes = free_bytes) -> Progress:
-    progress = Progress()
-    await asyncio.to_thread(load, request, progress, free)
-    return progress
+async def downloaded(request: HubRequest, free: FreeBytes = free_bytes) -> ByteCounter:
+    counter = ByteCounter()
+    await asyncio.to_thread(download_repository, request, counter, free)
+    return counter
 
 
-async def refused(request: HubRequest, free: FreeBytes = free_bytes) -> LoadFailed:
-    with pytest.raises(LoadFailed) as caught:
-        await loaded(request, free)
+async def refused(request: HubRequest, free: FreeBytes = free_bytes) -> DownloadFailed:
+    with pytest.raises(DownloadFailed) as caught:
+        await downloaded(request, free)
     return caught.value
 
 
 def stored(request: HubRequest) -> dict[str, bytes]:
     root = Path(request.directory)
-    files = (path for path in root.rglob("*") if path.is_file() and marker.ARKS_DIRECTORY not in path.parts)
+    files = (path for path in root.rglob("*") if path.is_file() and ARKS_DIRECTORY not in path.parts)
     return {str(path.relative_to(root)): path.read_bytes() for path in files}
 
 
 async def test_a_repository_is_stored_file_for_file_with_a_marker(hub: Hub, request_for: HubRequest) -> None:
-    progress = await loaded(request_for)
+    counter = await downloaded(request_for)
     assert stored(request_for) == FILES
     complete = marker.read_complete(Path(request_for.directory))
     assert complete is not None
     digests = {file.path: file.sha256 for file in complete.files}
     assert digests["model.gguf"] == hashlib.sha256(WEIGHTS).hexdigest()
     assert complete.revision == hub.repositories[MANY][0].commit
-    assert progress.report().done_bytes == progress.total_bytes == sum(map(len, FILES.values()))
+    assert counter.report().done_bytes == counter.total_bytes == sum(map(len, FILES.values()))
 
 
 async def test_a_repeated_download_transfers_and_hashes_nothing_again(hub: Hub, request_for: HubRequest) -> None:
-    await loaded(request_for)
+    await downloaded(request_for)
     hub.served.clear()
-    await loaded(request_for)
+    await downloaded(request_for)
     assert hub.served == []
 
 
 async def test_patterns_choose_files(hub: Hub, request_for: HubRequest) -> None:
-    await loaded(replace(request_for, allow_patterns=("*.gguf", "*.json"), ignore_patterns=("config*",)))
+    await downloaded(replace(request_for, allow_patterns=("*.gguf", "*.json"), ignore_patterns=("config*",)))
     assert list(stored(request_for)) == ["model.gguf"]
 
 
-async def test_patterns_that_leave_nothing_are_an_error(request_for: HubRequest) -> None:
+async def test_patterns_without_a_match_are_an_error(request_for: HubRequest) -> None:
     failure = await refused(replace(request_for, allow_patterns=("*.none",)))
     assert failure.kind is FailureKind.INVALID
     assert "none that match" in str(failure)
 
 
-async def test_another_revision_replaces_changed_files_and_removes_those_that_went(
-    hub: Hub, request_for: HubRequest
-) -> None:
-    await loaded(request_for)
+async def test_another_revision_replaces_changed_files_and_removes_old_ones(hub: Hub, request_for: HubRequest) -> None:
+    await downloaded(request_for)
     hub.add(MANY, {"config.json": CONFIG, "model.gguf": WEIGHTS[::-1]}, revision="v2")
     hub.served.clear()
-    await loaded(replace(request_for, revision="v2", fingerprint="other"))
+    await downloaded(replace(request_for, revision="v2", fingerprint="other"))
     assert stored(request_for) == {"config.json": CONFIG, "model.gguf": WEIGHTS[::-1]}
     assert {served.path for served in hub.served} == {"model.gguf"}
 
 
-async def test_a_cut_connection_is_continued_where_it_was_cut(hub: Hub, request_for: HubRequest) -> None:
+async def test_a_cut_connection_resumes_where_it_was_cut(hub: Hub, request_for: HubRequest) -> None:
     hub.faults = [Fault("model.gguf", cut_after_bytes=1_000_000)]
-    await loaded(request_for)
+    await downloaded(request_for)
     starts = [served.start for served in hub.served if served.path == "model.gguf"]
     assert starts[0] == 0
     assert starts[1] > 500_000
     assert stored(request_for)["model.gguf"] == WEIGHTS
 
 
-async def test_bytes_damaged_on_the_way_are_noticed_and_loaded_again(hub: Hub, request_for: HubRequest) -> None:
+async def test_bytes_damaged_in_transfer_are_downloaded_again(hub: Hub, request_for: HubRequest) -> None:
     hub.faults = [Fault("model.gguf", wrong_bytes=True), Fault("config.json", wrong_bytes=True)]
-    await loaded(request_for)
+    await downloaded(request_for)
     assert stored(request_for) == FILES
 
 
@@ -123,18 +125,18 @@ async def test_a_hub_whose_bytes_are_always_wrong_fails_with_both_digests(hub: H
     assert "model.gguf" not in stored(request_for)
 
 
-async def test_a_file_that_rotted_on_disk_is_loaded_again(hub: Hub, request_for: HubRequest) -> None:
-    await loaded(request_for)
+async def test_a_file_damaged_on_disk_is_downloaded_again(hub: Hub, request_for: HubRequest) -> None:
+    await downloaded(request_for)
     (Path(request_for.directory) / "model.gguf").write_bytes(bytes(len(WEIGHTS)))
-    await loaded(request_for)
+    await downloaded(request_for)
     assert stored(request_for) == FILES
 
 
-async def test_a_file_that_is_there_already_is_hashed_instead_of_loaded(hub: Hub, request_for: HubRequest) -> None:
+async def test_an_existing_file_is_hashed_instead_of_downloaded(hub: Hub, request_for: HubRequest) -> None:
     target = Path(request_for.directory) / "model.gguf"
     target.parent.mkdir(parents=True)
     target.write_bytes(WEIGHTS)
-    await loaded(request_for)
+    await downloaded(request_for)
     assert "model.gguf" not in {served.path for served in hub.served}
 
 
@@ -145,11 +147,11 @@ async def test_a_private_repository_needs_its_token_which_storage_never_sees(hub
     assert without.kind is wrong.kind is FailureKind.DENIED
     assert "no token is named" in str(without)
     assert "hf_wrong" not in str(wrong)
-    await loaded(replace(private, token="hf_right"))
+    await downloaded(replace(private, token="hf_right"))
     assert stored(request_for) == FILES
 
 
-async def test_a_gated_repository_says_what_to_do(hub: Hub, request_for: HubRequest) -> None:
+async def test_the_failure_of_a_gated_repository_has_advice(hub: Hub, request_for: HubRequest) -> None:
     hub.add("acme/gated", FILES, token="hf_right", gated=True)
     failure = await refused(replace(request_for, repository="acme/gated"))
     assert failure.kind is FailureKind.DENIED
@@ -167,7 +169,7 @@ async def test_a_gated_repository_says_what_to_do(hub: Hub, request_for: HubRequ
         ({"repository": "acme//x"}, FailureKind.INVALID),
     ],
 )
-async def test_what_is_not_there_is_told_apart(
+async def test_failures_of_wrong_requests_have_their_kinds(
     request_for: HubRequest, change: dict[str, str], kind: FailureKind
 ) -> None:
     assert (await refused(replace(request_for, **change))).kind is kind  # type: ignore[arg-type]
@@ -176,7 +178,7 @@ async def test_what_is_not_there_is_told_apart(
 @pytest.mark.parametrize(
     ("status", "kind"), [(401, FailureKind.DENIED), (403, FailureKind.DENIED), (500, FailureKind.NETWORK)]
 )
-async def test_a_file_that_the_hub_does_not_give_is_told_apart(
+async def test_failures_of_refused_files_have_their_kinds(
     hub: Hub, request_for: HubRequest, status: int, kind: FailureKind
 ) -> None:
     hub.faults = [Fault("model.gguf", status=status)]
@@ -192,10 +194,10 @@ async def test_a_repository_that_reaches_outside_its_directory_is_refused(hub: H
     assert not (Path(request_for.directory).parent / "outside.txt").exists()
 
 
-async def test_too_little_space_is_said_with_numbers_before_the_first_byte(hub: Hub, request_for: HubRequest) -> None:
+async def test_too_little_space_fails_with_the_sizes_before_the_first_byte(hub: Hub, request_for: HubRequest) -> None:
     failure = await refused(replace(request_for, reserve_bytes=50_000_000), lambda _: 51_000_000)
     assert failure.kind is FailureKind.NO_SPACE
-    assert "needs 0.00 GB more and 0.05 GB in reserve, 0.05 GB are free" in str(failure)
+    assert "needs 1.5 MB more and 50.0 MB in reserve, 51.0 MB are free" in str(failure)
     assert hub.served == []
 
 
@@ -218,7 +220,7 @@ async def last_report(started: subprocess.Popen[bytes]) -> dict[str, object]:
     return last
 
 
-async def test_a_disk_that_fills_up_on_the_way_is_a_failure_with_its_reason(request_for: HubRequest) -> None:
+async def test_a_disk_that_fills_during_a_download_is_a_failure_with_its_reason(request_for: HubRequest) -> None:
     def limit() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (700_000, 700_000))
 
@@ -226,7 +228,7 @@ async def test_a_disk_that_fills_up_on_the_way_is_a_failure_with_its_reason(requ
     assert (report["failure"], "no space left" in str(report["message"])) == ("no-space", True)
 
 
-async def test_a_killed_process_is_continued_without_a_byte_loaded_twice(hub: Hub, request_for: HubRequest) -> None:
+async def test_a_killed_process_resumes_without_downloading_a_byte_twice(hub: Hub, request_for: HubRequest) -> None:
     hub.hold = asyncio.Event()
     started = process(request_for)
     directory = marker.partial_directory(Path(request_for.directory))
@@ -255,6 +257,6 @@ async def test_a_killed_process_is_continued_without_a_byte_loaded_twice(hub: Hu
 def test_a_file_with_another_digest_is_refused_with_both(tmp_path: Path) -> None:
     path = tmp_path / "x.gguf"
     path.write_bytes(b"GGUF")
-    with pytest.raises(LoadFailed, match=hashlib.sha256(b"GGUF").hexdigest()):
-        check(CheckRequest(str(path), "0" * 64, str(tmp_path / "record.json")), Progress())
+    with pytest.raises(DownloadFailed, match=hashlib.sha256(b"GGUF").hexdigest()):
+        check_file(CheckRequest(str(path), "0" * 64, str(tmp_path / "record.json")), ByteCounter())
     assert not (tmp_path / "record.json").exists()

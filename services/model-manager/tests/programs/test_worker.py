@@ -12,7 +12,8 @@ import pytest_asyncio
 
 from arks.kit.testing.hub import Hub, hub_server
 from arks.kit.testing.wait import eventually
-from arks.model_manager.domain.protocol import FailureKind, Found, Outcome, outcome_from_json
+from arks.model_manager.domain.failures import FailureKind
+from arks.model_manager.domain.protocol import Found, Outcome, outcome_from_json
 
 pytestmark = pytest.mark.real
 

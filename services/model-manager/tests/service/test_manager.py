@@ -1,6 +1,5 @@
-"""One model's way through the service, with storage, secrets and bus of paper."""
+"""Reconciles of models, with fakes of storage, Secrets and the bus."""
 
-import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -15,18 +14,18 @@ from arks.kit.cache import Cache
 from arks.kit.errors import Invalid, Unavailable
 from arks.kit.key import Key
 from arks.kit.testing.clock import FakeClock
-from arks.model_manager.domain.observation import Content, Failure, Loading, LoadState, Stored
-from arks.model_manager.domain.path_use import Removal
-from arks.model_manager.domain.protocol import FailureKind
-from arks.model_manager.domain.source import Order
-from arks.model_manager.service.manager import FINALIZER, ModelManager, Pace
+from arks.model_manager.domain.failures import Failure, FailureKind
+from arks.model_manager.domain.observation import Content, Download, DownloadState, StoredWeights
+from arks.model_manager.domain.removal import Removal
+from arks.model_manager.domain.weights_source import WeightsSource
+from arks.model_manager.service.manager import FINALIZER, ModelManager, Timings
 
 TINY, OTHER = Key("default", "tiny"), Key("default", "other")
-COMPLETE = Stored(Content.COMPLETE, path="/m/x.gguf", size_bytes=10, file_count=1)
+COMPLETE = StoredWeights(Content.COMPLETE, path="/m/x.gguf", size_bytes=10, file_count=1)
 
 
-class PaperModels:
-    """Resources without a server; statuses arrive in the cache when `deliver` says so."""
+class FakeModels:
+    """Resources without a server. The cache never gets the written statuses, as if it lagged behind."""
 
     def __init__(self) -> None:
         self.cache: Cache[ArksModel] = Cache()
@@ -60,219 +59,232 @@ class PaperModels:
         self.written.append(status)
 
     async def add_finalizer(self, key: Key, finalizer: str) -> None:
-        raise AssertionError("it has one")
+        raise AssertionError("it has a finalizer")
 
     async def remove_finalizer(self, key: Key, finalizer: str) -> None:
         self.cache.apply(key, None)
 
 
 @dataclass
-class PaperStorage:
-    stored: dict[str, Stored] = field(default_factory=dict)
-    loading: dict[str, Loading] = field(default_factory=dict)
+class FakeStorage:
+    stored: dict[str, StoredWeights] = field(default_factory=dict)
+    downloads: dict[str, Download] = field(default_factory=dict)
     steps: list[tuple[str, ...]] = field(default_factory=list)
     fault: str | None = None
     refusal: str | None = None
-    """Why downloads may not begin."""
+    """Why downloads may not start."""
 
-    def place(self, key: Key, spec: ArksModelSpec) -> str:
+    def storage_path(self, key: Key, spec: ArksModelSpec) -> str:
         return spec.storage.sub_path if spec.storage and spec.storage.sub_path else str(key)
 
-    async def observe(self, place: str, order: Order) -> tuple[Stored, Loading | None]:
-        return self.stored.get(place, Stored(Content.ABSENT)), self.loading.get(place)
+    async def observe(self, storage_path: str, source: WeightsSource) -> tuple[StoredWeights, Download | None]:
+        return self.stored.get(storage_path, StoredWeights(Content.ABSENT)), self.downloads.get(storage_path)
 
-    async def prepare(self, place: str, key: Key) -> None:
+    async def prepare(self, storage_path: str, key: Key) -> None:
         if self.fault is not None:
             raise Unavailable(self.fault)
-        self.steps.append(("prepare", place))
-        self.stored[place] = Stored(Content.INCOMPLETE)
+        self.steps.append(("prepare", storage_path))
+        self.stored[storage_path] = StoredWeights(Content.INCOMPLETE)
 
-    async def load(self, place: str, key: Key, order: Order, token: str | None) -> None:
+    async def download(self, storage_path: str, key: Key, source: WeightsSource, token: str | None) -> None:
         if self.refusal is not None:
             raise Invalid(self.refusal)
-        self.steps.append(("load", place, order.repository, token or ""))
-        self.loading[place] = Loading(order.fingerprint, LoadState.RUNNING, DownloadProgress(total_bytes=10))
+        self.steps.append(("download", storage_path, source.repository, token or ""))
+        self.downloads[storage_path] = Download(
+            source.fingerprint, DownloadState.RUNNING, DownloadProgress(total_bytes=10)
+        )
 
-    async def stop(self, place: str) -> None:
-        self.steps.append(("stop", place))
-        self.loading.pop(place, None)
+    async def stop(self, storage_path: str) -> None:
+        self.steps.append(("stop", storage_path))
+        self.downloads.pop(storage_path, None)
 
-    async def remove(self, place: str, key: Key, *, shared: bool) -> Removal:
+    async def remove(self, storage_path: str, key: Key, *, shared: bool) -> Removal:
         if shared:
             return Removal.SHARED
-        self.steps.append(("remove", place))
-        return Removal.REMOVED if self.stored.pop(place, None) else Removal.ABSENT
+        self.steps.append(("remove", storage_path))
+        return Removal.REMOVED if self.stored.pop(storage_path, None) else Removal.ABSENT
 
-    def progress(self, place: str, done_bytes: int) -> None:
-        before = self.loading[place]
+    def progress(self, storage_path: str, done_bytes: int) -> None:
+        before = self.downloads[storage_path]
         progress = DownloadProgress(done_bytes=done_bytes, total_bytes=10)
-        self.loading[place] = Loading(before.fingerprint, before.state, progress)
+        self.downloads[storage_path] = Download(before.fingerprint, before.state, progress)
 
-    def fail(self, place: str, kind: FailureKind, at: datetime) -> None:
-        before = self.loading[place]
+    def fail(self, storage_path: str, kind: FailureKind, at: datetime) -> None:
+        before = self.downloads[storage_path]
         failure = Failure(kind, "why")
-        self.loading[place] = Loading(before.fingerprint, LoadState.FAILED, before.progress, failure, 1, at)
+        self.downloads[storage_path] = Download(
+            before.fingerprint, DownloadState.FAILED, before.progress, failure, 1, at
+        )
 
-    def finish(self, place: str) -> None:
-        del self.loading[place]
-        self.stored[place] = COMPLETE
+    def finish(self, storage_path: str) -> None:
+        del self.downloads[storage_path]
+        self.stored[storage_path] = COMPLETE
 
 
 @dataclass
-class PaperBus:
+class FakePublisher:
     events: list[tuple[str, str]] = field(default_factory=list)
     messages: list[str | None] = field(default_factory=list)
     ready: dict[Key, bool] = field(default_factory=dict)
-    completed: asyncio.Event = field(default_factory=asyncio.Event)
+    completed: int = 0
 
-    def fact(self, model: ArksModel, status: ArksModelStatus) -> None:
+    def write_fact(self, model: ArksModel, status: ArksModelStatus) -> None:
         self.ready[Key(model.namespace, model.name)] = status.phase is ModelPhase.READY
 
-    def event(self, verb: str, model: ArksModel, status: ArksModelStatus, message: str | None = None) -> None:
+    def publish_event(self, verb: str, model: ArksModel, status: ArksModelStatus, message: str | None = None) -> None:
         self.events.append((model.name, verb))
         self.messages.append(message)
 
-    def gone(self, key: Key) -> None:
+    def remove_fact(self, key: Key) -> None:
         self.ready.pop(key, None)
 
-    def complete(self) -> None:
-        self.completed.set()
+    def complete_facts(self) -> None:
+        self.completed += 1
 
 
 @dataclass
-class PaperSecrets:
+class FakeSecrets:
     values: dict[Key, Mapping[str, bytes]] = field(default_factory=dict)
 
     async def read(self, key: Key) -> Mapping[str, bytes] | None:
         return self.values.get(key)
 
 
-class Desk:
-    """The service and everything around it."""
+class ManagerHarness:
+    """A ModelManager on fakes."""
 
     def __init__(self, clock: FakeClock, *, reads_secrets: bool = True) -> None:
         self.clock = clock
-        self.models, self.storage, self.bus, self.secrets = PaperModels(), PaperStorage(), PaperBus(), PaperSecrets()
-        self.woken: list[Key] = []
+        self.models, self.storage, self.publisher, self.secrets = (
+            FakeModels(),
+            FakeStorage(),
+            FakePublisher(),
+            FakeSecrets(),
+        )
+        self.enqueued: list[Key] = []
         self.manager = ModelManager(
             models=self.models,
             storage=self.storage,
             secrets=self.secrets if reads_secrets else None,
-            announcer=self.bus,
+            publisher=self.publisher,
             clock=clock,
-            pace=Pace(check_seconds=15, progress_seconds=0.5, progress_event_seconds=1),
+            timings=Timings(check_seconds=15, progress_seconds=0.5, progress_event_seconds=1),
             default_endpoint="http://hub",
         )
-        self.manager.neighbour_changed = self.woken.append
+        self.manager.connect(self.enqueued.append)
 
     async def reconcile(self, key: Key = TINY) -> ArksModelStatus:
         await self.manager.reconcile(key)
         return self.manager.statuses()[key]
 
-    async def until_loading(self, key: Key = TINY) -> None:
+    async def until_downloading(self, key: Key = TINY) -> None:
         await self.reconcile(key)
         await self.reconcile(key)
 
-    async def until_ready(self, key: Key = TINY, place: str | None = None) -> None:
-        await self.until_loading(key)
-        self.storage.finish(place or str(key))
+    async def until_ready(self, key: Key = TINY, storage_path: str | None = None) -> None:
+        await self.until_downloading(key)
+        self.storage.finish(storage_path or str(key))
         await self.reconcile(key)
 
 
 @pytest.fixture
-def desk(clock: FakeClock) -> Desk:
-    return Desk(clock)
+def harness(clock: FakeClock) -> ManagerHarness:
+    return ManagerHarness(clock)
 
 
-async def test_a_new_model_gets_storage_then_weights_then_is_ready(desk: Desk) -> None:
-    desk.models.put(TINY)
-    await desk.until_ready()
-    assert [("prepare", "default/tiny"), ("load", "default/tiny", "acme/tiny", "")] == desk.storage.steps
-    phases = [status.phase for status in desk.models.written]
+async def test_a_new_model_gets_storage_then_weights_and_is_ready(harness: ManagerHarness) -> None:
+    harness.models.put(TINY)
+    await harness.until_ready()
+    assert [("prepare", "default/tiny"), ("download", "default/tiny", "acme/tiny", "")] == harness.storage.steps
+    phases = [status.phase for status in harness.models.written]
     assert [ModelPhase.STORAGE_CREATING, ModelPhase.MODEL_LOADING, ModelPhase.READY] == phases
-    assert ["created", "downloading", "progress", "ready"] == [verb for _, verb in desk.bus.events]
-    assert desk.bus.ready[TINY]
+    assert ["created", "downloading", "progress", "ready"] == [verb for _, verb in harness.publisher.events]
+    assert harness.publisher.ready[TINY]
 
 
-async def test_nothing_is_written_or_told_when_nothing_changed(desk: Desk) -> None:
-    desk.models.put(TINY)
-    await desk.until_ready()
-    told = len(desk.models.written), len(desk.bus.events)
-    requeue = await desk.manager.reconcile(TINY)
-    assert told == (len(desk.models.written), len(desk.bus.events))
+async def test_an_unchanged_model_causes_no_writes_and_events(harness: ManagerHarness) -> None:
+    harness.models.put(TINY)
+    await harness.until_ready()
+    before = len(harness.models.written), len(harness.publisher.events)
+    requeue = await harness.manager.reconcile(TINY)
+    assert before == (len(harness.models.written), len(harness.publisher.events))
     assert requeue is not None
     assert 15 == requeue.after_seconds
 
 
-async def test_progress_is_written_at_most_every_half_second_and_told_every_second(desk: Desk) -> None:
-    desk.models.put(TINY)
-    await desk.until_loading()
-    written = len(desk.models.written)
-    desk.bus.events.clear()
+async def test_progress_is_written_every_half_second_and_published_every_second(harness: ManagerHarness) -> None:
+    harness.models.put(TINY)
+    await harness.until_downloading()
+    written = len(harness.models.written)
+    harness.publisher.events.clear()
     waits = []
     for done in range(1, 9):
-        desk.clock.advance(0.25)
-        desk.storage.progress("default/tiny", done)
-        waits.append(await desk.manager.reconcile(TINY))
+        harness.clock.advance(0.25)
+        harness.storage.progress("default/tiny", done)
+        waits.append(await harness.manager.reconcile(TINY))
     assert [2, 4, 6, 8] == [
-        status.progress.done_bytes for status in desk.models.written[written:] if status.progress is not None
+        status.progress.done_bytes for status in harness.models.written[written:] if status.progress is not None
     ]
-    assert [("tiny", "progress")] * 2 == desk.bus.events
+    assert [("tiny", "progress")] * 2 == harness.publisher.events
     assert waits[0] is not None
     assert 0.25 == waits[0].after_seconds
 
 
-async def test_a_cache_that_lags_behind_does_not_move_the_times_of_conditions(desk: Desk) -> None:
-    desk.models.put(TINY)
-    await desk.until_ready()
-    ready = find_condition(desk.models.written[-1].conditions, "Ready")
-    desk.clock.advance(60)
-    desk.models.put(TINY, generation=2, storage={"subPath": "default/tiny"})
-    status = await desk.reconcile()
+async def test_a_lagging_cache_does_not_change_the_times_of_conditions(harness: ManagerHarness) -> None:
+    harness.models.put(TINY)
+    await harness.until_ready()
+    ready = find_condition(harness.models.written[-1].conditions, "Ready")
+    harness.clock.advance(60)
+    harness.models.put(TINY, generation=2, storage={"subPath": "default/tiny"})
+    status = await harness.reconcile()
     now = find_condition(status.conditions, "Ready")
     assert ready is not None
     assert now is not None
     assert (ready.last_transition_time, 2) == (now.last_transition_time, now.observed_generation)
 
 
-async def test_a_changed_spec_is_loaded_again(desk: Desk) -> None:
-    desk.models.put(TINY)
-    await desk.until_ready()
-    desk.models.put(TINY, generation=2, model="acme/bigger")
-    desk.storage.stored["default/tiny"] = Stored(Content.INCOMPLETE)
-    status = await desk.reconcile()
-    assert ("load", "default/tiny", "acme/bigger", "") == desk.storage.steps[-1]
-    assert (ModelPhase.MODEL_LOADING, 2, False) == (status.phase, status.observed_generation, desk.bus.ready[TINY])
+async def test_a_changed_spec_is_downloaded(harness: ManagerHarness) -> None:
+    harness.models.put(TINY)
+    await harness.until_ready()
+    harness.models.put(TINY, generation=2, model="acme/bigger")
+    harness.storage.stored["default/tiny"] = StoredWeights(Content.INCOMPLETE)
+    status = await harness.reconcile()
+    assert ("download", "default/tiny", "acme/bigger", "") == harness.storage.steps[-1]
+    assert (ModelPhase.MODEL_LOADING, 2, False) == (
+        status.phase,
+        status.observed_generation,
+        harness.publisher.ready[TINY],
+    )
 
 
-async def test_storage_that_cannot_be_made_is_said_and_tried_again(desk: Desk) -> None:
-    desk.models.put(TINY)
-    desk.storage.fault = "read-only file system"
-    status = await desk.reconcile()
+async def test_a_failed_creation_of_storage_is_reported_and_retried(harness: ManagerHarness) -> None:
+    harness.models.put(TINY)
+    harness.storage.fault = "read-only file system"
+    status = await harness.reconcile()
     condition = find_condition(status.conditions, "StorageCreated")
     assert condition is not None
     assert ("BoundFailed", "read-only file system") == (condition.reason, condition.message)
-    desk.storage.fault = None
-    await desk.until_ready()
+    harness.storage.fault = None
+    await harness.until_ready()
 
 
-async def test_a_download_that_nobody_wants_any_more_is_ended(desk: Desk) -> None:
-    desk.models.put(TINY)
-    await desk.until_loading()
-    desk.storage.stored["elsewhere"] = COMPLETE
-    desk.models.put(TINY, generation=2, storage={"subPath": "elsewhere"})
-    await desk.reconcile()
-    assert ("stop", "default/tiny") in desk.storage.steps
-    assert ModelPhase.READY is desk.manager.statuses()[TINY].phase
+async def test_a_download_without_a_model_is_stopped(harness: ManagerHarness) -> None:
+    harness.models.put(TINY)
+    await harness.until_downloading()
+    harness.storage.stored["elsewhere"] = COMPLETE
+    harness.models.put(TINY, generation=2, storage={"subPath": "elsewhere"})
+    await harness.reconcile()
+    assert ("stop", "default/tiny") in harness.storage.steps
+    assert ModelPhase.READY is harness.manager.statuses()[TINY].phase
 
 
-async def test_a_download_that_a_neighbour_wants_goes_on(desk: Desk) -> None:
+async def test_a_download_that_another_model_needs_continues(harness: ManagerHarness) -> None:
     for key in (TINY, OTHER):
-        desk.models.put(key, storage={"subPath": "shared"})
-        await desk.until_loading(key)
-    desk.models.put(OTHER, generation=2)
-    await desk.reconcile(OTHER)
-    assert ("stop", "shared") not in desk.storage.steps
+        harness.models.put(key, storage={"subPath": "shared"})
+        await harness.until_downloading(key)
+    harness.models.put(OTHER, generation=2)
+    await harness.reconcile(OTHER)
+    assert ("stop", "shared") not in harness.storage.steps
 
 
 # --- secrets
@@ -281,142 +293,133 @@ WITH_SECRET = {"huggingface": {"tokenSecretRef": {"name": "hf"}}}
 SECRET = Key("default", "hf")
 
 
-async def test_a_model_waits_for_its_secret_and_uses_it_when_it_comes(desk: Desk) -> None:
-    desk.models.put(TINY, source=WITH_SECRET)
-    await desk.until_loading()
-    assert ModelPhase.FAILED is desk.manager.statuses()[TINY].phase
-    assert "Secret default/hf, which" in desk.manager.statuses()[TINY].conditions[-1].message
-    desk.secrets.values[SECRET] = {"OTHER": b"x"}
-    assert "no value under HF_TOKEN" in (await desk.reconcile()).conditions[-1].message
-    desk.secrets.values[SECRET] = {"HF_TOKEN": b"hf_right\n"}
-    await desk.reconcile()
-    assert ("load", "default/tiny", "acme/tiny", "hf_right") == desk.storage.steps[-1]
+async def test_a_model_waits_for_its_secret(harness: ManagerHarness) -> None:
+    harness.models.put(TINY, source=WITH_SECRET)
+    await harness.until_downloading()
+    assert ModelPhase.FAILED is harness.manager.statuses()[TINY].phase
+    assert "Secret default/hf, which" in harness.manager.statuses()[TINY].conditions[-1].message
+    harness.secrets.values[SECRET] = {"OTHER": b"x"}
+    assert "no value under HF_TOKEN" in (await harness.reconcile()).conditions[-1].message
+    harness.secrets.values[SECRET] = {"HF_TOKEN": b"hf_right\n"}
+    await harness.reconcile()
+    assert ("download", "default/tiny", "acme/tiny", "hf_right") == harness.storage.steps[-1]
 
 
-async def test_a_refused_token_is_not_tried_again_but_a_new_one_is_at_once(desk: Desk) -> None:
-    desk.secrets.values[SECRET] = {"HF_TOKEN": b"hf_wrong"}
-    desk.models.put(TINY, source=WITH_SECRET)
-    await desk.until_loading()
-    desk.storage.fail("default/tiny", FailureKind.DENIED, desk.clock.now())
-    assert ModelPhase.FAILED is (await desk.reconcile()).phase
-    desk.secrets.values[SECRET] = {"HF_TOKEN": b"hf_right"}
-    assert ModelPhase.MODEL_LOADING is (await desk.reconcile()).phase
-    assert "hf_right" == desk.storage.steps[-1][-1]
+async def test_a_refused_token_is_not_retried_but_a_new_token_is_at_once(harness: ManagerHarness) -> None:
+    harness.secrets.values[SECRET] = {"HF_TOKEN": b"hf_wrong"}
+    harness.models.put(TINY, source=WITH_SECRET)
+    await harness.until_downloading()
+    harness.storage.fail("default/tiny", FailureKind.DENIED, harness.clock.now())
+    assert ModelPhase.FAILED is (await harness.reconcile()).phase
+    harness.secrets.values[SECRET] = {"HF_TOKEN": b"hf_right"}
+    assert ModelPhase.MODEL_LOADING is (await harness.reconcile()).phase
+    assert "hf_right" == harness.storage.steps[-1][-1]
 
 
-async def test_models_that_share_a_place_with_two_refused_tokens_do_not_take_turns_for_ever(desk: Desk) -> None:
-    desk.secrets.values |= {SECRET: {"HF_TOKEN": b"one"}, Key("default", "hf2"): {"HF_TOKEN": b"two"}}
+async def test_models_of_a_shared_path_with_two_refused_tokens_do_not_alternate_forever(
+    harness: ManagerHarness,
+) -> None:
+    harness.secrets.values |= {SECRET: {"HF_TOKEN": b"first"}, Key("default", "hf2"): {"HF_TOKEN": b"second"}}
     shared = {"subPath": "shared"}
-    desk.models.put(TINY, source=WITH_SECRET, storage=shared)
-    desk.models.put(OTHER, source={"huggingface": {"tokenSecretRef": {"name": "hf2"}}}, storage=shared)
+    harness.models.put(TINY, source=WITH_SECRET, storage=shared)
+    harness.models.put(OTHER, source={"huggingface": {"tokenSecretRef": {"name": "hf2"}}}, storage=shared)
     for _ in range(5):
         for key in (TINY, OTHER):
-            await desk.reconcile(key)
-            if "shared" in desk.storage.loading:
-                desk.storage.fail("shared", FailureKind.DENIED, desk.clock.now())
-    assert ["two", "one"] == [step[-1] for step in desk.storage.steps if step[0] == "load"]
+            await harness.reconcile(key)
+            if "shared" in harness.storage.downloads:
+                harness.storage.fail("shared", FailureKind.DENIED, harness.clock.now())
+    assert ["second", "first"] == [step[-1] for step in harness.storage.steps if step[0] == "download"]
 
 
 # --- sharing
 
 
-async def test_models_with_the_same_sub_path_load_once_and_are_both_ready(desk: Desk) -> None:
+async def test_models_with_the_same_sub_path_download_once_and_are_both_ready(harness: ManagerHarness) -> None:
     for key in (TINY, OTHER):
-        desk.models.put(key, storage={"subPath": "shared"})
-    await desk.until_loading()
-    await desk.reconcile(OTHER)
-    assert [TINY, OTHER] == desk.manager.of_place("shared")
-    desk.storage.finish("shared")
+        harness.models.put(key, storage={"subPath": "shared"})
+    await harness.until_downloading()
+    await harness.reconcile(OTHER)
+    harness.enqueued.clear()
+    harness.manager.storage_changed("shared")
+    assert [TINY, OTHER] == harness.enqueued
+    harness.storage.finish("shared")
     for key in (TINY, OTHER):
-        assert ModelPhase.READY is (await desk.reconcile(key)).phase
-    assert 1 == sum(step[0] == "load" for step in desk.storage.steps)
+        assert ModelPhase.READY is (await harness.reconcile(key)).phase
+    assert 1 == sum(step[0] == "download" for step in harness.storage.steps)
 
 
-async def test_a_younger_model_that_wants_other_weights_waits_until_the_place_is_free(desk: Desk) -> None:
-    desk.models.put(TINY, storage={"subPath": "shared"})
-    desk.models.put(OTHER, created_hour=1, model="acme/other", storage={"subPath": "shared"})
-    await desk.until_ready(place="shared")
-    status = await desk.reconcile(OTHER)
+async def test_a_younger_model_with_other_weights_waits_until_the_path_is_free(harness: ManagerHarness) -> None:
+    harness.models.put(TINY, storage={"subPath": "shared"})
+    harness.models.put(OTHER, created_hour=1, model="acme/other", storage={"subPath": "shared"})
+    await harness.until_ready(storage_path="shared")
+    status = await harness.reconcile(OTHER)
     assert (ModelPhase.FAILED, "CreateFailed") == (status.phase, status.conditions[0].reason)
-    desk.woken.clear()
-    desk.models.put(TINY, deleted=True, storage={"subPath": "shared"})
-    await desk.manager.reconcile(TINY)
-    assert [OTHER] == desk.woken
-    desk.storage.stored["shared"] = Stored(Content.INCOMPLETE)
-    assert ModelPhase.MODEL_LOADING is (await desk.reconcile(OTHER)).phase
+    harness.enqueued.clear()
+    harness.models.put(TINY, deleted=True, storage={"subPath": "shared"})
+    await harness.manager.reconcile(TINY)
+    assert [OTHER] == harness.enqueued
+    harness.storage.stored["shared"] = StoredWeights(Content.INCOMPLETE)
+    assert ModelPhase.MODEL_LOADING is (await harness.reconcile(OTHER)).phase
 
 
-# --- the end
+# --- deletion
 
 
-async def test_a_deleted_model_takes_its_fact_its_download_and_its_files_with_it(desk: Desk) -> None:
-    desk.models.put(TINY)
-    await desk.until_ready()
-    desk.models.put(TINY, deleted=True)
-    await desk.manager.reconcile(TINY)
-    assert [("stop", "default/tiny"), ("remove", "default/tiny")] == desk.storage.steps[-2:]
-    assert (("tiny", "deleted"), "files in default/tiny removed") == (desk.bus.events[-1], desk.bus.messages[-1])
-    assert TINY not in desk.bus.ready
-    await desk.manager.reconcile(TINY)
-    assert {} == desk.manager.statuses()
+async def test_a_deleted_model_loses_its_fact_download_and_files(harness: ManagerHarness) -> None:
+    harness.models.put(TINY)
+    await harness.until_ready()
+    harness.models.put(TINY, deleted=True)
+    await harness.manager.reconcile(TINY)
+    assert [("stop", "default/tiny"), ("remove", "default/tiny")] == harness.storage.steps[-2:]
+    assert (("tiny", "deleted"), "files in default/tiny removed") == (
+        harness.publisher.events[-1],
+        harness.publisher.messages[-1],
+    )
+    assert TINY not in harness.publisher.ready
+    await harness.manager.reconcile(TINY)
+    assert {} == harness.manager.statuses()
 
 
-async def test_files_that_another_model_uses_are_kept(desk: Desk) -> None:
-    desk.models.put(TINY, storage={"subPath": "shared"})
-    desk.models.put(OTHER, storage={"subPath": "shared"})
-    await desk.until_ready(place="shared")
-    desk.models.put(TINY, deleted=True, storage={"subPath": "shared"})
-    await desk.manager.reconcile(TINY)
-    assert "files kept: default/other uses them too" == desk.bus.messages[-1]
-    assert "shared" in desk.storage.stored
+async def test_files_that_another_model_uses_are_kept(harness: ManagerHarness) -> None:
+    harness.models.put(TINY, storage={"subPath": "shared"})
+    harness.models.put(OTHER, storage={"subPath": "shared"})
+    await harness.until_ready(storage_path="shared")
+    harness.models.put(TINY, deleted=True, storage={"subPath": "shared"})
+    await harness.manager.reconcile(TINY)
+    assert "files kept: also used by default/other" == harness.publisher.messages[-1]
+    assert "shared" in harness.storage.stored
 
 
-async def test_a_local_file_is_never_removed(desk: Desk) -> None:
-    desk.storage.stored["default/tiny"] = COMPLETE
-    desk.models.put(TINY, source={"file": {"path": "/data/x.gguf"}})
-    await desk.reconcile()
-    desk.models.put(TINY, deleted=True, source={"file": {"path": "/data/x.gguf"}})
-    await desk.manager.reconcile(TINY)
-    assert "/data/x.gguf kept: it was used in place" == desk.bus.messages[-1]
+async def test_a_local_file_is_never_removed(harness: ManagerHarness) -> None:
+    harness.storage.stored["default/tiny"] = COMPLETE
+    harness.models.put(TINY, source={"file": {"path": "/data/x.gguf"}})
+    await harness.reconcile()
+    harness.models.put(TINY, deleted=True, source={"file": {"path": "/data/x.gguf"}})
+    await harness.manager.reconcile(TINY)
+    assert "/data/x.gguf kept: it was used in place" == harness.publisher.messages[-1]
 
 
-# --- where downloads get the token without us
+# --- where the service may not read Secrets
 
 
-async def test_a_secret_that_is_not_ours_to_read_stands_in_nobodys_way(clock: FakeClock) -> None:
-    desk = Desk(clock, reads_secrets=False)
-    desk.models.put(TINY, source={"huggingface": {"tokenSecretRef": "hub"}})
-    await desk.until_loading()
-    assert ("load", "default/tiny", "acme/tiny", "") == desk.storage.steps[-1]
-    desk.storage.fail("default/tiny", FailureKind.DENIED, desk.clock.now())
-    steps = len(desk.storage.steps)
-    assert ModelPhase.FAILED is (await desk.reconcile()).phase
-    assert steps == len(desk.storage.steps)
+async def test_a_secret_that_the_service_may_not_read_blocks_no_download(clock: FakeClock) -> None:
+    harness = ManagerHarness(clock, reads_secrets=False)
+    harness.models.put(TINY, source={"huggingface": {"tokenSecretRef": "hub"}})
+    await harness.until_downloading()
+    assert ("download", "default/tiny", "acme/tiny", "") == harness.storage.steps[-1]
+    harness.storage.fail("default/tiny", FailureKind.DENIED, harness.clock.now())
+    steps = len(harness.storage.steps)
+    assert ModelPhase.FAILED is (await harness.reconcile()).phase
+    assert steps == len(harness.storage.steps)
 
 
-async def test_an_order_that_is_refused_is_failed_with_the_reason_and_tried_again(desk: Desk) -> None:
-    desk.models.put(TINY)
-    desk.storage.refusal = "resources.requests: quantities must match"
-    await desk.until_loading()
-    status = desk.manager.statuses()[TINY]
+async def test_a_refused_source_fails_with_the_reason_and_is_retried(harness: ManagerHarness) -> None:
+    harness.models.put(TINY)
+    harness.storage.refusal = "resources.requests: quantities must match"
+    await harness.until_downloading()
+    status = harness.manager.statuses()[TINY]
     ready = find_condition(status.conditions, "Ready")
     assert ready is not None
-    assert (ModelPhase.FAILED, desk.storage.refusal) == (status.phase, ready.message)
-    desk.storage.refusal = None
-    assert ModelPhase.MODEL_LOADING is (await desk.reconcile()).phase
-
-
-# --- the start
-
-
-@pytest.mark.parametrize("keys", [[], [TINY], [TINY, OTHER]])
-async def test_facts_are_complete_when_every_model_of_the_start_was_looked_at(desk: Desk, keys: list[Key]) -> None:
-    for key in keys:
-        desk.models.put(key)
-    announcing = asyncio.create_task(desk.manager.announce_complete())
-    for key in keys:
-        await asyncio.sleep(0)
-        assert not desk.bus.completed.is_set()
-        await desk.reconcile(key)
-    await asyncio.wait_for(desk.bus.completed.wait(), 30)
-    announcing.cancel()
+    assert (ModelPhase.FAILED, harness.storage.refusal) == (status.phase, ready.message)
+    harness.storage.refusal = None
+    assert ModelPhase.MODEL_LOADING is (await harness.reconcile()).phase

@@ -8,43 +8,39 @@ from arks.contracts.subjects import Facts
 from arks.events.v1.facts_pb2 import ModelFact
 from arks.kit.app import App
 from arks.kit.home import Home, Resources
-from arks.kit.reconcile import Controller
+from arks.kit.reconcile import Controller, FirstPass
 from arks.kit.start import home_from_environment
 from arks.model_manager.adapters.local.wiring import local_parts
 from arks.model_manager.adapters.metrics import ModelCollector
 from arks.model_manager.adapters.parts import Parts
 from arks.model_manager.config import Settings
-from arks.model_manager.service.manager import ModelManager, Pace
+from arks.model_manager.service.manager import ModelManager, Timings
 
 
 def build(settings: Settings, home: Home, environment: Mapping[str, str] | None = None) -> App:
-    """The whole service on the given home. `environment`: download processes get a few variables of it."""
+    """The whole service on a home. `environment`: download processes get a few variables of it."""
     models = home.resources(ArksModel)
     parts = _parts(settings, home, models, environment or {})
     manager = ModelManager(
         models=models,
         storage=parts.storage,
         secrets=parts.secrets,
-        announcer=parts.announcer,
+        publisher=parts.publisher,
         clock=home.clock,
-        pace=Pace(parts.check_seconds, settings.progress_seconds, settings.progress_event_seconds),
+        timings=Timings(parts.check_seconds, settings.progress_seconds, settings.progress_event_seconds),
         default_endpoint=settings.hub_endpoint,
     )
-    controller = Controller("models", manager.reconcile, clock=home.clock)
-
-    def storage_changed(place: str) -> None:
-        for key in manager.of_place(place):
-            controller.enqueue(key)
-
-    parts.follow(storage_changed)
+    first_pass = FirstPass(lambda: [key for key, _ in models.cache.items()], parts.publisher.complete_facts)
+    controller = Controller("models", manager.reconcile, clock=home.clock, first_pass=first_pass)
     models.cache.subscribe(controller.enqueue)
-    manager.neighbour_changed = controller.enqueue
+    manager.connect(controller.enqueue)
+    parts.follow(manager.storage_changed)
     home.registry.register(ModelCollector(manager.statuses))
     return App(
         "model-manager",
         home,
         controllers=[controller],
-        tasks=[manager.announce_complete, *parts.tasks],
+        tasks=parts.tasks,
         starts=parts.starts,
         stops=parts.stops,
     )

@@ -1,4 +1,4 @@
-"""Claims and Jobs against golden files; write them anew with REWRITE_GOLDEN=1 and read the difference."""
+"""Pvcs and Jobs against golden files; write them anew with REWRITE_GOLDEN=1 and read the difference."""
 
 import os
 from pathlib import Path
@@ -10,20 +10,20 @@ import yaml
 from arks.contracts.resources import ArksModel, ArksModelSpec
 from arks.kit.key import Key
 from arks.model_manager.adapters.kubernetes.manifests import (
-    Place,
-    Worker,
-    claim_of,
+    StoragePath,
+    WorkerSettings,
+    job_manifest,
     job_name,
-    job_of,
-    place_of,
+    pvc_manifest,
+    storage_path_of,
     template_of,
 )
-from arks.model_manager.domain.source import order_of
+from arks.model_manager.domain.weights_source import weights_source_of
 from arks.model_manager.programs.worker import parse
 
 GOLDEN = Path(__file__).parent / "golden"
 CASES = sorted(path.name.removesuffix(".in.yaml") for path in GOLDEN.glob("*.in.yaml"))
-WORKER = Worker("registry/arks/model-manager:1", user=1000, connections=4, reserve_bytes=268435456)
+WORKER = WorkerSettings("registry/arks/model-manager:1", user=1000, connections=4, reserve_bytes=268435456)
 HUB = "https://huggingface.co"
 
 
@@ -33,9 +33,9 @@ def model_of(case: str) -> ArksModel:
     return ArksModel.from_dict(given)
 
 
-def job_for(model: ArksModel, worker: Worker = WORKER, claim_uid: str = "uid-of-the-claim") -> dict[str, Any]:
-    place = place_of(Key(model.namespace, model.name), model.spec)
-    return job_of(model, place, order_of(model.spec, HUB), claim_uid, worker)
+def job_for(model: ArksModel, worker: WorkerSettings = WORKER, pvc_uid: str = "uid-of-the-claim") -> dict[str, Any]:
+    storage_path = storage_path_of(Key(model.namespace, model.name), model.spec)
+    return job_manifest(model, storage_path, weights_source_of(model.spec, HUB), pvc_uid, worker)
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -43,7 +43,7 @@ def test_a_model_becomes_this_claim_and_this_job(case: str) -> None:
     model = model_of(case)
     assert model.spec.storage is not None
     assert model.spec.storage.pvc is not None
-    made = [claim_of(model, dict(model.spec.storage.pvc.spec)), job_for(model)]
+    made = [pvc_manifest(model, dict(model.spec.storage.pvc.spec)), job_for(model)]
     path = GOLDEN / f"{case}.out.yaml"
     if os.environ.get("REWRITE_GOLDEN"):
         path.write_text(yaml.safe_dump_all(made, sort_keys=False, width=1000))
@@ -53,24 +53,24 @@ def test_a_model_becomes_this_claim_and_this_job(case: str) -> None:
 @pytest.mark.parametrize("case", CASES)
 def test_the_worker_understands_its_arguments(case: str) -> None:
     model = model_of(case)
-    order = order_of(model.spec, HUB)
+    source = weights_source_of(model.spec, HUB)
     options = parse(job_for(model)["spec"]["template"]["spec"]["containers"][0]["args"])
-    assert (order.fingerprint, order.kind == "stored") == (options.fingerprint, options.stored)
+    assert (source.fingerprint, source.kind == "stored") == (options.fingerprint, options.stored)
     if not options.stored:
-        assert (order.endpoint, order.revision) == (options.endpoint, options.revision)
-        assert (list(order.allow_patterns), list(order.ignore_patterns)) == (options.allow, options.ignore)
+        assert (source.endpoint, source.revision) == (options.endpoint, options.revision)
+        assert (list(source.allow_patterns), list(source.ignore_patterns)) == (options.allow, options.ignore)
 
 
 def test_a_place_survives_the_way_through_text() -> None:
-    place = Place(Key("team-a", "weights"), "shared/tiny")
-    assert place == Place.parse(str(place))
-    assert "/models/shared/tiny" == place.mounted
+    storage_path = StoragePath(Key("team-a", "weights"), "shared/tiny")
+    assert storage_path == StoragePath.parse(str(storage_path))
+    assert "/models/shared/tiny" == storage_path.mounted
 
 
 def test_without_a_sub_path_models_of_one_claim_keep_out_of_each_others_way() -> None:
     spec = ArksModelSpec.model_validate({"model": "acme/tiny", "storage": {"pvc": {"name": "w", "spec": {}}}})
-    first, second = (place_of(Key("team-a", name), spec) for name in ("a", "b"))
-    assert (first.claim, "models/team-a/a") == (second.claim, first.path)
+    first, second = (storage_path_of(Key("team-a", name), spec) for name in ("a", "b"))
+    assert (first.pvc, "models/team-a/a") == (second.pvc, first.path)
     assert first.path != second.path
 
 
@@ -84,8 +84,13 @@ def test_a_long_name_keeps_the_job_within_what_a_label_may_hold() -> None:
 def test_only_what_makes_a_pod_run_differently_makes_another_job() -> None:
     model = model_of("documented")
     same = template_of(job_for(model))
-    place, order = Place(Key("default", "qwen-7b"), "models/default/qwen-7b"), order_of(model.spec, HUB)
-    assert same == template_of(job_of(model, place, order, "uid-of-the-claim", WORKER, failures=3, best_bytes=7))
-    other_image = Worker("registry/arks/model-manager:2", user=1000, connections=4, reserve_bytes=268435456)
+    storage_path, source = (
+        StoragePath(Key("default", "qwen-7b"), "models/default/qwen-7b"),
+        weights_source_of(model.spec, HUB),
+    )
+    assert same == template_of(
+        job_manifest(model, storage_path, source, "uid-of-the-claim", WORKER, failures=3, best_bytes=7)
+    )
+    other_image = WorkerSettings("registry/arks/model-manager:2", user=1000, connections=4, reserve_bytes=268435456)
     assert same != template_of(job_for(model, other_image))
-    assert same != template_of(job_for(model, claim_uid="of a claim that was made anew"))
+    assert same != template_of(job_for(model, pvc_uid="of a pvc that was made anew"))

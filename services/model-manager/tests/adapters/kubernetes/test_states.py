@@ -1,4 +1,4 @@
-"""What claims, Jobs and pods say about a model."""
+"""What pvcs, Jobs and pods say about a model."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -7,46 +7,42 @@ import pytest
 
 from arks.contracts.resources import DownloadProgress
 from arks.kit.key import Key
-from arks.model_manager.adapters.kubernetes.manifests import Place
-from arks.model_manager.adapters.kubernetes.states import (
-    ClaimSeen,
-    JobSeen,
-    PodSeen,
-    claim_seen,
-    job_seen,
-    loading_of,
+from arks.model_manager.adapters.kubernetes.interpretation import (
+    download_of,
     newest_event,
     outcome_of,
-    pod_seen,
     report_in,
     stored_of,
 )
-from arks.model_manager.domain.observation import Blocked, Content, Loading, LoadState
-from arks.model_manager.domain.progress import Sample
-from arks.model_manager.domain.protocol import (
-    FailureKind,
-    Found,
-    Outcome,
-    Report,
-    outcome_to_json,
-    report_to_json,
+from arks.model_manager.adapters.kubernetes.manifests import StoragePath
+from arks.model_manager.adapters.kubernetes.states import (
+    ObservedJob,
+    ObservedPod,
+    ObservedPvc,
+    parse_job,
+    parse_pod,
+    parse_pvc,
 )
+from arks.model_manager.domain.failures import FailureKind
+from arks.model_manager.domain.observation import Blocked, Content, Download, DownloadState
+from arks.model_manager.domain.progress import Sample
+from arks.model_manager.domain.protocol import Found, Outcome, Report, outcome_to_json, report_to_json
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 TIME = "2026-01-01T12:00:00Z"
-PLACE = Place(Key("default", "weights"), "models/default/tiny")
+STORAGE_PATH = StoragePath(Key("default", "weights"), "models/default/tiny")
 FOUND = Found("tiny.gguf", size_bytes=10, file_count=2, revision="c0ffee")
 DONE = Outcome(Report(10, 10, done=True), FOUND)
 DENIED = Outcome(Report(5, 10, failure=FailureKind.DENIED, message="no"))
 NOTHING_KNOWN = ("", "")
 
 
-def claim(phase: str = "Bound", *, deleting: bool = False) -> ClaimSeen:
-    return ClaimSeen("uid", phase, deleting, ())
+def pvc(phase: str = "Bound", *, deleting: bool = False) -> ObservedPvc:
+    return ObservedPvc("uid", phase, deleting, ())
 
 
-def job(annotations: dict[str, str] | None = None, *conditions: dict[str, str]) -> JobSeen:
-    ours = {"arks.ai/place": str(PLACE), "arks.ai/order": "f", "arks.ai/template": "t"}
+def job(annotations: dict[str, str] | None = None, *conditions: dict[str, str]) -> ObservedJob:
+    ours = {"arks.ai/place": str(STORAGE_PATH), "arks.ai/order": "f", "arks.ai/template": "t"}
     metadata = {
         "name": "arks-worker-tiny",
         "namespace": "default",
@@ -55,7 +51,7 @@ def job(annotations: dict[str, str] | None = None, *conditions: dict[str, str]) 
         "labels": {"arks.ai/model": "tiny"},
         "annotations": ours | (annotations or {}),
     }
-    seen = job_seen({"metadata": metadata, "status": {"conditions": list(conditions)}})
+    seen = parse_job({"metadata": metadata, "status": {"conditions": list(conditions)}})
     assert seen is not None
     return seen
 
@@ -64,7 +60,7 @@ def failed(reason: str, message: str) -> dict[str, str]:
     return {"type": "Failed", "status": "True", "reason": reason, "message": message, "lastTransitionTime": TIME}
 
 
-def pod(state: dict[str, Any] | None = None, **status: Any) -> PodSeen:
+def pod(state: dict[str, Any] | None = None, **status: Any) -> ObservedPod:
     metadata = {
         "name": "arks-worker-tiny-x",
         "namespace": "default",
@@ -73,32 +69,32 @@ def pod(state: dict[str, Any] | None = None, **status: Any) -> PodSeen:
         "ownerReferences": [{"kind": "Job", "uid": "job"}],
     }
     statuses = {"containerStatuses": [{"name": "worker", "state": state}]} if state is not None else {}
-    seen = pod_seen({"metadata": metadata, "status": {"phase": "Pending", **statuses, **status}})
+    seen = parse_pod({"metadata": metadata, "status": {"phase": "Pending", **statuses, **status}})
     assert seen is not None
     return seen
 
 
-def ended(code: int, message: str = "", **more: str) -> PodSeen:
+def ended(code: int, message: str = "", **more: str) -> ObservedPod:
     return pod({"terminated": {"exitCode": code, "message": message, "finishedAt": TIME, **more}})
 
 
-def loading(job: JobSeen, pod: PodSeen | None, why_not: str = "") -> Loading | None:
-    return loading_of(job, pod, DownloadProgress(), why_not=why_not, now=NOW)
+def download(job: ObservedJob, pod: ObservedPod | None, start_fault: str = "") -> Download | None:
+    return download_of(job, pod, DownloadProgress(), start_fault=start_fault, now=NOW)
 
 
-# --- claims
+# --- pvcs
 
 
 def test_a_bound_claim_holds_what_its_worker_found() -> None:
-    stored = stored_of(claim(), PLACE, FOUND, NOTHING_KNOWN)
+    stored = stored_of(pvc(), STORAGE_PATH, FOUND, NOTHING_KNOWN)
     assert (Content.COMPLETE, "/models/models/default/tiny/tiny.gguf") == (stored.content, stored.path)
     assert (10, 2, "c0ffee") == (stored.size_bytes, stored.file_count, stored.revision)
-    assert Content.INCOMPLETE is stored_of(claim(), PLACE, None, NOTHING_KNOWN).content
+    assert Content.INCOMPLETE is stored_of(pvc(), STORAGE_PATH, None, NOTHING_KNOWN).content
 
 
 @pytest.mark.parametrize("file", ["", "a b.gguf", "$(reboot).gguf", "../x.gguf", "/etc/passwd", "a;b.gguf"])
 def test_a_file_whose_name_a_shell_would_read_is_loaded_by_its_directory(file: str) -> None:
-    assert PLACE.mounted == stored_of(claim(), PLACE, Found(file), NOTHING_KNOWN).path
+    assert STORAGE_PATH.mounted == stored_of(pvc(), STORAGE_PATH, Found(file), NOTHING_KNOWN).path
 
 
 @pytest.mark.parametrize(
@@ -112,32 +108,32 @@ def test_a_file_whose_name_a_shell_would_read_is_loaded_by_its_directory(file: s
     ],
 )
 def test_a_claim_that_is_not_bound_waits_or_fails_in_its_events_words(why: tuple[str, str], failing: bool) -> None:
-    stored = stored_of(claim("Pending"), PLACE, FOUND, why)
+    stored = stored_of(pvc("Pending"), STORAGE_PATH, FOUND, why)
     assert (Content.PENDING, failing) == (stored.content, stored.failing)
     assert why[1] in stored.message
 
 
-@pytest.mark.parametrize("seen", [claim("Lost"), claim(deleting=True), claim("Pending", deleting=True)])
-def test_a_claim_on_its_way_out_is_lost_whatever_it_held(seen: ClaimSeen) -> None:
-    assert Content.LOST is stored_of(seen, PLACE, FOUND, NOTHING_KNOWN).content
+@pytest.mark.parametrize("seen", [pvc("Lost"), pvc(deleting=True), pvc("Pending", deleting=True)])
+def test_a_claim_on_its_way_out_is_lost_whatever_it_held(seen: ObservedPvc) -> None:
+    assert Content.LOST is stored_of(seen, STORAGE_PATH, FOUND, NOTHING_KNOWN).content
 
 
 def test_a_claim_just_created_is_pending() -> None:
-    seen = claim_seen({"metadata": {"uid": "u", "ownerReferences": [{"uid": "m"}]}})
-    assert ClaimSeen("u", "Pending", False, ("m",)) == seen
+    seen = parse_pvc({"metadata": {"uid": "u", "ownerReferences": [{"uid": "m"}]}})
+    assert ObservedPvc("u", "Pending", False, ("m",)) == seen
 
 
 # --- Jobs and pods
 
 
 def test_a_job_without_a_pod_is_starting() -> None:
-    seen = loading(job(), None)
+    seen = download(job(), None)
     assert seen is not None
-    assert (LoadState.STARTING, None) == (seen.state, seen.blocked)
+    assert (DownloadState.STARTING, None) == (seen.state, seen.blocked)
 
 
 def test_an_event_says_why_nothing_starts_where_the_pod_says_nothing_itself() -> None:
-    seen = loading(job(), pod(), "FailedMount: no such volume")
+    seen = download(job(), pod(), "FailedMount: no such volume")
     assert seen is not None
     assert Blocked("FailedMount: no such volume", lasting=False) == seen.blocked
 
@@ -165,36 +161,36 @@ def test_a_pod_that_fits_nowhere_may_only_take_its_time() -> None:
 def test_a_running_worker_has_the_progress_of_its_log() -> None:
     running = pod({"running": {"startedAt": TIME}}, phase="Running")
     progress = DownloadProgress(done_bytes=5, total_bytes=10)
-    seen = loading_of(job(), running, progress, why_not="", now=NOW)
-    assert Loading("f", LoadState.RUNNING, progress) == seen
+    seen = download_of(job(), running, progress, start_fault="", now=NOW)
+    assert Download("f", DownloadState.RUNNING, progress) == seen
 
 
 def test_a_worker_that_is_done_leaves_nothing_to_load() -> None:
     done = ended(0, outcome_to_json(DONE))
     assert DONE == outcome_of(job(), done)
-    assert loading(job(), done) is None
+    assert download(job(), done) is None
 
 
 def test_an_outcome_that_was_written_down_outlives_its_pod() -> None:
     noted = job({"arks.ai/outcome": outcome_to_json(DONE)})
     assert DONE == outcome_of(noted, None)
-    assert loading(noted, None) is None
+    assert download(noted, None) is None
 
 
 def test_a_job_that_is_over_without_a_word_is_nothing_to_go_by() -> None:
     complete = {"type": "Complete", "status": "True", "lastTransitionTime": TIME}
     assert outcome_of(job({}, complete), None) is None
-    assert loading(job({}, complete), None) is None
+    assert download(job({}, complete), None) is None
 
 
 def test_a_failure_counts_those_before_it_unless_it_came_further() -> None:
     pod = ended(1, outcome_to_json(DENIED))
-    stuck = loading(job({"arks.ai/failures": "2", "arks.ai/best-bytes": "5"}), pod)
-    further = loading(job({"arks.ai/failures": "2", "arks.ai/best-bytes": "4"}), pod)
+    stuck = download(job({"arks.ai/failures": "2", "arks.ai/best-bytes": "5"}), pod)
+    further = download(job({"arks.ai/failures": "2", "arks.ai/best-bytes": "4"}), pod)
     assert stuck is not None
     assert further is not None
     assert (3, 1) == (stuck.failures, further.failures)
-    assert (LoadState.FAILED, NOW, 5) == (stuck.state, stuck.ended_at, stuck.progress.done_bytes)
+    assert (DownloadState.FAILED, NOW, 5) == (stuck.state, stuck.ended_at, stuck.progress.done_bytes)
     assert stuck.failure is not None
     assert (FailureKind.DENIED, "no") == (stuck.failure.kind, stuck.failure.message)
 
@@ -222,13 +218,13 @@ def test_a_failure_counts_those_before_it_unless_it_came_further() -> None:
         ),
     ],
 )
-def test_a_pod_that_ended_without_a_result_is_a_crash_in_the_words_there_are(pod: PodSeen, message: str) -> None:
+def test_a_pod_that_ended_without_a_result_is_a_crash_in_the_words_there_are(pod: ObservedPod, message: str) -> None:
     assert Outcome(Report(failure=FailureKind.CRASHED, message=message)) == outcome_of(job(), pod)
 
 
 def test_a_failed_job_whose_pod_has_gone_speaks_for_it() -> None:
     gone = job({}, failed("BackoffLimitExceeded", "Job has reached the specified backoff limit"))
-    seen = loading(gone, None)
+    seen = download(gone, None)
     assert seen is not None
     assert seen.failure is not None
     assert "BackoffLimitExceeded: Job has reached the specified backoff limit" == seen.failure.message
@@ -243,14 +239,14 @@ def test_a_pod_that_claims_impossible_things_is_not_believed() -> None:
 
 def test_objects_of_others_are_left_alone() -> None:
     metadata = {"name": "x", "namespace": "default", "uid": "u", "creationTimestamp": TIME}
-    assert job_seen({"metadata": metadata | {"labels": {"arks.ai/model": "tiny"}}}) is None
-    assert pod_seen({"metadata": metadata | {"ownerReferences": [{"kind": "StatefulSet", "uid": "s"}]}}) is None
+    assert parse_job({"metadata": metadata | {"labels": {"arks.ai/model": "tiny"}}}) is None
+    assert parse_pod({"metadata": metadata | {"ownerReferences": [{"kind": "StatefulSet", "uid": "s"}]}}) is None
 
 
 def test_a_job_that_is_being_deleted_is_no_longer_there() -> None:
     metadata = {"name": "x", "namespace": "d", "uid": "u", "deletionTimestamp": TIME, "creationTimestamp": TIME}
     ours = {"arks.ai/place": "p", "arks.ai/order": "f", "arks.ai/template": "t"}
-    assert job_seen({"metadata": metadata | {"annotations": ours}}) is None
+    assert parse_job({"metadata": metadata | {"annotations": ours}}) is None
 
 
 # --- Events and logs

@@ -1,4 +1,4 @@
-"""Claims and Jobs keep the storage's promises, on Kubernetes' own controllers."""
+"""PVCs and Jobs keep the storage contract, with Kubernetes' own controllers."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -14,29 +14,38 @@ from arks.contracts.resources import ArksModel
 from arks.kit.cache import Cache
 from arks.kit.clock import SystemClock
 from arks.kit.errors import Invalid
-from arks.kit.home import Run
 from arks.kit.key import Key
-from arks.kit.kube.api import POD, Kind, KubeApi
+from arks.kit.kube.api import KubeApi
 from arks.kit.kube.informer import Informer
+from arks.kit.kube.kinds import POD, SECRET
 from arks.kit.kube.resources import KubeResources, kind_of
 from arks.kit.testing.hub import Hub, hub_server
 from arks.kit.testing.wait import eventually
-from arks.model_manager.adapters.kubernetes.manifests import Place, Worker
-from arks.model_manager.adapters.kubernetes.objects import CLAIM, JOB, OUR_PODS, OURS, Claims, Jobs
-from arks.model_manager.adapters.kubernetes.progress import Progress
-from arks.model_manager.adapters.kubernetes.states import ClaimSeen, JobSeen, PodSeen, claim_seen, job_seen, pod_seen
+from arks.kit.types import AsyncCallable
+from arks.model_manager.adapters.kubernetes.faults import Faults
+from arks.model_manager.adapters.kubernetes.manifests import StoragePath, WorkerSettings
+from arks.model_manager.adapters.kubernetes.objects import JOB, OUR_PODS, OURS, PVC, Jobs, Pvcs
+from arks.model_manager.adapters.kubernetes.progress import WorkerProgress
+from arks.model_manager.adapters.kubernetes.states import (
+    ObservedJob,
+    ObservedPod,
+    ObservedPvc,
+    parse_job,
+    parse_pod,
+    parse_pvc,
+)
 from arks.model_manager.adapters.kubernetes.storage import KubeStorage
-from arks.model_manager.adapters.metrics import LoadMetrics
-from arks.model_manager.domain.observation import Content, Stored
-from arks.model_manager.domain.source import Order, SourceKind
+from arks.model_manager.adapters.kubernetes.workers import Workers
+from arks.model_manager.adapters.metrics import DownloadMetrics
+from arks.model_manager.domain.observation import Content, StoredWeights
+from arks.model_manager.domain.weights_source import SourceKind, WeightsSource
 from arks.model_manager.testing import storage_contract
 from arks.model_manager.testing.cluster import WORKER_IMAGE, Cluster, cluster
-from arks.model_manager.testing.storage_contract import KEY, Rig, StorageContract
+from arks.model_manager.testing.storage_contract import KEY, StorageContract, StorageHarness
 
 pytestmark = [pytest.mark.kube, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300)]
 CRDS = Path(__file__).parents[5] / "charts/arks-crds/templates"
 MODEL = kind_of(ArksModel)
-SECRET = Kind("", "v1", "Secret", "secrets")
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -46,45 +55,45 @@ async def kube(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Cluste
 
 
 @dataclass
-class KubeRig:
+class KubeStorageHarness:
     kube: Cluster
     storage: KubeStorage
     models: KubeResources[ArksModel]
     hub: Hub
     changes: list[str] = field(default_factory=list)
 
-    async def load(self, place: str, order: Order, token: str | None = None) -> None:
+    async def download(self, storage_path: str, source: WeightsSource, token: str | None = None) -> None:
         if token is not None:
             secret = {"metadata": {"name": "hub", "namespace": KEY.namespace}, "stringData": {"HF_TOKEN": token}}
             await self.kube.api.create(SECRET, {"apiVersion": "v1", "kind": "Secret", **secret})
             await self.change({"source": {"huggingface": {"tokenSecretRef": "hub"}}})
-        await self.storage.load(place, KEY, order, None)
+        await self.storage.download(storage_path, KEY, source, None)
 
     async def quiet(self) -> None:
-        await eventually(lambda: self._nothing_left("default", but_claims=True), within_seconds=90, what="pods gone")
+        await eventually(lambda: self._is_empty("default", except_pvcs=True), within_seconds=90, what="pods gone")
 
-    async def adopt(self, place: str) -> None:
-        claim = Place.parse(place).claim
-        metadata = {"name": claim.name, "namespace": claim.namespace}
+    async def adopt(self, storage_path: str) -> None:
+        pvc = StoragePath.parse(storage_path).pvc
+        metadata = {"name": pvc.name, "namespace": pvc.namespace}
         made = {
             "apiVersion": "v1",
             "kind": "PersistentVolumeClaim",
             "metadata": metadata,
-            "spec": storage_contract.CLAIM,
+            "spec": storage_contract.PVC_SPEC,
         }
-        await self.kube.api.create(CLAIM, made)
-        await self.change({"storage": {"subPath": Place.parse(place).path}})
+        await self.kube.api.create(PVC, made)
+        await self.change({"storage": {"subPath": StoragePath.parse(storage_path).path}})
 
-    def read(self, stored: Stored, name: str) -> bytes:
+    def read(self, stored: StoredWeights, name: str) -> bytes:
         mounted = self.kube.kubelet.mounted[Key("default", "weights")]
         return (mounted / stored.path.removeprefix("/models/") / name).read_bytes()
 
-    async def model_gone(self) -> None:
+    async def recreate_model(self) -> None:
         await self.kube.api.delete(MODEL, KEY)
-        await eventually(lambda: self._nothing_left("default"), within_seconds=90, what="everything gone")
-        await self.made()
+        await eventually(lambda: self._is_empty("default"), within_seconds=90, what="everything gone")
+        await self.create()
 
-    async def made(self, key: Key = KEY) -> None:
+    async def create(self, key: Key = KEY) -> None:
         spec = storage_contract.spec_of().to_dict() | {"source": {"huggingface": {}}}
         metadata = {"name": key.name, "namespace": key.namespace}
         await self.kube.api.create(
@@ -101,50 +110,65 @@ class KubeRig:
         await self.kube.api.delete(MODEL, KEY)
         await self.kube.api.delete(SECRET, Key("default", "hub"))
         await self.quiet()
-        await self.kube.api.delete(CLAIM, Key("default", "weights"))
-        await eventually(lambda: self._nothing_left("default"), within_seconds=90, what="everything gone")
+        await self.kube.api.delete(PVC, Key("default", "weights"))
+        await eventually(lambda: self._is_empty("default"), within_seconds=90, what="everything gone")
 
-    async def _nothing_left(self, namespace: str, *, but_claims: bool = False) -> bool:
-        kinds = [JOB, POD] if but_claims else [JOB, POD, CLAIM]
+    async def _is_empty(self, namespace: str, *, except_pvcs: bool = False) -> bool:
+        kinds = [JOB, POD] if except_pvcs else [JOB, POD, PVC]
         return not [kind for kind in kinds if (await self.kube.api.list(kind, namespace))[0]]
 
 
 @pytest_asyncio.fixture(loop_scope="module")
-async def rig(kube: Cluster) -> AsyncIterator[Rig]:
+async def harness(kube: Cluster) -> AsyncIterator[StorageHarness]:
     registry, clock = CollectorRegistry(), SystemClock()
     api = KubeApi("arks-model-manager", registry, kube.server.kubeconfig)
     await api.start()
     models = KubeResources(api, ArksModel)
-    claims: Cache[ClaimSeen] = Cache()
-    job_cache: Cache[JobSeen] = Cache()
-    pods: Cache[PodSeen] = Cache()
+    pvcs: Cache[ObservedPvc] = Cache()
+    job_cache: Cache[ObservedJob] = Cache()
+    pods: Cache[ObservedPod] = Cache()
     jobs = Jobs(job_cache, pods)
-    metrics = LoadMetrics(registry, lambda: 0.0)
-    progress = Progress(api, jobs, metrics.read_bytes, seconds=0.1)
+    metrics = DownloadMetrics(registry, lambda: 0.0)
+    progress = WorkerProgress(api, jobs, metrics.read_bytes, seconds=0.1)
+    faults = Faults(api, clock)
+    workers = Workers(
+        api,
+        models=models.cache,
+        jobs=jobs,
+        progress=progress,
+        faults=faults,
+        metrics=metrics,
+        worker=WorkerSettings(WORKER_IMAGE, user=None, connections=2, reserve_bytes=0),
+        clock=clock,
+    )
     storage = KubeStorage(
         api,
         models=models.cache,
-        claims=Claims(api, claims, clock),
+        pvcs=Pvcs(api, pvcs, clock),
         jobs=jobs,
         progress=progress,
-        metrics=metrics,
-        worker=Worker(WORKER_IMAGE, user=None, connections=2, reserve_bytes=0),
-        clock=clock,
-        look_seconds=0.2,
+        workers=workers,
+        faults=faults,
+        poll_seconds=0.2,
     )
     informers: list[Informer[Any]] = [
-        Informer(api, CLAIM, claim_seen, claims, labels=OURS),
-        Informer(api, JOB, job_seen, job_cache, labels=OURS),
-        Informer(api, POD, pod_seen, pods, labels=OUR_PODS),
+        Informer(api, PVC, parse_pvc, pvcs, labels=OURS),
+        Informer(api, JOB, parse_job, job_cache, labels=OURS),
+        Informer(api, POD, parse_pod, pods, labels=OUR_PODS),
     ]
-    runs: list[Run] = [models.run, progress.run, storage.look_at_adopted, *(informer.run for informer in informers)]
+    runs: list[AsyncCallable] = [
+        models.run,
+        progress.run,
+        storage.poll_adopted_pvcs,
+        *(informer.run for informer in informers),
+    ]
     tasks = [asyncio.ensure_future(run()) for run in runs]
     async with hub_server() as hub:
-        rig = KubeRig(kube, storage, models, hub)
-        storage.follow(rig.changes.append)
-        await rig.made()
-        yield rig
-        await rig.clean()
+        harness = KubeStorageHarness(kube, storage, models, hub)
+        storage.follow(harness.changes.append)
+        await harness.create()
+        yield harness
+        await harness.clean()
     for task in tasks:
         task.cancel()
     await asyncio.wait(tasks)
@@ -152,39 +176,39 @@ async def rig(kube: Cluster) -> AsyncIterator[Rig]:
 
 
 class TestKubeStorage(StorageContract):
-    async def test_two_models_of_one_place_share_one_job(self, rig: KubeRig) -> None:
-        place, order = self.place(rig), self.order(rig)
+    async def test_models_of_the_same_path_share_a_job(self, harness: KubeStorageHarness) -> None:
+        storage_path, source = self.storage_path(harness), self.source(harness)
         other = Key("default", "other")
-        await rig.made(other)
-        await rig.storage.prepare(place, KEY)
-        await rig.load(place, order)
-        await rig.storage.load(place, other, order, None)
-        assert 1 == len((await rig.kube.api.list(JOB, "default"))[0])
-        await self.complete(rig, place, order)
-        await rig.kube.api.delete(MODEL, other)
+        await harness.create(other)
+        await harness.storage.prepare(storage_path, KEY)
+        await harness.download(storage_path, source)
+        await harness.storage.download(storage_path, other, source, None)
+        assert 1 == len((await harness.kube.api.list(JOB, "default"))[0])
+        await self.complete(harness, storage_path, source)
+        await harness.kube.api.delete(MODEL, other)
 
-    async def test_a_job_of_somebody_else_is_not_touched(self, rig: KubeRig) -> None:
-        place, order = self.place(rig), self.order(rig)
+    async def test_a_job_of_a_user_is_not_touched(self, harness: KubeStorageHarness) -> None:
+        storage_path, source = self.storage_path(harness), self.source(harness)
         container = {"name": "theirs", "image": "nothing"}
         job = {"template": {"spec": {"restartPolicy": "Never", "containers": [container]}}}
         metadata = {"name": "arks-worker-tiny", "namespace": "default"}
-        theirs = await rig.kube.api.create(
+        theirs = await harness.kube.api.create(
             JOB, {"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": job}
         )
-        await rig.storage.prepare(place, KEY)
-        with pytest.raises(Invalid, match="was not made by Arks"):
-            await rig.load(place, order)
-        found = await rig.kube.api.get(JOB, Key("default", "arks-worker-tiny"))
+        await harness.storage.prepare(storage_path, KEY)
+        with pytest.raises(Invalid, match="was not created by Arks"):
+            await harness.download(storage_path, source)
+        found = await harness.kube.api.get(JOB, Key("default", "arks-worker-tiny"))
         assert found is not None
         assert theirs["metadata"]["uid"] == found["metadata"]["uid"]
-        await rig.kube.api.delete(JOB, Key("default", "arks-worker-tiny"))
+        await harness.kube.api.delete(JOB, Key("default", "arks-worker-tiny"))
 
-    async def test_a_file_source_is_refused_with_the_way_out(self, rig: KubeRig) -> None:
-        order = Order(SourceKind.FILE, path="/data/x.gguf")
-        stored, loading = await rig.storage.observe(self.place(rig), order)
-        assert (Content.ABSENT, None) == (stored.content, loading)
-        assert "put the file into a claim and leave spec.source out" in stored.message
+    async def test_a_file_source_is_refused_with_advice(self, harness: KubeStorageHarness) -> None:
+        source = WeightsSource(SourceKind.FILE, path="/data/x.gguf")
+        stored, download = await harness.storage.observe(self.storage_path(harness), source)
+        assert (Content.ABSENT, None) == (stored.content, download)
+        assert "put the file into a PVC and omit spec.source" in stored.message
 
-    async def test_a_path_that_is_for_arks_itself_is_refused(self, rig: KubeRig) -> None:
-        stored, _ = await rig.storage.observe(self.place(rig, "x/.arks"), self.order(rig))
+    async def test_a_reserved_path_is_refused(self, harness: KubeStorageHarness) -> None:
+        stored, _ = await harness.storage.observe(self.storage_path(harness, "x/.arks"), self.source(harness))
         assert Content.REFUSED is stored.content

@@ -1,17 +1,19 @@
-"""What Arks writes beside a model's files, into `.arks/` of its directory: who made it, what is whole, what is half.
+"""The marker of a model's directory, in its `.arks/`: whether Arks created it, and which files are complete.
 
-Read by the service, written by the download process; standard library only, so that both stay small.
+The service reads it, download processes write it; standard library only, so that both stay small. Directories of
+earlier versions stay readable: names of files and fields do not change.
 """
 
 import contextlib
 import json
-import os
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-ARKS_DIRECTORY = ".arks"
+from arks.kit.files import write_atomically
+from arks.model_manager.domain.storage_path import ARKS_DIRECTORY
+
 _CREATED = "created.json"
 _COMPLETE = "complete.json"
 _PREVIOUS = "previous.json"
@@ -32,7 +34,7 @@ class StoredFile:
 
 @dataclass(frozen=True, slots=True)
 class Complete:
-    """The marker: everything that the order with this fingerprint wants is here and was checked."""
+    """All files of the source with this fingerprint are in the directory and were checked."""
 
     fingerprint: str
     revision: str
@@ -45,7 +47,7 @@ def arks_directory(directory: Path) -> Path:
 
 
 def partial_directory(directory: Path) -> Path:
-    """Where files lie until they are whole and checked."""
+    """Holds files until they are whole and checked."""
     return arks_directory(directory) / "partial"
 
 
@@ -53,32 +55,32 @@ def lock_file(directory: Path) -> Path:
     return arks_directory(directory) / "lock"
 
 
-def made_by_us(directory: Path) -> bool:
+def created_by_arks(directory: Path) -> bool:
     """Whether Arks created this directory, and so may remove it."""
     return (arks_directory(directory) / _CREATED).is_file()
 
 
 def mark_created(directory: Path, by: str) -> None:
-    write_atomically(arks_directory(directory) / _CREATED, {"format": _FORMAT, "by": by})
+    write_record(arks_directory(directory) / _CREATED, {"format": _FORMAT, "by": by})
 
 
 def mark_complete(directory: Path, complete: Complete) -> None:
-    write_atomically(arks_directory(directory) / _COMPLETE, {"format": _FORMAT, **asdict(complete)})
+    write_record(arks_directory(directory) / _COMPLETE, {"format": _FORMAT, **asdict(complete)})
 
 
 def read_complete(directory: Path) -> Complete | None:
-    """The marker, or None when there is none that can be read: then the files are checked again."""
+    """None if there is no readable marker; the files are then checked again."""
     return _read(arks_directory(directory) / _COMPLETE)
 
 
 def retire_complete(directory: Path) -> None:
-    """Before the first file changes: from here on the directory is not complete, for no order."""
+    """Mark the directory as incomplete for every source, before the first file changes."""
     with contextlib.suppress(FileNotFoundError):
         (arks_directory(directory) / _COMPLETE).replace(arks_directory(directory) / _PREVIOUS)
 
 
 def read_previous(directory: Path) -> Complete | None:
-    """The retired marker: what its files were when they were checked last."""
+    """The retired marker: the files as of their last check."""
     return _read(arks_directory(directory) / _PREVIOUS)
 
 
@@ -100,25 +102,20 @@ def _read(path: Path) -> Complete | None:
 
 
 def broken_files(directory: Path, files: Iterable[StoredFile]) -> list[str]:
-    """What is wrong with the files, by name and size only, in words; empty when nothing is."""
+    """A sentence per missing or resized file, by name and size only."""
     found: list[str] = []
     for file in files:
         try:
             size = (directory / file.path).stat().st_size
         except (FileNotFoundError, NotADirectoryError):
-            found.append(f"{file.path} is gone")
+            found.append(f"{file.path} is missing")
             continue
         if size != file.size_bytes:
             found.append(f"{file.path} has {size} bytes instead of {file.size_bytes}")
     return found
 
 
-def write_atomically(path: Path, content: dict[str, Any]) -> None:
-    """All of it or nothing, also after a power cut."""
+def write_record(path: Path, content: dict[str, Any]) -> None:
+    """Write JSON to the file, whole even after a power cut. Raises OSError."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}.tmp")
-    with temporary.open("w") as file:
-        json.dump(content, file, indent=1)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    write_atomically(path, json.dumps(content, indent=1), durable=True)

@@ -1,4 +1,4 @@
-"""Prometheus: the state of each model, read when asked, so that a deleted model leaves no series behind."""
+"""Prometheus metrics of models and downloads."""
 
 from collections.abc import Callable, Iterable, Mapping
 
@@ -12,25 +12,27 @@ from arks.kit.key import Key
 LABELS = ("namespace", "model")
 
 
-class LoadMetrics:
-    """Of all downloads together. `running` is asked when the metrics are read."""
+class DownloadMetrics:
+    """Of all downloads together. `running` is called at each scrape."""
 
     def __init__(self, registry: CollectorRegistry, running: Callable[[], float]) -> None:
         self.read_bytes = Counter("arks_model_download_bytes", "Bytes downloaded (or checked)", registry=registry)
         self.failed = Counter("arks_model_download_failures", "Downloads that failed", ["kind"], registry=registry)
-        gauge = Gauge("arks_model_downloads_running", "Downloads under way", registry=registry)
+        gauge = Gauge("arks_model_downloads_running", "Running downloads", registry=registry)
         gauge.set_function(running)
 
 
 class ModelCollector(Collector):
+    """The state of each model, read at each scrape, so that a deleted model leaves no series behind."""
+
     def __init__(self, statuses: Callable[[], Mapping[Key, ArksModelStatus]]) -> None:
         self._statuses = statuses
 
     def collect(self) -> Iterable[GaugeMetricFamily]:
-        ready = GaugeMetricFamily("arks_model_ready", "1 when engines can load the model", labels=LABELS)
-        failed = GaugeMetricFamily("arks_model_failed", "1 when people should look at it", labels=LABELS)
+        ready = GaugeMetricFamily("arks_model_ready", "1 if engines can load the model", labels=LABELS)
+        failed = GaugeMetricFamily("arks_model_failed", "1 if the model needs attention", labels=LABELS)
         size = GaugeMetricFamily("arks_model_size_bytes", "Size of a ready model's files", labels=LABELS)
-        done = GaugeMetricFamily("arks_model_done_bytes", "Bytes of the model that are here", labels=LABELS)
+        done = GaugeMetricFamily("arks_model_done_bytes", "Bytes of the model in its storage", labels=LABELS)
         total = GaugeMetricFamily("arks_model_total_bytes", "Bytes of the model at its source", labels=LABELS)
         for key, status in self._statuses().items():
             labels = (key.namespace, key.name)

@@ -1,22 +1,25 @@
-"""What differs between the homes, as an adapter hands it to the wiring."""
+"""The parts of the service that differ between the homes."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from arks.kit.home import Secrets
-from arks.model_manager.service.manager import Announcer, Storage
-
-Work = Callable[[], Awaitable[None]]
+from arks.kit.types import AsyncCallable
+from arks.model_manager.service.ports import Publisher, Storage
 
 
 @dataclass(frozen=True, slots=True)
 class Parts:
+    """Made by a home's wiring, used by `main`."""
+
     storage: Storage
     follow: Callable[[Callable[[str], None]], None]
-    """Takes what is to be called with each place in which something changed."""
-    announcer: Announcer
+    """Sets the function that is called with each storage path whose weights or download changed."""
+    publisher: Publisher
     secrets: Secrets | None
+    """None where downloads get the hub's token from the platform."""
     check_seconds: float | None
-    tasks: Sequence[Work] = ()
-    starts: Sequence[Work] = ()
-    stops: Sequence[Work] = ()
+    """Interval of checks of a ready model's files; None: the storage reports losses by itself."""
+    tasks: Sequence[AsyncCallable] = ()
+    starts: Sequence[AsyncCallable] = ()
+    stops: Sequence[AsyncCallable] = ()

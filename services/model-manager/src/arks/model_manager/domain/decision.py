@@ -1,20 +1,20 @@
-"""Phase, reasons and next step of a model, from what was seen of it."""
+"""Decide a model's phase, its conditions and the next step from an observation."""
 
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 
 from arks.contracts.conditions import NEW_INCOMING
+from arks.contracts.quantities import human_bytes
 from arks.contracts.resources import ModelPhase
-from arks.model_manager.domain.observation import Content, Loading, LoadState, Seen
-from arks.model_manager.domain.progress import human_bytes
-from arks.model_manager.domain.protocol import FailureKind
-from arks.model_manager.domain.source import SourceKind
+from arks.model_manager.domain.failures import FailureKind
+from arks.model_manager.domain.observation import Content, Download, DownloadState, Observation
+from arks.model_manager.domain.weights_source import SourceKind
 
 STORAGE_RETRY_SECONDS = 5.0
-"""How often storage that cannot be used, or a secret that is missing, is looked at again."""
+"""Polling interval of storage that is not usable, and of a missing Secret."""
 START_SECONDS = 1.0
-"""How often a loading that has not started is looked at: not everything that holds it up reports itself."""
+"""Polling interval of a download that has not started: some causes have no change events."""
 WORKER_FAILED = "CreateWorkerPodFailed"
 BOUND_FAILED = "BoundFailed"
 CREATE_FAILED = "CreateFailed"
@@ -23,13 +23,13 @@ CREATE_FAILED = "CreateFailed"
 class Step(StrEnum):
     NOTHING = "nothing"
     PREPARE = "prepare"
-    LOAD = "load"
+    DOWNLOAD = "download"
     STOP = "stop"
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """For one condition."""
+    """Status, reason and message of one condition."""
 
     ok: bool
     reason: str
@@ -40,124 +40,132 @@ class Verdict:
 class Decision:
     phase: ModelPhase
     storage: Verdict
-    loaded: Verdict | None = None
-    """None: not looked at."""
+    downloaded: Verdict | None = None
+    """None: not examined."""
     step: Step = Step.NOTHING
-    again_seconds: float | None = None
-    """When to look again although nothing reported a change."""
+    requeue_seconds: float | None = None
+    """When to reconcile again although no change was reported."""
 
     @property
     def ready(self) -> bool:
         return self.phase is ModelPhase.READY
 
     @property
-    def explains(self) -> Verdict:
-        """The verdict that says why the phase is what it is. Storage may wait for a loading that does not start."""
-        waits = self.storage.reason == NEW_INCOMING and self.loaded is not None and self.loaded.reason == WORKER_FAILED
-        return self.loaded if self.loaded is not None and (self.storage.ok or waits) else self.storage
+    def explanation(self) -> Verdict:
+        """The verdict that explains the phase. Storage may wait for a download that does not start."""
+        if self.downloaded is None:
+            return self.storage
+        waits = self.storage.reason == NEW_INCOMING and self.downloaded.reason == WORKER_FAILED
+        return self.downloaded if self.storage.ok or waits else self.storage
 
 
-def decide(seen: Seen, *, now: datetime, check_seconds: float | None) -> Decision:
-    """What the phase is, why, and what to do next. `check_seconds`: None when the storage itself reports its losses."""
-    if seen.conflict is not None:
-        return Decision(ModelPhase.FAILED, Verdict(False, CREATE_FAILED, seen.conflict), step=Step.STOP)
-    if seen.stored.content in {Content.ABSENT, Content.PENDING, Content.LOST}:
-        return _unusable(seen, now)
-    storage = Verdict(True, "CreateSucceeded", _storage_message(seen))
-    if seen.stored.content is Content.COMPLETE:
-        what = f"{seen.stored.file_count} file(s), {human_bytes(seen.stored.size_bytes)}, from {seen.order.origin}"
-        message = f"Load the model successfully: {what}"
-        loaded = Verdict(True, "ModelLoadSucceeded", message)
-        return Decision(ModelPhase.READY, storage, loaded, again_seconds=check_seconds)
-    if seen.stored.content is Content.REFUSED:
-        return _failed(storage, seen.stored.message, STORAGE_RETRY_SECONDS)
-    return _loading(seen, storage, now)
+def decide(observation: Observation, *, now: datetime, check_seconds: float | None) -> Decision:
+    """Phase, reasons and next step. `check_seconds`: None if the storage reports losses by itself."""
+    stored = observation.stored
+    if observation.conflict is not None:
+        return Decision(ModelPhase.FAILED, Verdict(False, CREATE_FAILED, observation.conflict), step=Step.STOP)
+    if stored.content in {Content.ABSENT, Content.PENDING, Content.LOST}:
+        return _without_usable_storage(observation, now)
+    storage = Verdict(True, "CreateSucceeded", _storage_message(observation))
+    if stored.content is Content.COMPLETE:
+        files = f"{stored.file_count} file(s), {human_bytes(stored.size_bytes)}"
+        message = f"Load the model successfully: {files}, from {observation.source.origin}"
+        downloaded = Verdict(True, "ModelLoadSucceeded", message)
+        return Decision(ModelPhase.READY, storage, downloaded, requeue_seconds=check_seconds)
+    if stored.content is Content.REFUSED:
+        return _failed(storage, stored.message, STORAGE_RETRY_SECONDS)
+    return _with_storage(observation, storage, now)
 
 
-def _unusable(seen: Seen, now: datetime) -> Decision:
-    """The storage has to be made, or waited for, or given up."""
-    if seen.stored.content is Content.PENDING:
-        return _pending(seen, now)
-    if seen.stored.content is Content.LOST:
-        lost = Verdict(False, BOUND_FAILED, seen.stored.message)
-        return Decision(ModelPhase.FAILED, lost, step=Step.STOP, again_seconds=STORAGE_RETRY_SECONDS)
-    return _without_storage(seen)
+def _without_usable_storage(observation: Observation, now: datetime) -> Decision:
+    if observation.stored.content is Content.PENDING:
+        return _storage_pending(observation, now)
+    if observation.stored.content is Content.LOST:
+        lost = Verdict(False, BOUND_FAILED, observation.stored.message)
+        return Decision(ModelPhase.FAILED, lost, step=Step.STOP, requeue_seconds=STORAGE_RETRY_SECONDS)
+    return _storage_absent(observation)
 
 
-def _without_storage(seen: Seen) -> Decision:
-    if seen.order.kind is not SourceKind.HUB:
-        return _failed(Verdict(False, CREATE_FAILED, seen.stored.message), seen.stored.message, STORAGE_RETRY_SECONDS)
-    if seen.storage_fault is not None and seen.storage_refused:
-        refused = Verdict(False, CREATE_FAILED, seen.storage_fault)
-        return Decision(ModelPhase.FAILED, refused, again_seconds=STORAGE_RETRY_SECONDS)
-    if seen.storage_fault is not None:
-        fault = Verdict(False, BOUND_FAILED, seen.storage_fault)
-        return Decision(ModelPhase.STORAGE_CREATING, fault, again_seconds=STORAGE_RETRY_SECONDS)
-    creating = Verdict(False, NEW_INCOMING, "the storage is being created")
-    return Decision(ModelPhase.STORAGE_CREATING, creating, step=Step.PREPARE, again_seconds=0.0)
+def _storage_absent(observation: Observation) -> Decision:
+    if observation.source.kind is not SourceKind.HUB:
+        message = observation.stored.message
+        return _failed(Verdict(False, CREATE_FAILED, message), message, STORAGE_RETRY_SECONDS)
+    fault = observation.storage_fault
+    if fault is None:
+        creating = Verdict(False, NEW_INCOMING, "the storage is being created")
+        return Decision(ModelPhase.STORAGE_CREATING, creating, step=Step.PREPARE, requeue_seconds=0.0)
+    if observation.storage_refused:
+        refused = Verdict(False, CREATE_FAILED, fault)
+        return Decision(ModelPhase.FAILED, refused, requeue_seconds=STORAGE_RETRY_SECONDS)
+    unbound = Verdict(False, BOUND_FAILED, fault)
+    return Decision(ModelPhase.STORAGE_CREATING, unbound, requeue_seconds=STORAGE_RETRY_SECONDS)
 
 
-def _pending(seen: Seen, now: datetime) -> Decision:
-    """A loading is begun all the same: some storage is bound only when something wants to use it."""
-    storage = Verdict(False, BOUND_FAILED if seen.stored.failing else NEW_INCOMING, seen.stored.message)
-    decision = _loading(seen, storage, now)
+def _storage_pending(observation: Observation, now: datetime) -> Decision:
+    """Start the download nevertheless: some storage is bound only when a pod uses it."""
+    stored = observation.stored
+    storage = Verdict(False, BOUND_FAILED if stored.failing else NEW_INCOMING, stored.message)
+    decision = _with_storage(observation, storage, now)
     phase = ModelPhase.FAILED if decision.phase is ModelPhase.FAILED else ModelPhase.STORAGE_CREATING
-    explained = seen.stored.failing or (decision.loaded is not None and decision.loaded.reason == WORKER_FAILED)
-    soon = STORAGE_RETRY_SECONDS if explained else START_SECONDS
-    return replace(decision, phase=phase, again_seconds=min(soon, decision.again_seconds or soon))
+    worker_failed = decision.downloaded is not None and decision.downloaded.reason == WORKER_FAILED
+    soon = STORAGE_RETRY_SECONDS if stored.failing or worker_failed else START_SECONDS
+    return replace(decision, phase=phase, requeue_seconds=min(soon, decision.requeue_seconds or soon))
 
 
-def _loading(seen: Seen, storage: Verdict, now: datetime) -> Decision:
-    if seen.obstacle is not None:
-        return _failed(storage, seen.obstacle, STORAGE_RETRY_SECONDS)
-    loading = seen.loading
-    if loading is None or loading.fingerprint != seen.order.fingerprint:
-        return Decision(ModelPhase.MODEL_LOADING, storage, _under_way(seen), step=Step.LOAD)
-    if loading.state is LoadState.WAITING:
-        waits = Verdict(False, "ModelLoading", "waits until another download ends")
-        return Decision(ModelPhase.PENDING, storage, waits)
-    if loading.state is LoadState.STARTING:
-        return _starting(seen, loading, storage)
-    if loading.state is LoadState.RUNNING:
-        return Decision(ModelPhase.MODEL_LOADING, storage, _under_way(seen))
-    return _after_failure(seen, loading, storage, now)
+def _with_storage(observation: Observation, storage: Verdict, now: datetime) -> Decision:
+    if observation.obstacle is not None:
+        return _failed(storage, observation.obstacle, STORAGE_RETRY_SECONDS)
+    download = observation.download
+    if download is None or download.fingerprint != observation.source.fingerprint:
+        return Decision(ModelPhase.MODEL_LOADING, storage, _running(observation), step=Step.DOWNLOAD)
+    if download.state is DownloadState.WAITING:
+        queued = Verdict(False, "ModelLoading", "queued: waiting for another download to finish")
+        return Decision(ModelPhase.PENDING, storage, queued)
+    if download.state is DownloadState.STARTING:
+        return _starting(observation, download, storage)
+    if download.state is DownloadState.RUNNING:
+        return Decision(ModelPhase.MODEL_LOADING, storage, _running(observation))
+    return _after_failure(observation, download, storage, now)
 
 
-def _starting(seen: Seen, loading: Loading, storage: Verdict) -> Decision:
-    if loading.blocked is None:
-        return Decision(ModelPhase.MODEL_LOADING, storage, _under_way(seen), again_seconds=START_SECONDS)
-    phase = ModelPhase.FAILED if loading.blocked.lasting else ModelPhase.MODEL_LOADING
-    blocked = Verdict(False, WORKER_FAILED, loading.blocked.message)
-    return Decision(phase, storage, blocked, again_seconds=STORAGE_RETRY_SECONDS)
+def _starting(observation: Observation, download: Download, storage: Verdict) -> Decision:
+    if download.blocked is None:
+        running = _running(observation)
+        return Decision(ModelPhase.MODEL_LOADING, storage, running, requeue_seconds=START_SECONDS)
+    phase = ModelPhase.FAILED if download.blocked.lasting else ModelPhase.MODEL_LOADING
+    blocked = Verdict(False, WORKER_FAILED, download.blocked.message)
+    return Decision(phase, storage, blocked, requeue_seconds=STORAGE_RETRY_SECONDS)
 
 
-def _after_failure(seen: Seen, loading: Loading, storage: Verdict, now: datetime) -> Decision:
-    retry_at = loading.retry_at or now
-    if seen.new_token or retry_at <= now:
-        return Decision(ModelPhase.MODEL_LOADING, storage, _under_way(seen), step=Step.LOAD)
-    again = (retry_at - now).total_seconds()
-    why = loading.failure.message if loading.failure else "the download failed"
-    message = f"{why}; tried again at {retry_at:%H:%M:%S} UTC"
-    if loading.given_up:
-        # A new token in the secret is a reason to try at once, and only looking shows it.
-        soon = STORAGE_RETRY_SECONDS if loading.failure and loading.failure.kind is FailureKind.DENIED else again
-        return _failed(storage, message, min(again, soon))
-    return Decision(ModelPhase.MODEL_LOADING, storage, Verdict(False, "ModelLoading", message), again_seconds=again)
+def _after_failure(observation: Observation, download: Download, storage: Verdict, now: datetime) -> Decision:
+    retry_at = download.retry_at or now
+    if observation.new_token or retry_at <= now:
+        return Decision(ModelPhase.MODEL_LOADING, storage, _running(observation), step=Step.DOWNLOAD)
+    delay = (retry_at - now).total_seconds()
+    cause = download.failure.message if download.failure else "the download failed"
+    message = f"{cause}; next retry at {retry_at:%H:%M:%S} UTC"
+    if download.needs_attention:
+        # A new token in the Secret is retried at once, and only polling shows it.
+        denied = download.failure is not None and download.failure.kind is FailureKind.DENIED
+        return _failed(storage, message, min(delay, STORAGE_RETRY_SECONDS) if denied else delay)
+    retrying = Verdict(False, "ModelLoading", message)
+    return Decision(ModelPhase.MODEL_LOADING, storage, retrying, requeue_seconds=delay)
 
 
-def _failed(storage: Verdict, message: str, again_seconds: float) -> Decision:
-    return Decision(ModelPhase.FAILED, storage, Verdict(False, "ModelLoadFailed", message), again_seconds=again_seconds)
+def _failed(storage: Verdict, message: str, requeue_seconds: float) -> Decision:
+    failed = Verdict(False, "ModelLoadFailed", message)
+    return Decision(ModelPhase.FAILED, storage, failed, requeue_seconds=requeue_seconds)
 
 
-def _under_way(seen: Seen) -> Verdict:
-    what = "downloads" if seen.order.kind is SourceKind.HUB else "checks"
-    message = f"{what} {seen.order.origin}"
-    if seen.stored.content is Content.DAMAGED:
-        message += f" again: {seen.stored.message}"
+def _running(observation: Observation) -> Verdict:
+    activity = "downloads" if observation.source.kind is SourceKind.HUB else "checks"
+    message = f"{activity} {observation.source.origin}"
+    if observation.stored.content is Content.DAMAGED:
+        message += f" again: {observation.stored.message}"
     return Verdict(False, "ModelLoading", message)
 
 
-def _storage_message(seen: Seen) -> str:
-    if seen.order.kind is SourceKind.FILE:
-        return f"{seen.order.path} is used in place"
-    return f"Create model storage successfully({seen.place})"
+def _storage_message(observation: Observation) -> str:
+    if observation.source.kind is SourceKind.FILE:
+        return f"{observation.source.path} is used in place"
+    return f"Create model storage successfully({observation.storage_path})"

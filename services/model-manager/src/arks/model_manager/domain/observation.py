@@ -1,37 +1,35 @@
-"""What was seen of a model: its storage, its download, what stands in its way."""
+"""The input of a decision: a model's storage, its download, and what prevents either."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
 from arks.contracts.resources import DownloadProgress
-from arks.kit.backoff import Backoff
-from arks.model_manager.domain.protocol import FailureKind
-from arks.model_manager.domain.source import Order
-
-PATIENCE = 5
-"""Failures in a row, without a byte of progress between them, after which a passing fault counts as Failed."""
+from arks.model_manager.domain.failures import Failure
+from arks.model_manager.domain.weights_source import WeightsSource
 
 
 class Content(StrEnum):
+    """State of the weights in a storage path."""
+
     ABSENT = "absent"
     """The storage does not exist."""
     PENDING = "pending"
-    """It exists and cannot be used yet; `message` says what it waits for. It may be the loading that it waits for."""
+    """It exists and is not usable yet; `message` names the reason. It may wait for its first download."""
     LOST = "lost"
-    """It exists and cannot be used any more; `message` says why."""
+    """It exists and is not usable any more; `message` names the reason."""
     INCOMPLETE = "incomplete"
-    """There, but what the order wants has not been loaded (or checked) yet."""
+    """It is usable; the weights of this source are not downloaded (or checked) yet."""
     DAMAGED = "damaged"
-    """It was complete; files are gone or have another size."""
+    """It was complete; files are missing or have another size."""
     REFUSED = "refused"
-    """Cannot be used, and loading would not help; `message` says why."""
+    """It is not usable, and a download would not help; `message` names the reason."""
     COMPLETE = "complete"
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
-    """What lies in the storage, judged by an order."""
+class StoredWeights:
+    """The weights in a storage path, compared with a source."""
 
     content: Content
     path: str = ""
@@ -42,53 +40,34 @@ class Stored:
     revision: str | None = None
     message: str = ""
     failing: bool = False
-    """The message of something pending is a fault, not only a wait."""
+    """For `PENDING`: the message is a fault, not a normal wait."""
 
 
-_RETRY = {
-    FailureKind.NETWORK: Backoff(1.0, 60.0),
-    FailureKind.CRASHED: Backoff(0.2, 60.0),
-    FailureKind.CORRUPT: Backoff(2.0, 300.0),
-    FailureKind.NO_SPACE: Backoff(10.0, 300.0),
-    FailureKind.STORAGE: Backoff(5.0, 300.0),
-    FailureKind.DENIED: Backoff(30.0, 300.0),  # a token is mended in its secret, which not every storage lets us see
-    FailureKind.NOT_FOUND: Backoff(60.0, 1800.0),
-    FailureKind.INVALID: Backoff(60.0, 1800.0),
-}
-_PASSING = frozenset({FailureKind.NETWORK, FailureKind.CRASHED})
-"""Faults that usually go away by themselves within moments."""
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    kind: FailureKind
-    message: str
-
-
-class LoadState(StrEnum):
+class DownloadState(StrEnum):
     WAITING = "waiting"
-    """For its turn."""
+    """Queued behind other downloads."""
     STARTING = "starting"
-    """Asked for, does not run yet; `blocked` may say why."""
+    """Created and not running yet; `blocked` may name the reason."""
     RUNNING = "running"
     FAILED = "failed"
 
 
 @dataclass(frozen=True, slots=True)
 class Blocked:
-    """Why a loading does not start."""
+    """Why a download does not start."""
 
     message: str
     lasting: bool
-    """Somebody has to mend something; otherwise it may only take its time."""
+    """True if a person has to fix something; otherwise it may only be slow."""
 
 
 @dataclass(frozen=True, slots=True)
-class Loading:
-    """A download (or check) of what an order wants, under way or failed; done ones show in `Stored`."""
+class Download:
+    """A download (or check) of a source that is not done; `StoredWeights` shows those that are."""
 
     fingerprint: str
-    state: LoadState
+    """Of the source."""
+    state: DownloadState
     progress: DownloadProgress
     failure: Failure | None = None
     failures: int = 0
@@ -98,35 +77,33 @@ class Loading:
 
     @property
     def retry_at(self) -> datetime | None:
-        if self.state is not LoadState.FAILED or self.failure is None or self.ended_at is None:
+        """When a failed download is retried; None for others."""
+        if self.state is not DownloadState.FAILED or self.failure is None or self.ended_at is None:
             return None
-        delay = _RETRY[self.failure.kind].delay_seconds(max(1, self.failures))
-        return self.ended_at + timedelta(seconds=delay)
+        return self.ended_at + timedelta(seconds=self.failure.retry_seconds(self.failures))
 
     @property
-    def given_up(self) -> bool:
-        """Whether people should look at it; it is tried again all the same."""
-        if self.failure is None:
-            return False
-        return self.failure.kind not in _PASSING or self.failures >= PATIENCE
+    def needs_attention(self) -> bool:
+        """Whether a person should look at it. Retries continue in any case."""
+        return self.failure is not None and self.failure.needs_attention(self.failures)
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
-    """Everything that a decision is made from."""
+class Observation:
+    """Everything that a decision depends on."""
 
-    order: Order
-    stored: Stored
-    loading: Loading | None = None
-    place: str = ""
-    """Of the storage, for people."""
+    source: WeightsSource
+    stored: StoredWeights
+    download: Download | None = None
+    storage_path: str = ""
+    """For messages."""
     conflict: str | None = None
-    """Why the storage belongs to another model."""
+    """Why the storage path belongs to another model."""
     storage_fault: str | None = None
-    """Why the storage could not be made."""
+    """Why the storage could not be created."""
     storage_refused: bool = False
-    """It will not be made until somebody mends something."""
+    """The storage cannot be created before a person fixes something."""
     obstacle: str | None = None
-    """Why a download cannot begin: its secret is missing, or its order is refused."""
+    """Why a download cannot begin: its Secret is missing, or the storage refuses its source."""
     new_token: bool = False
-    """The token is another one than the failed download had."""
+    """The hub's token differs from the one of the failed download."""

@@ -1,100 +1,82 @@
-"""Models that want the same storage: who has it, who shares it, what becomes of it."""
+"""Models that use the same storage path: which one owns it, and which share it."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
 
 from arks.kit.key import Key
-from arks.model_manager.domain.source import Order, SourceKind
-
-
-class Removal(StrEnum):
-    """What became of a place's files."""
-
-    REMOVED = "removed"
-    KEPT = "kept"
-    """Arks did not make their storage."""
-    SHARED = "shared"
-    """Another model uses them; their storage is that one's now."""
-    LENT = "lent"
-    """Running engines use them: they stay as long as those, unless a model comes that uses them again."""
-    ABSENT = "absent"
+from arks.model_manager.domain.storage_path import overlap, with_ancestors
+from arks.model_manager.domain.weights_source import SourceKind, WeightsSource
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
-    """A model that wants a place: a path in some storage, `/` between its parts."""
+class PathUse:
+    """One model's use of a storage path."""
 
     key: Key
-    place: str
-    order: Order
+    storage_path: str
+    source: WeightsSource
     created_at: datetime
+    """Of the model."""
 
     @property
     def writes(self) -> bool:
-        return self.order.kind is SourceKind.HUB
+        return self.source.kind is SourceKind.HUB
+
+    def same_weights(self, other: "PathUse") -> bool:
+        """Whether both models can share the files of one storage path."""
+        return self.storage_path == other.storage_path and self.source.fingerprint == other.source.fingerprint
 
 
-class ClaimBook:
-    """Every model's claim, found by place: with hundreds of models none is held against all the others."""
+class PathUses:
+    """The path uses of all models, indexed by path: with hundreds of models, none is compared with all others."""
 
     def __init__(self) -> None:
-        self._claims: dict[Key, Claim] = {}
+        self._uses: dict[Key, PathUse] = {}
         self._at: dict[str, set[Key]] = {}
         self._under: dict[str, set[Key]] = {}
-        """By each part of the way to a place."""
+        """By the path itself and each ancestor of it."""
 
-    def put(self, claim: Claim) -> None:
-        self.drop(claim.key)
-        self._claims[claim.key] = claim
-        self._at.setdefault(claim.place, set()).add(claim.key)
-        for way in _ways(claim.place):
-            self._under.setdefault(way, set()).add(claim.key)
+    def put(self, use: PathUse) -> None:
+        self.drop(use.key)
+        self._uses[use.key] = use
+        self._at.setdefault(use.storage_path, set()).add(use.key)
+        for ancestor in with_ancestors(use.storage_path):
+            self._under.setdefault(ancestor, set()).add(use.key)
 
     def drop(self, key: Key) -> None:
-        claim = self._claims.pop(key, None)
-        if claim is None:
+        use = self._uses.pop(key, None)
+        if use is None:
             return
-        for index, names in ((self._at, [claim.place]), (self._under, _ways(claim.place))):
-            for name in names:
-                index[name].discard(key)
-                if not index[name]:
-                    del index[name]
+        for index, paths in ((self._at, [use.storage_path]), (self._under, with_ancestors(use.storage_path))):
+            for path in paths:
+                index[path].discard(key)
+                if not index[path]:
+                    del index[path]
 
-    def near(self, place: str) -> list[Claim]:
-        """Those whose places overlap with this one."""
-        keys = set(self._under.get(place, ()))
-        for way in _ways(place):
-            keys |= self._at.get(way, set())
-        return [self._claims[key] for key in sorted(keys)]
-
-
-def _ways(place: str) -> list[str]:
-    """The place and every one that it lies in: `a/b/c`, `a/b`, `a`."""
-    parts = place.split("/")
-    return ["/".join(parts[:end]) for end in range(len(parts), 0, -1)]
+    def overlapping(self, storage_path: str) -> list[PathUse]:
+        """Uses of the path, of paths in it and of paths that contain it."""
+        keys = set(self._under.get(storage_path, ()))
+        for ancestor in with_ancestors(storage_path):
+            keys |= self._at.get(ancestor, set())
+        return [self._uses[key] for key in sorted(keys)]
 
 
-def overlap(first: str, second: str) -> bool:
-    """Whether two places are the same or one lies inside the other."""
-    return f"{first}/".startswith(f"{second}/") or f"{second}/".startswith(f"{first}/")
-
-
-def conflict_of(mine: Claim, others: Iterable[Claim]) -> str | None:
-    """Why `mine` may not have its place. The oldest model has it, and all that want the same weights with it."""
-    if not mine.writes:
+def conflict_of(use: PathUse, others: Iterable[PathUse]) -> str | None:
+    """Why `use` may not write to its path: the oldest model owns it, and shares it with models of the same weights."""
+    if not use.writes:
         return None
-    writers = [other for other in others if other.writes and other.key != mine.key and overlap(mine.place, other.place)]
-    first = min([mine, *writers], key=lambda claim: (claim.created_at, claim.key))
-    if first is mine or (first.place == mine.place and first.order.fingerprint == mine.order.fingerprint):
+    path = use.storage_path
+    writers = [other for other in others if other.writes and other.key != use.key and overlap(path, other.storage_path)]
+    owner = min([use, *writers], key=lambda writer: (writer.created_at, writer.key))
+    if owner is use or owner.same_weights(use):
         return None
     return (
-        f"the storage {mine.place} is taken: ArksModel {first.key} keeps {first.order.origin} in {first.place}; "
-        "give another storage.subPath"
+        f"the storage {path} is taken: ArksModel {owner.key} keeps {owner.source.origin} in {owner.storage_path}; "
+        "choose another storage.subPath"
     )
 
 
-def users_of(place: str, claims: Iterable[Claim], besides: Key) -> list[Key]:
-    """Other models that use the place or a part of it."""
-    return sorted(claim.key for claim in claims if claim.key != besides and overlap(claim.place, place))
+def other_users(storage_path: str, uses: Iterable[PathUse], key: Key) -> list[Key]:
+    """Models other than `key` that use the path or a part of it."""
+    return sorted(use.key for use in uses if use.key != key and overlap(use.storage_path, storage_path))

@@ -1,4 +1,4 @@
-"""How far a download is, how fast it goes, how long it will take."""
+"""Progress of a download: bytes, rate and remaining time."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,32 +15,27 @@ class Sample:
 
 RATE_WINDOW_SECONDS = 10.0
 SHORTEST_SECONDS = 0.2
-"""Over less than this a rate is noise."""
+"""Over less time than this a rate is noise."""
+_MAX_SAMPLES = 64
 
 
-def sampled(samples: Sequence[Sample], newest: Sample) -> tuple[Sample, ...]:
-    """The samples that a rate is taken from, with the newest one: those of the last seconds, two at least."""
+def add_sample(samples: Sequence[Sample], newest: Sample) -> tuple[Sample, ...]:
+    """The samples of the rate's window, with the newest one; at least two if there are two."""
     if samples and newest.done_bytes < samples[-1].done_bytes:
-        return (newest,)  # something was thrown away: the rate starts over
+        return (newest,)  # bytes were discarded: the rate starts over
     recent = [sample for sample in samples if newest.at_seconds - sample.at_seconds <= RATE_WINDOW_SECONDS]
     kept = recent or list(samples[-1:])
-    if len(kept) > 64:
+    if len(kept) > _MAX_SAMPLES:
         kept = kept[::2]
     return (*kept, newest)
 
 
 def progress_of(samples: Sequence[Sample], total_bytes: int | None) -> DownloadProgress:
-    """Percent, rate over the samples' time and what remains at that rate; absent where they cannot be known."""
+    """Percent, rate over the samples, and remaining time at that rate; None where the input is not enough."""
     done = samples[-1].done_bytes if samples else 0
-    known = total_bytes is not None and total_bytes > 0
     percent = round(100.0 * min(1.0, done / total_bytes), 1) if total_bytes else None
-    rate: int | None = None
-    remaining: int | None = None
-    seconds = samples[-1].at_seconds - samples[0].at_seconds if samples else 0.0
-    if seconds >= SHORTEST_SECONDS:
-        rate = max(0, int((done - samples[0].done_bytes) / seconds))
-    if known and total_bytes is not None and rate:
-        remaining = -(-max(0, total_bytes - done) // rate)
+    rate = _bytes_per_second(samples)
+    remaining = -(-max(0, total_bytes - done) // rate) if total_bytes and rate else None
     return DownloadProgress(
         done_bytes=done,
         total_bytes=total_bytes,
@@ -50,11 +45,8 @@ def progress_of(samples: Sequence[Sample], total_bytes: int | None) -> DownloadP
     )
 
 
-def human_bytes(size_bytes: int) -> str:
-    """98.9 MB; powers of 1000, as disks and networks are sold."""
-    size = float(size_bytes)
-    for unit in ("B", "kB", "MB", "GB"):
-        if size < 1000:
-            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
-        size /= 1000
-    return f"{size:.1f} TB"
+def _bytes_per_second(samples: Sequence[Sample]) -> int | None:
+    seconds = samples[-1].at_seconds - samples[0].at_seconds if samples else 0.0
+    if seconds < SHORTEST_SECONDS:
+        return None
+    return max(0, int((samples[-1].done_bytes - samples[0].done_bytes) / seconds))

@@ -1,39 +1,20 @@
-"""What the service and its downloads say to each other. A process of this machine gets one request as JSON on stdin and
-answers with JSON lines on stdout. A worker on Kubernetes says the same lines, and its last word when it terminates.
+"""Messages between the service and its downloads, as JSON.
 
-Standard library only: the process is started for every download.
+A process of this machine reads one request from stdin and writes a line per report to stdout. A worker on Kubernetes
+writes the same lines, and its outcome as the container's termination message. Jobs of earlier versions still run after
+an upgrade: fields keep their names. Standard library only, because a process starts for every download.
 """
 
 import json
 from dataclasses import asdict, dataclass
-from enum import StrEnum
 from typing import Any, TypeVar
 
-
-class FailureKind(StrEnum):
-    """Why a download failed: it decides when it is tried again."""
-
-    NETWORK = "network"
-    CRASHED = "crashed"
-    CORRUPT = "corrupt"
-    NO_SPACE = "no-space"
-    STORAGE = "storage"
-    DENIED = "denied"
-    NOT_FOUND = "not-found"
-    INVALID = "invalid"
-
-
-class LoadFailed(Exception):
-    """A download (or check) cannot go on; the message is for status."""
-
-    def __init__(self, kind: FailureKind, message: str) -> None:
-        super().__init__(message)
-        self.kind = kind
+from arks.model_manager.domain.failures import FailureKind
 
 
 @dataclass(frozen=True, slots=True)
 class HubRequest:
-    """Load a repository of a hub into a directory."""
+    """Download a repository of a hub into a directory."""
 
     directory: str
     fingerprint: str
@@ -45,7 +26,7 @@ class HubRequest:
     token: str | None = None
     connections: int = 4
     reserve_bytes: int = 0
-    """Space to leave free on the disk."""
+    """Space that stays free on the disk."""
 
     def __repr__(self) -> str:
         return f"HubRequest({self.repository} -> {self.directory})"  # without the token
@@ -53,7 +34,7 @@ class HubRequest:
 
 @dataclass(frozen=True, slots=True)
 class CheckRequest:
-    """Hash a local file; `record` gets what was found."""
+    """Hash a local file; `record` is the file that the result is written to."""
 
     path: str
     sha256: str
@@ -65,11 +46,11 @@ Request = HubRequest | CheckRequest
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """One line from the process. The last one has `done` or a `failure`."""
+    """One line of a download. The last one has `done` or a `failure`."""
 
     done_bytes: int = 0
     total_bytes: int | None = None
-    """None until the hub has said it."""
+    """None until the hub has listed its files."""
     done: bool = False
     failure: FailureKind | None = None
     message: str = ""
@@ -93,7 +74,7 @@ def report_to_json(report: Report) -> str:
 
 
 def report_from_json(line: bytes) -> Report:
-    """Raises ValueError when the line is no report."""
+    """Raises ValueError if the line is not a report."""
     try:
         stored = json.loads(line)
         kind = stored.pop("failure", None)
@@ -104,10 +85,10 @@ def report_from_json(line: bytes) -> Report:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What lies in the storage when all is done, said by a worker to a service that cannot look there itself."""
+    """The weights that a worker found in a PVC after its download: the service cannot read the PVC itself."""
 
     file: str = ""
-    """Which of the directory's files engines load; empty: the directory."""
+    """The file that engines load, relative to the directory; empty: the directory."""
     size_bytes: int = 0
     file_count: int = 0
     revision: str | None = None
@@ -116,7 +97,7 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """A worker's last word: a last report and, when all is done, what was found."""
+    """How a worker ended: its last report and, if that is `done`, the weights."""
 
     report: Report
     found: Found | None = None
@@ -127,13 +108,13 @@ def outcome_to_json(outcome: Outcome) -> str:
 
 
 def outcome_from_json(text: str) -> Outcome:
-    """Raises ValueError when it is none. What a pod says is not trusted: types are checked."""
+    """Raises ValueError if the text is not an outcome. Pods are not trusted: types are checked."""
     stored = _object(json.loads(text))
     found = stored.pop("found", None)
     kind = stored.pop("failure", None)
     report = _checked(Report, stored, failure=None if kind is None else FailureKind(kind))
     if report.done == (report.failure is not None) or report.done != (found is not None):
-        raise ValueError("neither done, with what was found, nor failed")
+        raise ValueError("neither done with weights nor failed")
     return Outcome(report, None if found is None else _checked(Found, _object(found)))
 
 
@@ -152,8 +133,8 @@ def _checked(type_: type[_Message], stored: dict[str, Any], **more: Any) -> _Mes
     for name, value in stored.items():
         if value is None and name in _OPTIONAL:
             continue
-        wanted = int if name in _NUMBERS else bool if name == "done" else str
-        if type(value) is not wanted or (name in _NUMBERS and not 0 <= int(value) < 2**63):
+        expected = int if name in _NUMBERS else bool if name == "done" else str
+        if type(value) is not expected or (name in _NUMBERS and not 0 <= int(value) < 2**63):
             raise ValueError(f"{name} is {value!r}")
     try:
         return type_(**stored, **more)

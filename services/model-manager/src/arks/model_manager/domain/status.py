@@ -1,31 +1,33 @@
-"""What the status says after a decision, and which events that makes."""
+"""A model's status after a decision, and the events of its changes."""
 
 from datetime import datetime
 
 from arks.contracts.conditions import MODEL_CONDITIONS, NEW_INCOMING, initial_conditions, set_condition
 from arks.contracts.resources import ArksModelStatus, DownloadProgress, ModelPhase
 from arks.model_manager.domain.decision import Decision, Verdict
-from arks.model_manager.domain.observation import Content, Seen, Stored
-from arks.model_manager.domain.source import SourceKind
+from arks.model_manager.domain.observation import Content, Observation, StoredWeights
+from arks.model_manager.domain.weights_source import SourceKind
+
+_VERBS = {ModelPhase.MODEL_LOADING: "downloading", ModelPhase.READY: "ready", ModelPhase.FAILED: "failed"}
+"""Event verb of the change to each phase."""
 
 
 def status_of(
     decision: Decision,
-    stored: Stored,
+    stored: StoredWeights,
     progress: DownloadProgress | None,
     before: ArksModelStatus | None,
     *,
     generation: int,
     now: datetime,
 ) -> ArksModelStatus:
-    """The status after `decision`; times of conditions change only with their status."""
+    """The status after `decision`. A condition's time changes only with its status."""
     conditions = list(before.conditions) if before is not None else []
     if not conditions:
         conditions = initial_conditions(MODEL_CONDITIONS, now=now, observed_generation=generation)
-    why = decision.explains
-    loaded = decision.loaded or Verdict(False, NEW_INCOMING, "")
-    ready = Verdict(True, "Ready", "The model is ready now") if decision.ready else why
-    for type_, verdict in zip(MODEL_CONDITIONS, (decision.storage, loaded, ready), strict=True):
+    downloaded = decision.downloaded or Verdict(False, NEW_INCOMING, "")
+    ready = Verdict(True, "Ready", "The model is ready now") if decision.ready else decision.explanation
+    for type_, verdict in zip(MODEL_CONDITIONS, (decision.storage, downloaded, ready), strict=True):
         conditions = set_condition(
             conditions,
             type_,
@@ -48,27 +50,22 @@ def status_of(
     )
 
 
-def happened(before: ArksModelStatus | None, after: ArksModelStatus) -> list[str]:
-    """Verbs of the events that tell the way from one status to the next."""
+def event_verbs(before: ArksModelStatus | None, after: ArksModelStatus) -> list[str]:
+    """Verbs of the events that lead from one status to the next. `before`: None for a new model."""
     verbs = [] if before is not None else ["created"]
-    if before is None or before.phase is not after.phase:
-        told = {
-            ModelPhase.MODEL_LOADING: "downloading",
-            ModelPhase.READY: "ready",
-            ModelPhase.FAILED: "failed",
-        }
-        verbs += [told[after.phase]] if after.phase in told else []
+    if (before is None or before.phase is not after.phase) and after.phase in _VERBS:
+        verbs.append(_VERBS[after.phase])
     return verbs
 
 
-def shown_progress(seen: Seen) -> DownloadProgress | None:
-    """Of the loading under way; of what is complete and was downloaded: all of it."""
-    if seen.stored.content is Content.COMPLETE:
-        if seen.order.kind is not SourceKind.HUB:
+def progress_in_status(observation: Observation) -> DownloadProgress | None:
+    """Progress of the running download; 100 % for weights that were downloaded; otherwise None."""
+    if observation.stored.content is Content.COMPLETE:
+        if observation.source.kind is not SourceKind.HUB:
             return None
-        size = seen.stored.size_bytes
+        size = observation.stored.size_bytes
         return DownloadProgress(done_bytes=size, total_bytes=size, percent=100.0)
-    loading = seen.loading
-    if loading is None or loading.fingerprint != seen.order.fingerprint or loading.progress.total_bytes is None:
+    download = observation.download
+    if download is None or download.fingerprint != observation.source.fingerprint:
         return None
-    return loading.progress
+    return download.progress if download.progress.total_bytes is not None else None

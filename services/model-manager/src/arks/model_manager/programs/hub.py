@@ -1,7 +1,7 @@
-"""The hub, through huggingface_hub. Only the download process imports it: the library costs 40 MB and half a second.
+"""Client of the hub, on huggingface_hub. Only download programs import it: the library costs 40 MB and half a second.
 
-We take the listing, the addresses and the transfer of one file from the library. Where a half-loaded file lies is ours:
-the library's own `snapshot_download` throws it away with its process.
+The library lists files, builds addresses and transfers one file. Partial files are kept by `repository`, because the
+library's `snapshot_download` discards them when its process ends.
 """
 
 import errno
@@ -26,27 +26,19 @@ from huggingface_hub.hf_api import RepoFile
 from huggingface_hub.utils._headers import build_hf_headers
 from huggingface_hub.utils._paths import filter_repo_objects
 
-from arks.model_manager.domain.protocol import FailureKind, HubRequest, LoadFailed
+from arks.model_manager.domain.failures import DownloadFailed, FailureKind
+from arks.model_manager.domain.protocol import HubRequest
+from arks.model_manager.programs.file_hash import RemoteFile
 
 CONNECT_SECONDS = 10.0
 READ_SECONDS = 30.0
 CHUNK_BYTES = 256 * 1024
-"""What a killed process loses at most, for each file under way."""
+"""The most that a killed process loses of each file in flight."""
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _GIT_SHA1 = re.compile(r"[0-9a-f]{40}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 OnPosition = Callable[[int], None]
-
-
-@dataclass(frozen=True, slots=True)
-class RemoteFile:
-    path: str
-    size_bytes: int
-    sha256: str | None = None
-    """Of large files (LFS)."""
-    git_sha1: str | None = None
-    """Of the others: the hash of git's blob."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +49,7 @@ class Listing:
 
 
 class Hub:
-    """One repository, as `request` names it. Every method raises LoadFailed."""
+    """One repository, as `request` names it. Every method raises DownloadFailed."""
 
     def __init__(self, request: HubRequest) -> None:
         self._request = request
@@ -70,7 +62,7 @@ class Hub:
         close_session()
 
     def listing(self) -> Listing:
-        """The files that the request's patterns leave."""
+        """The files that match the request's patterns."""
         request = self._request
         api = HfApi(endpoint=request.endpoint, token=request.token or False)
         try:
@@ -79,7 +71,7 @@ class Hub:
         except (httpx2.HTTPError, OSError, HFValidationError) as error:
             raise failed(error, request) from error
         except (ValueError, KeyError, TypeError) as error:
-            raise LoadFailed(FailureKind.INVALID, f"{request.endpoint} does not answer as a hub does") from error
+            raise DownloadFailed(FailureKind.INVALID, f"{request.endpoint} does not answer as a hub does") from error
         files = [_remote(entry) for entry in tree if isinstance(entry, RepoFile)]
         kept = filter_repo_objects(
             files,
@@ -90,7 +82,7 @@ class Hub:
         return Listing(commit or request.revision, tuple(kept))
 
     def fetch(self, file: RemoteFile, revision: str, into: Path, on_position: OnPosition) -> None:
-        """Load the file into `into`; what is there already counts as its beginning."""
+        """Download the file into `into`, whose content counts as the beginning of the file."""
         request = self._request
         start = into.stat().st_size if into.exists() else 0
         if start > file.size_bytes:
@@ -113,7 +105,7 @@ class Hub:
 
 
 class _Position:
-    """Stands where the library wants a progress bar."""
+    """Takes the place of the library's progress bar."""
 
     def __init__(self, start: int, on_position: OnPosition) -> None:
         self._position = start
@@ -149,47 +141,47 @@ def _remote(entry: RepoFile) -> RemoteFile:
     return RemoteFile(entry.path, entry.size, git_sha1=entry.blob_id if _GIT_SHA1.fullmatch(entry.blob_id) else None)
 
 
-# --- the library's errors become ours
+# --- errors of the library
 
 _NO_ACCESS = "the token of source.huggingface.tokenSecretRef gives no access to it"
 
 
-def failed(error: Exception, request: HubRequest) -> LoadFailed:
-    """What went wrong, in words of our own: the library's hold addresses that may be signed."""
+def failed(error: Exception, request: HubRequest) -> DownloadFailed:
+    """Translate an error, without the library's message: that may hold a signed address."""
     if isinstance(error, HfHubHTTPError):
         return _refused(error, request)
     if isinstance(error, httpx2.HTTPError | ConnectionError):
-        return LoadFailed(FailureKind.NETWORK, f"{request.endpoint} cannot be reached: {_plain(error)}")
+        return DownloadFailed(FailureKind.NETWORK, f"{request.endpoint} cannot be reached: {_plain(error)}")
     if isinstance(error, OSError) and error.errno is not None:
         return disk_failed(error, request.directory)
     if isinstance(error, OSError):  # the library's own check, which has no number
-        return LoadFailed(FailureKind.NETWORK, f"{request.endpoint} sent a file of the wrong length")
-    return LoadFailed(FailureKind.INVALID, f"spec.model {request.repository}: {_plain(error)}")
+        return DownloadFailed(FailureKind.NETWORK, f"{request.endpoint} sent a file of the wrong length")
+    return DownloadFailed(FailureKind.INVALID, f"spec.model {request.repository}: {_plain(error)}")
 
 
-def disk_failed(error: OSError, directory: str) -> LoadFailed:
+def disk_failed(error: OSError, directory: str) -> DownloadFailed:
     if error.errno in _FULL:
-        return LoadFailed(FailureKind.NO_SPACE, f"no space left for {directory} ({error.strerror})")
-    return LoadFailed(FailureKind.STORAGE, f"{directory} cannot be written: {error.strerror}")
+        return DownloadFailed(FailureKind.NO_SPACE, f"no space left for {directory} ({error.strerror})")
+    return DownloadFailed(FailureKind.STORAGE, f"{directory} cannot be written: {error.strerror}")
 
 
-def _refused(error: HfHubHTTPError, request: HubRequest) -> LoadFailed:
+def _refused(error: HfHubHTTPError, request: HubRequest) -> DownloadFailed:
     name, hub, status = request.repository, request.endpoint, error.response.status_code
     if isinstance(error, GatedRepoError):
         advice = "accept its terms there and name a token with access in source.huggingface.tokenSecretRef"
         if request.token is not None:
-            advice = f"{_NO_ACCESS}: accept its terms there with the token's account, or put another token in its place"
-        return LoadFailed(FailureKind.DENIED, f"{name} is gated on {hub} ({status}): {advice}")
+            advice = f"{_NO_ACCESS}: accept its terms there with the token's account, or replace the token"
+        return DownloadFailed(FailureKind.DENIED, f"{name} is gated on {hub} ({status}): {advice}")
     if isinstance(error, RevisionNotFoundError):
-        return LoadFailed(FailureKind.NOT_FOUND, f"{name} on {hub} has no revision {request.revision} ({status})")
+        return DownloadFailed(FailureKind.NOT_FOUND, f"{name} on {hub} has no revision {request.revision} ({status})")
     token = _NO_ACCESS
     if request.token is None:
         token = "it may be private: no token is named in source.huggingface.tokenSecretRef"  # noqa: S105
     if status in {401, 403}:
-        return LoadFailed(FailureKind.DENIED, f"{hub} refuses {name} ({status}); {token}")
+        return DownloadFailed(FailureKind.DENIED, f"{hub} refuses {name} ({status}); {token}")
     if status == 404 or isinstance(error, RepositoryNotFoundError):
-        return LoadFailed(FailureKind.NOT_FOUND, f"{hub} does not have {name} ({status}); {token}")
-    return LoadFailed(FailureKind.NETWORK, f"{hub} answered {status} for {name}")
+        return DownloadFailed(FailureKind.NOT_FOUND, f"{hub} does not have {name} ({status}); {token}")
+    return DownloadFailed(FailureKind.NETWORK, f"{hub} answered {status} for {name}")
 
 
 def _plain(error: Exception) -> str:

@@ -1,7 +1,7 @@
-"""The download worker of a pod: `python -m arks.model_manager.programs.worker`. One order, then it ends.
+"""The download worker of a pod: `python -m arks.model_manager.programs.worker`. It handles one source, then exits.
 
-The order is in its arguments and in MODEL_NAME, MODEL_PATH and HF_TOKEN. Reports go to stdout, where the service reads
-the last lines; how it ended goes to the file that Kubernetes keeps as the container's termination message.
+The source is in its arguments and in MODEL_NAME, MODEL_PATH and HF_TOKEN. Reports go to stdout, where the service reads
+the last lines; the outcome goes to the file that Kubernetes keeps as the container's termination message.
 """
 
 import argparse
@@ -13,9 +13,10 @@ from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 
-from arks.model_manager.adapters.local.directory import inspect_hub, inspect_stored
-from arks.model_manager.domain.observation import Content, Stored
-from arks.model_manager.domain.protocol import FailureKind, Found, HubRequest, Outcome, Report, outcome_to_json
+from arks.model_manager.adapters.inspection import inspect_hub, inspect_stored
+from arks.model_manager.domain.failures import FailureKind
+from arks.model_manager.domain.observation import Content, StoredWeights
+from arks.model_manager.domain.protocol import Found, HubRequest, Outcome, Report, outcome_to_json
 from arks.model_manager.programs.download import HUB_LIBRARY, Send, run, sender
 
 REPORT_SECONDS = 1.0
@@ -25,22 +26,22 @@ _MESSAGE_CHARACTERS = 2000
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
-    """What `order_arguments` of the Kubernetes adapter writes."""
+    """Parse what `worker_arguments` of the Kubernetes adapter writes."""
     parser = argparse.ArgumentParser(prog="arks.model_manager.programs.worker", description=__doc__)
-    parser.add_argument("--stored", action="store_true", help="load nothing: say what the storage holds")
-    parser.add_argument("--fingerprint", required=True, help="of the order")
+    parser.add_argument("--stored", action="store_true", help="download nothing: report what the storage holds")
+    parser.add_argument("--fingerprint", required=True, help="of the source")
     parser.add_argument("--endpoint", default="", help="of the hub")
     parser.add_argument("--revision", default="main")
-    parser.add_argument("--allow", action="append", default=[], help="pattern of files to load")
-    parser.add_argument("--ignore", action="append", default=[], help="pattern of files to leave out")
+    parser.add_argument("--allow", action="append", default=[], help="pattern of files to download")
+    parser.add_argument("--ignore", action="append", default=[], help="pattern of files to skip")
     parser.add_argument("--connections", type=int, default=4, help="files at once")
-    parser.add_argument("--reserve-bytes", type=int, default=0, help="left free on the disk")
-    parser.add_argument("--result", type=Path, required=True, help="file that gets the outcome")
+    parser.add_argument("--reserve-bytes", type=int, default=0, help="space that stays free on the disk")
+    parser.add_argument("--result", type=Path, required=True, help="file that the outcome is written to")
     return parser.parse_args(arguments)
 
 
 def work(options: argparse.Namespace, environment: Mapping[str, str], send: Send) -> Outcome:
-    """Look, load what is missing, and say what is there then."""
+    """Inspect the directory, download what is missing, and inspect it again. Raises OSError."""
     directory = Path(environment["MODEL_PATH"])
     if options.stored:
         return _outcome(directory, inspect_stored(directory), Report())
@@ -53,9 +54,9 @@ def work(options: argparse.Namespace, environment: Mapping[str, str], send: Send
     return _outcome(directory, stored, Report(stored.size_bytes, stored.size_bytes))
 
 
-def _outcome(directory: Path, stored: Stored, last: Report) -> Outcome:
+def _outcome(directory: Path, stored: StoredWeights, last: Report) -> Outcome:
     if stored.content is not Content.COMPLETE:
-        message = (stored.message or f"{directory} changed while it was loaded")[:_MESSAGE_CHARACTERS]
+        message = (stored.message or f"{directory} changed during its download")[:_MESSAGE_CHARACTERS]
         return Outcome(replace(last, done=False, failure=FailureKind.STORAGE, message=message))
     path = Path(stored.path)
     found = Found(
@@ -83,13 +84,13 @@ def _request(directory: Path, options: argparse.Namespace, environment: Mapping[
     )
 
 
-def _end(number: int, _: FrameType | None) -> None:
-    """Process 1 of a container ignores signals that it does not handle. What is half loaded is continued later."""
+def _exit(number: int, _: FrameType | None) -> None:
+    """Process 1 of a container ignores signals without a handler. Partial files are resumed by the next worker."""
     os._exit(128 + number)
 
 
 def main() -> int:
-    signal.signal(signal.SIGTERM, _end)
+    signal.signal(signal.SIGTERM, _exit)
     options = parse(sys.argv[1:])
     os.environ.update(HUB_LIBRARY)
     try:

@@ -1,7 +1,7 @@
 """A cluster without containers, for tests: a real API server, real controllers and scheduler, one node of ours.
 
-Claims are bound, Jobs make pods, pods are scheduled and owned objects collected by Kubernetes' own programs. Only the
-kubelet is ours: it runs the command of a pod's container as a process of this machine, with the claim's directory where
+Pvcs are bound, Jobs make pods, pods are scheduled and owned objects collected by Kubernetes' own programs. Only the
+kubelet is ours: it runs the command of a pod's container as a process of this machine, with PVC's directory where
 /models would be, and serves its log, which the API server fetches as from any node.
 """
 
@@ -28,7 +28,7 @@ from arks.kit.kube.secrets import KubeSecrets
 from arks.kit.process import end, spawn
 from arks.kit.testing.kubernetes import ApiServer, api_server, kube_binaries
 from arks.model_manager.adapters.kubernetes.manifests import CONTAINER, MOUNT_PATH, RESULT_FILE
-from arks.model_manager.adapters.kubernetes.objects import CLAIM
+from arks.model_manager.adapters.kubernetes.objects import PVC
 
 Json = dict[str, Any]
 
@@ -69,7 +69,7 @@ class Kubelet:
         self.memory_is_short = False
         """Containers end as if the kernel had killed them."""
         self.mounted: dict[Key, Path] = {}
-        """Directories of the claims that pods had mounted."""
+        """Directories of the pvcs that pods had mounted."""
         self._api = cluster_api
         self._directory = directory
         self._pods: dict[str, _Running] = {}
@@ -174,11 +174,11 @@ class Kubelet:
         await self._status(pod, "Failed" if status else "Succeeded", {"terminated": ended})
 
     async def _mounted(self, pod: Json) -> Path:
-        """The directory of the pod's claim, which the scheduler has seen bound."""
+        """The directory of the pod's pvc, which the scheduler has seen bound."""
         names = [volume.get("persistentVolumeClaim", {}).get("claimName") for volume in pod["spec"]["volumes"]]
         key = Key(pod["metadata"]["namespace"], next(name for name in names if name))
-        claim = await self._api.get(CLAIM, key)
-        volume = await self._api.get(VOLUME, Key("", claim["spec"]["volumeName"])) if claim is not None else None
+        pvc = await self._api.get(PVC, key)
+        volume = await self._api.get(VOLUME, Key("", pvc["spec"]["volumeName"])) if pvc is not None else None
         if volume is None:
             raise NotFound(f"the volume of {key_of_object(pod)}")
         path = self.mounted[key] = Path(volume["spec"]["hostPath"]["path"])

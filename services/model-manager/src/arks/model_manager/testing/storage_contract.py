@@ -1,4 +1,4 @@
-"""What every storage adapter has to keep. Bound by `class TestMine(StorageContract)` and a fixture `rig`."""
+"""What every storage adapter has to keep. Bound by `class TestMine(StorageContract)` and a fixture `harness`."""
 
 import asyncio
 from collections.abc import Callable
@@ -10,18 +10,18 @@ from arks.contracts.resources import ArksModelSpec
 from arks.kit.key import Key
 from arks.kit.testing.hub import Hub
 from arks.kit.testing.wait import eventually
-from arks.model_manager.domain.observation import Content, Loading, LoadState, Stored
-from arks.model_manager.domain.path_use import Removal
-from arks.model_manager.domain.protocol import FailureKind
-from arks.model_manager.domain.source import Order, SourceKind
-from arks.model_manager.service.manager import Storage
+from arks.model_manager.domain.failures import FailureKind
+from arks.model_manager.domain.observation import Content, Download, DownloadState, StoredWeights
+from arks.model_manager.domain.removal import Removal
+from arks.model_manager.domain.weights_source import SourceKind, WeightsSource
+from arks.model_manager.service.ports import Storage
 
 WEIGHTS = bytes(range(256)) * 4096
 FILES = {"config.json": b"{}", "model.safetensors": WEIGHTS}
 KEY = Key("default", "tiny")
 
 
-class Rig(Protocol):
+class StorageHarness(Protocol):
     """An adapter under test, and what is around it."""
 
     @property
@@ -35,182 +35,202 @@ class Rig(Protocol):
     def changes(self) -> list[str]:
         """Places that the adapter has called out."""
 
-    async def load(self, place: str, order: Order, token: str | None = None) -> None:
+    async def download(self, storage_path: str, source: WeightsSource, token: str | None = None) -> None:
         """Begin to load for the model `KEY`, with this token as the hub's, however downloads get it here."""
 
     async def quiet(self) -> None:
         """No download runs any more, also none that was told to end a moment ago."""
 
-    async def adopt(self, place: str) -> None:
-        """Make the place's storage, empty, as somebody else would."""
+    async def adopt(self, storage_path: str) -> None:
+        """Make the storage_path's storage, empty, as somebody else would."""
 
-    async def model_gone(self) -> None:
+    async def recreate_model(self) -> None:
         """The model `KEY` has gone, with what the platform takes away with it, and was made again."""
 
-    def read(self, stored: Stored, name: str) -> bytes:
+    def read(self, stored: StoredWeights, name: str) -> bytes:
         """A file of a complete model, as engines would read it."""
 
 
-CLAIM = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}, "storageClassName": "fast"}
+PVC_SPEC = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}, "storageClassName": "fast"}
 
 
 def spec_of(sub_path: str | None = None) -> ArksModelSpec:
     """All models of the suite keep their weights in one storage."""
-    storage = {"pvc": {"name": "weights", "spec": CLAIM}} | ({"subPath": sub_path} if sub_path else {})
+    storage = {"pvc": {"name": "weights", "spec": PVC_SPEC}} | ({"subPath": sub_path} if sub_path else {})
     return ArksModelSpec.model_validate({"model": "acme/tiny", "storage": storage})
 
 
 class StorageContract:
     """Promises of the `Storage` port."""
 
-    def order(self, rig: Rig, **changes: str) -> Order:
-        rig.hub.add("acme/tiny", FILES)
-        return replace(Order(SourceKind.HUB, "acme/tiny", rig.hub.url), **changes)  # type: ignore[arg-type]
+    def source(self, harness: StorageHarness, **changes: str) -> WeightsSource:
+        harness.hub.add("acme/tiny", FILES)
+        return replace(WeightsSource(SourceKind.HUB, "acme/tiny", harness.hub.url), **changes)  # type: ignore[arg-type]
 
-    def place(self, rig: Rig, sub_path: str | None = None) -> str:
-        return rig.storage.place(KEY, spec_of(sub_path))
+    def storage_path(self, harness: StorageHarness, sub_path: str | None = None) -> str:
+        return harness.storage.storage_path(KEY, spec_of(sub_path))
 
     async def until(
-        self, rig: Rig, place: str, order: Order, condition: Callable[[Stored, Loading | None], bool]
-    ) -> tuple[Stored, Loading | None]:
-        stored, loading = await rig.storage.observe(place, order)
+        self,
+        harness: StorageHarness,
+        storage_path: str,
+        source: WeightsSource,
+        condition: Callable[[StoredWeights, Download | None], bool],
+    ) -> tuple[StoredWeights, Download | None]:
+        stored, download = await harness.storage.observe(storage_path, source)
 
         async def seen() -> bool:
-            nonlocal stored, loading
-            stored, loading = await rig.storage.observe(place, order)
-            return condition(stored, loading)
+            nonlocal stored, download
+            stored, download = await harness.storage.observe(storage_path, source)
+            return condition(stored, download)
 
         try:
-            await eventually(seen, within_seconds=60, what=f"{place} as wanted")
+            await eventually(seen, within_seconds=60, what=f"{storage_path} as wanted")
         except AssertionError as error:
-            raise AssertionError(f"{error}: {stored} {loading}") from None
-        return stored, loading
+            raise AssertionError(f"{error}: {stored} {download}") from None
+        return stored, download
 
-    async def empty(self, rig: Rig, place: str, order: Order) -> None:
+    async def empty(self, harness: StorageHarness, storage_path: str, source: WeightsSource) -> None:
         """Storage may take a moment until it can be used."""
         await self.until(
-            rig, place, order, lambda stored, loading: stored.content is Content.INCOMPLETE and loading is None
+            harness,
+            storage_path,
+            source,
+            lambda stored, download: stored.content is Content.INCOMPLETE and download is None,
         )
 
-    async def complete(self, rig: Rig, place: str, order: Order) -> Stored:
-        """Also the loading is over: until then another one is refused as the same."""
+    async def complete(self, harness: StorageHarness, storage_path: str, source: WeightsSource) -> StoredWeights:
+        """Also the download is over: until then another one is refused as the same."""
         stored, _ = await self.until(
-            rig, place, order, lambda stored, loading: stored.content is Content.COMPLETE and loading is None
+            harness,
+            storage_path,
+            source,
+            lambda stored, download: stored.content is Content.COMPLETE and download is None,
         )
         return stored
 
-    async def failed(self, rig: Rig, place: str, order: Order) -> Loading:
-        _, loading = await self.until(
-            rig, place, order, lambda _, loading: loading is not None and loading.state is LoadState.FAILED
+    async def failed(self, harness: StorageHarness, storage_path: str, source: WeightsSource) -> Download:
+        _, download = await self.until(
+            harness,
+            storage_path,
+            source,
+            lambda _, download: download is not None and download.state is DownloadState.FAILED,
         )
-        assert loading is not None
-        return loading
+        assert download is not None
+        return download
 
-    async def begun(self, rig: Rig, place: str, order: Order) -> None:
+    async def begun(self, harness: StorageHarness, storage_path: str, source: WeightsSource) -> None:
         await self.until(
-            rig, place, order, lambda _, loading: loading is not None and loading.progress.done_bytes > 100_000
+            harness,
+            storage_path,
+            source,
+            lambda _, download: download is not None and download.progress.done_bytes > 100_000,
         )
 
-    async def test_a_place_is_absent_until_it_is_prepared_which_may_be_repeated(self, rig: Rig) -> None:
-        place, order = self.place(rig), self.order(rig)
-        assert Content.ABSENT is (await rig.storage.observe(place, order))[0].content
-        await rig.storage.prepare(place, KEY)
-        await rig.storage.prepare(place, KEY)
-        await self.empty(rig, place, order)
+    async def test_a_place_is_absent_until_it_is_prepared_which_may_be_repeated(self, harness: StorageHarness) -> None:
+        storage_path, source = self.storage_path(harness), self.source(harness)
+        assert Content.ABSENT is (await harness.storage.observe(storage_path, source))[0].content
+        await harness.storage.prepare(storage_path, KEY)
+        await harness.storage.prepare(storage_path, KEY)
+        await self.empty(harness, storage_path, source)
 
-    async def test_the_same_sub_path_is_the_same_place_and_no_sub_path_is_the_models_own(self, rig: Rig) -> None:
+    async def test_the_same_sub_path_is_the_same_place_and_no_sub_path_is_the_models_own(
+        self, harness: StorageHarness
+    ) -> None:
         other = Key("default", "other")
-        assert rig.storage.place(KEY, spec_of("shared/x")) == rig.storage.place(other, spec_of("shared/x/"))
-        assert rig.storage.place(KEY, spec_of()) != rig.storage.place(other, spec_of())
+        assert harness.storage.storage_path(KEY, spec_of("shared/x")) == harness.storage.storage_path(
+            other, spec_of("shared/x/")
+        )
+        assert harness.storage.storage_path(KEY, spec_of()) != harness.storage.storage_path(other, spec_of())
 
-    async def test_what_is_loaded_is_complete_with_its_size_revision_and_content(self, rig: Rig) -> None:
-        place, order = self.place(rig), self.order(rig)
-        await rig.storage.prepare(place, KEY)
-        await rig.load(place, order)
-        stored = await self.complete(rig, place, order)
+    async def test_what_is_loaded_is_complete_with_its_size_revision_and_content(self, harness: StorageHarness) -> None:
+        storage_path, source = self.storage_path(harness), self.source(harness)
+        await harness.storage.prepare(storage_path, KEY)
+        await harness.download(storage_path, source)
+        stored = await self.complete(harness, storage_path, source)
         assert (sum(map(len, FILES.values())), 2) == (stored.size_bytes, stored.file_count)
-        assert stored.revision == rig.hub.repositories["acme/tiny"][0].commit
-        assert rig.read(stored, "model.safetensors") == WEIGHTS
-        assert place in rig.changes
+        assert stored.revision == harness.hub.repositories["acme/tiny"][0].commit
+        assert harness.read(stored, "model.safetensors") == WEIGHTS
+        assert storage_path in harness.changes
 
-    async def test_loading_twice_is_one_load(self, rig: Rig) -> None:
-        place, order = self.place(rig), self.order(rig)
-        await rig.storage.prepare(place, KEY)
-        await rig.load(place, order)
-        await rig.load(place, order)
-        await self.complete(rig, place, order)
-        assert rig.hub.served_bytes["model.safetensors"] == len(WEIGHTS)
+    async def test_loading_twice_is_one_load(self, harness: StorageHarness) -> None:
+        storage_path, source = self.storage_path(harness), self.source(harness)
+        await harness.storage.prepare(storage_path, KEY)
+        await harness.download(storage_path, source)
+        await harness.download(storage_path, source)
+        await self.complete(harness, storage_path, source)
+        assert harness.hub.served_bytes["model.safetensors"] == len(WEIGHTS)
 
-    async def test_what_is_complete_for_one_order_is_not_for_another(self, rig: Rig) -> None:
-        place, order = self.place(rig), self.order(rig)
-        await rig.storage.prepare(place, KEY)
-        await rig.load(place, order)
-        await self.complete(rig, place, order)
-        other = self.order(rig, revision="v2")
-        rig.hub.add("acme/tiny", FILES | {"config.json": b"{2}"}, revision="v2")
-        assert Content.INCOMPLETE is (await rig.storage.observe(place, other))[0].content
-        await rig.load(place, other)
-        assert rig.read(await self.complete(rig, place, other), "config.json") == b"{2}"
+    async def test_what_is_complete_for_one_order_is_not_for_another(self, harness: StorageHarness) -> None:
+        storage_path, source = self.storage_path(harness), self.source(harness)
+        await harness.storage.prepare(storage_path, KEY)
+        await harness.download(storage_path, source)
+        await self.complete(harness, storage_path, source)
+        other = self.source(harness, revision="v2")
+        harness.hub.add("acme/tiny", FILES | {"config.json": b"{2}"}, revision="v2")
+        assert Content.INCOMPLETE is (await harness.storage.observe(storage_path, other))[0].content
+        await harness.download(storage_path, other)
+        assert harness.read(await self.complete(harness, storage_path, other), "config.json") == b"{2}"
 
-    async def test_a_refused_load_has_its_kind_and_may_be_begun_again(self, rig: Rig) -> None:
-        place, order = self.place(rig), self.order(rig)
-        rig.hub.add("acme/tiny", FILES, token="hf_right")  # noqa: S106  # an example
-        await rig.storage.prepare(place, KEY)
-        await rig.load(place, order)
-        first = await self.failed(rig, place, order)
+    async def test_a_refused_load_has_its_kind_and_may_be_begun_again(self, harness: StorageHarness) -> None:
+        storage_path, source = self.storage_path(harness), self.source(harness)
+        harness.hub.add("acme/tiny", FILES, token="hf_right")  # noqa: S106  # an example
+        await harness.storage.prepare(storage_path, KEY)
+        await harness.download(storage_path, source)
+        first = await self.failed(harness, storage_path, source)
         assert first.failure is not None
         assert (first.failure.kind, first.failures) == (FailureKind.DENIED, 1)
-        await rig.load(place, order, "hf_right")
-        await self.complete(rig, place, order)
+        await harness.download(storage_path, source, "hf_right")
+        await self.complete(harness, storage_path, source)
 
-    async def test_a_stopped_load_is_continued_where_it_was(self, rig: Rig) -> None:
-        place, order = self.place(rig), self.order(rig)
-        rig.hub.hold = asyncio.Event()
-        await rig.storage.prepare(place, KEY)
-        await rig.load(place, order)
-        await self.begun(rig, place, order)
-        await rig.storage.stop(place)
-        assert _brief(await rig.storage.observe(place, order)) == (Content.INCOMPLETE, None)
-        await rig.quiet()
-        rig.hub.hold.set()
-        await rig.load(place, order)
-        await self.complete(rig, place, order)
-        assert [start > 0 for start in _starts(rig.hub)] == [False, True]
+    async def test_a_stopped_load_is_continued_where_it_was(self, harness: StorageHarness) -> None:
+        storage_path, source = self.storage_path(harness), self.source(harness)
+        harness.hub.hold = asyncio.Event()
+        await harness.storage.prepare(storage_path, KEY)
+        await harness.download(storage_path, source)
+        await self.begun(harness, storage_path, source)
+        await harness.storage.stop(storage_path)
+        assert _brief(await harness.storage.observe(storage_path, source)) == (Content.INCOMPLETE, None)
+        await harness.quiet()
+        harness.hub.hold.set()
+        await harness.download(storage_path, source)
+        await self.complete(harness, storage_path, source)
+        assert [start > 0 for start in _starts(harness.hub)] == [False, True]
 
-    async def test_another_order_ends_the_load_under_way(self, rig: Rig) -> None:
-        place, order = self.place(rig), self.order(rig)
-        rig.hub.add("acme/other", {"config.json": b"other"})
-        other = self.order(rig, repository="acme/other")
-        rig.hub.hold = asyncio.Event()
-        await rig.storage.prepare(place, KEY)
-        await rig.load(place, order)
-        await self.begun(rig, place, order)
-        await rig.load(place, other)
-        assert rig.read(await self.complete(rig, place, other), "config.json") == b"other"
+    async def test_another_order_ends_the_load_under_way(self, harness: StorageHarness) -> None:
+        storage_path, source = self.storage_path(harness), self.source(harness)
+        harness.hub.add("acme/other", {"config.json": b"other"})
+        other = self.source(harness, repository="acme/other")
+        harness.hub.hold = asyncio.Event()
+        await harness.storage.prepare(storage_path, KEY)
+        await harness.download(storage_path, source)
+        await self.begun(harness, storage_path, source)
+        await harness.download(storage_path, other)
+        assert harness.read(await self.complete(harness, storage_path, other), "config.json") == b"other"
 
-    async def test_what_was_made_is_removed_and_may_be_made_again(self, rig: Rig) -> None:
-        place, order = self.place(rig), self.order(rig)
-        assert Removal.ABSENT is await rig.storage.remove(place, KEY, shared=False)
-        await rig.storage.prepare(place, KEY)
-        await rig.load(place, order)
-        await self.complete(rig, place, order)
-        assert Removal.REMOVED is await rig.storage.remove(place, KEY, shared=False)
-        await rig.model_gone()
-        assert Content.ABSENT is (await rig.storage.observe(place, order))[0].content
-        await rig.storage.prepare(place, KEY)
-        await self.empty(rig, place, order)
+    async def test_what_was_made_is_removed_and_may_be_made_again(self, harness: StorageHarness) -> None:
+        storage_path, source = self.storage_path(harness), self.source(harness)
+        assert Removal.ABSENT is await harness.storage.remove(storage_path, KEY, shared=False)
+        await harness.storage.prepare(storage_path, KEY)
+        await harness.download(storage_path, source)
+        await self.complete(harness, storage_path, source)
+        assert Removal.REMOVED is await harness.storage.remove(storage_path, KEY, shared=False)
+        await harness.recreate_model()
+        assert Content.ABSENT is (await harness.storage.observe(storage_path, source))[0].content
+        await harness.storage.prepare(storage_path, KEY)
+        await self.empty(harness, storage_path, source)
 
-    async def test_what_somebody_else_made_is_adopted_filled_and_kept(self, rig: Rig) -> None:
-        place, order = self.place(rig, "adopted"), self.order(rig)
-        await rig.adopt(place)
-        await rig.storage.prepare(place, KEY)
-        await rig.load(place, order)
-        await self.complete(rig, place, order)
-        assert Removal.KEPT is await rig.storage.remove(place, KEY, shared=False)
-        assert Content.COMPLETE is (await rig.storage.observe(place, order))[0].content
+    async def test_what_somebody_else_made_is_adopted_filled_and_kept(self, harness: StorageHarness) -> None:
+        storage_path, source = self.storage_path(harness, "adopted"), self.source(harness)
+        await harness.adopt(storage_path)
+        await harness.storage.prepare(storage_path, KEY)
+        await harness.download(storage_path, source)
+        await self.complete(harness, storage_path, source)
+        assert Removal.KEPT is await harness.storage.remove(storage_path, KEY, shared=False)
+        assert Content.COMPLETE is (await harness.storage.observe(storage_path, source))[0].content
 
 
-def _brief(seen: tuple[Stored, Loading | None]) -> tuple[Content, Loading | None]:
+def _brief(seen: tuple[StoredWeights, Download | None]) -> tuple[Content, Download | None]:
     return seen[0].content, seen[1]
 
 
@@ -218,6 +238,6 @@ def _starts(hub: Hub) -> list[int]:
     return [served.start for served in hub.served if served.path == "model.safetensors"]
 
 
-def read_file(stored: Stored, name: str) -> bytes:
-    """For rigs whose files are on this machine."""
+def read_file(stored: StoredWeights, name: str) -> bytes:
+    """For harnesses whose files are on this machine."""
     return (Path(stored.path) / name).read_bytes()

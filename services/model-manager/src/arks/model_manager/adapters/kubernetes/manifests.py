@@ -1,29 +1,28 @@
-"""What we write: a model's claim, and the Job whose pod loads it. Pure."""
+"""The objects that the service writes: a model's PVC, and the Job whose pod downloads into it. Pure."""
 
 import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from arks.contracts.resources import ArksInstanceSpec, ArksModel, ArksModelSpec
 from arks.kit.key import Key
-from arks.model_manager.domain.source import Order, SourceKind
-
-Json = dict[str, Any]
+from arks.kit.kube.pod_template import PROBES, container_fields, owner_reference, pod_fields, pull_secrets
+from arks.kit.types import Json
+from arks.model_manager.domain.weights_source import SourceKind, WeightsSource
 
 MODEL_LABEL = "arks.ai/model"
-PLACE = "arks.ai/place"
+STORAGE_PATH = "arks.ai/place"
 FINGERPRINT = "arks.ai/order"
-CLAIM_UID = "arks.ai/claim-uid"
+PVC_UID = "arks.ai/claim-uid"
 TEMPLATE = "arks.ai/template"
 FAILURES = "arks.ai/failures"
 BEST_BYTES = "arks.ai/best-bytes"
 OUTCOME = "arks.ai/outcome"
-"""Annotations of a Job. The last one is its worker's last word: the pod that said it may be gone."""
+"""Annotations of a Job. The last one is its worker's outcome, because the pod that reported it may be deleted."""
 
 LENT = "arks.ai/lent"
-"""Annotation of a claim that a model has left to the workloads that use it."""
+"""Annotation of a PVC whose model is deleted, and which the workloads that use it own now."""
 
 MOUNT_PATH = "/models"
 CONTAINER = "worker"
@@ -33,91 +32,78 @@ _VOLUME = "models"
 _SCRATCH = "arks-tmp"
 _MAX_JOB_NAME = 63
 """It becomes the value of a label."""
-_OF_CONTAINER = (
-    *("securityContext", "resources", "lifecycle"),
-    *("livenessProbe", "readinessProbe", "startupProbe"),
-)
-_NOT_OF_POD = frozenset(
-    {*_OF_CONTAINER, "replicas", "labels", "annotations", "podSecurityContext", "volumes", "env", "volumeMounts"}
-)
+_CONTAINER_FIELDS = ("securityContext", "resources", "lifecycle", *PROBES)
 _RESOURCES = {"requests": {"cpu": "100m", "memory": "128Mi"}}
+_CONTAINER_SECURITY = {
+    "allowPrivilegeEscalation": False,
+    "readOnlyRootFilesystem": True,
+    "capabilities": {"drop": ["ALL"]},
+}
 
 
 @dataclass(frozen=True, slots=True)
-class Worker:
+class WorkerSettings:
     """Settings of every worker."""
 
     image: str
     user: int | None
-    """User and group, where the model says nothing; None: the platform or the image chooses."""
+    """User and group of workers of models that name none; None: the platform or the image chooses."""
     connections: int
     reserve_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """A path in a claim."""
+class StoragePath:
+    """A path in a PVC."""
 
-    claim: Key
+    pvc: Key
     path: str
 
     @classmethod
-    def parse(cls, place: str) -> "Place":
-        namespace, claim, path = place.split("/", 2)
-        return cls(Key(namespace, claim), path)
+    def parse(cls, storage_path: str) -> "StoragePath":
+        namespace, name, path = storage_path.split("/", 2)
+        return cls(Key(namespace, name), path)
 
     def __str__(self) -> str:
-        return f"{self.claim}/{self.path}"
+        return f"{self.pvc}/{self.path}"
 
     @property
     def mounted(self) -> str:
-        """Where pods that mount the claim find it."""
+        """The path in pods that mount the PVC."""
         return f"{MOUNT_PATH}/{self.path}"
 
 
-def claim_name(name: str, spec: ArksModelSpec) -> str:
-    """Of the model with this name."""
+def pvc_name(name: str, spec: ArksModelSpec) -> str:
+    """Name of the PVC of the model `name`."""
     given = spec.storage and spec.storage.pvc and spec.storage.pvc.name
     return given or name
 
 
-def place_of(key: Key, spec: ArksModelSpec) -> Place:
+def storage_path_of(key: Key, spec: ArksModelSpec) -> StoragePath:
     sub_path = spec.storage.sub_path if spec.storage is not None else None
     path = f"models/{key.namespace}/{key.name}" if sub_path is None else sub_path.rstrip("/")
-    return Place(Key(key.namespace, claim_name(key.name, spec)), path)
+    return StoragePath(Key(key.namespace, pvc_name(key.name, spec)), path)
 
 
-def owner_of(model: ArksModel) -> Json:
-    """What the model owns goes with it."""
-    return {
-        "apiVersion": model.api_version,
-        "kind": model.kind,
-        "name": model.name,
-        "uid": model.metadata.uid,
-        "controller": True,
-        "blockOwnerDeletion": True,
-    }
-
-
-def claim_of(model: ArksModel, spec: Json) -> Json:
-    """The claim to create. `spec`: storage.pvc.spec."""
+def pvc_manifest(model: ArksModel, spec: Json) -> Json:
+    """The PVC to create. `spec`: storage.pvc.spec."""
     metadata: Json = {
-        "name": claim_name(model.name, model.spec),
+        "name": pvc_name(model.name, model.spec),
         "namespace": model.namespace,
         "labels": {MODEL_LABEL: model.name},
-        "ownerReferences": [owner_of(model)],
+        "ownerReferences": [owner_reference(model)],
     }
     return {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": metadata, "spec": spec}
 
 
-def claim_owned_by(model: ArksModel) -> Json:
-    """The patch that makes a claim of ours a model's."""
+def ownership_patch(model: ArksModel) -> Json:
+    """The patch that makes a model the owner of a PVC that Arks created."""
     labels, annotations = {MODEL_LABEL: model.name}, {LENT: None}
-    return {"metadata": {"labels": labels, "annotations": annotations, "ownerReferences": [owner_of(model)]}}
+    return {"metadata": {"labels": labels, "annotations": annotations, "ownerReferences": [owner_reference(model)]}}
 
 
-def claim_lent_to(owners: Sequence[Json]) -> Json:
-    """The patch that makes a claim go with workloads. They own it, but nobody waits for it."""
+def lending_patch(owners: Sequence[Json]) -> Json:
+    """The patch that makes workloads the owners of a PVC: it is deleted with the last, and blocks no deletion."""
     kept = [{field: owner[field] for field in ("apiVersion", "kind", "name", "uid")} for owner in owners]
     return {"metadata": {"annotations": {LENT: "true"}, "ownerReferences": kept}}
 
@@ -130,23 +116,22 @@ def job_name(model: str) -> str:
     return f"{name[: _MAX_JOB_NAME - 9]}-{digest}"
 
 
-def job_of(
+def job_manifest(
     model: ArksModel,
-    place: Place,
-    order: Order,
-    claim_uid: str,
-    worker: Worker,
+    storage_path: StoragePath,
+    source: WeightsSource,
+    pvc_uid: str,
+    worker: WorkerSettings,
     *,
     failures: int = 0,
     best_bytes: int = 0,
 ) -> Json:
-    """The Job to create. `failures`, `best_bytes`: of the ones before it.
+    """The Job to create. `failures`, `best_bytes`: of the Jobs before it.
 
-    It is tried once: when to try again depends on what failed, and the service decides that.
+    Kubernetes runs it once: the service decides when to retry, because that depends on the failure.
     """
-    annotations = {PLACE: str(place), FINGERPRINT: order.fingerprint, CLAIM_UID: claim_uid}
-    template = _pod_template(model, place, order, worker)
-    job_spec = {"backoffLimit": 0, "template": template}
+    annotations = {STORAGE_PATH: str(storage_path), FINGERPRINT: source.fingerprint, PVC_UID: pvc_uid}
+    job_spec = {"backoffLimit": 0, "template": _pod_template(model, storage_path, source, worker)}
     digest = hashlib.sha256(json.dumps([annotations, job_spec], sort_keys=True).encode()).hexdigest()[:16]
     annotations |= {TEMPLATE: digest, FAILURES: str(failures), BEST_BYTES: str(best_bytes)}
     metadata: Json = {
@@ -154,111 +139,111 @@ def job_of(
         "namespace": model.namespace,
         "labels": {MODEL_LABEL: model.name},
         "annotations": annotations,
-        "ownerReferences": [owner_of(model)],
+        "ownerReferences": [owner_reference(model)],
     }
     return {"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": job_spec}
 
 
 def template_of(job: Json) -> str:
-    """Equal for Jobs that would run the same."""
+    """A digest, equal for Jobs that would run the same."""
     return str(job["metadata"]["annotations"][TEMPLATE])
 
 
-def order_arguments(order: Order, worker: Worker) -> list[str]:
-    """Of `arks.model_manager.programs.worker`."""
-    what = ["--stored", f"--fingerprint={order.fingerprint}", f"--result={RESULT_FILE}"]
-    if order.kind is SourceKind.STORED:
-        return what
+def worker_arguments(source: WeightsSource, worker: WorkerSettings) -> list[str]:
+    """The command line of `arks.model_manager.programs.worker`."""
+    common = [f"--fingerprint={source.fingerprint}", f"--result={RESULT_FILE}"]
+    if source.kind is SourceKind.STORED:
+        return ["--stored", *common]
     return [
-        *what[1:],
-        f"--endpoint={order.endpoint}",
-        f"--revision={order.revision}",
-        *(f"--allow={pattern}" for pattern in order.allow_patterns),
-        *(f"--ignore={pattern}" for pattern in order.ignore_patterns),
+        *common,
+        f"--endpoint={source.endpoint}",
+        f"--revision={source.revision}",
+        *(f"--allow={pattern}" for pattern in source.allow_patterns),
+        *(f"--ignore={pattern}" for pattern in source.ignore_patterns),
         f"--connections={worker.connections}",
         f"--reserve-bytes={worker.reserve_bytes}",
     ]
 
 
-def _pod_template(model: ArksModel, place: Place, order: Order, worker: Worker) -> Json:
+def _pod_template(model: ArksModel, storage_path: StoragePath, source: WeightsSource, worker: WorkerSettings) -> Json:
     instance = model.spec.instance_spec or ArksInstanceSpec()
     given = instance.to_dict()
-    read_only = {"readOnly": True} if order.kind is SourceKind.STORED else {}
-    scratch = _scratch_wanted(given)
-    volumes = [{"name": _VOLUME, "persistentVolumeClaim": {"claimName": place.claim.name, **read_only}}]
+    read_only = {"readOnly": True} if source.kind is SourceKind.STORED else {}
+    scratch = _needs_scratch(given)
+    volumes = [{"name": _VOLUME, "persistentVolumeClaim": {"claimName": storage_path.pvc.name, **read_only}}]
     volumes += [{"name": _SCRATCH, "emptyDir": {}}] if scratch else []
     mounts = [{"name": _VOLUME, "mountPath": MOUNT_PATH, **read_only}]
     mounts += [{"name": _SCRATCH, "mountPath": "/tmp"}] if scratch else []  # noqa: S108  # in the container
+    container = _container(model, storage_path, source, worker, instance)
     pod: Json = {
         "restartPolicy": "Never",
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "terminationGracePeriodSeconds": 5,
-        **{name: value for name, value in given.items() if name not in _NOT_OF_POD},
+        **pod_fields(instance),
         "securityContext": _pod_security(worker.user, given) | given.get("podSecurityContext", {}),
         "volumes": [*volumes, *given.get("volumes", [])],
+        **pull_secrets(model.spec.image_pull_secrets),
+        "containers": [container | {"volumeMounts": [*mounts, *given.get("volumeMounts", [])]}],
     }
-    if model.spec.image_pull_secrets:
-        pod["imagePullSecrets"] = [secret.to_dict() for secret in model.spec.image_pull_secrets]
-    container = _container(model, place, order, worker, given)
-    pod["containers"] = [container | {"volumeMounts": [*mounts, *given.get("volumeMounts", [])]}]
     metadata: Json = {"labels": {**instance.labels, MODEL_LABEL: model.name}}
     if instance.annotations:
         metadata["annotations"] = dict(instance.annotations)
     return {"metadata": metadata, "spec": pod}
 
 
-def _container(model: ArksModel, place: Place, order: Order, worker: Worker, given: Json) -> Json:
-    made: Json = {
+def _container(
+    model: ArksModel,
+    storage_path: StoragePath,
+    source: WeightsSource,
+    worker: WorkerSettings,
+    instance: ArksInstanceSpec,
+) -> Json:
+    given = instance.to_dict()
+    container: Json = {
         "name": CONTAINER,
         "image": worker.image,
         "imagePullPolicy": "IfNotPresent",
         "command": ["python", "-m", "arks.model_manager.programs.worker"],
-        "args": order_arguments(order, worker),
-        "env": _environment(model, place, order, given.get("env", [])),
+        "args": worker_arguments(source, worker),
+        "env": _environment(model, storage_path, source, given.get("env", [])),
         "terminationMessagePath": RESULT_FILE,
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "resources": _RESOURCES,
+        **container_fields(instance, _CONTAINER_FIELDS),
     }
-    made |= {name: given[name] for name in _OF_CONTAINER if name in given}
-    made["securityContext"] = _CONTAINER_SECURITY | given.get("securityContext", {})
-    return made
+    container["securityContext"] = _CONTAINER_SECURITY | given.get("securityContext", {})
+    return container
 
 
-def _environment(model: ArksModel, place: Place, order: Order, given: list[Json]) -> list[Json]:
-    """Ours, then the model's own; a name occurs once, and those that make the contract with the worker are ours."""
-    ours: list[Json] = [
-        {"name": "MODEL_NAME", "value": order.repository or model.spec.model},
-        {"name": "MODEL_PATH", "value": place.mounted},
+def _environment(model: ArksModel, storage_path: StoragePath, source: WeightsSource, given: list[Json]) -> list[Json]:
+    """The variables that the worker reads, then the model's; each name once, and the worker's win."""
+    variables: list[Json] = [
+        {"name": "MODEL_NAME", "value": source.repository or model.spec.model},
+        {"name": "MODEL_PATH", "value": storage_path.mounted},
     ]
     hub = model.spec.source.huggingface if model.spec.source is not None else None
     if hub is not None and hub.token_secret_ref is not None:
         reference = {"name": hub.token_secret_ref.name, "key": hub.token_secret_ref.key}
-        ours.append({"name": HUB_TOKEN, "valueFrom": {"secretKeyRef": reference}})
-    taken = {variable["name"] for variable in ours}
+        variables.append({"name": HUB_TOKEN, "valueFrom": {"secretKeyRef": reference}})
+    taken = {variable["name"] for variable in variables}
     last: dict[str, Json] = {variable["name"]: variable for variable in given}
-    return [*ours, *(variable for name, variable in last.items() if name not in taken)]
-
-
-_CONTAINER_SECURITY = {
-    "allowPrivilegeEscalation": False,
-    "readOnlyRootFilesystem": True,
-    "capabilities": {"drop": ["ALL"]},
-}
+    return [*variables, *(variable for name, variable in last.items() if name not in taken)]
 
 
 def _pod_security(user: int | None, given: Json) -> Json:
-    """As the restricted Pod Security Standard wants it, unless somebody asks for root.
+    """As the restricted Pod Security Standard requires, unless the model sets user 0.
 
-    Volumes become writable for the group, where their kind can do that.
+    `fsGroup` makes volumes writable for the group, if their kind supports that.
     """
-    made: Json = {"seccompProfile": {"type": "RuntimeDefault"}}
+    context: Json = {"seccompProfile": {"type": "RuntimeDefault"}}
     if all(given.get(name, {}).get("runAsUser") != 0 for name in ("podSecurityContext", "securityContext")):
-        made["runAsNonRoot"] = True
+        context["runAsNonRoot"] = True
     if user is not None:
-        made |= {"runAsUser": user, "runAsGroup": user, "fsGroup": user, "fsGroupChangePolicy": "OnRootMismatch"}
-    return made
+        context |= {"runAsUser": user, "runAsGroup": user, "fsGroup": user, "fsGroupChangePolicy": "OnRootMismatch"}
+    return context
 
 
-def _scratch_wanted(given: Json) -> bool:
+def _needs_scratch(given: Json) -> bool:
+    """Whether the model mounts nothing at /tmp."""
     return all(mount.get("mountPath", "").rstrip("/") != "/tmp" for mount in given.get("volumeMounts", []))  # noqa: S108

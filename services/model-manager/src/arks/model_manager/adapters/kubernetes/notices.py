@@ -1,66 +1,46 @@
-"""Events on ArksModels, as `kubectl describe` shows them, beside what the bus hears."""
-
-import asyncio
-
-import structlog
+"""Publish a model's changes as Kubernetes Events too, for `kubectl describe`."""
 
 from arks.contracts.resources import ArksModel, ArksModelStatus, ModelPhase
-from arks.kit.errors import ArksError
 from arks.kit.key import Key
-from arks.kit.kube.events import KubeEvents
-from arks.model_manager.adapters.publisher import why
-from arks.model_manager.service.manager import Announcer
+from arks.kit.kube.events import KubeEventQueue
+from arks.model_manager.adapters.publisher import ready_condition
+from arks.model_manager.service.ports import Publisher
 
-log = structlog.get_logger(__name__)
-
-_WAITING = 1000
-_TOLD = {"downloading": False, "ready": False, "failed": True}
-"""Verbs of events that are worth an Event, and whether as a warning."""
+_WARNING_OF_VERB = {"downloading": False, "ready": False, "failed": True}
+"""Event verbs that become Kubernetes Events, and whether as warnings."""
 _FAULTS = frozenset({"BoundFailed", "CreateWorkerPodFailed"})
-"""Reasons for which a model waits without having failed: no verb says so, people want to know all the same."""
+"""Reasons that users have to see although the phase is not Failed, so that no event verb shows them."""
 
 
 class KubeNotices:
-    """An announcer that tells `others` the same. Events are help for people: what cannot be written is dropped."""
+    """A publisher that adds Kubernetes Events to what `publisher` does."""
 
-    def __init__(self, others: Announcer, events: KubeEvents) -> None:
-        self._others = others
+    def __init__(self, publisher: Publisher, events: KubeEventQueue) -> None:
+        self._publisher = publisher
         self._events = events
-        self._queue: asyncio.Queue[tuple[ArksModel, str, str, bool]] = asyncio.Queue(_WAITING)
-        self._waits: dict[str, str] = {}
-        """Model -> the fault that it waits for the end of."""
+        self._waits: dict[Key, str] = {}
+        """Fault that a model waits for."""
 
-    def fact(self, model: ArksModel, status: ArksModelStatus) -> None:
-        self._others.fact(model, status)
-        reason, message = why(status)
+    def write_fact(self, model: ArksModel, status: ArksModelStatus) -> None:
+        self._publisher.write_fact(model, status)
+        reason, message = ready_condition(status)
         waits = status.phase is not ModelPhase.FAILED and reason in _FAULTS
-        if self._waits.get(model.key) == (reason if waits else None):
+        key = Key(model.namespace, model.name)
+        if self._waits.get(key) == (reason if waits else None):
             return
-        self._waits.pop(model.key, None)
+        self._waits.pop(key, None)
         if waits:
-            self._waits[model.key] = reason
-            self._put(model, reason, message, warning=True)
+            self._waits[key] = reason
+            self._events.put(model, reason, message, warning=True)
 
-    def event(self, verb: str, model: ArksModel, status: ArksModelStatus, message: str | None = None) -> None:
-        self._others.event(verb, model, status, message)
-        if verb in _TOLD:
-            self._put(model, *why(status), warning=_TOLD[verb])
+    def publish_event(self, verb: str, model: ArksModel, status: ArksModelStatus, message: str | None = None) -> None:
+        self._publisher.publish_event(verb, model, status, message)
+        if verb in _WARNING_OF_VERB:
+            self._events.put(model, *ready_condition(status), warning=_WARNING_OF_VERB[verb])
 
-    def _put(self, model: ArksModel, reason: str, message: str, *, warning: bool) -> None:
-        if not self._queue.full():
-            self._queue.put_nowait((model, reason, message, warning))
+    def remove_fact(self, key: Key) -> None:
+        self._publisher.remove_fact(key)
+        self._waits.pop(key, None)
 
-    def gone(self, key: Key) -> None:
-        self._others.gone(key)
-        self._waits.pop(str(key), None)
-
-    def complete(self) -> None:
-        self._others.complete()
-
-    async def run(self) -> None:
-        while True:
-            model, reason, message, warning = await self._queue.get()
-            try:
-                await self._events.emit(model, reason, message, warning=warning)
-            except ArksError as error:
-                log.info("event not written", model=model.key, error=str(error))
+    def complete_facts(self) -> None:
+        self._publisher.complete_facts()

@@ -1,4 +1,4 @@
-"""Storage on one machine: a directory a model under the state directory, filled by download processes."""
+"""Storage on one machine: a directory per model under the state directory, filled by download processes."""
 
 import asyncio
 from collections.abc import Callable
@@ -7,111 +7,115 @@ from pathlib import Path, PurePosixPath
 from arks.contracts.resources import ArksModelSpec
 from arks.contracts.subjects import encode
 from arks.kit.key import Key
+from arks.model_manager.adapters import inspection
 from arks.model_manager.adapters.local import directory
-from arks.model_manager.adapters.local.downloads import Loads
-from arks.model_manager.domain.observation import Content, Loading, LoadState, Stored
-from arks.model_manager.domain.path_use import Removal
+from arks.model_manager.adapters.local.downloads import Downloads
+from arks.model_manager.domain.observation import Content, Download, DownloadState, StoredWeights
 from arks.model_manager.domain.protocol import CheckRequest, HubRequest, Request
-from arks.model_manager.domain.source import Order, SourceKind
+from arks.model_manager.domain.removal import Removal
+from arks.model_manager.domain.storage_path import is_reserved
+from arks.model_manager.domain.weights_source import SourceKind, WeightsSource
 
 _FILE = "file:"
-"""Begins the place of a file source: nobody shares it, nothing is kept there."""
+"""Begins the storage path of a file source, which no other model shares and in which nothing is kept."""
 
 
 class LocalStorage:
-    def __init__(self, state_directory: Path, loads: Loads, *, connections: int, reserve_bytes: int) -> None:
+    def __init__(self, state_directory: Path, downloads: Downloads, *, connections: int, reserve_bytes: int) -> None:
         self._root = state_directory.absolute() / "models"
         self._records = state_directory.absolute() / "model-manager" / "checked"
-        self._loads = loads
+        self._downloads = downloads
         self._connections = connections
         self._reserve_bytes = reserve_bytes
-        self._versions: dict[str, tuple[int, int, int] | None] = {}
-        """Of the files that checks have begun on."""
+        self._checked_versions: dict[str, tuple[int, int, int] | None] = {}
+        """Versions of files at the start of their checks."""
 
     def follow(self, changed: Callable[[str], None]) -> None:
-        """`changed` is called with the place whenever its state or progress changes."""
-        self._loads.changed = changed
+        """`changed` is called with a storage path whenever its download's state or progress changes."""
+        self._downloads.changed = changed
 
-    def place(self, key: Key, spec: ArksModelSpec) -> str:
+    def storage_path(self, key: Key, spec: ArksModelSpec) -> str:
         if spec.source is not None and spec.source.file is not None:
             return f"{_FILE}{encode(key.namespace)}.{encode(key.name)}"
         if spec.storage is not None and spec.storage.sub_path is not None:
             return str(PurePosixPath(spec.storage.sub_path))
         return f"{key.namespace}/{key.name}"
 
-    async def observe(self, place: str, order: Order) -> tuple[Stored, Loading | None]:
+    async def observe(self, storage_path: str, source: WeightsSource) -> tuple[StoredWeights, Download | None]:
         try:
-            stored = await asyncio.to_thread(self._inspect, place, order)
+            stored = await asyncio.to_thread(self._inspect, storage_path, source)
         except OSError as error:
-            stored = Stored(Content.REFUSED, message=f"{error.filename or place} cannot be read: {error.strerror}")
-        return stored, await self._loading(place, order)
+            message = f"{error.filename or storage_path} cannot be read: {error.strerror}"
+            stored = StoredWeights(Content.REFUSED, message=message)
+        return stored, await self._download_of(storage_path, source)
 
-    async def prepare(self, place: str, key: Key) -> None:
-        await asyncio.to_thread(directory.create, self._directory(place), self._root, str(key))
+    async def prepare(self, storage_path: str, key: Key) -> None:
+        await asyncio.to_thread(directory.create, self._directory(storage_path), self._root, str(key))
 
-    async def load(self, place: str, key: Key, order: Order, token: str | None) -> None:
-        loading = self._loads.state(place)
-        if loading is not None and loading.fingerprint != order.fingerprint:
-            await self._loads.stop(place)
-        if order.kind is SourceKind.FILE:
-            self._versions[place] = directory.version_of(Path(order.path))
-        self._loads.start(place, self._request(place, order, token), order.fingerprint)
+    async def download(self, storage_path: str, key: Key, source: WeightsSource, token: str | None) -> None:
+        download = self._downloads.get(storage_path)
+        if download is not None and download.fingerprint != source.fingerprint:
+            await self._downloads.stop(storage_path)
+        if source.kind is SourceKind.FILE:
+            self._checked_versions[storage_path] = inspection.version_of(Path(source.path))
+        self._downloads.start(storage_path, self._request(storage_path, source, token), source.fingerprint)
 
-    async def stop(self, place: str) -> None:
-        await self._loads.stop(place)
+    async def stop(self, storage_path: str) -> None:
+        await self._downloads.stop(storage_path)
 
-    async def remove(self, place: str, key: Key, *, shared: bool) -> Removal:
+    async def remove(self, storage_path: str, key: Key, *, shared: bool) -> Removal:
         if shared:
             return Removal.SHARED
-        self._versions.pop(place, None)
-        if place.startswith(_FILE):
-            self._record(place).unlink(missing_ok=True)
+        self._checked_versions.pop(storage_path, None)
+        if storage_path.startswith(_FILE):
+            self._record(storage_path).unlink(missing_ok=True)
             return Removal.KEPT
-        return await asyncio.to_thread(directory.remove, self._directory(place), self._root)
+        return await asyncio.to_thread(directory.remove, self._directory(storage_path), self._root)
 
     async def sweep(self) -> None:
-        """At the start: finish what a kill has cut short."""
+        """At the start: finish the removals that a kill interrupted."""
         await asyncio.to_thread(directory.sweep, self._root)
 
-    def _inspect(self, place: str, order: Order) -> Stored:
-        if directory.is_reserved(place):
-            return Stored(Content.REFUSED, message=f"storage.subPath {place} is for Arks itself; give another one")
-        match order.kind:
+    def _inspect(self, storage_path: str, source: WeightsSource) -> StoredWeights:
+        if is_reserved(storage_path):
+            message = f"storage.subPath {storage_path} is reserved; choose another path"
+            return StoredWeights(Content.REFUSED, message=message)
+        match source.kind:
             case SourceKind.FILE:
-                return directory.inspect_file(order, self._record(place))
+                return inspection.inspect_file(source, self._record(storage_path))
             case SourceKind.STORED:
-                return directory.inspect_stored(self._directory(place))
+                return inspection.inspect_stored(self._directory(storage_path))
             case SourceKind.HUB:
-                return directory.inspect_hub(self._directory(place), order.fingerprint)
+                return inspection.inspect_hub(self._directory(storage_path), source.fingerprint)
 
-    async def _loading(self, place: str, order: Order) -> Loading | None:
-        """A failed check of a file says nothing about the file that lies there now."""
-        loading = self._loads.state(place)
-        if order.kind is not SourceKind.FILE or loading is None or loading.state is not LoadState.FAILED:
-            return loading
-        if self._versions.get(place) == directory.version_of(Path(order.path)):
-            return loading
-        await self._loads.stop(place)
+    async def _download_of(self, storage_path: str, source: WeightsSource) -> Download | None:
+        """The path's download. A failed check is forgotten if the file has changed since."""
+        download = self._downloads.get(storage_path)
+        if source.kind is not SourceKind.FILE or download is None or download.state is not DownloadState.FAILED:
+            return download
+        if self._checked_versions.get(storage_path) == inspection.version_of(Path(source.path)):
+            return download
+        await self._downloads.stop(storage_path)
         return None
 
-    def _request(self, place: str, order: Order, token: str | None) -> Request:
-        if order.kind is SourceKind.FILE:
-            return CheckRequest(order.path, order.sha256 or "", str(self._record(place)))
+    def _request(self, storage_path: str, source: WeightsSource, token: str | None) -> Request:
+        if source.kind is SourceKind.FILE:
+            return CheckRequest(source.path, source.sha256 or "", str(self._record(storage_path)))
         return HubRequest(
-            directory=str(self._directory(place)),
-            fingerprint=order.fingerprint,
-            repository=order.repository,
-            endpoint=order.endpoint,
-            revision=order.revision,
-            allow_patterns=order.allow_patterns,
-            ignore_patterns=order.ignore_patterns,
+            directory=str(self._directory(storage_path)),
+            fingerprint=source.fingerprint,
+            repository=source.repository,
+            endpoint=source.endpoint,
+            revision=source.revision,
+            allow_patterns=source.allow_patterns,
+            ignore_patterns=source.ignore_patterns,
             token=token,
             connections=self._connections,
             reserve_bytes=self._reserve_bytes,
         )
 
-    def _directory(self, place: str) -> Path:
-        return self._root / place
+    def _directory(self, storage_path: str) -> Path:
+        return self._root / storage_path
 
-    def _record(self, place: str) -> Path:
-        return self._records / f"{place.removeprefix(_FILE)}.json"
+    def _record(self, storage_path: str) -> Path:
+        return self._records / f"{storage_path.removeprefix(_FILE)}.json"

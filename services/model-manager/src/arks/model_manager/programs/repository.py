@@ -1,0 +1,187 @@
+"""Download a repository of a hub into a directory, resuming files that are partly there."""
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from pathlib import Path, PurePosixPath
+
+from arks.contracts.quantities import human_bytes
+from arks.model_manager.adapters import marker
+from arks.model_manager.domain.failures import DownloadFailed, FailureKind
+from arks.model_manager.domain.protocol import HubRequest
+from arks.model_manager.domain.storage_path import ARKS_DIRECTORY
+from arks.model_manager.programs.byte_counter import ByteCounter
+from arks.model_manager.programs.file_hash import RemoteFile, difference
+from arks.model_manager.programs.hub import Hub, disk_failed
+
+LOCK_SECONDS = 10.0
+"""A killed service's download process may hold the lock for a moment."""
+ATTEMPTS_PER_FILE = 2
+
+FreeBytes = Callable[[Path], int]
+
+
+def free_bytes(directory: Path) -> int:
+    return shutil.disk_usage(directory).free
+
+
+def download_repository(request: HubRequest, counter: ByteCounter, free: FreeBytes = free_bytes) -> None:
+    """Download what is missing, check every file and mark the directory complete. Raises DownloadFailed."""
+    directory = Path(request.directory)
+    try:
+        marker.partial_directory(directory).mkdir(parents=True, exist_ok=True)
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(_locked(marker.lock_file(directory)))
+            hub = stack.enter_context(contextlib.closing(Hub(request)))
+            listing = hub.listing()
+            _refuse_unsafe(request, listing.files)
+            marker.retire_complete(directory)
+            download = _RepositoryDownload(directory, hub, listing.revision, counter)
+            download.count_existing(listing.files)
+            _require_space(directory, download.missing_bytes(listing.files), request.reserve_bytes, free)
+            files = download.run(listing.files, request.connections)
+            _finish(directory, marker.Complete(request.fingerprint, listing.revision, files))
+    except OSError as error:
+        raise disk_failed(error, request.directory) from error
+
+
+class _RepositoryDownload:
+    def __init__(self, directory: Path, hub: Hub, revision: str, counter: ByteCounter) -> None:
+        self._directory = directory
+        self._hub = hub
+        self._revision = revision
+        self._counter = counter
+        previous = marker.read_previous(directory)
+        self._checked = {file.path: file for file in previous.files} if previous else {}
+
+    def count_existing(self, files: Sequence[RemoteFile]) -> None:
+        self._counter.total_bytes = sum(file.size_bytes for file in files)
+        for file in files:
+            self._counter.set_position(file.path, self._existing_bytes(file))
+
+    def missing_bytes(self, files: Sequence[RemoteFile]) -> int:
+        return sum(file.size_bytes - self._existing_bytes(file) for file in files)
+
+    def run(self, files: Sequence[RemoteFile], connections: int) -> tuple[marker.StoredFile, ...]:
+        """All files, `connections` at a time. The first failure stops the others."""
+        with ThreadPoolExecutor(connections) as pool:
+            futures = [pool.submit(self._ensure, file) for file in files]
+            wait(futures, return_when=FIRST_EXCEPTION)
+            failed = [future for future in futures if future.done() and future.exception() is not None]
+            if failed:
+                self._counter.stopped = True
+                for future in futures:
+                    future.cancel()
+                failed[0].result()
+            return tuple(future.result() for future in futures)
+
+    def _ensure(self, file: RemoteFile) -> marker.StoredFile:
+        target = self._directory / file.path
+        if self._is_good(target, file):
+            self._counter.set_position(file.path, file.size_bytes)
+        else:
+            self._fetch(target, file)
+        state = target.stat()
+        return marker.StoredFile(file.path, state.st_size, state.st_mtime_ns, file.sha256, file.git_sha1)
+
+    def _fetch(self, target: Path, file: RemoteFile) -> None:
+        partial = self._partial(file)
+        fault = ""
+        for _ in range(ATTEMPTS_PER_FILE):
+            self._hub.fetch(
+                file, self._revision, partial, lambda position: self._counter.set_position(file.path, position)
+            )
+            fault = difference(partial, file)
+            if not fault:
+                target.parent.mkdir(parents=True, exist_ok=True)
+                _sync(partial)
+                partial.replace(target)
+                return
+            partial.unlink()
+        message = f"the hub's {file.path} arrived damaged {ATTEMPTS_PER_FILE} times: {fault}"
+        raise DownloadFailed(FailureKind.CORRUPT, message)
+
+    def _is_good(self, target: Path, file: RemoteFile) -> bool:
+        """Whether the file has the right content. Its hash is not computed again if it was not touched since."""
+        if not target.is_file() or target.is_symlink():
+            return False
+        state = target.stat()
+        checked = self._checked.get(file.path)
+        untouched = checked and (checked.size_bytes, checked.modified_ns) == (state.st_size, state.st_mtime_ns)
+        if checked and untouched and (checked.sha256, checked.git_sha1) == (file.sha256, file.git_sha1):
+            return state.st_size == file.size_bytes
+        return not difference(target, file)
+
+    def _existing_bytes(self, file: RemoteFile) -> int:
+        for path in (self._directory / file.path, self._partial(file)):
+            if path.is_file():
+                size = path.stat().st_size
+                if size == file.size_bytes or path.suffix == ".part":
+                    return min(size, file.size_bytes)
+        return 0
+
+    def _partial(self, file: RemoteFile) -> Path:
+        """Named after path and content: the beginning of another version is of no use."""
+        content = file.sha256 or file.git_sha1 or self._revision
+        name = hashlib.sha256(f"{file.path}\n{content}\n{file.size_bytes}".encode()).hexdigest()[:32]
+        return marker.partial_directory(self._directory) / f"{name}.part"
+
+
+def _refuse_unsafe(request: HubRequest, files: Sequence[RemoteFile]) -> None:
+    if not files:
+        reason = "has no files" if not (request.allow_patterns or request.ignore_patterns) else "has none that match"
+        message = f"{request.repository} ({request.revision}) {reason}: nothing to load"
+        raise DownloadFailed(FailureKind.INVALID, message)
+    for file in files:
+        parts = PurePosixPath(file.path).parts
+        if file.path.startswith("/") or ".." in parts or "\0" in file.path or parts[0] == ARKS_DIRECTORY:
+            message = f"{request.repository} holds a file that may not be stored: {file.path!r}"
+            raise DownloadFailed(FailureKind.INVALID, message)
+
+
+def _require_space(directory: Path, missing: int, reserve: int, free: FreeBytes) -> None:
+    available = free(directory)
+    if missing + reserve > available and missing:
+        needs = f"{directory} needs {human_bytes(missing)} more and {human_bytes(reserve)} in reserve"
+        raise DownloadFailed(FailureKind.NO_SPACE, f"{needs}, {human_bytes(available)} are free")
+
+
+def _finish(directory: Path, complete: marker.Complete) -> None:
+    """Mark the directory complete, then delete files of the previous version and partial ones."""
+    previous = marker.read_previous(directory)
+    marker.mark_complete(directory, complete)
+    kept = {file.path for file in complete.files}
+    for file in previous.files if previous else ():
+        if file.path not in kept:
+            (directory / file.path).unlink(missing_ok=True)
+    marker.forget_previous(directory)
+    shutil.rmtree(marker.partial_directory(directory), ignore_errors=True)
+
+
+def _sync(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Allow one process per directory. Raises DownloadFailed if another one keeps the lock."""
+    deadline = time.monotonic() + LOCK_SECONDS
+    with path.open("a") as file:
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except OSError as error:
+                if error.errno not in {errno.EAGAIN, errno.EACCES}:
+                    raise
+            if time.monotonic() > deadline:
+                raise DownloadFailed(FailureKind.CRASHED, f"another process holds {path}")
+            time.sleep(0.05)
+        yield

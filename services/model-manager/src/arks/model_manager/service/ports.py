@@ -1,0 +1,49 @@
+"""Ports of the service: what it needs from the two homes."""
+
+from typing import Protocol
+
+from arks.contracts.resources import ArksModel, ArksModelSpec, ArksModelStatus
+from arks.kit.key import Key
+from arks.model_manager.domain.observation import Download, StoredWeights
+from arks.model_manager.domain.removal import Removal
+from arks.model_manager.domain.weights_source import WeightsSource
+
+
+class Storage(Protocol):
+    """Directories and download processes on one machine; PVCs and Jobs on Kubernetes.
+
+    Models whose storage paths overlap share files. `key` names the model that a call is made for.
+    """
+
+    def storage_path(self, key: Key, spec: ArksModelSpec) -> str: ...
+
+    async def observe(self, storage_path: str, source: WeightsSource) -> tuple[StoredWeights, Download | None]:
+        """The weights there, compared with `source`, and a running or failed download. Cheap: reads no content."""
+
+    async def prepare(self, storage_path: str, key: Key) -> None:
+        """Create the storage if it does not exist. Raises ArksError."""
+
+    async def download(self, storage_path: str, key: Key, source: WeightsSource, token: str | None) -> None:
+        """Start to download (or check) the source in the background. A running download of it continues; one of
+        another source ends first. `token`: of the hub; None where downloads get it from the platform.
+
+        Raises Invalid if a person has to fix something first, other ArksErrors if a retry may help.
+        """
+
+    async def stop(self, storage_path: str) -> None:
+        """Stop the download, if there is one. Downloaded bytes stay."""
+
+    async def remove(self, storage_path: str, key: Key, *, shared: bool) -> Removal:
+        """The model is deleted: remove what Arks created, unless other models share it. Raises ArksError."""
+
+
+class Publisher(Protocol):
+    """The model's fact, for other services, and its events, for users."""
+
+    def write_fact(self, model: ArksModel, status: ArksModelStatus) -> None: ...
+    def publish_event(
+        self, verb: str, model: ArksModel, status: ArksModelStatus, message: str | None = None
+    ) -> None: ...
+    def remove_fact(self, key: Key) -> None: ...
+    def complete_facts(self) -> None:
+        """Every model has a fact now: called once after a start."""
