@@ -1,4 +1,4 @@
-"""Arks' data path against plain Envoy, in the same run, in alternating order.
+"""Compares Arks' data path with plain Envoy, in the same run, in alternating order.
 
 usage: uv run python bench/gateway.py [seconds a round] [rounds]
 
@@ -6,9 +6,8 @@ Both sides are the same listener with one worker. Arks has its filter, the real 
 token rates and a quota, all counted in a real Redis-compatible server) and the usage log with its shipper; plain
 Envoy has none of that. The engine and the load are small C programs, so that they do not limit what is measured;
 they are compiled when the benchmark starts, which needs a C compiler (`cc`). Everything shares this machine's
-cores, so quote the ratios and the CPU a request, not the requests a second. What a round leaves to do (usage that
-is still to be shipped, charged and written down) is waited for before the next one begins, and counted to its own
-round.
+cores, so quote the ratios and the CPU per request, not the requests a second. Work that remains after a round (usage
+that is not yet shipped, charged and stored) ends before the next round begins, and counts for its own round.
 """
 
 import asyncio
@@ -63,7 +62,7 @@ class Scenario:
     name: str
     model: str
     chunks: int
-    """Events with content; 0: a JSON answer."""
+    """Number of events with content; 0: a JSON answer."""
     mode: str = "whole"
     """How the engine writes a stream: "whole", or "apart" (an event at a time)."""
     prompt_bytes: int = 40
@@ -94,7 +93,7 @@ SCENARIOS = (
 
 @dataclass(frozen=True)
 class Side:
-    """One of the two that are compared. Processes by what they count as."""
+    """One of the two compared systems. Keys of `processes` are the kinds in the output."""
 
     name: str
     port: int
@@ -110,14 +109,14 @@ class Round:
     p99_ms: float
     bytes: int
     cpu_us: dict[str, float]
-    """A request, by kind of process."""
+    """Per request, by kind of process."""
 
 
 # --- processes
 
 
 def cpu_seconds(pids: Sequence[int]) -> float:
-    """Of all threads of these processes, by the scheduler's own clock."""
+    """CPU time of all threads of these processes, by the scheduler's clock."""
     threads = [thread for pid in pids for thread in Path(f"/proc/{pid}/task").iterdir()]
     return sum(int((thread / "schedstat").read_text().split()[0]) for thread in threads) / 1e9
 
@@ -137,14 +136,14 @@ async def compile_native(directory: Path) -> dict[str, Path]:
 
 
 async def quiet(side: Side) -> None:
-    """Until the processes of this side rest: under a tenth of a core together."""
+    """Waits until the processes of this side are idle: under a tenth of a core together."""
     pids = [pid for group in side.processes.values() for pid in group]
     for _ in range(int(QUIET_SECONDS / 0.2)):
         before = cpu_seconds(pids)
         await asyncio.sleep(0.2)
         if cpu_seconds(pids) - before < 0.02:
             return
-    print(f"  {side.name} still works {QUIET_SECONDS} s after its round: the next one suffers from it")
+    print(f"  {side.name} is still busy {QUIET_SECONDS} s after its round: the next round is slower for it")
 
 
 async def measure(load: Path, side: Side, scenario: Scenario, seconds: float) -> Round:
@@ -175,7 +174,7 @@ async def measure(load: Path, side: Side, scenario: Scenario, seconds: float) ->
 
 
 def plain_listener(settings: GatewaySettings) -> Listener:
-    """The gateway's listener without filter and log: the client names the cluster."""
+    """The gateway's listener without filter and usage log; a header of the client names the cluster."""
     routes = [
         {"match": {"path": path}, **to_engine({"cluster_header": CLUSTER_HEADER}, settings)}
         for path in GENERATION_PATHS
@@ -202,15 +201,15 @@ async def envoy(directory: Path, gate: Listener, clusters: Sequence[Any]) -> Asy
 
 @asynccontextmanager
 async def engines(binary: Path, directory: Path) -> AsyncIterator[dict[str, int]]:
-    """An engine for each scenario: its port by model."""
+    """Runs an engine for each scenario. Yields model -> port."""
     async with AsyncExitStack() as stack:
         ports = {}
         for scenario in SCENARIOS:
-            place = directory / f"engine-{scenario.model}"
-            place.mkdir()
+            engine_directory = directory / f"engine-{scenario.model}"
+            engine_directory.mkdir()
             ports[scenario.model] = port = free_port()
             line = [str(binary), str(port), str(scenario.chunks), scenario.mode]
-            await stack.enter_async_context(serve(line, port, place))
+            await stack.enter_async_context(serve(line, port, engine_directory))
         yield ports
 
 
@@ -218,7 +217,7 @@ async def engines(binary: Path, directory: Path) -> AsyncIterator[dict[str, int]
 
 
 def resources() -> list[Resource]:
-    """A key with limits that are all counted and never reached."""
+    """A key whose limits are all counted and never reached."""
     rates = [{"type": kind, "value": 2_000_000_000} for kind in ("rpm", "rpd", "tpm", "tpd")]
     rules = [
         {"arksEndpoint": {"name": scenario.model}, "rateLimits": rates, "quota": {"name": "bench"}}
@@ -238,7 +237,7 @@ def _manifest(kind: str, spec: dict[str, Any]) -> dict[str, Any]:
 
 
 async def publish(nats_port: int) -> None:
-    """What people and endpoint-router would have put on the bus."""
+    """Writes the resources and facts that users and endpoint-router would write."""
     ours = bus.Bus("bench", Settings(nats_url=f"nats://127.0.0.1:{nats_port}"), CollectorRegistry())
     await ours.start()
     for resource in resources():
@@ -252,7 +251,7 @@ async def publish(nats_port: int) -> None:
 
 @asynccontextmanager
 async def token_quota(directory: Path) -> AsyncIterator[dict[str, Any]]:
-    """NATS, a Redis-compatible server and token-quota. Yields its port and everyone's pids."""
+    """NATS, a Redis-compatible server and token-quota. Yields its port and the pids of all three."""
     async with nats_server(directory / "nats") as nats, valkey_server(directory / "valkey") as valkey:
         await publish(nats.port)
         port = free_port()
@@ -273,7 +272,7 @@ async def token_quota(directory: Path) -> AsyncIterator[dict[str, Any]]:
 
 @asynccontextmanager
 async def service(module: str, port: int, directory: Path) -> AsyncIterator[int]:
-    """A process of ours, configured by the environment. Yields its pid."""
+    """Runs a program of Arks, configured by the environment. Yields its pid."""
     directory.mkdir()
     async with serve([sys.executable, "-m", module], port, directory) as server:
         yield server.process.pid
@@ -325,19 +324,19 @@ async def _works(load: Path, side: Side, scenario: Scenario) -> bool:
 
 
 def print_scenario(scenario: Scenario, found: dict[str, list[Round]]) -> None:
-    plain = statistics.median(one.per_second for one in next(iter(found.values())))
+    plain = statistics.median(measured.per_second for measured in next(iter(found.values())))
     print(f"\n{scenario.name}")
     for name, rounds in found.items():
-        rates = [one.per_second for one in rounds]
-        failed = sum(one.failed for one in rounds)
+        rates = [measured.per_second for measured in rounds]
+        failed = sum(measured.failed for measured in rounds)
         cpu = ", ".join(
-            f"{kind} {statistics.median(one.cpu_us[kind] for one in rounds):.0f}" for kind in rounds[0].cpu_us
+            f"{kind} {statistics.median(measured.cpu_us[kind] for measured in rounds):.0f}" for kind in rounds[0].cpu_us
         )
         print(
             f"  {name:<12}{statistics.median(rates):>9,.0f}/s ({min(rates):,.0f}-{max(rates):,.0f})"
             f"  {statistics.median(rates) / plain:5.2f}x"
-            f"  p50 {statistics.median(one.p50_ms for one in rounds):6.2f} ms"
-            f"  p99 {statistics.median(one.p99_ms for one in rounds):6.2f} ms  CPU us a request: {cpu}"
+            f"  p50 {statistics.median(measured.p50_ms for measured in rounds):6.2f} ms"
+            f"  p99 {statistics.median(measured.p99_ms for measured in rounds):6.2f} ms  CPU us a request: {cpu}"
             + (f"  FAILED {failed}" if failed else "")
         )
 

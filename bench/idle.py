@@ -1,4 +1,4 @@
-"""What an idle Arks costs: memory of each process, and CPU over half a minute. Also how long `arks up` takes.
+"""Measures an idle Arks: memory of each process, CPU over half a minute, and the duration of `arks up`.
 
 usage: uv run python bench/idle.py [seconds]
 """
@@ -26,7 +26,9 @@ def resident_megabytes(pid: int) -> float:
 
 
 def measure(platform: Platform, seconds: float) -> None:
-    pids = {one["name"]: int(one["pid"]) for one in platform.json("status")["services"] if one.get("pid")}
+    pids = {
+        service["name"]: int(service["pid"]) for service in platform.json("status")["services"] if service.get("pid")
+    }
     pids["supervisor"] = int((platform.home / "run" / "pid").read_text())
     before = {name: cpu_seconds(pid) for name, pid in pids.items()}
     time.sleep(seconds)
@@ -38,7 +40,7 @@ def measure(platform: Platform, seconds: float) -> None:
         if name not in NOT_PYTHON:
             memory, cpu = memory + resident, cpu + share
         print(f"{name:<18}{resident:>8.0f}{share:>8.2f}")
-    print(f"{'all of Python':<18}{memory:>8.0f}{cpu:>8.2f}   (wanted: under 500 MB, under 3 % of a core)")
+    print(f"{'all of Python':<18}{memory:>8.0f}{cpu:>8.2f}   (target: under 500 MB, under 3 % of a core)")
 
 
 def main() -> None:

@@ -1,11 +1,11 @@
-"""What hundreds of applications cost on Kubernetes: start, rest, requests to the API server, time of changes.
+"""Measures hundreds of applications on Kubernetes: start, idle cost, requests to the API server, time of changes.
 
 usage: python -m bench.kubernetes [--help]
 
 A real etcd and kube-apiserver, NATS, Redis-compatible server and Envoy, and the five services as processes with the
-accounts of the chart. kubelet, volumes and LeaderWorkerSet's controller are played, and an engine that does nothing
-answers at an address an application. Everything shares this machine's cores with the API server, so CPU seconds are
-printed beside seconds.
+accounts of the chart. kubelet, volumes and LeaderWorkerSet's controller are simulated, and a fake engine answers at one
+address per application. Everything shares this machine's cores with the API server, so CPU seconds are printed beside
+seconds.
 """
 
 import argparse
@@ -26,7 +26,7 @@ from bench.scale.platform import platform
 from bench.scale.services import NAMES, Services
 
 _FIRST = 50
-"""So many come first: what an object costs must be the same among ten times as many."""
+"""Tenants of the first part. The cost per object must be the same with ten times as many."""
 _NAMESPACES = 20
 _CONVERGED_SECONDS = 240.0
 _SAMPLE = 50
@@ -48,18 +48,18 @@ class Bench:
         await self._cluster.create(namespaces(_NAMESPACES))
         await self._services.start()
         await self._fill()
-        for what in ("facts are there", "facts are lost too"):
+        for what in ("facts are kept", "facts are lost"):
             await self._services.stop()
-            if what == "facts are lost too":
+            if what == "facts are lost":
                 await self._services.nats.kill()
                 await asyncio.to_thread(_empty, self._services.nats.directory / "jetstream")
                 await self._services.nats.restart()
             await self._cold_start(what)
-            if what == "facts are there":
-                await self._rest()
+            if what == "facts are kept":
+                await self._idle()
         await self._changes()
 
-    # --- objects come
+    # --- creation of objects
 
     async def _fill(self) -> None:
         few, many = self._tenants[:_FIRST], self._tenants[_FIRST:]
@@ -70,7 +70,7 @@ class Bench:
         _print_calls(calls, [len(few), len(many)])
 
     async def _add(self, tenants: Sequence[Tenant]) -> Counter[Call]:
-        objects = [one for tenant in tenants for one in tenant.objects(self._options.keys == "secrets")]
+        objects = [created for tenant in tenants for created in tenant.objects(self._options.keys == "secrets")]
         before, began = self._services.costs(), time.monotonic()
         await self._cluster.create(objects)
         written = time.monotonic()
@@ -80,7 +80,7 @@ class Bench:
             print(f"{number} {kind.plural} are ready {time.monotonic() - written:.1f} s after the last was created")
         print(f"{len(objects)} objects were created in {written - began:.1f} s; CPU seconds of the services:")
         _print_row({name: cpu - before[name] for name, cpu in self._services.costs().items()}, "{:.1f}")
-        await asyncio.sleep(_SETTLE_SECONDS)  # Events and usage in status follow a little later
+        await asyncio.sleep(_SETTLE_SECONDS)  # Kubernetes Events and usage in status follow later
         return self._audit.news()
 
     # --- cold start
@@ -110,7 +110,7 @@ class Bench:
         return await self._until(lambda: self._services.ready(name))
 
     async def _until(self, condition: Callable[[], Awaitable[bool]]) -> float:
-        """When it came true. Not asked as often as might be: whoever is asked has other things to do."""
+        """The time when the condition became true. Polls slowly, because the polled programs have other work."""
 
         async def later() -> bool:
             await asyncio.sleep(_LOOK_SECONDS)
@@ -124,37 +124,37 @@ class Bench:
         return await self._gateway.clusters() >= number and await self._gateway.served() >= number
 
     async def _sample_admitted(self) -> bool:
-        """The first key is asked alone: who has just started need not be asked fifty times whether it has."""
-        if await self._ask(self._tenants[-1], TOKENS_EACH - 1) != 200:
+        """Tries one key alone first, so that a starting gateway does not get fifty requests at each poll."""
+        if await self._request(self._tenants[-1], TOKENS_EACH - 1) != 200:
             return False
         step = max(1, len(self._tenants) // _SAMPLE)
-        asked = [self._ask(one, which % TOKENS_EACH) for which, one in enumerate(self._tenants[::step])]
-        return all(status == 200 for status in await asyncio.gather(*asked))
+        requests = [self._request(tenant, which % TOKENS_EACH) for which, tenant in enumerate(self._tenants[::step])]
+        return all(status == 200 for status in await asyncio.gather(*requests))
 
     async def _refused(self) -> list[tuple[str, int]]:
-        """Every key is tried."""
-        waiting = ((one, which) for one in self._tenants for which in range(TOKENS_EACH))
+        """Tries every key. Returns (token, status) of those that are not admitted."""
+        waiting = ((tenant, which) for tenant in self._tenants for which in range(TOKENS_EACH))
         refused = []
 
         async def try_keys() -> None:
-            for one, which in waiting:
-                if (status := await self._ask(one, which)) != 200:
-                    refused.append((one.token(which), status))
+            for tenant, which in waiting:
+                if (status := await self._request(tenant, which)) != 200:
+                    refused.append((tenant.token(which), status))
 
         await asyncio.gather(*(try_keys() for _ in range(_CLIENTS)))
         return refused
 
-    async def _ask(self, tenant: Tenant, which: int) -> int:
-        return await self._gateway.ask(tenant.secret_key(which), tenant.name)
+    async def _request(self, tenant: Tenant, which: int) -> int:
+        return await self._gateway.request(tenant.secret_key(which), tenant.name)
 
-    # --- rest
+    # --- idle
 
-    async def _rest(self) -> None:
+    async def _idle(self) -> None:
         self._audit.news()
         before, began = self._services.costs(), time.monotonic()
         await asyncio.sleep(self._options.seconds)
         after, seconds = self._services.costs(), time.monotonic() - began
-        print(f"\nat rest, over {seconds:.0f} s: % of a core")
+        print(f"\nidle, over {seconds:.0f} s: % of a core")
         _print_row({name: 100 * (after[name] - before[name]) / seconds for name in after}, "{:.2f}")
         print("resident megabytes")
         _print_row(self._services.sizes(), "{:.0f}")
@@ -171,7 +171,7 @@ class Bench:
             ("limit of a token -> enforced", await changes.limits(api, self._gateway, self._tenants[1], times)),
             ("token deleted -> 401", await changes.revocations(api, self._gateway, self._tenants[:times], 2)),
         ):
-            ordered = sorted(1000 * one for one in taken)
+            ordered = sorted(1000 * seconds for seconds in taken)
             p99 = ordered[min(len(ordered) - 1, round(0.99 * len(ordered)))]
             print(f"  {what:<34}{statistics.median(ordered):>8.1f}{p99:>8.1f}   longest {ordered[-1]:.1f}")
 
@@ -199,10 +199,10 @@ async def main(options: argparse.Namespace, directory: Path) -> None:
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="What hundreds of applications cost on Kubernetes.")
+    parser = argparse.ArgumentParser(description="Measure hundreds of applications on Kubernetes.")
     parser.add_argument("--number", type=int, default=500, help="models, applications, endpoints; 4 tokens each")
-    parser.add_argument("--seconds", type=float, default=30.0, help="of rest")
-    parser.add_argument("--changes", type=int, default=100, help="of each kind")
+    parser.add_argument("--seconds", type=float, default=30.0, help="how long to measure the idle cost")
+    parser.add_argument("--changes", type=int, default=100, help="number of changes of each kind")
     parser.add_argument("--keys", choices=("secrets", "plain"), default="secrets", help="half in Secrets, or none")
     parser.add_argument("--keep", type=Path, help="directory for logs")
     return parser.parse_args()

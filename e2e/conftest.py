@@ -1,4 +1,4 @@
-"""One Arks for all journeys that leave it whole; those that break things make their own."""
+"""One running Arks for all journeys that do not damage it; the others start their own."""
 
 from collections.abc import AsyncIterator, Iterator
 
@@ -20,6 +20,6 @@ def arks_up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
 
 @pytest_asyncio.fixture
 async def client(arks_up: Platform) -> AsyncIterator[openai.AsyncOpenAI]:
-    """The official client, unmodified, without retries so that each fault is seen."""
+    """The official client, unmodified, without retries, so that every error shows."""
     async with openai.AsyncOpenAI(base_url=arks_up.url, api_key=arks_up.key, max_retries=0, timeout=120) as client:
         yield client

@@ -1,4 +1,4 @@
-"""kill -9 of each part, one at a time, under steady traffic: it comes back and clients see no wrong answer."""
+"""Each process, killed with kill -9 under steady traffic, restarts, and clients get no wrong answer."""
 
 import asyncio
 import json
@@ -21,7 +21,7 @@ KEY, MODEL = "sk-steady-000000", "pair"
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def steady(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tuple[Platform, Traffic]]:
-    """Arks with one application of two replicas, and traffic that does not stop."""
+    """Arks with one application of two replicas, and continuous traffic."""
     platform = Platform(tmp_path_factory.mktemp("arks"))
     platform.up("--no-demo")
     platform.apply(
@@ -38,7 +38,7 @@ async def steady(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tupl
 
 
 def _ready(platform: Platform) -> int:
-    return sum(one["state"].lower() == "ready" for one in platform.engines(MODEL))
+    return sum(replica["state"].lower() == "ready" for replica in platform.engines(MODEL))
 
 
 @pytest.mark.asyncio(loop_scope="module")
@@ -56,7 +56,7 @@ def _ready(platform: Platform) -> int:
         ("envoy", {"no connection", "cut"}),
     ],
 )
-async def test_a_killed_part_comes_back_and_clients_see_no_wrong_answer(
+async def test_a_killed_process_restarts_and_clients_get_no_wrong_answer(
     steady: tuple[Platform, Traffic], service: str, may_fail: set[str]
 ) -> None:
     platform, traffic = steady
@@ -64,7 +64,7 @@ async def test_a_killed_part_comes_back_and_clients_see_no_wrong_answer(
     old = await asyncio.to_thread(platform.kill, service)
 
     def back() -> bool:
-        states = {one["name"]: one for one in platform.json("status")["services"]}
+        states = {found["name"]: found for found in platform.json("status")["services"]}
         return bool(states[service]["pid"] != old and states[service]["state"] == "ready")
 
     await until(back, within_seconds=120, what=f"{service} back")
@@ -75,7 +75,7 @@ async def test_a_killed_part_comes_back_and_clients_see_no_wrong_answer(
 
 
 @pytest.mark.asyncio(loop_scope="module")
-async def test_a_killed_engine_costs_no_error_beyond_what_it_carried(steady: tuple[Platform, Traffic]) -> None:
+async def test_a_killed_engine_cuts_only_its_own_requests(steady: tuple[Platform, Traffic]) -> None:
     platform, traffic = steady
     await until(lambda: _ready(platform) == 2, within_seconds=120, what="two ready replicas")
     victim = platform.engines(MODEL)[0]
@@ -84,18 +84,18 @@ async def test_a_killed_engine_costs_no_error_beyond_what_it_carried(steady: tup
     killed_at = time.monotonic()
 
     def restarted() -> bool:
-        now = {one["name"]: one for one in platform.engines(MODEL)}
+        now = {replica["name"]: replica for replica in platform.engines(MODEL)}
         return bool(now[victim["name"]]["restarts"] > victim["restarts"] and _ready(platform) == 2)
 
     await until(restarted, within_seconds=120, what="the engine back")
     await traffic.answers()
-    carried = [one for one in traffic.faults(before) if one.what == CUT and one.began < killed_at]
+    carried = [fault for fault in traffic.faults(before) if fault.what == CUT and fault.began < killed_at]
     assert len(carried) <= traffic.connections
     assert carried == traffic.faults(before)
     print(f"\nengine: {dict(traffic.since(killed_at))}, longest gap {traffic.longest_gap_seconds(killed_at):.2f} s")
 
 
 def _kill_engine(platform: Platform, replica: str) -> None:
-    """The engine of one replica: the process that listens on its port."""
+    """Kills the engine process of one replica."""
     state = json.loads(next(Path(platform.home / "engines").rglob(f"{replica}/state.json")).read_text())
     os.kill(state["pid"], signal.SIGKILL)

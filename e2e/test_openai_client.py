@@ -1,4 +1,4 @@
-"""What people do first: an unmodified OpenAI client at the gateway."""
+"""An unmodified OpenAI client works with the gateway."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
@@ -19,7 +19,7 @@ HELLO: list[openai.types.chat.ChatCompletionMessageParam] = [{"role": "user", "c
 
 @pytest_asyncio.fixture
 async def as_user(arks_up: Platform) -> AsyncIterator[AsUser]:
-    """A client with another key."""
+    """Key -> a client with that key."""
     async with AsyncExitStack() as clients:
 
         def client(key: str) -> openai.AsyncOpenAI:
@@ -30,12 +30,12 @@ async def as_user(arks_up: Platform) -> AsyncIterator[AsUser]:
         yield client
 
 
-async def test_the_key_sees_the_models_that_it_may_use(client: openai.AsyncOpenAI) -> None:
+async def test_a_key_lists_the_models_that_it_may_use(client: openai.AsyncOpenAI) -> None:
     assert [MODEL] == [model.id async for model in client.models.list()]
     assert MODEL == (await client.models.retrieve(MODEL)).id
 
 
-async def test_a_chat_answers_and_says_what_it_used(client: openai.AsyncOpenAI) -> None:
+async def test_a_chat_completion_has_content_and_usage(client: openai.AsyncOpenAI) -> None:
     answer = await client.chat.completions.create(model=MODEL, messages=HELLO, max_tokens=8)
     assert answer.choices[0].message.content
     assert answer.usage is not None
@@ -43,14 +43,14 @@ async def test_a_chat_answers_and_says_what_it_used(client: openai.AsyncOpenAI) 
     assert answer.usage.total_tokens == answer.usage.prompt_tokens + answer.usage.completion_tokens
 
 
-async def test_a_stream_has_a_usage_chunk_only_for_who_asked(client: openai.AsyncOpenAI) -> None:
+async def test_a_stream_has_a_usage_chunk_only_if_requested(client: openai.AsyncOpenAI) -> None:
     stream = await client.chat.completions.create(model=MODEL, messages=HELLO, max_tokens=8, stream=True)
     plain = [chunk async for chunk in stream]
     assert all(chunk.choices and chunk.usage is None for chunk in plain)
-    asked = await client.chat.completions.create(
+    requested = await client.chat.completions.create(
         model=MODEL, messages=HELLO, max_tokens=8, stream=True, stream_options={"include_usage": True}
     )
-    chunks = [chunk async for chunk in asked]
+    chunks = [chunk async for chunk in requested]
     assert [[]] == [chunk.choices for chunk in chunks if chunk.usage is not None]
     declined = await client.chat.completions.create(
         model=MODEL, messages=HELLO, max_tokens=8, stream=True, stream_options={"include_usage": False}
@@ -58,7 +58,7 @@ async def test_a_stream_has_a_usage_chunk_only_for_who_asked(client: openai.Asyn
     assert all(chunk.usage is None for chunk in [chunk async for chunk in declined])
 
 
-async def test_completions_answer_also_as_a_stream(client: openai.AsyncOpenAI) -> None:
+async def test_completions_work_with_and_without_streaming(client: openai.AsyncOpenAI) -> None:
     answer = await client.completions.create(model=MODEL, prompt="Once upon a time", max_tokens=8)
     assert answer.choices[0].text
     stream = await client.completions.create(model=MODEL, prompt="Once upon a time", max_tokens=8, stream=True)
@@ -74,7 +74,7 @@ async def test_a_wrong_key_is_an_authentication_error(arks_up: Platform, as_user
         await as_user("sk-wrong").models.list()
 
 
-async def test_a_model_of_others_is_denied_and_one_that_nobody_has_is_not_found(
+async def test_a_model_of_other_keys_is_denied_and_an_unknown_model_is_not_found(
     arks_up: Platform, as_user: AsUser
 ) -> None:
     arks_up.apply(token("outsider", "sk-outsider-000000", "something-else"))
@@ -95,7 +95,7 @@ async def test_a_model_of_others_is_denied_and_one_that_nobody_has_is_not_found(
     assert "model_not_found" == caught.value.code
 
 
-async def test_a_request_over_its_limit_is_a_rate_limit_error_with_a_time_to_come_back(
+async def test_a_request_over_its_limit_is_a_rate_limit_error_with_retry_after(
     arks_up: Platform, as_user: AsUser
 ) -> None:
     arks_up.apply_token(token("limited", "sk-limited-000000", MODEL, rpm=1))
@@ -129,8 +129,8 @@ async def test_a_wrong_type_is_a_bad_request_that_names_the_field(
     assert next(iter(extra)) == caught.value.param
 
 
-async def test_embeddings_answer_or_say_that_the_engine_has_none(client: openai.AsyncOpenAI) -> None:
-    """A chat model's engine refuses; the refusal passes through as the engine's own error, not a 500 of ours."""
+async def test_embeddings_return_the_engine_s_own_error(client: openai.AsyncOpenAI) -> None:
+    """A chat model's engine rejects embeddings; the client gets the engine's error, not a 500 of the gateway."""
     with pytest.raises(openai.APIStatusError) as caught:
         await client.embeddings.create(model=MODEL, input="hello")
     assert caught.value.status_code in {400, 501}

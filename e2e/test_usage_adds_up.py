@@ -1,4 +1,4 @@
-"""`arks usage` is what the clients were told, to the token; who hangs up is charged by what was delivered."""
+"""`arks usage` equals the usage that clients received, to the token; cut answers are charged as delivered."""
 
 import asyncio
 import random
@@ -18,21 +18,21 @@ REQUESTS, AT_ONCE = 1000, 8
 
 
 @dataclass
-class AllTold(Told):
-    """And what those counted that hung up."""
+class AllReceived(Told):
+    """Usage that clients received, and what they counted in answers that they cut."""
 
     hung_up: int = 0
     delivered_tokens: int = 0
 
 
-async def whole(client: openai.AsyncOpenAI, told: AllTold, prompt: str, tokens: int) -> None:
+async def whole(client: openai.AsyncOpenAI, received: AllReceived, prompt: str, tokens: int) -> None:
     answer = await client.chat.completions.create(
         model=MODEL, messages=[{"role": "user", "content": prompt}], max_tokens=tokens
     )
-    told.add(answer.usage)
+    received.add(answer.usage)
 
 
-async def streamed(client: openai.AsyncOpenAI, told: AllTold, prompt: str, tokens: int) -> None:
+async def streamed(client: openai.AsyncOpenAI, received: AllReceived, prompt: str, tokens: int) -> None:
     stream = await client.chat.completions.create(
         model=MODEL,
         messages=[{"role": "user", "content": prompt}],
@@ -41,45 +41,45 @@ async def streamed(client: openai.AsyncOpenAI, told: AllTold, prompt: str, token
         stream_options={"include_usage": True},
     )
     usages = [chunk.usage async for chunk in stream if chunk.usage is not None]
-    told.add(usages[-1])
+    received.add(usages[-1])
 
 
-async def text(client: openai.AsyncOpenAI, told: AllTold, prompt: str, tokens: int) -> None:
+async def text(client: openai.AsyncOpenAI, received: AllReceived, prompt: str, tokens: int) -> None:
     answer = await client.completions.create(model=MODEL, prompt=prompt, max_tokens=tokens)
-    told.add(answer.usage)
+    received.add(answer.usage)
 
 
-async def hangs_up(client: openai.AsyncOpenAI, told: AllTold, prompt: str, tokens: int) -> None:
-    """Reads a few events, then closes the connection in the middle of an answer that does not end by itself before."""
+async def hangs_up(client: openai.AsyncOpenAI, received: AllReceived, prompt: str, tokens: int) -> None:
+    """Reads a few events, then closes the connection in the middle of an endless answer."""
     body = {"model": MODEL, "stream": True, "max_tokens": 200, "messages": [{"role": "user", "content": prompt}]}
     body |= {"ignore_eos": True}
-    wanted, seen = 1 + tokens % 4, 0
+    expected, seen = 1 + tokens % 4, 0
     async with (
         httpx.AsyncClient(timeout=120) as raw,
         raw.stream("POST", f"{client.base_url}chat/completions", json=body, headers=client.auth_headers) as answer,
     ):
         async for line in answer.aiter_lines():
             seen += line.startswith("data: ") and '"content":"' in line and '"content":""' not in line
-            if seen >= wanted:
+            if seen >= expected:
                 break
-    told.hung_up += 1
-    told.delivered_tokens += seen
+    received.hung_up += 1
+    received.delivered_tokens += seen
 
 
-async def test_usage_is_what_the_clients_were_told_over_a_thousand_mixed_requests(arks_up: Platform) -> None:
+async def test_usage_equals_what_clients_received_over_a_thousand_mixed_requests(arks_up: Platform) -> None:
     arks_up.apply_token(token(NAME, KEY, MODEL))
-    told, dice, gate = AllTold(), random.Random(7), asyncio.Semaphore(AT_ONCE)  # noqa: S311  # a fixed mix, no secret
+    received, dice, gate = AllReceived(), random.Random(7), asyncio.Semaphore(AT_ONCE)  # noqa: S311  # a fixed mix, no secret
     kinds = [whole, streamed, text, hangs_up]
     async with openai.AsyncOpenAI(base_url=arks_up.url, api_key=KEY, max_retries=0, timeout=120) as client:
 
-        async def one(number: int) -> None:
+        async def send(number: int) -> None:
             kind = dice.choices(kinds, weights=[40, 35, 20, 5])[0]
             prompt = f"{number} " + "hello " * dice.randrange(1, 6)
             tokens = dice.randrange(1, 6)
             async with gate:
-                await kind(client, told, prompt, tokens)
+                await kind(client, received, prompt, tokens)
 
-        await asyncio.gather(*(one(number) for number in range(REQUESTS)))
+        await asyncio.gather(*(send(number) for number in range(REQUESTS)))
 
     def settled() -> dict[str, int] | None:
         found = [row for row in arks_up.json("usage")["items"] if row["token"] == NAME]
@@ -88,12 +88,12 @@ async def test_usage_is_what_the_clients_were_told_over_a_thousand_mixed_request
     row = await until(settled, within_seconds=120, what=f"{REQUESTS} requests in the ledger")
     engine = row["bySource"]["engine"]
     delivered = row["bySource"]["delivered"]
-    assert (told.requests, told.prompt_tokens, told.completion_tokens) == (
+    assert (received.requests, received.prompt_tokens, received.completion_tokens) == (
         engine["requests"],
         engine["promptTokens"],
         engine["completionTokens"],
     )
-    assert told.hung_up == delivered["requests"]
-    in_flight_tokens = 40 * told.hung_up  # on their way through the sockets when the client hung up
-    assert told.delivered_tokens <= delivered["completionTokens"] <= told.delivered_tokens + in_flight_tokens
-    assert delivered["promptTokens"] >= told.hung_up
+    assert received.hung_up == delivered["requests"]
+    in_flight_tokens = 40 * received.hung_up  # in the sockets' buffers when the client closed the connection
+    assert received.delivered_tokens <= delivered["completionTokens"] <= received.delivered_tokens + in_flight_tokens
+    assert delivered["promptTokens"] >= received.hung_up

@@ -1,4 +1,4 @@
-/* An engine that costs almost nothing: OpenAI's answers over HTTP/1.1, from memory, without reading what was asked.
+/* An engine that costs almost nothing: OpenAI's answers over HTTP/1.1, from memory, without parsing the request.
  *
  * usage: engine PORT CHUNKS MODE
  *   CHUNKS 0: a JSON answer; otherwise a stream of so many content events, a usage event and [DONE]
@@ -45,7 +45,7 @@ static void add_chunk(const char *text, const char *after) {
 
 static void build_json(void) {
     const char *body = "{\"id\":\"chatcmpl-1\",\"object\":\"chat.completion\",\"created\":1,\"model\":\"m\",\"choices\":[{\"index\":0,"
-                       "\"message\":{\"role\":\"assistant\",\"content\":\"Sixteen tokens of an answer that says nothing at all, as a "
+                       "\"message\":{\"role\":\"assistant\",\"content\":\"Sixteen tokens of an answer without any content at all, as a "
                        "benchmark's answers do.\"},\"finish_reason\":\"stop\"}],\"usage\":{\"prompt_tokens\":12,"
                        "\"completion_tokens\":16,\"total_tokens\":28}}";
     char answer[2048];

@@ -1,4 +1,4 @@
-/* Load in a closed loop: so many connections, each with one request under way, over and over, for some seconds.
+/* Load in a closed loop: CONNECTIONS connections, each with one request in flight at any time, for SECONDS.
  *
  * usage: load PORT CONNECTIONS SECONDS < REQUEST     (the bytes of one HTTP/1.1 request)
  * prints: {"requests": .., "failed": .., "seconds": .., "p50_us": .., "p99_us": .., "bytes": ..}

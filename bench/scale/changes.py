@@ -1,4 +1,4 @@
-"""From a change of a spec to what clients feel of it."""
+"""Measures the time from a change of a spec until its effect on clients."""
 
 import asyncio
 import time
@@ -12,25 +12,25 @@ from bench.scale.gateway import Gateway
 
 _LATEST_SECONDS = 20.0
 _SPREAD_SECONDS = 0.05
-"""Between two changes: each is felt by an idle platform."""
+"""Pause between two changes, so that each one meets an idle platform."""
 Change = Callable[[], Awaitable[object]]
-Felt = Callable[[], Awaitable[bool]]
+Effect = Callable[[], Awaitable[bool]]
 
 
-async def _seconds(change: Change, felt: Felt) -> float:
-    """From the API server's answer until it is felt. Raises AssertionError."""
+async def _seconds(change: Change, visible: Effect) -> float:
+    """Seconds from the API server's answer until the effect. Raises AssertionError."""
     await change()
     began = time.monotonic()
-    await eventually(felt, within_seconds=_LATEST_SECONDS)  # looks a hundred times a second
+    await eventually(visible, within_seconds=_LATEST_SECONDS)  # polls a hundred times a second
     taken = time.monotonic() - began
     await asyncio.sleep(_SPREAD_SECONDS)
     return taken
 
 
 async def weights(api: KubeApi, gateway: Gateway, tenants: list[Tenant], times: int) -> list[float]:
-    """Share of a second application behind an endpoint -> weights that Envoy has."""
+    """Seconds from a new share of an endpoint's second application until Envoy has its weight."""
     first = tenants[0]
-    other = next(one for one in tenants[1:] if one.namespace == first.namespace)
+    other = next(tenant for tenant in tenants[1:] if tenant.namespace == first.namespace)
     taken = []
     for number in range(times):
         weight = 5 + number % 90
@@ -39,20 +39,20 @@ async def weights(api: KubeApi, gateway: Gateway, tenants: list[Tenant], times: 
             routes = [{"name": f"arks-application-{other.name}", "weight": weight}]
             return await api.merge(ENDPOINT, first.key, {"spec": {"defaultWeight": 10, "routeConfigs": routes}})
 
-        async def felt(weight: int = weight) -> bool:
+        async def visible(weight: int = weight) -> bool:
             parts = await gateway.parts(str(first.key))
             return parts.get(other.name) == round(100_000 * weight / (weight + 10))
 
-        taken.append(await _seconds(change, felt))
+        taken.append(await _seconds(change, visible))
     await api.merge(ENDPOINT, first.key, {"spec": {"routeConfigs": None}})
     return taken
 
 
 async def limits(api: KubeApi, gateway: Gateway, tenant: Tenant, times: int) -> list[float]:
-    """A day's requests of a token down to less than were made -> 429; up again -> 200."""
+    """Seconds from a limit below the requests of today until 429, and from a higher limit until 200."""
     token, key = Key(tenant.namespace, tenant.token(0)), tenant.secret_key(0)
     for _ in range(5):
-        await gateway.ask(key, tenant.name)
+        await gateway.request(key, tenant.name)
     taken = []
     for number in range(times):
         limit, status = (10**6, 200) if number % 2 else (1, 429)
@@ -62,25 +62,25 @@ async def limits(api: KubeApi, gateway: Gateway, tenant: Tenant, times: int) -> 
             qos: Json = {"arksEndpoint": {"name": tenant.name}, "rateLimits": limits}
             return await api.merge(TOKEN, token, {"spec": {"qos": [qos]}})
 
-        async def felt(status: int = status) -> bool:
-            return await gateway.ask(key, tenant.name) == status
+        async def visible(status: int = status) -> bool:
+            return await gateway.request(key, tenant.name) == status
 
-        taken.append(await _seconds(change, felt))
+        taken.append(await _seconds(change, visible))
     return taken
 
 
 async def revocations(api: KubeApi, gateway: Gateway, tenants: list[Tenant], which: int) -> list[float]:
-    """A token deleted -> 401."""
+    """Seconds from the deletion of a token until 401."""
     taken = []
     for tenant in tenants:
         token, key = Key(tenant.namespace, tenant.token(which)), tenant.secret_key(which)
-        assert await gateway.ask(key, tenant.name) == 200, f"{token} does not work"
+        assert await gateway.request(key, tenant.name) == 200, f"{token} does not work"
 
         async def change(token: Key = token) -> object:
             return await api.delete(TOKEN, token)
 
-        async def felt(key: str = key, model: str = tenant.name) -> bool:
-            return await gateway.ask(key, model) == 401
+        async def visible(key: str = key, model: str = tenant.name) -> bool:
+            return await gateway.request(key, model) == 401
 
-        taken.append(await _seconds(change, felt))
+        taken.append(await _seconds(change, visible))
     return taken

@@ -1,4 +1,4 @@
-"""An API server with everything that Arks' charts put into it, the accounts of its services, and objects to work on."""
+"""An API server with the objects of Arks' charts, the accounts of the services, and resources of many tenants."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
@@ -30,7 +30,7 @@ TOKENS_EACH = 4
 
 @dataclass(frozen=True)
 class Tenant:
-    """One served model with all that belongs to it."""
+    """One served model with all its resources."""
 
     number: int
     namespaces: int
@@ -41,7 +41,7 @@ class Tenant:
 
     @property
     def name(self) -> str:
-        """Of the model, the application, the endpoint and the quota."""
+        """Key of the model, the application, the endpoint and the quota."""
         return f"llm-{self.number:03d}"
 
     @property
@@ -52,11 +52,11 @@ class Tenant:
         return f"user-{self.number:03d}-{which}"
 
     def secret_key(self, which: int) -> str:
-        """What the user of a token sends."""
+        """The API key of a token."""
         return f"sk-bench-{self.number:04d}-{which}"
 
     def objects(self, secrets: bool) -> Iterator[tuple[Kind, Json]]:
-        """`secrets`: half of the tokens name a Secret, the others hold their key themselves."""
+        """All resources. `secrets`: half of the tokens refer to a Secret, the others contain their key."""
         claim = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
         model = {
             "model": "acme/tiny",
@@ -90,10 +90,10 @@ class Tenant:
 class Cluster:
     server: ApiServer
     api: KubeApi
-    """An administrator's."""
+    """Client with the rights of an administrator."""
 
     async def account(self, service: str, directory: Path) -> Path:
-        """What a pod of the service finds in its file system: a directory with token and certificate.
+        """A directory with token and certificate, as in the file system of the service's pod.
 
         A kubeconfig lies there too.
         """
@@ -108,7 +108,7 @@ class Cluster:
         return directory
 
     async def create(self, objects: Sequence[tuple[Kind, Json]]) -> None:
-        """In this order, several at a time."""
+        """Creates the objects in this order, several at a time."""
         waiting = iter(objects)
 
         async def writer() -> None:
@@ -120,11 +120,11 @@ class Cluster:
                 writers.create_task(writer())
 
     async def until(self, kind: Kind, number: int, condition: Callable[[Json], bool], within_seconds: float) -> None:
-        """So many objects fulfil it. Raises TimeoutError."""
+        """Waits until `number` objects meet the condition. Raises TimeoutError."""
         async with asyncio.timeout(within_seconds):
             while True:
                 found = (await self.api.list(kind, None))[0]
-                if sum(condition(one) for one in found) >= number:
+                if sum(condition(resource) for resource in found) >= number:
                     return
                 await asyncio.sleep(0.5)
 
@@ -137,8 +137,8 @@ async def cluster(directory: Path) -> AsyncIterator[Cluster]:
         await server.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
         await server.kubectl("create", "namespace", SYSTEM)
         rendered = yaml.safe_load_all((_CHARTS / "tests/golden/default.yaml").read_text())
-        ours = [one for one in rendered if one and one["kind"] in _ACCOUNTS]
-        await server.kubectl("apply", "-n", SYSTEM, "-f", "-", stdin=yaml.safe_dump_all(ours))
+        accounts = [found for found in rendered if found and found["kind"] in _ACCOUNTS]
+        await server.kubectl("apply", "-n", SYSTEM, "-f", "-", stdin=yaml.safe_dump_all(accounts))
         api = KubeApi("bench", CollectorRegistry(), server.kubeconfig)
         await api.start()
         try:
@@ -148,7 +148,7 @@ async def cluster(directory: Path) -> AsyncIterator[Cluster]:
 
 
 def namespaces(number: int) -> list[tuple[Kind, Json]]:
-    names = [Tenant(one, number).namespace for one in range(number)]
+    names = [Tenant(index, number).namespace for index in range(number)]
     return [
         (NAMESPACE, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "namespace": ""}})
         for name in names
@@ -156,11 +156,11 @@ def namespaces(number: int) -> list[tuple[Kind, Json]]:
 
 
 def phase_is(phase: str) -> Callable[[Json], bool]:
-    return lambda one: one.get("status", {}).get("phase") == phase
+    return lambda resource: resource.get("status", {}).get("phase") == phase
 
 
-def is_ready(one: Json) -> bool:
-    conditions = one.get("status", {}).get("conditions", [])
+def is_ready(resource: Json) -> bool:
+    conditions = resource.get("status", {}).get("conditions", [])
     return any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
 
 
@@ -170,4 +170,4 @@ EVERYTHING: tuple[tuple[Kind, int, Callable[[Json], bool]], ...] = (
     (ENDPOINT, 1, is_ready),
     (TOKEN, TOKENS_EACH, is_ready),
 )
-"""Of each tenant: kind, how many, and when one of them is ready."""
+"""Kind, number per tenant, and the condition that holds once one is ready."""

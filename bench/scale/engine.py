@@ -1,6 +1,6 @@
-"""An engine that does nothing, at many addresses of loopback: `python -m bench.scale.engine PORT NUMBER`.
+"""A fake engine at many loopback addresses: `python -m bench.scale.engine PORT NUMBER`.
 
-It answers every question at once, so that what a cluster of hundreds of applications costs is the cost of Arks.
+It answers every request at once, so that the measured cost of hundreds of applications is the cost of Arks.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ _ANSWER = (
 
 
 def address(number: int) -> str:
-    """Of the engine with this number, from 0."""
+    """Address of the engine with this number; the first is 0."""
     return f"127.77.{number // 250}.{number % 250 + 1}"
 
 
@@ -24,7 +24,7 @@ def _response(body: bytes, type_: bytes) -> bytes:
 
 
 class Engine(asyncio.Protocol):
-    """One connection: requests with a length, one after the other."""
+    """One connection, with one request after the other. Request bodies need a content-length."""
 
     _metrics = _response(_METRICS, b"text/plain; version=0.0.4")
     _answer = _response(_ANSWER, b"application/json")
@@ -47,10 +47,10 @@ class Engine(asyncio.Protocol):
 
 async def serve(port: int, number: int) -> None:
     loop = asyncio.get_running_loop()
-    for one in range(number):
+    for index in range(number):
         listening = socket.socket()
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind((address(one), port))
+        listening.bind((address(index), port))
         await loop.create_server(Engine, sock=listening)
     await asyncio.Event().wait()
 

@@ -1,4 +1,4 @@
-"""What clients and operators see of Envoy: answers to requests, clusters with their replicas, weights."""
+"""Envoy as clients and operators see it: answers to requests, clusters with their replicas, weights."""
 
 import json
 from typing import Any
@@ -17,8 +17,8 @@ class Gateway:
     async def close(self) -> None:
         await self._client.close()
 
-    async def ask(self, key: str, model: str) -> int:
-        """Status of one chat completion; 0 when nobody answers."""
+    async def request(self, key: str, model: str) -> int:
+        """Status of one chat completion; 0 if there is no answer."""
         body = {"model": model, "max_tokens": 1, "messages": [{"role": "user", "content": "hello"}]}
         try:
             headers = {"authorization": f"Bearer {key}"}
@@ -29,13 +29,13 @@ class Gateway:
             return 0
 
     async def served(self) -> int:
-        """Endpoints that have a replica in Envoy."""
+        """Number of endpoints that have a replica in Envoy."""
         text = await self._read("/clusters")
         hosts = (line.split("::") for line in text.splitlines() if line.endswith("::health_flags::healthy"))
         return len({parts[0] for parts in hosts if "/" in parts[0]})
 
     async def clusters(self) -> int:
-        """Clusters that Envoy has finished: cheap to ask."""
+        """Number of clusters that Envoy has initialised: a cheap query."""
         text = await self._read("/stats?filter=^cluster_manager.active_clusters$")
         return int(text.rpartition(": ")[2] or 0)
 
@@ -44,8 +44,8 @@ class Gateway:
         escaped = endpoint.replace("/", ".")
         path = f"/config_dump?include_eds&resource=dynamic_endpoint_configs&name_regex=^{escaped}$"
         configs: list[Any] = json.loads(await self._read(path) or "{}").get("configs", [])
-        localities = [one for config in configs for one in config["endpoint_config"].get("endpoints", [])]
-        return {one["locality"].get("sub_zone", ""): one.get("load_balancing_weight", 0) for one in localities}
+        localities = [found for config in configs for found in config["endpoint_config"].get("endpoints", [])]
+        return {found["locality"].get("sub_zone", ""): found.get("load_balancing_weight", 0) for found in localities}
 
     async def _read(self, path: str) -> str:
         try:

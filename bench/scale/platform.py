@@ -1,4 +1,4 @@
-"""Everything together: API server, bus, counters, the services and Envoy, and those who play the rest of a cluster."""
+"""Runs API server, NATS, Valkey, the services and Envoy, with a simulation of the rest of a cluster."""
 
 import asyncio
 import os
@@ -20,7 +20,7 @@ _ENGINE_PORT = 8080
 
 @asynccontextmanager
 async def platform(directory: Path, number: int) -> AsyncIterator[tuple[Cluster, Services, Gateway]]:
-    """For so many applications at most; the services are not started. What each of them prints lies in `directory`."""
+    """A platform for at most `number` applications. The services are not started; their logs go to `directory`."""
     async with AsyncExitStack() as stack:
         started = await stack.enter_async_context(cluster(directory / "kube"))
         nats = await stack.enter_async_context(nats_server(directory / "nats"))

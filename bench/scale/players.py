@@ -1,4 +1,4 @@
-"""Plays what a cluster has besides Arks and its API server: volumes are bound, workers load, engines run at once."""
+"""Simulates a cluster's controllers and nodes: binds volumes, ends download workers, runs engines, all at once."""
 
 import asyncio
 import contextlib
@@ -22,7 +22,7 @@ _LOADED = Outcome(Report(10**6, 10**6, done=True), Found("", 10**6, 1, revision=
 
 
 class Players:
-    """Runs until cancelled; every object of a kind is treated once."""
+    """Runs until cancelled, and processes every object once."""
 
     def __init__(self, api: KubeApi, engines: int) -> None:
         self._api = api
@@ -59,7 +59,7 @@ class Players:
         await self._api.merge(PVC, key, {"status": {"phase": "Bound"}}, subresource="status")
 
     async def _load(self, job: Json) -> None:
-        """A worker that ends at once and says that everything is there."""
+        """Creates the pod of a worker that ended at once and reports a complete model."""
         name, template = job["metadata"]["name"], job["spec"]["template"]
         labels = {**template["metadata"].get("labels", {}), "batch.kubernetes.io/job-name": name}
         pod = self._pod(job, f"{name}-0", labels, template)
@@ -92,7 +92,7 @@ class Players:
 
     async def _run(self, pod: Json, status: Json) -> None:
         key = Key(pod["metadata"]["namespace"], pod["metadata"]["name"])
-        with contextlib.suppress(Conflict):  # made in a try before this one
+        with contextlib.suppress(Conflict):  # created by an earlier attempt
             await self._api.create(POD, pod)
         await self._api.merge(POD, key, {"status": status}, subresource="status")
 

@@ -1,4 +1,4 @@
-"""Arks' five services and an Envoy as processes of their own, and what they cost."""
+"""Runs Arks' five services and an Envoy as processes, and measures their CPU and memory."""
 
 import asyncio
 import os
@@ -38,7 +38,7 @@ class Services:
     valkey: Server
     directory: Path
     accounts: Mapping[str, Path]
-    """By service, as `Cluster.account` gives them."""
+    """Service -> directory that `Cluster.account` returned."""
     processes: dict[str, asyncio.subprocess.Process] = field(default_factory=dict)
     health_ports: dict[str, int] = field(default_factory=dict)
     gateway_port: int = field(default_factory=free_port)
@@ -47,14 +47,14 @@ class Services:
     _xds_port: int = field(default_factory=free_port)
 
     def prepare(self) -> None:
-        """Files that every start finds."""
+        """Writes the files that the services need."""
         (self.directory / "pepper").write_text(secrets.token_hex(16))
         (self.directory / "redis-password").write_text(self.valkey.password)
         router = RouterSettings(xds_port=self._xds_port, envoy_admin_port=self.admin_port)
         (self.directory / "envoy.json").write_text(bootstrap_json(router))
 
     async def start(self, *names: str) -> None:
-        """All of them at once, Envoy too, unless some are named."""
+        """Starts the named programs, or all services and Envoy at once."""
         for name in names or (*NAMES, "envoy"):
             log = self.directory / f"{name}.log"
             if name == "envoy":
@@ -66,7 +66,7 @@ class Services:
             self.processes[name] = await spawn([sys.executable, "-m", module], log_file=log, environment=environment)
 
     async def stop(self) -> None:
-        """As Kubernetes ends pods."""
+        """Stops all processes as Kubernetes stops pods."""
         ending = [end(process, grace_seconds=_END_SECONDS) for process in self.processes.values()]
         await asyncio.gather(*ending)
         self.processes.clear()
@@ -83,12 +83,12 @@ class Services:
         return all([await self.ready(name) for name in NAMES])
 
     def costs(self) -> dict[str, float]:
-        """CPU seconds since the start of each process, and of the servers beside them."""
+        """CPU seconds of each process since its start."""
         pids = {name: process.pid for name, process in self.processes.items()}
         return {name: cpu_seconds(pid) for name, pid in pids.items()}
 
     def sizes(self) -> dict[str, float]:
-        """Resident megabytes."""
+        """Resident megabytes of each process."""
         return {name: resident_megabytes(process.pid) for name, process in self.processes.items()}
 
     def _environment(self, name: str) -> dict[str, str]:
@@ -114,6 +114,6 @@ class Services:
         host, port = self.cluster.server.url.removeprefix("https://").split(":")
         kubernetes = {"KUBERNETES_SERVICE_HOST": host, "KUBERNETES_SERVICE_PORT": port}
         kubernetes |= {"KUBECONFIG": str(self.accounts[name] / "kubeconfig")}
-        pod = {"HOSTNAME": f"arks-{name}-{secrets.token_hex(4)}"}  # each start is another pod
+        pod = {"HOSTNAME": f"arks-{name}-{secrets.token_hex(4)}"}  # every start is a new pod
         ours = {f"ARKS_{setting}": str(value) for setting, value in settings.items()}
         return {**os.environ, **kubernetes, **pod, **ours}

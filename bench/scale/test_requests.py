@@ -1,4 +1,4 @@
-"""What the services ask of the API server, counted by its audit log."""
+"""The services' requests to the API server, counted in its audit log."""
 
 import asyncio
 from collections import Counter
@@ -29,28 +29,28 @@ OWN = {
     "endpoint-router": {"arksendpoints.arks.ai"},
     "token-quota": {"arkstokens.arks.ai", "arksquotas.arks.ai"},
 }
-"""What a service lists and watches: its own resources, and what it makes of them."""
-LOOKS = {"list", "watch"}
+"""Resources that a service may list and watch: its own, and those that it creates for them."""
+READ_VERBS = {"list", "watch"}
 POLLED = "secrets"
-"""token-quota reads each Secret again every now and then, as long as its token exists."""
+"""token-quota polls each Secret as long as its token exists."""
 
 
 async def added(cluster: Cluster, tenants: Sequence[Tenant]) -> None:
-    """They exist, and all that belongs to them is ready."""
-    await cluster.create([one for tenant in tenants for one in tenant.objects(secrets=True)])
+    """Creates the tenants and waits until all their resources are ready."""
+    await cluster.create([created for tenant in tenants for created in tenant.objects(secrets=True)])
     number = tenants[-1].number + 1
     for kind, of_each, condition in EVERYTHING:
         await cluster.until(kind, of_each * number, condition, READY_SECONDS)
 
 
 async def settled(audit: AuditLog) -> Counter[Call]:
-    """All requests since the last look, once no service writes any more."""
+    """All requests since the previous call. Waits until no service writes for five seconds."""
     seen: Counter[Call] = Counter()
 
     def written() -> bool:
-        news = ours(audit.news())
-        seen.update(news)
-        return any(call.verb not in LOOKS for call in news)
+        calls = of_services(audit.news())
+        seen.update(calls)
+        return any(call.verb not in READ_VERBS for call in calls)
 
     quiet = 0
     while quiet < 5:
@@ -59,13 +59,14 @@ async def settled(audit: AuditLog) -> Counter[Call]:
     return seen
 
 
-def ours(calls: Counter[Call]) -> Counter[Call]:
-    """Of the services; leases are renewed for ever."""
+def of_services(calls: Counter[Call]) -> Counter[Call]:
+    """Calls of the services, without polls and renewals of leases, which never end."""
     timed = ("leases.coordination.k8s.io", POLLED)
-    return Counter({one: n for one, n in calls.items() if one.user.startswith("arks-") and one.resource not in timed})
+    own = {call: n for call, n in calls.items() if call.user.startswith("arks-") and call.resource not in timed}
+    return Counter(own)
 
 
-async def test_a_tenant_among_many_costs_no_more_requests_than_the_first_and_nobody_looks_at_what_is_not_its_own(
+async def test_a_tenant_costs_no_more_requests_among_many_and_services_list_only_their_own_resources(
     tmp_path: Path,
 ) -> None:
     async with platform(tmp_path, ALL) as (cluster, services, _):
@@ -74,16 +75,15 @@ async def test_a_tenant_among_many_costs_no_more_requests_than_the_first_and_nob
         await services.start()
         await eventually(services.all_ready, within_seconds=READY_SECONDS, what="all services are ready")
         tenants = [Tenant(number, NAMESPACES) for number in range(ALL)]
-        looked = await settled(audit)
+        all_calls = await settled(audit)
         requests = []
         for part in (tenants[:FEW], tenants[FEW:]):
             await added(cluster, part)
             calls = await settled(audit)
-            looked += calls
-            requests.append(sum(n for one, n in calls.items() if one.verb not in LOOKS) / len(part))
+            all_calls += calls
+            requests.append(sum(n for call, n in calls.items() if call.verb not in READ_VERBS) / len(part))
         few, many = requests
         assert many <= 1.2 * few, (few, many)
         for service, own in OWN.items():
-            assert own >= {one.resource for one in looked if one.user == f"arks-{service}" and one.verb in LOOKS}, (
-                service
-            )
+            reads = [call for call in all_calls if call.user == f"arks-{service}" and call.verb in READ_VERBS]
+            assert own >= {call.resource for call in reads}, service

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Root file systems out of Debian packages, for machines that reach no image registry. Packages are unpacked and none of
-# their scripts runs: what such a script would have written (users, certificates, links) is written here.
+# Builds root file systems from Debian packages, for machines without an image registry. Packages are unpacked without
+# running their scripts; this script writes what they would have written (users, certificates, links).
 # usage: baseimage.sh python|postgresql OUT.tar
 set -euo pipefail
 kind=$1
@@ -10,8 +10,8 @@ trap 'rm -rf "$scratch"' EXIT
 root=$scratch/root
 
 case $kind in
-  python) packages=python3,bash,ca-certificates,tzdata,libstdc++6,libgomp1 user=1000 ;; # C++ for wheels that bring none
-  postgresql) packages=postgresql-15,postgresql-client-15,tzdata user=999 ;; # the number that PostgreSQL's usual images have
+  python) packages=python3,bash,ca-certificates,tzdata,libstdc++6,libgomp1 user=1000 ;; # C++ libraries for wheels without their own
+  postgresql) packages=postgresql-15,postgresql-client-15,tzdata user=999 ;; # the user of PostgreSQL's official images
   *) echo "usage: baseimage.sh python|postgresql OUT.tar" >&2; exit 2 ;;
 esac
 
@@ -21,14 +21,14 @@ cd "$root"
 unneeded() { rm -rf "$@"; }
 unneeded usr/share/{doc,doc-base,man,info,lintian,bash-completion,pixmaps,applications,initramfs-tools,polkit-1,bug,binfmts}
 unneeded usr/share/{debconf,dpkg,perl,perl5,python3/debpython/__pycache__} usr/share/locale usr/lib/*/{perl,perl-base,gconv} usr/bin/perl*
-unneeded var/{cache,log} var/lib/{apt,dpkg} etc/apt usr/lib/apt dev/* # what finds and installs packages
+unneeded var/{cache,log} var/lib/{apt,dpkg} etc/apt usr/lib/apt dev/* # package management
 unneeded usr/bin/{dpkg,debconf,update-alternatives}* usr/sbin/{dpkg,update-ca-certificates}* usr/bin/{c_rehash,pygettext3*,pydoc3*,pdb3*}
 case $kind in
   python)
     unneeded usr/lib/python3*/{test,idlelib,tkinter,lib2to3,ensurepip,pydoc_data,turtledemo}
     ln -s python3 usr/bin/python
     cat usr/share/ca-certificates/*/*.crt >etc/ssl/certs/ca-certificates.crt
-    ln -sfn /etc/ssl/certs/ca-certificates.crt usr/lib/ssl/cert.pem # where OpenSSL looks by itself
+    ln -sfn /etc/ssl/certs/ca-certificates.crt usr/lib/ssl/cert.pem # OpenSSL's default path
     ;;
   postgresql)
     unneeded usr/lib/llvm* usr/lib/*/libLLVM* usr/lib/*/libz3.so* usr/lib/postgresql/*/lib/{bitcode,llvmjit*} # 110 MB, for long queries

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Builds the programs of the test cluster from Go modules into KUBE_BIN. What is there already is not built again.
+"""Builds the programs of the test cluster from Go modules into KUBE_BIN. Existing ones are not built again.
 
 usage: build.py [hyperkube|coredns|lws-manager|pause]...
 """
@@ -33,7 +33,7 @@ def go_build(source: Path, package: str, output: str, flags: str = "") -> None:
 
 
 def module_source(module: str, version: str) -> Path:
-    """Where the Go module's files lie after its download."""
+    """Downloads a Go module and returns its directory."""
     with tempfile.TemporaryDirectory() as scratch:
         (Path(scratch) / "go.mod").write_text("module scratch\n")
         answer = subprocess.run(
@@ -47,7 +47,7 @@ def module_source(module: str, version: str) -> Path:
 
 
 def build_module(output: str, module: str, version: str, package: str) -> None:
-    """A program of another module with that module's own versions; a copy, because its directory is read-only."""
+    """Builds a program with the versions of its own module, in a copy, because the module's directory is read-only."""
     with tempfile.TemporaryDirectory() as scratch:
         copy = Path(scratch) / "source"
         shutil.copytree(module_source(module, version), copy)
@@ -80,7 +80,7 @@ def lws_manager() -> None:
 
 
 def pause() -> None:
-    """What holds a pod's namespaces: waits for a signal, and buries orphans where pods share processes."""
+    """Builds the program that keeps a pod's namespaces: it waits for a signal and reaps orphans."""
     source = """package main
 
 import (

@@ -1,5 +1,5 @@
 # Configuration files of the node's programs, written into the current directory. Sourced by up.sh.
-# Where a line is not obvious, it says what goes wrong without it.
+# A comment explains what fails without its line.
 containerd_config() {
   cat <<TOML
 version = 2
@@ -46,7 +46,7 @@ clusterDNS: [$DNS_IP]
 clusterDomain: cluster.local
 resolvConf: $KUBE_DIR/resolv.conf
 evictionHard: {memory.available: 100Mi}
-imageGCHighThresholdPercent: 100   # images came by import: gone is gone
+imageGCHighThresholdPercent: 100   # images are imported: a deleted one cannot be pulled again
 serializeImagePulls: false
 syncFrequency: 2s                  # a changed Secret reaches its pods in 2 s instead of 60
 shutdownGracePeriod: 0s
@@ -62,7 +62,7 @@ clusterCIDR: $POD_RANGE
 hostnameOverride: $NODE
 mode: iptables
 oomScoreAdj: 0
-iptables: {minSyncPeriod: 100ms}   # default 1s: that long a new endpoint is refused
+iptables: {minSyncPeriod: 100ms}   # default 1s, in which connections to a new endpoint fail
 conntrack: {maxPerCore: 0, min: 0}
 YAML
 }

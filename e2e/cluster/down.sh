@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Ends the test cluster and takes away what it left. Images stay for the next start; --purge takes them too.
+# Stops the test cluster and deletes its files. Images stay for the next start, unless --purge is given.
 set -uo pipefail
 . "$(dirname "$0")/env.sh"
 if [ -e "$KUBE_DIR/node.pid" ]; then
   unshare_pid=$(cat "$KUBE_DIR/node.pid")
   if grep -qa node.sh "/proc/$unshare_pid/cmdline" 2>/dev/null; then
-    kill -KILL $(cat "/proc/$unshare_pid/task/$unshare_pid/children") 2>/dev/null # process 1: the kernel ends the rest
+    kill -KILL $(cat "/proc/$unshare_pid/task/$unshare_pid/children") 2>/dev/null # process 1: the kernel kills the others
     for _ in $(seq 100); do
       kill -0 "$unshare_pid" 2>/dev/null || break
       sleep 0.05
@@ -13,7 +13,7 @@ if [ -e "$KUBE_DIR/node.pid" ]; then
   fi
   rm -f "$KUBE_DIR/node.pid"
 fi
-ip link del "${NODE}0" 2>/dev/null # its routes go with it
+ip link del "${NODE}0" 2>/dev/null # deletes its routes too
 ip netns del "$NODE" 2>/dev/null
 for _ in $(seq 20); do
   find /sys/fs/cgroup/*/"$NODE" -depth -type d -exec rmdir {} + 2>/dev/null

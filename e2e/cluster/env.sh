@@ -1,7 +1,7 @@
-# Settings of the test cluster, sourced by its scripts and by people. Each may be set from outside.
+# Settings of the test cluster, sourced by its scripts and by users. The environment overrides each of them.
 CLUSTER_SCRIPTS=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 export KUBE_BIN=${KUBE_BIN:-$HOME/.cache/arks-kube/bin}
-export KUBE_DIR=${KUBE_DIR:-/var/lib/arks-e2e}    # short: containerd's sockets lie below it
+export KUBE_DIR=${KUBE_DIR:-/var/lib/arks-e2e}    # short, because it contains containerd's sockets
 export NODE=${NODE:-arks-e2e}                     # name of the node, its network namespace, its control group
 export NODE_IP=10.97.0.1 HOST_IP=10.97.0.2        # the two ends of the cable between the node and this machine
 export POD_RANGE=10.245.0.0/16 NODE_POD_RANGE=10.245.0.0/24 SERVICE_RANGE=10.112.0.0/16 API_IP=10.112.0.1 DNS_IP=10.112.0.10

@@ -4,7 +4,7 @@
 usage: image.py NAME:TAG OUT.tar [--layer FILE.tar]... [--tree DIR]... [--file SOURCE=TARGET]... [--user UID:GID]
                 [--env NAME=VALUE]... [--workdir DIR] [--entrypoint WORD]...
 
-Layers lie on top of each other in the order: each --layer as it is, each --tree packed, all --file together.
+Order of the layers, from the lowest: each --layer as it is, each --tree packed, all --file together.
 """
 
 import argparse
@@ -32,7 +32,7 @@ def arguments() -> argparse.Namespace:
 
 
 def owned_by_root(entry: tarfile.TarInfo) -> tarfile.TarInfo:
-    """The same bytes on every machine: no names, no times."""
+    """The entry without names and times, so that archives are the same on every machine."""
     entry.uid = entry.gid = 0
     entry.mtime = 0
     entry.uname = entry.gname = ""
@@ -77,11 +77,11 @@ def write(options: argparse.Namespace, layers: list[Path]) -> None:
             "architecture": "amd64",
             "os": "linux",
             "config": runtime,
-            "rootfs": {"type": "layers", "diff_ids": [f"sha256:{one}" for one in digests]},
+            "rootfs": {"type": "layers", "diff_ids": [f"sha256:{layer}" for layer in digests]},
         }
     ).encode()
     config_name = f"{hashlib.sha256(config).hexdigest()}.json"
-    names = [f"{one}/layer.tar" for one in digests]
+    names = [f"{layer}/layer.tar" for layer in digests]
     manifest = json.dumps([{"Config": config_name, "RepoTags": [options.name], "Layers": names}]).encode()
     with tarfile.open(options.archive, "w") as tar:
         add_bytes(tar, config_name, config)

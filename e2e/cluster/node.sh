@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Process 1 of the node's namespaces: starts Kubernetes' parts, starts again what ends. Called by up.sh.
+# Process 1 of the node's namespaces: starts and restarts Kubernetes' programs. Called by up.sh.
 set -euo pipefail
 . "$(dirname "$0")/env.sh"
 cd "$KUBE_DIR"
@@ -7,7 +7,7 @@ mount --make-rshared /
 mount -t tmpfs tmpfs /run
 mkdir -p /run/lock
 mkdir -p volumes /tmp/hostpath_pv
-mount --bind volumes /tmp/hostpath_pv # the provisioner's own path; what it holds belongs to this node
+mount --bind volumes /tmp/hostpath_pv # the provisioner's fixed path; its contents belong to this node
 hostname "$NODE"
 sysctl -qw net.ipv4.ip_forward=1 net.bridge.bridge-nf-call-iptables=1 net.ipv4.conf.all.rp_filter=0
 
@@ -35,7 +35,7 @@ part apiserver kube-apiserver --etcd-servers=http://127.0.0.1:2379 --advertise-a
   --requestheader-extra-headers-prefix=X-Remote-Extra- \
   --proxy-client-cert-file=pki/front-proxy.crt --proxy-client-key-file=pki/front-proxy.key
 
-# The others would lack their rights before the API server has made its default roles, and then back off for long.
+# Wait for the API server's default roles: without them the others would fail and back off for long.
 until kubectl get --raw /readyz >/dev/null 2>&1; do sleep 0.1; done
 
 as() { echo "--kubeconfig=$1.kubeconfig --authentication-kubeconfig=$1.kubeconfig --authorization-kubeconfig=$1.kubeconfig --leader-elect=false --kube-api-qps=1000 --kube-api-burst=2000"; }

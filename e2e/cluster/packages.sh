@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what is missing of the Debian packages that the test cluster and the images are made with.
+# Installs missing Debian packages that the test cluster and the images need.
 set -euo pipefail
 missing=()
 for package in containerd runc containernetworking-plugins iptables conntrack iproute2 openssl mmdebstrap buildah binutils; do

@@ -1,4 +1,4 @@
-# Certificates of the test cluster (P-256, two days), made in the current directory. Sourced by up.sh.
+# Certificates of the test cluster (P-256, two days), created in the current directory. Sourced by up.sh.
 new_key() { openssl ecparam -name prime256v1 -genkey -noout -out "$1.key"; }
 
 authority() { # NAME

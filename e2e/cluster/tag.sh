@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Gives every Arks image of the node another tag: what the images of the next version would be. tag.sh dev next
+# Adds another tag to every Arks image of the node, to simulate the next version. usage: tag.sh dev next
 set -euo pipefail
 . "$(dirname "$0")/env.sh"
 tag() { ctr -a "$KUBE_DIR/run/containerd.sock" -n k8s.io images tag --force "$1" "$2" >/dev/null; }

@@ -1,20 +1,20 @@
 #!/usr/bin/env bash
 # Starts the test cluster in network, process and mount namespaces of its own.
-# From this machine its pods, services and node ports can be reached; KUBECONFIG=$KUBE_DIR/admin.kubeconfig.
+# Pods, services and node ports are reachable from this machine; KUBECONFIG=$KUBE_DIR/admin.kubeconfig.
 set -euo pipefail
 . "$(dirname "$0")/env.sh"
 . "$CLUSTER_SCRIPTS/pki.sh"
 . "$CLUSTER_SCRIPTS/configs.sh"
 [ "$(id -u)" = 0 ] || { echo "up.sh needs root" >&2; exit 1; }
-[ ! -e "$KUBE_DIR/node.pid" ] || { echo "the cluster is up, or was left over: run down.sh first" >&2; exit 1; }
+[ ! -e "$KUBE_DIR/node.pid" ] || { echo "the cluster is running or was not cleaned up: run down.sh first" >&2; exit 1; }
 [ -x "$KUBE_BIN/hyperkube" ] || { echo "no Kubernetes in $KUBE_BIN: run build.py first" >&2; exit 1; }
 began=$(date +%s%N)
-say() { printf '%5d ms  %s\n' $((($(date +%s%N) - began) / 1000000)) "$1"; }
+progress() { printf '%5d ms  %s\n' $((($(date +%s%N) - began) / 1000000)) "$1"; }
 
 rm -rf "$KUBE_DIR"/{etcd,kubelet,run,log,pki,cni-ipam,volumes}
 mkdir -p "$KUBE_DIR"/{pki,log,run,cni,kubelet,containerd}
 
-# The kernel has no dummy interface: one end of a cable is the node's address, the other ours.
+# The kernel has no dummy interface: one end of a veth pair has the node's address, the other this machine's.
 ip netns add "$NODE"
 ip link add "${NODE}0" type veth peer name node0 netns "$NODE"
 ip addr add "$HOST_IP/24" dev "${NODE}0"
@@ -74,11 +74,11 @@ until_true "containerd answers" ctr -a run/containerd.sock version
 python3 "$CLUSTER_SCRIPTS/image.py" local/pause:1 run/pause.tar --file "$KUBE_BIN/pause=/pause" --user 65535:65535 --entrypoint /pause
 images_import run/pause.tar >/dev/null
 until_true "the API server is ready" kubectl get --raw /readyz
-say "API server ready"
+progress "API server ready"
 kubectl apply -f "$CLUSTER_SCRIPTS/manifests/base.yaml" >log/apply.log
 until_true "the node is ready" node_ready
-say "node ready"
-until_true "the default account exists" kubectl get serviceaccount default # no pod is admitted before it
+progress "node ready"
+until_true "the default account exists" kubectl get serviceaccount default # pods are rejected before it exists
 has_image local/coredns:1 || {
   python3 "$CLUSTER_SCRIPTS/image.py" local/coredns:1 run/coredns.tar --file "$KUBE_BIN/coredns=/coredns" --user 65535:65535 --entrypoint /coredns
   images_import run/coredns.tar >/dev/null
@@ -86,5 +86,5 @@ has_image local/coredns:1 || {
 }
 sed "s/@DNS_IP@/$DNS_IP/" "$CLUSTER_SCRIPTS/manifests/dns.yaml" | kubectl apply -f - >>log/apply.log
 kubectl -n kube-system rollout status deployment/coredns --timeout=60s >>log/apply.log
-say "cluster DNS ready"
+progress "cluster DNS ready"
 echo "export KUBECONFIG=$KUBECONFIG"

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Opens new volumes to every user. The controller manager makes them for root alone, and Kubernetes gives hostPath
-volumes to no fsGroup, so a pod that does not run as root could not write; real provisioners make them like this.
+"""Makes new volumes writable for all users, like real provisioners. The controller manager creates them for root only,
+and Kubernetes does not apply fsGroup to hostPath volumes, so other users could not write.
 """
 
 import os
@@ -8,7 +8,7 @@ import sys
 import time
 from pathlib import Path
 
-LOOK_SECONDS = 0.1  # much less than from a claim to the start of its pod
+POLL_SECONDS = 0.1  # much less than from a PVC to the start of its pod
 
 
 def main() -> None:
@@ -16,11 +16,11 @@ def main() -> None:
     volumes.mkdir(exist_ok=True)
     opened: set[str] = set()
     while True:
-        there = {entry.name for entry in os.scandir(volumes)}
-        for name in there - opened:
+        existing = {entry.name for entry in os.scandir(volumes)}
+        for name in existing - opened:
             (volumes / name).chmod(0o777)
-        opened = there
-        time.sleep(LOOK_SECONDS)
+        opened = existing
+        time.sleep(POLL_SECONDS)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""One cluster with Arks installed for all journeys. ARKS_E2E_KEEP=1 leaves it running, and uses one that runs."""
+"""One cluster with Arks installed for all journeys. ARKS_E2E_KEEP=1 keeps it running and reuses a running one."""
 
 import asyncio
 import os
@@ -27,7 +27,7 @@ KUBE_DIR = Path(os.environ.get("KUBE_DIR", "/var/lib/arks-e2e"))
 IMAGES = Path(os.environ.get("ARKS_IMAGES", Path.home() / ".cache/arks-kube/images")) / "images.tar"
 KEEP = os.environ.get("ARKS_E2E_KEEP") == "1"
 HUB = ("10.97.0.2", 18080)
-"""Where pods find the hub: HOST_IP of e2e/cluster/env.sh; values.yaml says the same."""
+"""Address of the hub for pods: HOST_IP of e2e/cluster/env.sh; values.yaml has the same address."""
 READY_SECONDS = 300.0
 
 Clients = Callable[[str], openai.AsyncOpenAI]
@@ -35,7 +35,7 @@ Install = Callable[..., Awaitable[None]]
 
 
 def running() -> bool:
-    """Whether the node's process lives; a machine that was switched off leaves its file."""
+    """Whether the node's process runs. Its pid file alone may be a leftover."""
     try:
         pid = (KUBE_DIR / "node.pid").read_text().strip()
         return b"node.sh" in Path(f"/proc/{pid}/cmdline").read_bytes()
@@ -48,14 +48,14 @@ def whole_cluster() -> Cluster:
 
 
 def script(name: str, *arguments: str) -> None:
-    """Raises CalledProcessError; what it printed is in the test's captured output."""
+    """Runs a script of e2e/cluster; its output is in the test's captured output. Raises CalledProcessError."""
     environment = os.environ | {"HELM": str(helm_program())}
     subprocess.run([str(SCRIPTS / name), *arguments], env=environment, check=True)
 
 
 @pytest.fixture(scope="session")
 def empty_cluster() -> Iterator[Cluster]:
-    """Kubernetes with LeaderWorkerSet and the images of `make images`; nothing of Arks yet."""
+    """Kubernetes with LeaderWorkerSet and the images of `make images`, without Arks."""
     if not (KEEP and running()):
         script("down.sh")
         script("up.sh")
@@ -70,7 +70,7 @@ def empty_cluster() -> Iterator[Cluster]:
 
 @pytest.fixture(scope="session")
 def hub(empty_cluster: Cluster) -> Iterator[Hub]:
-    """What models are downloaded from. In a thread, so that it serves whatever the tests' loops do."""
+    """The hub that models are downloaded from. It runs in a thread, independent of the tests' event loops."""
     with start_blocking_portal() as portal, portal.wrap_async_context_manager(hub_server(*HUB)) as hub:
         hub.add(SMALL_MODEL, {"config.json": b"{}", "model.gguf": small_model().read_bytes()})
         yield hub
@@ -78,7 +78,7 @@ def hub(empty_cluster: Cluster) -> Iterator[Hub]:
 
 @pytest.fixture(scope="session")
 def charts(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A directory with the packaged charts, as people get them."""
+    """A directory with the packaged charts, as users get them."""
     packages = tmp_path_factory.mktemp("charts")
     helm("package", str(CHECKOUT / "charts/arks-crds"), str(CHECKOUT / "charts/arks"), "--destination", str(packages))
     return packages
@@ -90,18 +90,18 @@ async def ready(cluster: Cluster) -> None:
 
 
 def install(cluster: Cluster, charts: Path, *options: str) -> None:
-    """Arks from its packaged charts, or what is there upgraded to them."""
+    """Installs Arks from its packaged charts, or upgrades an existing release."""
     (definitions,), (chart,) = charts.glob("arks-crds-*.tgz"), charts.glob("arks-[0-9]*.tgz")
     helm("upgrade", "--install", "arks-crds", str(definitions), kubeconfig=cluster.kubeconfig)
     own = ["--namespace", SYSTEM, "--create-namespace", "--values", str(VALUES)]
-    # Images of other contents have the same names: with this, a cluster that was kept takes the new ones.
+    # Image names do not change with their contents: the annotation makes a kept cluster roll out new images.
     own += ["--set-string", f"defaults.podAnnotations.images={IMAGES.with_suffix('.contents').read_text()}"]
     helm("upgrade", "--install", "arks", str(chart), *own, *options, kubeconfig=cluster.kubeconfig)
 
 
 @pytest.fixture
 def reinstall(cluster: Cluster, charts: Path) -> Install:
-    """Upgrades the release with more options of Helm, or installs it again; returns when all of it is ready."""
+    """Upgrades or installs the release with more Helm options, and waits until it is ready."""
 
     async def upgraded(*options: str) -> None:
         await asyncio.to_thread(install, cluster, charts, *options)
@@ -112,7 +112,7 @@ def reinstall(cluster: Cluster, charts: Path) -> Install:
 
 @pytest.fixture(scope="session")
 def cluster(empty_cluster: Cluster, hub: Hub, charts: Path) -> Cluster:
-    """With Arks installed from its packaged charts, and ready."""
+    """The cluster with Arks installed from its packaged charts, and ready."""
     install(empty_cluster, charts)
     asyncio.run(ready(empty_cluster))
     return empty_cluster
@@ -120,7 +120,7 @@ def cluster(empty_cluster: Cluster, hub: Hub, charts: Path) -> Cluster:
 
 @pytest.fixture(scope="session")
 def gateway(cluster: Cluster) -> str:
-    """Envoy's address as a client outside of the cluster has it."""
+    """Envoy's address for clients outside of the cluster."""
     service = asyncio.run(cluster.within(SYSTEM).get("service", "arks-gateway"))
     assert service is not None
     return f"http://{asyncio.run(cluster.node_address())}:{service['spec']['ports'][0]['nodePort']}"
@@ -128,7 +128,7 @@ def gateway(cluster: Cluster) -> str:
 
 @pytest_asyncio.fixture
 async def tenant(cluster: Cluster, gateway: str, request: pytest.FixtureRequest) -> AsyncIterator[Tenant]:
-    """A namespace of the test's own, which goes with all that is in it."""
+    """A namespace for one test, deleted with its contents afterwards."""
     name = re.sub("[^a-z0-9]+", "-", request.node.name.removeprefix("test_"))[:40].strip("-")
     async with Tenant.of(cluster, name, f"{gateway}/v1").created() as tenant:
         yield tenant
@@ -136,13 +136,13 @@ async def tenant(cluster: Cluster, gateway: str, request: pytest.FixtureRequest)
 
 @pytest.fixture
 def tag_images(cluster: Cluster) -> Callable[[str], None]:
-    """Gives the node's images of Arks another tag, which they have beside theirs."""
+    """Adds another tag to the node's images of Arks."""
     return lambda tag: script("tag.sh", "dev", tag)
 
 
 @pytest.fixture
 def restart_kubelet(cluster: Cluster) -> Callable[[], None]:
-    """Kills the node's kubelet, which is started again half a second later."""
+    """Kills the node's kubelet, which restarts half a second later."""
 
     def is_kubelet(process: Path) -> bool:
         try:
@@ -160,7 +160,7 @@ def restart_kubelet(cluster: Cluster) -> Callable[[], None]:
 
 @pytest_asyncio.fixture
 async def client_of(gateway: str) -> AsyncIterator[Clients]:
-    """Key -> the official client, unmodified, without retries so that each fault is seen."""
+    """Key -> the official client, unmodified, without retries, so that every error shows."""
     async with AsyncExitStack() as opened:
 
         def client(key: str) -> openai.AsyncOpenAI:
@@ -172,7 +172,7 @@ async def client_of(gateway: str) -> AsyncIterator[Clients]:
 
 
 REPORTS_MOST = 3
-"""Of the cluster after failures; the first ones tell most, each has hundreds of lines."""
+"""Reports of the cluster after failures. The first ones help most, and each has hundreds of lines."""
 reports = iter(range(REPORTS_MOST))
 
 

@@ -1,4 +1,4 @@
-"""Resources and ledger are lost, and come back from a backup, by the commands of docs/operations.md."""
+"""The commands of docs/operations.md restore lost resources and a lost ledger from a backup."""
 
 import asyncio
 import os
@@ -28,19 +28,19 @@ LOSS = "DROP SCHEMA public CASCADE; CREATE SCHEMA public"
 
 
 async def shell(cluster: Cluster, directory: Path, command: str) -> None:
-    """A command as a person types it. Raises CalledProcessError."""
+    """Runs a command as typed into a shell. Raises CalledProcessError."""
     path = f"{kube_binaries()}:{os.environ['PATH']}"
     environment = os.environ | {"KUBECONFIG": str(cluster.kubeconfig), "PATH": path}
     line = ["bash", "-euo", "pipefail", "-c", command]
     await asyncio.to_thread(subprocess.run, line, cwd=directory, env=environment, check=True, timeout=120)
 
 
-async def asked(tenant: Tenant) -> int:
-    """Requests that the ledger knows of."""
-    return sum(one.requests for one in (await tenant.usage()).values())
+async def counted_requests(tenant: Tenant) -> int:
+    """Number of requests in the ledger."""
+    return sum(usage.requests for usage in (await tenant.usage()).values())
 
 
-async def test_a_backup_brings_back_resources_and_ledger(cluster: Cluster, tenant: Tenant, tmp_path: Path) -> None:
+async def test_a_backup_restores_resources_and_ledger(cluster: Cluster, tenant: Tenant, tmp_path: Path) -> None:
     for command in (DUMP, RESTORE, RESOURCES, AGAIN):
         assert command in DOCS
     system, quota = cluster.within(SYSTEM), ("scale", "deployment/arks-token-quota")
@@ -70,4 +70,4 @@ async def test_a_backup_brings_back_resources_and_ledger(cluster: Cluster, tenan
     async with again.running():
         await again.answers(2)
     assert [] == again.faults()
-    assert await asked(tenant) == sum(one.requests for one in used.values()) + again.told.requests
+    assert await counted_requests(tenant) == sum(usage.requests for usage in used.values()) + again.told.requests

@@ -1,4 +1,4 @@
-"""Objects that cannot be are refused at `kubectl apply`, in words that name the field and the rule."""
+"""`kubectl apply` rejects invalid objects with an error that names the field and the rule."""
 
 import json
 from typing import Any, NamedTuple
@@ -119,16 +119,16 @@ def document(bad: Bad) -> str:
     return json.dumps({"apiVersion": "arks.ai/v1", "kind": bad.kind, "metadata": metadata, "spec": bad.spec})
 
 
-async def complaint_of(tenant: Tenant, mistake: str) -> str:
+async def error_for(tenant: Tenant, mistake: str) -> str:
     with pytest.raises(Refused) as refused:
         await tenant.kubectl("apply", "-f", "-", stdin=document(MISTAKES[mistake]))
     return str(refused.value)
 
 
-async def test_kubectl_apply_refuses_what_cannot_be_and_names_field_and_rule(tenant: Tenant) -> None:
-    said = {mistake: await complaint_of(tenant, mistake) for mistake in MISTAKES}
-    unclear = {name: text for name, text in said.items() if MISTAKES[name].field not in text}
-    unclear |= {name: text for name, text in said.items() if MISTAKES[name].rule not in text}
+async def test_kubectl_apply_rejects_mistakes_and_names_field_and_rule(tenant: Tenant) -> None:
+    errors = {mistake: await error_for(tenant, mistake) for mistake in MISTAKES}
+    unclear = {name: text for name, text in errors.items() if MISTAKES[name].field not in text}
+    unclear |= {name: text for name, text in errors.items() if MISTAKES[name].rule not in text}
     assert {} == unclear
-    assert "sk-a b" not in said["a key that no header can hold"]
+    assert "sk-a b" not in errors["a key that no header can hold"]
     assert "" == await tenant.kubectl("get", "arks", "--output=name")

@@ -1,4 +1,4 @@
-"""HTTPS at Envoy with a certificate from a Secret, which is renewed while clients are served."""
+"""Envoy serves HTTPS with a certificate from a Secret, also while the certificate is renewed."""
 
 import asyncio
 import ssl
@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
 SECRET = "gateway-certificate"
 RENEWED_SECONDS = 300.0
-"""The kubelet of a cluster as it comes brings a changed Secret within a minute or two."""
+"""A kubelet with default settings updates a changed Secret within a minute or two."""
 
 
 def secret(authority: trustme.CA, address: str, common_name: str) -> dict[str, object]:
@@ -30,7 +30,7 @@ def secret(authority: trustme.CA, address: str, common_name: str) -> dict[str, o
 
 
 async def shown(host: str, port: int, context: ssl.SSLContext) -> str:
-    """Name in the certificate that a new connection gets."""
+    """Common name in the certificate of a new connection."""
     _, writer = await asyncio.open_connection(host, port, ssl=context)
     subject = {name: value for ((name, value),) in writer.get_extra_info("peercert")["subject"]}
     writer.close()
@@ -38,8 +38,8 @@ async def shown(host: str, port: int, context: ssl.SSLContext) -> str:
     return str(subject["commonName"])
 
 
-async def staying(system: Cluster) -> set[str]:
-    """Pods of the gateway but for those that are on their way out."""
+async def running_pods(system: Cluster) -> set[str]:
+    """Uids of the gateway's pods that are not terminating."""
     pods = await system.all("pods", "app.kubernetes.io/component=gateway")
     return {pod["metadata"]["uid"] for pod in pods if "deletionTimestamp" not in pod["metadata"]}
 
@@ -54,7 +54,7 @@ async def test_a_certificate_is_served_from_its_secret_and_renewed_without_a_res
     await system.apply(secret(authority, host, "first"))
     try:
         await reinstall("--set", f"gateway.tls.secretName={SECRET}")
-        pods = await staying(system)
+        pods = await running_pods(system)
         async with httpx.AsyncClient(verify=context, http2=True, trust_env=False) as client:
             answer = await client.get(f"https://{host}:{port}/v1/models")
             assert (401, "HTTP/2") == (answer.status_code, answer.http_version)
@@ -63,11 +63,11 @@ async def test_a_certificate_is_served_from_its_secret_and_renewed_without_a_res
             await system.apply(secret(authority, host, "second"))
 
             async def renewed() -> bool:
-                return {"second"} == {await shown(host, port, context) for _ in range(8)}  # by any of the pods
+                return {"second"} == {await shown(host, port, context) for _ in range(8)}  # each may reach another pod
 
             await eventually(renewed, within_seconds=RENEWED_SECONDS, what="the new certificate")
             assert 401 == (await client.get(f"https://{host}:{port}/v1/models")).status_code
-        assert pods == await staying(system)
+        assert pods == await running_pods(system)
     finally:
         await reinstall()
         await system.kubectl("delete", "secret", SECRET)

@@ -1,4 +1,4 @@
-"""Pods are deleted and the kubelet restarts, one after the other, under load: what clients see, and what is charged."""
+"""Deleted pods and a restarted kubelet cost clients no request under load, and charges stay exact."""
 
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
@@ -21,15 +21,15 @@ class Loaded:
     traffic: Traffic
 
     async def nothing_missing(self) -> None:
-        """The ledger has what the clients were told, to the token; cut streams by what was delivered."""
+        """The ledger equals the usage that clients received, to the token; cut streams are charged as delivered."""
         usage = await self.tenant.usage()
         assert self.traffic.told == usage.pop("engine")
-        assert self.traffic.since()[CUT] == sum(one.requests for one in usage.values())
+        assert self.traffic.since()[CUT] == sum(charged.requests for charged in usage.values())
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def loaded(cluster: Cluster, gateway: str) -> AsyncIterator[Loaded]:
-    """An application of two replicas, and traffic to send through each disruption."""
+    """An application of two replicas, and traffic for each disruption."""
     tenant = Tenant.of(cluster, "disrupted", f"{gateway}/v1")
     async with tenant.created():
         await tenant.serve(MODEL, replicas=REPLICAS)
@@ -47,7 +47,7 @@ async def delete(pod: str, within: Cluster, *options: str) -> None:
 @pytest.mark.parametrize(
     "component", ["model-manager", "app-deployer", "metrics", "endpoint-router", "token-quota", "gateway"]
 )
-async def test_every_pod_of_a_service_deleted_in_turn_costs_no_request(
+async def test_deleting_each_pod_of_a_service_costs_no_request(
     loaded: Loaded, cluster: Cluster, component: str
 ) -> None:
     system = cluster.within(SYSTEM)
@@ -61,7 +61,7 @@ async def test_every_pod_of_a_service_deleted_in_turn_costs_no_request(
 
 
 @pytest.mark.parametrize("server", ["nats", "redis", "postgresql"])
-async def test_a_server_deleted_costs_no_request(loaded: Loaded, cluster: Cluster, server: str) -> None:
+async def test_deleting_a_server_costs_no_request(loaded: Loaded, cluster: Cluster, server: str) -> None:
     system = cluster.within(SYSTEM)
     async with loaded.traffic.running() as traffic:
         await delete(f"arks-{server}-0", system)
@@ -72,7 +72,7 @@ async def test_a_server_deleted_costs_no_request(loaded: Loaded, cluster: Cluste
     await loaded.nothing_missing()
 
 
-async def test_the_kubelet_restarting_costs_no_request(loaded: Loaded, restart_kubelet: Callable[[], None]) -> None:
+async def test_a_restart_of_the_kubelet_costs_no_request(loaded: Loaded, restart_kubelet: Callable[[], None]) -> None:
     async with loaded.traffic.running() as traffic:
         restart_kubelet()
         await traffic.answers(100)
@@ -80,7 +80,7 @@ async def test_the_kubelet_restarting_costs_no_request(loaded: Loaded, restart_k
     await loaded.nothing_missing()
 
 
-async def test_a_deleted_engine_ends_its_streams_first(loaded: Loaded) -> None:
+async def test_a_deleted_engine_finishes_its_streams_first(loaded: Loaded) -> None:
     async with loaded.traffic.running() as traffic:
         await delete(f"{MODEL}-0", loaded.tenant)
         await loaded.tenant.replicas_ready(MODEL, REPLICAS)
@@ -89,7 +89,7 @@ async def test_a_deleted_engine_ends_its_streams_first(loaded: Loaded) -> None:
     await loaded.nothing_missing()
 
 
-async def test_an_engine_that_dies_costs_only_the_streams_that_it_carried(loaded: Loaded) -> None:
+async def test_a_killed_engine_cuts_only_its_own_streams(loaded: Loaded) -> None:
     def other(pod: Object) -> bool:
         return bool(pod["metadata"]["uid"] != old["metadata"]["uid"])
 

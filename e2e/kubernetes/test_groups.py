@@ -1,7 +1,7 @@
-"""Replicas of two nodes: the leader serves, the worker gets no traffic, and its death restarts its group.
+"""Replicas of two nodes: the leader serves, the worker gets no traffic, and a killed worker restarts its group.
 
-The launch line is vLLM's, with stand-ins for what it starts: a script in the place of vLLM's own that begins or joins
-the Ray cluster, and a module in the place of its server, which is llama.cpp. The worker answers every request wrongly.
+The launch command is vLLM's, but what it starts is replaced: its script that starts or joins the Ray cluster by a
+simple one, and its server by llama.cpp. The worker answers every request wrongly.
 """
 
 from typing import Any
@@ -73,7 +73,7 @@ def uid(pod: Object | None) -> str:
     return str(pod["metadata"]["uid"])
 
 
-async def test_a_leader_serves_and_a_workers_death_restarts_its_group_alone(tenant: Tenant) -> None:
+async def test_a_killed_worker_restarts_only_its_own_group(tenant: Tenant) -> None:
     await tenant.apply(STAND_IN)
     await tenant.serve("grouped", replicas=2, **SPEC)
     pods = [pod["metadata"]["name"] for pod in await tenant.all("pods", "arks.ai/application=grouped")]

@@ -1,4 +1,4 @@
-"""A private model is loaded with a hub token from a Secret, and what is wrong with the Secret is said."""
+"""A private model is downloaded with a hub token from a Secret, and a wrong Secret is reported."""
 
 import base64
 
@@ -16,20 +16,20 @@ HUB_TOKEN = "hf_BelongsToNobodyElse"  # of the tests' hub
 WRONG_TOKEN = "hf_MistypedByItsOwner"  # of nothing
 REPOSITORY = "acme/private"
 PATIENCE_SECONDS = 240.0
-"""A refused token is tried again after half a minute: model-manager cannot see that its Secret was mended."""
+"""A refused token is retried after half a minute: model-manager cannot see that its Secret was corrected."""
 
 
 def a_secret(name: str, **values: str) -> Object:
     return {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": values}
 
 
-async def until_said(tenant: Tenant, model: str, reason: str, *words: str) -> None:
+async def until_reported(tenant: Tenant, model: str, reason: str, *words: str) -> None:
     await tenant.until("arksmodel", model, says("Ready", reason, *words), within_seconds=PATIENCE_SECONDS, what=reason)
     await tenant.until_event("ArksModel", model, "Warning", reason)
 
 
 async def everything_written(tenant: Tenant) -> str:
-    """All that somebody without a right to Secrets could read about the models."""
+    """Everything about the models that a user without the right to Secrets can read."""
     kinds = "pods,jobs,events,persistentvolumeclaims,leaderworkersets,statefulsets,configmaps,arks"
     logs = ("logs", "--all-containers", "--tail=-1", "--prefix", "--selector")
     system, services = tenant.within(SYSTEM), "app.kubernetes.io/component in (model-manager, app-deployer)"
@@ -42,7 +42,7 @@ async def everything_written(tenant: Tenant) -> str:
     )
 
 
-async def test_a_private_model_is_loaded_once_its_secret_is_right(tenant: Tenant, hub: Hub) -> None:
+async def test_a_private_model_is_downloaded_once_its_secret_is_right(tenant: Tenant, hub: Hub) -> None:
     hub.add(REPOSITORY, {"config.json": b"{}", "model.gguf": small_model().read_bytes()}, token=HUB_TOKEN)
     hub.add("acme/gated", {"config.json": b"{}"}, token=HUB_TOKEN, gated=True)
     spellings = {"missing": {"name": "late"}, "mistyped": "mistyped"}
@@ -65,12 +65,12 @@ async def test_a_private_model_is_loaded_once_its_secret_is_right(tenant: Tenant
     )
 
     refused = "the token of source.huggingface.tokenSecretRef gives no access to it"
-    await until_said(tenant, "mistyped", "ModelLoadFailed", "acme/gated is gated on", refused, "; next retry at")
+    await until_reported(tenant, "mistyped", "ModelLoadFailed", "acme/gated is gated on", refused, "; next retry at")
     await tenant.apply(a_secret("mistyped", HF_TOKEN=HUB_TOKEN))
 
-    await until_said(tenant, "missing", "CreateWorkerPodFailed", 'secret "late" not found')
+    await until_reported(tenant, "missing", "CreateWorkerPodFailed", 'secret "late" not found')
     await tenant.apply(a_secret("late", TOKEN=HUB_TOKEN))
-    await until_said(tenant, "missing", "CreateWorkerPodFailed", "couldn't find key HF_TOKEN in Secret", "late")
+    await until_reported(tenant, "missing", "CreateWorkerPodFailed", "couldn't find key HF_TOKEN in Secret", "late")
     waits = says("Loaded", "ModelLoadFailed", "couldn't find key HF_TOKEN")
     await tenant.until("arksapplication", "private", waits, what="waits for its model")
     await tenant.apply(a_secret("late", HF_TOKEN=HUB_TOKEN))

@@ -1,4 +1,4 @@
-"""From nothing to an answer, as the overview describes it: model, application, endpoint, token, quota, client."""
+"""The quickstart of the overview: model, application, endpoint, token, quota, client."""
 
 import json
 import re
@@ -67,7 +67,7 @@ HELLO: Any = [{"role": "user", "content": "Hello, who are you?"}]
 
 
 def table(printed: str) -> dict[str, dict[str, str]]:
-    """Name of the object -> column -> what kubectl prints there. An empty last column is left out."""
+    """Name of the object -> column -> cell that kubectl prints, without an empty last column."""
     rows: dict[str, dict[str, str]] = {}
     for block in printed.strip().split("\n\n"):
         header, *lines = (re.split(r" {2,}", line.strip()) for line in block.splitlines())
@@ -79,16 +79,16 @@ def without_age(row: Mapping[str, str]) -> dict[str, str]:
     return {column: value for column, value in row.items() if column != "AGE"}
 
 
-def phase(wanted: str) -> Callable[[Mapping[str, Any]], bool]:
-    return lambda resource: resource.get("status", {}).get("phase") == wanted
+def phase(expected: str) -> Callable[[Mapping[str, Any]], bool]:
+    return lambda resource: resource.get("status", {}).get("phase") == expected
 
 
 def used_tokens(quota: Mapping[str, Any]) -> int:
-    """Of a quota of total tokens; 0 before the first charge."""
-    return sum(int(one["used"]) for one in quota.get("status", {}).get("quotaStatus", []))
+    """Used tokens of a quota of total tokens; 0 before the first charge."""
+    return sum(int(limit["used"]) for limit in quota.get("status", {}).get("quotaStatus", []))
 
 
-async def test_the_quickstart_serves_an_openai_client_and_kubectl_prints_what_the_overview_shows(
+async def test_the_quickstart_serves_an_openai_client_and_kubectl_prints_the_documented_tables(
     cluster: Cluster, gateway: str, client_of: Callable[[str], openai.AsyncOpenAI]
 ) -> None:
     await cluster.kubectl("apply", "-f", "-", stdin=MANIFESTS)
@@ -131,7 +131,7 @@ async def test_the_quickstart_serves_an_openai_client_and_kubectl_prints_what_th
     assert chunks[-1].usage is not None
     spent += chunks[-1].usage.total_tokens
 
-    # As the overview asks with curl, which calls a body a form unless told otherwise.
+    # As with curl in the overview, which sends the content type of a form by default.
     question = {"model": "smollm2", "messages": HELLO, "max_tokens": 16}
     headers = {"Authorization": f"Bearer {KEY}", "Content-Type": "application/x-www-form-urlencoded"}
     async with httpx.AsyncClient(timeout=60) as curl:

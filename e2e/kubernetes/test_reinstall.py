@@ -1,4 +1,4 @@
-"""What `helm uninstall` leaves, what the next installation takes over, and what a second release may not do."""
+"""`helm uninstall` keeps the users' objects, a new installation adopts them, and a second release is refused."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -13,7 +13,7 @@ from arks.kit.testing.tenant import SYSTEM, Tenant
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
 
-async def test_uninstalling_leaves_models_engines_and_ledger_to_the_next_installation(
+async def test_a_new_installation_adopts_models_engines_and_ledger(
     tenant: Tenant, cluster: Cluster, reinstall: Callable[..., Awaitable[None]]
 ) -> None:
     await tenant.serve("kept")
@@ -47,7 +47,7 @@ async def test_a_second_release_for_the_same_namespaces_is_refused(cluster: Clus
         with pytest.raises(HelmFailed, match="arks-system") as refused:
             await asyncio.to_thread(helm, "install", "arks", str(chart), *other, kubeconfig=cluster.kubeconfig)
         assert "watchNamespace" in str(refused.value)
-        made = await cluster.within("arks-other").all("deployments,services,secrets", "app.kubernetes.io/name=arks")
-        assert [] == made
+        created = await cluster.within("arks-other").all("deployments,services,secrets", "app.kubernetes.io/name=arks")
+        assert [] == created
     finally:
         await cluster.kubectl("delete", "namespace", "arks-other", "--ignore-not-found", within_seconds=240)

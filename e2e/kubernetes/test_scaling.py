@@ -1,4 +1,4 @@
-"""Replicas come and go under streaming load, and no client notices."""
+"""Scaling up and down under streaming load costs no client an error."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""A claim that somebody else made is filled once, serves two applications, and outlives all of them."""
+"""An existing PVC is filled once, serves two applications, and outlives them."""
 
 import pytest
 
@@ -18,7 +18,7 @@ def a_claim() -> Object:
     return {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": CLAIM}, "spec": spec}
 
 
-async def test_an_existing_claim_serves_two_applications_and_outlives_them(tenant: Tenant, hub: Hub) -> None:
+async def test_an_existing_pvc_serves_two_applications_and_outlives_them(tenant: Tenant, hub: Hub) -> None:
     space = tenant.namespace
     storage = manifests.claim(CLAIM) | {"subPath": "shared/smollm2"}
     applications = ["first", "second"]
@@ -36,7 +36,7 @@ async def test_an_existing_claim_serves_two_applications_and_outlives_them(tenan
     await tenant.until("arksmodel", "downloaded", in_phase("Ready"), within_seconds=READY_SECONDS, what="Ready")
     served_bytes = hub.served_bytes.total()
 
-    # What lies in the claim now is a model of its own for whoever names no source.
+    # A model without a source uses the files that are now in the PVC.
     prepared = manifests.model("prepared", repository=SMALL_MODEL, source={}, storage=storage, namespace=space)
     del prepared["spec"]["source"]
     second = manifests.application(

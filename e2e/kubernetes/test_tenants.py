@@ -1,4 +1,4 @@
-"""Two tenants give everything the same names, and nothing of one reaches the other."""
+"""Two tenants use the same names for everything and do not affect each other."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -29,12 +29,12 @@ def a_budget(tenant: Tenant, tokens: int) -> manifests.Document:
 
 @pytest_asyncio.fixture
 async def tenants(cluster: Cluster, gateway: str) -> AsyncIterator[tuple[Tenant, Tenant]]:
-    """Each with a model, an application, an endpoint, a token and a quota, all of the same names."""
+    """Two tenants, each with a model, an application, an endpoint, a token and a quota of the same names."""
     red, blue = (Tenant.of(cluster, f"tenant-{name}", f"{gateway}/v1") for name in ("red", "blue"))
     async with red.created(), blue.created():
-        for one in (red, blue):
-            member = manifests.token("member", key_of(one), MODEL, namespace=one.namespace, quota=QUOTA, rpm=1000)
-            await one.apply(a_budget(one, 100_000), member)
+        for tenant in (red, blue):
+            member = manifests.token("member", key_of(tenant), MODEL, namespace=tenant.namespace, quota=QUOTA, rpm=1000)
+            await tenant.apply(a_budget(tenant, 100_000), member)
         await asyncio.gather(red.serve(MODEL), blue.serve(MODEL))
         yield red, blue
 
@@ -43,14 +43,14 @@ def traffic_of(tenant: Tenant, max_tokens: int) -> Traffic:
     return Traffic(tenant.gateway_url, key_of(tenant), MODEL, max_tokens=max_tokens)
 
 
-async def ask(client: openai.AsyncOpenAI) -> None:
+async def chat(client: openai.AsyncOpenAI) -> None:
     await client.chat.completions.create(model=MODEL, messages=[{"role": "user", "content": "Hi"}], max_tokens=2)
 
 
 async def until_refused(client: openai.AsyncOpenAI, error: type[openai.APIStatusError]) -> None:
     async def refused() -> bool:
         try:
-            await ask(client)
+            await chat(client)
         except error:
             return True
         return False
@@ -59,7 +59,7 @@ async def until_refused(client: openai.AsyncOpenAI, error: type[openai.APIStatus
 
 
 async def written_tokens(tenant: Tenant) -> int:
-    """Completion tokens that the tenant's engine has written since its start, as it says itself."""
+    """Completion tokens since the start of the tenant's engine, from the engine's own metrics."""
     pod = f"/api/v1/namespaces/{tenant.namespace}/pods/{MODEL}-0:8080"
     page = await tenant.kubectl("get", "--raw", f"{pod}/proxy/metrics")
     (count,) = [line.split()[1] for line in page.splitlines() if line.startswith("llamacpp:tokens_predicted_total ")]
@@ -67,7 +67,7 @@ async def written_tokens(tenant: Tenant) -> int:
 
 
 def used_tokens(quota: Object) -> int:
-    return sum(int(one["used"]) for one in quota.get("status", {}).get("quotaStatus", []))
+    return sum(int(limit["used"]) for limit in quota.get("status", {}).get("quotaStatus", []))
 
 
 async def until_charged(tenant: Tenant, tokens: int) -> None:
@@ -77,25 +77,25 @@ async def until_charged(tenant: Tenant, tokens: int) -> None:
     await tenant.until("arksquota", QUOTA, charged, within_seconds=CHARGED_SECONDS, what=f"{tokens} tokens charged")
 
 
-async def test_nothing_crosses_between_tenants_with_the_same_names(
+async def test_tenants_with_the_same_names_do_not_affect_each_other(
     tenants: tuple[Tenant, Tenant], client_of: Clients
 ) -> None:
     red, blue = tenants
-    before = {one: await written_tokens(one) for one in tenants}
+    before = {tenant: await written_tokens(tenant) for tenant in tenants}
     traffics = {red: traffic_of(red, max_tokens=8), blue: traffic_of(blue, max_tokens=3)}
     async with traffics[red].running(), traffics[blue].running():
         await asyncio.gather(*(traffic.answers(10) for traffic in traffics.values()))
-    for one, traffic in traffics.items():
+    for tenant, traffic in traffics.items():
         assert [] == traffic.faults()
-        assert traffic.told.completion_tokens == await written_tokens(one) - before[one]
-        assert {"engine": traffic.told} == await one.usage()
-        await until_charged(one, traffic.told.prompt_tokens + traffic.told.completion_tokens)
+        assert traffic.told.completion_tokens == await written_tokens(tenant) - before[tenant]
+        assert {"engine": traffic.told} == await tenant.usage()
+        await until_charged(tenant, traffic.told.prompt_tokens + traffic.told.completion_tokens)
 
-    # A budget that is used up, a key that is taken away, everything that goes: for one tenant only.
+    # An exhausted budget, a deleted key and the deletion of all resources affect one tenant only.
     red_client, blue_client = client_of(key_of(red)), client_of(key_of(blue))
     await red.apply(a_budget(red, 1))
     await until_refused(red_client, openai.RateLimitError)
-    await ask(blue_client)
+    await chat(blue_client)
     await red.kubectl("delete", "arkstoken", "member")
     await until_refused(red_client, openai.AuthenticationError)
     async with traffic_of(blue, max_tokens=2).running() as traffic:

@@ -19,15 +19,15 @@ VALUES = ("logLevel=debug", "services.token-quota.settings.reservation_seconds=5
 
 
 async def pods_of(cluster: Cluster, selector: str) -> dict[str, str]:
-    """Name -> uid, of those that do not leave."""
+    """Name -> uid of pods that are not terminating."""
     pods = [pod for pod in await cluster.all("pods", selector) if "deletionTimestamp" not in pod["metadata"]]
     return {pod["metadata"]["name"]: pod["metadata"]["uid"] for pod in pods}
 
 
-async def test_an_upgrade_and_a_rollback_drop_no_stream_and_touch_no_engine_whose_image_is_given(
+async def test_an_upgrade_and_a_rollback_drop_no_stream_and_keep_engines_with_a_pinned_image(
     tenant: Tenant, cluster: Cluster, reinstall: Callable[..., Awaitable[None]], tag_images: Callable[[str], None]
 ) -> None:
-    """An engine without an image of its own follows the platform's default: it is replaced, and drops no stream."""
+    """An engine with the platform's default image is replaced, and drops no stream either."""
     await tenant.serve("follows")
     await tenant.serve("pinned", runtimeImage=ENGINE)
     await tenant.apply(manifests.token("key", tenant.key, "follows", "pinned", namespace=tenant.namespace))
@@ -36,22 +36,23 @@ async def test_an_upgrade_and_a_rollback_drop_no_stream_and_touch_no_engine_whos
     before = await pods_of(system, "app.kubernetes.io/name=arks")
     tag_images("next")
     streams: dict[str, Any] = {"streams": True, "max_tokens": 64, "ignore_eos": True}
-    one, other = tenant.traffic("follows", connections=2, **streams), tenant.traffic("pinned", connections=2, **streams)
+    following = tenant.traffic("follows", connections=2, **streams)
+    other = tenant.traffic("pinned", connections=2, **streams)
     try:
-        async with one.running(), other.running():
+        async with following.running(), other.running():
             await reinstall(*(word for value in (*IMAGES, *VALUES) for word in ("--set", value)))
             upgraded = await pods_of(system, "app.kubernetes.io/name=arks")
             await tenant.replicas_ready("follows", 1)
             assert not set((await pods_of(tenant, "arks.ai/application=follows")).values()) & set(follows.values())
             await asyncio.to_thread(rollback, cluster.kubeconfig)
             await system.settled()
-            await asyncio.gather(one.answers(), other.answers())
+            await asyncio.gather(following.answers(), other.answers())
     finally:
         await reinstall()
-    assert [] == [*one.faults(), *other.faults()]
+    assert [] == [*following.faults(), *other.faults()]
     assert not set(before.values()) & set(upgraded.values()) - {before["arks-postgresql-0"]}
     assert pinned == await pods_of(tenant, "arks.ai/application=pinned")
-    assert {"engine": one.told + other.told} == await tenant.usage()
+    assert {"engine": following.told + other.told} == await tenant.usage()
 
 
 def rollback(kubeconfig: Path) -> None:

@@ -1,6 +1,6 @@
-"""The manifests and commands of the guides to models and applications, as their readers type them.
+"""The manifests and commands of the guides to models and applications work as written, except for the namespace.
 
-Only the namespace is the test's. The node has no GPU: applications come into being, and say what they wait for.
+The node has no GPU: applications are created, and report what they wait for.
 """
 
 import re
@@ -41,18 +41,18 @@ def sample(name: str, tenant: Tenant) -> str:
 
 
 def private_model(tenant: Tenant) -> str:
-    """Without the Secret, which is made by the command that stands below it."""
+    """The manifest without the Secret, which the guide's command creates."""
     return sample("model-private", tenant).partition("---\n")[2]
 
 
 async def printed(tenant: Tenant, *arguments: str) -> tuple[list[str], list[str]]:
-    """Columns and the cells of the only row."""
+    """Column names, and the cells of the only row."""
     header, row = (await tenant.kubectl("get", *arguments)).splitlines()
     return re.split(r" {2,}", header.strip()), row.split()
 
 
 def shown(resource: Object) -> list[tuple[str, str, str]]:
-    return [(one["type"], one["status"], one["reason"]) for one in resource["status"]["conditions"]]
+    return [(found["type"], found["status"], found["reason"]) for found in resource["status"]["conditions"]]
 
 
 async def test_the_guide_to_models(tenant: Tenant, hub: Hub) -> None:
@@ -89,7 +89,7 @@ def engine(pod: Object) -> Any:
 
 
 async def until_pods(tenant: Tenant, application: str) -> list[Object]:
-    """Leader and worker, as the guide lists them."""
+    """Leader and worker pods, as listed in the guide."""
     for name in (f"{application}-0", f"{application}-0-1"):
         await tenant.until("pod", name, lambda _: True, within_seconds=READY_SECONDS, what="made")
     return await tenant.all("pods", f"arks.ai/application={application}")

@@ -80,7 +80,7 @@ class Cluster:
             await self.helm("uninstall", release, "-n", namespace)
 
     async def _rights_in_force(self) -> None:
-        """Waits until new rights are in force: the authorizer reads objects of a kind in order, so a newer right suffices."""
+        """Waits until new rights are in force: the authorizer reads objects of a kind in order, the newest last."""
         user = f"probe-{next(self._probes)}"
         group, rules = "rbac.authorization.k8s.io", [{"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]}]
         subjects = [{"apiGroup": group, "kind": "User", "name": user}]

@@ -1,6 +1,6 @@
-"""What keeps an application from serving is said by its status and Events, and ends when its cause does.
+"""Status and Kubernetes Events report why an application does not serve, until the cause is removed.
 
-All applications are applied at once: kubelet's pauses between tries pass for all of them together.
+All applications are applied at once, so that the kubelet's back-off passes for all of them together.
 """
 
 import json
@@ -19,7 +19,7 @@ from arks.kit.testing.tenant import SMALL_MODEL, Tenant
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900), pytest.mark.asyncio(loop_scope="module")]
 SPACE = "faults"
 NO_IMAGE = "127.0.0.1:9/engines/mistyped:v1"
-"""Nobody listens there."""
+"""No server listens there."""
 STORAGE_CLASS = "arks-e2e-made-later"
 HUB: manifests.Document = {"huggingface": {}}
 PATIENCE_SECONDS = 240.0
@@ -34,7 +34,7 @@ WRONG: dict[str, dict[str, Any]] = {
     "crashing": {"runtimeCommonArgs": ["--ctx-size", "plenty"]},
     "greedy": memory("100Ti"),
 }
-"""Applications of the model that is there, and what of their specs is wrong."""
+"""Applications of the existing model, and the wrong part of their specs."""
 RIGHT: dict[str, dict[str, Any]] = {
     "mistyped": {"runtimeImage": None},
     "crashing": {"runtimeCommonArgs": ["--parallel", "2", "--threads", "1"]},
@@ -53,7 +53,7 @@ def an_application(name: str, model: str, **spec: Any) -> manifests.Document:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def tenant(cluster: Cluster, gateway: str) -> AsyncIterator[Tenant]:
-    """With an application for each fault."""
+    """A tenant with an application for each fault."""
     tenant = Tenant.of(cluster, SPACE, f"{gateway}/v1")
     async with tenant.created():
         await tenant.apply(
@@ -69,32 +69,32 @@ async def tenant(cluster: Cluster, gateway: str) -> AsyncIterator[Tenant]:
 
 
 async def described(tenant: Tenant, kind: str, name: str) -> str:
-    """As a user looks at it; its blanks are one."""
+    """Output of `kubectl describe` with single blanks."""
     return re.sub(r"\s+", " ", await tenant.kubectl("describe", kind, name))
 
 
-async def mend(tenant: Tenant, application: str) -> None:
+async def correct(tenant: Tenant, application: str) -> None:
     patch = json.dumps({"spec": RIGHT[application]})
     await tenant.kubectl("patch", "arksapplication", application, "--type=merge", "--patch", patch)
     await tenant.replicas_ready(application, 1)
 
 
 async def failed(tenant: Tenant, application: str, reason: str, *words: str) -> None:
-    """Its phase, its condition and an Event say so."""
-    wanted = says("Ready", reason, *words)
-    told = await tenant.until(
+    """Waits until phase, condition and a Kubernetes Event report the reason."""
+    has_reason = says("Ready", reason, *words)
+    application_found = await tenant.until(
         "arksapplication",
         application,
-        lambda found: wanted(found) and in_phase("Failed")(found),
+        lambda found: has_reason(found) and in_phase("Failed")(found),
         within_seconds=PATIENCE_SECONDS,
         what=f"Failed: {reason}",
     )
-    message = condition(told, "Ready")["message"]
+    message = condition(application_found, "Ready")["message"]
     await tenant.until_event("ArksApplication", application, "Warning", reason)
     assert re.sub(r"\s+", " ", message) in await described(tenant, "arksapplication", application)
 
 
-async def test_an_application_applied_before_its_model_waits_for_it_and_then_runs(tenant: Tenant) -> None:
+async def test_an_application_applied_before_its_model_runs_once_the_model_is_ready(tenant: Tenant) -> None:
     waits = says("Loaded", "ModelNotExist", "there is no ArksModel late in this namespace")
     await tenant.until("arksapplication", "early", waits, what="waits for its model")
     await tenant.until_event("ArksApplication", "early", "Warning", "ModelNotExist")
@@ -103,14 +103,14 @@ async def test_an_application_applied_before_its_model_waits_for_it_and_then_run
     await tenant.replicas_ready("early", 1)
 
 
-async def test_a_model_deleted_under_a_running_application_costs_no_request_and_may_come_again(tenant: Tenant) -> None:
+async def test_deleting_the_model_of_a_running_application_costs_no_request(tenant: Tenant) -> None:
     await tenant.apply(a_model("late"))
     await tenant.replicas_ready("early", 1)
     async with tenant.traffic("late").running() as traffic:
         await tenant.kubectl("delete", "arksmodel", "late", "--timeout=120s")
         gone = says("Loaded", "ModelNotExist", "late", "replicas that have it loaded go on serving")
-        told = await tenant.until("arksapplication", "early", gone, what="its model is missed")
-        assert in_phase("Running")(told)
+        early = await tenant.until("arksapplication", "early", gone, what="its model is missed")
+        assert in_phase("Running")(early)
         await traffic.answers(10)
 
         await tenant.apply(a_model("late"))
@@ -120,36 +120,36 @@ async def test_a_model_deleted_under_a_running_application_costs_no_request_and_
     assert [] == traffic.faults()
 
 
-async def test_an_image_that_does_not_exist_is_named(tenant: Tenant) -> None:
+async def test_a_missing_image_is_reported_by_name(tenant: Tenant) -> None:
     await failed(tenant, "mistyped", "ImagePullBackOff", "mistyped-0", NO_IMAGE)
-    await mend(tenant, "mistyped")
+    await correct(tenant, "mistyped")
 
 
-async def test_a_request_that_no_node_can_satisfy_is_said(tenant: Tenant) -> None:
+async def test_an_unsatisfiable_resource_request_is_reported(tenant: Tenant) -> None:
     await failed(tenant, "greedy", "Unschedulable", "greedy-0", "Insufficient memory")
-    await mend(tenant, "greedy")
+    await correct(tenant, "greedy")
 
 
-async def test_a_claim_that_cannot_be_bound_is_said_by_model_and_application(tenant: Tenant) -> None:
+async def test_an_unbound_pvc_is_reported_by_model_and_application(tenant: Tenant) -> None:
     why = f'storageclass.storage.k8s.io "{STORAGE_CLASS}" not found'
     unbound = says("StorageCreated", "BoundFailed", f"the claim {SPACE}/unbound is not bound", why)
-    told = await tenant.until("arksmodel", "unbound", unbound, what="the claim's fault")
-    assert in_phase("StorageCreating")(told)
-    assert condition(told, "StorageCreated")["message"] == condition(told, "Ready")["message"]
+    model = await tenant.until("arksmodel", "unbound", unbound, what="the claim's fault")
+    assert in_phase("StorageCreating")(model)
+    assert condition(model, "StorageCreated")["message"] == condition(model, "Ready")["message"]
     await tenant.until_event("ArksModel", "unbound", "Warning", "BoundFailed")
     waits = says("Loaded", "ModelLoadFailed", "ArksModel unbound", why)
     await tenant.until("arksapplication", "unbound", waits, what="the claim's fault")
 
-    (local,) = [one for one in await tenant.all("storageclasses") if one["metadata"]["name"] == "local-path"]
-    made = {"apiVersion": "storage.k8s.io/v1", "kind": "StorageClass", "provisioner": local["provisioner"]}
+    (local,) = [found for found in await tenant.all("storageclasses") if found["metadata"]["name"] == "local-path"]
+    storage_class = {"apiVersion": "storage.k8s.io/v1", "kind": "StorageClass", "provisioner": local["provisioner"]}
     try:
-        await tenant.apply(made | {"metadata": {"name": STORAGE_CLASS}})
+        await tenant.apply(storage_class | {"metadata": {"name": STORAGE_CLASS}})
         await tenant.replicas_ready("unbound", 1)
     finally:
         await tenant.kubectl("delete", "storageclass", STORAGE_CLASS, "--ignore-not-found")
 
 
-async def test_an_engine_that_crashes_again_and_again_has_its_last_lines_in_the_status(tenant: Tenant) -> None:
+async def test_a_crash_loop_is_reported_with_the_last_lines_of_the_log(tenant: Tenant) -> None:
     await failed(tenant, "crashing", "EngineCrashLoop", "crashing-0 ended", "--ctx-size", "plenty")
     await tenant.until_event("ArksApplication", "crashing", "Warning", "EngineEnded")
-    await mend(tenant, "crashing")
+    await correct(tenant, "crashing")
