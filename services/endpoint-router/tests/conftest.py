@@ -6,20 +6,20 @@ os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"
 
 import pytest
 
-from arks.endpoint_router.testing.harness import Setup
-from arks.events.v1.facts_pb2 import REPLICA_STATE_READY
+from arks.contracts.facts import ReplicaState
+from arks.endpoint_router.testing.harness import RouterHarness
 from arks.kit.testing.clock import FakeClock
 
 
 @pytest.fixture
-def setup(clock: FakeClock) -> Setup:
-    return Setup(clock)
+def harness(clock: FakeClock) -> RouterHarness:
+    return RouterHarness(clock)
 
 
 @pytest.fixture
-def serving(setup: Setup) -> Setup:
-    """An endpoint with two ready replicas, under way."""
-    setup.apply()
-    setup.report(states=[REPLICA_STATE_READY, REPLICA_STATE_READY])
-    setup.router.begin()
-    return setup
+def serving(harness: RouterHarness) -> RouterHarness:
+    """An endpoint with two ready replicas, in flight."""
+    harness.apply()
+    harness.write_fact(states=[ReplicaState.READY, ReplicaState.READY])
+    harness.router.start()
+    return harness

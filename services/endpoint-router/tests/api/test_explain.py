@@ -1,37 +1,32 @@
-from typing import Any
+from collections.abc import AsyncIterator
 
+import pytest_asyncio
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
 from arks.endpoint_router.api.explain import routes
-from arks.kit.reconcile import Key
+from arks.endpoint_router.testing.harness import CHAT, RouterHarness
 
 
-class FakeRouter:
-    def explain(self, key: Key) -> dict[str, Any] | None:
-        return {"name": key.name} if key == Key("team", "chat") else None
-
-    def endpoints(self) -> list[Key]:
-        return [Key("team", "chat")]
-
-
-def client() -> TestClient[web.Request, web.Application]:
+@pytest_asyncio.fixture
+async def client(serving: RouterHarness) -> AsyncIterator[TestClient[web.Request, web.Application]]:
     application = web.Application()
-    application.add_routes(routes(FakeRouter()))
-    return TestClient(TestServer(application))
+    application.add_routes(routes(serving.router))
+    async with TestClient(TestServer(application)) as client:
+        yield client
 
 
-async def test_endpoints_are_listed() -> None:
-    async with client() as asking:
-        assert {"endpoints": ["team/chat"]} == await (await asking.get("/explain")).json()
+Client = TestClient[web.Request, web.Application]
 
 
-async def test_an_endpoint_is_explained() -> None:
-    async with client() as asking:
-        assert {"name": "chat"} == await (await asking.get("/explain/team/chat")).json()
+async def test_endpoints_are_listed(client: Client) -> None:
+    assert {"endpoints": ["team/chat"]} == await (await client.get("/explain")).json()
 
 
-async def test_an_unknown_endpoint_is_404_and_named() -> None:
-    async with client() as asking:
-        response = await asking.get("/explain/team/other")
-        assert (404, {"error": "there is no endpoint team/other"}) == (response.status, await response.json())
+async def test_an_endpoint_is_explained(client: Client, serving: RouterHarness) -> None:
+    assert serving.router.explain(CHAT) == await (await client.get("/explain/team/chat")).json()
+
+
+async def test_an_unknown_endpoint_is_404_and_named(client: Client) -> None:
+    response = await client.get("/explain/team/other")
+    assert (404, {"error": "there is no endpoint team/other"}) == (response.status, await response.json())

@@ -7,53 +7,56 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from arks.contracts.facts import ReplicaState
 from arks.endpoint_router.domain import (
-    WHOLE,
+    WEIGHT_TOTAL,
     Application,
     Decision,
+    DecisionInput,
     EndpointSpec,
-    Facts,
     Reading,
     Reason,
-    Replica,
     ReplicaId,
+    RoutedReplica,
     Signals,
     Source,
-    State,
     StaticRoute,
     decide,
     observe,
 )
-from arks.endpoint_router.domain.load import Pace
-from arks.endpoint_router.domain.scores import LARGEST, STEP
+from arks.endpoint_router.domain.load import ServiceRate
+from arks.endpoint_router.domain.scores import LARGEST_SCORE, STEP_FACTOR
 
 NOW = 1_000.0
 SPEC = EndpointSpec("team", "chat")
 
 
-def replica(name: str, application: str = "a", state: State = State.READY, port: int = 0, slots: int = 0) -> Replica:
+def replica(
+    name: str, application: str = "a", state: ReplicaState = ReplicaState.READY, port: int = 0, slots: int = 0
+) -> RoutedReplica:
     number = port or 9000 + int(name.rsplit("-", 1)[-1]) + 100 * (ord(application[0]) - ord("a"))
-    return Replica(ReplicaId(application, name), "127.0.0.1", number, state, slots)
+    return RoutedReplica(ReplicaId(application, name), "127.0.0.1", number, state, slots)
 
 
-def applications(*replicas: Replica) -> dict[str, Application]:
-    names = {one.id.application for one in replicas}
+def applications(*replicas: RoutedReplica) -> dict[str, Application]:
+    names = {replica_.id.application for replica_ in replicas}
     return {
-        name: Application(name, "chat", tuple(one for one in replicas if one.id.application == name)) for name in names
+        name: Application(name, "chat", tuple(replica_ for replica_ in replicas if replica_.id.application == name))
+        for name in names
     }
 
 
 def learned(reading: Reading) -> Signals:
-    """As after a long time of readings like this one."""
+    """Return signals after a long time of readings like `reading`."""
     running = reading.running or 1.0
     return Signals(
         reading,
-        learned_at=NOW,
+        updated_at=NOW,
         busy_at=NOW,
         busy_seconds=60.0,
         mean_waiting=reading.waiting or 0.0,
-        tokens=Pace(60.0, running, reading.token_rate or 0.0),
-        requests=Pace(60.0, running, reading.drain_rate or 0.0),
+        tokens=ServiceRate(60.0, running, reading.token_rate or 0.0),
+        requests=ServiceRate(60.0, running, reading.drain_rate or 0.0),
     )
 
 
@@ -66,71 +69,75 @@ def idle(drain_rate: float | None = None) -> Signals:
 
 
 def weights(decision: Decision) -> dict[str, int]:
-    return {one.replica.id.name: one.weight for one in decision.candidates}
+    return {candidate.replica.id.name: candidate.weight for candidate in decision.candidates}
 
 
-def words(decision: Decision) -> dict[str, str]:
-    return {one.replica.id.name: one.words(NOW) for one in decision.candidates}
+def explanations(decision: Decision) -> dict[str, str]:
+    return {candidate.replica.id.name: candidate.explanation(NOW) for candidate in decision.candidates}
 
 
-def converge(facts: Facts, spec: EndpointSpec = SPEC, steps: int = 60) -> Decision:
-    decision = decide(spec, facts)
+def converge(inputs: DecisionInput, spec: EndpointSpec = SPEC, steps: int = 60) -> Decision:
+    decision = decide(spec, inputs)
     for _ in range(steps):
-        decision = decide(spec, replace(facts, before=decision.scores))
+        decision = decide(spec, replace(inputs, before=decision.scores))
     return decision
 
 
-def test_without_load_reports_all_are_equal_and_the_source_says_so() -> None:
-    decision = decide(SPEC, Facts(applications(replica("r-0"), replica("r-1")), now=NOW))
+def test_without_load_reports_weights_and_source_are_equal() -> None:
+    decision = decide(SPEC, DecisionInput(applications(replica("r-0"), replica("r-1")), now=NOW))
     assert ({"r-0": 50_000, "r-1": 50_000}, Source.EQUAL) == (weights(decision), decision.source)
 
 
-def test_places_count_when_there_are_no_signals() -> None:
-    decision = decide(SPEC, Facts(applications(replica("r-0", slots=1), replica("r-1", slots=3)), now=NOW))
+def test_slots_count_without_signals() -> None:
+    decision = decide(SPEC, DecisionInput(applications(replica("r-0", slots=1), replica("r-1", slots=3)), now=NOW))
     assert ({"r-0": 10_000, "r-1": 90_000}, Source.STATIC) == (weights(decision), decision.source)
 
 
 def test_a_replica_that_drains_twice_as_fast_has_twice_the_capacity_and_its_square_as_weight() -> None:
     fast, slow = replica("r-0"), replica("r-1")
     signals = {fast.id: busy(4, drain_rate=8), slow.id: busy(4, drain_rate=4)}
-    decision = decide(SPEC, Facts(applications(fast, slow), signals, now=NOW))
+    decision = decide(SPEC, DecisionInput(applications(fast, slow), signals, now=NOW))
     assert ({"r-0": 80_000, "r-1": 20_000}, Source.ENGINE) == (weights(decision), decision.source)
 
 
-def test_where_engines_count_no_requests_tokens_tell_the_fast_one() -> None:
+def test_token_rates_count_if_engines_report_no_drain_rate() -> None:
     fast, slow = replica("r-0"), replica("r-1")
     signals = {
         fast.id: learned(Reading(NOW, 2, 0, token_rate=60)),
         slow.id: learned(Reading(NOW, 2, 0, token_rate=20)),
     }
-    assert {"r-0": 90_000, "r-1": 10_000} == weights(decide(SPEC, Facts(applications(fast, slow), signals, now=NOW)))
+    assert {"r-0": 90_000, "r-1": 10_000} == weights(
+        decide(SPEC, DecisionInput(applications(fast, slow), signals, now=NOW))
+    )
 
 
 def test_speeds_in_requests_and_in_tokens_are_not_compared() -> None:
     requests, tokens = replica("r-0"), replica("r-1")
     signals = {requests.id: busy(2, drain_rate=2), tokens.id: learned(Reading(NOW, 2, 0, token_rate=60))}
-    assert {50_000} == set(weights(decide(SPEC, Facts(applications(requests, tokens), signals, now=NOW))).values())
+    assert {50_000} == set(
+        weights(decide(SPEC, DecisionInput(applications(requests, tokens), signals, now=NOW))).values()
+    )
 
 
 def test_three_fast_replicas_stay_equal_beside_a_slow_one() -> None:
     replicas = [replica(f"r-{n}") for n in range(4)]
     rates = [8.3, 8.0, 7.4, 2.0]
-    signals = {one.id: busy(4, drain_rate=rate) for one, rate in zip(replicas, rates, strict=True)}
-    found = weights(decide(SPEC, Facts(applications(*replicas), signals, now=NOW)))
+    signals = {replica_.id: busy(4, drain_rate=rate) for replica_, rate in zip(replicas, rates, strict=True)}
+    found = weights(decide(SPEC, DecisionInput(applications(*replicas), signals, now=NOW)))
     assert 1 == len({found["r-0"], found["r-1"], found["r-2"]})
     assert 14 < found["r-0"] / found["r-3"] < 18
 
 
-def test_noise_of_some_percent_leaves_replicas_equal() -> None:
+def test_replicas_that_differ_by_noise_stay_equal() -> None:
     replicas = [replica(f"r-{n}") for n in range(3)]
-    signals = {one.id: busy(4, drain_rate=8 + n / 2) for n, one in enumerate(replicas)}
-    assert {33_333} == set(weights(decide(SPEC, Facts(applications(*replicas), signals, now=NOW))).values())
+    signals = {replica_.id: busy(4, drain_rate=8 + n / 2) for n, replica_ in enumerate(replicas)}
+    assert {33_333} == set(weights(decide(SPEC, DecisionInput(applications(*replicas), signals, now=NOW))).values())
 
 
 def test_a_queue_lowers_the_weight() -> None:
     free, queued = replica("r-0"), replica("r-1")
     signals = {free.id: busy(4, drain_rate=4), queued.id: busy(4, waiting=20, drain_rate=4)}
-    found = weights(decide(SPEC, Facts(applications(free, queued), signals, now=NOW)))
+    found = weights(decide(SPEC, DecisionInput(applications(free, queued), signals, now=NOW)))
     assert 3.9 < found["r-0"] / found["r-1"] < 4.1
 
 
@@ -140,32 +147,32 @@ def test_a_full_kv_cache_lowers_the_weight() -> None:
         free.id: learned(Reading(NOW, 4, 0, 4, kv_usage=0.5)),
         full.id: learned(Reading(NOW, 4, 0, 4, kv_usage=1.0)),
     }
-    found = weights(decide(SPEC, Facts(applications(free, full), signals, now=NOW)))
+    found = weights(decide(SPEC, DecisionInput(applications(free, full), signals, now=NOW)))
     assert 3.9 < found["r-0"] / found["r-1"] < 4.1
 
 
 def test_the_same_queue_everywhere_changes_nothing() -> None:
     replicas = [replica(f"r-{n}") for n in range(2)]
-    signals = {one.id: busy(4, waiting=50, drain_rate=4) for one in replicas}
-    assert {50_000} == set(weights(decide(SPEC, Facts(applications(*replicas), signals, now=NOW))).values())
+    signals = {replica_.id: busy(4, waiting=50, drain_rate=4) for replica_ in replicas}
+    assert {50_000} == set(weights(decide(SPEC, DecisionInput(applications(*replicas), signals, now=NOW))).values())
 
 
-@pytest.mark.parametrize("state", [State.STARTING, State.DRAINING, State.FAILED])
-def test_only_ready_replicas_get_traffic(state: State) -> None:
-    decision = decide(SPEC, Facts(applications(replica("r-0"), replica("r-1", state=state)), now=NOW))
-    assert {"r-0": WHOLE, "r-1": 0} == weights(decision)
+@pytest.mark.parametrize("state", [ReplicaState.STARTING, ReplicaState.DRAINING, ReplicaState.FAILED])
+def test_only_ready_replicas_get_traffic(state: ReplicaState) -> None:
+    decision = decide(SPEC, DecisionInput(applications(replica("r-0"), replica("r-1", state=state)), now=NOW))
+    assert {"r-0": WEIGHT_TOTAL, "r-1": 0} == weights(decision)
 
 
-def test_without_a_ready_replica_the_endpoint_says_so() -> None:
-    decision = decide(SPEC, Facts(applications(replica("r-0", state=State.STARTING)), now=NOW))
-    assert (Reason.NO_READY_REPLICAS, "no replica can take a request: a (0 of 1 replicas ready, 0%)") == (
+def test_without_a_ready_replica_the_endpoint_is_not_ready() -> None:
+    decision = decide(SPEC, DecisionInput(applications(replica("r-0", state=ReplicaState.STARTING)), now=NOW))
+    assert (Reason.NO_READY_REPLICAS, "no ready replicas: a (0 of 1 replicas ready, 0%)") == (
         decision.reason,
         decision.message,
     )
 
 
-def test_without_an_application_the_endpoint_says_so() -> None:
-    decision = decide(SPEC, Facts({}, now=NOW))
+def test_without_an_application_the_endpoint_is_not_ready() -> None:
+    decision = decide(SPEC, DecisionInput({}, now=NOW))
     assert (Reason.NO_APPLICATION, "no application serves the model chat in namespace team") == (
         decision.reason,
         decision.message,
@@ -178,18 +185,20 @@ CANARY = EndpointSpec(
 
 
 def test_shares_come_first_however_many_replicas_an_application_has() -> None:
-    decision = decide(CANARY, Facts(applications(replica("r-0"), *(replica(f"s-{n}", "b") for n in range(5))), now=NOW))
+    decision = decide(
+        CANARY, DecisionInput(applications(replica("r-0"), *(replica(f"s-{n}", "b") for n in range(5))), now=NOW)
+    )
     assert {"r-0": 90_000, "s-0": 2_000, "s-1": 2_000, "s-2": 2_000, "s-3": 2_000, "s-4": 2_000} == weights(decision)
     assert Source.STATIC == decision.source
 
 
-def test_an_application_without_ready_replicas_leaves_its_share_to_the_others() -> None:
-    facts = Facts(applications(replica("r-0", state=State.FAILED), replica("s-0", "b")), now=NOW)
-    assert {"r-0": 0, "s-0": WHOLE} == weights(decide(CANARY, facts))
+def test_the_share_of_an_application_without_ready_replicas_goes_to_the_others() -> None:
+    inputs = DecisionInput(applications(replica("r-0", state=ReplicaState.FAILED), replica("s-0", "b")), now=NOW)
+    assert {"r-0": 0, "s-0": WEIGHT_TOTAL} == weights(decide(CANARY, inputs))
 
 
-def test_weight_0_means_no_traffic_even_when_nothing_else_is_ready() -> None:
-    decision = decide(CANARY, Facts(applications(replica("t-0", "c")), now=NOW))
+def test_weight_0_means_no_traffic_even_if_nothing_else_is_ready() -> None:
+    decision = decide(CANARY, DecisionInput(applications(replica("t-0", "c")), now=NOW))
     assert ({"t-0": 0}, Reason.NO_READY_REPLICAS) == (weights(decision), decision.reason)
     assert "weight 0: c" in decision.message
 
@@ -197,59 +206,62 @@ def test_weight_0_means_no_traffic_even_when_nothing_else_is_ready() -> None:
 def test_load_does_not_move_traffic_between_applications() -> None:
     slow, fast = replica("r-0"), replica("s-0", "b")
     signals = {slow.id: busy(4, waiting=100, drain_rate=1), fast.id: idle(100)}
-    assert {"r-0": 90_000, "s-0": 10_000} == weights(decide(CANARY, Facts(applications(slow, fast), signals, now=NOW)))
+    assert {"r-0": 90_000, "s-0": 10_000} == weights(
+        decide(CANARY, DecisionInput(applications(slow, fast), signals, now=NOW))
+    )
 
 
-def test_two_replicas_that_claim_one_address_are_routed_once() -> None:
-    twice = applications(replica("r-0", port=9000, state=State.STARTING), replica("r-1", port=9000))
+def test_two_replicas_with_one_address_are_routed_once() -> None:
+    twice = applications(replica("r-0", port=9000, state=ReplicaState.STARTING), replica("r-1", port=9000))
     again = applications(replica("r-1", port=9000), replica("r-2", port=9000))
-    assert {"r-0": 0, "r-1": WHOLE} == weights(decide(SPEC, Facts(twice, now=NOW)))
-    assert {"r-1": WHOLE, "r-2": 0} == weights(decide(SPEC, Facts(again, now=NOW)))
+    assert {"r-0": 0, "r-1": WEIGHT_TOTAL} == weights(decide(SPEC, DecisionInput(twice, now=NOW)))
+    assert {"r-1": WEIGHT_TOTAL, "r-2": 0} == weights(decide(SPEC, DecisionInput(again, now=NOW)))
 
 
-def test_an_address_that_envoy_would_refuse_is_left_out() -> None:
+def test_an_address_that_envoy_would_reject_is_omitted() -> None:
     named = replace(replica("r-0"), host="engine.local")
-    decision = decide(SPEC, Facts(applications(named, replica("r-1")), now=NOW))
-    assert ({"r-0": 0, "r-1": WHOLE}, "'engine.local:9000' is not an IP address and port") == (
+    decision = decide(SPEC, DecisionInput(applications(named, replica("r-1")), now=NOW))
+    assert ({"r-0": 0, "r-1": WEIGHT_TOTAL}, "'engine.local:9000' is not an IP address and port") == (
         weights(decision),
-        words(decision)["r-0"],
+        explanations(decision)["r-0"],
     )
 
 
 def test_reasons_name_the_evidence() -> None:
     fast, slow, mute = replica("r-0"), replica("r-1"), replica("r-2")
     signals = {fast.id: busy(4, drain_rate=8), slow.id: busy(4, waiting=6, drain_rate=3)}
-    decision = decide(SPEC, Facts(applications(fast, slow, mute), signals, now=NOW))
+    decision = decide(SPEC, DecisionInput(applications(fast, slow, mute), signals, now=NOW))
     assert {
-        "r-0": "2.04 times an even share among 3 replicas; 4 running, 0 waiting, 2.00 requests/s a place, 0.1 s ago",
+        "r-0": "2.04 times an even share among 3 replicas; 4 running, 0 waiting, 2.00 requests/s a slot, 0.1 s ago",
         "r-1": "0.15 times an even share among 3 replicas; "
-        "4 running, 6 waiting (lately 2.0 s of work), 0.75 requests/s a place, 0.1 s ago",
-        "r-2": "0.82 times an even share among 3 replicas; "
-        "no load was reported, so it counts as average at best, not as idle",
-    } == words(decision)
+        "4 running, 6 waiting (lately 2.0 s of work), 0.75 requests/s a slot, 0.1 s ago",
+        "r-2": "0.82 times an even share among 3 replicas; no load was reported; treated as average load",
+    } == explanations(decision)
 
 
 def test_a_stale_reading_does_not_look_idle() -> None:
     stale, working = replica("r-0"), replica("r-1")
     signals = {stale.id: busy(0, age=60.0), working.id: busy(4, drain_rate=4)}
-    assert {50_000} == set(weights(decide(SPEC, Facts(applications(stale, working), signals, now=NOW))).values())
+    assert {50_000} == set(
+        weights(decide(SPEC, DecisionInput(applications(stale, working), signals, now=NOW))).values()
+    )
 
 
 def test_when_all_signals_are_lost_weights_return_to_equal_in_steps() -> None:
     replicas = [replica("r-0"), replica("r-1")]
-    facts = Facts(applications(*replicas), before={replicas[0].id: 1.6, replicas[1].id: 0.4}, now=NOW)
-    first = decide(SPEC, facts)
-    assert {"r-0": 1.067, "r-1": 0.6} == {one.name: score for one, score in first.scores.items()}
+    inputs = DecisionInput(applications(*replicas), before={replicas[0].id: 1.6, replicas[1].id: 0.4}, now=NOW)
+    first = decide(SPEC, inputs)
+    assert {"r-0": 1.067, "r-1": 0.6} == {id_.name: score for id_, score in first.scores.items()}
     assert not first.settled
-    last = converge(facts)
+    last = converge(inputs)
     assert ({50_000}, True) == (set(weights(last).values()), last.settled)
 
 
-def test_a_restarted_replica_is_not_held_to_what_it_was() -> None:
+def test_a_restarted_replica_starts_without_its_old_score() -> None:
     old, other = replica("r-0"), replica("r-1")
     new = replace(old, id=replace(old.id, restarts=1))
-    facts = Facts(applications(new, other), {old.id: busy(9, 90, 0.1)}, {old.id: 0.1, other.id: 1.0}, NOW)
-    assert {50_000} == set(weights(decide(SPEC, facts)).values())
+    inputs = DecisionInput(applications(new, other), {old.id: busy(9, 90, 0.1)}, {old.id: 0.1, other.id: 1.0}, NOW)
+    assert {50_000} == set(weights(decide(SPEC, inputs)).values())
 
 
 # --- properties
@@ -269,104 +281,110 @@ readings = st.builds(
 
 
 @st.composite
-def situations(draw: st.DrawFn) -> tuple[EndpointSpec, Facts]:
+def situations(draw: st.DrawFn) -> tuple[EndpointSpec, DecisionInput]:
     names = draw(st.lists(st.sampled_from("abcd"), min_size=1, max_size=3, unique=True))
     replicas = [
-        replica(f"r-{number}", name, draw(st.sampled_from(State)), slots=draw(st.sampled_from([0, 0, 1, 4])))
+        replica(f"r-{number}", name, draw(st.sampled_from(ReplicaState)), slots=draw(st.sampled_from([0, 0, 1, 4])))
         for name in names
         for number in range(draw(st.integers(1, 4)))
     ]
     signals = {
-        one.id: draw(st.sampled_from([observe(None, reading), learned(reading)]))
-        for one in replicas
+        replica_.id: draw(st.sampled_from([observe(None, reading), learned(reading)]))
+        for replica_ in replicas
         if (reading := draw(st.none() | readings)) is not None
     }
-    scores = st.floats(min_value=1 / LARGEST, max_value=LARGEST).map(lambda score: round(score, 3))
-    before = {one.id: score for one in replicas if (score := draw(st.none() | scores)) is not None}
+    scores = st.floats(min_value=1 / LARGEST_SCORE, max_value=LARGEST_SCORE).map(lambda score: round(score, 3))
+    before = {replica_.id: score for replica_ in replicas if (score := draw(st.none() | scores)) is not None}
     static = tuple(
         StaticRoute(f"arks-application-{name}", weight=draw(st.integers(1, 100)))
         for name in draw(st.lists(st.sampled_from(names), max_size=2, unique=True))
     )
     spec = EndpointSpec("team", "chat", draw(st.integers(1, 100)), static)
-    return spec, Facts(applications(*replicas), signals, before, NOW)
+    return spec, DecisionInput(applications(*replicas), signals, before, NOW)
 
 
 @given(situations())
 @settings(max_examples=60)
-def test_a_ready_replica_always_gets_something_and_others_never(situation: tuple[EndpointSpec, Facts]) -> None:
+def test_ready_replicas_always_get_traffic_and_others_never(situation: tuple[EndpointSpec, DecisionInput]) -> None:
     decision = decide(*situation)
-    for one in decision.candidates:
-        assert (one.replica.state is State.READY) == (one.weight > 0)
+    for candidate in decision.candidates:
+        assert (candidate.replica.state is ReplicaState.READY) == (candidate.weight > 0)
 
 
 @given(situations())
 @settings(max_examples=60)
-def test_each_application_gets_its_share_to_within_rounding(situation: tuple[EndpointSpec, Facts]) -> None:
-    spec, facts = situation
-    decision = decide(spec, facts)
+def test_each_application_gets_its_share_to_within_rounding(situation: tuple[EndpointSpec, DecisionInput]) -> None:
+    spec, inputs = situation
+    decision = decide(spec, inputs)
     configured = {
         name: next((r.weight for r in spec.routes if r.name == f"arks-application-{name}"), spec.default_weight)
-        for name, application in facts.applications.items()
-        if any(one.state is State.READY for one in application.replicas)
+        for name, application in inputs.applications.items()
+        if any(replica_.state is ReplicaState.READY for replica_ in application.replicas)
     }
     for name, weight in configured.items():
-        members = [one.weight for one in decision.candidates if one.replica.id.application == name and one.weight]
-        expected = WHOLE * (weight or 0) / sum(other or 0 for other in configured.values())
+        members = [
+            candidate.weight
+            for candidate in decision.candidates
+            if candidate.replica.id.application == name and candidate.weight
+        ]
+        expected = WEIGHT_TOTAL * (weight or 0) / sum(other or 0 for other in configured.values())
         assert abs(sum(members) - expected) <= len(members)
 
 
 @given(situations())
 @settings(max_examples=60)
-def test_no_score_moves_more_than_one_step(situation: tuple[EndpointSpec, Facts]) -> None:
-    spec, facts = situation
-    for id_, score in decide(spec, facts).scores.items():
-        if (before := facts.before.get(id_)) is not None:
-            assert before / STEP - 0.001 <= score <= before * STEP + 0.001
+def test_no_score_moves_more_than_one_step(situation: tuple[EndpointSpec, DecisionInput]) -> None:
+    spec, inputs = situation
+    for id_, score in decide(spec, inputs).scores.items():
+        if (before := inputs.before.get(id_)) is not None:
+            assert before / STEP_FACTOR - 0.001 <= score <= before * STEP_FACTOR + 0.001
 
 
 @given(situations(), st.randoms(use_true_random=False))
 @settings(max_examples=60)
-def test_the_order_of_facts_does_not_matter(situation: tuple[EndpointSpec, Facts], random_: random.Random) -> None:
-    spec, facts = situation
+def test_the_order_of_facts_does_not_matter(
+    situation: tuple[EndpointSpec, DecisionInput], random_: random.Random
+) -> None:
+    spec, inputs = situation
 
     def shuffled(application: Application) -> Application:
         members = list(application.replicas)
         random_.shuffle(members)
         return replace(application, replicas=tuple(members))
 
-    names = list(facts.applications)
+    names = list(inputs.applications)
     random_.shuffle(names)
-    mixed = replace(facts, applications={name: shuffled(facts.applications[name]) for name in names})
-    assert decide(spec, facts) == decide(spec, mixed)
+    mixed = replace(inputs, applications={name: shuffled(inputs.applications[name]) for name in names})
+    assert decide(spec, inputs) == decide(spec, mixed)
 
 
 @given(situations())
 @settings(max_examples=60)
 def test_a_replica_without_signals_never_beats_one_that_is_measured_idle(
-    situation: tuple[EndpointSpec, Facts],
+    situation: tuple[EndpointSpec, DecisionInput],
 ) -> None:
-    spec, facts = situation
-    decision = decide(spec, replace(facts, before={}))
-    for one in decision.candidates:
+    spec, inputs = situation
+    decision = decide(spec, replace(inputs, before={}))
+    for candidate in decision.candidates:
         for other in decision.candidates:
             if (
-                one.weight
+                candidate.weight
                 and other.weight
-                and one.replica.id.application == other.replica.id.application
-                and one.doubt is not None
+                and candidate.replica.id.application == other.replica.id.application
+                and candidate.doubt is not None
                 and other.doubt is None
                 and other.signals is not None
                 and other.signals.reading.idle
             ):
-                assert one.weight <= other.weight
+                assert candidate.weight <= other.weight
 
 
 @given(situations())
 @settings(max_examples=30)
-def test_unchanged_facts_lead_to_a_settled_decision(situation: tuple[EndpointSpec, Facts]) -> None:
-    spec, facts = situation
-    last = converge(facts, spec)
-    again = decide(spec, replace(facts, before=last.scores))
+def test_unchanged_inputs_lead_to_a_settled_decision(situation: tuple[EndpointSpec, DecisionInput]) -> None:
+    spec, inputs = situation
+    last = converge(inputs, spec)
+    again = decide(spec, replace(inputs, before=last.scores))
     assert last.settled
     assert again.same_traffic(last)
 
@@ -374,5 +392,5 @@ def test_unchanged_facts_lead_to_a_settled_decision(situation: tuple[EndpointSpe
 @given(st.integers(2, 6), st.floats(0, 20), st.floats(0, 20), st.floats(0.1, 20))
 def test_replicas_with_equal_facts_get_equal_weights(n: int, running: float, waiting: float, rate: float) -> None:
     replicas = [replica(f"r-{number}") for number in range(n)]
-    signals = {one.id: busy(running, waiting, rate) for one in replicas}
-    assert 1 == len(set(weights(decide(SPEC, Facts(applications(*replicas), signals, now=NOW))).values()))
+    signals = {replica_.id: busy(running, waiting, rate) for replica_ in replicas}
+    assert 1 == len(set(weights(decide(SPEC, DecisionInput(applications(*replicas), signals, now=NOW))).values()))

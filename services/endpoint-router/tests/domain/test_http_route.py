@@ -1,13 +1,13 @@
-"""The HTTPRoute of an endpoint with a `gatewayRef`, and what is said of it."""
+"""The HTTPRoute of an endpoint with a `gatewayRef`, and the condition that follows from its status."""
 
 from typing import Any
 
 import pytest
 
-from arks.contracts.resources.endpoint import ArksEndpoint
-from arks.endpoint_router.domain.http_route import Backend, http_route, is_of, says, written
+from arks.contracts.resources import ArksEndpoint
+from arks.endpoint_router.domain.http_route import EnvoyService, attachment_of, contains, http_route, is_owned_by
 
-BACKEND = Backend("arks-gateway", "arks-system", 80)
+ENVOY = EnvoyService("arks-gateway", "arks-system", 80)
 GATEWAY = {"name": "arks-eg", "namespace": "arks-operator-system"}
 
 
@@ -17,11 +17,11 @@ def endpoint(**spec: object) -> ArksEndpoint:
 
 
 def spec_of(**spec: object) -> dict[str, Any]:
-    found: dict[str, Any] = http_route(endpoint(**spec), BACKEND)["spec"]
+    found: dict[str, Any] = http_route(endpoint(**spec), ENVOY)["spec"]
     return found
 
 
-def test_the_route_leads_to_envoy_of_arks_and_never_past_it_to_engines() -> None:
+def test_route_leads_to_arks_envoy_and_never_to_engines() -> None:
     spec = spec_of(routeConfigs=[{"name": "arks-application-a", "weight": 3}])
     assert [GATEWAY] == spec["parentRefs"]
     (rule,) = spec["rules"]
@@ -29,11 +29,11 @@ def test_the_route_leads_to_envoy_of_arks_and_never_past_it_to_engines() -> None
     assert [{"path": {"type": "PathPrefix", "value": "/"}}] == rule["matches"]
 
 
-def test_the_route_sets_no_limit_to_the_time_of_an_answer() -> None:
+def test_route_has_no_timeout() -> None:
     assert {"request": "0s"} == spec_of()["rules"][0]["timeouts"]
 
 
-def test_matches_and_the_listener_are_as_the_endpoint_has_them() -> None:
+def test_route_has_the_endpoints_matches_and_listener() -> None:
     by_path: dict[str, object] = {"path": {"type": "Exact", "value": "/v1/chat/completions"}, "method": "POST"}
     matches = [by_path, {"headers": [{"name": "x-team", "value": "a"}]}]
     spec = spec_of(matchConfigs=matches, gatewayRef={**GATEWAY, "sectionName": "https", "port": 443})
@@ -41,18 +41,18 @@ def test_matches_and_the_listener_are_as_the_endpoint_has_them() -> None:
     assert [{**GATEWAY, "sectionName": "https", "port": 443}] == spec["parentRefs"]
 
 
-def test_a_route_belongs_to_the_endpoint_that_made_it_and_to_no_other_of_its_name() -> None:
-    route = http_route(endpoint(), BACKEND)
+def test_route_belongs_to_one_endpoint_not_to_a_later_one_of_the_same_name() -> None:
+    route = http_route(endpoint(), ENVOY)
     later = ArksEndpoint.from_dict({"metadata": {"name": "chat", "namespace": "team", "uid": "u-2"}, "spec": {}})
     assert (True, False, False) == (
-        is_of(route, endpoint()),
-        is_of(route, later),
-        is_of({"metadata": {"name": "chat"}}, endpoint()),
+        is_owned_by(route, endpoint()),
+        is_owned_by(route, later),
+        is_owned_by({"metadata": {"name": "chat"}}, endpoint()),
     )
 
 
 @pytest.mark.parametrize(
-    ("found", "wanted", "same"),
+    ("found", "desired", "same"),
     [
         ({"a": 1, "added": 2}, {"a": 1}, True),
         ({"a": 1}, {"a": 2}, False),
@@ -62,13 +62,13 @@ def test_a_route_belongs_to_the_endpoint_that_made_it_and_to_no_other_of_its_nam
         (None, [], False),
     ],
 )
-def test_defaults_that_the_api_server_added_are_no_difference(found: object, wanted: object, same: bool) -> None:
-    assert same is says(found, wanted)
+def test_defaults_of_the_api_server_are_no_difference(found: object, desired: object, same: bool) -> None:
+    assert same is contains(found, desired)
 
 
 def parent(gateway: str, **conditions: str) -> dict[str, object]:
-    said = [{"type": type_, "status": status, "reason": "R", "message": "m"} for type_, status in conditions.items()]
-    return {"parentRef": {"name": gateway}, "conditions": said}
+    written = [{"type": type_, "status": status, "reason": "R", "message": "m"} for type_, status in conditions.items()]
+    return {"parentRef": {"name": gateway}, "conditions": written}
 
 
 @pytest.mark.parametrize(
@@ -81,6 +81,6 @@ def parent(gateway: str, **conditions: str) -> dict[str, object]:
         ([parent("arks-eg", Accepted="True", ResolvedRefs="False")], "GatewayRefuses", False),
     ],
 )
-def test_what_the_gateway_says_is_passed_on(parents: list[object], reason: str, attached: bool) -> None:
-    found = written({"status": {"parents": parents}}, endpoint())
+def test_conditions_of_the_gateway_become_the_attachment(parents: list[object], reason: str, attached: bool) -> None:
+    found = attachment_of({"status": {"parents": parents}}, endpoint())
     assert (reason, attached) == (found.reason, found.attached)

@@ -3,14 +3,14 @@ import math
 import pytest
 
 from arks.endpoint_router.domain import Reading, Signals, doubt, observe
-from arks.endpoint_router.domain.load import FORGET_SECONDS, LEARNING_SECONDS, Unit
+from arks.endpoint_router.domain.load import FORGET_SECONDS, WARM_UP_SECONDS, Unit
 
 
 def reading(at: float = 100.0, running: float | None = 2.0, waiting: float | None = 0.0, **more: float) -> Reading:
     return Reading(at, running, waiting, **more)  # type: ignore[arg-type]
 
 
-def test_a_fresh_reading_is_believed() -> None:
+def test_a_fresh_reading_is_used() -> None:
     assert doubt(observe(None, reading()), now=100.5) is None
 
 
@@ -32,11 +32,11 @@ def test_no_reading_is_doubted() -> None:
         (Reading(100.0, 0.0, 0.0, problem="connection refused"), "metrics could not read it: connection refused"),
     ],
 )
-def test_a_reading_that_cannot_be_true_is_doubted(bad: Reading, words: str) -> None:
+def test_an_implausible_reading_is_doubted(bad: Reading, words: str) -> None:
     assert words == doubt(observe(None, bad), now=100.0)
 
 
-def test_a_replica_that_is_alone_is_read_seldom_and_believed_for_longer() -> None:
+def test_readings_of_a_single_replica_are_used_for_longer() -> None:
     assert doubt(observe(None, reading(at=80.0)), now=200.0, ready=1) is None
     assert "its last load report is 121 s old" == doubt(observe(None, reading(at=79.0)), now=200.0, ready=1)
 
@@ -50,7 +50,7 @@ def after(seconds: float, *, before: Signals | None = None, start: float = 100.0
     return signals
 
 
-def test_speed_is_the_drain_rate_for_each_request_under_way() -> None:
+def test_speed_is_the_drain_rate_divided_by_requests_in_flight() -> None:
     assert 2.5 == after(20, running=4.0, drain_rate=10.0).speed(Unit.REQUESTS)
 
 
@@ -61,7 +61,7 @@ def test_speed_does_not_depend_on_how_much_traffic_a_replica_gets() -> None:
 
 
 def test_speed_is_unknown_until_a_replica_has_been_busy_for_some_time() -> None:
-    assert after(LEARNING_SECONDS - 1, running=4.0, drain_rate=10.0).speed(Unit.REQUESTS) is None
+    assert after(WARM_UP_SECONDS - 1, running=4.0, drain_rate=10.0).speed(Unit.REQUESTS) is None
 
 
 def test_an_idle_replica_keeps_the_speed_that_was_measured_while_it_was_busy() -> None:
@@ -101,10 +101,10 @@ def test_a_queue_counts_when_it_stays() -> None:
     assert longer.mean_waiting > 35
 
 
-def test_a_reading_that_cannot_be_believed_changes_nothing_that_was_learned() -> None:
+def test_an_implausible_reading_changes_no_mean() -> None:
     busy = after(20, running=4.0, drain_rate=10.0)
     worse = observe(busy, reading(at=120.2, running=math.nan, drain_rate=1e12))
-    assert (busy.requests, busy.busy_seconds, busy.learned_at) == (worse.requests, worse.busy_seconds, worse.learned_at)
+    assert (busy.requests, busy.busy_seconds, busy.updated_at) == (worse.requests, worse.busy_seconds, worse.updated_at)
 
 
 def test_speed_moves_slowly_because_requests_differ_in_length() -> None:

@@ -38,7 +38,7 @@ def test_a_static_entry_may_name_an_application_that_serves_another_model() -> N
     assert (Share("x", 2, static=True),) == found.shares
 
 
-def test_an_entry_that_cannot_be_followed_is_said_and_does_not_stop_the_others() -> None:
+def test_an_entry_that_cannot_be_followed_is_reported_and_the_others_hold() -> None:
     routes = (
         StaticRoute("plain-service"),
         StaticRoute("arks-application-a", namespace="elsewhere"),
@@ -58,7 +58,7 @@ def test_an_entry_that_cannot_be_followed_is_said_and_does_not_stop_the_others()
     ] == list(found.unrouted)
 
 
-def test_filters_of_a_static_entry_are_said_to_be_left_out() -> None:
+def test_filters_of_a_static_entry_are_reported_as_ignored() -> None:
     found = shares(endpoint(StaticRoute("arks-application-a", filtered=True)), named("a"))
     assert (("routeConfigs[0] 'arks-application-a' is routed without its filters",), 1) == (
         found.unrouted,

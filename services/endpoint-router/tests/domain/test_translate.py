@@ -1,10 +1,11 @@
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from arks.contracts.resources.endpoint import ArksEndpoint
-from arks.endpoint_router.domain import Reading, State, StaticRoute
-from arks.endpoint_router.domain.translate import application, endpoint_spec, reading, unmet_wishes
-from arks.events.v1.facts_pb2 import REPLICA_STATE_READY, Replica, ReplicasFact
+from arks.contracts.facts import ReplicaFact, ReplicaState
+from arks.contracts.resources import ArksEndpoint
+from arks.endpoint_router.domain import Reading, StaticRoute
+from arks.endpoint_router.domain.translate import application, endpoint_spec, reading, unsupported_settings
+from arks.events.v1.facts_pb2 import ReplicasFact
 from arks.events.v1.load_pb2 import ReplicaLoad
 
 AT = Timestamp(seconds=100, nanos=500_000_000)
@@ -18,11 +19,11 @@ def test_a_signal_that_is_absent_stays_absent() -> None:
     assert Reading(100.5, running=None, waiting=0.0) == reading(ReplicaLoad(measured_at=AT, waiting_requests=0), AT)
 
 
-def test_a_reading_without_a_time_of_its_own_is_as_old_as_its_report() -> None:
+def test_a_reading_without_a_time_has_that_of_its_report() -> None:
     assert 100.5 == reading(ReplicaLoad(waiting_requests=0), AT).measured_at
 
 
-def test_all_signals_are_taken_over() -> None:
+def test_every_signal_is_translated() -> None:
     load = ReplicaLoad(
         measured_at=AT,
         running_requests=1,
@@ -36,22 +37,17 @@ def test_all_signals_are_taken_over() -> None:
     assert Reading(100.5, 1.0, 2.0, 3.0, 4.0, 0.9, 5, "slow") == reading(load, AT)
 
 
-def test_a_cache_that_only_counts_taken_slots_is_no_pressure() -> None:
-    load = ReplicaLoad(measured_at=AT, running_requests=2, kv_cache_usage_ratio=1.0, slots=2)
-    assert reading(load, AT).kv_usage is None
-
-
-def test_a_state_that_we_do_not_know_gets_no_traffic() -> None:
+def test_a_replica_in_an_unknown_state_gets_no_traffic() -> None:
     fact = ReplicasFact(application="a")
-    fact.replicas.append(Replica(name="a-0", state=REPLICA_STATE_READY))
+    fact.replicas.append(ReplicaFact("a-0", state=ReplicaState.READY).to_message())
     newer = ReplicasFact.FromString(fact.SerializeToString().replace(b"\x20\x02", b"\x20\x63"))
-    assert ([State.READY], [State.STARTING]) == (
-        [one.state for one in application(fact).replicas],
-        [one.state for one in application(newer).replicas],
+    assert ([ReplicaState.READY], [ReplicaState.STARTING]) == (
+        [replica.state for replica in application(fact).replicas],
+        [replica.state for replica in application(newer).replicas],
     )
 
 
-def test_static_entries_are_taken_over() -> None:
+def test_static_entries_are_translated() -> None:
     routes = [{"name": "arks-application-a", "port": 8080, "weight": 3, "filters": [{"type": "URLRewrite"}]}]
     found = endpoint_spec(endpoint(defaultWeight=2, routeConfigs=routes))
     assert (2, (StaticRoute("arks-application-a", 3, 8080, None, None, filtered=True),)) == (
@@ -69,10 +65,10 @@ def test_static_entries_are_taken_over() -> None:
         ({"matchConfigs": [{"path": {"type": "PathPrefix", "value": "/"}, "method": "POST"}]}, 1),
     ],
 )
-def test_matches_that_narrow_something_are_said_to_be_left_out(spec: dict[str, object], notes: int) -> None:
-    assert notes == len(unmet_wishes(endpoint(**spec)))
+def test_matches_that_exclude_requests_are_reported_as_ignored(spec: dict[str, object], notes: int) -> None:
+    assert notes == len(unsupported_settings(endpoint(**spec)))
 
 
-def test_a_gateway_that_nobody_attached_is_said_to_be_left_out() -> None:
-    asked = endpoint(gatewayRef={"name": "arks-eg"}, matchConfigs=[{"method": "POST"}])
-    assert (2, ()) == (len(unmet_wishes(asked)), unmet_wishes(asked, attached_elsewhere=True))
+def test_a_gateway_without_a_route_is_reported_as_without_effect() -> None:
+    attached = endpoint(gatewayRef={"name": "arks-eg"}, matchConfigs=[{"method": "POST"}])
+    assert (2, ()) == (len(unsupported_settings(attached)), unsupported_settings(attached, attached=True))

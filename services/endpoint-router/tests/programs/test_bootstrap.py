@@ -14,12 +14,12 @@ def test_the_bootstrap_names_the_router_and_the_admin_port() -> None:
     )
 
 
-def test_figures_are_shown_to_others_only_where_that_is_set() -> None:
+def test_metrics_are_served_only_with_a_stats_port() -> None:
     shown, hidden = (json.loads(bootstrap_json(Settings(envoy_stats_port=port))) for port in (9902, None))
     assert "listeners" not in hidden["static_resources"]
-    assert ["stats"] == [one["name"] for one in shown["static_resources"]["listeners"]]
+    assert ["stats"] == [listener["name"] for listener in shown["static_resources"]["listeners"]]
 
 
-def test_the_certificate_is_named_and_not_held() -> None:
+def test_the_private_key_is_named_not_copied() -> None:
     (found,) = json.loads(certificate_json("/etc/envoy/tls"))["resources"]
     assert {"filename": "/etc/envoy/tls/tls.key"} == found["tls_certificate"]["private_key"]

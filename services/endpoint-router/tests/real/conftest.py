@@ -1,4 +1,4 @@
-"""A real Envoy and a real NATS around the router; engines and admission are small scripted servers."""
+"""The router with a real Envoy and a real NATS; engines and admission are small scripted servers."""
 
 import asyncio
 import json
@@ -14,20 +14,21 @@ import httpx
 import pytest_asyncio
 from aiohttp import web
 
-from arks.contracts.resources.endpoint import ArksEndpoint
+from arks.contracts.facts import ReplicaFact, ReplicaState
+from arks.contracts.resources import ArksEndpoint
 from arks.contracts.subjects import Facts, fact_key
 from arks.endpoint_router.adapters.envoy import command
-from arks.endpoint_router.adapters.xds import World
+from arks.endpoint_router.adapters.xds import ConfigSnapshot
 from arks.endpoint_router.config import Settings
 from arks.endpoint_router.main import build
 from arks.endpoint_router.programs.bootstrap import bootstrap_json
-from arks.events.v1.facts_pb2 import REPLICA_STATE_READY, Replica, ReplicasFact
+from arks.events.v1.facts_pb2 import ReplicasFact
 from arks.events.v1.load_pb2 import LoadReport
 from arks.kit.app import App
 from arks.kit.bus import to_json
 from arks.kit.home import LocalHome
-from arks.kit.process import free_port
-from arks.kit.reconcile import Key
+from arks.kit.key import Key
+from arks.kit.ports import free_port
 from arks.kit.resources import LocalResources
 from arks.kit.settings import Settings as KitSettings
 from arks.kit.testing.servers import Server, program, serve
@@ -49,7 +50,7 @@ async def _listening(application: web.Application, port: int) -> AsyncIterator[N
 
 @dataclass
 class Engine:
-    """Answers with its own port, and counts; while `hold` is there and not set, its answers wait."""
+    """Answers with its own port, and counts requests; answers wait while `hold` exists and is not set."""
 
     port: int = field(default_factory=free_port)
     served: int = 0
@@ -73,7 +74,7 @@ class Engine:
 
 
 async def _admit(request: web.Request) -> web.Response:
-    """Everything is granted; the endpoint is the model's name."""
+    """Grant every request; the endpoint is the model's name."""
     cluster = f"{NAMESPACE}/{request.headers['x-arks-model']}"
     headers = {
         "x-arks-cluster": cluster,
@@ -88,9 +89,9 @@ class RunningRouter:
     """The router inside the test's own process."""
 
     def __init__(self, settings: Settings) -> None:
-        self.world = World()
+        self.snapshot = ConfigSnapshot()
         self.home = LocalHome("endpoint-router", settings)
-        self.app: App = build(settings, self.home, self.world)
+        self.app: App = build(settings, self.home, self.snapshot)
         self._stop = asyncio.Event()
         self._task = asyncio.create_task(self.app.serve(self._stop))
 
@@ -112,7 +113,7 @@ class RunningRouter:
 
 @dataclass
 class Platform:
-    """What is around the router, and the neighbours' voices."""
+    """Everything around the router, and writers for the facts and load reports of other services."""
 
     directory: Path
     settings: Settings
@@ -185,20 +186,19 @@ class Platform:
         return found
 
     async def report(
-        self, model: str, ports: Sequence[int], application: str = "", state: int = REPLICA_STATE_READY
+        self, model: str, ports: Sequence[int], application: str = "", state: ReplicaState = ReplicaState.READY
     ) -> None:
         """As app-deployer does: these replicas serve the model."""
         application = application or model
-        members = [
-            Replica(name=f"{application}-{n}", host="127.0.0.1", port=port, state=state)  # type: ignore[arg-type]
-            for n, port in enumerate(ports)
+        replicas = [
+            ReplicaFact(f"{application}-{n}", "127.0.0.1", port, state).to_message() for n, port in enumerate(ports)
         ]
-        fact = ReplicasFact(namespace=NAMESPACE, application=application, served_model=model, replicas=members)
+        fact = ReplicasFact(namespace=NAMESPACE, application=application, served_model=model, replicas=replicas)
         bucket = await self.home.bus.bucket(Facts.REPLICAS)
         await bucket.put(fact_key(NAMESPACE, application), to_json(fact))
 
     async def load(self, application: str, *drain_rates: float, age_seconds: float = 0.0, problem: str = "") -> None:
-        """As metrics does: replicas with 4 requests under way and these drain rates; the last one with the problem."""
+        """Report replicas with 4 requests in flight and these drain rates; the last one has the problem."""
         report = LoadReport(namespace=NAMESPACE, application=application)
         report.measured_at.FromNanoseconds(time.time_ns() - int(age_seconds * 1e9))
         for n, rate in enumerate(drain_rates):
@@ -208,14 +208,14 @@ class Platform:
         report.replicas[-1].problem = problem
         await self.home.bus.publish_load(report)
 
-    async def teach(self, application: str, *drain_rates: float) -> None:
+    async def report_drain_rates(self, application: str, *drain_rates: float) -> None:
         """The load reports of the last 15 seconds, all at once."""
         for age in range(15, 0, -1):
             await self.load(application, *drain_rates, age_seconds=age)
 
     # --- what comes out
 
-    async def ask(self, model: str) -> httpx.Response:
+    async def post(self, model: str) -> httpx.Response:
         return await self.client.post(
             f"http://127.0.0.1:{self.settings.gateway_port}/v1/chat/completions",
             content=json.dumps({"model": model, "messages": []}),
@@ -225,7 +225,7 @@ class Platform:
     async def hosts(self, model: str) -> dict[int, Any]:
         """What Envoy has for the endpoint: port -> (weight, health). Raises KeyError when it has no such cluster."""
         clusters = (await self.client.get(f"{self.admin}/clusters?format=json")).json()["cluster_statuses"]
-        named = {one["name"]: one.get("host_statuses", []) for one in clusters}
+        named = {cluster["name"]: cluster.get("host_statuses", []) for cluster in clusters}
         return {
             host["address"]["socket_address"]["port_value"]: (
                 host["weight"],
@@ -237,7 +237,7 @@ class Platform:
     async def hosts_of_all(self, prefix: str) -> int:
         """How many hosts the clusters of this prefix have together."""
         clusters = (await self.client.get(f"{self.admin}/clusters?format=json")).json()["cluster_statuses"]
-        return sum(len(one.get("host_statuses", [])) for one in clusters if one["name"].startswith(prefix))
+        return sum(len(cluster.get("host_statuses", [])) for cluster in clusters if cluster["name"].startswith(prefix))
 
     async def stat(self, name: str) -> int:
         text = (await self.client.get(f"{self.admin}/stats?filter=^{name.replace('.', '[.]')}$")).text

@@ -34,7 +34,7 @@ async def serving(platform: Platform) -> asyncio.Event:
     await platform.envoy()
 
     async def answers() -> bool:
-        return bool((await platform.ask("chat")).status_code == 200)
+        return bool((await platform.post("chat")).status_code == 200)
 
     await eventually(answers, what="the first answer")
     engine.hold = asyncio.Event()
@@ -45,11 +45,11 @@ async def under_way(platform: Platform) -> bool:
     return bool(await platform.stat("http.gateway.downstream_rq_active"))
 
 
-async def test_a_request_under_way_is_answered_before_envoy_may_end(platform: Platform) -> None:
+async def test_a_request_in_flight_is_answered_before_envoy_stops(platform: Platform) -> None:
     go_on = await serving(platform)
     process = await drainer(platform, drain_seconds=60)
-    request = asyncio.create_task(platform.ask("chat"))
-    await eventually(lambda: under_way(platform), what="the request is under way")
+    request = asyncio.create_task(platform.post("chat"))
+    await eventually(lambda: under_way(platform), what="the request is in flight")
     process.terminate()
     assert process.stdout is not None
     assert b"draining" in await asyncio.wait_for(process.stdout.readline(), 30)
@@ -58,18 +58,18 @@ async def test_a_request_under_way_is_answered_before_envoy_may_end(platform: Pl
     go_on.set()
     out, err = await asyncio.wait_for(process.communicate(), 45)
     assert (0, b"") == (process.returncode, err)
-    assert b"no request is under way" in out
+    assert b"no request is in flight" in out
     assert 200 == (await request).status_code
 
 
-async def test_a_request_that_takes_too_long_is_not_waited_for(platform: Platform) -> None:
+async def test_drain_ends_after_its_time_limit(platform: Platform) -> None:
     go_on = await serving(platform)
     process = await drainer(platform, drain_seconds=0.5)
-    request = asyncio.create_task(platform.ask("chat"))
-    await eventually(lambda: under_way(platform), what="the request is under way")
+    request = asyncio.create_task(platform.post("chat"))
+    await eventually(lambda: under_way(platform), what="the request is in flight")
     process.terminate()
     out, _ = await asyncio.wait_for(process.communicate(), 25)
-    assert b"1 requests are still under way" in out
+    assert b"1 requests are still in flight" in out
     assert not request.done()
     go_on.set()
     assert 200 == (await request).status_code

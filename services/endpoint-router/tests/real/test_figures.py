@@ -14,9 +14,10 @@ from typing import Any
 
 import pytest
 
+from arks.contracts.facts import ReplicaFact, ReplicaState
 from arks.contracts.subjects import RESOURCES_BUCKET, Facts, fact_key, resource_key
-from arks.endpoint_router.adapters.xds import ENDPOINT, World
-from arks.events.v1.facts_pb2 import REPLICA_STATE_READY, Replica, ReplicasFact
+from arks.endpoint_router.adapters.xds import ENDPOINT, ConfigSnapshot
+from arks.events.v1.facts_pb2 import ReplicasFact
 from arks.kit.bus import to_json
 from arks.kit.testing.wait import eventually
 
@@ -27,13 +28,13 @@ ENDPOINTS = 1_000
 
 
 class Acknowledgements:
-    """Wakes whoever waits for Envoy's next acknowledgement of endpoints."""
+    """A future of Envoy's next acknowledgement of endpoints."""
 
-    def __init__(self, world: World) -> None:
-        self._world = world
-        self._accepted = world.accepted
+    def __init__(self, snapshot: ConfigSnapshot) -> None:
+        self._snapshot = snapshot
+        self._accepted = snapshot.accept
         self.next: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        world.accepted = self._note  # type: ignore[method-assign]
+        snapshot.accept = self._note  # type: ignore[method-assign]
 
     def _note(self, type_: str, name: str, revision: int) -> None:
         self._accepted(type_, name, revision)
@@ -52,21 +53,21 @@ class Acknowledgements:
 
 def show(what: str, seconds: list[float]) -> float:
     """Prints p50 and p99, and returns p50, in milliseconds."""
-    ordered = sorted(1000 * one for one in seconds)
+    ordered = sorted(1000 * value for value in seconds)
     p50, p99 = statistics.median(ordered), ordered[int(len(ordered) * 0.99)]
     print(f"{what}: p50 {p50:.1f} ms, p99 {p99:.1f} ms, worst {ordered[-1]:.1f} ms")  # noqa: T201
     return p50
 
 
-async def test_news_reach_envoy_within_50_milliseconds(platform: Platform) -> None:
+async def test_changes_reach_envoy_within_50_milliseconds(platform: Platform) -> None:
     engines = [await platform.engine() for _ in range(3)]
     ports = [engine.port for engine in engines]
     await platform.apply("chat")
     await platform.report("chat", ports)
     router = await platform.router()
     await platform.envoy()
-    await eventually(lambda: router.world.has_good(ENDPOINT, "default/chat"), what="Envoy has it")
-    acknowledgements = Acknowledgements(router.world)
+    await eventually(lambda: router.snapshot.was_accepted(ENDPOINT, "default/chat"), what="Envoy has it")
+    acknowledgements = Acknowledgements(router.snapshot)
 
     async def fact(number: int) -> float:
         return await acknowledgements.seconds(platform.report("chat", ports[: 2 + number % 2]))
@@ -77,7 +78,7 @@ async def test_news_reach_envoy_within_50_milliseconds(platform: Platform) -> No
 
     facts = [await fact(number) for number in range(ROUNDS)]
     await platform.report("chat", ports[:2])
-    await platform.teach("chat", 8.0, 2.0)
+    await platform.report_drain_rates("chat", 8.0, 2.0)
     loads = [await load(number) for number in range(ROUNDS)]
     fact_p50 = show("fact published -> Envoy acknowledged", facts)
     load_p50 = show("load published -> Envoy acknowledged", loads)
@@ -92,7 +93,7 @@ async def test_a_thousand_endpoints_reach_a_new_envoy_within_seconds(platform: P
     resources = await platform.home.bus.bucket(RESOURCES_BUCKET)
     for number in range(ENDPOINTS):
         name, host = f"m{number}", f"127.0.{1 + number // 250}.{number % 250}"
-        members = [Replica(name=f"{name}-{n}", host=host, port=9000 + n, state=REPLICA_STATE_READY) for n in range(8)]
+        members = [ReplicaFact(f"{name}-{n}", host, 9000 + n, ReplicaState.READY).to_message() for n in range(8)]
         fact = ReplicasFact(namespace="default", application=name, served_model=name, replicas=members)
         await facts.put(fact_key("default", name), to_json(fact))
         manifest = {"metadata": {"name": name, "namespace": "default", "generation": 1}, "spec": {}}

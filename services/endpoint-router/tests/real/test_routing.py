@@ -10,9 +10,9 @@ import httpx
 import pytest
 
 from arks.contracts.conditions import find_condition
+from arks.contracts.facts import ReplicaState
 from arks.endpoint_router.adapters.envoy.messages import Cluster
 from arks.endpoint_router.adapters.xds import CLUSTER
-from arks.events.v1.facts_pb2 import REPLICA_STATE_DRAINING
 from arks.kit.testing.wait import eventually
 
 pytestmark = pytest.mark.real
@@ -22,30 +22,30 @@ Platform = Any  # of conftest.py, which cannot be imported
 async def spread(platform: Platform, model: str, requests: int, at_once: int = 1) -> Counter[int]:
     """Ports that answered. Every answer has to be 200."""
     found: Counter[int] = Counter()
-    left = requests
+    remaining = requests
 
-    async def ask() -> None:
-        nonlocal left
-        while left > 0:
-            left -= 1
-            response = await platform.ask(model)
+    async def client() -> None:
+        nonlocal remaining
+        while remaining > 0:
+            remaining -= 1
+            response = await platform.post(model)
             assert 200 == response.status_code, response.text
             found[response.json()["port"]] += 1
 
-    await asyncio.gather(*(ask() for _ in range(at_once)))
+    await asyncio.gather(*(client() for _ in range(at_once)))
     return found
 
 
 async def answers(platform: Platform, model: str) -> bool:
     try:
-        return bool((await platform.ask(model)).status_code == 200)
+        return bool((await platform.post(model)).status_code == 200)
     except httpx.TransportError:  # Envoy does not listen yet
         return False
 
 
 @asynccontextmanager
 async def reporting(platform: Platform, *drain_rates: float) -> AsyncIterator[None]:
-    """Load of the application chat, again and again: the router forgets what it has not heard for some seconds."""
+    """Repeat load reports of the application chat, because the router drops them after some seconds."""
 
     async def report() -> None:
         while True:
@@ -76,11 +76,11 @@ async def test_requests_reach_replicas_and_follow_them(platform: Platform) -> No
         return bool(wanted == await platform.hosts("chat"))
 
     await eventually(followed, what="Envoy has the new replica")
-    await platform.ask("chat")  # Envoy's worker may hear of it a moment after its main thread
+    await platform.post("chat")  # Envoy's worker may get the change a moment after its main thread
     assert {engines[1].port, engines[2].port} == set(await spread(platform, "chat", 40))
 
 
-async def test_a_draining_replica_gets_nothing_new_and_keeps_its_place(platform: Platform) -> None:
+async def test_a_draining_replica_gets_no_new_requests_and_stays_in_envoy(platform: Platform) -> None:
     engines = [await platform.engine() for _ in range(2)]
     await platform.apply("chat")
     await platform.report("chat", [engines[0].port], "a")
@@ -88,13 +88,13 @@ async def test_a_draining_replica_gets_nothing_new_and_keeps_its_place(platform:
     await platform.router()
     await platform.envoy()
     await eventually(lambda: answers(platform, "chat"), what="the first answer")
-    await platform.report("chat", [engines[1].port], "b", state=REPLICA_STATE_DRAINING)
+    await platform.report("chat", [engines[1].port], "b", state=ReplicaState.DRAINING)
 
     async def drains() -> bool:
         return bool((await platform.hosts("chat"))[engines[1].port][1] == "DRAINING")
 
-    await eventually(drains, what="Envoy knows that it drains")
-    await platform.ask("chat")  # its worker may hear of it a moment after its main thread
+    await eventually(drains, what="Envoy drains it")
+    await platform.post("chat")  # its worker may get the change a moment after its main thread
     before = engines[1].served
     assert ({engines[0].port}, before) == (set(await spread(platform, "chat", 30)), engines[1].served)
 
@@ -109,12 +109,12 @@ async def test_without_a_ready_replica_the_answer_is_503_at_once(platform: Platf
     await platform.report("chat", [])
 
     async def unavailable() -> bool:
-        return bool((await platform.ask("chat")).status_code == 503)
+        return bool((await platform.post("chat")).status_code == 503)
 
     await eventually(unavailable, what="503")
     assert {} == await platform.hosts("chat")
-    async with asyncio.timeout(4):  # nobody waits for replicas: a hold takes 5 s
-        assert 503 == (await platform.ask("chat")).status_code
+    async with asyncio.timeout(4):  # the request is not held for replicas, which takes 5 s
+        assert 503 == (await platform.post("chat")).status_code
 
 
 async def test_a_canary_gets_its_share_under_load(platform: Platform) -> None:
@@ -139,7 +139,7 @@ async def test_weights_from_load_move_traffic(platform: Platform) -> None:
     await platform.envoy()
     await eventually(lambda: answers(platform, "chat"), what="the first answer")
 
-    await platform.teach("chat", 6.0, 3.0)
+    await platform.report_drain_rates("chat", 6.0, 3.0)
 
     async def moved() -> bool:
         return bool((await platform.hosts("chat"))[engines[0].port][0] > 77_000)
@@ -150,7 +150,7 @@ async def test_weights_from_load_move_traffic(platform: Platform) -> None:
     assert 3.2 < found[engines[0].port] / found[engines[1].port] < 4.5
 
 
-async def test_a_killed_router_takes_nothing_from_envoy_and_goes_on_when_it_is_back(platform: Platform) -> None:
+async def test_a_killed_router_takes_nothing_from_envoy_and_goes_on_after_its_restart(platform: Platform) -> None:
     engines = [await platform.engine() for _ in range(2)]
     await platform.apply("chat")
     await platform.report("chat", [engines[0].port])
@@ -158,14 +158,14 @@ async def test_a_killed_router_takes_nothing_from_envoy_and_goes_on_when_it_is_b
     await platform.envoy()
     await eventually(lambda: answers(platform, "chat"), what="the first answer")
 
-    stop, refused = asyncio.Event(), Counter[int]()
+    stop, statuses = asyncio.Event(), Counter[int]()
 
     async def traffic() -> None:
         while not stop.is_set():
-            refused[(await platform.ask("chat")).status_code] += 1
+            statuses[(await platform.post("chat")).status_code] += 1
             await asyncio.sleep(0.002)
 
-    asking = asyncio.create_task(traffic())
+    client = asyncio.create_task(traffic())
     await router.kill()
     await asyncio.sleep(0.3)  # some traffic without a router
     await router.restart()
@@ -177,12 +177,12 @@ async def test_a_killed_router_takes_nothing_from_envoy_and_goes_on_when_it_is_b
 
     await eventually(followed, what="the restarted router drives Envoy")
     stop.set()
-    await asking
-    assert [200] == list(refused)
+    await client
+    assert [200] == list(statuses)
     assert 0 == await platform.stat("cluster_manager.cluster_removed")
 
 
-async def test_a_router_that_starts_without_its_neighbours_facts_empties_nothing(platform: Platform) -> None:
+async def test_a_router_that_starts_without_facts_keeps_envoys_replicas(platform: Platform) -> None:
     engine = await platform.engine()
     await platform.apply("chat")
     await platform.report("chat", [engine.port])
@@ -190,11 +190,11 @@ async def test_a_router_that_starts_without_its_neighbours_facts_empties_nothing
     await platform.envoy()
     await eventually(lambda: answers(platform, "chat"), what="the first answer")
 
-    async def told() -> bool:
+    async def written() -> bool:
         status = (await platform.endpoint("chat")).status
         return status is not None and status.ready_replicas == 1
 
-    await eventually(told, what="the status")
+    await eventually(written, what="the status")
     await router.kill()
     await platform.home.bus.jetstream.delete_key_value("arks-replicas")
     await router.restart()
@@ -205,7 +205,7 @@ async def test_a_router_that_starts_without_its_neighbours_facts_empties_nothing
 
     await eventually(connected, what="Envoy is connected again")
     for _ in range(50):
-        assert 200 == (await platform.ask("chat")).status_code
+        assert 200 == (await platform.post("chat")).status_code
         await asyncio.sleep(0.01)
     platform.home.bus.forget_bucket("arks-replicas")
     other = await platform.engine()
@@ -227,31 +227,31 @@ async def test_a_lost_bucket_of_replicas_stops_no_traffic(platform: Platform) ->
     bucket = await platform.home.bus.bucket("arks-replicas")
     await bucket.delete("default.chat")
     for _ in range(30):
-        assert 200 == (await platform.ask("chat")).status_code
+        assert 200 == (await platform.post("chat")).status_code
         await asyncio.sleep(0.01)
 
 
-async def test_what_envoy_refuses_is_loud_and_changes_nothing(platform: Platform) -> None:
+async def test_a_rejected_configuration_is_reported_and_changes_nothing(platform: Platform) -> None:
     engine = await platform.engine()
     await platform.apply("chat")
     await platform.report("chat", [engine.port])
     router = await platform.router()
     await platform.envoy()
     await eventually(lambda: answers(platform, "chat"), what="the first answer")
-    await eventually(lambda: router.world.has_good(CLUSTER, "default/chat"), what="the acknowledgement")
-    good = router.world.resources(CLUSTER)["default/chat"]
+    await eventually(lambda: router.snapshot.was_accepted(CLUSTER, "default/chat"), what="the acknowledgement")
+    good = router.snapshot.resources(CLUSTER)["default/chat"]
     bad = Cluster.FromString(good.packed.value)
     bad.load_balancing_policy.policies.add().typed_extension_config.name = "envoy.no.such.policy"
-    router.world.put(CLUSTER, "default/chat", bad)
-    await eventually(lambda: router.metric("arks_xds_refusals_total", type="Cluster") == 1, what="the refusal")
-    assert good.packed == router.world.resources(CLUSTER)["default/chat"].packed
+    router.snapshot.put(CLUSTER, "default/chat", bad)
+    await eventually(lambda: router.metric("arks_xds_refusals_total", type="Cluster") == 1, what="the rejection")
+    assert good.packed == router.snapshot.resources(CLUSTER)["default/chat"].packed
 
-    async def said() -> bool:
+    async def rejected() -> bool:
         status = (await platform.endpoint("chat")).status
         accepted = find_condition(status.conditions, "Accepted") if status else None
         return accepted is not None and accepted.reason == "ConfigurationRejected"
 
-    await eventually(said, what="the condition")
+    await eventually(rejected, what="the condition")
     assert {engine.port} == set(await spread(platform, "chat", 20))
     status = (await platform.endpoint("chat")).status
     assert status is not None
@@ -260,22 +260,22 @@ async def test_what_envoy_refuses_is_loud_and_changes_nothing(platform: Platform
     assert "True" == ready.status
 
 
-async def test_a_cluster_that_changes_serves_without_a_pause(platform: Platform) -> None:
+async def test_a_changed_cluster_serves_without_a_pause(platform: Platform) -> None:
     engine = await platform.engine()
     await platform.apply("chat")
     await platform.report("chat", [engine.port])
     router = await platform.router()
     await platform.envoy()
     await eventually(lambda: answers(platform, "chat"), what="the first answer")
-    changed = Cluster.FromString(router.world.resources(CLUSTER)["default/chat"].packed.value)
+    changed = Cluster.FromString(router.snapshot.resources(CLUSTER)["default/chat"].packed.value)
     changed.connect_timeout.seconds = 9
     modified = await platform.stat("cluster_manager.cluster_modified")
-    router.world.put(CLUSTER, "default/chat", changed)
+    router.snapshot.put(CLUSTER, "default/chat", changed)
 
     async def in_force() -> bool:
-        assert 200 == (await platform.ask("chat")).status_code
-        told: bool = await platform.stat("cluster_manager.cluster_modified") > modified
-        return told and await platform.stat("cluster_manager.warming_clusters") == 0
+        assert 200 == (await platform.post("chat")).status_code
+        modified_again: bool = await platform.stat("cluster_manager.cluster_modified") > modified
+        return modified_again and await platform.stat("cluster_manager.warming_clusters") == 0
 
     await eventually(in_force, within_seconds=10, what="the new cluster")
     assert {engine.port} == set(await platform.hosts("chat"))
@@ -291,24 +291,24 @@ async def test_a_deleted_endpoint_is_gone_from_envoy(platform: Platform) -> None
     await eventually(lambda: answers(platform, "chat"), what="the first answer")
     bucket = await platform.home.bus.bucket("arks-resources")
     await bucket.delete("arksendpoints.default.chat")
-    await eventually(lambda: "default/chat" not in router.world.resources(CLUSTER), what="the router forgot it")
+    await eventually(lambda: "default/chat" not in router.snapshot.resources(CLUSTER), what="the router forgot it")
 
     async def gone() -> bool:
-        return bool((await platform.ask("chat")).status_code == 503)
+        return bool((await platform.post("chat")).status_code == 503)
 
     await eventually(gone, what="503")
     assert await answers(platform, "other")
 
 
-async def test_a_gateway_port_that_is_taken_is_said_and_served_once_it_is_free(platform: Platform) -> None:
+async def test_a_gateway_port_in_use_is_reported_and_served_once_it_is_free(platform: Platform) -> None:
     engine = await platform.engine()
     await platform.apply("chat")
     await platform.report("chat", [engine.port])
     other = await asyncio.start_server(lambda *_: None, "127.0.0.1", platform.settings.gateway_port)
     router = await platform.router()
     await platform.envoy()
-    told = await eventually(router.app.problems, what="a problem")
-    assert told[0].startswith("Envoy refuses listener gateway: ")
+    problems = await eventually(router.app.problems, what="a problem")
+    assert problems[0].startswith("Envoy rejects listener gateway: ")
     other.close()
     await other.wait_closed()
     await eventually(lambda: not router.app.problems(), what="no problem any more")

@@ -1,23 +1,21 @@
-"""What the service tells: status, facts, events, refusals, explanations."""
+"""Statuses, facts, events, rejections and explanations of the router."""
 
 from prometheus_client import CollectorRegistry
 
 from arks.contracts.conditions import find_condition, is_true
+from arks.contracts.facts import ReplicaState
 from arks.endpoint_router.adapters.metrics import DecisionCollector
 from arks.endpoint_router.domain import STALE_SECONDS
 from arks.endpoint_router.domain.http_route import Attachment
 from arks.endpoint_router.service.router import FINALIZER
-from arks.endpoint_router.testing.harness import CHAT, Setup
-from arks.events.v1.facts_pb2 import (
-    REPLICA_STATE_DRAINING,
-    REPLICA_STATE_READY,
-)
-from arks.kit.reconcile import Key, Requeue
+from arks.endpoint_router.testing.harness import CHAT, RouterHarness
+from arks.kit.key import Key
+from arks.kit.reconcile import Requeue
 
-# --- what is told
+# --- statuses and facts
 
 
-async def test_the_status_says_what_is_routed_and_why(serving: Setup) -> None:
+async def test_the_status_lists_weights_with_reasons(serving: RouterHarness) -> None:
     await serving.router.reconcile(CHAT)
     (status,) = serving.endpoints.statuses
     assert {
@@ -31,8 +29,7 @@ async def test_the_status_says_what_is_routed_and_why(serving: Setup) -> None:
                 "replica": f"a-{n}",
                 "address": f"127.0.0.1:{9000 + n}",
                 "weight": 50_000,
-                "reason": "an even share among 2 replicas; no load was reported, so it counts as average at best, "
-                "not as idle",
+                "reason": "an even share among 2 replicas; no load was reported; treated as average load",
             }
             for n in range(2)
         ],
@@ -47,7 +44,7 @@ async def test_the_status_says_what_is_routed_and_why(serving: Setup) -> None:
     assert ("True", "Accepted", "") == (accepted.status, accepted.reason, accepted.message)
 
 
-async def test_what_cannot_be_routed_is_said_in_a_condition(serving: Setup) -> None:
+async def test_entries_that_cannot_be_routed_are_in_a_condition(serving: RouterHarness) -> None:
     serving.apply(
         routeConfigs=[{"name": "some-service"}], matchConfigs=[{"path": {"type": "Exact", "value": "/v1/completions"}}]
     )
@@ -57,14 +54,14 @@ async def test_what_cannot_be_routed_is_said_in_a_condition(serving: Setup) -> N
     assert (
         "PartlyAccepted",
         "routeConfigs[0] 'some-service' is not the Service of an application (arks-application-<name>): "
-        "nothing else can be routed here; matchConfigs narrow nothing here: every path of the API reaches the endpoint",
+        "nothing else can be routed here; matchConfigs are ignored here: the endpoint accepts every API path",
     ) == (accepted.reason, accepted.message)
 
 
-async def test_conditions_change_their_time_only_with_their_status(serving: Setup) -> None:
+async def test_conditions_change_their_time_only_with_their_status(serving: RouterHarness) -> None:
     await serving.router.reconcile(CHAT)
     serving.clock.advance(60)
-    serving.report(states=[REPLICA_STATE_READY])
+    serving.write_fact(states=[ReplicaState.READY])
     await serving.router.reconcile(CHAT)
     first, second = (find_condition(status.conditions, "Ready") for status in serving.endpoints.statuses)
     assert first is not None
@@ -72,14 +69,14 @@ async def test_conditions_change_their_time_only_with_their_status(serving: Setu
     assert (first.last_transition_time, True) == (second.last_transition_time, first.message != second.message)
 
 
-async def test_readiness_is_told_at_once_and_weights_later(serving: Setup) -> None:
+async def test_readiness_is_written_at_once_and_weights_later(serving: RouterHarness) -> None:
     assert (CHAT, 0.0) == serving.queued[0]
     await serving.router.reconcile(CHAT)
     serving.queued.clear()
-    serving.teach(8.0, 2.0)
+    serving.report_drain_rates(8.0, 2.0)
     await serving.router.reconcile(CHAT)
-    serving.report(states=[REPLICA_STATE_READY, REPLICA_STATE_READY])
-    serving.teach(8.0, 2.0, seconds=2.0)
+    serving.write_fact(states=[ReplicaState.READY, ReplicaState.READY])
+    serving.report_drain_rates(8.0, 2.0, seconds=2.0)
     serving.clock.advance(STALE_SECONDS + 0.5)
     serving.router.tick()
     assert {(CHAT, 1.0)} == set(serving.queued)
@@ -93,17 +90,17 @@ async def test_readiness_is_told_at_once_and_weights_later(serving: Setup) -> No
     assert before + 2 == len(serving.endpoints.statuses)
 
 
-async def test_the_fact_holds_replicas_with_weights(serving: Setup) -> None:
+async def test_the_fact_holds_replicas_with_weights(serving: RouterHarness) -> None:
     await serving.router.reconcile(CHAT)
     fact = serving.facts.written[CHAT]
     assert (True, "Routed", [("a-0", 9000, 50_000), ("a-1", 9001, 50_000)]) == (
         fact.ready,
         fact.reason,
-        [(one.name, one.port, one.weight) for one in fact.replicas],
+        [(replica.name, replica.port, replica.weight) for replica in fact.replicas],
     )
 
 
-async def test_an_unchanged_fact_keeps_its_time(serving: Setup) -> None:
+async def test_an_unchanged_fact_keeps_its_time(serving: RouterHarness) -> None:
     await serving.router.reconcile(CHAT)
     first = serving.facts.written[CHAT]
     serving.clock.advance(10)
@@ -111,7 +108,9 @@ async def test_an_unchanged_fact_keeps_its_time(serving: Setup) -> None:
     assert first is serving.facts.written[CHAT]
 
 
-async def test_a_deleted_endpoint_loses_cluster_fact_and_the_other_controllers_finalizer(serving: Setup) -> None:
+async def test_a_deleted_endpoint_loses_cluster_fact_and_finalizer(
+    serving: RouterHarness,
+) -> None:
     await serving.router.reconcile(CHAT)
     found = serving.endpoints.cache.get(CHAT)
     assert found is not None
@@ -119,7 +118,7 @@ async def test_a_deleted_endpoint_loses_cluster_fact_and_the_other_controllers_f
     serving.endpoints.cache.apply(CHAT, found.model_copy(update={"metadata": deleting}))
     await serving.router.reconcile(CHAT)
     assert (["team/chat"], {}, [FINALIZER]) == (
-        serving.gateway.removed,
+        serving.envoy.removed,
         serving.facts.written,
         serving.endpoints.finalizers_removed,
     )
@@ -128,56 +127,56 @@ async def test_a_deleted_endpoint_loses_cluster_fact_and_the_other_controllers_f
 # --- events
 
 
-async def test_events_tell_of_replicas_and_readiness(setup: Setup) -> None:
-    setup.apply()
-    setup.router.begin()
-    await setup.router.reconcile(CHAT)
-    setup.report()
-    await setup.router.reconcile(CHAT)
-    setup.report(states=[REPLICA_STATE_DRAINING])
-    await setup.router.reconcile(CHAT)
-    assert ["replica-added", "ready", "replica-removed", "not-ready"] == setup.verbs()
+async def test_changes_of_replicas_and_readiness_are_events(harness: RouterHarness) -> None:
+    harness.apply()
+    harness.router.start()
+    await harness.router.reconcile(CHAT)
+    harness.write_fact()
+    await harness.router.reconcile(CHAT)
+    harness.write_fact(states=[ReplicaState.DRAINING])
+    await harness.router.reconcile(CHAT)
+    assert ["replica-added", "ready", "replica-removed", "not-ready"] == harness.verbs()
     assert ("ready", "requests go to a (1 of 1 replicas ready, 100%)") == (
-        setup.events[0][1].replica.state,
-        setup.events[1][1].message,
+        harness.events[0][1].replica.state,
+        harness.events[1][1].message,
     )
-    assert "a-0: draining: it finishes what it has" == setup.events[2][1].message
+    assert "a-0: draining: it finishes what it has" == harness.events[2][1].message
 
 
-# --- refusals
+# --- rejections
 
 
-async def test_a_refused_change_is_said_and_the_endpoint_stays_ready(serving: Setup) -> None:
+async def test_a_rejected_change_is_reported_and_the_endpoint_stays_ready(serving: RouterHarness) -> None:
     await serving.router.reconcile(CHAT)
-    serving.gateway.refusing = True
-    serving.router.refused("team/chat", "no such filter")
+    serving.envoy.rejecting = True
+    serving.router.handle_rejection("team/chat", "no such filter")
     await serving.router.reconcile(CHAT)
     accepted, ready = (
         find_condition(serving.endpoints.statuses[-1].conditions, name) for name in ("Accepted", "Ready")
     )
     assert accepted is not None
     assert ready is not None
-    assert ("False", "ConfigurationRejected", "Envoy refused it: no such filter", "True", "rejected") == (
+    assert ("False", "ConfigurationRejected", "Envoy rejected it: no such filter", "True", "rejected") == (
         *(accepted.status, accepted.reason, accepted.message),
         ready.status,
         serving.verbs()[-1],
     )
 
 
-async def test_an_endpoint_that_envoy_never_took_is_not_ready(serving: Setup) -> None:
-    serving.gateway.refusing, serving.gateway.serving = True, False
-    serving.router.refused("team/chat", "no such filter")
+async def test_an_endpoint_that_envoy_never_accepted_is_not_ready(serving: RouterHarness) -> None:
+    serving.envoy.rejecting, serving.envoy.serving = True, False
+    serving.router.handle_rejection("team/chat", "no such filter")
     await serving.router.reconcile(CHAT)
     ready = find_condition(serving.endpoints.statuses[-1].conditions, "Ready")
     assert ready is not None
     assert ("False", "ConfigurationRejected") == (ready.status, ready.reason)
 
 
-async def test_a_refusal_is_over_when_the_next_configuration_is_taken(serving: Setup) -> None:
-    serving.gateway.refusing = True
-    serving.router.refused("team/chat", "no such filter")
+async def test_a_rejection_ends_when_the_next_configuration_is_accepted(serving: RouterHarness) -> None:
+    serving.envoy.rejecting = True
+    serving.router.handle_rejection("team/chat", "no such filter")
     await serving.router.reconcile(CHAT)
-    serving.gateway.refusing = False
+    serving.envoy.rejecting = False
     await serving.router.reconcile(CHAT)
     accepted = find_condition(serving.endpoints.statuses[-1].conditions, "Accepted")
     assert accepted is not None
@@ -187,8 +186,8 @@ async def test_a_refusal_is_over_when_the_next_configuration_is_taken(serving: S
 # --- explanations
 
 
-def test_explanations_hold_the_newest_decision_and_those_that_changed_something(serving: Setup) -> None:
-    serving.teach(8.0, 2.0)
+def test_explanations_hold_the_newest_decision_and_those_that_changed_something(serving: RouterHarness) -> None:
+    serving.report_drain_rates(8.0, 2.0)
     found = serving.router.explain(CHAT)
     assert found is not None
     newest, changes = found["newest"], found["changes"]
@@ -198,17 +197,17 @@ def test_explanations_hold_the_newest_decision_and_those_that_changed_something(
     assert ("a-0", 4.0, 2.0, 0.0) == (
         first["replica"],
         first["signals"]["running"],
-        first["signals"]["requestsPerSecondAndPlace"],
+        first["signals"]["requestsPerSecondAndSlot"],
         first["signals"]["ageSeconds"],
     )
     assert newest["candidates"] == changes[0]["candidates"]
 
 
-def test_there_is_no_explanation_of_what_does_not_exist(serving: Setup) -> None:
+def test_an_unknown_endpoint_has_no_explanation(serving: RouterHarness) -> None:
     assert serving.router.explain(Key("team", "other")) is None
 
 
-def test_decisions_can_be_scraped(serving: Setup) -> None:
+def test_decisions_can_be_scraped(serving: RouterHarness) -> None:
     registry = CollectorRegistry()
     registry.register(DecisionCollector(serving.router))
     names = {"namespace": "team", "endpoint": "chat"}
@@ -220,8 +219,10 @@ def test_decisions_can_be_scraped(serving: Setup) -> None:
     )
 
 
-async def test_how_an_endpoint_stands_with_its_gateway_is_in_the_status_and_looked_at_again(serving: Setup) -> None:
-    serving.attachments.found = Attachment(False, "NoGatewayAPI", "no HTTPRoutes", look_again_seconds=60.0)
+async def test_the_attachment_is_in_the_status_and_checked_again(
+    serving: RouterHarness,
+) -> None:
+    serving.attachments.found = Attachment(False, "NoGatewayAPI", "no HTTPRoutes", recheck_seconds=60.0)
     assert Requeue(60.0) == await serving.router.reconcile(CHAT)
     condition = find_condition(serving.endpoints.statuses[-1].conditions, "Attached")
     assert condition is not None
@@ -232,14 +233,14 @@ async def test_how_an_endpoint_stands_with_its_gateway_is_in_the_status_and_look
     assert None is find_condition(serving.endpoints.statuses[-1].conditions, "Attached")
 
 
-async def test_a_gateway_s_opinion_does_not_make_an_endpoint_unready(serving: Setup) -> None:
-    serving.attachments.found = Attachment(False, "GatewayRefuses", "no such listener", look_again_seconds=60.0)
+async def test_a_rejection_by_the_gateway_does_not_make_an_endpoint_unready(serving: RouterHarness) -> None:
+    serving.attachments.found = Attachment(False, "GatewayRefuses", "no such listener", recheck_seconds=60.0)
     await serving.router.reconcile(CHAT)
     conditions = serving.endpoints.statuses[-1].conditions
     assert (True, True) == (is_true(conditions, "Ready"), is_true(conditions, "Accepted"))
 
 
-async def test_an_endpoint_that_is_gone_is_forgotten_by_its_gateway(serving: Setup) -> None:
+async def test_a_deleted_endpoint_is_forgotten_by_the_attachments(serving: RouterHarness) -> None:
     serving.endpoints.cache.apply(CHAT, None)
     await serving.router.reconcile(CHAT)
     assert [CHAT] == serving.attachments.forgotten

@@ -9,31 +9,31 @@ from arks.kit.settings import Settings as KitSettings
 
 class Settings(KitSettings):
     xds_host: str = "127.0.0.1"
-    """Where Envoys ask for their configuration. Plain text and without a key: loopback, or a network of their own."""
+    """Address of the xDS server for Envoys. Plain text without authentication: loopback, or a separate network."""
     xds_port: int = Field(default=18000, ge=0, le=65535)
-    """0 picks a free one, which the log names."""
+    """0 picks a free port, which the log names."""
     gateway_host: str = "127.0.0.1"
-    """Address that Envoy listens on for clients."""
+    """Address on which Envoy listens for clients."""
     gateway_port: int = Field(default=8080, ge=1, le=65535)
     gateway_certificate_source: Path | None = None
     """Path, on Envoy's machine, of the file that names certificate and key; None: plain HTTP.
     `python -m arks.endpoint_router.programs.bootstrap --certificate DIRECTORY` prints the file."""
     envoy_admin_port: int = Field(default=9901, ge=1, le=65535)
-    """For the bootstrap file only; the router itself never asks Envoy's admin interface."""
+    """For the bootstrap file only; the router does not use Envoy's admin interface."""
     envoy_stats_port: int | None = Field(default=None, ge=1, le=65535)
-    """Where others can read Envoy's own figures, GET /metrics on all addresses; None: nowhere. For the bootstrap."""
+    """Port, on all addresses, of Envoy's own metrics (GET /metrics); None: not served. For the bootstrap file only."""
     token_quota_host: str = "127.0.0.1"  # noqa: S105  # an address
-    """Admission, as Envoy reaches it: an address or a DNS name."""
+    """Address or DNS name at which Envoy reaches token-quota for admission."""
     token_quota_port: int = Field(default=8090, ge=1, le=65535)
     usage_log: Path = Path("usage.log")
-    """The file into which Envoy writes a line a granted request, for the usage shipper."""
+    """File, on Envoy's machine, that gets a line for each granted request; the usage shipper reads it."""
     envoy_heap_bytes: int = Field(default=2 * 1024**3, ge=64 * 1024**2)
-    """Near this much memory Envoy refuses new requests rather than dying with those under way. For the bootstrap."""
+    """Near this much memory Envoy rejects new requests, so that those in flight survive. For the bootstrap only."""
     http_route_namespaces: str = ""
-    """Kubernetes: where endpoints with a `gatewayRef` get an HTTPRoute at that Gateway; names with commas between."""
+    """Kubernetes: namespaces, separated by commas, in which endpoints with a `gatewayRef` get an HTTPRoute."""
     gateway_service: str = "arks-gateway"
     """Kubernetes: the Service of Envoy, in the release's namespace, that HTTPRoutes lead to."""
     gateway_service_port: int = Field(default=80, ge=1, le=65535)
     hold_seconds: float = Field(default=10.0, ge=0)
-    """How long ready replicas are still believed in whose fact vanished without saying that they are gone: a bucket
-    that was lost is filled again by its owner within seconds, and must not stop traffic."""
+    """How long the ready replicas of a vanished fact are kept. A lost bucket is filled again by its owner within
+    seconds, and must not stop traffic."""

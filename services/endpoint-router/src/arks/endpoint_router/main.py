@@ -1,64 +1,72 @@
-"""endpoint-router: wiring."""
+"""Wire endpoint-router together and run it."""
 
 import asyncio
 
-from arks.contracts.resources.endpoint import ArksEndpoint
+from arks.contracts.resources import ArksEndpoint
 from arks.contracts.subjects import Facts
 from arks.endpoint_router.adapters.envoy import GatewaySettings
-from arks.endpoint_router.adapters.envoy_config import EnvoyGateway
+from arks.endpoint_router.adapters.envoy_config import SnapshotEnvoyConfig
 from arks.endpoint_router.adapters.local import wiring as local
 from arks.endpoint_router.adapters.metrics import DecisionCollector
-from arks.endpoint_router.adapters.xds import AdsServer, World
+from arks.endpoint_router.adapters.xds import ConfigSnapshot, XdsServer
 from arks.endpoint_router.api.explain import routes
 from arks.endpoint_router.config import Settings
 from arks.endpoint_router.service.router import Attachments, EndpointRouter
 from arks.events.v1.facts_pb2 import EndpointFact, ReplicasFact
 from arks.kit.app import App
 from arks.kit.home import Home
-from arks.kit.reconcile import Controller
+from arks.kit.reconcile import Controller, FirstPass
+from arks.kit.resource_events import ResourceEvents
 from arks.kit.start import home_from_environment
 
 TICK_SECONDS = 0.5
 
 
-def build(settings: Settings, home: Home, world: World | None = None) -> App:
-    """The whole service on the given home. `world`: what Envoys are told, for a test that looks at it."""
-    world = world or World()
+def build(settings: Settings, home: Home, snapshot: ConfigSnapshot | None = None) -> App:
+    """Return the whole service on the given home. `snapshot`: for tests that inspect Envoy's configuration."""
+    snapshot = snapshot or ConfigSnapshot()
 
-    def refused(type_: str, name: str, node: str, message: str) -> None:
-        if not gateway.refused(type_, name, message):
-            router.refused(name, f"{message} (Envoy {node})")
+    def handle_rejection(type_: str, name: str, node: str, message: str) -> None:
+        if not envoy.handle_rejection(type_, name, message):
+            router.handle_rejection(name, f"{message} (Envoy {node})")
 
-    server = AdsServer(
-        world, f"{settings.xds_host}:{settings.xds_port}", registry=home.registry, clock=home.clock, on_refused=refused
+    server = XdsServer(
+        snapshot,
+        f"{settings.xds_host}:{settings.xds_port}",
+        registry=home.registry,
+        clock=home.clock,
+        on_rejected=handle_rejection,
     )
-    gateway = EnvoyGateway(world, server.open)
-    gateway.serve(_gateway_settings(settings), settings.token_quota_host, settings.token_quota_port)
+    envoy = SnapshotEnvoyConfig(snapshot, server.open)
+    envoy.set_gateway(_gateway_settings(settings), settings.token_quota_host, settings.token_quota_port)
+    endpoints = home.resources(ArksEndpoint)
+    facts = home.fact_writer(Facts.ENDPOINTS, EndpointFact)
     router = EndpointRouter(
-        endpoints=home.resources(ArksEndpoint),
+        endpoints=endpoints,
         replicas=home.facts(Facts.REPLICAS, ReplicasFact).cache,
-        facts=home.fact_writer(Facts.ENDPOINTS, EndpointFact),
-        gateway=gateway,
-        publish=home.bus.publish_event,
+        facts=facts,
+        envoy=envoy,
+        events=ResourceEvents(home.outbox),
         clock=home.clock,
         hold_seconds=settings.hold_seconds,
         attachments=_attachments(settings, home),
     )
-    controller = Controller("endpoints", router.reconcile, clock=home.clock)
-    router.tell_with(controller.enqueue)
+    first_pass = FirstPass(existing=lambda: [key for key, _ in endpoints.cache.items()], done=facts.complete)
+    controller = Controller("endpoints", router.reconcile, clock=home.clock, first_pass=first_pass)
+    router.connect(controller.enqueue)
     home.registry.register(DecisionCollector(router))
 
     async def listen() -> None:
         await server.start()
-        await home.bus.subscribe_load(router.take_load)
+        await home.bus.subscribe_load(router.handle_load)
 
     async def follow() -> None:
         await home.synced()
-        router.begin()
+        router.start()
         while True:
             await asyncio.sleep(TICK_SECONDS)
             router.tick()
-            gateway.tick(home.clock.monotonic())
+            envoy.retry_rejected(home.clock.monotonic())
 
     return App(
         "endpoint-router",
@@ -67,7 +75,7 @@ def build(settings: Settings, home: Home, world: World | None = None) -> App:
         tasks=[follow],
         starts=[listen],
         stops=[server.stop],
-        problems=[gateway.problem],
+        problems=[envoy.problem],
         routes=routes(router),
     )
 
@@ -82,11 +90,11 @@ def _gateway_settings(settings: Settings) -> GatewaySettings:
 
 
 def _attachments(settings: Settings, home: Home) -> Attachments | None:
-    if settings.platform == "kubernetes":
-        from arks.endpoint_router.adapters.kubernetes import wiring  # noqa: PLC0415  # its client costs 70 MB
+    if home.kube is None:
+        return local.attachments(settings)
+    from arks.endpoint_router.adapters.kubernetes import wiring  # noqa: PLC0415  # its client costs 70 MB
 
-        return wiring.attachments(settings, home)
-    return local.attachments(settings)
+    return wiring.attachments(settings, home.kube)
 
 
 if __name__ == "__main__":

@@ -71,8 +71,8 @@ def cut_in_two(text: bytes) -> list[list[bytes]]:
 
 def cuts(text: bytes) -> st.SearchStrategy[list[bytes]]:
     """The text in pieces, split anywhere."""
-    places = st.lists(st.integers(0, len(text)), max_size=12).map(sorted)
-    return places.map(lambda at: [text[a:b] for a, b in zip([0, *at], [*at, len(text)], strict=True)])
+    positions = st.lists(st.integers(0, len(text)), max_size=12).map(sorted)
+    return positions.map(lambda at: [text[a:b] for a, b in zip([0, *at], [*at, len(text)], strict=True)])
 
 
 def test_the_usage_event_is_cut_wherever_chunks_end() -> None:
@@ -90,7 +90,7 @@ def test_the_usage_event_is_cut_from_streams_with_carriage_returns() -> None:
         assert meter.usage == "e,12,3"
 
 
-def test_a_usage_event_too_long_to_wait_for_is_passed_whole() -> None:
+def test_a_usage_event_over_the_size_limit_is_passed_unchanged() -> None:
     long = event(usage_event(timings=["x" * 5000]))
     meter = Meter(stream=True, cut=True)
     assert HELLO + long + DONE == meter.follow([HELLO, long[:5000], long[5000:] + DONE])
@@ -104,7 +104,7 @@ def test_one_byte_a_chunk_changes_nothing() -> None:
     assert meter.usage == "e,12,3"
 
 
-def test_who_asked_for_usage_gets_every_chunk_as_it_came() -> None:
+def test_a_client_that_requested_usage_gets_every_chunk_unchanged() -> None:
     for chunks in cut_in_two(ROLE + HELLO + FINISH + USAGE + DONE):
         meter = Meter(stream=True)
         assert chunks == [meter.feed(chunk) for chunk in chunks]
@@ -159,12 +159,12 @@ def test_any_stream_in_any_pieces_loses_only_its_usage_events(
     meter = Meter(stream=True, cut=True)
     assert b"".join(text for text, payload in events if not is_usage_event(payload)) == meter.follow(chunks)
     delivered = sum(carries_content(payload) for _, payload in events)
-    told = any(is_usage_event(payload) for _, payload in events)
-    assert meter.usage == ("e,12,3" if told else f"d,{delivered}" if delivered else None)
+    reported = any(is_usage_event(payload) for _, payload in events)
+    assert meter.usage == ("e,12,3" if reported else f"d,{delivered}" if delivered else None)
 
 
 @given(streams())
-def test_no_event_waits_that_cannot_be_the_usage_event(
+def test_an_event_that_cannot_be_the_usage_event_is_not_held_back(
     sample: tuple[list[tuple[bytes, dict[str, Any] | None]], list[bytes]],
 ) -> None:
     _, chunks = sample
@@ -195,13 +195,13 @@ def test_usage_in_the_last_content_chunk_counts_and_the_content_stays() -> None:
     assert meter.usage == "e,12,3"
 
 
-def test_usage_below_the_top_level_is_somebody_else_s() -> None:
+def test_usage_below_the_top_level_does_not_count() -> None:
     echoed = event({"choices": [], "metadata": {"usage": {"prompt_tokens": 0, "completion_tokens": 0}}, "usage": None})
-    said = event({**delta(content="usage"), "usage": SAMPLE_USAGE})
+    own = event({**delta(content="usage"), "usage": SAMPLE_USAGE})
     meter = Meter(stream=True, cut=True)
     assert echoed == meter.feed(echoed)
     assert meter.usage is None
-    assert said == meter.feed(said)
+    assert own == meter.feed(own)
     assert meter.usage == "e,12,3"
 
 
@@ -213,7 +213,7 @@ def test_running_usage_is_known_after_each_chunk() -> None:
     assert known == ["e,5,1", "e,5,2"]
 
 
-def test_what_was_delivered_is_known_after_each_chunk() -> None:
+def test_delivered_events_are_counted_after_each_chunk() -> None:
     meter, known = Meter(stream=True, cut=True), []
     for chunk in (ROLE, HELLO, HELLO + HELLO, HELLO[:30], HELLO[30:], FINISH):
         meter.feed(chunk)
@@ -227,7 +227,7 @@ def test_a_usage_event_without_its_empty_line_counts_at_the_end() -> None:
     assert meter.usage == "e,12,3"
 
 
-def test_an_event_longer_than_what_is_kept_is_passed_and_counted_once() -> None:
+def test_an_event_over_the_buffer_size_is_passed_and_counted_once() -> None:
     big = event(delta(content="x" * 3_000_000))
     meter = Meter(stream=True, cut=True)
     chunks = [big[at : at + 65536] for at in range(0, len(big), 65536)]
@@ -287,7 +287,7 @@ def test_usage_of_a_json_answer_is_found_wherever_chunks_end(sample: tuple[str, 
         b"",
     ],
 )
-def test_an_answer_without_sound_usage_has_none(text: bytes) -> None:
+def test_invalid_usage_is_ignored(text: bytes) -> None:
     meter = Meter(stream=False)
     meter.follow([text])
     assert meter.usage is None

@@ -83,7 +83,7 @@ def canonical(document: object) -> str:
 
 
 @given(bodies())
-def test_what_is_read_is_what_json_says(body: bytes) -> None:
+def test_the_filter_reads_what_a_json_parser_reads(body: bytes) -> None:
     request = read(body)
     assert request is not None
     request.pop("body", None)
@@ -91,11 +91,11 @@ def test_what_is_read_is_what_json_says(body: bytes) -> None:
 
 
 @given(bodies())
-def test_a_stream_asks_for_its_usage_and_is_otherwise_the_same(body: bytes) -> None:
+def test_a_stream_gets_a_request_for_usage_and_no_other_change(body: bytes) -> None:
     document, request = json.loads(body), read(body)
     assert request is not None
-    asked = (document.get("stream_options") or {}).get("include_usage") is True
-    if not document.get("stream") or asked:
+    requested = (document.get("stream_options") or {}).get("include_usage") is True
+    if not document.get("stream") or requested:
         assert "body" not in request
     else:
         options = {**(document.get("stream_options") or {}), "include_usage": True}
@@ -120,7 +120,7 @@ def damaged_bodies(draw: st.DrawFn) -> bytes:
 @given(damaged_bodies())
 @example(b'{"model":"a","x":[{"]":1}],"stream":true}')
 @example(b'{"model":"a","x":1"},"model":"b"}')
-def test_a_damaged_body_is_refused_or_read_as_json_reads_it(body: bytes) -> None:
+def test_a_damaged_body_is_rejected_or_read_as_a_json_parser_reads_it(body: bytes) -> None:
     request = read(body)
     if request is None:
         return
@@ -153,7 +153,7 @@ def test_a_damaged_body_is_refused_or_read_as_json_reads_it(body: bytes) -> None
         '{"model":"m","\u017ftream":true}'.encode(),
     ],
 )
-def test_what_is_not_a_plain_json_object_is_refused(body: bytes) -> None:
+def test_a_body_that_is_no_plain_json_object_is_rejected(body: bytes) -> None:
     assert refusal(body)["code"] == "invalid_json"
 
 
@@ -197,12 +197,12 @@ def test_what_is_not_a_plain_json_object_is_refused(body: bytes) -> None:
         (b'{"model":"m","n":1.0}', "n"),
     ],
 )
-def test_a_refusal_names_the_parameter(body: bytes, param: str) -> None:
+def test_a_rejection_names_the_parameter(body: bytes, param: str) -> None:
     error = refusal(body)
     assert (param, "invalid_request_error") == (error["param"], error["type"])
 
 
-def test_a_client_that_wants_no_usage_gets_it_asked_for_all_the_same() -> None:
+def test_usage_is_requested_even_if_the_client_declines_it() -> None:
     request = read(b'{"model":"m","stream":true,"stream_options":{"x":"include_usage","include_usage": false }}')
     assert request is not None
     assert (
@@ -210,7 +210,7 @@ def test_a_client_that_wants_no_usage_gets_it_asked_for_all_the_same() -> None:
     )
 
 
-def test_stream_options_without_a_stream_are_left_to_the_engine() -> None:
+def test_stream_options_without_a_stream_are_not_checked() -> None:
     assert {"model": b"m", "stream": False} == read(b'{"model":"m","stream_options":"nonsense"}')
 
 
@@ -219,7 +219,7 @@ def test_the_largest_of_several_limits_counts() -> None:
 
 
 @given(st.binary(max_size=60))
-def test_percent_encoding_leaves_only_visible_ascii_and_can_be_undone(raw: bytes) -> None:
+def test_percent_encoding_gives_visible_ascii_and_can_be_undone(raw: bytes) -> None:
     encoded = admission[b"percent_encode"](raw)
     assert set(encoded) <= set(string.printable.encode()) - set(string.whitespace.encode())
     assert raw == unquote_to_bytes(encoded)

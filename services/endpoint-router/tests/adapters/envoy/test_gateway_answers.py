@@ -1,4 +1,4 @@
-"""Answers through a real Envoy: what the client gets, and what the usage log says of it."""
+"""Answers through a real Envoy: what the client gets, and its line in the usage log."""
 
 import asyncio
 import json
@@ -33,7 +33,7 @@ EVENTS = [ROLE, *TOKENS, FINISH, USAGE, DONE]
 WITHOUT_USAGE = b"".join([ROLE, *TOKENS, FINISH, DONE])
 
 
-async def test_who_did_not_ask_for_usage_does_not_get_it_and_is_metered(gateway: Gateway) -> None:
+async def test_a_client_that_did_not_request_usage_is_metered_without_getting_it(gateway: Gateway) -> None:
     gateway.engine.script = stream(EVENTS)
     assert WITHOUT_USAGE == (await gateway.post(STREAM)).content
     assert {"include_usage": True} == json.loads(gateway.engine.requests[0].body)["stream_options"]
@@ -41,7 +41,7 @@ async def test_who_did_not_ask_for_usage_does_not_get_it_and_is_metered(gateway:
     assert ("1", "e,12,3") == (line["stream"], line["usage"])
 
 
-async def test_who_asked_for_usage_gets_it(gateway: Gateway) -> None:
+async def test_a_client_that_requested_usage_gets_it(gateway: Gateway) -> None:
     gateway.engine.script = stream(EVENTS)
     assert b"".join(EVENTS) == (await gateway.post(STREAM_WITH_USAGE)).content
     assert STREAM_WITH_USAGE == gateway.engine.requests[0].body
@@ -58,7 +58,7 @@ async def test_who_asked_for_usage_gets_it(gateway: Gateway) -> None:
     ],
     ids=["a byte a piece", "all at once", "usage and end together", "usage cut at its end"],
 )
-async def test_pieces_do_not_matter(gateway: Gateway, pieces: list[bytes]) -> None:
+async def test_the_pieces_of_a_body_do_not_matter(gateway: Gateway, pieces: list[bytes]) -> None:
     gateway.engine.script = stream(pieces)
     assert WITHOUT_USAGE == (await gateway.post(STREAM)).content
     assert [line["usage"] for line in await gateway.usage()] == ["e,12,3"]
@@ -93,7 +93,7 @@ def _streaming(gateway: Gateway) -> AbstractAsyncContextManager[httpx.Response]:
     return gateway.client.stream("POST", "/v1/chat/completions", content=STREAM, headers=headers)
 
 
-async def test_a_client_that_hangs_up_is_charged_for_what_was_delivered(gateway: Gateway) -> None:
+async def test_a_client_that_disconnects_is_charged_for_the_delivered_content(gateway: Gateway) -> None:
     async def script(_: Request, writer: asyncio.StreamWriter) -> None:
         await send_events(writer, [ROLE, *TOKENS])
         await asyncio.Event().wait()
@@ -110,7 +110,7 @@ async def test_a_client_that_hangs_up_is_charged_for_what_was_delivered(gateway:
     assert "DC" in line["flags"]
 
 
-async def test_an_engine_that_breaks_off_is_charged_for_what_was_delivered(gateway: Gateway) -> None:
+async def test_an_answer_that_breaks_is_charged_for_the_delivered_content(gateway: Gateway) -> None:
     gateway.engine.script = stream([ROLE, *TOKENS], end=False)
     with pytest.raises(httpx.RemoteProtocolError):
         await gateway.post(STREAM)
@@ -119,7 +119,7 @@ async def test_an_engine_that_breaks_off_is_charged_for_what_was_delivered(gatew
     assert "UPE" == line["flags"]
 
 
-async def test_a_client_that_hangs_up_before_the_answer_leaves_a_line_without_usage(gateway: Gateway) -> None:
+async def test_a_client_that_disconnects_before_the_answer_gets_a_line_without_usage(gateway: Gateway) -> None:
     gateway.engine.script = silence
     asking = asyncio.create_task(gateway.post(STREAM))
     await eventually(lambda: gateway.engine.requests, what="the engine has the request")
@@ -136,7 +136,7 @@ async def test_embeddings_are_metered_by_their_prompt(gateway: Gateway) -> None:
     assert [line["usage"] for line in await gateway.usage()] == ["e,5,0"]
 
 
-async def test_an_error_of_the_engine_passes_as_it_is_and_uses_nothing(gateway: Gateway) -> None:
+async def test_an_error_of_the_engine_passes_unchanged_without_usage(gateway: Gateway) -> None:
     body = b'{"error":{"message":"too long","type":"BadRequestError","param":null,"code":400}}'
     gateway.engine.script = answer(body, 400)
     response = await gateway.post(STREAM)
@@ -144,7 +144,7 @@ async def test_an_error_of_the_engine_passes_as_it_is_and_uses_nothing(gateway: 
     assert [(line["status"], line["usage"]) for line in await gateway.usage()] == [("400", "-")]
 
 
-async def test_the_client_learns_its_limits_with_every_answer(gateway: Gateway) -> None:
+async def test_every_answer_has_the_clients_limits(gateway: Gateway) -> None:
     gateway.admission.script = grant(x_ratelimit_reset_tokens="1m3s", x_secret="no", x_error_token="no")
     gateway.engine.script = answer(x_ratelimit_limit_requests="the engine's own", server="uvicorn")
     response = await gateway.post(b'{"model":"m"}')

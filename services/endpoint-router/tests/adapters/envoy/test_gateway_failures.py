@@ -25,7 +25,7 @@ REFUSAL = b'{"error":{"message":"no","type":"t","param":null,"code":"c"}}'
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 413, 429, 500, 503])
-async def test_a_refusal_of_token_quota_is_the_answer(gateway: Gateway, status: int) -> None:
+async def test_a_rejection_by_token_quota_is_the_answer(gateway: Gateway, status: int) -> None:
     passed = {"retry_after": "7", "x_ratelimit_remaining_tokens": "0", "x_error_rate_limit": "rpm"}
     kept = {"x_internal": "1", "server": "granian", "x_arks_grant": "a/b/c/1/1"}
     gateway.admission.script = answer(REFUSAL, status, www_authenticate="Bearer", **passed, **kept)
@@ -50,7 +50,7 @@ async def test_a_refusal_of_token_quota_is_the_answer(gateway: Gateway, status: 
         (b"", 200, {"x_arks_grant": "default/m/alice/1/1"}),
     ],
 )
-async def test_what_is_not_understood_is_no_grant(
+async def test_an_answer_that_is_not_understood_is_no_grant(
     gateway: Gateway, body: bytes, status: int, headers: dict[str, str]
 ) -> None:
     gateway.admission.script = answer(body, status, **headers)
@@ -63,7 +63,7 @@ async def test_what_is_not_understood_is_no_grant(
     assert [] == gateway.engine.requests
 
 
-async def test_without_token_quota_nothing_passes(gateway: Gateway) -> None:
+async def test_without_token_quota_no_request_passes(gateway: Gateway) -> None:
     await gateway.admission.stop()
     response = await gateway.post(BODY)
     assert (503, "admission_unavailable") == (response.status_code, code(response))
@@ -78,7 +78,7 @@ async def _succeeds(gateway: Gateway) -> bool:
     return bool((await gateway.post(BODY)).status_code == 200)
 
 
-async def test_a_broken_connection_to_token_quota_costs_no_client_an_error(gateway: Gateway) -> None:
+async def test_a_broken_connection_to_token_quota_causes_no_client_error(gateway: Gateway) -> None:
     async def breaks_once(request: Request, writer: asyncio.StreamWriter) -> None:
         if len(gateway.admission.requests) == 1:
             writer.transport.abort()
@@ -90,7 +90,7 @@ async def test_a_broken_connection_to_token_quota_costs_no_client_an_error(gatew
     assert first.headers["x-arks-request-id"] == second.headers["x-arks-request-id"]
 
 
-async def test_a_silent_token_quota_is_waited_for_two_seconds(gateway: Gateway) -> None:
+async def test_the_filter_waits_two_seconds_for_token_quota(gateway: Gateway) -> None:
     gateway.admission.script = silence
     began = asyncio.get_running_loop().time()
     response = await gateway.post(BODY)
@@ -107,7 +107,7 @@ async def test_a_silent_token_quota_is_waited_for_two_seconds(gateway: Gateway) 
         " [':path']='/v1/admit', [':authority']='x'}, '', 1000); error('broken') end",
     ],
 )
-async def test_a_filter_that_breaks_lets_nothing_pass(
+async def test_a_filter_that_fails_lets_no_request_pass(
     gateways: Gateways, monkeypatch: pytest.MonkeyPatch, script: str
 ) -> None:
     monkeypatch.setattr(listeners, "admission_source", lambda: script)
@@ -118,7 +118,7 @@ async def test_a_filter_that_breaks_lets_nothing_pass(
     assert [] == gateway.engine.requests
 
 
-async def test_a_killed_replica_costs_no_client_an_error(gateways: Gateways) -> None:
+async def test_a_killed_replica_causes_no_client_error(gateways: Gateways) -> None:
     gateway = await gateways.start(engines=2)
     answers = [await gateway.post(BODY) for _ in range(10)]
     assert all(engine.requests for engine in gateway.engines)
@@ -138,14 +138,14 @@ async def test_requests_that_wait_at_a_killed_replica_go_to_another(gateways: Ga
     assert {200} == {(await answer).status_code for answer in waiting}
 
 
-async def test_a_replica_that_is_not_ready_passes_requests_on(gateways: Gateways) -> None:
+async def test_a_request_is_retried_after_a_503_of_a_replica(gateways: Gateways) -> None:
     gateway = await gateways.start(engines=2)
     gateway.engines[0].script = answer(b'{"error":{"message":"Loading model"}}', 503)
     answers = await asyncio.gather(*(gateway.post(BODY) for _ in range(20)))
     assert {200} == {answer.status_code for answer in answers}
 
 
-async def test_an_engine_s_own_error_is_not_tried_again(gateways: Gateways) -> None:
+async def test_an_error_of_the_engine_is_not_retried(gateways: Gateways) -> None:
     gateway = await gateways.start(engines=2)
     for engine in gateway.engines:
         engine.script = answer(b'{"error":{}}', 500)
@@ -161,7 +161,7 @@ async def test_a_large_body_can_be_sent_to_another_replica(gateways: Gateways) -
     assert {body} == {request.body for request in gateway.engines[1].requests}
 
 
-async def test_the_only_replica_dead_is_503_at_once_and_forgotten_when_it_is_back(gateway: Gateway) -> None:
+async def test_a_single_dead_replica_is_503_at_once_and_serves_after_its_restart(gateway: Gateway) -> None:
     await gateway.engine.stop()
     began = asyncio.get_running_loop().time()
     responses = [await gateway.post(BODY) for _ in range(5)]
@@ -174,7 +174,7 @@ async def test_the_only_replica_dead_is_503_at_once_and_forgotten_when_it_is_bac
     assert 200 == (await gateway.post(BODY)).status_code
 
 
-async def test_an_endpoint_that_envoy_does_not_know_is_503(gateway: Gateway) -> None:
+async def test_an_endpoint_without_a_cluster_is_503(gateway: Gateway) -> None:
     gateway.admission.script = grant("default/other")
     response = await gateway.post(BODY)
     assert (503, "service_unavailable") == (response.status_code, code(response))

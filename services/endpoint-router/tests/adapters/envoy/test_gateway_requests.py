@@ -39,10 +39,10 @@ async def exchange(gateway: Gateway, *pieces: bytes, pause_seconds: float = 0) -
     return int(answer.split(b" ")[1]), json.loads(body).get("error", {})
 
 
-async def test_admission_learns_what_it_needs_from_headers_alone(gateway: Gateway) -> None:
+async def test_admission_gets_headers_only(gateway: Gateway) -> None:
     body = b'{"model":"org/m 1","messages":[],"max_tokens":7,"n":2,"stream":true}'
     response = await gateway.post(body)
-    (asked,) = gateway.admission.requests
+    (query,) = gateway.admission.requests
     expected = {
         "authorization": "Bearer sk-secret",
         "x-arks-request-id": response.headers["x-request-id"],
@@ -53,16 +53,16 @@ async def test_admission_learns_what_it_needs_from_headers_alone(gateway: Gatewa
         "x-arks-n": "2",
         "x-arks-stream": "1",
     }
-    assert ("POST", "/v1/admit", b"") == (asked.method, asked.path, asked.body)
-    assert expected == {name: asked.headers.get(name) for name in expected}
+    assert ("POST", "/v1/admit", b"") == (query.method, query.path, query.body)
+    assert expected == {name: query.headers.get(name) for name in expected}
 
 
-async def test_what_was_not_given_is_not_told(gateway: Gateway) -> None:
+async def test_absent_parameters_send_no_headers(gateway: Gateway) -> None:
     await gateway.post(BODY)
     assert not {"x-arks-max-tokens", "x-arks-n"} & gateway.admission.requests[0].headers.keys()
 
 
-async def test_the_engine_gets_the_body_as_it_was_and_nothing_that_is_ours(gateway: Gateway) -> None:
+async def test_the_engine_gets_the_unchanged_body_and_no_header_of_arks(gateway: Gateway) -> None:
     sent = {
         "authorization": "bearer sk-secret",
         "cookie": "session=1",
@@ -134,14 +134,14 @@ async def test_a_chunked_body_is_admitted_and_rewritten_like_any_other(gateway: 
         [("x-api-key", "a")],
     ],
 )
-async def test_without_a_key_nothing_is_asked_and_nothing_passes(gateway: Gateway, headers: list[Any]) -> None:
+async def test_a_request_without_a_key_causes_no_query_and_does_not_pass(gateway: Gateway, headers: list[Any]) -> None:
     response = await gateway.post(BODY, headers=headers)
     assert (401, "invalid_api_key") == (response.status_code, error(response)["code"])
     assert "Bearer" == response.headers["www-authenticate"]
     assert ([], []) == (gateway.admission.requests, gateway.engine.requests)
 
 
-async def test_without_a_key_the_body_is_not_waited_for(gateway: Gateway) -> None:
+async def test_a_request_without_a_key_is_answered_before_its_body(gateway: Gateway) -> None:
     head = b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: 1000000\r\n\r\n"
     status, found = await exchange(gateway, head)
     assert (401, "invalid_api_key") == (status, found["code"])
@@ -160,7 +160,7 @@ async def test_without_a_key_the_body_is_not_waited_for(gateway: Gateway) -> Non
         (b'{"model":"m","stream":true,"stream_options":3}', "stream_options"),
     ],
 )
-async def test_a_bad_body_is_refused_with_the_parameter(gateway: Gateway, body: bytes, param: str | None) -> None:
+async def test_a_bad_body_is_rejected_with_the_parameter(gateway: Gateway, body: bytes, param: str | None) -> None:
     response = await gateway.post(body)
     assert (400, param) == (response.status_code, error(response)["param"])
     assert ([], []) == (gateway.admission.requests, gateway.engine.requests)
@@ -194,11 +194,11 @@ async def test_other_paths_and_methods_have_their_own_errors(
 @pytest.mark.parametrize("path", ["/v1/models", "/v1/models/org%2Fm"])
 async def test_models_are_answered_by_token_quota_which_gets_the_key(gateway: Gateway, path: str) -> None:
     await gateway.client.get(path, headers={"authorization": "Bearer k"})
-    (asked,) = gateway.admission.requests
-    assert ("GET", path, "Bearer k") == (asked.method, asked.path, asked.headers["authorization"])
+    (query,) = gateway.admission.requests
+    assert ("GET", path, "Bearer k") == (query.method, query.path, query.headers["authorization"])
 
 
-async def test_a_body_over_the_limit_is_refused(gateway: Gateway) -> None:
+async def test_a_body_over_the_limit_is_rejected(gateway: Gateway) -> None:
     def send() -> httpx.Response:
         headers = {"authorization": "Bearer k"}
         return httpx.post(
@@ -210,19 +210,19 @@ async def test_a_body_over_the_limit_is_refused(gateway: Gateway) -> None:
     assert ([], []) == (gateway.admission.requests, gateway.engine.requests)
 
 
-async def test_a_body_just_under_the_limit_passes_whole(gateway: Gateway) -> None:
+async def test_a_body_just_under_the_limit_passes_unchanged(gateway: Gateway) -> None:
     body = b'{"model":"m","x":"%s"}' % (b"x" * 33_000_000)
     assert (await gateway.post(body)).status_code == 200
     assert body == gateway.engine.requests[0].body
 
 
-async def test_a_client_that_sends_its_headers_slowly_is_refused(gateways: Gateways) -> None:
+async def test_a_client_that_sends_its_headers_slowly_is_rejected(gateways: Gateways) -> None:
     gateway = await gateways.start(headers_timeout_seconds=0.2)
     status, found = await exchange(gateway, b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\n")
     assert (408, "request_timeout") == (status, found["code"])
 
 
-async def test_a_client_that_sends_its_body_slowly_is_refused(gateways: Gateways) -> None:
+async def test_a_client_that_sends_its_body_slowly_is_rejected(gateways: Gateways) -> None:
     gateway = await gateways.start(request_timeout_seconds=0.3)
     head = b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer k\r\ncontent-length: 100\r\n\r\n"
     status, found = await exchange(gateway, head + b"{", b'"model"', pause_seconds=0.1)

@@ -9,7 +9,7 @@ import pytest
 import pytest_asyncio
 
 from arks.endpoint_router.adapters.envoy import ads_bootstrap, command, to_json
-from arks.kit.process import free_port
+from arks.kit.ports import free_port
 from arks.kit.testing.servers import program, serve
 
 pytestmark = pytest.mark.real
@@ -31,7 +31,7 @@ async def stats(tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
 
 
 @pytest.mark.parametrize("path", ["/metrics", "/metrics?filter=nothing"])
-async def test_figures_are_served_in_prometheus_form(stats: httpx.AsyncClient, path: str) -> None:
+async def test_metrics_are_served_in_prometheus_format(stats: httpx.AsyncClient, path: str) -> None:
     answer = await stats.get(path)
     assert 200 == answer.status_code
     assert "# TYPE envoy_server_uptime gauge" in answer.text
@@ -45,7 +45,7 @@ async def test_figures_are_served_in_prometheus_form(stats: httpx.AsyncClient, p
         *(("POST", path) for path in ("/quitquitquit", "/drain_listeners", "/metrics", "/healthcheck/fail")),
     ],
 )
-async def test_nothing_else_of_the_admin_interface_is_reached(stats: httpx.AsyncClient, method: str, path: str) -> None:
+async def test_the_rest_of_the_admin_interface_is_unreachable(stats: httpx.AsyncClient, method: str, path: str) -> None:
     answer = await stats.request(method, httpx.URL(str(stats.base_url), raw_path=path.encode()))
     assert (404, "") == (answer.status_code, answer.text)
     assert (await stats.get("/metrics")).is_success

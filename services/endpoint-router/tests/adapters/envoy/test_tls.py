@@ -84,15 +84,15 @@ async def secure(gateways: Gateways, tmp_path: Path) -> AsyncIterator[Secure]:
     yield Secure(await gateways.start(certificate_source=source), secret)
 
 
-async def ask(client: httpx.AsyncClient) -> httpx.Response:
+async def post(client: httpx.AsyncClient) -> httpx.Response:
     headers = {"authorization": "Bearer sk-secret"}
     return await client.post("/v1/chat/completions", content=b'{"model":"m"}', headers=headers)
 
 
 @pytest.mark.parametrize(("http2", "spoken"), [(False, "HTTP/1.1"), (True, "HTTP/2")])
-async def test_a_client_that_knows_the_authority_is_served(secure: Secure, http2: bool, spoken: str) -> None:
+async def test_a_client_that_trusts_the_authority_is_served(secure: Secure, http2: bool, spoken: str) -> None:
     async with secure.client(http2=http2) as client:
-        answer = await ask(client)
+        answer = await post(client)
     assert (200, spoken) == (answer.status_code, answer.http_version)
 
 
@@ -103,7 +103,7 @@ async def test_nothing_is_served_without_tls(secure: Secure) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:ssl.TLSVersion.TLSv1_1 is deprecated:DeprecationWarning")
-async def test_tls_before_1_2_is_refused(secure: Secure) -> None:
+async def test_tls_before_1_2_is_rejected(secure: Secure) -> None:
     old = secure.secret.context()
     old.set_ciphers("DEFAULT@SECLEVEL=0")  # or our own side would refuse to speak it
     old.minimum_version = old.maximum_version = ssl.TLSVersion.TLSv1_1
@@ -115,7 +115,7 @@ async def test_tls_before_1_2_is_refused(secure: Secure) -> None:
     assert ("TLSv1.3", "first") == await secure.handshake(secure.secret.context())
 
 
-async def test_a_new_certificate_is_taken_while_a_stream_goes_on(secure: Secure) -> None:
+async def test_a_new_certificate_is_used_while_a_stream_goes_on(secure: Secure) -> None:
     go_on = asyncio.Event()
 
     async def stream(_: Request, writer: asyncio.StreamWriter) -> None:
@@ -142,7 +142,7 @@ async def test_a_new_certificate_is_taken_while_a_stream_goes_on(secure: Secure)
         assert LAST == b"".join([chunk async for chunk in chunks])
 
 
-async def test_a_certificate_that_cannot_be_read_leaves_the_old_one(secure: Secure) -> None:
+async def test_an_unreadable_certificate_does_not_replace_the_old_one(secure: Secure) -> None:
     broken = secure.secret.directory / "..broken"
     broken.mkdir()
     (broken / "tls.crt").write_text("no certificate")

@@ -14,16 +14,15 @@ import yaml
 from prometheus_client import CollectorRegistry
 
 from arks.contracts.conditions import find_condition
-from arks.contracts.resources.endpoint import ArksEndpoint
-from arks.contracts.resources.meta import Condition
+from arks.contracts.resources import ArksEndpoint, Condition
 from arks.endpoint_router.adapters.kubernetes.http_routes import HTTP_ROUTE
 from arks.endpoint_router.config import Settings
-from arks.endpoint_router.domain import http_route as attach
+from arks.endpoint_router.domain import http_route
 from arks.endpoint_router.main import build
+from arks.kit.key import Key
 from arks.kit.kube.api import KubeApi
 from arks.kit.kube.home import KubeHome
 from arks.kit.kube.resources import kind_of
-from arks.kit.reconcile import Key
 from arks.kit.testing.kubernetes import ApiServer, api_server
 from arks.kit.testing.servers import Server, nats_server
 from arks.kit.testing.wait import eventually
@@ -46,7 +45,7 @@ Json = dict[str, Any]
 
 @dataclass
 class Team:
-    """What its members do and see."""
+    """Actions of the members of a team."""
 
     api: KubeApi
 
@@ -60,7 +59,9 @@ class Team:
     async def route(self, name: str) -> Json | None:
         return await self.api.get(HTTP_ROUTE, Key(NAMESPACE, name))
 
-    async def says(self, name: str, condition: str, wanted: Callable[[Condition | None], bool]) -> Condition | None:
+    async def condition(
+        self, name: str, condition: str, wanted: Callable[[Condition | None], bool]
+    ) -> Condition | None:
         """The condition of the endpoint once it is as wanted."""
         last: list[Condition | None] = [None]
 
@@ -76,7 +77,7 @@ class Team:
         return last[0]
 
     async def attached(self, name: str, reason: str) -> Condition:
-        found = await self.says(name, "Attached", lambda one: one is not None and one.reason == reason)
+        found = await self.condition(name, "Attached", lambda found: found is not None and found.reason == reason)
         assert found is not None
         return found
 
@@ -154,8 +155,8 @@ async def router(account: Path, bus: Server, *namespaces: str) -> AsyncIterator[
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def running(account: Path, bus: Server, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
-    for pause in ("SOON_SECONDS", "LATER_SECONDS", "SETTLED_SECONDS"):
-        monkeypatch.setattr(attach, pause, 0.1)
+    for pause in ("RECHECK_PENDING_SECONDS", "RECHECK_BLOCKED_SECONDS", "RECHECK_SETTLED_SECONDS"):
+        monkeypatch.setattr(http_route, pause, 0.1)
     async with router(account, bus, NAMESPACE):
         yield
 
@@ -174,19 +175,19 @@ async def test_an_endpoint_gets_a_route_at_its_gateway_that_it_owns(running: Non
     assert (endpoint["metadata"]["uid"], True) == (owner["uid"], owner["controller"])
 
 
-async def test_what_the_gateway_says_is_in_the_status(running: None, team: Team, name: str) -> None:
+async def test_the_conditions_of_the_gateway_are_in_the_status(running: None, team: Team, name: str) -> None:
     await team.apply(name, gatewayRef=GATEWAY)
     await team.attached(name, "GatewaySilent")
     for status, reason in (("True", "Attached"), ("False", "GatewayRefuses")):
-        said = {"type": "Accepted", "status": status, "reason": "NoMatchingParent", "message": "no such listener"}
-        parent = {"parentRef": GATEWAY, "controllerName": "example.com/gateway", "conditions": [said]}
+        reported = {"type": "Accepted", "status": status, "reason": "NoMatchingParent", "message": "no such listener"}
+        parent = {"parentRef": GATEWAY, "controllerName": "example.com/gateway", "conditions": [reported]}
         await team.api.merge(HTTP_ROUTE, Key(NAMESPACE, name), {"status": {"parents": [parent]}}, subresource="status")
         condition = await team.attached(name, reason)
         assert status == condition.status
     assert "Gateway arks-eg: NoMatchingParent: no such listener" == condition.message
 
 
-async def test_a_route_of_somebody_else_is_left_alone_until_it_is_gone(running: None, team: Team, name: str) -> None:
+async def test_a_route_with_another_owner_is_not_changed(running: None, team: Team, name: str) -> None:
     theirs: Json = {"apiVersion": HTTP_ROUTE.api_version, "kind": HTTP_ROUTE.kind}
     theirs |= {"metadata": {"name": name, "namespace": NAMESPACE}, "spec": {"parentRefs": [{"name": "company"}]}}
     created = await team.api.create(HTTP_ROUTE, theirs)
@@ -197,7 +198,9 @@ async def test_a_route_of_somebody_else_is_left_alone_until_it_is_gone(running: 
     await team.attached(name, "GatewaySilent")
 
 
-async def test_a_route_follows_its_endpoint_and_is_mended(running: None, team: Team, name: str) -> None:
+async def test_a_route_follows_its_endpoint_and_foreign_changes_are_reverted(
+    running: None, team: Team, name: str
+) -> None:
     await team.apply(name, gatewayRef=GATEWAY)
     await team.attached(name, "GatewaySilent")
 
@@ -213,20 +216,20 @@ async def test_a_route_follows_its_endpoint_and_is_mended(running: None, team: T
     )
     await eventually(lambda: leads_to("other", "/v1"), what="the new route")
     await team.api.merge(HTTP_ROUTE, Key(NAMESPACE, name), {"spec": {"parentRefs": [{"name": "astray"}]}})
-    await eventually(lambda: leads_to("other", "/v1"), what="the route is mended")
+    await eventually(lambda: leads_to("other", "/v1"), what="the route is restored")
     await team.api.delete(HTTP_ROUTE, Key(NAMESPACE, name))
     await eventually(lambda: leads_to("other", "/v1"), what="the route is made again")
 
 
-async def test_without_a_gateway_the_route_goes_and_nothing_is_said_of_it(running: None, team: Team, name: str) -> None:
+async def test_without_a_gateway_ref_route_and_condition_are_removed(running: None, team: Team, name: str) -> None:
     await team.apply(name, gatewayRef=GATEWAY)
     await team.attached(name, "GatewaySilent")
     await team.apply(name)
-    await team.says(name, "Attached", lambda one: one is None)
+    await team.condition(name, "Attached", lambda found: found is None)
     assert None is await team.route(name)
 
 
-async def test_an_endpoint_with_a_route_that_the_api_server_refuses_is_told_why(
+async def test_a_route_that_the_api_server_rejects_is_reported(
     running: None, team: Team, name: str, server: ApiServer
 ) -> None:
     await server.kubectl("apply", "-f", "-", stdin=yaml.safe_dump(role(RULES[:-1])))
@@ -239,12 +242,12 @@ async def test_an_endpoint_with_a_route_that_the_api_server_refuses_is_told_why(
     await team.attached(name, "GatewaySilent")
 
 
-async def test_where_the_operator_allows_no_routes_arks_serves_alone_and_says_so(
+async def test_in_a_namespace_without_routes_the_gateway_ref_is_reported_as_without_effect(
     account: Path, bus: Server, team: Team, name: str
 ) -> None:
     async with router(account, bus, "another-team"):
         await team.apply(name, gatewayRef=GATEWAY)
-        accepted = await team.says(name, "Accepted", lambda one: one is not None)
+        accepted = await team.condition(name, "Accepted", lambda found: found is not None)
     assert accepted is not None
     assert ("True", "gatewayRef has no effect here: Arks' own Envoy serves the endpoint") == (
         accepted.status,
@@ -253,7 +256,7 @@ async def test_where_the_operator_allows_no_routes_arks_serves_alone_and_says_so
     assert None is await team.route(name)
 
 
-async def test_without_the_gateway_api_the_endpoint_says_so_and_recovers(
+async def test_an_absent_gateway_api_is_reported_until_it_is_installed(
     running: None, team: Team, name: str, server: ApiServer
 ) -> None:
     await server.kubectl("delete", "-f", str(GATEWAY_API))

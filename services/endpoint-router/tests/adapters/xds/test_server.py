@@ -1,4 +1,4 @@
-"""The gRPC server, asked by a gRPC client in the same process."""
+"""The gRPC server, with a gRPC client in the same process."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -12,34 +12,34 @@ from envoy.service.discovery.v3.discovery_pb2 import DiscoveryRequest, Discovery
 from prometheus_client import CollectorRegistry
 
 from arks.endpoint_router.adapters.envoy.messages import Cluster
-from arks.endpoint_router.adapters.xds import CLUSTER, ENDPOINT, AdsServer, World
+from arks.endpoint_router.adapters.xds import CLUSTER, ENDPOINT, ConfigSnapshot, XdsServer
 from arks.endpoint_router.adapters.xds.server import SERVICE
 from arks.kit.clock import SystemClock
-from arks.kit.process import free_port
+from arks.kit.ports import free_port
 from arks.kit.testing.wait import eventually
 
 
 @dataclass
 class Discovery:
-    world: World
-    server: AdsServer
+    snapshot: ConfigSnapshot
+    server: XdsServer
     port: int
     registry: CollectorRegistry
-    refusals: list[tuple[str, str, str, str]] = field(default_factory=list)
+    rejections: list[tuple[str, str, str, str]] = field(default_factory=list)
 
 
 @pytest_asyncio.fixture
 async def discovery() -> AsyncIterator[Discovery]:
-    world, registry = World(), CollectorRegistry()
-    refusals: list[tuple[str, str, str, str]] = []
-    server = AdsServer(
-        world,
+    snapshot, registry = ConfigSnapshot(), CollectorRegistry()
+    rejections: list[tuple[str, str, str, str]] = []
+    server = XdsServer(
+        snapshot,
         "127.0.0.1:0",
         registry=registry,
         clock=SystemClock(),
-        on_refused=lambda *refusal: refusals.append(refusal),
+        on_rejected=lambda *rejection: rejections.append(rejection),
     )
-    yield Discovery(world, server, await server.start(), registry, refusals)
+    yield Discovery(snapshot, server, await server.start(), registry, rejections)
     await server.stop()
 
 
@@ -55,7 +55,7 @@ class Client:
         )
         self.call: Any = method()
 
-    async def ask(self, type_: str, *names: str) -> None:
+    async def subscribe(self, type_: str, *names: str) -> None:
         request = DiscoveryRequest(type_url=type_, resource_names=names)
         request.node.id = "test"
         await self.call.write(request)
@@ -85,45 +85,45 @@ async def client(discovery: Discovery) -> AsyncIterator[Client]:
 
 
 def names(response: DiscoveryResponse) -> list[str]:
-    return sorted(Cluster.FromString(one.value).name for one in response.resources)
+    return sorted(Cluster.FromString(resource.value).name for resource in response.resources)
 
 
-async def test_nothing_is_sent_before_the_world_is_known(discovery: Discovery, client: Client) -> None:
-    await client.ask(CLUSTER)
+async def test_nothing_is_sent_before_the_snapshot_is_complete(discovery: Discovery, client: Client) -> None:
+    await client.subscribe(CLUSTER)
     await eventually(lambda: discovery.server.streams == 1, what="the stream is up")
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(asyncio.shield(asyncio.ensure_future(client.call.read())), 0.1)
 
 
-async def test_what_waited_is_sent_when_the_world_is_known(discovery: Discovery, client: Client) -> None:
-    await client.ask(CLUSTER)
+async def test_earlier_changes_are_sent_once_the_snapshot_is_complete(discovery: Discovery, client: Client) -> None:
+    await client.subscribe(CLUSTER)
     await eventually(lambda: discovery.server.streams == 1, what="the stream is up")
-    discovery.world.put(CLUSTER, "a", Cluster(name="a"))
+    discovery.snapshot.put(CLUSTER, "a", Cluster(name="a"))
     discovery.server.open()
     assert ["a"] == names(await client.get())
 
 
 async def test_changes_within_a_few_milliseconds_are_one_response(discovery: Discovery, client: Client) -> None:
     discovery.server.open()
-    await client.ask(CLUSTER)
+    await client.subscribe(CLUSTER)
     await client.answer(await client.get())
     await eventually(lambda: discovery.server.settled, what="acknowledged")
     for name in "abc":
-        discovery.world.put(CLUSTER, name, Cluster(name=name))
+        discovery.snapshot.put(CLUSTER, name, Cluster(name=name))
     assert ["a", "b", "c"] == names(await client.get())
 
 
-async def test_a_refusal_is_told_counted_and_followed_by_the_last_good_one(
+async def test_a_rejection_is_reported_counted_and_followed_by_the_last_accepted_version(
     discovery: Discovery, client: Client
 ) -> None:
-    discovery.world.put(CLUSTER, "a", Cluster(name="a"))
+    discovery.snapshot.put(CLUSTER, "a", Cluster(name="a"))
     discovery.server.open()
-    await client.ask(CLUSTER)
+    await client.subscribe(CLUSTER)
     await client.answer(await client.get())
-    await eventually(lambda: discovery.world.has_good(CLUSTER, "a"), what="accepted")
+    await eventually(lambda: discovery.snapshot.was_accepted(CLUSTER, "a"), what="accepted")
     bad = Cluster(name="a")
     bad.connect_timeout.seconds = 1
-    discovery.world.put(CLUSTER, "a", bad)
+    discovery.snapshot.put(CLUSTER, "a", bad)
     await client.answer(await client.get(), error="no good")
     (resource,) = (await client.get()).resources
     assert (
@@ -132,20 +132,20 @@ async def test_a_refusal_is_told_counted_and_followed_by_the_last_good_one(
         1.0,
     ) == (
         Cluster.FromString(resource.value),
-        discovery.refusals,
+        discovery.rejections,
         discovery.registry.get_sample_value("arks_xds_refusals_total", {"type": "Cluster"}),
     )
 
 
-async def test_a_slow_envoy_does_not_hold_up_another(discovery: Discovery, client: Client) -> None:
+async def test_a_slow_envoy_does_not_delay_another(discovery: Discovery, client: Client) -> None:
     discovery.server.open()
     slow = Client(discovery.port)
-    for one in (slow, client):
-        await one.ask(CLUSTER)
+    for stream in (slow, client):
+        await stream.subscribe(CLUSTER)
     await slow.get()
     await client.answer(await client.get())
     for number in range(3):
-        discovery.world.put(CLUSTER, f"c{number}", Cluster(name=f"c{number}"))
+        discovery.snapshot.put(CLUSTER, f"c{number}", Cluster(name=f"c{number}"))
         response = await client.get()
         assert number + 1 == len(response.resources)
         await client.answer(response)
@@ -154,31 +154,31 @@ async def test_a_slow_envoy_does_not_hold_up_another(discovery: Discovery, clien
 
 async def test_a_stream_that_ends_is_forgotten(discovery: Discovery) -> None:
     client = Client(discovery.port)
-    await client.ask(CLUSTER)
+    await client.subscribe(CLUSTER)
     await eventually(lambda: discovery.server.streams == 1, what="the stream is up")
     await client.close()
     await eventually(lambda: discovery.server.streams == 0, what="the stream is gone")
-    discovery.world.put(CLUSTER, "a", Cluster(name="a"))  # nobody is told, nothing breaks
+    discovery.snapshot.put(CLUSTER, "a", Cluster(name="a"))  # no stream is left to send it to
 
 
 async def test_at_shutdown_streams_end_soon_and_without_a_last_response(discovery: Discovery, client: Client) -> None:
     discovery.server.open()
-    await client.ask(ENDPOINT, "a")
+    await client.subscribe(ENDPOINT, "a")
     await eventually(lambda: discovery.server.streams == 1, what="the stream is up")
     async with asyncio.timeout(20):
         await discovery.server.stop()
     assert (0, grpc.aio.EOF) == (discovery.server.streams, await client.call.read())
 
 
-async def test_a_port_that_is_taken_is_an_error_that_names_it() -> None:
+async def test_a_port_in_use_is_an_error_that_names_it() -> None:
     port = free_port()
     servers = [
-        AdsServer(
-            World(),
+        XdsServer(
+            ConfigSnapshot(),
             f"127.0.0.1:{port}",
             registry=CollectorRegistry(),
             clock=SystemClock(),
-            on_refused=lambda *_: None,
+            on_rejected=lambda *_: None,
         )
         for _ in range(2)
     ]

@@ -5,26 +5,26 @@ from collections.abc import Sequence
 from envoy.service.discovery.v3.discovery_pb2 import DiscoveryRequest, DiscoveryResponse
 
 from arks.endpoint_router.adapters.envoy.messages import Cluster, ClusterLoadAssignment, Listener
-from arks.endpoint_router.adapters.xds import CLUSTER, ENDPOINT, LISTENER, World
-from arks.endpoint_router.adapters.xds.session import Acknowledged, Refused, Session
+from arks.endpoint_router.adapters.xds import CLUSTER, ENDPOINT, LISTENER, ConfigSnapshot
+from arks.endpoint_router.adapters.xds.session import Acknowledged, Rejected, Session
 
 
 class Envoy:
-    """The other end of a session; it acknowledges what it is told to."""
+    """The other end of a session; a test decides what it acknowledges."""
 
-    def __init__(self, world: World) -> None:
-        self.session = Session(world)
-        self.end = world.subscribe(self.session.changed)
+    def __init__(self, snapshot: ConfigSnapshot) -> None:
+        self.session = Session(snapshot)
+        self.end = snapshot.subscribe(self.session.changed)
         self.names: dict[str, Sequence[str]] = {}
 
-    def ask(self, type_: str, *names: str) -> None:
+    def subscribe(self, type_: str, *names: str) -> None:
         self.names[type_] = names
         self.session.receive(DiscoveryRequest(type_url=type_, resource_names=names))
 
     def get(self) -> list[DiscoveryResponse]:
         return list(self.session.responses(now=0.0))
 
-    def answer(self, response: DiscoveryResponse, error: str = "") -> Acknowledged | Refused | None:
+    def answer(self, response: DiscoveryResponse, error: str = "") -> Acknowledged | Rejected | None:
         request = DiscoveryRequest(
             type_url=response.type_url,
             response_nonce=response.nonce,
@@ -47,8 +47,8 @@ class Envoy:
 
 def names(response: DiscoveryResponse) -> list[str]:
     kinds = {CLUSTER: Cluster, ENDPOINT: ClusterLoadAssignment, LISTENER: Listener}
-    found = [kinds[response.type_url].FromString(one.value) for one in response.resources]
-    return sorted(one.cluster_name if response.type_url == ENDPOINT else one.name for one in found)
+    found = [kinds[response.type_url].FromString(resource.value) for resource in response.resources]
+    return sorted(resource.cluster_name if response.type_url == ENDPOINT else resource.name for resource in found)
 
 
 def assignment(name: str, port: int = 1) -> ClusterLoadAssignment:
@@ -57,8 +57,8 @@ def assignment(name: str, port: int = 1) -> ClusterLoadAssignment:
     return built
 
 
-def world(*clusters: str) -> World:
-    made = World()
+def snapshot(*clusters: str) -> ConfigSnapshot:
+    made = ConfigSnapshot()
     made.put(LISTENER, "gateway", Listener(name="gateway"))
     for name in clusters:
         made.put(CLUSTER, name, Cluster(name=name))
@@ -66,57 +66,57 @@ def world(*clusters: str) -> World:
     return made
 
 
-def settled(world_: World, *clusters: str) -> Envoy:
-    envoy = Envoy(world_)
-    envoy.ask(CLUSTER)
-    envoy.ask(ENDPOINT, *clusters)
-    envoy.ask(LISTENER)
+def settled(snapshot_: ConfigSnapshot, *clusters: str) -> Envoy:
+    envoy = Envoy(snapshot_)
+    envoy.subscribe(CLUSTER)
+    envoy.subscribe(ENDPOINT, *clusters)
+    envoy.subscribe(LISTENER)
     envoy.settle()
     return envoy
 
 
-def test_everything_is_sent_in_the_order_in_which_it_is_needed() -> None:
-    envoy = Envoy(world("a", "b"))
-    envoy.ask(LISTENER)
-    envoy.ask(ENDPOINT, "a", "b")
-    envoy.ask(CLUSTER)
+def test_types_are_sent_in_the_order_of_their_dependencies() -> None:
+    envoy = Envoy(snapshot("a", "b"))
+    envoy.subscribe(LISTENER)
+    envoy.subscribe(ENDPOINT, "a", "b")
+    envoy.subscribe(CLUSTER)
     assert [(CLUSTER, ["a", "b"]), (ENDPOINT, ["a", "b"]), (LISTENER, ["gateway"])] == envoy.settle()
 
 
 def test_nothing_is_sent_twice() -> None:
-    envoy = settled(world("a"), "a")
+    envoy = settled(snapshot("a"), "a")
     assert ([], True) == (envoy.get(), envoy.session.idle)
 
 
 def test_only_the_endpoints_that_changed_are_sent() -> None:
-    changing = world("a", "b", "c")
+    changing = snapshot("a", "b", "c")
     envoy = settled(changing, "a", "b", "c")
     changing.put(ENDPOINT, "b", assignment("b", port=2))
     assert [(ENDPOINT, ["b"])] == envoy.settle()
 
 
-def test_endpoints_that_nobody_asked_for_are_not_sent() -> None:
-    changing = world("a", "b")
+def test_endpoints_without_a_subscription_are_not_sent() -> None:
+    changing = snapshot("a", "b")
     envoy = settled(changing, "a")
     changing.put(ENDPOINT, "b", assignment("b", port=2))
     assert [] == envoy.get()
 
 
 def test_a_new_name_in_a_subscription_gets_its_endpoints_and_the_others_are_not_sent_again() -> None:
-    envoy = settled(world("a", "b"), "a")
-    envoy.ask(ENDPOINT, "a", "b")
+    envoy = settled(snapshot("a", "b"), "a")
+    envoy.subscribe(ENDPOINT, "a", "b")
     assert [(ENDPOINT, ["b"])] == envoy.settle()
 
 
-def test_one_that_was_unsubscribed_and_asked_for_again_is_sent_again() -> None:
-    envoy = settled(world("a", "b"), "a", "b")
-    envoy.ask(ENDPOINT, "a")
-    envoy.ask(ENDPOINT, "a", "b")
+def test_a_renewed_subscription_is_sent_again() -> None:
+    envoy = settled(snapshot("a", "b"), "a", "b")
+    envoy.subscribe(ENDPOINT, "a")
+    envoy.subscribe(ENDPOINT, "a", "b")
     assert [(ENDPOINT, ["b"])] == envoy.settle()
 
 
-def test_while_a_response_is_not_acknowledged_changes_gather_in_one() -> None:
-    changing = world("a")
+def test_changes_gather_while_a_response_is_unacknowledged() -> None:
+    changing = snapshot("a")
     envoy = settled(changing, "a")
     changing.put(ENDPOINT, "a", assignment("a", port=2))
     (first,) = envoy.get()
@@ -129,8 +129,8 @@ def test_while_a_response_is_not_acknowledged_changes_gather_in_one() -> None:
     assert 99 == found.endpoints[0].lb_endpoints[0].endpoint.address.socket_address.port_value
 
 
-def test_an_answer_to_an_older_response_is_not_taken_for_the_newest() -> None:
-    changing = world("a")
+def test_an_answer_to_an_older_response_is_ignored() -> None:
+    changing = snapshot("a")
     envoy = settled(changing, "a")
     changing.put(ENDPOINT, "a", assignment("a", port=2))
     (first,) = envoy.get()
@@ -142,8 +142,8 @@ def test_an_answer_to_an_older_response_is_not_taken_for_the_newest() -> None:
     assert isinstance(envoy.answer(second), Acknowledged)
 
 
-def test_a_cluster_that_changes_gets_its_endpoints_again() -> None:
-    changing = world("a", "b")
+def test_endpoints_of_a_changed_cluster_are_sent_again() -> None:
+    changing = snapshot("a", "b")
     envoy = settled(changing, "a", "b")
     other = Cluster(name="a")
     other.connect_timeout.seconds = 7
@@ -154,15 +154,15 @@ def test_a_cluster_that_changes_gets_its_endpoints_again() -> None:
 
 
 def test_a_removed_cluster_is_missing_in_the_next_response() -> None:
-    changing = world("a", "b")
+    changing = snapshot("a", "b")
     envoy = settled(changing, "a", "b")
     changing.remove(CLUSTER, "a")
     changing.remove(ENDPOINT, "a")
     assert [(CLUSTER, ["b"])] == envoy.settle()
 
 
-def test_an_acknowledgement_names_what_was_new() -> None:
-    changing = world("a", "b")
+def test_an_acknowledgement_lists_the_new_revisions() -> None:
+    changing = snapshot("a", "b")
     envoy = settled(changing, "a", "b")
     changing.put(CLUSTER, "c", Cluster(name="c"))
     (response,) = envoy.get()
@@ -171,26 +171,26 @@ def test_an_acknowledgement_names_what_was_new() -> None:
     assert (["a", "b", "c"], ["c"]) == (names(response), list(outcome.sent.revisions))
 
 
-def test_a_refusal_blames_the_resources_that_envoy_names() -> None:
-    envoy = Envoy(world("a", "b"))
-    envoy.ask(CLUSTER)
+def test_a_rejection_affects_the_resources_that_envoy_names() -> None:
+    envoy = Envoy(snapshot("a", "b"))
+    envoy.subscribe(CLUSTER)
     (response,) = envoy.get()
     outcome = envoy.answer(response, error="Error adding/updating cluster(s) b: no")
-    assert isinstance(outcome, Refused)
+    assert isinstance(outcome, Rejected)
     assert (("b",), "Error adding/updating cluster(s) b: no") == (outcome.names, outcome.message)
 
 
-def test_a_refusal_without_a_name_blames_all_that_was_new() -> None:
-    envoy = Envoy(world("x1", "x2"))
-    envoy.ask(ENDPOINT, "x1", "x2")
+def test_a_rejection_without_a_name_affects_all_new_resources() -> None:
+    envoy = Envoy(snapshot("x1", "x2"))
+    envoy.subscribe(ENDPOINT, "x1", "x2")
     (response,) = envoy.get()
     outcome = envoy.answer(response, error="malformed address")
-    assert isinstance(outcome, Refused)
+    assert isinstance(outcome, Rejected)
     assert ("x1", "x2") == outcome.names
 
 
 def test_an_envoy_that_connects_again_gets_everything() -> None:
-    existing = world("a")
+    existing = snapshot("a")
     settled(existing, "a").end()
     envoy = Envoy(existing)
     envoy.session.receive(DiscoveryRequest(type_url=CLUSTER, version_info="17"))
@@ -199,6 +199,6 @@ def test_an_envoy_that_connects_again_gets_everything() -> None:
 
 
 def test_an_unknown_type_is_ignored() -> None:
-    envoy = Envoy(world("a"))
-    envoy.ask("type.googleapis.com/envoy.service.runtime.v3.Runtime")
+    envoy = Envoy(snapshot("a"))
+    envoy.subscribe("type.googleapis.com/envoy.service.runtime.v3.Runtime")
     assert ([], True) == (envoy.get(), envoy.session.idle)

@@ -1,4 +1,4 @@
-"""Envoy as the service sees it: decisions become clusters and load assignments in the world that Envoys are told."""
+"""Turn decisions into clusters and load assignments in the snapshot that the xDS server pushes to Envoys."""
 
 from collections.abc import Callable
 
@@ -10,90 +10,100 @@ from arks.endpoint_router.adapters.envoy import (
     load_assignment,
     token_quota_cluster,
 )
-from arks.endpoint_router.adapters.xds import CLUSTER, ENDPOINT, LISTENER, World
-from arks.endpoint_router.domain import Decision, usable_address
+from arks.endpoint_router.adapters.xds import CLUSTER, ENDPOINT, LISTENER, ConfigSnapshot
+from arks.endpoint_router.domain import Candidate, Decision, usable_address
 
 RETRY_SECONDS = 5.0
-"""A refused listener is offered again: the port that somebody else had may be free by now."""
+"""Interval at which a rejected listener is pushed again: the port that was in use may be free by then."""
 
 
-class EnvoyGateway:
-    def __init__(self, world: World, open_server: Callable[[], None]) -> None:
-        self._world = world
+class SnapshotEnvoyConfig:
+    """Configuration of endpoints, and of the gateway itself: its listener and the cluster of token-quota."""
+
+    def __init__(self, snapshot: ConfigSnapshot, open_server: Callable[[], None]) -> None:
+        """`open_server`: lets the xDS server push the snapshot."""
+        self._snapshot = snapshot
         self._open_server = open_server
-        self._own: set[tuple[str, str]] = set()
-        self._refusals: dict[tuple[str, str], str] = {}
+        self._gateway_resources: set[tuple[str, str]] = set()
+        """(type, name) of the resources that do not depend on endpoints."""
+        self._rejections: dict[tuple[str, str], str] = {}
+        """Envoy's messages about these resources, the newest of each."""
         self._retry_at = 0.0
 
-    def serve(self, settings: GatewaySettings, token_quota_host: str, token_quota_port: int) -> None:
-        """The parts that do not depend on endpoints: the listener and the cluster of admission."""
-        admission, gateway = token_quota_cluster(token_quota_host, token_quota_port), listener(settings)
-        self._own = {(CLUSTER, admission.name), (LISTENER, gateway.name)}
-        self._world.put(CLUSTER, admission.name, admission)
-        self._world.put(LISTENER, gateway.name, gateway)
+    # --- endpoints
 
     def route(self, name: str, decision: Decision, known_at: float) -> None:
-        self._world.put(ENDPOINT, name, load_assignment(name, backends(decision)), known_at)
-        self._world.put(CLUSTER, name, cluster(name), known_at)
+        self._snapshot.put(ENDPOINT, name, load_assignment(name, backends(decision)), known_at)
+        self._snapshot.put(CLUSTER, name, cluster(name), known_at)
 
     def hold(self, name: str) -> None:
-        self._world.put(CLUSTER, name, cluster(name))
+        self._snapshot.put(CLUSTER, name, cluster(name))
 
     def remove(self, name: str) -> None:
-        self._world.remove(CLUSTER, name)
-        self._world.remove(ENDPOINT, name)
+        self._snapshot.remove(CLUSTER, name)
+        self._snapshot.remove(ENDPOINT, name)
 
     def open(self) -> None:
         self._open_server()
 
-    def serves(self, name: str) -> bool:
-        return self._world.has_good(CLUSTER, name) and self._world.has_good(ENDPOINT, name)
+    def is_served(self, name: str) -> bool:
+        return self._snapshot.was_accepted(CLUSTER, name) and self._snapshot.was_accepted(ENDPOINT, name)
 
-    def refuses(self, name: str) -> bool:
-        return self._world.is_refused(CLUSTER, name) or self._world.is_refused(ENDPOINT, name)
+    def is_rejected(self, name: str) -> bool:
+        return self._snapshot.is_rejected(CLUSTER, name) or self._snapshot.is_rejected(ENDPOINT, name)
 
-    # --- the parts of the gateway itself
+    # --- the gateway itself
 
-    def refused(self, type_: str, name: str, message: str) -> bool:
-        """Note that Envoy refused one of the gateway's own parts; False when it is not one of them."""
-        if (type_, name) not in self._own:
+    def set_gateway(self, settings: GatewaySettings, token_quota_host: str, token_quota_port: int) -> None:
+        """Add the resources that do not depend on endpoints."""
+        admission, gateway = token_quota_cluster(token_quota_host, token_quota_port), listener(settings)
+        self._gateway_resources = {(CLUSTER, admission.name), (LISTENER, gateway.name)}
+        self._snapshot.put(CLUSTER, admission.name, admission)
+        self._snapshot.put(LISTENER, gateway.name, gateway)
+
+    def handle_rejection(self, type_: str, name: str, message: str) -> bool:
+        """Store that Envoy rejected a resource of the gateway itself. False if it belongs to an endpoint."""
+        if (type_, name) not in self._gateway_resources:
             return False
-        self._refusals[type_, name] = message
+        self._rejections[type_, name] = message
         return True
 
     def problem(self) -> str | None:
-        """What of the gateway itself Envoy does not take."""
-        for (type_, name), message in self._refusals.items():
-            if self._world.is_refused(type_, name) or not self._world.has_good(type_, name):
-                return f"Envoy refuses {type_.rsplit('.', 1)[-1].lower()} {name}: {message}"
+        """Return which resource of the gateway itself Envoy rejects, for /readyz; None if it accepts all."""
+        for (type_, name), message in self._rejections.items():
+            if self._snapshot.is_rejected(type_, name) or not self._snapshot.was_accepted(type_, name):
+                return f"Envoy rejects {type_.rsplit('.', 1)[-1].lower()} {name}: {message}"
         return None
 
-    def tick(self, now: float) -> None:
-        """Offer refused parts of the gateway again, now and then."""
+    def retry_rejected(self, now: float) -> None:
+        """Push rejected resources of the gateway itself again, every RETRY_SECONDS. `now`: monotonic seconds."""
         if self.problem() is None:
             self._retry_at = now + RETRY_SECONDS
         elif now >= self._retry_at:
             self._retry_at = now + RETRY_SECONDS
-            for type_, name in self._refusals:
-                self._world.retry(type_, name)
+            for type_, name in self._rejections:
+                self._snapshot.retry(type_, name)
 
 
 def backends(decision: Decision) -> list[Backend]:
-    """Replicas that get traffic, and those that finish what they have: Envoy would cut the streams of one left out."""
-    routed = [one for one in decision.candidates if one.weight]
-    taken = {(one.replica.host, one.replica.port) for one in routed}
+    """Return the replicas that get traffic, then those that drain: Envoy would cut the streams of an absent one."""
+    routed = [candidate for candidate in decision.candidates if candidate.weight]
+    used = {(candidate.replica.host, candidate.replica.port) for candidate in routed}
     draining = [
-        one
-        for one in decision.candidates
-        if one.draining and usable_address(one.replica) and (one.replica.host, one.replica.port) not in taken
+        candidate
+        for candidate in decision.candidates
+        if candidate.draining
+        and usable_address(candidate.replica)
+        and (candidate.replica.host, candidate.replica.port) not in used
     ]
-    return [
-        Backend(
-            host=one.replica.host,
-            port=one.replica.port,
-            weight=max(1, one.weight),
-            draining=one.draining,
-            group=one.replica.id.application,
-        )
-        for one in (*routed, *draining)
-    ]
+    return [_backend(candidate) for candidate in (*routed, *draining)]
+
+
+def _backend(candidate: Candidate) -> Backend:
+    return Backend(
+        host=candidate.replica.host,
+        port=candidate.replica.port,
+        weight=max(1, candidate.weight),
+        draining=candidate.draining,
+        group=candidate.replica.id.application,
+    )

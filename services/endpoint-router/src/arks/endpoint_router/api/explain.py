@@ -1,27 +1,26 @@
-"""Questions over HTTP, on the health server's port: why does traffic go where it goes?"""
+"""GET /explain on the health server's port: why replicas have their weights."""
 
 from collections.abc import Sequence
-from typing import Any, Protocol
 
 from aiohttp import web
 
-from arks.kit.reconcile import Key
+from arks.endpoint_router.service.router import EndpointRouter
+from arks.kit.key import Key
 
 
-class Explains(Protocol):
-    def explain(self, key: Key) -> dict[str, Any] | None: ...
-    def endpoints(self) -> list[Key]: ...
+def routes(router: EndpointRouter) -> Sequence[web.RouteDef]:
+    """Return the routes.
 
-
-def routes(explains: Explains) -> Sequence[web.RouteDef]:
-    """`/explain`: the endpoints; `/explain/<namespace>/<endpoint>`: its newest decision and the last that mattered."""
+    `/explain` lists endpoints; `/explain/<namespace>/<endpoint>` returns its newest decision and the last ones that
+    changed something.
+    """
 
     async def index(_: web.Request) -> web.Response:
-        return web.json_response({"endpoints": [f"{key.namespace}/{key.name}" for key in explains.endpoints()]})
+        return web.json_response({"endpoints": [f"{key.namespace}/{key.name}" for key in router.endpoints()]})
 
     async def explain(request: web.Request) -> web.Response:
         key = Key(request.match_info["namespace"], request.match_info["endpoint"])
-        found = explains.explain(key)
+        found = router.explain(key)
         if found is None:
             return web.json_response({"error": f"there is no endpoint {key}"}, status=404)
         return web.json_response(found)

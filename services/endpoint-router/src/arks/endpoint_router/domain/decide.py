@@ -1,22 +1,23 @@
-"""Taking a decision: shares first, then who can take requests at all, then load."""
+"""Take a decision: first shares, then which replicas can get traffic at all, then load."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from arks.contracts.facts import ReplicaState
 from arks.endpoint_router.domain.decision import Candidate, Decision, Portion, Reason, Source
 from arks.endpoint_router.domain.load import Signals, doubt
-from arks.endpoint_router.domain.replicas import Application, Replica, ReplicaId, State, usable_address
+from arks.endpoint_router.domain.replicas import Application, ReplicaId, RoutedReplica, usable_address
 from arks.endpoint_router.domain.scores import Contender, scores
 from arks.endpoint_router.domain.shares import EndpointSpec, Share, shares
 
-WHOLE = 100_000
-"""Sum of all weights of an endpoint, give or take rounding: a weight of 1,000 is one percent of the traffic."""
+WEIGHT_TOTAL = 100_000
+"""Sum of all weights of an endpoint, up to rounding: a weight of 1,000 is one percent of the traffic."""
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
-    """All that a decision depends on."""
+class DecisionInput:
+    """Everything that a decision depends on, besides the endpoint's spec."""
 
     applications: Mapping[str, Application]
     """Those of the endpoint's namespace, by name."""
@@ -27,97 +28,122 @@ class Facts:
     """Seconds since the epoch."""
 
 
-def decide(spec: EndpointSpec, facts: Facts) -> Decision:
-    """The same facts give the same decision, wherever and in whatever order they came in."""
-    found = shares(spec, facts.applications)
-    excluded = _exclude(found.shares, facts.applications)
-    able = {
-        share.application: [one for one in facts.applications[share.application].replicas if one.id not in excluded]
+def decide(spec: EndpointSpec, inputs: DecisionInput) -> Decision:
+    """Return the decision. Equal inputs give equal decisions, in every router and in whatever order they arrived."""
+    found = shares(spec, inputs.applications)
+    excluded = _exclude(found.shares, inputs.applications)
+    eligible = {
+        share.application: [
+            replica for replica in inputs.applications[share.application].replicas if replica.id not in excluded
+        ]
         for share in found.shares
     }
-    total = sum(share.weight for share in found.shares if able[share.application])
-    portions = tuple(
-        Portion(
-            share=share,
-            part=share.weight / total if able[share.application] else 0.0,
-            ready=len(able[share.application]),
-            replicas=len(facts.applications[share.application].replicas),
-        )
-        for share in found.shares
-    )
+    portions = _portions(found.shares, eligible, inputs.applications)
     candidates = [
         candidate
         for portion in portions
-        for candidate in _candidates(portion, able[portion.share.application], excluded, facts)
+        for candidate in _candidates(portion, eligible[portion.share.application], excluded, inputs)
     ]
     reason, message = _summary(spec, portions)
     return Decision(
         endpoint=f"{spec.namespace}/{spec.name}",
-        now=facts.now,
+        now=inputs.now,
         reason=reason,
         message=message,
         source=_source(candidates, found.differ),
         portions=portions,
-        candidates=tuple(sorted(candidates, key=lambda one: one.replica.id)),
+        candidates=tuple(sorted(candidates, key=lambda candidate: candidate.replica.id)),
         unrouted=found.unrouted,
     )
 
 
 def _exclude(found: Iterable[Share], applications: Mapping[str, Application]) -> dict[ReplicaId, str]:
-    """Who gets no traffic, and why. An address that two replicas claim counts once, for a ready one if there is one:
-    Envoy would refuse the second."""
+    """Return the replicas that get no traffic, each with the reason.
+
+    Of several replicas with the same address one counts, a ready one if possible: Envoy would reject the second.
+    """
     weights = {share.application: share.weight for share in found}
     replicas = [replica for name in weights for replica in applications[name].replicas]
     excluded: dict[ReplicaId, str] = {}
-    taken: set[tuple[str, int]] = set()
-    for replica in sorted(replicas, key=lambda one: (one.state is not State.READY, one.id)):
-        reason = _unfit(replica, weights[replica.id.application])
-        if not reason and (replica.host, replica.port) in taken:
+    used: set[tuple[str, int]] = set()
+    for replica in sorted(replicas, key=lambda replica: (replica.state is not ReplicaState.READY, replica.id)):
+        reason = _exclusion_reason(replica, weights[replica.id.application])
+        if not reason and (replica.host, replica.port) in used:
             reason = f"another replica has its address {replica.address}"
         if reason:
             excluded[replica.id] = reason
         else:
-            taken.add((replica.host, replica.port))
+            used.add((replica.host, replica.port))
     return excluded
 
 
-def _unfit(replica: Replica, weight: int) -> str:
-    if replica.state is State.STARTING:
+def _exclusion_reason(replica: RoutedReplica, weight: int) -> str:
+    if replica.state is ReplicaState.STARTING:
         return "starting: its model has not answered yet"
-    if replica.state is State.FAILED:
+    if replica.state is ReplicaState.FAILED:
         return "failed"
-    if replica.state is State.DRAINING:
+    if replica.state is ReplicaState.DRAINING:
         return "draining: it finishes what it has"
     if not usable_address(replica):
         return f"'{replica.address}' is not an IP address and port"
     return f"application {replica.id.application} has weight 0" if weight == 0 else ""
 
 
-def _candidates(
-    portion: Portion, able: Sequence[Replica], excluded: Mapping[ReplicaId, str], facts: Facts
-) -> list[Candidate]:
-    doubts = {one.id: doubt(facts.signals.get(one.id), facts.now, len(able)) for one in able}
-    compared = scores(
-        [
-            Contender(one.id, _places(one, facts), facts.signals.get(one.id), doubts[one.id], facts.before.get(one.id))
-            for one in able
-        ]
+def _portions(
+    found: Sequence[Share],
+    eligible: Mapping[str, Sequence[RoutedReplica]],
+    applications: Mapping[str, Application],
+) -> tuple[Portion, ...]:
+    total = sum(share.weight for share in found if eligible[share.application])
+    return tuple(
+        Portion(
+            share=share,
+            fraction=share.weight / total if eligible[share.application] else 0.0,
+            ready=len(eligible[share.application]),
+            replicas=len(applications[share.application].replicas),
+        )
+        for share in found
     )
-    whole = math.fsum(score.value for score in compared.values())
 
-    def candidate(replica: Replica) -> Candidate:
+
+def _candidates(
+    portion: Portion,
+    eligible: Sequence[RoutedReplica],
+    excluded: Mapping[ReplicaId, str],
+    inputs: DecisionInput,
+) -> list[Candidate]:
+    doubts = {replica.id: doubt(inputs.signals.get(replica.id), inputs.now, len(eligible)) for replica in eligible}
+    compared = scores([_contender(replica, doubts[replica.id], inputs) for replica in eligible])
+    total = math.fsum(score.value for score in compared.values())
+
+    def candidate(replica: RoutedReplica) -> Candidate:
         score = compared.get(replica.id)
-        weight = 0 if score is None else max(1, round(WHOLE * portion.part * score.value / whole))
-        signals = facts.signals.get(replica.id)
-        reason = excluded.get(replica.id, "")
-        return Candidate(replica, weight, score, signals, doubts.get(replica.id), len(able), reason)
+        return Candidate(
+            replica=replica,
+            weight=0 if score is None else max(1, round(WEIGHT_TOTAL * portion.fraction * score.value / total)),
+            score=score,
+            signals=inputs.signals.get(replica.id),
+            doubt=doubts.get(replica.id),
+            peers=len(eligible),
+            excluded=excluded.get(replica.id, ""),
+        )
 
-    return [candidate(replica) for replica in facts.applications[portion.share.application].replicas]
+    return [candidate(replica) for replica in inputs.applications[portion.share.application].replicas]
 
 
-def _places(replica: Replica, facts: Facts) -> int:
-    """As the application says, else as the engine does; 0 when nobody knows."""
-    signals = facts.signals.get(replica.id)
+def _contender(replica: RoutedReplica, doubt_: str | None, inputs: DecisionInput) -> Contender:
+    return Contender(
+        id=replica.id,
+        slots=_slots(replica, inputs),
+        signals=inputs.signals.get(replica.id),
+        doubt=doubt_,
+        before=inputs.before.get(replica.id),
+    )
+
+
+def _slots(replica: RoutedReplica, inputs: DecisionInput) -> int:
+    """Return the slots in the application's fact, else those that the engine reports; 0 if both are unknown."""
+    signals = inputs.signals.get(replica.id)
     return replica.slots or (signals.reading.slots if signals is not None else 0)
 
 
@@ -125,20 +151,20 @@ def _summary(spec: EndpointSpec, portions: Sequence[Portion]) -> tuple[Reason, s
     if not portions:
         return Reason.NO_APPLICATION, f"no application serves the model {spec.name} in namespace {spec.namespace}"
     names = ", ".join(
-        f"{portion.share.application} ({portion.ready} of {portion.replicas} replicas ready, {portion.part:.0%})"
+        f"{portion.share.application} ({portion.ready} of {portion.replicas} replicas ready, {portion.fraction:.0%})"
         for portion in portions
     )
     if any(portion.ready for portion in portions):
         return Reason.ROUTED, f"requests go to {names}"
-    unwanted = [portion.share.application for portion in portions if portion.share.weight == 0]
-    hint = f"; weight 0: {', '.join(unwanted)}" if unwanted else ""
-    return Reason.NO_READY_REPLICAS, f"no replica can take a request: {names}{hint}"
+    weightless = [portion.share.application for portion in portions if portion.share.weight == 0]
+    hint = f"; weight 0: {', '.join(weightless)}" if weightless else ""
+    return Reason.NO_READY_REPLICAS, f"no ready replicas: {names}{hint}"
 
 
 def _source(candidates: Sequence[Candidate], shares_differ: bool) -> Source:
-    compared = [one for one in candidates if one.score is not None]
-    if any(one.doubt is None for one in compared):
+    compared = [candidate for candidate in candidates if candidate.score is not None]
+    if any(candidate.doubt is None for candidate in compared):
         return Source.ENGINE
-    slots = {one.replica.slots for one in compared}
-    by_places = len(slots) > 1 and 0 not in slots
-    return Source.STATIC if shares_differ or by_places else Source.EQUAL
+    slots = {candidate.replica.slots for candidate in compared}
+    by_slots = len(slots) > 1 and 0 not in slots
+    return Source.STATIC if shares_differ or by_slots else Source.EQUAL

@@ -1,18 +1,19 @@
-"""One decision about one endpoint, as a value: what every replica gets, and why, in words."""
+"""One decision about one endpoint, as a value: the weight of every replica, with its reason for users."""
 
 import math
 from dataclasses import dataclass
 from enum import StrEnum
 
+from arks.contracts.facts import ReplicaState
 from arks.endpoint_router.domain.load import Signals, Unit
-from arks.endpoint_router.domain.replicas import Replica, ReplicaId, State
+from arks.endpoint_router.domain.replicas import ReplicaId, RoutedReplica
 from arks.endpoint_router.domain.scores import Score, backlog_seconds
 from arks.endpoint_router.domain.shares import Share
 
 
 class Source(StrEnum):
-    """What weights were made from, best first. Counts of requests in flight would stand between the first two; nobody
-    reports them yet."""
+    """What weights were made from, best first. `in-flight` would stand between the first two; no service reports
+    counts of requests in flight yet."""
 
     ENGINE = "engine"
     STATIC = "static"
@@ -20,7 +21,7 @@ class Source(StrEnum):
 
 
 class Reason(StrEnum):
-    """Why an endpoint is ready or not; as in its Ready condition."""
+    """Why an endpoint is ready or not; reasons of its Ready condition."""
 
     ROUTED = "Routed"
     NO_READY_REPLICAS = "NoReadyReplicas"
@@ -29,50 +30,53 @@ class Reason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Portion:
-    """What one application gets of the endpoint."""
+    """An application's share of the endpoint's traffic."""
 
     share: Share
-    part: float
-    """0 to 1. Applications without a ready replica leave theirs to the others."""
+    fraction: float
+    """0 to 1. The fraction of an application without a ready replica goes to the others."""
     ready: int
     replicas: int
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """One replica with all that its weight was made from."""
+    """A replica, its weight, and the inputs of that weight."""
 
-    replica: Replica
+    replica: RoutedReplica
     weight: int
     """0: no new request."""
     score: Score | None
     signals: Signals | None
     doubt: str | None
+    """Why its signals cannot be used; None if they can, or if it is excluded."""
     peers: int
+    """Replicas of its application that get traffic, itself included."""
     excluded: str = ""
-    """Why it gets nothing; empty when it gets traffic."""
+    """Why it gets no traffic; empty if it gets some."""
 
     @property
     def draining(self) -> bool:
-        return self.replica.state is State.DRAINING
+        return self.replica.state is ReplicaState.DRAINING
 
-    def words(self, now: float | None = None) -> str:
-        """Why it has this weight; with `now`, also how old the evidence is."""
+    def explanation(self, now: float | None = None) -> str:
+        """Return why it has this weight, for users; with `now` also the age of the evidence."""
         if self.excluded or self.score is None:
             return self.excluded
+        return f"{self._comparison(self.score)}; {self._evidence(now)}"
+
+    def _comparison(self, score: Score) -> str:
         if self.peers == 1:
-            place = "the only ready replica of its application"
-        elif math.isclose(self.score.value, 1.0):
-            place = f"an even share among {self.peers} replicas"
+            text = "the only ready replica of its application"
+        elif math.isclose(score.value, 1.0):
+            text = f"an even share among {self.peers} replicas"
         else:
-            place = f"{self.score.value:.2f} times an even share among {self.peers} replicas"
-        if self.score.value != self.score.target:
-            place += f", moving to {self.score.target:.2f}"
-        return f"{place}; {self._evidence(now)}"
+            text = f"{score.value:.2f} times an even share among {self.peers} replicas"
+        return text if score.value == score.target else f"{text}, moving to {score.target:.2f}"
 
     def _evidence(self, now: float | None) -> str:
         if self.doubt is not None or self.signals is None:
-            return f"{self.doubt}, so it counts as average at best, not as idle"
+            return f"{self.doubt}; treated as average load"
         reading = self.signals.reading
         parts = [
             f"{'?' if value is None else f'{value:g}'} {name}"
@@ -82,7 +86,7 @@ class Candidate:
             parts[1] += f" (lately {backlog:.1f} s of work)"
         if reading.kv_usage is not None:
             parts.append(f"KV cache {reading.kv_usage:.0%}")
-        parts += [f"{speed:.2f} {unit}/s a place" for unit in Unit if (speed := self.signals.speed(unit)) is not None]
+        parts += [f"{speed:.2f} {unit}/s a slot" for unit in Unit if (speed := self.signals.speed(unit)) is not None]
         if now is not None:
             parts.append(f"{max(0.0, now - reading.measured_at):.1f} s ago")
         return ", ".join(parts)
@@ -92,7 +96,7 @@ class Candidate:
 class Decision:
     endpoint: str
     now: float
-    """Seconds since the epoch at which it was taken."""
+    """When it was taken, in seconds since the epoch."""
     reason: Reason
     message: str
     source: Source
@@ -100,6 +104,7 @@ class Decision:
     candidates: tuple[Candidate, ...]
     """Sorted by application and name."""
     unrouted: tuple[str, ...]
+    """Messages about static entries that cannot be followed."""
 
     @property
     def ready(self) -> bool:
@@ -107,24 +112,29 @@ class Decision:
 
     @property
     def settled(self) -> bool:
-        """Whether taking it again, with nothing new, would change nothing."""
-        return all(one.score is None or one.score.value == one.score.target for one in self.candidates)
+        """Whether a new decision from the same inputs would be the same."""
+        return all(
+            candidate.score is None or candidate.score.value == candidate.score.target for candidate in self.candidates
+        )
 
     @property
     def routed(self) -> dict[ReplicaId, int]:
-        return {one.replica.id: one.weight for one in self.candidates if one.weight}
+        """Weights of the replicas that get traffic."""
+        return {candidate.replica.id: candidate.weight for candidate in self.candidates if candidate.weight}
 
     @property
     def scores(self) -> dict[ReplicaId, float]:
-        """For the next decision."""
-        return {one.replica.id: one.score.value for one in self.candidates if one.score is not None}
+        """Input of the next decision."""
+        return {
+            candidate.replica.id: candidate.score.value for candidate in self.candidates if candidate.score is not None
+        }
 
     def same_traffic(self, other: "Decision | None") -> bool:
-        """Whether Envoy and people who ask for weights would see no difference."""
+        """Return whether Envoy and users who read weights would see no difference."""
         if other is None:
             return False
-        mine = [(one.replica, one.weight) for one in self.candidates]
-        theirs = [(one.replica, one.weight) for one in other.candidates]
+        mine = [(candidate.replica, candidate.weight) for candidate in self.candidates]
+        theirs = [(candidate.replica, candidate.weight) for candidate in other.candidates]
         return mine == theirs and (self.reason, self.message, self.source, self.unrouted) == (
             *(other.reason, other.message, other.source),
             other.unrouted,

@@ -1,36 +1,38 @@
-"""An endpoint behind a Gateway of the cluster (`spec.gatewayRef`): the HTTPRoute for it, and what is said of it. Pure.
+"""The HTTPRoute of an endpoint that names a Gateway (`spec.gatewayRef`), and the endpoint's condition from it. Pure.
 
 The route leads to Arks' own Envoy, never to engines: keys, limits and metering are there, and a route past it would
-serve everybody. Which model a request is for is in its body, so several routes with the same matches do no harm.
+serve requests without a key. The model of a request is in its body, so routes with the same matches do not conflict.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from arks.contracts.resources.endpoint import ArksEndpoint
+from arks.contracts.resources import ArksEndpoint
+from arks.kit.types import Json
 
 CONDITION = "Attached"
 LABELS = {"app.kubernetes.io/managed-by": "arks-endpoint-router"}
-SOON_SECONDS, LATER_SECONDS, SETTLED_SECONDS = 5.0, 60.0, 300.0
-"""When to look again: while a Gateway has not said anything; while something stands in the way; else, because somebody
-may have changed the route."""
-
-Json = dict[str, Any]
+RECHECK_PENDING_SECONDS = 5.0
+"""Until the next look at a route for which the Gateway has reported no status."""
+RECHECK_BLOCKED_SECONDS = 60.0
+"""Until the next attempt while something prevents the route."""
+RECHECK_SETTLED_SECONDS = 300.0
+"""Until the next look at a working route, which another writer may have changed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Attachment:
-    """How an endpoint stands with its Gateway; as in its condition."""
+    """Whether the endpoint's Gateway leads to Arks; `reason` and `message` as in the condition."""
 
     attached: bool
     reason: str
     message: str
-    look_again_seconds: float
+    recheck_seconds: float
 
 
 @dataclass(frozen=True, slots=True)
-class Backend:
+class EnvoyService:
     """The Service of Arks' Envoy."""
 
     name: str
@@ -38,8 +40,8 @@ class Backend:
     port: int
 
 
-def http_route(endpoint: ArksEndpoint, backend: Backend) -> Json:
-    """Named as the endpoint, which owns it: it goes when the endpoint goes."""
+def http_route(endpoint: ArksEndpoint, envoy: EnvoyService) -> Json:
+    """Return the route: it has the endpoint's name, and Kubernetes deletes it with the endpoint, its owner."""
     owner = {
         "apiVersion": endpoint.api_version,
         "kind": endpoint.kind,
@@ -56,57 +58,57 @@ def http_route(endpoint: ArksEndpoint, backend: Backend) -> Json:
             "labels": LABELS,
             "ownerReferences": [owner],
         },
-        "spec": _spec(endpoint, backend),
+        "spec": _spec(endpoint, envoy),
     }
 
 
-def _spec(endpoint: ArksEndpoint, backend: Backend) -> Json:
-    reference = {} if endpoint.spec.gateway_ref is None else _plain(endpoint.spec.gateway_ref)
-    matches = [_plain(match) for match in endpoint.spec.match_configs]
-    to_envoy = {"name": backend.name, "namespace": backend.namespace, "port": backend.port}
-    # Envoy of Arks has the limits of time; one here would cut long answers.
+def _spec(endpoint: ArksEndpoint, envoy: EnvoyService) -> Json:
+    reference = {} if endpoint.spec.gateway_ref is None else _manifest(endpoint.spec.gateway_ref)
+    matches = [_manifest(match) for match in endpoint.spec.match_configs]
+    to_envoy = {"name": envoy.name, "namespace": envoy.namespace, "port": envoy.port}
+    # Arks' Envoy has its own timeouts; a timeout here would cut long answers.
     rule: Json = {"backendRefs": [to_envoy], "timeouts": {"request": "0s"}}
     return {"parentRefs": [reference], "rules": [rule | ({"matches": matches} if matches else {})]}
 
 
-def _plain(model: Any) -> Json:
-    """As the manifest had it: without what was left out."""
+def _manifest(model: Any) -> Json:
+    """Return the fields of a manifest, without those that it leaves out."""
     dumped: Json = model.model_dump(mode="json", by_alias=True, exclude_none=True)
     return {name: value for name, value in dumped.items() if value != []}
 
 
-def is_of(route: Mapping[str, Any], endpoint: ArksEndpoint) -> bool:
+def is_owned_by(route: Mapping[str, Any], endpoint: ArksEndpoint) -> bool:
     owners = route["metadata"].get("ownerReferences", [])
     return any(owner.get("controller") and owner["uid"] == endpoint.metadata.uid for owner in owners)
 
 
-def says(found: object, wanted: object) -> bool:
-    """Whether what was found holds what is wanted; the API server adds defaults."""
-    if isinstance(wanted, dict):
-        return isinstance(found, dict) and all(says(found.get(name), value) for name, value in wanted.items())
-    if isinstance(wanted, list):
-        if not isinstance(found, list) or len(found) != len(wanted):
+def contains(found: object, desired: object) -> bool:
+    """Return whether `found` holds everything in `desired`; the API server adds defaults."""
+    if isinstance(desired, dict):
+        return isinstance(found, dict) and all(contains(found.get(name), value) for name, value in desired.items())
+    if isinstance(desired, list):
+        if not isinstance(found, list) or len(found) != len(desired):
             return False
-        return all(says(one, other) for one, other in zip(found, wanted, strict=True))
-    return found == wanted
+        return all(contains(*pair) for pair in zip(found, desired, strict=True))
+    return found == desired
 
 
-def of_another(endpoint: ArksEndpoint) -> Attachment:
-    message = f"HTTPRoute {endpoint.name} exists and is not of this endpoint: it is left alone"
-    return Attachment(False, "RouteOfAnother", message, LATER_SECONDS)
+def owned_by_another(endpoint: ArksEndpoint) -> Attachment:
+    message = f"HTTPRoute {endpoint.name} exists and does not belong to this endpoint: it is not changed"
+    return Attachment(False, "RouteOfAnother", message, RECHECK_BLOCKED_SECONDS)
 
 
 def no_gateway_api() -> Attachment:
     message = "this cluster has no HTTPRoutes (gateway.networking.k8s.io/v1): Arks' own Envoy serves the endpoint"
-    return Attachment(False, "NoGatewayAPI", message, LATER_SECONDS)
+    return Attachment(False, "NoGatewayAPI", message, RECHECK_BLOCKED_SECONDS)
 
 
-def refused(error: Exception) -> Attachment:
-    return Attachment(False, "RouteRefused", str(error), LATER_SECONDS)
+def rejected_by_api_server(error: Exception) -> Attachment:
+    return Attachment(False, "RouteRefused", str(error), RECHECK_BLOCKED_SECONDS)
 
 
-def written(route: Mapping[str, Any], endpoint: ArksEndpoint) -> Attachment:
-    """What the Gateway says of the route."""
+def attachment_of(route: Mapping[str, Any], endpoint: ArksEndpoint) -> Attachment:
+    """Return the attachment from the status that the Gateway wrote to the route."""
     reference = endpoint.spec.gateway_ref
     gateway = reference.name if reference is not None else ""
     for parent in route.get("status", {}).get("parents", []):
@@ -115,6 +117,7 @@ def written(route: Mapping[str, Any], endpoint: ArksEndpoint) -> Attachment:
         for condition in parent.get("conditions", []):
             if condition["type"] in {"Accepted", "ResolvedRefs"} and condition["status"] == "False":
                 message = f"Gateway {gateway}: {condition['reason']}: {condition['message']}"
-                return Attachment(False, "GatewayRefuses", message, LATER_SECONDS)
-        return Attachment(True, "Attached", f"Gateway {gateway} leads to Arks' Envoy", SETTLED_SECONDS)
-    return Attachment(False, "GatewaySilent", f"Gateway {gateway} has not said anything of the route", SOON_SECONDS)
+                return Attachment(False, "GatewayRefuses", message, RECHECK_BLOCKED_SECONDS)
+        return Attachment(True, "Attached", f"Gateway {gateway} leads to Arks' Envoy", RECHECK_SETTLED_SECONDS)
+    message = f"Gateway {gateway} has not reported a status for the HTTPRoute"
+    return Attachment(False, "GatewaySilent", message, RECHECK_PENDING_SECONDS)

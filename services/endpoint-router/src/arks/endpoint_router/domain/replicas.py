@@ -1,20 +1,14 @@
-"""Replicas and the applications they belong to, as app-deployer reports them."""
+"""Replicas and the applications that they belong to, from the facts of app-deployer."""
 
 from dataclasses import dataclass
-from enum import StrEnum
 from ipaddress import ip_address
 
-
-class State(StrEnum):
-    STARTING = "starting"
-    READY = "ready"
-    DRAINING = "draining"
-    FAILED = "failed"
+from arks.contracts.facts import ReplicaState
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class ReplicaId:
-    """Names one run of one replica: after a restart what was known of it does not hold."""
+    """Identifies one run of a replica: what was measured before a restart does not hold after it."""
 
     application: str
     name: str
@@ -22,13 +16,13 @@ class ReplicaId:
 
 
 @dataclass(frozen=True, slots=True)
-class Replica:
+class RoutedReplica:
     id: ReplicaId
     host: str
     port: int
-    state: State
+    state: ReplicaState
     slots: int = 0
-    """Requests that it works on at once; 0 when unknown."""
+    """Requests that it works on at the same time; 0 if unknown."""
 
     @property
     def address(self) -> str:
@@ -41,11 +35,14 @@ class Application:
 
     name: str
     served_model: str
-    replicas: tuple[Replica, ...]
+    replicas: tuple[RoutedReplica, ...]
 
 
-def usable_address(replica: Replica) -> bool:
-    """Whether Envoy can send to it: it takes only IP addresses, and refuses a whole update for one bad entry."""
+def usable_address(replica: RoutedReplica) -> bool:
+    """Return whether Envoy accepts the address.
+
+    Envoy takes IP addresses only, and rejects a whole update for one bad entry.
+    """
     try:
         ip_address(replica.host)
     except ValueError:

@@ -1,13 +1,13 @@
-"""How the replicas of one application compare: 1 is an even share, 2 twice that.
+"""Compare the replicas of one application: score 1 is an even share of its traffic, 2 is twice that.
 
-Capacity comes first (speed times places), then queues that stay: a replica with work waiting gets less. Replicas that
-differ by little are made equal, because a difference of some percent is noise, and equal ones Envoy balances by picking
-the less busy of two. Scores move in small steps.
+Capacity counts first (speed times slots), then queues that stay: a replica with waiting requests gets less. Replicas
+that differ by little get equal scores, because a difference of some percent is noise, and between equal ones Envoy
+picks the less busy of two. Scores change in small steps.
 
-Envoy divides a weight by (requests under way + 1)^2 (the cluster says so), which makes it compare capacity for each
-request when weights are squares of capacities. Simulated with exponential requests on two places a replica, three fast
-replicas and one at a quarter of their speed, 91 % loaded: the slowest 1 % of requests wait 18 s (best possible: 18),
-26 s with weights in proportion and an exponent of 1, 68 s with equal weights.
+Envoy divides a weight by (requests in flight + 1)^2 (`least_request_lb_config` of the cluster). With weights that are
+squares of capacities it therefore compares capacity for each request. Simulated with exponential request lengths on two
+slots a replica, three fast replicas and one at a quarter of their speed, 91 % loaded: the slowest 1 % of requests wait
+18 s (best possible: 18), 26 s with weights in proportion and an exponent of 1, 68 s with equal weights.
 """
 
 import math
@@ -18,22 +18,22 @@ from statistics import median
 from arks.endpoint_router.domain.load import Signals, Unit
 from arks.endpoint_router.domain.replicas import ReplicaId
 
-SHARPNESS = 2
-"""Exponent of capacities in scores; that of requests under way in Envoy's cluster has to be the same."""
-STEP = 1.5
+CAPACITY_EXPONENT = 2
+"""Scores are capacities to this power; Envoy's exponent of requests in flight (the cluster's) must be the same."""
+STEP_FACTOR = 1.5
 """A score changes by at most this factor at once, so a wrong reading does little before the next one corrects it."""
-JOIN = 1.25
+JOIN_FACTOR = 1.25
 """Replicas within this factor are treated as equal."""
-LEAVE = 1.75
-"""Those that were equal stay so up to this factor, so that noise does not part and join them again and again."""
-KEEP = 0.1
-"""A change smaller than this is not worth telling Envoy."""
-LARGEST = 64.0
-"""No replica gets more than this many even shares, nor less than one part in as many."""
+PART_FACTOR = 1.75
+"""Replicas that were equal stay equal up to this factor, so that noise does not part and join them repeatedly."""
+LEAST_CHANGE = 0.1
+"""A smaller relative change is not pushed to Envoy."""
+LARGEST_SCORE = 64.0
+"""Upper bound of a score; its reciprocal is the lower bound."""
 BACKLOG_SECONDS = 5.0
-"""A queue that takes this long to work off halves the capacity."""
+"""A queue that takes this long to finish halves the capacity."""
 KV_FULL = 0.9
-"""From this KV-cache use on engines begin to preempt requests; at 1 the capacity is halved."""
+"""Above this KV-cache use engines begin to preempt requests; at 1 the capacity is halved."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,101 +42,114 @@ class Contender:
 
     id: ReplicaId
     slots: int
+    """0 if unknown."""
     signals: Signals | None
     doubt: str | None
-    """Why its signals cannot be used; None when they can."""
+    """Why its signals cannot be used; None if they can."""
     before: float | None
-    """Its score until now; None for a new replica."""
+    """Its score in the last decision; None for a new replica."""
 
 
 @dataclass(frozen=True, slots=True)
 class Score:
     value: float
     target: float
-    """Where it is going; equal to `value` when there."""
+    """The score that `value` approaches step by step."""
 
 
 def scores(contenders: Sequence[Contender]) -> dict[ReplicaId, Score]:
-    """A score for each; the order of the arguments does not matter."""
+    """Return a score for each contender; their order does not matter."""
     if not contenders:
         return {}
-    merits = _merits(contenders)
-    ordered = sorted(contenders, key=lambda one: (-merits[one.id], one.doubt is not None, one.id))
-    groups = [(group, _strength(group, merits)) for group in _alike(ordered, merits)]
+    capacities = _capacities(contenders)
+    ordered = sorted(
+        contenders, key=lambda contender: (-capacities[contender.id], contender.doubt is not None, contender.id)
+    )
+    groups = [(group, _strength(group, capacities)) for group in _group_alike(ordered, capacities)]
     mean = math.fsum(strength * len(group) for group, strength in groups) / len(contenders)
-    settled: dict[ReplicaId, Score] = {}
+    found: dict[ReplicaId, Score] = {}
     for group, strength in groups:
-        target = 1.0 if len(groups) == 1 else min(max(strength / mean, 1 / LARGEST), LARGEST)
-        settled |= _move(group, round(target, 3))
-    return settled
+        target = 1.0 if len(groups) == 1 else min(max(strength / mean, 1 / LARGEST_SCORE), LARGEST_SCORE)
+        found |= _move(group, round(target, 3))
+    return found
 
 
-def _strength(group: Sequence[Contender], merits: dict[ReplicaId, float]) -> float:
-    """What each of the group counts for."""
-    return float((math.fsum(merits[one.id] for one in group) / len(group)) ** SHARPNESS)
+def _strength(group: Sequence[Contender], capacities: dict[ReplicaId, float]) -> float:
+    """Return the mean capacity of the group, to the power that scores have."""
+    mean = math.fsum(capacities[contender.id] for contender in group) / len(group)
+    return float(mean**CAPACITY_EXPONENT)
 
 
 def backlog_seconds(signals: Signals) -> float:
-    """How long the replica needs for what waits in it; a second a request while its drain rate is unknown."""
+    """Return how long the replica needs for its queue; a second a request while its drain rate is unknown."""
     return signals.mean_waiting / (signals.reading.drain_rate or 1.0)
 
 
-def _merits(contenders: Sequence[Contender]) -> dict[ReplicaId, float]:
-    """What each could take on, in any unit. One without signals counts for no more than one that is known to idle."""
-    places = {one.id: one.slots for one in contenders}
-    if not all(places.values()):
-        places = dict.fromkeys(places, 1)
-    measured = [(one, one.signals) for one in contenders if one.doubt is None and one.signals is not None]
+def _capacities(contenders: Sequence[Contender]) -> dict[ReplicaId, float]:
+    """Return the capacity of each contender, in any unit.
+
+    A replica without usable signals gets no more than one that is measured idle.
+    """
+    slots = {contender.id: contender.slots for contender in contenders}
+    if not all(slots.values()):
+        slots = dict.fromkeys(slots, 1)
+    measured = {
+        contender.id: contender.signals
+        for contender in contenders
+        if contender.doubt is None and contender.signals is not None
+    }
+    if not measured:
+        return {id_: float(count) for id_, count in slots.items()}
     speeds = _speeds(measured)
     typical = median(speeds.values()) if speeds else 1.0
-    merits = {one.id: places[one.id] * speeds.get(one.id, typical) * _ease(signals) for one, signals in measured}
-    if not merits:
-        return {id_: float(slots) for id_, slots in places.items()}
-    idle = [merits[one.id] for one, signals in measured if signals.reading.idle]
-    cautious = min([median(merits.values()), *idle])
-    return merits | {one.id: cautious for one in contenders if one.id not in merits}
+    capacities = {
+        id_: slots[id_] * speeds.get(id_, typical) * _pressure_factor(signals) for id_, signals in measured.items()
+    }
+    idle = [capacities[id_] for id_, signals in measured.items() if signals.reading.idle]
+    cautious = min([median(capacities.values()), *idle])
+    return dict.fromkeys(slots, cautious) | capacities
 
 
-def _speeds(measured: Sequence[tuple[Contender, Signals]]) -> dict[ReplicaId, float]:
-    """Speeds that can be compared with each other: in the unit in which most are known."""
+def _speeds(measured: dict[ReplicaId, Signals]) -> dict[ReplicaId, float]:
+    """Return speeds that can be compared with each other: in the unit in which most are known."""
     known = [
-        {one.id: speed for one, signals in measured if (speed := signals.speed(unit)) is not None} for unit in Unit
+        {id_: speed for id_, signals in measured.items() if (speed := signals.speed(unit)) is not None} for unit in Unit
     ]
     return max(known, key=len)
 
 
-def _ease(signals: Signals) -> float:
-    """1 for a replica without pressure, less the longer its queue and the fuller its KV cache."""
-    ease = 1 / (1 + backlog_seconds(signals) / BACKLOG_SECONDS)
+def _pressure_factor(signals: Signals) -> float:
+    """Return 1 for a replica without pressure, less the longer its queue and the fuller its KV cache."""
+    factor = 1 / (1 + backlog_seconds(signals) / BACKLOG_SECONDS)
     over = min(signals.reading.kv_usage or 0.0, 1.0) - KV_FULL
-    return ease if over <= 0 else ease * (1 - 0.5 * over / (1 - KV_FULL))
+    return factor if over <= 0 else factor * (1 - 0.5 * over / (1 - KV_FULL))
 
 
-def _alike(ordered: Sequence[Contender], merits: dict[ReplicaId, float]) -> list[list[Contender]]:
-    """Neighbours in `ordered` that are treated as equal, best first."""
+def _group_alike(ordered: Sequence[Contender], capacities: dict[ReplicaId, float]) -> list[list[Contender]]:
+    """Group adjacent contenders of `ordered` that are treated as equal, best first."""
     groups: list[list[Contender]] = []
-    for one in ordered:
+    for contender in ordered:
         first = groups[-1][0] if groups else None
-        if first is not None and merits[first.id] <= merits[one.id] * _tolerance(first, one):
-            groups[-1].append(one)
+        if first is not None and capacities[first.id] <= capacities[contender.id] * _tolerance(first, contender):
+            groups[-1].append(contender)
         else:
-            groups.append([one])
+            groups.append([contender])
     return groups
 
 
-def _tolerance(first: Contender, one: Contender) -> float:
-    return LEAVE if one.before is not None and one.before == first.before else JOIN
+def _tolerance(first: Contender, contender: Contender) -> float:
+    return PART_FACTOR if contender.before is not None and contender.before == first.before else JOIN_FACTOR
 
 
 def _move(group: Sequence[Contender], target: float) -> dict[ReplicaId, Score]:
-    """Keep what is nearly right, else one step towards the target. A new replica starts where its group is."""
-    known = {one.before for one in group if one.before is not None}
-    if len(known) == 1 and abs(target / min(known) - 1) <= KEEP:
+    """Keep scores that are nearly right; move others one step towards the target. A new replica starts at it."""
+    known = {contender.before for contender in group if contender.before is not None}
+    if len(known) == 1 and abs(target / min(known) - 1) <= LEAST_CHANGE:
         target = min(known)
-    return {one.id: Score(_step(one.before, target), target) for one in group}
+    return {contender.id: Score(_step(contender.before, target), target) for contender in group}
 
 
 def _step(before: float | None, target: float) -> float:
     if before is None:
         return target
-    return round(min(max(target, before / STEP), before * STEP), 3)
+    return round(min(max(target, before / STEP_FACTOR), before * STEP_FACTOR), 3)

@@ -1,12 +1,10 @@
-"""What each application gets of an endpoint's traffic, before any load is looked at."""
+"""Divide an endpoint's traffic between its applications, before any load is considered."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from arks.contracts.names import SERVICE_NAME_FORM, application_of_service
 from arks.endpoint_router.domain.replicas import Application
-
-SERVICE_PREFIX = "arks-application-"
-"""Name of the Service of an application; static entries name it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,34 +17,35 @@ class StaticRoute:
     namespace: str | None = None
     kind: str | None = None
     filtered: bool = False
-    """It asks for filters, which an Envoy driven by Arks does not apply."""
+    """The entry has filters, which Arks does not apply."""
 
 
 @dataclass(frozen=True, slots=True)
 class EndpointSpec:
     namespace: str
     name: str
-    """The public model name: applications that serve it are found by it."""
+    """The public model name: applications that serve this model belong to the endpoint."""
     default_weight: int = 1
     routes: tuple[StaticRoute, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """What one application should get, relative to the others."""
+    """The configured weight of one application, relative to those of the others."""
 
     application: str
     weight: int
     static: bool
+    """From `routeConfigs`, not from `defaultWeight`."""
     port: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Shares:
     shares: tuple[Share, ...]
-    """Static entries first, in their order, then those found by name, sorted."""
+    """Static entries first, in their order; then applications found by their served model, sorted by name."""
     unrouted: tuple[str, ...]
-    """For people: which static entries cannot be followed, and why."""
+    """Messages for users: static entries that cannot be followed, each with the reason."""
 
     @property
     def differ(self) -> bool:
@@ -54,7 +53,11 @@ class Shares:
 
 
 def shares(spec: EndpointSpec, applications: Mapping[str, Application]) -> Shares:
-    """Static entries hold; every other application whose served model is the endpoint's name gets `default_weight`."""
+    """Return the share of each application.
+
+    Static entries keep their weight; every other application whose served model is the endpoint's name gets
+    `default_weight`.
+    """
     static, unrouted = _static(spec, applications)
     found = [
         Share(name, spec.default_weight, static=False)
@@ -65,35 +68,39 @@ def shares(spec: EndpointSpec, applications: Mapping[str, Application]) -> Share
 
 
 def applications_named(routes: Sequence[StaticRoute]) -> frozenset[str]:
-    """Applications that static entries name, whatever model they serve."""
-    return frozenset(
-        route.name.removeprefix(SERVICE_PREFIX) for route in routes if route.name.startswith(SERVICE_PREFIX)
-    )
+    """Return the applications that static entries name, whatever model they serve."""
+    return frozenset(name for route in routes if (name := application_of_service(route.name)) is not None)
 
 
 def _static(spec: EndpointSpec, applications: Mapping[str, Application]) -> tuple[dict[str, Share], list[str]]:
-    """Entries that name the same application twice add up, as two backends of one route do."""
+    """Return shares of static entries by application, and messages about the entries that are not followed.
+
+    Weights of entries that name the same application add up, like those of two equal backends of an HTTPRoute.
+    """
     static: dict[str, Share] = {}
     unrouted: list[str] = []
     for number, route in enumerate(spec.routes):
-        problem = _problem(spec, route, applications)
-        if problem is not None:
+        name = application_of_service(route.name)
+        problem = _problem(spec, route, name, applications)
+        if name is None or problem is not None:
             unrouted.append(f"routeConfigs[{number}] '{route.name}' {problem}")
             continue
-        name = route.name.removeprefix(SERVICE_PREFIX)
         weight = 1 if route.weight is None else route.weight
-        before = static[name].weight if name in static else 0
-        static[name] = Share(name, before + weight, static=True, port=route.port)
+        earlier_weight = static[name].weight if name in static else 0
+        static[name] = Share(name, earlier_weight + weight, static=True, port=route.port)
         if route.filtered:
             unrouted.append(f"routeConfigs[{number}] '{route.name}' is routed without its filters")
     return static, unrouted
 
 
-def _problem(spec: EndpointSpec, route: StaticRoute, applications: Mapping[str, Application]) -> str | None:
+def _problem(
+    spec: EndpointSpec, route: StaticRoute, name: str | None, applications: Mapping[str, Application]
+) -> str | None:
+    """Return why an entry for application `name` cannot be followed; None if it can."""
     if route.namespace not in {None, spec.namespace}:
         return f"is in namespace {route.namespace}: only applications of {spec.namespace} are routed"
-    if route.kind not in {None, "Service"} or not route.name.startswith(SERVICE_PREFIX):
-        return f"is not the Service of an application ({SERVICE_PREFIX}<name>): nothing else can be routed here"
-    if route.name.removeprefix(SERVICE_PREFIX) not in applications:
+    if route.kind not in {None, "Service"} or name is None:
+        return f"is not the Service of an application ({SERVICE_NAME_FORM}): nothing else can be routed here"
+    if name not in applications:
         return f"names an application that does not exist in namespace {spec.namespace} or has not reported replicas"
     return None

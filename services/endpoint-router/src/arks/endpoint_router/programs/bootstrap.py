@@ -1,4 +1,4 @@
-"""Prints the files that an Envoy of this router starts with.
+"""Print the files that an Envoy starts with.
 
 python -m arks.endpoint_router.programs.bootstrap [NODE] > envoy.json
 python -m arks.endpoint_router.programs.bootstrap --certificate DIRECTORY > certificate.json
@@ -14,7 +14,7 @@ NODE_ID = "arks"
 
 
 def bootstrap_json(settings: Settings, node_id: str = NODE_ID) -> str:
-    """The text of a bootstrap file; its name must end in .json."""
+    """Return the text of a bootstrap file; its name must end in .json."""
     return to_json(
         ads_bootstrap(
             node_id,
@@ -28,17 +28,19 @@ def bootstrap_json(settings: Settings, node_id: str = NODE_ID) -> str:
 
 
 def certificate_json(directory: str) -> str:
-    """The text of the file that GATEWAY_CERTIFICATE_SOURCE names; its name must end in .json."""
+    """Return the text of the file that GATEWAY_CERTIFICATE_SOURCE names; its name must end in .json."""
     return to_json(certificate_source(directory))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("node", nargs="?", default=NODE_ID)
-    parser.add_argument("--certificate", metavar="DIRECTORY", help="where tls.crt and tls.key lie, as Envoy sees it")
+    parser.add_argument(
+        "--certificate", metavar="DIRECTORY", help="directory with tls.crt and tls.key, on Envoy's machine"
+    )
     arguments = parser.parse_args()
-    given = arguments.certificate
-    sys.stdout.write(certificate_json(given) if given else bootstrap_json(Settings(), arguments.node))
+    directory = arguments.certificate
+    sys.stdout.write(certificate_json(directory) if directory else bootstrap_json(Settings(), arguments.node))
 
 
 if __name__ == "__main__":

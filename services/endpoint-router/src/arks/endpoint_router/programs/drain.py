@@ -1,11 +1,11 @@
 """Keep an Envoy's pod alive until its requests have ended; the main container of that pod.
 
-It does nothing until SIGTERM. Then it asks Envoy to drain, so that every answer tells its client to connect anew, waits
-until clients have noticed that the pod is going (`settle`), and then until no request is under way, and ends. Envoy and
-the usage shipper are sidecars: Kubernetes ends them afterwards, in this order. Without this program Envoy would cut its
-streams, because it ends at once when it is told to.
+`python -m arks.endpoint_router.programs.drain` does nothing until SIGTERM. Then it drains Envoy, so that every answer
+makes its client connect anew. It waits until clients have noticed that the pod is terminating (`settle`), then until no
+request is in flight, and exits. Envoy and the usage shipper are sidecars, which Kubernetes stops afterwards in this
+order. Without this program Envoy would cut its streams, because it exits at once on SIGTERM.
 
-Only the standard library, and no settings class: it lives beside every Envoy and should cost next to nothing.
+The module imports the standard library only, and no settings class: it runs beside every Envoy and must cost little.
 """
 
 import argparse
@@ -19,26 +19,26 @@ from collections.abc import Callable
 POLL_SECONDS = 0.2
 ADMIN_SECONDS = 2.0
 FAILURES = 10
-"""Questions in a row without an answer that mean that Envoy is gone: 2 s when nobody listens, 20 s when it hangs."""
+"""Queries in a row without an answer after which Envoy counts as gone: 2 s if no process listens, 20 s if it hangs."""
 ACTIVE_REQUESTS = "http.gateway.downstream_rq_active"
 """`gateway` is the stat prefix of the listener that endpoint-router serves."""
 
 
 class EnvoyAdmin:
-    """Envoy's admin interface on loopback. Methods raise OSError when it does not answer."""
+    """Client of Envoy's admin interface on loopback. Methods raise OSError if it does not answer."""
 
     def __init__(self, port: int) -> None:
         self._port = port
 
     def drain(self) -> None:
-        self._ask("POST", "/drain_listeners?graceful&skip_exit")
+        self._query("POST", "/drain_listeners?graceful&skip_exit")
 
     def active_requests(self) -> int:
-        """0 also while Envoy has not got its listener yet."""
-        stats = json.loads(self._ask("GET", f"/stats?format=json&filter=^{ACTIVE_REQUESTS}$"))["stats"]
+        """Return the requests in flight; 0 also before Envoy has its listener."""
+        stats = json.loads(self._query("GET", f"/stats?format=json&filter=^{ACTIVE_REQUESTS}$"))["stats"]
         return sum(int(stat["value"]) for stat in stats if stat.get("name") == ACTIVE_REQUESTS)
 
-    def _ask(self, method: str, path: str) -> bytes:
+    def _query(self, method: str, path: str) -> bytes:
         connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=ADMIN_SECONDS)
         try:
             connection.request(method, path)
@@ -61,36 +61,36 @@ def drain(
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> str:
-    """Returns when nothing is under way, when the time is up, or when Envoy is gone; the reason in words."""
+    """Return when no request is in flight, after the time limit, or when Envoy is gone; the reason, for the log."""
     deadline = clock() + settle_seconds + drain_seconds
-    asked, failures = False, 0
+    draining, failures = False, 0
     while True:
         try:
-            if not asked:
+            if not draining:
                 admin.drain()
-                asked = True
+                draining = True
                 sleep(settle_seconds)
             if not (active := admin.active_requests()):
-                return "no request is under way"
+                return "no request is in flight"
             failures = 0
             if clock() >= deadline:
-                return f"{active} requests are still under way: their time is up"
+                return f"{active} requests are still in flight after the time limit"
         except OSError as error:
             failures += 1
             if failures >= FAILURES or clock() >= deadline:
-                return f"Envoy does not answer, so there is nothing to wait for: {error}"
+                return f"Envoy does not answer: {error}"
         sleep(POLL_SECONDS)
 
 
-def _wait_for_the_end() -> None:
-    """As process 1 of a container we have to handle the signal, or it is ignored."""
-    ends = {signal.SIGTERM, signal.SIGINT}
-    signal.pthread_sigmask(signal.SIG_BLOCK, ends)
-    _say("waiting for the pod's end")
-    signal.sigwait(ends)
+def _wait_for_signal() -> None:
+    """Process 1 of a container must handle the signal, or the kernel ignores it."""
+    signals = {signal.SIGTERM, signal.SIGINT}
+    signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+    _log("waiting for SIGTERM")
+    signal.sigwait(signals)
 
 
-def _say(message: str) -> None:
+def _log(message: str) -> None:
     sys.stdout.write(json.dumps({"service": "drain", "event": message}) + "\n")
     sys.stdout.flush()
 
@@ -101,9 +101,9 @@ def main() -> None:
     parser.add_argument("--settle-seconds", type=float, required=True)
     parser.add_argument("--drain-seconds", type=float, required=True)
     arguments = parser.parse_args()
-    _wait_for_the_end()
-    _say("draining")
-    _say(drain(EnvoyAdmin(arguments.admin_port), arguments.settle_seconds, arguments.drain_seconds))
+    _wait_for_signal()
+    _log("draining")
+    _log(drain(EnvoyAdmin(arguments.admin_port), arguments.settle_seconds, arguments.drain_seconds))
 
 
 if __name__ == "__main__":

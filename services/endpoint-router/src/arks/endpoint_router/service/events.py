@@ -1,4 +1,4 @@
-"""Which events a decision is worth. Pure."""
+"""Derive events from decisions. Pure."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,17 +10,17 @@ REJECTED = "ConfigurationRejected"
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
-    """What was announced before."""
+class Published:
+    """The state of an endpoint in the last published events."""
 
     ready: bool
     replicas: frozenset[tuple[str, str]]
     """(application, name) of those that got traffic."""
-    refusal: str | None = None
+    rejection: str | None = None
 
     @classmethod
-    def of(cls, decision: Decision, refusal: str | None) -> "Known":
-        return cls(decision.ready, frozenset((one.application, one.name) for one in decision.routed), refusal)
+    def of(cls, decision: Decision, rejection: str | None) -> "Published":
+        return cls(decision.ready, frozenset((id_.application, id_.name) for id_ in decision.routed), rejection)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,21 +31,26 @@ class Change:
     replica: ReplicaChange | None = None
 
 
-def changes(before: Known, decision: Decision, refusal: str | None) -> Iterator[Change]:
-    """Replicas first, then the endpoint itself. `refusal`: what Envoy says against the newest configuration."""
-    candidates = {(one.replica.id.application, one.replica.id.name): one for one in decision.candidates}
+def changes(before: Published, decision: Decision, rejection: str | None) -> Iterator[Change]:
+    """Yield events for what changed: replicas first, then the endpoint itself.
+
+    `rejection`: Envoy's message about the newest configuration, if it rejected it.
+    """
+    candidates = {
+        (candidate.replica.id.application, candidate.replica.id.name): candidate for candidate in decision.candidates
+    }
     reason, message = str(decision.reason), decision.message
-    now = Known.of(decision, refusal)
+    now = Published.of(decision, rejection)
     for added in sorted(now.replicas - before.replicas):
         replica = candidates[added].replica
         change = ReplicaChange(name=replica.id.name, host=replica.host, port=replica.port, state=replica.state)
         yield Change("replica-added", reason, message, change)
     for removed in sorted(before.replicas - now.replicas):
-        gone = candidates.get(removed)
-        change = ReplicaChange(name=removed[1], state=gone.replica.state if gone is not None else "gone")
-        why = f"{removed[1]}: {gone.excluded}" if gone is not None else f"{removed[1]} is gone"
+        excluded = candidates.get(removed)
+        change = ReplicaChange(name=removed[1], state=excluded.replica.state if excluded is not None else "gone")
+        why = f"{removed[1]}: {excluded.excluded}" if excluded is not None else f"{removed[1]} is gone"
         yield Change("replica-removed", reason, why, change)
     if now.ready != before.ready:
         yield Change("ready" if now.ready else "not-ready", reason, message)
-    if refusal is not None and refusal != before.refusal:
-        yield Change("rejected", REJECTED, refusal)
+    if rejection is not None and rejection != before.rejection:
+        yield Change("rejected", REJECTED, rejection)

@@ -1,29 +1,30 @@
-"""What an endpoint's status, fact and explanation say of a decision. Pure; times are arguments."""
+"""Build an endpoint's status, fact and explanation from a decision. Pure; times are arguments."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from google.protobuf.timestamp_pb2 import Timestamp
-
 from arks.contracts.conditions import set_condition
-from arks.contracts.resources.endpoint import (
+from arks.contracts.facts import endpoint_fact
+from arks.contracts.names import SERVICE_PORT, service_name
+from arks.contracts.resources import (
     MAX_ROUTES,
     ArksEndpoint,
     ArksEndpointStatus,
     BackendRef,
+    Condition,
     ReplicaWeight,
 )
-from arks.contracts.resources.meta import Condition
-from arks.endpoint_router.domain import SERVICE_PREFIX, Candidate, Decision, Unit
+from arks.endpoint_router.domain import Candidate, Decision, Unit
 from arks.endpoint_router.domain.http_route import CONDITION, Attachment
 from arks.endpoint_router.service.events import REJECTED
-from arks.events.v1.facts_pb2 import EndpointFact, RoutedReplica
+from arks.events.v1.facts_pb2 import EndpointFact
+from arks.events.v1.facts_pb2 import RoutedReplica as RoutedReplicaMessage
 
-SERVICE_PORT = 8080
-"""Port of an application's Service."""
 WEIGHTS_LIMIT = 64
-"""Replicas that are listed in the status; the explanation lists all."""
+"""Replicas that the status lists; the explanation lists all."""
+MESSAGE_LIMIT = 32_768
+"""Characters of a condition's message that Kubernetes accepts."""
 
 
 def status(
@@ -32,68 +33,63 @@ def status(
     *,
     notes: Sequence[str],
     attachment: Attachment | None = None,
-    refusal: str | None,
+    rejection: str | None,
     served: bool,
     now: datetime,
 ) -> ArksEndpointStatus:
-    """`refusal`: what Envoy said against the newest configuration; `served`: it still runs an earlier one."""
+    """Return the status. `notes`: messages about settings without effect.
+
+    `rejection`: Envoy's message about the newest configuration; `served`: Envoy runs an earlier one.
+    """
     before = endpoint.status or ArksEndpointStatus()
     generation = endpoint.metadata.generation
     ready, reason, message = decision.ready, str(decision.reason), decision.message
-    if refusal is not None and not served:
-        ready, reason, message = False, REJECTED, refusal
-    conditions = _accepted(before.conditions, (*decision.unrouted, *notes), refusal, now, generation)
+    if rejection is not None and not served:
+        ready, reason, message = False, REJECTED, rejection
+    conditions = _accepted(before.conditions, (*decision.unrouted, *notes), rejection, now, generation)
     conditions = set_condition(
-        conditions, "Ready", ready, reason, message[:32768], now=now, observed_generation=generation
+        conditions, "Ready", ready, reason, message[:MESSAGE_LIMIT], now=now, observed_generation=generation
     )
-    if attachment is None:
-        conditions = [condition for condition in conditions if condition.type != CONDITION]
-    else:
-        said = (attachment.attached, attachment.reason, attachment.message[:32768])
-        conditions = set_condition(conditions, CONDITION, *said, now=now, observed_generation=generation)
     return ArksEndpointStatus(
         routes=_routes(decision),
         observed_generation=generation,
-        conditions=conditions,
+        conditions=_attached(conditions, attachment, now, generation),
         ready_replicas=len(decision.routed),
-        weights=[_weight(one) for one in decision.candidates[:WEIGHTS_LIMIT]],
+        weights=[_weight(candidate) for candidate in decision.candidates[:WEIGHTS_LIMIT]],
         signal_source=str(decision.source) if decision.routed else None,
     )
 
 
-def fact(endpoint: ArksEndpoint, decision: Decision, before: EndpointFact | None, now: datetime) -> EndpointFact:
-    """`before` itself when it says the same already."""
-    wanted = EndpointFact(
-        namespace=endpoint.namespace,
-        name=endpoint.name,
-        generation=endpoint.metadata.generation or 0,
-        ready=decision.ready,
-        reason=str(decision.reason),
-        message=decision.message,
-        replicas=[
-            RoutedReplica(
-                application=one.replica.id.application,
-                name=one.replica.id.name,
-                host=one.replica.host,
-                port=one.replica.port,
-                weight=one.weight,
-            )
-            for one in decision.candidates
-            if one.weight
-        ],
+def differs_in_weights_only(status: ArksEndpointStatus, other: ArksEndpointStatus | None) -> bool:
+    """Return whether two statuses differ at most in weights and their reasons."""
+    if other is None:
+        return False
+    weightless: dict[str, object] = {"weights": [], "signal_source": None}
+    same_members = [(weight.application, weight.replica) for weight in status.weights] == [
+        (weight.application, weight.replica) for weight in other.weights
+    ]
+    return same_members and status.model_copy(update=weightless) == other.model_copy(update=weightless)
+
+
+def fact(endpoint: ArksEndpoint, decision: Decision) -> EndpointFact:
+    replicas = [
+        RoutedReplicaMessage(
+            application=candidate.replica.id.application,
+            name=candidate.replica.id.name,
+            host=candidate.replica.host,
+            port=candidate.replica.port,
+            weight=candidate.weight,
+        )
+        for candidate in decision.candidates
+        if candidate.weight
+    ]
+    return endpoint_fact(
+        endpoint, replicas, ready=decision.ready, reason=str(decision.reason), message=decision.message
     )
-    if before is not None:
-        wanted.updated_at.CopyFrom(before.updated_at)
-        if wanted == before:
-            return before
-    stamp = Timestamp()
-    stamp.FromDatetime(now)
-    wanted.updated_at.CopyFrom(stamp)
-    return wanted
 
 
 def explanation(decision: Decision, now: float) -> dict[str, Any]:
-    """A decision as JSON: candidates, signals with ages, weights, why."""
+    """Return a decision as JSON: candidates, signals with ages, weights and reasons."""
     return {
         "endpoint": decision.endpoint,
         "decidedAt": datetime.fromtimestamp(decision.now, UTC).isoformat(timespec="milliseconds"),
@@ -105,77 +101,97 @@ def explanation(decision: Decision, now: float) -> dict[str, Any]:
         "unrouted": list(decision.unrouted),
         "applications": [
             {
-                "application": one.share.application,
-                "configuredWeight": one.share.weight,
-                "configuredBy": "routeConfigs" if one.share.static else "defaultWeight",
-                "part": round(one.part, 4),
-                "readyReplicas": one.ready,
-                "replicas": one.replicas,
+                "application": portion.share.application,
+                "configuredWeight": portion.share.weight,
+                "configuredBy": "routeConfigs" if portion.share.static else "defaultWeight",
+                "fraction": round(portion.fraction, 4),
+                "readyReplicas": portion.ready,
+                "replicas": portion.replicas,
             }
-            for one in decision.portions
+            for portion in decision.portions
         ],
-        "candidates": [_candidate(one, decision.now) for one in decision.candidates],
+        "candidates": [_candidate(candidate, decision.now) for candidate in decision.candidates],
     }
 
 
 def _accepted(
-    conditions: Sequence[Condition], notes: Sequence[str], refusal: str | None, now: datetime, generation: int | None
+    conditions: Sequence[Condition], notes: Sequence[str], rejection: str | None, now: datetime, generation: int | None
 ) -> list[Condition]:
-    if refusal is not None:
-        accepted, reason, message = False, REJECTED, f"Envoy refused it: {refusal}"
+    if rejection is not None:
+        accepted, reason, message = False, REJECTED, f"Envoy rejected it: {rejection}"
     else:
         accepted, reason, message = True, "PartlyAccepted" if notes else "Accepted", "; ".join(notes)
     return set_condition(
-        conditions, "Accepted", accepted, reason, message[:32768], now=now, observed_generation=generation
+        conditions, "Accepted", accepted, reason, message[:MESSAGE_LIMIT], now=now, observed_generation=generation
+    )
+
+
+def _attached(
+    conditions: list[Condition], attachment: Attachment | None, now: datetime, generation: int | None
+) -> list[Condition]:
+    if attachment is None:
+        return [condition for condition in conditions if condition.type != CONDITION]
+    return set_condition(
+        conditions,
+        CONDITION,
+        attachment.attached,
+        attachment.reason,
+        attachment.message[:MESSAGE_LIMIT],
+        now=now,
+        observed_generation=generation,
     )
 
 
 def _routes(decision: Decision) -> list[BackendRef]:
-    """One backend an application, as a route to their Services would have them; at most as many as a route may have."""
+    """Return one backend for each routed application, up to the largest number that an HTTPRoute may have."""
     return [
         BackendRef(
-            name=f"{SERVICE_PREFIX}{one.share.application}",
-            port=one.share.port or SERVICE_PORT,
-            weight=min(one.share.weight, 1_000_000),
+            name=service_name(portion.share.application),
+            port=portion.share.port or SERVICE_PORT,
+            weight=min(portion.share.weight, 1_000_000),
         )
-        for one in decision.portions[:MAX_ROUTES]
-        if one.ready
+        for portion in decision.portions[:MAX_ROUTES]
+        if portion.ready
     ]
 
 
-def _weight(one: Candidate) -> ReplicaWeight:
+def _weight(candidate: Candidate) -> ReplicaWeight:
     return ReplicaWeight(
-        application=one.replica.id.application,
-        replica=one.replica.id.name,
-        address=one.replica.address,
-        weight=one.weight,
-        reason=one.words()[:1024],
+        application=candidate.replica.id.application,
+        replica=candidate.replica.id.name,
+        address=candidate.replica.address,
+        weight=candidate.weight,
+        reason=candidate.explanation()[:1024],
     )
 
 
-def _candidate(one: Candidate, now: float) -> dict[str, Any]:
-    reading = one.signals.reading if one.signals is not None else None
+def _candidate(candidate: Candidate, now: float) -> dict[str, Any]:
     return {
-        "application": one.replica.id.application,
-        "replica": one.replica.id.name,
-        "address": one.replica.address,
-        "state": one.replica.state,
-        "weight": one.weight,
-        "score": one.score.value if one.score is not None else None,
-        "scoreTarget": one.score.target if one.score is not None else None,
-        "reason": one.words(now),
-        "signals": None
-        if reading is None or one.signals is None
-        else {
-            "ageSeconds": round(now - reading.measured_at, 3),
-            "running": reading.running,
-            "waiting": reading.waiting,
-            "kvCacheUsage": reading.kv_usage,
-            "drainRatePerSecond": reading.drain_rate,
-            "tokensPerSecond": reading.token_rate,
-            "meanWaiting": round(one.signals.mean_waiting, 3),
-            "tokensPerSecondAndPlace": one.signals.speed(Unit.TOKENS),
-            "requestsPerSecondAndPlace": one.signals.speed(Unit.REQUESTS),
-            "problem": reading.problem,
-        },
+        "application": candidate.replica.id.application,
+        "replica": candidate.replica.id.name,
+        "address": candidate.replica.address,
+        "state": candidate.replica.state,
+        "weight": candidate.weight,
+        "score": candidate.score.value if candidate.score is not None else None,
+        "scoreTarget": candidate.score.target if candidate.score is not None else None,
+        "reason": candidate.explanation(now),
+        "signals": _signals(candidate, now),
+    }
+
+
+def _signals(candidate: Candidate, now: float) -> dict[str, Any] | None:
+    if candidate.signals is None:
+        return None
+    reading = candidate.signals.reading
+    return {
+        "ageSeconds": round(now - reading.measured_at, 3),
+        "running": reading.running,
+        "waiting": reading.waiting,
+        "kvCacheUsage": reading.kv_usage,
+        "drainRatePerSecond": reading.drain_rate,
+        "tokensPerSecond": reading.token_rate,
+        "meanWaiting": round(candidate.signals.mean_waiting, 3),
+        "tokensPerSecondAndSlot": candidate.signals.speed(Unit.TOKENS),
+        "requestsPerSecondAndSlot": candidate.signals.speed(Unit.REQUESTS),
+        "problem": reading.problem,
     }

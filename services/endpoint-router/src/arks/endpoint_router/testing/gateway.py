@@ -51,7 +51,7 @@ class Gateway:
     usage_log: Path
     client: httpx.AsyncClient
     lua_errors: int = 0
-    """How often the filter is meant to fail."""
+    """How often the test makes the filter fail."""
 
     @property
     def engine(self) -> ScriptedServer:
@@ -62,7 +62,7 @@ class Gateway:
         return await self.client.post(path, content=content, **{"headers": headers, **options})
 
     async def usage(self, lines: int = 1) -> list[dict[str, str]]:
-        """The usage log once it has so many lines."""
+        """Return the usage log once it has this many lines."""
         await eventually(lambda: self.usage_log.read_text().count("\n") >= lines, what=f"{lines} lines of usage")
         return [dict(zip(COLUMNS, line.split("\t"), strict=True)) for line in self.usage_log.read_text().splitlines()]
 
@@ -73,7 +73,7 @@ class Gateway:
 
 
 class Gateways:
-    """Starts gateways; `stop` ends them and says how their filters fared."""
+    """Starts gateways; `stop` stops them and checks how often their filters failed."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -81,9 +81,9 @@ class Gateways:
         self._started: list[Gateway] = []
 
     async def start(self, engines: int = 1, **settings: Any) -> Gateway:
-        """By default every request is granted and every engine answers JSON_ANSWER. `settings`: of GatewaySettings.
+        """Start a gateway. By default every request is granted and every engine answers JSON_ANSWER.
 
-        `client` speaks plain HTTP, also to a gateway with a certificate.
+        `settings`: of GatewaySettings. `client` uses plain HTTP, also for a gateway with a certificate.
         """
         enter = self._stack.enter_async_context
         servers = [await enter(_running(ScriptedServer(answer()))) for _ in range(engines)]
@@ -101,7 +101,7 @@ class Gateways:
         return gateway
 
     async def stop(self) -> None:
-        """Raises AssertionError when a filter failed more or less often than it was meant to."""
+        """Stop all gateways. Raises AssertionError if a filter failed more or less often than the test expects."""
         async with self._stack:
             for gateway in self._started:
                 errors = await gateway.stat("http.gateway.lua.errors")

@@ -1,29 +1,27 @@
-"""The service with everything around it faked."""
+"""The router with fakes for everything around it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from pydantic import BaseModel
 
-from arks.contracts.resources.endpoint import ArksEndpoint, ArksEndpointStatus
+from arks.contracts.facts import ReplicaFact, ReplicaState
+from arks.contracts.resources import ArksEndpoint, ArksEndpointStatus
 from arks.contracts.subjects import EventKind
 from arks.endpoint_router.domain import Decision
 from arks.endpoint_router.domain.http_route import Attachment
-from arks.endpoint_router.service.router import EndpointRouter
+from arks.endpoint_router.service.router import EndpointRouter, EnvoyConfig
 from arks.events.v1.events_pb2 import ResourceEvent
-from arks.events.v1.facts_pb2 import (
-    REPLICA_STATE_READY,
-    EndpointFact,
-    Replica,
-    ReplicasFact,
-)
+from arks.events.v1.facts_pb2 import EndpointFact, ReplicasFact
 from arks.events.v1.load_pb2 import LoadReport
 from arks.kit.cache import Cache
-from arks.kit.reconcile import Key
+from arks.kit.facts import fact_at
+from arks.kit.key import Key
+from arks.kit.resource_events import ResourceEvents
 from arks.kit.testing.clock import FakeClock
 
 CHAT = Key("team", "chat")
-APP = Key("team", "a")
+APPLICATION = Key("team", "a")
 HOLD_SECONDS = 10.0
 
 
@@ -44,32 +42,26 @@ class FakeEndpoints:
         self.finalizers_removed.append(finalizer)
 
 
+@dataclass
 class FakeFacts:
-    def __init__(self) -> None:
-        self.written: dict[Key, EndpointFact] = {}
-        self.completed = False
-
-    def get(self, key: Key) -> EndpointFact | None:
-        return self.written.get(key)
+    clock: FakeClock
+    written: dict[Key, EndpointFact] = field(default_factory=dict)
 
     def put(self, key: Key, fact: EndpointFact) -> None:
-        self.written[key] = fact
+        self.written[key] = fact_at(fact, self.clock.now(), self.written.get(key))
 
     def remove(self, key: Key) -> None:
         self.written.pop(key, None)
 
-    def complete(self) -> None:
-        self.completed = True
-
 
 @dataclass
-class FakeGateway:
+class FakeEnvoyConfig:
     decisions: list[tuple[str, Decision]] = field(default_factory=list)
     held: list[str] = field(default_factory=list)
     removed: list[str] = field(default_factory=list)
     opened: bool = False
     serving: bool = True
-    refusing: bool = False
+    rejecting: bool = False
 
     def route(self, name: str, decision: Decision, known_at: float) -> None:
         self.decisions.append((name, decision))
@@ -83,11 +75,11 @@ class FakeGateway:
     def open(self) -> None:
         self.opened = True
 
-    def serves(self, name: str) -> bool:
+    def is_served(self, name: str) -> bool:
         return self.serving
 
-    def refuses(self, name: str) -> bool:
-        return self.refusing
+    def is_rejected(self, name: str) -> bool:
+        return self.rejecting
 
 
 @dataclass
@@ -95,7 +87,7 @@ class FakeAttachments:
     found: Attachment | None = None
     forgotten: list[Key] = field(default_factory=list)
 
-    async def keep(self, endpoint: ArksEndpoint) -> Attachment | None:
+    async def reconcile(self, endpoint: ArksEndpoint) -> Attachment | None:
         return self.found
 
     def forget(self, key: Key) -> None:
@@ -103,33 +95,40 @@ class FakeAttachments:
 
 
 @dataclass
-class Setup:
+class RouterHarness:
     clock: FakeClock
+    config: EnvoyConfig | None = None
+    """Envoy's configuration; None: `envoy`, which records decisions."""
     attachments: FakeAttachments = field(default_factory=FakeAttachments)
     endpoints: FakeEndpoints = field(default_factory=FakeEndpoints)
     replicas: Cache[ReplicasFact] = field(default_factory=Cache)
-    facts: FakeFacts = field(default_factory=FakeFacts)
-    gateway: FakeGateway = field(default_factory=FakeGateway)
+    envoy: FakeEnvoyConfig = field(default_factory=FakeEnvoyConfig)
     events: list[tuple[str, ResourceEvent]] = field(default_factory=list)
+    """Verbs and events that the router published."""
     queued: list[tuple[Key, float]] = field(default_factory=list)
+    """Keys that the router enqueued for its controller, with the delay in seconds."""
 
     def __post_init__(self) -> None:
+        self.facts = FakeFacts(self.clock)
         self.router = EndpointRouter(
             endpoints=self.endpoints,
             replicas=self.replicas,
             facts=self.facts,
-            gateway=self.gateway,
-            publish=self._publish,
+            envoy=self.config or self.envoy,
+            events=ResourceEvents(self),
             clock=self.clock,
             hold_seconds=HOLD_SECONDS,
             attachments=self.attachments,
         )
-        self.router.tell_with(lambda key, after: self.queued.append((key, after)))
+        self.router.connect(lambda key, after_seconds: self.queued.append((key, after_seconds)))
 
-    def _publish(self, kind: EventKind, verb: str, key: Key, event: ResourceEvent) -> None:
+    def publish_event(
+        self, kind: EventKind, verb: str, key: Key, event: ResourceEvent, event_id: str | None = None
+    ) -> None:
         self.events.append((verb, event))
 
     def apply(self, name: str = "chat", **spec: object) -> None:
+        """Apply an endpoint as a user does: its generation rises and its status stays."""
         before = self.endpoints.cache.get(Key("team", name))
         generation = (before.metadata.generation or 0) + 1 if before is not None else 1
         manifest = {
@@ -141,35 +140,36 @@ class Setup:
             applied = applied.model_copy(update={"status": before.status})
         self.endpoints.cache.apply(Key("team", name), applied)
 
-    def report(
-        self, application: str = "a", states: Sequence[int] = (REPLICA_STATE_READY,), model: str = "chat"
+    def write_fact(
+        self, application: str = "a", states: Sequence[ReplicaState] = (ReplicaState.READY,), model: str = "chat"
     ) -> None:
+        """Write the fact of an application as app-deployer does."""
         base = 9000 + 100 * (ord(application) - ord("a"))
-        members = [
-            Replica(name=f"{application}-{n}", host="127.0.0.1", port=base + n, state=state)  # type: ignore[arg-type]
+        replicas = [
+            ReplicaFact(f"{application}-{n}", "127.0.0.1", base + n, state).to_message()
             for n, state in enumerate(states)
         ]
-        fact = ReplicasFact(namespace="team", application=application, served_model=model, replicas=members)
+        fact = ReplicasFact(namespace="team", application=application, served_model=model, replicas=replicas)
         self.replicas.apply(Key("team", application), fact)
 
-    def load(self, *drain_rates: float, application: str = "a", waiting: float = 0.0) -> None:
+    def report_load(self, *drain_rates: float, application: str = "a", waiting: float = 0.0) -> None:
         report = LoadReport(namespace="team", application=application)
         report.measured_at.FromDatetime(self.clock.now())
         for n, rate in enumerate(drain_rates):
             report.replicas.add(
                 name=f"{application}-{n}", running_requests=4, waiting_requests=waiting, drain_rate_per_second=rate
             )
-        self.router.take_load(report)
+        self.router.handle_load(report)
 
-    def teach(self, *drain_rates: float, seconds: float = 15.0) -> None:
-        """Load reports, four a second."""
+    def report_drain_rates(self, *drain_rates: float, seconds: float = 15.0) -> None:
+        """Send load reports with these rates, four a second, until speeds are known."""
         for _ in range(int(seconds * 4)):
             self.clock.advance(0.25)
-            self.load(*drain_rates)
+            self.report_load(*drain_rates)
 
     def weights(self) -> dict[str, int]:
-        """What the gateway was told last."""
-        return {one.replica.id.name: one.weight for one in self.gateway.decisions[-1][1].candidates}
+        """Return the weights of the last decision that was routed, by replica."""
+        return {candidate.replica.id.name: candidate.weight for candidate in self.envoy.decisions[-1][1].candidates}
 
     def verbs(self) -> list[str]:
         return [verb for verb, _ in self.events]

@@ -1,4 +1,4 @@
-"""HTTP servers that answer byte by byte as a test says, where exact bytes are what matters."""
+"""HTTP servers whose answers a test scripts byte by byte."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -26,7 +26,7 @@ Script = Callable[[Request, asyncio.StreamWriter], Awaitable[None]]
 
 @dataclass
 class ScriptedServer:
-    """An HTTP/1.1 server that answers as `script` says and keeps what it was asked."""
+    """An HTTP/1.1 server that answers each request by `script`, and records the requests."""
 
     script: Script
     port: int = field(default_factory=free_port)
@@ -38,7 +38,7 @@ class ScriptedServer:
         self._server = await asyncio.start_server(self._connection, "127.0.0.1", self.port)
 
     async def stop(self) -> None:
-        """As if killed: connections break off where they are."""
+        """Stop as a killed process does: connections break at once."""
         if self._server is None:
             return
         self._server.close()
@@ -94,7 +94,7 @@ def answer(body: bytes = JSON_ANSWER, status: int = 200, **headers: str) -> Scri
 
 
 async def send_events(writer: asyncio.StreamWriter, pieces: Sequence[bytes], pause_seconds: float = 0.001) -> None:
-    """Begins a chunked event stream. The pause, as between two tokens, makes Envoy see each piece by itself."""
+    """Begin a chunked event stream. The pause, as between two tokens, makes Envoy receive each piece separately."""
     writer.write(head(content_type="text/event-stream", transfer_encoding="chunked"))
     for piece in pieces:
         writer.write(chunk(piece))
@@ -103,12 +103,12 @@ async def send_events(writer: asyncio.StreamWriter, pieces: Sequence[bytes], pau
 
 
 def chunk(piece: bytes) -> bytes:
-    """A piece in chunked encoding; the empty one ends the body."""
+    """Return a piece in chunked encoding; the empty piece ends the body."""
     return b"%x\r\n%s\r\n" % (len(piece), piece)
 
 
 def stream(pieces: Sequence[bytes], *, pause_seconds: float = 0.001, end: bool = True) -> Script:
-    """Without `end` the connection breaks off after the last piece."""
+    """Return a script for an event stream. Without `end` the connection breaks after the last piece."""
 
     async def script(_: Request, writer: asyncio.StreamWriter) -> None:
         await send_events(writer, pieces, pause_seconds)

@@ -4,17 +4,17 @@
     listener(settings)                     -> Listener: cleaning, admission.lua, routes, local replies, usage log
     cluster(name)                          -> Cluster of one endpoint, `<namespace>/<endpoint>`, EDS over ADS
     load_assignment(name, backends)        -> ClusterLoadAssignment: its replicas and their weights
-    token_quota_cluster(host, port)        -> Cluster `token-quota`, which the filter and /v1/models ask
-    ads_bootstrap(...)                     -> Bootstrap of an Envoy that takes everything else from endpoint-router
+    token_quota_cluster(host, port)        -> Cluster `token-quota`, which the filter and /v1/models query
+    ads_bootstrap(...)                     -> Bootstrap of an Envoy that gets everything else from endpoint-router
     certificate_source(directory)          -> DiscoveryResponse: the file beside Envoy that names certificate and key
     static_cluster(name, backends)         -> Cluster with its replicas written into it
     static_bootstrap(...)                  -> Bootstrap of an Envoy with all of it in one file (tests, benchmark)
     to_json(message)                       -> the text of a bootstrap file
     command(binary, bootstrap_path, ...)   -> how Envoy is started
 
-All of them are pure: no clock, no I/O (but for reading admission.lua, which is part of this package). An ADS server
-sends clusters as CDS, load assignments as EDS, and the listener as LDS; routes are few, constant and part of the
-listener, so there is no RDS.
+All of them are pure: no clock, and no I/O except for reading admission.lua, which is part of this package. The xDS
+server sends clusters as CDS, load assignments as EDS, and the listener as LDS; routes are few, constant and part of
+the listener, so there is no RDS.
 """
 
 from arks.endpoint_router.adapters.envoy.bootstrap import ads_bootstrap, command, static_bootstrap

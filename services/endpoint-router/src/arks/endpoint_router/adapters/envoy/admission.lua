@@ -1,7 +1,7 @@
--- The gateway's only filter: reads what a request wants, asks token-quota for a grant, chooses the cluster, and meters
--- the answer. The upper part is pure and tested from Python through LuaJIT, as the table `admission`; the lower part
--- talks to Envoy. docs/architecture.md fixes the protocol and the usage log's columns. When this script breaks, Envoy
--- lets the request go on: then it has no `x-arks-cluster`, which is set last, and the routes end it.
+-- The gateway's only filter: it reads the request, gets a grant from token-quota, sets the cluster, and meters the
+-- answer. The upper part is pure and tested from Python through LuaJIT, as the table `admission`; the lower part calls
+-- Envoy. docs/architecture.md defines the protocol and the usage log's columns. If this script fails, Envoy continues
+-- the request: it has no `x-arks-cluster`, which is set last, and the routes answer 503.
 
 local byte, find, format, gmatch, gsub = string.byte, string.find, string.format, string.gmatch, string.gsub
 local lower, match, sub, concat = string.lower, string.match, string.sub, table.concat
@@ -21,21 +21,21 @@ local TOKENS_LIMIT = 10000000 -- more than any model's context
 local CHOICES_LIMIT = 128 -- OpenAI's own limit of n
 local DEPTH_LIMIT = 200
 local USAGE_BYTES = 4096 -- a usage object, or the event that carries only it, is shorter
-local EVENT_BYTES = 1048576 -- what is kept of an event that has not ended
+local EVENT_BYTES = 1048576 -- bytes kept of an event that has not ended
 
 ---- Reading JSON
 --
--- A body that passes is read here as every JSON parser reads it, as far as the wanted keys go, because both agree on
--- where each string and each nested value ends: strings end at the first quote that is not escaped, brackets pair up
--- by kind, and outside of strings there is nothing but JSON's own characters (so no comments, no single quotes, no
--- byte order mark, no UTF-16, no NUL). At the top level every key is plain ASCII without escapes, a wanted key occurs
--- once and in its own spelling (no `Stream`, no `maxTokens`, which a lenient parser may take for ours), and nothing
--- follows the object.
+-- For an accepted body, this reader finds the same values of the wanted keys as every JSON parser, because both agree
+-- on where each string and each nested value ends: strings end at the first quote that is not escaped, brackets pair
+-- up by kind, and outside of strings there are only JSON's own characters (no comments, no single quotes, no byte
+-- order mark, no UTF-16, no NUL). At the top level every key is plain ASCII without escapes, a wanted key occurs once
+-- and in its own spelling (no `Stream`, no `maxTokens`, which a lenient parser may accept), and nothing follows the
+-- object.
 --
 -- Not checked, because it cannot move those ends: escapes and characters inside strings, the order of commas and
--- colons inside nested values, spelling of numbers and names of values that are not wanted. There the engine refuses.
+-- colons inside nested values, spelling of numbers and names of values that are not wanted. The engine rejects those.
 
--- What a byte outside of strings is: 1 plain, 2 opens, 3 closes, 4 a quote, 0 not JSON (or the end).
+-- The kind of a byte outside of strings: 1 plain, 2 opens, 3 closes, 4 a quote, 0 not JSON (or the end).
 local KIND = {}
 for c = 0, 255 do KIND[c] = 0 end
 for c = 0, 127 do
@@ -56,8 +56,8 @@ local function after_string(s, at)
   end
 end
 
--- The position after the object or array that starts at `at`, or nil. The inner loop goes over bytes, because LuaJIT
--- compiles that, and patterns it does not: 2 us a KB of numbers instead of 13.
+-- The position after the object or array that starts at `at`, or nil. The inner loop iterates over bytes, because
+-- LuaJIT compiles loops but not patterns: 2 us a KB of numbers instead of 13.
 local function after_nested(s, at)
   local stack, depth, p = {}, 0, at
   while true do
@@ -89,7 +89,7 @@ end
 
 local INVALID = { message = "The request body is not a valid JSON object.", code = "invalid_json" }
 
--- What is wrong with a key, or nil.
+-- The error of a key, or nil.
 local function fault_of_key(key, wanted, starts)
   if find(key, "[^ -~]") or find(key, "\\", 1, true) then
     return { message = "Keys at the top level must be plain ASCII without escapes.", code = "invalid_json" }
@@ -129,7 +129,7 @@ local function read_object(s, at, wanted)
   return nil, INVALID
 end
 
--- Wanted keys: by themselves, and by how a lenient parser may know them, without separators.
+-- Wanted keys by their own spelling, and by the spelling that a lenient parser may accept, without separators.
 local function keys(...)
   local wanted = {}
   for _, key in ipairs({ ... }) do
@@ -146,12 +146,12 @@ local USAGE_KEYS = keys("prompt_tokens", "completion_tokens")
 
 ---- The request
 
--- nil and the fault, for functions that return a value.
+-- Returns nil and the fault, for functions that return a value.
 local function invalid(param, message)
   return nil, { message = message, param = param, code = "invalid_value" }
 end
 
--- The literal value of a wanted key; null counts as not given, as in OpenAI's API.
+-- The literal value of a wanted key, or nil; null counts as absent, as in OpenAI's API.
 local function literal(s, starts, stops, key)
   local text = starts[key] and sub(s, starts[key], stops[key])
   return text ~= "null" and text or nil
@@ -166,7 +166,7 @@ local function read_count(text, key, least, most)
   return count
 end
 
--- The most that any spelling of the limit allows: engines differ in which one wins.
+-- The largest limit of all spellings: engines differ in which of them wins.
 local function read_token_limit(s, starts, stops)
   local limit
   for _, key in ipairs(LIMIT_KEYS) do
@@ -186,7 +186,7 @@ local function read_model(text)
   return model
 end
 
--- The body with usage asked for, or nil when the client asked itself. `closing` is the position of the body's last
+-- The body with a request for usage, or nil if the client requested it. `closing` is the position of the body's last
 -- brace.
 local function with_usage(s, starts, stops, closing)
   local from, to = starts.stream_options, stops.stream_options
@@ -199,16 +199,16 @@ local function with_usage(s, starts, stops, closing)
     local separator = find(s, NOT_SPACE, from + 1) == last and "" or ","
     return sub(s, 1, from) .. '"include_usage":true' .. separator .. sub(s, from + 1)
   end
-  local asked = sub(s, options.include_usage, ends.include_usage)
-  if asked == "true" then return nil end
-  if asked ~= "false" and asked ~= "null" then
+  local requested = sub(s, options.include_usage, ends.include_usage)
+  if requested == "true" then return nil end
+  if requested ~= "false" and requested ~= "null" then
     return invalid("stream_options", "`stream_options.include_usage` must be true or false.")
   end
   return sub(s, 1, options.include_usage - 1) .. "true" .. sub(s, ends.include_usage + 1)
 end
 
--- What a body wants: {model, stream, max_tokens, n, body}, where `body` is what the engine gets instead when its
--- usage must be asked for; or nil and {message, param, code}.
+-- Reads a request body: {model, stream, max_tokens, n, body}, where `body` replaces the engine's body if usage must be
+-- requested; or nil and {message, param, code}.
 local function read_request(s)
   local at = find(s, NOT_SPACE)
   if not at or byte(s, at) ~= OPEN_BRACE then return nil, INVALID end
@@ -237,7 +237,7 @@ local function percent_encode(text)
   return (gsub(text, "[^!-$&-~]", function(c) return format("%%%02X", byte(c)) end))
 end
 
--- OpenAI's error envelope. Messages and params are ours, so nothing needs escaping.
+-- OpenAI's error envelope. Messages and params are constants of this file, so nothing needs escaping.
 local function envelope(fault)
   local param = fault.param and '"' .. fault.param .. '"' or "null"
   local kind = fault.type or "invalid_request_error"
@@ -247,17 +247,17 @@ end
 ---- The answer
 --
 -- `"usage"` followed by a colon cannot occur inside a JSON string, where its quotes would be escaped; so plain finds
--- are enough to see it pass. A meter keeps what is unfinished at the end of a chunk: {rest, usage, ...}.
+-- are enough to detect it. A meter keeps the unfinished end of a chunk: {rest, usage, ...}.
 
 -- "e,<prompt>,<completion>" of the usage object that starts at `brace`, and the position after it; or nil and whether
--- it is unfinished.
+-- the object is unfinished.
 local function read_usage(s, brace)
   local starts, stops, closing = read_object(s, brace, USAGE_KEYS)
   if not starts then return nil, after_nested(s, brace) == nil end
   local prompt = match(sub(s, starts.prompt_tokens or 1, stops.prompt_tokens or 0), "^%d+$")
   local completion = match(sub(s, starts.completion_tokens or 1, stops.completion_tokens or 0), "^%d+$")
   if not prompt then return nil, false end
-  return "e," .. prompt .. "," .. (completion or "0"), closing + 1 -- embeddings complete nothing
+  return "e," .. prompt .. "," .. (completion or "0"), closing + 1 -- embeddings have no completion
 end
 
 -- Follows a JSON answer; the last usage in it counts.
@@ -277,14 +277,14 @@ local function meter_json(meter, chunk)
     end
     at = find(s, '"usage"', from, true)
   end
-  meter.rest = sub(s, from > #s - 6 and from or -6) -- it may have begun
+  meter.rest = sub(s, from > #s - 6 and from or -6) -- `"usage"` may have begun here
 end
 
 -- Keys of generated text in a delta (chat) or choice (completions). Reasoning has two names.
 local TEXT_KEYS = { '"content"', '"text"', '"reasoning_content"', '"reasoning"', '"refusal"', '"arguments"' }
 
--- Whether an event carries something generated: not so the first one with the role, nor the last one with the reason
--- to stop.
+-- Whether an event has generated content. The first event, with the role, and the last, with the reason to stop, have
+-- none.
 local function has_content(event)
   local _, last = find(event, '"content":"', 1, true)
   if last and byte(event, last + 1) ~= QUOTE then return true end
@@ -299,8 +299,8 @@ local function has_content(event)
   return key ~= nil and find(event, "^%s*:%s*%[%s*{", key + 1) ~= nil
 end
 
--- The usage that an event tells, and whether it tells nothing else: it has no choices. Its JSON is read only when it
--- may tell one.
+-- The usage in an event, and whether the event has no choices and so nothing else. Its JSON is read only if it may
+-- contain usage.
 local function read_usage_event(event)
   local at = find(event, '"usage"', 1, true)
   while at and not find(event, "^%s*:%s*{", at + 7) do at = find(event, '"usage"', at + 7, true) end
@@ -314,12 +314,12 @@ end
 local function meter_event(meter, event)
   local usage, alone = read_usage_event(event)
   if usage then
-    meter.usage, meter.told = usage, true
+    meter.usage, meter.usage_seen = usage, true
     return alone
   end
   if has_content(event) then
     meter.events = meter.events + 1
-    if not meter.told then meter.usage = "d," .. meter.events end
+    if not meter.usage_seen then meter.usage = "d," .. meter.events end
   end
   return false
 end
@@ -339,9 +339,9 @@ local function event_end(s, from, crlf)
   return last
 end
 
--- Follows a stream of events. With `meter.cut` the usage event is taken out: the result is what to send instead of
--- the chunk, or nil when it goes on as it is. Only bytes that may belong to the usage event wait for more; they are
--- the last `#rest - sent` of `rest`.
+-- Follows a stream of events. With `meter.cut` the usage event is removed: the result replaces the chunk, or is nil if
+-- the chunk does not change. Only bytes that may belong to the usage event are held back; they are the last
+-- `#rest - sent` of `rest`.
 local function meter_stream(meter, chunk)
   local rest, sent = meter.rest, meter.sent
   local s = rest == "" and chunk or rest .. chunk
@@ -378,7 +378,7 @@ local function finish(meter)
   if meter.feed == meter_stream and meter.rest ~= "" then meter_event(meter, meter.rest) end
 end
 
--- What the request leaves for the answer, as one string: whether to cut, then the limits, a line each.
+-- State of the request that the answer needs, as one string: whether to cut, then the limits, a line each.
 local function pack_answer(cut, headers)
   local lines = { cut and "cut" or "pass" }
   for i = 1, #LIMIT_HEADERS do lines[i + 1] = headers[LIMIT_HEADERS[i]] or "" end
@@ -393,24 +393,24 @@ admission = {
   read_request = read_request,
 }
 
----- Talking to Envoy. Its objects (headers, body, metadata) are dead after every wait (body, httpCall, a chunk).
+---- Calls of Envoy. Its objects (headers, body, metadata) are invalid after every wait (body, httpCall, a chunk).
 
 local NO_KEY = { message = "Give your key in the header `Authorization: Bearer <key>`.", code = "invalid_api_key" }
 local TRY_AGAIN = "Requests cannot be admitted now. Try again."
 local UNAVAILABLE = { message = TRY_AGAIN, type = "server_error", code = "admission_unavailable" }
 
--- Answers the client. The mark keeps Envoy from putting its own words in place of these.
+-- Answers the client. The header keeps Envoy from replacing the body by its own.
 local function respond(h, headers, text)
   h:headers():replace("x-arks-answered", "1")
   h:respond(headers, text)
 end
 
-local function refuse(h, status, fault, name, value)
+local function reject(h, status, fault, name, value)
   local headers = { [":status"] = status, ["content-type"] = "application/json", [name or "x-arks"] = value }
   respond(h, headers, envelope(fault))
 end
 
--- Headers of token-quota's refusal that the client gets.
+-- Headers of token-quota's rejection that the client gets.
 local FOR_CLIENT = { ["content-type"] = true, ["retry-after"] = true, ["www-authenticate"] = true }
 local function is_for_client(name)
   return FOR_CLIENT[name] or sub(name, 1, 12) == "x-ratelimit-" or sub(name, 1, 8) == "x-error-"
@@ -420,7 +420,7 @@ local function pass_on(h, answer, text)
   local status = tonumber(answer[":status"])
   local is_json = sub(answer["content-type"] or "", 1, 16) == "application/json"
   if not is_json or not find(text or "", '^%s*{%s*"error"') or not status or status < 400 then
-    return refuse(h, "503", UNAVAILABLE, "retry-after", "1")
+    return reject(h, "503", UNAVAILABLE, "retry-after", "1")
   end
   local headers = { [":status"] = answer[":status"] }
   for name, value in pairs(answer) do
@@ -429,8 +429,8 @@ local function pass_on(h, answer, text)
   respond(h, headers, text)
 end
 
--- A grant may cover several requests; using it for one is always right, and all that today's token-quota gives.
-local function ask(h, authorization, request_id, operation, request, body_bytes)
+-- A grant may cover several requests; using it for one is always correct, and token-quota grants one at present.
+local function query_admission(h, authorization, request_id, operation, request, body_bytes)
   return h:httpCall("token-quota", {
     [":method"] = "POST",
     [":path"] = "/v1/admit",
@@ -452,16 +452,16 @@ function envoy_on_request(h)
   if not operation or headers:get(":method") ~= "POST" then return end
   local authorization, request_id = headers:get("authorization"), headers:get("x-request-id")
   if not authorization or not find(authorization, "^[Bb][Ee][Aa][Rr][Ee][Rr] +[!-~]+$") then
-    return refuse(h, "401", NO_KEY, "www-authenticate", "Bearer")
+    return reject(h, "401", NO_KEY, "www-authenticate", "Bearer")
   end
   local body = h:body(true)
   local request, fault = read_request(body:getBytes(0, body:length()))
-  if not request then return refuse(h, "400", fault) end
-  local answer, text = ask(h, authorization, request_id, operation, request, body:length())
+  if not request then return reject(h, "400", fault) end
+  local answer, text = query_admission(h, authorization, request_id, operation, request, body:length())
   if answer[":status"] ~= "200" then return pass_on(h, answer, text) end
   local cluster, grant = answer["x-arks-cluster"], answer["x-arks-grant"]
   if not cluster or not grant or not find(grant, "^%C+/%d+/%d+$") then
-    return refuse(h, "503", UNAVAILABLE, "retry-after", "1")
+    return reject(h, "503", UNAVAILABLE, "retry-after", "1")
   end
   local metadata = h:streamInfo():dynamicMetadata()
   metadata:set("arks", "grant", operation .. "\t" .. (request.stream and "1" or "0") .. "\t" .. grant)
@@ -473,12 +473,12 @@ function envoy_on_request(h)
 end
 
 function envoy_on_response(h)
-  local left = h:streamInfo():dynamicMetadata():get("arks")
-  if not left then return end
+  local metadata = h:streamInfo():dynamicMetadata():get("arks")
+  if not metadata then return end
   local headers = h:headers()
-  local cut = sub(left.answer, 1, 3) == "cut"
+  local cut = sub(metadata.answer, 1, 3) == "cut"
   local number = 0
-  for value in gmatch(left.answer, "\n([^\n]*)") do
+  for value in gmatch(metadata.answer, "\n([^\n]*)") do
     number = number + 1
     if value ~= "" then headers:replace(LIMIT_HEADERS[number], value) end
   end
@@ -487,8 +487,8 @@ function envoy_on_response(h)
   if meter.cut then headers:remove("content-length") end
   local known
   for chunk in h:bodyChunks() do
-    local instead = meter:feed(chunk:getBytes(0, chunk:length()))
-    if instead then chunk:setBytes(instead) end
+    local replacement = meter:feed(chunk:getBytes(0, chunk:length()))
+    if replacement then chunk:setBytes(replacement) end
     if meter.usage ~= known then
       known = meter.usage
       h:streamInfo():dynamicMetadata():set("arks", "usage", known)

@@ -1,4 +1,4 @@
-"""What Envoy is started with: where it gets its configuration from, its limits, and its command line."""
+"""Build the configuration that Envoy starts with: the xDS server, its limits, and its command line."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -25,7 +25,7 @@ CONNECTIONS_LIMIT = 20_000
 ADMIN = "envoy-admin"
 STATS_SECONDS = 10.0
 DRAIN_SECONDS = 300
-"""How long requests under way may go on at a listener that was replaced, as an upgrade of Arks may do."""
+"""How long requests in flight may go on at a listener that an upgrade of Arks has replaced."""
 
 
 def ads_bootstrap(
@@ -37,11 +37,11 @@ def ads_bootstrap(
     heap_bytes: int = HEAP_BYTES,
     stats_port: int | None = None,
 ) -> Bootstrap:
-    """An Envoy that asks endpoint-router for everything, and goes on with what it has while it cannot.
+    """Return the bootstrap of an Envoy that gets its configuration from endpoint-router, and keeps it without one.
 
-    `stats_port`: where others may read its figures; None: nobody but who reaches its admin interface on loopback.
+    `stats_port`: port of its metrics on all addresses; None: only its admin interface on loopback has them.
     """
-    # By default Envoy waits up to 30 s for a router that was restarted, and knows nothing of its replicas that long.
+    # By default Envoy reconnects to a restarted router after up to 30 s, and misses changes of replicas until then.
     retry = {"base_interval": seconds(0.1), "max_interval": seconds(1)}
     ads = {
         "api_type": "GRPC",
@@ -70,16 +70,22 @@ def static_bootstrap(
     clusters: Sequence[Cluster],
     heap_bytes: int = HEAP_BYTES,
 ) -> Bootstrap:
-    """An Envoy with all its configuration in one file. Clusters must hold their replicas (`static_cluster`)."""
-    resources = {"listeners": [as_dict(one) for one in listeners], "clusters": [as_dict(one) for one in clusters]}
+    """Return the bootstrap of an Envoy with all configuration in one file.
+
+    Clusters must contain their replicas (`static_cluster`).
+    """
+    resources = {
+        "listeners": [as_dict(listener) for listener in listeners],
+        "clusters": [as_dict(cluster) for cluster in clusters],
+    }
     return message(Bootstrap, {**_process(node_id, admin_port, heap_bytes), "static_resources": resources})
 
 
 def command(binary: str, bootstrap_path: str, workers: int, drain_seconds: int = DRAIN_SECONDS) -> list[str]:
-    """Envoy's command line.
+    """Return Envoy's command line.
 
-    The usage log is flushed at 1 KB or 100 ms: what a killed Envoy had not written yet is lost. Hot restart is off: it
-    would tie Envoys of one machine together by shared memory.
+    The usage log is flushed at 1 KB or 100 ms: a killed Envoy loses unwritten lines. Hot restart is off: it would
+    connect the Envoys of one machine by shared memory.
     """
     options = {
         "--config-path": bootstrap_path,
@@ -101,7 +107,7 @@ def _process(node_id: str, admin_port: int, heap_bytes: int) -> dict[str, Any]:
 
 
 def _overload(heap_bytes: int) -> dict[str, Any]:
-    """Bodies wait in memory for admission: near the limit new requests get 503, so that those under way survive."""
+    """Bodies wait in memory for admission: near the limit new requests get 503, so that those in flight survive."""
 
     def action(name: str, monitor: str, threshold: float) -> dict[str, Any]:
         trigger = {"name": monitor, "threshold": {"value": threshold}}
@@ -134,11 +140,11 @@ def _admin(port: int) -> dict[str, Any]:
 
 
 def _stats(port: int) -> dict[str, Any]:
-    """`GET /metrics` and nothing else of the admin interface, which could end Envoy. Without what never counted."""
+    """Serve `GET /metrics` and nothing else of the admin interface, which could stop Envoy. Without unused metrics."""
     get = {"name": ":method", "string_match": {"exact": "GET"}}
-    figures = {"cluster": ADMIN, "prefix_rewrite": "/stats/prometheus?usedonly", "timeout": seconds(STATS_SECONDS)}
+    metrics = {"cluster": ADMIN, "prefix_rewrite": "/stats/prometheus?usedonly", "timeout": seconds(STATS_SECONDS)}
     routes = [
-        {"match": {"path": "/metrics", "headers": [get]}, "route": figures},
+        {"match": {"path": "/metrics", "headers": [get]}, "route": metrics},
         {"match": {"prefix": "/"}, "direct_response": {"status": 404}},
     ]
     manager = extension(
@@ -151,9 +157,9 @@ def _stats(port: int) -> dict[str, Any]:
     )
     return {
         "name": "stats",
-        "address": {"socket_address": {"address": "0.0.0.0", "port_value": port}},  # noqa: S104  # that is its purpose
+        "address": {"socket_address": {"address": "0.0.0.0", "port_value": port}},  # noqa: S104  # Prometheus scrapes it from other machines
         "filter_chains": [{"filters": [{"name": "http", "typed_config": manager}]}],
-        # Figures matter most when clients have taken all connections or all memory.
+        # Metrics matter most when clients use all connections or all memory.
         "ignore_global_conn_limit": True,
         "bypass_overload_manager": True,
     }

@@ -1,4 +1,4 @@
-"""Where requests go: one cluster an endpoint, its replicas as load assignments, and token-quota."""
+"""Build the clusters of endpoints, with replicas as load assignments, and the cluster of token-quota."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,20 +16,20 @@ from arks.endpoint_router.adapters.envoy.messages import (
 )
 
 TOKEN_QUOTA = "token-quota"  # noqa: S105  # a cluster's name
-BREAKS = "connect-failure,refused-stream,reset"
-"""What is worth another try: connections that cannot be made, or that break before the first byte of an answer."""
+RETRIABLE = "connect-failure,refused-stream,reset"
+"""Failures to retry: connections that cannot be made, or that break before the first byte of an answer."""
 CONNECT_TIMEOUT_SECONDS = 2
-"""Room for one lost SYN, which is sent again after 1 s."""
+"""Allows for one lost SYN, which is sent again after 1 s."""
 ENGINE_IDLE_SECONDS = 3
-"""Idle connections are closed before the engine closes them (uvicorn and llama.cpp: after 5 s), so that none breaks as
-it is used again."""
+"""Envoy closes idle connections before the engine does (uvicorn and llama.cpp: after 5 s), so that none breaks when it
+is used again."""
 TOKEN_QUOTA_IDLE_SECONDS = 20
 """Below granian's 30 s, for the same reason."""
 UNBOUNDED = 1 << 20
-"""Envoy's circuit breakers stop at 1,024 requests and 3 retries at once by default; here admission and the engines'
-queues set the limits."""
+"""Envoy's circuit breakers allow 1,024 requests and 3 retries at the same time by default; here admission and the
+engines' queues set the limits."""
 ACTIVE_REQUEST_BIAS = 2.0
-"""A weight is divided by (requests under way + 1) to this power; weights are capacities to the same power."""
+"""Envoy divides a weight by (requests in flight + 1) to this power; weights are capacities to the same power."""
 KEEP_SHARE_PERCENT = 100_000
 """A group keeps its whole share while one in a thousand of its replicas can take requests."""
 
@@ -42,15 +42,15 @@ class Backend:
     """An IP address: Envoy resolves no names in load assignments."""
     port: int
     weight: int = 1
-    """1 to 2^32-1, relative to the other replicas'. One that should get nothing is left out, or draining."""
+    """1 to 2^32-1, relative to the other replicas'. A replica that should get nothing is omitted, or draining."""
     draining: bool = False
-    """Gets no new request; streams under way go on."""
+    """Gets no new request; streams in flight go on."""
     group: str = ""
-    """Replicas of one application. A group gets what its weights add up to, whatever its replicas are busy with."""
+    """Application of the replica. A group gets the sum of its weights, however busy its replicas are."""
 
 
 def cluster(name: str) -> Cluster:
-    """The cluster of one endpoint, `<namespace>/<endpoint>`; its replicas come as a load assignment of that name."""
+    """Return the cluster of one endpoint, `<namespace>/<endpoint>`; a load assignment of that name has its replicas."""
     built = Cluster()
     built.CopyFrom(_endpoint_template())
     built.name = name
@@ -58,7 +58,7 @@ def cluster(name: str) -> Cluster:
 
 
 def static_cluster(name: str, backends: Sequence[Backend]) -> Cluster:
-    """The same cluster with its replicas written into it, for an Envoy without endpoint-router."""
+    """Return the same cluster with its replicas in it, for an Envoy without endpoint-router."""
     built = cluster(name)
     built.ClearField("eds_cluster_config")
     built.type = Cluster.STATIC
@@ -67,24 +67,25 @@ def static_cluster(name: str, backends: Sequence[Backend]) -> Cluster:
 
 
 def load_assignment(name: str, backends: Sequence[Backend]) -> ClusterLoadAssignment:
-    """No backends: requests get 503 at once. Built field by field, because it is sent at every change of a weight.
+    """Return the replicas of a cluster. Without backends, requests get 503 at once.
 
-    Groups are localities, because weights of single replicas are not kept under load: least request divides each by the
-    requests that the replica has under way, and of 90 : 10 something like 75 : 25 is left.
+    Groups are localities, because weights of single replicas do not keep shares under load: least request divides each
+    by the requests in flight at the replica, so that 90 : 10 becomes about 75 : 25. The message is built
+    field by field, which is faster than from a dictionary, because it is sent at every change of a weight.
     """
     assignment = ClusterLoadAssignment(cluster_name=name)
     assignment.policy.overprovisioning_factor.value = KEEP_SHARE_PERCENT
     for group, members in _groups(backends).items():
         locality = assignment.endpoints.add()
         locality.locality.sub_zone = group
-        locality.load_balancing_weight.value = sum(one.weight for one in members if not one.draining) or 1
+        locality.load_balancing_weight.value = sum(member.weight for member in members if not member.draining) or 1
         for backend in members:
-            member = locality.lb_endpoints.add()
-            member.endpoint.address.socket_address.address = backend.host
-            member.endpoint.address.socket_address.port_value = backend.port
-            member.load_balancing_weight.value = backend.weight
+            lb_endpoint = locality.lb_endpoints.add()
+            lb_endpoint.endpoint.address.socket_address.address = backend.host
+            lb_endpoint.endpoint.address.socket_address.port_value = backend.port
+            lb_endpoint.load_balancing_weight.value = backend.weight
             if backend.draining:
-                member.health_status = DRAINING
+                lb_endpoint.health_status = DRAINING
     return assignment
 
 
@@ -96,7 +97,7 @@ def _groups(backends: Sequence[Backend]) -> dict[str, list[Backend]]:
 
 
 def token_quota_cluster(host: str, port: int) -> Cluster:
-    """Admission. `host` may be a DNS name with an address a replica."""
+    """Return the cluster of admission. `host` may be a DNS name with one address for each replica."""
     return message(
         Cluster,
         {
@@ -106,8 +107,8 @@ def token_quota_cluster(host: str, port: int) -> Cluster:
             "lb_policy": "LEAST_REQUEST",
             "connect_timeout": seconds(0.5),
             "outlier_detection": _ejection(),
-            # Asking again is safe: token-quota makes one reservation for a request id.
-            **_common(TOKEN_QUOTA_IDLE_SECONDS, http={"retry_policy": {"retry_on": BREAKS, "num_retries": 2}}),
+            # A retry is safe: token-quota makes one reservation for a request id.
+            **_common(TOKEN_QUOTA_IDLE_SECONDS, http={"retry_policy": {"retry_on": RETRIABLE, "num_retries": 2}}),
         },
     )
 
@@ -141,11 +142,11 @@ def _common(
 ) -> dict[str, Any]:
     limits = {"max_connections": UNBOUNDED, "max_pending_requests": UNBOUNDED, "max_requests": UNBOUNDED}
     return {
-        # Off: with half the replicas ejected Envoy would otherwise send traffic to the dead ones again.
+        # Off: with half the replicas ejected, Envoy would otherwise send traffic to the ejected ones again.
         "common_lb_config": {"healthy_panic_threshold": {"value": 0}, **(balancing or {})},
         "circuit_breakers": {"thresholds": [{**limits, "max_retries": UNBOUNDED}]},
         "upstream_connection_options": {
-            # A peer that vanished without a word is noticed after 30 + 3 x 10 s.
+            # Detects a peer that vanished without closing the connection, after 30 + 3 x 10 s.
             "tcp_keepalive": {"keepalive_time": 30, "keepalive_interval": 10, "keepalive_probes": 3}
         },
         "typed_extension_protocol_options": {
@@ -160,10 +161,10 @@ def _common(
 
 
 def _ejection() -> dict[str, Any]:
-    """A replica that refuses or breaks connections is left alone for a while.
+    """Eject a replica that refuses or breaks connections for a while.
 
-    Answers of the engine itself count only as 502, 503 and 504: a client can provoke 500s, and must not be able to take
-    replicas from others. Of five or more, one that fails much more than the others is found by its success rate.
+    Of the engine's own answers only 502, 503 and 504 count: a client can provoke 500s, and must not be able to eject
+    replicas. Among five or more replicas, the success rate finds one that fails much more than the others.
     """
     return {
         "split_external_local_origin_errors": True,

@@ -1,4 +1,4 @@
-"""The gateway's listener: cleaning of requests, the admission filter, routes, local replies and the usage log."""
+"""Build the gateway's listener: cleaning of requests, admission filter, routes, local replies and usage log."""
 
 from collections.abc import Mapping
 from importlib import resources
@@ -22,9 +22,9 @@ from arks.endpoint_router.adapters.envoy.settings import GatewaySettings
 from arks.endpoint_router.adapters.envoy.tls import filter_chain_tls
 
 CONNECTION_BUFFER_BYTES = 1024 * 1024
-"""What one connection may hold of answers that its client does not read; request bodies have their own limit."""
+"""Buffer of one connection for answers that its client does not read; request bodies have their own limit."""
 METADATA = "arks"
-"""Dynamic metadata that admission.lua leaves for the usage log: `grant` (operation, stream, grant) and `usage`."""
+"""Dynamic metadata that admission.lua sets for the usage log: `grant` (operation, stream, grant) and `usage`."""
 USAGE_LOG_COLUMNS = (
     "%REQ(X-REQUEST-ID)%",
     "%START_TIME(%s.%3f)%",
@@ -40,7 +40,7 @@ USAGE_LOG_COLUMNS = (
 
 
 def listener(settings: GatewaySettings) -> Listener:
-    """The gateway as it is served: every request to a model is admitted and metered."""
+    """Return the gateway's listener: it admits and meters every request to a model."""
     return build(settings, routes(settings), admission_filter(admission_source()), usage_log(settings))
 
 
@@ -50,7 +50,7 @@ def build(
     filters: list[dict[str, Any]],
     access_log: list[dict[str, Any]],
 ) -> Listener:
-    """A listener with any routes, filters and log; the benchmark compares the gateway with one that has no filter."""
+    """Return a listener with any routes, filters and log; the benchmark builds one without the filter."""
     manager = extension(
         HttpConnectionManager,
         stat_prefix="gateway",
@@ -80,7 +80,7 @@ def admission_source() -> str:
 
 
 def _identity() -> dict[str, Any]:
-    """Who asks, under which id and for what: nothing a client says about that is believed."""
+    """Remove headers by which a client could claim an identity, a request id or a model; set a new request id."""
     ours = [{"remove_on_match": {"key_matcher": {"prefix": prefix}}} for prefix in ("x-arks-", "x-envoy-")]
     names = [{"remove": name} for name in ("namespace", "model", "username", "x-request-id")]
     cleaning = extension(HeaderMutation, mutations=[*ours, *names])
@@ -127,7 +127,7 @@ def admission_filter(script: str) -> list[dict[str, Any]]:
 
 
 def usage_log(settings: GatewaySettings) -> list[dict[str, Any]]:
-    """A line a request that holds a grant; others have used nothing."""
+    """Write a line for each request with a grant; other requests have used nothing."""
     granted = {"filter": METADATA, "path": [{"key": "grant"}], "value": {"present_match": True}}
     line = "\t".join(USAGE_LOG_COLUMNS) + "\n"
     log_format = {"text_format_source": {"inline_string": line}}

@@ -1,13 +1,13 @@
-"""Answers that Envoy makes by itself, in OpenAI's error envelope, so that its clients raise their typed exceptions."""
+"""Build Envoy's own error answers in OpenAI's envelope, so that OpenAI's clients raise their typed exceptions."""
 
 import json
 from dataclasses import dataclass
 from typing import Any
 
 ANSWERED_HEADER = "x-arks-answered"
-"""Request header that admission.lua sets when it answers itself: such an answer is passed on as it is."""
+"""Request header that admission.lua sets on a request that it answers itself; such an answer is not rewritten."""
 RETRY_AFTER_SECONDS = 1
-"""For a 503: replicas come back, or their siblings take over, within seconds."""
+"""For a 503: replicas recover, or other replicas take over, within seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ OTHER = Reply(500, "server_error", "internal_error", "The gateway could not answ
 
 
 def local_replies() -> dict[str, Any]:
-    """A LocalReplyConfig: the first mapper that fits counts, the last one fits every error. All keep the status."""
+    """Return a LocalReplyConfig. The first matching mapper counts; the last matches any error. All keep the status."""
     answered = {"filter": {"header_filter": {"header": {"name": ANSWERED_HEADER, "present_match": True}}}}
     mappers = [_mapper(reply, _compare("EQ", reply.status)) for reply in REPLIES]
     return {"mappers": [answered, *mappers, _mapper(OTHER, _compare("GE", 400))]}

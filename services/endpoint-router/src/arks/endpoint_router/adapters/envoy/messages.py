@@ -1,8 +1,8 @@
-"""Protobuf messages of Envoy's API from plain dictionaries, and back to the JSON of a bootstrap file.
+"""Make protobuf messages of Envoy's API from plain dictionaries, and the JSON of a bootstrap file from messages.
 
-Dictionaries in Envoy's own field names read like its documentation, and `message` checks every name and type against
-the schemas. An extension is named by `@type`; protobuf finds only types whose module has been imported, so all are
-imported here.
+Dictionaries with Envoy's field names read like its documentation, and `message` checks every name and type against the
+schemas. An extension is named by `@type`. Protobuf finds only types whose module is imported, so all are imported
+here.
 """
 
 from collections.abc import Mapping
@@ -63,17 +63,20 @@ M = TypeVar("M", bound=Message)
 
 
 def message(kind: type[M], fields: Mapping[str, Any]) -> M:
-    """Raises json_format.ParseError for an unknown field, a wrong type or an extension that is not imported here."""
+    """Return a message of this kind.
+
+    Raises json_format.ParseError for an unknown field, a wrong type or an extension that is not imported here.
+    """
     return json_format.ParseDict(dict(fields), kind())
 
 
 def extension(kind: type[Message], **fields: Any) -> dict[str, Any]:
-    """An `Any` of Envoy's API, as it is written in its JSON."""
+    """Return an `Any` of Envoy's API in its JSON form."""
     return {"@type": f"type.googleapis.com/{kind.DESCRIPTOR.full_name}", **fields}
 
 
 def seconds(value: float) -> str:
-    """A google.protobuf.Duration as JSON writes it."""
+    """Return a google.protobuf.Duration in its JSON form."""
     return f"{value:g}s"
 
 
@@ -82,5 +85,5 @@ def as_dict(configuration: Message) -> dict[str, Any]:
 
 
 def to_json(configuration: Message) -> str:
-    """The text of a configuration file that `envoy --config-path` reads (the file's name must end in .json)."""
+    """Return the text of a configuration file that `envoy --config-path` reads (the file's name must end in .json)."""
     return json_format.MessageToJson(configuration, preserving_proto_field_name=True, indent=2) + "\n"

@@ -1,12 +1,13 @@
-"""The gateway's routes: few and constant, because Envoy applies each change of routes to all of them.
+"""Build the gateway's routes: few and constant, because Envoy applies each change of routes to all of them.
 
 They fail closed: a request goes to the cluster that its header `x-arks-cluster` names. Clients cannot send that header
-(the listener removes it), so when the filter breaks before it has set it, no cluster is found and the answer is 503.
+(the listener removes it), so if the filter fails before it has set the header, no cluster is found and the answer is
+503.
 """
 
 from typing import Any
 
-from arks.endpoint_router.adapters.envoy.clusters import BREAKS, TOKEN_QUOTA
+from arks.endpoint_router.adapters.envoy.clusters import RETRIABLE, TOKEN_QUOTA
 from arks.endpoint_router.adapters.envoy.messages import PreviousHostsPredicate, extension, seconds
 from arks.endpoint_router.adapters.envoy.settings import GatewaySettings
 
@@ -21,7 +22,7 @@ MODELS_TIMEOUT_SECONDS = 5
 
 
 def routes(settings: GatewaySettings) -> dict[str, Any]:
-    """A RouteConfiguration."""
+    """Return a RouteConfiguration."""
     return {
         "name": "gateway",
         # token-quota's cluster may arrive after the listener; until then its requests get 503.
@@ -46,10 +47,10 @@ def routes(settings: GatewaySettings) -> dict[str, Any]:
 
 
 def to_engine(destination: dict[str, Any], settings: GatewaySettings) -> dict[str, Any]:
-    """What every request to an engine has in common, wherever it goes.
+    """Return the part of a route that every request to an engine needs, whatever its destination.
 
-    The engine gets no key, nothing of ours, and a body that it must read as the JSON that was checked: a client's
-    content type or encoding could make it see something else. It must not compress: the answer is read as it passes.
+    The engine gets no key and no header of Arks. It must read the body as the JSON that the filter checked, so the
+    client's content type and encoding are replaced. It must not compress, because the filter reads the answer.
     """
     return {
         "route": {
@@ -69,18 +70,18 @@ def to_engine(destination: dict[str, Any], settings: GatewaySettings) -> dict[st
 
 
 def _generation(path: str, settings: GatewaySettings) -> dict[str, Any]:
-    # Not a direct response for what was not admitted: such a route would not carry the limit of the body.
+    # Requests that are not admitted get no direct response: such a route would not carry the limit of the body.
     match = {"path": path, "headers": [_method("POST")]}
     return {"match": match, **to_engine({"cluster_header": CLUSTER_HEADER}, settings)}
 
 
 def _retry_elsewhere() -> dict[str, Any]:
-    """Only before the first byte of an answer (Envoy never retries later), and on another replica if there is one.
+    """Retry before the first byte of an answer (Envoy never does later), on another replica if there is one.
 
-    Not more often than twice: a request that brings an engine down would bring down as many.
+    At most twice: a request that crashes an engine would crash as many.
     """
     return {
-        "retry_on": f"{BREAKS},retriable-status-codes",
+        "retry_on": f"{RETRIABLE},retriable-status-codes",
         "retriable_status_codes": [503],
         "num_retries": 2,
         "retry_back_off": {"base_interval": seconds(0.01), "max_interval": seconds(0.1)},
@@ -100,7 +101,7 @@ def _models(path: dict[str, str]) -> dict[str, Any]:
         "route": {
             "cluster": TOKEN_QUOTA,
             "timeout": seconds(MODELS_TIMEOUT_SECONDS),
-            "retry_policy": {"retry_on": BREAKS, "num_retries": 2},
+            "retry_policy": {"retry_on": RETRIABLE, "num_retries": 2},
         },
     }
 

@@ -1,8 +1,8 @@
-"""TLS at the gateway: what the listener says of it, and the file beside Envoy that names the certificate.
+"""TLS at the gateway: the listener's part, and the file on Envoy's machine that names the certificate.
 
-The private key is never sent by the router. The listener names a file on Envoy's machine, this file names certificate
-and key, and Envoy watches their directory: a pair that is moved into place there, as the kubelet does when a Secret
-changes, is what new connections get. Those that are open go on.
+The router never sends the private key. The listener names a file on Envoy's machine, this file names certificate and
+key, and Envoy watches their directory. When a new pair is moved into it, as the kubelet does after a change of the
+Secret, new connections use the new pair; open ones go on.
 """
 
 from typing import Any
@@ -19,12 +19,12 @@ from arks.endpoint_router.adapters.envoy.messages import (
 CERTIFICATE = "gateway"
 """Name of the certificate in its file."""
 CERTIFICATE_FILE, KEY_FILE = "tls.crt", "tls.key"
-"""As a Secret of type kubernetes.io/tls calls them."""
+"""Keys of a Secret of type kubernetes.io/tls."""
 HANDSHAKE_SECONDS = 10.0
 
 
 def filter_chain_tls(source_path: str) -> dict[str, Any]:
-    """What a filter chain needs besides its filters. `source_path`: a file with what `certificate_source` returns."""
+    """Return the TLS part of a filter chain. `source_path`: a file with the result of `certificate_source`."""
     source = {"path_config_source": {"path": source_path}, "resource_api_version": "V3"}
     context = extension(
         DownstreamTlsContext,
@@ -41,7 +41,7 @@ def filter_chain_tls(source_path: str) -> dict[str, Any]:
 
 
 def certificate_source(directory: str) -> DiscoveryResponse:
-    """Names the pair in this directory, whose content changes all at once by a move into it."""
+    """Return a message that names the pair in this directory, where a move must replace both files at once."""
     certificate = {
         "certificate_chain": {"filename": f"{directory}/{CERTIFICATE_FILE}"},
         "private_key": {"filename": f"{directory}/{KEY_FILE}"},

@@ -1,79 +1,80 @@
-"""HTTPRoutes at the API server: written for endpoints with a `gatewayRef`, and never taken from anybody.
+"""Write HTTPRoutes for endpoints with a `gatewayRef`, without taking over a route that has another owner.
 
-They are read one by one, by name: no list or watch on what others may own. A module of its own, because the client of
-the API server costs 70 MB that one machine does not pay for.
+Routes are read by name, without list or watch: the service needs no permission to see routes that are not its own.
 """
 
 from collections.abc import Collection
 
 from arks.contracts.conditions import find_condition
-from arks.contracts.resources.endpoint import ArksEndpoint
-from arks.endpoint_router.domain import http_route as attach
-from arks.endpoint_router.domain.http_route import Attachment, Backend
+from arks.contracts.resources import ArksEndpoint
+from arks.endpoint_router.domain import http_route
+from arks.endpoint_router.domain.http_route import Attachment, EnvoyService
 from arks.kit.clock import Clock
 from arks.kit.errors import Conflict, Invalid, NotFound
+from arks.kit.key import Key
 from arks.kit.kube.api import Kind, KubeApi
-from arks.kit.reconcile import Key
 
 HTTP_ROUTE = Kind("gateway.networking.k8s.io", "v1", "HTTPRoute", "httproutes")
 
 
 class HttpRoutes:
-    def __init__(self, api: KubeApi, backend: Backend, namespaces: Collection[str], clock: Clock) -> None:
+    def __init__(self, api: KubeApi, envoy: EnvoyService, namespaces: Collection[str], clock: Clock) -> None:
+        """`namespaces`: those in which endpoints may have a route. `envoy`: where routes lead to."""
         self._api = api
-        self._backend = backend
+        self._envoy = envoy
         self._namespaces = frozenset(namespaces)
         self._clock = clock
-        self._known: dict[Key, tuple[ArksEndpoint, Attachment, float]] = {}
-        """By endpoint: as it was looked at, what was found, and until when (monotonic) that is believed."""
+        self._checked: dict[Key, tuple[ArksEndpoint, Attachment, float]] = {}
+        """By endpoint: the endpoint as it was, the result, and until when it holds (monotonic seconds)."""
 
-    async def keep(self, endpoint: ArksEndpoint) -> Attachment | None:
-        """Make the route what the endpoint says. None: it asks for none here. Raises Unavailable, and Conflict when
-        somebody changed the route at the same moment.
+    async def reconcile(self, endpoint: ArksEndpoint) -> Attachment | None:
+        """Make the route match the endpoint's spec. None if the endpoint has no route here.
+
+        Raises Unavailable, and Conflict if another writer changed the route at the same moment.
         """
         key, now = Key(endpoint.namespace, endpoint.name), self._clock.monotonic()
         if key.namespace not in self._namespaces:
             return None
         if endpoint.spec.gateway_ref is None:
             self.forget(key)
-            await self._take_away(key, endpoint)
+            await self._delete_route(key, endpoint)
             return None
-        known = self._known.get(key)
-        if known is not None and _same(known[0], endpoint) and now < known[2]:
-            return known[1]
+        checked = self._checked.get(key)
+        if checked is not None and _same(checked[0], endpoint) and now < checked[2]:
+            return checked[1]
         try:
-            attachment = await self._settle(key, endpoint)
+            attachment = await self._write_route(key, endpoint)
         except Invalid as error:
-            attachment = attach.refused(error)
-        self._known[key] = (endpoint, attachment, now + attachment.look_again_seconds)
+            attachment = http_route.rejected_by_api_server(error)
+        self._checked[key] = (endpoint, attachment, now + attachment.recheck_seconds)
         return attachment
 
     def forget(self, key: Key) -> None:
-        self._known.pop(key, None)
+        self._checked.pop(key, None)
 
-    async def _settle(self, key: Key, endpoint: ArksEndpoint) -> Attachment:
-        wanted = attach.http_route(endpoint, self._backend)
+    async def _write_route(self, key: Key, endpoint: ArksEndpoint) -> Attachment:
+        desired = http_route.http_route(endpoint, self._envoy)
         found = await self._api.get(HTTP_ROUTE, key)
         if found is None:
             try:
-                found = await self._api.create(HTTP_ROUTE, wanted)
+                found = await self._api.create(HTTP_ROUTE, desired)
             except NotFound:
-                return attach.no_gateway_api()
+                return http_route.no_gateway_api()
             except Conflict:
-                return attach.of_another(endpoint)
-        elif not attach.is_of(found, endpoint):
-            return attach.of_another(endpoint)
-        elif not attach.says(found["spec"], wanted["spec"]):
+                return http_route.owned_by_another(endpoint)
+        elif not http_route.is_owned_by(found, endpoint):
+            return http_route.owned_by_another(endpoint)
+        elif not http_route.contains(found["spec"], desired["spec"]):
             version = {"resourceVersion": found["metadata"]["resourceVersion"]}
-            found = await self._api.merge(HTTP_ROUTE, key, {"metadata": version, "spec": wanted["spec"]})
-        return attach.written(found, endpoint)
+            found = await self._api.merge(HTTP_ROUTE, key, {"metadata": version, "spec": desired["spec"]})
+        return http_route.attachment_of(found, endpoint)
 
-    async def _take_away(self, key: Key, endpoint: ArksEndpoint) -> None:
-        """The route of an endpoint that had one, as its status says."""
-        if endpoint.status is None or find_condition(endpoint.status.conditions, attach.CONDITION) is None:
+    async def _delete_route(self, key: Key, endpoint: ArksEndpoint) -> None:
+        """Delete the route of an endpoint whose status shows that it had one."""
+        if endpoint.status is None or find_condition(endpoint.status.conditions, http_route.CONDITION) is None:
             return
         found = await self._api.get(HTTP_ROUTE, key)
-        if found is not None and attach.is_of(found, endpoint):
+        if found is not None and http_route.is_owned_by(found, endpoint):
             await self._api.delete(HTTP_ROUTE, key)
 
 

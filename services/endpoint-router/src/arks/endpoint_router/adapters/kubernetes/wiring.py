@@ -1,17 +1,14 @@
-"""What endpoint-router has on Kubernetes only."""
+"""Build the adapters that endpoint-router has on Kubernetes only."""
 
 from arks.endpoint_router.adapters.kubernetes.http_routes import HttpRoutes
 from arks.endpoint_router.config import Settings
-from arks.endpoint_router.domain.http_route import Backend
-from arks.kit.home import Home
+from arks.endpoint_router.domain.http_route import EnvoyService
 from arks.kit.kube.home import KubeHome
 
 
-def attachments(settings: Settings, home: Home) -> HttpRoutes | None:
-    """The writer of HTTPRoutes for endpoints with a `gatewayRef`; None if no namespace may have them."""
+def attachments(settings: Settings, home: KubeHome) -> HttpRoutes | None:
+    """Return the writer of HTTPRoutes for endpoints with a `gatewayRef`; None if no namespace may have them."""
     if not settings.http_route_namespaces:
         return None
-    if not isinstance(home, KubeHome):
-        raise TypeError("HTTPRoutes need a home on Kubernetes")
-    envoy = Backend(settings.gateway_service, settings.release_namespace, settings.gateway_service_port)
+    envoy = EnvoyService(settings.gateway_service, settings.release_namespace, settings.gateway_service_port)
     return HttpRoutes(home.api, envoy, settings.http_route_namespaces.split(","), home.clock)

@@ -1,11 +1,11 @@
-"""What endpoint-router has on one machine only."""
+"""Build the adapters that endpoint-router has on one machine only."""
 
 from arks.endpoint_router.config import Settings
 from arks.endpoint_router.service.router import Attachments
 
 
 def attachments(settings: Settings) -> Attachments | None:
-    """None: one machine has no HTTPRoutes. Raises ValueError if the settings name namespaces for them."""
+    """Return None: one machine has no HTTPRoutes. Raises ValueError if the settings name namespaces for them."""
     if settings.http_route_namespaces:
         raise ValueError("ARKS_HTTP_ROUTE_NAMESPACES needs ARKS_PLATFORM=kubernetes")
     return None

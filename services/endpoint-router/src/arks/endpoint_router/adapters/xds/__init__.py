@@ -1,11 +1,11 @@
-"""Aggregated discovery (xDS): tells every connected Envoy the newest configuration, and notices when one refuses it.
+"""xDS (aggregated discovery): push the newest configuration to every connected Envoy, and handle rejections.
 
-world.py     what Envoy should have: resources with revisions, the last good one of each
+snapshot.py  the configuration: resources with revisions, and the last accepted one of each
 session.py   the protocol of one stream, without I/O: subscriptions, nonces, acknowledgements
-server.py    the gRPC server around it
+server.py    the gRPC server
 """
 
-from arks.endpoint_router.adapters.xds.server import AdsServer
-from arks.endpoint_router.adapters.xds.snapshot import CLUSTER, ENDPOINT, LISTENER, World
+from arks.endpoint_router.adapters.xds.server import XdsServer
+from arks.endpoint_router.adapters.xds.snapshot import CLUSTER, ENDPOINT, LISTENER, ConfigSnapshot
 
-__all__ = ["CLUSTER", "ENDPOINT", "LISTENER", "AdsServer", "World"]
+__all__ = ["CLUSTER", "ENDPOINT", "LISTENER", "ConfigSnapshot", "XdsServer"]

@@ -1,7 +1,7 @@
-"""The gRPC server of aggregated discovery: any number of Envoys, each on a stream of its own.
+"""The gRPC server of aggregated discovery: any number of Envoys, each on its own stream.
 
-Until `open` nothing is sent: an Envoy that still serves keeps what it has until the whole world is known again. A
-stream that ends, and a router that stops, take nothing from an Envoy either.
+Nothing is sent until `open`: after a restart of the router, Envoys keep their configuration until the snapshot is
+complete. The end of a stream, or of the router, takes nothing from an Envoy either.
 """
 
 import asyncio
@@ -10,22 +10,22 @@ from collections.abc import AsyncIterator, Callable
 import grpc
 import structlog
 from envoy.service.discovery.v3.discovery_pb2 import DiscoveryRequest, DiscoveryResponse
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry
 
+from arks.endpoint_router.adapters.metrics import XdsMetrics
 from arks.endpoint_router.adapters.xds.session import Acknowledged, Outcome, Session
-from arks.endpoint_router.adapters.xds.snapshot import World
+from arks.endpoint_router.adapters.xds.snapshot import ConfigSnapshot
 from arks.kit.clock import Clock
 
 log = structlog.get_logger(__name__)
 
 SERVICE = "envoy.service.discovery.v3.AggregatedDiscoveryService"
 BATCH_SECONDS = 0.002
-"""Changes that come together go out together: a fact of eight replicas, or the decisions of one load report."""
+"""Changes within this time are sent together: a fact of eight replicas, or the decisions of one load report."""
 STREAMS_LIMIT = 256
 REQUEST_BYTES_LIMIT = 64 * 1024 * 1024
 """An Envoy names all its endpoints in each request: some MB at 10,000 of them."""
 STOP_SECONDS = 0.5
-_BUCKETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _OPTIONS = (
     ("grpc.so_reuseport", 0),
     ("grpc.keepalive_time_ms", 10_000),
@@ -37,42 +37,27 @@ _OPTIONS = (
     ("grpc.max_receive_message_length", REQUEST_BYTES_LIMIT),
 )
 
-OnRefused = Callable[[str, str, str, str], None]
+OnRejected = Callable[[str, str, str, str], None]
 """Called with type, name, node and Envoy's message."""
 
 
-class _Metrics:
-    def __init__(self, registry: CollectorRegistry) -> None:
-        self.streams = Gauge("arks_xds_streams", "Envoys that are connected", registry=registry)
-        self.responses = Counter("arks_xds_responses", "Responses sent to Envoys", ["type"], registry=registry)
-        self.refusals = Counter("arks_xds_refusals", "Responses that an Envoy refused", ["type"], registry=registry)
-        self.update_seconds = Histogram(
-            "arks_xds_update_seconds",
-            "From a fact or load report to Envoy's acknowledgement",
-            ["type"],
-            registry=registry,
-            buckets=_BUCKETS,
-        )
-        self.unacknowledged_seconds = Gauge(
-            "arks_xds_unacknowledged_seconds",
-            "Age of the oldest response that an Envoy has not answered",
-            registry=registry,
-        )
-
-
-class AdsServer:
+class XdsServer:
     def __init__(
-        self, world: World, address: str, *, registry: CollectorRegistry, clock: Clock, on_refused: OnRefused
+        self,
+        snapshot: ConfigSnapshot,
+        address: str,
+        *,
+        registry: CollectorRegistry,
+        clock: Clock,
+        on_rejected: OnRejected,
     ) -> None:
         """`address` is host:port; port 0 picks a free one."""
-        self._world = world
+        self._snapshot = snapshot
         self._address = address
         self._clock = clock
-        self._on_refused = on_refused
-        self._metrics = _Metrics(registry)
+        self._on_rejected = on_rejected
         self._sessions: set[Session] = set()
-        self._metrics.streams.set_function(lambda: float(len(self._sessions)))
-        self._metrics.unacknowledged_seconds.set_function(self._oldest_pending_seconds)
+        self._metrics = XdsMetrics(registry, lambda: float(len(self._sessions)), self._oldest_pending_seconds)
         self._opened = asyncio.Event()
         self._closing = asyncio.Event()
         self._streams: set[asyncio.Task[None]] = set()
@@ -88,7 +73,7 @@ class AdsServer:
         return all(session.idle for session in self._sessions)
 
     async def start(self) -> int:
-        """Returns the port that it listens on. Raises OSError when the port is taken."""
+        """Listen. Returns the port. Raises OSError if the port is in use."""
         self._server = grpc.aio.server(options=_OPTIONS, maximum_concurrent_rpcs=STREAMS_LIMIT)
         handler = grpc.stream_stream_rpc_method_handler(
             self._stream,
@@ -106,11 +91,11 @@ class AdsServer:
         return int(port)
 
     def open(self) -> None:
-        """The world is complete: from now on it is sent."""
+        """Begin to send: the snapshot is complete."""
         self._opened.set()
 
     async def stop(self) -> None:
-        """End every stream, between two responses, then the server."""
+        """End every stream, between two responses; then stop the server."""
         self._closing.set()
         if self._streams:
             await asyncio.wait(self._streams, timeout=STOP_SECONDS)
@@ -123,18 +108,18 @@ class AdsServer:
         requests: AsyncIterator[DiscoveryRequest],
         context: "grpc.aio.ServicerContext[DiscoveryRequest, DiscoveryResponse]",
     ) -> None:
-        """One Envoy, until it or we go."""
+        """Serve one Envoy's stream until either side closes it."""
         task = asyncio.current_task()
         if task is not None:
             self._streams.add(task)
             task.add_done_callback(self._streams.discard)
-        session, wake = Session(self._world), asyncio.Event()
+        session, wake = Session(self._snapshot), asyncio.Event()
 
         def changed(type_: str, name: str) -> None:
             session.changed(type_, name)
             wake.set()
 
-        unsubscribe = self._world.subscribe(changed)
+        unsubscribe = self._snapshot.subscribe(changed)
         self._sessions.add(session)
         parts: set[asyncio.Task[object]] = {
             asyncio.create_task(self._closing.wait(), name="discovery closing"),
@@ -157,7 +142,7 @@ class AdsServer:
         async for request in requests:
             if request.node.id and not session.node:
                 log.info("Envoy connected", node=request.node.id)
-            self._take(session, session.receive(request))
+            self._handle(session, session.receive(request))
             wake.set()
 
     async def _send(
@@ -175,31 +160,31 @@ class AdsServer:
                 for response in session.responses(self._clock.monotonic()):
                     self._metrics.responses.labels(_short(response.type_url)).inc()
                     await context.write(response)
-        except grpc.RpcError as error:  # the stream ended while we wrote; its reader notices too
-            log.info("Envoy did not take a response", node=session.node, error=str(error))
+        except grpc.RpcError as error:  # the stream ended during the write; `_receive` ends too
+            log.info("response not sent", node=session.node, error=str(error))
 
-    def _take(self, session: Session, outcome: Outcome | None) -> None:
+    def _handle(self, session: Session, outcome: Outcome | None) -> None:
         if outcome is None:
             return
         type_ = outcome.type_url
         if isinstance(outcome, Acknowledged):
             for name, revision in outcome.sent.revisions.items():
-                self._world.accepted(type_, name, revision)
+                self._snapshot.accept(type_, name, revision)
             if outcome.sent.revisions:
                 seconds = self._clock.monotonic() - outcome.sent.oldest_change
                 self._metrics.update_seconds.labels(_short(type_)).observe(seconds)
             return
-        self._metrics.refusals.labels(_short(type_)).inc()
+        self._metrics.rejections.labels(_short(type_)).inc()
         log.error(
-            "Envoy refused configuration; the last good one stays",
+            "Envoy rejected configuration; the last accepted one stays",
             node=session.node,
             type=_short(type_),
             resources=outcome.names[:16],
             message=outcome.message,
         )
         for name in outcome.names:
-            self._world.refused(type_, name, outcome.sent.revisions[name])
-            self._on_refused(type_, name, session.node, outcome.message)
+            self._snapshot.reject(type_, name, outcome.sent.revisions[name])
+            self._on_rejected(type_, name, session.node, outcome.message)
 
     def _oldest_pending_seconds(self) -> float:
         pending = [at for session in self._sessions if (at := session.oldest_pending()) is not None]

@@ -1,8 +1,8 @@
 """The protocol of one discovery stream, without I/O (state of the world, aggregated).
 
-Of each type one response is under way at most: until it is acknowledged, changes gather and the next response holds the
-newest. So a slow Envoy costs no memory. Cluster and listener responses hold everything, as the protocol asks; endpoint
-responses hold only what changed, which it allows.
+At most one response of each type is in flight: until it is acknowledged, changes gather, and the next response holds
+the newest. So a slow Envoy costs no memory. Cluster and listener responses hold all resources, as the protocol
+requires; endpoint responses hold only those that changed, which it allows.
 """
 
 import re
@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from envoy.service.discovery.v3.discovery_pb2 import DiscoveryRequest, DiscoveryResponse
 
-from arks.endpoint_router.adapters.xds.snapshot import CLUSTER, ENDPOINT, LISTENER, TYPES, Resource, World
+from arks.endpoint_router.adapters.xds.snapshot import CLUSTER, ENDPOINT, LISTENER, TYPES, ConfigSnapshot, Resource
 
 SEND_ORDER = (CLUSTER, ENDPOINT, LISTENER)
 
@@ -23,9 +23,9 @@ class Sent:
     nonce: str
     at: float
     revisions: Mapping[str, int]
-    """Of the resources in it that this stream did not have before."""
+    """Revisions of the resources in it that this stream did not have before, by name."""
     oldest_change: float
-    """When the oldest of these changes became known."""
+    """When the reason for the oldest of these changes arrived, in monotonic seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,36 +35,40 @@ class Acknowledged:
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class Rejected:
     type_url: str
     sent: Sent
     names: tuple[str, ...]
-    """The resources that are to blame: those that Envoy names, else all that were new to it."""
+    """The rejected resources: those that Envoy names, else all that were new to it."""
     message: str
 
 
-Outcome = Acknowledged | Refused
+Outcome = Acknowledged | Rejected
 
 
 @dataclass(slots=True)
 class _Subscription:
     names: frozenset[str] | None = None
-    """None: all."""
+    """Resources that Envoy subscribed to; None: all."""
     dirty: bool = True
     """All types but endpoints: something changed since the last response."""
     changed: set[str] = field(default_factory=set)
-    """Endpoints only: which of them."""
-    have: dict[str, int] = field(default_factory=dict)
-    """Revisions that were sent on this stream."""
+    """Endpoints only: names of those that changed since the last response."""
+    sent: dict[str, int] = field(default_factory=dict)
+    """Revisions that were sent on this stream, by name."""
     pending: Sent | None = None
 
-    def wants(self, name: str) -> bool:
+    def includes(self, name: str) -> bool:
         return self.names is None or name in self.names
+
+    def unsent(self, resources: Mapping[str, Resource]) -> dict[str, Resource]:
+        """Return the resources whose revision was not sent on this stream."""
+        return {name: resource for name, resource in resources.items() if self.sent.get(name) != resource.revision}
 
 
 class Session:
-    def __init__(self, world: World) -> None:
-        self._world = world
+    def __init__(self, snapshot: ConfigSnapshot) -> None:
+        self._snapshot = snapshot
         self._subscriptions: dict[str, _Subscription] = {}
         self._responses = 0
         self.node = ""
@@ -72,17 +76,21 @@ class Session:
     @property
     def idle(self) -> bool:
         """Whether nothing waits to be sent or acknowledged."""
-        return not any(one.dirty or one.changed or one.pending for one in self._subscriptions.values())
+        return not any(
+            subscription.dirty or subscription.changed or subscription.pending
+            for subscription in self._subscriptions.values()
+        )
 
     def oldest_pending(self) -> float | None:
-        """When the oldest response without an acknowledgement was sent."""
-        return min((one.pending.at for one in self._subscriptions.values() if one.pending), default=None)
+        """Return when the oldest unacknowledged response was sent, in monotonic seconds; None if there is none."""
+        pending = (subscription.pending for subscription in self._subscriptions.values())
+        return min((sent.at for sent in pending if sent is not None), default=None)
 
-    # --- from the world
+    # --- from the snapshot
 
     def changed(self, type_: str, name: str) -> None:
         subscription = self._subscriptions.get(type_)
-        if subscription is None or not subscription.wants(name):
+        if subscription is None or not subscription.includes(name):
             return
         if type_ == ENDPOINT:
             subscription.changed.add(name)
@@ -92,7 +100,7 @@ class Session:
     # --- from Envoy
 
     def receive(self, request: DiscoveryRequest) -> Outcome | None:
-        """Take in one request. Returns what it says about an earlier response."""
+        """Handle one request. Returns the outcome of the response that it answers; None if it answers none."""
         self.node = request.node.id or self.node
         type_ = request.type_url
         if type_ not in TYPES:
@@ -103,31 +111,31 @@ class Session:
         self._subscribe(type_, subscription, request.resource_names)
         pending = subscription.pending
         if pending is None or request.response_nonce != pending.nonce:
-            return None  # the first request of a type, or an answer to what was overtaken
+            return None  # the first request of a type, or an answer to a superseded response
         subscription.pending = None
         if not request.HasField("error_detail"):
             return Acknowledged(type_, pending)
         message = request.error_detail.message
-        return Refused(type_, pending, _to_blame(pending, message), message)
+        return Rejected(type_, pending, _rejected_names(pending, message), message)
 
     def _subscribe(self, type_: str, subscription: _Subscription, names: Iterable[str]) -> None:
-        wanted = frozenset(names)
+        requested = frozenset(names)
         if type_ != ENDPOINT:
-            subscription.dirty |= (wanted or None) != subscription.names
-            subscription.names = wanted or None
+            subscription.dirty |= (requested or None) != subscription.names
+            subscription.names = requested or None
             return
-        for name in wanted - (subscription.names or frozenset()):
+        for name in requested - (subscription.names or frozenset()):
             subscription.changed.add(name)
-            subscription.have.pop(name, None)
-        for name in (subscription.names or frozenset()) - wanted:
-            subscription.have.pop(name, None)
-        subscription.changed &= wanted
-        subscription.names = wanted
+            subscription.sent.pop(name, None)
+        for name in (subscription.names or frozenset()) - requested:
+            subscription.sent.pop(name, None)
+        subscription.changed &= requested
+        subscription.names = requested
 
     # --- to Envoy
 
     def responses(self, now: float) -> Iterator[DiscoveryResponse]:
-        """What can be sent now, in the order in which it has to be sent."""
+        """Yield the responses that can be sent now, in the order that Envoy requires."""
         for type_ in SEND_ORDER:
             subscription = self._subscriptions.get(type_)
             if subscription is None or subscription.pending is not None:
@@ -139,54 +147,58 @@ class Session:
             else:
                 if not subscription.dirty:
                     continue
-                resources = {n: r for n, r in self._world.resources(type_).items() if subscription.wants(n)}
+                resources = {n: r for n, r in self._snapshot.resources(type_).items() if subscription.includes(n)}
                 subscription.dirty = False
             yield self._respond(type_, subscription, resources, now)
 
     def _changed_endpoints(self, subscription: _Subscription) -> dict[str, Resource]:
-        known = self._world.resources(ENDPOINT)
+        known = self._snapshot.resources(ENDPOINT)
         changed = {name: known[name] for name in sorted(subscription.changed) if name in known}
         subscription.changed.clear()
-        return {name: one for name, one in changed.items() if subscription.have.get(name) != one.revision}
+        return {
+            name: resource for name, resource in changed.items() if subscription.sent.get(name) != resource.revision
+        }
 
     def _respond(
         self, type_: str, subscription: _Subscription, resources: Mapping[str, Resource], now: float
     ) -> DiscoveryResponse:
-        new = {name: one for name, one in resources.items() if subscription.have.get(name) != one.revision}
+        new = {
+            name: resource for name, resource in resources.items() if subscription.sent.get(name) != resource.revision
+        }
         if type_ == CLUSTER:
-            self._endpoints_again(name for name in new if name in subscription.have)
-        revisions = {name: one.revision for name, one in resources.items()}
-        subscription.have = subscription.have | revisions if type_ == ENDPOINT else revisions
+            self._resend_endpoints(name for name in new if name in subscription.sent)
+        revisions = {name: resource.revision for name, resource in resources.items()}
+        subscription.sent = subscription.sent | revisions if type_ == ENDPOINT else revisions
         self._responses += 1
         subscription.pending = Sent(
             nonce=str(self._responses),
             at=now,
-            revisions={name: one.revision for name, one in new.items()},
-            oldest_change=min((one.changed_at for one in new.values()), default=now),
+            revisions={name: resource.revision for name, resource in new.items()},
+            oldest_change=min((resource.changed_at for resource in new.values()), default=now),
         )
         return DiscoveryResponse(
             version_info=str(max(revisions.values(), default=0)),
             type_url=type_,
             nonce=subscription.pending.nonce,
-            resources=[one.packed for one in resources.values()],
+            resources=[resource.packed for resource in resources.values()],
         )
 
-    def _endpoints_again(self, clusters: Iterable[str]) -> None:
-        """A cluster that changes is built anew in Envoy and waits for its endpoints, though they did not change."""
+    def _resend_endpoints(self, clusters: Iterable[str]) -> None:
+        """Send the endpoints of changed clusters again: Envoy rebuilds the cluster and waits for them."""
         subscription = self._subscriptions.get(ENDPOINT)
         if subscription is None:
             return
         for name in clusters:
-            if subscription.wants(name):
-                subscription.have.pop(name, None)
+            if subscription.includes(name):
+                subscription.sent.pop(name, None)
                 subscription.changed.add(name)
 
 
-def _to_blame(sent: Sent, message: str) -> tuple[str, ...]:
-    named = tuple(name for name in sent.revisions if _names(message, name))
+def _rejected_names(sent: Sent, message: str) -> tuple[str, ...]:
+    named = tuple(name for name in sent.revisions if _mentions(message, name))
     return named or tuple(sent.revisions)
 
 
-def _names(message: str, name: str) -> bool:
-    """Whether the message holds the whole name, not one that it is a part of."""
+def _mentions(message: str, name: str) -> bool:
+    """Return whether the message contains the whole name, not a longer one that contains it."""
     return re.search(rf"(?<![\w./-]){re.escape(name)}(?![\w/-]|\.\w)", message) is not None

@@ -1,7 +1,7 @@
-"""What every Envoy should have: resources by type and name, each with its revision and the last one that was accepted.
+"""The configuration of every Envoy: resources by type and name, each with a revision and the last accepted one.
 
-A resource that an Envoy refuses is replaced by the last good one (or left out when there is none), so that an Envoy
-that starts later does not get what is known to be bad, until somebody puts something else in its place.
+A resource that an Envoy rejects is replaced by the last accepted one (or omitted if there is none), until a new one
+is put. So an Envoy that starts later does not get what is known to be invalid.
 """
 
 from collections.abc import Callable, Mapping
@@ -26,54 +26,54 @@ class Resource:
     packed: AnyMessage
     revision: int
     changed_at: float
-    """Monotonic seconds at which what it says became known."""
+    """When the reason for this version arrived, in monotonic seconds."""
 
 
 @dataclass(slots=True)
 class _Entry:
-    wanted: Resource
-    good: Resource | None = None
-    """The last one that an Envoy took."""
-    refused: bool = False
-    """An Envoy refused what is wanted."""
+    desired: Resource
+    accepted: Resource | None = None
+    """The last one that an Envoy accepted."""
+    rejected: bool = False
+    """An Envoy rejected the desired one."""
 
     @property
     def effective(self) -> Resource | None:
-        return self.good if self.refused else self.wanted
+        return self.accepted if self.rejected else self.desired
 
 
-Changed = Callable[[str, str], None]
+OnChange = Callable[[str, str], None]
 """Called with type and name."""
 
 
-class World:
+class ConfigSnapshot:
     def __init__(self) -> None:
         self._entries: dict[str, dict[str, _Entry]] = {type_: {} for type_ in TYPES}
         self._effective: dict[str, dict[str, Resource]] = {type_: {} for type_ in TYPES}
-        self._listeners: list[Changed] = []
+        self._listeners: list[OnChange] = []
         self._revision = 0
 
     def resources(self, type_: str) -> Mapping[str, Resource]:
-        """What is to be sent now, by name."""
+        """Return the resources to send, by name."""
         return MappingProxyType(self._effective[type_])
 
-    def subscribe(self, listener: Changed) -> Callable[[], None]:
-        """Returns what ends the subscription."""
+    def subscribe(self, listener: OnChange) -> Callable[[], None]:
+        """Call `listener` at each change. Returns a function that ends the subscription."""
         self._listeners.append(listener)
         return lambda: self._listeners.remove(listener)
 
     def put(self, type_: str, name: str, message: Any, changed_at: float = 0.0) -> bool:
-        """Want this. False when it is what was wanted already."""
+        """Set the desired resource. Returns False if it equals the present one."""
         packed = AnyMessage(type_url=type_, value=message.SerializeToString(deterministic=True))
         entry = self._entries[type_].get(name)
-        if entry is not None and entry.wanted.packed.value == packed.value:
+        if entry is not None and entry.desired.packed.value == packed.value:
             return False
-        wanted = Resource(packed, self._next(), changed_at)
+        desired = Resource(packed, self._next_revision(), changed_at)
         if entry is None:
-            self._entries[type_][name] = _Entry(wanted)
+            self._entries[type_][name] = _Entry(desired)
         else:
-            entry.wanted = wanted
-            entry.refused = False
+            entry.desired = desired
+            entry.rejected = False
         self._refresh(type_, name)
         return True
 
@@ -83,51 +83,51 @@ class World:
         self._refresh(type_, name)
         return True
 
-    def accepted(self, type_: str, name: str, revision: int) -> None:
-        """An Envoy runs this revision. That another one refused it counts no longer."""
+    def accept(self, type_: str, name: str, revision: int) -> None:
+        """Store that an Envoy runs this revision; rejections by other Envoys no longer count."""
         entry = self._entries[type_].get(name)
-        if entry is None or entry.wanted.revision != revision:
+        if entry is None or entry.desired.revision != revision:
             return
-        entry.good = entry.wanted
-        if entry.refused:
-            entry.refused = False
+        entry.accepted = entry.desired
+        if entry.rejected:
+            entry.rejected = False
             self._refresh(type_, name)
 
-    def refused(self, type_: str, name: str, revision: int) -> None:
-        """An Envoy does not take this revision: fall back to the last good one.
+    def reject(self, type_: str, name: str, revision: int) -> None:
+        """Fall back to the last accepted resource, because an Envoy rejected this revision.
 
-        Not when another Envoy runs it already: those who can, go on with it.
+        Does nothing if another Envoy already runs the revision: Envoys that can run it keep it.
         """
         entry = self._entries[type_].get(name)
-        if entry is None or entry.refused or entry.wanted.revision != revision or entry.good is entry.wanted:
+        if entry is None or entry.rejected or entry.desired.revision != revision or entry.accepted is entry.desired:
             return
-        entry.refused = True
+        entry.rejected = True
         self._refresh(type_, name)
 
     def retry(self, type_: str, name: str) -> None:
-        """Offer again what was refused: what stood in its way (a port that was taken) may be gone."""
+        """Send a rejected resource again: the cause (a port in use) may be gone."""
         entry = self._entries[type_].get(name)
-        if entry is not None and entry.refused:
-            entry.refused = False
-            entry.wanted = replace(entry.wanted, revision=self._next())
+        if entry is not None and entry.rejected:
+            entry.rejected = False
+            entry.desired = replace(entry.desired, revision=self._next_revision())
             self._refresh(type_, name)
 
-    def is_refused(self, type_: str, name: str) -> bool:
-        """Whether what is wanted is not what is sent."""
+    def is_rejected(self, type_: str, name: str) -> bool:
+        """Return whether the desired resource was rejected, so that another one or none is sent."""
         entry = self._entries[type_].get(name)
-        return entry is not None and entry.refused
+        return entry is not None and entry.rejected
 
-    def has_good(self, type_: str, name: str) -> bool:
-        """Whether an Envoy ever took one."""
+    def was_accepted(self, type_: str, name: str) -> bool:
+        """Return whether an Envoy ever accepted a version of this resource."""
         entry = self._entries[type_].get(name)
-        return entry is not None and entry.good is not None
+        return entry is not None and entry.accepted is not None
 
     def _refresh(self, type_: str, name: str) -> None:
         entry = self._entries[type_].get(name)
         effective = entry.effective if entry is not None else None
         if entry is not None and effective is None and type_ == LISTENER:
-            # Left out, it would be closed by Envoys that have it from an earlier router and refuse only the change.
-            effective = entry.wanted
+            # Omitted, it would be closed by Envoys that have it from an earlier router and reject only the change.
+            effective = entry.desired
         if effective is None:
             self._effective[type_].pop(name, None)
         else:
@@ -135,6 +135,6 @@ class World:
         for listener in list(self._listeners):
             listener(type_, name)
 
-    def _next(self) -> int:
+    def _next_revision(self) -> int:
         self._revision += 1
         return self._revision
