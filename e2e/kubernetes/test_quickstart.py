@@ -10,6 +10,7 @@ import openai
 import pytest
 
 from arks.kit.testing.cluster import Cluster
+from arks.kit.testing.status import in_phase
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
@@ -79,10 +80,6 @@ def without_age(row: Mapping[str, str]) -> dict[str, str]:
     return {column: value for column, value in row.items() if column != "AGE"}
 
 
-def phase(expected: str) -> Callable[[Mapping[str, Any]], bool]:
-    return lambda resource: resource.get("status", {}).get("phase") == expected
-
-
 def used_tokens(quota: Mapping[str, Any]) -> int:
     """Used tokens of a quota of total tokens; 0 before the first charge."""
     return sum(int(limit["used"]) for limit in quota.get("status", {}).get("quotaStatus", []))
@@ -92,8 +89,8 @@ async def test_the_quickstart_serves_an_openai_client_and_kubectl_prints_the_doc
     cluster: Cluster, gateway: str, client_of: Callable[[str], openai.AsyncOpenAI]
 ) -> None:
     await cluster.kubectl("apply", "-f", "-", stdin=MANIFESTS)
-    await cluster.until("arksmodel", "smollm2", phase("Ready"), within_seconds=240, what="Ready")
-    await cluster.until("arksapplication", "app-smollm2", phase("Running"), within_seconds=240, what="Running")
+    await cluster.until("arksmodel", "smollm2", in_phase("Ready"), within_seconds=240, what="Ready")
+    await cluster.until("arksapplication", "app-smollm2", in_phase("Running"), within_seconds=240, what="Running")
 
     kinds = "arksapplication,arksendpoint,arksmodel,arksquota,arkstoken"
     printed = table(await cluster.kubectl("get", kinds, "-owide"))

@@ -1,0 +1,53 @@
+"""The pages name modules, files and links that exist, and the README's picture fits a terminal."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("e2e/**/*.md")])
+SOURCES = [*ROOT.glob("libs/*/src"), *ROOT.glob("services/*/src"), ROOT / "deploy/local/src"]
+PACKAGES = {path.name for source in SOURCES for path in (source / "arks").iterdir() if path.is_dir()} - {"events"}
+"""Without arks.events, because subjects of NATS begin like it."""
+MODULE = re.compile(rf"`(?:python -m )?(arks\.(?:{'|'.join(sorted(PACKAGES))})(?:\.\w+)+)")
+LINK = re.compile(r"\]\(([^)#:]+)(?:#[^)]*)?\)")
+FILE = re.compile(r"`((?:services|libs|deploy|charts|docs|e2e|bench|protos|tests|\.ci)/[\w./-]+)`")
+MOST_COLUMNS = 80
+NOT_FILES = {"services/proxy"}
+"""A right in Kubernetes looks like a file."""
+
+
+def _exists(name: str) -> bool:
+    """`name` is a module, or a name in one."""
+    for source in SOURCES:
+        path = source.joinpath(*name.split("."))
+        if path.is_dir() or path.with_suffix(".py").is_file():
+            return True
+        parent = path.parent.with_suffix(".py")
+        if not parent.is_file():
+            parent = path.parent / "__init__.py"
+        if parent.is_file() and re.search(rf"\b{path.name}\b", parent.read_text()):
+            return True
+    return False
+
+
+def _named(pattern: re.Pattern[str], page: Path) -> set[str]:
+    return set(pattern.findall(page.read_text()))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_named_module_exists(page: Path) -> None:
+    assert set() == {name for name in _named(MODULE, page) if not _exists(name)}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_link_and_every_file_of_the_repository_exists(page: Path) -> None:
+    links = {link for link in _named(LINK, page) if not (page.parent / link).exists()}
+    files = _named(FILE, page) - NOT_FILES
+    assert set() == links | {file for file in files if not ((ROOT / file).exists() or (page.parent / file).exists())}
+
+
+def test_the_picture_of_the_readme_fits_a_terminal() -> None:
+    picture = (ROOT / "README.md").read_text().split("```")[1]
+    assert max(len(line) for line in picture.splitlines()) <= MOST_COLUMNS
