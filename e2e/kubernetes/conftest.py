@@ -16,9 +16,9 @@ from anyio.from_thread import start_blocking_portal
 
 from arks.kit.testing.cluster import Cluster
 from arks.kit.testing.helm import helm, helm_program
-from arks.kit.testing.hub import Hub, hub_server
 from arks.kit.testing.servers import small_model
 from arks.kit.testing.tenant import SMALL_MODEL, SYSTEM, Tenant
+from arks.model_manager.testing.hub import Hub, hub_server
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 SCRIPTS = CHECKOUT / "e2e/cluster"

@@ -4,9 +4,9 @@ import pytest
 
 from arks.kit.testing import manifests
 from arks.kit.testing.cluster import Object
-from arks.kit.testing.hub import Hub
 from arks.kit.testing.status import in_phase, says
 from arks.kit.testing.tenant import SMALL_MODEL, Tenant
+from arks.model_manager.testing.hub import Hub
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 CLAIM = "weights"

@@ -132,7 +132,7 @@ async def test_an_unsatisfiable_resource_request_is_reported(tenant: Tenant) -> 
 
 async def test_an_unbound_pvc_is_reported_by_model_and_application(tenant: Tenant) -> None:
     why = f'storageclass.storage.k8s.io "{STORAGE_CLASS}" not found'
-    unbound = says("StorageCreated", "BoundFailed", f"the claim {SPACE}/unbound is not bound", why)
+    unbound = says("StorageCreated", "BoundFailed", f"PVC {SPACE}/unbound is not bound", why)
     model = await tenant.until("arksmodel", "unbound", unbound, what="the claim's fault")
     assert in_phase("StorageCreating")(model)
     assert condition(model, "StorageCreated")["message"] == condition(model, "Ready")["message"]

@@ -9,7 +9,7 @@ def test_the_image_of_workers_has_two_names(name: str, monkeypatch: pytest.Monke
     assert "registry/arks/model-manager:1" == Settings().worker_image
 
 
-def test_workers_run_as_whom_the_platform_says_unless_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_workers_have_no_user_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
     assert Settings().worker_user is None
     monkeypatch.setenv("ARKS_WORKER_USER", "1000")
     assert 1000 == Settings().worker_user

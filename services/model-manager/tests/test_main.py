@@ -20,10 +20,10 @@ from arks.contracts.subjects import EVENTS_STREAM
 from arks.kit.key import Key
 from arks.kit.process import spawn
 from arks.kit.resources import LocalResources
-from arks.kit.testing.hub import Hub, hub_server
 from arks.kit.testing.servers import Server, small_model
 from arks.kit.testing.wait import eventually
 from arks.model_manager.testing.harness import Running, manifest, outside, running, settings_on
+from arks.model_manager.testing.hub import Hub, hub_server
 
 pytestmark = pytest.mark.real
 
@@ -72,16 +72,16 @@ async def events(service: Running) -> list[tuple[str, dict[str, object]]]:
     return found
 
 
-async def until_told(service: Running, *verbs: str) -> list[dict[str, object]]:
+async def until_published(service: Running, *verbs: str) -> list[dict[str, object]]:
     """The data of these events, once they and no others (but progress) are there: they follow the status."""
-    told: list[tuple[str, dict[str, object]]] = []
+    published: list[tuple[str, dict[str, object]]] = []
 
-    async def all_told() -> bool:
-        told[:] = await events(service)
-        return list(verbs) == [verb for verb, _ in told if verb != "progress"]
+    async def all_published() -> bool:
+        published[:] = await events(service)
+        return list(verbs) == [verb for verb, _ in published if verb != "progress"]
 
-    await eventually(all_told, what=f"events {verbs}")
-    return [data for _, data in told]
+    await eventually(all_published, what=f"events {verbs}")
+    return [data for _, data in published]
 
 
 # --- local files
@@ -105,13 +105,13 @@ async def test_a_local_file_with_a_digest_is_hashed_once(nats: Server, tmp_path:
         await service.models.apply(manifest("tiny", source={"file": {"path": str(path), "sha256": digest}}))
         status = await service.reaches("tiny", ModelPhase.READY)
         assert digest == status.sha256
-        await until_told(service, "created", "downloading", "ready")
+        await until_published(service, "created", "downloading", "ready")
     async with running(nats, tmp_path / "state") as service:
         await service.fact("tiny", lambda fact: fact.ready)
         assert service.registry is not None
         assert b'arks_model_ready{model="tiny",namespace="default"} 1.0' in generate_latest(service.registry)
         assert b"arks_model_download_bytes_total 0.0" in generate_latest(service.registry)
-        await until_told(service, "created", "downloading", "ready")
+        await until_published(service, "created", "downloading", "ready")
 
 
 async def test_a_local_file_that_comes_later_recovers_the_model(nats: Server, tmp_path: Path) -> None:
@@ -127,9 +127,7 @@ async def test_a_local_file_that_comes_later_recovers_the_model(nats: Server, tm
 # --- downloads
 
 
-async def test_a_download_is_followed_in_status_and_events_and_ends_with_the_file_to_load(
-    nats: Server, hub: Hub, tmp_path: Path
-) -> None:
+async def test_status_and_events_show_a_download_until_it_is_ready(nats: Server, hub: Hub, tmp_path: Path) -> None:
     hub.hold = asyncio.Event()
     async with running(nats, tmp_path) as service:
         await service.models.apply(from_hub(hub))
@@ -143,12 +141,12 @@ async def test_a_download_is_followed_in_status_and_events_and_ends_with_the_fil
         fact = await service.fact("tiny", lambda fact: fact.ready)
         assert str(tmp_path / "models" / "default" / "tiny" / "tiny.gguf") == fact.path == status.path
         assert Path(fact.path).read_bytes() == WEIGHTS
-        told = await until_told(service, "created", "downloading", "ready")
-        progress = [event["download"] for event in told if "download" in event]
+        published = await until_published(service, "created", "downloading", "ready")
+        progress = [event["download"] for event in published if "download" in event]
         assert any(isinstance(download, dict) and int(download.get("doneBytes", 0)) > 0 for download in progress)
 
 
-async def test_a_private_model_becomes_ready_when_its_secret_comes_and_the_token_shows_nowhere(
+async def test_a_private_model_is_ready_after_its_secret_and_its_token_shows_nowhere(
     nats: Server, hub: Hub, tmp_path: Path, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
 ) -> None:
     token = "hf_T0psecretT0ken"
@@ -166,9 +164,7 @@ async def test_a_private_model_becomes_ready_when_its_secret_comes_and_the_token
         assert not [path for path in kept if token.encode() in path.read_bytes()]
 
 
-async def test_a_killed_download_process_is_followed_by_one_that_goes_on(
-    nats: Server, hub: Hub, tmp_path: Path
-) -> None:
+async def test_a_killed_download_process_is_replaced_and_resumes(nats: Server, hub: Hub, tmp_path: Path) -> None:
     hub.hold = asyncio.Event()
     async with running(nats, tmp_path) as service:
         await service.models.apply(from_hub(hub))
@@ -180,7 +176,7 @@ async def test_a_killed_download_process_is_followed_by_one_that_goes_on(
         assert (0, True) == (first, second > len(WEIGHTS) // 3)
 
 
-async def test_a_restarted_service_goes_on_with_its_download(nats: Server, hub: Hub, tmp_path: Path) -> None:
+async def test_a_restarted_service_resumes_its_download(nats: Server, hub: Hub, tmp_path: Path) -> None:
     hub.hold = asyncio.Event()
     async with running(nats, tmp_path) as service:
         await service.models.apply(from_hub(hub))
@@ -195,7 +191,7 @@ async def test_a_restarted_service_goes_on_with_its_download(nats: Server, hub: 
         assert [] == hub.served
 
 
-async def test_a_killed_service_takes_its_download_with_it_and_the_next_one_goes_on(
+async def test_a_killed_service_ends_its_download_and_the_next_resumes_it(
     nats: Server, hub: Hub, tmp_path: Path
 ) -> None:
     environment = os.environ | {
@@ -221,7 +217,7 @@ async def test_a_killed_service_takes_its_download_with_it_and_the_next_one_goes
         assert 0 == await service.wait()
 
 
-async def test_lost_files_make_the_model_unready_until_they_are_loaded_again(
+async def test_lost_files_make_a_model_unready_until_they_are_downloaded_again(
     nats: Server, hub: Hub, tmp_path: Path
 ) -> None:
     async with running(nats, tmp_path) as service:
@@ -235,7 +231,7 @@ async def test_lost_files_make_the_model_unready_until_they_are_loaded_again(
         assert WEIGHTS == path.read_bytes()
 
 
-async def test_another_revision_in_the_spec_is_loaded_and_shown(nats: Server, hub: Hub, tmp_path: Path) -> None:
+async def test_another_revision_is_downloaded_and_shown(nats: Server, hub: Hub, tmp_path: Path) -> None:
     async with running(nats, tmp_path) as service:
         await service.models.apply(from_hub(hub))
         await service.reaches("tiny", ModelPhase.READY)
@@ -246,7 +242,7 @@ async def test_another_revision_in_the_spec_is_loaded_and_shown(nats: Server, hu
         assert (commit, 2, len(WEIGHTS) - 1) == (status.revision, status.observed_generation, fact.size_bytes)
 
 
-async def test_two_models_of_one_sub_path_are_loaded_once_and_the_files_go_with_the_last(
+async def test_models_of_a_shared_path_download_once_and_the_last_removes_the_files(
     nats: Server, hub: Hub, tmp_path: Path
 ) -> None:
     shared = tmp_path / "models" / "shared"

@@ -1,4 +1,4 @@
-"""The whole service on Kubernetes: what people see of their models there."""
+"""The whole service on Kubernetes, through the API server."""
 
 import asyncio
 import itertools
@@ -13,19 +13,20 @@ from arks.contracts.conditions import find_condition
 from arks.contracts.resources import ArksModelStatus, ModelPhase
 from arks.kit.key import Key
 from arks.kit.kube.kinds import EVENT, POD, SECRET
-from arks.kit.testing.hub import Hub, hub_server
 from arks.kit.testing.servers import Server, nats_server
 from arks.kit.testing.wait import eventually
 from arks.model_manager.adapters.kubernetes.objects import JOB, PVC
-from arks.model_manager.testing.cluster import CLASS, WORKER_IMAGE, Cluster, cluster
+from arks.model_manager.testing.cluster import CLASS, Cluster, cluster
+from arks.model_manager.testing.hub import Hub, hub_server
 from arks.model_manager.testing.kube_harness import MODEL, KubeService, account, kube_service, make_namespace
+from arks.model_manager.testing.kubelet import WORKER_IMAGE
 from arks.model_manager.testing.storage_contract import PVC_SPEC
 
 pytestmark = [pytest.mark.kube, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300)]
 CRDS = Path(__file__).parents[3] / "charts/arks-crds/templates"
 WEIGHTS = b"GGUF" + os.urandom(1_500_000)
 FILES = {"README.md": b"# Tiny", "tiny.gguf": WEIGHTS}
-TOKEN = "hf_a_token_that_nobody_else_may_see"
+TOKEN = "hf_a_token_that_no_other_may_see"
 STORAGE = {"pvc": {"name": "weights", "spec": PVC_SPEC}}
 _numbers = itertools.count()
 
@@ -69,7 +70,7 @@ async def service(kube: Cluster, kubeconfig: Path, bus: Server, hub: Hub, namesp
     kube.kubelet.memory_is_short = False
 
 
-def said(status: ArksModelStatus, type_: str = "Ready") -> tuple[str, str]:
+def reason_and_message(status: ArksModelStatus, type_: str = "Ready") -> tuple[str, str]:
     condition = find_condition(status.conditions, type_)
     assert condition is not None
     return condition.reason, condition.message
@@ -79,13 +80,13 @@ def explains(*words: str, type_: str = "Ready") -> Callable[[ArksModelStatus], b
     """A condition on a status: its message holds these words."""
 
     def holds(status: ArksModelStatus) -> bool:
-        reason, message = said(status, type_)
+        reason, message = reason_and_message(status, type_)
         return all(word in f"{reason} {message}" for word in words)
 
     return holds
 
 
-async def test_a_model_is_downloaded_into_a_claim_of_its_own(service: KubeService) -> None:
+async def test_a_model_is_downloaded_into_its_own_pvc(service: KubeService) -> None:
     await service.apply("tiny", source={"huggingface": {}}, storage={"pvc": {"spec": PVC_SPEC}})
     status = await service.reaches("tiny", ModelPhase.READY)
     conditions = {condition.type: (str(condition.status), condition.reason) for condition in status.conditions}
@@ -101,15 +102,15 @@ async def test_a_model_is_downloaded_into_a_claim_of_its_own(service: KubeServic
         assert {"arks.ai/model": "tiny"} == made["metadata"]["labels"]
         assert [model["metadata"]["uid"]] == [owner["uid"] for owner in made["metadata"]["ownerReferences"]]
 
-    async def told() -> bool:
+    async def published() -> bool:
         events = (await service.cluster.api.list(EVENT, service.namespace))[0]
         ours = {event["reason"] for event in events if event["involvedObject"]["kind"] == "ArksModel"}
         return {"ModelLoading", "Ready"} <= ours
 
-    await eventually(told, what="the Events")
+    await eventually(published, what="the Events")
 
 
-async def test_people_see_model_and_phase(service: KubeService) -> None:
+async def test_kubectl_shows_model_and_phase(service: KubeService) -> None:
     await service.apply("tiny", source={"huggingface": {}}, storage=STORAGE)
     await service.reaches("tiny", ModelPhase.READY)
     printed = await service.cluster.server.kubectl("get", "arksmodel", "tiny", "-n", service.namespace)
@@ -155,7 +156,7 @@ def _seen(service: KubeService, name: str, touched: str) -> bool:
     return model is not None and model.metadata.annotations.get("touched") == touched
 
 
-async def test_a_missing_secret_is_named_and_its_arrival_is_enough(service: KubeService, hub: Hub) -> None:
+async def test_a_missing_secret_is_named_and_its_creation_is_enough(service: KubeService, hub: Hub) -> None:
     hub.add("acme/tiny", FILES, token=TOKEN)
     await service.apply("tiny", source={"huggingface": {"tokenSecretRef": "hub"}}, storage=STORAGE)
     await service.reaches("tiny", explains("CreateWorkerPodFailed", 'secret "hub" not found'))
@@ -165,11 +166,11 @@ async def test_a_missing_secret_is_named_and_its_arrival_is_enough(service: Kube
         assert TOKEN not in str((await service.cluster.api.list(kind, service.namespace))[0])
 
 
-async def test_a_refused_download_says_what_to_do(service: KubeService, hub: Hub) -> None:
+async def test_a_refused_download_has_advice(service: KubeService, hub: Hub) -> None:
     hub.add("acme/tiny", FILES, token=TOKEN)
     await service.apply("tiny", source={"huggingface": {}}, storage=STORAGE)
     status = await service.reaches("tiny", ModelPhase.FAILED)
-    reason, message = said(status, "ModelLoaded")
+    reason, message = reason_and_message(status, "ModelLoaded")
     assert "ModelLoadFailed" == reason
     assert "no token is named in source.huggingface.tokenSecretRef; next retry at" in message
     await service.create(SECRET, "hub", stringData={"HF_TOKEN": TOKEN})
@@ -177,7 +178,7 @@ async def test_a_refused_download_says_what_to_do(service: KubeService, hub: Hub
     await service.reaches("tiny", ModelPhase.READY)
 
 
-async def test_an_image_that_does_not_exist_is_named_until_it_does(service: KubeService) -> None:
+async def test_a_missing_image_is_named_until_it_exists(service: KubeService) -> None:
     service.cluster.kubelet.images.clear()
     await service.apply("tiny", source={"huggingface": {}}, storage=STORAGE)
     status = await service.reaches("tiny", explains("CreateWorkerPodFailed", "ErrImagePull", WORKER_IMAGE))
@@ -186,7 +187,7 @@ async def test_an_image_that_does_not_exist_is_named_until_it_does(service: Kube
     await service.reaches("tiny", ModelPhase.READY)
 
 
-async def test_a_pod_that_fits_nowhere_says_why_and_a_changed_spec_begins_anew(service: KubeService) -> None:
+async def test_an_unschedulable_pod_has_its_reason_and_a_changed_spec_replaces_it(service: KubeService) -> None:
     await service.apply(
         "tiny", source={"huggingface": {}}, storage=STORAGE, instanceSpec={"nodeSelector": {"disk": "fast"}}
     )
@@ -197,13 +198,13 @@ async def test_a_pod_that_fits_nowhere_says_why_and_a_changed_spec_begins_anew(s
     await service.reaches("tiny", ModelPhase.READY)
 
 
-async def test_a_claim_that_cannot_be_bound_says_why_until_it_can(service: KubeService) -> None:
+async def test_an_unbound_pvc_has_its_reason_until_it_is_bound(service: KubeService) -> None:
     pvc = {**PVC_SPEC, "storageClassName": service.namespace}
     await service.apply("tiny", source={"huggingface": {}}, storage={"pvc": {"name": "weights", "spec": pvc}})
     missing = f'storageclass.storage.k8s.io "{service.namespace}" not found'
     status = await service.reaches("tiny", explains("BoundFailed", missing, type_="StorageCreated"))
     assert ModelPhase.STORAGE_CREATING is status.phase
-    assert said(status, "StorageCreated") == said(status)
+    assert reason_and_message(status, "StorageCreated") == reason_and_message(status)
     await eventually(lambda: warned(service, "BoundFailed"), within_seconds=90, what="an Event")
     made = {"metadata": {"name": service.namespace, "namespace": ""}, "provisioner": "kubernetes.io/host-path"}
     await service.cluster.api.create(CLASS, {"apiVersion": CLASS.api_version, "kind": CLASS.kind, **made})
@@ -211,12 +212,12 @@ async def test_a_claim_that_cannot_be_bound_says_why_until_it_can(service: KubeS
 
 
 async def warned(service: KubeService, reason: str) -> bool:
-    """An Event on the model says so."""
+    """Whether the model has a warning with this reason among its Kubernetes Events."""
     events, _ = await service.cluster.api.list(EVENT, service.namespace, fields=f"reason={reason},type=Warning")
     return "ArksModel" in {event["involvedObject"]["kind"] for event in events}
 
 
-async def test_a_refused_pod_is_told_with_the_field(service: KubeService) -> None:
+async def test_a_refused_job_names_the_field(service: KubeService) -> None:
     wrong = {"resources": {"requests": {"cpu": "much"}}}
     await service.apply("tiny", source={"huggingface": {}}, storage=STORAGE, instanceSpec=wrong)
     await service.reaches("tiny", explains("ModelLoadFailed", "quantities must match"))
@@ -224,7 +225,7 @@ async def test_a_refused_pod_is_told_with_the_field(service: KubeService) -> Non
     await service.reaches("tiny", ModelPhase.READY)
 
 
-async def test_a_pod_that_policy_forbids_is_told(service: KubeService) -> None:
+async def test_a_pod_that_policy_forbids_is_reported(service: KubeService) -> None:
     root = {"podSecurityContext": {"runAsUser": 0}}
     await service.apply("tiny", source={"huggingface": {}}, storage=STORAGE, instanceSpec=root)
     await service.reaches("tiny", explains("CreateWorkerPodFailed", "PodSecurity", "runAsNonRoot"))
@@ -232,20 +233,18 @@ async def test_a_pod_that_policy_forbids_is_told(service: KubeService) -> None:
     await service.reaches("tiny", ModelPhase.READY)
 
 
-async def test_without_a_claim_or_the_means_to_make_one_it_waits_for_somebodys(service: KubeService) -> None:
+async def test_a_model_without_pvc_and_spec_waits_for_a_users_pvc(service: KubeService) -> None:
     await service.apply("tiny", source={"huggingface": {}})
     status = await service.reaches("tiny", ModelPhase.FAILED)
-    assert "CreateFailed" == said(status, "StorageCreated")[0]
-    assert "without spec.storage.pvc it cannot be made" in said(status)[1]
+    assert "CreateFailed" == reason_and_message(status, "StorageCreated")[0]
+    assert "without spec.storage.pvc it cannot be created" in reason_and_message(status)[1]
     await service.create(PVC, "tiny", spec=PVC_SPEC)
     await service.reaches("tiny", ModelPhase.READY)
     pvc = await service.get(PVC, "tiny")
     assert ("labels" in pvc["metadata"], "ownerReferences" in pvc["metadata"]) == (False, False)
 
 
-async def test_an_adopted_claim_outlives_its_model_and_is_used_as_it_is_by_the_next(
-    service: KubeService, hub: Hub
-) -> None:
+async def test_an_adopted_pvc_outlives_its_model_and_serves_the_next(service: KubeService, hub: Hub) -> None:
     await service.create(PVC, "weights", spec=PVC_SPEC)
     for _ in range(2):
         await service.apply("tiny", source={"huggingface": {}}, storage=STORAGE)
@@ -255,7 +254,7 @@ async def test_an_adopted_claim_outlives_its_model_and_is_used_as_it_is_by_the_n
     assert "deletionTimestamp" not in (await service.get(PVC, "weights"))["metadata"]
 
 
-async def test_an_adopted_claim_that_is_deleted_is_missed(service: KubeService) -> None:
+async def test_the_deletion_of_an_adopted_pvc_is_noticed(service: KubeService) -> None:
     await service.create(PVC, "weights", spec=PVC_SPEC)
     await service.apply("tiny", source={"huggingface": {}}, storage={"pvc": {"name": "weights", "spec": PVC_SPEC}})
     before = await service.reaches("tiny", ModelPhase.READY)
@@ -266,7 +265,7 @@ async def test_an_adopted_claim_that_is_deleted_is_missed(service: KubeService) 
     assert "arks.ai/model" in (await service.get(PVC, "weights"))["metadata"]["labels"]
 
 
-async def test_what_arks_made_goes_with_the_model(service: KubeService) -> None:
+async def test_objects_of_arks_are_deleted_with_the_model(service: KubeService) -> None:
     await service.apply("tiny", source={"huggingface": {}}, storage=STORAGE)
     await service.reaches("tiny", ModelPhase.READY)
     await service.delete("tiny")
@@ -274,7 +273,7 @@ async def test_what_arks_made_goes_with_the_model(service: KubeService) -> None:
     await eventually(lambda: service.gone(PVC, "weights"), within_seconds=90)
 
 
-async def test_a_model_deleted_while_it_downloads_leaves_nothing_running(service: KubeService, hub: Hub) -> None:
+async def test_a_model_deleted_during_its_download_stops_the_worker(service: KubeService, hub: Hub) -> None:
     hub.hold = asyncio.Event()
     await service.apply("tiny", source={"huggingface": {}}, storage=STORAGE)
     await service.reaches("tiny", lambda status: bool(status.progress and status.progress.done_bytes > 9))
@@ -286,7 +285,7 @@ async def test_a_model_deleted_while_it_downloads_leaves_nothing_running(service
     await eventually(nothing, within_seconds=90)
 
 
-async def test_a_claim_passes_to_the_next_model_that_uses_it(service: KubeService) -> None:
+async def test_a_pvc_passes_to_the_next_model_that_uses_it(service: KubeService) -> None:
     await service.apply("tiny", source={"huggingface": {}}, storage=STORAGE)
     await service.reaches("tiny", ModelPhase.READY)
     await service.apply("other", source={"huggingface": {}}, storage=STORAGE)
@@ -301,7 +300,7 @@ async def test_a_claim_passes_to_the_next_model_that_uses_it(service: KubeServic
 
 
 async def an_engine(service: KubeService, pvc: str) -> None:
-    """A pod that uses PVC, as the application that it stands for would run it."""
+    """A pod that uses the PVC, as the pod of an application would."""
     security = {
         "runAsNonRoot": True,
         "runAsUser": 1000,
@@ -318,7 +317,7 @@ async def an_engine(service: KubeService, pvc: str) -> None:
     await service.cluster.api.create(POD, {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec})
 
 
-async def test_a_claim_that_engines_use_outlives_its_model_and_goes_back_to_it(service: KubeService, hub: Hub) -> None:
+async def test_a_pvc_that_engines_use_outlives_its_model_and_returns_to_it(service: KubeService, hub: Hub) -> None:
     await service.apply("tiny", source={"huggingface": {}}, storage=STORAGE)
     await service.reaches("tiny", ModelPhase.READY)
     await an_engine(service, "weights")
@@ -337,7 +336,7 @@ async def test_a_claim_that_engines_use_outlives_its_model_and_goes_back_to_it(s
     await eventually(lambda: service.gone(PVC, "weights"), within_seconds=90)
 
 
-async def test_a_claim_that_no_model_wants_any_more_goes_with_its_engines(service: KubeService) -> None:
+async def test_a_pvc_without_a_model_is_deleted_with_its_engines(service: KubeService) -> None:
     await service.apply("tiny", source={"huggingface": {}}, storage=STORAGE)
     await service.reaches("tiny", ModelPhase.READY)
     await an_engine(service, "weights")
@@ -348,9 +347,9 @@ async def test_a_claim_that_no_model_wants_any_more_goes_with_its_engines(servic
     await eventually(lambda: service.gone(PVC, "weights"), within_seconds=90)
 
 
-async def test_weights_that_somebody_put_into_a_claim_are_found(service: KubeService) -> None:
+async def test_weights_that_a_user_put_into_a_pvc_are_found(service: KubeService) -> None:
     await service.apply("mine", storage={**STORAGE, "subPath": "mine"})
-    await service.reaches("mine", explains("CreateFailed", "somebody has to make and fill it"))
+    await service.reaches("mine", explains("CreateFailed", "create and fill it"))
     await service.create(PVC, "weights", spec=PVC_SPEC)
     await service.reaches("mine", explains("ModelLoadFailed", "/models/mine does not exist"))
     (service.cluster.kubelet.mounted[Key(service.namespace, "weights")] / "mine").mkdir()
@@ -359,7 +358,7 @@ async def test_weights_that_somebody_put_into_a_claim_are_found(service: KubeSer
     assert ("/models/mine/x.gguf", len(WEIGHTS)) == (status.path, status.size_bytes)
 
 
-async def test_another_model_in_the_spec_is_downloaded_in_its_place(service: KubeService, hub: Hub) -> None:
+async def test_another_model_in_the_spec_replaces_the_first(service: KubeService, hub: Hub) -> None:
     await service.apply("tiny", source={"huggingface": {}}, storage=STORAGE)
     await service.reaches("tiny", ModelPhase.READY)
     hub.add("acme/other", {"other.gguf": WEIGHTS})
@@ -370,7 +369,7 @@ async def test_another_model_in_the_spec_is_downloaded_in_its_place(service: Kub
     assert ["other.gguf"] == [path.name for path in files.iterdir() if path.is_file()]
 
 
-async def test_a_worker_without_memory_is_told_and_tried_again(service: KubeService) -> None:
+async def test_a_worker_without_memory_is_reported_and_retried(service: KubeService) -> None:
     service.cluster.kubelet.memory_is_short = True
     await service.apply("tiny", source={"huggingface": {}}, storage=STORAGE)
     await service.reaches("tiny", explains("ran out of memory", "instanceSpec.resources"))
@@ -378,7 +377,7 @@ async def test_a_worker_without_memory_is_told_and_tried_again(service: KubeServ
     await service.reaches("tiny", ModelPhase.READY)
 
 
-async def test_a_killed_pod_is_continued_where_it_was(service: KubeService, hub: Hub) -> None:
+async def test_the_download_of_a_killed_pod_resumes(service: KubeService, hub: Hub) -> None:
     hub.hold = asyncio.Event()
     await service.apply("tiny", source={"huggingface": {}}, storage=STORAGE)
     await service.reaches("tiny", lambda status: bool(status.progress and status.progress.done_bytes > 500_000))
@@ -394,7 +393,7 @@ def _starts(hub: Hub) -> list[int]:
     return [served.start for served in hub.served if served.path == "tiny.gguf"]
 
 
-async def test_a_restart_in_the_middle_disturbs_no_download(
+async def test_a_restart_of_the_service_disturbs_no_download(
     kube: Cluster, kubeconfig: Path, bus: Server, hub: Hub, namespace: str
 ) -> None:
     hub.hold = asyncio.Event()

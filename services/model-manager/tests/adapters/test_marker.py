@@ -15,7 +15,7 @@ def test_a_marker_is_read_as_it_was_written(tmp_path: Path) -> None:
     assert COMPLETE == marker.read_complete(tmp_path)
 
 
-def test_a_retired_marker_is_only_a_memory(tmp_path: Path) -> None:
+def test_a_retired_marker_is_not_complete(tmp_path: Path) -> None:
     marker.mark_complete(tmp_path, COMPLETE)
     marker.retire_complete(tmp_path)
     assert (None, COMPLETE) == (marker.read_complete(tmp_path), marker.read_previous(tmp_path))
@@ -25,13 +25,13 @@ def test_a_retired_marker_is_only_a_memory(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"format": 2}', '{"format": 1, "files": [{}]}'])
-def test_a_marker_that_cannot_be_read_is_none(tmp_path: Path, text: str) -> None:
+def test_an_unreadable_marker_counts_as_none(tmp_path: Path, text: str) -> None:
     marker.arks_directory(tmp_path).mkdir()
     (marker.arks_directory(tmp_path) / "complete.json").write_text(text)
     assert marker.read_complete(tmp_path) is None
 
 
-def test_files_that_are_gone_or_of_another_size_are_named(tmp_path: Path) -> None:
+def test_missing_and_resized_files_are_named(tmp_path: Path) -> None:
     (tmp_path / "short").write_bytes(b"12")
     (tmp_path / "right").write_bytes(b"1234")
     files = [StoredFile(name, 4, 0) for name in ("short", "right", "gone", "right/below")]

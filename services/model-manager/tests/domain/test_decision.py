@@ -40,42 +40,42 @@ def download(
     return Download(HUB.fingerprint, state, DownloadProgress(), failure, failures, ended)
 
 
-def test_storage_that_is_not_there_is_made_first() -> None:
+def test_absent_storage_is_created_first() -> None:
     decision = decided(Observation(HUB, StoredWeights(Content.ABSENT)))
     assert (ModelPhase.STORAGE_CREATING, Step.PREPARE, False) == (decision.phase, decision.step, decision.storage.ok)
     assert NEW_INCOMING == decision.storage.reason
 
 
-def test_storage_that_cannot_be_made_is_tried_again() -> None:
+def test_a_failed_creation_of_storage_is_retried() -> None:
     decision = decided(Observation(HUB, StoredWeights(Content.ABSENT), storage_fault="read-only"))
     assert (ModelPhase.STORAGE_CREATING, Step.NOTHING) == (decision.phase, decision.step)
     assert ("BoundFailed", "read-only") == (decision.storage.reason, decision.storage.message)
     assert decision.requeue_seconds == 5
 
 
-def test_what_is_not_loaded_yet_is_loaded() -> None:
+def test_missing_weights_are_downloaded() -> None:
     decision = decided(Observation(HUB, INCOMPLETE))
     assert (ModelPhase.MODEL_LOADING, Step.DOWNLOAD) == (decision.phase, decision.step)
     assert decision.downloaded is not None
     assert "ModelLoading" == decision.downloaded.reason
 
 
-def test_what_is_loaded_for_another_order_is_loaded_anew() -> None:
+def test_weights_of_another_source_are_downloaded_anew() -> None:
     old = replace(download(DownloadState.RUNNING), fingerprint="of another source")
     assert Step.DOWNLOAD is decided(Observation(HUB, INCOMPLETE, old)).step
 
 
-def test_a_download_under_way_is_left_alone() -> None:
+def test_a_running_download_continues() -> None:
     decision = decided(Observation(HUB, INCOMPLETE, download(DownloadState.RUNNING)))
     assert (ModelPhase.MODEL_LOADING, Step.NOTHING) == (decision.phase, decision.step)
 
 
-def test_a_download_that_waits_for_its_turn_is_pending() -> None:
+def test_a_queued_download_is_pending() -> None:
     decision = decided(Observation(HUB, INCOMPLETE, download(DownloadState.WAITING)))
     assert (ModelPhase.PENDING, Step.NOTHING) == (decision.phase, decision.step)
 
 
-def test_what_is_complete_is_ready_and_looked_at_again() -> None:
+def test_complete_weights_are_ready_and_checked_periodically() -> None:
     decision = decided(Observation(HUB, COMPLETE))
     assert (ModelPhase.READY, Step.NOTHING, 15) == (decision.phase, decision.step, decision.requeue_seconds)
     assert decision.downloaded is not None
@@ -86,7 +86,7 @@ def test_what_is_complete_is_ready_and_looked_at_again() -> None:
     )
 
 
-def test_lost_files_are_loaded_again_with_the_loss_in_the_message() -> None:
+def test_lost_files_are_downloaded_again_and_named() -> None:
     decision = decided(Observation(HUB, StoredWeights(Content.DAMAGED, message="x.gguf is gone")))
     assert (ModelPhase.MODEL_LOADING, Step.DOWNLOAD) == (decision.phase, decision.step)
     assert decision.downloaded is not None
@@ -94,7 +94,7 @@ def test_lost_files_are_loaded_again_with_the_loss_in_the_message() -> None:
 
 
 @pytest.mark.parametrize("kind", [FailureKind.NETWORK, FailureKind.CRASHED])
-def test_a_passing_fault_is_retried_without_alarm_until_it_stays(kind: FailureKind) -> None:
+def test_a_passing_fault_is_failed_only_after_several_retries(kind: FailureKind) -> None:
     few = decided(Observation(HUB, INCOMPLETE, download(DownloadState.FAILED, kind, failures=4)))
     many = decided(Observation(HUB, INCOMPLETE, download(DownloadState.FAILED, kind, failures=5)))
     assert (ModelPhase.MODEL_LOADING, ModelPhase.FAILED) == (few.phase, many.phase)
@@ -104,7 +104,7 @@ def test_a_passing_fault_is_retried_without_alarm_until_it_stays(kind: FailureKi
 @pytest.mark.parametrize(
     "kind", [FailureKind.DENIED, FailureKind.NOT_FOUND, FailureKind.INVALID, FailureKind.CORRUPT, FailureKind.NO_SPACE]
 )
-def test_a_fault_that_needs_people_is_failed_at_once_with_the_next_try_in_the_message(kind: FailureKind) -> None:
+def test_a_lasting_fault_is_failed_at_once_with_the_next_retry_in_the_message(kind: FailureKind) -> None:
     decision = decided(Observation(HUB, INCOMPLETE, download(DownloadState.FAILED, kind)))
     assert (ModelPhase.FAILED, Step.NOTHING) == (decision.phase, decision.step)
     assert decision.downloaded is not None
@@ -113,18 +113,18 @@ def test_a_fault_that_needs_people_is_failed_at_once_with_the_next_try_in_the_me
 
 
 @pytest.mark.parametrize("kind", list(FailureKind))
-def test_every_failure_is_tried_again_some_day(kind: FailureKind) -> None:
+def test_every_failure_is_retried(kind: FailureKind) -> None:
     late = download(DownloadState.FAILED, kind, failures=50, ago_seconds=1800)
     assert Step.DOWNLOAD is decided(Observation(HUB, INCOMPLETE, late)).step
 
 
-def test_a_new_token_is_tried_at_once() -> None:
+def test_a_new_token_is_tried_immediately() -> None:
     refused = download(DownloadState.FAILED, FailureKind.DENIED)
     assert Step.NOTHING is decided(Observation(HUB, INCOMPLETE, refused)).step
     assert Step.DOWNLOAD is decided(Observation(HUB, INCOMPLETE, refused, new_token=True)).step
 
 
-def test_a_missing_secret_is_failed_and_looked_for_again() -> None:
+def test_a_missing_secret_is_failed_and_polled() -> None:
     decision = decided(Observation(HUB, INCOMPLETE, obstacle="Secret default/hf does not exist"))
     assert (ModelPhase.FAILED, Step.NOTHING, 5) == (decision.phase, decision.step, decision.requeue_seconds)
 
@@ -136,7 +136,7 @@ def test_storage_of_another_model_is_not_touched() -> None:
 
 
 @pytest.mark.parametrize("source", [FILE, STORED])
-def test_weights_that_others_have_to_provide_are_failed_until_they_are_there(source: WeightsSource) -> None:
+def test_weights_that_users_provide_are_failed_until_they_exist(source: WeightsSource) -> None:
     absent = decided(Observation(source, StoredWeights(Content.ABSENT, message="not there")))
     refused = decided(Observation(source, StoredWeights(Content.REFUSED, message="empty")))
     assert (ModelPhase.FAILED, ModelPhase.FAILED) == (absent.phase, refused.phase)
@@ -148,59 +148,57 @@ def test_weights_that_others_have_to_provide_are_failed_until_they_are_there(sou
 # --- storage and downloads that take their time
 
 
-def test_storage_that_may_wait_for_its_user_gets_one() -> None:
+def test_pending_storage_gets_a_download_that_uses_it() -> None:
     decision = decided(Observation(HUB, PENDING))
     assert (ModelPhase.STORAGE_CREATING, Step.DOWNLOAD) == (decision.phase, decision.step)
     assert (False, NEW_INCOMING) == (decision.storage.ok, decision.storage.reason)
     assert 1 == decision.requeue_seconds
 
 
-def test_storage_that_cannot_be_bound_says_why_and_is_looked_at_again() -> None:
+def test_unbound_storage_has_its_reason_and_is_polled() -> None:
     decision = decided(Observation(HUB, UNBOUND, starting(Blocked("unbound claims", lasting=False))))
     assert (ModelPhase.STORAGE_CREATING, "BoundFailed") == (decision.phase, decision.storage.reason)
     assert "no such class" == decision.explanation.message
     assert 5 == decision.requeue_seconds
 
 
-def test_where_storage_only_waits_the_download_that_does_not_start_explains() -> None:
+def test_a_download_that_does_not_start_explains_pending_storage() -> None:
     decision = decided(Observation(HUB, PENDING, starting(Blocked("no such image", lasting=True))))
     assert (ModelPhase.FAILED, "no such image") == (decision.phase, decision.explanation.message)
     assert 5 == decision.requeue_seconds
 
 
-def test_lost_storage_is_failed_and_what_uses_it_is_ended() -> None:
+def test_lost_storage_is_failed_and_its_download_stopped() -> None:
     decision = decided(Observation(HUB, StoredWeights(Content.LOST, message="is being deleted")))
     assert (ModelPhase.FAILED, Step.STOP, 5) == (decision.phase, decision.step, decision.requeue_seconds)
     assert ("BoundFailed", "is being deleted") == (decision.storage.reason, decision.explanation.message)
 
 
-def test_storage_that_is_refused_is_failed_and_tried_again() -> None:
+def test_refused_storage_is_failed_and_retried() -> None:
     decision = decided(Observation(HUB, StoredWeights(Content.ABSENT), storage_fault="no spec", storage_refused=True))
     assert (ModelPhase.FAILED, "CreateFailed") == (decision.phase, decision.storage.reason)
     assert 5 == decision.requeue_seconds
 
 
-def test_a_download_that_is_about_to_start_is_looked_at_soon() -> None:
+def test_a_starting_download_is_polled_soon() -> None:
     decision = decided(Observation(HUB, INCOMPLETE, starting()))
     assert (ModelPhase.MODEL_LOADING, Step.NOTHING, 1) == (decision.phase, decision.step, decision.requeue_seconds)
 
 
 @pytest.mark.parametrize(("lasting", "phase"), [(True, ModelPhase.FAILED), (False, ModelPhase.MODEL_LOADING)])
-def test_a_download_that_does_not_start_says_why_and_is_failed_when_it_needs_somebody(
-    lasting: bool, phase: ModelPhase
-) -> None:
+def test_a_blocked_download_has_its_reason_and_is_failed_if_that_lasts(lasting: bool, phase: ModelPhase) -> None:
     decision = decided(Observation(HUB, INCOMPLETE, starting(Blocked("why", lasting=lasting))))
     assert phase is decision.phase
     assert decision.downloaded is not None
     assert ("CreateWorkerPodFailed", "why") == (decision.downloaded.reason, decision.downloaded.message)
 
 
-def test_weights_that_somebody_put_somewhere_may_have_to_be_looked_at_first() -> None:
+def test_weights_that_users_provide_may_need_a_check_first() -> None:
     decision = decided(Observation(STORED, INCOMPLETE))
     assert (ModelPhase.MODEL_LOADING, Step.DOWNLOAD) == (decision.phase, decision.step)
     assert decision.downloaded is not None
     assert "checks the storage" == decision.downloaded.message
 
 
-def test_storage_that_reports_its_losses_is_not_looked_at_for_nothing() -> None:
+def test_storage_that_reports_losses_is_not_polled() -> None:
     assert decide(Observation(HUB, COMPLETE), now=NOW, check_seconds=None).requeue_seconds is None

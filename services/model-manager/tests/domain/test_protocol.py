@@ -28,13 +28,13 @@ CHECK = st.builds(CheckRequest)
 
 @settings(deadline=None)
 @given(HUB | CHECK)
-def test_a_request_survives_the_way(request: Request) -> None:
+def test_a_request_survives_json(request: Request) -> None:
     assert request == request_from_json(request_to_json(request))
 
 
 @settings(deadline=None)
 @given(st.builds(Report, failure=st.none() | st.sampled_from(FailureKind)))
-def test_a_report_survives_the_way(report: Report) -> None:
+def test_a_report_survives_json(report: Report) -> None:
     assert report == report_from_json(report_to_json(report).encode())
 
 
@@ -52,13 +52,13 @@ REPORT_OF_FAILURE = st.builds(Report, COUNT, st.none() | COUNT, failure=st.sampl
 
 @settings(deadline=None)
 @given(DONE | st.builds(Outcome, REPORT_OF_FAILURE))
-def test_an_outcome_survives_the_way(outcome: Outcome) -> None:
+def test_an_outcome_survives_json(outcome: Outcome) -> None:
     assert outcome == outcome_from_json(outcome_to_json(outcome))
 
 
 @settings(deadline=None)
 @given(st.text() | st.recursive(st.none() | st.integers() | st.text(), st.lists).map(json.dumps))
-def test_what_is_no_outcome_is_a_value_error(text: str) -> None:
+def test_an_invalid_outcome_is_a_value_error(text: str) -> None:
     with pytest.raises(ValueError):  # whichever it is: callers catch ValueError
         outcome_from_json(text)
 
@@ -83,7 +83,7 @@ def test_what_is_no_outcome_is_a_value_error(text: str) -> None:
         '{"failure": "network", "done_bytes": 1.5}',
     ],
 )
-def test_an_outcome_that_contradicts_itself_is_a_value_error(text: str) -> None:
+def test_a_contradictory_outcome_is_a_value_error(text: str) -> None:
     with pytest.raises(ValueError):  # whichever it is: callers catch ValueError
         outcome_from_json(text)
 

@@ -1,4 +1,4 @@
-"""What the status says, and which events lead from one to the next."""
+"""Statuses after decisions, and the events between them."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -39,7 +39,7 @@ def test_the_first_status_has_all_three_conditions() -> None:
     assert ("False", "NewIncomming", THEN, 1) == condition(status, "ModelLoaded")
 
 
-def test_a_ready_model_says_where_what_and_which() -> None:
+def test_a_ready_model_has_path_sizes_and_revision() -> None:
     status = status_after(COMPLETE)
     assert ("/m/x.gguf", 10, 1, "ab", "c0ffee") == (
         status.path,
@@ -51,21 +51,21 @@ def test_a_ready_model_says_where_what_and_which() -> None:
     assert ("True", "Ready", THEN, 1) == condition(status, "Ready")
 
 
-def test_times_change_only_with_the_status_of_a_condition() -> None:
+def test_a_conditions_time_changes_only_with_its_status() -> None:
     download = status_after(StoredWeights(Content.INCOMPLETE))
     ready = status_after(COMPLETE, download, LATER, generation=2)
     assert ("True", "CreateSucceeded", THEN, 2) == condition(ready, "StorageCreated")
     assert ("True", "ModelLoadSucceeded", LATER, 2) == condition(ready, "ModelLoaded")
 
 
-def test_a_model_that_lost_its_files_is_not_ready_and_says_why() -> None:
+def test_a_model_without_its_files_is_not_ready_and_has_the_reason() -> None:
     lost = status_after(StoredWeights(Content.DAMAGED, message="x is gone"), status_after(COMPLETE), LATER)
     status, reason, at, _ = condition(lost, "Ready")
     assert ("False", "ModelLoading", LATER) == (status, reason, at)
     assert lost.path is None
 
 
-def test_events_tell_each_change_of_phase_once() -> None:
+def test_each_change_of_phase_has_one_event() -> None:
     new = status_after(StoredWeights(Content.ABSENT))
     download, ready = status_after(StoredWeights(Content.INCOMPLETE), new), status_after(COMPLETE)
     failed = ArksModelStatus(phase=ModelPhase.FAILED)

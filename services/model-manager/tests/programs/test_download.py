@@ -16,7 +16,6 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from arks.kit.testing.hub import Fault, Hub, Served, hub_server
 from arks.kit.testing.wait import eventually
 from arks.model_manager.adapters import marker
 from arks.model_manager.domain.failures import DownloadFailed, FailureKind
@@ -25,6 +24,7 @@ from arks.model_manager.domain.storage_path import ARKS_DIRECTORY
 from arks.model_manager.programs.byte_counter import ByteCounter
 from arks.model_manager.programs.file_check import check_file
 from arks.model_manager.programs.repository import FreeBytes, download_repository, free_bytes
+from arks.model_manager.testing.hub import Fault, Hub, Served, hub_server
 
 pytestmark = pytest.mark.real
 

@@ -1,4 +1,4 @@
-"""The worker's program: what it leaves in the directory, what it says while it works and at the end."""
+"""The worker program: files that it writes, its reports and its outcome."""
 
 import asyncio
 import json
@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from arks.kit.testing.hub import Hub, hub_server
 from arks.kit.testing.wait import eventually
 from arks.model_manager.domain.failures import FailureKind
 from arks.model_manager.domain.protocol import Found, Outcome, outcome_from_json
+from arks.model_manager.testing.hub import Hub, hub_server
 
 pytestmark = pytest.mark.real
 
@@ -70,7 +70,7 @@ def worker(tmp_path: Path) -> Worker:
     return Worker(tmp_path)
 
 
-async def test_it_loads_a_model_and_says_what_engines_load(worker: Worker, hub: Hub) -> None:
+async def test_a_worker_downloads_a_model_and_reports_what_engines_load(worker: Worker, hub: Hub) -> None:
     outcome = await worker.run(f"--endpoint={hub.url}")
     commit = hub.repositories["acme/tiny"][0].commit
     assert Found("tiny.gguf", len(WEIGHTS) + 6, 2, commit) == outcome.found
@@ -79,14 +79,14 @@ async def test_it_loads_a_model_and_says_what_engines_load(worker: Worker, hub: 
     assert {"done_bytes", "total_bytes"} <= json.loads(worker.log.splitlines()[-1]).keys()
 
 
-async def test_what_is_complete_needs_no_hub(worker: Worker, hub: Hub) -> None:
+async def test_complete_weights_need_no_hub(worker: Worker, hub: Hub) -> None:
     first = await worker.run(f"--endpoint={hub.url}")
     second = await worker.run("--endpoint=http://127.0.0.1:1")
     assert first.found == second.found
     assert second.report.done
 
 
-async def test_a_lost_file_is_fetched_again(worker: Worker, hub: Hub) -> None:
+async def test_a_missing_file_is_downloaded_again(worker: Worker, hub: Hub) -> None:
     await worker.run(f"--endpoint={hub.url}")
     (worker.directory / "README.md").unlink()
     outcome = await worker.run(f"--endpoint={hub.url}")
@@ -110,7 +110,7 @@ async def test_a_private_model_needs_the_token_of_the_environment(worker: Worker
     assert b"hf_right" not in worker.log
 
 
-async def test_what_somebody_put_there_is_found_or_missed(worker: Worker) -> None:
+async def test_weights_of_a_user_are_found_or_reported_missing(worker: Worker) -> None:
     missing = await worker.run("--stored")
     assert (FailureKind.STORAGE, 1) == (missing.report.failure, worker.status)
     assert f"{worker.directory} does not exist" in missing.report.message
@@ -122,7 +122,7 @@ async def test_what_somebody_put_there_is_found_or_missed(worker: Worker) -> Non
     assert Found("x.gguf", len(WEIGHTS), 1) == there.found
 
 
-async def test_storage_that_cannot_be_written_is_named(worker: Worker, hub: Hub) -> None:
+async def test_unwritable_storage_is_named(worker: Worker, hub: Hub) -> None:
     worker.directory.parent.parent.mkdir(parents=True)
     worker.directory.parent.write_text("a file where a directory should be")
     outcome = await worker.run(f"--endpoint={hub.url}")
@@ -130,7 +130,7 @@ async def test_storage_that_cannot_be_written_is_named(worker: Worker, hub: Hub)
     assert str(worker.directory) in outcome.report.message
 
 
-async def test_it_ends_at_once_when_it_is_told_to(worker: Worker, hub: Hub) -> None:
+async def test_sigterm_ends_a_worker_at_once(worker: Worker, hub: Hub) -> None:
     hub.hold = asyncio.Event()
     process = await worker.start(f"--endpoint={hub.url}")
     await eventually(lambda: bool(hub.served), what="a download under way")

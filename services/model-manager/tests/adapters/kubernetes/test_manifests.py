@@ -11,7 +11,7 @@ from arks.contracts.resources import ArksModel, ArksModelSpec
 from arks.kit.key import Key
 from arks.model_manager.adapters.kubernetes.manifests import (
     StoragePath,
-    WorkerSettings,
+    WorkerOptions,
     job_manifest,
     job_name,
     pvc_manifest,
@@ -23,7 +23,7 @@ from arks.model_manager.programs.worker import parse
 
 GOLDEN = Path(__file__).parent / "golden"
 CASES = sorted(path.name.removesuffix(".in.yaml") for path in GOLDEN.glob("*.in.yaml"))
-WORKER = WorkerSettings("registry/arks/model-manager:1", user=1000, connections=4, reserve_bytes=268435456)
+WORKER = WorkerOptions("registry/arks/model-manager:1", user=1000, connections=4, reserve_bytes=268435456)
 HUB = "https://huggingface.co"
 
 
@@ -33,13 +33,13 @@ def model_of(case: str) -> ArksModel:
     return ArksModel.from_dict(given)
 
 
-def job_for(model: ArksModel, worker: WorkerSettings = WORKER, pvc_uid: str = "uid-of-the-claim") -> dict[str, Any]:
+def job_for(model: ArksModel, worker: WorkerOptions = WORKER, pvc_uid: str = "uid-of-the-claim") -> dict[str, Any]:
     storage_path = storage_path_of(Key(model.namespace, model.name), model.spec)
     return job_manifest(model, storage_path, weights_source_of(model.spec, HUB), pvc_uid, worker)
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_a_model_becomes_this_claim_and_this_job(case: str) -> None:
+def test_pvc_and_job_of_a_model(case: str) -> None:
     model = model_of(case)
     assert model.spec.storage is not None
     assert model.spec.storage.pvc is not None
@@ -51,7 +51,7 @@ def test_a_model_becomes_this_claim_and_this_job(case: str) -> None:
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_the_worker_understands_its_arguments(case: str) -> None:
+def test_the_worker_parses_its_arguments(case: str) -> None:
     model = model_of(case)
     source = weights_source_of(model.spec, HUB)
     options = parse(job_for(model)["spec"]["template"]["spec"]["containers"][0]["args"])
@@ -61,27 +61,27 @@ def test_the_worker_understands_its_arguments(case: str) -> None:
         assert (list(source.allow_patterns), list(source.ignore_patterns)) == (options.allow, options.ignore)
 
 
-def test_a_place_survives_the_way_through_text() -> None:
+def test_a_storage_path_survives_text() -> None:
     storage_path = StoragePath(Key("team-a", "weights"), "shared/tiny")
     assert storage_path == StoragePath.parse(str(storage_path))
     assert "/models/shared/tiny" == storage_path.mounted
 
 
-def test_without_a_sub_path_models_of_one_claim_keep_out_of_each_others_way() -> None:
+def test_models_of_a_pvc_without_sub_paths_have_separate_directories() -> None:
     spec = ArksModelSpec.model_validate({"model": "acme/tiny", "storage": {"pvc": {"name": "w", "spec": {}}}})
     first, second = (storage_path_of(Key("team-a", name), spec) for name in ("a", "b"))
     assert (first.pvc, "models/team-a/a") == (second.pvc, first.path)
     assert first.path != second.path
 
 
-def test_a_long_name_keeps_the_job_within_what_a_label_may_hold() -> None:
+def test_the_job_of_a_long_name_fits_into_a_label() -> None:
     first, second = ("m" * 62 + end for end in "ab")
     assert 63 == len(job_name(first)) == len(job_name(second))
     assert job_name(first) != job_name(second)
     assert "arks-worker-tiny" == job_name("tiny")
 
 
-def test_only_what_makes_a_pod_run_differently_makes_another_job() -> None:
+def test_the_template_changes_only_with_what_a_pod_runs() -> None:
     model = model_of("documented")
     same = template_of(job_for(model))
     storage_path, source = (
@@ -91,6 +91,6 @@ def test_only_what_makes_a_pod_run_differently_makes_another_job() -> None:
     assert same == template_of(
         job_manifest(model, storage_path, source, "uid-of-the-claim", WORKER, failures=3, best_bytes=7)
     )
-    other_image = WorkerSettings("registry/arks/model-manager:2", user=1000, connections=4, reserve_bytes=268435456)
+    other_image = WorkerOptions("registry/arks/model-manager:2", user=1000, connections=4, reserve_bytes=268435456)
     assert same != template_of(job_for(model, other_image))
     assert same != template_of(job_for(model, pvc_uid="of a pvc that was made anew"))

@@ -1,4 +1,4 @@
-"""What pvcs, Jobs and pods say about a model."""
+"""PVCs, Jobs and pods as the service reads them, and what they mean for a model."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -85,7 +85,7 @@ def download(job: ObservedJob, pod: ObservedPod | None, start_fault: str = "") -
 # --- pvcs
 
 
-def test_a_bound_claim_holds_what_its_worker_found() -> None:
+def test_a_bound_pvc_holds_what_its_worker_found() -> None:
     stored = stored_of(pvc(), STORAGE_PATH, FOUND, NOTHING_KNOWN)
     assert (Content.COMPLETE, "/models/models/default/tiny/tiny.gguf") == (stored.content, stored.path)
     assert (10, 2, "c0ffee") == (stored.size_bytes, stored.file_count, stored.revision)
@@ -93,7 +93,7 @@ def test_a_bound_claim_holds_what_its_worker_found() -> None:
 
 
 @pytest.mark.parametrize("file", ["", "a b.gguf", "$(reboot).gguf", "../x.gguf", "/etc/passwd", "a;b.gguf"])
-def test_a_file_whose_name_a_shell_would_read_is_loaded_by_its_directory(file: str) -> None:
+def test_a_file_with_an_unsafe_name_is_loaded_by_its_directory(file: str) -> None:
     assert STORAGE_PATH.mounted == stored_of(pvc(), STORAGE_PATH, Found(file), NOTHING_KNOWN).path
 
 
@@ -107,18 +107,18 @@ def test_a_file_whose_name_a_shell_would_read_is_loaded_by_its_directory(file: s
         (NOTHING_KNOWN, False),
     ],
 )
-def test_a_claim_that_is_not_bound_waits_or_fails_in_its_events_words(why: tuple[str, str], failing: bool) -> None:
+def test_an_unbound_pvc_waits_or_fails_with_the_message_of_its_event(why: tuple[str, str], failing: bool) -> None:
     stored = stored_of(pvc("Pending"), STORAGE_PATH, FOUND, why)
     assert (Content.PENDING, failing) == (stored.content, stored.failing)
     assert why[1] in stored.message
 
 
 @pytest.mark.parametrize("seen", [pvc("Lost"), pvc(deleting=True), pvc("Pending", deleting=True)])
-def test_a_claim_on_its_way_out_is_lost_whatever_it_held(seen: ObservedPvc) -> None:
+def test_a_pvc_that_is_being_deleted_is_lost(seen: ObservedPvc) -> None:
     assert Content.LOST is stored_of(seen, STORAGE_PATH, FOUND, NOTHING_KNOWN).content
 
 
-def test_a_claim_just_created_is_pending() -> None:
+def test_a_new_pvc_is_pending() -> None:
     seen = parse_pvc({"metadata": {"uid": "u", "ownerReferences": [{"uid": "m"}]}})
     assert ObservedPvc("u", "Pending", False, ("m",)) == seen
 
@@ -132,7 +132,7 @@ def test_a_job_without_a_pod_is_starting() -> None:
     assert (DownloadState.STARTING, None) == (seen.state, seen.blocked)
 
 
-def test_an_event_says_why_nothing_starts_where_the_pod_says_nothing_itself() -> None:
+def test_an_event_explains_a_blocked_start_if_the_pod_has_no_reason() -> None:
     seen = download(job(), pod(), "FailedMount: no such volume")
     assert seen is not None
     assert Blocked("FailedMount: no such volume", lasting=False) == seen.blocked
@@ -141,7 +141,7 @@ def test_an_event_says_why_nothing_starts_where_the_pod_says_nothing_itself() ->
 @pytest.mark.parametrize(
     "reason", ["ImagePullBackOff", "ErrImagePull", "InvalidImageName", "CreateContainerConfigError"]
 )
-def test_a_container_that_cannot_be_made_needs_somebody(reason: str) -> None:
+def test_a_container_that_cannot_be_created_is_blocked_lastingly(reason: str) -> None:
     waiting = {"waiting": {"reason": reason, "message": "why"}}
     assert Blocked(f"{reason}: why", lasting=True) == pod(waiting).blocked
     init = pod(initContainerStatuses=[{"name": "before", "state": waiting}])
@@ -153,7 +153,7 @@ def test_a_container_about_to_run_is_not_blocked() -> None:
     assert pod({"waiting": {}}).blocked is None
 
 
-def test_a_pod_that_fits_nowhere_may_only_take_its_time() -> None:
+def test_an_unschedulable_pod_is_blocked_for_a_while() -> None:
     condition = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/3 nodes"}
     assert Blocked("Unschedulable: 0/3 nodes", lasting=False) == pod(conditions=[condition]).blocked
 
@@ -165,25 +165,25 @@ def test_a_running_worker_has_the_progress_of_its_log() -> None:
     assert Download("f", DownloadState.RUNNING, progress) == seen
 
 
-def test_a_worker_that_is_done_leaves_nothing_to_load() -> None:
+def test_a_successful_worker_is_no_download() -> None:
     done = ended(0, outcome_to_json(DONE))
     assert DONE == outcome_of(job(), done)
     assert download(job(), done) is None
 
 
-def test_an_outcome_that_was_written_down_outlives_its_pod() -> None:
+def test_a_recorded_outcome_outlives_its_pod() -> None:
     noted = job({"arks.ai/outcome": outcome_to_json(DONE)})
     assert DONE == outcome_of(noted, None)
     assert download(noted, None) is None
 
 
-def test_a_job_that_is_over_without_a_word_is_nothing_to_go_by() -> None:
+def test_a_complete_job_without_an_outcome_is_no_download() -> None:
     complete = {"type": "Complete", "status": "True", "lastTransitionTime": TIME}
     assert outcome_of(job({}, complete), None) is None
     assert download(job({}, complete), None) is None
 
 
-def test_a_failure_counts_those_before_it_unless_it_came_further() -> None:
+def test_a_failure_with_progress_starts_the_count_over() -> None:
     pod = ended(1, outcome_to_json(DENIED))
     stuck = download(job({"arks.ai/failures": "2", "arks.ai/best-bytes": "5"}), pod)
     further = download(job({"arks.ai/failures": "2", "arks.ai/best-bytes": "4"}), pod)
@@ -218,11 +218,11 @@ def test_a_failure_counts_those_before_it_unless_it_came_further() -> None:
         ),
     ],
 )
-def test_a_pod_that_ended_without_a_result_is_a_crash_in_the_words_there_are(pod: ObservedPod, message: str) -> None:
+def test_a_pod_that_ended_without_an_outcome_is_a_crash_with_its_reason(pod: ObservedPod, message: str) -> None:
     assert Outcome(Report(failure=FailureKind.CRASHED, message=message)) == outcome_of(job(), pod)
 
 
-def test_a_failed_job_whose_pod_has_gone_speaks_for_it() -> None:
+def test_a_failed_job_without_a_pod_is_a_crash() -> None:
     gone = job({}, failed("BackoffLimitExceeded", "Job has reached the specified backoff limit"))
     seen = download(gone, None)
     assert seen is not None
@@ -230,20 +230,20 @@ def test_a_failed_job_whose_pod_has_gone_speaks_for_it() -> None:
     assert "BackoffLimitExceeded: Job has reached the specified backoff limit" == seen.failure.message
 
 
-def test_a_pod_that_claims_impossible_things_is_not_believed() -> None:
+def test_an_impossible_outcome_of_a_pod_is_ignored() -> None:
     for lie in ('{"done": true, "found": {"size_bytes": -1}}', '{"done": true}', '{"done_bytes": "many"}', "[]", "{}"):
         outcome = outcome_of(job(), ended(0, lie))
         assert outcome is not None
         assert FailureKind.CRASHED is outcome.report.failure
 
 
-def test_objects_of_others_are_left_alone() -> None:
+def test_objects_of_others_are_ignored() -> None:
     metadata = {"name": "x", "namespace": "default", "uid": "u", "creationTimestamp": TIME}
     assert parse_job({"metadata": metadata | {"labels": {"arks.ai/model": "tiny"}}}) is None
     assert parse_pod({"metadata": metadata | {"ownerReferences": [{"kind": "StatefulSet", "uid": "s"}]}}) is None
 
 
-def test_a_job_that_is_being_deleted_is_no_longer_there() -> None:
+def test_a_job_that_is_being_deleted_is_ignored() -> None:
     metadata = {"name": "x", "namespace": "d", "uid": "u", "deletionTimestamp": TIME, "creationTimestamp": TIME}
     ours = {"arks.ai/place": "p", "arks.ai/order": "f", "arks.ai/template": "t"}
     assert parse_job({"metadata": metadata | {"annotations": ours}}) is None
@@ -252,7 +252,7 @@ def test_a_job_that_is_being_deleted_is_no_longer_there() -> None:
 # --- Events and logs
 
 
-def test_the_newest_event_is_told() -> None:
+def test_the_newest_event_is_chosen() -> None:
     def event(seconds: int, reason: str, type_: str = "Warning", **more: Any) -> dict[str, Any]:
         at = (NOW + timedelta(seconds=seconds)).isoformat()
         return {"lastTimestamp": at, "reason": reason, "message": "m", "type": type_, **more}

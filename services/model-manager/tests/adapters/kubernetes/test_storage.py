@@ -19,11 +19,10 @@ from arks.kit.kube.api import KubeApi
 from arks.kit.kube.informer import Informer
 from arks.kit.kube.kinds import POD, SECRET
 from arks.kit.kube.resources import KubeResources, kind_of
-from arks.kit.testing.hub import Hub, hub_server
 from arks.kit.testing.wait import eventually
 from arks.kit.types import AsyncCallable
 from arks.model_manager.adapters.kubernetes.faults import Faults
-from arks.model_manager.adapters.kubernetes.manifests import StoragePath, WorkerSettings
+from arks.model_manager.adapters.kubernetes.manifests import StoragePath, WorkerOptions
 from arks.model_manager.adapters.kubernetes.objects import JOB, OUR_PODS, OURS, PVC, Jobs, Pvcs
 from arks.model_manager.adapters.kubernetes.progress import WorkerProgress
 from arks.model_manager.adapters.kubernetes.states import (
@@ -40,7 +39,9 @@ from arks.model_manager.adapters.metrics import DownloadMetrics
 from arks.model_manager.domain.observation import Content, StoredWeights
 from arks.model_manager.domain.weights_source import SourceKind, WeightsSource
 from arks.model_manager.testing import storage_contract
-from arks.model_manager.testing.cluster import WORKER_IMAGE, Cluster, cluster
+from arks.model_manager.testing.cluster import Cluster, cluster
+from arks.model_manager.testing.hub import Hub, hub_server
+from arks.model_manager.testing.kubelet import WORKER_IMAGE
 from arks.model_manager.testing.storage_contract import KEY, StorageContract, StorageHarness
 
 pytestmark = [pytest.mark.kube, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300)]
@@ -138,7 +139,7 @@ async def harness(kube: Cluster) -> AsyncIterator[StorageHarness]:
         progress=progress,
         faults=faults,
         metrics=metrics,
-        worker=WorkerSettings(WORKER_IMAGE, user=None, connections=2, reserve_bytes=0),
+        worker=WorkerOptions(WORKER_IMAGE, user=None, connections=2, reserve_bytes=0),
         clock=clock,
     )
     storage = KubeStorage(

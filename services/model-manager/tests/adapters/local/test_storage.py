@@ -12,7 +12,6 @@ import pytest_asyncio
 from prometheus_client import CollectorRegistry
 
 from arks.kit.clock import SystemClock
-from arks.kit.testing.hub import Hub, hub_server
 from arks.kit.testing.wait import eventually
 from arks.model_manager.adapters.local import process as process_module
 from arks.model_manager.adapters.local.downloads import Downloads
@@ -21,6 +20,7 @@ from arks.model_manager.adapters.local.storage import LocalStorage
 from arks.model_manager.domain.failures import FailureKind
 from arks.model_manager.domain.observation import Content, DownloadState, StoredWeights
 from arks.model_manager.domain.weights_source import SourceKind, WeightsSource
+from arks.model_manager.testing.hub import Hub, hub_server
 from arks.model_manager.testing.storage_contract import KEY, StorageContract, StorageHarness, read_file
 
 pytestmark = pytest.mark.real

@@ -1,1 +1,1 @@
-"""For tests: the service in a harness, and what every storage adapter has to keep (`contract`)."""
+"""For tests: harnesses of the service, a cluster, and the contract of storage adapters."""

@@ -21,8 +21,9 @@ from arks.kit.testing.servers import Server
 from arks.kit.testing.wait import eventually
 from arks.model_manager.config import Settings
 from arks.model_manager.main import build
-from arks.model_manager.testing.cluster import WORKER_IMAGE, Cluster
+from arks.model_manager.testing.cluster import Cluster
 from arks.model_manager.testing.harness import app_ready
+from arks.model_manager.testing.kubelet import WORKER_IMAGE
 
 R = TypeVar("R", bound=Resource)
 Json = dict[str, Any]

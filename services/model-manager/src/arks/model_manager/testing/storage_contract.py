@@ -1,4 +1,4 @@
-"""What every storage adapter has to keep. Bound by `class TestMine(StorageContract)` and a fixture `harness`."""
+"""Tests of the `Storage` port, for each adapter: `class TestMine(StorageContract)` and a fixture `harness`."""
 
 import asyncio
 from collections.abc import Callable
@@ -8,13 +8,13 @@ from typing import Protocol
 
 from arks.contracts.resources import ArksModelSpec
 from arks.kit.key import Key
-from arks.kit.testing.hub import Hub
 from arks.kit.testing.wait import eventually
 from arks.model_manager.domain.failures import FailureKind
 from arks.model_manager.domain.observation import Content, Download, DownloadState, StoredWeights
 from arks.model_manager.domain.removal import Removal
 from arks.model_manager.domain.weights_source import SourceKind, WeightsSource
 from arks.model_manager.service.ports import Storage
+from arks.model_manager.testing.hub import Hub
 
 WEIGHTS = bytes(range(256)) * 4096
 FILES = {"config.json": b"{}", "model.safetensors": WEIGHTS}
@@ -22,7 +22,7 @@ KEY = Key("default", "tiny")
 
 
 class StorageHarness(Protocol):
-    """An adapter under test, and what is around it."""
+    """An adapter under test and its surroundings."""
 
     @property
     def storage(self) -> Storage: ...
@@ -33,19 +33,19 @@ class StorageHarness(Protocol):
 
     @property
     def changes(self) -> list[str]:
-        """Places that the adapter has called out."""
+        """Storage paths that the adapter has reported as changed."""
 
     async def download(self, storage_path: str, source: WeightsSource, token: str | None = None) -> None:
-        """Begin to load for the model `KEY`, with this token as the hub's, however downloads get it here."""
+        """Start a download for the model `KEY`, with this token of the hub."""
 
     async def quiet(self) -> None:
-        """No download runs any more, also none that was told to end a moment ago."""
+        """Return when no download runs any more, including stopped ones."""
 
     async def adopt(self, storage_path: str) -> None:
-        """Make the storage_path's storage, empty, as somebody else would."""
+        """Create the path's storage, empty, as a user would."""
 
     async def recreate_model(self) -> None:
-        """The model `KEY` has gone, with what the platform takes away with it, and was made again."""
+        """Delete the model `KEY`, with what the platform deletes with it, and create it again."""
 
     def read(self, stored: StoredWeights, name: str) -> bytes:
         """A file of a complete model, as engines would read it."""
@@ -55,7 +55,7 @@ PVC_SPEC = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storag
 
 
 def spec_of(sub_path: str | None = None) -> ArksModelSpec:
-    """All models of the suite keep their weights in one storage."""
+    """All models of the suite keep their weights in the same PVC."""
     storage = {"pvc": {"name": "weights", "spec": PVC_SPEC}} | ({"subPath": sub_path} if sub_path else {})
     return ArksModelSpec.model_validate({"model": "acme/tiny", "storage": storage})
 
@@ -79,19 +79,19 @@ class StorageContract:
     ) -> tuple[StoredWeights, Download | None]:
         stored, download = await harness.storage.observe(storage_path, source)
 
-        async def seen() -> bool:
+        async def holds() -> bool:
             nonlocal stored, download
             stored, download = await harness.storage.observe(storage_path, source)
             return condition(stored, download)
 
         try:
-            await eventually(seen, within_seconds=60, what=f"{storage_path} as wanted")
+            await eventually(holds, within_seconds=60, what=f"{storage_path} as expected")
         except AssertionError as error:
             raise AssertionError(f"{error}: {stored} {download}") from None
         return stored, download
 
     async def empty(self, harness: StorageHarness, storage_path: str, source: WeightsSource) -> None:
-        """Storage may take a moment until it can be used."""
+        """Return when the storage is usable and empty."""
         await self.until(
             harness,
             storage_path,
@@ -100,7 +100,7 @@ class StorageContract:
         )
 
     async def complete(self, harness: StorageHarness, storage_path: str, source: WeightsSource) -> StoredWeights:
-        """Also the download is over: until then another one is refused as the same."""
+        """Return when the weights are complete and the download is over; until then no other can start."""
         stored, _ = await self.until(
             harness,
             storage_path,
@@ -127,23 +127,21 @@ class StorageContract:
             lambda _, download: download is not None and download.progress.done_bytes > 100_000,
         )
 
-    async def test_a_place_is_absent_until_it_is_prepared_which_may_be_repeated(self, harness: StorageHarness) -> None:
+    async def test_storage_is_absent_until_prepared_and_prepare_may_repeat(self, harness: StorageHarness) -> None:
         storage_path, source = self.storage_path(harness), self.source(harness)
         assert Content.ABSENT is (await harness.storage.observe(storage_path, source))[0].content
         await harness.storage.prepare(storage_path, KEY)
         await harness.storage.prepare(storage_path, KEY)
         await self.empty(harness, storage_path, source)
 
-    async def test_the_same_sub_path_is_the_same_place_and_no_sub_path_is_the_models_own(
-        self, harness: StorageHarness
-    ) -> None:
+    async def test_models_share_a_path_only_with_the_same_sub_path(self, harness: StorageHarness) -> None:
         other = Key("default", "other")
         assert harness.storage.storage_path(KEY, spec_of("shared/x")) == harness.storage.storage_path(
             other, spec_of("shared/x/")
         )
         assert harness.storage.storage_path(KEY, spec_of()) != harness.storage.storage_path(other, spec_of())
 
-    async def test_what_is_loaded_is_complete_with_its_size_revision_and_content(self, harness: StorageHarness) -> None:
+    async def test_a_download_is_complete_with_its_size_revision_and_content(self, harness: StorageHarness) -> None:
         storage_path, source = self.storage_path(harness), self.source(harness)
         await harness.storage.prepare(storage_path, KEY)
         await harness.download(storage_path, source)
@@ -153,7 +151,7 @@ class StorageContract:
         assert harness.read(stored, "model.safetensors") == WEIGHTS
         assert storage_path in harness.changes
 
-    async def test_loading_twice_is_one_load(self, harness: StorageHarness) -> None:
+    async def test_a_second_call_continues_the_running_download(self, harness: StorageHarness) -> None:
         storage_path, source = self.storage_path(harness), self.source(harness)
         await harness.storage.prepare(storage_path, KEY)
         await harness.download(storage_path, source)
@@ -161,7 +159,7 @@ class StorageContract:
         await self.complete(harness, storage_path, source)
         assert harness.hub.served_bytes["model.safetensors"] == len(WEIGHTS)
 
-    async def test_what_is_complete_for_one_order_is_not_for_another(self, harness: StorageHarness) -> None:
+    async def test_weights_are_complete_for_their_source_only(self, harness: StorageHarness) -> None:
         storage_path, source = self.storage_path(harness), self.source(harness)
         await harness.storage.prepare(storage_path, KEY)
         await harness.download(storage_path, source)
@@ -172,7 +170,7 @@ class StorageContract:
         await harness.download(storage_path, other)
         assert harness.read(await self.complete(harness, storage_path, other), "config.json") == b"{2}"
 
-    async def test_a_refused_load_has_its_kind_and_may_be_begun_again(self, harness: StorageHarness) -> None:
+    async def test_a_refused_download_has_its_kind_and_can_restart(self, harness: StorageHarness) -> None:
         storage_path, source = self.storage_path(harness), self.source(harness)
         harness.hub.add("acme/tiny", FILES, token="hf_right")  # noqa: S106  # an example
         await harness.storage.prepare(storage_path, KEY)
@@ -183,7 +181,7 @@ class StorageContract:
         await harness.download(storage_path, source, "hf_right")
         await self.complete(harness, storage_path, source)
 
-    async def test_a_stopped_load_is_continued_where_it_was(self, harness: StorageHarness) -> None:
+    async def test_a_stopped_download_resumes_where_it_was(self, harness: StorageHarness) -> None:
         storage_path, source = self.storage_path(harness), self.source(harness)
         harness.hub.hold = asyncio.Event()
         await harness.storage.prepare(storage_path, KEY)
@@ -197,7 +195,7 @@ class StorageContract:
         await self.complete(harness, storage_path, source)
         assert [start > 0 for start in _starts(harness.hub)] == [False, True]
 
-    async def test_another_order_ends_the_load_under_way(self, harness: StorageHarness) -> None:
+    async def test_another_source_ends_the_running_download(self, harness: StorageHarness) -> None:
         storage_path, source = self.storage_path(harness), self.source(harness)
         harness.hub.add("acme/other", {"config.json": b"other"})
         other = self.source(harness, repository="acme/other")
@@ -208,7 +206,7 @@ class StorageContract:
         await harness.download(storage_path, other)
         assert harness.read(await self.complete(harness, storage_path, other), "config.json") == b"other"
 
-    async def test_what_was_made_is_removed_and_may_be_made_again(self, harness: StorageHarness) -> None:
+    async def test_created_storage_is_removed_and_can_be_created_again(self, harness: StorageHarness) -> None:
         storage_path, source = self.storage_path(harness), self.source(harness)
         assert Removal.ABSENT is await harness.storage.remove(storage_path, KEY, shared=False)
         await harness.storage.prepare(storage_path, KEY)
@@ -220,7 +218,7 @@ class StorageContract:
         await harness.storage.prepare(storage_path, KEY)
         await self.empty(harness, storage_path, source)
 
-    async def test_what_somebody_else_made_is_adopted_filled_and_kept(self, harness: StorageHarness) -> None:
+    async def test_storage_of_a_user_is_adopted_filled_and_kept(self, harness: StorageHarness) -> None:
         storage_path, source = self.storage_path(harness, "adopted"), self.source(harness)
         await harness.adopt(storage_path)
         await harness.storage.prepare(storage_path, KEY)
@@ -230,8 +228,8 @@ class StorageContract:
         assert Content.COMPLETE is (await harness.storage.observe(storage_path, source))[0].content
 
 
-def _brief(seen: tuple[StoredWeights, Download | None]) -> tuple[Content, Download | None]:
-    return seen[0].content, seen[1]
+def _brief(observed: tuple[StoredWeights, Download | None]) -> tuple[Content, Download | None]:
+    return observed[0].content, observed[1]
 
 
 def _starts(hub: Hub) -> list[int]:

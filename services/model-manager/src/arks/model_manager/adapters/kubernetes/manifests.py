@@ -42,7 +42,7 @@ _CONTAINER_SECURITY = {
 
 
 @dataclass(frozen=True, slots=True)
-class WorkerSettings:
+class WorkerOptions:
     """Settings of every worker."""
 
     image: str
@@ -121,7 +121,7 @@ def job_manifest(
     storage_path: StoragePath,
     source: WeightsSource,
     pvc_uid: str,
-    worker: WorkerSettings,
+    worker: WorkerOptions,
     *,
     failures: int = 0,
     best_bytes: int = 0,
@@ -149,7 +149,7 @@ def template_of(job: Json) -> str:
     return str(job["metadata"]["annotations"][TEMPLATE])
 
 
-def worker_arguments(source: WeightsSource, worker: WorkerSettings) -> list[str]:
+def worker_arguments(source: WeightsSource, worker: WorkerOptions) -> list[str]:
     """The command line of `arks.model_manager.programs.worker`."""
     common = [f"--fingerprint={source.fingerprint}", f"--result={RESULT_FILE}"]
     if source.kind is SourceKind.STORED:
@@ -165,7 +165,7 @@ def worker_arguments(source: WeightsSource, worker: WorkerSettings) -> list[str]
     ]
 
 
-def _pod_template(model: ArksModel, storage_path: StoragePath, source: WeightsSource, worker: WorkerSettings) -> Json:
+def _pod_template(model: ArksModel, storage_path: StoragePath, source: WeightsSource, worker: WorkerOptions) -> Json:
     instance = model.spec.instance_spec or ArksInstanceSpec()
     given = instance.to_dict()
     read_only = {"readOnly": True} if source.kind is SourceKind.STORED else {}
@@ -196,7 +196,7 @@ def _container(
     model: ArksModel,
     storage_path: StoragePath,
     source: WeightsSource,
-    worker: WorkerSettings,
+    worker: WorkerOptions,
     instance: ArksInstanceSpec,
 ) -> Json:
     given = instance.to_dict()

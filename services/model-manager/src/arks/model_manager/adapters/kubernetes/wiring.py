@@ -10,7 +10,7 @@ from arks.kit.kube.home import KubeHome
 from arks.kit.kube.kinds import POD
 from arks.kit.resource_events import ResourceEvents
 from arks.model_manager.adapters.kubernetes.faults import Faults
-from arks.model_manager.adapters.kubernetes.manifests import WorkerSettings, pvc_name
+from arks.model_manager.adapters.kubernetes.manifests import WorkerOptions, pvc_name
 from arks.model_manager.adapters.kubernetes.notices import KubeNotices
 from arks.model_manager.adapters.kubernetes.objects import JOB, OUR_PODS, OURS, PVC, Jobs, Pvcs
 from arks.model_manager.adapters.kubernetes.progress import WorkerProgress
@@ -65,8 +65,8 @@ def kube_parts(settings: Settings, home: KubeHome, models: Cache[ArksModel], fac
     )
 
 
-def _worker(settings: Settings) -> WorkerSettings:
-    return WorkerSettings(
+def _worker(settings: Settings) -> WorkerOptions:
+    return WorkerOptions(
         image=settings.worker_image,
         user=settings.worker_user,
         connections=settings.download_connections,

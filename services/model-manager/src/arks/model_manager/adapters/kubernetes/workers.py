@@ -18,7 +18,7 @@ from arks.model_manager.adapters.kubernetes.interpretation import download_of, o
 from arks.model_manager.adapters.kubernetes.manifests import (
     OUTCOME,
     StoragePath,
-    WorkerSettings,
+    WorkerOptions,
     job_manifest,
     job_name,
     storage_path_of,
@@ -45,7 +45,7 @@ class Workers:
         progress: WorkerProgress,
         faults: Faults,
         metrics: DownloadMetrics,
-        worker: WorkerSettings,
+        worker: WorkerOptions,
         clock: Clock,
     ) -> None:
         self._api = api

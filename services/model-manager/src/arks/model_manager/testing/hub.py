@@ -1,4 +1,4 @@
-"""A small hub on loopback that speaks Hugging Face's API, counts what it serves, and fails when told to.
+"""A small hub on loopback with Hugging Face's API, which counts what it serves and fails on demand.
 
 Large files (LFS) are served as the real one does: `resolve` answers with a redirect to another address, which takes
 ranges and needs no token. Small files are served by `resolve` itself.
@@ -22,7 +22,7 @@ _BLOCK_BYTES = 64 * 1024
 
 @dataclass
 class Fault:
-    """What happens to requests for files whose path matches, `times` times, then no more."""
+    """A fault of the next `times` requests for files whose path matches."""
 
     pattern: str = "*"
     times: int = 1
@@ -39,7 +39,7 @@ class Repository:
     files: dict[str, bytes]
     revision: str
     token: str | None = None
-    """Needed to see anything of it; None: public."""
+    """Required of every request; None: public."""
     gated: bool = False
     large_from_bytes: int = 64 * 1024
 
@@ -80,7 +80,7 @@ class Hub:
     bytes_per_second: float | None = None
     """Of each connection; None: as fast as it goes."""
     hold: asyncio.Event | None = None
-    """While it is there and not set, bodies of large files stop half-way."""
+    """Until it is set, bodies of large files stop half-way."""
     served_bytes: Counter[str] = field(default_factory=Counter)
     served: list[Served] = field(default_factory=list)
     api_requests: int = 0
@@ -100,7 +100,7 @@ class Hub:
         token: str | None = None,
         gated: bool = False,
     ) -> Repository:
-        """Put a revision of a repository there, in the place of the one of that name."""
+        """Add a revision of a repository, or replace the revision of that name."""
         others = [kept for kept in self.repositories.get(name, []) if kept.revision != revision]
         added = Repository(dict(files), revision, token, gated)
         self.repositories[name] = [*others, added]
@@ -167,7 +167,7 @@ class Hub:
                     return await self._send(request, path, repository.files[path], {})
         return _error(404, "EntryNotFound")
 
-    # --- who may, and what goes wrong
+    # --- access and faults
 
     def _find(self, request: web.Request, *, faults: bool = True) -> Repository | web.Response:
         name, revision = request.match_info["repository"], request.match_info.get("revision", "main")
@@ -224,7 +224,7 @@ class Hub:
 
 @asynccontextmanager
 async def hub_server(host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[Hub]:
-    """An empty hub, on a free port of loopback unless told otherwise."""
+    """An empty hub; on a free port of loopback by default."""
     hub = Hub(host=host)
     runner = web.AppRunner(hub.application(), access_log=None, shutdown_timeout=0.1)
     await runner.setup()
@@ -249,7 +249,7 @@ def _git_sha1(content: bytes) -> str:
 
 
 def _take(faults: list[Fault], name: str) -> Fault | None:
-    """The next fault for this name, used up by one."""
+    """The next fault for this name, which has one use less then."""
     for fault in faults:
         if fault.times > 0 and fnmatch.fnmatch(name, fault.pattern):
             fault.times -= 1
