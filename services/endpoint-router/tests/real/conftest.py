@@ -16,7 +16,7 @@ from aiohttp import web
 
 from arks.contracts.facts import ReplicaFact, ReplicaState
 from arks.contracts.resources import ArksEndpoint
-from arks.contracts.subjects import Facts, fact_key
+from arks.contracts.subjects import Facts, fact_key, load_subject
 from arks.endpoint_router.adapters.envoy import command
 from arks.endpoint_router.adapters.xds import ConfigSnapshot
 from arks.endpoint_router.config import Settings
@@ -206,7 +206,7 @@ class Platform:
                 name=f"{application}-{n}", running_requests=4, waiting_requests=0, drain_rate_per_second=rate
             )
         report.replicas[-1].problem = problem
-        await self.home.bus.publish_load(report)
+        await self.home.bus.publish(load_subject(NAMESPACE, application), report.SerializeToString())
 
     async def report_drain_rates(self, application: str, *drain_rates: float) -> None:
         """The load reports of the last 15 seconds, all at once."""

@@ -6,12 +6,14 @@ from arks.contracts.resources import ArksEndpoint
 from arks.contracts.subjects import Facts
 from arks.endpoint_router.adapters.envoy import GatewaySettings
 from arks.endpoint_router.adapters.envoy_config import SnapshotEnvoyConfig
+from arks.endpoint_router.adapters.load_reports import subscribe_load
 from arks.endpoint_router.adapters.local import wiring as local
 from arks.endpoint_router.adapters.metrics import DecisionCollector
 from arks.endpoint_router.adapters.xds import ConfigSnapshot, XdsServer
 from arks.endpoint_router.api.explain import routes
 from arks.endpoint_router.config import Settings
-from arks.endpoint_router.service.router import Attachments, EndpointRouter
+from arks.endpoint_router.service.ports import Attachments
+from arks.endpoint_router.service.router import EndpointRouter
 from arks.events.v1.facts_pb2 import EndpointFact, ReplicasFact
 from arks.kit.app import App
 from arks.kit.home import Home
@@ -58,7 +60,7 @@ def build(settings: Settings, home: Home, snapshot: ConfigSnapshot | None = None
 
     async def listen() -> None:
         await server.start()
-        await home.bus.subscribe_load(router.handle_load)
+        await subscribe_load(home.bus, router.handle_load)
 
     async def follow() -> None:
         await home.synced()

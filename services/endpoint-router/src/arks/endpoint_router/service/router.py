@@ -5,25 +5,25 @@ controller, at its own rate.
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Protocol
+from typing import Any
 
 import structlog
 
 from arks.contracts.resources import ArksEndpoint, ArksEndpointStatus
 from arks.endpoint_router.domain import Decision, DecisionInput, Reason, decide
-from arks.endpoint_router.domain.http_route import Attachment
 from arks.endpoint_router.domain.translate import endpoint_spec, unsupported_settings
 from arks.endpoint_router.service import status
 from arks.endpoint_router.service.endpoint_record import EndpointRecord
 from arks.endpoint_router.service.neighbours import Neighbours
-from arks.events.v1.facts_pb2 import EndpointFact, ReplicasFact
+from arks.endpoint_router.service.ports import Attachments, EndpointFacts, Endpoints, EnvoyConfig
+from arks.events.v1.facts_pb2 import ReplicasFact
 from arks.events.v1.load_pb2 import LoadReport
 from arks.kit.cache import Cache
 from arks.kit.clock import Clock
 from arks.kit.key import Key
 from arks.kit.reconcile import Blocked, Requeue
 from arks.kit.resource_events import ResourceEvents
-from arks.kit.status import StatusStore, StatusWriter
+from arks.kit.status import StatusWriter
 
 log = structlog.get_logger(__name__)
 
@@ -33,49 +33,6 @@ WEIGHT_FACT_SECONDS = 1.0
 """Least interval between facts that differ in weights only; a change of readiness is written at once."""
 WEIGHT_STATUS_SECONDS = 5.0
 """The same for statuses, each of which is a write to the resource store."""
-
-
-class EnvoyConfig(Protocol):
-    """Configuration of all connected Envoys. `name`: of an endpoint, `<namespace>/<name>`."""
-
-    def route(self, name: str, decision: Decision, known_at: float) -> None:
-        """Divide requests by the weights. `known_at`: when the cause arrived, in monotonic seconds."""
-
-    def hold(self, name: str) -> None:
-        """Keep the replicas that Envoys have for an endpoint whose replicas are unknown here."""
-
-    def remove(self, name: str) -> None: ...
-
-    def open(self) -> None:
-        """Begin to push: every existing endpoint is in the configuration now."""
-
-    def is_served(self, name: str) -> bool:
-        """Return whether an Envoy ever accepted a configuration of this endpoint."""
-
-    def is_rejected(self, name: str) -> bool:
-        """Return whether the newest configuration of this endpoint was rejected."""
-
-
-class Endpoints(StatusStore, Protocol):
-    """The resources that this service owns."""
-
-    cache: Cache[ArksEndpoint]
-
-    async def remove_finalizer(self, key: Key, finalizer: str) -> None: ...
-
-
-class EndpointFacts(Protocol):
-    def put(self, key: Key, fact: EndpointFact) -> None: ...
-    def remove(self, key: Key) -> None: ...
-
-
-class Attachments(Protocol):
-    """HTTPRoutes of endpoints at Gateways that are not part of Arks."""
-
-    async def reconcile(self, endpoint: ArksEndpoint) -> Attachment | None:
-        """Make the route match the spec. None if the endpoint has no `gatewayRef`, or may not have a route."""
-
-    def forget(self, key: Key) -> None: ...
 
 
 Enqueue = Callable[[Key, float], None]

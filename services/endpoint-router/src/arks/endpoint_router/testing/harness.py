@@ -10,7 +10,8 @@ from arks.contracts.resources import ArksEndpoint, ArksEndpointStatus
 from arks.contracts.subjects import EventKind
 from arks.endpoint_router.domain import Decision
 from arks.endpoint_router.domain.http_route import Attachment
-from arks.endpoint_router.service.router import EndpointRouter, EnvoyConfig
+from arks.endpoint_router.service.ports import EnvoyConfig
+from arks.endpoint_router.service.router import EndpointRouter
 from arks.events.v1.events_pb2 import ResourceEvent
 from arks.events.v1.facts_pb2 import EndpointFact, ReplicasFact
 from arks.events.v1.load_pb2 import LoadReport

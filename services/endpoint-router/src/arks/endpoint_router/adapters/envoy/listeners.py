@@ -81,9 +81,9 @@ def admission_source() -> str:
 
 def _identity() -> dict[str, Any]:
     """Remove headers by which a client could claim an identity, a request id or a model; set a new request id."""
-    ours = [{"remove_on_match": {"key_matcher": {"prefix": prefix}}} for prefix in ("x-arks-", "x-envoy-")]
+    reserved = [{"remove_on_match": {"key_matcher": {"prefix": prefix}}} for prefix in ("x-arks-", "x-envoy-")]
     names = [{"remove": name} for name in ("namespace", "model", "username", "x-request-id")]
-    cleaning = extension(HeaderMutation, mutations=[*ours, *names])
+    cleaning = extension(HeaderMutation, mutations=[*reserved, *names])
     request_id = extension(UuidRequestIdConfig, pack_trace_reason=False)
     return {
         "use_remote_address": True,

@@ -1,7 +1,7 @@
 """Build the adapters that endpoint-router has on one machine only."""
 
 from arks.endpoint_router.config import Settings
-from arks.endpoint_router.service.router import Attachments
+from arks.endpoint_router.service.ports import Attachments
 
 
 def attachments(settings: Settings) -> Attachments | None:

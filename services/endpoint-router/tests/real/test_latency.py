@@ -1,6 +1,6 @@
-"""How fast the router is, with a real Envoy and a real NATS. Prints what it measures (`pytest -s`).
+"""Latency and cost of the router with a real Envoy and a real NATS. Prints the measurements (`pytest -s`).
 
-What is held against a limit is what a busy machine does not change: medians, and CPU time instead of time.
+Limits apply only to figures that a busy machine does not change: medians, and CPU time.
 """
 
 import asyncio
