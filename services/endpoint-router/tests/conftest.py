@@ -1,4 +1,4 @@
-"""gRPC must leave forks alone: these tests start servers from a process in which a gRPC server runs."""
+"""Fixtures. gRPC's fork support is off, because tests start servers from a process in which a gRPC server runs."""
 
 import os
 
@@ -18,7 +18,7 @@ def harness(clock: FakeClock) -> RouterHarness:
 
 @pytest.fixture
 def serving(harness: RouterHarness) -> RouterHarness:
-    """An endpoint with two ready replicas, in flight."""
+    """Return a started router with one endpoint and two ready replicas."""
     harness.apply()
     harness.write_fact(states=[ReplicaState.READY, ReplicaState.READY])
     harness.router.start()

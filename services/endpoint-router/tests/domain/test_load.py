@@ -42,7 +42,7 @@ def test_readings_of_a_single_replica_are_used_for_longer() -> None:
 
 
 def after(seconds: float, *, before: Signals | None = None, start: float = 100.0, **numbers: float) -> Signals:
-    """Signals after some time of equal readings, four a second."""
+    """Return signals after some seconds of equal readings, four a second."""
     signals = before
     for tick in range(int(seconds * 4) + 1):
         signals = observe(signals, reading(at=start + tick / 4, **numbers))

@@ -128,7 +128,7 @@ class Platform:
         return router
 
     async def router_process(self) -> Server:
-        """The router as it runs in production, to be killed."""
+        """Start the router as a process of its own, which a test can kill."""
         settings = self.settings.model_dump(exclude_none=True)
         environment = {f"ARKS_{name.upper()}": str(value) for name, value in settings.items()}
         command_ = ["env", *(f"{name}={value}" for name, value in environment.items())]
@@ -174,7 +174,7 @@ class Platform:
     def admin(self) -> str:
         return f"http://127.0.0.1:{self.settings.envoy_admin_port}"
 
-    # --- neighbours
+    # --- other services
 
     async def apply(self, name: str, **spec: object) -> None:
         manifest = {"metadata": {"name": name, "namespace": NAMESPACE}, "spec": spec}
@@ -188,7 +188,7 @@ class Platform:
     async def report(
         self, model: str, ports: Sequence[int], application: str = "", state: ReplicaState = ReplicaState.READY
     ) -> None:
-        """As app-deployer does: these replicas serve the model."""
+        """Write the fact of an application with these replicas, as app-deployer does."""
         application = application or model
         replicas = [
             ReplicaFact(f"{application}-{n}", "127.0.0.1", port, state).to_message() for n, port in enumerate(ports)
@@ -209,11 +209,11 @@ class Platform:
         await self.home.bus.publish(load_subject(NAMESPACE, application), report.SerializeToString())
 
     async def report_drain_rates(self, application: str, *drain_rates: float) -> None:
-        """The load reports of the last 15 seconds, all at once."""
+        """Publish the load reports of the last 15 seconds at once."""
         for age in range(15, 0, -1):
             await self.load(application, *drain_rates, age_seconds=age)
 
-    # --- what comes out
+    # --- results
 
     async def post(self, model: str) -> httpx.Response:
         return await self.client.post(
@@ -223,7 +223,7 @@ class Platform:
         )
 
     async def hosts(self, model: str) -> dict[int, Any]:
-        """What Envoy has for the endpoint: port -> (weight, health). Raises KeyError when it has no such cluster."""
+        """Return (weight, health) by port, as Envoy has them. Raises KeyError if Envoy has no such cluster."""
         clusters = (await self.client.get(f"{self.admin}/clusters?format=json")).json()["cluster_statuses"]
         named = {cluster["name"]: cluster.get("host_statuses", []) for cluster in clusters}
         return {
@@ -235,7 +235,7 @@ class Platform:
         }
 
     async def hosts_of_all(self, prefix: str) -> int:
-        """How many hosts the clusters of this prefix have together."""
+        """Return the number of hosts in all clusters with this prefix."""
         clusters = (await self.client.get(f"{self.admin}/clusters?format=json")).json()["cluster_statuses"]
         return sum(len(cluster.get("host_statuses", [])) for cluster in clusters if cluster["name"].startswith(prefix))
 

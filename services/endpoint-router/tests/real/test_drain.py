@@ -1,4 +1,4 @@
-"""A real Envoy's end, as in its pod: the program that waits, then Envoy itself."""
+"""Termination of a real Envoy, as in its pod: the drain program exits first, then Envoy."""
 
 import asyncio
 import sys
@@ -14,7 +14,7 @@ Platform = Any  # of conftest.py, which cannot be imported
 
 
 async def drainer(platform: Platform, drain_seconds: float) -> asyncio.subprocess.Process:
-    """Started, and waiting for SIGTERM."""
+    """Return the drain program once it waits for SIGTERM."""
     port = platform.settings.envoy_admin_port
     options = [f"--admin-port={port}", "--settle-seconds=0.2", f"--drain-seconds={drain_seconds}"]
     process = await asyncio.create_subprocess_exec(
@@ -53,7 +53,7 @@ async def test_a_request_in_flight_is_answered_before_envoy_stops(platform: Plat
     process.terminate()
     assert process.stdout is not None
     assert b"draining" in await asyncio.wait_for(process.stdout.readline(), 30)
-    await asyncio.sleep(1)  # nothing may happen meanwhile, which no condition shows
+    await asyncio.sleep(1)  # long enough to see that nothing happens
     assert (None, False) == (process.returncode, request.done())
     go_on.set()
     out, err = await asyncio.wait_for(process.communicate(), 45)

@@ -42,7 +42,7 @@ class Acknowledgements:
             self.next.set_result(None)
 
     async def seconds(self, change: Awaitable[None]) -> float:
-        """From the start of the change to the acknowledgement."""
+        """Return the time from the start of the change to the acknowledgement."""
         self.next = asyncio.get_running_loop().create_future()
         start = time.perf_counter()
         await change
@@ -52,7 +52,7 @@ class Acknowledgements:
 
 
 def show(what: str, seconds: list[float]) -> float:
-    """Prints p50 and p99, and returns p50, in milliseconds."""
+    """Print p50 and p99; return p50, in milliseconds."""
     ordered = sorted(1000 * value for value in seconds)
     p50, p99 = statistics.median(ordered), ordered[int(len(ordered) * 0.99)]
     print(f"{what}: p50 {p50:.1f} ms, p99 {p99:.1f} ms, worst {ordered[-1]:.1f} ms")  # noqa: T201
@@ -106,7 +106,7 @@ async def test_a_thousand_endpoints_reach_a_new_envoy_within_seconds(platform: P
     envoy = await platform.envoy()
 
     async def complete() -> bool:
-        # A cluster is active before its replicas have come.
+        # A cluster is active before its replicas have arrived.
         if await platform.stat("cluster_manager.active_clusters") < ENDPOINTS + 2:
             return False
         return bool(await platform.hosts_of_all("default/m") == 8 * ENDPOINTS)

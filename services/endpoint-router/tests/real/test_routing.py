@@ -1,4 +1,4 @@
-"""The router with a real Envoy and a real NATS: what happens to requests."""
+"""Requests through a real Envoy that a router with a real NATS configures."""
 
 import asyncio
 from collections import Counter
@@ -20,7 +20,7 @@ Platform = Any  # of conftest.py, which cannot be imported
 
 
 async def spread(platform: Platform, model: str, requests: int, at_once: int = 1) -> Counter[int]:
-    """Ports that answered. Every answer has to be 200."""
+    """Send requests; return how many each port answered. Every answer must be 200."""
     found: Counter[int] = Counter()
     remaining = requests
 

@@ -51,7 +51,7 @@ def test_different_load_changes_weights(serving: RouterHarness) -> None:
 
 
 def test_a_load_report_that_changes_nothing_is_not_pushed(serving: RouterHarness) -> None:
-    serving.report_load(4.0, 4.0)  # from here on weights are made from signals, which is a change
+    serving.report_load(4.0, 4.0)  # the change of the source, from equal to engine
     decisions, queued = len(serving.envoy.decisions), len(serving.queued)
     for _ in range(20):
         serving.clock.advance(0.25)

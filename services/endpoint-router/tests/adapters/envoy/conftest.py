@@ -1,4 +1,4 @@
-"""Gateways that a test starts, and one as most tests want it."""
+"""Fixtures: a factory of gateways, and a gateway with default settings."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""How admission.lua follows answers: usage, what was delivered, and the usage event that is cut. Runs in LuaJIT."""
+"""admission.lua on answers: usage, delivered events, and removal of the usage event. Runs in LuaJIT."""
 
 import json
 from collections.abc import Sequence
@@ -31,7 +31,7 @@ class Meter:
         self._meter = admission[b"new_meter"](stream, cut)
 
     def feed(self, chunk: bytes) -> bytes:
-        """What the client gets when this chunk arrives."""
+        """Return what the client gets when this chunk arrives."""
         instead = self._meter[b"feed"](self._meter, chunk)
         return chunk if instead is None else bytes(instead)
 
@@ -70,7 +70,7 @@ def cut_in_two(text: bytes) -> list[list[bytes]]:
 
 
 def cuts(text: bytes) -> st.SearchStrategy[list[bytes]]:
-    """The text in pieces, split anywhere."""
+    """Return the text in pieces, split at any position."""
     positions = st.lists(st.integers(0, len(text)), max_size=12).map(sorted)
     return positions.map(lambda at: [text[a:b] for a, b in zip([0, *at], [*at, len(text)], strict=True)])
 
@@ -130,7 +130,7 @@ PAYLOADS = st.sampled_from(
 
 @st.composite
 def streams(draw: st.DrawFn) -> tuple[list[tuple[bytes, dict[str, Any] | None]], list[bytes]]:
-    """Events with their payloads (None for comments), and their text in pieces."""
+    """Return events with their payloads (None for comments), and their text in pieces."""
     newline = draw(st.sampled_from([b"\n", b"\r\n"]))
     separators = draw(st.sampled_from([(",", ":"), (", ", ": "), (" , ", " : ")]))
     events: list[tuple[bytes, dict[str, Any] | None]] = []
@@ -251,7 +251,7 @@ FILLERS = st.dictionaries(st.sampled_from(["id", "data", "choices", "timings"]),
 
 @st.composite
 def answers(draw: st.DrawFn) -> tuple[str, list[bytes]]:
-    """A JSON answer in pieces, and the usage in it."""
+    """Return a JSON answer in pieces, and the usage in it."""
     prompt, completion = draw(TOKENS), draw(st.none() | TOKENS)
     usage: dict[str, Any] = {
         "prompt_tokens": prompt,

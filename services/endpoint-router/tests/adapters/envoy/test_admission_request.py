@@ -1,4 +1,4 @@
-"""What admission.lua reads from a request, held against Python's own json. Runs in LuaJIT, as in Envoy."""
+"""admission.lua on requests, compared with Python's json. Runs in LuaJIT, as in Envoy."""
 
 import json
 import string
@@ -53,7 +53,7 @@ def bodies(draw: st.DrawFn) -> bytes:
 
 
 def read(body: bytes) -> dict[str, Any] | None:
-    """What the filter reads, or None when it refuses."""
+    """Return what the filter reads; None if it rejects the body."""
     result = admission[b"read_request"](body)
     if isinstance(result, tuple):
         result = result[0]
@@ -78,7 +78,7 @@ def expected(document: dict[str, Any]) -> dict[str, Any]:
 
 
 def canonical(document: object) -> str:
-    """Equal for equal documents, also with NaN in them."""
+    """Return a value that is equal for equal documents, also with NaN in them."""
     return json.dumps(document, sort_keys=True)
 
 
@@ -127,7 +127,7 @@ def test_a_damaged_body_is_rejected_or_read_as_a_json_parser_reads_it(body: byte
     try:
         document = json.loads(body)
     except ValueError:
-        return  # the engine refuses it
+        return  # the engine rejects it
     request.pop("body", None)
     assert expected(document) == request
 

@@ -1,4 +1,4 @@
-"""What breaks around a real Envoy: token-quota, engines, the filter itself. All of it ends in the right error, fast."""
+"""Failures of token-quota, engines and the filter around a real Envoy: each ends fast, in the right error."""
 
 import asyncio
 import json

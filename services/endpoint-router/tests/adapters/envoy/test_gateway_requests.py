@@ -1,4 +1,4 @@
-"""Requests through a real Envoy: what reaches token-quota and the engine, and how bad ones are refused."""
+"""Requests through a real Envoy: what token-quota and the engine receive, and how bad requests are rejected."""
 
 import asyncio
 import json
@@ -17,7 +17,7 @@ CHAT = "/v1/chat/completions"
 
 
 def error(response: httpx.Response) -> dict[str, Any]:
-    """The error in OpenAI's envelope."""
+    """Return the error in OpenAI's envelope."""
     assert response.headers["content-type"] == "application/json"
     found: dict[str, Any] = response.json()["error"]
     assert {"message", "type", "param", "code"} == found.keys()
@@ -25,7 +25,7 @@ def error(response: httpx.Response) -> dict[str, Any]:
 
 
 async def exchange(gateway: Gateway, *pieces: bytes, pause_seconds: float = 0) -> tuple[int, dict[str, Any]]:
-    """Raw bytes in, (status, error) out; the connection stays open until Envoy has answered."""
+    """Send raw bytes; return (status, error). The connection stays open until Envoy has answered."""
     reader, writer = await asyncio.open_connection("127.0.0.1", gateway.envoy.port)
     for piece in pieces:
         writer.write(piece)

@@ -1,4 +1,4 @@
-"""Envoy's own figures for others, and nothing else of its admin interface."""
+"""Envoy's metrics on the stats port, without the rest of its admin interface."""
 
 import json
 from collections.abc import AsyncIterator
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.real
 
 @pytest_asyncio.fixture
 async def stats(tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
-    """An Envoy without a router, for which it would wait before it opens any port."""
+    """Start an Envoy without xDS: it would wait for a router before it opens a port."""
     port = free_port()
     config = tmp_path / "envoy.json"
     bootstrap = json.loads(to_json(ads_bootstrap("test", "127.0.0.1", 1, free_port(), stats_port=port)))

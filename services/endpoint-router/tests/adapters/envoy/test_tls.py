@@ -25,7 +25,7 @@ DIRECTORY_LINK = "..data"
 
 @dataclass
 class Secret:
-    """A directory that changes as the kubelet changes a mounted Secret: new files beside it, then one rename."""
+    """A directory that changes like a mounted Secret: the kubelet writes new files, then renames one link."""
 
     directory: Path
     authority: trustme.CA
@@ -66,7 +66,7 @@ class Secure:
         return httpx.AsyncClient(base_url=url, verify=self.secret.context(), http2=http2, timeout=60, trust_env=False)
 
     async def handshake(self, context: ssl.SSLContext) -> tuple[str, str]:
-        """(version, name in the certificate) of a new connection."""
+        """Return (TLS version, name in the certificate) of a new connection."""
         _, writer = await asyncio.open_connection("127.0.0.1", self.port, ssl=context)
         found = writer.get_extra_info("ssl_object")
         subject = {name: value for ((name, value),) in found.getpeercert()["subject"]}
@@ -105,7 +105,7 @@ async def test_nothing_is_served_without_tls(secure: Secure) -> None:
 @pytest.mark.filterwarnings("ignore:ssl.TLSVersion.TLSv1_1 is deprecated:DeprecationWarning")
 async def test_tls_before_1_2_is_rejected(secure: Secure) -> None:
     old = secure.secret.context()
-    old.set_ciphers("DEFAULT@SECLEVEL=0")  # or our own side would refuse to speak it
+    old.set_ciphers("DEFAULT@SECLEVEL=0")  # or the client itself would reject the version
     old.minimum_version = old.maximum_version = ssl.TLSVersion.TLSv1_1
     with pytest.raises(ssl.SSLError, match=r"(?i)protocol.version"):
         await secure.handshake(old)

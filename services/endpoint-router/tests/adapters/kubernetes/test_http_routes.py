@@ -1,4 +1,4 @@
-"""Endpoints with a `gatewayRef` on a real API server: the whole service, with the rights that the chart gives it."""
+"""Endpoints with a `gatewayRef` on a real API server: the whole service, with the permissions that the chart grants."""
 
 import asyncio
 import itertools
@@ -62,7 +62,7 @@ class Team:
     async def condition(
         self, name: str, condition: str, wanted: Callable[[Condition | None], bool]
     ) -> Condition | None:
-        """The condition of the endpoint once it is as wanted."""
+        """Return the condition of the endpoint once it matches."""
         last: list[Condition | None] = [None]
 
         async def seen() -> bool:
@@ -100,7 +100,7 @@ def role(allowed: list[tuple[str, list[str], list[str]]]) -> Json:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def account(server: ApiServer) -> Path:
-    """A kubeconfig with no more rights than the chart gives."""
+    """Return a kubeconfig with the permissions that the chart grants."""
     rbac, metadata = "rbac.authorization.k8s.io", {"name": ACCOUNT}
     binding = {
         "apiVersion": f"{rbac}/v1",

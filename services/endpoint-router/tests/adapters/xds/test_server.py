@@ -44,7 +44,7 @@ async def discovery() -> AsyncIterator[Discovery]:
 
 
 class Client:
-    """One stream, as an Envoy holds it."""
+    """An Envoy's side of one stream."""
 
     def __init__(self, port: int) -> None:
         self._channel = grpc.aio.insecure_channel(f"127.0.0.1:{port}")

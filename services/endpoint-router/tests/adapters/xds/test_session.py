@@ -36,7 +36,7 @@ class Envoy:
         return self.session.receive(request)
 
     def settle(self) -> list[tuple[str, list[str]]]:
-        """Take and acknowledge everything. Returns types and names in the order of arrival."""
+        """Receive and acknowledge everything. Returns types and names in the order of arrival."""
         seen = []
         while responses := self.get():
             for response in responses:

@@ -9,7 +9,7 @@ def cluster(seconds: int, name: str = "c") -> Cluster:
 
 
 def sent(snapshot: ConfigSnapshot, name: str = "c") -> int | None:
-    """The connect timeout that Envoys get, as a sign of which version it is."""
+    """Return the connect timeout that Envoys get; it identifies the version."""
     resource = snapshot.resources(CLUSTER).get(name)
     return None if resource is None else int(Cluster.FromString(resource.packed.value).connect_timeout.seconds)
 
@@ -78,17 +78,17 @@ def test_a_rejected_version_can_be_sent_again() -> None:
 
 
 def test_a_version_that_one_envoy_accepts_is_sent_to_all() -> None:
-    """Envoys of two versions, in the middle of an upgrade."""
+    """As during an upgrade, with Envoys of two versions."""
     snapshot = ConfigSnapshot()
     snapshot.put(CLUSTER, "c", cluster(1))
-    offered = revision(snapshot)
-    snapshot.reject(CLUSTER, "c", offered)
-    snapshot.accept(CLUSTER, "c", offered)
+    pushed = revision(snapshot)
+    snapshot.reject(CLUSTER, "c", pushed)
+    snapshot.accept(CLUSTER, "c", pushed)
     assert (1, False, True) == (sent(snapshot), snapshot.is_rejected(CLUSTER, "c"), snapshot.was_accepted(CLUSTER, "c"))
 
 
 def test_a_rejected_listener_is_never_removed() -> None:
-    """The Envoy that refused it may serve clients on what an earlier router gave it."""
+    """The Envoy that rejected it may still serve clients with the listener of an earlier router."""
     snapshot = ConfigSnapshot()
     snapshot.put(LISTENER, "gateway", Listener(name="gateway"))
     before = snapshot.resources(LISTENER)["gateway"]
