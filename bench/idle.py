@@ -3,26 +3,15 @@
 usage: uv run python bench/idle.py [seconds]
 """
 
-import os
 import sys
 import tempfile
 import time
 from pathlib import Path
 
 from arks.local.testing.harness import Platform
+from bench.process_cost import cpu_seconds, resident_megabytes
 
-_TICKS = os.sysconf("SC_CLK_TCK")
-_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 NOT_PYTHON = {"nats", "valkey", "envoy"}
-
-
-def cpu_seconds(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / _TICKS
-
-
-def resident_megabytes(pid: int) -> float:
-    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE_BYTES / 1e6
 
 
 def measure(platform: Platform, seconds: float) -> None:

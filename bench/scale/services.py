@@ -15,20 +15,11 @@ from arks.endpoint_router.config import Settings as RouterSettings
 from arks.endpoint_router.programs.bootstrap import bootstrap_json
 from arks.kit.process import end, free_port, spawn
 from arks.kit.testing.servers import Server, program
+from bench.process_cost import cpu_seconds, resident_megabytes
 from bench.scale.cluster import SYSTEM, Cluster
 
 NAMES = ("model-manager", "app-deployer", "metrics", "endpoint-router", "token-quota")
-_TICKS, _PAGE_BYTES = os.sysconf("SC_CLK_TCK"), os.sysconf("SC_PAGE_SIZE")
 _END_SECONDS = 15.0
-
-
-def cpu_seconds(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / _TICKS
-
-
-def resident_megabytes(pid: int) -> float:
-    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE_BYTES / 1e6
 
 
 @dataclass

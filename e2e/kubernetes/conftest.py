@@ -6,10 +6,8 @@ import re
 import signal
 import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
-from contextlib import AsyncExitStack
 from pathlib import Path
 
-import openai
 import pytest
 import pytest_asyncio
 from anyio.from_thread import start_blocking_portal
@@ -19,6 +17,7 @@ from arks.kit.testing.helm import helm, helm_program
 from arks.kit.testing.servers import small_model
 from arks.kit.testing.tenant import SMALL_MODEL, SYSTEM, Tenant
 from arks.model_manager.testing.hub import Hub, hub_server
+from e2e.support.clients import ClientOf, clients
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 SCRIPTS = CHECKOUT / "e2e/cluster"
@@ -30,7 +29,6 @@ HUB = ("10.97.0.2", 18080)
 """Address of the hub for pods: HOST_IP of e2e/cluster/env.sh; values.yaml has the same address."""
 READY_SECONDS = 300.0
 
-Clients = Callable[[str], openai.AsyncOpenAI]
 Install = Callable[..., Awaitable[None]]
 
 
@@ -159,16 +157,10 @@ def restart_kubelet(cluster: Cluster) -> Callable[[], None]:
 
 
 @pytest_asyncio.fixture
-async def client_of(gateway: str) -> AsyncIterator[Clients]:
+async def client_of(gateway: str) -> AsyncIterator[ClientOf]:
     """Key -> the official client, unmodified, without retries, so that every error shows."""
-    async with AsyncExitStack() as opened:
-
-        def client(key: str) -> openai.AsyncOpenAI:
-            made = openai.AsyncOpenAI(base_url=f"{gateway}/v1", api_key=key, max_retries=0, timeout=60)
-            opened.push_async_callback(made.close)
-            return made
-
-        yield client
+    async with clients(f"{gateway}/v1", timeout_seconds=60) as client_of:
+        yield client_of
 
 
 REPORTS_MOST = 3

@@ -13,6 +13,7 @@ from arks.kit.testing.cluster import Cluster
 from arks.kit.testing.helm import helm
 from arks.kit.testing.tenant import SYSTEM
 from arks.kit.testing.wait import eventually
+from e2e.support.pods import running_pods
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
@@ -38,12 +39,6 @@ async def shown(host: str, port: int, context: ssl.SSLContext) -> str:
     return str(subject["commonName"])
 
 
-async def running_pods(system: Cluster) -> set[str]:
-    """Uids of the gateway's pods that are not terminating."""
-    pods = await system.all("pods", "app.kubernetes.io/component=gateway")
-    return {pod["metadata"]["uid"] for pod in pods if "deletionTimestamp" not in pod["metadata"]}
-
-
 async def test_a_certificate_is_served_from_its_secret_and_renewed_without_a_restart(
     cluster: Cluster, gateway: str, reinstall: Callable[..., Awaitable[None]]
 ) -> None:
@@ -54,7 +49,7 @@ async def test_a_certificate_is_served_from_its_secret_and_renewed_without_a_res
     await system.apply(secret(authority, host, "first"))
     try:
         await reinstall("--set", f"gateway.tls.secretName={SECRET}")
-        pods = await running_pods(system)
+        pods = await running_pods(system, "app.kubernetes.io/component=gateway")
         async with httpx.AsyncClient(verify=context, http2=True, trust_env=False) as client:
             answer = await client.get(f"https://{host}:{port}/v1/models")
             assert (401, "HTTP/2") == (answer.status_code, answer.http_version)
@@ -67,7 +62,7 @@ async def test_a_certificate_is_served_from_its_secret_and_renewed_without_a_res
 
             await eventually(renewed, within_seconds=RENEWED_SECONDS, what="the new certificate")
             assert 401 == (await client.get(f"https://{host}:{port}/v1/models")).status_code
-        assert pods == await running_pods(system)
+        assert pods == await running_pods(system, "app.kubernetes.io/component=gateway")
     finally:
         await reinstall()
         await system.kubectl("delete", "secret", SECRET)

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import httpx
@@ -11,6 +11,8 @@ import pytest
 
 from arks.kit.testing.cluster import Cluster
 from arks.kit.testing.status import in_phase
+from e2e.support.clients import ClientOf
+from e2e.support.quotas import used_tokens
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
@@ -80,13 +82,8 @@ def without_age(row: Mapping[str, str]) -> dict[str, str]:
     return {column: value for column, value in row.items() if column != "AGE"}
 
 
-def used_tokens(quota: Mapping[str, Any]) -> int:
-    """Used tokens of a quota of total tokens; 0 before the first charge."""
-    return sum(int(limit["used"]) for limit in quota.get("status", {}).get("quotaStatus", []))
-
-
 async def test_the_quickstart_serves_an_openai_client_and_kubectl_prints_the_documented_tables(
-    cluster: Cluster, gateway: str, client_of: Callable[[str], openai.AsyncOpenAI]
+    cluster: Cluster, gateway: str, client_of: ClientOf
 ) -> None:
     await cluster.kubectl("apply", "-f", "-", stdin=MANIFESTS)
     await cluster.until("arksmodel", "smollm2", in_phase("Ready"), within_seconds=240, what="Ready")

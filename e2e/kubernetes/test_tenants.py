@@ -1,7 +1,7 @@
 """Two tenants use the same names for everything and do not affect each other."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 
 import openai
 import pytest
@@ -12,11 +12,12 @@ from arks.kit.testing.cluster import Cluster, Object
 from arks.kit.testing.tenant import Tenant
 from arks.kit.testing.traffic import Traffic
 from arks.kit.testing.wait import eventually
+from e2e.support.clients import ClientOf
+from e2e.support.quotas import used_tokens
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 MODEL, QUOTA = "chat", "budget"
 CHARGED_SECONDS = 120.0
-Clients = Callable[[str], openai.AsyncOpenAI]
 
 
 def key_of(tenant: Tenant) -> str:
@@ -66,10 +67,6 @@ async def written_tokens(tenant: Tenant) -> int:
     return int(float(count))
 
 
-def used_tokens(quota: Object) -> int:
-    return sum(int(limit["used"]) for limit in quota.get("status", {}).get("quotaStatus", []))
-
-
 async def until_charged(tenant: Tenant, tokens: int) -> None:
     def charged(quota: Object) -> bool:
         return used_tokens(quota) == tokens
@@ -78,7 +75,7 @@ async def until_charged(tenant: Tenant, tokens: int) -> None:
 
 
 async def test_tenants_with_the_same_names_do_not_affect_each_other(
-    tenants: tuple[Tenant, Tenant], client_of: Clients
+    tenants: tuple[Tenant, Tenant], client_of: ClientOf
 ) -> None:
     red, blue = tenants
     before = {tenant: await written_tokens(tenant) for tenant in tenants}

@@ -11,17 +11,12 @@ from arks.kit.testing import manifests
 from arks.kit.testing.cluster import Cluster
 from arks.kit.testing.helm import helm
 from arks.kit.testing.tenant import SYSTEM, Tenant
+from e2e.support.pods import running_pods
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 IMAGES = ("image.tag=next", "gateway.image.tag=next", "nats.image.tag=next", "redis.image.tag=next")
 ENGINE = "arks/llamacpp:dev"
 VALUES = ("logLevel=debug", "services.token-quota.settings.reservation_seconds=500")
-
-
-async def pods_of(cluster: Cluster, selector: str) -> dict[str, str]:
-    """Name -> uid of pods that are not terminating."""
-    pods = [pod for pod in await cluster.all("pods", selector) if "deletionTimestamp" not in pod["metadata"]]
-    return {pod["metadata"]["name"]: pod["metadata"]["uid"] for pod in pods}
 
 
 async def test_an_upgrade_and_a_rollback_drop_no_stream_and_keep_engines_with_a_pinned_image(
@@ -31,9 +26,9 @@ async def test_an_upgrade_and_a_rollback_drop_no_stream_and_keep_engines_with_a_
     await tenant.serve("follows")
     await tenant.serve("pinned", runtimeImage=ENGINE)
     await tenant.apply(manifests.token("key", tenant.key, "follows", "pinned", namespace=tenant.namespace))
-    pinned, follows = [await pods_of(tenant, f"arks.ai/application={name}") for name in ("pinned", "follows")]
+    pinned, follows = [await running_pods(tenant, f"arks.ai/application={name}") for name in ("pinned", "follows")]
     system = cluster.within(SYSTEM)
-    before = await pods_of(system, "app.kubernetes.io/name=arks")
+    before = await running_pods(system, "app.kubernetes.io/name=arks")
     tag_images("next")
     streams: dict[str, Any] = {"streams": True, "max_tokens": 64, "ignore_eos": True}
     following = tenant.traffic("follows", connections=2, **streams)
@@ -41,9 +36,9 @@ async def test_an_upgrade_and_a_rollback_drop_no_stream_and_keep_engines_with_a_
     try:
         async with following.running(), other.running():
             await reinstall(*(word for value in (*IMAGES, *VALUES) for word in ("--set", value)))
-            upgraded = await pods_of(system, "app.kubernetes.io/name=arks")
+            upgraded = await running_pods(system, "app.kubernetes.io/name=arks")
             await tenant.replicas_ready("follows", 1)
-            assert not set((await pods_of(tenant, "arks.ai/application=follows")).values()) & set(follows.values())
+            assert not set((await running_pods(tenant, "arks.ai/application=follows")).values()) & set(follows.values())
             await asyncio.to_thread(rollback, cluster.kubeconfig)
             await system.settled()
             await asyncio.gather(following.answers(), other.answers())
@@ -51,7 +46,7 @@ async def test_an_upgrade_and_a_rollback_drop_no_stream_and_keep_engines_with_a_
         await reinstall()
     assert [] == [*following.faults(), *other.faults()]
     assert not set(before.values()) & set(upgraded.values()) - {before["arks-postgresql-0"]}
-    assert pinned == await pods_of(tenant, "arks.ai/application=pinned")
+    assert pinned == await running_pods(tenant, "arks.ai/application=pinned")
     assert {"engine": following.told + other.told} == await tenant.usage()
 
 
