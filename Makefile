@@ -22,7 +22,7 @@ PROJECTS := pyproject.toml $(wildcard libs/*/pyproject.toml services/*/pyproject
 PROTOS := $(shell find protos -name '*.proto')
 MESSAGES := libs/contracts/src
 SOURCES := $(wildcard libs/*/src services/*/src deploy/*/src)
-TESTS := $(wildcard libs/*/tests services/*/tests deploy/*/tests charts/tests tests e2e bench)
+TESTS := $(wildcard libs/*/tests services/*/tests deploy/*/tests charts/tests tools tests e2e bench)
 
 .PHONY: help
 help: ## Show this text
@@ -99,12 +99,12 @@ verify: $(SYNCED) ## Check import layers, protobuf rules, and that generated fil
 	(cd "$$generated" && find . -type f) | while read -r file; do \
 	  cmp "$$generated/$$file" "$(MESSAGES)/$$file" || { echo "out of date: run make generate" >&2; exit 1; }; \
 	done
-	$(BIN)/python -m arks.contracts.generate --check
+	$(BIN)/python -m tools.generate --check
 
 .PHONY: generate
 generate: $(SYNCED) ## Generate protobuf messages, CRDs and docs/resources.md from their sources
 	$(BIN)/python -m grpc_tools.protoc -I protos --python_out=$(MESSAGES) --pyi_out=$(MESSAGES) $(PROTOS)
-	$(BIN)/python -m arks.contracts.generate
+	$(BIN)/python -m tools.generate
 
 .PHONY: bench
 bench: $(SYNCED) ## Compare requests a second, latency and CPU of Arks with plain Envoy, in the same run

@@ -31,6 +31,7 @@ PARTS = [
     "services/model-manager",
     "services/token-quota",
     "tests",
+    "tools",
     "",
 ]
 """Directories, each a test of its own; the last one is the files at the top and whatever no other part holds."""

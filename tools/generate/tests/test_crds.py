@@ -8,11 +8,11 @@ import pytest
 import yaml
 from cel import cel  # the extension itself: another package brings an empty module of the same name
 
-from arks.contracts.crds import definition, definition_yaml, open_api_schema
-from arks.contracts.generate.__main__ import main
-from arks.contracts.generate.files import generated_files, stale_files, write_files
-from arks.contracts.reference import reference_page, undescribed_fields
 from arks.contracts.resources import CUSTOM_KINDS, ArksApplication, ArksToken, Resource
+from tools.generate.__main__ import main
+from tools.generate.crds import definition, definition_yaml, open_api_schema
+from tools.generate.files import generated_files, stale_files, write_files
+from tools.generate.reference import reference_page, undescribed_fields
 
 ROOT = Path(__file__).parents[3]
 ALLOWED = {
@@ -137,7 +137,7 @@ def test_the_chart_keeps_definitions_when_it_is_removed() -> None:
 
 
 def test_generated_files_are_current() -> None:
-    assert [] == stale_files(ROOT, generated_files()), "run python -m arks.contracts.generate"
+    assert [] == stale_files(ROOT, generated_files()), "run python -m tools.generate"
 
 
 def test_check_finds_files_that_differ_are_missing_or_left_over(tmp_path: Path) -> None:

@@ -2,12 +2,12 @@
 
 from pathlib import Path, PurePosixPath
 
-from arks.contracts.crds import definitions
-from arks.contracts.reference import reference_page
+from tools.generate.crds import definitions
+from tools.generate.reference import reference_page
 
 CRD_DIRECTORY = PurePosixPath("charts/arks-crds/templates")
 """Templates rather than Helm's `crds/`, which an upgrade would never touch."""
-_NOTE = "# Generated from libs/contracts by `python -m arks.contracts.generate`: change the models, not this file.\n"
+_NOTE = "# Generated from libs/contracts by `python -m tools.generate`: change the models, not this file.\n"
 
 
 def generated_files() -> dict[PurePosixPath, str]:

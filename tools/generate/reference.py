@@ -5,19 +5,19 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from arks.contracts.crds import Schema, structural
 from arks.contracts.manifests.messages import nested_model
 from arks.contracts.resources.application import MAX_APPLICATION_NAME_LENGTH
 from arks.contracts.resources.kinds import CUSTOM_KINDS, KINDS
 from arks.contracts.resources.meta import PrinterColumn, Resource
 from arks.contracts.resources.schema import MAX_LABEL_LENGTH, ApiModel
+from tools.generate.crds import Schema, structural
 
 _INT32_MAX = 2**31 - 1
 _FRAME = ("apiVersion", "kind", "metadata")
 
 _INTRODUCTION = """# Resources
 
-<!-- Generated from libs/contracts by `python -m arks.contracts.generate`: change the models, not this page. -->
+<!-- Generated from libs/contracts by `python -m tools.generate`: change the models, not this page. -->
 
 What people apply. The group is `arks.ai`, the version `v1`; every resource has a namespace (`default` unless given).
 On one machine `arks apply -f` takes the same manifests as `kubectl apply -f` takes on Kubernetes, plus the Secrets they

@@ -1,4 +1,4 @@
-"""`python -m arks.contracts.generate [--check] [--root DIR]`: writes charts/arks-crds and docs/resources.md.
+"""`python -m tools.generate [--check] [--root DIR]`: writes charts/arks-crds and docs/resources.md.
 
 With `--check` nothing is written: the exit status is 1 when a file is not what the models say.
 """
@@ -7,11 +7,11 @@ import argparse
 import sys
 from pathlib import Path
 
-from arks.contracts.generate.files import generated_files, stale_files, write_files
+from tools.generate.files import generated_files, stale_files, write_files
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m arks.contracts.generate", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tools.generate", description=__doc__)
     parser.add_argument("--check", action="store_true", help="only say which files are out of date")
     parser.add_argument("--root", type=Path, default=Path.cwd(), help="root of the repository (default: here)")
     options = parser.parse_args(arguments)
@@ -19,7 +19,7 @@ def main(arguments: list[str] | None = None) -> int:
     stale = stale_files(options.root, files)
     if options.check:
         for path in stale:
-            sys.stderr.write(f"{path} is out of date: run python -m arks.contracts.generate\n")
+            sys.stderr.write(f"{path} is out of date: run python -m tools.generate\n")
         return 1 if stale else 0
     write_files(options.root, files, stale)
     sys.stdout.write(f"{len(files)} files, {len(stale)} changed\n")

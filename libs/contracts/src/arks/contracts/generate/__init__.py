@@ -1,1 +1,0 @@
-"""Writes what is generated from the models: `python -m arks.contracts.generate`."""
