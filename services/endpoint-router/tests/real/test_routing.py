@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -43,6 +43,19 @@ async def answers(platform: Platform, model: str) -> bool:
         return False
 
 
+async def serve(platform: Platform, ports: Sequence[int], start: Callable[[], Awaitable[Any]] | None = None) -> Any:
+    """Apply endpoint chat with replicas at these ports; return its router once a request is answered.
+
+    `start`: starts the router; by default in the test's own process.
+    """
+    await platform.apply("chat")
+    await platform.report("chat", ports)
+    router = await (start or platform.router)()
+    await platform.envoy()
+    await eventually(lambda: answers(platform, "chat"), what="the first answer")
+    return router
+
+
 @asynccontextmanager
 async def reporting(platform: Platform, *drain_rates: float) -> AsyncIterator[None]:
     """Repeat load reports of the application chat, because the router drops them after some seconds."""
@@ -62,11 +75,7 @@ async def reporting(platform: Platform, *drain_rates: float) -> AsyncIterator[No
 
 async def test_requests_reach_replicas_and_follow_them(platform: Platform) -> None:
     engines = [await platform.engine() for _ in range(3)]
-    await platform.apply("chat")
-    await platform.report("chat", [engines[0].port, engines[1].port])
-    await platform.router()
-    await platform.envoy()
-    await eventually(lambda: answers(platform, "chat"), what="the first answer")
+    await serve(platform, [engines[0].port, engines[1].port])
     assert {engines[0].port, engines[1].port} == set(await spread(platform, "chat", 40))
 
     await platform.report("chat", [engines[1].port, engines[2].port])
@@ -101,11 +110,7 @@ async def test_a_draining_replica_gets_no_new_requests_and_stays_in_envoy(platfo
 
 async def test_without_a_ready_replica_the_answer_is_503_at_once(platform: Platform) -> None:
     engine = await platform.engine()
-    await platform.apply("chat")
-    await platform.report("chat", [engine.port])
-    await platform.router()
-    await platform.envoy()
-    await eventually(lambda: answers(platform, "chat"), what="the first answer")
+    await serve(platform, [engine.port])
     await platform.report("chat", [])
 
     async def unavailable() -> bool:
@@ -133,11 +138,7 @@ async def test_a_canary_gets_its_share_under_load(platform: Platform) -> None:
 
 async def test_weights_from_load_move_traffic(platform: Platform) -> None:
     engines = [await platform.engine() for _ in range(2)]
-    await platform.apply("chat")
-    await platform.report("chat", [engine.port for engine in engines])
-    await platform.router()
-    await platform.envoy()
-    await eventually(lambda: answers(platform, "chat"), what="the first answer")
+    await serve(platform, [engine.port for engine in engines])
 
     await platform.report_drain_rates("chat", 6.0, 3.0)
 
@@ -152,11 +153,7 @@ async def test_weights_from_load_move_traffic(platform: Platform) -> None:
 
 async def test_a_killed_router_takes_nothing_from_envoy_and_goes_on_after_its_restart(platform: Platform) -> None:
     engines = [await platform.engine() for _ in range(2)]
-    await platform.apply("chat")
-    await platform.report("chat", [engines[0].port])
-    router = await platform.router_process()
-    await platform.envoy()
-    await eventually(lambda: answers(platform, "chat"), what="the first answer")
+    router = await serve(platform, [engines[0].port], platform.router_process)
 
     stop, statuses = asyncio.Event(), Counter[int]()
 
@@ -184,11 +181,7 @@ async def test_a_killed_router_takes_nothing_from_envoy_and_goes_on_after_its_re
 
 async def test_a_router_that_starts_without_facts_keeps_envoys_replicas(platform: Platform) -> None:
     engine = await platform.engine()
-    await platform.apply("chat")
-    await platform.report("chat", [engine.port])
-    router = await platform.router_process()
-    await platform.envoy()
-    await eventually(lambda: answers(platform, "chat"), what="the first answer")
+    router = await serve(platform, [engine.port], platform.router_process)
 
     async def written() -> bool:
         status = (await platform.endpoint("chat")).status
@@ -219,11 +212,7 @@ async def test_a_router_that_starts_without_facts_keeps_envoys_replicas(platform
 
 async def test_a_lost_bucket_of_replicas_stops_no_traffic(platform: Platform) -> None:
     engine = await platform.engine()
-    await platform.apply("chat")
-    await platform.report("chat", [engine.port])
-    await platform.router()
-    await platform.envoy()
-    await eventually(lambda: answers(platform, "chat"), what="the first answer")
+    await serve(platform, [engine.port])
     bucket = await platform.home.bus.bucket("arks-replicas")
     await bucket.delete("default.chat")
     for _ in range(30):
@@ -233,11 +222,7 @@ async def test_a_lost_bucket_of_replicas_stops_no_traffic(platform: Platform) ->
 
 async def test_a_rejected_configuration_is_reported_and_changes_nothing(platform: Platform) -> None:
     engine = await platform.engine()
-    await platform.apply("chat")
-    await platform.report("chat", [engine.port])
-    router = await platform.router()
-    await platform.envoy()
-    await eventually(lambda: answers(platform, "chat"), what="the first answer")
+    router = await serve(platform, [engine.port])
     await eventually(lambda: router.snapshot.was_accepted(CLUSTER, "default/chat"), what="the acknowledgement")
     good = router.snapshot.resources(CLUSTER)["default/chat"]
     bad = Cluster.FromString(good.packed.value)
@@ -262,11 +247,7 @@ async def test_a_rejected_configuration_is_reported_and_changes_nothing(platform
 
 async def test_a_changed_cluster_serves_without_a_pause(platform: Platform) -> None:
     engine = await platform.engine()
-    await platform.apply("chat")
-    await platform.report("chat", [engine.port])
-    router = await platform.router()
-    await platform.envoy()
-    await eventually(lambda: answers(platform, "chat"), what="the first answer")
+    router = await serve(platform, [engine.port])
     changed = Cluster.FromString(router.snapshot.resources(CLUSTER)["default/chat"].packed.value)
     changed.connect_timeout.seconds = 9
     modified = await platform.stat("cluster_manager.cluster_modified")

@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -26,6 +25,7 @@ from arks.kit.kube.resources import kind_of
 from arks.kit.testing.kubernetes import ApiServer, api_server
 from arks.kit.testing.servers import Server, nats_server
 from arks.kit.testing.wait import eventually
+from arks.kit.types import Json
 
 pytestmark = [pytest.mark.kube, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300)]
 CRDS = Path(__file__).parents[5] / "charts/arks-crds/templates"
@@ -40,7 +40,6 @@ RULES = [
     ("gateway.networking.k8s.io", ["httproutes"], ["get", "create", "patch", "delete"]),
 ]
 _numbers = itertools.count()
-Json = dict[str, Any]
 
 
 @dataclass

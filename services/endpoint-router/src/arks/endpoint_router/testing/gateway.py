@@ -19,7 +19,7 @@ from arks.endpoint_router.adapters.envoy import (
     token_quota_cluster,
 )
 from arks.endpoint_router.testing.scripted import Script, ScriptedServer, answer
-from arks.kit.process import free_port
+from arks.kit.ports import free_port
 from arks.kit.testing.servers import Server, program, serve
 from arks.kit.testing.wait import eventually
 

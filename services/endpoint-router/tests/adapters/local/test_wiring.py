@@ -1,0 +1,13 @@
+import pytest
+
+from arks.endpoint_router.adapters.local.wiring import attachments
+from arks.endpoint_router.config import Settings
+
+
+def test_one_machine_has_no_http_routes() -> None:
+    assert attachments(Settings()) is None
+
+
+def test_namespaces_for_http_routes_are_an_error_on_one_machine() -> None:
+    with pytest.raises(ValueError, match="ARKS_HTTP_ROUTE_NAMESPACES needs ARKS_PLATFORM=kubernetes"):
+        attachments(Settings(http_route_namespaces="team"))
