@@ -8,13 +8,13 @@ import tempfile
 import time
 from pathlib import Path
 
-from arks.local.testing.harness import Platform
+from arks.local.testing.harness import ArksHarness
 from bench.process_cost import cpu_seconds, resident_megabytes
 
 NOT_PYTHON = {"nats", "valkey", "envoy"}
 
 
-def measure(platform: Platform, seconds: float) -> None:
+def measure(platform: ArksHarness, seconds: float) -> None:
     pids = {
         service["name"]: int(service["pid"]) for service in platform.json("status")["services"] if service.get("pid")
     }
@@ -35,7 +35,7 @@ def measure(platform: Platform, seconds: float) -> None:
 def main() -> None:
     seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 30.0
     with tempfile.TemporaryDirectory() as directory:
-        platform = Platform(Path(directory))
+        platform = ArksHarness(Path(directory))
         try:
             for what in ("first", "warm"):
                 began = time.monotonic()

@@ -13,16 +13,16 @@ import pytest_asyncio
 
 from arks.kit.testing.manifests import application, endpoint, token
 from arks.kit.testing.traffic import CUT, Traffic
-from arks.local.testing.harness import Platform, small_file_model, until
+from arks.local.testing.harness import ArksHarness, small_file_model, until
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(400)]
 KEY, MODEL = "sk-steady-000000", "pair"
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def steady(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tuple[Platform, Traffic]]:
+async def steady(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tuple[ArksHarness, Traffic]]:
     """Arks with one application of two replicas, and continuous traffic."""
-    platform = Platform(tmp_path_factory.mktemp("arks"))
+    platform = ArksHarness(tmp_path_factory.mktemp("arks"))
     platform.up("--no-demo")
     platform.apply(
         small_file_model(MODEL),
@@ -37,7 +37,7 @@ async def steady(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tupl
     platform.down()
 
 
-def _ready(platform: Platform) -> int:
+def _ready(platform: ArksHarness) -> int:
     return sum(replica["state"].lower() == "ready" for replica in platform.engines(MODEL))
 
 
@@ -57,7 +57,7 @@ def _ready(platform: Platform) -> int:
     ],
 )
 async def test_a_killed_process_restarts_and_clients_get_no_wrong_answer(
-    steady: tuple[Platform, Traffic], service: str, may_fail: set[str]
+    steady: tuple[ArksHarness, Traffic], service: str, may_fail: set[str]
 ) -> None:
     platform, traffic = steady
     killed_at = time.monotonic()
@@ -75,7 +75,7 @@ async def test_a_killed_process_restarts_and_clients_get_no_wrong_answer(
 
 
 @pytest.mark.asyncio(loop_scope="module")
-async def test_a_killed_engine_cuts_only_its_own_requests(steady: tuple[Platform, Traffic]) -> None:
+async def test_a_killed_engine_cuts_only_its_own_requests(steady: tuple[ArksHarness, Traffic]) -> None:
     platform, traffic = steady
     await until(lambda: _ready(platform) == 2, within_seconds=120, what="two ready replicas")
     victim = platform.engines(MODEL)[0]
@@ -95,7 +95,7 @@ async def test_a_killed_engine_cuts_only_its_own_requests(steady: tuple[Platform
     print(f"\nengine: {dict(traffic.since(killed_at))}, longest gap {traffic.longest_gap_seconds(killed_at):.2f} s")
 
 
-def _kill_engine(platform: Platform, replica: str) -> None:
+def _kill_engine(platform: ArksHarness, replica: str) -> None:
     """Kills the engine process of one replica."""
     state = json.loads(next(Path(platform.home / "engines").rglob(f"{replica}/state.json")).read_text())
     os.kill(state["pid"], signal.SIGKILL)

@@ -8,7 +8,7 @@ import pytest_asyncio
 
 from arks.kit.testing.manifests import quota, token
 from arks.kit.testing.wait import eventually
-from arks.local.testing.harness import Platform
+from arks.local.testing.harness import ArksHarness
 from e2e.support.clients import ClientOf, clients
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(300)]
@@ -17,7 +17,7 @@ HELLO: list[openai.types.chat.ChatCompletionMessageParam] = [{"role": "user", "c
 
 
 @pytest_asyncio.fixture
-async def as_user(arks_up: Platform) -> AsyncIterator[ClientOf]:
+async def as_user(arks_up: ArksHarness) -> AsyncIterator[ClientOf]:
     """Key -> a client with that key."""
     async with clients(arks_up.url, timeout_seconds=120) as client_of:
         yield client_of
@@ -58,7 +58,7 @@ async def test_completions_work_with_and_without_streaming(client: openai.AsyncO
     assert "".join([chunk.choices[0].text async for chunk in stream if chunk.choices])
 
 
-async def test_a_wrong_key_is_an_authentication_error(arks_up: Platform, as_user: ClientOf) -> None:
+async def test_a_wrong_key_is_an_authentication_error(arks_up: ArksHarness, as_user: ClientOf) -> None:
     with pytest.raises(openai.AuthenticationError) as caught:
         await as_user("sk-wrong").chat.completions.create(model=MODEL, messages=HELLO)
     assert "invalid_api_key" == caught.value.code
@@ -68,7 +68,7 @@ async def test_a_wrong_key_is_an_authentication_error(arks_up: Platform, as_user
 
 
 async def test_a_model_of_other_keys_is_denied_and_an_unknown_model_is_not_found(
-    arks_up: Platform, as_user: ClientOf
+    arks_up: ArksHarness, as_user: ClientOf
 ) -> None:
     arks_up.apply(token("outsider", "sk-outsider-000000", "something-else"))
     outsider = as_user("sk-outsider-000000")
@@ -89,7 +89,7 @@ async def test_a_model_of_other_keys_is_denied_and_an_unknown_model_is_not_found
 
 
 async def test_a_request_over_its_limit_is_a_rate_limit_error_with_retry_after(
-    arks_up: Platform, as_user: ClientOf
+    arks_up: ArksHarness, as_user: ClientOf
 ) -> None:
     arks_up.apply_token(token("limited", "sk-limited-000000", MODEL, rpm=1))
     user = as_user("sk-limited-000000")
@@ -101,7 +101,9 @@ async def test_a_request_over_its_limit_is_a_rate_limit_error_with_retry_after(
     assert "1" == caught.value.response.headers["x-ratelimit-limit-requests"]
 
 
-async def test_a_spent_budget_is_a_rate_limit_error_that_names_the_budget(arks_up: Platform, as_user: ClientOf) -> None:
+async def test_a_spent_budget_is_a_rate_limit_error_that_names_the_budget(
+    arks_up: ArksHarness, as_user: ClientOf
+) -> None:
     arks_up.apply_token(quota("tiny", total=40), token("spender", "sk-spender-000000", MODEL, quota="tiny"))
     user = as_user("sk-spender-000000")
     with pytest.raises(openai.RateLimitError) as caught:

@@ -10,7 +10,7 @@ import pytest
 
 from arks.kit.testing.manifests import token
 from arks.kit.testing.traffic import Told
-from arks.local.testing.harness import Platform, until
+from arks.local.testing.harness import ArksHarness, until
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(900)]
 MODEL, KEY, NAME = "smollm2", "sk-adds-up-000000", "adds-up"
@@ -66,7 +66,7 @@ async def hangs_up(client: openai.AsyncOpenAI, received: AllReceived, prompt: st
     received.delivered_tokens += seen
 
 
-async def test_usage_equals_what_clients_received_over_a_thousand_mixed_requests(arks_up: Platform) -> None:
+async def test_usage_equals_what_clients_received_over_a_thousand_mixed_requests(arks_up: ArksHarness) -> None:
     arks_up.apply_token(token(NAME, KEY, MODEL))
     received, dice, gate = AllReceived(), random.Random(7), asyncio.Semaphore(AT_ONCE)  # noqa: S311  # a fixed mix, no secret
     kinds = [whole, streamed, text, hangs_up]

@@ -14,47 +14,50 @@ from typing import TypeVar
 
 import pytest
 
+from arks.kit.proc import descendants
 from arks.kit.testing.manifests import endpoint, token
 from arks.local.files.paths import Paths
-from arks.local.files.state import State, is_running, read
-from arks.local.supervisor.children import descendants
-from arks.local.testing.harness import ARKS, CommandError, Platform, small_file_model
+from arks.local.files.state import State
+from arks.local.files.state_file import is_running, read_state
+from arks.local.testing.harness import ARKS, ArksHarness, CommandError, small_file_model
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(300)]
 T = TypeVar("T")
 
 
 @pytest.fixture(scope="module")
-def arks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
-    """The demo, running."""
-    platform = Platform(tmp_path_factory.mktemp("arks"))
-    platform.up()
-    yield platform
-    platform.down()
+def arks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ArksHarness]:
+    """A running Arks with the demo."""
+    harness = ArksHarness(tmp_path_factory.mktemp("arks"))
+    harness.up()
+    yield harness
+    harness.down()
 
 
-def state_of(platform: Platform) -> State:
-    state = read(Paths.of(platform.home))
+def state_of(harness: ArksHarness) -> State:
+    state = read_state(Paths.of(harness.home))
     assert state is not None
     return state
 
 
-def until(ask: Callable[[], T], holds: Callable[[T], object], seconds: float = 60.0) -> T:
-    """The first answer of which this holds."""
+def until(query: Callable[[], T], holds: Callable[[T], object], seconds: float = 60.0) -> T:
+    """Repeat the query until its answer satisfies `holds`; return that answer."""
     end = time.monotonic() + seconds
-    while not holds(found := ask()):
+    while not holds(found := query()):
         assert time.monotonic() < end, found
         time.sleep(0.1)
     return found
 
 
-def test_up_says_where_it_is_and_how_to_try_it(arks: Platform) -> None:
+def test_up_prints_the_url_the_key_and_a_working_curl_command(arks: ArksHarness) -> None:
     before = state_of(arks)
-    said = arks.up()
-    assert f"http://localhost:{arks.port}/v1" in said
-    assert arks.key in said
-    assert "smollm2" in said
-    curl = said[said.index("curl") : said.index("\n\nNext:")].replace('{"model":', '{"max_tokens": 20, "model":')
+    printed = arks.up()
+    assert f"http://localhost:{arks.port}/v1" in printed
+    assert arks.key in printed
+    assert "smollm2" in printed
+    curl = printed[printed.index("curl") : printed.index("\n\nNext:")].replace(
+        '{"model":', '{"max_tokens": 20, "model":'
+    )
     answer = json.loads(
         subprocess.run(["bash", "-c", curl + " -s"], capture_output=True, check=True, timeout=120).stdout
     )
@@ -63,7 +66,7 @@ def test_up_says_where_it_is_and_how_to_try_it(arks: Platform) -> None:
     assert [service.pid for service in before.services] == [service.pid for service in after.services]
 
 
-def test_status_tells_programs_what_they_need(arks: Platform) -> None:
+def test_status_as_json_has_url_key_file_and_services(arks: ArksHarness) -> None:
     status = arks.json("status")
     assert f"http://localhost:{arks.port}/v1" == status["gateway"]["url"]
     assert {"model": "smollm2", "keyFile": str(arks.home / "demo-key")} == status["demo"]
@@ -71,7 +74,7 @@ def test_status_tells_programs_what_they_need(arks: Platform) -> None:
     assert all(service["address"] for service in status["services"])
 
 
-def test_the_key_is_its_owners_only_and_kept_nowhere_else(arks: Platform) -> None:
+def test_only_the_owner_can_read_the_key_and_no_other_file_has_it(arks: ArksHarness) -> None:
     assert 0o600 == stat.S_IMODE((arks.home / "demo-key").stat().st_mode)
     key = arks.key.encode()
     holders = []
@@ -82,12 +85,12 @@ def test_the_key_is_its_owners_only_and_kept_nowhere_else(arks: Platform) -> Non
     assert [] == holders
 
 
-def test_another_port_is_refused_while_it_runs(arks: Platform) -> None:
-    said = arks.arks("up", "--port", "1", check=False)
-    assert f"Arks runs already, with its gateway at port {arks.port}" in said
+def test_another_port_is_rejected_while_arks_runs(arks: ArksHarness) -> None:
+    printed = arks.arks("up", "--port", "1", check=False)
+    assert f"Arks is already running, with its gateway on port {arks.port}" in printed
 
 
-def test_apply_says_what_became_of_each_resource(arks: Platform) -> None:
+def test_apply_prints_the_change_of_each_resource(arks: ArksHarness) -> None:
     assert "arksendpoint/other created\n" == arks.apply(endpoint("other"))
     assert "arksendpoint/other unchanged\n" == arks.apply(endpoint("other"))
     changed = endpoint("other") | {"spec": {"defaultWeight": 7}}
@@ -97,34 +100,34 @@ def test_apply_says_what_became_of_each_resource(arks: Platform) -> None:
     assert "No resources found" in arks.arks("get", "endpoints", "-n", "nowhere", check=False)
 
 
-def test_one_mistake_and_nothing_is_applied(arks: Platform) -> None:
+def test_one_error_prevents_all_changes(arks: ArksHarness) -> None:
     broken = small_file_model("broken") | {"spec": {"model": 7}}
     with pytest.raises(CommandError, match=r"spec\.model: must be text"):
         arks.apply(endpoint("half"), broken)
     assert "there is no ArksEndpoint 'half'" in arks.arks("get", "endpoint", "half", check=False)
 
 
-def test_a_file_that_is_missing_is_told_by_describe(arks: Platform) -> None:
+def test_describe_shows_that_a_model_file_is_missing(arks: ArksHarness) -> None:
     missing = small_file_model("missing")
     missing["spec"]["source"]["file"]["path"] = "/no/such/model.gguf"
     arks.apply(missing)
-    said = until(
+    described = until(
         lambda: arks.arks("describe", "model", "missing"),
-        lambda said: "/no/such/model.gguf" in said.partition("Conditions:")[2],
+        lambda text: "/no/such/model.gguf" in text.partition("Conditions:")[2],
     )
-    assert "Events:" in said
+    assert "Events:" in described
     arks.arks("delete", "model/missing")
 
 
-def test_kinds_have_the_names_that_people_use(arks: Platform) -> None:
+def test_kinds_have_their_kubectl_names_and_short_names(arks: ArksHarness) -> None:
     for kind in ("am", "ArksModels", "model", "models", "arksmodel", "arksmodels.arks.ai", "ArksModel"):
         assert "arksmodel.arks.ai/smollm2\n" == arks.arks("get", kind, "smollm2", "-o", "name")
     assert arks.arks("get", "all").count("arks.ai/") >= 5
     assert "ArksModel" == arks.json("get", "model/smollm2")["kind"]
-    assert {"ArksModel", "ArksToken"} == {one["kind"] for one in arks.json("get", "models,tokens")["items"]}
+    assert {"ArksModel", "ArksToken"} == {item["kind"] for item in arks.json("get", "models,tokens")["items"]}
 
 
-def test_keys_are_never_shown_again(arks: Platform) -> None:
+def test_an_applied_key_is_never_shown(arks: ArksHarness) -> None:
     arks.apply(token("ada", "sk-ada-secret-000", "smollm2"))
     for output in ("yaml", "json"):
         assert "sk-ada" not in arks.arks("get", "token", "ada", "-o", output)
@@ -132,18 +135,18 @@ def test_keys_are_never_shown_again(arks: Platform) -> None:
     assert "hmac-sha256:" in arks.arks("get", "token", "ada", "-o", "yaml")
 
 
-def test_a_new_token_works_at_once_and_stops_with_its_deletion(arks: Platform, tmp_path: Path) -> None:
+def test_a_new_token_works_at_once_and_stops_with_its_deletion(arks: ArksHarness, tmp_path: Path) -> None:
     key_file = tmp_path / "ci.key"
     arks.arks("token", "create", "ci", "-e", "smollm2", "--limit", "rpm=100", "--key-file", str(key_file))
     assert 0o600 == stat.S_IMODE(key_file.stat().st_mode)
-    ask = ("chat", "Hello", "--max-tokens", "3", "--key-file", str(key_file))
-    said = until(lambda: arks.arks(*ask, check=False), lambda said: "did not answer" not in said)
-    assert said.strip()
+    command = ("chat", "Hello", "--max-tokens", "3", "--key-file", str(key_file))
+    answer = until(lambda: arks.arks(*command, check=False), lambda text: "did not answer" not in text)
+    assert answer.strip()
     arks.arks("delete", "token", "ci")
-    until(lambda: arks.arks(*ask, check=False), lambda said: "did not answer (401)" in said)
+    until(lambda: arks.arks(*command, check=False), lambda text: "did not answer (401)" in text)
 
 
-def test_a_secret_is_kept_in_a_file_and_listed_without_values(arks: Platform) -> None:
+def test_a_secret_is_stored_in_a_file_and_listed_without_values(arks: ArksHarness) -> None:
     secret = {
         "apiVersion": "v1",
         "kind": "Secret",
@@ -157,9 +160,9 @@ def test_a_secret_is_kept_in_a_file_and_listed_without_values(arks: Platform) ->
     assert "secret/hf-token deleted\n" == arks.arks("delete", "secret", "hf-token")
 
 
-def test_top_explain_events_usage_and_logs_have_something_to_say(arks: Platform) -> None:
+def test_top_explain_events_usage_and_logs_show_the_demo(arks: ArksHarness) -> None:
     replicas = until(lambda: arks.json("top")["replicas"], lambda found: found[0]["running"] is not None)
-    assert [("smollm2-0", "Ready")] == [(one["replica"], one["state"]) for one in replicas]
+    assert [("smollm2-0", "Ready")] == [(replica["replica"], replica["state"]) for replica in replicas]
     assert "smollm2-0" in arks.arks("explain", "smollm2")
     assert "model.ready" in arks.arks("events", "--kind", "model")
     first = json.loads(arks.arks("events", "-o", "json").splitlines()[0])
@@ -170,28 +173,28 @@ def test_top_explain_events_usage_and_logs_have_something_to_say(arks: Platform)
     assert "replicas: smollm2-0" in arks.arks("logs", "smollm2", "--replica", "smollm2-9", check=False)
 
 
-def test_a_taken_port_is_named_with_the_option_that_helps(tmp_path: Path) -> None:
+def test_a_port_in_use_fails_with_the_option_for_another(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        platform = Platform(tmp_path / "home", port=taken.getsockname()[1])
+        harness = ArksHarness(tmp_path / "home", port=taken.getsockname()[1])
         with pytest.raises(
-            CommandError, match=rf"(?s)port {platform.port} is in use by .*arks up --port {platform.port + 1}"
+            CommandError, match=rf"(?s)port {harness.port} is in use by .*arks up --port {harness.port + 1}"
         ):
-            platform.up("--no-demo")
+            harness.up("--no-demo")
 
 
 @pytest.mark.parametrize("how", ["down", "kill"])
-def test_nothing_of_a_whole_arks_is_left_soon_after_its_end(tmp_path: Path, how: str) -> None:
-    platform = Platform(tmp_path / "home")
-    platform.up()
-    supervisor = int((platform.home / "run" / "pid").read_text())
+def test_no_process_remains_soon_after_the_end_of_arks(tmp_path: Path, how: str) -> None:
+    harness = ArksHarness(tmp_path / "home")
+    harness.up()
+    supervisor = int((harness.home / "run" / "pid").read_text())
     everything = descendants(supervisor)
     assert len(everything) >= 10
     if how == "kill":
         os.kill(supervisor, signal.SIGKILL)
     if how == "down":
-        platform.down()
-    until(lambda: [pid for pid in everything if _alive(pid)], lambda left: not left, seconds=30)
-    assert not is_running(Paths.of(platform.home))
+        harness.down()
+    until(lambda: [pid for pid in everything if _alive(pid)], lambda alive: not alive, seconds=30)
+    assert not is_running(Paths.of(harness.home))
 
 
 def _alive(pid: int) -> bool:
@@ -201,7 +204,7 @@ def _alive(pid: int) -> bool:
         return False
 
 
-def test_a_reader_that_goes_away_is_no_error(arks: Platform) -> None:
+def test_a_reader_that_closes_early_is_no_error(arks: ArksHarness) -> None:
     command = f"{ARKS} --home {arks.home} get all -o yaml | head -1"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=90, check=True)
     assert ("apiVersion: v1\n", "") == (done.stdout, done.stderr)

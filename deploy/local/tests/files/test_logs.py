@@ -1,19 +1,9 @@
-"""The ends of log files."""
-
 from pathlib import Path
 
-from arks.local.files.logs import last_lines, limit_size, tail
+from arks.local.files.logs import last_lines, limit_size
 
 
-def test_the_tail_has_the_last_lines_of_a_file_of_any_size(tmp_path: Path) -> None:
-    log = tmp_path / "log"
-    log.write_text("".join(f"line {number} {'x' * 100}\n" for number in range(5000)))
-    assert [f"line {number}" for number in (4998, 4999)] == [line.split(" x")[0] for line in tail(log, 2)]
-    assert 5000 == len(tail(log, 10_000))
-
-
-def test_a_file_that_is_not_there_has_no_lines(tmp_path: Path) -> None:
-    assert [] == tail(tmp_path / "none", 3)
+def test_a_missing_file_has_no_lines(tmp_path: Path) -> None:
     assert () == last_lines(tmp_path / "none", 3)
 
 
@@ -24,7 +14,7 @@ def test_last_lines_are_short_and_not_empty(tmp_path: Path) -> None:
     assert ["first", "y" * 400, "�"] == list(lines)
 
 
-def test_a_log_past_its_limit_moves_aside_and_its_writer_goes_on(tmp_path: Path) -> None:
+def test_a_log_above_its_limit_moves_aside_and_its_writer_continues(tmp_path: Path) -> None:
     log = tmp_path / "log"
     with log.open("ab", buffering=0) as writer:
         writer.write(b"old\n" * 100)

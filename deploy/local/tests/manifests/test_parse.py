@@ -86,7 +86,7 @@ def test_a_secret_with_a_placeholder_is_a_warning_without_its_value() -> None:
     assert "model-private.yaml:9: data.HF_TOKEN: is not base64 of text, so this value cannot be used" == str(warning)
 
 
-def test_all_mistakes_are_told_at_once_in_the_order_of_lines() -> None:
+def test_all_errors_are_listed_at_once_in_the_order_of_lines() -> None:
     text = APPLICATION + "  replicas: x\n  runtime: y\n---\nkind: Z\n---\n" + QUOTA + "  quotas: 3"
     manifests = parse_manifests([("a.yaml", text), ("b.yaml", "x: [")])
     assert ["a.yaml:4", "a.yaml:6", "a.yaml:7", "a.yaml:9", "a.yaml:15", "b.yaml:1"] == [
@@ -100,7 +100,7 @@ def test_documents_before_a_broken_one_are_still_read() -> None:
     assert 1 == len(manifests.errors)
 
 
-def test_a_resource_given_twice_is_an_error_that_names_both_places() -> None:
+def test_a_resource_given_twice_is_an_error_that_names_both_lines() -> None:
     text = MODEL + "  model: m\n"
     manifests = parse_manifests([("a.yaml", text), ("b.yaml", "---\n" + text)])
     assert ["b.yaml:4: metadata.name: ArksModel default/m is given twice; the first time in a.yaml:3"] == [
@@ -132,12 +132,12 @@ def test_secret_values_are_in_no_error() -> None:
         assert hidden not in str(manifests.errors + manifests.warnings)
 
 
-def test_status_in_a_manifest_is_left_out_whatever_it_holds() -> None:
+def test_status_in_a_manifest_is_ignored() -> None:
     [resource] = parse_manifests([("f", MODEL + "  model: m\nstatus: {phase: Dreaming, x: 1}")]).resources
     assert "status" not in resource.to_dict()
 
 
-def test_the_namespace_asked_for_fills_in_where_none_is_given() -> None:
+def test_a_resource_without_a_namespace_gets_the_default_namespace() -> None:
     text = MODEL + "  model: m\n---\n" + MODEL.replace("name: m", "name: m, namespace: own") + "  model: m\n"
     manifests = parse_manifests([("f", text)], default_namespace="team")
     assert ["team/m", "own/m"] == [resource.key for resource in manifests.resources]

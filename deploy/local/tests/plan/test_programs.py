@@ -1,13 +1,11 @@
-"""Which processes there are, with what settings."""
+"""The programs of one Arks and their settings."""
 
 from pathlib import Path
 
-import pytest
-
 from arks.endpoint_router.adapters import envoy
 from arks.local.files.paths import Paths
-from arks.local.plan import server_configs
-from arks.local.plan.programs import PORT_NAMES, Binaries, Machine, Program, envoy_command, programs
+from arks.local.plan.addresses import PORT_NAMES
+from arks.local.plan.programs import Binaries, Machine, Program, envoy_command, programs
 from arks.local.supervisor.supervisor import ENGINES_SECONDS, GATEWAY_SECONDS, SERVERS
 
 PATHS = Paths(Path("/home/ada/.arks"))
@@ -32,22 +30,22 @@ def test_no_two_programs_listen_on_one_port() -> None:
     assert len(ports) == len(set(ports))
 
 
-def test_no_secret_stands_on_a_command_line_or_in_an_environment() -> None:
+def test_no_secret_is_on_a_command_line_or_in_an_environment() -> None:
     for program in plan().values():
-        words = [*program.command, *program.environment.values()]
-        assert not [word for word in words if word.startswith("sk-")]
+        texts = [*program.command, *program.environment.values()]
+        assert not [text for text in texts if text.startswith("sk-")]
         names = {name for name in program.environment if "TOKEN" in name or "PASSWORD" in name or "PEPPER" in name}
         assert all(name.endswith(("_FILE", "_HOST", "_PORT")) for name in names)
 
 
-def test_all_that_is_waited_for_at_the_end_takes_less_than_5_seconds() -> None:
+def test_all_stop_timeouts_together_are_less_than_5_seconds() -> None:
     stops = {name: program.stop_seconds for name, program in plan().items()}
     services = max(seconds for name, seconds in stops.items() if name not in {"envoy", *SERVERS})
     servers = max(stops[name] for name in SERVERS)
     assert GATEWAY_SECONDS + stops["envoy"] + services + 2 * ENGINES_SECONDS + servers < 5
 
 
-def test_services_are_told_where_their_neighbours_are() -> None:
+def test_a_service_gets_the_addresses_of_its_servers() -> None:
     environment = plan()["token-quota"].environment
     expected = {
         "PATH": "/usr/bin",
@@ -66,15 +64,6 @@ def test_services_are_told_where_their_neighbours_are() -> None:
     assert expected == environment
 
 
-def test_envoy_is_started_as_its_owner_says() -> None:
+def test_envoy_has_the_command_line_of_endpoint_router() -> None:
     expected = envoy.command("/bin/envoy", "/run/envoy.json", 2)
     assert tuple(expected) == envoy_command(Path("/bin/envoy"), Path("/run/envoy.json"), 2)
-
-
-@pytest.mark.parametrize(
-    "text", [server_configs.nats(4222, "secret", PATHS.nats), server_configs.valkey(6379, "secret", PATHS.valkey)]
-)
-def test_servers_listen_on_loopback_only_and_ask_for_their_secret(text: str) -> None:
-    assert "127.0.0.1" in text
-    assert "0.0.0.0" not in text  # noqa: S104  # what must not be there
-    assert "secret" in text

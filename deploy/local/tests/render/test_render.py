@@ -1,4 +1,4 @@
-"""What commands print, against golden files; REWRITE_GOLDEN=1 writes them anew."""
+"""The output of commands, compared with golden files; REWRITE_GOLDEN=1 rewrites them."""
 
 import os
 from collections.abc import Callable
@@ -28,15 +28,15 @@ def condition(kind: str, value: str, reason: str, message: str) -> dict[str, obj
     }
 
 
-def thing(kind: type[Resource], name: str, **more: object) -> dict[str, object]:
+def resource(kind: type[Resource], name: str, **more: object) -> dict[str, object]:
     metadata = {"name": name, "namespace": "default", "creationTimestamp": "2026-03-01T09:00:00Z", "generation": 2}
     return {"apiVersion": "arks.ai/v1", "kind": kind.__name__, "metadata": metadata, **more}
 
 
-MODEL = thing(
+MODEL = resource(
     ArksModel, "qwen-7b", spec={"model": "Qwen/Qwen2.5-7B-Instruct-1M"}, status={"phase": "Ready", "conditions": []}
 )
-APPLICATION = thing(
+APPLICATION = resource(
     ArksApplication,
     "app-qwen",
     spec={"replicas": 2, "runtime": "sglang", "model": {"name": "qwen-7b"}},
@@ -60,7 +60,7 @@ APPLICATION = thing(
         ],
     },
 )
-ENDPOINT = thing(
+ENDPOINT = resource(
     ArksEndpoint,
     "qwen-7b",
     spec={"defaultWeight": 5},
@@ -90,7 +90,7 @@ def replica(name: str, state: ReplicaState) -> Replica:
 
 
 def rows() -> list[top.Row]:
-    """One replica that reports, one whose report is old, one that never did."""
+    """Three replicas: one with a new load report, one with an old one, one without."""
     fact = ReplicasFact(
         namespace="default",
         application="app-qwen",
@@ -111,7 +111,7 @@ def rows() -> list[top.Row]:
     return top.rows([fact], [endpoint], {("default", "app-qwen"): report}, NOW)
 
 
-def platform() -> State:
+def supervisor_state() -> State:
     services = (
         Service("nats", ServiceState.READY, "nats://127.0.0.1:20001", 11, since=NOW.timestamp() - 90),
         Service(
@@ -140,13 +140,15 @@ CASES: dict[str, Callable[[], str]] = {
     "describe": lambda: describe.describe(
         APPLICATION, [EVENT], [describe.LogTail("Last lines of app-qwen-1", ("loading", "out of memory"))], NOW
     ),
-    "events": lambda: events.lines([EVENT], NOW, width=80),
-    "events-in-all-namespaces": lambda: events.lines([EVENT], NOW, namespaces=True, width=80),
+    "events": lambda: events.header() + events.line(EVENT, NOW, width=80),
+    "events-in-all-namespaces": lambda: (
+        events.header(namespaces=True) + events.line(EVENT, NOW, namespaces=True, width=80)
+    ),
     "events-json": lambda: events.to_json_line(EVENT) + "\n",
     "explain": lambda: explain.as_text(ENDPOINT, rows(), NOW),
-    "explain-nothing-ready": lambda: explain.as_text(thing(ArksEndpoint, "qwen-7b", spec={}), [], NOW),
-    "status": lambda: status.as_text(platform(), PATHS, with_demo=True, now=NOW.timestamp()),
-    "status-json": lambda: resources.to_json(status.as_data(platform(), PATHS, with_demo=True)),
+    "explain-nothing-ready": lambda: explain.as_text(resource(ArksEndpoint, "qwen-7b", spec={}), [], NOW),
+    "status": lambda: status.as_text(supervisor_state(), PATHS, with_demo=True, now=NOW.timestamp()),
+    "status-json": lambda: resources.to_json(status.as_data(supervisor_state(), PATHS, with_demo=True)),
     "top": lambda: top.as_text(rows()),
     "top-nothing": lambda: top.as_text([]),
     "top-json": lambda: resources.to_json(top.as_data(rows())),
@@ -168,7 +170,7 @@ CASES: dict[str, Callable[[], str]] = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_output_is_as_in_the_golden_file(case: str) -> None:
+def test_output_equals_the_golden_file(case: str) -> None:
     text, file = CASES[case](), GOLDEN / f"{case}.txt"
     if os.environ.get("REWRITE_GOLDEN"):
         file.write_text(text)

@@ -1,4 +1,4 @@
-"""Listens, and leaves a grandchild that lives on as an orphan, as engines do: `parent_program.py PID_FILE PORT`."""
+"""Listen on a port and leave an orphaned grandchild, as app-deployer does: `parent_program.py PID_FILE PORT`."""
 
 import os
 import socket
@@ -24,7 +24,7 @@ def main() -> None:
 
 
 def orphan(pid_file: Path, first_parent: int) -> None:
-    """Bound to whoever becomes its parent when its first one is gone."""
+    """Wait for the adoption by another process, write the pid file, and die with the new parent."""
     while os.getppid() == first_parent:
         time.sleep(0.01)
     die_with_parent(os.getppid())()

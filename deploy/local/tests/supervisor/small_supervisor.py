@@ -1,7 +1,7 @@
 """The supervisor with few programs, for tests: `python small_supervisor.py HOME`.
 
-Real NATS and Valkey; `parent`, whose child lives on as an orphan, as engines do; `crashing`, which never comes up;
-`web`, which answers HTTP until it is stopped.
+Real NATS and Valkey; `parent`, which leaves an orphan, as engines are; `crashing`, which never becomes ready; `web`,
+which answers HTTP until it is stopped.
 """
 
 import asyncio
@@ -12,18 +12,20 @@ from pathlib import Path
 from arks.kit.process import become_subreaper
 from arks.local.files.paths import Paths
 from arks.local.files.ports_file import read_ports
-from arks.local.plan import programs as plan
 from arks.local.plan.programs import Probe, Program
-from arks.local.programs.supervisor import prepare, take_lock
+from arks.local.plan.programs import programs as planned_programs
+from arks.local.programs.supervisor import ALREADY_RUNNING
+from arks.local.supervisor.lock import AlreadyRunning, take_lock
+from arks.local.supervisor.prepare import prepare
 from arks.local.supervisor.supervisor import Supervisor
-from arks.local.supervisor.unit import Timing
+from arks.local.supervisor.unit import Timings
 
 PARENT = Path(__file__).parent / "parent_program.py"
 
 
 def programs(paths: Paths) -> list[Program]:
-    machine = prepare(paths, gateway_port=0)
-    kept = [program for program in plan.programs(machine) if program.name in {"nats", "valkey"}]
+    machine = prepare(paths, gateway_port=0, environment=os.environ)
+    kept = [program for program in planned_programs(machine) if program.name in {"nats", "valkey"}]
     port = machine.ports["metrics"]
     python, environment = sys.executable, dict(os.environ)
     parent = (python, str(PARENT), str(paths.run / "orphan"), str(port))
@@ -50,10 +52,13 @@ def programs(paths: Paths) -> list[Program]:
 def main() -> None:
     paths = Paths.of(Path(sys.argv[1]))
     paths.create()
-    with take_lock(paths):
-        become_subreaper()
-        timing = Timing(watch_seconds=0.2, failed_watches=2)
-        asyncio.run(Supervisor(paths, programs(paths), timing).run(ports=read_ports(paths)))
+    try:
+        with take_lock(paths):
+            become_subreaper()
+            timings = Timings(watch_seconds=0.2, failed_watches=2)
+            asyncio.run(Supervisor(paths, programs(paths), timings).run(ports=read_ports(paths)))
+    except AlreadyRunning:
+        sys.exit(ALREADY_RUNNING)
 
 
 if __name__ == "__main__":

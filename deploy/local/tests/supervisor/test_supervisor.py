@@ -1,4 +1,4 @@
-"""The supervisor with real servers: what dies comes back, and nothing outlives it."""
+"""The supervisor with real servers: it restarts what ends, and nothing outlives it."""
 
 import asyncio
 import os
@@ -14,19 +14,13 @@ import pytest_asyncio
 
 from arks.kit.testing.wait import eventually
 from arks.local.files.paths import Paths
-from arks.local.files.state import Phase, Service, ServiceState, State, is_running, read
+from arks.local.files.state import Phase, Service, ServiceState, State
+from arks.local.files.state_file import is_running, read_state
 from arks.local.programs.supervisor import ALREADY_RUNNING
-from arks.local.supervisor.unit import Timing, restart_delay_seconds
 
 SCRIPT = Path(__file__).parent / "small_supervisor.py"
 NAMES = ("nats", "valkey", "parent", "web")
 GONE_SECONDS = 30.0
-
-
-def test_the_first_restart_comes_at_once_and_later_ones_wait_longer_and_longer() -> None:
-    timing = Timing(first_delay_seconds=0.2, longest_delay_seconds=10)
-    assert [0, 0.2, 0.4, 0.8] == [restart_delay_seconds(failures, timing) for failures in (1, 2, 3, 4)]
-    assert 10 == restart_delay_seconds(1000, timing)
 
 
 @dataclass
@@ -35,7 +29,7 @@ class Running:
     process: "subprocess.Popen[bytes]"
 
     def state(self) -> State:
-        state = read(self.paths)
+        state = read_state(self.paths)
         assert state is not None
         return state
 
@@ -53,7 +47,7 @@ class Running:
         return int((self.paths.run / "orphan").read_text())
 
     def all_up(self) -> bool:
-        state = read(self.paths)
+        state = read_state(self.paths)
         if state is None or state.pid != self.process.pid or not (self.paths.run / "orphan").exists():
             return False
         found = [state.service(name) for name in NAMES]
@@ -75,7 +69,7 @@ async def running(tmp_path: Path) -> AsyncIterator[Running]:
 
 
 def alive(pids: Iterable[int]) -> list[int]:
-    """Those that run; a zombie has ended."""
+    """The process ids that still run; a zombie has ended."""
     found = []
     for pid in pids:
         try:
@@ -92,12 +86,12 @@ def everything(running: Running) -> list[int]:
 
 
 async def none_alive(pids: list[int]) -> None:
-    await eventually(lambda: not alive(pids), within_seconds=GONE_SECONDS, what="nothing left")
+    await eventually(lambda: not alive(pids), within_seconds=GONE_SECONDS, what="no process remaining")
 
 
 @pytest.mark.real
 @pytest.mark.parametrize("name", NAMES)
-async def test_what_is_killed_comes_back(running: Running, name: str) -> None:
+async def test_a_killed_program_is_restarted(running: Running, name: str) -> None:
     before = running.service(name)
     os.kill(running.pid(name), signal.SIGKILL)
 
@@ -110,7 +104,7 @@ async def test_what_is_killed_comes_back(running: Running, name: str) -> None:
 
 
 @pytest.mark.real
-async def test_what_hangs_is_started_again(running: Running) -> None:
+async def test_a_hanging_program_is_restarted(running: Running) -> None:
     hung = running.pid("web")
     os.kill(hung, signal.SIGSTOP)
     await eventually(lambda: running.service("web").pid not in {None, hung}, within_seconds=60, what="web again")
@@ -118,18 +112,18 @@ async def test_what_hangs_is_started_again(running: Running) -> None:
 
 
 @pytest.mark.real
-async def test_what_cannot_start_says_why(running: Running) -> None:
-    def tells() -> bool:
+async def test_a_crash_loop_shows_its_reason_and_last_lines(running: Running) -> None:
+    def has_restarted() -> bool:
         service = running.service("crashing")
         return service.restarts >= 2 and service.problem == "ended with status 3"
 
-    await eventually(tells, what="a crash loop told")
+    await eventually(has_restarted, what="a crash loop in the state")
     assert "no luck" in running.service("crashing").last_lines
     assert running.all_up()
 
 
 @pytest.mark.real
-async def test_nothing_outlives_a_killed_supervisor(running: Running) -> None:
+async def test_no_process_outlives_a_killed_supervisor(running: Running) -> None:
     pids = everything(running)
     running.process.kill()
     await none_alive(pids)
@@ -137,7 +131,7 @@ async def test_nothing_outlives_a_killed_supervisor(running: Running) -> None:
 
 
 @pytest.mark.real
-async def test_nothing_is_left_after_the_end(running: Running) -> None:
+async def test_no_process_remains_after_sigterm(running: Running) -> None:
     pids = everything(running)
     running.process.terminate()
     await none_alive([*pids, running.process.pid])
@@ -148,7 +142,7 @@ async def test_nothing_is_left_after_the_end(running: Running) -> None:
 
 
 @pytest.mark.real
-async def test_a_second_signal_ends_everything_at_once(running: Running) -> None:
+async def test_a_second_signal_kills_everything_at_once(running: Running) -> None:
     pids = everything(running)
     running.process.terminate()
     running.process.send_signal(signal.SIGINT)
@@ -156,7 +150,7 @@ async def test_a_second_signal_ends_everything_at_once(running: Running) -> None
 
 
 @pytest.mark.real
-async def test_there_is_one_supervisor_for_a_home(running: Running) -> None:
+async def test_a_second_supervisor_of_a_home_exits(running: Running) -> None:
     second = await asyncio.create_subprocess_exec(
         sys.executable, str(SCRIPT), str(running.paths.home), stderr=asyncio.subprocess.PIPE
     )
@@ -166,17 +160,17 @@ async def test_there_is_one_supervisor_for_a_home(running: Running) -> None:
 
 
 @pytest.mark.real
-async def test_servers_ask_for_their_secret(running: Running) -> None:
+async def test_servers_reject_clients_without_their_secret(running: Running) -> None:
     connect = b'CONNECT {"verbose":false}\r\nPING\r\n'
-    assert b"Authorization Violation" in await _ask(running.service("nats").address, connect)
-    assert b"NOAUTH" in await _ask(running.service("valkey").address, b"GET x\r\nQUIT\r\n")
+    assert b"Authorization Violation" in await _send(running.service("nats").address, connect)
+    assert b"NOAUTH" in await _send(running.service("valkey").address, b"GET x\r\nQUIT\r\n")
 
 
-async def _ask(address: str, words: bytes) -> bytes:
-    """What a server says to these words until it ends the connection."""
+async def _send(address: str, request: bytes) -> bytes:
+    """The answer of a server until it closes the connection."""
     host, port = address.split("//")[1].split(":")
     reader, writer = await asyncio.open_connection(host, int(port))
-    writer.write(words)
+    writer.write(request)
     answer = await reader.read()
     writer.close()
     await writer.wait_closed()

@@ -1,4 +1,4 @@
-"""The arks command: one file a group of commands. arks.local.render makes what they print from what store fetches.
+"""The arks command: one file per command. `arks.local.render` formats the data that `arks.local.client` fetches.
 
-A module imports at its top only what it needs to say what its commands are called: `arks --help` must answer at once.
+At its top a module imports only what `arks --help` needs, so that help is printed at once; the rest is imported late.
 """

@@ -1,4 +1,4 @@
-"""`arks logs`: what services and engines have written."""
+"""`arks logs`: the logs of services and engines."""
 
 import time
 from pathlib import Path
@@ -6,38 +6,39 @@ from typing import Annotated
 
 import typer
 
-from arks.local.cli.common import NO_HOME, Failure, HomeOption, NamespaceOption, fail, paths_of, say
+from arks.local.cli.failure import Failure, fail
+from arks.local.cli.options import NO_HOME, HomeOption, NamespaceOption
+from arks.local.cli.output import print_text
 from arks.local.files.paths import Paths
 
-_LOOK_SECONDS = 0.2
+_POLL_SECONDS = 0.2
 _BLOCK_BYTES = 64 * 1024
 
 
 def logs(
     name: Annotated[str, typer.Argument(metavar="APPLICATION|SERVICE", help="As in `arks get apps` or `arks status`.")],
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with what is written from now.")] = False,
-    tail: Annotated[int, typer.Option("--tail", min=0, help="Lines from the end.")] = 100,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Follow the log.")] = False,
+    tail: Annotated[int, typer.Option("--tail", min=0, help="Number of lines from the end.")] = 100,
     replica: Annotated[str | None, typer.Option("--replica", help="Only this replica of an application.")] = None,
-    previous: Annotated[bool, typer.Option("--previous", help="The log before the present one.")] = False,
+    previous: Annotated[bool, typer.Option("--previous", help="Log of the previous run.")] = False,
     namespace: NamespaceOption = "default",
     home: HomeOption = NO_HOME,
 ) -> None:
-    """Print the log of an application's replicas or of a service.
+    """Print the log of a service or of an application's replicas.
 
     \b
     arks logs smollm2
     arks logs -f token-quota
     arks logs smollm2 --replica smollm2-0 --previous
     """
-    paths = paths_of(home)
-    files = _files(paths, name, namespace, replica, previous)
+    files = _files(Paths.of(home), name, namespace, replica, previous)
     _print_tails(files, tail)
     if follow:
         _follow(files)
 
 
 def _files(paths: Paths, name: str, namespace: str, replica: str | None, previous: bool) -> dict[str, Path]:
-    """Log files by the name of what wrote them. Raises Failure."""
+    """Service or replica -> its log. Raises Failure if there is none."""
     from arks.local.files.engine_logs import engine_logs
 
     service = paths.log(name)
@@ -58,27 +59,27 @@ def _files(paths: Paths, name: str, namespace: str, replica: str | None, previou
 
 
 def _print_tails(files: dict[str, Path], count: int) -> None:
-    from arks.local.files.logs import tail
+    from arks.kit.files import tail
 
     for name, file in files.items():
         if len(files) > 1:
-            say(f"==> {name} <==")
-        say("".join(f"{line}\n" for line in tail(file, count)))
+            print_text(f"==> {name} <==")
+        print_text("".join(f"{line}\n" for line in tail(file, count)))
 
 
 def _follow(files: dict[str, Path]) -> None:
-    """For ever; a file that was shortened or replaced is read from its start."""
+    """Print new text without end; a file that was truncated or replaced is read from its start."""
     ends = {name: _size(file) for name, file in files.items()}
     last = next(reversed(files))
     while True:
         for name, file in files.items():
-            text, ends[name] = _news(file, ends[name])
+            text, ends[name] = _read_from(file, ends[name])
             if text and len(files) > 1 and name != last:
-                say(f"==> {name} <==")
+                print_text(f"==> {name} <==")
             if text:
                 last = name
                 typer.echo(text, nl=False)
-        time.sleep(_LOOK_SECONDS)
+        time.sleep(_POLL_SECONDS)
 
 
 def _size(file: Path) -> int:
@@ -88,16 +89,13 @@ def _size(file: Path) -> int:
         return 0
 
 
-def _news(file: Path, end: int) -> tuple[str, int]:
+def _read_from(file: Path, offset: int) -> tuple[str, int]:
+    """The text behind the offset, at most a block, and the new offset."""
     size = _size(file)
-    start = end if size >= end else 0
+    start = offset if size >= offset else 0
     if size == start:
         return "", start
     with file.open("rb") as opened:
         opened.seek(start)
         block = opened.read(_BLOCK_BYTES)
     return block.decode(errors="replace"), start + len(block)
-
-
-def add_to(app: typer.Typer) -> None:
-    app.command()(logs)

@@ -1,4 +1,4 @@
-"""How far `arks up` is: bars and spinners on a terminal, a line for each step elsewhere."""
+"""The progress of `arks up`: bars and spinners on a terminal, one line per step elsewhere."""
 
 import time
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ _OTHER_COLUMNS = 48
 
 class Progress(Protocol):
     def step(self, name: str, text: str, *, done: bool = False, ratio: float | None = None) -> None:
-        """Something is at `text` now; `ratio` (0 to 1) where it is known."""
+        """Show the state of a step. `ratio`: its progress from 0 to 1, if known."""
 
 
 class LineProgress:

@@ -1,67 +1,61 @@
-"""`arks token create`: a key for somebody."""
+"""`arks token create`: create an API key."""
 
+import asyncio
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from arks.local.cli.common import (
-    NO_HOME,
-    Exit,
-    HomeOption,
-    NamespaceOption,
-    connected,
-    fail,
-    paths_of,
-    run,
-    running_state,
-    say,
-)
+from arks.local.cli.connection import connected, running_state
+from arks.local.cli.failure import Exit, fail
+from arks.local.cli.options import NO_HOME, HomeOption, NamespaceOption
+from arks.local.cli.output import print_text
+from arks.local.files.paths import Paths
 
 if TYPE_CHECKING:
-    from arks.kit.reconcile import Key
+    from arks.kit.key import Key
 
-app = typer.Typer(name="token", help="Keys for people and programs.", no_args_is_help=True)
+app = typer.Typer(name="token", help="Manage API keys.", no_args_is_help=True)
 
 _RULES = ("rpm", "rpd", "tpm", "tpd")
+_ENDPOINT_HELP = "An endpoint that the key may use; repeat for more."
+_LIMIT_HELP = "As rpm=60, rpd=…, tpm=…, tpd=…; repeat for more."
+_KEY_FILE_HELP = "Write the key to this file (mode 0600) instead of printing it."
 
 
 @app.callback()
 def group() -> None:
-    """Keys for people and programs."""
+    """Manage API keys."""
 
 
 @app.command()
 def create(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Of the ArksToken: the user.")],
-    endpoints: Annotated[list[str], typer.Option("--endpoint", "-e", help="A model it may use; repeat for more.")],
-    limits: Annotated[
-        list[str] | None, typer.Option("--limit", help="As rpm=60, rpd=…, tpm=…, tpd=…; repeat for more.")
-    ] = None,
-    quota: Annotated[str | None, typer.Option("--quota", help="ArksQuota that is charged.")] = None,
-    key_file: Annotated[
-        Path | None, typer.Option("--key-file", help="Write the key there (mode 0600) instead of printing it.")
-    ] = None,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the token, usually the user.")],
+    endpoints: Annotated[list[str], typer.Option("--endpoint", "-e", help=_ENDPOINT_HELP)],
+    limits: Annotated[list[str] | None, typer.Option("--limit", help=_LIMIT_HELP)] = None,
+    quota: Annotated[str | None, typer.Option("--quota", help="ArksQuota to charge.")] = None,
+    key_file: Annotated[Path | None, typer.Option("--key-file", help=_KEY_FILE_HELP)] = None,
     namespace: NamespaceOption = "default",
     home: HomeOption = NO_HOME,
 ) -> None:
-    """Make a random key. It is shown once: Arks keeps only its hash.
+    """Create a random API key. It is shown once: Arks stores only its hash.
 
     \b
     arks token create ada --endpoint smollm2
     arks token create ci -e smollm2 --limit rpm=60 --limit tpm=20000 --key-file ci.key
     """
-    from arks.kit.reconcile import Key
+    from arks.kit.key import Key
     from arks.local.files.credentials import new_key
 
-    running_state(paths_of(home))
+    paths = Paths.of(home)
+    running_state(paths)
     key = new_key()
     spec = {"qos": [_qos(endpoint, limits or [], quota) for endpoint in endpoints]}
-    run(_create(home, Key(namespace, name), key, spec, key_file))
+    asyncio.run(_create(paths, Key(namespace, name), key, spec, key_file))
     if key_file is None:
-        say(key)
-        typer.echo("This is the only time that the key is shown.", err=True)
+        print_text(key)
+        typer.echo("Store this key now: it will not be shown again.", err=True)
 
 
 def _qos(endpoint: str, limits: list[str], quota: str | None) -> dict[str, Any]:
@@ -77,12 +71,12 @@ def _limit(text: str) -> tuple[str, str]:
     return kind, value
 
 
-async def _create(home: Path, name: "Key", secret: str, spec: dict[str, Any], key_file: Path | None) -> None:
+async def _create(paths: Paths, name: "Key", secret: str, spec: dict[str, Any], key_file: Path | None) -> None:
     from pydantic import ValidationError
 
     from arks.contracts.resources import ArksToken, hash_key
 
-    token_hash = hash_key(paths_of(home).pepper.read_bytes().strip(), secret)
+    token_hash = hash_key(paths.pepper.read_bytes().strip(), secret)
     metadata = {"name": name.name, "namespace": name.namespace}
     data = {"apiVersion": "arks.ai/v1", "kind": "ArksToken", "metadata": metadata}
     try:
@@ -90,9 +84,12 @@ async def _create(home: Path, name: "Key", secret: str, spec: dict[str, Any], ke
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         fail(f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}", code=Exit.USAGE)
-    async with connected(home) as store:
+    async with connected(paths.home) as store:
         if await store.read(ArksToken, name) is not None:
-            fail(f"there is an ArksToken {name} already", f"`arks delete token/{name.name} -n {name.namespace}` first")
+            fail(
+                f"ArksToken {name} exists already",
+                f"to replace it: `arks delete token/{name.name} -n {name.namespace}`",
+            )
         if key_file is not None:
             _write_key(key_file, secret)
         await store.apply(token)
@@ -104,6 +101,6 @@ def _write_key(file: Path, key: str) -> None:
         with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as opened:
             opened.write(key)
     except FileExistsError:
-        fail(f"{file} exists already and is left as it is", "name another file with --key-file", Exit.USAGE)
+        fail(f"{file} exists already and was not changed", "name another file with --key-file", Exit.USAGE)
     except OSError as error:
-        fail(f"{file} cannot be written: {error.strerror or error}", code=Exit.USAGE)
+        fail(f"cannot write {file}: {error.strerror or error}", code=Exit.USAGE)

@@ -1,4 +1,4 @@
-"""`arks usage`: who used how many tokens."""
+"""`arks usage`: requests and tokens, from the ledger."""
 
 import http.client
 import json
@@ -7,18 +7,13 @@ from urllib.parse import urlencode
 
 import typer
 
-from arks.local.cli.common import (
-    NO_HOME,
-    HomeOption,
-    Output,
-    OutputOption,
-    fail,
-    paths_of,
-    running_state,
-    say,
-)
+from arks.local.cli.connection import running_state
+from arks.local.cli.failure import fail
+from arks.local.cli.options import NO_HOME, HomeOption, OutputOption
+from arks.local.cli.output import print_data, print_text
+from arks.local.files.paths import Paths
 
-_ANSWER_SECONDS = 10.0
+_TIMEOUT_SECONDS = 10.0
 
 
 def usage(
@@ -28,29 +23,31 @@ def usage(
     output: OutputOption = None,
     home: HomeOption = NO_HOME,
 ) -> None:
-    """Say how many requests and tokens were used, by key and endpoint, from the ledger.
+    """Show requests and tokens by API key and endpoint, from the ledger.
 
     \b
     arks usage
     arks usage -n team-a --token ada -o json
     """
-    from arks.local.render import resources as render
     from arks.local.render.usage import as_text
 
-    state = running_state(paths_of(home))
-    wanted = {"namespace": namespace, "token": token, "endpoint": endpoint}
-    data = _ask(state.ports["token-quota-api"], {name: value for name, value in wanted.items() if value is not None})
+    state = running_state(Paths.of(home))
+    filters = {"namespace": namespace, "token": token, "endpoint": endpoint}
+    given = {name: value for name, value in filters.items() if value is not None}
+    data = _query(state.ports["token-quota-api"], given)
     if output is None:
-        say(as_text(data["items"]))
+        print_text(as_text(data["items"]))
     else:
-        say(render.to_json(data) if output == Output.JSON else render.to_yaml(data))
+        print_data(data, output)
 
 
-def _ask(port: int, wanted: dict[str, str]) -> dict[str, Any]:
-    """Raises Failure."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=_ANSWER_SECONDS)
+def _query(port: int, filters: dict[str, str]) -> dict[str, Any]:
+    """Query token-quota's API. Raises Failure."""
+    from arks.local.plan.addresses import HOST
+
+    connection = http.client.HTTPConnection(HOST, port, timeout=_TIMEOUT_SECONDS)
     try:
-        connection.request("GET", f"/v1/usage?{urlencode(wanted)}")
+        connection.request("GET", f"/v1/usage?{urlencode(filters)}")
         answer = connection.getresponse()
         text = answer.read().decode(errors="replace")
     except (OSError, http.client.HTTPException) as error:
@@ -58,10 +55,6 @@ def _ask(port: int, wanted: dict[str, str]) -> dict[str, Any]:
     finally:
         connection.close()
     if answer.status != 200:
-        fail(f"token-quota answers {answer.status}: {text.strip()[:200]}", "see `arks logs token-quota`")
+        fail(f"token-quota answered {answer.status}: {text.strip()[:200]}", "see `arks logs token-quota`")
     data: dict[str, Any] = json.loads(text)
     return data
-
-
-def add_to(app: typer.Typer) -> None:
-    app.command()(usage)

@@ -1,4 +1,4 @@
-"""Reading the stream of events, up to now or for ever."""
+"""Read the stream of events, up to now or without end."""
 
 import contextlib
 from collections.abc import AsyncIterator
@@ -19,8 +19,8 @@ from arks.local.render.events import Event
 _NEXT_SECONDS = 5.0
 
 
-def about(namespace: str | None, name: str | None = None, kind: str | None = None) -> str:
-    """Subject of all events about a thing; None: any."""
+def events_subject(namespace: str | None, name: str | None = None, kind: str | None = None) -> str:
+    """Subject of the events about a resource; None: any."""
     parts = (kind, None, namespace, name)
     return ".".join(["arks.events", *("*" if part is None else subjects.encode(part) for part in parts)])
 
@@ -28,7 +28,7 @@ def about(namespace: str | None, name: str | None = None, kind: str | None = Non
 async def read_events(
     stream: JetStreamContext, subject: str, since: datetime | None, *, follow: bool
 ) -> AsyncIterator[Event]:
-    """Raises Unavailable."""
+    """Yield events from `since` on, or all; with `follow` without end, else up to now. Raises Unavailable."""
     policy = DeliverPolicy.ALL if since is None else DeliverPolicy.BY_START_TIME
     config = ConsumerConfig(deliver_policy=policy, opt_start_time=since)
     try:
@@ -36,18 +36,19 @@ async def read_events(
             subject, stream=subjects.EVENTS_STREAM, ordered_consumer=True, config=config
         )
         info = await subscription.consumer_info()
-        left = (info.num_pending or 0) + (info.delivered.consumer_seq if info.delivered else 0)  # some are here already
+        # Messages that have arrived already are not pending any more.
+        remaining = (info.num_pending or 0) + (info.delivered.consumer_seq if info.delivered else 0)
         try:
-            while follow or left > 0:
+            while follow or remaining > 0:
                 message = await _next(subscription, follow)
-                left = message.metadata.num_pending
+                remaining = message.metadata.num_pending
                 if (event := _event(message)) is not None:
                     yield event
         finally:
             with contextlib.suppress(*NATS_ERRORS):
                 await subscription.unsubscribe()
     except NATS_ERRORS as error:
-        raise Unavailable(f"NATS did not give the events: {error or type(error).__name__}") from error
+        raise Unavailable(f"cannot read events from NATS: {error or type(error).__name__}") from error
 
 
 async def _next(subscription: JetStreamContext.PushSubscription, follow: bool) -> Msg:
@@ -60,7 +61,7 @@ async def _next(subscription: JetStreamContext.PushSubscription, follow: bool) -
 
 
 def _event(message: Msg) -> Event | None:
-    """None for what is not an event of ours."""
+    """None for a message that is not an event of Arks."""
     headers = message.headers or {}
     try:
         data = Parse(message.data, ResourceEvent(), ignore_unknown_fields=True)

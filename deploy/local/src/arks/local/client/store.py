@@ -1,11 +1,11 @@
-"""What the arks command knows of a running Arks: resources, facts, events and load, over NATS.
+"""Access to a running Arks over NATS: resources, facts, load reports and events.
 
-Everything here is asked once and answered within a few seconds or fails with a sentence: a person waits for it.
+A user waits for each query, so it is answered within a few seconds or fails with a message.
 """
 
 import asyncio
 import base64
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any, TypeVar
@@ -19,25 +19,25 @@ from arks.events.v1.load_pb2 import LoadReport
 from arks.kit.bus import Bus
 from arks.kit.errors import Invalid, Unavailable
 from arks.kit.facts import FactReader
-from arks.kit.reconcile import Key
+from arks.kit.key import Key
 from arks.kit.resources import Applied, LocalResources
 from arks.kit.secrets import LocalSecrets
 from arks.kit.settings import Settings
 from arks.kit.tasks import cancel
 from arks.local.client.event_log import read_events
 from arks.local.files.paths import Paths
-from arks.local.plan.ports import HOST
+from arks.local.plan.addresses import HOST
 from arks.local.render.events import Event
 
 M = TypeVar("M", bound=Message)
 R = TypeVar("R", bound=Resource)
 
 ANSWER_SECONDS = 10.0
-"""For a list. NATS answers in milliseconds; longer means that it starts again just now."""
+"""Timeout of a query. NATS answers in milliseconds, unless it restarts at this moment."""
 
 
 class Store:
-    """Made by `connect`."""
+    """A connection to a running Arks, created by `connect`."""
 
     def __init__(self, bus: Bus, paths: Paths) -> None:
         self._bus = bus
@@ -47,7 +47,7 @@ class Store:
     # --- resources
 
     async def list(self, kind: type[Resource]) -> list[dict[str, Any]]:
-        """As plain data, sorted by namespace and name. Raises Unavailable."""
+        """All resources of a kind as plain data, sorted by namespace and name. Raises Unavailable."""
         if kind is Secret:
             return [await self._secret(key) for key in await self._secrets.keys()]
         async with self._watched(kind) as resources:
@@ -55,13 +55,14 @@ class Store:
         return [_plain(resource) for _, resource in found]
 
     async def read(self, kind: type[Resource], key: Key) -> dict[str, Any] | None:
+        """One resource as plain data; None if it does not exist. Raises Unavailable."""
         if kind is Secret:
             return await self._secret(key) if key in await self._secrets.keys() else None
         found = await LocalResources(self._bus, kind).read(key)
         return None if found is None else _plain(found)
 
     async def changes(self, kind: type[Resource]) -> AsyncIterator[tuple[Key, dict[str, Any] | None]]:
-        """All there is, then each change, for ever. None: it is gone."""
+        """Yield all resources of a kind, then each change, without end. None: the resource was deleted."""
         queue: asyncio.Queue[Key] = asyncio.Queue()
         async with self._watched(kind) as resources:
             resources.cache.subscribe(queue.put_nowait)
@@ -71,7 +72,7 @@ class Store:
                 yield key, None if found is None else _plain(found)
 
     async def apply(self, resource: Resource) -> Applied:
-        """Raises Unavailable, Conflict, OSError."""
+        """Create or update a resource; keys of tokens are hashed first. Raises Unavailable, Conflict, OSError."""
         key = Key(resource.namespace, resource.name)
         if isinstance(resource, Secret):
             return await self._write_secret(key, resource)
@@ -80,7 +81,7 @@ class Store:
         return await LocalResources(self._bus, type(resource)).apply(resource)
 
     async def delete(self, kind: type[Resource], key: Key) -> bool:
-        """False when there was nothing. Raises Unavailable, Conflict."""
+        """Delete a resource; False if it does not exist. Raises Unavailable, Conflict."""
         if kind is Secret:
             return await self._secrets.delete(key)
         return await LocalResources(self._bus, kind).delete(key)
@@ -96,7 +97,7 @@ class Store:
             await cancel(run)
 
     async def _secret(self, key: Key) -> dict[str, Any]:
-        """Its name and the names of its values; the values stay where they are."""
+        """A Secret as plain data: its name and its number of values, never a value."""
         values = await self._values(key) or {}
         metadata = {"name": key.name, "namespace": key.namespace}
         return {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": "Opaque", "keys": len(values)}
@@ -109,20 +110,17 @@ class Store:
         return Applied.UNCHANGED if before is not None and before == await self._values(key) else Applied.CONFIGURED
 
     async def _values(self, key: Key) -> Mapping[str, bytes] | None:
-        """None when there are none, or none that can be read: a value may not be base64."""
+        """The values of a Secret; None if it does not exist or a value is not base64."""
         try:
             return await self._secrets.read(key)
         except Invalid:
             return None
 
-    # --- facts, load, events
-
-    async def facts(self, bucket: subjects.Facts, message: type[M]) -> Sequence[M]:
-        async with self.followed_facts(bucket, message) as reader:
-            return reader.cache.values()
+    # --- facts, load reports, events
 
     @asynccontextmanager
-    async def followed_facts(self, bucket: subjects.Facts, message: type[M]) -> AsyncIterator[FactReader[M]]:
+    async def watched_facts(self, bucket: subjects.Facts, message: type[M]) -> AsyncIterator[FactReader[M]]:
+        """A reader whose cache holds all facts of the bucket and follows their changes. Raises Unavailable."""
         reader = FactReader(self._bus, bucket, message)
         run = asyncio.create_task(reader.run())
         try:
@@ -131,23 +129,23 @@ class Store:
         finally:
             await cancel(run)
 
-    async def follow_load(self, loads: dict[tuple[str, str], LoadReport]) -> None:
-        """Keeps the newest report of each application in `loads`."""
+    async def collect_load(self, loads: dict[tuple[str, str], LoadReport]) -> None:
+        """Keep the newest report of each application in `loads`, by namespace and application."""
 
-        def take(report: LoadReport) -> None:
+        def store(report: LoadReport) -> None:
             loads[report.namespace, report.application] = report
 
-        await self._bus.subscribe_load(take)
+        await self._bus.subscribe_load(store)
 
     def events(self, subject: str, since: datetime | None, *, follow: bool = False) -> AsyncIterator[Event]:
-        """Events of the stream from `since` on, or all; with `follow` for ever, else up to now."""
+        """Events of the stream from `since` on, or all; with `follow` without end, else up to now."""
         return read_events(self._bus.jetstream, subject, since, follow=follow)
 
 
 @asynccontextmanager
 async def connect(paths: Paths, nats_port: int) -> AsyncIterator[Store]:
-    """Raises Unavailable when NATS does not answer in time."""
-    settings = Settings(
+    """Connect to NATS. Raises Unavailable if it does not answer in time."""
+    settings = Settings.model_construct(  # the environment is for services
         nats_url=f"nats://{HOST}:{nats_port}",
         nats_token_file=paths.nats_token,
         state_dir=paths.home,
@@ -167,7 +165,7 @@ async def connect(paths: Paths, nats_port: int) -> AsyncIterator[Store]:
 
 
 def hashed(token: ArksToken, pepper: bytes) -> ArksToken:
-    """The token with only the hash of its key, which is all that is ever stored."""
+    """The token with hashes in place of its keys: a key is never stored."""
     data = token.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_unset=True, context={"reveal": True})
     for source in (data["spec"], *data["spec"].get("previous", [])):
         if (key := source.pop("token", None)) is not None:
@@ -176,7 +174,7 @@ def hashed(token: ArksToken, pepper: bytes) -> ArksToken:
 
 
 def encoded(secret: Secret) -> dict[str, str]:
-    """All its values in base64 without line breaks; those of `stringData` win."""
+    """All values of the Secret in base64 without line breaks; `stringData` wins over `data`."""
     data = {name: "".join(value.get_secret_value().split()) for name, value in secret.data.items()}
     clear = {name: value.get_secret_value().encode() for name, value in secret.string_data.items()}
     return data | {name: base64.b64encode(value).decode() for name, value in clear.items()}

@@ -1,4 +1,4 @@
-"""Random secrets, each in a file of its own that only its owner may read; made once and then kept."""
+"""Random secrets, each in its own file with mode 0600, created once and then kept."""
 
 import os
 import secrets
@@ -10,19 +10,19 @@ KEY_PREFIX = "sk-"
 
 
 def new_key() -> str:
-    """An API key of 256 random bits, as OpenAI's look."""
+    """An API key of 256 random bits, with OpenAI's prefix."""
     return KEY_PREFIX + secrets.token_urlsafe(32)
 
 
 def read_or_create(path: Path, value: str) -> str:
-    """The secret that the file holds; it gets `value` when there is none yet, also when two processes try at once."""
+    """Return the secret in the file; write `value` first if there is none. Safe if two processes try at once."""
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
         path.chmod(0o600)
-        if held := path.read_text().strip():
-            return held
-        descriptor = os.open(path, os.O_WRONLY)  # a full disk or a crash left it empty
+        if existing := path.read_text().strip():
+            return existing
+        descriptor = os.open(path, os.O_WRONLY)  # empty after a full disk or a crash
     with os.fdopen(descriptor, "w") as file:
         file.write(value)
         file.flush()
@@ -31,11 +31,11 @@ def read_or_create(path: Path, value: str) -> str:
 
 
 def create_all(paths: Paths) -> None:
-    """The secrets between our own processes. Raises OSError."""
+    """Create the secrets that the processes of Arks share. Raises OSError."""
     for path in (paths.nats_token, paths.valkey_password, paths.pepper):
         read_or_create(path, secrets.token_hex(32))
 
 
 def demo_key(paths: Paths) -> str:
-    """The key of the demo's token. Raises OSError."""
+    """The API key of the demo's ArksToken. Raises OSError."""
     return read_or_create(paths.demo_key, new_key())

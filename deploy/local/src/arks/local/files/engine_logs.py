@@ -1,4 +1,4 @@
-"""Where app-deployer keeps the logs of engines: engines/<namespace>/<application>/<replica>/."""
+"""Paths of the engines' logs, written by app-deployer: engines/<namespace>/<application>/<replica>/."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ PREVIOUS = "engine.log.1"
 
 
 def engine_logs(paths: Paths, namespace: str, application: str, *, previous: bool = False) -> dict[str, Path]:
-    """The log of each replica, by the replica's name."""
+    """Replica name -> its log."""
     directory = paths.engines / encode(namespace) / encode(application)
     name = PREVIOUS if previous else LOG
     return {log.parent.name: log for log in sorted(directory.glob(f"*/{name}"))}

@@ -1,4 +1,4 @@
-"""Where everything of one Arks on this machine lies: one directory, readable by its owner only."""
+"""Paths of the files of one Arks on this machine: one directory, readable by its owner only."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +8,7 @@ DEFAULT_HOME = Path("~/.arks")
 
 @dataclass(frozen=True, slots=True)
 class Paths:
-    """Names of files under the home directory. Makes nothing by itself, except `create`."""
+    """Names of the files under the home directory. Only `create` touches the disk."""
 
     home: Path
 
@@ -17,7 +17,7 @@ class Paths:
         return cls(home.expanduser().resolve())
 
     def create(self) -> None:
-        """Make the directories. Raises OSError."""
+        """Create the directories. Raises OSError."""
         self.home.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.home.chmod(0o700)
         for directory in (self.run, self.logs, self.nats, self.valkey, self.usage_log.parent):
@@ -60,7 +60,7 @@ class Paths:
 
     @property
     def bytecode(self) -> Path:
-        """Compiled Python, where people do not want it beside the sources."""
+        """Compiled Python, for users who set PYTHONDONTWRITEBYTECODE."""
         return self.home / "bytecode"
 
     @property

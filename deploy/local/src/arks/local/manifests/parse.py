@@ -1,4 +1,4 @@
-"""Documents to typed resources. Everything that is wrong is collected, so that one look shows it all."""
+"""Parse documents into typed resources. All errors are collected, so that a user sees them at once."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -18,13 +18,13 @@ LIST_KIND = "List"
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """An error or a warning, and where it is."""
+    """An error or a warning, with its location."""
 
     file: str
     line: int
     """From 1."""
     field: str
-    """`spec.qos[0].arksEndpoint.name`; empty where the whole document is meant."""
+    """`spec.qos[0].arksEndpoint.name`; empty for the whole document."""
     message: str
 
     def __str__(self) -> str:
@@ -34,7 +34,7 @@ class Finding:
 
 @dataclass(slots=True)
 class Manifests:
-    """What was read. With any error nothing is to be applied."""
+    """The parsed manifests. If there are errors, nothing may be applied."""
 
     resources: list[Resource] = field(default_factory=list)
     errors: list[Finding] = field(default_factory=list)
@@ -43,13 +43,13 @@ class Manifests:
 
 @dataclass(frozen=True, slots=True)
 class _Item:
-    """One resource as it stands in a document."""
+    """One resource of a document, before validation."""
 
     file: str
     document: Document
     data: Any
     at: Location
-    """Where in the document: () or ("items", 3)."""
+    """Its location in the document: () or ("items", 3)."""
 
     def finding(self, at: Location, message: str) -> Finding:
         whole = (*self.at, *at)
@@ -112,7 +112,7 @@ def _resource(item: _Item, default_namespace: str, errors: list[Finding]) -> Res
 
 
 def _as_applied(data: dict[str, Any], default_namespace: str) -> dict[str, Any]:
-    """Without `status`, which is ours to write, and with the namespace that was asked for where none is given."""
+    """The data without `status`, which only services write, and with the default namespace if it has none."""
     applied = {key: value for key, value in data.items() if key != "status"}
     metadata = applied.get("metadata")
     if isinstance(metadata, dict) and metadata.get("namespace") is None:

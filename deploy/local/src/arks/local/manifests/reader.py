@@ -1,6 +1,6 @@
-"""YAML and JSON text to plain data that still knows which line each field came from.
+"""Read YAML and JSON text into plain data with the line of each field.
 
-Reads as kubectl does where that matters: times stay text, duplicate keys are errors instead of the last one winning.
+Like kubectl, times stay text. Duplicate keys are errors; in plain YAML the last one would win.
 Aliases are expanded within a bound, so that a small text cannot become a huge one.
 """
 
@@ -29,7 +29,7 @@ _TRUE = frozenset({"true", "yes", "on"})
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Something wrong with the text itself."""
+    """An error in the text itself."""
 
     line: int
     at: Location
@@ -38,7 +38,7 @@ class Problem:
 
 @dataclass(slots=True)
 class Document:
-    """One document: its data, the line (from 1) of each field, and what was wrong with it."""
+    """One document: its data, the line (from 1) of each field, and its problems."""
 
     data: Any = None
     lines: dict[Location, int] = field(default_factory=dict)
@@ -52,7 +52,7 @@ class Document:
 
 
 class _TooLargeError(Exception):
-    """The document holds more, or goes deeper, than we read."""
+    """The document has too many values, or is nested too deeply."""
 
     def __init__(self, line: int, message: str) -> None:
         super().__init__(message)
@@ -60,7 +60,7 @@ class _TooLargeError(Exception):
 
 
 def read_documents(text: str) -> Iterator[Document]:
-    """The documents of a text; one that is broken comes last, with the problem, as nothing after it can be read."""
+    """Yield the documents of a text. A broken one comes last, with its problem: the text after it cannot be read."""
     text = _join_surrogates(text)
     if (line := _too_deep(text)) is not None:
         yield Document(problems=[Problem(line, (), f"is nested deeper than {MAX_DEPTH} levels")])
@@ -83,7 +83,7 @@ _SURROGATE_PAIR = re.compile(r"(?<!\\)((?:\\\\)*)\\u([dD][89abAB][0-9a-fA-F]{2})
 
 
 def _join_surrogates(text: str) -> str:
-    """JSON may write a character beyond 16 bits as two escapes, which YAML does not know."""
+    """Join the two escapes with which JSON writes a character beyond 16 bits: YAML does not support them."""
     if not text.lstrip().startswith(("{", "[")):
         return text
     return _SURROGATE_PAIR.sub(
@@ -92,7 +92,7 @@ def _join_surrogates(text: str) -> str:
 
 
 def _too_deep(text: str) -> int | None:
-    """Line where nesting passes the limit. Composing recurses in C and would overflow its stack; events do not."""
+    """Line at which nesting exceeds the limit, or None. Composing recurses in C and would overflow its stack."""
     depth = 0
     try:
         for event in yaml.parse(text, Loader=SafeLoader):
@@ -103,7 +103,7 @@ def _too_deep(text: str) -> int | None:
             if depth > MAX_DEPTH:
                 return event.start_mark.line + 1 if event.start_mark else 1
     except (yaml.YAMLError, UnicodeError):
-        return None  # reading it properly meets the same fault and says what it is
+        return None  # reading it later finds the same error and reports it
     return None
 
 
@@ -119,7 +119,7 @@ def _read_document(node: yaml.Node | None) -> Document:
 
 
 def _broken(text: str, error: yaml.YAMLError | UnicodeError) -> Problem:
-    """A plain sentence without the text around the fault, which might hold a secret."""
+    """The error as a sentence, without the text around it, which might contain a secret."""
     if isinstance(error, yaml.MarkedYAMLError):
         mark = error.problem_mark or error.context_mark
         context = f" {error.context}" if error.context else ""
@@ -177,7 +177,7 @@ class _Reader:
         return mapping
 
     def _merge(self, mapping: dict[str, Any], node: yaml.Node, at: Location) -> None:
-        """`<<: *other`: keys of `other` that are not given here."""
+        """`<<: *other`: add the keys of `other` that the mapping does not have."""
         sources = node.value if isinstance(node, yaml.SequenceNode) else [node]
         for source in sources:
             if not isinstance(source, yaml.MappingNode):
@@ -208,13 +208,13 @@ class _Reader:
 
     def _integer(self, text: str) -> int | str:
         plain = text.replace("_", "").lower()
-        if ":" in plain:  # YAML 1.1 reads 1:30 as 90, which nobody means
+        if ":" in plain:  # YAML 1.1 reads 1:30 as 90, which is never meant
             return text
         sign = -1 if plain.startswith("-") else 1
         digits = plain.lstrip("+-")
         if digits.startswith(("0b", "0x")):
             return sign * int(digits, 0)
-        if len(digits) > 100:  # far beyond every limit; converting it would cost time
+        if len(digits) > 100:  # far above every limit; converting it would take long
             return text
         return sign * int(digits, 8 if len(digits) > 1 and digits.startswith("0") else 10)
 

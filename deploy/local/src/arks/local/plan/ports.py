@@ -1,21 +1,19 @@
-"""Which loopback ports our processes get. Chosen once, then kept: addresses in people's notes stay right."""
+"""Choose the loopback ports of the processes: once, then kept, so that addresses in scripts and notes stay valid."""
 
 import errno
-import random
 import socket
 from collections.abc import Mapping
-from pathlib import Path
 
-HOST = "127.0.0.1"
-DEFAULT_GATEWAY_PORT = 8080
-GATEWAY = "gateway"
+from arks.kit.ports import free_port
+from arks.kit.proc import listeners, name_of
+from arks.local.plan.addresses import HOST
+
 _CHOICE = range(20_000, 32_000)
-"""Below the ports that Linux gives to outgoing connections (32768 and up): those would take ours at any moment."""
-_TRIES = 200
+"""Below the ephemeral range of Linux (from 32768), so that no outgoing connection takes a port first."""
 
 
 def is_free(port: int) -> bool:
-    """Whether we could listen there. Raises OSError for anything but a port in use."""
+    """Whether a process could listen on the port. Raises OSError for any other error than a port in use."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # connections that linger do not hold a port
         try:
@@ -29,47 +27,20 @@ def is_free(port: int) -> bool:
 
 
 def choose(names: tuple[str, ...], kept: Mapping[str, int]) -> dict[str, int]:
-    """A free port for each name, the one it had before where that is free still. Raises OSError when none is left."""
+    """Name -> a free port, the one in `kept` if it is still free. Raises OSError if no port is free."""
     chosen: dict[str, int] = {}
     for name in names:
         before = kept.get(name)
         if before is not None and before not in chosen.values() and is_free(before):
             chosen[name] = before
         else:
-            chosen[name] = _new(set(chosen.values()) | set(kept.values()))
+            chosen[name] = free_port(_CHOICE, {*chosen.values(), *kept.values()})
     return chosen
 
 
-def _new(taken: set[int]) -> int:
-    for port in random.sample(_CHOICE, _TRIES):
-        if port not in taken and is_free(port):
-            return port
-    raise OSError(errno.EADDRINUSE, f"found no free port between {_CHOICE.start} and {_CHOICE.stop} in {_TRIES} tries")
-
-
 def listener_of(port: int) -> str | None:
-    """Who listens there, as `name (process 123)`; None when that cannot be seen (another user's process)."""
-    inode = _listening_inode(port)
-    if inode is None:
-        return None
-    for descriptor in Path("/proc").glob("[0-9]*/fd/*"):
-        try:
-            if str(descriptor.readlink()) == f"socket:[{inode}]":
-                process = descriptor.parent.parent
-                return f"{(process / 'comm').read_text().strip()} (process {process.name})"
-        except OSError:  # ended meanwhile, or not ours to look at
-            continue
-    return None
-
-
-def _listening_inode(port: int) -> str | None:
-    for table in (Path("/proc/net/tcp"), Path("/proc/net/tcp6")):
-        try:
-            lines = table.read_text().splitlines()[1:]
-        except OSError:
-            continue
-        for line in lines:
-            columns = line.split()
-            if columns[3] == "0A" and int(columns[1].rpartition(":")[2], 16) == port:  # 0A: LISTEN
-                return columns[9]
+    """The process that listens on the port, as `name (process 123)`; None if it is hidden (another user's process)."""
+    for pid in sorted(listeners([port])[port]):
+        if (name := name_of(pid)) is not None:
+            return f"{name} (process {pid})"
     return None

@@ -1,4 +1,4 @@
-"""Which processes make one Arks on one machine: commands, settings, order, and how each shows that it works. Pure."""
+"""The programs of one Arks on one machine: their commands, settings, start order and health checks. Pure."""
 
 import sys
 from collections.abc import Mapping
@@ -6,30 +6,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from arks.local.files.paths import Paths
-from arks.local.plan.ports import GATEWAY, HOST
-
-PORT_NAMES = (
-    "nats",
-    "valkey",
-    "xds",
-    "envoy-admin",
-    "token-quota-api",
-    "model-manager",
-    "app-deployer",
-    "metrics",
-    "endpoint-router",
-    "token-quota",
-    "usage-shipper",
-)
-"""Every port but the gateway's, which people choose. A service's own name: its health and metrics."""
+from arks.local.plan.addresses import GATEWAY, HOST
 
 DRAIN_SECONDS = 0.7
-"""What services get to finish what they do; all of Arks has to be gone within 5 s."""
+"""Time for services to finish their work after SIGTERM; all of Arks must end within 5 s."""
 
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """Ready when the port takes connections and, where a path is given, answers 200 there."""
+    """Health check: the port accepts connections and, if there is a path, answers it with 200."""
 
     port: int
     path: str | None = None
@@ -37,18 +22,18 @@ class Probe:
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """One process that the supervisor keeps alive."""
+    """One process that the supervisor starts and restarts."""
 
     name: str
     command: tuple[str, ...]
     environment: Mapping[str, str]
     address: str
-    """host:port or URL that people and neighbours use."""
+    """host:port or URL for clients, as `arks status` shows it."""
     probe: Probe
     after: tuple[str, ...] = ()
-    """Programs that have to be ready before its first start. Later it copes with their absence by itself."""
+    """Programs that must be ready before its first start. After that it tolerates their restarts."""
     prepare: tuple[str, ...] | None = None
-    """Runs once before the first start, while the programs in `after` start."""
+    """A command that runs once before the first start, while the programs in `after` start."""
     stop_seconds: float = DRAIN_SECONDS + 0.2
     """From SIGTERM to SIGKILL."""
 
@@ -62,25 +47,20 @@ class Binaries:
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """What the plan depends on."""
+    """The inputs of the plan."""
 
     paths: Paths
     ports: Mapping[str, int]
-    """Of PORT_NAMES and of the gateway."""
+    """Name -> port, for PORT_NAMES and the gateway."""
     binaries: Binaries
     environment: Mapping[str, str] = field(default_factory=dict)
-    """What every process gets: PATH, HOME, proxies and the like."""
+    """Environment of every process: PATH, HOME, proxies and so on."""
     envoy_workers: int = 2
     log_level: str = "info"
 
 
-def gateway_url(port: int) -> str:
-    """Base URL for OpenAI clients."""
-    return f"http://localhost:{port}/v1"
-
-
 def programs(machine: Machine) -> list[Program]:
-    """In the order of their start; they stop in reverse order."""
+    """All programs in start order; they stop in reverse order."""
     return [
         _nats(machine),
         _valkey(machine),
@@ -129,7 +109,7 @@ def _service(
         "LOG_LEVEL": machine.log_level,
         "DRAIN_SECONDS": DRAIN_SECONDS,
     }
-    ours = {f"ARKS_{setting}": str(value) for setting, value in (shared | settings).items()}
+    environment = {f"ARKS_{setting}": str(value) for setting, value in (shared | settings).items()}
     return Program(
         name=name,
         command=(
@@ -139,7 +119,7 @@ def _service(
             "arks.local.programs.service",
             module,
         ),  # without docstrings: 4 MB a process
-        environment={**machine.environment, **ours},
+        environment={**machine.environment, **environment},
         address=f"http://{HOST}:{port}",
         probe=Probe(port, "/readyz"),
         after=after,
@@ -187,7 +167,10 @@ def _shipper(machine: Machine) -> Program:
 
 def _envoy(machine: Machine) -> Program:
     paths, ports = machine.paths, machine.ports
-    words = ("--xds-port", ports["xds"], "--admin-port", ports["envoy-admin"], "--output", paths.envoy_bootstrap)
+    ports_and_output = (
+        *("--xds-port", str(ports["xds"]), "--admin-port", str(ports["envoy-admin"])),
+        *("--output", str(paths.envoy_bootstrap)),
+    )
     return Program(
         name="envoy",
         command=envoy_command(machine.binaries.envoy, paths.envoy_bootstrap, machine.envoy_workers),
@@ -195,13 +178,18 @@ def _envoy(machine: Machine) -> Program:
         address=f"http://{HOST}:{ports[GATEWAY]}",
         probe=Probe(ports["envoy-admin"], "/ready"),
         after=("endpoint-router",),
-        prepare=(sys.executable, "-m", "arks.local.programs.envoy_bootstrap", *(str(word) for word in words)),
+        prepare=(
+            sys.executable,
+            "-m",
+            "arks.local.programs.envoy_bootstrap",
+            *ports_and_output,
+        ),
         stop_seconds=0.5,
     )
 
 
 def envoy_command(binary: Path, bootstrap: Path, workers: int) -> tuple[str, ...]:
-    """As arks.endpoint_router.adapters.envoy.command, which a test compares: its import costs the supervisor 15 MB."""
+    """Envoy's command line, equal to endpoint-router's (a test compares them): importing that costs 15 MB."""
     return (
         *(str(binary), "--disable-hot-restart", "--config-path", str(bootstrap), "--concurrency", str(workers)),
         *("--file-flush-min-size-kb", "1", "--file-flush-interval-msec", "100"),

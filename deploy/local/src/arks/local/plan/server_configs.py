@@ -1,17 +1,17 @@
-"""Configuration files of the servers that are not ours, as text. Loopback only, with a password, with limits."""
+"""Configuration files of NATS and Valkey, as text: loopback only, with a password, with limits."""
 
 from pathlib import Path
 
-from arks.local.plan.ports import HOST
+from arks.local.plan.addresses import HOST
 
 JETSTREAM_DISK_BYTES = 4 * 1024**3
-"""Events (7 days) and usage (30 days): at 1 KB a record room for 4 million requests."""
+"""Events (7 days) and usage (30 days): room for 4 million requests of 1 KB each."""
 VALKEY_MEMORY_BYTES = 256 * 1024**2
 """Counters and reservations, about 200 bytes each."""
 
 
 def nats(port: int, token: str, directory: Path) -> str:
-    """nats-server's configuration. It holds the token: the file must be its owner's only."""
+    """nats-server's configuration. It contains the token, so the file needs mode 0600."""
     return f"""\
 server_name: arks
 listen: "{HOST}:{port}"
@@ -33,7 +33,7 @@ logtime_utc: true
 
 
 def valkey(port: int, password: str, directory: Path) -> str:
-    """valkey-server's configuration. Counters survive a kill but for at most a second; the ledger has the rest."""
+    """valkey-server's configuration. A kill loses at most the last second of counters, which the ledger restores."""
     return f"""\
 bind {HOST}
 port {port}

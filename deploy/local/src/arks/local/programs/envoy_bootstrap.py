@@ -1,11 +1,11 @@
-"""Writes the file that Envoy starts with. A program of its own: the supervisor need not load Envoy's 30 MB of types."""
+"""Write the configuration that Envoy starts with. A program of its own: importing Envoy's types takes 30 MB."""
 
 import argparse
-import os
 from pathlib import Path
 
 from arks.endpoint_router.adapters.envoy import ads_bootstrap, to_json
-from arks.local.plan.ports import HOST
+from arks.kit.files import write_atomically
+from arks.local.plan.addresses import HOST
 
 NODE_ID = "local"
 
@@ -17,9 +17,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True)
     arguments = parser.parse_args()
     text = to_json(ads_bootstrap(NODE_ID, HOST, arguments.xds_port, arguments.admin_port))
-    temporary = arguments.output.with_suffix(f".{os.getpid()}")
-    temporary.write_text(text)
-    temporary.replace(arguments.output)
+    write_atomically(arguments.output, text)
 
 
 if __name__ == "__main__":

@@ -1,1 +1,1 @@
-"""What the arks command prints, as text made from plain data. Pure: no I/O, no clock."""
+"""The output of the arks command, as text made from plain data. Pure: no I/O, no clock."""

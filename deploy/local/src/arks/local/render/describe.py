@@ -1,4 +1,4 @@
-"""`arks describe`: a resource with its conditions, replicas, last events, and the last lines of what failed."""
+"""`arks describe`: a resource with its conditions, replicas, last events, and the last log lines of failed replicas."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,13 +21,13 @@ class LogTail:
     lines: tuple[str, ...]
 
 
-def describe(one: Object, events: Sequence[Event], tails: Sequence[LogTail], now: datetime) -> str:
-    metadata, status = one["metadata"], dict(one.get("status") or {})
+def describe(resource: Object, events: Sequence[Event], tails: Sequence[LogTail], now: datetime) -> str:
+    metadata, status = resource["metadata"], dict(resource.get("status") or {})
     conditions = status.pop("conditions", [])
     instances = status.pop("instances", [])
     parts = [
-        _head(one, metadata, now),
-        _yaml("Spec", one.get("spec")),
+        _head(resource, metadata, now),
+        _yaml("Spec", resource.get("spec")),
         _yaml("Status", status),
         _section("Conditions", _conditions(conditions, now)),
         _section("Replicas", _instances(instances)),
@@ -37,19 +37,19 @@ def describe(one: Object, events: Sequence[Event], tails: Sequence[LogTail], now
     return "".join(part for part in parts if part)
 
 
-def _head(one: Object, metadata: Mapping[str, Any], now: datetime) -> str:
+def _head(resource: Object, metadata: Mapping[str, Any], now: datetime) -> str:
     created = metadata.get("creationTimestamp")
     fields = {
         "Name": metadata["name"],
         "Namespace": metadata.get("namespace", ""),
         "Labels": _pairs(metadata.get("labels")),
         "Annotations": _pairs(metadata.get("annotations")),
-        "Kind": f"{one['kind']} ({one['apiVersion']})",
+        "Kind": f"{resource['kind']} ({resource['apiVersion']})",
         "Created": f"{created} ({age(parse_time(created), now)} ago)" if created else "<unknown>",
         "Generation": metadata.get("generation", ""),
     }
     if deleted := metadata.get("deletionTimestamp"):
-        fields["Deleting"] = f"since {deleted}, waits for {', '.join(metadata.get('finalizers', [])) or 'nobody'}"
+        fields["Deleting"] = f"since {deleted}, waits for {', '.join(metadata.get('finalizers', [])) or 'nothing'}"
     return "".join(f"{name + ':':<{_LABEL_WIDTH}}{value}\n" for name, value in fields.items())
 
 
@@ -70,13 +70,13 @@ def _conditions(conditions: Sequence[Mapping[str, Any]], now: datetime) -> str:
         return ""
     rows = [
         (
-            one["type"],
-            one["status"],
-            age(parse_time(one.get("lastTransitionTime")), now),
-            one.get("reason", ""),
-            " ".join(str(one.get("message", "")).split()),
+            condition["type"],
+            condition["status"],
+            age(parse_time(condition.get("lastTransitionTime")), now),
+            condition.get("reason", ""),
+            " ".join(str(condition.get("message", "")).split()),
         )
-        for one in conditions
+        for condition in conditions
     ]
     return table(("Type", "Status", "Age", "Reason", "Message"), rows)
 
@@ -85,8 +85,14 @@ def _instances(instances: Sequence[Mapping[str, Any]]) -> str:
     if not instances:
         return ""
     rows = [
-        (one["name"], one["state"], one.get("address", ""), one.get("restarts", 0), _first_line(one.get("message", "")))
-        for one in instances
+        (
+            instance["name"],
+            instance["state"],
+            instance.get("address", ""),
+            instance.get("restarts", 0),
+            _first_line(instance.get("message", "")),
+        )
+        for instance in instances
     ]
     return table(("Name", "State", "Address", "Restarts", "Message"), rows)
 

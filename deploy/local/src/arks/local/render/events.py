@@ -1,7 +1,7 @@
-"""`arks events`: what happened, a line each."""
+"""`arks events`: one line per event."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -10,10 +10,10 @@ from arks.local.render.quantities import age
 from arks.local.render.table import shorten
 
 _WIDTHS = (6, 26, 22)
-"""Of age, type and object; fixed, because a line that follows must stand below those already printed."""
+"""Columns of age, type and object; fixed, so that new lines of a followed log align with earlier ones."""
 
-_LEAST_MESSAGE = 60
-"""Cut further, a message says nothing: on a narrow terminal it goes on in the next line."""
+_MIN_MESSAGE_WIDTH = 60
+"""A shorter message would be useless: on a narrow terminal it wraps instead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,26 +33,16 @@ class Event:
 
 
 def header(*, namespaces: bool = False) -> str:
-    return (
-        _line("AGE", "EVENT", "OBJECT", "MESSAGE", 200)
-        if not namespaces
-        else _line("AGE", "EVENT", "NAMESPACE/OBJECT", "MESSAGE", 200)
-    )
+    return _line("AGE", "EVENT", "NAMESPACE/OBJECT" if namespaces else "OBJECT", "MESSAGE", 200)
 
 
 def line(event: Event, now: datetime, *, namespaces: bool = False, width: int = 200) -> str:
-    thing = f"{event.namespace}/{event.name}" if namespaces else event.name
-    return _line(age(event.time, now), event.type, thing, _message(event), width)
-
-
-def lines(events: Sequence[Event], now: datetime, *, namespaces: bool = False, width: int = 200) -> str:
-    return header(namespaces=namespaces) + "".join(
-        line(event, now, namespaces=namespaces, width=width) for event in events
-    )
+    subject = f"{event.namespace}/{event.name}" if namespaces else event.name
+    return _line(age(event.time, now), event.type, subject, event.message or event.reason, width)
 
 
 def to_json_line(event: Event) -> str:
-    """A CloudEvent in structured mode, one a line."""
+    """A CloudEvent in structured mode, on one line."""
     return json.dumps(
         {
             "id": event.id,
@@ -65,11 +55,7 @@ def to_json_line(event: Event) -> str:
     )
 
 
-def _message(event: Event) -> str:
-    return event.message or event.reason
-
-
-def _line(when: str, kind: str, thing: str, message: str, width: int) -> str:
-    columns = [cell.ljust(wide) for cell, wide in zip((when, kind, thing), _WIDTHS, strict=True)]
+def _line(age_text: str, event_type: str, subject: str, message: str, width: int) -> str:
+    columns = [cell.ljust(column) for cell, column in zip((age_text, event_type, subject), _WIDTHS, strict=True)]
     start = "  ".join(columns)
-    return f"{start}  {shorten(message, max(_LEAST_MESSAGE, width - len(start) - 2))}".rstrip() + "\n"
+    return f"{start}  {shorten(message, max(_MIN_MESSAGE_WIDTH, width - len(start) - 2))}".rstrip() + "\n"

@@ -1,4 +1,4 @@
-"""`arks explain`: why the traffic of an endpoint goes where it goes."""
+"""`arks explain`: the weights of an endpoint's replicas and the reason for each."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -12,13 +12,13 @@ from arks.local.render.top import Row
 _SOURCES = {
     "engine": "from engine signals",
     "in-flight": "from requests in flight, because engine signals are missing",
-    "static": "as they were set, because there are no signals",
-    "equal": "equal, because nothing else is known",
+    "static": "as configured, because there are no signals",
+    "equal": "equal, because there are no signals and no configured weights",
 }
 
 
 def as_text(endpoint: Object, rows: Sequence[Row], now: datetime) -> str:
-    """`rows`: replicas of all applications; those of the endpoint are told by its status."""
+    """`rows`: replicas of all applications; the endpoint's own are found through its status."""
     metadata, status = endpoint["metadata"], endpoint.get("status") or {}
     source = str(status.get("signalSource") or "")
     lines = [
@@ -40,26 +40,26 @@ def _by_replica(rows: Sequence[Row], namespace: str) -> Mapping[tuple[str, str],
 
 def _conditions(conditions: Sequence[Mapping[str, Any]], now: datetime) -> list[str]:
     return [
-        f"{one['type']}: {one['status']} for {age(parse_time(one.get('lastTransitionTime')), now)}"
-        f" ({': '.join(part for part in (one.get('reason'), one.get('message')) if part)})"
-        for one in conditions
+        f"{condition['type']}: {condition['status']} for {age(parse_time(condition.get('lastTransitionTime')), now)}"
+        f" ({': '.join(part for part in (condition.get('reason'), condition.get('message')) if part)})"
+        for condition in conditions
     ]
 
 
 def _weights(weights: Sequence[Mapping[str, Any]], readings: Mapping[tuple[str, str], Row]) -> str:
-    total = sum(one["weight"] for one in weights) or 1
+    total = sum(weight["weight"] for weight in weights) or 1
     rows = []
-    for one in weights:
-        row = readings.get((one["application"], one["replica"]))
+    for weight in weights:
+        row = readings.get((weight["application"], weight["replica"]))
         rows.append(
             (
-                shorten(one["replica"], 30),
-                one["weight"],
-                f"{100 * one['weight'] / total:.0f}%",
+                shorten(weight["replica"], 30),
+                weight["weight"],
+                f"{100 * weight['weight'] / total:.0f}%",
                 number(row.running if row else None),
                 number(row.waiting if row else None),
                 "-" if row is None or row.age_seconds is None else f"{row.age_seconds:.1f}s",
-                one.get("reason", ""),
+                weight.get("reason", ""),
             )
         )
     return table(("Replica", "Weight", "Share", "Run", "Wait", "Age", "Why"), rows)

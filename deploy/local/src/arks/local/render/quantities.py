@@ -1,4 +1,4 @@
-"""Ages, sizes and numbers as people read them."""
+"""Ages, sizes and numbers for humans."""
 
 from datetime import datetime
 
@@ -14,18 +14,18 @@ def duration(seconds: float) -> str:
     minutes, hours, days = seconds // MINUTE, seconds // HOUR, seconds // DAY
     steps = (
         (2 * MINUTE, f"{seconds}s"),
-        (10 * MINUTE, _two(minutes, "m", seconds % MINUTE, "s")),
+        (10 * MINUTE, _two_units(minutes, "m", seconds % MINUTE, "s")),
         (3 * HOUR, f"{minutes}m"),
-        (8 * HOUR, _two(hours, "h", minutes % 60, "m")),
+        (8 * HOUR, _two_units(hours, "h", minutes % 60, "m")),
         (2 * DAY, f"{hours}h"),
-        (8 * DAY, _two(days, "d", hours % 24, "h")),
+        (8 * DAY, _two_units(days, "d", hours % 24, "h")),
         (2 * YEAR, f"{days}d"),
-        (8 * YEAR, _two(days // 365, "y", days % 365, "d")),
+        (8 * YEAR, _two_units(days // 365, "y", days % 365, "d")),
     )
     return next((text for below, text in steps if seconds < below), f"{days // 365}y")
 
 
-def _two(large: int, large_unit: str, small: int, small_unit: str) -> str:
+def _two_units(large: int, large_unit: str, small: int, small_unit: str) -> str:
     return f"{large}{large_unit}{small}{small_unit}" if small else f"{large}{large_unit}"
 
 
@@ -33,17 +33,8 @@ def age(since: datetime | None, now: datetime) -> str:
     return "<unknown>" if since is None else duration((now - since).total_seconds())
 
 
-def size(count_bytes: float) -> str:
-    """98.9 MB, with the units that disks are sold in."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if count_bytes < 1000:
-            return f"{count_bytes:.0f} {unit}" if unit == "B" else f"{count_bytes:.1f} {unit}"
-        count_bytes /= 1000
-    return f"{count_bytes:.1f} TB"
-
-
 def number(value: float | None, digits: int = 0) -> str:
-    """A dash where nothing is known, which is not the same as 0."""
+    """Digits with thousands separators; `-` for None, which is not the same as 0."""
     return "-" if value is None else f"{value:,.{digits}f}"
 
 

@@ -21,7 +21,7 @@ Object = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """All found of one kind."""
+    """The resources of one kind."""
 
     kind: type[Resource]
     objects: Sequence[Object]
@@ -34,54 +34,56 @@ def qualified(kind: type[Resource], name: str) -> str:
 
 def names(listings: Sequence[Listing]) -> str:
     return "".join(
-        f"{qualified(listing.kind, one['metadata']['name'])}\n" for listing in listings for one in listing.objects
+        f"{qualified(listing.kind, resource['metadata']['name'])}\n"
+        for listing in listings
+        for resource in listing.objects
     )
 
 
 def tables(
     listings: Sequence[Listing], now: datetime, *, wide: bool = False, namespaces: bool = False, headers: bool = True
 ) -> str:
-    """One table a kind; with several kinds names say which kind they are of."""
+    """One table per kind; with several kinds the names are qualified with theirs."""
     several = len(listings) > 1
     texts = [_table(listing, now, wide, namespaces, several) for listing in listings if listing.objects]
     text = "\n".join(texts)
-    return text if headers else "".join(line for each in texts for line in each.splitlines(keepends=True)[1:])
+    return text if headers else "".join(line for part in texts for line in part.splitlines(keepends=True)[1:])
 
 
 def _table(listing: Listing, now: datetime, wide: bool, namespaces: bool, qualify: bool) -> str:
     columns = [column for column in columns_of(listing.kind) if wide or not column.wide]
     header = [*(["Namespace"] if namespaces else []), "Name", *(column.name for column in columns)]
 
-    def name(one: Object) -> str:
-        plain = str(one["metadata"]["name"])
+    def name(resource: Object) -> str:
+        plain = str(resource["metadata"]["name"])
         return qualified(listing.kind, plain) if qualify else plain
 
     rows = [
         [
-            *([one["metadata"].get("namespace", "")] if namespaces else []),
-            name(one),
-            *(_value(one, c, now) for c in columns),
+            *([resource["metadata"].get("namespace", "")] if namespaces else []),
+            name(resource),
+            *(_value(resource, column, now) for column in columns),
         ]
-        for one in listing.objects
+        for resource in listing.objects
     ]
     return table(header, rows)
 
 
 def columns_of(kind: type[Resource]) -> Sequence[PrinterColumn]:
-    """Its printer columns. A Secret has none of ours: what kubectl shows, without any value."""
+    """The printer columns of a kind. A Secret's are those of kubectl, without any value."""
     return _SECRET_COLUMNS if kind is Secret else kind.columns
 
 
-def _value(one: Object, column: PrinterColumn, now: datetime) -> str:
-    found = lookup(one, column.json_path)
+def _value(resource: Object, column: PrinterColumn, now: datetime) -> str:
+    found = lookup(resource, column.json_path)
     if column.type == "date":
         return age(parse_time(found), now)
     return "" if found is None else str(found)
 
 
-def lookup(one: Object, json_path: str) -> Any:
-    """The value at a path like `.status.phase`; None when it is not there."""
-    found: Any = one
+def lookup(resource: Object, json_path: str) -> Any:
+    """The value at a path like `.status.phase`; None if it is absent."""
+    found: Any = resource
     for part in json_path.strip(".").split("."):
         if not isinstance(found, Mapping):
             return None
@@ -98,7 +100,7 @@ def parse_time(text: object) -> datetime | None:
 
 
 def as_list(objects: Sequence[Object], *, single: bool) -> Object:
-    """One object as it is, several as a `v1/List`, as kubectl does."""
+    """One object as it is, several as a `v1/List`, like kubectl."""
     if single and len(objects) == 1:
         return objects[0]
     return {"apiVersion": "v1", "kind": "List", "items": list(objects)}
@@ -109,7 +111,7 @@ def to_json(data: object) -> str:
 
 
 class _Dumper(yaml.SafeDumper):
-    """Text of several lines as a block, which people can read."""
+    """Dumps text of several lines as a block."""
 
 
 def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:

@@ -1,4 +1,4 @@
-"""`arks status`: is it up, where, and what is wrong if something is."""
+"""`arks status`: whether Arks is up, its URLs, and its problems."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,14 +6,13 @@ from typing import Any
 from arks.local.files.paths import Paths
 from arks.local.files.state import Service, ServiceState, State
 from arks.local.plan import demo
-from arks.local.plan.ports import GATEWAY
-from arks.local.plan.programs import gateway_url
+from arks.local.plan.addresses import GATEWAY, gateway_url
 from arks.local.render.quantities import duration
 from arks.local.render.table import table
 
 
 def as_data(state: State, paths: Paths, *, with_demo: bool) -> Mapping[str, Any]:
-    """What `-o json` prints. Fields may be added, never renamed."""
+    """The data of `-o json`. Fields may be added, never renamed."""
     gateway = {"url": gateway_url(state.ports[GATEWAY]), "port": state.ports[GATEWAY]}
     return {
         "running": True,
@@ -50,7 +49,7 @@ def as_text(state: State, paths: Paths, *, with_demo: bool, now: float) -> str:
         for service in state.services
     ]
     text = "\n".join([*lines, "", table(("Name", "State", "Age", "Restarts", "Address"), rows)])
-    return text + "".join(_trouble(service) for service in state.services)
+    return text + "".join(_problem(service) for service in state.services)
 
 
 def _summary(state: State) -> str:
@@ -60,7 +59,7 @@ def _summary(state: State) -> str:
     return "is up" if state.ready() else f"is not all up ({ready} of {len(state.services)} services ready)"
 
 
-def _trouble(service: Service) -> str:
+def _problem(service: Service) -> str:
     if not service.problem:
         return ""
     return f"\n{service.name}: {service.problem}\n" + "".join(f"  {line}\n" for line in service.last_lines)

@@ -1,4 +1,4 @@
-"""Tables as kubectl prints them: capitals above, three blanks between, no lines, fit for grep and awk."""
+"""Tables like kubectl's: a header in capitals, three spaces between columns, no rules; fit for grep and awk."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,7 @@ _GAP = "   "
 
 
 def table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """Ends with a newline. The last column is not padded, so it may be as long as it likes."""
+    """A table that ends with a newline. The last column is not padded."""
     cells = [[header.upper() for header in headers], *([_cell(value) for value in row] for row in rows)]
     widths = [max(len(row[column]) for row in cells) for column in range(len(headers))]
     lines = (

@@ -1,22 +1,23 @@
-"""`arks top`: how busy each replica is, from what app-deployer, metrics and endpoint-router say on the bus."""
+"""`arks top`: the load of each replica, from facts of app-deployer and endpoint-router and from load reports."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from arks.events.v1.facts_pb2 import EndpointFact, Replica, ReplicasFact, ReplicaState
+from arks.contracts.facts import replica_facts, weights_by_replica
+from arks.events.v1.facts_pb2 import EndpointFact, ReplicasFact
 from arks.events.v1.load_pb2 import LoadReport, ReplicaLoad
 from arks.local.render.quantities import duration, number, percent
 from arks.local.render.table import shorten, table
 
 STALE_SECONDS = 5.0
-"""A reading older than that says nothing about now."""
+"""An older measurement is not shown: it no longer describes the replica."""
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One replica. None: not known, which is not the same as 0."""
+    """One replica. None: unknown, which is not the same as 0."""
 
     namespace: str
     application: str
@@ -29,7 +30,7 @@ class Row:
     generation_tokens_per_second: float | None = None
     weight: int | None = None
     age_seconds: float | None = None
-    """Of the reading."""
+    """Age of the measurement."""
     problem: str = ""
 
 
@@ -39,57 +40,31 @@ def rows(
     loads: Mapping[tuple[str, str], LoadReport],
     now: datetime,
 ) -> list[Row]:
-    """`loads` by namespace and application."""
-    weights = {
-        (fact.namespace, routed.application, routed.name): routed.weight
-        for fact in endpoints
-        for routed in fact.replicas
-    }
+    """A row per replica, by name. `loads`: by namespace and application."""
+    weights = weights_by_replica(endpoints)
     found: list[Row] = []
     for fact in sorted(replicas, key=lambda fact: (fact.namespace, fact.application)):
         report = loads.get((fact.namespace, fact.application), LoadReport())
-        readings = {load.name: load for load in report.replicas}
-        found += [
-            _row(fact, replica, readings.get(replica.name), weights, now)
-            for replica in sorted(fact.replicas, key=lambda replica: replica.name)
-        ]
+        by_name = {load.name: load for load in report.replicas}
+        for replica in sorted(replica_facts(fact), key=lambda replica: replica.name):
+            weight = weights.get((fact.namespace, fact.application, replica.name))
+            row = Row(fact.namespace, fact.application, replica.name, replica.state.capitalize(), weight=weight)
+            load = by_name.get(replica.name)
+            found.append(row if load is None else _with_load(row, load, now))
     return found
 
 
-def _row(
-    fact: ReplicasFact,
-    replica: Replica,
-    load: ReplicaLoad | None,
-    weights: Mapping[tuple[str, str, str], int],
-    now: datetime,
-) -> Row:
-    weight = weights.get((fact.namespace, fact.application, replica.name))
-    state = ReplicaState.Name(replica.state).removeprefix("REPLICA_STATE_").capitalize()
-    row = Row(fact.namespace, fact.application, replica.name, state, weight=weight)
-    if load is None:
-        return row
+def _with_load(row: Row, load: ReplicaLoad, now: datetime) -> Row:
     age_seconds = (now - load.measured_at.ToDatetime(UTC)).total_seconds()
     if age_seconds > STALE_SECONDS:
-        return Row(
-            fact.namespace,
-            fact.application,
-            replica.name,
-            state,
-            weight=weight,
-            age_seconds=age_seconds,
-            problem=f"silent {duration(age_seconds)}",
-        )
-    return Row(
-        fact.namespace,
-        fact.application,
-        replica.name,
-        state,
+        return replace(row, age_seconds=age_seconds, problem=f"silent {duration(age_seconds)}")
+    return replace(
+        row,
         running=_optional(load, "running_requests"),
         waiting=_optional(load, "waiting_requests"),
         kv_cache_ratio=_optional(load, "kv_cache_usage_ratio"),
         prompt_tokens_per_second=_optional(load, "prompt_tokens_per_second"),
         generation_tokens_per_second=_optional(load, "generation_tokens_per_second"),
-        weight=weight,
         age_seconds=max(0.0, age_seconds),
         problem=load.problem,
     )
@@ -104,10 +79,10 @@ def as_data(found: Sequence[Row]) -> list[Mapping[str, Any]]:
 
 
 def as_text(found: Sequence[Row]) -> str:
-    """Fits 80 columns with names of usual length. IN/S and OUT/S: prompt and generated tokens a second."""
+    """A table that fits 80 columns with names of usual length. IN/S, OUT/S: prompt and generated tokens per second."""
     namespaces = len({row.namespace for row in found}) > 1
     if not found:
-        return "No replicas. Apply an ArksApplication, or see why there is none: arks get applications -A\n"
+        return "No replicas. Apply an ArksApplication, or see why an existing one has none: arks get applications -A\n"
     headers = ("Replica", "State", "Run", "Wait", "KV", "In/s", "Out/s", "Weight", "Note")
     return table(headers, [_cells(row, namespaces) for row in found])
 

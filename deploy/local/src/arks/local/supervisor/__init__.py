@@ -1,1 +1,1 @@
-"""The daemon that owns every process of one Arks on this machine: starts, watches, restarts and ends them."""
+"""Supervision of the programs of one Arks on this machine: start, watch, restart, stop."""

@@ -1,4 +1,4 @@
-"""Starting and reaping. Every child, and every orphan of a child, ends up here: the supervisor is their subreaper."""
+"""Start and reap child processes. The supervisor is a subreaper: orphans of its children become its children too."""
 
 import asyncio
 import logging
@@ -9,13 +9,14 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from arks.kit.proc import children_of
 from arks.kit.process import die_with_parent
 
 log = logging.getLogger(__name__)
 
 
 class Child:
-    """A process that we started. `ended` holds its exit status: negative for the signal that ended it."""
+    """A started process. `ended` resolves to its exit status: negative for the signal that ended it."""
 
     def __init__(self, process: "subprocess.Popen[bytes]", ended: "asyncio.Future[int]") -> None:
         self._process = process
@@ -23,7 +24,7 @@ class Child:
         self.ended = ended
 
     def send(self, number: signal.Signals) -> None:
-        if not self.ended.done():  # until we reap it, its pid belongs to nobody else
+        if not self.ended.done():  # until it is reaped, the kernel does not reuse its pid
             os.kill(self.pid, number)
 
     def finish(self, status: int) -> None:
@@ -33,16 +34,16 @@ class Child:
 
 
 class Children:
-    """`reap` runs at every SIGCHLD: nothing polls, so that an idle Arks costs nothing."""
+    """All children. `reap` must run at every SIGCHLD; there is no polling, so that an idle Arks uses no CPU."""
 
     def __init__(self, on_orphan: Callable[[int, int], None] | None = None) -> None:
         self._children: dict[int, Child] = {}
         self._on_orphan = on_orphan or (lambda pid, status: None)
 
     def start(self, command: Sequence[str], *, environment: Mapping[str, str], log_file: Path) -> Child:
-        """A child that the kernel ends with us. Raises OSError when the program cannot be started.
+        """Start a child that the kernel kills when the supervisor ends. Raises OSError if it cannot be started.
 
-        Only the main thread may start children: the kernel watches the thread that did.
+        Only the main thread may start children: the kernel binds them to the thread that did.
         """
         if threading.current_thread() is not threading.main_thread():
             raise RuntimeError("children must be started by the main thread")
@@ -61,6 +62,7 @@ class Children:
         return child
 
     def reap(self) -> None:
+        """Collect the exit status of every process that has ended."""
         while True:
             try:
                 pid, status = os.waitpid(-1, os.WNOHANG)
@@ -76,30 +78,5 @@ class Children:
                 child.finish(code)
 
     def orphans(self) -> list[int]:
-        """Processes that became our children because their parent ended: engines, for instance."""
-        return [pid for pid in _children_of(os.getpid()) if pid not in self._children]
-
-
-def _children_of(parent: int) -> list[int]:
-    found = []
-    for entry in Path("/proc").iterdir():
-        if not entry.name.isdigit():
-            continue
-        try:
-            stat = (entry / "stat").read_text()
-        except OSError:  # ended meanwhile
-            continue
-        state, its_parent = stat.rpartition(")")[2].split()[:2]
-        if int(its_parent) == parent and state != "Z":
-            found.append(int(entry.name))
-    return found
-
-
-def descendants(root: int) -> list[int]:
-    """All processes below `root`, nearest first."""
-    found: list[int] = []
-    level = [root]
-    while level:
-        level = [pid for parent in level for pid in _children_of(parent)]
-        found += level
-    return found
+        """Process ids of adopted children, whose own parent has ended, for instance engines."""
+        return [pid for pid in children_of(os.getpid()) if pid not in self._children]

@@ -1,27 +1,29 @@
-"""Asking a process whether it works: does its port answer, and what does its health page say."""
+"""Health checks: whether a program's port accepts connections, and the answer of its health page."""
 
 import asyncio
 import contextlib
 from dataclasses import dataclass
 
-from arks.local.plan.ports import HOST
+from arks.local.plan.addresses import HOST
 from arks.local.plan.programs import Probe
 
 PROBE_SECONDS = 2.0
-_MOST_BYTES = 4096
+_BLOCK_BYTES = 4096
+_MAX_BLOCKS = 16
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Why a program is not ready, in one line."""
+    """Why a program is not ready."""
 
     text: str
+    """One line."""
     silent: bool = False
-    """It gave no answer at all: it may hang."""
+    """It gave no answer, so it may hang."""
 
 
-async def problem(probe: Probe) -> Problem | None:
-    """None when it is ready."""
+async def find_problem(probe: Probe) -> Problem | None:
+    """Run one health check; None if the program is ready."""
     try:
         async with asyncio.timeout(PROBE_SECONDS):
             if probe.path is None:
@@ -47,20 +49,23 @@ async def _connects(port: int) -> None:
 
 
 async def request(method: str, port: int, path: str) -> tuple[int, str]:
-    """One small HTTP exchange on loopback. Raises OSError, ValueError or EOFError; the caller sets the time limit."""
+    """Send one HTTP request on loopback; return status and body. The caller sets the timeout.
+
+    Raises OSError, ValueError or EOFError.
+    """
     reader, writer = await asyncio.open_connection(HOST, port)
     try:
         lines = (f"{method} {path} HTTP/1.1", f"Host: {HOST}:{port}", "Connection: close", "Content-Length: 0", "", "")
         writer.write("\r\n".join(lines).encode())
         status = int((await reader.readuntil(b"\r\n")).split()[1])
-        rest = await _read_all(reader)
+        remainder = await _read_all(reader)
     finally:
         writer.close()
-    return status, rest.partition(b"\r\n\r\n")[2].decode(errors="replace")
+    return status, remainder.partition(b"\r\n\r\n")[2].decode(errors="replace")
 
 
 async def _read_all(reader: asyncio.StreamReader) -> bytes:
     read = b""
-    while len(read) < _MOST_BYTES * 16 and (chunk := await reader.read(_MOST_BYTES)):
+    while len(read) < _BLOCK_BYTES * _MAX_BLOCKS and (chunk := await reader.read(_BLOCK_BYTES)):
         read += chunk
     return read

@@ -1,4 +1,4 @@
-"""All units together: start in order, tell what happens in run/state.json, end in order."""
+"""Start all units in order, write their state to run/state.json, and stop them in order."""
 
 import asyncio
 import contextlib
@@ -8,33 +8,36 @@ import signal
 import time
 from collections.abc import Mapping, Sequence
 
-from arks.local.files import state
+from arks.kit.proc import descendants
 from arks.local.files.logs import limit_size
 from arks.local.files.paths import Paths
 from arks.local.files.state import Phase, State
+from arks.local.files.state_file import write_state
 from arks.local.plan.programs import Program
-from arks.local.supervisor.children import Children, descendants
+from arks.local.supervisor.children import Children
 from arks.local.supervisor.probes import request
-from arks.local.supervisor.unit import Timing, Unit
+from arks.local.supervisor.unit import Timings, Unit
 
 log = logging.getLogger(__name__)
 
 GATEWAY_SECONDS = 1.2
-"""What requests under way get to end at the gateway."""
+"""Time for requests in flight at the gateway to finish."""
 ENGINES_SECONDS = 0.5
-"""From SIGTERM to SIGKILL, and as long again for what is killed."""
+"""Time from SIGTERM to SIGKILL, and the wait after SIGKILL."""
 _WRITE_PAUSE_SECONDS = 0.03
-"""Changes within it become one write of the state."""
+"""Changes within this time are written together."""
 SERVERS = ("nats", "valkey")
-"""Ended last: services hand over their last messages to them."""
+"""Stopped last, so that services can publish their last messages."""
 
 
 class Supervisor:
-    def __init__(self, paths: Paths, programs: Sequence[Program], timing: Timing | None = None) -> None:
+    """Runs the programs of one Arks until SIGTERM or SIGINT; a second signal kills them at once."""
+
+    def __init__(self, paths: Paths, programs: Sequence[Program], timings: Timings | None = None) -> None:
         self._paths = paths
         self._children = Children(self._on_orphan)
         self._units = {
-            program.name: Unit(program, self._children, paths.log(program.name), self._on_change, timing)
+            program.name: Unit(program, self._children, paths.log(program.name), self._on_change, timings)
             for program in programs
         }
         self._phase = Phase.RUNNING
@@ -44,7 +47,7 @@ class Supervisor:
         self._changed = asyncio.Event()
 
     async def run(self, ports: Mapping[str, int]) -> None:
-        """Until SIGTERM. `ports` is what the state tells about."""
+        """Run until SIGTERM or SIGINT. `ports`: written into the state."""
         self._ports = ports
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGCHLD, self._children.reap)
@@ -59,25 +62,23 @@ class Supervisor:
         stopped = loop.create_task(self._stop.wait())
         await asyncio.wait([stopped, writer, *runs], return_when=asyncio.FIRST_COMPLETED)
         await _cancel([stopped, *runs])
-        await self._end_all()
+        await self._stop_all()
         await _cancel([writer])
         self._phase = Phase.STOPPED
         self._write()
 
-    # --- what happened
+    # --- events
 
     def _on_stop_signal(self) -> None:
         if self._phase == Phase.STOPPING:
-            log.warning("second signal: everything is killed")
-            for pid in descendants(os.getpid()):
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
+            log.warning("second signal: killing all processes")
+            _kill_descendants()
         self._phase = Phase.STOPPING
         self._stop.set()
         self._on_change()
 
     def _on_orphan(self, pid: int, status: int) -> None:
-        log.info("orphan %d ended with %d", pid, status)
+        log.info("adopted process %d ended with status %d", pid, status)
 
     def _on_change(self) -> None:
         self._changed.set()
@@ -94,23 +95,21 @@ class Supervisor:
         services = tuple(unit.status for unit in self._units.values())
         now = State(os.getpid(), self._phase, self._started, self._ports, services)
         try:
-            state.write(self._paths.state, state.to_json(now))
-        except OSError as error:  # a full disk must not end what runs
+            write_state(self._paths, now)
+        except OSError as error:  # a full disk must not stop running programs
             log.warning("state not written: %s", error)
 
-    # --- the end
+    # --- stop
 
-    async def _end_all(self) -> None:
-        """In reverse order of the start: the gateway drains, services end, then engines, then the servers below."""
+    async def _stop_all(self) -> None:
+        """Stop in reverse start order: drain the gateway, then stop services, engines, NATS and Valkey."""
         log.info("stopping")
         await self._drain_gateway()
         await self._stop_units(["envoy"])
         await self._stop_units([name for name in self._units if name not in {"envoy", *SERVERS}])
-        await self._end_orphans()
+        await self._stop_orphans()
         await self._stop_units([name for name in self._units if name in SERVERS])
-        for pid in descendants(os.getpid()):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        _kill_descendants()
         self._children.reap()
         log.info("stopped")
 
@@ -118,7 +117,7 @@ class Supervisor:
         await asyncio.gather(*(self._units[name].stop() for name in names if name in self._units))
 
     async def _drain_gateway(self) -> None:
-        """No new connections; requests under way may end."""
+        """Close the listeners and wait for the requests in flight, for at most GATEWAY_SECONDS."""
         unit = self._units.get("envoy")
         if unit is None or not unit.ready.is_set():
             return
@@ -128,7 +127,7 @@ class Supervisor:
                 await request("POST", port, "/drain_listeners")
                 await _until_idle(port)
 
-    async def _end_orphans(self) -> None:
+    async def _stop_orphans(self) -> None:
         for number in (signal.SIGTERM, signal.SIGKILL):
             for pid in self._children.orphans():
                 with contextlib.suppress(ProcessLookupError):
@@ -144,15 +143,21 @@ class Supervisor:
             await asyncio.sleep(0.02)
 
 
+def _kill_descendants() -> None:
+    for pid in descendants(os.getpid()):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
 async def _until_idle(admin_port: int) -> None:
     while True:
-        if not await _requests_under_way(admin_port):
+        if not await _requests_in_flight(admin_port):
             return
         await asyncio.sleep(0.05)
 
 
-async def _requests_under_way(admin_port: int) -> int:
-    """Active requests of all listeners but the admin's own."""
+async def _requests_in_flight(admin_port: int) -> int:
+    """Active requests at all listeners except the admin's."""
     _, body = await request("GET", admin_port, "/stats?filter=downstream_rq_active&usedonly")
     lines = (line.rpartition(": ") for line in body.splitlines())
     return sum(int(value) for name, _, value in lines if not name.startswith("http.admin.") and value.isdigit())
@@ -163,4 +168,4 @@ async def _cancel(tasks: Sequence["asyncio.Task[object]"]) -> None:
         task.cancel()
     for result in await asyncio.gather(*tasks, return_exceptions=True):
         if isinstance(result, Exception):
-            log.error("a part of the supervisor failed", exc_info=result)
+            log.error("a task of the supervisor failed", exc_info=result)

@@ -1,4 +1,4 @@
-"""A whole Arks of the test's own: `arks up` in a directory and on a port of its own, real model and all."""
+"""A whole Arks for one test: `arks up` with its own directory, port and real model."""
 
 import asyncio
 import json
@@ -13,13 +13,13 @@ from typing import Any
 
 import yaml
 
-from arks.kit.process import free_port
+from arks.kit.ports import free_port
 from arks.kit.testing import manifests
 from arks.kit.testing.servers import small_model
 
 ARKS = str(Path(sys.executable).parent / "arks")
 UP_SECONDS = 240
-_KNOWN_SECONDS = 60.0
+_READY_SECONDS = 60.0
 
 
 class CommandError(Exception):
@@ -27,7 +27,9 @@ class CommandError(Exception):
 
 
 @dataclass
-class Platform:
+class ArksHarness:
+    """An Arks with the demo; `up` starts it, `down` stops it."""
+
     home: Path
     port: int = field(default_factory=free_port)
 
@@ -40,7 +42,7 @@ class Platform:
         return (self.home / "demo-key").read_text().strip()
 
     def arks(self, *arguments: str, stdin: str | None = None, seconds: float = 120.0, check: bool = True) -> str:
-        """Run the arks command on this platform and return what it printed. Raises CommandError."""
+        """Run the arks command with this home; return its output. Raises CommandError."""
         done = subprocess.run(
             [ARKS, *arguments],
             env=os.environ | {"ARKS_HOME": str(self.home), "NO_COLOR": "1", "COLUMNS": "120"},
@@ -61,18 +63,18 @@ class Platform:
         return self.arks("apply", "-f", "-", stdin=yaml.safe_dump_all(documents))
 
     def apply_token(self, *documents: dict[str, Any]) -> None:
-        """Apply tokens, with what they need; returns when token-quota knows all of it."""
+        """Apply tokens and what they refer to; return when all tokens are Ready."""
         self.apply(*documents)
-        tokens = [one["metadata"] for one in documents if one["kind"] == "ArksToken"]
-        deadline = time.monotonic() + _KNOWN_SECONDS
-        while not all(self._is_ready("arkstoken", one["name"], one["namespace"]) for one in tokens):
+        tokens = [document["metadata"] for document in documents if document["kind"] == "ArksToken"]
+        deadline = time.monotonic() + _READY_SECONDS
+        while not all(self._is_ready("arkstoken", token["name"], token["namespace"]) for token in tokens):
             if time.monotonic() > deadline:
-                raise CommandError(f"not ready after {_KNOWN_SECONDS:g} s: {tokens}")
+                raise CommandError(f"not ready after {_READY_SECONDS:g} s: {tokens}")
             time.sleep(0.05)
 
     def _is_ready(self, kind: str, name: str, namespace: str) -> bool:
         conditions = self.json("get", kind, name, "-n", namespace).get("status", {}).get("conditions", [])
-        return any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
+        return any(condition["type"] == "Ready" and condition["status"] == "True" for condition in conditions)
 
     def up(self, *options: str) -> str:
         return self.arks("up", "--port", str(self.port), *options, seconds=UP_SECONDS)
@@ -81,13 +83,13 @@ class Platform:
         return self.arks("down")
 
     def pid(self, service: str) -> int:
-        found = [one for one in self.json("status")["services"] if one["name"] == service]
-        if not found:
+        pids = {entry["name"]: entry["pid"] for entry in self.json("status")["services"]}
+        if service not in pids:
             raise LookupError(f"no service {service} in arks status")
-        return int(found[0]["pid"])
+        return int(pids[service])
 
     def kill(self, service: str) -> int:
-        """kill -9; returns the pid that was killed."""
+        """Kill a service with SIGKILL; return its process id."""
         pid = self.pid(service)
         os.kill(pid, signal.SIGKILL)
         return pid
@@ -99,7 +101,7 @@ class Platform:
 
 
 async def until(condition: Any, *, within_seconds: float, what: str) -> Any:
-    """Like kit's eventually, for conditions that block: each runs in a thread. Exceptions count as not yet."""
+    """Like kit's `eventually`, for blocking conditions: each runs in a thread. Errors of the command count as false."""
     end = time.monotonic() + within_seconds
     last: object = None
     while time.monotonic() < end:

@@ -1,0 +1,73 @@
+"""Read and validate the manifests that `-f` names."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from arks.local.cli.failure import Exit, fail
+
+if TYPE_CHECKING:
+    from arks.contracts.resources import Resource
+
+_SUFFIXES = (".yaml", ".yml", ".json")
+_MAX_BYTES = 16 * 1024 * 1024
+
+
+def read_resources(files: Sequence[str], namespace: str) -> "list[Resource]":
+    """The valid resources of the files, in the order in which they are applied: references point to earlier ones.
+
+    Warnings go to stderr. Raises Failure with all errors of all files.
+    """
+    from arks.local.manifests import parse_manifests
+
+    if not files:
+        fail("no manifest given", "name manifests with -f FILE, -f DIRECTORY, or -f - for standard input", Exit.USAGE)
+    sources = [source for file in files for source in _read(file)]
+    manifests = parse_manifests(sources, default_namespace=namespace)
+    for warning in manifests.warnings:
+        typer.echo(f"warning: {warning}", err=True)
+    if manifests.errors:
+        listed = "\n".join(str(error) for error in manifests.errors)
+        count = "1 error" if len(manifests.errors) == 1 else f"{len(manifests.errors)} errors"
+        fail(f"{count} in manifests\n{listed}", "nothing was changed", Exit.USAGE)
+    if not manifests.resources:
+        fail(f"no resources in {', '.join(name for name, _ in sources)}", code=Exit.USAGE)
+    return _in_order(manifests.resources)
+
+
+def _in_order(resources: "Sequence[Resource]") -> "list[Resource]":
+    from arks.contracts.resources import KINDS
+
+    order = list(KINDS.values())
+    order.insert(0, order.pop())  # secrets first
+    return sorted(resources, key=lambda resource: order.index(type(resource)))
+
+
+def _read(file: str) -> list[tuple[str, str]]:
+    """File names with their text."""
+    if file == "-":
+        return [("<stdin>", _text("<stdin>", sys.stdin.buffer.read(_MAX_BYTES + 1)))]
+    path = Path(file)
+    if path.is_dir():
+        found = sorted(entry for entry in path.iterdir() if entry.suffix in _SUFFIXES and entry.is_file())
+        if not found:
+            fail(f"{path} contains no manifest", f"manifests end in {', '.join(_SUFFIXES)}", Exit.USAGE)
+        return [source for entry in found for source in _read(str(entry))]
+    try:
+        with path.open("rb") as opened:
+            return [(file, _text(file, opened.read(_MAX_BYTES + 1)))]
+    except OSError as error:
+        fail(f"cannot read {file}: {error.strerror or error}", code=Exit.USAGE)
+
+
+def _text(name: str, raw: bytes) -> str:
+    if len(raw) > _MAX_BYTES:
+        fail(f"{name} is larger than {_MAX_BYTES // 1024**2} MiB: it is not a manifest", code=Exit.USAGE)
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        fail(f"{name}:{line}: is not UTF-8 text", "nothing was changed", Exit.USAGE)

@@ -1,0 +1,17 @@
+"""Print the output of commands."""
+
+import typer
+
+from arks.local.cli.options import Output
+
+
+def print_text(text: str) -> None:
+    """Print text, with a newline at its end. Raises BrokenPipeError if the reader has closed (`| head`)."""
+    typer.echo(text, nl=not text.endswith("\n"))
+
+
+def print_data(data: object, output: Output) -> None:
+    """Print data as JSON or YAML."""
+    from arks.local.render.resources import to_json, to_yaml
+
+    print_text(to_json(data) if output == Output.JSON else to_yaml(data))

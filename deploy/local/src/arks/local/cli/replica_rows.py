@@ -1,0 +1,45 @@
+"""Replicas with their load and weight, current at each call: the data of `arks top` and `arks explain`."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from arks.local.client.store import Store
+    from arks.local.render.top import Row
+
+_FIRST_LOAD_SECONDS = 3.0
+"""Timeout of the first load reports: metrics reports an idle replica about once per second."""
+_POLL_SECONDS = 0.05
+
+
+@contextlib.asynccontextmanager
+async def replica_rows(store: "Store", namespace: str | None) -> "AsyncIterator[Callable[[], list[Row]]]":
+    """A function that returns the current rows of all replicas in a namespace (None: in all)."""
+    from arks.contracts.subjects import Facts
+    from arks.events.v1.facts_pb2 import EndpointFact, ReplicasFact
+    from arks.events.v1.load_pb2 import LoadReport
+    from arks.local.render.top import rows
+
+    loads: dict[tuple[str, str], LoadReport] = {}
+    await store.collect_load(loads)
+    async with (
+        store.watched_facts(Facts.REPLICAS, ReplicasFact) as replicas,
+        store.watched_facts(Facts.ENDPOINTS, EndpointFact) as endpoints,
+    ):
+
+        def current() -> "list[Row]":
+            chosen = [fact for fact in replicas.cache.values() if namespace in {None, fact.namespace}]
+            return rows(chosen, endpoints.cache.values(), loads, datetime.now(UTC))
+
+        yield current
+
+
+async def wait_for_load(rows: "Callable[[], list[Row]]") -> None:
+    """Wait until every ready replica has a load report, at most _FIRST_LOAD_SECONDS."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_FIRST_LOAD_SECONDS):
+            while any(row.state == "Ready" and row.age_seconds is None for row in rows()):  # noqa: ASYNC110  # of many sources
+                await asyncio.sleep(_POLL_SECONDS)

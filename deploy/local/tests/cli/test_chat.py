@@ -1,0 +1,32 @@
+from pathlib import Path
+
+import pytest
+
+from arks.local.cli.chat import explain_error, pieces, read_key
+from arks.local.cli.failure import Failure
+
+
+def test_a_key_file_without_a_key_is_rejected(tmp_path: Path) -> None:
+    (tmp_path / "empty").write_text("\n")
+    with pytest.raises(Failure, match="does not contain an API key"):
+        read_key(tmp_path / "empty")
+
+
+def test_a_streamed_answer_is_joined_from_its_events() -> None:
+    lines = [
+        'data: {"choices":[{"delta":{"role":"assistant"}}]}',
+        "",
+        ": keep-alive",
+        'data: {"choices":[{"delta":{"content":"Hel"}}]}',
+        'data: {"choices":[{"delta":{"content":"lo"}}]}',
+        'data: {"choices":[],"usage":{"total_tokens":3}}',
+        "data: [DONE]",
+    ]
+    assert "Hello" == "".join(pieces(iter(lines)))
+
+
+def test_an_error_response_is_shown_with_the_next_step() -> None:
+    message, next_step = explain_error(404, '{"error": {"message": "no such model"}}', "qwen")
+    assert "qwen did not answer (404): no such model" == message
+    assert "arks get endpoints" in next_step
+    assert "qwen did not answer (502): boom" == explain_error(502, "boom\n", "qwen")[0]
