@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""Builds the container images with Docker, where an engine answers, or with buildah. What has not changed is kept.
+"""Build the container images with Docker if a daemon is running, otherwise with buildah. Unchanged images are kept.
 
 usage: build.py [--base IMAGE] [--tag TAG] [--archive FILE] [--engine docker|buildah] [NAME...]
 
-Packages come from uv.lock, as wheels for the base's Python and C library. Without --base, buildah gets a base made of
-Debian packages (e2e/cluster/baseimage.sh), so that no image registry is needed; Docker gets the Dockerfile's own.
+Packages come from uv.lock, as wheels for the base's Python and C library. Without --base, buildah uses a base made of
+Debian packages (e2e/cluster/baseimage.sh), which needs no image registry; Docker uses the base that the Dockerfile
+names.
 """
 
 import argparse
@@ -45,7 +46,7 @@ ENGINE_OF_LLAMA = "llamacpp"
 
 
 def debian_base(builder: Builder, kind: str) -> str:
-    """A base image out of Debian packages; made once a version of the script."""
+    """A base image made of Debian packages, built once per version of the script."""
     script = CHECKOUT / "e2e/cluster/baseimage.sh"
     tag = f"{OWN_BASE}{kind}:{digest(script)}"
     if not builder.identity(tag):
@@ -63,7 +64,9 @@ def service_images(base: str) -> Iterator[Image]:
     common = install(CONTEXT / "packages/common", {name: kit[name] for name in in_all})
     for name, needed in needs.items():
         module = name.replace("-", "_")
-        own = install(CONTEXT / "packages" / name, {one: needed[one] for one in needed if one not in in_all})
+        own = install(
+            CONTEXT / "packages" / name, {package: block for package, block in needed.items() if package not in in_all}
+        )
         source = [CHECKOUT / path for path in (*LIBRARIES, f"services/{name}/src/arks/{module}")]
         code = copy_source(CONTEXT / "source" / name, *source)
         inputs = digest(HERE / "Dockerfile", base, common, own, code)
@@ -80,7 +83,7 @@ def engine_image(base: str) -> Image:
 
 
 def program_images(builder: Builder) -> Iterator[Image]:
-    """Servers that other people's images would bring: only for machines without a registry."""
+    """Images of the servers, for machines without a registry; elsewhere their own images are used."""
     locked, base = requirements("arks-local"), debian_base(builder, "python")
     for name in PROGRAMS:
         inputs = digest(HERE / "Dockerfile", base, copy_program(name, locked))
@@ -93,14 +96,16 @@ def program_images(builder: Builder) -> Iterator[Image]:
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="NAME", help="images to build (default: all)")
-    parser.add_argument("--base", default="", help="image with Python 3.11 under the services and the engine")
+    parser.add_argument("--base", default="", help="base image of the services and the engine, with Python 3.11")
     parser.add_argument("--tag", default="dev")
-    parser.add_argument("--engine", default="", choices=["docker", "buildah"], help="default: Docker where it answers")
-    parser.add_argument("--archive", type=Path, help="also write all of them into this file")
+    parser.add_argument(
+        "--engine", default="", choices=["docker", "buildah"], help="default: Docker if its daemon runs"
+    )
+    parser.add_argument("--archive", type=Path, help="also write all images into this file")
     return parser.parse_args()
 
 
-def wanted_images(options: argparse.Namespace, builder: Builder) -> list[Image]:
+def selected_images(options: argparse.Namespace, builder: Builder) -> list[Image]:
     own_base = builder.program == "buildah" and not options.base
     base = debian_base(builder, "python") if own_base else options.base
     images = [*service_images(base), engine_image(base)]
@@ -108,12 +113,12 @@ def wanted_images(options: argparse.Namespace, builder: Builder) -> list[Image]:
         images += program_images(builder)
     unknown = set(options.names) - {image.name for image in images}
     if unknown:
-        raise SystemExit(f"no image {', '.join(sorted(unknown))}; there are {', '.join(one.name for one in images)}")
+        raise SystemExit(f"no image {', '.join(sorted(unknown))}; images: {', '.join(image.name for image in images)}")
     return [image for image in images if not options.names or image.name in options.names]
 
 
 def build_all(builder: Builder, images: list[Image], tag: str) -> None:
-    """Builds what was not built from the same inputs, and prints the size of each. No image may grow unseen."""
+    """Build the images whose inputs have changed and print the size of each. Fails for an image above LIMIT_BYTES."""
     large = []
     for image in images:
         began = time.monotonic()
@@ -134,7 +139,7 @@ def main() -> None:
     with (CACHE / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         builder = Builder(options.engine)
-        images = wanted_images(options, builder)
+        images = selected_images(options, builder)
         build_all(builder, images, options.tag)
         if options.archive:
             write_archive(builder, images, options.tag, options.archive)

