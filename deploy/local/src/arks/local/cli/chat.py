@@ -33,7 +33,7 @@ def chat(
     ] = None,
     home: HomeOption = NO_HOME,
 ) -> None:
-    """Chat with a model; answers are streamed. The API key is read from a file, so that it does not show up in `ps`.
+    """Chat with a model. The API key is read from a file, so that it does not show up in `ps`.
 
     \b
     arks chat "Hello, who are you?"

@@ -19,7 +19,7 @@ def explain(
     namespace: NamespaceOption = "default",
     home: HomeOption = NO_HOME,
 ) -> None:
-    """Explain how an endpoint's traffic is divided: replicas, signals, weights and reasons.
+    """Show the weights of an endpoint's replicas, with reasons.
 
     \b
     arks explain smollm2

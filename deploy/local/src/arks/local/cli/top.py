@@ -23,7 +23,9 @@ def top(
     output: OutputOption = None,
     home: HomeOption = NO_HOME,
 ) -> None:
-    """Show the load of each replica, live: requests running and waiting, KV cache, tokens per second, weight.
+    """Show the load of each replica, live.
+
+    Columns: requests running and waiting, KV cache in use, prompt (IN) and generated (OUT) tokens per second, weight.
 
     \b
     arks top

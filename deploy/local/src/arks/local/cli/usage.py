@@ -23,7 +23,7 @@ def usage(
     output: OutputOption = None,
     home: HomeOption = NO_HOME,
 ) -> None:
-    """Show requests and tokens by API key and endpoint, from the ledger.
+    """Show requests and tokens by API key and endpoint.
 
     \b
     arks usage
