@@ -70,7 +70,8 @@ test-unit: $(SYNCED) ## Run only the tests without servers, in seconds
 
 .PHONY: test-real
 test-real: $(SYNCED)
-	$(BIN)/pytest -m "real" $(TEST)
+	@# These tests mostly wait for servers: two files at a time.
+	$(BIN)/pytest -m "real" -n 2 --dist loadfile $(TEST)
 
 .PHONY: test-again
 test-again: $(SYNCED) ## Run what failed last time, except journeys
@@ -141,7 +142,10 @@ test-kube: $(SYNCED) kube-binaries ## Run the tests that need a real kube-apiser
 bench-kubernetes: $(SYNCED) kube-binaries ## Measure 500 applications and 2,000 tokens on an API server: start, idle, changes. BENCH="--number 100"
 	@$(BIN)/python -m bench.kubernetes $(BENCH)
 
-.PHONY: e2e
-e2e: $(SYNCED) cluster-packages kube-binaries ## Run user journeys on a real one-node Kubernetes (needs root). TEST="-k name" selects
+.PHONY: journey-images
+journey-images: $(SYNCED) cluster-packages
 	@$(BIN)/python deploy/images/build.py --engine buildah --archive $(IMAGES)
+
+.PHONY: e2e
+e2e: journey-images kube-binaries ## Run user journeys on a real one-node Kubernetes (needs root). TEST="-k name" selects
 	@trap '[ "$${ARKS_E2E_KEEP:-}" = 1 ] || e2e/cluster/down.sh' EXIT; $(BIN)/pytest -m e2e e2e/kubernetes $(TEST)
