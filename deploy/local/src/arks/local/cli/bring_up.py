@@ -146,7 +146,8 @@ class _BringUp:
 
 
 def _demo_resources(paths: Paths) -> list[Any]:
-    from arks.contracts.resources import KINDS, hash_key
+    from arks.contracts.api_key import hash_key
+    from arks.contracts.resources import KINDS
 
     key_hash = hash_key(paths.pepper.read_bytes().strip(), credentials.demo_key(paths))
     manifests = demo.manifests(binaries.demo_model(), key_hash)

@@ -74,7 +74,8 @@ def _limit(text: str) -> tuple[str, str]:
 async def _create(paths: Paths, name: "Key", secret: str, spec: dict[str, Any], key_file: Path | None) -> None:
     from pydantic import ValidationError
 
-    from arks.contracts.resources import ArksToken, hash_key
+    from arks.contracts.api_key import hash_key
+    from arks.contracts.resources import ArksToken
 
     token_hash = hash_key(paths.pepper.read_bytes().strip(), secret)
     metadata = {"name": name.name, "namespace": name.namespace}

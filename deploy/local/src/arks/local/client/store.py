@@ -14,7 +14,8 @@ from google.protobuf.message import Message
 from prometheus_client import CollectorRegistry
 
 from arks.contracts import subjects
-from arks.contracts.resources import ArksToken, Resource, Secret, hash_key
+from arks.contracts.api_key import hash_key
+from arks.contracts.resources import ArksToken, Resource, Secret
 from arks.events.v1.load_pb2 import LoadReport
 from arks.kit.bus import Bus
 from arks.kit.errors import Invalid, Unavailable

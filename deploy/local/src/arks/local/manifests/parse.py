@@ -7,10 +7,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from arks.contracts.manifests.messages import closest, field_path, quoted, sentence, shown
-from arks.contracts.resources.kinds import KINDS
-from arks.contracts.resources.meta import DEFAULT_NAMESPACE, Resource
-from arks.contracts.resources.schema import Location
-from arks.contracts.resources.secret import Secret
+from arks.contracts.resources import DEFAULT_NAMESPACE, KINDS, Location, Resource, Secret
 from arks.local.manifests.reader import Document, read_documents
 
 LIST_KIND = "List"

@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from arks.contracts.resources.schema import Location
+from arks.contracts.resources import Location
 
 MAX_VALUES = 200_000
 """Values in one document, aliases expanded."""

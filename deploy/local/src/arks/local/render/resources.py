@@ -8,8 +8,7 @@ from typing import Any
 
 import yaml
 
-from arks.contracts.resources import Resource, Secret
-from arks.contracts.resources.meta import PrinterColumn
+from arks.contracts.resources import PrinterColumn, Resource, Secret
 from arks.local.render.quantities import age
 from arks.local.render.table import table
 
