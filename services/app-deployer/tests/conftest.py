@@ -25,7 +25,7 @@ APP = Key("default", "app")
 MODEL = Key("default", "smollm2")
 
 
-class Deployer:
+class ServiceHarness:
     """app-deployer in this process, its neighbours played by the test."""
 
     def __init__(self, nats: Server, directory: Path) -> None:
@@ -89,13 +89,13 @@ class Deployer:
     # --- people and neighbours
 
     async def apply(self, name: str = "app", **spec: Any) -> None:
-        wanted = {"runtime": "llamacpp", "replicas": 1, "model": {"name": "smollm2"}, "instanceSpec": {}} | spec
-        manifest = {"apiVersion": "arks.ai/v1", "kind": "ArksApplication", "metadata": {"name": name}, "spec": wanted}
+        desired = {"runtime": "llamacpp", "replicas": 1, "model": {"name": "smollm2"}, "instanceSpec": {}} | spec
+        manifest = {"apiVersion": "arks.ai/v1", "kind": "ArksApplication", "metadata": {"name": name}, "spec": desired}
         await self.applications.apply(ArksApplication.from_dict(manifest))
 
     def model(self, path: Path | None = None, **fields: Any) -> None:
-        told: dict[str, Any] = {"ready": True, "path": str(path or small_model()), "generation": 1} | fields
-        self._models.put(MODEL, ModelFact(namespace=MODEL.namespace, name=MODEL.name, **told))
+        reported: dict[str, Any] = {"ready": True, "path": str(path or small_model()), "generation": 1} | fields
+        self._models.put(MODEL, ModelFact(namespace=MODEL.namespace, name=MODEL.name, **reported))
 
     def no_model(self) -> None:
         self._models.remove(MODEL)
@@ -119,7 +119,7 @@ class Deployer:
 
     async def until_ready(self, replicas: int) -> list[InstanceStatus]:
         status = await self.until(
-            lambda status: [one.state for one in status.instances] == ["Ready"] * replicas, what=f"{replicas} ready"
+            lambda status: [item.state for item in status.instances] == ["Ready"] * replicas, what=f"{replicas} ready"
         )
         return status.instances
 
@@ -139,9 +139,9 @@ def _belongs(process: Path, directory: str) -> bool:
 
 
 @pytest_asyncio.fixture
-async def deployer(nats: Server, tmp_path: Path) -> AsyncIterator[Deployer]:
-    """Not started: the test says when. The model is there."""
-    deployer = Deployer(nats, tmp_path / "state")
+async def deployer(nats: Server, tmp_path: Path) -> AsyncIterator[ServiceHarness]:
+    """Not started: the test starts it. The model is there."""
+    deployer = ServiceHarness(nats, tmp_path / "state")
     await deployer.open()
     deployer.model()
     yield deployer

@@ -21,7 +21,7 @@ from arks.kit.reconcile import Key
 from arks.kit.testing.wait import eventually
 
 if TYPE_CHECKING:
-    from conftest import Deployer
+    from conftest import ServiceHarness
 
 pytestmark = pytest.mark.real
 APP = Key("default", "app")
@@ -30,18 +30,18 @@ DRAINING = int(facts_pb2.REPLICA_STATE_DRAINING)
 
 
 def conditions(status: ArksApplicationStatus) -> dict[str, tuple[str, str]]:
-    return {one.type: (one.status.value, one.reason) for one in status.conditions}
+    return {item.type: (item.status.value, item.reason) for item in status.conditions}
 
 
 def message(status: ArksApplicationStatus, type_: str = "Ready") -> str:
-    return next(one.message for one in status.conditions if one.type == type_)
+    return next(item.message for item in status.conditions if item.type == type_)
 
 
-def engine_pid(deployer: "Deployer", replica: str) -> int:
+def engine_pid(deployer: "ServiceHarness", replica: str) -> int:
     return int(json.loads((deployer.engines / "default" / "app" / replica / "state.json").read_text())["pid"])
 
 
-async def test_an_application_runs_when_its_model_has_answered(deployer: "Deployer") -> None:
+async def test_an_application_runs_when_its_model_has_answered(deployer: "ServiceHarness") -> None:
     await deployer.start()
     await deployer.apply()
     status = await deployer.until(lambda status: status.phase is ApplicationPhase.RUNNING, what="Running")
@@ -63,22 +63,22 @@ async def test_an_application_runs_when_its_model_has_answered(deployer: "Deploy
     assert ("smollm2", 3) == (answer.json()["model"], answer.json()["usage"]["completion_tokens"])
 
 
-def states(deployer: "Deployer") -> dict[str, int]:
-    """Replica -> state, as neighbours are told."""
+def states(deployer: "ServiceHarness") -> dict[str, int]:
+    """Replica -> state, as the fact has it."""
     fact = deployer.replicas.get(APP)
-    return {one.name: one.state for one in fact.replicas} if fact else {}
+    return {item.name: item.state for item in fact.replicas} if fact else {}
 
 
-async def test_a_killed_engine_leaves_the_fact_at_once_and_comes_back(deployer: "Deployer") -> None:
+async def test_a_killed_engine_is_removed_from_the_fact_at_once_and_restarted(deployer: "ServiceHarness") -> None:
     events = await Events.of(deployer)
     await deployer.start(liveness_seconds=600.0)  # it is the end that is noticed, not a missing answer
     await deployer.apply()
     (before,) = await deployer.until_ready(1)
     await eventually(lambda: states(deployer) == {"app-0": READY}, what="ready in the fact")
-    told = asyncio.Event()
-    deployer.replicas.subscribe(lambda _: told.set() if states(deployer) != {"app-0": READY} else None)
+    reported = asyncio.Event()
+    deployer.replicas.subscribe(lambda _: reported.set() if states(deployer) != {"app-0": READY} else None)
     os.kill(engine_pid(deployer, "app-0"), signal.SIGKILL)
-    await asyncio.wait_for(told.wait(), 30)
+    await asyncio.wait_for(reported.wait(), 30)
     await deployer.until(lambda status: status.instances[0].restarts == 1, what="a restart")
     (after,) = await deployer.until_ready(1)
     assert before.address != after.address
@@ -91,7 +91,7 @@ async def test_a_killed_engine_leaves_the_fact_at_once_and_comes_back(deployer: 
 
 
 async def test_a_restarted_app_deployer_adopts_engines_and_never_takes_them_from_the_router(
-    deployer: "Deployer",
+    deployer: "ServiceHarness",
 ) -> None:
     await deployer.start()
     await deployer.apply(replicas=2)
@@ -99,18 +99,18 @@ async def test_a_restarted_app_deployer_adopts_engines_and_never_takes_them_from
     pids = {engine_pid(deployer, name) for name in ("app-0", "app-1")}
     ready = {"app-0": READY, "app-1": READY}
     await eventually(lambda: states(deployer) == ready, what="both in the fact")
-    seen: list[dict[str, int]] = []
-    deployer.replicas.subscribe(lambda _: seen.append(states(deployer)))
+    observed: list[dict[str, int]] = []
+    deployer.replicas.subscribe(lambda _: observed.append(states(deployer)))
     await deployer.stop()
     await deployer.start()
     os.kill(engine_pid(deployer, "app-1"), signal.SIGKILL)
-    await deployer.until(lambda status: [one.restarts for one in status.instances] == [0, 1], what="one restart")
+    await deployer.until(lambda status: [item.restarts for item in status.instances] == [0, 1], what="one restart")
     await deployer.until_ready(2)
     assert engine_pid(deployer, "app-0") in pids
-    assert all(one.get("app-0") == READY for one in seen)
+    assert all(item.get("app-0") == READY for item in observed)
 
 
-async def test_engines_outlive_a_killed_app_deployer_and_the_next_one_adopts_them(deployer: "Deployer") -> None:
+async def test_engines_outlive_a_killed_app_deployer_and_the_next_one_adopts_them(deployer: "ServiceHarness") -> None:
     environment = {
         **os.environ,
         "ARKS_NATS_URL": deployer.settings.nats_url,
@@ -134,7 +134,7 @@ async def test_engines_outlive_a_killed_app_deployer_and_the_next_one_adopts_the
     assert pid == engine_pid(deployer, "app-0")
 
 
-async def test_an_engine_that_ended_while_nobody_looked_is_started_again(deployer: "Deployer") -> None:
+async def test_an_engine_that_ended_while_app_deployer_was_down_is_restarted(deployer: "ServiceHarness") -> None:
     await deployer.start()
     await deployer.apply()
     await deployer.until_ready(1)
@@ -146,17 +146,17 @@ async def test_an_engine_that_ended_while_nobody_looked_is_started_again(deploye
     await deployer.until_ready(1)
 
 
-async def test_a_stream_under_way_completes_while_its_replica_drains(deployer: "Deployer") -> None:
+async def test_a_running_stream_completes_while_its_replica_drains(deployer: "ServiceHarness") -> None:
     await deployer.start()
     await deployer.apply()
     await deployer.until_ready(1)
     await deployer.apply(replicas=2)
-    _, leaving = await deployer.until_ready(2)
+    _, terminating = await deployer.until_ready(2)
     body = {"prompt": "Once", "max_tokens": 200, "stream": True, "ignore_eos": True}
     events, last = 0, ""
     async with (
         httpx.AsyncClient(timeout=60) as client,
-        client.stream("POST", f"http://{leaving.address}/v1/completions", json=body) as answer,
+        client.stream("POST", f"http://{terminating.address}/v1/completions", json=body) as answer,
     ):
         lines = answer.aiter_lines()
         await anext(lines)
@@ -173,7 +173,7 @@ async def test_a_stream_under_way_completes_while_its_replica_drains(deployer: "
     await eventually(lambda: len(deployer.processes()) == 2, what="one shim and one engine")
 
 
-async def test_a_stream_longer_than_the_grace_time_is_cut(deployer: "Deployer") -> None:
+async def test_a_stream_longer_than_the_grace_time_is_cut(deployer: "ServiceHarness") -> None:
     await deployer.start()
     await deployer.apply(instanceSpec={"terminationGracePeriodSeconds": 1})
     (instance,) = await deployer.until_ready(1)
@@ -190,23 +190,23 @@ async def test_a_stream_longer_than_the_grace_time_is_cut(deployer: "Deployer") 
     assert (ApplicationPhase.PENDING, ("False", "ScaledToZero")) == (status.phase, conditions(status)["Ready"])
 
 
-async def test_a_new_spec_is_ready_before_the_old_one_drains(deployer: "Deployer") -> None:
+async def test_a_new_spec_is_ready_before_the_old_one_drains(deployer: "ServiceHarness") -> None:
     await deployer.start()
     await deployer.apply()
     await deployer.until_ready(1)
-    seen: list[dict[str, int]] = []
+    observed: list[dict[str, int]] = []
     await eventually(lambda: states(deployer) == {"app-0": READY}, what="ready in the fact")
-    deployer.replicas.subscribe(lambda _: seen.append(states(deployer)))
+    deployer.replicas.subscribe(lambda _: observed.append(states(deployer)))
     await deployer.apply(runtimeCommonArgs=["--ctx-size", "2048"])
     status = await deployer.until(
-        lambda status: [one.name for one in status.instances] == ["app-1"] and status.ready_replicas == 1,
+        lambda status: [item.name for item in status.instances] == ["app-1"] and status.ready_replicas == 1,
         what="the new one alone",
     )
     assert (1, 2) == (status.updated_replicas, status.observed_generation)
-    assert all(READY in one.values() for one in seen)
+    assert all(READY in item.values() for item in observed)
 
 
-async def test_a_changed_number_of_replicas_restarts_nothing(deployer: "Deployer") -> None:
+async def test_a_changed_number_of_replicas_restarts_nothing(deployer: "ServiceHarness") -> None:
     await deployer.start()
     await deployer.apply()
     await deployer.until_ready(1)
@@ -216,7 +216,7 @@ async def test_a_changed_number_of_replicas_restarts_nothing(deployer: "Deployer
     assert pid == engine_pid(deployer, "app-0")
 
 
-async def test_a_hung_engine_is_ended_and_started_again(deployer: "Deployer") -> None:
+async def test_a_hung_engine_is_ended_and_started_again(deployer: "ServiceHarness") -> None:
     await deployer.start(liveness_seconds=0.1, hung_seconds=3.0, health_seconds=0.5)
     await deployer.apply()
     await deployer.until_ready(1)
@@ -227,8 +227,8 @@ async def test_a_hung_engine_is_ended_and_started_again(deployer: "Deployer") ->
 
 
 @pytest.mark.parametrize(("content", "why"), [(b"\0" * 4096, "is not a GGUF file"), (None, "there is no file")])
-async def test_a_bad_model_file_is_told_and_a_good_one_mends_it(
-    deployer: "Deployer", tmp_path: Path, content: bytes | None, why: str
+async def test_a_bad_model_file_is_reported_until_it_is_replaced(
+    deployer: "ServiceHarness", tmp_path: Path, content: bytes | None, why: str
 ) -> None:
     path = tmp_path / "model.gguf"
     if content is not None:
@@ -244,7 +244,7 @@ async def test_a_bad_model_file_is_told_and_a_good_one_mends_it(
     await deployer.until_ready(1)
 
 
-async def test_a_model_larger_than_memory_is_refused_with_numbers(deployer: "Deployer") -> None:
+async def test_a_model_larger_than_memory_is_refused_with_numbers(deployer: "ServiceHarness") -> None:
     await deployer.start()
     await deployer.apply(runtimeCommonArgs=["--ctx-size", "2000000000"])
     status = await deployer.until(lambda status: status.phase is ApplicationPhase.FAILED, what="Failed")
@@ -253,7 +253,7 @@ async def test_a_model_larger_than_memory_is_refused_with_numbers(deployer: "Dep
     assert [] == status.instances
 
 
-async def test_a_wrong_argument_is_told_before_anything_starts(deployer: "Deployer") -> None:
+async def test_a_wrong_argument_is_reported_before_any_start(deployer: "ServiceHarness") -> None:
     await deployer.start()
     await deployer.apply(runtimeCommonArgs=["--no-such-thing", "1"])
     status = await deployer.until(lambda status: status.phase is ApplicationPhase.FAILED, what="Failed")
@@ -261,7 +261,9 @@ async def test_a_wrong_argument_is_told_before_anything_starts(deployer: "Deploy
     assert "--no-such-thing" in message(status)
 
 
-async def test_a_crash_loop_is_told_with_the_engine_s_last_lines_and_can_be_mended(deployer: "Deployer") -> None:
+async def test_a_crash_loop_is_reported_with_last_lines_and_can_be_fixed(
+    deployer: "ServiceHarness",
+) -> None:
     await deployer.start()
     await deployer.apply(runtimeCommonArgs=["--chat-template-file", "/nowhere/template"])
     status = await deployer.until(lambda status: status.phase is ApplicationPhase.FAILED, what="Failed")
@@ -273,7 +275,7 @@ async def test_a_crash_loop_is_told_with_the_engine_s_last_lines_and_can_be_mend
     await deployer.until(lambda status: status.phase is ApplicationPhase.RUNNING, what="Running")
 
 
-async def test_an_update_that_crashes_leaves_the_old_replica_serving(deployer: "Deployer") -> None:
+async def test_the_old_replica_serves_on_if_an_update_crashes(deployer: "ServiceHarness") -> None:
     await deployer.start()
     await deployer.apply()
     await deployer.until_ready(1)
@@ -284,7 +286,7 @@ async def test_an_update_that_crashes_leaves_the_old_replica_serving(deployer: "
     assert READY == states(deployer)["app-0"]
 
 
-async def test_without_its_model_an_application_waits_and_goes_on_when_it_comes(deployer: "Deployer") -> None:
+async def test_without_its_model_an_application_waits_and_goes_on_when_it_comes(deployer: "ServiceHarness") -> None:
     deployer.no_model()
     await deployer.start()
     await deployer.apply()
@@ -298,7 +300,7 @@ async def test_without_its_model_an_application_waits_and_goes_on_when_it_comes(
     await deployer.until(lambda status: status.phase is ApplicationPhase.RUNNING, what="Running")
 
 
-async def test_deleting_the_model_of_a_running_application_keeps_it_running(deployer: "Deployer") -> None:
+async def test_deleting_the_model_of_a_running_application_keeps_it_running(deployer: "ServiceHarness") -> None:
     await deployer.start()
     await deployer.apply()
     await deployer.until_ready(1)
@@ -309,24 +311,24 @@ async def test_deleting_the_model_of_a_running_application_keeps_it_running(depl
     assert {"app-0": READY} == states(deployer)
 
 
-async def test_deletion_ends_the_engines_and_leaves_nothing(deployer: "Deployer") -> None:
+async def test_deletion_stops_the_engines_and_removes_their_files(deployer: "ServiceHarness") -> None:
     events = await Events.of(deployer)
     await deployer.start()
     await deployer.apply(replicas=2)
     await deployer.until_ready(2)
     await deployer.applications.delete(APP)
 
-    async def gone() -> bool:
+    async def removed() -> bool:
         return await deployer.applications.read(APP) is None
 
-    await eventually(gone, what="the resource gone")
+    await eventually(removed, what="the resource gone")
     await eventually(lambda: not deployer.processes(), what="no process left")
     assert not (deployer.engines / "default" / "app").exists()
     await eventually(lambda: deployer.replicas.get(APP) is None, what="no fact")
     await eventually(lambda: "deleted" in events.verbs, what="the event")
 
 
-async def test_engines_of_an_application_deleted_while_nobody_looked_are_ended(deployer: "Deployer") -> None:
+async def test_engines_of_an_application_deleted_during_downtime_are_stopped(deployer: "ServiceHarness") -> None:
     await deployer.start()
     await deployer.apply()
     await deployer.until_ready(1)
@@ -339,7 +341,7 @@ async def test_engines_of_an_application_deleted_while_nobody_looked_are_ended(d
     await eventually(lambda: deployer.replicas.get(APP) is None, what="no fact")
 
 
-async def test_runtimes_for_gpus_say_what_to_do_instead_and_can_be_changed(deployer: "Deployer") -> None:
+async def test_gpu_runtimes_are_refused_with_an_alternative_and_can_be_changed(deployer: "ServiceHarness") -> None:
     await deployer.start()
     await deployer.apply(runtime="vllm", tensorParallelSize=2)
     status = await deployer.until(lambda status: status.phase is ApplicationPhase.FAILED, what="Failed")
@@ -349,7 +351,7 @@ async def test_runtimes_for_gpus_say_what_to_do_instead_and_can_be_changed(deplo
     await deployer.until(lambda status: status.phase is ApplicationPhase.RUNNING, what="Running")
 
 
-async def test_metrics_count_replicas_restarts_and_starts(deployer: "Deployer") -> None:
+async def test_metrics_count_replicas_restarts_and_starts(deployer: "ServiceHarness") -> None:
     await deployer.start()
     await deployer.apply()
     await deployer.until_ready(1)
@@ -369,7 +371,7 @@ class Events:
         self._seen: list[tuple[str, ResourceEvent]] = []
 
     @classmethod
-    async def of(cls, deployer: "Deployer") -> "Events":
+    async def of(cls, deployer: "ServiceHarness") -> "Events":
         events = cls()
         await deployer.people.bus.jetstream.subscribe("arks.events.application.>", cb=events._take)
         return events
@@ -382,5 +384,5 @@ class Events:
     def verbs(self) -> list[str]:
         return [verb for verb, _ in self._seen]
 
-    def of_verb(self, wanted: str) -> ResourceEvent:
-        return next(event for verb, event in self._seen if verb == wanted)
+    def of_verb(self, desired: str) -> ResourceEvent:
+        return next(event for verb, event in self._seen if verb == desired)

@@ -35,7 +35,7 @@ _ACCOUNT = "arks-app-deployer"
 _LWS = "lws-chart/templates/crds/leaderworkerset.x-k8s.io_leaderworkersets.yaml"
 
 
-class World:
+class MainHarness:
     def __init__(self, server: ApiServer, nats: Server, directory: Path) -> None:
         self.server = server
         self.directory = directory
@@ -111,11 +111,11 @@ class World:
 async def _grant_as_the_chart_does(server: ApiServer) -> None:
     await server.kubectl("create", "namespace", _NAMESPACE)
     kinds = {"ServiceAccount", "Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding"}
-    rendered = [one for one in yaml.safe_load_all(_RENDERED.read_text()) if one and one["kind"] in kinds]
+    rendered = [item for item in yaml.safe_load_all(_RENDERED.read_text()) if item and item["kind"] in kinds]
     ours = [
-        one
-        for one in rendered
-        if one["metadata"].get("labels", {}).get("app.kubernetes.io/component") == "app-deployer"
+        item
+        for item in rendered
+        if item["metadata"].get("labels", {}).get("app.kubernetes.io/component") == "app-deployer"
     ]
     await server.kubectl("apply", "-n", _NAMESPACE, "-f", "-", stdin=yaml.safe_dump_all(ours))
 
@@ -129,7 +129,7 @@ async def _served(server: ApiServer) -> bool:
 
 
 @pytest_asyncio.fixture
-async def world(nats: Server, tmp_path: Path) -> AsyncIterator[World]:
+async def harness(nats: Server, tmp_path: Path) -> AsyncIterator[MainHarness]:
     async with api_server(tmp_path / "kube") as server:
         definition = yaml.safe_load((kube_binaries() / _LWS).read_text())
         del definition["spec"]["conversion"]  # by the controller, which is played here
@@ -137,61 +137,61 @@ async def world(nats: Server, tmp_path: Path) -> AsyncIterator[World]:
         await server.kubectl("apply", "--server-side", "-f", str(_CRDS))
         await eventually(lambda: _served(server), within_seconds=90, what="kinds served")
         await _grant_as_the_chart_does(server)
-        world = World(server, nats, tmp_path)
-        await world.open()
-        yield world
-        await world.close()
+        harness = MainHarness(server, nats, tmp_path)
+        await harness.open()
+        yield harness
+        await harness.close()
 
 
-async def test_an_application_from_kubectl_apply_to_kubectl_delete(world: World) -> None:
+async def test_an_application_from_kubectl_apply_to_kubectl_delete(harness: MainHarness) -> None:
     spec = {"model": {"name": MODEL.name}, "runtime": "llamacpp", "replicas": 1, "instanceSpec": {}}
-    await world.apply("ArksApplication", KEY.name, **spec)
-    await world.until_shown("Failed", "0", "0")  # there is no such model
-    world.model()
-    await world.until_shown("Running", "1", "1")
-    assert ["app-qwen-0"] == world.cluster.pods()
-    status = await world.status()
-    assert ["PrecheckPass", "ModelLoadSucceeded", "Running"] == [one["reason"] for one in status["conditions"]]
+    await harness.apply("ArksApplication", KEY.name, **spec)
+    await harness.until_shown("Failed", "0", "0")  # there is no such model
+    harness.model()
+    await harness.until_shown("Running", "1", "1")
+    assert ["app-qwen-0"] == harness.cluster.pods()
+    status = await harness.status()
+    assert ["PrecheckPass", "ModelLoadSucceeded", "Running"] == [item["reason"] for item in status["conditions"]]
     ready = [("app-qwen-0", 8080, facts_pb2.REPLICA_STATE_READY)]
 
-    def told() -> bool:
-        fact = world.facts.get(KEY)
-        return fact is not None and ready == [(one.name, one.port, one.state) for one in fact.replicas]
+    def reported() -> bool:
+        fact = harness.facts.get(KEY)
+        return fact is not None and ready == [(item.name, item.port, item.state) for item in fact.replicas]
 
-    await eventually(told, what="the replica in the fact")
+    await eventually(reported, what="the replica in the fact")
 
-    await world.server.kubectl("scale", "arksapplication", KEY.name, "--replicas=3")
-    await world.until_shown("Running", "3", "3")
-    await world.stop()
-    await world.start()
-    await world.server.kubectl("scale", "arksapplication", KEY.name, "--replicas=1")
-    await world.until_shown("Running", "1", "1")
+    await harness.server.kubectl("scale", "arksapplication", KEY.name, "--replicas=3")
+    await harness.until_shown("Running", "3", "3")
+    await harness.stop()
+    await harness.start()
+    await harness.server.kubectl("scale", "arksapplication", KEY.name, "--replicas=1")
+    await harness.until_shown("Running", "1", "1")
 
-    async def said() -> bool:
-        events = await world.server.kubectl("get", "events", "-o", "jsonpath={.items[*].reason}")
+    async def events_written() -> bool:
+        events = await harness.server.kubectl("get", "events", "-o", "jsonpath={.items[*].reason}")
         return {"ModelNotExist", "Running", "Scaled"} == set(events.split())
 
-    await eventually(said, what="the Events")
-    await world.server.kubectl("delete", "arksapplication", KEY.name, "--timeout=90s")
-    assert [] == await world.names("leaderworkersets,services")
-    await eventually(lambda: world.facts.get(KEY) is None, what="the fact gone")
+    await eventually(events_written, what="the Events")
+    await harness.server.kubectl("delete", "arksapplication", KEY.name, "--timeout=90s")
+    assert [] == await harness.names("leaderworkersets,services")
+    await eventually(lambda: harness.facts.get(KEY) is None, what="the fact gone")
 
 
-async def test_prefill_and_decode_report_what_they_lack(world: World) -> None:
+async def test_prefill_and_decode_report_what_they_lack(harness: MainHarness) -> None:
     parts: dict[str, Any] = {"router": {"int32": 9000}, "prefill": {}, "decode": {}}
-    await world.apply("ArksDisaggregatedApplication", "pd", model={"name": MODEL.name}, **parts)
-    world.model()
+    await harness.apply("ArksDisaggregatedApplication", "pd", model={"name": MODEL.name}, **parts)
+    harness.model()
 
     async def engines_ready() -> bool:
-        status = await world.status("arksdisaggregatedapplication", "pd")
+        status = await harness.status("arksdisaggregatedapplication", "pd")
         return [status.get(part, {}).get("readyReplicas") for part in ("prefill", "decode")] == [1, 1]
 
     await eventually(engines_ready, within_seconds=90, what="engines of both stages")
-    status = await world.status("arksdisaggregatedapplication", "pd")
-    assert "Creating" == status["phase"]  # nobody plays Deployments here, so no router comes
+    status = await harness.status("arksdisaggregatedapplication", "pd")
+    assert "Creating" == status["phase"]  # no controller runs Deployments here, so no router comes
     assert "not every part serves: router 0 of 1, prefill 1 of 1, decode 1 of 1" == status["conditions"][2]["message"]
     assert {"deployment.apps/pd-router", "service/arks-application-pd"} <= set(
-        await world.names("deployments,services")
+        await harness.names("deployments,services")
     )
-    await world.server.kubectl("delete", "arksdisaggregatedapplication", "pd", "--timeout=90s")
-    assert [] == await world.names("leaderworkersets,services,deployments")
+    await harness.server.kubectl("delete", "arksdisaggregatedapplication", "pd", "--timeout=90s")
+    assert [] == await harness.names("leaderworkersets,services,deployments")

@@ -51,18 +51,18 @@ def test_what_one_machine_can_run(fields: dict[str, Any], on: Machine, why: str 
     assert why in problem.message
 
 
-def test_a_gpu_runtime_is_told_what_to_do_instead() -> None:
+def test_a_gpu_runtime_is_refused_with_an_alternative() -> None:
     problem = checks.runtime_problem(spec(runtime="vllm"), PLAIN)
     assert problem is not None
     assert problem.message.endswith(INSTEAD)
 
 
 @pytest.mark.parametrize(
-    ("available", "claimed", "replica", "fit"),
+    ("available", "reserved_bytes", "replica", "fit"),
     [(100, 0, 40, 2), (100, 30, 40, 1), (100, 100, 40, 0), (10, 100, 40, 0), (39, 0, 40, 0), (100, 0, 0, 100)],
 )
-def test_memory_holds_so_many_replicas(available: int, claimed: int, replica: int, fit: int) -> None:
-    assert fit == checks.replicas_that_fit(available, claimed, replica)
+def test_memory_holds_so_many_replicas(available: int, reserved_bytes: int, replica: int, fit: int) -> None:
+    assert fit == checks.replicas_that_fit(available, reserved_bytes, replica)
 
 
 def test_a_refusal_for_memory_has_the_numbers() -> None:

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from arks.app_deployer.adapters.kubernetes.pods import read_pod
-from arks.app_deployer.domain.pods import History, Pod, Told, first_look, next_look, replica_of
-from arks.app_deployer.domain.workload import Replica, ReplicaState, ReplicaVerb
+from arks.app_deployer.domain.pods import History, Pod, ReplicaNotice, first_history, next_history, replica_of
+from arks.app_deployer.domain.workload import InstanceState, ObservedReplica, ReplicaVerb
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 THEN = "2026-01-01T00:00:00Z"
@@ -50,8 +50,14 @@ def pod(
         "containers": [{"name": "leader", "image": "engine:1", "ports": [{"name": "http", "containerPort": 8080}]}],
     }
     annotations = {"arks.ai/revision": "r1", "arks.ai/slots": "4"}
-    about = {"name": name, "namespace": "default", "uid": "u1", "labels": made, "annotations": annotations} | metadata
-    return {"metadata": about, "spec": spec, "status": status}
+    pod_metadata = {
+        "name": name,
+        "namespace": "default",
+        "uid": "u1",
+        "labels": made,
+        "annotations": annotations,
+    } | metadata
+    return {"metadata": pod_metadata, "spec": spec, "status": status}
 
 
 def read(obj: dict[str, Any]) -> Pod:
@@ -60,63 +66,63 @@ def read(obj: dict[str, Any]) -> Pod:
     return found
 
 
-def seen(obj: dict[str, Any], *workers: dict[str, Any], revision: str = "r1") -> Replica:
+def observed(obj: dict[str, Any], *workers: dict[str, Any], revision: str = "r1") -> ObservedReplica:
     leader = read(obj)
-    return replica_of(leader, [read(one) for one in workers], first_look(leader, NOW), revision)
+    return replica_of(leader, [read(item) for item in workers], first_history(leader, NOW), revision)
 
 
 def worker(state: dict[str, Any] | None = None, *conditions: dict[str, Any]) -> dict[str, Any]:
     made = pod(state, *conditions, name="app-0-1", labels={"arks.ai/work-load-role": "worker"})
-    for one in made["status"].get("containerStatuses", []):
-        one["name"] = "worker"
+    for item in made["status"].get("containerStatuses", []):
+        item["name"] = "worker"
     return made
 
 
 @pytest.mark.parametrize(
     ("why", "given", "expected"),
     [
-        ("not placed yet", pod(), (ReplicaState.STARTING, "", "")),
-        ("its image is pulled", pod(waiting("ContainerCreating")), (ReplicaState.STARTING, "", "")),
-        ("its weights load", pod(RUNNING), (ReplicaState.LOADING, "", "")),
-        ("it serves", pod(RUNNING, READY), (ReplicaState.READY, "", "")),
-        ("it leaves", pod(RUNNING, READY, deletionTimestamp=THEN), (ReplicaState.DRAINING, "", "")),
-        ("no node", pod(None, NO_NODE), (ReplicaState.FAILED, "Unschedulable", NO_NODE["message"])),
+        ("not placed yet", pod(), (InstanceState.STARTING, "", "")),
+        ("its image is pulled", pod(waiting("ContainerCreating")), (InstanceState.STARTING, "", "")),
+        ("its weights load", pod(RUNNING), (InstanceState.LOADING, "", "")),
+        ("it serves", pod(RUNNING, READY), (InstanceState.READY, "", "")),
+        ("it leaves", pod(RUNNING, READY, deletionTimestamp=THEN), (InstanceState.DRAINING, "", "")),
+        ("no node", pod(None, NO_NODE), (InstanceState.FAILED, "Unschedulable", NO_NODE["message"])),
         (
             "no image",
             pod(waiting("ErrImagePull", "not found")),
-            (ReplicaState.FAILED, "ImagePullBackOff", 'Back-off pulling image "engine:1": ErrImagePull: not found'),
+            (InstanceState.FAILED, "ImagePullBackOff", 'Back-off pulling image "engine:1": ErrImagePull: not found'),
         ),
         (
             "still no image",
             pod(waiting("ImagePullBackOff", "Back-off ...")),
-            (ReplicaState.FAILED, "ImagePullBackOff", "Back-off ..."),
+            (InstanceState.FAILED, "ImagePullBackOff", "Back-off ..."),
         ),
         (
             "a secret is missing",
             pod(waiting("CreateContainerConfigError", 'secret "x" not found')),
-            (ReplicaState.FAILED, "CreateContainerConfigError", 'secret "x" not found'),
+            (InstanceState.FAILED, "CreateContainerConfigError", 'secret "x" not found'),
         ),
         (
             "it ended",
             pod(ENDED),
-            (ReplicaState.BACK_OFF, "", "it ended with status 3; its last lines: one\nlast words"),
+            (InstanceState.BACK_OFF, "", "it ended with status 3; its last lines: one\nlast words"),
         ),
         (
             "it ends again and again",
             pod(waiting("CrashLoopBackOff", "back-off 40s"), last=KILLED, restarts=2),
-            (ReplicaState.FAILED, "", "it ended with status 137 (OOMKilled)"),
+            (InstanceState.FAILED, "", "it ended with status 137 (OOMKilled)"),
         ),
         (
             "it is tried once more",
             pod(RUNNING, last=KILLED, restarts=3),
-            (ReplicaState.LOADING, "", "it ended with status 137 (OOMKilled)"),
+            (InstanceState.LOADING, "", "it ended with status 137 (OOMKilled)"),
         ),
-        ("it served well after an end", pod(RUNNING, READY, last=KILLED, restarts=3), (ReplicaState.READY, "", "")),
+        ("it served well after an end", pod(RUNNING, READY, last=KILLED, restarts=3), (InstanceState.READY, "", "")),
         (
             "an init container ends again and again",
             pod(waiting("PodInitializing"), init={"state": waiting("CrashLoopBackOff"), "lastState": ENDED}),
             (
-                ReplicaState.FAILED,
+                InstanceState.FAILED,
                 "InitContainerCrashLoop",
                 "container fetch: it ended with status 3; its last lines: one\nlast words",
             ),
@@ -124,36 +130,36 @@ def worker(state: dict[str, Any] | None = None, *conditions: dict[str, Any]) -> 
     ],
 )
 def test_states_of_a_pod_are_states_of_a_replica(
-    why: str, given: dict[str, Any], expected: tuple[ReplicaState, str, str]
+    why: str, given: dict[str, Any], expected: tuple[InstanceState, str, str]
 ) -> None:
-    found = seen(given)
+    found = observed(given)
     assert (why, *expected) == (why, found.state, found.reason, found.message)
 
 
-def test_a_pod_that_was_evicted_says_why() -> None:
+def test_an_evicted_pod_has_its_reason() -> None:
     evicted = pod()
     evicted["status"] |= {"phase": "Failed", "reason": "Evicted", "message": "The node was low on memory"}
-    found = seen(evicted)
-    assert (ReplicaState.FAILED, "Evicted", "The node was low on memory") == (found.state, found.reason, found.message)
+    found = observed(evicted)
+    assert (InstanceState.FAILED, "Evicted", "The node was low on memory") == (found.state, found.reason, found.message)
 
 
 def test_a_replica_has_its_pod_s_address_slots_and_revision() -> None:
-    found = seen(pod(RUNNING, READY))
+    found = observed(pod(RUNNING, READY))
     assert ("app-0", "10.0.0.1", 8080, 4, True) == (found.name, found.host, found.port, found.slots, found.updated)
-    assert not seen(pod(RUNNING, READY), revision="r2").updated
+    assert not observed(pod(RUNNING, READY), revision="r2").updated
     unplaced = pod()
     del unplaced["status"]["podIP"]
-    assert ("", 0) == (seen(unplaced).host, seen(unplaced).port)
+    assert ("", 0) == (observed(unplaced).host, observed(unplaced).port)
 
 
-def test_a_leader_says_what_keeps_its_workers() -> None:
-    found = seen(pod(RUNNING), worker(None, NO_NODE))
+def test_a_leader_has_the_reason_of_its_workers() -> None:
+    found = observed(pod(RUNNING), worker(None, NO_NODE))
     assert "Unschedulable" == found.reason
     assert f"app-0-1: {NO_NODE['message']}" == found.message
-    assert "" == seen(pod(RUNNING, READY), worker(None, NO_NODE)).reason
+    assert "" == observed(pod(RUNNING, READY), worker(None, NO_NODE)).reason
 
 
-def test_pods_of_others_are_nobody_s() -> None:
+def test_pods_of_other_programs_are_ignored() -> None:
     assert read_pod(pod(labels={"arks.ai/application": "app"})) is not None
     other = pod()
     del other["metadata"]["labels"]["arks.ai/work-load-role"]
@@ -167,73 +173,78 @@ def test_a_worker_belongs_to_its_leader() -> None:
     assert (False, "app-0", 0) == (found.leader, found.leader_name, found.index)
 
 
-def look(history: History | None, obj: dict[str, Any] | None, seconds: float = 0.0) -> tuple[History, list[Told]]:
+def observe(
+    history: History | None, obj: dict[str, Any] | None, seconds: float = 0.0
+) -> tuple[History, list[ReplicaNotice]]:
     now = NOW + timedelta(seconds=seconds)
-    found, told = next_look(history, None if obj is None else read(obj), now, stable_seconds=30.0)
+    found, notices = next_history(history, None if obj is None else read(obj), now, stable_seconds=30.0)
     assert found is not None
-    return found, told
+    return found, notices
 
 
-def verbs(told: list[Told]) -> list[ReplicaVerb]:
-    return [one.verb for one in told]
+def verbs(notices: list[ReplicaNotice]) -> list[ReplicaVerb]:
+    return [item.verb for item in notices]
 
 
 STARTED, SERVES, EXITED = ReplicaVerb.STARTED, ReplicaVerb.READY, ReplicaVerb.EXITED
 
 
-def test_a_replica_s_life_is_told_once() -> None:
-    history, told = look(None, pod())
-    assert [STARTED] == verbs(told)
+def test_each_change_of_a_replica_is_reported_once() -> None:
+    history, notices = observe(None, pod())
+    assert [STARTED] == verbs(notices)
     for state, expected in ((pod(RUNNING), []), (pod(RUNNING, READY), [SERVES]), (pod(RUNNING, READY), [])):
-        history, told = look(history, state)
-        assert expected == verbs(told)
-    history, told = look(history, None)
-    assert [EXITED] == verbs(told)
-    assert [] == verbs(look(history, None)[1])
+        history, notices = observe(history, state)
+        assert expected == verbs(notices)
+    history, notices = observe(history, None)
+    assert [EXITED] == verbs(notices)
+    assert [] == verbs(observe(history, None)[1])
 
 
 def test_an_end_in_its_pod_is_one_restart_and_one_failure() -> None:
-    history, _ = look(None, pod(RUNNING, READY))
-    history, told = look(history, pod(ENDED))
+    history, _ = observe(None, pod(RUNNING, READY))
+    history, notices = observe(history, pod(ENDED))
     assert [
-        Told(
-            EXITED, "EngineEnded", "app-0: it ended with status 3; its last lines: one\nlast words", told[0].last_lines
+        ReplicaNotice(
+            EXITED,
+            "EngineEnded",
+            "app-0: it ended with status 3; its last lines: one\nlast words",
+            notices[0].last_lines,
         )
-    ] == told
-    assert ("one", "last words") == told[0].last_lines
-    history, told = look(history, pod(RUNNING, last=ENDED, restarts=1))
-    assert ([], 1, 1) == (told, history.restarts, history.failures)
-    history, told = look(history, pod(RUNNING, READY, last=ENDED, restarts=1))
-    assert ([SERVES], "") == (verbs(told), history.message)
+    ] == notices
+    assert ("one", "last words") == notices[0].last_lines
+    history, notices = observe(history, pod(RUNNING, last=ENDED, restarts=1))
+    assert ([], 1, 1) == (notices, history.restarts, history.failures)
+    history, notices = observe(history, pod(RUNNING, READY, last=ENDED, restarts=1))
+    assert ([SERVES], "") == (verbs(notices), history.message)
 
 
 def test_ends_in_a_row_add_up_until_it_has_served_well() -> None:
-    history, _ = look(None, pod(RUNNING))
+    history, _ = observe(None, pod(RUNNING))
     for restarts in range(3):
-        history, _ = look(history, pod(waiting("CrashLoopBackOff"), last=ENDED, restarts=restarts))
+        history, _ = observe(history, pod(waiting("CrashLoopBackOff"), last=ENDED, restarts=restarts))
     assert 3 == history.failures
-    history, _ = look(history, pod(RUNNING, READY, last=ENDED, restarts=3))
-    early, _ = look(history, pod(ENDED, restarts=3), seconds=29.0)
-    late, _ = look(history, pod(ENDED, restarts=3), seconds=31.0)
+    history, _ = observe(history, pod(RUNNING, READY, last=ENDED, restarts=3))
+    early, _ = observe(history, pod(ENDED, restarts=3), seconds=29.0)
+    late, _ = observe(history, pod(ENDED, restarts=3), seconds=31.0)
     assert (4, 1) == (early.failures, late.failures)
 
 
 def test_ends_add_up_over_pods_that_are_made_anew_after_each() -> None:
     history: History | None = None
     for number in range(3):
-        history, _ = look(history, pod(RUNNING, uid=str(number)))
-        history, _ = look(history, pod(ENDED, uid=str(number)))
-        history, _ = look(history, None)
+        history, _ = observe(history, pod(RUNNING, uid=str(number)))
+        history, _ = observe(history, pod(ENDED, uid=str(number)))
+        history, _ = observe(history, None)
     assert history is not None
     assert (3, 2) == (history.failures, history.restarts)
 
 
 def test_a_new_pod_of_the_same_name_has_started_again() -> None:
-    history, _ = look(None, pod(RUNNING, READY))
-    history, told = look(history, pod(RUNNING, READY, uid="u2"))
-    assert ([EXITED, STARTED, SERVES], 1) == (verbs(told), history.restarts)
+    history, _ = observe(None, pod(RUNNING, READY))
+    history, notices = observe(history, pod(RUNNING, READY, uid="u2"))
+    assert ([EXITED, STARTED, SERVES], 1) == (verbs(notices), history.restarts)
 
 
 def test_restarts_that_were_counted_before_us_are_kept() -> None:
-    assert 5 == first_look(read(pod(RUNNING, restarts=2)), NOW, restarts_known=5).restarts
-    assert 2 == first_look(read(pod(RUNNING, restarts=2)), NOW, restarts_known=1).restarts
+    assert 5 == first_history(read(pod(RUNNING, restarts=2)), NOW, restarts_known=5).restarts
+    assert 2 == first_history(read(pod(RUNNING, restarts=2)), NOW, restarts_known=1).restarts

@@ -5,19 +5,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from arks.app_deployer.domain.rollout import Plan, Step, Verb, plan
-from arks.app_deployer.domain.workload import ENDED, Replica, ReplicaState
+from arks.app_deployer.domain.workload import ENDED, InstanceState, ObservedReplica
 
-STARTING, LOADING, READY = ReplicaState.STARTING, ReplicaState.LOADING, ReplicaState.READY
-DRAINING, BACK_OFF, FAILED = ReplicaState.DRAINING, ReplicaState.BACK_OFF, ReplicaState.FAILED
+STARTING, LOADING, READY = InstanceState.STARTING, InstanceState.LOADING, InstanceState.READY
+DRAINING, BACK_OFF, FAILED = InstanceState.DRAINING, InstanceState.BACK_OFF, InstanceState.FAILED
 PLENTY = 99
 
 
-def new(number: int, state: ReplicaState = READY) -> Replica:
-    return Replica(f"app-{number}", state)
+def new(number: int, state: InstanceState = READY) -> ObservedReplica:
+    return ObservedReplica(f"app-{number}", state)
 
 
-def old(number: int, state: ReplicaState = READY) -> Replica:
-    return Replica(f"app-{number}", state, updated=False)
+def old(number: int, state: InstanceState = READY) -> ObservedReplica:
+    return ObservedReplica(f"app-{number}", state, updated=False)
 
 
 def start(*numbers: int) -> tuple[Step, ...]:
@@ -33,7 +33,7 @@ def stop(*numbers: int) -> tuple[Step, ...]:
 
 
 @pytest.mark.parametrize(
-    ("why", "wanted", "replicas", "room", "steps"),
+    ("why", "desired", "replicas", "room", "steps"),
     [
         ("a new application starts all at once", 2, [], PLENTY, start(0, 1)),
         ("what runs stays", 2, [new(0), new(1)], PLENTY, ()),
@@ -68,8 +68,10 @@ def stop(*numbers: int) -> tuple[Step, ...]:
         ),
     ],
 )
-def test_next_steps(why: str, wanted: int, replicas: list[Replica], room: int, steps: tuple[Step, ...]) -> None:
-    assert steps == plan("app", wanted, replicas, room=room).steps, why
+def test_next_steps(
+    why: str, desired: int, replicas: list[ObservedReplica], room: int, steps: tuple[Step, ...]
+) -> None:
+    assert steps == plan("app", desired, replicas, room=room).steps, why
 
 
 def test_an_ended_replica_starts_again_under_its_name_when_its_time_has_come() -> None:
@@ -77,7 +79,7 @@ def test_an_ended_replica_starts_again_under_its_name_when_its_time_has_come() -
     assert start(1) == plan("app", 2, replicas, room=PLENTY, due=frozenset({"app-1"})).steps
 
 
-def test_what_does_not_fit_into_memory_is_said() -> None:
+def test_a_replica_that_does_not_fit_into_memory_is_reported() -> None:
     assert Plan((), short_of_memory=True) == plan("app", 1, [], room=0)
     assert Plan(start(1), short_of_memory=True) == plan("app", 3, [new(0)], room=1)
     assert Plan(()) == plan("app", 1, [new(0)], room=0)
@@ -89,51 +91,55 @@ def test_only_so_many_load_at_once_and_the_others_are_held_back() -> None:
     assert Plan(start(1)) == plan("app", 2, [new(0)], room=PLENTY, at_once=1)
 
 
-def test_memory_is_not_short_while_somebody_leaves() -> None:
+def test_memory_is_not_short_while_a_replica_drains() -> None:
     assert not plan("app", 1, [old(0)], room=0).short_of_memory
     assert not plan("app", 1, [old(0, DRAINING)], room=0).short_of_memory
 
 
-def _world_moves(replicas: list[Replica], decided: Plan, choice: int) -> list[Replica]:
+def _state_changes(replicas: list[ObservedReplica], decided: Plan, choice: int) -> list[ObservedReplica]:
     """Do the steps, then let one replica move on: load, answer, leave or end."""
     after = {replica.name: replica for replica in replicas}
     for step in decided.steps:
         if step.verb is Verb.START:
-            after[step.replica] = Replica(step.replica, STARTING)
+            after[step.replica] = ObservedReplica(step.replica, STARTING)
         elif step.verb is Verb.DRAIN:
             after[step.replica] = replace(after[step.replica], state=DRAINING)
         else:
             del after[step.replica]
     moving = [replica for replica in after.values() if replica.state in {STARTING, LOADING, DRAINING}]
     if moving:
-        one = moving[choice % len(moving)]
-        if one.state is DRAINING:
-            del after[one.name]
+        item = moving[choice % len(moving)]
+        if item.state is DRAINING:
+            del after[item.name]
         else:
-            after[one.name] = replace(one, state=LOADING if one.state is STARTING else READY)
+            after[item.name] = replace(item, state=LOADING if item.state is STARTING else READY)
     return list(after.values())
 
 
 _REPLICAS = st.lists(
-    st.builds(lambda state, updated: Replica("", state, updated=updated), st.sampled_from(ReplicaState), st.booleans()),
+    st.builds(
+        lambda state, updated: ObservedReplica("", state, updated=updated),
+        st.sampled_from(InstanceState),
+        st.booleans(),
+    ),
     max_size=6,
 ).map(lambda replicas: [replace(replica, name=f"app-{number}") for number, replica in enumerate(replicas)])
 
 
 @given(_REPLICAS, st.integers(0, 4), st.booleans(), st.lists(st.integers(0, 5), min_size=120, max_size=120))
 def test_from_any_state_an_update_ends_with_just_what_is_wanted_and_serves_throughout(
-    replicas: list[Replica], wanted: int, roomy: bool, choices: list[int]
+    replicas: list[ObservedReplica], desired: int, roomy: bool, choices: list[int]
 ) -> None:
-    capacity = max(wanted + 1, len(replicas)) if roomy else max(1, wanted)
+    capacity = max(desired + 1, len(replicas)) if roomy else max(1, desired)
     floor = 0
     for choice in choices:
-        there = sum(replica.state not in ENDED for replica in replicas)
-        everybody = frozenset(replica.name for replica in replicas)
-        decided = plan("app", wanted, replicas, room=max(0, capacity - there), due=everybody)
-        replicas = _world_moves(replicas, decided, choice)
+        existing = sum(replica.state not in ENDED for replica in replicas)
+        all_replicas = frozenset(replica.name for replica in replicas)
+        decided = plan("app", desired, replicas, room=max(0, capacity - existing), due=all_replicas)
+        replicas = _state_changes(replicas, decided, choice)
         serving = sum(replica.state is READY for replica in replicas)
         if roomy:
             assert serving >= floor, "an update must not take away what serves"
-            floor = min(wanted, max(floor, serving))
-    assert [READY] * wanted == [replica.state for replica in replicas]
+            floor = min(desired, max(floor, serving))
+    assert [READY] * desired == [replica.state for replica in replicas]
     assert all(replica.updated for replica in replicas)

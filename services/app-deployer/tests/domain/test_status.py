@@ -3,9 +3,9 @@ from typing import Any
 
 import pytest
 
-from arks.app_deployer.domain.facts import Happened, fact_of, happened
+from arks.app_deployer.domain.facts import ApplicationEvent, event_of, fact_of
 from arks.app_deployer.domain.status import ModelView, status_of
-from arks.app_deployer.domain.workload import Observed, Refusal, Replica, ReplicaState
+from arks.app_deployer.domain.workload import InstanceState, ObservedReplica, ObservedWorkload, Refusal
 from arks.contracts.resources import ApplicationPhase, ArksApplication, ArksApplicationStatus
 from arks.events.v1 import facts_pb2
 from arks.events.v1.facts_pb2 import ModelFact
@@ -19,14 +19,14 @@ NOT_YET, MISSING = ModelView(None, 1.0), ModelView(None, 5.0)
 NO_GPU = Refusal("RuntimeNotSupport", "this machine cannot run runtime vllm: it has no GPU")
 NO_MEMORY = Refusal("NotEnoughMemory", "a replica takes 9842 MiB")
 
-READY = Replica("app-0", ReplicaState.READY, "127.0.0.1", 9000, slots=4)
-STARTING = Replica("app-0", ReplicaState.STARTING)
-CRASHED = Replica("app-0", ReplicaState.BACK_OFF, failures=1, message="it ended with status 1")
-LOOPING = Replica("app-0", ReplicaState.FAILED, failures=3, message="it ended with status 1")
-NO_IMAGE = Replica("app-0", ReplicaState.FAILED, reason="ImagePullBackOff", message="Back-off pulling image x")
-AGAIN = Replica("app-0", ReplicaState.STARTING, failures=3, message="it ended with status 1")
-DRAINING = Replica("app-1", ReplicaState.DRAINING)
-OLD = Replica("app-1", ReplicaState.READY, updated=False)
+READY = ObservedReplica("app-0", InstanceState.READY, "127.0.0.1", 9000, slots=4)
+STARTING = ObservedReplica("app-0", InstanceState.STARTING)
+CRASHED = ObservedReplica("app-0", InstanceState.BACK_OFF, failures=1, message="it ended with status 1")
+LOOPING = ObservedReplica("app-0", InstanceState.FAILED, failures=3, message="it ended with status 1")
+NO_IMAGE = ObservedReplica("app-0", InstanceState.FAILED, reason="ImagePullBackOff", message="Back-off pulling image x")
+AGAIN = ObservedReplica("app-0", InstanceState.STARTING, failures=3, message="it ended with status 1")
+DRAINING = ObservedReplica("app-1", InstanceState.DRAINING)
+OLD = ObservedReplica("app-1", InstanceState.READY, updated=False)
 
 
 def app(replicas: int = 1, status: ArksApplicationStatus | None = None, **metadata: Any) -> ArksApplication:
@@ -44,7 +44,7 @@ def app(replicas: int = 1, status: ArksApplicationStatus | None = None, **metada
 
 def shown(status: ArksApplicationStatus) -> str:
     """Phase and the three conditions, as `Running +PrecheckPass +ModelLoadSucceeded +Running`."""
-    signs = [("+" if one.status == "True" else "-") + one.reason for one in status.conditions]
+    signs = [("+" if item.status == "True" else "-") + item.reason for item in status.conditions]
     return " ".join([status.phase.value, *signs])
 
 
@@ -82,22 +82,24 @@ CHECKED = "+PrecheckPass +ModelLoadSucceeded"
 )
 def test_phase_and_conditions(why: str, given: dict[str, Any], expected: str) -> None:
     case = {"wanted": 1, "problem": None, "model": LOADED, "seen": [], "refusal": None} | given
-    observed = Observed(tuple(case["seen"]), case["refusal"])
+    observed = ObservedWorkload(tuple(case["seen"]), case["refusal"])
     assert expected == shown(status_of(app(case["wanted"]), case["problem"], case["model"], observed, NOW)), why
 
 
-def status(*replicas: Replica, wanted: int = 1, refusal: Refusal | None = None, **more: Any) -> ArksApplicationStatus:
-    return status_of(app(wanted, **more), None, LOADED, Observed(replicas, refusal), NOW)
+def status(
+    *replicas: ObservedReplica, desired: int = 1, refusal: Refusal | None = None, **more: Any
+) -> ArksApplicationStatus:
+    return status_of(app(desired, **more), None, LOADED, ObservedWorkload(replicas, refusal), NOW)
 
 
 def message(status: ArksApplicationStatus, type_: str = "Ready") -> str:
-    return next(one.message for one in status.conditions if one.type == type_)
+    return next(item.message for item in status.conditions if item.type == type_)
 
 
-def test_counts_are_of_all_replicas_but_those_that_leave() -> None:
-    found = status(READY, OLD, DRAINING, wanted=2)
+def test_counts_include_all_replicas_except_draining_ones() -> None:
+    found = status(READY, OLD, DRAINING, desired=2)
     assert (2, 2, 1, 3) == (found.replicas, found.ready_replicas, found.updated_replicas, found.observed_generation)
-    assert ["app-0", "app-1", "app-1"] == [one.name for one in found.instances]
+    assert ["app-0", "app-1", "app-1"] == [item.name for item in found.instances]
     assert ("127.0.0.1:9000", "Ready") == (found.instances[0].address, found.instances[0].state)
     assert ("", "Draining") == (found.instances[2].address, found.instances[2].state)
     assert "arks.ai/application=app" == found.selector
@@ -108,7 +110,7 @@ def test_counts_are_of_all_replicas_but_those_that_leave() -> None:
     [
         (status(READY), "The LLM service is running: 1 of 1 replicas serve"),
         (
-            status(READY, wanted=2, refusal=NO_MEMORY),
+            status(READY, desired=2, refusal=NO_MEMORY),
             "The LLM service is running: 1 of 2 replicas serve; a replica takes 9842 MiB",
         ),
         (status(STARTING), "0 of 1 replicas serve: app-0 is starting"),
@@ -116,12 +118,12 @@ def test_counts_are_of_all_replicas_but_those_that_leave() -> None:
         (status(LOOPING), "app-0 ended (3 times in a row): it ended with status 1"),
     ],
 )
-def test_messages_say_what_is_and_why(found: ArksApplicationStatus, expected: str) -> None:
+def test_messages_state_the_problem_and_its_reason(found: ArksApplicationStatus, expected: str) -> None:
     assert expected == message(found)
 
 
-def test_a_model_that_is_gone_is_told_while_its_replicas_serve() -> None:
-    found = status_of(app(), None, MISSING, Observed((READY,)), NOW)
+def test_a_deleted_model_is_reported_while_its_replicas_serve() -> None:
+    found = status_of(app(), None, MISSING, ObservedWorkload((READY,)), NOW)
     assert "there is no ArksModel m in this namespace; replicas that have it loaded go on serving" == message(
         found, "Loaded"
     )
@@ -129,15 +131,15 @@ def test_a_model_that_is_gone_is_told_while_its_replicas_serve() -> None:
 
 def test_a_condition_keeps_its_time_until_its_status_changes() -> None:
     before = status(STARTING)
-    same = status_of(app(status=before), None, LOADED, Observed((AGAIN,)), LATER)
-    assert [NOW] * 3 == [one.last_transition_time for one in same.conditions]
-    ready = status_of(app(status=same), None, LOADED, Observed((READY,)), LATER)
-    assert [NOW, NOW, LATER] == [one.last_transition_time for one in ready.conditions]
+    same = status_of(app(status=before), None, LOADED, ObservedWorkload((AGAIN,)), LATER)
+    assert [NOW] * 3 == [item.last_transition_time for item in same.conditions]
+    ready = status_of(app(status=same), None, LOADED, ObservedWorkload((READY,)), LATER)
+    assert [NOW, NOW, LATER] == [item.last_transition_time for item in ready.conditions]
 
 
 def test_failed_recovers() -> None:
     before = status(LOOPING)
-    after = status_of(app(status=before), None, LOADED, Observed((READY,)), LATER)
+    after = status_of(app(status=before), None, LOADED, ObservedWorkload((READY,)), LATER)
     assert [ApplicationPhase.FAILED, ApplicationPhase.RUNNING] == [before.phase, after.phase]
 
 
@@ -153,20 +155,20 @@ def test_failed_recovers() -> None:
         (status(LOOPING), status(NO_IMAGE), "failed"),
     ],
 )
-def test_people_are_told_when_it_begins_to_run_or_fails_or_fails_for_another_reason(
+def test_events_are_published_for_running_failed_and_another_reason_to_fail(
     before: ArksApplicationStatus | None, after: ArksApplicationStatus, expected: str | None
 ) -> None:
-    what = happened(before, after)
+    what = event_of(before, after)
     assert expected == (what.verb if what else None)
 
 
-def test_a_failure_is_told_with_the_condition_that_explains_it() -> None:
-    after = status_of(app(), NO_GPU, LOADED, Observed(), NOW)
-    assert Happened("failed", NO_GPU.reason, NO_GPU.message) == happened(None, after)
+def test_a_failure_is_reported_with_the_condition_that_explains_it() -> None:
+    after = status_of(app(), NO_GPU, LOADED, ObservedWorkload(), NOW)
+    assert ApplicationEvent("failed", NO_GPU.reason, NO_GPU.message) == event_of(None, after)
 
 
-def test_neighbours_are_told_what_serves_under_which_name() -> None:
-    fact = fact_of(app(2), Observed((READY, STARTING, LOOPING, DRAINING)))
+def test_the_fact_lists_replicas_and_the_served_name() -> None:
+    fact = fact_of(app(2), ObservedWorkload((READY, STARTING, LOOPING, DRAINING)))
     assert ("default", "app", 3, "m", "llamacpp", 2) == (
         fact.namespace,
         fact.application,
@@ -180,10 +182,10 @@ def test_neighbours_are_told_what_serves_under_which_name() -> None:
         facts_pb2.REPLICA_STATE_STARTING,
         facts_pb2.REPLICA_STATE_FAILED,
         facts_pb2.REPLICA_STATE_DRAINING,
-    ] == [one.state for one in fact.replicas]
+    ] == [item.state for item in fact.replicas]
     first = fact.replicas[0]
     assert ("app-0", "127.0.0.1", 9000, 4, 0) == (first.name, first.host, first.port, first.slots, first.restarts)
 
 
 def test_a_deleted_application_desires_nothing() -> None:
-    assert 0 == fact_of(app(2, deletionTimestamp="2026-01-01T00:00:00Z"), Observed((READY,))).desired
+    assert 0 == fact_of(app(2, deletionTimestamp="2026-01-01T00:00:00Z"), ObservedWorkload((READY,))).desired

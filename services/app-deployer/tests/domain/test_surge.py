@@ -1,8 +1,8 @@
-"""How replicas are to be replaced, and a model of LeaderWorkerSet that shows that somebody always serves."""
+"""How replicas are to be replaced, and a model of LeaderWorkerSet that shows that a replica always serves."""
 
 import pytest
 
-from arks.app_deployer.domain.surge import Leader, Rollout, plan, seconds_until_in_place
+from arks.app_deployer.domain.surge import Leader, Rollout, plan, seconds_until_surge_ends
 
 OLD = Leader(0, ready=True, updated=False)
 NEW = Leader(0, ready=True, updated=True)
@@ -31,21 +31,21 @@ def second(*, ready: bool, updated: bool = True) -> Leader:
     ],
 )
 def test_a_single_replica_has_a_second_one_while_it_is_replaced(why: str, leaders: list[Leader], replicas: int) -> None:
-    assert (why, Rollout(replicas, 1, 0)) == (why, plan(1, leaders, in_place=False))
+    assert (why, Rollout(replicas, 1, 0)) == (why, plan(1, leaders, without_surge=False))
 
 
 def test_several_replicas_lose_none_while_they_are_replaced() -> None:
-    assert Rollout(3, 0, 1) == plan(3, [OLD], in_place=False)
+    assert Rollout(3, 0, 1) == plan(3, [OLD], without_surge=False)
 
 
-@pytest.mark.parametrize("wanted", [0, 1, 3])
-def test_without_room_old_ones_make_it(wanted: int) -> None:
-    assert Rollout(wanted, 1, 0) == plan(wanted, [OLD], in_place=True)
+@pytest.mark.parametrize("desired", [0, 1, 3])
+def test_without_room_old_ones_make_it(desired: int) -> None:
+    assert Rollout(desired, 1, 0) == plan(desired, [OLD], without_surge=True)
 
 
 def test_room_is_given_up_when_only_the_one_too_many_lacks_it_for_long() -> None:
     waiting = Leader(1, ready=False, updated=True, unschedulable_seconds=10.0)
-    assert 20.0 == seconds_until_in_place(1, [OLD, waiting], 30.0)
-    assert -5.0 == seconds_until_in_place(1, [OLD, waiting], 5.0)
-    assert seconds_until_in_place(2, [OLD, waiting], 5.0) is None
-    assert seconds_until_in_place(1, [OLD, second(ready=False)], 5.0) is None
+    assert 20.0 == seconds_until_surge_ends(1, [OLD, waiting], 30.0)
+    assert -5.0 == seconds_until_surge_ends(1, [OLD, waiting], 5.0)
+    assert seconds_until_surge_ends(2, [OLD, waiting], 5.0) is None
+    assert seconds_until_surge_ends(1, [OLD, second(ready=False)], 5.0) is None

@@ -31,7 +31,7 @@ def test_a_smaller_kv_type_takes_less_memory() -> None:
     assert small_model() == llamacpp.check(parser().parse_args(_options("-c", "4096", "-ctk", "q8_0"))).path
 
 
-def test_context_is_4096_tokens_a_slot_unless_told() -> None:
+def test_default_context_is_4096_tokens_a_slot() -> None:
     assert 8192 == context_tokens(parser().parse_args(_options("--parallel", "2")))
     assert 100 == context_tokens(parser().parse_args(_options("-c", "100")))
 
@@ -72,9 +72,9 @@ async def test_a_missing_a_corrupt_and_a_cut_off_file_end_it_with_one_line(tmp_p
 
 @pytest.mark.real
 async def test_a_port_in_use_ends_it_with_a_reason() -> None:
-    taken = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0)
-    async with taken:
-        port = taken.sockets[0].getsockname()[1]
+    name_taken = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0)
+    async with name_taken:
+        port = name_taken.sockets[0].getsockname()[1]
         status, lines = await _run("--model", str(small_model()), "--port", str(port))
     assert 1 == status
     assert "couldn't bind" in "\n".join(lines)
@@ -83,7 +83,7 @@ async def test_a_port_in_use_ends_it_with_a_reason() -> None:
 
 
 @pytest.mark.real
-async def test_it_serves_what_openai_clients_ask_for(tmp_path: Path) -> None:
+async def test_it_serves_the_api_of_openai_clients(tmp_path: Path) -> None:
     async with (
         engine_server(tmp_path, slots=2) as server,
         httpx.AsyncClient(base_url=f"http://127.0.0.1:{server.port}", timeout=60) as client,

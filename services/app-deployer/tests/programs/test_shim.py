@@ -49,8 +49,8 @@ async def running(directory: Path) -> dict[str, Any]:
     return state(directory)
 
 
-def gone(pid: int) -> bool:
-    """Ended; one that nobody has waited for counts too."""
+def removed(pid: int) -> bool:
+    """Ended; a zombie counts too."""
     try:
         return b") Z" in Path(f"/proc/{pid}/stat").read_bytes()
     except OSError:
@@ -60,7 +60,7 @@ def gone(pid: int) -> bool:
 async def test_output_and_exit_status_are_kept(tmp_path: Path) -> None:
     await keep(tmp_path, "echo out; echo err >&2; exit 7")
     noted = await ended(tmp_path)
-    assert (7, False) == (noted["exit_code"], noted["asked"])
+    assert (7, False) == (noted["exit_code"], noted["stop_requested"])
     assert "out\nerr\n" == (tmp_path / "engine.log").read_text()
 
 
@@ -75,8 +75,8 @@ async def test_sigterm_to_the_shim_ends_the_engine_and_what_it_started(tmp_path:
     await eventually(lambda: (tmp_path / "engine.log").read_text().endswith("\n"), what="the child's number")
     child = int((tmp_path / "engine.log").read_text())
     os.kill(noted["shim_pid"], signal.SIGTERM)
-    assert (await ended(tmp_path))["asked"]
-    await eventually(lambda: all(gone(pid) for pid in (noted["pid"], noted["shim_pid"], child)), what="all gone")
+    assert (await ended(tmp_path))["stop_requested"]
+    await eventually(lambda: all(removed(pid) for pid in (noted["pid"], noted["shim_pid"], child)), what="all gone")
 
 
 async def test_an_engine_that_ignores_sigterm_is_killed_after_its_time(tmp_path: Path) -> None:
@@ -91,7 +91,7 @@ async def test_the_engine_dies_with_its_shim(tmp_path: Path) -> None:
     await keep(tmp_path, "sleep 1000")
     noted = await running(tmp_path)
     os.kill(noted["shim_pid"], signal.SIGKILL)
-    await eventually(lambda: gone(noted["pid"]), what="the engine gone")
+    await eventually(lambda: removed(noted["pid"]), what="the engine gone")
 
 
 async def test_both_die_with_their_owner(tmp_path: Path) -> None:
@@ -100,7 +100,7 @@ async def test_both_die_with_their_owner(tmp_path: Path) -> None:
     noted = await running(tmp_path)
     owner.kill()
     await owner.wait()
-    await eventually(lambda: gone(noted["pid"]) and gone(noted["shim_pid"]), what="both gone")
+    await eventually(lambda: removed(noted["pid"]) and removed(noted["shim_pid"]), what="both gone")
 
 
 async def test_without_its_owner_nothing_starts(tmp_path: Path) -> None:
@@ -131,7 +131,7 @@ async def test_the_log_is_bounded_and_the_part_before_is_kept(tmp_path: Path) ->
     assert [] == [path.name for path in tmp_path.iterdir() if path.name.startswith("engine.log.2")]
 
 
-async def test_a_burst_larger_than_the_log_leaves_its_end(tmp_path: Path) -> None:
+async def test_the_end_of_a_burst_larger_than_the_log_is_kept(tmp_path: Path) -> None:
     log = shim.Log(str(tmp_path), 8192)
     log.write(b"a" * 20000 + b"the end\n")
     log.write(b"")
@@ -151,7 +151,7 @@ async def test_the_log_of_the_run_before_is_kept(tmp_path: Path) -> None:
     )
 
 
-async def test_a_program_that_cannot_start_is_told(tmp_path: Path) -> None:
+async def test_a_program_that_cannot_start_is_reported(tmp_path: Path) -> None:
     await keep(tmp_path, "", command=["/nowhere/engine"])
     assert 127 == (await ended(tmp_path))["exit_code"]
     assert "cannot start /nowhere/engine" in (tmp_path / "engine.log").read_text()

@@ -9,13 +9,21 @@ import pytest
 from pydantic import BaseModel
 
 from arks.app_deployer.adapters.announcer import Application
-from arks.app_deployer.adapters.local.disaggregated import NoStages
-from arks.app_deployer.domain.facts import Happened, Status
-from arks.app_deployer.domain.workload import Change, Observed, Refusal, Replica, ReplicaState, ReplicaVerb, Workload
-from arks.app_deployer.service.applications import AppDeployer
+from arks.app_deployer.adapters.local.disaggregated import NoDisaggregatedWorkloads
+from arks.app_deployer.domain.facts import ApplicationEvent, Status
+from arks.app_deployer.domain.workload import (
+    Change,
+    InstanceState,
+    ObservedReplica,
+    ObservedWorkload,
+    Refusal,
+    ReplicaVerb,
+    Workload,
+)
+from arks.app_deployer.service.applications import ApplicationController
 from arks.app_deployer.service.controller import FINALIZER, ModelViews
-from arks.app_deployer.service.disaggregated import DisaggregatedDeployer
-from arks.app_deployer.service.triggers import Watch
+from arks.app_deployer.service.disaggregated import DisaggregatedController
+from arks.app_deployer.service.triggers import Triggers
 from arks.contracts.resources import ApplicationPhase, ArksApplication, ArksApplicationStatus
 from arks.contracts.resources.meta import Resource
 from arks.events.v1.facts_pb2 import ModelFact, ReplicasFact
@@ -25,7 +33,7 @@ from arks.kit.testing.clock import FakeClock
 from arks.kit.testing.wait import eventually
 
 KEY, MODEL = Key("default", "app"), Key("default", "m")
-READY = Replica("app-0", ReplicaState.READY, "127.0.0.1", 9000)
+READY = ObservedReplica("app-0", InstanceState.READY, "127.0.0.1", 9000)
 
 
 class FakeResources:
@@ -59,7 +67,7 @@ class FakeResources:
 
 class FakeWorkloads:
     def __init__(self) -> None:
-        self.observed = Observed()
+        self.observed = ObservedWorkload()
         self.applied: list[Workload] = []
         self.removed: list[tuple[Key, float]] = []
         self.refusal: Refusal | None = None
@@ -69,14 +77,14 @@ class FakeWorkloads:
     def problem(self, _: ArksApplication) -> Refusal | None:
         return self.refusal
 
-    async def apply(self, workload: Workload) -> Observed:
+    async def apply(self, workload: Workload) -> ObservedWorkload:
         self.applied.append(workload)
         return self.observed
 
-    def observe(self, _: Key) -> Observed:
+    def observe(self, _: Key) -> ObservedWorkload:
         return self.observed
 
-    async def remove(self, key: Key, grace_seconds: float) -> Observed:
+    async def remove(self, key: Key, grace_seconds: float) -> ObservedWorkload:
         self.removed.append((key, grace_seconds))
         self.existing.discard(key)
         return self.observed
@@ -97,30 +105,30 @@ class FakeAnnouncer:
     def fact(self, key: Key, fact: ReplicasFact) -> None:
         self.facts[key] = fact
 
-    def fact_gone(self, key: Key) -> None:
+    def remove_fact(self, key: Key) -> None:
         self.facts.pop(key, None)
 
     def complete(self) -> None:
         self.completed += 1
 
-    def event(self, _: Application, __: Status | None, what: Happened) -> None:
-        self.verbs.append(what.verb)
+    def event(self, _: Application, __: Status | None, event: ApplicationEvent) -> None:
+        self.verbs.append(event.verb)
 
-    def replica_event(self, _: ArksApplication, change: Change, __: Observed) -> None:
+    def replica_event(self, _: ArksApplication, change: Change, __: ObservedWorkload) -> None:
         self.verbs.append(str(change.verb))
 
 
-class Rig:
+class Harness:
     def __init__(self, clock: FakeClock) -> None:
         self.clock = clock
         self.applications, self.disaggregated = FakeResources(), FakeResources()
         self.models: Cache[ModelFact] = Cache()
         self.workloads, self.announcer = FakeWorkloads(), FakeAnnouncer()
-        self.deployer = self.again()
+        self.deployer = self.restart()
 
-    def again(self) -> AppDeployer:
+    def restart(self) -> ApplicationController:
         """app-deployer, newly started."""
-        self.deployer = AppDeployer(
+        self.deployer = ApplicationController(
             applications=self.applications,
             models=ModelViews(self.models, self.clock),
             workloads=self.workloads,
@@ -152,181 +160,181 @@ class Rig:
 
 
 @pytest.fixture
-def rig(clock: FakeClock) -> Rig:
-    return Rig(clock)
+def harness(clock: FakeClock) -> Harness:
+    return Harness(clock)
 
 
-async def test_an_application_with_its_model_is_applied_and_reported(rig: Rig) -> None:
-    rig.apply()
-    rig.model()
-    assert await rig.deployer.reconcile(KEY) is None
-    assert ["/m"] == [one.model.path for one in rig.workloads.applied if one.model]
-    assert [FINALIZER] == rig.applications.current(KEY).metadata.finalizers
-    assert ApplicationPhase.CREATING is rig.status.phase
-    assert 1 == rig.announcer.facts[KEY].desired
+async def test_an_application_with_its_model_is_applied_and_reported(harness: Harness) -> None:
+    harness.apply()
+    harness.model()
+    assert await harness.deployer.reconcile(KEY) is None
+    assert ["/m"] == [item.model.path for item in harness.workloads.applied if item.model]
+    assert [FINALIZER] == harness.applications.current(KEY).metadata.finalizers
+    assert ApplicationPhase.CREATING is harness.status.phase
+    assert 1 == harness.announcer.facts[KEY].desired
 
 
-async def test_nothing_may_start_without_the_model_and_its_absence_is_looked_at_again(rig: Rig) -> None:
-    rig.apply()
-    assert Requeue(5.0) == await rig.deployer.reconcile(KEY)
-    assert rig.workloads.applied[0].model is None
-    rig.clock.advance(5.0)
-    assert await rig.deployer.reconcile(KEY) is None
-    assert ApplicationPhase.FAILED is rig.status.phase
+async def test_nothing_may_start_without_the_model_and_its_absence_is_looked_at_again(harness: Harness) -> None:
+    harness.apply()
+    assert Requeue(5.0) == await harness.deployer.reconcile(KEY)
+    assert harness.workloads.applied[0].model is None
+    harness.clock.advance(5.0)
+    assert await harness.deployer.reconcile(KEY) is None
+    assert ApplicationPhase.FAILED is harness.status.phase
 
 
-async def test_nothing_may_start_on_a_machine_that_cannot_run_it(rig: Rig) -> None:
-    rig.apply()
-    rig.model()
-    rig.workloads.refusal = Refusal("RuntimeNotSupport", "no GPU")
-    await rig.deployer.reconcile(KEY)
-    assert rig.workloads.applied[0].model is None
-    assert ApplicationPhase.FAILED is rig.status.phase
+async def test_nothing_may_start_on_a_machine_that_cannot_run_it(harness: Harness) -> None:
+    harness.apply()
+    harness.model()
+    harness.workloads.refusal = Refusal("RuntimeNotSupport", "no GPU")
+    await harness.deployer.reconcile(KEY)
+    assert harness.workloads.applied[0].model is None
+    assert ApplicationPhase.FAILED is harness.status.phase
 
 
-async def test_what_waits_is_looked_at_again_in_time(rig: Rig) -> None:
-    rig.apply()
-    rig.model()
-    rig.workloads.observed = Observed(again_seconds=0.4)
-    assert Requeue(0.4) == await rig.deployer.reconcile(KEY)
+async def test_what_waits_is_looked_at_again_in_time(harness: Harness) -> None:
+    harness.apply()
+    harness.model()
+    harness.workloads.observed = ObservedWorkload(requeue_seconds=0.4)
+    assert Requeue(0.4) == await harness.deployer.reconcile(KEY)
 
 
-async def test_an_unchanged_status_is_not_written_again_also_after_a_restart(rig: Rig) -> None:
-    rig.apply()
-    rig.model()
+async def test_an_unchanged_status_is_not_written_again_also_after_a_restart(harness: Harness) -> None:
+    harness.apply()
+    harness.model()
     for _ in range(2):
-        await rig.deployer.reconcile(KEY)
-        rig.clock.advance(60)
-    await rig.again().reconcile(KEY)
-    assert 1 == len(rig.applications.writes)
+        await harness.deployer.reconcile(KEY)
+        harness.clock.advance(60)
+    await harness.restart().reconcile(KEY)
+    assert 1 == len(harness.applications.writes)
 
 
-async def test_events_tell_a_life_once_however_often_it_is_looked_at(rig: Rig) -> None:
-    rig.apply()
-    rig.model()
-    await rig.deployer.reconcile(KEY)
-    rig.workloads.observed = Observed((READY,))
-    await rig.deployer.reconcile(KEY)
-    await rig.again().reconcile(KEY)
-    rig.apply(replicas=2)
-    await rig.deployer.reconcile(KEY)
-    await rig.deployer.reconcile(KEY)
-    assert ["created", "running", "scaled"] == rig.announcer.verbs
+async def test_repeated_reconciles_publish_each_event_once(harness: Harness) -> None:
+    harness.apply()
+    harness.model()
+    await harness.deployer.reconcile(KEY)
+    harness.workloads.observed = ObservedWorkload((READY,))
+    await harness.deployer.reconcile(KEY)
+    await harness.restart().reconcile(KEY)
+    harness.apply(replicas=2)
+    await harness.deployer.reconcile(KEY)
+    await harness.deployer.reconcile(KEY)
+    assert ["created", "running", "scaled"] == harness.announcer.verbs
 
 
-async def test_one_deleted_and_made_again_at_once_is_another_one(rig: Rig) -> None:
-    rig.apply()
-    rig.model()
-    await rig.deployer.reconcile(KEY)
-    rig.apply(replicas=3, uid="2")
-    await rig.deployer.reconcile(KEY)
-    assert ["created", "created"] == rig.announcer.verbs
+async def test_one_deleted_and_made_again_at_once_is_another_one(harness: Harness) -> None:
+    harness.apply()
+    harness.model()
+    await harness.deployer.reconcile(KEY)
+    harness.apply(replicas=3, uid="2")
+    await harness.deployer.reconcile(KEY)
+    assert ["created", "created"] == harness.announcer.verbs
 
 
-async def test_deletion_waits_for_the_engines_and_tells_neighbours_meanwhile(rig: Rig) -> None:
-    rig.apply(deleted=True, terminationGracePeriodSeconds=7)
-    rig.workloads.observed = Observed((replace(READY, state=ReplicaState.DRAINING),))
-    await rig.deployer.reconcile(KEY)
-    assert [(KEY, 7.0)] == rig.workloads.removed
-    assert (0, 1) == (rig.announcer.facts[KEY].desired, len(rig.announcer.facts[KEY].replicas))
-    rig.workloads.observed = Observed()
-    await rig.deployer.reconcile(KEY)
-    assert rig.applications.cache.get(KEY) is None
-    assert {} == rig.announcer.facts
-    assert ["deleted"] == rig.announcer.verbs
+async def test_deletion_waits_for_the_engines_and_keeps_the_fact_current(harness: Harness) -> None:
+    harness.apply(deleted=True, terminationGracePeriodSeconds=7)
+    harness.workloads.observed = ObservedWorkload((replace(READY, state=InstanceState.DRAINING),))
+    await harness.deployer.reconcile(KEY)
+    assert [(KEY, 7.0)] == harness.workloads.removed
+    assert (0, 1) == (harness.announcer.facts[KEY].desired, len(harness.announcer.facts[KEY].replicas))
+    harness.workloads.observed = ObservedWorkload()
+    await harness.deployer.reconcile(KEY)
+    assert harness.applications.cache.get(KEY) is None
+    assert {} == harness.announcer.facts
+    assert ["deleted"] == harness.announcer.verbs
 
 
-async def test_what_nobody_wants_is_removed(rig: Rig) -> None:
-    rig.workloads.existing = {KEY}
-    assert {KEY} == rig.deployer.strays()
-    await rig.deployer.reconcile(KEY)
-    assert [(KEY, 30.0)] == rig.workloads.removed
+async def test_orphans_are_removed(harness: Harness) -> None:
+    harness.workloads.existing = {KEY}
+    assert {KEY} == harness.deployer.orphans()
+    await harness.deployer.reconcile(KEY)
+    assert [(KEY, 30.0)] == harness.workloads.removed
 
 
-async def test_a_change_reaches_neighbours_before_anything_is_awaited(rig: Rig) -> None:
-    rig.apply()
-    rig.workloads.observed = Observed((replace(READY, state=ReplicaState.BACK_OFF),))
-    rig.deployer.on_change(Change("default", "app", "app-0", ReplicaVerb.EXITED))
-    assert 1 == len(rig.announcer.facts[KEY].replicas)
-    assert ["replica-exited"] == rig.announcer.verbs
+async def test_a_change_reaches_neighbours_before_anything_is_awaited(harness: Harness) -> None:
+    harness.apply()
+    harness.workloads.observed = ObservedWorkload((replace(READY, state=InstanceState.BACK_OFF),))
+    harness.deployer.on_change(Change("default", "app", "app-0", ReplicaVerb.EXITED))
+    assert 1 == len(harness.announcer.facts[KEY].replicas)
+    assert ["replica-exited"] == harness.announcer.verbs
 
 
-async def test_changes_of_something_unknown_are_nobody_s_business(rig: Rig) -> None:
-    rig.deployer.on_change(Change("default", "other", "other-0", ReplicaVerb.EXITED))
-    assert ({}, []) == (rig.announcer.facts, rig.announcer.verbs)
+async def test_changes_of_an_unknown_application_are_ignored(harness: Harness) -> None:
+    harness.deployer.on_change(Change("default", "other", "other-0", ReplicaVerb.EXITED))
+    assert ({}, []) == (harness.announcer.facts, harness.announcer.verbs)
 
 
-async def test_users_of_a_model_are_those_in_its_namespace(rig: Rig) -> None:
-    rig.apply()
-    assert {KEY} == rig.deployer.users_of(MODEL)
-    assert set() == rig.deployer.users_of(Key("other", "m"))
+async def test_users_of_a_model_are_those_in_its_namespace(harness: Harness) -> None:
+    harness.apply()
+    assert {KEY} == harness.deployer.users_of(MODEL)
+    assert set() == harness.deployer.users_of(Key("other", "m"))
 
 
-def _watch(rig: Rig, leading: asyncio.Event) -> Watch:
+def _watch(harness: Harness, leading: asyncio.Event) -> Triggers:
     async def leads() -> None:
         await leading.wait()
 
-    others = DisaggregatedDeployer(
-        applications=rig.disaggregated,
-        taken=lambda _: False,
-        models=ModelViews(rig.models, rig.clock),
-        stages=NoStages(),
-        announcer=rig.announcer,
-        clock=rig.clock,
+    others = DisaggregatedController(
+        applications=harness.disaggregated,
+        name_taken=lambda _: False,
+        models=ModelViews(harness.models, harness.clock),
+        stages=NoDisaggregatedWorkloads(),
+        announcer=harness.announcer,
+        clock=harness.clock,
     )
-    rig.disaggregated.cache.synced.set()
-    return Watch(
-        rig.deployer,
+    harness.disaggregated.cache.synced.set()
+    return Triggers(
+        harness.deployer,
         others,
-        applications=rig.applications,
-        disaggregated=rig.disaggregated,
-        models=rig.models,
-        workloads=rig.workloads,
-        stages=NoStages(),
-        announcer=rig.announcer,
-        clock=rig.clock,
+        applications=harness.applications,
+        disaggregated=harness.disaggregated,
+        models=harness.models,
+        workloads=harness.workloads,
+        stages=NoDisaggregatedWorkloads(),
+        announcer=harness.announcer,
+        clock=harness.clock,
         leading=leads,
     )
 
 
-async def test_neighbours_are_told_that_all_is_said_after_every_application_was_looked_at(rig: Rig) -> None:
-    rig.apply()
-    rig.model()
+async def test_facts_are_complete_after_every_application_was_reconciled(harness: Harness) -> None:
+    harness.apply()
+    harness.model()
     leading = asyncio.Event()
     leading.set()
-    watch = _watch(rig, leading)
+    watch = _watch(harness, leading)
     stray = Key("default", "stray")
-    rig.workloads.existing = {stray}
+    harness.workloads.existing = {stray}
     tasks = [asyncio.create_task(watch.first_pass())]
-    rig.applications.cache.synced.set()
+    harness.applications.cache.synced.set()
     await asyncio.sleep(0)
-    assert 0 == rig.announcer.completed
+    assert 0 == harness.announcer.completed
     tasks += [asyncio.create_task(controller.run()) for controller in watch.controllers]
-    await eventually(lambda: rig.announcer.completed == 1, what="complete")
-    await eventually(lambda: (stray, 30.0) in rig.workloads.removed, what="the stray removed")
+    await eventually(lambda: harness.announcer.completed == 1, what="complete")
+    await eventually(lambda: (stray, 30.0) in harness.workloads.removed, what="the stray removed")
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def test_who_stands_by_says_nothing_until_it_leads(rig: Rig) -> None:
-    rig.apply()
-    rig.applications.cache.synced.set()
-    rig.workloads.observed = Observed((READY,))
+async def test_a_standby_publishes_nothing_until_it_leads(harness: Harness) -> None:
+    harness.apply()
+    harness.applications.cache.synced.set()
+    harness.workloads.observed = ObservedWorkload((READY,))
     leading = asyncio.Event()
-    watch = _watch(rig, leading)
+    watch = _watch(harness, leading)
     task = asyncio.create_task(watch.first_pass())
-    (tell,) = rig.workloads.listeners
-    tell(Change("default", "app"))
+    (notify,) = harness.workloads.listeners
+    notify(Change("default", "app"))
     await asyncio.sleep(0)
-    assert {} == rig.announcer.facts
+    assert {} == harness.announcer.facts
     leading.set()
 
-    def told() -> bool:
-        tell(Change("default", "app"))
-        return {KEY} == set(rig.announcer.facts)
+    def reported() -> bool:
+        notify(Change("default", "app"))
+        return {KEY} == set(harness.announcer.facts)
 
-    await eventually(told, what="the fact")
-    assert 0 == rig.announcer.completed
+    await eventually(reported, what="the fact")
+    assert 0 == harness.announcer.completed
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)

@@ -5,16 +5,16 @@ from typing import Any
 
 import pytest
 
-from arks.app_deployer.adapters.local.disaggregated import NoStages
-from arks.app_deployer.domain.disaggregated import Seen
-from arks.app_deployer.domain.facts import Happened
-from arks.app_deployer.domain.workload import Observed, Refusal, Replica, ReplicaState
-from arks.app_deployer.service.controller import FINALIZER, ModelViews
-from arks.app_deployer.service.disaggregated import DisaggregatedDeployer, Stages
+from arks.app_deployer.adapters.local.disaggregated import NoDisaggregatedWorkloads
+from arks.app_deployer.domain.disaggregated import ObservedDisaggregated
+from arks.app_deployer.domain.facts import ApplicationEvent, Status
+from arks.app_deployer.domain.workload import Change, InstanceState, ObservedReplica, ObservedWorkload, Refusal
+from arks.app_deployer.service.controller import FINALIZER, Application, ModelViews
+from arks.app_deployer.service.disaggregated import DisaggregatedController, DisaggregatedWorkloads
 from arks.contracts.resources import (
     ApplicationPhase,
+    ArksApplication,
     ArksDisaggregatedApplication,
-    ArksDisaggregatedApplicationStatus,
 )
 from arks.events.v1.facts_pb2 import ModelFact, ReplicasFact
 from arks.kit.cache import Cache
@@ -22,7 +22,7 @@ from arks.kit.reconcile import Key, Requeue
 from arks.kit.testing.clock import FakeClock
 
 KEY, MODEL = Key("default", "pd"), Key("default", "m")
-UP = Observed((Replica("up", ReplicaState.READY, "10.0.0.1", 8080),))
+UP = ObservedWorkload((ObservedReplica("up", InstanceState.READY, "10.0.0.1", 8080),))
 
 
 class FakeResources:
@@ -48,23 +48,23 @@ class FakeResources:
 
 class FakeStages:
     def __init__(self) -> None:
-        self.seen = Seen()
+        self.observed = ObservedDisaggregated()
         self.applied: list[ModelFact | None] = []
         self.removed: list[Key] = []
 
     def problem(self, _: ArksDisaggregatedApplication) -> Refusal | None:
         return None
 
-    async def apply(self, _: ArksDisaggregatedApplication, model: ModelFact | None) -> Seen:
+    async def apply(self, _: ArksDisaggregatedApplication, model: ModelFact | None) -> ObservedDisaggregated:
         self.applied.append(model)
-        return self.seen
+        return self.observed
 
-    def observe(self, _: Key) -> Seen:
-        return self.seen
+    def observe(self, _: Key) -> ObservedDisaggregated:
+        return self.observed
 
-    async def remove(self, key: Key) -> Seen:
+    async def remove(self, key: Key) -> ObservedDisaggregated:
         self.removed.append(key)
-        return self.seen
+        return self.observed
 
     def keys(self) -> set[Key]:
         return {KEY, Key("default", "stray")}
@@ -81,27 +81,29 @@ class FakeAnnouncer:
     def fact(self, key: Key, fact: ReplicasFact) -> None:
         self.facts[key] = fact
 
-    def fact_gone(self, key: Key) -> None:
+    def remove_fact(self, key: Key) -> None:
         self.facts.pop(key, None)
 
-    def event(
-        self, _: ArksDisaggregatedApplication, __: ArksDisaggregatedApplicationStatus | None, what: Happened
-    ) -> None:
-        self.verbs.append(what.verb)
+    def complete(self) -> None: ...
+
+    def replica_event(self, application: ArksApplication, change: Change, observed: ObservedWorkload) -> None: ...
+
+    def event(self, _: Application, __: Status | None, event: ApplicationEvent) -> None:
+        self.verbs.append(event.verb)
 
 
-class Rig:
+class Harness:
     def __init__(self, clock: FakeClock) -> None:
         self.clock = clock
         self.applications, self.stages, self.announcer = FakeResources(), FakeStages(), FakeAnnouncer()
         self.models: Cache[ModelFact] = Cache()
-        self.taken = False
+        self.name_taken = False
         self.deployer = self.make(self.stages)
 
-    def make(self, stages: Stages) -> DisaggregatedDeployer:
-        return DisaggregatedDeployer(
+    def make(self, stages: DisaggregatedWorkloads) -> DisaggregatedController:
+        return DisaggregatedController(
             applications=self.applications,
-            taken=lambda _: self.taken,
+            name_taken=lambda _: self.name_taken,
             models=ModelViews(self.models, self.clock),
             stages=stages,
             announcer=self.announcer,
@@ -119,76 +121,76 @@ class Rig:
 
 
 @pytest.fixture
-def rig(clock: FakeClock) -> Rig:
-    return Rig(clock)
+def harness(clock: FakeClock) -> Harness:
+    return Harness(clock)
 
 
-async def test_with_its_model_it_is_applied_and_reported(rig: Rig) -> None:
-    rig.apply()
-    rig.model()
-    rig.stages.seen = Seen(UP, UP, UP)
-    assert await rig.deployer.reconcile(KEY) is None
-    assert ["/models/m"] == [model.path for model in rig.stages.applied if model]
-    assert [ApplicationPhase.RUNNING] == [status.phase for status in rig.applications.writes]
-    assert [FINALIZER] == [one for app in rig.applications.cache.values() for one in app.metadata.finalizers]
-    assert (["running"], {KEY}) == (rig.announcer.verbs, set(rig.announcer.facts))
+async def test_with_its_model_it_is_applied_and_reported(harness: Harness) -> None:
+    harness.apply()
+    harness.model()
+    harness.stages.observed = ObservedDisaggregated(UP, UP, UP)
+    assert await harness.deployer.reconcile(KEY) is None
+    assert ["/models/m"] == [model.path for model in harness.stages.applied if model]
+    assert [ApplicationPhase.RUNNING] == [status.phase for status in harness.applications.writes]
+    assert [FINALIZER] == [item for app in harness.applications.cache.values() for item in app.metadata.finalizers]
+    assert (["running"], {KEY}) == (harness.announcer.verbs, set(harness.announcer.facts))
 
 
-async def test_the_same_again_writes_nothing(rig: Rig) -> None:
-    rig.apply()
-    rig.model()
+async def test_the_same_again_writes_nothing(harness: Harness) -> None:
+    harness.apply()
+    harness.model()
     for _ in range(3):
-        await rig.deployer.reconcile(KEY)
-    assert 1 == len(rig.applications.writes)
+        await harness.deployer.reconcile(KEY)
+    assert 1 == len(harness.applications.writes)
 
 
-async def test_the_absence_of_its_model_is_looked_at_again(rig: Rig) -> None:
-    rig.apply()
-    assert Requeue(5.0) == await rig.deployer.reconcile(KEY)
-    assert [None] == rig.stages.applied
+async def test_the_absence_of_its_model_is_looked_at_again(harness: Harness) -> None:
+    harness.apply()
+    assert Requeue(5.0) == await harness.deployer.reconcile(KEY)
+    assert [None] == harness.stages.applied
 
 
-async def test_one_machine_says_why_not_once(rig: Rig) -> None:
-    rig.apply()
-    rig.model()
-    deployer = rig.make(NoStages())
+async def test_one_machine_reports_its_refusal_once(harness: Harness) -> None:
+    harness.apply()
+    harness.model()
+    deployer = harness.make(NoDisaggregatedWorkloads())
     for _ in range(2):
         assert await deployer.reconcile(KEY) is None
-    (status,) = rig.applications.writes
+    (status,) = harness.applications.writes
     assert ("RuntimeNotSupport", ApplicationPhase.FAILED) == (status.conditions[0].reason, status.phase)
 
 
-async def test_the_name_of_an_application_is_refused_until_it_is_free(rig: Rig) -> None:
-    rig.apply()
-    rig.model()
-    rig.taken = True
-    await rig.deployer.reconcile(KEY)
-    assert ("NameTaken", []) == (rig.applications.writes[-1].conditions[0].reason, rig.stages.applied)
-    assert {} == rig.announcer.facts
-    rig.taken = False
-    await rig.deployer.reconcile(KEY)
-    assert "PrecheckPass" == rig.applications.writes[-1].conditions[0].reason
+async def test_the_name_of_an_application_is_refused_until_it_is_free(harness: Harness) -> None:
+    harness.apply()
+    harness.model()
+    harness.name_taken = True
+    await harness.deployer.reconcile(KEY)
+    assert ("NameTaken", []) == (harness.applications.writes[-1].conditions[0].reason, harness.stages.applied)
+    assert {} == harness.announcer.facts
+    harness.name_taken = False
+    await harness.deployer.reconcile(KEY)
+    assert "PrecheckPass" == harness.applications.writes[-1].conditions[0].reason
 
 
-async def test_deletion_waits_until_nothing_is_left(rig: Rig) -> None:
-    rig.apply(deletionTimestamp="2026-01-01T00:00:00Z", finalizers=[FINALIZER])
-    rig.stages.seen = Seen(UP, leaving=True)
-    await rig.deployer.reconcile(KEY)
-    assert rig.applications.cache.get(KEY) is not None
-    assert 0 == rig.announcer.facts[KEY].desired
-    rig.stages.seen = Seen()
-    await rig.deployer.reconcile(KEY)
-    assert rig.applications.cache.get(KEY) is None
-    assert ({}, ["deleted"]) == (rig.announcer.facts, rig.announcer.verbs)
+async def test_deletion_waits_until_nothing_remains(harness: Harness) -> None:
+    harness.apply(deletionTimestamp="2026-01-01T00:00:00Z", finalizers=[FINALIZER])
+    harness.stages.observed = ObservedDisaggregated(UP, terminating=True)
+    await harness.deployer.reconcile(KEY)
+    assert harness.applications.cache.get(KEY) is not None
+    assert 0 == harness.announcer.facts[KEY].desired
+    harness.stages.observed = ObservedDisaggregated()
+    await harness.deployer.reconcile(KEY)
+    assert harness.applications.cache.get(KEY) is None
+    assert ({}, ["deleted"]) == (harness.announcer.facts, harness.announcer.verbs)
 
 
-async def test_a_change_of_replicas_is_told_at_once(rig: Rig) -> None:
-    rig.apply()
-    rig.stages.seen = Seen(UP, UP, UP)
-    rig.deployer.on_change(KEY)
-    assert ["up"] == [one.name for one in rig.announcer.facts[KEY].replicas]
+async def test_a_change_of_replicas_is_in_the_fact_at_once(harness: Harness) -> None:
+    harness.apply()
+    harness.stages.observed = ObservedDisaggregated(UP, UP, UP)
+    harness.deployer.on_change(KEY)
+    assert ["up"] == [item.name for item in harness.announcer.facts[KEY].replicas]
 
 
-def test_what_nobody_wants_is_a_stray(rig: Rig) -> None:
-    rig.apply()
-    assert {Key("default", "stray")} == rig.deployer.strays()
+def test_workloads_without_a_resource_are_orphans(harness: Harness) -> None:
+    harness.apply()
+    assert {Key("default", "stray")} == harness.deployer.orphans()

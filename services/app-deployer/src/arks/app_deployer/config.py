@@ -10,39 +10,39 @@ _DEFAULT = Images()
 
 class Settings(settings.Settings):
     engine_slots: int = Field(default=4, ge=1)
-    """Requests that a llama.cpp replica works on at once unless --parallel says otherwise. One machine only."""
+    """Slots of a llama.cpp replica without --parallel. One machine only."""
     probe_seconds: float = Field(default=0.1, gt=0)
-    """Pause between two looks at an engine that is not ready yet."""
+    """Pause between two polls of an engine that is not ready yet."""
     health_seconds: float = Field(default=5.0, gt=0)
-    """How long an engine may take to answer on /health and /metrics."""
+    """Timeout of /health and /metrics of an engine."""
     answer_seconds: float = Field(default=60.0, gt=0)
-    """How long an engine may take for the one token that shows that its model answers."""
+    """Timeout of the one-token completion that shows that the model answers."""
     liveness_seconds: float = Field(default=5.0, gt=0)
-    """Pause between two looks at an engine that is ready."""
+    """Pause between two polls of a ready engine."""
     hung_seconds: float = Field(default=30.0, gt=0)
-    """An engine that does not answer on /health for so long is ended and started again."""
+    """An engine that does not answer on /health for so long is killed and restarted."""
     start_seconds: float = Field(default=1800.0, gt=0)
-    """An engine that is not ready after so long is ended and started again: large weights load for minutes."""
+    """An engine that is not ready after so long is killed and restarted. Large models load for minutes."""
     grace_seconds: float = Field(default=30.0, ge=0)
-    """How long a replica may take to end what it works on, where the spec has no terminationGracePeriodSeconds."""
+    """Longest drain of a replica whose spec has no terminationGracePeriodSeconds."""
     drain_settle_seconds: float = Field(default=0.5, ge=0)
-    """From DRAINING in the fact until the router surely sends nothing new to the replica."""
+    """Wait after DRAINING is in the fact; the router then sends no new requests to the replica."""
     kill_seconds: float = Field(default=2.0, gt=0)
     """From SIGTERM to SIGKILL of an engine."""
     backoff_first_seconds: float = Field(default=1.0, gt=0)
-    """Delay after the second end in a row, doubled with each further one. After the first end there is none."""
+    """Restart delay after the second failure in a row, doubled with each further one; the first is immediate."""
     backoff_longest_seconds: float = Field(default=60.0, gt=0)
     stable_seconds: float = Field(default=30.0, gt=0)
-    """An engine that was ready for so long starts with a clean slate when it ends."""
+    """An engine that was ready for so long resets the count of failures."""
     engine_log_bytes: int = Field(default=8 * 2**20, ge=4096)
-    """Of one log file of an engine; the one before it is kept too."""
+    """Size limit of an engine's log; one older file is kept."""
     supervisor_pid: int | None = None
     """One machine only: engines end with this process; None: with app-deployer."""
 
     pod_grace_seconds: float = Field(default=600.0, ge=10)
-    """Kubernetes only: as grace_seconds, longer because a pod that is idle does not wait for it."""
+    """Kubernetes only: as grace_seconds; longer, because an idle pod does not wait for it."""
     room_seconds: float = Field(default=30.0, ge=0)
-    """Kubernetes only: how long a new replica may find no node before old ones make room for it."""
+    """Kubernetes only: how long a new replica may be unschedulable before old ones are stopped first."""
     runtime_default_vllm_image: str = _DEFAULT.vllm
     """Kubernetes only, as all images here: for specs without runtimeImage."""
     runtime_default_sglang_image: str = _DEFAULT.sglang

@@ -7,10 +7,10 @@ from arks.app_deployer.adapters.announcer import BusAnnouncer
 from arks.app_deployer.adapters.local.wiring import local_parts
 from arks.app_deployer.adapters.parts import Parts
 from arks.app_deployer.config import Settings
-from arks.app_deployer.service.applications import AppDeployer
+from arks.app_deployer.service.applications import ApplicationController
 from arks.app_deployer.service.controller import ModelViews
-from arks.app_deployer.service.disaggregated import DisaggregatedDeployer
-from arks.app_deployer.service.triggers import Watch
+from arks.app_deployer.service.disaggregated import DisaggregatedController
+from arks.app_deployer.service.triggers import Triggers
 from arks.contracts.resources import ArksApplication, ArksDisaggregatedApplication
 from arks.contracts.subjects import Facts
 from arks.events.v1.facts_pb2 import ModelFact, ReplicasFact
@@ -26,7 +26,7 @@ def build(settings: Settings, home: Home, environment: Mapping[str, str] | None 
     models = home.facts(Facts.MODELS, ModelFact).cache
     announcer = BusAnnouncer(home.bus, home.fact_writer(Facts.REPLICAS, ReplicasFact), home.clock, notice=parts.notice)
     views = ModelViews(models, home.clock)
-    deployer = AppDeployer(
+    deployer = ApplicationController(
         applications=applications,
         models=views,
         workloads=parts.workloads,
@@ -34,15 +34,15 @@ def build(settings: Settings, home: Home, environment: Mapping[str, str] | None 
         clock=home.clock,
         grace_seconds=settings.grace_seconds,
     )
-    others = DisaggregatedDeployer(
+    others = DisaggregatedController(
         applications=disaggregated,
-        taken=lambda key: applications.cache.get(key) is not None,
+        name_taken=lambda key: applications.cache.get(key) is not None,
         models=views,
         stages=parts.stages,
         announcer=announcer,
         clock=home.clock,
     )
-    watch = Watch(
+    watch = Triggers(
         deployer,
         others,
         applications=applications,

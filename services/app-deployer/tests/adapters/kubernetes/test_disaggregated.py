@@ -12,8 +12,8 @@ from arks.app_deployer.adapters.kubernetes.children import DEPLOYMENT, LEADER_WO
 from arks.app_deployer.adapters.kubernetes.pods import POD
 from arks.app_deployer.adapters.kubernetes.wiring import kubernetes_parts
 from arks.app_deployer.config import Settings
-from arks.app_deployer.domain.disaggregated import Seen
-from arks.app_deployer.domain.workload import ReplicaState
+from arks.app_deployer.domain.disaggregated import ObservedDisaggregated
+from arks.app_deployer.domain.workload import InstanceState
 from arks.app_deployer.testing.api_server import lws_api_server
 from arks.app_deployer.testing.fake_cluster import Cluster, running
 from arks.contracts.resources import ArksDisaggregatedApplication
@@ -27,7 +27,7 @@ from arks.kit.testing.wait import eventually
 pytestmark = [pytest.mark.kube, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300)]
 KEY = Key("default", "pd")
 MODEL = ModelFact(namespace="default", name="m", ready=True, path="/models/models/default/m")
-READY = ReplicaState.READY
+READY = InstanceState.READY
 _ACCOUNT = Kind("", "v1", "ServiceAccount", "serviceaccounts")
 
 
@@ -37,7 +37,7 @@ async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ApiS
         yield server
 
 
-class Rig:
+class Harness:
     def __init__(self, api: KubeApi) -> None:
         self.api = api
         self.cluster = Cluster(api)
@@ -72,25 +72,25 @@ class Rig:
         status = running(made, ready=True, ip="10.2.0.1")
         await self.api.merge(POD, Key("default", "pd-router-7d-x"), {"status": status}, subresource="status")
 
-    async def until(self, states: dict[str, list[ReplicaState]]) -> Seen:
-        def reached() -> Seen | None:
-            seen = self.stages.observe(KEY)
-            found = {name: [one.state for one in part.replicas] for name, part in seen.parts.items()}
-            return seen if found == states else None
+    async def until(self, states: dict[str, list[InstanceState]]) -> ObservedDisaggregated:
+        def reached() -> ObservedDisaggregated | None:
+            observed = self.stages.observe(KEY)
+            found = {name: [item.state for item in part.replicas] for name, part in observed.parts.items()}
+            return observed if found == states else None
 
-        seen = await eventually(reached, what=str(states))
-        assert seen is not None
-        return seen
+        observed = await eventually(reached, what=str(states))
+        assert observed is not None
+        return observed
 
 
 @pytest_asyncio.fixture(loop_scope="module")
-async def rig(server: ApiServer) -> AsyncIterator[Rig]:
+async def harness(server: ApiServer) -> AsyncIterator[Harness]:
     api = KubeApi("arks-app-deployer", CollectorRegistry(), server.kubeconfig)
     await api.start()
-    rig = Rig(api)
-    await rig.open()
-    yield rig
-    await rig.close()
+    harness = Harness(api)
+    await harness.open()
+    yield harness
+    await harness.close()
     await api.stop()
 
 
@@ -101,30 +101,32 @@ def app(**spec: Any) -> ArksDisaggregatedApplication:
     return ArksDisaggregatedApplication.from_dict({"apiVersion": "arks.ai/v1"} | manifest)
 
 
-async def test_from_nothing_to_serving_to_nothing(rig: Rig) -> None:
-    assert Seen() == await rig.stages.apply(app(), None)
-    await rig.stages.apply(app(), MODEL)
-    await rig.router_pod()
-    seen = await rig.until({"router": [READY], "prefill": [READY], "decode": [READY, READY]})
-    assert seen.serving
-    assert [("10.2.0.1", 9000)] == [(one.host, one.port) for one in seen.router.replicas]
-    assert ["pd-prefill-0"] == [one.name for one in seen.prefill.replicas]
-    assert all(one.updated for part in seen.parts.values() for one in part.replicas)
-    assert {KEY} == rig.stages.keys()
-    assert set() == rig.parts.workloads.keys()
-    assert await rig.api.get(_ACCOUNT, Key("default", "pd-router")) is not None
-    service = await rig.api.get(SERVICE, Key("default", "arks-application-pd"))
+async def test_from_nothing_to_serving_to_nothing(harness: Harness) -> None:
+    assert ObservedDisaggregated() == await harness.stages.apply(app(), None)
+    await harness.stages.apply(app(), MODEL)
+    await harness.router_pod()
+    observed = await harness.until({"router": [READY], "prefill": [READY], "decode": [READY, READY]})
+    assert observed.serving
+    assert [("10.2.0.1", 9000)] == [(item.host, item.port) for item in observed.router.replicas]
+    assert ["pd-prefill-0"] == [item.name for item in observed.prefill.replicas]
+    assert all(item.updated for part in observed.parts.values() for item in part.replicas)
+    assert {KEY} == harness.stages.keys()
+    assert set() == harness.parts.workloads.keys()
+    assert await harness.api.get(_ACCOUNT, Key("default", "pd-router")) is not None
+    service = await harness.api.get(SERVICE, Key("default", "arks-application-pd"))
     assert service is not None and 9000 == service["spec"]["ports"][0]["port"]
 
-    await rig.stages.apply(app(decode={"replicas": 1}), MODEL)
-    await rig.until({"router": [READY], "prefill": [READY], "decode": [READY]})
+    await harness.stages.apply(app(decode={"replicas": 1}), MODEL)
+    await harness.until({"router": [READY], "prefill": [READY], "decode": [READY]})
 
-    async def gone() -> bool:
-        return not (await rig.stages.remove(KEY)).leaving
+    async def removed() -> bool:
+        return not (await harness.stages.remove(KEY)).terminating
 
-    assert not await gone()
-    await rig.api.delete(POD, Key("default", "pd-router-7d-x"), grace_seconds=0)  # as the Deployment's controllers do
-    await eventually(gone, what="nothing left")
-    assert set() == rig.stages.keys()
+    assert not await removed()
+    await harness.api.delete(
+        POD, Key("default", "pd-router-7d-x"), grace_seconds=0
+    )  # as the Deployment's controllers do
+    await eventually(removed, what="nothing left")
+    assert set() == harness.stages.keys()
     for name in ("pd-prefill", "pd-decode"):
-        assert await rig.api.get(LEADER_WORKER_SET, Key("default", name)) is None
+        assert await harness.api.get(LEADER_WORKER_SET, Key("default", name)) is None

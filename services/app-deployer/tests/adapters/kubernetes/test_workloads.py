@@ -12,7 +12,7 @@ from arks.app_deployer.adapters.kubernetes.children import LEADER_WORKER_SET, SE
 from arks.app_deployer.adapters.kubernetes.wiring import kubernetes_parts
 from arks.app_deployer.adapters.kubernetes.workloads import KubeWorkloads
 from arks.app_deployer.config import Settings
-from arks.app_deployer.domain.workload import Change, Observed, Replica, ReplicaState, Workload
+from arks.app_deployer.domain.workload import Change, InstanceState, ObservedReplica, ObservedWorkload, Workload
 from arks.app_deployer.testing.api_server import lws_api_server
 from arks.app_deployer.testing.fake_cluster import Cluster
 from arks.app_deployer.testing.workloads_contract import WorkloadsContract
@@ -27,7 +27,7 @@ from arks.kit.testing.wait import eventually
 pytestmark = [pytest.mark.kube, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300)]
 KEY = Key("default", "app")
 SERVICE_KEY = Key("default", "arks-application-app")
-READY = ReplicaState.READY
+READY = InstanceState.READY
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -36,7 +36,7 @@ async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ApiS
         yield server
 
 
-class KubeRig:
+class KubeHarness:
     def __init__(self, api: KubeApi, registry: CollectorRegistry, **settings: Any) -> None:
         self.api = api
         self.registry = registry
@@ -68,11 +68,11 @@ class KubeRig:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def close(self) -> None:
-        async def gone() -> bool:
-            left = await self.workloads.remove(KEY, 0.0)
-            return not (left.replicas or left.leaving or self.cluster.pods())
+        async def removed() -> bool:
+            remaining = await self.workloads.remove(KEY, 0.0)
+            return not (remaining.replicas or remaining.terminating or self.cluster.pods())
 
-        await eventually(gone, what="nothing left")
+        await eventually(removed, what="nothing left")
         await self._stop()
         await self.cluster.close()
 
@@ -84,7 +84,7 @@ class KubeRig:
     def model(self) -> ModelFact:
         return ModelFact(namespace="default", name="model", ready=True, path="/models/models/default/model")
 
-    async def end(self, replica: Replica) -> None:
+    async def end(self, replica: ObservedReplica) -> None:
         await self.cluster.end(replica.name)
 
     def traces(self) -> Sequence[str]:
@@ -92,17 +92,17 @@ class KubeRig:
 
     # --- for the tests below
 
-    def wanted(self, replicas: int = 1, **spec: Any) -> Workload:
+    def desired(self, replicas: int = 1, **spec: Any) -> Workload:
         fields = {"replicas": replicas, "model": {"name": "model"}, "instanceSpec": {}} | self.spec(1) | spec
         metadata = {"name": "app", "namespace": "default", "uid": "1"}
         manifest = {"apiVersion": "arks.ai/v1", "kind": "ArksApplication", "metadata": metadata, "spec": fields}
         return Workload(ArksApplication.from_dict(manifest), self.model())
 
-    async def reach(self, workload: Workload, *states: ReplicaState, settled: bool = True) -> Observed:
-        async def reached() -> Observed | None:
-            seen = await self.workloads.apply(workload)
-            same = [one.state for one in seen.replicas] == list(states)
-            return seen if same and (not settled or all(one.updated for one in seen.replicas)) else None
+    async def reach(self, workload: Workload, *states: InstanceState, settled: bool = True) -> ObservedWorkload:
+        async def reached() -> ObservedWorkload | None:
+            observed = await self.workloads.apply(workload)
+            same = [item.state for item in observed.replicas] == list(states)
+            return observed if same and (not settled or all(item.updated for item in observed.replicas)) else None
 
         found = await eventually(reached, within_seconds=90, what=str(states))
         assert found is not None
@@ -134,15 +134,15 @@ NO_IMAGE = {
 
 
 @pytest_asyncio.fixture(loop_scope="module")
-async def rig(server: ApiServer) -> AsyncIterator[KubeRig]:
+async def harness(server: ApiServer) -> AsyncIterator[KubeHarness]:
     registry = CollectorRegistry()
     api = KubeApi("arks-app-deployer", registry, server.kubeconfig)
     await api.start()
-    rig = KubeRig(api, registry)
-    await rig.cluster.start()
-    await rig.open()
-    yield rig
-    await rig.close()
+    harness = KubeHarness(api, registry)
+    await harness.cluster.start()
+    await harness.open()
+    yield harness
+    await harness.close()
     await api.stop()
 
 
@@ -150,129 +150,133 @@ class TestKubeWorkloads(WorkloadsContract):
     pass
 
 
-async def test_somebody_serves_while_a_single_replica_is_replaced(rig: KubeRig) -> None:
-    await rig.reach(rig.wanted(), READY)
-    unserved: list[Observed] = []
+async def test_a_replica_serves_while_a_single_replica_is_replaced(harness: KubeHarness) -> None:
+    await harness.reach(harness.desired(), READY)
+    unserved: list[ObservedWorkload] = []
 
-    def look(_: Change) -> None:
-        if not (seen := rig.workloads.observe(KEY)).of(READY):
-            unserved.append(seen)
+    def note_restarts(_: Change) -> None:
+        if not (observed := harness.workloads.observe(KEY)).of(READY):
+            unserved.append(observed)
 
-    rig.workloads.subscribe(look)
-    wanted = rig.wanted(runtimeCommonArgs=["--parallel", "2"])
+    harness.workloads.subscribe(note_restarts)
+    desired = harness.desired(runtimeCommonArgs=["--parallel", "2"])
 
     async def replaced() -> bool:
-        seen = await rig.workloads.apply(wanted)
-        return [("app-0", READY, True)] == [(one.name, one.state, one.updated) for one in seen.replicas]
+        observed = await harness.workloads.apply(desired)
+        return [("app-0", READY, True)] == [(item.name, item.state, item.updated) for item in observed.replicas]
 
     await eventually(replaced, within_seconds=90, what="app-0 replaced and alone")
     assert [] == unserved
-    assert 1 == (await rig.leader_worker_set())["spec"]["replicas"]
+    assert 1 == (await harness.leader_worker_set())["spec"]["replicas"]
 
 
-async def test_where_there_is_no_room_beside_it_a_replica_is_replaced_in_place(rig: KubeRig) -> None:
-    await rig.reach(rig.wanted(), READY)
-    rig.cluster.fate = lambda pod: NO_ROOM if pod["metadata"]["name"] == "app-1" else None
-    after = await rig.reach(rig.wanted(runtimeCommonArgs=["--parallel", "2"]), READY)
-    assert ["app-0"] == [one.name for one in after.replicas]
-    found = await rig.leader_worker_set()
+async def test_without_room_for_a_second_replica_the_old_one_stops_first(harness: KubeHarness) -> None:
+    await harness.reach(harness.desired(), READY)
+    harness.cluster.fate = lambda pod: NO_ROOM if pod["metadata"]["name"] == "app-1" else None
+    after = await harness.reach(harness.desired(runtimeCommonArgs=["--parallel", "2"]), READY)
+    assert ["app-0"] == [item.name for item in after.replicas]
+    found = await harness.leader_worker_set()
     marks = found["metadata"]["annotations"]
     assert (1, marks["arks.ai/revision"]) == (found["spec"]["replicas"], marks["arks.ai/rolled-out-in-place"])
 
 
-async def test_an_image_that_does_not_exist_is_the_replica_s_reason_and_the_old_one_serves_on(rig: KubeRig) -> None:
-    await rig.reach(rig.wanted(), READY)
-    rig.cluster.fate = lambda _: NO_IMAGE
-    wanted = rig.wanted(runtimeImage="nowhere/engine:1")
-    seen = await rig.reach(wanted, READY, ReplicaState.FAILED, settled=False)
-    assert ("ImagePullBackOff", "not found") == (seen.replicas[1].reason, seen.replicas[1].message)
-    rig.cluster.fate = lambda _: None
-    await rig.reach(rig.wanted(), READY)
+async def test_an_image_that_does_not_exist_is_the_replica_s_reason_and_the_old_one_serves_on(
+    harness: KubeHarness,
+) -> None:
+    await harness.reach(harness.desired(), READY)
+    harness.cluster.fate = lambda _: NO_IMAGE
+    desired = harness.desired(runtimeImage="nowhere/engine:1")
+    observed = await harness.reach(desired, READY, InstanceState.FAILED, settled=False)
+    assert ("ImagePullBackOff", "not found") == (observed.replicas[1].reason, observed.replicas[1].message)
+    harness.cluster.fate = lambda _: None
+    await harness.reach(harness.desired(), READY)
 
 
-async def test_a_service_that_was_deleted_comes_back(rig: KubeRig) -> None:
-    wanted = rig.wanted()
-    await rig.reach(wanted, READY)
-    told = len(rig.changes)
-    await rig.api.delete(SERVICE, SERVICE_KEY)
-    await eventually(lambda: len(rig.changes) > told, what="its end noticed")
+async def test_a_service_that_was_deleted_comes_back(harness: KubeHarness) -> None:
+    desired = harness.desired()
+    await harness.reach(desired, READY)
+    reported = len(harness.changes)
+    await harness.api.delete(SERVICE, SERVICE_KEY)
+    await eventually(lambda: len(harness.changes) > reported, what="its end noticed")
 
     async def back() -> Json | None:
-        await rig.workloads.apply(wanted)
-        return await rig.api.get(SERVICE, SERVICE_KEY)
+        await harness.workloads.apply(desired)
+        return await harness.api.get(SERVICE, SERVICE_KEY)
 
     found = await eventually(back, what="the service made again")
     assert found is not None
     assert {"arks.ai/application": "app", "arks.ai/work-load-role": "leader"} == found["spec"]["selector"]
 
 
-async def test_a_set_that_somebody_changed_is_set_right(rig: KubeRig) -> None:
-    wanted = rig.wanted()
-    await rig.reach(wanted, READY)
-    told = len(rig.changes)
-    await rig.api.merge(LEADER_WORKER_SET, KEY, {"spec": {"replicas": 0}})
-    await eventually(lambda: len(rig.changes) > told, what="the change noticed")
+async def test_a_set_changed_by_another_writer_is_restored(harness: KubeHarness) -> None:
+    desired = harness.desired()
+    await harness.reach(desired, READY)
+    reported = len(harness.changes)
+    await harness.api.merge(LEADER_WORKER_SET, KEY, {"spec": {"replicas": 0}})
+    await eventually(lambda: len(harness.changes) > reported, what="the change noticed")
 
     async def right() -> bool:
-        await rig.workloads.apply(wanted)
-        return bool(1 == (await rig.leader_worker_set())["spec"]["replicas"])
+        await harness.workloads.apply(desired)
+        return bool(1 == (await harness.leader_worker_set())["spec"]["replicas"])
 
     await eventually(right, what="its replicas set right")
 
 
-async def test_what_is_as_wanted_costs_no_request(rig: KubeRig) -> None:
-    wanted = rig.wanted()
-    await rig.reach(wanted, READY)
-    before = (await rig.leader_worker_set())["metadata"]["managedFields"]
-    await rig.workloads.apply(wanted)
-    requests = _requests(rig)
+async def test_what_is_as_wanted_costs_no_request(harness: KubeHarness) -> None:
+    desired = harness.desired()
+    await harness.reach(desired, READY)
+    before = (await harness.leader_worker_set())["metadata"]["managedFields"]
+    await harness.workloads.apply(desired)
+    requests = _requests(harness)
     for _ in range(5):
-        await rig.workloads.apply(wanted)
-    assert requests == _requests(rig)
-    assert before == (await rig.leader_worker_set())["metadata"]["managedFields"]
+        await harness.workloads.apply(desired)
+    assert requests == _requests(harness)
+    assert before == (await harness.leader_worker_set())["metadata"]["managedFields"]
 
 
-def _requests(rig: KubeRig) -> float:
+def _requests(harness: KubeHarness) -> float:
     """Writes to children so far."""
-    metrics = rig.registry.collect()
-    samples = [one for metric in metrics if metric.name == "arks_kube_requests" for one in metric.samples]
+    metrics = harness.registry.collect()
+    samples = [item for metric in metrics if metric.name == "arks_kube_requests" for item in metric.samples]
     kinds = {"leaderworkersets", "services"}
-    return sum(one.value for one in samples if one.labels.get("resource") in kinds and one.labels["verb"] == "patch")
+    return sum(
+        item.value for item in samples if item.labels.get("resource") in kinds and item.labels["verb"] == "patch"
+    )
 
 
-async def test_an_app_deployer_that_starts_anew_knows_what_runs_and_tells_nothing_twice(rig: KubeRig) -> None:
-    wanted = rig.wanted()
-    before = await rig.reach(wanted, READY)
-    await rig.restart()
-    rig.changes.clear()
-    assert before == await rig.workloads.apply(wanted)
-    assert [] == [change.verb for change in rig.changes if change.verb]
+async def test_a_restarted_app_deployer_repeats_no_events(harness: KubeHarness) -> None:
+    desired = harness.desired()
+    before = await harness.reach(desired, READY)
+    await harness.restart()
+    harness.changes.clear()
+    assert before == await harness.workloads.apply(desired)
+    assert [] == [change.verb for change in harness.changes if change.verb]
 
 
-async def test_what_the_api_server_refuses_is_said_and_gone_with_its_cause(rig: KubeRig) -> None:
-    bad = rig.wanted(instanceSpec={"priority": 1, "tolerations": [{"key": ["not", "text"]}]})
-    seen = await rig.workloads.apply(bad)
-    assert seen.refusal is not None
-    assert "UnderlayReconcileFailed" == seen.refusal.reason
-    assert "tolerations" in seen.refusal.message
-    assert (await rig.reach(rig.wanted(), READY)).refusal is None
+async def test_a_rejected_object_is_reported_until_its_cause_is_gone(harness: KubeHarness) -> None:
+    bad = harness.desired(instanceSpec={"priority": 1, "tolerations": [{"key": ["not", "text"]}]})
+    observed = await harness.workloads.apply(bad)
+    assert observed.refusal is not None
+    assert "UnderlayReconcileFailed" == observed.refusal.reason
+    assert "tolerations" in observed.refusal.message
+    assert (await harness.reach(harness.desired(), READY)).refusal is None
 
 
-async def test_a_replica_that_leaves_drains_until_its_pod_is_gone(rig: KubeRig) -> None:
-    await rig.reach(rig.wanted(2), READY, READY)
-    rig.cluster.drained.clear()
-    seen = await rig.reach(rig.wanted(1), READY, ReplicaState.DRAINING)
-    assert ["app-0", "app-1"] == [one.name for one in seen.replicas]
-    assert seen.replicas[1].host
-    rig.cluster.drained.set()
-    await rig.reach(rig.wanted(1), READY)
+async def test_a_terminating_replica_drains_until_its_pod_is_gone(harness: KubeHarness) -> None:
+    await harness.reach(harness.desired(2), READY, READY)
+    harness.cluster.drained.clear()
+    observed = await harness.reach(harness.desired(1), READY, InstanceState.DRAINING)
+    assert ["app-0", "app-1"] == [item.name for item in observed.replicas]
+    assert observed.replicas[1].host
+    harness.cluster.drained.set()
+    await harness.reach(harness.desired(1), READY)
 
 
-async def test_a_group_of_two_serves_with_its_leader_alone(rig: KubeRig) -> None:
-    seen = await rig.reach(rig.wanted(runtime="vllm", runtimeCommonArgs=[], size=2), READY)
-    assert ["app-0"] == [one.name for one in seen.replicas]
-    await eventually(lambda: rig.cluster.pods() == ["app-0", "app-0-1"], what="leader and worker")
-    roles = [rig.cluster.pod(name) for name in rig.cluster.pods()]
+async def test_a_group_of_two_serves_with_its_leader_alone(harness: KubeHarness) -> None:
+    observed = await harness.reach(harness.desired(runtime="vllm", runtimeCommonArgs=[], size=2), READY)
+    assert ["app-0"] == [item.name for item in observed.replicas]
+    await eventually(lambda: harness.cluster.pods() == ["app-0", "app-0-1"], what="leader and worker")
+    roles = [harness.cluster.pod(name) for name in harness.cluster.pods()]
     assert ["leader", "worker"] == [pod["metadata"]["labels"]["arks.ai/work-load-role"] for pod in roles if pod]
 
 
@@ -284,6 +288,6 @@ async def test_a_group_of_two_serves_with_its_leader_alone(rig: KubeRig) -> None
         ({}, None),
     ],
 )
-async def test_what_kubernetes_can_run(rig: KubeRig, fields: dict[str, Any], why: str | None) -> None:
-    problem = rig.workloads.problem(rig.wanted(**fields).application)
+async def test_what_kubernetes_can_run(harness: KubeHarness, fields: dict[str, Any], why: str | None) -> None:
+    problem = harness.workloads.problem(harness.desired(**fields).application)
     assert why == (problem.message if problem else None)

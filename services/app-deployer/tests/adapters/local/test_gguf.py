@@ -41,7 +41,7 @@ def _write(path: Path, content: bytes) -> Path:
     return path
 
 
-def test_a_whole_file_tells_its_size_context_and_kv_bytes(tmp_path: Path) -> None:
+def test_size_context_and_kv_bytes_are_read_from_the_header(tmp_path: Path) -> None:
     content = gguf_bytes()
     model = gguf.read(_write(tmp_path / "m.gguf", content))
     # keys and values, 2 bytes each: 2 * (16 + 16) * 2 heads * 3 layers

@@ -9,16 +9,16 @@ from arks.kit.process import free_port
 
 
 class Engine:
-    """Answers on loopback as it is told."""
+    """Answers on loopback as the test sets it."""
 
     def __init__(self) -> None:
         self.port = 0
         self.health, self.completion, self.embedding = 200, 200, 200
         self.metrics = ""
-        self.asked: list[str] = []
+        self.stop_requested: list[str] = []
 
     async def handle(self, request: web.Request) -> web.Response:
-        self.asked.append(request.path)
+        self.stop_requested.append(request.path)
         if request.path == "/metrics":
             return web.Response(text=self.metrics)
         status = {"/health": self.health, "/v1/completions": self.completion, "/v1/embeddings": self.embedding}
@@ -47,7 +47,7 @@ async def probe() -> AsyncIterator[HttpProbe]:
 
 
 @pytest.mark.parametrize(("status", "healthy"), [(200, True), (503, False), (500, False)])
-async def test_an_engine_is_healthy_when_it_says_so(
+async def test_an_engine_is_healthy_if_health_answers_200(
     engine: Engine, probe: HttpProbe, status: int, healthy: bool
 ) -> None:
     engine.health = status
@@ -63,10 +63,10 @@ async def test_an_engine_that_does_not_listen_is_neither_healthy_nor_answering_n
 
 async def test_a_model_that_answers_has_no_problem(engine: Engine, probe: HttpProbe) -> None:
     assert await probe.problem(engine.port, "m") is None
-    assert ["/v1/completions"] == engine.asked
+    assert ["/v1/completions"] == engine.stop_requested
 
 
-async def test_a_model_for_embeddings_only_is_asked_for_an_embedding(engine: Engine, probe: HttpProbe) -> None:
+async def test_a_model_for_embeddings_only_is_probed_with_an_embedding(engine: Engine, probe: HttpProbe) -> None:
     engine.completion = 501
     assert await probe.problem(engine.port, "m") is None
     engine.embedding = 500

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from arks.app_deployer.domain.launch import commands, disaggregated_commands
-from arks.app_deployer.domain.launch.arguments import as_words, quoted
+from arks.app_deployer.domain.launch.arguments import as_arguments, quoted
 from arks.app_deployer.domain.launch.containers import Images, model_path
 from arks.app_deployer.domain.launch.local_commands import LLAMACPP, EngineParameters, engine_command
 from arks.contracts.resources import ArksApplication, ArksApplicationSpec, ArksDisaggregatedApplication
@@ -106,19 +106,19 @@ def test_a_model_lies_under_its_namespace_and_name_unless_it_has_a_sub_path() ->
 def test_one_element_is_one_word_unless_it_was_written_for_a_shell(
     given_arguments: list[str], words: list[str]
 ) -> None:
-    assert words == as_words(given_arguments)
+    assert words == as_arguments(given_arguments)
 
 
 @given(st.lists(st.text(st.characters(exclude_characters="\0", codec="utf-8"), max_size=20), max_size=6))
 def test_no_argument_reaches_the_shell_as_anything_but_words(arguments: list[str]) -> None:
-    words = as_words(arguments)
+    words = as_arguments(arguments)
     assert words == shlex.split(quoted(words))
 
 
-def test_a_shell_runs_nothing_that_an_argument_says(tmp_path: Path) -> None:
+def test_a_shell_runs_no_part_of_an_argument(tmp_path: Path) -> None:
     mark = tmp_path / "owned"
     nasty = [f"; touch {mark}", f"$(touch {mark})", f"`touch {mark}`", f"--x $(touch {mark})", f"\n touch {mark}"]
-    line = f"printf '%s.' {quoted(as_words(nasty))}"
+    line = f"printf '%s.' {quoted(as_arguments(nasty))}"
     subprocess.run(["/bin/bash", "-c", line], check=True, capture_output=True)
     assert not mark.exists()
 
@@ -126,7 +126,7 @@ def test_a_shell_runs_nothing_that_an_argument_says(tmp_path: Path) -> None:
 ENGINE = EngineParameters(model_path="/m/file.gguf", port=9000, threads=3, slots=4)
 
 
-def test_llamacpp_on_one_machine_listens_on_loopback_whatever_the_arguments_say() -> None:
+def test_llamacpp_on_one_machine_always_listens_on_loopback() -> None:
     line = engine_command(_spec(runtime="llamacpp", runtimeCommonArgs=["--host", "192.0.2.1", "-np", "8"]), ENGINE)
     assert [*LLAMACPP, "--parallel", "4", "--threads", "3", "--host", "192.0.2.1", "-np", "8"] == line[:11]
     assert "--host 127.0.0.1 --port 9000 --model /m/file.gguf --alias qwen-7b" == " ".join(line[11:])

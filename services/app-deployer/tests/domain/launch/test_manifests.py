@@ -36,7 +36,7 @@ def _name(path: Path) -> str:
 
 def _check(path: Path, objects: list[Json]) -> None:
     out = path.with_name(f"{_name(path)}.out.yaml")
-    shown = [_with_short_drain(one) for one in objects]
+    shown = [_with_short_drain(item) for item in objects]
     if os.environ.get("REWRITE_GOLDEN"):
         out.write_text(yaml.safe_dump_all(shown, sort_keys=False, width=1000))
     assert list(yaml.safe_load_all(out.read_text())) == shown
@@ -62,7 +62,7 @@ def _model(name: str, **fields: str) -> ModelFact:
 def _set(app: ArksApplication, rollout: Rollout | None = None) -> Json:
     made = manifests.templates(app, _model(app.spec.model.name), Images(), GRACE_SECONDS)
     rollout = rollout or Rollout(app.spec.replicas, 0, 1)
-    return manifests.leader_worker_set(app, made, rollout, name=app.name, in_place=False)
+    return manifests.leader_worker_set(app, made, rollout, name=app.name, without_surge=False)
 
 
 @pytest.mark.parametrize("path", _cases("manifests"), ids=_name)
@@ -80,7 +80,7 @@ def test_children_of_a_disaggregated_application_are_as_written_down(path: Path)
         made = stage_templates(app, stage, model, Images(), GRACE_SECONDS)
         name = child_name(app.name, stage)
         objects.append(
-            manifests.leader_worker_set(app, made, Rollout(1, 1, 0), name=name, part=stage.value, in_place=False)
+            manifests.leader_worker_set(app, made, Rollout(1, 1, 0), name=name, part=stage.value, without_surge=False)
         )
     router = router_deployment(app, model, Images(), GRACE_SECONDS)
     _check(
@@ -122,9 +122,9 @@ def test_labels_of_ours_cannot_be_taken() -> None:
     assert expected == found
 
 
-def test_the_model_s_claim_is_as_its_fact_says() -> None:
-    assert "m" == manifests.claim_of(_model("m"))
-    assert "shared" == manifests.claim_of(_model("m", claim_name="shared"))
+def test_the_model_s_pvc_is_the_one_of_its_fact() -> None:
+    assert "m" == manifests.pvc_of(_model("m"))
+    assert "shared" == manifests.pvc_of(_model("m", claim_name="shared"))
     assert "/models/models/default/m" == manifests.path_of(ModelFact(namespace="default", name="m", path="/srv/m"))
 
 

@@ -1,1 +1,1 @@
-"""How app-deployer touches the world. One machine: engines as processes, each under a shim."""
+"""I/O of app-deployer. What differs between the homes is in `local/` and `kubernetes/`."""

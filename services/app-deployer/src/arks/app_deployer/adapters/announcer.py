@@ -4,8 +4,8 @@ from typing import Protocol
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from arks.app_deployer.domain.facts import Happened, Status
-from arks.app_deployer.domain.workload import ENGINE_ENDED, Change, Observed, ReplicaVerb
+from arks.app_deployer.domain.facts import ApplicationEvent, Status
+from arks.app_deployer.domain.workload import ENGINE_ENDED, Change, ObservedWorkload, ReplicaVerb
 from arks.contracts.resources import ArksApplication, ArksDisaggregatedApplication
 from arks.contracts.resources.meta import Resource
 from arks.contracts.subjects import EventKind
@@ -17,18 +17,18 @@ from arks.kit.facts import FactWriter
 from arks.kit.reconcile import Key
 
 Application = ArksApplication | ArksDisaggregatedApplication
-_WORTH_A_NOTICE = {"running": False, "failed": True, "scaled": False}
+_NOTICE_WARNINGS = {"running": False, "failed": True, "scaled": False}
 """Verbs of events that are also shown on the resource itself, where its home can; whether as a warning."""
 
 
 class Notice(Protocol):
-    """Shows something on the resource itself. Must not block."""
+    """Adds a Kubernetes Event to the resource. Must not block."""
 
-    def __call__(self, about: Resource, reason: str, message: str, *, warning: bool) -> None: ...
+    def __call__(self, resource: Resource, reason: str, message: str, *, warning: bool) -> None: ...
 
 
-def no_notice(about: Resource, reason: str, message: str, *, warning: bool) -> None:
-    """Resources of one machine have no events of their own."""
+def no_notice(resource: Resource, reason: str, message: str, *, warning: bool) -> None:
+    """One machine has no Kubernetes Events."""
 
 
 class BusAnnouncer:
@@ -39,7 +39,7 @@ class BusAnnouncer:
         self._clock = clock
 
     def fact(self, key: Key, fact: ReplicasFact) -> None:
-        """Its time says when it last changed, so an unchanged one keeps its time and is not written again."""
+        """Write the fact if anything but its time has changed; `updated_at` is the time of the last change."""
         before = self._facts.get(key)
         stamp = Timestamp()
         stamp.FromDatetime(self._clock.now())
@@ -50,26 +50,26 @@ class BusAnnouncer:
         fact.updated_at.CopyFrom(stamp)
         self._facts.put(key, fact)
 
-    def fact_gone(self, key: Key) -> None:
+    def remove_fact(self, key: Key) -> None:
         self._facts.remove(key)
 
     def complete(self) -> None:
         self._facts.complete()
 
-    def event(self, application: Application, status: Status | None, what: Happened) -> None:
-        event = _about(application)
+    def event(self, application: Application, status: Status | None, happened: ApplicationEvent) -> None:
+        event = _event_about(application)
         event.phase = status.phase.value if status else ""
-        event.reason, event.message = what.reason, what.message
-        once = {"created", "deleted"}  # told again after a crash, it is still one event
-        event_id = f"{application.metadata.uid}-{what.verb}" if what.verb in once else None
-        self._bus.publish_event(EventKind.APPLICATION, what.verb, _key(application), event, event_id)
-        if what.verb in _WORTH_A_NOTICE:
-            self._notice(application, what.reason, what.message, warning=_WORTH_A_NOTICE[what.verb])
+        event.reason, event.message = happened.reason, happened.message
+        once = {"created", "deleted"}  # deduplicated: published again after a crash
+        event_id = f"{application.metadata.uid}-{happened.verb}" if happened.verb in once else None
+        self._bus.publish_event(EventKind.APPLICATION, happened.verb, _key(application), event, event_id)
+        if happened.verb in _NOTICE_WARNINGS:
+            self._notice(application, happened.reason, happened.message, warning=_NOTICE_WARNINGS[happened.verb])
 
-    def replica_event(self, application: ArksApplication, change: Change, observed: Observed) -> None:
-        event = _about(application)
+    def replica_event(self, application: ArksApplication, change: Change, observed: ObservedWorkload) -> None:
+        event = _event_about(application)
         event.reason, event.message = change.reason, change.message
-        replica = next((one for one in observed.replicas if one.name == change.replica), None)
+        replica = next((candidate for candidate in observed.replicas if candidate.name == change.replica), None)
         event.replica.CopyFrom(ReplicaChange(name=change.replica, last_lines=change.last_lines))
         if replica is not None:
             event.replica.host, event.replica.port, event.replica.state = (
@@ -83,7 +83,7 @@ class BusAnnouncer:
             self._notice(application, change.reason, change.message, warning=True)
 
 
-def _about(application: Application) -> ResourceEvent:
+def _event_about(application: Application) -> ResourceEvent:
     return ResourceEvent(
         kind=application.kind,
         namespace=application.namespace,

@@ -1,4 +1,4 @@
-"""Prometheus' view of replicas."""
+"""Prometheus metrics of replicas and engines."""
 
 from collections.abc import Callable, Iterable, Iterator
 
@@ -6,13 +6,13 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from arks.app_deployer.domain.workload import Observed, ReplicaState
+from arks.app_deployer.domain.workload import InstanceState, ObservedWorkload
 from arks.kit.reconcile import Key
 
 _START_BUCKETS = (0.5, 1, 2, 5, 10, 30, 60, 120, 300, 600, 1800)
 
 
-class EngineMeters:
+class EngineMetrics:
     def __init__(self, registry: CollectorRegistry) -> None:
         labels = ["namespace", "application"]
         self._restarts = Counter(
@@ -39,14 +39,14 @@ class EngineMeters:
 
 
 class ReplicaGauges(Collector):
-    """Counts replicas by state when it is asked: nothing to keep in step."""
+    """Counts replicas by state at each scrape."""
 
-    def __init__(self, observed: Callable[[], Iterable[tuple[Key, Observed]]]) -> None:
+    def __init__(self, observed: Callable[[], Iterable[tuple[Key, ObservedWorkload]]]) -> None:
         self._observed = observed
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         family = GaugeMetricFamily("arks_replicas", "Replicas by state", labels=["namespace", "application", "state"])
         for key, observed in self._observed():
-            for state in ReplicaState:
+            for state in InstanceState:
                 family.add_metric([key.namespace, key.name, state.value], len(observed.of(state)))
         yield family

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from arks.app_deployer.adapters.announcer import Notice, no_notice
 from arks.app_deployer.service.applications import Workloads
-from arks.app_deployer.service.disaggregated import Stages
+from arks.app_deployer.service.disaggregated import DisaggregatedWorkloads
 from arks.kit.home import Run
 
 
@@ -14,7 +14,7 @@ class Parts:
     """Each home's `wiring.py` builds them; `main` runs them with the service."""
 
     workloads: Workloads
-    stages: Stages
+    stages: DisaggregatedWorkloads
     runs: Sequence[Run]
     starts: Sequence[Run]
     stops: Sequence[Run]

@@ -45,13 +45,13 @@ def _unsupported(message: str) -> Refusal:
     return Refusal(RUNTIME_NOT_SUPPORTED, message)
 
 
-def replicas_that_fit(available_bytes: int, claimed_bytes: int, replica_bytes: int) -> int:
+def replicas_that_fit(available_bytes: int, reserved_bytes: int, replica_bytes: int) -> int:
     """How many more replicas memory holds. `claimed_bytes`: of replicas that are started but have not loaded yet."""
-    return max(0, available_bytes - claimed_bytes) // max(1, replica_bytes)
+    return max(0, available_bytes - reserved_bytes) // max(1, replica_bytes)
 
 
-def memory_refusal(available_bytes: int, claimed_bytes: int, replica_bytes: int, weights_bytes: int) -> Refusal:
-    free = max(0, available_bytes - claimed_bytes)
+def memory_refusal(available_bytes: int, reserved_bytes: int, replica_bytes: int, weights_bytes: int) -> Refusal:
+    free = max(0, available_bytes - reserved_bytes)
     return Refusal(
         NOT_ENOUGH_MEMORY,
         f"a replica takes {replica_bytes // _MIB} MiB of memory ({weights_bytes // _MIB} MiB of them weights), "

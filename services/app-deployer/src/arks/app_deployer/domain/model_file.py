@@ -13,9 +13,9 @@ class ModelFile:
     size_bytes: int
     """Of all shards."""
     kv_bytes_per_token: int
-    """Of the KV cache in 16-bit floats; 0 where the header does not tell."""
+    """Of the KV cache in 16-bit floats; 0 if the header does not contain it."""
     trained_context_tokens: int
-    """0 where the header does not tell."""
+    """0 if the header does not contain it."""
 
     def memory_bytes(self, context_tokens: int, kv_scale: float = 1.0) -> int:
         """Weights, KV cache and working buffers. `kv_scale`: size of a KV element in units of 16 bits."""

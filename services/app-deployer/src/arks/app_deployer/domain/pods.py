@@ -1,10 +1,16 @@
-"""From pods to replicas: what a pod's state means, and what has happened between two looks at it. Pure."""
+"""Replicas from pods: the state of a pod, and notices of changes between two observations. Pure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from arks.app_deployer.domain.workload import CRASH_LOOP_FAILURES, ENGINE_ENDED, Replica, ReplicaState, ReplicaVerb
+from arks.app_deployer.domain.workload import (
+    CRASH_LOOP_FAILURES,
+    ENGINE_ENDED,
+    InstanceState,
+    ObservedReplica,
+    ReplicaVerb,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +23,7 @@ class Trouble:
 
 @dataclass(frozen=True, slots=True)
 class Pod:
-    """What counts of a pod."""
+    """The fields of a pod that decisions need."""
 
     name: str
     uid: str
@@ -33,7 +39,7 @@ class Pod:
     ready: bool = False
     running: bool = False
     """Its container runs."""
-    leaving: bool = False
+    terminating: bool = False
     port: int = 0
     revision: str = ""
     slots: int = 0
@@ -48,7 +54,7 @@ class Pod:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class ReplicaNotice:
     verb: ReplicaVerb
     reason: str
     message: str
@@ -57,7 +63,7 @@ class Told:
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """Of one name of a replica, over all pods that bore it."""
+    """History of a replica's name, over all pods of that name."""
 
     uid: str
     """Of the newest pod; empty when it is gone."""
@@ -74,38 +80,38 @@ class History:
         return self.restarts_before + self.pod_restarts
 
 
-def first_look(pod: Pod, now: datetime, restarts_known: int = 0) -> History:
-    """`restarts_known`: of this name, from before we were started."""
+def first_history(pod: Pod, now: datetime, restarts_known: int = 0) -> History:
+    """History of a pod seen for the first time. `restarts_known`: counted before app-deployer started."""
     failures = 0 if pod.ready else pod.ends
     before = max(0, restarts_known - pod.restarts)
     message = "" if pod.ready else pod.last_end
     return History(pod.uid, pod.restarts, pod.ends, before, failures, message, now if pod.ready else None)
 
 
-def next_look(
+def next_history(
     history: History | None, pod: Pod | None, now: datetime, stable_seconds: float
-) -> tuple[History | None, list[Told]]:
-    """What has become of a replica, and what people are told of it. `pod` None: there is none of its name now."""
-    told: list[Told] = []
+) -> tuple[History | None, list[ReplicaNotice]]:
+    """The replica's next history, and notices of what changed. `pod` None: no pod has this name now."""
+    notices: list[ReplicaNotice] = []
     if history is not None and history.uid and (pod is None or pod.uid != history.uid):
-        told.append(Told(ReplicaVerb.EXITED, "Stopped", "its pod is gone"))
+        notices.append(ReplicaNotice(ReplicaVerb.EXITED, "Stopped", "its pod is gone"))
         history = replace(history, uid="", ready_since=None)
     if pod is None:
-        return history, told
+        return history, notices
     if history is None or not history.uid:
         history = _in_new_pod(history, pod)
-        told.append(Told(ReplicaVerb.STARTED, "Started", f"{pod.name} has a new pod"))
+        notices.append(ReplicaNotice(ReplicaVerb.STARTED, "Started", f"{pod.name} has a new pod"))
     if pod.ends > history.pod_ends:
         history = _after_end(history, pod, now, stable_seconds)
-        told.append(Told(ReplicaVerb.EXITED, ENGINE_ENDED, f"{pod.name}: {pod.last_end}", pod.last_lines))
+        notices.append(ReplicaNotice(ReplicaVerb.EXITED, ENGINE_ENDED, f"{pod.name}: {pod.last_end}", pod.last_lines))
     history = replace(history, pod_restarts=max(pod.restarts, history.pod_restarts))
-    serves = pod.ready and not pod.leaving
+    serves = pod.ready and not pod.terminating
     if serves and history.ready_since is None:
-        told.append(Told(ReplicaVerb.READY, "Ready", f"{pod.name} serves"))
+        notices.append(ReplicaNotice(ReplicaVerb.READY, "Ready", f"{pod.name} is ready"))
         history = replace(history, ready_since=now, message="")
     elif not serves and history.ready_since is not None:
         history = replace(history, ready_since=None)
-    return history, told
+    return history, notices
 
 
 def _in_new_pod(history: History | None, pod: Pod) -> History:
@@ -121,10 +127,10 @@ def _after_end(history: History, pod: Pod, now: datetime, stable_seconds: float)
     return replace(history, pod_ends=pod.ends, failures=failures, message=pod.last_end, ready_since=None)
 
 
-def replica_of(pod: Pod, workers: Sequence[Pod], history: History, revision: str) -> Replica:
+def replica_of(pod: Pod, workers: Sequence[Pod], history: History, revision: str) -> ObservedReplica:
     """`workers`: the other pods of its group. `revision`: of the newest spec; empty when there is none."""
     state = state_of(pod, history)
-    made = Replica(
+    made = ObservedReplica(
         name=pod.name,
         state=state,
         host=pod.ip,
@@ -135,22 +141,25 @@ def replica_of(pod: Pod, workers: Sequence[Pod], history: History, revision: str
         failures=history.failures,
         message=history.message,
     )
-    if state in {ReplicaState.READY, ReplicaState.DRAINING}:
+    if state in {InstanceState.READY, InstanceState.DRAINING}:
         return made
-    stuck = next((one for one in (pod, *workers) if one.trouble is not None and not one.leaving), None)
+    stuck = next(
+        (candidate for candidate in (pod, *workers) if candidate.trouble is not None and not candidate.terminating),
+        None,
+    )
     if stuck is None or stuck.trouble is None:
         return made
     message = stuck.trouble.message if stuck is pod else f"{stuck.name}: {stuck.trouble.message}"
-    return replace(made, state=ReplicaState.FAILED, reason=stuck.trouble.reason, message=message)
+    return replace(made, state=InstanceState.FAILED, reason=stuck.trouble.reason, message=message)
 
 
-def state_of(pod: Pod, history: History) -> ReplicaState:
-    if pod.leaving:
-        return ReplicaState.DRAINING
+def state_of(pod: Pod, history: History) -> InstanceState:
+    if pod.terminating:
+        return InstanceState.DRAINING
     if pod.ready:
-        return ReplicaState.READY
+        return InstanceState.READY
     if pod.running:
-        return ReplicaState.LOADING
+        return InstanceState.LOADING
     if pod.ends:
-        return ReplicaState.FAILED if history.failures >= CRASH_LOOP_FAILURES else ReplicaState.BACK_OFF
-    return ReplicaState.STARTING
+        return InstanceState.FAILED if history.failures >= CRASH_LOOP_FAILURES else InstanceState.BACK_OFF
+    return InstanceState.STARTING

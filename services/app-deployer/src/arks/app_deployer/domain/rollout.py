@@ -1,23 +1,23 @@
-"""Which replica is started, drained or stopped next. Pure: what is there in, steps out.
+"""Decide which replica is started, drained or stopped next. Pure.
 
-A new spec replaces replicas one at a time. Where memory holds one more, the new one is ready before an old one drains;
-where it does not, one old one makes room first.
+A new spec replaces replicas one at a time. If memory holds one more, the new one is ready before an old one drains;
+otherwise an old one is stopped first.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from arks.app_deployer.domain.workload import ALIVE, ENDED, Replica, ReplicaState
+from arks.app_deployer.domain.workload import ALIVE, ENDED, InstanceState, ObservedReplica
 
 
 class Verb(StrEnum):
     START = "start"
-    """Also again, when it has ended."""
+    """A new engine, or the restart of an ended one."""
     DRAIN = "drain"
-    """Let it end its work, then stop it."""
+    """Let it finish its requests, then stop it."""
     STOP = "stop"
-    """At once: it serves nobody."""
+    """At once: it has no traffic."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,15 +30,15 @@ class Step:
 class Plan:
     steps: tuple[Step, ...]
     short_of_memory: bool = False
-    """A replica is wanted, may be started now, does not fit, and nobody is about to leave."""
+    """A replica is missing, may start now, does not fit, and no other is stopping."""
     held_back: bool = False
-    """A replica is wanted, fits, and waits for others to be ready first."""
+    """A replica is missing, fits, and waits until others are ready."""
 
 
 def plan(
     application: str,
-    wanted: int,
-    replicas: Sequence[Replica],
+    desired: int,
+    replicas: Sequence[ObservedReplica],
     *,
     room: int,
     due: frozenset[str] = frozenset(),
@@ -48,88 +48,92 @@ def plan(
 
     `at_once`: how many more may load at the same time, so that a large number does not choke the machine.
     """
-    ours = [replica for replica in replicas if replica.state is not ReplicaState.DRAINING]
-    drop = _useless(ours) | _surplus(ours, wanted)
+    ours = [replica for replica in replicas if replica.state is not InstanceState.DRAINING]
+    drop = _useless(ours) | _surplus(ours, desired)
     kept = [replica for replica in ours if replica.name not in drop]
-    starts = _candidates(application, wanted, kept, replicas, due)[: _allowed(wanted, kept, due)]
+    starts = _candidates(application, desired, kept, replicas, due)[: _allowed(desired, kept, due)]
     short = len(starts) > room
     fitting = starts[: max(0, room)]
     starts = fitting[: max(0, at_once)]
     if short and not fitting and not drop and _may_make_room(kept, replicas):
-        drop = {_first_to_go(_outdated(kept)).name}
-    steps = [_removal(replica) for replica in ours if replica.name in drop]
-    leaving = bool(steps) or len(ours) < len(replicas)
+        drop = {_least_useful(_outdated(kept)).name}
+    steps = [_removal_step(replica) for replica in ours if replica.name in drop]
+    terminating = bool(steps) or len(ours) < len(replicas)
     steps += [Step(Verb.START, name) for name in starts]
-    return Plan(tuple(steps), short_of_memory=short and not leaving, held_back=len(starts) < len(fitting))
+    return Plan(tuple(steps), short_of_memory=short and not terminating, held_back=len(starts) < len(fitting))
 
 
-def _removal(replica: Replica) -> Step:
-    return Step(Verb.DRAIN if replica.state is ReplicaState.READY else Verb.STOP, replica.name)
+def _removal_step(replica: ObservedReplica) -> Step:
+    return Step(Verb.DRAIN if replica.state is InstanceState.READY else Verb.STOP, replica.name)
 
 
-def _useless(replicas: Sequence[Replica]) -> set[str]:
-    """Of an old spec and serving nobody."""
-    return {replica.name for replica in replicas if not replica.updated and replica.state is not ReplicaState.READY}
+def _useless(replicas: Sequence[ObservedReplica]) -> set[str]:
+    """Outdated replicas without traffic."""
+    return {replica.name for replica in replicas if not replica.updated and replica.state is not InstanceState.READY}
 
 
-def _surplus(replicas: Sequence[Replica], wanted: int) -> set[str]:
-    """More current ones than wanted, and old ones that the ready current ones have made superfluous."""
+def _surplus(replicas: Sequence[ObservedReplica], desired: int) -> set[str]:
+    """Current replicas above the desired number, and outdated ones that ready current ones replace."""
     current = sorted((replica for replica in replicas if replica.updated), key=_keeping_order)
-    gone = {replica.name for replica in current[wanted:]}
-    ready = [replica for replica in replicas if replica.state is ReplicaState.READY and replica.name not in gone]
+    removed = {replica.name for replica in current[desired:]}
+    ready = [replica for replica in replicas if replica.state is InstanceState.READY and replica.name not in removed]
     outdated = sorted(_outdated(ready), key=_keeping_order, reverse=True)
-    return gone | {replica.name for replica in outdated[: max(0, len(ready) - wanted)]}
+    return removed | {replica.name for replica in outdated[: max(0, len(ready) - desired)]}
 
 
-def _keeping_order(replica: Replica) -> tuple[bool, bool, int, str]:
+def _keeping_order(replica: ObservedReplica) -> tuple[bool, bool, int, str]:
     """Those that serve are kept before those that load, these before those that ended; then low numbers first."""
-    return (replica.state is not ReplicaState.READY, replica.state in ENDED, len(replica.name), replica.name)
+    return (replica.state is not InstanceState.READY, replica.state in ENDED, len(replica.name), replica.name)
 
 
-def _first_to_go(replicas: Sequence[Replica]) -> Replica:
+def _least_useful(replicas: Sequence[ObservedReplica]) -> ObservedReplica:
     return max(replicas, key=_keeping_order)
 
 
-def _outdated(replicas: Sequence[Replica]) -> list[Replica]:
+def _outdated(replicas: Sequence[ObservedReplica]) -> list[ObservedReplica]:
     return [replica for replica in replicas if not replica.updated]
 
 
 def _candidates(
-    application: str, wanted: int, kept: Sequence[Replica], everyone: Sequence[Replica], due: frozenset[str]
+    application: str,
+    desired: int,
+    kept: Sequence[ObservedReplica],
+    all_replicas: Sequence[ObservedReplica],
+    due: frozenset[str],
 ) -> list[str]:
-    """Names to start if nothing stood against it: ended ones whose time has come, then new ones."""
+    """Names to start without limits: ended replicas whose delay is over, then new ones."""
     current = [replica for replica in kept if replica.updated]
-    again = [replica.name for replica in current if replica.state in ENDED and replica.name in due]
-    return again + _new_names(application, wanted - len(current), everyone)
+    restart = [replica.name for replica in current if replica.state in ENDED and replica.name in due]
+    return restart + _new_names(application, desired - len(current), all_replicas)
 
 
-def _allowed(wanted: int, kept: Sequence[Replica], due: frozenset[str]) -> int | None:
+def _allowed(desired: int, kept: Sequence[ObservedReplica], due: frozenset[str]) -> int | None:
     """During an update: one at a time, and at most one replica more than wanted. None: no limit."""
     if not (outdated := _outdated(kept)):
         return None
     current = [replica for replica in kept if replica.updated]
     alive = sum(replica.state in ALIVE for replica in current)
     unready = sum(
-        replica.state is not ReplicaState.READY and not (replica.state in ENDED and replica.name in due)
+        replica.state is not InstanceState.READY and not (replica.state in ENDED and replica.name in due)
         for replica in current
     )
-    return max(0, min(1 - unready, wanted + 1 - alive - len(outdated)))
+    return max(0, min(1 - unready, desired + 1 - alive - len(outdated)))
 
 
-def _new_names(application: str, count: int, everyone: Sequence[Replica]) -> list[str]:
-    """`<application>-<number>`, the lowest numbers that nobody has."""
-    taken = {replica.name for replica in everyone}
+def _new_names(application: str, count: int, all_replicas: Sequence[ObservedReplica]) -> list[str]:
+    """`<application>-<number>`, the lowest free numbers."""
+    name_taken = {replica.name for replica in all_replicas}
     names: list[str] = []
     number = 0
     while len(names) < count:
         name = f"{application}-{number}"
-        if name not in taken:
+        if name not in name_taken:
             names.append(name)
         number += 1
     return names
 
 
-def _may_make_room(kept: Sequence[Replica], everyone: Sequence[Replica]) -> bool:
-    """An old replica may go first if none is on its way out or in already; `plan` sees to those that it sends away."""
-    moving = any(replica.state not in ENDED | {ReplicaState.READY} for replica in everyone)
+def _may_make_room(kept: Sequence[ObservedReplica], all_replicas: Sequence[ObservedReplica]) -> bool:
+    """True if an old replica may stop first: none is starting or draining already."""
+    moving = any(replica.state not in ENDED | {InstanceState.READY} for replica in all_replicas)
     return bool(_outdated(kept)) and not moving

@@ -4,7 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from arks.app_deployer.domain.workload import CRASH_LOOP_FAILURES, Observed, Refusal, Replica, ReplicaState
+from arks.app_deployer.domain.workload import (
+    CRASH_LOOP_FAILURES,
+    InstanceState,
+    ObservedReplica,
+    ObservedWorkload,
+    Refusal,
+)
 from arks.contracts.conditions import APPLICATION_CONDITIONS, initial_conditions, set_condition
 from arks.contracts.resources import (
     ApplicationPhase,
@@ -52,22 +58,22 @@ class ModelView:
 
 
 def status_of(
-    application: ArksApplication, problem: Refusal | None, model: ModelView, observed: Observed, now: datetime
+    application: ArksApplication, problem: Refusal | None, model: ModelView, observed: ObservedWorkload, now: datetime
 ) -> ArksApplicationStatus:
     """`problem`: why this home cannot run the spec. `now` becomes the time of conditions that change."""
     generation = application.metadata.generation
     before = application.status.conditions if application.status else []
-    wanted = application.spec.replicas
+    desired = application.spec.replicas
     verdicts = {
         "Precheck": precheck(problem),
-        "Loaded": loaded(application.spec.model.name, model, bool(observed.of(ReplicaState.READY))),
-        "Ready": _ready(wanted, problem, model, observed),
+        "Loaded": loaded(application.spec.model.name, model, bool(observed.of(InstanceState.READY))),
+        "Ready": _ready(desired, problem, model, observed),
     }
-    counted = [replica for replica in observed.replicas if replica.state is not ReplicaState.DRAINING]
+    counted = [replica for replica in observed.replicas if replica.state is not InstanceState.DRAINING]
     return ArksApplicationStatus(
-        phase=_phase(wanted, problem, model, observed),
+        phase=_phase(desired, problem, model, observed),
         replicas=len(counted),
-        ready_replicas=len(observed.of(ReplicaState.READY)),
+        ready_replicas=len(observed.of(InstanceState.READY)),
         updated_replicas=sum(replica.updated for replica in counted),
         observed_generation=generation,
         conditions=conditions_of(before, verdicts, generation, now),
@@ -112,23 +118,23 @@ def loaded(name: str, model: ModelView, serving: bool) -> Verdict:
     return Verdict(True, "ModelLoadSucceeded", "The referenced model is loaded")
 
 
-def _ready(wanted: int, problem: Refusal | None, model: ModelView, observed: Observed) -> Verdict:
-    ready = len(observed.of(ReplicaState.READY))
+def _ready(desired: int, problem: Refusal | None, model: ModelView, observed: ObservedWorkload) -> Verdict:
+    ready = len(observed.of(InstanceState.READY))
     trouble = trouble_of(problem, observed)
     if ready:
         rest = f"; {trouble.message}" if trouble else ""
-        return Verdict(True, "Running", f"The LLM service is running: {ready} of {wanted} replicas serve{rest}")
+        return Verdict(True, "Running", f"The LLM service is running: {ready} of {desired} replicas serve{rest}")
     if trouble is not None:
         return Verdict(False, trouble.reason, trouble.message)
-    if wanted == 0:
+    if desired == 0:
         return Verdict(False, "ScaledToZero", "no replicas are wanted")
     if not model.usable:
         return Verdict(False, "WaitingForModel", "nothing runs until the model is loaded")
-    return Verdict(False, "Starting", _progress(wanted, observed))
+    return Verdict(False, "Starting", _progress(desired, observed))
 
 
-def trouble_of(problem: Refusal | None, observed: Observed) -> Refusal | None:
-    """What keeps replicas from serving, the worst first."""
+def trouble_of(problem: Refusal | None, observed: ObservedWorkload) -> Refusal | None:
+    """The worst problem that keeps replicas from serving; None without one."""
     if problem is not None:
         return problem
     if stuck := [replica for replica in observed.replicas if replica.reason]:
@@ -142,24 +148,24 @@ def trouble_of(problem: Refusal | None, observed: Observed) -> Refusal | None:
     return observed.refusal
 
 
-def _progress(wanted: int, observed: Observed) -> str:
+def _progress(desired: int, observed: ObservedWorkload) -> str:
     states = ", ".join(f"{replica.name} is {replica.state.lower()}" for replica in observed.replicas)
-    return f"0 of {wanted} replicas serve" + (f": {states}" if states else "")
+    return f"0 of {desired} replicas serve" + (f": {states}" if states else "")
 
 
-def _phase(wanted: int, problem: Refusal | None, model: ModelView, observed: Observed) -> ApplicationPhase:
+def _phase(desired: int, problem: Refusal | None, model: ModelView, observed: ObservedWorkload) -> ApplicationPhase:
     if problem is not None:
         return ApplicationPhase.FAILED
-    if observed.of(ReplicaState.READY):
+    if observed.of(InstanceState.READY):
         return ApplicationPhase.RUNNING
     if not model.usable:
         return ApplicationPhase.FAILED if model.failed else ApplicationPhase.LOADING
-    if wanted == 0:
+    if desired == 0:
         return ApplicationPhase.PENDING
-    return ApplicationPhase.FAILED if observed.hopeless or observed.refusal else ApplicationPhase.CREATING
+    return ApplicationPhase.FAILED if observed.failing or observed.refusal else ApplicationPhase.CREATING
 
 
-def _instance(replica: Replica) -> InstanceStatus:
+def _instance(replica: ObservedReplica) -> InstanceStatus:
     return InstanceStatus(
         name=replica.name,
         address=f"{replica.host}:{replica.port}" if replica.port else "",

@@ -1,8 +1,8 @@
-"""How a LeaderWorkerSet is to replace its replicas. Pure.
+"""Decide how a LeaderWorkerSet replaces its replicas (surge or in place). Pure.
 
 LeaderWorkerSet replaces from the highest number down. With several replicas and `maxSurge: 1` a new one is there before
 an old one goes. Its own surge does nothing for a single replica (seen in v0.7), so there the set is given a second
-one, by `replicas: 2`, until number 0 has been replaced. Where the cluster has no room for one more, old ones make room.
+one, by `replicas: 2`, until number 0 has been replaced. If no node has room for one more, old ones stop first.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ class Leader:
     ready: bool
     updated: bool
     unschedulable_seconds: float | None = None
-    """For how long no node has had room for it or its workers; None: it has one, or nobody has looked yet."""
+    """For how long no node has had room for it or its workers; None: it has a node, or is not scheduled yet."""
 
     @property
     def serves_new(self) -> bool:
@@ -31,12 +31,12 @@ class Rollout:
     max_surge: int
 
 
-def plan(wanted: int, leaders: Sequence[Leader], *, in_place: bool) -> Rollout:
-    """`in_place`: it is known that there is no room for one more."""
-    if in_place or wanted == 0:
-        return Rollout(wanted, 1, 0)
-    if wanted > 1:
-        return Rollout(wanted, 0, 1)
+def plan(desired: int, leaders: Sequence[Leader], *, without_surge: bool) -> Rollout:
+    """`without_surge`: no node has room for one more."""
+    if without_surge or desired == 0:
+        return Rollout(desired, 1, 0)
+    if desired > 1:
+        return Rollout(desired, 0, 1)
     return Rollout(2 if _second_needed(leaders) else 1, 1, 0)
 
 
@@ -51,11 +51,11 @@ def _second_needed(leaders: Sequence[Leader]) -> bool:
     return second is not None and second.serves_new
 
 
-def seconds_until_in_place(wanted: int, leaders: Sequence[Leader], patience_seconds: float) -> float | None:
-    """When to give up on room for one more than wanted; 0 or less: now. None: nobody lacks room."""
+def seconds_until_surge_ends(desired: int, leaders: Sequence[Leader], patience_seconds: float) -> float | None:
+    """Seconds until a surge without room ends; 0 or less: now. None: no replica lacks room."""
     lacking = [
         leader.unschedulable_seconds
         for leader in leaders
-        if leader.index >= wanted and leader.updated and leader.unschedulable_seconds is not None
+        if leader.index >= desired and leader.updated and leader.unschedulable_seconds is not None
     ]
     return patience_seconds - max(lacking) if lacking else None

@@ -1,4 +1,4 @@
-"""What is wanted of a workload and what is seen of it. The same on one machine and on Kubernetes."""
+"""Desired and observed state of a workload, the same on one machine and on Kubernetes."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -10,10 +10,10 @@ CRASH_LOOP_FAILURES = 3
 """Ends in a row, without having served well in between, that make a crash loop."""
 
 ENGINE_ENDED = "EngineEnded"
-"""Reason of a change: an engine ended without having been asked."""
+"""Reason of a change: an engine ended without a request to stop."""
 
 
-class ReplicaState(StrEnum):
+class InstanceState(StrEnum):
     STARTING = "Starting"
     """Its process exists and does not answer yet."""
     LOADING = "Loading"
@@ -27,14 +27,14 @@ class ReplicaState(StrEnum):
     """It ended again and again; it is still tried, seldom."""
 
 
-ALIVE = frozenset({ReplicaState.STARTING, ReplicaState.LOADING, ReplicaState.READY})
-ENDED = frozenset({ReplicaState.BACK_OFF, ReplicaState.FAILED})
+ALIVE = frozenset({InstanceState.STARTING, InstanceState.LOADING, InstanceState.READY})
+ENDED = frozenset({InstanceState.BACK_OFF, InstanceState.FAILED})
 
 
 @dataclass(frozen=True, slots=True)
-class Replica:
+class ObservedReplica:
     name: str
-    state: ReplicaState
+    state: InstanceState
     host: str = ""
     port: int = 0
     """0 until it has one."""
@@ -61,36 +61,36 @@ class Refusal:
 
 
 @dataclass(frozen=True, slots=True)
-class Observed:
-    """All that is seen of one application's workload."""
+class ObservedWorkload:
+    """Observed state of one application's workload."""
 
-    replicas: tuple[Replica, ...] = ()
+    replicas: tuple[ObservedReplica, ...] = ()
     refusal: Refusal | None = None
-    again_seconds: float | None = None
-    """When there may be something to do without anything having changed; None: never."""
-    leaving: bool = False
-    """Besides replicas something of it is still there and on its way out."""
+    requeue_seconds: float | None = None
+    """Seconds until a reconcile is due without a change; None: never."""
+    terminating: bool = False
+    """Deletion is not complete, even without replicas."""
 
     @property
-    def hopeless(self) -> bool:
-        """A replica is tried again and again, in vain."""
+    def failing(self) -> bool:
+        """A replica fails repeatedly."""
         return any(replica.reason or replica.failures >= CRASH_LOOP_FAILURES for replica in self.replicas)
 
-    def of(self, *states: ReplicaState) -> tuple[Replica, ...]:
+    def of(self, *states: InstanceState) -> tuple[ObservedReplica, ...]:
         return tuple(replica for replica in self.replicas if replica.state in states)
 
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """What is wanted."""
+    """Desired state of an application."""
 
     application: ArksApplication
     model: ModelFact | None
-    """None: nothing may be started now, what runs goes on."""
+    """None: nothing may start now; running replicas continue."""
 
 
 class ReplicaVerb(StrEnum):
-    """What people are told of a replica; the verbs of events."""
+    """Verbs of events of a replica."""
 
     STARTED = "replica-started"
     READY = "replica-ready"
@@ -99,13 +99,13 @@ class ReplicaVerb(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """Something about a workload is not as it was."""
+    """A change of a workload that no reconcile caused."""
 
     namespace: str
     application: str
     replica: str = ""
     verb: ReplicaVerb | None = None
-    """None: nothing that people need to be told."""
+    """None: no event."""
     reason: str = ""
     message: str = ""
     last_lines: tuple[str, ...] = ()
@@ -113,10 +113,10 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """What there is to run engines on."""
+    """Resources of this machine for engines."""
 
     cpus: int
     available_memory_bytes: int
     has_gpu: bool
     programs: frozenset[str]
-    """Of the engines' programs those that are installed."""
+    """Installed programs of engines."""

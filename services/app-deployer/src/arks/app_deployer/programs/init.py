@@ -1,4 +1,4 @@
-"""Process 1 of a container: starts the real program as its child, hands signals on, ends as it ends.
+"""Process 1 of a container: starts the program as its child, forwards signals, ends with its status.
 
 The kernel gives process 1 no default action for signals: without a handler of its own SIGTERM does nothing, and a pod
 takes its whole grace period to end. The engine cannot have a handler: llama.cpp does not return while it loads.

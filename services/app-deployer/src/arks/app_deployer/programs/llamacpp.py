@@ -24,19 +24,19 @@ _MIB = 2**20
 
 
 def check(options: argparse.Namespace) -> ModelFile:
-    """What can be known before loading: the file is whole, and the model fits into memory. Raises BadModelFile."""
+    """Check before loading that the file is whole and fits into memory. Raises BadModelFile."""
     model = gguf.read(gguf.find(options.model))
-    wanted, available = memory_bytes(options, model), available_memory_bytes()
-    if wanted > available:
+    desired, available = memory_bytes(options, model), available_memory_bytes()
+    if desired > available:
         raise gguf.BadModelFile(
-            f"{model.path} does not fit: it takes {wanted // _MIB} MiB with {context_tokens(options)} tokens of "
+            f"{model.path} does not fit: it takes {desired // _MIB} MiB with {context_tokens(options)} tokens of "
             f"context, {available // _MIB} MiB of memory are available; use a smaller model, --ctx-size or --parallel"
         )
     return model
 
 
 def parameters(options: argparse.Namespace, model: Path) -> "CommonParams":
-    """Our options in xllamacpp's words."""
+    """The options as xllamacpp's parameters."""
     import xllamacpp  # noqa: PLC0415  # 100 MB of library: only once the model is known to be good
 
     params = xllamacpp.CommonParams()
@@ -71,12 +71,12 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         options = parser(description=__doc__).parse_args(arguments)
     except BadOptions as error:
-        _give_up(str(error), status=2)
+        _exit_with(str(error), status=2)
     try:
         model = check(options)
         params = parameters(options, model.path)
     except (gguf.BadModelFile, OSError, ImportError) as error:
-        _give_up(str(error))
+        _exit_with(str(error))
     serve(params)
 
 
@@ -86,18 +86,18 @@ def serve(params: "CommonParams") -> NoReturn:
     try:
         server = xllamacpp.Server(params)
     except RuntimeError:
-        _give_up(f"llama.cpp could not serve {params.model.path}: lines marked E say why")
-    _say(f"serves {params.model.path} at {server.listening_address}")
+        _exit_with(f"llama.cpp could not serve {params.model.path}: see the lines marked E")
+    _log_line(f"serves {params.model.path} at {server.listening_address}")
     while True:  # the server has its own threads; signals have their default action, also while it loads
         signal.pause()
 
 
-def _give_up(reason: str, status: int = 1) -> NoReturn:
-    _say(reason)
+def _exit_with(reason: str, status: int = 1) -> NoReturn:
+    _log_line(reason)
     raise SystemExit(status)
 
 
-def _say(line: str) -> None:
+def _log_line(line: str) -> None:
     sys.stderr.write(f"llamacpp: {line}\n")
     sys.stderr.flush()
 

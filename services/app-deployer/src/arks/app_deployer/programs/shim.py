@@ -1,4 +1,4 @@
-"""Keeps one engine: a small process between app-deployer, which may die, and the engine, which must go on.
+"""Runs one engine: a small process that lets the engine survive the end of app-deployer.
 
 Run as `python -I -S shim.py DIRECTORY` by app-deployer. It forks and its parent ends at once, so that it belongs to the
 nearest subreaper (the supervisor). Then it starts the engine that DIRECTORY/launch.json describes, with the environment
@@ -75,11 +75,11 @@ def main(directory: str) -> int:
     owner = _open_owner(launch)
     if owner is None:
         return 1
-    return _Keeper(directory, launch, owner).run()
+    return _Shim(directory, launch, owner).run()
 
 
 def _until_orphaned(starter: int) -> None:
-    """Our parent ends right after the fork; the death signal has to be asked for once we have the new one."""
+    """Wait until the parent has ended after the fork: the death signal must name the new parent."""
     end = time.monotonic() + _ORPHANED_SECONDS
     while os.getppid() == starter and time.monotonic() < end:
         time.sleep(0.001)
@@ -106,7 +106,7 @@ def _die_with_parent(parent: int) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-class _Keeper:
+class _Shim:
     def __init__(self, directory: str, launch: "dict[str, Any]", owner: int) -> None:
         self._directory = directory
         self._launch = launch
@@ -114,7 +114,7 @@ class _Keeper:
         self._log = Log(directory, launch["log_bytes"])
         self._engine = 0
         self._kill_at: float | None = None
-        self._told = False
+        self._stop_requested = False
         self._state: dict[str, Any] = {"shim_pid": os.getpid(), "shim_start_ticks": start_ticks(os.getpid())}
 
     def run(self) -> int:
@@ -127,7 +127,7 @@ class _Keeper:
         for fd in (woken, output, handle, self._owner):
             poll.register(fd, select.POLLIN)
         while True:
-            ready = {fd for fd, _ in poll.poll(self._patience_milliseconds())}
+            ready = {fd for fd, _ in poll.poll(self._poll_timeout_milliseconds())}
             if output in ready and not self._copy(output):
                 poll.unregister(output)
             if self._owner in ready:
@@ -161,8 +161,8 @@ class _Keeper:
                 signal.signal(number, signal.SIG_DFL)
             signal.set_wakeup_fd(-1)
             nothing = os.open(os.devnull, os.O_RDONLY)
-            for fd, place in ((nothing, 0), (output, 1), (output, 2)):
-                os.dup2(fd, place)
+            for fd, target_fd in ((nothing, 0), (output, 1), (output, 2)):
+                os.dup2(fd, target_fd)
             os.chdir(self._directory)
             os.execvp(command[0], command)  # noqa: S606  # a list, and no shell is wanted
         except OSError as error:
@@ -177,8 +177,8 @@ class _Keeper:
         return bool(block)
 
     def _terminate(self) -> None:
-        if not self._told:
-            self._told = True
+        if not self._stop_requested:
+            self._stop_requested = True
             self._kill_at = time.monotonic() + self._launch["kill_seconds"]
             self._signal(signal.SIGTERM)
 
@@ -194,7 +194,7 @@ class _Keeper:
             except ProcessLookupError:  # of the group: the engine has not made it yet
                 continue
 
-    def _patience_milliseconds(self) -> int | None:
+    def _poll_timeout_milliseconds(self) -> int | None:
         return None if self._kill_at is None else max(0, int((self._kill_at - time.monotonic()) * 1000) + 1)
 
     def _finish(self, output: int) -> int:
@@ -207,7 +207,7 @@ class _Keeper:
         code = os.waitstatus_to_exitcode(status)
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._engine, signal.SIGKILL)
-        self._write_state(status="ended", exit_code=code, ended_at=time.time(), asked=self._told)
+        self._write_state(status="ended", exit_code=code, ended_at=time.time(), stop_requested=self._stop_requested)
         return 0
 
     def _write_state(self, **changes: object) -> None:

@@ -1,12 +1,13 @@
-"""What both kinds of applications go through alike: taken up, kept, deleted, cleaned up after; and whose turn it is."""
+"""Base of both application controllers: create, keep, delete, clean up."""
 
 from abc import ABC, abstractmethod
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
 
-from arks.app_deployer.domain.facts import Happened
+from arks.app_deployer.domain.facts import ApplicationEvent, Status
 from arks.app_deployer.domain.status import ModelView
+from arks.app_deployer.domain.workload import Change, ObservedWorkload
 from arks.contracts.resources import ArksApplication, ArksDisaggregatedApplication
-from arks.events.v1.facts_pb2 import ModelFact
+from arks.events.v1.facts_pb2 import ModelFact, ReplicasFact
 from arks.kit.cache import Cache
 from arks.kit.clock import Clock
 from arks.kit.home import Resources
@@ -18,7 +19,7 @@ A = TypeVar("A", ArksApplication, ArksDisaggregatedApplication)
 
 
 class ModelViews:
-    """Models as applications see them: their facts, and for how long one has been missing."""
+    """Facts of models, and for how long one has been missing."""
 
     def __init__(self, facts: Cache[ModelFact], clock: Clock) -> None:
         self._facts = facts
@@ -35,16 +36,25 @@ class ModelViews:
         return ModelView(None, now - self._missing_since.setdefault(model, now))
 
 
-class Tells(Protocol):
-    """The part of an announcer that is needed here."""
-
-    def event(self, application: Any, status: Any, what: Happened) -> None: ...
+Application = ArksApplication | ArksDisaggregatedApplication
 
 
-class Deployer(ABC, Generic[A]):
-    def __init__(self, applications: Resources[A], announcer: Tells) -> None:
+class Announcer(Protocol):
+    """Publishes events of applications and writes their facts."""
+
+    def fact(self, key: Key, fact: ReplicasFact) -> None: ...
+    def remove_fact(self, key: Key) -> None: ...
+    def complete(self) -> None:
+        """All applications that exist have been announced."""
+
+    def event(self, application: Application, status: Status | None, event: ApplicationEvent) -> None: ...
+    def replica_event(self, application: ArksApplication, change: Change, observed: ObservedWorkload) -> None: ...
+
+
+class BaseController(ABC, Generic[A]):
+    def __init__(self, applications: Resources[A], announcer: Announcer) -> None:
         self._applications: Resources[A] = applications
-        self._tells = announcer
+        self._announcer = announcer
 
     async def reconcile(self, key: Key) -> Requeue | None:
         application = self._applications.cache.get(key)
@@ -54,35 +64,37 @@ class Deployer(ABC, Generic[A]):
         if application.metadata.deletion_timestamp is not None:
             await self._delete(key, application)
             return None
-        return await self._keep(key, application)
+        return await self._reconcile_existing(key, application)
 
     @abstractmethod
-    async def _keep(self, key: Key, application: A) -> Requeue | None:
-        """Make it as its spec wants it, and tell."""
+    async def _reconcile_existing(self, key: Key, application: A) -> Requeue | None:
+        """Make the workload match the spec; write status and fact."""
 
     @abstractmethod
-    async def _end(self, key: Key, application: A) -> bool:
-        """Take the next steps to its end; True when nothing is left of it. Each change brings us here again."""
+    async def _remove(self, key: Key, application: A) -> bool:
+        """Take the next steps of the deletion; True when nothing remains. Each change calls it again."""
 
     @abstractmethod
     async def _clean_up(self, key: Key) -> None:
-        """No such application: nothing may be left of it."""
+        """Remove what remains of an application that does not exist."""
 
     @abstractmethod
-    def _running(self) -> set[Key]:
-        """What there is, wanted or not."""
+    def _existing_keys(self) -> set[Key]:
+        """Keys of all that runs, orphans included."""
 
-    async def _hold(self, key: Key, application: A) -> None:
-        """It must not go before its engines have."""
+    async def _ensure_finalizer(self, key: Key, application: A) -> None:
+        """Add the finalizer, so that engines end first."""
         if FINALIZER not in application.metadata.finalizers:
             await self._applications.add_finalizer(key, FINALIZER)
 
     async def _delete(self, key: Key, application: A) -> None:
-        if await self._end(key, application) and FINALIZER in application.metadata.finalizers:
-            self._tells.event(application, None, Happened("deleted", "Deleted", "its engines have ended"))
+        if await self._remove(key, application) and FINALIZER in application.metadata.finalizers:
+            self._announcer.event(
+                application, None, ApplicationEvent("deleted", "Deleted", "All replicas stopped; application deleted")
+            )
             await self._applications.remove_finalizer(key, FINALIZER)
 
-    # --- whose turn it is
+    # --- keys to reconcile
 
     def users_of(self, model: Key) -> set[Key]:
         """Applications that serve the model."""
@@ -92,12 +104,12 @@ class Deployer(ABC, Generic[A]):
             if key.namespace == model.namespace and application.spec.model.name == model.name
         }
 
-    def strays(self) -> set[Key]:
-        """What runs and no resource wants."""
-        return self._running() - {key for key, _ in self._applications.cache.items()}
+    def orphans(self) -> set[Key]:
+        """Keys of what runs without a resource."""
+        return self._existing_keys() - {key for key, _ in self._applications.cache.items()}
 
 
 def soonest(*waits: float | None) -> Requeue | None:
-    """Seconds after which to look again, where anybody waits."""
+    """Requeue after the shortest of the waits; None without any."""
     given = [seconds for seconds in waits if seconds is not None]
     return Requeue(max(0.0, min(given))) if given else None

@@ -1,4 +1,4 @@
-"""Plays LeaderWorkerSet's controller, the garbage collector and kubelet on a bare API server: pods come, run and go.
+"""Fakes LeaderWorkerSet's controller, the garbage collector and kubelet on a bare API server: pods come, run and go.
 
 It replaces outdated replicas from the highest number down, one at a time, as LeaderWorkerSet does without surge.
 """
@@ -33,7 +33,7 @@ class Cluster:
     def __init__(self, api: KubeApi) -> None:
         self.fate: Fate = lambda _: None
         self.drained = asyncio.Event()
-        """While it is not set, pods that were told to end work on."""
+        """While it is not set, terminating pods do not end."""
         self.drained.set()
         self._api = api
         self._sets: Cache[Json] = Cache()
@@ -43,7 +43,7 @@ class Cluster:
         self._tasks: list[asyncio.Task[None]] = []
         self._ending: set[str] = set()
         self._started: set[str] = set()
-        """Pods that have a status: the watch tells of our own writes late."""
+        """Pods that have a status: the watch shows own writes late."""
 
     async def start(self) -> None:
         for kind, cache, labels in ((LEADER_WORKER_SET, self._sets, ""), (POD, self._pods, SET_NAME)):
@@ -100,32 +100,34 @@ class Cluster:
 
     async def _groups(self) -> None:
         for key, leader_worker_set in self._sets.items():
-            mine = {
+            own_pods = {
                 name.name: pod
                 for name, pod in self._pods.items()
                 if pod["metadata"]["labels"][SET_NAME] == key.name and name.namespace == key.namespace
             }
-            await self._fit(key, leader_worker_set, mine)
+            await self._reconcile_set(key, leader_worker_set, own_pods)
 
-    async def _fit(self, key: Key, wanted: Json, mine: dict[str, Json]) -> None:
-        revision = _digest(wanted["spec"]["leaderWorkerTemplate"])
-        size = wanted["spec"]["leaderWorkerTemplate"]["size"]
-        names = [f"{key.name}-{index}" for index in range(wanted["spec"]["replicas"])]
-        for name, pod in mine.items():
+    async def _reconcile_set(self, key: Key, desired: Json, own_pods: dict[str, Json]) -> None:
+        revision = _digest(desired["spec"]["leaderWorkerTemplate"])
+        size = desired["spec"]["leaderWorkerTemplate"]["size"]
+        names = [f"{key.name}-{index}" for index in range(desired["spec"]["replicas"])]
+        for name, pod in own_pods.items():
             if pod["metadata"]["annotations"]["leader"] not in names:
                 await self._delete(Key(key.namespace, name), pod)
-        outdated = [name for name in names if name in mine and mine[name]["metadata"]["labels"][_HASH] != revision]
-        steady = all(name in mine and _is_ready(mine[name]) for name in names)
-        if outdated and (steady or len(names) == 1 or not _is_ready(mine[outdated[-1]])):
-            await self._delete(Key(key.namespace, outdated[-1]), mine[outdated[-1]])
+        outdated = [
+            name for name in names if name in own_pods and own_pods[name]["metadata"]["labels"][_HASH] != revision
+        ]
+        steady = all(name in own_pods and _is_ready(own_pods[name]) for name in names)
+        if outdated and (steady or len(names) == 1 or not _is_ready(own_pods[outdated[-1]])):
+            await self._delete(Key(key.namespace, outdated[-1]), own_pods[outdated[-1]])
         for index, name in enumerate(names):
             for number in range(size):
                 pod_name = name if number == 0 else f"{name}-{number}"
-                if pod_name not in mine:
-                    await self._create(key, wanted, pod_name, (index, number, revision))
+                if pod_name not in own_pods:
+                    await self._create(key, desired, pod_name, (index, number, revision))
 
-    async def _create(self, key: Key, owner: Json, name: str, place: tuple[int, int, str]) -> None:
-        index, number, revision = place
+    async def _create(self, key: Key, owner: Json, name: str, position: tuple[int, int, str]) -> None:
+        index, number, revision = position
         template = owner["spec"]["leaderWorkerTemplate"]["workerTemplate" if number else "leaderTemplate"]
         labels = {SET_NAME: key.name, _GROUP: str(index), _WORKER: str(number), _HASH: revision}
         metadata = template["metadata"]
@@ -145,7 +147,7 @@ class Cluster:
             "spec": {**template["spec"], "nodeName": "node"},
         }
         made = await self._api.create(POD, body)
-        self._pods.apply(Key(key.namespace, name), made)  # or it would be made again before the watch tells of it
+        self._pods.apply(Key(key.namespace, name), made)  # or it would be created twice, because the watch is late
 
     async def _kubelet(self) -> None:
         for key, pod in self._pods.items():
@@ -199,7 +201,7 @@ def running(pod: Json, *, ready: bool, ip: str = "", restarts: int | None = None
 
 def _is_ready(pod: Json) -> bool:
     conditions = pod.get("status", {}).get("conditions", [])
-    ready = any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
+    ready = any(condition["type"] == "Ready" and condition["status"] == "True" for condition in conditions)
     return ready and "deletionTimestamp" not in pod["metadata"]
 
 

@@ -1,4 +1,4 @@
-"""An engine without a model that does as a test tells it: `python engine.py --port N [--fail WHY] [--load SECONDS]`.
+"""A fake engine without a model, controlled by the test: `python engine.py --port N [--fail WHY] [--load SECONDS]`.
 
 Besides what engines serve: `POST /busy/N` sets its work, `POST /did/N` adds tokens that it has made,
 `POST /end/STATUS` ends it, `POST /deaf` silences /health.

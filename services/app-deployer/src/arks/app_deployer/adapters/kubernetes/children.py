@@ -1,9 +1,9 @@
-"""Objects that we make for applications: read by a watch, written only when they are not as wanted."""
+"""Objects that app-deployer creates for applications: watched, and written only if they differ from the spec."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from arks.app_deployer.domain.launch.manifests import APPLICATION, APPLIED, IN_PLACE, REVISION
+from arks.app_deployer.domain.launch.manifests import APPLICATION, APPLIED, REVISION, WITHOUT_SURGE
 from arks.kit.cache import Cache
 from arks.kit.errors import Invalid, NotFound
 from arks.kit.kube.api import Json, Kind, KubeApi, key_of_object
@@ -19,27 +19,27 @@ DEPLOYMENT = Kind("apps", "v1", "Deployment", "deployments")
 class Child:
     application: str
     owner: str
-    """Kind of the resource that it was made for."""
+    """Kind of the resource that owns it."""
     applied: str
-    """Digest of what was last wanted."""
+    """Digest of the last desired state."""
     generation: int
-    """0 for kinds that do not count changes."""
+    """0 for kinds without a generation."""
     replicas: int
     revision: str
-    in_place: str
-    leaving: bool
+    without_surge: str
+    terminating: bool
 
 
 class Children:
-    """Of one kind, current while `run` runs."""
+    """Child objects of one kind, current while `run` runs."""
 
     def __init__(self, api: KubeApi, kind: Kind, namespace: str | None) -> None:
         self.cache: Cache[Child] = Cache()
         self._api = api
         self._kind = kind
         self._informer = Informer(api, kind, _read, self.cache, namespace=namespace, labels=APPLICATION)
-        self._written: dict[Key, Child] = {}
-        """As the API server had them after our last write."""
+        self._wait_for_state: dict[Key, Child] = {}
+        """Objects as the API server returned them after the last write."""
 
     async def run(self) -> None:
         await self._informer.run()
@@ -48,11 +48,11 @@ class Children:
         return self.cache.get(key)
 
     def of(self, owner: str) -> set[Key]:
-        """Applications of that kind that have a child here."""
+        """Applications of kind `owner` that have a child of this kind."""
         return {Key(key.namespace, child.application) for key, child in self.cache.items() if child.owner == owner}
 
     def subscribe(self, owner: str, listener: Callable[[Key], None]) -> None:
-        """`listener` is told the application of that kind whose child has changed or is gone."""
+        """`listener` gets the application of kind `owner` whose child has changed or is deleted."""
         known: dict[Key, Key] = {}
 
         def changed(key: Key) -> None:
@@ -65,31 +65,34 @@ class Children:
 
         self.cache.subscribe(changed)
 
-    async def apply(self, wanted: Json) -> None:
-        """Nothing is sent when it is as wanted. Raises ArksError; Invalid when the server refuses it."""
-        key = key_of_object(wanted)
-        there, written = self.cache.get(key), self._written.get(key)
-        digest = wanted["metadata"]["annotations"][APPLIED]
-        if there is not None and there.applied == digest:
-            touched = written is not None and written.applied == digest and written.generation != there.generation
-            if not touched or there.leaving:
-                return  # what leaves is made anew when the watch tells that it is gone
-        self._written[key] = _read(await self._api.apply(self._kind, wanted))
+    async def apply(self, desired: Json) -> None:
+        """Create or update the object; no request if it is as desired.
+
+        Raises ArksError; Invalid if the server rejects the object.
+        """
+        key = key_of_object(desired)
+        existing, written = self.cache.get(key), self._wait_for_state.get(key)
+        digest = desired["metadata"]["annotations"][APPLIED]
+        if existing is not None and existing.applied == digest:
+            touched = written is not None and written.applied == digest and written.generation != existing.generation
+            if not touched or existing.terminating:
+                return  # being deleted; recreated on the DELETED event
+        self._wait_for_state[key] = _read(await self._api.apply(self._kind, desired))
 
     async def scale_down(self, key: Key, replicas: int) -> None:
-        """Nothing else of it changes."""
-        there = self.cache.get(key)
-        if there is not None and there.replicas > replicas:
+        """Lower `spec.replicas` and change nothing else."""
+        existing = self.cache.get(key)
+        if existing is not None and existing.replicas > replicas:
             patch = {"metadata": {"annotations": {APPLIED: ""}}, "spec": {"replicas": replicas}}
             await self._api.merge(self._kind, key, patch)
 
     async def delete(self, key: Key, owner: str) -> bool:
-        """True when none of that kind of owner is there any more."""
-        there = self.cache.get(key)
-        if there is None or there.owner != owner:
-            self._written.pop(key, None)
+        """Delete the object; True once no object of that owner's kind exists."""
+        existing = self.cache.get(key)
+        if existing is None or existing.owner != owner:
+            self._wait_for_state.pop(key, None)
             return True
-        if not there.leaving:
+        if not existing.terminating:
             await self._api.delete(self._kind, key)
         return False
 
@@ -100,18 +103,18 @@ def _read(obj: Json) -> Child:
     owners = metadata.get("ownerReferences", [])
     return Child(
         application=metadata.get("labels", {}).get(APPLICATION, ""),
-        owner=next((one["kind"] for one in owners if one.get("controller")), ""),
+        owner=next((reference["kind"] for reference in owners if reference.get("controller")), ""),
         applied=annotations.get(APPLIED, ""),
         generation=metadata.get("generation", 0),
         replicas=obj.get("spec", {}).get("replicas", 0),
         revision=annotations.get(REVISION, ""),
-        in_place=annotations.get(IN_PLACE, ""),
-        leaving="deletionTimestamp" in metadata,
+        without_surge=annotations.get(WITHOUT_SURGE, ""),
+        terminating="deletionTimestamp" in metadata,
     )
 
 
-def refusal_message(error: Invalid | NotFound) -> str:
-    """What the API server said to something that we wanted to make."""
+def rejection_message(error: Invalid | NotFound) -> str:
+    """Message for an object that the API server rejected."""
     if isinstance(error, NotFound) and LEADER_WORKER_SET.kind in str(error):
         return f"LeaderWorkerSet is not installed in this cluster ({error})"
     return str(error)

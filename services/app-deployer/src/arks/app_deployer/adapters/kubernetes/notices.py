@@ -1,4 +1,4 @@
-"""Events on applications, as `kubectl describe` shows them, beside what the bus hears."""
+"""Kubernetes Events on applications, which `kubectl describe` shows."""
 
 import asyncio
 
@@ -14,20 +14,20 @@ _WAITING = 1000
 
 
 class KubeNotices:
-    """Help for people: what cannot be written is dropped, and so is what comes when too much waits."""
+    """Queue of Kubernetes Events; one that cannot be written or does not fit into the queue is dropped."""
 
     def __init__(self, events: KubeEvents) -> None:
         self._events = events
         self._queue: asyncio.Queue[tuple[Resource, str, str, bool]] = asyncio.Queue(_WAITING)
 
-    def __call__(self, about: Resource, reason: str, message: str, *, warning: bool) -> None:
+    def __call__(self, resource: Resource, reason: str, message: str, *, warning: bool) -> None:
         if not self._queue.full():
-            self._queue.put_nowait((about, reason, message, warning))
+            self._queue.put_nowait((resource, reason, message, warning))
 
     async def run(self) -> None:
         while True:
-            about, reason, message, warning = await self._queue.get()
+            resource, reason, message, warning = await self._queue.get()
             try:
-                await self._events.emit(about, reason, message, warning=warning)
+                await self._events.emit(resource, reason, message, warning=warning)
             except ArksError as error:
-                log.info("event not written", about=f"{about.namespace}/{about.name}", error=str(error))
+                log.info("event not written", resource=f"{resource.namespace}/{resource.name}", error=str(error))

@@ -24,8 +24,8 @@ _STUCK = {
     "CreateContainerError": "CreateContainerError",
     "RunContainerError": "RunContainerError",
 }
-"""Reasons for which a container waits and will go on waiting -> what we call them. A pull that failed and the pause
-after it take turns every few seconds: they are one state."""
+"""Reason why a container keeps waiting -> reason to report. A failed pull and the pause after it alternate every few
+seconds, so they count as one state."""
 _MOST_LINES = 5
 _MESSAGE_CHARACTERS = 1500
 
@@ -33,7 +33,7 @@ Listener = Callable[[Key, Pod | None, Pod | None], None]
 """(application, the pod before, the pod now)."""
 
 
-class PodBook:
+class PodIndex:
     """All pods of applications, current while `run` runs."""
 
     def __init__(self, api: KubeApi, namespace: str | None) -> None:
@@ -76,7 +76,7 @@ class PodBook:
 
 
 def read_pod(obj: Json) -> Pod | None:
-    """None for a pod that no application of ours has made."""
+    """None for a pod that belongs to no application."""
     metadata, spec, status = obj["metadata"], obj.get("spec", {}), obj.get("status", {})
     labels: dict[str, str] = metadata.get("labels", {})
     annotations: dict[str, str] = metadata.get("annotations", {})
@@ -85,8 +85,8 @@ def read_pod(obj: Json) -> Pod | None:
         return None
     leader = labels.get(ROLE, "leader") == "leader"
     leader_name = metadata["name"] if leader else metadata["name"].rpartition("-")[0]
-    main, everyone = _container_statuses(status)
-    conditions = {one["type"]: one for one in status.get("conditions", [])}
+    main, all_replicas = _container_statuses(status)
+    conditions = {item["type"]: item for item in status.get("conditions", [])}
     unschedulable = _unschedulable(conditions)
     last_end, last_lines = _last_end(main)
     return Pod(
@@ -100,7 +100,7 @@ def read_pod(obj: Json) -> Pod | None:
         ip=status.get("podIP", ""),
         ready=conditions.get("Ready", {}).get("status") == "True",
         running="running" in main.get("state", {}),
-        leaving="deletionTimestamp" in metadata,
+        terminating="deletionTimestamp" in metadata,
         port=_port(spec),
         revision=annotations.get(REVISION, ""),
         slots=int(annotations.get(SLOTS, 0)),
@@ -108,21 +108,23 @@ def read_pod(obj: Json) -> Pod | None:
         ends=_ends(main),
         last_end=last_end,
         last_lines=last_lines,
-        trouble=_trouble(status, spec, everyone, unschedulable),
+        trouble=_problem_of(status, spec, all_replicas, unschedulable),
         unschedulable_since=_time(unschedulable),
     )
 
 
 def _container_statuses(status: Json) -> tuple[Json, list[Json]]:
-    """Of the container of ours, and of all in the order of their start."""
+    """Status of the engine's container, and of all containers in the order of their start."""
     own = status.get("containerStatuses", [])
-    main: Json = next((one for one in own if one["name"] in _CONTAINERS), {})
+    main: Json = next((item for item in own if item["name"] in _CONTAINERS), {})
     return main, [*status.get("initContainerStatuses", []), *own]
 
 
 def _port(spec: Json) -> int:
-    """Of the container of ours, as far as it serves."""
-    ports = [port for one in spec.get("containers", []) if one["name"] in _CONTAINERS for port in one.get("ports", [])]
+    """Port of the engine's container; 0 for a worker."""
+    ports = [
+        port for item in spec.get("containers", []) if item["name"] in _CONTAINERS for port in item.get("ports", [])
+    ]
     return next((port["containerPort"] for port in ports if port.get("name") == "http"), 0)
 
 
@@ -160,7 +162,7 @@ def _time(condition: Json | None) -> datetime | None:
     return datetime.fromisoformat(condition["lastTransitionTime"])
 
 
-def _trouble(status: Json, spec: Json, containers: list[Json], unschedulable: Json | None) -> Trouble | None:
+def _problem_of(status: Json, spec: Json, containers: list[Json], unschedulable: Json | None) -> Trouble | None:
     if unschedulable is not None:
         return Trouble("Unschedulable", redact(unschedulable.get("message", ""))[:_MESSAGE_CHARACTERS])
     if status.get("phase") == "Failed" and status.get("reason"):
@@ -178,14 +180,14 @@ def _trouble(status: Json, spec: Json, containers: list[Json], unschedulable: Js
 
 
 def _image(spec: Json, container: Json) -> str:
-    """As the spec has it: the status may hold a resolved name."""
-    everyone = [*spec.get("initContainers", []), *spec.get("containers", [])]
-    images = {one["name"]: one["image"] for one in everyone}
+    """Image as written in the spec: the status may hold a resolved name."""
+    all_replicas = [*spec.get("initContainers", []), *spec.get("containers", [])]
+    images = {item["name"]: item["image"] for item in all_replicas}
     return str(images.get(container["name"], container.get("image", "")))
 
 
 def _waiting_message(reason: str, message: str, image: str) -> str:
-    """What kubelet says in the pause after a failed pull, also while the pull is failing."""
+    """The kubelet's message of the pause after a failed pull, used for the failed pull too."""
     if reason == "ErrImagePull":
         message = f'Back-off pulling image "{image}": ErrImagePull: {message}'
     return redact(message or reason)[:_MESSAGE_CHARACTERS]

@@ -3,12 +3,12 @@
 from prometheus_client import CollectorRegistry
 
 from arks.app_deployer.adapters.kubernetes.children import DEPLOYMENT, LEADER_WORKER_SET, SERVICE, Children
-from arks.app_deployer.adapters.kubernetes.disaggregated import KubeStages
+from arks.app_deployer.adapters.kubernetes.disaggregated import KubeDisaggregatedWorkloads
 from arks.app_deployer.adapters.kubernetes.groups import Groups
 from arks.app_deployer.adapters.kubernetes.notices import KubeNotices
-from arks.app_deployer.adapters.kubernetes.pods import PodBook
+from arks.app_deployer.adapters.kubernetes.pods import PodIndex
 from arks.app_deployer.adapters.kubernetes.workloads import KubeWorkloads
-from arks.app_deployer.adapters.metrics import EngineMeters, ReplicaGauges
+from arks.app_deployer.adapters.metrics import EngineMetrics, ReplicaGauges
 from arks.app_deployer.adapters.parts import Parts
 from arks.app_deployer.config import Settings
 from arks.kit.clock import Clock
@@ -19,20 +19,20 @@ from arks.kit.kube.events import KubeEvents
 def kubernetes_parts(settings: Settings, api: KubeApi, clock: Clock, registry: CollectorRegistry) -> Parts:
     notices = KubeNotices(KubeEvents(api, "arks-app-deployer", clock))
     namespace = settings.watch_namespace
-    pods = PodBook(api, namespace)
+    pods = PodIndex(api, namespace)
     kinds = (LEADER_WORKER_SET, SERVICE, DEPLOYMENT)
     sets, services, deployments = (Children(api, kind, namespace) for kind in kinds)
     groups = Groups(
         pods=pods,
         sets=sets,
         clock=clock,
-        meters=EngineMeters(registry),
+        metrics=EngineMetrics(registry),
         stable_seconds=settings.stable_seconds,
         room_seconds=settings.room_seconds,
     )
     images, grace_seconds = settings.images(), settings.pod_grace_seconds
     workloads = KubeWorkloads(images=images, grace_seconds=grace_seconds, groups=groups, sets=sets, services=services)
-    stages = KubeStages(
+    stages = KubeDisaggregatedWorkloads(
         images=images,
         grace_seconds=grace_seconds,
         api=api,

@@ -3,13 +3,13 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from arks.app_deployer.adapters.kubernetes.children import Children, refusal_message
-from arks.app_deployer.adapters.kubernetes.groups import REFUSED, REFUSED_AGAIN_SECONDS, Groups, Place
+from arks.app_deployer.adapters.kubernetes.children import Children, rejection_message
+from arks.app_deployer.adapters.kubernetes.groups import REJECTED, REJECTED_RETRY_SECONDS, GroupRef, Groups
 from arks.app_deployer.domain import checks
 from arks.app_deployer.domain.launch import commands, manifests
 from arks.app_deployer.domain.launch.containers import Images
-from arks.app_deployer.domain.pods import Told
-from arks.app_deployer.domain.workload import Change, Observed, Refusal, Workload
+from arks.app_deployer.domain.pods import ReplicaNotice
+from arks.app_deployer.domain.workload import Change, ObservedWorkload, Refusal, Workload
 from arks.contracts.resources import ArksApplication
 from arks.events.v1.facts_pb2 import ModelFact
 from arks.kit.errors import Invalid, NotFound
@@ -19,12 +19,12 @@ _KIND = ArksApplication.__name__
 
 
 @dataclass(slots=True)
-class _Known:
-    """What is known of an application besides its objects."""
+class _ApplicationState:
+    """State of an application that its objects do not hold."""
 
     revision: str = ""
     refusal: Refusal | None = None
-    again_seconds: float | None = None
+    requeue_seconds: float | None = None
 
 
 class KubeWorkloads:
@@ -37,7 +37,7 @@ class KubeWorkloads:
         self._groups = groups
         self._sets = sets
         self._services = services
-        self._known: dict[Key, _Known] = {}
+        self._known: dict[Key, _ApplicationState] = {}
         self._listeners: list[Callable[[Change], None]] = []
         groups.subscribe(self._replica_changed)
         for children in (sets, services):
@@ -58,59 +58,62 @@ class KubeWorkloads:
         return None
 
     def keys(self) -> set[Key]:
-        return self._sets.of(_KIND) | {place.application for place in self._groups.places() if not place.part}
+        return self._sets.of(_KIND) | {ref.application for ref in self._groups.group_refs() if not ref.part}
 
-    def observe(self, key: Key) -> Observed:
-        known = self._known.get(key) or _Known()
+    def observe(self, key: Key) -> ObservedWorkload:
+        known = self._known.get(key) or _ApplicationState()
         child = self._sets.get(key)
         revision = known.revision or (child.revision if child is not None else "")
-        return Observed(self._groups.replicas(Place(key), revision), known.refusal, known.again_seconds)
+        return ObservedWorkload(self._groups.replicas(GroupRef(key), revision), known.refusal, known.requeue_seconds)
 
-    def observed(self) -> Iterator[tuple[Key, Observed]]:
+    def observed(self) -> Iterator[tuple[Key, ObservedWorkload]]:
         return iter([(key, self.observe(key)) for key in self.keys()])
 
-    async def apply(self, workload: Workload) -> Observed:
+    async def apply(self, workload: Workload) -> ObservedWorkload:
         application = workload.application
         key = Key(application.namespace, application.name)
         status = application.status
-        self._groups.recall(Place(key), {one.name: one.restarts for one in status.instances} if status else {})
+        instances = status.instances if status else []
+        self._groups.recall(GroupRef(key), {instance.name: instance.restarts for instance in instances})
         if workload.model is None:
             await self._sets.scale_down(key, application.spec.replicas)
             return self.observe(key)
-        known = self._known.setdefault(key, _Known())
+        known = self._known.setdefault(key, _ApplicationState())
         try:
             await self._apply(key, known, application, workload.model)
             known.refusal = None
         except (Invalid, NotFound) as error:
-            known.refusal = Refusal(REFUSED, refusal_message(error))
-            known.again_seconds = REFUSED_AGAIN_SECONDS
+            known.refusal = Refusal(REJECTED, rejection_message(error))
+            known.requeue_seconds = REJECTED_RETRY_SECONDS
         return self.observe(key)
 
-    async def _apply(self, key: Key, known: _Known, application: ArksApplication, model: ModelFact) -> None:
+    async def _apply(self, key: Key, known: _ApplicationState, application: ArksApplication, model: ModelFact) -> None:
         made = manifests.templates(application, model, self._images, self._grace_seconds)
         known.revision = made.revision
         await self._services.apply(manifests.application_service(application))
-        wanted = application.spec.replicas
-        known.again_seconds = await self._groups.apply_set(Place(key), application, made, wanted, key.name)
+        desired = application.spec.replicas
+        known.requeue_seconds = await self._groups.apply_set(GroupRef(key), application, made, desired, key.name)
 
-    async def remove(self, key: Key, grace_seconds: float) -> Observed:
-        """Pods end as Kubernetes ends them: each within the grace period that it was made with."""
+    async def remove(self, key: Key, grace_seconds: float) -> ObservedWorkload:
+        """Delete the objects; each pod ends within the grace period that it was created with."""
         set_gone = await self._sets.delete(key, _KIND)
         service_gone = await self._services.delete(Key(key.namespace, manifests.service_name(key.name)), _KIND)
         observed = self.observe(key)
         if set_gone and service_gone and not observed.replicas:
             self._known.pop(key, None)
-            self._groups.forget(Place(key))
-            return Observed()
-        return Observed(observed.replicas, leaving=True)
+            self._groups.forget(GroupRef(key))
+            return ObservedWorkload()
+        return ObservedWorkload(observed.replicas, terminating=True)
 
-    def _replica_changed(self, place: Place, replica: str, told: Told | None) -> None:
-        if place.part:
+    def _replica_changed(self, ref: GroupRef, replica: str, notice: ReplicaNotice | None) -> None:
+        if ref.part:
             return
-        key = place.application
+        key = ref.application
         change = Change(key.namespace, key.name)
-        if told is not None:
-            change = Change(key.namespace, key.name, replica, told.verb, told.reason, told.message, told.last_lines)
+        if notice is not None:
+            change = Change(
+                key.namespace, key.name, replica, notice.verb, notice.reason, notice.message, notice.last_lines
+            )
         for listener in self._listeners:
             listener(change)
 

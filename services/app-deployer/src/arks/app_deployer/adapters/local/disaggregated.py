@@ -1,30 +1,30 @@
-"""One machine runs no disaggregated applications, and says so."""
+"""Disaggregated applications on one machine: refused with a reason."""
 
 from collections.abc import Callable
 
 from arks.app_deployer.domain import checks
-from arks.app_deployer.domain.disaggregated import Seen
+from arks.app_deployer.domain.disaggregated import ObservedDisaggregated
 from arks.app_deployer.domain.workload import Refusal
 from arks.contracts.resources import ArksDisaggregatedApplication
 from arks.events.v1.facts_pb2 import ModelFact
 from arks.kit.reconcile import Key
 
 
-class NoStages:
+class NoDisaggregatedWorkloads:
     def problem(self, application: ArksDisaggregatedApplication) -> Refusal | None:
         return checks.disaggregated_problem()
 
-    async def apply(self, application: ArksDisaggregatedApplication, model: ModelFact | None) -> Seen:
+    async def apply(self, application: ArksDisaggregatedApplication, model: ModelFact | None) -> ObservedDisaggregated:
         raise RuntimeError(f"{application.name} cannot run here, so nothing is to be applied")
 
-    def observe(self, key: Key) -> Seen:
-        return Seen()
+    def observe(self, key: Key) -> ObservedDisaggregated:
+        return ObservedDisaggregated()
 
-    async def remove(self, key: Key) -> Seen:
-        return Seen()
+    async def remove(self, key: Key) -> ObservedDisaggregated:
+        return ObservedDisaggregated()
 
     def keys(self) -> set[Key]:
         return set()
 
     def subscribe(self, listener: Callable[[Key], None]) -> None:
-        """Nothing ever changes."""
+        """No change is ever reported."""

@@ -1,6 +1,6 @@
-"""What is written down of each engine: engines/<namespace>/<application>/<replica>/ in the state directory.
+"""Files of each engine: engines/<namespace>/<application>/<replica>/ in the state directory.
 
-`launch.json` is ours, `state.json` and the logs are the shim's, `ready.json` says that the engine's model has answered.
+app-deployer writes `launch.json`, and `ready.json` once the model has answered. The shim writes `state.json` and logs.
 """
 
 import json
@@ -21,9 +21,9 @@ _LINE_CHARACTERS = 300
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """Everything that the shim needs, and what we want to know when we adopt the engine.
+    """Input of the shim, and what app-deployer needs to adopt the engine after a restart.
 
-    Not the engine's environment: that may hold secrets, which have no place on disk.
+    The engine's environment is left out, because it may hold secrets.
     """
 
     command: list[str]
@@ -33,7 +33,7 @@ class Launch:
     kill_seconds: float
     port: int
     revision: str
-    """Names the spec that it runs."""
+    """Digest of the spec that the engine runs."""
     served_model: str
     slots: int
     restarts: int
@@ -53,8 +53,8 @@ class ShimState:
     exit_code: int | None = None
     """Negative: the signal."""
     ended_at: float | None = None
-    asked: bool = False
-    """We had told it to end."""
+    stop_requested: bool = False
+    """app-deployer had sent SIGTERM."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ class ReadyMark:
 
 
 class Directory:
-    """Of one replica. Reading what is missing or damaged gives None. Methods raise OSError on a broken disk."""
+    """Directory of one replica. A missing or damaged file reads as None. Methods raise OSError on a broken disk."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -82,7 +82,7 @@ class Directory:
         return _read(self.path / "launch.json", Launch)
 
     def write_launch(self, launch: Launch) -> None:
-        """For a new start: what the engine before has left is taken away, but for its log."""
+        """Write launch.json for a new start and delete the files of the previous engine, except its log."""
         for name in ("state.json", "ready.json"):
             (self.path / name).unlink(missing_ok=True)
         _write(self.path / "launch.json", asdict(launch))
@@ -132,7 +132,7 @@ class EngineDirectories:
 
 
 def _read(path: Path, kind: type[T]) -> T | None:
-    """Fields that we do not know are left out: another version may have written them."""
+    """Unknown fields are ignored: another version may have written them."""
     try:
         stored: Mapping[str, Any] = json.loads(path.read_text())
         known = {field.name for field in fields(kind)}  # type: ignore[arg-type]  # all three are dataclasses

@@ -33,7 +33,7 @@ _SHARD = re.compile(r"-(\d{5})-of-(\d{5})\.gguf$")
 
 
 class BadModelFile(Exception):
-    """The file cannot be a model; the message says why, for people."""
+    """The file is no usable model; the message gives the reason."""
 
 
 def find(path: Path) -> Path:
@@ -90,7 +90,7 @@ class _Reader:
     def __init__(self, data: mmap.mmap, path: Path) -> None:
         self._data = data
         self._path = path
-        self._at = 4
+        self._offset = 4
 
     def metadata(self) -> dict[str, Any]:
         if self._data[:4] != _MAGIC:
@@ -106,9 +106,11 @@ class _Reader:
     def _check_size(self, tensors: int, alignment: int) -> None:
         """The last byte of the tensors must lie within the file: a download that stopped half-way does not."""
         ends = [self._tensor_end() for _ in range(tensors)]
-        start = -(-self._at // alignment) * alignment if alignment > 0 else self._at
-        if (wanted := start + max(ends, default=0)) > len(self._data):
-            raise BadModelFile(f"{self._path} is cut off: its header promises {wanted} bytes, it has {len(self._data)}")
+        start = -(-self._offset // alignment) * alignment if alignment > 0 else self._offset
+        if (desired := start + max(ends, default=0)) > len(self._data):
+            raise BadModelFile(
+                f"{self._path} is cut off: its header promises {desired} bytes, it has {len(self._data)}"
+            )
 
     def _tensor_end(self) -> int:
         self._string()
@@ -124,12 +126,12 @@ class _Reader:
         if kind == _ARRAY:
             return self._array()
         if kind not in _SCALARS:
-            raise BadModelFile(f"{self._path} is corrupt: unknown value type {kind} at byte {self._at}")
+            raise BadModelFile(f"{self._path} is corrupt: unknown value type {kind} at byte {self._offset}")
         return self._scalar(_SCALARS[kind])
 
     def _array(self) -> list[Any]:
         kind, length = self._scalar("I"), self._scalar("Q")
-        self._fits(length)
+        self._check_fits(length)
         if length > _KEPT_ARRAY_ITEMS and kind in _SCALARS:
             self._skip(length * struct.calcsize(f"<{_SCALARS[kind]}"))
             return []
@@ -138,9 +140,9 @@ class _Reader:
 
     def _string(self) -> str:
         length = self._scalar("Q")
-        start = self._at
+        start = self._offset
         self._skip(length)
-        return self._data[start : self._at].decode("utf-8", "replace")
+        return self._data[start : self._offset].decode("utf-8", "replace")
 
     def _count(self) -> int:
         count = self._scalar("Q")
@@ -149,16 +151,16 @@ class _Reader:
         return int(count)
 
     def _scalar(self, form: str) -> Any:
-        start = self._at
+        start = self._offset
         self._skip(struct.calcsize(f"<{form}"))
         return struct.unpack_from(f"<{form}", self._data, start)[0]
 
     def _skip(self, length: int) -> None:
-        self._fits(length)
-        self._at += length
+        self._check_fits(length)
+        self._offset += length
 
-    def _fits(self, length: int) -> None:
-        if self._at + length > len(self._data):
+    def _check_fits(self, length: int) -> None:
+        if self._offset + length > len(self._data):
             raise BadModelFile(f"{self._path} is corrupt: its header ends beyond the file")
 
 

@@ -1,4 +1,4 @@
-"""What an engine says over HTTP: alive, answering, busy. Its errors become answers here and nowhere else."""
+"""Queries to an engine over HTTP: alive, answering, busy. Errors of HTTP become results here."""
 
 import re
 from typing import Any
@@ -13,14 +13,14 @@ _WORK = re.compile(
     r"|sglang:num_(?:running|queue)_reqs)(?:\{[^}]*\})? (\S+)",
     re.MULTILINE,
 )
-"""Gauges of requests under way and waiting: llama.cpp, vLLM, SGLang."""
+"""Gauges of running and waiting requests: llama.cpp, vLLM, SGLang."""
 
 
 class HttpProbe:
     """`start` before use, `close` at the end."""
 
     def __init__(self, *, health_seconds: float, answer_seconds: float) -> None:
-        """Time limits: of looks at /health and /metrics, and of real answers."""
+        """Timeouts of /health and /metrics, and of a completion."""
         self._health_seconds = health_seconds
         self._answer_seconds = answer_seconds
         self._session: aiohttp.ClientSession | None = None
@@ -34,35 +34,35 @@ class HttpProbe:
             await self._session.close()
 
     async def healthy(self, port: int) -> bool:
-        """It answers GET /health with 200: llama.cpp says 503 while it loads."""
+        """True if GET /health answers 200; llama.cpp answers 503 while it loads."""
         try:
-            status, _ = await self._ask("GET", port, "/health", seconds=self._health_seconds)
+            status, _ = await self._request("GET", port, "/health", seconds=self._health_seconds)
         except _TROUBLE:
             return False
         return status == 200
 
     async def problem(self, port: int, model: str) -> str | None:
-        """None when the model has answered one real request; otherwise what came instead."""
+        """None if the model answers one real request; otherwise the fault."""
         completion = {"model": model, "prompt": "Hello", "max_tokens": 1, "temperature": 0}
         embedding = {"model": model, "input": "Hello"}
         try:
-            status, body = await self._ask("POST", port, "/v1/completions", json=completion)
+            status, body = await self._request("POST", port, "/v1/completions", json=completion)
             if status in _UNSUPPORTED:  # a model for embeddings only
-                status, _ = await self._ask("POST", port, "/v1/embeddings", json=embedding)
+                status, _ = await self._request("POST", port, "/v1/embeddings", json=embedding)
         except _TROUBLE as error:
             return f"its model does not answer: {error or type(error).__name__}"
         return None if status == 200 else f"its model answers with status {status}: {body[:200]}"
 
     async def busy(self, port: int) -> float | None:
-        """Requests under way and waiting; None when it does not say."""
+        """Number of running and waiting requests; None if /metrics does not show it."""
         try:
-            status, body = await self._ask("GET", port, "/metrics", seconds=self._health_seconds)
+            status, body = await self._request("GET", port, "/metrics", seconds=self._health_seconds)
             values = [float(found[1]) for found in _WORK.finditer(body)] if status == 200 else []
         except (*_TROUBLE, ValueError):
             return None
         return sum(values) if values else None
 
-    async def _ask(
+    async def _request(
         self, method: str, port: int, path: str, *, seconds: float | None = None, json: Any = None
     ) -> tuple[int, str]:
         if self._session is None:

@@ -21,13 +21,13 @@ _SHIM = Path(__file__).parents[2] / "programs/shim.py"
 """Started as a file: `python -I -S` has no packages of ours to import a module from."""
 _START_SECONDS = 10.0
 _ADOPT_SECONDS = 1.0
-_NOTE_SECONDS = 3.0
+_RECORD_SECONDS = 3.0
 
 
 @dataclass(frozen=True, slots=True)
 class Ending:
     exit_code: int | None
-    """Negative: the signal; None: nobody could note it."""
+    """Negative: the signal; None: the shim was killed too, so the status is unknown."""
 
     def __str__(self) -> str:
         if self.exit_code is None:
@@ -35,7 +35,7 @@ class Ending:
         if self.exit_code >= 0:
             return f"it ended with status {self.exit_code}"
         name = signal.Signals(-self.exit_code).name
-        aside = " (if nobody did that, memory ran out)" if name == "SIGKILL" else ""
+        aside = " (if you did not send it, memory ran out)" if name == "SIGKILL" else ""
         return f"it was ended by {name}{aside}"
 
 
@@ -58,7 +58,10 @@ class Engine:
 
     @classmethod
     async def start(cls, directory: Directory, launch: Launch, environment: Mapping[str, str]) -> Self:
-        """Raises Unavailable when not even the shim could start; an engine that cannot is seen as one that ended."""
+        """Start shim and engine; an engine that cannot start counts as ended.
+
+        Raises Unavailable if the shim cannot start.
+        """
         try:
             directory.create()
             directory.write_launch(launch)
@@ -72,15 +75,15 @@ class Engine:
             await process.wait()
         except OSError as error:
             raise Unavailable(f"the engine's directory {directory.path}: {error}") from error
-        state = await _written(directory, within_seconds=_START_SECONDS)
+        state = await _wait_for_state(directory, within_seconds=_START_SECONDS)
         if state is None:
             raise Unavailable(f"the shim in {directory.path} did not start its engine; is the disk full?")
         return cls._of(directory, state)
 
     @classmethod
     async def adopt(cls, directory: Directory) -> Self | None:
-        """The engine that an earlier app-deployer has started here, if it still runs."""
-        state = await _written(directory, within_seconds=_ADOPT_SECONDS)
+        """Adopt the running engine of this directory; None if there is none."""
+        state = await _wait_for_state(directory, within_seconds=_ADOPT_SECONDS)
         if state is None:
             return None
         engine = cls._of(directory, state)
@@ -102,21 +105,21 @@ class Engine:
         _send(self._handle, signal.SIGKILL)
 
     async def ending(self) -> Ending:
-        """How it ended; waits for that, and then for the shim's note of it."""
+        """Wait for the end and for the shim's record of it."""
         await self.ended.wait()
-        await _until(lambda: self._noted or _is_over(self._shim_handle), _NOTE_SECONDS)
+        await _until(lambda: self._end_recorded or _is_over(self._shim_handle), _RECORD_SECONDS)
         state = self._directory.state
-        return Ending(state.exit_code if state is not None and self._noted else None)
+        return Ending(state.exit_code if state is not None and self._end_recorded else None)
 
     def close(self) -> None:
-        """Let go of it; it goes on if it runs. Must be called once."""
+        """Release the handles; a running engine continues. Must be called once."""
         self._forget()
         for handle in (self._handle, self._shim_handle):
             if handle is not None:
                 os.close(handle)
 
     @property
-    def _noted(self) -> bool:
+    def _end_recorded(self) -> bool:
         state = self._directory.state
         return state is not None and state.status == "ended" and state.pid == self.pid
 
@@ -154,14 +157,14 @@ def _is_over(handle: int | None) -> bool:
     return bool(poll.poll(0))
 
 
-async def _written(directory: Directory, *, within_seconds: float) -> ShimState | None:
+async def _wait_for_state(directory: Directory, *, within_seconds: float) -> ShimState | None:
     """The shim writes its state some milliseconds after it has become independent."""
     await _until(lambda: directory.state is not None, within_seconds)
     return directory.state
 
 
 async def _until(condition: Callable[[], bool], within_seconds: float) -> None:
-    """Files of the shim appear within milliseconds: looking is simpler than watching the directory."""
+    """Poll: the shim writes its files within milliseconds, so watching the directory is not worth it."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(within_seconds):
             while True:

@@ -1,4 +1,4 @@
-"""One replica on one machine: its engine from start to end, and what is known of it in between."""
+"""One replica on one machine: starts, adopts, watches, drains and stops its engine."""
 
 import asyncio
 import contextlib
@@ -8,14 +8,14 @@ from typing import Any, Protocol
 
 from arks.app_deployer.adapters.local.files import Directory, Launch, ReadyMark
 from arks.app_deployer.adapters.local.process import Ending, Engine
-from arks.app_deployer.domain.workload import CRASH_LOOP_FAILURES, Change, Replica, ReplicaState, ReplicaVerb
+from arks.app_deployer.domain.workload import CRASH_LOOP_FAILURES, Change, InstanceState, ObservedReplica, ReplicaVerb
 from arks.kit.clock import Clock
 from arks.kit.reconcile import Backoff, Key
 
 _HOST = "127.0.0.1"
 _DRAIN_LOOK_SECONDS = 0.1
 _IDLE_LOOKS = 2
-"""A request may just be between the router and the engine."""
+"""Two polls, because a request may be between the router and the engine."""
 
 
 class Probe(Protocol):
@@ -25,7 +25,7 @@ class Probe(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
+class Timings:
     """See config.py."""
 
     probe_seconds: float
@@ -39,38 +39,38 @@ class Pace:
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
-    """What replicas share."""
+class ReplicaDeps:
+    """What all replicas use."""
 
     probe: Probe
-    pace: Pace
+    timings: Timings
     clock: Clock
-    own: Callable[[Coroutine[Any, Any, None]], None]
+    start_task: Callable[[Coroutine[Any, Any, None]], None]
     """Runs something in the background until it ends or everything closes."""
     changed: Callable[[Change], None]
     started: Callable[[float], None]
-    """Told the seconds from start to ready."""
+    """Records the seconds from start to ready."""
 
 
 class LocalReplica:
-    def __init__(self, key: Key, name: str, directory: Directory, around: Surroundings) -> None:
+    def __init__(self, key: Key, name: str, directory: Directory, deps: ReplicaDeps) -> None:
         self.key = key
         self.name = name
         self.directory = directory
         self.launch: Launch | None = None
-        self.state = ReplicaState.STARTING
+        self.state = InstanceState.STARTING
         self.due_at = 0.0
         """By the monotonic clock: when an ended one may start again."""
-        self.gone = asyncio.Event()
-        """It has left for good."""
-        self._around = around
+        self.removed = asyncio.Event()
+        """Set once the engine has ended after a drain and its directory is deleted."""
+        self._deps = deps
         self._engine: Engine | None = None
         self._ready_at: float | None = None
         self._failures = 0
         self._message = ""
-        self._leaving = False
+        self._is_draining = False
 
-    # --- what is known
+    # --- state
 
     @property
     def restarts(self) -> int:
@@ -84,10 +84,10 @@ class LocalReplica:
     def ended(self) -> bool:
         return self._engine is None
 
-    def snapshot(self, revision: str | None) -> Replica:
-        """`revision`: what the newest spec is called; None when there is none."""
+    def snapshot(self, revision: str | None) -> ObservedReplica:
+        """The replica as the domain sees it. `revision`: of the newest spec; None if unknown."""
         launch = self.launch
-        return Replica(
+        return ObservedReplica(
             name=self.name,
             state=self.state,
             host=_HOST,
@@ -104,38 +104,38 @@ class LocalReplica:
     async def start(self, launch: Launch, environment: Mapping[str, str]) -> None:
         """Raises Unavailable."""
         self.launch = launch
-        self.state, self._ready_at = ReplicaState.STARTING, None
+        self.state, self._ready_at = InstanceState.STARTING, None
         self._engine = await Engine.start(self.directory, launch, environment)
-        self._tell(ReplicaVerb.STARTED, "Started", f"{self.name} starts on port {launch.port}")
-        self._around.own(self._supervise(self._engine))
+        self._publish_change(ReplicaVerb.STARTED, "Started", f"{self.name} starts on port {launch.port}")
+        self._deps.start_task(self._supervise(self._engine))
 
     async def adopt(self) -> None:
-        """Take over what an earlier app-deployer has left: a running engine, or the remains of one."""
+        """Adopt the engine of this directory; one that has ended counts as failed."""
         self.launch = self.directory.launch
         self._failures = self.launch.failures if self.launch else 0
         self._engine = await Engine.adopt(self.directory)
         if self._engine is None:
             state = self.directory.state
-            self._note_failure(Ending(state.exit_code if state else None))
-            if state is not None and state.asked:
-                self.leave(0.0)
+            self._record_failure(Ending(state.exit_code if state else None))
+            if state is not None and state.stop_requested:
+                self.drain(0.0)
             return
         mark = self.directory.ready
         if mark is not None and (mark.pid, mark.start_ticks) == (self._engine.pid, self._engine.start_ticks):
-            self.state, self._ready_at = ReplicaState.READY, mark.ready_at
-        self._around.own(self._supervise(self._engine))
+            self.state, self._ready_at = InstanceState.READY, mark.ready_at
+        self._deps.start_task(self._supervise(self._engine))
 
-    def leave(self, grace_seconds: float) -> None:
-        """Drain within the grace time, then end for good. More than once does no more."""
-        if self._leaving:
+    def drain(self, grace_seconds: float) -> None:
+        """Finish running requests within the grace time, then stop. Repeated calls have no effect."""
+        if self._is_draining:
             return
-        self._leaving = True
-        self.state = ReplicaState.DRAINING
+        self._is_draining = True
+        self.state = InstanceState.DRAINING
         if self._engine is None:
-            self._depart()
+            self._finish_removal()
         else:
-            self._tell()
-            self._around.own(self._drain(self._engine, grace_seconds))
+            self._publish_change()
+            self._deps.start_task(self._drain_engine(self._engine, grace_seconds))
 
     async def _supervise(self, engine: Engine) -> None:
         health = asyncio.create_task(self._health(engine))
@@ -145,120 +145,120 @@ class LocalReplica:
             if not engine.ended.is_set():
                 engine.kill()
             why = health.result() if health.done() else None
-            self._become(ReplicaState.BACK_OFF)  # at once: the router must not send it anything more
-            self._end(await engine.ending(), why)
+            self._set_state(InstanceState.BACK_OFF)  # at once: the router must stop sending requests
+            self._remove(await engine.ending(), why)
         finally:
             health.cancel()
             ended.cancel()
             await asyncio.gather(health, ended, return_exceptions=True)
             engine.close()
 
-    def _end(self, ending: Ending, why: str | None) -> None:
+    def _remove(self, ending: Ending, why: str | None) -> None:
         self._engine = None
-        if self._leaving:
-            self._depart()
+        if self._is_draining:
+            self._finish_removal()
             return
-        self._note_failure(ending, why)
+        self._record_failure(ending, why)
         lines = tuple(self.directory.last_lines())
-        self._tell(ReplicaVerb.EXITED, "EngineEnded", f"{self.name}: {self._message}", lines)
+        self._publish_change(ReplicaVerb.EXITED, "EngineEnded", f"{self.name}: {self._message}", lines)
 
-    def _depart(self) -> None:
+    def _finish_removal(self) -> None:
         self.directory.remove()
-        self.gone.set()
-        self._tell(ReplicaVerb.EXITED, "Stopped", f"{self.name} has left as it should")
+        self.removed.set()
+        self._publish_change(ReplicaVerb.EXITED, "Stopped", f"{self.name} stopped cleanly")
 
-    def _note_failure(self, ending: Ending, why: str | None = None) -> None:
-        pace, clock = self._around.pace, self._around.clock
-        if self._ready_at is not None and clock.now().timestamp() - self._ready_at >= pace.stable_seconds:
+    def _record_failure(self, ending: Ending, why: str | None = None) -> None:
+        timings, clock = self._deps.timings, self._deps.clock
+        if self._ready_at is not None and clock.now().timestamp() - self._ready_at >= timings.stable_seconds:
             self._failures = 0
         self._failures += 1
         self._ready_at = None
-        delay = pace.backoff.delay_seconds(self._failures - 1) if self._failures > 1 else 0.0
+        delay = timings.backoff.delay_seconds(self._failures - 1) if self._failures > 1 else 0.0
         self.due_at = clock.monotonic() + delay
-        self.state = ReplicaState.FAILED if self._failures >= CRASH_LOOP_FAILURES else ReplicaState.BACK_OFF
+        self.state = InstanceState.FAILED if self._failures >= CRASH_LOOP_FAILURES else InstanceState.BACK_OFF
         lines = self.directory.last_lines()
         self._message = (why or str(ending)) + ("; its last lines: " + "\n".join(lines) if lines else "")
 
     # --- health
 
     async def _health(self, engine: Engine) -> str:
-        """Follows the engine while it is well; returns why it must be ended."""
-        if self.state is not ReplicaState.READY and (trouble := await self._bring_up(engine)):
+        """Watch the engine's health; returns the reason to kill it."""
+        if self.state is not InstanceState.READY and (trouble := await self._wait_until_ready(engine)):
             return trouble
-        return await self._keep_watch()
+        return await self._watch_health()
 
-    async def _bring_up(self, engine: Engine) -> str | None:
+    async def _wait_until_ready(self, engine: Engine) -> str | None:
         """None once the model has answered."""
-        clock, pace, port = self._around.clock, self._around.pace, self._port
-        deadline = clock.monotonic() + pace.start_seconds
+        clock, timings, port = self._deps.clock, self._deps.timings, self._port
+        deadline = clock.monotonic() + timings.start_seconds
         trouble: str | None = "it does not answer on /health"
         while clock.monotonic() < deadline:
-            if await self._around.probe.healthy(port):
-                self._become(ReplicaState.LOADING)
-                trouble = await self._around.probe.problem(port, self.launch.served_model if self.launch else "")
+            if await self._deps.probe.healthy(port):
+                self._set_state(InstanceState.LOADING)
+                trouble = await self._deps.probe.problem(port, self.launch.served_model if self.launch else "")
                 if trouble is None:
-                    self._answered(engine)
+                    self._mark_ready(engine)
                     return None
-            await asyncio.sleep(pace.probe_seconds)
-        return f"it was not ready within {pace.start_seconds:.0f} s: {trouble}"
+            await asyncio.sleep(timings.probe_seconds)
+        return f"it was not ready within {timings.start_seconds:.0f} s: {trouble}"
 
-    def _answered(self, engine: Engine) -> None:
-        now = self._around.clock.now().timestamp()
+    def _mark_ready(self, engine: Engine) -> None:
+        now = self._deps.clock.now().timestamp()
         self._ready_at, self._message = now, ""
-        with contextlib.suppress(OSError):  # a full disk: the next app-deployer asks the engine once more
+        with contextlib.suppress(OSError):  # full disk: after a restart the engine is queried once more
             self.directory.write_ready(ReadyMark(engine.pid, engine.start_ticks, now))
         seconds = max(0.0, now - engine.started_at)
-        self._around.started(seconds)
-        self._become(ReplicaState.READY, ReplicaVerb.READY, f"{self.name} serves, {seconds:.1f} s after its start")
+        self._deps.started(seconds)
+        self._set_state(InstanceState.READY, ReplicaVerb.READY, f"{self.name} ready after {seconds:.1f} s")
 
-    async def _keep_watch(self) -> str:
-        """Returns when the engine has hung; while it is silent for a shorter time, it gets no traffic."""
-        clock, pace = self._around.clock, self._around.pace
+    async def _watch_health(self) -> str:
+        """Watch /health; returns once the engine hangs. After half of that time it gets no traffic."""
+        clock, timings = self._deps.clock, self._deps.timings
         answered, silent = clock.monotonic(), 0.0
-        while silent < pace.hung_seconds:
-            await asyncio.sleep(pace.liveness_seconds)
-            if await self._around.probe.healthy(self._port):
+        while silent < timings.hung_seconds:
+            await asyncio.sleep(timings.liveness_seconds)
+            if await self._deps.probe.healthy(self._port):
                 answered, silent = clock.monotonic(), 0.0
-                self._become(ReplicaState.READY)
+                self._set_state(InstanceState.READY)
                 continue
             silent = clock.monotonic() - answered
-            if silent >= pace.hung_seconds / 2:
-                self._become(ReplicaState.LOADING)
+            if silent >= timings.hung_seconds / 2:
+                self._set_state(InstanceState.LOADING)
         return f"it did not answer on /health for {silent:.0f} s and was ended"
 
-    # --- the end that is wanted
+    # --- drain
 
-    async def _drain(self, engine: Engine, grace_seconds: float) -> None:
-        pace, clock = self._around.pace, self._around.clock
+    async def _drain_engine(self, engine: Engine, grace_seconds: float) -> None:
+        timings, clock = self._deps.timings, self._deps.clock
         deadline = clock.monotonic() + grace_seconds
-        await asyncio.sleep(min(pace.settle_seconds, grace_seconds))
+        await asyncio.sleep(min(timings.settle_seconds, grace_seconds))
         idle = 0
         while clock.monotonic() < deadline and idle < _IDLE_LOOKS and not engine.ended.is_set():
-            idle = idle + 1 if await self._around.probe.busy(self._port) == 0 else 0
+            idle = idle + 1 if await self._deps.probe.busy(self._port) == 0 else 0
             await asyncio.sleep(_DRAIN_LOOK_SECONDS)
         if engine.ended.is_set():
             return
         engine.terminate()
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(pace.kill_seconds + 1.0):
+            async with asyncio.timeout(timings.kill_seconds + 1.0):
                 await engine.ended.wait()
         if not engine.ended.is_set():
             engine.kill()
 
-    # --- telling
+    # --- changes
 
     @property
     def _port(self) -> int:
         return self.launch.port if self.launch else 0
 
-    def _become(self, state: ReplicaState, verb: ReplicaVerb | None = None, message: str = "") -> None:
-        """Draining stays draining, whatever else happens."""
-        if self._leaving or (self.state is state and verb is None):
+    def _set_state(self, state: InstanceState, verb: ReplicaVerb | None = None, message: str = "") -> None:
+        """Change the state; a draining replica stays draining."""
+        if self._is_draining or (self.state is state and verb is None):
             return
         self.state = state
-        self._tell(verb, "Ready" if verb is ReplicaVerb.READY else "", message)
+        self._publish_change(verb, "Ready" if verb is ReplicaVerb.READY else "", message)
 
-    def _tell(
+    def _publish_change(
         self, verb: ReplicaVerb | None = None, reason: str = "", message: str = "", last_lines: tuple[str, ...] = ()
     ) -> None:
         change = Change(self.key.namespace, self.key.name)
@@ -266,4 +266,4 @@ class LocalReplica:
             change = replace(
                 change, replica=self.name, verb=verb, reason=reason, message=message, last_lines=last_lines
             )
-        self._around.changed(change)
+        self._deps.changed(change)

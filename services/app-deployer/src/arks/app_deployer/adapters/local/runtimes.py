@@ -1,4 +1,4 @@
-"""What engines need: the model's file, memory and slots, known before the start, and their command lines."""
+"""Requirements of engines before their start (model file, memory, slots), and their command lines."""
 
 import asyncio
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from arks.contracts.resources import ArksApplicationSpec, Runtime
 
 
 class Refused(Exception):
-    """The replica cannot work, so it is not started."""
+    """The replica cannot work and is not started."""
 
     def __init__(self, refusal: Refusal) -> None:
         super().__init__(refusal.message)
@@ -22,10 +22,10 @@ class Refused(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Demand:
+class EngineRequirements:
     model_path: str
     memory_bytes: int
-    """0 where the runtime looks after its own memory (that of the GPU)."""
+    """0 if the runtime manages its own memory (that of the GPU)."""
     weights_bytes: int
     slots: int
     """0 when unknown."""
@@ -34,10 +34,10 @@ class Demand:
 class LocalRuntimes:
     """The engines that one machine can run."""
 
-    async def demand(self, spec: ArksApplicationSpec, model_path: str, slots: int) -> Demand:
-        """`slots`: of a llama.cpp replica whose arguments do not say. Raises Refused."""
+    async def requirements(self, spec: ArksApplicationSpec, model_path: str, slots: int) -> EngineRequirements:
+        """`slots`: of a llama.cpp replica whose arguments do not set them. Raises Refused."""
         if spec.effective_runtime is not Runtime.LLAMACPP:
-            return Demand(model_path, 0, 0, 0)
+            return EngineRequirements(model_path, 0, 0, 0)
         return await asyncio.to_thread(_of_llamacpp, spec, model_path, slots)
 
     def command(self, spec: ArksApplicationSpec, engine: EngineParameters) -> list[str]:
@@ -45,7 +45,7 @@ class LocalRuntimes:
 
 
 def _read(path: Path) -> ModelFile:
-    """The header is read again only when the file has changed: that takes 0.1 s, and we ask at every change."""
+    """Reading a header takes 0.1 s and is needed at every reconcile, so it is cached until the file changes."""
     stat = path.stat()
     return _read_once(path, stat.st_mtime_ns, stat.st_size)
 
@@ -55,7 +55,7 @@ def _read_once(path: Path, _modified_ns: int, _size_bytes: int) -> ModelFile:
     return gguf.read(path)
 
 
-def _of_llamacpp(spec: ArksApplicationSpec, model_path: str, slots: int) -> Demand:
+def _of_llamacpp(spec: ArksApplicationSpec, model_path: str, slots: int) -> EngineRequirements:
     try:
         model = _read(gguf.find(Path(model_path)))
     except gguf.BadModelFile as error:
@@ -65,4 +65,6 @@ def _of_llamacpp(spec: ArksApplicationSpec, model_path: str, slots: int) -> Dema
         options = llamacpp_options.parser(add_help=False).parse_args(line[len(LLAMACPP) :])
     except llamacpp_options.BadOptions as error:
         raise Refused(Refusal("ArgumentsBad", f"runtimeCommonArgs: {error}")) from error
-    return Demand(str(model.path), llamacpp_options.memory_bytes(options, model), model.size_bytes, options.parallel)
+    return EngineRequirements(
+        str(model.path), llamacpp_options.memory_bytes(options, model), model.size_bytes, options.parallel
+    )

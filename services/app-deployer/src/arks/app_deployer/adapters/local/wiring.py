@@ -3,11 +3,11 @@
 import os
 from collections.abc import Mapping
 
-from arks.app_deployer.adapters.local.disaggregated import NoStages
+from arks.app_deployer.adapters.local.disaggregated import NoDisaggregatedWorkloads
 from arks.app_deployer.adapters.local.probe import HttpProbe
-from arks.app_deployer.adapters.local.replica import Pace
+from arks.app_deployer.adapters.local.replica import Timings
 from arks.app_deployer.adapters.local.workloads import LocalOptions, LocalWorkloads
-from arks.app_deployer.adapters.metrics import EngineMeters, ReplicaGauges
+from arks.app_deployer.adapters.metrics import EngineMetrics, ReplicaGauges
 from arks.app_deployer.adapters.parts import Parts
 from arks.app_deployer.config import Settings
 from arks.kit.home import Home
@@ -21,17 +21,19 @@ def local_parts(settings: Settings, home: Home, environment: Mapping[str, str]) 
         local_options(settings),
         probe=probe,
         clock=home.clock,
-        meters=EngineMeters(home.registry),
+        metrics=EngineMetrics(home.registry),
         environment=environment,
     )
     home.registry.register(ReplicaGauges(workloads.observed))
-    return Parts(workloads, NoStages(), [], [probe.start, workloads.start], [probe.close, workloads.close])
+    return Parts(
+        workloads, NoDisaggregatedWorkloads(), [], [probe.start, workloads.start], [probe.close, workloads.close]
+    )
 
 
 def local_options(settings: Settings) -> LocalOptions:
     return LocalOptions(
         engines_directory=settings.state_dir.resolve() / "engines",
-        pace=_pace(settings),
+        timings=_timings(settings),
         slots=settings.engine_slots,
         grace_seconds=settings.grace_seconds,
         log_bytes=settings.engine_log_bytes,
@@ -39,8 +41,8 @@ def local_options(settings: Settings) -> LocalOptions:
     )
 
 
-def _pace(settings: Settings) -> Pace:
-    return Pace(
+def _timings(settings: Settings) -> Timings:
+    return Timings(
         probe_seconds=settings.probe_seconds,
         liveness_seconds=settings.liveness_seconds,
         hung_seconds=settings.hung_seconds,

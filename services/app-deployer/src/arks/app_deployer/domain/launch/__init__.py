@@ -1,1 +1,1 @@
-"""How engines are started: pure functions from a spec to command lines, checked by golden files."""
+"""Generated text: command lines and manifests from a spec. Pure, checked by golden files."""

@@ -4,7 +4,7 @@ import shlex
 from collections.abc import Iterable
 
 
-def as_words(arguments: Iterable[str]) -> list[str]:
+def as_arguments(arguments: Iterable[str]) -> list[str]:
     """Each element is one word, exactly as it is, with two exceptions for manifests of the older implementation.
 
     That one joined all elements with blanks and gave them to a shell. So `--option value` in one element is two words,

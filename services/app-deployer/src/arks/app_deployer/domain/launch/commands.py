@@ -1,9 +1,9 @@
-"""Launch lines of an ArksApplication on Kubernetes: vLLM, SGLang, Dynamo, llama.cpp."""
+"""Launch commands of an ArksApplication on Kubernetes: vLLM, SGLang, Dynamo, llama.cpp."""
 
 from collections.abc import Callable, Mapping
 
 from arks.app_deployer.domain.launch import containers, llamacpp_options
-from arks.app_deployer.domain.launch.arguments import as_words, quoted
+from arks.app_deployer.domain.launch.arguments import as_arguments, quoted
 from arks.app_deployer.domain.launch.containers import Container, Group, Images, shell
 from arks.contracts.resources import ArksApplicationSpec, Runtime
 
@@ -16,7 +16,7 @@ SGLANG_LISTEN = f"--host 0.0.0.0 --port {containers.HTTP_PORT}"
 
 
 class NoLaunch(Exception):
-    """There is no launch line for this runtime; the message says what there is."""
+    """The runtime has no launch command; the message lists those that have."""
 
 
 def group(spec: ArksApplicationSpec, model_path: str, images: Images) -> Group:
@@ -32,7 +32,7 @@ def _vllm(spec: ArksApplicationSpec, model_path: str, images: Images) -> Group:
     server += ["--model", model_path, "--served-model-name", spec.served_name]
     if spec.tensor_parallel_size:
         server += ["--tensor-parallel-size", str(spec.tensor_parallel_size)]
-    server += as_words(spec.runtime_args)
+    server += as_arguments(spec.runtime_args)
     ray = f"{_RAY} leader --ray_cluster_size={containers.GROUP_SIZE}"
     image, env = spec.runtime_image or images.vllm, containers.user_env(spec.instance_spec)
     worker = shell(f"{_RAY} worker --ray_address={containers.LEADER_ADDRESS}")
@@ -43,7 +43,7 @@ def _sglang(spec: ArksApplicationSpec, model_path: str, images: Images) -> Group
     model = ["--model-path", model_path, "--served-model-name", spec.served_name]
     if spec.tensor_parallel_size:
         model += ["--tp", str(spec.tensor_parallel_size)]
-    tail = with_metrics(quoted([*model, *as_words(spec.runtime_args)]))
+    tail = with_metrics(quoted([*model, *as_arguments(spec.runtime_args)]))
     image = spec.runtime_image or images.sglang
     env = (*containers.user_env(spec.instance_spec), containers.worker_index_env())
     return Group(
@@ -53,13 +53,13 @@ def _sglang(spec: ArksApplicationSpec, model_path: str, images: Images) -> Group
 
 
 def with_metrics(line: str) -> str:
-    """SGLang reports no metrics unless told to."""
+    """SGLang serves no metrics without --enable-metrics."""
     return line if "enable-metrics" in line else f"{line} --enable-metrics".lstrip()
 
 
 def _dynamo(spec: ArksApplicationSpec, model_path: str, images: Images) -> Group:
     """The user brings ETCD_ENDPOINTS and NATS_SERVER in `env`; tensorParallelSize has no meaning here."""
-    arguments = as_words(spec.runtime_args)
+    arguments = as_arguments(spec.runtime_args)
     leader = " ".join(filter(None, [f"dynamo run in=http out=dyn://{containers.LEADER_ADDRESS}", quoted(arguments)]))
     engine = quoted([model_path, "--model-name", spec.served_name, *arguments])
     worker = f"dynamo run in=dyn://{containers.LEADER_ADDRESS} out=vllm {engine}"
@@ -68,8 +68,8 @@ def _dynamo(spec: ArksApplicationSpec, model_path: str, images: Images) -> Group
 
 
 def _llamacpp(spec: ArksApplicationSpec, model_path: str, images: Images) -> Group:
-    """One node only; needs no shell. Our options come last: of two the last one counts."""
-    command = ("python3", "-m", "arks.app_deployer.programs.llamacpp", *as_words(spec.runtime_args))
+    """One node only; needs no shell. Arks' options come last, because the last of two counts."""
+    command = ("python3", "-m", "arks.app_deployer.programs.llamacpp", *as_arguments(spec.runtime_args))
     command += ("--host", "0.0.0.0", "--port", str(containers.HTTP_PORT))  # noqa: S104  # a pod's own address
     command += ("--model", model_path, "--alias", spec.served_name)
     return Group(Container(spec.runtime_image or images.llamacpp, command, containers.user_env(spec.instance_spec)))
@@ -81,7 +81,9 @@ def slots_of(spec: ArksApplicationSpec) -> int:
         return 0
     needed = ["--model", "model", "--port", "0"]
     try:
-        options, _ = llamacpp_options.parser(add_help=False).parse_known_args([*needed, *as_words(spec.runtime_args)])
+        options, _ = llamacpp_options.parser(add_help=False).parse_known_args(
+            [*needed, *as_arguments(spec.runtime_args)]
+        )
     except llamacpp_options.BadOptions:
         return 0
     return int(options.parallel)

@@ -1,11 +1,11 @@
-"""Launch lines of an ArksDisaggregatedApplication on Kubernetes: SGLang's router, prefill and decode."""
+"""Launch commands of an ArksDisaggregatedApplication on Kubernetes: SGLang's router, prefill and decode."""
 
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
 from arks.app_deployer.domain.launch import containers
-from arks.app_deployer.domain.launch.arguments import as_words, quoted
+from arks.app_deployer.domain.launch.arguments import as_arguments, quoted
 from arks.app_deployer.domain.launch.commands import SGLANG, SGLANG_LISTEN, with_metrics
 from arks.app_deployer.domain.launch.containers import Container, Group, Images, shell
 from arks.contracts.resources import (
@@ -55,7 +55,7 @@ def _router(application: ArksDisaggregatedApplication, images: Images) -> Contai
     for stage in Stage:
         labels = leader_labels(application.name, spec.model.name, stage)
         line += [f"--{stage}-selector", *(f"{name}={value}" for name, value in labels.items())]
-    arguments = as_words(router.router_args)
+    arguments = as_arguments(router.router_args)
     line += arguments
     if "-policy" not in (given := " ".join(arguments)):
         line += ["--policy", "cache_aware"]
@@ -75,20 +75,24 @@ def _stage(
 ) -> Group:
     image = spec.runtime_image or images.disaggregated_sglang
     env = (*containers.user_env(workload.instance_spec), containers.worker_index_env())
-    own = {"--model-path": model_path, "--served-model-name": spec.served_name, "--disaggregation-mode": stage.value}
-    arguments = as_words(workload.runtime_common_args)
-    leader = f"{SGLANG} {SGLANG_LISTEN} {_leader_arguments(arguments, own)}"
-    worker = f"{SGLANG} {with_metrics(quoted([*_flat(own), *arguments]))}"
+    ours = {
+        "--model-path": model_path,
+        "--served-model-name": spec.served_name,
+        "--disaggregation-mode": stage.value,
+    }
+    arguments = as_arguments(workload.runtime_common_args)
+    leader = f"{SGLANG} {SGLANG_LISTEN} {_leader_arguments(arguments, ours)}"
+    worker = f"{SGLANG} {with_metrics(quoted([*_flat(ours), *arguments]))}"
     return Group(
         _overridden(Container(image, shell(leader), env), workload.leader_command_override, "ARKS_LEADER_COMMAND"),
         _overridden(Container(image, shell(worker), env), workload.worker_command_override, "ARKS_WORKER_COMMAND"),
     )
 
 
-def _leader_arguments(arguments: list[str], own: dict[str, str]) -> str:
-    """The user's arguments first; each of ours only where the user gave none."""
+def _leader_arguments(arguments: list[str], ours: dict[str, str]) -> str:
+    """The user's arguments, then each of Arks' that the user did not give."""
     given = " ".join(arguments)
-    return with_metrics(quoted([*arguments, *_flat({name: own[name] for name in own if name not in given})]))
+    return with_metrics(quoted([*arguments, *_flat({name: ours[name] for name in ours if name not in given})]))
 
 
 def _flat(options: dict[str, str]) -> list[str]:
@@ -96,7 +100,7 @@ def _flat(options: dict[str, str]) -> list[str]:
 
 
 def _overridden(container: Container, override: list[str], variable: str) -> Container:
-    """The user's command in place of ours, which it finds in `variable`."""
+    """The user's command; the replaced one is in the environment variable `variable`."""
     if not override:
         return container
     ours: dict[str, Any] = {"name": variable, "value": container.command[-1]}

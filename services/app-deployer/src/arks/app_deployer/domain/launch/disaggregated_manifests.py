@@ -11,11 +11,11 @@ from arks.app_deployer.domain.launch.manifests import (
     REVISION,
     ROLE,
     Templates,
-    claim_of,
     digest,
     marked,
     metadata,
     path_of,
+    pvc_of,
     service,
     stamped,
     with_revision,
@@ -41,17 +41,17 @@ def stage_templates(
 ) -> Templates:
     group = disaggregated_commands.group(application, path_of(model), images)
     made = group.prefill if stage is Stage.PREFILL else group.decode
-    wanted = workload(application, stage)
-    frame = PodFrame(claim_of(model), tuple(application.spec.runtime_image_pull_secrets), grace_seconds)
+    desired = workload(application, stage)
+    frame = PodFrame(pvc_of(model), tuple(application.spec.runtime_image_pull_secrets), grace_seconds)
     labels = disaggregated_commands.leader_labels(application.name, application.spec.model.name, stage)
 
     def template(container: Container, role: str, serving: Serving | None) -> Json:
         ours = {**labels, ROLE: role}
-        return pod_templates.template(_CONTAINER, container, wanted.instance_spec, frame, labels=ours, serving=serving)
+        return pod_templates.template(_CONTAINER, container, desired.instance_spec, frame, labels=ours, serving=serving)
 
     leader = template(made.leader, "leader", Serving())
     worker = template(made.worker or made.leader, "worker", None)
-    return with_revision(leader, worker, wanted.size)
+    return with_revision(leader, worker, desired.size)
 
 
 def router_deployment(

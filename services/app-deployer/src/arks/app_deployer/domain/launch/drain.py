@@ -1,16 +1,16 @@
-"""What a pod runs before it ends (preStop): wait until its engine works on nothing more.
+"""The preStop command of a pod: wait until its engine has no more requests.
 
-Runs in the engine's image, so it is plain Python of any version, without imports of ours.
+Runs in the engine's image, so it is plain Python of any version, without packages.
 """
 
 QUIET_SECONDS = 10
-"""So long nothing new has come: whoever sends to the pod knows that it leaves. Longer than a service of ours or the bus
-needs to start again: while they do, requests still come here. A gauge alone misses what comes and ends between looks.
+"""Time without requests and new tokens after which the pod ends. Longer than a restart of a service or of NATS, during
+which requests still arrive. New tokens count too: a gauge alone misses a request that ends between two polls.
 """
 MARGIN_SECONDS = 5
-"""Of the grace period, left for the engine's own end."""
+"""Part of the grace period that remains for the engine's own end."""
 BLIND_SECONDS = 30
-"""How long is waited where nobody says whether there is work."""
+"""Wait if the engine does not report whether it has requests."""
 
 _SCRIPT = r"""
 import re, sys, time, urllib.request
@@ -43,7 +43,7 @@ while time.monotonic() - began < most:
 
 
 def command(port: int, grace_seconds: int, quiet_seconds: float = QUIET_SECONDS) -> list[str]:
-    """An engine without work and without new tokens for `quiet_seconds` ends it; a silent one has BLIND_SECONDS."""
+    """The command ends after `quiet_seconds` without requests and new tokens; after BLIND_SECONDS without metrics."""
     most = max(1, grace_seconds - MARGIN_SECONDS)
     script = _SCRIPT.replace("{blind}", str(BLIND_SECONDS))
     return ["python3", "-c", script.strip(), str(port), str(most), str(quiet_seconds)]

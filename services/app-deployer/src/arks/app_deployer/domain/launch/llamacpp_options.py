@@ -25,7 +25,7 @@ _MIB = 2**20
 
 
 class BadOptions(Exception):
-    """The command line cannot be; the message names the option."""
+    """The command line is invalid; the message names the option."""
 
 
 class _Parser(argparse.ArgumentParser):

@@ -1,9 +1,9 @@
-"""Launch lines on one machine: an engine as a process that listens on loopback."""
+"""Launch commands on one machine: an engine as a process that listens on loopback."""
 
 import sys
 from dataclasses import dataclass
 
-from arks.app_deployer.domain.launch.arguments import as_words
+from arks.app_deployer.domain.launch.arguments import as_arguments
 from arks.contracts.resources import ArksApplicationSpec, Runtime
 
 LLAMACPP = (sys.executable, "-m", "arks.app_deployer.programs.llamacpp")
@@ -21,8 +21,8 @@ class EngineParameters:
 
 
 def engine_command(spec: ArksApplicationSpec, engine: EngineParameters) -> list[str]:
-    """The program and its arguments; ours come last, because of two the last one counts."""
-    arguments, served, port = as_words(spec.runtime_args), spec.served_name, str(engine.port)
+    """The program and its arguments; Arks' come last, because the last of two counts."""
+    arguments, served, port = as_arguments(spec.runtime_args), spec.served_name, str(engine.port)
     if spec.effective_runtime is Runtime.LLAMACPP:
         ours = ["--host", _HOST, "--port", port, "--model", engine.model_path, "--alias", served]
         defaults = ["--parallel", str(engine.slots), "--threads", str(engine.threads)]

@@ -19,11 +19,11 @@ PART = "arks.ai/disaggregation-role"
 REVISION = "arks.ai/revision"
 """Annotation of pods and of their set: digest of the pod templates."""
 APPLIED = "arks.ai/applied"
-"""Annotation of a child: digest of everything that we want of it, so that nothing is written twice."""
+"""Annotation of a child: digest of its desired state, so that nothing is written twice."""
 SLOTS = "arks.ai/slots"
-"""Annotation of pods: requests that the engine works on at once, where we know."""
-IN_PLACE = "arks.ai/rolled-out-in-place"
-"""Annotation of a set: the revision for which there was no room beside the old one."""
+"""Annotation of pods: the engine's slots, if known."""
+WITHOUT_SURGE = "arks.ai/rolled-out-in-place"
+"""Annotation of a set: the revision for which no node had room beside the old one."""
 Owner = ArksApplication | ArksDisaggregatedApplication
 MANAGED = {"managed-by": "arks"}
 _VOLCANO_QUEUE = "scheduling.volcano.sh/queue-name"
@@ -39,8 +39,8 @@ class Templates:
     revision: str
 
 
-def claim_of(fact: ModelFact) -> str:
-    """The claim that holds the model; where the fact does not say, model-manager's default: the model's name."""
+def pvc_of(fact: ModelFact) -> str:
+    """The PVC that holds the model; model-manager's default is the model's name."""
     return fact.claim_name or fact.name
 
 
@@ -54,7 +54,7 @@ def templates(application: ArksApplication, model: ModelFact, images: Images, gr
     """Raises NoLaunch."""
     spec = application.spec
     group = commands.group(spec, path_of(model), images)
-    frame = PodFrame(claim_of(model), tuple(spec.runtime_image_pull_secrets), grace_seconds)
+    frame = PodFrame(pvc_of(model), tuple(spec.runtime_image_pull_secrets), grace_seconds)
     ours = {APPLICATION: application.name, MODEL: label_value(spec.model.name)}
     leader = pod_templates.template(
         "leader",
@@ -73,12 +73,12 @@ def templates(application: ArksApplication, model: ModelFact, images: Images, gr
     return with_revision(leader, worker, _size(group, spec.group_size))
 
 
-def _size(group: Group, wanted: int) -> int:
-    return wanted if group.worker is not None else 1
+def _size(group: Group, desired: int) -> int:
+    return desired if group.worker is not None else 1
 
 
 def _serving(runtime: Runtime) -> Serving:
-    """`dynamo run` has no /health in the versions that its launch line is for, and says nothing of its work."""
+    """`dynamo run` has no /health in the supported versions and does not report its requests."""
     return Serving(readiness=tcp_readiness(HTTP_PORT), drains=False) if runtime is Runtime.DYNAMO else Serving()
 
 
@@ -100,11 +100,11 @@ def leader_worker_set(
     *,
     name: str,
     part: str = "",
-    in_place: bool,
+    without_surge: bool,
 ) -> Json:
     """`part`: of a disaggregated application, which one this is."""
     labels = MANAGED | {APPLICATION: owner.name} | ({PART: part} if part else {})
-    annotations = {REVISION: made.revision, IN_PLACE: made.revision if in_place else ""}
+    annotations = {REVISION: made.revision, WITHOUT_SURGE: made.revision if without_surge else ""}
     annotations |= _group_annotations(owner.spec.pod_group_policy)
     update = {"maxUnavailable": rollout.max_unavailable, "maxSurge": rollout.max_surge, "partition": 0}
     body: Json = {
@@ -192,7 +192,7 @@ def metadata(owner: Owner, name: str, labels: Mapping[str, str]) -> Json:
 
 
 def stamped(body: Json) -> Json:
-    """With the digest of all of it."""
+    """The object with the digest of its content as an annotation."""
     known = body["metadata"].get("annotations", {})
     return {**body, "metadata": {**body["metadata"], "annotations": {**known, APPLIED: digest(body)}}}
 

@@ -1,4 +1,4 @@
-"""Pod templates on Kubernetes: the user's instanceSpec around a container of ours."""
+"""Pod templates on Kubernetes: the user's instanceSpec around the engine's container."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ from arks.contracts.resources.meta import GROUP
 
 Json = dict[str, Any]
 MODELS = "models"
-"""Name of the volume and, under /, the place where containers find it."""
+"""Name of the volume, which is mounted under / by this name."""
 _OF_CONTAINER = ("securityContext", "resources")
 _PROBES = ("livenessProbe", "readinessProbe", "startupProbe")
 _ELSEWHERE = frozenset(
@@ -25,13 +25,13 @@ _NOTHING = ArksInstanceSpec()
 
 @dataclass(frozen=True, slots=True)
 class Serving:
-    """Of a pod that requests reach: where, how its readiness is asked for, how it leaves."""
+    """Ports, readiness and drain of a pod that serves requests."""
 
     port: int = HTTP_PORT
     readiness: Json = field(default_factory=lambda: http_readiness("/health", HTTP_PORT))
-    """Where the user gives none."""
+    """Used unless the user gives one."""
     drains: bool = True
-    """Its engine says on /metrics whether it works on something."""
+    """The engine's /metrics show whether it has requests."""
     more_ports: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -52,10 +52,10 @@ class PodFrame:
     """What is the same for all pods of an application."""
 
     claim: str | None
-    """Name of the model's claim; None: the pod needs no model."""
+    """Name of the model's PVC; None: the pod needs no model."""
     pull_secrets: tuple[ImagePullSecret, ...]
     grace_seconds: float
-    """Of pods that serve, where the spec says nothing: an upper limit, they end as soon as they are idle."""
+    """Default of pods that serve. An upper limit: they end as soon as they are idle."""
 
 
 def template(
@@ -67,7 +67,7 @@ def template(
     labels: Mapping[str, str],
     serving: Serving | None,
 ) -> Json:
-    """A pod template with one container of that name; labels of our group are ours alone.
+    """A pod template with one container; user labels under arks.ai/ are dropped.
 
     `serving` None: a worker, which has no probes and no port.
     """
@@ -123,12 +123,12 @@ def _serving(given: Json, serving: Serving, grace_seconds: int) -> Json:
     }
     made |= {probe: given[probe] for probe in _PROBES if probe in given}
     made.setdefault("readinessProbe", serving.readiness)
-    made["lifecycle"] = {"preStop": _leaving(serving, grace_seconds)} | given.get("lifecycle", {})
+    made["lifecycle"] = {"preStop": _draining(serving, grace_seconds)} | given.get("lifecycle", {})
     return made
 
 
-def _leaving(serving: Serving, grace_seconds: int) -> Json:
-    """Before SIGTERM: neighbours learn that the pod leaves, and what it works on ends."""
+def _draining(serving: Serving, grace_seconds: int) -> Json:
+    """Before SIGTERM: the router takes the pod out, and running requests finish."""
     if not serving.drains:
         return {"sleep": {"seconds": max(1, min(drain.BLIND_SECONDS, grace_seconds - drain.MARGIN_SECONDS))}}
     return {"exec": {"command": drain.command(serving.port, grace_seconds)}}
