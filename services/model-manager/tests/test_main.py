@@ -22,7 +22,7 @@ from arks.kit.process import spawn
 from arks.kit.resources import LocalResources
 from arks.kit.testing.servers import Server, small_model
 from arks.kit.testing.wait import eventually
-from arks.model_manager.testing.harness import Running, manifest, outside, running, settings_on
+from arks.model_manager.testing.harness import RunningService, client_of, manifest, running, settings_on
 from arks.model_manager.testing.hub import Hub, hub_server
 
 pytestmark = pytest.mark.real
@@ -47,7 +47,7 @@ def starts(hub: Hub) -> list[int]:
     return [served.start for served in hub.served if served.path == "tiny.gguf"]
 
 
-async def half_loaded(service: Running) -> None:
+async def half_loaded(service: RunningService) -> None:
     async def half() -> bool:
         status = await service.status("tiny")
         return bool(status and status.progress and status.progress.done_bytes > len(WEIGHTS) // 3)
@@ -62,7 +62,7 @@ def child_of(parent: int, module: str) -> int:
     return int(child)
 
 
-async def events(service: Running) -> list[tuple[str, dict[str, object]]]:
+async def events(service: RunningService) -> list[tuple[str, dict[str, object]]]:
     """Verb and data of every model event so far."""
     found: list[tuple[str, dict[str, object]]] = []
     info = await service.bus.jetstream.stream_info(EVENTS_STREAM)
@@ -72,7 +72,7 @@ async def events(service: Running) -> list[tuple[str, dict[str, object]]]:
     return found
 
 
-async def until_published(service: Running, *verbs: str) -> list[dict[str, object]]:
+async def until_published(service: RunningService, *verbs: str) -> list[dict[str, object]]:
     """The data of these events, once they and no others (but progress) are there: they follow the status."""
     published: list[tuple[str, dict[str, object]]] = []
 
@@ -202,7 +202,7 @@ async def test_a_killed_service_ends_its_download_and_the_next_resumes_it(
     command = [sys.executable, "-m", "arks.model_manager.main"]
     hub.hold = asyncio.Event()
     service = await spawn(command, log_file=tmp_path / "log", environment=environment)
-    async with outside(settings_on(nats, tmp_path)) as seen:
+    async with client_of(settings_on(nats, tmp_path)) as seen:
         await seen.models.apply(from_hub(hub))
         await half_loaded(seen)
         child = child_of(service.pid, "arks.model_manager.programs.download")

@@ -24,6 +24,7 @@ from arks.model_manager.testing.storage_contract import PVC_SPEC
 
 pytestmark = [pytest.mark.kube, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300)]
 CRDS = Path(__file__).parents[3] / "charts/arks-crds/templates"
+CHART = Path(__file__).parents[3] / "charts/tests/golden/default.yaml"
 WEIGHTS = b"GGUF" + os.urandom(1_500_000)
 FILES = {"README.md": b"# Tiny", "tiny.gguf": WEIGHTS}
 TOKEN = "hf_a_token_that_no_other_may_see"
@@ -39,7 +40,7 @@ async def kube(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Cluste
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def kubeconfig(kube: Cluster) -> Path:
-    return await account(kube)
+    return await account(kube, CHART)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -269,8 +270,8 @@ async def test_objects_of_arks_are_deleted_with_the_model(service: KubeService) 
     await service.apply("tiny", source={"huggingface": {}}, storage=STORAGE)
     await service.reaches("tiny", ModelPhase.READY)
     await service.delete("tiny")
-    await eventually(lambda: service.gone(JOB, "arks-worker-tiny"), within_seconds=90)
-    await eventually(lambda: service.gone(PVC, "weights"), within_seconds=90)
+    await eventually(lambda: service.is_absent(JOB, "arks-worker-tiny"), within_seconds=90)
+    await eventually(lambda: service.is_absent(PVC, "weights"), within_seconds=90)
 
 
 async def test_a_model_deleted_during_its_download_stops_the_worker(service: KubeService, hub: Hub) -> None:
@@ -291,12 +292,12 @@ async def test_a_pvc_passes_to_the_next_model_that_uses_it(service: KubeService)
     await service.apply("other", source={"huggingface": {}}, storage=STORAGE)
     await service.reaches("other", ModelPhase.READY)
     await service.delete("tiny")
-    await eventually(lambda: service.gone(JOB, "arks-worker-tiny"), within_seconds=90)
+    await eventually(lambda: service.is_absent(JOB, "arks-worker-tiny"), within_seconds=90)
     pvc, other = await service.get(PVC, "weights"), await service.get(MODEL, "other")
     assert "deletionTimestamp" not in pvc["metadata"]
     assert [other["metadata"]["uid"]] == [owner["uid"] for owner in pvc["metadata"]["ownerReferences"]]
     await service.delete("other")
-    await eventually(lambda: service.gone(PVC, "weights"), within_seconds=90)
+    await eventually(lambda: service.is_absent(PVC, "weights"), within_seconds=90)
 
 
 async def an_engine(service: KubeService, pvc: str) -> None:
@@ -322,7 +323,7 @@ async def test_a_pvc_that_engines_use_outlives_its_model_and_returns_to_it(servi
     await service.reaches("tiny", ModelPhase.READY)
     await an_engine(service, "weights")
     await service.delete("tiny")
-    await eventually(lambda: service.gone(JOB, "arks-worker-tiny"), within_seconds=90)
+    await eventually(lambda: service.is_absent(JOB, "arks-worker-tiny"), within_seconds=90)
     assert "deletionTimestamp" not in (await service.get(PVC, "weights"))["metadata"]
 
     await service.apply("tiny", source={"huggingface": {}}, storage=STORAGE)
@@ -333,7 +334,7 @@ async def test_a_pvc_that_engines_use_outlives_its_model_and_returns_to_it(servi
 
     await service.cluster.api.delete(POD, Key(service.namespace, "engine"))
     await service.delete("tiny")
-    await eventually(lambda: service.gone(PVC, "weights"), within_seconds=90)
+    await eventually(lambda: service.is_absent(PVC, "weights"), within_seconds=90)
 
 
 async def test_a_pvc_without_a_model_is_deleted_with_its_engines(service: KubeService) -> None:
@@ -341,10 +342,10 @@ async def test_a_pvc_without_a_model_is_deleted_with_its_engines(service: KubeSe
     await service.reaches("tiny", ModelPhase.READY)
     await an_engine(service, "weights")
     await service.delete("tiny")
-    await eventually(lambda: service.gone(JOB, "arks-worker-tiny"), within_seconds=90)
+    await eventually(lambda: service.is_absent(JOB, "arks-worker-tiny"), within_seconds=90)
     assert "deletionTimestamp" not in (await service.get(PVC, "weights"))["metadata"]
     await service.cluster.api.delete(POD, Key(service.namespace, "engine"))
-    await eventually(lambda: service.gone(PVC, "weights"), within_seconds=90)
+    await eventually(lambda: service.is_absent(PVC, "weights"), within_seconds=90)
 
 
 async def test_weights_that_a_user_put_into_a_pvc_are_found(service: KubeService) -> None:

@@ -1,8 +1,7 @@
-"""Downloads from a hub: whole, resumed, damaged, refused, without space."""
+"""The download process: full disks and kills."""
 
 import asyncio
 import contextlib
-import hashlib
 import json
 import os
 import resource
@@ -10,7 +9,6 @@ import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,13 +16,9 @@ import pytest_asyncio
 
 from arks.kit.testing.wait import eventually
 from arks.model_manager.adapters import marker
-from arks.model_manager.domain.failures import DownloadFailed, FailureKind
-from arks.model_manager.domain.protocol import CheckRequest, HubRequest, request_to_json
+from arks.model_manager.domain.protocol import HubRequest, request_to_json
 from arks.model_manager.domain.storage_path import ARKS_DIRECTORY
-from arks.model_manager.programs.byte_counter import ByteCounter
-from arks.model_manager.programs.file_check import check_file
-from arks.model_manager.programs.repository import FreeBytes, download_repository, free_bytes
-from arks.model_manager.testing.hub import Fault, Hub, Served, hub_server
+from arks.model_manager.testing.hub import Hub, Served, hub_server
 
 pytestmark = pytest.mark.real
 
@@ -46,162 +40,10 @@ def request_for(hub: Hub, tmp_path: Path) -> HubRequest:
     return HubRequest(str(tmp_path / "model"), "fingerprint", MANY, hub.url, "main")
 
 
-async def downloaded(request: HubRequest, free: FreeBytes = free_bytes) -> ByteCounter:
-    counter = ByteCounter()
-    await asyncio.to_thread(download_repository, request, counter, free)
-    return counter
-
-
-async def refused(request: HubRequest, free: FreeBytes = free_bytes) -> DownloadFailed:
-    with pytest.raises(DownloadFailed) as caught:
-        await downloaded(request, free)
-    return caught.value
-
-
 def stored(request: HubRequest) -> dict[str, bytes]:
     root = Path(request.directory)
     files = (path for path in root.rglob("*") if path.is_file() and ARKS_DIRECTORY not in path.parts)
     return {str(path.relative_to(root)): path.read_bytes() for path in files}
-
-
-async def test_a_repository_is_stored_file_for_file_with_a_marker(hub: Hub, request_for: HubRequest) -> None:
-    counter = await downloaded(request_for)
-    assert stored(request_for) == FILES
-    complete = marker.read_complete(Path(request_for.directory))
-    assert complete is not None
-    digests = {file.path: file.sha256 for file in complete.files}
-    assert digests["model.gguf"] == hashlib.sha256(WEIGHTS).hexdigest()
-    assert complete.revision == hub.repositories[MANY][0].commit
-    assert counter.report().done_bytes == counter.total_bytes == sum(map(len, FILES.values()))
-
-
-async def test_a_repeated_download_transfers_and_hashes_nothing_again(hub: Hub, request_for: HubRequest) -> None:
-    await downloaded(request_for)
-    hub.served.clear()
-    await downloaded(request_for)
-    assert hub.served == []
-
-
-async def test_patterns_choose_files(hub: Hub, request_for: HubRequest) -> None:
-    await downloaded(replace(request_for, allow_patterns=("*.gguf", "*.json"), ignore_patterns=("config*",)))
-    assert list(stored(request_for)) == ["model.gguf"]
-
-
-async def test_patterns_without_a_match_are_an_error(request_for: HubRequest) -> None:
-    failure = await refused(replace(request_for, allow_patterns=("*.none",)))
-    assert failure.kind is FailureKind.INVALID
-    assert "none that match" in str(failure)
-
-
-async def test_another_revision_replaces_changed_files_and_removes_old_ones(hub: Hub, request_for: HubRequest) -> None:
-    await downloaded(request_for)
-    hub.add(MANY, {"config.json": CONFIG, "model.gguf": WEIGHTS[::-1]}, revision="v2")
-    hub.served.clear()
-    await downloaded(replace(request_for, revision="v2", fingerprint="other"))
-    assert stored(request_for) == {"config.json": CONFIG, "model.gguf": WEIGHTS[::-1]}
-    assert {served.path for served in hub.served} == {"model.gguf"}
-
-
-async def test_a_cut_connection_resumes_where_it_was_cut(hub: Hub, request_for: HubRequest) -> None:
-    hub.faults = [Fault("model.gguf", cut_after_bytes=1_000_000)]
-    await downloaded(request_for)
-    starts = [served.start for served in hub.served if served.path == "model.gguf"]
-    assert starts[0] == 0
-    assert starts[1] > 500_000
-    assert stored(request_for)["model.gguf"] == WEIGHTS
-
-
-async def test_bytes_damaged_in_transfer_are_downloaded_again(hub: Hub, request_for: HubRequest) -> None:
-    hub.faults = [Fault("model.gguf", wrong_bytes=True), Fault("config.json", wrong_bytes=True)]
-    await downloaded(request_for)
-    assert stored(request_for) == FILES
-
-
-async def test_a_hub_whose_bytes_are_always_wrong_fails_with_both_digests(hub: Hub, request_for: HubRequest) -> None:
-    hub.faults = [Fault("model.gguf", wrong_bytes=True, times=9)]
-    failure = await refused(request_for)
-    assert failure.kind is FailureKind.CORRUPT
-    assert hashlib.sha256(WEIGHTS).hexdigest() in str(failure)
-    assert "model.gguf" not in stored(request_for)
-
-
-async def test_a_file_damaged_on_disk_is_downloaded_again(hub: Hub, request_for: HubRequest) -> None:
-    await downloaded(request_for)
-    (Path(request_for.directory) / "model.gguf").write_bytes(bytes(len(WEIGHTS)))
-    await downloaded(request_for)
-    assert stored(request_for) == FILES
-
-
-async def test_an_existing_file_is_hashed_instead_of_downloaded(hub: Hub, request_for: HubRequest) -> None:
-    target = Path(request_for.directory) / "model.gguf"
-    target.parent.mkdir(parents=True)
-    target.write_bytes(WEIGHTS)
-    await downloaded(request_for)
-    assert "model.gguf" not in {served.path for served in hub.served}
-
-
-async def test_a_private_repository_needs_its_token_which_storage_never_sees(hub: Hub, request_for: HubRequest) -> None:
-    hub.add("acme/private", FILES, token="hf_right")
-    private = replace(request_for, repository="acme/private")
-    without, wrong = await refused(private), await refused(replace(private, token="hf_wrong"))
-    assert without.kind is wrong.kind is FailureKind.DENIED
-    assert "no token is named" in str(without)
-    assert "hf_wrong" not in str(wrong)
-    await downloaded(replace(private, token="hf_right"))
-    assert stored(request_for) == FILES
-
-
-async def test_the_failure_of_a_gated_repository_has_advice(hub: Hub, request_for: HubRequest) -> None:
-    hub.add("acme/gated", FILES, token="hf_right", gated=True)
-    failure = await refused(replace(request_for, repository="acme/gated"))
-    assert failure.kind is FailureKind.DENIED
-    assert "accept its terms" in str(failure)
-    mistyped = await refused(replace(request_for, repository="acme/gated", token="hf_wrong"))
-    assert "the token of source.huggingface.tokenSecretRef gives no access to it" in str(mistyped)
-
-
-@pytest.mark.parametrize(
-    ("change", "kind"),
-    [
-        ({"repository": "acme/nothing", "token": "hf_x"}, FailureKind.NOT_FOUND),
-        ({"revision": "v9"}, FailureKind.NOT_FOUND),
-        ({"endpoint": "http://127.0.0.1:9"}, FailureKind.NETWORK),
-        ({"repository": "acme//x"}, FailureKind.INVALID),
-    ],
-)
-async def test_failures_of_wrong_requests_have_their_kinds(
-    request_for: HubRequest, change: dict[str, str], kind: FailureKind
-) -> None:
-    assert (await refused(replace(request_for, **change))).kind is kind  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize(
-    ("status", "kind"), [(401, FailureKind.DENIED), (403, FailureKind.DENIED), (500, FailureKind.NETWORK)]
-)
-async def test_failures_of_refused_files_have_their_kinds(
-    hub: Hub, request_for: HubRequest, status: int, kind: FailureKind
-) -> None:
-    hub.faults = [Fault("model.gguf", status=status)]
-    failure = await refused(request_for)
-    assert failure.kind is kind
-    assert "signature" not in str(failure)
-
-
-async def test_a_repository_that_reaches_outside_its_directory_is_refused(hub: Hub, request_for: HubRequest) -> None:
-    hub.add("acme/evil", {"../outside.txt": b"x"})
-    failure = await refused(replace(request_for, repository="acme/evil"))
-    assert failure.kind is FailureKind.INVALID
-    assert not (Path(request_for.directory).parent / "outside.txt").exists()
-
-
-async def test_too_little_space_fails_with_the_sizes_before_the_first_byte(hub: Hub, request_for: HubRequest) -> None:
-    failure = await refused(replace(request_for, reserve_bytes=50_000_000), lambda _: 51_000_000)
-    assert failure.kind is FailureKind.NO_SPACE
-    assert "needs 1.5 MB more and 50.0 MB in reserve, 51.0 MB are free" in str(failure)
-    assert hub.served == []
-
-
-# --- as a process
 
 
 def process(request: HubRequest, **options: object) -> subprocess.Popen[bytes]:
@@ -249,14 +91,3 @@ async def test_a_killed_process_resumes_without_downloading_a_byte_twice(hub: Hu
     assert report["done"] is True
     assert Served("model.gguf", here, with_token=False) in hub.served
     assert stored(request_for) == FILES
-
-
-# --- a local file
-
-
-def test_a_file_with_another_digest_is_refused_with_both(tmp_path: Path) -> None:
-    path = tmp_path / "x.gguf"
-    path.write_bytes(b"GGUF")
-    with pytest.raises(DownloadFailed, match=hashlib.sha256(b"GGUF").hexdigest()):
-        check_file(CheckRequest(str(path), "0" * 64, str(tmp_path / "record.json")), ByteCounter())
-    assert not (tmp_path / "record.json").exists()

@@ -1,141 +1,10 @@
-"""PVCs, Jobs and pods as the service reads them, and what they mean for a model."""
-
-from datetime import UTC, datetime, timedelta
-from typing import Any
+"""PVCs, Jobs and pods as the service reads them."""
 
 import pytest
 
-from arks.contracts.resources import DownloadProgress
-from arks.kit.key import Key
-from arks.model_manager.adapters.kubernetes.interpretation import (
-    download_of,
-    newest_event,
-    outcome_of,
-    report_in,
-    stored_of,
-)
-from arks.model_manager.adapters.kubernetes.manifests import StoragePath
-from arks.model_manager.adapters.kubernetes.states import (
-    ObservedJob,
-    ObservedPod,
-    ObservedPvc,
-    parse_job,
-    parse_pod,
-    parse_pvc,
-)
-from arks.model_manager.domain.failures import FailureKind
-from arks.model_manager.domain.observation import Blocked, Content, Download, DownloadState
-from arks.model_manager.domain.progress import Sample
-from arks.model_manager.domain.protocol import Found, Outcome, Report, outcome_to_json, report_to_json
-
-NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
-TIME = "2026-01-01T12:00:00Z"
-STORAGE_PATH = StoragePath(Key("default", "weights"), "models/default/tiny")
-FOUND = Found("tiny.gguf", size_bytes=10, file_count=2, revision="c0ffee")
-DONE = Outcome(Report(10, 10, done=True), FOUND)
-DENIED = Outcome(Report(5, 10, failure=FailureKind.DENIED, message="no"))
-NOTHING_KNOWN = ("", "")
-
-
-def pvc(phase: str = "Bound", *, deleting: bool = False) -> ObservedPvc:
-    return ObservedPvc("uid", phase, deleting, ())
-
-
-def job(annotations: dict[str, str] | None = None, *conditions: dict[str, str]) -> ObservedJob:
-    ours = {"arks.ai/place": str(STORAGE_PATH), "arks.ai/order": "f", "arks.ai/template": "t"}
-    metadata = {
-        "name": "arks-worker-tiny",
-        "namespace": "default",
-        "uid": "job",
-        "creationTimestamp": TIME,
-        "labels": {"arks.ai/model": "tiny"},
-        "annotations": ours | (annotations or {}),
-    }
-    seen = parse_job({"metadata": metadata, "status": {"conditions": list(conditions)}})
-    assert seen is not None
-    return seen
-
-
-def failed(reason: str, message: str) -> dict[str, str]:
-    return {"type": "Failed", "status": "True", "reason": reason, "message": message, "lastTransitionTime": TIME}
-
-
-def pod(state: dict[str, Any] | None = None, **status: Any) -> ObservedPod:
-    metadata = {
-        "name": "arks-worker-tiny-x",
-        "namespace": "default",
-        "uid": "pod",
-        "creationTimestamp": TIME,
-        "ownerReferences": [{"kind": "Job", "uid": "job"}],
-    }
-    statuses = {"containerStatuses": [{"name": "worker", "state": state}]} if state is not None else {}
-    seen = parse_pod({"metadata": metadata, "status": {"phase": "Pending", **statuses, **status}})
-    assert seen is not None
-    return seen
-
-
-def ended(code: int, message: str = "", **more: str) -> ObservedPod:
-    return pod({"terminated": {"exitCode": code, "message": message, "finishedAt": TIME, **more}})
-
-
-def download(job: ObservedJob, pod: ObservedPod | None, start_fault: str = "") -> Download | None:
-    return download_of(job, pod, DownloadProgress(), start_fault=start_fault, now=NOW)
-
-
-# --- pvcs
-
-
-def test_a_bound_pvc_holds_what_its_worker_found() -> None:
-    stored = stored_of(pvc(), STORAGE_PATH, FOUND, NOTHING_KNOWN)
-    assert (Content.COMPLETE, "/models/models/default/tiny/tiny.gguf") == (stored.content, stored.path)
-    assert (10, 2, "c0ffee") == (stored.size_bytes, stored.file_count, stored.revision)
-    assert Content.INCOMPLETE is stored_of(pvc(), STORAGE_PATH, None, NOTHING_KNOWN).content
-
-
-@pytest.mark.parametrize("file", ["", "a b.gguf", "$(reboot).gguf", "../x.gguf", "/etc/passwd", "a;b.gguf"])
-def test_a_file_with_an_unsafe_name_is_loaded_by_its_directory(file: str) -> None:
-    assert STORAGE_PATH.mounted == stored_of(pvc(), STORAGE_PATH, Found(file), NOTHING_KNOWN).path
-
-
-@pytest.mark.parametrize(
-    ("why", "failing"),
-    [
-        (("WaitForFirstConsumer", "waiting for first consumer"), False),
-        (("ExternalProvisioning", "waiting for a volume"), False),
-        (("ProvisioningFailed", "storageclass not found"), True),
-        (("FailedBinding", "no persistent volumes available"), True),
-        (NOTHING_KNOWN, False),
-    ],
-)
-def test_an_unbound_pvc_waits_or_fails_with_the_message_of_its_event(why: tuple[str, str], failing: bool) -> None:
-    stored = stored_of(pvc("Pending"), STORAGE_PATH, FOUND, why)
-    assert (Content.PENDING, failing) == (stored.content, stored.failing)
-    assert why[1] in stored.message
-
-
-@pytest.mark.parametrize("seen", [pvc("Lost"), pvc(deleting=True), pvc("Pending", deleting=True)])
-def test_a_pvc_that_is_being_deleted_is_lost(seen: ObservedPvc) -> None:
-    assert Content.LOST is stored_of(seen, STORAGE_PATH, FOUND, NOTHING_KNOWN).content
-
-
-def test_a_new_pvc_is_pending() -> None:
-    seen = parse_pvc({"metadata": {"uid": "u", "ownerReferences": [{"uid": "m"}]}})
-    assert ObservedPvc("u", "Pending", False, ("m",)) == seen
-
-
-# --- Jobs and pods
-
-
-def test_a_job_without_a_pod_is_starting() -> None:
-    seen = download(job(), None)
-    assert seen is not None
-    assert (DownloadState.STARTING, None) == (seen.state, seen.blocked)
-
-
-def test_an_event_explains_a_blocked_start_if_the_pod_has_no_reason() -> None:
-    seen = download(job(), pod(), "FailedMount: no such volume")
-    assert seen is not None
-    assert Blocked("FailedMount: no such volume", lasting=False) == seen.blocked
+from arks.model_manager.adapters.kubernetes.states import parse_job, parse_pod
+from arks.model_manager.domain.observation import Blocked
+from arks.model_manager.testing.objects import TIME, observed_pod
 
 
 @pytest.mark.parametrize(
@@ -143,98 +12,19 @@ def test_an_event_explains_a_blocked_start_if_the_pod_has_no_reason() -> None:
 )
 def test_a_container_that_cannot_be_created_is_blocked_lastingly(reason: str) -> None:
     waiting = {"waiting": {"reason": reason, "message": "why"}}
-    assert Blocked(f"{reason}: why", lasting=True) == pod(waiting).blocked
-    init = pod(initContainerStatuses=[{"name": "before", "state": waiting}])
+    assert Blocked(f"{reason}: why", lasting=True) == observed_pod(waiting).blocked
+    init = observed_pod(initContainerStatuses=[{"name": "before", "state": waiting}])
     assert Blocked(f"{reason}: why", lasting=True) == init.blocked
 
 
 def test_a_container_about_to_run_is_not_blocked() -> None:
-    assert pod({"waiting": {"reason": "ContainerCreating"}}).blocked is None
-    assert pod({"waiting": {}}).blocked is None
+    assert observed_pod({"waiting": {"reason": "ContainerCreating"}}).blocked is None
+    assert observed_pod({"waiting": {}}).blocked is None
 
 
 def test_an_unschedulable_pod_is_blocked_for_a_while() -> None:
     condition = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/3 nodes"}
-    assert Blocked("Unschedulable: 0/3 nodes", lasting=False) == pod(conditions=[condition]).blocked
-
-
-def test_a_running_worker_has_the_progress_of_its_log() -> None:
-    running = pod({"running": {"startedAt": TIME}}, phase="Running")
-    progress = DownloadProgress(done_bytes=5, total_bytes=10)
-    seen = download_of(job(), running, progress, start_fault="", now=NOW)
-    assert Download("f", DownloadState.RUNNING, progress) == seen
-
-
-def test_a_successful_worker_is_no_download() -> None:
-    done = ended(0, outcome_to_json(DONE))
-    assert DONE == outcome_of(job(), done)
-    assert download(job(), done) is None
-
-
-def test_a_recorded_outcome_outlives_its_pod() -> None:
-    noted = job({"arks.ai/outcome": outcome_to_json(DONE)})
-    assert DONE == outcome_of(noted, None)
-    assert download(noted, None) is None
-
-
-def test_a_complete_job_without_an_outcome_is_no_download() -> None:
-    complete = {"type": "Complete", "status": "True", "lastTransitionTime": TIME}
-    assert outcome_of(job({}, complete), None) is None
-    assert download(job({}, complete), None) is None
-
-
-def test_a_failure_with_progress_starts_the_count_over() -> None:
-    pod = ended(1, outcome_to_json(DENIED))
-    stuck = download(job({"arks.ai/failures": "2", "arks.ai/best-bytes": "5"}), pod)
-    further = download(job({"arks.ai/failures": "2", "arks.ai/best-bytes": "4"}), pod)
-    assert stuck is not None
-    assert further is not None
-    assert (3, 1) == (stuck.failures, further.failures)
-    assert (DownloadState.FAILED, NOW, 5) == (stuck.state, stuck.ended_at, stuck.progress.done_bytes)
-    assert stuck.failure is not None
-    assert (FailureKind.DENIED, "no") == (stuck.failure.kind, stuck.failure.message)
-
-
-@pytest.mark.parametrize(
-    ("pod", "message"),
-    [
-        (ended(1, "Traceback:\n  File x\nMemoryError"), "the worker ended with status 1: MemoryError"),
-        (ended(137, reason="OOMKilled"), "the worker ran out of memory: give it more in instanceSpec.resources"),
-        (ended(143), "the worker ended with status 143"),
-        (ended(0, "nothing that we know"), "the worker ended with status 0: nothing that we know"),
-        (ended(1, outcome_to_json(DONE)), f"the worker ended with status 1: {outcome_to_json(DONE)}"),
-        (ended(1, "denied: hf_abcdefghij"), "the worker ended with status 1: denied: hf_[redacted]"),
-        (
-            pod(phase="Failed", reason="Evicted", message="the node was low on memory"),
-            "Evicted: the node was low on memory",
-        ),
-        (pod(phase="Failed"), "the pod ended before its worker began"),
-        (
-            pod(
-                phase="Failed",
-                initContainerStatuses=[{"name": "a", "state": {"terminated": {"exitCode": 3, "message": "x\ny"}}}],
-            ),
-            "the init container a ended with status 3: y",
-        ),
-    ],
-)
-def test_a_pod_that_ended_without_an_outcome_is_a_crash_with_its_reason(pod: ObservedPod, message: str) -> None:
-    assert Outcome(Report(failure=FailureKind.CRASHED, message=message)) == outcome_of(job(), pod)
-
-
-def test_a_failed_job_without_a_pod_is_a_crash() -> None:
-    gone = job({}, failed("BackoffLimitExceeded", "Job has reached the specified backoff limit"))
-    seen = download(gone, None)
-    assert seen is not None
-    assert seen.failure is not None
-    assert "BackoffLimitExceeded: Job has reached the specified backoff limit" == seen.failure.message
-
-
-def test_an_impossible_outcome_of_a_pod_is_ignored() -> None:
-    for lie in ('{"done": true, "found": {"size_bytes": -1}}', '{"done": true}', '{"done_bytes": "many"}', "[]", "{}"):
-        outcome = outcome_of(job(), ended(0, lie))
-        assert outcome is not None
-        assert FailureKind.CRASHED is outcome.report.failure
+    assert Blocked("Unschedulable: 0/3 nodes", lasting=False) == observed_pod(conditions=[condition]).blocked
 
 
 def test_objects_of_others_are_ignored() -> None:
@@ -247,36 +37,3 @@ def test_a_job_that_is_being_deleted_is_ignored() -> None:
     metadata = {"name": "x", "namespace": "d", "uid": "u", "deletionTimestamp": TIME, "creationTimestamp": TIME}
     ours = {"arks.ai/place": "p", "arks.ai/order": "f", "arks.ai/template": "t"}
     assert parse_job({"metadata": metadata | {"annotations": ours}}) is None
-
-
-# --- Events and logs
-
-
-def test_the_newest_event_is_chosen() -> None:
-    def event(seconds: int, reason: str, type_: str = "Warning", **more: Any) -> dict[str, Any]:
-        at = (NOW + timedelta(seconds=seconds)).isoformat()
-        return {"lastTimestamp": at, "reason": reason, "message": "m", "type": type_, **more}
-
-    events = [event(1, "A"), event(3, "C"), event(2, "B"), event(4, "D", "Normal")]
-    assert ("D", "m") == newest_event(events)
-    assert ("C", "m") == newest_event(events, faults_only=True)
-    assert NOTHING_KNOWN == newest_event([])
-    series = event(0, "E", lastTimestamp=None, series={"lastObservedTime": "2026-01-02T00:00:00.123456Z"})
-    assert ("E", "m") == newest_event([*events, series])
-
-
-def test_the_last_report_of_a_log_is_read_with_its_time() -> None:
-    lines = [
-        "2026-01-01T12:00:00.123456789Z " + report_to_json(Report(1, 10)),
-        "2026-01-01T12:00:01.5Z " + report_to_json(Report(7, 10)),
-        "2026-01-01T12:00:02Z a warning of some library",
-        "2026-01-01T12:00:03Z " + report_to_json(Report(8)),
-    ]
-    assert (Sample(NOW.timestamp() + 1.5, 7), 10) == report_in("\n".join(lines))
-
-
-@pytest.mark.parametrize(
-    "log", ["", "no time {}", '2026-01-01T12:00:00Z {"done_bytes": "x", "total_bytes": 3}', "\n\n"]
-)
-def test_a_log_without_a_report_is_no_progress(log: str) -> None:
-    assert report_in(log) is None

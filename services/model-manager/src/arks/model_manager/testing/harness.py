@@ -1,4 +1,4 @@
-"""The whole service in a test: started on the test's NATS, seen as its users and neighbours see it."""
+"""The whole service on a test's NATS, as its users and other services see it."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -21,13 +21,13 @@ from arks.model_manager.config import Settings
 from arks.model_manager.main import build
 
 
-class Running:
-    """A running model-manager, and what its users and neighbours see of it."""
+class RunningService:
+    """A running model-manager, as its users and other services see it."""
 
     def __init__(self, client: LocalHome, settings: Settings) -> None:
         self.settings = settings
         self.registry: CollectorRegistry | None = None
-        """Of the service, when it runs here."""
+        """Of the service, if it runs in this process."""
         self.models = LocalResources(client.bus, ArksModel)
         self.facts: FactReader[ModelFact] = FactReader(client.bus, Facts.MODELS, ModelFact)
         self.bus = client.bus
@@ -46,18 +46,18 @@ class Running:
         assert found is not None
         return found
 
-    async def fact(self, name: str, wanted: Callable[[ModelFact], bool]) -> ModelFact:
-        def seen() -> ModelFact | None:
+    async def fact(self, name: str, matches: Callable[[ModelFact], bool]) -> ModelFact:
+        def matching() -> ModelFact | None:
             fact = self.facts.cache.get(Key("default", name))
-            return fact if fact is not None and wanted(fact) else None
+            return fact if fact is not None and matches(fact) else None
 
-        found = await eventually(seen, within_seconds=60, what=f"fact of {name}")
+        found = await eventually(matching, within_seconds=60, what=f"fact of {name}")
         assert found is not None
         return found
 
 
 def settings_on(nats: Server, state: Path) -> Settings:
-    """Quick ones, for tests."""
+    """Settings with short intervals."""
     return Settings(
         nats_url=f"nats://127.0.0.1:{nats.port}",
         state_dir=state,
@@ -70,14 +70,14 @@ def settings_on(nats: Server, state: Path) -> Settings:
 
 
 @asynccontextmanager
-async def outside(settings: Settings) -> AsyncIterator[Running]:
-    """What users and neighbours see of a service that runs elsewhere."""
+async def client_of(settings: Settings) -> AsyncIterator[RunningService]:
+    """A service that runs in another process, as its users see it."""
     client = LocalHome("test", settings)
     await client.start()
-    seen = Running(client, settings)
-    reading = [asyncio.create_task(seen.facts.run()), asyncio.create_task(client.outbox.run())]
+    service = RunningService(client, settings)
+    reading = [asyncio.create_task(service.facts.run()), asyncio.create_task(client.outbox.run())]
     try:
-        yield seen
+        yield service
     finally:
         for task in reading:
             task.cancel()
@@ -86,24 +86,24 @@ async def outside(settings: Settings) -> AsyncIterator[Running]:
 
 
 @asynccontextmanager
-async def running(nats: Server, state: Path) -> AsyncIterator[Running]:
-    """model-manager on this NATS and state directory; again on the same ones is a restart."""
+async def running(nats: Server, state: Path) -> AsyncIterator[RunningService]:
+    """Run model-manager on this NATS and state directory; a second run on the same ones is a restart."""
     settings = settings_on(nats, state)
     home, stop = LocalHome("model-manager", settings), asyncio.Event()
     app = build(settings, home)
     serving = asyncio.create_task(app.serve(stop))
     try:
         await app_ready(app, serving)
-        async with outside(settings) as seen:
-            seen.registry = home.registry
-            yield seen
+        async with client_of(settings) as service:
+            service.registry = home.registry
+            yield service
     finally:
         stop.set()
         await serving
 
 
 async def app_ready(app: App, serving: asyncio.Task[None]) -> None:
-    """Returns when the service is ready. Raises what ended it."""
+    """Return when the service is ready. Raises the error that ended it."""
     ready = asyncio.create_task(app.ready.wait())
     await asyncio.wait({ready, serving}, return_when=asyncio.FIRST_COMPLETED, timeout=90)
     ready.cancel()
@@ -113,7 +113,7 @@ async def app_ready(app: App, serving: asyncio.Task[None]) -> None:
 
 
 def manifest(name: str, **spec: object) -> ArksModel:
-    """An ArksModel as a person would write it."""
+    """An ArksModel as a user would write it."""
     return ArksModel.from_dict(
         {
             "apiVersion": "arks.ai/v1",

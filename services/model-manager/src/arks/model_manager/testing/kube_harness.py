@@ -1,4 +1,4 @@
-"""The whole service on a test's cluster, with an account that may do what the README lists and nothing else."""
+"""The whole service on a test's cluster, with an account that has exactly the chart's permissions."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -30,21 +30,10 @@ Json = dict[str, Any]
 MODEL = kind_of(ArksModel)
 NAMESPACE = Kind("", "v1", "Namespace", "namespaces", namespaced=False)
 ACCOUNT = "model-manager"
-_RULES = [
-    ("arks.ai", ["arksmodels"], ["get", "list", "watch", "patch"]),
-    ("arks.ai", ["arksmodels/status"], ["patch"]),
-    ("arks.ai", ["arksmodels/finalizers"], ["update"]),
-    ("", ["persistentvolumeclaims"], ["get", "list", "watch", "create", "patch"]),
-    ("batch", ["jobs"], ["get", "list", "watch", "create", "patch", "delete"]),
-    ("", ["pods"], ["list", "watch"]),
-    ("", ["pods/log"], ["get"]),
-    ("", ["events"], ["get", "list", "create", "patch"]),
-    ("coordination.k8s.io", ["leases"], ["get", "create", "patch"]),
-]
 
 
-class SeenHome(KubeHome):
-    """A home that lets a test see what the service has read."""
+class ObservedHome(KubeHome):
+    """A home that shows a test the resources that the service reads."""
 
     def __init__(self, settings: Settings, kubeconfig: Path) -> None:
         super().__init__("model-manager", settings, kubeconfig=kubeconfig)
@@ -56,16 +45,16 @@ class SeenHome(KubeHome):
 
 
 class KubeService:
-    """A running model-manager, and what its users and neighbours see of it."""
+    """A running model-manager, as its users and other services see it."""
 
-    def __init__(self, cluster: Cluster, namespace: str, facts: FactReader[ModelFact], home: SeenHome) -> None:
+    def __init__(self, cluster: Cluster, namespace: str, facts: FactReader[ModelFact], home: ObservedHome) -> None:
         self.cluster = cluster
         self.namespace = namespace
         self.home = home
         self._facts = facts
 
     async def apply(self, name: str, **spec: Any) -> None:
-        """An ArksModel as a person would write it; a second time it changes what is given."""
+        """Create an ArksModel, or change the given fields of an existing one."""
         key = Key(self.namespace, name)
         if await self.cluster.api.get(MODEL, key) is not None:
             await self.cluster.api.merge(MODEL, key, {"spec": spec})
@@ -76,14 +65,14 @@ class KubeService:
 
     async def delete(self, name: str) -> None:
         await self.cluster.api.delete(MODEL, Key(self.namespace, name))
-        await eventually(lambda: self.gone(MODEL, name), within_seconds=90, what=f"{name} gone")
+        await eventually(lambda: self.is_absent(MODEL, name), within_seconds=90, what=f"deletion of {name}")
 
     async def get(self, kind: Kind, name: str) -> Json:
         found = await self.cluster.api.get(kind, Key(self.namespace, name))
         assert found is not None, f"there is no {kind.kind} {name}"
         return found
 
-    async def gone(self, kind: Kind, name: str) -> bool:
+    async def is_absent(self, kind: Kind, name: str) -> bool:
         return await self.cluster.api.get(kind, Key(self.namespace, name)) is None
 
     async def create(self, kind: Kind, name: str, **content: Any) -> Json:
@@ -92,7 +81,7 @@ class KubeService:
         return await self.cluster.api.create(kind, made)
 
     async def reaches(
-        self, name: str, wanted: ModelPhase | Callable[[ArksModelStatus], bool], *, within_seconds: float = 90.0
+        self, name: str, expected: ModelPhase | Callable[[ArksModelStatus], bool], *, within_seconds: float = 90.0
     ) -> ArksModelStatus:
         """The status once its phase is this one, or once the condition holds."""
         status: ArksModelStatus | None = None
@@ -103,26 +92,26 @@ class KubeService:
             status = ArksModel.from_stored(found).status if found is not None else None
             if status is None:
                 return False
-            return status.phase is wanted if isinstance(wanted, ModelPhase) else wanted(status)
+            return status.phase is expected if isinstance(expected, ModelPhase) else expected(status)
 
         try:
-            await eventually(reached, within_seconds=within_seconds, what=f"{name} {wanted}")
+            await eventually(reached, within_seconds=within_seconds, what=f"{name} {expected}")
         except AssertionError as error:
             raise AssertionError(f"{error}: {status}") from None
         assert status is not None
         return status
 
-    async def fact(self, name: str, wanted: Callable[[ModelFact], bool]) -> ModelFact:
-        def seen() -> ModelFact | None:
+    async def fact(self, name: str, matches: Callable[[ModelFact], bool]) -> ModelFact:
+        def matching() -> ModelFact | None:
             fact = self._facts.cache.get(Key(self.namespace, name))
-            return fact if fact is not None and wanted(fact) else None
+            return fact if fact is not None and matches(fact) else None
 
-        found = await eventually(seen, within_seconds=90, what=f"fact of {name}")
+        found = await eventually(matching, within_seconds=90, what=f"fact of {name}")
         assert found is not None
         return found
 
     def requests(self) -> dict[str, float]:
-        """To the API server so far, by verb, resource and status; without those that time alone makes, and Events."""
+        """Requests so far by verb, resource and status, without periodic ones and Kubernetes Events."""
         collected = (sample for metric in self.home.registry.collect() for sample in metric.samples)
         found = (sample for sample in collected if sample.name == "arks_kube_requests_total")
         return {
@@ -132,15 +121,27 @@ class KubeService:
         }
 
 
-async def account(cluster: Cluster) -> Path:
-    """A kubeconfig of the service's account."""
-    role = [{"apiGroups": [group], "resources": resources, "verbs": verbs} for group, resources, verbs in _RULES]
+def _component(obj: Json) -> str | None:
+    labels: dict[str, str] = obj["metadata"].get("labels", {})
+    return labels.get("app.kubernetes.io/component")
+
+
+def _chart_rules(chart: Path) -> list[Json]:
+    """Rules of the service's roles in a rendered chart."""
+    objects = [obj for obj in yaml.safe_load_all(chart.read_text()) if obj and obj["kind"] in {"ClusterRole", "Role"}]
+    ours = [obj for obj in objects if _component(obj) == ACCOUNT]
+    assert len(ours) == 2, [obj["metadata"]["name"] for obj in objects]
+    return [rule for obj in ours for rule in obj["rules"]]
+
+
+async def account(cluster: Cluster, chart: Path) -> Path:
+    """A kubeconfig of an account with the service's permissions in a rendered chart."""
     subject = {"kind": "ServiceAccount", "name": ACCOUNT, "namespace": "default"}
     rbac, named = "rbac.authorization.k8s.io", {"metadata": {"name": ACCOUNT}}
     reference = {"apiGroup": rbac, "kind": "ClusterRole", "name": ACCOUNT}
     objects: list[Json] = [
         {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": ACCOUNT, "namespace": "default"}},
-        {"apiVersion": f"{rbac}/v1", "kind": "ClusterRole", **named, "rules": role},
+        {"apiVersion": f"{rbac}/v1", "kind": "ClusterRole", **named, "rules": _chart_rules(chart)},
         {
             "apiVersion": f"{rbac}/v1",
             "kind": "ClusterRoleBinding",
@@ -154,7 +155,7 @@ async def account(cluster: Cluster) -> Path:
 
 
 async def make_namespace(cluster: Cluster, name: str) -> None:
-    """One in which only pods of the restricted kind may run."""
+    """Create a namespace with the restricted Pod Security Standard."""
     labels = {"pod-security.kubernetes.io/enforce": "restricted"}
     metadata = {"name": name, "namespace": "", "labels": labels}
     await cluster.api.create(NAMESPACE, {"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})
@@ -164,7 +165,7 @@ async def make_namespace(cluster: Cluster, name: str) -> None:
 async def kube_service(
     cluster: Cluster, kubeconfig: Path, nats: Server, namespace: str, **settings: Any
 ) -> AsyncIterator[KubeService]:
-    """model-manager for one namespace; again for the same one is a restart."""
+    """Run model-manager for one namespace; a second run for the same namespace is a restart."""
     made = Settings.model_validate(
         {
             "platform": "kubernetes",
@@ -180,7 +181,7 @@ async def kube_service(
             **settings,
         }
     )
-    home, stop = SeenHome(made, kubeconfig), asyncio.Event()
+    home, stop = ObservedHome(made, kubeconfig), asyncio.Event()
     app = build(made, home)
     serving = asyncio.create_task(app.serve(stop))
     outside = LocalHome("test", made)
