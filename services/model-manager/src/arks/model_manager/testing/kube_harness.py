@@ -14,8 +14,8 @@ from arks.events.v1.facts_pb2 import ModelFact
 from arks.kit.facts import FactReader
 from arks.kit.home import LocalHome, Resources
 from arks.kit.key import Key
-from arks.kit.kube.api import Kind
 from arks.kit.kube.home import KubeHome
+from arks.kit.kube.kinds import Kind
 from arks.kit.kube.resources import kind_of
 from arks.kit.testing.servers import Server
 from arks.kit.testing.wait import eventually
