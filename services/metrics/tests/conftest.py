@@ -1,4 +1,4 @@
-"""The whole service against a real NATS and engines that serve what a test tells them to."""
+"""The whole service against a real NATS and scripted engines."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -10,13 +10,13 @@ import pytest
 import pytest_asyncio
 from aiohttp import web
 
-from arks.contracts.subjects import Facts
+from arks.contracts.subjects import LOAD_SUBJECTS, Facts
 from arks.events.v1.facts_pb2 import ReplicasFact, ReplicaState
 from arks.events.v1.load_pb2 import LoadReport, ReplicaLoad
 from arks.kit.facts import FactWriter
 from arks.kit.home import LocalHome
+from arks.kit.key import Key
 from arks.kit.process import free_port
-from arks.kit.reconcile import Key
 from arks.kit.settings import Settings as KitSettings
 from arks.kit.testing.servers import Server
 from arks.kit.testing.wait import eventually
@@ -66,8 +66,8 @@ class Service:
     def take(self, report: LoadReport) -> None:
         self.reports.append((asyncio.get_running_loop().time(), report))
 
-    def tell(self, *ports: int, runtime: str = "vllm", restarts: int = 0, slots: int = 0) -> None:
-        """app-deployer says: these are the ready replicas."""
+    def set_replicas(self, *ports: int, runtime: str = "vllm", restarts: int = 0, slots: int = 0) -> None:
+        """Write the fact of app-deployer with these ready replicas."""
         fact = ReplicasFact(namespace=KEY.namespace, application=KEY.name, runtime=runtime, served_model="m")
         for index, port in enumerate(ports):
             fact.replicas.add(
@@ -118,7 +118,7 @@ def engine(engines: list[ScriptedEngine]) -> ScriptedEngine:
 
 @asynccontextmanager
 async def _neighbour(settings: KitSettings) -> AsyncIterator[LocalHome]:
-    """A home whose background work runs, as another service has it."""
+    """The running home of another service."""
     home = LocalHome("neighbour", settings)
     await home.start()
     try:
@@ -140,7 +140,7 @@ async def service(nats: Server, tmp_path: Path) -> AsyncIterator[Service]:
         writer = neighbour.fact_writer(Facts.REPLICAS, ReplicasFact)
         writer.complete()
         running = Service(writer, settings.http_port)
-        await neighbour.bus.subscribe_load(running.take)
+        await neighbour.bus.subscribe(LOAD_SUBJECTS, lambda payload: running.take(LoadReport.FromString(payload)))
         app, stop = build(settings, LocalHome("metrics", settings)), asyncio.Event()
         tasks = [asyncio.create_task(app.serve(stop)), *(asyncio.ensure_future(run()) for run in neighbour.runs())]
         try:

@@ -16,7 +16,7 @@ from aiohttp import web
 from arks.app_deployer.testing.engine_server import engine_server
 from arks.events.v1.facts_pb2 import ReplicasFact, ReplicaState
 from arks.events.v1.load_pb2 import ReplicaLoad
-from arks.kit.reconcile import Key
+from arks.kit.key import Key
 from arks.kit.testing.servers import Server
 from arks.kit.testing.wait import eventually
 
@@ -41,7 +41,7 @@ async def test_a_ready_replica_is_reported_at_least_four_times_a_second(
     service: "Service", engine: "ScriptedEngine"
 ) -> None:
     engine.page = page(running=2, waiting=1)
-    service.tell(engine.port)
+    service.set_replicas(engine.port)
     load = await service.load(lambda load: not load.problem)
     assert (2.0, 1.0, False) == (
         load.running_requests,
@@ -60,16 +60,21 @@ async def test_a_ready_replica_is_reported_at_least_four_times_a_second(
 async def test_reports_are_of_all_replicas_and_no_older_than_a_tick(
     service: "Service", engines: "list[ScriptedEngine]"
 ) -> None:
-    service.tell(*(engine.port for engine in engines))
+    service.set_replicas(*(engine.port for engine in engines))
     for name in ("app-0", "app-1", "app-2"):
         await service.load(lambda load: not load.problem, name)
     first = len(service.reports)
     await eventually(lambda: len(service.reports) >= first + 11, what="eleven reports")
     reports = [report for _, report in service.reports[first:]]
-    assert [["app-0", "app-1", "app-2"]] * len(reports) == [[load.name for load in one.replicas] for one in reports]
+    assert [["app-0", "app-1", "app-2"]] * len(reports) == [
+        [load.name for load in report.replicas] for report in reports
+    ]
     ages = [
-        max((one.measured_at.ToDatetime() - load.measured_at.ToDatetime()).total_seconds() for load in one.replicas)
-        for one in reports
+        max(
+            (report.measured_at.ToDatetime() - load.measured_at.ToDatetime()).total_seconds()
+            for load in report.replicas
+        )
+        for report in reports
     ]
     assert statistics.median(ages) <= 0.2
 
@@ -77,7 +82,7 @@ async def test_reports_are_of_all_replicas_and_no_older_than_a_tick(
 async def test_a_dead_engine_is_a_problem_at_once_and_the_others_are_read_on(
     service: "Service", engines: "list[ScriptedEngine]"
 ) -> None:
-    service.tell(*(engine.port for engine in engines))
+    service.set_replicas(*(engine.port for engine in engines))
     await service.load(lambda load: not load.problem)
     await engines[0].stop()
     load = await service.load(lambda load: bool(load.problem), within_seconds=5)
@@ -90,7 +95,7 @@ async def test_a_dead_engine_is_a_problem_at_once_and_the_others_are_read_on(
 async def test_an_engine_that_hangs_is_a_problem_before_it_is_given_up(
     service: "Service", engine: "ScriptedEngine"
 ) -> None:
-    service.tell(engine.port)
+    service.set_replicas(engine.port)
     await service.load(lambda load: not load.problem)
     hang = asyncio.Event()
 
@@ -111,7 +116,7 @@ async def test_an_engine_that_comes_back_is_read_again_and_its_counters_start_an
     service: "Service", engine: "ScriptedEngine"
 ) -> None:
     engine.page = page(running=1, tokens=100_000, finished=500)
-    service.tell(engine.port)
+    service.set_replicas(engine.port)
     await service.load(lambda load: load.HasField("generation_tokens_per_second"))
     await engine.stop()
     await service.load(lambda load: bool(load.problem))
@@ -133,7 +138,7 @@ async def test_speeds_are_those_of_the_engine(service: "Service", engine: "Scrip
         return web.Response(body=page(running=1, tokens=1000 * seconds, finished=5 * seconds))
 
     engine.answer = answer
-    service.tell(engine.port)
+    service.set_replicas(engine.port)
     await service.load(lambda load: load.HasField("drain_rate_per_second"))
 
     def right(load: ReplicaLoad) -> bool:
@@ -201,7 +206,7 @@ async def test_an_odd_answer_is_a_problem_in_words_and_never_idle(
     service: "Service", engine: "ScriptedEngine", answer: Answer, problem: str
 ) -> None:
     engine.answer = answer
-    service.tell(engine.port)
+    service.set_replicas(engine.port)
     load = await service.load(lambda load: load.problem.startswith(problem))
     assert not load.HasField("running_requests")
     assert len(load.problem) < 300
@@ -210,7 +215,7 @@ async def test_an_odd_answer_is_a_problem_in_words_and_never_idle(
 
 
 async def test_a_host_that_is_no_host_is_a_problem(service: "Service", engine: "ScriptedEngine") -> None:
-    service.tell(engine.port)
+    service.set_replicas(engine.port)
     await service.load(lambda load: not load.problem)
     fact = ReplicasFact(namespace="default", application="app", runtime="vllm")
     fact.replicas.add(name="app-0", host="no such host", port=80, state=ReplicaState.REPLICA_STATE_READY)
@@ -219,7 +224,7 @@ async def test_a_host_that_is_no_host_is_a_problem(service: "Service", engine: "
 
 
 async def test_reports_go_on_after_nats_was_away(service: "Service", engine: "ScriptedEngine", nats: Server) -> None:
-    service.tell(engine.port)
+    service.set_replicas(engine.port)
     await service.load(lambda load: not load.problem)
     await nats.kill()
     await nats.restart()
@@ -230,14 +235,14 @@ async def test_our_own_page_has_the_same_gauges_for_every_replica_and_forgets_th
     service: "Service", engines: "list[ScriptedEngine]"
 ) -> None:
     engines[0].page = page(running=3, waiting=2)
-    service.tell(engines[0].port, engines[1].port)
+    service.set_replicas(engines[0].port, engines[1].port)
     await service.load(lambda load: load.running_requests == 3)
     await service.load(lambda load: not load.problem, "app-1")
     text = await _own_page(service.port)
     labels = 'application="app",namespace="default",replica="app-0"'
     assert f"arks_replica_running_requests{{{labels}}} 3.0" in text
     assert "arks_metrics_read_seconds_count" in text
-    service.tell(engines[0].port)
+    service.set_replicas(engines[0].port)
 
     async def forgotten() -> bool:
         return 'replica="app-1"' not in await _own_page(service.port)
@@ -262,21 +267,18 @@ async def test_a_real_engine_under_load_shows_its_running_and_waiting_requests_a
     service: "Service", tmp_path: Path
 ) -> None:
     async with engine_server(tmp_path / "engine", slots=2) as engine, aiohttp.ClientSession() as session:
-        service.tell(engine.port, runtime="llamacpp", slots=2)
+        service.set_replicas(engine.port, runtime="llamacpp", slots=2)
         idle = await service.load(lambda load: not load.problem, within_seconds=120)
-        assert (0.0, 0.0, 0.0, 2) == (
-            idle.running_requests,
-            idle.waiting_requests,
-            idle.kv_cache_usage_ratio,
-            idle.slots,
-        )
+        assert (0.0, 0.0, 2) == (idle.running_requests, idle.waiting_requests, idle.slots)
+        assert not idle.HasField("kv_cache_usage_ratio")
         work = [asyncio.create_task(_complete(session, engine.port)) for _ in range(5)]
         busy = await service.load(lambda load: load.waiting_requests > 0, within_seconds=120)
-        assert (2.0, 1.0) == (busy.running_requests, busy.kv_cache_usage_ratio)
+        assert 2.0 == busy.running_requests
+        assert not busy.HasField("kv_cache_usage_ratio")
         await service.load(lambda load: load.generation_tokens_per_second > 0, within_seconds=240)
         await asyncio.gather(*work)
         again = await service.load(lambda load: load.HasField("running_requests") and load.running_requests == 0)
-        assert (0.0, 0.0) == (again.waiting_requests, again.kv_cache_usage_ratio)
+        assert (0.0, False) == (again.waiting_requests, again.HasField("kv_cache_usage_ratio"))
         await engine.kill()
         load = await service.load(lambda load: bool(load.problem), within_seconds=5)
         assert not load.HasField("running_requests")

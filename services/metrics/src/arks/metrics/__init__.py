@@ -1,1 +1,1 @@
-"""Reads every engine and says how busy it is."""
+"""Reads every engine and reports its load."""

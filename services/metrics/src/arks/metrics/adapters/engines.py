@@ -8,7 +8,6 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 from yarl import URL
 
 from arks.kit.errors import Unavailable
-from arks.metrics.config import Settings
 
 _HEADERS = {"Accept": "text/plain; version=0.0.4", "Accept-Encoding": "identity"}
 """No OpenMetrics (its exemplars cost bytes), no compression (it costs the engine more than loopback gains)."""
@@ -19,19 +18,21 @@ _ADDRESSES = 4096
 class HttpEngines:
     """Metrics pages over HTTP with connections kept open. `start` before the first page, `stop` at the end."""
 
-    def __init__(self, settings: Settings, registry: CollectorRegistry) -> None:
-        self._timeout_seconds = settings.load_read_timeout_seconds
-        self._limit_bytes = settings.load_page_limit_bytes
-        self._connections = settings.load_concurrent_reads + settings.load_concurrent_silent_reads
+    def __init__(
+        self, registry: CollectorRegistry, *, timeout_seconds: float, limit_bytes: int, connections: int
+    ) -> None:
+        self._timeout_seconds = timeout_seconds
+        self._limit_bytes = limit_bytes
+        self._connections = connections
         self._session: aiohttp.ClientSession | None = None
         self._seconds = Histogram(
             "arks_metrics_read_seconds",
-            "Time from asking an engine to its last byte",
+            "Time from the query of a page to its last byte",
             buckets=_READ_BUCKETS,
             registry=registry,
         )
         self._bytes = Counter("arks_metrics_read_bytes", "Bytes of metrics pages read", registry=registry)
-        self._errors = Counter("arks_metrics_read_errors", "Engines that did not give a page", registry=registry)
+        self._errors = Counter("arks_metrics_read_errors", "Failed queries of a page", registry=registry)
 
     async def start(self) -> None:
         self._session = aiohttp.ClientSession(
@@ -56,7 +57,7 @@ class HttpEngines:
             raise Unavailable(f"no answer within {self._timeout_seconds:g} s") from error
         except (aiohttp.ClientError, OSError, ValueError) as error:
             self._errors.inc()
-            raise Unavailable(_in_words(error)) from error
+            raise Unavailable(_explain(error)) from error
         except Unavailable:
             self._errors.inc()
             raise
@@ -99,7 +100,7 @@ def _refusal(status: int) -> str:
     return f"/metrics answers {status}" + (f": {meanings[status]}" if status in meanings else "")
 
 
-def _in_words(error: Exception) -> str:
+def _explain(error: Exception) -> str:
     if isinstance(error, aiohttp.ClientConnectorError) and isinstance(error.os_error, ConnectionRefusedError):
         return "connection refused"
     if isinstance(error, aiohttp.ServerDisconnectedError):

@@ -7,21 +7,19 @@ tested with a scripted driver: no test has run on a real GPU yet.
 import contextlib
 import ctypes
 import importlib
-from collections.abc import Collection, Iterator
-from pathlib import Path
+from collections.abc import Collection
 from typing import Any
 
 import structlog
 
+from arks.kit.proc import listeners, parents
 from arks.metrics.domain.gpus import Gpu, with_children
 
 log = structlog.get_logger(__name__)
 
-_LISTENING = "0A"
-
 
 def find_gpus() -> "NvmlGpus | None":
-    """None where there is no NVIDIA driver, no package to ask it, or no answer."""
+    """The GPUs of this machine; None without an NVIDIA driver, the package for it, or an answer."""
     try:
         ctypes.CDLL("libnvidia-ml.so.1")
     except OSError:
@@ -53,7 +51,7 @@ class NvmlGpus:
         return gpus
 
     def processes(self, ports: Collection[int]) -> dict[int, set[int]]:
-        """By port: who listens on it, and everything that descends from it."""
+        """By port: the processes that listen on it, and all their descendants."""
         tree = parents()
         return {port: with_children(tree, found) for port, found in listeners(ports).items()}
 
@@ -75,45 +73,3 @@ class NvmlGpus:
             return float(self._nvml.nvmlDeviceGetUtilizationRates(device).gpu) / 100
         except self._nvml.NVMLError:
             return None
-
-
-def listeners(ports: Collection[int], proc: Path = Path("/proc")) -> dict[int, set[int]]:
-    """By TCP port: the processes that listen on it, as far as we may see them."""
-    wanted = {f"socket:[{inode}]": port for port, inode in _listening(proc) if port in ports}
-    found: dict[int, set[int]] = {port: set() for port in ports}
-    for pid in _processes(proc) if wanted else ():
-        for link in _links(proc / str(pid) / "fd"):
-            if link in wanted:
-                found[wanted[link]].add(pid)
-    return found
-
-
-def parents(proc: Path = Path("/proc")) -> dict[int, int]:
-    """Process id -> its parent's, of all processes."""
-    found = {}
-    for pid in _processes(proc):
-        with contextlib.suppress(OSError):  # it ended meanwhile
-            # "pid (name) state ppid ...": the name may hold anything, so from its last bracket on
-            found[pid] = int((proc / str(pid) / "stat").read_text().rpartition(")")[2].split()[1])
-    return found
-
-
-def _listening(proc: Path) -> Iterator[tuple[int, str]]:
-    """Port and inode of each listening socket."""
-    for table in ("tcp", "tcp6"):
-        with contextlib.suppress(OSError):
-            for line in (proc / "net" / table).read_text().splitlines()[1:]:
-                columns = line.split()
-                if columns[3] == _LISTENING:
-                    yield int(columns[1].rpartition(":")[2], 16), columns[9]
-
-
-def _processes(proc: Path) -> Iterator[int]:
-    return (int(entry.name) for entry in proc.iterdir() if entry.name.isdecimal())
-
-
-def _links(directory: Path) -> Iterator[str]:
-    with contextlib.suppress(OSError):  # it ended meanwhile, or is somebody else's
-        for entry in directory.iterdir():
-            with contextlib.suppress(OSError):
-                yield str(entry.readlink())

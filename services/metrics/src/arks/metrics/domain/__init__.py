@@ -1,5 +1,5 @@
-"""What a page says and what follows from it: pure, no clock, no I/O.
+"""From metrics pages to load reports: pure, no clock, no I/O.
 
-`page` reads Prometheus text, `engines` knows which names mean what, `rates` makes speeds of counters, `readings`
-decides what is said of a replica and when it is asked again.
+`page` reads Prometheus text, `engines` knows which names mean what, `rates` makes speeds of counters,
+`replicas` makes a replica's entry of a load report, `idle` decides how often an idle application is read.
 """

@@ -20,7 +20,7 @@ MOST_USAGE = 1.5
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """What one page says. With a `problem` it says nothing else."""
+    """The values of one page. With a `problem` all values are None."""
 
     running_requests: float | None = None
     waiting_requests: float | None = None
@@ -42,7 +42,7 @@ class Metric:
     keep: Callable[[Labels], bool] | None = None
     """Samples that count; None: all."""
     part: str = ""
-    """Label that tells the parts of an engine apart; samples that agree in it say the same thing several times."""
+    """Label that identifies a part of an engine; samples with the same value repeat the same number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +135,7 @@ def _apply(formula: Formula, samples: Mapping[str, Sequence[Sample]], limit: flo
 
 
 def _parts(metric: Metric, samples: Sequence[Sample]) -> list[float | None]:
-    """One number for each part of the engine. A part that is said several times counts with its biggest number."""
+    """One number for each part of the engine. A part with several samples counts with the biggest."""
     if metric.keep is None and not metric.part:
         return [sample.value for sample in samples]
     parts: dict[object, float | None] = {}
@@ -258,7 +258,7 @@ _DYNAMO = Engine(
     kv_cache_usage_ratio=(
         *_VLLM.kv_cache_usage_ratio,
         *_SGLANG.kv_cache_usage_ratio,
-        # These say percent and mean 0 to 1; kvstats was removed in 1.0.
+        # Named percent, but 0 to 1; kvstats was removed in 1.0.
         *_one_of(
             "trtllm_kv_cache_utilization",
             "dynamo_component_gpu_cache_usage_percent",

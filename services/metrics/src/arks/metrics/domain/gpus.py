@@ -13,9 +13,9 @@ class Gpu:
     memory_total_bytes: int
     memory_used_bytes: int
     utilization_ratio: float | None = None
-    """None where the driver cannot say (a GPU that is cut into parts)."""
+    """None if the driver does not report it (a GPU that is divided into parts)."""
     process_memory_bytes: Mapping[int, int] = field(default_factory=dict)
-    """By process id; 0 where the driver does not say how much."""
+    """By process id; 0 if the driver does not report how much."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class GpuUse:
     utilization_ratio: float | None
     """Of the busiest GPU that it has memory on; others may use that GPU too."""
     memory_used_bytes: int | None
-    """Its own, over all GPUs; None where the driver does not say."""
+    """Its own, over all GPUs; None if the driver does not report it."""
 
 
 def use_of(gpus: Sequence[Gpu], processes: Collection[int]) -> GpuUse | None:

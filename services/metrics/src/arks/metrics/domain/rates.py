@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from arks.metrics.domain.engines import Snapshot
 
 _LEAST_SECONDS = 1.0
-"""A rate over less time than this says nothing."""
+"""A rate over less time than this is not meaningful."""
 _POINTS = 10
 """Points kept a window: enough to move it smoothly."""
 _COUNTERS = ("prompt_tokens", "generation_tokens", "finished_requests")

@@ -1,45 +1,20 @@
-"""The inbound edge: which replicas there are (facts of app-deployer), and our own Prometheus page."""
+"""Prometheus gauges of replicas and GPUs."""
 
 from collections.abc import Iterable, Iterator
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector as PrometheusCollector
 
-from arks.events.v1.facts_pb2 import ReplicasFact, ReplicaState
-from arks.kit.cache import Cache
 from arks.kit.clock import Clock
-from arks.kit.reconcile import Key
-from arks.metrics.domain.readings import Application, Replica, Said, slot_usage
-from arks.metrics.service import Collector, GpuWatch
+from arks.metrics.domain.replicas import ReplicaReport
+from arks.metrics.service.collector import Collector
+from arks.metrics.service.gpus import GpuWatch
 
-_READ = {ReplicaState.REPLICA_STATE_READY, ReplicaState.REPLICA_STATE_DRAINING}
-"""One that starts has no metrics yet; one that failed has none any more."""
 _LABELS = ("namespace", "application", "replica")
 
 
-def follow(facts: Cache[ReplicasFact], collector: Collector) -> None:
-    """Keep the collector told of what the facts say."""
-
-    def changed(key: Key) -> None:
-        fact = facts.get(key)
-        collector.change(key, None if fact is None else application_of(fact))
-
-    facts.subscribe(changed)
-
-
-def application_of(fact: ReplicasFact) -> Application:
-    return Application(
-        runtime=fact.runtime,
-        replicas=tuple(
-            Replica(replica.name, replica.host, replica.port, replica.slots, replica.restarts)
-            for replica in fact.replicas
-            if replica.state in _READ
-        ),
-    )
-
-
 class ReplicaGauges(PrometheusCollector):
-    """The newest reading of each replica, named alike for every engine. A replica that is gone is not on the page."""
+    """The newest reading of each replica, under the same names for every engine. Deleted replicas are not listed."""
 
     def __init__(self, collector: Collector, clock: Clock) -> None:
         self._collector = collector
@@ -54,26 +29,26 @@ class ReplicaGauges(PrometheusCollector):
         }
         errors = CounterMetricFamily("arks_replica_read_errors", "Readings that failed", labels=_LABELS)
         for watch in self._collector.watches():
-            for replica, said in watch.said().items():
+            for replica, report in watch.reports().items():
                 labels = (watch.key.namespace, watch.key.name, replica.name)
-                for name, value in self._values(replica, said).items():
+                for name, value in self._values(report).items():
                     gauges[name].add_metric(labels, value)
             for replica, count in watch.failures().items():
                 errors.add_metric((watch.key.namespace, watch.key.name, replica.name), count)
         yield from gauges.values()
         yield errors
 
-    def _values(self, replica: Replica, said: Said) -> dict[str, float]:
-        values: dict[str, float | None] = {"problem": float(bool(said.problem))}
-        if said.reading is not None:
-            values["reading_age_seconds"] = (self._clock.now() - said.reading.measured_at).total_seconds()
-            values["read_seconds"] = said.reading.read_seconds
-        if said.reading is not None and not said.problem:
-            snapshot, rates = said.reading.snapshot, said.reading.rates
+    def _values(self, report: ReplicaReport) -> dict[str, float]:
+        values: dict[str, float | None] = {"problem": float(bool(report.problem))}
+        if report.reading is not None:
+            values["reading_age_seconds"] = (self._clock.now() - report.reading.measured_at).total_seconds()
+            values["read_seconds"] = report.reading.read_seconds
+        if report.reading is not None and not report.problem:
+            snapshot, rates = report.reading.snapshot, report.reading.rates
             values |= {
                 "running_requests": snapshot.running_requests,
                 "waiting_requests": snapshot.waiting_requests,
-                "kv_cache_usage_ratio": slot_usage(snapshot, replica.slots),
+                "kv_cache_usage_ratio": snapshot.kv_cache_usage_ratio,
                 "prompt_tokens_per_second": rates.prompt_tokens_per_second,
                 "generation_tokens_per_second": rates.generation_tokens_per_second,
                 "drain_rate_per_second": rates.drain_rate_per_second,
@@ -93,7 +68,7 @@ class GpuGauges(PrometheusCollector):
     def collect(self) -> Iterator[Metric]:
         labels = ("gpu", "uuid")
         used = GaugeMetricFamily("arks_gpu_memory_used_bytes", "Memory in use", labels=labels)
-        total = GaugeMetricFamily("arks_gpu_memory_total_bytes", "Memory there is", labels=labels)
+        total = GaugeMetricFamily("arks_gpu_memory_total_bytes", "Total memory", labels=labels)
         busy = GaugeMetricFamily("arks_gpu_utilization_ratio", "Share of time with work, 0 to 1", labels=labels)
         for gpu in self._watch.newest:
             values = (str(gpu.index), gpu.uuid)
@@ -107,7 +82,7 @@ class GpuGauges(PrometheusCollector):
 _GAUGES = {
     "running_requests": "Requests that the engine works on",
     "waiting_requests": "Requests that wait inside the engine",
-    "kv_cache_usage_ratio": "Share of the KV cache in use, 0 to 1 (llama.cpp: busy slots)",
+    "kv_cache_usage_ratio": "Share of the KV cache in use, 0 to 1",
     "prompt_tokens_per_second": "Prompt tokens processed a second",
     "generation_tokens_per_second": "Tokens generated a second",
     "drain_rate_per_second": "Requests finished a second, over its last busy seconds",

@@ -94,8 +94,8 @@ def test_speeds_are_never_negative_and_what_is_remembered_is_bounded(
         now += seconds
         tokens, finished = (0, 0) if restart else (tokens + more_tokens, finished + more_finished)
         history = observe(history, busy(tokens, finished, float(running)), now, WINDOWS)
-        said = rates(history)
-        for value in (said.generation_tokens_per_second, said.drain_rate_per_second):
+        speeds = rates(history)
+        for value in (speeds.generation_tokens_per_second, speeds.drain_rate_per_second):
             assert value is None or value >= 0
         assert len(history.points) <= 12
         assert len(history.busy) <= 32
@@ -104,6 +104,6 @@ def test_speeds_are_never_negative_and_what_is_remembered_is_bounded(
 @given(st.integers(1, 500), st.floats(0.05, 0.25))
 def test_a_steady_engine_has_its_speed_whatever_the_beat(per_second: int, beat: float) -> None:
     readings = [(step * beat, busy(step * beat * per_second, step * beat * per_second)) for step in range(60)]
-    said = after(*readings)
-    assert pytest.approx(per_second) == said.generation_tokens_per_second
-    assert pytest.approx(per_second) == said.drain_rate_per_second
+    speeds = after(*readings)
+    assert pytest.approx(per_second) == speeds.generation_tokens_per_second
+    assert pytest.approx(per_second) == speeds.drain_rate_per_second

@@ -1,14 +1,14 @@
-"""What goes onto the bus."""
+"""The message that is published."""
 
 from datetime import UTC, datetime
 
 from arks.events.v1.load_pb2 import ReplicaLoad
-from arks.kit.reconcile import Key
-from arks.metrics.adapters.reports import report_of
+from arks.kit.key import Key
+from arks.metrics.adapters.reports import load_report
 from arks.metrics.domain.engines import Snapshot
 from arks.metrics.domain.gpus import GpuUse
 from arks.metrics.domain.rates import Rates
-from arks.metrics.domain.readings import Reading, Replica, Said
+from arks.metrics.domain.replicas import Reading, Replica, ReplicaReport
 
 KEY = Key("default", "app")
 NOW, BEFORE = datetime(2026, 1, 1, 0, 0, 1, tzinfo=UTC), datetime(2026, 1, 1, tzinfo=UTC)
@@ -23,8 +23,8 @@ SIGNALS = {
 }
 
 
-def load_of(said: Said, replica: Replica = REPLICA) -> ReplicaLoad:
-    return report_of(KEY, {replica: said}, NOW).replicas[0]
+def load_of(report: ReplicaReport, replica: Replica = REPLICA) -> ReplicaLoad:
+    return load_report(KEY, {replica: report}, NOW).replicas[0]
 
 
 def present(load: ReplicaLoad) -> set[str]:
@@ -36,19 +36,19 @@ def reading(snapshot: Snapshot, rates: Rates | None = None) -> Reading:
 
 
 def test_a_signal_that_is_zero_is_there_and_one_that_is_missing_is_not() -> None:
-    load = load_of(Said(reading(Snapshot(0.0, None)), ""), Replica("app-0", "h", 1))
+    load = load_of(ReplicaReport(reading(Snapshot(0.0, None)), ""), Replica("app-0", "h", 1))
     assert {"name", "host", "port", "measured_at", "running_requests"} == present(load)
     assert load.HasField("running_requests")
 
 
 def test_a_replica_with_a_problem_has_no_signals_but_when_it_was_last_read() -> None:
-    load = load_of(Said(reading(Snapshot(1.0, 2.0, 0.5), Rates(1.0, 2.0, 3.0)), "connection refused"))
+    load = load_of(ReplicaReport(reading(Snapshot(1.0, 2.0, 0.5), Rates(1.0, 2.0, 3.0)), "connection refused"))
     assert (set(), "connection refused") == (present(load) & SIGNALS, load.problem)
     assert BEFORE == load.measured_at.ToDatetime(UTC)
 
 
 def test_everything_that_is_known_is_in_the_report() -> None:
-    load = load_of(Said(reading(Snapshot(1.0, 2.0, 0.5), Rates(3.0, 4.0, 5.0)), ""))
+    load = load_of(ReplicaReport(reading(Snapshot(1.0, 2.0, 0.5), Rates(3.0, 4.0, 5.0)), ""))
     assert (1.0, 2.0, 0.5, 3.0, 4.0, 5.0, 4) == (
         load.running_requests,
         load.waiting_requests,
@@ -60,13 +60,13 @@ def test_everything_that_is_known_is_in_the_report() -> None:
     )
 
 
-def test_a_report_says_of_whom_it_is_and_when_it_was_made() -> None:
-    report = report_of(KEY, {}, NOW)
+def test_a_report_names_its_application_and_the_time_when_it_was_made() -> None:
+    report = load_report(KEY, {}, NOW)
     assert ("default", "app", NOW) == (report.namespace, report.application, report.measured_at.ToDatetime(UTC))
 
 
-def test_gpu_signals_are_said_of_a_silent_engine_too() -> None:
-    load = load_of(Said(None, "no answer for 1.0 s", GpuUse(0.5, None)))
+def test_gpu_signals_are_reported_of_a_silent_engine_too() -> None:
+    load = load_of(ReplicaReport(None, "no answer for 1.0 s", GpuUse(0.5, None)))
     assert (0.5, False, False) == (
         load.gpu_utilization_ratio,
         load.HasField("gpu_memory_used_bytes"),

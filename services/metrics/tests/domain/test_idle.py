@@ -1,7 +1,7 @@
 import pytest
 
 from arks.metrics.domain.engines import Snapshot
-from arks.metrics.domain.rest import (
+from arks.metrics.domain.idle import (
     FIRST_READS_PER_SECOND,
     LONGEST_SECONDS,
     READS_PER_SECOND,
@@ -19,7 +19,7 @@ def test_a_replica_rests_after_some_time_without_work() -> None:
     first = Idleness.at_first(IDLE, 0.0)
     later = first.after(IDLE, REST_AFTER_SECONDS - 1)
     latest = later.after(IDLE, REST_AFTER_SECONDS)
-    assert [TICK, TICK, REST_SECONDS] == [one.pause_seconds(1, TICK) for one in (first, later, latest)]
+    assert [TICK, TICK, REST_SECONDS] == [idleness.pause_seconds(1, TICK) for idleness in (first, later, latest)]
 
 
 @pytest.mark.parametrize(

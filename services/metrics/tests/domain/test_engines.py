@@ -1,17 +1,10 @@
-"""What pages of real engines and versions mean. REWRITE_GOLDEN=1 writes the expected results anew."""
-
-import json
-import os
-from dataclasses import asdict
-from pathlib import Path
+"""From a metrics page to a snapshot."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from arks.metrics.domain.engines import Snapshot, reader_of
-
-PAGES = Path(__file__).parent / "pages"
 
 
 def read(runtime: str, page: str) -> Snapshot:
@@ -20,18 +13,9 @@ def read(runtime: str, page: str) -> Snapshot:
     return reader.read(page.encode())
 
 
-@pytest.mark.parametrize("page", sorted(PAGES.glob("*.prom")), ids=lambda page: page.stem)
-def test_a_page_means_what_its_golden_file_says(page: Path) -> None:
-    said = asdict(read(page.stem.partition("-")[0], page.read_text()))
-    golden = page.with_suffix(".json")
-    if os.environ.get("REWRITE_GOLDEN"):
-        golden.write_text(json.dumps(said, indent=2) + "\n")
-    assert json.loads(golden.read_text()) == said
-
-
 def test_a_metric_that_is_missing_is_absent_and_not_zero() -> None:
-    said = read("vllm", "vllm:num_requests_running 2\n")
-    assert Snapshot(running_requests=2.0) == said
+    snapshot = read("vllm", "vllm:num_requests_running 2\n")
+    assert Snapshot(running_requests=2.0) == snapshot
 
 
 @pytest.mark.parametrize("value", ["NaN", "-1", "+Inf", "-Inf", "1e7", "many"])
@@ -46,30 +30,33 @@ def test_a_metric_that_is_missing_is_absent_and_not_zero() -> None:
     ],
 )
 def test_a_count_that_cannot_be_true_is_a_problem_and_never_idle(runtime: str, name: str, value: str) -> None:
-    said = read(runtime, f"{name} {value}\n")
-    assert (name, None) == (said.problem.split(" ")[0], said.running_requests)
+    snapshot = read(runtime, f"{name} {value}\n")
+    assert (name, None) == (snapshot.problem.split(" ")[0], snapshot.running_requests)
 
 
 @pytest.mark.parametrize("value", ["NaN", "-0.1", "1.6", "45.3"])
 def test_a_cache_usage_that_is_no_share_of_one_is_a_problem(value: str) -> None:
-    said = read("vllm", f"vllm:num_requests_running 1\nvllm:kv_cache_usage_perc {value}\n")
-    assert said.problem.startswith("vllm:kv_cache_usage_perc is ")
+    snapshot = read("vllm", f"vllm:num_requests_running 1\nvllm:kv_cache_usage_perc {value}\n")
+    assert snapshot.problem.startswith("vllm:kv_cache_usage_perc is ")
 
 
 def test_a_cache_usage_a_little_over_one_is_full() -> None:
-    said = read("vllm", "vllm:num_requests_running 1\nvllm:kv_cache_usage_perc 1.02\n")
-    assert 1.0 == said.kv_cache_usage_ratio
+    snapshot = read("vllm", "vllm:num_requests_running 1\nvllm:kv_cache_usage_perc 1.02\n")
+    assert 1.0 == snapshot.kv_cache_usage_ratio
 
 
 def test_one_bad_part_of_a_data_parallel_engine_makes_the_reading_a_problem() -> None:
-    said = read("sglang", 'sglang:num_running_reqs{dp_rank="0"} 3\nsglang:num_running_reqs{dp_rank="1"} NaN\n')
-    assert "sglang:num_running_reqs is nan" == said.problem
+    snapshot = read("sglang", 'sglang:num_running_reqs{dp_rank="0"} 3\nsglang:num_running_reqs{dp_rank="1"} NaN\n')
+    assert "sglang:num_running_reqs is nan" == snapshot.problem
 
 
 @pytest.mark.parametrize("page", ["", "<html>not found</html>", "# HELP nothing here\n", "up 1\n"])
-def test_a_page_without_a_known_metric_is_a_problem_that_says_what_to_do(page: str) -> None:
-    said = read("sglang", page)
-    assert f"the page ({len(page)} bytes) has no metric known of sglang; start it with --enable-metrics" == said.problem
+def test_a_page_without_a_known_metric_is_a_problem_with_advice(page: str) -> None:
+    snapshot = read("sglang", page)
+    assert (
+        f"the page ({len(page)} bytes) has no metric known of sglang; start it with --enable-metrics"
+        == snapshot.problem
+    )
 
 
 def test_a_runtime_that_we_do_not_know_has_no_reader() -> None:
@@ -80,8 +67,8 @@ def test_a_runtime_that_we_do_not_know_has_no_reader() -> None:
 def test_any_page_gives_signals_or_a_problem_never_both_and_never_an_error(noise: bytes, runtime: str) -> None:
     reader = reader_of(runtime)
     assert reader is not None
-    said = reader.read(noise)
-    assert bool(said.problem) == (said.running_requests is None and said.waiting_requests is None)
+    snapshot = reader.read(noise)
+    assert bool(snapshot.problem) == (snapshot.running_requests is None and snapshot.waiting_requests is None)
 
 
 @given(st.lists(st.integers(0, 1000), min_size=1, max_size=8))

@@ -5,36 +5,37 @@ from prometheus_client import CollectorRegistry, generate_latest
 from arks.events.v1.facts_pb2 import ReplicasFact, ReplicaState
 from arks.kit.cache import Cache
 from arks.kit.clock import SystemClock
-from arks.kit.reconcile import Key
-from arks.metrics.api import ReplicaGauges, application_of, follow
-from arks.metrics.config import Settings
-from arks.metrics.domain.readings import Application, Replica
-from arks.metrics.service import Collector
+from arks.kit.key import Key
+from arks.metrics.adapters.facts import application_of, follow
+from arks.metrics.adapters.metrics import ReplicaGauges
+from arks.metrics.domain.replicas import Application, Replica
+from arks.metrics.service.collector import Collector
+from arks.metrics.service.ports import ReadPolicy
 
 KEY = Key("default", "app")
 
 
 def fact(*states: ReplicaState) -> ReplicasFact:
-    said = ReplicasFact(namespace="default", application="app", runtime="vllm")
+    message = ReplicasFact(namespace="default", application="app", runtime="vllm")
     for index, state in enumerate(states):
-        said.replicas.add(name=f"app-{index}", host="127.0.0.1", port=8000 + index, state=state, slots=4, restarts=2)
-    return said
+        message.replicas.add(name=f"app-{index}", host="127.0.0.1", port=8000 + index, state=state, slots=4, restarts=2)
+    return message
 
 
 def collector() -> Collector:
-    return Collector(None, None, SystemClock(), Settings())  # type: ignore[arg-type]  # nothing is read here
+    return Collector(None, None, SystemClock(), ReadPolicy())  # type: ignore[arg-type]  # nothing is read here
 
 
 def test_only_replicas_that_serve_or_drain_are_read() -> None:
-    said = fact(
+    message = fact(
         ReplicaState.REPLICA_STATE_STARTING,
         ReplicaState.REPLICA_STATE_READY,
         ReplicaState.REPLICA_STATE_DRAINING,
         ReplicaState.REPLICA_STATE_FAILED,
         ReplicaState.REPLICA_STATE_UNSPECIFIED,
     )
-    wanted = (Replica("app-1", "127.0.0.1", 8001, 4, 2), Replica("app-2", "127.0.0.1", 8002, 4, 2))
-    assert Application("vllm", wanted) == application_of(said)
+    expected = (Replica("app-1", "127.0.0.1", 8001, 4, 2), Replica("app-2", "127.0.0.1", 8002, 4, 2))
+    assert Application("vllm", expected) == application_of(message)
 
 
 def test_the_collector_follows_the_facts() -> None:
@@ -49,7 +50,7 @@ def test_the_collector_follows_the_facts() -> None:
     assert [] == list(following.watches())
 
 
-def test_a_replica_that_nobody_has_read_is_on_our_page_as_a_problem_and_not_as_idle() -> None:
+def test_a_replica_that_was_never_read_is_on_our_page_as_a_problem_and_not_as_idle() -> None:
     following, registry = collector(), CollectorRegistry()
     following.change(KEY, Application("vllm", (Replica("app-0", "127.0.0.1", 8000),)))
     registry.register(ReplicaGauges(following, SystemClock()))

@@ -88,6 +88,6 @@ def test_timestamps_exemplars_and_carriage_returns_are_no_part_of_a_value() -> N
     assert [3.0, 4.0] == [found["vllm:a"][0].value, found["vllm:b"][0].value]
 
 
-def test_a_value_that_is_no_number_is_told_from_a_missing_one() -> None:
+def test_a_value_that_is_no_number_differs_from_a_missing_one() -> None:
     found = PageReader(["vllm:a", "vllm:b"]).samples(b"vllm:a many\nvllm:b\n")
     assert ([None], False) == ([sample.value for sample in found["vllm:a"]], "vllm:b" in found)

@@ -10,13 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from arks.kit.clock import SystemClock
-from arks.kit.reconcile import Key
+from arks.kit.key import Key
+from arks.kit.proc import listeners, parents
 from arks.kit.testing.wait import eventually
-from arks.metrics.adapters.gpus import NvmlGpus, listeners, parents
-from arks.metrics.config import Settings
+from arks.metrics.adapters.gpus import NvmlGpus
 from arks.metrics.domain.gpus import Gpu, GpuUse, use_of, with_children
-from arks.metrics.domain.readings import Application, Replica
-from arks.metrics.service import Collector, GpuWatch
+from arks.metrics.domain.replicas import Application, Replica
+from arks.metrics.service.collector import Collector
+from arks.metrics.service.gpus import GpuWatch
+from arks.metrics.service.ports import ReadPolicy
 
 GIB = 2**30
 TWO_GPUS = [
@@ -37,7 +39,7 @@ def test_a_replica_on_no_gpu_has_no_gpu_signals() -> None:
     assert use_of(TWO_GPUS, {12}) is None
 
 
-def test_what_the_driver_does_not_say_is_absent_and_not_zero() -> None:
+def test_what_the_driver_does_not_report_is_absent_and_not_zero() -> None:
     assert GpuUse(None, None) == use_of([Gpu(0, "MIG", GIB, GIB, None, {10: 0})], {10})
 
 
@@ -50,7 +52,7 @@ def test_descendants_are_found_also_in_a_table_that_makes_no_sense(parent_of: di
 
 
 class ScriptedNvml:
-    """What pynvml does for two GPUs, of which the second is lost and the first cannot say how busy it is."""
+    """What pynvml does for two GPUs, of which the second is lost and the first does not report how busy it is."""
 
     class NVMLError(Exception):
         pass
@@ -117,14 +119,14 @@ class ScriptedGpus:
 
 async def test_only_replicas_of_this_machine_get_its_gpu_signals() -> None:
     here, elsewhere = Replica("a", "127.0.0.1", 1), Replica("b", "10.0.0.1", 1)
-    collector = Collector(None, None, SystemClock(), Settings())  # type: ignore[arg-type]  # nothing is read here
+    collector = Collector(None, None, SystemClock(), ReadPolicy())  # type: ignore[arg-type]  # nothing is read here
     collector.change(Key("default", "app"), Application("vllm", (here, elsewhere)))
     watch = GpuWatch(ScriptedGpus(), collector, interval_seconds=0.01)  # type: ignore[arg-type]  # a set is a collection
     task = asyncio.create_task(watch.run())
     try:
-        said = next(collector.watches()).said
-        assert GpuUse(0.9, 40 * GIB) == await eventually(lambda: said()[here].gpu)
-        assert said()[elsewhere].gpu is None
+        reports = next(collector.watches()).reports
+        assert GpuUse(0.9, 40 * GIB) == await eventually(lambda: reports()[here].gpu)
+        assert reports()[elsewhere].gpu is None
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)

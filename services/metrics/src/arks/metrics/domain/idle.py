@@ -1,0 +1,54 @@
+"""Polling interval of idle applications.
+
+The load of an application's only replica changes no weight, because there is no other replica to compare it with.
+Reading hundreds of idle ones at full rate would keep a core busy. The first reading that shows work restores the rate.
+"""
+
+from dataclasses import dataclass
+
+from arks.metrics.domain.engines import Snapshot
+
+REST_AFTER_SECONDS = 10.0
+"""Idle time before a replica rests. Longer than the window of the token rates."""
+READS_PER_SECOND = 8.0
+"""Of all resting applications together: about 1 % of a core."""
+FIRST_READS_PER_SECOND = 100.0
+"""Of the first reads after a start, while other services need the processor more."""
+REST_SECONDS = 1.0
+LONGEST_SECONDS = 60.0
+"""Half of the age at which routing no longer believes a replica that is alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Idleness:
+    """How long a replica has been idle according to its readings."""
+
+    since: float
+    """Monotonic."""
+    read_at: float
+    seen: Snapshot
+    idle: bool
+    """Whether it had no work now and none since the previous reading."""
+
+    @staticmethod
+    def at_first(snapshot: Snapshot, now: float) -> "Idleness":
+        return Idleness(now, now, snapshot, not snapshot.busy)
+
+    def after(self, snapshot: Snapshot, now: float) -> "Idleness":
+        """The idleness after one more reading. A counter that moved between two readings is work, too."""
+        worked = snapshot.busy or _done(snapshot) != _done(self.seen)
+        return Idleness(now if worked else self.since, now, snapshot, not worked)
+
+    def pause_seconds(self, idle: int, tick_seconds: float) -> float:
+        """Pause before the next reading. `idle`: the number of applications whose only replica is idle."""
+        rests = self.read_at - self.since >= REST_AFTER_SECONDS
+        return max(REST_SECONDS if rests else tick_seconds, min(idle / READS_PER_SECOND, LONGEST_SECONDS))
+
+
+def first_seconds(applications: int, tick_seconds: float) -> float:
+    """The time over which the first reads of this many applications are spread."""
+    return max(tick_seconds, min(applications / FIRST_READS_PER_SECOND, LONGEST_SECONDS))
+
+
+def _done(snapshot: Snapshot) -> tuple[float | None, ...]:
+    return snapshot.prompt_tokens, snapshot.generation_tokens, snapshot.finished_requests
