@@ -16,7 +16,7 @@ from arks.contracts.resources import ArksApplication, ArksApplicationStatus, Ins
 from arks.contracts.subjects import Facts
 from arks.events.v1.facts_pb2 import ModelFact, ReplicasFact
 from arks.kit.home import LocalHome
-from arks.kit.reconcile import Key
+from arks.kit.key import Key
 from arks.kit.resources import LocalResources
 from arks.kit.testing.servers import Server, small_model
 from arks.kit.testing.wait import eventually

@@ -17,7 +17,7 @@ from prometheus_client import generate_latest
 from arks.contracts.resources import ApplicationPhase, ArksApplicationStatus
 from arks.events.v1 import facts_pb2
 from arks.events.v1.events_pb2 import ResourceEvent
-from arks.kit.reconcile import Key
+from arks.kit.key import Key
 from arks.kit.testing.wait import eventually
 
 if TYPE_CHECKING:

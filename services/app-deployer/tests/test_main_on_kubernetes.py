@@ -19,9 +19,9 @@ from arks.contracts.subjects import Facts
 from arks.events.v1 import facts_pb2
 from arks.events.v1.facts_pb2 import ModelFact, ReplicasFact
 from arks.kit.home import LocalHome
+from arks.kit.key import Key
 from arks.kit.kube.api import Json, KubeApi
 from arks.kit.process import end, spawn
-from arks.kit.reconcile import Key
 from arks.kit.testing.kubernetes import ApiServer, api_server, kube_binaries
 from arks.kit.testing.servers import Server
 from arks.kit.testing.wait import eventually

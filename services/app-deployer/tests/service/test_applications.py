@@ -24,11 +24,11 @@ from arks.app_deployer.service.applications import ApplicationController
 from arks.app_deployer.service.controller import FINALIZER, ModelViews
 from arks.app_deployer.service.disaggregated import DisaggregatedController
 from arks.app_deployer.service.triggers import Triggers
-from arks.contracts.resources import ApplicationPhase, ArksApplication, ArksApplicationStatus
-from arks.contracts.resources.meta import Resource
+from arks.contracts.resources import ApplicationPhase, ArksApplication, ArksApplicationStatus, Resource
 from arks.events.v1.facts_pb2 import ModelFact, ReplicasFact
 from arks.kit.cache import Cache
-from arks.kit.reconcile import Key, Requeue
+from arks.kit.key import Key
+from arks.kit.reconcile import Requeue
 from arks.kit.testing.clock import FakeClock
 from arks.kit.testing.wait import eventually
 

@@ -18,7 +18,8 @@ from arks.contracts.resources import (
 )
 from arks.events.v1.facts_pb2 import ModelFact, ReplicasFact
 from arks.kit.cache import Cache
-from arks.kit.reconcile import Key, Requeue
+from arks.kit.key import Key
+from arks.kit.reconcile import Requeue
 from arks.kit.testing.clock import FakeClock
 
 KEY, MODEL = Key("default", "pd"), Key("default", "m")

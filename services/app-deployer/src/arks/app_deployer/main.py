@@ -65,14 +65,11 @@ def build(settings: Settings, home: Home, environment: Mapping[str, str] | None 
 
 
 def _parts(settings: Settings, home: Home, environment: Mapping[str, str]) -> Parts:
-    if settings.platform == "local":
+    if home.kube is None:
         return local_parts(settings, home, environment)
     from arks.app_deployer.adapters.kubernetes.wiring import kubernetes_parts  # noqa: PLC0415  # 70 MB only where needed
-    from arks.kit.kube.home import KubeHome  # noqa: PLC0415
 
-    if not isinstance(home, KubeHome):
-        raise TypeError("settings.platform is kubernetes, so the home must be a KubeHome")
-    return kubernetes_parts(settings, home.api, home.clock, home.registry)
+    return kubernetes_parts(settings, home.kube.api, home.clock, home.registry)
 
 
 if __name__ == "__main__":

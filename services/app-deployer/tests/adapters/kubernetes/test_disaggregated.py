@@ -19,8 +19,8 @@ from arks.app_deployer.testing.fake_cluster import Cluster, running
 from arks.contracts.resources import ArksDisaggregatedApplication
 from arks.events.v1.facts_pb2 import ModelFact
 from arks.kit.clock import SystemClock
+from arks.kit.key import Key
 from arks.kit.kube.api import Json, Kind, KubeApi
-from arks.kit.reconcile import Key
 from arks.kit.testing.kubernetes import ApiServer
 from arks.kit.testing.wait import eventually
 

@@ -3,7 +3,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from arks.app_deployer.adapters.local.files import Directory, EngineDirectories, Launch, ReadyMark
-from arks.kit.reconcile import Key
+from arks.kit.key import Key
 
 LAUNCH = Launch(["engine"], 1, 2, 100, 1.0, 9000, "abc", "model", 4, 0, 0, 10)
 

@@ -5,7 +5,7 @@ import pytest_asyncio
 from aiohttp import web
 
 from arks.app_deployer.adapters.local.probe import HttpProbe
-from arks.kit.process import free_port
+from arks.kit.ports import free_port
 
 
 class Engine:

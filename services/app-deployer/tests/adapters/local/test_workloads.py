@@ -37,7 +37,7 @@ from arks.app_deployer.testing.workloads_contract import WorkloadsContract
 from arks.contracts.resources import ArksApplication, ArksApplicationSpec
 from arks.events.v1.facts_pb2 import ModelFact
 from arks.kit.clock import SystemClock
-from arks.kit.reconcile import Key
+from arks.kit.key import Key
 from arks.kit.testing.wait import eventually
 
 pytestmark = pytest.mark.real

@@ -10,7 +10,7 @@ import pytest
 
 from arks.app_deployer.domain.launch import drain
 from arks.app_deployer.testing import fake_engine
-from arks.kit.process import free_port
+from arks.kit.ports import free_port
 
 pytestmark = pytest.mark.real
 QUIET_SECONDS = 1.0

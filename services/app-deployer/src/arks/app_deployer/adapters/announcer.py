@@ -6,15 +6,14 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from arks.app_deployer.domain.facts import ApplicationEvent, Status
 from arks.app_deployer.domain.workload import ENGINE_ENDED, Change, ObservedWorkload, ReplicaVerb
-from arks.contracts.resources import ArksApplication, ArksDisaggregatedApplication
-from arks.contracts.resources.meta import Resource
+from arks.contracts.resources import ArksApplication, ArksDisaggregatedApplication, Resource
 from arks.contracts.subjects import EventKind
 from arks.events.v1.events_pb2 import ReplicaChange, ResourceEvent
 from arks.events.v1.facts_pb2 import ReplicasFact
 from arks.kit.bus import Bus
 from arks.kit.clock import Clock
 from arks.kit.facts import FactWriter
-from arks.kit.reconcile import Key
+from arks.kit.key import Key
 
 Application = ArksApplication | ArksDisaggregatedApplication
 _NOTICE_WARNINGS = {"running": False, "failed": True, "scaled": False}

@@ -13,7 +13,8 @@ from arks.app_deployer.service.controller import Announcer, BaseController, Mode
 from arks.contracts.resources import ArksApplication, ArksApplicationStatus
 from arks.kit.clock import Clock
 from arks.kit.home import Resources
-from arks.kit.reconcile import Key, Requeue
+from arks.kit.key import Key
+from arks.kit.reconcile import Requeue
 
 log = structlog.get_logger(__name__)
 

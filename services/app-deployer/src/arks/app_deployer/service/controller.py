@@ -11,7 +11,8 @@ from arks.events.v1.facts_pb2 import ModelFact, ReplicasFact
 from arks.kit.cache import Cache
 from arks.kit.clock import Clock
 from arks.kit.home import Resources
-from arks.kit.reconcile import Key, Requeue
+from arks.kit.key import Key
+from arks.kit.reconcile import Requeue
 
 FINALIZER = "application.arks.ai/controller"
 

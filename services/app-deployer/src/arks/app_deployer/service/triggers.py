@@ -9,10 +9,12 @@ from arks.app_deployer.service.controller import Announcer
 from arks.app_deployer.service.disaggregated import DisaggregatedController, DisaggregatedWorkloads
 from arks.contracts.resources import ArksApplication, ArksDisaggregatedApplication
 from arks.events.v1.facts_pb2 import ModelFact
+from arks.kit.backoff import Backoff
 from arks.kit.cache import Cache
 from arks.kit.clock import Clock
 from arks.kit.home import Resources
-from arks.kit.reconcile import Backoff, Blocked, Controller, Key, Reconcile, Requeue
+from arks.kit.key import Key
+from arks.kit.reconcile import Blocked, Controller, Reconcile, Requeue
 
 _BACKOFF = Backoff(first_seconds=0.1, longest_seconds=10.0)
 

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from arks.kit.process import free_port
+from arks.kit.ports import free_port
 from arks.kit.testing.servers import Server, serve, small_model
 
 

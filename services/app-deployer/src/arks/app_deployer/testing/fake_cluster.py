@@ -15,9 +15,9 @@ from arks.app_deployer.adapters.kubernetes.children import LEADER_WORKER_SET
 from arks.app_deployer.adapters.kubernetes.pods import POD
 from arks.kit.cache import Cache
 from arks.kit.errors import Conflict, NotFound
+from arks.kit.key import Key
 from arks.kit.kube.api import Json, KubeApi
 from arks.kit.kube.informer import Informer
-from arks.kit.reconcile import Key
 
 SET_NAME = "leaderworkerset.sigs.k8s.io/name"
 _GROUP = "leaderworkerset.sigs.k8s.io/group-index"

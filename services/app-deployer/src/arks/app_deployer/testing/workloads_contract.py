@@ -17,7 +17,7 @@ from arks.app_deployer.domain.workload import (
 from arks.app_deployer.service.applications import Workloads
 from arks.contracts.resources import ArksApplication
 from arks.events.v1.facts_pb2 import ModelFact
-from arks.kit.reconcile import Key
+from arks.kit.key import Key
 from arks.kit.testing.wait import eventually
 
 KEY = Key("default", "app")

@@ -16,8 +16,8 @@ from arks.app_deployer.domain.workload import ObservedWorkload, Refusal
 from arks.contracts.resources import ArksDisaggregatedApplication
 from arks.events.v1.facts_pb2 import ModelFact
 from arks.kit.errors import Invalid, NotFound
+from arks.kit.key import Key
 from arks.kit.kube.api import Kind, KubeApi
-from arks.kit.reconcile import Key
 
 _KIND = ArksDisaggregatedApplication.__name__
 _RBAC = "rbac.authorization.k8s.io"

@@ -13,7 +13,7 @@ from arks.app_deployer.domain.pods import History, Pod, ReplicaNotice, first_his
 from arks.app_deployer.domain.surge import Leader
 from arks.app_deployer.domain.workload import ObservedReplica
 from arks.kit.clock import Clock
-from arks.kit.reconcile import Key
+from arks.kit.key import Key
 
 ROUTER = "router"
 REJECTED = "UnderlayReconcileFailed"

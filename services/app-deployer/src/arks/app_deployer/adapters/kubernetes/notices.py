@@ -4,7 +4,7 @@ import asyncio
 
 import structlog
 
-from arks.contracts.resources.meta import Resource
+from arks.contracts.resources import Resource
 from arks.kit.errors import ArksError
 from arks.kit.kube.events import KubeEvents
 

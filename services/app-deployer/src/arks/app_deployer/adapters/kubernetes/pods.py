@@ -8,9 +8,9 @@ from typing import Any
 from arks.app_deployer.domain.launch.manifests import APPLICATION, PART, REVISION, ROLE, SLOTS
 from arks.app_deployer.domain.pods import Pod, Trouble
 from arks.kit.cache import Cache
+from arks.kit.key import Key
 from arks.kit.kube.api import Json, Kind, KubeApi
 from arks.kit.kube.informer import Informer
-from arks.kit.reconcile import Key
 from arks.kit.telemetry import redact
 
 POD = Kind("", "v1", "Pod", "pods")

@@ -13,7 +13,7 @@ from arks.app_deployer.domain.workload import Change, ObservedWorkload, Refusal,
 from arks.contracts.resources import ArksApplication
 from arks.events.v1.facts_pb2 import ModelFact
 from arks.kit.errors import Invalid, NotFound
-from arks.kit.reconcile import Key
+from arks.kit.key import Key
 
 _KIND = ArksApplication.__name__
 

@@ -7,7 +7,7 @@ from arks.app_deployer.domain.disaggregated import ObservedDisaggregated
 from arks.app_deployer.domain.workload import Refusal
 from arks.contracts.resources import ArksDisaggregatedApplication
 from arks.events.v1.facts_pb2 import ModelFact
-from arks.kit.reconcile import Key
+from arks.kit.key import Key
 
 
 class NoDisaggregatedWorkloads:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from arks.contracts.subjects import decode, encode
-from arks.kit.reconcile import Key
+from arks.kit.key import Key
 from arks.kit.telemetry import redact
 
 T = TypeVar("T")

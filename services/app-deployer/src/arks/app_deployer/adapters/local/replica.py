@@ -9,8 +9,9 @@ from typing import Any, Protocol
 from arks.app_deployer.adapters.local.files import Directory, Launch, ReadyMark
 from arks.app_deployer.adapters.local.process import Ending, Engine
 from arks.app_deployer.domain.workload import CRASH_LOOP_FAILURES, Change, InstanceState, ObservedReplica, ReplicaVerb
+from arks.kit.backoff import Backoff
 from arks.kit.clock import Clock
-from arks.kit.reconcile import Backoff, Key
+from arks.kit.key import Key
 
 _HOST = "127.0.0.1"
 _DRAIN_LOOK_SECONDS = 0.1

@@ -10,8 +10,8 @@ from arks.app_deployer.adapters.local.workloads import LocalOptions, LocalWorklo
 from arks.app_deployer.adapters.metrics import EngineMetrics, ReplicaGauges
 from arks.app_deployer.adapters.parts import Parts
 from arks.app_deployer.config import Settings
+from arks.kit.backoff import Backoff
 from arks.kit.home import Home
-from arks.kit.reconcile import Backoff
 
 
 def local_parts(settings: Settings, home: Home, environment: Mapping[str, str]) -> Parts:

@@ -22,8 +22,8 @@ from arks.app_deployer.domain.workload import Change, InstanceState, Machine, Ob
 from arks.contracts.resources import ArksApplication, ArksApplicationSpec, Runtime
 from arks.kit.clock import Clock
 from arks.kit.errors import Unavailable
-from arks.kit.process import free_port
-from arks.kit.reconcile import Key
+from arks.kit.key import Key
+from arks.kit.ports import free_port
 
 log = structlog.get_logger(__name__)
 

@@ -6,8 +6,7 @@ from typing import Any
 
 from arks.app_deployer.domain.launch import drain
 from arks.app_deployer.domain.launch.containers import HTTP_PORT, Container
-from arks.contracts.resources import ArksInstanceSpec, ImagePullSecret
-from arks.contracts.resources.meta import GROUP
+from arks.contracts.resources import GROUP, ArksInstanceSpec, ImagePullSecret
 
 Json = dict[str, Any]
 MODELS = "models"
