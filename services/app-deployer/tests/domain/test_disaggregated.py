@@ -5,10 +5,11 @@ from typing import Any
 
 import pytest
 
-from arks.app_deployer.domain.disaggregated import RUNTIME, ObservedDisaggregated, fact_of, status_of
+from arks.app_deployer.domain.disaggregated import ObservedDisaggregated, fact_of, status_of
 from arks.app_deployer.domain.status import ModelView
-from arks.app_deployer.domain.workload import InstanceState, ObservedReplica, ObservedWorkload, Refusal
-from arks.contracts.resources import ArksDisaggregatedApplication, ArksDisaggregatedApplicationStatus
+from arks.app_deployer.domain.workload import ObservedReplica, ObservedWorkload, Refusal
+from arks.contracts.facts import ROUTER_RUNTIME
+from arks.contracts.resources import ArksDisaggregatedApplication, ArksDisaggregatedApplicationStatus, InstanceState
 from arks.events.v1 import facts_pb2
 from arks.events.v1.facts_pb2 import ModelFact
 
@@ -90,4 +91,4 @@ def test_draining_replicas_are_not_counted() -> None:
 def test_a_router_gets_traffic_only_with_engines_of_both_stages(observed: ObservedDisaggregated, expected: int) -> None:
     fact = fact_of(app(), observed)
     assert [("10.0.0.1", 8080, expected)] == [(item.host, item.port, item.state) for item in fact.replicas]
-    assert ("m", RUNTIME, 1) == (fact.served_model, fact.runtime, fact.desired)
+    assert ("m", ROUTER_RUNTIME, 1) == (fact.served_model, fact.runtime, fact.desired)

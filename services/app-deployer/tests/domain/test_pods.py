@@ -7,7 +7,8 @@ import pytest
 
 from arks.app_deployer.adapters.kubernetes.pods import read_pod
 from arks.app_deployer.domain.pods import History, Pod, ReplicaNotice, first_history, next_history, replica_of
-from arks.app_deployer.domain.workload import InstanceState, ObservedReplica, ReplicaVerb
+from arks.app_deployer.domain.workload import ObservedReplica, ReplicaVerb
+from arks.contracts.resources import InstanceState
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 THEN = "2026-01-01T00:00:00Z"

@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from arks.app_deployer.domain.rollout import Plan, Step, Verb, plan
-from arks.app_deployer.domain.workload import ENDED, InstanceState, ObservedReplica
+from arks.app_deployer.domain.workload import ENDED, ObservedReplica
+from arks.contracts.resources import InstanceState
 
 STARTING, LOADING, READY = InstanceState.STARTING, InstanceState.LOADING, InstanceState.READY
 DRAINING, BACK_OFF, FAILED = InstanceState.DRAINING, InstanceState.BACK_OFF, InstanceState.FAILED

@@ -5,8 +5,8 @@ import pytest
 
 from arks.app_deployer.domain.facts import ApplicationEvent, event_of, fact_of
 from arks.app_deployer.domain.status import ModelView, status_of
-from arks.app_deployer.domain.workload import InstanceState, ObservedReplica, ObservedWorkload, Refusal
-from arks.contracts.resources import ApplicationPhase, ArksApplication, ArksApplicationStatus
+from arks.app_deployer.domain.workload import ObservedReplica, ObservedWorkload, Refusal
+from arks.contracts.resources import ApplicationPhase, ArksApplication, ArksApplicationStatus, InstanceState
 from arks.events.v1 import facts_pb2
 from arks.events.v1.facts_pb2 import ModelFact
 

@@ -11,20 +11,12 @@ from pydantic import BaseModel
 from arks.app_deployer.adapters.announcer import Application
 from arks.app_deployer.adapters.local.disaggregated import NoDisaggregatedWorkloads
 from arks.app_deployer.domain.facts import ApplicationEvent, Status
-from arks.app_deployer.domain.workload import (
-    Change,
-    InstanceState,
-    ObservedReplica,
-    ObservedWorkload,
-    Refusal,
-    ReplicaVerb,
-    Workload,
-)
+from arks.app_deployer.domain.workload import Change, ObservedReplica, ObservedWorkload, Refusal, ReplicaVerb, Workload
 from arks.app_deployer.service.applications import ApplicationController
 from arks.app_deployer.service.controller import FINALIZER, ModelViews
 from arks.app_deployer.service.disaggregated import DisaggregatedController
 from arks.app_deployer.service.triggers import Triggers
-from arks.contracts.resources import ApplicationPhase, ArksApplication, ArksApplicationStatus, Resource
+from arks.contracts.resources import ApplicationPhase, ArksApplication, ArksApplicationStatus, InstanceState, Resource
 from arks.events.v1.facts_pb2 import ModelFact, ReplicasFact
 from arks.kit.cache import Cache
 from arks.kit.key import Key

@@ -8,13 +8,14 @@ import pytest
 from arks.app_deployer.adapters.local.disaggregated import NoDisaggregatedWorkloads
 from arks.app_deployer.domain.disaggregated import ObservedDisaggregated
 from arks.app_deployer.domain.facts import ApplicationEvent, Status
-from arks.app_deployer.domain.workload import Change, InstanceState, ObservedReplica, ObservedWorkload, Refusal
+from arks.app_deployer.domain.workload import Change, ObservedReplica, ObservedWorkload, Refusal
 from arks.app_deployer.service.controller import FINALIZER, Application, ModelViews
 from arks.app_deployer.service.disaggregated import DisaggregatedController, DisaggregatedWorkloads
 from arks.contracts.resources import (
     ApplicationPhase,
     ArksApplication,
     ArksDisaggregatedApplication,
+    InstanceState,
 )
 from arks.events.v1.facts_pb2 import ModelFact, ReplicasFact
 from arks.kit.cache import Cache

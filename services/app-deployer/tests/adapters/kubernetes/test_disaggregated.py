@@ -13,10 +13,9 @@ from arks.app_deployer.adapters.kubernetes.pods import POD
 from arks.app_deployer.adapters.kubernetes.wiring import kubernetes_parts
 from arks.app_deployer.config import Settings
 from arks.app_deployer.domain.disaggregated import ObservedDisaggregated
-from arks.app_deployer.domain.workload import InstanceState
 from arks.app_deployer.testing.api_server import lws_api_server
 from arks.app_deployer.testing.fake_cluster import Cluster, running
-from arks.contracts.resources import ArksDisaggregatedApplication
+from arks.contracts.resources import ArksDisaggregatedApplication, InstanceState
 from arks.events.v1.facts_pb2 import ModelFact
 from arks.kit.clock import SystemClock
 from arks.kit.key import Key

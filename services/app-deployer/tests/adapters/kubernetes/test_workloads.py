@@ -12,11 +12,11 @@ from arks.app_deployer.adapters.kubernetes.children import LEADER_WORKER_SET, SE
 from arks.app_deployer.adapters.kubernetes.wiring import kubernetes_parts
 from arks.app_deployer.adapters.kubernetes.workloads import KubeWorkloads
 from arks.app_deployer.config import Settings
-from arks.app_deployer.domain.workload import Change, InstanceState, ObservedReplica, ObservedWorkload, Workload
+from arks.app_deployer.domain.workload import Change, ObservedReplica, ObservedWorkload, Workload
 from arks.app_deployer.testing.api_server import lws_api_server
 from arks.app_deployer.testing.fake_cluster import Cluster
 from arks.app_deployer.testing.workloads_contract import WorkloadsContract
-from arks.contracts.resources import ArksApplication
+from arks.contracts.resources import ArksApplication, InstanceState
 from arks.events.v1.facts_pb2 import ModelFact
 from arks.kit.clock import SystemClock
 from arks.kit.key import Key

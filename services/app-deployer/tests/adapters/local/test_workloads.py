@@ -23,18 +23,10 @@ from arks.app_deployer.adapters.local.workloads import LocalWorkloads
 from arks.app_deployer.adapters.metrics import EngineMetrics
 from arks.app_deployer.config import Settings
 from arks.app_deployer.domain.launch.local_commands import EngineParameters
-from arks.app_deployer.domain.workload import (
-    Change,
-    InstanceState,
-    Machine,
-    ObservedReplica,
-    ObservedWorkload,
-    ReplicaVerb,
-    Workload,
-)
+from arks.app_deployer.domain.workload import Change, Machine, ObservedReplica, ObservedWorkload, ReplicaVerb, Workload
 from arks.app_deployer.testing import fake_engine
 from arks.app_deployer.testing.workloads_contract import WorkloadsContract
-from arks.contracts.resources import ArksApplication, ArksApplicationSpec
+from arks.contracts.resources import ArksApplication, ArksApplicationSpec, InstanceState
 from arks.events.v1.facts_pb2 import ModelFact
 from arks.kit.clock import SystemClock
 from arks.kit.key import Key

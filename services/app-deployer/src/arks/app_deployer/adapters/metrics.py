@@ -6,7 +6,8 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from arks.app_deployer.domain.workload import InstanceState, ObservedWorkload
+from arks.app_deployer.domain.workload import ObservedWorkload
+from arks.contracts.resources import InstanceState
 from arks.kit.key import Key
 
 _START_BUCKETS = (0.5, 1, 2, 5, 10, 30, 60, 120, 300, 600, 1800)

@@ -1,22 +1,20 @@
 """A disaggregated application: observed parts, status and fact. Pure."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from arks.app_deployer.domain.facts import replica_fact
 from arks.app_deployer.domain.status import ModelView, Verdict, conditions_of, loaded, precheck, trouble_of
-from arks.app_deployer.domain.workload import InstanceState, ObservedWorkload, Refusal
+from arks.app_deployer.domain.workload import ObservedWorkload, Refusal
+from arks.contracts.facts import ReplicaFact, ReplicaState, replicas_fact
 from arks.contracts.resources import (
     ApplicationPhase,
     ArksDisaggregatedApplication,
     ArksDisaggregatedApplicationStatus,
+    InstanceState,
     WorkloadStatus,
 )
-from arks.events.v1 import facts_pb2
 from arks.events.v1.facts_pb2 import ReplicasFact
-
-RUNTIME = "sglang-router"
-"""In the fact: a router's metrics are not an engine's."""
 
 _NOTHING = ObservedWorkload()
 
@@ -134,18 +132,12 @@ def _phase(
 
 def fact_of(application: ArksDisaggregatedApplication, observed: ObservedDisaggregated) -> ReplicasFact:
     """The fact lists routers, which receive the requests. They are ready only with a ready engine of each stage."""
-    deleted = application.metadata.deletion_timestamp is not None
-    replicas = [replica_fact(replica) for replica in observed.router.replicas]
     engines = observed.prefill.of(InstanceState.READY) and observed.decode.of(InstanceState.READY)
-    for replica in replicas:
-        if not engines and replica.state == facts_pb2.REPLICA_STATE_READY:
-            replica.state = facts_pb2.REPLICA_STATE_STARTING
-    return ReplicasFact(
-        namespace=application.namespace,
-        application=application.name,
-        generation=application.metadata.generation or 0,
-        served_model=application.spec.served_name,
-        runtime=RUNTIME,
-        desired=0 if deleted else application.spec.router.replicas,
-        replicas=replicas,
-    )
+    replicas = [replica_fact(replica) for replica in observed.router.replicas]
+    if not engines:
+        replicas = [_without_engines(replica) for replica in replicas]
+    return replicas_fact(application, replicas)
+
+
+def _without_engines(router: ReplicaFact) -> ReplicaFact:
+    return replace(router, state=ReplicaState.STARTING) if router.state is ReplicaState.READY else router

@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from arks.app_deployer.domain.workload import InstanceState, ObservedReplica, ObservedWorkload
+from arks.app_deployer.domain.workload import ObservedReplica, ObservedWorkload
+from arks.contracts.facts import ReplicaFact, ReplicaState, replicas_fact
 from arks.contracts.resources import (
     ApplicationPhase,
     ArksApplication,
@@ -11,39 +12,20 @@ from arks.contracts.resources import (
     Condition,
     ConditionStatus,
 )
-from arks.events.v1 import facts_pb2
 from arks.events.v1.facts_pb2 import ReplicasFact
-
-_STATES = {
-    InstanceState.STARTING: facts_pb2.REPLICA_STATE_STARTING,
-    InstanceState.LOADING: facts_pb2.REPLICA_STATE_STARTING,
-    InstanceState.READY: facts_pb2.REPLICA_STATE_READY,
-    InstanceState.DRAINING: facts_pb2.REPLICA_STATE_DRAINING,
-    InstanceState.BACK_OFF: facts_pb2.REPLICA_STATE_FAILED,
-    InstanceState.FAILED: facts_pb2.REPLICA_STATE_FAILED,
-}
 
 
 def fact_of(application: ArksApplication, observed: ObservedWorkload) -> ReplicasFact:
     """The fact without `updated_at`, which the writer sets when anything else has changed."""
-    deleted = application.metadata.deletion_timestamp is not None
-    return ReplicasFact(
-        namespace=application.namespace,
-        application=application.name,
-        generation=application.metadata.generation or 0,
-        served_model=application.spec.served_name,
-        runtime=application.spec.effective_runtime.value,
-        desired=0 if deleted else application.spec.replicas,
-        replicas=[replica_fact(replica) for replica in observed.replicas],
-    )
+    return replicas_fact(application, [replica_fact(replica) for replica in observed.replicas])
 
 
-def replica_fact(replica: ObservedReplica) -> facts_pb2.Replica:
-    return facts_pb2.Replica(
+def replica_fact(replica: ObservedReplica) -> ReplicaFact:
+    return ReplicaFact(
         name=replica.name,
         host=replica.host,
         port=replica.port,
-        state=_STATES[replica.state],
+        state=ReplicaState.of_instance(replica.state),
         slots=replica.slots,
         restarts=replica.restarts,
     )

@@ -4,13 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from arks.app_deployer.domain.workload import (
-    CRASH_LOOP_FAILURES,
-    ENGINE_ENDED,
-    InstanceState,
-    ObservedReplica,
-    ReplicaVerb,
-)
+from arks.app_deployer.domain.workload import CRASH_LOOP_FAILURES, ENGINE_ENDED, ObservedReplica, ReplicaVerb
+from arks.contracts.resources import InstanceState
 
 
 @dataclass(frozen=True, slots=True)

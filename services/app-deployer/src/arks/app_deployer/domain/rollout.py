@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from arks.app_deployer.domain.workload import ALIVE, ENDED, InstanceState, ObservedReplica
+from arks.app_deployer.domain.workload import ALIVE, ENDED, ObservedReplica
+from arks.contracts.resources import InstanceState
 
 
 class Verb(StrEnum):

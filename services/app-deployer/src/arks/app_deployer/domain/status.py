@@ -4,19 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from arks.app_deployer.domain.workload import (
-    CRASH_LOOP_FAILURES,
-    InstanceState,
-    ObservedReplica,
-    ObservedWorkload,
-    Refusal,
-)
+from arks.app_deployer.domain.workload import CRASH_LOOP_FAILURES, ObservedReplica, ObservedWorkload, Refusal
 from arks.contracts.conditions import APPLICATION_CONDITIONS, initial_conditions, set_condition
 from arks.contracts.resources import (
     ApplicationPhase,
     ArksApplication,
     ArksApplicationStatus,
     Condition,
+    InstanceState,
     InstanceStatus,
 )
 from arks.events.v1.facts_pb2 import ModelFact

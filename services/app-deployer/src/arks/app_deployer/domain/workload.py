@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-from arks.contracts.resources import ArksApplication
+from arks.contracts.resources import ArksApplication, InstanceState
 from arks.events.v1.facts_pb2 import ModelFact
 
 CRASH_LOOP_FAILURES = 3
@@ -11,20 +11,6 @@ CRASH_LOOP_FAILURES = 3
 
 ENGINE_ENDED = "EngineEnded"
 """Reason of a change: an engine ended without a request to stop."""
-
-
-class InstanceState(StrEnum):
-    STARTING = "Starting"
-    """Its process exists and does not answer yet."""
-    LOADING = "Loading"
-    """It answers, but its model does not."""
-    READY = "Ready"
-    DRAINING = "Draining"
-    """It ends what it works on and gets nothing new."""
-    BACK_OFF = "BackOff"
-    """It ended and will be started again."""
-    FAILED = "Failed"
-    """It ended again and again; it is still tried, seldom."""
 
 
 ALIVE = frozenset({InstanceState.STARTING, InstanceState.LOADING, InstanceState.READY})

@@ -6,16 +6,9 @@ Subclass WorkloadsContract in a test module and give a fixture `rig`.
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from arks.app_deployer.domain.workload import (
-    Change,
-    InstanceState,
-    ObservedReplica,
-    ObservedWorkload,
-    ReplicaVerb,
-    Workload,
-)
+from arks.app_deployer.domain.workload import Change, ObservedReplica, ObservedWorkload, ReplicaVerb, Workload
 from arks.app_deployer.service.applications import Workloads
-from arks.contracts.resources import ArksApplication
+from arks.contracts.resources import ArksApplication, InstanceState
 from arks.events.v1.facts_pb2 import ModelFact
 from arks.kit.key import Key
 from arks.kit.testing.wait import eventually

@@ -8,7 +8,8 @@ from typing import Any, Protocol
 
 from arks.app_deployer.adapters.local.files import Directory, Launch, ReadyMark
 from arks.app_deployer.adapters.local.process import Ending, Engine
-from arks.app_deployer.domain.workload import CRASH_LOOP_FAILURES, Change, InstanceState, ObservedReplica, ReplicaVerb
+from arks.app_deployer.domain.workload import CRASH_LOOP_FAILURES, Change, ObservedReplica, ReplicaVerb
+from arks.contracts.resources import InstanceState
 from arks.kit.backoff import Backoff
 from arks.kit.clock import Clock
 from arks.kit.key import Key

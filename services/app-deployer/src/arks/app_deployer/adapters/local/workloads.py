@@ -18,8 +18,8 @@ from arks.app_deployer.adapters.local.runtimes import EngineRequirements, LocalR
 from arks.app_deployer.adapters.metrics import EngineMetrics
 from arks.app_deployer.domain import checks, rollout
 from arks.app_deployer.domain.launch.local_commands import EngineParameters
-from arks.app_deployer.domain.workload import Change, InstanceState, Machine, ObservedWorkload, Refusal, Workload
-from arks.contracts.resources import ArksApplication, ArksApplicationSpec, Runtime
+from arks.app_deployer.domain.workload import Change, Machine, ObservedWorkload, Refusal, Workload
+from arks.contracts.resources import ArksApplication, ArksApplicationSpec, InstanceState, Runtime
 from arks.kit.clock import Clock
 from arks.kit.errors import Unavailable
 from arks.kit.key import Key
