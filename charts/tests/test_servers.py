@@ -19,7 +19,7 @@ from arks.kit.process import free_port
 from arks.kit.testing.servers import Server, program, serve
 from arks.kit.testing.wait import eventually
 from arks.token_quota.adapters.database import Database
-from arks.token_quota.service.ports import LedgerUnavailable
+from arks.token_quota.service.ports.ledger import LedgerUnavailable
 
 pytestmark = pytest.mark.real
 

@@ -11,13 +11,13 @@ import pytest_asyncio
 from arks.kit.testing.clock import FakeClock
 from arks.token_quota.adapters.database import Database
 from arks.token_quota.adapters.ledger import SqlLedger
-from arks.token_quota.service.ports import Moment
-from arks.token_quota.testing.fakes import FakeCounters, FakeEvents, World
+from arks.token_quota.domain.time import Moment
+from arks.token_quota.testing.fakes import FakeCounters, FakeEvents, Harness
 
 
 @pytest.fixture
-def world() -> World:
-    return World()
+def harness() -> Harness:
+    return Harness()
 
 
 @pytest.fixture

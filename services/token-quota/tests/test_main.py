@@ -63,7 +63,7 @@ class Arks:
             await LocalResources(self.home.bus, type(thing)).apply(thing)
 
     async def admit(self, key: str = "sk-tom", model: str = "qwen", **headers: str) -> httpx.Response:
-        asked = {
+        sent = {
             "authorization": f"Bearer {key}",
             "x-arks-request-id": f"request-{next(self.numbers)}",
             "x-arks-model": model,
@@ -71,9 +71,9 @@ class Arks:
             "x-arks-body-bytes": "40",
             "x-arks-max-tokens": "20",
         }
-        answer = await self.api.post("/v1/admit", headers=asked | headers)
+        answer = await self.api.post("/v1/admit", headers=sent | headers)
         if answer.status_code == 200:
-            self.granted.append(asked["x-arks-request-id"])
+            self.granted.append(sent["x-arks-request-id"])
         return answer
 
     async def admitted(self, **headers: str) -> httpx.Response:
@@ -91,10 +91,10 @@ class Arks:
         """What Envoy writes when this granted request ends."""
         path = self.directory / "usage" / "usage.log"
         path.parent.mkdir(exist_ok=True)
-        asked = answer.request.headers["x-arks-request-id"]
+        sent = answer.request.headers["x-arks-request-id"]
         now = self.home.clock.now().timestamp()
         with path.open("a") as file:
-            file.write(LINE.format(id=asked, start=now, grant=answer.headers["x-arks-grant"], usage=usage))
+            file.write(LINE.format(id=sent, start=now, grant=answer.headers["x-arks-grant"], usage=usage))
 
     async def usage(self) -> dict[str, Any]:
         found: dict[str, Any] = (await self.api.get("/v1/usage")).json()
@@ -154,7 +154,7 @@ def tom(**limits: Any) -> ArksToken:
 CHARGED = [{"arksEndpoint": {"name": "qwen"}, "quota": {"name": "q"}}]
 
 
-async def test_what_the_log_says_is_what_the_ledger_and_the_quota_say(arks: Arks) -> None:
+async def test_usage_in_the_log_reaches_ledger_and_quota_status(arks: Arks) -> None:
     async with running(arks.service()), running(arks.shipper()):
         await arks.apply(quota(total=10_000), tom(qos=CHARGED))
         answers = [await arks.admitted()] + [await arks.admit() for _ in range(4)]
@@ -169,16 +169,16 @@ async def test_what_the_log_says_is_what_the_ledger_and_the_quota_say(arks: Arks
             source: part["requests"] for source, part in found["items"][0]["bySource"].items()
         }
 
-        async def told() -> list[int]:
+        async def used_in_status() -> list[int]:
             stored = await LocalResources(arks.home.bus, ArksQuota).read(Key("team", "q"))
             assert stored is not None
             return [usage.used for usage in stored.status.quota_status] if stored.status else []
 
-        assert [86] == await eventually(lambda: _is(told, [86]), what="status of the quota")
+        assert [86] == await eventually(lambda: _is(used_in_status, [86]), what="status of the quota")
 
 
-async def _is(ask: Any, expected: Any) -> Any:
-    found = await ask()
+async def _is(query: Any, expected: Any) -> Any:
+    found = await query()
     return found if found == expected else None
 
 
@@ -270,7 +270,7 @@ async def test_while_redis_is_away_rate_limited_tokens_pass(arks: Arks, valkey: 
         assert 200 == (await arks.admit()).status_code
 
 
-async def test_a_request_of_which_nothing_is_heard_is_charged_and_corrected_by_a_late_record(arks: Arks) -> None:
+async def test_a_request_without_usage_is_charged_and_corrected_by_a_late_record(arks: Arks) -> None:
     async with running(arks.service(reservation_seconds=0.2)), running(arks.shipper()):
         await arks.apply(tom())
         answer = await arks.admitted()

@@ -1,4 +1,4 @@
-"""The scripts against a real Valkey: they decide as the domain does, and nobody passes a limit by being fast."""
+"""The scripts against a real Valkey: they decide as the domain does, and no client exceeds a limit by being fast."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -12,31 +12,19 @@ from prometheus_client import CollectorRegistry
 from arks.kit.testing.servers import Server
 from arks.token_quota.adapters.counters import RedisCounters
 from arks.token_quota.adapters.redis_batches import RedisBatches
-from arks.token_quota.domain.limits import (
-    Account,
-    Ask,
-    Budget,
-    BudgetUse,
-    Rates,
-    RateUse,
-    granted_completion_tokens,
-)
-from arks.token_quota.service.ports import (
-    BudgetSums,
-    CountersUnavailable,
-    LedgerEntry,
-    Moment,
-    Reserve,
-    Reserved,
-    WindowSums,
-)
+from arks.token_quota.domain.limits import Account, Budget, BudgetUse, Rates, RateUse
+from arks.token_quota.domain.reservation import ReservationRequest
+from arks.token_quota.domain.time import Moment
+from arks.token_quota.service.ports.counters import CountersUnavailable, ReserveCommand, ReserveResult
+from arks.token_quota.service.ports.ledger import BudgetSums, LedgerEntry, WindowSums
+from arks.token_quota.testing.oracle import granted_completion_tokens
 
 pytestmark = pytest.mark.real
 
 NOW = 1_800_000_000_000
 TEAM = "team"
 QUOTA = Budget("q", total=10_000)
-ASK = Ask(10, 20, exact=True)
+TOKENS = ReservationRequest(10, 20, exact=True)
 
 
 @pytest_asyncio.fixture
@@ -48,7 +36,7 @@ async def counters(valkey: Server) -> AsyncIterator[RedisCounters]:
 
 def connect(valkey: Server) -> RedisCounters:
     batches = RedisBatches(f"redis://127.0.0.1:{valkey.port}/0", valkey.password, timeout_seconds=10)
-    return RedisCounters(batches, CollectorRegistry(), rest_seconds=0.0)
+    return RedisCounters(batches, CollectorRegistry(), retry_pause_seconds=0.0)
 
 
 def request(
@@ -56,11 +44,11 @@ def request(
     *,
     rates: Rates | None = None,
     budget: Budget | None = QUOTA,
-    ask: Ask = ASK,
+    tokens: ReservationRequest = TOKENS,
     now: int = NOW,
     namespace: str = TEAM,
-) -> Reserve:
-    return Reserve(
+) -> ReserveCommand:
+    return ReserveCommand(
         request_id=f"request-{number}",
         namespace=namespace,
         token="tom",
@@ -68,22 +56,22 @@ def request(
         operation="chat.completions",
         rates=rates or Rates(),
         budget=budget,
-        ask=ask,
-        now_milliseconds=now,
+        tokens=tokens,
+        now=Moment(now),
         deadline_milliseconds=now + 1000,
     )
 
 
 async def fill(
-    counters: RedisCounters, asked: Reserve, use: RateUse | None = None, prompt: int = 0, completion: int = 0
+    counters: RedisCounters, command: ReserveCommand, use: RateUse | None = None, prompt: int = 0, completion: int = 0
 ) -> None:
-    epoch = await counters.open(asked.namespace, 0)
-    assert await counters.fill_rate(epoch, asked, WindowSums(use or RateUse(), 0))
-    assert await counters.fill_budget(epoch, asked, BudgetSums(prompt, completion, 0))
+    epoch = await counters.open(command.namespace, 0)
+    assert await counters.fill_rate(epoch, command, WindowSums(use or RateUse(), 0))
+    assert await counters.fill_budget(epoch, command, BudgetSums(prompt, completion, 0))
 
 
-async def reserve(counters: RedisCounters, asked: Reserve) -> Reserved:
-    found = await counters.reserve(asked)
+async def reserve(counters: RedisCounters, command: ReserveCommand) -> ReserveResult:
+    found = await counters.reserve(command)
     assert found is not None
     return found
 
@@ -101,8 +89,8 @@ accounts = st.builds(
     st.builds(RateUse, counts, counts, counts, counts),
     st.builds(BudgetUse, counts, counts, st.just(0), st.just(0)),
 )
-asks = st.builds(
-    lambda prompt, completion, exact, least: Ask(prompt, completion, exact, min(least, completion)),
+requests = st.builds(
+    lambda prompt, completion, exact, least: ReservationRequest(prompt, completion, exact, min(least, completion)),
     counts,
     counts,
     st.booleans(),
@@ -114,26 +102,28 @@ class _Numbers:
     used = 0
 
 
-@given(account=accounts, ask=asks)
+@given(account=accounts, tokens=requests)
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-async def test_the_script_decides_as_the_domain_does(counters: RedisCounters, account: Account, ask: Ask) -> None:
+async def test_the_script_decides_as_the_domain_does(
+    counters: RedisCounters, account: Account, tokens: ReservationRequest
+) -> None:
     _Numbers.used += 1
-    asked = request(rates=account.rates, budget=account.budget, ask=ask, namespace=f"n{_Numbers.used}")
-    await fill(counters, asked, account.rate_use, account.budget_use.used_prompt, account.budget_use.used_completion)
-    expected = granted_completion_tokens(account, ask)
-    found = await reserve(counters, asked)
+    command = request(rates=account.rates, budget=account.budget, tokens=tokens, namespace=f"n{_Numbers.used}")
+    await fill(counters, command, account.rate_use, account.budget_use.used_prompt, account.budget_use.used_completion)
+    expected = granted_completion_tokens(account, tokens)
+    found = await reserve(counters, command)
     assert (expected is not None) == found.granted
     if expected is None:
         spent = account.budget_use if account.budget else BudgetUse()
         assert (account.rate_use, spent) == (found.rate_use, found.budget_use)
     else:
-        tokens = ask.prompt_tokens + expected
+        total = tokens.prompt_tokens + expected
         use = account.rate_use
         after = RateUse(
-            use.minute_requests + 1, use.minute_tokens + tokens, use.day_requests + 1, use.day_tokens + tokens
+            use.minute_requests + 1, use.minute_tokens + total, use.day_requests + 1, use.day_tokens + total
         )
         assert (expected, after) == (found.completion_tokens, found.rate_use)
-        assert (0 if account.budget is None else ask.prompt_tokens) == found.budget_use.held_prompt
+        assert (0 if account.budget is None else tokens.prompt_tokens) == found.budget_use.held_prompt
 
 
 async def test_many_clients_through_two_replicas_never_pass_a_request_limit(
@@ -163,7 +153,7 @@ async def test_without_counters_the_answer_is_to_make_them(counters: RedisCounte
     assert None is await counters.reserve(request())
 
 
-async def test_a_wiped_redis_asks_for_its_counters_again(counters: RedisCounters, valkey: Server) -> None:
+async def test_after_a_wipe_the_counters_are_missing(counters: RedisCounters, valkey: Server) -> None:
     await fill(counters, request())
     assert await counters.reserve(request(1)) is not None
     await valkey.kill()
@@ -173,7 +163,7 @@ async def test_a_wiped_redis_asks_for_its_counters_again(counters: RedisCounters
     assert None is await counters.reserve(request(2))
 
 
-async def test_a_request_that_asks_twice_has_one_reservation(counters: RedisCounters) -> None:
+async def test_a_repeated_request_has_one_reservation(counters: RedisCounters) -> None:
     await fill(counters, request())
     first = await reserve(counters, request())
     again = await reserve(counters, request())
@@ -215,9 +205,9 @@ async def test_the_same_entries_are_not_charged_twice(counters: RedisCounters) -
 
 async def test_entries_that_a_counter_was_made_from_are_not_charged_to_it_again(counters: RedisCounters) -> None:
     epoch = await counters.open(TEAM, 3)
-    asked = request()
-    await counters.fill_rate(epoch, asked, WindowSums(RateUse(1, 15, 1, 15), 5))
-    await counters.fill_budget(epoch, asked, BudgetSums(100, 200, 5))
+    command = request()
+    await counters.fill_rate(epoch, command, WindowSums(RateUse(1, 15, 1, 15), 5))
+    await counters.fill_budget(epoch, command, BudgetSums(100, 200, 5))
     assert 6 == await counters.apply(TEAM, 3, [(entry(5), QUOTA), (entry(6, 2), QUOTA)], Moment(NOW))
     found = await reserve(counters, request(9))
     assert (110, 205) == (found.budget_use.used_prompt, found.budget_use.used_completion)
@@ -264,7 +254,7 @@ async def test_a_reservation_expires_into_what_it_held(counters: RedisCounters) 
     )
 
 
-async def test_a_released_reservation_leaves_no_trace(counters: RedisCounters) -> None:
+async def test_a_released_reservation_is_undone_entirely(counters: RedisCounters) -> None:
     await fill(counters, request())
     await reserve(counters, request(1))
     await counters.release(TEAM, ["request-1", "request-unknown"])

@@ -15,12 +15,15 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlmodel import SQLModel
 
+from arks.contracts.resources import QuotaPeriod
+from arks.contracts.usage import UsageSource
 from arks.token_quota.adapters import database as database_module
 from arks.token_quota.adapters.database import HEAD, Database
 from arks.token_quota.adapters.ledger import SqlLedger
-from arks.token_quota.domain.limits import Budget, Period, RateUse
-from arks.token_quota.domain.posting import Source, Usage
-from arks.token_quota.service.ports import LedgerUnavailable, Moment, UsageFilter
+from arks.token_quota.domain.limits import Budget, RateUse
+from arks.token_quota.domain.time import Moment
+from arks.token_quota.domain.usage import Usage
+from arks.token_quota.service.ports.ledger import LedgerUnavailable, UsageFilter
 
 pytestmark = pytest.mark.real
 
@@ -34,7 +37,7 @@ USAGE = Usage(
     endpoint="qwen",
     quota="q",
     operation="chat.completions",
-    source=Source.ENGINE,
+    source=UsageSource.ENGINE,
     started_at_milliseconds=NOW.milliseconds,
     prompt_tokens=10,
     completion_tokens=20,
@@ -68,7 +71,7 @@ def usage(number: int, **changes: object) -> Usage:
 async def test_a_record_that_comes_again_is_not_written_again(ledger: SqlLedger) -> None:
     assert 1 == len(await ledger.post([USAGE], NOW))
     assert [] == await ledger.post([USAGE], NOW)
-    (row,) = await ledger.sums(UsageFilter(), ["token"])
+    (row,) = await ledger.usage_sums(UsageFilter(), ["token"])
     assert ("tom", 1, 10, 20) == (row.token, row.requests, row.prompt_tokens, row.completion_tokens)
 
 
@@ -95,13 +98,13 @@ async def test_two_processes_write_one_ledger(ledger: SqlLedger, database: Datab
 
 
 async def test_a_true_record_replaces_a_charged_reservation(ledger: SqlLedger) -> None:
-    await ledger.post([usage(1, source=Source.RESERVATION, prompt_tokens=100, completion_tokens=200)], NOW)
+    await ledger.post([usage(1, source=UsageSource.RESERVATION, prompt_tokens=100, completion_tokens=200)], NOW)
     await ledger.post([USAGE], NOW)
     await ledger.post([USAGE], NOW)
-    (row,) = await ledger.sums(UsageFilter(), [])
+    (row,) = await ledger.usage_sums(UsageFilter(), [])
     assert (1, 10, 20) == (row.requests, row.prompt_tokens, row.completion_tokens)
-    by_source = {row.source: row.requests for row in await ledger.sums(UsageFilter(), ["source"])}
-    assert {Source.ENGINE: 1, Source.RESERVATION: 0} == by_source
+    by_source = {row.source: row.requests for row in await ledger.usage_sums(UsageFilter(), ["source"])}
+    assert {UsageSource.ENGINE: 1, UsageSource.RESERVATION: 0} == by_source
 
 
 async def test_entries_are_read_in_order_from_where_one_stopped(ledger: SqlLedger) -> None:
@@ -112,7 +115,7 @@ async def test_entries_are_read_in_order_from_where_one_stopped(ledger: SqlLedge
     assert await ledger.last_seq() == rest[-1].seq == (await ledger.heads())["team"]
 
 
-async def test_heads_are_asked_for_from_where_one_looked_last(ledger: SqlLedger) -> None:
+async def test_heads_are_those_after_a_given_entry(ledger: SqlLedger) -> None:
     await ledger.post([usage(1), usage(2, namespace="other")], NOW)
     last = await ledger.last_seq()
     await ledger.post([usage(3)], NOW)
@@ -126,7 +129,7 @@ async def test_old_entries_go_and_their_sums_stay(ledger: SqlLedger) -> None:
     await ledger.post([usage(9)], later)
     assert [3, 2, 0] == [await ledger.prune(later.milliseconds, 3) for _ in range(3)]
     assert ["r9"] == [entry.request_id for entry in await ledger.entries("team", 0, 10)]
-    (row,) = await ledger.sums(UsageFilter(), [])
+    (row,) = await ledger.usage_sums(UsageFilter(), [])
     assert 6 == row.requests
 
 
@@ -142,16 +145,16 @@ async def test_sums_are_grouped_and_filtered(ledger: SqlLedger) -> None:
         ],
         NOW,
     )
-    found = await ledger.sums(UsageFilter(namespace="team", first_day=DAY), ["token", "endpoint"])
+    found = await ledger.usage_sums(UsageFilter(namespace="team", first_day=DAY), ["token", "endpoint"])
     assert [("ann", "qwen", 1), ("tom", "phi", 1), ("tom", "qwen", 1)] == [
         (row.token, row.endpoint, row.requests) for row in found
     ]
-    days = await ledger.sums(UsageFilter(namespace="team", endpoint="qwen", token="tom"), ["day"])
+    days = await ledger.usage_sums(UsageFilter(namespace="team", endpoint="qwen", token="tom"), ["day"])
     assert [DAY - 1, DAY] == [row.day for row in days]
 
 
 async def test_nothing_used_adds_up_to_no_rows(ledger: SqlLedger) -> None:
-    assert [] == await ledger.sums(UsageFilter(), [])
+    assert [] == await ledger.usage_sums(UsageFilter(), [])
 
 
 async def test_window_sums_are_what_started_in_the_current_minute_and_day(ledger: SqlLedger) -> None:
@@ -166,7 +169,7 @@ async def test_budget_sums_are_those_of_the_period(ledger: SqlLedger) -> None:
         [usage(1), usage(2, started_at_milliseconds=NOW.milliseconds - 86_400_000), usage(3, quota="")], NOW
     )
     life = await ledger.budget_sums("team", Budget("q"), NOW)
-    day = await ledger.budget_sums("team", Budget("q", Period.DAY), NOW)
+    day = await ledger.budget_sums("team", Budget("q", QuotaPeriod.DAY), NOW)
     assert ((20, 40), (10, 20)) == (
         (life.prompt_tokens, life.completion_tokens),
         (day.prompt_tokens, day.completion_tokens),
@@ -178,14 +181,14 @@ async def test_a_reset_starts_a_budget_again_once_a_generation(ledger: SqlLedger
     assert 1 == await ledger.reset("team", "q", 1, NOW)
     await ledger.post([usage(2)], NOW)
     assert 1 == await ledger.reset("team", "q", 1, NOW)
-    sums = await ledger.budget_sums("team", Budget("q", Period.MONTH), NOW)
+    sums = await ledger.budget_sums("team", Budget("q", QuotaPeriod.MONTH), NOW)
     assert ((10, 20), {("team", "q"): 1}) == ((sums.prompt_tokens, sums.completion_tokens), await ledger.resets())
 
 
 async def test_a_reset_of_an_earlier_period_no_longer_matters(ledger: SqlLedger) -> None:
     await ledger.reset("team", "q", 1, Moment(NOW.milliseconds - 86_400_000))
     await ledger.post([usage(1)], NOW)
-    sums = await ledger.budget_sums("team", Budget("q", Period.DAY), NOW)
+    sums = await ledger.budget_sums("team", Budget("q", QuotaPeriod.DAY), NOW)
     assert 10 == sums.prompt_tokens
 
 

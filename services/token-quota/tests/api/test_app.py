@@ -4,16 +4,17 @@ from typing import Any
 
 import pytest
 
+from arks.contracts.usage import UsageSource
 from arks.kit.testing.clock import FakeClock
 from arks.token_quota.adapters.ledger import SqlLedger
-from arks.token_quota.api.app import Api, read_call, read_usage_query
-from arks.token_quota.api.app import Headers as AnyHeaders
-from arks.token_quota.domain.answers import Refusal
-from arks.token_quota.domain.posting import Source, Usage
-from arks.token_quota.service.admission import Admission, Call
-from arks.token_quota.service.ports import Moment, UsageFilter
+from arks.token_quota.api.app import Api, read_admit_request, read_usage_query
+from arks.token_quota.domain.answers import Rejection
+from arks.token_quota.domain.time import Moment
+from arks.token_quota.domain.usage import Usage
+from arks.token_quota.service.admission import Admission, AdmitRequest
+from arks.token_quota.service.ports.ledger import UsageFilter
 from arks.token_quota.service.reports import Reports
-from arks.token_quota.testing.fakes import BrokenLedger, FakeCounters, World, token
+from arks.token_quota.testing.fakes import BrokenLedger, FakeCounters, Harness, token
 
 KEY = {"authorization": "Bearer sk-tom"}
 ADMIT = KEY | {
@@ -23,7 +24,7 @@ ADMIT = KEY | {
     "x-arks-body-bytes": "400",
     "x-arks-stream": "0",
 }
-USAGE = Usage("r0", "team", "tom", "qwen", "q", "completions", Source.ENGINE, 1_767_225_600_000, 30, 20)
+USAGE = Usage("r0", "team", "tom", "qwen", "q", "completions", UsageSource.ENGINE, 1_767_225_600_000, 30, 20)
 
 
 class Headers:
@@ -40,7 +41,7 @@ class Headers:
 class Request:
     path: str
     method: str
-    headers: AnyHeaders
+    headers: Headers
     query_string: str
     proto: str = "http"
 
@@ -63,28 +64,28 @@ class Response:
 
 
 @pytest.fixture
-def api(world: World, counters: FakeCounters, ledger: SqlLedger, clock: FakeClock) -> Api:
-    return make(world, counters, ledger, clock)
+def api(harness: Harness, counters: FakeCounters, ledger: SqlLedger, clock: FakeClock) -> Api:
+    return make(harness, counters, ledger, clock)
 
 
-def make(world: World, counters: FakeCounters, ledger: SqlLedger, clock: FakeClock) -> Api:
+def make(harness: Harness, counters: FakeCounters, ledger: SqlLedger, clock: FakeClock) -> Api:
     limits = {"default_completion_tokens": 512, "reservation_seconds": 600.0}
-    admission = Admission(world.directory, counters, ledger, world.metrics, clock, **limits)  # type: ignore[arg-type]
+    admission = Admission(harness.index, counters, ledger, harness.releases, harness.metrics, clock=clock, **limits)  # type: ignore[arg-type]
     return Api(admission, Reports(ledger, counters), grant_milliseconds=600_000)
 
 
-async def ask(
+async def call_api(
     api: Api, path: str, method: str = "GET", headers: dict[str, str] | None = None, query: str = ""
 ) -> Response:
     response = Response()
-    await api.__rsgi__(Request(path, method, Headers(headers or {}), query), response)
+    await api.__rsgi__(Request(path, method, Headers(headers or {}), query), response)  # type: ignore[arg-type]
     return response
 
 
-async def test_a_grant_is_headers_without_a_body(api: Api, world: World) -> None:
-    world.add(token())
-    world.endpoint()
-    found = await ask(api, "/v1/admit", "POST", ADMIT)
+async def test_a_grant_is_headers_without_a_body(api: Api, harness: Harness) -> None:
+    harness.add(token())
+    harness.endpoint()
+    found = await call_api(api, "/v1/admit", "POST", ADMIT)
     assert (200, b"") == (found.status, found.body)
     assert {
         "x-arks-cluster": "team/qwen",
@@ -95,7 +96,7 @@ async def test_a_grant_is_headers_without_a_body(api: Api, world: World) -> None
 
 
 async def test_a_refusal_is_the_final_answer(api: Api) -> None:
-    found = await ask(api, "/v1/admit", "POST", ADMIT)
+    found = await call_api(api, "/v1/admit", "POST", ADMIT)
     assert (401, "application/json", "invalid_api_key") == (
         found.status,
         found.headers["content-type"],
@@ -105,7 +106,9 @@ async def test_a_refusal_is_the_final_answer(api: Api) -> None:
 
 async def test_the_numbers_and_the_name_of_the_model_are_read_from_headers() -> None:
     more = {"x-arks-max-tokens": "7", "x-arks-n": "2", "x-arks-model": "caf%C3%A9%25"}
-    assert Call("Bearer sk-tom", "r1", "café%", "chat.completions", 400, 7, 2) == read_call(Headers(ADMIT | more))
+    assert AdmitRequest("Bearer sk-tom", "r1", "café%", "chat.completions", 400, 7, 2) == read_admit_request(
+        Headers(ADMIT | more)  # type: ignore[arg-type]
+    )
 
 
 @pytest.mark.parametrize(
@@ -123,36 +126,36 @@ async def test_the_numbers_and_the_name_of_the_model_are_read_from_headers() -> 
     ],
 )
 def test_numbers_that_are_none_are_400(name: str, value: str, param: str | None) -> None:
-    found = read_call(Headers(ADMIT | {name: value}))
-    assert isinstance(found, Refusal)
+    found = read_admit_request(Headers(ADMIT | {name: value}))  # type: ignore[arg-type]
+    assert isinstance(found, Rejection)
     assert (400, param) == (found.status, found.param)
 
 
-async def test_models_are_listed_as_openai_does(api: Api, world: World) -> None:
-    world.add(token(qos=[{"arksEndpoint": {"name": name}} for name in ("qwen", "missing")]))
-    world.endpoint()
-    found = await ask(api, "/v1/models", headers=KEY)
+async def test_models_are_listed_as_openai_does(api: Api, harness: Harness) -> None:
+    harness.add(token(qos=[{"arksEndpoint": {"name": name}} for name in ("qwen", "missing")]))
+    harness.endpoint()
+    found = await call_api(api, "/v1/models", headers=KEY)
     model = {"id": "qwen", "object": "model", "created": 0, "owned_by": "team"}
     assert {"object": "list", "data": [model]} == found.json
-    assert model == (await ask(api, "/v1/models/qwen", headers=KEY)).json
+    assert model == (await call_api(api, "/v1/models/qwen", headers=KEY)).json
 
 
-async def test_a_key_without_models_gets_an_empty_list(api: Api, world: World) -> None:
-    world.add(token())
-    assert [] == (await ask(api, "/v1/models", headers=KEY)).json["data"]
+async def test_a_key_without_models_gets_an_empty_list(api: Api, harness: Harness) -> None:
+    harness.add(token())
+    assert [] == (await call_api(api, "/v1/models", headers=KEY)).json["data"]
 
 
-async def test_a_model_that_is_not_ready_is_still_a_model(api: Api, world: World) -> None:
-    world.add(token())
-    world.endpoint(ready=False)
-    assert 200 == (await ask(api, "/v1/models/qwen", headers=KEY)).status
+async def test_a_model_that_is_not_ready_is_still_a_model(api: Api, harness: Harness) -> None:
+    harness.add(token())
+    harness.endpoint(ready=False)
+    assert 200 == (await call_api(api, "/v1/models/qwen", headers=KEY)).status
 
 
 @pytest.mark.parametrize(
-    ("asked", "status"),
+    ("call", "status"),
     [
         (("/v1/models", "GET", {}), 401),
-        (("/v1/models", "GET", {"authorization": "Bearer nobody"}), 401),
+        (("/v1/models", "GET", {"authorization": "Bearer unknown"}), 401),
         (("/v1/models/phi", "GET", KEY), 403),
         (("/v1/models/none", "GET", KEY), 404),
         (("/v1/models/a%2Fb", "GET", KEY), 404),
@@ -164,19 +167,19 @@ async def test_a_model_that_is_not_ready_is_still_a_model(api: Api, world: World
     ],
 )
 async def test_what_cannot_be_is_answered_in_the_envelope(
-    api: Api, world: World, asked: tuple[str, str, dict[str, str]], status: int
+    api: Api, harness: Harness, call: tuple[str, str, dict[str, str]], status: int
 ) -> None:
-    world.add(token())
-    world.endpoint("phi")
-    found = await ask(api, *asked)
+    harness.add(token())
+    harness.endpoint("phi")
+    found = await call_api(api, *call)
     assert status == found.status
     assert {"message", "type", "param", "code"} <= set(found.json["error"])
 
 
 async def test_usage_is_added_up_with_its_parts_by_source(api: Api, ledger: SqlLedger) -> None:
-    delivered = Usage("r1", "team", "tom", "qwen", "q", "completions", Source.DELIVERED, 1_767_225_600_000, 5, 1)
+    delivered = Usage("r1", "team", "tom", "qwen", "q", "completions", UsageSource.DELIVERED, 1_767_225_600_000, 5, 1)
     await ledger.post([USAGE, delivered], Moment(0))
-    found = (await ask(api, "/v1/usage", query="namespace=team&group_by=token,day")).json
+    found = (await call_api(api, "/v1/usage", query="namespace=team&group_by=token,day")).json
     engine = {"requests": 1, "promptTokens": 30, "completionTokens": 20, "totalTokens": 50}
     cut = {"requests": 1, "promptTokens": 5, "completionTokens": 1, "totalTokens": 6}
     both = {"requests": 2, "promptTokens": 35, "completionTokens": 21, "totalTokens": 56}
@@ -184,23 +187,23 @@ async def test_usage_is_added_up_with_its_parts_by_source(api: Api, ledger: SqlL
     assert {"groupBy": ["token", "day"], "items": [item], "total": both, "openReservations": 0} == found
 
 
-async def test_usage_is_told_while_redis_is_away(api: Api, ledger: SqlLedger, counters: FakeCounters) -> None:
+async def test_usage_is_answered_while_redis_is_down(api: Api, ledger: SqlLedger, counters: FakeCounters) -> None:
     await ledger.post([USAGE], Moment(0))
     counters.away = True
-    found = (await ask(api, "/v1/usage")).json
+    found = (await call_api(api, "/v1/usage")).json
     assert (1, None) == (found["total"]["requests"], found["openReservations"])
 
 
 @pytest.mark.parametrize("query", ["group_by=colour", "since=yesterday", "until=2026-13-01", "tenant=x"])
 async def test_a_question_about_usage_that_makes_no_sense_is_400(api: Api, query: str) -> None:
-    assert 400 == (await ask(api, "/v1/usage", query=query)).status
+    assert 400 == (await call_api(api, "/v1/usage", query=query)).status
 
 
 async def test_usage_without_a_ledger_is_503(
-    world: World, counters: FakeCounters, ledger: SqlLedger, clock: FakeClock
+    harness: Harness, counters: FakeCounters, ledger: SqlLedger, clock: FakeClock
 ) -> None:
-    api = make(world, counters, BrokenLedger(ledger), clock)  # type: ignore[arg-type]
-    assert 503 == (await ask(api, "/v1/usage")).status
+    api = make(harness, counters, BrokenLedger(ledger), clock)  # type: ignore[arg-type]
+    assert 503 == (await call_api(api, "/v1/usage")).status
 
 
 def test_days_are_read_as_dates() -> None:
@@ -208,11 +211,13 @@ def test_days_are_read_as_dates() -> None:
     assert (UsageFilter(token="tom", first_day=1, last_day=2), []) == (wanted, groups)
 
 
-async def test_a_fault_of_ours_is_500_in_the_envelope(api: Api, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_fault_of_ours_is_500_in_the_envelope(
+    api: Api, harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def broken(*_: object) -> None:
         raise RuntimeError("sk-secret in a message")
 
-    monkeypatch.setattr(world.directory, "holder", broken)
-    found = await ask(api, "/v1/admit", "POST", ADMIT)
+    monkeypatch.setattr(harness.index, "holder", broken)
+    found = await call_api(api, "/v1/admit", "POST", ADMIT)
     assert (500, "internal_error") == (found.status, found.json["error"]["code"])
     assert b"sk-secret" not in found.body

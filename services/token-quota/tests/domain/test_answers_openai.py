@@ -1,18 +1,19 @@
-"""Every refusal, as Envoy passes it on, makes the official client raise its own typed exception."""
+"""Every rejection, as Envoy passes it on, makes the official client raise its own typed exception."""
 
 import httpx2
 import openai
 import pytest
 
 from arks.token_quota.domain import answers
-from arks.token_quota.domain.answers import Refusal, over_limit
-from arks.token_quota.domain.limits import Account, Ask, Budget, BudgetUse, Rates, RateUse, violations
+from arks.token_quota.domain.answers import Rejection, over_limit
+from arks.token_quota.domain.limits import Account, Budget, BudgetUse, Rates, RateUse, violations
+from arks.token_quota.domain.reservation import ReservationRequest
 
 NOW = 1_800_000_030.0
 
 
-def limited(account: Account) -> Refusal:
-    found = violations(account, Ask(1, 1, exact=True), NOW)
+def limited(account: Account) -> Rejection:
+    found = violations(account, ReservationRequest(1, 1, exact=True), NOW)
     return over_limit(found, account.rates, account.rate_use, NOW)
 
 
@@ -21,7 +22,7 @@ SPENT = limited(Account(Rates(), Budget("q", total=9), budget_use=BudgetUse(used
 
 
 @pytest.mark.parametrize(
-    ("refusal", "exception", "code"),
+    ("rejection", "exception", "code"),
     [
         (answers.missing_key(), openai.AuthenticationError, "missing_api_key"),
         (answers.unknown_key(), openai.AuthenticationError, "invalid_api_key"),
@@ -32,15 +33,17 @@ SPENT = limited(Account(Rates(), Budget("q", total=9), budget_use=BudgetUse(used
         (answers.missing_model(), openai.BadRequestError, "missing_model"),
         (answers.invalid_number("n", "is wrong"), openai.BadRequestError, "invalid_value"),
         (answers.endpoint_not_ready("qwen", ""), openai.InternalServerError, "endpoint_not_ready"),
-        (answers.counters_away("Quotas"), openai.InternalServerError, "limits_unavailable"),
+        (answers.limits_unavailable("Quotas"), openai.InternalServerError, "limits_unavailable"),
         (RATE_LIMITED, openai.RateLimitError, "rate_limit_exceeded"),
         (SPENT, openai.RateLimitError, "insufficient_quota"),
     ],
 )
-async def test_the_official_client_raises(refusal: Refusal, exception: type[openai.APIStatusError], code: str) -> None:
+async def test_the_official_client_raises(
+    rejection: Rejection, exception: type[openai.APIStatusError], code: str
+) -> None:
     def answer(_: httpx2.Request) -> httpx2.Response:
-        headers = [("content-type", "application/json"), *refusal.headers]
-        return httpx2.Response(refusal.status, headers=headers, content=refusal.body)
+        headers = [("content-type", "application/json"), *rejection.headers]
+        return httpx2.Response(rejection.status, headers=headers, content=rejection.body)
 
     transport = httpx2.MockTransport(answer)
     async with (
@@ -49,5 +52,5 @@ async def test_the_official_client_raises(refusal: Refusal, exception: type[open
     ):
         with pytest.raises(exception) as raised:
             await client.chat.completions.create(model="qwen", messages=[{"role": "user", "content": "hello"}])
-    assert (refusal.status, code) == (raised.value.status_code, raised.value.code)
-    assert refusal.message in raised.value.message
+    assert (rejection.status, code) == (raised.value.status_code, raised.value.code)
+    assert rejection.message in raised.value.message

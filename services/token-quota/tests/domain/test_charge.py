@@ -10,7 +10,8 @@ from arks.events.v1.usage_pb2 import (
     USAGE_SOURCE_NONE,
     USAGE_SOURCE_RESERVATION,
 )
-from arks.token_quota.domain.charge import Grant, LineError, charge, read_grant
+from arks.token_quota.domain.charge import LineError, usage_record
+from arks.token_quota.domain.grant import Grant, parse_grant
 
 GRANT = "team/qwen/tom/100/512"
 UPSTREAM = "127.0.0.1:9001"
@@ -36,12 +37,12 @@ def line(
 
 
 def tokens(text: str) -> tuple[int, int, int]:
-    record = charge(text)
+    record = usage_record(text)
     return record.source, record.prompt_tokens, record.completion_tokens
 
 
 def test_a_line_is_read_into_a_record() -> None:
-    record = charge(line())
+    record = usage_record(line())
     assert ("0d3f-1", "team", "qwen", "tom") == (record.request_id, record.namespace, record.endpoint, record.token)
     assert (1795254321123, 532, 41) == (
         record.started_at.ToMilliseconds(),
@@ -101,24 +102,24 @@ def test_an_answer_without_usage_is_charged_its_reservation() -> None:
 )
 def test_a_damaged_line_names_its_column(columns: dict[str, str], column: str) -> None:
     with pytest.raises(LineError, match=f"^{column}$"):
-        charge(line(**columns))
+        usage_record(line(**columns))
 
 
 def test_absent_times_are_zero() -> None:
-    record = charge(line(duration="-", first_byte="-"))
+    record = usage_record(line(duration="-", first_byte="-"))
     assert (0, 0) == (record.duration_milliseconds, record.first_byte_milliseconds)
 
 
 @given(st.text())
 def test_no_text_at_all_breaks_the_reader(text: str) -> None:
     with pytest.raises(LineError):
-        charge(text)
+        usage_record(text)
 
 
 @given(st.text(alphabet="0123456789/\t-.,abcde\n"))
 def test_garbage_made_of_our_own_characters_does_not_break_it_either(text: str) -> None:
     with contextlib.suppress(LineError):
-        charge(text)
+        usage_record(text)
 
 
 names = st.from_regex(r"\A[a-z0-9][a-z0-9.-]{0,20}\Z")
@@ -127,4 +128,4 @@ counts = st.integers(0, 2**31 - 1)
 
 @given(st.builds(Grant, names, names, names, counts, counts))
 def test_a_grant_is_read_back_as_it_was_written(grant: Grant) -> None:
-    assert grant == read_grant(str(grant))
+    assert grant == parse_grant(str(grant))

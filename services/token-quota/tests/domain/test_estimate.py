@@ -1,8 +1,11 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from arks.token_quota.domain.estimate import MAX_COUNT, estimate
-from arks.token_quota.domain.limits import Account, Ask, Rates, granted_completion_tokens
+from arks.token_quota.domain.count import MAX_COUNT
+from arks.token_quota.domain.estimate import estimate
+from arks.token_quota.domain.limits import Account, Rates
+from arks.token_quota.domain.reservation import ReservationRequest
+from arks.token_quota.testing.oracle import granted_completion_tokens
 
 
 def test_a_prompt_is_a_quarter_of_its_bytes_rounded_up() -> None:
@@ -11,30 +14,39 @@ def test_a_prompt_is_a_quarter_of_its_bytes_rounded_up() -> None:
 
 
 def test_an_explicit_completion_is_reserved_for_each_answer() -> None:
-    assert Ask(25, 300, exact=True) == estimate(100, 100, 3, "chat.completions", 512)
+    assert ReservationRequest(25, 300, exact=True) == estimate(100, 100, 3, "chat.completions", 512)
 
 
-def test_without_a_wish_the_default_is_asked_for_and_one_token_an_answer_needed() -> None:
-    assert Ask(25, 512, exact=False, least_completion_tokens=1) == estimate(100, None, None, "chat.completions", 512)
-    assert Ask(25, 1024, exact=False, least_completion_tokens=2) == estimate(100, None, 2, "chat.completions", 512)
+def test_without_max_tokens_the_default_is_reserved_and_one_token_an_answer_needed() -> None:
+    assert ReservationRequest(25, 512, exact=False, min_completion_tokens=1) == estimate(
+        100, None, None, "chat.completions", 512
+    )
+    assert ReservationRequest(25, 1024, exact=False, min_completion_tokens=2) == estimate(
+        100, None, 2, "chat.completions", 512
+    )
 
 
 def test_an_embedding_reserves_no_completion() -> None:
-    assert Ask(25, 0, exact=True, least_completion_tokens=0) == estimate(100, None, None, "embeddings", 512)
+    assert ReservationRequest(25, 0, exact=True, min_completion_tokens=0) == estimate(
+        100, None, None, "embeddings", 512
+    )
 
 
-def test_zero_tokens_are_a_wish_too() -> None:
-    assert Ask(25, 0, exact=True) == estimate(100, 0, None, "completions", 512)
+def test_max_tokens_of_zero_is_exact() -> None:
+    assert ReservationRequest(25, 0, exact=True) == estimate(100, 0, None, "completions", 512)
 
 
 @given(st.integers(0, 2**31), st.none() | st.integers(0, MAX_COUNT), st.none() | st.integers(1, 128))
-def test_an_estimate_never_leaves_the_range_of_the_counters(size: int, most: int | None, n: int | None) -> None:
-    ask = estimate(size, most, n, "chat.completions", 512)
-    assert 0 < ask.prompt_tokens <= 2**31 and 0 <= ask.needed_completion_tokens <= ask.completion_tokens <= MAX_COUNT
+def test_an_estimate_stays_in_the_range_of_the_counters(size: int, most: int | None, n: int | None) -> None:
+    tokens = estimate(size, most, n, "chat.completions", 512)
+    assert (
+        0 < tokens.prompt_tokens <= 2**31
+        and 0 <= tokens.needed_completion_tokens <= tokens.completion_tokens <= MAX_COUNT
+    )
 
 
 @given(st.integers(0, 10_000), st.integers(26, 10_000))
 def test_a_small_limit_stays_usable_without_max_tokens(used: int, limit: int) -> None:
-    ask = estimate(100, None, None, "chat.completions", 512)
+    tokens = estimate(100, None, None, "chat.completions", 512)
     account = Account(Rates(tpm=used + limit))
-    assert min(512, used + limit - 25) == granted_completion_tokens(account, ask)
+    assert min(512, used + limit - 25) == granted_completion_tokens(account, tokens)

@@ -3,7 +3,9 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from arks.token_quota.domain.posting import DayKey, Posted, Source, Usage, daily, post
+from arks.contracts.usage import UsageSource
+from arks.token_quota.domain.posting import DayKey, Posted, daily_sums, post
+from arks.token_quota.domain.usage import Usage
 
 DAY = 20_000
 USAGE = Usage(
@@ -13,12 +15,12 @@ USAGE = Usage(
     endpoint="qwen",
     quota="q",
     operation="chat.completions",
-    source=Source.ENGINE,
+    source=UsageSource.ENGINE,
     started_at_milliseconds=DAY * 86_400_000 + 5,
     prompt_tokens=10,
     completion_tokens=20,
 )
-CHARGED = replace(USAGE, source=Source.RESERVATION, prompt_tokens=100, completion_tokens=200)
+CHARGED = replace(USAGE, source=UsageSource.RESERVATION, prompt_tokens=100, completion_tokens=200)
 
 
 def test_a_request_is_posted_once() -> None:
@@ -51,10 +53,10 @@ def test_a_correction_goes_to_the_day_and_the_budget_of_the_charge() -> None:
 
 
 def test_daily_sums_move_a_corrected_request_from_one_source_to_the_other() -> None:
-    sums = daily(post({}, [CHARGED, USAGE]))
-    key = DayKey("team", "tom", "qwen", "q", int(Source.RESERVATION), DAY)
+    sums = daily_sums(post({}, [CHARGED, USAGE]))
+    key = DayKey("team", "tom", "qwen", "q", int(UsageSource.RESERVATION), DAY)
     assert (0, 0, 0) == (sums[key].requests, sums[key].prompt_tokens, sums[key].completion_tokens)
-    key = replace(key, source=int(Source.ENGINE))
+    key = replace(key, source=int(UsageSource.ENGINE))
     assert (1, 10, 20) == (sums[key].requests, sums[key].prompt_tokens, sums[key].completion_tokens)
 
 
@@ -63,22 +65,24 @@ usages = st.builds(
         USAGE, request_id=f"r{number}", source=source, prompt_tokens=prompt, completion_tokens=completion
     ),
     st.integers(0, 3),
-    st.sampled_from(Source),
+    st.sampled_from(UsageSource),
     st.integers(0, 100),
     st.integers(0, 100),
 )
 
 
 @given(st.lists(usages, max_size=20))
-def test_in_any_order_and_number_each_request_costs_its_first_true_record_or_its_reservation(told: list[Usage]) -> None:
+def test_in_any_order_each_request_costs_its_first_true_record_or_its_reservation(
+    given: list[Usage],
+) -> None:
     expected: dict[str, Usage] = {}
-    for usage in told:
+    for usage in given:
         before = expected.get(usage.request_id)
-        if before is None or (before.source is Source.RESERVATION and usage.source is not Source.RESERVATION):
+        if before is None or (before.source is UsageSource.RESERVATION and usage.source is not UsageSource.RESERVATION):
             expected[usage.request_id] = usage
-    entries = post({}, told)
+    entries = post({}, given)
     assert len(expected) == sum(entry.requests for entry in entries)
     assert sum(u.prompt_tokens for u in expected.values()) == sum(entry.prompt_tokens for entry in entries)
     assert sum(u.completion_tokens for u in expected.values()) == sum(
-        s.completion_tokens for s in daily(entries).values()
+        s.completion_tokens for s in daily_sums(entries).values()
     )

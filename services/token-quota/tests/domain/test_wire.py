@@ -5,8 +5,8 @@ from google.protobuf.json_format import MessageToDict, Parse
 from hypothesis import given
 from hypothesis import strategies as st
 
+from arks.contracts.usage import UsageSource
 from arks.events.v1.usage_pb2 import UsageRecord
-from arks.token_quota.domain.posting import Source
 from arks.token_quota.domain.wire import RecordError, decode, encode
 
 counts = st.integers(0, 2**31 - 1)
@@ -34,7 +34,7 @@ records = st.builds(
     response_flags=st.sampled_from(["", "-", "DC"]),
     prompt_tokens=counts,
     completion_tokens=counts,
-    source=st.sampled_from([int(source) for source in Source]),
+    source=st.sampled_from([int(source) for source in UsageSource]),
     stream=st.booleans(),
     replica=st.sampled_from(["", "127.0.0.1:80"]),
     reserved_prompt_tokens=counts,
@@ -82,7 +82,7 @@ def test_another_programs_spelling_is_read_too() -> None:
         "new_field": True,
     }
     usage = decode(json.dumps(other).encode())
-    assert ("r1", Source.ENGINE, 7, 1769846400123) == (
+    assert ("r1", UsageSource.ENGINE, 7, 1769846400123) == (
         usage.request_id,
         usage.source,
         usage.prompt_tokens,

@@ -1,54 +1,55 @@
 import pytest
 
 from arks.kit.testing.clock import FakeClock
-from arks.token_quota.domain.answers import Refusal
+from arks.token_quota.domain.answers import Rejection
 from arks.token_quota.domain.limits import BudgetUse, RateUse
-from arks.token_quota.service.admission import Admission, Call, Granted, bearer
-from arks.token_quota.service.ports import Ledger
-from arks.token_quota.testing.fakes import BrokenLedger, FakeCounters, World, quota, token
+from arks.token_quota.service.admission import Admission, AdmitRequest, Granted, bearer
+from arks.token_quota.service.ports.ledger import Ledger
+from arks.token_quota.testing.fakes import BrokenLedger, FakeCounters, Harness, quota, token
 
 RATES = [{"type": "rpm", "value": 5}, {"type": "tpm", "value": 1000}]
 LIMITED = [{"arksEndpoint": {"name": "qwen"}, "rateLimits": RATES}]
 CHARGED = [{"arksEndpoint": {"name": "qwen"}, "quota": {"name": "q"}}]
 
 
-def call(key: str | None = "Bearer sk-tom", model: str = "qwen", **changes: object) -> Call:
+def call(key: str | None = "Bearer sk-tom", model: str = "qwen", **changes: object) -> AdmitRequest:
     fields = {"authorization": key, "request_id": "r1", "model": model, "operation": "completions", "body_bytes": 400}
-    return Call(**(fields | changes))  # type: ignore[arg-type]
+    return AdmitRequest(**(fields | changes))  # type: ignore[arg-type]
 
 
 @pytest.fixture
-def admission(world: World, counters: FakeCounters, ledger: Ledger, clock: FakeClock) -> Admission:
-    return make(world, counters, ledger, clock)
+def admission(harness: Harness, counters: FakeCounters, ledger: Ledger, clock: FakeClock) -> Admission:
+    return make(harness, counters, ledger, clock)
 
 
-def make(world: World, counters: FakeCounters, ledger: Ledger, clock: FakeClock) -> Admission:
+def make(harness: Harness, counters: FakeCounters, ledger: Ledger, clock: FakeClock) -> Admission:
     return Admission(
-        world.directory,
+        harness.index,
         counters,
         ledger,
-        world.metrics,
-        clock,
+        harness.releases,
+        harness.metrics,
+        clock=clock,
         default_completion_tokens=512,
         reservation_seconds=600,
     )
 
 
-async def granted(admission: Admission, asked: Call) -> Granted:
-    answer = await admission.admit(asked)
+async def granted(admission: Admission, request: AdmitRequest) -> Granted:
+    answer = await admission.admit(request)
     assert isinstance(answer, Granted), answer
     return answer
 
 
-async def refused(admission: Admission, asked: Call) -> Refusal:
-    answer = await admission.admit(asked)
-    assert isinstance(answer, Refusal), answer
+async def refused(admission: Admission, request: AdmitRequest) -> Rejection:
+    answer = await admission.admit(request)
+    assert isinstance(answer, Rejection), answer
     return answer
 
 
-async def test_a_grant_names_who_uses_what_and_what_is_reserved(admission: Admission, world: World) -> None:
-    world.add(token(qos=LIMITED))
-    world.endpoint()
+async def test_a_grant_names_who_uses_what_and_what_is_reserved(admission: Admission, harness: Harness) -> None:
+    harness.add(token(qos=LIMITED))
+    harness.endpoint()
     answer = await granted(admission, call())
     assert "team/qwen/tom/100/512" == str(answer.grant)
     assert "5" == dict(answer.headers)["x-ratelimit-limit-requests"]
@@ -59,151 +60,151 @@ async def test_without_a_key_the_answer_is_401(admission: Admission, header: str
     assert (401, "missing_api_key") == ((answer := await refused(admission, call(header))).status, answer.code)
 
 
-async def test_the_key_of_nobody_is_401_and_is_not_echoed(admission: Admission) -> None:
+async def test_an_unknown_key_is_401_and_is_not_echoed(admission: Admission) -> None:
     answer = await refused(admission, call("Bearer sk-secret-guess"))
     assert (401, "invalid_api_key") == (answer.status, answer.code)
     assert b"guess" not in answer.body
     assert not any("guess" in value for _, value in answer.headers)
 
 
-async def test_a_disabled_token_is_refused_the_moment_the_watch_says_so(admission: Admission, world: World) -> None:
-    world.add(token())
-    world.endpoint()
+async def test_a_disabled_token_is_rejected_once_the_watch_delivers_it(admission: Admission, harness: Harness) -> None:
+    harness.add(token())
+    harness.endpoint()
     await granted(admission, call())
-    world.add(token(disabled=True))
+    harness.add(token(disabled=True))
     assert "api_key_disabled" == (await refused(admission, call())).code
 
 
-async def test_a_deleted_token_is_refused_the_moment_the_watch_says_so(admission: Admission, world: World) -> None:
-    world.add(token())
-    world.endpoint()
-    (key,) = [key for key, _ in world.tokens.items()]
-    world.tokens.apply(key, None)
+async def test_a_deleted_token_is_rejected_once_the_watch_delivers_it(admission: Admission, harness: Harness) -> None:
+    harness.add(token())
+    harness.endpoint()
+    (key,) = [key for key, _ in harness.tokens.items()]
+    harness.tokens.apply(key, None)
     assert "invalid_api_key" == (await refused(admission, call())).code
 
 
 async def test_models_are_404_403_or_503_as_they_do_not_exist_are_not_permitted_or_not_ready(
-    admission: Admission, world: World
+    admission: Admission, harness: Harness
 ) -> None:
-    world.add(token())
-    world.endpoint("phi")
+    harness.add(token())
+    harness.endpoint("phi")
     assert 404 == (await refused(admission, call())).status
     assert 403 == (await refused(admission, call(model="phi"))).status
-    world.endpoint("qwen", ready=False, message="no replica is ready")
+    harness.endpoint("qwen", ready=False, message="no replica is ready")
     assert 503 == (await refused(admission, call())).status
 
 
-async def test_a_request_without_a_model_is_400(admission: Admission, world: World) -> None:
-    world.add(token())
+async def test_a_request_without_a_model_is_400(admission: Admission, harness: Harness) -> None:
+    harness.add(token())
     assert 400 == (await refused(admission, call(model=""))).status
 
 
 async def test_over_a_limit_is_429_and_counted_by_its_rule(
-    admission: Admission, world: World, counters: FakeCounters
+    admission: Admission, harness: Harness, counters: FakeCounters
 ) -> None:
-    world.add(token(qos=LIMITED))
-    world.endpoint()
+    harness.add(token(qos=LIMITED))
+    harness.endpoint()
     counters.rate_use = RateUse(5, 0, 5, 0)
     assert (429, "rate_limit_exceeded") == ((answer := await refused(admission, call())).status, answer.code)
     labels = {"namespace": "team", "user": "tom", "model": "qwen", "rule_type": "rpm"}
-    assert 1 == world.metric("gateway_rate_limit_hits_total", **labels)
-    assert 1 == world.metric("arks_admission_decisions_total", reason="rpm")
+    assert 1 == harness.metric("gateway_rate_limit_hits_total", **labels)
+    assert 1 == harness.metric("arks_admission_decisions_total", reason="rpm")
 
 
 async def test_a_used_up_budget_is_429_insufficient_quota(
-    admission: Admission, world: World, counters: FakeCounters
+    admission: Admission, harness: Harness, counters: FakeCounters
 ) -> None:
-    world.add(token(qos=CHARGED), quota(total=100))
-    world.endpoint()
+    harness.add(token(qos=CHARGED), quota(total=100))
+    harness.endpoint()
     counters.budget_use = BudgetUse(used_prompt=100)
     assert (429, "insufficient_quota") == ((answer := await refused(admission, call())).status, answer.code)
 
 
 async def test_a_budget_that_does_not_exist_refuses_unless_its_policy_is_open(
-    admission: Admission, world: World
+    admission: Admission, harness: Harness
 ) -> None:
-    world.add(token(qos=CHARGED))
-    world.endpoint()
+    harness.add(token(qos=CHARGED))
+    harness.endpoint()
     assert (503, "quota_not_found") == ((answer := await refused(admission, call())).status, answer.code)
-    world.add(token(qos=CHARGED, failurePolicy={"budgets": "Open"}))
+    harness.add(token(qos=CHARGED, failurePolicy={"budgets": "Open"}))
     await granted(admission, call())
 
 
 async def test_missing_counters_are_made_from_the_ledger(
-    admission: Admission, world: World, counters: FakeCounters
+    admission: Admission, harness: Harness, counters: FakeCounters
 ) -> None:
-    world.add(token(qos=CHARGED), quota(total=10_000))
-    world.endpoint()
+    harness.add(token(qos=CHARGED), quota(total=10_000))
+    harness.endpoint()
     counters.missing = 2
     await granted(admission, call())
     assert 2 == len(counters.filled)
 
 
 async def test_sums_that_came_too_late_are_read_again(
-    admission: Admission, world: World, counters: FakeCounters
+    admission: Admission, harness: Harness, counters: FakeCounters
 ) -> None:
-    world.add(token(qos=LIMITED))
-    world.endpoint()
+    harness.add(token(qos=LIMITED))
+    harness.endpoint()
     counters.missing, counters.stale = 3, 2
     await granted(admission, call())
     assert 2 == len(counters.filled)
 
 
 async def test_while_redis_is_away_rates_are_open_and_budgets_closed(
-    admission: Admission, world: World, counters: FakeCounters
+    admission: Admission, harness: Harness, counters: FakeCounters
 ) -> None:
-    world.add(token(qos=LIMITED), quota(total=10_000))
-    world.endpoint()
+    harness.add(token(qos=LIMITED), quota(total=10_000))
+    harness.endpoint()
     counters.away = True
     assert 512 == (await granted(admission, call())).grant.completion_tokens
-    world.add(token(qos=CHARGED))
+    harness.add(token(qos=CHARGED))
     answer = await refused(admission, call())
     assert (503, "limits_unavailable", "1") == (answer.status, answer.code, dict(answer.headers)["retry-after"])
-    assert [("team", "r1")] == list(admission.to_release)
-    assert 1 == world.metric("arks_admission_without_limits_total", policy="open")
-    assert 1 == world.metric("arks_admission_without_limits_total", policy="closed")
+    assert [("team", "r1")] == list(harness.releases)
+    assert 1 == harness.metric("arks_admission_without_limits_total", policy="open")
+    assert 1 == harness.metric("arks_admission_without_limits_total", policy="closed")
 
 
 async def test_a_token_chooses_its_own_failure_policy(
-    admission: Admission, world: World, counters: FakeCounters
+    admission: Admission, harness: Harness, counters: FakeCounters
 ) -> None:
-    world.endpoint()
+    harness.endpoint()
     counters.away = True
-    world.add(token(qos=LIMITED, failurePolicy={"rates": "Closed"}), quota(total=10_000))
+    harness.add(token(qos=LIMITED, failurePolicy={"rates": "Closed"}), quota(total=10_000))
     assert 503 == (await refused(admission, call())).status
-    world.add(token(qos=CHARGED, failurePolicy={"budgets": "Open"}))
+    harness.add(token(qos=CHARGED, failurePolicy={"budgets": "Open"}))
     await granted(admission, call())
 
 
 async def test_an_unlimited_token_does_not_notice_that_redis_is_away(
-    admission: Admission, world: World, counters: FakeCounters
+    admission: Admission, harness: Harness, counters: FakeCounters
 ) -> None:
-    world.add(token())
-    world.endpoint()
+    harness.add(token())
+    harness.endpoint()
     counters.away = True
     await granted(admission, call())
 
 
 async def test_counters_that_cannot_be_made_because_the_ledger_is_away_fall_under_the_policy(
-    world: World, counters: FakeCounters, ledger: Ledger, clock: FakeClock
+    harness: Harness, counters: FakeCounters, ledger: Ledger, clock: FakeClock
 ) -> None:
-    admission = make(world, counters, BrokenLedger(ledger), clock)
-    world.add(token(qos=CHARGED), quota(total=10_000))
-    world.endpoint()
+    admission = make(harness, counters, BrokenLedger(ledger), clock)
+    harness.add(token(qos=CHARGED), quota(total=10_000))
+    harness.endpoint()
     counters.missing = 9
     assert 503 == (await refused(admission, call())).status
 
 
 async def test_what_is_reserved_lapses_after_the_set_time(
-    admission: Admission, world: World, counters: FakeCounters
+    admission: Admission, harness: Harness, counters: FakeCounters
 ) -> None:
-    world.add(token())
-    world.endpoint()
+    harness.add(token())
+    harness.endpoint()
     await granted(admission, call(max_tokens=7, n=2))
     (reserve,) = counters.reserved
     assert (600_000, 14) == (
-        reserve.deadline_milliseconds - reserve.now_milliseconds,
-        reserve.ask.completion_tokens,
+        reserve.deadline_milliseconds - reserve.now.milliseconds,
+        reserve.tokens.completion_tokens,
     )
 
 

@@ -9,7 +9,9 @@ from arks.kit.settings import Settings
 
 class TokenQuotaSettings(Settings):
     api_host: str = "127.0.0.1"
-    """Where /v1/admit, /v1/models and /v1/usage listen. They trust whoever can connect: keep it off public networks."""
+    """Where /v1/admit, /v1/models and /v1/usage listen. They trust every client that can
+    connect: keep the address off public networks.
+    """
     api_port: int = Field(default=8081, ge=0, le=65535)
     redis_url: str = "redis://127.0.0.1:6379"
     redis_password_file: Path | None = None
@@ -28,17 +30,17 @@ class TokenQuotaSettings(Settings):
     than they must, less lets more tokens through before they bite.
     """
     reservation_seconds: float = Field(default=600.0, gt=0)
-    """A request of which nothing is heard for so long is charged what it reserved; longer than almost every answer
+    """After this time without a usage record the reservation is charged in full; longer than almost every answer
     takes.
     """
     sweep_seconds: float = Field(default=5.0, gt=0)
-    """How often reservations are looked over, and the ledger for entries that the counters lack."""
+    """Interval of the sweep for expired reservations, and of the search for entries that the counters lack."""
     quota_status_seconds: float = Field(default=10.0, gt=0)
     """How often usage is written into the status of an ArksQuota."""
 
     entries_keep_days: int = Field(default=90, ge=31)
-    """Single requests older than this leave the ledger; sums by day stay for ever. Longer than the usage stream
-    keeps its records, because a record that comes again is known by its entry.
+    """Single requests older than this leave the ledger; sums by day stay forever. Longer than the usage stream
+    keeps its records, because a repeated record is recognised by its entry.
     """
 
     @property
@@ -65,7 +67,7 @@ class ShipperSettings(Settings):
     """The file that Envoy writes; None: usage/usage.log in the state directory."""
     envoy_admin_host: str = "127.0.0.1"
     envoy_admin_port: int = Field(default=9901, ge=1, le=65535)
-    """Asked to open the log again after a rotation."""
+    """Where Envoy takes the request to reopen the log after a rotation."""
     usage_log_rotate_bytes: int = Field(default=64 * 2**20, ge=4096)
     """About 400,000 requests."""
     usage_log_max_total_bytes: int = Field(default=4 * 2**30, ge=4096)

@@ -10,69 +10,82 @@ from arks.kit.start import home_from_environment
 from arks.token_quota.adapters.counters import RedisCounters
 from arks.token_quota.adapters.database import Database
 from arks.token_quota.adapters.ledger import SqlLedger
-from arks.token_quota.adapters.metrics import Metrics
+from arks.token_quota.adapters.metrics import PrometheusMetrics
 from arks.token_quota.adapters.redis_batches import RedisBatches
 from arks.token_quota.adapters.server import GranianServer
 from arks.token_quota.adapters.stream import BusUsageStream
 from arks.token_quota.api.app import Api
 from arks.token_quota.config import TokenQuotaSettings
 from arks.token_quota.service.admission import Admission
-from arks.token_quota.service.index.index import Directory
+from arks.token_quota.service.index import Index
 from arks.token_quota.service.keyring import Keyring
-from arks.token_quota.service.metering.ingest import Books, Ingest, Projector, Pruner, Sweeper
-from arks.token_quota.service.quotas import Quotas
+from arks.token_quota.service.metering.context import MeteringContext
+from arks.token_quota.service.metering.ingest import Ingest
+from arks.token_quota.service.metering.projector import Projector
+from arks.token_quota.service.metering.pruner import Pruner
+from arks.token_quota.service.metering.sweeper import Sweeper
+from arks.token_quota.service.quotas import QuotaReconciler
+from arks.token_quota.service.release_queue import ReleaseQueue
 from arks.token_quota.service.reports import Reports
-from arks.token_quota.service.startup import Lifecycle
-from arks.token_quota.service.tokens import QuotaUsers, Tokens
+from arks.token_quota.service.startup import Startup
+from arks.token_quota.service.tokens import TokenReconciler
 
 
 def build(settings: TokenQuotaSettings, home: Home) -> App:
     """The whole service on the given home."""
-    metrics = Metrics(home.registry)
     tokens, quotas = home.resources(ArksToken), home.resources(ArksQuota)
     endpoints = home.facts(Facts.ENDPOINTS, EndpointFact)
-    directory = Directory(settings.pepper(), tokens.cache, quotas.cache, endpoints.cache)
+    index = Index(settings.pepper(), tokens.cache, quotas.cache, endpoints.cache)
+    keyring = Keyring(tokens, index, home.secrets)
+
     redis = RedisBatches(settings.redis_url, settings.redis_password(), timeout_seconds=settings.redis_timeout_seconds)
     counters = RedisCounters(redis, home.registry)
     database = Database(settings.ledger_url)
     ledger = SqlLedger(database)
-    books = Books(directory, counters, ledger, metrics, home.clock)
+    metrics = PrometheusMetrics(home.registry)
+    releases = ReleaseQueue()
+
     admission = Admission(
-        directory,
+        index,
         counters,
         ledger,
+        releases,
         metrics,
-        home.clock,
+        clock=home.clock,
         default_completion_tokens=settings.default_completion_tokens,
         reservation_seconds=settings.reservation_seconds,
     )
-    projector = Projector(books, settings.sweep_seconds)
-    sweeper = Sweeper(books, projector, admission.to_release, settings.sweep_seconds)
-    ingest = Ingest(BusUsageStream(home.bus), books, projector)
-    keyring = Keyring(tokens, directory, home.secrets)
-    token_work = Tokens(tokens, directory, keyring, home.bus, home.clock, QuotaUsers(tokens.cache))
-    quota_work = Quotas(quotas, directory, ledger, home.bus, home.clock, settings.quota_status_seconds)
     api = Api(admission, Reports(ledger, counters), grant_milliseconds=int(settings.reservation_seconds * 1000))
     server = GranianServer(api, settings.api_host, settings.api_port)
-    life = Lifecycle(home, database, keyring, quota_work, server)
+
+    metering = MeteringContext(index, counters, ledger, metrics, home.clock)
+    projector = Projector(metering, settings.sweep_seconds)
+    sweeper = Sweeper(metering, projector, releases, settings.sweep_seconds)
+    ingest = Ingest(BusUsageStream(home.bus), metering, projector)
+    pruner = Pruner(ledger, home.clock, settings.entries_keep_days)
+
+    token_work = TokenReconciler(tokens, index, keyring, home.bus, home.clock)
+    quota_work = QuotaReconciler(quotas, index, ledger, home.bus, home.clock, settings.quota_status_seconds)
     keys = Controller("keys", keyring.reconcile, clock=home.clock)
     token_status = Controller("token status", token_work.reconcile, clock=home.clock)
     quota_status = Controller("quota status", quota_work.reconcile, clock=home.clock)
     tokens.cache.subscribe(keys.enqueue)
-    tokens.cache.subscribe(token_status.enqueue)
-    quotas.cache.subscribe(lambda key: quota_status.enqueue(key, quota_work.first_seconds(key)))
-    token_work.follow(quotas.cache, token_status.enqueue)
-    directory.on_rivals(token_status.enqueue)
-    keyring.on_change(token_status.enqueue)
-    work = (projector.run, sweeper.run, ingest.run, Pruner(books, settings.entries_keep_days).run)
+    index.token_changes.subscribe(token_status.enqueue)
+    index.quota_changes.subscribe(quota_status.enqueue)
+
+    startup = Startup(database.migrate, [home.synced, quota_work.load_resets, keyring.load], server)
     return App(
         "token-quota",
         home,
         controllers=[token_status, quota_status],
-        tasks=[life.serve, keys.run, *(life.after_migration(run) for run in work)],
-        starts=[life.migrate],
+        tasks=[
+            startup.serve,
+            keys.run,
+            *(startup.after_migration(part.run) for part in (projector, sweeper, ingest, pruner)),
+        ],
+        starts=[startup.migrate],
         stops=[database.close, counters.close, server.stop],
-        problems=[life.problem],
+        problems=[startup.problem],
     )
 
 

@@ -152,7 +152,7 @@ def test_the_oldest_logs_are_dropped_until_the_rest_fits(log: Path, clock: FakeC
     assert [b"c" * 99] == take(segments)
 
 
-def test_a_dropped_log_that_was_being_read_is_left_at_once(log: Path, clock: FakeClock) -> None:
+def test_a_dropped_log_that_was_being_read_is_closed_at_once(log: Path, clock: FakeClock) -> None:
     append(log, "one\n")
     segments = follow(log, clock)
     take(segments)

@@ -37,10 +37,10 @@ class FakeGateway:
     def __init__(self, log: Path) -> None:
         self.log = log
         self.down = False
-        self.asked = 0
+        self.requested = 0
 
     async def reopen_log(self) -> None:
-        self.asked += 1
+        self.requested += 1
         if self.down:
             raise Unavailable("no answer")
         self.log.touch()
@@ -127,7 +127,7 @@ async def test_a_long_log_is_rotated_drained_and_deleted(tmp_path: Path, clock: 
     bench = Bench(tmp_path, clock, rotate_bytes=250)
     bench.write("".join(LINE.format(f"r{n}") for n in range(3)))
     await bench.shipper.step()
-    assert (1, 1) == (bench.gateway.asked, bench.metric("arks_shipper_rotations_total"))
+    assert (1, 1) == (bench.gateway.requested, bench.metric("arks_shipper_rotations_total"))
     bench.write(LINE.format("r3"))
     for _ in range(3):
         await bench.shipper.step()
@@ -137,7 +137,7 @@ async def test_a_long_log_is_rotated_drained_and_deleted(tmp_path: Path, clock: 
     assert [bench.log] == bench.segments.all()
 
 
-async def test_an_envoy_that_does_not_answer_is_asked_again(tmp_path: Path, clock: FakeClock) -> None:
+async def test_reopening_is_retried_until_envoy_answers(tmp_path: Path, clock: FakeClock) -> None:
     bench = Bench(tmp_path, clock, rotate_bytes=50)
     bench.gateway.down = True
     bench.write(LINE.format("r0"))
@@ -145,11 +145,11 @@ async def test_an_envoy_that_does_not_answer_is_asked_again(tmp_path: Path, cloc
     bench.gateway.down = False
     clock.advance(1.0)
     await bench.shipper.step()
-    assert 2 == bench.gateway.asked
+    assert 2 == bench.gateway.requested
     assert bench.log.exists()
 
 
-async def test_over_its_bound_the_oldest_log_is_dropped_and_said_so(tmp_path: Path, clock: FakeClock) -> None:
+async def test_beyond_its_bound_the_oldest_log_is_dropped_and_counted(tmp_path: Path, clock: FakeClock) -> None:
     bench = Bench(tmp_path, clock, max_bytes=200)
     for number in range(3):
         bench.write(LINE.format(f"r{number}"))
@@ -161,7 +161,7 @@ async def test_over_its_bound_the_oldest_log_is_dropped_and_said_so(tmp_path: Pa
     assert size == bench.metric("arks_shipper_dropped_bytes_total")
 
 
-async def test_lag_is_told_in_bytes(bench: Bench) -> None:
+async def test_lag_is_measured_in_bytes(bench: Bench) -> None:
     bench.write(LINE.format("r1"))
     assert len(LINE.format("r1")) == bench.metric("arks_shipper_lag_bytes")
     await bench.shipper.step()

@@ -1,20 +1,27 @@
 """Metering on a real SQLite ledger, with counters that a test can lose, hold back or wipe."""
 
 import asyncio
-from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 
 import pytest
 
+from arks.contracts.usage import UsageSource
 from arks.kit.testing.clock import FakeClock
 from arks.kit.testing.wait import eventually
 from arks.token_quota.adapters.ledger import SqlLedger
-from arks.token_quota.domain.posting import Source, Usage
-from arks.token_quota.service.metering import ingest as metering
-from arks.token_quota.service.metering.ingest import Books, Ingest, Projector, Pruner, Sweeper, UsageMessage
-from arks.token_quota.service.ports import Moment, Reservation, UsageFilter
-from arks.token_quota.testing.fakes import BrokenLedger, FakeCounters, World, quota, token
+from arks.token_quota.domain.reservation import Reservation
+from arks.token_quota.domain.time import Moment
+from arks.token_quota.domain.usage import Usage
+from arks.token_quota.service.metering.context import MeteringContext
+from arks.token_quota.service.metering.ingest import Ingest
+from arks.token_quota.service.metering.projector import Projector
+from arks.token_quota.service.metering.pruner import Pruner
+from arks.token_quota.service.metering.sweeper import Sweeper
+from arks.token_quota.service.ports.ledger import UsageFilter
+from arks.token_quota.service.ports.usage_stream import UsageMessage
+from arks.token_quota.service.release_queue import Release, ReleaseQueue
+from arks.token_quota.testing.fakes import BrokenLedger, FakeCounters, Harness, quota, token
 
 USAGE = Usage(
     request_id="r1",
@@ -23,7 +30,7 @@ USAGE = Usage(
     endpoint="qwen",
     quota="",
     operation="completions",
-    source=Source.ENGINE,
+    source=UsageSource.ENGINE,
     started_at_milliseconds=1_767_225_600_000,
     prompt_tokens=10,
     completion_tokens=20,
@@ -46,7 +53,7 @@ class Message:
 
 
 class Stream:
-    """Gives its batches, then nothing for ever."""
+    """Gives its batches, then nothing forever."""
 
     def __init__(self, *batches: list[Message]) -> None:
         self._batches = batches
@@ -60,25 +67,25 @@ class Stream:
 
 
 @pytest.fixture
-def books(world: World, counters: FakeCounters, ledger: SqlLedger, clock: FakeClock) -> Books:
-    world.add(token(qos=[{"arksEndpoint": {"name": "qwen"}, "quota": {"name": "q"}}]), quota())
-    return Books(world.directory, counters, ledger, world.metrics, clock)
+def context(harness: Harness, counters: FakeCounters, ledger: SqlLedger, clock: FakeClock) -> MeteringContext:
+    harness.add(token(qos=[{"arksEndpoint": {"name": "qwen"}, "quota": {"name": "q"}}]), quota())
+    return MeteringContext(harness.index, counters, ledger, harness.metrics, clock)
 
 
 @pytest.fixture
-def projector(books: Books) -> Projector:
-    return Projector(books, every_seconds=60)
+def projector(context: MeteringContext) -> Projector:
+    return Projector(context, interval_seconds=60)
 
 
-async def ingest(books: Books, *batches: list[Message]) -> None:
+async def ingest(context: MeteringContext, *batches: list[Message]) -> None:
     stream = Stream(*batches)
-    running = asyncio.create_task(Ingest(stream, books, Projector(books, 60)).run())
+    running = asyncio.create_task(Ingest(stream, context, Projector(context, 60)).run())
     await stream.exhausted.wait()
     await ended(running)
 
 
 async def total(ledger: SqlLedger) -> tuple[int, int, int]:
-    rows = await ledger.sums(UsageFilter(), [])
+    rows = await ledger.usage_sums(UsageFilter(), [])
     return (rows[0].requests, rows[0].prompt_tokens, rows[0].completion_tokens) if rows else (0, 0, 0)
 
 
@@ -89,37 +96,39 @@ async def ended(task: "asyncio.Task[None]") -> None:
 
 
 async def test_records_are_posted_to_the_budget_of_their_token_and_acknowledged(
-    books: Books, ledger: SqlLedger, world: World
+    context: MeteringContext, ledger: SqlLedger, harness: Harness
 ) -> None:
     messages = [Message(USAGE), Message(USAGE), Message(None)]
-    await ingest(books, messages)
+    await ingest(context, messages)
     assert [True, True, True] == [message.acked for message in messages]
-    (row,) = await ledger.sums(UsageFilter(quota="q"), ["quota"])
+    (row,) = await ledger.usage_sums(UsageFilter(quota="q"), ["quota"])
     assert (1, 10, 20) == (row.requests, row.prompt_tokens, row.completion_tokens)
     assert [1, 1, 1] == [
-        world.metric("arks_usage_records_total", outcome=outcome) for outcome in ("posted", "known", "not_understood")
+        harness.metric("arks_usage_records_total", outcome=outcome) for outcome in ("posted", "known", "not_understood")
     ]
 
 
-async def test_dashboards_find_requests_and_tokens_under_their_known_names(books: Books, world: World) -> None:
-    await ingest(books, [Message(USAGE), Message(replace(USAGE, request_id="r2", status_code=503))])
+async def test_dashboards_find_requests_and_tokens_under_their_known_names(
+    context: MeteringContext, harness: Harness
+) -> None:
+    await ingest(context, [Message(USAGE), Message(replace(USAGE, request_id="r2", status_code=503))])
     who = {"namespace": "team", "user": "tom", "model": "qwen"}
-    assert 1 == world.metric("gateway_requests_total", **who, status="200")
-    assert 1 == world.metric("gateway_requests_total", **who, status="503")
-    assert 2 == world.metric("gateway_request_duration_seconds_bucket", **who, le="2.0")
-    assert 40 == world.metric("gateway_token_usage_total", namespace="team", user="tom", token="qwen", type="output")
+    assert 1 == harness.metric("gateway_requests_total", **who, status="200")
+    assert 1 == harness.metric("gateway_requests_total", **who, status="503")
+    assert 2 == harness.metric("gateway_request_duration_seconds_bucket", **who, le="2.0")
+    assert 40 == harness.metric("gateway_token_usage_total", namespace="team", user="tom", token="qwen", type="output")
 
 
 async def test_nothing_is_acknowledged_before_the_ledger_has_it(
-    books: Books, ledger: SqlLedger, monkeypatch: pytest.MonkeyPatch, world: World
+    context: MeteringContext, ledger: SqlLedger, monkeypatch: pytest.MonkeyPatch, harness: Harness
 ) -> None:
-    monkeypatch.setattr(metering, "AGAIN_SECONDS", 0.0)
+    monkeypatch.setattr("arks.token_quota.service.metering.ingest.RETRY_SECONDS", 0.0)
     broken = BrokenLedger(ledger)
     message, stream = Message(USAGE), Stream([Message(None)])
     stream = Stream([message])
-    books = replace(books, ledger=broken)
-    running = asyncio.create_task(Ingest(stream, books, Projector(books, 60)).run())
-    await eventually(lambda: (world.metric("arks_ledger_errors_total") or 0) > 2)
+    context = replace(context, ledger=broken)
+    running = asyncio.create_task(Ingest(stream, context, Projector(context, 60)).run())
+    await eventually(lambda: (harness.metric("arks_ledger_errors_total") or 0) > 2)
     assert not message.acked
     broken.broken = False
     await stream.exhausted.wait()
@@ -135,10 +144,10 @@ async def test_counters_follow_the_ledger_in_order(
     assert [f"r{n}" for n in range(450)] == [entry.request_id for entry in counters.applied]
 
 
-async def test_an_entry_is_applied_once_whoever_applies_it(
-    books: Books, ledger: SqlLedger, counters: FakeCounters, noon: Moment
+async def test_an_entry_is_applied_once_by_two_replicas(
+    context: MeteringContext, ledger: SqlLedger, counters: FakeCounters, noon: Moment
 ) -> None:
-    ours, theirs = Projector(books, 60), Projector(books, 60)
+    ours, theirs = Projector(context, 60), Projector(context, 60)
     for number in range(3):
         await ledger.post([replace(USAGE, request_id=f"r{number}")], noon)
         await (ours if number % 2 else theirs).bring_forward("team")
@@ -146,7 +155,7 @@ async def test_an_entry_is_applied_once_whoever_applies_it(
     assert ["r0", "r1", "r2"] == [entry.request_id for entry in counters.applied]
 
 
-async def test_a_restarted_service_finds_what_its_predecessor_left_undone(
+async def test_a_restarted_service_applies_entries_that_its_predecessor_did_not(
     projector: Projector, ledger: SqlLedger, counters: FakeCounters, noon: Moment
 ) -> None:
     await ledger.post([USAGE], noon)
@@ -158,7 +167,7 @@ async def test_a_restarted_service_finds_what_its_predecessor_left_undone(
 async def test_while_redis_is_away_entries_wait_and_are_applied_when_it_is_back(
     projector: Projector, ledger: SqlLedger, counters: FakeCounters, noon: Moment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(metering, "AGAIN_SECONDS", 0.0)
+    monkeypatch.setattr("arks.token_quota.service.metering.projector.RETRY_SECONDS", 0.0)
     counters.away = True
     await ledger.post([USAGE], noon)
     running = asyncio.create_task(projector.run())
@@ -188,26 +197,26 @@ async def test_counters_that_are_ahead_of_the_ledger_are_begun_again(
     assert ("e1+", 1) == (counters.epoch.id, counters.epoch.cursor)
 
 
-def sweeper(books: Books, projector: Projector, refused: deque[tuple[str, str]] | None = None) -> Sweeper:
-    return Sweeper(books, projector, refused if refused is not None else deque(), every_seconds=60)
+def sweeper(context: MeteringContext, projector: Projector, releases: ReleaseQueue | None = None) -> Sweeper:
+    return Sweeper(context, projector, releases if releases is not None else ReleaseQueue(), interval_seconds=60)
 
 
-async def test_a_request_of_which_nothing_is_heard_is_charged_its_reservation(
-    books: Books, projector: Projector, ledger: SqlLedger, counters: FakeCounters, world: World
+async def test_a_request_without_usage_is_charged_its_reservation(
+    context: MeteringContext, projector: Projector, ledger: SqlLedger, counters: FakeCounters, harness: Harness
 ) -> None:
     counters.due = [RESERVATION]
-    await sweeper(books, projector).sweep()
+    await sweeper(context, projector).sweep()
     assert (1, 100, 200) == await total(ledger)
     assert ["r1"] == [entry.request_id for entry in counters.applied]
-    assert 1 == world.metric("arks_reservations_charged_total")
+    assert 1 == harness.metric("arks_reservations_charged_total")
 
 
 async def test_a_true_record_that_comes_late_replaces_the_charge(
-    books: Books, projector: Projector, ledger: SqlLedger, counters: FakeCounters
+    context: MeteringContext, projector: Projector, ledger: SqlLedger, counters: FakeCounters
 ) -> None:
     counters.due = [RESERVATION]
-    await sweeper(books, projector).sweep()
-    await ingest(books, [Message(USAGE)])
+    await sweeper(context, projector).sweep()
+    await ingest(context, [Message(USAGE)])
     assert (1, 10, 20) == await total(ledger)
     await projector.bring_forward("team")
     assert (10, 20) == (
@@ -217,24 +226,27 @@ async def test_a_true_record_that_comes_late_replaces_the_charge(
 
 
 async def test_a_reservation_whose_request_was_charged_already_is_given_back(
-    books: Books, projector: Projector, ledger: SqlLedger, counters: FakeCounters, noon: Moment
+    context: MeteringContext, projector: Projector, ledger: SqlLedger, counters: FakeCounters, noon: Moment
 ) -> None:
     await ledger.post([USAGE], noon)
     counters.due = [RESERVATION]
-    await sweeper(books, projector).sweep()
+    await sweeper(context, projector).sweep()
     assert ((1, 10, 20), ["r1"]) == (await total(ledger), counters.released)
 
 
 async def test_reservations_of_requests_that_were_refused_after_all_are_given_back(
-    books: Books, projector: Projector, counters: FakeCounters, ledger: SqlLedger
+    context: MeteringContext, projector: Projector, counters: FakeCounters, ledger: SqlLedger
 ) -> None:
-    refused = deque([("team", "r1"), ("team", "r2")])
-    await sweeper(books, projector, refused).sweep()
-    assert (["r1", "r2"], deque(), (0, 0, 0)) == (counters.released, refused, await total(ledger))
+    releases = ReleaseQueue()
+    releases.extend([Release("team", "r1"), Release("team", "r2")])
+    await sweeper(context, projector, releases).sweep()
+    assert (["r1", "r2"], [], (0, 0, 0)) == (counters.released, list(releases), await total(ledger))
 
 
-async def test_entries_are_kept_for_as_many_days_as_set(books: Books, ledger: SqlLedger, noon: Moment) -> None:
+async def test_entries_are_kept_for_as_many_days_as_set(
+    context: MeteringContext, ledger: SqlLedger, noon: Moment
+) -> None:
     day = 86_400_000
     await ledger.post([USAGE], Moment(noon.milliseconds - 90 * day - 1))
     await ledger.post([replace(USAGE, request_id="r2")], Moment(noon.milliseconds - 90 * day))
-    assert [0, 1, 0] == [await Pruner(books, keep_days=days).prune() for days in (91, 90, 90)]
+    assert [0, 1, 0] == [await Pruner(context.ledger, context.clock, keep_days=days).prune() for days in (91, 90, 90)]

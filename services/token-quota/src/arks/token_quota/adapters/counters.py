@@ -1,9 +1,9 @@
 """Counters in Redis (or Valkey): one atomic script a call. Redis' errors become CountersUnavailable here and nowhere
 else.
 
-Redis holds nothing that the ledger could not give back, except reservations of requests under way. It needs no
-persistence; `maxmemory-policy` has to be `noeviction` (a counter that vanishes is made again from the ledger, one
-that were only partly evicted would be wrong).
+All that Redis holds can be filled from the ledger, except reservations of requests in flight. It needs no
+persistence; `maxmemory-policy` has to be `noeviction` (a counter that vanishes is filled from the ledger again, a
+partly evicted one would be wrong).
 """
 
 import hashlib
@@ -17,29 +17,15 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 from redis.exceptions import NoScriptError, RedisError
 
 from arks.token_quota.adapters.redis_batches import RedisBatches
-from arks.token_quota.domain.limits import (
-    DAY_SECONDS,
-    Budget,
-    BudgetUse,
-    RateUse,
-    period_end_seconds,
-    period_start_day,
-)
-from arks.token_quota.service.ports import (
-    BudgetSums,
-    CountersUnavailable,
-    Epoch,
-    LedgerEntry,
-    Moment,
-    Reservation,
-    Reserve,
-    Reserved,
-    WindowSums,
-)
+from arks.token_quota.domain.limits import Budget, BudgetUse, RateUse
+from arks.token_quota.domain.reservation import Reservation
+from arks.token_quota.domain.time import DAY_MILLISECONDS, DAY_SECONDS, Moment, period_end_seconds, period_start_day
+from arks.token_quota.service.ports.counters import CountersUnavailable, Epoch, ReserveCommand, ReserveResult
+from arks.token_quota.service.ports.ledger import BudgetSums, LedgerEntry, WindowSums
 
-_RATE_KEPT_MILLISECONDS = 3 * DAY_SECONDS * 1000
-_LIFETIME_KEPT_MILLISECONDS = 32 * DAY_SECONDS * 1000
-"""Counters live longer than their window; one that is gone is made again from the ledger."""
+_RATE_KEPT_MILLISECONDS = 3 * DAY_MILLISECONDS
+_LIFETIME_KEPT_MILLISECONDS = 32 * DAY_MILLISECONDS
+"""Counters live longer than their window; a missing counter is filled from the ledger."""
 _MISSING = 2
 
 
@@ -69,22 +55,20 @@ def _script(name: str) -> str:
 
 
 class RedisCounters:
-    """Implements `Counters`. After a failure it does not ask again for `rest_seconds`: nobody waits for a dead
-    Redis in vain.
-    """
+    """Implements `Counters`. Fails fast while Redis is down: after a failure each call fails for a pause."""
 
     def __init__(
         self,
         redis: RedisBatches,
         registry: CollectorRegistry,
         *,
-        rest_seconds: float = 0.25,
+        retry_pause_seconds: float = 0.25,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._redis = redis
         self._monotonic = monotonic
-        self._rest_seconds = rest_seconds
-        self._rest_until = 0.0
+        self._retry_pause_seconds = retry_pause_seconds
+        self._paused_until = 0.0
         self._sources = {name: _script(name) for name in ("reserve", "apply", "open", "fill", "expired", "release")}
         self._shas = {
             name: hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest() for name, text in self._sources.items()
@@ -98,10 +82,10 @@ class RedisCounters:
 
     # --- admission
 
-    async def reserve(self, request: Reserve) -> Reserved | None:
-        keys, budget, ask, rates = self._of(request.namespace), request.budget, request.ask, request.rates
-        minute, day = request.now_milliseconds // 60_000, request.now_milliseconds // 86_400_000
-        names = [keys.epoch, keys.reservations, keys.deadlines, keys.rate(request.token, request.endpoint)]
+    async def reserve(self, command: ReserveCommand) -> ReserveResult | None:
+        keys, budget, tokens, rates = self._of(command.namespace), command.budget, command.tokens, command.rates
+        minute, day = command.now.minute, command.now.day
+        names = [keys.epoch, keys.reservations, keys.deadlines, keys.rate(command.token, command.endpoint)]
         limits: tuple[int, ...] = (-1, -1, -1)
         if budget is not None:
             names.append(keys.budget(budget, day))
@@ -110,53 +94,53 @@ class RedisCounters:
             "reserve",
             names,
             (
-                request.request_id,
+                command.request_id,
                 minute,
                 day,
-                request.deadline_milliseconds,
-                ask.prompt_tokens,
-                ask.completion_tokens,
-                1 if ask.exact else 0,
-                ask.least_completion_tokens,
+                command.deadline_milliseconds,
+                tokens.prompt_tokens,
+                tokens.completion_tokens,
+                1 if tokens.exact else 0,
+                tokens.min_completion_tokens,
                 _limit(rates.rpm),
                 _limit(rates.rpd),
                 _limit(rates.tpm),
                 _limit(rates.tpd),
                 *limits,
-                _tail(request),
+                _reservation_fields(command),
             ),
         )
         if found[0] == _MISSING:
             return None
         spent = BudgetUse() if budget is None else BudgetUse(*found[6:10])
-        return Reserved(found[0] == 1, found[1], RateUse(*found[2:6]), spent)
+        return ReserveResult(found[0] == 1, found[1], RateUse(*found[2:6]), spent)
 
     async def release(self, namespace: str, request_ids: Sequence[str]) -> None:
         keys = self._of(namespace)
         await self._run("release", [keys.reservations, keys.deadlines], request_ids)
 
-    # --- made from the ledger
+    # --- filled from the ledger
 
     async def open(self, namespace: str, upto: int, replace: str = "") -> Epoch:
         found = await self._run("open", [self._of(namespace).epoch], (secrets.token_hex(8), upto, replace))
         return Epoch(found[0].decode(), int(found[1]))
 
-    async def fill_rate(self, epoch: Epoch, request: Reserve, sums: WindowSums) -> bool:
-        keys, now, use = self._of(request.namespace), Moment(request.now_milliseconds), sums.use
+    async def fill_rate(self, epoch: Epoch, command: ReserveCommand, sums: WindowSums) -> bool:
+        keys, now, use = self._of(command.namespace), command.now, sums.use
         minute = ("m", now.minute, "mr", use.minute_requests, "mt", use.minute_tokens)
         day = ("d", now.day, "dr", use.day_requests, "dt", use.day_tokens)
         expiry = now.milliseconds + _RATE_KEPT_MILLISECONDS
-        name = keys.rate(request.token, request.endpoint)
+        name = keys.rate(command.token, command.endpoint)
         return bool(await self._run("fill", [keys.epoch, name], (epoch.id, sums.upto, expiry, *minute, *day)))
 
-    async def fill_budget(self, epoch: Epoch, request: Reserve, sums: BudgetSums) -> bool:
-        if request.budget is None:
+    async def fill_budget(self, epoch: Epoch, command: ReserveCommand, sums: BudgetSums) -> bool:
+        if command.budget is None:
             return True
-        keys, now = self._of(request.namespace), Moment(request.now_milliseconds)
-        end = period_end_seconds(request.budget.period, now.seconds)
+        keys, now = self._of(command.namespace), command.now
+        end = period_end_seconds(command.budget.period, now.seconds)
         kept = now.milliseconds + _LIFETIME_KEPT_MILLISECONDS if end is None else (end + DAY_SECONDS) * 1000
         fields = ("up", sums.prompt_tokens, "uc", sums.completion_tokens, "hp", 0, "hc", 0)
-        name = keys.budget(request.budget, now.day)
+        name = keys.budget(command.budget, now.day)
         return bool(await self._run("fill", [keys.epoch, name], (epoch.id, sums.upto, kept, *fields)))
 
     # --- metering
@@ -186,9 +170,9 @@ class RedisCounters:
         outcome, cursor = await self._run("apply", names, values)
         return None if outcome < 0 else int(cursor)
 
-    async def expired(self, namespace: str, now: Moment, most: int) -> list[Reservation]:
+    async def expired(self, namespace: str, now: Moment, limit: int) -> list[Reservation]:
         keys = self._of(namespace)
-        found = await self._run("expired", [keys.reservations, keys.deadlines], (now.milliseconds, most))
+        found = await self._run("expired", [keys.reservations, keys.deadlines], (now.milliseconds, limit))
         return [
             _reservation(namespace, request_id.decode(), packed.decode())
             for request_id, packed in zip(found[::2], found[1::2], strict=True)
@@ -219,13 +203,13 @@ class RedisCounters:
         return await self._guard(name, call)
 
     async def _guard(self, name: str, call: Callable[[], Awaitable[Any]]) -> Any:
-        if self._monotonic() < self._rest_until:
+        if self._monotonic() < self._paused_until:
             self._errors.labels(name).inc()
             raise CountersUnavailable("Redis did not answer a moment ago")
         try:
             found = await call()
         except (TimeoutError, RedisError, OSError) as error:
-            self._rest_until = self._monotonic() + self._rest_seconds
+            self._paused_until = self._monotonic() + self._retry_pause_seconds
             self._errors.labels(name).inc()
             self._up.set(0)
             raise CountersUnavailable(f"Redis did not answer {name}: {type(error).__name__}") from error
@@ -237,9 +221,9 @@ def _limit(limit: int | None) -> int:
     return -1 if limit is None else limit
 
 
-def _tail(request: Reserve) -> str:
-    quota = request.budget.quota if request.budget else ""
-    return f"{request.now_milliseconds}|{request.token}|{request.endpoint}|{request.operation}|{quota}"
+def _reservation_fields(command: ReserveCommand) -> str:
+    quota = command.budget.quota if command.budget else ""
+    return f"{command.now.milliseconds}|{command.token}|{command.endpoint}|{command.operation}|{quota}"
 
 
 def _reservation(namespace: str, request_id: str, packed: str) -> Reservation:

@@ -2,8 +2,8 @@
 
 SQLite runs in WAL mode, so that readers do not wait for the writer, with synchronous=FULL: usage is acknowledged to
 the stream after its commit, so a commit has to survive a power cut. That costs one fsync for each batch of records,
-not for each record. Transactions are begun by us (the driver would begin them only at the first write): reads see one
-snapshot, writers take the lock at once instead of failing half-way.
+not for each record. We start transactions ourselves (the driver starts them only at the first write): reads see a
+single state, writers take the lock at once instead of failing half-way.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ from sqlalchemy import event
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from arks.token_quota.service.ports import LedgerUnavailable
+from arks.token_quota.service.ports.ledger import LedgerUnavailable
 
 log = structlog.get_logger(__name__)
 
@@ -39,7 +39,7 @@ class Database:
         if self.sqlite:
             self._make_directory(url)
             self._engine = create_async_engine(url, pool_size=2, max_overflow=2, connect_args={"timeout": BUSY_SECONDS})
-            _begin_ourselves(self._engine)
+            _configure_sqlite(self._engine)
         else:
             self._engine = create_async_engine(
                 url,
@@ -82,7 +82,7 @@ class Database:
                 async with connection.begin():
                     yield connection
         except (SQLAlchemyError, OSError, TimeoutError) as error:
-            raise LedgerUnavailable(f"the ledger's database: {_told(error)}") from error
+            raise LedgerUnavailable(f"the ledger's database: {_driver_message(error)}") from error
 
     @staticmethod
     def _make_directory(url: str) -> None:
@@ -91,13 +91,13 @@ class Database:
             Path(path).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
 
 
-def _told(error: BaseException) -> str:
-    """The driver's words without SQLAlchemy's statement and parameters."""
+def _driver_message(error: BaseException) -> str:
+    """The driver's message without SQLAlchemy's statement and parameters."""
     cause = getattr(error, "orig", None) or error
     return f"{type(cause).__name__}: {cause}".splitlines()[0]
 
 
-def _begin_ourselves(engine: AsyncEngine) -> None:
+def _configure_sqlite(engine: AsyncEngine) -> None:
     @event.listens_for(engine.sync_engine, "connect")
     def connect(connection: Any, _: Any) -> None:
         connection.isolation_level = None
@@ -121,7 +121,7 @@ def _upgrade(connection: sa.Connection) -> None:
     from alembic.config import Config  # noqa: PLC0415
 
     logging.getLogger("alembic").setLevel(logging.WARNING)
-    log.info("the ledger's tables are made or brought up to date", revision=HEAD)
+    log.info("the ledger's tables are created or updated", revision=HEAD)
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     config.attributes["connection"] = connection

@@ -9,20 +9,16 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from arks.contracts.usage import UsageSource
 from arks.token_quota.adapters.database import Database
 from arks.token_quota.adapters.tables import CLOCK, DAYS, ENTRIES, RESETS
-from arks.token_quota.domain.limits import Budget, RateUse, period_start_day
-from arks.token_quota.domain.posting import DAY_MILLISECONDS, Entry, Posted, Source, Usage, daily, post
-from arks.token_quota.service.ports import (
-    BudgetSums,
-    LedgerEntry,
-    Moment,
-    UsageFilter,
-    UsageSum,
-    WindowSums,
-)
+from arks.token_quota.domain.limits import Budget, RateUse
+from arks.token_quota.domain.posting import Entry, Posted, daily_sums, post
+from arks.token_quota.domain.time import DAY_MILLISECONDS, MINUTE_MILLISECONDS, Moment, period_start_day
+from arks.token_quota.domain.usage import Usage
+from arks.token_quota.service.ports.ledger import BudgetSums, LedgerEntry, UsageFilter, UsageSum, WindowSums
 
-GROUPS = ("namespace", "token", "endpoint", "quota", "source", "day")
+DAY_COLUMNS = ("namespace", "token", "endpoint", "quota", "source", "day")
 _USAGE_FIELDS = (
     *("request_id", "namespace", "token", "endpoint", "quota", "operation", "started_at_milliseconds"),
     *("duration_milliseconds", "first_byte_milliseconds", "status_code", "response_flags", "stream", "replica"),
@@ -63,26 +59,26 @@ class SqlLedger:
 
     async def _add_days(self, connection: AsyncConnection, entries: Sequence[Entry], last_seq: int) -> None:
         rows = [
-            {name: getattr(key, name) for name in GROUPS}
+            {name: getattr(key, name) for name in DAY_COLUMNS}
             | {
                 "requests": sums.requests,
                 "prompt_tokens": sums.prompt_tokens,
                 "completion_tokens": sums.completion_tokens,
                 "last_seq": last_seq,
             }
-            for key, sums in sorted(daily(entries).items())
+            for key, sums in sorted(daily_sums(entries).items())
         ]
         statement = self._insert(DAYS)
         new = statement.excluded
         added = {name: DAYS.c[name] + new[name] for name in ("requests", "prompt_tokens", "completion_tokens")}
         added["last_seq"] = new.last_seq
-        await connection.execute(statement.on_conflict_do_update(index_elements=list(GROUPS), set_=added), rows)
+        await connection.execute(statement.on_conflict_do_update(index_elements=list(DAY_COLUMNS), set_=added), rows)
 
     async def reset(self, namespace: str, quota: str, generation: int, now: Moment) -> int:
-        here = (RESETS.c.namespace == namespace, RESETS.c.quota == quota)
+        same_quota = (RESETS.c.namespace == namespace, RESETS.c.quota == quota)
         async with self._writer, self._database.writing() as connection:
             await self._take_seqs(connection, 0)
-            done = (await connection.execute(sa.select(RESETS.c.generation).where(*here))).scalar()
+            done = (await connection.execute(sa.select(RESETS.c.generation).where(*same_quota))).scalar()
             if done is not None and done >= generation:
                 return int(done)
             spent = await _sum(connection, DAYS.c.namespace == namespace, DAYS.c.quota == quota)
@@ -98,9 +94,9 @@ class SqlLedger:
             )
         return generation
 
-    async def prune(self, before_milliseconds: int, most: int) -> int:
+    async def prune(self, before_milliseconds: int, limit: int) -> int:
         e = ENTRIES.c
-        old = sa.select(e.seq).where(e.recorded_at_milliseconds < before_milliseconds).order_by(e.seq).limit(most)
+        old = sa.select(e.seq).where(e.recorded_at_milliseconds < before_milliseconds).order_by(e.seq).limit(limit)
         async with self._writer, self._database.writing() as connection:
             first = (await connection.execute(sa.select(e.recorded_at_milliseconds).order_by(e.seq).limit(1))).scalar()
             if first is None or first >= before_milliseconds:
@@ -123,15 +119,15 @@ class SqlLedger:
         async with self._database.reading() as connection:
             return {namespace: int(seq) for namespace, seq in await connection.execute(query)}
 
-    async def entries(self, namespace: str, after: int, most: int) -> list[LedgerEntry]:
+    async def entries(self, namespace: str, after: int, limit: int) -> list[LedgerEntry]:
         e = ENTRIES.c
         columns = (e.seq, e.request_id, e.token, e.endpoint, e.quota, e.started_at_milliseconds, e.requests)
         query = sa.select(*columns, e.prompt_tokens, e.completion_tokens)
-        query = query.where(e.namespace == namespace, e.seq > after).order_by(e.seq).limit(most)
+        query = query.where(e.namespace == namespace, e.seq > after).order_by(e.seq).limit(limit)
         async with self._database.reading() as connection:
             return [LedgerEntry(*row) for row in await connection.execute(query)]
 
-    async def seqs(self, request_ids: Sequence[str]) -> dict[str, int]:
+    async def last_seqs(self, request_ids: Sequence[str]) -> dict[str, int]:
         query = sa.select(ENTRIES.c.request_id, sa.func.max(ENTRIES.c.seq))
         query = query.where(ENTRIES.c.request_id.in_(list(request_ids))).group_by(ENTRIES.c.request_id)
         async with self._database.reading() as connection:
@@ -143,7 +139,7 @@ class SqlLedger:
             e.namespace == namespace,
             e.token == token,
             e.endpoint == endpoint,
-            e.started_at_milliseconds >= now.minute * 60_000,
+            e.started_at_milliseconds >= now.minute * MINUTE_MILLISECONDS,
         )
         day = sa.select(sa.func.sum(d.requests), sa.func.sum(d.prompt_tokens + d.completion_tokens)).where(
             d.namespace == namespace, d.token == token, d.endpoint == endpoint, d.day >= now.day
@@ -168,10 +164,10 @@ class SqlLedger:
                 prompt, completion = await _sum(connection, *of_quota, DAYS.c.day >= start)
         return BudgetSums(prompt, completion, upto)
 
-    async def sums(self, wanted: UsageFilter, group_by: Sequence[str]) -> list[UsageSum]:
-        groups = [DAYS.c[name] for name in GROUPS if name in group_by]
+    async def usage_sums(self, usage_filter: UsageFilter, group_by: Sequence[str]) -> list[UsageSum]:
+        groups = [DAYS.c[name] for name in DAY_COLUMNS if name in group_by]
         totals = [sa.func.sum(DAYS.c[name]) for name in ("requests", "prompt_tokens", "completion_tokens")]
-        query = sa.select(*groups, *totals).where(*_conditions(wanted)).group_by(*groups).order_by(*groups)
+        query = sa.select(*groups, *totals).where(*_conditions(usage_filter)).group_by(*groups).order_by(*groups)
         async with self._database.reading() as connection:
             found = list(await connection.execute(query))
         return [_usage_sum([group.name for group in groups], row) for row in found if row[-3] is not None]
@@ -208,7 +204,7 @@ def _posted(row: Any) -> Posted:
     fields = {name: getattr(row, name) for name in _USAGE_FIELDS}
     usage = Usage(
         **fields,
-        source=Source(row.source),
+        source=UsageSource(row.source),
         prompt_tokens=row.prompt_tokens,
         completion_tokens=row.completion_tokens,
     )
@@ -216,20 +212,20 @@ def _posted(row: Any) -> Posted:
 
 
 def _usage_sum(groups: list[str], row: Any) -> UsageSum:
-    values: dict[str, Any] = dict.fromkeys(GROUPS) | dict(zip(groups, row, strict=False))
+    values: dict[str, Any] = dict.fromkeys(DAY_COLUMNS) | dict(zip(groups, row, strict=False))
     if values["source"] is not None:
-        values["source"] = Source(values["source"])
+        values["source"] = UsageSource(values["source"])
     requests, prompt, completion = (int(number) for number in row[-3:])
     return UsageSum(**values, requests=requests, prompt_tokens=prompt, completion_tokens=completion)
 
 
-def _conditions(wanted: UsageFilter) -> list[sa.ColumnElement[bool]]:
+def _conditions(usage_filter: UsageFilter) -> list[sa.ColumnElement[bool]]:
     names = ("namespace", "token", "endpoint", "quota")
-    found = [DAYS.c[name] == value for name in names if (value := getattr(wanted, name)) is not None]
-    if wanted.first_day is not None:
-        found.append(DAYS.c.day >= wanted.first_day)
-    if wanted.last_day is not None:
-        found.append(DAYS.c.day <= wanted.last_day)
+    found = [DAYS.c[name] == value for name in names if (value := getattr(usage_filter, name)) is not None]
+    if usage_filter.first_day is not None:
+        found.append(DAYS.c.day >= usage_filter.first_day)
+    if usage_filter.last_day is not None:
+        found.append(DAYS.c.day <= usage_filter.last_day)
     return found
 
 

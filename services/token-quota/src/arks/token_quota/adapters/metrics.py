@@ -1,56 +1,95 @@
 """Prometheus metrics. The `gateway_*` names and labels are those of existing dashboards for the same resource group.
 
 `token` of gateway_token_usage holds the model's name, as those dashboards expect. gateway_response_process_duration
-is not kept: it timed a processor on the answer's path, and here there is none.
+does not exist here: it timed a processor of answers, and Arks has none.
 """
+
+from typing import Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from arks.token_quota.domain.posting import Entry
 
 _USER = ("namespace", "user", "model")
+_TOKENS = ("namespace", "user", "token", "type")
 
 
-class Metrics:
+class PrometheusMetrics:
+    """Implements `Metrics`."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._admission = _AdmissionMetrics(registry)
+        self._metering = _MeteringMetrics(registry)
+        self._gateway = _GatewayMetrics(registry)
+        self._decisions: dict[str, Counter] = {}
+
+    def admission_decided(self, reason: str, seconds: float) -> None:
+        child = self._decisions.get(reason)
+        if child is None:  # `labels` costs more than a lookup, and this is on the path of each request
+            child = self._decisions[reason] = self._admission.decisions.labels(reason)
+        child.inc()
+        self._admission.seconds.observe(seconds)
+
+    def limit_hit(self, namespace: str, token: str, endpoint: str, limit_type: str) -> None:
+        self._gateway.limit_hits.labels(namespace, token, endpoint, limit_type).inc()
+
+    def decided_without_limits(self, policy: Literal["open", "closed"]) -> None:
+        self._admission.without_limits.labels(policy).inc()
+
+    def counters_rebuilt(self) -> None:
+        self._admission.rebuilds.inc()
+
+    def entry_posted(self, entry: Entry) -> None:
+        """A correction adds to sums, but never subtracts: Prometheus counters only grow."""
+        usage = entry.usage
+        user = (usage.namespace, usage.token, usage.endpoint)
+        if entry.revision == 0:
+            self._gateway.requests.labels(*user, str(usage.status_code)).inc()
+            self._gateway.duration_seconds.labels(*user).observe(usage.duration_milliseconds / 1000)
+        for kind, tokens in (("input", entry.prompt_tokens), ("output", entry.completion_tokens)):
+            if tokens > 0:
+                self._gateway.token_usage.labels(*user, kind).inc(tokens)
+                self._gateway.token_distribution.labels(*user, kind).observe(tokens)
+
+    def records_taken(self, *, posted: int = 0, known: int = 0, not_understood: int = 0) -> None:
+        outcomes = {"posted": posted, "known": known, "not_understood": not_understood}
+        for outcome, records in outcomes.items():
+            self._metering.records.labels(outcome).inc(records)
+
+    def newest_record(self, age_seconds: float) -> None:
+        self._metering.record_age_seconds.set(age_seconds)
+
+    def counters_behind(self, entries: int) -> None:
+        self._metering.entries_behind.set(entries)
+
+    def reservations_charged(self, requests: int) -> None:
+        self._metering.reservations_charged.inc(requests)
+
+    def ledger_failed(self) -> None:
+        self._metering.ledger_errors.inc()
+
+
+class _AdmissionMetrics:
     def __init__(self, registry: CollectorRegistry) -> None:
         self.decisions = Counter("arks_admission_decisions", "Answers of admission", ["reason"], registry=registry)
-        self.admission_seconds = Histogram(
+        self.seconds = Histogram(
             "arks_admission_duration_seconds",
             "Time to answer /v1/admit",
             buckets=(0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.05, 0.25, 1.0),
             registry=registry,
         )
-        self._decided: dict[str, Counter] = {}
-        self.failures = Counter(
+        self.without_limits = Counter(
             "arks_admission_without_limits",
             "Requests decided by the failure policy because counters could not be read",
             ["policy"],
             registry=registry,
         )
-        self.rebuilds = Counter("arks_counters_rebuilt", "Counters made again from the ledger", registry=registry)
-        self.limit_hits = Counter(
-            "gateway_rate_limit_hits", "Requests refused by a limit", [*_USER, "rule_type"], registry=registry
-        )
-        self.requests = Counter("gateway_requests", "Finished requests", [*_USER, "status"], registry=registry)
-        self.duration_seconds = Histogram(
-            "gateway_request_duration_seconds",
-            "Duration of requests",
-            _USER,
-            buckets=(0.1, 0.5, 1, 2, 5, 10, 20, 30, 45, 60),
-            registry=registry,
-        )
-        tokens = ("namespace", "user", "token", "type")
-        self.token_usage = Counter("gateway_token_usage", "Tokens used", tokens, registry=registry)
-        self.token_distribution = Histogram(
-            "gateway_token_distribution",
-            "Tokens of a request",
-            tokens,
-            buckets=[2**power for power in range(17)],
-            registry=registry,
-        )
-        self.records = Counter(
-            "arks_usage_records", "Usage records by what came of them", ["outcome"], registry=registry
-        )
+        self.rebuilds = Counter("arks_counters_rebuilt", "Counters rebuilt from the ledger", registry=registry)
+
+
+class _MeteringMetrics:
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.records = Counter("arks_usage_records", "Usage records by outcome", ["outcome"], registry=registry)
         self.record_age_seconds = Gauge(
             "arks_usage_record_age_seconds", "Age of the newest usage record when it was written", registry=registry
         )
@@ -62,22 +101,27 @@ class Metrics:
         )
         self.ledger_errors = Counter("arks_ledger_errors", "Calls of the ledger that failed", registry=registry)
 
-    def decided(self, reason: str, seconds: float) -> None:
-        """One answer of admission. `reason` is one of a few."""
-        child = self._decided.get(reason)
-        if child is None:
-            child = self._decided[reason] = self.decisions.labels(reason)
-        child.inc()
-        self.admission_seconds.observe(seconds)
 
-    def posted(self, entry: Entry) -> None:
-        """One new entry of the ledger. A correction changes sums that only grow as far as it adds to them."""
-        usage = entry.usage
-        who = (usage.namespace, usage.token, usage.endpoint)
-        if entry.revision == 0:
-            self.requests.labels(*who, str(usage.status_code)).inc()
-            self.duration_seconds.labels(*who).observe(usage.duration_milliseconds / 1000)
-        for kind, tokens in (("input", entry.prompt_tokens), ("output", entry.completion_tokens)):
-            if tokens > 0:
-                self.token_usage.labels(*who, kind).inc(tokens)
-                self.token_distribution.labels(*who, kind).observe(tokens)
+class _GatewayMetrics:
+    """The metrics of existing dashboards."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.limit_hits = Counter(
+            "gateway_rate_limit_hits", "Requests rejected by a limit", [*_USER, "rule_type"], registry=registry
+        )
+        self.requests = Counter("gateway_requests", "Finished requests", [*_USER, "status"], registry=registry)
+        self.duration_seconds = Histogram(
+            "gateway_request_duration_seconds",
+            "Duration of requests",
+            _USER,
+            buckets=(0.1, 0.5, 1, 2, 5, 10, 20, 30, 45, 60),
+            registry=registry,
+        )
+        self.token_usage = Counter("gateway_token_usage", "Tokens used", _TOKENS, registry=registry)
+        self.token_distribution = Histogram(
+            "gateway_token_distribution",
+            "Tokens of a request",
+            _TOKENS,
+            buckets=[2**power for power in range(17)],
+            registry=registry,
+        )

@@ -1,4 +1,4 @@
-"""Redis commands in batches: what is asked for while one round trip is under way goes into the next one, together.
+"""Redis commands in batches: commands issued during one round trip go into the next together.
 
 Why not redis-py's own client: its connection pool, retries and telemetry cost 90 us of CPU a call, which is most of
 what admission may cost; this way of using its connection costs 25 to 35 us. Connecting, TLS, AUTH, SELECT and error
@@ -46,7 +46,7 @@ class RedisBatches:
         if len(self._waiting) >= MAX_WAITING:
             raise RedisConnectionError("too many calls wait for Redis")
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        packed = hiredis.pack_command(command)  # type: ignore[arg-type]  # any number of them; the annotation says one
+        packed = hiredis.pack_command(command)  # type: ignore[arg-type]  # any number of them, although the annotation allows only one
         self._waiting.append((packed, future))
         if self._sending is None:
             self._sending = asyncio.create_task(self._send_all(), name="redis batches")
@@ -56,7 +56,7 @@ class RedisBatches:
         return reply
 
     async def close(self) -> None:
-        """What is under way may end; then the connection closes."""
+        """Wait for the commands in flight, then close the connection."""
         if self._sending is not None:
             await asyncio.wait({self._sending}, timeout=self._timeout_seconds)
         await self._connection.disconnect()

@@ -53,15 +53,15 @@ class GranianServer:
             await asyncio.shield(self._serving)
 
     async def stop(self) -> None:
-        """What is under way is answered, then the port closes."""
+        """Answer the requests in flight, then close the port."""
         if self._serving is None:
             return
         self._server.stop()  # type: ignore[no-untyped-call]
         await asyncio.wait({self._serving}, timeout=_LISTEN_SECONDS)
 
     def _check_free(self) -> None:
-        """granian shares its port (SO_REUSEPORT): two services would each get half of the requests and nobody
-        would be told.
+        """granian shares its port (SO_REUSEPORT): two services would each get half of the requests without
+        an error.
         """
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -1,4 +1,4 @@
-"""The usage stream on the bus, as metering takes it."""
+"""The usage stream on NATS."""
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
@@ -7,9 +7,9 @@ import structlog
 from nats.aio.msg import Msg
 
 from arks.kit.bus import NATS_ERRORS, Bus
-from arks.token_quota.domain.posting import Usage
+from arks.token_quota.domain.usage import Usage
 from arks.token_quota.domain.wire import RecordError, decode
-from arks.token_quota.service.metering.ingest import UsageMessage
+from arks.token_quota.service.ports.usage_stream import UsageMessage
 
 log = structlog.get_logger(__name__)
 
@@ -30,7 +30,7 @@ class BusUsageMessage:
             return None
 
     async def ack(self) -> None:
-        """An acknowledgement that is lost brings the record again, and the ledger knows it then."""
+        """A lost acknowledgement brings the record again; the ledger then adds no entry."""
         try:
             await self.message.ack()
         except NATS_ERRORS as error:

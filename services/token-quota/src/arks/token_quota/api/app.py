@@ -7,46 +7,30 @@ microseconds.
 
 import json
 from datetime import date
-from typing import Any, Protocol
+from typing import Any
 from urllib.parse import parse_qs, unquote
 
 import structlog
+from granian._granian import RSGIHeaders as Headers
+from granian._granian import RSGIHTTPProtocol as HTTPProtocol
+from granian.rsgi import Scope
 
 from arks.kit.errors import Invalid, Unavailable
 from arks.token_quota.domain import answers
 from arks.token_quota.domain.access import Policy
-from arks.token_quota.domain.answers import Refusal
-from arks.token_quota.service.admission import Admission, Call, Granted
-from arks.token_quota.service.ports import UsageFilter
+from arks.token_quota.domain.answers import Rejection
+from arks.token_quota.domain.count import parse_count
+from arks.token_quota.service.admission import Admission, AdmitRequest, Granted
+from arks.token_quota.service.ports.ledger import UsageFilter
 from arks.token_quota.service.reports import Reports
 
 log = structlog.get_logger(__name__)
 
-MAX_COUNT = 2**31 - 1
 MAX_CHOICES = 128
 _JSON = ("content-type", "application/json")
 _OPERATIONS = frozenset({"chat.completions", "completions", "embeddings"})
 _MODELS = "/v1/models"
-_USAGE_WORDS = frozenset({"namespace", "token", "endpoint", "quota", "since", "until", "group_by"})
-
-
-class Headers(Protocol):
-    def get(self, key: str, default: Any = None) -> Any: ...
-
-
-class Scope(Protocol):
-    proto: str
-    method: str
-    path: str
-    query_string: str
-    headers: Headers
-
-
-class Answer(Protocol):
-    """granian's side of a request."""
-
-    def response_empty(self, status: int, headers: list[tuple[str, str]]) -> None: ...
-    def response_bytes(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None: ...
+_USAGE_PARAMETERS = frozenset({"namespace", "token", "endpoint", "quota", "since", "until", "group_by"})
 
 
 class Api:
@@ -55,7 +39,7 @@ class Api:
         self._reports = reports
         self._expires = ("x-arks-grant-expires-milliseconds", str(grant_milliseconds))
 
-    async def __rsgi__(self, scope: Scope, answer: Answer) -> None:
+    async def __rsgi__(self, scope: Scope, answer: HTTPProtocol) -> None:
         if scope.proto != "http":
             return
         try:
@@ -66,20 +50,20 @@ class Api:
             elif scope.path == "/v1/usage":
                 await self._usage(scope, answer)
             else:
-                _refuse(answer, answers.not_found(scope.path))
-        except Exception:  # the outermost loop of every request: a fault of ours must not end the server
+                _reject(answer, answers.not_found(scope.path))
+        except Exception:  # the outermost loop of every request: a fault must not end the server
             log.exception("request failed", path=scope.path)
-            _refuse(answer, Refusal(500, "internal_error", "Something went wrong on our side.", type="server_error"))
+            _reject(answer, Rejection(500, "internal_error", "Something went wrong on our side.", type="server_error"))
 
     # --- /v1/admit
 
-    async def _admit(self, scope: Scope, answer: Answer) -> None:
+    async def _admit(self, scope: Scope, answer: HTTPProtocol) -> None:
         if scope.method != "POST":
-            return _refuse(answer, answers.method_not_allowed("POST"))
-        call = read_call(scope.headers)
-        decided = call if isinstance(call, Refusal) else await self._admission.admit(call)
-        if isinstance(decided, Refusal):
-            return _refuse(answer, decided)
+            return _reject(answer, answers.method_not_allowed("POST"))
+        request = read_admit_request(scope.headers)
+        decided = request if isinstance(request, Rejection) else await self._admission.admit(request)
+        if isinstance(decided, Rejection):
+            return _reject(answer, decided)
         return answer.response_empty(200, self._grant_headers(decided))
 
     def _grant_headers(self, granted: Granted) -> list[tuple[str, str]]:
@@ -94,83 +78,81 @@ class Api:
 
     # --- /v1/models
 
-    def _models(self, scope: Scope, answer: Answer) -> None:
+    def _models(self, scope: Scope, answer: HTTPProtocol) -> None:
         if scope.method != "GET":
-            return _refuse(answer, answers.method_not_allowed("GET"))
+            return _reject(answer, answers.method_not_allowed("GET"))
         policy = self._admission.policy(scope.headers.get("authorization"))
-        if isinstance(policy, Refusal):
-            return _refuse(answer, policy)
+        if isinstance(policy, Rejection):
+            return _reject(answer, policy)
         name = unquote(scope.path[len(_MODELS) + 1 :])
         if not name:
             listed = [_model(policy, model) for model in self._admission.models(policy)]
             return _json(answer, {"object": "list", "data": listed})
-        refusal = self._admission.refuse_model(policy, name)
-        return _refuse(answer, refusal) if refusal is not None else _json(answer, _model(policy, name))
+        rejection = self._admission.reject_listing(policy, name)
+        return _reject(answer, rejection) if rejection is not None else _json(answer, _model(policy, name))
 
     # --- /v1/usage
 
-    async def _usage(self, scope: Scope, answer: Answer) -> None:
+    async def _usage(self, scope: Scope, answer: HTTPProtocol) -> None:
         if scope.method != "GET":
-            return _refuse(answer, answers.method_not_allowed("GET"))
+            return _reject(answer, answers.method_not_allowed("GET"))
         try:
-            wanted, groups = read_usage_query(scope.query_string)
-            return _json(answer, await self._reports.usage(wanted, groups))
+            usage_filter, groups = read_usage_query(scope.query_string)
+            return _json(answer, await self._reports.usage(usage_filter, groups))
         except Invalid as error:
-            return _refuse(answer, Refusal(400, "invalid_value", str(error)))
+            return _reject(answer, Rejection(400, "invalid_value", str(error)))
         except Unavailable as error:
             retry = (("retry-after", "1"),)
-            return _refuse(answer, Refusal(503, "unavailable", str(error), type="server_error", headers=retry))
+            return _reject(answer, Rejection(503, "unavailable", str(error), type="server_error", headers=retry))
 
 
-def read_call(headers: Headers) -> Call | Refusal:
-    """What docs/architecture.md says the filter sends."""
+def read_admit_request(headers: Headers) -> AdmitRequest | Rejection:
+    """The headers of the gateway's filter, fixed in docs/architecture.md."""
     request_id, operation = headers.get("x-arks-request-id"), headers.get("x-arks-operation")
     if not request_id or operation not in _OPERATIONS:
-        return answers.not_understood("x-arks-request-id and x-arks-operation say what is asked for.")
+        return answers.not_understood("x-arks-request-id and x-arks-operation are required.")
     body_bytes = _count(headers.get("x-arks-body-bytes"))
     if body_bytes is None:
         return answers.not_understood("x-arks-body-bytes is not a number.")
     max_tokens, n = headers.get("x-arks-max-tokens"), headers.get("x-arks-n")
-    most, choices = _count(max_tokens), _count(n)
-    if max_tokens is not None and most is None:
+    max_completion, choices = _count(max_tokens), _count(n)
+    if max_tokens is not None and max_completion is None:
         return answers.invalid_number("max_tokens", "must be a whole number, 0 or more")
     if n is not None and (choices is None or not 1 <= choices <= MAX_CHOICES):
         return answers.invalid_number("n", f"must be a whole number from 1 to {MAX_CHOICES}")
     model = unquote(headers.get("x-arks-model") or "")
-    return Call(headers.get("authorization"), request_id, model, operation, body_bytes, most, choices)
+    return AdmitRequest(headers.get("authorization"), request_id, model, operation, body_bytes, max_completion, choices)
 
 
 def _count(text: str | None) -> int | None:
-    if text is None or not (text.isascii() and text.isdigit()) or len(text) > 10 or int(text) > MAX_COUNT:
-        return None
-    return int(text)
+    return None if text is None else parse_count(text)
 
 
 def read_usage_query(query: str) -> tuple[UsageFilter, list[str]]:
     """`namespace`, `token`, `endpoint`, `quota`, `since` and `until` (days, both included), `group_by` (comma-
     separated). Raises Invalid.
     """
-    words = {name: values[-1] for name, values in parse_qs(query, keep_blank_values=True).items()}
-    unknown = sorted(set(words) - _USAGE_WORDS)
+    parameters = {name: values[-1] for name, values in parse_qs(query, keep_blank_values=True).items()}
+    unknown = sorted(set(parameters) - _USAGE_PARAMETERS)
     if unknown:
-        raise Invalid(f"unknown parameter {unknown[0]}: use {', '.join(sorted(_USAGE_WORDS))}")
-    groups = [group for group in words.get("group_by", "namespace,token,endpoint").split(",") if group]
-    wanted = UsageFilter(
-        namespace=words.get("namespace") or None,
-        token=words.get("token") or None,
-        endpoint=words.get("endpoint") or None,
-        quota=words.get("quota") or None,
-        first_day=_day(words, "since"),
-        last_day=_day(words, "until"),
+        raise Invalid(f"unknown parameter {unknown[0]}: use {', '.join(sorted(_USAGE_PARAMETERS))}")
+    groups = [group for group in parameters.get("group_by", "namespace,token,endpoint").split(",") if group]
+    usage_filter = UsageFilter(
+        namespace=parameters.get("namespace") or None,
+        token=parameters.get("token") or None,
+        endpoint=parameters.get("endpoint") or None,
+        quota=parameters.get("quota") or None,
+        first_day=_day(parameters, "since"),
+        last_day=_day(parameters, "until"),
     )
-    return wanted, groups
+    return usage_filter, groups
 
 
-def _day(words: dict[str, str], name: str) -> int | None:
-    if not words.get(name):
+def _day(parameters: dict[str, str], name: str) -> int | None:
+    if not parameters.get(name):
         return None
     try:
-        return (date.fromisoformat(words[name]) - date(1970, 1, 1)).days
+        return (date.fromisoformat(parameters[name]) - date(1970, 1, 1)).days
     except ValueError:
         raise Invalid(f"{name} has to be a day as 2026-01-31") from None
 
@@ -179,9 +161,9 @@ def _model(policy: Policy, name: str) -> dict[str, Any]:
     return {"id": name, "object": "model", "created": 0, "owned_by": policy.namespace}
 
 
-def _json(answer: Answer, content: object) -> None:
+def _json(answer: HTTPProtocol, content: object) -> None:
     answer.response_bytes(200, [_JSON], json.dumps(content, ensure_ascii=False).encode())
 
 
-def _refuse(answer: Answer, refusal: Refusal) -> None:
-    answer.response_bytes(refusal.status, [_JSON, *refusal.headers], refusal.body)
+def _reject(answer: HTTPProtocol, rejection: Rejection) -> None:
+    answer.response_bytes(rejection.status, [_JSON, *rejection.headers], rejection.body)

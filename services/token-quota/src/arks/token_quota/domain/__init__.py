@@ -1,6 +1,6 @@
-"""What token-quota decides, as pure functions of plain data: no clock, no I/O.
+"""Types, rules and decisions of token-quota: pure functions of plain data, no clock, no I/O.
 
-`limits` windows, budgets and the judgement over them; `estimate` what a request reserves; `access` who may use what;
-`answers` how refusals and remainders look to clients; `charge` what a line of the usage log costs; `posting` what the
-ledger writes.
+A request: `access` (key and model), `estimate` and `reservation` (what it may use at most), `limits` (whether that
+fits), `grant` and `answers` (what its client gets). Its usage: `charge` (a line of the usage log), `wire` (the record
+on the stream), `usage` and `posting` (entries of the ledger).
 """

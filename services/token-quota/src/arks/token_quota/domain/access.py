@@ -1,17 +1,17 @@
-"""Who may use what: from a key's policy, an endpoint's state and the time to leave or a refusal."""
+"""Decides access: key policy + endpoint state + time -> permission or rejection."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from arks.token_quota.domain import answers
-from arks.token_quota.domain.answers import Refusal
+from arks.token_quota.domain.answers import Rejection
 from arks.token_quota.domain.limits import Rates
 
 
 @dataclass(frozen=True, slots=True)
-class Leave:
-    """What a token may do at one endpoint."""
+class Permission:
+    """The right of a token to use one endpoint."""
 
     rates: Rates
     quota: str | None
@@ -20,11 +20,12 @@ class Leave:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What an ArksToken says, ready to be asked."""
+    """An ArksToken as admission needs it."""
 
     namespace: str
     name: str
-    endpoints: Mapping[str, Leave]
+    permissions: Mapping[str, Permission]
+    """By endpoint."""
     disabled: bool = False
     expires_at_seconds: float | None = None
     rates_fail_open: bool = True
@@ -32,7 +33,7 @@ class Policy:
 
 
 class KeyHolder(NamedTuple):
-    """Whose key it is. A replaced key works until a time of its own."""
+    """The policy of the token that holds a key. A replaced key works until a time of its own."""
 
     policy: Policy
     until_seconds: float | None = None
@@ -44,8 +45,8 @@ class EndpointState:
     message: str = ""
 
 
-def refuse_key(holder: KeyHolder | None, now_seconds: float) -> Refusal | None:
-    """Why this key opens nothing, or None."""
+def reject_key(holder: KeyHolder | None, now_seconds: float) -> Rejection | None:
+    """Rejection for an unknown, disabled or expired key; None if the key is valid."""
     if holder is None:
         return answers.unknown_key()
     if holder.policy.disabled:
@@ -56,13 +57,13 @@ def refuse_key(holder: KeyHolder | None, now_seconds: float) -> Refusal | None:
     return None
 
 
-def refuse_model(policy: Policy, model: str, endpoint: EndpointState | None) -> Refusal | None:
-    """Why this policy does not lead to a model that answers now, or None. `endpoint` is the one named `model`, if
-    any.
+def reject_model(policy: Policy, model: str, endpoint: EndpointState | None) -> Rejection | None:
+    """Rejection for a model that does not exist, is not permitted or not ready; None if it can be used. `endpoint` is
+    the endpoint named `model`, if any.
     """
     if endpoint is None:
         return answers.unknown_model(model)
-    if model not in policy.endpoints:
+    if model not in policy.permissions:
         return answers.forbidden_model(model)
     if not endpoint.ready:
         return answers.endpoint_not_ready(model, endpoint.message)

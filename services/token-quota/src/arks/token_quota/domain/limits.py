@@ -1,39 +1,21 @@
-"""Rate limits and budgets: windows, what is left of them, and whether a request fits.
+"""Explains what `adapters/scripts/reserve.lua` decides: which limits a request breaks, what remains, when it resets.
 
-The atomic script in Redis (`adapters/scripts/reserve.lua`) applies the same rules to the same numbers; a property
-test holds the two against each other. Here they explain an answer: which rule was broken, what is left, when it
-starts again.
+The script is authoritative, because only it checks and counts at once. It applies the same rules to the same numbers;
+a property test compares both (`testing/oracle.py`).
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from enum import StrEnum
 from typing import NamedTuple
 
-MINUTE_SECONDS = 60
-DAY_SECONDS = 86_400
-
-
-class Rule(StrEnum):
-    RPM = "rpm"
-    RPD = "rpd"
-    TPM = "tpm"
-    TPD = "tpd"
-    PROMPT = "prompt"
-    RESPONSE = "response"
-    TOTAL = "total"
-
-
-class Period(StrEnum):
-    LIFETIME = "lifetime"
-    DAY = "day"
-    MONTH = "month"
+from arks.contracts.resources import LimitType, QuotaPeriod, QuotaType, RateLimitType
+from arks.token_quota.domain.reservation import ReservationRequest
+from arks.token_quota.domain.time import period_end_seconds, seconds_to_day_end, seconds_to_minute_end
 
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """Limits of one token at one endpoint; None is no limit, 0 lets nothing through."""
+    """Rate limits of one token at one endpoint; None is no limit, 0 admits no request."""
 
     rpm: int | None = None
     rpd: int | None = None
@@ -47,21 +29,21 @@ class Rates:
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """An ArksQuota: tokens in a period, shared by all who name it. None is no limit, 0 lets nothing through."""
+    """The limits of an ArksQuota: tokens in a period, shared by all tokens that name it. None is no limit, 0 admits
+    no request.
+    """
 
     quota: str
-    period: Period = Period.LIFETIME
+    period: QuotaPeriod = QuotaPeriod.LIFETIME
     generation: int = 0
-    """Resets carried out so far: usage is counted apart for each."""
+    """Resets so far: each has a counter of its own."""
     prompt: int | None = None
     response: int | None = None
     total: int | None = None
 
 
-class RateUse(
-    NamedTuple
-):  # named tuples are what is made for each request: a frozen dataclass costs four times as much
-    """What the current UTC minute and day hold already: finished requests and reservations alike."""
+class RateUse(NamedTuple):  # named tuples are made for each request: a frozen dataclass costs four times as much
+    """Use of the current UTC minute and day: finished requests and reservations alike."""
 
     minute_requests: int = 0
     minute_tokens: int = 0
@@ -70,7 +52,7 @@ class RateUse(
 
 
 class BudgetUse(NamedTuple):
-    """`used` was charged, `held` is reserved by requests under way."""
+    """`used` was charged, `held` is reserved by requests in flight."""
 
     used_prompt: int = 0
     used_completion: int = 0
@@ -87,7 +69,7 @@ class BudgetUse(NamedTuple):
 
 
 class Account(NamedTuple):
-    """The rules of a request with what they hold already."""
+    """The limits of a request and their use so far."""
 
     rates: Rates
     budget: Budget | None = None
@@ -95,29 +77,14 @@ class Account(NamedTuple):
     budget_use: BudgetUse = BudgetUse()
 
 
-class Ask(NamedTuple):
-    """What one request wants to reserve. An exact completion fits entirely or not at all; another one shrinks to
-    what is left, but not below `least_completion_tokens`.
-    """
-
-    prompt_tokens: int
-    completion_tokens: int
-    exact: bool
-    least_completion_tokens: int = 1
-
-    @property
-    def needed_completion_tokens(self) -> int:
-        return self.completion_tokens if self.exact else self.least_completion_tokens
-
-
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """One rule that a request does not fit into."""
+    """One limit that a request does not fit into."""
 
-    rule: Rule
+    limit_type: LimitType
     limit: int
     used: int
-    asked: int
+    requested: int
     resets_after_seconds: int | None
     """None: never by itself (a budget for life)."""
     quota: str = ""
@@ -125,7 +92,7 @@ class Violation:
 
 
 class Remainder(NamedTuple):
-    """What a client is told in x-ratelimit-*: the tightest rule of its kind."""
+    """The tightest limit of its kind, for x-ratelimit-*."""
 
     limit: int
     remaining: int
@@ -133,19 +100,14 @@ class Remainder(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class _Line:
-    """One rule with its numbers, before the request: `used + needed <= limit` lets it pass, `room` bounds its
-    completion.
-    """
+class LimitCheck:
+    """One limit with its numbers before the request."""
 
-    rule: Rule
+    limit_type: LimitType
     limit: int
     used: int
     needed: int
-    fixed: int
-    """The part of `needed` that is not completion."""
-    counts_completion: bool
-    period: Period | None
+    period: QuotaPeriod | None
     """None: a window of a minute."""
     quota: str = ""
 
@@ -154,55 +116,20 @@ class _Line:
         return self.used + self.needed <= self.limit
 
 
-def seconds_to_minute_end(now_seconds: float) -> int:
-    return MINUTE_SECONDS - int(now_seconds) % MINUTE_SECONDS
-
-
-def seconds_to_day_end(now_seconds: float) -> int:
-    return DAY_SECONDS - int(now_seconds) % DAY_SECONDS
-
-
-def period_start_day(period: Period, day: int) -> int:
-    """First day (days since 1970-01-01) of the period that `day` lies in; 0 for a lifetime."""
-    if period is Period.DAY:
-        return day
-    if period is Period.MONTH:
-        return day - datetime.fromtimestamp(day * DAY_SECONDS, UTC).day + 1
-    return 0
-
-
-def period_end_seconds(period: Period, now_seconds: float) -> int | None:
-    """When the period that `now_seconds` lies in ends (seconds since 1970-01-01); None for a lifetime."""
-    if period is Period.LIFETIME:
-        return None
-    day = int(now_seconds) // DAY_SECONDS
-    if period is Period.DAY:
-        return (day + 1) * DAY_SECONDS
-    today = datetime.fromtimestamp(day * DAY_SECONDS, UTC)
-    first = today.replace(year=today.year + today.month // 12, month=today.month % 12 + 1, day=1)
-    return int(first.timestamp())
-
-
-def violations(account: Account, ask: Ask, now_seconds: float) -> tuple[Violation, ...]:
-    """Every rule that the request does not fit into; none means that it may pass."""
+def violations(account: Account, request: ReservationRequest, now_seconds: float) -> tuple[Violation, ...]:
+    """Every limit that the request does not fit into; none means that it may pass."""
     return tuple(
         Violation(
-            line.rule, line.limit, line.used, line.needed, _resets_after(line.period, now_seconds), quota=line.quota
+            check.limit_type,
+            check.limit,
+            check.used,
+            check.needed,
+            _resets_after(check.period, now_seconds),
+            quota=check.quota,
         )
-        for line in _lines(account, ask)
-        if not line.fits
+        for check in limit_checks(account, request)
+        if not check.fits
     )
-
-
-def granted_completion_tokens(account: Account, ask: Ask) -> int | None:
-    """The completion that can be reserved, or None when some rule does not let the request pass."""
-    room = ask.completion_tokens
-    for line in _lines(account, ask):
-        if not line.fits:
-            return None
-        if line.counts_completion and not ask.exact:
-            room = min(room, line.limit - line.used - line.fixed)
-    return max(room, ask.needed_completion_tokens)
 
 
 def remaining_requests(rates: Rates, use: RateUse, now_seconds: float) -> Remainder | None:
@@ -221,40 +148,41 @@ def remaining_tokens(rates: Rates, use: RateUse, now_seconds: float) -> Remainde
     )
 
 
+def limit_checks(account: Account, request: ReservationRequest) -> Iterator[LimitCheck]:
+    """Each limit that the request is under."""
+    rates, use = account.rates, account.rate_use
+    tokens = request.prompt_tokens + request.needed_completion_tokens
+    if rates.rpm is not None:
+        yield LimitCheck(RateLimitType.RPM, rates.rpm, use.minute_requests, 1, None)
+    if rates.rpd is not None:
+        yield LimitCheck(RateLimitType.RPD, rates.rpd, use.day_requests, 1, QuotaPeriod.DAY)
+    if rates.tpm is not None:
+        yield LimitCheck(RateLimitType.TPM, rates.tpm, use.minute_tokens, tokens, None)
+    if rates.tpd is not None:
+        yield LimitCheck(RateLimitType.TPD, rates.tpd, use.day_tokens, tokens, QuotaPeriod.DAY)
+    if account.budget is not None:
+        yield from _budget_checks(account.budget, account.budget_use, request)
+
+
+def _budget_checks(budget: Budget, use: BudgetUse, request: ReservationRequest) -> Iterator[LimitCheck]:
+    prompt, completion = request.prompt_tokens, request.needed_completion_tokens
+    if budget.prompt is not None:
+        yield LimitCheck(QuotaType.PROMPT, budget.prompt, use.prompt, prompt, budget.period, budget.quota)
+    if budget.response is not None:
+        # A request without completion (an embedding) needs nothing: even a used-up response budget admits it.
+        yield LimitCheck(QuotaType.RESPONSE, budget.response, use.completion, completion, budget.period, budget.quota)
+    if budget.total is not None:
+        used = use.prompt + use.completion
+        yield LimitCheck(QuotaType.TOTAL, budget.total, used, prompt + completion, budget.period, budget.quota)
+
+
 def _tightest(*windows: tuple[int | None, int, int]) -> Remainder | None:
     found = [Remainder(limit, max(0, limit - used), reset) for limit, used, reset in windows if limit is not None]
     return min(found, key=lambda remainder: remainder.remaining, default=None)
 
 
-def _resets_after(period: Period | None, now_seconds: float) -> int | None:
+def _resets_after(period: QuotaPeriod | None, now_seconds: float) -> int | None:
     if period is None:
         return seconds_to_minute_end(now_seconds)
     end = period_end_seconds(period, now_seconds)
     return None if end is None else max(1, end - int(now_seconds))
-
-
-def _lines(account: Account, ask: Ask) -> Iterator[_Line]:
-    rates, use, budget = account.rates, account.rate_use, account.budget
-    prompt, tokens = ask.prompt_tokens, ask.prompt_tokens + ask.needed_completion_tokens
-    if rates.rpm is not None:
-        yield _Line(Rule.RPM, rates.rpm, use.minute_requests, 1, 1, False, None)
-    if rates.rpd is not None:
-        yield _Line(Rule.RPD, rates.rpd, use.day_requests, 1, 1, False, Period.DAY)
-    if rates.tpm is not None:
-        yield _Line(Rule.TPM, rates.tpm, use.minute_tokens, tokens, prompt, True, None)
-    if rates.tpd is not None:
-        yield _Line(Rule.TPD, rates.tpd, use.day_tokens, tokens, prompt, True, Period.DAY)
-    if budget is not None:
-        yield from _budget_lines(budget, account.budget_use, ask)
-
-
-def _budget_lines(budget: Budget, spent: BudgetUse, ask: Ask) -> Iterator[_Line]:
-    prompt, completion, period = ask.prompt_tokens, ask.needed_completion_tokens, budget.period
-    if budget.prompt is not None:
-        yield _Line(Rule.PROMPT, budget.prompt, spent.prompt, prompt, prompt, False, period, budget.quota)
-    if budget.response is not None:
-        # A request that produces nothing (an embedding) needs nothing: even a used-up response budget lets it pass.
-        yield _Line(Rule.RESPONSE, budget.response, spent.completion, completion, 0, True, period, budget.quota)
-    if budget.total is not None:
-        used = spent.prompt + spent.completion
-        yield _Line(Rule.TOTAL, budget.total, used, prompt + completion, prompt, True, period, budget.quota)

@@ -1,53 +1,22 @@
 """What the ledger writes for a usage record: entries are added, never edited.
 
-A request has at most two entries. The first carries its numbers. Where that was only its reservation (nothing had
-been heard of it), a later true record adds a second entry with the difference. Sums over entries are therefore right
-at every moment, and whoever has summed up to some sequence number goes on from there: this is how the counters in
-Redis follow the ledger.
+A request has at most two entries. The first carries its numbers. If these were only its reservation (no usage record
+had arrived), a later true record adds a second entry with the difference. Sums over entries are therefore right at
+every moment, and a reader continues from the sequence number that it has reached: this is how the counters in Redis
+follow the ledger.
 """
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from enum import IntEnum
 
-DAY_MILLISECONDS = 86_400_000
-
-
-class Source(IntEnum):
-    """As `UsageSource` of the usage stream."""
-
-    ENGINE = 1
-    DELIVERED = 2
-    RESERVATION = 3
-    NONE = 4
-
-
-@dataclass(frozen=True, slots=True)
-class Usage:
-    """One finished request, as the ledger takes it."""
-
-    request_id: str
-    namespace: str
-    token: str
-    endpoint: str
-    quota: str
-    """The budget that it is charged to; empty for none."""
-    operation: str
-    source: Source
-    started_at_milliseconds: int
-    prompt_tokens: int
-    completion_tokens: int
-    duration_milliseconds: int = 0
-    first_byte_milliseconds: int = 0
-    status_code: int = 0
-    response_flags: str = ""
-    stream: bool = False
-    replica: str = ""
+from arks.contracts.usage import UsageSource
+from arks.token_quota.domain.time import Moment
+from arks.token_quota.domain.usage import Usage
 
 
 @dataclass(frozen=True, slots=True)
 class Posted:
-    """What the ledger holds of a request already: its first entry, and the newest revision."""
+    """A request that the ledger holds: the usage of its newest entry, and that entry's revision."""
 
     usage: Usage
     revision: int
@@ -55,7 +24,7 @@ class Posted:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What is added: for a correction the token numbers are differences, and it counts no request."""
+    """One row to add. The token numbers of a correction are differences, and it counts no request."""
 
     usage: Usage
     revision: int
@@ -67,7 +36,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True, order=True)
 class DayKey:
-    """What the ledger keeps daily sums of."""
+    """The ledger keeps one sum for each of these."""
 
     namespace: str
     token: str
@@ -86,7 +55,7 @@ class DaySums:
 
 
 def post(posted: Mapping[str, Posted], usages: Iterable[Usage]) -> list[Entry]:
-    """The entries to add for `usages`, given what the ledger holds of the same requests."""
+    """The entries to add for `usages`, given what the ledger holds for the same requests."""
     known = dict(posted)
     entries: list[Entry] = []
     for usage in usages:
@@ -101,7 +70,7 @@ def _entry(before: Posted | None, usage: Usage) -> Entry | None:
     if before is None:
         return Entry(usage, 0, 1, usage.prompt_tokens, usage.completion_tokens)
     charged = before.usage
-    if before.revision > 0 or charged.source is not Source.RESERVATION or usage.source is Source.RESERVATION:
+    if before.revision > 0 or charged.source is not UsageSource.RESERVATION or usage.source is UsageSource.RESERVATION:
         return None
     # The difference belongs where the charge went: to the same day and the same budget.
     usage = replace(usage, quota=charged.quota, started_at_milliseconds=charged.started_at_milliseconds)
@@ -112,8 +81,8 @@ def _entry(before: Posted | None, usage: Usage) -> Entry | None:
     return Entry(usage, 1, 0, prompt, completion, replaces=charged)
 
 
-def daily(entries: Iterable[Entry]) -> dict[DayKey, DaySums]:
-    """What the entries add to the daily sums. A correction moves its request from one source to the other."""
+def daily_sums(entries: Iterable[Entry]) -> dict[DayKey, DaySums]:
+    """What the entries add to the daily sums. A correction moves its request from one source to another."""
     sums: dict[DayKey, DaySums] = {}
     for entry in entries:
         _add(sums, entry.usage, 1)
@@ -123,7 +92,7 @@ def daily(entries: Iterable[Entry]) -> dict[DayKey, DaySums]:
 
 
 def _add(sums: dict[DayKey, DaySums], usage: Usage, sign: int) -> None:
-    day = usage.started_at_milliseconds // DAY_MILLISECONDS
+    day = Moment(usage.started_at_milliseconds).day
     key = DayKey(usage.namespace, usage.token, usage.endpoint, usage.quota, int(usage.source), day)
     total = sums.setdefault(key, DaySums())
     total.requests += sign

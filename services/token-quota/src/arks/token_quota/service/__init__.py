@@ -1,3 +1,3 @@
-"""Use cases of token-quota: `admission`, `metering`, `directory` of keys, `tokens` and `quotas` reconciled;
-`ports` they need.
+"""Use cases of token-quota: `admission`, `metering`, `reports`, the reconcilers of `tokens` and `quotas`, `startup`;
+the `index` that they share, filled by `keyring`; the `ports` that they need.
 """

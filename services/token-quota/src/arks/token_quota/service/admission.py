@@ -1,41 +1,35 @@
-"""Admission: may this request pass, and what does it reserve. Then a grant, or the refusal that its client gets."""
+"""Admission: whether a request may pass, and what it reserves. Answers with a grant or a rejection."""
 
 import asyncio
 import time
-from collections import deque
 from typing import NamedTuple
 from weakref import WeakValueDictionary
 
 import structlog
 
 from arks.kit.clock import Clock
-from arks.token_quota.adapters.metrics import Metrics
 from arks.token_quota.domain import answers
-from arks.token_quota.domain.access import Leave, Policy, refuse_key, refuse_model
-from arks.token_quota.domain.answers import Headers, Refusal
-from arks.token_quota.domain.charge import Grant
+from arks.token_quota.domain.access import Permission, Policy, reject_key, reject_model
+from arks.token_quota.domain.answers import Rejection
 from arks.token_quota.domain.estimate import estimate
-from arks.token_quota.domain.limits import Account, Ask, Budget, violations
-from arks.token_quota.service.index.index import Directory
-from arks.token_quota.service.ports import (
-    Counters,
-    CountersUnavailable,
-    Ledger,
-    LedgerUnavailable,
-    Moment,
-    Reserve,
-    Reserved,
-)
+from arks.token_quota.domain.grant import Grant
+from arks.token_quota.domain.headers import Headers, rate_limit_headers
+from arks.token_quota.domain.limits import Budget, violations
+from arks.token_quota.domain.time import Moment
+from arks.token_quota.service.index import Index
+from arks.token_quota.service.ports.counters import Counters, CountersUnavailable, ReserveCommand, ReserveResult
+from arks.token_quota.service.ports.ledger import Ledger, LedgerUnavailable
+from arks.token_quota.service.ports.metrics import Metrics
+from arks.token_quota.service.release_queue import Release, ReleaseQueue
 
 log = structlog.get_logger(__name__)
 
 _BEARER = "bearer "
-_REBUILD_TRIES = 5
-_MAX_TO_RELEASE = 10_000
+_REBUILD_ATTEMPTS = 5
 
 
-class Call(NamedTuple):
-    """What Envoy's filter asks."""
+class AdmitRequest(NamedTuple):
+    """One request of a client, as Envoy's filter describes it."""
 
     authorization: str | None
     request_id: str
@@ -55,152 +49,151 @@ class Granted(NamedTuple):
 class Admission:
     def __init__(
         self,
-        directory: Directory,
+        index: Index,
         counters: Counters,
         ledger: Ledger,
+        releases: ReleaseQueue,
         metrics: Metrics,
-        clock: Clock,
         *,
+        clock: Clock,
         default_completion_tokens: int,
         reservation_seconds: float,
     ) -> None:
-        self._directory = directory
+        self._index = index
         self._counters = counters
         self._ledger = ledger
+        self._releases = releases
         self._metrics = metrics
         self._clock = clock
         self._default_completion_tokens = default_completion_tokens
         self._reservation_milliseconds = int(reservation_seconds * 1000)
         self._rebuilding: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._next_warning = 0.0
-        self.to_release: deque[tuple[str, str]] = deque(maxlen=_MAX_TO_RELEASE)
-        """(namespace, request id) of requests that were refused although they may hold a reservation."""
 
-    def policy(self, authorization: str | None) -> Policy | Refusal:
-        """Whose key it is."""
+    def policy(self, authorization: str | None) -> Policy | Rejection:
+        """Look up the key's policy; return a rejection for an unknown, disabled or expired key."""
         key = bearer(authorization)
         if key is None:
             return answers.missing_key()
-        holder = self._directory.holder(key)
-        refusal = refuse_key(holder, self._clock.now().timestamp())
-        if refusal is not None or holder is None:
-            return refusal or answers.unknown_key()
+        holder = self._index.holder(key)
+        rejection = reject_key(holder, self._clock.now().timestamp())
+        if rejection is not None or holder is None:
+            return rejection or answers.unknown_key()
         return holder.policy
 
     def models(self, policy: Policy) -> list[str]:
-        return self._directory.models(policy)
+        return self._index.models(policy)
 
-    def refuse_model(self, policy: Policy, model: str) -> Refusal | None:
-        """Why this model is not in the list of `policy`, or None. One that is not ready is."""
-        refusal = refuse_model(policy, model, self._directory.endpoint(policy.namespace, model))
-        return None if refusal is not None and refusal.status == 503 else refusal
+    def reject_listing(self, policy: Policy, model: str) -> Rejection | None:
+        """Rejection for a model that is not in the list of `policy`; None for a model in it, ready or not."""
+        rejection = reject_model(policy, model, self._index.endpoint(policy.namespace, model))
+        return None if rejection is not None and rejection.status == 503 else rejection
 
-    async def admit(self, call: Call) -> Granted | Refusal:
+    async def admit(self, request: AdmitRequest) -> Granted | Rejection:
         started = time.perf_counter()
-        answer = await self._decide(call)
+        answer = await self._decide(request)
         reason = "granted" if isinstance(answer, Granted) else answer.reason or answer.code
-        self._metrics.decided(reason, time.perf_counter() - started)
+        self._metrics.admission_decided(reason, time.perf_counter() - started)
         return answer
 
-    async def _decide(self, call: Call) -> Granted | Refusal:
-        policy = self.policy(call.authorization)
-        if isinstance(policy, Refusal):
+    async def _decide(self, request: AdmitRequest) -> Granted | Rejection:
+        policy = self.policy(request.authorization)
+        if isinstance(policy, Rejection):
             return policy
-        if not call.model:
+        if not request.model:
             return answers.missing_model()
-        refusal = refuse_model(policy, call.model, self._directory.endpoint(policy.namespace, call.model))
-        if refusal is not None:
-            return refusal
-        leave = policy.endpoints[call.model]
+        rejection = reject_model(policy, request.model, self._index.endpoint(policy.namespace, request.model))
+        if rejection is not None:
+            return rejection
+        permission = policy.permissions[request.model]
         budget = None
-        if leave.quota is not None:
-            budget = self._directory.budget(policy.namespace, leave.quota)
+        if permission.quota is not None:
+            budget = self._index.budget(policy.namespace, permission.quota)
             if budget is None and not policy.budgets_fail_open:
-                return answers.quota_missing(leave.quota)
-        return await self._reserve(policy, leave, self._request(call, policy, leave, budget))
+                return answers.quota_missing(permission.quota)
+        return await self._reserve(policy, self._command(request, policy, permission, budget))
 
-    def _request(self, call: Call, policy: Policy, leave: Leave, budget: Budget | None) -> Reserve:
-        now = int(self._clock.now().timestamp() * 1000)
-        return Reserve(
-            request_id=call.request_id,
+    def _command(
+        self, request: AdmitRequest, policy: Policy, permission: Permission, budget: Budget | None
+    ) -> ReserveCommand:
+        now = Moment.of(self._clock.now())
+        return ReserveCommand(
+            request_id=request.request_id,
             namespace=policy.namespace,
             token=policy.name,
-            endpoint=call.model,
-            operation=call.operation,
-            rates=leave.rates,
+            endpoint=request.model,
+            operation=request.operation,
+            rates=permission.rates,
             budget=budget,
-            ask=estimate(call.body_bytes, call.max_tokens, call.n, call.operation, self._default_completion_tokens),
-            now_milliseconds=now,
-            deadline_milliseconds=now + self._reservation_milliseconds,
+            tokens=estimate(
+                request.body_bytes, request.max_tokens, request.n, request.operation, self._default_completion_tokens
+            ),
+            now=now,
+            deadline_milliseconds=now.milliseconds + self._reservation_milliseconds,
         )
 
-    async def _reserve(self, policy: Policy, leave: Leave, request: Reserve) -> Granted | Refusal:
+    async def _reserve(self, policy: Policy, command: ReserveCommand) -> Granted | Rejection:
         try:
-            reserved = await self._counters.reserve(request)
-            if reserved is None:
-                reserved = await self._rebuild_and_reserve(request)
+            result = await self._counters.reserve(command)
+            if result is None:
+                result = await self._rebuild_and_reserve(command)
         except (CountersUnavailable, LedgerUnavailable) as error:
-            return self._without_counters(policy, leave, request, error)
-        if reserved.granted:
-            return self._grant(request, reserved)
-        return self._refuse(request, reserved)
+            return self._decide_without_counters(policy, command, error)
+        if result.granted:
+            headers = rate_limit_headers(command.rates, result.rate_use, command.now.seconds)
+            return Granted(_grant(command, result.completion_tokens), tuple(headers))
+        return self._reject(command, result)
 
-    def _grant(self, request: Reserve, reserved: Reserved) -> Granted:
-        headers = answers.rate_limit_headers(request.rates, reserved.rate_use, request.now_milliseconds / 1000)
-        return Granted(_grant(request, reserved.completion_tokens), tuple(headers))
+    def _reject(self, command: ReserveCommand, result: ReserveResult) -> Rejection:
+        now_seconds = command.now.seconds
+        broken = violations(result.account(command), command.tokens, now_seconds)
+        rejection = answers.over_limit(broken, command.rates, result.rate_use, now_seconds)
+        self._metrics.limit_hit(command.namespace, command.token, command.endpoint, rejection.reason)
+        return rejection
 
-    def _refuse(self, request: Reserve, reserved: Reserved) -> Refusal:
-        now_seconds = request.now_milliseconds / 1000
-        account = Account(request.rates, request.budget, reserved.rate_use, reserved.budget_use)
-        refusal = answers.over_limit(
-            violations(account, request.ask, now_seconds), request.rates, reserved.rate_use, now_seconds
-        )
-        who = (request.namespace, request.token, request.endpoint)
-        self._metrics.limit_hits.labels(*who, refusal.reason).inc()
-        return refusal
+    # --- fallback while counters are missing, or Redis is down
 
-    # --- when counters are missing or away
-
-    async def _rebuild_and_reserve(self, request: Reserve) -> Reserved:
-        """Make the missing counters from the ledger, one caller at a time in each namespace. Raises
+    async def _rebuild_and_reserve(self, command: ReserveCommand) -> ReserveResult:
+        """Fill the missing counters from the ledger, one caller at a time in each namespace. Raises
         CountersUnavailable and LedgerUnavailable.
         """
-        lock = self._rebuilding.setdefault(request.namespace, asyncio.Lock())
+        lock = self._rebuilding.setdefault(command.namespace, asyncio.Lock())
         async with lock:
-            for _ in range(_REBUILD_TRIES):
-                reserved = await self._counters.reserve(request)
-                if reserved is not None:
-                    return reserved
-                await self._rebuild(request)
-        raise CountersUnavailable(f"the counters of {request.namespace} could not be made from the ledger")
+            for _ in range(_REBUILD_ATTEMPTS):
+                result = await self._counters.reserve(command)
+                if result is not None:
+                    return result
+                await self._rebuild(command)
+        raise CountersUnavailable(f"the counters of {command.namespace} could not be made from the ledger")
 
-    async def _rebuild(self, request: Reserve) -> None:
-        now = Moment(request.now_milliseconds)
-        epoch = await self._counters.open(request.namespace, await self._ledger.last_seq())
-        windows = await self._ledger.window_sums(request.namespace, request.token, request.endpoint, now)
-        filled = await self._counters.fill_rate(epoch, request, windows)
-        if filled and request.budget is not None:
-            spent = await self._ledger.budget_sums(request.namespace, request.budget, now)
-            await self._counters.fill_budget(epoch, request, spent)
-        self._metrics.rebuilds.inc()
+    async def _rebuild(self, command: ReserveCommand) -> None:
+        epoch = await self._counters.open(command.namespace, await self._ledger.last_seq())
+        windows = await self._ledger.window_sums(command.namespace, command.token, command.endpoint, command.now)
+        filled = await self._counters.fill_rate(epoch, command, windows)
+        if filled and command.budget is not None:
+            spent = await self._ledger.budget_sums(command.namespace, command.budget, command.now)
+            await self._counters.fill_budget(epoch, command, spent)
+        self._metrics.counters_rebuilt()
 
-    def _without_counters(self, policy: Policy, leave: Leave, request: Reserve, error: Exception) -> Granted | Refusal:
+    def _decide_without_counters(
+        self, policy: Policy, command: ReserveCommand, error: Exception
+    ) -> Granted | Rejection:
         """The failure policy: each kind of limit that the request is under has to allow it."""
         closed = None
-        if request.budget is not None and not policy.budgets_fail_open:
+        if command.budget is not None and not policy.budgets_fail_open:
             closed = "Quotas"
-        elif leave.rates.limited and not policy.rates_fail_open:
+        elif command.rates.limited and not policy.rates_fail_open:
             closed = "Rate limits"
-        self._metrics.failures.labels("closed" if closed else "open").inc()
+        self._metrics.decided_without_limits("closed" if closed else "open")
         self._warn(error)
         if closed is None:
-            return Granted(_grant(request, request.ask.completion_tokens), ())
-        # The call may have reached Redis all the same: then a request that never runs would be charged in the end.
-        self.to_release.append((request.namespace, request.request_id))
-        return answers.counters_away(closed)
+            return Granted(_grant(command, command.tokens.completion_tokens), ())
+        # Redis may have reserved all the same: then a request that never runs would be charged in the end.
+        self._releases.append(Release(command.namespace, command.request_id))
+        return answers.limits_unavailable(closed)
 
     def _warn(self, error: Exception) -> None:
-        """Once a second is enough; the metrics count every one."""
+        """At most once a second; the metrics count every request."""
         now = self._clock.monotonic()
         if now >= self._next_warning:
             self._next_warning = now + 1.0
@@ -214,6 +207,5 @@ def bearer(authorization: str | None) -> str | None:
     return authorization[len(_BEARER) :].strip() or None
 
 
-def _grant(request: Reserve, completion_tokens: int) -> Grant:
-    ask: Ask = request.ask
-    return Grant(request.namespace, request.endpoint, request.token, ask.prompt_tokens, completion_tokens)
+def _grant(command: ReserveCommand, completion_tokens: int) -> Grant:
+    return Grant(command.namespace, command.endpoint, command.token, command.tokens.prompt_tokens, completion_tokens)

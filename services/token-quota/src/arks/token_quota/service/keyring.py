@@ -1,90 +1,58 @@
-"""The keys of tokens, entered in the directory: in every replica, because each answers requests.
+"""Reads the keys of tokens into the index: in every replica, because each answers requests.
 
-Secrets cannot be watched with the right to read single ones, so each is read again now and then, all of them together
-so often a second at most: with hundreds the work would otherwise grow with their number.
+Watching Secrets needs the permission `list`, which token-quota does not request. So each Secret is polled, at a bounded
+total rate: with hundreds of them the work would otherwise grow with their number.
 """
 
 import asyncio
 import zlib
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Protocol
 
+from arks.contracts.api_key import KEY_REQUIREMENT, is_key
 from arks.contracts.resources import ArksToken, KeySource
 from arks.kit.errors import Invalid
-from arks.kit.home import Resources
-from arks.kit.reconcile import Key, Requeue
-from arks.token_quota.service.index.index import Claim, Directory
+from arks.kit.home import Resources, Secrets
+from arks.kit.key import Key, key_of
+from arks.kit.reconcile import Requeue
+from arks.token_quota.domain.keys import KeyClaim, KeyReading, Verdict
+from arks.token_quota.service.index import Index
 
 SECRET_SECONDS = 5.0
-"""A Secret that changes is noticed within this time, as long as there are few."""
+"""A Secret that changes is noticed within this time, while there are few."""
 SECRET_READS_PER_SECOND = 5.0
 """About half a percent of a core. Beyond 25 Secrets each is read less often than every SECRET_SECONDS."""
 _LOADERS = 16
-_MAX_KEY_LENGTH = 1024
-
-
-class Secrets(Protocol):
-    async def read(self, key: Key) -> Mapping[str, bytes] | None:
-        """The secret's values, or None. Raises Invalid."""
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    ready: bool
-    reason: str
-    message: str
 
 
 class KeyUnreadable(Exception):
-    """A token's key cannot be read; holds the verdict that says why."""
+    """A token's key cannot be read; holds the verdict with the reason."""
 
-    def __init__(self, verdict: Verdict) -> None:
-        super().__init__(verdict.message)
-        self.verdict = verdict
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """What was read for a token: its keys, the current one first, or why there are none."""
-
-    uid: str | None
-    generation: int | None
-    claims: tuple[Claim, ...]
-    verdict: Verdict | None = None
-
-    def is_of(self, token: ArksToken) -> bool:
-        return (self.uid, self.generation) == (token.metadata.uid, token.metadata.generation)
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.verdict = Verdict(False, reason, message)
 
 
 class Keyring:
-    def __init__(self, resources: Resources[ArksToken], directory: Directory, secrets: Secrets) -> None:
+    def __init__(self, resources: Resources[ArksToken], index: Index, secrets: Secrets) -> None:
         self._resources = resources
-        self._directory = directory
+        self._index = index
         self._secrets = secrets
-        self._found: dict[Key, Found] = {}
         self._loaded: set[Key] = set()
-        """Read just now, by `load`: their first reconcile need not read again."""
+        """Read by `load`: their first reconcile need not read again."""
         self._readable: set[Key] = set()
         self._unreadable: set[Key] = set()
         """Tokens with Secrets, by whether their keys could be read."""
-        self._listeners: list[Callable[[Key], None]] = []
         self._loading = asyncio.Event()
         self._loading.set()
 
-    def on_change(self, listener: Callable[[Key], None]) -> None:
-        """`listener` is called with each token for which something else was read than before."""
-        self._listeners.append(listener)
-
     async def load(self) -> None:
-        """The keys of every token there is, so that the first request finds them."""
+        """Read the keys of all tokens, so that the first request finds them."""
         waiting = iter(list(self._resources.cache.values()))
         self._loading.clear()
 
         async def load() -> None:
             for token in waiting:
                 await self._read(token)
-                self._loaded.add(Key(token.namespace, token.name))
+                self._loaded.add(key_of(token))
 
         try:
             await asyncio.gather(*(load() for _ in range(_LOADERS)))
@@ -92,93 +60,91 @@ class Keyring:
             self._loading.set()
 
     async def reconcile(self, key: Key) -> Requeue | None:
-        await self._loading.wait()  # or everything would be read twice
+        await self._loading.wait()  # else everything is read twice
         token = self._resources.cache.get(key)
         if token is None or token.metadata.deletion_timestamp is not None:
             self._forget(key)
             return None
-        found = self._found.get(key)
-        if key not in self._loaded or found is None or not found.is_of(token):
-            found = await self._read(token)
+        reading = self._index.reading(key)
+        if key not in self._loaded or reading is None or not reading.is_of(token):
+            reading = await self._read(token)
         self._loaded.discard(key)
-        return Requeue(self._pause_seconds(key, found)) if _has_secrets(token) else None
+        return Requeue(self._pause_seconds(key, reading)) if _has_secrets(token) else None
 
-    async def found(self, token: ArksToken) -> Found:
-        """What was read for this very generation; it is read now if it was not yet."""
+    async def reading(self, token: ArksToken) -> KeyReading:
+        """The keys of this very generation of the token; they are read now if they were not yet."""
         await self._loading.wait()
-        known = self._found.get(Key(token.namespace, token.name))
+        known = self._index.reading(key_of(token))
         return known if known is not None and known.is_of(token) else await self._read(token)
 
     def _forget(self, key: Key) -> None:
-        self._directory.claim(key, ())
-        self._found.pop(key, None)
+        self._index.update_keys(key, None)
         for keys in (self._loaded, self._readable, self._unreadable):
             keys.discard(key)
 
-    def _pause_seconds(self, key: Key, found: Found) -> float:
-        """Not the same for all: what was read together is not read together again."""
-        alike = self._readable if found.verdict is None else self._unreadable
-        pause = len(alike) / SECRET_READS_PER_SECOND
+    def _pause_seconds(self, key: Key, reading: KeyReading) -> float:
+        """Differs from token to token, so that Secrets read together are not read together again."""
+        tokens = self._readable if reading.problem is None else self._unreadable
+        pause = len(tokens) / SECRET_READS_PER_SECOND
         if pause <= SECRET_SECONDS:
             return SECRET_SECONDS
         return pause * (0.5 + zlib.crc32(str(key).encode()) / 2**32)
 
-    async def _read(self, token: ArksToken) -> Found:
-        """Reads, remembers, and enters what was found in the directory."""
-        key, metadata = Key(token.namespace, token.name), token.metadata
+    async def _read(self, token: ArksToken) -> KeyReading:
+        """Read the token's keys, and enter them in the index unless the token has changed meanwhile."""
+        key, metadata = key_of(token), token.metadata
         try:
-            found = Found(metadata.uid, metadata.generation, tuple(await self._claims(token)))
+            reading = KeyReading(metadata.uid, metadata.generation, await self._claims(token))
         except KeyUnreadable as unreadable:
-            found = Found(metadata.uid, metadata.generation, (), unreadable.verdict)
+            reading = KeyReading(metadata.uid, metadata.generation, (), unreadable.verdict)
         current = self._resources.cache.get(key)
-        if current is None or not found.is_of(current):
-            return found  # changed or gone while we read: its own reconcile comes
+        if current is None or not reading.is_of(current):
+            return reading  # the newer generation has a reconcile of its own
         if _has_secrets(token):
-            good, bad = (self._readable, self._unreadable)[:: 1 if found.verdict is None else -1]
-            good.add(key)
-            bad.discard(key)
-        self._directory.claim(key, found.claims)
-        before = self._found.get(key)
-        self._found[key] = found
-        if before is not None and before != found:
-            for listener in self._listeners:
-                listener(key)
-        return found
+            self._sort_by_readability(key, reading)
+        self._index.update_keys(key, reading)
+        return reading
 
-    async def _claims(self, token: ArksToken) -> Sequence[Claim]:
+    def _sort_by_readability(self, key: Key, reading: KeyReading) -> None:
+        if reading.problem is None:
+            self._readable.add(key)
+            self._unreadable.discard(key)
+        else:
+            self._unreadable.add(key)
+            self._readable.discard(key)
+
+    async def _claims(self, token: ArksToken) -> tuple[KeyClaim, ...]:
         """The current key first. Raises KeyUnreadable."""
-        current = Claim(await self._hash(token.namespace, token.spec))
+        current = KeyClaim(await self._hash(token.namespace, token.spec))
         previous = [
-            Claim(await self._hash(token.namespace, source), source.until.timestamp()) for source in token.spec.previous
+            KeyClaim(await self._hash(token.namespace, source), source.until.timestamp())
+            for source in token.spec.previous
         ]
-        return [current, *previous]
+        return (current, *previous)
 
     async def _hash(self, namespace: str, source: KeySource) -> str:
         if source.token_hash is not None:
             return source.token_hash
         if source.token is not None:
-            return self._directory.hash(source.token.get_secret_value())
-        return self._directory.hash(await self._secret_key(namespace, source))
+            return self._index.hash(source.token.get_secret_value())
+        return self._index.hash(await self._secret_key(namespace, source))
 
     async def _secret_key(self, namespace: str, source: KeySource) -> str:
         reference = source.token_secret_ref
         if reference is None:
-            raise KeyUnreadable(Verdict(False, "InvalidKey", "spec names no key"))
-        named = f"Secret {namespace}/{reference.name}"
+            raise KeyUnreadable("InvalidKey", "spec names no key")
+        secret = f"Secret {namespace}/{reference.name}"
         try:
             values = await self._secrets.read(Key(namespace, reference.name))
         except Invalid as error:
-            raise KeyUnreadable(Verdict(False, "InvalidKey", str(error))) from error
+            raise KeyUnreadable("InvalidKey", str(error)) from error
         if values is None:
-            raise KeyUnreadable(Verdict(False, "SecretNotFound", f"{named} does not exist"))
+            raise KeyUnreadable("SecretNotFound", f"{secret} does not exist")
         if reference.key not in values:
-            raise KeyUnreadable(Verdict(False, "SecretNotFound", f"{named} has no key {reference.key}"))
+            raise KeyUnreadable("SecretNotFound", f"{secret} has no key {reference.key}")
         key = values[reference.key].decode("ascii", "replace").strip()
-        if not 1 <= len(key) <= _MAX_KEY_LENGTH or not all("!" <= character <= "~" for character in key):
-            message = (
-                f"{reference.key} of {named} is not 1 to {_MAX_KEY_LENGTH} visible ASCII characters without blanks"
-            )
-            raise KeyUnreadable(Verdict(False, "InvalidKey", message))
+        if not is_key(key):
+            raise KeyUnreadable("InvalidKey", f"{reference.key} of {secret} is not {KEY_REQUIREMENT}")
         return key
 
 

@@ -1,39 +1,42 @@
-"""Reconciles ArksQuota: carries out resets, writes usage into status, says when a budget is used up."""
+"""Reconciles ArksQuota: carries out resets, writes usage into its status, publishes when a budget is used up."""
 
 import zlib
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from arks.contracts.conditions import is_true, set_condition
-from arks.contracts.resources import ArksQuota, ArksQuotaStatus, QuotaType, QuotaUsage
+from arks.contracts.resources import ArksQuota, ArksQuotaStatus, Condition, QuotaLimit, QuotaType, QuotaUsage
 from arks.contracts.subjects import EventKind
 from arks.events.v1.events_pb2 import LimitReached, ResourceEvent
+from arks.kit.bus import Bus
 from arks.kit.clock import Clock
 from arks.kit.home import Resources
-from arks.kit.reconcile import Key, Requeue
-from arks.token_quota.domain.limits import DAY_SECONDS, Budget, period_start_day
-from arks.token_quota.service.index.index import Directory
-from arks.token_quota.service.metering.ingest import now_of
-from arks.token_quota.service.ports import BudgetSums, Ledger
-from arks.token_quota.service.tokens import Events
+from arks.kit.key import Key
+from arks.kit.reconcile import Requeue
+from arks.token_quota.domain.limits import Budget
+from arks.token_quota.domain.time import DAY_SECONDS, Moment, period_start_day
+from arks.token_quota.service.index import Index
+from arks.token_quota.service.ports.ledger import BudgetSums, Ledger
 
 READY, EXCEEDED = "Ready", "Exceeded"
-LOOKS_PER_SECOND = 15.0
-"""At all quotas together, so that thousands do not keep a core busy; their status then follows later."""
+RECONCILES_PER_SECOND = 15.0
+"""Of all quotas together, so that thousands do not keep a core busy; their status then follows later."""
+
+Used = dict[QuotaType, int]
 
 
 @dataclass(slots=True)
-class Heads:
-    """The last entry of each namespace's ledger: one question for all of them, now and then."""
+class LedgerHeads:
+    """The last entry of each namespace: one query for all namespaces at an interval."""
 
     by_namespace: dict[str, int] = field(default_factory=dict)
-    asked_at: float = float("-inf")
-    """Monotonic seconds."""
+    queried_at_seconds: float = float("-inf")
+    """Monotonic."""
 
-    async def refresh(self, ledger: Ledger, now: float, every_seconds: float) -> None:
+    async def refresh(self, ledger: Ledger, now_seconds: float, interval_seconds: float) -> None:
         """Raises LedgerUnavailable."""
-        if now - self.asked_at >= every_seconds:
-            self.asked_at = now
+        if now_seconds - self.queried_at_seconds >= interval_seconds:
+            self.queried_at_seconds = now_seconds
             self.by_namespace |= await ledger.heads(after=max(self.by_namespace.values(), default=0))
 
     def of(self, namespace: str) -> int:
@@ -41,8 +44,8 @@ class Heads:
 
 
 @dataclass(frozen=True, slots=True)
-class Summed:
-    """What a budget's sums depend on: while it is the same, they are."""
+class SumInputs:
+    """Cache key of a budget's sums and of the status made from them."""
 
     resource_version: str | None
     budget: Budget
@@ -51,53 +54,58 @@ class Summed:
 
 
 @dataclass(frozen=True, slots=True)
-class Quotas:
+class QuotaReconciler:
     resources: Resources[ArksQuota]
-    directory: Directory
+    index: Index
     ledger: Ledger
-    events: Events
+    bus: Bus
     clock: Clock
-    every_seconds: float
-    _heads: Heads = field(default_factory=Heads)
-    _summed: dict[Key, Summed] = field(default_factory=dict)
+    interval_seconds: float
+    _heads: LedgerHeads = field(default_factory=LedgerHeads)
+    _reported: dict[Key, SumInputs] = field(default_factory=dict)
+    _postponed: set[Key] = field(default_factory=set)
 
-    async def load(self) -> None:
-        """Know the resets that were carried out before the first request is admitted."""
+    async def load_resets(self) -> None:
+        """Enter completed resets in the index before the first request is admitted."""
         for (namespace, quota), generation in (await self.ledger.resets()).items():
-            self.directory.carried_out(Key(namespace, quota), generation)
-
-    def first_seconds(self, key: Key) -> float:
-        """When to look at a quota that has just been seen. After a start there are hundreds whose status is right."""
-        quota = self.resources.cache.get(key)
-        if quota is None or key in self._summed or not _is_told(quota):
-            return 0.0
-        return self.every_seconds * (zlib.crc32(str(key).encode()) / 2**32)
+            self.index.reset_done(Key(namespace, quota), generation)
 
     async def reconcile(self, key: Key) -> Requeue | None:
         quota = self.resources.cache.get(key)
         if quota is None or quota.metadata.deletion_timestamp is not None:
-            self._summed.pop(key, None)
+            self._reported.pop(key, None)
+            self._postponed.discard(key)
             return None
+        if key not in self._reported and key not in self._postponed and _status_is_current(quota):
+            self._postponed.add(key)
+            return Requeue(self._first_delay_seconds(key))
         await self._reset(key, quota)
-        budget = self.directory.budget(key.namespace, key.name)
-        if budget is not None:
-            now = now_of(self.clock)
-            await self._heads.refresh(self.ledger, self.clock.monotonic(), self.every_seconds / 2)
-            head, start_day = self._heads.of(key.namespace), period_start_day(budget.period, now.day)
-            summed = Summed(quota.metadata.resource_version, budget, start_day, head)
-            if self._summed.get(key) != summed:
-                sums = await self.ledger.budget_sums(key.namespace, budget, now)
-                await self._report(key, quota, sums, start_day)
-                self._summed[key] = summed
-        return Requeue(max(self.every_seconds, len(self._summed) / LOOKS_PER_SECOND))
+        await self._update_status(key, quota)
+        return Requeue(max(self.interval_seconds, len(self._reported) / RECONCILES_PER_SECOND))
+
+    def _first_delay_seconds(self, key: Key) -> float:
+        """Spreads the first sums over an interval: after a start there are hundreds of quotas with current status."""
+        return self.interval_seconds * (zlib.crc32(str(key).encode()) / 2**32)
 
     async def _reset(self, key: Key, quota: ArksQuota) -> None:
-        wanted = quota.spec.reset_generation
-        if wanted <= self.directory.resets(key):
+        desired = quota.spec.reset_generation
+        if desired <= self.index.resets(key):
             return
-        done = await self.ledger.reset(key.namespace, key.name, wanted, now_of(self.clock))
-        self.directory.carried_out(key, done)
-        self._tell(key, quota, "reset", reason="Reset", message=f"usage starts again from 0 (reset {done})")
+        done = await self.ledger.reset(key.namespace, key.name, desired, Moment.of(self.clock.now()))
+        self.index.reset_done(key, done)
+        self._publish_event(quota, "reset", reason="Reset", message=f"usage starts again from 0 (reset {done})")
+
+    async def _update_status(self, key: Key, quota: ArksQuota) -> None:
+        budget = self.index.budget(key.namespace, key.name)
+        if budget is None:
+            return
+        now = Moment.of(self.clock.now())
+        await self._heads.refresh(self.ledger, self.clock.monotonic(), self.interval_seconds / 2)
+        start_day = period_start_day(budget.period, now.day)
+        inputs = SumInputs(quota.metadata.resource_version, budget, start_day, self._heads.of(key.namespace))
+        if self._reported.get(key) != inputs:
+            await self._report(key, quota, await self.ledger.budget_sums(key.namespace, budget, now), start_day)
+            self._reported[key] = inputs
 
     async def _report(self, key: Key, quota: ArksQuota, sums: BudgetSums, start_day: int) -> None:
         used = {
@@ -106,62 +114,70 @@ class Quotas:
             QuotaType.TOTAL: sums.prompt_tokens + sums.completion_tokens,
         }
         spent = [limit for limit in quota.spec.quotas if used[limit.quota_type] >= limit.value]
-        now, generation = self.clock.now(), quota.metadata.generation
         before = quota.status.conditions if quota.status is not None else []
-        conditions = set_condition(
-            before, READY, True, "Counting", "usage is counted", now=now, observed_generation=generation
-        )
-        told = ", ".join(f"{limit.quota_type} {used[limit.quota_type]} of {limit.value}" for limit in spent)
-        conditions = set_condition(
-            conditions,
-            EXCEEDED,
-            bool(spent),
-            "UsedUp" if spent else "WithinLimits",
-            f"used up: {told}" if spent else "every limit has room",
-            now=now,
-            observed_generation=generation,
-        )
         status = ArksQuotaStatus(
             quota_status=[self._usage(quota, limit.quota_type, used[limit.quota_type]) for limit in quota.spec.quotas],
             period_start=datetime.fromtimestamp(start_day * DAY_SECONDS, UTC) if start_day else None,
-            reset_generation=self.directory.resets(key),
-            observed_generation=generation,
-            conditions=conditions,
+            reset_generation=self.index.resets(key),
+            observed_generation=quota.metadata.generation,
+            conditions=self._conditions(before, quota.metadata.generation, spent, used),
         )
         if status != quota.status:
             await self.resources.patch_status(key, status)
         if bool(spent) != is_true(before, EXCEEDED):
-            if spent:
-                limit = LimitReached(
-                    rule=spent[0].quota_type, limit=spent[0].value, used=used[spent[0].quota_type], quota=key.name
-                )
-                self._tell(key, quota, "exhausted", reason="UsedUp", message=f"used up: {told}", limit=limit)
-            else:
-                self._tell(key, quota, "available", reason="WithinLimits", message="every limit has room again")
+            self._publish_exceeded(quota, spent, used)
 
-    def _usage(self, quota: ArksQuota, kind: QuotaType, used: int) -> QuotaUsage:
-        known = quota.status.quota_status if quota.status is not None else []
-        same = next((usage for usage in known if usage.type is kind and usage.used == used), None)
-        return same or QuotaUsage(
-            type=kind, used=max(0, used), last_update_time=self.clock.now().replace(microsecond=0)
+    def _conditions(
+        self, before: list[Condition], generation: int | None, spent: list[QuotaLimit], used: Used
+    ) -> list[Condition]:
+        now = self.clock.now()
+        conditions = set_condition(
+            before, READY, True, "Counting", "Metering is active", now=now, observed_generation=generation
+        )
+        return set_condition(
+            conditions,
+            EXCEEDED,
+            bool(spent),
+            "UsedUp" if spent else "WithinLimits",
+            _spent_message(spent, used) if spent else "Within all limits",
+            now=now,
+            observed_generation=generation,
         )
 
-    def _tell(
-        self, key: Key, quota: ArksQuota, verb: str, *, reason: str, message: str, limit: LimitReached | None = None
+    def _usage(self, quota: ArksQuota, quota_type: QuotaType, used: int) -> QuotaUsage:
+        known = quota.status.quota_status if quota.status is not None else []
+        same = next((usage for usage in known if usage.type is quota_type and usage.used == used), None)
+        return same or QuotaUsage(
+            type=quota_type, used=max(0, used), last_update_time=self.clock.now().replace(microsecond=0)
+        )
+
+    def _publish_exceeded(self, quota: ArksQuota, spent: list[QuotaLimit], used: Used) -> None:
+        if not spent:
+            self._publish_event(quota, "available", reason="WithinLimits", message="within all limits again")
+            return
+        first = spent[0].quota_type
+        limit = LimitReached(rule=first, limit=spent[0].value, used=used[first], quota=quota.name)
+        self._publish_event(quota, "exhausted", reason="UsedUp", message=_spent_message(spent, used), limit=limit)
+
+    def _publish_event(
+        self, quota: ArksQuota, verb: str, *, reason: str, message: str, limit: LimitReached | None = None
     ) -> None:
         event = ResourceEvent(
             kind="ArksQuota",
-            namespace=key.namespace,
-            name=key.name,
+            namespace=quota.namespace,
+            name=quota.name,
             generation=quota.metadata.generation or 0,
             reason=reason,
             message=message,
             limit=limit,
         )
-        self.events.publish_event(EventKind.QUOTA, verb, key, event)
+        self.bus.publish_event(EventKind.QUOTA, verb, Key(quota.namespace, quota.name), event)
 
 
-def _is_told(quota: ArksQuota) -> bool:
-    """Whether the status is of this spec."""
+def _spent_message(spent: list[QuotaLimit], used: Used) -> str:
+    return "used up: " + ", ".join(f"{limit.quota_type} {used[limit.quota_type]} of {limit.value}" for limit in spent)
+
+
+def _status_is_current(quota: ArksQuota) -> bool:
     status = quota.status
     return status is not None and status.observed_generation == quota.metadata.generation

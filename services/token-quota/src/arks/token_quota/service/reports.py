@@ -1,4 +1,4 @@
-"""Usage added up, for `arks usage` and whoever bills."""
+"""Sums of usage, for `arks usage` and for billing."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,10 +6,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 from arks.kit.errors import Invalid
-from arks.token_quota.domain.limits import DAY_SECONDS
-from arks.token_quota.service.ports import Counters, CountersUnavailable, Ledger, UsageFilter, UsageSum
+from arks.token_quota.domain.time import DAY_SECONDS
+from arks.token_quota.service.ports.counters import Counters, CountersUnavailable
+from arks.token_quota.service.ports.ledger import Ledger, UsageFilter, UsageSum
 
-GROUPS = ("namespace", "token", "endpoint", "quota", "day")
+REPORT_GROUPS = ("namespace", "token", "endpoint", "quota", "day")
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,34 +18,34 @@ class Reports:
     ledger: Ledger
     counters: Counters
 
-    async def usage(self, wanted: UsageFilter, group_by: Sequence[str]) -> dict[str, Any]:
-        """Sums by `group_by`, each with its parts by source, and the total. Raises Invalid and LedgerUnavailable.
+    async def usage(self, usage_filter: UsageFilter, group_by: Sequence[str]) -> dict[str, Any]:
+        """Sums by `group_by`, each split by source, and the total. Raises Invalid and LedgerUnavailable.
 
-        `openReservations` counts requests that are under way or whose usage has not arrived; null while Redis is away.
+        `openReservations` counts requests in flight, and those whose usage has not arrived; null while Redis is down.
         """
-        unknown = [group for group in group_by if group not in GROUPS]
+        unknown = [group for group in group_by if group not in REPORT_GROUPS]
         if unknown:
-            raise Invalid(f"cannot group by {unknown[0]}: use {', '.join(GROUPS)}")
-        rows = await self.ledger.sums(wanted, [*group_by, "source"])
+            raise Invalid(f"cannot group by {unknown[0]}: use {', '.join(REPORT_GROUPS)}")
+        rows = await self.ledger.usage_sums(usage_filter, [*group_by, "source"])
         items: dict[tuple[Any, ...], dict[str, Any]] = {}
         total = _empty()
         for row in rows:
-            place = tuple(getattr(row, group) for group in GROUPS)
-            item = items.setdefault(place, _described(row, group_by) | _empty() | {"bySource": {}})
+            group_values = tuple(getattr(row, group) for group in REPORT_GROUPS)
+            item = items.setdefault(group_values, _described(row, group_by) | _empty() | {"bySource": {}})
             _add(item, row)
             _add(total, row)
             if row.source is not None and (row.requests or row.prompt_tokens or row.completion_tokens):
                 _add(item["bySource"].setdefault(row.source.name.lower(), _empty()), row)
         return {
-            "groupBy": [group for group in GROUPS if group in group_by],
+            "groupBy": [group for group in REPORT_GROUPS if group in group_by],
             "items": list(items.values()),
             "total": total,
-            "openReservations": await self._open_reservations(wanted),
+            "openReservations": await self._open_reservations(usage_filter),
         }
 
-    async def _open_reservations(self, wanted: UsageFilter) -> int | None:
+    async def _open_reservations(self, usage_filter: UsageFilter) -> int | None:
         try:
-            namespaces = [wanted.namespace] if wanted.namespace else sorted(await self.ledger.heads())
+            namespaces = [usage_filter.namespace] if usage_filter.namespace else sorted(await self.ledger.heads())
             return sum([await self.counters.open_reservations(namespace) for namespace in namespaces])
         except CountersUnavailable:
             return None
@@ -55,7 +56,7 @@ def _empty() -> dict[str, Any]:
 
 
 def _described(row: UsageSum, group_by: Sequence[str]) -> dict[str, Any]:
-    described: dict[str, Any] = {group: getattr(row, group) for group in GROUPS if group in group_by}
+    described: dict[str, Any] = {group: getattr(row, group) for group in REPORT_GROUPS if group in group_by}
     if row.day is not None:
         described["day"] = f"{datetime.fromtimestamp(row.day * DAY_SECONDS, UTC):%Y-%m-%d}"
     return described

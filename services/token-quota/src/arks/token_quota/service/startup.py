@@ -1,67 +1,69 @@
-"""What has to happen in order at the start: tables, then what exists, then the port. Requests are never answered
-half-informed.
+"""The order of a start: tables of the ledger, resources and keys, then the port. No request is answered before all that
+decides it is loaded.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from typing import Protocol
 
 import structlog
 
-from arks.kit.home import Home
-from arks.token_quota.adapters.database import Database
-from arks.token_quota.adapters.server import GranianServer
-from arks.token_quota.service.keyring import Keyring
-from arks.token_quota.service.ports import LedgerUnavailable
-from arks.token_quota.service.quotas import Quotas
+from arks.kit.types import AsyncCallable
+from arks.token_quota.service.ports.ledger import LedgerUnavailable
 
 log = structlog.get_logger(__name__)
 
-_AGAIN_SECONDS = 0.5
+RETRY_SECONDS = 0.5
 
 
-@dataclass(frozen=True)
-class Lifecycle:
-    home: Home
-    database: Database
-    keyring: Keyring
-    quotas: Quotas
-    server: GranianServer
-    migrated: asyncio.Event = field(default_factory=asyncio.Event)
-    listening: asyncio.Event = field(default_factory=asyncio.Event)
+class Server(Protocol):
+    async def start(self) -> int:
+        """Returns the port once it accepts connections."""
+
+    async def run(self) -> None: ...
+
+
+class Startup:
+    def __init__(self, migrate: AsyncCallable, loads: Sequence[AsyncCallable], server: Server) -> None:
+        """`migrate` brings the ledger's tables up to date, and raises LedgerUnavailable; `loads`, one after the other,
+        return when admission can use what they load.
+        """
+        self._migrate = migrate
+        self._loads = loads
+        self._server = server
+        self._migrated = asyncio.Event()
+        self._listening = asyncio.Event()
 
     def problem(self) -> str | None:
-        if not self.migrated.is_set():
+        if not self._migrated.is_set():
             return "the ledger's database does not answer"
-        return None if self.listening.is_set() else "the API does not listen yet"
-
-    async def serve(self) -> None:
-        """Read what exists, then answer requests."""
-        await self.migrated.wait()
-        await self.home.synced()
-        await self.quotas.load()
-        await self.keyring.load()
-        port = await self.server.start()
-        self.listening.set()
-        log.info("API listens", port=port)
-        await self.server.run()
-
-    def after_migration(self, run: Callable[[], Awaitable[None]]) -> Callable[[], Awaitable[None]]:
-        """The same task, begun when there are tables."""
-
-        async def begin() -> None:
-            await self.migrated.wait()
-            await run()
-
-        return begin
+        return None if self._listening.is_set() else "the API does not listen yet"
 
     async def migrate(self) -> None:
-        """Returns when the tables are those that the code expects, however long the database takes to answer."""
+        """Returns when the tables are up to date, however long the database takes to answer."""
         while True:
             try:
-                await self.database.migrate()
+                await self._migrate()
                 break
             except LedgerUnavailable as error:
                 log.warning("the ledger cannot be opened", error=str(error))
-                await asyncio.sleep(_AGAIN_SECONDS)
-        self.migrated.set()
+                await asyncio.sleep(RETRY_SECONDS)
+        self._migrated.set()
+
+    async def serve(self) -> None:
+        await self._migrated.wait()
+        for load in self._loads:
+            await load()
+        port = await self._server.start()
+        self._listening.set()
+        log.info("API listens", port=port)
+        await self._server.run()
+
+    def after_migration(self, run: AsyncCallable) -> AsyncCallable:
+        """The same task, started once the tables exist."""
+
+        async def start() -> None:
+            await self._migrated.wait()
+            await run()
+
+        return start

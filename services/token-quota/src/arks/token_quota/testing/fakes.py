@@ -12,23 +12,17 @@ from arks.contracts.subjects import EventKind
 from arks.events.v1.events_pb2 import ResourceEvent
 from arks.events.v1.facts_pb2 import EndpointFact
 from arks.kit.cache import Cache
-from arks.kit.reconcile import Key
-from arks.token_quota.adapters.metrics import Metrics
-from arks.token_quota.domain.limits import Account, Budget, BudgetUse, RateUse, granted_completion_tokens
-from arks.token_quota.service.index.index import Claim, Directory
-from arks.token_quota.service.ports import (
-    BudgetSums,
-    CountersUnavailable,
-    Epoch,
-    Ledger,
-    LedgerEntry,
-    LedgerUnavailable,
-    Moment,
-    Reservation,
-    Reserve,
-    Reserved,
-    WindowSums,
-)
+from arks.kit.key import Key
+from arks.token_quota.adapters.metrics import PrometheusMetrics
+from arks.token_quota.domain.keys import KeyClaim, KeyReading
+from arks.token_quota.domain.limits import Account, Budget, BudgetUse, RateUse
+from arks.token_quota.domain.reservation import Reservation
+from arks.token_quota.domain.time import Moment
+from arks.token_quota.service.index import Index
+from arks.token_quota.service.ports.counters import CountersUnavailable, Epoch, ReserveCommand, ReserveResult
+from arks.token_quota.service.ports.ledger import BudgetSums, Ledger, LedgerEntry, LedgerUnavailable, WindowSums
+from arks.token_quota.service.release_queue import ReleaseQueue
+from arks.token_quota.testing.oracle import granted_completion_tokens
 
 PEPPER = b"pepper of the tests"
 
@@ -71,16 +65,17 @@ def quota(
     )
 
 
-class World:
-    """Caches as the watches would fill them, and the directory on top."""
+class Harness:
+    """Caches as the watches fill them, with the index on top."""
 
     def __init__(self) -> None:
         self.tokens: Cache[ArksToken] = Cache()
         self.quotas: Cache[ArksQuota] = Cache()
         self.endpoints: Cache[EndpointFact] = Cache()
-        self.directory = Directory(PEPPER, self.tokens, self.quotas, self.endpoints)
+        self.index = Index(PEPPER, self.tokens, self.quotas, self.endpoints)
         self.registry = CollectorRegistry()
-        self.metrics = Metrics(self.registry)
+        self.metrics = PrometheusMetrics(self.registry)
+        self.releases = ReleaseQueue()
 
     def add(self, *things: ArksToken | ArksQuota) -> None:
         for thing in things:
@@ -88,9 +83,13 @@ class World:
             if isinstance(thing, ArksToken):
                 self.tokens.apply(key, thing)
                 if thing.spec.token is not None:
-                    self.directory.claim(key, [Claim(self.directory.hash(thing.spec.token.get_secret_value()))])
+                    self.claim(key, KeyClaim(self.index.hash(thing.spec.token.get_secret_value())))
             else:
                 self.quotas.apply(key, thing)
+
+    def claim(self, key: Key, *claims: KeyClaim) -> None:
+        """As the keyring does after it has read the token's keys."""
+        self.index.update_keys(key, KeyReading(None, None, claims))
 
     def endpoint(self, name: str = "qwen", *, namespace: str = "team", ready: bool = True, message: str = "") -> None:
         fact = EndpointFact(namespace=namespace, name=name, ready=ready, message=message)
@@ -111,7 +110,7 @@ class FakeCounters:
         """Calls of reserve that find no counters."""
         self.stale = 0
         """Calls of fill that come too late."""
-        self.reserved: list[Reserve] = []
+        self.reserved: list[ReserveCommand] = []
         self.released: list[str] = []
         self.filled: list[object] = []
         self.applied: list[LedgerEntry] = []
@@ -124,15 +123,15 @@ class FakeCounters:
         if self.away:
             raise CountersUnavailable("Redis is away")
 
-    async def reserve(self, request: Reserve) -> Reserved | None:
+    async def reserve(self, command: ReserveCommand) -> ReserveResult | None:
         self._check()
         if self.missing:
             self.missing -= 1
             return None
-        self.reserved.append(request)
-        account = Account(request.rates, request.budget, self.rate_use, self.budget_use)
-        completion = granted_completion_tokens(account, request.ask)
-        return Reserved(completion is not None, completion or 0, self.rate_use, self.budget_use)
+        self.reserved.append(command)
+        account = Account(command.rates, command.budget, self.rate_use, self.budget_use)
+        completion = granted_completion_tokens(account, command.tokens)
+        return ReserveResult(completion is not None, completion or 0, self.rate_use, self.budget_use)
 
     async def open(self, namespace: str, upto: int, replace: str = "") -> Epoch:
         self._check()
@@ -140,10 +139,10 @@ class FakeCounters:
             self.epoch = Epoch(replace + "+", upto)
         return self.epoch
 
-    async def fill_rate(self, epoch: Epoch, request: Reserve, sums: WindowSums) -> bool:
+    async def fill_rate(self, epoch: Epoch, command: ReserveCommand, sums: WindowSums) -> bool:
         return self._fill(sums)
 
-    async def fill_budget(self, epoch: Epoch, request: Reserve, sums: BudgetSums) -> bool:
+    async def fill_budget(self, epoch: Epoch, command: ReserveCommand, sums: BudgetSums) -> bool:
         return self._fill(sums)
 
     def _fill(self, sums: object) -> bool:
@@ -164,9 +163,9 @@ class FakeCounters:
             self.epoch = Epoch(self.epoch.id, entries[-1][0].seq)
         return self.epoch.cursor
 
-    async def expired(self, namespace: str, now: Moment, most: int) -> list[Reservation]:
+    async def expired(self, namespace: str, now: Moment, limit: int) -> list[Reservation]:
         self._check()
-        return self.due[:most]
+        return self.due[:limit]
 
     async def release(self, namespace: str, request_ids: Sequence[str]) -> None:
         self._check()
@@ -179,7 +178,7 @@ class FakeCounters:
 
 
 class BrokenLedger:
-    """A ledger that raises from each method until it is mended; then it is the real one."""
+    """A ledger that raises from each method until `broken` is False; then it is the real one."""
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger

@@ -2,7 +2,7 @@
 -- KEYS: epoch, reservations, deadlines, then the rate and budget keys that the entries name
 -- ARGV: 1 cursor before, 2 cursor after, 3 minute now, 4 day now, then for each entry: request id, sequence, minute, day,
 --       requests, prompt, completion, index in KEYS of its rate, of its budget (0: none)
--- Returns {-1, 0} when there is no epoch, {0, cursor} when somebody else has moved on, {1, cursor after} when done.
+-- Returns {-1, 0} when there is no epoch, {0, cursor} when another replica has moved on, {1, cursor after} when done.
 local epoch = redis.call('HMGET', KEYS[1], 'id', 'cursor')
 if not epoch[1] then return { -1, 0 } end
 if epoch[2] ~= ARGV[1] then return { 0, tonumber(epoch[2]) } end

@@ -61,7 +61,7 @@ if fits then
       hp, hc = redis.call('HINCRBY', budget, 'hp', p), redis.call('HINCRBY', budget, 'hc', c)
     end
   else
-    -- The same request asked before and its answer was lost: it has its reservation.
+    -- The same call came before and its answer was lost: it has its reservation.
     c = unpack_reservation(redis.call('HGET', KEYS[2], ARGV[1])).c
   end
 end

@@ -1,4 +1,4 @@
-"""What the shipper talks to: JetStream and Envoy's admin port."""
+"""The shipper's neighbours: JetStream and Envoy's admin port."""
 
 import asyncio
 from collections.abc import Sequence

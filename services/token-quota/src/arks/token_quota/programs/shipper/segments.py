@@ -1,6 +1,6 @@
 """The usage log on disk: which file comes next, how far it was read, rotation, and a bound on all of it.
 
-Envoy writes `usage.log`. To rotate, that is renamed to `usage.log.<number>` and Envoy asked to open a new one; the
+Envoy writes `usage.log`. To rotate, that is renamed to `usage.log.<number>` and Envoy opens a new file on request; the
 renamed segment is read to its end and deleted. Position and file (by inode) are kept in `usage.log.position`. A
 position that is lost, or older than what was shipped, only ships records again, and those are known by their request
 id.
@@ -67,8 +67,8 @@ class Segments:
     # --- reading
 
     def read(self) -> Chunk | None:
-        """The next lines, or None when there are none yet. Ask again after `advance`, else the same lines come
-        again.
+        """The next lines, or None when there are none yet. Without `advance` the next call returns the same
+        lines.
         """
         while True:
             opened = self._open or self._open_next()
@@ -159,7 +159,7 @@ class Segments:
         return max(0, self.total_bytes() - (0 if self._open is None else self._open.offset_bytes))
 
     def rotate(self) -> None:
-        """Put the current file aside. Envoy goes on writing into it until it is asked to open its log again."""
+        """Put the current file aside. Envoy goes on writing into it until it opens its log again."""
         rotated = [segment for segment in self.all() if segment != self.path]
         last = int(rotated[-1].name.rpartition(".")[2]) if rotated else 0
         aside = self.path.with_name(f"{self.path.name}.{last + 1}")

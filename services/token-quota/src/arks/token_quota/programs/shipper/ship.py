@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 from arks.contracts.subjects import usage_subject
 from arks.kit.clock import Clock
 from arks.kit.errors import Unavailable
-from arks.token_quota.domain.charge import LineError, charge
+from arks.token_quota.domain.charge import LineError, usage_record
 from arks.token_quota.domain.wire import encode
 from arks.token_quota.programs.shipper.segments import Chunk, Segments
 
@@ -22,7 +22,7 @@ POLL_SECONDS = 0.1
 FIRST_RETRY_SECONDS = 0.25
 LONGEST_RETRY_SECONDS = 5.0
 FINISH_POLL_SECONDS = 0.01
-LOOK_SECONDS = 1.0
+TRIM_SECONDS = 1.0
 BATCH_RECORDS = 500
 """On their way to NATS at once."""
 
@@ -79,7 +79,7 @@ class Shipper:
         self._rotate_bytes = rotate_bytes
         self._max_total_bytes = max_total_bytes
         self._reopen_wanted = False
-        self._next_look = 0.0
+        self._next_trim = 0.0
         self._waiting_since: float | None = None
         metrics.lag_bytes.set_function(lambda: float(segments.unread_bytes()))
         metrics.lag_seconds.set_function(self._waited_seconds)
@@ -93,8 +93,8 @@ class Shipper:
             self._segments.close()
 
     async def finish(self, within_seconds: float) -> None:
-        """Ship what is left, after `run`: on Kubernetes the log ends with its pod. What NATS does not take in time is
-        charged as reserved, where nobody comes back to the log.
+        """Ship the rest of the log, after `run`: on Kubernetes the log ends with its pod, and requests whose lines NATS
+        does not take in time are charged their reservations.
         """
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(within_seconds):
@@ -104,13 +104,13 @@ class Shipper:
                     if not self._segments.unread_bytes():
                         break
                     await asyncio.sleep(FINISH_POLL_SECONDS)
-        if left := self._segments.unread_bytes():
-            log.warning("usage is left in the log", size_bytes=left)
+        if unread := self._segments.unread_bytes():
+            log.warning("usage remains in the log", size_bytes=unread)
         self._segments.close()
 
     async def step(self) -> bool:
         """Ship what can be read now. False when there is nothing."""
-        await self._keep_house()
+        await self._trim_log()
         chunk = self._segments.read()
         if chunk is None:
             return False
@@ -126,7 +126,7 @@ class Shipper:
             if not line:
                 continue
             try:
-                record = charge(line.decode())
+                record = usage_record(line.decode())
             except LineError as error:
                 self._bad_line(str(error))
             except UnicodeDecodeError:
@@ -149,14 +149,14 @@ class Shipper:
             await self._ship_batch(records[at : at + BATCH_RECORDS])
 
     async def _ship_batch(self, batch: list[Outgoing]) -> None:
-        left, retry_seconds = batch, FIRST_RETRY_SECONDS
+        unacknowledged, retry_seconds = batch, FIRST_RETRY_SECONDS
         self._waiting_since = self._clock.monotonic()
-        while left := await self._publisher.publish(left):
+        while unacknowledged := await self._publisher.publish(unacknowledged):
             self._metrics.retries.inc()
-            log.warning("usage waits for NATS", records=len(left), retry_seconds=retry_seconds)
+            log.warning("usage waits for NATS", records=len(unacknowledged), retry_seconds=retry_seconds)
             await asyncio.sleep(retry_seconds)
             retry_seconds = min(LONGEST_RETRY_SECONDS, retry_seconds * 2)
-            await self._keep_house()
+            await self._trim_log()
         self._waiting_since = None
         self._metrics.shipped.inc(len(batch))
 
@@ -165,12 +165,12 @@ class Shipper:
 
     # --- disk
 
-    async def _keep_house(self) -> None:
+    async def _trim_log(self) -> None:
         """Rotate a long log, and keep all of it under its bound, whatever NATS does. Once a second is often enough."""
         now = self._clock.monotonic()
-        if now < self._next_look:
+        if now < self._next_trim:
             return
-        self._next_look = now + LOOK_SECONDS
+        self._next_trim = now + TRIM_SECONDS
         if self._segments.current_bytes() >= self._rotate_bytes:
             self._segments.rotate()
             self._metrics.rotations.inc()

@@ -1,0 +1,199 @@
+"""All that admission looks up, in memory, current within a watch's delay.
+
+Policies, quotas and endpoints follow their caches at once. Keys follow the `keyring`, which may have to read a Secret.
+Keys themselves are not kept: only their keyed hashes are.
+"""
+
+from collections.abc import Callable
+
+from arks.contracts.resources import ArksQuota, ArksToken, hash_key
+from arks.events.v1.facts_pb2 import EndpointFact
+from arks.kit.cache import Cache
+from arks.kit.key import Key
+from arks.token_quota.domain.access import EndpointState, KeyHolder, Policy
+from arks.token_quota.domain.keys import KeyClaim, KeyHolders, KeyReading
+from arks.token_quota.domain.limits import Budget
+from arks.token_quota.domain.translate import budget_of, policy_of, quota_names
+
+_MAX_FORMER_CHARGES = 10_000
+"""Of deleted tokens: their last requests are still to be charged."""
+
+
+class ChangeSignal:
+    """Calls each subscriber with the key of a resource whose state changed. A subscriber must not block."""
+
+    def __init__(self) -> None:
+        self._subscribers: list[Callable[[Key], None]] = []
+
+    def subscribe(self, subscriber: Callable[[Key], None]) -> None:
+        self._subscribers.append(subscriber)
+
+    def emit(self, key: Key) -> None:
+        for subscriber in self._subscribers:
+            subscriber(key)
+
+
+class QuotaUsers:
+    """Which tokens name which quota."""
+
+    def __init__(self) -> None:
+        self._users: dict[Key, set[Key]] = {}
+        self._quotas: dict[Key, set[Key]] = {}
+
+    def of(self, quota: Key) -> list[Key]:
+        return sorted(self._users.get(quota, ()))
+
+    def update(self, key: Key, token: ArksToken | None) -> None:
+        """`token`: None when it is deleted."""
+        quotas = {Key(key.namespace, name) for name in quota_names(token)} if token is not None else set()
+        before = self._quotas.pop(key, set())
+        for quota in before - quotas:
+            self._users[quota].discard(key)
+            if not self._users[quota]:
+                del self._users[quota]
+        for quota in quotas - before:
+            self._users.setdefault(quota, set()).add(key)
+        if quotas:
+            self._quotas[key] = quotas
+
+
+class Index:
+    def __init__(
+        self, pepper: bytes, tokens: Cache[ArksToken], quotas: Cache[ArksQuota], endpoints: Cache[EndpointFact]
+    ) -> None:
+        self._pepper = pepper
+        self._tokens = tokens
+        self._quotas = quotas
+        self._endpoint_facts = endpoints
+        self._policies: dict[Key, Policy] = {}
+        self._budgets: dict[Key, Budget] = {}
+        self._endpoints: dict[Key, EndpointState] = {}
+        self._readings: dict[Key, KeyReading] = {}
+        self._holders = KeyHolders(self._created_seconds)
+        self._quota_users = QuotaUsers()
+        self._resets: dict[Key, int] = {}
+        self._former_quotas: dict[tuple[str, str, str], str] = {}
+        self.token_changes = ChangeSignal()
+        """Tokens whose status may change: by their spec, their keys, another token's claim to their key, or a quota
+        that was created or deleted.
+        """
+        self.quota_changes = ChangeSignal()
+        tokens.subscribe(self._token_changed)
+        quotas.subscribe(self._quota_changed)
+        endpoints.subscribe(self._endpoint_changed)
+
+    # --- queries of admission
+
+    def holder(self, key: str) -> KeyHolder | None:
+        held = self._holders.holder(self.hash(key))
+        policy = self._policies.get(held.token) if held is not None else None
+        return None if held is None or policy is None else KeyHolder(policy, held.until_seconds)
+
+    def endpoint(self, namespace: str, name: str) -> EndpointState | None:
+        return self._endpoints.get(Key(namespace, name))
+
+    def budget(self, namespace: str, quota: str) -> Budget | None:
+        return self._budgets.get(Key(namespace, quota))
+
+    def models(self, policy: Policy) -> list[str]:
+        """The models that exist and that the policy permits, sorted."""
+        return sorted(name for name in policy.permissions if Key(policy.namespace, name) in self._endpoints)
+
+    # --- queries of metering
+
+    def quota_of(self, namespace: str, token: str, endpoint: str) -> str:
+        """Name of the budget that this token's requests to this endpoint are charged to; empty for none."""
+        policy = self._policies.get(Key(namespace, token))
+        permission = policy.permissions.get(endpoint) if policy is not None else None
+        if permission is not None:
+            return permission.quota or ""
+        return self._former_quotas.get((namespace, token, endpoint), "")
+
+    def namespaces(self) -> set[str]:
+        """Those with tokens."""
+        return {key.namespace for key in self._policies}
+
+    # --- queries and updates of reconcilers
+
+    def hash(self, key: str) -> str:
+        return hash_key(self._pepper, key)
+
+    def reading(self, token: Key) -> KeyReading | None:
+        """The keys that were read last for this token."""
+        return self._readings.get(token)
+
+    def update_keys(self, token: Key, reading: KeyReading | None) -> None:
+        """`reading`: None when the token is deleted."""
+        before = self._readings.pop(token, None)
+        if reading is not None:
+            self._readings[token] = reading
+        for other in self._holders.claim(token, reading.claims if reading is not None else ()):
+            self.token_changes.emit(other)
+        if before is not None and reading is not None and before != reading:
+            self.token_changes.emit(token)
+
+    def holds(self, token: Key, claim: KeyClaim) -> bool:
+        """Whether the key leads to this token."""
+        return self._holders.holds(token, claim)
+
+    def reset_done(self, quota: Key, generation: int) -> None:
+        """A reset of this budget is in the ledger: from now on it has a counter of its own."""
+        if generation > self.resets(quota):
+            self._resets[quota] = generation
+            self._update_budget(quota)
+
+    def resets(self, quota: Key) -> int:
+        return self._resets.get(quota, 0)
+
+    # --- changes
+
+    def _created_seconds(self, key: Key) -> float:
+        token = self._tokens.get(key)
+        created = token.metadata.creation_timestamp if token is not None else None
+        return created.timestamp() if created is not None else float("inf")
+
+    def _token_changed(self, key: Key) -> None:
+        token = self._tokens.get(key)
+        before = self._policies.get(key)
+        if before is not None:
+            self._keep_quotas(before)
+        if token is None or token.metadata.deletion_timestamp is not None:
+            self._policies.pop(key, None)
+        else:
+            self._policies[key] = policy_of(token)
+        self._quota_users.update(key, token)
+        self.token_changes.emit(key)
+
+    def _keep_quotas(self, policy: Policy) -> None:
+        """Requests in flight are still charged to the quotas of a permission that is withdrawn."""
+        for endpoint, permission in policy.permissions.items():
+            user = (policy.namespace, policy.name, endpoint)
+            self._former_quotas.pop(user, None)
+            if permission.quota:
+                self._former_quotas[user] = permission.quota
+        while len(self._former_quotas) > _MAX_FORMER_CHARGES:
+            self._former_quotas.pop(next(iter(self._former_quotas)))
+
+    def _quota_changed(self, key: Key) -> None:
+        existed = key in self._budgets
+        self._update_budget(key)
+        self.quota_changes.emit(key)
+        if existed != (key in self._budgets):
+            for token in self._quota_users.of(key):
+                self.token_changes.emit(token)
+
+    def _update_budget(self, key: Key) -> None:
+        quota = self._quotas.get(key)
+        if quota is None:
+            self._budgets.pop(key, None)
+            return
+        reported = quota.status.reset_generation if quota.status is not None else None  # by another replica
+        self._resets[key] = max(self.resets(key), reported or 0)
+        self._budgets[key] = budget_of(quota, self._resets[key])
+
+    def _endpoint_changed(self, key: Key) -> None:
+        fact = self._endpoint_facts.get(key)
+        if fact is None:
+            self._endpoints.pop(key, None)
+        else:
+            self._endpoints[key] = EndpointState(fact.ready, "" if fact.ready else fact.message)

@@ -1,1 +1,0 @@
-"""What admission looks up, in memory."""

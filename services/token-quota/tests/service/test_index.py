@@ -1,0 +1,85 @@
+from arks.contracts.resources import QuotaPeriod
+from arks.kit.reconcile import Key
+from arks.token_quota.domain.keys import KeyClaim
+from arks.token_quota.domain.limits import Budget, Rates
+from arks.token_quota.testing.fakes import Harness, quota, token
+
+TOM, ANN = Key("team", "tom"), Key("rivals", "ann")
+OLD, NEW = "2026-01-01T00:00:00Z", "2026-02-01T00:00:00Z"
+
+
+def name_of(harness: Harness, key: str) -> str | None:
+    holder = harness.index.holder(key)
+    return None if holder is None else holder.policy.name
+
+
+def test_the_older_of_two_tokens_keeps_their_key_whichever_comes_first(harness: Harness) -> None:
+    harness.add(token("ann", "sk-same", namespace="rivals", created=NEW), token("tom", "sk-same", created=OLD))
+    assert "tom" == name_of(harness, "sk-same")
+    harness = Harness()
+    harness.add(token("tom", "sk-same", created=OLD), token("ann", "sk-same", namespace="rivals", created=NEW))
+    assert "tom" == name_of(harness, "sk-same")
+
+
+def test_when_the_older_token_is_deleted_the_newer_token_gets_the_key_and_is_due(harness: Harness) -> None:
+    due: list[Key] = []
+    harness.add(token("tom", "sk-same", created=OLD), token("ann", "sk-same", namespace="rivals", created=NEW))
+    harness.index.token_changes.subscribe(due.append)
+    harness.tokens.apply(TOM, None)
+    harness.claim(TOM)
+    assert ("ann", [ANN]) == (name_of(harness, "sk-same"), [key for key in due if key != TOM])
+
+
+def test_a_key_that_is_replaced_leads_nowhere_unless_it_is_listed_as_previous(harness: Harness) -> None:
+    harness.add(token())
+    harness.claim(TOM, KeyClaim(harness.index.hash("sk-new")), KeyClaim(harness.index.hash("sk-tom"), 5.0))
+    old = harness.index.holder("sk-tom")
+    assert old is not None
+    assert 5.0 == old.until_seconds
+    harness.claim(TOM, KeyClaim(harness.index.hash("sk-new")))
+    assert (None, "tom") == (name_of(harness, "sk-tom"), name_of(harness, "sk-new"))
+
+
+def test_a_key_that_is_current_and_previous_is_current(harness: Harness) -> None:
+    harness.add(token())
+    key = harness.index.hash("sk-tom")
+    harness.claim(TOM, KeyClaim(key), KeyClaim(key, 5.0))
+    holder = harness.index.holder("sk-tom")
+    assert holder is not None
+    assert None is holder.until_seconds
+
+
+def test_models_are_those_that_are_permitted_and_exist(harness: Harness) -> None:
+    harness.add(token(qos=[{"arksEndpoint": {"name": name}} for name in ("qwen", "phi", "gone")]))
+    for name in ("qwen", "phi", "other"):
+        harness.endpoint(name, ready=name != "phi")
+    harness.endpoint("gone", namespace="rivals")
+    holder = harness.index.holder("sk-tom")
+    assert holder is not None
+    assert ["phi", "qwen"] == harness.index.models(holder.policy)
+
+
+def test_limits_are_read_from_the_resources(harness: Harness) -> None:
+    limits = [{"type": kind, "value": at} for at, kind in enumerate(("rpm", "rpd", "tpm", "tpd"))]
+    harness.add(token(qos=[{"arksEndpoint": {"name": "qwen"}, "rateLimits": limits}]), quota(period="month", prompt=5))
+    holder = harness.index.holder("sk-tom")
+    assert holder is not None
+    assert Rates(0, 1, 2, 3) == holder.policy.permissions["qwen"].rates
+    assert Budget("q", QuotaPeriod.MONTH, prompt=5) == harness.index.budget("team", "q")
+
+
+def test_a_reset_by_another_replica_is_read_from_status(harness: Harness) -> None:
+    stored = quota(total=5).model_dump(mode="json", by_alias=True) | {"status": {"resetGeneration": 3}}
+    harness.add(type(quota()).from_stored(stored))
+    budget = harness.index.budget("team", "q")
+    assert budget is not None
+    assert 3 == budget.generation
+
+
+def test_the_last_requests_of_a_deleted_token_are_charged_to_its_budget(harness: Harness) -> None:
+    harness.add(token(qos=[{"arksEndpoint": {"name": "qwen"}, "quota": {"name": "q"}}]))
+    harness.tokens.apply(TOM, None)
+    assert ("q", "") == (
+        harness.index.quota_of("team", "tom", "qwen"),
+        harness.index.quota_of("team", "tom", "phi"),
+    )
