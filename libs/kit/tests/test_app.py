@@ -1,4 +1,4 @@
-"""A service's life: ready when its caches are, drains what is under way, ends with an error when a part of it does."""
+"""A service's life: ready when its caches are, drains running work, ends with an error when a part of it does."""
 
 import asyncio
 import socket

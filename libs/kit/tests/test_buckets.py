@@ -1,4 +1,4 @@
-"""The list that a watch begins with, of a library that may say too early that it is complete."""
+"""The list that a watch begins with, of a library that may report too early that it is complete."""
 
 from types import SimpleNamespace
 from typing import Any, cast
@@ -31,10 +31,10 @@ class JetStream:
 
     def __init__(self, *subjects: str) -> None:
         self._subjects = subjects
-        self.asked: list[tuple[str, str]] = []
+        self.listed: list[tuple[str, str]] = []
 
     async def stream_info(self, name: str, subjects_filter: str) -> Any:
-        self.asked.append((name, subjects_filter))
+        self.listed.append((name, subjects_filter))
         return SimpleNamespace(state=SimpleNamespace(subjects=dict.fromkeys(self._subjects, 1) or None))
 
 
@@ -46,14 +46,14 @@ async def listed(jetstream: JetStream, *updates: KeyValue.Entry | None) -> list[
 async def test_a_list_that_ends_with_its_mark_is_complete() -> None:
     jetstream = JetStream("$KV.b.models.x", "$KV.b.models.y")
     assert ["models.x"] == await listed(jetstream, entry("models.x"), None, entry("models.z"))
-    assert [] == jetstream.asked
+    assert [] == jetstream.listed
 
 
 async def test_entries_behind_a_mark_that_came_too_early_belong_to_the_list() -> None:
     jetstream = JetStream("$KV.b.models.x", "$KV.b.models.y")
     updates = (None, entry("models.y"), entry("models.new"), entry("models.x"), entry("models.z"))
     assert ["models.y", "models.new", "models.x"] == await listed(jetstream, *updates)
-    assert [("KV_b", "$KV.b.models.>")] == jetstream.asked
+    assert [("KV_b", "$KV.b.models.>")] == jetstream.listed
 
 
 async def test_an_empty_bucket_has_an_empty_list() -> None:

@@ -73,7 +73,7 @@ async def test_facts_are_written_again_after_the_bucket_was_lost(facts: Pair, st
     reading.cancel()
 
 
-async def test_a_watch_of_which_nothing_is_heard_starts_over_without_a_fault_in_the_log(
+async def test_a_silent_watch_starts_over_without_a_fault_in_the_log(
     facts: Pair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(buckets, "_RELIST_SECONDS", 0.05)
@@ -87,7 +87,7 @@ async def test_a_watch_of_which_nothing_is_heard_starts_over_without_a_fault_in_
     assert [] == faults
 
 
-async def test_facts_that_nobody_owns_any_more_go_once_the_owner_knows_all_of_its_own(
+async def test_stale_facts_are_deleted_once_the_owner_has_completed_its_own(
     started: LocalHome, facts: Pair
 ) -> None:
     writer, reader = facts

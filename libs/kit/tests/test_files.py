@@ -8,7 +8,7 @@ from arks.kit.files import last_lines, tail, write_atomically
 
 
 @pytest.mark.parametrize("content", ["text", b"bytes"])
-def test_a_write_replaces_the_file_and_leaves_no_temporary(tmp_path: Path, content: str | bytes) -> None:
+def test_a_write_replaces_the_file_without_a_temporary_afterwards(tmp_path: Path, content: str | bytes) -> None:
     file = tmp_path / "state.json"
     write_atomically(file, "old and longer")
     write_atomically(file, content, durable=True)
@@ -16,7 +16,7 @@ def test_a_write_replaces_the_file_and_leaves_no_temporary(tmp_path: Path, conte
     assert content in (file.read_text(), file.read_bytes())
 
 
-def test_the_mode_of_a_written_file_is_as_asked(tmp_path: Path) -> None:
+def test_a_written_file_has_the_requested_mode(tmp_path: Path) -> None:
     file = tmp_path / "secret"
     write_atomically(file, "x", mode=0o600)
     assert 0o600 == stat.S_IMODE(file.stat().st_mode)

@@ -163,7 +163,7 @@ async def test_a_repeated_event_is_counted_on_one_object(
     assert "3 QuotaExhausted" == listed
 
 
-async def test_what_the_schema_takes_and_we_cannot_read_is_told_with_the_field(api: KubeApi, server: ApiServer) -> None:
+async def test_an_unreadable_resource_gets_an_event_that_names_the_field(api: KubeApi, server: ApiServer) -> None:
     leading = asyncio.Event()
     leading.set()
     unreadable = UnreadableResources(KubeEvents(api, "arks-test", SystemClock()), leading)
@@ -175,11 +175,11 @@ async def test_what_the_schema_takes_and_we_cannot_read_is_told_with_the_field(a
     tasks = [asyncio.create_task(run()) for run in (models.run, unreadable.run)]
     try:
 
-        async def told() -> str:
+        async def events() -> str:
             options = ("--field-selector=reason=InvalidSpec", "-o", "jsonpath={.items[*].message}")
             return await server.kubectl("get", "events", *options)
 
-        assert "spec.source.huggingface.tokenSecretRef.name: is missing" == await eventually(told)
+        assert "spec.source.huggingface.tokenSecretRef.name: is missing" == await eventually(events)
         assert models.cache.get(Key("default", "tiny")) is None
     finally:
         for task in tasks:

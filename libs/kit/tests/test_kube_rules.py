@@ -9,7 +9,7 @@ from arks.kit.kube.resources import merge_patch
 from arks.kit.reconcile import Key
 
 
-def test_a_lease_may_be_taken_when_nobody_holds_it_or_its_holder_is_late() -> None:
+def test_a_lease_may_be_taken_if_it_is_free_or_its_holder_is_late() -> None:
     now = datetime(2026, 1, 1, tzinfo=UTC)
 
     def lease(holder: str, age_seconds: float) -> Json:
@@ -33,7 +33,7 @@ def test_a_kind_knows_its_path_in_the_core_group_and_in_others() -> None:
     assert "/apis/arks.ai/v1/arksquotas" == quotas.path()
 
 
-def test_a_refusal_becomes_the_error_that_tells_what_to_do() -> None:
+def test_a_refusal_becomes_an_error_of_its_kind() -> None:
     kinds = {404: NotFound, 409: Conflict, 422: Invalid, 403: Invalid, 500: Unavailable, 429: Unavailable}
     assert kinds == {status: type(error_of(status, {"message": "m"}, "get x")) for status in kinds}
 

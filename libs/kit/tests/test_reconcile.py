@@ -86,17 +86,17 @@ async def test_a_requeue_comes_back_and_an_earlier_time_wins() -> None:
 
 async def test_no_more_keys_are_under_way_than_workers() -> None:
     under_way = most = 0
-    left = 50
+    remaining = 50
     finished = asyncio.Event()
 
     async def reconcile(_: Key) -> None:
-        nonlocal under_way, most, left
+        nonlocal under_way, most, remaining
         under_way += 1
         most = max(most, under_way)
         await asyncio.sleep(0)
         under_way -= 1
-        left -= 1
-        if not left:
+        remaining -= 1
+        if not remaining:
             finished.set()
 
     async with running(reconcile, workers=3) as controller:

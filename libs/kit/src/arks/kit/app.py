@@ -1,7 +1,7 @@
 """Runs a service: start, ready, work, drain, stop.
 
 Order of a start: health server (alive, not ready) -> NATS -> `starts` -> background work -> caches synced ->
-controllers -> ready. SIGTERM and SIGINT drain: no new work, what is under way may end within `drain_seconds`, then
+controllers -> ready. SIGTERM and SIGINT drain: no new work, running work may end within `drain_seconds`, then
 `stops` in reverse order. A background task that ends by itself or with an error ends the service with status 1: its
 supervisor starts it again.
 """

@@ -23,22 +23,22 @@ _LIST_SECONDS = 10.0
 _RELIST_SECONDS = 300.0
 """A watch whose consumer was lost without a reconnect stays silent: start over now and then."""
 _NEVER_SECONDS = 2 * _RELIST_SECONDS
-"""The library asks for a limit; ours is the one above."""
+"""The library requires a limit; ours is the one above."""
 
 
 async def first_entries(
     bus: Bus, bucket: str, pattern: str, watcher: KeyValue.KeyWatcher
 ) -> AsyncIterator[KeyValue.Entry]:
-    """What a new watch finds in its bucket; of a key that changes meanwhile more than once. Raises NATS_ERRORS.
+    """Yield the bucket's current entries; a key that changes meanwhile appears more than once. Raises NATS_ERRORS.
 
-    The library marks the end of it, and where the first thing is the mark, there may be entries behind it: it asks how
-    many are still to be sent, and those that have been sent and not yet come are not among them.
+    nats.py sends an end marker. If the marker comes first, the bucket is not necessarily empty: the library counts
+    undelivered entries and misses those in flight, so compare with the list of keys.
     """
-    none = True
+    empty = True
     while (entry := await watcher.updates(timeout=_LIST_SECONDS)) is not None:
-        none = False
+        empty = False
         yield entry
-    missing = await _keys(bus, bucket, pattern) if none else set()
+    missing = await _keys(bus, bucket, pattern) if empty else set()
     while missing:
         if (entry := await watcher.updates(timeout=_LIST_SECONDS)) is not None:
             missing.discard(entry.key)
@@ -46,7 +46,7 @@ async def first_entries(
 
 
 async def _keys(bus: Bus, bucket: str, pattern: str) -> set[str]:
-    """Also those that were deleted, of which the bucket keeps a note."""
+    """Keys of the bucket, deleted ones included: it keeps a marker of each."""
     prefix = f"$KV.{bucket}."
     info = await bus.jetstream.stream_info(f"KV_{bucket}", subjects_filter=f"{prefix}{pattern}")
     return {subject.removeprefix(prefix) for subject in info.state.subjects or {}}

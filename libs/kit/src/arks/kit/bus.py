@@ -96,7 +96,7 @@ class Bus:
             await self._client.close()
 
     async def sessions(self) -> AsyncIterator[int]:
-        """One number for each connection, newest only: whoever watches starts over with each."""
+        """One number for each connection, newest only; a watch starts over with each."""
         seen = 0
         while True:
             async with self._session:
@@ -134,7 +134,7 @@ class Bus:
             name=f"arks-{self._name}",
             token=self._settings.nats_token(),
             connect_timeout=2,
-            reconnect_time_wait=_RETRY_SECONDS,  # type: ignore[arg-type]  # seconds; the annotation says int
+            reconnect_time_wait=_RETRY_SECONDS,  # type: ignore[arg-type]  # seconds; annotated as int
             max_reconnect_attempts=-1,
             ping_interval=20,
             reconnected_cb=on_reconnect,

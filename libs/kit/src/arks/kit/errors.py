@@ -3,7 +3,7 @@
 ArksError
 ├── Invalid       the input is wrong: names the field and the rule
 ├── NotFound      the thing named does not exist
-├── Conflict      somebody else changed it first, or it exists already
+├── Conflict      another writer changed it first, or it exists already
 └── Unavailable   a neighbour (NATS, Redis, engine, disk ...) does not do its part now; trying again may help
 """
 

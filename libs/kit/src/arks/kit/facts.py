@@ -150,7 +150,7 @@ def fact_at(fact: M, now: datetime, before: M | None) -> M:
     """A copy of the fact with `updated_at`: `before`'s time if nothing else has changed, otherwise `now`."""
     stamped = type(fact)()
     stamped.CopyFrom(fact)
-    updated_at: Timestamp = getattr(stamped, "updated_at")  # noqa: B009  # every fact has it; Message does not say so
+    updated_at: Timestamp = getattr(stamped, "updated_at")  # noqa: B009  # every fact has it, but Message does not declare it
     if before is not None:
         updated_at.CopyFrom(getattr(before, "updated_at"))  # noqa: B009
         if stamped == before:

@@ -1,4 +1,4 @@
-"""/healthz, /readyz and /metrics of a service, and what it adds to them, on loopback unless told otherwise."""
+"""/healthz, /readyz and /metrics of a service, and the routes that it adds, by default on loopback."""
 
 from collections.abc import Callable, Sequence
 

@@ -71,22 +71,22 @@ class LocalResources(Generic[R]):
 
     async def remove_finalizer(self, key: Key, finalizer: str) -> None:
         def change(stored: Json) -> Json | None:
-            left = [name for name in stored["metadata"].get("finalizers", []) if name != finalizer]
-            if not left and stored["metadata"].get("deletionTimestamp"):
+            remaining = [name for name in stored["metadata"].get("finalizers", []) if name != finalizer]
+            if not remaining and stored["metadata"].get("deletionTimestamp"):
                 return None
-            return _with_metadata(stored, finalizers=left)
+            return _with_metadata(stored, finalizers=remaining)
 
         await self._change(key, change)
 
     # --- for people, through the arks command
 
     async def read(self, key: Key) -> R | None:
-        """The newest state, asked from the bucket. Raises Unavailable."""
+        """The newest state, read from the bucket. Raises Unavailable."""
         found = await self._load(key)
         return None if found is None else self._parse(*found)
 
     async def apply(self, resource: R) -> Applied:
-        """Create it, or make its spec what this says; the status stays. Raises Unavailable, Conflict."""
+        """Create it, or replace its spec; the status stays. Raises Unavailable, Conflict."""
         key, wanted = key_of(resource), _dump(resource)
         outcome = Applied.UNCHANGED
 
@@ -121,14 +121,14 @@ class LocalResources(Generic[R]):
             await bucket.create(self._raw(key), json.dumps(created).encode())
         except nats.js.errors.KeyWrongLastSequenceError as error:
             raise Conflict(
-                f"{self.kind.__name__} {key} was created by somebody else at the same moment; apply again"
+                f"{self.kind.__name__} {key} was created by another writer at the same moment; apply again"
             ) from error
         except NATS_ERRORS as error:
             raise self._unavailable(key, error) from error
         return Applied.CREATED
 
     async def _change(self, key: Key, change: Callable[[Json], Json | None]) -> bool:
-        """Read, change, write back if nobody was faster. None deletes. False when there is nothing to change."""
+        """Read, change, write back; repeat if another writer was faster. `change` returns None to delete. False if absent."""
         for _ in range(_TRIES):
             found = await self._load(key)
             if found is None:

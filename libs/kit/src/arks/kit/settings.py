@@ -14,7 +14,7 @@ class Settings(BaseSettings):
 
     nats_url: str = "nats://127.0.0.1:4222"
     nats_token_file: Path | None = None
-    """File with the token of the NATS server; None when it asks for none."""
+    """File with the token of the NATS server; None if it requires none."""
     state_dir: Path = Path(".arks")
     """One machine only: where secrets, models, logs and offsets lie."""
     http_host: str = "127.0.0.1"
@@ -30,7 +30,7 @@ class Settings(BaseSettings):
     """Kubernetes: the only namespace whose resources count; None: all."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     drain_seconds: float = Field(default=4.0, ge=0)
-    """How long work under way may take to end at shutdown; under the 5 s after which nothing may be left."""
+    """How long running work may take to end at shutdown; less than 5 s, after which the process must have ended."""
     outbox_messages: int = Field(default=10_000, ge=1)
     """Events kept while NATS is away; beyond it the oldest are dropped and counted."""
     otlp_endpoint: str | None = None

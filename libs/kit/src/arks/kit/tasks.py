@@ -8,10 +8,10 @@ _AGAIN_SECONDS = 1.0
 
 
 async def cancel(task: "asyncio.Future[Any]") -> None:
-    """Cancel it and wait for its end, asking again for as long as it takes. Its outcome is left in it.
+    """Cancel `task` until it ends. Does not raise its result.
 
     `asyncio.wait_for`, which NATS' client uses, loses a cancellation that meets an answer (Python 3.11): a task that is
-    cancelled once may go on for ever.
+    cancelled once may run forever.
     """
     while not task.done():
         task.cancel()

@@ -14,7 +14,7 @@ _SECRET_NAMES = re.compile(r"(?i)(^|_)(authorization|password|secret|pepper|api_
 _SECRET_VALUES = re.compile(
     r"(?i)\b(bearer\s+)[^\s\"',}]+|\b(sk-|(?-i:hf_(?!token\b)))[A-Za-z0-9_-]{4,}|(://[^:/@\s]*:)[^@/\s]+@"
 )
-"""HF_TOKEN and hf_token are names of secrets, not secrets: people have to be told which one is missing."""
+"""HF_TOKEN and hf_token are names of secrets, not secrets: messages name the one that is missing."""
 REDACTED = "[redacted]"
 
 

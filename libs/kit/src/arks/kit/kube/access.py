@@ -1,4 +1,4 @@
-"""How the API server is reached: as a pod with its account, or as somebody with a kubeconfig."""
+"""How the API server is reached: as a pod with its account, or with a user's kubeconfig."""
 
 import asyncio
 import os

@@ -23,7 +23,7 @@ WATCH_SECONDS = 300
 """How long the server keeps one watch open; then we resume from the last version seen."""
 _PAGE = 500
 _NOT_TYPED = "failed to create typed patch object"
-"""Server-side apply says this with status 500 where other requests say 400: a field is not of the schema's type."""
+"""Server-side apply answers 500 with this where other requests answer 400: a field is not of the schema's type."""
 _CONNECTIONS = 32
 _READ_BYTES = 2**21
 _TIMEOUT = aiohttp.ClientTimeout(total=REQUEST_SECONDS)
@@ -131,7 +131,7 @@ class KubeApi:
         return await self._request("POST", kind, Key(key_of_object(obj).namespace, ""), body=obj)
 
     async def apply(self, kind: Kind, obj: Json) -> Json:
-        """Server-side apply: our fields become what `obj` says, others' stay."""
+        """Server-side apply: our fields become those of `obj`, others' stay."""
         query = {"fieldManager": self.field_manager, "force": "true"}
         return await self._request("PATCH", kind, key_of_object(obj), query=query, body=obj, content="apply-patch+yaml")
 
@@ -145,7 +145,7 @@ class KubeApi:
     async def delete(
         self, kind: Kind, key: Key, propagation: str = "Background", grace_seconds: int | None = None
     ) -> bool:
-        """False when there was nothing. `grace_seconds` None: what the object says itself."""
+        """False when there was nothing. `grace_seconds` None: the object's own grace period."""
         query = {"propagationPolicy": propagation}
         if grace_seconds is not None:
             query["gracePeriodSeconds"] = str(grace_seconds)

@@ -1,4 +1,5 @@
-"""One leader among the replicas of a service, by a Lease. Who loses it ends, as Kubernetes' own controllers do."""
+"""One leader among the replicas of a service, by a Lease. A process that loses the lease exits, like
+Kubernetes' own controllers."""
 
 import asyncio
 from datetime import datetime, timedelta
@@ -20,7 +21,7 @@ _TRY_SECONDS = 2.0
 
 
 def may_take(lease: Json | None, identity: str, now: datetime) -> bool:
-    """A lease is free when nobody holds it, when we do, or when its holder has not renewed it in time."""
+    """A lease is free if it has no holder, if we hold it, or if its holder has not renewed it in time."""
     if lease is None:
         return True
     spec = lease.get("spec", {})

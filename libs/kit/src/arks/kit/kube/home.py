@@ -52,7 +52,7 @@ class KubeHome(BusHome):
         return resources
 
     def watch(self, kind: Kind, read: Callable[[Json], T | None], labels: str) -> Cache[T]:
-        """Objects of a kind that is not ours, where the label selector says that we made them; as `read` makes them."""
+        """Objects of a foreign kind that match the label selector, as `read` returns them."""
         cache: Cache[T] = Cache()
         informer = Informer(self.api, kind, read, cache, namespace=self.settings.watch_namespace, labels=labels)
         self._keep(cache, informer.run)

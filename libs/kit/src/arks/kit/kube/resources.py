@@ -77,7 +77,7 @@ class KubeResources(Generic[R]):
         await self._change_finalizers(key, change)
 
     async def _change_finalizers(self, key: Key, change: _Change) -> None:
-        """Write what follows from the version that we know, if nobody was faster; else read it first."""
+        """Change the cached version; if another writer was faster, read it and try again."""
         known = self.cache.get(key)
         for _ in range(_TRIES):
             if known is None:

@@ -35,7 +35,7 @@ def token(name: str, key: str, *endpoints: str, namespace: str = "default", quot
     """Each endpoint with the same limits: rpm=100, tpd=5000."""
     rules = [{"type": rule, "value": value} for rule, value in limits.items()]
     extra = {"quota": {"name": quota}} if quota else {}
-    qos = [{"arksEndpoint": {"name": one}, "rateLimits": rules} | extra for one in endpoints]
+    qos = [{"arksEndpoint": {"name": endpoint}, "rateLimits": rules} | extra for endpoint in endpoints]
     return _resource("ArksToken", name, namespace, {"token": key, "qos": qos})
 
 

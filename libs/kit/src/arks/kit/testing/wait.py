@@ -1,6 +1,6 @@
 """Waiting for a condition instead of for a time.
 
-A limit says when to give up, not how fast something is: it is paid only by a test that fails, so it is a generous one.
+The limit is generous, because only a failing test pays for it.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ async def eventually(
 @overload
 async def eventually(condition: Callable[[], T], *, within_seconds: float = 30.0, what: str = "condition") -> T: ...
 async def eventually(condition: Callable[[], Any], *, within_seconds: float = 30.0, what: str = "condition") -> Any:
-    """Ask again until the condition is truthy, and return it. Raises AssertionError with the last answer."""
+    """Poll until the condition is truthy, and return it. Raises AssertionError with the last answer."""
     answer: object = None
     try:
         async with asyncio.timeout(within_seconds):
