@@ -17,8 +17,8 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
-from arks.kit.testing.audit import AuditLog, Call
 from arks.kit.testing.wait import eventually
+from bench.audit import AuditLog, Call
 from bench.scale import changes
 from bench.scale.cluster import EVERYTHING, TOKENS_EACH, Cluster, Tenant, namespaces
 from bench.scale.gateway import Gateway

@@ -12,8 +12,8 @@ import pytest
 import pytest_asyncio
 
 from arks.kit.testing.manifests import application, endpoint, token
-from arks.kit.testing.traffic import CUT, Traffic
 from arks.local.testing.harness import ArksHarness, small_file_model, until
+from e2e.support.traffic import CUT, Traffic
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(400)]
 KEY, MODEL = "sk-steady-000000", "pair"

@@ -9,8 +9,8 @@ import openai
 import pytest
 
 from arks.kit.testing.manifests import token
-from arks.kit.testing.traffic import Told
 from arks.local.testing.harness import ArksHarness, until
+from e2e.support.traffic import Told
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(900)]
 MODEL, KEY, NAME = "smollm2", "sk-adds-up-000000", "adds-up"

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from arks.kit.testing.audit import AuditLog, Call
 from arks.kit.testing.wait import eventually
+from bench.audit import AuditLog, Call
 from bench.scale.cluster import EVERYTHING, Cluster, Tenant, namespaces
 from bench.scale.platform import platform
 

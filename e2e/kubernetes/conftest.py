@@ -12,12 +12,12 @@ import pytest
 import pytest_asyncio
 from anyio.from_thread import start_blocking_portal
 
-from arks.kit.testing.cluster import Cluster
 from arks.kit.testing.helm import helm, helm_program
 from arks.kit.testing.servers import small_model
-from arks.kit.testing.tenant import SMALL_MODEL, SYSTEM, Tenant
 from arks.model_manager.testing.hub import Hub, hub_server
 from e2e.support.clients import ClientOf, clients
+from e2e.support.cluster import Cluster
+from e2e.support.tenant import SMALL_MODEL, SYSTEM, Tenant
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 SCRIPTS = CHECKOUT / "e2e/cluster"

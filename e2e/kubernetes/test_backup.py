@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from arks.kit.testing.cluster import Cluster
 from arks.kit.testing.kubernetes import kube_binaries
-from arks.kit.testing.tenant import SYSTEM, Tenant
+from e2e.support.cluster import Cluster
+from e2e.support.tenant import SYSTEM, Tenant
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 

@@ -5,8 +5,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from arks.kit.testing.cluster import Refused
-from arks.kit.testing.tenant import Tenant
+from e2e.support.cluster import Refused
+from e2e.support.tenant import Tenant
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 

@@ -9,11 +9,11 @@ import httpx
 import pytest
 import trustme
 
-from arks.kit.testing.cluster import Cluster
 from arks.kit.testing.helm import helm
-from arks.kit.testing.tenant import SYSTEM
 from arks.kit.testing.wait import eventually
+from e2e.support.cluster import Cluster
 from e2e.support.pods import running_pods
+from e2e.support.tenant import SYSTEM
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import pytest
 import pytest_asyncio
 
-from arks.kit.testing.cluster import Cluster, Object
-from arks.kit.testing.tenant import SYSTEM, Tenant
-from arks.kit.testing.traffic import CUT, OK, Traffic
+from e2e.support.cluster import Cluster, Object
+from e2e.support.tenant import SYSTEM, Tenant
+from e2e.support.traffic import CUT, OK, Traffic
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900), pytest.mark.asyncio(loop_scope="module")]
 MODEL, REPLICAS, CONNECTIONS = "steady", 2, 3

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from arks.kit.testing.cluster import Object
-from arks.kit.testing.tenant import Tenant
-from arks.kit.testing.traffic import CUT, OK
+from e2e.support.cluster import Object
+from e2e.support.tenant import Tenant
+from e2e.support.traffic import CUT, OK
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 IMAGE = "arks/llamacpp:dev"

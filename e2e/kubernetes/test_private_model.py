@@ -5,11 +5,11 @@ import base64
 import pytest
 
 from arks.kit.testing import manifests
-from arks.kit.testing.cluster import Object
 from arks.kit.testing.servers import small_model
-from arks.kit.testing.status import in_phase, says
-from arks.kit.testing.tenant import SYSTEM, Tenant
 from arks.model_manager.testing.hub import Hub
+from e2e.support.cluster import Object
+from e2e.support.status import in_phase, says
+from e2e.support.tenant import SYSTEM, Tenant
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 HUB_TOKEN = "hf_BelongsToNobodyElse"  # of the tests' hub

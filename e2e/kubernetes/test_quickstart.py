@@ -9,10 +9,10 @@ import httpx
 import openai
 import pytest
 
-from arks.kit.testing.cluster import Cluster
-from arks.kit.testing.status import in_phase
 from e2e.support.clients import ClientOf
+from e2e.support.cluster import Cluster
 from e2e.support.quotas import used_tokens
+from e2e.support.status import in_phase
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from arks.kit.testing.cluster import Cluster
 from arks.kit.testing.helm import HelmFailed, helm
-from arks.kit.testing.tenant import SYSTEM, Tenant
+from e2e.support.cluster import Cluster
+from e2e.support.tenant import SYSTEM, Tenant
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from arks.kit.testing.tenant import Tenant
+from e2e.support.tenant import Tenant
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 

@@ -3,10 +3,10 @@
 import pytest
 
 from arks.kit.testing import manifests
-from arks.kit.testing.cluster import Object
-from arks.kit.testing.status import in_phase, says
-from arks.kit.testing.tenant import SMALL_MODEL, Tenant
 from arks.model_manager.testing.hub import Hub
+from e2e.support.cluster import Object
+from e2e.support.status import in_phase, says
+from e2e.support.tenant import SMALL_MODEL, Tenant
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 CLAIM = "weights"

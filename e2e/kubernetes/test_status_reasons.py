@@ -12,9 +12,9 @@ import pytest
 import pytest_asyncio
 
 from arks.kit.testing import manifests
-from arks.kit.testing.cluster import Cluster
-from arks.kit.testing.status import condition, in_phase, says
-from arks.kit.testing.tenant import SMALL_MODEL, Tenant
+from e2e.support.cluster import Cluster
+from e2e.support.status import condition, in_phase, says
+from e2e.support.tenant import SMALL_MODEL, Tenant
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900), pytest.mark.asyncio(loop_scope="module")]
 SPACE = "faults"

@@ -8,12 +8,12 @@ import pytest
 import pytest_asyncio
 
 from arks.kit.testing import manifests
-from arks.kit.testing.cluster import Cluster, Object
-from arks.kit.testing.tenant import Tenant
-from arks.kit.testing.traffic import Traffic
 from arks.kit.testing.wait import eventually
 from e2e.support.clients import ClientOf
+from e2e.support.cluster import Cluster, Object
 from e2e.support.quotas import used_tokens
+from e2e.support.tenant import Tenant
+from e2e.support.traffic import Traffic
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 MODEL, QUOTA = "chat", "budget"

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from arks.kit.testing import manifests
-from arks.kit.testing.cluster import Cluster
 from arks.kit.testing.helm import helm
-from arks.kit.testing.tenant import SYSTEM, Tenant
+from e2e.support.cluster import Cluster
 from e2e.support.pods import running_pods
+from e2e.support.tenant import SYSTEM, Tenant
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 IMAGES = ("image.tag=next", "gateway.image.tag=next", "nats.image.tag=next", "redis.image.tag=next")

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from arks.kit.testing.cluster import Object
-from arks.kit.testing.status import condition, in_phase, says
-from arks.kit.testing.tenant import Tenant
 from arks.model_manager.testing.hub import Hub
+from e2e.support.cluster import Object
+from e2e.support.status import condition, in_phase, says
+from e2e.support.tenant import Tenant
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 SAMPLES = Path(__file__).parents[2] / "libs/contracts/tests/samples"

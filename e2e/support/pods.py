@@ -1,6 +1,6 @@
 """Pods as journeys compare them."""
 
-from arks.kit.testing.cluster import Cluster
+from e2e.support.cluster import Cluster
 
 
 async def running_pods(cluster: Cluster, selector: str) -> dict[str, str]:

@@ -1,6 +1,6 @@
 """What the status of an ArksQuota has charged."""
 
-from arks.kit.testing.cluster import Object
+from e2e.support.cluster import Object
 
 
 def used_tokens(quota: Object) -> int:

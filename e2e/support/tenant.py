@@ -8,9 +8,9 @@ from typing import Any, ClassVar
 from urllib.parse import urlencode
 
 from arks.kit.testing import manifests
-from arks.kit.testing.cluster import Cluster, Object
-from arks.kit.testing.traffic import Told, Traffic
 from arks.kit.testing.wait import eventually
+from e2e.support.cluster import Cluster, Object
+from e2e.support.traffic import Told, Traffic
 
 SYSTEM = "arks-system"
 """Namespace of the release."""

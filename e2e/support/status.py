@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from arks.kit.testing.cluster import Object
+from e2e.support.cluster import Object
 
 
 def condition(resource: Object, type_: str) -> Object:
