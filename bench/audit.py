@@ -1,4 +1,4 @@
-"""What an API server was asked, by whom: counts over its audit log."""
+"""Requests to an API server by client: counts over its audit log."""
 
 import json
 from collections import Counter
@@ -26,7 +26,7 @@ class AuditLog:
         self._path = path
         self._read_bytes = 0
 
-    def news(self) -> Counter[Call]:
+    def new_calls(self) -> Counter[Call]:
         """Requests that were answered, and watches that were begun, since the last call."""
         found: Counter[Call] = Counter()
         for event in self._events():

@@ -63,7 +63,7 @@ class Bench:
 
     async def _fill(self) -> None:
         few, many = self._tenants[:_FIRST], self._tenants[_FIRST:]
-        self._audit.news()
+        self._audit.new_calls()
         calls = [await self._add(part) for part in (few, many) if part]
         print(f"\nrequests to the API server for each of the first {len(few)} and of the next {len(many)} tenants")
         print("(a tenant: model, application, endpoint, quota, 4 tokens, from their creation until all are Ready)")
@@ -81,12 +81,12 @@ class Bench:
         print(f"{len(objects)} objects were created in {written - began:.1f} s; CPU seconds of the services:")
         _print_row({name: cpu - before[name] for name, cpu in self._services.costs().items()}, "{:.1f}")
         await asyncio.sleep(_SETTLE_SECONDS)  # Kubernetes Events and usage in status follow later
-        return self._audit.news()
+        return self._audit.new_calls()
 
     # --- cold start
 
     async def _cold_start(self, what: str) -> None:
-        self._audit.news()
+        self._audit.new_calls()
         began = time.monotonic()
         await self._services.start()
         effects = self._until(self._all_served), self._until(self._sample_admitted)
@@ -104,7 +104,7 @@ class Bench:
         assert not refused, refused[:5]
         await asyncio.sleep(_SETTLE_SECONDS)
         print("requests to the API server since, in all:")
-        _print_calls([self._audit.news()], [1])
+        _print_calls([self._audit.new_calls()], [1])
 
     async def _until_ready(self, name: str) -> float:
         return await self._until(lambda: self._services.ready(name))
@@ -150,7 +150,7 @@ class Bench:
     # --- idle
 
     async def _idle(self) -> None:
-        self._audit.news()
+        self._audit.new_calls()
         before, began = self._services.costs(), time.monotonic()
         await asyncio.sleep(self._options.seconds)
         after, seconds = self._services.costs(), time.monotonic() - began
@@ -159,7 +159,7 @@ class Bench:
         print("resident megabytes")
         _print_row(self._services.sizes(), "{:.0f}")
         print("requests to the API server a second")
-        _print_calls([self._audit.news()], [seconds])
+        _print_calls([self._audit.new_calls()], [seconds])
 
     # --- changes
 

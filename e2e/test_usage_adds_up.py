@@ -10,7 +10,7 @@ import pytest
 
 from arks.kit.testing.manifests import token
 from arks.local.testing.harness import ArksHarness, until
-from e2e.support.traffic import Told
+from e2e.support.traffic import UsageTotals
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(900)]
 MODEL, KEY, NAME = "smollm2", "sk-adds-up-000000", "adds-up"
@@ -18,7 +18,7 @@ REQUESTS, AT_ONCE = 1000, 8
 
 
 @dataclass
-class AllReceived(Told):
+class AllReceived(UsageTotals):
     """Usage that clients received, and what they counted in answers that they cut."""
 
     hung_up: int = 0

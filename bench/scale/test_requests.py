@@ -48,7 +48,7 @@ async def settled(audit: AuditLog) -> Counter[Call]:
     seen: Counter[Call] = Counter()
 
     def written() -> bool:
-        calls = of_services(audit.news())
+        calls = of_services(audit.new_calls())
         seen.update(calls)
         return any(call.verb not in READ_VERBS for call in calls)
 

@@ -70,4 +70,4 @@ async def test_a_backup_restores_resources_and_ledger(cluster: Cluster, tenant: 
     async with again.running():
         await again.answers(2)
     assert [] == again.faults()
-    assert await counted_requests(tenant) == sum(usage.requests for usage in used.values()) + again.told.requests
+    assert await counted_requests(tenant) == sum(usage.requests for usage in used.values()) + again.usage.requests

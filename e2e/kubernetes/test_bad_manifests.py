@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from e2e.support.cluster import Refused
+from e2e.support.cluster import KubectlError
 from e2e.support.tenant import Tenant
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
@@ -120,7 +120,7 @@ def document(bad: Bad) -> str:
 
 
 async def error_for(tenant: Tenant, mistake: str) -> str:
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(KubectlError) as refused:
         await tenant.kubectl("apply", "-f", "-", stdin=document(MISTAKES[mistake]))
     return str(refused.value)
 

@@ -23,7 +23,7 @@ class Loaded:
     async def nothing_missing(self) -> None:
         """The ledger equals the usage that clients received, to the token; cut streams are charged as delivered."""
         usage = await self.tenant.usage()
-        assert self.traffic.told == usage.pop("engine")
+        assert self.traffic.usage == usage.pop("engine")
         assert self.traffic.since()[CUT] == sum(charged.requests for charged in usage.values())
 
 

@@ -8,7 +8,7 @@ from arks.kit.testing import manifests
 from arks.kit.testing.servers import small_model
 from arks.model_manager.testing.hub import Hub
 from e2e.support.cluster import Object
-from e2e.support.status import in_phase, says
+from e2e.support.status import has_condition, in_phase
 from e2e.support.tenant import SYSTEM, Tenant
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
@@ -24,7 +24,9 @@ def a_secret(name: str, **values: str) -> Object:
 
 
 async def until_reported(tenant: Tenant, model: str, reason: str, *words: str) -> None:
-    await tenant.until("arksmodel", model, says("Ready", reason, *words), within_seconds=PATIENCE_SECONDS, what=reason)
+    await tenant.until(
+        "arksmodel", model, has_condition("Ready", reason, *words), within_seconds=PATIENCE_SECONDS, what=reason
+    )
     await tenant.until_event("ArksModel", model, "Warning", reason)
 
 
@@ -71,7 +73,7 @@ async def test_a_private_model_is_downloaded_once_its_secret_is_right(tenant: Te
     await until_reported(tenant, "missing", "CreateWorkerPodFailed", 'secret "late" not found')
     await tenant.apply(a_secret("late", TOKEN=HUB_TOKEN))
     await until_reported(tenant, "missing", "CreateWorkerPodFailed", "couldn't find key HF_TOKEN in Secret", "late")
-    waits = says("Loaded", "ModelLoadFailed", "couldn't find key HF_TOKEN")
+    waits = has_condition("Loaded", "ModelLoadFailed", "couldn't find key HF_TOKEN")
     await tenant.until("arksapplication", "private", waits, what="waits for its model")
     await tenant.apply(a_secret("late", HF_TOKEN=HUB_TOKEN))
 

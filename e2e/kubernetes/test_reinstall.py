@@ -21,7 +21,7 @@ async def test_a_new_installation_adopts_models_engines_and_ledger(
     assert pod is not None
     async with tenant.traffic("kept").running() as traffic:
         await traffic.answers()
-    used = {"engine": traffic.told}
+    used = {"engine": traffic.usage}
     assert used == await tenant.usage()
 
     await asyncio.to_thread(helm, "uninstall", "arks", "--namespace", SYSTEM, "--wait", kubeconfig=cluster.kubeconfig)
@@ -36,7 +36,7 @@ async def test_a_new_installation_adopts_models_engines_and_ledger(
     async with traffic.running():
         await traffic.answers()
     assert [] == traffic.faults()
-    assert {"engine": traffic.told} == await tenant.usage()
+    assert {"engine": traffic.usage} == await tenant.usage()
     assert pod["metadata"]["uid"] == (await tenant.get("pod", "kept-0") or {})["metadata"]["uid"]
 
 

@@ -5,7 +5,7 @@ import pytest
 from arks.kit.testing import manifests
 from arks.model_manager.testing.hub import Hub
 from e2e.support.cluster import Object
-from e2e.support.status import in_phase, says
+from e2e.support.status import has_condition, in_phase
 from e2e.support.tenant import SMALL_MODEL, Tenant
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
@@ -49,7 +49,7 @@ async def test_an_existing_pvc_serves_two_applications_and_outlives_them(tenant:
     for name in applications:
         await tenant.replicas_ready(name, 1)
 
-    both = says("Ready", "Routed", "first (1 of 1 replicas ready", "second (1 of 1 replicas ready")
+    both = has_condition("Ready", "Routed", "first (1 of 1 replicas ready", "second (1 of 1 replicas ready")
     await tenant.until("arksendpoint", "shared", both, what="both are routed to")
     async with tenant.traffic("shared").running() as traffic:
         await tenant.kubectl("delete", "arksapplication", "first", "--timeout=180s", within_seconds=190)

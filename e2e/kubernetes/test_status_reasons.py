@@ -13,7 +13,7 @@ import pytest_asyncio
 
 from arks.kit.testing import manifests
 from e2e.support.cluster import Cluster
-from e2e.support.status import condition, in_phase, says
+from e2e.support.status import condition, has_condition, in_phase
 from e2e.support.tenant import SMALL_MODEL, Tenant
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900), pytest.mark.asyncio(loop_scope="module")]
@@ -81,7 +81,7 @@ async def correct(tenant: Tenant, application: str) -> None:
 
 async def failed(tenant: Tenant, application: str, reason: str, *words: str) -> None:
     """Waits until phase, condition and a Kubernetes Event report the reason."""
-    has_reason = says("Ready", reason, *words)
+    has_reason = has_condition("Ready", reason, *words)
     application_found = await tenant.until(
         "arksapplication",
         application,
@@ -95,7 +95,7 @@ async def failed(tenant: Tenant, application: str, reason: str, *words: str) -> 
 
 
 async def test_an_application_applied_before_its_model_runs_once_the_model_is_ready(tenant: Tenant) -> None:
-    waits = says("Loaded", "ModelNotExist", "there is no ArksModel late in this namespace")
+    waits = has_condition("Loaded", "ModelNotExist", "there is no ArksModel late in this namespace")
     await tenant.until("arksapplication", "early", waits, what="waits for its model")
     await tenant.until_event("ArksApplication", "early", "Warning", "ModelNotExist")
 
@@ -108,13 +108,13 @@ async def test_deleting_the_model_of_a_running_application_costs_no_request(tena
     await tenant.replicas_ready("early", 1)
     async with tenant.traffic("late").running() as traffic:
         await tenant.kubectl("delete", "arksmodel", "late", "--timeout=120s")
-        gone = says("Loaded", "ModelNotExist", "late", "replicas that have it loaded go on serving")
+        gone = has_condition("Loaded", "ModelNotExist", "late", "replicas that have it loaded go on serving")
         early = await tenant.until("arksapplication", "early", gone, what="its model is missed")
         assert in_phase("Running")(early)
         await traffic.answers(10)
 
         await tenant.apply(a_model("late"))
-        again = says("Loaded", "ModelLoadSucceeded")
+        again = has_condition("Loaded", "ModelLoadSucceeded")
         await tenant.until("arksapplication", "early", again, within_seconds=PATIENCE_SECONDS, what="its model again")
         await traffic.answers(10)
     assert [] == traffic.faults()
@@ -132,12 +132,12 @@ async def test_an_unsatisfiable_resource_request_is_reported(tenant: Tenant) -> 
 
 async def test_an_unbound_pvc_is_reported_by_model_and_application(tenant: Tenant) -> None:
     why = f'storageclass.storage.k8s.io "{STORAGE_CLASS}" not found'
-    unbound = says("StorageCreated", "BoundFailed", f"PVC {SPACE}/unbound is not bound", why)
+    unbound = has_condition("StorageCreated", "BoundFailed", f"PVC {SPACE}/unbound is not bound", why)
     model = await tenant.until("arksmodel", "unbound", unbound, what="the claim's fault")
     assert in_phase("StorageCreating")(model)
     assert condition(model, "StorageCreated")["message"] == condition(model, "Ready")["message"]
     await tenant.until_event("ArksModel", "unbound", "Warning", "BoundFailed")
-    waits = says("Loaded", "ModelLoadFailed", "ArksModel unbound", why)
+    waits = has_condition("Loaded", "ModelLoadFailed", "ArksModel unbound", why)
     await tenant.until("arksapplication", "unbound", waits, what="the claim's fault")
 
     (local,) = [found for found in await tenant.all("storageclasses") if found["metadata"]["name"] == "local-path"]

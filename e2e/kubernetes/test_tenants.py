@@ -84,9 +84,9 @@ async def test_tenants_with_the_same_names_do_not_affect_each_other(
         await asyncio.gather(*(traffic.answers(10) for traffic in traffics.values()))
     for tenant, traffic in traffics.items():
         assert [] == traffic.faults()
-        assert traffic.told.completion_tokens == await written_tokens(tenant) - before[tenant]
-        assert {"engine": traffic.told} == await tenant.usage()
-        await until_charged(tenant, traffic.told.prompt_tokens + traffic.told.completion_tokens)
+        assert traffic.usage.completion_tokens == await written_tokens(tenant) - before[tenant]
+        assert {"engine": traffic.usage} == await tenant.usage()
+        await until_charged(tenant, traffic.usage.prompt_tokens + traffic.usage.completion_tokens)
 
     # An exhausted budget, a deleted key and the deletion of all resources affect one tenant only.
     red_client, blue_client = client_of(key_of(red)), client_of(key_of(blue))

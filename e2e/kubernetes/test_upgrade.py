@@ -47,7 +47,7 @@ async def test_an_upgrade_and_a_rollback_drop_no_stream_and_keep_engines_with_a_
     assert [] == [*following.faults(), *other.faults()]
     assert not set(before.values()) & set(upgraded.values()) - {before["arks-postgresql-0"]}
     assert pinned == await running_pods(tenant, "arks.ai/application=pinned")
-    assert {"engine": following.told + other.told} == await tenant.usage()
+    assert {"engine": following.usage + other.usage} == await tenant.usage()
 
 
 def rollback(kubeconfig: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from arks.model_manager.testing.hub import Hub
 from e2e.support.cluster import Object
-from e2e.support.status import condition, in_phase, says
+from e2e.support.status import condition, has_condition, in_phase
 from e2e.support.tenant import Tenant
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
@@ -96,7 +96,7 @@ async def until_pods(tenant: Tenant, application: str) -> list[Object]:
 
 
 async def waits_for_gpus(tenant: Tenant, name: str) -> None:
-    stuck = says("Ready", "Unschedulable", f"{name}-0", "Insufficient nvidia.com/gpu")
+    stuck = has_condition("Ready", "Unschedulable", f"{name}-0", "Insufficient nvidia.com/gpu")
     found = await tenant.until("arksapplication", name, stuck, within_seconds=READY_SECONDS, what="no GPU")
     assert [
         ("Precheck", "True", "PrecheckPass"),

@@ -1,4 +1,4 @@
-"""A whole cluster under test, through kubectl: what people do, and waits that watch instead of asking again."""
+"""A whole cluster under test, through kubectl: what people do, and waits that watch instead of polling."""
 
 import asyncio
 import codecs
@@ -18,7 +18,7 @@ _LOG_LINES = 40
 _WATCH_AGAIN_SECONDS = 0.2
 
 
-class Refused(Exception):
+class KubectlError(Exception):
     """kubectl's complaint."""
 
 
@@ -33,7 +33,7 @@ class Cluster:
         return replace(self, namespace=namespace)
 
     async def kubectl(self, *arguments: str, stdin: str = "", within_seconds: float = 120.0) -> str:
-        """What kubectl printed. Raises Refused, and TimeoutError."""
+        """What kubectl printed. Raises KubectlError, and TimeoutError."""
         process = await self._start(*arguments)
         try:
             async with asyncio.timeout(within_seconds):
@@ -41,7 +41,7 @@ class Cluster:
         finally:
             await _kill(process)
         if process.returncode:
-            raise Refused(complaint.decode().strip())
+            raise KubectlError(complaint.decode().strip())
         return out.decode()
 
     async def apply(self, *objects: Object) -> None:
@@ -89,15 +89,15 @@ class Cluster:
         await self.kubectl(*wait, within_seconds=within_seconds + 10)
 
     async def rolled_out(self, *workloads: str, within_seconds: float = 240.0) -> None:
-        """Returns when all pods of deployment/x, statefulset/y are new and ready. Raises Refused when they are not."""
+        """Return when all pods of deployment/x, statefulset/y are new and ready. Raises KubectlError."""
         for workload in workloads:
             wait = ("rollout", "status", workload, f"--timeout={within_seconds:.0f}s")
             await self.kubectl(*wait, within_seconds=within_seconds + 10)
 
     async def settled(self, *, within_seconds: float = 240.0) -> None:
-        """Returns when every Deployment and StatefulSet of the namespace is rolled out. Raises Refused otherwise."""
+        """Return when every Deployment and StatefulSet of the namespace is rolled out. Raises KubectlError."""
         workloads = [*await self.all("statefulsets"), *await self.all("deployments")]
-        names = [f"{one['kind'].lower()}/{one['metadata']['name']}" for one in workloads]
+        names = [f"{found['kind'].lower()}/{found['metadata']['name']}" for found in workloads]
         await self.rolled_out(*names, within_seconds=within_seconds)
 
     async def changes(self, kind: str, name: str) -> AsyncGenerator[tuple[str, Object], None]:
@@ -116,34 +116,39 @@ class Cluster:
     async def node_address(self) -> str:
         """Where this machine reaches node ports."""
         (node, *_) = await self.all("nodes")
-        return next(str(one["address"]) for one in node["status"]["addresses"] if one["type"] == "InternalIP")
+        return next(str(found["address"]) for found in node["status"]["addresses"] if found["type"] == "InternalIP")
 
     async def report(self) -> str:
-        """What somebody wants to see after a failure: everything there is, and what unready pods have to say."""
+        """The state for a report of a failure: all objects, and the logs of pods that are not ready."""
         parts = [
-            await self._told("get", "pods,jobs,persistentvolumeclaims,leaderworkersets", "-A", "-o", "wide"),
-            await self._told("get", "arks", "-A", "-o", "wide"),
-            await self._told("get", "events", "-A", "--field-selector", "type!=Normal", "--sort-by", ".lastTimestamp"),
+            await self._kubectl_output("get", "pods,jobs,persistentvolumeclaims,leaderworkersets", "-A", "-o", "wide"),
+            await self._kubectl_output("get", "arks", "-A", "-o", "wide"),
+            await self._kubectl_output(
+                "get", "events", "-A", "--field-selector", "type!=Normal", "--sort-by", ".lastTimestamp"
+            ),
         ]
         try:
             pods = json.loads(await self.kubectl("get", "pods", "-A", "-o", "json"))["items"]
-        except (Refused, TimeoutError):
-            pods = []  # the parts above tell why
+        except (KubectlError, TimeoutError):
+            pods = []  # the parts above name the reason
         for pod in pods:
             meta, status = pod["metadata"], pod.get("status", {})
             containers = [*status.get("initContainerStatuses", []), *status.get("containerStatuses", [])]
             if status.get("phase") == "Succeeded":
                 continue
-            if all(one["ready"] and not one["restartCount"] for one in containers) and "arks" not in meta["namespace"]:
+            if (
+                all(found["ready"] and not found["restartCount"] for found in containers)
+                and "arks" not in meta["namespace"]
+            ):
                 continue
             logs = ("logs", meta["name"], "-n", meta["namespace"], "--all-containers", "--prefix")
-            parts.append(await self._told(*logs, f"--tail={_LOG_LINES}"))
+            parts.append(await self._kubectl_output(*logs, f"--tail={_LOG_LINES}"))
         return "\n\n".join(parts)
 
-    async def _told(self, *arguments: str) -> str:
+    async def _kubectl_output(self, *arguments: str) -> str:
         try:
             return await self.kubectl(*arguments)
-        except (Refused, TimeoutError) as error:
+        except (KubectlError, TimeoutError) as error:
             return f"kubectl {' '.join(arguments)}: {error or 'timed out'}"
 
     async def _start(self, *arguments: str) -> asyncio.subprocess.Process:

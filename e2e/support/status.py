@@ -1,4 +1,4 @@
-"""What the status of a resource says, as conditions for waits."""
+"""Conditions of a resource's status, for waits."""
 
 from collections.abc import Callable
 
@@ -8,14 +8,14 @@ from e2e.support.cluster import Object
 def condition(resource: Object, type_: str) -> Object:
     """Empty when it has none of this type."""
     conditions = resource.get("status", {}).get("conditions", [])
-    return next((one for one in conditions if one["type"] == type_), {})
+    return next((condition for condition in conditions if condition["type"] == type_), {})
 
 
 def in_phase(wanted: str) -> Callable[[Object], bool]:
     return lambda resource: resource.get("status", {}).get("phase") == wanted
 
 
-def says(type_: str, reason: str, *words: str) -> Callable[[Object], bool]:
+def has_condition(type_: str, reason: str, *words: str) -> Callable[[Object], bool]:
     """The condition is made from the newest spec, has this reason, and all of these words are in its message."""
 
     def holds(resource: Object) -> bool:

@@ -1,4 +1,4 @@
-"""A namespace of a cluster with Arks, as somebody works in it: serves a model, sends requests, asks what was used."""
+"""A namespace of a cluster with Arks, as its users work in it: serve a model, send requests, query usage."""
 
 import json
 from collections.abc import AsyncIterator
@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 from arks.kit.testing import manifests
 from arks.kit.testing.wait import eventually
 from e2e.support.cluster import Cluster, Object
-from e2e.support.traffic import Told, Traffic
+from e2e.support.traffic import Traffic, UsageTotals
 
 SYSTEM = "arks-system"
 """Namespace of the release."""
@@ -42,7 +42,7 @@ class Tenant(Cluster):
             yield self
         finally:
             # Applications first: a namespace looks for the end of its pods only every half of their grace period. The
-            # end of pods is what other tests are about; here nobody waits for their engines to be quiet.
+            # end of pods is what other tests are about; here no test waits for their engines to be quiet.
             await self._delete("arks", "--all", "--wait=false")
             await self._delete("pods", "--all", "--force", "--grace-period=0")
             await self._delete("arks", "--all")
@@ -85,20 +85,20 @@ class Tenant(Cluster):
         wanted = {"involvedObject.kind": kind, "involvedObject.name": name, "type": type_, "reason": reason}
         selector = ",".join(f"{field}={value}" for field, value in wanted.items())
 
-        async def told() -> str:
+        async def message() -> str:
             return await self.kubectl(
                 "get", "events", "--field-selector", selector, "-o", "jsonpath={.items[*].message}"
             )
 
-        return await eventually(told, within_seconds=within_seconds, what=f"an Event {reason} on {kind} {name}")
+        return await eventually(message, within_seconds=within_seconds, what=f"an Event {reason} on {kind} {name}")
 
     def traffic(self, model: str, **options: Any) -> Traffic:
         return Traffic(self.gateway_url, self.key, model, **options)
 
-    async def usage(self) -> dict[str, Told]:
+    async def usage(self) -> dict[str, UsageTotals]:
         """What the ledger has for this namespace, by how it is known: engine, delivered, reservation.
 
-        Returns when no request is under way or still to be charged.
+        Returns when no request is in flight or still to be charged.
         """
 
         async def complete() -> dict[str, Any] | None:
@@ -109,7 +109,8 @@ class Tenant(Cluster):
         assert report is not None
         sources = report["items"][0]["bySource"] if report["items"] else {}
         return {
-            name: Told(one["requests"], one["promptTokens"], one["completionTokens"]) for name, one in sources.items()
+            name: UsageTotals(source["requests"], source["promptTokens"], source["completionTokens"])
+            for name, source in sources.items()
         }
 
     async def _usage_report(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Steady traffic of the official OpenAI client: what became of each request, and the usage that the client was told."""
+"""Steady traffic of the official OpenAI client: the outcome of each request, and the usage in its answers."""
 
 import asyncio
 import contextlib
@@ -21,15 +21,15 @@ OK, NO_CONNECTION, CUT, WRONG = "ok", "no connection", "cut", "wrong"
 
 
 @dataclass
-class Told:
+class UsageTotals:
     """Sums of the usage in answers that came to their end."""
 
     requests: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
 
-    def __add__(self, other: "Told") -> "Told":
-        return Told(*(mine + theirs for mine, theirs in zip(astuple(self), astuple(other), strict=True)))
+    def __add__(self, other: "UsageTotals") -> "UsageTotals":
+        return UsageTotals(*(mine + theirs for mine, theirs in zip(astuple(self), astuple(other), strict=True)))
 
     def add(self, usage: openai.types.CompletionUsage | None) -> None:
         assert usage is not None, "an answer without usage"
@@ -61,13 +61,13 @@ class Traffic:
     """Only streams."""
     ignore_eos: bool = False
     """Every answer has max_tokens."""
-    told: Told = field(default_factory=Told)
+    usage: UsageTotals = field(default_factory=UsageTotals)
     outcomes: list[Outcome] = field(default_factory=list)
     _stopping: bool = False
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator["Traffic"]:
-        """Traffic until the end of the block; requests under way then come to their end."""
+        """Traffic until the end of the block; requests in flight then come to their end."""
         self._stopping = False
         task = asyncio.create_task(self._run())
         try:
@@ -91,15 +91,15 @@ class Traffic:
 
     def since(self, moment: float = 0.0) -> Counter[str]:
         """Outcomes of the requests that began then or later."""
-        return Counter(one.what for one in self.outcomes if one.began >= moment)
+        return Counter(found.what for found in self.outcomes if found.began >= moment)
 
     def faults(self, moment: float = 0.0) -> list[Outcome]:
         """What did not end well since then, whenever it began."""
-        return [one for one in self.outcomes if one.ended >= moment and one.what != OK]
+        return [found for found in self.outcomes if found.ended >= moment and found.what != OK]
 
     def longest_gap_seconds(self, moment: float) -> float:
         """The longest time without a good answer since then."""
-        good = [moment, *sorted(one.ended for one in self.outcomes if one.ended >= moment and one.what == OK)]
+        good = [moment, *sorted(found.ended for found in self.outcomes if found.ended >= moment and found.what == OK)]
         return max((later - earlier for earlier, later in pairwise(good)), default=float("inf"))
 
     async def _run(self) -> None:
@@ -113,24 +113,24 @@ class Traffic:
             if self._stopping:
                 return
             began = time.monotonic()
-            what, detail = await self._ask(client, streamed)
+            what, detail = await self._request(client, streamed)
             self.outcomes.append(Outcome(began, time.monotonic(), what, detail))
             await asyncio.sleep(_PAUSE_SECONDS)
 
-    async def _ask(self, client: openai.AsyncOpenAI, streamed: bool) -> tuple[str, str]:
+    async def _request(self, client: openai.AsyncOpenAI, streamed: bool) -> tuple[str, str]:
         try:
             usage = await (self._streamed(client) if streamed else self._whole(client))
         except openai.APIStatusError as error:
             return str(error.status_code), error.message
         except openai.APIConnectionError as error:
-            # h11 says so of a body that ends early: the answer had begun.
+            # h11 raises this for a body that ends early: the answer had begun.
             begun = isinstance(error.__cause__, httpx.RemoteProtocolError) and "incomplete" in str(error.__cause__)
             return (CUT if begun else NO_CONNECTION), repr(error.__cause__ or error)
         except (httpx.HTTPError, openai.APIError) as error:  # in the middle of an answer
             return CUT, repr(error)
         if usage is None:
             return (CUT if streamed else WRONG), "no usage"
-        self.told.add(usage)
+        self.usage.add(usage)
         return OK, ""
 
     async def _whole(self, client: openai.AsyncOpenAI) -> openai.types.CompletionUsage | None:
