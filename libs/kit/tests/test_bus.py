@@ -87,9 +87,7 @@ async def test_a_silent_watch_starts_over_without_a_fault_in_the_log(
     assert [] == faults
 
 
-async def test_stale_facts_are_deleted_once_the_owner_has_completed_its_own(
-    started: LocalHome, facts: Pair
-) -> None:
+async def test_stale_facts_are_deleted_once_the_owner_has_completed_its_own(started: LocalHome, facts: Pair) -> None:
     writer, reader = facts
     bucket = await started.bus.bucket(Facts.MODELS)
     await bucket.put("default.left-over", b"{}")

@@ -3,12 +3,12 @@
 import base64
 import binascii
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
 from arks.contracts.subjects import decode, encode
 from arks.kit.errors import Invalid
+from arks.kit.files import write_atomically
 from arks.kit.key import Key
 
 
@@ -34,10 +34,7 @@ class LocalSecrets:
         """`data` as in the manifest: base64 values."""
         path = self._path(key)
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        temporary = path.with_suffix(".tmp")
-        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-            json.dump(dict(data), file)
-        temporary.replace(path)
+        write_atomically(path, json.dumps(dict(data)), mode=0o600)
 
     async def delete(self, key: Key) -> bool:
         try:
