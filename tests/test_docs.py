@@ -51,3 +51,31 @@ def test_every_link_and_every_file_of_the_repository_exists(page: Path) -> None:
 def test_the_picture_of_the_readme_fits_a_terminal() -> None:
     picture = (ROOT / "README.md").read_text().split("```")[1]
     assert max(len(line) for line in picture.splitlines()) <= MOST_COLUMNS
+
+
+WALK = re.compile(r"^\*\*One .*?\*\* \(([\w-]+).*$", re.MULTILINE)
+STEP = re.compile(r"`([\w/{},]+\.(?:py|lua))`")
+
+
+def _files_of(walk: re.Match[str]) -> list[Path]:
+    """The files of a walk in order; `{a,b}` names several."""
+    service = walk.group(1)
+    package = ROOT / "services" / service / "src/arks" / service.replace("-", "_")
+    files = []
+    for step in STEP.findall(walk.group()):
+        before, names, after = re.fullmatch(r"([^{]*)(?:\{(.*)\})?(.*)", step).groups()  # type: ignore[union-attr]
+        for name in (names or "").split(","):
+            path = f"{before}{name}{after}"
+            files.append(ROOT / "libs/kit/src/arks" / path if path.startswith("kit/") else package / path)
+    return files
+
+
+WALKS = list(WALK.finditer((ROOT / "docs/architecture.md").read_text()))
+
+
+@pytest.mark.parametrize("walk", WALKS, ids=lambda walk: walk[1])
+def test_a_walk_names_existing_files_and_none_twice(walk: re.Match[str]) -> None:
+    files = _files_of(walk)
+    assert len(files) > 10
+    assert [file for file in files if not file.is_file()] == []
+    assert len(files) == len(set(files))
