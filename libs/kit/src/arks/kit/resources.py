@@ -128,7 +128,10 @@ class LocalResources(Generic[R]):
         return Applied.CREATED
 
     async def _change(self, key: Key, change: Callable[[Json], Json | None]) -> bool:
-        """Read, change, write back; repeat if another writer was faster. `change` returns None to delete. False if absent."""
+        """Read, change, write back; repeat if another writer was faster. False if the resource does not exist.
+
+        `change` returns None to delete it.
+        """
         for _ in range(_TRIES):
             found = await self._load(key)
             if found is None:

@@ -1,0 +1,144 @@
+"""In-memory stand-ins for what a home offers. `test_fakes.py` runs one suite on both."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+from pydantic import BaseModel
+
+from arks.contracts.resources import Resource
+from arks.contracts.subjects import EventKind
+from arks.events.v1.events_pb2 import ResourceEvent
+from arks.kit.cache import Cache
+from arks.kit.key import Key, key_of
+
+R = TypeVar("R", bound=Resource)
+
+
+class FakeResources(Generic[R]):
+    """Resources of one kind, with the rules of a server for status and finalizers.
+
+    `lagging`: writes do not show in `cache` until `catch_up`, as with a slow watch.
+    """
+
+    def __init__(self, *resources: R, lagging: bool = False) -> None:
+        self.cache: Cache[R] = Cache()
+        self.lagging = lagging
+        self.statuses: list[tuple[Key, BaseModel]] = []
+        """Every status that was written and was not there already, in order."""
+        self._stored: dict[Key, R] = {}
+        for resource in resources:
+            self.put(resource)
+        self.cache.synced.set()
+
+    def put(self, resource: R) -> None:
+        """As a user's apply: the resource as it is, at once in the cache."""
+        self._stored[key_of(resource)] = resource
+        self.cache.apply(key_of(resource), resource)
+
+    def remove(self, key: Key) -> None:
+        """Delete without regard to finalizers."""
+        self._stored.pop(key, None)
+        self.cache.apply(key, None)
+
+    def current(self, key: Key) -> R:
+        """As the server has it. Raises KeyError."""
+        return self._stored[key]
+
+    def catch_up(self) -> None:
+        self.cache.replace(self._stored)
+
+    async def patch_status(self, key: Key, status: BaseModel) -> None:
+        stored = self._stored.get(key)
+        if stored is None or getattr(stored, "status", None) == status:
+            return
+        self.statuses.append((key, status))
+        self._store(stored.model_copy(update={"status": status}))
+
+    async def add_finalizer(self, key: Key, finalizer: str) -> None:
+        stored = self._stored.get(key)
+        if stored is None or stored.metadata.deletion_timestamp is not None:
+            return
+        if finalizer not in stored.metadata.finalizers:
+            self._store(_with_finalizers(stored, [*stored.metadata.finalizers, finalizer]))
+
+    async def remove_finalizer(self, key: Key, finalizer: str) -> None:
+        stored = self._stored.get(key)
+        if stored is None:
+            return
+        remaining = [name for name in stored.metadata.finalizers if name != finalizer]
+        if not remaining and stored.metadata.deletion_timestamp is not None:
+            del self._stored[key]
+            if not self.lagging:
+                self.cache.apply(key, None)
+        else:
+            self._store(_with_finalizers(stored, remaining))
+
+    def _store(self, resource: R) -> None:
+        self._stored[key_of(resource)] = resource
+        if not self.lagging:
+            self.cache.apply(key_of(resource), resource)
+
+
+def _with_finalizers(resource: R, finalizers: list[str]) -> R:
+    metadata = resource.metadata.model_copy(update={"finalizers": finalizers})
+    return resource.model_copy(update={"metadata": metadata})
+
+
+@dataclass
+class FakeSecrets:
+    values: dict[Key, Mapping[str, bytes]] = field(default_factory=dict)
+    reads: list[Key] = field(default_factory=list)
+
+    async def read(self, key: Key) -> Mapping[str, bytes] | None:
+        self.reads.append(key)
+        return self.values.get(key)
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """One event."""
+
+    kind: EventKind
+    verb: str
+    key: Key
+    event: ResourceEvent
+    event_id: str | None
+
+
+@dataclass
+class FakePublisher:
+    """An EventPublisher that keeps the events. Repeats of an id are kept once, as JetStream does."""
+
+    published: list[Published] = field(default_factory=list)
+
+    def publish_event(
+        self, kind: EventKind, verb: str, key: Key, event: ResourceEvent, event_id: str | None = None
+    ) -> None:
+        if event_id is None or all(known.event_id != event_id for known in self.published):
+            self.published.append(Published(kind, verb, key, event, event_id))
+
+    @property
+    def verbs(self) -> list[str]:
+        """`<kind>.<verb>` of each event."""
+        return [f"{event.kind}.{event.verb}" for event in self.published]
+
+
+@dataclass
+class FakeFacts:
+    """A FactWriter without a bus."""
+
+    facts: dict[Key, Any] = field(default_factory=dict)
+    completed: bool = False
+
+    def get(self, key: Key) -> Any:
+        return self.facts.get(key)
+
+    def put(self, key: Key, fact: Any) -> None:
+        self.facts[key] = fact
+
+    def remove(self, key: Key) -> None:
+        self.facts.pop(key, None)
+
+    def complete(self) -> None:
+        self.completed = True
