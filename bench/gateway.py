@@ -43,7 +43,7 @@ from arks.endpoint_router.adapters.envoy.messages import Listener
 from arks.endpoint_router.adapters.envoy.routes import GENERATION_PATHS, to_engine
 from arks.events.v1.facts_pb2 import EndpointFact
 from arks.kit import bus
-from arks.kit.process import free_port
+from arks.kit.ports import free_port
 from arks.kit.resources import LocalResources
 from arks.kit.settings import Settings
 from arks.kit.testing.servers import nats_server, program, serve, valkey_server

@@ -4,9 +4,10 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 
-from arks.kit.kube.api import Json, KubeApi
-from arks.kit.reconcile import Key
+from arks.kit.key import Key
+from arks.kit.kube.api import KubeApi
 from arks.kit.testing.wait import eventually
+from arks.kit.types import Json
 from bench.scale.cluster import ENDPOINT, TOKEN, Tenant
 from bench.scale.gateway import Gateway
 

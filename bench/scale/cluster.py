@@ -10,9 +10,11 @@ import yaml
 from prometheus_client import CollectorRegistry
 
 from arks.app_deployer.testing.api_server import lws_api_server
-from arks.kit.kube.api import Json, Kind, KubeApi
-from arks.kit.reconcile import Key
+from arks.kit.key import Key
+from arks.kit.kube.api import KubeApi
+from arks.kit.kube.kinds import Kind
 from arks.kit.testing.kubernetes import ApiServer
+from arks.kit.types import Json
 
 SYSTEM = "arks-system"
 NAMESPACE = Kind("", "v1", "Namespace", "namespaces", namespaced=False)

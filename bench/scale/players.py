@@ -10,9 +10,12 @@ from arks.app_deployer.adapters.kubernetes.children import LEADER_WORKER_SET
 from arks.app_deployer.testing.fake_cluster import SET_NAME, running
 from arks.kit.cache import Cache
 from arks.kit.errors import Conflict
-from arks.kit.kube.api import POD, Json, Kind, KubeApi
+from arks.kit.key import Key
+from arks.kit.kube.api import KubeApi
 from arks.kit.kube.informer import Informer
-from arks.kit.reconcile import Controller, Key
+from arks.kit.kube.kinds import POD, Kind
+from arks.kit.reconcile import Controller
+from arks.kit.types import Json
 from arks.model_manager.adapters.kubernetes.manifests import CONTAINER
 from arks.model_manager.adapters.kubernetes.objects import JOB, PVC
 from arks.model_manager.domain.protocol import Found, Outcome, Report, outcome_to_json

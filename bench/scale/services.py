@@ -13,7 +13,8 @@ import aiohttp
 from arks.endpoint_router.adapters.envoy import command
 from arks.endpoint_router.config import Settings as RouterSettings
 from arks.endpoint_router.programs.bootstrap import bootstrap_json
-from arks.kit.process import end, free_port, spawn
+from arks.kit.ports import free_port
+from arks.kit.process import end, spawn
 from arks.kit.testing.servers import Server, program
 from bench.process_cost import cpu_seconds, resident_megabytes
 from bench.scale.cluster import SYSTEM, Cluster

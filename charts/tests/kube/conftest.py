@@ -15,7 +15,8 @@ import pytest_asyncio
 import yaml
 from prometheus_client import CollectorRegistry
 
-from arks.kit.kube.api import Kind, KubeApi
+from arks.kit.kube.api import KubeApi
+from arks.kit.kube.kinds import Kind
 from arks.kit.testing.helm import HelmFailed, helm
 from arks.kit.testing.kubernetes import ApiServer, api_server
 from arks.kit.testing.wait import eventually

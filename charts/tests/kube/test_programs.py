@@ -26,12 +26,13 @@ from arks.contracts.resources.quota import ArksQuotaStatus
 from arks.contracts.resources.token import ArksTokenStatus
 from arks.kit.clock import SystemClock
 from arks.kit.errors import Invalid
-from arks.kit.kube.api import Kind, KubeApi
+from arks.kit.key import Key
+from arks.kit.kube.api import KubeApi
 from arks.kit.kube.election import Election
 from arks.kit.kube.events import KubeEvents
+from arks.kit.kube.kinds import Kind
 from arks.kit.kube.resources import KubeResources
 from arks.kit.kube.secrets import KubeSecrets
-from arks.kit.reconcile import Key
 from arks.kit.testing.wait import eventually
 
 pytestmark = [pytest.mark.kube, pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(300)]

@@ -9,8 +9,9 @@ import pytest
 from arks.contracts.resources.quota import ArksQuota
 from arks.kit.app import App
 from arks.kit.home import LocalHome
-from arks.kit.process import free_port
-from arks.kit.reconcile import Controller, Key
+from arks.kit.key import Key
+from arks.kit.ports import free_port
+from arks.kit.reconcile import Controller
 from arks.kit.settings import Settings
 from arks.kit.testing.servers import Server
 from arks.kit.testing.wait import eventually

@@ -11,13 +11,12 @@ from google.protobuf.json_format import Parse
 from arks.contracts.subjects import EventKind, Facts, usage_subject
 from arks.events.v1.events_pb2 import ResourceEvent
 from arks.events.v1.facts_pb2 import ModelFact
-from arks.events.v1.load_pb2 import LoadReport
 from arks.events.v1.usage_pb2 import UsageRecord
 from arks.kit import buckets
 from arks.kit.bus import to_json
 from arks.kit.facts import FactReader, FactWriter
 from arks.kit.home import LocalHome
-from arks.kit.reconcile import Key
+from arks.kit.key import Key
 from arks.kit.testing.servers import Server
 from arks.kit.testing.wait import eventually
 
@@ -130,21 +129,6 @@ async def test_usage_is_deduplicated_by_request_id_and_delivered_until_acked(sta
             break
     assert ["r1", "r2"] == [record.request_id for record in got]
     assert record == got[0]
-
-
-async def test_load_reaches_who_listens_also_after_a_reconnect(started: LocalHome, nats: Server) -> None:
-    got: list[str] = []
-    await started.bus.subscribe_load(lambda report: got.append(report.application))
-    await started.bus.publish_load(LoadReport(namespace="team.a", application="one"))
-    await eventually(lambda: "one" in got)
-    await nats.kill()
-    await nats.restart()
-
-    async def again() -> bool:
-        await started.bus.publish_load(LoadReport(namespace="team.a", application="two"))
-        return "two" in got
-
-    await eventually(again)
 
 
 async def test_a_message_reaches_subscribers_also_after_a_reconnect(started: LocalHome, nats: Server) -> None:

@@ -1,5 +1,5 @@
 from arks.kit.cache import Cache
-from arks.kit.reconcile import Key
+from arks.kit.key import Key
 
 A, B, C = (Key("default", name) for name in "abc")
 

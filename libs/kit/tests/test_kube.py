@@ -13,15 +13,15 @@ from arks.contracts.resources.quota import ArksQuota, ArksQuotaStatus
 from arks.kit.cache import Cache
 from arks.kit.clock import SystemClock
 from arks.kit.errors import Invalid
-from arks.kit.kube.api import Kind, KubeApi
+from arks.kit.key import Key
+from arks.kit.kube.api import KubeApi
 from arks.kit.kube.election import Election
 from arks.kit.kube.events import KubeEvents
 from arks.kit.kube.informer import Informer
-from arks.kit.kube.kinds import LEASE
+from arks.kit.kube.kinds import LEASE, Kind
 from arks.kit.kube.resources import KubeResources, kind_of
 from arks.kit.kube.secrets import KubeSecrets
 from arks.kit.kube.unreadable import UnreadableResources
-from arks.kit.reconcile import Key
 from arks.kit.testing.kubernetes import ApiServer, api_server
 from arks.kit.testing.wait import eventually
 

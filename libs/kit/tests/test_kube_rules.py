@@ -3,10 +3,12 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from arks.kit.errors import Conflict, Invalid, NotFound, Unavailable
-from arks.kit.kube.api import Json, Kind, error_of, key_of_object
+from arks.kit.key import Key
+from arks.kit.kube.api import error_of, key_of_object
 from arks.kit.kube.election import may_take
+from arks.kit.kube.kinds import Kind
 from arks.kit.kube.resources import merge_patch
-from arks.kit.reconcile import Key
+from arks.kit.types import Json
 
 
 def test_a_lease_may_be_taken_if_it_is_free_or_its_holder_is_late() -> None:

@@ -9,7 +9,7 @@ import pytest_asyncio
 from arks.contracts.resources.quota import ArksQuota, ArksQuotaStatus
 from arks.contracts.subjects import RESOURCES_BUCKET
 from arks.kit.home import LocalHome
-from arks.kit.reconcile import Key
+from arks.kit.key import Key
 from arks.kit.resources import Applied, LocalResources
 from arks.kit.testing.servers import Server
 from arks.kit.testing.wait import eventually

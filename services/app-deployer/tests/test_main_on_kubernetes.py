@@ -20,11 +20,12 @@ from arks.events.v1 import facts_pb2
 from arks.events.v1.facts_pb2 import ModelFact, ReplicasFact
 from arks.kit.home import LocalHome
 from arks.kit.key import Key
-from arks.kit.kube.api import Json, KubeApi
+from arks.kit.kube.api import KubeApi
 from arks.kit.process import end, spawn
 from arks.kit.testing.kubernetes import ApiServer, api_server, kube_binaries
 from arks.kit.testing.servers import Server
 from arks.kit.testing.wait import eventually
+from arks.kit.types import Json
 
 pytestmark = [pytest.mark.kube, pytest.mark.timeout(300)]
 KEY, MODEL = Key("default", "app-qwen"), Key("default", "qwen-7b")

@@ -16,7 +16,7 @@ from arks.events.v1.load_pb2 import LoadReport, ReplicaLoad
 from arks.kit.facts import FactWriter
 from arks.kit.home import LocalHome
 from arks.kit.key import Key
-from arks.kit.process import free_port
+from arks.kit.ports import free_port
 from arks.kit.settings import Settings as KitSettings
 from arks.kit.testing.servers import Server
 from arks.kit.testing.wait import eventually

@@ -21,8 +21,8 @@ from arks.contracts.subjects import Facts
 from arks.events.v1.facts_pb2 import EndpointFact
 from arks.kit.app import App
 from arks.kit.home import LocalHome
-from arks.kit.process import free_port
-from arks.kit.reconcile import Key
+from arks.kit.key import Key
+from arks.kit.ports import free_port
 from arks.kit.resources import LocalResources
 from arks.kit.testing.servers import Server
 from arks.kit.testing.wait import eventually

@@ -1,5 +1,5 @@
 from arks.contracts.resources import QuotaPeriod
-from arks.kit.reconcile import Key
+from arks.kit.key import Key
 from arks.token_quota.domain.keys import KeyClaim
 from arks.token_quota.domain.limits import Budget, Rates
 from arks.token_quota.testing.fakes import Harness, quota, token

@@ -6,7 +6,8 @@ import pytest
 from arks.contracts.conditions import is_true
 from arks.contracts.resources import ArksQuotaStatus
 from arks.contracts.usage import UsageSource
-from arks.kit.reconcile import Key, Requeue
+from arks.kit.key import Key
+from arks.kit.reconcile import Requeue
 from arks.kit.testing.clock import FakeClock
 from arks.token_quota.adapters.ledger import SqlLedger
 from arks.token_quota.domain.time import Moment
@@ -22,7 +23,7 @@ class Bench:
     def __init__(self, harness: Harness, ledger: SqlLedger, events: FakeEvents, clock: FakeClock) -> None:
         self.harness, self.ledger, self.events, self.clock = harness, ledger, events, clock
         self.resources = FakeResources(harness.quotas)
-        self.quotas = QuotaReconciler(self.resources, harness.index, ledger, events, clock, 10)  # type: ignore[arg-type]
+        self.quotas = QuotaReconciler(self.resources, harness.index, ledger, events, clock, 10)
         self.requests = 0
 
     async def use(self, requests: int = 1) -> None:

@@ -4,7 +4,8 @@ import pytest
 
 from arks.contracts.conditions import find_condition
 from arks.contracts.resources import ArksTokenStatus, Condition, hash_key
-from arks.kit.reconcile import Key, Requeue
+from arks.kit.key import Key
+from arks.kit.reconcile import Requeue
 from arks.kit.testing.clock import FakeClock
 from arks.token_quota.service.keyring import SECRET_READS_PER_SECOND, SECRET_SECONDS, Keyring
 from arks.token_quota.service.tokens import TokenReconciler
@@ -19,7 +20,7 @@ class Bench:
         self.harness, self.events = harness, events
         self.resources, self.secrets = FakeResources(harness.tokens), FakeSecrets()
         self.keyring = Keyring(self.resources, harness.index, self.secrets)
-        self.tokens = TokenReconciler(self.resources, harness.index, self.keyring, events, clock)  # type: ignore[arg-type]
+        self.tokens = TokenReconciler(self.resources, harness.index, self.keyring, events, clock)
 
     async def ready(self, key: Key = TOM) -> Condition:
         self.requeue = await self.tokens.reconcile(key)

@@ -6,7 +6,7 @@ After each reconnect every watch starts over (`sessions`), because a restarted s
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import nats
 import nats.errors
@@ -22,10 +22,7 @@ from nats.js.kv import KeyValue
 from prometheus_client import CollectorRegistry, Gauge
 
 from arks.contracts import subjects
-from arks.events.v1.events_pb2 import ResourceEvent
-from arks.events.v1.load_pb2 import LoadReport
 from arks.kit.errors import Unavailable
-from arks.kit.key import Key
 from arks.kit.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -57,7 +54,6 @@ class Bus:
         self._session = asyncio.Condition()
         self._session_number = 0
         self._buckets: dict[str, KeyValue] = {}
-        self.outbox: Any = None
         self._up = Gauge("arks_bus_connected", "1 while connected to NATS", registry=registry)
         self._up.set_function(lambda: float(self.connected))
 
@@ -204,14 +200,6 @@ class Bus:
 
         await self._client.subscribe(subjects, cb=on_message)
 
-    # --- old names
-
-    def publish_event(
-        self, kind: subjects.EventKind, verb: str, key: Key, event: ResourceEvent, event_id: str | None = None
-    ) -> None:
-        """Moved to `Home.outbox`; here until all parts use that."""
-        self.outbox.publish_event(kind, verb, key, event, event_id)
-
     # --- usage
 
     async def usage_batches(self, durable: str, *, most: int = 500) -> AsyncIterator[list[Msg]]:
@@ -237,20 +225,3 @@ class Bus:
                 log.warning("usage stream", error=str(error) or type(error).__name__)
                 await asyncio.sleep(_RETRY_SECONDS)
                 await self.new_session()
-
-    # --- load
-
-    async def publish_load(self, report: LoadReport) -> None:
-        """Core NATS: who listens now gets it. Does nothing while NATS is away: load is worth nothing later."""
-        if self.connected:
-            with contextlib.suppress(*NATS_ERRORS):
-                subject = subjects.load_subject(report.namespace, report.application)
-                await self._client.publish(subject, report.SerializeToString())
-
-    async def subscribe_load(self, take: Callable[[LoadReport], None]) -> None:
-        """`take` is called with each report from now on, also after reconnects."""
-
-        async def on_message(message: Msg) -> None:
-            take(LoadReport.FromString(message.data))
-
-        await self._client.subscribe(subjects.LOAD_SUBJECTS, cb=on_message)

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 R = TypeVar("R", bound=Resource)
 R_co = TypeVar("R_co", bound=Resource, covariant=True)
 M = TypeVar("M", bound=Message)
-Run = AsyncCallable
 
 
 class Resources(Protocol[R]):
@@ -81,7 +80,6 @@ class BusHome:
         self.registry = CollectorRegistry()
         self.bus = Bus(name, settings, self.registry)
         self.outbox = Outbox(name, self.bus, settings.outbox_messages, self.registry, self.clock)
-        self.bus.outbox = self.outbox
         self._runs: list[AsyncCallable] = [self.outbox.run]
         self._caches: list[Cache[Any]] = []
 

@@ -8,8 +8,6 @@ import signal
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from arks.kit.ports import free_port as free_port  # noqa: PLC0414  # old name, until all parts use the new one
-
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 _libc = ctypes.CDLL(None, use_errno=True)

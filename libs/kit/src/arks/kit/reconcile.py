@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 import structlog
 
-from arks.kit.backoff import Backoff as Backoff  # noqa: PLC0414  # old name, until all parts use the new one
+from arks.kit.backoff import Backoff
 from arks.kit.clock import Clock, SystemClock
 from arks.kit.errors import ArksError
-from arks.kit.key import Key as Key  # noqa: PLC0414  # old name, until all parts use the new one
+from arks.kit.key import Key
 
 log = structlog.get_logger(__name__)
 

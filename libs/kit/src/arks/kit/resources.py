@@ -24,8 +24,7 @@ from arks.kit.bus import NATS_ERRORS, Bus
 from arks.kit.cache import Cache
 from arks.kit.clock import Clock, SystemClock
 from arks.kit.errors import Conflict, Unavailable
-from arks.kit.key import Key
-from arks.kit.key import key_of as key_of  # noqa: PLC0414  # old name, until all parts use the new one
+from arks.kit.key import Key, key_of
 from arks.kit.types import Json
 
 log = structlog.get_logger(__name__)

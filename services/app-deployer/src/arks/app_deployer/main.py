@@ -24,7 +24,9 @@ def build(settings: Settings, home: Home, environment: Mapping[str, str] | None 
     parts = _parts(settings, home, environment or {})
     applications, disaggregated = home.resources(ArksApplication), home.resources(ArksDisaggregatedApplication)
     models = home.facts(Facts.MODELS, ModelFact).cache
-    announcer = BusAnnouncer(home.bus, home.fact_writer(Facts.REPLICAS, ReplicasFact), home.clock, notice=parts.notice)
+    announcer = BusAnnouncer(
+        home.outbox, home.fact_writer(Facts.REPLICAS, ReplicasFact), home.clock, notice=parts.notice
+    )
     views = ModelViews(models, home.clock)
     deployer = ApplicationController(
         applications=applications,

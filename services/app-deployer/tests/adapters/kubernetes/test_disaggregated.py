@@ -19,9 +19,11 @@ from arks.contracts.resources import ArksDisaggregatedApplication, InstanceState
 from arks.events.v1.facts_pb2 import ModelFact
 from arks.kit.clock import SystemClock
 from arks.kit.key import Key
-from arks.kit.kube.api import Json, Kind, KubeApi
+from arks.kit.kube.api import KubeApi
+from arks.kit.kube.kinds import Kind
 from arks.kit.testing.kubernetes import ApiServer
 from arks.kit.testing.wait import eventually
+from arks.kit.types import Json
 
 pytestmark = [pytest.mark.kube, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300)]
 KEY = Key("default", "pd")

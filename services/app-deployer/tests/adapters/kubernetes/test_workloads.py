@@ -20,9 +20,10 @@ from arks.contracts.resources import ArksApplication, InstanceState
 from arks.events.v1.facts_pb2 import ModelFact
 from arks.kit.clock import SystemClock
 from arks.kit.key import Key
-from arks.kit.kube.api import Json, KubeApi
+from arks.kit.kube.api import KubeApi
 from arks.kit.testing.kubernetes import ApiServer
 from arks.kit.testing.wait import eventually
+from arks.kit.types import Json
 
 pytestmark = [pytest.mark.kube, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300)]
 KEY = Key("default", "app")

@@ -7,7 +7,8 @@ from prometheus_client import CollectorRegistry
 from arks.kit.cache import Cache
 from arks.kit.clock import SystemClock
 from arks.kit.key import Key
-from arks.kit.kube.api import Json, KubeApi
+from arks.kit.kube.api import KubeApi
+from arks.kit.types import Json
 from arks.model_manager.adapters.kubernetes.objects import Jobs, Pvcs
 from arks.model_manager.adapters.kubernetes.states import ObservedJob, ObservedPod, ObservedPvc, parse_pvc
 

@@ -64,8 +64,8 @@ def build(settings: TokenQuotaSettings, home: Home) -> App:
     ingest = Ingest(BusUsageStream(home.bus), metering, projector)
     pruner = Pruner(ledger, home.clock, settings.entries_keep_days)
 
-    token_work = TokenReconciler(tokens, index, keyring, home.bus, home.clock)
-    quota_work = QuotaReconciler(quotas, index, ledger, home.bus, home.clock, settings.quota_status_seconds)
+    token_work = TokenReconciler(tokens, index, keyring, home.outbox, home.clock)
+    quota_work = QuotaReconciler(quotas, index, ledger, home.outbox, home.clock, settings.quota_status_seconds)
     keys = Controller("keys", keyring.reconcile, clock=home.clock)
     token_status = Controller("token status", token_work.reconcile, clock=home.clock)
     quota_status = Controller("quota status", quota_work.reconcile, clock=home.clock)

@@ -133,10 +133,11 @@ class Store:
     async def collect_load(self, loads: dict[tuple[str, str], LoadReport]) -> None:
         """Keep the newest report of each application in `loads`, by namespace and application."""
 
-        def store(report: LoadReport) -> None:
+        def store(payload: bytes) -> None:
+            report = LoadReport.FromString(payload)
             loads[report.namespace, report.application] = report
 
-        await self._bus.subscribe_load(store)
+        await self._bus.subscribe(subjects.LOAD_SUBJECTS, store)
 
     def events(self, subject: str, since: datetime | None, *, follow: bool = False) -> AsyncIterator[Event]:
         """Events of the stream from `since` on, or all; with `follow` without end, else up to now."""

@@ -14,9 +14,8 @@ from prometheus_client import CollectorRegistry, Counter
 from arks.kit.errors import ArksError, Conflict, Invalid, NotFound, Unavailable
 from arks.kit.key import Key
 from arks.kit.kube.access import ACCOUNT_DIRECTORY, Access, find
-from arks.kit.kube.kinds import POD as POD  # noqa: PLC0414  # old name, until all parts use the new one
-from arks.kit.kube.kinds import Kind as Kind  # noqa: PLC0414  # old name, until all parts use the new one
-from arks.kit.types import Json as Json  # noqa: PLC0414  # old name, until all parts use the new one
+from arks.kit.kube.kinds import POD, Kind
+from arks.kit.types import Json
 
 REQUEST_SECONDS = 10.0
 WATCH_SECONDS = 300

@@ -11,7 +11,8 @@ from pathlib import Path
 import aiohttp
 import yaml
 
-from arks.kit.process import end, free_port, spawn
+from arks.kit.ports import free_port
+from arks.kit.process import end, spawn
 
 _START_SECONDS = 120.0
 

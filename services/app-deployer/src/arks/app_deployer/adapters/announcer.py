@@ -10,10 +10,10 @@ from arks.contracts.resources import ArksApplication, ArksDisaggregatedApplicati
 from arks.contracts.subjects import EventKind
 from arks.events.v1.events_pb2 import ReplicaChange, ResourceEvent
 from arks.events.v1.facts_pb2 import ReplicasFact
-from arks.kit.bus import Bus
 from arks.kit.clock import Clock
 from arks.kit.facts import FactWriter
 from arks.kit.key import Key
+from arks.kit.outbox import EventPublisher
 
 Application = ArksApplication | ArksDisaggregatedApplication
 _NOTICE_WARNINGS = {"running": False, "failed": True, "scaled": False}
@@ -31,7 +31,9 @@ def no_notice(resource: Resource, reason: str, message: str, *, warning: bool) -
 
 
 class BusAnnouncer:
-    def __init__(self, bus: Bus, facts: FactWriter[ReplicasFact], clock: Clock, *, notice: Notice = no_notice) -> None:
+    def __init__(
+        self, bus: EventPublisher, facts: FactWriter[ReplicasFact], clock: Clock, *, notice: Notice = no_notice
+    ) -> None:
         self._notice = notice
         self._bus = bus
         self._facts = facts

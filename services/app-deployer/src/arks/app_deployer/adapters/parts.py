@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from arks.app_deployer.adapters.announcer import Notice, no_notice
 from arks.app_deployer.service.applications import Workloads
 from arks.app_deployer.service.disaggregated import DisaggregatedWorkloads
-from arks.kit.home import Run
+from arks.kit.types import AsyncCallable
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +15,7 @@ class Parts:
 
     workloads: Workloads
     stages: DisaggregatedWorkloads
-    runs: Sequence[Run]
-    starts: Sequence[Run]
-    stops: Sequence[Run]
+    runs: Sequence[AsyncCallable]
+    starts: Sequence[AsyncCallable]
+    stops: Sequence[AsyncCallable]
     notice: Notice = no_notice

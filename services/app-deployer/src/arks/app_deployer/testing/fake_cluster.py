@@ -16,8 +16,9 @@ from arks.app_deployer.adapters.kubernetes.pods import POD
 from arks.kit.cache import Cache
 from arks.kit.errors import Conflict, NotFound
 from arks.kit.key import Key
-from arks.kit.kube.api import Json, KubeApi
+from arks.kit.kube.api import KubeApi
 from arks.kit.kube.informer import Informer
+from arks.kit.types import Json
 
 SET_NAME = "leaderworkerset.sigs.k8s.io/name"
 _GROUP = "leaderworkerset.sigs.k8s.io/group-index"

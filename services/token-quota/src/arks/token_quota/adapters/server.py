@@ -8,7 +8,7 @@ from granian.constants import HTTPModes
 from granian.server.embed import Server
 
 from arks.kit.errors import Unavailable
-from arks.kit.process import free_port
+from arks.kit.ports import free_port
 
 _LISTEN_SECONDS = 10.0
 

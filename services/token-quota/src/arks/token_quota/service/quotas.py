@@ -8,10 +8,10 @@ from arks.contracts.conditions import is_true, set_condition
 from arks.contracts.resources import ArksQuota, ArksQuotaStatus, Condition, QuotaLimit, QuotaType, QuotaUsage
 from arks.contracts.subjects import EventKind
 from arks.events.v1.events_pb2 import LimitReached, ResourceEvent
-from arks.kit.bus import Bus
 from arks.kit.clock import Clock
 from arks.kit.home import Resources
 from arks.kit.key import Key
+from arks.kit.outbox import EventPublisher
 from arks.kit.reconcile import Requeue
 from arks.token_quota.domain.limits import Budget
 from arks.token_quota.domain.time import DAY_SECONDS, Moment, period_start_day
@@ -58,7 +58,7 @@ class QuotaReconciler:
     resources: Resources[ArksQuota]
     index: Index
     ledger: Ledger
-    bus: Bus
+    bus: EventPublisher
     clock: Clock
     interval_seconds: float
     _heads: LedgerHeads = field(default_factory=LedgerHeads)

@@ -7,10 +7,10 @@ from arks.contracts.conditions import find_condition, is_true, set_condition
 from arks.contracts.resources import ArksToken, ArksTokenStatus
 from arks.contracts.subjects import EventKind
 from arks.events.v1.events_pb2 import ResourceEvent
-from arks.kit.bus import Bus
 from arks.kit.clock import Clock
 from arks.kit.home import Resources
 from arks.kit.key import Key
+from arks.kit.outbox import EventPublisher
 from arks.kit.reconcile import Requeue
 from arks.token_quota.domain.keys import KeyClaim, Verdict
 from arks.token_quota.domain.translate import quota_names, seconds_of
@@ -27,7 +27,7 @@ class TokenReconciler:
     resources: Resources[ArksToken]
     index: Index
     keyring: Keyring
-    bus: Bus
+    bus: EventPublisher
     clock: Clock
 
     async def reconcile(self, key: Key) -> Requeue | None:

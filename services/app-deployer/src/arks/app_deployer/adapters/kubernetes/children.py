@@ -7,8 +7,10 @@ from arks.app_deployer.domain.launch.manifests import APPLICATION, APPLIED, REVI
 from arks.kit.cache import Cache
 from arks.kit.errors import Invalid, NotFound
 from arks.kit.key import Key
-from arks.kit.kube.api import Json, Kind, KubeApi, key_of_object
+from arks.kit.kube.api import KubeApi, key_of_object
 from arks.kit.kube.informer import Informer
+from arks.kit.kube.kinds import Kind
+from arks.kit.types import Json
 
 LEADER_WORKER_SET = Kind("leaderworkerset.x-k8s.io", "v1", "LeaderWorkerSet", "leaderworkersets")
 SERVICE = Kind("", "v1", "Service", "services")

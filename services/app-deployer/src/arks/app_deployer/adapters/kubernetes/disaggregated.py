@@ -17,7 +17,8 @@ from arks.contracts.resources import ArksDisaggregatedApplication
 from arks.events.v1.facts_pb2 import ModelFact
 from arks.kit.errors import Invalid, NotFound
 from arks.kit.key import Key
-from arks.kit.kube.api import Kind, KubeApi
+from arks.kit.kube.api import KubeApi
+from arks.kit.kube.kinds import Kind
 
 _KIND = ArksDisaggregatedApplication.__name__
 _RBAC = "rbac.authorization.k8s.io"

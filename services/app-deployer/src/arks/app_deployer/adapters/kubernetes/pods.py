@@ -9,9 +9,11 @@ from arks.app_deployer.domain.launch.manifests import APPLICATION, PART, REVISIO
 from arks.app_deployer.domain.pods import Pod, Trouble
 from arks.kit.cache import Cache
 from arks.kit.key import Key
-from arks.kit.kube.api import Json, Kind, KubeApi
+from arks.kit.kube.api import KubeApi
 from arks.kit.kube.informer import Informer
+from arks.kit.kube.kinds import Kind
 from arks.kit.telemetry import redact
+from arks.kit.types import Json
 
 POD = Kind("", "v1", "Pod", "pods")
 _CONTAINERS = frozenset({"leader", "worker", "main"})

@@ -12,7 +12,8 @@ from arks.endpoint_router.domain.http_route import Attachment, EnvoyService
 from arks.kit.clock import Clock
 from arks.kit.errors import Conflict, Invalid, NotFound
 from arks.kit.key import Key
-from arks.kit.kube.api import Kind, KubeApi
+from arks.kit.kube.api import KubeApi
+from arks.kit.kube.kinds import Kind
 
 HTTP_ROUTE = Kind("gateway.networking.k8s.io", "v1", "HTTPRoute", "httproutes")
 
