@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from arks.metrics import api as metrics_api
+from arks.metrics.adapters import metrics as replica_metrics
 
 ROOT = Path(__file__).parents[2]
 DASHBOARDS = sorted((ROOT / "charts/arks/dashboards").glob("*.json"))
@@ -18,7 +18,7 @@ def metrics() -> set[str]:
     """Names of all metrics in the sources of the services."""
     sources = [*ROOT.glob("services/*/src/**/*.py"), *ROOT.glob("libs/kit/src/**/*.py")]
     quoted = {name for path in sources for name in re.findall(r'"((?:arks|gateway)_[a-z_]+)"', path.read_text())}
-    return quoted | {f"arks_replica_{name}" for name in metrics_api._GAUGES}
+    return quoted | {f"arks_replica_{name}" for name in replica_metrics._GAUGES}
 
 
 def names(expression: str) -> set[str]:

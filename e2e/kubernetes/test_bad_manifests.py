@@ -38,7 +38,7 @@ MISTAKES = {
         "ArksApplication",
         REF | {"size": 3, "instanceSpec": {"replicas": 2}},
         "spec",
-        "size and instanceSpec.replicas (its old spelling) say different things: give one",
+        "set either size or instanceSpec.replicas (deprecated), not two different values",
     ),
     "a field that does not exist": Bad(
         "ArksApplication", APPLICATION | {"replicaz": 3}, "spec.replicaz", "unknown field"
@@ -68,7 +68,7 @@ MISTAKES = {
         "ArksDisaggregatedApplication",
         SPLIT | {"router": {"port": 1, "int32": 2, "instanceSpec": {}}},
         "spec.router",
-        "port and int32 (its old spelling) say different things: give one",
+        "set either port or int32 (deprecated), not two different values",
     ),
     "no source in source": Bad(
         "ArksModel", {"model": "m", "source": {}}, "spec.source", "give exactly one of huggingface and file"

@@ -1,6 +1,6 @@
 """`python -m tools.generate [--check] [--root DIR]`: writes charts/arks-crds and docs/resources.md.
 
-With `--check` nothing is written: the exit status is 1 when a file is not what the models say.
+With `--check` nothing is written: the exit status is 1 when a file differs from what is generated.
 """
 
 import argparse
@@ -12,7 +12,7 @@ from tools.generate.files import generated_files, stale_files, write_files
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tools.generate", description=__doc__)
-    parser.add_argument("--check", action="store_true", help="only say which files are out of date")
+    parser.add_argument("--check", action="store_true", help="only list the files that are out of date")
     parser.add_argument("--root", type=Path, default=Path.cwd(), help="root of the repository (default: here)")
     options = parser.parse_args(arguments)
     files = generated_files()

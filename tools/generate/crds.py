@@ -33,7 +33,7 @@ _KEPT = (
     "x-kubernetes-validations",
 )
 _INT64_MAX = 2**63 - 1
-"""Said by `format: int64` already; API servers hold limits as floats and would round it."""
+"""Implied by `format: int64`; API servers hold limits as floats and would round it."""
 
 
 class _Dumper(yaml.SafeDumper):
@@ -152,7 +152,7 @@ def _resolved(schema: Schema, defs: dict[str, Schema]) -> Schema:
     if "anyOf" in schema:
         options = [option for option in schema["anyOf"] if option.get("type") != "null"]
         if len(options) != 1:
-            raise ValueError(f"a CRD cannot say 'one of several types': {schema.get('title', schema)}")
+            raise ValueError(f"a CRD cannot express 'one of several types': {schema.get('title', schema)}")
         return _resolved(options[0], defs) | own
     return own
 

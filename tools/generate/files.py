@@ -1,4 +1,4 @@
-"""Which files are generated, and whether those on disk still say the same."""
+"""Which files are generated, and whether those on disk are current."""
 
 from pathlib import Path, PurePosixPath
 

@@ -27,7 +27,7 @@ the same value.
 
 _DIFFERENCES = f"""## For those who come from the Go implementation
 
-Manifests that worked with `arks.ai/v1` up to v0.2 are taken as they are, except where this list says otherwise:
+Manifests that worked with `arks.ai/v1` up to v0.2 are taken as they are, with the exceptions of this list:
 
 - `spec.replicas` of an ArksApplication is 1 where it is absent; it was 0. Write 0 to park an application.
 - Fields that were dropped in silence (`extraOptions`, `driver`, `instanceSpec.replicas`, a quota's `name`) work again
@@ -166,7 +166,7 @@ def _link(annotation: Any) -> str:
 def _limits(schema: Schema) -> str:
     low, high = schema.get("minimum"), schema.get("maximum")
     if high == _INT32_MAX:
-        high = None  # nobody comes near it
+        high = None  # no real value comes near it
     if low is not None and low < 0:
         low = None
     if low is not None and high is not None:

@@ -137,7 +137,7 @@ def test_nulls_in_kubernetes_objects_are_handed_on() -> None:
     assert {"x": None, "y": []} == ArksApplication.from_dict(data).to_dict()["spec"]["instanceSpec"]["affinity"]
 
 
-def test_resources_cannot_be_changed_in_place() -> None:
+def test_resources_are_immutable() -> None:
     endpoint = ArksEndpoint.from_dict({"metadata": {"name": "e"}})
     with pytest.raises(ValidationError):
         endpoint.spec.default_weight = 3  # type: ignore[misc]

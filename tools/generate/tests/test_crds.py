@@ -54,7 +54,7 @@ def test_no_field_is_without_a_description(kind: type[Resource]) -> None:
 
 
 @kinds
-def test_rules_compile_and_say_what_they_are_about(kind: type[Resource]) -> None:
+def test_rules_compile_and_name_their_fields(kind: type[Resource]) -> None:
     for at, node in nodes(open_api_schema(kind)):
         for validation in node.get("x-kubernetes-validations", []):
             cel.compile(validation["rule"])
@@ -74,7 +74,7 @@ def test_what_rules_walk_over_is_bounded(kind: type[Resource]) -> None:
 
 
 @kinds
-def test_status_is_a_subresource_that_nobody_fills_in(kind: type[Resource]) -> None:
+def test_status_is_a_subresource_without_defaults(kind: type[Resource]) -> None:
     [version] = definition(kind)["spec"]["versions"]
     assert {} == version["subresources"]["status"]
     status = version["schema"]["openAPIV3Schema"]["properties"]["status"]
@@ -124,7 +124,7 @@ def test_a_definition_is_yaml_without_helm_templates_or_aliases(kind: type[Resou
     assert "&id" not in text
 
 
-def test_an_api_server_never_tells_a_key_back() -> None:
+def test_an_api_server_never_echoes_a_key() -> None:
     """It quotes a value that breaks a pattern, but not one that breaks a rule."""
     for at, node in nodes(open_api_schema(ArksToken)):
         if at.endswith((".token", ".tokenHash")):
@@ -140,7 +140,7 @@ def test_generated_files_are_current() -> None:
     assert [] == stale_files(ROOT, generated_files()), "run python -m tools.generate"
 
 
-def test_check_finds_files_that_differ_are_missing_or_left_over(tmp_path: Path) -> None:
+def test_check_finds_files_that_differ_are_missing_or_obsolete(tmp_path: Path) -> None:
     files = generated_files()
     write_files(tmp_path, files, list(files))
     assert 0 == main(["--check", "--root", str(tmp_path)])

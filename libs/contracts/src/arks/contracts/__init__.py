@@ -1,1 +1,1 @@
-"""What Arks services agree on: resources, subjects, messages. No I/O."""
+"""What Arks services share: resources, subjects, facts, messages. No I/O."""

@@ -6,7 +6,7 @@ from datetime import datetime
 from arks.contracts.resources.meta import Condition, ConditionStatus
 
 NEW_INCOMING = "NewIncomming"
-"""Reason of every condition before it was looked at. Spelled as clients of the API know it."""
+"""Reason of every condition before its first check. Spelled as clients of the API know it."""
 
 MODEL_CONDITIONS = ("StorageCreated", "ModelLoaded", "Ready")
 APPLICATION_CONDITIONS = ("Precheck", "Loaded", "Ready")
@@ -15,7 +15,7 @@ APPLICATION_CONDITIONS = ("Precheck", "Loaded", "Ready")
 def initial_conditions(
     types: Sequence[str], *, now: datetime, observed_generation: int | None = None
 ) -> list[Condition]:
-    """All conditions of a new resource: False, not looked at yet."""
+    """All conditions of a new resource: False, not checked yet."""
     return [
         Condition(
             type=type_,
@@ -48,13 +48,13 @@ def set_condition(
     now: datetime,
     observed_generation: int | None = None,
 ) -> list[Condition]:
-    """The conditions with this one set; `lastTransitionTime` is `now` only where `status` changed. Order is kept."""
-    wanted = status if isinstance(status, ConditionStatus) else ConditionStatus(str(status))
+    """The conditions with this one set; `lastTransitionTime` is `now` only if `status` changed. Order is kept."""
+    desired = status if isinstance(status, ConditionStatus) else ConditionStatus(str(status))
     before = find_condition(conditions, type_)
-    unchanged = before is not None and before.status is wanted
+    unchanged = before is not None and before.status is desired
     after = Condition(
         type=type_,
-        status=wanted,
+        status=desired,
         reason=reason,
         message=message,
         last_transition_time=before.last_transition_time if before is not None and unchanged else now,

@@ -15,7 +15,7 @@ USAGE_STREAM = "ARKS_USAGE"
 USAGE_SUBJECTS = "arks.usage.>"
 USAGE_MAX_AGE_SECONDS = 30 * 24 * 3600
 DEDUPLICATION_SECONDS = 120
-"""Within it JetStream drops a message whose id it has seen; consumers are idempotent beyond it."""
+"""Within it JetStream drops a message with a known id. Consumers deduplicate older repetitions themselves."""
 
 RESOURCES_BUCKET = "arks-resources"
 """Resources on one machine (on Kubernetes: the API server). Key: `<plural>.<namespace>.<name>`."""

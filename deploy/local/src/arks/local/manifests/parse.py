@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from arks.contracts.manifests.messages import closest, field_path, quoted, sentence, shown
+from arks.contracts.manifests.messages import closest, comma_separated, field_path, preview, sentence
 from arks.contracts.resources import DEFAULT_NAMESPACE, KINDS, Location, Resource, Secret
 from arks.local.manifests.reader import Document, read_documents
 
@@ -121,8 +121,8 @@ def _unknown_kind(kind: object) -> str:
     if kind is None:
         return "is missing"
     guess = closest(kind, KINDS) if isinstance(kind, str) else None
-    known = f"did you mean {guess}?" if guess else f"Arks knows {quoted(KINDS)}"
-    return f"unknown kind {shown(kind)}: {known}"
+    known = f"did you mean {guess}?" if guess else f"Arks knows {comma_separated(KINDS)}"
+    return f"unknown kind {preview(kind)}: {known}"
 
 
 def _findings(item: _Item, error: ValidationError, resource_type: type[Resource]) -> list[Finding]:

@@ -1,4 +1,4 @@
-"""pydantic's findings as plain sentences about a field of a manifest. Shows values only of fields with few choices."""
+"""Validation errors as plain sentences about a field. Values are shown only for fields with few choices."""
 
 import difflib
 import types
@@ -52,11 +52,11 @@ def closest(word: str, known: Iterable[str]) -> str | None:
     return by_lower[matches[0]] if matches else None
 
 
-def quoted(words: Iterable[str]) -> str:
+def comma_separated(words: Iterable[str]) -> str:
     return ", ".join(words)
 
 
-def shown(value: object) -> str:
+def preview(value: object) -> str:
     """A value for a message: short, one line."""
     text = str(value)
     cut = text if len(text) <= MAX_SHOWN_CHARACTERS else text[:MAX_SHOWN_CHARACTERS] + "..."
@@ -64,7 +64,7 @@ def shown(value: object) -> str:
 
 
 def sentence(error: ErrorDetails, resource: type[BaseModel]) -> str:
-    """What is wrong with the field of `error`, in words that follow the field's name."""
+    """The error as a phrase that follows the field's name."""
     kind, context = error["type"], error.get("ctx", {})
     if kind in _TYPES:
         return f"must be {_TYPES[kind]}, not {_type_of(error['input'])}{_hint(kind, error['input'])}"
@@ -122,19 +122,19 @@ def _unknown_field(at: Location, resource: type[BaseModel]) -> str:
     known = field_names(parent)
     if guess := closest(str(at[-1]), known):
         return f"unknown field, did you mean {guess}?"
-    return f"unknown field; known here: {quoted(known)}" if len(known) <= 16 else "unknown field"
+    return f"unknown field; known here: {comma_separated(known)}" if len(known) <= 16 else "unknown field"
 
 
 def _not_one_of(value: object, choices: list[str]) -> str:
-    said = f"must be {choices[0]}" if len(choices) == 1 else f"must be one of {quoted(choices)}"
+    expectation = f"must be {choices[0]}" if len(choices) == 1 else f"must be one of {comma_separated(choices)}"
     if isinstance(value, (dict, list)):
-        return f"{said}, not {_type_of(value)}"
+        return f"{expectation}, not {_type_of(value)}"
     guess = closest(str(value), choices) if len(choices) > 1 else None
-    return f"{said}, not {shown(value)}" + (f"; did you mean {guess}?" if guess else "")
+    return f"{expectation}, not {preview(value)}" + (f"; did you mean {guess}?" if guess else "")
 
 
 def _choices(at: Location, resource: type[BaseModel]) -> list[str]:
-    """Values that the field takes, the empty one left out: it only says the same as leaving the field away."""
+    """Values that the field accepts, without the empty one, which means the same as an absent field."""
     parent = model_at(resource, at[:-1])
     if parent is None:
         return []
@@ -159,7 +159,7 @@ def field_names(model: type[BaseModel]) -> list[str]:
 
 
 def model_at(model: type[BaseModel], at: Location) -> type[BaseModel] | None:
-    """The type that holds the fields at `at`; None inside objects that are handed on as they are."""
+    """The type that holds the fields at `at`; None inside objects that are passed on unchanged."""
     found: type[BaseModel] | None = model
     for part in at:
         if isinstance(part, int):

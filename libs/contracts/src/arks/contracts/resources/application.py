@@ -31,7 +31,7 @@ class ApplicationPhase(StrEnum):
 
 
 SERVED_NAME_PATTERN = r"^([A-Za-z0-9][A-Za-z0-9._:/@-]*)?$"
-"""No blanks and nothing that a shell would read: the name ends up in command lines."""
+"""No blanks and no shell characters, because the name is used in command lines."""
 ServedModelName = Annotated[str, Field(max_length=253, pattern=SERVED_NAME_PATTERN)]
 RuntimeArgument = Annotated[str, Field(max_length=4096)]
 
@@ -43,16 +43,16 @@ class ModelRef(ApiModel):
 
 
 class ArksApplicationSpec(ApiModel):
-    """Which engine serves which model, how often and on how many nodes."""
+    """Which engine serves the model, with how many replicas and nodes."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
-            message="size and instanceSpec.replicas (its old spelling) say different things: give one",
+            message="set either size or instanceSpec.replicas (deprecated), not two different values",
             broken_at=lambda spec: ("size",) if differ(spec.size, spec.instance_spec.replicas) else None,
             cel="!has(self.size) || !has(self.instanceSpec.replicas) || self.size == self.instanceSpec.replicas",
         ),
         Rule(
-            message="runtimeCommonArgs and extraOptions (its old spelling) say different things: give one",
+            message="set either runtimeCommonArgs or extraOptions (deprecated), not two different values",
             broken_at=lambda spec: (
                 ("runtimeCommonArgs",) if differ(spec.runtime_common_args, spec.extra_options) else None
             ),
@@ -64,14 +64,14 @@ class ArksApplicationSpec(ApiModel):
 
     replicas: Count32 = Field(default=1, description="Replicas that serve the model; each is a group of `size` nodes.")
     size: int | None = Field(
-        default=None, ge=1, le=2**31 - 1, description="Nodes in one replica (multi-node inference); default 1."
+        default=None, ge=1, le=2**31 - 1, description="Nodes per replica (multi-node inference); default 1."
     )
     runtime: Literal["", "vllm", "sglang", "dynamo", "llamacpp", "ark"] = Field(
         default="vllm", description="Engine; empty means vllm."
     )
-    driver: Literal["LWS"] | None = Field(default=None, description="Old field, accepted and ignored: only LWS exists.")
+    driver: Literal["LWS"] | None = Field(default=None, description="Deprecated; ignored. LWS is the only driver.")
     runtime_image: str | None = Field(
-        default=None, max_length=1024, description="Image of the engine; default by runtime."
+        default=None, max_length=1024, description="Image of the engine; the default depends on the runtime."
     )
     runtime_image_pull_secrets: list[ImagePullSecret] = Field(
         default_factory=list, description="Registry credentials of the engine's image."
@@ -87,7 +87,7 @@ class ArksApplicationSpec(ApiModel):
         description="Accelerators that share one model; 0 or absent: the engine's default.",
     )
     runtime_common_args: list[RuntimeArgument] | None = Field(
-        default=None, max_length=256, description="Further arguments for the engine's command line."
+        default=None, max_length=256, description="Extra command-line arguments for the engine."
     )
     extra_options: list[RuntimeArgument] | None = Field(
         default=None, max_length=256, description="Old spelling of `runtimeCommonArgs`."
@@ -99,12 +99,12 @@ class ArksApplicationSpec(ApiModel):
 
     @property
     def group_size(self) -> int:
-        """Nodes in one replica, however it was spelled."""
+        """Nodes per replica, from either spelling."""
         return self.size or self.instance_spec.replicas or 1
 
     @property
     def runtime_args(self) -> list[str]:
-        """Arguments for the engine, however they were spelled."""
+        """Extra arguments for the engine, from either spelling."""
         return list(self.runtime_common_args or self.extra_options or [])
 
     @property
@@ -135,25 +135,29 @@ class InstanceStatus(ApiModel):
     """One running engine."""
 
     name: str = Field(description="Name of the replica.")
-    address: str = Field(default="", description="host:port that it serves on; empty until known.")
-    state: str = Field(description="Starting, Loading, Ready, Draining, BackOff, Failed or Stopped.")
-    restarts: Count32 = Field(default=0, description="How often it was started again.")
-    message: str = Field(default="", max_length=4096, description="Why, with the engine's last lines where it failed.")
+    address: str = Field(default="", description="host:port of the replica; empty until known.")
+    state: str = Field(description="Starting, Loading, Ready, Draining, BackOff or Failed.")
+    restarts: Count32 = Field(default=0, description="Number of restarts.")
+    message: str = Field(
+        default="",
+        max_length=4096,
+        description="Reason of the state, with the engine's last log lines after a failure.",
+    )
 
 
 class ArksApplicationStatus(Status):
-    """What app-deployer last saw."""
+    """Observed state, written by app-deployer."""
 
     condition_types: ClassVar[tuple[str, ...]] = ("Precheck", "Loaded", "Ready")
 
     phase: Annotated[ApplicationPhase, Field(strict=False)] = Field(
-        default=ApplicationPhase.PENDING, description="Where the application is on its way to Running."
+        default=ApplicationPhase.PENDING, description="Progress to Running."
     )
     replicas: Count32 = Field(default=0, description="Replicas that exist.")
-    ready_replicas: Count32 = Field(default=0, description="Replicas whose engine has answered.")
+    ready_replicas: Count32 = Field(default=0, description="Replicas that are ready.")
     updated_replicas: Count32 = Field(default=0, description="Replicas that run the newest spec.")
     selector: str | None = Field(default=None, description="Label selector of the pods, for autoscalers.")
-    instances: list[InstanceStatus] = Field(default_factory=list, description="The single engines.")
+    instances: list[InstanceStatus] = Field(default_factory=list, description="One entry per engine replica.")
 
 
 def _name_too_long(resource: Resource) -> tuple[str | int, ...] | None:

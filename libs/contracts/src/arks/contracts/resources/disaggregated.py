@@ -27,25 +27,27 @@ class RouterSpec(ApiModel):
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
-            message="port and int32 (its old spelling) say different things: give one",
+            message="set either port or int32 (deprecated), not two different values",
             broken_at=lambda router: ("port",) if differ(router.port, router.int32) else None,
             cel="!has(self.port) || !has(self.int32) || self.port == self.int32",
         ),
     )
 
-    replicas: Count32 = Field(default=1, description="Routers.")
+    replicas: Count32 = Field(default=1, description="Number of routers.")
     command_override: list[RuntimeArgument] = Field(
-        default_factory=list, description="Command in place of ours, which it finds in ARKS_ROUTER_COMMAND."
+        default_factory=list, description="Replaces the generated command, which is in ARKS_ROUTER_COMMAND."
     )
-    port: OptionalPort | None = Field(default=None, description="Port that it serves on; 0 or absent: 8080.")
+    port: OptionalPort | None = Field(default=None, description="Serving port; 0 or absent: 8080.")
     int32: OptionalPort | None = Field(default=None, description="Old spelling of `port`.")
-    metric_port: OptionalPort | None = Field(default=None, description="Port of its metrics; 0 or absent: 9090.")
-    router_args: list[RuntimeArgument] = Field(default_factory=list, description="Further arguments of the router.")
+    metric_port: OptionalPort | None = Field(default=None, description="Metrics port; 0 or absent: 9090.")
+    router_args: list[RuntimeArgument] = Field(
+        default_factory=list, description="Extra command-line arguments for the router."
+    )
     instance_spec: ArksInstanceSpec | None = Field(default=None, description="How the router's pods run.")
 
     @property
     def serving_port(self) -> int:
-        """The port, however it was spelled."""
+        """The port, from either spelling."""
         return self.port or self.int32 or DEFAULT_ROUTER_PORT
 
     @property
@@ -57,15 +59,15 @@ class DisaggregatedWorkload(ApiModel):
     """The engines of one stage: prefill or decode."""
 
     replicas: Count32 = Field(default=1, description="Replicas; each is a group of `size` nodes.")
-    size: int = Field(default=1, ge=1, le=2**31 - 1, description="Nodes in one replica.")
+    size: int = Field(default=1, ge=1, le=2**31 - 1, description="Nodes per replica.")
     leader_command_override: list[RuntimeArgument] = Field(
-        default_factory=list, description="Leader's command in place of ours, which it finds in ARKS_LEADER_COMMAND."
+        default_factory=list, description="Replaces the leader's generated command, which is in ARKS_LEADER_COMMAND."
     )
     worker_command_override: list[RuntimeArgument] = Field(
-        default_factory=list, description="Workers' command in place of ours, which they find in ARKS_WORKER_COMMAND."
+        default_factory=list, description="Replaces the workers' generated command, which is in ARKS_WORKER_COMMAND."
     )
     runtime_common_args: list[RuntimeArgument] = Field(
-        default_factory=list, description="Further arguments for the engine."
+        default_factory=list, description="Extra command-line arguments for the engine."
     )
     instance_spec: ArksInstanceSpec | None = Field(default=None, description="How the engine's pods run.")
 
@@ -73,7 +75,9 @@ class DisaggregatedWorkload(ApiModel):
 class ArksDisaggregatedApplicationSpec(ApiModel):
     """Which model, and the engines of each stage."""
 
-    runtime: Literal["", "sglang"] = Field(default="sglang", description="Engine; empty means sglang, the only one.")
+    runtime: Literal["", "sglang"] = Field(
+        default="sglang", description="Engine; empty means sglang, the only supported one."
+    )
     router_image: str | None = Field(default=None, max_length=1024, description="Image of the router.")
     runtime_image: str | None = Field(default=None, max_length=1024, description="Image of the engines.")
     runtime_image_pull_secrets: list[ImagePullSecret] = Field(
@@ -87,8 +91,8 @@ class ArksDisaggregatedApplicationSpec(ApiModel):
         default=None, description="Gang scheduling of each replica's nodes."
     )
     router: RouterSpec = Field(description="The router in front of both stages.")
-    prefill: DisaggregatedWorkload = Field(description="Engines that read prompts.")
-    decode: DisaggregatedWorkload = Field(description="Engines that write answers.")
+    prefill: DisaggregatedWorkload = Field(description="Engines that process prompts.")
+    decode: DisaggregatedWorkload = Field(description="Engines that generate answers.")
 
     @property
     def served_name(self) -> str:
@@ -100,17 +104,17 @@ class WorkloadStatus(ApiModel):
     """Replicas of one part."""
 
     replicas: Count32 = Field(default=0, description="Replicas that exist.")
-    ready_replicas: Count32 = Field(default=0, description="Replicas that have answered.")
+    ready_replicas: Count32 = Field(default=0, description="Replicas that are ready.")
     updated_replicas: Count32 = Field(default=0, description="Replicas that run the newest spec.")
 
 
 class ArksDisaggregatedApplicationStatus(Status):
-    """What app-deployer last saw."""
+    """Observed state, written by app-deployer."""
 
     condition_types: ClassVar[tuple[str, ...]] = ("Precheck", "Loaded", "Ready")
 
     phase: Annotated[ApplicationPhase, Field(strict=False)] = Field(
-        default=ApplicationPhase.PENDING, description="Where the application is on its way to Running."
+        default=ApplicationPhase.PENDING, description="Progress to Running."
     )
     router: WorkloadStatus = Field(default_factory=WorkloadStatus, description="Replicas of the router.")
     prefill: WorkloadStatus = Field(default_factory=WorkloadStatus, description="Replicas of prefill.")

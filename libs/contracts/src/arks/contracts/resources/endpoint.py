@@ -62,35 +62,37 @@ def _default_matches() -> list[RouteMatch]:
 
 
 class ArksEndpointSpec(ApiModel):
-    """How traffic for one public model name is spread."""
+    """Distribution of the traffic of one public model name."""
 
     default_weight: Weight = Field(
-        default=1, description="Weight of each application that is found by its served name."
+        default=1, description="Weight of each application that is discovered by its served name."
     )
     gateway_ref: GatewayRef | None = Field(
         default=None,
-        description="Gateway that leads to Arks' Envoy too, where the operator allows routes; no effect elsewhere.",
+        description="Gateway that leads to Arks' Envoy too, if the operator allows routes; otherwise without effect.",
     )
     match_configs: list[RouteMatch] = Field(
-        default_factory=_default_matches, max_length=MAX_ROUTES, description="Requests that the endpoint takes."
+        default_factory=_default_matches, max_length=MAX_ROUTES, description="Requests that the endpoint accepts."
     )
     route_configs: list[BackendRef] = Field(
-        default_factory=list, max_length=MAX_ROUTES, description="Backends set by hand, before those that are found."
+        default_factory=list,
+        max_length=MAX_ROUTES,
+        description="Explicit backends; they take precedence over discovered ones.",
     )
 
 
 class ReplicaWeight(ApiModel):
-    """What one replica gets, and why."""
+    """Weight of one replica, with its reason."""
 
-    application: str = Field(description="Application the replica belongs to.")
+    application: str = Field(description="Application of the replica.")
     replica: str = Field(description="Name of the replica.")
     address: str = Field(description="host:port.")
     weight: Count32 = Field(description="Its weight in Envoy.")
-    reason: str = Field(default="", max_length=1024, description="Why it has this weight.")
+    reason: str = Field(default="", max_length=1024, description="Reason of the weight.")
 
 
 class ArksEndpointStatus(Status):
-    """What endpoint-router last set."""
+    """Observed state, written by endpoint-router."""
 
     condition_types: ClassVar[tuple[str, ...]] = ("Accepted", "Attached", "Ready")
 
@@ -98,7 +100,7 @@ class ArksEndpointStatus(Status):
     ready_replicas: Count32 = Field(default=0, description="Replicas that get traffic.")
     weights: list[ReplicaWeight] = Field(default_factory=list, description="Weight of each replica.")
     signal_source: str | None = Field(
-        default=None, description="What the weights were made from: engine, in-flight, static or equal."
+        default=None, description="Source of the weights: engine, in-flight, static or equal."
     )
 
 

@@ -10,18 +10,19 @@ RESERVED_VOLUME = "models"
 RESERVED_MOUNT_PATH = "/models"
 
 
-def _knowing(**properties: dict[str, Any]) -> dict[str, Any]:
-    """Tells the API server of the properties that rules look at; the others are kept as they are."""
+def _partial_schema(**properties: dict[str, Any]) -> dict[str, Any]:
+    """Declares to the API server the properties that rules look at; the others are kept as they are."""
     return {"x-kubernetes-preserve-unknown-fields": True, "properties": properties}
 
 
 Volume = Annotated[
-    dict[str, Any], Field(json_schema_extra=_knowing(name={"type": "string", "description": "Name.", "maxLength": 63}))
+    dict[str, Any],
+    Field(json_schema_extra=_partial_schema(name={"type": "string", "description": "Name.", "maxLength": 63})),
 ]
 VolumeMount = Annotated[
     dict[str, Any],
     Field(
-        json_schema_extra=_knowing(
+        json_schema_extra=_partial_schema(
             mountPath={"type": "string", "description": "Where in the container.", "maxLength": 4096}
         )
     ),
@@ -83,8 +84,8 @@ class ArksInstanceSpec(ApiModel):
         default=None, ge=1, le=2**31 - 1, description="Old spelling of the application's `size`: nodes in one replica."
     )
     # Of the pod
-    termination_grace_period_seconds: Count64 | None = Field(default=None, description="Time to end after SIGTERM.")
-    active_deadline_seconds: Count64 | None = Field(default=None, description="Time after which the pod is ended.")
+    termination_grace_period_seconds: Count64 | None = Field(default=None, description="Grace period after SIGTERM.")
+    active_deadline_seconds: Count64 | None = Field(default=None, description="Time after which the pod is stopped.")
     dns_policy: str | None = Field(default=None, description="DNS policy of the pod.")
     dns_config: Passthrough | None = Field(default=None, description="DNS settings of the pod.")
     automount_service_account_token: bool | None = Field(default=None, description="Whether the API token is mounted.")
@@ -100,7 +101,7 @@ class ArksInstanceSpec(ApiModel):
     priority: Int32 | None = Field(default=None, description="Priority of the pod.")
     runtime_class_name: str | None = Field(default=None, description="Container runtime class.")
     enable_service_links: bool | None = Field(default=None, description="Service addresses as environment variables.")
-    preemption_policy: str | None = Field(default=None, description="Whether the pod may push out others.")
+    preemption_policy: str | None = Field(default=None, description="Whether the pod may preempt others.")
     overhead: Passthrough | None = Field(default=None, description="Resources that the runtime class costs.")
     topology_spread_constraints: list[Passthrough] = Field(
         default_factory=list, description="Spread over zones or nodes."
@@ -110,7 +111,7 @@ class ArksInstanceSpec(ApiModel):
     )
     os: Passthrough | None = Field(default=None, description="Operating system of the pod.")
     host_users: bool | None = Field(default=None, description="Use the node's user ids.")
-    scheduling_gates: list[Passthrough] = Field(default_factory=list, description="What holds scheduling back.")
+    scheduling_gates: list[Passthrough] = Field(default_factory=list, description="Gates that delay scheduling.")
     resource_claims: list[Passthrough] = Field(default_factory=list, description="Claims of dynamic resources.")
     node_selector: dict[str, str] | None = Field(
         default=None, description="Labels a node must have.", json_schema_extra={"x-kubernetes-map-type": "atomic"}
@@ -127,7 +128,7 @@ class ArksInstanceSpec(ApiModel):
     labels: dict[str, str] = Field(default_factory=dict, description="Labels added to the pods.")
     annotations: dict[str, str] = Field(default_factory=dict, description="Annotations added to the pods.")
     volumes: list[Volume] = Field(
-        default_factory=list, max_length=128, description="Further volumes; none may be named `models`."
+        default_factory=list, max_length=128, description="Additional volumes; none may be named `models`."
     )
     # Of the engine's container
     security_context: Passthrough | None = Field(default=None, description="Security settings of the container.")
@@ -145,7 +146,9 @@ class ArksInstanceSpec(ApiModel):
 class KubeScheduling(ApiModel):
     """Gang scheduling by the scheduler plugins."""
 
-    schedule_timeout_seconds: Count32 = Field(default=60, description="How long a group may wait to be placed whole.")
+    schedule_timeout_seconds: Count32 = Field(
+        default=60, description="How long a group may wait to be scheduled as a whole."
+    )
 
 
 class VolcanoScheduling(ApiModel):

@@ -1,4 +1,4 @@
-"""What all resources share: metadata, conditions, and the frame `apiVersion, kind, metadata`."""
+"""What all kinds share: metadata, status with conditions, and the base classes of resources."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -64,10 +64,12 @@ class ObjectMeta(ApiModel):
     uid: str | None = Field(default=None, description="Unique over time. Set by the server.")
     creation_timestamp: Timestamp | None = Field(default=None, description="When it was created. Set by the server.")
     deletion_timestamp: Timestamp | None = Field(
-        default=None, description="When deletion was asked for. Set by the server."
+        default=None, description="When deletion was requested. Set by the server."
     )
     deletion_grace_period_seconds: Count64 | None = Field(default=None, description="Grace period. Set by the server.")
-    finalizers: list[str] = Field(default_factory=list, description="Who has to clean up before the object goes.")
+    finalizers: list[str] = Field(
+        default_factory=list, description="Controllers that have to clean up before the object is deleted."
+    )
     owner_references: list[OwnerReference] = Field(default_factory=list, description="Objects that own this one.")
     generate_name: str | None = Field(default=None, description="Prefix of a generated name. Tolerated.")
     self_link: str | None = Field(default=None, description="Tolerated; no longer used by Kubernetes.")
@@ -86,12 +88,12 @@ class Condition(ApiModel):
     """One observed aspect of a resource."""
 
     type: str = Field(min_length=1, max_length=316, description="Aspect, CamelCase.")
-    status: Annotated[ConditionStatus, Field(strict=False)] = Field(description="Whether it holds.")
+    status: Annotated[ConditionStatus, Field(strict=False)] = Field(description="True, False or Unknown.")
     last_transition_time: Timestamp = Field(description="When `status` last changed.")
-    reason: str = Field(default="", max_length=1024, description="Why, one CamelCase word, for machines.")
-    message: str = Field(default="", max_length=32768, description="Why, for people.")
+    reason: str = Field(default="", max_length=1024, description="Reason as one CamelCase word, for programs.")
+    message: str = Field(default="", max_length=32768, description="Explanation for people.")
     observed_generation: Count64 | None = Field(
-        default=None, description="`metadata.generation` that this was made from."
+        default=None, description="`metadata.generation` that this condition describes."
     )
 
 
@@ -178,7 +180,7 @@ class Resource(ApiModel):
 
     @classmethod
     def from_stored(cls, data: dict[str, Any]) -> Self:
-        """Read an object from a server that may be newer than we are: fields we do not know are kept, not errors."""
+        """Read an object from a server that may be newer: unknown fields are kept and are not errors."""
         return cls.model_validate(data, by_alias=True, by_name=False, extra="allow")
 
 

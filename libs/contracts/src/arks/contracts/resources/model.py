@@ -1,4 +1,4 @@
-"""ArksModel: weights, where they come from and where they are kept."""
+"""ArksModel: the files of a model, their source and their storage."""
 
 from enum import StrEnum
 from typing import Annotated, Any, ClassVar, Literal
@@ -10,7 +10,7 @@ from arks.contracts.resources.meta import AGE, KIND, CustomResource, PrinterColu
 from arks.contracts.resources.schema import MAX_LABEL_LENGTH, ApiModel, Count64, Location, ObjectName, Passthrough, Rule
 
 SUB_PATH_PATTERN = r"^[A-Za-z0-9._@+=:,-]+(/[A-Za-z0-9._@+=:,-]+)*/?$"
-"""A relative path without blanks or characters that a shell would read: it ends up in command lines."""
+"""A relative path without blanks and shell characters, because it is used in command lines."""
 HF_TOKEN_KEY = "HF_TOKEN"  # noqa: S105  # the name of a key in a secret, not a secret
 
 
@@ -30,7 +30,7 @@ class HubTokenRef(ApiModel):
 
 
 def _string_or_object(schema: dict[str, Any]) -> None:
-    """OpenAPI in a CRD cannot say "string or object": the API server takes anything, our own checks say the rest."""
+    """A CRD cannot express "string or object": the API server accepts anything, and Arks validates the rest."""
     description = schema.get("description", "")
     schema.clear()
     schema |= {"description": description, "x-kubernetes-preserve-unknown-fields": True}
@@ -59,7 +59,7 @@ class HuggingFaceSource(ApiModel):
         description="Download only files that match one of these, as in a shell: `*.gguf`.",
     )
     ignore_patterns: list[str] = Field(
-        default_factory=list, max_length=64, description="Leave out files that match one of these."
+        default_factory=list, max_length=64, description="Skip files that match one of these."
     )
 
     @field_validator("token_secret_ref", mode="before")
@@ -80,7 +80,7 @@ class FileSource(ApiModel):
 
 
 class ModelSource(ApiModel):
-    """Where the weights come from: exactly one source."""
+    """Source of the model's files: exactly one."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
@@ -95,28 +95,28 @@ class ModelSource(ApiModel):
 
 
 class PvcStorage(ApiModel):
-    """A persistent volume claim; one that exists is adopted as it is."""
+    """A PersistentVolumeClaim; an existing one is adopted unchanged."""
 
-    name: ObjectName | None = Field(default=None, description="Name of the claim; default is the model's name.")
-    spec: Passthrough = Field(description="PersistentVolumeClaimSpec, used when the claim has to be created.")
+    name: ObjectName | None = Field(default=None, description="Name of the PVC; default is the model's name.")
+    spec: Passthrough = Field(description="PersistentVolumeClaimSpec, used if the PVC has to be created.")
 
 
-def _climbs_out(storage: "ModelStorage") -> Location | None:
+def _escapes_storage(storage: "ModelStorage") -> Location | None:
     return ("subPath",) if storage.sub_path and ".." in storage.sub_path.split("/") else None
 
 
 class ModelStorage(ApiModel):
-    """Where the weights are kept."""
+    """Storage of the model's files."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
             message="subPath must not hold '..'",
-            broken_at=_climbs_out,
+            broken_at=_escapes_storage,
             cel=r"!has(self.subPath) || !self.subPath.matches('(^|/)[.][.](/|$)')",
         ),
     )
 
-    pvc: PvcStorage | None = Field(default=None, description="Persistent volume claim. Kubernetes only.")
+    pvc: PvcStorage | None = Field(default=None, description="PersistentVolumeClaim. Kubernetes only.")
     sub_path: str | None = Field(
         default=None,
         min_length=1,
@@ -127,7 +127,7 @@ class ModelStorage(ApiModel):
 
 
 class ArksModelSpec(ApiModel):
-    """What model, from where, kept where."""
+    """Which model, its source and its storage."""
 
     model: str = Field(
         min_length=1,
@@ -136,12 +136,12 @@ class ArksModelSpec(ApiModel):
         description="Repository on the hub: `Qwen/Qwen2.5-7B-Instruct`.",
     )
     source: ModelSource | None = Field(
-        default=None, description="Where the weights come from. Absent: the storage already holds them."
+        default=None, description="Source of the files. Absent: the storage already holds them."
     )
     storage: ModelStorage | None = Field(
         default=None,
         description=(
-            "Where the weights are kept. Absent: on Kubernetes an existing claim of the model's name, "
+            "Storage of the files. Absent: on Kubernetes an existing PVC of the model's name, "
             "on one machine Arks' own directory."
         ),
     )
@@ -152,33 +152,33 @@ class ArksModelSpec(ApiModel):
 
 
 class DownloadProgress(ApiModel):
-    """How far a download is."""
+    """Download progress."""
 
     done_bytes: Count64 = Field(default=0, description="Bytes on disk.")
-    total_bytes: Count64 | None = Field(default=None, description="Bytes in all; absent until known.")
+    total_bytes: Count64 | None = Field(default=None, description="Total bytes; absent until known.")
     percent: float | None = Field(default=None, ge=0, le=100, strict=False, description="Share that is done.")
     bytes_per_second: Count64 | None = Field(default=None, description="Speed of the last seconds.")
     remaining_seconds: Count64 | None = Field(default=None, description="Expected time to the end.")
 
 
 class ArksModelStatus(Status):
-    """What model-manager last saw."""
+    """Observed state, written by model-manager."""
 
     condition_types: ClassVar[tuple[str, ...]] = ("StorageCreated", "ModelLoaded", "Ready")
 
     phase: Annotated[ModelPhase, Field(strict=False)] = Field(
-        default=ModelPhase.PENDING, description="Where the model is on its way to Ready."
+        default=ModelPhase.PENDING, description="Progress to Ready."
     )
-    progress: DownloadProgress | None = Field(default=None, description="Of the download under way or done.")
-    path: str | None = Field(default=None, description="Where applications find the weights.")
+    progress: DownloadProgress | None = Field(default=None, description="Progress of the current or last download.")
+    path: str | None = Field(default=None, description="Directory or file that engines load.")
     size_bytes: Count64 | None = Field(default=None, description="Size of all files.")
     file_count: Count64 | None = Field(default=None, description="Number of files.")
-    sha256: str | None = Field(default=None, description="Digest of the file, where there is only one.")
+    sha256: str | None = Field(default=None, description="Digest of the file, if there is only one.")
     revision: str | None = Field(default=None, description="Commit that was downloaded.")
 
 
 class ArksModel(CustomResource[ArksModelSpec, ArksModelStatus]):
-    """A model's weights, downloaded once and shared between applications."""
+    """A model's files, downloaded once and shared between applications."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(

@@ -26,7 +26,7 @@ def _untyped(limit: "QuotaLimit") -> Location | None:
 
 
 class QuotaLimit(ApiModel):
-    """How many tokens of one type."""
+    """A budget for one type of tokens."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
@@ -35,7 +35,7 @@ class QuotaLimit(ApiModel):
             cel="has(self.type) || has(self.name)",
         ),
         Rule(
-            message="type and name (its old spelling) say different things: give one",
+            message="set either type or name (deprecated), not two different values",
             broken_at=lambda limit: ("type",) if differ(limit.type, limit.name) else None,
             cel="!has(self.type) || !has(self.name) || self.type == self.name",
         ),
@@ -45,11 +45,11 @@ class QuotaLimit(ApiModel):
         default=None, description="Tokens of prompts, of responses, or both: prompt, response, total."
     )
     name: Annotated[QuotaType, Field(strict=False)] | None = Field(default=None, description="Old spelling of `type`.")
-    value: Count64 = Field(description="Tokens; 0 lets nothing through.")
+    value: Count64 = Field(description="Number of tokens; 0 rejects everything.")
 
     @property
     def quota_type(self) -> QuotaType:
-        """The type, however it was spelled."""
+        """The type, from either spelling."""
         chosen = self.type or self.name
         if chosen is None:
             raise ValueError("a quota without a type")
@@ -75,16 +75,16 @@ class ArksQuotaSpec(ApiModel):
         ),
     )
 
-    quotas: list[QuotaLimit] = Field(min_length=1, max_length=16, description="Limits, one a type.")
+    quotas: list[QuotaLimit] = Field(min_length=1, max_length=16, description="Limits, one per type.")
     period: Annotated[QuotaPeriod, Field(strict=False)] = Field(
         default=QuotaPeriod.LIFETIME,
-        description="When usage starts again from 0: never (lifetime), each UTC day, or each UTC month.",
+        description="When usage is reset to 0: never (lifetime), each UTC day, or each UTC month.",
     )
-    reset_generation: Count64 = Field(default=0, description="Raise it to set usage back to 0 now.")
+    reset_generation: Count64 = Field(default=0, description="Increase it to reset usage to 0 now.")
 
 
 class QuotaUsage(ApiModel):
-    """What was used of one type."""
+    """Usage of one type."""
 
     type: Annotated[QuotaType, Field(strict=False)] = Field(description="prompt, response or total.")
     used: Count64 = Field(default=0, description="Tokens used in this period.")
@@ -92,13 +92,15 @@ class QuotaUsage(ApiModel):
 
 
 class ArksQuotaStatus(Status):
-    """What token-quota last counted."""
+    """Observed state, written by token-quota."""
 
     condition_types: ClassVar[tuple[str, ...]] = ("Ready", "Exceeded")
 
     quota_status: list[QuotaUsage] = Field(default_factory=list, max_length=16, description="Usage by type.")
     period_start: Timestamp | None = Field(default=None, description="Start of the period that usage belongs to.")
-    reset_generation: Count64 | None = Field(default=None, description="Newest `spec.resetGeneration` carried out.")
+    reset_generation: Count64 | None = Field(
+        default=None, description="Latest `spec.resetGeneration` that was applied."
+    )
 
 
 class ArksQuota(CustomResource[ArksQuotaSpec, ArksQuotaStatus]):

@@ -32,9 +32,9 @@ Location = tuple[str | int, ...]
 """Path of a field as in YAML: ("spec", "qos", 0, "arksEndpoint")."""
 
 LABEL_PATTERN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
-"""DNS label (RFC 1123), as Kubernetes asks of the names of Services."""
+"""DNS label (RFC 1123), as Kubernetes requires for names of Services."""
 SUBDOMAIN_PATTERN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
-"""DNS subdomain: labels joined by dots, as Kubernetes asks of the names of objects."""
+"""DNS subdomain: labels joined by dots, as Kubernetes requires for names of objects."""
 MAX_LABEL_LENGTH = 63
 MAX_NAME_LENGTH = 253
 
@@ -104,7 +104,7 @@ class ApiModel(BaseModel):
 
     @model_serializer(mode="wrap")
     def _drop_empty(self, handler: SerializerFunctionWrapHandler, info: SerializationInfo) -> dict[str, Any]:
-        """Lists and maps that nobody filled are noise in YAML, but a patch has to be able to empty them."""
+        """Drop empty lists and maps from YAML, where they are noise. A patch keeps them: it must empty fields."""
         dumped: dict[str, Any] = handler(self) | (self.model_extra or {})
         if not (info.context and info.context.get("compact")):
             return dumped
@@ -129,7 +129,7 @@ def _plain(value: Any) -> Any:
 
 
 def duplicate_at(items: Iterable[Hashable | None]) -> int | None:
-    """Position of the first item that has been there before; `None` items count for nothing."""
+    """Position of the first repeated item; `None` items are ignored."""
     seen: set[Hashable] = set()
     for position, item in enumerate(items):
         if item is not None and item in seen:
@@ -139,7 +139,7 @@ def duplicate_at(items: Iterable[Hashable | None]) -> int | None:
 
 
 def differ(first: object, second: object) -> bool:
-    """Whether two spellings of one field are both given and say different things."""
+    """Whether both spellings of a field are given with different values."""
     return first is not None and second is not None and first != second
 
 
@@ -165,7 +165,7 @@ Timestamp = Annotated[
 """RFC 3339 with a time zone; written in UTC, whole seconds."""
 
 Passthrough = Annotated[dict[str, Any], Field(json_schema_extra={"x-kubernetes-preserve-unknown-fields": True})]
-"""A Kubernetes object that is handed on as it is; the API server checks it when the child is made."""
+"""A Kubernetes object that is passed on unchanged; the API server validates it when the child is created."""
 
 Int32 = Annotated[int, Field(ge=-(2**31), le=2**31 - 1, json_schema_extra={"format": "int32"})]
 Count32 = Annotated[int, Field(ge=0, le=2**31 - 1, json_schema_extra={"format": "int32"})]

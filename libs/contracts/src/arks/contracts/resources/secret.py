@@ -16,11 +16,11 @@ def _dump_secret(value: SecretStr, info: SerializationInfo) -> str:
 
 
 Hidden = Annotated[SecretStr, PlainSerializer(_dump_secret, return_type=str)]
-"""A value that repr, errors and dumps hide, unless the dump is asked to reveal it."""
+"""A value that repr, errors and dumps hide, unless a dump reveals it on request."""
 
 
 class Secret(Resource):
-    """Named values that are not to be seen (core v1)."""
+    """Sensitive key-value pairs (core/v1 Secret)."""
 
     group: ClassVar[str] = ""
     plural: ClassVar[str] = "secrets"
@@ -28,15 +28,15 @@ class Secret(Resource):
 
     api_version: Literal["v1"] = Field(default="v1", description="Version of the core group.")
     kind: Literal["Secret"] = Field(default="Secret", description="Kind of the resource.")
-    type: str = Field(default="Opaque", description="What the values are for; Arks reads any type.")
-    immutable: bool | None = Field(default=None, description="Whether the values are fixed for good.")
+    type: str = Field(default="Opaque", description="Purpose of the values; Arks reads any type.")
+    immutable: bool | None = Field(default=None, description="Whether the values can never change.")
     data: dict[str, Hidden] = Field(default_factory=dict, repr=False, description="Values in base64.")
     string_data: dict[str, Hidden] = Field(
         default_factory=dict, repr=False, description="Values in the clear; win over `data`."
     )
 
     def value(self, key: str) -> str | None:
-        """The value in the clear; None where the key is absent or its value is not base64 of UTF-8 text."""
+        """The value in the clear; None if the key is absent or its value is not base64 of UTF-8 text."""
         if (clear := self.string_data.get(key)) is not None:
             return clear.get_secret_value()
         if (encoded := self.data.get(key)) is None:

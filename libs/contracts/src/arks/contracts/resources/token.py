@@ -1,4 +1,4 @@
-"""ArksToken: one key, whose user it is, and what it may use."""
+"""ArksToken: an API key, its user, and its permissions."""
 
 from enum import StrEnum
 from typing import Annotated, Any, ClassVar, Literal
@@ -66,7 +66,7 @@ class KeySource(ApiModel):
     token: Hidden | None = Field(
         default=None,
         repr=False,
-        description="The key in the clear: everyone who may read the resource can read it. Prefer `tokenSecretRef`.",
+        description="The key in the clear: anyone who can read the resource can read it. Prefer `tokenSecretRef`.",
         json_schema_extra=_secret_pattern(KEY_PATTERN, KEY_REQUIREMENT, MAX_KEY_LENGTH),
     )
     token_secret_ref: TokenSecretRef | None = Field(default=None, description="Secret that holds the key.")
@@ -98,18 +98,18 @@ class KeySource(ApiModel):
 
 
 class PreviousKey(KeySource):
-    """A key that was replaced and works for a while longer."""
+    """A replaced key that stays valid for some time."""
 
     until: Timestamp = Field(description="When it stops working.")
 
 
 class RateLimit(ApiModel):
-    """How much in a window aligned to UTC."""
+    """A limit per UTC minute or UTC day."""
 
     type: Annotated[RateLimitType, Field(strict=False)] = Field(
         description="Requests or tokens, per minute or day: rpm, rpd, tpm, tpd."
     )
-    value: Count64 = Field(description="Limit; 0 lets nothing through.")
+    value: Count64 = Field(description="Limit; 0 rejects everything.")
 
 
 class EndpointRef(ApiModel):
@@ -130,7 +130,7 @@ def _duplicate_rate_limit(qos: "TokenQos") -> Location | None:
 
 
 class TokenQos(ApiModel):
-    """Leave to use one endpoint, with its limits."""
+    """Permission to use one endpoint, with its limits."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
@@ -148,13 +148,13 @@ class TokenQos(ApiModel):
 
 
 class FailurePolicy(ApiModel):
-    """What happens to requests while counters cannot be read."""
+    """Handling of requests while counters cannot be read."""
 
     rates: Annotated[FailureMode, Field(strict=False)] = Field(
         default=FailureMode.OPEN, description="While rate limits cannot be checked: Open lets requests through."
     )
     budgets: Annotated[FailureMode, Field(strict=False)] = Field(
-        default=FailureMode.CLOSED, description="While quotas cannot be checked: Closed refuses requests."
+        default=FailureMode.CLOSED, description="While quotas cannot be checked: Closed rejects requests."
     )
 
 
@@ -164,7 +164,7 @@ def _duplicate_endpoint(spec: "ArksTokenSpec") -> Location | None:
 
 
 class ArksTokenSpec(KeySource):
-    """The key and what it may use."""
+    """The key and its permissions."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
         *KeySource.rules,
@@ -176,18 +176,20 @@ class ArksTokenSpec(KeySource):
     )
 
     previous: list[PreviousKey] = Field(
-        default_factory=list, max_length=16, description="Keys that were replaced and still work until a set time."
+        default_factory=list, max_length=16, description="Replaced keys that stay valid until a set time."
     )
     expires_at: Timestamp | None = Field(default=None, description="When the key stops working.")
-    disabled: bool = Field(default=False, description="Refuse the key, at once and until this is false again.")
+    disabled: bool = Field(default=False, description="Reject the key at once, until this is false.")
     failure_policy: FailurePolicy = Field(
-        default_factory=FailurePolicy, description="What happens while counters cannot be read."
+        default_factory=FailurePolicy, description="Handling of requests while counters cannot be read."
     )
-    qos: list[TokenQos] = Field(max_length=MAX_QOS, description="What the key may use; nothing else is allowed.")
+    qos: list[TokenQos] = Field(
+        max_length=MAX_QOS, description="Endpoints that the key may use; no others are allowed."
+    )
 
 
 class ArksTokenStatus(Status):
-    """What token-quota last saw."""
+    """Observed state, written by token-quota."""
 
     condition_types: ClassVar[tuple[str, ...]] = ("Ready",)
 
