@@ -1,6 +1,6 @@
 import json
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -12,7 +12,7 @@ from arks.token_quota.domain.answers import Rejection
 from arks.token_quota.domain.time import Moment
 from arks.token_quota.domain.usage import Usage
 from arks.token_quota.service.admission import Admission, AdmitRequest
-from arks.token_quota.service.ports.ledger import UsageFilter
+from arks.token_quota.service.ports.ledger import Ledger, UsageFilter
 from arks.token_quota.service.reports import Reports
 from arks.token_quota.testing.fakes import BrokenLedger, FakeCounters, Harness, token
 
@@ -68,9 +68,17 @@ def api(harness: Harness, counters: FakeCounters, ledger: SqlLedger, clock: Fake
     return make(harness, counters, ledger, clock)
 
 
-def make(harness: Harness, counters: FakeCounters, ledger: SqlLedger, clock: FakeClock) -> Api:
-    limits = {"default_completion_tokens": 512, "reservation_seconds": 600.0}
-    admission = Admission(harness.index, counters, ledger, harness.releases, harness.metrics, clock=clock, **limits)  # type: ignore[arg-type]
+def make(harness: Harness, counters: FakeCounters, ledger: Ledger, clock: FakeClock) -> Api:
+    admission = Admission(
+        harness.index,
+        counters,
+        ledger,
+        harness.releases,
+        harness.metrics,
+        clock=clock,
+        default_completion_tokens=512,
+        reservation_seconds=600.0,
+    )
     return Api(admission, Reports(ledger, counters), grant_milliseconds=600_000)
 
 
@@ -78,7 +86,7 @@ async def call_api(
     api: Api, path: str, method: str = "GET", headers: dict[str, str] | None = None, query: str = ""
 ) -> Response:
     response = Response()
-    await api.__rsgi__(Request(path, method, Headers(headers or {}), query), response)  # type: ignore[arg-type]
+    await api.__rsgi__(Request(path, method, Headers(headers or {}), query), response)
     return response
 
 
@@ -107,7 +115,7 @@ async def test_a_refusal_is_the_final_answer(api: Api) -> None:
 async def test_the_numbers_and_the_name_of_the_model_are_read_from_headers() -> None:
     more = {"x-arks-max-tokens": "7", "x-arks-n": "2", "x-arks-model": "caf%C3%A9%25"}
     assert AdmitRequest("Bearer sk-tom", "r1", "café%", "chat.completions", 400, 7, 2) == read_admit_request(
-        Headers(ADMIT | more)  # type: ignore[arg-type]
+        Headers(ADMIT | more)
     )
 
 
@@ -126,7 +134,7 @@ async def test_the_numbers_and_the_name_of_the_model_are_read_from_headers() -> 
     ],
 )
 def test_numbers_that_are_none_are_400(name: str, value: str, param: str | None) -> None:
-    found = read_admit_request(Headers(ADMIT | {name: value}))  # type: ignore[arg-type]
+    found = read_admit_request(Headers(ADMIT | {name: value}))
     assert isinstance(found, Rejection)
     assert (400, param) == (found.status, found.param)
 
@@ -202,7 +210,7 @@ async def test_a_question_about_usage_that_makes_no_sense_is_400(api: Api, query
 async def test_usage_without_a_ledger_is_503(
     harness: Harness, counters: FakeCounters, ledger: SqlLedger, clock: FakeClock
 ) -> None:
-    api = make(harness, counters, BrokenLedger(ledger), clock)  # type: ignore[arg-type]
+    api = make(harness, counters, cast("Ledger", BrokenLedger(ledger)), clock)
     assert 503 == (await call_api(api, "/v1/usage")).status
 
 
@@ -211,7 +219,7 @@ def test_days_are_read_as_dates() -> None:
     assert (UsageFilter(token="tom", first_day=1, last_day=2), []) == (wanted, groups)
 
 
-async def test_a_fault_of_ours_is_500_in_the_envelope(
+async def test_an_unexpected_exception_is_500_in_the_envelope(
     api: Api, harness: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(*_: object) -> None:
