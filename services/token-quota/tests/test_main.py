@@ -5,8 +5,7 @@ ledger.
 import asyncio
 import itertools
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -24,6 +23,7 @@ from arks.kit.home import LocalHome
 from arks.kit.key import Key
 from arks.kit.ports import free_port
 from arks.kit.resources import LocalResources
+from arks.kit.testing.run import running
 from arks.kit.testing.servers import Server
 from arks.kit.testing.wait import eventually
 from arks.token_quota.config import ShipperSettings, TokenQuotaSettings
@@ -36,20 +36,8 @@ pytestmark = pytest.mark.real
 LINE = "{id}\t{start:.3f}\t532\t41\t200\t-\t127.0.0.1:9001\tcompletions\t0\t{grant}\t{usage}\n"
 
 
-@asynccontextmanager
-async def running(app: App) -> AsyncIterator[App]:
-    stop = asyncio.Event()
-    serving = asyncio.create_task(app.serve(stop))
-    try:
-        await eventually(lambda: serving.done() or not app.problems(), what="the service is ready")
-        yield app
-    finally:
-        stop.set()
-        await serving
-
-
 @dataclass
-class Arks:
+class TokenQuotaHarness:
     settings: dict[str, Any]
     home: LocalHome
     api: httpx.AsyncClient
@@ -122,10 +110,10 @@ class Arks:
 
 
 @pytest_asyncio.fixture
-async def arks(nats: Server, valkey: Server, tmp_path: Path) -> AsyncIterator[Arks]:
+async def harness(nats: Server, valkey: Server, tmp_path: Path) -> AsyncIterator[TokenQuotaHarness]:
     (tmp_path / "pepper").write_bytes(PEPPER)
     (tmp_path / "redis-password").write_text(valkey.password)
-    settings = {
+    settings: dict[str, Any] = {
         "nats_url": f"nats://127.0.0.1:{nats.port}",
         "redis_url": f"redis://127.0.0.1:{valkey.port}",
         "redis_password_file": tmp_path / "redis-password",
@@ -135,13 +123,13 @@ async def arks(nats: Server, valkey: Server, tmp_path: Path) -> AsyncIterator[Ar
         "sweep_seconds": 0.05,
         "quota_status_seconds": 0.05,
     }
-    home = LocalHome("test", TokenQuotaSettings(**settings))  # type: ignore[arg-type]
+    home = LocalHome("test", TokenQuotaSettings(**settings))
     await home.start()
     endpoints = home.fact_writer(Facts.ENDPOINTS, EndpointFact)
     writing = asyncio.create_task(endpoints.run())
     endpoints.put(Key("team", "qwen"), EndpointFact(namespace="team", name="qwen", ready=True))
     async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{settings['api_port']}", timeout=30) as api:
-        yield Arks(settings, home, api, tmp_path)
+        yield TokenQuotaHarness(settings, home, api, tmp_path)
     writing.cancel()
     await home.stop()
 
@@ -154,13 +142,13 @@ def tom(**limits: Any) -> ArksToken:
 CHARGED = [{"arksEndpoint": {"name": "qwen"}, "quota": {"name": "q"}}]
 
 
-async def test_usage_in_the_log_reaches_ledger_and_quota_status(arks: Arks) -> None:
-    async with running(arks.service()), running(arks.shipper()):
-        await arks.apply(quota(total=10_000), tom(qos=CHARGED))
-        answers = [await arks.admitted()] + [await arks.admit() for _ in range(4)]
+async def test_usage_in_the_log_reaches_ledger_and_quota_status(harness: TokenQuotaHarness) -> None:
+    async with running(harness.service()), running(harness.shipper()):
+        await harness.apply(quota(total=10_000), tom(qos=CHARGED))
+        answers = [await harness.admitted()] + [await harness.admit() for _ in range(4)]
         for answer, usage in zip(answers, ("e,7,5", "e,9,20", "d,3", "-", "e,1,1"), strict=True):
-            arks.log(answer, usage)
-        found = await arks.used(5)
+            harness.log(answer, usage)
+        found = await harness.used(5)
         assert (7 + 9 + 10 + 10 + 1, 5 + 20 + 3 + 20 + 1) == (
             found["total"]["promptTokens"],
             found["total"]["completionTokens"],
@@ -170,7 +158,7 @@ async def test_usage_in_the_log_reaches_ledger_and_quota_status(arks: Arks) -> N
         }
 
         async def used_in_status() -> list[int]:
-            stored = await LocalResources(arks.home.bus, ArksQuota).read(Key("team", "q"))
+            stored = await LocalResources(harness.home.bus, ArksQuota).read(Key("team", "q"))
             assert stored is not None
             return [usage.used for usage in stored.status.quota_status] if stored.status else []
 
@@ -182,11 +170,25 @@ async def _is(query: Any, expected: Any) -> Any:
     return found if found == expected else None
 
 
-async def test_the_official_client_sees_its_models(arks: Arks) -> None:
-    async with running(arks.service()):
-        await arks.apply(tom())
-        await arks.admitted()
-        base = f"{arks.api.base_url}/v1"
+async def test_a_quota_edit_that_leaves_the_budget_equal_is_observed_in_status(harness: TokenQuotaHarness) -> None:
+    async with running(harness.service()):
+        stored = LocalResources(harness.home.bus, ArksQuota)
+
+        async def observed_generation() -> int | None:
+            found = await stored.read(Key("team", "q"))
+            return found.status.observed_generation if found is not None and found.status is not None else None
+
+        await harness.apply(quota(prompt=100, total=1000))
+        await eventually(lambda: _is(observed_generation, 1), what="status of the new quota")
+        await harness.apply(quota(total=1000, prompt=100))
+        await eventually(lambda: _is(observed_generation, 2), what="status of the edited quota")
+
+
+async def test_the_official_client_sees_its_models(harness: TokenQuotaHarness) -> None:
+    async with running(harness.service()):
+        await harness.apply(tom())
+        await harness.admitted()
+        base = f"{harness.api.base_url}/v1"
         async with openai.AsyncOpenAI(base_url=base, api_key="sk-tom", max_retries=0) as client:
             assert ["qwen"] == [model.id async for model in client.models.list()]
             assert "qwen" == (await client.models.retrieve("qwen")).id
@@ -197,113 +199,120 @@ async def test_the_official_client_sees_its_models(arks: Arks) -> None:
                 await client.models.list()
 
 
-async def test_a_revoked_key_is_refused_at_once(arks: Arks) -> None:
-    async with running(arks.service()):
-        await arks.apply(tom())
-        await arks.admitted()
-        await LocalResources(arks.home.bus, ArksToken).delete(Key("team", "tom"))
+async def test_a_revoked_key_is_refused_at_once(harness: TokenQuotaHarness) -> None:
+    async with running(harness.service()):
+        await harness.apply(tom())
+        await harness.admitted()
+        await LocalResources(harness.home.bus, ArksToken).delete(Key("team", "tom"))
 
         async def refused() -> bool:
-            return (await arks.admit()).status_code == 401
+            return (await harness.admit()).status_code == 401
 
         await eventually(refused, within_seconds=5, what="the refusal")
 
 
-async def test_a_restarted_service_answers_its_first_request_fully_informed(arks: Arks) -> None:
-    async with running(arks.service()):
-        await arks.apply(quota(total=10_000), tom(qos=CHARGED))
-        await arks.admitted()
-    async with running(arks.service()):
-        assert 200 == (await arks.admit()).status_code
+async def test_a_restarted_service_answers_its_first_request_fully_informed(harness: TokenQuotaHarness) -> None:
+    async with running(harness.service()):
+        await harness.apply(quota(total=10_000), tom(qos=CHARGED))
+        await harness.admitted()
+    async with running(harness.service()):
+        assert 200 == (await harness.admit()).status_code
 
         async def ready() -> bool:
-            stored = await LocalResources(arks.home.bus, ArksToken).read(Key("team", "tom"))
+            stored = await LocalResources(harness.home.bus, ArksToken).read(Key("team", "tom"))
             return stored is not None and stored.status is not None and is_true(stored.status.conditions, "Ready")
 
         await eventually(ready, what="the token's status")
 
 
-async def test_a_wiped_redis_neither_frees_nor_double_charges_a_budget(arks: Arks, valkey: Server) -> None:
-    async with running(arks.service()), running(arks.shipper()):
-        await arks.apply(quota(total=100), tom(qos=CHARGED))
-        arks.log(await arks.admitted(), "e,30,30")
-        await arks.used(1)
+async def test_a_wiped_redis_neither_frees_nor_double_charges_a_budget(
+    harness: TokenQuotaHarness, valkey: Server
+) -> None:
+    async with running(harness.service()), running(harness.shipper()):
+        await harness.apply(quota(total=100), tom(qos=CHARGED))
+        harness.log(await harness.admitted(), "e,30,30")
+        await harness.used(1)
         await valkey.kill()
-        assert 503 == (await arks.admit()).status_code
+        assert 503 == (await harness.admit()).status_code
         await valkey.restart()
 
         async def refused() -> httpx.Response | None:
-            answer = await arks.admit(**{"x-arks-max-tokens": "31"})
+            answer = await harness.admit(**{"x-arks-max-tokens": "31"})
             return answer if answer.status_code == 429 else None
 
         answer = await eventually(refused, what="the budget is known again")
         assert answer is not None
         assert 60 == answer.json()["error"]["details"][0]["used"]
-        assert 200 == (await arks.admit(**{"x-arks-max-tokens": "30"})).status_code
+        assert 200 == (await harness.admit(**{"x-arks-max-tokens": "30"})).status_code
 
 
-async def test_usage_that_ends_while_redis_is_away_is_counted_when_it_is_back(arks: Arks, valkey: Server) -> None:
-    async with running(arks.service()), running(arks.shipper()):
-        await arks.apply(quota(total=100), tom(qos=CHARGED))
-        answer = await arks.admitted()
+async def test_usage_that_ends_while_redis_is_away_is_counted_when_it_is_back(
+    harness: TokenQuotaHarness, valkey: Server
+) -> None:
+    async with running(harness.service()), running(harness.shipper()):
+        await harness.apply(quota(total=100), tom(qos=CHARGED))
+        answer = await harness.admitted()
         await valkey.kill()
-        arks.log(answer, "e,30,30")
+        harness.log(answer, "e,30,30")
 
         async def posted() -> bool:
-            return bool((await arks.usage())["total"]["requests"] == 1)
+            return bool((await harness.usage())["total"]["requests"] == 1)
 
         await eventually(posted, what="the ledger has it without Redis")
         await valkey.restart()
 
         async def refused() -> bool:
-            return (await arks.admit(**{"x-arks-max-tokens": "31"})).status_code == 429
+            return (await harness.admit(**{"x-arks-max-tokens": "31"})).status_code == 429
 
         await eventually(refused, what="the counters have it too")
 
 
-async def test_while_redis_is_away_rate_limited_tokens_pass(arks: Arks, valkey: Server) -> None:
+async def test_while_redis_is_away_rate_limited_tokens_pass(harness: TokenQuotaHarness, valkey: Server) -> None:
     limits = [{"arksEndpoint": {"name": "qwen"}, "rateLimits": [{"type": "rpm", "value": 1000}]}]
-    async with running(arks.service()):
-        await arks.apply(tom(qos=limits))
-        await arks.admitted()
+    async with running(harness.service()):
+        await harness.apply(tom(qos=limits))
+        await harness.admitted()
         await valkey.kill()
-        assert 200 == (await arks.admit()).status_code
+        assert 200 == (await harness.admit()).status_code
 
 
-async def test_a_request_without_usage_is_charged_and_corrected_by_a_late_record(arks: Arks) -> None:
-    async with running(arks.service(reservation_seconds=0.2)), running(arks.shipper()):
-        await arks.apply(tom())
-        answer = await arks.admitted()
-        found = await arks.used(1)
+async def test_a_request_without_usage_is_charged_and_corrected_by_a_late_record(harness: TokenQuotaHarness) -> None:
+    async with running(harness.service(reservation_seconds=0.2)), running(harness.shipper()):
+        await harness.apply(tom())
+        answer = await harness.admitted()
+        found = await harness.used(1)
         assert (10, 20) == (found["total"]["promptTokens"], found["total"]["completionTokens"])
-        arks.log(answer, "e,3,4")
+        harness.log(answer, "e,3,4")
 
         async def corrected() -> bool:
-            total = (await arks.usage())["total"]
+            total = (await harness.usage())["total"]
             return bool((total["requests"], total["promptTokens"], total["completionTokens"]) == (1, 3, 4))
 
         await eventually(corrected, what="the correction")
 
 
-async def test_a_dead_nats_loses_no_usage(arks: Arks, nats: Server) -> None:
-    async with running(arks.service()), running(arks.shipper()):
-        await arks.apply(tom())
-        first = await arks.admitted()
+async def test_a_dead_nats_loses_no_usage(harness: TokenQuotaHarness, nats: Server) -> None:
+    async with running(harness.service()), running(harness.shipper()):
+        await harness.apply(tom())
+        first = await harness.admitted()
         await nats.kill()
-        for answer in [first] + [await arks.admit() for _ in range(9)]:
-            arks.log(answer, "e,1,1")
+        for answer in [first] + [await harness.admit() for _ in range(9)]:
+            harness.log(answer, "e,1,1")
         await nats.restart()
-        assert 10 == (await arks.used(10))["total"]["promptTokens"]
+        assert 10 == (await harness.used(10))["total"]["promptTokens"]
 
 
-async def test_clients_in_parallel_through_two_replicas_never_pass_a_request_limit(arks: Arks) -> None:
+async def test_clients_in_parallel_through_two_replicas_never_pass_a_request_limit(harness: TokenQuotaHarness) -> None:
     limits = [{"arksEndpoint": {"name": "qwen"}, "rateLimits": [{"type": "rpd", "value": 25}]}]
     port = free_port()
-    async with running(arks.service()), running(arks.service(api_port=port)):
-        await arks.apply(tom(qos=limits))
-        await arks.admitted()
+    async with running(harness.service()), running(harness.service(api_port=port)):
+        await harness.apply(tom(qos=limits))
+        await harness.admitted()
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30) as other:
-            both = [arks, Arks(arks.settings, arks.home, other, arks.directory, arks.numbers, arks.granted)]
+            both = [
+                harness,
+                replace(harness, api=other),
+            ]
 
             async def known() -> bool:
                 return (await both[1].admit()).status_code != 401
@@ -312,4 +321,4 @@ async def test_clients_in_parallel_through_two_replicas_never_pass_a_request_lim
             answers = await asyncio.gather(*(both[n % 2].admit() for n in range(80)))
     assert {200, 429} == {answer.status_code for answer in answers}
     assert all("retry-after" in answer.headers for answer in answers if answer.status_code == 429)
-    assert 25 == len(arks.granted)
+    assert 25 == len(harness.granted)
