@@ -4,7 +4,6 @@ REWRITE_GOLDEN=1 writes the outputs anew; read the difference.
 """
 
 import json
-import os
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -24,9 +23,9 @@ from arks.events.v1.facts_pb2 import ReplicasFact
 from arks.events.v1.load_pb2 import LoadReport
 from arks.kit.key import Key
 from arks.kit.testing.clock import FakeClock
+from arks.kit.testing.golden import assert_golden, cases
 
 GOLDEN = Path(__file__).parent / "golden"
-CASES = sorted(path.name.removesuffix(".in.yaml") for path in GOLDEN.glob("*.in.yaml"))
 USAGE_LOG = "/var/lib/arks/usage.log"
 REPORTS_EACH_SECOND = 4
 
@@ -88,11 +87,8 @@ def dump(snapshot: ConfigSnapshot, type_: str, kind: type[Message]) -> list[dict
     return [json.loads(each.replace(json.dumps(admission_source()), '"-- admission.lua"')) for each in text]
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", cases(GOLDEN, ".in.yaml"))
 def test_envoy_gets_the_reviewed_resources(case: str, clock: FakeClock) -> None:
     found = resources(yaml.safe_load((GOLDEN / f"{case}.in.yaml").read_text()), clock)
     text = yaml.safe_dump({name: part for name, part in found.items() if part}, sort_keys=False, width=120)
-    path = GOLDEN / f"{case}.out.yaml"
-    if os.environ.get("REWRITE_GOLDEN"):
-        path.write_text(text)
-    assert path.read_text() == text
+    assert_golden(GOLDEN / f"{case}.out.yaml", text)

@@ -1,7 +1,6 @@
 """Configuration without an endpoint as golden files (REWRITE_GOLDEN=1 writes them), and its check by Envoy."""
 
 import json
-import os
 import subprocess
 from pathlib import Path
 
@@ -24,6 +23,7 @@ from arks.endpoint_router.adapters.envoy import (
     token_quota_cluster,
 )
 from arks.endpoint_router.adapters.envoy.messages import Cluster, message
+from arks.kit.testing.golden import assert_golden
 from arks.kit.testing.servers import program
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -39,11 +39,7 @@ BUILT: dict[str, Message] = {
 @pytest.mark.parametrize("name", BUILT)
 def test_configuration_is_as_reviewed(name: str) -> None:
     text = yaml.safe_dump(json.loads(to_json(BUILT[name])), sort_keys=False, width=150)
-    golden = GOLDEN / f"{name}.yaml"
-    if os.environ.get("REWRITE_GOLDEN") == "1":
-        golden.parent.mkdir(exist_ok=True)
-        golden.write_text(text)
-    assert golden.read_text() == text
+    assert_golden(GOLDEN / f"{name}.yaml", text)
 
 
 def test_a_field_that_envoy_does_not_define_is_rejected() -> None:
