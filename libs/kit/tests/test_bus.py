@@ -1,4 +1,4 @@
-"""Facts, events, usage and load over a real NATS, which is killed where it hurts."""
+"""Facts, events and plain messages over a real NATS, which is killed where it hurts."""
 
 import asyncio
 import gc
@@ -6,14 +6,11 @@ from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
-from google.protobuf.json_format import Parse
 
-from arks.contracts.subjects import EventKind, Facts, usage_subject
+from arks.contracts.subjects import EventKind, Facts
 from arks.events.v1.events_pb2 import ResourceEvent
 from arks.events.v1.facts_pb2 import ModelFact
-from arks.events.v1.usage_pb2 import UsageRecord
 from arks.kit import buckets
-from arks.kit.bus import to_json
 from arks.kit.facts import FactReader, FactWriter
 from arks.kit.home import LocalHome
 from arks.kit.key import Key
@@ -113,22 +110,6 @@ async def _events(home: LocalHome) -> list[dict[str, str]]:
         return []
     raws = [await home.bus.jetstream.get_msg("ARKS_EVENTS", seq) for seq in range(1, info.state.last_seq + 1)]
     return [dict(raw.headers or {}) for raw in raws]
-
-
-async def test_usage_is_deduplicated_by_request_id_and_delivered_until_acked(started: LocalHome) -> None:
-    record = UsageRecord(request_id="r1", namespace="team.a", token="alice", prompt_tokens=7)
-    for sent in (record, record, UsageRecord(request_id="r2", namespace="team.a", token="alice")):
-        headers = {"Nats-Msg-Id": sent.request_id}
-        await started.bus.jetstream.publish(usage_subject(sent.namespace, sent.token), to_json(sent), headers=headers)
-    got: list[UsageRecord] = []
-    async for batch in started.bus.usage_batches("ledger"):
-        for message in batch:
-            got.append(Parse(message.data, UsageRecord()))
-            await message.ack()
-        if len(got) >= 2:
-            break
-    assert ["r1", "r2"] == [record.request_id for record in got]
-    assert record == got[0]
 
 
 async def test_a_message_reaches_subscribers_also_after_a_reconnect(started: LocalHome, nats: Server) -> None:

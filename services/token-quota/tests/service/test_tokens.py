@@ -6,6 +6,7 @@ from arks.contracts.conditions import find_condition
 from arks.contracts.resources import ArksTokenStatus, Condition, hash_key
 from arks.kit.key import Key
 from arks.kit.reconcile import Requeue
+from arks.kit.resource_events import ResourceEvents
 from arks.kit.testing.clock import FakeClock
 from arks.token_quota.service.keyring import SECRET_READS_PER_SECOND, SECRET_SECONDS, Keyring
 from arks.token_quota.service.tokens import TokenReconciler
@@ -15,15 +16,15 @@ TOM = Key("team", "tom")
 IN_SECRET: dict[str, Any] = {"tokenSecretRef": {"name": "keys", "key": "tom"}}
 
 
-class Bench:
+class TokensHarness:
     def __init__(self, harness: Harness, events: FakeEvents, clock: FakeClock) -> None:
         self.harness, self.events = harness, events
         self.resources, self.secrets = FakeResources(harness.tokens), FakeSecrets()
         self.keyring = Keyring(self.resources, harness.index, self.secrets)
-        self.tokens = TokenReconciler(self.resources, harness.index, self.keyring, events, clock)
+        self.reconciler = TokenReconciler(self.resources, harness.index, self.keyring, ResourceEvents(events), clock)
 
     async def ready(self, key: Key = TOM) -> Condition:
-        self.requeue = await self.tokens.reconcile(key)
+        self.requeue = await self.reconciler.reconcile(key)
         status = self.resources.statuses[key]
         assert isinstance(status, ArksTokenStatus)
         found = find_condition(status.conditions, "Ready")
@@ -32,17 +33,17 @@ class Bench:
 
 
 @pytest.fixture
-def bench(harness: Harness, events: FakeEvents, clock: FakeClock) -> Bench:
-    return Bench(harness, events, clock)
+def tokens(harness: Harness, events: FakeEvents, clock: FakeClock) -> TokensHarness:
+    return TokensHarness(harness, events, clock)
 
 
-async def test_an_active_token_is_ready_and_published_once(bench: Bench) -> None:
-    bench.harness.add(token())
-    first = await bench.ready()
-    again = await bench.ready()
+async def test_an_active_token_is_ready_and_published_once(tokens: TokensHarness) -> None:
+    tokens.harness.add(token())
+    first = await tokens.ready()
+    again = await tokens.ready()
     assert ("True", "Ready", 1) == (first.status, first.reason, first.observed_generation)
     assert first == again
-    assert [("token.ready", "team/tom", "Ready")] == bench.events.published
+    assert [("token.ready", "team/tom", "Ready")] == tokens.events.published
 
 
 @pytest.mark.parametrize(
@@ -52,34 +53,36 @@ async def test_an_active_token_is_ready_and_published_once(bench: Bench) -> None
         ({"expiresAt": "2025-12-31T00:00:00Z"}, "Expired"),
     ],
 )
-async def test_a_rejected_key_has_its_reason_in_status(bench: Bench, spec: dict[str, Any], reason: str) -> None:
-    bench.harness.add(token(**spec))
-    found = await bench.ready()
+async def test_a_rejected_key_has_its_reason_in_status(
+    tokens: TokensHarness, spec: dict[str, Any], reason: str
+) -> None:
+    tokens.harness.add(token(**spec))
+    found = await tokens.ready()
     assert ("False", reason, [("token.refused", "team/tom", reason)]) == (
         found.status,
         found.reason,
-        bench.events.published,
+        tokens.events.published,
     )
 
 
-async def test_the_newer_token_with_the_same_key_does_not_see_the_other_token(bench: Bench) -> None:
-    bench.harness.add(token("ann", "sk-tom", namespace="rivals", created="2025-01-01T00:00:00Z"), token())
-    found = await bench.ready()
+async def test_the_newer_token_with_the_same_key_does_not_see_the_other_token(tokens: TokensHarness) -> None:
+    tokens.harness.add(token("ann", "sk-tom", namespace="rivals", created="2025-01-01T00:00:00Z"), token())
+    found = await tokens.ready()
     assert ("False", "DuplicateKey") == (found.status, found.reason)
     assert "rivals" not in found.message and "ann" not in found.message
 
 
-async def test_a_key_in_a_secret_is_read_and_looked_after(bench: Bench) -> None:
-    bench.harness.add(token(key=None, **IN_SECRET))
-    bench.secrets.values[Key("team", "keys")] = {"tom": b"sk-in-secret\n"}
-    assert Requeue(SECRET_SECONDS) == await bench.keyring.reconcile(TOM)
-    assert "True" == (await bench.ready()).status
-    assert bench.harness.index.holder("sk-in-secret") is not None
-    bench.secrets.values[Key("team", "keys")] = {"tom": b"sk-rotated"}
-    await bench.keyring.reconcile(TOM)
+async def test_a_key_in_a_secret_is_read_and_looked_after(tokens: TokensHarness) -> None:
+    tokens.harness.add(token(key=None, **IN_SECRET))
+    tokens.secrets.values[Key("team", "keys")] = {"tom": b"sk-in-secret\n"}
+    assert Requeue(SECRET_SECONDS) == await tokens.keyring.reconcile(TOM)
+    assert "True" == (await tokens.ready()).status
+    assert tokens.harness.index.holder("sk-in-secret") is not None
+    tokens.secrets.values[Key("team", "keys")] = {"tom": b"sk-rotated"}
+    await tokens.keyring.reconcile(TOM)
     assert (None, True) == (
-        bench.harness.index.holder("sk-in-secret"),
-        bench.harness.index.holder("sk-rotated") is not None,
+        tokens.harness.index.holder("sk-in-secret"),
+        tokens.harness.index.holder("sk-rotated") is not None,
     )
 
 
@@ -95,89 +98,89 @@ async def test_a_key_in_a_secret_is_read_and_looked_after(bench: Bench) -> None:
     ],
 )
 async def test_a_secret_without_a_usable_key_opens_nothing(
-    bench: Bench, values: dict[str, bytes] | None, reason: str
+    tokens: TokensHarness, values: dict[str, bytes] | None, reason: str
 ) -> None:
-    bench.harness.add(token(key=None, **IN_SECRET))
+    tokens.harness.add(token(key=None, **IN_SECRET))
     if values is not None:
-        bench.secrets.values[Key("team", "keys")] = values
-    found = await bench.ready()
+        tokens.secrets.values[Key("team", "keys")] = values
+    found = await tokens.ready()
     assert ("False", reason) == (found.status, found.reason)
     assert not any(
         value.decode(errors="replace") in found.message for value in (values or {}).values() if len(value) > 1
     )
 
 
-async def test_a_hashed_key_works_like_the_key_itself(bench: Bench) -> None:
-    bench.harness.add(token(key=None, tokenHash=hash_key(PEPPER, "sk-hashed")))
-    await bench.keyring.load()
-    assert bench.harness.index.holder("sk-hashed") is not None
+async def test_a_hashed_key_works_like_the_key_itself(tokens: TokensHarness) -> None:
+    tokens.harness.add(token(key=None, tokenHash=hash_key(PEPPER, "sk-hashed")))
+    await tokens.keyring.load()
+    assert tokens.harness.index.holder("sk-hashed") is not None
 
 
-async def test_a_token_is_looked_at_again_when_a_key_of_it_expires(bench: Bench) -> None:
+async def test_a_token_is_looked_at_again_when_a_key_of_it_expires(tokens: TokensHarness) -> None:
     previous = [{"token": "sk-old", "until": "2026-01-01T00:00:30Z"}]
-    bench.harness.add(token(expiresAt="2026-01-01T01:00:00Z", previous=previous))
-    await bench.ready()
-    assert Requeue(30.0) == bench.requeue
+    tokens.harness.add(token(expiresAt="2026-01-01T01:00:00Z", previous=previous))
+    await tokens.ready()
+    assert Requeue(30.0) == tokens.requeue
 
 
-async def test_a_quota_that_does_not_exist_is_a_warning(bench: Bench) -> None:
-    bench.harness.add(token(qos=[{"arksEndpoint": {"name": "qwen"}, "quota": {"name": "q"}}]))
-    found = await bench.ready()
+async def test_a_quota_that_does_not_exist_is_a_warning(tokens: TokensHarness) -> None:
+    tokens.harness.add(token(qos=[{"arksEndpoint": {"name": "qwen"}, "quota": {"name": "q"}}]))
+    found = await tokens.ready()
     assert ("True", "QuotaNotFound") == (found.status, found.reason)
-    bench.harness.add(quota())
-    assert "Ready" == (await bench.ready()).reason
+    tokens.harness.add(quota())
+    assert "Ready" == (await tokens.ready()).reason
 
 
-async def test_a_quota_that_comes_makes_its_tokens_due(bench: Bench) -> None:
+async def test_a_quota_that_comes_makes_its_tokens_due(tokens: TokensHarness) -> None:
     due: list[Key] = []
     named = [{"arksEndpoint": {"name": "qwen"}, "quota": {"name": "q"}}]
-    bench.harness.add(token(qos=named), token("ann", "sk-ann"), token("eve", "sk-eve", namespace="other", qos=named))
-    bench.harness.index.token_changes.subscribe(due.append)
-    bench.harness.add(quota())
+    tokens.harness.add(token(qos=named), token("ann", "sk-ann"), token("eve", "sk-eve", namespace="other", qos=named))
+    tokens.harness.index.token_changes.subscribe(due.append)
+    tokens.harness.add(quota())
     assert [TOM] == due
-    bench.harness.add(quota(total=7))
+    tokens.harness.add(quota(total=7))
     assert [TOM] == due
-    bench.harness.quotas.apply(Key("team", "q"), None)
+    tokens.harness.quotas.apply(Key("team", "q"), None)
     assert [TOM, TOM] == due
 
 
-async def test_a_secret_is_read_once_for_directory_and_status_together(bench: Bench) -> None:
-    bench.harness.add(token(key=None, **IN_SECRET))
-    bench.secrets.values[Key("team", "keys")] = {"tom": b"sk-in-secret"}
-    await bench.keyring.load()
-    await bench.keyring.reconcile(TOM)
-    await bench.ready()
-    assert 1 == len(bench.secrets.reads)
-    await bench.keyring.reconcile(TOM)
-    assert 2 == len(bench.secrets.reads)
+async def test_a_secret_is_read_once_for_directory_and_status_together(tokens: TokensHarness) -> None:
+    tokens.harness.add(token(key=None, **IN_SECRET))
+    tokens.secrets.values[Key("team", "keys")] = {"tom": b"sk-in-secret"}
+    await tokens.keyring.load()
+    await tokens.keyring.reconcile(TOM)
+    await tokens.ready()
+    assert 1 == len(tokens.secrets.reads)
+    await tokens.keyring.reconcile(TOM)
+    assert 2 == len(tokens.secrets.reads)
 
 
-async def test_a_key_that_appears_or_goes_makes_its_tokens_status_due(bench: Bench) -> None:
+async def test_a_key_that_appears_or_goes_makes_its_tokens_status_due(tokens: TokensHarness) -> None:
     due: list[Key] = []
-    bench.harness.add(token(key=None, **IN_SECRET))
-    bench.harness.index.token_changes.subscribe(due.append)
-    assert "SecretNotFound" == (await bench.ready()).reason
-    bench.secrets.values[Key("team", "keys")] = {"tom": b"sk-in-secret"}
+    tokens.harness.add(token(key=None, **IN_SECRET))
+    tokens.harness.index.token_changes.subscribe(due.append)
+    assert "SecretNotFound" == (await tokens.ready()).reason
+    tokens.secrets.values[Key("team", "keys")] = {"tom": b"sk-in-secret"}
     due.clear()
-    await bench.keyring.reconcile(TOM)
+    await tokens.keyring.reconcile(TOM)
     assert [TOM] == due
-    assert "Ready" == (await bench.ready()).reason
+    assert "Ready" == (await tokens.ready()).reason
 
 
-async def test_hundreds_of_secrets_are_read_no_faster_than_a_core_can_spare(bench: Bench) -> None:
+async def test_hundreds_of_secrets_are_read_no_faster_than_a_core_can_spare(tokens: TokensHarness) -> None:
     number = 600
-    bench.secrets.values[Key("team", "keys")] = {"tom": b"sk-in-secret"}
-    bench.harness.add(*(token(f"user-{user}", None, **IN_SECRET) for user in range(number)))
-    await bench.keyring.load()
-    waits = [await bench.keyring.reconcile(key) for key, _ in bench.harness.tokens.items()]
+    tokens.secrets.values[Key("team", "keys")] = {"tom": b"sk-in-secret"}
+    tokens.harness.add(*(token(f"user-{user}", None, **IN_SECRET) for user in range(number)))
+    await tokens.keyring.load()
+    waits = [await tokens.keyring.reconcile(key) for key, _ in tokens.harness.tokens.items()]
     reads_per_second = sum(1 / wait.after_seconds for wait in waits if wait is not None)
-    assert number == len(waits) == len(bench.secrets.reads)
+    assert number == len(waits) == len(tokens.secrets.reads)
     assert SECRET_READS_PER_SECOND == pytest.approx(reads_per_second, rel=0.2)
 
 
-async def test_a_deleted_tokens_keys_are_forgotten(bench: Bench) -> None:
-    bench.harness.add(token())
-    bench.harness.tokens.apply(TOM, None)
-    await bench.keyring.reconcile(TOM)
-    bench.harness.tokens.apply(TOM, token())
-    assert None is bench.harness.index.holder("sk-tom")
+async def test_a_deleted_tokens_keys_are_forgotten(tokens: TokensHarness) -> None:
+    tokens.harness.add(token())
+    tokens.harness.tokens.apply(TOM, None)
+    await tokens.keyring.reconcile(TOM)
+    tokens.harness.tokens.apply(TOM, token())
+    assert None is tokens.harness.index.holder("sk-tom")

@@ -17,7 +17,7 @@ from google.protobuf.message import Message
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.js import JetStreamContext
-from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy, RetentionPolicy, StreamConfig
+from nats.js.api import RetentionPolicy, StreamConfig
 from nats.js.kv import KeyValue
 from prometheus_client import CollectorRegistry, Gauge
 
@@ -31,12 +31,8 @@ T = TypeVar("T")
 
 NATS_ERRORS = (nats.errors.Error, nats.js.errors.Error, OSError, TimeoutError)
 REQUEST_SECONDS = 5.0
-_RETRY_SECONDS = 0.25
+RETRY_SECONDS = 0.25
 _CLOSE_SECONDS = 1.0
-ACK_SECONDS = 5.0
-"""Usage that was fetched by a process killed since comes again after this time."""
-_GATHER_SECONDS = 0.2
-"""How long a batch of usage waits for more after its first message: committing 100 costs little more than one."""
 
 
 def to_json(message: Message) -> bytes:
@@ -79,7 +75,7 @@ class Bus:
                 log.warning(
                     "NATS does not answer", url=self._settings.nats_url, error=str(error) or type(error).__name__
                 )
-                await asyncio.sleep(_RETRY_SECONDS)
+                await asyncio.sleep(RETRY_SECONDS)
         self._js = self._client.jetstream(timeout=REQUEST_SECONDS)
         await self._ensure_streams()
         await self.new_session()
@@ -130,7 +126,7 @@ class Bus:
             name=f"arks-{self._name}",
             token=self._settings.nats_token(),
             connect_timeout=2,
-            reconnect_time_wait=_RETRY_SECONDS,  # type: ignore[arg-type]  # seconds; annotated as int
+            reconnect_time_wait=RETRY_SECONDS,  # type: ignore[arg-type]  # seconds; annotated as int
             max_reconnect_attempts=-1,
             ping_interval=20,
             reconnected_cb=on_reconnect,
@@ -181,7 +177,7 @@ class Bus:
                 return await call()
             except NATS_ERRORS as caught:  # JetStream answers a little later than NATS itself
                 error = caught
-                await asyncio.sleep(_RETRY_SECONDS)
+                await asyncio.sleep(RETRY_SECONDS)
         raise Unavailable(f"NATS could not give {what}: {error}") from error
 
     # --- messages without a stream
@@ -199,29 +195,3 @@ class Bus:
             take(message.data)
 
         await self._client.subscribe(subjects, cb=on_message)
-
-    # --- usage
-
-    async def usage_batches(self, durable: str, *, most: int = 500) -> AsyncIterator[list[Msg]]:
-        """Messages of the usage stream for the durable consumer, at least once; the caller acks them."""
-        config = ConsumerConfig(
-            durable_name=durable, ack_policy=AckPolicy.EXPLICIT, deliver_policy=DeliverPolicy.ALL, ack_wait=ACK_SECONDS
-        )
-        async for session in self.sessions():
-            try:
-                pull = await self.jetstream.pull_subscribe(
-                    subjects.USAGE_SUBJECTS, durable=durable, stream=subjects.USAGE_STREAM, config=config
-                )
-                while self.session_is(session):
-                    try:
-                        batch = await pull.fetch(1, timeout=5)
-                    except (TimeoutError, nats.errors.TimeoutError):
-                        continue
-                    # One long fetch of `most` would hold back the first message until its time is up.
-                    with contextlib.suppress(TimeoutError, nats.errors.TimeoutError):
-                        batch += await pull.fetch(most - 1, timeout=_GATHER_SECONDS)
-                    yield batch
-            except NATS_ERRORS as error:
-                log.warning("usage stream", error=str(error) or type(error).__name__)
-                await asyncio.sleep(_RETRY_SECONDS)
-                await self.new_session()

@@ -6,6 +6,7 @@ from arks.events.v1.facts_pb2 import EndpointFact
 from arks.kit.app import App
 from arks.kit.home import Home
 from arks.kit.reconcile import Controller
+from arks.kit.resource_events import ResourceEvents
 from arks.kit.start import home_from_environment
 from arks.token_quota.adapters.counters import RedisCounters
 from arks.token_quota.adapters.database import Database
@@ -64,8 +65,9 @@ def build(settings: TokenQuotaSettings, home: Home) -> App:
     ingest = Ingest(BusUsageStream(home.bus), metering, projector)
     pruner = Pruner(ledger, home.clock, settings.entries_keep_days)
 
-    token_work = TokenReconciler(tokens, index, keyring, home.outbox, home.clock)
-    quota_work = QuotaReconciler(quotas, index, ledger, home.outbox, home.clock, settings.quota_status_seconds)
+    events = ResourceEvents(home.outbox)
+    token_work = TokenReconciler(tokens, index, keyring, events, home.clock)
+    quota_work = QuotaReconciler(quotas, index, ledger, events, home.clock, settings.quota_status_seconds)
     keys = Controller("keys", keyring.reconcile, clock=home.clock)
     token_status = Controller("token status", token_work.reconcile, clock=home.clock)
     quota_status = Controller("quota status", quota_work.reconcile, clock=home.clock)

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from prometheus_client import CollectorRegistry
 
+from arks.kit.backoff import Backoff
 from arks.kit.errors import Unavailable
 from arks.kit.testing.clock import FakeClock
 from arks.kit.testing.wait import eventually
@@ -46,7 +47,7 @@ class FakeGateway:
         self.log.touch()
 
 
-class Bench:
+class ShipperHarness:
     def __init__(self, tmp_path: Path, clock: FakeClock, *, rotate_bytes: int = 10**9, max_bytes: int = 10**9) -> None:
         self.log = tmp_path / "usage.log"
         self.publisher, self.gateway = FakePublisher(), FakeGateway(self.log)
@@ -75,126 +76,130 @@ class Bench:
 
 
 @pytest.fixture
-def bench(tmp_path: Path, clock: FakeClock) -> Bench:
-    return Bench(tmp_path, clock)
+def harness(tmp_path: Path, clock: FakeClock) -> ShipperHarness:
+    return ShipperHarness(tmp_path, clock)
 
 
-async def test_each_line_becomes_a_record_of_its_tenant(bench: Bench) -> None:
-    bench.write(LINE.format("r1"))
-    assert await bench.shipper.step()
-    (record,) = bench.publisher.taken
+async def test_each_line_becomes_a_record_of_its_tenant(harness: ShipperHarness) -> None:
+    harness.write(LINE.format("r1"))
+    assert await harness.shipper.step()
+    (record,) = harness.publisher.taken
     assert ("arks.usage.team.tom", "r1", 53) == (
         record.subject,
         record.request_id,
         decode(record.payload).completion_tokens,
     )
-    assert not await bench.shipper.step()
+    assert not await harness.shipper.step()
 
 
-async def test_bad_lines_are_counted_and_the_others_shipped(bench: Bench) -> None:
-    bench.write(LINE.format("r1") + "garbage\n\n" + LINE.format("r2"))
-    with bench.log.open("ab") as file:
+async def test_bad_lines_are_counted_and_the_others_shipped(harness: ShipperHarness) -> None:
+    harness.write(LINE.format("r1") + "garbage\n\n" + LINE.format("r2"))
+    with harness.log.open("ab") as file:
         file.write(b"\xff\xfe\t\n")
-    await bench.shipper.step()
-    assert ["r1", "r2"] == bench.shipped
-    assert 1 == bench.metric("arks_shipper_bad_lines_total", column="number of columns")
-    assert 1 == bench.metric("arks_shipper_bad_lines_total", column="encoding")
+    await harness.shipper.step()
+    assert ["r1", "r2"] == harness.shipped
+    assert 1 == harness.metric("arks_shipper_bad_lines_total", column="number of columns")
+    assert 1 == harness.metric("arks_shipper_bad_lines_total", column="encoding")
 
 
 async def test_what_nats_did_not_take_is_sent_again_until_it_does(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
+    harness: ShipperHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ship, "FIRST_RETRY_SECONDS", 0.0)
-    bench.publisher.away = 3
-    bench.write("".join(LINE.format(f"r{n}") for n in range(5)))
-    await bench.shipper.step()
-    assert [f"r{n}" for n in range(5)] == bench.shipped
-    assert (3, 5) == (bench.metric("arks_shipper_retries_total"), bench.metric("arks_shipper_records_total"))
+    monkeypatch.setattr(ship, "BACKOFF", Backoff(0.0, 0.0))
+    harness.publisher.away = 3
+    harness.write("".join(LINE.format(f"r{n}") for n in range(5)))
+    await harness.shipper.step()
+    assert [f"r{n}" for n in range(5)] == harness.shipped
+    assert (3, 5) == (harness.metric("arks_shipper_retries_total"), harness.metric("arks_shipper_records_total"))
 
 
-async def test_a_shipper_killed_before_the_acknowledgement_ships_again(bench: Bench, clock: FakeClock) -> None:
-    bench.publisher.away = 10**9
-    bench.write(LINE.format("r1") + LINE.format("r2"))
-    killed = asyncio.create_task(bench.shipper.step())
-    await bench.publisher.called.wait()
+async def test_a_shipper_killed_before_the_acknowledgement_ships_again(
+    harness: ShipperHarness, clock: FakeClock
+) -> None:
+    harness.publisher.away = 10**9
+    harness.write(LINE.format("r1") + LINE.format("r2"))
+    killed = asyncio.create_task(harness.shipper.step())
+    await harness.publisher.called.wait()
     killed.cancel()
-    after = Bench(bench.log.parent, clock)
+    after = ShipperHarness(harness.log.parent, clock)
     await after.shipper.step()
     assert ["r1", "r2"] == after.shipped
 
 
 async def test_a_long_log_is_rotated_drained_and_deleted(tmp_path: Path, clock: FakeClock) -> None:
-    bench = Bench(tmp_path, clock, rotate_bytes=250)
-    bench.write("".join(LINE.format(f"r{n}") for n in range(3)))
-    await bench.shipper.step()
-    assert (1, 1) == (bench.gateway.requested, bench.metric("arks_shipper_rotations_total"))
-    bench.write(LINE.format("r3"))
+    harness = ShipperHarness(tmp_path, clock, rotate_bytes=250)
+    harness.write("".join(LINE.format(f"r{n}") for n in range(3)))
+    await harness.shipper.step()
+    assert (1, 1) == (harness.gateway.requested, harness.metric("arks_shipper_rotations_total"))
+    harness.write(LINE.format("r3"))
     for _ in range(3):
-        await bench.shipper.step()
+        await harness.shipper.step()
         clock.advance(1.0)
-    await bench.shipper.step()
-    assert ["r0", "r1", "r2", "r3"] == bench.shipped
-    assert [bench.log] == bench.segments.all()
+    await harness.shipper.step()
+    assert ["r0", "r1", "r2", "r3"] == harness.shipped
+    assert [harness.log] == harness.segments.all()
 
 
 async def test_reopening_is_retried_until_envoy_answers(tmp_path: Path, clock: FakeClock) -> None:
-    bench = Bench(tmp_path, clock, rotate_bytes=50)
-    bench.gateway.down = True
-    bench.write(LINE.format("r0"))
-    await bench.shipper.step()
-    bench.gateway.down = False
+    harness = ShipperHarness(tmp_path, clock, rotate_bytes=50)
+    harness.gateway.down = True
+    harness.write(LINE.format("r0"))
+    await harness.shipper.step()
+    harness.gateway.down = False
     clock.advance(1.0)
-    await bench.shipper.step()
-    assert 2 == bench.gateway.requested
-    assert bench.log.exists()
+    await harness.shipper.step()
+    assert 2 == harness.gateway.requested
+    assert harness.log.exists()
 
 
 async def test_beyond_its_bound_the_oldest_log_is_dropped_and_counted(tmp_path: Path, clock: FakeClock) -> None:
-    bench = Bench(tmp_path, clock, max_bytes=200)
+    harness = ShipperHarness(tmp_path, clock, max_bytes=200)
     for number in range(3):
-        bench.write(LINE.format(f"r{number}"))
-        bench.segments.rotate()
-    bench.log.touch()
-    size = bench.segments.total_bytes() // 3
-    await bench.shipper.step()
-    assert ["r1"] == bench.shipped[:1]
-    assert size == bench.metric("arks_shipper_dropped_bytes_total")
+        harness.write(LINE.format(f"r{number}"))
+        harness.segments.rotate()
+    harness.log.touch()
+    size = harness.segments.total_bytes() // 3
+    await harness.shipper.step()
+    assert ["r1"] == harness.shipped[:1]
+    assert size == harness.metric("arks_shipper_dropped_bytes_total")
 
 
-async def test_lag_is_measured_in_bytes(bench: Bench) -> None:
-    bench.write(LINE.format("r1"))
-    assert len(LINE.format("r1")) == bench.metric("arks_shipper_lag_bytes")
-    await bench.shipper.step()
-    assert 0 == bench.metric("arks_shipper_lag_bytes")
+async def test_lag_is_measured_in_bytes(harness: ShipperHarness) -> None:
+    harness.write(LINE.format("r1"))
+    assert len(LINE.format("r1")) == harness.metric("arks_shipper_lag_bytes")
+    await harness.shipper.step()
+    assert 0 == harness.metric("arks_shipper_lag_bytes")
 
 
-async def test_what_is_in_the_log_at_the_end_is_still_shipped(bench: Bench) -> None:
-    bench.write("".join(LINE.format(f"r{n}") for n in range(3)))
-    running = asyncio.create_task(bench.shipper.run())
-    await asyncio.wait_for(bench.publisher.called.wait(), 30)
+async def test_what_is_in_the_log_at_the_end_is_still_shipped(harness: ShipperHarness) -> None:
+    harness.write("".join(LINE.format(f"r{n}") for n in range(3)))
+    running = asyncio.create_task(harness.shipper.run())
+    await asyncio.wait_for(harness.publisher.called.wait(), 30)
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
-    bench.write(LINE.format("late"))
-    await bench.shipper.finish(5.0)
-    assert ["r0", "r1", "r2", "late"] == bench.shipped
+    harness.write(LINE.format("late"))
+    await harness.shipper.finish(5.0)
+    assert ["r0", "r1", "r2", "late"] == harness.shipped
 
 
-async def test_the_end_waits_for_a_segment_that_was_put_aside_just_now(bench: Bench, clock: FakeClock) -> None:
-    bench.write(LINE.format("r1"))
-    bench.segments.rotate()
-    bench.write(LINE.format("r2"))
-    finishing = asyncio.create_task(bench.shipper.finish(5.0))
+async def test_the_end_waits_for_a_segment_that_was_put_aside_just_now(
+    harness: ShipperHarness, clock: FakeClock
+) -> None:
+    harness.write(LINE.format("r1"))
+    harness.segments.rotate()
+    harness.write(LINE.format("r2"))
+    finishing = asyncio.create_task(harness.shipper.finish(5.0))
 
     def done() -> bool:
         clock.advance(0.5)
         return finishing.done()
 
     await eventually(done, within_seconds=4.0, what="the end")
-    assert ["r1", "r2"] == bench.shipped
+    assert ["r1", "r2"] == harness.shipped
 
 
-async def test_the_end_does_not_wait_for_a_nats_that_stays_away(bench: Bench) -> None:
-    bench.publisher.away = 10**9
-    bench.write("".join(LINE.format(f"r{n}") for n in range(3)))
-    await asyncio.wait_for(bench.shipper.finish(0.05), 30)
-    assert len(bench.shipped) < 3
+async def test_the_end_does_not_wait_for_a_nats_that_stays_away(harness: ShipperHarness) -> None:
+    harness.publisher.away = 10**9
+    harness.write("".join(LINE.format(f"r{n}") for n in range(3)))
+    await asyncio.wait_for(harness.shipper.finish(0.05), 30)
+    assert len(harness.shipped) < 3

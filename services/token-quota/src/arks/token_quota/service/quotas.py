@@ -6,13 +6,12 @@ from datetime import UTC, datetime
 
 from arks.contracts.conditions import is_true, set_condition
 from arks.contracts.resources import ArksQuota, ArksQuotaStatus, Condition, QuotaLimit, QuotaType, QuotaUsage
-from arks.contracts.subjects import EventKind
-from arks.events.v1.events_pb2 import LimitReached, ResourceEvent
+from arks.events.v1.events_pb2 import LimitReached
 from arks.kit.clock import Clock
 from arks.kit.home import Resources
 from arks.kit.key import Key
-from arks.kit.outbox import EventPublisher
 from arks.kit.reconcile import Requeue
+from arks.kit.resource_events import ResourceEvents
 from arks.token_quota.domain.limits import Budget
 from arks.token_quota.domain.time import DAY_SECONDS, Moment, period_start_day
 from arks.token_quota.service.index import Index
@@ -58,7 +57,7 @@ class QuotaReconciler:
     resources: Resources[ArksQuota]
     index: Index
     ledger: Ledger
-    bus: EventPublisher
+    events: ResourceEvents
     clock: Clock
     interval_seconds: float
     _heads: LedgerHeads = field(default_factory=LedgerHeads)
@@ -93,7 +92,7 @@ class QuotaReconciler:
             return
         done = await self.ledger.reset(key.namespace, key.name, desired, Moment.of(self.clock.now()))
         self.index.reset_done(key, done)
-        self._publish_event(quota, "reset", reason="Reset", message=f"usage starts again from 0 (reset {done})")
+        self.events.publish(quota, "reset", reason="Reset", message=f"usage starts again from 0 (reset {done})")
 
     async def _update_status(self, key: Key, quota: ArksQuota) -> None:
         budget = self.index.budget(key.namespace, key.name)
@@ -153,25 +152,11 @@ class QuotaReconciler:
 
     def _publish_exceeded(self, quota: ArksQuota, spent: list[QuotaLimit], used: Used) -> None:
         if not spent:
-            self._publish_event(quota, "available", reason="WithinLimits", message="within all limits again")
+            self.events.publish(quota, "available", reason="WithinLimits", message="within all limits again")
             return
         first = spent[0].quota_type
         limit = LimitReached(rule=first, limit=spent[0].value, used=used[first], quota=quota.name)
-        self._publish_event(quota, "exhausted", reason="UsedUp", message=_spent_message(spent, used), limit=limit)
-
-    def _publish_event(
-        self, quota: ArksQuota, verb: str, *, reason: str, message: str, limit: LimitReached | None = None
-    ) -> None:
-        event = ResourceEvent(
-            kind="ArksQuota",
-            namespace=quota.namespace,
-            name=quota.name,
-            generation=quota.metadata.generation or 0,
-            reason=reason,
-            message=message,
-            limit=limit,
-        )
-        self.bus.publish_event(EventKind.QUOTA, verb, Key(quota.namespace, quota.name), event)
+        self.events.publish(quota, "exhausted", reason="UsedUp", message=_spent_message(spent, used), limit=limit)
 
 
 def _spent_message(spent: list[QuotaLimit], used: Used) -> str:

@@ -5,13 +5,11 @@ from dataclasses import dataclass
 
 from arks.contracts.conditions import find_condition, is_true, set_condition
 from arks.contracts.resources import ArksToken, ArksTokenStatus
-from arks.contracts.subjects import EventKind
-from arks.events.v1.events_pb2 import ResourceEvent
 from arks.kit.clock import Clock
 from arks.kit.home import Resources
 from arks.kit.key import Key
-from arks.kit.outbox import EventPublisher
 from arks.kit.reconcile import Requeue
+from arks.kit.resource_events import ResourceEvents
 from arks.token_quota.domain.keys import KeyClaim, Verdict
 from arks.token_quota.domain.translate import quota_names, seconds_of
 from arks.token_quota.service.index import Index
@@ -27,7 +25,7 @@ class TokenReconciler:
     resources: Resources[ArksToken]
     index: Index
     keyring: Keyring
-    bus: EventPublisher
+    events: ResourceEvents
     clock: Clock
 
     async def reconcile(self, key: Key) -> Requeue | None:
@@ -76,18 +74,8 @@ class TokenReconciler:
             await self.resources.patch_status(key, status)
         known = find_condition(before, READY)
         if known is None or is_true(before, READY) != verdict.ready or known.reason != verdict.reason:
-            self._publish_event(key, token, verdict)
-
-    def _publish_event(self, key: Key, token: ArksToken, verdict: Verdict) -> None:
-        event = ResourceEvent(
-            kind="ArksToken",
-            namespace=key.namespace,
-            name=key.name,
-            generation=token.metadata.generation or 0,
-            reason=verdict.reason,
-            message=verdict.message,
-        )
-        self.bus.publish_event(EventKind.TOKEN, "ready" if verdict.ready else "refused", key, event)
+            verb = "ready" if verdict.ready else "refused"
+            self.events.publish(token, verb, reason=verdict.reason, message=verdict.message)
 
 
 def _next_expiry(token: ArksToken, claims: Sequence[KeyClaim], now_seconds: float) -> Requeue | None:

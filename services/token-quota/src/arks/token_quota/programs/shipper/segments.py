@@ -14,6 +14,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from arks.kit.files import write_atomically
+
 READ_BYTES = 256 * 1024
 """About 1,500 lines. A line longer than this is garbage and is skipped."""
 SETTLE_SECONDS = 1.0
@@ -194,10 +196,9 @@ class Segments:
             return None, 0
 
     def _save(self, opened: _Open) -> None:
-        """Atomic, but not forced onto the disk: an older position after a power cut does no harm."""
-        temporary = self._position_file.with_suffix(".tmp")
-        temporary.write_text(json.dumps({"inode": opened.inode, "offsetBytes": opened.offset_bytes}))
-        temporary.replace(self._position_file)
+        """Not forced onto the disk: an older position after a power cut does no harm."""
+        position = {"inode": opened.inode, "offsetBytes": opened.offset_bytes}
+        write_atomically(self._position_file, json.dumps(position))
 
 
 def _inode(path: Path) -> int | None:

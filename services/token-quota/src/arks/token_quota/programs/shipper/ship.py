@@ -10,6 +10,7 @@ import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from arks.contracts.subjects import usage_subject
+from arks.kit.backoff import Backoff
 from arks.kit.clock import Clock
 from arks.kit.errors import Unavailable
 from arks.token_quota.domain.charge import LineError, usage_record
@@ -19,8 +20,8 @@ from arks.token_quota.programs.shipper.segments import Chunk, Segments
 log = structlog.get_logger(__name__)
 
 POLL_SECONDS = 0.1
-FIRST_RETRY_SECONDS = 0.25
-LONGEST_RETRY_SECONDS = 5.0
+BACKOFF = Backoff(first_seconds=0.25, longest_seconds=5.0)
+"""While NATS does not take the records."""
 FINISH_POLL_SECONDS = 0.01
 TRIM_SECONDS = 1.0
 BATCH_RECORDS = 500
@@ -149,13 +150,14 @@ class Shipper:
             await self._ship_batch(records[at : at + BATCH_RECORDS])
 
     async def _ship_batch(self, batch: list[Outgoing]) -> None:
-        unacknowledged, retry_seconds = batch, FIRST_RETRY_SECONDS
+        unacknowledged, failures = batch, 0
         self._waiting_since = self._clock.monotonic()
         while unacknowledged := await self._publisher.publish(unacknowledged):
             self._metrics.retries.inc()
+            failures += 1
+            retry_seconds = BACKOFF.delay_seconds(failures)
             log.warning("usage waits for NATS", records=len(unacknowledged), retry_seconds=retry_seconds)
             await asyncio.sleep(retry_seconds)
-            retry_seconds = min(LONGEST_RETRY_SECONDS, retry_seconds * 2)
             await self._trim_log()
         self._waiting_since = None
         self._metrics.shipped.inc(len(batch))
