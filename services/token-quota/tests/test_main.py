@@ -170,7 +170,7 @@ async def _is(query: Any, expected: Any) -> Any:
     return found if found == expected else None
 
 
-async def test_a_quota_edit_that_leaves_the_budget_equal_is_observed_in_status(harness: TokenQuotaHarness) -> None:
+async def test_a_quota_edit_with_an_equal_budget_is_observed_in_status(harness: TokenQuotaHarness) -> None:
     async with running(harness.service()):
         stored = LocalResources(harness.home.bus, ArksQuota)
 
