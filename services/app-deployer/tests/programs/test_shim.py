@@ -60,7 +60,7 @@ def removed(pid: int) -> bool:
 async def test_output_and_exit_status_are_kept(tmp_path: Path) -> None:
     await keep(tmp_path, "echo out; echo err >&2; exit 7")
     noted = await ended(tmp_path)
-    assert (7, False) == (noted["exit_code"], noted["stop_requested"])
+    assert (7, False) == (noted["exit_code"], noted["asked"])
     assert "out\nerr\n" == (tmp_path / "engine.log").read_text()
 
 
@@ -75,7 +75,7 @@ async def test_sigterm_to_the_shim_ends_the_engine_and_what_it_started(tmp_path:
     await eventually(lambda: (tmp_path / "engine.log").read_text().endswith("\n"), what="the child's number")
     child = int((tmp_path / "engine.log").read_text())
     os.kill(noted["shim_pid"], signal.SIGTERM)
-    assert (await ended(tmp_path))["stop_requested"]
+    assert (await ended(tmp_path))["asked"]
     await eventually(lambda: all(removed(pid) for pid in (noted["pid"], noted["shim_pid"], child)), what="all gone")
 
 

@@ -24,9 +24,7 @@ def build(settings: Settings, home: Home, environment: Mapping[str, str] | None 
     parts = _parts(settings, home, environment or {})
     applications, disaggregated = home.resources(ArksApplication), home.resources(ArksDisaggregatedApplication)
     models = home.facts(Facts.MODELS, ModelFact).cache
-    announcer = BusAnnouncer(
-        home.outbox, home.fact_writer(Facts.REPLICAS, ReplicasFact), home.clock, notice=parts.notice
-    )
+    announcer = BusAnnouncer(home.outbox, home.fact_writer(Facts.REPLICAS, ReplicasFact), notice=parts.notice)
     views = ModelViews(models, home.clock)
     deployer = ApplicationController(
         applications=applications,
@@ -71,7 +69,7 @@ def _parts(settings: Settings, home: Home, environment: Mapping[str, str]) -> Pa
         return local_parts(settings, home, environment)
     from arks.app_deployer.adapters.kubernetes.wiring import kubernetes_parts  # noqa: PLC0415  # 70 MB only where needed
 
-    return kubernetes_parts(settings, home.kube.api, home.clock, home.registry)
+    return kubernetes_parts(settings, home.kube.api, home.clock, home.registry, home.kube.event_queue.put)
 
 
 if __name__ == "__main__":

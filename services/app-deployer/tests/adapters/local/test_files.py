@@ -54,3 +54,11 @@ def test_last_lines_are_few_short_and_without_secrets(tmp_path: Path) -> None:
 
 def test_without_a_log_there_are_no_last_lines(tmp_path: Path) -> None:
     assert [] == Directory(tmp_path).last_lines()
+
+
+def test_a_state_that_an_older_shim_wrote_is_read(tmp_path: Path) -> None:
+    state = {"status": "ended", "shim_pid": 1, "shim_start_ticks": 1, "pid": 2, "start_ticks": 2, "started_at": 1.0}
+    (tmp_path / "state.json").write_text(json.dumps(state | {"asked": True, "of_a_newer_version": 1}))
+    read = Directory(tmp_path).state
+    assert read is not None
+    assert read.stop_requested

@@ -15,10 +15,10 @@ class Engine:
         self.port = 0
         self.health, self.completion, self.embedding = 200, 200, 200
         self.metrics = ""
-        self.stop_requested: list[str] = []
+        self.requested_paths: list[str] = []
 
     async def handle(self, request: web.Request) -> web.Response:
-        self.stop_requested.append(request.path)
+        self.requested_paths.append(request.path)
         if request.path == "/metrics":
             return web.Response(text=self.metrics)
         status = {"/health": self.health, "/v1/completions": self.completion, "/v1/embeddings": self.embedding}
@@ -63,7 +63,7 @@ async def test_an_engine_that_does_not_listen_is_neither_healthy_nor_answering_n
 
 async def test_a_model_that_answers_has_no_problem(engine: Engine, probe: HttpProbe) -> None:
     assert await probe.problem(engine.port, "m") is None
-    assert ["/v1/completions"] == engine.stop_requested
+    assert ["/v1/completions"] == engine.requested_paths
 
 
 async def test_a_model_for_embeddings_only_is_probed_with_an_embedding(engine: Engine, probe: HttpProbe) -> None:

@@ -35,8 +35,8 @@ def port() -> Iterator[int]:
 
 
 def _publish_change(port: int, what: str) -> None:
-    stop_requested = urllib.request.Request(f"http://127.0.0.1:{port}/{what}", method="POST")
-    with urllib.request.urlopen(stop_requested, timeout=30):  # noqa: S310  # our own http address
+    request = urllib.request.Request(f"http://127.0.0.1:{port}/{what}", method="POST")
+    with urllib.request.urlopen(request, timeout=30):  # noqa: S310  # our own http address
         pass
 
 

@@ -207,7 +207,7 @@ class _Shim:
         code = os.waitstatus_to_exitcode(status)
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._engine, signal.SIGKILL)
-        self._write_state(status="ended", exit_code=code, ended_at=time.time(), stop_requested=self._stop_requested)
+        self._write_state(status="ended", exit_code=code, ended_at=time.time(), asked=self._stop_requested)
         return 0
 
     def _write_state(self, **changes: object) -> None:

@@ -2,10 +2,10 @@
 
 from prometheus_client import CollectorRegistry
 
+from arks.app_deployer.adapters.announcer import Notice, no_notice
 from arks.app_deployer.adapters.kubernetes.children import DEPLOYMENT, LEADER_WORKER_SET, SERVICE, Children
 from arks.app_deployer.adapters.kubernetes.disaggregated import KubeDisaggregatedWorkloads
 from arks.app_deployer.adapters.kubernetes.groups import Groups
-from arks.app_deployer.adapters.kubernetes.notices import KubeNotices
 from arks.app_deployer.adapters.kubernetes.pods import PodIndex
 from arks.app_deployer.adapters.kubernetes.workloads import KubeWorkloads
 from arks.app_deployer.adapters.metrics import EngineMetrics, ReplicaGauges
@@ -13,11 +13,11 @@ from arks.app_deployer.adapters.parts import Parts
 from arks.app_deployer.config import Settings
 from arks.kit.clock import Clock
 from arks.kit.kube.api import KubeApi
-from arks.kit.kube.events import KubeEvents
 
 
-def kubernetes_parts(settings: Settings, api: KubeApi, clock: Clock, registry: CollectorRegistry) -> Parts:
-    notices = KubeNotices(KubeEvents(api, "arks-app-deployer", clock))
+def kubernetes_parts(
+    settings: Settings, api: KubeApi, clock: Clock, registry: CollectorRegistry, notice: Notice = no_notice
+) -> Parts:
     namespace = settings.watch_namespace
     pods = PodIndex(api, namespace)
     kinds = (LEADER_WORKER_SET, SERVICE, DEPLOYMENT)
@@ -47,5 +47,5 @@ def kubernetes_parts(settings: Settings, api: KubeApi, clock: Clock, registry: C
         for cache in (pods.cache, sets.cache, services.cache, deployments.cache):
             await cache.synced.wait()
 
-    runs = [pods.run, sets.run, services.run, deployments.run, notices.run]
-    return Parts(workloads, stages, runs, [synced], [], notices)
+    runs = [pods.run, sets.run, services.run, deployments.run]
+    return Parts(workloads, stages, runs, [synced], [], notice)

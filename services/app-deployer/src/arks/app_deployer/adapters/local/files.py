@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from arks.contracts.subjects import decode, encode
+from arks.kit.files import last_lines, write_atomically
 from arks.kit.key import Key
 from arks.kit.telemetry import redact
 
@@ -65,6 +66,10 @@ class ReadyMark:
     """Seconds since the epoch."""
 
 
+_STORED_NAMES = dict(asked="stop_requested")  # noqa: C408  # a word that the glossary replaces
+"""Fields that shims write under another name: running shims of older versions must stay readable."""
+
+
 class Directory:
     """Directory of one replica. A missing or damaged file reads as None. Methods raise OSError on a broken disk."""
 
@@ -85,7 +90,7 @@ class Directory:
         """Write launch.json for a new start and delete the files of the previous engine, except its log."""
         for name in ("state.json", "ready.json"):
             (self.path / name).unlink(missing_ok=True)
-        _write(self.path / "launch.json", asdict(launch))
+        write_atomically(self.path / "launch.json", json.dumps(asdict(launch)), mode=0o600)
 
     @property
     def state(self) -> ShimState | None:
@@ -96,18 +101,13 @@ class Directory:
         return _read(self.path / "ready.json", ReadyMark)
 
     def write_ready(self, mark: ReadyMark) -> None:
-        _write(self.path / "ready.json", asdict(mark))
+        write_atomically(self.path / "ready.json", json.dumps(asdict(mark)), mode=0o600)
 
     def last_lines(self, count: int = 5) -> list[str]:
         """The end of the engine's log, without empty lines; long ones cut, secrets blacked out."""
-        try:
-            with (self.path / "engine.log").open("rb") as file:
-                file.seek(max(0, file.seek(0, 2) - _TAIL_BYTES))
-                text = file.read().decode(errors="replace")
-        except OSError:
-            return []
-        lines = [line.rstrip()[:_LINE_CHARACTERS] for line in text.splitlines() if line.strip()]
-        return [redact(line) for line in lines[-count:]]
+        log = self.path / "engine.log"
+        lines = last_lines(log, count, max_characters=_LINE_CHARACTERS, max_bytes=_TAIL_BYTES)
+        return [redact(line) for line in lines]
 
 
 class EngineDirectories:
@@ -136,13 +136,7 @@ def _read(path: Path, kind: type[T]) -> T | None:
     try:
         stored: Mapping[str, Any] = json.loads(path.read_text())
         known = {field.name for field in fields(kind)}  # type: ignore[arg-type]  # all three are dataclasses
-        return kind(**{name: value for name, value in stored.items() if name in known})
+        named = {_STORED_NAMES.get(name, name): value for name, value in stored.items()}
+        return kind(**{name: value for name, value in named.items() if name in known})
     except (OSError, ValueError, TypeError):
         return None
-
-
-def _write(path: Path, content: Mapping[str, Any]) -> None:
-    temporary = path.with_suffix(".new")
-    temporary.touch(mode=0o600)
-    temporary.write_text(json.dumps(content))
-    temporary.replace(path)
