@@ -123,8 +123,11 @@ class Traffic:
         except openai.APIStatusError as error:
             return str(error.status_code), error.message
         except openai.APIConnectionError as error:
-            # h11 raises this for a body that ends early: the answer had begun.
-            begun = isinstance(error.__cause__, httpx.RemoteProtocolError) and "incomplete" in str(error.__cause__)
+            # h11's words for a body that ends early, chunked or with a length: the answer had begun.
+            cause = error.__cause__
+            begun = isinstance(cause, httpx.RemoteProtocolError) and "without sending complete message body" in str(
+                cause
+            )
             return (CUT if begun else NO_CONNECTION), repr(error.__cause__ or error)
         except (httpx.HTTPError, openai.APIError) as error:  # in the middle of an answer
             return CUT, repr(error)
