@@ -43,12 +43,14 @@ class Running:
         assert pid is not None
         return pid
 
-    def orphan(self) -> int:
-        return int((self.paths.run / "orphan").read_text())
+    def orphan(self) -> int | None:
+        """None before the service has written the number of its orphan."""
+        path = self.paths.run / "orphan"
+        return int(text) if path.exists() and (text := path.read_text()) else None
 
     def all_up(self) -> bool:
         state = read_state(self.paths)
-        if state is None or state.pid != self.process.pid or not (self.paths.run / "orphan").exists():
+        if state is None or state.pid != self.process.pid or self.orphan() is None:
             return False
         found = [state.service(name) for name in NAMES]
         return all(service is not None and service.state == ServiceState.READY for service in found)
@@ -82,7 +84,9 @@ def alive(pids: Iterable[int]) -> list[int]:
 
 
 def everything(running: Running) -> list[int]:
-    return [*(running.pid(name) for name in NAMES), running.orphan()]
+    orphan = running.orphan()
+    assert orphan is not None
+    return [*(running.pid(name) for name in NAMES), orphan]
 
 
 async def none_alive(pids: list[int]) -> None:
