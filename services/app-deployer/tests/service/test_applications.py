@@ -262,10 +262,7 @@ async def test_users_of_a_model_are_those_in_its_namespace(harness: Harness) -> 
     assert set() == harness.deployer.users_of(Key("other", "m"))
 
 
-def _watch(harness: Harness, leading: asyncio.Event) -> Triggers:
-    async def leads() -> None:
-        await leading.wait()
-
+def _watch(harness: Harness) -> Triggers:
     others = DisaggregatedController(
         applications=harness.disaggregated,
         name_taken=lambda _: False,
@@ -285,23 +282,21 @@ def _watch(harness: Harness, leading: asyncio.Event) -> Triggers:
         stages=NoDisaggregatedWorkloads(),
         announcer=harness.announcer,
         clock=harness.clock,
-        leading=leads,
     )
 
 
 async def test_facts_are_complete_after_every_application_was_reconciled(harness: Harness) -> None:
     harness.apply()
     harness.model()
-    leading = asyncio.Event()
-    leading.set()
-    watch = _watch(harness, leading)
+    watch = _watch(harness)
     stray = Key("default", "stray")
     harness.workloads.existing = {stray}
-    tasks = [asyncio.create_task(watch.first_pass())]
     harness.applications.cache.synced.set()
-    await asyncio.sleep(0)
+    applications, disaggregated = watch.controllers
+    tasks = [asyncio.create_task(applications.run())]
+    await eventually(lambda: applications.passed, what="the first pass of applications")
     assert 0 == harness.announcer.completed
-    tasks += [asyncio.create_task(controller.run()) for controller in watch.controllers]
+    tasks.append(asyncio.create_task(disaggregated.run()))
     await eventually(lambda: harness.announcer.completed == 1, what="complete")
     await eventually(lambda: (stray, 30.0) in harness.workloads.removed, what="the stray removed")
     for task in tasks:
@@ -313,14 +308,12 @@ async def test_a_standby_publishes_nothing_until_it_leads(harness: Harness) -> N
     harness.apply()
     harness.applications.cache.synced.set()
     harness.workloads.observed = ObservedWorkload((READY,))
-    leading = asyncio.Event()
-    watch = _watch(harness, leading)
-    task = asyncio.create_task(watch.first_pass())
+    watch = _watch(harness)
     (notify,) = harness.workloads.listeners
     notify(Change("default", "app"))
     await asyncio.sleep(0)
     assert {} == harness.announcer.facts
-    leading.set()
+    task = asyncio.create_task(watch.controllers[0].run())
 
     def reported() -> bool:
         notify(Change("default", "app"))

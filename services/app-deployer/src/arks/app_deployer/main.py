@@ -52,13 +52,12 @@ def build(settings: Settings, home: Home, environment: Mapping[str, str] | None 
         stages=parts.stages,
         announcer=announcer,
         clock=home.clock,
-        leading=home.leading,
     )
     return App(
         "app-deployer",
         home,
         controllers=watch.controllers,
-        tasks=[*parts.runs, watch.first_pass],
+        tasks=parts.runs,
         starts=parts.starts,
         stops=parts.stops,
     )

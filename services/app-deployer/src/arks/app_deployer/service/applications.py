@@ -1,7 +1,6 @@
 """Reconciles ArksApplications: gather, decide, act, report."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Protocol
 
 import structlog
@@ -15,6 +14,7 @@ from arks.kit.clock import Clock
 from arks.kit.home import Resources
 from arks.kit.key import Key
 from arks.kit.reconcile import Requeue
+from arks.kit.status import StatusWriter
 
 log = structlog.get_logger(__name__)
 
@@ -45,15 +45,6 @@ class Workloads(Protocol):
         """`listener` is called with every change that `apply` did not cause. It must not block."""
 
 
-@dataclass(slots=True)
-class _LastWritten:
-    """The last written status: the cache lags behind own writes."""
-
-    uid: str | None
-    replicas: int
-    status: ArksApplicationStatus | None
-
-
 class ApplicationController(BaseController[ArksApplication]):
     def __init__(
         self,
@@ -70,11 +61,11 @@ class ApplicationController(BaseController[ArksApplication]):
         self._workloads = workloads
         self._clock = clock
         self._grace_seconds = grace_seconds
-        self._last_written: dict[Key, _LastWritten] = {}
+        self._statuses = StatusWriter[ArksApplication, ArksApplicationStatus](applications, clock)
 
     async def _reconcile_existing(self, key: Key, application: ArksApplication) -> Requeue | None:
         await self._ensure_finalizer(key, application)
-        self._announce_created(key, application)
+        self._announce_created(application)
         model = self._models.of(key, application.spec.model.name)
         problem = self._workloads.problem(application)
         may_start = problem is None and model.usable
@@ -82,11 +73,9 @@ class ApplicationController(BaseController[ArksApplication]):
         await self._report(key, application, problem, model, observed)
         return soonest(observed.requeue_seconds, model.patience_seconds)
 
-    def _announce_created(self, key: Key, application: ArksApplication) -> None:
-        known = self._known(key, application)
-        if known.status is None and self._last_written.get(key) is not known:
+    def _announce_created(self, application: ArksApplication) -> None:
+        if self._statuses.adopt(application) and application.status is None:
             self._announcer.event(application, None, ApplicationEvent("created", "Created", "Accepted by app-deployer"))
-        self._last_written[key] = known
 
     async def _report(
         self,
@@ -98,25 +87,16 @@ class ApplicationController(BaseController[ArksApplication]):
     ) -> None:
         """The fact first: traffic depends on it."""
         self._announcer.fact(key, fact_of(application, observed))
-        last = self._known(key, application)
+        last = self._statuses.last(application)
         if last.status is not None:
             application = application.model_copy(update={"status": last.status})
         status = status_of(application, problem, model, observed, self._clock.now())
-        if status != last.status:
-            await self._applications.patch_status(key, status)
-        if last.replicas != application.spec.replicas:
-            message = f"from {last.replicas} to {application.spec.replicas} replicas"
+        await self._statuses.write(application, status)
+        if last.resource.spec.replicas != application.spec.replicas:
+            message = f"from {last.resource.spec.replicas} to {application.spec.replicas} replicas"
             self._announcer.event(application, status, ApplicationEvent("scaled", "Scaled", message))
         if (what := event_of(last.status, status)) is not None:
             self._announcer.event(application, status, what)
-        self._last_written[key] = _LastWritten(application.metadata.uid, application.spec.replicas, status)
-
-    def _known(self, key: Key, application: ArksApplication) -> _LastWritten:
-        """The last written state; a recreated application (other uid) starts anew."""
-        last = self._last_written.get(key)
-        if last is not None and last.uid == application.metadata.uid:
-            return last
-        return _LastWritten(application.metadata.uid, application.spec.replicas, application.status)
 
     async def _remove(self, key: Key, application: ArksApplication) -> bool:
         given = application.spec.instance_spec.termination_grace_period_seconds
@@ -128,7 +108,7 @@ class ApplicationController(BaseController[ArksApplication]):
         return True
 
     async def _clean_up(self, key: Key) -> None:
-        self._last_written.pop(key, None)
+        self._statuses.forget(key)
         observed = await self._workloads.remove(key, self._grace_seconds)
         if not observed.replicas:
             self._announcer.remove_fact(key)

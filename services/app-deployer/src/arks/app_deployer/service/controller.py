@@ -109,6 +109,10 @@ class BaseController(ABC, Generic[A]):
         """Keys of what runs without a resource."""
         return self._existing_keys() - {key for key, _ in self._applications.cache.items()}
 
+    def all_keys(self) -> set[Key]:
+        """Applications that exist, and orphans: their reconcile removes them."""
+        return {key for key, _ in self._applications.cache.items()} | self.orphans()
+
 
 def soonest(*waits: float | None) -> Requeue | None:
     """Requeue after the shortest of the waits; None without any."""

@@ -13,6 +13,7 @@ from arks.kit.clock import Clock
 from arks.kit.home import Resources
 from arks.kit.key import Key
 from arks.kit.reconcile import Requeue
+from arks.kit.status import StatusWriter
 
 
 class DisaggregatedWorkloads(Protocol):
@@ -54,7 +55,9 @@ class DisaggregatedController(BaseController[ArksDisaggregatedApplication]):
         self._models = models
         self._stages = stages
         self._clock = clock
-        self._last_written: dict[Key, ArksDisaggregatedApplicationStatus] = {}
+        self._statuses = StatusWriter[ArksDisaggregatedApplication, ArksDisaggregatedApplicationStatus](
+            applications, clock
+        )
 
     async def _reconcile_existing(self, key: Key, application: ArksDisaggregatedApplication) -> Requeue | None:
         problem = self._problem(key, application)
@@ -65,14 +68,12 @@ class DisaggregatedController(BaseController[ArksDisaggregatedApplication]):
             self._announcer.fact(key, fact_of(application, observed))
         else:
             observed = ObservedDisaggregated()
-        before = self._last_written.get(key) or application.status
+        before = self._statuses.last(application).status
         current = application.model_copy(update={"status": before})
         status = status_of(current, problem, model, observed, self._clock.now())
-        if status != before:
-            await self._applications.patch_status(key, status)
+        await self._statuses.write(application, status)
         if (what := event_of(before, status)) is not None:
             self._announcer.event(application, status, what)
-        self._last_written[key] = status
         return soonest(observed.requeue_seconds, model.patience_seconds)
 
     def _problem(self, key: Key, application: ArksDisaggregatedApplication) -> Refusal | None:
@@ -88,11 +89,11 @@ class DisaggregatedController(BaseController[ArksDisaggregatedApplication]):
             return False
         if not self._name_taken(key):
             self._announcer.remove_fact(key)
-        self._last_written.pop(key, None)
+        self._statuses.forget(key)
         return True
 
     async def _clean_up(self, key: Key) -> None:
-        self._last_written.pop(key, None)
+        self._statuses.forget(key)
         if not (await self._stages.remove(key)).terminating and not self._name_taken(key):
             self._announcer.remove_fact(key)
 
