@@ -7,8 +7,7 @@ from typing import Any
 
 import yaml
 
-from arks.contracts.resources.kinds import CUSTOM_KINDS
-from arks.contracts.resources.meta import PrinterColumn, Resource
+from arks.contracts.resources import CUSTOM_KINDS, PrinterColumn, Resource
 
 Schema = dict[str, Any]
 

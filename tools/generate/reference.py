@@ -6,10 +6,15 @@ from typing import Any
 from pydantic import BaseModel
 
 from arks.contracts.manifests.messages import nested_model
-from arks.contracts.resources.application import MAX_APPLICATION_NAME_LENGTH
-from arks.contracts.resources.kinds import CUSTOM_KINDS, KINDS
-from arks.contracts.resources.meta import PrinterColumn, Resource
-from arks.contracts.resources.schema import MAX_LABEL_LENGTH, ApiModel
+from arks.contracts.resources import (
+    CUSTOM_KINDS,
+    KINDS,
+    MAX_APPLICATION_NAME_LENGTH,
+    MAX_LABEL_LENGTH,
+    ApiModel,
+    PrinterColumn,
+    Resource,
+)
 from tools.generate.crds import Schema, structural
 
 _INT32_MAX = 2**31 - 1

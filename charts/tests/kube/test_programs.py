@@ -13,17 +13,17 @@ from arks.contracts.resources import (
     ArksApplication,
     ArksApplicationStatus,
     ArksDisaggregatedApplication,
+    ArksDisaggregatedApplicationStatus,
     ArksEndpoint,
+    ArksEndpointStatus,
     ArksModel,
     ArksModelStatus,
     ArksQuota,
+    ArksQuotaStatus,
     ArksToken,
+    ArksTokenStatus,
+    Resource,
 )
-from arks.contracts.resources.disaggregated import ArksDisaggregatedApplicationStatus
-from arks.contracts.resources.endpoint import ArksEndpointStatus
-from arks.contracts.resources.meta import Resource
-from arks.contracts.resources.quota import ArksQuotaStatus
-from arks.contracts.resources.token import ArksTokenStatus
 from arks.kit.clock import SystemClock
 from arks.kit.errors import Invalid
 from arks.kit.key import Key

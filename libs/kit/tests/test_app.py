@@ -6,7 +6,7 @@ import socket
 import aiohttp
 import pytest
 
-from arks.contracts.resources.quota import ArksQuota
+from arks.contracts.resources import ArksQuota
 from arks.kit.app import App
 from arks.kit.home import LocalHome
 from arks.kit.key import Key

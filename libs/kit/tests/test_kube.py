@@ -8,8 +8,7 @@ import pytest
 import pytest_asyncio
 from prometheus_client import CollectorRegistry
 
-from arks.contracts.resources.model import ArksModel
-from arks.contracts.resources.quota import ArksQuota, ArksQuotaStatus
+from arks.contracts.resources import ArksModel, ArksQuota, ArksQuotaStatus
 from arks.kit.cache import Cache
 from arks.kit.clock import SystemClock
 from arks.kit.errors import Invalid

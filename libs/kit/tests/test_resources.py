@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from arks.contracts.resources.quota import ArksQuota, ArksQuotaStatus
+from arks.contracts.resources import ArksQuota, ArksQuotaStatus
 from arks.contracts.subjects import RESOURCES_BUCKET
 from arks.kit.home import LocalHome
 from arks.kit.key import Key

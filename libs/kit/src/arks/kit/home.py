@@ -8,7 +8,7 @@ from google.protobuf.message import Message
 from prometheus_client import CollectorRegistry
 from pydantic import BaseModel
 
-from arks.contracts.resources.meta import Resource
+from arks.contracts.resources import Resource
 from arks.contracts.subjects import Facts
 from arks.kit.bus import Bus
 from arks.kit.cache import Cache

@@ -17,7 +17,7 @@ import structlog
 from nats.js.kv import KeyValue
 from pydantic import BaseModel, ValidationError
 
-from arks.contracts.resources.meta import Resource
+from arks.contracts.resources import Resource
 from arks.contracts.subjects import RESOURCES_BUCKET, encode, resource_key, split_fact_key
 from arks.kit.buckets import BucketWatch
 from arks.kit.bus import NATS_ERRORS, Bus

@@ -2,6 +2,7 @@
 
 from arks.contracts.api_key import hash_key
 from arks.contracts.resources.application import (
+    MAX_APPLICATION_NAME_LENGTH,
     ApplicationPhase,
     ArksApplication,
     ArksApplicationSpec,
@@ -69,7 +70,7 @@ from arks.contracts.resources.quota import (
     QuotaType,
     QuotaUsage,
 )
-from arks.contracts.resources.schema import Location
+from arks.contracts.resources.schema import MAX_LABEL_LENGTH, ApiModel, Location
 from arks.contracts.resources.secret import Secret
 from arks.contracts.resources.token import (
     ArksToken,
@@ -93,9 +94,12 @@ __all__ = [
     "GROUP",
     "KINDS",
     "LIMIT_TYPES",
+    "MAX_APPLICATION_NAME_LENGTH",
+    "MAX_LABEL_LENGTH",
     "MAX_ROUTES",
     "SUB_PATH_PATTERN",
     "VERSION",
+    "ApiModel",
     "ApplicationPhase",
     "ArksApplication",
     "ArksApplicationSpec",

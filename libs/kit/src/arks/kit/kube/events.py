@@ -6,7 +6,7 @@ import hashlib
 
 import structlog
 
-from arks.contracts.resources.meta import Resource
+from arks.contracts.resources import Resource
 from arks.kit.clock import Clock
 from arks.kit.errors import ArksError, Conflict, NotFound
 from arks.kit.key import Key

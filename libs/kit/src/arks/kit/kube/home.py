@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from arks.contracts.resources.meta import Resource
+from arks.contracts.resources import Resource
 from arks.kit.cache import Cache
 from arks.kit.clock import Clock
 from arks.kit.errors import ArksError

@@ -2,8 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from arks.contracts.resources import ArksInstanceSpec, ImagePullSecret, Resource
-from arks.contracts.resources.meta import GROUP
+from arks.contracts.resources import GROUP, ArksInstanceSpec, ImagePullSecret, Resource
 from arks.kit.types import Json
 
 PROBES = ("livenessProbe", "readinessProbe", "startupProbe")

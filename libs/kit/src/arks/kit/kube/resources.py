@@ -6,7 +6,7 @@ from typing import Generic, TypeVar
 import structlog
 from pydantic import BaseModel, ValidationError
 
-from arks.contracts.resources.meta import Resource
+from arks.contracts.resources import Resource
 from arks.kit.cache import Cache
 from arks.kit.errors import Conflict, NotFound
 from arks.kit.key import Key

@@ -4,8 +4,7 @@ import re
 from collections.abc import Sequence
 from datetime import datetime
 
-from arks.contracts.resources import DownloadProgress
-from arks.contracts.resources.model import SUB_PATH_PATTERN
+from arks.contracts.resources import SUB_PATH_PATTERN, DownloadProgress
 from arks.kit.types import Json
 from arks.model_manager.adapters.kubernetes.manifests import StoragePath
 from arks.model_manager.adapters.kubernetes.states import (
