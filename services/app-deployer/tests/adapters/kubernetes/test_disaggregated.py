@@ -9,7 +9,6 @@ import pytest_asyncio
 from prometheus_client import CollectorRegistry
 
 from arks.app_deployer.adapters.kubernetes.children import DEPLOYMENT, LEADER_WORKER_SET, SERVICE
-from arks.app_deployer.adapters.kubernetes.pods import POD
 from arks.app_deployer.adapters.kubernetes.wiring import kubernetes_parts
 from arks.app_deployer.config import Settings
 from arks.app_deployer.domain.disaggregated import ObservedDisaggregated
@@ -20,7 +19,7 @@ from arks.events.v1.facts_pb2 import ModelFact
 from arks.kit.clock import SystemClock
 from arks.kit.key import Key
 from arks.kit.kube.api import KubeApi
-from arks.kit.kube.kinds import Kind
+from arks.kit.kube.kinds import POD, Kind
 from arks.kit.testing.kubernetes import ApiServer
 from arks.kit.testing.wait import eventually
 from arks.kit.types import Json

@@ -12,12 +12,12 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 from arks.app_deployer.adapters.kubernetes.children import LEADER_WORKER_SET
-from arks.app_deployer.adapters.kubernetes.pods import POD
 from arks.kit.cache import Cache
 from arks.kit.errors import Conflict, NotFound
 from arks.kit.key import Key
 from arks.kit.kube.api import KubeApi
 from arks.kit.kube.informer import Informer
+from arks.kit.kube.kinds import POD
 from arks.kit.types import Json
 
 SET_NAME = "leaderworkerset.sigs.k8s.io/name"

@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from arks.app_deployer.domain.launch.manifests import APPLICATION, APPLIED, REVISION, WITHOUT_SURGE
+from arks.app_deployer.domain.launch.manifests import APPLIED, REVISION, WITHOUT_SURGE
+from arks.contracts.names import APPLICATION_LABEL
 from arks.kit.cache import Cache
 from arks.kit.errors import Invalid, NotFound
 from arks.kit.key import Key
@@ -39,7 +40,7 @@ class Children:
         self.cache: Cache[Child] = Cache()
         self._api = api
         self._kind = kind
-        self._informer = Informer(api, kind, _read, self.cache, namespace=namespace, labels=APPLICATION)
+        self._informer = Informer(api, kind, _read, self.cache, namespace=namespace, labels=APPLICATION_LABEL)
         self._wait_for_state: dict[Key, Child] = {}
         """Objects as the API server returned them after the last write."""
 
@@ -104,7 +105,7 @@ def _read(obj: Json) -> Child:
     annotations = metadata.get("annotations", {})
     owners = metadata.get("ownerReferences", [])
     return Child(
-        application=metadata.get("labels", {}).get(APPLICATION, ""),
+        application=metadata.get("labels", {}).get(APPLICATION_LABEL, ""),
         owner=next((reference["kind"] for reference in owners if reference.get("controller")), ""),
         applied=annotations.get(APPLIED, ""),
         generation=metadata.get("generation", 0),

@@ -13,6 +13,7 @@ from arks.app_deployer.domain.launch.disaggregated_commands import Stage
 from arks.app_deployer.domain.launch.disaggregated_manifests import ROUTER, child_name
 from arks.app_deployer.domain.pods import ReplicaNotice
 from arks.app_deployer.domain.workload import ObservedWorkload, Refusal
+from arks.contracts.names import service_name
 from arks.contracts.resources import ArksDisaggregatedApplication
 from arks.events.v1.facts_pb2 import ModelFact
 from arks.kit.errors import Invalid, NotFound
@@ -139,7 +140,7 @@ class KubeDisaggregatedWorkloads:
         """Delete all children; Kubernetes deletes the account with its owner."""
         named = [self._sets.delete(Key(key.namespace, child_name(key.name, stage)), _KIND) for stage in Stage]
         named.append(self._deployments.delete(Key(key.namespace, child_name(key.name, ROUTER)), _KIND))
-        named.append(self._services.delete(Key(key.namespace, manifests.service_name(key.name)), _KIND))
+        named.append(self._services.delete(Key(key.namespace, service_name(key.name)), _KIND))
         removed = await asyncio.gather(*named)
         observed = self.observe(key)
         if all(removed) and not any(part.replicas for part in observed.parts.values()):

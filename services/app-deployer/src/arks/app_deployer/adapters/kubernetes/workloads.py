@@ -10,6 +10,7 @@ from arks.app_deployer.domain.launch import commands, manifests
 from arks.app_deployer.domain.launch.containers import Images
 from arks.app_deployer.domain.pods import ReplicaNotice
 from arks.app_deployer.domain.workload import Change, ObservedWorkload, Refusal, Workload
+from arks.contracts.names import service_name
 from arks.contracts.resources import ArksApplication
 from arks.events.v1.facts_pb2 import ModelFact
 from arks.kit.errors import Invalid, NotFound
@@ -97,7 +98,7 @@ class KubeWorkloads:
     async def remove(self, key: Key, grace_seconds: float) -> ObservedWorkload:
         """Delete the objects; each pod ends within the grace period that it was created with."""
         set_gone = await self._sets.delete(key, _KIND)
-        service_gone = await self._services.delete(Key(key.namespace, manifests.service_name(key.name)), _KIND)
+        service_gone = await self._services.delete(Key(key.namespace, service_name(key.name)), _KIND)
         observed = self.observe(key)
         if set_gone and service_gone and not observed.replicas:
             self._known.pop(key, None)

@@ -4,9 +4,7 @@ from arks.app_deployer.domain.launch import disaggregated_commands, pod_template
 from arks.app_deployer.domain.launch.containers import Container, Images, label_value
 from arks.app_deployer.domain.launch.disaggregated_commands import Stage
 from arks.app_deployer.domain.launch.manifests import (
-    APPLICATION,
     MANAGED,
-    MODEL,
     PART,
     REVISION,
     ROLE,
@@ -20,9 +18,11 @@ from arks.app_deployer.domain.launch.manifests import (
     stamped,
     with_revision,
 )
-from arks.app_deployer.domain.launch.pod_templates import Json, PodFrame, Serving, http_readiness
+from arks.app_deployer.domain.launch.pod_templates import PodFrame, Serving, http_readiness
+from arks.contracts.names import APPLICATION_LABEL, MODEL_LABEL
 from arks.contracts.resources import ArksDisaggregatedApplication, DisaggregatedWorkload
 from arks.events.v1.facts_pb2 import ModelFact
+from arks.kit.types import Json
 
 ROUTER = "router"
 _CONTAINER = "main"
@@ -67,13 +67,13 @@ def router_deployment(
         drains=False,
         more_ports={"metrics": router.serving_metric_port},
     )
-    labels = {APPLICATION: application.name, PART: ROUTER}
+    labels = {APPLICATION_LABEL: application.name, PART: ROUTER}
     template = pod_templates.template(
         _CONTAINER,
         container,
         router.instance_spec,
         PodFrame(None, tuple(spec.runtime_image_pull_secrets), grace_seconds),
-        labels={**labels, MODEL: label_value(spec.model.name)},
+        labels={**labels, MODEL_LABEL: label_value(spec.model.name)},
         serving=serving,
     )
     template["spec"].setdefault("serviceAccountName", child_name(application.name, ROUTER))
@@ -100,7 +100,7 @@ def router_account(application: ArksDisaggregatedApplication) -> list[Json]:
     if given is not None and given.service_account_name:
         return []
     name = child_name(application.name, ROUTER)
-    meta = metadata(application, name, {**MANAGED, APPLICATION: application.name})
+    meta = metadata(application, name, {**MANAGED, APPLICATION_LABEL: application.name})
     rbac = "rbac.authorization.k8s.io"
     rule = {"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list", "watch"]}
     subject = {"kind": "ServiceAccount", "name": name, "namespace": application.namespace}
@@ -113,6 +113,6 @@ def router_account(application: ArksDisaggregatedApplication) -> list[Json]:
 
 
 def router_service(application: ArksDisaggregatedApplication) -> Json:
-    labels = {APPLICATION: application.name, MODEL: label_value(application.spec.model.name)}
+    labels = {APPLICATION_LABEL: application.name, MODEL_LABEL: label_value(application.spec.model.name)}
     port = application.spec.router.serving_port
     return service(application, labels=labels, selector={**labels, PART: ROUTER}, port=port)

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 
 from arks.app_deployer.domain.launch import commands, pod_templates
 from arks.app_deployer.domain.launch.containers import HTTP_PORT, Group, Images, label_value, model_path
-from arks.app_deployer.domain.launch.pod_templates import Json, PodFrame, Serving, tcp_readiness
+from arks.app_deployer.domain.launch.pod_templates import PodFrame, Serving, tcp_readiness
 from arks.app_deployer.domain.surge import Rollout
+from arks.contracts.names import APPLICATION_LABEL, MODEL_LABEL, service_name
 from arks.contracts.resources import ArksApplication, ArksDisaggregatedApplication, PodGroupPolicy, Runtime
 from arks.events.v1.facts_pb2 import ModelFact
+from arks.kit.kube.pod_template import owner_reference
+from arks.kit.types import Json
 
-APPLICATION = "arks.ai/application"
-MODEL = "arks.ai/model"
 ROLE = "arks.ai/work-load-role"
 PART = "arks.ai/disaggregation-role"
 REVISION = "arks.ai/revision"
@@ -55,7 +56,7 @@ def templates(application: ArksApplication, model: ModelFact, images: Images, gr
     spec = application.spec
     group = commands.group(spec, path_of(model), images)
     frame = PodFrame(pvc_of(model), tuple(spec.runtime_image_pull_secrets), grace_seconds)
-    ours = {APPLICATION: application.name, MODEL: label_value(spec.model.name)}
+    ours = {APPLICATION_LABEL: application.name, MODEL_LABEL: label_value(spec.model.name)}
     leader = pod_templates.template(
         "leader",
         group.leader,
@@ -103,7 +104,7 @@ def leader_worker_set(
     without_surge: bool,
 ) -> Json:
     """`part`: of a disaggregated application, which one this is."""
-    labels = MANAGED | {APPLICATION: owner.name} | ({PART: part} if part else {})
+    labels = MANAGED | {APPLICATION_LABEL: owner.name} | ({PART: part} if part else {})
     annotations = {REVISION: made.revision, WITHOUT_SURGE: made.revision if without_surge else ""}
     annotations |= _group_annotations(owner.spec.pod_group_policy)
     update = {"maxUnavailable": rollout.max_unavailable, "maxSurge": rollout.max_surge, "partition": 0}
@@ -163,14 +164,10 @@ def service(
 def application_service(application: ArksApplication) -> Json:
     return service(
         application,
-        labels={"prometheus-discovery": "true", **MANAGED, APPLICATION: application.name},
-        selector={APPLICATION: application.name, ROLE: "leader"},
+        labels={"prometheus-discovery": "true", **MANAGED, APPLICATION_LABEL: application.name},
+        selector={APPLICATION_LABEL: application.name, ROLE: "leader"},
         port=HTTP_PORT,
     )
-
-
-def service_name(application: str) -> str:
-    return f"arks-application-{application}"
 
 
 def metadata(owner: Owner, name: str, labels: Mapping[str, str]) -> Json:
@@ -178,16 +175,7 @@ def metadata(owner: Owner, name: str, labels: Mapping[str, str]) -> Json:
         "name": name,
         "namespace": owner.namespace,
         "labels": dict(labels),
-        "ownerReferences": [
-            {
-                "apiVersion": owner.api_version,
-                "kind": owner.kind,
-                "name": owner.name,
-                "uid": owner.metadata.uid or "",
-                "controller": True,
-                "blockOwnerDeletion": True,
-            }
-        ],
+        "ownerReferences": [owner_reference(owner)],
     }
 
 

@@ -2,23 +2,15 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from arks.app_deployer.domain.launch import drain
 from arks.app_deployer.domain.launch.containers import HTTP_PORT, Container
-from arks.contracts.resources import GROUP, ArksInstanceSpec, ImagePullSecret
+from arks.contracts.resources import ArksInstanceSpec, ImagePullSecret
+from arks.kit.kube.pod_template import PROBES, container_fields, pod_fields, pull_secrets, template_metadata
+from arks.kit.types import Json
 
-Json = dict[str, Any]
 MODELS = "models"
 """Name of the volume, which is mounted under / by this name."""
-_OF_CONTAINER = ("securityContext", "resources")
-_PROBES = ("livenessProbe", "readinessProbe", "startupProbe")
-_ELSEWHERE = frozenset(
-    {"replicas", "labels", "annotations", "podSecurityContext", "volumes", "env", "volumeMounts", "lifecycle"}
-    | set(_OF_CONTAINER)
-    | set(_PROBES)
-)
-"""Fields of instanceSpec that are not fields of a pod's spec of the same name."""
 _NOTHING = ArksInstanceSpec()
 
 
@@ -71,34 +63,25 @@ def template(
     `serving` None: a worker, which has no probes and no port.
     """
     spec = spec or _NOTHING
-    theirs = {name: value for name, value in spec.labels.items() if not name.startswith(f"{GROUP}/")}
-    metadata: Json = {"labels": {**theirs, **labels}}
-    if spec.annotations:
-        metadata["annotations"] = dict(spec.annotations)
-    return {"metadata": metadata, "spec": _pod(name, container, spec, frame, serving)}
+    return {"metadata": template_metadata(spec, labels), "spec": _pod(name, container, spec, frame, serving)}
 
 
 def _pod(name: str, container: Container, spec: ArksInstanceSpec, frame: PodFrame, serving: Serving | None) -> Json:
-    given = spec.to_dict()
-    pod: Json = {field: value for field, value in given.items() if field not in _ELSEWHERE}
-    if "podSecurityContext" in given:
-        pod["securityContext"] = given["podSecurityContext"]
-    if frame.pull_secrets:
-        pod["imagePullSecrets"] = [secret.to_dict() for secret in frame.pull_secrets]
+    pod = pod_fields(spec) | pull_secrets(frame.pull_secrets)
     if serving is not None:
         pod.setdefault("terminationGracePeriodSeconds", round(frame.grace_seconds))
     models: list[Json] = []
     if frame.claim is not None:
         models = [{"name": MODELS, "persistentVolumeClaim": {"claimName": frame.claim}}]
-    if volumes := [*models, *given.get("volumes", [])]:
+    if volumes := [*models, *spec.to_dict().get("volumes", [])]:
         pod["volumes"] = volumes
     grace_seconds = int(pod.get("terminationGracePeriodSeconds", 0))
-    made = _container(name, container, given, mounted=frame.claim is not None)
-    pod["containers"] = [made if serving is None else made | _serving(given, serving, grace_seconds)]
+    made = _container(name, container, spec, mounted=frame.claim is not None)
+    pod["containers"] = [made if serving is None else made | _serving(spec, serving, grace_seconds)]
     return pod
 
 
-def _container(name: str, container: Container, given: Json, *, mounted: bool) -> Json:
+def _container(name: str, container: Container, spec: ArksInstanceSpec, *, mounted: bool) -> Json:
     made: Json = {
         "name": name,
         "image": container.image,
@@ -108,21 +91,22 @@ def _container(name: str, container: Container, given: Json, *, mounted: bool) -
     }
     if container.env:
         made["env"] = [dict(variable) for variable in container.env]
-    made |= {field: given[field] for field in _OF_CONTAINER if field in given}
+    given = container_fields(spec, ("securityContext", "resources", "volumeMounts"))
     mounts = [{"name": MODELS, "mountPath": f"/{MODELS}", "readOnly": True}] if mounted else []
     if mounts := [*mounts, *given.get("volumeMounts", [])]:
-        made["volumeMounts"] = mounts
-    return made
+        given["volumeMounts"] = mounts
+    return made | given
 
 
-def _serving(given: Json, serving: Serving, grace_seconds: int) -> Json:
+def _serving(spec: ArksInstanceSpec, serving: Serving, grace_seconds: int) -> Json:
     ports = {"http": serving.port, **serving.more_ports}
     made: Json = {
         "ports": [{"name": name, "containerPort": port, "protocol": "TCP"} for name, port in ports.items()],
     }
-    made |= {probe: given[probe] for probe in _PROBES if probe in given}
+    made |= container_fields(spec, PROBES)
     made.setdefault("readinessProbe", serving.readiness)
-    made["lifecycle"] = {"preStop": _draining(serving, grace_seconds)} | given.get("lifecycle", {})
+    hooks = container_fields(spec, ("lifecycle",)).get("lifecycle", {})
+    made["lifecycle"] = {"preStop": _draining(serving, grace_seconds)} | hooks
     return made
 
 
