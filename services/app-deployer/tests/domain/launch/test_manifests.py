@@ -17,10 +17,10 @@ from arks.app_deployer.domain.launch.disaggregated_manifests import (
     router_service,
     stage_templates,
 )
-from arks.app_deployer.domain.launch.pod_templates import Json
 from arks.app_deployer.domain.surge import Rollout
 from arks.contracts.resources import ArksApplication, ArksDisaggregatedApplication, ArksInstanceSpec
 from arks.events.v1.facts_pb2 import ModelFact
+from arks.kit.types import Json
 
 GOLDEN = Path(__file__).parent / "golden"
 GRACE_SECONDS = 600.0
