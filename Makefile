@@ -70,8 +70,8 @@ test-unit: $(SYNCED) ## Run only the tests without servers, in seconds
 
 .PHONY: test-real
 test-real: $(SYNCED)
-	@# These tests mostly wait for servers: two files at a time.
-	$(BIN)/pytest -m "real" -n 2 --dist loadfile $(TEST)
+	@# These tests mostly wait for servers: two files at a time, those with the longest tests first.
+	$(BIN)/pytest -m "real" -n 2 --dist loadfile --no-loadscope-reorder e2e deploy services libs charts bench $(TEST)
 
 .PHONY: test-again
 test-again: $(SYNCED) ## Run what failed last time, except journeys
