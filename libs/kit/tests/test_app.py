@@ -1,4 +1,4 @@
-"""A service's life: ready when its caches are, drains running work, ends with an error when a part of it does."""
+"""A service becomes ready after its caches, drains running work, and fails if a part of it fails."""
 
 import asyncio
 import socket
@@ -51,7 +51,7 @@ async def test_a_service_is_alive_at_once_and_ready_when_nats_and_its_caches_are
     assert 0 == await _status(port, "/healthz")
 
 
-async def test_what_is_under_way_may_end_before_the_service_does(settings: Settings) -> None:
+async def test_running_work_ends_before_the_service_stops(settings: Settings) -> None:
     begun, ended = asyncio.Event(), asyncio.Event()
 
     async def reconcile(_: Key) -> None:
@@ -78,7 +78,7 @@ async def test_a_background_task_that_fails_ends_the_service(settings: Settings)
     assert caught.group_contains(ValueError, match="broken part")
 
 
-async def test_a_taken_port_is_an_error_that_names_it(settings: Settings) -> None:
+async def test_a_port_in_use_is_an_error_that_names_it(settings: Settings) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -87,7 +87,7 @@ async def test_a_taken_port_is_an_error_that_names_it(settings: Settings) -> Non
             await App("test", home).serve(asyncio.Event())
 
 
-async def test_a_task_that_loses_its_first_cancellation_does_not_hold_up_the_end(settings: Settings) -> None:
+async def test_a_task_that_ignores_its_first_cancellation_does_not_delay_the_stop(settings: Settings) -> None:
     async def forgetful() -> None:
         try:
             await asyncio.Event().wait()

@@ -1,4 +1,4 @@
-"""The list that a watch begins with, of a library that may report too early that it is complete."""
+"""The first list of a watch is complete, although nats.py may send its end marker too early."""
 
 from types import SimpleNamespace
 from typing import Any, cast
@@ -15,7 +15,7 @@ def entry(key: str) -> KeyValue.Entry:
 
 
 class Watcher:
-    """Gives what it was made with, one after the other."""
+    """Returns the given updates in order."""
 
     def __init__(self, *updates: KeyValue.Entry | None) -> None:
         self._updates = list(updates)
@@ -27,7 +27,7 @@ class Watcher:
 
 
 class JetStream:
-    """A bucket with these subjects."""
+    """Has a bucket with the given subjects."""
 
     def __init__(self, *subjects: str) -> None:
         self._subjects = subjects
@@ -43,13 +43,13 @@ async def listed(jetstream: JetStream, *updates: KeyValue.Entry | None) -> list[
     return [found.key async for found in first_entries(bus, "b", "models.>", watcher)]
 
 
-async def test_a_list_that_ends_with_its_mark_is_complete() -> None:
+async def test_a_list_ends_at_its_end_marker() -> None:
     jetstream = JetStream("$KV.b.models.x", "$KV.b.models.y")
     assert ["models.x"] == await listed(jetstream, entry("models.x"), None, entry("models.z"))
     assert [] == jetstream.listed
 
 
-async def test_entries_behind_a_mark_that_came_too_early_belong_to_the_list() -> None:
+async def test_entries_after_an_early_end_marker_belong_to_the_list() -> None:
     jetstream = JetStream("$KV.b.models.x", "$KV.b.models.y")
     updates = (None, entry("models.y"), entry("models.new"), entry("models.x"), entry("models.z"))
     assert ["models.y", "models.new", "models.x"] == await listed(jetstream, *updates)
@@ -60,6 +60,6 @@ async def test_an_empty_bucket_has_an_empty_list() -> None:
     assert [] == await listed(JetStream(), None)
 
 
-async def test_entries_that_do_not_come_are_an_error() -> None:
+async def test_missing_entries_are_an_error() -> None:
     with pytest.raises(TimeoutError):
         await listed(JetStream("$KV.b.models.x"), None)

@@ -1,4 +1,4 @@
-"""Facts, events and plain messages over a real NATS, which is killed where it hurts."""
+"""Facts, events and plain messages over a real NATS server, also after it was killed."""
 
 import asyncio
 import gc
@@ -44,7 +44,7 @@ async def facts(started: LocalHome) -> AsyncIterator[tuple[FactWriter[ModelFact]
 Pair = tuple[FactWriter[ModelFact], FactReader[ModelFact]]
 
 
-async def test_a_fact_reaches_its_readers_and_goes_when_removed(facts: Pair) -> None:
+async def test_a_fact_reaches_its_readers_and_is_deleted_when_removed(facts: Pair) -> None:
     writer, reader = facts
     writer.put(KEY, ModelFact(name="qwen/7b", ready=True))
     written = writer.get(KEY)
@@ -55,7 +55,7 @@ async def test_a_fact_reaches_its_readers_and_goes_when_removed(facts: Pair) -> 
     await eventually(lambda: reader.cache.get(KEY) is None)
 
 
-async def test_facts_are_written_again_after_the_bucket_was_lost(facts: Pair, started: LocalHome, nats: Server) -> None:
+async def test_facts_are_rewritten_after_the_bucket_was_lost(facts: Pair, started: LocalHome, nats: Server) -> None:
     writer, reader = facts
     writer.put(KEY, ModelFact(name="qwen/7b"))
     writer.complete()

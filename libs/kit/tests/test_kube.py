@@ -92,9 +92,7 @@ async def test_a_status_is_written_apart_from_the_spec_and_only_when_it_changed(
     assert before["metadata"]["resourceVersion"] == after["metadata"]["resourceVersion"]
 
 
-async def test_a_finalizer_holds_an_object_until_it_is_taken_off(
-    quotas: KubeResources[ArksQuota], api: KubeApi
-) -> None:
+async def test_a_finalizer_keeps_an_object_until_it_is_removed(quotas: KubeResources[ArksQuota], api: KubeApi) -> None:
     await api.apply(kind_of(ArksQuota), quota())
     await asyncio.gather(quotas.add_finalizer(KEY, "a.arks.ai/x"), quotas.add_finalizer(KEY, "b.arks.ai/x"))
     await api.delete(kind_of(ArksQuota), KEY)
@@ -105,7 +103,7 @@ async def test_a_finalizer_holds_an_object_until_it_is_taken_off(
     assert await api.get(kind_of(ArksQuota), KEY) is None
 
 
-async def test_the_schema_refuses_with_the_field_and_the_rule(api: KubeApi) -> None:
+async def test_a_schema_error_names_the_field_and_the_rule(api: KubeApi) -> None:
     wrong = quota()
     wrong["spec"] = {"quotas": [{"type": "total", "value": -1}]}
     with pytest.raises(Invalid, match=r"spec\.quotas\[0\]\.value"):
@@ -128,7 +126,7 @@ async def test_an_informer_survives_a_version_that_is_too_old(api: KubeApi, serv
         assert await api.delete(CONFIG_MAP, Key("default", f"c{number}"))
 
 
-async def test_one_of_two_leads_and_the_other_follows_at_once_after_a_graceful_end(api: KubeApi) -> None:
+async def test_one_of_two_leads_and_the_other_leads_at_once_after_a_graceful_stop(api: KubeApi) -> None:
     key = Key("default", "arks-test")
     first, second = (Election(api, key, name, SystemClock()) for name in ("first", "second"))
     tasks = [asyncio.create_task(first.run())]
@@ -187,7 +185,7 @@ async def test_an_unreadable_resource_gets_an_event_that_names_the_field(api: Ku
         await api.delete(kind_of(ArksModel), Key("default", "tiny"))
 
 
-async def test_a_secret_is_read_decoded_and_its_absence_is_none(api: KubeApi, server: ApiServer) -> None:
+async def test_a_secret_is_decoded_and_a_missing_secret_is_none(api: KubeApi, server: ApiServer) -> None:
     await server.kubectl("create", "secret", "generic", "hf-token", "--from-literal=HF_TOKEN=abc")
     secrets = KubeSecrets(api)
     assert {"HF_TOKEN": b"abc"} == await secrets.read(Key("default", "hf-token"))

@@ -21,7 +21,7 @@ class Events:
         self.reasons.append(reason)
 
 
-async def test_an_event_that_cannot_be_written_does_not_hold_up_the_next() -> None:
+async def test_an_event_that_cannot_be_written_does_not_delay_the_next() -> None:
     events = Events()
     queue = KubeEventQueue(cast(KubeEvents, events))
     task = asyncio.create_task(queue.run())

@@ -29,19 +29,19 @@ def test_an_object_names_its_key() -> None:
     assert Key("a", "b") == key_of_object({"metadata": {"namespace": "a", "name": "b"}})
 
 
-def test_a_kind_knows_its_path_in_the_core_group_and_in_others() -> None:
+def test_a_kind_has_a_path_in_the_core_group_and_in_other_groups() -> None:
     pods, quotas = Kind("", "v1", "Pod", "pods"), Kind("arks.ai", "v1", "ArksQuota", "arksquotas")
     assert "/api/v1/namespaces/a/pods/p/log" == pods.path("a", "p", "log")
     assert "/apis/arks.ai/v1/arksquotas" == quotas.path()
 
 
-def test_a_refusal_becomes_an_error_of_its_kind() -> None:
+def test_a_status_code_becomes_an_error_of_its_type() -> None:
     kinds = {404: NotFound, 409: Conflict, 422: Invalid, 403: Invalid, 500: Unavailable, 429: Unavailable}
     assert kinds == {status: type(error_of(status, {"message": "m"}, "get x")) for status in kinds}
 
 
 @pytest.mark.parametrize(
-    ("had", "wanted", "patch"),
+    ("before", "after", "patch"),
     [
         ({}, {"a": 1}, {"a": 1}),
         ({"a": 1, "b": 2}, {"a": 1}, {"a": 1, "b": None}),
@@ -50,5 +50,5 @@ def test_a_refusal_becomes_an_error_of_its_kind() -> None:
         ({"a": [{"b": 1}]}, {"a": [{}]}, {"a": [{}]}),
     ],
 )
-def test_a_status_that_is_written_clears_what_is_no_longer_in_it(had: Json, wanted: Json, patch: Json) -> None:
-    assert patch == merge_patch(had, wanted)
+def test_a_merge_patch_sets_removed_fields_to_null(before: Json, after: Json, patch: Json) -> None:
+    assert patch == merge_patch(before, after)

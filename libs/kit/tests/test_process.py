@@ -50,6 +50,6 @@ async def test_a_child_that_ignores_sigterm_is_killed_after_the_grace_period(tmp
     assert -signal.SIGKILL == await end(process, grace_seconds=0.05)
 
 
-async def test_a_program_that_does_not_exist_is_an_error_that_names_it(tmp_path: Path) -> None:
+async def test_a_missing_program_is_an_error_that_names_it(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="no-such-program"):
         await spawn(["no-such-program"], log_file=tmp_path / "log")

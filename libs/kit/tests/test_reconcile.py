@@ -27,7 +27,7 @@ async def running(
         await asyncio.gather(task, return_exceptions=True)
 
 
-async def test_a_key_is_never_worked_on_twice_at_the_same_time_and_once_more_after_a_change() -> None:
+async def test_a_key_is_never_reconciled_concurrently_and_once_more_after_a_change() -> None:
     started: asyncio.Queue[Key] = asyncio.Queue()
     go_on = asyncio.Event()
 
@@ -49,7 +49,7 @@ async def test_a_key_is_never_worked_on_twice_at_the_same_time_and_once_more_aft
         assert started.empty()
 
 
-async def test_a_failing_key_is_tried_again_and_does_not_stop_the_others() -> None:
+async def test_a_failing_key_is_retried_and_does_not_stop_other_keys() -> None:
     done: asyncio.Queue[tuple[Key, int]] = asyncio.Queue()
     tries = {A: 0, B: 0}
 
@@ -65,7 +65,7 @@ async def test_a_failing_key_is_tried_again_and_does_not_stop_the_others() -> No
         assert {(A, 4), (B, 1)} == {await done.get(), await done.get()}
 
 
-async def test_a_requeue_comes_back_and_an_earlier_time_wins() -> None:
+async def test_a_requeued_key_is_reconciled_again_and_an_earlier_time_wins() -> None:
     seen: asyncio.Queue[Key] = asyncio.Queue()
     count = 0
 
@@ -84,7 +84,7 @@ async def test_a_requeue_comes_back_and_an_earlier_time_wins() -> None:
         assert A == await seen.get()
 
 
-async def test_no_more_keys_are_under_way_than_workers() -> None:
+async def test_no_more_reconciles_run_than_workers() -> None:
     under_way = most = 0
     remaining = 50
     finished = asyncio.Event()

@@ -1,4 +1,4 @@
-"""The API server's rules that services rely on, held by the one-machine store."""
+"""The store of one machine follows the rules of the API server that services rely on."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -85,7 +85,7 @@ async def test_a_watch_sees_creation_change_and_deletion(quotas: LocalResources[
     assert not await quotas.delete(KEY)
 
 
-async def test_a_resource_with_finalizers_goes_when_the_last_one_is_taken_off(
+async def test_a_resource_is_deleted_when_its_last_finalizer_is_removed(
     quotas: LocalResources[ArksQuota],
 ) -> None:
     await quotas.apply(quota())
@@ -98,7 +98,7 @@ async def test_a_resource_with_finalizers_goes_when_the_last_one_is_taken_off(
     assert Applied.CREATED == await quotas.apply(quota())
 
 
-async def test_writers_that_race_lose_nothing(quotas: LocalResources[ArksQuota]) -> None:
+async def test_concurrent_writers_lose_no_change(quotas: LocalResources[ArksQuota]) -> None:
     await quotas.apply(quota())
     await asyncio.gather(*(quotas.add_finalizer(KEY, f"f{number}.arks.ai/x") for number in range(4)))
     raced = await quotas.read(KEY)
@@ -116,7 +116,7 @@ async def test_the_cache_is_current_again_after_nats_was_killed(
     await eventually(lambda: (found := quotas.cache.get(KEY)) and found.metadata.generation == 2)
 
 
-async def test_what_cannot_be_read_is_as_if_absent(quotas: LocalResources[ArksQuota], home: LocalHome) -> None:
+async def test_an_unreadable_resource_counts_as_absent(quotas: LocalResources[ArksQuota], home: LocalHome) -> None:
     bucket = await home.bus.bucket(RESOURCES_BUCKET)
     await bucket.put("arksquotas.default.broken", b"{not json")
     await quotas.apply(quota())

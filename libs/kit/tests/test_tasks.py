@@ -3,7 +3,7 @@ import asyncio
 from arks.kit.tasks import cancel
 
 
-async def test_a_task_that_loses_its_first_cancellations_is_cancelled_all_the_same() -> None:
+async def test_a_task_that_ignores_its_first_cancellations_is_cancelled() -> None:
     lost = 0
     begun = asyncio.Event()
 

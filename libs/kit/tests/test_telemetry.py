@@ -32,7 +32,7 @@ def logging_as_it_was() -> Iterator[None]:
         ("nothing to hide at http://127.0.0.1:8080/v1", "nothing to hide at http://127.0.0.1:8080/v1"),
     ],
 )
-def test_keys_and_passwords_are_blacked_out_of_text(text: str, expected: str) -> None:
+def test_keys_and_passwords_are_masked_in_text(text: str, expected: str) -> None:
     assert expected == redact(text)
 
 

@@ -2,8 +2,8 @@
 
 Order of a start: health server (alive, not ready) -> NATS -> `starts` -> background work -> caches synced ->
 controllers -> ready. SIGTERM and SIGINT drain: no new work, running work may end within `drain_seconds`, then
-`stops` in reverse order. A background task that ends by itself or with an error ends the service with status 1: its
-supervisor starts it again.
+`stops` in reverse order. A background task that returns or raises ends the service with status 1, and its
+supervisor restarts it.
 """
 
 import asyncio
@@ -58,7 +58,7 @@ class App:
         return found + [text for problem in self._more_problems if (text := problem())]
 
     def run(self) -> None:
-        """The program. Exits with 1 when the service could not go on."""
+        """Run the service until SIGTERM or SIGINT. Exits with status 1 if a part of it failed."""
         configure_logging(self.name, self.home.settings.log_level)
         configure_tracing(self.name, self.home.settings.otlp_endpoint)
         try:
@@ -103,7 +103,7 @@ class App:
             log.info("ready")
 
     async def _control(self) -> None:
-        """Only the leader changes things; the others serve, and stand by."""
+        """Run the controllers once this replica leads; the other replicas serve requests and stand by."""
         await self.home.leading()
         async with asyncio.TaskGroup() as group:
             for controller in self._controllers:
@@ -125,7 +125,7 @@ class App:
 
 
 async def _run_forever(run: AsyncCallable) -> None:
-    """Run it; when we are cancelled, it ends before we do."""
+    """Run it until cancelled; it ends before this function returns. Raises RuntimeError if it returns by itself."""
     task = asyncio.ensure_future(run())
     try:
         await asyncio.wait({task})

@@ -1,4 +1,4 @@
-"""A JetStream KV bucket as a cache: the watch that both resources and facts stand on."""
+"""Keeps a cache equal to a JetStream KV bucket. Resources on one machine and facts are read with it."""
 
 import asyncio
 import contextlib
@@ -17,13 +17,13 @@ log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 Read = Callable[[KeyValue.Entry], tuple[Key, T] | None]
-"""Turns an entry into its key and value; None if it cannot be read, and then the key counts as absent."""
+"""Turns an entry into its key and value, or into None if it cannot be read. An unreadable entry counts as absent."""
 _AGAIN_SECONDS = 0.25
 _LIST_SECONDS = 10.0
 _RELIST_SECONDS = 300.0
-"""A watch whose consumer was lost without a reconnect stays silent: start over now and then."""
+"""Watches start over at this interval, because a watch stays silent if its consumer was lost without a reconnect."""
 _NEVER_SECONDS = 2 * _RELIST_SECONDS
-"""The library requires a limit; ours is the one above."""
+"""The library requires a timeout for the next change; `_RELIST_SECONDS` always ends the wait first."""
 
 
 async def first_entries(
@@ -74,7 +74,7 @@ class BucketWatch(Generic[T]):
                     await asyncio.sleep(_AGAIN_SECONDS)
 
     async def _follow(self, session: int) -> None:
-        """One watch, until the connection is another one or it is time for a new list."""
+        """Apply changes until NATS reconnects or the watch is due to start over."""
         bucket = await self._bus.bucket(self._bucket)
         watcher = await bucket.watch(self._pattern)
         ended = asyncio.ensure_future(self._bus.session_ended(session))

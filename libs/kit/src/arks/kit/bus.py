@@ -1,6 +1,6 @@
-"""NATS: one connection a service, streams and buckets made when missing.
+"""The NATS connection of a service. Creates missing streams and buckets.
 
-After each reconnect every watch starts over (`sessions`), because a restarted server has forgotten our consumers.
+After each reconnect every watch starts over (`sessions`), because a restarted server has lost the consumers.
 """
 
 import asyncio
@@ -53,7 +53,7 @@ class Bus:
         self._up = Gauge("arks_bus_connected", "1 while connected to NATS", registry=registry)
         self._up.set_function(lambda: float(self.connected))
 
-    # --- life
+    # --- connection
 
     @property
     def connected(self) -> bool:
@@ -66,7 +66,7 @@ class Bus:
         return self._js
 
     async def start(self) -> None:
-        """Connect, for as long as it takes, then make streams that are missing."""
+        """Connect, retrying without limit, then create missing streams."""
         while True:
             try:
                 await self._connect()
@@ -88,7 +88,7 @@ class Bus:
             await self._client.close()
 
     async def sessions(self) -> AsyncIterator[int]:
-        """One number for each connection, newest only; a watch starts over with each."""
+        """Yield a number for each new connection, newest only. Watches start over with each."""
         seen = 0
         while True:
             async with self._session:
@@ -149,7 +149,7 @@ class Bus:
         )
 
     async def ensure_stream(self, name: str, subject: str, *, max_age_seconds: float) -> None:
-        """Make the stream unless it exists. Raises Unavailable."""
+        """Create the stream unless it exists. Raises Unavailable."""
         config = StreamConfig(
             name=name,
             subjects=[subject],
@@ -160,14 +160,14 @@ class Bus:
         await self._retry(lambda: self.jetstream.add_stream(config), f"stream {name}")
 
     async def bucket(self, name: str) -> KeyValue:
-        """The KV bucket, made when missing. Raises Unavailable."""
+        """Return the KV bucket, created if missing. Raises Unavailable."""
         if name not in self._buckets:
             made = await self._retry(lambda: self.jetstream.create_key_value(bucket=name, history=1), f"bucket {name}")
             self._buckets[name] = made
         return self._buckets[name]
 
     def forget_bucket(self, name: str) -> None:
-        """After an error: the bucket may be lost, so the next `bucket` makes sure of it again."""
+        """Call it after an error: the bucket may be lost, so the next `bucket` creates it if it is missing."""
         self._buckets.pop(name, None)
 
     async def _retry(self, call: Callable[[], Awaitable[T]], what: str) -> T:
@@ -183,7 +183,7 @@ class Bus:
     # --- messages without a stream
 
     async def publish(self, subject: str, payload: bytes) -> None:
-        """Send to the subscribers of this moment; drop it if NATS is away."""
+        """Send to current subscribers; drop the message if NATS is away."""
         if self.connected:
             with contextlib.suppress(*NATS_ERRORS):
                 await self._client.publish(subject, payload)

@@ -1,4 +1,4 @@
-"""The newest known state of many things, fed by a watch, read by anyone, with callbacks on change."""
+"""The newest known values by key. A watch fills it; listeners are called on every change."""
 
 import asyncio
 from collections.abc import Callable, Iterator, Mapping
@@ -15,7 +15,7 @@ class Cache(Generic[T]):
         self._values: dict[Key, T] = {}
         self._listeners: list[Listener] = []
         self.synced = asyncio.Event()
-        """Set once everything that existed at the start has arrived."""
+        """Set once the first list is complete."""
 
     def get(self, key: Key) -> T | None:
         return self._values.get(key)
@@ -30,13 +30,13 @@ class Cache(Generic[T]):
         return len(self._values)
 
     def subscribe(self, listener: Listener) -> None:
-        """`listener` is called with the key of each change, and now with each key there is. It must not block."""
+        """Call `listener` with each existing key now, and with the key of each later change. It must not block."""
         self._listeners.append(listener)
         for key in list(self._values):
             listener(key)
 
     def apply(self, key: Key, value: T | None) -> None:
-        """One change: a new state, or None when the thing is gone."""
+        """Store a new value, or remove the key if `value` is None."""
         if value is None:
             if self._values.pop(key, None) is None:
                 return
@@ -48,7 +48,7 @@ class Cache(Generic[T]):
             listener(key)
 
     def replace(self, values: Mapping[Key, T]) -> None:
-        """Everything there is, after a new list: what is not in it is gone."""
+        """Store a complete list: keys that are not in it are removed. Sets `synced`."""
         for key in [key for key in self._values if key not in values]:
             self.apply(key, None)
         for key, value in values.items():

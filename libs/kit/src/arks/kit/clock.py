@@ -1,4 +1,4 @@
-"""Time as a passed value: the only place that reads the clocks."""
+"""The only module that reads clocks; code receives a `Clock`, so that tests can set the time."""
 
 import time
 from datetime import UTC, datetime

@@ -1,5 +1,4 @@
-"""Facts: the newest state of things, written by their owner for other services. One writer a bucket, any number of
-readers."""
+"""Reads and writes facts: the newest state of things, in KV buckets. One service writes a bucket, others read it."""
 
 import asyncio
 from datetime import datetime
@@ -24,11 +23,11 @@ log = structlog.get_logger(__name__)
 M = TypeVar("M", bound=Message)
 _AGAIN_SECONDS = 0.25
 _WRITERS = 16
-"""Facts that are on their way at once: one after the other, hundreds would wait for as many round trips."""
+"""Concurrent writes. Sequential writes would need a round trip for each of hundreds of facts."""
 
 
 class FactReader(Generic[M]):
-    """A neighbour's facts, kept current in `cache` while `run` runs."""
+    """Reads another service's facts. `cache` is current while `run` runs."""
 
     def __init__(self, bus: Bus, bucket: Facts, message: type[M]) -> None:
         self.cache: Cache[M] = Cache()
@@ -48,8 +47,10 @@ class FactReader(Generic[M]):
 
 
 class FactWriter(Generic[M]):
-    """The facts that this service owns. `put` and `remove` take the wanted state; `run` writes it to the bucket, again
-    after the bucket was lost."""
+    """Writes the facts that this service owns.
+
+    `put` and `remove` set the desired facts; `run` writes them to the bucket, and once more if the bucket was lost.
+    """
 
     def __init__(self, bus: Bus, bucket: Facts, clock: Clock | None = None) -> None:
         self._bus = bus
@@ -104,7 +105,7 @@ class FactWriter(Generic[M]):
                 wait.cancel()
 
     async def _resync(self) -> set[str]:
-        """After each (re)connect: write all of ours again and drop what is not ours any more."""
+        """Mark all own facts and all keys of the bucket as dirty: `_write` writes the facts and deletes other keys."""
         bucket = await self._bus.bucket(self._bucket.value)
         watcher = await bucket.watchall()
         found: set[str] = set()

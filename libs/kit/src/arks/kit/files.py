@@ -1,4 +1,4 @@
-"""Files: whole writes, and the ends of logs."""
+"""Writes files atomically and reads the last lines of logs."""
 
 import os
 from pathlib import Path

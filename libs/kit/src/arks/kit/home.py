@@ -1,4 +1,4 @@
-"""Where a service runs: its resources, its neighbours' facts, its secrets, its bus."""
+"""What a service gets from where it runs: resources, facts, secrets, NATS. Here: the interface and one machine."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -30,7 +30,7 @@ M = TypeVar("M", bound=Message)
 
 
 class Resources(Protocol[R]):
-    """A kind of resource as its owner sees it; the same on one machine and on Kubernetes."""
+    """Resources of one kind, with the same methods on one machine and on Kubernetes."""
 
     cache: Cache[R]
 
@@ -40,10 +40,10 @@ class Resources(Protocol[R]):
 
 
 class Secrets(Protocol):
-    """Values by name; who needs one reads it when needed and does not keep it."""
+    """Reads secrets. Callers read a secret each time they need it and do not keep its values."""
 
     async def read(self, key: Key) -> Mapping[str, bytes] | None:
-        """None when there is no such secret. Raises Invalid when it cannot be used."""
+        """Return the values by name, or None if the secret does not exist. Raises Invalid if it cannot be used."""
 
 
 class Home(Protocol):
@@ -66,13 +66,13 @@ class Home(Protocol):
     def runs(self) -> list[AsyncCallable]: ...
     async def synced(self) -> None: ...
     async def leading(self) -> None:
-        """Returns when this replica may change things: at once on one machine, as the elected one on Kubernetes."""
+        """Returns once this replica may reconcile: at once on one machine, when elected on Kubernetes."""
 
     async def stop(self) -> None: ...
 
 
 class BusHome:
-    """What is the same everywhere: the bus and the facts on it, and one list of all that has to run."""
+    """The parts that both homes share: NATS, facts, the outbox, and the list of background tasks."""
 
     def __init__(self, name: str, settings: Settings, clock: Clock | None = None) -> None:
         self.settings = settings
@@ -85,7 +85,7 @@ class BusHome:
 
     def facts(self, bucket: Facts, message: type[M]) -> FactReader[M]:
         reader = FactReader(self.bus, bucket, message)
-        self._keep(reader.cache, reader.run)
+        self._track(reader.cache, reader.run)
         return reader
 
     def fact_writer(self, bucket: Facts, message: type[M]) -> FactWriter[M]:  # chooses M
@@ -97,17 +97,17 @@ class BusHome:
         return list(self._runs)
 
     async def synced(self) -> None:
-        """Returns when every cache holds what existed at the start."""
+        """Returns once every cache has its first complete list."""
         for cache in self._caches:
             await cache.synced.wait()
 
-    def _keep(self, cache: Cache[Any], run: AsyncCallable) -> None:
+    def _track(self, cache: Cache[Any], run: AsyncCallable) -> None:
         self._caches.append(cache)
         self._runs.append(run)
 
 
 class LocalHome(BusHome):
-    """One machine: everything over NATS and the state directory."""
+    """The home on one machine: resources and facts in NATS, secrets in the state directory."""
 
     def __init__(self, name: str, settings: Settings, clock: Clock | None = None) -> None:
         super().__init__(name, settings, clock)
@@ -116,7 +116,7 @@ class LocalHome(BusHome):
 
     def resources(self, kind: type[R]) -> Resources[R]:
         resources = LocalResources(self.bus, kind, self.clock)
-        self._keep(resources.cache, resources.run)
+        self._track(resources.cache, resources.run)
         return resources
 
     async def start(self) -> None:

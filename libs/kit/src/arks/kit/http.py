@@ -1,4 +1,4 @@
-"""/healthz, /readyz and /metrics of a service, and the routes that it adds, by default on loopback."""
+"""Serves /healthz, /readyz, /metrics and the routes that a service adds, by default on loopback."""
 
 from collections.abc import Callable, Sequence
 
@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 log = structlog.get_logger(__name__)
 
 Problems = Callable[[], list[str]]
-"""What keeps the service from being ready, in words; empty when it is."""
+"""Returns the reasons why the service is not ready; an empty list if it is."""
 
 
 class HealthServer:
@@ -22,7 +22,7 @@ class HealthServer:
         *,
         routes: Sequence[web.RouteDef] = (),
     ) -> None:
-        """`routes`: more questions that the service answers on this port."""
+        """`routes`: further routes that the service serves on this port."""
         self._host = host
         self._port = port
         self._registry = registry
@@ -35,7 +35,7 @@ class HealthServer:
         self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=1.0)
 
     async def start(self) -> int:
-        """Returns the port that it listens on. Raises OSError when the port is taken."""
+        """Start to listen and return the port. Raises OSError if the port is in use."""
         await self._runner.setup()
         await web.TCPSite(self._runner, self._host, self._port).start()
         port = int(self._runner.addresses[0][1])

@@ -1,4 +1,4 @@
-"""The key under which caches, queues and messages hold a thing."""
+"""The key of a resource or a fact in caches, queues and messages."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING

@@ -1,4 +1,4 @@
-"""Events that wait for NATS: publishing never blocks and never fails."""
+"""Queues events and sends them to NATS in the background, so that publishing never blocks or fails."""
 
 import asyncio
 import contextlib
@@ -34,12 +34,12 @@ class _Outgoing:
 
 
 class Outbox:
-    """Sends events in their order while `run` runs. When it is full, the oldest are dropped and counted."""
+    """Sends events in order while `run` runs. A full outbox drops the oldest event and counts it."""
 
     def __init__(
         self, name: str, bus: Bus, max_messages: int, registry: CollectorRegistry, clock: Clock | None = None
     ) -> None:
-        """`name`: of the service, for the source of its events."""
+        """`name`: the service, which is the source of its events."""
         self._name = name
         self._bus = bus
         self._clock = clock or SystemClock()
@@ -71,7 +71,7 @@ class Outbox:
             await self._added.wait()
 
     async def flush(self) -> None:
-        """Send what waits, for at most a second."""
+        """Send queued events for at most a second."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_FLUSH_SECONDS):
                 while self._messages and self._bus.connected:

@@ -1,4 +1,4 @@
-"""Child processes that do not outlive their parent: the kernel ends them (PR_SET_PDEATHSIG), however it died."""
+"""Starts child processes that the kernel kills when their parent dies (PR_SET_PDEATHSIG), however it died."""
 
 import asyncio
 import contextlib
@@ -14,18 +14,18 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def die_with_parent(parent: int, number: int = signal.SIGKILL) -> Callable[[], None]:
-    """For `preexec_fn`: the child gets signal `number` when the thread that started it ends, also by kill -9."""
+    """Return a `preexec_fn`: the kernel sends `number` to the child when the thread that started it ends."""
 
     def in_child() -> None:
         _libc.prctl(_PR_SET_PDEATHSIG, number)
-        if os.getppid() != parent:  # it died before the line above
+        if os.getppid() != parent:  # the parent died before prctl
             os.kill(os.getpid(), signal.SIGKILL)
 
     return in_child
 
 
 def become_subreaper() -> None:
-    """Orphans of our descendants become our children, not those of process 1."""
+    """Make orphaned descendants children of this process instead of process 1."""
     _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
@@ -37,7 +37,7 @@ async def spawn(
     directory: Path | None = None,
     end_signal: int = signal.SIGKILL,
 ) -> asyncio.subprocess.Process:
-    """Start a child that dies with us; stdout and stderr are appended to `log_file`. Raises OSError.
+    """Start a child that dies with this process; append stdout and stderr to `log_file`. Raises OSError.
 
     Call it from the main thread only: the kernel watches the thread that started the child.
     """
@@ -54,7 +54,7 @@ async def spawn(
 
 
 async def end(process: asyncio.subprocess.Process, *, grace_seconds: float) -> int:
-    """SIGTERM, then SIGKILL after the grace period. Returns the exit status (negative: the signal)."""
+    """Send SIGTERM, then SIGKILL after the grace period. Returns the exit status (negative: the signal)."""
     if process.returncode is None:
         with contextlib.suppress(ProcessLookupError):
             process.terminate()

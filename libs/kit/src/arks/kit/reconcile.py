@@ -1,6 +1,6 @@
-"""Watch -> keyed queue -> reconcile, with backoff.
+"""Runs reconciles from a queue of keys, with backoff.
 
-A key that changes during its reconcile is reconciled once more afterwards, never twice at the same time.
+A key that is enqueued during its reconcile is reconciled once more afterwards, never concurrently.
 """
 
 import asyncio
@@ -21,14 +21,14 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Requeue:
-    """Reconcile this key again later, with or without a change."""
+    """A reconcile returns it to be repeated later, with or without a change."""
 
     after_seconds: float
 
 
 @dataclass(frozen=True, slots=True)
 class Blocked:
-    """Nothing can be done for this key before something else changes. It does not count for the first pass."""
+    """A reconcile returns it if it cannot act before another object changes. The first pass still waits for the key."""
 
 
 Reconcile = Callable[[Key], Awaitable[Requeue | Blocked | None]]
@@ -36,16 +36,16 @@ Reconcile = Callable[[Key], Awaitable[Requeue | Blocked | None]]
 
 @dataclass(frozen=True, slots=True)
 class FirstPass:
-    """The reconciles after a start, at whose end the facts of a service are complete."""
+    """The keys to reconcile after a start before the service's facts are complete."""
 
     existing: Callable[[], Iterable[Key]]
     """Keys to reconcile once without error; read when the controller starts, after all caches have synced."""
     done: Callable[[], None]
-    """Called once, when all of them have been."""
+    """Called once, after the last of them succeeded."""
 
 
 class Controller:
-    """Runs `reconcile` for every enqueued key: one task a key, at most `workers` at a time."""
+    """Runs `reconcile` for each enqueued key, at most `workers` keys at a time."""
 
     def __init__(
         self,
@@ -87,7 +87,7 @@ class Controller:
         self._wake.set()
 
     async def run(self) -> None:
-        """Work until cancelled; reconciles that run then are cancelled too, so call `drain` first."""
+        """Reconcile until cancelled. This cancels running reconciles too, so call `drain` first."""
         self.running = True
         self._begin_first_pass()
         async with asyncio.TaskGroup() as tasks:
@@ -120,7 +120,7 @@ class Controller:
     # --- queue
 
     def _pop(self) -> Key | None:
-        """The next due key that is not busy; a busy one stays queued until its reconcile ends."""
+        """Return the next due key that is not being reconciled; busy keys stay queued."""
         now = self._clock.monotonic()
         held: list[tuple[float, int, Key]] = []
         found: Key | None = None
@@ -150,7 +150,7 @@ class Controller:
             pass
 
     def _next_due(self) -> float | None:
-        """When the next key is due that is not busy: nearly always the first one."""
+        """Return when the next key that is not busy is due; this is nearly always the first key."""
         if not self._heap:
             return None
         due, _, key = self._heap[0]

@@ -1,9 +1,8 @@
-"""Custom resources on one machine: the JetStream bucket arks-resources, with the API server's rules that services
-rely on.
+"""Stores resources on one machine in the JetStream bucket arks-resources, by the rules of the API server.
 
-Generation rises only when something other than metadata and status changes; status is written apart from spec; a
-resource with finalizers gets a deletionTimestamp first and goes when the last finalizer is taken off; writers that
-race retry on conflict.
+Services rely on these rules: the generation rises only if something other than metadata and status changes; status is
+written apart from spec; deleting a resource with finalizers sets its deletionTimestamp, and removing the last finalizer
+deletes it; concurrent writers retry on conflict.
 """
 
 import json
@@ -55,9 +54,9 @@ class LocalResources(Generic[R]):
     # --- for the service that owns the kind
 
     async def patch_status(self, key: Key, status: BaseModel) -> None:
-        """Replace the status; nothing is written when it is the same, or when the resource is gone."""
-        wanted = status.model_dump(mode="json", by_alias=True, exclude_none=True)
-        await self._change(key, lambda stored: stored | {"status": wanted})
+        """Replace the status. Does nothing if it is unchanged or the resource does not exist."""
+        desired = status.model_dump(mode="json", by_alias=True, exclude_none=True)
+        await self._change(key, lambda stored: stored | {"status": desired})
 
     async def add_finalizer(self, key: Key, finalizer: str) -> None:
         def change(stored: Json) -> Json:
@@ -77,30 +76,30 @@ class LocalResources(Generic[R]):
 
         await self._change(key, change)
 
-    # --- for people, through the arks command
+    # --- for the arks command
 
     async def read(self, key: Key) -> R | None:
-        """The newest state, read from the bucket. Raises Unavailable."""
+        """Return the newest state from the bucket, or None. Raises Unavailable."""
         found = await self._load(key)
         return None if found is None else self._parse(*found)
 
     async def apply(self, resource: R) -> Applied:
-        """Create it, or replace its spec; the status stays. Raises Unavailable, Conflict."""
-        key, wanted = key_of(resource), _dump(resource)
+        """Create the resource, or replace its spec and keep its status. Raises Unavailable, Conflict."""
+        key, desired = key_of(resource), _dump(resource)
         outcome = Applied.UNCHANGED
 
         def change(stored: Json) -> Json:
             nonlocal outcome
-            merged = _merge(stored, wanted)
+            merged = _merge(stored, desired)
             outcome = Applied.UNCHANGED if merged == stored else Applied.CONFIGURED
             return merged
 
         if not await self._change(key, change):
-            return await self._create(key, wanted)
+            return await self._create(key, desired)
         return outcome
 
     async def delete(self, key: Key) -> bool:
-        """False when there was nothing. With finalizers it goes when their owners are done."""
+        """Delete it, or mark it as deleted if it has finalizers. Returns False if it does not exist."""
 
         def change(stored: Json) -> Json | None:
             if not stored["metadata"].get("finalizers"):
@@ -113,8 +112,8 @@ class LocalResources(Generic[R]):
 
     # --- the bucket
 
-    async def _create(self, key: Key, wanted: Json) -> Applied:
-        created = _with_metadata(wanted, uid=str(uuid.uuid4()), creationTimestamp=self._now(), generation=1)
+    async def _create(self, key: Key, desired: Json) -> Applied:
+        created = _with_metadata(desired, uid=str(uuid.uuid4()), creationTimestamp=self._now(), generation=1)
         try:
             bucket = await self._bus.bucket(RESOURCES_BUCKET)
             await bucket.create(self._raw(key), json.dumps(created).encode())
@@ -207,15 +206,15 @@ def _with_metadata(stored: Json, **changes: object) -> Json:
     return stored | {"metadata": stored["metadata"] | changes}
 
 
-def _merge(stored: Json, wanted: Json) -> Json:
-    """What apply makes of a stored resource: the wanted spec, labels and annotations; everything else as it was."""
+def _merge(stored: Json, desired: Json) -> Json:
+    """Return `stored` with the spec, labels and annotations of `desired`, and a new generation if it changed."""
     own = {"metadata", "status"}
-    merged = {name: value for name, value in wanted.items() if name not in own}
+    merged = {name: value for name, value in desired.items() if name not in own}
     changed = merged != {name: value for name, value in stored.items() if name not in own}
     metadata = stored["metadata"] | {
-        name: wanted["metadata"].get(name, {})
+        name: desired["metadata"].get(name, {})
         for name in ("labels", "annotations")
-        if name in (stored["metadata"] | wanted["metadata"])
+        if name in (stored["metadata"] | desired["metadata"])
     }
     if changed:
         metadata["generation"] = stored["metadata"].get("generation", 0) + 1

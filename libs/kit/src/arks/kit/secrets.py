@@ -1,4 +1,4 @@
-"""Secrets on one machine: one file each, readable by its owner only. On Kubernetes: the API server's."""
+"""Stores secrets on one machine: a file each, with mode 0600."""
 
 import base64
 import binascii
@@ -17,7 +17,7 @@ class LocalSecrets:
         self._directory = directory
 
     async def read(self, key: Key) -> Mapping[str, bytes] | None:
-        """The secret's values, or None when there is none. Raises Invalid when a value is not base64."""
+        """Return the secret's values, or None if it does not exist. Raises Invalid if a value is not base64."""
         try:
             stored = json.loads(self._path(key).read_text())
         except FileNotFoundError:

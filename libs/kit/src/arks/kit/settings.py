@@ -16,18 +16,18 @@ class Settings(BaseSettings):
     nats_token_file: Path | None = None
     """File with the token of the NATS server; None if it requires none."""
     state_dir: Path = Path(".arks")
-    """One machine only: where secrets, models, logs and offsets lie."""
+    """One machine: the directory of secrets, models, logs and offsets."""
     http_host: str = "127.0.0.1"
     http_port: int = Field(default=0, ge=0, le=65535)
-    """For /healthz, /readyz and /metrics; 0 picks a free one, which the log names."""
+    """Port of /healthz, /readyz and /metrics; 0 picks a free port and logs it."""
     platform: Literal["local", "kubernetes"] = "local"
-    """Where resources live: the bucket arks-resources, or the API server."""
+    """Which store has the resources: the bucket arks-resources or the API server."""
     kube_account_dir: Path = Path("/var/run/secrets/kubernetes.io/serviceaccount")
-    """Kubernetes: where the pod finds token and certificate of its account. Without them a kubeconfig is used."""
+    """Kubernetes: the directory of the service account's token and certificate. Without them a kubeconfig is used."""
     release_namespace: str = "default"
-    """Kubernetes: where Arks itself runs; its Leases lie there."""
+    """Kubernetes: the namespace in which Arks runs and has its Leases."""
     watch_namespace: str | None = None
-    """Kubernetes: the only namespace whose resources count; None: all."""
+    """Kubernetes: the only namespace to watch; None: all."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     drain_seconds: float = Field(default=4.0, ge=0)
     """How long running work may take to end at shutdown; less than 5 s, after which the process must have ended."""

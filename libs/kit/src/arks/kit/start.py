@@ -5,7 +5,7 @@ from arks.kit.settings import Settings
 
 
 def home_from_environment(name: str, settings: Settings) -> Home:
-    """One machine or Kubernetes, by `settings.platform`. `name`: of the service."""
+    """Return the home on one machine or on Kubernetes, by `settings.platform`. `name`: the service."""
     if settings.platform == "kubernetes":
         from arks.kit.kube.home import KubeHome  # noqa: PLC0415  # 70 MB that one machine does not pay for
 

@@ -1,4 +1,4 @@
-"""Writes statuses, and remembers the last one of each resource, because caches lag behind writes."""
+"""Writes statuses and remembers the last status of each resource, because caches lag behind writes."""
 
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
@@ -23,14 +23,14 @@ class Written(Generic[R, S]):
     """The last status of a resource."""
 
     resource: R
-    """As it was then."""
+    """The resource when the status was written or adopted."""
     status: S | None
     at: float
     """Monotonic seconds; NEVER if this process has not written it."""
 
 
 class StatusWriter(Generic[R, S]):
-    """A resource with another uid is another resource: what was written to its predecessor is forgotten."""
+    """Writes statuses of one kind. A new uid is a new resource, so the last status of its predecessor is forgotten."""
 
     def __init__(self, resources: StatusStore, clock: Clock) -> None:
         self._resources = resources
@@ -38,11 +38,11 @@ class StatusWriter(Generic[R, S]):
         self._written: dict[Key, Written[R, S]] = {}
 
     def last(self, resource: R) -> Written[R, S]:
-        """What was written or adopted last; otherwise the status that the resource has."""
+        """Return the status that was written or adopted last, otherwise the resource's own."""
         return self._remembered(resource) or Written(resource, _status_of(resource), NEVER)
 
     def adopt(self, resource: R, *, just_written: bool = False) -> bool:
-        """Remember the status that the resource has, unless one is remembered. True if it was adopted now.
+        """Remember the resource's own status unless one is remembered. Returns True if it was adopted now.
 
         `just_written`: count intervals between writes from now, although the status may be old: after a restart it
         holds until what it is made from has arrived again.
@@ -54,7 +54,7 @@ class StatusWriter(Generic[R, S]):
         return True
 
     async def write(self, resource: R, status: S) -> bool:
-        """Write the status unless it equals the last one. True if it was written. Raises Unavailable, Conflict."""
+        """Write the status unless it equals the last one; return whether it did. Raises Unavailable, Conflict."""
         last = self.last(resource)
         changed = status != last.status
         if changed:
@@ -64,14 +64,14 @@ class StatusWriter(Generic[R, S]):
         return changed
 
     def wait_seconds(self, resource: R, interval_seconds: float) -> float:
-        """Seconds until the interval since the last write is over; 0 if it is, or if nothing has been written."""
+        """Return the seconds until the interval since the last write is over; 0 if nothing was written."""
         return max(0.0, self.last(resource).at + interval_seconds - self._clock.monotonic())
 
     def forget(self, key: Key) -> None:
         self._written.pop(key, None)
 
     def statuses(self) -> dict[Key, S]:
-        """The last status of every resource that has one."""
+        """Return the last status of every resource that has one."""
         return {key: written.status for key, written in self._written.items() if written.status is not None}
 
     def _remembered(self, resource: R) -> Written[R, S] | None:

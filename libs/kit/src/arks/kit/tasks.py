@@ -1,10 +1,10 @@
-"""Ending tasks."""
+"""Cancels tasks reliably."""
 
 import asyncio
 from typing import Any
 
 _AGAIN_SECONDS = 1.0
-"""Long enough for what a task does at its end: a database driver that is cancelled in its own rollback may hang."""
+"""Long enough for a task's own clean-up: a database driver that is cancelled in its rollback may hang."""
 
 
 async def cancel(task: "asyncio.Future[Any]") -> None:

@@ -1,6 +1,4 @@
-"""Logs as JSON lines with secrets blacked out, Prometheus, and OpenTelemetry traces (off unless a collector is
-named).
-"""
+"""Sets up logs (JSON lines with secrets masked) and OpenTelemetry traces (off unless a collector is configured)."""
 
 import logging
 import re
@@ -14,18 +12,18 @@ _SECRET_NAMES = re.compile(r"(?i)(^|_)(authorization|password|secret|pepper|api_
 _SECRET_VALUES = re.compile(
     r"(?i)\b(bearer\s+)[^\s\"',}]+|\b(sk-|(?-i:hf_(?!token\b)))[A-Za-z0-9_-]{4,}|(://[^:/@\s]*:)[^@/\s]+@"
 )
-"""HF_TOKEN and hf_token are names of secrets, not secrets: messages name the one that is missing."""
+"""Not masked: HF_TOKEN and hf_token are names of secrets, and messages name the missing secret."""
 REDACTED = "[redacted]"
 
 
 def redact(text: str) -> str:
-    """Black out keys, bearer tokens and passwords in addresses."""
+    """Mask keys, bearer tokens and passwords in addresses."""
 
-    def blacken(match: re.Match[str]) -> str:
+    def mask(match: re.Match[str]) -> str:
         kept = match[1] or match[2] or match[3] or ""
         return f"{kept}{REDACTED}{'@' if match[3] else ''}"
 
-    return _SECRET_VALUES.sub(blacken, text)
+    return _SECRET_VALUES.sub(mask, text)
 
 
 def _redact_event(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
@@ -36,7 +34,7 @@ def _redact_event(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMa
 
 
 def configure_logging(service: str, level: str = "info") -> None:
-    """One JSON object a line on stderr, for our own logs and those of libraries."""
+    """Write logs, also those of libraries, as one JSON object a line to stderr."""
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -69,10 +67,10 @@ def configure_logging(service: str, level: str = "info") -> None:
 
 
 def configure_tracing(service: str, otlp_endpoint: str | None) -> None:
-    """Send spans to the collector; without one nothing of OpenTelemetry's SDK is even imported."""
+    """Send spans to the collector. Without a collector OpenTelemetry's SDK is not imported."""
     if not otlp_endpoint:
         return
-    from opentelemetry import trace  # noqa: PLC0415  # 10 MB that a service without a collector does not pay for
+    from opentelemetry import trace  # noqa: PLC0415  # 10 MB that a service without a collector does not need
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter  # noqa: PLC0415
     from opentelemetry.sdk.resources import Resource  # noqa: PLC0415
     from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415

@@ -1,1 +1,1 @@
-"""Kubernetes behind the same ports as one machine. Imported only by services that run there: its client takes 70 MB."""
+"""The home on Kubernetes. Imported only if a service runs there, because its client takes 70 MB."""

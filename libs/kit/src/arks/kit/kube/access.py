@@ -1,4 +1,4 @@
-"""How the API server is reached: as a pod with its account, or with a user's kubeconfig."""
+"""Finds URL and credentials of the API server: a pod's service account or a kubeconfig."""
 
 import asyncio
 import os
@@ -11,7 +11,7 @@ from arks.kit.errors import Unavailable
 
 ACCOUNT_DIRECTORY = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 _TOKEN_SECONDS = 60.0
-"""The kubelet writes a new token long before the old one ends."""
+"""How long a token is used before its file is read again; the kubelet renews it long before it expires."""
 
 
 @dataclass(frozen=True)
@@ -19,12 +19,12 @@ class Access:
     url: str
     tls: ssl.SSLContext
     authorization: Callable[[], Awaitable[str | None]]
-    """Value of the header of that name."""
+    """Returns the value of the Authorization header."""
     proxy: str | None = None
 
 
 async def find(kubeconfig: Path | None = None, account_directory: Path = ACCOUNT_DIRECTORY) -> Access:
-    """A kubeconfig that is named, else the pod's account, else the user's kubeconfig. Raises Unavailable."""
+    """Use `kubeconfig` if given, else the pod's account, else the user's kubeconfig. Raises Unavailable."""
     if kubeconfig is None and (host := os.environ.get("KUBERNETES_SERVICE_HOST")):
         port = os.environ.get("KUBERNETES_SERVICE_PORT", "443")
         if (account_directory / "token").exists():
@@ -57,8 +57,8 @@ class _Token:
 
 
 async def _of_kubeconfig(path: Path | None) -> Access:
-    """Files may name programs and providers that give tokens: that is kubernetes_asyncio's business."""
-    # 0.4 s and 40 MB, which no service in a pod has to pay
+    """Load it with kubernetes_asyncio, which supports the programs and providers that a kubeconfig may name."""
+    # the import costs 0.4 s and 40 MB, and services in pods do not need it
     from kubernetes_asyncio.client import Configuration  # noqa: PLC0415
     from kubernetes_asyncio.config import load_kube_config  # noqa: PLC0415
     from kubernetes_asyncio.config.config_exception import ConfigException  # noqa: PLC0415

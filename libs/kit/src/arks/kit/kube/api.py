@@ -1,7 +1,7 @@
-"""The API server: plain JSON objects in and out.
+"""The client of the API server. It reads and writes JSON objects as dicts.
 
-Kinds are named by `Kind`; objects stay dicts, because what we write is generated from dicts and what we read is
-validated by our own models. The server's refusals become our errors here and nowhere else.
+Manifests are generated as dicts, and objects that are read are validated by the types of `arks.contracts`. Only this
+module translates errors of the API server into ours.
 """
 
 import json
@@ -19,7 +19,7 @@ from arks.kit.types import Json
 
 REQUEST_SECONDS = 10.0
 WATCH_SECONDS = 300
-"""How long the server keeps one watch open; then we resume from the last version seen."""
+"""How long the server keeps a watch open. The next watch resumes from the last version seen."""
 _PAGE = 500
 _NOT_TYPED = "failed to create typed patch object"
 """Server-side apply answers 500 with this where other requests answer 400: a field is not of the schema's type."""
@@ -30,11 +30,11 @@ _WATCH_TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=REQUEST_SECONDS,
 
 
 class Gone(ArksError):
-    """The version to resume from is too old: list again."""
+    """The version to resume from is too old, so list again."""
 
 
 def error_of(status: int, body: Json, what: str) -> ArksError:
-    """An API server's refusal as one of our errors."""
+    """Translate an error response of the API server."""
     message = f"{what}: {body.get('message') or body.get('reason') or status}"
     if status == 404:
         return NotFound(message)
@@ -52,7 +52,7 @@ def key_of_object(obj: Json) -> Key:
 
 
 class KubeApi:
-    """One connection pool. `field_manager` is who we are in server-side apply."""
+    """A connection pool. `field_manager`: the owner of our fields in server-side apply."""
 
     def __init__(
         self,
@@ -71,7 +71,7 @@ class KubeApi:
         )
 
     async def start(self) -> None:
-        """In a pod with its service account, elsewhere with a kubeconfig. Raises Unavailable."""
+        """Connect with the pod's service account, or with a kubeconfig outside of a pod. Raises Unavailable."""
         self._access = await find(self._kubeconfig, self._account_directory)
         self._client = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=_CONNECTIONS, ssl=self._access.tls),
@@ -93,7 +93,7 @@ class KubeApi:
     async def list(
         self, kind: Kind, namespace: str | None, labels: str = "", fields: str = ""
     ) -> tuple[list[Json], str]:
-        """All objects that the selectors choose, and the version to watch from, read in pages."""
+        """Return all selected objects and the version to watch from. Reads in pages."""
         items: list[Json] = []
         query = {"limit": str(_PAGE), "labelSelector": labels, "fieldSelector": fields}
         while True:
@@ -106,7 +106,7 @@ class KubeApi:
     async def watch(
         self, kind: Kind, namespace: str | None, version: str, labels: str = ""
     ) -> AsyncIterator[tuple[str, Json]]:
-        """(type, object) of each change after `version`, bookmarks too, until the server ends it. Raises Gone."""
+        """Yield (type, object) of each change after `version`, bookmarks too, until the server ends it. Raises Gone."""
         query = {"watch": "true", "allowWatchBookmarks": "true", "resourceVersion": version}
         query |= {"timeoutSeconds": str(WATCH_SECONDS)} | ({"labelSelector": labels} if labels else {})
         path = kind.path(namespace)
@@ -126,16 +126,16 @@ class KubeApi:
             response.close()
 
     async def create(self, kind: Kind, obj: Json) -> Json:
-        """Raises Conflict when it exists."""
+        """Create the object. Raises Conflict if it exists."""
         return await self._request("POST", kind, Key(key_of_object(obj).namespace, ""), body=obj)
 
     async def apply(self, kind: Kind, obj: Json) -> Json:
-        """Server-side apply: our fields become those of `obj`, others' stay."""
+        """Server-side apply: set our fields to those of `obj`; fields of other managers stay."""
         query = {"fieldManager": self.field_manager, "force": "true"}
         return await self._request("PATCH", kind, key_of_object(obj), query=query, body=obj, content="apply-patch+yaml")
 
     async def merge(self, kind: Kind, key: Key, patch: Json, subresource: str | None = None) -> Json:
-        """JSON merge patch. A `metadata.resourceVersion` in it makes it conditional: raises Conflict."""
+        """Send a JSON merge patch. Raises Conflict if its `metadata.resourceVersion` is given and not current."""
         query = {"fieldManager": self.field_manager}
         return await self._request(
             "PATCH", kind, key, query=query, body=patch, content="merge-patch+json", subresource=subresource
@@ -144,7 +144,7 @@ class KubeApi:
     async def delete(
         self, kind: Kind, key: Key, propagation: str = "Background", grace_seconds: int | None = None
     ) -> bool:
-        """False when there was nothing. `grace_seconds` None: the object's own grace period."""
+        """Returns False if it does not exist. `grace_seconds` None: the object's own grace period."""
         query = {"propagationPolicy": propagation}
         if grace_seconds is not None:
             query["gracePeriodSeconds"] = str(grace_seconds)
@@ -155,7 +155,7 @@ class KubeApi:
         return True
 
     async def log_tail(self, pod: Key, container: str, lines: int) -> str:
-        """The last lines that a container has written, each behind its time and a blank."""
+        """Return the last lines of a container's log, each after its time and a space."""
         path = POD.path(pod.namespace, pod.name, "log")
         query = {"container": container, "tailLines": str(lines), "timestamps": "true"}
         response = await self._send("GET", path, query=query)
@@ -228,7 +228,7 @@ def _body(raw: bytes) -> Json:
 
 
 async def _lines(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
-    """Whole lines, however long: aiohttp's own reader of lines refuses those over 64 KB."""
+    """Yield whole lines of any length; aiohttp's own line reader rejects lines over 64 KB."""
     rest = bytearray()
     async for chunk in response.content.iter_any():
         rest += chunk

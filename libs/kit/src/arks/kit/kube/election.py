@@ -1,5 +1,7 @@
-"""One leader among the replicas of a service, by a Lease. A process that loses the lease exits, like
-Kubernetes' own controllers."""
+"""Elects one leader among the replicas of a service, with a Lease.
+
+A process that loses the lease exits, like Kubernetes' own controllers.
+"""
 
 import asyncio
 from datetime import datetime, timedelta
@@ -21,7 +23,7 @@ _TRY_SECONDS = 2.0
 
 
 def may_take(lease: Json | None, identity: str, now: datetime) -> bool:
-    """A lease is free if it has no holder, if we hold it, or if its holder has not renewed it in time."""
+    """Return whether the lease has no holder, is held by `identity`, or was not renewed in time."""
     if lease is None:
         return True
     spec = lease.get("spec", {})
@@ -42,7 +44,7 @@ class Election:
         self._renewed_at = 0.0
 
     async def run(self) -> None:
-        """Try, hold, renew. Raises RuntimeError when a lease that we held is lost."""
+        """Acquire the lease and renew it. Raises RuntimeError if it is lost after that."""
         while True:
             try:
                 taken = await self._take()
@@ -61,7 +63,7 @@ class Election:
             await asyncio.sleep(RENEW_SECONDS if taken else _TRY_SECONDS)
 
     async def release(self) -> None:
-        """At a graceful end: the next one need not wait for the lease to run out."""
+        """Clear the holder, so that the next leader need not wait until the lease expires."""
         if self.leading.is_set():
             await self._api.merge(LEASE, self._key, {"spec": {"holderIdentity": None, "renewTime": None}})
 
@@ -77,8 +79,8 @@ class Election:
         }
         metadata = {"name": self._key.name, "namespace": self._key.namespace}
         if lease is None:
-            wanted = {"apiVersion": LEASE.api_version, "kind": LEASE.kind, "metadata": metadata, "spec": spec}
-            await self._api.create(LEASE, wanted)
+            desired = {"apiVersion": LEASE.api_version, "kind": LEASE.kind, "metadata": metadata, "spec": spec}
+            await self._api.create(LEASE, desired)
         else:
             version = {"resourceVersion": lease["metadata"]["resourceVersion"]}
             await self._api.merge(LEASE, self._key, {"metadata": version, "spec": spec})

@@ -27,7 +27,7 @@ class KubeEvents:
         self._clock = clock
 
     async def emit(self, about: Resource, reason: str, message: str, *, warning: bool = False) -> None:
-        """Raises ArksError; Kubernetes Events help people, so callers go on after a failure."""
+        """Write a Kubernetes Event on a resource. Raises ArksError; callers go on, as Events only inform users."""
         await self.emit_on(_object_of(about), reason, message, warning=warning)
 
     async def emit_on(self, obj: Json, reason: str, message: str, *, warning: bool = False) -> None:
@@ -72,13 +72,13 @@ class KubeEventQueue:
     def __init__(
         self, events: KubeEvents, leading: asyncio.Event | None = None, *, max_waiting: int = _MAX_WAITING
     ) -> None:
-        """`leading`: nothing is written before; every replica of a service sees the same, one of them writes it."""
+        """`leading`: nothing is written before it, because every replica queues the same Events and one writes them."""
         self._events = events
         self._leading = leading
         self._queue: asyncio.Queue[tuple[Json, str, str, bool]] = asyncio.Queue(max_waiting)
 
     def put(self, about: Resource, reason: str, message: str, *, warning: bool = False) -> None:
-        """Does not block."""
+        """Queue a Kubernetes Event on a resource. Does not block."""
         self.put_on(_object_of(about), reason, message, warning=warning)
 
     def put_on(self, obj: Json, reason: str, message: str, *, warning: bool = False) -> None:

@@ -1,4 +1,4 @@
-"""A service's home on Kubernetes: resources and secrets at the API server, facts and events over NATS as everywhere."""
+"""The home on Kubernetes: resources and secrets from the API server, facts and events over NATS."""
 
 import contextlib
 import os
@@ -38,7 +38,7 @@ class KubeHome(BusHome):
         identity = os.environ.get("HOSTNAME", f"arks-{os.getpid()}")
         self.election = Election(self.api, Key(settings.release_namespace, f"arks-{name}"), identity, self.clock)
         self.event_queue = KubeEventQueue(self.events, self.election.leading)
-        """For Kubernetes Events on our resources; it is run by the home."""
+        """For Kubernetes Events on resources. The home runs it."""
         self._unreadable = UnreadableResources(self.events, self.election.leading)
         self._runs += [self.election.run, self.event_queue.run, self._unreadable.run]
 
@@ -48,14 +48,14 @@ class KubeHome(BusHome):
 
     def resources(self, kind: type[R]) -> Resources[R]:
         resources = KubeResources(self.api, kind, self.settings.watch_namespace, self._unreadable)
-        self._keep(resources.cache, resources.run)
+        self._track(resources.cache, resources.run)
         return resources
 
     def watch(self, kind: Kind, read: Callable[[Json], T | None], labels: str) -> Cache[T]:
-        """Objects of a foreign kind that match the label selector, as `read` returns them."""
+        """Return a cache of the objects that `labels` selects, as `read` returns them. The home watches them."""
         cache: Cache[T] = Cache()
         informer = Informer(self.api, kind, read, cache, namespace=self.settings.watch_namespace, labels=labels)
-        self._keep(cache, informer.run)
+        self._track(cache, informer.run)
         return cache
 
     async def start(self) -> None:

@@ -1,4 +1,4 @@
-"""List, then watch, then resume where the watch ended: a Cache that equals what the API server holds."""
+"""Keeps a cache equal to objects of the API server: lists, watches, and resumes a watch that ended."""
 
 import asyncio
 from collections.abc import Callable
@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 
 class Informer(Generic[T]):
-    """`read` turns an object into what the cache holds; None is as if the object were absent."""
+    """`read` turns an object into its value in the cache; None leaves the object out."""
 
     def __init__(
         self,

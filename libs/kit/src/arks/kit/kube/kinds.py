@@ -1,4 +1,4 @@
-"""Kinds of objects at the API server, and their paths."""
+"""Kinds of Kubernetes objects and their paths at the API server."""
 
 from dataclasses import dataclass
 

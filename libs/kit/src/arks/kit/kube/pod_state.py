@@ -1,4 +1,4 @@
-"""A pod's status: whether it runs, and why it does not. Pure."""
+"""Reads a pod's status: whether it runs, and if not, why. Pure."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ STUCK = frozenset(
         "RunContainerError",
     }
 )
-"""Reasons for which a container waits until its spec, or the thing that it needs, is changed."""
+"""Waiting reasons that do not end before the container's spec or an object that it needs is changed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class Waiting:
 
     @property
     def settled_reason(self) -> str:
-        """The reason, where a failed pull and the pause after it are one: they take turns every few seconds."""
+        """The reason, with ErrImagePull as ImagePullBackOff, because these two alternate every few seconds."""
         return IMAGE_PULL_BACK_OFF if self.reason in _FAILED_PULLS else self.reason
 
 
@@ -49,7 +49,7 @@ class Terminated:
     exit_code: int
     reason: str
     message: str
-    """The container's termination message: its last lines, where it has written none itself."""
+    """The container's termination message; the last lines of its log if it has written none."""
     finished_at: datetime | None
 
     @property
@@ -66,23 +66,23 @@ class ContainerState:
     name: str
     init: bool
     image: str
-    """As the spec has it: the status may hold a resolved name."""
+    """From the spec, because the status may have a resolved name."""
     running: bool
     restarts: int
     waiting: Waiting | None
     terminated: Terminated | None
-    """Of this run."""
+    """How this run ended; None while it has not."""
     last_terminated: Terminated | None
-    """Of the run before."""
+    """How the previous run ended."""
 
     @property
     def ended(self) -> Terminated | None:
-        """How it ended last."""
+        """How the latest run that is over ended."""
         return self.terminated or self.last_terminated
 
     @property
     def ends(self) -> int:
-        """How often it has ended; Kubernetes counts a restart only when the container runs again."""
+        """The number of runs that ended; Kubernetes counts a restart only once the container runs again."""
         dead = self.terminated is not None or (self.waiting is not None and self.last_terminated is not None)
         return self.restarts + dead
 
@@ -103,7 +103,7 @@ class PodState:
 
     @property
     def unschedulable(self) -> bool:
-        """Whether no node has room for it, or may run it."""
+        """Whether the scheduler has found no node for it."""
         return self.unscheduled is not None and self.unscheduled.reason == "Unschedulable"
 
     @property
@@ -111,7 +111,7 @@ class PodState:
         return self.phase in {"Succeeded", "Failed"}
 
     def container(self, *names: str) -> ContainerState | None:
-        """The first container with one of the names, as far as the status knows it."""
+        """The first container with one of the names; None if the status does not list it yet."""
         return next((state for state in self.containers if not state.init and state.name in names), None)
 
     def waiting(self) -> Iterator[tuple[ContainerState, Waiting]]:

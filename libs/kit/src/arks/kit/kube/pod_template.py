@@ -12,7 +12,7 @@ _NOT_OF_POD = _CONTAINER_FIELDS | _OTHER_FIELDS
 
 
 def template_metadata(spec: ArksInstanceSpec, labels: Mapping[str, str]) -> Json:
-    """The spec's labels and annotations, and `labels`; those of our group come from `labels` only."""
+    """Return the spec's labels and annotations with `labels` added. Only `labels` may set labels of our group."""
     given = {name: value for name, value in spec.labels.items() if not name.startswith(f"{GROUP}/")}
     metadata: Json = {"labels": {**given, **labels}}
     if spec.annotations:
@@ -21,7 +21,7 @@ def template_metadata(spec: ArksInstanceSpec, labels: Mapping[str, str]) -> Json
 
 
 def pod_fields(spec: ArksInstanceSpec) -> Json:
-    """What of the spec are fields of a pod's spec, without volumes and containers."""
+    """Return the fields of `spec` that belong in a pod's spec, without volumes and containers."""
     given = spec.to_dict()
     fields = {name: value for name, value in given.items() if name not in _NOT_OF_POD}
     if "podSecurityContext" in given:
@@ -30,18 +30,18 @@ def pod_fields(spec: ArksInstanceSpec) -> Json:
 
 
 def container_fields(spec: ArksInstanceSpec, names: Sequence[str]) -> Json:
-    """What of the spec are fields of the container, if they are named."""
+    """Return the fields of `spec` that are in `names`, for the container."""
     given = spec.to_dict()
     return {name: given[name] for name in names if name in given}
 
 
 def pull_secrets(secrets: Sequence[ImagePullSecret]) -> Json:
-    """The pod's field `imagePullSecrets`, if there are any."""
+    """Return the pod's field `imagePullSecrets`, or nothing if there are none."""
     return {"imagePullSecrets": [secret.to_dict() for secret in secrets]} if secrets else {}
 
 
 def owner_reference(owner: Resource) -> Json:
-    """The owned object is deleted with its owner, and a foreground deletion of the owner waits for it."""
+    """Return a reference for the owned object: it is deleted with its owner, and a foreground deletion waits for it."""
     return {
         "apiVersion": owner.api_version,
         "kind": owner.kind,

@@ -50,17 +50,17 @@ class KubeResources(Generic[R]):
         await self._informer.run()
 
     async def patch_status(self, key: Key, status: BaseModel) -> None:
-        """Replace the status; nothing is written when it is the same, or when the resource is gone."""
-        wanted = status.model_dump(mode="json", by_alias=True, exclude_none=True)
+        """Replace the status. Does nothing if it is unchanged or the resource does not exist."""
+        desired = status.model_dump(mode="json", by_alias=True, exclude_none=True)
         known = self.cache.get(key)
         current = getattr(known, "status", None)
         if current is not None:
             current_fields = current.model_dump(mode="json", by_alias=True, exclude_none=True)
-            if current_fields == wanted:
+            if current_fields == desired:
                 return
-            wanted = merge_patch(current_fields, wanted)
+            desired = merge_patch(current_fields, desired)
         try:
-            await self._api.merge(self._kind, key, {"status": wanted}, subresource="status")
+            await self._api.merge(self._kind, key, {"status": desired}, subresource="status")
         except NotFound:
             return
 
@@ -77,7 +77,7 @@ class KubeResources(Generic[R]):
         await self._change_finalizers(key, change)
 
     async def _change_finalizers(self, key: Key, change: _Change) -> None:
-        """Change the cached version; if another writer was faster, read it and try again."""
+        """Change the cached version; on a conflict, read the newest version and retry."""
         known = self.cache.get(key)
         for _ in range(_TRIES):
             if known is None:
@@ -86,10 +86,10 @@ class KubeResources(Generic[R]):
                     return
                 known = self.kind.from_stored(found)
             metadata, known = known.metadata, None
-            wanted = change(metadata.finalizers, metadata.deletion_timestamp is not None)
-            if wanted == metadata.finalizers:
+            desired = change(metadata.finalizers, metadata.deletion_timestamp is not None)
+            if desired == metadata.finalizers:
                 return
-            patch = {"metadata": {"finalizers": wanted, "resourceVersion": metadata.resource_version}}
+            patch = {"metadata": {"finalizers": desired, "resourceVersion": metadata.resource_version}}
             try:
                 await self._api.merge(self._kind, key, patch)
             except NotFound:
@@ -111,7 +111,7 @@ class KubeResources(Generic[R]):
 
 
 def merge_patch(before: Json, after: Json) -> Json:
-    """The JSON merge patch that turns `before` into `after`: fields that go, at any depth, become null."""
+    """Return the JSON merge patch that turns `before` into `after`: removed fields, at any depth, become null."""
     removed: Json = {name: None for name in before if name not in after}
     return removed | {name: _merged(before.get(name), value) for name, value in after.items()}
 

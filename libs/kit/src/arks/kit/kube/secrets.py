@@ -1,4 +1,4 @@
-"""Secrets from the API server, read when needed and never kept."""
+"""Reads secrets from the API server each time they are needed; none is cached."""
 
 import base64
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ class KubeSecrets:
         self._api = api
 
     async def read(self, key: Key) -> Mapping[str, bytes] | None:
-        """The secret's values, or None when there is none. Raises Invalid when we may not read it."""
+        """Return the secret's values, or None if it does not exist. Raises Invalid if access is forbidden."""
         found = await self._api.get(SECRET, key)
         if found is None:
             return None

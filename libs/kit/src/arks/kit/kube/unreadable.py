@@ -1,6 +1,7 @@
-"""Resources that the API server has accepted and we cannot read: a CRD cannot express every rule of our types.
+"""Writes Kubernetes Events on resources that the API server accepted and Arks cannot read.
 
-They count as absent and their status is not written; a Kubernetes Event names the fault to their owner.
+A CRD cannot express every rule of the resource types. Such a resource counts as absent and gets no status, so the
+Event is how its user sees the fault.
 """
 
 import asyncio
@@ -27,6 +28,6 @@ class UnreadableResources:
 
 
 def explain(error: ValidationError, kind: type[Resource]) -> str:
-    """The faults with their fields, without the values of secrets."""
+    """Return the faults with their fields, without values of secrets."""
     findings = error.errors(include_url=False, include_context=True)
     return "; ".join(f"{field_path(finding['loc'])}: {sentence(finding, kind)}" for finding in findings)
