@@ -34,6 +34,7 @@ PROGRAMS: dict[str, type[Settings]] = {
     "usage-shipper": ShipperSettings,
 }
 Json = dict[str, Any]
+POD_NAME: Json = {"fieldRef": {"fieldPath": "metadata.name"}}
 
 
 @pytest.fixture(scope="session", params=[None, *CASES], ids=lambda case: case.name.split(".")[0] if case else "default")
@@ -51,7 +52,8 @@ def test_every_variable_is_a_setting_of_its_program(
 ) -> None:
     variables = {name: value for name, value in rendered.environment(program).items() if name.startswith("ARKS_")}
     for name, value in variables.items():
-        monkeypatch.setenv(name, value)
+        # The only field of a pod that Arks' programs read is its name.
+        monkeypatch.setenv(name, "arks-gateway-7d9" if value == POD_NAME else value)
     PROGRAMS[program]()  # rejects invalid values
     known = {f"ARKS_{name.upper()}" for name in PROGRAMS[program].model_fields}
     assert set() == set(variables) - known
@@ -145,6 +147,11 @@ def test_the_grace_period_of_a_gateway_covers_its_streams_and_then_its_usage(ren
     assert ["--admin-port=9901", "--settle-seconds=7", "--drain-seconds=120"] == rendered.container("drain")["args"]
     grace = rendered.pods()["arks-gateway"]["terminationGracePeriodSeconds"]
     assert grace >= 7 + 120 + float(shipper["ARKS_DRAIN_SECONDS"]) + 5
+
+
+def test_envoy_and_shipper_name_their_gateway_after_the_pod(default: Any) -> None:
+    for name in ("envoy", "usage-shipper"):
+        assert POD_NAME == default.environment(name)["ARKS_GATEWAY"]
 
 
 def test_envoy_and_shipper_use_the_same_log(default: Any) -> None:

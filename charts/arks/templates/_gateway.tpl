@@ -47,6 +47,8 @@ containers:
     command: [python, -m, arks.token_quota.programs.shipper]
     env:
       {{- include "arks.environment" (dict "root" . "settings" $shipper) | nindent 6 }}
+    # Envoy's filter and the shipper name the gateway in leases and in usage batches by it
+    fieldEnv: {ARKS_GATEWAY: metadata.name}
     ports: {health: 8081}
     mounts: {usage: /var/lib/arks, secrets: /etc/arks/secrets}
     resources: {{ toJson $gateway.shipper.resources }}
@@ -81,7 +83,7 @@ containers:
       - immediate
       - --log-level
       - warn
-    fieldEnv: {POD_NAME: metadata.name}
+    fieldEnv: {ARKS_GATEWAY: metadata.name, POD_NAME: metadata.name}
     ports: {{ dict $outside.name $outside.number "envoy" 9902 | toJson }}
     mounts:
       bootstrap: /etc/envoy

@@ -64,6 +64,11 @@ def test_a_service_gets_the_addresses_of_its_servers() -> None:
     assert expected == environment
 
 
+def test_envoy_and_its_shipper_name_the_same_gateway() -> None:
+    names = {name: program.environment.get("ARKS_GATEWAY") for name, program in plan().items()}
+    assert {"envoy": "local", "usage-shipper": "local"} == {name: value for name, value in names.items() if value}
+
+
 def test_envoy_has_the_command_line_of_endpoint_router() -> None:
     expected = envoy.command("/bin/envoy", "/run/envoy.json", 2)
     assert tuple(expected) == envoy_command(Path("/bin/envoy"), Path("/run/envoy.json"), 2)

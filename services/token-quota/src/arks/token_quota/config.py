@@ -63,6 +63,10 @@ class TokenQuotaSettings(Settings):
 
 
 class ShipperSettings(Settings):
+    gateway: str = Field(default="gateway", pattern="^[0-9A-Za-z._-]{1,253}$")
+    """Name of the gateway in usage batches. Envoy's filter reads it from the same variable: unused amounts of a lease
+    return only if both are equal, and no two gateways may share it.
+    """
     usage_log: Path | None = None
     """The file that Envoy writes; None: usage/usage.log in the state directory."""
     envoy_admin_host: str = "127.0.0.1"

@@ -8,6 +8,8 @@ from pathlib import Path
 from arks.local.files.paths import Paths
 from arks.local.plan.addresses import GATEWAY, HOST
 
+GATEWAY_NAME = "local"
+"""Envoy's filter and the shipper name the gateway by it in leases and usage batches, so both need the same one."""
 DRAIN_SECONDS = 0.7
 """Time for services to finish their work after SIGTERM; all of Arks must end within 5 s."""
 
@@ -160,6 +162,7 @@ def _shipper(machine: Machine) -> Program:
         "usage-shipper",
         module="arks.token_quota.programs.shipper",
         after=("nats",),
+        GATEWAY=GATEWAY_NAME,
         USAGE_LOG=machine.paths.usage_log,
         ENVOY_ADMIN_PORT=machine.ports["envoy-admin"],
     )
@@ -174,7 +177,7 @@ def _envoy(machine: Machine) -> Program:
     return Program(
         name="envoy",
         command=envoy_command(machine.binaries.envoy, paths.envoy_bootstrap, machine.envoy_workers),
-        environment=machine.environment,
+        environment={**machine.environment, "ARKS_GATEWAY": GATEWAY_NAME},
         address=f"http://{HOST}:{ports[GATEWAY]}",
         probe=Probe(ports["envoy-admin"], "/ready"),
         after=("endpoint-router",),
