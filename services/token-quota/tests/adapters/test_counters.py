@@ -2,9 +2,11 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 import pytest_asyncio
+import redis.asyncio as redis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
@@ -12,12 +14,14 @@ from prometheus_client import CollectorRegistry
 from arks.kit.testing.servers import Server
 from arks.token_quota.adapters.counters import RedisCounters
 from arks.token_quota.adapters.redis_batches import RedisBatches
+from arks.token_quota.domain.change import LeaseChange, LedgerChange
+from arks.token_quota.domain.lease import LeaseAmount
 from arks.token_quota.domain.limits import Account, Budget, BudgetUse, Rates, RateUse
 from arks.token_quota.domain.reservation import ReservationRequest
 from arks.token_quota.domain.time import Moment
-from arks.token_quota.service.ports.counters import CountersUnavailable, ReserveCommand, ReserveResult
-from arks.token_quota.service.ports.ledger import BudgetSums, LedgerEntry, WindowSums
-from arks.token_quota.testing.oracle import granted_completion_tokens
+from arks.token_quota.service.ports.counters import CountersUnavailable, GrantCommand, GrantResult
+from arks.token_quota.service.ports.ledger import BudgetSums, WindowSums
+from arks.token_quota.testing.oracle import granted_completion_tokens, granted_extra, with_reserved
 
 pytestmark = pytest.mark.real
 
@@ -25,6 +29,7 @@ NOW = 1_800_000_000_000
 TEAM = "team"
 QUOTA = Budget("q", total=10_000)
 TOKENS = ReservationRequest(10, 20, exact=True)
+NO_DEMAND = LeaseAmount()
 
 
 @pytest_asyncio.fixture
@@ -45,43 +50,74 @@ def request(
     rates: Rates | None = None,
     budget: Budget | None = QUOTA,
     tokens: ReservationRequest = TOKENS,
+    demand: LeaseAmount = NO_DEMAND,
     now: int = NOW,
     namespace: str = TEAM,
-) -> ReserveCommand:
-    return ReserveCommand(
-        request_id=f"request-{number}",
+) -> GrantCommand:
+    return GrantCommand(
+        lease=f"lease{number}",
+        gateway="gateway",
         namespace=namespace,
         token="tom",
         endpoint="qwen",
-        operation="chat.completions",
         rates=rates or Rates(),
         budget=budget,
         tokens=tokens,
+        demand=demand,
         now=Moment(now),
-        deadline_milliseconds=now + 1000,
+        end_milliseconds=now + 1000,
     )
 
 
 async def fill(
-    counters: RedisCounters, command: ReserveCommand, use: RateUse | None = None, prompt: int = 0, completion: int = 0
+    counters: RedisCounters, command: GrantCommand, use: RateUse | None = None, prompt: int = 0, completion: int = 0
 ) -> None:
     epoch = await counters.open(command.namespace, 0)
     assert await counters.fill_rate(epoch, command, WindowSums(use or RateUse(), 0))
     assert await counters.fill_budget(epoch, command, BudgetSums(prompt, completion, 0))
 
 
-async def reserve(counters: RedisCounters, command: ReserveCommand) -> ReserveResult:
-    found = await counters.reserve(command)
+async def grant(counters: RedisCounters, command: GrantCommand) -> GrantResult:
+    found = await counters.grant(command)
     assert found is not None
     return found
 
 
-def entry(seq: int, number: object = 1, prompt: int = 10, completion: int = 5, requests: int = 1) -> LedgerEntry:
-    return LedgerEntry(seq, f"request-{number}", "tom", "qwen", "q", NOW, requests, prompt, completion)
+def change(number: object = 1, **fields: Any) -> LeaseChange:
+    """By default one request of the lease, which had reserved TOKENS, has ended."""
+    ended = {
+        "requests": 1,
+        "reserved_prompt_tokens": 10,
+        "reserved_completion_tokens": 20,
+        "prompt_tokens": 10,
+        "completion_tokens": 5,
+    }
+    lease = f"lease{number}" if number else ""
+    return LeaseChange(lease, "tom", "qwen", "q", NOW // 60_000, **(ended | fields))
+
+
+def closed(number: object = 1, requests: int = 0, prompt: int = 0, completion: int = 0) -> LeaseChange:
+    unused = {"unused_requests": requests, "unused_prompt_tokens": prompt, "unused_completion_tokens": completion}
+    return LeaseChange(f"lease{number}", "", "", "", 0, closed=True, **unused)
+
+
+async def apply(
+    counters: RedisCounters, seq: int, *changes: LeaseChange, now: int = NOW, complete_until: int = 0
+) -> int | None:
+    """A change of the ledger that follows change `seq` - 1."""
+    ledger_change = LedgerChange(seq, "gateway", complete_until, list(changes))
+    return await counters.apply(TEAM, seq - 1, [(ledger_change, {"q": QUOTA})], Moment(now))
+
+
+async def read(counters: RedisCounters, now: int = NOW) -> tuple[RateUse, BudgetUse]:
+    """The counters, read by a request that they reject."""
+    found = await grant(counters, request("read", tokens=ReservationRequest(10**9, 0, exact=True), now=now))
+    assert not found.granted
+    return found.rate_use, found.budget_use
 
 
 counts = st.integers(min_value=0, max_value=60)
-limits = st.none() | st.integers(min_value=0, max_value=60)
+limits = st.none() | st.integers(min_value=0, max_value=120)
 accounts = st.builds(
     Account,
     st.builds(Rates, limits, limits, limits, limits),
@@ -96,34 +132,49 @@ requests = st.builds(
     st.booleans(),
     st.integers(min_value=0, max_value=3),
 )
+demands = st.builds(LeaseAmount, st.integers(0, 20), st.integers(0, 2**31 - 1) | counts, counts)
 
 
 class _Numbers:
     used = 0
 
 
-@given(account=accounts, tokens=requests)
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(account=accounts, tokens=requests, demand=demands)
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 async def test_the_script_decides_as_the_domain_does(
-    counters: RedisCounters, account: Account, tokens: ReservationRequest
+    counters: RedisCounters, account: Account, tokens: ReservationRequest, demand: LeaseAmount
 ) -> None:
     _Numbers.used += 1
-    command = request(rates=account.rates, budget=account.budget, tokens=tokens, namespace=f"n{_Numbers.used}")
+    command = request(
+        rates=account.rates, budget=account.budget, tokens=tokens, demand=demand, namespace=f"n{_Numbers.used}"
+    )
     await fill(counters, command, account.rate_use, account.budget_use.used_prompt, account.budget_use.used_completion)
-    expected = granted_completion_tokens(account, tokens)
-    found = await reserve(counters, command)
-    assert (expected is not None) == found.granted
-    if expected is None:
-        spent = account.budget_use if account.budget else BudgetUse()
-        assert (account.rate_use, spent) == (found.rate_use, found.budget_use)
-    else:
-        total = tokens.prompt_tokens + expected
-        use = account.rate_use
-        after = RateUse(
-            use.minute_requests + 1, use.minute_tokens + total, use.day_requests + 1, use.day_tokens + total
-        )
-        assert (expected, after) == (found.completion_tokens, found.rate_use)
-        assert (0 if account.budget is None else tokens.prompt_tokens) == found.budget_use.held_prompt
+    completion, extra = granted_completion_tokens(account, tokens), LeaseAmount()
+    after = account
+    if completion is not None:
+        after = with_reserved(account, LeaseAmount(1, tokens.prompt_tokens, completion))
+        extra = granted_extra(after, demand)
+        after = with_reserved(after, extra)
+    found = await grant(counters, command)
+    assert (completion is not None, extra) == (found.granted, found.extra)
+    assert completion is None or completion == found.completion_tokens
+    assert (after.rate_use, after.budget_use if account.budget else BudgetUse()) == (found.rate_use, found.budget_use)
+    assert await counters.open_requests(command.namespace) == (extra.requests + 1 if found.granted else 0)
+
+
+async def test_a_lease_is_an_eighth_of_the_room_at_most_and_keeps_its_proportions(counters: RedisCounters) -> None:
+    await fill(counters, request())
+    demand = LeaseAmount(100, 1000, 2000)
+    found = await grant(counters, request(rates=Rates(rpm=81), demand=demand))
+    assert LeaseAmount(10, 100, 200) == found.extra
+    assert RateUse(11, 330, 11, 330) == found.rate_use
+    assert BudgetUse(held_prompt=110, held_completion=220) == found.budget_use
+
+
+async def test_near_a_limit_a_lease_is_the_request_alone(counters: RedisCounters) -> None:
+    await fill(counters, request())
+    found = await grant(counters, request(rates=Rates(rpm=8), demand=LeaseAmount(100, 1000, 2000)))
+    assert (True, LeaseAmount(), 1) == (found.granted, found.extra, found.rate_use.minute_requests)
 
 
 async def test_many_clients_through_two_replicas_never_pass_a_request_limit(
@@ -133,7 +184,7 @@ async def test_many_clients_through_two_replicas_never_pass_a_request_limit(
     await fill(counters, request())
     found = await asyncio.gather(
         *(
-            reserve(replica, request(f"{n}-{i}", rates=Rates(rpm=37)))
+            grant(replica, request(f"{n}-{i}", rates=Rates(rpm=37)))
             for n in range(100)
             for i, replica in enumerate((counters, other))
         )
@@ -145,73 +196,115 @@ async def test_many_clients_through_two_replicas_never_pass_a_request_limit(
 async def test_many_clients_never_reserve_more_of_a_budget_than_there_is(counters: RedisCounters) -> None:
     budget = Budget("q", total=1000)
     await fill(counters, request(budget=budget))
-    found = await asyncio.gather(*(reserve(counters, request(n, budget=budget)) for n in range(100)))
+    found = await asyncio.gather(*(grant(counters, request(n, budget=budget)) for n in range(100)))
     assert 33 == sum(answer.granted for answer in found)
 
 
 async def test_without_counters_the_answer_is_to_make_them(counters: RedisCounters) -> None:
-    assert None is await counters.reserve(request())
+    assert None is await counters.grant(request())
 
 
 async def test_after_a_wipe_the_counters_are_missing(counters: RedisCounters, valkey: Server) -> None:
     await fill(counters, request())
-    assert await counters.reserve(request(1)) is not None
+    assert await counters.grant(request(1)) is not None
     await valkey.kill()
     await valkey.restart()
     with pytest.raises(CountersUnavailable):
-        await counters.reserve(request(2))
-    assert None is await counters.reserve(request(2))
-
-
-async def test_a_repeated_request_has_one_reservation(counters: RedisCounters) -> None:
-    await fill(counters, request())
-    first = await reserve(counters, request())
-    again = await reserve(counters, request())
-    assert (first.granted, first.completion_tokens) == (again.granted, again.completion_tokens)
-    assert 1 == await counters.open_reservations(TEAM)
-    assert 30 == (await reserve(counters, request(2))).rate_use.minute_tokens - 30
+        await counters.grant(request(2))
+    assert None is await counters.grant(request(2))
 
 
 async def test_a_new_minute_starts_from_0_and_the_day_goes_on(counters: RedisCounters) -> None:
     await fill(counters, request())
-    await reserve(counters, request(1))
-    found = await reserve(counters, request(2, now=NOW + 60_000))
+    await grant(counters, request(1))
+    found = await grant(counters, request(2, now=NOW + 60_000))
     assert RateUse(1, 30, 2, 60) == found.rate_use
 
 
 async def test_a_clock_that_lags_counts_in_the_newer_window(counters: RedisCounters) -> None:
     await fill(counters, request(now=NOW + 60_000))
-    await reserve(counters, request(1, now=NOW + 60_000))
-    found = await reserve(counters, request(2, now=NOW))
+    await grant(counters, request(1, now=NOW + 60_000))
+    found = await grant(counters, request(2, now=NOW))
     assert 2 == found.rate_use.minute_requests
 
 
 async def test_settling_returns_the_difference_and_charges_the_budget(counters: RedisCounters) -> None:
     await fill(counters, request())
-    await reserve(counters, request(1))
-    assert 1 == await counters.apply(TEAM, 0, [(entry(1, completion=5), QUOTA)], Moment(NOW))
-    found = await reserve(counters, request(2))
-    assert BudgetUse(used_prompt=10, used_completion=5, held_prompt=10, held_completion=20) == found.budget_use
-    assert RateUse(2, 15 + 30, 2, 15 + 30) == found.rate_use
+    await grant(counters, request(1))
+    assert 1 == await apply(counters, 1, change(1, completion_tokens=5))
+    assert (RateUse(1, 15, 1, 15), BudgetUse(10, 5, 0, 0)) == await read(counters)
 
 
-async def test_the_same_entries_are_not_charged_twice(counters: RedisCounters) -> None:
+async def test_a_closed_lease_returns_what_no_request_took(counters: RedisCounters) -> None:
     await fill(counters, request())
-    await counters.apply(TEAM, 0, [(entry(1), QUOTA)], Moment(NOW))
-    assert 1 == await counters.apply(TEAM, 0, [(entry(1), QUOTA)], Moment(NOW))
-    found = await reserve(counters, request(2))
-    assert (10, 5) == (found.budget_use.used_prompt, found.budget_use.used_completion)
+    await grant(counters, request(1, demand=LeaseAmount(9, 90, 180)))
+    assert (RateUse(10, 300, 10, 300), BudgetUse(0, 0, 100, 200)) == await read(counters)
+    ended = {"requests": 3, "reserved_prompt_tokens": 30, "reserved_completion_tokens": 60}
+    await apply(counters, 1, change(1, **ended, prompt_tokens=30, completion_tokens=6))
+    assert (RateUse(10, 246, 10, 246), BudgetUse(30, 6, 70, 140)) == await read(counters)
+    await apply(counters, 2, closed(1, requests=5, prompt=50, completion=100))
+    assert (RateUse(5, 96, 5, 96), BudgetUse(30, 6, 20, 40)) == await read(counters)
+    assert 2 == await counters.open_requests(TEAM)
+    await apply(counters, 3, change(1, requests=2, reserved_prompt_tokens=20, reserved_completion_tokens=40))
+    assert (RateUse(5, 51, 5, 51), BudgetUse(40, 11, 0, 0)) == await read(counters)
+    assert 0 == await counters.open_requests(TEAM)
 
 
-async def test_entries_that_a_counter_was_made_from_are_not_charged_to_it_again(counters: RedisCounters) -> None:
+async def test_a_request_that_started_after_its_lease_was_closed_is_counted(counters: RedisCounters) -> None:
+    await fill(counters, request())
+    await grant(counters, request(1, demand=LeaseAmount(1, 10, 20)))
+    await apply(counters, 1, closed(1, requests=1, prompt=10, completion=20))  # the other request has not ended
+    await apply(counters, 2, change(1, completion_tokens=50))  # the late one: 60 tokens
+    await apply(counters, 3, change(1, completion_tokens=5))
+    assert (RateUse(2, 75, 2, 75), BudgetUse(20, 55, 0, 0)) == await read(counters)
+
+
+async def test_a_request_of_an_unknown_lease_is_charged_entirely(counters: RedisCounters) -> None:
+    await fill(counters, request())
+    await apply(counters, 1, change(""), change("unknown"), closed("unknown", 7, 7, 7))
+    assert (RateUse(2, 30, 2, 30), BudgetUse(20, 10, 0, 0)) == await read(counters)
+
+
+async def test_a_lease_of_the_last_minute_returns_to_its_day_and_budget_only(counters: RedisCounters) -> None:
+    await fill(counters, request())
+    await grant(counters, request(1, demand=LeaseAmount(1, 10, 20)))
+    later = NOW + 60_000
+    await apply(counters, 1, closed(1, 1, 10, 20), now=later)
+    assert (RateUse(0, 0, 1, 30), BudgetUse(0, 0, 10, 20)) == await read(counters, now=later)
+
+
+async def test_the_same_changes_are_not_charged_twice(counters: RedisCounters) -> None:
+    await fill(counters, request())
+    await apply(counters, 1, change(""))
+    assert 1 == await apply(counters, 1, change(""))
+    assert (RateUse(1, 15, 1, 15), BudgetUse(10, 5, 0, 0)) == await read(counters)
+
+
+async def test_many_changes_are_applied_in_several_calls(counters: RedisCounters) -> None:
+    await fill(counters, request())
+    changes = [(LedgerChange(seq, "", 0, [change("")] * 200), {"q": QUOTA}) for seq in (4, 5, 9)]
+    assert 9 == await counters.apply(TEAM, 0, changes, Moment(NOW))
+    assert (RateUse(600, 9000, 600, 9000), BudgetUse(6000, 3000, 0, 0)) == await read(counters)
+
+
+async def test_changes_that_another_replica_applied_are_left_out(counters: RedisCounters, valkey: Server) -> None:
+    other = connect(valkey)
+    await fill(counters, request())
+    await apply(other, 1, change(""))
+    await apply(other, 2, change(""))
+    await other.close()
+    assert 2 == await apply(counters, 1, change(""))
+    assert RateUse(2, 30, 2, 30) == (await read(counters))[0]
+
+
+async def test_changes_that_a_counter_was_made_from_are_not_charged_to_it_again(counters: RedisCounters) -> None:
     epoch = await counters.open(TEAM, 3)
     command = request()
     await counters.fill_rate(epoch, command, WindowSums(RateUse(1, 15, 1, 15), 5))
     await counters.fill_budget(epoch, command, BudgetSums(100, 200, 5))
-    assert 6 == await counters.apply(TEAM, 3, [(entry(5), QUOTA), (entry(6, 2), QUOTA)], Moment(NOW))
-    found = await reserve(counters, request(9))
-    assert (110, 205) == (found.budget_use.used_prompt, found.budget_use.used_completion)
-    assert RateUse(3, 15 + 15 + 30, 3, 15 + 15 + 30) == found.rate_use
+    changes = [(LedgerChange(seq, "", 0, [change("")]), {"q": QUOTA}) for seq in (5, 6)]
+    assert 6 == await counters.apply(TEAM, 3, changes, Moment(NOW))
+    assert (RateUse(2, 30, 2, 30), BudgetUse(110, 205, 0, 0)) == await read(counters)
 
 
 async def test_sums_that_are_older_than_the_counters_are_refused(counters: RedisCounters) -> None:
@@ -221,46 +314,60 @@ async def test_sums_that_are_older_than_the_counters_are_refused(counters: Redis
 
 async def test_a_correction_changes_the_budget_by_its_difference(counters: RedisCounters) -> None:
     await fill(counters, request())
-    charged = entry(1, prompt=10, completion=20)
-    await counters.apply(TEAM, 0, [(charged, QUOTA)], Moment(NOW))
-    await counters.apply(TEAM, 1, [(entry(2, prompt=-4, completion=-18, requests=0), QUOTA)], Moment(NOW))
-    found = await reserve(counters, request(9))
-    assert (6, 2) == (found.budget_use.used_prompt, found.budget_use.used_completion)
-    assert 2 == found.rate_use.minute_requests
+    await apply(counters, 1, change("", completion_tokens=20))
+    nothing = {"requests": 0, "reserved_prompt_tokens": 0, "reserved_completion_tokens": 0}
+    await apply(counters, 2, change("", **nothing, prompt_tokens=-4, completion_tokens=-18))
+    assert (RateUse(1, 8, 1, 8), BudgetUse(6, 2, 0, 0)) == await read(counters)
 
 
 async def test_an_overrun_that_ends_in_a_later_minute_counts_there(counters: RedisCounters) -> None:
     await fill(counters, request())
-    await reserve(counters, request(1))
+    await grant(counters, request(1))
     later = NOW + 60_000
-    await counters.apply(TEAM, 0, [(entry(1, completion=120), QUOTA)], Moment(later))
-    found = await reserve(counters, request(2, now=later))
-    assert (1, 100 + 30) == (found.rate_use.minute_requests, found.rate_use.minute_tokens)
+    await apply(counters, 1, change(1, completion_tokens=120), now=later)
+    assert RateUse(0, 100, 1, 130) == (await read(counters, now=later))[0]
 
 
-async def test_a_reservation_expires_into_what_it_held(counters: RedisCounters) -> None:
+async def test_a_lease_whose_answer_was_lost_is_returned_once_its_gateway_has_reported(counters: RedisCounters) -> None:
     await fill(counters, request())
-    await reserve(counters, request(1))
-    assert [] == await counters.expired(TEAM, Moment(NOW + 999), 10)
-    (found,) = await counters.expired(TEAM, Moment(NOW + 1000), 10)
-    assert ("request-1", "tom", "qwen", "q", NOW, 10, 20) == (
-        found.request_id,
-        found.token,
-        found.endpoint,
-        found.quota,
-        found.started_at_milliseconds,
-        found.prompt_tokens,
-        found.completion_tokens,
+    await grant(counters, request(1, demand=LeaseAmount(4, 40, 80)))
+    end = NOW + 1000
+    await apply(counters, 1, complete_until=end + 30_000)
+    later = Moment(end + 40_000)
+    assert (0, 5) == (await counters.return_lost_leases(TEAM, later), await counters.open_requests(TEAM))
+    await apply(counters, 2, complete_until=end + 30_001)
+    await apply(counters, 3, complete_until=end)  # an older message that came late
+    assert (1, 0) == (await counters.return_lost_leases(TEAM, later), await counters.open_requests(TEAM))
+    assert (RateUse(0, 0, 0, 0), BudgetUse(0, 0, 0, 0)) == await read(counters)
+    assert 0 == await counters.return_lost_leases(TEAM, later)
+
+
+async def test_a_lease_of_a_gateway_that_never_reports_is_returned_after_an_hour(counters: RedisCounters) -> None:
+    await fill(counters, request())
+    await grant(counters, request(1))
+    end = NOW + 1000
+    assert 0 == await counters.return_lost_leases(TEAM, Moment(end + 3_600_000))
+    assert 1 == await counters.return_lost_leases(TEAM, Moment(end + 3_600_001))
+
+
+async def test_more_lost_leases_than_one_call_looks_at_are_all_returned(counters: RedisCounters) -> None:
+    await fill(counters, request())
+    waiting = [request(f"w{n}", budget=None)._replace(gateway="silent") for n in range(600)]
+    lost = [request(f"l{n}", budget=None, now=NOW + 1) for n in range(700)]
+    await asyncio.gather(*(grant(counters, command) for command in (*waiting, *lost)))
+    await apply(counters, 1, complete_until=NOW + 100_000)
+    assert 700 == await counters.return_lost_leases(TEAM, Moment(NOW + 100_000))
+    assert 600 == await counters.open_requests(TEAM)
+
+
+async def test_closed_leases_are_never_lost(counters: RedisCounters) -> None:
+    await fill(counters, request())
+    await grant(counters, request(1))
+    await apply(counters, 1, closed(1), complete_until=NOW + 100_000)
+    assert (0, 1) == (
+        await counters.return_lost_leases(TEAM, Moment(NOW + 10**8)),
+        await counters.open_requests(TEAM),
     )
-
-
-async def test_a_released_reservation_is_undone_entirely(counters: RedisCounters) -> None:
-    await fill(counters, request())
-    await reserve(counters, request(1))
-    await counters.release(TEAM, ["request-1", "request-unknown"])
-    found = await reserve(counters, request(2))
-    assert (RateUse(1, 30, 1, 30), 10) == (found.rate_use, found.budget_use.held_prompt)
-    assert 1 == await counters.open_reservations(TEAM)
 
 
 async def test_a_life_is_replaced_only_by_who_knows_it(counters: RedisCounters) -> None:
@@ -270,17 +377,39 @@ async def test_a_life_is_replaced_only_by_who_knows_it(counters: RedisCounters) 
     assert 9 == (await counters.open(TEAM, 9, replace=first.id)).cursor
 
 
+async def test_a_new_life_has_no_leases(counters: RedisCounters) -> None:
+    await fill(counters, request())
+    await grant(counters, request(1))
+    first = await counters.open(TEAM, 0)
+    await counters.open(TEAM, 9, replace=first.id)
+    assert 0 == await counters.open_requests(TEAM)
+    assert None is await counters.grant(request(2))
+
+
+async def test_counters_of_an_earlier_release_are_not_read_and_expire(counters: RedisCounters, valkey: Server) -> None:
+    async with redis.Redis(port=valkey.port, password=valkey.password, protocol=2) as client:
+        prefix = f"arks:{{{TEAM}}}:"
+        await client.hset(prefix + "epoch", mapping={"id": "old", "cursor": 1_000_000})
+        await client.hset(prefix + "rate:tom/qwen", mapping={"e": "old", "w": 0, "m": 0, "d": 0})
+        await client.hset(prefix + "reservations", mapping={"r1": "20|10|1|1|k|b|1|tom|qwen|completions|q"})
+        assert None is await counters.grant(request())
+        await fill(counters, request())
+        assert 1 == (await grant(counters, request())).rate_use.minute_requests
+        assert 0 < await client.ttl(prefix + "reservations") <= 86_400
+        assert 0 < await client.ttl(prefix + "epoch") <= 86_400
+
+
 async def test_a_reset_counts_apart_from_what_was_before(counters: RedisCounters) -> None:
     await fill(counters, request(), prompt=500)
-    assert 500 == (await reserve(counters, request(1))).budget_use.used_prompt
+    assert 500 == (await grant(counters, request(1))).budget_use.used_prompt
     again = request(2, budget=Budget("q", generation=1, total=10_000))
-    assert None is await counters.reserve(again)
+    assert None is await counters.grant(again)
     await fill(counters, again)
-    assert 0 == (await reserve(counters, again)).budget_use.used_prompt
+    assert 0 == (await grant(counters, again)).budget_use.used_prompt
 
 
 async def test_a_dead_redis_is_an_error_at_once(counters: RedisCounters, valkey: Server) -> None:
     await fill(counters, request())
     await valkey.kill()
     with pytest.raises(CountersUnavailable):
-        await counters.reserve(request(1))
+        await counters.grant(request(1))

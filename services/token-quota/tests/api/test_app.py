@@ -9,6 +9,7 @@ from arks.kit.testing.clock import FakeClock
 from arks.token_quota.adapters.ledger import SqlLedger
 from arks.token_quota.api.app import Api, read_admit_request, read_usage_query
 from arks.token_quota.domain.answers import Rejection
+from arks.token_quota.domain.lease import LeaseAmount
 from arks.token_quota.domain.time import Moment
 from arks.token_quota.domain.usage import Usage
 from arks.token_quota.service.admission import Admission, AdmitRequest
@@ -18,7 +19,7 @@ from arks.token_quota.testing.fakes import BrokenLedger, FakeCounters, Harness, 
 
 KEY = {"authorization": "Bearer sk-tom"}
 ADMIT = KEY | {
-    "x-arks-request-id": "r1",
+    "x-arks-gateway": "gw",
     "x-arks-model": "qwen",
     "x-arks-operation": "chat.completions",
     "x-arks-body-bytes": "400",
@@ -73,13 +74,11 @@ def make(harness: Harness, counters: FakeCounters, ledger: Ledger, clock: FakeCl
         harness.index,
         counters,
         ledger,
-        harness.releases,
         harness.metrics,
         clock=clock,
         default_completion_tokens=512,
-        reservation_seconds=600.0,
     )
-    return Api(admission, Reports(ledger, counters), grant_milliseconds=600_000)
+    return Api(admission, Reports(ledger, counters))
 
 
 async def call_api(
@@ -90,17 +89,61 @@ async def call_api(
     return response
 
 
-async def test_a_grant_is_headers_without_a_body(api: Api, harness: Harness) -> None:
+async def test_a_grant_is_headers_without_a_body(api: Api, harness: Harness, counters: FakeCounters) -> None:
     harness.add(token())
     harness.endpoint()
-    found = await call_api(api, "/v1/admit", "POST", ADMIT)
+    found = await call_api(api, "/v1/admit", "POST", ADMIT | {"x-arks-demand": "7,70,140"})
     assert (200, b"") == (found.status, found.body)
     assert {
         "x-arks-cluster": "team/qwen",
-        "x-arks-grant": "team/qwen/tom/100/512",
-        "x-arks-grant-requests": "1",
-        "x-arks-grant-expires-milliseconds": "600000",
+        "x-arks-grant": f"team/qwen/tom/{counters.granted[0].lease}/100/512",
+        "x-arks-lease": "7,70,140,1000,512",
+        "x-arks-outage": "pass",
     } == found.headers
+
+
+async def test_while_counters_are_away_a_grant_has_no_lease(api: Api, harness: Harness, counters: FakeCounters) -> None:
+    harness.add(token())
+    harness.endpoint()
+    counters.away = True
+    found = await call_api(api, "/v1/admit", "POST", ADMIT | {"x-arks-demand": "7,70,140"})
+    assert ("team/qwen/tom/-/100/512", "0,0,0,0,512", "pass") == tuple(
+        found.headers[name] for name in ("x-arks-grant", "x-arks-lease", "x-arks-outage")
+    )
+
+
+async def test_a_token_that_rejects_without_limits_is_granted_with_refuse(api: Api, harness: Harness) -> None:
+    limits = [{"arksEndpoint": {"name": "qwen"}, "rateLimits": [{"type": "rpm", "value": 5}]}]
+    harness.add(token(qos=limits, failurePolicy={"rates": "Closed"}))
+    harness.endpoint()
+    found = await call_api(api, "/v1/admit", "POST", ADMIT)
+    assert ("refuse", "4") == (found.headers["x-arks-outage"], found.headers["x-ratelimit-remaining-requests"])
+
+
+async def test_a_rejection_carries_how_long_the_filter_may_repeat_it(api: Api, harness: Harness) -> None:
+    assert "1000,key" == (await call_api(api, "/v1/admit", "POST", ADMIT)).headers["x-arks-refusal"]
+    harness.add(token())
+    assert "1000,model" == (await call_api(api, "/v1/admit", "POST", ADMIT)).headers["x-arks-refusal"]
+    harness.endpoint()
+    found = await call_api(api, "/v1/admit", "POST", ADMIT | {"x-arks-n": "0"})
+    assert (400, False) == (found.status, "x-arks-refusal" in found.headers)
+
+
+async def test_a_key_is_checked_without_a_request(api: Api, harness: Harness) -> None:
+    found = await call_api(api, "/v1/key", "POST", KEY)
+    assert (401, "1000,key", "invalid_api_key") == (
+        found.status,
+        found.headers["x-arks-refusal"],
+        found.json["error"]["code"],
+    )
+    harness.add(token())
+    found = await call_api(api, "/v1/key", "POST", KEY)
+    assert (204, {"x-arks-valid-milliseconds": "1000"}, b"") == (found.status, found.headers, found.body)
+
+
+async def test_clients_do_not_get_the_filters_headers(api: Api) -> None:
+    found = await call_api(api, "/v1/models", headers=KEY)
+    assert (401, []) == (found.status, [name for name in found.headers if name.startswith("x-arks")])
 
 
 async def test_a_refusal_is_the_final_answer(api: Api) -> None:
@@ -113,10 +156,9 @@ async def test_a_refusal_is_the_final_answer(api: Api) -> None:
 
 
 async def test_the_numbers_and_the_name_of_the_model_are_read_from_headers() -> None:
-    more = {"x-arks-max-tokens": "7", "x-arks-n": "2", "x-arks-model": "caf%C3%A9%25"}
-    assert AdmitRequest("Bearer sk-tom", "r1", "café%", "chat.completions", 400, 7, 2) == read_admit_request(
-        Headers(ADMIT | more)
-    )
+    more = {"x-arks-max-tokens": "7", "x-arks-n": "2", "x-arks-model": "caf%C3%A9%25", "x-arks-demand": "5000,6,7"}
+    expected = AdmitRequest("Bearer sk-tom", "gw", "café%", "chat.completions", 400, 7, 2, LeaseAmount(4096, 6, 7))
+    assert expected == read_admit_request(Headers(ADMIT | more))
 
 
 @pytest.mark.parametrize(
@@ -130,7 +172,10 @@ async def test_the_numbers_and_the_name_of_the_model_are_read_from_headers() -> 
         ("x-arks-n", "129", "n"),
         ("x-arks-body-bytes", "many", None),
         ("x-arks-operation", "delete", None),
-        ("x-arks-request-id", "", None),
+        ("x-arks-gateway", "", None),
+        ("x-arks-demand", "1,2", None),
+        ("x-arks-demand", "1,2,x", None),
+        ("x-arks-demand", "1,-2,3", None),
     ],
 )
 def test_numbers_that_are_none_are_400(name: str, value: str, param: str | None) -> None:
@@ -169,6 +214,7 @@ async def test_a_model_that_is_not_ready_is_still_a_model(api: Api, harness: Har
         (("/v1/models/a%2Fb", "GET", KEY), 404),
         (("/v1/models", "POST", KEY), 405),
         (("/v1/admit", "GET", ADMIT), 405),
+        (("/v1/key", "GET", KEY), 405),
         (("/v1/usage", "DELETE", {}), 405),
         (("/v1/nothing", "GET", {}), 404),
         (("/", "GET", {}), 404),

@@ -1,7 +1,11 @@
+import re
+from typing import Any
+
 import pytest
 
 from arks.kit.testing.clock import FakeClock
 from arks.token_quota.domain.answers import Rejection
+from arks.token_quota.domain.lease import LeaseAmount
 from arks.token_quota.domain.limits import BudgetUse, RateUse
 from arks.token_quota.service.admission import Admission, AdmitRequest, Granted, bearer
 from arks.token_quota.service.ports.ledger import Ledger
@@ -13,7 +17,7 @@ CHARGED = [{"arksEndpoint": {"name": "qwen"}, "quota": {"name": "q"}}]
 
 
 def call(key: str | None = "Bearer sk-tom", model: str = "qwen", **changes: object) -> AdmitRequest:
-    fields = {"authorization": key, "request_id": "r1", "model": model, "operation": "completions", "body_bytes": 400}
+    fields = {"authorization": key, "gateway": "gw", "model": model, "operation": "completions", "body_bytes": 400}
     return AdmitRequest(**(fields | changes))  # type: ignore[arg-type]
 
 
@@ -27,11 +31,9 @@ def make(harness: Harness, counters: FakeCounters, ledger: Ledger, clock: FakeCl
         harness.index,
         counters,
         ledger,
-        harness.releases,
         harness.metrics,
         clock=clock,
         default_completion_tokens=512,
-        reservation_seconds=600,
     )
 
 
@@ -51,7 +53,7 @@ async def test_a_grant_names_who_uses_what_and_what_is_reserved(admission: Admis
     harness.add(token(qos=LIMITED))
     harness.endpoint()
     answer = await granted(admission, call())
-    assert "team/qwen/tom/100/512" == str(answer.grant)
+    assert f"team/qwen/tom/{answer.grant.lease}/100/512" == str(answer.grant)
     assert "5" == dict(answer.headers)["x-ratelimit-limit-requests"]
 
 
@@ -156,11 +158,21 @@ async def test_while_redis_is_away_rates_are_open_and_budgets_closed(
     harness.add(token(qos=LIMITED), quota(total=10_000))
     harness.endpoint()
     counters.away = True
-    assert 512 == (await granted(admission, call())).grant.completion_tokens
+    answer = await granted(admission, call(demand=LeaseAmount(10, 100, 100)))
+    assert ("-", 512, LeaseAmount(), 0) == (
+        answer.grant.lease,
+        answer.grant.completion_tokens,
+        answer.extra,
+        answer.milliseconds,
+    )
     harness.add(token(qos=CHARGED))
-    answer = await refused(admission, call())
-    assert (503, "limits_unavailable", "1") == (answer.status, answer.code, dict(answer.headers)["retry-after"])
-    assert [("team", "r1")] == list(harness.releases)
+    rejection = await refused(admission, call())
+    assert (503, "limits_unavailable", "1") == (
+        rejection.status,
+        rejection.code,
+        dict(rejection.headers)["retry-after"],
+    )
+    assert None is rejection.hold
     assert 1 == harness.metric("arks_admission_without_limits_total", policy="open")
     assert 1 == harness.metric("arks_admission_without_limits_total", policy="closed")
 
@@ -195,17 +207,81 @@ async def test_counters_that_cannot_be_made_because_the_ledger_is_away_fall_unde
     assert 503 == (await refused(admission, call())).status
 
 
-async def test_what_is_reserved_lapses_after_the_set_time(
-    admission: Admission, harness: Harness, counters: FakeCounters
+FREE = [{"arksEndpoint": {"name": "qwen"}}]
+BOTH = [LIMITED[0] | CHARGED[0]]
+
+
+@pytest.mark.parametrize(
+    ("spec", "passes"),
+    [
+        ({"qos": LIMITED}, True),
+        ({"qos": LIMITED, "failurePolicy": {"rates": "Closed"}}, False),
+        ({"qos": CHARGED}, False),
+        ({"qos": CHARGED, "failurePolicy": {"budgets": "Open"}}, True),
+        ({"qos": BOTH, "failurePolicy": {"budgets": "Open"}}, True),
+        ({"qos": BOTH, "failurePolicy": {"budgets": "Open", "rates": "Closed"}}, False),
+        ({"qos": FREE, "failurePolicy": {"budgets": "Closed", "rates": "Closed"}}, True),
+    ],
+)
+async def test_a_grant_carries_what_the_policy_wants_while_limits_cannot_be_checked(
+    admission: Admission, harness: Harness, counters: FakeCounters, spec: dict[str, Any], passes: bool
+) -> None:
+    harness.add(token(**spec), quota(total=10_000))
+    harness.endpoint()
+    assert passes == (await granted(admission, call())).passes_outage
+    counters.away = True
+    assert passes == isinstance(await admission.admit(call()), Granted)
+
+
+async def test_a_lease_ends_with_the_utc_minute_and_after_a_second(
+    admission: Admission, harness: Harness, counters: FakeCounters, clock: FakeClock
 ) -> None:
     harness.add(token())
     harness.endpoint()
-    await granted(admission, call(max_tokens=7, n=2))
-    (reserve,) = counters.reserved
-    assert (600_000, 14) == (
-        reserve.deadline_milliseconds - reserve.now.milliseconds,
-        reserve.tokens.completion_tokens,
-    )
+    assert 1000 == (await granted(admission, call(max_tokens=7, n=2))).milliseconds
+    clock.advance(59.3)
+    assert 700 == (await granted(admission, call())).milliseconds
+    first, second = counters.granted
+    assert (1000, 700) == tuple(command.end_milliseconds - command.now.milliseconds for command in (first, second))
+    assert ("gw", 14) == (first.gateway, first.tokens.completion_tokens)
+
+
+async def test_a_lease_holds_an_eighth_of_the_room_and_the_headers_show_the_state_after_it(
+    admission: Admission, harness: Harness, counters: FakeCounters
+) -> None:
+    harness.add(token(qos=[{"arksEndpoint": {"name": "qwen"}, "rateLimits": [{"type": "rpm", "value": 161}]}]))
+    harness.endpoint()
+    answer = await granted(admission, call(demand=LeaseAmount(40, 400, 80)))
+    assert LeaseAmount(20, 200, 40) == answer.extra
+    assert "140" == dict(answer.headers)["x-ratelimit-remaining-requests"]
+
+
+async def test_no_two_leases_have_the_same_id(
+    admission: Admission, harness: Harness, counters: FakeCounters, ledger: Ledger, clock: FakeClock
+) -> None:
+    harness.add(token())
+    harness.endpoint()
+    for part in (admission, make(harness, counters, ledger, clock)):
+        for _ in range(20):
+            await granted(part, call())
+    leases = {command.lease for command in counters.granted}
+    assert 40 == len(leases)
+    assert all(re.fullmatch("[0-9a-z]{12,}", lease) for lease in leases)
+
+
+async def test_the_gateway_may_repeat_a_rejection_for_a_second_at_most(
+    admission: Admission, harness: Harness, counters: FakeCounters, clock: FakeClock
+) -> None:
+    assert (1000, "key") == (await refused(admission, call())).hold
+    harness.add(token(qos=LIMITED))
+    assert (1000, "model") == (await refused(admission, call())).hold
+    harness.endpoint()
+    counters.rate_use = RateUse(5, 0, 5, 0)
+    assert (1000, "model") == (await refused(admission, call())).hold
+    counters.rate_use = RateUse(0, 1000, 0, 1000)
+    assert (100, "size") == (await refused(admission, call())).hold
+    clock.advance(59.95)
+    assert (50, "size") == (await refused(admission, call())).hold
 
 
 def test_the_word_bearer_may_be_written_in_any_case() -> None:

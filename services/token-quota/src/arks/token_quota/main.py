@@ -50,13 +50,11 @@ def build(settings: TokenQuotaSettings, home: Home) -> App:
         index,
         counters,
         ledger,
-        releases,
         metrics,
         clock=home.clock,
         default_completion_tokens=settings.default_completion_tokens,
-        reservation_seconds=settings.reservation_seconds,
     )
-    api = Api(admission, Reports(ledger, counters), grant_milliseconds=int(settings.reservation_seconds * 1000))
+    api = Api(admission, Reports(ledger, counters))
     server = GranianServer(api, settings.api_host, settings.api_port)
 
     metering = MeteringContext(index, counters, ledger, metrics, home.clock)

@@ -1,9 +1,8 @@
 """Counters in Redis (or Valkey): one atomic script a call. Redis' errors become CountersUnavailable here and nowhere
 else.
 
-All that Redis holds can be filled from the ledger, except reservations of requests in flight. It needs no
-persistence; `maxmemory-policy` has to be `noeviction` (a counter that vanishes is filled from the ledger again, a
-partly evicted one would be wrong).
+All that Redis holds can be filled from the ledger, except leases. It needs no persistence; `maxmemory-policy` has to be
+`noeviction` (a counter that vanishes is filled from the ledger again, a partly evicted one would be wrong).
 """
 
 import hashlib
@@ -16,37 +15,31 @@ from typing import Any
 from prometheus_client import CollectorRegistry, Counter, Gauge
 from redis.exceptions import NoScriptError, RedisError
 
+from arks.token_quota.adapters.apply_call import ApplyCall, runs
+from arks.token_quota.adapters.counter_keys import CounterKeys
 from arks.token_quota.adapters.redis_batches import RedisBatches
-from arks.token_quota.domain.limits import Budget, BudgetUse, RateUse
-from arks.token_quota.domain.reservation import Reservation
-from arks.token_quota.domain.time import DAY_MILLISECONDS, DAY_SECONDS, Moment, period_end_seconds, period_start_day
-from arks.token_quota.service.ports.counters import CountersUnavailable, Epoch, ReserveCommand, ReserveResult
-from arks.token_quota.service.ports.ledger import BudgetSums, LedgerEntry, WindowSums
+from arks.token_quota.domain.lease import LeaseAmount
+from arks.token_quota.domain.limits import BudgetUse, RateUse
+from arks.token_quota.domain.time import DAY_MILLISECONDS, DAY_SECONDS, Moment, period_end_seconds
+from arks.token_quota.service.ports.counters import (
+    ChangeWithBudgets,
+    CountersUnavailable,
+    Epoch,
+    GrantCommand,
+    GrantResult,
+)
+from arks.token_quota.service.ports.ledger import BudgetSums, WindowSums
 
 _RATE_KEPT_MILLISECONDS = 3 * DAY_MILLISECONDS
 _LIFETIME_KEPT_MILLISECONDS = 32 * DAY_MILLISECONDS
 """Counters live longer than their window; a missing counter is filled from the ledger."""
+_FORMER_KEPT_SECONDS = 86_400
 _MISSING = 2
-
-
-class _Keys:
-    """Names of one namespace's keys. The braces make them one hash slot, so that a script may touch them all."""
-
-    __slots__ = ("deadlines", "epoch", "prefix", "reservations")
-
-    def __init__(self, namespace: str) -> None:
-        self.prefix = f"arks:{{{namespace}}}:"
-        self.epoch = self.prefix + "epoch"
-        self.reservations = self.prefix + "reservations"
-        self.deadlines = self.prefix + "deadlines"
-
-    def rate(self, token: str, endpoint: str) -> str:
-        return f"{self.prefix}rate:{token}/{endpoint}"
-
-    def budget(self, budget: Budget, day: int) -> str:
-        """Each period and each reset counts apart."""
-        start = period_start_day(budget.period, day)
-        return f"{self.prefix}budget:{budget.quota}:{budget.period}:{start}:{budget.generation}"
+_MAX_LOOKED_AT = 500
+_LOST_AFTER_MILLISECONDS = 30_000
+"""Time for a batch that the stream delivers late or again, and for clocks that differ."""
+_ABANDONED_AFTER_MILLISECONDS = 3_600_000
+_SCRIPTS = ("grant", "apply", "open", "fill", "lost")
 
 
 def _script(name: str) -> str:
@@ -69,11 +62,11 @@ class RedisCounters:
         self._monotonic = monotonic
         self._retry_pause_seconds = retry_pause_seconds
         self._paused_until = 0.0
-        self._sources = {name: _script(name) for name in ("reserve", "apply", "open", "fill", "expired", "release")}
+        self._sources = {name: _script(name) for name in _SCRIPTS}
         self._shas = {
             name: hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest() for name, text in self._sources.items()
         }
-        self._keys: dict[str, _Keys] = {}
+        self._keys: dict[str, CounterKeys] = {}
         self._errors = Counter("arks_redis_errors", "Calls of Redis that failed", ["call"], registry=registry)
         self._up = Gauge("arks_redis_up", "1 when the last call of Redis succeeded", registry=registry)
 
@@ -82,50 +75,49 @@ class RedisCounters:
 
     # --- admission
 
-    async def reserve(self, command: ReserveCommand) -> ReserveResult | None:
+    async def grant(self, command: GrantCommand) -> GrantResult | None:
         keys, budget, tokens, rates = self._of(command.namespace), command.budget, command.tokens, command.rates
         minute, day = command.now.minute, command.now.day
-        names = [keys.epoch, keys.reservations, keys.deadlines, keys.rate(command.token, command.endpoint)]
+        names = [keys.epoch, keys.leases, keys.lease_ends, keys.rate(command.token, command.endpoint)]
         limits: tuple[int, ...] = (-1, -1, -1)
         if budget is not None:
             names.append(keys.budget(budget, day))
             limits = (_limit(budget.prompt), _limit(budget.response), _limit(budget.total))
         found = await self._run(
-            "reserve",
+            "grant",
             names,
             (
-                command.request_id,
+                command.lease,
                 minute,
                 day,
-                command.deadline_milliseconds,
+                command.end_milliseconds,
+                command.gateway,
                 tokens.prompt_tokens,
                 tokens.completion_tokens,
                 1 if tokens.exact else 0,
                 tokens.min_completion_tokens,
+                *command.demand,
                 _limit(rates.rpm),
                 _limit(rates.rpd),
                 _limit(rates.tpm),
                 _limit(rates.tpd),
                 *limits,
-                _reservation_fields(command),
             ),
         )
         if found[0] == _MISSING:
             return None
-        spent = BudgetUse() if budget is None else BudgetUse(*found[6:10])
-        return ReserveResult(found[0] == 1, found[1], RateUse(*found[2:6]), spent)
-
-    async def release(self, namespace: str, request_ids: Sequence[str]) -> None:
-        keys = self._of(namespace)
-        await self._run("release", [keys.reservations, keys.deadlines], request_ids)
+        spent = BudgetUse() if budget is None else BudgetUse(*found[9:13])
+        return GrantResult(found[0] == 1, found[1], LeaseAmount(*found[2:5]), RateUse(*found[5:9]), spent)
 
     # --- filled from the ledger
 
     async def open(self, namespace: str, upto: int, replace: str = "") -> Epoch:
-        found = await self._run("open", [self._of(namespace).epoch], (secrets.token_hex(8), upto, replace))
+        keys = self._of(namespace)
+        values = (secrets.token_hex(8), upto, replace, _FORMER_KEPT_SECONDS)
+        found = await self._run("open", [*keys.life, *keys.former], values)
         return Epoch(found[0].decode(), int(found[1]))
 
-    async def fill_rate(self, epoch: Epoch, command: ReserveCommand, sums: WindowSums) -> bool:
+    async def fill_rate(self, epoch: Epoch, command: GrantCommand, sums: WindowSums) -> bool:
         keys, now, use = self._of(command.namespace), command.now, sums.use
         minute = ("m", now.minute, "mr", use.minute_requests, "mt", use.minute_tokens)
         day = ("d", now.day, "dr", use.day_requests, "dt", use.day_tokens)
@@ -133,7 +125,7 @@ class RedisCounters:
         name = keys.rate(command.token, command.endpoint)
         return bool(await self._run("fill", [keys.epoch, name], (epoch.id, sums.upto, expiry, *minute, *day)))
 
-    async def fill_budget(self, epoch: Epoch, command: ReserveCommand, sums: BudgetSums) -> bool:
+    async def fill_budget(self, epoch: Epoch, command: GrantCommand, sums: BudgetSums) -> bool:
         if command.budget is None:
             return True
         keys, now = self._of(command.namespace), command.now
@@ -145,51 +137,42 @@ class RedisCounters:
 
     # --- metering
 
-    async def apply(
-        self, namespace: str, after: int, entries: Sequence[tuple[LedgerEntry, Budget | None]], now: Moment
-    ) -> int | None:
-        keys = self._of(namespace)
-        names = [keys.epoch, keys.reservations, keys.deadlines]
-        index: dict[str, int] = {}
+    async def apply(self, namespace: str, after: int, changes: Sequence[ChangeWithBudgets], now: Moment) -> int | None:
+        keys, cursor = self._of(namespace), after
+        for run in runs(changes):
+            call = ApplyCall(keys, cursor, run[-1][0].seq, now)
+            for change, budgets in run:
+                call.add(change, budgets)
+            outcome, cursor = await self._run("apply", call.names, call.values())
+            if outcome < 0:
+                return None
+            if outcome == 0:
+                break
+        return cursor
 
-        def at(name: str) -> int:
-            if name not in index:
-                names.append(name)
-                index[name] = len(names)
-            return index[name]
+    async def return_lost_leases(self, namespace: str, now: Moment) -> int:
+        newest = now.milliseconds - _LOST_AFTER_MILLISECONDS
+        abandoned = now.milliseconds - _ABANDONED_AFTER_MILLISECONDS
+        fixed = (newest, now.minute, now.day, abandoned, _LOST_AFTER_MILLISECONDS)
+        lost, waiting, seen = 0, 0, _MAX_LOOKED_AT
+        while seen == _MAX_LOOKED_AT:
+            seen, returned = await self._run("lost", self._of(namespace).life, (*fixed, waiting, _MAX_LOOKED_AT))
+            lost, waiting = lost + returned, waiting + seen - returned
+        return lost
 
-        values: list[Any] = [after, entries[-1][0].seq, now.minute, now.day]
-        for entry, budget in entries:
-            started = Moment(entry.started_at_milliseconds)
-            values += (entry.request_id, entry.seq, started.minute, started.day)
-            values += (entry.requests, entry.prompt_tokens, entry.completion_tokens)
-            values += (
-                at(keys.rate(entry.token, entry.endpoint)),
-                at(keys.budget(budget, started.day)) if budget else 0,
-            )
-        outcome, cursor = await self._run("apply", names, values)
-        return None if outcome < 0 else int(cursor)
-
-    async def expired(self, namespace: str, now: Moment, limit: int) -> list[Reservation]:
-        keys = self._of(namespace)
-        found = await self._run("expired", [keys.reservations, keys.deadlines], (now.milliseconds, limit))
-        return [
-            _reservation(namespace, request_id.decode(), packed.decode())
-            for request_id, packed in zip(found[::2], found[1::2], strict=True)
-        ]
-
-    async def open_reservations(self, namespace: str) -> int:
-        name = self._of(namespace).reservations
-        return int(await self._guard("hlen", lambda: self._redis.execute("HLEN", name)))
+    async def open_requests(self, namespace: str) -> int:
+        name = self._of(namespace).leases
+        packed = await self._guard("hvals", lambda: self._redis.execute("HVALS", name))
+        return sum(int(lease.partition(b"|")[0]) for lease in packed)
 
     # --- Redis
 
-    def _of(self, namespace: str) -> _Keys:
+    def _of(self, namespace: str) -> CounterKeys:
         found = self._keys.get(namespace)
         if found is None:
             if len(self._keys) > 10_000:
                 self._keys.clear()
-            found = self._keys[namespace] = _Keys(namespace)
+            found = self._keys[namespace] = CounterKeys(namespace)
         return found
 
     async def _run(self, name: str, keys: Sequence[str], values: Sequence[Any]) -> Any:
@@ -219,15 +202,3 @@ class RedisCounters:
 
 def _limit(limit: int | None) -> int:
     return -1 if limit is None else limit
-
-
-def _reservation_fields(command: ReserveCommand) -> str:
-    quota = command.budget.quota if command.budget else ""
-    return f"{command.now.milliseconds}|{command.token}|{command.endpoint}|{command.operation}|{quota}"
-
-
-def _reservation(namespace: str, request_id: str, packed: str) -> Reservation:
-    completion, prompt, _, _, _, _, started, token, endpoint, operation, quota = packed.split("|")
-    return Reservation(
-        request_id, namespace, token, endpoint, operation, quota, int(started), int(prompt), int(completion)
-    )

@@ -1,7 +1,7 @@
-"""The inbound edge: HTTP on loopback, for Envoy's filter (/v1/admit), clients through Envoy (/v1/models) and
+"""The inbound edge: HTTP on loopback, for Envoy's filter (/v1/admit, /v1/key), clients through Envoy (/v1/models) and
 operators (/v1/usage).
 
-RSGI on granian, without a framework: admission is on the path of every request, and its share of CPU is counted in
+RSGI on granian, without a framework: admission is on the path of requests, and its share of CPU is counted in
 microseconds.
 """
 
@@ -17,6 +17,7 @@ from arks.token_quota.domain import answers
 from arks.token_quota.domain.access import Policy
 from arks.token_quota.domain.answers import Rejection
 from arks.token_quota.domain.count import parse_count
+from arks.token_quota.domain.lease import HOLD_MILLISECONDS, MAX_DEMAND_REQUESTS, LeaseAmount
 from arks.token_quota.service.admission import Admission, AdmitRequest, Granted
 from arks.token_quota.service.ports.ledger import UsageFilter
 from arks.token_quota.service.reports import Reports
@@ -27,6 +28,8 @@ MAX_CHOICES = 128
 _JSON = ("content-type", "application/json")
 _OPERATIONS = frozenset({"chat.completions", "completions", "embeddings"})
 _MODELS = "/v1/models"
+_VALID = ("x-arks-valid-milliseconds", str(HOLD_MILLISECONDS))
+_PASS, _REFUSE = ("x-arks-outage", "pass"), ("x-arks-outage", "refuse")
 _USAGE_PARAMETERS = frozenset({"namespace", "token", "endpoint", "quota", "since", "until", "group_by"})
 
 
@@ -59,10 +62,9 @@ class HTTPProtocol(Protocol):
 
 
 class Api:
-    def __init__(self, admission: Admission, reports: Reports, *, grant_milliseconds: int) -> None:
+    def __init__(self, admission: Admission, reports: Reports) -> None:
         self._admission = admission
         self._reports = reports
-        self._expires = ("x-arks-grant-expires-milliseconds", str(grant_milliseconds))
 
     async def __rsgi__(self, scope: Scope, answer: HTTPProtocol) -> None:
         if scope.proto != "http":
@@ -70,6 +72,8 @@ class Api:
         try:
             if scope.path == "/v1/admit":
                 await self._admit(scope, answer)
+            elif scope.path == "/v1/key":
+                self._key(scope, answer)
             elif scope.path == _MODELS or scope.path.startswith(_MODELS + "/"):
                 self._models(scope, answer)
             elif scope.path == "/v1/usage":
@@ -80,7 +84,7 @@ class Api:
             log.exception("request failed", path=scope.path)
             _reject(answer, Rejection(500, "internal_error", "Something went wrong on our side.", type="server_error"))
 
-    # --- /v1/admit
+    # --- the gateway's filter
 
     async def _admit(self, scope: Scope, answer: HTTPProtocol) -> None:
         if scope.method != "POST":
@@ -88,18 +92,16 @@ class Api:
         request = read_admit_request(scope.headers)
         decided = request if isinstance(request, Rejection) else await self._admission.admit(request)
         if isinstance(decided, Rejection):
-            return _reject(answer, decided)
-        return answer.response_empty(200, self._grant_headers(decided))
+            return _reject_held(answer, decided)
+        return answer.response_empty(200, grant_headers(decided))
 
-    def _grant_headers(self, granted: Granted) -> list[tuple[str, str]]:
-        grant = granted.grant
-        return [
-            ("x-arks-cluster", f"{grant.namespace}/{grant.endpoint}"),
-            ("x-arks-grant", str(grant)),
-            ("x-arks-grant-requests", "1"),
-            self._expires,
-            *granted.headers,
-        ]
+    def _key(self, scope: Scope, answer: HTTPProtocol) -> None:
+        if scope.method != "POST":
+            return _reject(answer, answers.method_not_allowed("POST"))
+        policy = self._admission.policy(scope.headers.get("authorization"))
+        if isinstance(policy, Rejection):
+            return _reject_held(answer, policy)
+        return answer.response_empty(204, [_VALID])
 
     # --- /v1/models
 
@@ -133,12 +135,12 @@ class Api:
 
 def read_admit_request(headers: Headers) -> AdmitRequest | Rejection:
     """The headers of the gateway's filter, fixed in docs/architecture.md."""
-    request_id, operation = headers.get("x-arks-request-id"), headers.get("x-arks-operation")
-    if not request_id or operation not in _OPERATIONS:
-        return answers.not_understood("x-arks-request-id and x-arks-operation are required.")
-    body_bytes = _count(headers.get("x-arks-body-bytes"))
-    if body_bytes is None:
-        return answers.not_understood("x-arks-body-bytes is not a number.")
+    gateway, operation = headers.get("x-arks-gateway"), headers.get("x-arks-operation")
+    if not gateway or operation not in _OPERATIONS:
+        return answers.not_understood("x-arks-gateway and x-arks-operation are required.")
+    body_bytes, demand = _count(headers.get("x-arks-body-bytes")), read_demand(headers.get("x-arks-demand"))
+    if body_bytes is None or demand is None:
+        return answers.not_understood("x-arks-body-bytes or x-arks-demand has no numbers.")
     max_tokens, n = headers.get("x-arks-max-tokens"), headers.get("x-arks-n")
     max_completion, choices = _count(max_tokens), _count(n)
     if max_tokens is not None and max_completion is None:
@@ -146,7 +148,37 @@ def read_admit_request(headers: Headers) -> AdmitRequest | Rejection:
     if n is not None and (choices is None or not 1 <= choices <= MAX_CHOICES):
         return answers.invalid_number("n", f"must be a whole number from 1 to {MAX_CHOICES}")
     model = unquote(headers.get("x-arks-model") or "")
-    return AdmitRequest(headers.get("authorization"), request_id, model, operation, body_bytes, max_completion, choices)
+    return AdmitRequest(
+        headers.get("authorization"), gateway, model, operation, body_bytes, max_completion, choices, demand
+    )
+
+
+def read_demand(text: str | None) -> LeaseAmount | None:
+    """`<requests>,<prompt tokens>,<completion tokens>`, at most MAX_DEMAND_REQUESTS; None if it is not that."""
+    if text is None or text == "0,0,0":
+        return LeaseAmount()
+    amounts = [parse_count(part) for part in text.split(",")]
+    if len(amounts) != len(LeaseAmount._fields):
+        return None
+    requests, prompt, completion = amounts
+    if requests is None or prompt is None or completion is None:
+        return None
+    return LeaseAmount(min(requests, MAX_DEMAND_REQUESTS), prompt, completion)
+
+
+def grant_headers(granted: Granted) -> list[tuple[str, str]]:
+    grant, extra = granted.grant, granted.extra
+    lease = (
+        f"{extra.requests},{extra.prompt_tokens},{extra.completion_tokens},"
+        f"{granted.milliseconds},{granted.default_completion_tokens}"
+    )
+    return [
+        ("x-arks-cluster", f"{grant.namespace}/{grant.endpoint}"),
+        ("x-arks-grant", str(grant)),
+        ("x-arks-lease", lease),
+        _PASS if granted.passes_outage else _REFUSE,
+        *granted.headers,
+    ]
 
 
 def _count(text: str | None) -> int | None:
@@ -192,3 +224,11 @@ def _json(answer: HTTPProtocol, content: object) -> None:
 
 def _reject(answer: HTTPProtocol, rejection: Rejection) -> None:
     answer.response_bytes(rejection.status, [_JSON, *rejection.headers], rejection.body)
+
+
+def _reject_held(answer: HTTPProtocol, rejection: Rejection) -> None:
+    """For the gateway's filter, which repeats the answer for a while. Clients never get the header."""
+    headers = [_JSON, *rejection.headers]
+    if rejection.hold is not None:
+        headers.append(("x-arks-refusal", f"{rejection.hold.milliseconds},{rejection.hold.scope}"))
+    answer.response_bytes(rejection.status, headers, rejection.body)

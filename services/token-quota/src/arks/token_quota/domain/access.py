@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from arks.token_quota.domain import answers
 from arks.token_quota.domain.answers import Rejection
-from arks.token_quota.domain.limits import Rates
+from arks.token_quota.domain.limits import Budget, Rates
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,4 +67,16 @@ def reject_model(policy: Policy, model: str, endpoint: EndpointState | None) -> 
         return answers.forbidden_model(model)
     if not endpoint.ready:
         return answers.endpoint_not_ready(model, endpoint.message)
+    return None
+
+
+def closed_limits(policy: Policy, rates: Rates, budget: Budget | None) -> str | None:
+    """The kind of limits that rejects a request while limits cannot be checked; None if it passes.
+
+    Each kind that the request is under has to allow it.
+    """
+    if budget is not None and not policy.budgets_fail_open:
+        return "Quotas"
+    if rates.limited and not policy.rates_fail_open:
+        return "Rate limits"
     return None

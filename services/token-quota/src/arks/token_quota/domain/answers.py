@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 from arks.contracts.resources import LimitType, QuotaType, RateLimitType
 from arks.token_quota.domain.headers import Headers, duration_text, rate_limit_headers
+from arks.token_quota.domain.lease import KEY_HOLD, MODEL_HOLD, Hold, limit_hold
 from arks.token_quota.domain.limits import Rates, RateUse, Violation
 
 NOT_READY_RETRY_SECONDS = 5
@@ -36,6 +37,8 @@ class Rejection:
     reason: str = ""
     """For metrics: the code, or the broken limit."""
     violations: tuple[Violation, ...] = ()
+    hold: Hold | None = None
+    """How long the gateway may repeat it; None: not at all."""
 
     @cached_property
     def body(self) -> bytes:
@@ -56,6 +59,7 @@ def missing_key() -> Rejection:
         "missing_api_key",
         "You didn't provide an API key. Send it as `Authorization: Bearer <key>`.",
         headers=(("www-authenticate", "Bearer"), ("x-error-token", "missing")),
+        hold=KEY_HOLD,
     )
 
 
@@ -77,6 +81,7 @@ def _key_rejection(code: str, message: str, header: str) -> Rejection:
         code,
         message,
         headers=(("www-authenticate", 'Bearer error="invalid_token"'), ("x-error-token", header)),
+        hold=KEY_HOLD,
     )
 
 
@@ -97,6 +102,7 @@ def unknown_model(model: str) -> Rejection:
         f"The model '{_preview(model)}' does not exist.",
         param="model",
         headers=(("x-error-no-model-backends", _header_value(model)),),
+        hold=MODEL_HOLD,
     )
 
 
@@ -108,6 +114,7 @@ def forbidden_model(model: str) -> Rejection:
         type="permission_error",
         param="model",
         headers=(("x-error-token", "model"),),
+        hold=MODEL_HOLD,
     )
 
 
@@ -122,6 +129,7 @@ def endpoint_not_ready(model: str, reason: str) -> Rejection:
             ("retry-after", str(NOT_READY_RETRY_SECONDS)),
             ("x-error-no-model-backends", _header_value(model)),
         ),
+        hold=MODEL_HOLD,
     )
 
 
@@ -169,6 +177,7 @@ def quota_missing(quota: str) -> Rejection:
         f"The quota '{quota}' that this API key is charged to does not exist.",
         type="server_error",
         headers=(("retry-after", str(NOT_READY_RETRY_SECONDS)), ("x-error-quota", "missing")),
+        hold=MODEL_HOLD,
     )
 
 
@@ -188,6 +197,7 @@ def over_limit(violations: Sequence[Violation], rates: Rates, use: RateUse, now_
         headers=tuple(headers),
         reason=worst.limit_type.value,
         violations=tuple(violations),
+        hold=limit_hold(violations, now_seconds),
     )
 
 

@@ -4,28 +4,29 @@ from typing import Final, NamedTuple
 
 from arks.token_quota.domain.count import parse_count
 
-_PARTS: Final = 5
+_PARTS: Final = 6
 
 
 class Grant(NamedTuple):
-    """Written as `<namespace>/<endpoint>/<token>/<reserved prompt tokens>/<reserved completion tokens>`."""
+    """Written as `<namespace>/<endpoint>/<token>/<lease>/<reserved prompt tokens>/<reserved completion tokens>`."""
 
     namespace: str
     endpoint: str
     token: str
+    lease: str
     prompt_tokens: int
     completion_tokens: int
 
     def __str__(self) -> str:
-        return f"{self.namespace}/{self.endpoint}/{self.token}/{self.prompt_tokens}/{self.completion_tokens}"
+        return "/".join(map(str, self))
 
 
 def parse_grant(text: str) -> Grant | None:
     """The grant that `text` is, or None if it is not one."""
     parts = text.split("/")
-    if len(parts) != _PARTS or not all(parts[:3]):
+    if len(parts) != _PARTS or not all(parts[:4]):
         return None
-    prompt, completion = parse_count(parts[3]), parse_count(parts[4])
+    prompt, completion = parse_count(parts[4]), parse_count(parts[5])
     if prompt is None or completion is None:
         return None
-    return Grant(parts[0], parts[1], parts[2], prompt, completion)
+    return Grant(parts[0], parts[1], parts[2], parts[3], prompt, completion)

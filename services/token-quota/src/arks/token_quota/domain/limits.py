@@ -1,4 +1,4 @@
-"""Explains what `adapters/scripts/reserve.lua` decides: which limits a request breaks, what remains, when it resets.
+"""Explains what `adapters/scripts/grant.lua` decides: which limits a request breaks, what remains, when it resets.
 
 The script is authoritative, because only it checks and counts at once. It applies the same rules to the same numbers;
 a property test compares both (`testing/oracle.py`).
@@ -43,7 +43,7 @@ class Budget:
 
 
 class RateUse(NamedTuple):  # named tuples are made for each request: a frozen dataclass costs four times as much
-    """Use of the current UTC minute and day: finished requests and reservations alike."""
+    """Use of the current UTC minute and day: finished requests and leases alike."""
 
     minute_requests: int = 0
     minute_tokens: int = 0
@@ -52,7 +52,7 @@ class RateUse(NamedTuple):  # named tuples are made for each request: a frozen d
 
 
 class BudgetUse(NamedTuple):
-    """`used` was charged, `held` is reserved by requests in flight."""
+    """`used` was charged, `held` is reserved by leases."""
 
     used_prompt: int = 0
     used_completion: int = 0

@@ -7,6 +7,7 @@ from arks.contracts.resources import QuotaPeriod
 
 MINUTE_SECONDS: Final = 60
 DAY_SECONDS: Final = 86_400
+DAY_MINUTES: Final = 1440
 MINUTE_MILLISECONDS: Final = MINUTE_SECONDS * 1000
 DAY_MILLISECONDS: Final = DAY_SECONDS * 1000
 

@@ -1,6 +1,10 @@
-"""Admission: whether a request may pass, and what it reserves. Answers with a grant or a rejection."""
+"""Admission: whether a request may pass, and what it reserves. Answers with a grant, which is a lease for this request
+and those that follow it, or with a rejection.
+"""
 
 import asyncio
+import itertools
+import secrets
 import time
 from typing import NamedTuple
 from weakref import WeakValueDictionary
@@ -9,18 +13,18 @@ import structlog
 
 from arks.kit.clock import Clock
 from arks.token_quota.domain import answers
-from arks.token_quota.domain.access import Permission, Policy, reject_key, reject_model
+from arks.token_quota.domain.access import Permission, Policy, closed_limits, reject_key, reject_model
 from arks.token_quota.domain.answers import Rejection
 from arks.token_quota.domain.estimate import estimate
 from arks.token_quota.domain.grant import Grant
 from arks.token_quota.domain.headers import Headers, rate_limit_headers
+from arks.token_quota.domain.lease import NO_LEASE, LeaseAmount, lease_milliseconds
 from arks.token_quota.domain.limits import Budget, violations
 from arks.token_quota.domain.time import Moment
 from arks.token_quota.service.index import Index
-from arks.token_quota.service.ports.counters import Counters, CountersUnavailable, ReserveCommand, ReserveResult
+from arks.token_quota.service.ports.counters import Counters, CountersUnavailable, GrantCommand, GrantResult
 from arks.token_quota.service.ports.ledger import Ledger, LedgerUnavailable
 from arks.token_quota.service.ports.metrics import Metrics
-from arks.token_quota.service.release_queue import Release, ReleaseQueue
 
 log = structlog.get_logger(__name__)
 
@@ -32,16 +36,27 @@ class AdmitRequest(NamedTuple):
     """One request of a client, as Envoy's filter describes it."""
 
     authorization: str | None
-    request_id: str
+    gateway: str
     model: str
     operation: str
     body_bytes: int
     max_tokens: int | None = None
     n: int | None = None
+    demand: LeaseAmount = LeaseAmount()
+    """What the worker expects to need besides it until the lease ends."""
 
 
 class Granted(NamedTuple):
     grant: Grant
+    """Reservation of the request itself."""
+    extra: LeaseAmount
+    """What the lease holds besides the request."""
+    milliseconds: int
+    """Validity of the lease."""
+    default_completion_tokens: int
+    """What a request without max_tokens reserves for each answer."""
+    passes_outage: bool
+    """Whether the policy lets requests pass while limits cannot be checked."""
     headers: Headers
     """x-ratelimit-*, for the client."""
 
@@ -52,21 +67,19 @@ class Admission:
         index: Index,
         counters: Counters,
         ledger: Ledger,
-        releases: ReleaseQueue,
         metrics: Metrics,
         *,
         clock: Clock,
         default_completion_tokens: int,
-        reservation_seconds: float,
     ) -> None:
         self._index = index
         self._counters = counters
         self._ledger = ledger
-        self._releases = releases
         self._metrics = metrics
         self._clock = clock
         self._default_completion_tokens = default_completion_tokens
-        self._reservation_milliseconds = int(reservation_seconds * 1000)
+        self._lease_prefix = secrets.token_hex(6)  # of this process; with the number it makes an id
+        self._lease_numbers = itertools.count()
         self._rebuilding: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._next_warning = 0.0
 
@@ -111,40 +124,48 @@ class Admission:
             budget = self._index.budget(policy.namespace, permission.quota)
             if budget is None and not policy.budgets_fail_open:
                 return answers.quota_missing(permission.quota)
-        return await self._reserve(policy, self._command(request, policy, permission, budget))
+        return await self._grant(policy, self._command(request, policy, permission, budget))
 
     def _command(
         self, request: AdmitRequest, policy: Policy, permission: Permission, budget: Budget | None
-    ) -> ReserveCommand:
+    ) -> GrantCommand:
         now = Moment.of(self._clock.now())
-        return ReserveCommand(
-            request_id=request.request_id,
+        return GrantCommand(
+            lease=f"{self._lease_prefix}{next(self._lease_numbers):x}",
+            gateway=request.gateway,
             namespace=policy.namespace,
             token=policy.name,
             endpoint=request.model,
-            operation=request.operation,
             rates=permission.rates,
             budget=budget,
             tokens=estimate(
                 request.body_bytes, request.max_tokens, request.n, request.operation, self._default_completion_tokens
             ),
+            demand=request.demand,
             now=now,
-            deadline_milliseconds=now.milliseconds + self._reservation_milliseconds,
+            end_milliseconds=now.milliseconds + lease_milliseconds(now),
         )
 
-    async def _reserve(self, policy: Policy, command: ReserveCommand) -> Granted | Rejection:
+    async def _grant(self, policy: Policy, command: GrantCommand) -> Granted | Rejection:
         try:
-            result = await self._counters.reserve(command)
+            result = await self._counters.grant(command)
             if result is None:
-                result = await self._rebuild_and_reserve(command)
+                result = await self._rebuild_and_grant(command)
         except (CountersUnavailable, LedgerUnavailable) as error:
             return self._decide_without_counters(policy, command, error)
-        if result.granted:
-            headers = rate_limit_headers(command.rates, result.rate_use, command.now.seconds)
-            return Granted(_grant(command, result.completion_tokens), tuple(headers))
-        return self._reject(command, result)
+        return self._granted(policy, command, result) if result.granted else self._reject(command, result)
 
-    def _reject(self, command: ReserveCommand, result: ReserveResult) -> Rejection:
+    def _granted(self, policy: Policy, command: GrantCommand, result: GrantResult) -> Granted:
+        return Granted(
+            _reservation(command, command.lease, result.completion_tokens),
+            result.extra,
+            command.end_milliseconds - command.now.milliseconds,
+            self._default_completion_tokens,
+            closed_limits(policy, command.rates, command.budget) is None,
+            tuple(rate_limit_headers(command.rates, result.rate_use, command.now.seconds)),
+        )
+
+    def _reject(self, command: GrantCommand, result: GrantResult) -> Rejection:
         now_seconds = command.now.seconds
         broken = violations(result.account(command), command.tokens, now_seconds)
         rejection = answers.over_limit(broken, command.rates, result.rate_use, now_seconds)
@@ -153,20 +174,20 @@ class Admission:
 
     # --- fallback while counters are missing, or Redis is down
 
-    async def _rebuild_and_reserve(self, command: ReserveCommand) -> ReserveResult:
+    async def _rebuild_and_grant(self, command: GrantCommand) -> GrantResult:
         """Fill the missing counters from the ledger, one caller at a time in each namespace. Raises
         CountersUnavailable and LedgerUnavailable.
         """
         lock = self._rebuilding.setdefault(command.namespace, asyncio.Lock())
         async with lock:
             for _ in range(_REBUILD_ATTEMPTS):
-                result = await self._counters.reserve(command)
+                result = await self._counters.grant(command)
                 if result is not None:
                     return result
                 await self._rebuild(command)
         raise CountersUnavailable(f"the counters of {command.namespace} could not be made from the ledger")
 
-    async def _rebuild(self, command: ReserveCommand) -> None:
+    async def _rebuild(self, command: GrantCommand) -> None:
         epoch = await self._counters.open(command.namespace, await self._ledger.last_seq())
         windows = await self._ledger.window_sums(command.namespace, command.token, command.endpoint, command.now)
         filled = await self._counters.fill_rate(epoch, command, windows)
@@ -175,22 +196,15 @@ class Admission:
             await self._counters.fill_budget(epoch, command, spent)
         self._metrics.counters_rebuilt()
 
-    def _decide_without_counters(
-        self, policy: Policy, command: ReserveCommand, error: Exception
-    ) -> Granted | Rejection:
-        """The failure policy: each kind of limit that the request is under has to allow it."""
-        closed = None
-        if command.budget is not None and not policy.budgets_fail_open:
-            closed = "Quotas"
-        elif command.rates.limited and not policy.rates_fail_open:
-            closed = "Rate limits"
+    def _decide_without_counters(self, policy: Policy, command: GrantCommand, error: Exception) -> Granted | Rejection:
+        """The failure policy. A lease that Redis reserved before it failed is returned as lost."""
+        closed = closed_limits(policy, command.rates, command.budget)
         self._metrics.decided_without_limits("closed" if closed else "open")
         self._warn(error)
-        if closed is None:
-            return Granted(_grant(command, command.tokens.completion_tokens), ())
-        # Redis may have reserved all the same: then a request that never runs would be charged in the end.
-        self._releases.append(Release(command.namespace, command.request_id))
-        return answers.limits_unavailable(closed)
+        if closed is not None:
+            return answers.limits_unavailable(closed)
+        reservation = _reservation(command, NO_LEASE, command.tokens.completion_tokens)
+        return Granted(reservation, LeaseAmount(), 0, self._default_completion_tokens, True, ())
 
     def _warn(self, error: Exception) -> None:
         """At most once a second; the metrics count every request."""
@@ -207,5 +221,7 @@ def bearer(authorization: str | None) -> str | None:
     return authorization[len(_BEARER) :].strip() or None
 
 
-def _grant(command: ReserveCommand, completion_tokens: int) -> Grant:
-    return Grant(command.namespace, command.endpoint, command.token, command.tokens.prompt_tokens, completion_tokens)
+def _reservation(command: GrantCommand, lease: str, completion_tokens: int) -> Grant:
+    return Grant(
+        command.namespace, command.endpoint, command.token, lease, command.tokens.prompt_tokens, completion_tokens
+    )

@@ -21,7 +21,8 @@ class Reports:
     async def usage(self, usage_filter: UsageFilter, group_by: Sequence[str]) -> dict[str, Any]:
         """Sums by `group_by`, each split by source, and the total. Raises Invalid and LedgerUnavailable.
 
-        `openReservations` counts requests in flight, and those whose usage has not arrived; null while Redis is down.
+        `openReservations` counts requests in flight, those whose usage has not arrived, and the rest of leases that are
+        not closed; null while Redis is down.
         """
         unknown = [group for group in group_by if group not in REPORT_GROUPS]
         if unknown:
@@ -40,13 +41,13 @@ class Reports:
             "groupBy": [group for group in REPORT_GROUPS if group in group_by],
             "items": list(items.values()),
             "total": total,
-            "openReservations": await self._open_reservations(usage_filter),
+            "openReservations": await self._open_requests(usage_filter),
         }
 
-    async def _open_reservations(self, usage_filter: UsageFilter) -> int | None:
+    async def _open_requests(self, usage_filter: UsageFilter) -> int | None:
         try:
             namespaces = [usage_filter.namespace] if usage_filter.namespace else sorted(await self.ledger.heads())
-            return sum([await self.counters.open_reservations(namespace) for namespace in namespaces])
+            return sum([await self.counters.open_requests(namespace) for namespace in namespaces])
         except CountersUnavailable:
             return None
 

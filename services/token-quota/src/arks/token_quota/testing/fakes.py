@@ -14,15 +14,22 @@ from arks.events.v1.facts_pb2 import EndpointFact
 from arks.kit.cache import Cache
 from arks.kit.key import Key
 from arks.token_quota.adapters.metrics import PrometheusMetrics
+from arks.token_quota.domain.change import LedgerChange
 from arks.token_quota.domain.keys import KeyClaim, KeyReading
-from arks.token_quota.domain.limits import Account, Budget, BudgetUse, RateUse
-from arks.token_quota.domain.reservation import Reservation
+from arks.token_quota.domain.lease import LeaseAmount
+from arks.token_quota.domain.limits import Account, BudgetUse, RateUse
 from arks.token_quota.domain.time import Moment
 from arks.token_quota.service.index import Index
-from arks.token_quota.service.ports.counters import CountersUnavailable, Epoch, ReserveCommand, ReserveResult
-from arks.token_quota.service.ports.ledger import BudgetSums, Ledger, LedgerEntry, LedgerUnavailable, WindowSums
+from arks.token_quota.service.ports.counters import (
+    ChangeWithBudgets,
+    CountersUnavailable,
+    Epoch,
+    GrantCommand,
+    GrantResult,
+)
+from arks.token_quota.service.ports.ledger import BudgetSums, Ledger, LedgerUnavailable, WindowSums
 from arks.token_quota.service.release_queue import ReleaseQueue
-from arks.token_quota.testing.oracle import granted_completion_tokens
+from arks.token_quota.testing.oracle import granted_completion_tokens, granted_extra, with_reserved
 
 PEPPER = b"pepper of the tests"
 
@@ -107,14 +114,16 @@ class FakeCounters:
         self.budget_use = BudgetUse()
         self.away = False
         self.missing = 0
-        """Calls of reserve that find no counters."""
+        """Calls of grant that find no counters."""
         self.stale = 0
         """Calls of fill that come too late."""
-        self.reserved: list[ReserveCommand] = []
-        self.released: list[str] = []
+        self.granted: list[GrantCommand] = []
         self.filled: list[object] = []
-        self.applied: list[LedgerEntry] = []
-        self.due: list[Reservation] = []
+        self.applied: list[LedgerChange] = []
+        self.in_flight = 0
+        """Requests whose usage is not known."""
+        self.lost_leases: dict[str, int] = {}
+        """By namespace, until they are returned."""
         self.epoch = Epoch("e1", 0)
         self.lost = False
         """The next apply finds that Redis was wiped."""
@@ -123,15 +132,20 @@ class FakeCounters:
         if self.away:
             raise CountersUnavailable("Redis is away")
 
-    async def reserve(self, command: ReserveCommand) -> ReserveResult | None:
+    async def grant(self, command: GrantCommand) -> GrantResult | None:
         self._check()
         if self.missing:
             self.missing -= 1
             return None
-        self.reserved.append(command)
         account = Account(command.rates, command.budget, self.rate_use, self.budget_use)
         completion = granted_completion_tokens(account, command.tokens)
-        return ReserveResult(completion is not None, completion or 0, self.rate_use, self.budget_use)
+        if completion is None:
+            return GrantResult(False, 0, LeaseAmount(), self.rate_use, self.budget_use)
+        self.granted.append(command)
+        account = with_reserved(account, LeaseAmount(1, command.tokens.prompt_tokens, completion))
+        extra = granted_extra(account, command.demand)
+        account = with_reserved(account, extra)
+        return GrantResult(True, completion, extra, account.rate_use, account.budget_use)
 
     async def open(self, namespace: str, upto: int, replace: str = "") -> Epoch:
         self._check()
@@ -139,10 +153,10 @@ class FakeCounters:
             self.epoch = Epoch(replace + "+", upto)
         return self.epoch
 
-    async def fill_rate(self, epoch: Epoch, command: ReserveCommand, sums: WindowSums) -> bool:
+    async def fill_rate(self, epoch: Epoch, command: GrantCommand, sums: WindowSums) -> bool:
         return self._fill(sums)
 
-    async def fill_budget(self, epoch: Epoch, command: ReserveCommand, sums: BudgetSums) -> bool:
+    async def fill_budget(self, epoch: Epoch, command: GrantCommand, sums: BudgetSums) -> bool:
         return self._fill(sums)
 
     def _fill(self, sums: object) -> bool:
@@ -151,30 +165,23 @@ class FakeCounters:
         self.stale -= bool(self.stale)
         return not self.stale
 
-    async def apply(
-        self, namespace: str, after: int, entries: Sequence[tuple[LedgerEntry, Budget | None]], now: Moment
-    ) -> int | None:
+    async def apply(self, namespace: str, after: int, changes: Sequence[ChangeWithBudgets], now: Moment) -> int | None:
         self._check()
         if self.lost:
             self.lost = False
             return None
         if after == self.epoch.cursor:
-            self.applied.extend(entry for entry, _ in entries)
-            self.epoch = Epoch(self.epoch.id, entries[-1][0].seq)
+            self.applied.extend(change for change, _ in changes)
+            self.epoch = Epoch(self.epoch.id, changes[-1][0].seq)
         return self.epoch.cursor
 
-    async def expired(self, namespace: str, now: Moment, limit: int) -> list[Reservation]:
+    async def return_lost_leases(self, namespace: str, now: Moment) -> int:
         self._check()
-        return self.due[:limit]
+        return self.lost_leases.pop(namespace, 0)
 
-    async def release(self, namespace: str, request_ids: Sequence[str]) -> None:
+    async def open_requests(self, namespace: str) -> int:
         self._check()
-        self.released.extend(request_ids)
-        self.due = [reservation for reservation in self.due if reservation.request_id not in request_ids]
-
-    async def open_reservations(self, namespace: str) -> int:
-        self._check()
-        return len(self.due)
+        return self.in_flight
 
 
 class BrokenLedger:

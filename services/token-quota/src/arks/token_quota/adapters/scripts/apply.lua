@@ -1,53 +1,68 @@
--- Brings the counters of a namespace forward by a run of ledger entries: settles reservations, charges budgets.
--- KEYS: epoch, reservations, deadlines, then the rate and budget keys that the entries name
--- ARGV: 1 cursor before, 2 cursor after, 3 minute now, 4 day now, then for each entry: request id, sequence, minute, day,
---       requests, prompt, completion, index in KEYS of its rate, of its budget (0: none)
+-- Brings the counters of a namespace forward by a run of ledger changes: settles leases, charges budgets.
+-- KEYS: epoch, leases, lease_ends, gateways, then the rate and budget keys that the changes name
+-- ARGV: 1 cursor before, 2 cursor after, 3 minute now, 4 day now, 5 number of gateways, then for each gateway: name, complete
+--       until in ms; then for each change: sequence, lease id, minute, day, requests, reserved prompt, reserved completion,
+--       prompt, completion, closed (1/0), unused requests, unused prompt, unused completion, index in KEYS of its rate, of its
+--       budget (0: none)
 -- Returns {-1, 0} when there is no epoch, {0, cursor} when another replica has moved on, {1, cursor after} when done.
 local epoch = redis.call('HMGET', KEYS[1], 'id', 'cursor')
 if not epoch[1] then return { -1, 0 } end
 if epoch[2] ~= ARGV[1] then return { 0, tonumber(epoch[2]) } end
+epoch = epoch[1]
 local now_minute, now_day = tonumber(ARGV[3]), tonumber(ARGV[4])
+local leases, lease_ends, gateways = KEYS[2], KEYS[3], KEYS[4]
 
-local function charge_window(key, fields, window, requests, tokens, late)
-  if fields.now == window then
-    if requests > 0 then redis.call('HINCRBY', key, fields.requests, requests) end
-    if tokens < 0 then lower(key, fields.tokens, -tokens) elseif tokens > 0 then redis.call('HINCRBY', key, fields.tokens, tokens) end
-  elseif late and tokens > 0 then
-    -- Its window is over: what it took beyond its reservation counts now, so that waiting does not wash an overrun away.
-    redis.call('HINCRBY', key, fields.tokens, tokens)
+-- Moves amounts out of what the lease holds: what `change` settles is charged instead, what it returns is free again.
+-- The counters contain exactly what leases hold, so no more than that is taken; requests beyond it are new to the counters.
+local function settle(id, lease, change)
+  local requests = take(lease, 'requests', change.requests)
+  local reserved = take(lease, 'prompt', change.reserved_prompt) + take(lease, 'completion', change.reserved_completion)
+  local returned_requests = take(lease, 'requests', change.unused_requests)
+  local returned = take(lease, 'prompt', change.unused_prompt) + take(lease, 'completion', change.unused_completion)
+  if change.closed and lease.ends ~= '0' then
+    redis.call('ZREM', lease_ends, id)
+    lease.ends = '0'
   end
-end
-
-local function charge_rate(key, sequence, minute, day, requests, tokens, late)
-  local r = redis.call('HMGET', key, 'e', 'w', 'm', 'd')
-  if r[1] ~= epoch[1] or sequence <= tonumber(r[2]) then return end
-  local m, d = tonumber(r[3]), tonumber(r[4])
-  if now_minute > m then m = now_minute; redis.call('HSET', key, 'm', m, 'mr', 0, 'mt', 0) end
-  if now_day > d then d = now_day; redis.call('HSET', key, 'd', d, 'dr', 0, 'dt', 0) end
-  charge_window(key, { now = m, requests = 'mr', tokens = 'mt' }, minute, requests, tokens, late)
-  charge_window(key, { now = d, requests = 'dr', tokens = 'dt' }, day, requests, tokens, late)
-end
-
-for i = 5, #ARGV, 9 do
-  local sequence = tonumber(ARGV[i + 1])
-  local prompt, completion = tonumber(ARGV[i + 5]), tonumber(ARGV[i + 6])
-  local reserved = take(KEYS[2], KEYS[3], ARGV[i])
-  if reserved then
-    -- The request itself was counted when it was admitted.
-    local difference = prompt + completion - reserved.p - reserved.c
-    charge_rate(reserved.rate, sequence, reserved.m, reserved.d, 0, difference, true)
+  if lease.ends == '0' and lease.requests == 0 then
+    returned = returned + take(lease, 'prompt', lease.prompt) + take(lease, 'completion', lease.completion)
+    redis.call('HDEL', leases, id)
   else
-    charge_rate(KEYS[tonumber(ARGV[i + 7])], sequence, tonumber(ARGV[i + 2]), tonumber(ARGV[i + 3]), tonumber(ARGV[i + 4]),
-      prompt + completion, false)
+    write_lease(leases, id, lease)
   end
-  local at = tonumber(ARGV[i + 8])
-  if at > 0 then
-    local b = redis.call('HMGET', KEYS[at], 'e', 'w')
-    if b[1] == epoch[1] and sequence > tonumber(b[2]) then
-      redis.call('HINCRBY', KEYS[at], 'up', prompt)
-      redis.call('HINCRBY', KEYS[at], 'uc', completion)
-    end
+  release_budget(lease)
+  local difference = change.prompt + change.completion - reserved
+  charge_rate(lease.rate, epoch, change.sequence, now_minute, now_day, { minute = lease.minute, day = lease.day,
+    requests = change.requests - requests - returned_requests, tokens = difference - returned, overrun = difference })
+end
+
+local function charge_budget(key, change)
+  local b = redis.call('HMGET', key, 'e', 'w', 'up', 'uc')
+  if b[1] == epoch and change.sequence > tonumber(b[2]) then
+    redis.call('HSET', key, 'up', at_least_0(tonumber(b[3]) + change.prompt), 'uc', at_least_0(tonumber(b[4]) + change.completion))
   end
+end
+
+local first = 6 + 2 * tonumber(ARGV[5])
+for i = 6, first - 1, 2 do
+  local known = redis.call('HGET', gateways, ARGV[i])
+  if not known or tonumber(ARGV[i + 1]) > tonumber(known) then redis.call('HSET', gateways, ARGV[i], ARGV[i + 1]) end
+end
+for i = first, #ARGV, 15 do
+  local change = {
+    sequence = tonumber(ARGV[i]), requests = tonumber(ARGV[i + 4]),
+    reserved_prompt = tonumber(ARGV[i + 5]), reserved_completion = tonumber(ARGV[i + 6]),
+    prompt = tonumber(ARGV[i + 7]), completion = tonumber(ARGV[i + 8]), closed = ARGV[i + 9] == '1',
+    unused_requests = tonumber(ARGV[i + 10]), unused_prompt = tonumber(ARGV[i + 11]), unused_completion = tonumber(ARGV[i + 12]),
+  }
+  local id, rate, budget = ARGV[i + 1], tonumber(ARGV[i + 13]), tonumber(ARGV[i + 14])
+  local lease = read_lease(leases, id)
+  if lease then
+    settle(id, lease, change)
+  elseif rate > 0 then
+    charge_rate(KEYS[rate], epoch, change.sequence, now_minute, now_day, { minute = tonumber(ARGV[i + 2]),
+      day = tonumber(ARGV[i + 3]), requests = change.requests, tokens = change.prompt + change.completion, overrun = 0 })
+  end
+  if budget > 0 then charge_budget(KEYS[budget], change) end
 end
 redis.call('HSET', KEYS[1], 'cursor', ARGV[2])
 return { 1, tonumber(ARGV[2]) }

@@ -1,31 +1,61 @@
 -- Put in front of the other scripts. All keys of a call lie in one namespace and so in one hash slot.
 --
--- epoch         hash    id: which life of the counters this is; cursor: the last ledger entry that they contain
--- reservations  hash    request id -> completion|prompt|minute|day|rate key|budget key|started|token|endpoint|operation|quota
--- deadlines     zset    request id -> when its reservation becomes a charge, in milliseconds
--- rate          hash    e epoch, w last ledger entry when it was made, m minute, mr mt its requests and tokens, d dr dt the day's
--- budget        hash    e, w as above, up uc used prompt and completion tokens, hp hc held by reservations
+-- epoch       hash  id: which life of the counters this is; cursor: the last ledger change that they contain
+-- leases      hash  lease id -> requests|prompt|completion|minute|day|end in ms (0: closed)|rate key|budget key|gateway
+--                   The amounts are held: reserved, and neither charged nor returned.
+-- lease_ends  zset  lease id -> end in ms, of leases that are not closed
+-- gateways    hash  gateway -> time in ms until which it has reported its leases
+-- rate        hash  e epoch, w last ledger change when it was made, m minute, mr mt its requests and tokens, d dr dt the day's
+-- budget      hash  e, w as above, up uc used prompt and completion tokens, hp hc held by leases
 
-local function lower(key, field, by)
-  -- Never below 0: what is held may have been forgotten with its counter.
-  if redis.call('HINCRBY', key, field, -by) < 0 then redis.call('HSET', key, field, 0) end
-end
-
-local function unpack_reservation(packed)
-  local c, p, m, d, rate, budget = string.match(packed, '^(%d+)|(%d+)|(%d+)|(%d+)|([^|]*)|([^|]*)|')
-  return { c = tonumber(c), p = tonumber(p), m = tonumber(m), d = tonumber(d), rate = rate, budget = budget }
-end
-
--- Ends a reservation: what it held of the budget is free again. Returns it, or nil when there was none.
-local function take(reservations, deadlines, id)
-  local packed = redis.call('HGET', reservations, id)
+local function read_lease(leases, id)
+  local packed = id ~= '' and redis.call('HGET', leases, id)
   if not packed then return nil end
-  redis.call('HDEL', reservations, id)
-  redis.call('ZREM', deadlines, id)
-  local reserved = unpack_reservation(packed)
-  if reserved.budget ~= '' and redis.call('EXISTS', reserved.budget) == 1 then
-    lower(reserved.budget, 'hp', reserved.p)
-    lower(reserved.budget, 'hc', reserved.c)
+  local r, p, c, m, d, ends, rate, budget, gateway =
+    string.match(packed, '^(%d+)|(%d+)|(%d+)|(%d+)|(%d+)|(%d+)|([^|]*)|([^|]*)|(.*)$')
+  return { requests = tonumber(r), prompt = tonumber(p), completion = tonumber(c), minute = tonumber(m), day = tonumber(d),
+    ends = ends, rate = rate, budget = budget, gateway = gateway,
+    taken = { requests = 0, prompt = 0, completion = 0 } }
+end
+
+local function write_lease(leases, id, lease)
+  local packed = { lease.requests, lease.prompt, lease.completion, lease.minute, lease.day, lease.ends, lease.rate, lease.budget,
+    lease.gateway }
+  redis.call('HSET', leases, id, table.concat(packed, '|'))
+end
+
+-- Never below 0: what is subtracted may have been forgotten with its counter.
+local function at_least_0(number) return number > 0 and number or 0 end
+
+-- Changes a rate counter. `amount`: minute and day that it belongs to; requests and tokens to add (negative: to return);
+-- overrun: tokens that count now if that window is over, so that waiting does not wash an overrun away.
+local function charge_rate(key, epoch, sequence, now_minute, now_day, amount)
+  local r = redis.call('HMGET', key, 'e', 'w', 'm', 'mr', 'mt', 'd', 'dr', 'dt')
+  if r[1] ~= epoch or sequence <= tonumber(r[2]) then return end
+  local function charge(window, requests, tokens, now, belongs)
+    window, requests, tokens = tonumber(window), tonumber(requests), tonumber(tokens)
+    if now > window then window, requests, tokens = now, 0, 0 end
+    if window == belongs then return window, at_least_0(requests + amount.requests), at_least_0(tokens + amount.tokens) end
+    return window, requests, tokens + at_least_0(amount.overrun)
   end
-  return reserved
+  local m, mr, mt = charge(r[3], r[4], r[5], now_minute, amount.minute)
+  local d, dr, dt = charge(r[6], r[7], r[8], now_day, amount.day)
+  redis.call('HSET', key, 'm', m, 'mr', mr, 'mt', mt, 'd', d, 'dr', dr, 'dt', dt)
+end
+
+-- Takes up to `amount` out of what the lease holds. Returns the amount taken.
+local function take(lease, field, amount)
+  local taken = math.min(lease[field], amount)
+  lease[field] = lease[field] - taken
+  lease.taken[field] = lease.taken[field] + taken
+  return taken
+end
+
+-- Frees of the lease's budget what was taken out of the lease.
+local function release_budget(lease)
+  if lease.budget == '' then return end
+  local held = redis.call('HMGET', lease.budget, 'hp', 'hc')
+  if not held[1] then return end
+  redis.call('HSET', lease.budget, 'hp', at_least_0(tonumber(held[1]) - lease.taken.prompt),
+    'hc', at_least_0(tonumber(held[2]) - lease.taken.completion))
 end

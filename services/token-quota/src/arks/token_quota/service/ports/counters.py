@@ -1,44 +1,57 @@
 """Counters: sums that follow the ledger, for fast checks of limits."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from arks.kit.errors import Unavailable
+from arks.token_quota.domain.change import LedgerChange
+from arks.token_quota.domain.lease import LeaseAmount
 from arks.token_quota.domain.limits import Account, Budget, BudgetUse, Rates, RateUse
-from arks.token_quota.domain.reservation import Reservation, ReservationRequest
+from arks.token_quota.domain.reservation import ReservationRequest
 from arks.token_quota.domain.time import Moment
-from arks.token_quota.service.ports.ledger import BudgetSums, LedgerEntry, WindowSums
+from arks.token_quota.service.ports.ledger import BudgetSums, WindowSums
+
+ChangeWithBudgets = tuple[LedgerChange, Mapping[str, Budget]]
+"""A change, and the budgets that it names, by name. A budget that does not exist is missing."""
 
 
 class CountersUnavailable(Unavailable):
     """Redis does not answer. Whether the call took effect is unknown."""
 
 
-class ReserveCommand(NamedTuple):
-    """Arguments of Counters.reserve."""
+class GrantCommand(NamedTuple):
+    """Arguments of Counters.grant."""
 
-    request_id: str
+    lease: str
+    """Id of the lease to create; unique."""
+    gateway: str
     namespace: str
     token: str
     endpoint: str
-    operation: str
     rates: Rates
     budget: Budget | None
     tokens: ReservationRequest
+    """Of the request itself, which is granted entirely or not at all."""
+    demand: LeaseAmount
+    """What else the worker can use until the lease ends. Granted as far as limits have room."""
     now: Moment
-    deadline_milliseconds: int
+    end_milliseconds: int
+    """When the lease ends."""
 
 
-class ReserveResult(NamedTuple):
-    """The uses are those after the request if it was granted, those before it if it was not."""
+class GrantResult(NamedTuple):
+    """The uses are those after the lease if it was granted, those before it if it was not."""
 
     granted: bool
     completion_tokens: int
+    """Reserved for the request itself."""
+    extra: LeaseAmount
+    """What the lease holds besides the request."""
     rate_use: RateUse
     budget_use: BudgetUse
 
-    def account(self, command: ReserveCommand) -> Account:
+    def account(self, command: GrantCommand) -> Account:
         return Account(command.rates, command.budget, self.rate_use, self.budget_use)
 
 
@@ -48,38 +61,40 @@ class Epoch:
 
     id: str
     cursor: int
-    """Sequence number of the last ledger entry that the counters contain."""
+    """Sequence number of the last ledger change that the counters contain."""
 
 
 class Counters(Protocol):
     """Every method raises CountersUnavailable."""
 
-    async def reserve(self, command: ReserveCommand) -> ReserveResult | None:
-        """Check all limits and count, or count nothing. None: a counter is missing and has to be filled first."""
+    async def grant(self, command: GrantCommand) -> GrantResult | None:
+        """Check all limits and reserve a lease, or reserve nothing. None: a counter is missing and has to be filled
+        first.
+        """
 
     async def open(self, namespace: str, upto: int, replace: str = "") -> Epoch:
-        """The epoch of this namespace's counters; a new one, which contains the ledger up to entry `upto`, if there
-        is none or its id is `replace`.
+        """The epoch of this namespace's counters; a new one, which contains the ledger up to change `upto`, if there
+        is none or its id is `replace`. A new epoch has no leases.
         """
 
-    async def fill_rate(self, epoch: Epoch, command: ReserveCommand, sums: WindowSums) -> bool:
+    async def fill_rate(self, epoch: Epoch, command: GrantCommand, sums: WindowSums) -> bool:
         """Create the missing rate counter. False: `sums` are out of date, read them again."""
 
-    async def fill_budget(self, epoch: Epoch, command: ReserveCommand, sums: BudgetSums) -> bool:
+    async def fill_budget(self, epoch: Epoch, command: GrantCommand, sums: BudgetSums) -> bool:
         """Create the missing budget counter. False: `sums` are out of date, read them again."""
 
-    async def apply(
-        self, namespace: str, after: int, entries: Sequence[tuple[LedgerEntry, Budget | None]], now: Moment
-    ) -> int | None:
-        """Settle and charge `entries`, the next ones after entry `after`. Returns the cursor afterwards, which is not
-        the last entry's if another replica was faster. None: the counters are gone.
+    async def apply(self, namespace: str, after: int, changes: Sequence[ChangeWithBudgets], now: Moment) -> int | None:
+        """Settle and charge `changes`, at least one, the next ones after change `after`. Returns the cursor
+        afterwards, which is not the last change's if another replica was faster. None: the counters are gone.
         """
 
-    async def expired(self, namespace: str, now: Moment, limit: int) -> list[Reservation]:
-        """Reservations whose deadline has passed, oldest first."""
+    async def return_lost_leases(self, namespace: str, now: Moment) -> int:
+        """Return what is held by leases that no gateway ever used, because their answer did not arrive. Returns the
+        number of such leases.
 
-    async def release(self, namespace: str, request_ids: Sequence[str]) -> None:
-        """Undo reservations as if their requests had never come."""
+        A lease is lost if its gateway has reported everything until 30 s after the lease's end without closing it; or
+        an hour after its end, if its gateway reports no longer.
+        """
 
-    async def open_reservations(self, namespace: str) -> int:
-        """Number of requests whose usage is not known yet."""
+    async def open_requests(self, namespace: str) -> int:
+        """Number of requests in leases whose usage is not known yet; unused ones count until their lease is closed."""

@@ -1,0 +1,78 @@
+"""Changes of the ledger as arguments of the script `apply`."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
+
+from arks.token_quota.adapters.counter_keys import CounterKeys
+from arks.token_quota.domain.change import LeaseChange, LedgerChange
+from arks.token_quota.domain.limits import Budget
+from arks.token_quota.domain.time import DAY_MINUTES, Moment
+from arks.token_quota.service.ports.counters import ChangeWithBudgets
+
+_MAX_APPLIED: Final = 300
+"""Lease changes in one script call: Redis does nothing else meanwhile (about 2 ms)."""
+
+
+class ApplyCall:
+    """Arguments of the script `apply`."""
+
+    def __init__(self, keys: CounterKeys, after: int, upto: int, now: Moment) -> None:
+        self.names = list(keys.life)
+        self._keys = keys
+        self._cursors = (after, upto, now.minute, now.day)
+        self._index: dict[str, int] = {}
+        self._gateways: dict[str, int] = {}
+        self._changes: list[str | int] = []
+
+    def add(self, change: LedgerChange, budgets: Mapping[str, Budget]) -> None:
+        if change.gateway:
+            known = self._gateways.get(change.gateway, 0)
+            self._gateways[change.gateway] = max(known, change.complete_until_milliseconds)
+        for lease in change.changes:
+            self._add_lease(change.seq, lease, budgets.get(lease.quota))
+
+    def _add_lease(self, seq: int, lease: LeaseChange, budget: Budget | None) -> None:
+        keys, day = self._keys, lease.minute // DAY_MINUTES
+        charged = bool(lease.requests or lease.prompt_tokens or lease.completion_tokens)
+        self._changes += (
+            seq,
+            lease.lease,
+            lease.minute,
+            day,
+            lease.requests,
+            lease.reserved_prompt_tokens,
+            lease.reserved_completion_tokens,
+            lease.prompt_tokens,
+            lease.completion_tokens,
+            1 if lease.closed else 0,
+            lease.unused_requests,
+            lease.unused_prompt_tokens,
+            lease.unused_completion_tokens,
+            self._at(keys.rate(lease.token, lease.endpoint)) if charged else 0,
+            self._at(keys.budget(budget, day)) if charged and budget is not None else 0,
+        )
+
+    def _at(self, name: str) -> int:
+        """Index of this key in KEYS."""
+        if name not in self._index:
+            self.names.append(name)
+            self._index[name] = len(self.names)
+        return self._index[name]
+
+    def values(self) -> list[str | int]:
+        gateways = [part for pair in self._gateways.items() for part in pair]
+        return [*self._cursors, len(self._gateways), *gateways, *self._changes]
+
+
+def runs(changes: Sequence[ChangeWithBudgets]) -> Iterator[Sequence[ChangeWithBudgets]]:
+    """Splits changes so that one script call stays short. A change of one batch is never split: the cursor moves by
+    whole changes.
+    """
+    start, size = 0, 0
+    for at, (change, _) in enumerate(changes):
+        if at > start and size + len(change.changes) > _MAX_APPLIED:
+            yield changes[start:at]
+            start, size = at, 0
+        size += len(change.changes)
+    if changes:
+        yield changes[start:]

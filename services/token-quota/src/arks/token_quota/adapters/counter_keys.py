@@ -1,0 +1,34 @@
+"""Names of the keys of counters in Redis. `scripts/common.lua` describes what they hold."""
+
+from typing import Final
+
+from arks.token_quota.domain.limits import Budget
+from arks.token_quota.domain.time import period_start_day
+
+_FORMAT: Final = 2
+"""Raise it with every change of what the keys contain: counters of another format are not read but filled again."""
+
+
+class CounterKeys:
+    """Names of one namespace's keys. The braces make them one hash slot, so that a script may touch them all."""
+
+    __slots__ = ("epoch", "former", "gateways", "lease_ends", "leases", "life", "prefix")
+
+    def __init__(self, namespace: str) -> None:
+        self.prefix = f"arks:{{{namespace}}}:"
+        self.epoch = f"{self.prefix}epoch:{_FORMAT}"
+        self.leases = self.prefix + "leases"
+        self.lease_ends = self.prefix + "lease_ends"
+        self.gateways = self.prefix + "gateways"
+        self.life = (self.epoch, self.leases, self.lease_ends, self.gateways)
+        """The keys that begin and end together."""
+        self.former = [self.prefix + name for name in ("epoch", "reservations", "deadlines")]
+        """Written by the releases before leases."""
+
+    def rate(self, token: str, endpoint: str) -> str:
+        return f"{self.prefix}rate:{token}/{endpoint}"
+
+    def budget(self, budget: Budget, day: int) -> str:
+        """Each period and each reset counts apart."""
+        start = period_start_day(budget.period, day)
+        return f"{self.prefix}budget:{budget.quota}:{budget.period}:{start}:{budget.generation}"

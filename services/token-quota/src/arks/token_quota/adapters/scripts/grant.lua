@@ -1,0 +1,87 @@
+-- A lease for one request and for as much of the demand as limits have room for: the request against all of its rules or
+-- nothing.
+-- KEYS: epoch, leases, lease_ends, rate[, budget]
+-- ARGV: 1 lease id, 2 minute, 3 day, 4 end in ms, 5 gateway, 6 prompt, 7 completion, 8 exact (1/0), 9 least completion,
+--       10-12 demand of requests, prompt, completion, 13-16 rpm rpd tpm tpd, 17-19 budget's prompt response total (-1: no limit)
+-- Returns {2} when counters are missing, else {granted, completion, extra requests, extra prompt, extra completion, minute
+-- requests, minute tokens, day requests, day tokens[, used prompt, used completion, held prompt, held completion]}: before the
+-- request if it was refused (granted 0), after the whole lease if granted is 1.
+local epoch = redis.call('HGET', KEYS[1], 'id')
+local r = redis.call('HMGET', KEYS[4], 'e', 'm', 'mr', 'mt', 'd', 'dr', 'dt')
+if not epoch or r[1] ~= epoch then return { 2 } end
+local budget = KEYS[5]
+local b
+if budget then
+  b = redis.call('HMGET', budget, 'e', 'up', 'uc', 'hp', 'hc')
+  if b[1] ~= epoch then return { 2 } end
+end
+
+local minute, day = tonumber(r[2]), tonumber(r[5])
+local mr, mt, dr, dt = tonumber(r[3]), tonumber(r[4]), tonumber(r[6]), tonumber(r[7])
+local new_day = false
+if tonumber(ARGV[2]) > minute then minute, mr, mt = tonumber(ARGV[2]), 0, 0 end
+if tonumber(ARGV[3]) > day then day, dr, dt, new_day = tonumber(ARGV[3]), 0, 0, true end
+local up, uc, hp, hc
+if budget then up, uc, hp, hc = tonumber(b[2]), tonumber(b[3]), tonumber(b[4]), tonumber(b[5]) end
+
+local p, c = tonumber(ARGV[6]), tonumber(ARGV[7])
+local exact = ARGV[8] == '1'
+local least = exact and c or tonumber(ARGV[9])
+local fits = true
+-- One rule: `fixed` is what the request needs besides its completion.
+local function check(limit, used, fixed, counts_completion)
+  limit = tonumber(limit)
+  if limit < 0 then return end
+  local room = limit - used - fixed
+  if counts_completion then
+    if room < least then fits = false elseif room < c then c = room end
+  elseif room < 0 then
+    fits = false
+  end
+end
+check(ARGV[13], mr, 1, false)
+check(ARGV[14], dr, 1, false)
+check(ARGV[15], mt, p, true)
+check(ARGV[16], dt, p, true)
+if budget then
+  check(ARGV[17], up + hp, p, false)
+  check(ARGV[18], uc + hc, 0, true)
+  check(ARGV[19], up + uc + hp + hc, p, true)
+end
+if not fits then return { 0, c, 0, 0, 0, mr, mt, dr, dt, up, uc, hp, hc } end
+
+-- One share of the whole demand, so that requests and tokens stay in proportion: an eighth of each rule's room at most.
+local share = 1
+local xr, xp, xc = tonumber(ARGV[10]), tonumber(ARGV[11]), tonumber(ARGV[12])
+local function limit_share(limit, used, need)
+  limit = tonumber(limit)
+  if limit < 0 or need == 0 then return end
+  share = math.min(share, math.floor(at_least_0(limit - used) / 8) / need)
+end
+local tokens = p + c
+if xr > 0 then
+  limit_share(ARGV[13], mr + 1, xr)
+  limit_share(ARGV[14], dr + 1, xr)
+  limit_share(ARGV[15], mt + tokens, xp + xc)
+  limit_share(ARGV[16], dt + tokens, xp + xc)
+  if budget then
+    limit_share(ARGV[17], up + hp + p, xp)
+    limit_share(ARGV[18], uc + hc + c, xc)
+    limit_share(ARGV[19], up + uc + hp + hc + tokens, xp + xc)
+  end
+end
+xr, xp, xc = math.floor(xr * share), math.floor(xp * share), math.floor(xc * share)
+if xr == 0 or xp == 0 then xr, xp, xc = 0, 0, 0 end -- every request needs a token of prompt
+
+tokens = tokens + xp + xc
+mr, mt, dr, dt = mr + 1 + xr, mt + tokens, dr + 1 + xr, dt + tokens
+redis.call('HSET', KEYS[4], 'm', minute, 'mr', mr, 'mt', mt, 'd', day, 'dr', dr, 'dt', dt)
+if new_day then redis.call('EXPIRE', KEYS[4], 259200) end
+if budget then
+  hp, hc = hp + p + xp, hc + c + xc
+  redis.call('HSET', budget, 'hp', hp, 'hc', hc)
+end
+write_lease(KEYS[2], ARGV[1], { requests = 1 + xr, prompt = p + xp, completion = c + xc, minute = minute, day = day,
+  ends = ARGV[4], rate = KEYS[4], budget = budget or '', gateway = ARGV[5] })
+redis.call('ZADD', KEYS[3], ARGV[4], ARGV[1])
+return { 1, c, xr, xp, xc, mr, mt, dr, dt, up, uc, hp, hc }
