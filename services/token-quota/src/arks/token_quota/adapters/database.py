@@ -23,7 +23,7 @@ from arks.token_quota.service.ports.ledger import LedgerUnavailable
 
 log = structlog.get_logger(__name__)
 
-HEAD = "0001"
+HEAD = "0002"
 """The newest revision in `migrations/versions`."""
 BUSY_SECONDS = 5.0
 _CLOSE_SECONDS = 3.0

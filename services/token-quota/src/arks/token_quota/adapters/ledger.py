@@ -1,28 +1,41 @@
-"""The ledger in SQL: the truth for usage and budgets. Idempotent by request id; sequence numbers rise with every
-commit.
+"""The ledger in SQL: the truth for usage and budgets. A batch is applied once by its id; sequence numbers rise with
+every commit.
 """
 
 import asyncio
 from collections.abc import Sequence
-from typing import Any
+from functools import partial
+from typing import Any, Final
 
+import msgspec
 import sqlalchemy as sa
+import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from arks.contracts.usage import UsageSource
 from arks.token_quota.adapters.database import Database
-from arks.token_quota.adapters.tables import CLOCK, DAYS, ENTRIES, RESETS
+from arks.token_quota.adapters.ledger_pruning import prunes
+from arks.token_quota.adapters.ledger_writes import DuplicateEntry, Writes, insert
+from arks.token_quota.adapters.tables import CHANGES, CLOCK, DAYS, ENTRIES, OPEN, RESETS
+from arks.token_quota.domain.batch import StartedRequest, UsageBatch
+from arks.token_quota.domain.change import LeaseChange, LedgerChange
 from arks.token_quota.domain.limits import Budget, RateUse
-from arks.token_quota.domain.posting import Entry, Posted, daily_sums, post
+from arks.token_quota.domain.posting import DayKey, Posting, daily_sums, post, uncertain_requests
 from arks.token_quota.domain.time import DAY_MILLISECONDS, MINUTE_MILLISECONDS, Moment, period_start_day
-from arks.token_quota.domain.usage import Usage
-from arks.token_quota.service.ports.ledger import BudgetSums, LedgerEntry, UsageFilter, UsageSum, WindowSums
-
-DAY_COLUMNS = ("namespace", "token", "endpoint", "quota", "source", "day")
-_USAGE_FIELDS = (
-    *("request_id", "namespace", "token", "endpoint", "quota", "operation", "started_at_milliseconds"),
-    *("duration_milliseconds", "first_byte_milliseconds", "status_code", "response_flags", "stream", "replica"),
+from arks.token_quota.service.ports.ledger import (
+    BudgetSums,
+    OpenRequest,
+    PruneBefore,
+    QuotaOf,
+    UsageFilter,
+    UsageSum,
+    WindowSums,
 )
+
+log = structlog.get_logger(__name__)
+
+_TAKE_SEQS: Final = sa.update(CLOCK).values(seq=CLOCK.c.seq + sa.bindparam("count")).returning(CLOCK.c.seq)
+_CHANGES: Final = msgspec.json.Decoder(list[LeaseChange])
 
 
 class SqlLedger:
@@ -30,54 +43,43 @@ class SqlLedger:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._insert = _insert_of(database)
         self._writer = asyncio.Lock()
         """One writer a process: SQLite allows one at a time anyway, and waiting here is cheaper than there."""
 
     # --- writing
 
-    async def post(self, usages: Sequence[Usage], now: Moment) -> list[Entry]:
-        if not usages:
+    async def post(self, batches: Sequence[UsageBatch], quota_of: QuotaOf, now: Moment) -> list[Posting]:
+        if not batches:
             return []
+        try:
+            return await self._post(batches, quota_of, now)
+        except DuplicateEntry:
+            log.warning("a new batch holds requests that the ledger has: each of its requests is looked up")
+            return await self._post(batches, quota_of, now, look_up_all=True)
+
+    async def _post(
+        self, batches: Sequence[UsageBatch], quota_of: QuotaOf, now: Moment, *, look_up_all: bool = False
+    ) -> list[Posting]:
         async with self._writer, self._database.writing() as connection:
-            first = await self._take_seqs(connection, len(usages))
-            entries = post(await self._posted(connection, [usage.request_id for usage in usages]), usages)
-            if entries:
-                rows = [_row(first + at, entry, now) for at, entry in enumerate(entries)]
-                await connection.execute(sa.insert(ENTRIES), rows)
-                await self._add_days(connection, entries, rows[-1]["seq"])
-        return entries
-
-    async def _take_seqs(self, connection: AsyncConnection, count: int) -> int:
-        """The first of `count` sequence numbers. Holds the row lock until the commit: later writers get larger ones."""
-        taken = await connection.execute(sa.update(CLOCK).values(seq=CLOCK.c.seq + count).returning(CLOCK.c.seq))
-        return int(taken.scalar_one()) - count + 1
-
-    async def _posted(self, connection: AsyncConnection, request_ids: list[str]) -> dict[str, Posted]:
-        query = sa.select(ENTRIES).where(ENTRIES.c.request_id.in_(request_ids)).order_by(ENTRIES.c.revision)
-        return {row.request_id: _posted(row) for row in await connection.execute(query)}
-
-    async def _add_days(self, connection: AsyncConnection, entries: Sequence[Entry], last_seq: int) -> None:
-        rows = [
-            {name: getattr(key, name) for name in DAY_COLUMNS}
-            | {
-                "requests": sums.requests,
-                "prompt_tokens": sums.prompt_tokens,
-                "completion_tokens": sums.completion_tokens,
-                "last_seq": last_seq,
-            }
-            for key, sums in sorted(daily_sums(entries).items())
-        ]
-        statement = self._insert(DAYS)
-        new = statement.excluded
-        added = {name: DAYS.c[name] + new[name] for name in ("requests", "prompt_tokens", "completion_tokens")}
-        added["last_seq"] = new.last_seq
-        await connection.execute(statement.on_conflict_do_update(index_elements=list(DAY_COLUMNS), set_=added), rows)
+            writes = Writes(connection, now)
+            # Before anything is read: the lock puts writers in order.
+            seq = await _take_seqs(connection, sum(len(batch.records) + 1 for batch in batches))
+            added = await writes.add_batch_ids([batch.id for batch in batches])
+            new = list({batch.id: batch for batch in batches if batch.id in added}.values())
+            known = await writes.known(_uncertain(new, look_up_all))
+            postings = [post(batch, partial(quota_of, batch.namespace), known) for batch in new]
+            for posting in postings:
+                await writes.add_entries(seq, posting.batch.namespace, posting.entries)
+                seq += len(posting.entries) + 1
+                await writes.add_days(daily_sums(posting.batch.namespace, posting.entries), seq - 1)
+                await writes.add_change(seq - 1, posting)
+            await writes.update_open(postings)
+        return postings
 
     async def reset(self, namespace: str, quota: str, generation: int, now: Moment) -> int:
         same_quota = (RESETS.c.namespace == namespace, RESETS.c.quota == quota)
         async with self._writer, self._database.writing() as connection:
-            await self._take_seqs(connection, 0)
+            await _take_seqs(connection, 0)
             done = (await connection.execute(sa.select(RESETS.c.generation).where(*same_quota))).scalar()
             if done is not None and done >= generation:
                 return int(done)
@@ -88,21 +90,15 @@ class SqlLedger:
                 "prompt_tokens": spent[0],
                 "completion_tokens": spent[1],
             }
-            statement = self._insert(RESETS).values(namespace=namespace, quota=quota, **values)
+            statement = insert(RESETS, sqlite=self._database.sqlite).values(namespace=namespace, quota=quota, **values)
             await connection.execute(
                 statement.on_conflict_do_update(index_elements=["namespace", "quota"], set_=values)
             )
         return generation
 
-    async def prune(self, before_milliseconds: int, limit: int) -> int:
-        e = ENTRIES.c
-        old = sa.select(e.seq).where(e.recorded_at_milliseconds < before_milliseconds).order_by(e.seq).limit(limit)
+    async def prune(self, before: PruneBefore, limit: int) -> int:
         async with self._writer, self._database.writing() as connection:
-            first = (await connection.execute(sa.select(e.recorded_at_milliseconds).order_by(e.seq).limit(1))).scalar()
-            if first is None or first >= before_milliseconds:
-                return 0
-            deleted = await connection.execute(sa.delete(ENTRIES).where(e.seq.in_(old)))
-        return int(deleted.rowcount)
+            return max([await delete(connection, limit) for delete in prunes(before)])
 
     # --- reading
 
@@ -111,27 +107,33 @@ class SqlLedger:
             return await _last_seq(connection)
 
     async def heads(self, after: int = 0) -> dict[str, int]:
-        if after:  # few rows, by primary key
-            query = sa.select(ENTRIES.c.namespace, sa.func.max(ENTRIES.c.seq)).where(ENTRIES.c.seq > after)
-            query = query.group_by(ENTRIES.c.namespace)
-        else:
-            query = sa.select(DAYS.c.namespace, sa.func.max(DAYS.c.last_seq)).group_by(DAYS.c.namespace)
+        c = CHANGES.c
+        query = sa.select(c.namespace, sa.func.max(c.seq)).where(c.seq > after).group_by(c.namespace)
         async with self._database.reading() as connection:
             return {namespace: int(seq) for namespace, seq in await connection.execute(query)}
 
-    async def entries(self, namespace: str, after: int, limit: int) -> list[LedgerEntry]:
-        e = ENTRIES.c
-        columns = (e.seq, e.request_id, e.token, e.endpoint, e.quota, e.started_at_milliseconds, e.requests)
-        query = sa.select(*columns, e.prompt_tokens, e.completion_tokens)
-        query = query.where(e.namespace == namespace, e.seq > after).order_by(e.seq).limit(limit)
+    async def namespaces(self) -> list[str]:
+        query = sa.select(DAYS.c.namespace).distinct().order_by(DAYS.c.namespace)
         async with self._database.reading() as connection:
-            return [LedgerEntry(*row) for row in await connection.execute(query)]
+            return [namespace for (namespace,) in await connection.execute(query)]
 
-    async def last_seqs(self, request_ids: Sequence[str]) -> dict[str, int]:
-        query = sa.select(ENTRIES.c.request_id, sa.func.max(ENTRIES.c.seq))
-        query = query.where(ENTRIES.c.request_id.in_(list(request_ids))).group_by(ENTRIES.c.request_id)
+    async def changes(self, namespace: str, after: int, limit: int) -> list[LedgerChange]:
+        c = CHANGES.c
+        query = sa.select(c.seq, c.previous_seq, c.gateway, c.complete_until_milliseconds, c.changes)
+        query = query.where(c.namespace == namespace, c.seq > after).order_by(c.seq).limit(limit)
         async with self._database.reading() as connection:
-            return {request_id: int(seq) for request_id, seq in await connection.execute(query)}
+            rows = list(await connection.execute(query))
+        return [
+            LedgerChange(seq, previous, gateway, until, _CHANGES.decode(changes))
+            for seq, previous, gateway, until, changes in rows
+        ]
+
+    async def expired_requests(self, before_milliseconds: int, limit: int) -> list[OpenRequest]:
+        o = OPEN.c
+        query = sa.select(OPEN).where(sa.not_(o.charged), o.started_at_milliseconds < before_milliseconds)
+        query = query.order_by(o.started_at_milliseconds).limit(limit)
+        async with self._database.reading() as connection:
+            return [_open_request(row) for row in await connection.execute(query)]
 
     async def window_sums(self, namespace: str, token: str, endpoint: str, now: Moment) -> WindowSums:
         e, d = ENTRIES.c, DAYS.c
@@ -165,7 +167,7 @@ class SqlLedger:
         return BudgetSums(prompt, completion, upto)
 
     async def usage_sums(self, usage_filter: UsageFilter, group_by: Sequence[str]) -> list[UsageSum]:
-        groups = [DAYS.c[name] for name in DAY_COLUMNS if name in group_by]
+        groups = [DAYS.c[name] for name in DayKey._fields if name in group_by]
         totals = [sa.func.sum(DAYS.c[name]) for name in ("requests", "prompt_tokens", "completion_tokens")]
         query = sa.select(*groups, *totals).where(*_conditions(usage_filter)).group_by(*groups).order_by(*groups)
         async with self._database.reading() as connection:
@@ -178,41 +180,25 @@ class SqlLedger:
             return {(row.namespace, row.quota): int(row.generation) for row in await connection.execute(query)}
 
 
-def _insert_of(database: Database) -> Any:
-    """INSERT ... ON CONFLICT, which both databases have but SQLAlchemy's common INSERT has not."""
-    if database.sqlite:
-        from sqlalchemy.dialects.sqlite import insert  # noqa: PLC0415  # only the dialect that is used
-    else:
-        from sqlalchemy.dialects.postgresql import insert  # type: ignore[assignment]  # noqa: PLC0415
-    return insert
+async def _take_seqs(connection: AsyncConnection, count: int) -> int:
+    """The first of `count` sequence numbers. Holds the row lock until the commit: later writers get larger ones."""
+    taken = await connection.execute(_TAKE_SEQS, {"count": count})
+    return int(taken.scalar_one()) - count + 1
 
 
-def _row(seq: int, entry: Entry, now: Moment) -> dict[str, Any]:
-    return {name: getattr(entry.usage, name) for name in _USAGE_FIELDS} | {
-        "seq": seq,
-        "revision": entry.revision,
-        "source": int(entry.usage.source),
-        "requests": entry.requests,
-        "prompt_tokens": entry.prompt_tokens,
-        "completion_tokens": entry.completion_tokens,
-        "recorded_at_milliseconds": now.milliseconds,
-    }
+def _uncertain(batches: Sequence[UsageBatch], look_up_all: bool) -> list[str]:
+    if look_up_all:
+        return [record.request_id for batch in batches for record in batch.records] + _uncertain(batches, False)
+    return [request_id for batch in batches for request_id in uncertain_requests(batch)]
 
 
-def _posted(row: Any) -> Posted:
-    """Of the last row of a request. A correction's numbers are differences, but then nothing more is posted anyway."""
-    fields = {name: getattr(row, name) for name in _USAGE_FIELDS}
-    usage = Usage(
-        **fields,
-        source=UsageSource(row.source),
-        prompt_tokens=row.prompt_tokens,
-        completion_tokens=row.completion_tokens,
-    )
-    return Posted(usage, row.revision)
+def _open_request(row: Any) -> OpenRequest:
+    fields = {name: getattr(row, name) for name in StartedRequest.__struct_fields__}
+    return OpenRequest(row.namespace, StartedRequest(**fields))
 
 
 def _usage_sum(groups: list[str], row: Any) -> UsageSum:
-    values: dict[str, Any] = dict.fromkeys(DAY_COLUMNS) | dict(zip(groups, row, strict=False))
+    values: dict[str, Any] = dict.fromkeys(DayKey._fields) | dict(zip(groups, row, strict=False))
     if values["source"] is not None:
         values["source"] = UsageSource(values["source"])
     requests, prompt, completion = (int(number) for number in row[-3:])

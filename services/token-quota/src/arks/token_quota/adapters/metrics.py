@@ -4,11 +4,13 @@
 does not exist here: it timed a processor of answers, and Arks has none.
 """
 
+from collections import defaultdict
+from collections.abc import Sequence
 from typing import Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from arks.token_quota.domain.posting import Entry
+from arks.token_quota.domain.posting import Entry, Posting
 
 _USER = ("namespace", "user", "model")
 _TOKENS = ("namespace", "user", "token", "type")
@@ -39,17 +41,13 @@ class PrometheusMetrics:
     def counters_rebuilt(self) -> None:
         self._admission.rebuilds.inc()
 
-    def entry_posted(self, entry: Entry) -> None:
-        """A correction adds to sums, but never subtracts: Prometheus counters only grow."""
-        usage = entry.usage
-        user = (usage.namespace, usage.token, usage.endpoint)
-        if entry.revision == 0:
-            self._gateway.requests.labels(*user, str(usage.status_code)).inc()
-            self._gateway.duration_seconds.labels(*user).observe(usage.duration_milliseconds / 1000)
-        for kind, tokens in (("input", entry.prompt_tokens), ("output", entry.completion_tokens)):
-            if tokens > 0:
-                self._gateway.token_usage.labels(*user, kind).inc(tokens)
-                self._gateway.token_distribution.labels(*user, kind).observe(tokens)
+    def posted(self, posting: Posting) -> None:
+        """Grouped, because finding a child by its labels costs more than counting."""
+        groups: defaultdict[tuple[str, str], list[Entry]] = defaultdict(list)
+        for entry in posting.entries:
+            groups[entry.record.token, entry.record.endpoint].append(entry)
+        for (token, endpoint), entries in groups.items():
+            self._gateway.posted((posting.batch.namespace, token, endpoint), entries)
 
     def records_taken(self, *, posted: int = 0, known: int = 0, not_understood: int = 0) -> None:
         outcomes = {"posted": posted, "known": known, "not_understood": not_understood}
@@ -94,7 +92,9 @@ class _MeteringMetrics:
             "arks_usage_record_age_seconds", "Age of the newest usage record when it was written", registry=registry
         )
         self.entries_behind = Gauge(
-            "arks_counters_behind_entries", "Ledger entries that the counters do not contain yet", registry=registry
+            "arks_counters_behind_entries",
+            "Sequence numbers of the ledger that the counters do not contain yet",
+            registry=registry,
         )
         self.reservations_charged = Counter(
             "arks_reservations_charged", "Reservations that became a charge", registry=registry
@@ -125,3 +125,26 @@ class _GatewayMetrics:
             buckets=[2**power for power in range(17)],
             registry=registry,
         )
+
+    def posted(self, user: tuple[str, str, str], entries: Sequence[Entry]) -> None:
+        """Entries of one user at one model. A correction adds to sums, but never subtracts: Prometheus counters only
+        grow.
+        """
+        duration = self.duration_seconds.labels(*user)
+        statuses: defaultdict[int, int] = defaultdict(int)
+        for entry in entries:
+            if entry.revision == 0:
+                statuses[entry.record.status_code] += 1
+                duration.observe(entry.record.duration_milliseconds / 1000)
+        for status, requests in statuses.items():
+            self.requests.labels(*user, str(status)).inc(requests)
+        self._count_tokens((*user, "input"), [entry.prompt_tokens for entry in entries])
+        self._count_tokens((*user, "output"), [entry.completion_tokens for entry in entries])
+
+    def _count_tokens(self, labels: tuple[str, ...], counts: Sequence[int]) -> None:
+        used = [tokens for tokens in counts if tokens > 0]
+        if used:
+            self.token_usage.labels(*labels).inc(sum(used))
+            distribution = self.token_distribution.labels(*labels)
+            for tokens in used:
+                distribution.observe(tokens)

@@ -12,20 +12,22 @@ from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 
 from arks.contracts import subjects
 from arks.kit.bus import NATS_ERRORS, RETRY_SECONDS, Bus
-from arks.token_quota.domain.usage import Usage
-from arks.token_quota.domain.wire import RecordError, decode
+from arks.kit.errors import Unavailable
+from arks.token_quota.domain.batch import UsageBatch
+from arks.token_quota.domain.wire import RecordError, decode, encode
 from arks.token_quota.service.ports.usage_stream import UsageMessage
 
 log = structlog.get_logger(__name__)
 
 DURABLE = "token-quota-ledger"
-BATCH_RECORDS = 500
+TRANSACTION_BATCHES = 50
 """In one transaction of the ledger."""
 _ACK_SECONDS = 5.0
-"""NATS delivers a record again if it is not acknowledged within this time, because its reader was killed."""
+"""NATS delivers a batch again if it is not acknowledged within this time, because its reader was killed."""
 _POLL_SECONDS = 5.0
-_GATHER_SECONDS = 0.2
-"""How long a batch waits for more after its first message: committing 100 costs little more than one."""
+_GATHER_SECONDS = 0.05
+"""How long a transaction waits for more after its first batch: committing ten costs little more than one."""
+_PUBLISH_SECONDS = 5.0
 _CONSUMER = ConsumerConfig(
     durable_name=DURABLE, ack_policy=AckPolicy.EXPLICIT, deliver_policy=DeliverPolicy.ALL, ack_wait=_ACK_SECONDS
 )
@@ -35,26 +37,26 @@ _CONSUMER = ConsumerConfig(
 class BusUsageMessage:
     message: Msg
 
-    def usage(self) -> Usage | None:
+    def batch(self) -> UsageBatch | None:
         try:
             return decode(self.message.data)
         except RecordError as error:
-            log.warning("usage record dropped", subject=self.message.subject, error=str(error))
+            log.error("usage batch dropped", subject=self.message.subject, error=str(error))
             return None
 
     async def ack(self) -> None:
-        """A lost acknowledgement brings the record again; the ledger then adds no entry."""
+        """A lost acknowledgement brings the batch again; the ledger then writes nothing."""
         try:
             await self.message.ack()
         except NATS_ERRORS as error:
-            log.warning("usage record not acknowledged", error=str(error) or type(error).__name__)
+            log.warning("usage batch not acknowledged", error=str(error) or type(error).__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class BusUsageStream:
     bus: Bus
 
-    async def batches(self) -> AsyncIterator[Sequence[UsageMessage]]:
+    async def messages(self) -> AsyncIterator[Sequence[UsageMessage]]:
         """Subscribe again after each reconnect of NATS."""
         async for session in self.bus.sessions():
             try:
@@ -64,6 +66,15 @@ class BusUsageStream:
                 log.warning("usage stream", error=str(error) or type(error).__name__)
                 await asyncio.sleep(RETRY_SECONDS)
                 await self.bus.new_session()
+
+    async def publish(self, batch: UsageBatch) -> None:
+        try:
+            async with asyncio.timeout(_PUBLISH_SECONDS):
+                await self.bus.jetstream.publish(
+                    subjects.usage_subject(batch.namespace), encode(batch), headers={"Nats-Msg-Id": batch.id}
+                )
+        except (*NATS_ERRORS, TimeoutError) as error:
+            raise Unavailable(f"the usage stream: {error or type(error).__name__}") from error
 
     async def _batches_of(self, session: int) -> AsyncIterator[list[Msg]]:
         """Raises NATS_ERRORS."""
@@ -75,7 +86,7 @@ class BusUsageStream:
                 batch = await pull.fetch(1, timeout=_POLL_SECONDS)
             except (TimeoutError, nats.errors.TimeoutError):
                 continue
-            # One long fetch of BATCH_RECORDS would hold back the first message until its time is up.
+            # One long fetch of TRANSACTION_BATCHES would hold back the first message until its time is up.
             with contextlib.suppress(TimeoutError, nats.errors.TimeoutError):
-                batch += await pull.fetch(BATCH_RECORDS - 1, timeout=_GATHER_SECONDS)
+                batch += await pull.fetch(TRANSACTION_BATCHES - 1, timeout=_GATHER_SECONDS)
             yield batch

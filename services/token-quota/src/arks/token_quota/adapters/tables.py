@@ -9,8 +9,7 @@ class UsageEntry(SQLModel, table=True):
 
     __tablename__ = "usage_entries"
     __table_args__ = (
-        UniqueConstraint("request_id", "revision"),
-        Index("ix_usage_entries_namespace_seq", "namespace", "seq"),
+        UniqueConstraint("request_id", "revision"),  # a safety net: batches are applied once by their id
         Index("ix_usage_entries_started", "namespace", "token", "endpoint", "started_at_milliseconds"),
     )
 
@@ -55,6 +54,54 @@ class UsageDay(SQLModel, table=True):
     last_seq: int = Field(sa_type=BigInteger)
 
 
+class UsageBatchId(SQLModel, table=True):
+    """A batch that is in the ledger."""
+
+    __tablename__ = "usage_batches"
+    __table_args__ = (Index("ix_usage_batches_recorded", "recorded_at_milliseconds"),)
+
+    id: str = Field(primary_key=True)
+    recorded_at_milliseconds: int = Field(sa_type=BigInteger)
+
+
+class UsageChange(SQLModel, table=True):
+    """What one batch changes in the counters of its namespace."""
+
+    __tablename__ = "usage_changes"
+    __table_args__ = (
+        Index("ix_usage_changes_namespace_seq", "namespace", "seq"),
+        Index("ix_usage_changes_recorded", "recorded_at_milliseconds"),
+    )
+
+    seq: int = Field(primary_key=True, sa_type=BigInteger, sa_column_kwargs={"autoincrement": False})
+    namespace: str
+    previous_seq: int = Field(sa_type=BigInteger)
+    gateway: str
+    complete_until_milliseconds: int = Field(sa_type=BigInteger)
+    changes: str
+    """JSON of a list of LeaseChange."""
+    recorded_at_milliseconds: int = Field(sa_type=BigInteger)
+
+
+class OpenRequestRow(SQLModel, table=True):
+    """A request that was in flight when its lease was closed, until its end is known."""
+
+    __tablename__ = "usage_open"
+    __table_args__ = (Index("ix_usage_open_started", "charged", "started_at_milliseconds"),)
+
+    request_id: str = Field(primary_key=True)
+    namespace: str
+    token: str
+    endpoint: str
+    operation: str
+    lease: str
+    started_at_milliseconds: int = Field(sa_type=BigInteger)
+    reserved_prompt_tokens: int = Field(sa_type=BigInteger)
+    reserved_completion_tokens: int = Field(sa_type=BigInteger)
+    charged: bool
+    """Its reservation is charged; a true record will correct that."""
+
+
 class LedgerClock(SQLModel, table=True):
     """One row: the sequence number given last. Its row lock puts writers in order."""
 
@@ -83,3 +130,4 @@ def table(model: type[SQLModel]) -> Table:
 
 
 ENTRIES, DAYS, CLOCK, RESETS = table(UsageEntry), table(UsageDay), table(LedgerClock), table(QuotaReset)
+BATCHES, CHANGES, OPEN = table(UsageBatchId), table(UsageChange), table(OpenRequestRow)

@@ -36,6 +36,10 @@ class LedgerChange(msgspec.Struct):
 
     seq: int
     """Rises with every commit."""
+    previous_seq: int
+    """Of the namespace's change before it; 0 for the first. Larger than the reader's cursor: changes in between are
+    deleted.
+    """
     gateway: str
     """Empty for a change that no gateway reported."""
     complete_until_milliseconds: int

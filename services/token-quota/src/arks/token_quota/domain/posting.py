@@ -1,41 +1,51 @@
-"""What the ledger writes for a usage record: entries are added, never edited.
+"""What the ledger writes for a usage batch: entries are added, never edited.
 
-A request has at most two entries. The first carries its numbers. If these were only its reservation (no usage record
-had arrived), a later true record adds a second entry with the difference. Sums over entries are therefore right at
-every moment, and a reader continues from the sequence number that it has reached: this is how the counters in Redis
-follow the ledger.
+A request has at most two entries. The first carries its numbers. If these were only its reservation (its end was not
+known), a later true record adds a second entry with the difference. Sums over entries are therefore right at every
+moment, and a reader continues from the sequence number that it has reached: this is how the counters in Redis follow
+the ledger.
 """
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from arks.contracts.usage import UsageSource
-from arks.token_quota.domain.time import Moment
-from arks.token_quota.domain.usage import Usage
+from arks.token_quota.domain.batch import SOURCES, ClosedLease, StartedRequest, UsageBatch, UsageRecord
+from arks.token_quota.domain.change import LeaseChange
+from arks.token_quota.domain.time import DAY_MILLISECONDS, MINUTE_MILLISECONDS
+
+QuotaOf = Callable[[str, str], str]
+"""Name of the budget that a token's requests to an endpoint are charged to; empty for none."""
 
 
-@dataclass(frozen=True, slots=True)
-class Posted:
-    """A request that the ledger holds: the usage of its newest entry, and that entry's revision."""
+class Known(NamedTuple):
+    """What the ledger holds of a request: its newest entry."""
 
-    usage: Usage
+    source: UsageSource
+    quota: str
+    started_at_milliseconds: int
+    prompt_tokens: int
+    completion_tokens: int
     revision: int
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """One row to add. The token numbers of a correction are differences, and it counts no request."""
 
-    usage: Usage
+    record: UsageRecord
+    source: UsageSource
+    quota: str
+    started_at_milliseconds: int
     revision: int
     requests: int
     prompt_tokens: int
     completion_tokens: int
-    replaces: Usage | None = None
+    replaces: Known | None = None
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class DayKey:
+class DayKey(NamedTuple):
     """The ledger keeps one sum for each of these."""
 
     namespace: str
@@ -54,47 +64,172 @@ class DaySums:
     completion_tokens: int = 0
 
 
-def post(posted: Mapping[str, Posted], usages: Iterable[Usage]) -> list[Entry]:
-    """The entries to add for `usages`, given what the ledger holds for the same requests."""
-    known = dict(posted)
-    entries: list[Entry] = []
-    for usage in usages:
-        entry = _entry(known.get(usage.request_id), usage)
-        if entry is not None:
-            entries.append(entry)
-            known[usage.request_id] = Posted(entry.usage, entry.revision)
-    return entries
+@dataclass(slots=True)
+class Posting:
+    """Everything that one batch writes."""
+
+    batch: UsageBatch
+    entries: list[Entry] = field(default_factory=list)
+    opened: list[StartedRequest] = field(default_factory=list)
+    """Requests in flight."""
+    ended: list[str] = field(default_factory=list)
+    """Requests that are no longer in flight."""
+    charged: list[str] = field(default_factory=list)
+    """Requests in flight that are charged their reservation."""
+    changes: list[LeaseChange] = field(default_factory=list)
+    dropped: int = 0
+    """Records that the ledger held already."""
 
 
-def _entry(before: Posted | None, usage: Usage) -> Entry | None:
-    if before is None:
-        return Entry(usage, 0, 1, usage.prompt_tokens, usage.completion_tokens)
-    charged = before.usage
-    if before.revision > 0 or charged.source is not UsageSource.RESERVATION or usage.source is UsageSource.RESERVATION:
-        return None
-    # The difference belongs where the charge went: to the same day and the same budget.
-    usage = replace(usage, quota=charged.quota, started_at_milliseconds=charged.started_at_milliseconds)
-    prompt, completion = (
-        usage.prompt_tokens - charged.prompt_tokens,
-        usage.completion_tokens - charged.completion_tokens,
-    )
-    return Entry(usage, 1, 0, prompt, completion, replaces=charged)
+def uncertain_requests(batch: UsageBatch) -> list[str]:
+    """Requests that the ledger may hold already, so that it has to be queried for them. All others are new, because a
+    batch is applied once and a request ends once.
+    """
+    return [record.request_id for record in batch.records if record.was_reported_started or _is_reservation(record)] + [
+        started.request_id for started in batch.started
+    ]
 
 
-def daily_sums(entries: Iterable[Entry]) -> dict[DayKey, DaySums]:
-    """What the entries add to the daily sums. A correction moves its request from one source to another."""
-    sums: dict[DayKey, DaySums] = {}
+def post(batch: UsageBatch, quota_of: QuotaOf, known: dict[str, Known]) -> Posting:
+    """What to write for `batch`, given what the ledger holds of its requests (by request id). Adds to `known` what it
+    will hold afterwards.
+    """
+    posting = Posting(batch)
+    changes = _Changes()
+    quotas: dict[tuple[str, str], str] = {}
+    for record in batch.records:
+        user = (record.token, record.endpoint)
+        quota = quotas.get(user)
+        if quota is None:
+            quota = quotas[user] = quota_of(*user)
+        _post_record(posting, changes, record, quota, known)
+    for started in batch.started:
+        if started.request_id not in known:
+            posting.opened.append(started)
+    for closed in batch.closed_leases:
+        changes.close(closed)
+    posting.changes = changes.all()
+    return posting
+
+
+def daily_sums(namespace: str, entries: Iterable[Entry]) -> dict[DayKey, DaySums]:
+    """What each daily sum grows by. A correction moves its request from one source to the other."""
+    sums: defaultdict[DayKey, DaySums] = defaultdict(DaySums)
     for entry in entries:
-        _add(sums, entry.usage, 1)
-        if entry.replaces is not None:
-            _add(sums, entry.replaces, -1)
-    return sums
+        record, day = entry.record, entry.started_at_milliseconds // DAY_MILLISECONDS
+        key = DayKey(namespace, record.token, record.endpoint, entry.quota, int(entry.source), day)
+        into = sums[key]
+        before = entry.replaces
+        if before is None:
+            into.requests += entry.requests
+            into.prompt_tokens += entry.prompt_tokens
+            into.completion_tokens += entry.completion_tokens
+        else:
+            into.requests += 1
+            into.prompt_tokens += before.prompt_tokens + entry.prompt_tokens
+            into.completion_tokens += before.completion_tokens + entry.completion_tokens
+            origin = sums[key._replace(source=int(before.source))]
+            origin.requests -= 1
+            origin.prompt_tokens -= before.prompt_tokens
+            origin.completion_tokens -= before.completion_tokens
+    return dict(sums)
 
 
-def _add(sums: dict[DayKey, DaySums], usage: Usage, sign: int) -> None:
-    day = Moment(usage.started_at_milliseconds).day
-    key = DayKey(usage.namespace, usage.token, usage.endpoint, usage.quota, int(usage.source), day)
-    total = sums.setdefault(key, DaySums())
-    total.requests += sign
-    total.prompt_tokens += sign * usage.prompt_tokens
-    total.completion_tokens += sign * usage.completion_tokens
+def _post_record(
+    posting: Posting, changes: "_Changes", record: UsageRecord, quota: str, known: dict[str, Known]
+) -> None:
+    before = known.get(record.request_id)
+    source = SOURCES[record.source]
+    if before is None:
+        prompt, completion = record.prompt_tokens, record.completion_tokens
+        entry = Entry(record, source, quota, record.started_at_milliseconds, 0, 1, prompt, completion)
+        changes.charge(entry)
+    elif before.revision == 0 and before.source is UsageSource.RESERVATION and source is not UsageSource.RESERVATION:
+        entry = _correction(record, source, before)
+        changes.correct(entry)
+    else:
+        posting.dropped += 1
+        return
+    if record.was_reported_started:
+        posting.ended.append(record.request_id)
+    elif source is UsageSource.RESERVATION:
+        posting.charged.append(record.request_id)
+    posting.entries.append(entry)
+    known[record.request_id] = Known(
+        source,
+        entry.quota,
+        entry.started_at_milliseconds,
+        record.prompt_tokens,
+        record.completion_tokens,
+        entry.revision,
+    )
+
+
+def _correction(record: UsageRecord, source: UsageSource, before: Known) -> Entry:
+    """The difference belongs where the charge went: to the same day and the same budget."""
+    return Entry(
+        record,
+        source,
+        before.quota,
+        before.started_at_milliseconds,
+        1,
+        0,
+        record.prompt_tokens - before.prompt_tokens,
+        record.completion_tokens - before.completion_tokens,
+        before,
+    )
+
+
+def _is_reservation(record: UsageRecord) -> bool:
+    return record.source == UsageSource.RESERVATION.message_name
+
+
+class _Changes:
+    """Changes of the counters, summed by lease, token, endpoint, quota and minute."""
+
+    def __init__(self) -> None:
+        self._sums: dict[tuple[str, str, str, str, int], LeaseChange] = {}
+        self._closed: list[LeaseChange] = []
+
+    def charge(self, entry: Entry) -> None:
+        record = entry.record
+        change = self._change(record.lease, entry)
+        change.requests += 1
+        change.reserved_prompt_tokens += record.reserved_prompt_tokens
+        change.reserved_completion_tokens += record.reserved_completion_tokens
+        change.prompt_tokens += entry.prompt_tokens
+        change.completion_tokens += entry.completion_tokens
+
+    def correct(self, entry: Entry) -> None:
+        """The charge that is corrected has released the reservation, so the lease is not concerned."""
+        change = self._change("", entry)
+        change.prompt_tokens += entry.prompt_tokens
+        change.completion_tokens += entry.completion_tokens
+
+    def close(self, closed: ClosedLease) -> None:
+        """A change of its own, after those of the lease's requests."""
+        self._closed.append(
+            LeaseChange(
+                closed.lease,
+                "",
+                "",
+                "",
+                0,
+                closed=True,
+                unused_requests=closed.unused_requests,
+                unused_prompt_tokens=closed.unused_prompt_tokens,
+                unused_completion_tokens=closed.unused_completion_tokens,
+            )
+        )
+
+    def all(self) -> list[LeaseChange]:
+        return [*self._sums.values(), *self._closed]
+
+    def _change(self, lease: str, entry: Entry) -> LeaseChange:
+        record = entry.record
+        minute = entry.started_at_milliseconds // MINUTE_MILLISECONDS
+        key = (lease, record.token, record.endpoint, entry.quota, minute)
+        found = self._sums.get(key)
+        if found is None:
+            found = self._sums[key] = LeaseChange(*key)
+        return found

@@ -21,8 +21,8 @@ class Reports:
     async def usage(self, usage_filter: UsageFilter, group_by: Sequence[str]) -> dict[str, Any]:
         """Sums by `group_by`, each split by source, and the total. Raises Invalid and LedgerUnavailable.
 
-        `openReservations` counts requests in flight, those whose usage has not arrived, and the rest of leases that are
-        not closed; null while Redis is down.
+        `openReservations` counts requests that leases hold: in flight, not used yet, or with usage that has not
+        arrived; null while Redis is down.
         """
         unknown = [group for group in group_by if group not in REPORT_GROUPS]
         if unknown:
@@ -46,7 +46,7 @@ class Reports:
 
     async def _open_requests(self, usage_filter: UsageFilter) -> int | None:
         try:
-            namespaces = [usage_filter.namespace] if usage_filter.namespace else sorted(await self.ledger.heads())
+            namespaces = [usage_filter.namespace] if usage_filter.namespace else await self.ledger.namespaces()
             return sum([await self.counters.open_requests(namespace) for namespace in namespaces])
         except CountersUnavailable:
             return None

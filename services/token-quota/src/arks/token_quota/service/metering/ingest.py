@@ -1,12 +1,12 @@
-"""Usage records from the stream into the ledger, acknowledged after the commit."""
+"""Usage batches from the stream into the ledger, acknowledged after the commit."""
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import replace
 
 import structlog
 
-from arks.token_quota.domain.usage import Usage
+from arks.token_quota.domain.batch import UsageBatch
+from arks.token_quota.domain.posting import Posting
 from arks.token_quota.service.metering.context import RETRY_SECONDS, MeteringContext
 from arks.token_quota.service.metering.projector import Projector
 from arks.token_quota.service.ports.ledger import LedgerUnavailable
@@ -22,32 +22,39 @@ class Ingest:
         self._projector = projector
 
     async def run(self) -> None:
-        async for batch in self._stream.batches():
-            usages = [usage for message in batch if (usage := message.usage()) is not None]
-            await self._post([self._with_quota(usage) for usage in usages])
-            self._context.metrics.records_taken(not_understood=len(batch) - len(usages))
-            for message in batch:
+        async for messages in self._stream.messages():
+            batches = [batch for message in messages if (batch := message.batch()) is not None]
+            await self._post(batches)
+            self._context.metrics.records_taken(not_understood=len(messages) - len(batches))
+            for message in messages:
                 await message.ack()
 
-    def _with_quota(self, usage: Usage) -> Usage:
-        quota = self._context.index.quota_of(usage.namespace, usage.token, usage.endpoint)
-        return replace(usage, quota=quota) if quota else usage
-
-    async def _post(self, usages: Sequence[Usage]) -> None:
+    async def _post(self, batches: Sequence[UsageBatch]) -> None:
         """Returns when the ledger has all of them, however long that takes."""
         while True:
-            now = self._context.now()
             try:
-                entries = await self._context.ledger.post(usages, now)
+                postings = await self._context.ledger.post(batches, self._context.index.quota_of, self._context.now())
                 break
             except LedgerUnavailable as error:
                 self._context.metrics.ledger_failed()
-                log.warning("usage waits for the ledger", records=len(usages), error=str(error))
+                log.warning("usage waits for the ledger", batches=len(batches), error=str(error))
                 await asyncio.sleep(RETRY_SECONDS)
-        for entry in entries:
-            self._context.metrics.entry_posted(entry)
-        self._context.metrics.records_taken(posted=len(entries), known=len(usages) - len(entries))
-        if usages:
-            newest = max(usage.started_at_milliseconds + usage.duration_milliseconds for usage in usages)
-            self._context.metrics.newest_record(max(0.0, (now.milliseconds - newest) / 1000))
-        self._projector.wake({entry.usage.namespace for entry in entries})
+        self._projector.wake({posting.batch.namespace for posting in postings})
+        self._report(batches, postings)
+
+    def _report(self, batches: Sequence[UsageBatch], postings: Sequence[Posting]) -> None:
+        metrics = self._context.metrics
+        for posting in postings:
+            metrics.posted(posting)
+            if posting.charged:
+                metrics.reservations_charged(len(posting.charged))
+                log.warning(
+                    "requests without usage are charged their reservations",
+                    namespace=posting.batch.namespace,
+                    requests=len(posting.charged),
+                )
+        entries = sum(len(posting.entries) for posting in postings)
+        metrics.records_taken(posted=entries, known=sum(len(batch.records) for batch in batches) - entries)
+        ends = [r.started_at_milliseconds + r.duration_milliseconds for batch in batches for r in batch.records]
+        if ends:
+            metrics.newest_record(max(0.0, (self._context.now().milliseconds - max(ends)) / 1000))

@@ -1,11 +1,12 @@
-"""Ledger entries into the counters."""
+"""Changes of the ledger into the counters."""
 
 import asyncio
 import contextlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 
 import structlog
 
+from arks.token_quota.domain.change import LedgerChange
 from arks.token_quota.domain.limits import Budget
 from arks.token_quota.service.metering.context import RETRY_SECONDS, MeteringContext
 from arks.token_quota.service.ports.counters import CountersUnavailable, Epoch
@@ -13,13 +14,15 @@ from arks.token_quota.service.ports.ledger import LedgerUnavailable
 
 log = structlog.get_logger(__name__)
 
-APPLY_ENTRIES = 200
-"""In one script call: Redis does nothing else meanwhile (about 1 ms)."""
+READ_CHANGES = 64
+"""Batches in one query."""
+APPLY_CHANGES = 300
+"""Lease changes in one script call, unless one batch has more: Redis does nothing else meanwhile (about 1 ms)."""
 
 
 class Projector:
     def __init__(self, context: MeteringContext, interval_seconds: float) -> None:
-        """`interval_seconds`: how often to look for entries that other replicas wrote or did not apply."""
+        """`interval_seconds`: how often to look for changes that other replicas wrote or did not apply."""
         self._context = context
         self._interval_seconds = interval_seconds
         self._cursors: dict[str, int] = {}
@@ -29,16 +32,13 @@ class Projector:
         self._applying = asyncio.Lock()
 
     def wake(self, namespaces: Iterable[str]) -> None:
-        """These namespaces have new entries."""
+        """These namespaces have new changes."""
         self._stale.update(namespaces)
         self._wake.set()
 
     def namespaces(self) -> set[str]:
-        """Those that have entries in the ledger."""
+        """Those whose changes were applied."""
         return set(self._cursors)
-
-    def cursor(self, namespace: str) -> int:
-        return self._cursors.get(namespace, 0)
 
     async def run(self) -> None:
         while True:
@@ -58,26 +58,39 @@ class Projector:
                     await self._wake.wait()
 
     async def bring_forward(self, namespace: str) -> None:
-        """Apply every entry of `namespace` that its counters lack. Raises CountersUnavailable and LedgerUnavailable."""
+        """Apply the changes that the counters lack. Raises CountersUnavailable and LedgerUnavailable."""
         async with self._applying:
             cursor = self._cursors.get(namespace)
             if cursor is None:
                 cursor = (await self._open(namespace)).cursor
-            while entries := await self._context.ledger.entries(namespace, cursor, APPLY_ENTRIES):
-                charged = [(entry, self._budget(namespace, entry.quota)) for entry in entries]
-                applied = await self._context.counters.apply(namespace, cursor, charged, self._context.now())
-                cursor = (await self._open(namespace)).cursor if applied is None else applied
-                self._cursors[namespace] = cursor
+            while changes := await self._context.ledger.changes(namespace, cursor, READ_CHANGES):
+                if changes[0].previous_seq > cursor:
+                    cursor = await self._begin_again(namespace, "changes that they lack are deleted")
+                    continue
+                cursor = await self._apply(namespace, cursor, changes)
+
+    async def _apply(self, namespace: str, cursor: int, changes: list[LedgerChange]) -> int:
+        budgets = self._budgets(namespace, changes)
+        for part in _parts(changes):
+            charged = [(change, budgets) for change in part]
+            applied = await self._context.counters.apply(namespace, cursor, charged, self._context.now())
+            if applied is None:
+                return (await self._open(namespace)).cursor
+            self._cursors[namespace] = applied
+            if applied != part[-1].seq:
+                return applied  # another replica was faster
+            cursor = applied
+        return cursor
 
     async def _find_stale_namespaces(self) -> None:
-        """Compare ledger and counters: at the start for all namespaces, then for those with newer entries."""
+        """Compare ledger and counters: at the start for all namespaces, then for those with newer changes."""
         last = await self._context.ledger.last_seq()
         if last == self._checked_upto:
             return
         heads = await self._context.ledger.heads(self._checked_upto)
         for namespace in heads:
             await self._open(namespace)
-        lags = {namespace: head - self.cursor(namespace) for namespace, head in heads.items()}
+        lags = {namespace: head - self._cursors.get(namespace, 0) for namespace, head in heads.items()}
         self._context.metrics.counters_behind(sum(lag for lag in lags.values() if lag > 0))
         self._stale.update(namespace for namespace, lag in lags.items() if lag > 0)
         self._checked_upto = last
@@ -88,13 +101,38 @@ class Projector:
         """
         counters, ledger = self._context.counters, self._context.ledger
         epoch = await counters.open(namespace, await ledger.last_seq())
-        if epoch.cursor > (last := await ledger.last_seq()):
-            log.error(
-                "counters are ahead of the ledger: filled again", namespace=namespace, cursor=epoch.cursor, ledger=last
-            )
-            epoch = await counters.open(namespace, last, replace=epoch.id)
+        if epoch.cursor > await ledger.last_seq():
+            await self._begin_again(namespace, "they are ahead of the ledger", epoch.id)
+            epoch = await counters.open(namespace, await ledger.last_seq())
         self._cursors[namespace] = epoch.cursor
         return epoch
 
-    def _budget(self, namespace: str, quota: str) -> Budget | None:
-        return self._context.index.budget(namespace, quota) if quota else None
+    async def _begin_again(self, namespace: str, reason: str, epoch_id: str | None = None) -> int:
+        """End the epoch; counters are filled from the ledger when they are needed. Returns the new cursor."""
+        counters, last = self._context.counters, await self._context.ledger.last_seq()
+        log.error("counters are filled from the ledger again", namespace=namespace, reason=reason)
+        if epoch_id is None:
+            epoch_id = (await counters.open(namespace, last)).id
+        epoch = await counters.open(namespace, last, replace=epoch_id)
+        self._cursors[namespace] = epoch.cursor
+        return epoch.cursor
+
+    def _budgets(self, namespace: str, changes: list[LedgerChange]) -> dict[str, Budget]:
+        """By the name of their quota; a quota that was deleted has none."""
+        names = {change.quota for batch in changes for change in batch.changes if change.quota}
+        found = {name: self._context.index.budget(namespace, name) for name in names}
+        return {name: budget for name, budget in found.items() if budget is not None}
+
+
+def _parts(changes: Sequence[LedgerChange]) -> Iterator[list[LedgerChange]]:
+    """Runs of changes that fit into one call."""
+    part: list[LedgerChange] = []
+    size = 0
+    for change in changes:
+        if part and size + len(change.changes) > APPLY_CHANGES:
+            yield part
+            part, size = [], 0
+        part.append(change)
+        size += len(change.changes)
+    if part:
+        yield part

@@ -1,75 +1,89 @@
-"""Reservations without usage become charges; those of rejected requests are released."""
+"""Requests without usage become charges; leases whose grant never reached a gateway return."""
 
 import asyncio
+from itertools import groupby
 
 import structlog
 
+from arks.contracts.usage import UsageSource
+from arks.kit.errors import Unavailable
+from arks.token_quota.domain.batch import UsageBatch, UsageRecord
 from arks.token_quota.service.metering.context import MeteringContext
 from arks.token_quota.service.metering.projector import Projector
-from arks.token_quota.service.ports.counters import CountersUnavailable
-from arks.token_quota.service.ports.ledger import LedgerUnavailable
-from arks.token_quota.service.release_queue import ReleaseQueue
+from arks.token_quota.service.ports.ledger import OpenRequest
+from arks.token_quota.service.ports.usage_stream import UsageStream
 
 log = structlog.get_logger(__name__)
 
-SWEEP_RESERVATIONS = 500
+SWEEP_REQUESTS = 500
 
 
 class Sweeper:
     def __init__(
-        self, context: MeteringContext, projector: Projector, releases: ReleaseQueue, interval_seconds: float
+        self,
+        context: MeteringContext,
+        projector: Projector,
+        stream: UsageStream,
+        *,
+        interval_seconds: float,
+        reservation_seconds: float,
     ) -> None:
+        """`reservation_seconds`: how long after its start a request without usage is charged its reservation."""
         self._context = context
         self._projector = projector
-        self._releases = releases
+        self._stream = stream
         self._interval_seconds = interval_seconds
+        self._reservation_milliseconds = int(reservation_seconds * 1000)
 
     async def run(self) -> None:
         while True:
             try:
                 await self.sweep()
-            except (CountersUnavailable, LedgerUnavailable) as error:
-                log.warning("expired reservations wait", error=str(error))
+            except Unavailable as error:
+                log.warning("requests without usage and lost leases wait", error=str(error))
             await asyncio.sleep(self._interval_seconds)
 
     async def sweep(self) -> None:
-        """Raises CountersUnavailable and LedgerUnavailable."""
-        await self._release_rejected()
+        """Raises CountersUnavailable, LedgerUnavailable and Unavailable (the stream)."""
+        await self._charge_expired()
         for namespace in sorted(self._context.index.namespaces() | self._projector.namespaces()):
-            while await self._charge_expired(namespace) == SWEEP_RESERVATIONS:
-                pass
+            returned = await self._context.counters.return_lost_leases(namespace, self._context.now())
+            if returned:
+                log.warning("leases that no gateway reported have returned", namespace=namespace, leases=returned)
 
-    async def _release_rejected(self) -> None:
-        while self._releases:
-            release = self._releases[0]
-            await self._context.counters.release(release.namespace, [release.request_id])
-            self._releases.popleft()
+    async def _charge_expired(self) -> None:
+        """The charges are published, so that every consumer of usage gets them; the ledger takes them from there."""
+        before = self._context.now().milliseconds - self._reservation_milliseconds
+        expired = await self._context.ledger.expired_requests(before, SWEEP_REQUESTS)
+        expired.sort(key=lambda request: (request.namespace, request.started.request_id))
+        for namespace, requests in groupby(expired, key=lambda request: request.namespace):
+            await self._stream.publish(charges(namespace, list(requests)))
 
-    async def _charge_expired(self, namespace: str) -> int:
-        counters, metrics, now = self._context.counters, self._context.metrics, self._context.now()
-        if not await counters.expired(namespace, now, 1):
-            return 0
-        await self._projector.bring_forward(namespace)  # settles those whose usage is in the ledger
-        expired = await counters.expired(namespace, now, SWEEP_RESERVATIONS)
-        entries = await self._context.ledger.post([reservation.charge() for reservation in expired], now)
-        for entry in entries:
-            metrics.entry_posted(entry)
-        metrics.reservations_charged(len(entries))
-        if entries:
-            log.warning(
-                "requests without usage are charged their reservations", namespace=namespace, requests=len(entries)
-            )
-        charged = {entry.usage.request_id for entry in entries}
-        await self._release_settled(namespace, {reservation.request_id for reservation in expired} - charged)
-        await self._projector.bring_forward(namespace)
-        return len(expired)
 
-    async def _release_settled(self, namespace: str, request_ids: set[str]) -> None:
-        """Release reservations that were made after their request had been charged: no entry will settle them."""
-        if not request_ids:
-            return
-        last_seqs = await self._context.ledger.last_seqs(sorted(request_ids))
-        cursor = self._projector.cursor(namespace)
-        await self._context.counters.release(
-            namespace, sorted(request_id for request_id, seq in last_seqs.items() if seq <= cursor)
-        )
+def charges(namespace: str, requests: list[OpenRequest]) -> UsageBatch:
+    """The batch that charges these requests their reservations. The same requests make the same id."""
+    first, last = requests[0].started.request_id, requests[-1].started.request_id
+    return UsageBatch(
+        id=f"reservations-{first}-{last}-{len(requests)}",
+        gateway="",
+        namespace=namespace,
+        complete_until_milliseconds=0,
+        records=[_charge(request) for request in requests],
+    )
+
+
+def _charge(request: OpenRequest) -> UsageRecord:
+    started = request.started
+    return UsageRecord(
+        request_id=started.request_id,
+        token=started.token,
+        endpoint=started.endpoint,
+        operation=started.operation,
+        source=UsageSource.RESERVATION.message_name,
+        started_at_milliseconds=started.started_at_milliseconds,
+        prompt_tokens=started.reserved_prompt_tokens,
+        completion_tokens=started.reserved_completion_tokens,
+        lease=started.lease,
+        reserved_prompt_tokens=started.reserved_prompt_tokens,
+        reserved_completion_tokens=started.reserved_completion_tokens,
+    )

@@ -1,15 +1,16 @@
 """Ledger: the database of all entries, the truth for usage and cost."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from arks.contracts.usage import UsageSource
 from arks.kit.errors import Unavailable
+from arks.token_quota.domain.batch import StartedRequest, UsageBatch
+from arks.token_quota.domain.change import LedgerChange
 from arks.token_quota.domain.limits import Budget, RateUse
-from arks.token_quota.domain.posting import Entry
+from arks.token_quota.domain.posting import Posting
 from arks.token_quota.domain.time import Moment
-from arks.token_quota.domain.usage import Usage
 
 
 class LedgerUnavailable(Unavailable):
@@ -17,23 +18,16 @@ class LedgerUnavailable(Unavailable):
 
 
 @dataclass(frozen=True, slots=True)
-class LedgerEntry:
-    """An entry as the counters need it."""
+class OpenRequest:
+    """A request that has started and whose end is not known."""
 
-    seq: int
-    request_id: str
-    token: str
-    endpoint: str
-    quota: str
-    started_at_milliseconds: int
-    requests: int
-    prompt_tokens: int
-    completion_tokens: int
+    namespace: str
+    started: StartedRequest
 
 
 @dataclass(frozen=True, slots=True)
 class WindowSums:
-    """Use of a token at an endpoint in the current windows, up to entry `upto`."""
+    """Use of a token at an endpoint in the current windows, up to sequence number `upto`."""
 
     use: RateUse
     upto: int
@@ -41,7 +35,7 @@ class WindowSums:
 
 @dataclass(frozen=True, slots=True)
 class BudgetSums:
-    """Use of a budget in its current period, up to entry `upto`."""
+    """Use of a budget in its current period, up to sequence number `upto`."""
 
     prompt_tokens: int
     completion_tokens: int
@@ -75,26 +69,44 @@ class UsageSum:
     completion_tokens: int
 
 
+QuotaOf = Callable[[str, str, str], str]
+"""Name of the budget that requests of (namespace, token, endpoint) are charged to; empty for none."""
+
+
+class PruneBefore(NamedTuple):
+    """Rows that were recorded before these times (milliseconds) go."""
+
+    entries: int
+    batches: int
+    """Ids of applied batches: longer than the stream keeps messages, because a repetition is known by its id."""
+    changes: int
+    """Changes that all counters contain. The newest one of each namespace always stays."""
+
+
 class Ledger(Protocol):
     """Every method raises LedgerUnavailable."""
 
-    async def post(self, usages: Sequence[Usage], now: Moment) -> list[Entry]:
-        """Add the entries that `usages` need, in one transaction, and return them."""
+    async def post(self, batches: Sequence[UsageBatch], quota_of: QuotaOf, now: Moment) -> list[Posting]:
+        """Apply batches, each once by its id, in one transaction. Returns what was written for each new batch."""
 
     async def last_seq(self) -> int: ...
 
     async def heads(self, after: int = 0) -> dict[str, int]:
-        """Sequence number of the last entry of each namespace with entries after entry `after`."""
+        """Sequence number of the last change of each namespace that has changes after `after`."""
 
-    async def prune(self, before_milliseconds: int, limit: int) -> int:
-        """Delete up to `limit` of the oldest entries, if recorded before then; daily sums stay. Returns the number of
-        deleted entries.
+    async def namespaces(self) -> list[str]:
+        """Those with entries."""
+
+    async def prune(self, before: PruneBefore, limit: int) -> int:
+        """Delete up to `limit` of the oldest rows of each kind; daily sums stay. Returns the number of deleted rows of
+        the kind with the most.
         """
 
-    async def entries(self, namespace: str, after: int, limit: int) -> list[LedgerEntry]: ...
+    async def changes(self, namespace: str, after: int, limit: int) -> list[LedgerChange]:
+        """The next changes of the counters after `after`, in order."""
 
-    async def last_seqs(self, request_ids: Sequence[str]) -> dict[str, int]:
-        """Sequence number of the last entry of each of the requests that have entries."""
+    async def expired_requests(self, before_milliseconds: int, limit: int) -> list[OpenRequest]:
+        """Requests that started before then, whose end is not known and that are not charged; the oldest first."""
 
     async def window_sums(self, namespace: str, token: str, endpoint: str, now: Moment) -> WindowSums: ...
 

@@ -2,7 +2,7 @@
 
 from typing import Literal, Protocol
 
-from arks.token_quota.domain.posting import Entry
+from arks.token_quota.domain.posting import Posting
 
 
 class Metrics(Protocol):
@@ -16,7 +16,8 @@ class Metrics(Protocol):
 
     def counters_rebuilt(self) -> None: ...
 
-    def entry_posted(self, entry: Entry) -> None: ...
+    def posted(self, posting: Posting) -> None:
+        """Requests, durations and tokens of what was written."""
 
     def records_taken(self, *, posted: int = 0, known: int = 0, not_understood: int = 0) -> None: ...
 
