@@ -37,5 +37,5 @@ def test_an_empty_name_is_refused() -> None:
 
 def test_subjects_are_those_of_the_documentation() -> None:
     assert "arks.events.model.ready.default.qwen-7b" == event_subject(EventKind.MODEL, "ready", "default", "qwen-7b")
-    assert "arks.usage.team=2Ea.alice" == usage_subject("team.a", "alice")
+    assert "arks.usage.team=2Ea" == usage_subject("team.a")
     assert "arks.load.default.app-qwen" == load_subject("default", "app-qwen")

@@ -76,8 +76,8 @@ def event_subject(kind: EventKind, verb: str, namespace: str, name: str) -> str:
     return f"arks.events.{kind}.{encode(verb)}.{encode(namespace)}.{encode(name)}"
 
 
-def usage_subject(namespace: str, token: str) -> str:
-    return f"arks.usage.{encode(namespace)}.{encode(token)}"
+def usage_subject(namespace: str) -> str:
+    return f"arks.usage.{encode(namespace)}"
 
 
 def load_subject(namespace: str, application: str) -> str:

@@ -26,7 +26,6 @@ from arks.token_quota.service.metering.projector import Projector
 from arks.token_quota.service.metering.pruner import Pruner
 from arks.token_quota.service.metering.sweeper import Sweeper
 from arks.token_quota.service.quotas import QuotaReconciler
-from arks.token_quota.service.release_queue import ReleaseQueue
 from arks.token_quota.service.reports import Reports
 from arks.token_quota.service.startup import Startup
 from arks.token_quota.service.tokens import TokenReconciler
@@ -44,7 +43,6 @@ def build(settings: TokenQuotaSettings, home: Home) -> App:
     database = Database(settings.ledger_url)
     ledger = SqlLedger(database)
     metrics = PrometheusMetrics(home.registry)
-    releases = ReleaseQueue()
 
     admission = Admission(
         index,
@@ -59,8 +57,15 @@ def build(settings: TokenQuotaSettings, home: Home) -> App:
 
     metering = MeteringContext(index, counters, ledger, metrics, home.clock)
     projector = Projector(metering, settings.sweep_seconds)
-    sweeper = Sweeper(metering, projector, releases, settings.sweep_seconds)
-    ingest = Ingest(BusUsageStream(home.bus), metering, projector)
+    stream = BusUsageStream(home.bus)
+    sweeper = Sweeper(
+        metering,
+        projector,
+        stream,
+        interval_seconds=settings.sweep_seconds,
+        reservation_seconds=settings.reservation_seconds,
+    )
+    ingest = Ingest(stream, metering, projector)
     pruner = Pruner(ledger, home.clock, settings.entries_keep_days)
 
     events = ResourceEvents(home.outbox)

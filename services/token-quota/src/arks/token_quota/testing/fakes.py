@@ -28,7 +28,6 @@ from arks.token_quota.service.ports.counters import (
     GrantResult,
 )
 from arks.token_quota.service.ports.ledger import BudgetSums, Ledger, LedgerUnavailable, WindowSums
-from arks.token_quota.service.release_queue import ReleaseQueue
 from arks.token_quota.testing.oracle import granted_completion_tokens, granted_extra, with_reserved
 
 PEPPER = b"pepper of the tests"
@@ -82,7 +81,6 @@ class Harness:
         self.index = Index(PEPPER, self.tokens, self.quotas, self.endpoints)
         self.registry = CollectorRegistry()
         self.metrics = PrometheusMetrics(self.registry)
-        self.releases = ReleaseQueue()
 
     def add(self, *things: ArksToken | ArksQuota) -> None:
         for thing in things:
