@@ -1,0 +1,76 @@
+"""The compared systems: the engine by itself, plain Envoy, and Arks' gateway with everything behind it."""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import aiohttp
+
+from arks.contracts.resources import Resource
+from arks.endpoint_router.adapters.envoy import Backend, static_cluster
+from bench.gateway.load import Native, engine
+from bench.gateway.resources import FAR_RATES, quota, token
+from bench.gateway.scenarios import ENGINES, FAR, KEYS, NEAR
+from bench.gateway.servers import Gateway, Stores, arks_gateway, plain_envoy, stores, token_quota
+
+ENGINE, PLAIN, ARKS = "engine", "plain", "Arks"
+NEAR_RPM = 600
+
+
+@dataclass(frozen=True)
+class Side:
+    name: str
+    ports: Mapping[str, int]
+    """Model -> port."""
+    processes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    """Kind, as the output names it -> process ids."""
+
+
+@dataclass(frozen=True)
+class Systems:
+    sides: tuple[Side, ...]
+    gateway: Gateway
+    stores: Stores
+    token_quota_pid: int
+
+    async def lua_errors(self) -> int:
+        """Errors of the admission filter since the start, from Envoy's statistics."""
+        url = f"http://127.0.0.1:{self.gateway.admin_port}/stats?filter=lua.*errors"
+        async with aiohttp.ClientSession() as client, client.get(url) as answer:
+            return sum(int(line.rpartition(":")[2]) for line in (await answer.text()).splitlines())
+
+
+def resources() -> list[Resource]:
+    """Return 1,000 tokens with limits that are never reached, and one whose limit is reached after a moment."""
+    models = [engine.model for engine in ENGINES]
+    far = [token(f"far-{number}", f"{FAR}{number:06}", models, FAR_RATES) for number in range(KEYS)]
+    return [quota(), *far, token("near", f"{NEAR}000000", models, {**FAR_RATES, "rpm": NEAR_RPM})]
+
+
+@asynccontextmanager
+async def all_systems(directory: Path, native: Native, workers: int) -> AsyncIterator[Systems]:
+    """Start all of them; both gateways use the same engines."""
+    async with AsyncExitStack() as stack:
+        enter = stack.enter_async_context
+        ports = {
+            each.model: await enter(engine(native.engine, directory / f"engine-{each.model}", *each.arguments))
+            for each in ENGINES
+        }
+        clusters = [static_cluster(f"default/{model}", [Backend("127.0.0.1", port)]) for model, port in ports.items()]
+        plain = await enter(plain_envoy(directory / "plain", clusters, workers))
+        data = await enter(stores(directory, resources(), list(ports)))
+        admission = await enter(token_quota(data))
+        gateway, shipper = await enter(arks_gateway(data, clusters, [admission.port], workers))
+        processes = {
+            "Envoy": (gateway.pid,),
+            "token-quota": (admission.process.pid,),
+            "shipper": (shipper.process.pid,),
+            "stores": data.pids,
+        }
+        sides = (
+            Side(ENGINE, ports),
+            Side(PLAIN, dict.fromkeys(ports, plain.port), {"Envoy": (plain.pid,)}),
+            Side(ARKS, dict.fromkeys(ports, gateway.port), processes),
+        )
+        yield Systems(sides, gateway, data, admission.process.pid)
