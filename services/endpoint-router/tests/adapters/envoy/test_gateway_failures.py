@@ -14,6 +14,7 @@ from arks.kit.testing.wait import eventually
 pytestmark = pytest.mark.real
 
 BODY = b'{"model":"m"}'
+LEASE = "0,0,0,1000,512"
 
 
 def code(response: httpx.Response) -> str:
@@ -27,7 +28,7 @@ REFUSAL = b'{"error":{"message":"no","type":"t","param":null,"code":"c"}}'
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 413, 429, 500, 503])
 async def test_a_rejection_by_token_quota_is_the_answer(gateway: Gateway, status: int) -> None:
     passed = {"retry_after": "7", "x_ratelimit_remaining_tokens": "0", "x_error_rate_limit": "rpm"}
-    kept = {"x_internal": "1", "server": "granian", "x_arks_grant": "a/b/c/1/1"}
+    kept = {"x_internal": "1", "server": "granian", "x_arks_grant": "a/b/c/lease/1/1"}
     gateway.admission.script = answer(REFUSAL, status, www_authenticate="Bearer", **passed, **kept)
     response = await gateway.post(BODY)
     assert (status, REFUSAL) == (response.status_code, response.content)
@@ -46,8 +47,11 @@ async def test_a_rejection_by_token_quota_is_the_answer(gateway: Gateway, status
         (REFUSAL, 302, {"location": "http://x"}),
         (b"", 200, {}),
         (b"", 200, {"x_arks_cluster": "default/m"}),
-        (b"", 200, {"x_arks_cluster": "default/m", "x_arks_grant": "default/m/alice"}),
-        (b"", 200, {"x_arks_grant": "default/m/alice/1/1"}),
+        (b"", 200, {"x_arks_cluster": "default/m", "x_arks_grant": "default/m/alice", "x_arks_lease": LEASE}),
+        (b"", 200, {"x_arks_cluster": "default/m", "x_arks_grant": "default/m/alice/lease/1/1"}),
+        (b"", 200, {"x_arks_cluster": "default/m", "x_arks_grant": "default/m/alice/1/1", "x_arks_lease": LEASE}),
+        (b"", 200, {"x_arks_cluster": "default/m", "x_arks_grant": "default/m/a/lease/1/1", "x_arks_lease": "1,2"}),
+        (b"", 200, {"x_arks_grant": "default/m/alice/lease/1/1", "x_arks_lease": LEASE}),
     ],
 )
 async def test_an_answer_that_is_not_understood_is_no_grant(

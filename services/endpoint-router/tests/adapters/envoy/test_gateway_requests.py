@@ -52,6 +52,8 @@ async def test_admission_gets_headers_only(gateway: Gateway) -> None:
         "x-arks-max-tokens": "7",
         "x-arks-n": "2",
         "x-arks-stream": "1",
+        "x-arks-gateway": "gateway",
+        "x-arks-demand": "0,0,0",
     }
     assert ("POST", "/v1/admit", b"") == (query.method, query.path, query.body)
     assert expected == {name: query.headers.get(name) for name in expected}
@@ -104,7 +106,7 @@ async def test_every_path_to_a_model_is_admitted_and_logged(gateway: Gateway, pa
     operation = gateway.admission.requests[0].headers["x-arks-operation"]
     assert path.removesuffix("?x=1").endswith("/" + operation.replace(".", "/"))
     assert (response.headers["x-request-id"], operation) == (line["request_id"], line["operation"])
-    assert ("200", "-", "0", "default/m/alice/10/20", "e,12,3") == tuple(
+    assert ("200", "-", "0", "default/m/alice/lease0000001/10/20", "e,12,3") == tuple(
         line[name] for name in ("status", "flags", "stream", "grant", "usage")
     )
     assert f"127.0.0.1:{gateway.engine.port}" == line["upstream"]
@@ -207,7 +209,7 @@ async def test_a_body_over_the_limit_is_rejected(gateway: Gateway) -> None:
 
     response = await asyncio.to_thread(send)
     assert (413, "request_too_large") == (response.status_code, error(response)["code"])
-    assert ([], []) == (gateway.admission.requests, gateway.engine.requests)
+    assert ([], []) == (gateway.queries(), gateway.engine.requests)
 
 
 async def test_a_body_just_under_the_limit_passes_unchanged(gateway: Gateway) -> None:

@@ -1,5 +1,6 @@
 """A real Envoy with the gateway's listener, between scripted engines and a scripted token-quota."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from arks.endpoint_router.adapters.envoy import (
     to_json,
     token_quota_cluster,
 )
-from arks.endpoint_router.testing.scripted import Script, ScriptedServer, answer
+from arks.endpoint_router.testing.scripted import Request, Script, ScriptedServer, answer
 from arks.kit.ports import free_port
 from arks.kit.testing.servers import Server, program, serve
 from arks.kit.testing.wait import eventually
@@ -30,16 +31,22 @@ COLUMNS = (
 
 
 def grant(cluster: str = "default/m", **headers: str) -> Script:
+    """Return a script that answers /v1/admit by a grant whose lease holds nothing else, and /v1/key by 204."""
     fields = {
         "x_arks_cluster": cluster,
-        "x_arks_grant": "default/m/alice/10/20",
-        "x_arks_grant_requests": "1",
-        "x_arks_grant_expires_milliseconds": "60000",
+        "x_arks_grant": "default/m/alice/lease0000001/10/20",
+        "x_arks_lease": "0,0,0,1000,512",
+        "x_arks_outage": "refuse",
         "x_ratelimit_limit_requests": "100",
         "x_ratelimit_remaining_requests": "99",
         **headers,
     }
-    return answer(b"", 200, **fields)
+    granted, valid = answer(b"", 200, **fields), answer(b"", 204, x_arks_valid_milliseconds="1000")
+
+    async def script(request: Request, writer: asyncio.StreamWriter) -> None:
+        await (valid if request.path == "/v1/key" else granted)(request, writer)
+
+    return script
 
 
 @dataclass
@@ -56,6 +63,18 @@ class Gateway:
     @property
     def engine(self) -> ScriptedServer:
         return self.engines[0]
+
+    @property
+    def starts_log(self) -> Path:
+        return self.usage_log.with_name(f"{self.usage_log.name}.starts")
+
+    def queries(self, path: str = "/v1/admit") -> list[Request]:
+        """Return what token-quota was queried for."""
+        return [request for request in self.admission.requests if request.path == path]
+
+    def starts(self) -> list[list[str]]:
+        """Return the columns of each line in the starts file."""
+        return [line.split("\t") for line in self.starts_log.read_text().splitlines()]
 
     async def post(self, content: Any, path: str = "/v1/chat/completions", **options: Any) -> httpx.Response:
         headers = {"authorization": "Bearer sk-secret", "content-type": "application/json"}

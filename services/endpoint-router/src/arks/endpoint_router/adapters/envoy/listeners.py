@@ -1,6 +1,6 @@
 """Build the gateway's listener: cleaning of requests, admission filter, routes, local replies and usage log."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from typing import Any
 
@@ -17,7 +17,7 @@ from arks.endpoint_router.adapters.envoy.messages import (
     message,
     seconds,
 )
-from arks.endpoint_router.adapters.envoy.routes import routes
+from arks.endpoint_router.adapters.envoy.routes import KEY_FILTER, routes
 from arks.endpoint_router.adapters.envoy.settings import GatewaySettings
 from arks.endpoint_router.adapters.envoy.tls import filter_chain_tls
 
@@ -25,6 +25,9 @@ CONNECTION_BUFFER_BYTES = 1024 * 1024
 """Buffer of one connection for answers that its client does not read; request bodies have their own limit."""
 METADATA = "arks"
 """Dynamic metadata that admission.lua sets for the usage log: `grant` (operation, stream, grant) and `usage`."""
+ADMISSION_PARTS = ("json", "request", "answer", "leases", "replies", "admission")
+KEY_PARTS = ("json", "request", "leases", "replies", "key")
+"""Files of a filter, in the order in which they are joined: each uses local functions of those before it."""
 USAGE_LOG_COLUMNS = (
     "%REQ(X-REQUEST-ID)%",
     "%START_TIME(%s.%3f)%",
@@ -41,7 +44,12 @@ USAGE_LOG_COLUMNS = (
 
 def listener(settings: GatewaySettings) -> Listener:
     """Return the gateway's listener: it admits and meters every request to a model."""
-    return build(settings, routes(settings), admission_filter(admission_source()), usage_log(settings))
+    path = f"local STARTS_PATH = {_lua_string(settings.starts_path)}\n"
+    filters = [
+        {"name": KEY_FILTER, "disabled": True, "typed_config": _lua(key_source())},
+        {"name": "admission", "typed_config": _lua(path + admission_source())},
+    ]
+    return build(settings, routes(settings), filters, usage_log(settings))
 
 
 def build(
@@ -76,7 +84,23 @@ def build(
 
 
 def admission_source() -> str:
-    return resources.files(__package__).joinpath("admission.lua").read_text(encoding="utf-8")
+    """Return the filter's script, without the path of its starts file."""
+    return _source(ADMISSION_PARTS)
+
+
+def key_source() -> str:
+    """Return the script of the filter that checks keys before long bodies."""
+    return _source(KEY_PARTS)
+
+
+def _source(parts: Sequence[str]) -> str:
+    package = resources.files(__package__)
+    return "\n".join(package.joinpath(f"{part}.lua").read_text(encoding="utf-8") for part in parts)
+
+
+def _lua_string(text: str) -> str:
+    plain = {*range(0x20, 0x7F)} - {*b'"\\'}
+    return '"' + "".join(chr(byte) if byte in plain else f"\\{byte:03d}" for byte in text.encode()) + '"'
 
 
 def _identity() -> dict[str, Any]:
@@ -122,8 +146,8 @@ def _router() -> dict[str, Any]:
     return {"name": "envoy.filters.http.router", "typed_config": extension(Router, suppress_envoy_headers=True)}
 
 
-def admission_filter(script: str) -> list[dict[str, Any]]:
-    return [{"name": "admission", "typed_config": extension(Lua, default_source_code={"inline_string": script})}]
+def _lua(script: str) -> Any:
+    return extension(Lua, default_source_code={"inline_string": script})
 
 
 def usage_log(settings: GatewaySettings) -> list[dict[str, Any]]:

@@ -13,6 +13,7 @@ from envoy.config.cluster.v3.cluster_pb2 import Cluster
 from envoy.config.core.v3.health_check_pb2 import DRAINING
 from envoy.config.endpoint.v3.endpoint_pb2 import ClusterLoadAssignment
 from envoy.config.listener.v3.listener_pb2 import Listener
+from envoy.config.route.v3.route_components_pb2 import FilterConfig
 from envoy.extensions.access_loggers.file.v3.file_pb2 import FileAccessLog
 from envoy.extensions.filters.http.lua.v3.lua_pb2 import Lua
 from envoy.extensions.filters.http.router.v3.router_pb2 import Router
@@ -42,6 +43,7 @@ __all__ = [
     "DownstreamConnectionsConfig",
     "DownstreamTlsContext",
     "FileAccessLog",
+    "FilterConfig",
     "FixedHeapConfig",
     "HeaderMutation",
     "HttpConnectionManager",

@@ -8,7 +8,7 @@ They fail closed: a request goes to the cluster that its header `x-arks-cluster`
 from typing import Any
 
 from arks.endpoint_router.adapters.envoy.clusters import RETRIABLE, TOKEN_QUOTA
-from arks.endpoint_router.adapters.envoy.messages import PreviousHostsPredicate, extension, seconds
+from arks.endpoint_router.adapters.envoy.messages import FilterConfig, PreviousHostsPredicate, extension, seconds
 from arks.endpoint_router.adapters.envoy.settings import GatewaySettings
 
 CLUSTER_HEADER = "x-arks-cluster"
@@ -17,6 +17,10 @@ NOT_FOR_ENGINES = (
     *("authorization", "cookie", "accept-encoding", "content-encoding"),
     *("x-forwarded-for", "x-envoy-external-address", CLUSTER_HEADER),
 )
+KEY_FILTER = "key"
+"""Filter that checks the key before the body; off, except for the routes that turn it on."""
+SHORT_BODY_BYTES = 64 * 1024
+"""A body of at most this many bytes is read before the key is checked, which saves a query."""
 MODELS_PATH = "/v1/models"
 MODELS_TIMEOUT_SECONDS = 5
 
@@ -33,7 +37,7 @@ def routes(settings: GatewaySettings) -> dict[str, Any]:
                 "domains": ["*"],
                 "request_body_buffer_limit": settings.body_limit_bytes,
                 "routes": [
-                    *(_generation(path, settings) for path in GENERATION_PATHS),
+                    *(route for path in GENERATION_PATHS for route in _generation(path, settings)),
                     *({"match": {"path": path}, **_direct(405, allow="POST")} for path in GENERATION_PATHS),
                     _models({"path": MODELS_PATH}),
                     _models({"prefix": f"{MODELS_PATH}/"}),
@@ -69,10 +73,18 @@ def to_engine(destination: dict[str, Any], settings: GatewaySettings) -> dict[st
     }
 
 
-def _generation(path: str, settings: GatewaySettings) -> dict[str, Any]:
-    # Requests that are not admitted get no direct response: such a route would not carry the limit of the body.
-    match = {"path": path, "headers": [_method("POST")]}
-    return {"match": match, **to_engine({"cluster_header": CLUSTER_HEADER}, settings)}
+def _generation(path: str, settings: GatewaySettings) -> list[dict[str, Any]]:
+    """Return the routes for short bodies, and for those that are longer or of unknown length.
+
+    Requests that are not admitted get no direct response: such a route would not carry the limit of the body.
+    """
+    short = {"name": "content-length", "range_match": {"start": 0, "end": SHORT_BODY_BYTES + 1}}
+    to_cluster = to_engine({"cluster_header": CLUSTER_HEADER}, settings)
+    turned_on = {"typed_per_filter_config": {KEY_FILTER: extension(FilterConfig, config={})}}
+    return [
+        {"match": {"path": path, "headers": [_method("POST"), short]}, **to_cluster},
+        {"match": {"path": path, "headers": [_method("POST")]}, **to_cluster, **turned_on},
+    ]
 
 
 def _retry_elsewhere() -> dict[str, Any]:

@@ -7,7 +7,7 @@ from pathlib import PurePath
 @dataclass(frozen=True, slots=True)
 class GatewaySettings:
     usage_log_path: str
-    """File that gets one line for each granted request; the usage shipper reads it."""
+    """File that gets one line for each request with a grant at its end; the usage shipper reads it."""
     address: str = "127.0.0.1"
     port: int = 8080
     certificate_source: PurePath | None = None
@@ -24,3 +24,8 @@ class GatewaySettings:
     answer has no limit."""
     http2_streams_limit: int = 100
     """Requests in flight on one HTTP/2 connection; more wait in the client."""
+
+    @property
+    def starts_path(self) -> str:
+        """File that gets a line for each lease, and for each request before it reaches an engine."""
+        return f"{self.usage_log_path}.starts"

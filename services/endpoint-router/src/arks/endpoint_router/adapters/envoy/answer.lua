@@ -1,0 +1,137 @@
+---- The answer
+--
+-- `"usage"` followed by a colon cannot occur inside a JSON string, where its quotes would be escaped; so plain finds
+-- are enough to detect it. A meter keeps the unfinished end of a chunk: {rest, usage, ...}.
+
+local USAGE_BYTES = 4096 -- a usage object, or the event that carries only it, is shorter
+local EVENT_BYTES = 1048576 -- bytes kept of an event that has not ended
+local EVENT_KEYS, USAGE_KEYS = keys("usage", "choices"), keys("prompt_tokens", "completion_tokens")
+
+-- "e,<prompt>,<completion>" of the usage object that starts at `brace`, and the position after it; or nil and whether
+-- the object is unfinished.
+local function read_usage(s, brace)
+  local starts, stops, closing = read_object(s, brace, USAGE_KEYS)
+  if not starts then return nil, after_nested(s, brace) == nil end
+  local prompt = match(sub(s, starts.prompt_tokens or 1, stops.prompt_tokens or 0), "^%d+$")
+  local completion = match(sub(s, starts.completion_tokens or 1, stops.completion_tokens or 0), "^%d+$")
+  if not prompt then return nil, false end
+  return "e," .. prompt .. "," .. (completion or "0"), closing + 1 -- embeddings have no completion
+end
+
+-- Follows a JSON answer; the last usage in it counts.
+local function meter_json(meter, chunk)
+  local s = meter.rest .. chunk
+  local at, from = find(s, '"usage"', 1, true), 1
+  while at do
+    local brace, usage, more = match(s, "^%s*:%s*(){", at + 7), nil, nil
+    if brace then usage, more = read_usage(s, brace) else more = find(s, "^%s*:?%s*$", at + 7) ~= nil end
+    if usage then
+      meter.usage, from = usage, more
+    elseif more and #s - at < USAGE_BYTES then
+      meter.rest = sub(s, at)
+      return
+    else
+      from = at + 7
+    end
+    at = find(s, '"usage"', from, true)
+  end
+  meter.rest = sub(s, from > #s - 6 and from or -6) -- `"usage"` may have begun here
+end
+
+-- Keys of generated text in a delta (chat) or choice (completions). Reasoning has two names.
+local TEXT_KEYS = { '"content"', '"text"', '"reasoning_content"', '"reasoning"', '"refusal"', '"arguments"' }
+
+-- Whether an event has generated content. The first event, with the role, and the last, with the reason to stop, have
+-- none.
+local function has_content(event)
+  local _, last = find(event, '"content":"', 1, true)
+  if last and byte(event, last + 1) ~= QUOTE then return true end
+  for i = 1, #TEXT_KEYS do
+    local _, key = find(event, TEXT_KEYS[i], 1, true)
+    while key do
+      if find(event, '^%s*:%s*"[^"]', key + 1) then return true end
+      _, key = find(event, TEXT_KEYS[i], key + 1, true)
+    end
+  end
+  local _, key = find(event, '"tool_calls"', 1, true)
+  return key ~= nil and find(event, "^%s*:%s*%[%s*{", key + 1) ~= nil
+end
+
+-- The usage in an event, and whether the event has no choices and so nothing else. Its JSON is read only if it may
+-- contain usage.
+local function read_usage_event(event)
+  local at = find(event, '"usage"', 1, true)
+  while at and not find(event, "^%s*:%s*{", at + 7) do at = find(event, '"usage"', at + 7, true) end
+  if not at then return nil end
+  local starts = read_object(event, find(event, "{", 1, true), EVENT_KEYS)
+  if not starts or not starts.usage then return nil end
+  return (read_usage(event, starts.usage)), starts.choices ~= nil and find(event, "^%[%s*%]", starts.choices) ~= nil
+end
+
+-- Counts one event. True when it is the usage event.
+local function meter_event(meter, event)
+  local usage, alone = read_usage_event(event)
+  if usage then
+    meter.usage, meter.usage_seen = usage, true
+    return alone
+  end
+  if has_content(event) then
+    meter.events = meter.events + 1
+    if not meter.usage_seen then meter.usage = "d," .. meter.events end
+  end
+  return false
+end
+
+-- Whether an event that has not ended yet may turn out to be the usage event.
+local function may_be_usage_event(rest)
+  local size = #rest
+  if size > USAGE_BYTES or sub("data:", 1, size) ~= sub(rest, 1, 5) then return false end
+  if find(rest, "^ *[^ {]", 6) then return false end
+  local _, choices = find(rest, '"choices"', 1, true)
+  return not (choices and find(rest, "^%s*:%s*%[%s*[^%s%]]", choices + 1))
+end
+
+-- The last byte of the event at or after `from`: that of its empty line.
+local function event_end(s, from, crlf)
+  local _, last = find(s, crlf and "\n\r?\n" or "\n\n", from, not crlf)
+  return last
+end
+
+-- Follows a stream of events. With `meter.cut` the usage event is removed: the result replaces the chunk, or is nil if
+-- the chunk does not change. Only bytes that may belong to the usage event are held back; they are the last
+-- `#rest - sent` of `rest`.
+local function meter_stream(meter, chunk)
+  local rest, sent = meter.rest, meter.sent
+  local s = rest == "" and chunk or rest .. chunk
+  if find(chunk, "\r", 1, true) then meter.crlf = true end
+  local from, pass_from, pieces = 1, sent + 1, nil
+  local last = event_end(s, #rest > 1 and #rest - 1 or 1, meter.crlf)
+  while last do
+    local usage_event = meter_event(meter, sub(s, from, last))
+    if usage_event and meter.cut and pass_from <= from then
+      pieces = pieces or {}
+      pieces[#pieces + 1] = sub(s, pass_from, from - 1)
+      pass_from = last + 1
+    end
+    from = last + 1
+    last = event_end(s, from, meter.crlf)
+  end
+  local tail = sub(s, from)
+  local held = meter.cut and may_be_usage_event(tail) and #tail or 0
+  if #tail > EVENT_BYTES then
+    meter_event(meter, tail)
+    tail = sub(tail, -3)
+  end
+  meter.rest, meter.sent = tail, #tail - held
+  if not pieces and held == 0 and sent == #rest then return nil end
+  return (pieces and concat(pieces) or "") .. sub(s, pass_from, #s - held)
+end
+
+local function new_meter(is_stream, cut)
+  return { rest = "", sent = 0, events = 0, cut = is_stream and cut, feed = is_stream and meter_stream or meter_json }
+end
+
+-- A stream may end without its last empty line.
+local function finish(meter)
+  if meter.feed == meter_stream and meter.rest ~= "" then meter_event(meter, meter.rest) end
+end

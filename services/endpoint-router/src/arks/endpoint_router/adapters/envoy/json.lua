@@ -1,0 +1,126 @@
+-- Reading JSON. The first part of the gateway's filter; docs/architecture.md defines its protocol and its files.
+--
+-- The parts json, request, answer, leases and admission are one script, joined in this order (`admission_source`).
+-- All but the last are pure, and tested from Python through LuaJIT as the table `admission`.
+
+local byte, find, format, gmatch, gsub = string.byte, string.find, string.format, string.gmatch, string.gsub
+local lower, match, sub, concat = string.lower, string.match, string.sub, table.concat
+
+local QUOTE, BACKSLASH, COLON, COMMA = 34, 92, 58, 44
+local OPEN_BRACE, CLOSE_BRACE, OPEN_BRACKET, CLOSE_BRACKET = 123, 125, 91, 93
+local NOT_SPACE = "[^ \t\r\n]" -- JSON's white space; Lua's %s has more
+local DEPTH_LIMIT = 200
+
+-- For an accepted body, this reader finds the same values of the wanted keys as every JSON parser, because both agree
+-- on where each string and each nested value ends: strings end at the first quote that is not escaped, brackets pair
+-- up by kind, and outside of strings there are only JSON's own characters (no comments, no single quotes, no byte
+-- order mark, no UTF-16, no NUL). At the top level every key is plain ASCII without escapes, a wanted key occurs once
+-- and in its own spelling (no `Stream`, no `maxTokens`, which a lenient parser may accept), and nothing follows the
+-- object.
+--
+-- Not checked, because it cannot move those ends: escapes and characters inside strings, the order of commas and
+-- colons inside nested values, spelling of numbers and names of values that are not wanted. The engine rejects those.
+
+-- The kind of a byte outside of strings: 1 plain, 2 opens, 3 closes, 4 a quote, 0 not JSON (or the end).
+local KIND = {}
+for c = 0, 255 do KIND[c] = 0 end
+for c = 0, 127 do
+  if find(string.char(c), "[%w+.:, \t\r\n-]") then KIND[c] = 1 end
+end
+KIND[OPEN_BRACE], KIND[OPEN_BRACKET], KIND[CLOSE_BRACE], KIND[CLOSE_BRACKET], KIND[QUOTE] = 2, 2, 3, 3, 4
+
+-- The position after the string that starts at `at`, or nil.
+local function after_string(s, at)
+  local from = at + 1
+  while true do
+    local quote = find(s, '"', from, true)
+    if not quote then return nil end
+    local before = quote - 1
+    while byte(s, before) == BACKSLASH do before = before - 1 end
+    if (quote - before) % 2 == 1 then return quote + 1 end
+    from = quote + 1
+  end
+end
+
+-- The position after the object or array that starts at `at`, or nil. The inner loop iterates over bytes, because
+-- LuaJIT compiles loops but not patterns: 2 us a KB of numbers instead of 13.
+local function after_nested(s, at)
+  local stack, depth, p = {}, 0, at
+  while true do
+    while KIND[byte(s, p) or 0] == 1 do p = p + 1 end
+    local c = byte(s, p)
+    local kind = KIND[c or 0]
+    if kind == 4 then
+      p = after_string(s, p)
+      if not p then return nil end
+    elseif kind == 2 and depth < DEPTH_LIMIT then
+      depth, p = depth + 1, p + 1
+      stack[depth] = c + 2 -- the closing bracket of each kind is two after the opening one
+    elseif kind == 3 and stack[depth] == c then
+      depth, p = depth - 1, p + 1
+      if depth == 0 then return p end
+    else
+      return nil
+    end
+  end
+end
+
+local function after_value(s, at)
+  local c = byte(s, at)
+  if c == QUOTE then return after_string(s, at) end
+  if c == OPEN_BRACE or c == OPEN_BRACKET then return after_nested(s, at) end
+  local _, last = find(s, "^[%w.+-]+", at)
+  return last and last + 1
+end
+
+local INVALID = { message = "The request body is not a valid JSON object.", code = "invalid_json" }
+
+-- The error of a key, or nil.
+local function fault_of_key(key, wanted, starts)
+  if find(key, "[^ -~]") or find(key, "\\", 1, true) then
+    return { message = "Keys at the top level must be plain ASCII without escapes.", code = "invalid_json" }
+  end
+  if starts[key] then return { message = "The key occurs twice.", param = key, code = "duplicate_key" } end
+  local meant = wanted[key]
+  if not meant and find(key, "[%u-]") then meant = wanted[gsub(lower(key), "[_-]", "")] end
+  if meant and meant ~= key then
+    return { message = "The key must be spelled as it is named here.", param = meant, code = "misspelled_key" }
+  end
+end
+
+-- Reads the object that starts at `at`: (starts, stops, closing) by wanted key and the position of its last brace, or
+-- nil and the fault.
+local function read_object(s, at, wanted)
+  local starts, stops = {}, {}
+  local p = find(s, NOT_SPACE, at + 1)
+  if p and byte(s, p) == CLOSE_BRACE then return starts, stops, p end
+  while p and byte(s, p) == QUOTE do
+    local after = after_string(s, p)
+    if not after then return nil, INVALID end
+    local key = sub(s, p + 1, after - 2)
+    local fault = fault_of_key(key, wanted, starts)
+    if fault then return nil, fault end
+    p = find(s, NOT_SPACE, after)
+    if not p or byte(s, p) ~= COLON then return nil, INVALID end
+    local value = find(s, NOT_SPACE, p + 1)
+    after = value and after_value(s, value)
+    if not after then return nil, INVALID end
+    if wanted[key] then starts[key], stops[key] = value, after - 1 end
+    p = find(s, NOT_SPACE, after)
+    local c = p and byte(s, p)
+    if c == CLOSE_BRACE then return starts, stops, p end
+    if c ~= COMMA then return nil, INVALID end
+    p = find(s, NOT_SPACE, p + 1)
+  end
+  return nil, INVALID
+end
+
+-- Wanted keys by their own spelling, and by the spelling that a lenient parser may accept, without separators.
+local function keys(...)
+  local wanted = {}
+  for _, key in ipairs({ ... }) do
+    wanted[gsub(key, "_", "")] = key
+    wanted[key] = key
+  end
+  return wanted
+end

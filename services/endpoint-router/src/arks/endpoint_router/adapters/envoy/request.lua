@@ -1,0 +1,107 @@
+---- The request
+
+local MODEL_BYTES = 256
+local TOKENS_LIMIT = 10000000 -- more than any model's context
+local CHOICES_LIMIT = 128 -- OpenAI's own limit of n
+
+local LIMIT_KEYS = { "max_completion_tokens", "max_tokens", "n_predict" }
+local REQUEST_KEYS = keys("model", "stream", "stream_options", "n", unpack(LIMIT_KEYS))
+local OPTION_KEYS = keys("include_usage")
+
+-- Returns nil and the fault, for functions that return a value.
+local function invalid(param, message)
+  return nil, { message = message, param = param, code = "invalid_value" }
+end
+
+-- The literal value of a wanted key, or nil; null counts as absent, as in OpenAI's API.
+local function literal(s, starts, stops, key)
+  local text = starts[key] and sub(s, starts[key], stops[key])
+  return text ~= "null" and text or nil
+end
+
+local function read_count(text, key, least, most)
+  if not text then return nil end
+  local count = match(text, "^%d+$") and #text <= 8 and tonumber(text)
+  if not count or count < least or count > most or (byte(text) == 48 and #text > 1) then
+    return invalid(key, format("`%s` must be a whole number from %d to %d.", key, least, most))
+  end
+  return count
+end
+
+-- The largest limit of all spellings: engines differ in which of them wins.
+local function read_token_limit(s, starts, stops)
+  local limit
+  for _, key in ipairs(LIMIT_KEYS) do
+    local count, fault = read_count(literal(s, starts, stops, key), key, 0, TOKENS_LIMIT)
+    if fault then return nil, fault end
+    if count and (not limit or count > limit) then limit = count end
+  end
+  return limit
+end
+
+local function read_model(text)
+  if not text or byte(text) ~= QUOTE then return invalid("model", "`model` must be given, as a string.") end
+  local model = sub(text, 2, -2)
+  if model == "" or #model > MODEL_BYTES or find(model, "[%c\\]") then
+    return invalid("model", format("`model` must have 1 to %d bytes, without escapes.", MODEL_BYTES))
+  end
+  return model
+end
+
+-- The body with a request for usage, or nil if the client requested it. `closing` is the position of the body's last
+-- brace.
+local function with_usage(s, starts, stops, closing)
+  local from, to = starts.stream_options, stops.stream_options
+  if not from then return sub(s, 1, closing - 1) .. ',"stream_options":{"include_usage":true}' .. sub(s, closing) end
+  if sub(s, from, to) == "null" then return sub(s, 1, from - 1) .. '{"include_usage":true}' .. sub(s, to + 1) end
+  local options, ends, last
+  if byte(s, from) == OPEN_BRACE then options, ends, last = read_object(s, from, OPTION_KEYS) end
+  if not options then return invalid("stream_options", "`stream_options` must be a valid object.") end
+  if not options.include_usage then
+    local separator = find(s, NOT_SPACE, from + 1) == last and "" or ","
+    return sub(s, 1, from) .. '"include_usage":true' .. separator .. sub(s, from + 1)
+  end
+  local requested = sub(s, options.include_usage, ends.include_usage)
+  if requested == "true" then return nil end
+  if requested ~= "false" and requested ~= "null" then
+    return invalid("stream_options", "`stream_options.include_usage` must be true or false.")
+  end
+  return sub(s, 1, options.include_usage - 1) .. "true" .. sub(s, ends.include_usage + 1)
+end
+
+-- Reads a request body: {model, stream, max_tokens, n, body}, where `body` replaces the engine's body if usage must be
+-- requested; or nil and {message, param, code}.
+local function read_request(s)
+  local at = find(s, NOT_SPACE)
+  if not at or byte(s, at) ~= OPEN_BRACE then return nil, INVALID end
+  local starts, stops, closing = read_object(s, at, REQUEST_KEYS)
+  if not starts then return nil, stops end
+  if find(s, NOT_SPACE, closing + 1) or find(s, "\0", 1, true) then return nil, INVALID end
+  local request, fault = {}, nil
+  request.model, fault = read_model(literal(s, starts, stops, "model"))
+  if fault then return nil, fault end
+  local stream = literal(s, starts, stops, "stream") or "false"
+  if stream ~= "true" and stream ~= "false" then return invalid("stream", "`stream` must be true or false.") end
+  request.stream = stream == "true"
+  request.max_tokens, fault = read_token_limit(s, starts, stops)
+  if fault then return nil, fault end
+  request.n, fault = read_count(literal(s, starts, stops, "n"), "n", 1, CHOICES_LIMIT)
+  if fault then return nil, fault end
+  if request.stream then
+    request.body, fault = with_usage(s, starts, stops, closing)
+    if fault then return nil, fault end
+  end
+  return request
+end
+
+-- Bytes outside of `!` to `~`, and `%`, as %XX.
+local function percent_encode(text)
+  return (gsub(text, "[^!-$&-~]", function(c) return format("%%%02X", byte(c)) end))
+end
+
+-- OpenAI's error envelope. Messages and params are constants of this file, so nothing needs escaping.
+local function envelope(fault)
+  local param = fault.param and '"' .. fault.param .. '"' or "null"
+  local kind = fault.type or "invalid_request_error"
+  return format('{"error":{"message":"%s","type":"%s","param":%s,"code":"%s"}}', fault.message, kind, param, fault.code)
+end

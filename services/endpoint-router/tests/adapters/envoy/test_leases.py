@@ -1,0 +1,289 @@
+"""leases.lua: what a worker keeps between requests. Runs in LuaJIT, with an explicit time in milliseconds."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from lupa.luajit21 import LuaRuntime
+
+from arks.endpoint_router.adapters.envoy.listeners import admission_source
+
+lua = LuaRuntime(encoding=None, unpack_returned_tuples=True)
+lua.execute(admission_source().encode())
+admission = lua.globals()[b"admission"]
+
+NOW = 1_795_843_628_123
+GRANT = b"default/m/alice/lease0000001/10/20"
+
+
+class Account:
+    """The state of one key and model."""
+
+    def __init__(self) -> None:
+        self.account = admission[b"new_account"]()
+
+    def query(self, now: int) -> tuple[tuple[int, ...], bool]:
+        text, is_demand = admission[b"begin_query"](self.account, now)
+        return tuple(int(number) for number in text.split(b",")), is_demand
+
+    def accept(self, sent: int, amount: bytes, *, now: int = 0, grant: bytes = GRANT) -> str:
+        """Return the lease's line."""
+        _, line = admission[b"accept"](
+            self.account,
+            sent,
+            now or sent,
+            admission[b"parse_grant"](grant),
+            b"default/m",
+            admission[b"parse_lease"](amount),
+            None,
+        )
+        return str(line.decode())
+
+    def take(self, now: int, prompt: int = 1, completion: int = 1) -> bool:
+        return admission[b"take"](self.account, now, prompt, completion) is not None
+
+    def outage(self, now: int) -> bool:
+        return admission[b"outage_lease"](self.account, now) is not None
+
+
+def leased(amount: bytes = b"2,10,20,1000,512") -> Account:
+    account = Account()
+    account.query(NOW)
+    account.accept(NOW, amount)
+    return account
+
+
+AMOUNTS = st.tuples(st.integers(0, 20), st.integers(0, 60), st.integers(0, 60))
+STEPS = st.one_of(
+    st.tuples(st.just("lease"), st.integers(0, 400), AMOUNTS, st.integers(0, 1200)),
+    st.tuples(st.just("take"), st.integers(0, 400), st.integers(1, 20), st.integers(0, 20)),
+)
+
+
+@given(st.lists(STEPS, max_size=60))
+def test_a_lease_admits_no_more_than_granted_and_never_after_its_end(steps: list[Any]) -> None:
+    account, now = Account(), NOW
+    granted, stop = [0, 0, 0], 0
+    for kind, pause, first, second in steps:
+        now += pause
+        if kind == "lease":
+            account.accept(now, b"%d,%d,%d,%d,512" % (*first, second))
+            if first[0]:
+                granted, stop = list(first), now + min(second, 1000)
+        elif account.take(now, first, second):
+            granted = [left - used for left, used in zip(granted, (1, first, second), strict=True)]
+            assert min(granted) >= 0
+            assert now < stop
+        else:
+            assert now >= stop or granted[0] < 1 or granted[1] < first or granted[2] < second
+
+
+@given(st.lists(st.tuples(st.integers(0, 400), st.binary(max_size=3)), max_size=400))
+def test_a_table_is_bounded_and_keeps_what_was_used_lately(steps: list[tuple[int, bytes]]) -> None:
+    table, recent = admission[b"new_table"](10, 200), []
+    for number, suffix in steps:
+        key = b"%d" % (number % 30) + suffix
+        admission[b"put"](table, key, number)
+        recent = [*(each for each in recent if each != key), key][-5:]
+        sizes = [len(list(table[part].keys())) for part in (b"young", b"old")]
+        assert max(sizes) <= 10
+        for part in (b"young", b"old"):
+            assert sum(len(each) for each in table[part].keys()) <= 200  # noqa: SIM118  # a Lua table
+        assert number == admission[b"get"](table, key)
+    assert all(admission[b"get"](table, key) is not None for key in recent)
+
+
+def test_a_key_that_is_read_survives_any_number_of_others() -> None:
+    table = admission[b"new_table"](10, 1000)
+    admission[b"put"](table, b"used", 1)
+    for number in range(100):
+        admission[b"put"](table, b"%d" % number, number)
+        assert 1 == admission[b"get"](table, b"used")
+    assert admission[b"get"](table, b"50") is None
+
+
+def test_a_lease_is_not_valid_before_it_began() -> None:
+    assert not leased().take(NOW - 1)
+
+
+def test_a_request_that_does_not_fit_leaves_the_lease_to_others() -> None:
+    account = leased()
+    assert (False, False) == (account.take(NOW, 11), account.take(NOW, 1, 21))
+    assert (True, True, False) == (account.take(NOW, 10), account.take(NOW, 0), account.take(NOW, 0))
+
+
+def test_a_grant_without_a_lease_does_not_replace_one() -> None:
+    account = leased()
+    account.accept(NOW, b"0,0,0,1000,512")
+    assert account.take(NOW)
+
+
+def test_the_line_of_a_lease_includes_the_request_that_demanded_it() -> None:
+    line = Account().accept(NOW, b"3,100,200,700,512", now=NOW + 400)
+    assert f"L\tlease0000001\t{NOW + 700}\t4\t110\t220\tdefault/m/alice\n" == line
+
+
+def test_a_request_without_counters_has_no_lease_and_no_line() -> None:
+    account = Account()
+    assert "" == account.accept(NOW, b"5,5,5,1000,512", grant=b"default/m/alice/-/10/20")
+    assert not account.take(NOW)
+
+
+def test_the_first_query_demands_nothing() -> None:
+    assert ((0, 0, 0), True) == Account().query(NOW)
+    assert (b"0,0,0", False) == admission[b"begin_query"](None, NOW)
+
+
+def test_one_query_at_a_time_demands_more_than_its_request() -> None:
+    account = leased(b"50,1000,1000,1000,512")
+    admission[b"end_query"](account.account, NOW)
+    assert all(account.take(NOW + 100) for _ in range(50))
+    (requests, _, _), is_demand = account.query(NOW + 500)
+    assert (True, True) == (is_demand, requests > 0)
+    assert ((0, 0, 0), False) == account.query(NOW + 501)
+    admission[b"end_query"](account.account, NOW + 500)
+    assert account.query(NOW + 502)[1]
+
+
+def test_a_query_that_never_returns_blocks_demands_for_two_seconds() -> None:
+    account = Account()
+    account.query(NOW)
+    assert [False, False, True] == [account.query(NOW + later)[1] for later in (1, 1999, 2000)]
+
+
+def finished(account: Account, at: int) -> tuple[int, ...]:
+    admission[b"end_query"](account.account, NOW)
+    return account.query(at)[0]
+
+
+def test_demand_follows_what_was_admitted_in_the_lifetime_of_the_lease() -> None:
+    account = leased(b"100,1000,2000,1000,512")
+    assert all(account.take(NOW + 10 * number, 10, 20) for number in range(79))
+    assert (99, 990, 1980) == finished(account, NOW + 5000)  # 80 a second and a quarter more, less the request itself
+
+
+def test_a_lease_that_is_used_up_early_is_at_least_doubled() -> None:
+    account = leased(b"10,100,200,1000,512")
+    assert all(account.take(NOW + 900, 10, 20) for _ in range(10))
+    assert (20, 200, 400) == finished(account, NOW + 900)
+
+
+def test_a_burst_is_no_rate() -> None:
+    assert (12, 120, 240) == finished(leased(b"0,0,0,1000,512"), NOW + 1)
+
+
+def test_one_request_a_second_needs_no_lease() -> None:
+    assert (0, 0, 0) == finished(leased(b"0,0,0,1000,512"), NOW + 3000)
+
+
+def test_demand_has_an_upper_limit() -> None:
+    account = leased(b"4096,2000000000,2000000000,1000,512")
+    assert all(account.take(NOW, 400_000, 400_000) for _ in range(4096))
+    assert (4096, 2**31 - 1, 2**31 - 1) == finished(account, NOW + 100)
+
+
+@pytest.mark.parametrize(
+    ("operation", "fields", "size", "expected"),
+    [
+        ("chat.completions", {}, 0, (1, 512, 1)),
+        ("chat.completions", {}, 5, (2, 512, 1)),
+        ("completions", {"n": 3}, 4, (1, 1536, 3)),
+        ("completions", {"n": 3, "max_tokens": 7}, 8, (2, 21, 21)),
+        ("completions", {"max_tokens": 0}, 9, (3, 0, 0)),
+        ("embeddings", {"max_tokens": 7}, 400, (100, 0, 0)),
+    ],
+)
+def test_a_request_reserves_what_token_quota_would_reserve(
+    operation: str, fields: dict[str, int], size: int, expected: tuple[int, ...]
+) -> None:
+    request = lua.table_from({name.encode(): value for name, value in fields.items()})
+    assert expected == admission[b"estimate"](operation.encode(), request, size, 512)
+
+
+def test_without_a_default_the_completion_of_a_request_is_unknown() -> None:
+    assert (1, None, 2) == admission[b"estimate"](b"completions", lua.table_from({b"n": 2}), 4, None)
+
+
+def test_a_failure_policy_counts_for_ten_minutes() -> None:
+    account = leased()
+    assert not account.outage(NOW)
+    account.account[b"outage"] = b"pass"
+    assert (True, True, False) == (account.outage(NOW), account.outage(NOW + 599_999), account.outage(NOW + 600_000))
+    account.account[b"outage"] = b"refuse"
+    assert not account.outage(NOW)
+
+
+@pytest.mark.parametrize("text", [b"", b"1,2,3,4", b"1,2,3,4,5,6", b"1,2,3,4,x", b"-1,2,3,4,5", b"1, 2,3,4,5", b"9" * 60])
+def test_a_lease_that_is_not_understood_is_none(text: bytes) -> None:
+    assert admission[b"parse_lease"](text) is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [b"a/b/c/1/1", b"a/b/c/d/1/1/1", b"a/b/c/d/x/1", b"a/b//d/1/1", b"a/b/c\n/d/1/1", b"a/b/c/D/1/1", b"a/b/c/d/1/-1"],
+)
+def test_a_grant_that_is_not_understood_is_none(text: bytes) -> None:
+    assert admission[b"parse_grant"](text) is None
+
+
+def test_no_answer_has_neither() -> None:
+    assert (None, None) == (admission[b"parse_grant"](None), admission[b"parse_lease"](None))
+    assert admission[b"parse_refusal"](None) is None
+    assert (512, 1000) == tuple(admission[b"parse_lease"](b"1,2,3,5000,512")[name] for name in (b"default", b"milliseconds"))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (b"250,key", (250, b"key")),
+        (b"99999,model", (1000, b"model")),
+        (b"0,size", (0, b"size")),
+        (b"1,token", None),
+        (b"1,", None),
+        (b"x,key", None),
+        (b"99999999999,key", None),
+    ],
+)
+def test_a_rejection_is_repeated_for_a_second_at_most(text: bytes, expected: object) -> None:
+    assert expected == admission[b"parse_refusal"](text)
+
+
+def test_a_rejection_by_size_is_repeated_to_requests_that_need_as_much() -> None:
+    table, answer = admission[b"new_table"](), lua.table_from({b"text": b"{}"})
+    admission[b"hold"](table, b"k", NOW, 100, answer, 10, 5)
+
+    def is_held(prompt: int, completion: int, later: int = 0) -> bool:
+        return admission[b"held_answer"](table, b"k", NOW + later, prompt, completion) is not None
+
+    assert (True, True) == (is_held(10, 5), is_held(11, 6, 99))
+    assert (False, False, False) == (is_held(9, 5), is_held(10, 4), is_held(10, 5, 100))
+    assert not is_held(10, 5, -1000)
+
+
+def test_a_long_rejection_is_not_kept() -> None:
+    table = admission[b"new_table"]()
+    admission[b"hold"](table, b"k", NOW, 100, lua.table_from({b"text": b"x" * 2049}))
+    assert admission[b"held_answer"](table, b"k", NOW, 1, 1) is None
+
+
+def test_starts_are_appended_to_the_file_of_that_name(tmp_path: Path) -> None:
+    path = tmp_path / "starts"
+    starts = admission[b"new_starts"](str(path).encode())
+    assert admission[b"append"](starts, b"one\n", NOW)
+    path.rename(tmp_path / "old")
+    assert admission[b"append"](starts, b"two\n", NOW + 999)
+    assert admission[b"append"](starts, b"three\n", NOW + 1000)
+    assert ("one\ntwo\n", "three\n") == ((tmp_path / "old").read_text(), path.read_text())
+
+
+def test_a_start_that_cannot_be_written_is_an_error_and_no_line(tmp_path: Path) -> None:
+    path = tmp_path / "starts"
+    path.symlink_to("/dev/full")
+    starts = admission[b"new_starts"](str(path).encode())
+    assert not admission[b"append"](starts, b"lost\n", NOW)
+    path.unlink()
+    assert admission[b"append"](starts, b"kept\n", NOW + 1000)
+    assert "\t?\nkept\n" == path.read_text()
+    assert not admission[b"append"](admission[b"new_starts"](str(tmp_path).encode()), b"x\n", NOW)
