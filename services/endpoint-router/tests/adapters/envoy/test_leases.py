@@ -215,7 +215,9 @@ def test_a_failure_policy_counts_for_ten_minutes() -> None:
     assert not account.outage(NOW)
 
 
-@pytest.mark.parametrize("text", [b"", b"1,2,3,4", b"1,2,3,4,5,6", b"1,2,3,4,x", b"-1,2,3,4,5", b"1, 2,3,4,5", b"9" * 60])
+@pytest.mark.parametrize(
+    "text", [b"", b"1,2,3,4", b"1,2,3,4,5,6", b"1,2,3,4,x", b"-1,2,3,4,5", b"1, 2,3,4,5", b"9" * 60]
+)
 def test_a_lease_that_is_not_understood_is_none(text: bytes) -> None:
     assert admission[b"parse_lease"](text) is None
 
@@ -231,7 +233,9 @@ def test_a_grant_that_is_not_understood_is_none(text: bytes) -> None:
 def test_no_answer_has_neither() -> None:
     assert (None, None) == (admission[b"parse_grant"](None), admission[b"parse_lease"](None))
     assert admission[b"parse_refusal"](None) is None
-    assert (512, 1000) == tuple(admission[b"parse_lease"](b"1,2,3,5000,512")[name] for name in (b"default", b"milliseconds"))
+    assert (512, 1000) == tuple(
+        admission[b"parse_lease"](b"1,2,3,5000,512")[name] for name in (b"default", b"milliseconds")
+    )
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,230 @@
+"""Leases through a real Envoy: requests without a query, repeated rejections, the starts file, outages."""
+
+import asyncio
+import itertools
+import re
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from arks.endpoint_router.testing.gateway import Gateway, Gateways, grant
+from arks.endpoint_router.testing.scripted import Request, Script, answer
+from arks.kit.testing.wait import eventually
+
+pytestmark = pytest.mark.real
+
+BODY = b'{"model":"m","max_tokens":7}'
+PROMPT = len(BODY) // 4
+REJECTION = b'{"error":{"message":"no","type":"t","param":null,"code":"c"}}'
+AWAY = answer(b"away", 503, content_type="text/plain")
+LEASE = "3,1000,1000,1000,512"
+
+
+def leases(amount: str = LEASE, **headers: str) -> Script:
+    """Return a script that gives every query a lease of its own, as token-quota does."""
+    numbers = itertools.count(1)
+
+    async def script(request: Request, writer: asyncio.StreamWriter) -> None:
+        own = f"default/m/alice/lease{next(numbers):07}/10/20"
+        await grant(**{"x_arks_grant": own, "x_arks_lease": amount, **headers})(request, writer)
+
+    return script
+
+
+def rejected(refusal: str, status: int = 429) -> Script:
+    return answer(REJECTION, status, x_arks_refusal=refusal, x_ratelimit_remaining_requests="0", retry_after="3")
+
+
+def code(response: httpx.Response) -> str:
+    return str(response.json()["error"]["code"])
+
+
+@pytest.fixture
+def leasing(gateway: Gateway) -> Gateway:
+    gateway.admission.script = leases()
+    return gateway
+
+
+async def test_requests_use_the_lease_without_a_query(leasing: Gateway) -> None:
+    responses = [await leasing.post(BODY) for _ in range(4)]
+    assert [(200, "99")] * 4 == [
+        (each.status_code, each.headers["x-ratelimit-remaining-requests"]) for each in responses
+    ]
+    assert (1, 4) == (len(leasing.queries()), len(leasing.engine.requests))
+    lines = {line["request_id"]: line for line in await leasing.usage(4)}
+    grants = [lines[each.headers["x-request-id"]]["grant"] for each in responses]
+    assert ["default/m/alice/lease0000001/10/20", *[f"default/m/alice/lease0000001/{PROMPT}/7"] * 3] == grants
+
+
+async def test_a_used_up_lease_is_followed_by_a_query_with_a_demand(leasing: Gateway) -> None:
+    for _ in range(5):
+        await leasing.post(BODY)
+    first, second = (query.headers["x-arks-demand"] for query in leasing.queries())
+    assert "0,0,0" == first
+    requests, prompt, completion = (int(number) for number in second.split(","))
+    assert requests >= 6  # twice the lease
+    assert prompt >= 2000
+    assert completion >= 2000
+
+
+async def test_a_lease_belongs_to_its_key_and_model(leasing: Gateway) -> None:
+    await leasing.post(BODY)
+    await leasing.post(BODY, headers={"authorization": "Bearer other"})
+    await leasing.post(BODY.replace(b'"m"', b'"n"'))
+    assert 3 == len(leasing.queries())
+
+
+async def test_a_lease_is_not_used_after_its_end(leasing: Gateway) -> None:
+    leasing.admission.script = leases("1000000,2000000000,2000000000,50,512")
+
+    async def queried_again() -> bool:
+        await leasing.post(BODY)
+        return len(leasing.queries()) >= 2
+
+    await eventually(queried_again, what="a second query")
+    starts: Iterator[list[str]] = (line for line in leasing.starts() if line[0] == "S" and line[2] == "lease0000001")
+    (end,) = (int(line[2]) for line in leasing.starts() if line[:2] == ["L", "lease0000001"])
+    next(starts)  # the request that had to wait for the answer
+    assert all(int(line[6]) < end for line in starts)
+
+
+async def test_starts_are_in_the_file_before_the_engine_has_the_request(leasing: Gateway) -> None:
+    seen: list[list[list[str]]] = []
+
+    async def script(request: Request, writer: asyncio.StreamWriter) -> None:
+        seen.append(leasing.starts())
+        await answer()(request, writer)
+
+    leasing.engine.script = script
+    ids = [(await leasing.post(BODY)).headers["x-request-id"] for _ in range(2)]
+    lease, first, second = seen[1]
+    assert [lease, first] == seen[0]
+    end, at = int(lease[2]), int(first[6])
+    assert 0 < end - at <= 1000
+    assert ["L", "lease0000001", str(end), "4", "1010", "1020", "default/m/alice"] == lease
+    assert ["S", ids[0], "lease0000001", "10", "20", "chat.completions", str(at)] == first
+    assert ["S", ids[1], "lease0000001", str(PROMPT), "7", "chat.completions"] == second[:-1]
+
+
+async def test_the_starts_file_is_opened_again_after_a_rename(leasing: Gateway) -> None:
+    await leasing.post(BODY)
+    rotated = leasing.starts_log.with_suffix(".1")
+    leasing.starts_log.rename(rotated)
+
+    async def written() -> bool:
+        await leasing.post(BODY)
+        return leasing.starts_log.exists()
+
+    await eventually(written, what="a new file")
+    text = rotated.read_text() + leasing.starts_log.read_text()
+    assert len(leasing.engine.requests) == len(re.findall(r"^S\t", text, re.MULTILINE))
+
+
+async def test_a_request_whose_start_cannot_be_written_does_not_pass(gateways: Gateways) -> None:
+    gateway = await gateways.start()
+    gateway.starts_log.mkdir()
+    response = await gateway.post(BODY)
+    assert (503, "admission_unavailable") == (response.status_code, code(response))
+    assert [] == gateway.engine.requests
+    gateway.starts_log.rmdir()
+    assert 200 == (await gateway.post(BODY)).status_code
+    (line,) = await gateway.usage()
+    assert "200" == line["status"]
+
+
+@pytest.mark.parametrize(
+    ("scope", "other", "is_repeated"),
+    [
+        ("key", BODY.replace(b'"m"', b'"n"'), True),
+        ("model", BODY, True),
+        ("model", BODY.replace(b'"m"', b'"n"'), False),
+        ("size", BODY, True),
+        ("size", BODY + b" " * 10, True),
+        ("size", BODY.replace(b"7", b"6"), False),
+        ("size", b'{"model":"m","n":7,"x":"0123456789"}', True),
+        ("size", b'{"model":"m","n":6,"x":"0123456789"}', False),
+    ],
+)
+async def test_a_rejection_is_repeated_without_a_query(
+    gateway: Gateway, scope: str, other: bytes, is_repeated: bool
+) -> None:
+    gateway.admission.script = rejected(f"1000,{scope}")
+    first, second = await gateway.post(BODY), await gateway.post(other)
+    assert (429, REJECTION, "3", "0") == (
+        second.status_code,
+        second.content,
+        second.headers["retry-after"],
+        second.headers["x-ratelimit-remaining-requests"],
+    )
+    assert first.headers.get("x-arks-refusal") is second.headers.get("x-arks-refusal") is None
+    assert (1 if is_repeated else 2) == len(gateway.queries())
+    assert [] == gateway.engine.requests
+
+
+async def test_a_repeated_rejection_ends_after_its_time(gateway: Gateway) -> None:
+    gateway.admission.script = rejected("150,key", 401)
+    assert 401 == (await gateway.post(BODY)).status_code
+    gateway.admission.script = grant()
+
+    async def passes() -> bool:
+        return (await gateway.post(BODY)).status_code == 200
+
+    await eventually(passes, what="a request passes")
+
+
+async def test_a_rejection_without_a_time_is_not_repeated(gateway: Gateway) -> None:
+    gateway.admission.script = answer(REJECTION, 503)
+    assert [503, 503] == [(await gateway.post(BODY)).status_code for _ in range(2)]
+    assert 2 == len(gateway.queries())
+
+
+async def test_a_lease_is_used_while_token_quota_is_away(leasing: Gateway) -> None:
+    await leasing.post(BODY)
+    await leasing.admission.stop()
+    assert 200 == (await leasing.post(BODY)).status_code
+    too_big = await leasing.post(BODY.replace(b"7", b"5000"))
+    assert (503, "admission_unavailable") == (too_big.status_code, code(too_big))
+
+
+@pytest.mark.parametrize(("policy", "status"), [("pass", 200), ("refuse", 503), ("nonsense", 503)])
+async def test_without_token_quota_the_last_failure_policy_counts(gateway: Gateway, policy: str, status: int) -> None:
+    gateway.admission.script = leases("0,0,0,1000,512", x_arks_outage=policy)
+    await gateway.post(BODY)
+    gateway.admission.script = AWAY
+    response = await gateway.post(b'{"model":"m","n":2}')
+    assert status == response.status_code
+    if status == 200:
+        assert ["S", response.headers["x-request-id"], "-", "5", "1024"] == gateway.starts()[-1][:5]
+        assert "default/m/alice/-/5/1024" in [line["grant"] for line in await gateway.usage(2)]
+    else:
+        assert "admission_unavailable" == code(response)
+    assert 503 == (await gateway.post(BODY.replace(b'"m"', b'"n"'))).status_code
+
+
+async def test_an_admission_without_counters_has_no_lease(gateway: Gateway) -> None:
+    gateway.admission.script = grant(x_arks_grant="default/m/alice/-/10/20")
+    response = await gateway.post(BODY)
+    (start,) = gateway.starts()
+    assert ["S", response.headers["x-request-id"], "-", "10", "20", "chat.completions"] == start[:-1]
+    (line,) = await gateway.usage()
+    assert "default/m/alice/-/10/20" == line["grant"]
+
+
+async def test_one_query_at_a_time_demands_more(gateway: Gateway) -> None:
+    gateway.admission.script = leases("0,0,0,1000,512")
+    for _ in range(2):
+        await gateway.post(BODY)
+    admission_continues = asyncio.Event()
+
+    async def waits(request: Request, writer: asyncio.StreamWriter) -> None:
+        await admission_continues.wait()
+        await grant()(request, writer)
+
+    gateway.admission.script = waits
+    before = len(gateway.queries())
+    requests = [asyncio.create_task(gateway.post(BODY)) for _ in range(5)]
+    await eventually(lambda: len(gateway.queries()) == before + 5, what="five queries")
+    admission_continues.set()
+    assert {200} == {(await request).status_code for request in requests}
+    assert 1 == sum(query.headers["x-arks-demand"] != "0,0,0" for query in gateway.queries()[before:])
