@@ -73,7 +73,7 @@ def test_a_lease_admits_no_more_than_granted_and_never_after_its_end(steps: list
             if first[0]:
                 granted, stop = list(first), now + min(second, 1000)
         elif account.take(now, first, second):
-            granted = [left - used for left, used in zip(granted, (1, first, second), strict=True)]
+            granted = [rest - used for rest, used in zip(granted, (1, first, second), strict=True)]
             assert min(granted) >= 0
             assert now < stop
         else:
@@ -82,7 +82,8 @@ def test_a_lease_admits_no_more_than_granted_and_never_after_its_end(steps: list
 
 @given(st.lists(st.tuples(st.integers(0, 400), st.binary(max_size=3)), max_size=400))
 def test_a_table_is_bounded_and_keeps_what_was_used_lately(steps: list[tuple[int, bytes]]) -> None:
-    table, recent = admission[b"new_table"](10, 200), []
+    table = admission[b"new_table"](10, 200)
+    recent: list[bytes] = []
     for number, suffix in steps:
         key = b"%d" % (number % 30) + suffix
         admission[b"put"](table, key, number)
@@ -108,7 +109,7 @@ def test_a_lease_is_not_valid_before_it_began() -> None:
     assert not leased().take(NOW - 1)
 
 
-def test_a_request_that_does_not_fit_leaves_the_lease_to_others() -> None:
+def test_a_request_that_does_not_fit_takes_nothing_from_others() -> None:
     account = leased()
     assert (False, False) == (account.take(NOW, 11), account.take(NOW, 1, 21))
     assert (True, True, False) == (account.take(NOW, 10), account.take(NOW, 0), account.take(NOW, 0))

@@ -1,7 +1,7 @@
 """Envoy's configuration, built from plain values, and the filter that runs inside it.
 
     GatewaySettings                        what an operator may change about the gateway
-    listener(settings)                     -> Listener: cleaning, admission.lua, routes, local replies, usage log
+    listener(settings)                     -> Listener: cleaning, filters, routes, local replies, usage log
     cluster(name)                          -> Cluster of one endpoint, `<namespace>/<endpoint>`, EDS over ADS
     load_assignment(name, backends)        -> ClusterLoadAssignment: its replicas and their weights
     token_quota_cluster(host, port)        -> Cluster `token-quota`, which the filter and /v1/models query
@@ -12,7 +12,7 @@
     to_json(message)                       -> the text of a bootstrap file
     command(binary, bootstrap_path, ...)   -> how Envoy is started
 
-All of them are pure: no clock, and no I/O except for reading admission.lua, which is part of this package. The xDS
+All of them are pure: no clock, and no I/O except for reading the filters' Lua files, which are part of this package. The xDS
 server sends clusters as CDS, load assignments as EDS, and the listener as LDS; routes are few, constant and part of
 the listener, so there is no RDS.
 """
