@@ -56,11 +56,12 @@ class Scenario:
         return Load(request, self.connections, self.keys, self.rate, self.gap_limit_ms)
 
 
-def request_bytes(engine: Engine, key_prefix: str, prompt_bytes: int = 40) -> bytes:
-    """Return a chat completion for this engine's model, 16 tokens at most, with a key for the load generator."""
+def request_bytes(engine: Engine, key_prefix: str, prompt_bytes: int = 40, max_tokens: int | None = 16) -> bytes:
+    """Return a chat completion for this engine's model. Six digits follow the prefix of the key, from the load."""
     message = {"role": "user", "content": ("a question " * (prompt_bytes // 11 + 1))[:prompt_bytes]}
     stream = {"stream": True, "stream_options": {"include_usage": True}} if engine.chunks else {}
-    body = json.dumps({"model": engine.model, "max_tokens": 16, **stream, "messages": [message]}).encode()
+    most = {} if max_tokens is None else {"max_tokens": max_tokens}
+    body = json.dumps({"model": engine.model, **most, **stream, "messages": [message]}).encode()
     head = (
         "POST /v1/chat/completions HTTP/1.1\r\nhost: bench\r\ncontent-type: application/json\r\n"
         f"authorization: Bearer {key_prefix}######\r\n{CLUSTER_HEADER}: default/{engine.model}\r\n"
