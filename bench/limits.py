@@ -24,9 +24,10 @@ import aiohttp
 from arks.endpoint_router.adapters.envoy import Backend, static_cluster
 from arks.kit.testing.wait import eventually
 from bench.gateway.load import Load, Native, Outcome, compile_native, engine, run_load
+from bench.gateway.postgresql import postgresql
 from bench.gateway.resources import token
 from bench.gateway.scenarios import Engine, request_bytes
-from bench.gateway.servers import arks_gateway, postgresql, stores, token_quota
+from bench.gateway.servers import arks_gateway, stores, token_quota
 
 WORKERS, REPLICAS, OFFERED = 4, 2, 10
 CONNECTIONS = 64

@@ -15,7 +15,7 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -35,6 +35,8 @@ RATE = 200
 CONNECTIONS = 16
 FEW = 10
 """Tokens at the start, the keys of the first measurement."""
+MANY = 1000
+"""Keys of the measurement with all tokens."""
 FLOOD_KEYS = 1_000_000
 SETTLE_SECONDS = 240
 WRITERS = 64
@@ -56,7 +58,7 @@ class System:
 async def system(directory: Path, native: Native) -> AsyncIterator[System]:
     async with AsyncExitStack() as stack:
         enter = stack.enter_async_context
-        port = await enter(engine(native.engine, directory / "engine", *JSON.arguments))
+        port = await enter(engine(native.engine, directory / "engine-json", *JSON.arguments))
         clusters = [static_cluster(f"default/{JSON.model}", [Backend("127.0.0.1", port)])]
         data = await enter(stores(directory, [numbered(number) for number in range(FEW)], [JSON.model]))
         admission = await enter(token_quota(data))
@@ -115,12 +117,12 @@ async def settled(pid: int) -> float:
 # --- load
 
 
-def admission(keys: int) -> Load:
+def admission(keys: int, digits: str = "######") -> Load:
     """Calls as the filter makes them, without a demand for more requests."""
     headers = {
         "host": "bench",
-        "authorization": f"Bearer {FAR}######",
-        "x-arks-request-id": "bench",
+        "authorization": f"Bearer {FAR}{digits}",
+        "x-arks-request-id": "bench-######",
         "x-arks-model": JSON.model,
         "x-arks-operation": "chat.completions",
         "x-arks-body-bytes": "120",
@@ -157,6 +159,8 @@ async def answers(native: Native, port: int, load: Load) -> bool:
 
 
 async def many_tokens(native: Native, running: System, number: int, seconds: float) -> None:
+    call = partial(answers, native, running.quota_port, admission(FEW))
+    await eventually(call, within_seconds=60, what="token-quota answers")
     before = await measure(native, running.quota_port, admission(FEW), seconds)
     print(f"{FEW:>9,} tokens   admission {_times(before)}; {running.sizes()}", flush=True)
     began, used = time.monotonic(), cpu_seconds(running.quota_pid)
@@ -165,17 +169,13 @@ async def many_tokens(native: Native, running: System, number: int, seconds: flo
     used = await settled(running.quota_pid) - used
     took = time.monotonic() - began
     print(f"          written in {wrote:.0f} s, token-quota idle after {took:.0f} s and {used:.0f} s of CPU")
-    await eventually(
-        partial(answers, native, running.quota_port, admission(number)),
-        within_seconds=60,
-        what="the new keys are valid",
-    )
-    after = await measure(native, running.quota_port, admission(number), seconds)
-    again = await measure(native, running.quota_port, admission(FEW), seconds)
-    print(f"{number:>9,} tokens   admission {_times(after)}; {running.sizes()}; all keys in turn")
-    print(
-        f"{'':>18}admission {_times(again)} ({again.latency.p99 / before.latency.p99:.2f}x p99) with the same {FEW} keys"
-    )
+    newest = admission(1, f"{number - 1:06}")
+    await eventually(partial(answers, native, running.quota_port, newest), within_seconds=60, what="all keys are valid")
+    first = replace(admission(MANY), connections=1, rate=0, most=MANY)
+    print(f"{'':>18}first use of a key {_times(await measure(native, running.quota_port, first, 60))}")
+    after = await measure(native, running.quota_port, admission(MANY), seconds)
+    ratio = after.latency.p99 / before.latency.p99
+    print(f"{number:>9,} tokens   admission {_times(after)} ({ratio:.2f}x p99), {MANY:,} keys; {running.sizes()}")
 
 
 async def random_keys(native: Native, running: System, seconds: float) -> None:

@@ -42,6 +42,8 @@ class Load:
     keys: int = 1
     rate: float = 0.0
     """Requests per second of an open loop; 0: closed loop."""
+    most: int | None = None
+    """Requests after which it ends early."""
     gap_limit_ms: float = 0.0
     """Longer gaps between events are counted as late."""
 
@@ -95,6 +97,7 @@ async def run_load(binary: Path, port: int, load: Load, seconds: float) -> Outco
     """Run the load generator against a port of loopback. Raises RuntimeError if it fails."""
     process = await asyncio.create_subprocess_exec(
         *(str(binary), "-k", str(load.keys), "-r", str(load.rate)),
+        *(("-n", str(load.most)) if load.most else ()),
         *(("-g", str(int(load.gap_limit_ms * 1000))) if load.gap_limit_ms else ()),
         *(str(port), str(load.connections), str(seconds)),
         stdin=asyncio.subprocess.PIPE,

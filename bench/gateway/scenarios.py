@@ -53,7 +53,7 @@ class Scenario:
     @property
     def load(self) -> Load:
         request = request_bytes(self.engine, self.key_prefix, self.prompt_bytes)
-        return Load(request, self.connections, self.keys, self.rate, self.gap_limit_ms)
+        return Load(request, self.connections, self.keys, self.rate, gap_limit_ms=self.gap_limit_ms)
 
 
 def request_bytes(engine: Engine, key_prefix: str, prompt_bytes: int = 40, max_tokens: int | None = 16) -> bytes:

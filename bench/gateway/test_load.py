@@ -36,6 +36,17 @@ async def test_an_open_loop_sends_its_rate(native: Native, stack: AsyncExitStack
     assert outcome.failed(frozenset({"200"})) == 0
 
 
+@pytest.mark.parametrize("rate", [0, 1000])
+async def test_it_ends_after_so_many_requests(
+    rate: float, native: Native, stack: AsyncExitStack, tmp_path: Path
+) -> None:
+    port = await start(stack, native, tmp_path, JSON)
+    load = Load(request_bytes(JSON, FAR), connections=8, rate=rate, keys=3, most=50)
+    outcome = await run_load(native.load, port, load, 30)
+    assert outcome.statuses == {"200": 50}
+    assert outcome.seconds < 10
+
+
 async def test_the_engine_counts_what_the_load_generator_receives(
     native: Native, stack: AsyncExitStack, tmp_path: Path
 ) -> None:

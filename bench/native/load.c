@@ -1,11 +1,12 @@
 /* Load of one kind of request, in a closed or an open loop.
  *
- * usage: load [-r RATE] [-k KEYS] [-g GAP_US] PORT CONNECTIONS SECONDS < REQUEST     (the bytes of one HTTP/1.1 request)
+ * usage: load [-r RATE] [-k KEYS] [-g GAP_US] [-n REQUESTS] PORT CONNECTIONS SECONDS < REQUEST     (the bytes of one HTTP/1.1 request)
  *   without -r  closed loop: each connection has one request in flight at any time
  *   -r RATE     open loop: so many requests a second are due at fixed times, on whichever connection is idle. A request that
  *               has to wait for a connection is measured from the time when it was due.
  *   -k KEYS     "######" in the request becomes a number below KEYS, another one in each request
  *   -g GAP_US   counts gaps between events that are longer
+ *   -n REQUESTS ends after so many, if that is before SECONDS
  * After SECONDS it begins no more requests and waits at most 5 s for those in flight.
  * prints: {"seconds": .., "statuses": {"200": ..}, "broken": .., "unsent": .., "bytes": .., "late_gaps": ..,
  *          "latency_us": [p50, p99, most], "first_us": [..], "gap_us": [..]}
@@ -16,6 +17,7 @@
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
+#include <limits.h>
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <stdint.h>
@@ -52,7 +54,7 @@ struct samples {
 static int port, epoll, in_flight;
 static char *request, *key_digits;
 static size_t request_length;
-static long keys, statuses[MOST_STATUS], broken, unsent, body_bytes, late_gaps;
+static long keys, begun, most = LONG_MAX, statuses[MOST_STATUS], broken, unsent, body_bytes, late_gaps;
 static double rate;
 static int64_t gap_limit = INT64_MAX, end;
 static struct samples latencies, firsts, gaps;
@@ -99,6 +101,7 @@ static void begin(struct connection *c, int64_t due) {
     c->state = HEAD;
     c->head_length = c->line_length = 0;
     in_flight++;
+    begun++;
     push_request(c);
     if (c->sent < request_length) watch(c, EPOLL_CTL_MOD, EPOLLIN | EPOLLOUT);
 }
@@ -121,7 +124,7 @@ static struct connection *take_idle(void) {
 /* The connection is free for another request. */
 static void go_on(struct connection *c) {
     int64_t now = microseconds();
-    if (rate == 0 && now < end) begin(c, now);
+    if (rate == 0 && now < end && begun < most) begin(c, now);
     else put_idle(c);
 }
 
@@ -278,23 +281,24 @@ static void turn(void) {
 }
 
 /* Begins the requests that are due and have a connection. Returns when to look again. */
-static int64_t begin_due(int64_t began, long *count, long wanted) {
-    while (*count < wanted && first_idle) {
-        int64_t due = began + (int64_t)((double)*count * 1e6 / rate);
+static int64_t begin_due(int64_t began, long wanted) {
+    while (begun < wanted && first_idle) {
+        int64_t due = began + (int64_t)((double)begun * 1e6 / rate);
         if (due > microseconds()) return due;
         begin(take_idle(), due);
-        ++*count;
     }
     return microseconds() + 100000;
 }
 
 static void run(int64_t began) {
-    long count = 0, wanted = (long)((double)(end - began) * rate / 1e6);
+    long wanted = (long)((double)(end - began) * rate / 1e6);
+    if (wanted > most) wanted = most;
     for (;;) {
         int64_t now = microseconds(), next = now + 100000;
-        if (rate > 0) next = begin_due(began, &count, wanted);
-        unsent = wanted - count;
-        if ((now >= end && in_flight == 0 && unsent == 0) || now > end + DRAIN_US) return;
+        if (rate > 0) next = begin_due(began, wanted);
+        int all_begun = rate > 0 ? begun >= wanted : now >= end || begun >= most;
+        unsent = rate > 0 ? wanted - begun : 0;
+        if ((all_begun && in_flight == 0) || now > end + DRAIN_US) return;
         wait_until(next);
         turn();
     }
@@ -338,9 +342,10 @@ static void read_request(void) {
 
 int main(int count, char **arguments) {
     int option;
-    while ((option = getopt(count, arguments, "r:k:g:")) != -1) {
+    while ((option = getopt(count, arguments, "r:k:g:n:")) != -1) {
         if (option == 'r') rate = atof(optarg);
         else if (option == 'k') keys = atol(optarg);
+        else if (option == 'n') most = atol(optarg);
         else if (option == 'g') gap_limit = atol(optarg);
         else return 2;
     }
@@ -358,7 +363,7 @@ int main(int count, char **arguments) {
     int64_t began = microseconds();
     end = began + (int64_t)(atof(arguments[optind + 2]) * 1e6);
     if (rate == 0) {
-        while (first_idle) begin(take_idle(), began);
+        while (first_idle && begun < most) begin(take_idle(), began);
     }
     run(began);
     report((double)(microseconds() - began) / 1e6);
