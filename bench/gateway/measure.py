@@ -9,7 +9,6 @@ from arks.kit.testing.wait import eventually
 from bench.gateway.load import Outcome, run_load
 from bench.gateway.scenarios import Scenario
 from bench.gateway.sides import ARKS, ENGINE, Side, Systems
-from bench.process_cost import cpu_seconds
 
 QUIET_SECONDS = 20
 """Longest wait for the work that remains after a round."""
@@ -53,10 +52,10 @@ async def use_all_keys(load: Path, side: Side, scenario: Scenario) -> None:
 async def measure(load: Path, systems: Systems, side: Side, scenario: Scenario, seconds: float) -> Round:
     """Work that remains after the load (usage to ship, to charge and to store) counts for its round."""
     calls = await systems.stores.calls()
-    before = _cpu(side)
+    before = side.cpu_seconds()
     outcome = await run_load(load, side.ports[scenario.engine.model], scenario.load, seconds)
     await quiet(side)
-    used = _cpu(side)
+    used = side.cpu_seconds()
     requests = max(outcome.requests, 1)
     made = await systems.stores.calls() - calls if side.name == ARKS else 0
     return Round(outcome, {kind: (used[kind] - before[kind]) / requests * 1e6 for kind in used}, made / requests)
@@ -65,15 +64,11 @@ async def measure(load: Path, systems: Systems, side: Side, scenario: Scenario, 
 async def quiet(side: Side) -> None:
     """Wait until the processes of this side are idle: under a tenth of a core together."""
     for _ in range(int(QUIET_SECONDS / 0.2)):
-        before = sum(_cpu(side).values())
+        before = sum(side.cpu_seconds().values())
         await asyncio.sleep(0.2)
-        if sum(_cpu(side).values()) - before < 0.02:
+        if sum(side.cpu_seconds().values()) - before < 0.02:
             return
     print(f"  {side.name} is still busy {QUIET_SECONDS} s after its round: the next round is slower for it")
-
-
-def _cpu(side: Side) -> dict[str, float]:
-    return {kind: sum(map(cpu_seconds, pids)) for kind, pids in side.processes.items()}
 
 
 async def _works(load: Path, side: Side, scenario: Scenario) -> bool:

@@ -37,10 +37,6 @@ class Stores:
     valkey: Server
     environment: Mapping[str, str] = field(default_factory=dict)
 
-    @property
-    def pids(self) -> tuple[int, ...]:
-        return (self.nats.process.pid, self.valkey.process.pid)
-
     async def calls(self) -> int:
         """Commands that the Redis-compatible server has run, those inside of scripts included."""
         client = redis.asyncio.Redis(port=self.valkey.port, password=self.valkey.password)
@@ -54,9 +50,16 @@ class Stores:
 
 @dataclass(frozen=True)
 class Gateway:
-    port: int
+    envoy: Server
     admin_port: int
-    pid: int
+
+    @property
+    def port(self) -> int:
+        return self.envoy.port
+
+    @property
+    def pid(self) -> int:
+        return self.envoy.process.pid
 
 
 @asynccontextmanager
@@ -144,7 +147,7 @@ async def _envoy(directory: Path, gate: Listener, clusters: Sequence[Cluster], w
     config.write_text(to_json(static_bootstrap("bench", admin_port, [gate], clusters)))
     line = [*_with({"ARKS_GATEWAY": GATEWAY_NAME}), *command(program("envoy"), str(config), workers)]
     async with serve(line, port, directory) as server:
-        yield Gateway(port, admin_port, server.process.pid)
+        yield Gateway(server, admin_port)
 
 
 def _with(environment: Mapping[str, str]) -> list[str]:

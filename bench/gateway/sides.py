@@ -9,10 +9,12 @@ import aiohttp
 
 from arks.contracts.resources import Resource
 from arks.endpoint_router.adapters.envoy import Backend, static_cluster
+from arks.kit.testing.servers import Server
 from bench.gateway.load import Native, engine
 from bench.gateway.resources import FAR_RATES, quota, token
 from bench.gateway.scenarios import ENGINES, FAR, KEYS, NEAR
 from bench.gateway.servers import Gateway, Stores, arks_gateway, plain_envoy, stores, token_quota
+from bench.process_cost import cpu_seconds
 
 ENGINE, PLAIN, ARKS = "engine", "plain", "Arks"
 NEAR_RPM = 600
@@ -23,8 +25,19 @@ class Side:
     name: str
     ports: Mapping[str, int]
     """Model -> port."""
-    processes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
-    """Kind, as the output names it -> process ids."""
+    processes: Mapping[str, tuple[Server, ...]] = field(default_factory=dict)
+    """By kind, as the output names it."""
+
+    def cpu_seconds(self) -> dict[str, float]:
+        """Of all processes of a kind, since their start. Raises RuntimeError if a process has ended."""
+        return {kind: sum(map(_cpu_seconds, servers)) for kind, servers in self.processes.items()}
+
+
+def _cpu_seconds(server: Server) -> float:
+    if server.process.returncode is not None:
+        log = server.log_file.read_text(errors="replace")[-2000:]
+        raise RuntimeError(f"{' '.join(server.command)} ended with {server.process.returncode}: {log}")
+    return cpu_seconds(server.process.pid)
 
 
 @dataclass(frozen=True)
@@ -63,14 +76,14 @@ async def all_systems(directory: Path, native: Native, workers: int) -> AsyncIte
         admission = await enter(token_quota(data))
         gateway, shipper = await enter(arks_gateway(data, clusters, [admission.port], workers))
         processes = {
-            "Envoy": (gateway.pid,),
-            "token-quota": (admission.process.pid,),
-            "shipper": (shipper.process.pid,),
-            "stores": data.pids,
+            "Envoy": (gateway.envoy,),
+            "token-quota": (admission,),
+            "shipper": (shipper,),
+            "stores": (data.nats, data.valkey),
         }
         sides = (
             Side(ENGINE, ports),
-            Side(PLAIN, dict.fromkeys(ports, plain.port), {"Envoy": (plain.pid,)}),
+            Side(PLAIN, dict.fromkeys(ports, plain.port), {"Envoy": (plain.envoy,)}),
             Side(ARKS, dict.fromkeys(ports, gateway.port), processes),
         )
         yield Systems(sides, gateway, data, admission.process.pid)
