@@ -39,12 +39,19 @@ _MAX_LOOKED_AT = 500
 _LOST_AFTER_MILLISECONDS = 30_000
 """Time for a batch that the stream delivers late or again, and for clocks that differ."""
 _ABANDONED_AFTER_MILLISECONDS = 3_600_000
-_SCRIPTS = ("grant", "apply", "open", "fill", "lost")
+_SCRIPTS = {
+    "open": ("open",),
+    "fill": ("fill",),
+    "grant": ("common", "grant"),
+    "apply": ("common", "settle", "apply"),
+    "lost": ("common", "settle", "lost"),
+}
+"""Each script is the text of these files."""
 
 
-def _script(name: str) -> str:
+def _script(files: Sequence[str]) -> str:
     folder = resources.files("arks.token_quota.adapters") / "scripts"
-    return (folder / "common.lua").read_text() + (folder / f"{name}.lua").read_text()
+    return "".join((folder / f"{name}.lua").read_text() for name in files)
 
 
 class RedisCounters:
@@ -62,7 +69,7 @@ class RedisCounters:
         self._monotonic = monotonic
         self._retry_pause_seconds = retry_pause_seconds
         self._paused_until = 0.0
-        self._sources = {name: _script(name) for name in _SCRIPTS}
+        self._sources = {name: _script(files) for name, files in _SCRIPTS.items()}
         self._shas = {
             name: hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest() for name, text in self._sources.items()
         }

@@ -9,60 +9,64 @@ local epoch = redis.call('HMGET', KEYS[1], 'id', 'cursor')
 if not epoch[1] then return { -1, 0 } end
 if epoch[2] ~= ARGV[1] then return { 0, tonumber(epoch[2]) } end
 epoch = epoch[1]
-local now_minute, now_day = tonumber(ARGV[3]), tonumber(ARGV[4])
-local leases, lease_ends, gateways = KEYS[2], KEYS[3], KEYS[4]
+local now = { minute = tonumber(ARGV[3]), day = tonumber(ARGV[4]) }
+local FIELDS, first = 15, 6 + 2 * tonumber(ARGV[5])
+
+for i = 6, first - 1, 2 do
+  local known = redis.call('HGET', KEYS[4], ARGV[i])
+  if not known or tonumber(ARGV[i + 1]) > tonumber(known) then redis.call('HSET', KEYS[4], ARGV[i], ARGV[i + 1]) end
+end
+local ids = {}
+for i = first + 1, #ARGV, FIELDS do
+  if ARGV[i] ~= '' then ids[#ids + 1] = ARGV[i] end
+end
+local leases = read_leases(KEYS[2], ids)
 
 -- Moves amounts out of what the lease holds: what `change` settles is charged instead, what it returns is free again.
 -- The counters contain exactly what leases hold, so no more than that is taken; requests beyond it are new to the counters.
-local function settle(id, lease, change)
-  local requests = take(lease, 'requests', change.requests)
-  local reserved = take(lease, 'prompt', change.reserved_prompt) + take(lease, 'completion', change.reserved_completion)
-  local returned_requests = take(lease, 'requests', change.unused_requests)
-  local returned = take(lease, 'prompt', change.unused_prompt) + take(lease, 'completion', change.unused_completion)
-  if change.closed and lease.ends ~= '0' then
-    redis.call('ZREM', lease_ends, id)
-    lease.ends = '0'
+local function settle(lease, change)
+  local requests = take(lease, epoch, 'requests', change.requests)
+  local reserved = take(lease, epoch, 'prompt', change.reserved_prompt)
+    + take(lease, epoch, 'completion', change.reserved_completion)
+  local returned_requests = take(lease, epoch, 'requests', change.unused_requests)
+  local returned = take(lease, epoch, 'prompt', change.unused_prompt)
+    + take(lease, epoch, 'completion', change.unused_completion)
+  if change.closed and lease.ends > 0 then lease.ends, lease.closing = 0, true end
+  if lease.ends == 0 and lease.requests == 0 then
+    lease.ended = true
+    returned = returned + take(lease, epoch, 'prompt', lease.prompt) + take(lease, epoch, 'completion', lease.completion)
   end
-  if lease.ends == '0' and lease.requests == 0 then
-    returned = returned + take(lease, 'prompt', lease.prompt) + take(lease, 'completion', lease.completion)
-    redis.call('HDEL', leases, id)
-  else
-    write_lease(leases, id, lease)
-  end
-  release_budget(lease)
+  lease.changed = true
   local difference = change.prompt + change.completion - reserved
-  charge_rate(lease.rate, epoch, change.sequence, now_minute, now_day, { minute = lease.minute, day = lease.day,
+  charge_rate(lease.rate, epoch, change.sequence, now, { minute = lease.minute, day = lease.day,
     requests = change.requests - requests - returned_requests, tokens = difference - returned, overrun = difference })
 end
 
 local function charge_budget(key, change)
-  local b = redis.call('HMGET', key, 'e', 'w', 'up', 'uc')
-  if b[1] == epoch and change.sequence > tonumber(b[2]) then
-    redis.call('HSET', key, 'up', at_least_0(tonumber(b[3]) + change.prompt), 'uc', at_least_0(tonumber(b[4]) + change.completion))
-  end
+  local budget = budget_of(key)
+  if budget.epoch ~= epoch or change.sequence <= budget.upto then return end
+  budget.used.prompt = at_least_0(budget.used.prompt + change.prompt)
+  budget.used.completion = at_least_0(budget.used.completion + change.completion)
+  budget.changed = true
 end
 
-local first = 6 + 2 * tonumber(ARGV[5])
-for i = 6, first - 1, 2 do
-  local known = redis.call('HGET', gateways, ARGV[i])
-  if not known or tonumber(ARGV[i + 1]) > tonumber(known) then redis.call('HSET', gateways, ARGV[i], ARGV[i + 1]) end
-end
-for i = first, #ARGV, 15 do
+for i = first, #ARGV, FIELDS do
   local change = {
-    sequence = tonumber(ARGV[i]), requests = tonumber(ARGV[i + 4]),
+    sequence = tonumber(ARGV[i]), minute = tonumber(ARGV[i + 2]), day = tonumber(ARGV[i + 3]), requests = tonumber(ARGV[i + 4]),
     reserved_prompt = tonumber(ARGV[i + 5]), reserved_completion = tonumber(ARGV[i + 6]),
     prompt = tonumber(ARGV[i + 7]), completion = tonumber(ARGV[i + 8]), closed = ARGV[i + 9] == '1',
     unused_requests = tonumber(ARGV[i + 10]), unused_prompt = tonumber(ARGV[i + 11]), unused_completion = tonumber(ARGV[i + 12]),
   }
-  local id, rate, budget = ARGV[i + 1], tonumber(ARGV[i + 13]), tonumber(ARGV[i + 14])
-  local lease = read_lease(leases, id)
-  if lease then
-    settle(id, lease, change)
+  local rate, budget = tonumber(ARGV[i + 13]), tonumber(ARGV[i + 14])
+  local lease = leases[ARGV[i + 1]]
+  if lease and not lease.ended then
+    settle(lease, change)
   elseif rate > 0 then
-    charge_rate(KEYS[rate], epoch, change.sequence, now_minute, now_day, { minute = tonumber(ARGV[i + 2]),
-      day = tonumber(ARGV[i + 3]), requests = change.requests, tokens = change.prompt + change.completion, overrun = 0 })
+    charge_rate(KEYS[rate], epoch, change.sequence, now, { minute = change.minute, day = change.day,
+      requests = change.requests, tokens = change.prompt + change.completion, overrun = 0 })
   end
   if budget > 0 then charge_budget(KEYS[budget], change) end
 end
+write_all(KEYS[2], KEYS[3], leases)
 redis.call('HSET', KEYS[1], 'cursor', ARGV[2])
 return { 1, tonumber(ARGV[2]) }

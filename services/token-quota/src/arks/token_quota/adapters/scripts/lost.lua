@@ -7,8 +7,9 @@
 local epoch = redis.call('HGET', KEYS[1], 'id')
 if not epoch then return { 0, 0 } end
 local ids = redis.call('ZRANGE', KEYS[3], '-inf', ARGV[1], 'BYSCORE', 'LIMIT', ARGV[6], ARGV[7])
-local now_minute, now_day = tonumber(ARGV[2]), tonumber(ARGV[3])
+local now = { minute = tonumber(ARGV[2]), day = tonumber(ARGV[3]) }
 local oldest, margin = tonumber(ARGV[4]), tonumber(ARGV[5])
+local leases = read_leases(KEYS[2], ids)
 local reported = {}
 local function reported_until(gateway)
   if not reported[gateway] then reported[gateway] = tonumber(redis.call('HGET', KEYS[4], gateway) or 0) end
@@ -17,19 +18,15 @@ end
 
 local lost = 0
 for _, id in ipairs(ids) do
-  local lease = read_lease(KEYS[2], id)
-  local ends = lease and tonumber(lease.ends)
-  if not lease or ends < oldest or reported_until(lease.gateway) > ends + margin then
+  local lease = leases[id]
+  if lease.ends < oldest or reported_until(lease.gateway) > lease.ends + margin then
     lost = lost + 1
-    redis.call('ZREM', KEYS[3], id)
-    redis.call('HDEL', KEYS[2], id)
-    if lease then
-      local requests = take(lease, 'requests', lease.requests)
-      local tokens = take(lease, 'prompt', lease.prompt) + take(lease, 'completion', lease.completion)
-      release_budget(lease)
-      charge_rate(lease.rate, epoch, math.huge, now_minute, now_day,
-        { minute = lease.minute, day = lease.day, requests = -requests, tokens = -tokens, overrun = 0 })
-    end
+    lease.closing, lease.ended = true, true
+    local requests = take(lease, epoch, 'requests', lease.requests)
+    local tokens = take(lease, epoch, 'prompt', lease.prompt) + take(lease, epoch, 'completion', lease.completion)
+    charge_rate(lease.rate, epoch, math.huge, now,
+      { minute = lease.minute, day = lease.day, requests = -requests, tokens = -tokens, overrun = 0 })
   end
 end
+write_all(KEYS[2], KEYS[3], leases)
 return { #ids, lost }
