@@ -4,7 +4,7 @@ The types are msgspec structs because every request passes through them twice: e
 about 1 us instead of 20 with protobuf's JSON. Field names in JSON are those of `UsageBatch` in usage.proto.
 """
 
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
 
@@ -12,32 +12,41 @@ from arks.contracts.usage import UsageSource
 
 MAX_INTEGER: Final = 2**53 - 1
 """JSON numbers are exact up to it."""
+_MAX_MILLISECONDS: Final = 2**33 * 1000
+"""The year 2242."""
+
+Count = Annotated[int, msgspec.Meta(ge=0, le=MAX_INTEGER)]
+Milliseconds = Annotated[int, msgspec.Meta(ge=0, le=_MAX_MILLISECONDS)]
+"""Since 1970-01-01 UTC."""
+StatusCode = Annotated[int, msgspec.Meta(ge=0, le=999)]
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=253)]
+"""Decoding checks these bounds."""
 
 
 class UsageRecord(msgspec.Struct, rename="camel", omit_defaults=True):
     """A request that has ended."""
 
-    request_id: str
-    token: str
-    endpoint: str
+    request_id: Name
+    token: Name
+    endpoint: Name
     operation: str
     source: str
     """Name of a UsageSource in protobuf's JSON, as USAGE_SOURCE_ENGINE."""
-    started_at_milliseconds: int
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    duration_milliseconds: int = 0
-    first_byte_milliseconds: int = 0
-    status_code: int = 0
+    started_at_milliseconds: Milliseconds
+    prompt_tokens: Count = 0
+    completion_tokens: Count = 0
+    duration_milliseconds: Count = 0
+    first_byte_milliseconds: Count = 0
+    status_code: StatusCode = 0
     response_flags: str = ""
     stream: bool = False
     replica: str = ""
     lease: str = ""
     """Empty if the request was admitted without counters."""
-    reserved_prompt_tokens: int = 0
-    reserved_completion_tokens: int = 0
+    reserved_prompt_tokens: Count = 0
+    reserved_completion_tokens: Count = 0
     was_reported_started: bool = False
-    """An earlier batch has this request among its `started`."""
+    """The lease was closed before the request ended: an earlier batch can have it among its `started`."""
 
 
 class StartedRequest(msgspec.Struct, rename="camel", omit_defaults=True):
@@ -45,34 +54,34 @@ class StartedRequest(msgspec.Struct, rename="camel", omit_defaults=True):
     reservation.
     """
 
-    request_id: str
-    token: str
-    endpoint: str
+    request_id: Name
+    token: Name
+    endpoint: Name
     operation: str
-    lease: str
-    started_at_milliseconds: int
-    reserved_prompt_tokens: int = 0
-    reserved_completion_tokens: int = 0
+    lease: Name
+    started_at_milliseconds: Milliseconds
+    reserved_prompt_tokens: Count = 0
+    reserved_completion_tokens: Count = 0
 
 
 class ClosedLease(msgspec.Struct, rename="camel", omit_defaults=True):
     """A lease that admits no more requests, and what of it no request has used."""
 
-    lease: str
-    unused_requests: int = 0
-    unused_prompt_tokens: int = 0
-    unused_completion_tokens: int = 0
+    lease: Name
+    unused_requests: Count = 0
+    unused_prompt_tokens: Count = 0
+    unused_completion_tokens: Count = 0
 
 
 class UsageBatch(msgspec.Struct, rename="camel", omit_defaults=True):
     """One message. `id` is also the id of the NATS message: a batch with a known id is a repetition."""
 
-    id: str
-    """`<identity of the log>-<number of the flush>-<namespace>`."""
+    id: Annotated[str, msgspec.Meta(min_length=1)]
+    """`<identity of the shipper's state>-<number of the flush>-<namespace>.<part>`."""
     gateway: str
     """Name of the gateway: what its filter sends as x-arks-gateway."""
-    namespace: str
-    complete_until_milliseconds: int
+    namespace: Name
+    complete_until_milliseconds: Milliseconds
     """The gateway has reported every lease that ended before this time."""
     records: list[UsageRecord] = msgspec.field(default_factory=list)
     started: list[StartedRequest] = msgspec.field(default_factory=list)
