@@ -111,6 +111,10 @@ generate: $(SYNCED) ## Generate protobuf messages, CRDs and docs/resources.md fr
 bench: $(SYNCED) ## Compare requests a second, latency and CPU of Arks with plain Envoy, in the same run
 	@for bench in gateway idle; do echo "== $$bench"; $(BIN)/python -m bench.$$bench; done
 
+.PHONY: bench-limits
+bench-limits: $(SYNCED) ## Measure how exact limits are at ten times the load (5 minutes), then 100,000 tokens and a flood of keys
+	@for bench in limits tokens; do echo "== $$bench"; $(BIN)/python -m bench.$$bench; done
+
 # --- release
 
 .PHONY: release

@@ -122,8 +122,8 @@ async def answers(native: Native, running: System, limit: Limit, rpm: int) -> bo
 def report(limit: Limit, rpm: int, found: list[Window], outcome: Outcome) -> Iterator[str]:
     value = limit.value(rpm)
     statuses = ", ".join(f"{status}: {number:,}" for status, number in outcome.statuses.items())
-    times = "with" if limit.max_tokens else "without"
-    yield f"{limit.kind} {value:,}, {times} max_tokens; {outcome.per_second:,.0f}/s offered; {statuses}"
+    times = "" if limit.max_tokens else ", requests without max_tokens"
+    yield f"{limit.kind} {value:,}{times}; {outcome.per_second:,.0f}/s offered; {statuses}"
     for window in found:
         used = window.used(limit.kind)
         over, under = max(0, used - value), max(0, value - used)
