@@ -1,8 +1,9 @@
 """Fakes as fixtures, and a ledger on SQLite that costs milliseconds: its tables are made once and copied."""
 
 import asyncio
+import os
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from arks.token_quota.adapters.database import Database
 from arks.token_quota.adapters.ledger import SqlLedger
 from arks.token_quota.domain.time import Moment
 from arks.token_quota.testing.fakes import FakeCounters, FakeEvents, Harness
+from arks.token_quota.testing.postgresql import postgresql_server, temporary_database
 
 
 @pytest.fixture
@@ -59,3 +61,15 @@ async def ledger(empty_ledger: Path, tmp_path: Path) -> AsyncIterator[SqlLedger]
     database = Database(sqlite_url(path))
     yield SqlLedger(database)
     await database.close()
+
+
+@pytest.fixture(scope="session")
+def postgresql_url() -> Iterator[str]:
+    """A database of this run: on the server that ARKS_TEST_DATABASE_URL names, else on one from a package."""
+    existing = os.environ.get("ARKS_TEST_DATABASE_URL")
+    if existing:
+        with temporary_database(existing) as url:
+            yield url
+    else:
+        with postgresql_server() as server, temporary_database(server) as url:
+            yield url

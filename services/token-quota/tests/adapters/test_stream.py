@@ -3,38 +3,65 @@
 import pytest
 
 from arks.contracts.subjects import usage_subject
-from arks.events.v1.usage_pb2 import UsageRecord, UsageSource
+from arks.kit.errors import Unavailable
 from arks.kit.home import LocalHome
+from arks.kit.testing.servers import Server
+from arks.token_quota.adapters import stream as stream_module
 from arks.token_quota.adapters.stream import BusUsageStream
-from arks.token_quota.domain.usage import Usage
-from arks.token_quota.domain.wire import decode, encode
+from arks.token_quota.domain.batch import UsageBatch
+from arks.token_quota.service.ports.usage_stream import UsageMessage
+from arks.token_quota.testing.usage import batch, record, started
 
 pytestmark = pytest.mark.real
 
 
-def record(request_id: str) -> UsageRecord:
-    made = UsageRecord(
-        request_id=request_id,
-        namespace="team.a",
-        token="alice",
-        endpoint="qwen",
-        prompt_tokens=7,
-        source=UsageSource.USAGE_SOURCE_ENGINE,
-    )
-    made.started_at.FromSeconds(1_767_225_600)
-    return made
-
-
-async def test_usage_is_deduplicated_by_request_id_and_delivered_until_acked(home: LocalHome) -> None:
-    await home.start()
-    for sent in (record("r1"), record("r1"), record("r2")):
-        headers = {"Nats-Msg-Id": sent.request_id}
-        await home.bus.jetstream.publish(usage_subject(sent.namespace, sent.token), encode(sent), headers=headers)
-    received: list[Usage | None] = []
-    async for batch in BusUsageStream(home.bus).batches():
-        for message in batch:
-            received.append(message.usage())
-            await message.ack()
-        if len(received) >= 2:
+async def take(home: LocalHome, count: int) -> list[UsageMessage]:
+    """The first messages, not acknowledged."""
+    found: list[UsageMessage] = []
+    async for messages in BusUsageStream(home.bus).messages():
+        found += messages
+        if len(found) >= count:
             break
-    assert [decode(encode(record(request_id))) for request_id in ("r1", "r2")] == received
+    return found
+
+
+async def acked(messages: list[UsageMessage]) -> list[UsageBatch | None]:
+    for message in messages:
+        await message.ack()
+    return [message.batch() for message in messages]
+
+
+async def test_a_batch_is_deduplicated_by_its_id(home: LocalHome) -> None:
+    await home.start()
+    stream = BusUsageStream(home.bus)
+    first, second = batch(record("r1"), started=[started("r2")], namespace="team.a"), batch(record("r3"))
+    for sent in (first, first, second):
+        await stream.publish(sent)
+    assert [first, second] == await acked(await take(home, 2))
+
+
+async def test_batches_that_are_not_acknowledged_come_again(home: LocalHome, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stream_module._CONSUMER, "ack_wait", 0.2)
+    await home.start()
+    sent = batch(record())
+    await BusUsageStream(home.bus).publish(sent)
+    await take(home, 1)
+    assert [sent] == await acked(await take(home, 1))
+
+
+async def test_a_message_that_is_no_batch_does_not_stop_the_next(home: LocalHome) -> None:
+    await home.start()
+    await home.bus.jetstream.publish(usage_subject("team"), b'{"id":"without namespace"}')
+    sent = batch(record())
+    await BusUsageStream(home.bus).publish(sent)
+    assert [None, sent] == await acked(await take(home, 2))
+
+
+async def test_a_batch_that_cannot_be_published_is_an_error(
+    home: LocalHome, nats: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stream_module, "_PUBLISH_SECONDS", 0.2)
+    await home.start()
+    await nats.kill()
+    with pytest.raises(Unavailable, match="usage stream"):
+        await BusUsageStream(home.bus).publish(batch(record()))

@@ -1,68 +1,120 @@
-from dataclasses import replace
+from collections import Counter
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from arks.contracts.usage import UsageSource
-from arks.token_quota.domain.posting import DayKey, Posted, daily_sums, post
-from arks.token_quota.domain.usage import Usage
+from arks.token_quota.domain.batch import ClosedLease, UsageBatch, UsageRecord
+from arks.token_quota.domain.change import LeaseChange
+from arks.token_quota.domain.posting import DayKey, Entry, Known, Posting, daily_sums, post, uncertain_requests
+from arks.token_quota.testing.usage import STARTED_AT_MILLISECONDS, batch, record, reservation, started
 
-DAY = 20_000
-USAGE = Usage(
-    request_id="r1",
-    namespace="team",
-    token="tom",
-    endpoint="qwen",
-    quota="q",
-    operation="chat.completions",
-    source=UsageSource.ENGINE,
-    started_at_milliseconds=DAY * 86_400_000 + 5,
-    prompt_tokens=10,
-    completion_tokens=20,
-)
-CHARGED = replace(USAGE, source=UsageSource.RESERVATION, prompt_tokens=100, completion_tokens=200)
+DAY = STARTED_AT_MILLISECONDS // 86_400_000
+MINUTE = STARTED_AT_MILLISECONDS // 60_000
+CHARGED = Known(UsageSource.RESERVATION, "q", STARTED_AT_MILLISECONDS, 100, 200, 0)
+TRUE = Known(UsageSource.ENGINE, "q", STARTED_AT_MILLISECONDS, 10, 20, 0)
+
+
+def posting(posted: UsageBatch, **known: Known) -> Posting:
+    return post(posted, lambda token, endpoint: "q", known)
+
+
+def numbers(entries: list[Entry]) -> list[tuple[str, int, int, int, int]]:
+    return [(e.record.request_id, e.revision, e.requests, e.prompt_tokens, e.completion_tokens) for e in entries]
+
+
+def change(
+    lease: str, requests: int, reserved: tuple[int, int], used: tuple[int, int], minute: int = MINUTE
+) -> LeaseChange:
+    return LeaseChange(lease, "tom", "qwen", "q", minute, requests, *reserved, *used)
 
 
 def test_a_request_is_posted_once() -> None:
-    entries = post({}, [USAGE, USAGE])
-    assert [(0, 1, 10, 20)] == [(e.revision, e.requests, e.prompt_tokens, e.completion_tokens) for e in entries]
+    found = posting(batch(record(), record()))
+    assert ([("r1", 0, 1, 10, 20)], 1) == (numbers(found.entries), found.dropped)
 
 
-def test_what_the_ledger_has_is_not_posted_again() -> None:
-    assert [] == post({"r1": Posted(USAGE, 0)}, [USAGE, replace(USAGE, prompt_tokens=99)])
+def test_a_request_that_the_ledger_holds_is_not_posted_again() -> None:
+    found = posting(batch(record(prompt_tokens=99)), r1=TRUE)
+    assert ([], [], 1) == (found.entries, found.changes, found.dropped)
 
 
 def test_a_true_record_corrects_a_charged_reservation_by_the_difference() -> None:
-    (entry,) = post({"r1": Posted(CHARGED, 0)}, [USAGE])
-    assert (1, 0, -90, -180) == (entry.revision, entry.requests, entry.prompt_tokens, entry.completion_tokens)
+    found = posting(batch(record()), r1=CHARGED)
+    assert [("r1", 1, 0, -90, -180)] == numbers(found.entries)
 
 
 def test_a_correction_is_final() -> None:
-    assert [] == post({"r1": Posted(USAGE, 1)}, [replace(USAGE, prompt_tokens=5)])
+    assert [] == posting(batch(record(prompt_tokens=5)), r1=TRUE._replace(revision=1)).entries
 
 
-def test_a_reservation_never_replaces_a_true_record_nor_another_reservation() -> None:
-    assert [] == post({"r1": Posted(USAGE, 0)}, [CHARGED])
-    assert [] == post({"r1": Posted(CHARGED, 0)}, [CHARGED])
+def test_a_reservation_replaces_neither_a_true_record_nor_another_reservation() -> None:
+    assert [] == posting(batch(reservation()), r1=TRUE).entries
+    assert [] == posting(batch(reservation()), r1=CHARGED).entries
 
 
 def test_a_correction_goes_to_the_day_and_the_budget_of_the_charge() -> None:
-    late = replace(USAGE, quota="another", started_at_milliseconds=USAGE.started_at_milliseconds + 86_400_000)
-    (entry,) = post({"r1": Posted(CHARGED, 0)}, [late])
-    assert ("q", CHARGED.started_at_milliseconds) == (entry.usage.quota, entry.usage.started_at_milliseconds)
+    late = record(started_at_milliseconds=STARTED_AT_MILLISECONDS + 86_400_000)
+    (entry,) = posting(batch(late), r1=CHARGED._replace(quota="former")).entries
+    assert ("former", STARTED_AT_MILLISECONDS) == (entry.quota, entry.started_at_milliseconds)
 
 
 def test_daily_sums_move_a_corrected_request_from_one_source_to_the_other() -> None:
-    sums = daily_sums(post({}, [CHARGED, USAGE]))
+    sums = daily_sums("team", posting(batch(reservation(), record())).entries)
     key = DayKey("team", "tom", "qwen", "q", int(UsageSource.RESERVATION), DAY)
     assert (0, 0, 0) == (sums[key].requests, sums[key].prompt_tokens, sums[key].completion_tokens)
-    key = replace(key, source=int(UsageSource.ENGINE))
+    key = key._replace(source=int(UsageSource.ENGINE))
     assert (1, 10, 20) == (sums[key].requests, sums[key].prompt_tokens, sums[key].completion_tokens)
 
 
-usages = st.builds(
-    lambda number, source, prompt, completion: replace(
-        USAGE, request_id=f"r{number}", source=source, prompt_tokens=prompt, completion_tokens=completion
+def test_only_requests_that_the_ledger_may_hold_are_looked_up() -> None:
+    ended = (record("r1"), record("r2", was_reported_started=True), reservation("r3"))
+    assert ["r2", "r3", "r4"] == uncertain_requests(batch(*ended, started=[started("r4")]))
+
+
+def test_a_started_request_is_in_flight_unless_its_end_is_known() -> None:
+    found = posting(batch(record("r2"), started=[started("r1"), started("r2"), started("r3")]), r3=TRUE)
+    assert [started("r1")] == found.opened
+
+
+def test_an_end_takes_a_request_out_of_flight_and_a_reservation_charges_it() -> None:
+    found = posting(batch(record("r1", was_reported_started=True), record("r2"), reservation("r3")))
+    assert (["r1"], ["r3"]) == (found.ended, found.charged)
+
+
+def test_an_answer_without_usage_that_was_reported_started_has_ended() -> None:
+    found = posting(batch(reservation("r1", was_reported_started=True)))
+    assert (["r1"], []) == (found.ended, found.charged)
+
+
+def test_a_request_that_the_ledger_holds_does_not_expire_again() -> None:
+    assert ["r1"] == posting(batch(reservation()), r1=TRUE).ended
+
+
+def test_changes_sum_up_by_lease_and_closed_leases_come_last() -> None:
+    closed = ClosedLease("L1", 3, 30, 300)
+    later = record("r4", started_at_milliseconds=STARTED_AT_MILLISECONDS + 60_000)
+    found = posting(batch(record("r1"), record("r2"), record("r3", lease="L2"), later, closed=[closed]))
+    assert [
+        change("L1", 2, (200, 400), (20, 40)),
+        change("L2", 1, (100, 200), (10, 20)),
+        change("L1", 1, (100, 200), (10, 20), MINUTE + 1),
+        LeaseChange("L1", "", "", "", 0, 0, 0, 0, 0, 0, True, 3, 30, 300),
+    ] == found.changes
+
+
+def test_users_of_one_batch_change_their_own_counters() -> None:
+    found = post(batch(record("r1"), record("r2", token="ann")), lambda token, _: {"tom": "q", "ann": ""}[token], {})
+    assert [("tom", "q", 1), ("ann", "", 1)] == [(c.token, c.quota, c.requests) for c in found.changes]
+
+
+def test_a_correction_changes_tokens_but_no_lease_and_no_request() -> None:
+    assert [change("", 0, (0, 0), (-90, -180))] == posting(batch(record()), r1=CHARGED).changes
+
+
+records = st.builds(
+    lambda number, source, prompt, completion: record(
+        f"r{number}", source, prompt_tokens=prompt, completion_tokens=completion
     ),
     st.integers(0, 3),
     st.sampled_from(UsageSource),
@@ -71,18 +123,29 @@ usages = st.builds(
 )
 
 
-@given(st.lists(usages, max_size=20))
+@given(st.lists(st.lists(records, max_size=6), max_size=6))
 def test_in_any_order_each_request_costs_its_first_true_record_or_its_reservation(
-    given: list[Usage],
+    batches: list[list[UsageRecord]],
 ) -> None:
-    expected: dict[str, Usage] = {}
-    for usage in given:
-        before = expected.get(usage.request_id)
-        if before is None or (before.source is UsageSource.RESERVATION and usage.source is not UsageSource.RESERVATION):
-            expected[usage.request_id] = usage
-    entries = post({}, given)
-    assert len(expected) == sum(entry.requests for entry in entries)
-    assert sum(u.prompt_tokens for u in expected.values()) == sum(entry.prompt_tokens for entry in entries)
-    assert sum(u.completion_tokens for u in expected.values()) == sum(
-        s.completion_tokens for s in daily_sums(entries).values()
+    expected: dict[str, UsageRecord] = {}
+    for ended in (ended for ended_of_batch in batches for ended in ended_of_batch):
+        before = expected.get(ended.request_id)
+        charged = UsageSource.RESERVATION.message_name
+        if before is None or (before.source == charged and ended.source != charged):
+            expected[ended.request_id] = ended
+    known: dict[str, Known] = {}
+    postings = [post(batch(*records), lambda *_: "q", known) for records in batches]
+    entries = [entry for posting in postings for entry in posting.entries]
+    changes = [change for posting in postings for change in posting.changes]
+    days = [sums for posting in postings for sums in daily_sums("team", posting.entries).values()]
+    truth = (
+        len(expected),
+        sum(ended.prompt_tokens for ended in expected.values()),
+        sum(ended.completion_tokens for ended in expected.values()),
     )
+    for sums in (entries, changes, days):
+        assert truth == tuple(
+            sum(getattr(row, name) for row in sums) for name in ("requests", "prompt_tokens", "completion_tokens")
+        )
+    assert len(expected) * 100 == sum(change.reserved_prompt_tokens for change in changes)
+    assert max(Counter(entry.record.request_id for entry in entries).values(), default=0) <= 2

@@ -149,6 +149,8 @@ def _post_record(
         changes.correct(entry)
     else:
         posting.dropped += 1
+        # Whatever keeps it in flight, it is in the ledger: it must not expire again and again.
+        posting.ended.append(record.request_id)
         return
     if record.was_reported_started:
         posting.ended.append(record.request_id)
