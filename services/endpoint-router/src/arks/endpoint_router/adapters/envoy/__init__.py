@@ -12,9 +12,9 @@
     to_json(message)                       -> the text of a bootstrap file
     command(binary, bootstrap_path, ...)   -> how Envoy is started
 
-All of them are pure: no clock, and no I/O except for reading the filters' Lua files, which are part of this package. The xDS
-server sends clusters as CDS, load assignments as EDS, and the listener as LDS; routes are few, constant and part of
-the listener, so there is no RDS.
+All of them are pure: no clock, and no I/O except for reading the filters' Lua files, which are part of this package.
+The xDS server sends clusters as CDS, load assignments as EDS, and the listener as LDS; routes are few, constant and
+part of the listener, so there is no RDS.
 """
 
 from arks.endpoint_router.adapters.envoy.bootstrap import ads_bootstrap, command, static_bootstrap

@@ -17,6 +17,7 @@ local LIMIT_HEADERS = {
   "x-ratelimit-limit-requests", "x-ratelimit-remaining-requests", "x-ratelimit-reset-requests",
   "x-ratelimit-limit-tokens", "x-ratelimit-remaining-tokens", "x-ratelimit-reset-tokens",
 }
+local CUT = byte("c") -- the answer's metadata begins with "cut" or "pass"
 local GATEWAY = os.getenv("ARKS_GATEWAY") or "gateway"
 
 local accounts = new_table()
@@ -50,13 +51,24 @@ local function pack_limits(headers)
   return found and concat(lines, "\n") or nil
 end
 
--- Lets the request pass to the engine once its start is in the file: a request without a start would be free.
+-- `now` as text; most calls have the time of the one before.
+local last_time, last_text
+local function time_text(now)
+  if now ~= last_time then last_time, last_text = now, format("%.0f", now) end
+  return last_text
+end
+
+-- Lets the request pass to the engine once its start is in the file: a request without a start would be free. False if
+-- the start cannot be written; then the client has its answer.
 local function start(h, request, lease, prompt, completion, now, lease_line)
-  local line = "%sS\t%s\t%s\t%.0f\t%.0f\t%s\t%.0f\n"
-  line = format(line, lease_line, request.id, lease.id, prompt, completion, request.operation, now)
-  if not append(starts_file, line, now) then return reject_unavailable(h) end
-  local metadata, stream = h:streamInfo():dynamicMetadata(), request.stream and "1" or "0"
-  metadata:set("arks", "grant", format("%s\t%s\t%s/%.0f/%.0f", request.operation, stream, lease.grant, prompt, completion))
+  local operation, tokens = request.operation, prompt .. "/" .. completion
+  local line = lease_line .. "S\t" .. request.id .. "\t" .. lease.id .. "\t" .. prompt .. "\t" .. completion .. "\t" .. operation
+  if not append(starts_file, line .. "\t" .. time_text(now) .. "\n", now) then
+    reject_unavailable(h)
+    return false
+  end
+  local metadata = h:streamInfo():dynamicMetadata()
+  metadata:set("arks", "grant", operation .. (request.stream and "\t1\t" or "\t0\t") .. lease.grant .. "/" .. tokens)
   if request.body or lease.limits then
     metadata:set("arks", "answer", (request.body and "cut\n" or "pass\n") .. (lease.limits or ""))
   end
@@ -64,6 +76,7 @@ local function start(h, request, lease, prompt, completion, now, lease_line)
   if request.body then headers:replace("content-length", tostring(h:body(true):setBytes(request.body))) end
   headers:replace("x-arks-cluster", lease.cluster)
   h:clearRouteCache()
+  return true
 end
 
 -- Starts the request from the account's lease. False if it has none that suffices.
@@ -107,7 +120,9 @@ local function start_by_query(h, request, sent)
     put(accounts, request.key, account)
     account.outage = answer["x-arks-outage"]
     local lease, line = accept(account, sent, now, grant, cluster, amount, pack_limits(answer))
-    return start(h, request, lease, grant.prompt, grant.completion, now, line)
+    local started = start(h, request, lease, grant.prompt, grant.completion, now, line)
+    if not started and account.lease == lease then account.lease = nil end -- its line may not be in the file
+    return
   end
   local rejection = read_rejection(answer, text)
   if not rejection then return start_without_answer(h, request) end
@@ -122,7 +137,7 @@ function envoy_on_request(h)
   if not operation or headers:get(":method") ~= "POST" then return end
   local authorization, id = headers:get("authorization"), headers:get("x-request-id")
   if not is_key(authorization) then return reject_without_key(h) end
-  if repeat_rejection(h, authorization, h:timestamp(), 0, 0) then return end
+  if get(rejections, authorization) and repeat_rejection(h, authorization, h:timestamp(), 0, 0) then return end
   local body = h:body(true)
   local bytes = body:length()
   local request, fault = read_request(body:getBytes(0, bytes))
@@ -137,19 +152,31 @@ function envoy_on_request(h)
   start_by_query(h, request, now)
 end
 
-function envoy_on_response(h)
-  local metadata = h:streamInfo():dynamicMetadata():get("arks")
-  if not metadata then return end
-  local headers, answer = h:headers(), metadata.answer or ""
+-- Copies the limits of a grant, a line each after the first, onto the answer.
+local function set_limits(headers, answer)
   local number = 0
   for value in gmatch(answer, "\n([^\n]*)") do
     number = number + 1
     if value ~= "" then headers:replace(LIMIT_HEADERS[number], value) end
   end
-  local is_stream = find(headers:get("content-type") or "", "text/event-stream", 1, true) == 1
-  local meter = new_meter(is_stream, sub(answer, 1, 3) == "cut")
+end
+
+-- The meter of an answer. Only a request for a stream can have one as its answer.
+local function meter_of(h, metadata)
+  local answer, stream = metadata.answer, find(metadata.grant, "\t1\t", 1, true)
+  if not answer and not stream then return new_meter(false) end
+  local headers = h:headers()
+  if answer then set_limits(headers, answer) end
+  local is_stream = stream and find(headers:get("content-type") or "", "text/event-stream", 1, true) == 1
+  local meter = new_meter(is_stream, answer and byte(answer) == CUT)
   if meter.cut then headers:remove("content-length") end
-  local known
+  return meter
+end
+
+function envoy_on_response(h)
+  local metadata = h:streamInfo():dynamicMetadata():get("arks")
+  if not metadata then return end
+  local meter, known = meter_of(h, metadata), nil
   for chunk in h:bodyChunks() do
     local replacement = meter:feed(chunk:getBytes(0, chunk:length()))
     if replacement then chunk:setBytes(replacement) end

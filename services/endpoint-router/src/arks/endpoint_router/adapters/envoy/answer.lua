@@ -18,9 +18,17 @@ local function read_usage(s, brace)
   return "e," .. prompt .. "," .. (completion or "0"), closing + 1 -- embeddings have no completion
 end
 
+-- The bytes to search: chunks are long, so they are joined only if a usage object lies across their border.
+local function join(meter, chunk)
+  local rest = meter.rest
+  if rest == "" then return chunk end
+  if #rest <= 6 and #chunk > 6 and not find(rest .. sub(chunk, 1, 6), '"usage"', 1, true) then return chunk end
+  return rest .. chunk
+end
+
 -- Follows a JSON answer; the last usage in it counts.
 local function meter_json(meter, chunk)
-  local s = meter.rest .. chunk
+  local s = join(meter, chunk)
   local at, from = find(s, '"usage"', 1, true), 1
   while at do
     local brace, usage, more = match(s, "^%s*:%s*(){", at + 7), nil, nil
@@ -68,20 +76,6 @@ local function read_usage_event(event)
   return (read_usage(event, starts.usage)), starts.choices ~= nil and find(event, "^%[%s*%]", starts.choices) ~= nil
 end
 
--- Counts one event. True when it is the usage event.
-local function meter_event(meter, event)
-  local usage, alone = read_usage_event(event)
-  if usage then
-    meter.usage, meter.usage_seen = usage, true
-    return alone
-  end
-  if has_content(event) then
-    meter.events = meter.events + 1
-    if not meter.usage_seen then meter.usage = "d," .. meter.events end
-  end
-  return false
-end
-
 -- Whether an event that has not ended yet may turn out to be the usage event.
 local function may_be_usage_event(rest)
   local size = #rest
@@ -97,29 +91,71 @@ local function event_end(s, from, crlf)
   return last
 end
 
--- Follows a stream of events. With `meter.cut` the usage event is removed: the result replaces the chunk, or is nil if
--- the chunk does not change. Only bytes that may belong to the usage event are held back; they are the last
--- `#rest - sent` of `rest`.
-local function meter_stream(meter, chunk)
-  local rest, sent = meter.rest, meter.sent
-  local s = rest == "" and chunk or rest .. chunk
-  if find(chunk, "\r", 1, true) then meter.crlf = true end
-  local from, pass_from, pieces = 1, sent + 1, nil
-  local last = event_end(s, #rest > 1 and #rest - 1 or 1, meter.crlf)
+-- Counts the events with content among those that end in `s`, the first at or after `at`.
+local function count_events(meter, s, at)
+  local from, last, events = 1, event_end(s, at, meter.crlf), meter.events
+  local content = find(s, '"content":"', 1, true)
   while last do
-    local usage_event = meter_event(meter, sub(s, from, last))
-    if usage_event and meter.cut and pass_from <= from then
-      pieces = pieces or {}
-      pieces[#pieces + 1] = sub(s, pass_from, from - 1)
-      pass_from = last + 1
+    if content and content < from then content = find(s, '"content":"', from, true) end
+    local is_plain = content and content < last and byte(s, content + 11) ~= QUOTE
+    if is_plain or has_content(sub(s, from, last)) then events = events + 1 end
+    from = last + 1
+    last = event_end(s, from, meter.crlf)
+  end
+  if events > meter.events then meter.events, meter.usage = events, "d," .. events end
+end
+
+-- Reads the usage in the events that end in `s`. Returns the position after them, and with `meter.cut` the pieces of `s`
+-- from `pass_from` on without usage events: nil if there is none.
+local function read_events(meter, s, at, pass_from)
+  local from, last, pieces = 1, event_end(s, at, meter.crlf), nil
+  local usage_at = find(s, '"usage"', 1, true)
+  while last do
+    if usage_at and usage_at < last then
+      local usage, alone = read_usage_event(sub(s, from, last))
+      if usage then meter.usage, meter.usage_seen = usage, true end
+      if alone and usage and meter.cut and pass_from <= from then
+        pieces = pieces or {}
+        pieces[#pieces + 1] = sub(s, pass_from, from - 1)
+        pass_from = last + 1
+      end
+      usage_at = find(s, '"usage"', last + 1, true)
     end
     from = last + 1
     last = event_end(s, from, meter.crlf)
   end
+  return from, pieces, pass_from
+end
+
+-- Meters an event that has not ended.
+local function read_unfinished(meter, event)
+  local usage = read_usage_event(event)
+  if usage then
+    meter.usage, meter.usage_seen = usage, true
+  elseif not meter.usage_seen and has_content(event) then
+    meter.events = meter.events + 1
+    meter.usage = "d," .. meter.events
+  end
+end
+
+-- Follows a stream of events: its usage, or the number of events with content while there is none. With `meter.cut` the
+-- usage event is removed: the result replaces the chunk, or is nil if the chunk does not change. Only bytes that may
+-- belong to the usage event are held back; they are the last `#rest - sent` of `rest`.
+local function meter_stream(meter, chunk)
+  local rest, sent = meter.rest, meter.sent
+  if find(chunk, "\r", 1, true) then meter.crlf = true end
+  if rest == "" and not meter.crlf and sub(chunk, -2) == "\n\n" and not find(chunk, '"usage"', 1, true) then
+    if not meter.usage_seen then count_events(meter, chunk, 1) end
+    return nil
+  end
+  local s = rest == "" and chunk or rest .. chunk
+  local at = #rest > 1 and #rest - 1 or 1
+  local from, pieces, pass_from = read_events(meter, s, at, sent + 1)
+  if not meter.usage_seen then count_events(meter, s, at) end
   local tail = sub(s, from)
   local held = meter.cut and may_be_usage_event(tail) and #tail or 0
   if #tail > EVENT_BYTES then
-    meter_event(meter, tail)
+    read_unfinished(meter, tail)
     tail = sub(tail, -3)
   end
   meter.rest, meter.sent = tail, #tail - held
@@ -133,5 +169,5 @@ end
 
 -- A stream may end without its last empty line.
 local function finish(meter)
-  if meter.feed == meter_stream and meter.rest ~= "" then meter_event(meter, meter.rest) end
+  if meter.feed == meter_stream and meter.rest ~= "" then read_unfinished(meter, meter.rest) end
 end
