@@ -7,13 +7,10 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from lupa.luajit21 import LuaRuntime
 
-from arks.endpoint_router.adapters.envoy.listeners import admission_source
+from arks.endpoint_router.testing.filter import load_admission
 
-lua = LuaRuntime(encoding=None)
-lua.execute(admission_source().encode())
-admission = lua.globals()[b"admission"]
+admission = load_admission()
 
 SAMPLE_USAGE = {
     "prompt_tokens_details": {"cached_tokens": 4, "prompt_tokens": 1},

@@ -2,19 +2,18 @@
 
 import json
 import string
+import time
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from lupa.luajit21 import LuaRuntime
 
-from arks.endpoint_router.adapters.envoy.listeners import admission_source
+from arks.endpoint_router.testing import filter as filter_
+from arks.endpoint_router.testing.filter import expected
 
-lua = LuaRuntime(encoding=None)
-lua.execute(admission_source().encode())
-admission = lua.globals()[b"admission"]
+admission = filter_.load_admission()
 
 ASCII = st.text(
     st.characters(codec="ascii", exclude_categories=["Cc"], exclude_characters='"\\'), min_size=1, max_size=40
@@ -53,28 +52,12 @@ def bodies(draw: st.DrawFn) -> bytes:
 
 
 def read(body: bytes) -> dict[str, Any] | None:
-    """Return what the filter reads; None if it rejects the body."""
-    result = admission[b"read_request"](body)
-    if isinstance(result, tuple):
-        result = result[0]
-    return None if result is None else {name.decode(): value for name, value in result.items()}
+    return filter_.read(admission, body)
 
 
 def refusal(body: bytes) -> dict[str, str]:
     _, fault = admission[b"read_request"](body)
     return json.loads(admission[b"envelope"](fault))["error"]  # type: ignore[no-any-return]
-
-
-def expected(document: dict[str, Any]) -> dict[str, Any]:
-    limits = [document.get(name) for name in ("max_tokens", "max_completion_tokens", "n_predict")]
-    given = [limit for limit in limits if limit is not None]
-    values = {
-        "model": document["model"].encode(),
-        "stream": bool(document.get("stream")),
-        "max_tokens": max(given) if given else None,
-        "n": document.get("n"),
-    }
-    return {name: value for name, value in values.items() if value is not None}
 
 
 def canonical(document: object) -> str:
@@ -147,6 +130,7 @@ def test_a_damaged_body_is_rejected_or_read_as_a_json_parser_reads_it(body: byte
         b'{"model":"m","x":1"y"}',
         b'{"model":"m","x":"a\x00b"}',
         b'{"model":"m","x":' + b"[" * 201 + b"]" * 201 + b"}",
+        b'{"model":"m"' + b',"x":1' * 1000 + b"}",
         b'{"model":"m",\x0b"x":1}',
         b'{model:"m"}',
         b'{"mod\\u0065l":"m"}',
@@ -223,3 +207,32 @@ def test_percent_encoding_gives_visible_ascii_and_can_be_undone(raw: bytes) -> N
     encoded = admission[b"percent_encode"](raw)
     assert set(encoded) <= set(string.printable.encode()) - set(string.whitespace.encode())
     assert raw == unquote_to_bytes(encoded)
+
+
+MEGABYTE = 1 << 20
+
+
+@pytest.mark.parametrize(
+    ("start", "piece", "end"),
+    [
+        (b'"', b'\\"', b'"'),
+        (b'"', b"\\", b'"'),
+        (b'"', b"\\\\a", b'"'),
+        (b"[", b'"",', b"1]"),
+        (b"[", b"[],", b"1]"),
+        (b"", b" ", b"1"),
+        (b'"', b"\\", b""),
+    ],
+)
+def test_the_time_to_read_a_body_grows_with_its_length_only(start: bytes, piece: bytes, end: bytes) -> None:
+    def seconds(size: int) -> float:
+        body = b'{"model":"m","x":' + start + piece * (size // len(piece) // 2 * 2) + end + b"}"
+        times = []
+        for _ in range(3):
+            began = time.process_time()
+            read(body)
+            times.append(time.process_time() - began)
+        return min(times)
+
+    assert seconds(4 * MEGABYTE) < 16 * max(seconds(MEGABYTE), 0.001)
+    assert seconds(MEGABYTE) < 0.5

@@ -1,0 +1,105 @@
+"""The admission filter in LuaJIT, as Envoy runs it, and random request bodies to read with it."""
+
+import json
+from random import Random
+from typing import Any
+
+from lupa.luajit21 import LuaRuntime
+
+from arks.endpoint_router.adapters.envoy.listeners import admission_source
+
+LIMITS = ("max_tokens", "max_completion_tokens", "n_predict")
+_KEYS = ("messages", "tools", "temperature", "stop", "user", "metadata", "prompt", "x-y", "Z")
+_TEXTS = (
+    "",
+    "a",
+    'a "b" c',
+    "\\",
+    '\\"',
+    '"usage":{',
+    "{[",
+    "]}",
+    "\u0000",
+    "\u00e9\u4e2d\U0001f600",
+    "\\\\" * 9,
+    "b" * 40,
+)
+_SPACES = ("", "", "", " ", "\n", "\t \r\n")
+_SPLINTERS = (*(bytes([each]) for each in b"\"\\{}[],:/' 0e-\x00\xff"), b"\xef\xbb\xbf", b"null", b'"stream":true,')
+
+
+def load_admission() -> Any:
+    """Return the table `admission` of a new filter. Its texts are bytes."""
+    lua = LuaRuntime(encoding=None, unpack_returned_tuples=True)
+    lua.execute(admission_source().encode())
+    return lua.globals()[b"admission"]
+
+
+def read(admission: Any, body: bytes) -> dict[str, Any] | None:
+    """Return what the filter reads; None if it rejects the body."""
+    request = admission[b"read_request"](body)
+    if isinstance(request, tuple):
+        request = request[0]
+    return None if request is None else {name.decode(): value for name, value in request.items()}
+
+
+def expected(document: dict[str, Any]) -> dict[str, Any]:
+    """Return what the filter must read in a document, without `body`."""
+    given = [document[name] for name in LIMITS if document.get(name) is not None]
+    values = {
+        "model": document["model"].encode(),
+        "stream": bool(document.get("stream")),
+        "max_tokens": max(given) if given else None,
+        "n": document.get("n"),
+    }
+    return {name: value for name, value in values.items() if value is not None}
+
+
+class Bodies:
+    """Random bodies of requests, the same for each seed."""
+
+    def __init__(self, seed: int) -> None:
+        self._random = Random(seed)  # noqa: S311  # not for secrets
+
+    def document(self) -> dict[str, Any]:
+        choice, number = self._random.choice, self._random.randint
+        optional: dict[str, Any] = {
+            "stream": choice((True, False, None)),
+            "n": choice((None, 1, 128)),
+            "stream_options": choice((None, {}, {"include_usage": choice((True, False))}, {"x": self._value(2)})),
+            **{name: choice((None, 0, number(1, 10_000_000))) for name in LIMITS},
+            **{key: self._value(4) for key in _KEYS},
+        }
+        members = self._random.sample(sorted(optional.items(), key=lambda item: item[0]), number(0, 8))
+        members.insert(number(0, len(members)), ("model", choice(("m", "org/m 1", "x" * 256))))
+        return dict(members)
+
+    def body(self) -> bytes:
+        """Return a valid body, in any spelling of JSON."""
+        space = self._random.choice(_SPACES)
+        separators = (f"{space},{space}", f"{space}:{space}")
+        text = json.dumps(self.document(), ensure_ascii=self._random.random() < 0.5, separators=separators)
+        return f"{space}{text}{space}".encode("utf-8", "surrogatepass")
+
+    def damaged(self) -> bytes:
+        """Return a body with a few bytes changed; it may still be valid."""
+        body = bytearray(self.body())
+        for _ in range(self._random.randint(1, 3)):
+            at = self._random.randint(0, len(body))
+            body[at : at + self._random.randint(0, 2)] = self._random.choice(_SPLINTERS)
+        return bytes(body)
+
+    def _value(self, depth: int) -> Any:
+        kind = self._random.randint(0, 6 if depth else 4)
+        if kind == 0:
+            return self._random.choice((None, True, False))
+        if kind == 1:
+            return self._random.choice((0, -1, 1.5, 1e300, 10**30))
+        if kind <= 4:
+            return self._random.choice(_TEXTS)
+        values = [self._value(depth - 1) for _ in range(self._random.randint(0, 3))]
+        return (
+            values
+            if kind == 5
+            else {f"{self._random.choice(_TEXTS)}{number}": each for number, each in enumerate(values)}
+        )
