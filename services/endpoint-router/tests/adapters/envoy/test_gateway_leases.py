@@ -123,12 +123,14 @@ async def test_the_starts_file_is_opened_again_after_a_rename(leasing: Gateway) 
 
 async def test_a_request_whose_start_cannot_be_written_does_not_pass(gateways: Gateways) -> None:
     gateway = await gateways.start()
+    gateway.admission.script = leases()
     gateway.starts_log.mkdir()
     response = await gateway.post(BODY)
     assert (503, "admission_unavailable") == (response.status_code, code(response))
     assert [] == gateway.engine.requests
     gateway.starts_log.rmdir()
     assert 200 == (await gateway.post(BODY)).status_code
+    assert ["L", "S"] == [line[0] for line in gateway.starts()]  # not from the lease whose line was lost
     (line,) = await gateway.usage()
     assert "200" == line["status"]
 
