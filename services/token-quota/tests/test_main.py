@@ -27,6 +27,7 @@ from arks.kit.testing.run import running
 from arks.kit.testing.servers import Server
 from arks.kit.testing.wait import eventually
 from arks.token_quota.config import ShipperSettings, TokenQuotaSettings
+from arks.token_quota.domain.lease import NO_LEASE
 from arks.token_quota.main import build
 from arks.token_quota.programs.shipper.__main__ import build as build_shipper
 from arks.token_quota.testing.fakes import PEPPER, quota, token
@@ -54,6 +55,7 @@ class TokenQuotaHarness:
         sent = {
             "authorization": f"Bearer {key}",
             "x-arks-request-id": f"request-{next(self.numbers)}",
+            "x-arks-gateway": "gateway",
             "x-arks-model": model,
             "x-arks-operation": "completions",
             "x-arks-body-bytes": "40",
@@ -62,6 +64,7 @@ class TokenQuotaHarness:
         answer = await self.api.post("/v1/admit", headers=sent | headers)
         if answer.status_code == 200:
             self.granted.append(sent["x-arks-request-id"])
+            self._log_start(answer)
         return answer
 
     async def admitted(self, **headers: str) -> httpx.Response:
@@ -75,14 +78,30 @@ class TokenQuotaHarness:
         assert found is not None
         return found
 
+    def _log_start(self, answer: httpx.Response) -> None:
+        """What Envoy's filter writes when it admits this request and gets its lease."""
+        namespace, endpoint, token_name, lease, prompt, completion = answer.headers["x-arks-grant"].split("/")
+        requests, *tokens, milliseconds, _ = map(int, answer.headers["x-arks-lease"].split(","))
+        now = int(self.home.clock.now().timestamp() * 1000)
+        amount = (requests + 1, int(prompt) + tokens[0], int(completion) + tokens[1])
+        columns = ("L", lease, now + milliseconds, *amount, f"{namespace}/{endpoint}/{token_name}")
+        lines: list[tuple[object, ...]] = [columns] if lease != NO_LEASE else []
+        request_id = answer.request.headers["x-arks-request-id"]
+        lines.append(("S", request_id, lease, prompt, completion, "completions", now))
+        self._append("usage.log.starts", "".join("\t".join(map(str, line)) + "\n" for line in lines))
+
     def log(self, answer: httpx.Response, usage: str) -> None:
         """What Envoy writes when this granted request ends."""
-        path = self.directory / "usage" / "usage.log"
-        path.parent.mkdir(exist_ok=True)
-        sent = answer.request.headers["x-arks-request-id"]
+        request_id = answer.request.headers["x-arks-request-id"]
         now = self.home.clock.now().timestamp()
+        grant = answer.headers["x-arks-grant"]
+        self._append("usage.log", LINE.format(id=request_id, start=now, grant=grant, usage=usage))
+
+    def _append(self, name: str, text: str) -> None:
+        path = self.directory / "usage" / name
+        path.parent.mkdir(exist_ok=True)
         with path.open("a") as file:
-            file.write(LINE.format(id=sent, start=now, grant=answer.headers["x-arks-grant"], usage=usage))
+            file.write(text)
 
     async def usage(self) -> dict[str, Any]:
         found: dict[str, Any] = (await self.api.get("/v1/usage")).json()
@@ -300,6 +319,18 @@ async def test_a_dead_nats_loses_no_usage(harness: TokenQuotaHarness, nats: Serv
             harness.log(answer, "e,1,1")
         await nats.restart()
         assert 10 == (await harness.used(10))["total"]["promptTokens"]
+
+
+async def test_the_unused_rest_of_a_lease_returns(harness: TokenQuotaHarness) -> None:
+    limits = [{"arksEndpoint": {"name": "qwen"}, "rateLimits": [{"type": "rpd", "value": 1000}]}]
+    async with running(harness.service()), running(harness.shipper()):
+        await harness.apply(tom(qos=limits))
+        answer = await harness.admitted(**{"x-arks-demand": "50,500,1000"})
+        assert "50,500,1000" == answer.headers["x-arks-lease"].rsplit(",", 2)[0]
+        assert "949" == answer.headers["x-ratelimit-remaining-requests"]
+        harness.log(answer, "e,1,1")
+        await harness.used(1)
+        assert "998" == (await harness.admit()).headers["x-ratelimit-remaining-requests"]
 
 
 async def test_clients_in_parallel_through_two_replicas_never_pass_a_request_limit(harness: TokenQuotaHarness) -> None:

@@ -244,7 +244,7 @@ class CountersMachine(RuleBasedStateMachine):
         unclosed = [lease.end for lease in self.leases if not lease.answer_lost and not lease.closed]
         complete_until = min([self.now.milliseconds - CLOSE_MARGIN, *unclosed])
         changes = summed(self.pending) if together else self.pending
-        self.ledger.append(LedgerChange(len(self.ledger) + 1, "gw", complete_until, changes))
+        self.ledger.append(LedgerChange(len(self.ledger) + 1, len(self.ledger), "gw", complete_until, changes))
         self.pending = []
 
     @rule(replica=st.integers(0, 1), most=st.integers(1, 3))

@@ -9,9 +9,9 @@ from arks.kit.testing.clock import FakeClock
 from arks.token_quota.adapters.ledger import SqlLedger
 from arks.token_quota.api.app import Api, read_admit_request, read_usage_query
 from arks.token_quota.domain.answers import Rejection
+from arks.token_quota.domain.batch import UsageBatch, UsageRecord
 from arks.token_quota.domain.lease import LeaseAmount
 from arks.token_quota.domain.time import Moment
-from arks.token_quota.domain.usage import Usage
 from arks.token_quota.service.admission import Admission, AdmitRequest
 from arks.token_quota.service.ports.ledger import Ledger, UsageFilter
 from arks.token_quota.service.reports import Reports
@@ -25,7 +25,16 @@ ADMIT = KEY | {
     "x-arks-body-bytes": "400",
     "x-arks-stream": "0",
 }
-USAGE = Usage("r0", "team", "tom", "qwen", "q", "completions", UsageSource.ENGINE, 1_767_225_600_000, 30, 20)
+START = 1_767_225_600_000
+
+
+async def post(ledger: SqlLedger, *usages: tuple[UsageSource, int, int]) -> None:
+    """Source, prompt and completion tokens of each request."""
+    records = [
+        UsageRecord(f"r{n}", "tom", "qwen", "completions", source.message_name, START, prompt, completion)
+        for n, (source, prompt, completion) in enumerate(usages)
+    ]
+    await ledger.post([UsageBatch("b1", "gw", "team", 0, records)], lambda *_: "q", Moment(START))
 
 
 class Headers:
@@ -231,8 +240,7 @@ async def test_what_cannot_be_is_answered_in_the_envelope(
 
 
 async def test_usage_is_added_up_with_its_parts_by_source(api: Api, ledger: SqlLedger) -> None:
-    delivered = Usage("r1", "team", "tom", "qwen", "q", "completions", UsageSource.DELIVERED, 1_767_225_600_000, 5, 1)
-    await ledger.post([USAGE, delivered], Moment(0))
+    await post(ledger, (UsageSource.ENGINE, 30, 20), (UsageSource.DELIVERED, 5, 1))
     found = (await call_api(api, "/v1/usage", query="namespace=team&group_by=token,day")).json
     engine = {"requests": 1, "promptTokens": 30, "completionTokens": 20, "totalTokens": 50}
     cut = {"requests": 1, "promptTokens": 5, "completionTokens": 1, "totalTokens": 6}
@@ -242,7 +250,7 @@ async def test_usage_is_added_up_with_its_parts_by_source(api: Api, ledger: SqlL
 
 
 async def test_usage_is_answered_while_redis_is_down(api: Api, ledger: SqlLedger, counters: FakeCounters) -> None:
-    await ledger.post([USAGE], Moment(0))
+    await post(ledger, (UsageSource.ENGINE, 30, 20))
     counters.away = True
     found = (await call_api(api, "/v1/usage")).json
     assert (1, None) == (found["total"]["requests"], found["openReservations"])

@@ -1,16 +1,11 @@
 """Changes of the ledger as arguments of the script `apply`."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Final
+from collections.abc import Mapping
 
 from arks.token_quota.adapters.counter_keys import CounterKeys
 from arks.token_quota.domain.change import LeaseChange, LedgerChange
 from arks.token_quota.domain.limits import Budget
 from arks.token_quota.domain.time import DAY_MINUTES, Moment
-from arks.token_quota.service.ports.counters import ChangeWithBudgets
-
-_MAX_APPLIED: Final = 300
-"""Lease changes in one script call: Redis does nothing else meanwhile (about 2 ms)."""
 
 
 class ApplyCall:
@@ -62,17 +57,3 @@ class ApplyCall:
     def values(self) -> list[str | int]:
         gateways = [part for pair in self._gateways.items() for part in pair]
         return [*self._cursors, len(self._gateways), *gateways, *self._changes]
-
-
-def runs(changes: Sequence[ChangeWithBudgets]) -> Iterator[Sequence[ChangeWithBudgets]]:
-    """Splits changes so that one script call stays short. A change of one batch is never split: the cursor moves by
-    whole changes.
-    """
-    start, size = 0, 0
-    for at, (change, _) in enumerate(changes):
-        if at > start and size + len(change.changes) > _MAX_APPLIED:
-            yield changes[start:at]
-            start, size = at, 0
-        size += len(change.changes)
-    if changes:
-        yield changes[start:]

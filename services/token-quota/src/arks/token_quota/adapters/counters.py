@@ -15,7 +15,7 @@ from typing import Any
 from prometheus_client import CollectorRegistry, Counter, Gauge
 from redis.exceptions import NoScriptError, RedisError
 
-from arks.token_quota.adapters.apply_call import ApplyCall, runs
+from arks.token_quota.adapters.apply_call import ApplyCall
 from arks.token_quota.adapters.counter_keys import CounterKeys
 from arks.token_quota.adapters.redis_batches import RedisBatches
 from arks.token_quota.domain.lease import LeaseAmount
@@ -145,17 +145,11 @@ class RedisCounters:
     # --- metering
 
     async def apply(self, namespace: str, after: int, changes: Sequence[ChangeWithBudgets], now: Moment) -> int | None:
-        keys, cursor = self._of(namespace), after
-        for run in runs(changes):
-            call = ApplyCall(keys, cursor, run[-1][0].seq, now)
-            for change, budgets in run:
-                call.add(change, budgets)
-            outcome, cursor = await self._run("apply", call.names, call.values())
-            if outcome < 0:
-                return None
-            if outcome == 0:
-                break
-        return cursor
+        call = ApplyCall(self._of(namespace), after, changes[-1][0].seq, now)
+        for change, budgets in changes:
+            call.add(change, budgets)
+        outcome, cursor = await self._run("apply", call.names, call.values())
+        return None if outcome < 0 else int(cursor)
 
     async def return_lost_leases(self, namespace: str, now: Moment) -> int:
         newest = now.milliseconds - _LOST_AFTER_MILLISECONDS
