@@ -287,7 +287,7 @@ async def test_many_changes_are_applied_in_one_call(counters: RedisCounters) -> 
     assert (RateUse(600, 9000, 600, 9000), BudgetUse(6000, 3000, 0, 0)) == await read(counters)
 
 
-async def test_changes_that_another_replica_applied_are_left_out(counters: RedisCounters, valkey: Server) -> None:
+async def test_changes_that_another_replica_applied_are_skipped(counters: RedisCounters, valkey: Server) -> None:
     other = connect(valkey)
     await fill(counters, request())
     await apply(other, 1, change(""))

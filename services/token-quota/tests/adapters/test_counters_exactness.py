@@ -3,7 +3,7 @@ charged, and no request limit is exceeded on the way.
 """
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Awaitable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -97,7 +97,7 @@ class Lease:
         self.in_flight.append(Request(prompt, completion))
 
 
-def change_of(lease: Lease, **fields: int) -> LeaseChange:
+def change_of(lease: Lease, **fields: Any) -> LeaseChange:
     return LeaseChange(lease.id, lease.token, "qwen", "q", lease.now.minute, **fields)
 
 
@@ -119,7 +119,7 @@ class CountersMachine(RuleBasedStateMachine):
         self.pending: list[LeaseChange] = []
         self.ledger: list[LedgerChange] = []
         self.overrun = {(token, window): 0 for token in ("tom", "tim") for window in ("minute", "day")}
-        self.client = redis.Redis(port=self.server.port, password=self.server.password, protocol=2)
+        self.client: Any = redis.Redis(port=self.server.port, password=self.server.password, protocol=2)
         self.replicas = [RedisCounters(self._batches(), CollectorRegistry()) for _ in range(2)]
         self.cursors = [0, 0]
 
@@ -127,8 +127,11 @@ class CountersMachine(RuleBasedStateMachine):
         url = f"redis://127.0.0.1:{self.server.port}/0"
         return RedisBatches(url, self.server.password, timeout_seconds=10)
 
-    def run(self, work: Coroutine[Any, Any, Any]) -> Any:
-        return self.runner.run(work)
+    def run(self, work: Awaitable[Any]) -> Any:
+        async def wait() -> Any:
+            return await work
+
+        return self.runner.run(wait())
 
     # --- what happens
 
@@ -317,7 +320,7 @@ class CountersMachine(RuleBasedStateMachine):
         return sum(change.prompt_tokens for change in changes), sum(change.completion_tokens for change in changes)
 
     async def _counter(self, name: str) -> dict[str, int]:
-        found = await self.client.hgetall(f"arks:{{{self.namespace}}}:{name}")
+        found: dict[Any, Any] = await self.client.hgetall(f"arks:{{{self.namespace}}}:{name}")
         return {key.decode(): int(value) for key, value in found.items() if key not in {b"e", b"w"}}
 
     @invariant()

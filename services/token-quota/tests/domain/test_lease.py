@@ -80,7 +80,7 @@ demand_counts = st.integers(0, 10_000)
     st.builds(Rates, *[st.none() | demand_counts] * 4),
     st.builds(lambda p, r, t: Budget("q", prompt=p, response=r, total=t), *[st.none() | demand_counts] * 3),
 )
-def test_a_lease_leaves_seven_eighths_of_the_room_of_each_limit(
+def test_a_lease_is_an_eighth_of_the_room_of_each_limit_at_most(
     demand: LeaseAmount, rates: Rates, budget: Budget
 ) -> None:
     extra = granted_extra(Account(rates, budget), demand)

@@ -9,7 +9,7 @@ from arks.kit.settings import Settings
 
 class TokenQuotaSettings(Settings):
     api_host: str = "127.0.0.1"
-    """Where /v1/admit, /v1/models and /v1/usage listen. They trust every client that can
+    """Where /v1/admit, /v1/key, /v1/models and /v1/usage listen. They trust every client that can
     connect: keep the address off public networks.
     """
     api_port: int = Field(default=8081, ge=0, le=65535)

@@ -50,7 +50,7 @@ class UsageRecord(msgspec.Struct, rename="camel", omit_defaults=True):
 
 
 class StartedRequest(msgspec.Struct, rename="camel", omit_defaults=True):
-    """A request that was still under way when its lease was closed. If its end is never reported, it is charged its
+    """A request that was still in flight when its lease was closed. If its end is never reported, it is charged its
     reservation.
     """
 
