@@ -1,5 +1,5 @@
 admission = {
-  accept = accept, append = append, begin_query = begin_query, demand = demand, end_query = end_query, envelope = envelope,
+  accept = accept, append = append, begin_query = begin_query, end_query = end_query, envelope = envelope,
   estimate = estimate, finish = finish, get = get, held_answer = held_answer, hold = hold, new_account = new_account,
   new_meter = new_meter, new_starts = new_starts, new_table = new_table, parse_grant = parse_grant,
   parse_lease = parse_lease, parse_refusal = parse_refusal, outage_lease = outage_lease,
@@ -58,14 +58,14 @@ local function time_text(now)
   return last_text
 end
 
--- Lets the request pass to the engine once its start is in the file: a request without a start would be free. False if
--- the start cannot be written; then the client has its answer.
+-- Lets the request pass to the engine once its start is in the file: a request without a start would be free. If it
+-- cannot be written, the lease is not used again, because its own line may not be in the file either.
 local function start(h, request, lease, prompt, completion, now, lease_line)
   local operation, tokens = request.operation, prompt .. "/" .. completion
-  local line = lease_line .. "S\t" .. request.id .. "\t" .. lease.id .. "\t" .. prompt .. "\t" .. completion .. "\t" .. operation
-  if not append(starts_file, line .. "\t" .. time_text(now) .. "\n", now) then
-    reject_unavailable(h)
-    return false
+  local line = lease_line .. "S\t" .. request.id .. "\t" .. lease.id .. "\t" .. prompt .. "\t" .. completion
+  if not append(starts_file, line .. "\t" .. operation .. "\t" .. time_text(now) .. "\n", now) then
+    lease.requests = 0
+    return reject_unavailable(h)
   end
   local metadata = h:streamInfo():dynamicMetadata()
   metadata:set("arks", "grant", operation .. (request.stream and "\t1\t" or "\t0\t") .. lease.grant .. "/" .. tokens)
@@ -76,7 +76,6 @@ local function start(h, request, lease, prompt, completion, now, lease_line)
   if request.body then headers:replace("content-length", tostring(h:body(true):setBytes(request.body))) end
   headers:replace("x-arks-cluster", lease.cluster)
   h:clearRouteCache()
-  return true
 end
 
 -- Starts the request from the account's lease. False if it has none that suffices.
@@ -120,9 +119,7 @@ local function start_by_query(h, request, sent)
     put(accounts, request.key, account)
     account.outage = answer["x-arks-outage"]
     local lease, line = accept(account, sent, now, grant, cluster, amount, pack_limits(answer))
-    local started = start(h, request, lease, grant.prompt, grant.completion, now, line)
-    if not started and account.lease == lease then account.lease = nil end -- its line may not be in the file
-    return
+    return start(h, request, lease, grant.prompt, grant.completion, now, line)
   end
   local rejection = read_rejection(answer, text)
   if not rejection then return start_without_answer(h, request) end

@@ -105,8 +105,8 @@ local function count_events(meter, s, at)
   if events > meter.events then meter.events, meter.usage = events, "d," .. events end
 end
 
--- Reads the usage in the events that end in `s`. Returns the position after them, and with `meter.cut` the pieces of `s`
--- from `pass_from` on without usage events: nil if there is none.
+-- Reads the usage in the events that end in `s`. Returns the position after them, and with `meter.cut` the pieces of
+-- `s` from `pass_from` on without usage events: nil if there is none.
 local function read_events(meter, s, at, pass_from)
   local from, last, pieces = 1, event_end(s, at, meter.crlf), nil
   local usage_at = find(s, '"usage"', 1, true)

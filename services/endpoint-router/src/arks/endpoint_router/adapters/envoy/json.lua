@@ -32,8 +32,8 @@ for c = 0, 127 do
 end
 KIND[OPEN_BRACE], KIND[OPEN_BRACKET], KIND[CLOSE_BRACE], KIND[CLOSE_BRACKET], KIND[QUOTE] = 2, 2, 3, 3, 4
 
--- The position after the string that starts at `at`, or nil. Each byte is read at most twice: near ones in a loop, which
--- LuaJIT compiles, and those of a long string by a plain find.
+-- The position after the string that starts at `at`, or nil. Each byte is read at most twice: near ones in a loop,
+-- which LuaJIT compiles, and those of a long string by a plain find.
 local function after_string(s, at)
   local p = at + 1
   while true do

@@ -50,7 +50,7 @@ end
 
 ---- Answers of token-quota, read
 
--- {subject, lease, prompt, completion} of `x-arks-grant`, where the subject is `<namespace>/<endpoint>/<token>`; or nil.
+-- {subject, lease, prompt, completion} of `x-arks-grant`, or nil. The subject is `<namespace>/<endpoint>/<token>`.
 local function parse_grant(text)
   local subject, lease, prompt, completion =
     match(text or "", "^([^/%c]+/[^/%c]+/[^/%c]+)/([0-9a-z-]+)/(%d+)/(%d+)$")
@@ -81,8 +81,8 @@ end
 ---- One request
 
 -- The tokens that a request from a lease reserves, and the completion that it needs at least, by which rejections are
--- repeated: token-quota reserves less for a request without `max_tokens` when limits are nearly used up. The reservation
--- is the rule of `estimate.py`; its completion is nil without a default.
+-- repeated: token-quota reserves less for a request without `max_tokens` when limits are nearly used up. The
+-- reservation is the rule of `estimate.py`; its completion is nil without a default.
 local function estimate(operation, request, bytes, default)
   local prompt, answers = max(1, ceil(bytes / BYTES_A_TOKEN)), request.n or 1
   if operation == "embeddings" then return prompt, 0, 0 end
@@ -180,7 +180,8 @@ end
 -- Keeps an answer {headers, text} for the key, or for the key and model.
 local function hold(rejections, key, now, milliseconds, answer, prompt, completion)
   if #answer.text > TEXT_BYTES or milliseconds < 1 then return end
-  put(rejections, key, { stop = now + milliseconds, answer = answer, prompt = prompt or 0, completion = completion or 0 })
+  local stop = now + milliseconds
+  put(rejections, key, { stop = stop, answer = answer, prompt = prompt or 0, completion = completion or 0 })
 end
 
 -- The answer to repeat to a request that needs so many tokens, or nil.

@@ -7,7 +7,8 @@ local TRY_AGAIN = "Requests cannot be admitted now. Try again."
 local UNAVAILABLE = { message = TRY_AGAIN, type = "server_error", code = "admission_unavailable" }
 local rejections = new_table()
 
--- Answers the client. The header keeps Envoy from replacing the body by its own.
+-- Answers the client, and ends the script: what follows this call does not run. The header keeps Envoy from replacing
+-- the body by its own.
 local function respond(h, headers, text)
   h:headers():replace("x-arks-answered", "1")
   h:respond(headers, text)
