@@ -29,6 +29,7 @@ _JSON = ("content-type", "application/json")
 _OPERATIONS = frozenset({"chat.completions", "completions", "embeddings"})
 _MODELS = "/v1/models"
 _VALID = ("x-arks-valid-milliseconds", str(HOLD_MILLISECONDS))
+_NO_DEMAND = LeaseAmount()
 _PASS, _REFUSE = ("x-arks-outage", "pass"), ("x-arks-outage", "refuse")
 _USAGE_PARAMETERS = frozenset({"namespace", "token", "endpoint", "quota", "since", "until", "group_by"})
 
@@ -156,22 +157,19 @@ def read_admit_request(headers: Headers) -> AdmitRequest | Rejection:
 def read_demand(text: str | None) -> LeaseAmount | None:
     """`<requests>,<prompt tokens>,<completion tokens>`, at most MAX_DEMAND_REQUESTS; None if it is not that."""
     if text is None or text == "0,0,0":
-        return LeaseAmount()
-    amounts = [parse_count(part) for part in text.split(",")]
-    if len(amounts) != len(LeaseAmount._fields):
+        return _NO_DEMAND
+    parts = text.split(",")
+    if len(parts) != len(LeaseAmount._fields):
         return None
-    requests, prompt, completion = amounts
+    requests, prompt, completion = parse_count(parts[0]), parse_count(parts[1]), parse_count(parts[2])
     if requests is None or prompt is None or completion is None:
         return None
     return LeaseAmount(min(requests, MAX_DEMAND_REQUESTS), prompt, completion)
 
 
 def grant_headers(granted: Granted) -> list[tuple[str, str]]:
-    grant, extra = granted.grant, granted.extra
-    lease = (
-        f"{extra.requests},{extra.prompt_tokens},{extra.completion_tokens},"
-        f"{granted.milliseconds},{granted.default_completion_tokens}"
-    )
+    grant, (requests, prompt, completion) = granted.grant, granted.extra
+    lease = f"{requests},{prompt},{completion},{granted.milliseconds},{granted.default_completion_tokens}"
     return [
         ("x-arks-cluster", f"{grant.namespace}/{grant.endpoint}"),
         ("x-arks-grant", str(grant)),

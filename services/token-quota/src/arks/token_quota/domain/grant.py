@@ -18,7 +18,8 @@ class Grant(NamedTuple):
     completion_tokens: int
 
     def __str__(self) -> str:
-        return "/".join(map(str, self))
+        names = f"{self.namespace}/{self.endpoint}/{self.token}"
+        return f"{names}/{self.lease}/{self.prompt_tokens}/{self.completion_tokens}"
 
 
 def parse_grant(text: str) -> Grant | None:

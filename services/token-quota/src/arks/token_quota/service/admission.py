@@ -85,11 +85,14 @@ class Admission:
 
     def policy(self, authorization: str | None) -> Policy | Rejection:
         """Look up the key's policy; return a rejection for an unknown, disabled or expired key."""
+        return self._policy(authorization, Moment.of(self._clock.now()))
+
+    def _policy(self, authorization: str | None, now: Moment) -> Policy | Rejection:
         key = bearer(authorization)
         if key is None:
             return answers.missing_key()
         holder = self._index.holder(key)
-        rejection = reject_key(holder, self._clock.now().timestamp())
+        rejection = reject_key(holder, now.seconds)
         if rejection is not None or holder is None:
             return rejection or answers.unknown_key()
         return holder.policy
@@ -110,7 +113,8 @@ class Admission:
         return answer
 
     async def _decide(self, request: AdmitRequest) -> Granted | Rejection:
-        policy = self.policy(request.authorization)
+        now = Moment.of(self._clock.now())
+        policy = self._policy(request.authorization, now)
         if isinstance(policy, Rejection):
             return policy
         if not request.model:
@@ -124,12 +128,11 @@ class Admission:
             budget = self._index.budget(policy.namespace, permission.quota)
             if budget is None and not policy.budgets_fail_open:
                 return answers.quota_missing(permission.quota)
-        return await self._grant(policy, self._command(request, policy, permission, budget))
+        return await self._grant(policy, self._command(request, policy, permission, budget, now))
 
     def _command(
-        self, request: AdmitRequest, policy: Policy, permission: Permission, budget: Budget | None
+        self, request: AdmitRequest, policy: Policy, permission: Permission, budget: Budget | None, now: Moment
     ) -> GrantCommand:
-        now = Moment.of(self._clock.now())
         return GrantCommand(
             lease=f"{self._lease_prefix}{next(self._lease_numbers):x}",
             gateway=request.gateway,
