@@ -1,23 +1,20 @@
-from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
 
 from arks.contracts.conditions import is_true
 from arks.contracts.resources import ArksQuotaStatus
-from arks.contracts.usage import UsageSource
 from arks.kit.key import Key
 from arks.kit.reconcile import Requeue
 from arks.kit.resource_events import ResourceEvents
 from arks.kit.testing.clock import FakeClock
 from arks.token_quota.adapters.ledger import SqlLedger
 from arks.token_quota.domain.time import Moment
-from arks.token_quota.domain.usage import Usage
 from arks.token_quota.service.quotas import RECONCILES_PER_SECOND, QuotaReconciler
 from arks.token_quota.testing.fakes import FakeEvents, FakeResources, Harness, quota
+from arks.token_quota.testing.usage import STARTED_AT_MILLISECONDS, batch, record
 
 Q = Key("team", "q")
-USAGE = Usage("r0", "team", "tom", "qwen", "q", "completions", UsageSource.ENGINE, 1_767_225_600_000, 30, 20)
 
 
 class QuotasHarness:
@@ -30,8 +27,8 @@ class QuotasHarness:
     async def use(self, requests: int = 1) -> None:
         for _ in range(requests):
             self.requests += 1
-            usage = replace(USAGE, request_id=f"r{self.requests}")
-            await self.ledger.post([usage], Moment(USAGE.started_at_milliseconds))
+            used = batch(record(f"r{self.requests}", prompt_tokens=30, completion_tokens=20))
+            await self.ledger.post([used], lambda *_: "q", Moment(STARTED_AT_MILLISECONDS))
 
     async def status(self) -> ArksQuotaStatus:
         assert Requeue(10) == await self.reconciler.reconcile(Q)

@@ -1,10 +1,13 @@
-"""Usage batches, made in one line."""
+"""Usage batches, made in one line, and a stream of them."""
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
 from itertools import count
 from typing import Any, Final
 
 from arks.contracts.usage import UsageSource
+from arks.kit.errors import Unavailable
 from arks.token_quota.domain.batch import ClosedLease, StartedRequest, UsageBatch, UsageRecord
 
 STARTED_AT_MILLISECONDS: Final = 1_767_225_600_000
@@ -68,3 +71,40 @@ def batch(
         started=list(started),
         closed_leases=list(closed),
     )
+
+
+@dataclass
+class FakeUsageMessage:
+    content: UsageBatch | None
+    acked: bool = False
+
+    def batch(self) -> UsageBatch | None:
+        return self.content
+
+    async def ack(self) -> None:
+        self.acked = True
+
+
+class FakeUsageStream:
+    """Delivers the messages that it is given, group by group, then nothing. Keeps what is published."""
+
+    def __init__(self, *groups: Sequence[FakeUsageMessage]) -> None:
+        self._groups = groups
+        self.exhausted = asyncio.Event()
+        """All messages are acknowledged."""
+        self.published: list[UsageBatch] = []
+        self.away = False
+        self.refused = 0
+        """Batches that were not published because the stream was away."""
+
+    async def messages(self) -> AsyncIterator[Sequence[FakeUsageMessage]]:
+        for group in self._groups:
+            yield group
+        self.exhausted.set()
+        await asyncio.Event().wait()
+
+    async def publish(self, batch: UsageBatch) -> None:
+        if self.away:
+            self.refused += 1
+            raise Unavailable("the usage stream is away")
+        self.published.append(batch)
