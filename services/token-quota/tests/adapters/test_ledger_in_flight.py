@@ -43,7 +43,7 @@ async def test_a_start_that_comes_after_its_end_is_not_in_flight(ledger: SqlLedg
 
 
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)])
-async def test_start_and_end_in_one_transaction_leave_nothing_in_flight(
+async def test_after_start_and_end_in_one_transaction_nothing_is_in_flight(
     ledger: SqlLedger, order: tuple[int, int]
 ) -> None:
     batches = (batch(started=[started("r1")]), batch(END))

@@ -55,7 +55,7 @@ class LedgerMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.loop = asyncio.new_event_loop()
-        self.directory = tempfile.mkdtemp(prefix="arks-ledger-")
+        self.directory = tempfile.mkdtemp(dir=self.empty_ledger.parent)
         path = shutil.copy(self.empty_ledger, self.directory)
         self.database = Database(f"sqlite+aiosqlite:///{path}")
         self.ledger = SqlLedger(self.database)
