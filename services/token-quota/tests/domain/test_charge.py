@@ -4,16 +4,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from arks.events.v1.usage_pb2 import (
-    USAGE_SOURCE_DELIVERED,
-    USAGE_SOURCE_ENGINE,
-    USAGE_SOURCE_NONE,
-    USAGE_SOURCE_RESERVATION,
-)
+from arks.contracts.usage import UsageSource
+from arks.token_quota.domain.batch import SOURCES, UsageRecord
 from arks.token_quota.domain.charge import LineError, usage_record
 from arks.token_quota.domain.grant import Grant, parse_grant
 
-GRANT = "team/qwen/tom/100/512"
+GRANT = "team/qwen/tom/lease0000001/100/512"
 UPSTREAM = "127.0.0.1:9001"
 
 
@@ -36,48 +32,76 @@ def line(
     return "\t".join((parts | columns).values())
 
 
-def tokens(text: str) -> tuple[int, int, int]:
-    record = usage_record(text)
-    return record.source, record.prompt_tokens, record.completion_tokens
+def read(text: str) -> UsageRecord:
+    return usage_record(text)[1]
+
+
+def tokens(text: str) -> tuple[UsageSource, int, int]:
+    record = read(text)
+    return SOURCES[record.source], record.prompt_tokens, record.completion_tokens
 
 
 def test_a_line_is_read_into_a_record() -> None:
-    record = usage_record(line())
-    assert ("0d3f-1", "team", "qwen", "tom") == (record.request_id, record.namespace, record.endpoint, record.token)
-    assert (1795254321123, 532, 41) == (
-        record.started_at.ToMilliseconds(),
-        record.duration_milliseconds,
-        record.first_byte_milliseconds,
+    assert (
+        "team",
+        UsageRecord(
+            request_id="0d3f-1",
+            token="tom",
+            endpoint="qwen",
+            operation="chat.completions",
+            source="USAGE_SOURCE_ENGINE",
+            started_at_milliseconds=1795254321123,
+            prompt_tokens=21,
+            completion_tokens=53,
+            duration_milliseconds=532,
+            first_byte_milliseconds=41,
+            status_code=200,
+            response_flags="-",
+            stream=True,
+            replica=UPSTREAM,
+            lease="lease0000001",
+            reserved_prompt_tokens=100,
+            reserved_completion_tokens=512,
+        ),
+    ) == usage_record(line())
+
+
+@pytest.mark.parametrize("grant", ["team/qwen/tom/-/100/512", "team/qwen/tom/100/512"])
+def test_a_request_without_counters_and_a_line_of_an_older_version_have_no_lease(grant: str) -> None:
+    record = read(line(grant=grant))
+    assert ("tom", "", 100, 512) == (
+        record.token,
+        record.lease,
+        record.reserved_prompt_tokens,
+        record.reserved_completion_tokens,
     )
-    assert (200, "-", UPSTREAM, True) == (record.status_code, record.response_flags, record.replica, record.stream)
-    assert (100, 512) == (record.reserved_prompt_tokens, record.reserved_completion_tokens)
 
 
 def test_the_engines_numbers_are_charged() -> None:
-    assert (USAGE_SOURCE_ENGINE, 21, 53) == tokens(line())
+    assert (UsageSource.ENGINE, 21, 53) == tokens(line())
 
 
 def test_an_answer_that_ended_early_is_charged_by_what_was_delivered() -> None:
-    assert (USAGE_SOURCE_DELIVERED, 100, 7) == tokens(line("d,7", flags="DC"))
-    assert (USAGE_SOURCE_DELIVERED, 100, 0) == tokens(line("d,0", flags="UC"))
+    assert (UsageSource.DELIVERED, 100, 7) == tokens(line("d,7", flags="DC"))
+    assert (UsageSource.DELIVERED, 100, 0) == tokens(line("d,0", flags="UC"))
 
 
 def test_a_client_that_hangs_up_before_the_answer_is_charged_its_prompt() -> None:
-    assert (USAGE_SOURCE_DELIVERED, 100, 0) == tokens(line("-", status=0, flags="DC"))
+    assert (UsageSource.DELIVERED, 100, 0) == tokens(line("-", status=0, flags="DC"))
 
 
 @pytest.mark.parametrize("status", [400, 404, 500, 503])
 def test_a_refusal_of_the_engine_costs_nothing(status: int) -> None:
-    assert (USAGE_SOURCE_NONE, 0, 0) == tokens(line("-", status=status))
+    assert (UsageSource.NONE, 0, 0) == tokens(line("-", status=status))
 
 
 def test_a_request_that_reached_no_engine_costs_nothing() -> None:
-    assert (USAGE_SOURCE_NONE, 0, 0) == tokens(line("-", status=503, upstream="-", flags="UH"))
-    assert (USAGE_SOURCE_NONE, 0, 0) == tokens(line("-", status=0, upstream="-", flags="DC"))
+    assert (UsageSource.NONE, 0, 0) == tokens(line("-", status=503, upstream="-", flags="UH"))
+    assert (UsageSource.NONE, 0, 0) == tokens(line("-", status=0, upstream="-", flags="DC"))
 
 
 def test_an_answer_without_usage_is_charged_its_reservation() -> None:
-    assert (USAGE_SOURCE_RESERVATION, 100, 512) == tokens(line("-"))
+    assert (UsageSource.RESERVATION, 100, 512) == tokens(line("-"))
 
 
 @pytest.mark.parametrize(
@@ -90,9 +114,14 @@ def test_an_answer_without_usage_is_charged_its_reservation() -> None:
         ({"usage": "e,١,2"}, "usage"),
         ({"grant": "team/qwen/tom/1"}, "grant"),
         ({"grant": "team//tom/1/2"}, "grant"),
+        ({"grant": "team/qwen/tom/1/2/3/4"}, "grant"),
+        ({"grant": f"{'t' * 254}/qwen/tom/1/2"}, "grant"),
         ({"grant": "-"}, "grant"),
         ({"start": "yesterday"}, "start"),
         ({"start": "1795254321.x"}, "start"),
+        ({"start": "17952543210"}, "start"),
+        ({"start": "١"}, "start"),
+        ({"operation": "a\0b"}, "number of columns"),
         ({"status": "ok"}, "status"),
         ({"duration": "-5"}, "duration"),
         ({"id": "-"}, "request id"),
@@ -106,7 +135,7 @@ def test_a_damaged_line_names_its_column(columns: dict[str, str], column: str) -
 
 
 def test_absent_times_are_zero() -> None:
-    record = usage_record(line(duration="-", first_byte="-"))
+    record = read(line(duration="-", first_byte="-"))
     assert (0, 0) == (record.duration_milliseconds, record.first_byte_milliseconds)
 
 
@@ -126,6 +155,6 @@ names = st.from_regex(r"\A[a-z0-9][a-z0-9.-]{0,20}\Z")
 counts = st.integers(0, 2**31 - 1)
 
 
-@given(st.builds(Grant, names, names, names, counts, counts))
+@given(st.builds(Grant, names, names, names, names, counts, counts))
 def test_a_grant_is_read_back_as_it_was_written(grant: Grant) -> None:
     assert grant == parse_grant(str(grant))

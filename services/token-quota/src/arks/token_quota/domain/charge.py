@@ -10,98 +10,101 @@
 """
 
 import re
-from typing import Final, NamedTuple
+from typing import Final
 
 from arks.contracts.usage import UsageSource
-from arks.events.v1.usage_pb2 import UsageRecord
+from arks.token_quota.domain.batch import UsageRecord
 from arks.token_quota.domain.count import parse_count
 from arks.token_quota.domain.grant import Grant, parse_grant
 
 COLUMNS: Final = 11
 ABSENT: Final = "-"
-_REQUEST_ID: Final = re.compile(r"[!-~]{1,128}")
-"""The request id becomes the id of a NATS message, in a header."""
+NUL: Final = "\0"
+"""No text of the ledger can hold it."""
+_REQUEST_ID: Final = re.compile(r"[!-~]{1,128}").fullmatch
+_START: Final = re.compile(r"([0-9]{1,10})(?:\.([0-9]{1,9}))?", re.ASCII).fullmatch
+"""Seconds with decimals, as 1795254321.123."""
 _MAX_START_SECONDS: Final = 2**33
+_ENGINE: Final = UsageSource.ENGINE.message_name
+_DELIVERED: Final = UsageSource.DELIVERED.message_name
+_RESERVATION: Final = UsageSource.RESERVATION.message_name
+_NONE: Final = UsageSource.NONE.message_name
 
 
 class LineError(ValueError):
-    """The line is damaged or no line of the usage log. Names the column, never its content."""
+    """The line is damaged or no line of its file. Names the column, never its content."""
 
 
-class Charge(NamedTuple):
-    source: UsageSource
-    prompt_tokens: int
-    completion_tokens: int
-
-
-def usage_record(line: str) -> UsageRecord:
-    """The usage record of one line (without its newline). Raises LineError."""
+def usage_record(line: str) -> tuple[str, UsageRecord]:
+    """The namespace and the usage record of one line (without its newline). Raises LineError."""
     columns = line.split("\t")
-    if len(columns) != COLUMNS:
+    if len(columns) != COLUMNS or NUL in line:
         raise LineError("number of columns")
     request_id, start, duration, first_byte, status, flags, upstream, operation, stream, grant_text, usage = columns
-    if request_id == ABSENT or not _REQUEST_ID.fullmatch(request_id):
-        raise LineError("request id")
     grant = parse_grant(grant_text)
     if grant is None:
         raise LineError("grant")
     status_code = _count_or_zero(status, "status")
-    charge = _charge(usage, status_code, upstream, grant)
-    record = UsageRecord(
-        request_id=request_id,
-        namespace=grant.namespace,
-        token=grant.token,
-        endpoint=grant.endpoint,
-        operation=operation,
-        duration_milliseconds=_count_or_zero(duration, "duration"),
-        first_byte_milliseconds=_count_or_zero(first_byte, "first byte"),
-        status_code=status_code,
-        response_flags=flags,
-        prompt_tokens=charge.prompt_tokens,
-        completion_tokens=charge.completion_tokens,
-        source=charge.source.message_name,
-        stream=stream == "1",
-        replica="" if upstream == ABSENT else upstream,
-        reserved_prompt_tokens=grant.prompt_tokens,
-        reserved_completion_tokens=grant.completion_tokens,
+    source, prompt_tokens, completion_tokens = _charge(usage, status_code, upstream, grant)
+    # Positional, in the order of UsageRecord: half the time of keywords.
+    return grant.namespace, UsageRecord(
+        parse_request_id(request_id),
+        grant.token,
+        grant.endpoint,
+        operation,
+        source,
+        _milliseconds(start),
+        prompt_tokens,
+        completion_tokens,
+        _count_or_zero(duration, "duration"),
+        _count_or_zero(first_byte, "first byte"),
+        status_code,
+        flags,
+        stream == "1",
+        "" if upstream == ABSENT else upstream,
+        "" if grant.lease == ABSENT else grant.lease,
+        grant.prompt_tokens,
+        grant.completion_tokens,
     )
-    record.started_at.FromMilliseconds(_milliseconds(start))
-    return record
 
 
-def _charge(usage: str, status: int, upstream: str, grant: Grant) -> Charge:
-    kind, *numbers = usage.split(",")
-    if kind == "e" and len(numbers) == 2:
-        return Charge(UsageSource.ENGINE, _count(numbers[0], "usage"), _count(numbers[1], "usage"))
-    if status >= 400 or upstream in {ABSENT, ""}:
-        return Charge(UsageSource.NONE, 0, 0)
-    if kind == "d" and len(numbers) == 1:
-        return Charge(UsageSource.DELIVERED, grant.prompt_tokens, _count(numbers[0], "usage"))
-    if usage != ABSENT:
-        raise LineError("usage")
-    if status == 0:
-        return Charge(UsageSource.DELIVERED, grant.prompt_tokens, 0)
-    return Charge(UsageSource.RESERVATION, grant.prompt_tokens, grant.completion_tokens)
+def parse_request_id(text: str) -> str:
+    """Checks a column. Raises LineError."""
+    if text == ABSENT or not _REQUEST_ID(text):
+        raise LineError("request id")
+    return text
 
 
-def _count(text: str, column: str) -> int:
+def required_count(text: str, column: str) -> int:
+    """Raises LineError."""
     number = parse_count(text)
     if number is None:
         raise LineError(column)
     return number
 
 
+def _charge(usage: str, status: int, upstream: str, grant: Grant) -> tuple[str, int, int]:
+    """Name of the source, prompt tokens, completion tokens."""
+    kind, *numbers = usage.split(",")
+    if kind == "e" and len(numbers) == 2:
+        return _ENGINE, required_count(numbers[0], "usage"), required_count(numbers[1], "usage")
+    if status >= 400 or upstream in {ABSENT, ""}:
+        return _NONE, 0, 0
+    if kind == "d" and len(numbers) == 1:
+        return _DELIVERED, grant.prompt_tokens, required_count(numbers[0], "usage")
+    if usage != ABSENT:
+        raise LineError("usage")
+    if status == 0:
+        return _DELIVERED, grant.prompt_tokens, 0
+    return _RESERVATION, grant.prompt_tokens, grant.completion_tokens
+
+
 def _count_or_zero(text: str, column: str) -> int:
-    return 0 if text == ABSENT else _count(text, column)
+    return 0 if text == ABSENT else required_count(text, column)
 
 
 def _milliseconds(start: str) -> int:
-    """Of seconds with decimals, as 1795254321.123."""
-    whole, dot, decimals = start.partition(".")
-    if not (whole.isascii() and whole.isdigit()) or len(whole) > 10 or int(whole) > _MAX_START_SECONDS:
+    found = _START(start)
+    if found is None or int(found[1]) >= _MAX_START_SECONDS:
         raise LineError("start")
-    if not dot:
-        return int(whole) * 1000
-    if not (decimals.isascii() and decimals.isdigit()):
-        raise LineError("start")
-    return int(whole) * 1000 + int(decimals[:3].ljust(3, "0"))
+    return int(found[1]) * 1000 + int((found[2] or "")[:3].ljust(3, "0"))

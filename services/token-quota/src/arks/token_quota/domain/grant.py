@@ -1,10 +1,14 @@
 """The grant: the answer of admission that lets a request pass, and the text that carries it through Envoy's log."""
 
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from arks.token_quota.domain.count import parse_count
 
-_PARTS: Final = 6
+_NAMES: Final = 4
+_NAMES_BEFORE_LEASES: Final = 3
+_MAX_NAME_LENGTH: Final = 253
+"""Of Kubernetes."""
 
 
 class Grant(NamedTuple):
@@ -14,6 +18,7 @@ class Grant(NamedTuple):
     endpoint: str
     token: str
     lease: str
+    """`-` if the request was admitted without counters; empty in a log that an older version has written."""
     prompt_tokens: int
     completion_tokens: int
 
@@ -24,10 +29,20 @@ class Grant(NamedTuple):
 
 def parse_grant(text: str) -> Grant | None:
     """The grant that `text` is, or None if it is not one."""
-    parts = text.split("/")
-    if len(parts) != _PARTS or not all(parts[:4]):
+    names_text, _, rest = text.rpartition("/")
+    names_text, _, prompt_text = names_text.rpartition("/")
+    names, prompt, completion = _parse_names(names_text), parse_count(prompt_text), parse_count(rest)
+    if names is None or prompt is None or completion is None:
         return None
-    prompt, completion = parse_count(parts[4]), parse_count(parts[5])
-    if prompt is None or completion is None:
+    return Grant(*names, prompt, completion)
+
+
+@lru_cache(maxsize=4096)
+def _parse_names(text: str) -> tuple[str, str, str, str] | None:
+    """Namespace, endpoint, token and lease. Cached, because the requests of a lease share them."""
+    names = text.split("/")
+    if not all(0 < len(name) <= _MAX_NAME_LENGTH for name in names):
         return None
-    return Grant(parts[0], parts[1], parts[2], parts[3], prompt, completion)
+    if len(names) == _NAMES:
+        return names[0], names[1], names[2], names[3]
+    return (names[0], names[1], names[2], "") if len(names) == _NAMES_BEFORE_LEASES else None

@@ -133,7 +133,7 @@ class Shipper:
             except UnicodeDecodeError:
                 self._bad_line("encoding")
             else:
-                subject = usage_subject(record.namespace, record.token)
+                subject = usage_subject(record.namespace)
                 records.append(Outgoing(subject, record.request_id, encode(record)))
         return records
 
