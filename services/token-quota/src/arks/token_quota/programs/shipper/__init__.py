@@ -1,5 +1,6 @@
-"""The usage shipper: a small process beside each Envoy that follows its usage log onto the usage stream.
+"""The usage shipper: a small process beside each Envoy that publishes what its gateway wrote as usage batches.
 
-The log is the buffer: while NATS is away, lines wait in it. `segments` are the files and how far they are read,
-`ship` the loop, `edge` NATS and Envoy's admin port.
+The files are the buffer: while NATS is away, lines wait in them. `segments` are the files and how far they are read,
+`state` what is kept over a restart, `ship` the loop, `publisher` NATS and Envoy's admin port; `domain/lease_book.py`
+joins the lines.
 """

@@ -7,17 +7,22 @@ from arks.token_quota.config import ShipperSettings
 from arks.token_quota.programs.shipper.publisher import EnvoyAdmin, JetStreamPublisher
 from arks.token_quota.programs.shipper.segments import Segments
 from arks.token_quota.programs.shipper.ship import Gateway, Publisher, Shipper, ShipperMetrics
+from arks.token_quota.programs.shipper.state import StateFile
 
 
 def build(
     settings: ShipperSettings, home: Home, publisher: Publisher | None = None, gateway: Gateway | None = None
 ) -> App:
+    log = settings.usage_log_path
     shipper = Shipper(
-        Segments(settings.usage_log_path, monotonic=home.clock.monotonic),
-        publisher or JetStreamPublisher(home.bus),
-        gateway or EnvoyAdmin(settings.envoy_admin_host, settings.envoy_admin_port),
-        ShipperMetrics(home.registry),
-        home.clock,
+        ends=Segments(log, monotonic=home.clock.monotonic),
+        starts=Segments(log.with_name(log.name + ".starts"), monotonic=home.clock.monotonic),
+        state_file=StateFile(log),
+        publisher=publisher or JetStreamPublisher(home.bus),
+        gateway=gateway or EnvoyAdmin(settings.envoy_admin_host, settings.envoy_admin_port),
+        metrics=ShipperMetrics(home.registry),
+        clock=home.clock,
+        gateway_name=settings.gateway,
         rotate_bytes=settings.usage_log_rotate_bytes,
         max_total_bytes=settings.usage_log_max_total_bytes,
     )

@@ -9,7 +9,7 @@ from nats.js.api import PubAck
 
 from arks.kit.bus import NATS_ERRORS, REQUEST_SECONDS, Bus
 from arks.kit.errors import Unavailable
-from arks.token_quota.programs.shipper.ship import Outgoing
+from arks.token_quota.programs.shipper.state import Message
 
 log = structlog.get_logger(__name__)
 
@@ -17,30 +17,30 @@ ADMIN_SECONDS = 5.0
 
 
 class JetStreamPublisher:
-    """Publishes a batch at once and waits for its acknowledgements together: half the cost of one after the other."""
+    """Publishes messages at once and waits for them together: half the cost of one after the other."""
 
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
 
-    async def publish(self, records: Sequence[Outgoing]) -> list[Outgoing]:
+    async def publish(self, messages: Sequence[Message]) -> list[Message]:
         if not self._bus.connected:
-            return list(records)
-        sent: list[tuple[Outgoing, asyncio.Future[PubAck]]] = []
-        unsent: list[Outgoing] = []
-        for record in records:
+            return list(messages)
+        sent: list[tuple[Message, asyncio.Future[PubAck]]] = []
+        unsent: list[Message] = []
+        for message in messages:
             try:
-                sent.append((record, await self._send(record)))
+                sent.append((message, await self._send(message)))
             except (*NATS_ERRORS, Unavailable) as error:
-                log.debug("usage record not sent", error=str(error) or type(error).__name__)
-                unsent.append(record)
+                log.debug("usage batch not sent", error=str(error) or type(error).__name__)
+                unsent.append(message)
         if sent:
             await asyncio.wait([future for _, future in sent], timeout=REQUEST_SECONDS)
-        return unsent + [record for record, future in sent if not _acknowledged(future)]
+        return unsent + [message for message, future in sent if not _acknowledged(future)]
 
-    async def _send(self, record: Outgoing) -> asyncio.Future[PubAck]:
-        headers = {"Nats-Msg-Id": record.request_id}
+    async def _send(self, message: Message) -> asyncio.Future[PubAck]:
+        headers = {"Nats-Msg-Id": message.id}
         return await self._bus.jetstream.publish_async(
-            record.subject, record.payload, wait_stall=REQUEST_SECONDS, headers=headers
+            message.subject, message.payload, wait_stall=REQUEST_SECONDS, headers=headers
         )
 
 

@@ -1,25 +1,23 @@
-"""The usage log on disk: which file comes next, how far it was read, rotation, and a bound on all of it.
+"""A log on disk: which file comes next, how far it was read, rotation, and a bound on all of it.
 
-Envoy writes `usage.log`. To rotate, that is renamed to `usage.log.<number>` and Envoy opens a new file on request; the
-renamed segment is read to its end and deleted. Position and file (by inode) are kept in `usage.log.position`. A
-position that is lost, or older than what was shipped, only ships records again, and those are known by their request
-id.
+A gateway writes two: `usage.log` (Envoy) and `usage.log.starts` (its filter). To rotate, a log is renamed to
+`<name>.<number>`; the writer opens a new file, Envoy on request, the filter within a second. The renamed segment is
+read to its end and deleted. The shipper's state keeps the position (file, by inode, and offset).
 
 Reads are short and from the page cache, so they are done in the event loop: a thread would cost more than it saves.
 """
 
-import json
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from arks.kit.files import write_atomically
+from arks.token_quota.programs.shipper.state import Position
 
 READ_BYTES = 256 * 1024
 """About 1,500 lines. A line longer than this is garbage and is skipped."""
-SETTLE_SECONDS = 1.0
-"""How long a renamed segment may still grow: Envoy flushes every 100 ms."""
+SETTLE_SECONDS = 2.0
+"""How long a renamed segment may still grow: Envoy flushes every 100 ms, the filter opens its file every second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,14 +55,19 @@ class _Open:
 
 
 class Segments:
-    def __init__(self, path: Path, *, monotonic: Callable[[], float]) -> None:
+    def __init__(self, path: Path, *, monotonic: Callable[[], float], position: Position | None = None) -> None:
         self.path = path
-        self._position_file = path.with_name(path.name + ".position")
+        self.position = position
         self._monotonic = monotonic
         self._open: _Open | None = None
         self.truncations = 0
         """Times that a segment became shorter than what was read of it, and lines that were cut off."""
         self.overlong_lines = 0
+
+    @property
+    def at_newest(self) -> bool:
+        """Whether the file that is read is the one that is written: no newer one waits."""
+        return self._open is None or self._open.lies_at(self.path) or not self.path.exists()
 
     # --- reading
 
@@ -81,10 +84,10 @@ class Segments:
                 return chunk
 
     def advance(self, chunk: Chunk) -> None:
-        """These lines are shipped."""
+        """These lines are taken."""
         if self._open is not None:
             self._open.offset_bytes = chunk.end_bytes
-            self._save(self._open)
+            self.position = Position(self._open.inode, chunk.end_bytes)
 
     def close(self) -> None:
         if self._open is not None:
@@ -129,13 +132,13 @@ class Segments:
         segments = self.all()
         if not segments:
             return None
-        inode, offset = self._load()
-        known = next((segment for segment in segments if _inode(segment) == inode), None)
+        position = self.position or Position(0, 0)
+        known = next((segment for segment in segments if _inode(segment) == position.inode), None)
         try:
-            self._open = _Open(known or segments[0], 0 if known is None else offset)
+            self._open = _Open(known or segments[0], 0 if known is None else position.offset_bytes)
         except FileNotFoundError:
             return None
-        self._save(self._open)
+        self.position = Position(self._open.inode, self._open.offset_bytes)
         return self._open
 
     # --- files
@@ -185,20 +188,6 @@ class Segments:
             total -= size
             dropped.append(Dropped(segment.name, size))
         return dropped
-
-    # --- position
-
-    def _load(self) -> tuple[int | None, int]:
-        try:
-            kept = json.loads(self._position_file.read_text())
-            return int(kept["inode"]), int(kept["offsetBytes"])
-        except (FileNotFoundError, ValueError, KeyError, TypeError):
-            return None, 0
-
-    def _save(self, opened: _Open) -> None:
-        """Not forced onto the disk: an older position after a power cut does no harm."""
-        position = {"inode": opened.inode, "offsetBytes": opened.offset_bytes}
-        write_atomically(self._position_file, json.dumps(position))
 
 
 def _inode(path: Path) -> int | None:

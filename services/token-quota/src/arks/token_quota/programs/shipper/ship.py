@@ -1,9 +1,9 @@
-"""The loop: read lines, make records of them, publish them, and only then move on."""
+"""The loop: read what the gateway wrote, make batches of it, keep the new state, publish, and only then move on."""
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Protocol
 
 import structlog
@@ -13,30 +13,27 @@ from arks.contracts.subjects import usage_subject
 from arks.kit.backoff import Backoff
 from arks.kit.clock import Clock
 from arks.kit.errors import Unavailable
-from arks.token_quota.domain.charge import LineError, usage_record
+from arks.token_quota.domain.charge import LineError
+from arks.token_quota.domain.lease_book import CLOSE_MARGIN_MILLISECONDS, LeaseBook
 from arks.token_quota.domain.wire import encode
-from arks.token_quota.programs.shipper.segments import Chunk, Segments
+from arks.token_quota.programs.shipper.segments import READ_BYTES, Chunk, Segments
+from arks.token_quota.programs.shipper.state import Message, StateFile
 
 log = structlog.get_logger(__name__)
 
-POLL_SECONDS = 0.1
+FLUSH_SECONDS = 0.1
 BACKOFF = Backoff(first_seconds=0.25, longest_seconds=5.0)
-"""While NATS does not take the records."""
+"""While NATS does not take the batches."""
 FINISH_POLL_SECONDS = 0.01
 TRIM_SECONDS = 1.0
-BATCH_RECORDS = 500
-"""On their way to NATS at once."""
-
-
-@dataclass(frozen=True, slots=True)
-class Outgoing:
-    subject: str
-    request_id: str
-    payload: bytes
+STEP_MILLISECONDS = 1000
+"""With a backlog starts are read this far ahead of ends, so that each start is known before its end."""
+MAX_CHUNKS = 64
+"""Of the starts file in one flush: 16 MB."""
 
 
 class Publisher(Protocol):
-    async def publish(self, records: Sequence[Outgoing]) -> list[Outgoing]:
+    async def publish(self, messages: Sequence[Message]) -> list[Message]:
         """Returns those that were not acknowledged. Publishing them again is safe."""
 
 
@@ -50,6 +47,11 @@ class ShipperMetrics:
         self.shipped = Counter("arks_shipper_records", "Usage records taken by the stream", registry=registry)
         self.bad_lines = Counter("arks_shipper_bad_lines", "Lines that are no record", ["column"], registry=registry)
         self.retries = Counter("arks_shipper_retries", "Batches that had to be sent again", registry=registry)
+        self.open_requests = Gauge("arks_shipper_open_requests", "Requests in flight in live leases", registry=registry)
+        self.leases = Gauge("arks_shipper_leases", "Leases that are not closed", registry=registry)
+        self.untracked = Gauge(
+            "arks_shipper_untracked_requests", "Requests in flight beyond the bound of those tracked", registry=registry
+        )
         self.rotations = Counter("arks_shipper_rotations", "Rotations of the usage log", registry=registry)
         self.dropped_bytes = Counter(
             "arks_shipper_dropped_bytes", "Unread log deleted because of the bound on disk use", registry=registry
@@ -63,131 +65,215 @@ class ShipperMetrics:
 class Shipper:
     def __init__(
         self,
-        segments: Segments,
+        *,
+        ends: Segments,
+        starts: Segments,
+        state_file: StateFile,
         publisher: Publisher,
         gateway: Gateway,
         metrics: ShipperMetrics,
         clock: Clock,
-        *,
+        gateway_name: str,
         rotate_bytes: int,
         max_total_bytes: int,
     ) -> None:
-        self._segments = segments
+        """`ends`: Envoy's usage log. `starts`: what its filter wrote when it admitted requests."""
+        self._ends = ends
+        self._starts = starts
+        self._state_file = state_file
+        self._state = state_file.load()
+        ends.position, starts.position = self._state.ends, self._state.starts
+        self._book = LeaseBook(self._state.book)
+        self._unpublished = self._state.messages
         self._publisher = publisher
         self._gateway = gateway
         self._metrics = metrics
         self._clock = clock
+        self._gateway_name = gateway_name
         self._rotate_bytes = rotate_bytes
         self._max_total_bytes = max_total_bytes
         self._reopen_wanted = False
         self._next_trim = 0.0
         self._waiting_since: float | None = None
-        metrics.lag_bytes.set_function(lambda: float(segments.unread_bytes()))
+        self._last_start_milliseconds = 0
+        metrics.lag_bytes.set_function(lambda: float(ends.unread_bytes() + starts.unread_bytes()))
         metrics.lag_seconds.set_function(self._waited_seconds)
+        metrics.open_requests.set_function(lambda: float(self._book.open_requests))
+        metrics.leases.set_function(lambda: float(self._book.leases))
+        metrics.untracked.set_function(lambda: float(self._book.untracked))
 
     async def run(self) -> None:
         try:
             while True:
+                begun = self._clock.monotonic()
                 if not await self.step():
-                    await asyncio.sleep(POLL_SECONDS)
+                    await asyncio.sleep(max(0.0, FLUSH_SECONDS - (self._clock.monotonic() - begun)))
         finally:
-            self._segments.close()
+            self._ends.close()
+            self._starts.close()
 
     async def finish(self, within_seconds: float) -> None:
-        """Ship the rest of the log, after `run`: on Kubernetes the log ends with its pod, and requests whose lines NATS
-        does not take in time are charged their reservations.
+        """Ship the rest of both files and close every lease, after `run`: on Kubernetes the files end with their pod,
+        and requests whose lines NATS does not take in time are charged their reservations.
         """
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(within_seconds):
-                while True:
-                    if await self.step():
-                        continue
-                    if not self._segments.unread_bytes():
-                        break
-                    await asyncio.sleep(FINISH_POLL_SECONDS)
-        if unread := self._segments.unread_bytes():
+                while self._unread_bytes():
+                    if not await self.step():
+                        await asyncio.sleep(FINISH_POLL_SECONDS)
+                await self._close_all()
+        if unread := self._unread_bytes():
             log.warning("usage remains in the log", size_bytes=unread)
-        self._segments.close()
+        self._ends.close()
+        self._starts.close()
+
+    async def _close_all(self) -> None:
+        if await self._gateway_lives():
+            return  # a new shipper goes on: its leases are in the state
+        now = self._now()
+        self._book.close_all()
+        await self._flush(now)
 
     async def step(self) -> bool:
-        """Ship what can be read now. False when there is nothing."""
-        await self._trim_log()
-        chunk = self._segments.read()
-        if chunk is None:
-            return False
-        await self._ship(self._records(chunk))
-        self._segments.advance(chunk)
-        return True
+        """Ship what can be read now. True when more waits already."""
+        await self._trim_logs()
+        if self._unpublished:
+            await self._publish(self._unpublished)
+        now = self._now()  # before reading: what was written until now is read
+        ends, before = self._ends.read(), self._starts.position
+        last_end = _last_end_milliseconds(ends) if ends is not None else 0
+        caught_up = self._read_starts(last_end if ends is not None else now)
+        if ends is not None and not caught_up and self._last_start_milliseconds < last_end:
+            ends = None  # their starts are not read yet
+        until = now if caught_up else min(now, self._last_start_milliseconds)
+        more = False
+        if ends is not None:
+            self._take(ends.lines, self._book.add_end_line)
+            self._ends.advance(ends)
+            if more := self._ends.unread_bytes() >= READ_BYTES:
+                until = min(until, last_end or until)
+        self._book.close(until)
+        await self._flush(max(0, until - CLOSE_MARGIN_MILLISECONDS))
+        return more or (not caught_up and self._starts.position != before)
 
-    # --- lines
+    # --- reading
 
-    def _records(self, chunk: Chunk) -> list[Outgoing]:
-        records: list[Outgoing] = []
-        for line in chunk.lines:
+    def _read_starts(self, until_milliseconds: int) -> bool:
+        """Add starts until the file's end, or until those of `until` and a step more are known. True: to its end."""
+        for _ in range(MAX_CHUNKS):
+            if self._last_start_milliseconds > until_milliseconds + STEP_MILLISECONDS:
+                return False
+            chunk = self._starts.read()
+            if chunk is None:
+                return self._starts.at_newest
+            self._take(chunk.lines, self._add_start)
+            self._starts.advance(chunk)
+        return False
+
+    def _add_start(self, line: str) -> None:
+        self._last_start_milliseconds = self._book.add_start_line(line) or self._last_start_milliseconds
+
+    def _take(self, lines: Sequence[bytes], add: Callable[[str], None]) -> None:
+        for line in lines:
             if not line:
                 continue
             try:
-                record = usage_record(line.decode())
+                add(line.decode())
             except LineError as error:
                 self._bad_line(str(error))
             except UnicodeDecodeError:
                 self._bad_line("encoding")
-            else:
-                subject = usage_subject(record.namespace)
-                records.append(Outgoing(subject, record.request_id, encode(record)))
-        return records
 
     def _bad_line(self, column: str) -> None:
-        """Its request is charged its reservation. The content stays out of the log: it may be anything."""
+        """The content stays out of the log: it may be anything."""
         self._metrics.bad_lines.labels(column).inc()
         log.warning("line of the usage log not understood", column=column)
 
+    def _unread_bytes(self) -> int:
+        return self._ends.unread_bytes() + self._starts.unread_bytes()
+
+    def _now(self) -> int:
+        """Milliseconds since 1970-01-01, by the clock that the gateway uses too."""
+        return int(self._clock.now().timestamp() * 1000)
+
     # --- stream
 
-    async def _ship(self, records: list[Outgoing]) -> None:
-        """Returns when the stream has all of them, however long that takes."""
-        for at in range(0, len(records), BATCH_RECORDS):
-            await self._ship_batch(records[at : at + BATCH_RECORDS])
+    async def _flush(self, complete_until_milliseconds: int) -> None:
+        """Keep the new state with its messages, then publish them. Returns when the stream has them, however long that
+        takes.
+        """
+        state = self._state
+        batches = self._book.batches(
+            f"{state.identity}-{state.flush + 1}", self._gateway_name, complete_until_milliseconds
+        )
+        if not batches and (state.ends, state.starts) == (self._ends.position, self._starts.position):
+            return
+        state.flush += 1
+        state.ends, state.starts = self._ends.position, self._starts.position
+        state.book = self._book.state()
+        state.messages = [
+            Message(usage_subject(batch.namespace), batch.id, encode(batch), len(batch.records)) for batch in batches
+        ]
+        self._state_file.save(state)
+        await self._publish(state.messages)
 
-    async def _ship_batch(self, batch: list[Outgoing]) -> None:
-        unacknowledged, failures = batch, 0
+    async def _publish(self, messages: list[Message]) -> None:
+        """In order where it matters: the last part of a namespace goes after the others."""
+        self._unpublished = messages
+        first = [message for message, after in pairwise(messages) if _same(message, after)]
+        await self._publish_all(first)
+        await self._publish_all([message for message in messages if message not in first])
+        self._unpublished = []
+        self._metrics.shipped.inc(sum(message.records for message in messages))
+
+    async def _publish_all(self, messages: list[Message]) -> None:
+        if not messages:
+            return
+        unacknowledged, failures = messages, 0
         self._waiting_since = self._clock.monotonic()
         while unacknowledged := await self._publisher.publish(unacknowledged):
             self._metrics.retries.inc()
             failures += 1
             retry_seconds = BACKOFF.delay_seconds(failures)
-            log.warning("usage waits for NATS", records=len(unacknowledged), retry_seconds=retry_seconds)
+            log.warning("usage waits for NATS", batches=len(unacknowledged), retry_seconds=retry_seconds)
             await asyncio.sleep(retry_seconds)
-            await self._trim_log()
+            await self._trim_logs()
         self._waiting_since = None
-        self._metrics.shipped.inc(len(batch))
 
     def _waited_seconds(self) -> float:
         return 0.0 if self._waiting_since is None else self._clock.monotonic() - self._waiting_since
 
     # --- disk
 
-    async def _trim_log(self) -> None:
-        """Rotate a long log, and keep all of it under its bound, whatever NATS does. Once a second is often enough."""
+    async def _trim_logs(self) -> None:
+        """Rotate long logs, and keep them under their bound, whatever NATS does. Once a second is often enough."""
         now = self._clock.monotonic()
         if now < self._next_trim:
             return
         self._next_trim = now + TRIM_SECONDS
-        if self._segments.current_bytes() >= self._rotate_bytes:
-            self._segments.rotate()
+        if self._ends.current_bytes() >= self._rotate_bytes:
+            self._ends.rotate()
             self._metrics.rotations.inc()
             self._reopen_wanted = True
         if self._reopen_wanted:
             await self._reopen()
-        if self._segments.total_bytes() > self._max_total_bytes:
-            for dropped in self._segments.drop_oldest(self._max_total_bytes):
-                self._metrics.dropped_bytes.inc(dropped.size_bytes)
-                log.error(
-                    "usage log dropped unread: its requests are charged their reservations",
-                    file=dropped.name,
-                    size_bytes=dropped.size_bytes,
-                    max_total_bytes=self._max_total_bytes,
-                )
+        if self._starts.current_bytes() >= self._rotate_bytes:
+            self._starts.rotate()  # the filter opens the path again by itself
+            self._metrics.rotations.inc()
+        self._drop(self._ends)
+        self._drop(self._starts)
+
+    def _drop(self, segments: Segments) -> None:
+        if segments.total_bytes() <= self._max_total_bytes:
+            return
+        for dropped in segments.drop_oldest(self._max_total_bytes):
+            self._metrics.dropped_bytes.inc(dropped.size_bytes)
+            log.error(
+                "log dropped unread: usage is lost, or charged by reservation",
+                file=dropped.name,
+                size_bytes=dropped.size_bytes,
+                max_total_bytes=self._max_total_bytes,
+            )
 
     async def _reopen(self) -> None:
         try:
@@ -196,3 +282,24 @@ class Shipper:
             log.warning("Envoy still writes into the rotated log", error=str(error))
             return
         self._reopen_wanted = False
+
+    async def _gateway_lives(self) -> bool:
+        try:
+            await self._gateway.reopen_log()
+        except Unavailable:
+            return False
+        return True
+
+
+def _same(message: Message, after: Message) -> bool:
+    """Whether both are parts of one namespace's batch."""
+    return message.subject == after.subject
+
+
+def _last_end_milliseconds(chunk: Chunk) -> int:
+    """When the newest request of these lines ended; 0 if the last line is damaged."""
+    for line in reversed(chunk.lines):
+        columns = line.split(b"\t", 3)
+        with contextlib.suppress(ValueError, IndexError):
+            return int(float(columns[1]) * 1000) + int(columns[2])
+    return 0

@@ -1,0 +1,223 @@
+"""The lease book: joins what a gateway wrote when requests started and when they ended, into usage batches.
+
+docs/architecture.md ("Leases") defines both files and has the argument why the result is exact. Pure: lines and times
+go in, batches come out; `state` and `LeaseBook(state)` carry it over a restart.
+"""
+
+import heapq
+from typing import Final
+
+import msgspec
+
+from arks.contracts.subjects import encode
+from arks.token_quota.domain.batch import ClosedLease, StartedRequest, UsageBatch, UsageRecord
+from arks.token_quota.domain.charge import LineError, parse_request_id, required_count, usage_record
+
+CLOSE_MARGIN_MILLISECONDS: Final = 200
+"""From the end of a lease to its closing: covers the time from the filter's look at its clock to its write."""
+HEARTBEAT_MILLISECONDS: Final = 10_000
+"""How often a namespace without requests gets a batch, while a lease in it may still be lost."""
+QUIET_MILLISECONDS: Final = 40_000
+"""After the last lease's end: token-quota returns lost leases 30 s after theirs."""
+BATCH_RECORDS: Final = 1000
+"""In one message: about 450 KB of NATS' 1 MB."""
+MAX_OPEN: Final = 200_000
+"""Requests in flight in leases that are not closed. More are not tracked: they are charged when they end."""
+
+
+class Started(msgspec.Struct, array_like=True):
+    """A request in flight."""
+
+    operation: str
+    at_milliseconds: int
+    prompt_tokens: int
+    completion_tokens: int
+
+
+class Lease(msgspec.Struct):
+    """A lease that is not closed. The amounts are those that no request has taken yet."""
+
+    id: str
+    namespace: str
+    endpoint: str
+    token: str
+    end_milliseconds: int
+    requests: int
+    prompt_tokens: int
+    completion_tokens: int
+    open: dict[str, Started] = {}
+    ended_first: list[str] = []
+    """Requests whose end was read before their start."""
+
+
+class BookState(msgspec.Struct):
+    leases: list[Lease] = []
+    last_ends: dict[str, int] = {}
+    """By namespace: when its last lease ends."""
+
+
+class _Pending:
+    """What the next batches of a namespace hold."""
+
+    __slots__ = ("closed", "records", "started")
+
+    def __init__(self) -> None:
+        self.records: list[UsageRecord] = []
+        self.started: list[StartedRequest] = []
+        self.closed: list[ClosedLease] = []
+
+
+class LeaseBook:
+    def __init__(self, state: BookState | None = None) -> None:
+        state = state or BookState()
+        self._leases = {lease.id: lease for lease in state.leases}
+        self._ends = [(lease.end_milliseconds, lease.id) for lease in state.leases]
+        heapq.heapify(self._ends)
+        self._last_ends = dict(state.last_ends)
+        self._last_batches: dict[str, int] = {}
+        self._pending: dict[str, _Pending] = {}
+        self.open_requests = sum(len(lease.open) for lease in state.leases)
+        self.untracked = 0
+        """Starts beyond MAX_OPEN so far."""
+
+    @property
+    def leases(self) -> int:
+        """Leases that are not closed."""
+        return len(self._leases)
+
+    def state(self) -> BookState:
+        """To be kept with the messages that the last `batches` returned."""
+        return BookState(list(self._leases.values()), self._last_ends)
+
+    # --- lines
+
+    def add_start_line(self, line: str) -> int:
+        """A line of the starts file: `L` for a lease, `S` for a request. Returns the time of a request in ms, 0 for a
+        lease. Raises LineError.
+        """
+        columns = line.split("\t")
+        if columns[0] == "S" and len(columns) == 7:
+            return self._add_start(columns)
+        if columns[0] == "L" and len(columns) == 7:
+            self._add_lease(columns)
+            return 0
+        raise LineError("kind of start")
+
+    def add_end_line(self, line: str) -> None:
+        """A line of the usage log. Raises LineError."""
+        namespace, record = usage_record(line)
+        if record.lease:
+            lease = self._leases.get(record.lease)
+            if lease is None:
+                record.was_reported_started = True
+            elif lease.open.pop(record.request_id, None) is not None:
+                self.open_requests -= 1
+            else:
+                lease.ended_first.append(record.request_id)
+        self._of(namespace).records.append(record)
+
+    def _add_lease(self, columns: list[str]) -> None:
+        _, id_, end, requests, prompt, completion, names = columns
+        parts = names.split("/")
+        if not id_ or len(parts) != 3 or not all(parts):
+            raise LineError("names of a lease")
+        if not (end.isascii() and end.isdigit() and len(end) <= 13):
+            raise LineError("end of a lease")
+        counts = [required_count(text, "amounts of a lease") for text in (requests, prompt, completion)]
+        lease = Lease(id_, parts[0], parts[1], parts[2], int(end), counts[0], counts[1], counts[2])
+        self._leases[id_] = lease
+        heapq.heappush(self._ends, (lease.end_milliseconds, id_))
+        namespace = lease.namespace
+        self._last_ends[namespace] = max(self._last_ends.get(namespace, 0), lease.end_milliseconds)
+
+    def _add_start(self, columns: list[str]) -> int:
+        _, request_id, id_, prompt, completion, operation, at = columns
+        prompt_tokens, completion_tokens = required_count(prompt, "prompt"), required_count(completion, "completion")
+        if not (at.isascii() and at.isdigit() and len(at) <= 13):
+            raise LineError("start")
+        at_milliseconds = int(at)
+        lease = self._leases.get(id_)
+        if lease is not None:
+            lease.requests -= 1
+            lease.prompt_tokens -= prompt_tokens
+            lease.completion_tokens -= completion_tokens
+            if request_id in lease.ended_first:
+                lease.ended_first.remove(request_id)
+            elif self.open_requests >= MAX_OPEN:
+                self.untracked += 1
+            else:
+                started = Started(operation, at_milliseconds, prompt_tokens, completion_tokens)
+                lease.open[parse_request_id(request_id)] = started
+                self.open_requests += 1
+        return at_milliseconds
+
+    # --- closing
+
+    def close(self, until_milliseconds: int) -> None:
+        """Close the leases that ended before `until` less the margin: every start before `until` has been added."""
+        while self._ends and self._ends[0][0] + CLOSE_MARGIN_MILLISECONDS <= until_milliseconds:
+            _, id_ = heapq.heappop(self._ends)
+            lease = self._leases.pop(id_, None)
+            if lease is not None:
+                self._close(lease)
+
+    def close_all(self) -> None:
+        """The gateway has ended."""
+        if self._ends:
+            self.close(max(self._ends)[0] + CLOSE_MARGIN_MILLISECONDS)
+
+    def _close(self, lease: Lease) -> None:
+        pending = self._of(lease.namespace)
+        amounts = (lease.requests, lease.prompt_tokens, lease.completion_tokens)
+        pending.closed.append(ClosedLease(lease.id, *(max(0, amount) for amount in amounts)))
+        self.open_requests -= len(lease.open)
+        for request_id, started in lease.open.items():
+            pending.started.append(
+                StartedRequest(
+                    request_id,
+                    lease.token,
+                    lease.endpoint,
+                    started.operation,
+                    lease.id,
+                    started.at_milliseconds,
+                    started.prompt_tokens,
+                    started.completion_tokens,
+                )
+            )
+
+    # --- batches
+
+    def batches(self, id_prefix: str, gateway: str, complete_until_milliseconds: int) -> list[UsageBatch]:
+        """Everything since the last call, in messages of bounded size. Only the last one of a namespace carries
+        `complete_until`, so the others have to be published before it.
+        """
+        self._add_heartbeats(complete_until_milliseconds)
+        found: list[UsageBatch] = []
+        for namespace, pending in self._pending.items():
+            parts = [
+                pending.records[at : at + BATCH_RECORDS] for at in range(0, len(pending.records), BATCH_RECORDS)
+            ] or [[]]
+            for number, records in enumerate(parts):
+                id_ = f"{id_prefix}-{encode(namespace)}.{number}"
+                found.append(UsageBatch(id_, gateway, namespace, 0, records))
+            last = found[-1]
+            last.complete_until_milliseconds = complete_until_milliseconds
+            last.started, last.closed_leases = pending.started, pending.closed
+            self._last_batches[namespace] = complete_until_milliseconds
+        self._pending = {}
+        return found
+
+    def _add_heartbeats(self, complete_until_milliseconds: int) -> None:
+        for namespace, last_end in list(self._last_ends.items()):
+            last_batch = self._last_batches.get(namespace, 0)
+            if last_batch > last_end + QUIET_MILLISECONDS:
+                del self._last_ends[namespace]
+                self._last_batches.pop(namespace, None)
+            elif complete_until_milliseconds - last_batch >= HEARTBEAT_MILLISECONDS:
+                self._of(namespace)
+
+    def _of(self, namespace: str) -> _Pending:
+        found = self._pending.get(namespace)
+        if found is None:
+            found = self._pending[namespace] = _Pending()
+        return found
