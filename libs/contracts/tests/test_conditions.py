@@ -2,21 +2,15 @@
 
 from datetime import UTC, datetime
 
-from arks.contracts.conditions import (
-    APPLICATION_CONDITIONS,
-    find_condition,
-    initial_conditions,
-    is_true,
-    set_condition,
-)
-from arks.contracts.resources import ConditionStatus
+from arks.contracts.conditions import find_condition, initial_conditions, is_true, set_condition
+from arks.contracts.resources import ArksApplicationStatus, ConditionStatus
 
 THEN = datetime(2026, 1, 1, tzinfo=UTC)
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 
 
 def test_new_conditions_are_false_and_not_looked_at() -> None:
-    conditions = initial_conditions(APPLICATION_CONDITIONS, now=THEN, observed_generation=1)
+    conditions = initial_conditions(ArksApplicationStatus.condition_types, now=THEN, observed_generation=1)
     assert ["Precheck", "Loaded", "Ready"] == [condition.type for condition in conditions]
     assert {("False", "NewIncomming", THEN, 1)} == {
         (condition.status, condition.reason, condition.last_transition_time, condition.observed_generation)
@@ -42,7 +36,7 @@ def test_an_unchanged_status_keeps_its_time_while_reason_and_message_change() ->
 
 
 def test_others_and_their_order_stay() -> None:
-    before = initial_conditions(APPLICATION_CONDITIONS, now=THEN)
+    before = initial_conditions(ArksApplicationStatus.condition_types, now=THEN)
     after = set_condition(before, "Loaded", True, "ModelLoadSucceeded", now=NOW)
     assert [c.type for c in before] == [c.type for c in after]
     assert (before[0], before[2]) == (after[0], after[2])

@@ -8,9 +8,6 @@ from arks.contracts.resources.meta import Condition, ConditionStatus
 NEW_INCOMING = "NewIncomming"
 """Reason of every condition before its first check. Spelled as clients of the API know it."""
 
-MODEL_CONDITIONS = ("StorageCreated", "ModelLoaded", "Ready")
-APPLICATION_CONDITIONS = ("Precheck", "Loaded", "Ready")
-
 
 def initial_conditions(
     types: Sequence[str], *, now: datetime, observed_generation: int | None = None

@@ -7,6 +7,7 @@ from pydantic import Field
 from arks.contracts.resources.application import (
     APPLICATION_NAME_RULE,
     ApplicationPhase,
+    ArksApplicationStatus,
     ModelRef,
     RuntimeArgument,
     ServedModelName,
@@ -111,7 +112,7 @@ class WorkloadStatus(ApiModel):
 class ArksDisaggregatedApplicationStatus(Status):
     """Observed state, written by app-deployer."""
 
-    condition_types: ClassVar[tuple[str, ...]] = ("Precheck", "Loaded", "Ready")
+    condition_types: ClassVar[tuple[str, ...]] = ArksApplicationStatus.condition_types
 
     phase: Annotated[ApplicationPhase, Field(strict=False)] = Field(
         default=ApplicationPhase.PENDING, description="Progress to Running."

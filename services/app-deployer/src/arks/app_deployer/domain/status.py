@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from arks.app_deployer.domain.workload import CRASH_LOOP_FAILURES, ObservedReplica, ObservedWorkload, Refusal
-from arks.contracts.conditions import APPLICATION_CONDITIONS, initial_conditions, set_condition
+from arks.contracts.conditions import initial_conditions, set_condition
 from arks.contracts.resources import (
     ApplicationPhase,
     ArksApplication,
@@ -82,7 +82,7 @@ def conditions_of(
 ) -> list[Condition]:
     kept = [condition for condition in before if condition.type in verdicts]
     known = {condition.type for condition in kept}
-    missing = [type_ for type_ in APPLICATION_CONDITIONS if type_ not in known]
+    missing = [type_ for type_ in ArksApplicationStatus.condition_types if type_ not in known]
     conditions = [*kept, *initial_conditions(missing, now=now)]
     for type_, verdict in verdicts.items():
         conditions = set_condition(

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from arks.contracts.conditions import MODEL_CONDITIONS, NEW_INCOMING, initial_conditions, set_condition
+from arks.contracts.conditions import NEW_INCOMING, initial_conditions, set_condition
 from arks.contracts.resources import ArksModelStatus, DownloadProgress, ModelPhase
 from arks.model_manager.domain.decision import Decision, Verdict
 from arks.model_manager.domain.observation import Content, Observation, StoredWeights
@@ -24,10 +24,11 @@ def status_of(
     """The status after `decision`. A condition's time changes only with its status."""
     conditions = list(before.conditions) if before is not None else []
     if not conditions:
-        conditions = initial_conditions(MODEL_CONDITIONS, now=now, observed_generation=generation)
+        conditions = initial_conditions(ArksModelStatus.condition_types, now=now, observed_generation=generation)
     downloaded = decision.downloaded or Verdict(False, NEW_INCOMING, "")
     ready = Verdict(True, "Ready", "The model is ready now") if decision.ready else decision.explanation
-    for type_, verdict in zip(MODEL_CONDITIONS, (decision.storage, downloaded, ready), strict=True):
+    verdicts = (decision.storage, downloaded, ready)
+    for type_, verdict in zip(ArksModelStatus.condition_types, verdicts, strict=True):
         conditions = set_condition(
             conditions,
             type_,
