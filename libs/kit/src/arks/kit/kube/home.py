@@ -34,12 +34,12 @@ class KubeHome(BusHome):
         super().__init__(name, settings, clock)
         self.api = KubeApi(f"arks-{name}", self.registry, kubeconfig, settings.kube_account_dir)
         self.secrets = KubeSecrets(self.api)
-        self.events = KubeEvents(self.api, f"arks-{name}", self.clock)
+        events = KubeEvents(self.api, f"arks-{name}", self.clock)
         identity = os.environ.get("HOSTNAME", f"arks-{os.getpid()}")
         self.election = Election(self.api, Key(settings.release_namespace, f"arks-{name}"), identity, self.clock)
-        self.event_queue = KubeEventQueue(self.events, self.election.leading)
+        self.event_queue = KubeEventQueue(events, self.election.leading)
         """For Kubernetes Events on resources. The home runs it."""
-        self._unreadable = UnreadableResources(self.events, self.election.leading)
+        self._unreadable = UnreadableResources(events, self.election.leading)
         self._runs += [self.election.run, self.event_queue.run, self._unreadable.run]
 
     @property

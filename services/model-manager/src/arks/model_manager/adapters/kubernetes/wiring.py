@@ -5,7 +5,6 @@ from arks.events.v1.facts_pb2 import ModelFact
 from arks.kit.cache import Cache
 from arks.kit.errors import Invalid
 from arks.kit.facts import FactWriter
-from arks.kit.kube.events import KubeEventQueue
 from arks.kit.kube.home import KubeHome
 from arks.kit.kube.kinds import POD
 from arks.kit.resource_events import ResourceEvents
@@ -54,14 +53,13 @@ def kube_parts(settings: Settings, home: KubeHome, models: Cache[ArksModel], fac
     )
     watched.subscribe(storage.pvc_changed)
     bus = BusPublisher(ResourceEvents(home.outbox), facts, lambda model: pvc_name(model.name, model.spec))
-    events = KubeEventQueue(home.events)
     return Parts(
         storage=storage,
         follow=storage.follow,
-        publisher=KubeNotices(bus, events),
+        publisher=KubeNotices(bus, home.event_queue),
         secrets=None,
         check_seconds=None,
-        tasks=[progress.run, storage.poll_adopted_pvcs, events.run],
+        tasks=[progress.run, storage.poll_adopted_pvcs],
     )
 
 
