@@ -4,12 +4,13 @@ REWRITE_GOLDEN=1 writes the files.
 """
 
 import difflib
-import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+
+from arks.kit.testing.golden import assert_golden
 
 GOLDEN = Path(__file__).parent / "golden"
 CASES = sorted(GOLDEN.glob("*.values.yaml"))
@@ -66,17 +67,11 @@ def as_changes(before: list[Json], after: list[Json]) -> str:
     return "\n".join([*changes, ""])
 
 
-def compare(golden: Path, text: str) -> None:
-    if os.environ.get("REWRITE_GOLDEN") == "1":
-        golden.write_text(text)
-    assert golden.read_text() == text
-
-
 def test_the_default_chart(default: Any) -> None:
-    compare(GOLDEN / "default.yaml", as_text(default.objects))
+    assert_golden(GOLDEN / "default.yaml", as_text(default.objects))
 
 
 @pytest.mark.parametrize("values", CASES, ids=lambda path: path.name.removesuffix(".values.yaml"))
 def test_the_changes_that_values_make(values: Path, default: Any, render: Any) -> None:
     changed = as_changes(default.objects, render(values).objects)
-    compare(values.with_name(values.name.replace(".values.yaml", ".changes")), changed)
+    assert_golden(values.with_name(values.name.replace(".values.yaml", ".changes")), changed)

@@ -3,7 +3,6 @@
 A case's name starts with the runtime. REWRITE_GOLDEN=1 writes the outputs again.
 """
 
-import os
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,6 +13,7 @@ import yaml
 from google.protobuf.json_format import MessageToDict
 
 from arks.kit.key import Key
+from arks.kit.testing.golden import assert_golden, cases
 from arks.metrics.adapters.reports import load_report
 from arks.metrics.domain.engines import Snapshot, reader_of
 from arks.metrics.domain.rates import History, Windows, observe, rates
@@ -21,7 +21,7 @@ from arks.metrics.domain.replicas import Reading, Replica, ReplicaReport
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 REPLICA = Replica("app-0", "127.0.0.1", 8000, slots=4)
-CASES = sorted((Path(__file__).parent / "golden").glob("*.in.txt"))
+GOLDEN = Path(__file__).parent / "golden"
 
 
 def report_after_two_readings(snapshot: Snapshot) -> dict[str, Any]:
@@ -32,13 +32,10 @@ def report_after_two_readings(snapshot: Snapshot) -> dict[str, Any]:
     return MessageToDict(report, preserving_proto_field_name=True)
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name.removesuffix(".in.txt"))
-def test_a_page_gives_this_load_report(case: Path) -> None:
-    reader = reader_of(case.name.partition("-")[0])
+@pytest.mark.parametrize("case", cases(GOLDEN, ".in.txt"))
+def test_a_page_gives_this_load_report(case: str) -> None:
+    reader = reader_of(case.partition("-")[0])
     assert reader is not None
-    snapshot = reader.read(case.read_bytes())
+    snapshot = reader.read((GOLDEN / f"{case}.in.txt").read_bytes())
     actual = {"snapshot": asdict(snapshot), "report": report_after_two_readings(snapshot)}
-    golden = case.with_name(case.name.replace(".in.txt", ".out.yaml"))
-    if os.environ.get("REWRITE_GOLDEN"):
-        golden.write_text(yaml.safe_dump(actual, sort_keys=False))
-    assert yaml.safe_load(golden.read_text()) == actual
+    assert_golden(GOLDEN / f"{case}.out.yaml", yaml.safe_dump(actual, sort_keys=False))

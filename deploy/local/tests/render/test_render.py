@@ -1,6 +1,5 @@
 """The output of commands, compared with golden files; REWRITE_GOLDEN=1 rewrites them."""
 
-import os
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -10,6 +9,7 @@ import pytest
 from arks.contracts.resources import ArksApplication, ArksEndpoint, ArksModel, Resource, Secret
 from arks.events.v1.facts_pb2 import EndpointFact, Replica, ReplicasFact, ReplicaState, RoutedReplica
 from arks.events.v1.load_pb2 import LoadReport, ReplicaLoad
+from arks.kit.testing.golden import assert_golden
 from arks.local.files.paths import Paths
 from arks.local.files.state import Phase, Service, ServiceState, State
 from arks.local.render import describe, events, explain, resources, status, top, usage
@@ -171,10 +171,7 @@ CASES: dict[str, Callable[[], str]] = {
 
 @pytest.mark.parametrize("case", CASES)
 def test_output_equals_the_golden_file(case: str) -> None:
-    text, file = CASES[case](), GOLDEN / f"{case}.txt"
-    if os.environ.get("REWRITE_GOLDEN"):
-        file.write_text(text)
-    assert file.read_text() == text
+    assert_golden(GOLDEN / f"{case}.txt", CASES[case]())
 
 
 @pytest.mark.parametrize("case", ["get-one-kind", "status", "top", "usage"])

@@ -1,7 +1,6 @@
 """Launch lines against golden files; write them anew with REWRITE_GOLDEN=1 and read the difference."""
 
 import dataclasses
-import os
 import shlex
 import subprocess
 from pathlib import Path
@@ -17,20 +16,14 @@ from arks.app_deployer.domain.launch.arguments import as_arguments, quoted
 from arks.app_deployer.domain.launch.containers import Images, model_path
 from arks.app_deployer.domain.launch.local_commands import LLAMACPP, EngineParameters, engine_command
 from arks.contracts.resources import ArksApplication, ArksApplicationSpec, ArksDisaggregatedApplication
+from arks.kit.testing.golden import assert_golden, cases
 
 GOLDEN = Path(__file__).parent / "golden"
+COMMANDS, DISAGGREGATED = GOLDEN / "commands", GOLDEN / "disaggregated_commands"
 
 
-def _cases(directory: str) -> list[Path]:
-    return sorted((GOLDEN / directory).glob("*.in.yaml"))
-
-
-def _name(path: Path) -> str:
-    return path.name.removesuffix(".in.yaml")
-
-
-def _plain(thing: Any) -> Any:
-    return yaml.safe_load(yaml.safe_dump(_lists(dataclasses.asdict(thing))))
+def _as_text(containers: Any) -> str:
+    return yaml.safe_dump(_lists(dataclasses.asdict(containers)), width=1000)
 
 
 def _lists(value: Any) -> Any:
@@ -39,25 +32,18 @@ def _lists(value: Any) -> Any:
     return [_lists(item) for item in value] if isinstance(value, tuple | list) else value
 
 
-def _check(path: Path, actual: Any) -> None:
-    out = path.with_name(f"{_name(path)}.out.yaml")
-    if os.environ.get("REWRITE_GOLDEN"):
-        out.write_text(yaml.safe_dump(actual, sort_keys=False, width=1000))
-    assert yaml.safe_load(out.read_text()) == actual
-
-
-@pytest.mark.parametrize("path", _cases("commands"), ids=_name)
-def test_containers_of_an_application_are_as_written_down(path: Path) -> None:
-    app = ArksApplication.from_dict(yaml.safe_load(path.read_text()))
+@pytest.mark.parametrize("case", cases(COMMANDS, ".in.yaml"))
+def test_containers_of_an_application_are_as_written_down(case: str) -> None:
+    app = ArksApplication.from_dict(yaml.safe_load((COMMANDS / f"{case}.in.yaml").read_text()))
     where = model_path(app.namespace, app.spec.model.name, None)
-    _check(path, _plain(commands.group(app.spec, where, Images())))
+    assert_golden(COMMANDS / f"{case}.out.yaml", _as_text(commands.group(app.spec, where, Images())))
 
 
-@pytest.mark.parametrize("path", _cases("disaggregated_commands"), ids=_name)
-def test_containers_of_a_disaggregated_application_are_as_written_down(path: Path) -> None:
-    app = ArksDisaggregatedApplication.from_dict(yaml.safe_load(path.read_text()))
+@pytest.mark.parametrize("case", cases(DISAGGREGATED, ".in.yaml"))
+def test_containers_of_a_disaggregated_application_are_as_written_down(case: str) -> None:
+    app = ArksDisaggregatedApplication.from_dict(yaml.safe_load((DISAGGREGATED / f"{case}.in.yaml").read_text()))
     where = model_path(app.namespace, app.spec.model.name, "shared/qwen")
-    _check(path, _plain(disaggregated_commands.group(app, where, Images())))
+    assert_golden(DISAGGREGATED / f"{case}.out.yaml", _as_text(disaggregated_commands.group(app, where, Images())))
 
 
 def _spec(**fields: Any) -> ArksApplicationSpec:

@@ -1,6 +1,5 @@
 """Manifests against golden files; write them anew with REWRITE_GOLDEN=1 and read the difference."""
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -20,26 +19,16 @@ from arks.app_deployer.domain.launch.disaggregated_manifests import (
 from arks.app_deployer.domain.surge import Rollout
 from arks.contracts.resources import ArksApplication, ArksDisaggregatedApplication, ArksInstanceSpec
 from arks.events.v1.facts_pb2 import ModelFact
+from arks.kit.testing.golden import assert_golden, cases
 from arks.kit.types import Json
 
 GOLDEN = Path(__file__).parent / "golden"
+MANIFESTS, DISAGGREGATED = GOLDEN / "manifests", GOLDEN / "disaggregated_manifests"
 GRACE_SECONDS = 600.0
 
 
-def _cases(directory: str) -> list[Path]:
-    return sorted((GOLDEN / directory).glob("*.in.yaml"))
-
-
-def _name(path: Path) -> str:
-    return path.name.removesuffix(".in.yaml")
-
-
-def _check(path: Path, objects: list[Json]) -> None:
-    out = path.with_name(f"{_name(path)}.out.yaml")
-    shown = [_with_short_drain(item) for item in objects]
-    if os.environ.get("REWRITE_GOLDEN"):
-        out.write_text(yaml.safe_dump_all(shown, sort_keys=False, width=1000))
-    assert list(yaml.safe_load_all(out.read_text())) == shown
+def _as_text(objects: list[Json]) -> str:
+    return yaml.safe_dump_all([_with_short_drain(item) for item in objects], sort_keys=False, width=1000)
 
 
 def _with_short_drain(value: Any) -> Any:
@@ -49,10 +38,6 @@ def _with_short_drain(value: Any) -> Any:
     if isinstance(value, list):
         return [_with_short_drain(item) for item in value]
     return "<drain>" if isinstance(value, str) and value == drain.command(8080, 600)[2] else value
-
-
-def _application(path: Path) -> ArksApplication:
-    return ArksApplication.from_dict(yaml.safe_load(path.read_text()))
 
 
 def _model(name: str, **fields: str) -> ModelFact:
@@ -65,15 +50,15 @@ def _set(app: ArksApplication, rollout: Rollout | None = None) -> Json:
     return manifests.leader_worker_set(app, made, rollout, name=app.name, without_surge=False)
 
 
-@pytest.mark.parametrize("path", _cases("manifests"), ids=_name)
-def test_children_of_an_application_are_as_written_down(path: Path) -> None:
-    app = _application(path)
-    _check(path, [_set(app), manifests.application_service(app)])
+@pytest.mark.parametrize("case", cases(MANIFESTS, ".in.yaml"))
+def test_children_of_an_application_are_as_written_down(case: str) -> None:
+    app = ArksApplication.from_dict(yaml.safe_load((MANIFESTS / f"{case}.in.yaml").read_text()))
+    assert_golden(MANIFESTS / f"{case}.out.yaml", _as_text([_set(app), manifests.application_service(app)]))
 
 
-@pytest.mark.parametrize("path", _cases("disaggregated_manifests"), ids=_name)
-def test_children_of_a_disaggregated_application_are_as_written_down(path: Path) -> None:
-    app = ArksDisaggregatedApplication.from_dict(yaml.safe_load(path.read_text()))
+@pytest.mark.parametrize("case", cases(DISAGGREGATED, ".in.yaml"))
+def test_children_of_a_disaggregated_application_are_as_written_down(case: str) -> None:
+    app = ArksDisaggregatedApplication.from_dict(yaml.safe_load((DISAGGREGATED / f"{case}.in.yaml").read_text()))
     model = _model(app.spec.model.name, claim_name="shared")
     objects = []
     for stage in Stage:
@@ -83,10 +68,8 @@ def test_children_of_a_disaggregated_application_are_as_written_down(path: Path)
             manifests.leader_worker_set(app, made, Rollout(1, 1, 0), name=name, part=stage.value, without_surge=False)
         )
     router = router_deployment(app, model, Images(), GRACE_SECONDS)
-    _check(
-        path,
-        [*objects, router, *router_account(app), router_service(app)],
-    )
+    children = [*objects, router, *router_account(app), router_service(app)]
+    assert_golden(DISAGGREGATED / f"{case}.out.yaml", _as_text(children))
 
 
 def _app(**spec: Any) -> ArksApplication:
@@ -96,7 +79,7 @@ def _app(**spec: Any) -> ArksApplication:
 
 
 def test_every_field_of_instance_spec_reaches_the_pod() -> None:
-    path = GOLDEN / "manifests" / "every-field-of-instance-spec.in.yaml"
+    path = MANIFESTS / "every-field-of-instance-spec.in.yaml"
     given = yaml.safe_load(path.read_text())["spec"]["instanceSpec"]
     assert {field.alias for field in ArksInstanceSpec.model_fields.values()} - {"replicas"} == set(given)
 

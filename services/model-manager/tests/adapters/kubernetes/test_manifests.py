@@ -1,6 +1,5 @@
 """Pvcs and Jobs against golden files; write them anew with REWRITE_GOLDEN=1 and read the difference."""
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +8,7 @@ import yaml
 
 from arks.contracts.resources import ArksModel, ArksModelSpec
 from arks.kit.key import Key
+from arks.kit.testing.golden import assert_golden, cases
 from arks.model_manager.adapters.kubernetes.manifests import (
     StoragePath,
     WorkerOptions,
@@ -22,7 +22,7 @@ from arks.model_manager.domain.weights_source import weights_source_of
 from arks.model_manager.programs.worker import parse
 
 GOLDEN = Path(__file__).parent / "golden"
-CASES = sorted(path.name.removesuffix(".in.yaml") for path in GOLDEN.glob("*.in.yaml"))
+CASES = cases(GOLDEN, ".in.yaml")
 WORKER = WorkerOptions("registry/arks/model-manager:1", user=1000, connections=4, reserve_bytes=268435456)
 HUB = "https://huggingface.co"
 
@@ -44,10 +44,7 @@ def test_pvc_and_job_of_a_model(case: str) -> None:
     assert model.spec.storage is not None
     assert model.spec.storage.pvc is not None
     made = [pvc_manifest(model, dict(model.spec.storage.pvc.spec)), job_for(model)]
-    path = GOLDEN / f"{case}.out.yaml"
-    if os.environ.get("REWRITE_GOLDEN"):
-        path.write_text(yaml.safe_dump_all(made, sort_keys=False, width=1000))
-    assert list(yaml.safe_load_all(path.read_text())) == made
+    assert_golden(GOLDEN / f"{case}.out.yaml", yaml.safe_dump_all(made, sort_keys=False, width=1000))
 
 
 @pytest.mark.parametrize("case", CASES)
