@@ -13,6 +13,7 @@ from arks.kit.key import Key
 from arks.kit.ports import free_port
 from arks.kit.reconcile import Controller
 from arks.kit.settings import Settings
+from arks.kit.testing.run import running
 from arks.kit.testing.servers import Server
 from arks.kit.testing.wait import eventually
 
@@ -60,12 +61,9 @@ async def test_running_work_ends_before_the_service_stops(settings: Settings) ->
         ended.set()
 
     controller = Controller("slow", reconcile)
-    app, stop = App("test", home_on(settings), controllers=[controller]), asyncio.Event()
-    serving = asyncio.create_task(app.serve(stop))
-    controller.enqueue(Key("a", "b"))
-    await begun.wait()
-    stop.set()
-    await serving
+    async with running(App("test", home_on(settings), controllers=[controller])):
+        controller.enqueue(Key("a", "b"))
+        await begun.wait()
     assert ended.is_set()
 
 
@@ -94,8 +92,5 @@ async def test_a_task_that_ignores_its_first_cancellation_does_not_delay_the_sto
         except asyncio.CancelledError:
             await asyncio.Event().wait()
 
-    app, stop = App("test", home_on(settings), tasks=[forgetful]), asyncio.Event()
-    serving = asyncio.create_task(app.serve(stop))
-    await asyncio.wait_for(app.ready.wait(), 30)
-    stop.set()
-    await asyncio.wait_for(serving, 30)
+    async with asyncio.timeout(30), running(App("test", home_on(settings), tasks=[forgetful])):
+        pass

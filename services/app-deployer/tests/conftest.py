@@ -1,10 +1,10 @@
 """A running app-deployer on the test's NATS, and what a test needs to look at it."""
 
-import asyncio
 import contextlib
 import os
 import signal
 from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from arks.events.v1.facts_pb2 import ModelFact, ReplicasFact
 from arks.kit.home import LocalHome
 from arks.kit.key import Key
 from arks.kit.resources import LocalResources
+from arks.kit.testing.run import running, running_home
 from arks.kit.testing.servers import Server, small_model
 from arks.kit.testing.wait import eventually
 
@@ -46,41 +47,26 @@ class ServiceHarness:
         self.applications = LocalResources(self.people.bus, ArksApplication)
         self.replicas = self.people.facts(Facts.REPLICAS, ReplicasFact).cache
         self._models = self.people.fact_writer(Facts.MODELS, ModelFact)
-        self._people_work: list[asyncio.Task[None]] = []
-        self._serving: asyncio.Task[None] | None = None
-        self._stop = asyncio.Event()
+        self._neighbours, self._service = AsyncExitStack(), AsyncExitStack()
         self.home = self.people
 
     # --- life
 
     async def open(self) -> None:
-        await self.people.start()
-        self._people_work = [asyncio.create_task(run()) for run in self.people.runs()]  # type: ignore[arg-type]
+        await self._neighbours.enter_async_context(running_home(self.people))
 
     async def start(self, **changes: object) -> None:
         settings = self.settings.model_copy(update=changes)
-        self.home, self._stop = LocalHome("app-deployer", settings), asyncio.Event()
-        app = build(settings, self.home, os.environ)
-        self._serving = asyncio.create_task(app.serve(self._stop))
-        waiting = asyncio.create_task(app.ready.wait())
-        await asyncio.wait({waiting, self._serving}, return_when=asyncio.FIRST_COMPLETED)
-        waiting.cancel()
-        if self._serving.done():
-            await self._serving
+        self.home = LocalHome("app-deployer", settings)
+        await self._service.enter_async_context(running(build(settings, self.home, os.environ)))
 
     async def stop(self) -> None:
         """The service ends; engines go on."""
-        if self._serving is not None:
-            self._stop.set()
-            await self._serving
-            self._serving = None
+        await self._service.aclose()
 
     async def close(self) -> None:
         await self.stop()
-        for task in self._people_work:
-            task.cancel()
-        await asyncio.gather(*self._people_work, return_exceptions=True)
-        await self.people.stop()
+        await self._neighbours.aclose()
         for pid in self.processes():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)

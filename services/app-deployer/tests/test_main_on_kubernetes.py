@@ -5,6 +5,7 @@ import json
 import os
 import sys
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from arks.kit.key import Key
 from arks.kit.kube.api import KubeApi
 from arks.kit.process import end, spawn
 from arks.kit.testing.kubernetes import ApiServer, api_server, kube_binaries
+from arks.kit.testing.run import running_home
 from arks.kit.testing.servers import Server
 from arks.kit.testing.wait import eventually
 from arks.kit.types import Json
@@ -46,13 +48,12 @@ class MainHarness:
         self.people = LocalHome("people", self.settings)
         self.facts = self.people.facts(Facts.REPLICAS, ReplicasFact).cache
         self.models = self.people.fact_writer(Facts.MODELS, ModelFact)
-        self._tasks: list[asyncio.Future[None]] = []
+        self._neighbours = AsyncExitStack()
         self._process: asyncio.subprocess.Process | None = None
 
     async def open(self) -> None:
         await self.api.start()
-        await self.people.start()
-        self._tasks = [asyncio.ensure_future(run()) for run in self.people.runs()]
+        await self._neighbours.enter_async_context(running_home(self.people))
         await self.cluster.start()
         await self.start()
 
@@ -74,10 +75,7 @@ class MainHarness:
     async def close(self) -> None:
         await self.stop()
         await self.cluster.close()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self.people.stop()
+        await self._neighbours.aclose()
         await self.api.stop()
 
     def model(self) -> None:

@@ -17,7 +17,7 @@ from arks.kit.facts import FactWriter
 from arks.kit.home import LocalHome
 from arks.kit.key import Key
 from arks.kit.ports import free_port
-from arks.kit.settings import Settings as KitSettings
+from arks.kit.testing.run import running, running_home
 from arks.kit.testing.servers import Server
 from arks.kit.testing.wait import eventually
 from arks.metrics.config import Settings
@@ -116,17 +116,6 @@ def engine(engines: list[ScriptedEngine]) -> ScriptedEngine:
     return engines[0]
 
 
-@asynccontextmanager
-async def _neighbour(settings: KitSettings) -> AsyncIterator[LocalHome]:
-    """The running home of another service."""
-    home = LocalHome("neighbour", settings)
-    await home.start()
-    try:
-        yield home
-    finally:
-        await home.stop()
-
-
 @pytest_asyncio.fixture
 async def service(nats: Server, tmp_path: Path) -> AsyncIterator[Service]:
     settings = Settings(
@@ -136,19 +125,11 @@ async def service(nats: Server, tmp_path: Path) -> AsyncIterator[Service]:
         drain_seconds=1.0,
         load_read_timeout_seconds=2.0,
     )
-    async with _neighbour(settings) as neighbour:
-        writer = neighbour.fact_writer(Facts.REPLICAS, ReplicasFact)
-        writer.complete()
-        running = Service(writer, settings.http_port)
-        await neighbour.bus.subscribe(LOAD_SUBJECTS, lambda payload: running.take(LoadReport.FromString(payload)))
-        app, stop = build(settings, LocalHome("metrics", settings)), asyncio.Event()
-        tasks = [asyncio.create_task(app.serve(stop)), *(asyncio.ensure_future(run()) for run in neighbour.runs())]
-        try:
-            await asyncio.wait_for(app.ready.wait(), 60)
-            yield running
-        finally:
-            stop.set()
-            for task in tasks[1:]:
-                task.cancel()
-            await asyncio.gather(*tasks[1:], return_exceptions=True)
-            await tasks[0]
+    neighbour = LocalHome("neighbour", settings)
+    writer = neighbour.fact_writer(Facts.REPLICAS, ReplicasFact)
+    writer.complete()
+    service = Service(writer, settings.http_port)
+    async with running_home(neighbour):
+        await neighbour.bus.subscribe(LOAD_SUBJECTS, lambda payload: service.take(LoadReport.FromString(payload)))
+        async with running(build(settings, LocalHome("metrics", settings))):
+            yield service

@@ -24,13 +24,13 @@ from arks.endpoint_router.main import build
 from arks.endpoint_router.programs.bootstrap import bootstrap_json
 from arks.events.v1.facts_pb2 import ReplicasFact
 from arks.events.v1.load_pb2 import LoadReport
-from arks.kit.app import App
 from arks.kit.bus import to_json
 from arks.kit.home import LocalHome
 from arks.kit.key import Key
 from arks.kit.ports import free_port
 from arks.kit.resources import LocalResources
 from arks.kit.settings import Settings as KitSettings
+from arks.kit.testing.run import running, running_home
 from arks.kit.testing.servers import Server, program, serve
 from arks.kit.testing.wait import eventually
 
@@ -91,21 +91,7 @@ class RunningRouter:
     def __init__(self, settings: Settings) -> None:
         self.snapshot = ConfigSnapshot()
         self.home = LocalHome("endpoint-router", settings)
-        self.app: App = build(settings, self.home, self.snapshot)
-        self._stop = asyncio.Event()
-        self._task = asyncio.create_task(self.app.serve(self._stop))
-
-    async def ready(self) -> "RunningRouter":
-        done = asyncio.create_task(self.app.ready.wait())
-        async with asyncio.timeout(60):
-            await asyncio.wait({done, self._task}, return_when=asyncio.FIRST_COMPLETED)
-        if self._task.done():
-            self._task.result()
-        return self
-
-    async def stop(self) -> None:
-        self._stop.set()
-        await asyncio.gather(self._task)
+        self.app = build(settings, self.home, self.snapshot)
 
     def metric(self, name: str, **labels: str) -> float:
         return self.home.registry.get_sample_value(name, labels) or 0.0
@@ -123,8 +109,8 @@ class Platform:
     stack: AsyncExitStack
 
     async def router(self) -> RunningRouter:
-        router = await RunningRouter(self.settings).ready()
-        self.stack.push_async_callback(router.stop)
+        router = RunningRouter(self.settings)
+        await self.stack.enter_async_context(running(router.app))
         return router
 
     async def router_process(self) -> Server:
@@ -267,6 +253,5 @@ async def platform(nats: Server, settings: KitSettings, tmp_path: Path) -> Async
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(_listening(application, admission))
         client = await stack.enter_async_context(httpx.AsyncClient(timeout=30, trust_env=False))
-        await home.start()
-        stack.push_async_callback(home.stop)
+        await stack.enter_async_context(running_home(home))
         yield Platform(tmp_path, ours, nats, home, client, stack)

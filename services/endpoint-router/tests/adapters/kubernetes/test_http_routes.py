@@ -1,6 +1,5 @@
 """Endpoints with a `gatewayRef` on a real API server: the whole service, with the permissions that the chart grants."""
 
-import asyncio
 import itertools
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -22,6 +21,7 @@ from arks.kit.key import Key
 from arks.kit.kube.api import KubeApi
 from arks.kit.kube.home import KubeHome
 from arks.kit.kube.resources import kind_of
+from arks.kit.testing import run
 from arks.kit.testing.kubernetes import ApiServer, api_server
 from arks.kit.testing.servers import Server, nats_server
 from arks.kit.testing.wait import eventually
@@ -143,13 +143,8 @@ async def router(account: Path, bus: Server, *namespaces: str) -> AsyncIterator[
         drain_seconds=1.0,
         http_route_namespaces=",".join(namespaces),
     )
-    app, stop = build(settings, KubeHome("endpoint-router", settings, kubeconfig=account)), asyncio.Event()
-    serving = asyncio.create_task(app.serve(stop))
-    try:
+    async with run.running(build(settings, KubeHome("endpoint-router", settings, kubeconfig=account))):
         yield
-    finally:
-        stop.set()
-        await serving
 
 
 @pytest_asyncio.fixture(loop_scope="module")

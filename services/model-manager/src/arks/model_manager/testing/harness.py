@@ -1,6 +1,5 @@
 """The whole service on a test's NATS, as its users and other services see it."""
 
-import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -10,11 +9,10 @@ from prometheus_client import CollectorRegistry
 from arks.contracts.resources import ArksModel, ArksModelStatus, ModelPhase
 from arks.contracts.subjects import Facts
 from arks.events.v1.facts_pb2 import ModelFact
-from arks.kit.app import App
-from arks.kit.facts import FactReader
 from arks.kit.home import LocalHome
 from arks.kit.key import Key
 from arks.kit.resources import LocalResources
+from arks.kit.testing import run
 from arks.kit.testing.servers import Server
 from arks.kit.testing.wait import eventually
 from arks.model_manager.config import Settings
@@ -29,7 +27,7 @@ class RunningService:
         self.registry: CollectorRegistry | None = None
         """Of the service, if it runs in this process."""
         self.models = LocalResources(client.bus, ArksModel)
-        self.facts: FactReader[ModelFact] = FactReader(client.bus, Facts.MODELS, ModelFact)
+        self.facts = client.facts(Facts.MODELS, ModelFact)
         self.bus = client.bus
         self.secrets = client.secrets
 
@@ -73,43 +71,19 @@ def settings_on(nats: Server, state: Path) -> Settings:
 async def client_of(settings: Settings) -> AsyncIterator[RunningService]:
     """A service that runs in another process, as its users see it."""
     client = LocalHome("test", settings)
-    await client.start()
     service = RunningService(client, settings)
-    reading = [asyncio.create_task(service.facts.run()), asyncio.create_task(client.outbox.run())]
-    try:
+    async with run.running_home(client):
         yield service
-    finally:
-        for task in reading:
-            task.cancel()
-        await asyncio.wait(reading, timeout=1)
-        await client.stop()
 
 
 @asynccontextmanager
 async def running(nats: Server, state: Path) -> AsyncIterator[RunningService]:
     """Run model-manager on this NATS and state directory; a second run on the same ones is a restart."""
     settings = settings_on(nats, state)
-    home, stop = LocalHome("model-manager", settings), asyncio.Event()
-    app = build(settings, home)
-    serving = asyncio.create_task(app.serve(stop))
-    try:
-        await app_ready(app, serving)
-        async with client_of(settings) as service:
-            service.registry = home.registry
-            yield service
-    finally:
-        stop.set()
-        await serving
-
-
-async def app_ready(app: App, serving: asyncio.Task[None]) -> None:
-    """Return when the service is ready. Raises the error that ended it."""
-    ready = asyncio.create_task(app.ready.wait())
-    await asyncio.wait({ready, serving}, return_when=asyncio.FIRST_COMPLETED, timeout=90)
-    ready.cancel()
-    if serving.done():
-        await serving
-    assert app.ready.is_set(), app.problems()
+    home = LocalHome("model-manager", settings)
+    async with run.running(build(settings, home)), client_of(settings) as service:
+        service.registry = home.registry
+        yield service
 
 
 def manifest(name: str, **spec: object) -> ArksModel:

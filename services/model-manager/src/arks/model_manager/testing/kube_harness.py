@@ -1,6 +1,5 @@
 """The whole service on a test's cluster, with an account that has exactly the chart's permissions."""
 
-import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -17,12 +16,12 @@ from arks.kit.key import Key
 from arks.kit.kube.home import KubeHome
 from arks.kit.kube.kinds import Kind
 from arks.kit.kube.resources import kind_of
+from arks.kit.testing.run import running, running_home
 from arks.kit.testing.servers import Server
 from arks.kit.testing.wait import eventually
 from arks.model_manager.config import Settings
 from arks.model_manager.main import build
 from arks.model_manager.testing.cluster import Cluster
-from arks.model_manager.testing.harness import app_ready
 from arks.model_manager.testing.kubelet import WORKER_IMAGE
 
 R = TypeVar("R", bound=Resource)
@@ -181,20 +180,7 @@ async def kube_service(
             **settings,
         }
     )
-    home, stop = ObservedHome(made, kubeconfig), asyncio.Event()
-    app = build(made, home)
-    serving = asyncio.create_task(app.serve(stop))
-    outside = LocalHome("test", made)
-    facts = FactReader(outside.bus, Facts.MODELS, ModelFact)
-    tasks = [asyncio.create_task(facts.run()), asyncio.create_task(outside.outbox.run())]
-    try:
-        await app_ready(app, serving)
-        await outside.start()
+    home, outside = ObservedHome(made, kubeconfig), LocalHome("test", made)
+    facts = outside.facts(Facts.MODELS, ModelFact)
+    async with running(build(made, home)), running_home(outside):
         yield KubeService(cluster, namespace, facts, home)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.wait(tasks, timeout=1)
-        await outside.stop()
-        stop.set()
-        await serving
