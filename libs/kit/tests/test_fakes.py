@@ -10,14 +10,12 @@ import pytest
 import pytest_asyncio
 
 from arks.contracts.resources import ArksQuota, ArksQuotaStatus
-from arks.contracts.subjects import EventKind
-from arks.events.v1.events_pb2 import ResourceEvent
 from arks.kit.home import LocalHome, Resources
 from arks.kit.key import Key
 from arks.kit.resources import LocalResources
 from arks.kit.settings import Settings
 from arks.kit.testing import manifests
-from arks.kit.testing.fakes import FakePublisher, FakeResources, FakeSecrets
+from arks.kit.testing.fakes import FakeResources, FakeSecrets
 from arks.kit.testing.servers import nats_server
 from arks.kit.testing.wait import eventually
 
@@ -115,14 +113,7 @@ async def test_a_lagging_cache_shows_writes_when_it_has_caught_up() -> None:
     assert resources.cache.get(KEY) == QUOTA
     resources.catch_up()
     assert resources.cache.get(KEY) == resources.current(KEY) != QUOTA
-    assert [(KEY, STATUS)] == resources.statuses
-
-
-def test_a_repeated_event_id_is_published_once() -> None:
-    publisher = FakePublisher()
-    for _ in range(2):
-        publisher.publish_event(EventKind.QUOTA, "reset", KEY, ResourceEvent(), "u1-reset")
-    assert ["quota.reset"] == publisher.verbs
+    assert [STATUS] == resources.statuses
 
 
 async def test_secrets_are_read_by_key() -> None:

@@ -1,28 +1,9 @@
-import pytest
-
 from arks.contracts.resources import ArksModel
 from arks.contracts.subjects import EventKind
 from arks.events.v1.events_pb2 import DownloadProgress, ResourceEvent
 from arks.kit.key import Key
 from arks.kit.resource_events import ResourceEvents
-
-Published = tuple[EventKind, str, Key, ResourceEvent, str | None]
-
-
-class Publisher:
-    def __init__(self) -> None:
-        self.published: list[Published] = []
-
-    def publish_event(
-        self, kind: EventKind, verb: str, key: Key, event: ResourceEvent, event_id: str | None = None
-    ) -> None:
-        self.published.append((kind, verb, key, event, event_id))
-
-
-@pytest.fixture
-def publisher() -> Publisher:
-    return Publisher()
-
+from arks.kit.testing.fakes import FakePublisher, Published
 
 MODEL = ArksModel.from_stored(
     {
@@ -34,7 +15,8 @@ MODEL = ArksModel.from_stored(
 )
 
 
-def test_an_event_names_its_resource_and_the_reason(publisher: Publisher) -> None:
+def test_an_event_names_its_resource_and_the_reason() -> None:
+    publisher = FakePublisher()
     progress = DownloadProgress(done_bytes=7)
     ResourceEvents(publisher).publish(
         MODEL, "progress", reason="Loading", message="7 bytes", phase="ModelLoading", download=progress
@@ -49,9 +31,10 @@ def test_an_event_names_its_resource_and_the_reason(publisher: Publisher) -> Non
         message="7 bytes",
         download=progress,
     )
-    assert [(EventKind.MODEL, "progress", Key("team", "qwen"), event, None)] == publisher.published
+    assert [Published(EventKind.MODEL, "progress", Key("team", "qwen"), event, None)] == publisher.published
 
 
-def test_an_event_that_happens_once_has_an_id_of_its_resource_and_verb(publisher: Publisher) -> None:
+def test_an_event_that_happens_once_has_an_id_of_its_resource_and_verb() -> None:
+    publisher = FakePublisher()
     ResourceEvents(publisher).publish(MODEL, "deleted", reason="Deleted", message="", once=True)
-    assert "u1-deleted" == publisher.published[0][4]
+    assert "u1-deleted" == publisher.published[0].event_id

@@ -39,7 +39,7 @@ def resources(case: dict[str, Any], clock: FakeClock) -> dict[str, Any]:
     harness = RouterHarness(clock, envoy)
     if "endpoint" in case:
         endpoint = ArksEndpoint.from_dict(case["endpoint"])
-        harness.endpoints.cache.apply(Key(endpoint.namespace, endpoint.name), endpoint)
+        harness.endpoints.put(endpoint)
     for fields in case.get("facts", ()):
         fact = ParseDict(fields, ReplicasFact())
         harness.replicas.apply(Key(fact.namespace, fact.application), fact)

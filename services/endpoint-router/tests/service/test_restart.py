@@ -44,7 +44,7 @@ async def _restarted(serving: RouterHarness) -> RouterHarness:
     restarted = RouterHarness(serving.clock)
     stored = serving.endpoints.cache.get(CHAT)
     assert stored is not None
-    restarted.endpoints.cache.apply(CHAT, stored)
+    restarted.endpoints.put(stored)
     return restarted
 
 
@@ -80,7 +80,7 @@ async def test_a_restart_causes_no_event_and_no_status_write(serving: RouterHarn
     await restarted.router.reconcile(CHAT)
     restarted.clock.advance(6)
     await restarted.router.reconcile(CHAT)
-    assert ([], []) == (restarted.verbs(), restarted.endpoints.statuses)
+    assert ([], []) == (restarted.events.verbs, restarted.endpoints.statuses)
 
 
 async def test_after_a_restart_the_status_waits_for_the_first_load_report(
@@ -118,7 +118,7 @@ async def test_old_facts_are_deleted_only_after_every_endpoint_has_its_fact(harn
     written, done = list[Key](), asyncio.Event()
 
     def end() -> None:
-        written.extend(sorted(harness.facts.written))
+        written.extend(sorted(harness.facts.facts))
         done.set()
 
     existing = [key for key, _ in harness.endpoints.cache.items()]

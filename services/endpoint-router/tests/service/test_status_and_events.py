@@ -92,7 +92,7 @@ async def test_readiness_is_written_at_once_and_weights_later(serving: RouterHar
 
 async def test_the_fact_holds_replicas_with_weights(serving: RouterHarness) -> None:
     await serving.router.reconcile(CHAT)
-    fact = serving.facts.written[CHAT]
+    fact = serving.facts.facts[CHAT]
     assert (True, "Routed", [("a-0", 9000, 50_000), ("a-1", 9001, 50_000)]) == (
         fact.ready,
         fact.reason,
@@ -102,10 +102,10 @@ async def test_the_fact_holds_replicas_with_weights(serving: RouterHarness) -> N
 
 async def test_an_unchanged_fact_keeps_its_time(serving: RouterHarness) -> None:
     await serving.router.reconcile(CHAT)
-    first = serving.facts.written[CHAT]
+    first = serving.facts.facts[CHAT]
     serving.clock.advance(10)
     await serving.router.reconcile(CHAT)
-    assert first is serving.facts.written[CHAT]
+    assert first is serving.facts.facts[CHAT]
 
 
 async def test_a_deleted_endpoint_loses_cluster_fact_and_finalizer(
@@ -115,13 +115,10 @@ async def test_a_deleted_endpoint_loses_cluster_fact_and_finalizer(
     found = serving.endpoints.cache.get(CHAT)
     assert found is not None
     deleting = found.metadata.model_copy(update={"deletion_timestamp": serving.clock.now(), "finalizers": [FINALIZER]})
-    serving.endpoints.cache.apply(CHAT, found.model_copy(update={"metadata": deleting}))
+    serving.endpoints.put(found.model_copy(update={"metadata": deleting}))
     await serving.router.reconcile(CHAT)
-    assert (["team/chat"], {}, [FINALIZER]) == (
-        serving.envoy.removed,
-        serving.facts.written,
-        serving.endpoints.finalizers_removed,
-    )
+    assert (["team/chat"], {}) == (serving.envoy.removed, serving.facts.facts)
+    assert serving.endpoints.cache.get(CHAT) is None
 
 
 # --- events
@@ -135,12 +132,12 @@ async def test_changes_of_replicas_and_readiness_are_events(harness: RouterHarne
     await harness.router.reconcile(CHAT)
     harness.write_fact(states=[ReplicaState.DRAINING])
     await harness.router.reconcile(CHAT)
-    assert ["replica-added", "ready", "replica-removed", "not-ready"] == harness.verbs()
+    assert ["replica-added", "ready", "replica-removed", "not-ready"] == harness.events.verbs
     assert ("ready", "requests go to a (1 of 1 replicas ready, 100%)") == (
-        harness.events[0][1].replica.state,
-        harness.events[1][1].message,
+        harness.events.published[0].event.replica.state,
+        harness.events.published[1].event.message,
     )
-    assert "a-0: draining: it finishes what it has" == harness.events[2][1].message
+    assert "a-0: draining: it finishes what it has" == harness.events.published[2].event.message
 
 
 # --- rejections
@@ -159,7 +156,7 @@ async def test_a_rejected_change_is_reported_and_the_endpoint_stays_ready(servin
     assert ("False", "ConfigurationRejected", "Envoy rejected it: no such filter", "True", "rejected") == (
         *(accepted.status, accepted.reason, accepted.message),
         ready.status,
-        serving.verbs()[-1],
+        serving.events.verbs[-1],
     )
 
 
@@ -241,6 +238,6 @@ async def test_a_rejection_by_the_gateway_does_not_make_an_endpoint_unready(serv
 
 
 async def test_a_deleted_endpoint_is_forgotten_by_the_attachments(serving: RouterHarness) -> None:
-    serving.endpoints.cache.apply(CHAT, None)
+    serving.endpoints.remove(CHAT)
     await serving.router.reconcile(CHAT)
     assert [CHAT] == serving.attachments.forgotten

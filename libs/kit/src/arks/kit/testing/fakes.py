@@ -2,17 +2,22 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
+from google.protobuf.message import Message
 from pydantic import BaseModel
 
 from arks.contracts.resources import Resource
-from arks.contracts.subjects import EventKind
+from arks.contracts.subjects import EventKind, Facts
 from arks.events.v1.events_pb2 import ResourceEvent
+from arks.kit.bus import Bus
 from arks.kit.cache import Cache
+from arks.kit.clock import Clock
+from arks.kit.facts import FactWriter
 from arks.kit.key import Key, key_of
 
 R = TypeVar("R", bound=Resource)
+M = TypeVar("M", bound=Message)
 
 
 class FakeResources(Generic[R]):
@@ -24,8 +29,8 @@ class FakeResources(Generic[R]):
     def __init__(self, *resources: R, lagging: bool = False) -> None:
         self.cache: Cache[R] = Cache()
         self.lagging = lagging
-        self.statuses: list[tuple[Key, BaseModel]] = []
-        """Every status that was written and was not there already, in order."""
+        self.statuses: list[Any] = []
+        """Every status that was written, in order; a repeated one too. Each kind has a type of its own."""
         self._stored: dict[Key, R] = {}
         for resource in resources:
             self.put(resource)
@@ -49,11 +54,10 @@ class FakeResources(Generic[R]):
         self.cache.replace(self._stored)
 
     async def patch_status(self, key: Key, status: BaseModel) -> None:
+        self.statuses.append(status)
         stored = self._stored.get(key)
-        if stored is None or getattr(stored, "status", None) == status:
-            return
-        self.statuses.append((key, status))
-        self._store(stored.model_copy(update={"status": status}))
+        if stored is not None:
+            self._store(stored.model_copy(update={"status": status}))
 
     async def add_finalizer(self, key: Key, finalizer: str) -> None:
         stored = self._stored.get(key)
@@ -108,37 +112,30 @@ class Published:
 
 @dataclass
 class FakePublisher:
-    """An EventPublisher that keeps the events. Repeats of an id are kept once, as JetStream does."""
+    """An EventPublisher that keeps every event, also those whose id JetStream would drop as a repeat."""
 
     published: list[Published] = field(default_factory=list)
 
     def publish_event(
         self, kind: EventKind, verb: str, key: Key, event: ResourceEvent, event_id: str | None = None
     ) -> None:
-        if event_id is None or all(known.event_id != event_id for known in self.published):
-            self.published.append(Published(kind, verb, key, event, event_id))
+        self.published.append(Published(kind, verb, key, event, event_id))
 
     @property
     def verbs(self) -> list[str]:
-        """`<kind>.<verb>` of each event."""
-        return [f"{event.kind}.{event.verb}" for event in self.published]
+        return [event.verb for event in self.published]
 
 
-@dataclass
-class FakeFacts:
-    """A FactWriter without a bus."""
+class FakeFacts(FactWriter[M]):
+    """A FactWriter that does not run: the facts stay in memory."""
 
-    facts: dict[Key, Any] = field(default_factory=dict)
-    completed: bool = False
+    def __init__(self, clock: Clock | None = None) -> None:
+        super().__init__(cast(Bus, None), Facts.REPLICAS, clock)
 
-    def get(self, key: Key) -> Any:
-        return self.facts.get(key)
+    @property
+    def facts(self) -> dict[Key, M]:
+        return self._facts
 
-    def put(self, key: Key, fact: Any) -> None:
-        self.facts[key] = fact
-
-    def remove(self, key: Key) -> None:
-        self.facts.pop(key, None)
-
-    def complete(self) -> None:
-        self.completed = True
+    @property
+    def completed(self) -> bool:
+        return self._complete

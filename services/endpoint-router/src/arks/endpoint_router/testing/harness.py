@@ -3,56 +3,23 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from pydantic import BaseModel
-
 from arks.contracts.facts import ReplicaFact, ReplicaState
-from arks.contracts.resources import ArksEndpoint, ArksEndpointStatus
-from arks.contracts.subjects import EventKind
+from arks.contracts.resources import ArksEndpoint
 from arks.endpoint_router.domain import Decision
 from arks.endpoint_router.domain.http_route import Attachment
 from arks.endpoint_router.service.ports import EnvoyConfig
 from arks.endpoint_router.service.router import EndpointRouter
-from arks.events.v1.events_pb2 import ResourceEvent
 from arks.events.v1.facts_pb2 import EndpointFact, ReplicasFact
 from arks.events.v1.load_pb2 import LoadReport
 from arks.kit.cache import Cache
-from arks.kit.facts import fact_at
 from arks.kit.key import Key
 from arks.kit.resource_events import ResourceEvents
 from arks.kit.testing.clock import FakeClock
+from arks.kit.testing.fakes import FakeFacts, FakePublisher, FakeResources
 
 CHAT = Key("team", "chat")
 APPLICATION = Key("team", "a")
 HOLD_SECONDS = 10.0
-
-
-class FakeEndpoints:
-    def __init__(self) -> None:
-        self.cache: Cache[ArksEndpoint] = Cache()
-        self.statuses: list[ArksEndpointStatus] = []
-        self.finalizers_removed: list[str] = []
-
-    async def patch_status(self, key: Key, status: BaseModel) -> None:
-        assert isinstance(status, ArksEndpointStatus)
-        self.statuses.append(status)
-        resource = self.cache.get(key)
-        assert resource is not None
-        self.cache.apply(key, resource.model_copy(update={"status": status}))
-
-    async def remove_finalizer(self, key: Key, finalizer: str) -> None:
-        self.finalizers_removed.append(finalizer)
-
-
-@dataclass
-class FakeFacts:
-    clock: FakeClock
-    written: dict[Key, EndpointFact] = field(default_factory=dict)
-
-    def put(self, key: Key, fact: EndpointFact) -> None:
-        self.written[key] = fact_at(fact, self.clock.now(), self.written.get(key))
-
-    def remove(self, key: Key) -> None:
-        self.written.pop(key, None)
 
 
 @dataclass
@@ -101,32 +68,26 @@ class RouterHarness:
     config: EnvoyConfig | None = None
     """Envoy's configuration; None: `envoy`, which records decisions."""
     attachments: FakeAttachments = field(default_factory=FakeAttachments)
-    endpoints: FakeEndpoints = field(default_factory=FakeEndpoints)
+    endpoints: FakeResources[ArksEndpoint] = field(default_factory=FakeResources)
     replicas: Cache[ReplicasFact] = field(default_factory=Cache)
     envoy: FakeEnvoyConfig = field(default_factory=FakeEnvoyConfig)
-    events: list[tuple[str, ResourceEvent]] = field(default_factory=list)
-    """Verbs and events that the router published."""
+    events: FakePublisher = field(default_factory=FakePublisher)
     queued: list[tuple[Key, float]] = field(default_factory=list)
     """Keys that the router enqueued for its controller, with the delay in seconds."""
 
     def __post_init__(self) -> None:
-        self.facts = FakeFacts(self.clock)
+        self.facts: FakeFacts[EndpointFact] = FakeFacts(self.clock)
         self.router = EndpointRouter(
             endpoints=self.endpoints,
             replicas=self.replicas,
             facts=self.facts,
             envoy=self.config or self.envoy,
-            events=ResourceEvents(self),
+            events=ResourceEvents(self.events),
             clock=self.clock,
             hold_seconds=HOLD_SECONDS,
             attachments=self.attachments,
         )
         self.router.connect(lambda key, after_seconds: self.queued.append((key, after_seconds)))
-
-    def publish_event(
-        self, kind: EventKind, verb: str, key: Key, event: ResourceEvent, event_id: str | None = None
-    ) -> None:
-        self.events.append((verb, event))
 
     def apply(self, name: str = "chat", **spec: object) -> None:
         """Apply an endpoint as a user does: its generation rises and its status stays."""
@@ -139,7 +100,7 @@ class RouterHarness:
         applied = ArksEndpoint.from_dict(manifest)
         if before is not None:
             applied = applied.model_copy(update={"status": before.status})
-        self.endpoints.cache.apply(Key("team", name), applied)
+        self.endpoints.put(applied)
 
     def write_fact(
         self, application: str = "a", states: Sequence[ReplicaState] = (ReplicaState.READY,), model: str = "chat"
@@ -171,6 +132,3 @@ class RouterHarness:
     def weights(self) -> dict[str, int]:
         """Return the weights of the last decision that was routed, by replica."""
         return {candidate.replica.id.name: candidate.weight for candidate in self.envoy.decisions[-1][1].candidates}
-
-    def verbs(self) -> list[str]:
-        return [verb for verb, _ in self.events]
