@@ -1,19 +1,20 @@
 """Reconciles of models, with fakes of storage, Secrets and the bus."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from pydantic import BaseModel
 
 from arks.contracts.conditions import find_condition
 from arks.contracts.resources import ArksModel, ArksModelSpec, ArksModelStatus, DownloadProgress, ModelPhase
-from arks.kit.cache import Cache
+from arks.events.v1.facts_pb2 import ModelFact
 from arks.kit.errors import Invalid, Unavailable
 from arks.kit.key import Key
+from arks.kit.resource_events import ResourceEvents
 from arks.kit.testing.clock import FakeClock
+from arks.kit.testing.fakes import FakeFacts, FakePublisher, FakeResources, FakeSecrets
+from arks.model_manager.adapters.publisher import BusPublisher
 from arks.model_manager.domain.failures import Failure, FailureKind
 from arks.model_manager.domain.observation import Content, Download, DownloadState, StoredWeights
 from arks.model_manager.domain.removal import Removal
@@ -24,45 +25,14 @@ TINY, OTHER = Key("default", "tiny"), Key("default", "other")
 COMPLETE = StoredWeights(Content.COMPLETE, path="/m/x.gguf", size_bytes=10, file_count=1)
 
 
-class FakeModels:
-    """Resources without a server. The cache never gets the written statuses, as if it lagged behind."""
+class Models(FakeResources[ArksModel]):
+    """Models that have their finalizer, behind a cache that lags."""
 
     def __init__(self) -> None:
-        self.cache: Cache[ArksModel] = Cache()
-        self.cache.synced.set()
-        self.written: list[ArksModelStatus] = []
-
-    def put(self, key: Key, *, created_hour: int = 0, generation: int = 1, deleted: bool = False, **spec: Any) -> None:
-        metadata: dict[str, Any] = {
-            "name": key.name,
-            "namespace": key.namespace,
-            "uid": f"uid of {key}",
-            "generation": generation,
-            "finalizers": [FINALIZER],
-            "creationTimestamp": datetime(2026, 1, 1, created_hour, tzinfo=UTC).isoformat(),
-        }
-        if deleted:
-            metadata["deletionTimestamp"] = "2026-01-02T00:00:00Z"
-        before = self.cache.get(key)
-        model = ArksModel.from_dict(
-            {
-                "apiVersion": "arks.ai/v1",
-                "kind": "ArksModel",
-                "metadata": metadata,
-                "spec": {"model": "acme/tiny", "source": {"huggingface": {}}, **spec},
-            }
-        )
-        self.cache.apply(key, model.model_copy(update={"status": before.status if before else None}))
-
-    async def patch_status(self, key: Key, status: BaseModel) -> None:
-        assert isinstance(status, ArksModelStatus)
-        self.written.append(status)
+        super().__init__(lagging=True)
 
     async def add_finalizer(self, key: Key, finalizer: str) -> None:
         raise AssertionError("it has a finalizer")
-
-    async def remove_finalizer(self, key: Key, finalizer: str) -> None:
-        self.cache.apply(key, None)
 
 
 @dataclass
@@ -121,57 +91,38 @@ class FakeStorage:
         self.stored[storage_path] = COMPLETE
 
 
-@dataclass
-class FakePublisher:
-    events: list[tuple[str, str]] = field(default_factory=list)
-    messages: list[str | None] = field(default_factory=list)
-    ready: dict[Key, bool] = field(default_factory=dict)
-    completed: int = 0
-
-    def write_fact(self, model: ArksModel, status: ArksModelStatus) -> None:
-        self.ready[Key(model.namespace, model.name)] = status.phase is ModelPhase.READY
-
-    def publish_event(self, verb: str, model: ArksModel, status: ArksModelStatus, message: str | None = None) -> None:
-        self.events.append((model.name, verb))
-        self.messages.append(message)
-
-    def remove_fact(self, key: Key) -> None:
-        self.ready.pop(key, None)
-
-    def complete_facts(self) -> None:
-        self.completed += 1
-
-
-@dataclass
-class FakeSecrets:
-    values: dict[Key, Mapping[str, bytes]] = field(default_factory=dict)
-
-    async def read(self, key: Key) -> Mapping[str, bytes] | None:
-        return self.values.get(key)
-
-
 class ManagerHarness:
     """A ModelManager on fakes."""
 
     def __init__(self, clock: FakeClock, *, reads_secrets: bool = True) -> None:
         self.clock = clock
-        self.models, self.storage, self.publisher, self.secrets = (
-            FakeModels(),
-            FakeStorage(),
-            FakePublisher(),
-            FakeSecrets(),
-        )
+        self.models, self.storage, self.secrets = Models(), FakeStorage(), FakeSecrets()
+        self.events, self.facts = FakePublisher(), FakeFacts[ModelFact](clock)
         self.enqueued: list[Key] = []
         self.manager = ModelManager(
             models=self.models,
             storage=self.storage,
             secrets=self.secrets if reads_secrets else None,
-            publisher=self.publisher,
+            publisher=BusPublisher(ResourceEvents(self.events), self.facts),
             clock=clock,
             timings=Timings(check_seconds=15, progress_seconds=0.5, progress_event_seconds=1),
             default_endpoint="http://hub",
         )
         self.manager.connect(self.enqueued.append)
+
+    def apply(
+        self, key: Key, *, created_hour: int = 0, generation: int = 1, deleted: bool = False, **spec: Any
+    ) -> None:
+        created = datetime(2026, 1, 1, created_hour, tzinfo=UTC).isoformat()
+        metadata = {"name": key.name, "uid": f"uid of {key}", "generation": generation, "creationTimestamp": created}
+        metadata |= {"finalizers": [FINALIZER]} | ({"deletionTimestamp": "2026-01-02T00:00:00Z"} if deleted else {})
+        spec = {"model": "acme/tiny", "source": {"huggingface": {}}} | spec
+        self.models.put(ArksModel.from_dict({"kind": "ArksModel", "metadata": metadata, "spec": spec}))
+
+    async def delete(self, **spec: Any) -> None:
+        self.apply(TINY, deleted=True, **spec)
+        await self.manager.reconcile(TINY)
+        self.models.catch_up()
 
     async def reconcile(self, key: Key = TINY) -> ArksModelStatus:
         await self.manager.reconcile(key)
@@ -193,49 +144,49 @@ def harness(clock: FakeClock) -> ManagerHarness:
 
 
 async def test_a_new_model_gets_storage_then_weights_and_is_ready(harness: ManagerHarness) -> None:
-    harness.models.put(TINY)
+    harness.apply(TINY)
     await harness.until_ready()
     assert [("prepare", "default/tiny"), ("download", "default/tiny", "acme/tiny", "")] == harness.storage.steps
-    phases = [status.phase for status in harness.models.written]
+    phases = [status.phase for status in harness.models.statuses]
     assert [ModelPhase.STORAGE_CREATING, ModelPhase.MODEL_LOADING, ModelPhase.READY] == phases
-    assert ["created", "downloading", "progress", "ready"] == [verb for _, verb in harness.publisher.events]
-    assert harness.publisher.ready[TINY]
+    assert ["created", "downloading", "progress", "ready"] == harness.events.verbs
+    assert harness.facts.facts[TINY].ready
 
 
 async def test_an_unchanged_model_causes_no_writes_and_events(harness: ManagerHarness) -> None:
-    harness.models.put(TINY)
+    harness.apply(TINY)
     await harness.until_ready()
-    before = len(harness.models.written), len(harness.publisher.events)
+    before = len(harness.models.statuses), len(harness.events.published)
     requeue = await harness.manager.reconcile(TINY)
-    assert before == (len(harness.models.written), len(harness.publisher.events))
+    assert before == (len(harness.models.statuses), len(harness.events.published))
     assert requeue is not None
     assert 15 == requeue.after_seconds
 
 
 async def test_progress_is_written_every_half_second_and_published_every_second(harness: ManagerHarness) -> None:
-    harness.models.put(TINY)
+    harness.apply(TINY)
     await harness.until_downloading()
-    written = len(harness.models.written)
-    harness.publisher.events.clear()
+    written = len(harness.models.statuses)
+    harness.events.published.clear()
     waits = []
     for done in range(1, 9):
         harness.clock.advance(0.25)
         harness.storage.progress("default/tiny", done)
         waits.append(await harness.manager.reconcile(TINY))
     assert [2, 4, 6, 8] == [
-        status.progress.done_bytes for status in harness.models.written[written:] if status.progress is not None
+        status.progress.done_bytes for status in harness.models.statuses[written:] if status.progress is not None
     ]
-    assert [("tiny", "progress")] * 2 == harness.publisher.events
+    assert ["progress"] * 2 == harness.events.verbs
     assert waits[0] is not None
     assert 0.25 == waits[0].after_seconds
 
 
 async def test_a_lagging_cache_does_not_change_the_times_of_conditions(harness: ManagerHarness) -> None:
-    harness.models.put(TINY)
+    harness.apply(TINY)
     await harness.until_ready()
-    ready = find_condition(harness.models.written[-1].conditions, "Ready")
+    ready = find_condition(harness.models.statuses[-1].conditions, "Ready")
     harness.clock.advance(60)
-    harness.models.put(TINY, generation=2, storage={"subPath": "default/tiny"})
+    harness.apply(TINY, generation=2, storage={"subPath": "default/tiny"})
     status = await harness.reconcile()
     now = find_condition(status.conditions, "Ready")
     assert ready is not None
@@ -244,21 +195,21 @@ async def test_a_lagging_cache_does_not_change_the_times_of_conditions(harness: 
 
 
 async def test_a_changed_spec_is_downloaded(harness: ManagerHarness) -> None:
-    harness.models.put(TINY)
+    harness.apply(TINY)
     await harness.until_ready()
-    harness.models.put(TINY, generation=2, model="acme/bigger")
+    harness.apply(TINY, generation=2, model="acme/bigger")
     harness.storage.stored["default/tiny"] = StoredWeights(Content.INCOMPLETE)
     status = await harness.reconcile()
     assert ("download", "default/tiny", "acme/bigger", "") == harness.storage.steps[-1]
     assert (ModelPhase.MODEL_LOADING, 2, False) == (
         status.phase,
         status.observed_generation,
-        harness.publisher.ready[TINY],
+        harness.facts.facts[TINY].ready,
     )
 
 
 async def test_a_failed_creation_of_storage_is_reported_and_retried(harness: ManagerHarness) -> None:
-    harness.models.put(TINY)
+    harness.apply(TINY)
     harness.storage.fault = "read-only file system"
     status = await harness.reconcile()
     condition = find_condition(status.conditions, "StorageCreated")
@@ -269,10 +220,10 @@ async def test_a_failed_creation_of_storage_is_reported_and_retried(harness: Man
 
 
 async def test_a_download_without_a_model_is_stopped(harness: ManagerHarness) -> None:
-    harness.models.put(TINY)
+    harness.apply(TINY)
     await harness.until_downloading()
     harness.storage.stored["elsewhere"] = COMPLETE
-    harness.models.put(TINY, generation=2, storage={"subPath": "elsewhere"})
+    harness.apply(TINY, generation=2, storage={"subPath": "elsewhere"})
     await harness.reconcile()
     assert ("stop", "default/tiny") in harness.storage.steps
     assert ModelPhase.READY is harness.manager.statuses()[TINY].phase
@@ -280,9 +231,9 @@ async def test_a_download_without_a_model_is_stopped(harness: ManagerHarness) ->
 
 async def test_a_download_that_another_model_needs_continues(harness: ManagerHarness) -> None:
     for key in (TINY, OTHER):
-        harness.models.put(key, storage={"subPath": "shared"})
+        harness.apply(key, storage={"subPath": "shared"})
         await harness.until_downloading(key)
-    harness.models.put(OTHER, generation=2)
+    harness.apply(OTHER, generation=2)
     await harness.reconcile(OTHER)
     assert ("stop", "shared") not in harness.storage.steps
 
@@ -294,7 +245,7 @@ SECRET = Key("default", "hf")
 
 
 async def test_a_model_waits_for_its_secret(harness: ManagerHarness) -> None:
-    harness.models.put(TINY, source=WITH_SECRET)
+    harness.apply(TINY, source=WITH_SECRET)
     await harness.until_downloading()
     assert ModelPhase.FAILED is harness.manager.statuses()[TINY].phase
     assert "Secret default/hf, which" in harness.manager.statuses()[TINY].conditions[-1].message
@@ -307,7 +258,7 @@ async def test_a_model_waits_for_its_secret(harness: ManagerHarness) -> None:
 
 async def test_a_refused_token_is_not_retried_but_a_new_token_is_at_once(harness: ManagerHarness) -> None:
     harness.secrets.values[SECRET] = {"HF_TOKEN": b"hf_wrong"}
-    harness.models.put(TINY, source=WITH_SECRET)
+    harness.apply(TINY, source=WITH_SECRET)
     await harness.until_downloading()
     harness.storage.fail("default/tiny", FailureKind.DENIED, harness.clock.now())
     assert ModelPhase.FAILED is (await harness.reconcile()).phase
@@ -321,8 +272,8 @@ async def test_models_of_a_shared_path_with_two_refused_tokens_do_not_alternate_
 ) -> None:
     harness.secrets.values |= {SECRET: {"HF_TOKEN": b"first"}, Key("default", "hf2"): {"HF_TOKEN": b"second"}}
     shared = {"subPath": "shared"}
-    harness.models.put(TINY, source=WITH_SECRET, storage=shared)
-    harness.models.put(OTHER, source={"huggingface": {"tokenSecretRef": {"name": "hf2"}}}, storage=shared)
+    harness.apply(TINY, source=WITH_SECRET, storage=shared)
+    harness.apply(OTHER, source={"huggingface": {"tokenSecretRef": {"name": "hf2"}}}, storage=shared)
     for _ in range(5):
         for key in (TINY, OTHER):
             await harness.reconcile(key)
@@ -336,7 +287,7 @@ async def test_models_of_a_shared_path_with_two_refused_tokens_do_not_alternate_
 
 async def test_models_with_the_same_sub_path_download_once_and_are_both_ready(harness: ManagerHarness) -> None:
     for key in (TINY, OTHER):
-        harness.models.put(key, storage={"subPath": "shared"})
+        harness.apply(key, storage={"subPath": "shared"})
     await harness.until_downloading()
     await harness.reconcile(OTHER)
     harness.enqueued.clear()
@@ -349,14 +300,13 @@ async def test_models_with_the_same_sub_path_download_once_and_are_both_ready(ha
 
 
 async def test_a_younger_model_with_other_weights_waits_until_the_path_is_free(harness: ManagerHarness) -> None:
-    harness.models.put(TINY, storage={"subPath": "shared"})
-    harness.models.put(OTHER, created_hour=1, model="acme/other", storage={"subPath": "shared"})
+    harness.apply(TINY, storage={"subPath": "shared"})
+    harness.apply(OTHER, created_hour=1, model="acme/other", storage={"subPath": "shared"})
     await harness.until_ready(storage_path="shared")
     status = await harness.reconcile(OTHER)
     assert (ModelPhase.FAILED, "CreateFailed") == (status.phase, status.conditions[0].reason)
     harness.enqueued.clear()
-    harness.models.put(TINY, deleted=True, storage={"subPath": "shared"})
-    await harness.manager.reconcile(TINY)
+    await harness.delete(storage={"subPath": "shared"})
     assert [OTHER] == harness.enqueued
     harness.storage.stored["shared"] = StoredWeights(Content.INCOMPLETE)
     assert ModelPhase.MODEL_LOADING is (await harness.reconcile(OTHER)).phase
@@ -366,37 +316,32 @@ async def test_a_younger_model_with_other_weights_waits_until_the_path_is_free(h
 
 
 async def test_a_deleted_model_loses_its_fact_download_and_files(harness: ManagerHarness) -> None:
-    harness.models.put(TINY)
+    harness.apply(TINY)
     await harness.until_ready()
-    harness.models.put(TINY, deleted=True)
-    await harness.manager.reconcile(TINY)
+    await harness.delete()
     assert [("stop", "default/tiny"), ("remove", "default/tiny")] == harness.storage.steps[-2:]
-    assert (("tiny", "deleted"), "files in default/tiny removed") == (
-        harness.publisher.events[-1],
-        harness.publisher.messages[-1],
-    )
-    assert TINY not in harness.publisher.ready
+    event = harness.events.published[-1]
+    assert (TINY, "deleted", "files in default/tiny removed") == (event.key, event.verb, event.event.message)
+    assert TINY not in harness.facts.facts
     await harness.manager.reconcile(TINY)
     assert {} == harness.manager.statuses()
 
 
 async def test_files_that_another_model_uses_are_kept(harness: ManagerHarness) -> None:
-    harness.models.put(TINY, storage={"subPath": "shared"})
-    harness.models.put(OTHER, storage={"subPath": "shared"})
+    harness.apply(TINY, storage={"subPath": "shared"})
+    harness.apply(OTHER, storage={"subPath": "shared"})
     await harness.until_ready(storage_path="shared")
-    harness.models.put(TINY, deleted=True, storage={"subPath": "shared"})
-    await harness.manager.reconcile(TINY)
-    assert "files kept: also used by default/other" == harness.publisher.messages[-1]
+    await harness.delete(storage={"subPath": "shared"})
+    assert "files kept: also used by default/other" == harness.events.published[-1].event.message
     assert "shared" in harness.storage.stored
 
 
 async def test_a_local_file_is_never_removed(harness: ManagerHarness) -> None:
     harness.storage.stored["default/tiny"] = COMPLETE
-    harness.models.put(TINY, source={"file": {"path": "/data/x.gguf"}})
+    harness.apply(TINY, source={"file": {"path": "/data/x.gguf"}})
     await harness.reconcile()
-    harness.models.put(TINY, deleted=True, source={"file": {"path": "/data/x.gguf"}})
-    await harness.manager.reconcile(TINY)
-    assert "/data/x.gguf kept: it was used in place" == harness.publisher.messages[-1]
+    await harness.delete(source={"file": {"path": "/data/x.gguf"}})
+    assert "/data/x.gguf kept: it was used in place" == harness.events.published[-1].event.message
 
 
 # --- where the service may not read Secrets
@@ -404,7 +349,7 @@ async def test_a_local_file_is_never_removed(harness: ManagerHarness) -> None:
 
 async def test_a_secret_that_the_service_may_not_read_blocks_no_download(clock: FakeClock) -> None:
     harness = ManagerHarness(clock, reads_secrets=False)
-    harness.models.put(TINY, source={"huggingface": {"tokenSecretRef": "hub"}})
+    harness.apply(TINY, source={"huggingface": {"tokenSecretRef": "hub"}})
     await harness.until_downloading()
     assert ("download", "default/tiny", "acme/tiny", "") == harness.storage.steps[-1]
     harness.storage.fail("default/tiny", FailureKind.DENIED, harness.clock.now())
@@ -414,7 +359,7 @@ async def test_a_secret_that_the_service_may_not_read_blocks_no_download(clock: 
 
 
 async def test_a_refused_source_fails_with_the_reason_and_is_retried(harness: ManagerHarness) -> None:
-    harness.models.put(TINY)
+    harness.apply(TINY)
     harness.storage.refusal = "resources.requests: quantities must match"
     await harness.until_downloading()
     status = harness.manager.statuses()[TINY]
