@@ -6,55 +6,31 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from pydantic import BaseModel
 
-from arks.app_deployer.adapters.announcer import Application
+from arks.app_deployer.adapters.announcer import BusAnnouncer
 from arks.app_deployer.adapters.local.disaggregated import NoDisaggregatedWorkloads
-from arks.app_deployer.domain.facts import ApplicationEvent, Status
 from arks.app_deployer.domain.workload import Change, ObservedReplica, ObservedWorkload, Refusal, ReplicaVerb, Workload
 from arks.app_deployer.service.applications import ApplicationController
 from arks.app_deployer.service.controller import FINALIZER, ModelViews
 from arks.app_deployer.service.disaggregated import DisaggregatedController
 from arks.app_deployer.service.triggers import Triggers
-from arks.contracts.resources import ApplicationPhase, ArksApplication, ArksApplicationStatus, InstanceState, Resource
+from arks.contracts.resources import (
+    ApplicationPhase,
+    ArksApplication,
+    ArksApplicationStatus,
+    ArksDisaggregatedApplication,
+    InstanceState,
+)
 from arks.events.v1.facts_pb2 import ModelFact, ReplicasFact
 from arks.kit.cache import Cache
 from arks.kit.key import Key
 from arks.kit.reconcile import Requeue
 from arks.kit.testing.clock import FakeClock
+from arks.kit.testing.fakes import FakeFacts, FakePublisher, FakeResources
 from arks.kit.testing.wait import eventually
 
 KEY, MODEL = Key("default", "app"), Key("default", "m")
 READY = ObservedReplica("app-0", InstanceState.READY, "127.0.0.1", 9000)
-
-
-class FakeResources:
-    """What app-deployer writes shows in the cache, as from the server."""
-
-    def __init__(self) -> None:
-        self.cache: Cache[Any] = Cache()
-        self.writes: list[BaseModel] = []
-
-    def put(self, resource: Resource) -> None:
-        self.cache.apply(Key(resource.namespace, resource.name), resource)
-
-    def current(self, key: Key) -> Any:
-        return self.cache.get(key)
-
-    async def patch_status(self, key: Key, status: BaseModel) -> None:
-        self.writes.append(status)
-        self.put(self.current(key).model_copy(update={"status": status}))
-
-    async def add_finalizer(self, key: Key, finalizer: str) -> None:
-        self._finalizers(key, [finalizer])
-
-    async def remove_finalizer(self, key: Key, finalizer: str) -> None:
-        self.cache.apply(key, None)
-
-    def _finalizers(self, key: Key, finalizers: list[str]) -> None:
-        found = self.current(key)
-        metadata = found.metadata.model_copy(update={"finalizers": finalizers})
-        self.put(found.model_copy(update={"metadata": metadata}))
 
 
 class FakeWorkloads:
@@ -88,34 +64,17 @@ class FakeWorkloads:
         self.listeners.append(listener)
 
 
-class FakeAnnouncer:
-    def __init__(self) -> None:
-        self.facts: dict[Key, ReplicasFact] = {}
-        self.verbs: list[str] = []
-        self.completed = 0
-
-    def fact(self, key: Key, fact: ReplicasFact) -> None:
-        self.facts[key] = fact
-
-    def remove_fact(self, key: Key) -> None:
-        self.facts.pop(key, None)
-
-    def complete(self) -> None:
-        self.completed += 1
-
-    def event(self, _: Application, __: Status | None, event: ApplicationEvent) -> None:
-        self.verbs.append(event.verb)
-
-    def replica_event(self, _: ArksApplication, change: Change, __: ObservedWorkload) -> None:
-        self.verbs.append(str(change.verb))
-
-
 class Harness:
     def __init__(self, clock: FakeClock) -> None:
         self.clock = clock
-        self.applications, self.disaggregated = FakeResources(), FakeResources()
+        self.applications, self.disaggregated = (
+            FakeResources[ArksApplication](),
+            FakeResources[ArksDisaggregatedApplication](),
+        )
         self.models: Cache[ModelFact] = Cache()
-        self.workloads, self.announcer = FakeWorkloads(), FakeAnnouncer()
+        self.workloads = FakeWorkloads()
+        self.events, self.facts = FakePublisher(), FakeFacts[ReplicasFact](clock)
+        self.announcer = BusAnnouncer(self.events, self.facts)
         self.deployer = self.restart()
 
     def restart(self) -> ApplicationController:
@@ -147,7 +106,8 @@ class Harness:
 
     @property
     def status(self) -> ArksApplicationStatus:
-        status: ArksApplicationStatus = self.applications.current(KEY).status
+        status = self.applications.current(KEY).status
+        assert status is not None
         return status
 
 
@@ -163,7 +123,7 @@ async def test_an_application_with_its_model_is_applied_and_reported(harness: Ha
     assert ["/m"] == [item.model.path for item in harness.workloads.applied if item.model]
     assert [FINALIZER] == harness.applications.current(KEY).metadata.finalizers
     assert ApplicationPhase.CREATING is harness.status.phase
-    assert 1 == harness.announcer.facts[KEY].desired
+    assert 1 == harness.facts.facts[KEY].desired
 
 
 async def test_nothing_may_start_without_the_model_and_its_absence_is_looked_at_again(harness: Harness) -> None:
@@ -198,7 +158,7 @@ async def test_an_unchanged_status_is_not_written_again_also_after_a_restart(har
         await harness.deployer.reconcile(KEY)
         harness.clock.advance(60)
     await harness.restart().reconcile(KEY)
-    assert 1 == len(harness.applications.writes)
+    assert 1 == len(harness.applications.statuses)
 
 
 async def test_repeated_reconciles_publish_each_event_once(harness: Harness) -> None:
@@ -211,7 +171,7 @@ async def test_repeated_reconciles_publish_each_event_once(harness: Harness) -> 
     harness.apply(replicas=2)
     await harness.deployer.reconcile(KEY)
     await harness.deployer.reconcile(KEY)
-    assert ["created", "running", "scaled"] == harness.announcer.verbs
+    assert ["created", "running", "scaled"] == harness.events.verbs
 
 
 async def test_one_deleted_and_made_again_at_once_is_another_one(harness: Harness) -> None:
@@ -220,7 +180,7 @@ async def test_one_deleted_and_made_again_at_once_is_another_one(harness: Harnes
     await harness.deployer.reconcile(KEY)
     harness.apply(replicas=3, uid="2")
     await harness.deployer.reconcile(KEY)
-    assert ["created", "created"] == harness.announcer.verbs
+    assert ["created", "created"] == harness.events.verbs
 
 
 async def test_deletion_waits_for_the_engines_and_keeps_the_fact_current(harness: Harness) -> None:
@@ -228,12 +188,12 @@ async def test_deletion_waits_for_the_engines_and_keeps_the_fact_current(harness
     harness.workloads.observed = ObservedWorkload((replace(READY, state=InstanceState.DRAINING),))
     await harness.deployer.reconcile(KEY)
     assert [(KEY, 7.0)] == harness.workloads.removed
-    assert (0, 1) == (harness.announcer.facts[KEY].desired, len(harness.announcer.facts[KEY].replicas))
+    assert (0, 1) == (harness.facts.facts[KEY].desired, len(harness.facts.facts[KEY].replicas))
     harness.workloads.observed = ObservedWorkload()
     await harness.deployer.reconcile(KEY)
     assert harness.applications.cache.get(KEY) is None
-    assert {} == harness.announcer.facts
-    assert ["deleted"] == harness.announcer.verbs
+    assert {} == harness.facts.facts
+    assert ["deleted"] == harness.events.verbs
 
 
 async def test_orphans_are_removed(harness: Harness) -> None:
@@ -247,13 +207,13 @@ async def test_a_change_reaches_neighbours_before_anything_is_awaited(harness: H
     harness.apply()
     harness.workloads.observed = ObservedWorkload((replace(READY, state=InstanceState.BACK_OFF),))
     harness.deployer.on_change(Change("default", "app", "app-0", ReplicaVerb.EXITED))
-    assert 1 == len(harness.announcer.facts[KEY].replicas)
-    assert ["replica-exited"] == harness.announcer.verbs
+    assert 1 == len(harness.facts.facts[KEY].replicas)
+    assert ["replica-exited"] == harness.events.verbs
 
 
 async def test_changes_of_an_unknown_application_are_ignored(harness: Harness) -> None:
     harness.deployer.on_change(Change("default", "other", "other-0", ReplicaVerb.EXITED))
-    assert ({}, []) == (harness.announcer.facts, harness.announcer.verbs)
+    assert ({}, []) == (harness.facts.facts, harness.events.verbs)
 
 
 async def test_users_of_a_model_are_those_in_its_namespace(harness: Harness) -> None:
@@ -267,11 +227,10 @@ def _watch(harness: Harness) -> Triggers:
         applications=harness.disaggregated,
         name_taken=lambda _: False,
         models=ModelViews(harness.models, harness.clock),
-        stages=NoDisaggregatedWorkloads(),
+        workloads=NoDisaggregatedWorkloads(),
         announcer=harness.announcer,
         clock=harness.clock,
     )
-    harness.disaggregated.cache.synced.set()
     return Triggers(
         harness.deployer,
         others,
@@ -279,7 +238,7 @@ def _watch(harness: Harness) -> Triggers:
         disaggregated=harness.disaggregated,
         models=harness.models,
         workloads=harness.workloads,
-        stages=NoDisaggregatedWorkloads(),
+        disaggregated_workloads=NoDisaggregatedWorkloads(),
         announcer=harness.announcer,
         clock=harness.clock,
     )
@@ -291,13 +250,12 @@ async def test_facts_are_complete_after_every_application_was_reconciled(harness
     watch = _watch(harness)
     stray = Key("default", "stray")
     harness.workloads.existing = {stray}
-    harness.applications.cache.synced.set()
     applications, disaggregated = watch.controllers
     tasks = [asyncio.create_task(applications.run())]
     await eventually(lambda: applications.passed, what="the first pass of applications")
-    assert 0 == harness.announcer.completed
+    assert not harness.facts.completed
     tasks.append(asyncio.create_task(disaggregated.run()))
-    await eventually(lambda: harness.announcer.completed == 1, what="complete")
+    await eventually(lambda: harness.facts.completed, what="complete")
     await eventually(lambda: (stray, 30.0) in harness.workloads.removed, what="the stray removed")
     for task in tasks:
         task.cancel()
@@ -306,20 +264,19 @@ async def test_facts_are_complete_after_every_application_was_reconciled(harness
 
 async def test_a_standby_publishes_nothing_until_it_leads(harness: Harness) -> None:
     harness.apply()
-    harness.applications.cache.synced.set()
     harness.workloads.observed = ObservedWorkload((READY,))
     watch = _watch(harness)
     (notify,) = harness.workloads.listeners
     notify(Change("default", "app"))
     await asyncio.sleep(0)
-    assert {} == harness.announcer.facts
+    assert {} == harness.facts.facts
     task = asyncio.create_task(watch.controllers[0].run())
 
     def reported() -> bool:
         notify(Change("default", "app"))
-        return {KEY} == set(harness.announcer.facts)
+        return {KEY} == set(harness.facts.facts)
 
     await eventually(reported, what="the fact")
-    assert 0 == harness.announcer.completed
+    assert not harness.facts.completed
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)

@@ -5,15 +5,14 @@ from typing import Any
 
 import pytest
 
+from arks.app_deployer.adapters.announcer import BusAnnouncer
 from arks.app_deployer.adapters.local.disaggregated import NoDisaggregatedWorkloads
 from arks.app_deployer.domain.disaggregated import ObservedDisaggregated
-from arks.app_deployer.domain.facts import ApplicationEvent, Status
-from arks.app_deployer.domain.workload import Change, ObservedReplica, ObservedWorkload, Refusal
-from arks.app_deployer.service.controller import FINALIZER, Application, ModelViews
+from arks.app_deployer.domain.workload import ObservedReplica, ObservedWorkload, Refusal
+from arks.app_deployer.service.controller import FINALIZER, ModelViews
 from arks.app_deployer.service.disaggregated import DisaggregatedController, DisaggregatedWorkloads
 from arks.contracts.resources import (
     ApplicationPhase,
-    ArksApplication,
     ArksDisaggregatedApplication,
     InstanceState,
 )
@@ -22,33 +21,13 @@ from arks.kit.cache import Cache
 from arks.kit.key import Key
 from arks.kit.reconcile import Requeue
 from arks.kit.testing.clock import FakeClock
+from arks.kit.testing.fakes import FakeFacts, FakePublisher, FakeResources
 
 KEY, MODEL = Key("default", "pd"), Key("default", "m")
 UP = ObservedWorkload((ObservedReplica("up", InstanceState.READY, "10.0.0.1", 8080),))
 
 
-class FakeResources:
-    def __init__(self) -> None:
-        self.cache: Cache[ArksDisaggregatedApplication] = Cache()
-        self.writes: list[Any] = []
-
-    async def patch_status(self, key: Key, status: Any) -> None:
-        self.writes.append(status)
-
-    async def add_finalizer(self, key: Key, finalizer: str) -> None:
-        self._finalizers(key, [finalizer])
-
-    async def remove_finalizer(self, key: Key, finalizer: str) -> None:
-        self.cache.apply(key, None)
-
-    def _finalizers(self, key: Key, finalizers: list[str]) -> None:
-        found = self.cache.get(key)
-        assert found is not None
-        metadata = found.metadata.model_copy(update={"finalizers": finalizers})
-        self.cache.apply(key, found.model_copy(update={"metadata": metadata}))
-
-
-class FakeStages:
+class FakeWorkloads:
     def __init__(self) -> None:
         self.observed = ObservedDisaggregated()
         self.applied: list[ModelFact | None] = []
@@ -75,40 +54,22 @@ class FakeStages:
         pass
 
 
-class FakeAnnouncer:
-    def __init__(self) -> None:
-        self.facts: dict[Key, ReplicasFact] = {}
-        self.verbs: list[str] = []
-
-    def fact(self, key: Key, fact: ReplicasFact) -> None:
-        self.facts[key] = fact
-
-    def remove_fact(self, key: Key) -> None:
-        self.facts.pop(key, None)
-
-    def complete(self) -> None: ...
-
-    def replica_event(self, application: ArksApplication, change: Change, observed: ObservedWorkload) -> None: ...
-
-    def event(self, _: Application, __: Status | None, event: ApplicationEvent) -> None:
-        self.verbs.append(event.verb)
-
-
 class Harness:
     def __init__(self, clock: FakeClock) -> None:
         self.clock = clock
-        self.applications, self.stages, self.announcer = FakeResources(), FakeStages(), FakeAnnouncer()
+        self.applications, self.workloads = FakeResources[ArksDisaggregatedApplication](), FakeWorkloads()
+        self.events, self.facts = FakePublisher(), FakeFacts[ReplicasFact](clock)
         self.models: Cache[ModelFact] = Cache()
         self.name_taken = False
-        self.deployer = self.make(self.stages)
+        self.deployer = self.make(self.workloads)
 
-    def make(self, stages: DisaggregatedWorkloads) -> DisaggregatedController:
+    def make(self, workloads: DisaggregatedWorkloads) -> DisaggregatedController:
         return DisaggregatedController(
             applications=self.applications,
             name_taken=lambda _: self.name_taken,
             models=ModelViews(self.models, self.clock),
-            stages=stages,
-            announcer=self.announcer,
+            workloads=workloads,
+            announcer=BusAnnouncer(self.events, self.facts),
             clock=self.clock,
         )
 
@@ -116,7 +77,7 @@ class Harness:
         spec = {"model": {"name": "m"}, "router": {}, "prefill": {}, "decode": {}}
         manifest = {"kind": "ArksDisaggregatedApplication", "metadata": {"name": "pd"} | metadata, "spec": spec}
         found = ArksDisaggregatedApplication.from_dict({"apiVersion": "arks.ai/v1"} | manifest)
-        self.applications.cache.apply(KEY, found)
+        self.applications.put(found)
 
     def model(self) -> None:
         self.models.apply(MODEL, ModelFact(namespace="default", name="m", ready=True, path="/models/m"))
@@ -130,12 +91,12 @@ def harness(clock: FakeClock) -> Harness:
 async def test_with_its_model_it_is_applied_and_reported(harness: Harness) -> None:
     harness.apply()
     harness.model()
-    harness.stages.observed = ObservedDisaggregated(UP, UP, UP)
+    harness.workloads.observed = ObservedDisaggregated(UP, UP, UP)
     assert await harness.deployer.reconcile(KEY) is None
-    assert ["/models/m"] == [model.path for model in harness.stages.applied if model]
-    assert [ApplicationPhase.RUNNING] == [status.phase for status in harness.applications.writes]
+    assert ["/models/m"] == [model.path for model in harness.workloads.applied if model]
+    assert [ApplicationPhase.RUNNING] == [status.phase for status in harness.applications.statuses]
     assert [FINALIZER] == [item for app in harness.applications.cache.values() for item in app.metadata.finalizers]
-    assert (["running"], {KEY}) == (harness.announcer.verbs, set(harness.announcer.facts))
+    assert (["running"], {KEY}) == (harness.events.verbs, set(harness.facts.facts))
 
 
 async def test_the_same_again_writes_nothing(harness: Harness) -> None:
@@ -143,13 +104,13 @@ async def test_the_same_again_writes_nothing(harness: Harness) -> None:
     harness.model()
     for _ in range(3):
         await harness.deployer.reconcile(KEY)
-    assert 1 == len(harness.applications.writes)
+    assert 1 == len(harness.applications.statuses)
 
 
 async def test_the_absence_of_its_model_is_looked_at_again(harness: Harness) -> None:
     harness.apply()
     assert Requeue(5.0) == await harness.deployer.reconcile(KEY)
-    assert [None] == harness.stages.applied
+    assert [None] == harness.workloads.applied
 
 
 async def test_one_machine_reports_its_refusal_once(harness: Harness) -> None:
@@ -158,7 +119,7 @@ async def test_one_machine_reports_its_refusal_once(harness: Harness) -> None:
     deployer = harness.make(NoDisaggregatedWorkloads())
     for _ in range(2):
         assert await deployer.reconcile(KEY) is None
-    (status,) = harness.applications.writes
+    (status,) = harness.applications.statuses
     assert ("RuntimeNotSupport", ApplicationPhase.FAILED) == (status.conditions[0].reason, status.phase)
 
 
@@ -167,30 +128,30 @@ async def test_the_name_of_an_application_is_refused_until_it_is_free(harness: H
     harness.model()
     harness.name_taken = True
     await harness.deployer.reconcile(KEY)
-    assert ("NameTaken", []) == (harness.applications.writes[-1].conditions[0].reason, harness.stages.applied)
-    assert {} == harness.announcer.facts
+    assert ("NameTaken", []) == (harness.applications.statuses[-1].conditions[0].reason, harness.workloads.applied)
+    assert {} == harness.facts.facts
     harness.name_taken = False
     await harness.deployer.reconcile(KEY)
-    assert "PrecheckPass" == harness.applications.writes[-1].conditions[0].reason
+    assert "PrecheckPass" == harness.applications.statuses[-1].conditions[0].reason
 
 
 async def test_deletion_waits_until_nothing_remains(harness: Harness) -> None:
     harness.apply(deletionTimestamp="2026-01-01T00:00:00Z", finalizers=[FINALIZER])
-    harness.stages.observed = ObservedDisaggregated(UP, terminating=True)
+    harness.workloads.observed = ObservedDisaggregated(UP, terminating=True)
     await harness.deployer.reconcile(KEY)
     assert harness.applications.cache.get(KEY) is not None
-    assert 0 == harness.announcer.facts[KEY].desired
-    harness.stages.observed = ObservedDisaggregated()
+    assert 0 == harness.facts.facts[KEY].desired
+    harness.workloads.observed = ObservedDisaggregated()
     await harness.deployer.reconcile(KEY)
     assert harness.applications.cache.get(KEY) is None
-    assert ({}, ["deleted"]) == (harness.announcer.facts, harness.announcer.verbs)
+    assert ({}, ["deleted"]) == (harness.facts.facts, harness.events.verbs)
 
 
 async def test_a_change_of_replicas_is_in_the_fact_at_once(harness: Harness) -> None:
     harness.apply()
-    harness.stages.observed = ObservedDisaggregated(UP, UP, UP)
+    harness.workloads.observed = ObservedDisaggregated(UP, UP, UP)
     harness.deployer.on_change(KEY)
-    assert ["up"] == [item.name for item in harness.announcer.facts[KEY].replicas]
+    assert ["up"] == [item.name for item in harness.facts.facts[KEY].replicas]
 
 
 def test_workloads_without_a_resource_are_orphans(harness: Harness) -> None:

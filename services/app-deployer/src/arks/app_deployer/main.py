@@ -38,7 +38,7 @@ def build(settings: Settings, home: Home, environment: Mapping[str, str] | None 
         applications=disaggregated,
         name_taken=lambda key: applications.cache.get(key) is not None,
         models=views,
-        stages=parts.stages,
+        workloads=parts.disaggregated_workloads,
         announcer=announcer,
         clock=home.clock,
     )
@@ -49,7 +49,7 @@ def build(settings: Settings, home: Home, environment: Mapping[str, str] | None 
         disaggregated=disaggregated,
         models=models,
         workloads=parts.workloads,
-        stages=parts.stages,
+        disaggregated_workloads=parts.disaggregated_workloads,
         announcer=announcer,
         clock=home.clock,
     )

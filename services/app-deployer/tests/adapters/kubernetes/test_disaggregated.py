@@ -42,7 +42,7 @@ class Harness:
         self.api = api
         self.cluster = Cluster(api)
         self.parts = kubernetes_parts(Settings(), api, SystemClock(), CollectorRegistry())
-        self.stages = self.parts.stages
+        self.workloads = self.parts.disaggregated_workloads
         self._tasks: list[asyncio.Future[None]] = []
 
     async def open(self) -> None:
@@ -74,7 +74,7 @@ class Harness:
 
     async def until(self, states: dict[str, list[InstanceState]]) -> ObservedDisaggregated:
         def reached() -> ObservedDisaggregated | None:
-            observed = self.stages.observe(KEY)
+            observed = self.workloads.observe(KEY)
             found = {name: [item.state for item in part.replicas] for name, part in observed.parts.items()}
             return observed if found == states else None
 
@@ -102,31 +102,31 @@ def app(**spec: Any) -> ArksDisaggregatedApplication:
 
 
 async def test_from_nothing_to_serving_to_nothing(harness: Harness) -> None:
-    assert ObservedDisaggregated() == await harness.stages.apply(app(), None)
-    await harness.stages.apply(app(), MODEL)
+    assert ObservedDisaggregated() == await harness.workloads.apply(app(), None)
+    await harness.workloads.apply(app(), MODEL)
     await harness.router_pod()
     observed = await harness.until({"router": [READY], "prefill": [READY], "decode": [READY, READY]})
     assert observed.serving
     assert [("10.2.0.1", 9000)] == [(item.host, item.port) for item in observed.router.replicas]
     assert ["pd-prefill-0"] == [item.name for item in observed.prefill.replicas]
     assert all(item.updated for part in observed.parts.values() for item in part.replicas)
-    assert {KEY} == harness.stages.keys()
+    assert {KEY} == harness.workloads.keys()
     assert set() == harness.parts.workloads.keys()
     assert await harness.api.get(_ACCOUNT, Key("default", "pd-router")) is not None
     service = await harness.api.get(SERVICE, Key("default", "arks-application-pd"))
     assert service is not None and 9000 == service["spec"]["ports"][0]["port"]
 
-    await harness.stages.apply(app(decode={"replicas": 1}), MODEL)
+    await harness.workloads.apply(app(decode={"replicas": 1}), MODEL)
     await harness.until({"router": [READY], "prefill": [READY], "decode": [READY]})
 
     async def removed() -> bool:
-        return not (await harness.stages.remove(KEY)).terminating
+        return not (await harness.workloads.remove(KEY)).terminating
 
     assert not await removed()
     await harness.api.delete(
         POD, Key("default", "pd-router-7d-x"), grace_seconds=0
     )  # as the Deployment's controllers do
     await eventually(removed, what="nothing left")
-    assert set() == harness.stages.keys()
+    assert set() == harness.workloads.keys()
     for name in ("pd-prefill", "pd-decode"):
         assert await harness.api.get(LEADER_WORKER_SET, Key("default", name)) is None

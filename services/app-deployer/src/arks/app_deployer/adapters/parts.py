@@ -14,7 +14,7 @@ class Parts:
     """Each home's `wiring.py` builds them; `main` runs them with the service."""
 
     workloads: Workloads
-    stages: DisaggregatedWorkloads
+    disaggregated_workloads: DisaggregatedWorkloads
     runs: Sequence[AsyncCallable]
     starts: Sequence[AsyncCallable]
     stops: Sequence[AsyncCallable]

@@ -45,15 +45,15 @@ class DisaggregatedController(BaseController[ArksDisaggregatedApplication]):
         applications: Resources[ArksDisaggregatedApplication],
         name_taken: Callable[[Key], bool],
         models: ModelViews,
-        stages: DisaggregatedWorkloads,
+        workloads: DisaggregatedWorkloads,
         announcer: Announcer,
         clock: Clock,
     ) -> None:
-        """`taken`: whether an ArksApplication bears that name; both kinds would make the same Service."""
+        """`name_taken`: whether an ArksApplication bears that name; both kinds would make the same Service."""
         super().__init__(applications, announcer)
         self._name_taken = name_taken
         self._models = models
-        self._stages = stages
+        self._workloads = workloads
         self._clock = clock
         self._statuses = StatusWriter[ArksDisaggregatedApplication, ArksDisaggregatedApplicationStatus](
             applications, clock
@@ -64,7 +64,7 @@ class DisaggregatedController(BaseController[ArksDisaggregatedApplication]):
         model = self._models.of(key, application.spec.model.name)
         if problem is None:
             await self._ensure_finalizer(key, application)
-            observed = await self._stages.apply(application, model.fact if model.usable else None)
+            observed = await self._workloads.apply(application, model.fact if model.usable else None)
             self._announcer.fact(key, fact_of(application, observed))
         else:
             observed = ObservedDisaggregated()
@@ -80,10 +80,10 @@ class DisaggregatedController(BaseController[ArksDisaggregatedApplication]):
         if self._name_taken(key):
             message = f"an ArksApplication is named {key.name} too, and both would make the same Service: rename one"
             return Refusal("NameTaken", message)
-        return self._stages.problem(application)
+        return self._workloads.problem(application)
 
     async def _remove(self, key: Key, application: ArksDisaggregatedApplication) -> bool:
-        observed = await self._stages.remove(key)
+        observed = await self._workloads.remove(key)
         if observed.terminating:
             self._announcer.fact(key, fact_of(application, observed))
             return False
@@ -94,14 +94,14 @@ class DisaggregatedController(BaseController[ArksDisaggregatedApplication]):
 
     async def _clean_up(self, key: Key) -> None:
         self._statuses.forget(key)
-        if not (await self._stages.remove(key)).terminating and not self._name_taken(key):
+        if not (await self._workloads.remove(key)).terminating and not self._name_taken(key):
             self._announcer.remove_fact(key)
 
     def on_change(self, key: Key) -> None:
         """Write the fact at once when something changes by itself; `reconcile` does the rest."""
         application = self._applications.cache.get(key)
         if application is not None and self._problem(key, application) is None:
-            self._announcer.fact(key, fact_of(application, self._stages.observe(key)))
+            self._announcer.fact(key, fact_of(application, self._workloads.observe(key)))
 
     def _existing_keys(self) -> set[Key]:
-        return self._stages.keys()
+        return self._workloads.keys()

@@ -28,7 +28,7 @@ class Triggers:
         disaggregated: Resources[ArksDisaggregatedApplication],
         models: Cache[ModelFact],
         workloads: Workloads,
-        stages: DisaggregatedWorkloads,
+        disaggregated_workloads: DisaggregatedWorkloads,
         announcer: Announcer,
         clock: Clock,
     ) -> None:
@@ -57,7 +57,7 @@ class Triggers:
         models.subscribe(lambda key: _enqueue(self._controller, deployer.users_of(key)))
         models.subscribe(lambda key: _enqueue(self._disaggregated_controller, disaggregated_deployer.users_of(key)))
         workloads.subscribe(self._on_change)
-        stages.subscribe(self._on_stage_change)
+        disaggregated_workloads.subscribe(self._on_disaggregated_change)
 
     def _complete_facts(self) -> None:
         """Both kinds write into one bucket, so its facts are complete after both first passes."""
@@ -74,7 +74,7 @@ class Triggers:
             self._deployer.on_change(change)
         self._controller.enqueue(Key(change.namespace, change.application))
 
-    def _on_stage_change(self, key: Key) -> None:
+    def _on_disaggregated_change(self, key: Key) -> None:
         if self._disaggregated_controller.running:
             self._disaggregated_deployer.on_change(key)
         self._disaggregated_controller.enqueue(key)

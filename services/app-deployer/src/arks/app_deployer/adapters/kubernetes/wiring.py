@@ -32,7 +32,7 @@ def kubernetes_parts(
     )
     images, grace_seconds = settings.images(), settings.pod_grace_seconds
     workloads = KubeWorkloads(images=images, grace_seconds=grace_seconds, groups=groups, sets=sets, services=services)
-    stages = KubeDisaggregatedWorkloads(
+    disaggregated_workloads = KubeDisaggregatedWorkloads(
         images=images,
         grace_seconds=grace_seconds,
         api=api,
@@ -48,4 +48,4 @@ def kubernetes_parts(
             await cache.synced.wait()
 
     runs = [pods.run, sets.run, services.run, deployments.run]
-    return Parts(workloads, stages, runs, [synced], [], notice)
+    return Parts(workloads, disaggregated_workloads, runs, [synced], [], notice)
