@@ -56,7 +56,7 @@ async def test_a_private_model_is_downloaded_once_its_secret_is_right(tenant: Te
                 name,
                 repository=repositories[name],
                 source={"huggingface": {"tokenSecretRef": reference}},
-                storage=manifests.claim(name),
+                storage=manifests.pvc(name),
                 namespace=tenant.namespace,
             )
             for name, reference in spellings.items()

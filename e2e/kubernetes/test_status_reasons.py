@@ -43,7 +43,7 @@ RIGHT: dict[str, dict[str, Any]] = {
 
 
 def a_model(name: str, **storage: str) -> manifests.Document:
-    kept = manifests.claim(name, **storage)
+    kept = manifests.pvc(name, **storage)
     return manifests.model(name, repository=SMALL_MODEL, source=HUB, storage=kept, namespace=SPACE)
 
 

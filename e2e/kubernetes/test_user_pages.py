@@ -75,9 +75,9 @@ async def test_the_guide_to_models(tenant: Tenant, hub: Hub) -> None:
         "Ready": "The model is ready now",
     }.items():
         assert condition(model, type_)["message"].startswith(words)
-    claim = await tenant.get("persistentvolumeclaim", "qwen-7b")
-    assert claim is not None
-    assert ("Bound", "local-path") == (claim["status"]["phase"], claim["spec"]["storageClassName"])
+    pvc = await tenant.get("persistentvolumeclaim", "qwen-7b")
+    assert pvc is not None
+    assert ("Bound", "local-path") == (pvc["status"]["phase"], pvc["spec"]["storageClassName"])
 
     # The public sample has the same name, so it is the same model without a Secret.
     await tenant.kubectl("apply", "-f", "-", stdin=sample("model", tenant))

@@ -58,8 +58,8 @@ class Tenant(Cluster):
         return f"sk-{self.namespace}"
 
     async def serve(self, name: str, *, replicas: int = 1, **spec: Any) -> None:
-        """A small model with claim, application, endpoint and token; returns when all replicas are ready."""
-        space, storage = self.namespace, manifests.claim(name)
+        """A small model with PVC, application, endpoint and token; returns when all replicas are ready."""
+        space, storage = self.namespace, manifests.pvc(name)
         hub: manifests.Document = {"huggingface": {}}
         await self.apply(
             manifests.model(name, repository=SMALL_MODEL, source=hub, storage=storage, namespace=space),

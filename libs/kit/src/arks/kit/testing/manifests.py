@@ -10,8 +10,8 @@ def model(name: str, *, repository: str = "", source: Document, namespace: str =
     return _resource("ArksModel", name, namespace, {"model": repository or name, "source": source} | spec)
 
 
-def claim(name: str, storage_class: str = "local-path") -> Document:
-    """The `storage` of a model: a PersistentVolumeClaim that it makes, or uses when it is there."""
+def pvc(name: str, storage_class: str = "local-path") -> Document:
+    """The `storage` of a model: a PVC that it makes, or uses when it is there."""
     wanted = {
         "accessModes": ["ReadWriteOnce"],
         "resources": {"requests": {"storage": "1Gi"}},

@@ -9,21 +9,21 @@ from e2e.support.status import has_condition, in_phase
 from e2e.support.tenant import SMALL_MODEL, Tenant
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
-CLAIM = "weights"
+PVC = "weights"
 READY_SECONDS = 240.0
 
 
-def a_claim() -> Object:
-    spec = manifests.claim(CLAIM)["pvc"]["spec"]
-    return {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": CLAIM}, "spec": spec}
+def a_pvc() -> Object:
+    spec = manifests.pvc(PVC)["pvc"]["spec"]
+    return {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": PVC}, "spec": spec}
 
 
 async def test_an_existing_pvc_serves_two_applications_and_outlives_them(tenant: Tenant, hub: Hub) -> None:
     space = tenant.namespace
-    storage = manifests.claim(CLAIM) | {"subPath": "shared/smollm2"}
+    storage = manifests.pvc(PVC) | {"subPath": "shared/smollm2"}
     applications = ["first", "second"]
     await tenant.apply(
-        a_claim(),
+        a_pvc(),
         manifests.model(
             "downloaded", repository=SMALL_MODEL, source={"huggingface": {}}, storage=storage, namespace=space
         ),
@@ -60,7 +60,7 @@ async def test_an_existing_pvc_serves_two_applications_and_outlives_them(tenant:
 
     await tenant.kubectl("delete", "arksapplication/second", "arksmodel/prepared", "--timeout=180s", within_seconds=190)
     await tenant.until_gone("pod", "second-0")
-    claim = await tenant.get("persistentvolumeclaim", CLAIM)
-    assert claim is not None
-    assert ("Bound", False) == (claim["status"]["phase"], "deletionTimestamp" in claim["metadata"])
-    assert "ownerReferences" not in claim["metadata"]
+    pvc = await tenant.get("persistentvolumeclaim", PVC)
+    assert pvc is not None
+    assert ("Bound", False) == (pvc["status"]["phase"], "deletionTimestamp" in pvc["metadata"])
+    assert "ownerReferences" not in pvc["metadata"]

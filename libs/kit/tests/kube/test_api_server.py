@@ -25,7 +25,7 @@ from arks.kit.testing.kubernetes import ApiServer, api_server
 from arks.kit.testing.wait import eventually
 
 pytestmark = [pytest.mark.kube, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300)]
-CRDS = Path(__file__).parents[3] / "charts/arks-crds/templates"
+CRDS = Path(__file__).parents[4] / "charts/arks-crds/templates"
 KEY = Key("default", "basic")
 CONFIG_MAP = Kind("", "v1", "ConfigMap", "configmaps")
 
