@@ -100,6 +100,7 @@ async def test_with_its_model_it_is_applied_and_reported(harness: Harness) -> No
 
 
 async def test_the_same_again_writes_nothing(harness: Harness) -> None:
+    harness.applications.lagging = True
     harness.apply()
     harness.model()
     for _ in range(3):
@@ -114,6 +115,7 @@ async def test_the_absence_of_its_model_is_looked_at_again(harness: Harness) -> 
 
 
 async def test_one_machine_reports_its_refusal_once(harness: Harness) -> None:
+    harness.applications.lagging = True
     harness.apply()
     harness.model()
     deployer = harness.make(NoDisaggregatedWorkloads())
