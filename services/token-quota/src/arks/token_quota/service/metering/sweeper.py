@@ -44,8 +44,13 @@ class Sweeper:
             await asyncio.sleep(self._interval_seconds)
 
     async def sweep(self) -> None:
-        """Raises CountersUnavailable, LedgerUnavailable and Unavailable (the stream)."""
+        """Raises CountersUnavailable, LedgerUnavailable and Unavailable (the stream). Leases return first: they need no
+        stream.
+        """
+        await self._return_lost_leases()
         await self._charge_expired()
+
+    async def _return_lost_leases(self) -> None:
         for namespace in sorted(self._context.index.namespaces() | self._projector.namespaces()):
             returned = await self._context.counters.return_lost_leases(namespace, self._context.now())
             if returned:
