@@ -7,6 +7,7 @@ import pytest
 from arks.kit.testing.clock import FakeClock
 from arks.token_quota.programs.shipper import segments as module
 from arks.token_quota.programs.shipper.segments import Chunk, Segments
+from arks.token_quota.programs.shipper.state import Position
 
 
 @pytest.fixture
@@ -14,8 +15,8 @@ def log(tmp_path: Path) -> Path:
     return tmp_path / "usage.log"
 
 
-def follow(log: Path, clock: FakeClock) -> Segments:
-    return Segments(log, monotonic=clock.monotonic)
+def follow(log: Path, clock: FakeClock, position: Position | None = None) -> Segments:
+    return Segments(log, monotonic=clock.monotonic, position=position)
 
 
 def append(log: Path, text: str) -> None:
@@ -47,20 +48,44 @@ def test_lines_that_were_not_shipped_come_again(log: Path, clock: FakeClock) -> 
     assert segments.read() == segments.read() == Chunk([b"one"], 4)
 
 
-def test_a_new_process_goes_on_where_the_last_one_stopped(log: Path, clock: FakeClock) -> None:
+def test_a_new_process_goes_on_at_the_position_of_the_last_one(log: Path, clock: FakeClock) -> None:
     append(log, "one\n")
     first = follow(log, clock)
     take(first)
     first.close()
     append(log, "two\n")
-    assert [b"two"] == take(follow(log, clock))
+    assert Position(log.stat().st_ino, 4) == first.position
+    assert [b"two"] == take(follow(log, clock, first.position))
 
 
-@pytest.mark.parametrize("position", ["", "{", '{"inode": "x"}', "[]"])
-def test_a_damaged_position_ships_everything_again(log: Path, clock: FakeClock, position: str) -> None:
+def test_lines_that_were_not_taken_do_not_move_the_position(log: Path, clock: FakeClock) -> None:
     append(log, "one\n")
-    log.with_name("usage.log.position").write_text(position)
-    assert [b"one"] == take(follow(log, clock))
+    segments = follow(log, clock)
+    assert segments.position is None
+    segments.read()
+    assert Position(log.stat().st_ino, 0) == segments.position
+
+
+def test_without_the_file_of_the_position_everything_is_read(log: Path, clock: FakeClock) -> None:
+    append(log.with_name("usage.log.1"), "one\n")
+    append(log, "two\n")
+    segments = follow(log, clock, Position(1, 4))
+    assert [b"one"] == take(segments)
+    assert Position(log.with_name("usage.log.1").stat().st_ino, 4) == segments.position
+
+
+def test_a_position_in_a_rotated_log_goes_on_there(log: Path, clock: FakeClock) -> None:
+    append(log, "one\ntwo\n")
+    position = Position(log.stat().st_ino, 4)
+    follow(log, clock).rotate()
+    append(log, "three\n")
+    segments = follow(log, clock, position)
+    assert [b"two"] == take(segments)
+    assert not segments.at_newest
+    assert [] == take(segments)
+    clock.advance(module.SETTLE_SECONDS)
+    assert [b"three"] == take(segments)
+    assert segments.at_newest
 
 
 def test_a_rotated_log_is_read_to_its_end_and_deleted(log: Path, clock: FakeClock) -> None:
