@@ -31,7 +31,9 @@ class Message(msgspec.Struct, frozen=True):
 
 class ShipperState(msgspec.Struct):
     identity: str
-    """Random, made with the file: message ids begin with it, so a lost file never repeats an id."""
+    """Random, new at each start of a shipper: ids of messages begin with it, so no id is used twice even if the file is
+    lost, or an older one comes back after a power cut.
+    """
     flush: int = 0
     """Number of the last flush."""
     ends: Position | None = None
@@ -51,13 +53,15 @@ class StateFile:
         recognises requests that it has.
         """
         try:
-            return msgspec.msgpack.decode(self._path.read_bytes(), type=ShipperState)
+            state = msgspec.msgpack.decode(self._path.read_bytes(), type=ShipperState)
         except FileNotFoundError:
-            return ShipperState(secrets.token_hex(8), ends=self._position_of_0_1())
+            return ShipperState(_new_identity(), ends=self._position_of_0_1())
         except (msgspec.MsgspecError, ValueError) as error:
             log.error("the shipper's state cannot be read: the usage log is shipped again", error=str(error))
             self._path.replace(self._path.with_name(self._path.name + ".damaged"))
-            return ShipperState(secrets.token_hex(8))
+            return ShipperState(_new_identity())
+        state.identity = _new_identity()
+        return state
 
     def save(self, state: ShipperState) -> None:
         """Not forced onto the disk: after a power cut an older state ships some lines again, and the ledger recognises
@@ -71,3 +75,7 @@ class StateFile:
             return Position(int(kept["inode"]), int(kept["offsetBytes"]))
         except (FileNotFoundError, ValueError, KeyError, TypeError):
             return None
+
+
+def _new_identity() -> str:
+    return secrets.token_hex(8)
