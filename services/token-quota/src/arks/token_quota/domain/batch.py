@@ -12,11 +12,11 @@ from arks.contracts.usage import UsageSource
 
 MAX_INTEGER: Final = 2**53 - 1
 """JSON numbers are exact up to it."""
-_MAX_MILLISECONDS: Final = 2**33 * 1000
+MAX_MILLISECONDS: Final = 2**33 * 1000
 """The year 2242."""
 
 Count = Annotated[int, msgspec.Meta(ge=0, le=MAX_INTEGER)]
-Milliseconds = Annotated[int, msgspec.Meta(ge=0, le=_MAX_MILLISECONDS)]
+Milliseconds = Annotated[int, msgspec.Meta(ge=0, le=MAX_MILLISECONDS)]
 """Since 1970-01-01 UTC."""
 StatusCode = Annotated[int, msgspec.Meta(ge=0, le=999)]
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=253)]
@@ -77,7 +77,7 @@ class UsageBatch(msgspec.Struct, rename="camel", omit_defaults=True):
     """One message. `id` is also the id of the NATS message: a batch with a known id is a repetition."""
 
     id: Annotated[str, msgspec.Meta(min_length=1)]
-    """`<identity of the shipper's state>-<number of the flush>-<namespace>.<part>`."""
+    """`<identity of the shipper's start>-<number of the flush>-<namespace>.<part>`."""
     gateway: str
     """Name of the gateway: what its filter sends as x-arks-gateway."""
     namespace: Name

@@ -7,7 +7,7 @@ from arks.token_quota.domain.count import parse_count
 
 _NAMES: Final = 4
 _NAMES_BEFORE_LEASES: Final = 3
-_MAX_NAME_LENGTH: Final = 253
+MAX_NAME_LENGTH: Final = 253
 """Of Kubernetes."""
 
 
@@ -41,7 +41,7 @@ def parse_grant(text: str) -> Grant | None:
 def _parse_names(text: str) -> tuple[str, str, str, str] | None:
     """Namespace, endpoint, token and lease. Cached, because the requests of a lease share them."""
     names = text.split("/")
-    if not all(0 < len(name) <= _MAX_NAME_LENGTH for name in names):
+    if not all(0 < len(name) <= MAX_NAME_LENGTH for name in names):
         return None
     if len(names) == _NAMES:
         return names[0], names[1], names[2], names[3]

@@ -10,8 +10,9 @@ from typing import Final
 import msgspec
 
 from arks.contracts.subjects import encode
-from arks.token_quota.domain.batch import ClosedLease, StartedRequest, UsageBatch, UsageRecord
-from arks.token_quota.domain.charge import LineError, parse_request_id, required_count, usage_record
+from arks.token_quota.domain.batch import MAX_MILLISECONDS, ClosedLease, StartedRequest, UsageBatch, UsageRecord
+from arks.token_quota.domain.charge import NUL, LineError, parse_request_id, required_count, usage_record
+from arks.token_quota.domain.grant import MAX_NAME_LENGTH
 
 CLOSE_MARGIN_MILLISECONDS: Final = 200
 """From the end of a lease to its closing: covers the time from the filter's look at its clock to its write."""
@@ -119,12 +120,11 @@ class LeaseBook:
     def _add_lease(self, columns: list[str]) -> None:
         _, id_, end, requests, prompt, completion, names = columns
         parts = names.split("/")
-        if not id_ or len(parts) != 3 or not all(parts):
+        if len(parts) != 3 or not all(0 < len(name) <= MAX_NAME_LENGTH for name in (id_, *parts)) or NUL in names:
             raise LineError("names of a lease")
-        if not (end.isascii() and end.isdigit() and len(end) <= 13):
-            raise LineError("end of a lease")
+        end_milliseconds = _milliseconds(end, "end of a lease")
         counts = [required_count(text, "amounts of a lease") for text in (requests, prompt, completion)]
-        lease = Lease(id_, parts[0], parts[1], parts[2], int(end), counts[0], counts[1], counts[2])
+        lease = Lease(id_, parts[0], parts[1], parts[2], end_milliseconds, counts[0], counts[1], counts[2])
         self._leases[id_] = lease
         heapq.heappush(self._ends, (lease.end_milliseconds, id_))
         namespace = lease.namespace
@@ -133,9 +133,8 @@ class LeaseBook:
     def _add_start(self, columns: list[str]) -> int:
         _, request_id, id_, prompt, completion, operation, at = columns
         prompt_tokens, completion_tokens = required_count(prompt, "prompt"), required_count(completion, "completion")
-        if not (at.isascii() and at.isdigit() and len(at) <= 13):
-            raise LineError("start")
-        at_milliseconds = int(at)
+        at_milliseconds = _milliseconds(at, "start")
+        parse_request_id(request_id)
         lease = self._leases.get(id_)
         if lease is not None:
             lease.requests -= 1
@@ -147,7 +146,7 @@ class LeaseBook:
                 self.untracked += 1
             else:
                 started = Started(operation, at_milliseconds, prompt_tokens, completion_tokens)
-                lease.open[parse_request_id(request_id)] = started
+                lease.open[request_id] = started
                 self.open_requests += 1
         return at_milliseconds
 
@@ -221,3 +220,10 @@ class LeaseBook:
         if found is None:
             found = self._pending[namespace] = _Pending()
         return found
+
+
+def _milliseconds(text: str, column: str) -> int:
+    """Raises LineError."""
+    if not (text.isascii() and text.isdigit() and len(text) <= 13) or int(text) > MAX_MILLISECONDS:
+        raise LineError(column)
+    return int(text)
