@@ -85,6 +85,7 @@ class Shipper:
         ends.position, starts.position = self._state.ends, self._state.starts
         self._book = LeaseBook(self._state.book)
         self._unpublished = self._state.messages
+        self._saved = True
         self._publisher = publisher
         self._gateway = gateway
         self._metrics = metrics
@@ -96,6 +97,7 @@ class Shipper:
         self._next_trim = 0.0
         self._waiting_since: float | None = None
         self._last_start_milliseconds = 0
+        self._read_at_milliseconds = 0
         metrics.lag_bytes.set_function(lambda: float(ends.unread_bytes() + starts.unread_bytes()))
         metrics.lag_seconds.set_function(self._waited_seconds)
         metrics.open_requests.set_function(lambda: float(self._book.open_requests))
@@ -128,6 +130,7 @@ class Shipper:
         self._starts.close()
 
     async def _close_all(self) -> None:
+        await self._publish_rest()
         if await self._gateway_lives():
             return  # a new shipper goes on: its leases are in the state
         now = self._now()
@@ -137,9 +140,8 @@ class Shipper:
     async def step(self) -> bool:
         """Ship what can be read now. True when more waits already."""
         await self._trim_logs()
-        if self._unpublished:
-            await self._publish(self._unpublished)
-        now = self._now()  # before reading: what was written until now is read
+        await self._publish_rest()
+        now = self._read_at_milliseconds = self._now()  # before reading: what was written until now is read
         ends, before = self._ends.read(), self._starts.position
         last_end = _last_end_milliseconds(ends) if ends is not None else 0
         caught_up = self._read_starts(last_end if ends is not None else now)
@@ -171,7 +173,9 @@ class Shipper:
         return False
 
     def _add_start(self, line: str) -> None:
-        self._last_start_milliseconds = self._book.add_start_line(line) or self._last_start_milliseconds
+        """A time in the future (a damaged line, a clock put back) must not end the reading of starts."""
+        if at_milliseconds := self._book.add_start_line(line):
+            self._last_start_milliseconds = min(at_milliseconds, self._read_at_milliseconds)
 
     def _take(self, lines: Sequence[bytes], add: Callable[[str], None]) -> None:
         for line in lines:
@@ -214,12 +218,19 @@ class Shipper:
         state.messages = [
             Message(usage_subject(batch.namespace), batch.id, encode(batch), len(batch.records)) for batch in batches
         ]
-        self._state_file.save(state)
-        await self._publish(state.messages)
+        self._unpublished, self._saved = state.messages, False
+        await self._publish_rest()
+
+    async def _publish_rest(self) -> None:
+        """What the last flush left, if it was interrupted. Nothing is published that is not in the state file."""
+        if not self._saved:
+            self._state_file.save(self._state)
+            self._saved = True
+        if self._unpublished:
+            await self._publish(self._unpublished)
 
     async def _publish(self, messages: list[Message]) -> None:
         """In order where it matters: the last part of a namespace goes after the others."""
-        self._unpublished = messages
         first = [message for message, after in pairwise(messages) if _same(message, after)]
         await self._publish_all(first)
         await self._publish_all([message for message in messages if message not in first])
@@ -300,6 +311,6 @@ def _last_end_milliseconds(chunk: Chunk) -> int:
     """When the newest request of these lines ended; 0 if the last line is damaged."""
     for line in reversed(chunk.lines):
         columns = line.split(b"\t", 3)
-        with contextlib.suppress(ValueError, IndexError):
+        with contextlib.suppress(ValueError, IndexError, OverflowError):
             return int(float(columns[1]) * 1000) + int(columns[2])
     return 0
