@@ -1,0 +1,215 @@
+"""The join of starts and ends, without files: lines go in, batches come out."""
+
+from collections import Counter
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from arks.token_quota.domain.batch import ClosedLease, StartedRequest, UsageBatch, UsageRecord
+from arks.token_quota.domain.charge import LineError
+from arks.token_quota.domain.lease_book import (
+    CLOSE_MARGIN_MILLISECONDS,
+    HEARTBEAT_MILLISECONDS,
+    QUIET_MILLISECONDS,
+    BookState,
+    LeaseBook,
+)
+
+NOW = 1_795_254_321_000
+PROMPT, COMPLETION = 10, 20
+"""Reserved by each request."""
+
+
+def lease_line(id_: str = "l1", end: int = NOW, requests: int = 3, namespace: str = "team") -> str:
+    return f"L\t{id_}\t{end}\t{requests}\t{requests * PROMPT}\t{requests * COMPLETION}\t{namespace}/qwen/tom"
+
+
+def start_line(id_: str = "r1", lease: str = "l1", at: int = NOW - 500) -> str:
+    return f"S\t{id_}\t{lease}\t{PROMPT}\t{COMPLETION}\tcompletions\t{at}"
+
+
+def end_line(id_: str = "r1", lease: str = "l1", namespace: str = "team") -> str:
+    grant = f"{namespace}/qwen/tom/{lease}/{PROMPT}/{COMPLETION}"
+    return f"{id_}\t1795254321.123\t532\t41\t200\t-\t127.0.0.1:9001\tcompletions\t0\t{grant}\te,3,4"
+
+
+def restarted(book: LeaseBook) -> LeaseBook:
+    return LeaseBook(msgspec.msgpack.decode(msgspec.msgpack.encode(book.state()), type=BookState))
+
+
+def only(batches: list[UsageBatch]) -> UsageBatch:
+    (batch,) = batches
+    return batch
+
+
+def test_a_lease_is_closed_when_the_margin_after_its_end_has_passed() -> None:
+    book = LeaseBook()
+    book.add_start_line(lease_line())
+    book.close(NOW + CLOSE_MARGIN_MILLISECONDS - 1)
+    assert 1 == book.leases
+    book.close(NOW + CLOSE_MARGIN_MILLISECONDS)
+    batch = only(book.batches("id", "gw", NOW))
+    assert ([ClosedLease("l1", 3, 30, 60)], 0) == (batch.closed_leases, book.leases)
+    assert ("id-team.0", "gw", "team", NOW) == (
+        batch.id,
+        batch.gateway,
+        batch.namespace,
+        batch.complete_until_milliseconds,
+    )
+
+
+def test_a_request_in_flight_at_the_closing_is_started_and_its_record_marked() -> None:
+    book = LeaseBook()
+    book.add_start_line(lease_line())
+    assert NOW - 500 == book.add_start_line(start_line())
+    assert 1 == book.open_requests
+    book.close_all()
+    batch = only(book.batches("a", "gw", NOW))
+    assert [StartedRequest("r1", "tom", "qwen", "completions", "l1", NOW - 500, PROMPT, COMPLETION)] == batch.started
+    assert ([ClosedLease("l1", 2, 20, 40)], 0) == (batch.closed_leases, book.open_requests)
+    book.add_end_line(end_line())
+    (record,) = only(book.batches("b", "gw", NOW)).records
+    assert record.was_reported_started
+
+
+@pytest.mark.parametrize("end_first", [True, False])
+def test_a_request_that_ends_before_the_closing_is_a_record_only(end_first: bool) -> None:
+    book = LeaseBook()
+    book.add_start_line(lease_line())
+    if end_first:
+        book.add_end_line(end_line())
+        book = restarted_with_pending(book)
+        book.add_start_line(start_line())
+    else:
+        book.add_start_line(start_line())
+        book.add_end_line(end_line())
+    book.close_all()
+    batch = book.batches("id", "gw", NOW)[-1]
+    assert ([], [ClosedLease("l1", 2, 20, 40)]) == (batch.started, batch.closed_leases)
+    assert not any(record.was_reported_started for record in batch.records)
+
+
+def restarted_with_pending(book: LeaseBook) -> LeaseBook:
+    book.batches("first", "gw", NOW)
+    return restarted(book)
+
+
+def test_requests_without_a_lease_are_records_only() -> None:
+    book = LeaseBook()
+    book.add_start_line(start_line(lease="-"))
+    book.add_end_line(end_line(lease="-"))
+    batch = only(book.batches("id", "gw", NOW))
+    assert ([], [], [("", False)]) == (
+        batch.started,
+        batch.closed_leases,
+        [(record.lease, record.was_reported_started) for record in batch.records],
+    )
+
+
+@pytest.mark.parametrize(
+    ("line", "column"),
+    [
+        ("", "kind of start"),
+        ("X\ta", "kind of start"),
+        (lease_line() + "\tmore", "kind of start"),
+        (lease_line(id_=""), "names of a lease"),
+        (lease_line(id_="x" * 254), "names of a lease"),
+        (lease_line(namespace=""), "names of a lease"),
+        (lease_line(namespace="a/b"), "names of a lease"),
+        (lease_line(namespace="a\0"), "names of a lease"),
+        (lease_line(end=-1), "end of a lease"),
+        (lease_line(requests=-1), "amounts of a lease"),
+        (start_line(at=9_999_999_999_999), "start"),
+        (start_line(id_="-"), "request id"),
+        (start_line(id_=" "), "request id"),
+        (start_line().replace("\t10\t", "\tten\t"), "prompt"),
+    ],
+)
+def test_damaged_lines_are_rejected_and_change_nothing(line: str, column: str) -> None:
+    book = LeaseBook()
+    book.add_start_line(lease_line())
+    with pytest.raises(LineError, match=column):
+        book.add_start_line(line)
+    book.close_all()
+    assert [ClosedLease("l1", 3, 30, 60)] == only(book.batches("id", "gw", NOW)).closed_leases
+
+
+def test_heartbeats_end_when_lost_leases_have_returned() -> None:
+    book = LeaseBook()
+    book.add_start_line(lease_line())
+    book.close_all()
+    only(book.batches("id", "gw", NOW))
+    assert [] == book.batches("id", "gw", NOW + HEARTBEAT_MILLISECONDS - 1)
+    assert 1 == len(restarted(book).batches("id", "gw", NOW + 1))
+    assert 1 == len(book.batches("id", "gw", NOW + HEARTBEAT_MILLISECONDS))
+    assert 1 == len(book.batches("id", "gw", NOW + QUIET_MILLISECONDS + 1))
+    assert [] == book.batches("id", "gw", NOW + 10 * QUIET_MILLISECONDS)
+
+
+@given(st.data())
+def test_every_granted_amount_is_accounted_for_once(data: st.DataObject) -> None:
+    """Restarts come between flushes: the shipper keeps state and batches together."""
+    book = LeaseBook()
+    batches: list[UsageBatch] = []
+    granted: dict[str, int] = {}
+    left: dict[str, int] = {}
+    running: dict[str, str] = {}
+    ended: list[str] = []
+    requests, now = 0, NOW
+    for flush, step in enumerate(data.draw(st.lists(st.sampled_from("LSSSEETFR"), max_size=60))):
+        live = sorted(id_ for id_, amount in left.items() if amount)
+        if step == "L":
+            id_ = f"l{len(granted)}"
+            granted[id_] = left[id_] = data.draw(st.integers(1, 5))
+            book.add_start_line(lease_line(id_, now + 1000, granted[id_], namespace_of(id_)))
+        elif step == "S" and live:
+            lease, requests = data.draw(st.sampled_from(live)), requests + 1
+            left[lease] -= 1
+            running[f"r{requests}"] = lease
+            if data.draw(st.booleans()):  # the end is read first
+                ended.append(f"r{requests}")
+                book.add_end_line(end_line(f"r{requests}", running.pop(f"r{requests}"), namespace_of(lease)))
+            book.add_start_line(start_line(f"r{requests}", lease, now))
+        elif step == "E" and running:
+            id_ = data.draw(st.sampled_from(sorted(running)))
+            ended.append(id_)
+            lease = running.pop(id_)
+            book.add_end_line(end_line(id_, lease, namespace_of(lease)))
+        elif step == "T":
+            now += data.draw(st.integers(1, 2000))
+            left = dict.fromkeys(left, 0)  # no lease admits after its closing
+            book.close(now)
+        elif step in "FR":
+            batches += book.batches(f"id{flush}", "gw", now)
+            book = restarted(book) if step == "R" else book
+    book.close_all()
+    batches += book.batches("last", "gw", now)
+    check(batches, granted, running, ended)
+
+
+def namespace_of(lease: str) -> str:
+    return "team" if int(lease[1:]) % 2 else "other"
+
+
+def check(batches: list[UsageBatch], granted: dict[str, int], running: dict[str, str], ended: list[str]) -> None:
+    records: list[UsageRecord] = [record for batch in batches for record in batch.records]
+    started = {request.request_id: request for batch in batches for request in batch.started}
+    closed = [closed for batch in batches for closed in batch.closed_leases]
+    assert Counter(ended) == Counter(record.request_id for record in records)
+    assert sum(len(batch.started) for batch in batches) == len(started)
+    marked = {record.request_id for record in records if record.was_reported_started}
+    assert marked | set(running) == set(started)
+    assert sorted(granted) == sorted(lease.lease for lease in closed)
+    known = {record.request_id for record in records}
+    for lease in closed:
+        taken = [record.reserved_prompt_tokens for record in records if record.lease == lease.lease]
+        taken += [
+            request.reserved_prompt_tokens
+            for request in started.values()
+            if request.lease == lease.lease and request.request_id not in known
+        ]
+        assert granted[lease.lease] == lease.unused_requests + len(taken)
+        assert granted[lease.lease] * PROMPT == lease.unused_prompt_tokens + sum(taken)
+        assert granted[lease.lease] * COMPLETION == lease.unused_completion_tokens + len(taken) * COMPLETION
