@@ -272,7 +272,7 @@ async def test_a_lease_is_closed_once_with_what_no_request_took(harness: Shipper
     assert 1 == len(harness.closed)
 
 
-async def test_a_request_in_flight_at_the_closing_is_reported_once_and_its_record_says_so(
+async def test_a_request_in_flight_at_the_closing_is_reported_once_and_its_record_is_marked(
     harness: ShipperHarness,
 ) -> None:
     harness.lease("lease1", 3)
@@ -374,7 +374,7 @@ async def test_kills_at_any_point_lose_and_repeat_nothing(tmp_path: Path, clock:
     granted: dict[str, int] = {}
     for _ in range(150):
         for _ in range(chance.randrange(6)):
-            live = {id_: (end, left) for id_, (end, left) in live.items() if end > harness.now and left}
+            live = {id_: (end, room) for id_, (end, room) in live.items() if end > harness.now and room}
             if not live or chance.random() < 0.1:
                 leases += 1
                 granted[f"lease{leases}"] = size = chance.randrange(1, 8)
