@@ -1,6 +1,7 @@
 """The router with a real Envoy and a real NATS; engines and admission are small scripted servers."""
 
 import asyncio
+import itertools
 import json
 import sys
 import time
@@ -73,14 +74,17 @@ class Engine:
         return application
 
 
+_LEASES = itertools.count()
+
+
 async def _admit(request: web.Request) -> web.Response:
-    """Grant every request; the endpoint is the model's name."""
+    """Grant every request, with a lease for as many as the filter may want; the endpoint is the model's name."""
     cluster = f"{NAMESPACE}/{request.headers['x-arks-model']}"
     headers = {
         "x-arks-cluster": cluster,
-        "x-arks-grant": f"{cluster}/alice/1/1",
-        "x-arks-grant-requests": "1",
-        "x-arks-grant-expires-milliseconds": "60000",
+        "x-arks-grant": f"{cluster}/alice/lease{next(_LEASES):012}/1/1",
+        "x-arks-lease": "1000,1000000,1000000,1000,1",
+        "x-arks-outage": "refuse",
     }
     return web.Response(headers=headers)
 
