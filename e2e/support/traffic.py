@@ -123,11 +123,9 @@ class Traffic:
         except openai.APIStatusError as error:
             return str(error.status_code), error.message
         except openai.APIConnectionError as error:
-            # h11's words for a body that ends early, chunked or with a length: the answer had begun.
-            cause = error.__cause__
-            begun = isinstance(cause, httpx.RemoteProtocolError) and "without sending complete message body" in str(
-                cause
-            )
+            # h11's words for a body that ends early, chunked or with a length: the answer had begun. The cause is of
+            # httpx or of httpcore, depending on where the body was read.
+            begun = "without sending complete message body" in str(error.__cause__)
             return (CUT if begun else NO_CONNECTION), repr(error.__cause__ or error)
         except (httpx.HTTPError, openai.APIError) as error:  # in the middle of an answer
             return CUT, repr(error)
