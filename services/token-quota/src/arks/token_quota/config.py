@@ -75,8 +75,8 @@ class ShipperSettings(Settings):
     usage_log_rotate_bytes: int = Field(default=64 * 2**20, ge=4096)
     """About 400,000 requests."""
     usage_log_max_total_bytes: int = Field(default=4 * 2**30, ge=4096)
-    """Room for about 25 million requests while NATS is away. Beyond it the oldest lines are dropped, loudly; their
-    requests are charged their reservations.
+    """Of the usage log and the file of starts together: room for about 14 million requests while NATS is away. Beyond
+    it the oldest lines are dropped, loudly; their requests are charged their reservations, or not at all.
     """
 
     @property

@@ -466,6 +466,24 @@ async def test_beyond_its_bound_the_oldest_log_is_dropped_and_counted(tmp_path: 
     assert size == harness.metric("arks_shipper_dropped_bytes_total")
 
 
+async def test_the_bound_holds_for_both_files_together(tmp_path: Path, clock: FakeClock) -> None:
+    harness = ShipperHarness(tmp_path, clock)
+    for number in range(3):
+        harness.end(f"r{number}")
+        harness.ends.rotate()
+        harness.lease(f"lease{number}")
+        harness.starts.rotate()
+    harness.log.touch()
+    harness.starts_log.touch()
+    harness.max_bytes = harness.ends.total_bytes() * 2 // 3 + harness.starts.total_bytes()
+    harness.start_shipper()
+    await harness.shipper.step()
+    assert ["usage.log.2", "usage.log.3", "usage.log"] == [path.name for path in harness.ends.all()]
+    assert 4 == len(harness.starts.all())
+    assert 0 < (harness.metric("arks_shipper_dropped_bytes_total") or 0)
+    assert harness.ends.total_bytes() + harness.starts.total_bytes() <= harness.max_bytes
+
+
 async def test_lag_is_measured_in_bytes_of_both_files(harness: ShipperHarness) -> None:
     harness.end("r1")
     harness.lease("lease1")

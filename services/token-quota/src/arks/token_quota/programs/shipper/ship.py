@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 from collections.abc import Callable, Sequence
-from itertools import pairwise
 from typing import Protocol
 
 import structlog
@@ -231,9 +230,9 @@ class Shipper:
 
     async def _publish(self, messages: list[Message]) -> None:
         """In order where it matters: the last part of a namespace goes after the others."""
-        first = [message for message, after in pairwise(messages) if _same(message, after)]
-        await self._publish_all(first)
-        await self._publish_all([message for message in messages if message not in first])
+        last = {message.subject: message for message in messages}  # one subject a namespace
+        await self._publish_all([message for message in messages if last[message.subject] is not message])
+        await self._publish_all(list(last.values()))
         self._unpublished = []
         self._metrics.shipped.inc(sum(message.records for message in messages))
 
@@ -257,7 +256,7 @@ class Shipper:
     # --- disk
 
     async def _trim_logs(self) -> None:
-        """Rotate long logs, and keep them under their bound, whatever NATS does. Once a second is often enough."""
+        """Rotate long logs, and keep both under one bound, whatever NATS does. Once a second is often enough."""
         now = self._clock.monotonic()
         if now < self._next_trim:
             return
@@ -271,13 +270,18 @@ class Shipper:
         if self._starts.current_bytes() >= self._rotate_bytes:
             self._starts.rotate()  # the filter opens the path again by itself
             self._metrics.rotations.inc()
-        self._drop(self._ends)
-        self._drop(self._starts)
+        while (excess_bytes := self._total_bytes() - self._max_total_bytes) > 0:
+            longest_first = sorted((self._ends, self._starts), key=Segments.total_bytes, reverse=True)
+            if not any(self._drop(segments, segments.total_bytes() - excess_bytes) for segments in longest_first):
+                break  # only the files that are written remain
 
-    def _drop(self, segments: Segments) -> None:
-        if segments.total_bytes() <= self._max_total_bytes:
-            return
-        for dropped in segments.drop_oldest(self._max_total_bytes):
+    def _total_bytes(self) -> int:
+        return self._ends.total_bytes() + self._starts.total_bytes()
+
+    def _drop(self, segments: Segments, max_total_bytes: int) -> bool:
+        """Returns whether anything was deleted."""
+        found = segments.drop_oldest(max_total_bytes)
+        for dropped in found:
             self._metrics.dropped_bytes.inc(dropped.size_bytes)
             log.error(
                 "log dropped unread: usage is lost, or charged by reservation",
@@ -285,6 +289,7 @@ class Shipper:
                 size_bytes=dropped.size_bytes,
                 max_total_bytes=self._max_total_bytes,
             )
+        return bool(found)
 
     async def _reopen(self) -> None:
         try:
@@ -300,11 +305,6 @@ class Shipper:
         except Unavailable:
             return False
         return True
-
-
-def _same(message: Message, after: Message) -> bool:
-    """Whether both are parts of one namespace's batch."""
-    return message.subject == after.subject
 
 
 def _last_end_milliseconds(chunk: Chunk) -> int:
