@@ -8,9 +8,10 @@ from arks.kit.key import Key
 from arks.kit.reconcile import Requeue
 from arks.kit.resource_events import ResourceEvents
 from arks.kit.testing.clock import FakeClock
+from arks.kit.testing.fakes import FakeSecrets
 from arks.token_quota.service.keyring import SECRET_READS_PER_SECOND, SECRET_SECONDS, Keyring
 from arks.token_quota.service.tokens import TokenReconciler
-from arks.token_quota.testing.fakes import PEPPER, FakeEvents, FakeResources, FakeSecrets, Harness, quota, token
+from arks.token_quota.testing.fakes import PEPPER, FakeEvents, FakeResources, Harness, quota, token
 
 TOM = Key("team", "tom")
 IN_SECRET: dict[str, Any] = {"tokenSecretRef": {"name": "keys", "key": "tom"}}

@@ -91,18 +91,7 @@ class Writes:
     async def update_open(self, postings: Sequence[Posting]) -> None:
         """Requests in flight: those that came, those that ended, those that are charged their reservation."""
         opened = [
-            {
-                "request_id": started.request_id,
-                "namespace": posting.batch.namespace,
-                "token": started.token,
-                "endpoint": started.endpoint,
-                "operation": started.operation,
-                "lease": started.lease,
-                "started_at_milliseconds": started.started_at_milliseconds,
-                "reserved_prompt_tokens": started.reserved_prompt_tokens,
-                "reserved_completion_tokens": started.reserved_completion_tokens,
-                "charged": False,
-            }
+            msgspec.structs.asdict(started) | {"namespace": posting.batch.namespace, "charged": False}
             for posting in postings
             for started in posting.opened
         ]

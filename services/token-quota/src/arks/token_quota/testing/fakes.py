@@ -220,13 +220,3 @@ class FakeEvents:
         self, kind: EventKind, verb: str, key: Key, event: ResourceEvent, event_id: str | None = None
     ) -> None:
         self.published.append((f"{kind}.{verb}", str(key), event.reason))
-
-
-@dataclass
-class FakeSecrets:
-    values: dict[Key, Mapping[str, bytes]] = field(default_factory=dict)
-    reads: list[Key] = field(default_factory=list)
-
-    async def read(self, key: Key) -> Mapping[str, bytes] | None:
-        self.reads.append(key)
-        return self.values.get(key)

@@ -143,8 +143,8 @@ function envoy_on_request(h)
   request.key = authorization .. "\n" .. request.model
   local now = h:timestamp()
   if start_from_lease(h, request, now) then return end
-  local completion
-  request.prompt, completion, request.least = estimate(operation, request, bytes)
+  local _
+  request.prompt, _, request.least = estimate(operation, request, bytes)
   if repeat_rejection(h, request.key, now, request.prompt, request.least) then return end
   start_by_query(h, request, now)
 end

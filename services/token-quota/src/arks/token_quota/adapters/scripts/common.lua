@@ -10,3 +10,8 @@
 
 -- Never below 0: what is subtracted may have been forgotten with its counter.
 local function at_least_0(number) return number > 0 and number or 0 end
+
+local function pack_lease(lease)
+  return table.concat({ lease.requests, lease.prompt, lease.completion, lease.minute, lease.day, lease.ends, lease.rate,
+    lease.budget, lease.gateway }, '|')
+end

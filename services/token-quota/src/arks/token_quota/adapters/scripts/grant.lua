@@ -81,8 +81,8 @@ if budget then
   hp, hc = hp + p + xp, hc + c + xc
   redis.call('HSET', budget, 'hp', hp, 'hc', hc)
 end
-local lease = 1 + xr .. '|' .. p + xp .. '|' .. c + xc .. '|' .. minute .. '|' .. day .. '|' .. ARGV[4] .. '|' .. KEYS[4] .. '|'
-  .. (budget or '') .. '|' .. ARGV[5]
+local lease = pack_lease({ requests = 1 + xr, prompt = p + xp, completion = c + xc, minute = minute, day = day, ends = ARGV[4],
+  rate = KEYS[4], budget = budget or '', gateway = ARGV[5] })
 redis.call('HSET', KEYS[2], ARGV[1], lease)
 redis.call('ZADD', KEYS[3], ARGV[4], ARGV[1])
 return { 1, c, xr, xp, xc, mr, mt, dr, dt, up, uc, hp, hc }

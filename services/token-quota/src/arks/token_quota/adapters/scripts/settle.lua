@@ -13,11 +13,6 @@ local function parse_lease(packed)
     ends = tonumber(ends), rate = rate, budget = budget, gateway = gateway }
 end
 
-local function pack_lease(lease)
-  return table.concat({ lease.requests, lease.prompt, lease.completion, lease.minute, lease.day, lease.ends, lease.rate,
-    lease.budget, lease.gateway }, '|')
-end
-
 -- The leases with these ids that exist, by id.
 local function read_leases(key, ids)
   local leases = {}

@@ -9,7 +9,7 @@ import structlog
 from arks.token_quota.domain.change import LedgerChange
 from arks.token_quota.domain.limits import Budget
 from arks.token_quota.service.metering.context import RETRY_SECONDS, MeteringContext
-from arks.token_quota.service.ports.counters import CountersUnavailable, Epoch
+from arks.token_quota.service.ports.counters import CountersUnavailable
 from arks.token_quota.service.ports.ledger import LedgerUnavailable
 
 log = structlog.get_logger(__name__)
@@ -62,7 +62,7 @@ class Projector:
         async with self._applying:
             cursor = self._cursors.get(namespace)
             if cursor is None:
-                cursor = (await self._open(namespace)).cursor
+                cursor = await self._open(namespace)
             while changes := await self._context.ledger.changes(namespace, cursor, READ_CHANGES):
                 if changes[0].previous_seq > cursor:
                     cursor = await self._begin_again(namespace, "changes that they lack are deleted")
@@ -75,7 +75,7 @@ class Projector:
             charged = [(change, budgets) for change in part]
             applied = await self._context.counters.apply(namespace, cursor, charged, self._context.now())
             if applied is None:
-                return (await self._open(namespace)).cursor
+                return await self._open(namespace)
             self._cursors[namespace] = applied
             if applied != part[-1].seq:
                 return applied  # another replica was faster
@@ -95,25 +95,22 @@ class Projector:
         self._stale.update(namespace for namespace, lag in lags.items() if lag > 0)
         self._checked_upto = last
 
-    async def _open(self, namespace: str) -> Epoch:
-        """The epoch of these counters. Counters ahead of the ledger contain entries that do not exist, because the
-        ledger was restored from a copy: their epoch ends, and they are filled again.
+    async def _open(self, namespace: str) -> int:
+        """The cursor of these counters. Counters ahead of the ledger contain entries that do not exist, because the
+        ledger was restored from a copy: they begin again.
         """
-        counters, ledger = self._context.counters, self._context.ledger
-        epoch = await counters.open(namespace, await ledger.last_seq())
-        if epoch.cursor > await ledger.last_seq():
-            await self._begin_again(namespace, "they are ahead of the ledger", epoch.id)
-            epoch = await counters.open(namespace, await ledger.last_seq())
+        epoch = await self._context.counters.open(namespace, await self._context.ledger.last_seq())
+        if epoch.cursor > await self._context.ledger.last_seq():
+            return await self._begin_again(namespace, "they are ahead of the ledger")
         self._cursors[namespace] = epoch.cursor
-        return epoch
+        return epoch.cursor
 
-    async def _begin_again(self, namespace: str, reason: str, epoch_id: str | None = None) -> int:
+    async def _begin_again(self, namespace: str, reason: str) -> int:
         """End the epoch; counters are filled from the ledger when they are needed. Returns the new cursor."""
         counters, last = self._context.counters, await self._context.ledger.last_seq()
         log.error("counters are filled from the ledger again", namespace=namespace, reason=reason)
-        if epoch_id is None:
-            epoch_id = (await counters.open(namespace, last)).id
-        epoch = await counters.open(namespace, last, replace=epoch_id)
+        ended = await counters.open(namespace, last)
+        epoch = await counters.open(namespace, last, replace=ended.id)
         self._cursors[namespace] = epoch.cursor
         return epoch.cursor
 
