@@ -101,6 +101,48 @@ def test_a_rotated_log_is_read_to_its_end_and_deleted(log: Path, clock: FakeCloc
     clock.advance(module.SETTLE_SECONDS)
     assert [b"three"] == take(segments)
     assert [log] == segments.all()
+    segments.delete_finished(segments.position)
+    assert [log] == list(log.parent.iterdir())
+
+
+def test_a_finished_log_is_kept_until_the_saved_position_is_past_it(log: Path, clock: FakeClock) -> None:
+    append(log, "one\n")
+    segments = follow(log, clock)
+    take(segments)
+    saved = segments.position
+    segments.rotate()
+    append(log, "two\n")
+    take(segments)
+    clock.advance(module.SETTLE_SECONDS)
+    assert [b"two"] == take(segments)
+    segments.delete_finished(saved)
+    assert log.with_name("usage.log.1").exists()
+    segments.delete_finished(segments.position)
+    assert not log.with_name("usage.log.1").exists()
+
+
+def test_logs_before_the_position_are_deleted_unread_after_a_restart(log: Path, clock: FakeClock) -> None:
+    append(log.with_name("usage.log.1"), "one\n")
+    append(log.with_name("usage.log.2"), "two\nthree\n")
+    append(log, "now\n")
+    segments = follow(log, clock, Position(log.with_name("usage.log.2").stat().st_ino, 4))
+    assert [b"three"] == take(segments)
+    segments.delete_finished(segments.position)
+    assert ["usage.log", "usage.log.2"] == sorted(path.name for path in log.parent.iterdir())
+
+
+def test_a_log_put_aside_does_not_replace_a_finished_one(log: Path, clock: FakeClock) -> None:
+    append(log, "one\n")
+    segments = follow(log, clock)
+    take(segments)
+    segments.rotate()
+    append(log, "two\n")
+    take(segments)
+    clock.advance(module.SETTLE_SECONDS)
+    take(segments)
+    segments.rotate()
+    segments.delete_finished(segments.position)
+    assert [log.with_name("usage.log.2")] == list(log.parent.iterdir())
 
 
 def test_a_rotated_log_is_kept_until_envoy_has_opened_a_new_one(log: Path, clock: FakeClock) -> None:
@@ -184,7 +226,15 @@ def test_a_dropped_log_that_was_being_read_is_closed_at_once(log: Path, clock: F
     segments.rotate()
     append(log, "two\n")
     segments.drop_oldest(5)
+    assert Position(log.stat().st_ino, 0) == segments.position
     assert [b"two"] == take(segments)
+
+
+def test_without_any_file_there_is_no_position(log: Path, clock: FakeClock) -> None:
+    # A new file may have the inode of the last one.
+    segments = follow(log, clock, Position(1, 4))
+    assert segments.read() is None
+    assert segments.position is None
 
 
 def test_the_current_log_is_never_dropped(log: Path, clock: FakeClock) -> None:

@@ -19,7 +19,7 @@ from arks.token_quota.domain.batch import ClosedLease, StartedRequest, UsageBatc
 from arks.token_quota.domain.lease_book import CLOSE_MARGIN_MILLISECONDS, HEARTBEAT_MILLISECONDS, QUIET_MILLISECONDS
 from arks.token_quota.domain.wire import decode
 from arks.token_quota.programs.shipper import ship
-from arks.token_quota.programs.shipper.segments import Segments
+from arks.token_quota.programs.shipper.segments import SETTLE_SECONDS, Segments
 from arks.token_quota.programs.shipper.ship import Shipper, ShipperMetrics
 from arks.token_quota.programs.shipper.state import Message, ShipperState, StateFile
 
@@ -440,6 +440,58 @@ async def test_long_logs_are_rotated_drained_and_deleted(tmp_path: Path, clock: 
     assert [f"r{number}" for number in range(5)] == harness.shipped
     assert [ClosedLease("lease1", 5, 50, 100)] == harness.closed
     assert ([harness.log], [harness.starts_log]) == (harness.ends.all(), harness.starts.all())
+
+
+@pytest.mark.parametrize("kill", ["before", "after"])
+async def test_a_rotated_log_is_deleted_only_after_the_state_moved_past_it(
+    tmp_path: Path, clock: FakeClock, kill: str
+) -> None:
+    harness = ShipperHarness(tmp_path, clock, rotate_bytes=50)
+    harness.end("r0")
+    await harness.shipper.step()
+    await harness.shipper.step()
+    aside = harness.log.with_name("usage.log.1")
+    harness.end("r1")
+    clock.advance(SETTLE_SECONDS)
+    harness.state_file.kill = kill
+    with pytest.raises(Killed):
+        await harness.shipper.step()
+    harness.kill()
+    assert aside.exists()
+    assert (kill == "before") == (inode_of_ends(harness) == aside.stat().st_ino)
+    harness.start_shipper()
+    for _ in range(4):
+        await harness.shipper.step()
+        clock.advance(SETTLE_SECONDS)
+    assert ["r0", "r1"] == harness.shipped
+    assert not aside.exists()
+
+
+def inode_of_ends(harness: ShipperHarness) -> int:
+    """The file in which a new shipper would go on."""
+    position = StateFile(harness.log).load().ends
+    assert position is not None
+    return position.inode
+
+
+async def test_a_dropped_log_is_deleted_only_after_the_state_moved_past_it(tmp_path: Path, clock: FakeClock) -> None:
+    harness = ShipperHarness(tmp_path, clock)
+    harness.end("r0")
+    await harness.shipper.step()
+    harness.ends.rotate()
+    harness.end("r1")
+    harness.kill()
+    harness.max_bytes = harness.log.stat().st_size
+    harness.start_shipper()
+    harness.state_file.kill = "before"
+    with pytest.raises(Killed):
+        await harness.shipper.step()
+    assert harness.log.with_name("usage.log.1").exists()
+    harness.kill()
+    harness.start_shipper()
+    await harness.shipper.step()
+    assert ["r0", "r1"] == harness.shipped
+    assert not harness.log.with_name("usage.log.1").exists()
 
 
 async def test_reopening_is_retried_until_envoy_answers(tmp_path: Path, clock: FakeClock) -> None:

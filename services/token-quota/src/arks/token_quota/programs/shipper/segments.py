@@ -2,7 +2,8 @@
 
 A gateway writes two: `usage.log` (Envoy) and `usage.log.starts` (its filter). To rotate, a log is renamed to
 `<name>.<number>`; the writer opens a new file, Envoy on request, the filter within a second. The renamed segment is
-read to its end and deleted. The shipper's state keeps the position (file, by inode, and offset).
+read to its end, and deleted once the shipper's state has moved past it. The state keeps the position (file, by inode,
+and offset): if a file were deleted first, a new one could get its inode, and be read from that offset.
 
 Reads are short and from the page cache, so they are done in the event loop: a thread would cost more than it saves.
 """
@@ -30,7 +31,7 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True)
 class Dropped:
-    """A segment that was deleted unread."""
+    """A segment that is deleted unread."""
 
     name: str
     size_bytes: int
@@ -60,6 +61,8 @@ class Segments:
         self.position = position
         self._monotonic = monotonic
         self._open: _Open | None = None
+        self._finished: set[int] = set()
+        """Inodes of segments that the position has moved past. They exist, so no other file has them."""
         self.truncations = 0
         """Times that a segment became shorter than what was read of it, and lines that were cut off."""
         self.overlong_lines = 0
@@ -109,7 +112,7 @@ class Segments:
             return Chunk([], opened.offset_bytes + len(data))
         if self._is_done(opened):
             self.truncations += bool(data)
-            self._finish(opened)
+            self._finish(opened.inode)
         return None
 
     def _is_done(self, opened: _Open) -> bool:
@@ -122,18 +125,33 @@ class Segments:
             opened.at_end_since = now
         return now - opened.at_end_since >= SETTLE_SECONDS
 
-    def _finish(self, opened: _Open) -> None:
-        if opened.path != self.path and opened.lies_at(opened.path):
-            opened.path.unlink()
-        self.close()
+    def _finish(self, inode: int) -> None:
+        self._finished.add(inode)
+        if self._open is not None and self._open.inode == inode:
+            self.close()
+
+    def delete_finished(self, saved: Position | None) -> None:
+        """Delete the segments that `saved`, the position in the state file, has moved past."""
+        if not self._finished or saved != self.position:
+            return
+        for file in self._files():
+            if _inode(file) in self._finished:
+                file.unlink(missing_ok=True)
+        self._finished.clear()
 
     def _open_next(self) -> _Open | None:
-        """The segment that the position names, else the oldest. None when there is none."""
+        """The segment that the position names, else the oldest. None when there is none. Those before the position
+        remain where a shipper was killed before it deleted them.
+        """
         segments = self.all()
         if not segments:
+            self.position = None
             return None
         position = self.position or Position(0, 0)
-        known = next((segment for segment in segments if _inode(segment) == position.inode), None)
+        inodes = [_inode(segment) for segment in segments]
+        known = segments[inodes.index(position.inode)] if position.inode in inodes else None
+        if known is not None:
+            self._finished.update(inode for inode in inodes[: segments.index(known)] if inode is not None)
         try:
             self._open = _Open(known or segments[0], 0 if known is None else position.offset_bytes)
         except FileNotFoundError:
@@ -144,7 +162,11 @@ class Segments:
     # --- files
 
     def all(self) -> list[Path]:
-        """Every segment, oldest first; the last one is Envoy's current file, if it exists."""
+        """Every segment that is not finished, oldest first; the last one is the file that is written, if it exists."""
+        files = self._files()
+        return [file for file in files if _inode(file) not in self._finished] if self._finished else files
+
+    def _files(self) -> list[Path]:
         prefix = self.path.name + "."
         numbered = [
             (int(number), found)
@@ -165,7 +187,7 @@ class Segments:
 
     def rotate(self) -> None:
         """Put the current file aside. Envoy goes on writing into it until it opens its log again."""
-        rotated = [segment for segment in self.all() if segment != self.path]
+        rotated = [file for file in self._files() if file != self.path]
         last = int(rotated[-1].name.rpartition(".")[2]) if rotated else 0
         aside = self.path.with_name(f"{self.path.name}.{last + 1}")
         reading_it = self._open is not None and self._open.lies_at(self.path)
@@ -174,19 +196,20 @@ class Segments:
             self._open.path = aside
 
     def drop_oldest(self, max_total_bytes: int) -> list[Dropped]:
-        """Delete the oldest segments until the rest fits; Envoy's current file stays."""
+        """Finish the oldest segments until the rest fits; the file that is written stays."""
         dropped: list[Dropped] = []
         segments = self.all()
         total = sum(_size(segment) for segment in segments)
         for segment in segments:
             if total <= max_total_bytes or segment == self.path:
                 break
-            size = _size(segment)
-            if self._open is not None and self._open.lies_at(segment):
-                self.close()
-            segment.unlink(missing_ok=True)
+            size, inode = _size(segment), _inode(segment)
+            if inode is not None:
+                self._finish(inode)
             total -= size
             dropped.append(Dropped(segment.name, size))
+        if dropped and self._open is None:
+            self._open_next()  # moves the position past them
         return dropped
 
 

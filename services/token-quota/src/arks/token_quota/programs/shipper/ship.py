@@ -222,11 +222,17 @@ class Shipper:
 
     async def _publish_rest(self) -> None:
         """What the last flush left, if it was interrupted. Nothing is published that is not in the state file."""
+        self._save()
+        if self._unpublished:
+            await self._publish(self._unpublished)
+
+    def _save(self) -> None:
+        """Write the state unless it is written; then delete segments that it has moved past."""
         if not self._saved:
             self._state_file.save(self._state)
             self._saved = True
-        if self._unpublished:
-            await self._publish(self._unpublished)
+        self._ends.delete_finished(self._state.ends)
+        self._starts.delete_finished(self._state.starts)
 
     async def _publish(self, messages: list[Message]) -> None:
         """In order where it matters: the last part of a namespace goes after the others."""
@@ -279,8 +285,13 @@ class Shipper:
         return self._ends.total_bytes() + self._starts.total_bytes()
 
     def _drop(self, segments: Segments, max_total_bytes: int) -> bool:
-        """Returns whether anything was deleted."""
+        """Returns whether anything was deleted. Everything that was read is in the state: it is called between
+        flushes.
+        """
         found = segments.drop_oldest(max_total_bytes)
+        if found:
+            self._state.ends, self._state.starts, self._saved = self._ends.position, self._starts.position, False
+            self._save()
         for dropped in found:
             self._metrics.dropped_bytes.inc(dropped.size_bytes)
             log.error(
