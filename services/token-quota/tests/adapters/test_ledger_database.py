@@ -78,9 +78,8 @@ def fill_0001(connection: sa.Connection) -> None:
 @pytest.fixture
 async def upgraded(bare_database: Database) -> SqlLedger:
     """From a ledger of version 0.1 with data."""
-    async with bare_database.writing() as connection:
-        await connection.run_sync(upgrade_to_0001)
-        await connection.run_sync(fill_0001)
+    await bare_database.write(upgrade_to_0001)
+    await bare_database.write(fill_0001)
     await bare_database.migrate()
     return SqlLedger(bare_database)
 
@@ -128,8 +127,7 @@ async def tables_are_those_of_the_models(database: Database) -> None:
     def differences(connection: sa.Connection) -> list[object]:
         return list(compare_metadata(MigrationContext.configure(connection), SQLModel.metadata))
 
-    async with database.reading() as connection:
-        assert [] == await connection.run_sync(differences)
+    assert [] == await database.read(differences)
 
 
 async def test_migrations_lead_back_and_forth(bare_database: Database) -> None:
@@ -140,8 +138,7 @@ async def test_migrations_lead_back_and_forth(bare_database: Database) -> None:
         config.attributes["connection"] = connection
         command.downgrade(config, "0001")
 
-    async with bare_database.writing() as connection:
-        await connection.run_sync(downgrade)
+    await bare_database.write(downgrade)
     await bare_database.migrate()
     await tables_are_those_of_the_models(bare_database)
 

@@ -182,8 +182,7 @@ class LedgerMachine(RuleBasedStateMachine):
         assert expected == {request.started.request_id for request in in_flight}
 
     async def sums_of_entries(self) -> tuple[int, ...]:
-        async with self.database.reading() as connection:
-            rows = list(await connection.execute(ENTRIES.select()))
+        rows = await self.database.read(lambda connection: connection.execute(ENTRIES.select()).all())
         return tuple(sum(getattr(row, name) for row in rows) for name in SUMS)
 
 

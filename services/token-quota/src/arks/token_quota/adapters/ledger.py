@@ -10,7 +10,6 @@ from typing import Any, Final
 import msgspec
 import sqlalchemy as sa
 import structlog
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from arks.contracts.usage import UsageSource
 from arks.token_quota.adapters.database import Database
@@ -60,30 +59,32 @@ class SqlLedger:
     async def _post(
         self, batches: Sequence[UsageBatch], quota_of: QuotaOf, now: Moment, *, look_up_all: bool = False
     ) -> list[Posting]:
-        async with self._writer, self._database.writing() as connection:
+        def work(connection: sa.Connection) -> list[Posting]:
             writes = Writes(connection, now)
             # Before anything is read: the lock puts writers in order.
-            seq = await _take_seqs(connection, sum(len(batch.records) + 1 for batch in batches))
-            added = await writes.add_batch_ids([batch.id for batch in batches])
+            seq = _take_seqs(connection, sum(len(batch.records) + 1 for batch in batches))
+            added = writes.add_batch_ids([batch.id for batch in batches])
             new = list({batch.id: batch for batch in batches if batch.id in added}.values())
-            known = await writes.known(_uncertain(new, look_up_all))
+            known = writes.known(_uncertain(new, look_up_all))
             postings = [post(batch, partial(quota_of, batch.namespace), known) for batch in new]
             for posting in postings:
-                await writes.add_entries(seq, posting.batch.namespace, posting.entries)
+                writes.add_entries(seq, posting.batch.namespace, posting.entries)
                 seq += len(posting.entries) + 1
-                await writes.add_days(daily_sums(posting.batch.namespace, posting.entries), seq - 1)
-                await writes.add_change(seq - 1, posting)
-            await writes.update_open(postings)
-        return postings
+                writes.add_days(daily_sums(posting.batch.namespace, posting.entries), seq - 1)
+                writes.add_change(seq - 1, posting)
+            writes.update_open(postings)
+            return postings
+
+        async with self._writer:
+            return await self._database.write(work)
 
     async def reset(self, namespace: str, quota: str, generation: int, now: Moment) -> int:
-        same_quota = (RESETS.c.namespace == namespace, RESETS.c.quota == quota)
-        async with self._writer, self._database.writing() as connection:
-            await _take_seqs(connection, 0)
-            done = (await connection.execute(sa.select(RESETS.c.generation).where(*same_quota))).scalar()
+        def work(connection: sa.Connection) -> int:
+            _take_seqs(connection, 0)
+            done = connection.execute(sa.select(RESETS.c.generation).where(*same_quota)).scalar()
             if done is not None and done >= generation:
                 return int(done)
-            spent = await _sum(connection, DAYS.c.namespace == namespace, DAYS.c.quota == quota)
+            spent = _sum(connection, DAYS.c.namespace == namespace, DAYS.c.quota == quota)
             values = {
                 "generation": generation,
                 "reset_at_milliseconds": now.milliseconds,
@@ -91,49 +92,47 @@ class SqlLedger:
                 "completion_tokens": spent[1],
             }
             statement = insert(RESETS, sqlite=self._database.sqlite).values(namespace=namespace, quota=quota, **values)
-            await connection.execute(
-                statement.on_conflict_do_update(index_elements=["namespace", "quota"], set_=values)
-            )
-        return generation
+            connection.execute(statement.on_conflict_do_update(index_elements=["namespace", "quota"], set_=values))
+            return generation
+
+        same_quota = (RESETS.c.namespace == namespace, RESETS.c.quota == quota)
+        async with self._writer:
+            return await self._database.write(work)
 
     async def prune(self, before: PruneBefore, limit: int) -> int:
-        async with self._writer, self._database.writing() as connection:
-            return max([await delete(connection, limit) for delete in prunes(before)])
+        async with self._writer:
+            return await self._database.write(
+                lambda connection: max([delete(connection, limit) for delete in prunes(before)])
+            )
 
     # --- reading
 
     async def last_seq(self) -> int:
-        async with self._database.reading() as connection:
-            return await _last_seq(connection)
+        return await self._database.read(_last_seq)
 
     async def heads(self, after: int = 0) -> dict[str, int]:
         c = CHANGES.c
         query = sa.select(c.namespace, sa.func.max(c.seq)).where(c.seq > after).group_by(c.namespace)
-        async with self._database.reading() as connection:
-            return {namespace: int(seq) for namespace, seq in await connection.execute(query)}
+        return {namespace: int(seq) for namespace, seq in await self._rows(query)}
 
     async def namespaces(self) -> list[str]:
         query = sa.select(DAYS.c.namespace).distinct().order_by(DAYS.c.namespace)
-        async with self._database.reading() as connection:
-            return [namespace for (namespace,) in await connection.execute(query)]
+        return [namespace for (namespace,) in await self._rows(query)]
 
     async def changes(self, namespace: str, after: int, limit: int) -> list[LedgerChange]:
         c = CHANGES.c
         query = sa.select(c.seq, c.previous_seq, c.gateway, c.complete_until_milliseconds, c.changes)
         query = query.where(c.namespace == namespace, c.seq > after).order_by(c.seq).limit(limit)
-        async with self._database.reading() as connection:
-            rows = list(await connection.execute(query))
         return [
             LedgerChange(seq, previous, gateway, until, _CHANGES.decode(changes))
-            for seq, previous, gateway, until, changes in rows
+            for seq, previous, gateway, until, changes in await self._rows(query)
         ]
 
     async def expired_requests(self, before_milliseconds: int, limit: int) -> list[OpenRequest]:
         o = OPEN.c
         query = sa.select(OPEN).where(sa.not_(o.charged), o.started_at_milliseconds < before_milliseconds)
         query = query.order_by(o.started_at_milliseconds).limit(limit)
-        async with self._database.reading() as connection:
-            return [_open_request(row) for row in await connection.execute(query)]
+        return [_open_request(row) for row in await self._rows(query)]
 
     async def window_sums(self, namespace: str, token: str, endpoint: str, now: Moment) -> WindowSums:
         e, d = ENTRIES.c, DAYS.c
@@ -146,43 +145,47 @@ class SqlLedger:
         day = sa.select(sa.func.sum(d.requests), sa.func.sum(d.prompt_tokens + d.completion_tokens)).where(
             d.namespace == namespace, d.token == token, d.endpoint == endpoint, d.day >= now.day
         )
-        async with self._database.reading() as connection:
-            upto = await _last_seq(connection)
-            in_minute = (await connection.execute(minute)).one()
-            in_day = (await connection.execute(day)).one()
-        return WindowSums(RateUse(*(int(number or 0) for number in (*in_minute, *in_day))), upto)
+
+        def work(connection: sa.Connection) -> WindowSums:
+            upto = _last_seq(connection)
+            sums = (*connection.execute(minute).one(), *connection.execute(day).one())
+            return WindowSums(RateUse(*(int(number or 0) for number in sums)), upto)
+
+        return await self._database.read(work)
 
     async def budget_sums(self, namespace: str, budget: Budget, now: Moment) -> BudgetSums:
         start = period_start_day(budget.period, now.day)
         of_quota = (DAYS.c.namespace == namespace, DAYS.c.quota == budget.quota)
         reset_query = sa.select(RESETS).where(RESETS.c.namespace == namespace, RESETS.c.quota == budget.quota)
-        async with self._database.reading() as connection:
-            upto = await _last_seq(connection)
-            reset = (await connection.execute(reset_query)).first()
+
+        def work(connection: sa.Connection) -> BudgetSums:
+            upto = _last_seq(connection)
+            reset = connection.execute(reset_query).first()
             if reset is not None and reset.reset_at_milliseconds >= start * DAY_MILLISECONDS:
-                prompt, completion = await _sum(connection, *of_quota)
-                prompt, completion = prompt - reset.prompt_tokens, completion - reset.completion_tokens
-            else:
-                prompt, completion = await _sum(connection, *of_quota, DAYS.c.day >= start)
-        return BudgetSums(prompt, completion, upto)
+                prompt, completion = _sum(connection, *of_quota)
+                return BudgetSums(prompt - reset.prompt_tokens, completion - reset.completion_tokens, upto)
+            return BudgetSums(*_sum(connection, *of_quota, DAYS.c.day >= start), upto)
+
+        return await self._database.read(work)
 
     async def usage_sums(self, usage_filter: UsageFilter, group_by: Sequence[str]) -> list[UsageSum]:
         groups = [DAYS.c[name] for name in DayKey._fields if name in group_by]
         totals = [sa.func.sum(DAYS.c[name]) for name in ("requests", "prompt_tokens", "completion_tokens")]
         query = sa.select(*groups, *totals).where(*_conditions(usage_filter)).group_by(*groups).order_by(*groups)
-        async with self._database.reading() as connection:
-            found = list(await connection.execute(query))
+        found = await self._rows(query)
         return [_usage_sum([group.name for group in groups], row) for row in found if row[-3] is not None]
 
     async def resets(self) -> dict[tuple[str, str], int]:
         query = sa.select(RESETS.c.namespace, RESETS.c.quota, RESETS.c.generation)
-        async with self._database.reading() as connection:
-            return {(row.namespace, row.quota): int(row.generation) for row in await connection.execute(query)}
+        return {(row.namespace, row.quota): int(row.generation) for row in await self._rows(query)}
+
+    async def _rows(self, query: sa.Select[Any]) -> Sequence[Any]:
+        return await self._database.read(lambda connection: connection.execute(query).all())
 
 
-async def _take_seqs(connection: AsyncConnection, count: int) -> int:
+def _take_seqs(connection: sa.Connection, count: int) -> int:
     """The first of `count` sequence numbers. Holds the row lock until the commit: later writers get larger ones."""
-    taken = await connection.execute(_TAKE_SEQS, {"count": count})
+    taken = connection.execute(_TAKE_SEQS, {"count": count})
     return int(taken.scalar_one()) - count + 1
 
 
@@ -215,11 +218,11 @@ def _conditions(usage_filter: UsageFilter) -> list[sa.ColumnElement[bool]]:
     return found
 
 
-async def _last_seq(connection: AsyncConnection) -> int:
-    return int((await connection.execute(sa.select(CLOCK.c.seq))).scalar_one())
+def _last_seq(connection: sa.Connection) -> int:
+    return int(connection.execute(sa.select(CLOCK.c.seq)).scalar_one())
 
 
-async def _sum(connection: AsyncConnection, *conditions: sa.ColumnElement[bool]) -> tuple[int, int]:
+def _sum(connection: sa.Connection, *conditions: sa.ColumnElement[bool]) -> tuple[int, int]:
     query = sa.select(sa.func.sum(DAYS.c.prompt_tokens), sa.func.sum(DAYS.c.completion_tokens)).where(*conditions)
-    prompt, completion = (await connection.execute(query)).one()
+    prompt, completion = connection.execute(query).one()
     return int(prompt or 0), int(completion or 0)

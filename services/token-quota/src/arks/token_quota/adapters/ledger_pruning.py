@@ -1,14 +1,13 @@
 """Which rows of the ledger are deleted when they are old. Sums by day stay."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
 import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from arks.token_quota.adapters.tables import BATCHES, CHANGES, ENTRIES, OPEN
 from arks.token_quota.service.ports.ledger import PruneBefore
 
-Prune = Callable[[AsyncConnection, int], Awaitable[int]]
+Prune = Callable[[sa.Connection, int], int]
 """Deletes up to so many rows. Returns how many it deleted."""
 
 
@@ -21,36 +20,36 @@ def prunes(before: PruneBefore) -> list[Prune]:
     ]
 
 
-async def _entries(connection: AsyncConnection, before_milliseconds: int, limit: int) -> int:
+def _entries(connection: sa.Connection, before_milliseconds: int, limit: int) -> int:
     """The oldest entry alone shows whether there is anything to do."""
     e = ENTRIES.c
-    first = (await connection.execute(sa.select(e.recorded_at_milliseconds).order_by(e.seq).limit(1))).scalar()
+    first = connection.execute(sa.select(e.recorded_at_milliseconds).order_by(e.seq).limit(1)).scalar()
     if first is None or first >= before_milliseconds:
         return 0
     old = sa.select(e.seq).where(e.recorded_at_milliseconds < before_milliseconds).order_by(e.seq).limit(limit)
-    return await _delete(connection, sa.delete(ENTRIES).where(e.seq.in_(old)))
+    return _delete(connection, sa.delete(ENTRIES).where(e.seq.in_(old)))
 
 
-async def _batches(connection: AsyncConnection, before_milliseconds: int, limit: int) -> int:
+def _batches(connection: sa.Connection, before_milliseconds: int, limit: int) -> int:
     b = BATCHES.c
     old = sa.select(b.id).where(b.recorded_at_milliseconds < before_milliseconds).limit(limit)
-    return await _delete(connection, sa.delete(BATCHES).where(b.id.in_(old)))
+    return _delete(connection, sa.delete(BATCHES).where(b.id.in_(old)))
 
 
-async def _changes(connection: AsyncConnection, before_milliseconds: int, limit: int) -> int:
+def _changes(connection: sa.Connection, before_milliseconds: int, limit: int) -> int:
     """The newest change of each namespace stays, because the next one names it as its previous one."""
     c, newer = CHANGES.c, CHANGES.alias("newer")
     has_newer = sa.exists().where(newer.c.namespace == c.namespace, newer.c.seq > c.seq)
     old = sa.select(c.seq).where(c.recorded_at_milliseconds < before_milliseconds, has_newer).limit(limit)
-    return await _delete(connection, sa.delete(CHANGES).where(c.seq.in_(old)))
+    return _delete(connection, sa.delete(CHANGES).where(c.seq.in_(old)))
 
 
-async def _charged(connection: AsyncConnection, before_milliseconds: int, limit: int) -> int:
+def _charged(connection: sa.Connection, before_milliseconds: int, limit: int) -> int:
     """Requests whose end never came: their entry is old, so nothing could correct it any more."""
     o = OPEN.c
     old = sa.select(o.request_id).where(o.charged, o.started_at_milliseconds < before_milliseconds).limit(limit)
-    return await _delete(connection, sa.delete(OPEN).where(o.request_id.in_(old)))
+    return _delete(connection, sa.delete(OPEN).where(o.request_id.in_(old)))
 
 
-async def _delete(connection: AsyncConnection, statement: sa.Delete) -> int:
-    return int((await connection.execute(statement)).rowcount)
+def _delete(connection: sa.Connection, statement: sa.Delete) -> int:
+    return int(connection.execute(statement).rowcount)

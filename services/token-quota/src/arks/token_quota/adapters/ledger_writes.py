@@ -11,7 +11,6 @@ from typing import Any, Final
 
 import msgspec
 import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from arks.contracts.usage import UsageSource
 from arks.token_quota.adapters.tables import BATCHES, CHANGES, DAYS, ENTRIES, OPEN
@@ -31,36 +30,35 @@ class DuplicateEntry(Exception):
 class Writes:
     """Statements of one transaction."""
 
-    def __init__(self, connection: AsyncConnection, now: Moment) -> None:
+    def __init__(self, connection: sa.Connection, now: Moment) -> None:
         self._connection = connection
         self._now = now
         self._sqlite = connection.dialect.name == "sqlite"
 
-    async def add_batch_ids(self, ids: Sequence[str]) -> set[str]:
+    def add_batch_ids(self, ids: Sequence[str]) -> set[str]:
         """Returns those that the ledger did not have."""
         rows = [{"id": id_, "recorded_at_milliseconds": self._now.milliseconds} for id_ in dict.fromkeys(ids)]
-        added = await self._connection.execute(_add_batch_ids(self._sqlite), rows)
+        added = self._connection.execute(_add_batch_ids(self._sqlite), rows)
         return {id_ for (id_,) in added}
 
-    async def known(self, request_ids: Sequence[str]) -> dict[str, Known]:
+    def known(self, request_ids: Sequence[str]) -> dict[str, Known]:
         """The newest entry of each of these requests that has one."""
         found: dict[str, Known] = {}
         e = ENTRIES.c
         columns = (e.request_id, e.source, e.quota, e.started_at_milliseconds, e.prompt_tokens, e.completion_tokens)
         for at in range(0, len(request_ids), _LOOKUP_IDS):
             query = sa.select(*columns, e.revision).where(e.request_id.in_(request_ids[at : at + _LOOKUP_IDS]))
-            for request_id, source, *numbers in await self._connection.execute(query.order_by(e.revision)):
+            for request_id, source, *numbers in self._connection.execute(query.order_by(e.revision)):
                 found[request_id] = Known(UsageSource(source), *numbers)
         return found
 
-    async def add_entries(self, first_seq: int, namespace: str, entries: Sequence[Entry]) -> None:
+    def add_entries(self, first_seq: int, namespace: str, entries: Sequence[Entry]) -> None:
         """Raises DuplicateEntry."""
         recorded_at = self._now.milliseconds
         rows = [_row(first_seq + at, namespace, entry, recorded_at) for at, entry in enumerate(entries)]
-        driver = (await self._connection.get_raw_connection()).driver_connection
-        await (_insert_all if self._sqlite else _copy)(driver, rows)
+        (_insert_all if self._sqlite else _copy)(self._connection.connection.dbapi_connection, rows)
 
-    async def add_days(self, sums: dict[DayKey, DaySums], last_seq: int) -> None:
+    def add_days(self, sums: dict[DayKey, DaySums], last_seq: int) -> None:
         if not sums:
             return
         rows = [
@@ -73,9 +71,9 @@ class Writes:
             }
             for key, added in sorted(sums.items())  # in one order, so that two replicas never lock each other
         ]
-        await self._connection.execute(_add_days(self._sqlite), rows)
+        self._connection.execute(_add_days(self._sqlite), rows)
 
-    async def add_change(self, seq: int, posting: Posting) -> None:
+    def add_change(self, seq: int, posting: Posting) -> None:
         batch = posting.batch
         row = {
             "seq": seq,
@@ -86,9 +84,9 @@ class Writes:
             "recorded_at_milliseconds": self._now.milliseconds,
             "of_namespace": batch.namespace,
         }
-        await self._connection.execute(_ADD_CHANGE, row)
+        self._connection.execute(_ADD_CHANGE, row)
 
-    async def update_open(self, postings: Sequence[Posting]) -> None:
+    def update_open(self, postings: Sequence[Posting]) -> None:
         """Requests in flight: those that came, those that ended, those that are charged their reservation."""
         opened = [
             msgspec.structs.asdict(started) | {"namespace": posting.batch.namespace, "charged": False}
@@ -96,13 +94,13 @@ class Writes:
             for started in posting.opened
         ]
         if opened:
-            await self._connection.execute(insert(OPEN, sqlite=self._sqlite).on_conflict_do_nothing(), opened)
+            self._connection.execute(insert(OPEN, sqlite=self._sqlite).on_conflict_do_nothing(), opened)
         if ended := [{"ended": id_} for posting in postings for id_ in posting.ended]:
             gone = sa.delete(OPEN).where(OPEN.c.request_id == sa.bindparam("ended"))
-            await self._connection.execute(gone, ended)
+            self._connection.execute(gone, ended)
         if charged := [{"id": id_} for posting in postings for id_ in posting.charged]:
             mark = sa.update(OPEN).where(OPEN.c.request_id == sa.bindparam("id")).values(charged=True)
-            await self._connection.execute(mark, charged)
+            self._connection.execute(mark, charged)
 
 
 _INSERT_ENTRY: Final = (
@@ -110,20 +108,22 @@ _INSERT_ENTRY: Final = (
 )
 
 
-async def _insert_all(driver: Any, rows: list[tuple[Any, ...]]) -> None:
+def _insert_all(driver: Any, rows: list[tuple[Any, ...]]) -> None:
     try:
-        await (await driver.executemany(_INSERT_ENTRY, rows)).close()
+        driver.executemany(_INSERT_ENTRY, rows)
     except sqlite3.IntegrityError as error:
         raise DuplicateEntry from error
     except sqlite3.Error as error:
         raise LedgerUnavailable(f"the ledger's database: {type(error).__name__}: {error}") from error
 
 
-async def _copy(driver: Any, rows: list[tuple[Any, ...]]) -> None:
+def _copy(adapted: Any, rows: list[tuple[Any, ...]]) -> None:
     import asyncpg  # type: ignore[import-untyped]  # noqa: PLC0415  # only where PostgreSQL is used
 
     try:
-        await driver.copy_records_to_table("usage_entries", records=rows, columns=ENTRY_COLUMNS)
+        adapted.run_async(
+            lambda driver: driver.copy_records_to_table("usage_entries", records=rows, columns=ENTRY_COLUMNS)
+        )
     except asyncpg.UniqueViolationError as error:
         raise DuplicateEntry from error
     except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
