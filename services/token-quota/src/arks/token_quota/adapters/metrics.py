@@ -4,12 +4,14 @@
 does not exist here: it timed a processor of answers, and Arks has none.
 """
 
+import collections
 from collections import defaultdict
 from collections.abc import Sequence
 from typing import Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from arks.token_quota.adapters.histogram import BatchHistogram
 from arks.token_quota.domain.posting import Entry, Posting
 
 _USER = ("namespace", "user", "model")
@@ -110,7 +112,7 @@ class _GatewayMetrics:
             "gateway_rate_limit_hits", "Requests rejected by a limit", [*_USER, "rule_type"], registry=registry
         )
         self.requests = Counter("gateway_requests", "Finished requests", [*_USER, "status"], registry=registry)
-        self.duration_seconds = Histogram(
+        self.duration_seconds = BatchHistogram(
             "gateway_request_duration_seconds",
             "Duration of requests",
             _USER,
@@ -118,33 +120,50 @@ class _GatewayMetrics:
             registry=registry,
         )
         self.token_usage = Counter("gateway_token_usage", "Tokens used", _TOKENS, registry=registry)
-        self.token_distribution = Histogram(
+        self.token_distribution = BatchHistogram(
             "gateway_token_distribution",
             "Tokens of a request",
             _TOKENS,
             buckets=[2**power for power in range(17)],
             registry=registry,
         )
+        self._users: dict[tuple[str, str, str], _UserMetrics] = {}
 
     def posted(self, user: tuple[str, str, str], entries: Sequence[Entry]) -> None:
-        """Entries of one user at one model. A correction adds to sums, but never subtracts: Prometheus counters only
-        grow.
-        """
-        duration = self.duration_seconds.labels(*user)
-        statuses: defaultdict[int, int] = defaultdict(int)
-        for entry in entries:
-            if entry.revision == 0:
-                statuses[entry.record.status_code] += 1
-                duration.observe(entry.record.duration_milliseconds / 1000)
-        for status, requests in statuses.items():
-            self.requests.labels(*user, str(status)).inc(requests)
-        self._count_tokens((*user, "input"), [entry.prompt_tokens for entry in entries])
-        self._count_tokens((*user, "output"), [entry.completion_tokens for entry in entries])
+        """Entries of one user at one model."""
+        found = self._users.get(user)
+        if found is None:
+            found = self._users[user] = _UserMetrics(self, user)
+        found.posted(entries)
 
-    def _count_tokens(self, labels: tuple[str, ...], counts: Sequence[int]) -> None:
-        used = [tokens for tokens in counts if tokens > 0]
-        if used:
-            self.token_usage.labels(*labels).inc(sum(used))
-            distribution = self.token_distribution.labels(*labels)
-            for tokens in used:
-                distribution.observe(tokens)
+
+class _UserMetrics:
+    """The series of one user at one model: finding them by their labels costs more than counting."""
+
+    def __init__(self, metrics: _GatewayMetrics, user: tuple[str, str, str]) -> None:
+        self._user = user
+        self._requests = metrics.requests
+        self._statuses: dict[int, Counter] = {}
+        self._duration = metrics.duration_seconds.series(user)
+        self._tokens = [
+            (metrics.token_usage.labels(*user, kind), metrics.token_distribution.series((*user, kind)))
+            for kind in ("input", "output")
+        ]
+
+    def posted(self, entries: Sequence[Entry]) -> None:
+        """A correction adds to sums, but never subtracts: Prometheus counters only grow."""
+        ended = [entry.record for entry in entries if entry.revision == 0]
+        self._duration.observe([record.duration_milliseconds / 1000 for record in ended])
+        for status, requests in collections.Counter([record.status_code for record in ended]).items():
+            self._of_status(status).inc(requests)
+        prompts = [entry.prompt_tokens for entry in entries if entry.prompt_tokens > 0]
+        completions = [entry.completion_tokens for entry in entries if entry.completion_tokens > 0]
+        for (usage, distribution), used in zip(self._tokens, (prompts, completions), strict=True):
+            usage.inc(sum(used))
+            distribution.observe(used)
+
+    def _of_status(self, status: int) -> Counter:
+        found = self._statuses.get(status)
+        if found is None:
+            found = self._statuses[status] = self._requests.labels(*self._user, str(status))
+        return found
