@@ -39,7 +39,7 @@ _MIGRATION_LOCK = 0x41726B73
 
 T = TypeVar("T")
 Work = Callable[[sa.Connection], T]
-"""The statements of one transaction. Runs again never; is rolled back if it raises."""
+"""The statements of one transaction, which is rolled back if they raise."""
 
 
 class _Engine(Protocol):
@@ -90,7 +90,7 @@ class _Sqlite:
         self._threads = ThreadPoolExecutor(_SQLITE_THREADS, thread_name_prefix="ledger")
 
     async def run(self, work: Work[T], *, write: bool) -> T:
-        """A cancelled caller does not end the transaction: whoever repeats it finds it done."""
+        """A cancelled caller does not stop the transaction; its repetition finds the work done."""
         return await asyncio.get_running_loop().run_in_executor(self._threads, self._run, work, write)
 
     async def close(self) -> None:
