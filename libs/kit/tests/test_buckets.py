@@ -1,4 +1,6 @@
-"""The first list of a watch is complete, although nats.py may send its end marker too early."""
+"""The first list of a watch is complete, although nats.py may send its end marker too early. Later lists read only what
+changed.
+"""
 
 from types import SimpleNamespace
 from typing import Any, cast
@@ -6,12 +8,16 @@ from typing import Any, cast
 import pytest
 from nats.js.kv import KeyValue
 
-from arks.kit.buckets import first_entries
+from arks.kit.buckets import BucketWatch, first_entries, key_of_fact
 from arks.kit.bus import Bus
+from arks.kit.cache import Cache
+from arks.kit.key import Key
 
 
-def entry(key: str) -> KeyValue.Entry:
-    return KeyValue.Entry(bucket="b", key=key, value=b"{}", revision=1, delta=0, created=None, operation=None)
+def entry(key: str, value: bytes = b"{}", revision: int = 1, operation: str | None = None) -> KeyValue.Entry:
+    return KeyValue.Entry(
+        bucket="b", key=key, value=value, revision=revision, delta=0, created=None, operation=operation
+    )
 
 
 class Watcher:
@@ -63,3 +69,60 @@ async def test_an_empty_bucket_has_an_empty_list() -> None:
 async def test_missing_entries_are_an_error() -> None:
     with pytest.raises(TimeoutError):
         await listed(JetStream("$KV.b.models.x"), None)
+
+
+class Bucket:
+    """A bucket on a bus whose every session lists the entries that it has at that moment."""
+
+    def __init__(self, *entries: KeyValue.Entry) -> None:
+        self.entries = list(entries)
+        self.read: list[str] = []
+        self.cache: Cache[bytes] = Cache()
+        self.bus = cast("Bus", SimpleNamespace(jetstream=JetStream(*(f"$KV.b.{found.key}" for found in entries))))
+        self.watch = BucketWatch(self.bus, "b", ">", read_key=key_of_fact, read=self._read, cache=self.cache)
+
+    def _read(self, found: KeyValue.Entry) -> bytes | None:
+        self.read.append(found.key)
+        return None if found.value == b"broken" else found.value
+
+    async def list(self) -> dict[str, bytes]:
+        self.read.clear()
+        await self.watch._list(cast("KeyValue.KeyWatcher", Watcher(*self.entries, None)))
+        return {str(key): value for key, value in self.cache.items()}
+
+
+async def test_a_list_reads_again_only_what_changed_and_finds_what_was_deleted() -> None:
+    bucket = Bucket(entry("a.x", b"1", 1), entry("a.y", b"2", 2), entry("a.z", b"3", 3))
+    assert {"a/x": b"1", "a/y": b"2", "a/z": b"3"} == await bucket.list()
+    bucket.entries = [entry("a.x", b"1", 1), entry("a.y", b"5", 4)]
+    assert ({"a/x": b"1", "a/y": b"5"}, ["a.y"]) == (await bucket.list(), bucket.read)
+    bucket.entries = [entry("a.x", b"1", 1), entry("a.y", b"", 5, "DEL")]
+    assert ({"a/x": b"1"}, []) == (await bucket.list(), bucket.read)
+
+
+async def test_what_was_deleted_while_the_watch_was_away_is_read_when_it_is_back() -> None:
+    bucket = Bucket(entry("a.x", b"1", 1))
+    await bucket.list()
+    bucket.entries = []
+    bucket.bus.jetstream._subjects = ()  # type: ignore[attr-defined]  # the fake's
+    assert {} == await bucket.list()
+    bucket.entries = [entry("a.x", b"1", 1)]
+    assert ({"a/x": b"1"}, ["a.x"]) == (await bucket.list(), bucket.read)
+
+
+async def test_a_bucket_that_was_lost_and_counts_from_1_again_is_read_again() -> None:
+    bucket = Bucket(entry("a.x", b"1", 1))
+    await bucket.list()
+    bucket.entries = [entry("a.x", b"2", 1)]
+    assert {"a/x": b"2"} == await bucket.list()
+
+
+async def test_an_entry_that_cannot_be_read_any_more_counts_as_absent() -> None:
+    bucket = Bucket(entry("a.x", b"1", 1), entry("no key", b"1", 1))
+    await bucket.list()
+    bucket.entries = [entry("a.x", b"broken", 2)]
+    assert {} == await bucket.list()
+    bucket.entries = [entry("a.x", b"1", 3)]
+    assert {"a/x": b"1"} == await bucket.list()
+    bucket.watch._apply(entry("a.x", b"broken", 4))
+    assert None is bucket.cache.get(Key("a", "x"))

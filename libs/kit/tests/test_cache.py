@@ -1,3 +1,8 @@
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
 from arks.kit.cache import Cache
 from arks.kit.key import Key
 
@@ -27,3 +32,66 @@ def test_a_new_list_removes_what_is_not_in_it_and_marks_the_cache_as_synced() ->
     assert cache.synced.is_set()
     assert {B: 2, C: 3} == dict(cache.items())
     assert [A] == changed
+
+
+async def listed(*items: tuple[Key, int | None], fails: bool = False) -> AsyncIterator[tuple[Key, int | None]]:
+    for item in items:
+        yield item
+    if fails:
+        raise ConnectionError
+
+
+async def test_the_first_list_is_visible_once_all_of_it_has_arrived() -> None:
+    cache: Cache[int] = Cache()
+    sizes: list[int] = []
+
+    async def growing() -> AsyncIterator[tuple[Key, int | None]]:
+        for item in ((A, 1), (B, 2), (A, 3), (B, None), (C, 4)):
+            yield item
+            sizes.append(len(cache))
+
+    await cache.load(growing())
+    assert ([0] * 5, {A: 3, C: 4}, True) == (sizes, dict(cache.items()), cache.synced.is_set())
+
+
+async def test_a_first_list_that_breaks_shows_nothing() -> None:
+    cache: Cache[int] = Cache()
+    with pytest.raises(ConnectionError):
+        await cache.load(listed((A, 1), fails=True))
+    assert ({}, False) == (dict(cache.items()), cache.synced.is_set())
+
+
+async def test_a_later_list_reports_real_changes_only_and_removes_what_is_not_in_it() -> None:
+    cache: Cache[int] = Cache()
+    await cache.load(listed((A, 1), (B, 2), (C, 3)))
+    changed: list[tuple[Key, int | None]] = []
+    cache.subscribe(lambda key: changed.append((key, cache.get(key))))
+    changed.clear()
+    await cache.load(listed((A, 1), (B, 5), (C, 3), (C, None)))
+    assert [(B, 5), (C, None)] == changed
+    await cache.load(listed((B, 5)))
+    assert {B: 5} == dict(cache.items())
+
+
+async def test_a_later_list_that_breaks_removes_nothing() -> None:
+    cache: Cache[int] = Cache()
+    await cache.load(listed((A, 1), (B, 2)))
+    with pytest.raises(ConnectionError):
+        await cache.load(listed((A, 3), fails=True))
+    assert {A: 3, B: 2} == dict(cache.items())
+
+
+async def test_other_tasks_run_while_a_long_list_is_stored() -> None:
+    cache: Cache[int] = Cache()
+    sizes: list[int] = []
+    cache.subscribe(lambda key: None)
+
+    async def other() -> None:
+        while not cache.synced.is_set():
+            sizes.append(len(cache))
+            await asyncio.sleep(0)
+
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(other())
+        tasks.create_task(cache.load(listed(*((Key("default", str(number)), number) for number in range(1000)))))
+    assert len({size for size in sizes if 0 < size < 1000}) >= 3

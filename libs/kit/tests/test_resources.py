@@ -10,7 +10,7 @@ from arks.contracts.resources import ArksQuota, ArksQuotaStatus
 from arks.contracts.subjects import RESOURCES_BUCKET
 from arks.kit.home import LocalHome
 from arks.kit.key import Key
-from arks.kit.resources import Applied, LocalResources
+from arks.kit.resources import Applied, LocalRecords, LocalResources
 from arks.kit.testing.servers import Server
 from arks.kit.testing.wait import eventually
 
@@ -133,3 +133,26 @@ async def test_an_entry_that_is_no_resource_counts_as_absent(
     await quotas.apply(quota(1))
     await eventually(lambda: quotas.cache.get(KEY))
     assert quotas.cache.get(Key("default", "damaged")) is None
+
+
+async def test_a_record_is_what_was_kept_of_the_newest_state(
+    home: LocalHome, quotas: LocalResources[ArksQuota]
+) -> None:
+    def limit(quota: ArksQuota) -> int:
+        if not quota.spec.quotas[0].value:
+            raise ValueError("no limit")
+        return quota.spec.quotas[0].value
+
+    records = LocalRecords(quotas, limit)
+    watching = asyncio.create_task(records.run())
+    await quotas.apply(quota(7))
+    await eventually(lambda: records.cache.get(KEY) == 7)
+    await records.patch_status(KEY, ArksQuotaStatus(observed_generation=1))
+    stored = await quotas.read(KEY)
+    assert stored is not None and stored.status == ArksQuotaStatus(observed_generation=1)
+    await quotas.apply(quota(8))
+    await eventually(lambda: records.cache.get(KEY) == 8)
+    await quotas.apply(quota(0))
+    await eventually(lambda: records.cache.get(KEY) is None)
+    watching.cancel()
+    await asyncio.gather(watching, return_exceptions=True)

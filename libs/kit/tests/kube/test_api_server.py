@@ -18,7 +18,7 @@ from arks.kit.kube.election import Election
 from arks.kit.kube.events import KubeEvents
 from arks.kit.kube.informer import Informer
 from arks.kit.kube.kinds import LEASE, Kind
-from arks.kit.kube.resources import KubeResources, kind_of
+from arks.kit.kube.resources import KubeRecords, KubeResources, kind_of
 from arks.kit.kube.secrets import KubeSecrets
 from arks.kit.kube.unreadable import UnreadableResources
 from arks.kit.testing.kubernetes import ApiServer, api_server
@@ -90,6 +90,20 @@ async def test_a_status_is_written_apart_from_the_spec_and_only_when_it_changed(
     assert before is not None and after is not None
     assert 1 == after["metadata"]["generation"] == after["status"]["observedGeneration"]
     assert before["metadata"]["resourceVersion"] == after["metadata"]["resourceVersion"]
+
+
+async def test_a_record_is_kept_and_its_whole_status_is_replaced(api: KubeApi) -> None:
+    records = KubeRecords(api, ArksQuota, lambda quota: quota.status)
+    watching = asyncio.create_task(records.run())
+    await records.patch_status(KEY, ArksQuotaStatus())  # nothing to write it into
+    await api.apply(kind_of(ArksQuota), quota(1))
+    for written in (ArksQuotaStatus(observed_generation=1, reset_generation=2), ArksQuotaStatus(observed_generation=3)):
+        await records.patch_status(KEY, written)
+        await eventually(lambda expected=written: records.cache.get(KEY) == expected)  # type: ignore[misc]
+    await api.delete(kind_of(ArksQuota), KEY)
+    await eventually(lambda: records.cache.get(KEY) is None)
+    watching.cancel()
+    await asyncio.gather(watching, return_exceptions=True)
 
 
 async def test_a_finalizer_keeps_an_object_until_it_is_removed(quotas: KubeResources[ArksQuota], api: KubeApi) -> None:

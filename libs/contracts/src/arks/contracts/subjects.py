@@ -53,6 +53,8 @@ def encode(name: str) -> str:
 
 def decode(token: str) -> str:
     """Read back what `encode` wrote."""
+    if "=" not in token:
+        return token
     raw = _ESCAPE.sub(lambda match: bytes([int(match[1], 16)]), token.encode())
     return raw.decode("utf-8", "surrogatepass")
 

@@ -3,11 +3,13 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
+from sys import intern
 from typing import Generic, TypeVar
 
 import structlog
 from nats.js.kv import KeyValue
 
+from arks.contracts.subjects import split_fact_key
 from arks.kit.bus import NATS_ERRORS, Bus
 from arks.kit.cache import Cache
 from arks.kit.errors import Unavailable
@@ -16,8 +18,10 @@ from arks.kit.key import Key
 log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
-Read = Callable[[KeyValue.Entry], tuple[Key, T] | None]
-"""Turns an entry into its key and value, or into None if it cannot be read. An unreadable entry counts as absent."""
+ReadKey = Callable[[str], Key]
+"""Turns the bucket's key into ours. Raises ValueError."""
+Read = Callable[[KeyValue.Entry], T | None]
+"""Turns an entry into its value, or into None if it cannot be read. An unreadable entry counts as absent."""
 _AGAIN_SECONDS = 0.25
 _LIST_SECONDS = 10.0
 _RELIST_SECONDS = 300.0
@@ -52,16 +56,26 @@ async def _keys(bus: Bus, bucket: str, pattern: str) -> set[str]:
     return {subject.removeprefix(prefix) for subject in info.state.subjects or {}}
 
 
+def key_of_fact(raw: str) -> Key:
+    """`<namespace>.<name>`. Namespaces are few, so their names are shared. Raises ValueError."""
+    namespace, name = split_fact_key(raw)
+    return Key(intern(namespace), name)
+
+
 class BucketWatch(Generic[T]):
     """Keeps `cache` equal to the entries of a bucket whose keys match `pattern`."""
 
-    def __init__(self, bus: Bus, bucket: str, pattern: str, read: Read[T], cache: Cache[T]) -> None:
+    def __init__(
+        self, bus: Bus, bucket: str, pattern: str, *, read_key: ReadKey, read: Read[T], cache: Cache[T]
+    ) -> None:
         self._bus = bus
         self._bucket = bucket
         self._pattern = pattern
+        self._read_key = read_key
         self._read = read
         self._cache = cache
-        self._keys: dict[str, Key] = {}
+        self._fingerprints: dict[Key, int] = {}
+        """Of what each cached value was read from, so that a watch that starts over reads only what changed."""
 
     async def run(self) -> None:
         async for session in self._bus.sessions():
@@ -100,23 +114,39 @@ class BucketWatch(Generic[T]):
                 await watcher.stop()
 
     async def _list(self, watcher: KeyValue.KeyWatcher) -> None:
-        values: dict[Key, T] = {}
-        self._keys.clear()
+        if not self._cache.synced.is_set():
+            self._fingerprints.clear()  # an earlier list may have broken before its values were stored
+        await self._cache.load(self._listed(watcher))
+        for key in [key for key in self._fingerprints if self._cache.get(key) is None]:
+            del self._fingerprints[key]
+
+    async def _listed(self, watcher: KeyValue.KeyWatcher) -> AsyncIterator[tuple[Key, T | None]]:
         async for entry in first_entries(self._bus, self._bucket, self._pattern, watcher):
-            read = self._read(entry) if entry.operation is None else None
-            if read is not None:
-                key, value = read
-                self._keys[entry.key] = key
-                values[key] = value
-            elif (gone := self._keys.pop(entry.key, None)) is not None:
-                values.pop(gone)
-        self._cache.replace(values)
+            if (key := self._key(entry)) is not None:
+                yield key, self._value(key, entry)
 
     def _apply(self, entry: KeyValue.Entry) -> None:
-        read = self._read(entry) if entry.operation is None else None
-        if read is not None:
-            key, value = read
-            self._keys[entry.key] = key
-            self._cache.apply(key, value)
-        elif (gone := self._keys.pop(entry.key, None)) is not None:
-            self._cache.apply(gone, None)
+        if (key := self._key(entry)) is not None:
+            self._cache.apply(key, self._value(key, entry))
+
+    def _key(self, entry: KeyValue.Entry) -> Key | None:
+        try:
+            return self._read_key(entry.key)
+        except ValueError as error:
+            log.warning("key not understood", bucket=self._bucket, key=entry.key, error=str(error))
+            return None
+
+    def _value(self, key: Key, entry: KeyValue.Entry) -> T | None:
+        if entry.operation is not None:
+            self._fingerprints.pop(key, None)
+            return None
+        fingerprint = hash((entry.revision, entry.value))  # a lost bucket counts its revisions from 1 again
+        known = self._cache.get(key)
+        if known is not None and self._fingerprints.get(key) == fingerprint:
+            return known
+        value = self._read(entry)
+        if value is None:
+            self._fingerprints.pop(key, None)
+        else:
+            self._fingerprints[key] = fingerprint
+        return value

@@ -11,7 +11,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from nats.js.kv import KeyValue
 
 from arks.contracts.subjects import Facts, fact_key, split_fact_key
-from arks.kit.buckets import BucketWatch, first_entries
+from arks.kit.buckets import BucketWatch, first_entries, key_of_fact
 from arks.kit.bus import NATS_ERRORS, Bus, to_json
 from arks.kit.cache import Cache
 from arks.kit.clock import Clock, SystemClock
@@ -32,15 +32,14 @@ class FactReader(Generic[M]):
     def __init__(self, bus: Bus, bucket: Facts, message: type[M]) -> None:
         self.cache: Cache[M] = Cache()
         self._message = message
-        self._watch = BucketWatch(bus, bucket.value, ">", self._read, self.cache)
+        self._watch = BucketWatch(bus, bucket.value, ">", read_key=key_of_fact, read=self._read, cache=self.cache)
 
     async def run(self) -> None:
         await self._watch.run()
 
-    def _read(self, entry: KeyValue.Entry) -> tuple[Key, M] | None:
+    def _read(self, entry: KeyValue.Entry) -> M | None:
         try:
-            fact = Parse(entry.value or b"", self._message(), ignore_unknown_fields=True)
-            return Key(*split_fact_key(entry.key)), fact
+            return Parse(entry.value or b"", self._message(), ignore_unknown_fields=True)
         except (ParseError, ValueError) as error:
             log.warning("fact not understood", key=entry.key, error=str(error))
             return None

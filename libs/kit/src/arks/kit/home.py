@@ -1,6 +1,6 @@
 """What a service gets from where it runs: resources, facts, secrets, NATS. Here: the interface and one machine."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -16,7 +16,7 @@ from arks.kit.clock import Clock, SystemClock
 from arks.kit.facts import FactReader, FactWriter
 from arks.kit.key import Key
 from arks.kit.outbox import Outbox
-from arks.kit.resources import LocalResources
+from arks.kit.resources import LocalRecords, LocalResources
 from arks.kit.secrets import LocalSecrets
 from arks.kit.settings import Settings
 from arks.kit.types import AsyncCallable
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 R = TypeVar("R", bound=Resource)
 R_co = TypeVar("R_co", bound=Resource, covariant=True)
 M = TypeVar("M", bound=Message)
+T = TypeVar("T")
 
 
 class Resources(Protocol[R]):
@@ -37,6 +38,14 @@ class Resources(Protocol[R]):
     async def patch_status(self, key: Key, status: BaseModel) -> None: ...
     async def add_finalizer(self, key: Key, finalizer: str) -> None: ...
     async def remove_finalizer(self, key: Key, finalizer: str) -> None: ...
+
+
+class Records(Protocol[T]):
+    """What a service keeps of each resource of one kind: see `Home.records`."""
+
+    cache: Cache[T]
+
+    async def patch_status(self, key: Key, status: BaseModel) -> None: ...
 
 
 class Secrets(Protocol):
@@ -60,6 +69,11 @@ class Home(Protocol):
         """API server, Kubernetes Events, election and watches of objects; None on one machine."""
 
     def resources(self, kind: type[R]) -> Resources[R]: ...
+    def records(self, kind: type[R], keep: Callable[[R], T]) -> Records[T]:
+        """Like `resources`, but the cache holds what `keep` makes of each resource. A whole resource takes 12 KB, so
+        use it for kinds of which there may be 100,000.
+        """
+
     def facts(self, bucket: Facts, message: type[M]) -> FactReader[M]: ...
     def fact_writer(self, bucket: Facts, message: type[M]) -> FactWriter[M]: ...
     async def start(self) -> None: ...
@@ -118,6 +132,11 @@ class LocalHome(BusHome):
         resources = LocalResources(self.bus, kind, self.clock)
         self._track(resources.cache, resources.run)
         return resources
+
+    def records(self, kind: type[R], keep: Callable[[R], T]) -> Records[T]:
+        records = LocalRecords(LocalResources(self.bus, kind, self.clock), keep)
+        self._track(records.cache, records.run)
+        return records
 
     async def start(self) -> None:
         await self.bus.start()

@@ -17,8 +17,8 @@ from nats.js.kv import KeyValue
 from pydantic import BaseModel, ValidationError
 
 from arks.contracts.resources import Resource
-from arks.contracts.subjects import RESOURCES_BUCKET, encode, resource_key, split_fact_key
-from arks.kit.buckets import BucketWatch
+from arks.contracts.subjects import RESOURCES_BUCKET, encode, resource_key
+from arks.kit.buckets import BucketWatch, key_of_fact
 from arks.kit.bus import NATS_ERRORS, Bus
 from arks.kit.cache import Cache
 from arks.kit.clock import Clock, SystemClock
@@ -29,6 +29,7 @@ from arks.kit.types import Json
 log = structlog.get_logger(__name__)
 
 R = TypeVar("R", bound=Resource)
+T = TypeVar("T")
 _TRIES = 8
 
 
@@ -46,7 +47,20 @@ class LocalResources(Generic[R]):
         self.cache: Cache[R] = Cache()
         self._bus = bus
         self._clock = clock or SystemClock()
-        self._watch = BucketWatch(bus, RESOURCES_BUCKET, f"{encode(kind.plural)}.>", self._read, self.cache)
+        self._watch = self.watch(self.cache, lambda resource: resource)
+
+    def watch(self, cache: Cache[T], keep: Callable[[R], T]) -> BucketWatch[T]:
+        """A watch that fills `cache` with what `keep` makes of each resource; its ValueError leaves one out."""
+
+        def read(entry: KeyValue.Entry) -> T | None:
+            try:
+                return keep(self._parse(json.loads(entry.value or b""), entry.revision or 0))
+            except (ValidationError, ValueError, KeyError, TypeError) as error:
+                log.warning("stored resource not understood", key=entry.key, error=str(error))
+                return None
+
+        pattern = f"{encode(self.kind.plural)}.>"
+        return BucketWatch(self._bus, RESOURCES_BUCKET, pattern, read_key=_key, read=read, cache=cache)
 
     async def run(self) -> None:
         await self._watch.run()
@@ -178,16 +192,21 @@ class LocalResources(Generic[R]):
     def _now(self) -> str:
         return self._clock.now().isoformat(timespec="seconds").replace("+00:00", "Z")
 
-    def _read(self, entry: KeyValue.Entry) -> tuple[Key, R] | None:
-        try:
-            resource = self._parse(json.loads(entry.value or b""), entry.revision or 0)
-            return Key(*split_fact_key(entry.key.partition(".")[2])), resource
-        except (ValidationError, ValueError, KeyError, TypeError) as error:
-            log.warning("stored resource not understood", key=entry.key, error=str(error))
-            return None
-
     def _parse(self, stored: Json, revision: int) -> R:
         return self.kind.from_stored(_with_metadata(stored, resourceVersion=str(revision)))
+
+
+class LocalRecords(Generic[T]):
+    """What `keep` makes of each resource of one kind: for kinds of which there are too many to hold whole."""
+
+    def __init__(self, resources: LocalResources[R], keep: Callable[[R], T]) -> None:
+        self.cache: Cache[T] = Cache()
+        self.run = resources.watch(self.cache, keep).run
+        self.patch_status = resources.patch_status
+
+
+def _key(raw: str) -> Key:
+    return key_of_fact(raw.partition(".")[2])
 
 
 def _dump(resource: Resource) -> Json:

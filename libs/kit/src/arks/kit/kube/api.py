@@ -7,6 +7,7 @@ module translates errors of the API server into ours.
 import json
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
+from sys import intern
 
 import aiohttp
 from prometheus_client import CollectorRegistry, Counter
@@ -29,6 +30,9 @@ _TIMEOUT = aiohttp.ClientTimeout(total=REQUEST_SECONDS)
 _WATCH_TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=REQUEST_SECONDS, sock_read=WATCH_SECONDS + 30)
 
 
+Page = tuple[list[Json], str]  # objects, and the version to watch from once all are read
+
+
 class Gone(ArksError):
     """The version to resume from is too old, so list again."""
 
@@ -48,7 +52,7 @@ def error_of(status: int, body: Json, what: str) -> ArksError:
 
 
 def key_of_object(obj: Json) -> Key:
-    return Key(obj["metadata"].get("namespace", ""), obj["metadata"]["name"])
+    return Key(intern(obj["metadata"].get("namespace", "")), obj["metadata"]["name"])
 
 
 class KubeApi:
@@ -90,18 +94,20 @@ class KubeApi:
         except NotFound:
             return None
 
-    async def list(
-        self, kind: Kind, namespace: str | None, labels: str = "", fields: str = ""
-    ) -> tuple[list[Json], str]:
-        """Return all selected objects and the version to watch from. Reads in pages."""
-        items: list[Json] = []
+    async def list(self, kind: Kind, namespace: str | None, labels: str = "", fields: str = "") -> Page:
+        """Return all selected objects and the version to watch from."""
+        pages = [page async for page in self.pages(kind, namespace, labels, fields)]
+        return [item for items, _ in pages for item in items], pages[-1][1]
+
+    async def pages(self, kind: Kind, namespace: str | None, labels: str = "", fields: str = "") -> AsyncIterator[Page]:
+        """Yield all selected objects in pages, each with the version to watch from after the last page."""
         query = {"limit": str(_PAGE), "labelSelector": labels, "fieldSelector": fields}
         while True:
             page = await self._request("GET", kind, Key(namespace or "", ""), query=query, verb="list")
-            items += page["items"]
+            yield page["items"], page["metadata"]["resourceVersion"]
             query["continue"] = page["metadata"].get("continue", "")
             if not query["continue"]:
-                return items, page["metadata"]["resourceVersion"]
+                return
 
     async def watch(
         self, kind: Kind, namespace: str | None, version: str, labels: str = ""
@@ -141,6 +147,11 @@ class KubeApi:
             "PATCH", kind, key, query=query, body=patch, content="merge-patch+json", subresource=subresource
         )
 
+    async def replace_status(self, kind: Kind, key: Key, status: Json) -> None:
+        """Set the whole status, whatever it was. Changes nothing if it is equal. Raises NotFound."""
+        patch = [{"op": "add", "path": "/status", "value": status}]
+        await self._request("PATCH", kind, key, body=patch, content="json-patch+json", subresource="status")
+
     async def delete(
         self, kind: Kind, key: Key, propagation: str = "Background", grace_seconds: int | None = None
     ) -> bool:
@@ -175,7 +186,7 @@ class KubeApi:
         key: Key,
         *,
         query: Mapping[str, str] | None = None,
-        body: Json | None = None,
+        body: object = None,
         content: str = "json",
         subresource: str | None = None,
         verb: str | None = None,
@@ -197,7 +208,7 @@ class KubeApi:
         path: str,
         *,
         query: Mapping[str, str] | None = None,
-        body: Json | None = None,
+        body: object = None,
         content: str = "json",
         timeout: aiohttp.ClientTimeout = _TIMEOUT,  # noqa: ASYNC109  # aiohttp's own
     ) -> aiohttp.ClientResponse:

@@ -10,14 +10,14 @@ from arks.contracts.resources import Resource
 from arks.kit.cache import Cache
 from arks.kit.clock import Clock
 from arks.kit.errors import ArksError
-from arks.kit.home import BusHome, Resources
+from arks.kit.home import BusHome, Records, Resources
 from arks.kit.key import Key
 from arks.kit.kube.api import KubeApi
 from arks.kit.kube.election import Election
 from arks.kit.kube.events import KubeEventQueue, KubeEvents
 from arks.kit.kube.informer import Informer
 from arks.kit.kube.kinds import Kind
-from arks.kit.kube.resources import KubeResources
+from arks.kit.kube.resources import KubeRecords, KubeResources
 from arks.kit.kube.secrets import KubeSecrets
 from arks.kit.kube.unreadable import UnreadableResources
 from arks.kit.settings import Settings
@@ -50,6 +50,11 @@ class KubeHome(BusHome):
         resources = KubeResources(self.api, kind, self.settings.watch_namespace, self._unreadable)
         self._track(resources.cache, resources.run)
         return resources
+
+    def records(self, kind: type[R], keep: Callable[[R], T]) -> Records[T]:
+        records = KubeRecords(self.api, kind, keep, self.settings.watch_namespace, self._unreadable)
+        self._track(records.cache, records.run)
+        return records
 
     def watch(self, kind: Kind, read: Callable[[Json], T | None], labels: str) -> Cache[T]:
         """Return a cache of the objects that `labels` selects, as `read` returns them. The home watches them."""

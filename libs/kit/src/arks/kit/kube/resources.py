@@ -19,6 +19,7 @@ from arks.kit.types import Json
 log = structlog.get_logger(__name__)
 
 R = TypeVar("R", bound=Resource)
+T = TypeVar("T")
 _TRIES = 8
 _Change = Callable[[list[str], bool], list[str]]
 """(finalizers, whether it is being deleted) -> finalizers."""
@@ -40,14 +41,11 @@ class KubeResources(Generic[R]):
     ) -> None:
         """`on_unreadable` is called with an object that cannot be read, and its fault. It must not block."""
         self.kind = kind
-        self._on_unreadable = on_unreadable
         self.cache: Cache[R] = Cache()
         self._api = api
         self._kind = kind_of(kind)
-        self._informer = Informer(api, self._kind, self._read, self.cache, namespace=namespace)
-
-    async def run(self) -> None:
-        await self._informer.run()
+        read = _Reader(kind, on_unreadable)
+        self.run = Informer(api, self._kind, read, self.cache, namespace=namespace).run
 
     async def patch_status(self, key: Key, status: BaseModel) -> None:
         """Replace the status. Does nothing if it is unchanged or the resource does not exist."""
@@ -99,12 +97,53 @@ class KubeResources(Generic[R]):
             return
         raise Conflict(f"{self.kind.__name__} {key} kept changing while it was written ({_TRIES} tries)")
 
-    def _read(self, obj: Json) -> R | None:
+
+class KubeRecords(Generic[T]):
+    """What `keep` makes of each resource of one kind: for kinds of which there are too many to hold whole."""
+
+    def __init__(
+        self,
+        api: KubeApi,
+        kind: type[R],
+        keep: Callable[[R], T],
+        namespace: str | None = None,
+        on_unreadable: Callable[[Json, str], None] = lambda obj, fault: None,
+    ) -> None:
+        """`on_unreadable`: as of KubeResources."""
+        self.cache: Cache[T] = Cache()
+        self._api = api
+        self._kind = kind_of(kind)
+        reader = _Reader(kind, on_unreadable)
+
+        def read(obj: Json) -> T | None:
+            resource = reader(obj)
+            return None if resource is None else keep(resource)
+
+        self.run = Informer(api, self._kind, read, self.cache, namespace=namespace).run
+
+    async def patch_status(self, key: Key, status: BaseModel) -> None:
+        """Replace the status. Does nothing if it is unchanged or the resource does not exist."""
+        desired = status.model_dump(mode="json", by_alias=True, exclude_none=True)
+        try:
+            await self._api.replace_status(self._kind, key, desired)
+        except NotFound:
+            return
+
+
+class _Reader(Generic[R]):
+    """Reads objects of one kind; None for one that cannot be read."""
+
+    def __init__(self, kind: type[R], on_unreadable: Callable[[Json, str], None]) -> None:
+        self._resource = kind
+        self._kind = kind_of(kind)
+        self._on_unreadable = on_unreadable
+
+    def __call__(self, obj: Json) -> R | None:
         obj["metadata"].pop("managedFields", None)  # half of an object's size, and unused
         try:
-            return self.kind.from_stored(obj)
+            return self._resource.from_stored(obj)
         except ValidationError as error:
-            fault = explain(error, self.kind)
+            fault = explain(error, self._resource)
             log.warning("resource not understood", key=str(key_of_object(obj)), error=fault)
             self._on_unreadable({"apiVersion": self._kind.api_version, "kind": self._kind.kind, **obj}, fault)
             return None
