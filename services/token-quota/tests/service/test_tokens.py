@@ -3,15 +3,16 @@ from typing import Any
 import pytest
 
 from arks.contracts.conditions import find_condition
-from arks.contracts.resources import ArksTokenStatus, Condition, hash_key
+from arks.contracts.resources import Condition, hash_key
 from arks.kit.key import Key
 from arks.kit.reconcile import Requeue
 from arks.kit.resource_events import ResourceEvents
 from arks.kit.testing.clock import FakeClock
 from arks.kit.testing.fakes import FakeSecrets
+from arks.token_quota.domain.token import record_of
 from arks.token_quota.service.keyring import SECRET_READS_PER_SECOND, SECRET_SECONDS, Keyring
 from arks.token_quota.service.tokens import TokenReconciler
-from arks.token_quota.testing.fakes import PEPPER, FakeEvents, FakeResources, Harness, quota, token
+from arks.token_quota.testing.fakes import PEPPER, FakeEvents, FakeRecords, Harness, quota, token
 
 TOM = Key("team", "tom")
 IN_SECRET: dict[str, Any] = {"tokenSecretRef": {"name": "keys", "key": "tom"}}
@@ -20,15 +21,13 @@ IN_SECRET: dict[str, Any] = {"tokenSecretRef": {"name": "keys", "key": "tom"}}
 class TokensHarness:
     def __init__(self, harness: Harness, events: FakeEvents, clock: FakeClock) -> None:
         self.harness, self.events = harness, events
-        self.resources, self.secrets = FakeResources(harness.tokens), FakeSecrets()
-        self.keyring = Keyring(self.resources, harness.index, self.secrets)
-        self.reconciler = TokenReconciler(self.resources, harness.index, self.keyring, ResourceEvents(events), clock)
+        self.records, self.secrets = FakeRecords(harness.tokens), FakeSecrets()
+        self.keyring = Keyring(self.records, harness.index, self.secrets)
+        self.reconciler = TokenReconciler(self.records, harness.index, self.keyring, ResourceEvents(events), clock)
 
     async def ready(self, key: Key = TOM) -> Condition:
         self.requeue = await self.reconciler.reconcile(key)
-        status = self.resources.statuses[key]
-        assert isinstance(status, ArksTokenStatus)
-        found = find_condition(status.conditions, "Ready")
+        found = find_condition(self.records.statuses[key].conditions, "Ready")
         assert found is not None
         return found
 
@@ -45,6 +44,28 @@ async def test_an_active_token_is_ready_and_published_once(tokens: TokensHarness
     assert ("True", "Ready", 1) == (first.status, first.reason, first.observed_generation)
     assert first == again
     assert [("token.ready", "team/tom", "Ready")] == tokens.events.published
+
+
+async def test_a_status_that_is_current_is_not_written_again(tokens: TokensHarness) -> None:
+    tokens.harness.add(token())
+    await tokens.ready()
+    await tokens.ready()
+    assert 1 == tokens.records.writes
+
+
+async def test_a_condition_keeps_its_time_until_its_status_changes(tokens: TokensHarness, clock: FakeClock) -> None:
+    named = [{"arksEndpoint": {"name": "qwen"}, "quota": {"name": "q"}}]
+    tokens.harness.add(token(qos=named))
+    first = await tokens.ready()
+    clock.advance(60)
+    tokens.harness.add(quota())
+    second = await tokens.ready()
+    disabled = record_of(token(qos=named, disabled=True), tokens.harness.index.hash)
+    tokens.harness.tokens.apply(TOM, disabled.with_status(tokens.records.statuses[TOM]))
+    third = await tokens.ready()
+    assert ("QuotaNotFound", "Ready", "Disabled") == (first.reason, second.reason, third.reason)
+    assert first.last_transition_time == second.last_transition_time
+    assert clock.now() == third.last_transition_time
 
 
 @pytest.mark.parametrize(
@@ -183,5 +204,5 @@ async def test_a_deleted_tokens_keys_are_forgotten(tokens: TokensHarness) -> Non
     tokens.harness.add(token())
     tokens.harness.tokens.apply(TOM, None)
     await tokens.keyring.reconcile(TOM)
-    tokens.harness.tokens.apply(TOM, token())
+    tokens.harness.tokens.apply(TOM, record_of(token(), tokens.harness.index.hash))
     assert None is tokens.harness.index.holder("sk-tom")

@@ -1,6 +1,8 @@
 """token-quota: wiring."""
 
-from arks.contracts.resources import ArksQuota, ArksToken
+from functools import partial
+
+from arks.contracts.resources import ArksQuota, ArksToken, hash_key
 from arks.contracts.subjects import Facts
 from arks.events.v1.facts_pb2 import EndpointFact
 from arks.kit.app import App
@@ -17,6 +19,7 @@ from arks.token_quota.adapters.server import GranianServer
 from arks.token_quota.adapters.stream import BusUsageStream
 from arks.token_quota.api.app import Api
 from arks.token_quota.config import TokenQuotaSettings
+from arks.token_quota.domain.token import record_of
 from arks.token_quota.service.admission import Admission
 from arks.token_quota.service.index import Index
 from arks.token_quota.service.keyring import Keyring
@@ -33,9 +36,11 @@ from arks.token_quota.service.tokens import TokenReconciler
 
 def build(settings: TokenQuotaSettings, home: Home) -> App:
     """The whole service on the given home."""
-    tokens, quotas = home.resources(ArksToken), home.resources(ArksQuota)
+    pepper = settings.pepper()
+    tokens = home.records(ArksToken, lambda token: record_of(token, partial(hash_key, pepper)))
+    quotas = home.resources(ArksQuota)
     endpoints = home.facts(Facts.ENDPOINTS, EndpointFact)
-    index = Index(settings.pepper(), tokens.cache, quotas.cache, endpoints.cache)
+    index = Index(pepper, tokens.cache, quotas.cache, endpoints.cache)
     keyring = Keyring(tokens, index, home.secrets)
 
     redis = RedisBatches(settings.redis_url, settings.redis_password(), timeout_seconds=settings.redis_timeout_seconds)

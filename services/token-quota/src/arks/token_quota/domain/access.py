@@ -31,6 +31,11 @@ class Policy:
     rates_fail_open: bool = True
     budgets_fail_open: bool = False
 
+    @property
+    def quotas(self) -> set[str]:
+        """Names of the quotas that the token's requests are charged to."""
+        return {permission.quota for permission in self.permissions.values() if permission.quota is not None}
+
 
 class KeyHolder(NamedTuple):
     """The policy of the token that holds a key. A replaced key works until a time of its own."""

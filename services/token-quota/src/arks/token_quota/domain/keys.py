@@ -3,12 +3,12 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from arks.contracts.resources import ArksToken
+import msgspec
+
 from arks.kit.key import Key
 
 
-@dataclass(frozen=True, slots=True)
-class KeyClaim:
+class KeyClaim(msgspec.Struct, frozen=True, gc=False):
     """A token's claim that a key, by its hash, is its own."""
 
     key_hash: str
@@ -24,8 +24,7 @@ class Verdict:
     message: str
 
 
-@dataclass(frozen=True, slots=True)
-class KeyReading:
+class KeyReading(msgspec.Struct, frozen=True, gc=False):
     """The keys of one generation of a token, the current key first, or the reason why they cannot be read."""
 
     uid: str | None
@@ -33,12 +32,8 @@ class KeyReading:
     claims: tuple[KeyClaim, ...]
     problem: Verdict | None = None
 
-    def is_of(self, token: ArksToken) -> bool:
-        return (self.uid, self.generation) == (token.metadata.uid, token.metadata.generation)
 
-
-@dataclass(frozen=True, slots=True)
-class HeldKey:
+class HeldKey(msgspec.Struct, frozen=True, gc=False):
     token: Key
     until_seconds: float | None
 
@@ -50,15 +45,16 @@ class KeyHolders:
         """`created_seconds`: when a token was created."""
         self._created_seconds = created_seconds
         self._claims: dict[Key, tuple[KeyClaim, ...]] = {}
-        self._claimants: dict[str, dict[Key, KeyClaim]] = {}
-        self._holders: dict[str, HeldKey] = {}
+        self._claimants: dict[str, tuple[HeldKey, ...]] = {}
+        """By hash of the key; the first one holds the key."""
 
     def holder(self, key_hash: str) -> HeldKey | None:
-        return self._holders.get(key_hash)
+        claimants = self._claimants.get(key_hash)
+        return claimants[0] if claimants is not None else None
 
     def holds(self, token: Key, claim: KeyClaim) -> bool:
         """Whether the key leads to this token."""
-        holder = self._holders.get(claim.key_hash)
+        holder = self.holder(claim.key_hash)
         return holder is not None and holder.token == token
 
     def claim(self, token: Key, claims: Sequence[KeyClaim]) -> list[Key]:
@@ -68,21 +64,21 @@ class KeyHolders:
         before = self._claims.pop(token, ())
         if claims:
             self._claims[token] = tuple(claims)
-        for old in before:
-            self._claimants.get(old.key_hash, {}).pop(token, None)
-        for new in reversed(claims):  # a key that is listed twice counts as the current one
-            self._claimants.setdefault(new.key_hash, {})[token] = new
-        key_hashes = {claim.key_hash for claim in (*before, *claims)}
-        return [other for key_hash in key_hashes for other in self._resolve(key_hash) if other != token]
+        # a key that is listed twice counts as the current one
+        held = {claim.key_hash: HeldKey(token, claim.until_seconds) for claim in reversed(claims)}
+        key_hashes = {claim.key_hash for claim in before} | held.keys()
+        changed = [other for key_hash in key_hashes for other in self._resolve(key_hash, token, held.get(key_hash))]
+        return [other for other in changed if other != token]
 
-    def _resolve(self, key_hash: str) -> list[Key]:
-        """Find the holder anew. Returns all that claim the key if the holder changed."""
-        claimants = self._claimants.get(key_hash, {})
-        before = self._holders.get(key_hash)
+    def _resolve(self, key_hash: str, token: Key, held: HeldKey | None) -> list[Key]:
+        """Find the holder anew with the token's claim, or without. Returns all that claim the key if it changed."""
+        before = self._claimants.pop(key_hash, ())
+        claimants = [other for other in before if other.token != token]
+        if held is not None:
+            claimants.append(held)
         if not claimants:
-            self._claimants.pop(key_hash, None)
-            self._holders.pop(key_hash, None)
             return []
-        oldest = min(claimants, key=lambda token: (self._created_seconds(token), token))
-        self._holders[key_hash] = HeldKey(oldest, claimants[oldest].until_seconds)
-        return list(claimants) if before is None or before.token != oldest else []
+        claimants.sort(key=lambda claimant: (self._created_seconds(claimant.token), claimant.token))
+        self._claimants[key_hash] = tuple(claimants)
+        unchanged = bool(before) and before[0].token == claimants[0].token
+        return [] if unchanged else [claimant.token for claimant in claimants]

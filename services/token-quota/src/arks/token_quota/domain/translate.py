@@ -1,34 +1,9 @@
-"""Translates resources into what admission checks: ArksToken -> Policy, ArksQuota -> Budget."""
+"""Translates an ArksQuota into the Budget that admission checks, and times into seconds."""
 
 from datetime import datetime
 
-from arks.contracts.resources import ArksQuota, ArksToken, FailureMode, QuotaType, RateLimitType, TokenQos
-from arks.token_quota.domain.access import Permission, Policy
-from arks.token_quota.domain.limits import Budget, Rates
-
-
-def policy_of(token: ArksToken) -> Policy:
-    spec = token.spec
-    return Policy(
-        namespace=token.namespace,
-        name=token.name,
-        permissions={qos.arks_endpoint.name: _permission(qos) for qos in spec.qos},
-        disabled=spec.disabled,
-        expires_at_seconds=seconds_of(spec.expires_at),
-        rates_fail_open=spec.failure_policy.rates is FailureMode.OPEN,
-        budgets_fail_open=spec.failure_policy.budgets is FailureMode.OPEN,
-    )
-
-
-def _permission(qos: TokenQos) -> Permission:
-    limits = {limit.type: limit.value for limit in qos.rate_limits}
-    rates = Rates(
-        rpm=limits.get(RateLimitType.RPM),
-        rpd=limits.get(RateLimitType.RPD),
-        tpm=limits.get(RateLimitType.TPM),
-        tpd=limits.get(RateLimitType.TPD),
-    )
-    return Permission(rates, qos.quota.name if qos.quota is not None else None)
+from arks.contracts.resources import ArksQuota, QuotaType
+from arks.token_quota.domain.limits import Budget
 
 
 def budget_of(quota: ArksQuota, generation: int) -> Budget:
@@ -42,11 +17,6 @@ def budget_of(quota: ArksQuota, generation: int) -> Budget:
         response=limits.get(QuotaType.RESPONSE),
         total=limits.get(QuotaType.TOTAL),
     )
-
-
-def quota_names(token: ArksToken) -> set[str]:
-    """The quotas that the token's requests are charged to."""
-    return {qos.quota.name for qos in token.spec.qos if qos.quota is not None}
 
 
 def seconds_of(time: datetime | None) -> float | None:

@@ -6,14 +6,15 @@ Keys themselves are not kept: only their keyed hashes are.
 
 from collections.abc import Callable
 
-from arks.contracts.resources import ArksQuota, ArksToken, hash_key
+from arks.contracts.resources import ArksQuota, hash_key
 from arks.events.v1.facts_pb2 import EndpointFact
 from arks.kit.cache import Cache
 from arks.kit.key import Key
 from arks.token_quota.domain.access import EndpointState, KeyHolder, Policy
 from arks.token_quota.domain.keys import KeyClaim, KeyHolders, KeyReading
 from arks.token_quota.domain.limits import Budget
-from arks.token_quota.domain.translate import budget_of, policy_of, quota_names
+from arks.token_quota.domain.token import TokenRecord
+from arks.token_quota.domain.translate import budget_of
 
 _MAX_FORMER_CHARGES = 10_000
 """Of deleted tokens: their last requests are still to be charged."""
@@ -38,28 +39,25 @@ class QuotaUsers:
 
     def __init__(self) -> None:
         self._users: dict[Key, set[Key]] = {}
-        self._quotas: dict[Key, set[Key]] = {}
 
     def of(self, quota: Key) -> list[Key]:
         return sorted(self._users.get(quota, ()))
 
-    def update(self, key: Key, token: ArksToken | None) -> None:
-        """`token`: None when it is deleted."""
-        quotas = {Key(key.namespace, name) for name in quota_names(token)} if token is not None else set()
-        before = self._quotas.pop(key, set())
-        for quota in before - quotas:
-            self._users[quota].discard(key)
+    def update(self, token: Key, before: Policy | None, after: Policy | None) -> None:
+        """`before` and `after`: None while the token does not exist."""
+        old = before.quotas if before is not None else set()
+        new = after.quotas if after is not None else set()
+        for quota in (Key(token.namespace, name) for name in old - new):
+            self._users[quota].discard(token)
             if not self._users[quota]:
                 del self._users[quota]
-        for quota in quotas - before:
-            self._users.setdefault(quota, set()).add(key)
-        if quotas:
-            self._quotas[key] = quotas
+        for quota in (Key(token.namespace, name) for name in new - old):
+            self._users.setdefault(quota, set()).add(token)
 
 
 class Index:
     def __init__(
-        self, pepper: bytes, tokens: Cache[ArksToken], quotas: Cache[ArksQuota], endpoints: Cache[EndpointFact]
+        self, pepper: bytes, tokens: Cache[TokenRecord], quotas: Cache[ArksQuota], endpoints: Cache[EndpointFact]
     ) -> None:
         self._pepper = pepper
         self._tokens = tokens
@@ -149,19 +147,19 @@ class Index:
 
     def _created_seconds(self, key: Key) -> float:
         token = self._tokens.get(key)
-        created = token.metadata.creation_timestamp if token is not None else None
-        return created.timestamp() if created is not None else float("inf")
+        return float("inf") if token is None else token.created_seconds
 
     def _token_changed(self, key: Key) -> None:
         token = self._tokens.get(key)
         before = self._policies.get(key)
         if before is not None:
             self._keep_quotas(before)
-        if token is None or token.metadata.deletion_timestamp is not None:
+        after = None if token is None or token.deleting else token.policy
+        if after is None:
             self._policies.pop(key, None)
         else:
-            self._policies[key] = policy_of(token)
-        self._quota_users.update(key, token)
+            self._policies[key] = after
+        self._quota_users.update(key, before, after)
         self.token_changes.emit(key)
 
     def _keep_quotas(self, policy: Policy) -> None:

@@ -8,12 +8,12 @@ import asyncio
 import zlib
 
 from arks.contracts.api_key import KEY_REQUIREMENT, is_key
-from arks.contracts.resources import ArksToken, KeySource
 from arks.kit.errors import Invalid
-from arks.kit.home import Resources, Secrets
-from arks.kit.key import Key, key_of
+from arks.kit.home import Records, Secrets
+from arks.kit.key import Key
 from arks.kit.reconcile import Requeue
 from arks.token_quota.domain.keys import KeyClaim, KeyReading, Verdict
+from arks.token_quota.domain.token import SecretKey, TokenRecord
 from arks.token_quota.service.index import Index
 
 SECRET_SECONDS = 5.0
@@ -32,8 +32,8 @@ class KeyUnreadable(Exception):
 
 
 class Keyring:
-    def __init__(self, resources: Resources[ArksToken], index: Index, secrets: Secrets) -> None:
-        self._resources = resources
+    def __init__(self, records: Records[TokenRecord], index: Index, secrets: Secrets) -> None:
+        self._records = records
         self._index = index
         self._secrets = secrets
         self._loaded: set[Key] = set()
@@ -46,13 +46,13 @@ class Keyring:
 
     async def load(self) -> None:
         """Read the keys of all tokens, so that the first request finds them."""
-        waiting = iter(list(self._resources.cache.values()))
+        waiting = self._records.cache.items()
         self._loading.clear()
 
         async def load() -> None:
-            for token in waiting:
-                await self._read(token)
-                self._loaded.add(key_of(token))
+            for key, token in waiting:
+                await self._read(key, token)
+                self._loaded.add(key)
 
         try:
             await asyncio.gather(*(load() for _ in range(_LOADERS)))
@@ -61,21 +61,21 @@ class Keyring:
 
     async def reconcile(self, key: Key) -> Requeue | None:
         await self._loading.wait()  # else everything is read twice
-        token = self._resources.cache.get(key)
-        if token is None or token.metadata.deletion_timestamp is not None:
+        token = self._records.cache.get(key)
+        if token is None or token.deleting:
             self._forget(key)
             return None
         reading = self._index.reading(key)
-        if key not in self._loaded or reading is None or not reading.is_of(token):
-            reading = await self._read(token)
+        if key not in self._loaded or reading is None or not _is_of(reading, token):
+            reading = await self._read(key, token)
         self._loaded.discard(key)
-        return Requeue(self._pause_seconds(key, reading)) if _has_secrets(token) else None
+        return Requeue(self._pause_seconds(key, reading)) if token.has_secrets else None
 
-    async def reading(self, token: ArksToken) -> KeyReading:
+    async def reading(self, key: Key, token: TokenRecord) -> KeyReading:
         """The keys of this very generation of the token; they are read now if they were not yet."""
         await self._loading.wait()
-        known = self._index.reading(key_of(token))
-        return known if known is not None and known.is_of(token) else await self._read(token)
+        known = self._index.reading(key)
+        return known if known is not None and _is_of(known, token) else await self._read(key, token)
 
     def _forget(self, key: Key) -> None:
         self._index.update_keys(key, None)
@@ -90,17 +90,16 @@ class Keyring:
             return SECRET_SECONDS
         return pause * (0.5 + zlib.crc32(str(key).encode()) / 2**32)
 
-    async def _read(self, token: ArksToken) -> KeyReading:
+    async def _read(self, key: Key, token: TokenRecord) -> KeyReading:
         """Read the token's keys, and enter them in the index unless the token has changed meanwhile."""
-        key, metadata = key_of(token), token.metadata
         try:
-            reading = KeyReading(metadata.uid, metadata.generation, await self._claims(token))
+            reading = KeyReading(token.uid, token.generation, await self._claims(key.namespace, token))
         except KeyUnreadable as unreadable:
-            reading = KeyReading(metadata.uid, metadata.generation, (), unreadable.verdict)
-        current = self._resources.cache.get(key)
-        if current is None or not reading.is_of(current):
+            reading = KeyReading(token.uid, token.generation, (), unreadable.verdict)
+        current = self._records.cache.get(key)
+        if current is None or not _is_of(reading, current):
             return reading  # the newer generation has a reconcile of its own
-        if _has_secrets(token):
+        if token.has_secrets:
             self._sort_by_readability(key, reading)
         self._index.update_keys(key, reading)
         return reading
@@ -113,40 +112,30 @@ class Keyring:
             self._unreadable.add(key)
             self._readable.discard(key)
 
-    async def _claims(self, token: ArksToken) -> tuple[KeyClaim, ...]:
+    async def _claims(self, namespace: str, token: TokenRecord) -> tuple[KeyClaim, ...]:
         """The current key first. Raises KeyUnreadable."""
-        current = KeyClaim(await self._hash(token.namespace, token.spec))
-        previous = [
-            KeyClaim(await self._hash(token.namespace, source), source.until.timestamp())
-            for source in token.spec.previous
-        ]
-        return (current, *previous)
+        return token.claims or tuple([await self._claim(namespace, key) for key in token.keys])
 
-    async def _hash(self, namespace: str, source: KeySource) -> str:
-        if source.token_hash is not None:
-            return source.token_hash
-        if source.token is not None:
-            return self._index.hash(source.token.get_secret_value())
-        return self._index.hash(await self._secret_key(namespace, source))
+    async def _claim(self, namespace: str, key: KeyClaim | SecretKey) -> KeyClaim:
+        if isinstance(key, KeyClaim):
+            return key
+        return KeyClaim(self._index.hash(await self._secret_key(namespace, key)), key.until_seconds)
 
-    async def _secret_key(self, namespace: str, source: KeySource) -> str:
-        reference = source.token_secret_ref
-        if reference is None:
-            raise KeyUnreadable("InvalidKey", "spec names no key")
-        secret = f"Secret {namespace}/{reference.name}"
+    async def _secret_key(self, namespace: str, reference: SecretKey) -> str:
+        secret = f"Secret {namespace}/{reference.secret}"
         try:
-            values = await self._secrets.read(Key(namespace, reference.name))
+            values = await self._secrets.read(Key(namespace, reference.secret))
         except Invalid as error:
             raise KeyUnreadable("InvalidKey", str(error)) from error
         if values is None:
             raise KeyUnreadable("SecretNotFound", f"{secret} does not exist")
-        if reference.key not in values:
-            raise KeyUnreadable("SecretNotFound", f"{secret} has no key {reference.key}")
-        key = values[reference.key].decode("ascii", "replace").strip()
+        if reference.entry not in values:
+            raise KeyUnreadable("SecretNotFound", f"{secret} has no key {reference.entry}")
+        key = values[reference.entry].decode("ascii", "replace").strip()
         if not is_key(key):
-            raise KeyUnreadable("InvalidKey", f"{reference.key} of {secret} is not {KEY_REQUIREMENT}")
+            raise KeyUnreadable("InvalidKey", f"{reference.entry} of {secret} is not {KEY_REQUIREMENT}")
         return key
 
 
-def _has_secrets(token: ArksToken) -> bool:
-    return any(source.token_secret_ref is not None for source in (token.spec, *token.spec.previous))
+def _is_of(reading: KeyReading, token: TokenRecord) -> bool:
+    return (reading.uid, reading.generation) == (token.uid, token.generation)

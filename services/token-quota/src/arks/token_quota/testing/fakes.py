@@ -7,7 +7,7 @@ from typing import Any
 from prometheus_client import CollectorRegistry
 from pydantic import BaseModel
 
-from arks.contracts.resources import ArksQuota, ArksToken
+from arks.contracts.resources import ArksQuota, ArksToken, ArksTokenStatus
 from arks.contracts.subjects import EventKind
 from arks.events.v1.events_pb2 import ResourceEvent
 from arks.events.v1.facts_pb2 import EndpointFact
@@ -19,6 +19,7 @@ from arks.token_quota.domain.keys import KeyClaim, KeyReading
 from arks.token_quota.domain.lease import LeaseAmount
 from arks.token_quota.domain.limits import Account, BudgetUse, RateUse
 from arks.token_quota.domain.time import Moment
+from arks.token_quota.domain.token import TokenRecord, record_of
 from arks.token_quota.service.index import Index
 from arks.token_quota.service.ports.counters import (
     ChangeWithBudgets,
@@ -75,7 +76,7 @@ class Harness:
     """Caches as the watches fill them, with the index on top."""
 
     def __init__(self) -> None:
-        self.tokens: Cache[ArksToken] = Cache()
+        self.tokens: Cache[TokenRecord] = Cache()
         self.quotas: Cache[ArksQuota] = Cache()
         self.endpoints: Cache[EndpointFact] = Cache()
         self.index = Index(PEPPER, self.tokens, self.quotas, self.endpoints)
@@ -86,7 +87,7 @@ class Harness:
         for thing in things:
             key = Key(thing.namespace, thing.name)
             if isinstance(thing, ArksToken):
-                self.tokens.apply(key, thing)
+                self.tokens.apply(key, record_of(thing, self.index.hash))
                 if thing.spec.token is not None:
                     self.claim(key, KeyClaim(self.index.hash(thing.spec.token.get_secret_value())))
             else:
@@ -193,6 +194,23 @@ class BrokenLedger:
         if self.broken:
             raise LedgerUnavailable("the database is away")
         return getattr(self._ledger, name)
+
+
+@dataclass
+class FakeRecords:
+    """The owner's side of tokens: their records and what was written into status."""
+
+    cache: Cache[TokenRecord]
+    statuses: dict[Key, ArksTokenStatus] = field(default_factory=dict)
+    writes: int = 0
+
+    async def patch_status(self, key: Key, status: BaseModel) -> None:
+        assert isinstance(status, ArksTokenStatus)
+        self.statuses[key] = status
+        self.writes += 1
+        record = self.cache.get(key)
+        if record is not None:
+            self.cache.apply(key, record.with_status(status))
 
 
 @dataclass
