@@ -3,9 +3,18 @@
 -- `"usage"` followed by a colon cannot occur inside a JSON string, where its quotes would be escaped; so plain finds
 -- are enough to detect it. A meter keeps the unfinished end of a chunk: {rest, usage, ...}.
 
+local NEWLINE = 10
 local USAGE_BYTES = 4096 -- a usage object, or the event that carries only it, is shorter
 local EVENT_BYTES = 1048576 -- bytes kept of an event that has not ended
 local EVENT_KEYS, USAGE_KEYS = keys("usage", "choices"), keys("prompt_tokens", "completion_tokens")
+
+-- The position of the next `"usage"`. A plain find stops at each first character, so it must be a rare one: with the
+-- quote it takes four times as long.
+local function find_usage(s, from)
+  local at = find(s, 'usage"', from, true)
+  while at and byte(s, at - 1) ~= QUOTE do at = find(s, 'usage"', at + 6, true) end
+  return at and at - 1
+end
 
 -- "e,<prompt>,<completion>" of the usage object that starts at `brace`, and the position after it; or nil and whether
 -- the object is unfinished.
@@ -29,7 +38,7 @@ end
 -- Follows a JSON answer; the last usage in it counts.
 local function meter_json(meter, chunk)
   local s = join(meter, chunk)
-  local at, from = find(s, '"usage"', 1, true), 1
+  local at, from = find_usage(s, 1), 1
   while at do
     local brace, usage, more = match(s, "^%s*:%s*(){", at + 7), nil, nil
     if brace then usage, more = read_usage(s, brace) else more = find(s, "^%s*:?%s*$", at + 7) ~= nil end
@@ -41,7 +50,7 @@ local function meter_json(meter, chunk)
     else
       from = at + 7
     end
-    at = find(s, '"usage"', from, true)
+    at = find_usage(s, from)
   end
   meter.rest = sub(s, from > #s - 6 and from or -6) -- `"usage"` may have begun here
 end
@@ -65,12 +74,17 @@ local function has_content(event)
   return key ~= nil and find(event, "^%s*:%s*%[%s*{", key + 1) ~= nil
 end
 
+-- The position of the next `"usage"` that has an object: engines also send null.
+local function next_usage(s, from)
+  local at = find_usage(s, from)
+  while at and byte(s, at + 8) ~= OPEN_BRACE and not find(s, "^%s*:%s*{", at + 7) do at = find_usage(s, at + 7) end
+  return at
+end
+
 -- The usage in an event, and whether the event has no choices and so nothing else. Its JSON is read only if it may
 -- contain usage.
 local function read_usage_event(event)
-  local at = find(event, '"usage"', 1, true)
-  while at and not find(event, "^%s*:%s*{", at + 7) do at = find(event, '"usage"', at + 7, true) end
-  if not at then return nil end
+  if not next_usage(event, 1) then return nil end
   local starts = read_object(event, find(event, "{", 1, true), EVENT_KEYS)
   if not starts or not starts.usage then return nil end
   return (read_usage(event, starts.usage)), starts.choices ~= nil and find(event, "^%[%s*%]", starts.choices) ~= nil
@@ -94,10 +108,10 @@ end
 -- Counts the events with content among those that end in `s`, the first at or after `at`.
 local function count_events(meter, s, at)
   local from, last, events = 1, event_end(s, at, meter.crlf), meter.events
-  local content = find(s, '"content":"', 1, true)
+  local content = find(s, 'content":"', 1, true) -- with any prefix: all such keys hold generated text
   while last do
-    if content and content < from then content = find(s, '"content":"', from, true) end
-    local is_plain = content and content < last and byte(s, content + 11) ~= QUOTE
+    if content and content < from then content = find(s, 'content":"', from, true) end
+    local is_plain = content and content < last and byte(s, content + 10) ~= QUOTE
     if is_plain or has_content(sub(s, from, last)) then events = events + 1 end
     from = last + 1
     last = event_end(s, from, meter.crlf)
@@ -109,7 +123,7 @@ end
 -- `s` from `pass_from` on without usage events: nil if there is none.
 local function read_events(meter, s, at, pass_from)
   local from, last, pieces = 1, event_end(s, at, meter.crlf), nil
-  local usage_at = find(s, '"usage"', 1, true)
+  local usage_at = find_usage(s, 1)
   while last do
     if usage_at and usage_at < last then
       local usage, alone = read_usage_event(sub(s, from, last))
@@ -119,12 +133,27 @@ local function read_events(meter, s, at, pass_from)
         pieces[#pieces + 1] = sub(s, pass_from, from - 1)
         pass_from = last + 1
       end
-      usage_at = find(s, '"usage"', last + 1, true)
+      usage_at = find_usage(s, last + 1)
     end
     from = last + 1
     last = event_end(s, from, meter.crlf)
   end
   return from, pieces, pass_from
+end
+
+-- Meters whole events that are not cut; `usage_at` is that of the first usage in them. Usage is read from its line
+-- alone, so that the events before it cost nothing.
+local function meter_whole(meter, s, usage_at)
+  local from = usage_at
+  while from do
+    local first = from
+    while first > 1 and byte(s, first - 1) ~= NEWLINE do first = first - 1 end
+    local last = find(s, "\n", from, true)
+    local usage = read_usage_event(sub(s, first, last))
+    if usage then meter.usage, meter.usage_seen = usage, true end
+    from = next_usage(s, last)
+  end
+  if not meter.usage_seen then count_events(meter, s, 1) end
 end
 
 -- Meters an event that has not ended.
@@ -144,9 +173,9 @@ end
 local function meter_stream(meter, chunk)
   local rest, sent = meter.rest, meter.sent
   if find(chunk, "\r", 1, true) then meter.crlf = true end
-  if rest == "" and not meter.crlf and sub(chunk, -2) == "\n\n" and not find(chunk, '"usage"', 1, true) then
-    if not meter.usage_seen then count_events(meter, chunk, 1) end
-    return nil
+  if rest == "" and not meter.crlf and sub(chunk, -2) == "\n\n" then
+    local usage_at = next_usage(chunk, 1)
+    if not usage_at or not meter.cut then return meter_whole(meter, chunk, usage_at) end
   end
   local s = rest == "" and chunk or rest .. chunk
   local at = #rest > 1 and #rest - 1 or 1
