@@ -1,6 +1,5 @@
 from arks.contracts.facts import ReplicaState
 from arks.endpoint_router.adapters.envoy import Backend, GatewaySettings
-from arks.endpoint_router.adapters.envoy.clusters import ACTIVE_REQUEST_BIAS
 from arks.endpoint_router.adapters.envoy.messages import ClusterLoadAssignment
 from arks.endpoint_router.adapters.envoy_config import SnapshotEnvoyConfig, backends
 from arks.endpoint_router.adapters.xds import CLUSTER, ENDPOINT, LISTENER, ConfigSnapshot
@@ -13,7 +12,6 @@ from arks.endpoint_router.domain import (
     RoutedReplica,
     decide,
 )
-from arks.endpoint_router.domain.scores import CAPACITY_EXPONENT
 
 
 def decision(*states: ReplicaState, port: int | None = None, host: str = "127.0.0.1") -> Decision:
@@ -96,7 +94,3 @@ def test_a_rejected_listener_is_pushed_again_after_some_seconds() -> None:
     assert made.problem() is not None  # until Envoy accepts it
     snapshot.accept(LISTENER, "gateway", snapshot.resources(LISTENER)["gateway"].revision)
     assert made.problem() is None
-
-
-def test_scores_have_the_exponent_of_the_clusters() -> None:
-    assert ACTIVE_REQUEST_BIAS == CAPACITY_EXPONENT

@@ -51,13 +51,13 @@ def after(seconds: float, *, before: Signals | None = None, start: float = 100.0
 
 
 def test_speed_is_the_drain_rate_divided_by_requests_in_flight() -> None:
-    assert 2.5 == after(20, running=4.0, drain_rate=10.0).speed(Unit.REQUESTS)
+    assert pytest.approx(2.5) == after(20, running=4.0, drain_rate=10.0).speed(Unit.REQUESTS)
 
 
 def test_speed_does_not_depend_on_how_much_traffic_a_replica_gets() -> None:
     little = after(20, running=1.0, drain_rate=2.5)
     much = after(20, running=8.0, drain_rate=20.0)
-    assert little.speed(Unit.REQUESTS) == much.speed(Unit.REQUESTS)
+    assert little.speed(Unit.REQUESTS) == pytest.approx(much.speed(Unit.REQUESTS))
 
 
 def test_speed_is_unknown_until_a_replica_has_been_busy_for_some_time() -> None:
@@ -67,7 +67,7 @@ def test_speed_is_unknown_until_a_replica_has_been_busy_for_some_time() -> None:
 def test_an_idle_replica_keeps_the_speed_that_was_measured_while_it_was_busy() -> None:
     busy = after(20, running=4.0, drain_rate=10.0)
     idle = after(300, before=busy, start=120.0, running=0.0, drain_rate=10.0)
-    assert 2.5 == idle.speed(Unit.REQUESTS)
+    assert pytest.approx(2.5) == idle.speed(Unit.REQUESTS)
 
 
 def test_a_speed_from_long_ago_is_forgotten() -> None:

@@ -29,7 +29,8 @@ async def test_the_status_lists_weights_with_reasons(serving: RouterHarness) -> 
                 "replica": f"a-{n}",
                 "address": f"127.0.0.1:{9000 + n}",
                 "weight": 50_000,
-                "reason": "an even share among 2 replicas; no load was reported; treated as average load",
+                "group": "a",
+                "reason": "an even share among 2 replicas; no load was reported; it counts by its slots",
             }
             for n in range(2)
         ],
@@ -78,12 +79,12 @@ async def test_readiness_is_written_at_once_and_weights_later(serving: RouterHar
     serving.write_fact(states=[ReplicaState.READY, ReplicaState.READY])
     serving.report_drain_rates(8.0, 2.0, seconds=2.0)
     serving.clock.advance(STALE_SECONDS + 0.5)
-    serving.router.tick()
+    serving.report_load(8.0, 2.0, last_waiting=20.0)
     assert {(CHAT, 1.0)} == set(serving.queued)
     before = len(serving.endpoints.statuses)
     await serving.router.reconcile(CHAT)
     serving.clock.advance(2.0)
-    serving.router.tick()
+    serving.report_load(8.0, 2.0)
     assert Requeue(3.0) == await serving.router.reconcile(CHAT)
     serving.clock.advance(3.0)
     assert await serving.router.reconcile(CHAT) is None

@@ -14,6 +14,8 @@ Signal = Literal[
     "slots",
     "gpu_utilization_ratio",
     "gpu_memory_used_bytes",
+    "generation_tokens_total",
+    "finished_requests_total",
 ]
 """Optional fields of ReplicaLoad."""
 

@@ -88,6 +88,7 @@ class ReplicaWeight(ApiModel):
     replica: str = Field(description="Name of the replica.")
     address: str = Field(description="host:port.")
     weight: Count32 = Field(description="Its weight in Envoy.")
+    group: str = Field(default="", description="Its group: replicas that are alike, a locality in Envoy.")
     reason: str = Field(default="", max_length=1024, description="Reason of the weight.")
 
 

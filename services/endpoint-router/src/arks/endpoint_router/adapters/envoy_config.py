@@ -10,6 +10,7 @@ from arks.endpoint_router.adapters.envoy import (
     load_assignment,
     token_quota_cluster,
 )
+from arks.endpoint_router.adapters.envoy.messages import ClusterLoadAssignment
 from arks.endpoint_router.adapters.xds import CLUSTER, ENDPOINT, LISTENER, ConfigSnapshot
 from arks.endpoint_router.domain import Candidate, Decision, usable_address
 
@@ -33,7 +34,7 @@ class SnapshotEnvoyConfig:
     # --- endpoints
 
     def route(self, name: str, decision: Decision, known_at: float) -> None:
-        self._snapshot.put(ENDPOINT, name, load_assignment(name, backends(decision)), known_at)
+        self._snapshot.put(ENDPOINT, name, _assignment(name, decision), known_at)
         self._snapshot.put(CLUSTER, name, cluster(name), known_at)
 
     def hold(self, name: str) -> None:
@@ -85,6 +86,11 @@ class SnapshotEnvoyConfig:
                 self._snapshot.retry(type_, name)
 
 
+def _assignment(name: str, decision: Decision) -> ClusterLoadAssignment:
+    weights = {group.name: group.weight for group in decision.groups}
+    return load_assignment(name, backends(decision), weights)
+
+
 def backends(decision: Decision) -> list[Backend]:
     """Return the replicas that get traffic, then those that drain: Envoy would cut the streams of an absent one."""
     routed = [candidate for candidate in decision.candidates if candidate.weight]
@@ -105,5 +111,5 @@ def _backend(candidate: Candidate) -> Backend:
         port=candidate.replica.port,
         weight=max(1, candidate.weight),
         draining=candidate.draining,
-        group=candidate.replica.id.application,
+        group=candidate.group,
     )

@@ -2,8 +2,12 @@
 
 replicas.py    replicas and the applications that they belong to
 shares.py      the share of each application: static entries, defaultWeight, canaries
-load.py        readings of load, which of them are plausible, how fast a replica works
-scores.py      the replicas of one application compared: capacity, queues, small steps
+load.py        readings of load, which of them are plausible, what follows from them
+speed.py       how fast a slot works, and when that has changed
+slots.py       slots of engines that do not report them
+groups.py      replicas that are alike: Envoy's localities
+division.py    shares of groups by capacity, so that requests wait least
+scores.py      the replicas of one application compared: groups, shares, queues
 decide.py      a decision from all of these
 decision.py    its type, with a reason for each replica
 translate.py   facts, load reports and resources as values of this package
@@ -11,7 +15,7 @@ http_route.py  the HTTPRoute of an endpoint with a `gatewayRef`
 """
 
 from arks.endpoint_router.domain.decide import WEIGHT_TOTAL, DecisionInput, decide
-from arks.endpoint_router.domain.decision import Candidate, Decision, Portion, Reason, Source
+from arks.endpoint_router.domain.decision import Candidate, Decision, Portion, Reason, RoutedGroup, Source
 from arks.endpoint_router.domain.load import STALE_SECONDS, Reading, Signals, Unit, doubt, observe, stale_seconds
 from arks.endpoint_router.domain.replicas import Application, ReplicaId, RoutedReplica, usable_address
 from arks.endpoint_router.domain.scores import Score
@@ -29,6 +33,7 @@ __all__ = [
     "Reading",
     "Reason",
     "ReplicaId",
+    "RoutedGroup",
     "RoutedReplica",
     "Score",
     "Share",

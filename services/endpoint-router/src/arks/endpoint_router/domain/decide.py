@@ -5,14 +5,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from arks.contracts.facts import ReplicaState
-from arks.endpoint_router.domain.decision import Candidate, Decision, Portion, Reason, Source
-from arks.endpoint_router.domain.load import Signals, doubt
+from arks.endpoint_router.domain.decision import Candidate, Decision, Portion, Reason, RoutedGroup, Source
+from arks.endpoint_router.domain.groups import Contender
+from arks.endpoint_router.domain.load import FORGET_SECONDS, Signals, doubt
 from arks.endpoint_router.domain.replicas import Application, ReplicaId, RoutedReplica, usable_address
-from arks.endpoint_router.domain.scores import Contender, scores
+from arks.endpoint_router.domain.scores import Score, scores
 from arks.endpoint_router.domain.shares import EndpointSpec, Share, shares
 
 WEIGHT_TOTAL = 100_000
-"""Sum of all weights of an endpoint, up to rounding: a weight of 1,000 is one percent of the traffic."""
+"""Sum of the weights of an endpoint's groups: a weight of 1,000 is one percent of the traffic."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,8 +23,10 @@ class DecisionInput:
     applications: Mapping[str, Application]
     """Those of the endpoint's namespace, by name."""
     signals: Mapping[ReplicaId, Signals] = field(default_factory=dict)
-    before: Mapping[ReplicaId, float] = field(default_factory=dict)
+    before: Mapping[ReplicaId, Score] = field(default_factory=dict)
     """Scores of the last decision."""
+    hold: bool = False
+    """The router has just started: an application of which no load was reported keeps its last groups and shares."""
     now: float = 0.0
     """Seconds since the epoch."""
 
@@ -39,21 +42,43 @@ def decide(spec: EndpointSpec, inputs: DecisionInput) -> Decision:
         for share in found.shares
     }
     portions = _portions(found.shares, eligible, inputs.applications)
-    candidates = [
-        candidate
-        for portion in portions
-        for candidate in _candidates(portion, eligible[portion.share.application], excluded, inputs)
-    ]
+    groups: list[RoutedGroup] = []
+    candidates: list[Candidate] = []
+    weights = apportion([portion.fraction for portion in portions], WEIGHT_TOTAL)
+    for portion, weight in zip(portions, weights, strict=True):
+        name = portion.share.application
+        compared = _compare(name, eligible[name], inputs)
+        mine = _groups(name, compared, weight)
+        groups += mine
+        candidates += _candidates(inputs.applications[name].replicas, compared, mine, excluded, inputs)
     reason, message = _summary(spec, portions)
     return Decision(
         endpoint=f"{spec.namespace}/{spec.name}",
         now=inputs.now,
         reason=reason,
         message=message,
-        source=_source(candidates, found.differ),
+        source=_source(candidates, found.differ, inputs.now),
         portions=portions,
         candidates=tuple(sorted(candidates, key=lambda candidate: candidate.replica.id)),
+        groups=tuple(sorted(groups, key=lambda group: (group.application, group.name))),
         unrouted=found.unrouted,
+        held=any(_held(eligible[portion.share.application], inputs) for portion in portions),
+    )
+
+
+def _compare(application: str, eligible: Sequence[RoutedReplica], inputs: DecisionInput) -> dict[ReplicaId, Score]:
+    if _held(eligible, inputs):
+        return {replica.id: inputs.before[replica.id] for replica in eligible}
+    return scores(application, [_contender(replica, len(eligible), inputs) for replica in eligible])
+
+
+def _held(eligible: Sequence[RoutedReplica], inputs: DecisionInput) -> bool:
+    """Return whether the application keeps its last groups and shares."""
+    return (
+        inputs.hold
+        and len(eligible) > 1
+        and all(replica.id in inputs.before and replica.id not in inputs.signals for replica in eligible)
+        and math.isclose(math.fsum(inputs.before[replica.id].share for replica in eligible), 1.0, abs_tol=1e-3)
     )
 
 
@@ -106,39 +131,75 @@ def _portions(
     )
 
 
+def _groups(application: str, compared: Mapping[ReplicaId, Score], weight: int) -> list[RoutedGroup]:
+    """Return the groups of one application; their weights add up to `weight`."""
+    shares: dict[str, list[float]] = {}
+    for score in compared.values():
+        shares.setdefault(score.group, []).append(score.share)
+    ordered = sorted(shares.items())
+    parts = apportion([math.fsum(members) for _, members in ordered], weight)
+    return [
+        RoutedGroup(application, name, part, len(members)) for (name, members), part in zip(ordered, parts, strict=True)
+    ]
+
+
+def apportion(shares: Sequence[float], total: int) -> list[int]:
+    """Return integers in proportion to the shares that add up to `total`, by the largest remainders.
+
+    A share above 0 gets at least 1, so the sum is greater if there are more shares than `total`.
+    """
+    whole = math.fsum(shares)
+    exact = [share / whole * total if whole else 0.0 for share in shares]
+    parts = [max(int(amount), 1 if amount > 0 else 0) for amount in exact]
+    missing = (total if whole else 0) - sum(parts)
+    order = sorted(range(len(parts)), key=lambda number: (parts[number] - exact[number], number))
+    for number in order[: max(0, missing)]:
+        parts[number] += 1
+    if missing < 0:
+        greatest = max(range(len(parts)), key=lambda number: (parts[number], -number))
+        parts[greatest] = max(1, parts[greatest] + missing)
+    return parts
+
+
 def _candidates(
-    portion: Portion,
-    eligible: Sequence[RoutedReplica],
+    replicas: Sequence[RoutedReplica],
+    compared: Mapping[ReplicaId, Score],
+    groups: Iterable[RoutedGroup],
     excluded: Mapping[ReplicaId, str],
     inputs: DecisionInput,
 ) -> list[Candidate]:
-    doubts = {replica.id: doubt(inputs.signals.get(replica.id), inputs.now, len(eligible)) for replica in eligible}
-    compared = scores([_contender(replica, doubts[replica.id], inputs) for replica in eligible])
-    total = math.fsum(score.value for score in compared.values())
+    weights = {group.name: group.replica_weight for group in groups}
 
     def candidate(replica: RoutedReplica) -> Candidate:
         score = compared.get(replica.id)
         return Candidate(
             replica=replica,
-            weight=0 if score is None else max(1, round(WEIGHT_TOTAL * portion.fraction * score.value / total)),
+            weight=0 if score is None else weights[score.group],
             score=score,
             signals=inputs.signals.get(replica.id),
-            doubt=doubts.get(replica.id),
-            peers=len(eligible),
+            doubt=None if score is None else doubt(inputs.signals.get(replica.id), inputs.now, len(compared)),
+            peers=len(compared),
             excluded=excluded.get(replica.id, ""),
         )
 
-    return [candidate(replica) for replica in inputs.applications[portion.share.application].replicas]
+    return [candidate(replica) for replica in replicas]
 
 
-def _contender(replica: RoutedReplica, doubt_: str | None, inputs: DecisionInput) -> Contender:
+def _contender(replica: RoutedReplica, ready: int, inputs: DecisionInput) -> Contender:
+    signals, before = inputs.signals.get(replica.id), inputs.before.get(replica.id)
     return Contender(
         id=replica.id,
         slots=_slots(replica, inputs),
-        signals=inputs.signals.get(replica.id),
-        doubt=doubt_,
-        before=inputs.before.get(replica.id),
+        signals=signals if _remembered(signals, inputs.now) else None,
+        doubt=doubt(signals, inputs.now, ready),
+        group=before.group if before is not None else None,
+        share=before.share if before is not None else None,
     )
+
+
+def _remembered(signals: Signals | None, now: float) -> bool:
+    """Return whether what was measured still counts: a replica's capacity is not gone with its last report."""
+    return signals is not None and signals.updated_at is not None and now - signals.updated_at <= FORGET_SECONDS
 
 
 def _slots(replica: RoutedReplica, inputs: DecisionInput) -> int:
@@ -161,9 +222,9 @@ def _summary(spec: EndpointSpec, portions: Sequence[Portion]) -> tuple[Reason, s
     return Reason.NO_READY_REPLICAS, f"no ready replicas: {names}{hint}"
 
 
-def _source(candidates: Sequence[Candidate], shares_differ: bool) -> Source:
+def _source(candidates: Sequence[Candidate], shares_differ: bool, now: float) -> Source:
     compared = [candidate for candidate in candidates if candidate.score is not None]
-    if any(candidate.doubt is None for candidate in compared):
+    if any(candidate.doubt is None or _remembered(candidate.signals, now) for candidate in compared):
         return Source.ENGINE
     slots = {candidate.replica.slots for candidate in compared}
     by_slots = len(slots) > 1 and 0 not in slots

@@ -40,12 +40,28 @@ class Portion:
 
 
 @dataclass(frozen=True, slots=True)
+class RoutedGroup:
+    """Replicas of one application that are alike: a locality in Envoy."""
+
+    application: str
+    name: str
+    weight: int
+    """Of the group; those of an application's groups add up to its part of WEIGHT_TOTAL."""
+    replicas: int
+
+    @property
+    def replica_weight(self) -> int:
+        """Return the weight that each member is shown with."""
+        return max(1, round(self.weight / self.replicas))
+
+
+@dataclass(frozen=True, slots=True)
 class Candidate:
     """A replica, its weight, and the inputs of that weight."""
 
     replica: RoutedReplica
     weight: int
-    """0: no new request."""
+    """Its part of its group's weight. 0: no new request."""
     score: Score | None
     signals: Signals | None
     doubt: str | None
@@ -54,6 +70,11 @@ class Candidate:
     """Replicas of its application that get traffic, itself included."""
     excluded: str = ""
     """Why it gets no traffic; empty if it gets some."""
+
+    @property
+    def group(self) -> str:
+        """Return the name of its group; its application's for a replica that gets no traffic."""
+        return self.score.group if self.score is not None else self.replica.id.application
 
     @property
     def draining(self) -> bool:
@@ -72,11 +93,13 @@ class Candidate:
             text = f"an even share among {self.peers} replicas"
         else:
             text = f"{score.value:.2f} times an even share among {self.peers} replicas"
-        return text if score.value == score.target else f"{text}, moving to {score.target:.2f}"
+        return text if score.group in {"", self.replica.id.application} else f"{text}, in group {score.group}"
 
     def _evidence(self, now: float | None) -> str:
-        if self.doubt is not None or self.signals is None:
-            return f"{self.doubt}; treated as average load"
+        if self.signals is None:
+            return f"{self.doubt}; it counts by its slots"
+        if self.doubt is not None:
+            return f"{self.doubt}; what was measured before holds"
         reading = self.signals.reading
         parts = [
             f"{'?' if value is None else f'{value:g}'} {name}"
@@ -103,19 +126,16 @@ class Decision:
     portions: tuple[Portion, ...]
     candidates: tuple[Candidate, ...]
     """Sorted by application and name."""
+    groups: tuple[RoutedGroup, ...]
+    """Those with replicas that get traffic, sorted by application and name."""
     unrouted: tuple[str, ...]
     """Messages about static entries that cannot be followed."""
+    held: bool = False
+    """Some shares are those of before the router's start, because no load was reported yet."""
 
     @property
     def ready(self) -> bool:
         return self.reason is Reason.ROUTED
-
-    @property
-    def settled(self) -> bool:
-        """Whether a new decision from the same inputs would be the same."""
-        return all(
-            candidate.score is None or candidate.score.value == candidate.score.target for candidate in self.candidates
-        )
 
     @property
     def routed(self) -> dict[ReplicaId, int]:
@@ -123,19 +143,17 @@ class Decision:
         return {candidate.replica.id: candidate.weight for candidate in self.candidates if candidate.weight}
 
     @property
-    def scores(self) -> dict[ReplicaId, float]:
+    def scores(self) -> dict[ReplicaId, Score]:
         """Input of the next decision."""
-        return {
-            candidate.replica.id: candidate.score.value for candidate in self.candidates if candidate.score is not None
-        }
+        return {candidate.replica.id: candidate.score for candidate in self.candidates if candidate.score is not None}
 
     def same_traffic(self, other: "Decision | None") -> bool:
         """Return whether Envoy and users who read weights would see no difference."""
         if other is None:
             return False
-        mine = [(candidate.replica, candidate.weight) for candidate in self.candidates]
-        theirs = [(candidate.replica, candidate.weight) for candidate in other.candidates]
-        return mine == theirs and (self.reason, self.message, self.source, self.unrouted) == (
-            *(other.reason, other.message, other.source),
-            other.unrouted,
-        )
+        return self._traffic == other._traffic
+
+    @property
+    def _traffic(self) -> tuple[object, ...]:
+        replicas = [(candidate.replica, candidate.weight, candidate.group) for candidate in self.candidates]
+        return replicas, self.groups, self.reason, self.message, self.source, self.unrouted

@@ -1,17 +1,17 @@
-"""Readings of a replica's load: which are plausible, and how fast the replica works.
-
-Speed: by Little's law, the work that a replica completes in a second, divided by its requests in flight, is the work
-that one slot completes in a second. Unlike the drain rate itself it does not grow with the traffic that the replica is
-given, so a replica with little traffic does not look slow and stay that way. Both are means over the same time.
+"""Readings of a replica's load: which are plausible, and what follows from them: speed, slots, requests in flight.
 
 Work is tokens a second, which need the fewest requests to be measured, or finished requests a second (an engine that
-embeds generates no tokens). Tokens are counted over all time. The drain rate is counted over busy time only, and keeps
-its value while the replica is idle. Each is divided by the requests in flight over the same time.
+embeds generates no tokens). It comes from counters where reports have them. Reports without counters have rates:
+tokens are counted over all time, the drain rate over busy time only, and it keeps its value while the replica is idle;
+each is divided by the requests in flight over the same time.
 """
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
+
+from arks.endpoint_router.domain.slots import ObservedSlots
+from arks.endpoint_router.domain.speed import SMOOTHING_SECONDS, Sample, Speed, Work
 
 STALE_SECONDS = 3.0
 """Readings come up to five times a second; an older one does not describe the present. A restart of metrics takes
@@ -21,16 +21,20 @@ STALE_ALONE_SECONDS = 120.0
 while it is idle."""
 FUTURE_SECONDS = 2.0
 """Clocks of one cluster differ by less; a reading from further in the future is rejected."""
-SMOOTHING_SECONDS = 30.0
-"""Requests differ in length, so rates are noisy: speed is a mean over about this time, as the drain rate is."""
 QUEUE_SECONDS = 10.0
 """Queues come and go within seconds, and Envoy observes that itself; only a queue that stays should count here."""
 WARM_UP_SECONDS = 10.0
 """A replica's speed counts after this much busy time."""
 LONGEST_STEP_SECONDS = 1.0
 """A longer gap between readings counts as this much time."""
-LEAST_RUNNING = 0.02
-"""With fewer requests in flight on average, the quotient is meaningless."""
+IN_FLIGHT_SECONDS = 2.0
+"""Requests in flight are a mean over about this time: the load that shares are made for."""
+FROZEN_SECONDS = 5.0
+"""Requests run and nothing has changed on the engine's page for this long: its numbers are not taken as the present."""
+LEAST_FROZEN_REQUESTS = 2.0
+"""Fewer requests in flight can stand still for seconds on a healthy engine."""
+LONGEST_REQUEST_SECONDS = 60.0
+"""Engines that count work when a request ends are silent until then; after this time it is not counted any more."""
 FORGET_SECONDS = 600.0
 """After this much idle time, earlier measurements no longer count."""
 
@@ -51,11 +55,24 @@ class Reading:
     """0 to 1."""
     slots: int = 0
     """0 if unknown."""
+    tokens_total: float | None = None
+    """Generated tokens since the engine's start."""
+    finished_total: float | None = None
+    """Finished requests since the engine's start."""
     problem: str = ""
 
     @property
     def idle(self) -> bool:
         return not self.running and not self.waiting
+
+    @property
+    def in_flight(self) -> float:
+        return (self.running or 0.0) + (self.waiting or 0.0)
+
+    @property
+    def numbers(self) -> tuple[float | None, ...]:
+        """Return what moves while the engine works."""
+        return self.running, self.waiting, self.tokens_total, self.finished_total
 
 
 class Unit(StrEnum):
@@ -66,46 +83,34 @@ class Unit(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class ServiceRate:
-    """Means of requests in flight and of a rate of work, over the same time."""
-
-    seconds: float = 0.0
-    running: float = 0.0
-    rate: float = 0.0
-
-    def after(self, running: float, rate: float, elapsed: float) -> "ServiceRate":
-        """Add a reading: a plain mean at first, later one that favours newer readings."""
-        seconds = self.seconds + elapsed
-        fraction = max(1 - math.exp(-elapsed / SMOOTHING_SECONDS), elapsed / seconds if seconds else 0.0)
-        return ServiceRate(
-            seconds,
-            self.running + fraction * (running - self.running),
-            self.rate + fraction * (rate - self.rate),
-        )
-
-    @property
-    def per_slot(self) -> float | None:
-        """Work that one slot completes in a second; None if unknown."""
-        return self.rate / self.running if self.running >= LEAST_RUNNING and self.rate > 0 else None
-
-
-@dataclass(frozen=True, slots=True)
 class Signals:
-    """The newest reading of a replica, and means over the earlier ones."""
+    """The newest reading of a replica, and what follows from it and the earlier ones."""
 
     reading: Reading
     updated_at: float | None = None
     """Time of the newest plausible reading."""
+    changed_at: float = 0.0
+    """Time of the newest reading that differed from the one before it."""
     busy_at: float = 0.0
     """When the replica last had work."""
     busy_seconds: float = 0.0
     mean_waiting: float = 0.0
     """Mean length of the queue over the last seconds (QUEUE_SECONDS)."""
-    tokens: ServiceRate = ServiceRate()
-    requests: ServiceRate = ServiceRate()
+    mean_in_flight: float = 0.0
+    """Mean of running and waiting requests over IN_FLIGHT_SECONDS."""
+    tokens: Work = field(default_factory=Work)
+    """From rates, as is `requests`."""
+    requests: Work = field(default_factory=Work)
+    counted: Speed = field(default_factory=Speed)
+    """From counters."""
+    pending: Sample = field(default_factory=Sample)
+    """Time since a counter moved."""
+    observed_slots: ObservedSlots = field(default_factory=ObservedSlots)
 
     def speed(self, unit: Unit) -> float | None:
-        """Return the work that one slot completes in a second; None until the replica has been busy for some time."""
+        """Return the work that one slot completes in a second; None until enough work has been measured."""
+        if self.counted.known:
+            return self.counted.tokens.per_slot if unit is Unit.TOKENS else self.counted.requests.per_slot
         if self.busy_seconds < WARM_UP_SECONDS:
             return None
         return self.tokens.per_slot if unit is Unit.TOKENS else self.requests.per_slot
@@ -117,23 +122,60 @@ def observe(before: Signals | None, reading: Reading) -> Signals:
     if reading.problem or implausible(reading):
         return replace(known, reading=reading)
     at, running, waiting = reading.measured_at, reading.running or 0.0, reading.waiting or 0.0
-    elapsed = 0.0 if known.updated_at is None else min(max(0.0, at - known.updated_at), LONGEST_STEP_SECONDS)
+    gap = 0.0 if known.updated_at is None else max(0.0, at - known.updated_at)
+    elapsed = min(gap, LONGEST_STEP_SECONDS)
     if at - known.busy_at > FORGET_SECONDS:
         known = Signals(reading, mean_waiting=waiting)
     tokens, requests = known.tokens, known.requests
     if reading.token_rate is not None:
-        tokens = tokens.after(running, reading.token_rate, elapsed)
+        tokens = tokens.after(reading.token_rate * elapsed, running * elapsed, elapsed, SMOOTHING_SECONDS)
     if reading.drain_rate is not None and running:
-        requests = requests.after(running, reading.drain_rate, elapsed)
+        requests = requests.after(reading.drain_rate * elapsed, running * elapsed, elapsed, SMOOTHING_SECONDS)
+    counted, pending = _count(known, reading, gap)
     return Signals(
         reading=reading,
         updated_at=at,
+        changed_at=known.changed_at if known.updated_at and reading.numbers == known.reading.numbers else at,
         busy_at=at if running else known.busy_at,
         busy_seconds=known.busy_seconds + (elapsed if running else 0.0),
-        mean_waiting=known.mean_waiting + (1 - math.exp(-elapsed / QUEUE_SECONDS)) * (waiting - known.mean_waiting),
+        mean_waiting=_approach(known.mean_waiting, waiting, elapsed, QUEUE_SECONDS),
+        mean_in_flight=reading.in_flight
+        if known.updated_at is None
+        else _approach(known.mean_in_flight, reading.in_flight, elapsed, IN_FLIGHT_SECONDS),
         tokens=tokens,
         requests=requests,
+        counted=counted,
+        pending=pending,
+        observed_slots=known.observed_slots.after(running, waiting, elapsed),
     )
+
+
+def _count(known: Signals, reading: Reading, gap: float) -> tuple[Speed, Sample]:
+    """Return the speed from counters, and the time that no counter has moved.
+
+    Time counts with the work that ends it, since some engines count a request's tokens when it ends.
+    """
+    last, nothing = known.reading, Sample()
+    tokens, finished = (
+        _growth(last.tokens_total, reading.tokens_total),
+        _growth(last.finished_total, reading.finished_total),
+    )
+    if finished is None or not 0 < gap <= 2 * LONGEST_STEP_SECONDS:
+        return known.counted, nothing
+    running = ((last.running or 0.0) + (reading.running or 0.0)) / 2
+    sample = Sample(known.pending.seconds + gap, known.pending.slot_seconds + running * gap, tokens or 0.0, finished)
+    if tokens or finished:
+        return known.counted.after(sample), nothing
+    return known.counted, nothing if sample.seconds > LONGEST_REQUEST_SECONDS or not running else sample
+
+
+def _growth(before: float | None, after: float | None) -> float | None:
+    """Return how much a counter grew; None if it is absent or fell, as after a restart of the engine."""
+    return None if before is None or after is None or after < before else after - before
+
+
+def _approach(mean: float, value: float, elapsed: float, seconds: float) -> float:
+    return mean + (1 - math.exp(-elapsed / seconds)) * (value - mean)
 
 
 def stale_seconds(ready: int) -> float:
@@ -158,20 +200,35 @@ def doubt(signals: Signals | None, now: float, ready: int = 2) -> str | None:
         return f"its last load report is {age:.0f} s old"
     if age < -FUTURE_SECONDS:
         return f"its load report is from {-age:.0f} s in the future"
-    return None
+    return _frozen(signals)
+
+
+def _frozen(signals: Signals) -> str | None:
+    """Return why a page that stays the same while requests run cannot be used; None if it can.
+
+    Without counters a steady load looks the same, so only pages with counters are judged. A page with one running
+    request may be that of an engine that counts when a request ends.
+    """
+    reading = signals.reading
+    if reading.finished_total is None or (reading.running or 0.0) + (reading.waiting or 0.0) < LEAST_FROZEN_REQUESTS:
+        return None
+    seconds = reading.measured_at - signals.changed_at
+    return f"its numbers have not changed for {seconds:.0f} s" if seconds >= FROZEN_SECONDS else None
 
 
 def implausible(reading: Reading) -> str | None:
     """Return why these numbers cannot be true, or carry no information; None if they are plausible."""
     if reading.running is None and reading.waiting is None:
         return "its engine reports neither running nor waiting requests"
-    for name, value in (
-        ("running", reading.running),
-        ("waiting", reading.waiting),
-        ("drain rate", reading.drain_rate),
-        ("token rate", reading.token_rate),
+    for name, value, limit in (
+        ("running", reading.running, 1e6),
+        ("waiting", reading.waiting, 1e6),
+        ("drain rate", reading.drain_rate, 1e9),
+        ("token rate", reading.token_rate, 1e9),
+        ("generated tokens", reading.tokens_total, 1e18),
+        ("finished requests", reading.finished_total, 1e18),
     ):
-        if value is not None and not 0 <= value < 1e9:
+        if value is not None and not 0 <= value < limit:
             return f"its engine reports {name} = {value}"
     if reading.kv_usage is not None and not 0 <= reading.kv_usage <= 1.05:
         return f"its engine reports KV-cache use = {reading.kv_usage}"

@@ -1,83 +1,60 @@
 """Compare the replicas of one application: score 1 is an even share of its traffic, 2 is twice that.
 
-Capacity counts first (speed times slots), then queues that stay: a replica with waiting requests gets less. Replicas
-that differ by little get equal scores, because a difference of some percent is noise, and between equal ones Envoy
-picks the less busy of two. Scores change in small steps.
-
-Envoy divides a weight by (requests in flight + 1)^2 (`least_request_lb_config` of the cluster). With weights that are
-squares of capacities it therefore compares capacity for each request. Simulated with exponential request lengths on two
-slots a replica, three fast replicas and one at a quarter of their speed, 91 % loaded: the slowest 1 % of requests wait
-18 s (best possible: 18), 26 s with weights in proportion and an exponent of 1, 68 s with equal weights.
+Replicas that are alike form a group and have equal scores. Shares between groups follow capacity, so that requests
+wait least (`division`); they do not follow load, so nothing that a replica reports about its present load attracts
+traffic: a broken page that shows an idle engine cannot. Load counts twice only, and both times it takes away: a queue
+sends new work elsewhere at the next report, and a full KV cache lowers the capacity.
 """
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import median
 
-from arks.endpoint_router.domain.load import Signals, Unit
+from arks.endpoint_router.domain.division import divide
+from arks.endpoint_router.domain.groups import Contender, Group, group_alike
+from arks.endpoint_router.domain.load import Signals
 from arks.endpoint_router.domain.replicas import ReplicaId
 
-CAPACITY_EXPONENT = 2
-"""Scores are capacities to this power; Envoy's exponent of requests in flight (the cluster's) must be the same."""
-STEP_FACTOR = 1.5
-"""A score changes by at most this factor at once, so a wrong reading does little before the next one corrects it."""
-JOIN_FACTOR = 1.25
-"""Replicas within this factor are treated as equal."""
-PART_FACTOR = 1.75
-"""Replicas that were equal stay equal up to this factor, so that noise does not part and join them repeatedly."""
 LEAST_CHANGE = 0.1
-"""A smaller relative change is not pushed to Envoy."""
-LARGEST_SCORE = 64.0
-"""Upper bound of a score; its reciprocal is the lower bound."""
-BACKLOG_SECONDS = 5.0
-"""A queue that takes this long to finish halves the capacity."""
+"""A smaller relative change of all shares is not pushed to Envoy."""
+QUEUE_PART = 0.25
+"""A group whose queue is longer than those of the others by this part of its slots gets no new requests."""
+QUEUED_SHARE = 1e-3
+"""What is left of its share then: a ready replica always gets some traffic."""
+FULL_PART = 0.95
+"""A group takes over work of others until it is used to this part."""
 KV_FULL = 0.9
 """Above this KV-cache use engines begin to preempt requests; at 1 the capacity is halved."""
-
-
-@dataclass(frozen=True, slots=True)
-class Contender:
-    """A ready replica as it enters the comparison."""
-
-    id: ReplicaId
-    slots: int
-    """0 if unknown."""
-    signals: Signals | None
-    doubt: str | None
-    """Why its signals cannot be used; None if they can."""
-    before: float | None
-    """Its score in the last decision; None for a new replica."""
 
 
 @dataclass(frozen=True, slots=True)
 class Score:
     value: float
     target: float
-    """The score that `value` approaches step by step."""
+    """The score that follows from the newest reports; `value` stays while it differs by little."""
+    group: str = ""
+    share: float = 0.0
+    """Of the application's traffic, 0 to 1; the exact form of `value`."""
 
 
-def scores(contenders: Sequence[Contender]) -> dict[ReplicaId, Score]:
-    """Return a score for each contender; their order does not matter."""
+def scores(application: str, contenders: Sequence[Contender]) -> dict[ReplicaId, Score]:
+    """Return a score for each contender; their order does not matter. Shares add up to 1."""
     if not contenders:
         return {}
-    capacities = _capacities(contenders)
-    ordered = sorted(
-        contenders, key=lambda contender: (-capacities[contender.id], contender.doubt is not None, contender.id)
-    )
-    groups = [(group, _strength(group, capacities)) for group in _group_alike(ordered, capacities)]
-    mean = math.fsum(strength * len(group) for group, strength in groups) / len(contenders)
-    found: dict[ReplicaId, Score] = {}
-    for group, strength in groups:
-        target = 1.0 if len(groups) == 1 else min(max(strength / mean, 1 / LARGEST_SCORE), LARGEST_SCORE)
-        found |= _move(group, round(target, 3))
-    return found
-
-
-def _strength(group: Sequence[Contender], capacities: dict[ReplicaId, float]) -> float:
-    """Return the mean capacity of the group, to the power that scores have."""
-    mean = math.fsum(capacities[contender.id] for contender in group) / len(group)
-    return float(mean**CAPACITY_EXPONENT)
+    groups = group_alike(application, contenders)
+    wanted = _shares(groups)
+    shares = _steady(groups, wanted)
+    count = len(contenders)
+    return {
+        member.id: Score(
+            round(count * share / len(group.members), 3),
+            round(count * target / len(group.members), 3),
+            group.name,
+            share / len(group.members),
+        )
+        for group, share, target in zip(groups, shares, wanted, strict=True)
+        for member in group.members
+    }
 
 
 def backlog_seconds(signals: Signals) -> float:
@@ -85,71 +62,84 @@ def backlog_seconds(signals: Signals) -> float:
     return signals.mean_waiting / (signals.reading.drain_rate or 1.0)
 
 
-def _capacities(contenders: Sequence[Contender]) -> dict[ReplicaId, float]:
-    """Return the capacity of each contender, in any unit.
+def _shares(groups: Sequence[Group]) -> list[float]:
+    if len(groups) == 1:
+        return [1.0]
+    capacities = [(group.slots, group.speed * _kv_factor(group)) for group in groups]
+    utilisation = _utilisation(groups)
+    return relieve(divide(capacities, utilisation), capacities, utilisation, [_queue_part(group) for group in groups])
 
-    A replica without usable signals gets no more than one that is measured idle.
+
+def relieve(
+    divided: Sequence[float], capacities: Sequence[tuple[float, float]], utilisation: float, queues: Sequence[float]
+) -> list[float]:
+    """Return the shares after groups with long queues have passed a part of theirs to those without.
+
+    A group takes over no more than its slots can work on: the queue of a large group would bury a small one within one
+    report. What is left goes to the group of the greatest capacity, where it is spread over the most slots. `queues`:
+    waiting requests as a part of the group's slots.
     """
-    slots = {contender.id: contender.slots for contender in contenders}
-    if not all(slots.values()):
-        slots = dict.fromkeys(slots, 1)
-    measured = {
-        contender.id: contender.signals
-        for contender in contenders
-        if contender.doubt is None and contender.signals is not None
-    }
-    if not measured:
-        return {id_: float(count) for id_, count in slots.items()}
-    speeds = _speeds(measured)
-    typical = median(speeds.values()) if speeds else 1.0
-    capacities = {
-        id_: slots[id_] * speeds.get(id_, typical) * _pressure_factor(signals) for id_, signals in measured.items()
-    }
-    idle = [capacities[id_] for id_, signals in measured.items() if signals.reading.idle]
-    cautious = min([median(capacities.values()), *idle])
-    return dict.fromkeys(slots, cautious) | capacities
-
-
-def _speeds(measured: dict[ReplicaId, Signals]) -> dict[ReplicaId, float]:
-    """Return speeds that can be compared with each other: in the unit in which most are known."""
-    known = [
-        {id_: speed for id_, signals in measured.items() if (speed := signals.speed(unit)) is not None} for unit in Unit
+    whole = math.fsum(slots * speed for slots, speed in capacities)
+    least = min(queues)
+    found = [
+        share * max(QUEUED_SHARE, 1 - (queue - least) / QUEUE_PART)
+        for share, queue in zip(divided, queues, strict=True)
     ]
-    return max(known, key=len)
+    room = [
+        max(0.0, FULL_PART * slots * speed / whole / max(utilisation, FULL_PART) - share) if share == before else 0.0
+        for share, before, (slots, speed) in zip(found, divided, capacities, strict=True)
+    ]
+    passed = 1 - math.fsum(found)
+    taken = min(1.0, passed / total) if (total := math.fsum(room)) else 0.0
+    found = [share + taken * free for share, free in zip(found, room, strict=True)]
+    greatest = max(range(len(found)), key=lambda number: (math.prod(capacities[number]), -number))
+    found[greatest] += 1 - math.fsum(found)
+    return found
 
 
-def _pressure_factor(signals: Signals) -> float:
-    """Return 1 for a replica without pressure, less the longer its queue and the fuller its KV cache."""
-    factor = 1 / (1 + backlog_seconds(signals) / BACKLOG_SECONDS)
-    over = min(signals.reading.kv_usage or 0.0, 1.0) - KV_FULL
-    return factor if over <= 0 else factor * (1 - 0.5 * over / (1 - KV_FULL))
+def _utilisation(groups: Sequence[Group]) -> float:
+    """Return load divided by capacity, of the replicas whose load is known; 1 if it is known of none."""
+    load = capacity = 0.0
+    for group in groups:
+        for member in group.members:
+            if member.doubt is None and member.signals is not None:
+                load += member.signals.mean_in_flight * group.speed
+                capacity += group.slots / len(group.members) * group.speed
+    return load / capacity if capacity else 1.0
 
 
-def _group_alike(ordered: Sequence[Contender], capacities: dict[ReplicaId, float]) -> list[list[Contender]]:
-    """Group adjacent contenders of `ordered` that are treated as equal, best first."""
-    groups: list[list[Contender]] = []
-    for contender in ordered:
-        first = groups[-1][0] if groups else None
-        if first is not None and capacities[first.id] <= capacities[contender.id] * _tolerance(first, contender):
-            groups[-1].append(contender)
-        else:
-            groups.append([contender])
-    return groups
+def _queue_part(group: Group) -> float:
+    """Return the waiting requests of a group as a part of its slots. A reading in doubt has no queue."""
+    waiting = math.fsum(
+        member.signals.reading.waiting or 0.0
+        for member in group.members
+        if member.doubt is None and member.signals is not None
+    )
+    return waiting / group.slots
 
 
-def _tolerance(first: Contender, contender: Contender) -> float:
-    return PART_FACTOR if contender.before is not None and contender.before == first.before else JOIN_FACTOR
+def _kv_factor(group: Group) -> float:
+    """Return 1, or less if the KV caches of the group are nearly full on average."""
+    used = [
+        min(member.signals.reading.kv_usage or 0.0, 1.0)
+        for member in group.members
+        if member.doubt is None and member.signals is not None
+    ]
+    over = sum(used) / len(used) - KV_FULL if used else 0.0
+    return 1.0 if over <= 0 else 1 - 0.5 * over / (1 - KV_FULL)
 
 
-def _move(group: Sequence[Contender], target: float) -> dict[ReplicaId, Score]:
-    """Keep scores that are nearly right; move others one step towards the target. A new replica starts at it."""
-    known = {contender.before for contender in group if contender.before is not None}
-    if len(known) == 1 and abs(target / min(known) - 1) <= LEAST_CHANGE:
-        target = min(known)
-    return {contender.id: Score(_step(contender.before, target), target) for contender in group}
+def _steady(groups: Sequence[Group], wanted: list[float]) -> list[float]:
+    """Return the shares of the last decision if they are nearly right for the same groups, else the wanted ones."""
+    before = [_before(group) for group in groups]
+    held = [share for share in before if share is not None]
+    if len(held) < len(groups) or not math.isclose(math.fsum(held), 1.0, abs_tol=1e-6):
+        return wanted
+    near = all(abs(new / old - 1) <= LEAST_CHANGE for new, old in zip(wanted, held, strict=True) if old)
+    return held if near and all(held) else wanted
 
 
-def _step(before: float | None, target: float) -> float:
-    if before is None:
-        return target
-    return round(min(max(target, before / STEP_FACTOR), before * STEP_FACTOR), 3)
+def _before(group: Group) -> float | None:
+    """Return the share that exactly these members had as this group; None if the group has changed."""
+    shares = [member.share for member in group.members if member.share is not None and member.group == group.name]
+    return math.fsum(shares) if len(shares) == len(group.members) else None

@@ -45,6 +45,8 @@ def reading(load: ReplicaLoad, report_measured_at: Timestamp) -> Reading:
         token_rate=signal(load, "generation_tokens_per_second"),
         kv_usage=signal(load, "kv_cache_usage_ratio"),
         slots=load.slots if load.HasField("slots") else 0,
+        tokens_total=signal(load, "generation_tokens_total"),
+        finished_total=signal(load, "finished_requests_total"),
         problem=load.problem,
     )
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from arks.contracts.conditions import is_true
 from arks.contracts.resources import ArksEndpoint, ArksEndpointStatus
-from arks.endpoint_router.domain import STALE_SECONDS, Decision, EndpointSpec, ReplicaId, stale_seconds
+from arks.endpoint_router.domain import STALE_SECONDS, Decision, EndpointSpec, ReplicaId, Score, Source, stale_seconds
 from arks.endpoint_router.service.events import Change, Published, changes
 
 HISTORY = 16
@@ -39,21 +39,14 @@ class EndpointRecord:
     @property
     def measured(self) -> bool:
         """Whether the newest decision was made from load reports, which get stale."""
-        return self.newest is not None and any(
-            candidate.score and candidate.doubt is None for candidate in self.newest.candidates
-        )
-
-    @property
-    def settled(self) -> bool:
-        return self.newest is None or self.newest.settled
+        return self.newest is not None and self.newest.source is Source.ENGINE
 
     def is_decision_due(self, now: float) -> bool:
-        """Return whether readings may have become stale since the last decision, or scores have steps to go."""
-        elapsed = now - self.decided_at
-        if not self.settled:
-            return elapsed >= STALE_SECONDS / 3
-        ready = max((portion.ready for portion in self.newest.portions), default=0) if self.newest is not None else 0
-        return self.measured and elapsed >= stale_seconds(ready) / 3
+        """Return whether what the last decision was made from may be out of date."""
+        if self.newest is None or not (self.measured or self.newest.held):
+            return False
+        ready = max((portion.ready for portion in self.newest.portions), default=0)
+        return now - self.decided_at >= (STALE_SECONDS if self.newest.held else stale_seconds(ready)) / 3
 
     @property
     def was_ready(self) -> bool:
@@ -62,7 +55,7 @@ class EndpointRecord:
         return status is not None and status.ready_replicas > 0 and is_true(status.conditions, "Ready")
 
     @property
-    def scores(self) -> Mapping[ReplicaId, float]:
+    def scores(self) -> Mapping[ReplicaId, Score]:
         """Scores of the last decision; after a restart, those that the weights in the status imply."""
         return self.newest.scores if self.newest is not None else _scores_from_status(self.resource.status)
 
@@ -92,15 +85,18 @@ class EndpointRecord:
         )
 
 
-def _scores_from_status(status: ArksEndpointStatus | None) -> Mapping[ReplicaId, float]:
-    """Return the weights of each application divided by their mean.
+def _scores_from_status(status: ArksEndpointStatus | None) -> Mapping[ReplicaId, Score]:
+    """Return groups and shares of each application's replicas.
 
     The status has no counts of restarts: 0 is a guess, and a replica with another count starts like a new one.
     """
-    found: dict[ReplicaId, float] = {}
+    found: dict[ReplicaId, Score] = {}
     weights = [weight for weight in status.weights if weight.weight] if status is not None else []
     for application in {weight.application for weight in weights}:
         members = [weight for weight in weights if weight.application == application]
-        mean = sum(member.weight for member in members) / len(members)
-        found |= {ReplicaId(application, member.replica): round(member.weight / mean, 3) for member in members}
+        total = sum(member.weight for member in members)
+        for member in members:
+            share = member.weight / total
+            value = round(share * len(members), 3)
+            found[ReplicaId(application, member.replica)] = Score(value, value, member.group or application, share)
     return found

@@ -86,7 +86,7 @@ class EndpointRouter:
             self._decide_all(self._routed_endpoints(application))
 
     def tick(self) -> None:
-        """Do what the time requires: decide again when readings get stale or scores move, drop held applications."""
+        """Do what the time requires: decide again when readings get stale, drop held applications."""
         now = self._clock.monotonic()
         for application in self._neighbours.expired(now):
             log.warning("replicas vanished and did not come back", application=str(application))
@@ -164,6 +164,7 @@ class EndpointRouter:
             applications=self._neighbours.applications(key.namespace),
             signals=self._neighbours.signals(key.namespace),
             before=record.scores,
+            hold=self._clock.monotonic() < (self._started_at or 0.0) + self._hold_seconds,
             now=self._clock.now().timestamp(),
         )
 

@@ -90,6 +90,7 @@ def fact(endpoint: ArksEndpoint, decision: Decision) -> EndpointFact:
 
 def explanation(decision: Decision, now: float) -> dict[str, Any]:
     """Return a decision as JSON: candidates, signals with ages, weights and reasons."""
+    total = sum(group.weight for group in decision.groups) or 1
     return {
         "endpoint": decision.endpoint,
         "decidedAt": datetime.fromtimestamp(decision.now, UTC).isoformat(timespec="milliseconds"),
@@ -109,6 +110,16 @@ def explanation(decision: Decision, now: float) -> dict[str, Any]:
                 "replicas": portion.replicas,
             }
             for portion in decision.portions
+        ],
+        "groups": [
+            {
+                "group": group.name,
+                "application": group.application,
+                "weight": group.weight,
+                "share": round(group.weight / total, 5),
+                "replicas": group.replicas,
+            }
+            for group in decision.groups
         ],
         "candidates": [_candidate(candidate, decision.now) for candidate in decision.candidates],
     }
@@ -161,6 +172,7 @@ def _weight(candidate: Candidate) -> ReplicaWeight:
         replica=candidate.replica.id.name,
         address=candidate.replica.address,
         weight=candidate.weight,
+        group=candidate.group,
         reason=candidate.explanation()[:1024],
     )
 
@@ -172,6 +184,7 @@ def _candidate(candidate: Candidate, now: float) -> dict[str, Any]:
         "address": candidate.replica.address,
         "state": candidate.replica.state,
         "weight": candidate.weight,
+        "group": candidate.group,
         "score": candidate.score.value if candidate.score is not None else None,
         "scoreTarget": candidate.score.target if candidate.score is not None else None,
         "reason": candidate.explanation(now),
@@ -190,6 +203,9 @@ def _signals(candidate: Candidate, now: float) -> dict[str, Any] | None:
         "kvCacheUsage": reading.kv_usage,
         "drainRatePerSecond": reading.drain_rate,
         "tokensPerSecond": reading.token_rate,
+        "slots": reading.slots or candidate.replica.slots or None,
+        "observedSlots": candidate.signals.observed_slots.full_at,
+        "meanInFlight": round(candidate.signals.mean_in_flight, 3),
         "meanWaiting": round(candidate.signals.mean_waiting, 3),
         "tokensPerSecondAndSlot": candidate.signals.speed(Unit.TOKENS),
         "requestsPerSecondAndSlot": candidate.signals.speed(Unit.REQUESTS),

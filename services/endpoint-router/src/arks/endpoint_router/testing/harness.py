@@ -114,13 +114,17 @@ class RouterHarness:
         fact = ReplicasFact(namespace="team", application=application, served_model=model, replicas=replicas)
         self.replicas.apply(Key("team", application), fact)
 
-    def report_load(self, *drain_rates: float, application: str = "a", waiting: float = 0.0) -> None:
+    def report_load(
+        self, *drain_rates: float, application: str = "a", waiting: float = 0.0, last_waiting: float = 0.0
+    ) -> None:
+        """Report 4 running requests at each replica. `last_waiting`: more requests wait at the last one."""
         report = LoadReport(namespace="team", application=application)
         report.measured_at.FromDatetime(self.clock.now())
         for n, rate in enumerate(drain_rates):
             report.replicas.add(
                 name=f"{application}-{n}", running_requests=4, waiting_requests=waiting, drain_rate_per_second=rate
             )
+        report.replicas[-1].waiting_requests += last_waiting
         self.router.handle_load(report)
 
     def report_drain_rates(self, *drain_rates: float, seconds: float = 15.0) -> None:

@@ -53,6 +53,8 @@ def _fill(load: ReplicaLoad, reading: Reading) -> None:
     set_signal(load, "prompt_tokens_per_second", rates.prompt_tokens_per_second)
     set_signal(load, "generation_tokens_per_second", rates.generation_tokens_per_second)
     set_signal(load, "drain_rate_per_second", rates.drain_rate_per_second)
+    set_signal(load, "generation_tokens_total", snapshot.generation_tokens)
+    set_signal(load, "finished_requests_total", snapshot.finished_requests)
 
 
 def _fill_gpu(load: ReplicaLoad, use: GpuUse | None) -> None:

@@ -10,6 +10,7 @@ from arks.endpoint_router.adapters.envoy.messages import (
     Cluster,
     ClusterLoadAssignment,
     HttpProtocolOptions,
+    LeastRequest,
     extension,
     message,
     seconds,
@@ -28,8 +29,6 @@ TOKEN_QUOTA_IDLE_SECONDS = 20
 UNBOUNDED = 1 << 20
 """Envoy's circuit breakers allow 1,024 requests and 3 retries at the same time by default; here admission and the
 engines' queues set the limits."""
-ACTIVE_REQUEST_BIAS = 2.0
-"""Envoy divides a weight by (requests in flight + 1) to this power; weights are capacities to the same power."""
 KEEP_SHARE_PERCENT = 100_000
 """A group keeps its whole share while one in a thousand of its replicas can take requests."""
 
@@ -42,11 +41,12 @@ class Backend:
     """An IP address: Envoy resolves no names in load assignments."""
     port: int
     weight: int = 1
-    """1 to 2^32-1, relative to the other replicas'. A replica that should get nothing is omitted, or draining."""
+    """1 to 2^32-1, the same in a whole group: only then Envoy picks by requests in flight. A replica that should get
+    nothing is omitted, or draining."""
     draining: bool = False
     """Gets no new request; streams in flight go on."""
     group: str = ""
-    """Application of the replica. A group gets the sum of its weights, however busy its replicas are."""
+    """Name of its locality. A group gets the share of its weight, however busy its replicas are."""
 
 
 def cluster(name: str) -> Cluster:
@@ -66,19 +66,23 @@ def static_cluster(name: str, backends: Sequence[Backend]) -> Cluster:
     return built
 
 
-def load_assignment(name: str, backends: Sequence[Backend]) -> ClusterLoadAssignment:
+def load_assignment(
+    name: str, backends: Sequence[Backend], weights: Mapping[str, int] | None = None
+) -> ClusterLoadAssignment:
     """Return the replicas of a cluster. Without backends, requests get 503 at once.
 
     Groups are localities, because weights of single replicas do not keep shares under load: least request divides each
-    by the requests in flight at the replica, so that 90 : 10 becomes about 75 : 25. The message is built
-    field by field, which is faster than from a dictionary, because it is sent at every change of a weight.
+    by the requests in flight at the replica, so that 90 : 10 becomes about 75 : 25. `weights`: of the groups; a group
+    without one gets the sum of its replicas'. The message is built field by field, which is faster than from a
+    dictionary, because it is sent at every change of a weight.
     """
     assignment = ClusterLoadAssignment(cluster_name=name)
     assignment.policy.overprovisioning_factor.value = KEEP_SHARE_PERCENT
     for group, members in _groups(backends).items():
         locality = assignment.endpoints.add()
         locality.locality.sub_zone = group
-        locality.load_balancing_weight.value = sum(member.weight for member in members if not member.draining) or 1
+        own = sum(member.weight for member in members if not member.draining)
+        locality.load_balancing_weight.value = (weights or {}).get(group, own) or 1
         for backend in members:
             lb_endpoint = locality.lb_endpoints.add()
             lb_endpoint.endpoint.address.socket_address.address = backend.host
@@ -126,24 +130,31 @@ def _endpoint_template() -> Cluster:
             "name": "template",
             "type": "EDS",
             "eds_cluster_config": {"eds_config": {"ads": {}, "resource_api_version": "V3"}},
-            "lb_policy": "LEAST_REQUEST",
-            "least_request_lb_config": {
-                "active_request_bias": {"default_value": ACTIVE_REQUEST_BIAS, "runtime_key": "arks.active_request_bias"}
-            },
+            "load_balancing_policy": {"policies": [_balancing()]},
             "connect_timeout": seconds(CONNECT_TIMEOUT_SECONDS),
             "outlier_detection": _ejection(),
-            **_common(ENGINE_IDLE_SECONDS, balancing={"locality_weighted_lb_config": {}}),
+            **_common(ENGINE_IDLE_SECONDS),
         },
     )
 
 
-def _common(
-    idle_seconds: float, *, balancing: Mapping[str, Any] | None = None, http: Mapping[str, Any] | None = None
-) -> dict[str, Any]:
+def _balancing() -> dict[str, Any]:
+    """Divide requests between localities by weight; inside one, take the replica with the fewest requests in flight.
+
+    All replicas are compared: with the default, two random ones, a quarter of the requests to four replicas misses the
+    emptiest one, and waits if that was the only one with a free slot.
+    """
+    policy = extension(
+        LeastRequest, selection_method="FULL_SCAN", locality_lb_config={"locality_weighted_lb_config": {}}
+    )
+    return {"typed_extension_config": {"name": "least_request", "typed_config": policy}}
+
+
+def _common(idle_seconds: float, *, http: Mapping[str, Any] | None = None) -> dict[str, Any]:
     limits = {"max_connections": UNBOUNDED, "max_pending_requests": UNBOUNDED, "max_requests": UNBOUNDED}
     return {
         # Off: with half the replicas ejected, Envoy would otherwise send traffic to the ejected ones again.
-        "common_lb_config": {"healthy_panic_threshold": {"value": 0}, **(balancing or {})},
+        "common_lb_config": {"healthy_panic_threshold": {"value": 0}},
         "circuit_breakers": {"thresholds": [{**limits, "max_retries": UNBOUNDED}]},
         "upstream_connection_options": {
             # Detects a peer that vanished without closing the connection, after 30 + 3 x 10 s.

@@ -21,6 +21,7 @@ from envoy.extensions.filters.network.http_connection_manager.v3.http_connection
     HttpConnectionManager,
 )
 from envoy.extensions.http.early_header_mutation.header_mutation.v3.header_mutation_pb2 import HeaderMutation
+from envoy.extensions.load_balancing_policies.least_request.v3.least_request_pb2 import LeastRequest
 from envoy.extensions.request_id.uuid.v3.uuid_pb2 import UuidRequestIdConfig
 from envoy.extensions.resource_monitors.downstream_connections.v3.downstream_connections_pb2 import (
     DownstreamConnectionsConfig,
@@ -48,6 +49,7 @@ __all__ = [
     "HeaderMutation",
     "HttpConnectionManager",
     "HttpProtocolOptions",
+    "LeastRequest",
     "Listener",
     "Lua",
     "PreviousHostsPredicate",

@@ -1,0 +1,177 @@
+"""Group the replicas of one application that are alike: same slots, and speeds within a tolerance.
+
+A group is a locality in Envoy. Inside it all weights are equal, so Envoy sends each request to the replica with the
+fewest in flight, counting its own requests at the moment it decides. With unequal weights it schedules replicas by
+deadline instead, which knows nothing of queues.
+
+A replica that changes its group is a new host for Envoy: its connections are made again, and its requests in flight
+count from 0. So the tolerance for parting is wider than that for joining.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import count as numbers
+from statistics import median
+
+from arks.endpoint_router.domain.load import Signals, Unit
+from arks.endpoint_router.domain.replicas import ReplicaId
+
+JOIN_FACTOR = 1.25
+"""Replicas whose speeds are within this factor are alike."""
+PART_FACTOR = 1.75
+"""Replicas that were alike stay so up to this factor, so that noise does not part and join them repeatedly."""
+UNKNOWN_SLOTS = 1.0
+"""Slots of replicas of which nothing is known: only the quotient counts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Contender:
+    """A ready replica as it enters the comparison."""
+
+    id: ReplicaId
+    slots: int
+    """From its configuration or its engine; 0 if unknown."""
+    signals: Signals | None
+    doubt: str | None
+    """Why its newest reading cannot be used; None if it can. What was measured earlier holds."""
+    group: str | None = None
+    """Its group in the last decision; None for a new replica."""
+    share: float | None = None
+    """Its share of the application's traffic in the last decision."""
+
+    @property
+    def known_slots(self) -> float | None:
+        if self.slots:
+            return float(self.slots)
+        return self.signals.observed_slots.full_at if self.signals is not None else None
+
+    @property
+    def most_running(self) -> float:
+        return self.signals.observed_slots.most_running if self.signals is not None else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Capacity:
+    """What one replica can do at the same time, and how fast."""
+
+    slots: float
+    speed: float
+    """Work of a slot in a second, in any unit that is the same for all replicas."""
+    measured: bool
+    """False if the speed is that of its peers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    name: str
+    """Stable and unique among the groups of all applications of the endpoint's namespace."""
+    members: tuple[Contender, ...]
+    slots: float
+    """Of all members together."""
+    speed: float
+
+
+def group_alike(application: str, contenders: Sequence[Contender]) -> list[Group]:
+    """Return the groups, that of the greatest capacity first; the order of contenders does not matter."""
+    capacities = estimate(contenders)
+    ordered = sorted(
+        contenders,
+        key=lambda contender: (-capacities[contender.id].slots, -capacities[contender.id].speed, contender.id),
+    )
+    parts: list[list[Contender]] = []
+    for contender in ordered:
+        alike = (part for part in parts if _alike(part[0], contender, capacities))
+        if (found := next(alike, None)) is not None:
+            found.append(contender)
+        else:
+            parts.append([contender])
+    parts.sort(key=lambda part: (-sum(_product(capacities[member.id]) for member in part), part[0].id))
+    names = _names(application, parts)
+    return [_group(name, part, capacities) for name, part in zip(names, parts, strict=True)]
+
+
+def estimate(contenders: Sequence[Contender]) -> dict[ReplicaId, Capacity]:
+    """Return the capacity of each contender. What is unknown of a replica is taken from its peers.
+
+    A replica whose slots are unknown never had to let a request wait, so it has as many as the largest of its peers,
+    and as many as were seen running at any such replica. An unknown speed is that of replicas with as many slots.
+    """
+    known = [own for contender in contenders if (own := contender.known_slots) is not None]
+    seen = [contender.most_running for contender in contenders if contender.known_slots is None]
+    assumed = max([*known, *seen, UNKNOWN_SLOTS])
+    slots = {contender.id: contender.known_slots or assumed for contender in contenders}
+    speeds = _speeds(contenders)
+    return {
+        id_: Capacity(count, speeds[id_], measured=True)
+        if id_ in speeds
+        else Capacity(count, _peers_speed(count, slots, speeds), measured=False)
+        for id_, count in slots.items()
+    }
+
+
+def _speeds(contenders: Sequence[Contender]) -> dict[ReplicaId, float]:
+    """Return speeds that can be compared with each other: in the unit in which most are known."""
+
+    def known(unit: Unit) -> dict[ReplicaId, float]:
+        found = {each.id: each.signals.speed(unit) for each in contenders if each.signals is not None}
+        return {id_: speed for id_, speed in found.items() if speed is not None}
+
+    return max((known(unit) for unit in Unit), key=len)
+
+
+def _peers_speed(slots: float, all_slots: Mapping[ReplicaId, float], speeds: Mapping[ReplicaId, float]) -> float:
+    peers = [speed for id_, speed in speeds.items() if all_slots[id_] == slots] or list(speeds.values())
+    return median(peers) if peers else 1.0
+
+
+def _alike(first: Contender, contender: Contender, capacities: Mapping[ReplicaId, Capacity]) -> bool:
+    mine, theirs = capacities[contender.id], capacities[first.id]
+    together = contender.group is not None and contender.group == first.group
+    tolerance = PART_FACTOR if together else JOIN_FACTOR
+    if contender.slots and first.slots:
+        same_slots = contender.slots == first.slots
+    else:
+        same_slots = _ratio(mine.slots, theirs.slots) <= tolerance
+    return same_slots and _ratio(mine.speed, theirs.speed) <= tolerance
+
+
+def _ratio(a: float, b: float) -> float:
+    return max(a, b) / min(a, b)
+
+
+def _product(capacity: Capacity) -> float:
+    return capacity.slots * capacity.speed
+
+
+def _names(application: str, parts: Sequence[Sequence[Contender]]) -> list[str]:
+    """Return a name for each part: the one that most of its members had, else the first free one.
+
+    The first name is the application's own; further ones have a number after a slash, which no application's name has.
+    """
+    names: list[str] = []
+    for part in parts:
+        before = [member.group for member in part if _is_name(member.group, application)]
+        own = Counter(name for name in before if name is not None and name not in names)
+        names.append(max(own, key=lambda name: (own[name], name)) if own else "")
+    free = (name for number in numbers(1) if (name := _name(application, number)) not in names)
+    return [name or next(free) for name in names]
+
+
+def _name(application: str, number: int) -> str:
+    return application if number == 1 else f"{application}/{number}"
+
+
+def _is_name(name: str | None, application: str) -> bool:
+    return name is not None and name.partition("/")[0] == application
+
+
+def _group(name: str, members: Sequence[Contender], capacities: Mapping[ReplicaId, Capacity]) -> Group:
+    own = [capacities[member.id] for member in members]
+    measured = [capacity.speed for capacity in own if capacity.measured] or [capacity.speed for capacity in own]
+    return Group(
+        name,
+        tuple(members),
+        slots=sum(capacity.slots for capacity in own),
+        speed=sum(measured) / len(measured),
+    )

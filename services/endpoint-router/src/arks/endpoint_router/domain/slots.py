@@ -1,0 +1,36 @@
+"""Slots of a replica whose engine does not report them: requests that wait while r run show that there are r."""
+
+import math
+from dataclasses import dataclass, replace
+
+QUEUE_PART = 0.125
+"""A queue counts from this part of the running requests on, and one request at least: engines admit between two steps,
+so one of many may be waiting for a moment although a slot is free."""
+SHRINK_SECONDS = 20.0
+"""Slots that long requests occupy (a full KV cache) are fewer; the number follows within about this time."""
+
+
+@dataclass(frozen=True, slots=True)
+class ObservedSlots:
+    most_running: float = 0.0
+    """The most requests that were seen running at once: there are at least as many slots."""
+    full_at: float | None = None
+    """Requests that ran while others waited; None if none have waited yet."""
+
+    @property
+    def known(self) -> bool:
+        return self.full_at is not None
+
+    def after(self, running: float, waiting: float, elapsed: float) -> "ObservedSlots":
+        most = max(self.most_running, running)
+        if not running:
+            return self
+        if waiting < max(1.0, QUEUE_PART * running):
+            return replace(
+                self, most_running=most, full_at=None if self.full_at is None else max(self.full_at, running)
+            )
+        if self.full_at is None:
+            return ObservedSlots(most, most)
+        if running >= self.full_at:
+            return ObservedSlots(most, running)
+        return ObservedSlots(most, self.full_at + (1 - math.exp(-elapsed / SHRINK_SECONDS)) * (running - self.full_at))

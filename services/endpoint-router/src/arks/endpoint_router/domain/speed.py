@@ -1,0 +1,136 @@
+"""How fast a slot of a replica works, and when that has changed.
+
+Speed: by Little's law, the work that a replica completes in a second, divided by its requests in flight, is the work
+that one slot completes in a second. Unlike the drain rate itself it does not grow with the traffic that the replica is
+given, so a replica with little traffic does not look slow and stay that way.
+
+A mean over half a minute is steady enough to compare replicas, and far too slow to notice that one of them now needs
+four times as long. So the last work is also kept in batches of a few requests; if the last ones differ from the mean by
+more than chance explains, they replace it. For a busy replica that is a matter of one or two readings.
+"""
+
+import math
+from dataclasses import dataclass, field, replace
+
+SMOOTHING_SECONDS = 30.0
+"""Requests differ in length, so rates are noisy: speed is a mean over about this time."""
+BATCH_REQUESTS = 4.0
+"""Requests in a batch. A replica with its earlier speed again is recognised by one: that speed is not a guess."""
+BATCHES = 6
+"""Batches that show a new speed. Where requests have exponential lengths, chance alone makes 24 requests differ from
+the mean by CHANGE_FACTOR once in some thousand times."""
+CHANGE_FACTOR = 2.5
+"""A batch this many times faster or slower than the mean is a change and not noise."""
+RETURN_FACTOR = 1.5
+"""A batch within this factor of the earlier speed is a return to it."""
+LEAST_REQUESTS = 4.0
+"""A speed is known after this many finished requests."""
+LEAST_RUNNING = 0.02
+"""With fewer requests in flight on average, the quotient is meaningless."""
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """An amount of work and the slot-seconds that it took. Both fade at the same rate, so their quotient is a mean."""
+
+    seconds: float = 0.0
+    slot_seconds: float = 0.0
+    amount: float = 0.0
+
+    def after(self, amount: float, slot_seconds: float, seconds: float, fade_seconds: float = math.inf) -> "Work":
+        kept = math.exp(-seconds / fade_seconds)
+        return Work(kept * self.seconds + seconds, kept * self.slot_seconds + slot_seconds, kept * self.amount + amount)
+
+    @property
+    def per_slot(self) -> float | None:
+        """Work that one slot completes in a second; None if unknown."""
+        measured = self.slot_seconds >= LEAST_RUNNING * self.seconds and self.slot_seconds > 0 and self.amount > 0
+        return self.amount / self.slot_seconds if measured else None
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """Work between two readings."""
+
+    seconds: float = 0.0
+    slot_seconds: float = 0.0
+    tokens: float = 0.0
+    requests: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Speed:
+    """The speed of one replica from its counters."""
+
+    finished: float = 0.0
+    """Requests since the measurement began."""
+    tokens: Work = field(default_factory=Work)
+    requests: Work = field(default_factory=Work)
+    batches: tuple[Sample, ...] = ()
+    """The last work, the newest batch last; that one may still grow."""
+    earlier: float | None = None
+    """Work of a slot in a second before the last change, in the unit of `_pace`."""
+
+    @property
+    def known(self) -> bool:
+        return self.finished >= LEAST_REQUESTS
+
+    def after(self, sample: Sample) -> "Speed":
+        mean = replace(
+            self,
+            finished=self.finished + sample.requests,
+            tokens=self.tokens.after(sample.tokens, sample.slot_seconds, sample.seconds, SMOOTHING_SECONDS),
+            requests=self.requests.after(sample.requests, sample.slot_seconds, sample.seconds, SMOOTHING_SECONDS),
+        )
+        before = self._pace
+        if not self.known or before is None or sample.slot_seconds <= 0:
+            return mean
+        batches = self._extended(sample, before)
+        recent = Sample()
+        for batch in reversed(batches):
+            recent = _sum(batch, recent)
+            if self._changed(before, recent):
+                return _restart(recent, earlier=before)
+        return replace(mean, batches=batches)
+
+    def _extended(self, sample: Sample, before: float) -> tuple[Sample, ...]:
+        if self.batches and self._size(self.batches[-1], before) < BATCH_REQUESTS:
+            return (*self.batches[:-1], _sum(self.batches[-1], sample))
+        return (*self.batches, sample)[-BATCHES - 1 :]
+
+    def _changed(self, before: float, recent: Sample) -> bool:
+        pace = self._amount(recent) / recent.slot_seconds
+        if before / CHANGE_FACTOR < pace < before * CHANGE_FACTOR:
+            return False
+        returned = self.earlier is not None and self.earlier / RETURN_FACTOR < pace < self.earlier * RETURN_FACTOR
+        return self._size(recent, before) >= (1 if returned else BATCHES) * BATCH_REQUESTS
+
+    def _size(self, batch: Sample, before: float) -> float:
+        """Return its requests: those it has, or those it would have at the speed before."""
+        amount = max(self._amount(batch), before * batch.slot_seconds)
+        return amount * self.requests.amount / self.tokens.amount if self.tokens.amount else amount
+
+    @property
+    def _pace(self) -> float | None:
+        return self.tokens.per_slot if self.tokens.amount else self.requests.per_slot
+
+    def _amount(self, batch: Sample) -> float:
+        return batch.tokens if self.tokens.amount else batch.requests
+
+
+def _sum(batch: Sample, sample: Sample) -> Sample:
+    return Sample(
+        batch.seconds + sample.seconds,
+        batch.slot_seconds + sample.slot_seconds,
+        batch.tokens + sample.tokens,
+        batch.requests + sample.requests,
+    )
+
+
+def _restart(batch: Sample, earlier: float) -> Speed:
+    return Speed(
+        finished=LEAST_REQUESTS,
+        tokens=Work(batch.seconds, batch.slot_seconds, batch.tokens),
+        requests=Work(batch.seconds, batch.slot_seconds, batch.requests),
+        earlier=earlier,
+    )

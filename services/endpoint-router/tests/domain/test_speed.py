@@ -1,0 +1,57 @@
+"""Speed from counters, and how soon a change is noticed."""
+
+import random
+
+import pytest
+
+from arks.endpoint_router.domain.slots import ObservedSlots
+from arks.endpoint_router.domain.speed import Sample, Speed
+
+
+def worked(speed: Speed, seconds: float, pace: float, slots: float = 16.0, step: float = 0.2) -> Speed:
+    """Return the speed after some time in which each slot finishes `pace` requests of 16 tokens a second."""
+    for _ in range(round(seconds / step)):
+        done = slots * step * pace
+        speed = speed.after(Sample(step, slots * step, 16 * done, done))
+    return speed
+
+
+def test_speed_is_known_after_a_few_requests() -> None:
+    assert not worked(Speed(), 0.2, pace=1.0).known
+    assert 16.0 == pytest.approx(worked(Speed(), 0.4, pace=1.0, slots=16.0).tokens.per_slot)
+
+
+def test_a_busy_replica_that_slows_down_four_times_is_noticed_within_two_readings() -> None:
+    steady = worked(Speed(), 30.0, pace=5.7)
+    assert 5.7 / 4 == pytest.approx(worked(steady, 0.4, pace=5.7 / 4).requests.per_slot, rel=0.1)
+
+
+def test_a_replica_with_little_traffic_that_has_its_earlier_speed_again_is_noticed_within_seconds() -> None:
+    slowed = worked(worked(Speed(), 30.0, pace=5.7), 10.0, pace=5.7 / 4)
+    assert 5.7 == pytest.approx(worked(slowed, 4.0, pace=5.7, slots=0.2).requests.per_slot, rel=0.1)
+
+
+def test_requests_of_random_length_are_no_change() -> None:
+    random_, speed, changes = random.Random(1), worked(Speed(), 30.0, pace=1.0), 0  # noqa: S311
+    for _ in range(2_000):
+        lengths = sum(random_.expovariate(1.0) for _ in range(3))
+        speed = speed.after(Sample(lengths / 16, lengths, 48.0, 3.0))
+        changes += speed.earlier is not None
+    assert changes == 0
+
+
+def test_requests_that_wait_show_the_slots_and_more_running_requests_correct_them() -> None:
+    first = ObservedSlots().after(4, 0, 0.0).after(4, 3, 0.2)
+    assert (4, 6) == (first.full_at, first.after(6, 0, 0.2).full_at)
+
+
+def test_a_request_that_waits_for_a_moment_shows_nothing() -> None:
+    assert not ObservedSlots().after(16, 1, 0.2).known
+
+
+def test_slots_that_long_requests_occupy_are_fewer_after_some_time() -> None:
+    slots = ObservedSlots().after(16, 8, 0.2)
+    for _ in range(500):
+        slots = slots.after(8, 8, 0.2)
+    assert slots.full_at is not None
+    assert slots.full_at < 9

@@ -1,0 +1,109 @@
+"""Decisions in the closed loop: the model of endpoints under load."""
+
+import random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from arks.endpoint_router.domain import Reading
+from arks.endpoint_router.testing.model import Engine, Envoy, Lie, Model, Result, least_request
+
+FLOOR_SECONDS = 0.081
+"""Time to the first token of the slow replica when it is idle."""
+
+
+def table(*, reports_slots: bool = False, lie: Lie | None = None) -> list[Engine]:
+    fast = [Engine(16, 0.175, 0.021, reports_slots) for _ in range(3)]
+    return [*fast, Engine(4, 0.7, FLOOR_SECONDS, reports_slots, lie=lie)]
+
+
+def alike(number: int = 4) -> list[Engine]:
+    return [Engine(16, 0.175, 0.021) for _ in range(number)]
+
+
+def group_shares(result: Result, replica: int) -> list[tuple[float, float]]:
+    """Return (time, share of all traffic) of a replica."""
+    return [
+        (at, decision.candidates[replica].weight / sum(candidate.weight for candidate in decision.candidates))
+        for at, decision in result.decisions
+    ]
+
+
+def share_at(result: Result, replica: int, time: float) -> float:
+    return [share for at, share in group_shares(result, replica) if at <= time][-1]
+
+
+def test_envoy_divides_between_localities_by_weight_and_inside_one_by_requests_in_flight() -> None:
+    envoy = Envoy(random.Random(1))  # noqa: S311
+    envoy.configure({"a": (900, [0, 1]), "b": (100, [2])})
+    picks = [envoy.pick() for _ in range(1_000)]
+    assert 98 <= picks.count(2) <= 102
+    assert abs(picks.count(0) - picks.count(1)) <= 1
+
+
+@pytest.mark.parametrize("load", [0.71, 0.91])
+@pytest.mark.parametrize("reports_slots", [False, True])
+@pytest.mark.parametrize("envoys", [1, 2])
+def test_unlike_replicas_make_few_wait_from_a_cold_start(load: float, reports_slots: bool, envoys: int) -> None:
+    found = Model(table(reports_slots=reports_slots), load, seed=3, envoys=envoys).run()
+    plain = Model(table(), load, seed=3, envoys=envoys, policy=least_request).run()
+    assert found.percentile(0.99) < 2 * FLOOR_SECONDS
+    assert found.percentile(0.99) < 0.1 * plain.percentile(0.99)
+
+
+def test_near_the_limit_requests_wait_far_less_than_with_least_request() -> None:
+    found = Model(table(), 0.96, seed=0).run()
+    plain = Model(table(), 0.96, seed=0, policy=least_request).run()
+    assert found.percentile(0.99) < 0.1 * plain.percentile(0.99)
+
+
+def test_a_replica_that_slows_down_loses_its_share_at_once_and_has_it_back_after_it_recovers() -> None:
+    engines = alike()
+    engines[3].slowdowns = ((8.0, 4.0), (14.0, 1.0))
+    found = Model(engines, 0.71, seed=1, seconds=20.0).run()
+    assert 0.25 == pytest.approx(share_at(found, 3, 8.0), abs=0.01)
+    assert share_at(found, 3, 8.7) < 0.12
+    assert share_at(found, 3, 19.0) > 0.2
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [
+        lambda now, truth: None,
+        lambda now, truth: Reading(now, 0, 0, tokens_total=0, finished_total=0),
+        lambda now, truth: Reading(now, float("nan"), -1),
+        lambda now, truth: Reading(now, 3, 0, tokens_total=500, finished_total=30) if now > 5 else truth,
+        lambda now, truth: Reading(now - 10, truth.running, truth.waiting),
+    ],
+    ids=["absent", "zero", "not a number", "frozen", "old"],
+)
+@pytest.mark.parametrize("all_lie", [False, True])
+def test_wrong_metrics_are_no_worse_than_none(lie: Lie, all_lie: bool) -> None:
+    engines = table(lie=lie)
+    for engine in engines[:3]:
+        engine.lie = lie if all_lie else None
+    found = Model(engines, 0.91, seed=2).run()
+    plain = Model(table(), 0.91, seed=2, policy=least_request).run()
+    assert found.ended == pytest.approx(plain.ended, rel=0.05)
+    assert found.percentile(0.9) <= 1.05 * plain.percentile(0.9) + 0.05
+    assert min(found.served) > 0
+
+
+@given(st.integers(0, 10_000), st.sampled_from([0.4, 0.71, 0.91]), st.booleans())
+@settings(max_examples=15)
+def test_shares_of_a_steady_load_do_not_oscillate(seed: int, load: float, exponential: bool) -> None:
+    def length(random_: random.Random) -> float:
+        return random_.expovariate(1.0) if exponential else 1.0
+
+    found = Model(table(), load, seed=seed, seconds=20.0, lengths=length).run()
+    slow = [share for at, share in group_shares(found, 3) if at > 8.0]
+    assert all(share < 0.05 for share in slow)
+    assert 5 > len({tuple(c.group for c in decision.candidates) for at, decision in found.decisions if at > 8.0})
+
+
+@given(st.integers(0, 10_000), st.sampled_from([0.5, 0.91]))
+@settings(max_examples=10)
+def test_replicas_that_are_alike_stay_one_group(seed: int, load: float) -> None:
+    found = Model(alike(), load, seed=seed, lengths=lambda random_: random_.expovariate(1.0)).run()
+    assert {1} == {len(decision.groups) for at, decision in found.decisions if at > 5.0} or len(found.decisions) < 3
