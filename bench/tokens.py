@@ -74,10 +74,11 @@ def numbered(number: int) -> ArksToken:
 
 
 async def write_tokens(nats_port: int, numbers: range) -> None:
-    """Write them as `arks apply` stores them, many at a time and without reading first."""
+    """Write them with their status, as a restored state has them, many at a time and without reading first."""
     async with connected(nats_port) as connection:
         bucket = await connection.bucket(RESOURCES_BUCKET)
-        stored = json.loads((await bucket.get(_entry(0))).value or b"")
+        stored = await eventually(partial(_with_status, bucket), within_seconds=60, what="the first token has a status")
+        assert stored is not None
         waiting = iter(numbers)
 
         async def writer() -> None:
@@ -89,12 +90,16 @@ async def write_tokens(nats_port: int, numbers: range) -> None:
                 writers.create_task(writer())
 
 
+async def _with_status(bucket: KeyValue) -> dict[str, dict[str, object]] | None:
+    stored: dict[str, dict[str, object]] = json.loads((await bucket.get(_entry(0))).value or b"")
+    return stored if "status" in stored else None
+
+
 async def _write(bucket: KeyValue, number: int, stored: dict[str, dict[str, object]]) -> None:
     resource = numbered(number)
     metadata = {**stored["metadata"], "name": resource.metadata.name, "uid": f"bench-{number}"}
     spec = {**stored["spec"], "tokenHash": resource.spec.token_hash}
     written = {**stored, "metadata": metadata, "spec": spec}
-    written.pop("status", None)
     await bucket.put(_entry(number), json.dumps(written).encode())
 
 
@@ -178,6 +183,23 @@ async def many_tokens(native: Native, running: System, number: int, seconds: flo
     print(f"{number:>9,} tokens   admission {_times(after)} ({ratio:.2f}x p99), {MANY:,} keys; {running.sizes()}")
 
 
+async def another_start(native: Native, running: System, number: int) -> None:
+    """Start a second token-quota beside the first: all tokens have a status already, as after an upgrade."""
+    began = time.monotonic()
+    async with token_quota(running.stores, "another") as another:
+        newest = admission(1, f"{number - 1:06}")
+        call = partial(answers, native, another.port, newest)
+        await eventually(call, within_seconds=SETTLE_SECONDS, what="the second token-quota answers")
+        took, used = time.monotonic() - began, cpu_seconds(another.process.pid)
+        loaded = resident_megabytes(another.process.pid)
+        idle = await settled(another.process.pid)
+        print(
+            f"{'':>18}another start: answers after {took:.0f} s and {used:.0f} s of CPU ({idle:.0f} s until idle); ",
+            end="",
+        )
+        print(f"{loaded:,.0f} MB, then {resident_megabytes(another.process.pid):,.0f} MB", flush=True)
+
+
 async def random_keys(native: Native, running: System, seconds: float) -> None:
     await eventually(partial(answers, native, running.gateway.port, tenant()), within_seconds=60, what="Envoy answers")
     alone = await measure(native, running.gateway.port, tenant(), seconds)
@@ -202,6 +224,7 @@ async def main(options: argparse.Namespace) -> None:
         native = await compile_native(Path(name))
         async with system(Path(name), native) as running:
             await many_tokens(native, running, options.tokens, options.seconds)
+            await another_start(native, running, options.tokens)
             await random_keys(native, running, options.seconds)
 
 

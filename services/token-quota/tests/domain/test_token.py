@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from arks.contracts.resources import ArksToken, hash_key
+from arks.contracts.resources import ArksToken, hash_key, key_digest
 from arks.token_quota.domain.keys import KeyClaim
 from arks.token_quota.domain.limits import Rates
 from arks.token_quota.domain.token import ReadyStatus, SecretKey, TokenRecord, record_of
@@ -14,8 +14,8 @@ CREATED_SECONDS = 1767225600.0
 """2026-01-01T00:00:00Z."""
 
 
-def hashed(key: str) -> str:
-    return hash_key(PEPPER, key)
+def hashed(key: str) -> bytes:
+    return key_digest(PEPPER, key)
 
 
 def record(made: ArksToken) -> TokenRecord:
@@ -52,6 +52,10 @@ def test_a_key_in_the_clear_is_not_kept() -> None:
     made = record(token(previous=[{"token": "sk-old", "until": "2026-01-01T00:00:00Z"}]))
     assert (KeyClaim(hashed("sk-tom")), KeyClaim(hashed("sk-old"), CREATED_SECONDS)) == made.keys == made.claims
     assert "sk-" not in repr(made)
+
+
+def test_a_hash_is_the_hash_of_its_key() -> None:
+    assert (KeyClaim(hashed("sk-tom")),) == record(token(key=None, tokenHash=hash_key(PEPPER, "sk-tom"))).keys
 
 
 def test_a_key_in_a_secret_is_named() -> None:

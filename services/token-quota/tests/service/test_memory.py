@@ -5,11 +5,12 @@ import gc
 import json
 import tracemalloc
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Any, cast
 
 from nats.js.kv import KeyValue
 
-from arks.contracts.resources import ArksToken, hash_key
+from arks.contracts.resources import ArksToken, hash_key, key_digest
 from arks.contracts.subjects import resource_key
 from arks.kit.bus import Bus
 from arks.kit.cache import Cache
@@ -99,7 +100,7 @@ class ListedOnce:
 async def load() -> tuple[LocalRecords[TokenRecord], Index]:
     """Everything of the service that keeps something of each token, after the first list and all reconciles."""
     resources = LocalResources(cast("Bus", ListedOnce()), ArksToken)
-    records = LocalRecords(resources, lambda token: record_of(token, lambda key: hash_key(PEPPER, key)))
+    records = LocalRecords(resources, lambda token: record_of(token, partial(key_digest, PEPPER)))
     index = Index(PEPPER, records.cache, Cache(), Cache())
     keyring = Keyring(records, index, FakeSecrets())
     events = FakeEvents()

@@ -1,5 +1,6 @@
 from typing import Any
 
+import msgspec
 import pytest
 
 from arks.contracts.conditions import find_condition
@@ -14,7 +15,7 @@ from arks.token_quota.service.keyring import SECRET_READS_PER_SECOND, SECRET_SEC
 from arks.token_quota.service.tokens import TokenReconciler
 from arks.token_quota.testing.fakes import PEPPER, FakeEvents, FakeRecords, Harness, quota, token
 
-TOM = Key("team", "tom")
+TOM, ANN = Key("team", "tom"), Key("team", "ann")
 IN_SECRET: dict[str, Any] = {"tokenSecretRef": {"name": "keys", "key": "tom"}}
 
 
@@ -51,6 +52,36 @@ async def test_a_status_that_is_current_is_not_written_again(tokens: TokensHarne
     await tokens.ready()
     await tokens.ready()
     assert 1 == tokens.records.writes
+
+
+async def test_only_a_token_whose_status_may_change_is_due(tokens: TokensHarness) -> None:
+    named = [{"arksEndpoint": {"name": "qwen"}, "quota": {"name": "q"}}]
+    tokens.harness.add(token(qos=named))
+    due = [tokens.reconciler.is_due(TOM)]
+    await tokens.ready()
+    due.append(tokens.reconciler.is_due(TOM))
+    tokens.harness.add(quota())
+    due.append(tokens.reconciler.is_due(TOM))
+    await tokens.ready()
+    due.append(tokens.reconciler.is_due(TOM))
+    tokens.harness.tokens.apply(TOM, None)
+    due.append(tokens.reconciler.is_due(TOM))
+    assert [True, False, True, False, False] == due
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"key": None, **IN_SECRET},
+        {"expiresAt": "2026-01-01T01:00:00Z"},
+        {"previous": [{"token": "sk-old", "until": "2026-01-01T00:00:30Z"}]},
+    ],
+)
+async def test_a_token_with_a_secret_or_an_end_is_always_due(tokens: TokensHarness, spec: dict[str, Any]) -> None:
+    tokens.secrets.values[Key("team", "keys")] = {"tom": b"sk-in-secret"}
+    tokens.harness.add(token(**spec))
+    await tokens.ready()
+    assert tokens.reconciler.is_due(TOM)
 
 
 async def test_a_condition_keeps_its_time_until_its_status_changes(tokens: TokensHarness, clock: FakeClock) -> None:
@@ -201,8 +232,36 @@ async def test_hundreds_of_secrets_are_read_no_faster_than_a_core_can_spare(toke
 
 
 async def test_a_deleted_tokens_keys_are_forgotten(tokens: TokensHarness) -> None:
-    tokens.harness.add(token())
-    tokens.harness.tokens.apply(TOM, None)
-    await tokens.keyring.reconcile(TOM)
-    tokens.harness.tokens.apply(TOM, record_of(token(), tokens.harness.index.hash))
-    assert None is tokens.harness.index.holder("sk-tom")
+    tokens.secrets.values[Key("team", "keys")] = {"tom": b"sk-in-secret"}
+    tokens.harness.add(token(), token("ann", None, **IN_SECRET))
+    await tokens.keyring.reconcile(ANN)
+    for key in (TOM, ANN):
+        tokens.harness.tokens.apply(key, None)
+    assert (True, False) == (tokens.keyring.concerns(ANN), tokens.keyring.concerns(TOM))
+    await tokens.keyring.reconcile(ANN)
+    assert not tokens.keyring.concerns(ANN)
+    tokens.harness.add(token(key="sk-new"), token("ann", None, **IN_SECRET))
+    assert (None, None) == (tokens.harness.index.holder("sk-tom"), tokens.harness.index.holder("sk-in-secret"))
+
+
+async def test_a_key_moves_from_a_secret_into_the_token_and_back(tokens: TokensHarness) -> None:
+    tokens.secrets.values[Key("team", "keys")] = {"tom": b"sk-in-secret"}
+    in_secret = {"key": None, **IN_SECRET}
+    for spec, key in ((in_secret, "sk-in-secret"), ({}, "sk-tom"), (in_secret, "sk-in-secret")):
+        tokens.harness.add(token(**spec))
+        if tokens.keyring.concerns(TOM):
+            await tokens.keyring.reconcile(TOM)
+        found = [name for name in ("sk-in-secret", "sk-tom") if tokens.harness.index.holder(name) is not None]
+        assert [key] == found
+        assert "True" == (await tokens.ready()).status
+
+
+async def test_a_token_that_is_deleted_while_its_secret_is_read_opens_nothing(tokens: TokensHarness) -> None:
+    tokens.secrets.values[Key("team", "keys")] = {"tom": b"sk-in-secret"}
+    tokens.harness.add(token(key=None, **IN_SECRET))
+    record = tokens.harness.tokens.get(TOM)
+    assert record is not None
+    tokens.harness.tokens.apply(TOM, msgspec.structs.replace(record, deleting=True))
+    await tokens.keyring.reading(TOM, record)
+    tokens.harness.add(token("ann", "sk-in-secret", created="2027-01-01T00:00:00Z"))
+    assert "True" == (await tokens.ready(ANN)).status

@@ -1,6 +1,5 @@
 """API keys: which text may be one, and the hash that is stored in its place."""
 
-import hashlib
 import hmac
 import re
 
@@ -25,4 +24,14 @@ def is_key_hash(text: str) -> bool:
 
 def hash_key(pepper: bytes, key: str) -> str:
     """What is stored in place of a key: `hmac-sha256:<64 hexadecimal digits>`, HMAC-SHA256 keyed with `pepper`."""
-    return HASH_PREFIX + hmac.new(pepper, key.encode(), hashlib.sha256).hexdigest()
+    return HASH_PREFIX + key_digest(pepper, key).hex()
+
+
+def key_digest(pepper: bytes, key: str) -> bytes:
+    """The hash of `hash_key` as 32 bytes, for those who keep many."""
+    return hmac.digest(pepper, key.encode(), "sha256")
+
+
+def digest_of(key_hash: str) -> bytes:
+    """The bytes of a hash as `hash_key` writes it."""
+    return bytes.fromhex(key_hash.removeprefix(HASH_PREFIX))

@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from arks.contracts.resources import ArksQuota, ArksToken, hash_key
+from arks.contracts.resources import ArksQuota, ArksToken, key_digest
 from arks.contracts.subjects import Facts
 from arks.events.v1.facts_pb2 import EndpointFact
 from arks.kit.app import App
@@ -37,7 +37,7 @@ from arks.token_quota.service.tokens import TokenReconciler
 def build(settings: TokenQuotaSettings, home: Home) -> App:
     """The whole service on the given home."""
     pepper = settings.pepper()
-    tokens = home.records(ArksToken, lambda token: record_of(token, partial(hash_key, pepper)))
+    tokens = home.records(ArksToken, lambda token: record_of(token, partial(key_digest, pepper)))
     quotas = home.resources(ArksQuota)
     endpoints = home.facts(Facts.ENDPOINTS, EndpointFact)
     index = Index(pepper, tokens.cache, quotas.cache, endpoints.cache)
@@ -79,8 +79,8 @@ def build(settings: TokenQuotaSettings, home: Home) -> App:
     keys = Controller("keys", keyring.reconcile, clock=home.clock)
     token_status = Controller("token status", token_work.reconcile, clock=home.clock)
     quota_status = Controller("quota status", quota_work.reconcile, clock=home.clock)
-    tokens.cache.subscribe(keys.enqueue)
-    index.token_changes.subscribe(token_status.enqueue)
+    tokens.cache.subscribe(lambda key: keys.enqueue(key) if keyring.concerns(key) else None)
+    index.token_changes.subscribe(lambda key: token_status.enqueue(key) if token_work.is_due(key) else None)
     index.quota_changes.subscribe(quota_status.enqueue)
 
     startup = Startup(database.migrate, [home.synced, quota_work.load_resets, keyring.load], server)

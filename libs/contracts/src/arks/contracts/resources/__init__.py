@@ -1,6 +1,6 @@
 """The resources that people apply: Arks' own kinds and the Secret they refer to. Pure types, no I/O."""
 
-from arks.contracts.api_key import hash_key
+from arks.contracts.api_key import digest_of, hash_key, key_digest
 from arks.contracts.resources.application import (
     MAX_APPLICATION_NAME_LENGTH,
     ApplicationPhase,
@@ -168,7 +168,9 @@ __all__ = [
     "TokenQos",
     "TokenSecretRef",
     "WorkloadStatus",
+    "digest_of",
     "find_kind",
     "hash_key",
+    "key_digest",
     "kind_names",
 ]

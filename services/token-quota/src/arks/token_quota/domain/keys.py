@@ -11,7 +11,7 @@ from arks.kit.key import Key
 class KeyClaim(msgspec.Struct, frozen=True, gc=False):
     """A token's claim that a key, by its hash, is its own."""
 
-    key_hash: str
+    key_hash: bytes
     until_seconds: float | None = None
 
 
@@ -45,10 +45,10 @@ class KeyHolders:
         """`created_seconds`: when a token was created."""
         self._created_seconds = created_seconds
         self._claims: dict[Key, tuple[KeyClaim, ...]] = {}
-        self._claimants: dict[str, tuple[HeldKey, ...]] = {}
+        self._claimants: dict[bytes, tuple[HeldKey, ...]] = {}
         """By hash of the key; the first one holds the key."""
 
-    def holder(self, key_hash: str) -> HeldKey | None:
+    def holder(self, key_hash: bytes) -> HeldKey | None:
         claimants = self._claimants.get(key_hash)
         return claimants[0] if claimants is not None else None
 
@@ -70,7 +70,7 @@ class KeyHolders:
         changed = [other for key_hash in key_hashes for other in self._resolve(key_hash, token, held.get(key_hash))]
         return [other for other in changed if other != token]
 
-    def _resolve(self, key_hash: str, token: Key, held: HeldKey | None) -> list[Key]:
+    def _resolve(self, key_hash: bytes, token: Key, held: HeldKey | None) -> list[Key]:
         """Find the holder anew with the token's claim, or without. Returns all that claim the key if it changed."""
         before = self._claimants.pop(key_hash, ())
         claimants = [other for other in before if other.token != token]

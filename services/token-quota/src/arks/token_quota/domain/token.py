@@ -21,6 +21,7 @@ from arks.contracts.resources import (
     KeySource,
     RateLimitType,
     TokenQos,
+    digest_of,
 )
 from arks.token_quota.domain.access import Permission, Policy
 from arks.token_quota.domain.keys import KeyClaim
@@ -90,7 +91,7 @@ class TokenRecord(msgspec.Struct, frozen=True, gc=False):
         return msgspec.structs.replace(self, status=found, since_seconds=condition.last_transition_time.timestamp())
 
 
-def record_of(token: ArksToken, hash_key: Callable[[str], str]) -> TokenRecord:
+def record_of(token: ArksToken, hash_key: Callable[[str], bytes]) -> TokenRecord:
     """`hash_key`: of a key in the clear, which is not kept. Raises ValueError for a token that names no key."""
     metadata, spec = token.metadata, token.spec
     previous = [_key(source, hash_key, source.until.timestamp()) for source in spec.previous]
@@ -118,9 +119,9 @@ def policy_of(token: ArksToken) -> Policy:
     )
 
 
-def _key(source: KeySource, hash_key: Callable[[str], str], until_seconds: float | None) -> KeyClaim | SecretKey:
+def _key(source: KeySource, hash_key: Callable[[str], bytes], until_seconds: float | None) -> KeyClaim | SecretKey:
     if source.token_hash is not None:
-        return KeyClaim(source.token_hash, until_seconds)
+        return KeyClaim(digest_of(source.token_hash), until_seconds)
     if source.token is not None:
         return KeyClaim(hash_key(source.token.get_secret_value()), until_seconds)
     if source.token_secret_ref is None:

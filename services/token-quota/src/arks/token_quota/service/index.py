@@ -1,12 +1,12 @@
 """All that admission looks up, in memory, current within a watch's delay.
 
-Policies, quotas and endpoints follow their caches at once. Keys follow the `keyring`, which may have to read a Secret.
+Policies, keys, quotas and endpoints follow their caches at once. Keys that are in Secrets follow the `keyring`.
 Keys themselves are not kept: only their keyed hashes are.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from arks.contracts.resources import ArksQuota, hash_key
+from arks.contracts.resources import ArksQuota, key_digest
 from arks.events.v1.facts_pb2 import EndpointFact
 from arks.kit.cache import Cache
 from arks.kit.key import Key
@@ -41,7 +41,7 @@ class QuotaUsers:
         self._users: dict[Key, set[Key]] = {}
 
     def of(self, quota: Key) -> list[Key]:
-        return sorted(self._users.get(quota, ()))
+        return list(self._users.get(quota, ()))
 
     def update(self, token: Key, before: Policy | None, after: Policy | None) -> None:
         """`before` and `after`: None while the token does not exist."""
@@ -113,11 +113,11 @@ class Index:
 
     # --- queries and updates of reconcilers
 
-    def hash(self, key: str) -> str:
-        return hash_key(self._pepper, key)
+    def hash(self, key: str) -> bytes:
+        return key_digest(self._pepper, key)
 
     def reading(self, token: Key) -> KeyReading | None:
-        """The keys that were read last for this token."""
+        """What was read last for this token, if it has keys in Secrets."""
         return self._readings.get(token)
 
     def update_keys(self, token: Key, reading: KeyReading | None) -> None:
@@ -125,8 +125,7 @@ class Index:
         before = self._readings.pop(token, None)
         if reading is not None:
             self._readings[token] = reading
-        for other in self._holders.claim(token, reading.claims if reading is not None else ()):
-            self.token_changes.emit(other)
+        self._claim(token, reading.claims if reading is not None else ())
         if before is not None and reading is not None and before != reading:
             self.token_changes.emit(token)
 
@@ -160,7 +159,16 @@ class Index:
         else:
             self._policies[key] = after
         self._quota_users.update(key, before, after)
+        if token is None or after is None:
+            self.update_keys(key, None)
+        elif token.claims is not None:
+            self._readings.pop(key, None)
+            self._claim(key, token.claims)
         self.token_changes.emit(key)
+
+    def _claim(self, token: Key, claims: Sequence[KeyClaim]) -> None:
+        for other in self._holders.claim(token, claims):
+            self.token_changes.emit(other)
 
     def _keep_quotas(self, policy: Policy) -> None:
         """Requests in flight are still charged to the quotas of a permission that is withdrawn."""

@@ -1,4 +1,4 @@
-"""Reads the keys of tokens into the index: in every replica, because each answers requests.
+"""Reads keys that are in Secrets into the index: in every replica, because each answers requests.
 
 Watching Secrets needs the permission `list`, which token-quota does not request. So each Secret is polled, at a bounded
 total rate: with hundreds of them the work would otherwise grow with their number.
@@ -45,8 +45,8 @@ class Keyring:
         self._loading.set()
 
     async def load(self) -> None:
-        """Read the keys of all tokens, so that the first request finds them."""
-        waiting = self._records.cache.items()
+        """Read the keys of all tokens with Secrets, so that the first request finds them."""
+        waiting = ((key, token) for key, token in self._records.cache.items() if token.has_secrets)
         self._loading.clear()
 
         async def load() -> None:
@@ -59,26 +59,33 @@ class Keyring:
         finally:
             self._loading.set()
 
+    def concerns(self, key: Key) -> bool:
+        """Whether the token has to be reconciled: nearly none of 100,000 has a Secret."""
+        token = self._records.cache.get(key)
+        known = key in self._readable or key in self._unreadable
+        return known if token is None else known or token.has_secrets
+
     async def reconcile(self, key: Key) -> Requeue | None:
         await self._loading.wait()  # else everything is read twice
         token = self._records.cache.get(key)
-        if token is None or token.deleting:
+        if token is None or token.deleting or not token.has_secrets:
             self._forget(key)
             return None
         reading = self._index.reading(key)
         if key not in self._loaded or reading is None or not _is_of(reading, token):
             reading = await self._read(key, token)
         self._loaded.discard(key)
-        return Requeue(self._pause_seconds(key, reading)) if token.has_secrets else None
+        return Requeue(self._pause_seconds(key, reading))
 
     async def reading(self, key: Key, token: TokenRecord) -> KeyReading:
         """The keys of this very generation of the token; they are read now if they were not yet."""
+        if token.claims is not None:
+            return KeyReading(token.uid, token.generation, token.claims)
         await self._loading.wait()
         known = self._index.reading(key)
         return known if known is not None and _is_of(known, token) else await self._read(key, token)
 
     def _forget(self, key: Key) -> None:
-        self._index.update_keys(key, None)
         for keys in (self._loaded, self._readable, self._unreadable):
             keys.discard(key)
 
@@ -97,10 +104,9 @@ class Keyring:
         except KeyUnreadable as unreadable:
             reading = KeyReading(token.uid, token.generation, (), unreadable.verdict)
         current = self._records.cache.get(key)
-        if current is None or not _is_of(reading, current):
+        if current is None or current.deleting or not _is_of(reading, current):
             return reading  # the newer generation has a reconcile of its own
-        if token.has_secrets:
-            self._sort_by_readability(key, reading)
+        self._sort_by_readability(key, reading)
         self._index.update_keys(key, reading)
         return reading
 
@@ -114,7 +120,7 @@ class Keyring:
 
     async def _claims(self, namespace: str, token: TokenRecord) -> tuple[KeyClaim, ...]:
         """The current key first. Raises KeyUnreadable."""
-        return token.claims or tuple([await self._claim(namespace, key) for key in token.keys])
+        return tuple([await self._claim(namespace, key) for key in token.keys])
 
     async def _claim(self, namespace: str, key: KeyClaim | SecretKey) -> KeyClaim:
         if isinstance(key, KeyClaim):

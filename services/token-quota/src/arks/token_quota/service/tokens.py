@@ -27,6 +27,16 @@ class TokenReconciler:
     events: ResourceEvents
     clock: Clock
 
+    def is_due(self, key: Key) -> bool:
+        """Whether a reconcile would do something: after a start nearly all of 100,000 statuses are current."""
+        token = self.records.cache.get(key)
+        if token is None or token.deleting:
+            return False
+        if token.claims is None or _next_expiry(token, token.claims, 0.0) is not None:
+            return True
+        verdict = self._judge(key, token, token.claims, self.clock.now().timestamp())
+        return token.status != _status_of(verdict, token.generation)
+
     async def reconcile(self, key: Key) -> Requeue | None:
         token = self.records.cache.get(key)
         if token is None or token.deleting:
@@ -59,7 +69,7 @@ class TokenReconciler:
 
     async def _report(self, key: Key, token: TokenRecord, verdict: Verdict) -> None:
         known, generation = token.status, token.generation
-        if known == ReadyStatus(verdict.ready, verdict.reason, verdict.message, generation, generation):
+        if known == _status_of(verdict, generation):
             return
         conditions = set_condition(
             _conditions(token),
@@ -76,6 +86,10 @@ class TokenReconciler:
             verb = "ready" if verdict.ready else "refused"
             about = ResourceRef(ArksToken.__name__, key, token.uid, generation)
             self.events.publish(about, verb, reason=verdict.reason, message=verdict.message)
+
+
+def _status_of(verdict: Verdict, generation: int | None) -> ReadyStatus:
+    return ReadyStatus(verdict.ready, verdict.reason, verdict.message, generation, generation)
 
 
 def _conditions(token: TokenRecord) -> list[Condition]:

@@ -88,8 +88,6 @@ class Harness:
             key = Key(thing.namespace, thing.name)
             if isinstance(thing, ArksToken):
                 self.tokens.apply(key, record_of(thing, self.index.hash))
-                if thing.spec.token is not None:
-                    self.claim(key, KeyClaim(self.index.hash(thing.spec.token.get_secret_value())))
             else:
                 self.quotas.apply(key, thing)
 
