@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from bench.gateway.load import Load
 
-CLUSTER_HEADER = "x-bench-cluster"
+CLUSTER_HEADER = "bench-cluster"
 """Header by which a client of plain Envoy names the cluster."""
 KEYS = 1000
 FAR, NEAR = "sk-bench-", "sk-near-"

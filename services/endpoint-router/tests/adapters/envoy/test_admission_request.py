@@ -29,6 +29,9 @@ OPTIONAL = {
     "max_tokens": st.integers(0, 10_000_000) | st.none(),
     "max_completion_tokens": st.integers(0, 10_000_000) | st.none(),
     "n": st.integers(1, 128) | st.none(),
+    "n_cmpl": st.integers(1, 128) | st.none(),
+    "best_of": st.integers(1, 128) | st.none(),
+    "prompt": VALUES,
     "stream_options": st.none() | st.fixed_dictionaries({}, optional={"include_usage": st.booleans(), "x": VALUES}),
 }
 WANTED = st.fixed_dictionaries({"model": ASCII}, optional=OPTIONAL)
@@ -200,6 +203,29 @@ def test_stream_options_without_a_stream_are_not_checked() -> None:
 
 def test_the_largest_of_several_limits_counts() -> None:
     assert {"model": b"m", "stream": False, "max_tokens": 9} == read(b'{"model":"m","max_tokens":1,"n_predict":9}')
+
+
+@pytest.mark.parametrize("limits", [b'"max_tokens":0', b'"max_tokens":9,"max_completion_tokens":0', b'"n_predict":0'])
+def test_a_limit_of_zero_is_no_limit(limits: bytes) -> None:
+    assert {"model": b"m", "stream": False} == read(b'{"model":"m",%s}' % limits)
+
+
+@pytest.mark.parametrize(
+    ("options", "answers"),
+    [
+        (b'"n":4', 4),
+        (b'"n":2,"best_of":5', 5),
+        (b'"n_cmpl":3', 3),
+        (b'"prompt":"a"', None),
+        (b'"prompt":["a"]', None),
+        (b'"prompt":["a", "b,[" ,"c"],"n":2', 6),
+        (b'"prompt":[1,2,3]', None),
+        (b'"prompt":[[1,2],[3]]', 2),
+        (b'"prompt":[]', None),
+    ],
+)
+def test_every_answer_that_an_engine_makes_is_counted(options: bytes, answers: int | None) -> None:
+    assert answers == (read(b'{"model":"m",%s}' % options) or {}).get("answers")
 
 
 @given(st.binary(max_size=60))

@@ -190,8 +190,8 @@ def test_demand_has_an_upper_limit() -> None:
     [
         ("chat.completions", {}, 0, (1, 512, 1)),
         ("chat.completions", {}, 5, (2, 512, 1)),
-        ("completions", {"n": 3}, 4, (1, 1536, 3)),
-        ("completions", {"n": 3, "max_tokens": 7}, 8, (2, 21, 21)),
+        ("completions", {"answers": 3}, 4, (1, 1536, 3)),
+        ("completions", {"answers": 3, "max_tokens": 7}, 8, (2, 21, 21)),
         ("completions", {"max_tokens": 0}, 9, (3, 0, 0)),
         ("embeddings", {"max_tokens": 7}, 400, (100, 0, 0)),
     ],
@@ -204,7 +204,7 @@ def test_a_request_reserves_what_token_quota_would_reserve(
 
 
 def test_without_a_default_the_completion_of_a_request_is_unknown() -> None:
-    assert (1, None, 2) == admission[b"estimate"](b"completions", lua.table_from({b"n": 2}), 4, None)
+    assert (1, None, 2) == admission[b"estimate"](b"completions", lua.table_from({b"answers": 2}), 4, None)
 
 
 def test_a_failure_policy_counts_for_ten_minutes() -> None:

@@ -1,6 +1,7 @@
 """The admission filter in LuaJIT, as Envoy runs it, and random request bodies to read with it."""
 
 import json
+from itertools import takewhile
 from random import Random
 from typing import Any
 
@@ -8,6 +9,7 @@ from lupa.luajit21 import LuaRuntime
 
 from arks.endpoint_router.adapters.envoy.listeners import admission_source
 
+ANSWERS = ("n", "n_cmpl", "best_of")
 LIMITS = ("max_tokens", "max_completion_tokens", "n_predict")
 _KEYS = ("messages", "tools", "temperature", "stop", "user", "metadata", "prompt", "x-y", "Z")
 _TEXTS = (
@@ -46,13 +48,21 @@ def read(admission: Any, body: bytes) -> dict[str, Any] | None:
 def expected(document: dict[str, Any]) -> dict[str, Any]:
     """Return what the filter must read in a document, without `body`."""
     given = [document[name] for name in LIMITS if document.get(name) is not None]
+    answers = max(document.get(name) or 1 for name in ANSWERS) * _prompts(document.get("prompt"))
     values = {
         "model": document["model"].encode(),
         "stream": bool(document.get("stream")),
-        "max_tokens": max(given) if given else None,
-        "n": document.get("n"),
+        "max_tokens": max(given) if given and all(given) else None,
+        "answers": answers if answers > 1 else None,
     }
     return {name: value for name, value in values.items() if value is not None}
+
+
+def _prompts(prompt: object) -> int:
+    """Return the number of texts and lists at the start of a list; one for any other value."""
+    if not isinstance(prompt, list):
+        return 1
+    return max(1, sum(1 for _ in takewhile(lambda each: isinstance(each, str | list), prompt)))
 
 
 class Bodies:
@@ -65,7 +75,7 @@ class Bodies:
         choice, number = self._random.choice, self._random.randint
         optional: dict[str, Any] = {
             "stream": choice((True, False, None)),
-            "n": choice((None, 1, 128)),
+            **{name: choice((None, 1, 128)) for name in ANSWERS},
             "stream_options": choice((None, {}, {"include_usage": choice((True, False))}, {"x": self._value(2)})),
             **{name: choice((None, 0, number(1, 10_000_000))) for name in LIMITS},
             **{key: self._value(4) for key in _KEYS},

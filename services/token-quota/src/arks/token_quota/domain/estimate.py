@@ -6,7 +6,7 @@ stay below it.
 
 Completion: `max_tokens * n` when the client sends max_tokens, which must fit into every limit entirely. Otherwise
 `default * n`, or the remaining room if that is less, but at least 1 for each of the n answers, so that small limits
-remain usable.
+remain usable. n counts all answers that the engine makes: `n` or `best_of`, times the prompts of a list.
 
 Overrun: usage is settled after the answer, so limits on tokens are exceeded by what was not reserved. A request with
 `max_tokens` exceeds them by its prompt's underestimate only; a request without by at most the model's context length

@@ -34,7 +34,7 @@ local function query_admission(h, request, demanded)
     ["x-arks-operation"] = request.operation,
     ["x-arks-body-bytes"] = tostring(request.bytes),
     ["x-arks-max-tokens"] = request.max_tokens and tostring(request.max_tokens),
-    ["x-arks-n"] = request.n and tostring(request.n),
+    ["x-arks-n"] = request.answers and tostring(request.answers),
     ["x-arks-stream"] = request.stream and "1" or "0",
     ["x-arks-gateway"] = GATEWAY,
     ["x-arks-demand"] = demanded,
@@ -74,6 +74,7 @@ local function start(h, request, lease, prompt, completion, now, lease_line)
   end
   local headers = h:headers()
   if request.body then headers:replace("content-length", tostring(h:body(true):setBytes(request.body))) end
+  if request.path then headers:replace(":path", request.path) end
   headers:replace("x-arks-cluster", lease.cluster)
   h:clearRouteCache()
 end
@@ -130,7 +131,8 @@ end
 function envoy_on_request(h)
   local headers = h:headers()
   local path = headers:get(":path") or ""
-  local operation = OPERATIONS[path] or OPERATIONS[match(path, "^[^?#]*")]
+  local plain = OPERATIONS[path] and path or match(path, "^[^?#]*") -- engines get no query: some read options from it
+  local operation = OPERATIONS[plain]
   if not operation or headers:get(":method") ~= "POST" then return end
   local authorization, id = headers:get("authorization"), headers:get("x-request-id")
   if not is_key(authorization) then return reject_without_key(h) end
@@ -141,6 +143,7 @@ function envoy_on_request(h)
   if not request then return reject(h, "400", fault) end
   request.authorization, request.id, request.operation, request.bytes = authorization, id, operation, bytes
   request.key = authorization .. "\n" .. request.model
+  if plain ~= path then request.path = plain end
   local now = h:timestamp()
   if start_from_lease(h, request, now) then return end
   local _

@@ -84,7 +84,7 @@ end
 -- repeated: token-quota reserves less for a request without `max_tokens` when limits are nearly used up. The
 -- reservation is the rule of `estimate.py`; its completion is nil without a default.
 local function estimate(operation, request, bytes, default)
-  local prompt, answers = max(1, ceil(bytes / BYTES_A_TOKEN)), request.n or 1
+  local prompt, answers = max(1, ceil(bytes / BYTES_A_TOKEN)), request.answers or 1
   if operation == "embeddings" then return prompt, 0, 0 end
   if request.max_tokens then
     local completion = min(request.max_tokens * answers, COUNT_LIMIT)

@@ -25,6 +25,10 @@ CONNECTION_BUFFER_BYTES = 1024 * 1024
 """Buffer of one connection for answers that its client does not read; request bodies have their own limit."""
 METADATA = "arks"
 """Dynamic metadata that admission.lua sets for the usage log: `grant` (operation, stream, grant) and `usage`."""
+REMOVED_PREFIXES = ("x-", "if-")
+"""Headers that never pass: Arks' own, Envoy's controls, and those by which engines choose a rank, a session or a part
+of an answer that was generated, and so charged, as a whole."""
+REMOVED = ("namespace", "model", "username", "range", "forwarded", "via", "te", "priority", "proxy-authorization")
 ADMISSION_PARTS = ("json", "request", "answer", "leases", "replies", "admission")
 KEY_PARTS = ("json", "request", "leases", "replies", "key")
 """Files of a filter, in the order in which they are joined: each uses local functions of those before it."""
@@ -104,10 +108,10 @@ def _lua_string(text: str) -> str:
 
 
 def _identity() -> dict[str, Any]:
-    """Remove headers by which a client could claim an identity, a request id or a model; set a new request id."""
-    reserved = [{"remove_on_match": {"key_matcher": {"prefix": prefix}}} for prefix in ("x-arks-", "x-envoy-")]
-    names = [{"remove": name} for name in ("namespace", "model", "username", "x-request-id")]
-    cleaning = extension(HeaderMutation, mutations=[*reserved, *names])
+    """Remove headers by which a client could claim an identity or steer an engine; set a new request id."""
+    prefixes = [{"remove_on_match": {"key_matcher": {"prefix": prefix}}} for prefix in REMOVED_PREFIXES]
+    names = [{"remove": name} for name in REMOVED]
+    cleaning = extension(HeaderMutation, mutations=[*prefixes, *names])
     request_id = extension(UuidRequestIdConfig, pack_trace_reason=False)
     return {
         "use_remote_address": True,

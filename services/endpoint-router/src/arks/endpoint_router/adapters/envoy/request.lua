@@ -5,7 +5,8 @@ local TOKENS_LIMIT = 10000000 -- more than any model's context
 local CHOICES_LIMIT = 128 -- OpenAI's own limit of n
 
 local LIMIT_KEYS = { "max_completion_tokens", "max_tokens", "n_predict" }
-local REQUEST_KEYS = keys("model", "stream", "stream_options", "n", unpack(LIMIT_KEYS))
+local ANSWER_KEYS = { "n", "n_cmpl", "best_of" } -- engines make as many answers as the largest of them
+local REQUEST_KEYS = keys("model", "stream", "stream_options", "prompt", "n", "n_cmpl", "best_of", unpack(LIMIT_KEYS))
 local OPTION_KEYS = keys("include_usage")
 
 -- Returns nil and the fault, for functions that return a value.
@@ -28,15 +29,40 @@ local function read_count(text, key, least, most)
   return count
 end
 
--- The largest limit of all spellings: engines differ in which of them wins.
+-- The largest limit of all spellings: engines differ in which of them wins. Some read 0 as unlimited, so a request with
+-- a 0 counts as one without a limit.
 local function read_token_limit(s, starts, stops)
-  local limit
+  local limit, unlimited
   for _, key in ipairs(LIMIT_KEYS) do
     local count, fault = read_count(literal(s, starts, stops, key), key, 0, TOKENS_LIMIT)
     if fault then return nil, fault end
+    unlimited = unlimited or count == 0
     if count and (not limit or count > limit) then limit = count end
   end
-  return limit
+  return not unlimited and limit or nil
+end
+
+-- The number of prompts: each text in a list is one, and each list of tokens.
+local function count_prompts(s, at)
+  if not at or byte(s, at) ~= OPEN_BRACKET then return 1 end
+  local p, count = after_space(s, at + 1), 0
+  while byte(s, p) == QUOTE or byte(s, p) == OPEN_BRACKET do
+    count, p = count + 1, after_space(s, after_value(s, p) or #s)
+    if byte(s, p) == COMMA then p = after_space(s, p + 1) end
+  end
+  return math.max(count, 1)
+end
+
+-- The number of answers that an engine generates; nil for one.
+local function read_answers(s, starts, stops)
+  local most = 1
+  for _, key in ipairs(ANSWER_KEYS) do
+    local count, fault = read_count(literal(s, starts, stops, key), key, 1, CHOICES_LIMIT)
+    if fault then return nil, fault end
+    most = math.max(most, count or 1)
+  end
+  local answers = most * count_prompts(s, starts.prompt)
+  return answers > 1 and answers or nil
 end
 
 local function read_model(text)
@@ -69,7 +95,7 @@ local function with_usage(s, starts, stops, closing)
   return sub(s, 1, options.include_usage - 1) .. "true" .. sub(s, ends.include_usage + 1)
 end
 
--- Reads a request body: {model, stream, max_tokens, n, body}, where `body` replaces the engine's body if usage must be
+-- Reads a request body: {model, stream, max_tokens, answers, body}, where `body` replaces the engine's body if usage must be
 -- requested; or nil and {message, param, code}.
 local function read_request(s)
   local at = find(s, NOT_SPACE)
@@ -85,7 +111,7 @@ local function read_request(s)
   request.stream = stream == "true"
   request.max_tokens, fault = read_token_limit(s, starts, stops)
   if fault then return nil, fault end
-  request.n, fault = read_count(literal(s, starts, stops, "n"), "n", 1, CHOICES_LIMIT)
+  request.answers, fault = read_answers(s, starts, stops)
   if fault then return nil, fault end
   if request.stream then
     request.body, fault = with_usage(s, starts, stops, closing)
