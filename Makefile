@@ -109,11 +109,20 @@ generate: $(SYNCED) ## Generate protobuf messages, CRDs and docs/resources.md fr
 
 .PHONY: bench
 bench: $(SYNCED) ## Compare requests a second, latency and CPU of Arks with plain Envoy, in the same run
-	@for bench in gateway idle; do echo "== $$bench"; $(BIN)/python -m bench.$$bench; done
+	@for bench in gateway bodies idle; do echo "== $$bench"; $(BIN)/python -m bench.$$bench; done
 
 .PHONY: bench-limits
 bench-limits: $(SYNCED) ## Measure how exact limits are at ten times the load (5 minutes), then 100,000 tokens and a flood of keys
 	@for bench in limits tokens; do echo "== $$bench"; $(BIN)/python -m bench.$$bench; done
+
+.PHONY: bench-kills
+bench-kills: $(SYNCED) ## Kill each process of the data path in turn during 100,000 requests; compare each charge. BENCH="20000 --rate 100"
+	@$(BIN)/python -m bench.kills $(BENCH)
+
+.PHONY: nightly
+nightly: $(SYNCED) ## Run what takes too long for each change: a million bodies through the filter's reader, and bench-kills
+	ARKS_BODIES=1000000 $(BIN)/pytest services/endpoint-router/tests/adapters/envoy/test_admission_bodies.py -o timeout=7200
+	@$(MAKE) bench-kills
 
 # --- release
 

@@ -1,8 +1,8 @@
 """The servers of Arks' data path as processes: stores, token-quota, Envoy and its usage shipper."""
 
 import sys
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -63,9 +63,14 @@ class Gateway:
 
 
 @asynccontextmanager
-async def stores(directory: Path, resources: Sequence[Resource], models: Sequence[str]) -> AsyncIterator[Stores]:
+async def stores(
+    directory: Path,
+    resources: Sequence[Resource],
+    models: Sequence[str],
+    start_valkey: Callable[[Path], AbstractAsyncContextManager[Server]] = valkey_server,
+) -> AsyncIterator[Stores]:
     """Start both with the resources in them."""
-    async with nats_server(directory / "nats") as nats, valkey_server(directory / "valkey") as valkey:
+    async with nats_server(directory / "nats") as nats, start_valkey(directory / "valkey") as valkey:
         await publish(nats.port, resources, models)
         (directory / "password").write_text(valkey.password)
         (directory / "pepper").write_text(PEPPER)

@@ -1,0 +1,166 @@
+"""Compares, by request id, what clients received, what the engine generated, and what the ledger charges.
+
+The rules, from docs/architecture.md ("Leases") and token_quota/domain/charge.py:
+
+- Every request that reached the engine is charged, once.
+- An answer that the client received to its end, and any that the engine counted in it: the engine's numbers, exactly.
+- An answer that was cut: the prompt's reservation, and the events that passed the gateway: not fewer than the client
+  received, not more than the engine wrote.
+- A request whose line was lost with a killed Envoy, and a stream that was cut between its head and its first event:
+  its reservation, exactly.
+- A request that never reached the engine: nothing, or its prompt's reservation if it was on the way when its client
+  hung up.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from arks.contracts.usage import UsageSource
+from bench.kills.engine import Generated
+from bench.kills.outcome import Outcome
+
+FLUSH_MILLISECONDS = 400
+"""A line that is older is in the file, even on a busy machine: Envoy flushes every 100 ms."""
+LONGEST_MILLISECONDS = 5000
+"""From a request's start to its end. Streams take half a second; a query of token-quota at most 2 s."""
+
+
+@dataclass(frozen=True)
+class Charge:
+    """Of all entries of a request."""
+
+    source: UsageSource
+    """Of the newest entry."""
+    requests: int
+    prompt_tokens: int
+    completion_tokens: int
+    started_milliseconds: int
+    recorded_milliseconds: int = 0
+    """When the first entry was written."""
+
+    @property
+    def tokens(self) -> tuple[int, int]:
+        return self.prompt_tokens, self.completion_tokens
+
+
+@dataclass
+class Findings:
+    classes: Counter[str] = field(default_factory=Counter)
+    tokens: Counter[str] = field(default_factory=Counter)
+    """Charged, by class."""
+    faults: list[str] = field(default_factory=list)
+
+    def add(self, name: str, charge: Charge | None) -> None:
+        self.classes[name] += 1
+        self.tokens[name] += sum(charge.tokens) if charge is not None else 0
+
+
+def compare(
+    outcomes: Sequence[Outcome],
+    generated: Mapping[str, Generated],
+    charges: Mapping[str, Charge],
+    envoy_kills: Sequence[int],
+) -> Findings:
+    """`envoy_kills`: times in milliseconds."""
+    findings = Findings()
+    clients = {outcome.request_id: outcome for outcome in outcomes if outcome.request_id}
+    for id_ in {*clients, *generated, *charges}:
+        case = Case(clients.get(id_), generated.get(id_), charges.get(id_), envoy_kills)
+        name, fault = case.judge()
+        findings.add(name, case.charge)
+        if fault:
+            findings.faults.append(f"{fault}: {id_} {case}")
+    findings.classes["no answer"] = sum(not outcome.request_id for outcome in outcomes)
+    return findings
+
+
+@dataclass(frozen=True)
+class Case:
+    """One request id."""
+
+    client: Outcome | None
+    engine: Generated | None
+    charge: Charge | None
+    envoy_kills: Sequence[int]
+
+    def judge(self) -> tuple[str, str]:
+        """Class and fault; no fault: an empty text."""
+        if self.charge is not None and self.charge.requests != 1:
+            return "charged", f"charged {self.charge.requests} times"
+        return self._judge_without_engine() if self.engine is None else self._judge_with_engine(self.engine)
+
+    def _judge_with_engine(self, engine: Generated) -> tuple[str, str]:
+        if engine.arrivals > 1:
+            return "repeated", "reached the engine more than once"
+        if self.charge is None or self.charge.source is UsageSource.NONE:
+            return "free", "reached the engine and is not charged"
+        if self.charge.source is UsageSource.RESERVATION:
+            return self._judge_reservation()
+        complete = self.client is not None and self.client.complete
+        if self.charge.source is UsageSource.ENGINE:
+            return ("complete" if complete else "cut, counted by the engine"), self._differs_from_engine()
+        if complete:
+            return "complete", "complete, and charged as cut"
+        return "cut, charged as delivered", self._differs_from_delivered()
+
+    def _judge_without_engine(self) -> tuple[str, str]:
+        charge = self.charge
+        if charge is None:
+            status = self.client.status if self.client else 0
+            return f"rejected ({status})", "answered without the engine" if status == 200 else ""
+        if charge.source is UsageSource.RESERVATION:
+            fault = "" if self._lost_with_envoy() else "never reached the engine and is charged its reservation"
+            return "lost with Envoy before the engine, reservation", fault
+        if charge.completion_tokens or (charge.prompt_tokens and self.client is not None and not self.client.hung_up):
+            return "not sent", "never reached the engine and is charged"
+        return "hung up or failed before the engine", ""
+
+    def _judge_reservation(self) -> tuple[str, str]:
+        assert self.charge is not None
+        client = self.client
+        reserved = (client.prompt_reservation, client.max_tokens) if client is not None else self.charge.tokens
+        fault = "" if self.charge.tokens == reserved else f"reserved {reserved}"
+        if self._lost_with_envoy():
+            return "lost with Envoy, reservation", fault
+        if client is not None and client.hung_up and client.stream and not client.events:
+            return "cut before the first event, reservation", fault
+        return "reservation", "charged its reservation, and no Envoy was killed at its end"
+
+    def _lost_with_envoy(self) -> bool:
+        """Whether an Envoy was killed before the request's line was in the file."""
+        assert self.charge is not None
+        started = self.charge.started_milliseconds
+        ended = self.client.ended_milliseconds if self.client and self.client.complete else None
+        last = started + LONGEST_MILLISECONDS if ended is None else ended + FLUSH_MILLISECONDS
+        return any(started - 1 <= kill <= last for kill in self.envoy_kills)
+
+    def _differs_from_engine(self) -> str:
+        assert self.charge is not None
+        assert self.engine is not None
+        truth = (self.engine.prompt_tokens, self.engine.completion_tokens)
+        if self.charge.tokens != truth:
+            return "charge differs from the engine"
+        if self.client is not None and self.client.usage not in {None, truth}:
+            return "the client received other numbers than the engine counted"
+        return ""
+
+    def _differs_from_delivered(self) -> str:
+        assert self.charge is not None
+        assert self.engine is not None
+        seen = self.client.events if self.client is not None else 0
+        if not seen <= self.charge.completion_tokens <= self.engine.completion_tokens:
+            return "charge is not between what the client received and what the engine wrote"
+        if self.client is not None and self.charge.prompt_tokens != self.client.prompt_reservation:
+            return "charge is not the prompt's reservation"
+        return "" if sum(self.charge.tokens) else "free"
+
+
+def total(charges: Iterable[Charge]) -> tuple[int, int, int]:
+    """Requests, prompt tokens and completion tokens."""
+    found = list(charges)
+    return (
+        sum(charge.requests for charge in found),
+        sum(charge.prompt_tokens for charge in found),
+        sum(charge.completion_tokens for charge in found),
+    )
