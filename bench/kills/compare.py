@@ -6,8 +6,8 @@ The rules, from docs/architecture.md ("Leases") and token_quota/domain/charge.py
 - An answer that the client received to its end, and any that the engine counted in it: the engine's numbers, exactly.
 - An answer that was cut: the prompt's reservation, and the events that passed the gateway: not fewer than the client
   received, not more than the engine wrote.
-- A request whose line was lost with a killed Envoy, and a stream that was cut between its head and its first event:
-  its reservation, exactly.
+- A request whose line was lost with a killed Envoy (no status is known), and a stream that was cut between its head
+  and its first event: its reservation, exactly.
 - A request that never reached the engine: nothing, or its prompt's reservation if it was on the way when its client
   hung up.
 """
@@ -36,8 +36,8 @@ class Charge:
     prompt_tokens: int
     completion_tokens: int
     started_milliseconds: int
-    recorded_milliseconds: int = 0
-    """When the first entry was written."""
+    status: int = 0
+    """Of the newest entry; 0 if its line was lost, or the client hung up before the answer."""
 
     @property
     def tokens(self) -> tuple[int, int]:
@@ -121,9 +121,9 @@ class Case:
         client = self.client
         reserved = (client.prompt_reservation, client.max_tokens) if client is not None else self.charge.tokens
         fault = "" if self.charge.tokens == reserved else f"reserved {reserved}"
-        if self._lost_with_envoy():
+        if self.charge.status == 0 and self._lost_with_envoy():
             return "lost with Envoy, reservation", fault
-        if client is not None and client.hung_up and client.stream and not client.events:
+        if self.charge.status == 200 and (client is None or (client.hung_up and client.stream and not client.events)):
             return "cut before the first event, reservation", fault
         return "reservation", "charged its reservation, and no Envoy was killed at its end"
 

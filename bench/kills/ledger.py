@@ -8,7 +8,7 @@ from bench.kills.compare import Charge
 
 _ENTRIES = sa.text(
     "SELECT request_id, source, requests, prompt_tokens, completion_tokens, started_at_milliseconds,"
-    " recorded_at_milliseconds FROM usage_entries ORDER BY seq"
+    " status_code FROM usage_entries ORDER BY seq"
 )
 _DAYS = sa.text("SELECT sum(requests), sum(prompt_tokens), sum(completion_tokens) FROM usage_days")
 
@@ -36,5 +36,5 @@ def _added(before: Charge | None, entry: Charge) -> Charge:
         before.prompt_tokens + entry.prompt_tokens,
         before.completion_tokens + entry.completion_tokens,
         before.started_milliseconds,
-        before.recorded_milliseconds,
+        entry.status,
     )

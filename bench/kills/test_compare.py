@@ -12,6 +12,7 @@ from bench.kills.outcome import Outcome
 START, END, KILL = 10_000, 10_050, 10_100
 ENGINE = Charge(UsageSource.ENGINE, 1, 7, 5, START)
 RESERVED = Charge(UsageSource.RESERVATION, 1, 25, 16, START)
+WITHOUT_USAGE = replace(RESERVED, status=200)
 DELIVERED = Charge(UsageSource.DELIVERED, 1, 25, 3, START)
 NOTHING = Charge(UsageSource.NONE, 1, 0, 0, START)
 WHOLE = Outcome(0, False, 16, 100, START, END, "id", 200, complete=True, usage=(7, 5))
@@ -35,7 +36,8 @@ def judge(
         (None, GENERATED, ENGINE, None),
         (CUT, GENERATED, DELIVERED, None),
         (CUT, GENERATED, replace(DELIVERED, completion_tokens=5), None),
-        (replace(CUT, events=0), GENERATED, RESERVED, None),
+        (replace(CUT, events=0), GENERATED, WITHOUT_USAGE, None),
+        (None, GENERATED, WITHOUT_USAGE, None),
         (WHOLE, GENERATED, RESERVED, KILL),
         (None, GENERATED, RESERVED, KILL),
         (None, None, RESERVED, KILL),
@@ -59,6 +61,9 @@ def test_what_the_rules_allow_is_no_fault(
         (WHOLE, GENERATED, NOTHING, "is not charged"),
         (WHOLE, GENERATED, DELIVERED, "charged as cut"),
         (WHOLE, GENERATED, RESERVED, "no Envoy was killed"),
+        (WHOLE, GENERATED, WITHOUT_USAGE, "no Envoy was killed"),
+        (CUT, GENERATED, WITHOUT_USAGE, "no Envoy was killed"),
+        (replace(CUT, events=0), GENERATED, RESERVED, "no Envoy was killed"),
         (WHOLE, replace(GENERATED, arrivals=2), ENGINE, "more than once"),
         (replace(WHOLE, usage=(7, 4)), GENERATED, ENGINE, "other numbers"),
         (CUT, GENERATED, replace(DELIVERED, completion_tokens=2), "not between"),
