@@ -1,6 +1,7 @@
 """Arks' data path as processes that can be killed, with a ledger in PostgreSQL."""
 
 import asyncio
+import contextlib
 import secrets
 import shutil
 import sys
@@ -17,6 +18,7 @@ from arks.contracts.resources import ArksToken
 from arks.endpoint_router.adapters.envoy import Backend, static_cluster
 from arks.kit.ports import free_port
 from arks.kit.testing.servers import Server, serve
+from arks.kit.testing.wait import eventually
 from arks.local.plan import server_configs
 from bench.gateway.postgresql import Postgresql, postgresql
 from bench.gateway.resources import BUDGETS, QUOTA, quota, token
@@ -30,6 +32,7 @@ PROBE_KEY, SPENT_KEY, USED_KEY = "sk-probe", "sk-spent", "sk-used"
 SPENT_TOKENS, USED_REQUESTS = 200, 5
 RESERVATION_SECONDS = 15
 WORKERS, REPLICAS = 2, 2
+RESTART_SECONDS = 300
 
 
 @dataclass(frozen=True)
@@ -107,9 +110,26 @@ def _again(*servers: Server | Postgresql, erase: Path | None = None) -> Callable
         if erase is not None:
             shutil.rmtree(erase)
         await asyncio.sleep(down_seconds)
-        await asyncio.gather(*(server.restart() for server in servers))
+        await asyncio.gather(*(_restart(server) for server in servers))
 
     return kill_and_restart
+
+
+async def _restart(server: Server | Postgresql) -> None:
+    """On a busy machine a service takes longer than the time that `Server.restart` waits."""
+    with contextlib.suppress(TimeoutError):
+        return await server.restart()
+    assert isinstance(server, Server)
+    await eventually(lambda: _accepts(server.port), within_seconds=RESTART_SECONDS, what="a restarted process")
+
+
+async def _accepts(port: int) -> bool:
+    try:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+    except OSError:
+        return False
+    writer.close()
+    return True
 
 
 @asynccontextmanager
