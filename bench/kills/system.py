@@ -118,7 +118,8 @@ def _again(*servers: Server | Postgresql, erase: Path | None = None) -> Callable
 async def _restart(server: Server | Postgresql) -> None:
     """On a busy machine a service takes longer than the time that `Server.restart` waits."""
     with contextlib.suppress(TimeoutError):
-        return await server.restart()
+        await server.restart()
+        return
     assert isinstance(server, Server)
     await eventually(lambda: _accepts(server.port), within_seconds=RESTART_SECONDS, what="a restarted process")
 
