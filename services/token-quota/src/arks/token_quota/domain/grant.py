@@ -29,9 +29,10 @@ class Grant(NamedTuple):
 
 def parse_grant(text: str) -> Grant | None:
     """The grant that `text` is, or None if it is not one."""
-    names_text, _, rest = text.rpartition("/")
-    names_text, _, prompt_text = names_text.rpartition("/")
-    names, prompt, completion = _parse_names(names_text), parse_count(prompt_text), parse_count(rest)
+    names_text, *counts = text.rsplit("/", 2)
+    if len(counts) != 2:
+        return None
+    names, prompt, completion = _parse_names(names_text), parse_count(counts[0]), parse_count(counts[1])
     if names is None or prompt is None or completion is None:
         return None
     return Grant(*names, prompt, completion)

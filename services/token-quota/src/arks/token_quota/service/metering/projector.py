@@ -46,8 +46,7 @@ class Projector:
                 if not self._stale:
                     await self._find_stale_namespaces()
                 for namespace in sorted(self._stale):
-                    await self.bring_forward(namespace)
-                    self._stale.discard(namespace)
+                    await self._bring_forward_stale(namespace)
                 self._wake.clear()
             except (CountersUnavailable, LedgerUnavailable) as error:
                 log.warning("counters lag behind the ledger", error=str(error))
@@ -57,17 +56,28 @@ class Projector:
                 async with asyncio.timeout(self._interval_seconds):
                     await self._wake.wait()
 
+    async def _bring_forward_stale(self, namespace: str) -> None:
+        """A change that is written meanwhile makes the namespace stale again."""
+        self._stale.discard(namespace)
+        try:
+            await self.bring_forward(namespace)
+        except (CountersUnavailable, LedgerUnavailable):
+            self._stale.add(namespace)
+            raise
+
     async def bring_forward(self, namespace: str) -> None:
         """Apply the changes that the counters lack. Raises CountersUnavailable and LedgerUnavailable."""
         async with self._applying:
             cursor = self._cursors.get(namespace)
             if cursor is None:
                 cursor = await self._open(namespace)
-            while changes := await self._context.ledger.changes(namespace, cursor, READ_CHANGES):
+            more = True
+            while more and (changes := await self._context.ledger.changes(namespace, cursor, READ_CHANGES)):
                 if changes[0].previous_seq > cursor:
                     cursor = await self._begin_again(namespace, "changes that they lack are deleted")
                     continue
                 cursor = await self._apply(namespace, cursor, changes)
+                more = len(changes) == READ_CHANGES or cursor < changes[-1].seq
 
     async def _apply(self, namespace: str, cursor: int, changes: list[LedgerChange]) -> int:
         budgets = self._budgets(namespace, changes)
