@@ -6,7 +6,16 @@ from hypothesis import strategies as st
 from arks.contracts.usage import UsageSource
 from arks.token_quota.domain.batch import ClosedLease, UsageBatch, UsageRecord
 from arks.token_quota.domain.change import LeaseChange
-from arks.token_quota.domain.posting import DayKey, Entry, Known, Posting, daily_sums, post, uncertain_requests
+from arks.token_quota.domain.posting import (
+    DayKey,
+    Entry,
+    Known,
+    KnownEntries,
+    Posting,
+    daily_sums,
+    post,
+    uncertain_requests,
+)
 from arks.token_quota.testing.usage import STARTED_AT_MILLISECONDS, batch, record, reservation, started
 
 DAY = STARTED_AT_MILLISECONDS // 86_400_000
@@ -16,7 +25,7 @@ TRUE = Known(UsageSource.ENGINE, "q", STARTED_AT_MILLISECONDS, 10, 20, 0)
 
 
 def posting(posted: UsageBatch, **known: Known) -> Posting:
-    return post(posted, lambda token, endpoint: "q", known)
+    return post(posted, lambda token, endpoint: "q", dict(known))
 
 
 def numbers(entries: list[Entry]) -> list[tuple[str, int, int, int, int]]:
@@ -133,7 +142,7 @@ def test_in_any_order_each_request_costs_its_first_true_record_or_its_reservatio
         charged = UsageSource.RESERVATION.message_name
         if before is None or (before.source == charged and ended.source != charged):
             expected[ended.request_id] = ended
-    known: dict[str, Known] = {}
+    known: KnownEntries = {}
     postings = [post(batch(*records), lambda *_: "q", known) for records in batches]
     entries = [entry for posting in postings for entry in posting.entries]
     changes = [change for posting in postings for change in posting.changes]

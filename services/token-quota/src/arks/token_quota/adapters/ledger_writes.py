@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from arks.contracts.usage import UsageSource
 from arks.token_quota.adapters.tables import BATCHES, CHANGES, DAYS, ENTRIES, OPEN
-from arks.token_quota.domain.posting import DayKey, DaySums, Entry, Known, Posting
+from arks.token_quota.domain.posting import DayKey, DaySums, Entry, Known, KnownEntries, Posting
 from arks.token_quota.domain.time import Moment
 from arks.token_quota.service.ports.ledger import LedgerUnavailable
 
@@ -41,9 +41,9 @@ class Writes:
         added = self._connection.execute(_add_batch_ids(self._sqlite), rows)
         return {id_ for (id_,) in added}
 
-    def known(self, request_ids: Sequence[str]) -> dict[str, Known]:
+    def known(self, request_ids: Sequence[str]) -> KnownEntries:
         """The newest entry of each of these requests that has one."""
-        found: dict[str, Known] = {}
+        found: KnownEntries = {}
         e = ENTRIES.c
         columns = (e.request_id, e.source, e.quota, e.started_at_milliseconds, e.prompt_tokens, e.completion_tokens)
         for at in range(0, len(request_ids), _LOOKUP_IDS):

@@ -9,12 +9,14 @@ the ledger.
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from arks.contracts.usage import UsageSource
 from arks.token_quota.domain.batch import SOURCES, ClosedLease, StartedRequest, UsageBatch, UsageRecord
 from arks.token_quota.domain.change import LeaseChange
 from arks.token_quota.domain.time import DAY_MILLISECONDS, MINUTE_MILLISECONDS
+
+_RESERVATION: Final = UsageSource.RESERVATION.message_name
 
 QuotaOf = Callable[[str, str], str]
 """Name of the budget that a token's requests to an endpoint are charged to; empty for none."""
@@ -42,7 +44,11 @@ class Entry(NamedTuple):
     requests: int
     prompt_tokens: int
     completion_tokens: int
-    replaces: Known | None = None
+    replaces: "Known | Entry | None" = None
+
+
+KnownEntries = dict[str, Known | Entry]
+"""By request id: what was read from the ledger, and what this transaction adds."""
 
 
 class DayKey(NamedTuple):
@@ -90,7 +96,7 @@ def uncertain_requests(batch: UsageBatch) -> list[str]:
     ]
 
 
-def post(batch: UsageBatch, quota_of: QuotaOf, known: dict[str, Known]) -> Posting:
+def post(batch: UsageBatch, quota_of: QuotaOf, known: KnownEntries) -> Posting:
     """What to write for `batch`, given what the ledger holds of its requests (by request id). Adds to `known` what it
     will hold afterwards.
     """
@@ -114,12 +120,10 @@ def post(batch: UsageBatch, quota_of: QuotaOf, known: dict[str, Known]) -> Posti
 
 def daily_sums(namespace: str, entries: Iterable[Entry]) -> dict[DayKey, DaySums]:
     """What each daily sum grows by. A correction moves its request from one source to the other."""
-    sums: defaultdict[DayKey, DaySums] = defaultdict(DaySums)
+    sums: defaultdict[tuple[str, str, str, UsageSource, int], DaySums] = defaultdict(DaySums)
     for entry in entries:
-        record, day = entry.record, entry.started_at_milliseconds // DAY_MILLISECONDS
-        key = DayKey(namespace, record.token, record.endpoint, entry.quota, int(entry.source), day)
-        into = sums[key]
-        before = entry.replaces
+        record, day, before = entry.record, entry.started_at_milliseconds // DAY_MILLISECONDS, entry.replaces
+        into = sums[record.token, record.endpoint, entry.quota, entry.source, day]
         if before is None:
             into.requests += entry.requests
             into.prompt_tokens += entry.prompt_tokens
@@ -128,16 +132,17 @@ def daily_sums(namespace: str, entries: Iterable[Entry]) -> dict[DayKey, DaySums
             into.requests += 1
             into.prompt_tokens += before.prompt_tokens + entry.prompt_tokens
             into.completion_tokens += before.completion_tokens + entry.completion_tokens
-            origin = sums[key._replace(source=int(before.source))]
+            origin = sums[record.token, record.endpoint, entry.quota, before.source, day]
             origin.requests -= 1
             origin.prompt_tokens -= before.prompt_tokens
             origin.completion_tokens -= before.completion_tokens
-    return dict(sums)
+    return {
+        DayKey(namespace, token, endpoint, quota, int(source), day): added
+        for (token, endpoint, quota, source, day), added in sums.items()
+    }
 
 
-def _post_record(
-    posting: Posting, changes: "_Changes", record: UsageRecord, quota: str, known: dict[str, Known]
-) -> None:
+def _post_record(posting: Posting, changes: "_Changes", record: UsageRecord, quota: str, known: KnownEntries) -> None:
     before = known.get(record.request_id)
     source = SOURCES[record.source]
     if before is None:
@@ -157,17 +162,10 @@ def _post_record(
     elif source is UsageSource.RESERVATION:
         posting.charged.append(record.request_id)
     posting.entries.append(entry)
-    known[record.request_id] = Known(
-        source,
-        entry.quota,
-        entry.started_at_milliseconds,
-        record.prompt_tokens,
-        record.completion_tokens,
-        entry.revision,
-    )
+    known[record.request_id] = entry
 
 
-def _correction(record: UsageRecord, source: UsageSource, before: Known) -> Entry:
+def _correction(record: UsageRecord, source: UsageSource, before: Known | Entry) -> Entry:
     """The difference belongs where the charge went: to the same day and the same budget."""
     return Entry(
         record,
@@ -183,7 +181,7 @@ def _correction(record: UsageRecord, source: UsageSource, before: Known) -> Entr
 
 
 def _is_reservation(record: UsageRecord) -> bool:
-    return record.source == UsageSource.RESERVATION.message_name
+    return record.source == _RESERVATION
 
 
 class _Changes:
