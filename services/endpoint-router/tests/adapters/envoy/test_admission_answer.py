@@ -24,8 +24,8 @@ SAMPLE_USAGE = {
 class Meter:
     """The filter's state for one answer."""
 
-    def __init__(self, *, stream: bool, cut: bool = False) -> None:
-        self._meter = admission[b"new_meter"](stream, cut)
+    def __init__(self, *, stream: bool, cut: bool = False, copies: int | None = None) -> None:
+        self._meter = admission[b"new_meter"](stream, cut, copies)
 
     def feed(self, chunk: bytes) -> bytes:
         """Return what the client gets when this chunk arrives."""
@@ -288,3 +288,49 @@ def test_invalid_usage_is_ignored(text: bytes) -> None:
     meter = Meter(stream=False)
     meter.follow([text])
     assert meter.usage is None
+
+
+# --- several answers in one stream
+
+
+def token(index: int, text: str = "a", usage: tuple[int, int] | None = None) -> bytes:
+    """An event of one answer, with the usage of its prompt and of its tokens so far."""
+    return event({"choices": [{"index": index, "text": text}], **usage_of(usage)})
+
+
+def alone(prompt: int, completion: int) -> bytes:
+    return event({"choices": [], **usage_of((prompt, completion))})
+
+
+def usage_of(usage: tuple[int, int] | None) -> dict[str, Any]:
+    return {} if usage is None else {"usage": {"prompt_tokens": usage[0], "completion_tokens": usage[1]}}
+
+
+SEVERAL = {
+    "llama.cpp reports each answer of a chat alone": (2, [token(0), token(1), alone(31, 3), alone(31, 4)], "e,31,7"),
+    "llama.cpp reports each answer of a completion with its index": (
+        2,
+        [token(1), token(0), token(1, "", (2, 3)), token(0, "", (2, 5))],
+        "e,2,8",
+    ),
+    "llama.cpp reports the prompts of a list": (1, [token(0, "", (2, 3)), token(1, "", (4, 3))], "e,6,6"),
+    "vLLM reports the total": (2, [token(0), token(1), alone(12, 9)], "e,12,9"),
+    "vLLM counts up in each answer, then reports the total": (
+        2,
+        [token(0, "a", (12, 1)), token(1, "a", (12, 1)), token(0, "b", (12, 4)), token(1, "b", (12, 5)), alone(12, 9)],
+        "e,12,9",
+    ),
+    "the client leaves after the end of the first answer": (2, [token(0), alone(31, 1), *[token(1)] * 5], "e,31,6"),
+    "no usage is reported": (2, [token(0), token(1), token(1)], "d,3"),
+    "nothing is generated": (2, [token(0, "")], None),
+}
+
+
+@pytest.mark.parametrize("cut", [False, True])
+@pytest.mark.parametrize("name", SEVERAL)
+def test_every_answer_of_a_stream_is_charged(name: str, cut: bool) -> None:
+    copies, events, usage = SEVERAL[name]
+    for chunks in (events, [b"".join(events)], [bytes([each]) for each in b"".join(events)]):
+        meter = Meter(stream=True, cut=cut, copies=copies)
+        meter.follow(chunks)
+        assert usage == meter.usage

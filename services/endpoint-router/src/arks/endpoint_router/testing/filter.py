@@ -48,12 +48,14 @@ def read(admission: Any, body: bytes) -> dict[str, Any] | None:
 def expected(document: dict[str, Any]) -> dict[str, Any]:
     """Return what the filter must read in a document, without `body`."""
     given = [document[name] for name in LIMITS if document.get(name) is not None]
-    answers = max(document.get(name) or 1 for name in ANSWERS) * _prompts(document.get("prompt"))
+    copies = max(document.get(name) or 1 for name in ANSWERS)
+    answers = copies * _prompts(document.get("prompt"))
     values = {
         "model": document["model"].encode(),
         "stream": bool(document.get("stream")),
         "max_tokens": max(given) if given and all(given) else None,
         "answers": answers if answers > 1 else None,
+        "copies": copies if answers > 1 else None,
     }
     return {name: value for name, value in values.items() if value is not None}
 

@@ -17,7 +17,7 @@ local LIMIT_HEADERS = {
   "x-ratelimit-limit-requests", "x-ratelimit-remaining-requests", "x-ratelimit-reset-requests",
   "x-ratelimit-limit-tokens", "x-ratelimit-remaining-tokens", "x-ratelimit-reset-tokens",
 }
-local CUT = byte("c") -- the answer's metadata begins with "cut" or "pass"
+local CUT = byte("c") -- the answer's metadata begins with "cut" or "pass", and the copies of several answers
 local GATEWAY = os.getenv("ARKS_GATEWAY") or "gateway"
 
 local accounts = new_table()
@@ -69,8 +69,9 @@ local function start(h, request, lease, prompt, completion, now, lease_line)
   end
   local metadata = h:streamInfo():dynamicMetadata()
   metadata:set("arks", "grant", operation .. (request.stream and "\t1\t" or "\t0\t") .. lease.grant .. "/" .. tokens)
-  if request.body or lease.limits then
-    metadata:set("arks", "answer", (request.body and "cut\n" or "pass\n") .. (lease.limits or ""))
+  if request.body or request.copies or lease.limits then
+    local meter = (request.body and "cut " or "pass ") .. (request.copies or "")
+    metadata:set("arks", "answer", meter .. "\n" .. (lease.limits or ""))
   end
   local headers = h:headers()
   if request.body then headers:replace("content-length", tostring(h:body(true):setBytes(request.body))) end
@@ -168,7 +169,7 @@ local function meter_of(h, metadata)
   local headers = h:headers()
   if answer then set_limits(headers, answer) end
   local is_stream = stream and find(headers:get("content-type") or "", "text/event-stream", 1, true) == 1
-  local meter = new_meter(is_stream, answer and byte(answer) == CUT)
+  local meter = new_meter(is_stream, answer and byte(answer) == CUT, answer and tonumber(match(answer, "^%l+ (%d+)")))
   if meter.cut then headers:remove("content-length") end
   return meter
 end

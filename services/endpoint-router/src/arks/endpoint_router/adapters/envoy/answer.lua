@@ -90,6 +90,39 @@ local function read_usage_event(event)
   return (read_usage(event, starts.usage)), starts.choices ~= nil and find(event, "^%[%s*%]", starts.choices) ~= nil
 end
 
+-- Several answers in one stream: vLLM and SGLang report their total in one event without choices. llama.cpp reports each
+-- answer by itself: in an event without choices (chat), or in the last event of the answer's index (completions), where
+-- vLLM's continuous usage counts up. So both kinds are added up, and the larger sum counts; the prompt counts once for
+-- `copies` answers to it. Answers without usage yet count by their events.
+local function add_usage(meter, event, usage, alone)
+  local prompt, completion = match(usage, "(%d+),(%d+)")
+  local sum = alone and meter.alone or meter.by_index
+  local key = alone and #sum + 1 or tonumber(match(event, '"index"%s*:%s*(%d+)') or 0)
+  local before = sum[key] or { prompt = 0, completion = 0 }
+  sum[key] = { prompt = tonumber(prompt), completion = tonumber(completion) }
+  sum.prompt = sum.prompt + sum[key].prompt - before.prompt
+  sum.completion = sum.completion + sum[key].completion - before.completion
+end
+
+-- Sets the usage of several answers from what is known.
+local function set_total(meter)
+  local alone, by_index = meter.alone, meter.by_index
+  local sum = alone.completion >= by_index.completion and alone or by_index
+  if sum.completion == 0 then
+    meter.usage = meter.events > 0 and "d," .. meter.events or meter.usage
+    return
+  end
+  local copies = sum == alone and #alone == 1 and 1 or meter.copies
+  local completion = math.max(sum.completion, meter.events)
+  meter.usage = format("e,%.0f,%.0f", math.ceil(sum.prompt / copies), completion)
+end
+
+-- Takes the usage of an event; `alone`: the event has nothing else. What one answer reports last counts.
+local function take_usage(meter, event, usage, alone)
+  if meter.copies then return add_usage(meter, event, usage, alone) end
+  meter.usage, meter.usage_seen = usage, true
+end
+
 -- Whether an event that has not ended yet may turn out to be the usage event.
 local function may_be_usage_event(rest)
   local size = #rest
@@ -127,7 +160,7 @@ local function read_events(meter, s, at, pass_from)
   while last do
     if usage_at and usage_at < last then
       local usage, alone = read_usage_event(sub(s, from, last))
-      if usage then meter.usage, meter.usage_seen = usage, true end
+      if usage then take_usage(meter, sub(s, from, last), usage, alone) end
       if alone and usage and meter.cut and pass_from <= from then
         pieces = pieces or {}
         pieces[#pieces + 1] = sub(s, pass_from, from - 1)
@@ -149,8 +182,8 @@ local function meter_whole(meter, s, usage_at)
     local first = from
     while first > 1 and byte(s, first - 1) ~= NEWLINE do first = first - 1 end
     local last = find(s, "\n", from, true)
-    local usage = read_usage_event(sub(s, first, last))
-    if usage then meter.usage, meter.usage_seen = usage, true end
+    local usage, alone = read_usage_event(sub(s, first, last))
+    if usage then take_usage(meter, sub(s, first, last), usage, alone) end
     from = next_usage(s, last)
   end
   if not meter.usage_seen then count_events(meter, s, 1) end
@@ -158,9 +191,9 @@ end
 
 -- Meters an event that has not ended.
 local function read_unfinished(meter, event)
-  local usage = read_usage_event(event)
+  local usage, alone = read_usage_event(event)
   if usage then
-    meter.usage, meter.usage_seen = usage, true
+    take_usage(meter, event, usage, alone)
   elseif not meter.usage_seen and has_content(event) then
     meter.events = meter.events + 1
     meter.usage = "d," .. meter.events
@@ -192,11 +225,25 @@ local function meter_stream(meter, chunk)
   return (pieces and concat(pieces) or "") .. sub(s, pass_from, #s - held)
 end
 
-local function new_meter(is_stream, cut)
-  return { rest = "", sent = 0, events = 0, cut = is_stream and cut, feed = is_stream and meter_stream or meter_json }
+local function meter_answers(meter, chunk)
+  local replacement = meter_stream(meter, chunk)
+  set_total(meter)
+  return replacement
+end
+
+-- `copies`: the number of answers to one prompt of a stream, if it has several answers, else nil.
+local function new_meter(is_stream, cut, copies)
+  local meter = { rest = "", sent = 0, events = 0, cut = is_stream and cut, feed = is_stream and meter_stream or meter_json }
+  if is_stream and copies then
+    meter.copies, meter.feed = copies, meter_answers
+    meter.alone, meter.by_index = { prompt = 0, completion = 0 }, { prompt = 0, completion = 0 }
+  end
+  return meter
 end
 
 -- A stream may end without its last empty line.
 local function finish(meter)
-  if meter.feed == meter_stream and meter.rest ~= "" then read_unfinished(meter, meter.rest) end
+  if meter.feed == meter_json or meter.rest == "" then return end
+  read_unfinished(meter, meter.rest)
+  if meter.copies then set_total(meter) end
 end

@@ -53,16 +53,15 @@ local function count_prompts(s, at)
   return math.max(count, 1)
 end
 
--- The number of answers that an engine generates; nil for one.
-local function read_answers(s, starts, stops)
+-- The number of answers to each prompt.
+local function read_copies(s, starts, stops)
   local most = 1
   for _, key in ipairs(ANSWER_KEYS) do
     local count, fault = read_count(literal(s, starts, stops, key), key, 1, CHOICES_LIMIT)
     if fault then return nil, fault end
     most = math.max(most, count or 1)
   end
-  local answers = most * count_prompts(s, starts.prompt)
-  return answers > 1 and answers or nil
+  return most
 end
 
 local function read_model(text)
@@ -95,7 +94,7 @@ local function with_usage(s, starts, stops, closing)
   return sub(s, 1, options.include_usage - 1) .. "true" .. sub(s, ends.include_usage + 1)
 end
 
--- Reads a request body: {model, stream, max_tokens, answers, body}, where `body` replaces the engine's body if usage must be
+-- Reads a request body: {model, stream, max_tokens, answers, copies, body}, where `body` replaces the engine's body if usage must be
 -- requested; or nil and {message, param, code}.
 local function read_request(s)
   local at = find(s, NOT_SPACE)
@@ -111,8 +110,11 @@ local function read_request(s)
   request.stream = stream == "true"
   request.max_tokens, fault = read_token_limit(s, starts, stops)
   if fault then return nil, fault end
-  request.answers, fault = read_answers(s, starts, stops)
+  local copies
+  copies, fault = read_copies(s, starts, stops)
   if fault then return nil, fault end
+  local answers = copies * count_prompts(s, starts.prompt)
+  if answers > 1 then request.answers, request.copies = answers, copies end
   if request.stream then
     request.body, fault = with_usage(s, starts, stops, closing)
     if fault then return nil, fault end
