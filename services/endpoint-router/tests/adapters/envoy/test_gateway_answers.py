@@ -48,10 +48,10 @@ async def test_a_client_that_requested_usage_gets_it(gateway: Gateway) -> None:
     assert [line["usage"] for line in await gateway.usage()] == ["e,12,3"]
 
 
-@pytest.mark.parametrize("asked", [STREAM, STREAM_WITH_USAGE])
-async def test_usage_of_each_of_several_answers_is_added_up(gateway: Gateway, asked: bytes) -> None:
+@pytest.mark.parametrize("body", [STREAM, STREAM_WITH_USAGE])
+async def test_usage_of_each_of_several_answers_is_added_up(gateway: Gateway, body: bytes) -> None:
     gateway.engine.script = stream([ROLE, *TOKENS, USAGE, *TOKENS, USAGE, DONE])
-    await gateway.post(asked.replace(b"{", b'{"n":2,', 1))
+    await gateway.post(body.replace(b"{", b'{"n":2,', 1))
     assert [line["usage"] for line in await gateway.usage()] == ["e,12,6"]
 
 
