@@ -169,8 +169,11 @@ async def many_tokens(native: Native, running: System, number: int, seconds: flo
     before = await measure(native, running.quota_port, admission(FEW), seconds)
     print(f"{FEW:>9,} tokens   admission {_times(before)}; {running.sizes()}", flush=True)
     began, used = time.monotonic(), cpu_seconds(running.quota_pid)
-    await write_tokens(running.stores.nats.port, range(FEW, number))
+    writing = asyncio.create_task(write_tokens(running.stores.nats.port, range(FEW, number)))
+    beside = await measure(native, running.quota_port, admission(FEW), seconds)
+    await writing
     wrote = time.monotonic() - began
+    print(f"{'':>18}admission {_times(beside)} while they are written", flush=True)
     used = await settled(running.quota_pid) - used
     took = time.monotonic() - began
     print(f"          written in {wrote:.0f} s, token-quota idle after {took:.0f} s and {used:.0f} s of CPU")

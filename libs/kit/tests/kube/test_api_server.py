@@ -93,15 +93,24 @@ async def test_a_status_is_written_apart_from_the_spec_and_only_when_it_changed(
 
 
 async def test_a_record_is_kept_and_its_whole_status_is_replaced(api: KubeApi) -> None:
-    records = KubeRecords(api, ArksQuota, lambda quota: quota.status)
+    faults: list[str] = []
+
+    def keep(quota: ArksQuota) -> ArksQuotaStatus | None:
+        if quota.spec.quotas[0].value == 0:
+            raise ValueError("no limit")
+        return quota.status
+
+    records = KubeRecords(api, ArksQuota, keep, on_unreadable=lambda obj, fault: faults.append(fault))
     watching = asyncio.create_task(records.run())
     await records.patch_status(KEY, ArksQuotaStatus())  # nothing to write it into
     await api.apply(kind_of(ArksQuota), quota(1))
     for written in (ArksQuotaStatus(observed_generation=1, reset_generation=2), ArksQuotaStatus(observed_generation=3)):
         await records.patch_status(KEY, written)
         await eventually(lambda expected=written: records.cache.get(KEY) == expected)  # type: ignore[misc]
-    await api.delete(kind_of(ArksQuota), KEY)
+    await api.apply(kind_of(ArksQuota), quota(0))
     await eventually(lambda: records.cache.get(KEY) is None)
+    assert ["no limit"] == faults
+    await api.delete(kind_of(ArksQuota), KEY)
     watching.cancel()
     await asyncio.gather(watching, return_exceptions=True)
 

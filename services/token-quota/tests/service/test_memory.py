@@ -26,8 +26,8 @@ from arks.token_quota.service.tokens import TokenReconciler
 from arks.token_quota.testing.fakes import PEPPER, FakeEvents
 
 TOKENS = 2000
-MAX_BYTES = 1400
-"""A token. 100,000 of them are then 140 MB on top of about 120 MB."""
+MAX_BYTES = 1200
+"""A token; measured: 993. 100,000 of them are then at most 120 MB on top of about 130 MB."""
 
 
 def entry(number: int) -> KeyValue.Entry:

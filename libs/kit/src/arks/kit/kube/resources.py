@@ -44,7 +44,7 @@ class KubeResources(Generic[R]):
         self.cache: Cache[R] = Cache()
         self._api = api
         self._kind = kind_of(kind)
-        read = _Reader(kind, on_unreadable)
+        read = _Reader(kind, _whole, on_unreadable)
         self.run = Informer(api, self._kind, read, self.cache, namespace=namespace).run
 
     async def patch_status(self, key: Key, status: BaseModel) -> None:
@@ -109,16 +109,11 @@ class KubeRecords(Generic[T]):
         namespace: str | None = None,
         on_unreadable: Callable[[Json, str], None] = lambda obj, fault: None,
     ) -> None:
-        """`on_unreadable`: as of KubeResources."""
+        """`on_unreadable`: as of KubeResources; also for a resource for which `keep` raises ValueError."""
         self.cache: Cache[T] = Cache()
         self._api = api
         self._kind = kind_of(kind)
-        reader = _Reader(kind, on_unreadable)
-
-        def read(obj: Json) -> T | None:
-            resource = reader(obj)
-            return None if resource is None else keep(resource)
-
+        read = _Reader(kind, keep, on_unreadable)
         self.run = Informer(api, self._kind, read, self.cache, namespace=namespace).run
 
     async def patch_status(self, key: Key, status: BaseModel) -> None:
@@ -130,23 +125,28 @@ class KubeRecords(Generic[T]):
             return
 
 
-class _Reader(Generic[R]):
-    """Reads objects of one kind; None for one that cannot be read."""
+class _Reader(Generic[R, T]):
+    """Reads objects of one kind into what `keep` makes of them; None for one that cannot be read."""
 
-    def __init__(self, kind: type[R], on_unreadable: Callable[[Json, str], None]) -> None:
+    def __init__(self, kind: type[R], keep: Callable[[R], T], on_unreadable: Callable[[Json, str], None]) -> None:
         self._resource = kind
         self._kind = kind_of(kind)
+        self._keep = keep
         self._on_unreadable = on_unreadable
 
-    def __call__(self, obj: Json) -> R | None:
+    def __call__(self, obj: Json) -> T | None:
         obj["metadata"].pop("managedFields", None)  # half of an object's size, and unused
         try:
-            return self._resource.from_stored(obj)
-        except ValidationError as error:
-            fault = explain(error, self._resource)
+            return self._keep(self._resource.from_stored(obj))
+        except ValueError as error:
+            fault = explain(error, self._resource) if isinstance(error, ValidationError) else str(error)
             log.warning("resource not understood", key=str(key_of_object(obj)), error=fault)
             self._on_unreadable({"apiVersion": self._kind.api_version, "kind": self._kind.kind, **obj}, fault)
             return None
+
+
+def _whole(resource: R) -> R:
+    return resource
 
 
 def merge_patch(before: Json, after: Json) -> Json:
