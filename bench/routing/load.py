@@ -63,6 +63,7 @@ class Client(asyncio.Protocol):
         self._record: Record | None = None
         self._tail = b""
         self.done: asyncio.Future[None] | None = None
+        self.closed = asyncio.Event()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
@@ -89,6 +90,7 @@ class Client(asyncio.Protocol):
             self._idle.append(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self.closed.set()
         if self in self._idle:
             self._idle.remove(self)
         self._end()
@@ -139,6 +141,9 @@ async def run(ports: list[int], load: Load) -> list[Record]:
         for task in late:
             task.cancel()
         await asyncio.gather(*late, return_exceptions=True)
+    for client in [client for clients in idle.values() for client in clients]:
+        client.transport.close()
+        await client.closed.wait()
     return records
 
 
