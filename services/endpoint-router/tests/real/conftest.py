@@ -187,15 +187,15 @@ class Platform:
         bucket = await self.home.bus.bucket(Facts.REPLICAS)
         await bucket.put(fact_key(NAMESPACE, application), to_json(fact))
 
-    async def load(self, application: str, *drain_rates: float, age_seconds: float = 0.0, problem: str = "") -> None:
-        """Report replicas with 4 requests in flight and these drain rates; the last one has the problem."""
+    async def load(self, application: str, *drain_rates: float, age_seconds: float = 0.0, waiting: float = 0) -> None:
+        """Report replicas with 4 running requests and these drain rates; the last one has a queue."""
         report = LoadReport(namespace=NAMESPACE, application=application)
         report.measured_at.FromNanoseconds(time.time_ns() - int(age_seconds * 1e9))
         for n, rate in enumerate(drain_rates):
             report.replicas.add(
                 name=f"{application}-{n}", running_requests=4, waiting_requests=0, drain_rate_per_second=rate
             )
-        report.replicas[-1].problem = problem
+        report.replicas[-1].waiting_requests = waiting
         await self.home.bus.publish(load_subject(NAMESPACE, application), report.SerializeToString())
 
     async def report_drain_rates(self, application: str, *drain_rates: float) -> None:
