@@ -105,12 +105,11 @@ def router_account(application: ArksDisaggregatedApplication) -> list[Json]:
     rule = {"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list", "watch"]}
     subject = {"kind": "ServiceAccount", "name": name, "namespace": application.namespace}
     role = {"apiGroup": rbac, "kind": "Role", "name": name}
-    objects: list[Json] = [
+    return [
         {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": meta},
         {"apiVersion": f"{rbac}/v1", "kind": "Role", "metadata": meta, "rules": [rule]},
         {"apiVersion": f"{rbac}/v1", "kind": "RoleBinding", "metadata": meta, "subjects": [subject], "roleRef": role},
     ]
-    return [stamped(body) for body in objects]
 
 
 def router_service(application: ArksDisaggregatedApplication) -> Json:
