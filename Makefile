@@ -124,6 +124,10 @@ nightly: $(SYNCED) ## Run what takes too long for each change: a million bodies 
 	ARKS_BODIES=1000000 $(BIN)/pytest services/endpoint-router/tests/adapters/envoy/test_admission_bodies.py -o timeout=7200
 	@$(MAKE) bench-kills
 
+.PHONY: bench-routing
+bench-routing: $(SYNCED) ## Measure times to first token of Arks and of Envoy's own policies at simulated engines. BENCH="--only table"
+	@$(BIN)/python -m bench.routing $(BENCH)
+
 # --- release
 
 .PHONY: release

@@ -23,7 +23,6 @@ _KEPT = (
     "maxLength",
     "minItems",
     "maxItems",
-    "maxProperties",
     "default",
     "required",
     "x-kubernetes-preserve-unknown-fields",

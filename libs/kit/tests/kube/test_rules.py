@@ -7,6 +7,7 @@ from arks.kit.key import Key
 from arks.kit.kube.api import error_of, key_of_object
 from arks.kit.kube.election import may_take
 from arks.kit.kube.kinds import Kind
+from arks.kit.kube.ownership import belongs_to
 from arks.kit.kube.resources import merge_patch
 from arks.kit.types import Json
 
@@ -52,3 +53,17 @@ def test_a_status_code_becomes_an_error_of_its_type() -> None:
 )
 def test_a_merge_patch_sets_removed_fields_to_null(before: Json, after: Json, patch: Json) -> None:
     assert patch == merge_patch(before, after)
+
+
+def test_only_the_controller_owns_an_object_and_a_resource_of_the_same_name_inherits_it() -> None:
+    owner = {"apiVersion": "arks.ai/v1", "kind": "ArksModel", "name": "m", "uid": "1", "controller": True}
+
+    def owned_by(*owners: Json) -> bool:
+        return belongs_to({"metadata": {"ownerReferences": list(owners)}}, owner)
+
+    assert owned_by({**owner, "apiVersion": "arks.ai/v2", "uid": "of an earlier resource"})
+    assert owned_by({**owner, "name": "b", "controller": False}, owner)
+    assert not owned_by({**owner, "controller": False})
+    for field in ("apiVersion", "kind", "name"):
+        assert not owned_by({**owner, field: "other"})
+    assert not belongs_to({"metadata": {}}, owner)

@@ -21,6 +21,14 @@ def test_speed_is_known_after_a_few_requests() -> None:
     assert 16.0 == pytest.approx(worked(Speed(), 0.4, pace=1.0, slots=16.0).tokens.per_slot)
 
 
+def test_speed_is_known_before_the_first_request_ends_where_tokens_are_counted_as_they_are_made() -> None:
+    speed = Speed()
+    for _ in range(3):
+        speed = speed.after(Sample(0.2, 0.8, 8.0, 0.0))
+    assert speed.known
+    assert pytest.approx(10.0) == speed.tokens.per_slot
+
+
 def test_a_busy_replica_that_slows_down_four_times_is_noticed_within_two_readings() -> None:
     steady = worked(Speed(), 30.0, pace=5.7)
     assert 5.7 / 4 == pytest.approx(worked(steady, 0.4, pace=5.7 / 4).requests.per_slot, rel=0.1)
@@ -29,6 +37,12 @@ def test_a_busy_replica_that_slows_down_four_times_is_noticed_within_two_reading
 def test_a_replica_with_little_traffic_that_has_its_earlier_speed_again_is_noticed_within_seconds() -> None:
     slowed = worked(worked(Speed(), 30.0, pace=5.7), 10.0, pace=5.7 / 4)
     assert 5.7 == pytest.approx(worked(slowed, 4.0, pace=5.7, slots=0.2).requests.per_slot, rel=0.1)
+
+
+def test_a_replica_that_slowed_down_counts_as_fallen_until_it_recovers() -> None:
+    steady = worked(Speed(), 30.0, pace=5.7)
+    slowed = worked(steady, 1.0, pace=5.7 / 4)
+    assert (False, True, False) == (steady.fallen, slowed.fallen, worked(slowed, 2.0, pace=5.7).fallen)
 
 
 def test_requests_of_random_length_are_no_change() -> None:

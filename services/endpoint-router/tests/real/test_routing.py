@@ -159,7 +159,7 @@ async def test_a_replica_that_changes_its_group_finishes_its_requests(platform: 
     requests = [asyncio.create_task(platform.post("chat")) for _ in range(8)]
 
     async def all_arrived() -> bool:
-        return await platform.stat("cluster.default/chat.upstream_rq_active") == len(requests)
+        return bool(await platform.stat("cluster.default/chat.upstream_rq_active") == len(requests))
 
     await eventually(all_arrived, what="the requests are in flight")
     await platform.report_drain_rates("chat", 6.0, 3.0)

@@ -71,7 +71,7 @@ def test_a_replica_that_slows_down_loses_its_share_at_once_and_has_it_back_after
     "lie",
     [
         lambda now, truth: None,
-        lambda now, truth: Reading(now, 0, 0, tokens_total=0, finished_total=0),
+        lambda now, truth: Reading(now, 0, 0, tokens_total=0, finished_total=0) if now > 0.5 else truth,
         lambda now, truth: Reading(now, float("nan"), -1),
         lambda now, truth: Reading(now, 3, 0, tokens_total=500, finished_total=30) if now > 5 else truth,
         lambda now, truth: Reading(now - 10, truth.running, truth.waiting),

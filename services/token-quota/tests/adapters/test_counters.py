@@ -15,7 +15,7 @@ from arks.kit.testing.servers import Server
 from arks.token_quota.adapters.counters import RedisCounters
 from arks.token_quota.adapters.redis_batches import RedisBatches
 from arks.token_quota.domain.change import LeaseChange, LedgerChange
-from arks.token_quota.domain.lease import LeaseAmount
+from arks.token_quota.domain.lease import LeaseAmount, Validity
 from arks.token_quota.domain.limits import Account, Budget, BudgetUse, Rates, RateUse
 from arks.token_quota.domain.reservation import ReservationRequest
 from arks.token_quota.domain.time import Moment
@@ -30,6 +30,7 @@ TEAM = "team"
 QUOTA = Budget("q", total=10_000)
 TOKENS = ReservationRequest(10, 20, exact=True)
 NO_DEMAND = LeaseAmount()
+SECOND = Validity(1000, 1000)
 
 
 @pytest_asyncio.fixture
@@ -53,6 +54,7 @@ def request(
     demand: LeaseAmount = NO_DEMAND,
     now: int = NOW,
     namespace: str = TEAM,
+    validity: Validity = SECOND,
 ) -> GrantCommand:
     return GrantCommand(
         lease=f"lease{number}",
@@ -65,7 +67,7 @@ def request(
         tokens=tokens,
         demand=demand,
         now=Moment(now),
-        end_milliseconds=now + 1000,
+        validity=validity,
     )
 
 
@@ -117,7 +119,7 @@ async def read(counters: RedisCounters, now: int = NOW) -> tuple[RateUse, Budget
 
 
 counts = st.integers(min_value=0, max_value=60)
-limits = st.none() | st.integers(min_value=0, max_value=120)
+limits = st.none() | st.integers(min_value=0, max_value=120) | st.integers(10**3, 10**5)
 accounts = st.builds(
     Account,
     st.builds(Rates, limits, limits, limits, limits),
@@ -139,24 +141,32 @@ class _Numbers:
     used = 0
 
 
-@given(account=accounts, tokens=requests, demand=demands)
+validities = st.builds(lambda short, more: Validity(short, short + more), st.integers(1, 1000), st.integers(0, 20_000))
+
+
+@given(account=accounts, tokens=requests, demand=demands, validity=validities)
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 async def test_the_script_decides_as_the_domain_does(
-    counters: RedisCounters, account: Account, tokens: ReservationRequest, demand: LeaseAmount
+    counters: RedisCounters, account: Account, tokens: ReservationRequest, demand: LeaseAmount, validity: Validity
 ) -> None:
     _Numbers.used += 1
     command = request(
-        rates=account.rates, budget=account.budget, tokens=tokens, demand=demand, namespace=f"n{_Numbers.used}"
+        rates=account.rates,
+        budget=account.budget,
+        tokens=tokens,
+        demand=demand,
+        namespace=f"n{_Numbers.used}",
+        validity=validity,
     )
     await fill(counters, command, account.rate_use, account.budget_use.used_prompt, account.budget_use.used_completion)
-    completion, extra = granted_completion_tokens(account, tokens), LeaseAmount()
+    completion, extra, milliseconds = granted_completion_tokens(account, tokens), LeaseAmount(), 0
     after = account
     if completion is not None:
         after = with_reserved(account, LeaseAmount(1, tokens.prompt_tokens, completion))
-        extra = granted_extra(after, demand)
+        extra, milliseconds = granted_extra(after, demand, validity)
         after = with_reserved(after, extra)
     found = await grant(counters, command)
-    assert (completion is not None, extra) == (found.granted, found.extra)
+    assert (completion is not None, extra, milliseconds) == (found.granted, found.extra, found.milliseconds)
     assert completion is None or completion == found.completion_tokens
     assert (after.rate_use, after.budget_use if account.budget else BudgetUse()) == (found.rate_use, found.budget_use)
     assert await counters.open_requests(command.namespace) == (extra.requests + 1 if found.granted else 0)
@@ -375,6 +385,22 @@ async def test_a_life_is_replaced_only_by_who_knows_it(counters: RedisCounters) 
     assert first == await counters.open(TEAM, 9)
     assert first == await counters.open(TEAM, 9, replace="another")
     assert 9 == (await counters.open(TEAM, 9, replace=first.id)).cursor
+
+
+async def test_a_life_ends_when_the_server_is_wiped_or_counters_begin_again(
+    counters: RedisCounters, valkey: Server
+) -> None:
+    first = await counters.life()
+    other = connect(valkey)
+    assert first == await counters.life() == await other.life()
+    await other.close()
+    async with redis.Redis(port=valkey.port, password=valkey.password) as client:
+        await client.flushall()
+    second = await counters.life()
+    epoch = await counters.open(TEAM, 0)
+    assert second == await counters.life() != first
+    await counters.open(TEAM, 0, replace=epoch.id)
+    assert await counters.life() not in {first, second}
 
 
 async def test_a_new_life_has_no_leases(counters: RedisCounters) -> None:

@@ -19,7 +19,7 @@ from arks.kit.testing.servers import Server, valkey_server
 from arks.token_quota.adapters.counters import RedisCounters
 from arks.token_quota.adapters.redis_batches import RedisBatches
 from arks.token_quota.domain.change import LeaseChange, LedgerChange
-from arks.token_quota.domain.lease import LeaseAmount, lease_milliseconds
+from arks.token_quota.domain.lease import LeaseAmount, lease_validity
 from arks.token_quota.domain.limits import Budget, Rates, RateUse
 from arks.token_quota.domain.reservation import ReservationRequest
 from arks.token_quota.domain.time import DAY_MILLISECONDS, DAY_MINUTES, MINUTE_MILLISECONDS, Moment
@@ -81,6 +81,8 @@ class Lease:
     in_flight: list[Request] = field(default_factory=list)
     closed: bool = False
     returned: bool = False
+    abandoned: bool = False
+    """Returned as a whole, because its closing did not come within an hour: the counters do not know it any more."""
 
     @property
     def capacity(self) -> int:
@@ -137,7 +139,7 @@ class CountersMachine(RuleBasedStateMachine):
 
     @rule(call=calls, replica=st.integers(0, 1))
     def grant(self, call: Call, replica: int) -> None:
-        end = self.now.milliseconds + lease_milliseconds(self.now)
+        validity = lease_validity(self.now)
         name = f"{self.namespace}lease{len(self.leases)}"
         command = GrantCommand(
             lease=name,
@@ -150,7 +152,7 @@ class CountersMachine(RuleBasedStateMachine):
             tokens=call.tokens,
             demand=call.demand,
             now=self.now,
-            end_milliseconds=end,
+            validity=validity,
         )
         result = self.run(self._grant(command, replica))
         if not result.granted:
@@ -160,6 +162,7 @@ class CountersMachine(RuleBasedStateMachine):
             call.tokens.prompt_tokens + result.extra.prompt_tokens,
             result.completion_tokens + result.extra.completion_tokens,
         )
+        end = self.now.milliseconds + result.milliseconds
         lease = Lease(name, call.token, self.wipes, self.now, end, amount, answer_lost=call.lost)
         self.leases.append(lease)
         if not lease.answer_lost:
@@ -269,7 +272,7 @@ class CountersMachine(RuleBasedStateMachine):
 
     def _count_overruns(self, changes: list[LedgerChange]) -> None:
         """What known leases of an earlier window took beyond their reservation counts in the current window."""
-        known = {lease.id: lease for lease in self.leases if lease.epoch == self.wipes}
+        known = {lease.id: lease for lease in self.leases if lease.epoch == self.wipes and not lease.abandoned}
         for change in (change for ledger_change in changes for change in ledger_change.changes):
             lease = known.get(change.lease)
             if lease is None:
@@ -302,10 +305,13 @@ class CountersMachine(RuleBasedStateMachine):
 
     @rule(replica=st.integers(0, 1))
     def return_lost_leases(self, replica: int) -> None:
+        before = self.run(self.client.hkeys(f"arks:{{{self.namespace}}}:leases"))
         self.run(self.replicas[replica].return_lost_leases(self.namespace, self.now))
         held = self.run(self.client.hkeys(f"arks:{{{self.namespace}}}:leases"))
         for lease in self.leases:
-            lease.returned |= lease.answer_lost and lease.id.encode() not in held
+            id_ = lease.id.encode()
+            lease.returned |= lease.answer_lost and id_ not in held
+            lease.abandoned |= id_ in before and id_ not in held
 
     # --- what holds
 

@@ -13,6 +13,7 @@ from arks.token_quota.domain.batch import UsageBatch, UsageRecord
 from arks.token_quota.domain.lease import LeaseAmount
 from arks.token_quota.domain.time import Moment
 from arks.token_quota.service.admission import Admission, AdmitRequest
+from arks.token_quota.service.lease_changes import LeaseWatch
 from arks.token_quota.service.ports.ledger import Ledger, UsageFilter
 from arks.token_quota.service.reports import Reports
 from arks.token_quota.testing.fakes import BrokenLedger, FakeCounters, Harness, token
@@ -87,7 +88,7 @@ def make(harness: Harness, counters: FakeCounters, ledger: Ledger, clock: FakeCl
         clock=clock,
         default_completion_tokens=512,
     )
-    return Api(admission, Reports(ledger, counters))
+    return Api(admission, LeaseWatch(harness.index, counters, clock), Reports(ledger, counters))
 
 
 async def call_api(
@@ -106,7 +107,7 @@ async def test_a_grant_is_headers_without_a_body(api: Api, harness: Harness, cou
     assert {
         "x-arks-cluster": "team/qwen",
         "x-arks-grant": f"team/qwen/tom/{counters.granted[0].lease}/100/512",
-        "x-arks-lease": "7,70,140,1000,512",
+        "x-arks-lease": "105,1050,2100,15000,512",
         "x-arks-outage": "pass",
     } == found.headers
 
@@ -127,6 +128,27 @@ async def test_a_token_that_rejects_without_limits_is_granted_with_refuse(api: A
     harness.endpoint()
     found = await call_api(api, "/v1/admit", "POST", ADMIT)
     assert ("refuse", "4") == (found.headers["x-arks-outage"], found.headers["x-ratelimit-remaining-requests"])
+
+
+async def test_changes_confirm_leases_or_name_those_that_ended(
+    api: Api, harness: Harness, counters: FakeCounters, clock: FakeClock
+) -> None:
+    query = {"x-arks-since": "1000", "x-arks-life": "life1"}
+
+    async def changes(**more: str) -> tuple[int, str | None, str | None]:
+        found = await call_api(api, "/v1/changes", "POST", query | more)
+        return found.status, found.headers.get("x-arks-life"), found.headers.get("x-arks-ended")
+
+    clock.advance(10)
+    assert (200, "life1", "-") == await changes()
+    harness.add(token())
+    harness.endpoint()
+    assert (200, "life1", "endpoint:team/qwen token:team/tom") == await changes()
+    counters.life_id = "life2"
+    assert (200, "life2", "*") == await changes()
+    assert 400 == (await changes(**{"x-arks-since": "long"}))[0]
+    counters.away = True
+    assert (503, None, None) == await changes()
 
 
 async def test_a_rejection_carries_how_long_the_filter_may_repeat_it(api: Api, harness: Harness) -> None:
@@ -223,6 +245,7 @@ async def test_a_model_that_is_not_ready_is_still_a_model(api: Api, harness: Har
         (("/v1/models/a%2Fb", "GET", KEY), 404),
         (("/v1/models", "POST", KEY), 405),
         (("/v1/admit", "GET", ADMIT), 405),
+        (("/v1/changes", "GET", {}), 405),
         (("/v1/key", "GET", KEY), 405),
         (("/v1/usage", "DELETE", {}), 405),
         (("/v1/nothing", "GET", {}), 404),

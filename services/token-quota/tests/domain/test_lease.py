@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from arks.contracts.resources import LimitType, QuotaType, RateLimitType
-from arks.token_quota.domain.lease import Hold, LeaseAmount, lease_milliseconds, limit_hold
+from arks.token_quota.domain.lease import Hold, LeaseAmount, Validity, lease_validity, limit_hold, wanted
 from arks.token_quota.domain.limits import Account, Budget, Rates, RateUse, Violation, violations
 from arks.token_quota.domain.reservation import ReservationRequest
 from arks.token_quota.domain.time import Moment
@@ -15,14 +15,15 @@ TOKENS = ReservationRequest(10, 20, exact=True)
 
 @pytest.mark.parametrize(("into_minute", "expected"), [(0, 1000), (59_000, 1000), (59_001, 999), (59_999, 1)])
 def test_a_lease_lasts_a_second_but_not_past_its_minute(into_minute: int, expected: int) -> None:
-    assert expected == lease_milliseconds(Moment(MINUTE_START + into_minute))
+    assert expected == lease_validity(Moment(MINUTE_START + into_minute)).shortest
 
 
 @given(st.integers(min_value=0, max_value=2**42))
 def test_a_lease_always_lies_in_the_minute_of_its_grant(milliseconds: int) -> None:
-    valid = lease_milliseconds(Moment(milliseconds))
-    assert 1 <= valid <= 1000
-    assert Moment(milliseconds).minute == Moment(milliseconds + valid - 1).minute
+    shortest, longest = lease_validity(Moment(milliseconds))
+    assert 1 <= shortest <= 1000
+    assert shortest <= longest <= 15_000
+    assert Moment(milliseconds).minute == Moment(milliseconds + longest - 1).minute
 
 
 def hold(rates: Rates, use: RateUse, into_minute: int, budget: Budget | None = None) -> Hold:
@@ -83,7 +84,7 @@ demand_counts = st.integers(0, 10_000)
 def test_a_lease_is_an_eighth_of_the_room_of_each_limit_at_most(
     demand: LeaseAmount, rates: Rates, budget: Budget
 ) -> None:
-    extra = granted_extra(Account(rates, budget), demand)
+    extra, milliseconds = granted_extra(Account(rates, budget), demand, Validity(1000, 15_000))
     tokens = extra.prompt_tokens + extra.completion_tokens
     amounts: dict[LimitType, tuple[int, int | None]] = {
         RateLimitType.RPM: (extra.requests, rates.rpm),
@@ -94,10 +95,43 @@ def test_a_lease_is_an_eighth_of_the_room_of_each_limit_at_most(
         QuotaType.RESPONSE: (extra.completion_tokens, budget.response),
         QuotaType.TOTAL: (tokens, budget.total),
     }
-    assert all(limit is None or amount * 8 <= limit for amount, limit in amounts.values())
-    assert all(got <= wanted for got, wanted in zip(extra, demand, strict=True))
+    part = 128 if milliseconds > 1000 else 8
+    assert all(limit is None or amount * part <= limit for amount, limit in amounts.values())
+    assert all(got * 1000 <= needed * milliseconds for got, needed in zip(extra, demand, strict=True))
 
 
-def test_without_limits_a_lease_is_what_is_needed() -> None:
-    assert LeaseAmount(3, 4, 5) == granted_extra(Account(Rates()), LeaseAmount(3, 4, 5))
-    assert LeaseAmount() == granted_extra(Account(Rates()), LeaseAmount(3, 0, 5))
+def test_without_limits_a_lease_is_what_is_needed_for_as_long_as_leases_last() -> None:
+    account = Account(Rates())
+    assert (LeaseAmount(30, 40, 50), 10_000) == granted_extra(account, LeaseAmount(3, 4, 5), Validity(1000, 10_000))
+    assert (LeaseAmount(3, 4, 5), 700) == granted_extra(account, LeaseAmount(3, 4, 5), Validity(700, 700))
+    assert (LeaseAmount(), 1000) == granted_extra(account, LeaseAmount(0, 4, 5), Validity(1000, 10_000))
+
+
+@pytest.mark.parametrize(
+    ("rpm", "expected"),
+    [
+        (1280, (LeaseAmount(10, 20, 30), 5000)),
+        (256, (LeaseAmount(2, 4, 6), 1000)),
+        (255, (LeaseAmount(2, 4, 6), 1000)),
+        (15, (LeaseAmount(1, 2, 3), 1000)),
+        (7, (LeaseAmount(), 1000)),
+    ],
+)
+def test_the_nearer_a_limit_the_shorter_the_lease(rpm: int, expected: tuple[LeaseAmount, int]) -> None:
+    assert expected == granted_extra(Account(Rates(rpm=rpm)), LeaseAmount(2, 4, 6), Validity(1000, 15_000))
+
+
+def test_a_first_demand_is_for_requests_like_this_one() -> None:
+    request = ReservationRequest(10, 2**31 - 1, exact=False)
+    assert LeaseAmount(2, 20, 2**31 - 1) == wanted(LeaseAmount(2), request)
+    assert LeaseAmount(2, 3, 0) == wanted(LeaseAmount(2, 3, 0), request)
+    assert LeaseAmount() == wanted(LeaseAmount(), request)
+
+
+def test_a_long_lease_ends_with_its_key_and_with_the_minute() -> None:
+    noon = Moment(1_800_000_000_000)
+    assert (1000, 15_000) == lease_validity(noon)
+    assert (1000, 15_000) == lease_validity(noon, noon.seconds + 20)
+    assert (1000, 3000) == lease_validity(noon, noon.seconds + 3)
+    assert (1000, 1000) == lease_validity(noon, noon.seconds + 0.5)
+    assert (700, 700) == lease_validity(Moment(noon.milliseconds + 59_300))

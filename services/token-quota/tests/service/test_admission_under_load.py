@@ -122,10 +122,12 @@ class Worker:
 
     def _demand(self, now: int) -> int:
         if self.lease is None:
-            return 0
+            return 1
+        validity = self.lease.end - self.lease.granted_at
         lasted = max(TICK, min(now, self.lease.end) - self.lease.granted_at)
         requests = int(self.lease.started * 1000 / lasted * 1.25)
-        return min(4096, max(requests, 2 * self.lease.started) if now < self.lease.end else requests)
+        twice = 2000 * self.lease.started // max(validity, 1000)
+        return max(1, min(4096, max(requests, twice) if now < self.lease.end else requests))
 
 
 @dataclass
@@ -185,7 +187,7 @@ def limit(harness: Harness, **limits: int) -> None:
     harness.add(token(qos=[{"arksEndpoint": {"name": "qwen"}, "rateLimits": rates}]))
 
 
-@pytest.mark.parametrize("rpm", [600, 3_001])
+@pytest.mark.parametrize("rpm", [600, 3_000, 3_001])
 async def test_a_limit_of_requests_is_given_out_completely_and_never_exceeded(
     simulation: Simulation, harness: Harness, rpm: int
 ) -> None:

@@ -18,6 +18,9 @@ from arks.kit.app import App
 from arks.kit.home import Home
 from arks.kit.start import home_from_environment
 
+REPAIRED = "Repaired"
+"""Reason of the Kubernetes Event after another writer's change of a child was set back."""
+
 
 def build(settings: Settings, home: Home, environment: Mapping[str, str] | None = None) -> App:
     """The whole service on the given home. `environment`: what engines get of ours."""
@@ -36,7 +39,7 @@ def build(settings: Settings, home: Home, environment: Mapping[str, str] | None 
     )
     others = DisaggregatedController(
         applications=disaggregated,
-        name_taken=applications.cache.exists,
+        name_taken=lambda key: applications.cache.get(key) is not None,
         models=views,
         workloads=parts.disaggregated_workloads,
         announcer=announcer,
@@ -68,7 +71,15 @@ def _parts(settings: Settings, home: Home, environment: Mapping[str, str]) -> Pa
         return local_parts(settings, home, environment)
     from arks.app_deployer.adapters.kubernetes.wiring import kubernetes_parts  # noqa: PLC0415  # 70 MB only where needed
 
-    return kubernetes_parts(settings, home.kube.api, home.clock, home.registry, home.kube.event_queue.put)
+    events = home.kube.event_queue
+    return kubernetes_parts(
+        settings,
+        home.kube.api,
+        home.clock,
+        home.registry,
+        notice=events.put,
+        on_repair=lambda owner, what: events.put_on(owner, REPAIRED, what, warning=True),
+    )
 
 
 if __name__ == "__main__":

@@ -1,33 +1,23 @@
 """Workloads on a real API server, with LeaderWorkerSet's controller and kubelet played."""
 
-import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 import pytest_asyncio
 from prometheus_client import CollectorRegistry
 
-from arks.app_deployer.adapters.kubernetes.children import LEADER_WORKER_SET, SERVICE
-from arks.app_deployer.adapters.kubernetes.wiring import kubernetes_parts
-from arks.app_deployer.adapters.kubernetes.workloads import KubeWorkloads
-from arks.app_deployer.config import Settings
-from arks.app_deployer.domain.workload import Change, ObservedReplica, ObservedWorkload, Workload
+from arks.app_deployer.domain.workload import Change, ObservedWorkload
 from arks.app_deployer.testing.api_server import lws_api_server
-from arks.app_deployer.testing.fake_cluster import Cluster
+from arks.app_deployer.testing.kube_harness import KEY, KubeHarness
 from arks.app_deployer.testing.workloads_contract import WorkloadsContract
-from arks.contracts.resources import ArksApplication, InstanceState
-from arks.events.v1.facts_pb2 import ModelFact
-from arks.kit.clock import SystemClock
+from arks.contracts.resources import InstanceState
 from arks.kit.key import Key
 from arks.kit.kube.api import KubeApi
 from arks.kit.testing.kubernetes import ApiServer
 from arks.kit.testing.wait import eventually
-from arks.kit.types import Json
 
 pytestmark = [pytest.mark.kube, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300)]
-KEY = Key("default", "app")
-SERVICE_KEY = Key("default", "arks-application-app")
 READY = InstanceState.READY
 
 
@@ -35,84 +25,6 @@ READY = InstanceState.READY
 async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ApiServer]:
     async with lws_api_server(tmp_path_factory.mktemp("kube")) as server:
         yield server
-
-
-class KubeHarness:
-    def __init__(self, api: KubeApi, registry: CollectorRegistry, **settings: Any) -> None:
-        self.api = api
-        self.registry = registry
-        self.cluster = Cluster(api)
-        self.settings = Settings(room_seconds=0.5, **settings)
-        self.changes: list[Change] = []
-        self._tasks: list[asyncio.Future[None]] = []
-        self.workloads = self._make()
-
-    def _make(self) -> KubeWorkloads:
-        self.parts = kubernetes_parts(self.settings, self.api, SystemClock(), CollectorRegistry())
-        assert isinstance(self.parts.workloads, KubeWorkloads)
-        return self.parts.workloads
-
-    async def open(self) -> None:
-        self._tasks = [asyncio.ensure_future(run()) for run in self.parts.runs]
-        self.workloads.subscribe(self.changes.append)
-        for start in self.parts.starts:
-            await start()
-
-    async def restart(self) -> None:
-        await self._stop()
-        self.workloads = self._make()
-        await self.open()
-
-    async def _stop(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-
-    async def close(self) -> None:
-        async def removed() -> bool:
-            remaining = await self.workloads.remove(KEY, 0.0)
-            return not (remaining.replicas or remaining.terminating or self.cluster.pods())
-
-        await eventually(removed, what="nothing left")
-        await self._stop()
-        await self.cluster.close()
-
-    # --- the contract's
-
-    def spec(self, version: int) -> dict[str, Any]:
-        return {"runtime": "llamacpp", "runtimeCommonArgs": ["--parallel", str(version)]}
-
-    def model(self) -> ModelFact:
-        return ModelFact(namespace="default", name="model", ready=True, path="/models/models/default/model")
-
-    async def end(self, replica: ObservedReplica) -> None:
-        await self.cluster.end(replica.name)
-
-    def traces(self) -> Sequence[str]:
-        return self.cluster.pods()
-
-    # --- for the tests below
-
-    def desired(self, replicas: int = 1, **spec: Any) -> Workload:
-        fields = {"replicas": replicas, "model": {"name": "model"}, "instanceSpec": {}} | self.spec(1) | spec
-        metadata = {"name": "app", "namespace": "default", "uid": "1"}
-        manifest = {"apiVersion": "arks.ai/v1", "kind": "ArksApplication", "metadata": metadata, "spec": fields}
-        return Workload(ArksApplication.from_dict(manifest), self.model())
-
-    async def reach(self, workload: Workload, *states: InstanceState, settled: bool = True) -> ObservedWorkload:
-        async def reached() -> ObservedWorkload | None:
-            observed = await self.workloads.apply(workload)
-            same = [item.state for item in observed.replicas] == list(states)
-            return observed if same and (not settled or all(item.updated for item in observed.replicas)) else None
-
-        found = await eventually(reached, within_seconds=90, what=str(states))
-        assert found is not None
-        return found
-
-    async def leader_worker_set(self) -> Json:
-        found = await self.api.get(LEADER_WORKER_SET, KEY)
-        assert found is not None
-        return found
 
 
 NO_ROOM = {
@@ -191,36 +103,6 @@ async def test_an_image_that_does_not_exist_is_the_replica_s_reason_and_the_old_
     assert ("ImagePullBackOff", "not found") == (observed.replicas[1].reason, observed.replicas[1].message)
     harness.cluster.fate = lambda _: None
     await harness.reach(harness.desired(), READY)
-
-
-async def test_a_service_that_was_deleted_comes_back(harness: KubeHarness) -> None:
-    desired = harness.desired()
-    await harness.reach(desired, READY)
-    reported = len(harness.changes)
-    await harness.api.delete(SERVICE, SERVICE_KEY)
-    await eventually(lambda: len(harness.changes) > reported, what="its end noticed")
-
-    async def back() -> Json | None:
-        await harness.workloads.apply(desired)
-        return await harness.api.get(SERVICE, SERVICE_KEY)
-
-    found = await eventually(back, what="the service made again")
-    assert found is not None
-    assert {"arks.ai/application": "app", "arks.ai/work-load-role": "leader"} == found["spec"]["selector"]
-
-
-async def test_a_set_changed_by_another_writer_is_restored(harness: KubeHarness) -> None:
-    desired = harness.desired()
-    await harness.reach(desired, READY)
-    reported = len(harness.changes)
-    await harness.api.merge(LEADER_WORKER_SET, KEY, {"spec": {"replicas": 0}})
-    await eventually(lambda: len(harness.changes) > reported, what="the change noticed")
-
-    async def right() -> bool:
-        await harness.workloads.apply(desired)
-        return bool(1 == (await harness.leader_worker_set())["spec"]["replicas"])
-
-    await eventually(right, what="its replicas set right")
 
 
 async def test_what_is_as_wanted_costs_no_request(harness: KubeHarness) -> None:

@@ -32,6 +32,30 @@ def leases(amount: str = LEASE, **headers: str) -> Script:
     return script
 
 
+LONG = "1000000,2000000000,2000000000,15000,512"
+
+
+def confirming(ended: str = "-", status: int = 200, amount: str = LONG) -> Script:
+    """Return a script that gives long leases, and confirms them or names what ended."""
+    granting, confirmed = leases(amount), answer(b"", status, x_arks_life="life1", x_arks_ended=ended)
+
+    async def script(request: Request, writer: asyncio.StreamWriter) -> None:
+        await (confirmed if request.path == "/v1/changes" else granting)(request, writer)
+
+    return script
+
+
+async def confirmed(gateway: Gateway, times: int) -> None:
+    """Send requests until the gateway has queried what ended so many times more."""
+    before = len(gateway.queries("/v1/changes"))
+
+    async def queried() -> bool:
+        assert 200 == (await gateway.post(BODY)).status_code
+        return len(gateway.queries("/v1/changes")) >= before + times
+
+    await eventually(queried, what=f"{times} confirmations")
+
+
 def rejected(refusal: str, status: int = 429) -> Script:
     return answer(REJECTION, status, x_arks_refusal=refusal, x_ratelimit_remaining_requests="0", retry_after="3")
 
@@ -61,7 +85,7 @@ async def test_a_used_up_lease_is_followed_by_a_query_with_a_demand(leasing: Gat
     for _ in range(5):
         await leasing.post(BODY)
     first, second = (query.headers["x-arks-demand"] for query in leasing.queries())
-    assert "0,0,0" == first
+    assert "1,0,0" == first
     requests, prompt, completion = (int(number) for number in second.split(","))
     assert requests >= 6  # twice the lease
     assert prompt >= 2000
@@ -87,6 +111,67 @@ async def test_a_lease_is_not_used_after_its_end(leasing: Gateway) -> None:
     (end,) = (int(line[2]) for line in leasing.starts() if line[:2] == ["L", "lease0000001"])
     next(starts)  # the request that had to wait for the answer
     assert all(int(line[6]) < end for line in starts)
+
+
+async def test_a_long_lease_is_used_while_it_is_confirmed_each_second(gateway: Gateway) -> None:
+    gateway.admission.script = confirming()
+    await confirmed(gateway, 1)  # the first answer is of another life than the none before
+    before = len(gateway.queries())
+    await confirmed(gateway, 2)
+    assert before == len(gateway.queries()) == 2
+    unknown, *later = [int(query.headers["x-arks-since"]) for query in gateway.queries("/v1/changes")]
+    assert 2**31 - 1 == unknown
+    assert all(700 <= since for since in later)
+    assert ["-", "life1", "life1"] == [query.headers["x-arks-life"] for query in gateway.queries("/v1/changes")]
+
+
+@pytest.mark.parametrize("ended", ["token:default/alice", "endpoint:default/m", "*"])
+async def test_a_lease_that_has_ended_is_not_used(gateway: Gateway, ended: str) -> None:
+    gateway.admission.script = confirming()
+    await confirmed(gateway, 2)
+    before = len(gateway.queries())
+    gateway.admission.script = confirming(ended)
+    await confirmed(gateway, 1)
+    assert before + 1 == len(gateway.queries())
+
+
+async def test_a_long_lease_that_is_not_confirmed_ends_after_a_second(gateway: Gateway) -> None:
+    gateway.admission.script = confirming(status=503)
+    await confirmed(gateway, 2)
+    starts = [(line[2], int(line[6])) for line in gateway.starts() if line[0] == "S"]
+    for lease in {lease for lease, _ in starts}:
+        times = [at for other, at in starts if other == lease]
+        assert times[-1] - times[0] <= 1000
+
+
+async def test_requests_pass_while_one_renews_a_lease_that_is_nearly_used_up(gateway: Gateway) -> None:
+    script = gateway.admission.script = confirming(amount="32,100000,100000,15000,512")
+    await confirmed(gateway, 1)
+    admission_continues = asyncio.Event()
+
+    async def waits(request: Request, writer: asyncio.StreamWriter) -> None:
+        if request.path == "/v1/admit":
+            await admission_continues.wait()
+        await script(request, writer)
+
+    gateway.admission.script = waits
+    before, waiting = len(gateway.queries()), set[asyncio.Task[httpx.Response]]()
+    while len(gateway.queries()) == before and len(gateway.engine.requests) < 100:
+        request = asyncio.create_task(gateway.post(BODY))
+        await eventually(lambda: request.done() or len(gateway.queries()) > before, what="an answer or a query")  # noqa: B023
+        waiting |= set() if request.done() else {request}
+    assert (before + 1, 1) == (len(gateway.queries()), len(waiting))
+    assert 200 == (await gateway.post(BODY)).status_code
+    admission_continues.set()
+    assert [200] == [(await request).status_code for request in waiting]
+
+
+async def test_a_request_that_cannot_renew_near_a_limit_uses_the_lease(gateway: Gateway) -> None:
+    gateway.admission.script = leases("32,100000,100000,1000,512")
+    await gateway.post(BODY)
+    gateway.admission.script = rejected("1000,model")
+    assert [200] * 32 == [(await gateway.post(BODY)).status_code for _ in range(32)]
+    assert 429 == (await gateway.post(BODY)).status_code
 
 
 async def test_starts_are_in_the_file_before_the_engine_has_the_request(leasing: Gateway) -> None:

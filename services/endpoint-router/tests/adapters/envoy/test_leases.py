@@ -22,7 +22,10 @@ class Account:
     """The state of one key and model."""
 
     def __init__(self) -> None:
-        self.account = admission[b"new_account"]()
+        self.confirmations = admission[b"new_confirmations"]()
+        self.account = admission[b"new_account"](self.confirmations)
+        self.accounts = admission[b"new_table"]()
+        admission[b"put"](self.accounts, b"key", self.account)
 
     def query(self, now: int) -> tuple[tuple[int, ...], bool]:
         text, is_demand = admission[b"begin_query"](self.account, now)
@@ -44,6 +47,18 @@ class Account:
     def take(self, now: int, prompt: int = 1, completion: int = 1) -> bool:
         return admission[b"take"](self.account, now, prompt, completion) is not None
 
+    def renews(self, now: int) -> bool:
+        return bool(admission[b"renews"](self.account, now))
+
+    def needs_confirmation(self, now: int) -> bool:
+        return bool(admission[b"needs_confirmation"](self.confirmations, self.account, now))
+
+    def since(self, now: int) -> bytes:
+        return bytes(admission[b"begin_confirmation"](self.confirmations, now))
+
+    def confirm(self, sent: int, ended: bytes | None = b"-", life: bytes | None = b"life1", *, now: int = 0) -> None:
+        admission[b"confirm"](self.confirmations, self.accounts, sent, now or sent, life, ended)
+
     def outage(self, now: int) -> bool:
         return admission[b"outage_lease"](self.account, now) is not None
 
@@ -52,6 +67,7 @@ def leased(amount: bytes = b"2,10,20,1000,512") -> Account:
     account = Account()
     account.query(NOW)
     account.accept(NOW, amount)
+    admission[b"end_query"](account.account, NOW)
     return account
 
 
@@ -132,9 +148,9 @@ def test_a_request_without_counters_has_no_lease_and_no_line() -> None:
     assert not account.take(NOW)
 
 
-def test_the_first_query_demands_nothing() -> None:
-    assert ((0, 0, 0), True) == Account().query(NOW)
-    assert (b"0,0,0", False) == admission[b"begin_query"](None, NOW)
+def test_a_first_query_demands_as_little_as_there_is() -> None:
+    assert ((1, 0, 0), True) == Account().query(NOW)
+    assert (b"1,0,0", False) == admission[b"begin_query"](None, NOW)
 
 
 def test_one_query_at_a_time_demands_more_than_its_request() -> None:
@@ -167,22 +183,124 @@ def test_demand_follows_what_was_admitted_in_the_lifetime_of_the_lease() -> None
 
 def test_a_lease_that_is_used_up_early_is_at_least_doubled() -> None:
     account = leased(b"10,100,200,1000,512")
-    assert all(account.take(NOW + 900, 10, 20) for _ in range(10))
-    assert (20, 200, 400) == finished(account, NOW + 900)
+    assert all(account.take(NOW + 800, 10, 20) for _ in range(10))
+    assert (20, 200, 400) == finished(account, NOW + 800)
 
 
 def test_a_burst_is_no_rate() -> None:
     assert (12, 120, 240) == finished(leased(b"0,0,0,1000,512"), NOW + 1)
 
 
-def test_one_request_a_second_needs_no_lease() -> None:
-    assert (0, 0, 0) == finished(leased(b"0,0,0,1000,512"), NOW + 3000)
+def test_a_key_of_few_requests_still_demands_one_a_second() -> None:
+    assert (1, 10, 20) == finished(leased(b"0,0,0,1000,512"), NOW + 3000)
+
+
+def test_a_long_lease_that_is_used_up_early_is_doubled_by_the_second() -> None:
+    account = leased(b"50,500,1000,10000,512")
+    assert all(account.take(NOW + 900, 10, 20) for _ in range(50))
+    account.account[b"since"] = NOW - 60_000  # so that the rate alone demands less
+    assert (10, 100, 200) == finished(account, NOW + 900)
 
 
 def test_demand_has_an_upper_limit() -> None:
     account = leased(b"4096,2000000000,2000000000,1000,512")
     assert all(account.take(NOW, 400_000, 400_000) for _ in range(4096))
     assert (4096, 2**31 - 1, 2**31 - 1) == finished(account, NOW + 100)
+
+
+LONG = b"1000,9000,9000,15000,512"
+
+
+def test_a_long_lease_counts_for_a_second_by_itself() -> None:
+    account = leased(LONG)
+    assert (True, False, False) == tuple(account.take(NOW + later) for later in (999, 1000, -1))
+
+
+def test_a_confirmed_lease_counts_for_another_second_and_never_after_its_end() -> None:
+    account = confirmed()
+    for later in range(900, 15_000, 900):
+        account.confirm(NOW + later)
+        assert account.take(NOW + later + 999) == (later + 999 < 15_010)
+        assert not account.take(NOW + later + 1000)
+
+
+def test_a_lease_ends_with_its_token_or_endpoint() -> None:
+    for subject in (b"token:default/alice", b"endpoint:default/m", b"token:a/b endpoint:default/m"):
+        account = confirmed()
+        account.confirm(NOW + 20, subject)
+        assert not account.take(NOW + 30)
+    other = confirmed()
+    other.confirm(NOW + 20, b"token:default/bob endpoint:default/alice token:other/alice")
+    assert other.take(NOW + 30)
+
+
+def test_every_lease_ends_when_too_much_changed_or_the_counters_are_new() -> None:
+    for ended, life in ((b"*", b"life1"), (b"-", b"life2")):
+        account = confirmed()
+        account.confirm(NOW + 20, ended, life)
+        assert not account.take(NOW + 30)
+        account.accept(NOW + 40, LONG)
+        assert account.take(NOW + 50)
+
+
+def confirmed() -> Account:
+    account = Account()
+    account.confirm(NOW)
+    account.accept(NOW + 10, LONG)
+    assert account.take(NOW + 15)
+    return account
+
+
+def test_one_request_confirms_ahead_and_all_do_when_they_have_to() -> None:
+    account = confirmed()
+    assert (False, True) == (account.needs_confirmation(NOW + 709), account.needs_confirmation(NOW + 710))
+    assert b"710" == account.since(NOW + 710)
+    assert (False, True) == (account.needs_confirmation(NOW + 711), account.needs_confirmation(NOW + 1010))
+    account.confirm(NOW + 710, now=NOW + 1011)
+    assert not account.needs_confirmation(NOW + 1012)
+
+
+def test_a_lease_of_a_second_needs_no_confirmation() -> None:
+    account = leased()
+    assert not any(account.needs_confirmation(NOW + later) for later in (0, 800, 999, 1000))
+
+
+def test_without_an_answer_nothing_is_confirmed_and_requests_query_admission() -> None:
+    account = confirmed()
+    account.since(NOW + 800)
+    account.confirm(NOW + 800, None, None, now=NOW + 1100)
+    assert not account.take(NOW + 1100)
+    assert (False, False, True) == tuple(account.needs_confirmation(NOW + later) for later in (1100, 2099, 2100))
+
+
+def test_what_changed_before_the_first_answer_or_a_clock_set_back_is_unknown() -> None:
+    assert b"%d" % (2**31 - 1) == Account().since(NOW)
+    assert b"%d" % (2**31 - 1) == confirmed().since(NOW - 1)
+
+
+def test_one_request_renews_a_lease_that_is_nearly_used_up() -> None:
+    account = leased(b"32,320,640,1000,512")
+    assert all(account.take(NOW, 10, 20) for _ in range(30))
+    assert not account.renews(NOW)
+    assert account.take(NOW, 10, 20)
+    assert account.renews(NOW)
+    account.query(NOW)
+    assert not account.renews(NOW)
+    assert account.take(NOW, 10, 20)
+
+
+@pytest.mark.parametrize(("amount", "renews"), [(b"16,320,640", True), (b"15,320,640", False)])
+def test_a_lease_of_more_than_a_few_requests_is_renewed_before_its_end(amount: bytes, renews: bool) -> None:
+    account = leased(amount + b",1000,512")
+    assert (False, renews, False) == tuple(account.renews(NOW + later) for later in (899, 900, 1000))
+    assert not leased(amount + b",199,512").renews(NOW + 100)  # the next one would be as short
+
+
+def test_tokens_that_are_nearly_used_up_renew_a_lease() -> None:
+    for prompt, completion in ((301, 0), (0, 601)):
+        account = leased(b"32,320,640,1000,512")
+        assert account.take(NOW, prompt, completion)
+        assert account.renews(NOW)
 
 
 @pytest.mark.parametrize(
@@ -234,8 +352,8 @@ def test_a_grant_that_is_not_understood_is_none(text: bytes) -> None:
 def test_no_answer_has_neither() -> None:
     assert (None, None) == (admission[b"parse_grant"](None), admission[b"parse_lease"](None))
     assert admission[b"parse_refusal"](None) is None
-    assert (512, 1000) == tuple(
-        admission[b"parse_lease"](b"1,2,3,5000,512")[name] for name in (b"default", b"milliseconds")
+    assert (512, 15_000) == tuple(
+        admission[b"parse_lease"](b"1,2,3,50000,512")[name] for name in (b"default", b"milliseconds")
     )
 
 

@@ -23,6 +23,7 @@ from arks.token_quota.domain.token import record_of
 from arks.token_quota.service.admission import Admission
 from arks.token_quota.service.index import Index
 from arks.token_quota.service.keyring import Keyring
+from arks.token_quota.service.lease_changes import LeaseWatch
 from arks.token_quota.service.metering.context import MeteringContext
 from arks.token_quota.service.metering.ingest import Ingest
 from arks.token_quota.service.metering.projector import Projector
@@ -57,7 +58,7 @@ def build(settings: TokenQuotaSettings, home: Home) -> App:
         clock=home.clock,
         default_completion_tokens=settings.default_completion_tokens,
     )
-    api = Api(admission, Reports(ledger, counters))
+    api = Api(admission, LeaseWatch(index, counters, home.clock), Reports(ledger, counters))
     server = GranianServer(api, settings.api_host, settings.api_port)
 
     metering = MeteringContext(index, counters, ledger, metrics, home.clock)

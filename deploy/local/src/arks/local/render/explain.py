@@ -54,6 +54,7 @@ def _weights(weights: Sequence[Mapping[str, Any]], readings: Mapping[tuple[str, 
         rows.append(
             (
                 shorten(weight["replica"], 30),
+                shorten(weight.get("group") or weight["application"], 30),
                 weight["weight"],
                 f"{100 * weight['weight'] / total:.0f}%",
                 number(row.running if row else None),
@@ -62,4 +63,4 @@ def _weights(weights: Sequence[Mapping[str, Any]], readings: Mapping[tuple[str, 
                 weight.get("reason", ""),
             )
         )
-    return table(("Replica", "Weight", "Share", "Run", "Wait", "Age", "Why"), rows)
+    return table(("Replica", "Group", "Weight", "Share", "Run", "Wait", "Age", "Why"), rows)

@@ -5,7 +5,7 @@ module translates errors of the API server into ours.
 """
 
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from sys import intern
 
@@ -13,7 +13,6 @@ import aiohttp
 from prometheus_client import CollectorRegistry, Counter
 
 from arks.kit.errors import ArksError, Conflict, Invalid, NotFound, Unavailable
-from arks.kit.faults import Faults
 from arks.kit.key import Key
 from arks.kit.kube.access import ACCOUNT_DIRECTORY, Access, find
 from arks.kit.kube.kinds import POD, Kind
@@ -74,10 +73,6 @@ class KubeApi:
         self._requests = Counter(
             "arks_kube_requests", "Requests to the API server", ["verb", "resource", "status"], registry=registry
         )
-        unreadable = Counter(
-            "arks_kube_unreadable_objects", "Objects that could not be read", ["resource"], registry=registry
-        )
-        self.faults = Faults(unreadable)
 
     async def start(self) -> None:
         """Connect with the pod's service account, or with a kubeconfig outside of a pod. Raises Unavailable."""
@@ -138,10 +133,14 @@ class KubeApi:
 
     async def create(self, kind: Kind, obj: Json) -> Json:
         """Create the object. Raises Conflict if it exists."""
-        return await self._request("POST", kind, Key(key_of_object(obj).namespace, ""), body=obj)
+        query = {"fieldManager": self.field_manager}
+        return await self._request("POST", kind, Key(key_of_object(obj).namespace, ""), query=query, body=obj)
 
     async def apply(self, kind: Kind, obj: Json) -> Json:
-        """Server-side apply: set our fields to those of `obj`; fields of other managers stay."""
+        """Server-side apply: set our fields to those of `obj`; fields of other managers stay.
+
+        It changes objects of every owner; `arks.kit.kube.ownership` checks the owner first.
+        """
         query = {"fieldManager": self.field_manager, "force": "true"}
         return await self._request("PATCH", kind, key_of_object(obj), query=query, body=obj, content="apply-patch+yaml")
 
@@ -154,18 +153,22 @@ class KubeApi:
 
     async def replace_status(self, kind: Kind, key: Key, status: Json) -> None:
         """Set the whole status, whatever it was. Changes nothing if it is equal. Raises NotFound."""
-        patch = [{"op": "add", "path": "/status", "value": status}]
-        await self._request("PATCH", kind, key, body=patch, content="json-patch+json", subresource="status")
+        await self.json_patch(kind, key, [{"op": "add", "path": "/status", "value": status}], "status")
 
-    async def delete(
-        self, kind: Kind, key: Key, propagation: str = "Background", grace_seconds: int | None = None
-    ) -> bool:
-        """Returns False if it does not exist. `grace_seconds` None: the object's own grace period."""
-        query = {"propagationPolicy": propagation}
+    async def json_patch(self, kind: Kind, key: Key, steps: Sequence[Json], subresource: str | None = None) -> Json:
+        return await self._request("PATCH", kind, key, body=steps, content="json-patch+json", subresource=subresource)
+
+    async def delete(self, kind: Kind, key: Key, grace_seconds: int | None = None, uid: str | None = None) -> bool:
+        """Returns False if it does not exist. `grace_seconds` None: the object's own grace period.
+
+        `uid`: raises Conflict if the object has another one.
+        """
+        query = {"propagationPolicy": "Background"}
         if grace_seconds is not None:
             query["gracePeriodSeconds"] = str(grace_seconds)
+        body = None if uid is None else {"preconditions": {"uid": uid}}
         try:
-            await self._request("DELETE", kind, key, query=query)
+            await self._request("DELETE", kind, key, query=query, body=body)
         except NotFound:
             return False
         return True

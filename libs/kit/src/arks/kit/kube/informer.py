@@ -1,7 +1,4 @@
-"""Keeps a cache equal to objects of the API server: lists, watches, and resumes a watch that ended.
-
-An object that cannot be read keeps its last value in the cache: it is not a deleted object.
-"""
+"""Keeps a cache equal to objects of the API server: lists, watches, and resumes a watch that ended."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -10,7 +7,7 @@ from typing import Generic, TypeVar
 import structlog
 
 from arks.kit.backoff import Backoff
-from arks.kit.cache import Cache, Found
+from arks.kit.cache import Cache
 from arks.kit.errors import ArksError
 from arks.kit.key import Key
 from arks.kit.kube.api import Gone, KubeApi, key_of_object
@@ -25,13 +22,13 @@ _SLICE = 50
 
 
 class Informer(Generic[T]):
-    """`read` turns an object into its value in the cache; None leaves the object out. It may raise anything."""
+    """`read` turns an object into its value in the cache; None leaves the object out."""
 
     def __init__(
         self,
         api: KubeApi,
         kind: Kind,
-        read: Callable[[Json], Found[T]],
+        read: Callable[[Json], T | None],
         cache: Cache[T],
         *,
         namespace: str | None = None,
@@ -41,7 +38,6 @@ class Informer(Generic[T]):
         self._kind = kind
         self._read = read
         self._cache = cache
-        cache.on_fault = lambda key, error: api.faults.failed(kind.plural, key, error)
         self._namespace = namespace
         self._labels = labels
         self._backoff = Backoff(first_seconds=0.1, longest_seconds=5.0)
@@ -65,12 +61,12 @@ class Informer(Generic[T]):
     async def _list(self) -> str:
         version = ""
 
-        async def listed() -> AsyncIterator[tuple[Key, Found[T]]]:
+        async def listed() -> AsyncIterator[tuple[Key, T | None]]:
             nonlocal version
             async for page in self._api.pages(self._kind, self._namespace, self._labels):
                 objects, version = page
                 for number, obj in enumerate(objects, 1):
-                    yield self._found(obj)
+                    yield key_of_object(obj), self._read(obj)
                     if number % _SLICE == 0:
                         await asyncio.sleep(0)
 
@@ -80,11 +76,5 @@ class Informer(Generic[T]):
     def _apply(self, kind: str, obj: Json) -> None:
         if kind == "BOOKMARK":
             return
-        if kind == "DELETED":
-            self._cache.apply(key_of_object(obj), None)
-        else:
-            self._cache.apply(*self._found(obj))
-
-    def _found(self, obj: Json) -> tuple[Key, Found[T]]:
         key: Key = key_of_object(obj)
-        return key, self._api.faults.read(self._kind.plural, key, lambda: self._read(obj))
+        self._cache.apply(key, None if kind == "DELETED" else self._read(obj))

@@ -20,6 +20,7 @@ queues less than assumed here. For 3 replicas of 16 slots x 175 ms and one of 4 
 """
 
 import math
+from bisect import bisect_left
 from collections.abc import Sequence
 from functools import lru_cache
 
@@ -31,29 +32,36 @@ GREATEST_LOAD = 0.98
 """Above this utilisation queues are endless in the model, and shares are nearly those of capacity."""
 PROBE_PART = 0.08
 """The least share of a group, as a part of its proportion by capacity: so that its speed stays known."""
-_STEPS = 30
-"""Halvings of an interval: more exact than any weight."""
 _LEAST_PRICE, _GREATEST_PRICE = 1e-4, 1e8
+_HALVINGS = 40
+"""Of the interval of prices, in logarithms: more exact than any weight."""
+_GRID = tuple(1 - (1 - number / 512) ** 2 for number in range(512))
+"""Utilisations at which the growth of a queue is tabulated, denser towards 1."""
 
 Group = tuple[float, float]
 """(slots, speed of a slot in any unit)"""
 
 
-def divide(groups: Sequence[Group], utilisation: float) -> tuple[float, ...]:
-    """Return the share of each group; they add up to 1. `utilisation`: load divided by capacity of all."""
+def divide(groups: Sequence[Group], utilisation: float, probes: Sequence[float] | None = None) -> tuple[float, ...]:
+    """Return the share of each group; they add up to 1.
+
+    `utilisation`: load divided by capacity of all. `probes`: least share of each group, as a part of its proportion by
+    capacity; None: PROBE_PART for all.
+    """
     if len(groups) == 1:
         return (1.0,)
     bounded = round(min(max(utilisation, LEAST_LOAD), GREATEST_LOAD), 2)
     fastest = max(speed for _, speed in groups)
-    return _divide(tuple((float(slots), float(f"{speed / fastest:.2g}")) for slots, speed in groups), bounded)
+    rounded = tuple((max(1.0, round(slots)), float(f"{speed / fastest:.2g}")) for slots, speed in groups)
+    return _divide(rounded, bounded, tuple(probes or [PROBE_PART] * len(groups)))
 
 
 @lru_cache(maxsize=4096)
-def _divide(scaled: tuple[Group, ...], utilisation: float) -> tuple[float, ...]:
-    """Solve for rounded arguments: it takes a millisecond a group, and one load report is like the one before it."""
+def _divide(scaled: tuple[Group, ...], utilisation: float, probes: tuple[float, ...]) -> tuple[float, ...]:
+    """Solve for rounded arguments: one load report is like the one before it."""
     capacity = math.fsum(slots * speed for slots, speed in scaled)
     low, high = _LEAST_PRICE, _GREATEST_PRICE
-    for _ in range(2 * _STEPS):
+    for _ in range(_HALVINGS):
         price = math.sqrt(low * high)
         if math.fsum(_loads(scaled, price)) < utilisation * capacity:
             low = price
@@ -62,8 +70,8 @@ def _divide(scaled: tuple[Group, ...], utilisation: float) -> tuple[float, ...]:
     loads = _loads(scaled, high)
     total = math.fsum(loads)
     probed = [
-        max(load / total, PROBE_PART * slots * speed / capacity)
-        for load, (slots, speed) in zip(loads, scaled, strict=True)
+        max(load / total, probe * slots * speed / capacity)
+        for load, probe, (slots, speed) in zip(loads, probes, scaled, strict=True)
     ]
     total = math.fsum(probed)
     return tuple(share / total for share in probed)
@@ -78,20 +86,21 @@ def _utilisation(slots: float, marginal: float) -> float:
     """Return the utilisation of a group at which its queue grows by `marginal` a unit of load; 0 if it never does."""
     if marginal <= 0:
         return 0.0
-    low, high = 0.0, 1.0
-    for _ in range(_STEPS):
-        middle = (low + high) / 2
-        if _growth(slots, middle) < marginal:
-            low = middle
-        else:
-            high = middle
-    return low
+    growths = _growths(slots)
+    above = bisect_left(growths, marginal)
+    if above in {0, len(growths)}:
+        return _GRID[0] if above == 0 else _GRID[-1]
+    part = (marginal - growths[above - 1]) / (growths[above] - growths[above - 1])
+    return _GRID[above - 1] + part * (_GRID[above] - _GRID[above - 1])
+
+
+@lru_cache(maxsize=1024)
+def _growths(slots: float) -> tuple[float, ...]:
+    return tuple(_growth(slots, utilisation) for utilisation in _GRID)
 
 
 def _growth(slots: float, utilisation: float) -> float:
     """Return the derivative of the queue's length by the utilisation."""
     power = math.sqrt(2 * (slots + 1)) - 1
     free = 1 - utilisation
-    if free <= 0:
-        return math.inf
     return float((power + 1) * utilisation**power / free + utilisation ** (power + 1) / free**2)

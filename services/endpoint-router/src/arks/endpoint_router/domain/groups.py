@@ -21,6 +21,8 @@ JOIN_FACTOR = 1.25
 """Replicas whose speeds are within this factor are alike."""
 PART_FACTOR = 1.75
 """Replicas that were alike stay so up to this factor, so that noise does not part and join them repeatedly."""
+IDLE_SECONDS = 3.0
+"""Observed slots of a replica without a known speed count for this long after its last work."""
 UNKNOWN_SLOTS = 1.0
 """Slots of replicas of which nothing is known: only the quotient counts."""
 
@@ -44,7 +46,16 @@ class Contender:
     def known_slots(self) -> float | None:
         if self.slots:
             return float(self.slots)
-        return self.signals.observed_slots.full_at if self.signals is not None else None
+        return self.signals.observed_slots.full_at if self.signals is not None and self._has_worked else None
+
+    @property
+    def _has_worked(self) -> bool:
+        """Return whether its speed is known or it worked lately: a page of zeros must not fix a share by slots."""
+        signals = self.signals
+        if signals is None:
+            return False
+        measured = any(signals.speed(unit) is not None for unit in Unit)
+        return measured or signals.reading.measured_at - signals.busy_at <= IDLE_SECONDS
 
     @property
     def most_running(self) -> float:
@@ -70,6 +81,11 @@ class Group:
     slots: float
     """Of all members together."""
     speed: float
+
+    @property
+    def fallen(self) -> bool:
+        """Return whether a member was much faster before."""
+        return any(member.signals is not None and member.signals.counted.fallen for member in self.members)
 
 
 def group_alike(application: str, contenders: Sequence[Contender]) -> list[Group]:

@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from arks.endpoint_router.domain.division import divide
+from arks.endpoint_router.domain.division import PROBE_PART, divide
 from arks.endpoint_router.domain.groups import Contender, Group, group_alike
 from arks.endpoint_router.domain.load import Signals
 from arks.endpoint_router.domain.replicas import ReplicaId
@@ -21,6 +21,8 @@ QUEUE_PART = 0.25
 """A group whose queue is longer than those of the others by this part of its slots gets no new requests."""
 QUEUED_SHARE = 1e-3
 """What is left of its share then: a ready replica always gets some traffic."""
+FALLEN_PROBE_PART = 0.3
+"""The least share, as a part of its proportion, of a group that was faster before: its recovery shows in seconds."""
 FULL_PART = 0.95
 """A group takes over work of others until it is used to this part."""
 KV_FULL = 0.9
@@ -67,7 +69,9 @@ def _shares(groups: Sequence[Group]) -> list[float]:
         return [1.0]
     capacities = [(group.slots, group.speed * _kv_factor(group)) for group in groups]
     utilisation = _utilisation(groups)
-    return relieve(divide(capacities, utilisation), capacities, utilisation, [_queue_part(group) for group in groups])
+    probes = [FALLEN_PROBE_PART if group.fallen else PROBE_PART for group in groups]
+    divided = divide(capacities, utilisation, probes)
+    return relieve(divided, capacities, utilisation, [_queue_part(group) for group in groups])
 
 
 def relieve(

@@ -21,10 +21,14 @@ BATCHES = 6
 the mean by CHANGE_FACTOR once in some thousand times."""
 CHANGE_FACTOR = 2.5
 """A batch this many times faster or slower than the mean is a change and not noise."""
+SETTLED_REQUESTS = 100.0
+"""A speed that was measured over fewer requests than this is a step on the way to another one."""
 RETURN_FACTOR = 1.5
 """A batch within this factor of the earlier speed is a return to it."""
 LEAST_REQUESTS = 4.0
 """A speed is known after this many finished requests."""
+LEAST_STREAMED = 3
+"""Or after this many readings with tokens only: a slow replica is measured before its first requests end."""
 LEAST_RUNNING = 0.02
 """With fewer requests in flight on average, the quotient is meaningless."""
 
@@ -64,6 +68,8 @@ class Speed:
 
     finished: float = 0.0
     """Requests since the measurement began."""
+    streamed: int = 0
+    """Readings in which tokens grew and no request ended: the engine counts tokens as they are made."""
     tokens: Work = field(default_factory=Work)
     requests: Work = field(default_factory=Work)
     batches: tuple[Sample, ...] = ()
@@ -73,12 +79,18 @@ class Speed:
 
     @property
     def known(self) -> bool:
-        return self.finished >= LEAST_REQUESTS
+        return self.finished >= LEAST_REQUESTS or self.streamed >= LEAST_STREAMED
+
+    @property
+    def fallen(self) -> bool:
+        """Return whether it was much faster before its last change, and may be again."""
+        return self.earlier is not None and self._pace is not None and self._pace * RETURN_FACTOR < self.earlier
 
     def after(self, sample: Sample) -> "Speed":
         mean = replace(
             self,
             finished=self.finished + sample.requests,
+            streamed=self.streamed + (sample.tokens > 0 and not sample.requests),
             tokens=self.tokens.after(sample.tokens, sample.slot_seconds, sample.seconds, SMOOTHING_SECONDS),
             requests=self.requests.after(sample.requests, sample.slot_seconds, sample.seconds, SMOOTHING_SECONDS),
         )
@@ -90,7 +102,8 @@ class Speed:
         for batch in reversed(batches):
             recent = _sum(batch, recent)
             if self._changed(before, recent):
-                return _restart(recent, earlier=before)
+                settled = self.finished >= SETTLED_REQUESTS or self.earlier is None
+                return _restart(recent, earlier=before if settled else self.earlier)
         return replace(mean, batches=batches)
 
     def _extended(self, sample: Sample, before: float) -> tuple[Sample, ...]:
@@ -127,7 +140,7 @@ def _sum(batch: Sample, sample: Sample) -> Sample:
     )
 
 
-def _restart(batch: Sample, earlier: float) -> Speed:
+def _restart(batch: Sample, earlier: float | None) -> Speed:
     return Speed(
         finished=LEAST_REQUESTS,
         tokens=Work(batch.seconds, batch.slot_seconds, batch.tokens),

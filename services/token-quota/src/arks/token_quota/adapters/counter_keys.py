@@ -8,6 +8,9 @@ from arks.token_quota.domain.time import period_start_day
 _FORMAT: Final = 2
 """Raise it with every change of what the keys contain: counters of another format are not read but filled again."""
 
+LIFE: Final = "arks:life"
+"""A random text. It vanishes with all the others when Redis is wiped, and so shows that leases were forgotten."""
+
 
 class CounterKeys:
     """Names of one namespace's keys. The braces make them one hash slot, so that a script may touch them all."""

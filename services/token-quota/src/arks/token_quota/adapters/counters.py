@@ -16,7 +16,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 from redis.exceptions import NoScriptError, RedisError
 
 from arks.token_quota.adapters.apply_call import ApplyCall
-from arks.token_quota.adapters.counter_keys import CounterKeys
+from arks.token_quota.adapters.counter_keys import LIFE, CounterKeys
 from arks.token_quota.adapters.redis_batches import RedisBatches
 from arks.token_quota.domain.lease import LeaseAmount
 from arks.token_quota.domain.limits import BudgetUse, RateUse
@@ -97,7 +97,7 @@ class RedisCounters:
                 command.lease,
                 minute,
                 day,
-                command.end_milliseconds,
+                command.now.milliseconds,
                 command.gateway,
                 tokens.prompt_tokens,
                 tokens.completion_tokens,
@@ -109,12 +109,13 @@ class RedisCounters:
                 _limit(rates.tpm),
                 _limit(rates.tpd),
                 *limits,
+                *command.validity,
             ),
         )
         if found[0] == _MISSING:
             return None
-        spent = BudgetUse() if budget is None else BudgetUse(*found[9:13])
-        return GrantResult(found[0] == 1, found[1], LeaseAmount(*found[2:5]), RateUse(*found[5:9]), spent)
+        spent = BudgetUse() if budget is None else BudgetUse(*found[10:14])
+        return GrantResult(found[0] == 1, found[1], LeaseAmount(*found[2:5]), found[5], RateUse(*found[6:10]), spent)
 
     # --- filled from the ledger
 
@@ -122,7 +123,19 @@ class RedisCounters:
         keys = self._of(namespace)
         values = (secrets.token_hex(8), upto, replace, _FORMER_KEPT_SECONDS)
         found = await self._run("open", [*keys.life, *keys.former], values)
+        if replace:
+            await self._guard("life", lambda: self._redis.execute("DEL", LIFE))
         return Epoch(found[0].decode(), int(found[1]))
+
+    async def life(self) -> str:
+        async def read() -> str:
+            found = await self._redis.execute("GET", LIFE)
+            if found is None:
+                await self._redis.execute("SET", LIFE, secrets.token_hex(8), "NX")
+                found = await self._redis.execute("GET", LIFE)
+            return bytes(found).decode() if found is not None else ""
+
+        return str(await self._guard("life", read))
 
     async def fill_rate(self, epoch: Epoch, command: GrantCommand, sums: WindowSums) -> bool:
         keys, now, use = self._of(command.namespace), command.now, sums.use

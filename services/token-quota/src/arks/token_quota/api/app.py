@@ -1,5 +1,5 @@
-"""The inbound edge: HTTP on loopback, for Envoy's filter (/v1/admit, /v1/key), clients through Envoy (/v1/models) and
-operators (/v1/usage).
+"""The inbound edge: HTTP on loopback, for Envoy's filter (/v1/admit, /v1/changes, /v1/key), clients through Envoy
+(/v1/models) and operators (/v1/usage).
 
 RSGI on granian, without a framework: admission is on the path of requests, and its share of CPU is counted in
 microseconds.
@@ -19,6 +19,8 @@ from arks.token_quota.domain.answers import Rejection
 from arks.token_quota.domain.count import parse_count
 from arks.token_quota.domain.lease import HOLD_MILLISECONDS, MAX_DEMAND_REQUESTS, LeaseAmount
 from arks.token_quota.service.admission import Admission, AdmitRequest, Granted
+from arks.token_quota.service.lease_changes import LeaseWatch
+from arks.token_quota.service.ports.counters import CountersUnavailable
 from arks.token_quota.service.ports.ledger import UsageFilter
 from arks.token_quota.service.reports import Reports
 
@@ -62,8 +64,9 @@ class HTTPProtocol(Protocol):
 
 
 class Api:
-    def __init__(self, admission: Admission, reports: Reports) -> None:
+    def __init__(self, admission: Admission, leases: LeaseWatch, reports: Reports) -> None:
         self._admission = admission
+        self._leases = leases
         self._reports = reports
 
     async def __rsgi__(self, scope: Scope, answer: HTTPProtocol) -> None:
@@ -72,6 +75,8 @@ class Api:
         try:
             if scope.path == "/v1/admit":
                 await self._admit(scope, answer)
+            elif scope.path == "/v1/changes":
+                await self._changes(scope, answer)
             elif scope.path == "/v1/key":
                 self._key(scope, answer)
             elif scope.path == _MODELS or scope.path.startswith(_MODELS + "/"):
@@ -102,6 +107,18 @@ class Api:
         if isinstance(policy, Rejection):
             return _reject_held(answer, policy)
         return answer.response_empty(204, [_VALID])
+
+    async def _changes(self, scope: Scope, answer: HTTPProtocol) -> None:
+        if scope.method != "POST":
+            return _reject(answer, answers.method_not_allowed("POST"))
+        milliseconds = _count(scope.headers.get("x-arks-since"))
+        if milliseconds is None:
+            return _reject(answer, answers.not_understood("x-arks-since has no number."))
+        try:
+            life, ended = await self._leases.since(scope.headers.get("x-arks-life", ""), milliseconds)
+        except CountersUnavailable:
+            return answer.response_empty(503, [])
+        return answer.response_empty(200, [("x-arks-life", life), ("x-arks-ended", " ".join(ended) or "-")])
 
     # --- /v1/models
 

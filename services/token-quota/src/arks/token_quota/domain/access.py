@@ -44,6 +44,12 @@ class KeyHolder(NamedTuple):
     policy: Policy
     until_seconds: float | None = None
 
+    @property
+    def end_seconds(self) -> float | None:
+        """When the key ends: by its replacement or with its token."""
+        ends = [end for end in (self.policy.expires_at_seconds, self.until_seconds) if end is not None]
+        return min(ends, default=None)
+
 
 @dataclass(frozen=True, slots=True)
 class EndpointState:
@@ -57,8 +63,8 @@ def reject_key(holder: KeyHolder | None, now_seconds: float) -> Rejection | None
         return answers.unknown_key()
     if holder.policy.disabled:
         return answers.disabled_key()
-    ends = [end for end in (holder.policy.expires_at_seconds, holder.until_seconds) if end is not None]
-    if ends and min(ends) <= now_seconds:
+    end = holder.end_seconds
+    if end is not None and end <= now_seconds:
         return answers.expired_key()
     return None
 

@@ -6,13 +6,18 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from arks.contracts.resources import RateLimitType
+from arks.token_quota.domain.count import MAX_COUNT
 from arks.token_quota.domain.limits import Violation
+from arks.token_quota.domain.reservation import ReservationRequest
 from arks.token_quota.domain.time import MINUTE_MILLISECONDS, Moment
 
 HOLD_MILLISECONDS: Final = 1000
 """The longest time for which a worker decides by an earlier answer: a changed key or limit is in force after it."""
 TOKENS_HOLD_MILLISECONDS: Final = 100
 """Shorter for limits of tokens, because settled requests return tokens all the time."""
+LONGEST_MILLISECONDS: Final = 15_000
+"""The longest validity of a lease. A worker that uses it later than HOLD_MILLISECONDS after its grant has queried
+`/v1/changes` within that time."""
 MAX_DEMAND_REQUESTS: Final = 4096
 NO_LEASE: Final = "-"
 """Stands for the lease of a request that was admitted without counters."""
@@ -24,6 +29,28 @@ class LeaseAmount(NamedTuple):
     requests: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
+
+
+class Validity(NamedTuple):
+    """How long a lease is valid, in milliseconds."""
+
+    shortest: int
+    """Near a limit."""
+    longest: int
+    """While every limit is far."""
+
+
+def wanted(demand: LeaseAmount, request: ReservationRequest) -> LeaseAmount:
+    """What a worker needs in a second besides the request. Its first demand for a key and model has no tokens, because
+    only token-quota knows what a request reserves: each of its requests is taken to be like this one.
+    """
+    if demand.requests == 0 or demand.prompt_tokens > 0:
+        return demand
+    return LeaseAmount(
+        demand.requests,
+        min(MAX_COUNT, demand.requests * request.prompt_tokens),
+        min(MAX_COUNT, demand.requests * request.completion_tokens),
+    )
 
 
 class Hold(NamedTuple):
@@ -42,9 +69,16 @@ MODEL_HOLD: Final = Hold(HOLD_MILLISECONDS, "model")
 _REQUEST_LIMITS: Final = frozenset({RateLimitType.RPM, RateLimitType.RPD})
 
 
-def lease_milliseconds(now: Moment) -> int:
-    """Validity of a lease, at least 1. It never reaches into the next UTC minute, so it counts in one window only."""
-    return min(HOLD_MILLISECONDS, MINUTE_MILLISECONDS - now.milliseconds % MINUTE_MILLISECONDS)
+def lease_validity(now: Moment, key_until_seconds: float | None = None) -> Validity:
+    """At least 1 ms. A lease never reaches into the next UTC minute, so it counts in one window only; a long one ends
+    with its key.
+    """
+    minute = MINUTE_MILLISECONDS - now.milliseconds % MINUTE_MILLISECONDS
+    shortest = min(HOLD_MILLISECONDS, minute)
+    longest = min(LONGEST_MILLISECONDS, minute)
+    if key_until_seconds is not None:
+        longest = min(longest, int(key_until_seconds * 1000) - now.milliseconds)
+    return Validity(shortest, max(shortest, longest))
 
 
 def limit_hold(violations: Sequence[Violation], now_seconds: float) -> Hold:

@@ -13,12 +13,12 @@ import structlog
 
 from arks.kit.clock import Clock
 from arks.token_quota.domain import answers
-from arks.token_quota.domain.access import Permission, Policy, closed_limits, reject_key, reject_model
+from arks.token_quota.domain.access import KeyHolder, Permission, Policy, closed_limits, reject_key, reject_model
 from arks.token_quota.domain.answers import Rejection
 from arks.token_quota.domain.estimate import estimate
 from arks.token_quota.domain.grant import Grant
 from arks.token_quota.domain.headers import Headers, rate_limit_headers
-from arks.token_quota.domain.lease import NO_LEASE, LeaseAmount, lease_milliseconds
+from arks.token_quota.domain.lease import NO_LEASE, LeaseAmount, lease_validity, wanted
 from arks.token_quota.domain.limits import Budget, violations
 from arks.token_quota.domain.time import Moment
 from arks.token_quota.service.index import Index
@@ -85,9 +85,10 @@ class Admission:
 
     def policy(self, authorization: str | None) -> Policy | Rejection:
         """Look up the key's policy; return a rejection for an unknown, disabled or expired key."""
-        return self._policy(authorization, Moment.of(self._clock.now()))
+        holder = self._holder(authorization, Moment.of(self._clock.now()))
+        return holder if isinstance(holder, Rejection) else holder.policy
 
-    def _policy(self, authorization: str | None, now: Moment) -> Policy | Rejection:
+    def _holder(self, authorization: str | None, now: Moment) -> KeyHolder | Rejection:
         key = bearer(authorization)
         if key is None:
             return answers.missing_key()
@@ -95,7 +96,7 @@ class Admission:
         rejection = reject_key(holder, now.seconds)
         if rejection is not None or holder is None:
             return rejection or answers.unknown_key()
-        return holder.policy
+        return holder
 
     def models(self, policy: Policy) -> list[str]:
         return self._index.models(policy)
@@ -114,9 +115,10 @@ class Admission:
 
     async def _decide(self, request: AdmitRequest) -> Granted | Rejection:
         now = Moment.of(self._clock.now())
-        policy = self._policy(request.authorization, now)
-        if isinstance(policy, Rejection):
-            return policy
+        holder = self._holder(request.authorization, now)
+        if isinstance(holder, Rejection):
+            return holder
+        policy = holder.policy
         if not request.model:
             return answers.missing_model()
         rejection = reject_model(policy, request.model, self._index.endpoint(policy.namespace, request.model))
@@ -128,25 +130,26 @@ class Admission:
             budget = self._index.budget(policy.namespace, permission.quota)
             if budget is None and not policy.budgets_fail_open:
                 return answers.quota_missing(permission.quota)
-        return await self._grant(policy, self._command(request, policy, permission, budget, now))
+        return await self._grant(policy, self._command(request, holder, permission, budget, now))
 
     def _command(
-        self, request: AdmitRequest, policy: Policy, permission: Permission, budget: Budget | None, now: Moment
+        self, request: AdmitRequest, holder: KeyHolder, permission: Permission, budget: Budget | None, now: Moment
     ) -> GrantCommand:
+        tokens = estimate(
+            request.body_bytes, request.max_tokens, request.n, request.operation, self._default_completion_tokens
+        )
         return GrantCommand(
             lease=f"{self._lease_prefix}{next(self._lease_numbers):x}",
             gateway=request.gateway,
-            namespace=policy.namespace,
-            token=policy.name,
+            namespace=holder.policy.namespace,
+            token=holder.policy.name,
             endpoint=request.model,
             rates=permission.rates,
             budget=budget,
-            tokens=estimate(
-                request.body_bytes, request.max_tokens, request.n, request.operation, self._default_completion_tokens
-            ),
-            demand=request.demand,
+            tokens=tokens,
+            demand=wanted(request.demand, tokens),
             now=now,
-            end_milliseconds=now.milliseconds + lease_milliseconds(now),
+            validity=lease_validity(now, holder.end_seconds),
         )
 
     async def _grant(self, policy: Policy, command: GrantCommand) -> Granted | Rejection:
@@ -162,7 +165,7 @@ class Admission:
         return Granted(
             _reservation(command, command.lease, result.completion_tokens),
             result.extra,
-            command.end_milliseconds - command.now.milliseconds,
+            result.milliseconds,
             self._default_completion_tokens,
             closed_limits(policy, command.rates, command.budget) is None,
             tuple(rate_limit_headers(command.rates, result.rate_use, command.now.seconds)),

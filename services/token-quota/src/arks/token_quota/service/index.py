@@ -75,6 +75,10 @@ class Index:
         """Tokens whose status may change: by their spec, their keys, another token's claim to their key, or a quota
         that was created or deleted.
         """
+        self.budget_changes = ChangeSignal()
+        """Tokens whose budget has other limits or was reset."""
+        self.endpoint_changes = ChangeSignal()
+        """Endpoints that appeared, disappeared, or whose readiness changed."""
         self.quota_changes = ChangeSignal()
         tokens.subscribe(self._token_changed)
         quotas.subscribe(self._quota_changed)
@@ -189,6 +193,13 @@ class Index:
                 self.token_changes.emit(token)
 
     def _update_budget(self, key: Key) -> None:
+        before = self._budgets.get(key)
+        self._read_budget(key)
+        if before != self._budgets.get(key):
+            for token in self._quota_users.of(key):
+                self.budget_changes.emit(token)
+
+    def _read_budget(self, key: Key) -> None:
         quota = self._quotas.get(key)
         if quota is None:
             self._budgets.pop(key, None)
@@ -198,8 +209,10 @@ class Index:
         self._budgets[key] = budget_of(quota, self._resets[key])
 
     def _endpoint_changed(self, key: Key) -> None:
-        fact = self._endpoint_facts.get(key)
+        fact, before = self._endpoint_facts.get(key), self._endpoints.get(key)
         if fact is None:
             self._endpoints.pop(key, None)
         else:
             self._endpoints[key] = EndpointState(fact.ready, "" if fact.ready else fact.message)
+        if before != self._endpoints.get(key):
+            self.endpoint_changes.emit(key)

@@ -122,6 +122,7 @@ class FakeCounters:
         self.lost_leases: dict[str, int] = {}
         """By namespace, until they are returned."""
         self.epoch = Epoch("e1", 0)
+        self.life_id = "life1"
         self.lost = False
         """The next apply finds that Redis was wiped."""
 
@@ -137,18 +138,22 @@ class FakeCounters:
         account = Account(command.rates, command.budget, self.rate_use, self.budget_use)
         completion = granted_completion_tokens(account, command.tokens)
         if completion is None:
-            return GrantResult(False, 0, LeaseAmount(), self.rate_use, self.budget_use)
+            return GrantResult(False, 0, LeaseAmount(), 0, self.rate_use, self.budget_use)
         self.granted.append(command)
         account = with_reserved(account, LeaseAmount(1, command.tokens.prompt_tokens, completion))
-        extra = granted_extra(account, command.demand)
+        extra, milliseconds = granted_extra(account, command.demand, command.validity)
         account = with_reserved(account, extra)
-        return GrantResult(True, completion, extra, account.rate_use, account.budget_use)
+        return GrantResult(True, completion, extra, milliseconds, account.rate_use, account.budget_use)
 
     async def open(self, namespace: str, upto: int, replace: str = "") -> Epoch:
         self._check()
         if replace == self.epoch.id:
             self.epoch = Epoch(replace + "+", upto)
         return self.epoch
+
+    async def life(self) -> str:
+        self._check()
+        return self.life_id
 
     async def fill_rate(self, epoch: Epoch, command: GrantCommand, sums: WindowSums) -> bool:
         return self._fill(sums)

@@ -1,54 +1,79 @@
-"""Objects that app-deployer creates for applications: watched, and written only if they differ from the spec."""
+"""Objects that app-deployer creates for applications: watched, and written only if they differ from the spec.
 
-from collections.abc import Callable
-from dataclasses import dataclass
+They differ if the spec would now make them differently (the digest in an annotation), or if another writer has changed
+a field of ours (the object's managed fields). Both are in the object, so a restarted app-deployer repairs what changed
+meanwhile, and writes nothing if nothing did.
+"""
 
-from arks.app_deployer.domain.launch.manifests import APPLIED, REVISION, WITHOUT_SURGE
+import json
+from collections.abc import Awaitable, Callable
+
+from arks.app_deployer.adapters.kubernetes.child import Child, describe, read_child, same_content
+from arks.app_deployer.domain.launch.manifests import APPLIED
+from arks.app_deployer.domain.repairs import Repairs
 from arks.contracts.names import APPLICATION_LABEL
 from arks.kit.cache import Cache
-from arks.kit.errors import Invalid, NotFound
+from arks.kit.clock import Clock
 from arks.kit.key import Key
+from arks.kit.kube import ownership
 from arks.kit.kube.api import KubeApi, key_of_object
 from arks.kit.kube.informer import Informer
 from arks.kit.kube.kinds import Kind
+from arks.kit.kube.managed_fields import LostField, fields_of_others, lost_fields, our_fields
 from arks.kit.types import Json
 
 LEADER_WORKER_SET = Kind("leaderworkerset.x-k8s.io", "v1", "LeaderWorkerSet", "leaderworkersets")
 SERVICE = Kind("", "v1", "Service", "services")
 DEPLOYMENT = Kind("apps", "v1", "Deployment", "deployments")
+SERVICE_ACCOUNT = Kind("", "v1", "ServiceAccount", "serviceaccounts")
+_RBAC = "rbac.authorization.k8s.io"
+ROLE = Kind(_RBAC, "v1", "Role", "roles")
+ROLE_BINDING = Kind(_RBAC, "v1", "RoleBinding", "rolebindings")
+
+OnRepair = Callable[[Json, str], None]
+"""(the resource that owns the child, as an object with kind and metadata; what was repaired). Must not block."""
+Check = Callable[[Json], Awaitable[None]]
+"""Called with a desired object before it is written. Raises ArksError."""
 
 
-@dataclass(frozen=True, slots=True)
-class Child:
-    application: str
-    owner: str
-    """Kind of the resource that owns it."""
-    applied: str
-    """Digest of the last desired state."""
-    generation: int
-    """0 for kinds without a generation."""
-    replicas: int
-    revision: str
-    without_surge: str
-    terminating: bool
+async def no_check(desired: Json) -> None:
+    """The object's own name is all that it needs."""
 
 
 class Children:
     """Child objects of one kind, current while `run` runs."""
 
-    def __init__(self, api: KubeApi, kind: Kind, namespace: str | None) -> None:
+    def __init__(
+        self,
+        api: KubeApi,
+        kind: Kind,
+        namespace: str | None,
+        *,
+        clock: Clock,
+        on_repair: OnRepair,
+        check: Check = no_check,
+    ) -> None:
         self.cache: Cache[Child] = Cache()
         self._api = api
         self._kind = kind
-        self._informer = Informer(api, kind, _read, self.cache, namespace=namespace, labels=APPLICATION_LABEL)
-        self._wait_for_state: dict[Key, Child] = {}
-        """Objects as the API server returned them after the last write."""
+        self._clock = clock
+        self._on_repair = on_repair
+        self._check = check
+        self._repairs = Repairs()
+        self._right: dict[Key, tuple[str, str]] = {}
+        """Digest and fields of ours with which an object was last found as desired."""
+        self._informer = Informer(api, kind, self._read, self.cache, namespace=namespace, labels=APPLICATION_LABEL)
+
+    def _read(self, obj: Json) -> Child:
+        return read_child(obj, self._api.field_manager)
 
     async def run(self) -> None:
         await self._informer.run()
 
-    def get(self, key: Key) -> Child | None:
-        return self.cache.get(key)
+    def get(self, key: Key, application: str, owner: str) -> Child | None:
+        """The child of this name, if it belongs to the application of kind `owner`."""
+        child = self.cache.get(key)
+        return child if child is not None and child.belongs_to(application, owner) else None
 
     def of(self, owner: str) -> set[Key]:
         """Applications of kind `owner` that have a child of this kind."""
@@ -68,56 +93,88 @@ class Children:
 
         self.cache.subscribe(changed)
 
-    async def apply(self, desired: Json) -> None:
+    async def apply(self, desired: Json) -> float | None:
         """Create or update the object; no request if it is as desired.
 
-        Raises ArksError; Invalid if the server rejects the object.
+        Returns the seconds until a repair that has to wait. Raises ArksError: Invalid if the server rejects the
+        object, NameConflict if an object of another owner has the name.
         """
         key = key_of_object(desired)
-        existing, written = self.cache.get(key), self._wait_for_state.get(key)
-        digest = desired["metadata"]["annotations"][APPLIED]
-        if existing is not None and existing.applied == digest:
-            touched = written is not None and written.applied == digest and written.generation != existing.generation
-            if not touched or existing.terminating:
-                return  # being deleted; recreated on the DELETED event
-        self._wait_for_state[key] = _read(await self._api.apply(self._kind, desired))
+        known = self.cache.get(key)
+        if known is not None and self._is_right(key, known, desired):
+            return None
+        found = await ownership.find(self._api, self._kind, desired)
+        if found is not None and self._is_right(key, self._read(found), desired):
+            return None
+        change = self._change(key, found, desired)
+        wait_seconds = self._repairs.wait_seconds(key, self._clock.monotonic()) if change else 0.0
+        if wait_seconds > 0:
+            return wait_seconds
+        await self._check(desired)
+        written = await ownership.write(self._api, self._kind, desired, found)
+        self._right[key] = (_digest(desired), self._read(written).fields)
+        if change and (found is None or not same_content(found, written)):
+            self._note_repair(key, desired, change)
+        return None
 
-    async def scale_down(self, key: Key, replicas: int) -> None:
-        """Lower `spec.replicas` and change nothing else."""
-        existing = self.cache.get(key)
+    def _is_right(self, key: Key, child: Child, desired: Json) -> bool:
+        """Whether nothing is to be written. An object that is being deleted is created again once it is gone."""
+        owner, digest = ownership.controller_of(desired) or {}, _digest(desired)
+        if not child.belongs_to(owner["name"], owner["kind"]):
+            return False
+        if child.terminating:
+            return True
+        if (child.applied, child.owner_uid) != (digest, owner["uid"]):
+            return False
+        if self._right.get(key) == (digest, child.fields):
+            return True
+        if lost_fields(desired, json.loads(child.fields)):
+            return False
+        self._right[key] = (digest, child.fields)
+        return True
+
+    def _change(self, key: Key, found: Json | None, desired: Json) -> str:
+        """What another writer did to an object that our last write had made as desired; empty if nothing."""
+        digest = _digest(desired)
+        if found is None:
+            return "deleted, created again" if self._right.get(key, ("", ""))[0] == digest else ""
+        if self._read(found).applied != digest:
+            return ""
+        return describe(self._lost(found, desired))
+
+    def _lost(self, found: Json, desired: Json) -> tuple[LostField, ...]:
+        manager = self._api.field_manager
+        return lost_fields(desired, our_fields(found, manager), fields_of_others(found, manager))
+
+    def _note_repair(self, key: Key, desired: Json, change: str) -> None:
+        wait_seconds = self._repairs.repaired(key, self._clock.monotonic())
+        owner = ownership.controller_of(desired) or {}
+        about = {**owner, "metadata": {"namespace": key.namespace, "name": owner["name"], "uid": owner["uid"]}}
+        next_repair = f"; another change is set back after {wait_seconds:.0f} s" if wait_seconds > 2 else ""
+        self._on_repair(about, f"{self._kind.kind} {key.name}: {change}{next_repair}")
+
+    async def scale_down(self, key: Key, replicas: int, application: str, owner: str) -> None:
+        """Lower `spec.replicas` of the application's child and change nothing else."""
+        existing = self.get(key, application, owner)
         if existing is not None and existing.replicas > replicas:
-            patch = {"metadata": {"annotations": {APPLIED: ""}}, "spec": {"replicas": replicas}}
-            await self._api.merge(self._kind, key, patch)
+            metadata = {"uid": existing.uid, "annotations": {APPLIED: ""}}
+            await self._api.merge(self._kind, key, {"metadata": metadata, "spec": {"replicas": replicas}})
 
-    async def delete(self, key: Key, owner: str) -> bool:
-        """Delete the object; True once no object of that owner's kind exists."""
-        existing = self.cache.get(key)
-        if existing is None or existing.owner != owner:
-            self._wait_for_state.pop(key, None)
+    async def delete(self, key: Key, application: str, owner: str) -> bool:
+        """Delete the application's child; True once there is none."""
+        existing = self.get(key, application, owner)
+        if existing is None:
+            self.forget(key)
             return True
         if not existing.terminating:
-            await self._api.delete(self._kind, key)
+            await self._api.delete(self._kind, key, uid=existing.uid)
         return False
 
-
-def _read(obj: Json) -> Child:
-    metadata = obj["metadata"]
-    annotations = metadata.get("annotations", {})
-    owners = metadata.get("ownerReferences", [])
-    return Child(
-        application=metadata.get("labels", {}).get(APPLICATION_LABEL, ""),
-        owner=next((reference["kind"] for reference in owners if reference.get("controller")), ""),
-        applied=annotations.get(APPLIED, ""),
-        generation=metadata.get("generation", 0),
-        replicas=obj.get("spec", {}).get("replicas", 0),
-        revision=annotations.get(REVISION, ""),
-        without_surge=annotations.get(WITHOUT_SURGE, ""),
-        terminating="deletionTimestamp" in metadata,
-    )
+    def forget(self, key: Key) -> None:
+        """The child is no longer desired."""
+        self._right.pop(key, None)
+        self._repairs.forget(key)
 
 
-def rejection_message(error: Invalid | NotFound) -> str:
-    """Message for an object that the API server rejected."""
-    if isinstance(error, NotFound) and LEADER_WORKER_SET.kind in str(error):
-        return f"LeaderWorkerSet is not installed in this cluster ({error})"
-    return str(error)
+def _digest(desired: Json) -> str:
+    return str(desired["metadata"]["annotations"][APPLIED])

@@ -1,11 +1,12 @@
 """Disaggregated applications on Kubernetes: a LeaderWorkerSet a stage, a Deployment of routers, a Service."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from arks.app_deployer.adapters.kubernetes.children import Children, rejection_message
-from arks.app_deployer.adapters.kubernetes.groups import REJECTED, REJECTED_RETRY_SECONDS, GroupRef, Groups
+from arks.app_deployer.adapters.kubernetes.children import Children
+from arks.app_deployer.adapters.kubernetes.groups import GroupRef, Groups, shortest
+from arks.app_deployer.adapters.kubernetes.refusals import RETRY_SECONDS, refusal_of
 from arks.app_deployer.domain.disaggregated import ObservedDisaggregated
 from arks.app_deployer.domain.launch import disaggregated_manifests, manifests
 from arks.app_deployer.domain.launch.containers import Images
@@ -18,16 +19,9 @@ from arks.contracts.resources import ArksDisaggregatedApplication
 from arks.events.v1.facts_pb2 import ModelFact
 from arks.kit.errors import Invalid, NotFound
 from arks.kit.key import Key
-from arks.kit.kube.api import KubeApi
-from arks.kit.kube.kinds import Kind
+from arks.kit.kube.ownership import NameConflict
 
 _KIND = ArksDisaggregatedApplication.__name__
-_RBAC = "rbac.authorization.k8s.io"
-_ACCOUNT_KINDS = {
-    "ServiceAccount": Kind("", "v1", "ServiceAccount", "serviceaccounts"),
-    "Role": Kind(_RBAC, "v1", "Role", "roles"),
-    "RoleBinding": Kind(_RBAC, "v1", "RoleBinding", "rolebindings"),
-}
 
 
 @dataclass(slots=True)
@@ -35,8 +29,6 @@ class _ApplicationState:
     """State of an application that its objects do not hold."""
 
     revisions: dict[str, str] = field(default_factory=dict)
-    account: str = ""
-    """Digest of the router's account as last written."""
     refusal: Refusal | None = None
     requeue_seconds: float | None = None
 
@@ -47,24 +39,24 @@ class KubeDisaggregatedWorkloads:
         *,
         images: Images,
         grace_seconds: float,
-        api: KubeApi,
         groups: Groups,
         sets: Children,
         services: Children,
         deployments: Children,
+        accounts: Mapping[str, Children],
     ) -> None:
-        """`grace_seconds`: of pods whose spec has no terminationGracePeriodSeconds."""
+        """`grace_seconds`: of pods whose spec has no terminationGracePeriodSeconds. `accounts`: by kind."""
         self._images = images
         self._grace_seconds = grace_seconds
-        self._api = api
         self._groups = groups
         self._sets = sets
         self._services = services
         self._deployments = deployments
+        self._accounts = accounts
         self._known: dict[Key, _ApplicationState] = {}
         self._listeners: list[Callable[[Key], None]] = []
         groups.subscribe(self._replica_changed)
-        for children in (sets, services, deployments):
+        for children in (sets, services, deployments, *accounts.values()):
             children.subscribe(_KIND, self._changed)
 
     def subscribe(self, listener: Callable[[Key], None]) -> None:
@@ -89,7 +81,7 @@ class KubeDisaggregatedWorkloads:
         )
 
     def _part(self, key: Key, known: _ApplicationState, part: str, children: Children) -> ObservedWorkload:
-        child = children.get(Key(key.namespace, child_name(key.name, part)))
+        child = children.get(Key(key.namespace, child_name(key.name, part)), key.name, _KIND)
         revision = known.revisions.get(part) or (child.revision if child is not None else "")
         return ObservedWorkload(self._groups.replicas(GroupRef(key, str(part)), revision))
 
@@ -98,50 +90,46 @@ class KubeDisaggregatedWorkloads:
         if model is None:
             for stage in Stage:
                 child = Key(key.namespace, child_name(key.name, stage))
-                await self._sets.scale_down(child, disaggregated_manifests.workload(application, stage).replicas)
+                replicas = disaggregated_manifests.workload(application, stage).replicas
+                await self._sets.scale_down(child, replicas, key.name, _KIND)
             return self.observe(key)
         known = self._known.setdefault(key, _ApplicationState())
         try:
             await self._apply(key, known, application, model)
             known.refusal = None
-        except (Invalid, NotFound) as error:
-            known.refusal = Refusal(REJECTED, rejection_message(error))
-            known.requeue_seconds = REJECTED_RETRY_SECONDS
+        except (Invalid, NotFound, NameConflict) as error:
+            known.refusal = refusal_of(error)
+            known.requeue_seconds = RETRY_SECONDS
         return self.observe(key)
 
     async def _apply(
         self, key: Key, known: _ApplicationState, application: ArksDisaggregatedApplication, model: ModelFact
     ) -> None:
         grace_seconds = self._grace_seconds
-        await self._services.apply(disaggregated_manifests.router_service(application))
-        await self._apply_account(known, application)
+        waits = [await self._services.apply(disaggregated_manifests.router_service(application))]
+        waits += [
+            await self._accounts[body["kind"]].apply(body)
+            for body in disaggregated_manifests.router_account(application)
+        ]
         router = disaggregated_manifests.router_deployment(application, model, self._images, grace_seconds)
         known.revisions[ROUTER] = router["metadata"]["annotations"][manifests.REVISION]
-        await self._deployments.apply(router)
-        waits = []
+        waits.append(await self._deployments.apply(router))
         for stage in Stage:
             made = disaggregated_manifests.stage_templates(application, stage, model, self._images, grace_seconds)
             known.revisions[stage] = made.revision
             desired = disaggregated_manifests.workload(application, stage).replicas
             name = child_name(key.name, stage)
             waits.append(await self._groups.apply_set(GroupRef(key, stage.value), application, made, desired, name))
-        known.requeue_seconds = min((seconds for seconds in waits if seconds is not None), default=None)
-
-    async def _apply_account(self, known: _ApplicationState, application: ArksDisaggregatedApplication) -> None:
-        """Write the account once per process and spec: there is no watch on these kinds."""
-        objects = disaggregated_manifests.router_account(application)
-        if known.account == (digest := manifests.digest(objects)):
-            return
-        for body in objects:
-            await self._api.apply(_ACCOUNT_KINDS[body["kind"]], body)
-        known.account = digest
+        known.requeue_seconds = shortest(*waits)
 
     async def remove(self, key: Key) -> ObservedDisaggregated:
         """Delete all children; Kubernetes deletes the account with its owner."""
-        named = [self._sets.delete(Key(key.namespace, child_name(key.name, stage)), _KIND) for stage in Stage]
-        named.append(self._deployments.delete(Key(key.namespace, child_name(key.name, ROUTER)), _KIND))
-        named.append(self._services.delete(Key(key.namespace, service_name(key.name)), _KIND))
-        removed = await asyncio.gather(*named)
+        router = Key(key.namespace, child_name(key.name, ROUTER))
+        named = [(self._sets, Key(key.namespace, child_name(key.name, stage))) for stage in Stage]
+        named += [(self._deployments, router), (self._services, Key(key.namespace, service_name(key.name)))]
+        removed = await asyncio.gather(*(children.delete(child, key.name, _KIND) for children, child in named))
+        for children in self._accounts.values():
+            children.forget(router)
         observed = self.observe(key)
         if all(removed) and not any(part.replicas for part in observed.parts.values()):
             self._known.pop(key, None)

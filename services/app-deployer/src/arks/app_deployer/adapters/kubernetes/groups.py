@@ -3,7 +3,8 @@
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from arks.app_deployer.adapters.kubernetes.children import Child, Children
+from arks.app_deployer.adapters.kubernetes.child import Child
+from arks.app_deployer.adapters.kubernetes.children import Children
 from arks.app_deployer.adapters.kubernetes.pods import PodIndex
 from arks.app_deployer.adapters.metrics import EngineMetrics
 from arks.app_deployer.domain import surge
@@ -16,10 +17,6 @@ from arks.kit.clock import Clock
 from arks.kit.key import Key
 
 ROUTER = "router"
-REJECTED = "UnderlayReconcileFailed"
-"""Reason of Ready if the API server rejects an object. Old clients know this spelling."""
-REJECTED_RETRY_SECONDS = 30.0
-"""Retry after this: the cause may be gone (quota raised, LeaderWorkerSet installed)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +25,11 @@ class GroupRef:
 
     application: Key
     part: str = ""
+
+
+def shortest(*waits: float | None) -> float | None:
+    """The shortest of the waits; None without any."""
+    return min((seconds for seconds in waits if seconds is not None), default=None)
 
 
 Listener = Callable[[GroupRef, str, ReplicaNotice | None], None]
@@ -135,12 +137,11 @@ class Groups:
             for pod in self._leaders(ref)
             if not pod.terminating
         ]
-        existing = self._sets.get(Key(ref.application.namespace, name))
+        existing = self._sets.get(Key(ref.application.namespace, name), owner.name, owner.kind)
         without_surge, requeue_seconds = self._room(desired, leaders, made, existing)
         rollout = surge.plan(desired, leaders, without_surge=without_surge)
         body = manifests.leader_worker_set(owner, made, rollout, name=name, part=ref.part, without_surge=without_surge)
-        await self._sets.apply(body)
-        return requeue_seconds
+        return shortest(await self._sets.apply(body), requeue_seconds)
 
     def _room(
         self, desired: int, leaders: list[Leader], made: Templates, existing: Child | None

@@ -3,10 +3,21 @@
 from prometheus_client import CollectorRegistry
 
 from arks.app_deployer.adapters.announcer import Notice, no_notice
-from arks.app_deployer.adapters.kubernetes.children import DEPLOYMENT, LEADER_WORKER_SET, SERVICE, Children
+from arks.app_deployer.adapters.kubernetes.children import (
+    DEPLOYMENT,
+    LEADER_WORKER_SET,
+    ROLE,
+    ROLE_BINDING,
+    SERVICE,
+    SERVICE_ACCOUNT,
+    Children,
+    OnRepair,
+    no_check,
+)
 from arks.app_deployer.adapters.kubernetes.disaggregated import KubeDisaggregatedWorkloads
 from arks.app_deployer.adapters.kubernetes.groups import Groups
 from arks.app_deployer.adapters.kubernetes.pods import PodIndex
+from arks.app_deployer.adapters.kubernetes.set_names import SetNames
 from arks.app_deployer.adapters.kubernetes.workloads import KubeWorkloads
 from arks.app_deployer.adapters.metrics import EngineMetrics, ReplicaGauges
 from arks.app_deployer.adapters.parts import Parts
@@ -16,12 +27,24 @@ from arks.kit.kube.api import KubeApi
 
 
 def kubernetes_parts(
-    settings: Settings, api: KubeApi, clock: Clock, registry: CollectorRegistry, notice: Notice = no_notice
+    settings: Settings,
+    api: KubeApi,
+    clock: Clock,
+    registry: CollectorRegistry,
+    *,
+    notice: Notice = no_notice,
+    on_repair: OnRepair = lambda owner, what: None,
 ) -> Parts:
+    """`notice` and `on_repair` write Kubernetes Events."""
     namespace = settings.watch_namespace
     pods = PodIndex(api, namespace)
-    kinds = (LEADER_WORKER_SET, SERVICE, DEPLOYMENT)
-    sets, services, deployments = (Children(api, kind, namespace) for kind in kinds)
+    kinds = (LEADER_WORKER_SET, SERVICE, DEPLOYMENT, SERVICE_ACCOUNT, ROLE, ROLE_BINDING)
+    checks = {LEADER_WORKER_SET: SetNames(api).check}
+    children = {
+        kind.kind: Children(api, kind, namespace, clock=clock, on_repair=on_repair, check=checks.get(kind, no_check))
+        for kind in kinds
+    }
+    sets, services, deployments = (children[kind.kind] for kind in kinds[:3])
     groups = Groups(
         pods=pods,
         sets=sets,
@@ -35,17 +58,17 @@ def kubernetes_parts(
     disaggregated_workloads = KubeDisaggregatedWorkloads(
         images=images,
         grace_seconds=grace_seconds,
-        api=api,
         groups=groups,
         sets=sets,
         services=services,
         deployments=deployments,
+        accounts={kind.kind: children[kind.kind] for kind in kinds[3:]},
     )
     registry.register(ReplicaGauges(workloads.observed))
 
     async def synced() -> None:
-        for cache in (pods.cache, sets.cache, services.cache, deployments.cache):
-            await cache.synced.wait()
+        for listed in (pods.cache.synced, *(each.cache.synced for each in children.values())):
+            await listed.wait()
 
-    runs = [pods.run, sets.run, services.run, deployments.run]
+    runs = [pods.run, *(each.run for each in children.values())]
     return Parts(workloads, disaggregated_workloads, runs, [synced], [], notice)

@@ -3,8 +3,9 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from arks.app_deployer.adapters.kubernetes.children import Children, rejection_message
-from arks.app_deployer.adapters.kubernetes.groups import REJECTED, REJECTED_RETRY_SECONDS, GroupRef, Groups
+from arks.app_deployer.adapters.kubernetes.children import Children
+from arks.app_deployer.adapters.kubernetes.groups import GroupRef, Groups, shortest
+from arks.app_deployer.adapters.kubernetes.refusals import RETRY_SECONDS, refusal_of
 from arks.app_deployer.domain import checks
 from arks.app_deployer.domain.launch import commands, manifests
 from arks.app_deployer.domain.launch.containers import Images
@@ -15,6 +16,7 @@ from arks.contracts.resources import ArksApplication
 from arks.events.v1.facts_pb2 import ModelFact
 from arks.kit.errors import Invalid, NotFound
 from arks.kit.key import Key
+from arks.kit.kube.ownership import NameConflict
 
 _KIND = ArksApplication.__name__
 
@@ -63,7 +65,7 @@ class KubeWorkloads:
 
     def observe(self, key: Key) -> ObservedWorkload:
         known = self._known.get(key) or _ApplicationState()
-        child = self._sets.get(key)
+        child = self._sets.get(key, key.name, _KIND)
         revision = known.revision or (child.revision if child is not None else "")
         return ObservedWorkload(self._groups.replicas(GroupRef(key), revision), known.refusal, known.requeue_seconds)
 
@@ -77,28 +79,30 @@ class KubeWorkloads:
         instances = status.instances if status else []
         self._groups.recall(GroupRef(key), {instance.name: instance.restarts for instance in instances})
         if workload.model is None:
-            await self._sets.scale_down(key, application.spec.replicas)
+            await self._sets.scale_down(key, application.spec.replicas, key.name, _KIND)
             return self.observe(key)
         known = self._known.setdefault(key, _ApplicationState())
         try:
             await self._apply(key, known, application, workload.model)
             known.refusal = None
-        except (Invalid, NotFound) as error:
-            known.refusal = Refusal(REJECTED, rejection_message(error))
-            known.requeue_seconds = REJECTED_RETRY_SECONDS
+        except (Invalid, NotFound, NameConflict) as error:
+            known.refusal = refusal_of(error)
+            known.requeue_seconds = RETRY_SECONDS
         return self.observe(key)
 
     async def _apply(self, key: Key, known: _ApplicationState, application: ArksApplication, model: ModelFact) -> None:
         made = manifests.templates(application, model, self._images, self._grace_seconds)
         known.revision = made.revision
-        await self._services.apply(manifests.application_service(application))
         desired = application.spec.replicas
-        known.requeue_seconds = await self._groups.apply_set(GroupRef(key), application, made, desired, key.name)
+        known.requeue_seconds = shortest(
+            await self._services.apply(manifests.application_service(application)),
+            await self._groups.apply_set(GroupRef(key), application, made, desired, key.name),
+        )
 
     async def remove(self, key: Key, grace_seconds: float) -> ObservedWorkload:
         """Delete the objects; each pod ends within the grace period that it was created with."""
-        set_gone = await self._sets.delete(key, _KIND)
-        service_gone = await self._services.delete(Key(key.namespace, service_name(key.name)), _KIND)
+        set_gone = await self._sets.delete(key, key.name, _KIND)
+        service_gone = await self._services.delete(Key(key.namespace, service_name(key.name)), key.name, _KIND)
         observed = self.observe(key)
         if set_gone and service_gone and not observed.replicas:
             self._known.pop(key, None)

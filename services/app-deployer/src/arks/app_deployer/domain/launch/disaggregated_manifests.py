@@ -105,11 +105,12 @@ def router_account(application: ArksDisaggregatedApplication) -> list[Json]:
     rule = {"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list", "watch"]}
     subject = {"kind": "ServiceAccount", "name": name, "namespace": application.namespace}
     role = {"apiGroup": rbac, "kind": "Role", "name": name}
-    return [
+    objects: list[Json] = [
         {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": meta},
         {"apiVersion": f"{rbac}/v1", "kind": "Role", "metadata": meta, "rules": [rule]},
         {"apiVersion": f"{rbac}/v1", "kind": "RoleBinding", "metadata": meta, "subjects": [subject], "roleRef": role},
     ]
+    return [stamped(body) for body in objects]
 
 
 def router_service(application: ArksDisaggregatedApplication) -> Json:

@@ -1,9 +1,10 @@
 admission = {
-  accept = accept, append = append, begin_query = begin_query, end_query = end_query, envelope = envelope,
-  estimate = estimate, finish = finish, get = get, held_answer = held_answer, hold = hold, new_account = new_account,
-  new_meter = new_meter, new_starts = new_starts, new_table = new_table, parse_grant = parse_grant,
-  parse_lease = parse_lease, parse_refusal = parse_refusal, outage_lease = outage_lease,
-  percent_encode = percent_encode, put = put, read_request = read_request, take = take,
+  accept = accept, append = append, begin_confirmation = begin_confirmation, begin_query = begin_query,
+  confirm = confirm, end_query = end_query, envelope = envelope, estimate = estimate, finish = finish, get = get,
+  held_answer = held_answer, hold = hold, needs_confirmation = needs_confirmation, new_account = new_account,
+  new_confirmations = new_confirmations, new_meter = new_meter, new_starts = new_starts, new_table = new_table,
+  parse_grant = parse_grant, parse_lease = parse_lease, parse_refusal = parse_refusal, outage_lease = outage_lease,
+  percent_encode = percent_encode, put = put, read_request = read_request, renews = renews, take = take,
 }
 
 ---- Admission
@@ -20,7 +21,7 @@ local LIMIT_HEADERS = {
 local CUT = byte("c") -- the answer's metadata begins with "cut" or "pass", and the copies of several answers
 local GATEWAY = os.getenv("ARKS_GATEWAY") or "gateway"
 
-local accounts = new_table()
+local accounts, confirmations = new_table(), new_confirmations()
 local starts_file = new_starts(STARTS_PATH) -- listeners.py defines the path in front of the script
 
 local function query_admission(h, request, demanded)
@@ -39,6 +40,16 @@ local function query_admission(h, request, demanded)
     ["x-arks-gateway"] = GATEWAY,
     ["x-arks-demand"] = demanded,
   }, "", ADMISSION_MILLISECONDS)
+end
+
+-- Queries whether the leases of this worker still count. Without an answer they do not, and requests query admission.
+local function query_changes(h, sent)
+  local answer = h:httpCall("token-quota", {
+    [":method"] = "POST", [":path"] = "/v1/changes", [":authority"] = "token-quota",
+    ["x-arks-since"] = begin_confirmation(confirmations, sent), ["x-arks-life"] = confirmations.life,
+  }, "", ADMISSION_MILLISECONDS)
+  local life = answer[":status"] == "200" and answer["x-arks-life"]
+  confirm(confirmations, accounts, sent, h:timestamp(), life, answer["x-arks-ended"])
 end
 
 -- The limits of an answer, a line each; nil if it has none.
@@ -80,10 +91,11 @@ local function start(h, request, lease, prompt, completion, now, lease_line)
   h:clearRouteCache()
 end
 
--- Starts the request from the account's lease. False if it has none that suffices.
-local function start_from_lease(h, request, now)
+-- Starts the request from the account's lease. False if it has none that suffices, or if this request `may_renew` the
+-- lease ahead.
+local function start_from_lease(h, request, now, may_renew)
   local account = get(accounts, request.key)
-  if not account then return false end
+  if not account or (may_renew and renews(account, now)) then return false end
   local prompt, completion = estimate(request.operation, request, request.bytes, account.default)
   local lease = take(account, now, prompt, completion)
   if not lease then return false end
@@ -94,7 +106,7 @@ end
 -- token-quota gave no answer that can be used.
 local function start_without_answer(h, request)
   local now, account = h:timestamp(), get(accounts, request.key)
-  if start_from_lease(h, request, now) then return end
+  if start_from_lease(h, request, now, false) then return end
   local lease = outage_lease(account, now)
   if not lease then return reject_unavailable(h) end
   local prompt, completion = estimate(request.operation, request, request.bytes, account.default)
@@ -117,7 +129,7 @@ local function start_by_query(h, request, sent)
   if is_demand then end_query(account, sent) end
   local grant, amount, cluster = read_grant(answer)
   if grant then
-    account = get(accounts, request.key) or new_account()
+    account = get(accounts, request.key) or new_account(confirmations)
     put(accounts, request.key, account)
     account.outage = answer["x-arks-outage"]
     local lease, line = accept(account, sent, now, grant, cluster, amount, pack_limits(answer))
@@ -126,6 +138,7 @@ local function start_by_query(h, request, sent)
   local rejection = read_rejection(answer, text)
   if not rejection then return start_without_answer(h, request) end
   hold_rejection(answer, rejection, now, request.authorization, request)
+  if answer[":status"] == "429" and start_from_lease(h, request, now, false) then return end
   respond(h, rejection.headers, rejection.text)
 end
 
@@ -145,8 +158,12 @@ function envoy_on_request(h)
   request.authorization, request.id, request.operation, request.bytes = authorization, id, operation, bytes
   request.key = authorization .. "\n" .. request.model
   if plain ~= path then request.path = plain end
-  local now = h:timestamp()
-  if start_from_lease(h, request, now) then return end
+  local now, account = h:timestamp(), get(accounts, request.key)
+  if account and needs_confirmation(confirmations, account, now) then
+    query_changes(h, now)
+    now = h:timestamp()
+  end
+  if start_from_lease(h, request, now, true) then return end
   local _
   request.prompt, _, request.least = estimate(operation, request, bytes)
   if repeat_rejection(h, request.key, now, request.prompt, request.least) then return end

@@ -1,52 +1,19 @@
 ---- Leases
 --
--- What a worker keeps between requests. An account belongs to one key and model: its lease, what it admitted lately,
--- and how it passes an outage of token-quota. No function reads a clock: `now` is in milliseconds since the epoch.
+-- An account belongs to one key and model: its lease, what it admitted lately, and how it passes an outage of
+-- token-quota.
 
-local floor, ceil, max, min = math.floor, math.ceil, math.max, math.min
-
-local ADMISSION_MILLISECONDS = 2000 -- a longer query of token-quota has failed
-local LEASE_MILLISECONDS = 1000 -- the longest validity of a lease, and of an answer that is repeated
+local LEASE_MILLISECONDS = 15000 -- the longest validity of a lease
 local OUTAGE_MILLISECONDS = 600000 -- the longest time for which the last failure policy counts
 local WINDOW_MILLISECONDS = 100 -- demand is never derived from a shorter time: a burst is no rate
-local DEMAND_LIMIT, COUNT_LIMIT = 4096, 2147483647
+local DEMAND_LIMIT = 4096
+local FIRST_DEMAND = "1,0,0" -- token-quota knows what a request reserves
 local DEMAND_MARGIN = 1.25
+-- Renewal ahead: one request queries the next lease while the others still pass from the present one. A small lease is
+-- of a key whose next request seldom comes during a query.
+local AHEAD_MILLISECONDS, AHEAD_PART, AHEAD_REQUESTS = 100, 16, 16
 local BYTES_A_TOKEN = 4
-local KEYS_LIMIT, BYTES_LIMIT = 10000, 4194304
 local TEXT_BYTES = 2048 -- a longer rejection is not repeated
-
--- A table of at most two generations of `keys_limit` keys and `bytes_limit` bytes of keys. The older one is dropped
--- when the younger one is full; a key that is read moves to the younger one.
-local function new_table(keys_limit, bytes_limit)
-  return {
-    young = {}, old = {}, count = 0, bytes = 0,
-    keys_limit = keys_limit or KEYS_LIMIT, bytes_limit = bytes_limit or BYTES_LIMIT,
-  }
-end
-
-local function put(t, key, value)
-  if t.young[key] == nil then
-    if t.count >= t.keys_limit or (t.count > 0 and t.bytes + #key > t.bytes_limit) then
-      t.old, t.young, t.count, t.bytes = t.young, {}, 0, 0
-    end
-    t.count, t.bytes = t.count + 1, t.bytes + #key
-  end
-  t.young[key] = value
-end
-
-local function get(t, key)
-  local value = t.young[key]
-  if value == nil then
-    value = t.old[key]
-    if value ~= nil then put(t, key, value) end
-  end
-  return value
-end
-
--- Whether `now` is in the `milliseconds` before `stop`. A clock that was set back ends every validity.
-local function is_valid(stop, now, milliseconds)
-  return now < stop and stop - now <= milliseconds
-end
 
 ---- Answers of token-quota, read
 
@@ -75,7 +42,7 @@ local SCOPES = { key = true, model = true, size = true }
 local function parse_refusal(text)
   local milliseconds, scope = match(text or "", "^(%d+),(%l+)$")
   if not SCOPES[scope] or #milliseconds > 10 then return nil end
-  return min(tonumber(milliseconds), LEASE_MILLISECONDS), scope
+  return min(tonumber(milliseconds), HOLD_MILLISECONDS), scope
 end
 
 ---- One request
@@ -95,9 +62,9 @@ end
 
 ---- Accounts
 
-local function new_account()
+local function new_account(confirmations)
   return {
-    lease = nil, busy_until = 0, -- when the query with a demand that is in flight has ended at the latest
+    confirmations = confirmations, lease = nil, busy_until = 0, -- when the query with a demand that is in flight has ended at the latest
     since = 0, stop = 0, requests = 0, prompt = 0, completion = 0, -- admitted since the last demand
     outage = nil, granted = 0, subject = nil, cluster = nil, default = nil, -- of the last grant
   }
@@ -112,6 +79,7 @@ end
 local function take(account, now, prompt, completion)
   local lease = account.lease
   if not lease or not is_valid(lease.stop, now, LEASE_MILLISECONDS) then return nil end
+  if not is_confirmed(account.confirmations, lease, now) then return nil end
   if lease.requests < 1 or lease.prompt < prompt or lease.completion < completion then return nil end
   lease.requests, lease.prompt = lease.requests - 1, lease.prompt - prompt
   lease.completion = lease.completion - completion
@@ -119,28 +87,43 @@ local function take(account, now, prompt, completion)
   return lease
 end
 
--- What the account will need in the next second besides this request: what it admitted since the last demand, scaled to
--- a second, and a quarter more; at least twice the lease if that was used up early.
+-- Whether a request should query the next lease although the present one has enough for it.
+local function renews(account, now)
+  local lease = account.lease
+  if not lease or not lease.ahead or now >= lease.stop then return false end
+  if is_valid(account.busy_until, now, ADMISSION_MILLISECONDS) then return false end
+  local ahead = lease.ahead
+  return now >= lease.stop - AHEAD_MILLISECONDS or lease.requests < ahead.requests
+    or lease.prompt < ahead.prompt or lease.completion < ahead.completion
+end
+
+-- What the account will need in a second besides this request: what it admitted since the last demand, scaled to
+-- a second, and a quarter more; at least twice the lease if that was used up early. Never 0: token-quota gives a small
+-- demand more where limits are far.
 local function demand(account, now)
   local window = max(min(now, account.stop) - account.since, WINDOW_MILLISECONDS)
   local requests = floor(account.requests * 1000 / window * DEMAND_MARGIN + 0.5) - 1
   local lease, known = account.lease, max(account.requests, 1)
-  local early = lease and is_valid(lease.stop, now, LEASE_MILLISECONDS)
-  if early then requests = max(requests, 2 * lease.granted.requests) end
-  requests = max(0, min(requests, DEMAND_LIMIT))
+  local early = lease and is_valid(lease.stop - AHEAD_MILLISECONDS, now, LEASE_MILLISECONDS)
+    and is_confirmed(account.confirmations, lease, now)
+  local twice = early and 2 * HOLD_MILLISECONDS / max(lease.granted.milliseconds, HOLD_MILLISECONDS)
+  if early then requests = max(requests, floor(twice * lease.granted.requests)) end
+  requests = max(1, min(requests, DEMAND_LIMIT))
   local prompt, completion = account.prompt / known * requests, account.completion / known * requests
   if early then
-    prompt, completion = max(prompt, 2 * lease.granted.prompt), max(completion, 2 * lease.granted.completion)
+    prompt, completion = max(prompt, twice * lease.granted.prompt), max(completion, twice * lease.granted.completion)
   end
   return requests, min(ceil(prompt), COUNT_LIMIT), min(ceil(completion), COUNT_LIMIT)
 end
 
--- Begins a query: the value of `x-arks-demand`, and whether this query demands more than its request. One at a time
--- does, for ADMISSION_MILLISECONDS at most, because a query whose client hangs up never returns.
+-- Begins a query: the value of `x-arks-demand`, and whether `end_query` has to end it. One query at a time demands more
+-- than its request, for ADMISSION_MILLISECONDS at most, because a query whose client hangs up never returns.
 local function begin_query(account, now)
-  if not account or is_valid(account.busy_until, now, ADMISSION_MILLISECONDS) then return "0,0,0", false end
+  if not account then return FIRST_DEMAND, false end
+  if is_valid(account.busy_until, now, ADMISSION_MILLISECONDS) then return "0,0,0", false end
   local text = format("%.0f,%.0f,%.0f", demand(account, now))
   account.busy_until, account.since = now + ADMISSION_MILLISECONDS, now
+  if account.lease then account.lease.ahead = nil end
   account.requests, account.prompt, account.completion = 0, 0, 0
   return text, true
 end
@@ -150,6 +133,15 @@ local function end_query(account, sent)
   if account.busy_until == sent + ADMISSION_MILLISECONDS then account.busy_until = 0 end
 end
 
+-- Amounts below which a lease is renewed ahead; nil: it is not.
+local function ahead_of(amount)
+  if amount.requests < AHEAD_REQUESTS or amount.milliseconds < 2 * AHEAD_MILLISECONDS then return nil end
+  return {
+    requests = amount.requests / AHEAD_PART, prompt = amount.prompt / AHEAD_PART,
+    completion = amount.completion / AHEAD_PART,
+  }
+end
+
 -- Keeps what a grant brings; its lease begins when the query was `sent`. Returns the lease, and its line for the starts
 -- file: "" if the request was admitted without counters.
 local function accept(account, sent, now, grant, cluster, amount, limits)
@@ -157,8 +149,8 @@ local function accept(account, sent, now, grant, cluster, amount, limits)
   count(account, grant.prompt, grant.completion)
   local stop, with_lease = sent + amount.milliseconds, grant.subject .. "/" .. grant.lease
   local lease = {
-    id = grant.lease, grant = with_lease, cluster = cluster, limits = limits, stop = stop, granted = amount,
-    requests = amount.requests, prompt = amount.prompt, completion = amount.completion,
+    id = grant.lease, sent = sent, round = account.confirmations.round, grant = with_lease, cluster = cluster, limits = limits, stop = stop, granted = amount,
+    requests = amount.requests, prompt = amount.prompt, completion = amount.completion, ahead = ahead_of(amount),
   }
   if grant.lease == "-" then return lease, "" end
   account.stop = max(account.stop, stop)
@@ -187,7 +179,7 @@ end
 -- The answer to repeat to a request that needs so many tokens, or nil.
 local function held_answer(rejections, key, now, prompt, completion)
   local held = get(rejections, key)
-  if not held or not is_valid(held.stop, now, LEASE_MILLISECONDS) then return nil end
+  if not held or not is_valid(held.stop, now, HOLD_MILLISECONDS) then return nil end
   return prompt >= held.prompt and completion >= held.completion and held.answer or nil
 end
 

@@ -1,11 +1,12 @@
 -- A lease for one request and for as much of the demand as limits have room for: the request against all of its rules or
 -- nothing.
 -- KEYS: epoch, leases, lease_ends, rate[, budget]
--- ARGV: 1 lease id, 2 minute, 3 day, 4 end in ms, 5 gateway, 6 prompt, 7 completion, 8 exact (1/0), 9 least completion,
---       10-12 demand of requests, prompt, completion, 13-16 rpm rpd tpm tpd, 17-19 budget's prompt response total (-1: no limit)
--- Returns {2} when counters are missing, else {granted, completion, extra requests, extra prompt, extra completion, minute
--- requests, minute tokens, day requests, day tokens[, used prompt, used completion, held prompt, held completion]}: before the
--- request if it was refused (granted 0), after the whole lease if granted is 1.
+-- ARGV: 1 lease id, 2 minute, 3 day, 4 now in ms, 5 gateway, 6 prompt, 7 completion, 8 exact (1/0), 9 least completion,
+--       10-12 demand of requests, prompt, completion in a second, 13-16 rpm rpd tpm tpd, 17-19 budget's prompt response total
+--       (-1: no limit), 20 shortest, 21 longest validity in ms
+-- Returns {2} when counters are missing, else {granted, completion, extra requests, extra prompt, extra completion, validity in
+-- ms, minute requests, minute tokens, day requests, day tokens[, used prompt, used completion, held prompt, held completion]}:
+-- before the request if it was refused (granted 0), after the whole lease if granted is 1.
 local epoch = redis.call('HGET', KEYS[1], 'id')
 local r = redis.call('HMGET', KEYS[4], 'e', 'm', 'mr', 'mt', 'd', 'dr', 'dt')
 if not epoch or r[1] ~= epoch then return { 2 } end
@@ -48,18 +49,25 @@ if budget then
   check(ARGV[18], uc + hc, 0, true)
   check(ARGV[19], up + uc + hp + hc, p, true)
 end
-if not fits then return { 0, c, 0, 0, 0, mr, mt, dr, dt, up, uc, hp, hc } end
+if not fits then return { 0, c, 0, 0, 0, 0, mr, mt, dr, dt, up, uc, hp, hc } end
 
--- One share of the whole demand, so that requests and tokens stay in proportion: an eighth of each rule's room at most.
-local share = 1
+-- One share of the whole demand, so that requests and tokens stay in proportion: an eighth of each rule's room at most. Where
+-- limits are `far` it is for as many seconds as take a 128th of each rule's room at most.
+local MOST = 2 ^ 30
+local share, far = 1, math.huge
 local xr, xp, xc = tonumber(ARGV[10]), tonumber(ARGV[11]), tonumber(ARGV[12])
 local function limit_share(limit, used, need)
   limit = tonumber(limit)
   if limit < 0 or need == 0 then return end
-  share = math.min(share, math.floor(at_least_0(limit - used) / 8) / need)
+  local room = at_least_0(limit - used)
+  share = math.min(share, math.floor(room / 8) / need)
+  far = math.min(far, math.floor(room / 128) / need)
 end
 local tokens = p + c
+local shortest, longest = tonumber(ARGV[20]), tonumber(ARGV[21])
+local milliseconds = shortest
 if xr > 0 then
+  limit_share(8 * MOST, 0, math.max(xp, xc))
   limit_share(ARGV[13], mr + 1, xr)
   limit_share(ARGV[14], dr + 1, xr)
   limit_share(ARGV[15], mt + tokens, xp + xc)
@@ -69,6 +77,10 @@ if xr > 0 then
     limit_share(ARGV[18], uc + hc + c, xc)
     limit_share(ARGV[19], up + uc + hp + hc + tokens, xp + xc)
   end
+end
+if xr > 0 and far >= 1 then
+  milliseconds = math.max(shortest, math.floor(math.min(longest, 1000 * far)))
+  share = math.max(share, milliseconds / 1000)
 end
 xr, xp, xc = math.floor(xr * share), math.floor(xp * share), math.floor(xc * share)
 if xr == 0 or xp == 0 then xr, xp, xc = 0, 0, 0 end -- every request needs a token of prompt
@@ -81,8 +93,9 @@ if budget then
   hp, hc = hp + p + xp, hc + c + xc
   redis.call('HSET', budget, 'hp', hp, 'hc', hc)
 end
-local lease = pack_lease({ requests = 1 + xr, prompt = p + xp, completion = c + xc, minute = minute, day = day, ends = ARGV[4],
+local ends = string.format('%.0f', tonumber(ARGV[4]) + milliseconds)
+local lease = pack_lease({ requests = 1 + xr, prompt = p + xp, completion = c + xc, minute = minute, day = day, ends = ends,
   rate = KEYS[4], budget = budget or '', gateway = ARGV[5] })
 redis.call('HSET', KEYS[2], ARGV[1], lease)
-redis.call('ZADD', KEYS[3], ARGV[4], ARGV[1])
-return { 1, c, xr, xp, xc, mr, mt, dr, dt, up, uc, hp, hc }
+redis.call('ZADD', KEYS[3], ends, ARGV[1])
+return { 1, c, xr, xp, xc, milliseconds, mr, mt, dr, dt, up, uc, hp, hc }

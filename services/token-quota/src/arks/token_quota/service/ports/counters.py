@@ -6,7 +6,7 @@ from typing import NamedTuple, Protocol
 
 from arks.kit.errors import Unavailable
 from arks.token_quota.domain.change import LedgerChange
-from arks.token_quota.domain.lease import LeaseAmount
+from arks.token_quota.domain.lease import LeaseAmount, Validity
 from arks.token_quota.domain.limits import Account, Budget, BudgetUse, Rates, RateUse
 from arks.token_quota.domain.reservation import ReservationRequest
 from arks.token_quota.domain.time import Moment
@@ -34,10 +34,9 @@ class GrantCommand(NamedTuple):
     tokens: ReservationRequest
     """Of the request itself, which is granted entirely or not at all."""
     demand: LeaseAmount
-    """What else the worker can use until the lease ends. Granted as far as limits have room."""
+    """What else the worker can use in a second. Granted as far as limits have room, for longer where they are far."""
     now: Moment
-    end_milliseconds: int
-    """When the lease ends."""
+    validity: Validity
 
 
 class GrantResult(NamedTuple):
@@ -48,6 +47,8 @@ class GrantResult(NamedTuple):
     """Reserved for the request itself."""
     extra: LeaseAmount
     """What the lease holds besides the request."""
+    milliseconds: int
+    """Validity of the lease."""
     rate_use: RateUse
     budget_use: BudgetUse
 
@@ -75,6 +76,11 @@ class Counters(Protocol):
     async def open(self, namespace: str, upto: int, replace: str = "") -> Epoch:
         """The epoch of this namespace's counters; a new one, which contains the ledger up to change `upto`, if there
         is none or its id is `replace`. A new epoch has no leases.
+        """
+
+    async def life(self) -> str:
+        """Which life of the counters this is: another one begins when Redis is wiped, or when counters of some
+        namespace begin again. Leases belong to one life.
         """
 
     async def fill_rate(self, epoch: Epoch, command: GrantCommand, sums: WindowSums) -> bool:

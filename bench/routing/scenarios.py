@@ -1,0 +1,86 @@
+"""What is compared: engines, loads, and what happens to engines during a run."""
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from arks.kit.ports import free_port
+from bench.routing.engine import Spec
+from bench.routing.platform import Platform
+from bench.routing.report import Records
+
+Kind = tuple[int, int, float, float]
+"""(replicas, slots, seconds of a request, seconds until its first token)"""
+
+TABLE: tuple[Kind, ...] = ((3, 16, 0.175, 0.021), (1, 4, 0.7, 0.081))
+
+
+@dataclass(frozen=True)
+class Scenario:
+    text: str
+    kinds: tuple[Kind, ...] = TABLE
+    loads: tuple[float, ...] = (0.71, 0.91, 0.96)
+    changes: Sequence[tuple[float, dict[str, Any]]] = ()
+    """(seconds after the start, what changes at `replicas`)"""
+    replicas: tuple[int, ...] = ()
+    watched: dict[int, str] = field(default_factory=dict)
+    """Replicas of which the share is printed for each second."""
+
+    async def change(self, platform: Platform) -> None:
+        passed = 0.0
+        for at, change in self.changes:
+            await asyncio.sleep(at - passed)
+            passed = at
+            for replica in self.replicas:
+                await platform.control(replica, **change)
+
+    async def restore(self, platform: Platform) -> None:
+        for replica in self.replicas:
+            await platform.control(replica, slowdown=1.0, lie="")
+
+    def details(self, records: Records, seconds: float) -> Iterator[str]:
+        for replica, name in self.watched.items():
+            parts = []
+            for half in range(int(2 * seconds)):
+                picked = [record["replica"] for record in records if int(2 * record["due"]) == half]
+                parts.append(f"{100 * picked.count(replica) / len(picked):.0f}" if picked else "-")
+            yield f"{name}, % of the requests of each half second: {' '.join(parts)}"
+
+
+def _lie(kind: str, *replicas: int) -> Scenario:
+    who = "all replicas" if len(replicas) > 1 else "one fast replica"
+    return Scenario(
+        f"metrics of {who} are {kind} from 3 s on", loads=(0.91,), changes=((3.0, {"lie": kind}),), replicas=replicas
+    )
+
+
+SCENARIOS = {
+    "table": Scenario("3 fast replicas (16 slots, 175 ms) and a slow one (4 slots, 700 ms)"),
+    "kinds": Scenario(
+        "8 replicas of 4 kinds",
+        ((2, 8, 0.175, 0.02), (2, 8, 0.2625, 0.03), (2, 4, 0.35, 0.04), (2, 2, 0.7, 0.08)),
+    ),
+    "slow": Scenario(
+        "4 alike replicas (16 slots, 240 ms), one is 4 times slower from 6 s to 12 s",
+        ((4, 16, 0.24, 0.021),),
+        (0.6,),
+        changes=((6.0, {"slowdown": 4.0}), (12.0, {"slowdown": 1.0})),
+        replicas=(3,),
+        watched={3: "the slow one"},
+    ),
+    "zero": _lie("zero", 0, 1, 2, 3),
+    "nan": _lie("nan", 0, 1, 2, 3),
+    "frozen": _lie("frozen", 0, 1, 2, 3),
+    "absent": _lie("absent", 0, 1, 2, 3),
+    "one-frozen": _lie("frozen", 0),
+    "one-absent": _lie("absent", 0),
+}
+
+
+def specs(scenario: Scenario, runtime: str, slower: float) -> list[Spec]:
+    return [
+        Spec(free_port(), slots, slower * seconds, slower * first_seconds, runtime)
+        for replicas, slots, seconds, first_seconds in scenario.kinds
+        for _ in range(replicas)
+    ]
