@@ -14,6 +14,7 @@ from arks.contracts.resources import (
     ArksApplicationSpec,
     ArksEndpoint,
     ArksInstanceSpec,
+    ArksModel,
     ArksQuota,
     ArksToken,
     ModelRef,
@@ -197,3 +198,18 @@ def test_what_is_written_reads_back_the_same(case: tuple[type[Resource], dict[st
     written = resource.to_dict(reveal_secrets=True)
     assert resource == kind.from_dict(written)
     assert written == kind.from_dict(written).to_dict(reveal_secrets=True)
+
+
+def instance(kind: type[Resource], **spec: Any) -> dict[str, Any]:
+    given = {"model": {"name": "m"}} if kind is ArksApplication else {"model": "acme/tiny"}
+    return {"metadata": {"name": "x"}, "spec": given | {"instanceSpec": spec}}
+
+
+@pytest.mark.parametrize("kind", [ArksApplication, ArksModel])
+@pytest.mark.parametrize("field", ["labels", "annotations"])
+def test_keys_of_arks_are_refused_in_pods_and_tolerated_in_what_is_stored(kind: type[Resource], field: str) -> None:
+    data = instance(kind, **{field: {"team": "a", "arks.ai/slots": "many"}})
+    with pytest.raises(ValidationError, match=f"{field}: keys that begin with arks.ai/ are reserved for Arks"):
+        kind.from_dict(data)
+    assert data["spec"]["instanceSpec"] == kind.from_stored(data).to_dict()["spec"]["instanceSpec"]
+    assert kind.from_dict(instance(kind, **{field: {"team": "a", "example.com/arks.ai": "b"}}))

@@ -7,10 +7,12 @@ from typing import Any, cast
 
 import pytest
 from nats.js.kv import KeyValue
+from prometheus_client import CollectorRegistry, Counter
 
 from arks.kit.buckets import BucketWatch, first_entries, key_of_fact
 from arks.kit.bus import Bus
 from arks.kit.cache import Cache
+from arks.kit.faults import Faults
 from arks.kit.key import Key
 
 
@@ -78,12 +80,17 @@ class Bucket:
         self.entries = list(entries)
         self.read: list[str] = []
         self.cache: Cache[bytes] = Cache()
-        self.bus = cast("Bus", SimpleNamespace(jetstream=JetStream(*(f"$KV.b.{found.key}" for found in entries))))
+        jetstream = JetStream(*(f"$KV.b.{found.key}" for found in entries))
+        self.registry = CollectorRegistry()
+        faults = Faults(Counter("unreadable", "", ["source"], registry=self.registry))
+        self.bus = cast("Bus", SimpleNamespace(jetstream=jetstream, faults=faults))
         self.watch = BucketWatch(self.bus, "b", ">", read_key=key_of_fact, read=self._read, cache=self.cache)
 
     def _read(self, found: KeyValue.Entry) -> bytes | None:
         self.read.append(found.key)
-        return None if found.value == b"broken" else found.value
+        if found.value == b"broken":
+            raise KeyError("what")
+        return found.value
 
     async def list(self) -> dict[str, bytes]:
         self.read.clear()
@@ -117,12 +124,19 @@ async def test_a_bucket_that_was_lost_and_counts_from_1_again_is_read_again() ->
     assert {"a/x": b"2"} == await bucket.list()
 
 
-async def test_an_entry_that_cannot_be_read_any_more_counts_as_absent() -> None:
-    bucket = Bucket(entry("a.x", b"1", 1), entry("no key", b"1", 1))
-    await bucket.list()
-    bucket.entries = [entry("a.x", b"broken", 2)]
-    assert {} == await bucket.list()
-    bucket.entries = [entry("a.x", b"1", 3)]
-    assert {"a/x": b"1"} == await bucket.list()
-    bucket.watch._apply(entry("a.x", b"broken", 4))
-    assert None is bucket.cache.get(Key("a", "x"))
+async def test_an_entry_that_cannot_be_read_keeps_its_last_value_until_it_can_or_is_deleted() -> None:
+    x, y = Key("a", "x"), Key("a", "y")
+    bucket = Bucket(entry("a.x", b"1", 1), entry("no key", b"1", 1), entry("a.y", b"2", 2))
+    assert {"a/x": b"1", "a/y": b"2"} == await bucket.list()
+    bucket.entries[0] = entry("a.x", b"broken", 3)
+    assert {"a/x": b"1", "a/y": b"2"} == await bucket.list()
+    assert bucket.cache.unreadable(x) is not None and bucket.cache.unreadable(y) is None
+    assert {"a/x": b"1", "a/y": b"2"} == await bucket.list()
+    assert [] == bucket.read, "an entry that has not changed is not read again, readable or not"
+    bucket.watch._apply(entry("a.x", b"4", 4))
+    assert (b"4", None) == (bucket.cache.get(x), bucket.cache.unreadable(x))
+    bucket.watch._apply(entry("a.x", b"broken", 5))
+    bucket.watch._apply(entry("a.x", b"", 6, "DEL"))
+    assert not bucket.cache.exists(x)
+    # two values, and a key that is none, in each of three lists
+    assert 5.0 == bucket.registry.get_sample_value("unreadable_total", {"source": "b"})

@@ -3,7 +3,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from arks.kit.cache import Cache
+from arks.kit.cache import Cache, Found, Unreadable
 from arks.kit.key import Key
 
 A, B, C = (Key("default", name) for name in "abc")
@@ -34,7 +34,7 @@ def test_a_new_list_removes_what_is_not_in_it_and_marks_the_cache_as_synced() ->
     assert [A] == changed
 
 
-async def listed(*items: tuple[Key, int | None], fails: bool = False) -> AsyncIterator[tuple[Key, int | None]]:
+async def listed(*items: tuple[Key, Found[int]], fails: bool = False) -> AsyncIterator[tuple[Key, Found[int]]]:
     for item in items:
         yield item
     if fails:
@@ -95,3 +95,57 @@ async def test_other_tasks_run_while_a_long_list_is_stored() -> None:
         tasks.create_task(other())
         tasks.create_task(cache.load(listed(*((Key("default", str(number)), number) for number in range(1000)))))
     assert len({size for size in sizes if 0 < size < 1000}) >= 3
+
+
+def test_what_cannot_be_read_keeps_the_last_value_and_is_a_change() -> None:
+    cache: Cache[int] = Cache()
+    changed: list[Key] = []
+    cache.subscribe(changed.append)
+    cache.apply(A, 1)
+    for _ in range(2):
+        cache.apply(A, Unreadable("spec: is not valid"))
+    cache.apply(B, Unreadable("spec: is not valid", deleting=True))
+    assert [A, A, B] == changed
+    assert {A: 1} == dict(cache.items())
+    assert {A, B} == cache.existing()
+    assert cache.exists(B)
+    assert Unreadable("spec: is not valid", deleting=True) == cache.unreadable(B)
+
+
+def test_a_value_that_can_be_read_again_and_a_deletion_end_the_fault() -> None:
+    cache: Cache[int] = Cache()
+    for key in (A, B):
+        cache.apply(key, 1)
+        cache.apply(key, Unreadable("no", last=2))
+    assert {A: 2, B: 2} == dict(cache.items())
+    cache.apply(A, 2)
+    cache.apply(B, None)
+    assert ({A: 2}, None, {A}) == (dict(cache.items()), cache.unreadable(A), cache.existing())
+
+
+@pytest.mark.parametrize("again", [False, True])
+async def test_a_list_with_what_cannot_be_read_removes_only_what_is_not_in_it(again: bool) -> None:
+    cache: Cache[int] = Cache()
+    for key in (A, B):
+        cache.apply(key, 1)
+    cache.apply(C, Unreadable("no"))
+    if again:
+        cache.synced.set()
+    await cache.load(listed((A, Unreadable("no"))))
+    assert ({A: 1}, {A}) == (dict(cache.items()), cache.existing())
+
+
+def test_a_listener_that_fails_stops_neither_the_others_nor_the_watch() -> None:
+    cache: Cache[int] = Cache()
+    faults: list[tuple[Key, str]] = []
+    changed: list[Key] = []
+    cache.on_fault = lambda key, error: faults.append((key, str(error)))
+
+    def fail(_: Key) -> None:
+        raise ValueError("no")
+
+    cache.apply(A, 1)
+    for listener in (fail, changed.append):
+        cache.subscribe(listener)
+    cache.apply(B, 2)
+    assert ([A, B], [(A, "no"), (B, "no")]) == (changed, faults)

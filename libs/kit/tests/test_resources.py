@@ -1,6 +1,7 @@
 """The store of one machine follows the rules of the API server that services rely on."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 
 import pytest
@@ -116,16 +117,42 @@ async def test_the_cache_is_current_again_after_nats_was_killed(
     await eventually(lambda: (found := quotas.cache.get(KEY)) and found.metadata.generation == 2)
 
 
-async def test_an_unreadable_resource_counts_as_absent(quotas: LocalResources[ArksQuota], home: LocalHome) -> None:
+async def test_an_unreadable_resource_hides_no_other(quotas: LocalResources[ArksQuota], home: LocalHome) -> None:
     bucket = await home.bus.bucket(RESOURCES_BUCKET)
     await bucket.put("arksquotas.default.broken", b"{not json")
     await quotas.apply(quota())
     await eventually(lambda: quotas.cache.get(KEY) is not None)
-    assert quotas.cache.get(Key("default", "broken")) is None
+    broken = Key("default", "broken")
+    assert (None, True) == (quotas.cache.get(broken), quotas.cache.exists(broken))
+
+
+async def test_a_resource_of_a_newer_version_keeps_its_last_spec_and_can_be_deleted(
+    quotas: LocalResources[ArksQuota], home: LocalHome
+) -> None:
+    await quotas.apply(quota(7))
+    await quotas.add_finalizer(KEY, "a.arks.ai/x")
+    bucket = await home.bus.bucket(RESOURCES_BUCKET)
+    entry = await bucket.get("arksquotas.default.basic")
+    stored = json.loads(entry.value or b"")
+    stored["spec"]["period"] = "week"
+    await bucket.put("arksquotas.default.basic", json.dumps(stored).encode())
+    await eventually(lambda: quotas.cache.unreadable(KEY))
+    known = quotas.cache.get(KEY)
+    assert known is not None and 7 == known.spec.quotas[0].value
+    await quotas.patch_status(KEY, ArksQuotaStatus(observed_generation=1))
+    newest = json.loads((await bucket.get("arksquotas.default.basic")).value or b"")
+    assert ["Accepted False InvalidSpec"] == [
+        f"{condition['type']} {condition['status']} {condition['reason']}"
+        for condition in newest["status"]["conditions"]
+    ]
+    await quotas.delete(KEY)
+    await eventually(lambda: (found := quotas.cache.get(KEY)) and found.metadata.deletion_timestamp)
+    await quotas.remove_finalizer(KEY, "a.arks.ai/x")
+    await eventually(lambda: not quotas.cache.exists(KEY))
 
 
 @pytest.mark.parametrize("value", [b"", b"not JSON", b"[]", b"{}", b'{"metadata": 7}'])
-async def test_an_entry_that_is_no_resource_counts_as_absent(
+async def test_an_entry_that_is_no_resource_hides_no_other(
     home: LocalHome, quotas: LocalResources[ArksQuota], value: bytes
 ) -> None:
     bucket = await home.bus.bucket(RESOURCES_BUCKET)
@@ -153,6 +180,7 @@ async def test_a_record_is_what_was_kept_of_the_newest_state(
     await quotas.apply(quota(8))
     await eventually(lambda: records.cache.get(KEY) == 8)
     await quotas.apply(quota(0))
-    await eventually(lambda: records.cache.get(KEY) is None)
+    await eventually(lambda: records.cache.unreadable(KEY))
+    assert 8 == records.cache.get(KEY), "what cannot be kept is not deleted"
     watching.cancel()
     await asyncio.gather(watching, return_exceptions=True)

@@ -17,7 +17,7 @@ from tools.generate.reference import reference_page, undescribed_fields
 ROOT = Path(__file__).parents[3]
 ALLOWED = {
     "type", "description", "format", "enum", "pattern", "minimum", "maximum", "minLength", "maxLength", "minItems",
-    "maxItems", "default", "required", "properties", "items", "additionalProperties",
+    "maxItems", "maxProperties", "default", "required", "properties", "items", "additionalProperties",
     "x-kubernetes-preserve-unknown-fields", "x-kubernetes-map-type", "x-kubernetes-list-type",
     "x-kubernetes-list-map-keys", "x-kubernetes-validations",
 }  # fmt: skip
@@ -63,12 +63,13 @@ def test_rules_compile_and_name_their_fields(kind: type[Resource]) -> None:
 
 @kinds
 def test_what_rules_walk_over_is_bounded(kind: type[Resource]) -> None:
-    """API servers refuse rules whose cost they cannot bound: lists need maxItems, text maxLength."""
+    """API servers refuse rules of unknown cost: lists need maxItems, maps maxProperties, text maxLength."""
     for at, node in nodes(open_api_schema(kind)):
         rules = " ".join(validation["rule"] for validation in node.get("x-kubernetes-validations", []))
         for name, inner in node.get("properties", {}).items():
             if f"self.{name}.all" in rules or f"self.{name} ==" in rules:
                 assert inner["type"] != "array" or "maxItems" in inner, f"{at}.{name}"
+                assert inner["type"] != "object" or "maxProperties" in inner, f"{at}.{name}"
             if f"self.{name}.matches" in rules:
                 assert "maxLength" in inner, f"{at}.{name}"
 

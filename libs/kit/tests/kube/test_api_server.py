@@ -1,14 +1,16 @@
 """The Kubernetes side of kit against a real API server."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
 from prometheus_client import CollectorRegistry
 
-from arks.contracts.resources import ArksModel, ArksQuota, ArksQuotaStatus
+from arks.contracts.resources import ArksQuota, ArksQuotaStatus
 from arks.kit.cache import Cache
 from arks.kit.clock import SystemClock
 from arks.kit.errors import Invalid
@@ -100,7 +102,7 @@ async def test_a_record_is_kept_and_its_whole_status_is_replaced(api: KubeApi) -
             raise ValueError("no limit")
         return quota.status
 
-    records = KubeRecords(api, ArksQuota, keep, on_unreadable=lambda obj, fault: faults.append(fault))
+    records = KubeRecords(api, ArksQuota, keep, on_unreadable=lambda kind, obj, fault: faults.append(fault))
     watching = asyncio.create_task(records.run())
     await records.patch_status(KEY, ArksQuotaStatus())  # nothing to write it into
     await api.apply(kind_of(ArksQuota), quota(1))
@@ -108,9 +110,10 @@ async def test_a_record_is_kept_and_its_whole_status_is_replaced(api: KubeApi) -
         await records.patch_status(KEY, written)
         await eventually(lambda expected=written: records.cache.get(KEY) == expected)  # type: ignore[misc]
     await api.apply(kind_of(ArksQuota), quota(0))
-    await eventually(lambda: records.cache.get(KEY) is None)
-    assert ["no limit"] == faults
+    await eventually(lambda: records.cache.unreadable(KEY))
+    assert (ArksQuotaStatus(observed_generation=3), ["no limit"]) == (records.cache.get(KEY), faults)
     await api.delete(kind_of(ArksQuota), KEY)
+    await eventually(lambda: not records.cache.exists(KEY))
     watching.cancel()
     await asyncio.gather(watching, return_exceptions=True)
 
@@ -183,29 +186,95 @@ async def test_a_repeated_event_is_counted_on_one_object(
     assert "3 QuotaExhausted" == listed
 
 
-async def test_an_unreadable_resource_gets_an_event_that_names_the_field(api: KubeApi, server: ApiServer) -> None:
+NEWER = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/period/enum"
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def newer_quotas(server: ApiServer) -> AsyncIterator[None]:
+    """The definition of a newer version, whose quotas have a period that this version does not know."""
+    patch = [{"op": "add", "path": f"{NEWER}/-", "value": "week"}]
+    await server.kubectl("patch", "crd", "arksquotas.arks.ai", "--type=json", "-p", json.dumps(patch))
+    yield
+    patch = [{"op": "remove", "path": f"{NEWER}/3"}]
+    await server.kubectl("patch", "crd", "arksquotas.arks.ai", "--type=json", "-p", json.dumps(patch))
+
+
+def newer_quota(*finalizers: str) -> dict[str, object]:
+    made = quota(9)
+    made["metadata"] = {"name": "basic", "namespace": "default", "finalizers": [*finalizers]}
+    made["spec"] = {"quotas": [{"type": "total", "value": 9}], "period": "week"}
+    return made
+
+
+async def accepted(write: Callable[[Kind, dict[str, object]], Awaitable[object]], made: dict[str, object]) -> object:
+    """Write until the API server knows the newer definition, which takes a moment."""
+    try:
+        return await write(kind_of(ArksQuota), made)
+    except Invalid:
+        return None
+
+
+async def accepted_condition(api: KubeApi) -> dict[str, Any] | None:
+    stored = await api.get(kind_of(ArksQuota), KEY) or {}
+    conditions = stored.get("status", {}).get("conditions", [])
+    return next((found for found in conditions if found["type"] == "Accepted"), None)
+
+
+@pytest.mark.usefixtures("newer_quotas")
+async def test_a_resource_of_a_newer_version_keeps_its_last_spec_and_names_the_field(
+    api: KubeApi, server: ApiServer
+) -> None:
     leading = asyncio.Event()
     leading.set()
-    unreadable = UnreadableResources(KubeEvents(api, "arks-test", SystemClock()), leading)
-    models = KubeResources(api, ArksModel, on_unreadable=unreadable)
-    spec = {"model": "acme/tiny", "source": {"huggingface": {"tokenSecretRef": {"key": "TOKEN"}}}}
-    metadata = {"name": "tiny", "namespace": "default"}
-    made = {"apiVersion": "arks.ai/v1", "kind": "ArksModel", "metadata": metadata, "spec": spec}
-    await api.create(kind_of(ArksModel), made)
-    tasks = [asyncio.create_task(run()) for run in (models.run, unreadable.run)]
+    unreadable = UnreadableResources(api, KubeEvents(api, "arks-test", SystemClock()), leading, SystemClock())
+    quotas = KubeResources(api, ArksQuota, on_unreadable=unreadable)
+    tasks = [asyncio.create_task(run()) for run in (quotas.run, unreadable.run)]
     try:
-
-        async def events() -> str:
-            options = ("--field-selector=reason=InvalidSpec", "-o", "jsonpath={.items[*].message}")
-            return await server.kubectl("get", "events", *options)
-
-        assert "spec.source.huggingface.tokenSecretRef.name: is missing" == await eventually(events)
-        assert models.cache.get(Key("default", "tiny")) is None
+        await api.create(kind_of(ArksQuota), quota(7))
+        await eventually(lambda: quotas.cache.get(KEY))
+        await eventually(lambda: accepted(api.apply, newer_quota("a.arks.ai/x")))
+        found = await eventually(lambda: accepted_condition(api))
+        assert found is not None
+        assert ("False", "InvalidSpec", 2) == (found["status"], found["reason"], found["observedGeneration"])
+        assert found["message"].startswith("spec.period: must be one of lifetime, day, month, not 'week'")
+        options = ("--field-selector=reason=InvalidSpec", "-o", "jsonpath={.items[*].message}")
+        assert "spec.period" in await server.kubectl("get", "events", *options)
+        known = quotas.cache.get(KEY)
+        assert known is not None and 7 == known.spec.quotas[0].value
+        await quotas.patch_status(KEY, ArksQuotaStatus(observed_generation=1, reset_generation=3))
+        status = (await api.get(kind_of(ArksQuota), KEY) or {})["status"]
+        assert (3, ["Accepted"]) == (status["resetGeneration"], [entry["type"] for entry in status["conditions"]])
+        await api.delete(kind_of(ArksQuota), KEY)
+        await eventually(lambda: (now := quotas.cache.get(KEY)) and now.metadata.deletion_timestamp)
+        await quotas.remove_finalizer(KEY, "a.arks.ai/x")
+        await eventually(lambda: not quotas.cache.exists(KEY))
     finally:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await api.delete(kind_of(ArksModel), Key("default", "tiny"))
+        await _remove(api)
+
+
+@pytest.mark.usefixtures("newer_quotas")
+async def test_the_finalizer_of_a_resource_that_was_never_read_is_removed(api: KubeApi) -> None:
+    await eventually(lambda: accepted(api.create, newer_quota("a.arks.ai/x")))
+    await api.delete(kind_of(ArksQuota), KEY)
+    quotas = KubeResources(api, ArksQuota)
+    watching = asyncio.create_task(quotas.run())
+    try:
+        await eventually(lambda: (found := quotas.cache.unreadable(KEY)) and found.deleting)
+        await quotas.remove_finalizer(KEY, "a.arks.ai/x")
+        await eventually(lambda: not quotas.cache.exists(KEY))
+    finally:
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
+        await _remove(api)
+
+
+async def _remove(api: KubeApi) -> None:
+    if await api.get(kind_of(ArksQuota), KEY):
+        await api.merge(kind_of(ArksQuota), KEY, {"metadata": {"finalizers": []}})
+        await api.delete(kind_of(ArksQuota), KEY)
 
 
 async def test_a_secret_is_decoded_and_a_missing_secret_is_none(api: KubeApi, server: ApiServer) -> None:

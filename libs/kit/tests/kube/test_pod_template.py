@@ -11,7 +11,7 @@ from arks.kit.kube.pod_template import (
 SPEC = ArksInstanceSpec.model_validate(
     {
         "labels": {"team": "a", "arks.ai/application": "forged"},
-        "annotations": {"note": "b"},
+        "annotations": {"note": "b", "arks.ai/slots": "many"},
         "nodeSelector": {"gpu": "h100"},
         "podSecurityContext": {"runAsUser": 7},
         "securityContext": {"privileged": False},
@@ -21,10 +21,12 @@ SPEC = ArksInstanceSpec.model_validate(
         "volumes": [{"name": "data"}],
     },
     by_alias=True,
+    context={"stored": True},
 )
+"""As an earlier version stored it: new objects may have no keys of our group."""
 
 
-def test_labels_of_our_group_are_not_taken_from_the_spec() -> None:
+def test_keys_of_our_group_are_not_taken_from_the_spec() -> None:
     expected = {"labels": {"team": "a", "arks.ai/model": "qwen"}, "annotations": {"note": "b"}}
     assert expected == template_metadata(SPEC, {"arks.ai/model": "qwen"})
     assert {"labels": {}} == template_metadata(ArksInstanceSpec(), {})

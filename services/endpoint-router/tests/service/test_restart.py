@@ -4,10 +4,12 @@ import asyncio
 
 from arks.contracts.facts import ReplicaState
 from arks.endpoint_router.domain import WEIGHT_TOTAL, Reason
+from arks.endpoint_router.service.router import FINALIZER
 from arks.endpoint_router.testing.harness import APPLICATION, CHAT, HOLD_SECONDS, RouterHarness
 from arks.kit.key import Key
 from arks.kit.reconcile import Blocked, Controller, FirstPass, Requeue
 from arks.kit.tasks import cancel
+from arks.kit.testing.clock import FakeClock
 
 # --- facts that vanish
 
@@ -136,3 +138,35 @@ async def test_an_old_fact_stays_while_the_endpoint_is_held(serving: RouterHarne
     assert Blocked() == await restarted.router.reconcile(CHAT)
     restarted.write_fact()
     assert not isinstance(await restarted.router.reconcile(CHAT), Blocked)
+
+
+# --- endpoints that cannot be read
+
+
+async def test_an_endpoint_that_cannot_be_read_any_more_keeps_its_routes(serving: RouterHarness) -> None:
+    before = len(serving.envoy.decisions)
+    serving.endpoints.put_unreadable(CHAT)
+    await serving.router.reconcile(CHAT)
+    assert (before, []) == (len(serving.envoy.decisions), serving.envoy.removed)
+    assert CHAT in serving.facts.facts
+
+
+async def test_after_a_restart_an_endpoint_that_cannot_be_read_keeps_what_envoys_have(clock: FakeClock) -> None:
+    restarted = RouterHarness(clock)
+    restarted.endpoints.put_unreadable(CHAT)
+    restarted.router.start()
+    await restarted.router.reconcile(CHAT)
+    assert (["team/chat"], [], True) == (restarted.envoy.held, restarted.envoy.removed, restarted.facts.keeps(CHAT))
+    restarted.apply()
+    restarted.write_fact()
+    assert {"a-0": WEIGHT_TOTAL} == restarted.weights()
+
+
+async def test_an_endpoint_that_cannot_be_read_can_be_deleted(clock: FakeClock) -> None:
+    restarted = RouterHarness(clock)
+    restarted.endpoints.put_unreadable(CHAT)
+    restarted.router.start()
+    restarted.endpoints.put_unreadable(CHAT, deleting=True)
+    await restarted.router.reconcile(CHAT)
+    assert (["team/chat"], [(CHAT, FINALIZER)]) == (restarted.envoy.removed, restarted.endpoints.released)
+    assert not restarted.facts.keeps(CHAT)

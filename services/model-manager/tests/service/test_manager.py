@@ -368,3 +368,33 @@ async def test_a_refused_source_fails_with_the_reason_and_is_retried(harness: Ma
     assert (ModelPhase.FAILED, harness.storage.refusal) == (status.phase, ready.message)
     harness.storage.refusal = None
     assert ModelPhase.MODEL_LOADING is (await harness.reconcile()).phase
+
+
+# --- models that cannot be read
+
+
+async def test_a_model_that_cannot_be_read_keeps_its_files_and_its_fact(harness: ManagerHarness) -> None:
+    harness.models.put_unreadable(TINY)
+    await harness.manager.reconcile(TINY)
+    assert ([], [], True) == (harness.storage.steps, harness.models.released, harness.facts.keeps(TINY))
+
+
+async def test_the_deletion_of_a_model_that_cannot_be_read_ends(harness: ManagerHarness) -> None:
+    harness.models.put_unreadable(TINY)
+    await harness.manager.reconcile(TINY)
+    harness.models.put_unreadable(TINY, deleting=True)
+    await harness.manager.reconcile(TINY)
+    assert ([(TINY, FINALIZER)], False) == (harness.models.released, harness.facts.keeps(TINY))
+
+
+async def test_no_files_are_removed_while_a_model_that_cannot_be_read_may_use_them(harness: ManagerHarness) -> None:
+    harness.apply(TINY)
+    await harness.until_ready()
+    harness.models.put_unreadable(OTHER)
+    before = list(harness.storage.steps)
+    with pytest.raises(Unavailable, match=f"ArksModel {OTHER} cannot be read and may use them"):
+        await harness.delete()
+    assert before == harness.storage.steps
+    harness.models.put_unreadable(OTHER, deleting=True)
+    await harness.manager.reconcile(TINY)
+    assert ("remove", str(TINY)) in harness.storage.steps

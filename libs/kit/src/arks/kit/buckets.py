@@ -11,7 +11,7 @@ from nats.js.kv import KeyValue
 
 from arks.contracts.subjects import split_fact_key
 from arks.kit.bus import NATS_ERRORS, Bus
-from arks.kit.cache import Cache
+from arks.kit.cache import Cache, Found, Unreadable
 from arks.kit.errors import Unavailable
 from arks.kit.key import Key
 
@@ -20,8 +20,8 @@ log = structlog.get_logger(__name__)
 T = TypeVar("T")
 ReadKey = Callable[[str], Key]
 """Turns the bucket's key into ours. Raises ValueError."""
-Read = Callable[[KeyValue.Entry], T | None]
-"""Turns an entry into its value, or into None if it cannot be read. An unreadable entry counts as absent."""
+Read = Callable[[KeyValue.Entry], Found[T]]
+"""Turns an entry into its value. It may raise anything: an entry that cannot be read keeps its last value."""
 _AGAIN_SECONDS = 0.25
 _LIST_SECONDS = 10.0
 _RELIST_SECONDS = 300.0
@@ -74,6 +74,7 @@ class BucketWatch(Generic[T]):
         self._read_key = read_key
         self._read = read
         self._cache = cache
+        cache.on_fault = lambda key, error: bus.faults.failed(bucket, key, error)
         self._fingerprints: dict[Key, int] = {}
         """Of what each cached value was read from, so that a watch that starts over reads only what changed."""
 
@@ -117,10 +118,10 @@ class BucketWatch(Generic[T]):
         if not self._cache.synced.is_set():
             self._fingerprints.clear()  # an earlier list may have broken before its values were stored
         await self._cache.load(self._listed(watcher))
-        for key in [key for key in self._fingerprints if self._cache.get(key) is None]:
+        for key in [key for key in self._fingerprints if not self._cache.exists(key)]:
             del self._fingerprints[key]
 
-    async def _listed(self, watcher: KeyValue.KeyWatcher) -> AsyncIterator[tuple[Key, T | None]]:
+    async def _listed(self, watcher: KeyValue.KeyWatcher) -> AsyncIterator[tuple[Key, Found[T]]]:
         async for entry in first_entries(self._bus, self._bucket, self._pattern, watcher):
             if (key := self._key(entry)) is not None:
                 yield key, self._value(key, entry)
@@ -130,23 +131,17 @@ class BucketWatch(Generic[T]):
             self._cache.apply(key, self._value(key, entry))
 
     def _key(self, entry: KeyValue.Entry) -> Key | None:
-        try:
-            return self._read_key(entry.key)
-        except ValueError as error:
-            log.warning("key not understood", bucket=self._bucket, key=entry.key, error=str(error))
-            return None
+        found = self._bus.faults.read(self._bucket, entry.key, lambda: self._read_key(entry.key))
+        return None if isinstance(found, Unreadable) else found
 
-    def _value(self, key: Key, entry: KeyValue.Entry) -> T | None:
+    def _value(self, key: Key, entry: KeyValue.Entry) -> Found[T]:
         if entry.operation is not None:
             self._fingerprints.pop(key, None)
             return None
         fingerprint = hash((entry.revision, entry.value))  # a lost bucket counts its revisions from 1 again
-        known = self._cache.get(key)
+        known = self._cache.unreadable(key) or self._cache.get(key)
         if known is not None and self._fingerprints.get(key) == fingerprint:
             return known
-        value = self._read(entry)
-        if value is None:
-            self._fingerprints.pop(key, None)
-        else:
-            self._fingerprints[key] = fingerprint
-        return value
+        found = self._bus.faults.read(self._bucket, key, lambda: self._read(entry))
+        self._fingerprints[key] = fingerprint
+        return found

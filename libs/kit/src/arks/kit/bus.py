@@ -19,10 +19,11 @@ from nats.aio.msg import Msg
 from nats.js import JetStreamContext
 from nats.js.api import RetentionPolicy, StreamConfig
 from nats.js.kv import KeyValue
-from prometheus_client import CollectorRegistry, Gauge
+from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from arks.contracts import subjects
 from arks.kit.errors import Unavailable
+from arks.kit.faults import Faults
 from arks.kit.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -52,6 +53,10 @@ class Bus:
         self._buckets: dict[str, KeyValue] = {}
         self._up = Gauge("arks_bus_connected", "1 while connected to NATS", registry=registry)
         self._up.set_function(lambda: float(self.connected))
+        unreadable = Counter(
+            "arks_bus_unreadable_messages", "Messages and entries that could not be read", ["source"], registry=registry
+        )
+        self.faults = Faults(unreadable)
 
     # --- connection
 
@@ -189,9 +194,11 @@ class Bus:
                 await self._client.publish(subject, payload)
 
     async def subscribe(self, subjects: str, take: Callable[[bytes], None]) -> None:
-        """Call `take` with each payload from now on, after reconnects too. It must not block. Raises NATS_ERRORS."""
+        """Call `take` with each payload from now on, after reconnects too. It must not block, and may raise anything:
+        the message is then dropped and counted. Raises NATS_ERRORS.
+        """
 
         async def on_message(message: Msg) -> None:
-            take(message.data)
+            self.faults.handle(subjects, message.subject, lambda: take(message.data))
 
         await self._client.subscribe(subjects, cb=on_message)

@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import datetime
+from functools import partial
 from typing import Generic, TypeVar
 
 import structlog
@@ -10,10 +11,10 @@ from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 from nats.js.kv import KeyValue
 
-from arks.contracts.subjects import Facts, fact_key, split_fact_key
+from arks.contracts.subjects import Facts, fact_key
 from arks.kit.buckets import BucketWatch, first_entries, key_of_fact
 from arks.kit.bus import NATS_ERRORS, Bus, to_json
-from arks.kit.cache import Cache
+from arks.kit.cache import Cache, Unreadable
 from arks.kit.clock import Clock, SystemClock
 from arks.kit.errors import Unavailable
 from arks.kit.key import Key
@@ -37,12 +38,11 @@ class FactReader(Generic[M]):
     async def run(self) -> None:
         await self._watch.run()
 
-    def _read(self, entry: KeyValue.Entry) -> M | None:
+    def _read(self, entry: KeyValue.Entry) -> M | Unreadable[M]:
         try:
             return Parse(entry.value or b"", self._message(), ignore_unknown_fields=True)
         except (ParseError, ValueError) as error:
-            log.warning("fact not understood", key=entry.key, error=str(error))
-            return None
+            return Unreadable(str(error))
 
 
 class FactWriter(Generic[M]):
@@ -56,6 +56,7 @@ class FactWriter(Generic[M]):
         self._bucket = bucket
         self._clock = clock or SystemClock()
         self._facts: dict[Key, M] = {}
+        self._kept: set[Key] = set()
         self._dirty: set[Key] = set()
         self._wake = asyncio.Event()
         self._complete = False
@@ -75,8 +76,16 @@ class FactWriter(Generic[M]):
         self._facts.pop(key, None)
         self._mark(key)
 
+    def keep(self, key: Key) -> None:
+        """Keep the fact that is in the bucket, whatever it is: its resource exists and cannot be read."""
+        if key not in self._facts:
+            self._kept.add(key)
+
+    def keeps(self, key: Key) -> bool:
+        return key in self._kept
+
     def complete(self) -> None:
-        """Every resource that exists has its fact: delete all other facts from the bucket."""
+        """Every resource that exists has its fact or is kept: delete all other facts from the bucket."""
         self._complete = True
         self._wake.set()
 
@@ -113,8 +122,13 @@ class FactWriter(Generic[M]):
                 found.add(entry.key)
         await watcher.stop()
         self._dirty.update(self._facts)
-        self._dirty.update(Key(*split_fact_key(raw)) for raw in found)
+        self._dirty.update(self._of_bucket(found) - self._kept)
         return found
+
+    def _of_bucket(self, found: set[str]) -> set[Key]:
+        """Keys of the bucket; others than of facts stay in it."""
+        keys = (self._bus.faults.read(self._bucket.value, raw, partial(key_of_fact, raw)) for raw in found)
+        return {key for key in keys if isinstance(key, Key)}
 
     async def _write(self) -> None:
         self._wake.clear()
@@ -142,6 +156,7 @@ class FactWriter(Generic[M]):
             self._dirty.discard(key)
 
     def _mark(self, key: Key) -> None:
+        self._kept.discard(key)
         self._dirty.add(key)
         self._wake.set()
 

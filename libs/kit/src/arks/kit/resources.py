@@ -12,21 +12,19 @@ from enum import StrEnum
 from typing import Generic, TypeVar
 
 import nats.js.errors
-import structlog
 from nats.js.kv import KeyValue
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from arks.contracts.resources import Resource
 from arks.contracts.subjects import RESOURCES_BUCKET, encode, resource_key
 from arks.kit.buckets import BucketWatch, key_of_fact
 from arks.kit.bus import NATS_ERRORS, Bus
-from arks.kit.cache import Cache
+from arks.kit.cache import Cache, Found, Unreadable
 from arks.kit.clock import Clock, SystemClock
 from arks.kit.errors import Conflict, Unavailable
 from arks.kit.key import Key, key_of
+from arks.kit.reading import read_record, read_resource, with_fault
 from arks.kit.types import Json
-
-log = structlog.get_logger(__name__)
 
 R = TypeVar("R", bound=Resource)
 T = TypeVar("T")
@@ -47,17 +45,21 @@ class LocalResources(Generic[R]):
         self.cache: Cache[R] = Cache()
         self._bus = bus
         self._clock = clock or SystemClock()
-        self._watch = self.watch(self.cache, lambda resource: resource)
+        self._watch = self._watch_with(self.cache, self._read)
+
+    def _read(self, obj: Json) -> R | Unreadable[R]:
+        metadata = obj["metadata"]
+        last = self.cache.get(Key(metadata["namespace"], metadata["name"]))
+        return read_resource(self.kind, obj, last)
 
     def watch(self, cache: Cache[T], keep: Callable[[R], T]) -> BucketWatch[T]:
-        """A watch that fills `cache` with what `keep` makes of each resource; its ValueError leaves one out."""
+        """A watch that fills `cache` with what `keep` makes of each resource. `keep` may raise anything."""
+        return self._watch_with(cache, lambda obj: read_record(self.kind, obj, keep))
 
-        def read(entry: KeyValue.Entry) -> T | None:
-            try:
-                return keep(self._parse(json.loads(entry.value or b""), entry.revision or 0))
-            except (ValidationError, ValueError, KeyError, TypeError) as error:
-                log.warning("stored resource not understood", key=entry.key, error=str(error))
-                return None
+    def _watch_with(self, cache: Cache[T], read_object: Callable[[Json], Found[T]]) -> BucketWatch[T]:
+        def read(entry: KeyValue.Entry) -> Found[T]:
+            stored = json.loads(entry.value or b"")
+            return read_object(_with_metadata(stored, resourceVersion=str(entry.revision or 0)))
 
         pattern = f"{encode(self.kind.plural)}.>"
         return BucketWatch(self._bus, RESOURCES_BUCKET, pattern, read_key=_key, read=read, cache=cache)
@@ -69,6 +71,7 @@ class LocalResources(Generic[R]):
 
     async def patch_status(self, key: Key, status: BaseModel) -> None:
         """Replace the status. Does nothing if it is unchanged or the resource does not exist."""
+        status = with_fault(status, self.cache.get(key), self.cache.unreadable(key), self._clock.now())
         desired = status.model_dump(mode="json", by_alias=True, exclude_none=True)
         await self._change(key, lambda stored: stored | {"status": desired})
 

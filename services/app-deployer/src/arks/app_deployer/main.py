@@ -39,7 +39,7 @@ def build(settings: Settings, home: Home, environment: Mapping[str, str] | None 
     )
     others = DisaggregatedController(
         applications=disaggregated,
-        name_taken=lambda key: applications.cache.get(key) is not None,
+        name_taken=applications.cache.exists,
         models=views,
         workloads=parts.disaggregated_workloads,
         announcer=announcer,

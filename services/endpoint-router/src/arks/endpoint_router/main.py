@@ -53,7 +53,7 @@ def build(settings: Settings, home: Home, snapshot: ConfigSnapshot | None = None
         hold_seconds=settings.hold_seconds,
         attachments=_attachments(settings, home),
     )
-    first_pass = FirstPass(existing=lambda: [key for key, _ in endpoints.cache.items()], done=facts.complete)
+    first_pass = FirstPass(existing=endpoints.cache.existing, done=facts.complete)
     controller = Controller("endpoints", router.reconcile, clock=home.clock, first_pass=first_pass)
     router.connect(controller.enqueue)
     home.registry.register(DecisionCollector(router))

@@ -30,7 +30,7 @@ HUB = "https://huggingface.co"
 def model_of(case: str) -> ArksModel:
     given = yaml.safe_load((GOLDEN / f"{case}.in.yaml").read_text())
     given["metadata"]["uid"] = "uid-of-the-model"
-    return ArksModel.from_dict(given)
+    return ArksModel.from_stored(given)
 
 
 def job_for(model: ArksModel, worker: WorkerOptions = WORKER, pvc_uid: str = "uid-of-the-claim") -> dict[str, Any]:

@@ -31,7 +31,7 @@ from arks.contracts.resources.endpoint import (
     ReplicaWeight,
     RouteMatch,
 )
-from arks.contracts.resources.instance import ArksInstanceSpec, EnvVar, ImagePullSecret, PodGroupPolicy
+from arks.contracts.resources.instance import OWNED_PREFIX, ArksInstanceSpec, EnvVar, ImagePullSecret, PodGroupPolicy
 from arks.contracts.resources.kinds import CUSTOM_KINDS, KINDS, find_kind, kind_names
 from arks.contracts.resources.limits import LIMIT_TYPES, LimitType
 from arks.contracts.resources.meta import (
@@ -70,7 +70,7 @@ from arks.contracts.resources.quota import (
     QuotaType,
     QuotaUsage,
 )
-from arks.contracts.resources.schema import MAX_LABEL_LENGTH, ApiModel, Location
+from arks.contracts.resources.schema import MAX_LABEL_LENGTH, ApiModel, Location, readable_part
 from arks.contracts.resources.secret import Secret
 from arks.contracts.resources.token import (
     ArksToken,
@@ -97,6 +97,7 @@ __all__ = [
     "MAX_APPLICATION_NAME_LENGTH",
     "MAX_LABEL_LENGTH",
     "MAX_ROUTES",
+    "OWNED_PREFIX",
     "SUB_PATH_PATTERN",
     "VERSION",
     "ApiModel",
@@ -173,4 +174,5 @@ __all__ = [
     "hash_key",
     "key_digest",
     "kind_names",
+    "readable_part",
 ]

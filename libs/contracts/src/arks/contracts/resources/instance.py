@@ -4,10 +4,15 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
+from arks.contracts.resources.meta import GROUP
 from arks.contracts.resources.schema import ApiModel, Count32, Count64, Int32, Passthrough, Rule
 
 RESERVED_VOLUME = "models"
 RESERVED_MOUNT_PATH = "/models"
+OWNED_PREFIX = f"{GROUP}/"
+"""Of keys of labels and annotations that Arks writes itself."""
+MAX_KEYS = 256
+"""An API server refuses rules over maps of unknown size."""
 
 
 def _partial_schema(**properties: dict[str, Any]) -> dict[str, Any]:
@@ -58,6 +63,21 @@ def _reserved_mount(spec: "ArksInstanceSpec") -> tuple[str | int, ...] | None:
     return None
 
 
+def _owned_key(field: str) -> Rule:
+    """Keys of this group in a pod are written by Arks, and read again as its own state."""
+
+    def broken_at(spec: "ArksInstanceSpec") -> tuple[str | int, ...] | None:
+        keys: dict[str, str] = getattr(spec, field)
+        return next(((field, key) for key in keys if key.startswith(OWNED_PREFIX)), None)
+
+    return Rule(
+        message=f"{field}: keys that begin with {OWNED_PREFIX} are reserved for Arks",
+        broken_at=broken_at,
+        cel=f"!has(self.{field}) || self.{field}.all(key, !key.startsWith('{OWNED_PREFIX}'))",
+        new_only=True,
+    )
+
+
 class ArksInstanceSpec(ApiModel):
     """How the pods of an application (or of a model's download) run. Kubernetes objects are handed on as they are.
 
@@ -65,6 +85,8 @@ class ArksInstanceSpec(ApiModel):
     """
 
     rules: ClassVar[tuple[Rule, ...]] = (
+        _owned_key("labels"),
+        _owned_key("annotations"),
         Rule(
             message="volumes: the name models is reserved for the model's storage",
             broken_at=_reserved_volume,
@@ -125,8 +147,16 @@ class ArksInstanceSpec(ApiModel):
     )
     service_account_name: str | None = Field(default=None, description="Service account of the pod.")
     init_containers: list[Passthrough] = Field(default_factory=list, description="Containers that run first.")
-    labels: dict[str, str] = Field(default_factory=dict, description="Labels added to the pods.")
-    annotations: dict[str, str] = Field(default_factory=dict, description="Annotations added to the pods.")
+    labels: dict[str, str] = Field(
+        default_factory=dict,
+        max_length=MAX_KEYS,
+        description=f"Labels added to the pods; keys that begin with `{OWNED_PREFIX}` are reserved.",
+    )
+    annotations: dict[str, str] = Field(
+        default_factory=dict,
+        max_length=MAX_KEYS,
+        description=f"Annotations added to the pods; keys that begin with `{OWNED_PREFIX}` are reserved.",
+    )
     volumes: list[Volume] = Field(
         default_factory=list, max_length=128, description="Additional volumes; none may be named `models`."
     )

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Annotated, Any, ClassVar, Generic, Literal, Self, TypeVar
+from typing import Annotated, Any, ClassVar, Generic, Literal, Self, TypeVar, cast, get_args
 
-from pydantic import Field, GetJsonSchemaHandler
+from pydantic import Field, GetJsonSchemaHandler, ValidationError
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
@@ -12,11 +12,13 @@ from arks.contracts.resources.schema import (
     LABEL_PATTERN,
     MAX_LABEL_LENGTH,
     MAX_NAME_LENGTH,
+    STORED,
     SUBDOMAIN_PATTERN,
     ApiModel,
     Count64,
     Passthrough,
     Timestamp,
+    readable_part,
 )
 
 GROUP = "arks.ai"
@@ -181,7 +183,7 @@ class Resource(ApiModel):
     @classmethod
     def from_stored(cls, data: dict[str, Any]) -> Self:
         """Read an object from a server that may be newer: unknown fields are kept and are not errors."""
-        return cls.model_validate(data, by_alias=True, by_name=False, extra="allow")
+        return cls.model_validate(data, by_alias=True, by_name=False, extra="allow", context=STORED)
 
 
 SpecT = TypeVar("SpecT", bound=ApiModel)
@@ -194,3 +196,34 @@ class CustomResource(Resource, Generic[SpecT, StatusT]):
     api_version: Literal["arks.ai/v1"] = Field(default="arks.ai/v1", description="Group and version.")
     spec: SpecT = Field(description=SPEC)
     status: StatusT | None = Field(default=None, description="Observed state.")
+
+    @classmethod
+    def from_stored(cls, data: dict[str, Any]) -> Self:
+        """As of Resource. A status never makes an object unreadable: what a newer version wrote is left out of it."""
+        try:
+            return super().from_stored(data)
+        except ValidationError as error:
+            if not any(finding["loc"][:1] == ("status",) for finding in error.errors(include_input=False)):
+                raise
+        status = cls._readable_status(data["status"])
+        return super().from_stored(data | {"status": status})
+
+    @classmethod
+    def read_status(cls, data: object) -> StatusT | None:
+        """A stored status, as far as this version can read it."""
+        if data is None:
+            return None
+        return cls._status_type().model_validate(
+            cls._readable_status(data), by_alias=True, by_name=False, extra="allow", context=STORED
+        )
+
+    @classmethod
+    def _readable_status(cls, data: object) -> dict[str, Any]:
+        """Without `observedGeneration` if a part is left out, so that the owner writes the whole status again."""
+        readable = readable_part(cls._status_type(), data)
+        return readable if readable == data else {**readable, "observedGeneration": None}
+
+    @classmethod
+    def _status_type(cls) -> type[StatusT]:
+        found = next(part for part in get_args(cls.model_fields["status"].annotation) if part is not type(None))
+        return cast("type[StatusT]", found)

@@ -21,6 +21,7 @@ from pydantic import (
     SerializationInfo,
     SerializerFunctionWrapHandler,
     ValidationError,
+    ValidationInfo,
     model_serializer,
     model_validator,
 )
@@ -36,6 +37,8 @@ LABEL_PATTERN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
 SUBDOMAIN_PATTERN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
 """DNS subdomain: labels joined by dots, as Kubernetes requires for names of objects."""
 MAX_LABEL_LENGTH = 63
+STORED = {"stored": True}
+"""Context of a validation of stored objects."""
 MAX_NAME_LENGTH = 253
 
 
@@ -49,6 +52,8 @@ class Rule:
     """Where the value breaks the rule, relative to the value; None when it holds."""
     cel: str | None = None
     """The rule in CEL over `self`; None where an API server cannot check it."""
+    new_only: bool = False
+    """Objects that are stored already may break it, because earlier versions accepted them."""
 
 
 class ApiModel(BaseModel):
@@ -76,13 +81,14 @@ class ApiModel(BaseModel):
         return data
 
     @model_validator(mode="after")
-    def _check_rules(self) -> Self:
+    def _check_rules(self, info: ValidationInfo) -> Self:
+        stored = bool(info.context and info.context.get("stored"))
         broken = [
             InitErrorDetails(
                 type=PydanticCustomError("rule", "{message}", {"message": rule.message}), loc=at, input=None
             )
             for rule in self.rules
-            if (at := rule.broken_at(self)) is not None
+            if not (stored and rule.new_only) and (at := rule.broken_at(self)) is not None
         ]
         if broken:
             raise ValidationError.from_exception_data(type(self).__name__, broken, hide_input=True)
@@ -122,6 +128,28 @@ class ApiModel(BaseModel):
         """Plain data as in YAML: without absent fields and empty lists. Secret values are asterisks unless revealed."""
         context = {"reveal": reveal_secrets, "compact": True}
         return self.model_dump(mode="json", by_alias=True, exclude_none=True, context=context)
+
+
+def readable_part(model: type[ApiModel], data: object) -> dict[str, Any]:
+    """Stored data without the fields, and without the entries of lists, that the model cannot read."""
+    readable: dict[str, Any] = dict(data) if isinstance(data, dict) else {}
+    for _ in range(len(readable)):
+        try:
+            model.model_validate(readable, by_alias=True, by_name=False, extra="allow", context=STORED)
+        except ValidationError as error:
+            _drop(readable, {finding["loc"] for finding in error.errors(include_url=False, include_input=False)})
+        else:
+            return readable
+    return {}
+
+
+def _drop(data: dict[str, Any], at: set[Location]) -> None:
+    for name in {location[0] for location in at if location}:
+        entries = {location[1] for location in at if location[0] == name and len(location) > 1}
+        if isinstance(data.get(str(name)), list) and entries:
+            data[str(name)] = [entry for number, entry in enumerate(data[str(name)]) if number not in entries]
+        else:
+            data.pop(str(name), None)
 
 
 def _plain(value: Any) -> Any:

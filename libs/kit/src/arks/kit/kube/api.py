@@ -13,6 +13,7 @@ import aiohttp
 from prometheus_client import CollectorRegistry, Counter
 
 from arks.kit.errors import ArksError, Conflict, Invalid, NotFound, Unavailable
+from arks.kit.faults import Faults
 from arks.kit.key import Key
 from arks.kit.kube.access import ACCOUNT_DIRECTORY, Access, find
 from arks.kit.kube.kinds import POD, Kind
@@ -73,6 +74,10 @@ class KubeApi:
         self._requests = Counter(
             "arks_kube_requests", "Requests to the API server", ["verb", "resource", "status"], registry=registry
         )
+        unreadable = Counter(
+            "arks_kube_unreadable_objects", "Objects that could not be read", ["resource"], registry=registry
+        )
+        self.faults = Faults(unreadable)
 
     async def start(self) -> None:
         """Connect with the pod's service account, or with a kubeconfig outside of a pod. Raises Unavailable."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from arks.contracts.resources import Resource
-from arks.kit.cache import Cache
+from arks.kit.cache import Cache, Found
 from arks.kit.clock import Clock
 from arks.kit.errors import ArksError
 from arks.kit.home import BusHome, Records, Resources
@@ -39,7 +39,7 @@ class KubeHome(BusHome):
         self.election = Election(self.api, Key(settings.release_namespace, f"arks-{name}"), identity, self.clock)
         self.event_queue = KubeEventQueue(events, self.election.leading)
         """For Kubernetes Events on resources. The home runs it."""
-        self._unreadable = UnreadableResources(events, self.election.leading)
+        self._unreadable = UnreadableResources(self.api, events, self.election.leading, self.clock)
         self._runs += [self.election.run, self.event_queue.run, self._unreadable.run]
 
     @property
@@ -47,16 +47,20 @@ class KubeHome(BusHome):
         return self
 
     def resources(self, kind: type[R]) -> Resources[R]:
-        resources = KubeResources(self.api, kind, self.settings.watch_namespace, self._unreadable)
+        resources = KubeResources(
+            self.api, kind, self.settings.watch_namespace, on_unreadable=self._unreadable, clock=self.clock
+        )
         self._track(resources.cache, resources.run)
         return resources
 
     def records(self, kind: type[R], keep: Callable[[R], T]) -> Records[T]:
-        records = KubeRecords(self.api, kind, keep, self.settings.watch_namespace, self._unreadable)
+        records = KubeRecords(
+            self.api, kind, keep, self.settings.watch_namespace, on_unreadable=self._unreadable, clock=self.clock
+        )
         self._track(records.cache, records.run)
         return records
 
-    def watch(self, kind: Kind, read: Callable[[Json], T | None], labels: str) -> Cache[T]:
+    def watch(self, kind: Kind, read: Callable[[Json], Found[T]], labels: str) -> Cache[T]:
         """Return a cache of the objects that `labels` selects, as `read` returns them. The home watches them."""
         cache: Cache[T] = Cache()
         informer = Informer(self.api, kind, read, cache, namespace=self.settings.watch_namespace, labels=labels)

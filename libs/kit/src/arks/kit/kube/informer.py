@@ -1,4 +1,7 @@
-"""Keeps a cache equal to objects of the API server: lists, watches, and resumes a watch that ended."""
+"""Keeps a cache equal to objects of the API server: lists, watches, and resumes a watch that ended.
+
+An object that cannot be read keeps its last value in the cache: it is not a deleted object.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -7,7 +10,7 @@ from typing import Generic, TypeVar
 import structlog
 
 from arks.kit.backoff import Backoff
-from arks.kit.cache import Cache
+from arks.kit.cache import Cache, Found
 from arks.kit.errors import ArksError
 from arks.kit.key import Key
 from arks.kit.kube.api import Gone, KubeApi, key_of_object
@@ -22,13 +25,13 @@ _SLICE = 50
 
 
 class Informer(Generic[T]):
-    """`read` turns an object into its value in the cache; None leaves the object out."""
+    """`read` turns an object into its value in the cache; None leaves the object out. It may raise anything."""
 
     def __init__(
         self,
         api: KubeApi,
         kind: Kind,
-        read: Callable[[Json], T | None],
+        read: Callable[[Json], Found[T]],
         cache: Cache[T],
         *,
         namespace: str | None = None,
@@ -38,6 +41,7 @@ class Informer(Generic[T]):
         self._kind = kind
         self._read = read
         self._cache = cache
+        cache.on_fault = lambda key, error: api.faults.failed(kind.plural, key, error)
         self._namespace = namespace
         self._labels = labels
         self._backoff = Backoff(first_seconds=0.1, longest_seconds=5.0)
@@ -61,12 +65,12 @@ class Informer(Generic[T]):
     async def _list(self) -> str:
         version = ""
 
-        async def listed() -> AsyncIterator[tuple[Key, T | None]]:
+        async def listed() -> AsyncIterator[tuple[Key, Found[T]]]:
             nonlocal version
             async for page in self._api.pages(self._kind, self._namespace, self._labels):
                 objects, version = page
                 for number, obj in enumerate(objects, 1):
-                    yield key_of_object(obj), self._read(obj)
+                    yield self._found(obj)
                     if number % _SLICE == 0:
                         await asyncio.sleep(0)
 
@@ -76,5 +80,11 @@ class Informer(Generic[T]):
     def _apply(self, kind: str, obj: Json) -> None:
         if kind == "BOOKMARK":
             return
+        if kind == "DELETED":
+            self._cache.apply(key_of_object(obj), None)
+        else:
+            self._cache.apply(*self._found(obj))
+
+    def _found(self, obj: Json) -> tuple[Key, Found[T]]:
         key: Key = key_of_object(obj)
-        self._cache.apply(key, None if kind == "DELETED" else self._read(obj))
+        return key, self._api.faults.read(self._kind.plural, key, lambda: self._read(obj))

@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
+from arks.kit.kube.lenient import time_in
 from arks.kit.types import Json
 
 _STARTING = frozenset({"", "ContainerCreating", "PodInitializing"})
@@ -131,17 +132,12 @@ def pod_state(pod: Json) -> PodState:
         ready=conditions.get("Ready", {}).get("status") == "True",
         deleting="deletionTimestamp" in metadata,
         unscheduled=_waiting(unscheduled),
-        unscheduled_since=parse_time(unscheduled.get("lastTransitionTime")) if unscheduled else None,
+        unscheduled_since=time_in(unscheduled.get("lastTransitionTime")) if unscheduled else None,
         containers=(
             *_containers(status.get("initContainerStatuses", []), spec.get("initContainers", []), init=True),
             *_containers(status.get("containerStatuses", []), spec.get("containers", []), init=False),
         ),
     )
-
-
-def parse_time(text: str | None) -> datetime | None:
-    """A time of Kubernetes, with up to nine decimals. Raises ValueError."""
-    return datetime.fromisoformat(text).astimezone(UTC) if text else None
 
 
 def _containers(statuses: Sequence[Json], specs: Sequence[Json], *, init: bool) -> Iterator[ContainerState]:
@@ -171,5 +167,5 @@ def _terminated(found: Mapping[str, Any] | None) -> Terminated | None:
         exit_code=found.get("exitCode", 0),
         reason=found.get("reason", ""),
         message=found.get("message", ""),
-        finished_at=parse_time(found.get("finishedAt")),
+        finished_at=time_in(found.get("finishedAt")),
     )

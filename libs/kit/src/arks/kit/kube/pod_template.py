@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from arks.contracts.resources import GROUP, ArksInstanceSpec, ImagePullSecret, Resource
+from arks.contracts.resources import OWNED_PREFIX, ArksInstanceSpec, ImagePullSecret, Resource
 from arks.kit.types import Json
 
 PROBES = ("livenessProbe", "readinessProbe", "startupProbe")
@@ -12,12 +12,18 @@ _NOT_OF_POD = _CONTAINER_FIELDS | _OTHER_FIELDS
 
 
 def template_metadata(spec: ArksInstanceSpec, labels: Mapping[str, str]) -> Json:
-    """Return the spec's labels and annotations with `labels` added. Only `labels` may set labels of our group."""
-    given = {name: value for name, value in spec.labels.items() if not name.startswith(f"{GROUP}/")}
-    metadata: Json = {"labels": {**given, **labels}}
-    if spec.annotations:
-        metadata["annotations"] = dict(spec.annotations)
+    """Return the spec's labels and annotations with `labels` added. Only `labels` may set labels of our group.
+
+    New specs have no keys of our group; earlier versions stored some.
+    """
+    metadata: Json = {"labels": {**_not_owned(spec.labels), **labels}}
+    if annotations := _not_owned(spec.annotations):
+        metadata["annotations"] = annotations
     return metadata
+
+
+def _not_owned(given: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in given.items() if not name.startswith(OWNED_PREFIX)}
 
 
 def pod_fields(spec: ArksInstanceSpec) -> Json:

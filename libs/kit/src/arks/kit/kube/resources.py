@@ -3,24 +3,24 @@
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-import structlog
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from arks.contracts.resources import Resource
-from arks.kit.cache import Cache
+from arks.kit.cache import Cache, Found, Unreadable
+from arks.kit.clock import Clock, SystemClock
 from arks.kit.errors import Conflict, NotFound
 from arks.kit.key import Key
 from arks.kit.kube.api import KubeApi, key_of_object
 from arks.kit.kube.informer import Informer
 from arks.kit.kube.kinds import Kind
-from arks.kit.kube.unreadable import explain
+from arks.kit.reading import read_record, read_resource, with_fault
 from arks.kit.types import Json
-
-log = structlog.get_logger(__name__)
 
 R = TypeVar("R", bound=Resource)
 T = TypeVar("T")
 _TRIES = 8
+OnUnreadable = Callable[[Kind, Json, str], None]
+"""Called with the kind, an object of it that cannot be read, and the fault. It must not block."""
 _Change = Callable[[list[str], bool], list[str]]
 """(finalizers, whether it is being deleted) -> finalizers."""
 
@@ -37,20 +37,29 @@ class KubeResources(Generic[R]):
         api: KubeApi,
         kind: type[R],
         namespace: str | None = None,
-        on_unreadable: Callable[[Json, str], None] = lambda obj, fault: None,
+        *,
+        on_unreadable: OnUnreadable = lambda kind, obj, fault: None,
+        clock: Clock | None = None,
     ) -> None:
-        """`on_unreadable` is called with an object that cannot be read, and its fault. It must not block."""
         self.kind = kind
         self.cache: Cache[R] = Cache()
         self._api = api
         self._kind = kind_of(kind)
-        read = _Reader(kind, _whole, on_unreadable)
-        self.run = Informer(api, self._kind, read, self.cache, namespace=namespace).run
+        self._on_unreadable = on_unreadable
+        self._clock = clock or SystemClock()
+        self.run = Informer(api, self._kind, self._read, self.cache, namespace=namespace).run
+
+    def _read(self, obj: Json) -> R | Unreadable[R]:
+        found = read_resource(self.kind, _slim(obj), self.cache.get(key_of_object(obj)))
+        if isinstance(found, Unreadable):
+            self._on_unreadable(self._kind, obj, found.fault)
+        return found
 
     async def patch_status(self, key: Key, status: BaseModel) -> None:
         """Replace the status. Does nothing if it is unchanged or the resource does not exist."""
-        desired = status.model_dump(mode="json", by_alias=True, exclude_none=True)
         known = self.cache.get(key)
+        status = with_fault(status, known, self.cache.unreadable(key), self._clock.now())
+        desired = status.model_dump(mode="json", by_alias=True, exclude_none=True)
         current = getattr(known, "status", None)
         if current is not None:
             current_fields = current.model_dump(mode="json", by_alias=True, exclude_none=True)
@@ -75,19 +84,22 @@ class KubeResources(Generic[R]):
         await self._change_finalizers(key, change)
 
     async def _change_finalizers(self, key: Key, change: _Change) -> None:
-        """Change the cached version; on a conflict, read the newest version and retry."""
+        """Change the cached version; on a conflict, read the newest version and retry. The object itself need not be
+        readable: nothing but its metadata is used.
+        """
         known = self.cache.get(key)
+        metadata = known.metadata.model_dump(mode="json", by_alias=True, exclude_none=True) if known else None
         for _ in range(_TRIES):
-            if known is None:
+            if metadata is None:
                 found = await self._api.get(self._kind, key)
                 if found is None:
                     return
-                known = self.kind.from_stored(found)
-            metadata, known = known.metadata, None
-            desired = change(metadata.finalizers, metadata.deletion_timestamp is not None)
-            if desired == metadata.finalizers:
+                metadata = found["metadata"]
+            finalizers, version = metadata.get("finalizers", []), metadata["resourceVersion"]
+            desired = change(finalizers, "deletionTimestamp" in metadata)
+            if desired == finalizers:
                 return
-            patch = {"metadata": {"finalizers": desired, "resourceVersion": metadata.resource_version}}
+            metadata, patch = None, {"metadata": {"finalizers": desired, "resourceVersion": version}}
             try:
                 await self._api.merge(self._kind, key, patch)
             except NotFound:
@@ -107,17 +119,26 @@ class KubeRecords(Generic[T]):
         kind: type[R],
         keep: Callable[[R], T],
         namespace: str | None = None,
-        on_unreadable: Callable[[Json, str], None] = lambda obj, fault: None,
+        *,
+        on_unreadable: OnUnreadable = lambda kind, obj, fault: None,
+        clock: Clock | None = None,
     ) -> None:
-        """`on_unreadable`: as of KubeResources; also for a resource for which `keep` raises ValueError."""
         self.cache: Cache[T] = Cache()
         self._api = api
         self._kind = kind_of(kind)
-        read = _Reader(kind, keep, on_unreadable)
+        self._clock = clock or SystemClock()
+
+        def read(obj: Json) -> Found[T]:
+            found = read_record(kind, _slim(obj), keep)
+            if isinstance(found, Unreadable):
+                on_unreadable(self._kind, obj, found.fault)
+            return found
+
         self.run = Informer(api, self._kind, read, self.cache, namespace=namespace).run
 
     async def patch_status(self, key: Key, status: BaseModel) -> None:
         """Replace the status. Does nothing if it is unchanged or the resource does not exist."""
+        status = with_fault(status, None, self.cache.unreadable(key), self._clock.now())
         desired = status.model_dump(mode="json", by_alias=True, exclude_none=True)
         try:
             await self._api.replace_status(self._kind, key, desired)
@@ -125,28 +146,9 @@ class KubeRecords(Generic[T]):
             return
 
 
-class _Reader(Generic[R, T]):
-    """Reads objects of one kind into what `keep` makes of them; None for one that cannot be read."""
-
-    def __init__(self, kind: type[R], keep: Callable[[R], T], on_unreadable: Callable[[Json, str], None]) -> None:
-        self._resource = kind
-        self._kind = kind_of(kind)
-        self._keep = keep
-        self._on_unreadable = on_unreadable
-
-    def __call__(self, obj: Json) -> T | None:
-        obj["metadata"].pop("managedFields", None)  # half of an object's size, and unused
-        try:
-            return self._keep(self._resource.from_stored(obj))
-        except ValueError as error:
-            fault = explain(error, self._resource) if isinstance(error, ValidationError) else str(error)
-            log.warning("resource not understood", key=str(key_of_object(obj)), error=fault)
-            self._on_unreadable({"apiVersion": self._kind.api_version, "kind": self._kind.kind, **obj}, fault)
-            return None
-
-
-def _whole(resource: R) -> R:
-    return resource
+def _slim(obj: Json) -> Json:
+    obj["metadata"].pop("managedFields", None)  # half of an object's size, and unused
+    return obj
 
 
 def merge_patch(before: Json, after: Json) -> Json:

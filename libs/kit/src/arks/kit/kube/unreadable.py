@@ -1,33 +1,71 @@
-"""Writes Kubernetes Events on resources that the API server accepted and Arks cannot read.
+"""Reports resources that the API server accepted and this version of Arks cannot read: a newer version wrote them.
 
-A CRD cannot express every rule of the resource types. Such a resource counts as absent and gets no status, so the
-Event is how its user sees the fault.
+Such a resource has no status of this version, so the report is made from the raw object: a Kubernetes Event, and the
+condition Accepted.
 """
 
 import asyncio
 
-from pydantic import ValidationError
+import structlog
 
-from arks.contracts.manifests.messages import field_path, sentence
-from arks.contracts.resources import Resource
-from arks.kit.kube.events import KubeEventQueue, KubeEvents
+from arks.contracts.resources import Condition, Status, readable_part
+from arks.kit.clock import Clock
+from arks.kit.errors import ArksError
+from arks.kit.kube.api import KubeApi, key_of_object
+from arks.kit.kube.events import KubeEvents
+from arks.kit.kube.kinds import Kind
+from arks.kit.reading import ACCEPTED, INVALID_SPEC, unaccepted
 from arks.kit.types import Json
 
-INVALID_SPEC = "InvalidSpec"
+log = structlog.get_logger(__name__)
+
 _MAX_WAITING = 100
 
 
 class UnreadableResources:
-    def __init__(self, events: KubeEvents, leading: asyncio.Event) -> None:
-        self._queue = KubeEventQueue(events, leading, max_waiting=_MAX_WAITING)
-        self.run = self._queue.run
+    """`run` writes the reports once `leading` is set, because every replica reads the same objects."""
 
-    def __call__(self, obj: Json, fault: str) -> None:
+    def __init__(self, api: KubeApi, events: KubeEvents, leading: asyncio.Event, clock: Clock) -> None:
+        self._api = api
+        self._events = events
+        self._leading = leading
+        self._clock = clock
+        self._queue: asyncio.Queue[tuple[Kind, Json, str]] = asyncio.Queue(_MAX_WAITING)
+
+    def __call__(self, kind: Kind, obj: Json, fault: str) -> None:
         """Does not block; drops the fault if too many wait."""
-        self._queue.put_on(obj, INVALID_SPEC, fault, warning=True)
+        if not self._queue.full():
+            self._queue.put_nowait((kind, obj, fault))
+
+    async def run(self) -> None:
+        await self._leading.wait()
+        while True:
+            kind, obj, fault = await self._queue.get()
+            try:
+                await self._report(kind, obj, fault)
+            except ArksError as error:
+                log.info("unreadable resource not reported", about=str(key_of_object(obj)), error=str(error))
+
+    async def _report(self, kind: Kind, obj: Json, fault: str) -> None:
+        known, others = _conditions_of(obj)
+        generation = obj["metadata"].get("generation")
+        desired = unaccepted(known, fault, generation, now=self._clock.now())
+        if desired == known:
+            return
+        about = {"apiVersion": kind.api_version, "kind": kind.kind, **obj}
+        await self._events.emit_on(about, INVALID_SPEC, fault, warning=True)
+        patch = {
+            "metadata": {"resourceVersion": obj["metadata"]["resourceVersion"]},
+            "status": {"conditions": [*others, *(condition.to_dict() for condition in desired)]},
+        }
+        await self._api.merge(kind, key_of_object(obj), patch, subresource="status")
 
 
-def explain(error: ValidationError, kind: type[Resource]) -> str:
-    """Return the faults with their fields, without values of secrets."""
-    findings = error.errors(include_url=False, include_context=True)
-    return "; ".join(f"{field_path(finding['loc'])}: {sentence(finding, kind)}" for finding in findings)
+def _conditions_of(obj: Json) -> tuple[list[Condition], list[Json]]:
+    """The condition Accepted if there is one, and all others, which may be of a newer version, as they are."""
+    status = obj.get("status")
+    stored = status.get("conditions") if isinstance(status, dict) else None
+    conditions = [entry for entry in stored if isinstance(entry, dict)] if isinstance(stored, list) else []
+    accepted = [entry for entry in conditions if entry.get("type") == ACCEPTED]
+    readable = Status.model_validate(readable_part(Status, {"conditions": accepted}), by_alias=True, extra="allow")
+    return readable.conditions, [entry for entry in conditions if entry not in accepted]

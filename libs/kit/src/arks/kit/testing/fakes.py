@@ -11,7 +11,7 @@ from arks.contracts.resources import Resource
 from arks.contracts.subjects import EventKind, Facts
 from arks.events.v1.events_pb2 import ResourceEvent
 from arks.kit.bus import Bus
-from arks.kit.cache import Cache
+from arks.kit.cache import Cache, Unreadable
 from arks.kit.clock import Clock
 from arks.kit.facts import FactWriter
 from arks.kit.key import Key, key_of
@@ -31,6 +31,8 @@ class FakeResources(Generic[R]):
         self.lagging = lagging
         self.statuses: list[Any] = []
         """Every status that was written, in order; a repeated one too. Each kind has a type of its own."""
+        self.released: list[tuple[Key, str]] = []
+        """Every finalizer that was removed."""
         self._stored: dict[Key, R] = {}
         for resource in resources:
             self.put(resource)
@@ -40,6 +42,10 @@ class FakeResources(Generic[R]):
         """As a user's apply: the resource as it is, at once in the cache."""
         self._stored[key_of(resource)] = resource
         self.cache.apply(key_of(resource), resource)
+
+    def put_unreadable(self, key: Key, fault: str = "spec: is not valid", *, deleting: bool = False) -> None:
+        """As the write of a newer version: the resource exists, and its newest state cannot be read."""
+        self.cache.apply(key, Unreadable(fault, deleting))
 
     def remove(self, key: Key) -> None:
         """Delete without regard to finalizers."""
@@ -67,6 +73,7 @@ class FakeResources(Generic[R]):
             self._store(_with_finalizers(stored, [*stored.metadata.finalizers, finalizer]))
 
     async def remove_finalizer(self, key: Key, finalizer: str) -> None:
+        self.released.append((key, finalizer))
         stored = self._stored.get(key)
         if stored is None:
             return

@@ -41,6 +41,9 @@ class BusAnnouncer:
     def remove_fact(self, key: Key) -> None:
         self._facts.remove(key)
 
+    def keep_fact(self, key: Key) -> None:
+        self._facts.keep(key)
+
     def complete(self) -> None:
         self._facts.complete()
 

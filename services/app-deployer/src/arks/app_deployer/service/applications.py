@@ -107,11 +107,12 @@ class ApplicationController(BaseController[ArksApplication]):
         self._announcer.remove_fact(key)
         return True
 
-    async def _clean_up(self, key: Key) -> None:
+    async def _clean_up(self, key: Key) -> bool:
         self._statuses.forget(key)
         observed = await self._workloads.remove(key, self._grace_seconds)
         if not observed.replicas:
             self._announcer.remove_fact(key)
+        return not (observed.replicas or observed.terminating)
 
     def on_change(self, change: Change) -> None:
         """Write the fact at once when a replica changes by itself; `reconcile` does the rest."""

@@ -45,6 +45,9 @@ class Announcer(Protocol):
 
     def fact(self, key: Key, fact: ReplicasFact) -> None: ...
     def remove_fact(self, key: Key) -> None: ...
+    def keep_fact(self, key: Key) -> None:
+        """The fact stays as it was written, perhaps before a restart."""
+
     def complete(self) -> None:
         """All applications that exist have been announced."""
 
@@ -60,7 +63,7 @@ class BaseController(ABC, Generic[A]):
     async def reconcile(self, key: Key) -> Requeue | None:
         application = self._applications.cache.get(key)
         if application is None:
-            await self._clean_up(key)
+            await self._reconcile_without(key)
             return None
         if application.metadata.deletion_timestamp is not None:
             await self._delete(key, application)
@@ -76,12 +79,20 @@ class BaseController(ABC, Generic[A]):
         """Take the next steps of the deletion; True when nothing remains. Each change calls it again."""
 
     @abstractmethod
-    async def _clean_up(self, key: Key) -> None:
-        """Remove what remains of an application that does not exist."""
+    async def _clean_up(self, key: Key) -> bool:
+        """Remove what remains of an application that does not exist; True when nothing remains."""
 
     @abstractmethod
     def _existing_keys(self) -> set[Key]:
         """Keys of all that runs, orphans included."""
+
+    async def _reconcile_without(self, key: Key) -> None:
+        """An application that exists and cannot be read keeps its engines and its fact: only a deletion ends them."""
+        unreadable = self._applications.cache.unreadable(key)
+        if unreadable is not None and not unreadable.deleting:
+            self._announcer.keep_fact(key)
+        elif await self._clean_up(key) and unreadable is not None:
+            await self._applications.remove_finalizer(key, FINALIZER)
 
     async def _ensure_finalizer(self, key: Key, application: A) -> None:
         """Add the finalizer, so that engines end first."""
@@ -107,11 +118,11 @@ class BaseController(ABC, Generic[A]):
 
     def orphans(self) -> set[Key]:
         """Keys of what runs without a resource."""
-        return self._existing_keys() - {key for key, _ in self._applications.cache.items()}
+        return self._existing_keys() - self._applications.cache.existing()
 
     def all_keys(self) -> set[Key]:
         """Applications that exist, and orphans: their reconcile removes them."""
-        return {key for key, _ in self._applications.cache.items()} | self.orphans()
+        return self._applications.cache.existing() | self.orphans()
 
 
 def soonest(*waits: float | None) -> Requeue | None:

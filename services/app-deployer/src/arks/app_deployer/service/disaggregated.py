@@ -92,10 +92,12 @@ class DisaggregatedController(BaseController[ArksDisaggregatedApplication]):
         self._statuses.forget(key)
         return True
 
-    async def _clean_up(self, key: Key) -> None:
+    async def _clean_up(self, key: Key) -> bool:
         self._statuses.forget(key)
-        if not (await self._workloads.remove(key)).terminating and not self._name_taken(key):
+        observed = await self._workloads.remove(key)
+        if not observed.terminating and not self._name_taken(key):
             self._announcer.remove_fact(key)
+        return not observed.terminating
 
     def on_change(self, key: Key) -> None:
         """Write the fact at once when something changes by itself; `reconcile` does the rest."""

@@ -66,7 +66,7 @@ class Triggers:
 
     def _name_changed(self, key: Key) -> None:
         """A disaggregated application of the same name may have waited for it to be free."""
-        if self._disaggregated.get(key) is not None:
+        if self._disaggregated.exists(key):
             self._disaggregated_controller.enqueue(key)
 
     def _on_change(self, change: Change) -> None:

@@ -43,6 +43,8 @@ class Endpoints(StatusStore, Protocol):
 class EndpointFacts(Protocol):
     def put(self, key: Key, fact: EndpointFact) -> None: ...
     def remove(self, key: Key) -> None: ...
+    def keep(self, key: Key) -> None:
+        """The fact stays as it was written, perhaps before a restart."""
 
 
 class Attachments(Protocol):

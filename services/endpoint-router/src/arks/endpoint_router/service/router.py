@@ -61,6 +61,8 @@ class EndpointRouter:
         self._attachments = attachments
         self._statuses: StatusWriter[ArksEndpoint, ArksEndpointStatus] = StatusWriter(endpoints, clock)
         self._records: dict[Key, EndpointRecord] = {}
+        self._held: set[Key] = set()
+        """Endpoints of which no version could be read."""
         self._neighbours = Neighbours(hold_seconds)
         self._enqueue: Enqueue = lambda key, after_seconds: None
         self._started_at: float | None = None
@@ -107,6 +109,11 @@ class EndpointRouter:
 
     def _endpoint_changed(self, key: Key) -> None:
         resource = self._endpoints.cache.get(key)
+        if resource is None and self._is_obscure(key):
+            self._held.add(key)
+            self._envoy.hold(str(key))
+            self._enqueue(key, 0.0)
+            return
         if resource is None or resource.metadata.deletion_timestamp is not None:
             self._forget(key)
             self._enqueue(key, 0.0)
@@ -122,8 +129,17 @@ class EndpointRouter:
         self._decide(key)
         self._enqueue(key, 0.0)
 
+    def _is_obscure(self, key: Key) -> bool:
+        """Whether the endpoint exists and no version of it could be read: Envoy and other services keep what they have.
+
+        While it is being deleted it counts as absent.
+        """
+        unreadable = self._endpoints.cache.unreadable(key)
+        return unreadable is not None and not unreadable.deleting
+
     def _forget(self, key: Key) -> None:
-        if self._records.pop(key, None) is not None:
+        if self._records.pop(key, None) is not None or key in self._held:
+            self._held.discard(key)
             self._neighbours.set_named_applications(key, None)
             self._envoy.remove(str(key))
 
@@ -185,6 +201,9 @@ class EndpointRouter:
         if self._started_at is None:
             return Blocked()  # `start` enqueues every endpoint
         resource, record = self._endpoints.cache.get(key), self._records.get(key)
+        if resource is None and self._is_obscure(key):
+            self._facts.keep(key)
+            return None
         if resource is None or resource.metadata.deletion_timestamp is not None or record is None:
             await self._clean_up(key, resource)
             return None
@@ -205,7 +224,8 @@ class EndpointRouter:
         self._statuses.forget(key)
         if self._attachments is not None:
             self._attachments.forget(key)
-        if resource is not None and FINALIZER in resource.metadata.finalizers:
+        unreadable = resource is None and self._endpoints.cache.unreadable(key) is not None
+        if unreadable or (resource is not None and FINALIZER in resource.metadata.finalizers):
             await self._endpoints.remove_finalizer(key, FINALIZER)
 
     async def _write_status(

@@ -36,8 +36,11 @@ class BusPublisher:
             download=_progress(status),
         )
 
+    def keep_fact(self, key: Key) -> None:
+        self._facts.keep(key)
+
     def remove_fact(self, key: Key) -> None:
-        if self._facts.get(key) is not None:
+        if self._facts.get(key) is not None or self._facts.keeps(key):
             self._facts.remove(key)
 
     def complete_facts(self) -> None:

@@ -76,7 +76,7 @@ def report_to_json(report: Report) -> str:
 def report_from_json(line: bytes) -> Report:
     """Raises ValueError if the line is not a report."""
     try:
-        stored = json.loads(line)
+        stored = _loads(line)
         kind = stored.pop("failure", None)
         return Report(**stored, failure=None if kind is None else FailureKind(kind))
     except (TypeError, AttributeError) as error:
@@ -109,13 +109,21 @@ def outcome_to_json(outcome: Outcome) -> str:
 
 def outcome_from_json(text: str) -> Outcome:
     """Raises ValueError if the text is not an outcome. Pods are not trusted: types are checked."""
-    stored = _object(json.loads(text))
+    stored = _object(_loads(text))
     found = stored.pop("found", None)
     kind = stored.pop("failure", None)
     report = _checked(Report, stored, failure=None if kind is None else FailureKind(kind))
     if report.done == (report.failure is not None) or report.done != (found is not None):
         raise ValueError("neither done with weights nor failed")
     return Outcome(report, None if found is None else _checked(Found, _object(found)))
+
+
+def _loads(text: str | bytes) -> Any:
+    """Raises ValueError, also for text that is nested too deeply."""
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
 
 
 def _object(stored: object) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import structlog
 
 from arks.contracts.resources import ArksModel, ArksModelStatus
 from arks.kit.clock import Clock
-from arks.kit.errors import ArksError, Invalid
+from arks.kit.errors import ArksError, Invalid, Unavailable
 from arks.kit.home import Resources, Secrets
 from arks.kit.key import Key
 from arks.kit.reconcile import Requeue
@@ -74,12 +74,25 @@ class ModelManager:
         """Take one model one step further and report its state."""
         model = self._models.cache.get(key)
         if model is None:
-            self._forget(key)
+            await self._reconcile_without(key)
         elif model.metadata.deletion_timestamp is not None:
             await self._delete(key, model)
         else:
             return await self._advance(key, model)
         return None
+
+    async def _reconcile_without(self, key: Key) -> None:
+        """A model that exists and cannot be read keeps its files and its fact. Its deletion leaves files whose path is
+        not known, but a PVC goes with the model that owns it.
+        """
+        unreadable = self._models.cache.unreadable(key)
+        if unreadable is not None and not unreadable.deleting:
+            self._publisher.keep_fact(key)
+            return
+        self._forget(key)
+        if unreadable is not None:
+            self._publisher.remove_fact(key)
+            await self._models.remove_finalizer(key, FINALIZER)
 
     def storage_changed(self, storage_path: str) -> None:
         """Enqueue the models of a path whose weights or download changed."""
@@ -170,6 +183,8 @@ class ModelManager:
         self._publisher.remove_fact(key)
         if FINALIZER not in model.metadata.finalizers:
             return
+        if (obscure := self._paths.obscure_user(key)) is not None:
+            raise Unavailable(f"the files of {key} stay: ArksModel {obscure} cannot be read and may use them")
         use = self._paths.use_of(key, model)
         users = self._paths.other_users(use.storage_path, key)
         message = await self._remove_files(use, users)

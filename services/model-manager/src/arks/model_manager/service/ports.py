@@ -45,5 +45,8 @@ class Publisher(Protocol):
         self, verb: str, model: ArksModel, status: ArksModelStatus, message: str | None = None
     ) -> None: ...
     def remove_fact(self, key: Key) -> None: ...
+    def keep_fact(self, key: Key) -> None:
+        """The fact stays as it was written, perhaps before a restart."""
+
     def complete_facts(self) -> None:
         """Every model has a fact now: called once after a start."""

@@ -47,6 +47,20 @@ class SharedPaths:
     def other_users(self, storage_path: str, key: Key) -> list[Key]:
         return other_users(storage_path, self._uses.overlapping(storage_path), key)
 
+    def obscure_user(self, key: Key) -> Key | None:
+        """A model of the same namespace whose path is not known, because no version of it could be read."""
+        return next(
+            (
+                other
+                for other in sorted(self._models.existing())
+                if other.namespace == key.namespace
+                and self._models.get(other) is None
+                and (unreadable := self._models.unreadable(other)) is not None
+                and not unreadable.deleting
+            ),
+            None,
+        )
+
     def enqueue_all(self, keys: Iterable[Key]) -> None:
         for key in keys:
             self.enqueue(key)

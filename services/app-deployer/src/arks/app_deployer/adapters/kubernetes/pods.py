@@ -11,6 +11,7 @@ from arks.kit.key import Key
 from arks.kit.kube.api import KubeApi
 from arks.kit.kube.informer import Informer
 from arks.kit.kube.kinds import POD
+from arks.kit.kube.lenient import number_in
 from arks.kit.kube.pod_state import (
     CRASH_LOOP_BACK_OFF,
     STUCK,
@@ -73,7 +74,10 @@ class PodIndex:
 
 
 def read_pod(obj: Json) -> Pod | None:
-    """None for a pod that belongs to no application."""
+    """None for a pod that belongs to no application.
+
+    Labels and annotations are of the pod's author: a value that is none has the default.
+    """
     metadata, spec = obj["metadata"], obj.get("spec", {})
     labels: dict[str, str] = metadata.get("labels", {})
     annotations: dict[str, str] = metadata.get("annotations", {})
@@ -92,14 +96,14 @@ def read_pod(obj: Json) -> Pod | None:
         part=part,
         leader=leader,
         leader_name=leader_name,
-        index=_number(leader_name),
+        index=number_in(leader_name.rpartition("-")[2]),
         ip=obj.get("status", {}).get("podIP", ""),
         ready=state.ready,
         running=main is not None and main.running,
         terminating=state.deleting,
         port=_port(spec),
         revision=annotations.get(REVISION, ""),
-        slots=int(annotations.get(SLOTS, 0)),
+        slots=number_in(annotations.get(SLOTS, "")),
         restarts=main.restarts if main is not None else 0,
         ends=main.ends if main is not None else 0,
         last_end=last_end,
@@ -115,11 +119,6 @@ def _port(spec: Json) -> int:
         port for item in spec.get("containers", []) if item["name"] in _CONTAINERS for port in item.get("ports", [])
     ]
     return next((port["containerPort"] for port in ports if port.get("name") == "http"), 0)
-
-
-def _number(leader_name: str) -> int:
-    number = leader_name.rpartition("-")[2]
-    return int(number) if number.isdigit() else 0
 
 
 def _last_end(container: ContainerState | None) -> tuple[str, tuple[str, ...]]:

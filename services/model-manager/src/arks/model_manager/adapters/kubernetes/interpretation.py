@@ -2,9 +2,10 @@
 
 import re
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 
 from arks.contracts.resources import SUB_PATH_PATTERN, DownloadProgress
+from arks.kit.kube.lenient import time_in
 from arks.kit.types import Json
 from arks.model_manager.adapters.kubernetes.manifests import StoragePath
 from arks.model_manager.adapters.kubernetes.states import (
@@ -13,13 +14,13 @@ from arks.model_manager.adapters.kubernetes.states import (
     ObservedPod,
     ObservedPvc,
     failed_outcome,
-    parse_time,
 )
 from arks.model_manager.domain.failures import Failure, FailureKind
 from arks.model_manager.domain.observation import Blocked, Content, Download, DownloadState, StoredWeights
 from arks.model_manager.domain.progress import Sample, progress_of
 from arks.model_manager.domain.protocol import Found, Outcome, Report, report_from_json
 
+_NO_TIME = datetime(1970, 1, 1, tzinfo=UTC)
 _TOO_MANY_BYTES = 2**63
 """Pods are not trusted, and a status holds 64 bits."""
 WAITS = frozenset(
@@ -128,20 +129,20 @@ def report_in(log: str) -> tuple[Sample, int] | None:
     for line in reversed(log.splitlines()):
         at, _, text = line.partition(" ")
         try:
-            report, seconds = report_from_json(text.encode()), parse_time(at).timestamp()
+            report, time = report_from_json(text.encode()), time_in(at)
         except ValueError:
             continue
         done, total = report.done_bytes, report.total_bytes
-        valid = type(done) is int and type(total) is int
-        if valid and total is not None and 0 <= done < _TOO_MANY_BYTES and 0 <= total < _TOO_MANY_BYTES:
-            return Sample(seconds, done), total
+        valid = time is not None and type(done) is int and type(total) is int
+        if time and valid and total is not None and 0 <= done < _TOO_MANY_BYTES and 0 <= total < _TOO_MANY_BYTES:
+            return Sample(time.timestamp(), done), total
     return None
 
 
 def _event_time(event: Json) -> datetime:
     series = event.get("series") or {}
     given = series.get("lastObservedTime") or event.get("lastTimestamp") or event.get("eventTime")
-    return parse_time(given or event["metadata"]["creationTimestamp"])
+    return time_in(given or event["metadata"].get("creationTimestamp")) or _NO_TIME
 
 
 def _is_safe(file: str) -> bool:

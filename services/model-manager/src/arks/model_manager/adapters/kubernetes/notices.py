@@ -38,6 +38,9 @@ class KubeNotices:
         if verb in _WARNING_OF_VERB:
             self._events.put(model, *ready_condition(status), warning=_WARNING_OF_VERB[verb])
 
+    def keep_fact(self, key: Key) -> None:
+        self._publisher.keep_fact(key)
+
     def remove_fact(self, key: Key) -> None:
         self._publisher.remove_fact(key)
         self._waits.pop(key, None)

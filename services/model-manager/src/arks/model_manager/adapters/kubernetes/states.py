@@ -4,6 +4,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from arks.kit.key import Key
+from arks.kit.kube.lenient import number_in, time_in
 from arks.kit.kube.pod_state import PodState, Terminated, pod_state
 from arks.kit.telemetry import redact
 from arks.kit.types import Json
@@ -24,6 +25,7 @@ from arks.model_manager.domain.observation import Blocked
 from arks.model_manager.domain.protocol import Outcome, Report, outcome_from_json
 
 MESSAGE_CHARACTERS = 1000
+_LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +91,7 @@ def parse_pvc(obj: Json) -> ObservedPvc:
         deleting="deletionTimestamp" in metadata,
         owner_uids=tuple(owner["uid"] for owner in metadata.get("ownerReferences", [])),
         lent=LENT in metadata.get("annotations", {}),
-        version=_number(metadata.get("resourceVersion", "")),
+        version=number_in(metadata.get("resourceVersion", "")),
     )
 
 
@@ -100,31 +102,31 @@ def parse_job(obj: Json) -> ObservedJob | None:
     if "deletionTimestamp" in metadata or not {STORAGE_PATH, FINGERPRINT, TEMPLATE} <= annotations.keys():
         return None
     conditions = obj.get("status", {}).get("conditions", [])
-    true = {condition["type"]: condition for condition in conditions if condition["status"] == "True"}
+    true = {condition.get("type"): condition for condition in conditions if condition.get("status") == "True"}
     end = true.get("Failed") or true.get("Complete") or {}
     return ObservedJob(
         key=Key(metadata["namespace"], metadata["name"]),
         uid=metadata["uid"],
-        model=metadata["labels"].get(MODEL_LABEL, ""),
+        model=metadata.get("labels", {}).get(MODEL_LABEL, ""),
         storage_path=annotations[STORAGE_PATH],
         fingerprint=annotations[FINGERPRINT],
         pvc_uid=annotations.get(PVC_UID, ""),
         template=annotations[TEMPLATE],
-        created_at=parse_time(metadata["creationTimestamp"]),
-        failures=_number(annotations.get(FAILURES, "")),
-        best_bytes=_number(annotations.get(BEST_BYTES, "")),
+        created_at=time_in(metadata.get("creationTimestamp")) or _LONG_AGO,
+        failures=number_in(annotations.get(FAILURES, "")),
+        best_bytes=number_in(annotations.get(BEST_BYTES, "")),
         outcome=_parse_outcome(annotations.get(OUTCOME, "")),
         complete="Complete" in true,
         fault=_joined(end.get("reason"), end.get("message"), "the Job failed") if "Failed" in true else None,
-        ended_at=parse_time(end["lastTransitionTime"]) if end else None,
-        version=_number(metadata.get("resourceVersion", "")),
+        ended_at=time_in(end.get("lastTransitionTime")),
+        version=number_in(metadata.get("resourceVersion", "")),
     )
 
 
 def parse_pod(obj: Json) -> ObservedPod | None:
     """None for a pod without a Job."""
     metadata, state = obj["metadata"], pod_state(obj)
-    owners = [owner["uid"] for owner in metadata.get("ownerReferences", []) if owner["kind"] == "Job"]
+    owners = [owner["uid"] for owner in metadata.get("ownerReferences", []) if owner.get("kind") == "Job"]
     if not owners:
         return None
     worker = state.container(CONTAINER)
@@ -134,17 +136,12 @@ def parse_pod(obj: Json) -> ObservedPod | None:
         key=Key(metadata["namespace"], metadata["name"]),
         uid=metadata["uid"],
         job_uid=owners[0],
-        created_at=parse_time(metadata["creationTimestamp"]),
+        created_at=time_in(metadata.get("creationTimestamp")) or _LONG_AGO,
         running=worker is not None and worker.running and not ended,
         blocked=None if ended else _blocked(state),
         outcome=_worker_outcome(state, terminated) if ended else None,
         ended_at=terminated.finished_at if terminated is not None else None,
     )
-
-
-def parse_time(text: str) -> datetime:
-    """A time of Kubernetes, with up to nine decimals. Raises ValueError."""
-    return datetime.fromisoformat(text).astimezone(UTC)
 
 
 def failed_outcome(kind: FailureKind, message: str) -> Outcome:
@@ -202,7 +199,3 @@ def _joined(reason: str | None, message: str | None, otherwise: str) -> str:
     """`Reason: message`, or the one that is not empty."""
     joined = ": ".join(part for part in (reason, message) if part)
     return redact(joined or otherwise)[:MESSAGE_CHARACTERS]
-
-
-def _number(text: str) -> int:
-    return int(text) if text.isdigit() else 0
