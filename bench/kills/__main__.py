@@ -21,6 +21,7 @@ from arks.kit.testing.wait import eventually
 from bench.kills import ledger
 from bench.kills.clients import Clients
 from bench.kills.compare import compare, total
+from bench.kills.counters import counter_faults
 from bench.kills.engine import Generated
 from bench.kills.probes import Guard, VisibleUsage, post
 from bench.kills.report import lines
@@ -56,17 +57,30 @@ async def measure(running: System, options: argparse.Namespace) -> list[str]:
             group.create_task(guard.run(stop))
         await clients.run(options.requests)
         stop.set()
-    await eventually(lambda: _settled(running), within_seconds=SETTLE_SECONDS, what="every lease and request settled")
+    faults = await settle(running)
     charges, sums = await ledger.read(running.ledger.url)
     generated = await engine_requests(running)
     envoy_kills = [kill.at for kill in kills if kill.name == "Envoy"]
     findings = compare(clients.outcomes, generated, charges, envoy_kills)
+    findings.faults.extend(faults + [f"{guard.name}: passed at {guard.passed}" for guard in guards if guard.passed])
     if total(charges.values()) != sums:
         findings.faults.append(f"sums by day {sums} differ from those of the entries {total(charges.values())}")
     if errors := await lua_errors(running):
         findings.faults.append(f"{errors} errors of the filter since its last start")
     print(*lines(clients.outcomes, findings, kills, visible.samples, guards), sep="\n", flush=True)
-    return findings.faults + [f"{guard.name}: passed {guard.statuses[200]} times" for guard in guards if guard.passed]
+    return findings.faults
+
+
+async def settle(running: System) -> list[str]:
+    """Wait until everything is charged. Returns what is wrong with the counters then."""
+    what = "every lease and request settled"
+    try:
+        await eventually(lambda: _settled(running), within_seconds=SETTLE_SECONDS, what=what)
+        faults = await counter_faults(running)
+        await eventually(lambda: _settled(running), within_seconds=SETTLE_SECONDS, what=what)
+    except (AssertionError, aiohttp.ClientError) as error:
+        return [str(error)]
+    return faults
 
 
 async def _answers(running: System) -> bool:

@@ -25,9 +25,12 @@ from bench.gateway.resources import BUDGETS, QUOTA, quota, token
 from bench.gateway.servers import arks_gateway, stores, token_quota
 
 MODEL = "counted"
-DAILY = {"rpd": 2_000_000_000, "tpd": 2_000_000_000}
+MOST = 2_000_000_000
+DAILY = {"rpd": MOST, "tpd": MOST}
 LOAD_KEYS = ("sk-budget", "sk-rates", "sk-unlimited")
 """Rejected while limits cannot be checked, passed then, and without limits."""
+LIMITED_KEYS = {"budget": (LOAD_KEYS[0], MOST), "rates": (LOAD_KEYS[1], MOST)}
+"""Token -> key, requests and tokens a day."""
 PROBE_KEY, SPENT_KEY, USED_KEY = "sk-probe", "sk-spent", "sk-used"
 SPENT_TOKENS, USED_REQUESTS = 200, 5
 RESERVATION_SECONDS = 15
