@@ -38,6 +38,7 @@ from bench.kills.system import (
     system,
 )
 
+SWEEP_SECONDS = 10
 SETTLE_SECONDS = RESERVATION_SECONDS + 120
 """Reservations of lost requests are charged; a lease whose answer was lost returns after half a minute."""
 
@@ -57,6 +58,7 @@ async def measure(running: System, options: argparse.Namespace) -> list[str]:
             group.create_task(guard.run(stop))
         await clients.run(options.requests)
         stop.set()
+    await asyncio.sleep(RESERVATION_SECONDS + SWEEP_SECONDS)  # requests without a lease are in no counter
     faults = await settle(running)
     charges, sums = await ledger.read(running.ledger.url)
     generated = await engine_requests(running)

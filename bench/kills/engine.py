@@ -7,6 +7,7 @@ between tokens. It ends early when the connection ends. `GET /requests` returns 
 import asyncio
 import random
 import sys
+import time
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -24,6 +25,8 @@ class Generated:
     completion_tokens: int = 0
     """Written so far: of a stream, one an event."""
     finished: bool = False
+    ended_milliseconds: int = 0
+    """When the answer was written, or its connection had ended; 0 until then."""
     arrivals: int = 1
     """More than 1 if the gateway sent it again."""
 
@@ -39,9 +42,15 @@ class Engine:
         if earlier := self._requests.get(request.headers["x-request-id"]):
             generated.arrivals += earlier.arrivals
         self._requests[request.headers["x-request-id"]] = generated
-        tokens = self._dice.randint(1, body["max_tokens"])
-        if body.get("stream"):
-            return await self._stream(request, generated, tokens)
+        try:
+            tokens = self._dice.randint(1, body["max_tokens"])
+            return await (
+                self._stream(request, generated, tokens) if body.get("stream") else self._json(generated, tokens)
+            )
+        finally:
+            generated.ended_milliseconds = int(time.time() * 1000)
+
+    async def _json(self, generated: Generated, tokens: int) -> web.Response:
         await self._pause()
         generated.completion_tokens, generated.finished = tokens, True
         choice = {"index": 0, "message": {"role": "assistant", "content": "x" * tokens}, "finish_reason": "stop"}

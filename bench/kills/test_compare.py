@@ -17,7 +17,7 @@ DELIVERED = Charge(UsageSource.DELIVERED, 1, 25, 3, START)
 NOTHING = Charge(UsageSource.NONE, 1, 0, 0, START)
 WHOLE = Outcome(0, False, 16, 100, START, END, "id", 200, complete=True, usage=(7, 5))
 CUT = Outcome(0, True, 16, 100, START, END, "id", 200, hung_up=True, events=3)
-GENERATED = Generated(7, 5, finished=True)
+GENERATED = Generated(7, 5, finished=True, ended_milliseconds=END)
 
 
 def judge(

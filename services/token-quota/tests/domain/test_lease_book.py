@@ -12,6 +12,7 @@ from arks.token_quota.domain.charge import LineError
 from arks.token_quota.domain.lease_book import (
     CLOSE_MARGIN_MILLISECONDS,
     HEARTBEAT_MILLISECONDS,
+    NO_LEASE_MILLISECONDS,
     QUIET_MILLISECONDS,
     BookState,
     LeaseBook,
@@ -96,16 +97,44 @@ def restarted_with_pending(book: LeaseBook) -> LeaseBook:
     return restarted(book)
 
 
-def test_requests_without_a_lease_are_records_only() -> None:
+WITHOUT_LEASE = start_line(lease="-") + "\tteam/qwen/tom"
+
+
+def test_a_request_without_a_lease_that_ends_soon_is_a_record_only() -> None:
     book = LeaseBook()
-    book.add_start_line(start_line(lease="-"))
+    assert NOW - 500 == book.add_start_line(WITHOUT_LEASE)
     book.add_end_line(end_line(lease="-"))
+    book.close_all()
     batch = only(book.batches("id", "gw", NOW))
     assert ([], [], [("", False)]) == (
         batch.started,
         batch.closed_leases,
         [(record.lease, record.was_reported_started) for record in batch.records],
     )
+
+
+def test_a_request_without_a_lease_is_started_a_second_after_it_began() -> None:
+    book = LeaseBook()
+    book.add_start_line(WITHOUT_LEASE)
+    due = NOW - 500 + NO_LEASE_MILLISECONDS + CLOSE_MARGIN_MILLISECONDS
+    book = restarted(book)
+    book.close(due - 1)
+    assert [] == book.batches("a", "gw", NOW)
+    book.close(due)
+    batch = only(book.batches("b", "gw", NOW))
+    assert [StartedRequest("r1", "tom", "qwen", "completions", "-", NOW - 500, PROMPT, COMPLETION)] == batch.started
+    assert ([], 0) == (batch.closed_leases, book.leases)
+
+
+def test_a_late_end_without_a_lease_is_marked_though_another_request_is_in_flight() -> None:
+    book = LeaseBook()
+    book.add_start_line(WITHOUT_LEASE)
+    book.close_all()
+    book.batches("a", "gw", NOW)
+    book.add_start_line(WITHOUT_LEASE.replace("r1", "r2"))
+    book.add_end_line(end_line(lease="-"))
+    (record,) = only(book.batches("b", "gw", NOW)).records
+    assert (True, 1) == (record.was_reported_started, book.open_requests)
 
 
 @pytest.mark.parametrize(

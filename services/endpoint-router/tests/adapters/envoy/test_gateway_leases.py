@@ -283,6 +283,7 @@ async def test_without_token_quota_the_last_failure_policy_counts(gateway: Gatew
     assert status == response.status_code
     if status == 200:
         assert ["S", response.headers["x-request-id"], "-", "5", "1024"] == gateway.starts()[-1][:5]
+        assert "default/m/alice" == gateway.starts()[-1][-1]
         assert "default/m/alice/-/5/1024" in [line["grant"] for line in await gateway.usage(2)]
     else:
         assert "admission_unavailable" == code(response)
@@ -293,7 +294,8 @@ async def test_an_admission_without_counters_has_no_lease(gateway: Gateway) -> N
     gateway.admission.script = grant(x_arks_grant="default/m/alice/-/10/20")
     response = await gateway.post(BODY)
     (start,) = gateway.starts()
-    assert ["S", response.headers["x-request-id"], "-", "10", "20", "chat.completions"] == start[:-1]
+    assert ["S", response.headers["x-request-id"], "-", "10", "20", "chat.completions"] == start[:-2]
+    assert "default/m/alice" == start[-1]
     (line,) = await gateway.usage()
     assert "default/m/alice/-/10/20" == line["grant"]
 

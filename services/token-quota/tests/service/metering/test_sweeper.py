@@ -70,6 +70,17 @@ async def test_a_request_without_usage_is_charged_its_reservation(
     assert [] == await sweeps.sweep()
 
 
+async def test_a_request_without_a_lease_is_charged_to_none(
+    sweeps: Sweeps, ingest: IngestBatches, total: Total
+) -> None:
+    await ingest(batch(started=[started(lease="-")]))
+    (charge,) = await sweeps.sweep()
+    await ingest(charge)
+    assert (1, 100, 200) == await total()
+    (part,) = await sweeps.applied()
+    assert ("", 1, 200) == (part.lease, part.requests, part.completion_tokens)
+
+
 async def test_a_request_is_not_charged_before_its_time(sweeps: Sweeps, ingest: IngestBatches) -> None:
     await ingest(batch(started=[started()]))
     assert [] == await sweeps.sweep(after_seconds=RESERVATION_SECONDS)

@@ -50,8 +50,8 @@ class UsageRecord(msgspec.Struct, rename="camel", omit_defaults=True):
 
 
 class StartedRequest(msgspec.Struct, rename="camel", omit_defaults=True):
-    """A request that was still in flight when its lease was closed. If its end is never reported, it is charged its
-    reservation.
+    """A request that was still in flight when its lease was closed, or a second after its start if it has no lease. If
+    its end is never reported, it is charged its reservation.
     """
 
     request_id: Name
@@ -59,6 +59,7 @@ class StartedRequest(msgspec.Struct, rename="camel", omit_defaults=True):
     endpoint: Name
     operation: str
     lease: Name
+    """`-` if the request was admitted without counters."""
     started_at_milliseconds: Milliseconds
     reserved_prompt_tokens: Count = 0
     reserved_completion_tokens: Count = 0

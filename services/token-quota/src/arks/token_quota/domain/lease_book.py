@@ -13,6 +13,7 @@ from arks.contracts.subjects import encode
 from arks.token_quota.domain.batch import MAX_MILLISECONDS, ClosedLease, StartedRequest, UsageBatch, UsageRecord
 from arks.token_quota.domain.charge import NUL, LineError, parse_request_id, required_count, usage_record
 from arks.token_quota.domain.grant import MAX_NAME_LENGTH
+from arks.token_quota.domain.lease import NO_LEASE
 
 CLOSE_MARGIN_MILLISECONDS: Final = 200
 """From the end of a lease to its closing: covers the time from the filter's look at its clock to its write."""
@@ -22,6 +23,9 @@ QUIET_MILLISECONDS: Final = 40_000
 """After the last lease's end: token-quota returns lost leases 30 s after theirs."""
 BATCH_RECORDS: Final = 1000
 """In one message: about 450 KB of NATS' 1 MB."""
+_NO_LEASE_END: Final = f"/{NO_LEASE}"
+NO_LEASE_MILLISECONDS: Final = 1000
+"""Requests that were admitted without counters are reported as started after this time, as if they had a lease."""
 MAX_OPEN: Final = 200_000
 """Requests in flight in leases that are not closed. More are not tracked: they are charged when they end."""
 
@@ -36,7 +40,9 @@ class Started(msgspec.Struct, array_like=True):
 
 
 class Lease(msgspec.Struct):
-    """A lease that is not closed. The amounts are those that no request has taken yet."""
+    """A lease that is not closed. The amounts are those that no request has taken yet. Requests without a lease have
+    one here too, for each namespace, endpoint and token, with the id of `_no_lease`.
+    """
 
     id: str
     namespace: str
@@ -97,7 +103,7 @@ class LeaseBook:
         lease. Raises LineError.
         """
         columns = line.split("\t")
-        if columns[0] == "S" and len(columns) == 7:
+        if columns[0] == "S" and (len(columns) == 7 or (len(columns) == 8 and columns[2] == NO_LEASE)):
             return self._add_start(columns)
         if columns[0] == "L" and len(columns) == 7:
             self._add_lease(columns)
@@ -107,35 +113,49 @@ class LeaseBook:
     def add_end_line(self, line: str) -> None:
         """A line of the usage log. Raises LineError."""
         namespace, record = usage_record(line)
-        if record.lease:
-            lease = self._leases.get(record.lease)
-            if lease is None:
-                record.was_reported_started = True
-            elif lease.open.pop(record.request_id, None) is not None:
-                self.open_requests -= 1
-            else:
-                lease.ended_first.append(record.request_id)
+        lease = self._leases.get(record.lease or _no_lease(namespace, record.endpoint, record.token))
+        if lease is None:
+            record.was_reported_started = True
+        elif lease.open.pop(record.request_id, None) is not None:
+            self.open_requests -= 1
+        elif not record.lease:
+            record.was_reported_started = True  # perhaps by the one before: they have the same id
+        else:
+            lease.ended_first.append(record.request_id)
         self._of(namespace).records.append(record)
 
     def _add_lease(self, columns: list[str]) -> None:
         _, id_, end, requests, prompt, completion, names = columns
-        parts = names.split("/")
-        if len(parts) != 3 or not all(0 < len(name) <= MAX_NAME_LENGTH for name in (id_, *parts)) or NUL in names:
+        parts = _names(names)
+        if not 0 < len(id_) <= MAX_NAME_LENGTH:
             raise LineError("names of a lease")
         end_milliseconds = _milliseconds(end, "end of a lease")
         counts = [required_count(text, "amounts of a lease") for text in (requests, prompt, completion)]
-        lease = Lease(id_, parts[0], parts[1], parts[2], end_milliseconds, counts[0], counts[1], counts[2])
-        self._leases[id_] = lease
-        heapq.heappush(self._ends, (lease.end_milliseconds, id_))
+        lease = Lease(id_, *parts, end_milliseconds, counts[0], counts[1], counts[2])
+        self._keep(lease)
         namespace = lease.namespace
         self._last_ends[namespace] = max(self._last_ends.get(namespace, 0), lease.end_milliseconds)
 
+    def _keep(self, lease: Lease) -> None:
+        self._leases[lease.id] = lease
+        heapq.heappush(self._ends, (lease.end_milliseconds, lease.id))
+
+    def _lease_of(self, id_: str, names: list[str], at_milliseconds: int) -> Lease | None:
+        """`names`: the column that a start without a lease has."""
+        if not names:
+            return self._leases.get(id_)
+        parts = _names(names[0])
+        id_ = _no_lease(*parts)
+        if id_ not in self._leases:
+            self._keep(Lease(id_, *parts, at_milliseconds + NO_LEASE_MILLISECONDS, 0, 0, 0))
+        return self._leases[id_]
+
     def _add_start(self, columns: list[str]) -> int:
-        _, request_id, id_, prompt, completion, operation, at = columns
+        _, request_id, id_, prompt, completion, operation, at, *names = columns
         prompt_tokens, completion_tokens = required_count(prompt, "prompt"), required_count(completion, "completion")
         at_milliseconds = _milliseconds(at, "start")
         parse_request_id(request_id)
-        lease = self._leases.get(id_)
+        lease = self._lease_of(id_, names, at_milliseconds)
         if lease is not None:
             lease.requests -= 1
             lease.prompt_tokens -= prompt_tokens
@@ -167,8 +187,10 @@ class LeaseBook:
 
     def _close(self, lease: Lease) -> None:
         pending = self._of(lease.namespace)
-        amounts = (lease.requests, lease.prompt_tokens, lease.completion_tokens)
-        pending.closed.append(ClosedLease(lease.id, *(max(0, amount) for amount in amounts)))
+        has_counters = not lease.id.endswith(_NO_LEASE_END)
+        if has_counters:
+            amounts = (lease.requests, lease.prompt_tokens, lease.completion_tokens)
+            pending.closed.append(ClosedLease(lease.id, *(max(0, amount) for amount in amounts)))
         self.open_requests -= len(lease.open)
         for request_id, started in lease.open.items():
             pending.started.append(
@@ -177,7 +199,7 @@ class LeaseBook:
                     lease.token,
                     lease.endpoint,
                     started.operation,
-                    lease.id,
+                    lease.id if has_counters else NO_LEASE,
                     started.at_milliseconds,
                     started.prompt_tokens,
                     started.completion_tokens,
@@ -220,6 +242,19 @@ class LeaseBook:
         if found is None:
             found = self._pending[namespace] = _Pending()
         return found
+
+
+def _names(text: str) -> tuple[str, str, str]:
+    """Namespace, endpoint and token. Raises LineError."""
+    parts = text.split("/")
+    if len(parts) != 3 or not all(0 < len(name) <= MAX_NAME_LENGTH for name in parts) or NUL in text:
+        raise LineError("names of a lease")
+    return parts[0], parts[1], parts[2]
+
+
+def _no_lease(namespace: str, endpoint: str, token: str) -> str:
+    """What stands for the id of a lease. No id has a slash."""
+    return f"{namespace}/{endpoint}/{token}{_NO_LEASE_END}"
 
 
 def _milliseconds(text: str, column: str) -> int:

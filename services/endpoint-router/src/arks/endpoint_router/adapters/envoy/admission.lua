@@ -70,11 +70,13 @@ local function time_text(now)
 end
 
 -- Lets the request pass to the engine once its start is in the file: a request without a start would be free. If it
--- cannot be written, the lease is not used again, because its own line may not be in the file either.
+-- cannot be written, the lease is not used again, because its own line may not be in the file either. Without a lease
+-- the line has the names that the lease's line would have.
 local function start(h, request, lease, prompt, completion, now, lease_line)
   local operation, tokens = request.operation, prompt .. "/" .. completion
   local line = lease_line .. "S\t" .. request.id .. "\t" .. lease.id .. "\t" .. prompt .. "\t" .. completion
-  if not append(starts_file, line .. "\t" .. operation .. "\t" .. time_text(now) .. "\n", now) then
+  local names = lease.id == "-" and "\t" .. sub(lease.grant, 1, -3) or ""
+  if not append(starts_file, line .. "\t" .. operation .. "\t" .. time_text(now) .. names .. "\n", now) then
     lease.requests = 0
     return reject_unavailable(h)
   end

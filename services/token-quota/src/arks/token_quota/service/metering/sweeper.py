@@ -8,6 +8,7 @@ import structlog
 from arks.contracts.usage import UsageSource
 from arks.kit.errors import Unavailable
 from arks.token_quota.domain.batch import UsageBatch, UsageRecord
+from arks.token_quota.domain.lease import NO_LEASE
 from arks.token_quota.service.metering.context import MeteringContext
 from arks.token_quota.service.metering.projector import Projector
 from arks.token_quota.service.ports.ledger import OpenRequest
@@ -88,7 +89,7 @@ def _charge(request: OpenRequest) -> UsageRecord:
         started_at_milliseconds=started.started_at_milliseconds,
         prompt_tokens=started.reserved_prompt_tokens,
         completion_tokens=started.reserved_completion_tokens,
-        lease=started.lease,
+        lease="" if started.lease == NO_LEASE else started.lease,
         reserved_prompt_tokens=started.reserved_prompt_tokens,
         reserved_completion_tokens=started.reserved_completion_tokens,
     )
