@@ -53,7 +53,7 @@ async def test_admission_gets_headers_only(gateway: Gateway) -> None:
         "x-arks-n": "2",
         "x-arks-stream": "1",
         "x-arks-gateway": "gateway",
-        "x-arks-demand": "0,0,0",
+        "x-arks-demand": "1,0,0",
     }
     assert ("POST", "/v1/admit", b"") == (query.method, query.path, query.body)
     assert expected == {name: query.headers.get(name) for name in expected}
