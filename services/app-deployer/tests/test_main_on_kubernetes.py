@@ -165,10 +165,11 @@ async def test_an_application_from_kubectl_apply_to_kubectl_delete(harness: Main
     await harness.start()
     await harness.server.kubectl("scale", "arksapplication", KEY.name, "--replicas=1")
     await harness.until_shown("Running", "1", "1")
+    await harness.server.kubectl("delete", "service", f"arks-application-{KEY.name}")
 
     async def events_written() -> bool:
         events = await harness.server.kubectl("get", "events", "-o", "jsonpath={.items[*].reason}")
-        return {"ModelNotExist", "Running", "Scaled"} == set(events.split())
+        return {"ModelNotExist", "Running", "Scaled", "Repaired"} == set(events.split())
 
     await eventually(events_written, what="the Events")
     await harness.server.kubectl("delete", "arksapplication", KEY.name, "--timeout=90s")

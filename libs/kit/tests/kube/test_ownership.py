@@ -20,6 +20,7 @@ from arks.kit.types import Json
 pytestmark = [pytest.mark.kube, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300)]
 DEPLOYMENT = Kind("apps", "v1", "Deployment", "deployments")
 SERVICE = Kind("", "v1", "Service", "services")
+JOB = Kind("batch", "v1", "Job", "jobs")
 US = "arks-test"
 
 
@@ -148,3 +149,15 @@ async def test_a_selector_with_one_more_label_is_lost(api: KubeApi, server: ApiS
     assert (LostField("spec.selector", "kubectl-patch"),) == lost(service(owner()), found)
     after = await ownership.write(api, SERVICE, service(owner()), found)
     assert {"app": "x"} == after["spec"]["selector"]
+
+
+async def test_a_checked_deletion_deletes_what_the_object_owns(api: KubeApi, server: ApiServer) -> None:
+    """The default of a Job is to leave its pods behind."""
+    job: Json = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "j", "namespace": "default"}}
+    job["spec"] = {"template": {"spec": {"restartPolicy": "Never", "containers": [{"name": "c", "image": "x"}]}}}
+    created = await api.create(JOB, job)
+    await server.kubectl("patch", "job", "j", "-p", '{"metadata":{"finalizers":["arks.ai/test"]}}', "--type=merge")
+    assert await api.delete(JOB, Key("default", "j"), uid=created["metadata"]["uid"])
+    found = await api.get(JOB, Key("default", "j"))
+    assert found is not None and ["arks.ai/test"] == found["metadata"]["finalizers"]
+    await server.kubectl("patch", "job", "j", "-p", '{"metadata":{"finalizers":null}}', "--type=merge")

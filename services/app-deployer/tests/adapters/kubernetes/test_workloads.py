@@ -12,7 +12,6 @@ from arks.app_deployer.testing.api_server import lws_api_server
 from arks.app_deployer.testing.kube_harness import KEY, KubeHarness
 from arks.app_deployer.testing.workloads_contract import WorkloadsContract
 from arks.contracts.resources import InstanceState
-from arks.kit.key import Key
 from arks.kit.kube.api import KubeApi
 from arks.kit.testing.kubernetes import ApiServer
 from arks.kit.testing.wait import eventually

@@ -34,12 +34,13 @@ from arks.model_manager.domain.protocol import Outcome, Report, outcome_from_jso
 REQUIRED = {STORAGE_PATH: "default/p/m", FINGERPRINT: "f", TEMPLATE: "t"}
 ANNOTATIONS = [*REQUIRED, FAILURES, BEST_BYTES, OUTCOME, PVC_UID]
 objects = kube_objects([MODEL_LABEL], ANNOTATIONS, typed=True)
+OWNERS = [{"kind": "ArksModel", "name": "m", "uid": "2", "controller": True}]
 DEEP = "[" * 4000
 
 
 def job(**annotations: str) -> dict[str, Any]:
     metadata = {"name": "j", "namespace": "default", "uid": "1", "annotations": {**REQUIRED, **annotations}}
-    return {"metadata": metadata}
+    return {"metadata": metadata | {"ownerReferences": OWNERS}}
 
 
 @pytest.mark.parametrize("failures", ["²", "many", "-1", "9" * 5000])
@@ -59,6 +60,7 @@ def test_an_outcome_that_is_nested_too_deeply_is_none() -> None:
 def test_whatever_others_write_into_an_object_is_read(obj: dict[str, Any], marked: bool) -> None:
     if marked:
         obj["metadata"]["annotations"] = REQUIRED | obj["metadata"].get("annotations", {})
+        obj["metadata"]["ownerReferences"] = OWNERS
     assert isinstance(parse_job(obj), ObservedJob | None)
     assert isinstance(parse_pod(obj), ObservedPod | None)
     assert isinstance(parse_pvc(obj), ObservedPvc)

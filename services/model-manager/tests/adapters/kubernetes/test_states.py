@@ -29,11 +29,19 @@ def test_an_unschedulable_pod_is_blocked_for_a_while() -> None:
 
 def test_objects_of_others_are_ignored() -> None:
     metadata = {"name": "x", "namespace": "default", "uid": "u", "creationTimestamp": TIME}
-    assert parse_job({"metadata": metadata | {"labels": {"arks.ai/model": "tiny"}}}) is None
+    forged = {"arks.ai/place": "p", "arks.ai/order": "f", "arks.ai/template": "t"}
+    labels = {"arks.ai/model": "tiny"}
+    assert parse_job({"metadata": metadata | {"labels": labels, "annotations": forged}}) is None
+    cron = {"kind": "CronJob", "name": "c", "uid": "c", "controller": True}
+    owned = {"labels": labels, "annotations": forged, "ownerReferences": [cron]}
+    assert parse_job({"metadata": metadata | owned}) is None
+    model = {"kind": "ArksModel", "name": "tiny", "uid": "m", "controller": True}
+    assert parse_job({"metadata": metadata | owned | {"ownerReferences": [model]}}) is not None
     assert parse_pod({"metadata": metadata | {"ownerReferences": [{"kind": "StatefulSet", "uid": "s"}]}}) is None
 
 
 def test_a_job_that_is_being_deleted_is_ignored() -> None:
     metadata = {"name": "x", "namespace": "d", "uid": "u", "deletionTimestamp": TIME, "creationTimestamp": TIME}
     ours = {"arks.ai/place": "p", "arks.ai/order": "f", "arks.ai/template": "t"}
-    assert parse_job({"metadata": metadata | {"annotations": ours}}) is None
+    owners = [{"kind": "ArksModel", "name": "tiny", "uid": "m", "controller": True}]
+    assert parse_job({"metadata": metadata | {"annotations": ours, "ownerReferences": owners}}) is None

@@ -20,7 +20,7 @@ from arks.kit.kube.informer import Informer
 from arks.kit.kube.kinds import POD, SECRET
 from arks.kit.kube.resources import KubeResources, kind_of
 from arks.kit.testing.wait import eventually
-from arks.kit.types import AsyncCallable
+from arks.kit.types import AsyncCallable, Json
 from arks.model_manager.adapters.kubernetes.faults import Faults
 from arks.model_manager.adapters.kubernetes.manifests import StoragePath, WorkerOptions
 from arks.model_manager.adapters.kubernetes.objects import JOB, OUR_PODS, OURS, PVC, Jobs, Pvcs
@@ -188,16 +188,20 @@ class TestKubeStorage(StorageContract):
         await self.complete(harness, storage_path, source)
         await harness.kube.api.delete(MODEL, other)
 
-    async def test_a_job_of_a_user_is_not_touched(self, harness: KubeStorageHarness) -> None:
+    @pytest.mark.parametrize("forged", [False, True])
+    async def test_a_job_of_a_user_is_not_touched(self, harness: KubeStorageHarness, forged: bool) -> None:
         storage_path, source = self.storage_path(harness), self.source(harness)
         container = {"name": "theirs", "image": "nothing"}
         job = {"template": {"spec": {"restartPolicy": "Never", "containers": [container]}}}
-        metadata = {"name": "arks-worker-tiny", "namespace": "default"}
+        metadata: Json = {"name": "arks-worker-tiny", "namespace": "default"}
+        if forged:
+            marks = {"arks.ai/place": storage_path, "arks.ai/order": "f", "arks.ai/template": "t"}
+            metadata |= {"labels": {"arks.ai/model": "tiny"}, "annotations": marks}
         theirs = await harness.kube.api.create(
             JOB, {"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": job}
         )
         await harness.storage.prepare(storage_path, KEY)
-        with pytest.raises(Invalid, match="was not created by Arks"):
+        with pytest.raises(Invalid, match=r"Job arks-worker-tiny exists and has no owner.*give ArksModel tiny"):
             await harness.download(storage_path, source)
         found = await harness.kube.api.get(JOB, Key("default", "arks-worker-tiny"))
         assert found is not None

@@ -168,12 +168,13 @@ class KubeApi:
 
         `uid`: raises Conflict if the object has another one.
         """
-        query = {"propagationPolicy": "Background"}
+        options: Json = {"propagationPolicy": "Background"}
         if grace_seconds is not None:
-            query["gracePeriodSeconds"] = str(grace_seconds)
-        body = None if uid is None else {"preconditions": {"uid": uid}}
-        try:
-            await self._request("DELETE", kind, key, query=query, body=body)
+            options["gracePeriodSeconds"] = grace_seconds
+        if uid is not None:
+            options["preconditions"] = {"uid": uid}
+        try:  # all in the body: the API server ignores the query of a request with a body
+            await self._request("DELETE", kind, key, body=options)
         except NotFound:
             return False
         return True

@@ -25,6 +25,7 @@ def observed_job(annotations: dict[str, str] | None = None, *conditions: dict[st
         "creationTimestamp": TIME,
         "labels": {"arks.ai/model": "tiny"},
         "annotations": ours | (annotations or {}),
+        "ownerReferences": [{"kind": "ArksModel", "name": "tiny", "uid": "model", "controller": True}],
     }
     observed = parse_job({"metadata": metadata, "status": {"conditions": list(conditions)}})
     assert observed is not None

@@ -76,7 +76,7 @@ class HttpRoutes:
             return
         found = await self._api.get(HTTP_ROUTE, key)
         if found is not None and http_route.is_owned_by(found, endpoint):
-            await self._api.delete(HTTP_ROUTE, key)
+            await self._api.delete(HTTP_ROUTE, key, uid=found["metadata"]["uid"])
 
 
 def _same(before: ArksEndpoint, now: ArksEndpoint) -> bool:

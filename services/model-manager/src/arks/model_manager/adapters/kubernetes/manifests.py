@@ -96,16 +96,19 @@ def pvc_manifest(model: ArksModel, spec: Json) -> Json:
     return {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": metadata, "spec": spec}
 
 
-def ownership_patch(model: ArksModel) -> Json:
-    """The patch that makes a model the owner of a PVC that Arks created."""
-    labels, annotations = {MODEL_LABEL: model.name}, {LENT: None}
-    return {"metadata": {"labels": labels, "annotations": annotations, "ownerReferences": [owner_reference(model)]}}
+def ownership_patch(model: ArksModel, uid: str) -> Json:
+    """The patch that makes a model the owner of a PVC that Arks created. It fails for a PVC with another uid."""
+    metadata = {"uid": uid, "labels": {MODEL_LABEL: model.name}, "annotations": {LENT: None}}
+    return {"metadata": {**metadata, "ownerReferences": [owner_reference(model)]}}
 
 
-def lending_patch(owners: Sequence[Json]) -> Json:
-    """The patch that makes workloads the owners of a PVC: it is deleted with the last, and blocks no deletion."""
+def lending_patch(owners: Sequence[Json], uid: str) -> Json:
+    """The patch that makes workloads the owners of a PVC: it is deleted with the last, and blocks no deletion.
+
+    It fails for a PVC with another uid.
+    """
     kept = [{field: owner[field] for field in ("apiVersion", "kind", "name", "uid")} for owner in owners]
-    return {"metadata": {"annotations": {LENT: "true"}, "ownerReferences": kept}}
+    return {"metadata": {"uid": uid, "annotations": {LENT: "true"}, "ownerReferences": kept}}
 
 
 def job_name(model: str) -> str:

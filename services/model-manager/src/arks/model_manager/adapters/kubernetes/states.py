@@ -3,8 +3,10 @@
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
+from arks.contracts.resources import ArksModel
 from arks.kit.key import Key
 from arks.kit.kube.lenient import number_in, time_in
+from arks.kit.kube.ownership import controller_of
 from arks.kit.kube.pod_state import PodState, Terminated, pod_state
 from arks.kit.telemetry import redact
 from arks.kit.types import Json
@@ -96,8 +98,10 @@ def parse_pvc(obj: Json) -> ObservedPvc:
 
 
 def parse_job(obj: Json) -> ObservedJob | None:
-    """None for a Job that is being deleted or was not created by Arks."""
+    """None for a Job that is being deleted or does not belong to an ArksModel, also with the annotations of ours."""
     metadata = obj["metadata"]
+    if (controller_of(obj) or {}).get("kind") != ArksModel.__name__:
+        return None
     annotations = metadata.get("annotations", {})
     if "deletionTimestamp" in metadata or not {STORAGE_PATH, FINGERPRINT, TEMPLATE} <= annotations.keys():
         return None

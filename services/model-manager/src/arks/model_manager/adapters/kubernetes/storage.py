@@ -99,7 +99,7 @@ class KubeStorage:
         if pvc is None:
             raise Unavailable(f"PVC {path.pvc} was just deleted")
         if pvc.lent:
-            self._pvcs.put(await self._api.merge(PVC, path.pvc, ownership_patch(model)))
+            self._pvcs.put(await self._api.merge(PVC, path.pvc, ownership_patch(model, pvc.uid)))
         await self._workers.start(model, path, source, pvc)
 
     async def stop(self, storage_path: str) -> None:
@@ -119,13 +119,13 @@ class KubeStorage:
             return Removal.KEPT
         heirs = [other for other in self._users_of(path.pvc) if other.metadata.uid != model.metadata.uid]
         if not heirs:
-            return await self._lend(path.pvc, model)
+            return await self._lend(path.pvc, pvc.uid, model)
         heir = min(heirs, key=lambda other: (str(other.metadata.creation_timestamp), other.name))
-        self._pvcs.put(await self._api.merge(PVC, path.pvc, ownership_patch(heir)))
+        self._pvcs.put(await self._api.merge(PVC, path.pvc, ownership_patch(heir, pvc.uid)))
         log.info("PVC passed on", pvc=str(path.pvc), model=str(key), to=heir.key)
         return Removal.SHARED
 
-    async def _lend(self, pvc: Key, model: ArksModel) -> Removal:
+    async def _lend(self, pvc: Key, uid: str, model: ArksModel) -> Removal:
         """Make running engines the owners of a PVC, until a new model that uses it takes it over.
 
         A deletion that has begun cannot be undone: a model that is applied again would wait for the engines to end.
@@ -134,7 +134,7 @@ class KubeStorage:
         workloads = workloads_on(pods, pvc.name)
         if not workloads:
             return Removal.REMOVED
-        self._pvcs.put(await self._api.merge(PVC, pvc, lending_patch(workloads)))
+        self._pvcs.put(await self._api.merge(PVC, pvc, lending_patch(workloads, uid)))
         log.info("PVC lent", pvc=str(pvc), model=model.key, to=[workload["name"] for workload in workloads])
         return Removal.LENT
 

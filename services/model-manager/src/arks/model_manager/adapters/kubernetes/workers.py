@@ -11,6 +11,7 @@ from arks.kit.cache import Cache
 from arks.kit.clock import Clock
 from arks.kit.errors import ArksError, Conflict, Invalid, Unavailable
 from arks.kit.key import Key, key_of
+from arks.kit.kube import ownership
 from arks.kit.kube.api import KubeApi, key_of_object
 from arks.kit.types import Json
 from arks.model_manager.adapters.kubernetes.faults import Faults
@@ -122,9 +123,13 @@ class Workers:
         existing = await self._api.get(JOB, key)
         if existing is None or "deletionTimestamp" in existing["metadata"]:
             raise Unavailable(f"the Job {key} is being deleted")
-        job = parse_job(existing)
+        owner, job = ownership.controller_of(desired) or {}, parse_job(existing)
+        try:
+            ownership.check(JOB, existing, owner, owner)
+        except ownership.NameConflict as error:
+            raise Invalid(str(error)) from error
         if job is None:
-            raise Invalid(f"the Job {key}, which would load the model, exists and was not created by Arks")
+            raise Invalid(f"the Job {key}, which would load the model, lacks the annotations that Arks sets: delete it")
         new = parse_job(existing | {"metadata": existing["metadata"] | desired["metadata"]})
         if new is not None and not job.ended and job.outcome is None and _same_attempt(job, new):
             return existing
@@ -135,7 +140,7 @@ class Workers:
             raise Unavailable(f"the Job {key} is being deleted") from error
 
     async def _delete(self, job: ObservedJob) -> None:
-        await self._api.delete(JOB, job.key)
+        await self._api.delete(JOB, job.key, uid=job.uid)
         self._jobs.deleted(job)
 
     async def _download(self, job: ObservedJob, pod: ObservedPod | None) -> Download | None:
