@@ -24,6 +24,7 @@ _KEPT = (
     "minItems",
     "maxItems",
     "maxProperties",
+    "not",
     "default",
     "required",
     "x-kubernetes-preserve-unknown-fields",

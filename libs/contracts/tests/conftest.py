@@ -1,6 +1,7 @@
 """What the tests share: the sample manifests, and a stand-in for the checks that an API server makes from a CRD."""
 
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 import yaml
 from cel import cel  # the extension itself: another package brings an empty module of the same name
 
-from arks.contracts.resources import KINDS, Secret
+from arks.contracts.resources import KINDS, Resource, Secret
 from tools.generate.crds import open_api_schema
 
 SAMPLES = sorted((Path(__file__).parent / "samples").glob("*.yaml"))
@@ -31,6 +32,12 @@ def read_manifests() -> Callable[[str], list[dict[str, Any]]]:
 def api_server() -> Callable[[str], list[str]]:
     """A function from a manifest's text to the errors of an API server with our CRDs."""
     return lambda text: [objection for item in _read_manifests(text) for objection in _objections(item)]
+
+
+@pytest.fixture
+def accepts() -> Callable[[dict[str, Any]], bool]:
+    """Whether an API server with our CRDs would store an object; it drops unknown fields."""
+    return lambda item: all(objection.endswith(": unknown field") for objection in _objections(item))
 
 
 def _read_manifests(text: str) -> list[dict[str, Any]]:
@@ -55,12 +62,17 @@ def _objections(item: dict[str, Any]) -> Iterator[str]:
     kind = KINDS[item["kind"]]
     if kind is Secret:
         return
-    schema = open_api_schema(kind)
+    schema = _schema(kind)
     errors = [
         f"{error.json_path}: {error.message}" for error in jsonschema.Draft202012Validator(schema).iter_errors(item)
     ]
     yield from errors or _broken_rules(schema, item, "$")  # rules may count on the types
     yield from _unknown_fields(schema, item, "$")
+
+
+@cache
+def _schema(kind: type[Resource]) -> dict[str, Any]:
+    return open_api_schema(kind)
 
 
 def _broken_rules(schema: dict[str, Any], value: Any, at: str) -> Iterator[str]:

@@ -17,7 +17,7 @@ from tools.generate.reference import reference_page, undescribed_fields
 ROOT = Path(__file__).parents[3]
 ALLOWED = {
     "type", "description", "format", "enum", "pattern", "minimum", "maximum", "minLength", "maxLength", "minItems",
-    "maxItems", "maxProperties", "default", "required", "properties", "items", "additionalProperties",
+    "maxItems", "maxProperties", "not", "default", "required", "properties", "items", "additionalProperties",
     "x-kubernetes-preserve-unknown-fields", "x-kubernetes-map-type", "x-kubernetes-list-type",
     "x-kubernetes-list-map-keys", "x-kubernetes-validations",
 }  # fmt: skip

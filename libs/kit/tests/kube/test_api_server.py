@@ -186,6 +186,40 @@ async def test_a_repeated_event_is_counted_on_one_object(
     assert "3 QuotaExhausted" == listed
 
 
+@pytest.mark.parametrize(
+    ("reference", "accepted"),
+    [
+        *(("hf", True), ({"name": "hf"}, True), ({"name": "hf", "key": "TOKEN", "later": 1}, True)),
+        *(({"secretName": "hf"}, False), ({}, False), ({"name": 5}, False), ({"name": "Not A Name"}, False)),
+        *(("Not A Name", False), ("", False), (5, False), (0, False), (True, False), ([], False), (["hf"], False)),
+    ],
+)
+async def test_a_reference_to_a_secret_is_checked_by_the_api_server(
+    server: ApiServer, reference: object, accepted: bool
+) -> None:
+    spec = {"model": "acme/tiny", "source": {"huggingface": {"tokenSecretRef": reference}}}
+    assert accepted == await _takes(server, "ArksModel", spec)
+
+
+@pytest.mark.parametrize("field", ["labels", "annotations"])
+async def test_keys_of_arks_are_refused_by_the_api_server(server: ApiServer, field: str) -> None:
+    for key, accepted in {"team": True, "arks.ai/slots": False}.items():
+        spec = {"model": {"name": "m"}, "instanceSpec": {field: {key: "many"}}}
+        assert accepted == await _takes(server, "ArksApplication", spec)
+
+
+async def _takes(server: ApiServer, kind: str, spec: dict[str, object]) -> bool:
+    """Whether the API server would create it. Only an answer that the object is invalid counts as a refusal."""
+    metadata = {"name": "tried", "namespace": "default"}
+    made = {"apiVersion": "arks.ai/v1", "kind": kind, "metadata": metadata, "spec": spec}
+    try:
+        await server.kubectl("create", "--dry-run=server", "-f", "-", stdin=json.dumps(made))
+    except RuntimeError as error:
+        assert "is invalid" in str(error)
+        return False
+    return True
+
+
 NEWER = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/period/enum"
 
 

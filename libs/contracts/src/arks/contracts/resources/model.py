@@ -7,7 +7,16 @@ from pydantic import Field, field_validator
 
 from arks.contracts.resources.instance import ArksInstanceSpec, ImagePullSecret
 from arks.contracts.resources.meta import AGE, KIND, CustomResource, PrinterColumn, Status
-from arks.contracts.resources.schema import MAX_LABEL_LENGTH, ApiModel, Count64, Location, ObjectName, Passthrough, Rule
+from arks.contracts.resources.schema import (
+    MAX_LABEL_LENGTH,
+    ApiModel,
+    Count64,
+    Location,
+    ObjectName,
+    Passthrough,
+    Rule,
+    text_or_object,
+)
 
 SUB_PATH_PATTERN = r"^[A-Za-z0-9._@+=:,-]+(/[A-Za-z0-9._@+=:,-]+)*/?$"
 """A relative path without blanks and shell characters, because it is used in command lines."""
@@ -29,11 +38,10 @@ class HubTokenRef(ApiModel):
     key: str = Field(default=HF_TOKEN_KEY, min_length=1, max_length=253, description="Key in the secret.")
 
 
-def _string_or_object(schema: dict[str, Any]) -> None:
-    """A CRD cannot express "string or object": the API server accepts anything, and Arks validates the rest."""
+def _name_or_reference(schema: dict[str, Any]) -> None:
     description = schema.get("description", "")
     schema.clear()
-    schema |= {"description": description, "x-kubernetes-preserve-unknown-fields": True}
+    schema |= {"description": description} | text_or_object("name", HubTokenRef)
 
 
 class HuggingFaceSource(ApiModel):
@@ -42,7 +50,7 @@ class HuggingFaceSource(ApiModel):
     token_secret_ref: HubTokenRef | None = Field(
         default=None,
         description="Secret with the access token: `{name, key}`, or its name alone (then the key is HF_TOKEN).",
-        json_schema_extra=_string_or_object,
+        json_schema_extra=_name_or_reference,
     )
     endpoint: str | None = Field(
         default=None,

@@ -130,6 +130,30 @@ class ApiModel(BaseModel):
         return self.model_dump(mode="json", by_alias=True, exclude_none=True, context=context)
 
 
+def text_or_object(name: str, model: type[ApiModel]) -> dict[str, Any]:
+    """The schema of a field that is an object, or text that stands for the object's field `name`.
+
+    A CRD has no unions, but each of its checks concerns values of one type only and lets others pass: `pattern` text,
+    `required` objects. A field without a type takes both; the remaining types get checks that nothing can pass.
+    """
+    made = model.model_json_schema(by_alias=True)
+    properties = {
+        field: {key: value for key, value in schema.items() if key not in {"default", "title"}}
+        for field, schema in made["properties"].items()
+    }
+    text = {key: properties[name][key] for key in ("minLength", "maxLength", "pattern")}
+    no_number, no_list = {"minimum": 1, "maximum": 0}, {"minItems": 1, "maxItems": 0}
+    return {
+        "x-kubernetes-preserve-unknown-fields": True,
+        "properties": properties,
+        "required": made["required"],
+        **text,
+        **no_number,
+        **no_list,
+        "not": {"enum": [True, False]},
+    }
+
+
 def readable_part(model: type[ApiModel], data: object) -> dict[str, Any]:
     """Stored data without the fields, and without the entries of lists, that the model cannot read."""
     readable: dict[str, Any] = dict(data) if isinstance(data, dict) else {}
