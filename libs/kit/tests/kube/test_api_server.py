@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -208,7 +208,7 @@ async def test_keys_of_arks_are_refused_by_the_api_server(server: ApiServer, fie
         assert accepted == await _takes(server, "ArksApplication", spec)
 
 
-async def _takes(server: ApiServer, kind: str, spec: dict[str, object]) -> bool:
+async def _takes(server: ApiServer, kind: str, spec: Mapping[str, object]) -> bool:
     """Whether the API server would create it. Only an answer that the object is invalid counts as a refusal."""
     metadata = {"name": "tried", "namespace": "default"}
     made = {"apiVersion": "arks.ai/v1", "kind": kind, "metadata": metadata, "spec": spec}

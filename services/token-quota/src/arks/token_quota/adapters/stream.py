@@ -12,9 +12,11 @@ from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 
 from arks.contracts import subjects
 from arks.kit.bus import NATS_ERRORS, RETRY_SECONDS, Bus
+from arks.kit.cache import Unreadable
 from arks.kit.errors import Unavailable
+from arks.kit.faults import Faults
 from arks.token_quota.domain.batch import UsageBatch
-from arks.token_quota.domain.wire import RecordError, decode, encode
+from arks.token_quota.domain.wire import decode, encode
 from arks.token_quota.service.ports.usage_stream import UsageMessage
 
 log = structlog.get_logger(__name__)
@@ -45,13 +47,12 @@ def gather_seconds(first_bytes: int) -> float:
 @dataclass(frozen=True, slots=True)
 class BusUsageMessage:
     message: Msg
+    faults: Faults
 
     def batch(self) -> UsageBatch | None:
-        try:
-            return decode(self.message.data)
-        except RecordError as error:
-            log.error("usage batch dropped", subject=self.message.subject, error=str(error))
-            return None
+        """None if it cannot be read: it is logged, counted and dropped."""
+        found = self.faults.read(subjects.USAGE_STREAM, self.message.subject, lambda: decode(self.message.data))
+        return None if isinstance(found, Unreadable) else found
 
     async def ack(self) -> None:
         """A lost acknowledgement brings the batch again; the ledger then writes nothing."""
@@ -70,7 +71,7 @@ class BusUsageStream:
         async for session in self.bus.sessions():
             try:
                 async for batch in self._batches_of(session):
-                    yield [BusUsageMessage(message) for message in batch]
+                    yield [BusUsageMessage(message, self.bus.faults) for message in batch]
             except NATS_ERRORS as error:
                 log.warning("usage stream", error=str(error) or type(error).__name__)
                 await asyncio.sleep(RETRY_SECONDS)
