@@ -5,7 +5,7 @@ import random
 import pytest
 
 from arks.endpoint_router.domain.slots import ObservedSlots
-from arks.endpoint_router.domain.speed import Sample, Speed
+from arks.endpoint_router.domain.speed import Sample, Speed, Work
 
 
 def worked(speed: Speed, seconds: float, pace: float, slots: float = 16.0, step: float = 0.2) -> Speed:
@@ -69,3 +69,7 @@ def test_slots_that_long_requests_occupy_are_fewer_after_some_time() -> None:
         slots = slots.after(8, 8, 0.2)
     assert slots.full_at is not None
     assert slots.full_at < 9
+
+
+def test_work_too_little_to_compare_is_no_speed() -> None:
+    assert Work(seconds=60.0, slot_seconds=1e12, amount=1e-313).per_slot is None

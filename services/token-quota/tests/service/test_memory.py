@@ -9,12 +9,14 @@ from functools import partial
 from typing import Any, cast
 
 from nats.js.kv import KeyValue
+from prometheus_client import CollectorRegistry, Counter
 
 from arks.contracts.resources import ArksToken, hash_key, key_digest
 from arks.contracts.subjects import resource_key
 from arks.kit.bus import Bus
 from arks.kit.cache import Cache
 from arks.kit.clock import SystemClock
+from arks.kit.faults import Faults
 from arks.kit.key import Key
 from arks.kit.resource_events import ResourceEvents
 from arks.kit.resources import LocalRecords, LocalResources
@@ -69,6 +71,9 @@ def entry(number: int) -> KeyValue.Entry:
 class ListedOnce:
     """A bus with one session and one bucket, whose watch lists all tokens and then stays silent."""
 
+    def __init__(self) -> None:
+        self.faults = Faults(Counter("unreadable", "Entries", ["source"], registry=CollectorRegistry()))
+
     async def sessions(self) -> AsyncIterator[int]:
         yield 1
 
@@ -106,7 +111,9 @@ async def load() -> tuple[LocalRecords[TokenRecord], Index]:
     events = FakeEvents()
     reconciler = TokenReconciler(records, index, keyring, ResourceEvents(events), SystemClock())
     watching = asyncio.create_task(records.run())
-    await records.cache.synced.wait()
+    synced = asyncio.create_task(records.cache.synced.wait())
+    await asyncio.wait({watching, synced}, return_when=asyncio.FIRST_COMPLETED)
+    assert not watching.done(), watching
     await keyring.load()
     for key in dict(records.cache.items()):
         await keyring.reconcile(key)

@@ -72,10 +72,11 @@ def test_children_of_a_disaggregated_application_are_as_written_down(case: str) 
     assert_golden(DISAGGREGATED / f"{case}.out.yaml", _as_text(children))
 
 
-def _app(**spec: Any) -> ArksApplication:
+def _app(*, stored: bool = False, **spec: Any) -> ArksApplication:
     fields = {"model": {"name": "m"}, "runtime": "llamacpp", "instanceSpec": {}} | spec
     manifest = {"kind": "ArksApplication", "metadata": {"name": "app", "uid": "u"}, "spec": fields}
-    return ArksApplication.from_dict({"apiVersion": "arks.ai/v1"} | manifest)
+    read = ArksApplication.from_stored if stored else ArksApplication.from_dict
+    return read({"apiVersion": "arks.ai/v1"} | manifest)
 
 
 def test_every_field_of_instance_spec_reaches_the_pod() -> None:
@@ -97,9 +98,9 @@ def _revision(body: Json) -> str:
     return revision
 
 
-def test_labels_of_ours_cannot_be_taken() -> None:
+def test_labels_of_ours_in_a_stored_application_cannot_be_taken() -> None:
     labels = {"arks.ai/work-load-role": "worker", "arks.ai/disaggregation-role": "router", "team": "a"}
-    body = _set(_app(instanceSpec={"labels": labels}))
+    body = _set(_app(stored=True, instanceSpec={"labels": labels}))
     found = body["spec"]["leaderWorkerTemplate"]["leaderTemplate"]["metadata"]["labels"]
     expected = {"arks.ai/application": "app", "arks.ai/work-load-role": "leader", "arks.ai/model": "m", "team": "a"}
     assert expected == found

@@ -49,7 +49,7 @@ class Work:
     def per_slot(self) -> float | None:
         """Work that one slot completes in a second; None if unknown."""
         measured = self.slot_seconds >= LEAST_RUNNING * self.seconds and self.slot_seconds > 0 and self.amount > 0
-        return self.amount / self.slot_seconds if measured else None
+        return (self.amount / self.slot_seconds if measured else 0.0) or None  # a tiny quotient is 0 too
 
 
 @dataclass(frozen=True, slots=True)
