@@ -62,8 +62,7 @@ async def measure(running: System, options: argparse.Namespace) -> list[str]:
     faults = await settle(running)
     charges, sums = await ledger.read(running.ledger.url)
     generated = await engine_requests(running)
-    envoy_kills = [kill.at for kill in kills if kill.name == "Envoy"]
-    findings = compare(clients.outcomes, generated, charges, envoy_kills)
+    findings = compare(clients.outcomes, generated, charges, running.envoy_kills)
     findings.faults.extend(faults + [f"{guard.name}: passed at {guard.passed}" for guard in guards if guard.passed])
     if total(charges.values()) != sums:
         findings.faults.append(f"sums by day {sums} differ from those of the entries {total(charges.values())}")
@@ -78,11 +77,9 @@ async def settle(running: System) -> list[str]:
     what = "every lease and request settled"
     try:
         await eventually(lambda: _settled(running), within_seconds=SETTLE_SECONDS, what=what)
-        faults = await counter_faults(running)
-        await eventually(lambda: _settled(running), within_seconds=SETTLE_SECONDS, what=what)
+        return await counter_faults(running)
     except (AssertionError, aiohttp.ClientError) as error:
         return [str(error)]
-    return faults
 
 
 async def _answers(running: System) -> bool:

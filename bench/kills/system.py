@@ -36,6 +36,7 @@ SPENT_TOKENS, USED_REQUESTS = 200, 5
 RESERVATION_SECONDS = 15
 WORKERS, REPLICAS = 2, 2
 RESTART_SECONDS = 300
+AWAY_SECONDS = 2.5
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,8 @@ class System:
     ledger: Postgresql
     killable: Mapping[str, Callable[[float], Awaitable[None]]]
     """By name: kill it, wait for so many seconds, start it again. Returns when it accepts connections."""
+    envoy_kills: list[int]
+    """Times in milliseconds since 1970."""
 
     async def usage(self, **wanted: str) -> dict[str, object]:
         """What `arks usage` prints. Raises aiohttp.ClientError."""
@@ -92,22 +95,41 @@ async def system(directory: Path) -> AsyncIterator[System]:
         quotas = [await enter(token_quota(data, f"token-quota-{number}", **settings)) for number in range(REPLICAS)]
         cluster = static_cluster(f"default/{MODEL}", [Backend("127.0.0.1", engine_port)])
         gateway, shipper = await enter(arks_gateway(data, [cluster], [each.port for each in quotas], WORKERS))
+        envoy_kills: list[int] = []
+        envoy = _again(gateway.envoy, killed=envoy_kills)
+        every_quota = _again(*quotas)
+
+        async def envoy_while_away(down_seconds: float) -> None:
+            """Requests in flight then have passed by failure policy: leases last a second."""
+            await asyncio.gather(every_quota(down_seconds + AWAY_SECONDS), envoy_later(down_seconds))
+
+        async def envoy_later(down_seconds: float) -> None:
+            await asyncio.sleep(AWAY_SECONDS)
+            await envoy(down_seconds)
+
         killable = {
             "Valkey with data": _again(data.valkey),
             "Valkey without data": _again(data.valkey, erase=data.valkey.directory / "appendonlydir"),
             "NATS": _again(data.nats),
             "PostgreSQL": _again(ledger),
-            "Envoy": _again(gateway.envoy),
+            "Envoy": envoy,
             "shipper": _again(shipper),
             "one token-quota": _again(quotas[0]),
-            "every token-quota": _again(*quotas),
+            "every token-quota": every_quota,
+            "Envoy while every token-quota is away": envoy_while_away,
         }
         ports = tuple(each.port for each in quotas)
-        yield System(engine_port, gateway.port, gateway.admin_port, ports, ledger, killable)
+        yield System(engine_port, gateway.port, gateway.admin_port, ports, ledger, killable, envoy_kills)
 
 
-def _again(*servers: Server | Postgresql, erase: Path | None = None) -> Callable[[float], Awaitable[None]]:
+def _again(
+    *servers: Server | Postgresql, erase: Path | None = None, killed: list[int] | None = None
+) -> Callable[[float], Awaitable[None]]:
+    """`killed` gets the times."""
+
     async def kill_and_restart(down_seconds: float) -> None:
+        if killed is not None:
+            killed.append(now())
         for server in servers:
             await server.kill()
         if erase is not None:
