@@ -3,6 +3,7 @@
 import asyncio
 import gc
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -76,8 +77,14 @@ async def test_a_silent_watch_starts_over_without_a_fault_in_the_log(
     _, reader = facts
     faults: list[object] = []
     lists: list[object] = []
+    load = reader.cache.load
+
+    async def counted(entries: AsyncIterator[Any]) -> None:
+        await load(entries)
+        lists.append(entries)
+
     asyncio.get_running_loop().set_exception_handler(lambda _, context: faults.append(context))
-    monkeypatch.setattr(reader.cache, "replace", lists.append)
+    monkeypatch.setattr(reader.cache, "load", counted)
     await eventually(lambda: len(lists) > 5)
     gc.collect()
     assert [] == faults

@@ -13,11 +13,12 @@ _TRIES = 1000
 _recent: deque[int] = deque(maxlen=1000)
 
 
-def free_port(candidates: range = CANDIDATES, exclude: Collection[int] = ()) -> int:
-    """A port on which no process listens at this moment. Raises OSError if none is found.
+def free_port(candidates: range | None = None, exclude: Collection[int] = ()) -> int:
+    """A port of CANDIDATES on which no process listens at this moment. Raises OSError if none is found.
 
     The last 1000 results are not returned again: their servers may not listen yet.
     """
+    candidates = CANDIDATES if candidates is None else candidates
     for _ in range(_TRIES):
         port = secrets.choice(candidates)
         if port in _recent or port in exclude:

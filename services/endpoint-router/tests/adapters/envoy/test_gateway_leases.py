@@ -93,8 +93,7 @@ async def test_requests_use_the_lease_without_a_query(leasing: Gateway) -> None:
 
 
 async def test_a_used_up_lease_is_followed_by_a_query_with_a_demand(leasing: Gateway) -> None:
-    for _ in range(5):
-        await leasing.post(BODY)
+    assert [200] * 5 == [(await leasing.post(BODY)).status_code for _ in range(5)]
     first, second = (query.headers["x-arks-demand"] for query in leasing.queries())
     assert "1,0,0" == first
     requests, prompt, completion = (int(number) for number in second.split(","))

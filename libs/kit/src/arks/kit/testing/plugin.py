@@ -2,14 +2,25 @@
 
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
 
+from arks.kit import ports
 from arks.kit.home import LocalHome
 from arks.kit.settings import Settings
 from arks.kit.testing.clock import FakeClock
 from arks.kit.testing.servers import Server, nats_server, valkey_server
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Give each parallel worker ports of its own. Two of them could choose the same one before either listens, and two
+    Envoys can even listen on one port: each gets some of the other's requests.
+    """
+    worker: dict[str, Any] | None = getattr(config, "workerinput", None)
+    if worker is not None:
+        ports.CANDIDATES = ports.CANDIDATES[int(worker["workerid"].removeprefix("gw")) :: worker["workercount"]]
 
 
 @pytest.fixture
