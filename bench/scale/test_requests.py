@@ -24,6 +24,10 @@ OWN = {
         "deployments.apps",
         "services",
         "pods",
+        "serviceaccounts",  # of routers, as are the roles
+        "roles.rbac.authorization.k8s.io",
+        "rolebindings.rbac.authorization.k8s.io",
+        "statefulsets.apps",  # LeaderWorkerSet takes over any of the names that it needs, so these are checked first
     },
     "metrics": set[str](),
     "endpoint-router": {"arksendpoints.arks.ai"},
