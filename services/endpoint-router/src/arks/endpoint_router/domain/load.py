@@ -210,7 +210,7 @@ def _frozen(signals: Signals) -> str | None:
     request may be that of an engine that counts when a request ends.
     """
     reading = signals.reading
-    if reading.finished_total is None or (reading.running or 0.0) + (reading.waiting or 0.0) < LEAST_FROZEN_REQUESTS:
+    if reading.finished_total is None or reading.in_flight < LEAST_FROZEN_REQUESTS:
         return None
     seconds = reading.measured_at - signals.changed_at
     return f"its numbers have not changed for {seconds:.0f} s" if seconds >= FROZEN_SECONDS else None

@@ -95,8 +95,7 @@ end
 
 -- Starts the request from the account's lease. False if it has none that suffices, or if this request `may_renew` the
 -- lease ahead.
-local function start_from_lease(h, request, now, may_renew)
-  local account = get(accounts, request.key)
+local function start_from_lease(h, request, account, now, may_renew)
   if not account or (may_renew and renews(account, now)) then return false end
   local prompt, completion = estimate(request.operation, request, request.bytes, account.default)
   local lease = take(account, now, prompt, completion)
@@ -108,7 +107,7 @@ end
 -- token-quota gave no answer that can be used.
 local function start_without_answer(h, request)
   local now, account = h:timestamp(), get(accounts, request.key)
-  if start_from_lease(h, request, now, false) then return end
+  if start_from_lease(h, request, account, now, false) then return end
   local lease = outage_lease(account, now)
   if not lease then return reject_unavailable(h) end
   local prompt, completion = estimate(request.operation, request, request.bytes, account.default)
@@ -140,7 +139,8 @@ local function start_by_query(h, request, sent)
   local rejection = read_rejection(answer, text)
   if not rejection then return start_without_answer(h, request) end
   hold_rejection(answer, rejection, now, request.authorization, request)
-  if answer[":status"] == "429" and start_from_lease(h, request, now, false) then return end
+  account = get(accounts, request.key)
+  if answer[":status"] == "429" and start_from_lease(h, request, account, now, false) then return end
   respond(h, rejection.headers, rejection.text)
 end
 
@@ -163,9 +163,9 @@ function envoy_on_request(h)
   local now, account = h:timestamp(), get(accounts, request.key)
   if account and needs_confirmation(confirmations, account, now) then
     query_changes(h, now)
-    now = h:timestamp()
+    now, account = h:timestamp(), get(accounts, request.key)
   end
-  if start_from_lease(h, request, now, true) then return end
+  if start_from_lease(h, request, account, now, true) then return end
   local _
   request.prompt, _, request.least = estimate(operation, request, bytes)
   if repeat_rejection(h, request.key, now, request.prompt, request.least) then return end

@@ -159,8 +159,9 @@ local function read_events(meter, s, at, pass_from)
   local usage_at = find_usage(s, 1)
   while last do
     if usage_at and usage_at < last then
-      local usage, alone = read_usage_event(sub(s, from, last))
-      if usage then take_usage(meter, sub(s, from, last), usage, alone) end
+      local event = sub(s, from, last)
+      local usage, alone = read_usage_event(event)
+      if usage then take_usage(meter, event, usage, alone) end
       if alone and usage and meter.cut and pass_from <= from then
         pieces = pieces or {}
         pieces[#pieces + 1] = sub(s, pass_from, from - 1)
@@ -182,8 +183,9 @@ local function meter_whole(meter, s, usage_at)
     local first = from
     while first > 1 and byte(s, first - 1) ~= NEWLINE do first = first - 1 end
     local last = find(s, "\n", from, true)
-    local usage, alone = read_usage_event(sub(s, first, last))
-    if usage then take_usage(meter, sub(s, first, last), usage, alone) end
+    local event = sub(s, first, last)
+    local usage, alone = read_usage_event(event)
+    if usage then take_usage(meter, event, usage, alone) end
     from = next_usage(s, last)
   end
   if not meter.usage_seen then count_events(meter, s, 1) end

@@ -149,8 +149,9 @@ local function accept(account, sent, now, grant, cluster, amount, limits)
   count(account, grant.prompt, grant.completion)
   local stop, with_lease = sent + amount.milliseconds, grant.subject .. "/" .. grant.lease
   local lease = {
-    id = grant.lease, sent = sent, round = account.confirmations.round, grant = with_lease, cluster = cluster, limits = limits, stop = stop, granted = amount,
-    requests = amount.requests, prompt = amount.prompt, completion = amount.completion, ahead = ahead_of(amount),
+    id = grant.lease, grant = with_lease, cluster = cluster, limits = limits,
+    sent = sent, stop = stop, round = account.confirmations.round, granted = amount, ahead = ahead_of(amount),
+    requests = amount.requests, prompt = amount.prompt, completion = amount.completion,
   }
   if grant.lease == "-" then return lease, "" end
   account.stop = max(account.stop, stop)
