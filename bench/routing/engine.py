@@ -11,9 +11,11 @@ import sys
 from collections import deque
 from dataclasses import asdict, dataclass, field
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
 import uvloop
+
+from bench.requests import Requests
 
 TOKENS = 8
 """Of a request."""
@@ -102,37 +104,19 @@ class Replica:
         )
 
 
-class Connection(asyncio.Protocol):
-    """One request after the other; bodies need a content-length."""
-
-    transport: asyncio.Transport
-
+class Connection(Requests):
     def __init__(self, replica: Replica) -> None:
         self._replica = replica
-        self._received = b""
         self._sent = 0
         self._due = self._interval = 0.0
         self._timer: asyncio.TimerHandle | None = None
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = cast(asyncio.Transport, transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._replica.end(finished=False)
 
-    def data_received(self, data: bytes) -> None:
-        self._received += data
-        while (end := self._received.find(b"\r\n\r\n")) >= 0:
-            head = self._received[:end].lower()
-            length = next((int(line[15:]) for line in head.split(b"\r\n") if line.startswith(b"content-length:")), 0)
-            if len(self._received) < end + 4 + length:
-                return
-            body, self._received = self._received[end + 4 :][:length], self._received[end + 4 + length :]
-            self._answer(head, body)
-
-    def _answer(self, head: bytes, body: bytes) -> None:
+    def answer(self, head: bytes, body: bytes) -> None:
         if head.startswith(b"get /metrics"):
             if self._replica.lie == "absent":
                 self.transport.write(b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n")

@@ -7,6 +7,8 @@ import asyncio
 import socket
 import sys
 
+from bench.requests import Requests
+
 _METRICS = b"vllm:num_requests_running 0\nvllm:num_requests_waiting 0\nvllm:kv_cache_usage_perc 0\n"
 _ANSWER = (
     b'{"id":"x","object":"chat.completion","choices":[{"index":0,"message":{"role":"assistant","content":"hi"},'
@@ -23,26 +25,12 @@ def _response(body: bytes, type_: bytes) -> bytes:
     return b"HTTP/1.1 200 OK\r\ncontent-type: %s\r\ncontent-length: %d\r\n\r\n%s" % (type_, len(body), body)
 
 
-class Engine(asyncio.Protocol):
-    """One connection, with one request after the other. Request bodies need a content-length."""
-
+class Engine(Requests):
     _metrics = _response(_METRICS, b"text/plain; version=0.0.4")
     _answer = _response(_ANSWER, b"application/json")
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-        self._received = b""
-
-    def data_received(self, data: bytes) -> None:
-        self._received += data
-        while (end := self._received.find(b"\r\n\r\n")) >= 0:
-            head = self._received[:end].lower()
-            length = next((int(line[15:]) for line in head.split(b"\r\n") if line.startswith(b"content-length:")), 0)
-            if len(self._received) < end + 4 + length:
-                return
-            self._received = self._received[end + 4 + length :]
-            self._transport.write(self._metrics if head.startswith(b"get /metrics") else self._answer)
+    def answer(self, head: bytes, body: bytes) -> None:
+        self.transport.write(self._metrics if head.startswith(b"get /metrics") else self._answer)
 
 
 async def serve(port: int, number: int) -> None:
