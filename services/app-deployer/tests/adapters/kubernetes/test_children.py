@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry
 from arks.app_deployer.adapters.kubernetes.children import LEADER_WORKER_SET, SERVICE
 from arks.app_deployer.domain.workload import Refusal
 from arks.app_deployer.testing.api_server import lws_api_server
-from arks.app_deployer.testing.kube_harness import KEY, KubeHarness
+from arks.app_deployer.testing.kube_harness import KEY, KubeHarness, kube_harness
 from arks.contracts.resources import InstanceState
 from arks.kit.key import Key
 from arks.kit.kube.api import KubeApi
@@ -37,15 +37,8 @@ async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ApiS
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def harness(server: ApiServer) -> AsyncIterator[KubeHarness]:
-    registry = CollectorRegistry()
-    api = KubeApi("arks-app-deployer", registry, server.kubeconfig)
-    await api.start()
-    harness = KubeHarness(api, registry)
-    await harness.cluster.start()
-    await harness.open()
-    yield harness
-    await harness.close()
-    await api.stop()
+    async with kube_harness(server) as harness:
+        yield harness
 
 
 @dataclass(frozen=True)

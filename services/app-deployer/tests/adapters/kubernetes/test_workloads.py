@@ -5,14 +5,12 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from prometheus_client import CollectorRegistry
 
 from arks.app_deployer.domain.workload import Change, ObservedWorkload
 from arks.app_deployer.testing.api_server import lws_api_server
-from arks.app_deployer.testing.kube_harness import KEY, KubeHarness
+from arks.app_deployer.testing.kube_harness import KEY, KubeHarness, kube_harness
 from arks.app_deployer.testing.workloads_contract import WorkloadsContract
 from arks.contracts.resources import InstanceState
-from arks.kit.kube.api import KubeApi
 from arks.kit.testing.kubernetes import ApiServer
 from arks.kit.testing.wait import eventually
 
@@ -47,15 +45,8 @@ NO_IMAGE = {
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def harness(server: ApiServer) -> AsyncIterator[KubeHarness]:
-    registry = CollectorRegistry()
-    api = KubeApi("arks-app-deployer", registry, server.kubeconfig)
-    await api.start()
-    harness = KubeHarness(api, registry)
-    await harness.cluster.start()
-    await harness.open()
-    yield harness
-    await harness.close()
-    await api.stop()
+    async with kube_harness(server) as harness:
+        yield harness
 
 
 class TestKubeWorkloads(WorkloadsContract):

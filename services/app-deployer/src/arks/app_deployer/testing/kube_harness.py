@@ -1,7 +1,8 @@
 """Workloads of one application on a real API server, with LeaderWorkerSet's controller and kubelet faked."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
 from prometheus_client import CollectorRegistry
@@ -17,6 +18,7 @@ from arks.events.v1.facts_pb2 import ModelFact
 from arks.kit.clock import SystemClock
 from arks.kit.key import Key
 from arks.kit.kube.api import KubeApi
+from arks.kit.testing.kubernetes import ApiServer
 from arks.kit.testing.wait import eventually
 from arks.kit.types import Json
 
@@ -106,3 +108,17 @@ class KubeHarness:
         found = await self.api.get(LEADER_WORKER_SET, KEY)
         assert found is not None
         return found
+
+
+@asynccontextmanager
+async def kube_harness(server: ApiServer) -> AsyncIterator[KubeHarness]:
+    """A harness that writes as app-deployer does."""
+    registry = CollectorRegistry()
+    api = KubeApi("arks-app-deployer", registry, server.kubeconfig)
+    await api.start()
+    harness = KubeHarness(api, registry)
+    await harness.cluster.start()
+    await harness.open()
+    yield harness
+    await harness.close()
+    await api.stop()
