@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 from arks.contracts.resources import SUB_PATH_PATTERN, DownloadProgress
 from arks.kit.kube.lenient import time_in
+from arks.kit.kube.ownership import controller_of
 from arks.kit.types import Json
 from arks.model_manager.adapters.kubernetes.manifests import StoragePath
 from arks.model_manager.adapters.kubernetes.states import (
@@ -105,8 +106,7 @@ def workloads_on(pods: Sequence[Json], pvc: str) -> list[Json]:
         if ended or pvc not in pvcs:
             continue
         itself = {"apiVersion": "v1", "kind": "Pod", "name": metadata["name"], "uid": metadata["uid"]}
-        references = metadata.get("ownerReferences", [])
-        owner = next((reference for reference in references if reference.get("controller")), itself)
+        owner = controller_of(pod) or itself
         if owner["kind"] != "Job":
             found[owner["uid"]] = owner
     return list(found.values())
