@@ -144,6 +144,11 @@ async def test_changes_confirm_leases_or_name_those_that_ended(
     harness.add(token())
     harness.endpoint()
     assert (200, "life1", "endpoint:team/qwen token:team/tom") == await changes()
+    for number in range(150):
+        harness.add(token(f"t{number}", f"sk-{number}", namespace="busy"))
+    known = {"x-arks-scopes": "namespace"}
+    assert (200, "life1", "endpoint:team/qwen namespace:busy token:team/tom") == await changes(**known)
+    assert (200, "life1", "*") == await changes()
     counters.life_id = "life2"
     assert (200, "life2", "*") == await changes()
     assert 400 == (await changes(**{"x-arks-since": "long"}))[0]

@@ -72,6 +72,14 @@ async def test_an_endpoint_that_is_not_ready_or_gone_ends_its_leases(
     assert (QWEN,) == await ended(watch)
 
 
+async def test_a_tenant_with_many_changes_ends_no_lease_of_another(watch: LeaseWatch, harness: Harness) -> None:
+    for number in range(150):
+        harness.add(token(f"t{number}", f"sk-{number}", namespace="busy"))
+    harness.add(token(qos=[]))
+    assert ("namespace:busy", TOM) == await ended(watch)
+    assert LeaseChanges("life1", ALL) == await watch.since("life1", 1000, by_namespace=False)
+
+
 async def test_another_life_of_the_counters_ends_all_leases(watch: LeaseWatch, counters: FakeCounters) -> None:
     assert LeaseChanges("life1", ALL) == await watch.since("-", 1000)
     counters.life_id = "life2"

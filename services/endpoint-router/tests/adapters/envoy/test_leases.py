@@ -224,13 +224,18 @@ def test_a_confirmed_lease_counts_for_another_second_and_never_after_its_end() -
         assert not account.take(NOW + later + 1000)
 
 
-def test_a_lease_ends_with_its_token_or_endpoint() -> None:
-    for subject in (b"token:default/alice", b"endpoint:default/m", b"token:a/b endpoint:default/m"):
+def test_a_lease_ends_with_its_token_or_endpoint_or_namespace() -> None:
+    for subject in (
+        b"token:default/alice",
+        b"endpoint:default/m",
+        b"token:a/b endpoint:default/m",
+        b"namespace:default",
+    ):
         account = confirmed()
         account.confirm(NOW + 20, subject)
         assert not account.take(NOW + 30)
     other = confirmed()
-    other.confirm(NOW + 20, b"token:default/bob endpoint:default/alice token:other/alice")
+    other.confirm(NOW + 20, b"token:default/bob endpoint:default/alice token:other/alice namespace:other")
     assert other.take(NOW + 30)
 
 

@@ -30,6 +30,8 @@ _JSON = ("content-type", "application/json")
 _OPERATIONS = frozenset({"chat.completions", "completions", "embeddings"})
 _MODELS = "/v1/models"
 _VALID = ("x-arks-valid-milliseconds", str(HOLD_MILLISECONDS))
+_NAMESPACE = "namespace"
+"""A filter of an older version cannot end the leases of a namespace."""
 _NO_DEMAND = LeaseAmount()
 _PASS, _REFUSE = ("x-arks-outage", "pass"), ("x-arks-outage", "refuse")
 _USAGE_PARAMETERS = frozenset({"namespace", "token", "endpoint", "quota", "since", "until", "group_by"})
@@ -114,8 +116,11 @@ class Api:
         milliseconds = _count(scope.headers.get("x-arks-since"))
         if milliseconds is None:
             return _reject(answer, answers.not_understood("x-arks-since has no number."))
+        by_namespace = scope.headers.get("x-arks-scopes") == _NAMESPACE
         try:
-            life, ended = await self._leases.since(scope.headers.get("x-arks-life", ""), milliseconds)
+            life, ended = await self._leases.since(
+                scope.headers.get("x-arks-life", ""), milliseconds, by_namespace=by_namespace
+            )
         except CountersUnavailable:
             return answer.response_empty(503, [])
         return answer.response_empty(200, [("x-arks-life", life), ("x-arks-ended", " ".join(ended) or "-")])

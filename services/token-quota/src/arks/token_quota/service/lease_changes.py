@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from arks.kit.clock import Clock
 from arks.kit.key import Key
-from arks.token_quota.domain.recent_changes import RecentChanges
+from arks.token_quota.domain.recent_changes import RecentChanges, is_whole
 from arks.token_quota.service.index import Index
 from arks.token_quota.service.ports.counters import Counters
 
@@ -18,7 +18,9 @@ class LeaseChanges(NamedTuple):
     life: str
     """Which life of the counters this is; another one does not contain the leases of this one."""
     ended: tuple[str, ...]
-    """Subjects whose leases end: `token:<namespace>/<token>`, `endpoint:<namespace>/<endpoint>`, or ALL."""
+    """Subjects whose leases end: `token:<namespace>/<token>`, `endpoint:<namespace>/<endpoint>`, `namespace:<name>`,
+    or ALL.
+    """
 
 
 class LeaseWatch:
@@ -31,15 +33,15 @@ class LeaseWatch:
         index.endpoint_changes.subscribe(lambda key: self._add("endpoint", key))
 
     def _add(self, kind: str, key: Key) -> None:
-        self._recent.add(f"{kind}:{key}", self._clock.monotonic())
+        self._recent.add(kind, key, self._clock.monotonic())
 
-    async def since(self, life: str, milliseconds: int) -> LeaseChanges:
-        """`life`: what the last answer had, empty for none; `milliseconds`: since the query for it was sent. Raises
-        CountersUnavailable.
+    async def since(self, life: str, milliseconds: int, *, by_namespace: bool = True) -> LeaseChanges:
+        """`life`: what the last answer had, empty for none; `milliseconds`: since the query for it was sent;
+        `by_namespace`: whether the gateway can end the leases of a namespace. Raises CountersUnavailable.
         """
         now = self._clock.monotonic()
         current = await self._counters.life()
         subjects = self._recent.since(milliseconds / 1000, now)
-        if current != life or subjects is None:
+        if current != life or subjects is None or (not by_namespace and any(map(is_whole, subjects))):
             return LeaseChanges(current, ALL)
         return LeaseChanges(current, tuple(subjects))

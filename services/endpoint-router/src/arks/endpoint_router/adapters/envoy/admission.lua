@@ -47,6 +47,7 @@ local function query_changes(h, sent)
   local answer = h:httpCall("token-quota", {
     [":method"] = "POST", [":path"] = "/v1/changes", [":authority"] = "token-quota",
     ["x-arks-since"] = begin_confirmation(confirmations, sent), ["x-arks-life"] = confirmations.life,
+    ["x-arks-scopes"] = "namespace",
   }, "", ADMISSION_MILLISECONDS)
   local life = answer[":status"] == "200" and answer["x-arks-life"]
   confirm(confirmations, accounts, sent, h:timestamp(), life, answer["x-arks-ended"])

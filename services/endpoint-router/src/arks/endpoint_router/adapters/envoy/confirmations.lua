@@ -44,7 +44,8 @@ local function end_leases(accounts, ended)
   for _, generation in ipairs({ accounts.young, accounts.old }) do
     for _, account in pairs(generation) do
       local namespace, endpoint, token = match(account.subject or "", "^([^/]+)/([^/]+)/([^/]+)$")
-      if token and (ended["token:" .. namespace .. "/" .. token] or ended["endpoint:" .. namespace .. "/" .. endpoint]) then
+      if token and (ended["namespace:" .. namespace] or ended["token:" .. namespace .. "/" .. token]
+        or ended["endpoint:" .. namespace .. "/" .. endpoint]) then
         account.lease = nil
       end
     end
