@@ -67,6 +67,22 @@ async def test_an_answer_that_is_not_understood_is_no_grant(
     assert [] == gateway.engine.requests
 
 
+async def break_connection(_: Request, writer: asyncio.StreamWriter) -> None:
+    writer.transport.abort()
+
+
+async def test_a_replica_that_breaks_every_connection_is_ejected(gateways: Gateways) -> None:
+    gateway = await gateways.start(engines=2)
+    gateway.engines[1].script = break_connection
+
+    async def ejected() -> bool:
+        assert 200 == (await gateway.post(BODY)).status_code
+        return await gateway.stat("cluster.default/m.outlier_detection.ejections_active") == 1
+
+    await eventually(ejected, what="the replica is ejected")
+    assert 3 == len(gateway.engines[1].requests)
+
+
 async def test_without_token_quota_no_request_passes(gateway: Gateway) -> None:
     await gateway.admission.stop()
     response = await gateway.post(BODY)

@@ -172,14 +172,15 @@ def _common(idle_seconds: float, *, http: Mapping[str, Any] | None = None) -> di
 
 
 def _ejection() -> dict[str, Any]:
-    """Eject a replica that refuses or breaks connections for a while.
+    """Eject a replica for a while that refuses or breaks connections three times in a row.
 
+    Both count as 503. Envoy can count them by themselves (`split_external_local_origin_errors`), but then each
+    connection that is made begins the count anew, so a replica that breaks every connection would never be ejected. A
+    break after the first byte of an answer is not found: the answer's status has begun the count anew.
     Of the engine's own answers only 502, 503 and 504 count: a client can provoke 500s, and must not be able to eject
     replicas. Among five or more replicas, the success rate finds one that fails much more than the others.
     """
     return {
-        "split_external_local_origin_errors": True,
-        "consecutive_local_origin_failure": 2,
         "consecutive_gateway_failure": 3,
         "enforcing_consecutive_gateway_failure": 100,
         "enforcing_consecutive_5xx": 0,
