@@ -32,7 +32,13 @@ OVERRIDABLE = {"log_level", "runtime_default_llamacpp_image"}
 """The chart sets them, and an operator may override them."""
 ELSEWHERE = {
     *("nats_token_file", "redis_password_file", "watch_namespace", "otlp_endpoint"),
-    *("gateway_certificate_source", "http_route_namespaces", "gateway_service", "gateway_service_port"),
+    *(
+        "gateway_certificate_source",
+        "gateway_cors_origins",
+        "http_route_namespaces",
+        "gateway_service",
+        "gateway_service_port",
+    ),
 }
 """The chart derives these settings from other values."""
 WITHOUT_EFFECT = {"envoy_admin_port", "envoy_heap_bytes", "envoy_stats_port", "supervisor_pid"}

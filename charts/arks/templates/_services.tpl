@@ -102,6 +102,9 @@ endpoint-router:
     token_quota_host: {{ $name }}-token-quota
     token_quota_port: 8090
     usage_log: /var/lib/arks/usage.log
+    {{- with .Values.gateway.cors.origins }}
+    gateway_cors_origins: {{ join "," . | quote }}
+    {{- end }}
     {{- with .Values.gateway.httpRoutes.namespaces }}
     http_route_namespaces: {{ join "," . | quote }}
     gateway_service: {{ $name }}-gateway

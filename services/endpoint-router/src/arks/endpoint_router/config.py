@@ -18,6 +18,9 @@ class Settings(KitSettings):
     gateway_certificate_source: Path | None = None
     """Path, on Envoy's machine, of the file that names certificate and key; None: plain HTTP.
     `python -m arks.endpoint_router.programs.bootstrap --certificate DIRECTORY` prints the file."""
+    gateway_cors_origins: str = Field(default="", pattern=r"^(\*|(https?://[^,/\s]+(,https?://[^,/\s]+)*)?)$")
+    """Origins of pages that may call the gateway from browsers, separated by commas (`https://app.example`); `*`: all;
+    empty: none. A page still needs a key."""
     envoy_admin_port: int = Field(default=9901, ge=1, le=65535)
     """For the bootstrap file only; the router does not use Envoy's admin interface."""
     envoy_stats_port: int | None = Field(default=None, ge=1, le=65535)

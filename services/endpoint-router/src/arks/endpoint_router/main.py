@@ -88,6 +88,7 @@ def _gateway_settings(settings: Settings) -> GatewaySettings:
         settings.gateway_host,
         settings.gateway_port,
         certificate_source=settings.gateway_certificate_source,
+        cors_origins=tuple(filter(None, settings.gateway_cors_origins.split(","))),
     )
 
 

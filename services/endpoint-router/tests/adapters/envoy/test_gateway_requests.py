@@ -186,7 +186,6 @@ async def test_a_bad_body_is_rejected_with_the_parameter(gateway: Gateway, body:
         ("GET", "/metrics", 404, None),
         ("GET", CHAT, 405, "POST"),
         ("DELETE", "/v1/embeddings", 405, "POST"),
-        ("OPTIONS", "/v1/completions", 405, "POST"),
         ("POST", "/v1/models", 405, "GET"),
         ("DELETE", "/v1/models/m", 405, "GET"),
     ],
@@ -199,6 +198,36 @@ async def test_other_paths_and_methods_have_their_own_errors(
     assert (status, allow) == (response.status_code, response.headers.get("allow"))
     assert error(response)["code"] in {"not_found", "method_not_allowed"}
     assert [] == gateway.engine.requests
+
+
+async def test_load_balancers_and_preflights_get_answers_without_a_key(gateway: Gateway) -> None:
+    for path in ("/livez", "/readyz"):
+        found = [await gateway.client.request(method, path) for method in ("GET", "HEAD", "DELETE")]
+        assert [200, 200, 405] == [response.status_code for response in found]
+    for path, allow in ((CHAT, "POST, OPTIONS"), ("/v1/models", "GET, OPTIONS"), ("/v1/models/m", "GET, OPTIONS")):
+        response = await gateway.client.options(path, headers={"origin": "https://app.example"})
+        assert (204, allow) == (response.status_code, response.headers["allow"])
+        assert "access-control-allow-origin" not in response.headers
+    assert ([], []) == (gateway.admission.requests, gateway.engine.requests)
+
+
+async def test_pages_of_the_given_origins_may_call_the_gateway(gateways: Gateways) -> None:
+    gateway = await gateways.start(cors_origins=("https://app.example",))
+    wanted = {"access-control-request-method": "POST", "access-control-request-headers": "authorization,x-stainless-os"}
+    allowed = await gateway.client.options(CHAT, headers={"origin": "https://app.example", **wanted})
+    assert (200, "https://app.example") == (allowed.status_code, allowed.headers["access-control-allow-origin"])
+    assert "authorization" in allowed.headers["access-control-allow-headers"]
+    denied = await gateway.client.options(CHAT, headers={"origin": "https://other.example", **wanted})
+    assert "access-control-allow-origin" not in denied.headers
+    assert [] == gateway.admission.requests
+    key = {"authorization": "Bearer k", "origin": "https://app.example"}
+    for headers, status in ((key, 200), ({"origin": "https://app.example"}, 401)):
+        response = await gateway.post(BODY, headers=headers)
+        assert (status, "https://app.example") == (
+            response.status_code,
+            response.headers["access-control-allow-origin"],
+        )
+    assert "x-request-id" in response.headers["access-control-expose-headers"]
 
 
 @pytest.mark.parametrize("path", ["/v1/models", "/v1/models/org%2Fm"])

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from importlib import resources
 from typing import Any
 
+from arks.endpoint_router.adapters.envoy.cors import cors_filter
 from arks.endpoint_router.adapters.envoy.local_replies import local_replies
 from arks.endpoint_router.adapters.envoy.messages import (
     FileAccessLog,
@@ -50,6 +51,7 @@ def listener(settings: GatewaySettings) -> Listener:
     """Return the gateway's listener: it admits and meters every request to a model."""
     path = f"local STARTS_PATH = {_lua_string(settings.starts_path)}\n"
     filters = [
+        *cors_filter(settings.cors_origins),
         {"name": KEY_FILTER, "disabled": True, "typed_config": _lua(key_source())},
         {"name": "admission", "typed_config": _lua(path + admission_source())},
     ]

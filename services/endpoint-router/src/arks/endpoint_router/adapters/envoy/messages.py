@@ -15,6 +15,7 @@ from envoy.config.endpoint.v3.endpoint_pb2 import ClusterLoadAssignment
 from envoy.config.listener.v3.listener_pb2 import Listener
 from envoy.config.route.v3.route_components_pb2 import FilterConfig
 from envoy.extensions.access_loggers.file.v3.file_pb2 import FileAccessLog
+from envoy.extensions.filters.http.cors.v3.cors_pb2 import Cors, CorsPolicy
 from envoy.extensions.filters.http.lua.v3.lua_pb2 import Lua
 from envoy.extensions.filters.http.router.v3.router_pb2 import Router
 from envoy.extensions.filters.network.http_connection_manager.v3.http_connection_manager_pb2 import (
@@ -40,6 +41,8 @@ __all__ = [
     "Bootstrap",
     "Cluster",
     "ClusterLoadAssignment",
+    "Cors",
+    "CorsPolicy",
     "DiscoveryResponse",
     "DownstreamConnectionsConfig",
     "DownstreamTlsContext",

@@ -8,6 +8,7 @@ They fail closed: a request goes to the cluster that its header `x-arks-cluster`
 from typing import Any
 
 from arks.endpoint_router.adapters.envoy.clusters import RETRIABLE, TOKEN_QUOTA
+from arks.endpoint_router.adapters.envoy.cors import cors_policy, preflights
 from arks.endpoint_router.adapters.envoy.messages import FilterConfig, PreviousHostsPredicate, extension, seconds
 from arks.endpoint_router.adapters.envoy.settings import GatewaySettings
 
@@ -23,6 +24,9 @@ SHORT_BODY_BYTES = 64 * 1024
 """A body of at most this many bytes is read before the key is checked, which saves a query."""
 MODELS_PATH = "/v1/models"
 MODELS_TIMEOUT_SECONDS = 5
+_MODELS_PATHS = ({"path": MODELS_PATH}, {"prefix": f"{MODELS_PATH}/"})
+HEALTH_PATHS = ("/livez", "/readyz")
+"""For load balancers, which have no key. Envoy listens once it has its configuration, so both have one answer."""
 
 
 def routes(settings: GatewaySettings) -> dict[str, Any]:
@@ -36,13 +40,13 @@ def routes(settings: GatewaySettings) -> dict[str, Any]:
                 "name": "gateway",
                 "domains": ["*"],
                 "request_body_buffer_limit": settings.body_limit_bytes,
+                **cors_policy(settings.cors_origins),
                 "routes": [
+                    *preflights(settings.cors_origins, TOKEN_QUOTA),
                     *(route for path in GENERATION_PATHS for route in _generation(path, settings)),
-                    *({"match": {"path": path}, **_direct(405, allow="POST")} for path in GENERATION_PATHS),
-                    _models({"path": MODELS_PATH}),
-                    _models({"prefix": f"{MODELS_PATH}/"}),
-                    {"match": {"path": MODELS_PATH}, **_direct(405, allow="GET")},
-                    {"match": {"prefix": f"{MODELS_PATH}/"}, **_direct(405, allow="GET")},
+                    *(route for path in GENERATION_PATHS for route in _other_methods({"path": path}, "POST")),
+                    *(route for path in _MODELS_PATHS for route in (_models(path), *_other_methods(path, "GET"))),
+                    *(route for path in HEALTH_PATHS for route in _health(path)),
                     {"match": {"prefix": "/"}, **_direct(404)},
                 ],
             }
@@ -116,6 +120,22 @@ def _models(path: dict[str, str]) -> dict[str, Any]:
             "retry_policy": {"retry_on": RETRIABLE, "num_retries": 2},
         },
     }
+
+
+def _health(path: str) -> list[dict[str, Any]]:
+    answer = {"direct_response": {"status": 200, "body": {"inline_string": "ok\n"}}}
+    return [
+        *({"match": {"path": path, "headers": [_method(method)]}, **answer} for method in ("GET", "HEAD")),
+        *_other_methods({"path": path}, "GET"),
+    ]
+
+
+def _other_methods(path: dict[str, str], allowed: str) -> list[dict[str, Any]]:
+    """Return the routes for OPTIONS and for methods that the path does not take."""
+    return [
+        {"match": {**path, "headers": [_method("OPTIONS")]}, **_direct(204, allow=f"{allowed}, OPTIONS")},
+        {"match": path, **_direct(405, allow=allowed)},
+    ]
 
 
 def _direct(status: int, allow: str = "") -> dict[str, Any]:

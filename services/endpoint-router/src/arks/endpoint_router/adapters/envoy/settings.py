@@ -22,6 +22,8 @@ class GatewaySettings:
     idle_timeout_seconds: float = 600
     """Longest time until an engine's first byte, and between two bytes: the timeout of OpenAI's own clients. The whole
     answer has no limit."""
+    cors_origins: tuple[str, ...] = ()
+    """Origins of pages that may call the gateway from browsers, `https://app.example`; `*`: all."""
     http2_streams_limit: int = 100
     """Requests in flight on one HTTP/2 connection; more wait in the client."""
 
