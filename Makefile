@@ -35,8 +35,8 @@ help: ## Show this text
 # --- Arks on this machine
 
 .PHONY: up
-up: $(SYNCED) ## Install Arks, start it, serve a small model; prints URL, key, model and a curl line. UP="--port 9000" for options
-	@$(BIN)/arks up $(UP)
+up: $(SYNCED) ## Install Arks (500 MB, a minute), start it, serve a small model; prints URL, key file, model and a curl line. UP="--port 9000" for options
+	@$(BIN)/arks up --link $(UP)
 
 .PHONY: down
 down: $(SYNCED) ## Stop Arks; its data is kept

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import pytest
+import yaml
 
 from arks.kit.proc import descendants
 from arks.kit.testing.manifests import endpoint, token
@@ -53,7 +54,8 @@ def test_up_prints_the_url_the_key_and_a_working_curl_command(arks: ArksHarness)
     before = state_of(arks)
     printed = arks.up()
     assert f"http://localhost:{arks.port}/v1" in printed
-    assert arks.key in printed
+    assert arks.key not in printed
+    assert arks.key in arks.up("--show-key")
     assert "smollm2" in printed
     curl = printed[printed.index("curl") : printed.index("\n\nNext:")].replace(
         '{"model":', '{"max_tokens": 20, "model":'
@@ -64,6 +66,14 @@ def test_up_prints_the_url_the_key_and_a_working_curl_command(arks: ArksHarness)
     assert answer["usage"]["completion_tokens"] > 0
     after = state_of(arks)
     assert [service.pid for service in before.services] == [service.pid for service in after.services]
+
+
+def test_up_keeps_what_the_user_changed_in_the_demo(arks: ArksHarness) -> None:
+    changed = endpoint("smollm2") | {"spec": {"defaultWeight": 7}}
+    arks.apply(changed)
+    assert "you have changed the demo (endpoint)" in arks.up()
+    assert 7 == arks.json("get", "endpoint", "smollm2")["spec"]["defaultWeight"]
+    arks.apply(endpoint("smollm2") | {"spec": {"defaultWeight": 1}})
 
 
 def test_status_as_json_has_url_key_file_and_services(arks: ArksHarness) -> None:
@@ -166,7 +176,9 @@ def test_top_explain_events_usage_and_logs_show_the_demo(arks: ArksHarness) -> N
     assert "smollm2-0" in arks.arks("explain", "smollm2")
     assert "model.ready" in arks.arks("events", "--kind", "model")
     first = json.loads(arks.arks("events", "-o", "json").splitlines()[0])
-    assert {"id", "time", "type", "subject", "data"} <= set(first)
+    assert ("1.0", True) == (first["specversion"], first["type"].startswith("ai.arks."))
+    documents = list(yaml.safe_load_all(arks.arks("events", "-o", "yaml")))
+    assert first == documents[0]
     assert "NAMESPACE" in arks.arks("usage") or "Nothing was used" in arks.arks("usage")
     assert "ready" in arks.arks("logs", "metrics")
     assert arks.arks("logs", "smollm2", "--tail", "5").count("\n") == 5

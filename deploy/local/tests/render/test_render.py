@@ -144,7 +144,8 @@ CASES: dict[str, Callable[[], str]] = {
     "events-in-all-namespaces": lambda: (
         events.header(namespaces=True) + events.line(EVENT, NOW, namespaces=True, width=80)
     ),
-    "events-json": lambda: events.to_json_line(EVENT) + "\n",
+    "events-json": lambda: events.to_json_line(EVENT),
+    "events-yaml": lambda: events.to_yaml_document(EVENT) + events.to_yaml_document(EVENT),
     "explain": lambda: explain.as_text(ENDPOINT, rows(), NOW),
     "explain-nothing-ready": lambda: explain.as_text(resource(ArksEndpoint, "qwen-7b", spec={}), [], NOW),
     "status": lambda: status.as_text(supervisor_state(), PATHS, with_demo=True, now=NOW.timestamp()),

@@ -189,3 +189,22 @@ def test_the_fact_lists_replicas_and_the_served_name() -> None:
 
 def test_a_deleted_application_desires_nothing() -> None:
     assert 0 == fact_of(app(2, deletionTimestamp="2026-01-01T00:00:00Z"), ObservedWorkload((READY,))).desired
+
+
+def test_replicas_with_the_files_of_a_former_spec_of_the_model_are_not_ready() -> None:
+    def view(generation: int, *, ready: bool) -> ModelView:
+        return ModelView(ModelFact(name="m", ready=ready, path="/m", generation=generation, reason="ModelLoading"))
+
+    def next_status(before: ArksApplicationStatus | None, model: ModelView, *, updated: bool) -> ArksApplicationStatus:
+        replica = ObservedReplica("app-0", InstanceState.READY, "127.0.0.1", 9000, updated=updated)
+        return status_of(app(status=before), None, model, ObservedWorkload((replica,)), NOW)
+
+    running = next_status(None, view(1, ready=True), updated=True)
+    loading = next_status(running, view(2, ready=False), updated=True)
+    replaced = next_status(loading, view(2, ready=True), updated=False)
+    served = next_status(replaced, view(2, ready=True), updated=True)
+    assert [1, 1, 1, 2] == [status.model_generation for status in (running, loading, replaced, served)]
+    assert f"Running {CHECKED} +Running" == shown(running)
+    assert "Loading +PrecheckPass -ModelLoading -ModelOutdated" == shown(loading)
+    assert f"Creating {CHECKED} -ModelOutdated" == shown(replaced)
+    assert f"Running {CHECKED} +Running" == shown(served)

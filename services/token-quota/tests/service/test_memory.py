@@ -37,7 +37,7 @@ def entry(number: int) -> KeyValue.Entry:
     qos = [{"arksEndpoint": {"name": name}, "rateLimits": rates, "quota": {"name": "q"}} for name in ("qwen", "phi")]
     condition = {
         "type": "Ready",
-        "status": "True",
+        "status": "False",
         "lastTransitionTime": f"2026-01-01T00:{number // 60 % 60:02}:{number % 60:02}Z",
         "reason": "QuotaNotFound",
         "message": f"ArksQuota q not found in team-{number % 20}; requests charged to it are rejected",

@@ -89,14 +89,15 @@ async def test_a_condition_keeps_its_time_until_its_status_changes(tokens: Token
     tokens.harness.add(token(qos=named))
     first = await tokens.ready()
     clock.advance(60)
-    tokens.harness.add(quota())
-    second = await tokens.ready()
-    disabled = record_of(token(qos=named, disabled=True), tokens.harness.index.hash)
-    tokens.harness.tokens.apply(TOM, disabled.with_status(tokens.records.statuses[TOM]))
-    third = await tokens.ready()
-    assert ("QuotaNotFound", "Ready", "Disabled") == (first.reason, second.reason, third.reason)
-    assert first.last_transition_time == second.last_transition_time
-    assert clock.now() == third.last_transition_time
+    steps: tuple[dict[str, Any], ...] = ({"disabled": True}, {})
+    for spec in steps:
+        changed = record_of(token(qos=named, **spec), tokens.harness.index.hash)
+        tokens.harness.tokens.apply(TOM, changed.with_status(tokens.records.statuses[TOM]))
+        tokens.harness.add(quota())
+        found = await tokens.ready()
+        expected = ("Disabled", first.last_transition_time) if spec else ("Ready", clock.now())
+        assert expected == (found.reason, found.last_transition_time)
+    assert "QuotaNotFound" == first.reason
 
 
 @pytest.mark.parametrize(
@@ -176,10 +177,10 @@ async def test_a_token_is_looked_at_again_when_a_key_of_it_expires(tokens: Token
     assert Requeue(30.0) == tokens.requeue
 
 
-async def test_a_quota_that_does_not_exist_is_a_warning(tokens: TokensHarness) -> None:
+async def test_a_token_is_not_ready_while_its_quota_does_not_exist(tokens: TokensHarness) -> None:
     tokens.harness.add(token(qos=[{"arksEndpoint": {"name": "qwen"}, "quota": {"name": "q"}}]))
     found = await tokens.ready()
-    assert ("True", "QuotaNotFound") == (found.status, found.reason)
+    assert ("False", "QuotaNotFound") == (found.status, found.reason)
     tokens.harness.add(quota())
     assert "Ready" == (await tokens.ready()).reason
 

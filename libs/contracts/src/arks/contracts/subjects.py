@@ -33,7 +33,6 @@ class EventKind(StrEnum):
     MODEL = "model"
     APPLICATION = "application"
     ENDPOINT = "endpoint"
-    SCALING = "scaling"
     QUOTA = "quota"
     TOKEN = "token"  # noqa: S105  # a kind of event, not a secret
 

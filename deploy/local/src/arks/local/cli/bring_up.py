@@ -3,8 +3,10 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from arks.local.cli.command_path import command_path_note
 from arks.local.cli.connection import silence_libraries
 from arks.local.cli.failure import Exit, Failure, fail
 from arks.local.cli.first_answer import request_answer
@@ -19,6 +21,7 @@ from arks.local.plan.addresses import GATEWAY, gateway_url
 
 if TYPE_CHECKING:
     from arks.kit.key import Key
+    from arks.local.client.store import Store
 
 _POLL_SECONDS = 0.05
 _RETRY_SECONDS = 0.1
@@ -27,26 +30,48 @@ _FAILED_SECONDS = 10.0
 _NEEDED_FOR_ANSWERS = ("envoy", "endpoint-router", "token-quota")
 
 
-def bring_up(paths: Paths, state: State, *, with_demo: bool, seconds: float, began: float) -> None:
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What the user of `arks up` wants."""
+
+    demo: bool
+    show_key: bool
+    link: bool
+    """Put a link to the command on the PATH if it is not there."""
+    seconds: float
+
+
+def bring_up(paths: Paths, state: State, wishes: Wishes, began: float) -> None:
     """Wait until Arks works and print a summary. `began`: monotonic time of the start. Raises Failure."""
-    from arks.local.render.bring_up import summary, summary_with_demo
+    from arks.local.render.bring_up import Demo, masked, summary, summary_with_demo
 
     with progress(began) as shown:
-        asyncio.run(_BringUp(paths, shown).run(with_demo, seconds))
+        steps = _BringUp(paths, shown)
+        asyncio.run(steps.run(wishes.demo, wishes.seconds))
     took, url = time.monotonic() - began, gateway_url(state.ports[GATEWAY])
-    if with_demo:
-        print_text(summary_with_demo(url, credentials.demo_key(paths), paths.demo_key, took))
-    else:
-        print_text(summary(url, took))
+    path_note = command_path_note(link=wishes.link)
+    if not wishes.demo:
+        print_text(summary(url, took, path_note))
+        return
+    key = credentials.demo_key(paths)
+    shown_key = key if wishes.show_key else masked(key)
+    found = Demo(shown_key, paths.demo_key, steps.changed, steps.answers)
+    print_text(summary_with_demo(url, found, took, path_note))
 
 
 class _BringUp:
     def __init__(self, paths: Paths, shown: Progress) -> None:
+        self.changed: list[str] = []
+        """Kinds of the demo that the user has changed."""
+        self.answers = True
+        """Whether the demo is meant to answer."""
         self._paths = paths
         self._shown = shown
         self._state: State | None = None
         self._resources: dict[str, Mapping[str, Any]] = {}
         """The demo's model and application as last seen, by kind."""
+        self._applied = asyncio.Event()
+        self._waits_for = "the services"
 
     async def run(self, with_demo: bool, seconds: float) -> None:
         try:
@@ -63,13 +88,14 @@ class _BringUp:
 
     async def _wait_for_services(self) -> None:
         """Return when all are ready. Raises Failure if the supervisor ends."""
+        from arks.local.render.bring_up import services_progress
+
         while True:
             self._state = state = state_if_running(self._paths)
             if state is None:
                 fail("the supervisor ended", f"see {self._paths.log('supervisor')}")
-            for service in state.services:
-                text = service.address if service.state == ServiceState.READY else service.problem or service.state
-                self._shown.step(service.name, text, done=service.state == ServiceState.READY)
+            text, ratio, done = services_progress(state.services)
+            self._shown.step("services", text, done=done, ratio=ratio)
             if state.ready():
                 return
             await asyncio.sleep(_POLL_SECONDS)
@@ -92,12 +118,30 @@ class _BringUp:
 
         silence_libraries()
         state = await self._wait_ready("nats")
-        async with connect(self._paths, state.ports["nats"]) as store, asyncio.TaskGroup() as group:
-            for resource in _demo_resources(self._paths):
-                await store.apply(resource)
-            for kind in (ArksModel, ArksApplication):
-                group.create_task(self._follow(store.changes(kind), kind.__name__))
-            group.create_task(self._fail_with_demo())
+        async with connect(self._paths, state.ports["nats"]) as store:
+            await self._create_missing(store)
+            self._applied.set()
+            await self._wait_ready("model-manager", "app-deployer")  # until then statuses are those of the last run
+            async with asyncio.TaskGroup() as group:
+                for kind in (ArksModel, ArksApplication):
+                    group.create_task(self._follow(store.changes(kind), kind.__name__))
+                group.create_task(self._fail_with_demo())
+
+    async def _create_missing(self, store: "Store") -> None:
+        """Create what does not exist of the demo, and note what its user has changed."""
+        from arks.contracts.resources import KINDS
+        from arks.kit.key import Key
+
+        for desired in _demo_manifests(self._paths):
+            kind, key = KINDS[desired["kind"]], Key(demo.NAMESPACE, desired["metadata"]["name"])
+            existing = await store.read(kind, key)
+            applied = demo.to_apply(desired, existing)
+            if applied is not None:
+                await store.apply(kind.from_dict(dict(applied)))
+            if demo.is_changed(applied or desired, existing) and applied is None:
+                self.changed.append(desired["kind"].removeprefix("Arks").lower())
+            if desired["kind"] == "ArksApplication":
+                self.answers = demo.answers(existing)
 
     async def _follow(self, changes: "AsyncIterator[tuple[Key, dict[str, Any] | None]]", kind: str) -> None:
         from arks.local.render.bring_up import progress_of
@@ -119,7 +163,12 @@ class _BringUp:
         raise Failure(f"the demo failed to start\n{self._problems()}", f"see `arks describe application {demo.MODEL}`")
 
     async def _wait_for_answer(self) -> None:
+        """Return when the demo has answered, or at once if its user has scaled it to 0."""
         state = await self._wait_ready(*_NEEDED_FOR_ANSWERS)
+        self._waits_for = "the demo's resources"
+        await self._applied.wait()
+        if not self.answers:
+            return
         key = credentials.demo_key(self._paths)
         self._shown.step("first answer", "waiting")
         while True:
@@ -127,6 +176,7 @@ class _BringUp:
             if problem is None:
                 self._shown.step("first answer", "ok", done=True)
                 return
+            self._waits_for = f"the demo's first answer: {problem}"
             self._shown.step("first answer", problem)
             await asyncio.sleep(_RETRY_SECONDS)
 
@@ -142,16 +192,15 @@ class _BringUp:
     def _problems(self) -> str:
         from arks.local.render.bring_up import problems
 
-        return problems(self._state.services if self._state else (), self._resources)
+        services = self._state.services if self._state else ()
+        return problems(services, self._resources, f"it waits for {self._waits_for}")
 
 
-def _demo_resources(paths: Paths) -> list[Any]:
+def _demo_manifests(paths: Paths) -> list[demo.Manifest]:
     from arks.contracts.api_key import hash_key
-    from arks.contracts.resources import KINDS
 
     key_hash = hash_key(paths.pepper.read_bytes().strip(), credentials.demo_key(paths))
-    manifests = demo.manifests(binaries.demo_model(), key_hash)
-    return [KINDS[manifest["kind"]].from_dict(dict(manifest)) for manifest in manifests]
+    return demo.manifests(binaries.demo_model(), key_hash)
 
 
 def _first_error(group: BaseExceptionGroup[BaseException]) -> BaseException:

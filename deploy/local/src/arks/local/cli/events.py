@@ -14,7 +14,7 @@ from arks.local.cli.failure import Exit, fail
 from arks.local.cli.options import NO_HOME, AllNamespacesOption, HomeOption, NamespaceOption, Output, OutputOption
 from arks.local.cli.output import print_text
 
-_KIND_HELP = "model, application, endpoint, scaling, quota or token."
+_KIND_HELP = "model, application, endpoint, quota or token."
 _FOLLOW_HELP = "Follow: print new events as they occur."
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
@@ -29,7 +29,7 @@ def events(
     output: OutputOption = None,
     home: HomeOption = NO_HOME,
 ) -> None:
-    """List events, oldest first. -o json prints one JSON object per line.
+    """List events, oldest first. -o json prints one CloudEvent per line.
 
     \b
     arks events
@@ -54,13 +54,13 @@ async def _events(
 ) -> None:
     """`subject`: namespace, name and kind; None: any."""
     from arks.local.client.event_log import events_subject
-    from arks.local.render.events import header, line, to_json_line
+    from arks.local.render.events import header, line, to_json_line, to_yaml_document
 
     namespaces, width, count = subject[0] is None, _width(), 0
     async with connected(home) as store:
         async for event in store.events(events_subject(*subject), start, follow=follow):
             if output is not None:
-                print_text(to_json_line(event))
+                print_text(to_json_line(event) if output == Output.JSON else to_yaml_document(event))
                 continue
             if count == 0:
                 print_text(header(namespaces=namespaces))

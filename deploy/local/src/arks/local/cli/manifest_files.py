@@ -13,6 +13,15 @@ if TYPE_CHECKING:
     from arks.contracts.resources import Resource
 
 _SUFFIXES = (".yaml", ".yml", ".json")
+_ORDER = (
+    "Secret",
+    "ArksModel",
+    "ArksApplication",
+    "ArksDisaggregatedApplication",
+    "ArksEndpoint",
+    "ArksQuota",
+    "ArksToken",
+)
 _MAX_BYTES = 16 * 1024 * 1024
 
 
@@ -35,15 +44,12 @@ def read_resources(files: Sequence[str], namespace: str) -> "list[Resource]":
         fail(f"{count} in manifests\n{listed}", "nothing was changed", Exit.USAGE)
     if not manifests.resources:
         fail(f"no resources in {', '.join(name for name, _ in sources)}", code=Exit.USAGE)
-    return _in_order(manifests.resources)
+    return in_order(manifests.resources)
 
 
-def _in_order(resources: "Sequence[Resource]") -> "list[Resource]":
-    from arks.contracts.resources import KINDS
-
-    order = list(KINDS.values())
-    order.insert(0, order.pop())  # secrets first
-    return sorted(resources, key=lambda resource: order.index(type(resource)))
+def in_order(resources: "Sequence[Resource]") -> "list[Resource]":
+    """A resource comes after those that it names: a token before its quota would be reported as not ready."""
+    return sorted(resources, key=lambda resource: _ORDER.index(resource.kind))
 
 
 def _read(file: str) -> list[tuple[str, str]]:

@@ -67,11 +67,10 @@ def _bars(console: "Console") -> Iterator[Progress]:
             if name not in self._tasks:
                 self._tasks[name] = self._rich.add_task(name, total=None, text="")
             task, text = self._tasks[name], shorten(text, max(20, console.width - _OTHER_COLUMNS))
-            if done:
-                self._rich.update(task, text=text, total=1, completed=1)
-            else:
-                total = None if ratio is None else 1
-                self._rich.update(task, text=text, total=total, completed=ratio or 0)
+            if not done and self._rich.tasks[self._rich.task_ids.index(task)].finished:
+                self._rich.reset(task)  # what was done and is not any more loses its tick
+            total = 1 if done or ratio is not None else None
+            self._rich.update(task, text=text, total=total, completed=1 if done else min(ratio or 0, 0.999))
 
     with RichProgress(*columns, console=console, refresh_per_second=6) as rich:
         yield Bars(rich)

@@ -23,22 +23,25 @@ def up(
         int | None, typer.Option("--port", "-p", min=1, max=65535, help=_PORT_HELP, show_default=False)
     ] = None,
     demo: Annotated[bool, typer.Option("--demo/--no-demo", help="Serve a small model, with an API key for it.")] = True,
+    show_key: Annotated[bool, typer.Option("--show-key", help="Print the whole API key of the demo.")] = False,
+    link: Annotated[bool, typer.Option("--link", help="Link `arks` into ~/.local/bin if that is on the PATH.")] = False,
     timeout: Annotated[float, typer.Option("--timeout", help=_TIMEOUT_HELP)] = _UP_SECONDS,
     home: HomeOption = NO_HOME,
 ) -> None:
-    """Start Arks and wait until the demo model answers. Safe to repeat: running programs are not restarted.
+    """Start Arks and wait until the demo model answers. Safe to repeat: running programs are not restarted, and
+    what you changed in the demo stays.
 
     \b
     arks up
     arks up --port 9000
     arks up --no-demo --home /srv/arks
     """
-    from arks.local.cli.bring_up import bring_up
+    from arks.local.cli.bring_up import Wishes, bring_up
 
     began = time.monotonic()
     paths = Paths.of(home)
     state = _started(paths, port)
-    bring_up(paths, state, with_demo=demo, seconds=timeout, began=began)
+    bring_up(paths, state, Wishes(demo, show_key, link, timeout), began)
 
 
 def _started(paths: Paths, port: int | None) -> "State":

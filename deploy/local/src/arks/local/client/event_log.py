@@ -78,4 +78,5 @@ def _event(message: Msg) -> Event | None:
         reason=data.reason,
         message=data.message,
         data=MessageToDict(data),
+        source=headers.get("ce-source", "/arks"),
     )

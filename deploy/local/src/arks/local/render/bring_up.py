@@ -1,6 +1,7 @@
-"""`arks up`: the progress of the demo's model and application, what keeps them from working, and the summary."""
+"""`arks up`: the progress of services, model and application, what keeps them from working, and the summary."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,25 +12,43 @@ from arks.local.render.quantities import duration
 from arks.local.render.resources import Object
 
 
+def services_progress(services: Sequence[Service]) -> tuple[str, float, bool]:
+    """Progress of all services: text, ratio (0 to 1), and whether all are ready."""
+    waiting = [service for service in services if service.state != ServiceState.READY]
+    ready = len(services) - len(waiting)
+    text = f"{ready} of {len(services)} ready"
+    if waiting:
+        text += f"; {waiting[0].state}: {', '.join(service.name for service in waiting)}"
+    return text, ready / max(1, len(services)), not waiting
+
+
 def progress_of(resource: Object) -> tuple[str, float | None, bool]:
     """Progress of a model or application: text, ratio (0 to 1) if known, and whether it is ready."""
     status = resource.get("status") or {}
     phase = status.get("phase", "Pending")
-    if phase in {"Ready", "Running"}:
+    if phase in {"Ready", "Running"} and _is_current(resource, status):
         return phase, None, True
     download = status.get("progress") or {}
     ratio = download["percent"] / 100 if "percent" in download else None
     parts = [phase]
     if ratio is not None:
         parts.append(f"{human_bytes(download.get('doneBytes', 0))} of {human_bytes(download.get('totalBytes', 0))}")
+    if speed := download.get("bytesPerSecond"):
+        parts.append(f"{human_bytes(speed)}/s")
     if remaining := download.get("remainingSeconds"):
         parts.append(f"{duration(remaining)} left")
     parts += [condition["message"] for condition in _not_true(status) if condition.get("message")][:1]
     return ", ".join(parts), ratio, False
 
 
-def problems(services: Iterable[Service], resources: Mapping[str, Object]) -> str:
-    """What is not ready and why, one per line. `resources`: the demo's model and application, by kind."""
+def _is_current(resource: Object, status: Mapping[str, Any]) -> bool:
+    """Whether the status describes the present spec, and replicas are ready if it counts them."""
+    generation = resource["metadata"].get("generation")
+    return bool(status.get("observedGeneration") == generation and status.get("readyReplicas", 1) > 0)
+
+
+def problems(services: Iterable[Service], resources: Mapping[str, Object], waits_for: str = "") -> str:
+    """What is not ready and why, one per line. `resources`: by kind. `waits_for`: the step that is not done."""
     lines: list[str] = []
     for service in services:
         if service.state != ServiceState.READY:
@@ -38,7 +57,7 @@ def problems(services: Iterable[Service], resources: Mapping[str, Object]) -> st
     for kind, resource in resources.items():
         status = resource.get("status") or {}
         lines += [
-            f"  {kind} {demo.MODEL}: {condition.get('reason')}: {condition.get('message')}"
+            f"  {kind} {resource['metadata']['name']}: {condition.get('reason')}: {condition.get('message')}"
             for condition in _not_true(status)
         ]
         lines += [
@@ -46,6 +65,8 @@ def problems(services: Iterable[Service], resources: Mapping[str, Object]) -> st
             for instance in status.get("instances", [])
             if instance.get("message")
         ]
+    if not lines and waits_for:
+        lines.append(f"  {waits_for}")
     return "\n".join(lines)
 
 
@@ -53,27 +74,58 @@ def _not_true(status: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return [condition for condition in status.get("conditions", []) if condition["status"] != "True"]
 
 
-def summary(url: str, took_seconds: float) -> str:
+@dataclass(frozen=True, slots=True)
+class Demo:
+    """The demo as the summary shows it."""
+
+    key: str
+    """As it is printed: masked, unless the user wants to see it."""
+    key_file: Path
+    changed: Sequence[str]
+    """Kinds that the user has changed."""
+    answers: bool
+    """False if the user has scaled it to 0."""
+
+
+def masked(key: str) -> str:
+    """Enough of a key to recognise it, too little to use it. A short key is hidden completely."""
+    return f"{key[:7]}…{key[-4:]}" if len(key) >= 32 else "…"
+
+
+def summary(url: str, took_seconds: float, path_note: str = "") -> str:
     return f"""
 Arks is up ({took_seconds:.1f} s).
 
   URL    {url}
 
-Next: arks apply -f FILE, then arks get all
-"""
+Next:
+  arks apply -f FILE                         serve models from manifests
+{path_note}"""
 
 
-def summary_with_demo(url: str, key: str, key_file: Path, took_seconds: float) -> str:
+def summary_with_demo(url: str, shown: Demo, took_seconds: float, path_note: str = "") -> str:
+    head = "Arks is up and its model answers" if shown.answers else "Arks is up"
     return f"""
-Arks is up and its model answers ({took_seconds:.1f} s).
+{head} ({took_seconds:.1f} s).
 
   URL    {url}
-  Key    {key}   (stored in {key_file})
-  Model  {demo.MODEL}
+  Key    {shown.key}   (in {shown.key_file})
+  Model  {_model(shown)}
 
 Try it:
 
-{demo.curl(url, key_file)}
+{demo.curl(url, shown.key_file)}
 
-Next: arks chat, arks top, arks get all, arks usage, arks down
-"""
+Next:
+  arks chat "Hello"                          talk to the demo
+  arks get all, arks top, arks usage, arks down
+{path_note}"""
+
+
+def _model(shown: Demo) -> str:
+    if not shown.answers:
+        return f"{demo.MODEL}, which you have scaled to 0"
+    if shown.changed:
+        return f"{demo.MODEL}; you have changed the demo ({', '.join(shown.changed)}), so it was not touched"
+    return f"""{demo.MODEL}, a toy of 135M parameters: fast and often wrong.
+         It only shows that everything works."""

@@ -7,9 +7,10 @@ from datetime import datetime
 from typing import Any
 
 from arks.local.render.quantities import age
+from arks.local.render.resources import to_yaml
 from arks.local.render.table import shorten
 
-_WIDTHS = (6, 26, 22)
+_WIDTHS = (6, 27, 21)
 """Columns of age, type and object; fixed, so that new lines of a followed log align with earlier ones."""
 
 _MIN_MESSAGE_WIDTH = 60
@@ -23,13 +24,15 @@ class Event:
     id: str
     time: datetime
     type: str
-    """`model.ready`: kind and verb."""
+    """`model.ready`: kind and verb. The type of the CloudEvent is `ai.arks.model.ready.v1`."""
     namespace: str
     name: str
     reason: str
     message: str
     data: Mapping[str, Any]
     """ResourceEvent as protobuf JSON."""
+    source: str = "/arks"
+    """Path of the service that published it."""
 
 
 def header(*, namespaces: bool = False) -> str:
@@ -41,18 +44,27 @@ def line(event: Event, now: datetime, *, namespaces: bool = False, width: int = 
     return _line(age(event.time, now), event.type, subject, event.message or event.reason, width)
 
 
+def cloud_event(event: Event) -> Mapping[str, Any]:
+    """The CloudEvent 1.0 in structured mode, with the attributes that subscribers get as headers."""
+    return {
+        "specversion": "1.0",
+        "id": event.id,
+        "source": event.source,
+        "type": f"ai.arks.{event.type}.v1",
+        "subject": f"{event.namespace}/{event.name}",
+        "time": event.time.isoformat(),
+        "datacontenttype": "application/json",
+        "data": event.data,
+    }
+
+
 def to_json_line(event: Event) -> str:
-    """A CloudEvent in structured mode, on one line."""
-    return json.dumps(
-        {
-            "id": event.id,
-            "time": event.time.isoformat(),
-            "type": event.type,
-            "subject": f"{event.namespace}/{event.name}",
-            "data": event.data,
-        },
-        ensure_ascii=False,
-    )
+    return json.dumps(cloud_event(event), ensure_ascii=False) + "\n"
+
+
+def to_yaml_document(event: Event) -> str:
+    """One document of a stream of YAML."""
+    return f"---\n{to_yaml(cloud_event(event))}"
 
 
 def _line(age_text: str, event_type: str, subject: str, message: str, width: int) -> str:

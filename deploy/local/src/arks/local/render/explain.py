@@ -11,7 +11,6 @@ from arks.local.render.top import Row
 
 _SOURCES = {
     "engine": "from engine signals",
-    "in-flight": "from requests in flight, because engine signals are missing",
     "static": "as configured, because there are no signals",
     "equal": "equal, because there are no signals and no configured weights",
 }

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from arks.contracts.resources.instance import ArksInstanceSpec, ImagePullSecret, PodGroupPolicy
 from arks.contracts.resources.meta import AGE, KIND, CustomResource, PrinterColumn, Resource, ScalePaths, Status
-from arks.contracts.resources.schema import ApiModel, Count32, ObjectName, Rule, differ
+from arks.contracts.resources.schema import ApiModel, Count32, Count64, ObjectName, Rule, differ
 
 MAX_APPLICATION_NAME_LENGTH = 46
 """`arks-application-<name>` names the Service: at most 63 characters."""
@@ -156,6 +156,9 @@ class ArksApplicationStatus(Status):
     replicas: Count32 = Field(default=0, description="Replicas that exist.")
     ready_replicas: Count32 = Field(default=0, description="Replicas that are ready.")
     updated_replicas: Count32 = Field(default=0, description="Replicas that run the newest spec.")
+    model_generation: Count64 | None = Field(
+        default=None, description="Generation of the ArksModel whose files the ready replicas have loaded."
+    )
     selector: str | None = Field(default=None, description="Label selector of the pods, for autoscalers.")
     instances: list[InstanceStatus] = Field(default_factory=list, description="One entry per engine replica.")
 

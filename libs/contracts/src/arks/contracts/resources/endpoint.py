@@ -101,7 +101,7 @@ class ArksEndpointStatus(Status):
     ready_replicas: Count32 = Field(default=0, description="Replicas that get traffic.")
     weights: list[ReplicaWeight] = Field(default_factory=list, description="Weight of each replica.")
     signal_source: str | None = Field(
-        default=None, description="Source of the weights: engine, in-flight, static or equal."
+        default=None, description="Source of the weights: engine, static or equal."
     )
 
 

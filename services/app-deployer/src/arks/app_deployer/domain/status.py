@@ -59,22 +59,48 @@ def status_of(
     generation = application.metadata.generation
     before = application.status.conditions if application.status else []
     desired = application.spec.replicas
+    known = application.status.model_generation if application.status else None
+    serving = served_generation(known, model, observed)
+    outdated = _outdated(serving, model)
     verdicts = {
         "Precheck": precheck(problem),
         "Loaded": loaded(application.spec.model.name, model, bool(observed.of(InstanceState.READY))),
-        "Ready": _ready(desired, problem, model, observed),
+        "Ready": outdated or _ready(desired, problem, model, observed),
     }
     counted = [replica for replica in observed.replicas if replica.state is not InstanceState.DRAINING]
     return ArksApplicationStatus(
-        phase=_phase(desired, problem, model, observed),
+        phase=_phase(desired, problem, model, observed, outdated=outdated is not None),
         replicas=len(counted),
         ready_replicas=len(observed.of(InstanceState.READY)),
         updated_replicas=sum(replica.updated for replica in counted),
+        model_generation=serving,
         observed_generation=generation,
         conditions=conditions_of(before, verdicts, generation, now),
         selector=f"arks.ai/application={application.name}",
         instances=[_instance(replica) for replica in observed.replicas],
     )
+
+
+def served_generation(known: int | None, model: ModelView, observed: ObservedWorkload) -> int | None:
+    """Generation of the ArksModel whose files the ready replicas have loaded; None if no replica is ready.
+
+    `known`: the last result, which holds until a replica is ready that was started for the present generation.
+    """
+    ready = observed.of(InstanceState.READY)
+    if not ready:
+        return None
+    if model.fact is not None and model.usable and any(replica.updated for replica in ready):
+        return model.fact.generation
+    return known
+
+
+def _outdated(serving: int | None, model: ModelView) -> Verdict | None:
+    """Replicas that answer with the files of a former spec of the model are not what the user applied."""
+    if serving is None or model.fact is None or model.fact.generation == serving:
+        return None
+    present = model.fact.generation
+    message = f"ready replicas serve generation {serving} of ArksModel {model.fact.name}, not the present {present}"
+    return Verdict(False, "ModelOutdated", message)
 
 
 def conditions_of(
@@ -148,10 +174,12 @@ def _progress(desired: int, observed: ObservedWorkload) -> str:
     return f"0 of {desired} replicas serve" + (f": {states}" if states else "")
 
 
-def _phase(desired: int, problem: Refusal | None, model: ModelView, observed: ObservedWorkload) -> ApplicationPhase:
+def _phase(
+    desired: int, problem: Refusal | None, model: ModelView, observed: ObservedWorkload, *, outdated: bool
+) -> ApplicationPhase:
     if problem is not None:
         return ApplicationPhase.FAILED
-    if observed.of(InstanceState.READY):
+    if not outdated and observed.of(InstanceState.READY):
         return ApplicationPhase.RUNNING
     if not model.usable:
         return ApplicationPhase.FAILED if model.failed else ApplicationPhase.LOADING

@@ -64,7 +64,7 @@ class TokenReconciler:
             message = (
                 f"ArksQuota {', '.join(missing)} not found in {key.namespace}; requests charged to it are rejected"
             )
-            return Verdict(True, "QuotaNotFound", message)
+            return Verdict(False, "QuotaNotFound", message)
         return Verdict(True, "Ready", "Key is active")
 
     async def _report(self, key: Key, token: TokenRecord, verdict: Verdict) -> None:
