@@ -38,7 +38,7 @@ class Rendered:
 
     def pods(self) -> dict[str, Json]:
         """Name of a workload or of a bare pod -> spec of its pod."""
-        workloads = (*self.of("Deployment"), *self.of("StatefulSet"))
+        workloads = (*self.of("Deployment"), *self.of("StatefulSet"), *self.of("Job"))
         templates = {found["metadata"]["name"]: found["spec"]["template"]["spec"] for found in workloads}
         return templates | {found["metadata"]["name"]: found["spec"] for found in self.of("Pod")}
 
@@ -62,14 +62,18 @@ Render: TypeAlias = Callable[..., Rendered]
 
 @pytest.fixture(scope="session")
 def render(tmp_path_factory: pytest.TempPathFactory) -> Render:
-    """Renders the chart with these values, a dictionary or a file. Raises HelmFailed."""
+    """Renders the chart with these values, a dictionary or a file. Raises HelmFailed. A Job creates the Secret, because
+    Helm itself refuses to do so without a cluster."""
     written = tmp_path_factory.mktemp("values") / "values.yaml"
 
-    def rendered(values: Json | Path | None = None, *options: str, namespace: str = NAMESPACE) -> Rendered:
+    def rendered(
+        values: Json | Path | None = None, *options: str, namespace: str = NAMESPACE, chart: Path = CHART
+    ) -> Rendered:
         file = values if isinstance(values, Path) else written
         if not isinstance(values, Path):
             file.write_text(yaml.safe_dump(values or {}))
-        return Rendered(helm("template", RELEASE, str(CHART), "-n", namespace, "-f", str(file), *options))
+        line = ("template", RELEASE, str(chart), "-n", namespace, "--set", "secrets.generate=job", "-f", str(file))
+        return Rendered(helm(*line, *options))
 
     return rendered
 

@@ -4,6 +4,7 @@ REWRITE_GOLDEN=1 writes the files.
 """
 
 import difflib
+import re
 from pathlib import Path
 from typing import Any
 
@@ -34,9 +35,10 @@ Plain.add_representer(str, _text)
 
 
 def comparable(found: Json) -> Json:
-    """The object without random values and without the labels that every object has."""
+    """The object without random values, the hash in a Job's name, and the labels that every object has."""
     labels = {name: value for name, value in found["metadata"]["labels"].items() if name not in COMMON_LABELS}
-    plain = {**found, "metadata": {**found["metadata"], "labels": labels}}
+    name = re.sub("-[0-9a-f]{8}$", "", found["metadata"]["name"])
+    plain = {**found, "metadata": {**found["metadata"], "name": name, "labels": labels}}
     return plain | {"data": dict.fromkeys(found["data"], "random")} if found["kind"] == "Secret" else plain
 
 
@@ -44,9 +46,9 @@ def texts(objects: list[Json]) -> dict[str, list[str]]:
     """`Kind namespace/name` -> lines."""
     return {
         f"{found['kind']} {found['metadata'].get('namespace', '')}/{found['metadata']['name']}": yaml.dump(
-            comparable(found), Dumper=Plain, sort_keys=False, width=150, default_flow_style=None
+            found, Dumper=Plain, sort_keys=False, width=150, default_flow_style=None
         ).splitlines()
-        for found in objects
+        for found in map(comparable, objects)
     }
 
 

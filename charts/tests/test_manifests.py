@@ -1,9 +1,7 @@
 """Properties that the manifests have for all values."""
 
-import base64
 import json
 import os
-import re
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -204,7 +202,8 @@ def test_services_of_the_namespace_do_not_become_settings(rendered: Any) -> None
 
 def test_only_services_get_an_api_token(rendered: Any) -> None:
     holders = {name for name, pod in rendered.pods().items() if pod["automountServiceAccountToken"]}
-    assert {f"arks-{program}" for program in PROGRAMS if program != "usage-shipper"} == holders
+    services = {f"arks-{program}" for program in PROGRAMS if program != "usage-shipper"}
+    assert services == {name for name in holders if not name.startswith("arks-secrets-")}
 
 
 def test_every_container_requests_and_limits_memory(default: Any) -> None:
@@ -243,31 +242,58 @@ def strings(value: Any) -> Iterator[str]:
         yield value
 
 
-def test_secrets_are_random(render: Any) -> None:
-    first, second = (render().named("Secret", "arks-secrets") for _ in range(2))
-    values = {base64.b64decode(value).decode() for value in (*first["data"].values(), *second["data"].values())}
-    assert 8 == len(values)
-    assert all(re.fullmatch("a[0-9A-Za-z]{47}", value) for value in values)
+def test_helm_creates_no_secret_without_a_cluster(refusal: Callable[..., str]) -> None:
+    """Each rendering would replace the passwords of a running installation."""
+    error = refusal({}, "--set", "secrets.generate=helm")
+    assert "Helm renders without a cluster" in error
+    for way in ("secrets.existingSecret", "secrets.generate: job", "--dry-run=server"):
+        assert way in error
 
 
-def test_no_secret_value_is_in_any_object_but_its_secret(render: Any) -> None:
-    rendered = render()
-    secret_values = {
-        base64.b64decode(value).decode() for secret in rendered.of("Secret") for value in secret["data"].values()
-    }
-    others = [found for found in rendered.objects if found["kind"] != "Secret"]
-    assert [] == [text for found in others for text in strings(found) if any(value in text for value in secret_values)]
+def test_no_rendering_differs_from_another(default: Any, render: Any) -> None:
+    """Argo CD compares renderings, and `kubectl apply` applies each."""
+    assert default.objects == render().objects
 
 
-def test_uninstalling_keeps_secrets_and_volumes(default: Any) -> None:
-    assert "keep" == default.named("Secret", "arks-secrets")["metadata"]["annotations"]["helm.sh/resource-policy"]
+def test_the_job_may_touch_no_other_secret(default: Any) -> None:
+    create, rest = default.named("Role", "arks-secrets")["rules"]
+    assert (["create"], ["arks-secrets"], ["get", "patch"]) == (create["verbs"], rest["resourceNames"], rest["verbs"])
+
+
+def test_the_job_has_another_name_when_its_content_changes(default: Any, render: Any) -> None:
+    """A Job cannot be changed."""
+    (before,) = default.of("Job")
+    for changed in ({"image": {"tag": "next"}}, {"defaults": {"nodeSelector": {"pool": "a"}}}, {"runAsUser": 7}):
+        (after,) = render(changed).of("Job")
+        assert before["metadata"]["name"] != after["metadata"]["name"]
+
+
+def test_the_job_runs_before_everything_else_and_no_network_policy_of_a_release_selects_it(default: Any) -> None:
+    (job,) = default.of("Job")
+    assert "pre-install,pre-upgrade" == job["metadata"]["annotations"]["helm.sh/hook"]
+    labels = job["spec"]["template"]["metadata"]["labels"].items()
+    selecting = [
+        found["metadata"]["name"]
+        for found in default.of("NetworkPolicy")
+        if found["spec"]["podSelector"]["matchLabels"].items() <= labels
+    ]
+    assert ["arks-secrets"] == selecting
+
+
+def test_uninstalling_keeps_volumes(default: Any) -> None:
     claims = {found["metadata"]["name"]: found["spec"]["volumeClaimTemplates"] for found in default.of("StatefulSet")}
     assert {"arks-nats", "arks-postgresql", "arks-redis"} == {name for name, claim in claims.items() if claim}
 
 
+def test_every_pod_runs_on_the_nodes_of_the_defaults(render: Any) -> None:
+    where = {"nodeSelector": {"pool": "system"}, "tolerations": [{"key": "system", "operator": "Exists"}]}
+    for name, pod in render({"defaults": where, "imagePullSecrets": [{"name": "registry"}]}).pods().items():
+        assert {**where, "imagePullSecrets": [{"name": "registry"}]}.items() <= pod.items(), name
+
+
 def test_an_existing_secret_is_used_and_none_is_created(render: Any) -> None:
     rendered = render({"secrets": {"existingSecret": "ours"}})
-    assert [] == rendered.of("Secret")
+    assert [] == [*rendered.of("Secret"), *rendered.of("Job")]
     named = {
         source["secret"]["name"]
         for pod in rendered.pods().values()
@@ -337,7 +363,8 @@ def test_lint_reports_nothing(case: Path | None) -> None:
 
 
 def test_the_notes_are_short_and_name_the_address() -> None:
-    output = helm("install", "arks", str(CHART), "-n", "arks-system", "--dry-run=client")
+    generated = ("--set", "secrets.generate=job")
+    output = helm("install", "arks", str(CHART), "-n", "arks-system", "--dry-run=client", *generated)
     notes = output.split("NOTES:\n", 1)[1].strip().splitlines()
     assert len(notes) < 20
     assert any("http://arks-gateway.arks-system:80/v1" in line for line in notes)

@@ -24,10 +24,11 @@ DNS = {(53, "UDP"), (53, "TCP")}
 
 
 def policies(rendered: Any) -> dict[str, Json]:
-    """Component -> its policy; the policy for all pods has an empty name."""
+    """Component -> its policy; the policy for all pods has an empty name. The Job's pod is no part of the release."""
     return {
         found["spec"]["podSelector"]["matchLabels"].get(COMPONENT, ""): found["spec"]
         for found in rendered.of("NetworkPolicy")
+        if found["metadata"]["labels"].get(COMPONENT) != "secrets"
     }
 
 

@@ -21,6 +21,9 @@ from arks.token_quota.config import TokenQuotaSettings
 
 CHART = Path(__file__).parents[1] / "arks"
 SCHEMA = CHART / "values.schema.json"
+DEFAULTS = CHART / "files/defaults.json"
+AS_GIVEN = {"resources", "labels"}
+"""Maps in which null removes an entry."""
 SETTINGS: dict[str, type[KitSettings]] = {
     "app-deployer": AppDeployerSettings,
     "endpoint-router": EndpointRouterSettings,
@@ -55,7 +58,7 @@ def settable(service: str, default: Any) -> Json:
     hidden = (set_by_chart - OVERRIDABLE) | ELSEWHERE | WITHOUT_EFFECT
     properties = SETTINGS[service].model_json_schema(by_alias=False)["properties"]
     allowed = {name: allowed_values(known) for name, known in properties.items() if name not in hidden}
-    return {"type": "object", "additionalProperties": False, "properties": allowed}
+    return {"type": ["object", "null"], "additionalProperties": False, "properties": allowed}
 
 
 def allowed_values(known: Json) -> Json:
@@ -86,6 +89,68 @@ def test_every_setting_of_a_service_may_be_set_and_no_other(default: Any) -> Non
     assert pretty(schema) + "\n" == SCHEMA.read_text()
 
 
+def defaults(values: Json) -> Json:
+    """The values without those whose default is null."""
+    return {
+        name: defaults(value) if isinstance(value, dict) and name not in AS_GIVEN else value
+        for name, value in values.items()
+        if value is not None
+    }
+
+
+def test_the_file_of_defaults_has_those_of_the_values() -> None:
+    expected = json.dumps(defaults(yaml.safe_load((CHART / "values.yaml").read_text())), indent=1) + "\n"
+    if os.environ.get("REWRITE_GOLDEN") == "1":
+        DEFAULTS.write_text(expected)
+    assert expected == DEFAULTS.read_text()
+
+
+def nulls(values: Json, depth: int) -> Json:
+    """The values with null for everything at this depth, and for what has less."""
+    return {
+        name: nulls(value, depth - 1) if isinstance(value, dict) and value and depth and name not in AS_GIVEN else None
+        for name, value in values.items()
+        if name not in {"runAsUser", "secrets"}
+    }
+
+
+@pytest.mark.parametrize("depth", [0, 1, 2, 9])
+def test_null_means_the_default(depth: int, default: Any, render: Any) -> None:
+    """Keys with nothing below, as people write them while they edit a file, at every depth."""
+    assert default.objects == render(nulls(yaml.safe_load((CHART / "values.yaml").read_text()), depth)).objects
+
+
+def test_null_is_like_absent_for_values_without_a_default(default: Any, render: Any) -> None:
+    image = {"registry": None, "repository": None, "tag": None, "digest": None}
+    more = dict.fromkeys(("autoscaling", "settings", "nodeSelector", "tolerations", "podLabels", "affinity"))
+    changed = {"services": {"metrics": {"image": image, **more}}, "gateway": {"autoscaling": None, "affinity": None}}
+    assert default.objects == render(changed).objects
+
+
+def test_values_that_are_false_or_empty_replace_defaults(render: Any) -> None:
+    off = {"enabled": False}
+    rendered = render(
+        {
+            "podDisruptionBudget": off,
+            "networkPolicy": {**off, "engines": []},
+            "topologyKeys": [],
+            "gateway": {"drainSeconds": 0, "resources": {"limits": {"memory": None}}},
+        }
+    )
+    assert [] == [*rendered.of("PodDisruptionBudget"), *rendered.of("NetworkPolicy")]
+    assert "--drain-seconds=0" in rendered.container("drain")["args"]
+    assert "topologySpreadConstraints" not in rendered.pods()["arks-metrics"]
+    assert {"requests": {"cpu": "1", "memory": "512Mi"}, "limits": {}} == rendered.container("envoy")["resources"]
+
+
+def test_every_template_begins_with_the_defaults() -> None:
+    """Templates are rendered in no documented order."""
+    templates = [*(CHART / "templates").glob("*.yaml"), CHART / "templates/NOTES.txt"]
+    assert [] == [
+        path.name for path in templates if not path.read_text().startswith('{{- include "arks.prepare" . -}}')
+    ]
+
+
 def test_the_schema_is_valid_and_accepts_the_default_values() -> None:
     schema = json.loads(SCHEMA.read_text())
     Draft7Validator.check_schema(schema)
@@ -100,7 +165,7 @@ def test_objects_of_the_chart_reject_unknown_names() -> None:
 
     def look(part: Any, path: str) -> None:
         if isinstance(part, dict):
-            if part.get("type") == "object" and "additionalProperties" not in part:
+            if "object" in part.get("type", ()) and "additionalProperties" not in part:
                 open_objects.append(path)
             for name, inner in part.items():
                 look(inner, f"{path}/{name}")

@@ -61,12 +61,12 @@ def service_images(base: str) -> Iterator[Image]:
     kit = requirements("arks-kit", "kubernetes")
     needs = {name: kit | requirements(f"arks-{name}", *extras) for name, extras in SERVICES.items()}
     in_all = set.intersection(*(set(needed) for needed in needs.values()))
-    common = install(CONTEXT / "packages/common", {name: kit[name] for name in in_all})
+    below = CONTEXT / "packages/common"
+    common = install(below, {name: kit[name] for name in in_all})
     for name, needed in needs.items():
         module = name.replace("-", "_")
-        own = install(
-            CONTEXT / "packages" / name, {package: block for package, block in needed.items() if package not in in_all}
-        )
+        rest = {package: block for package, block in needed.items() if package not in in_all}
+        own = install(CONTEXT / "packages" / name, rest, (below, common))
         source = [CHECKOUT / path for path in (*LIBRARIES, f"services/{name}/src/arks/{module}")]
         code = copy_source(CONTEXT / "source" / name, *source)
         inputs = digest(HERE / "Dockerfile", base, common, own, code)

@@ -81,12 +81,15 @@ def finish(part: Path, tree: Path, inputs: str) -> None:
     tree.with_name(f"{tree.name}.inputs").write_text(inputs)
 
 
-def install(tree: Path, packages: dict[str, str]) -> str:
-    """Install packages into a directory for PYTHONPATH; return the digest of the inputs."""
+def install(tree: Path, packages: dict[str, str], below: tuple[Path, str] | None = None) -> str:
+    """Install packages into a directory for PYTHONPATH; return the digest of the inputs. `below` is a directory that
+    follows it there, with the digest of its inputs."""
     text = "".join(packages[name] for name in sorted(packages))
-    inputs = digest(text, PYTHON, PLATFORM, Path(__file__))
+    inputs = digest(text, PYTHON, PLATFORM, Path(__file__), *([below[1]] if below else []))
     if part := lay_out(tree, inputs):
         unpack(part, text)
+        if below:
+            uncover(part, below[0])
         for unneeded in ("bin", "include", ".lock"):
             path = part / unneeded
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
@@ -101,6 +104,14 @@ def unpack(target: Path, text: str) -> None:
     wheels = ("--no-deps", "--require-hashes", "--only-binary", ":all:", "--link-mode", "copy")
     target_options = ("--target", str(target), "--python-version", PYTHON, "--python-platform", PLATFORM)
     run(UV, "pip", "install", "--quiet", *wheels, *target_options, "--requirements", str(listed))
+
+
+def uncover(tree: Path, below: Path) -> None:
+    """Remove packages that would hide those of the same name in `below`: xds-protos brings a package `opentelemetry`
+    with messages only, which opentelemetry-proto has too."""
+    for initial in tree.glob("*/__init__.py"):
+        if (below / initial.parent.name).is_dir():
+            shutil.rmtree(initial.parent)
 
 
 def shrink(tree: Path) -> None:

@@ -1,6 +1,11 @@
+{{/* Not empty if Helm can see the cluster. */}}
+{{- define "arks.hasCluster" -}}
+{{- if lookup "v1" "Namespace" "" "kube-system" -}}true{{- end -}}
+{{- end -}}
+
 {{/* Preconditions of an installation. Rendering without a cluster skips those that need a cluster. */}}
 {{- define "arks.checks" -}}
-{{- if lookup "v1" "Namespace" "" "kube-system" -}}
+{{- if include "arks.hasCluster" . -}}
 {{- include "arks.checkDefinitions" . -}}
 {{- include "arks.checkOtherReleases" . -}}
 {{- end -}}

@@ -79,7 +79,7 @@ postgresql-password: {{ toJson .passwordSecret }}
 {{- end -}}
 {{- end -}}
 {{- with $values.otlpEndpoint -}}
-{{- $reaches = append $reaches (dict "ports" (list (include "arks.urlPort" (dict "url" . "default" "4318") | int))) -}}
+{{- $reaches = append $reaches (dict "ports" (list (include "arks.urlPort" (dict "url" .) | int))) -}}
 {{- end -}}
 {{- dict "connects" $connects "reaches" $reaches | toJson -}}
 {{- end -}}

@@ -14,6 +14,12 @@ app.kubernetes.io/name: arks
 app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end -}}
 
+{{/* Labels of pods: no version, because each change of a pod's label restarts it. */}}
+{{- define "arks.podLabels" -}}
+{{ include "arks.selector" . }}
+app.kubernetes.io/part-of: arks
+{{- end -}}
+
 {{- define "arks.labels" -}}
 {{ include "arks.selector" . }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
@@ -47,8 +53,9 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- .Values.secrets.existingSecret | default (printf "%s-secrets" (include "arks.fullname" .)) -}}
 {{- end -}}
 
-{{/* The port of a URL; `default` if it has none. */}}
+{{/* The port of a URL; `default` if it has none, of an HTTP address the one that its scheme means. */}}
 {{- define "arks.urlPort" -}}
-{{- $host := (urlParse .url).host -}}
-{{- regexFind ":[0-9]+$" $host | trimPrefix ":" | default .default -}}
+{{- $url := urlParse .url -}}
+{{- $default := get (dict "http" "80" "https" "443") $url.scheme | default .default -}}
+{{- regexFind ":[0-9]+$" $url.host | trimPrefix ":" | default $default -}}
 {{- end -}}

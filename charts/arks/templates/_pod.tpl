@@ -6,7 +6,7 @@
 {{- $user := hasKey $component "runAsUser" | ternary $component.runAsUser $root.Values.runAsUser -}}
 metadata:
   labels:
-    {{- include "arks.labels" $root | nindent 4 }}
+    {{- include "arks.podLabels" $root | nindent 4 }}
     app.kubernetes.io/component: {{ .name }}
     {{- with $values.podLabels }}
     {{- toYaml . | nindent 4 }}
@@ -26,28 +26,13 @@ spec:
   enableServiceLinks: false
   terminationGracePeriodSeconds: {{ $component.graceSeconds }}
   securityContext:
-    runAsNonRoot: true
+    {{- include "arks.podSecurity" (dict "user" $user) | nindent 4 }}
     {{- if not (kindIs "invalid" $user) }}
-    runAsUser: {{ int64 $user }}
     runAsGroup: {{ int64 $user }}
     fsGroup: {{ int64 $user }}
     fsGroupChangePolicy: OnRootMismatch
     {{- end }}
-    seccompProfile:
-      type: RuntimeDefault
-  {{- with $root.Values.imagePullSecrets }}
-  imagePullSecrets:
-    {{- toYaml . | nindent 4 }}
-  {{- end }}
-  {{- with $values.priorityClassName }}
-  priorityClassName: {{ . }}
-  {{- end }}
-  {{- range $key := list "nodeSelector" "tolerations" "affinity" }}
-  {{- with index $values $key }}
-  {{ $key }}:
-    {{- toYaml . | nindent 4 }}
-  {{- end }}
-  {{- end }}
+  {{- include "arks.placement" (dict "root" $root "values" $values) | nindent 2 }}
   {{- with $root.Values.topologyKeys }}
   topologySpreadConstraints:
     {{- range . }}
@@ -89,4 +74,32 @@ spec:
     {{- with $component.volumes }}
     {{- toYaml . | nindent 4 }}
     {{- end }}
+{{- end -}}
+
+{{/* (root, values): from where a pod gets its images, and on which nodes it may run. */}}
+{{- define "arks.placement" -}}
+{{- with .root.Values.imagePullSecrets }}
+imagePullSecrets:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .values.priorityClassName }}
+priorityClassName: {{ . }}
+{{- end }}
+{{- $values := .values }}
+{{- range $key := list "nodeSelector" "tolerations" "affinity" }}
+{{- with index $values $key }}
+{{ $key }}:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+{{- end -}}
+
+{{/* (user): the restricted Pod Security Standard. Without a user the platform chooses one. */}}
+{{- define "arks.podSecurity" -}}
+runAsNonRoot: true
+{{- if not (kindIs "invalid" .user) }}
+runAsUser: {{ int64 .user }}
+{{- end }}
+seccompProfile:
+  type: RuntimeDefault
 {{- end -}}

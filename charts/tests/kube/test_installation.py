@@ -1,6 +1,8 @@
 """Installation, upgrade and removal: which ones are refused, and which objects stay."""
 
+import base64
 import json
+import re
 from typing import Any, TypeAlias
 
 import pytest
@@ -56,6 +58,9 @@ async def test_the_marker_of_the_served_namespaces_grants_nothing(cluster: Clust
 async def test_secrets_survive_upgrade_uninstall_and_reinstallation(cluster: Cluster) -> None:
     async with cluster.installed("arks", NAMESPACE):
         created = await cluster.secret()
+        values = {base64.b64decode(value).decode() for value in created.values()}
+        assert 4 == len(values)
+        assert all(re.fullmatch("a[0-9A-Za-z]{47}", value) for value in values)
         await cluster.upgrade("arks", NAMESPACE, "--set", "logLevel=debug")
         assert created == await cluster.secret()
     assert created == await cluster.secret()
