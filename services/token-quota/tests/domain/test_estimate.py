@@ -2,8 +2,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from arks.token_quota.domain.count import MAX_COUNT
-from arks.token_quota.domain.estimate import estimate
-from arks.token_quota.domain.limits import Account, Rates
+from arks.token_quota.domain.estimate import estimate, shrink_prompt
+from arks.token_quota.domain.limits import Account, Budget, Rates, violations
 from arks.token_quota.domain.reservation import ReservationRequest
 from arks.token_quota.testing.oracle import granted_completion_tokens
 
@@ -50,3 +50,25 @@ def test_a_small_limit_stays_usable_without_max_tokens(used: int, limit: int) ->
     tokens = estimate(100, None, None, "chat.completions", 512)
     account = Account(Rates(tpm=used + limit))
     assert min(512, used + limit - 25) == granted_completion_tokens(account, tokens)
+
+
+LIMITS = st.none() | st.integers(1, 5000)
+
+
+@given(st.integers(0, 2**31), st.none() | st.integers(0, 4000), st.tuples(LIMITS, LIMITS, LIMITS, LIMITS))
+def test_no_prompt_is_too_long_for_limits_that_nothing_uses(
+    size: int, most: int | None, limits: tuple[int | None, ...]
+) -> None:
+    tpm, tpd, prompt, total = limits
+    rates, budget = Rates(tpm=tpm, tpd=tpd), Budget("q", prompt=prompt, total=total)
+    tokens = estimate(size, most, None, "chat.completions", 512)
+    shrunk = shrink_prompt(tokens, rates, budget)
+    fits = all(tokens.needed_completion_tokens < limit for limit in (tpm, tpd, total) if limit is not None)
+    assert fits == (violations(Account(rates, budget), shrunk, 0) == ())
+    assert 1 <= shrunk.prompt_tokens <= tokens.prompt_tokens
+
+
+def test_a_prompt_that_fits_is_reserved_whole() -> None:
+    tokens = estimate(4000, 100, None, "chat.completions", 512)
+    assert tokens == shrink_prompt(tokens, Rates(tpm=1100, tpd=5000), None)
+    assert tokens == shrink_prompt(tokens, Rates(), None)

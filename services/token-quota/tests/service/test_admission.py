@@ -17,7 +17,7 @@ CHARGED = [{"arksEndpoint": {"name": "qwen"}, "quota": {"name": "q"}}]
 
 
 def call(key: str | None = "Bearer sk-tom", model: str = "qwen", **changes: object) -> AdmitRequest:
-    fields = {"authorization": key, "gateway": "gw", "model": model, "operation": "completions", "body_bytes": 400}
+    fields = {"authorization": key, "gateway": "gw", "model": model, "operation": "completions", "text_bytes": 400}
     return AdmitRequest(**(fields | changes))  # type: ignore[arg-type]
 
 
@@ -55,6 +55,15 @@ async def test_a_grant_names_who_uses_what_and_what_is_reserved(admission: Admis
     answer = await granted(admission, call())
     assert f"team/qwen/tom/{answer.grant.lease}/100/512" == str(answer.grant)
     assert "5" == dict(answer.headers)["x-ratelimit-limit-requests"]
+
+
+async def test_a_long_prompt_is_admitted_while_nothing_else_uses_the_limit(
+    admission: Admission, harness: Harness
+) -> None:
+    harness.add(token(qos=LIMITED))
+    harness.endpoint()
+    answer = await granted(admission, call(text_bytes=400_000, max_tokens=300))
+    assert (700, 300) == (answer.grant.prompt_tokens, answer.grant.completion_tokens)
 
 
 @pytest.mark.parametrize("header", [None, "", "Bearer", "Bearer ", "Basic sk-tom", "sk-tom"])

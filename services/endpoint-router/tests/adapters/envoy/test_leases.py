@@ -322,12 +322,12 @@ def test_tokens_that_are_nearly_used_up_renew_a_lease() -> None:
 def test_a_request_reserves_what_token_quota_would_reserve(
     operation: str, fields: dict[str, int], size: int, expected: tuple[int, ...]
 ) -> None:
-    request = lua.table_from({name.encode(): value for name, value in fields.items()})
-    assert expected == admission[b"estimate"](operation.encode(), request, size, 512)
+    request = lua.table_from({name.encode(): value for name, value in {**fields, "bytes": size}.items()})
+    assert expected == admission[b"estimate"](operation.encode(), request, 512)
 
 
 def test_without_a_default_the_completion_of_a_request_is_unknown() -> None:
-    assert (1, None, 2) == admission[b"estimate"](b"completions", lua.table_from({b"answers": 2}), 4, None)
+    assert (1, None, 2) == admission[b"estimate"](b"completions", lua.table_from({b"answers": 2, b"bytes": 4}), None)
 
 
 def test_a_failure_policy_counts_for_ten_minutes() -> None:

@@ -38,11 +38,18 @@ def load_admission() -> Any:
 
 
 def read(admission: Any, body: bytes) -> dict[str, Any] | None:
-    """Return what the filter reads; None if it rejects the body."""
+    """Return what the filter reads, without the bytes of text; None if it rejects the body."""
     request = admission[b"read_request"](body)
     if isinstance(request, tuple):
         request = request[0]
-    return None if request is None else {name.decode(): value for name, value in request.items()}
+    if request is None:
+        return None
+    return {name.decode(): value for name, value in request.items() if name != b"bytes"}
+
+
+def text_bytes(admission: Any, body: bytes) -> int:
+    """Return how many bytes of the body the filter counts as text."""
+    return int(admission[b"read_request"](body)[b"bytes"])
 
 
 def expected(document: dict[str, Any]) -> dict[str, Any]:

@@ -160,8 +160,8 @@ def read_admit_request(headers: Headers) -> AdmitRequest | Rejection:
     gateway, operation = headers.get("x-arks-gateway"), headers.get("x-arks-operation")
     if not gateway or operation not in _OPERATIONS:
         return answers.not_understood("x-arks-gateway and x-arks-operation are required.")
-    body_bytes, demand = _count(headers.get("x-arks-body-bytes")), read_demand(headers.get("x-arks-demand"))
-    if body_bytes is None or demand is None:
+    text_bytes, demand = _count(headers.get("x-arks-body-bytes")), read_demand(headers.get("x-arks-demand"))
+    if text_bytes is None or demand is None:
         return answers.not_understood("x-arks-body-bytes or x-arks-demand has no numbers.")
     max_tokens, n = headers.get("x-arks-max-tokens"), headers.get("x-arks-n")
     max_completion, choices = _count(max_tokens), _count(n)
@@ -171,7 +171,7 @@ def read_admit_request(headers: Headers) -> AdmitRequest | Rejection:
         return answers.invalid_number("n", "must be a whole number, 1 or more")
     model = unquote(headers.get("x-arks-model") or "")
     return AdmitRequest(
-        headers.get("authorization"), gateway, model, operation, body_bytes, max_completion, choices, demand
+        headers.get("authorization"), gateway, model, operation, text_bytes, max_completion, choices, demand
     )
 
 

@@ -1,8 +1,10 @@
-"""Estimates the reservation of a request from its size, max_tokens and n only.
+"""Estimates the reservation of a request from its bytes of text, max_tokens and n only.
 
-Prompt: a quarter of the body's bytes, rounded up, at least 1. Byte-level vocabularies never make more tokens than
-bytes, so a prompt costs at most four times its estimate (plus what the chat template adds); texts in Latin letters
-stay below it.
+Prompt: a quarter of its bytes of text, rounded up, at least 1. The gateway's filter counts these (`text.lua`): without
+schemas and grammars, and pictures, audio and video by a bound of their own. Byte-level vocabularies never make more
+tokens than bytes, so text costs at most four times its estimate (plus what the chat template adds); texts in Latin
+letters stay below it. An estimate is no reason to never admit a request: it is at most what each limit has room for
+while nothing else uses it.
 
 Completion: `max_tokens * n` when the client sends max_tokens, which must fit into every limit entirely. Otherwise
 `default * n`, or the remaining room if that is less, but at least 1 for each of the n answers, so that small limits
@@ -15,6 +17,7 @@ are never exceeded.
 """
 
 from arks.token_quota.domain.count import MAX_COUNT
+from arks.token_quota.domain.limits import Budget, Rates
 from arks.token_quota.domain.reservation import ReservationRequest
 
 BYTES_PER_TOKEN = 4
@@ -22,10 +25,10 @@ EMBEDDINGS = "embeddings"
 
 
 def estimate(
-    body_bytes: int, max_tokens: int | None, n: int | None, operation: str, default_completion_tokens: int
+    text_bytes: int, max_tokens: int | None, n: int | None, operation: str, default_completion_tokens: int
 ) -> ReservationRequest:
     """The tokens to reserve for a request."""
-    prompt = max(1, -(-body_bytes // BYTES_PER_TOKEN))
+    prompt = max(1, -(-text_bytes // BYTES_PER_TOKEN))
     answers = n or 1
     if operation == EMBEDDINGS:
         return ReservationRequest(prompt, 0, exact=True, min_completion_tokens=0)
@@ -33,3 +36,14 @@ def estimate(
         return ReservationRequest(prompt, min(max_tokens * answers, MAX_COUNT), exact=True)
     completion = min(default_completion_tokens * answers, MAX_COUNT)
     return ReservationRequest(prompt, completion, exact=False, min_completion_tokens=min(answers, completion))
+
+
+def shrink_prompt(tokens: ReservationRequest, rates: Rates, budget: Budget | None) -> ReservationRequest:
+    """The same, with a prompt of at most what every limit holds besides the completion, but at least 1 token."""
+    completion = tokens.needed_completion_tokens
+    limits = (rates.tpm, rates.tpd, None if budget is None else budget.total)
+    rooms = [limit - completion for limit in limits if limit is not None]
+    if budget is not None and budget.prompt is not None:
+        rooms.append(budget.prompt)
+    most = max(1, min(rooms, default=tokens.prompt_tokens))
+    return tokens if tokens.prompt_tokens <= most else tokens._replace(prompt_tokens=most)

@@ -15,7 +15,7 @@ from arks.kit.clock import Clock
 from arks.token_quota.domain import answers
 from arks.token_quota.domain.access import KeyHolder, Permission, Policy, closed_limits, reject_key, reject_model
 from arks.token_quota.domain.answers import Rejection
-from arks.token_quota.domain.estimate import estimate
+from arks.token_quota.domain.estimate import estimate, shrink_prompt
 from arks.token_quota.domain.grant import Grant
 from arks.token_quota.domain.headers import Headers, rate_limit_headers
 from arks.token_quota.domain.lease import NO_LEASE, LeaseAmount, lease_validity, wanted
@@ -39,7 +39,7 @@ class AdmitRequest(NamedTuple):
     gateway: str
     model: str
     operation: str
-    body_bytes: int
+    text_bytes: int
     max_tokens: int | None = None
     n: int | None = None
     demand: LeaseAmount = LeaseAmount()
@@ -136,8 +136,9 @@ class Admission:
         self, request: AdmitRequest, holder: KeyHolder, permission: Permission, budget: Budget | None, now: Moment
     ) -> GrantCommand:
         tokens = estimate(
-            request.body_bytes, request.max_tokens, request.n, request.operation, self._default_completion_tokens
+            request.text_bytes, request.max_tokens, request.n, request.operation, self._default_completion_tokens
         )
+        tokens = shrink_prompt(tokens, permission.rates, budget)
         return GrantCommand(
             lease=f"{self._lease_prefix}{next(self._lease_numbers):x}",
             gateway=request.gateway,

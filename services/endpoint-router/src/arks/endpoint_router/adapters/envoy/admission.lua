@@ -98,7 +98,7 @@ end
 -- lease ahead.
 local function start_from_lease(h, request, account, now, may_renew)
   if not account or (may_renew and renews(account, now)) then return false end
-  local prompt, completion = estimate(request.operation, request, request.bytes, account.default)
+  local prompt, completion = estimate(request.operation, request, account.default)
   local lease = take(account, now, prompt, completion)
   if not lease then return false end
   start(h, request, lease, prompt, completion, now, "")
@@ -111,7 +111,7 @@ local function start_without_answer(h, request)
   if start_from_lease(h, request, account, now, false) then return end
   local lease = outage_lease(account, now)
   if not lease then return reject_unavailable(h) end
-  local prompt, completion = estimate(request.operation, request, request.bytes, account.default)
+  local prompt, completion = estimate(request.operation, request, account.default)
   start(h, request, lease, prompt, completion, now, "")
 end
 
@@ -155,10 +155,9 @@ function envoy_on_request(h)
   if not is_key(authorization) then return reject_without_key(h) end
   if get(rejections, authorization) and repeat_rejection(h, authorization, h:timestamp(), 0, 0) then return end
   local body = h:body(true)
-  local bytes = body:length()
-  local request, fault = read_request(body:getBytes(0, bytes))
+  local request, fault = read_request(body:getBytes(0, body:length()))
   if not request then return reject(h, "400", fault) end
-  request.authorization, request.id, request.operation, request.bytes = authorization, id, operation, bytes
+  request.authorization, request.id, request.operation = authorization, id, operation
   request.key = authorization .. "\n" .. request.model
   if plain ~= path then request.path = plain end
   local now, account = h:timestamp(), get(accounts, request.key)
@@ -168,7 +167,7 @@ function envoy_on_request(h)
   end
   if start_from_lease(h, request, account, now, true) then return end
   local _
-  request.prompt, _, request.least = estimate(operation, request, bytes)
+  request.prompt, _, request.least = estimate(operation, request)
   if repeat_rejection(h, request.key, now, request.prompt, request.least) then return end
   start_by_query(h, request, now)
 end

@@ -113,8 +113,8 @@ local function set_total(meter)
     return
   end
   local copies = sum == alone and #alone == 1 and 1 or meter.copies
-  local completion = math.max(sum.completion, meter.events)
-  meter.usage = format("e,%.0f,%.0f", math.ceil(sum.prompt / copies), completion)
+  local completion = max(sum.completion, meter.events)
+  meter.usage = format("e,%.0f,%.0f", ceil(sum.prompt / copies), completion)
 end
 
 -- Takes the usage of an event; `alone`: the event has nothing else. What one answer reports last counts.

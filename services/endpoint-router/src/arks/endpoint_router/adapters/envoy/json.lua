@@ -1,10 +1,11 @@
 -- Reading JSON. The first part of the gateway's filter; docs/architecture.md defines its protocol and its files.
 --
--- The parts json, request, answer, leases and admission are one script, joined in this order (`admission_source`).
+-- The parts json, text, request, answer, leases and admission are one script, joined in this order (`admission_source`).
 -- All but the last are pure, and tested from Python through LuaJIT as the table `admission`.
 
 local byte, find, format, gmatch, gsub = string.byte, string.find, string.format, string.gmatch, string.gsub
 local lower, match, sub, concat = string.lower, string.match, string.sub, table.concat
+local floor, ceil, max, min = math.floor, math.ceil, math.max, math.min
 
 local QUOTE, BACKSLASH, COLON, COMMA = 34, 92, 58, 44
 local OPEN_BRACE, CLOSE_BRACE, OPEN_BRACKET, CLOSE_BRACKET = 123, 125, 91, 93

@@ -12,7 +12,6 @@ local DEMAND_MARGIN = 1.25
 -- Renewal ahead: one request queries the next lease while the others still pass from the present one. A small lease is
 -- of a key whose next request seldom comes during a query.
 local AHEAD_MILLISECONDS, AHEAD_PART, AHEAD_REQUESTS = 100, 16, 16
-local BYTES_A_TOKEN = 4
 local TEXT_BYTES = 2048 -- a longer rejection is not repeated
 
 ---- Answers of token-quota, read
@@ -50,8 +49,8 @@ end
 -- The tokens that a request from a lease reserves, and the completion that it needs at least, by which rejections are
 -- repeated: token-quota reserves less for a request without `max_tokens` when limits are nearly used up. The
 -- reservation is the rule of `estimate.py`; its completion is nil without a default.
-local function estimate(operation, request, bytes, default)
-  local prompt, answers = max(1, ceil(bytes / BYTES_A_TOKEN)), request.answers or 1
+local function estimate(operation, request, default)
+  local prompt, answers = max(1, ceil(request.bytes / BYTES_A_TOKEN)), request.answers or 1
   if operation == "embeddings" then return prompt, 0, 0 end
   if request.max_tokens then
     local completion = min(request.max_tokens * answers, COUNT_LIMIT)

@@ -7,6 +7,7 @@ local CHOICES_LIMIT = 128 -- OpenAI's own limit of n
 local LIMIT_KEYS = { "max_completion_tokens", "max_tokens", "n_predict" }
 local ANSWER_KEYS = { "n", "n_cmpl", "best_of" } -- engines make as many answers as the largest of them
 local REQUEST_KEYS = keys("model", "stream", "stream_options", "prompt", "n", "n_cmpl", "best_of", unpack(LIMIT_KEYS))
+for _, key in ipairs(RULE_KEYS) do REQUEST_KEYS[key] = key end -- in any other spelling they count as text
 local OPTION_KEYS = keys("include_usage")
 
 -- Returns nil and the fault, for functions that return a value.
@@ -50,7 +51,7 @@ local function count_prompts(s, at)
     count, p = count + 1, after_space(s, after_value(s, p) or #s)
     if byte(s, p) == COMMA then p = after_space(s, p + 1) end
   end
-  return math.max(count, 1)
+  return max(count, 1)
 end
 
 -- The number of answers to each prompt.
@@ -59,7 +60,7 @@ local function read_copies(s, starts, stops)
   for _, key in ipairs(ANSWER_KEYS) do
     local count, fault = read_count(literal(s, starts, stops, key), key, 1, CHOICES_LIMIT)
     if fault then return nil, fault end
-    most = math.max(most, count or 1)
+    most = max(most, count or 1)
   end
   return most
 end
@@ -94,8 +95,8 @@ local function with_usage(s, starts, stops, closing)
   return sub(s, 1, options.include_usage - 1) .. "true" .. sub(s, ends.include_usage + 1)
 end
 
--- Reads a request body: {model, stream, max_tokens, answers, copies, body}, where `body` replaces the engine's body if usage must be
--- requested; or nil and {message, param, code}.
+-- Reads a request body: {model, stream, max_tokens, answers, copies, bytes, body}; `bytes` are those of its text, and
+-- `body` replaces the engine's body if usage must be requested. Or nil and {message, param, code}.
 local function read_request(s)
   local at = find(s, NOT_SPACE)
   if not at or byte(s, at) ~= OPEN_BRACE then return nil, INVALID end
@@ -115,6 +116,7 @@ local function read_request(s)
   if fault then return nil, fault end
   local answers = copies * count_prompts(s, starts.prompt)
   if answers > 1 then request.answers, request.copies = answers, copies end
+  request.bytes = text_bytes(s, starts, stops)
   if request.stream then
     request.body, fault = with_usage(s, starts, stops, closing)
     if fault then return nil, fault end

@@ -3,8 +3,6 @@
 -- What a worker keeps between requests, bounded and valid for a time. No function reads a clock: `now` is in
 -- milliseconds since the epoch.
 
-local floor, ceil, max, min = math.floor, math.ceil, math.max, math.min
-
 local ADMISSION_MILLISECONDS = 2000 -- a longer query of token-quota has failed
 local HOLD_MILLISECONDS = 1000 -- the longest time for which an answer of token-quota counts by itself
 local KEYS_LIMIT, BYTES_LIMIT = 10000, 4194304
