@@ -102,7 +102,16 @@ def test_counts_include_all_replicas_except_draining_ones() -> None:
     assert ["app-0", "app-1", "app-1"] == [item.name for item in found.instances]
     assert ("127.0.0.1:9000", "Ready") == (found.instances[0].address, found.instances[0].state)
     assert ("", "Draining") == (found.instances[2].address, found.instances[2].state)
-    assert "arks.ai/application=app" == found.selector
+
+
+def test_autoscalers_count_one_pod_a_replica() -> None:
+    """Of workers too, 2 replicas of 4 nodes at a ratio of 1.2 would become 10."""
+    labels = {"arks.ai/application": "app", "arks.ai/model": "m"}
+    pods = [labels | {"arks.ai/work-load-role": role} for role in ("leader", "worker", "worker", "worker")] * 2
+    selector = status(READY).selector
+    assert selector is not None
+    wanted = dict(term.split("=") for term in selector.split(","))
+    assert 2 == sum(wanted.items() <= pod.items() for pod in pods)
 
 
 @pytest.mark.parametrize(

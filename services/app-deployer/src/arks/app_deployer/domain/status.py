@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from arks.app_deployer.domain.workload import CRASH_LOOP_FAILURES, ObservedReplica, ObservedWorkload, Refusal
+from arks.app_deployer.domain.launch.manifests import ROLE
 from arks.contracts.conditions import initial_conditions, set_condition
+from arks.contracts.names import APPLICATION_LABEL
 from arks.contracts.resources import (
     ApplicationPhase,
     ArksApplication,
@@ -76,7 +78,7 @@ def status_of(
         model_generation=serving,
         observed_generation=generation,
         conditions=conditions_of(before, verdicts, generation, now),
-        selector=f"arks.ai/application={application.name}",
+        selector=f"{APPLICATION_LABEL}={application.name},{ROLE}=leader",  # an HPA counts one pod a replica
         instances=[_instance(replica) for replica in observed.replicas],
     )
 
