@@ -62,6 +62,10 @@ app-deployer:
     - apiGroups: [leaderworkerset.x-k8s.io]
       resources: [leaderworkersets]
       verbs: [get, list, watch, create, patch, delete]
+    # The reason why a pod is not made, or its volume not mounted
+    - apiGroups: [""]
+      resources: [events]
+      verbs: [list]
     # The router of a disaggregated application has its own account, and finds its workers by watching pods
     - apiGroups: [apps]
       resources: [deployments]

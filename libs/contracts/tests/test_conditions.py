@@ -11,7 +11,7 @@ NOW = datetime(2026, 1, 2, tzinfo=UTC)
 
 def test_new_conditions_are_false_and_not_looked_at() -> None:
     conditions = initial_conditions(ArksApplicationStatus.condition_types, now=THEN, observed_generation=1)
-    assert ["Precheck", "Loaded", "Ready"] == [condition.type for condition in conditions]
+    assert ["Precheck", "Loaded", "Ready", "Progressing"] == [condition.type for condition in conditions]
     assert {("False", "NewIncomming", THEN, 1)} == {
         (condition.status, condition.reason, condition.last_transition_time, condition.observed_generation)
         for condition in conditions

@@ -4,7 +4,7 @@ import pytest
 
 from arks.kit.errors import Conflict, Invalid, NotFound, Unavailable
 from arks.kit.key import Key
-from arks.kit.kube.api import error_of, key_of_object
+from arks.kit.kube.api import WebhookUnavailable, error_of, key_of_object
 from arks.kit.kube.election import may_take
 from arks.kit.kube.kinds import Kind
 from arks.kit.kube.ownership import belongs_to
@@ -39,6 +39,12 @@ def test_a_kind_has_a_path_in_the_core_group_and_in_other_groups() -> None:
 def test_a_status_code_becomes_an_error_of_its_type() -> None:
     kinds = {404: NotFound, 409: Conflict, 422: Invalid, 403: Invalid, 500: Unavailable, 429: Unavailable}
     assert kinds == {status: type(error_of(status, {"message": "m"}, "get x")) for status in kinds}
+
+
+def test_a_webhook_that_does_not_answer_is_an_error_that_users_see() -> None:
+    message = 'Internal error occurred: failed calling webhook "mlws.kb.io": connection refused'
+    found = error_of(500, {"message": message}, "create LeaderWorkerSet default/app")
+    assert (WebhookUnavailable, True) == (type(found), "mlws.kb.io" in str(found))
 
 
 @pytest.mark.parametrize(

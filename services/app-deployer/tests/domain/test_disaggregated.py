@@ -31,7 +31,7 @@ def app(**parts: dict[str, Any]) -> ArksDisaggregatedApplication:
 
 
 def shown(status: ArksDisaggregatedApplicationStatus) -> str:
-    signs = [("+" if item.status == "True" else "-") + item.reason for item in status.conditions]
+    signs = [("+" if item.status == "True" else "-") + item.reason for item in status.conditions[:3]]
     return " ".join([status.phase.value, *signs])
 
 

@@ -34,6 +34,24 @@ def stop(*numbers: int) -> tuple[Step, ...]:
 
 
 @pytest.mark.parametrize(
+    ("why", "replicas", "steps"),
+    [
+        ("an old one makes room although there is memory", [old(0), old(1)], drain(1)),
+        ("nothing starts while it drains", [old(0), old(1, DRAINING)], ()),
+        ("then a new one starts", [old(0)], start(1)),
+        ("the next waits until it serves", [old(0), new(1, LOADING)], ()),
+        ("the next old one stops", [old(0), new(1)], drain(0)),
+        ("old ones stay while the new one fails", [old(0), new(1, BACK_OFF)], ()),
+        ("all are new", [new(0), new(1)], ()),
+    ],
+)
+def test_without_surge_an_update_never_runs_more_than_desired(
+    why: str, replicas: list[ObservedReplica], steps: tuple[Step, ...]
+) -> None:
+    assert (why, steps) == (why, plan("app", 2, replicas, room=PLENTY, without_surge=True).steps)
+
+
+@pytest.mark.parametrize(
     ("why", "desired", "replicas", "room", "steps"),
     [
         ("a new application starts all at once", 2, [], PLENTY, start(0, 1)),

@@ -1,8 +1,10 @@
 """How replicas are to be replaced, and a model of LeaderWorkerSet that shows that a replica always serves."""
 
+from dataclasses import replace
+
 import pytest
 
-from arks.app_deployer.domain.surge import Leader, Rollout, plan, seconds_until_surge_ends
+from arks.app_deployer.domain.surge import Leader, Patience, Rollout, plan, seconds_until_surge_ends
 
 OLD = Leader(0, ready=True, updated=False)
 NEW = Leader(0, ready=True, updated=True)
@@ -43,9 +45,26 @@ def test_without_room_old_ones_make_it(desired: int) -> None:
     assert Rollout(desired, 1, 0) == plan(desired, [OLD], without_surge=True)
 
 
+def remaining(*leaders: Leader, desired: int = 1, missing_seconds: float | None = None) -> float | None:
+    return seconds_until_surge_ends(desired, leaders, Patience(30.0, 900.0), missing_seconds=missing_seconds)
+
+
 def test_room_is_given_up_when_only_the_one_too_many_lacks_it_for_long() -> None:
-    waiting = Leader(1, ready=False, updated=True, unschedulable_seconds=10.0)
-    assert 20.0 == seconds_until_surge_ends(1, [OLD, waiting], 30.0)
-    assert -5.0 == seconds_until_surge_ends(1, [OLD, waiting], 5.0)
-    assert seconds_until_surge_ends(2, [OLD, waiting], 5.0) is None
-    assert seconds_until_surge_ends(1, [OLD, second(ready=False)], 5.0) is None
+    waiting = Leader(1, ready=False, updated=True, blocked_seconds=10.0)
+    assert 20.0 == remaining(OLD, waiting)
+    assert -5.0 == remaining(OLD, replace(waiting, blocked_seconds=35.0))
+    assert remaining(OLD, waiting, desired=2) is None
+    assert remaining(OLD, second(ready=False)) is None
+
+
+def test_a_surge_waits_longer_for_a_node_that_an_autoscaler_makes() -> None:
+    assert 865.0 == remaining(OLD, Leader(1, ready=False, updated=True, blocked_seconds=35.0, node_expected=True))
+
+
+def test_a_surge_that_a_quota_refuses_is_given_up() -> None:
+    """No additional pod exists, so none can be unschedulable: this rollout stood forever."""
+    assert 18.0 == remaining(OLD, missing_seconds=12.0)
+    several = [Leader(index, ready=True, updated=False) for index in range(3)]
+    assert -1.0 == remaining(*several, desired=3, missing_seconds=31.0)
+    assert remaining(NEW, missing_seconds=31.0) is None, "nothing rolls out: a replica more would not fit either"
+    assert remaining(OLD, second(ready=True), missing_seconds=31.0) is None

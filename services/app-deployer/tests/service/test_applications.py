@@ -119,11 +119,22 @@ def harness(clock: FakeClock) -> Harness:
 async def test_an_application_with_its_model_is_applied_and_reported(harness: Harness) -> None:
     harness.apply()
     harness.model()
-    assert await harness.deployer.reconcile(KEY) is None
+    assert Requeue(1800.0) == await harness.deployer.reconcile(KEY)
     assert ["/m"] == [item.model.path for item in harness.workloads.applied if item.model]
     assert [FINALIZER] == harness.applications.current(KEY).metadata.finalizers
     assert ApplicationPhase.CREATING is harness.status.phase
     assert 1 == harness.facts.facts[KEY].desired
+
+
+async def test_a_rollout_that_stands_still_is_reported_after_its_deadline(harness: Harness) -> None:
+    harness.apply()
+    harness.model()
+    await harness.deployer.reconcile(KEY)
+    harness.clock.advance(1800.0)
+    assert await harness.deployer.reconcile(KEY) is None
+    condition = harness.status.conditions[-1]
+    assert ("Progressing", "False", "DeadlineExceeded") == (condition.type, condition.status, condition.reason)
+    assert "0 of 1 replicas run the newest spec and serve; no replica has changed for 1800 s" == condition.message
 
 
 async def test_nothing_may_start_without_the_model_and_its_absence_is_looked_at_again(harness: Harness) -> None:

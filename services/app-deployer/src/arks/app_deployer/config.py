@@ -42,7 +42,9 @@ class Settings(settings.Settings):
     pod_grace_seconds: float = Field(default=600.0, ge=10)
     """Kubernetes only: as grace_seconds; longer, because an idle pod does not wait for it."""
     room_seconds: float = Field(default=30.0, ge=0)
-    """Kubernetes only: how long a new replica may be unschedulable before old ones are stopped first."""
+    """Kubernetes only: how long a new replica may lack a node, quota or volume before old ones stop first."""
+    node_seconds: float = Field(default=900.0, ge=0)
+    """Kubernetes only: as room_seconds, while an autoscaler makes a node; GPU machines start in 3 to 10 minutes."""
     runtime_default_vllm_image: str = _DEFAULT.vllm
     """Kubernetes only, as all images here: for specs without runtimeImage."""
     runtime_default_sglang_image: str = _DEFAULT.sglang

@@ -35,6 +35,12 @@ NO_ROOM = {
         }
     ]
 }
+_CREATING_STATE = {"waiting": {"reason": "ContainerCreating"}}
+CREATING = {
+    "containerStatuses": [
+        {"name": "leader", "image": "x", "imageID": "", "ready": False, "restartCount": 0, "state": _CREATING_STATE}
+    ]
+}
 _NO_IMAGE_STATE = {"waiting": {"reason": "ImagePullBackOff", "message": "not found"}}
 NO_IMAGE = {
     "containerStatuses": [
@@ -81,6 +87,39 @@ async def test_without_room_for_a_second_replica_the_old_one_stops_first(harness
     found = await harness.leader_worker_set()
     marks = found["metadata"]["annotations"]
     assert (1, marks["arks.ai/revision"]) == (found["spec"]["replicas"], marks["arks.ai/rolled-out-in-place"])
+
+
+async def test_a_quota_without_room_for_a_second_replica_is_the_reason_and_the_old_one_stops_first(
+    harness: KubeHarness,
+) -> None:
+    await harness.reach(harness.desired(), READY)
+    harness.cluster.refusal = "exceeded quota: gpus"
+    desired = harness.desired(runtimeCommonArgs=["--parallel", "2"])
+
+    async def refused() -> ObservedWorkload | None:
+        observed = await harness.workloads.apply(desired)
+        return observed if observed.without_surge else None
+
+    observed = await eventually(refused, within_seconds=30, what="a rollout in place")
+    assert observed is not None and observed.refusal is not None
+    assert ("FailedCreate", "exceeded quota: gpus") == (observed.refusal.reason, observed.refusal.message)
+    harness.cluster.refusal = ""
+    assert (await harness.reach(desired, READY)).refusal is None
+
+
+async def test_a_volume_that_another_node_holds_is_the_reason_and_the_old_one_stops_first(
+    harness: KubeHarness,
+) -> None:
+    await harness.reach(harness.desired(), READY)
+    harness.cluster.fate = lambda pod: CREATING if pod["metadata"]["name"] == "app-1" else None
+    desired = harness.desired(runtimeCommonArgs=["--parallel", "2"])
+    await harness.reach(desired, READY, InstanceState.STARTING, settled=False)
+    pod = harness.cluster.pod("app-1")
+    assert pod is not None
+    await harness.cluster.warn("Pod", "app-1", "FailedAttachVolume", "Multi-Attach error", pod["metadata"]["uid"])
+    observed = await harness.reach(desired, READY, InstanceState.FAILED, settled=False)
+    assert ("FailedAttachVolume", "Multi-Attach error") == (observed.replicas[1].reason, observed.replicas[1].message)
+    await harness.reach(desired, READY)
 
 
 async def test_an_image_that_does_not_exist_is_the_replica_s_reason_and_the_old_one_serves_on(

@@ -1,14 +1,10 @@
 """What observed PVCs, Jobs and pods mean for a model."""
 
-from datetime import timedelta
-from typing import Any
-
 import pytest
 
 from arks.contracts.resources import DownloadProgress
 from arks.model_manager.adapters.kubernetes.interpretation import (
     download_of,
-    newest_event,
     outcome_of,
     report_in,
     stored_of,
@@ -173,19 +169,6 @@ def test_an_impossible_outcome_of_a_pod_is_ignored() -> None:
         outcome = outcome_of(observed_job(), ended_pod(0, lie))
         assert outcome is not None
         assert FailureKind.CRASHED is outcome.report.failure
-
-
-def test_the_newest_event_is_chosen() -> None:
-    def event(seconds: int, reason: str, type_: str = "Warning", **more: Any) -> dict[str, Any]:
-        at = (NOW + timedelta(seconds=seconds)).isoformat()
-        return {"lastTimestamp": at, "reason": reason, "message": "m", "type": type_, **more}
-
-    events = [event(1, "A"), event(3, "C"), event(2, "B"), event(4, "D", "Normal")]
-    assert ("D", "m") == newest_event(events)
-    assert ("C", "m") == newest_event(events, faults_only=True)
-    assert NOTHING_KNOWN == newest_event([])
-    series = event(0, "E", lastTimestamp=None, series={"lastObservedTime": "2026-01-02T00:00:00.123456Z"})
-    assert ("E", "m") == newest_event([*events, series])
 
 
 def test_the_last_report_of_a_log_is_read_with_its_time() -> None:

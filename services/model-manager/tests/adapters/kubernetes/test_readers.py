@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from arks.kit.cache import Cache
+from arks.kit.kube.event_reasons import newest_event
 from arks.kit.testing.informers import FakeObjects
 from arks.kit.testing.values import json_values, kube_objects, texts
-from arks.model_manager.adapters.kubernetes.interpretation import newest_event, report_in
+from arks.model_manager.adapters.kubernetes.interpretation import report_in
 from arks.model_manager.adapters.kubernetes.manifests import (
     BEST_BYTES,
     FAILURES,

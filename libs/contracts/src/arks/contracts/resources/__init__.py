@@ -70,6 +70,7 @@ from arks.contracts.resources.quota import (
     QuotaType,
     QuotaUsage,
 )
+from arks.contracts.resources.rollout import RolloutStrategy
 from arks.contracts.resources.schema import MAX_LABEL_LENGTH, ApiModel, Location, readable_part
 from arks.contracts.resources.secret import Secret
 from arks.contracts.resources.token import (
@@ -161,6 +162,7 @@ __all__ = [
     "RateLimitType",
     "ReplicaWeight",
     "Resource",
+    "RolloutStrategy",
     "RouteMatch",
     "RouterSpec",
     "Runtime",

@@ -7,6 +7,7 @@ from pydantic import Field
 
 from arks.contracts.resources.instance import ArksInstanceSpec, ImagePullSecret, PodGroupPolicy
 from arks.contracts.resources.meta import AGE, KIND, CustomResource, PrinterColumn, Resource, ScalePaths, Status
+from arks.contracts.resources.rollout import RolloutStrategy
 from arks.contracts.resources.schema import ApiModel, Count32, Count64, ObjectName, Rule, differ
 
 MAX_APPLICATION_NAME_LENGTH = 46
@@ -95,6 +96,9 @@ class ArksApplicationSpec(ApiModel):
     pod_group_policy: PodGroupPolicy | None = Field(
         default=None, description="Gang scheduling of each replica's nodes."
     )
+    rollout_strategy: RolloutStrategy = Field(
+        default_factory=RolloutStrategy, description="How replicas are replaced when their spec changes."
+    )
     instance_spec: ArksInstanceSpec = Field(description="How the engine's pods run.")
 
     @property
@@ -148,7 +152,7 @@ class InstanceStatus(ApiModel):
 class ArksApplicationStatus(Status):
     """Observed state, written by app-deployer."""
 
-    condition_types: ClassVar[tuple[str, ...]] = ("Precheck", "Loaded", "Ready")
+    condition_types: ClassVar[tuple[str, ...]] = ("Precheck", "Loaded", "Ready", "Progressing")
 
     phase: Annotated[ApplicationPhase, Field(strict=False)] = Field(
         default=ApplicationPhase.PENDING, description="Progress to Running."
@@ -159,7 +163,7 @@ class ArksApplicationStatus(Status):
     model_generation: Count64 | None = Field(
         default=None, description="Generation of the ArksModel whose files the ready replicas have loaded."
     )
-    selector: str | None = Field(default=None, description="Label selector of the pods, for autoscalers.")
+    selector: str | None = Field(default=None, description="Label selector of one pod a replica, for autoscalers.")
     instances: list[InstanceStatus] = Field(default_factory=list, description="One entry per engine replica.")
 
 

@@ -14,6 +14,7 @@ from arks.contracts.resources.application import (
 )
 from arks.contracts.resources.instance import ArksInstanceSpec, ImagePullSecret, PodGroupPolicy
 from arks.contracts.resources.meta import AGE, KIND, CustomResource, PrinterColumn, Status
+from arks.contracts.resources.rollout import RolloutStrategy
 from arks.contracts.resources.schema import ApiModel, Count32, Rule, differ
 
 DEFAULT_ROUTER_PORT = 8080
@@ -90,6 +91,9 @@ class ArksDisaggregatedApplicationSpec(ApiModel):
     )
     pod_group_policy: PodGroupPolicy | None = Field(
         default=None, description="Gang scheduling of each replica's nodes."
+    )
+    rollout_strategy: RolloutStrategy = Field(
+        default_factory=RolloutStrategy, description="How replicas of every part are replaced when their spec changes."
     )
     router: RouterSpec = Field(description="The router in front of both stages.")
     prefill: DisaggregatedWorkload = Field(description="Engines that process prompts.")

@@ -25,6 +25,7 @@ WATCH_SECONDS = 300
 _PAGE = 500
 _NOT_TYPED = "failed to create typed patch object"
 """Server-side apply answers 500 with this where other requests answer 400: a field is not of the schema's type."""
+_NO_WEBHOOK = "failed calling webhook"
 _CONNECTIONS = 32
 _READ_BYTES = 2**21
 _TIMEOUT = aiohttp.ClientTimeout(total=REQUEST_SECONDS)
@@ -38,6 +39,10 @@ class Gone(ArksError):
     """The version to resume from is too old, so list again."""
 
 
+class WebhookUnavailable(Unavailable):
+    """An admission webhook of another program does not answer, so the API server refuses the object."""
+
+
 def error_of(status: int, body: Json, what: str) -> ArksError:
     """Translate an error response of the API server."""
     message = f"{what}: {body.get('message') or body.get('reason') or status}"
@@ -49,7 +54,7 @@ def error_of(status: int, body: Json, what: str) -> ArksError:
         return Gone(message)
     if status in {400, 403, 405, 413, 415, 422} or (status == 500 and _NOT_TYPED in message):
         return Invalid(message)
-    return Unavailable(message)
+    return WebhookUnavailable(message) if _NO_WEBHOOK in message else Unavailable(message)
 
 
 def key_of_object(obj: Json) -> Key:

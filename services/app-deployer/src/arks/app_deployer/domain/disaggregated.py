@@ -4,8 +4,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from arks.app_deployer.domain.facts import replica_fact
-from arks.app_deployer.domain.status import ModelView, Verdict, conditions_of, loaded, precheck, trouble_of
-from arks.app_deployer.domain.workload import ObservedWorkload, Refusal
+from arks.app_deployer.domain.progress import progressing
+from arks.app_deployer.domain.status import ModelView, conditions_of, loaded, precheck, trouble_of
+from arks.app_deployer.domain.workload import ObservedWorkload, Refusal, Verdict
 from arks.contracts.facts import ReplicaFact, ReplicaState, replicas_fact
 from arks.contracts.resources import (
     ApplicationPhase,
@@ -48,14 +49,26 @@ def status_of(
     model: ModelView,
     observed: ObservedDisaggregated,
     now: datetime,
+    *,
+    overdue_seconds: float | None = None,
 ) -> ArksDisaggregatedApplicationStatus:
-    """`problem`: why this home cannot run the spec. `now` becomes the time of conditions that change."""
+    """`problem`: why this home cannot run the spec. `now` becomes the time of conditions that change.
+
+    `overdue_seconds`: the rollout's deadline, if nothing has changed for so long.
+    """
+    desired = _desired(application)
     generation = application.metadata.generation
     before = application.status.conditions if application.status else []
     verdicts = {
         "Precheck": precheck(problem),
         "Loaded": loaded(application.spec.model.name, model, serving=observed.serving),
         "Ready": _ready(application, problem, model, observed),
+        "Progressing": progressing(
+            [(desired[name], part) for name, part in observed.parts.items()],
+            problem or _problem_of(observed),
+            waits_for=model.problem,
+            overdue_seconds=overdue_seconds,
+        ),
     }
     return ArksDisaggregatedApplicationStatus(
         phase=_phase(application, problem, model, observed),

@@ -6,6 +6,15 @@ from datetime import datetime
 
 from arks.app_deployer.domain.workload import CRASH_LOOP_FAILURES, ENGINE_ENDED, ObservedReplica, ReplicaVerb
 from arks.contracts.resources import InstanceState
+from arks.kit.key import Key
+
+
+@dataclass(frozen=True, slots=True)
+class GroupRef:
+    """Names the replicas of an application, or of one part of a disaggregated application."""
+
+    application: Key
+    part: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +55,12 @@ class Pod:
     last_lines: tuple[str, ...] = ()
     trouble: Trouble | None = None
     unschedulable_since: datetime | None = None
+    created_at: datetime | None = None
+
+    @property
+    def waits(self) -> bool:
+        """Its container has never run, and the pod itself has no reason."""
+        return not (self.terminating or self.ready or self.running or self.ends or self.trouble)
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,19 +44,23 @@ def plan(
     room: int,
     due: frozenset[str] = frozenset(),
     at_once: int = 2**31,
+    without_surge: bool = False,
 ) -> Plan:
     """`room`: how many more replicas memory holds now. `due`: ended replicas whose delay is over.
 
     `at_once`: how many more may load at the same time, so that a large number does not choke the machine.
+    `without_surge`: an update has at most the desired number of replicas, so old ones stop first.
     """
     ours = [replica for replica in replicas if replica.state is not InstanceState.DRAINING]
     drop = _useless(ours) | _surplus(ours, desired)
     kept = [replica for replica in ours if replica.name not in drop]
-    starts = _candidates(application, desired, kept, replicas, due)[: _allowed(desired, kept, due)]
+    allowed = _allowed(kept, due, most=desired - len(_draining(replicas)) if without_surge else desired + 1)
+    starts = _candidates(application, desired, kept, replicas, due)[:allowed]
     short = len(starts) > room
     fitting = starts[: max(0, room)]
     starts = fitting[: max(0, at_once)]
-    if short and not fitting and not drop and _may_make_room(kept, replicas):
+    blocked = short or (without_surge and bool(_outdated(kept)) and _all_serve(kept))
+    if blocked and not fitting and not drop and _may_make_room(kept, replicas):
         drop = {_least_useful(_outdated(kept)).name}
     steps = [_removal_step(replica) for replica in ours if replica.name in drop]
     terminating = bool(steps) or len(ours) < len(replicas)
@@ -108,8 +112,16 @@ def _candidates(
     return restart + _new_names(application, desired - len(current), all_replicas)
 
 
-def _allowed(desired: int, kept: Sequence[ObservedReplica], due: frozenset[str]) -> int | None:
-    """During an update: one at a time, and at most one replica more than wanted. None: no limit."""
+def _draining(replicas: Sequence[ObservedReplica]) -> list[ObservedReplica]:
+    return [replica for replica in replicas if replica.state is InstanceState.DRAINING]
+
+
+def _all_serve(replicas: Sequence[ObservedReplica]) -> bool:
+    return all(replica.state is InstanceState.READY for replica in replicas)
+
+
+def _allowed(kept: Sequence[ObservedReplica], due: frozenset[str], *, most: int) -> int | None:
+    """During an update: one at a time, and `most` replicas altogether. None: no limit."""
     if not (outdated := _outdated(kept)):
         return None
     current = [replica for replica in kept if replica.updated]
@@ -118,7 +130,7 @@ def _allowed(desired: int, kept: Sequence[ObservedReplica], due: frozenset[str])
         replica.state is not InstanceState.READY and not (replica.state in ENDED and replica.name in due)
         for replica in current
     )
-    return max(0, min(1 - unready, desired + 1 - alive - len(outdated)))
+    return max(0, min(1 - unready, most - alive - len(outdated)))
 
 
 def _new_names(application: str, count: int, all_replicas: Sequence[ObservedReplica]) -> list[str]:

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from arks.app_deployer.domain.workload import CRASH_LOOP_FAILURES, ObservedReplica, ObservedWorkload, Refusal
 from arks.app_deployer.domain.launch.manifests import ROLE
+from arks.app_deployer.domain.progress import progressing
+from arks.app_deployer.domain.workload import CRASH_LOOP_FAILURES, ObservedReplica, ObservedWorkload, Refusal, Verdict
 from arks.contracts.conditions import initial_conditions, set_condition
 from arks.contracts.names import APPLICATION_LABEL
 from arks.contracts.resources import (
@@ -24,15 +25,6 @@ _MOST_MESSAGE = 4000
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
-    """One condition."""
-
-    status: bool
-    reason: str
-    message: str
-
-
-@dataclass(frozen=True, slots=True)
 class ModelView:
     fact: ModelFact | None
     missing_seconds: float = 0.0
@@ -48,6 +40,11 @@ class ModelView:
         return MODEL_GRACE_SECONDS - self.missing_seconds if self.fact is None and not self.failed else None
 
     @property
+    def problem(self) -> str:
+        """Why nothing can start now; empty if it can."""
+        return "" if self.usable else "nothing starts until the model is loaded"
+
+    @property
     def failed(self) -> bool:
         if self.fact is None:
             return self.missing_seconds >= MODEL_GRACE_SECONDS
@@ -55,9 +52,18 @@ class ModelView:
 
 
 def status_of(
-    application: ArksApplication, problem: Refusal | None, model: ModelView, observed: ObservedWorkload, now: datetime
+    application: ArksApplication,
+    problem: Refusal | None,
+    model: ModelView,
+    observed: ObservedWorkload,
+    now: datetime,
+    *,
+    overdue_seconds: float | None = None,
 ) -> ArksApplicationStatus:
-    """`problem`: why this home cannot run the spec. `now` becomes the time of conditions that change."""
+    """`problem`: why this home cannot run the spec. `now` becomes the time of conditions that change.
+
+    `overdue_seconds`: the rollout's deadline, if nothing has changed for so long.
+    """
     generation = application.metadata.generation
     before = application.status.conditions if application.status else []
     desired = application.spec.replicas
@@ -68,6 +74,12 @@ def status_of(
         "Precheck": precheck(problem),
         "Loaded": loaded(application.spec.model.name, model, bool(observed.of(InstanceState.READY))),
         "Ready": outdated or _ready(desired, problem, model, observed),
+        "Progressing": progressing(
+            [(desired, observed)],
+            trouble_of(problem, observed),
+            waits_for=model.problem,
+            overdue_seconds=overdue_seconds,
+        ),
     }
     counted = [replica for replica in observed.replicas if replica.state is not InstanceState.DRAINING]
     return ArksApplicationStatus(

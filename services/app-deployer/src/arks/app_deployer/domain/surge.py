@@ -2,7 +2,8 @@
 
 LeaderWorkerSet replaces from the highest number down. With several replicas and `maxSurge: 1` a new one is there before
 an old one goes. Its own surge does nothing for a single replica (seen in v0.7), so there the set is given a second
-one, by `replicas: 2`, until number 0 has been replaced. If no node has room for one more, old ones stop first.
+one, by `replicas: 2`, until number 0 has been replaced. If one more lacks a node, a quota or a volume, old ones stop
+first.
 """
 
 from collections.abc import Sequence
@@ -16,8 +17,10 @@ class Leader:
     index: int
     ready: bool
     updated: bool
-    unschedulable_seconds: float | None = None
-    """For how long no node has had room for it or its workers; None: it has a node, or is not scheduled yet."""
+    blocked_seconds: float | None = None
+    """For how long it or its workers have had no node or no volume; None: nothing is known to block it."""
+    node_expected: bool = False
+    """An autoscaler makes a node for it."""
 
     @property
     def serves_new(self) -> bool:
@@ -32,7 +35,7 @@ class Rollout:
 
 
 def plan(desired: int, leaders: Sequence[Leader], *, without_surge: bool) -> Rollout:
-    """`without_surge`: no node has room for one more."""
+    """`without_surge`: nothing has room for one more, or none is wanted."""
     if without_surge or desired == 0:
         return Rollout(desired, 1, 0)
     if desired > 1:
@@ -51,11 +54,34 @@ def _second_needed(leaders: Sequence[Leader]) -> bool:
     return second is not None and second.serves_new
 
 
-def seconds_until_surge_ends(desired: int, leaders: Sequence[Leader], patience_seconds: float) -> float | None:
-    """Seconds until a surge without room ends; 0 or less: now. None: no replica lacks room."""
-    lacking = [
-        leader.unschedulable_seconds
-        for leader in leaders
-        if leader.index >= desired and leader.updated and leader.unschedulable_seconds is not None
-    ]
-    return patience_seconds - max(lacking) if lacking else None
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long a surge may lack what it needs."""
+
+    seconds: float
+    node_expected_seconds: float
+    """While an autoscaler makes a node."""
+
+
+def seconds_until_surge_ends(
+    desired: int, leaders: Sequence[Leader], patience: Patience, *, missing_seconds: float | None = None
+) -> float | None:
+    """Seconds until a surge without room ends; 0 or less: now. None: no replica lacks room.
+
+    `missing_seconds`: for how long pods have been missing because their creation is refused; None: it is not.
+    """
+    extra = [leader for leader in leaders if leader.index >= desired and leader.updated]
+    waits = [_remaining_seconds(leader.blocked_seconds, patience, leader.node_expected) for leader in extra]
+    if missing_seconds is not None and _is_rollout(leaders) and not any(leader.ready for leader in extra):
+        waits.append(patience.seconds - missing_seconds)
+    return min((seconds for seconds in waits if seconds is not None), default=None)
+
+
+def _remaining_seconds(blocked_seconds: float | None, patience: Patience, node_expected: bool) -> float | None:
+    if blocked_seconds is None:
+        return None
+    return (patience.node_expected_seconds if node_expected else patience.seconds) - blocked_seconds
+
+
+def _is_rollout(leaders: Sequence[Leader]) -> bool:
+    return any(not leader.updated for leader in leaders)

@@ -47,6 +47,15 @@ class Refusal:
 
 
 @dataclass(frozen=True, slots=True)
+class Verdict:
+    """One condition."""
+
+    status: bool
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class ObservedWorkload:
     """Observed state of one application's workload."""
 
@@ -56,6 +65,8 @@ class ObservedWorkload:
     """Seconds until a reconcile is due without a change; None: never."""
     terminating: bool = False
     """Deletion is not complete, even without replicas."""
+    without_surge: bool = False
+    """Old replicas stop first because there was no room beside them."""
 
     @property
     def failing(self) -> bool:

@@ -6,6 +6,7 @@ from typing import Protocol
 import structlog
 
 from arks.app_deployer.domain.facts import ApplicationEvent, event_of, fact_of
+from arks.app_deployer.domain.progress import Deadlines, rolling_out, signature
 from arks.app_deployer.domain.status import ModelView, status_of
 from arks.app_deployer.domain.workload import Change, ObservedWorkload, Refusal, Workload
 from arks.app_deployer.service.controller import Announcer, BaseController, ModelViews, soonest
@@ -61,6 +62,7 @@ class ApplicationController(BaseController[ArksApplication]):
         self._workloads = workloads
         self._clock = clock
         self._grace_seconds = grace_seconds
+        self._deadlines = Deadlines()
         self._statuses = StatusWriter[ArksApplication, ArksApplicationStatus](applications, clock)
 
     async def _reconcile_existing(self, key: Key, application: ArksApplication) -> Requeue | None:
@@ -70,8 +72,17 @@ class ApplicationController(BaseController[ArksApplication]):
         problem = self._workloads.problem(application)
         may_start = problem is None and model.usable
         observed = await self._workloads.apply(Workload(application, model.fact if may_start else None))
-        await self._report(key, application, problem, model, observed)
-        return soonest(observed.requeue_seconds, model.patience_seconds)
+        remaining_seconds = self._deadline_seconds(key, application, model, observed)
+        status = await self._report(application, problem, model, observed, overdue=remaining_seconds <= 0)
+        deadline_seconds = remaining_seconds if rolling_out(status.conditions) else None
+        return soonest(observed.requeue_seconds, model.patience_seconds, deadline_seconds)
+
+    def _deadline_seconds(
+        self, key: Key, application: ArksApplication, model: ModelView, observed: ObservedWorkload
+    ) -> float:
+        deadline_seconds = application.spec.rollout_strategy.progress_deadline_seconds
+        seen = (application.metadata.generation, model.usable, *signature(observed))
+        return self._deadlines.remaining_seconds(key, seen, deadline_seconds, self._clock.monotonic())
 
     def _announce_created(self, application: ArksApplication) -> None:
         if self._statuses.adopt(application) and application.status is None:
@@ -79,24 +90,30 @@ class ApplicationController(BaseController[ArksApplication]):
 
     async def _report(
         self,
-        key: Key,
         application: ArksApplication,
         problem: Refusal | None,
         model: ModelView,
         observed: ObservedWorkload,
-    ) -> None:
-        """The fact first: traffic depends on it."""
+        *,
+        overdue: bool,
+    ) -> ArksApplicationStatus:
+        """The fact first: traffic depends on it. `overdue`: the rollout's deadline is over."""
+        key = Key(application.namespace, application.name)
         self._announcer.fact(key, fact_of(application, observed))
         last = self._statuses.last(application)
         if last.status is not None:
             application = application.model_copy(update={"status": last.status})
-        status = status_of(application, problem, model, observed, self._clock.now())
+        deadline_seconds = application.spec.rollout_strategy.progress_deadline_seconds
+        overdue_seconds = deadline_seconds if overdue else None
+        now = self._clock.now()
+        status = status_of(application, problem, model, observed, now, overdue_seconds=overdue_seconds)
         await self._statuses.write(application, status)
         if last.resource.spec.replicas != application.spec.replicas:
             message = f"from {last.resource.spec.replicas} to {application.spec.replicas} replicas"
             self._announcer.event(application, status, ApplicationEvent("scaled", "Scaled", message))
         if (what := event_of(last.status, status)) is not None:
             self._announcer.event(application, status, what)
+        return status
 
     async def _remove(self, key: Key, application: ArksApplication) -> bool:
         given = application.spec.instance_spec.termination_grace_period_seconds
@@ -108,6 +125,7 @@ class ApplicationController(BaseController[ArksApplication]):
         return True
 
     async def _clean_up(self, key: Key) -> bool:
+        self._deadlines.forget(key)
         self._statuses.forget(key)
         observed = await self._workloads.remove(key, self._grace_seconds)
         if not observed.replicas:

@@ -5,6 +5,7 @@ from typing import Protocol
 
 from arks.app_deployer.domain.disaggregated import ObservedDisaggregated, fact_of, status_of
 from arks.app_deployer.domain.facts import event_of
+from arks.app_deployer.domain.progress import Deadlines, rolling_out, signature
 from arks.app_deployer.domain.workload import Refusal
 from arks.app_deployer.service.controller import Announcer, BaseController, ModelViews, soonest
 from arks.contracts.resources import ArksDisaggregatedApplication, ArksDisaggregatedApplicationStatus
@@ -55,6 +56,7 @@ class DisaggregatedController(BaseController[ArksDisaggregatedApplication]):
         self._models = models
         self._workloads = workloads
         self._clock = clock
+        self._deadlines = Deadlines()
         self._statuses = StatusWriter[ArksDisaggregatedApplication, ArksDisaggregatedApplicationStatus](
             applications, clock
         )
@@ -70,11 +72,18 @@ class DisaggregatedController(BaseController[ArksDisaggregatedApplication]):
             observed = ObservedDisaggregated()
         before = self._statuses.last(application).status
         current = application.model_copy(update={"status": before})
-        status = status_of(current, problem, model, observed, self._clock.now())
+        deadline_seconds = application.spec.rollout_strategy.progress_deadline_seconds
+        seen = (application.metadata.generation, model.usable, *signature(*observed.parts.values()))
+        remaining = self._deadlines.remaining_seconds(key, seen, deadline_seconds, self._clock.monotonic())
+        overdue_seconds = deadline_seconds if remaining <= 0 else None
+        now = self._clock.now()
+        status = status_of(current, problem, model, observed, now, overdue_seconds=overdue_seconds)
         await self._statuses.write(application, status)
         if (what := event_of(before, status)) is not None:
             self._announcer.event(application, status, what)
-        return soonest(observed.requeue_seconds, model.patience_seconds)
+        return soonest(
+            observed.requeue_seconds, model.patience_seconds, remaining if rolling_out(status.conditions) else None
+        )
 
     def _problem(self, key: Key, application: ArksDisaggregatedApplication) -> Refusal | None:
         if self._name_taken(key):
@@ -93,6 +102,7 @@ class DisaggregatedController(BaseController[ArksDisaggregatedApplication]):
         return True
 
     async def _clean_up(self, key: Key) -> bool:
+        self._deadlines.forget(key)
         self._statuses.forget(key)
         observed = await self._workloads.remove(key)
         if not observed.terminating and not self._name_taken(key):

@@ -17,7 +17,7 @@ from arks.kit.errors import Conflict, NotFound
 from arks.kit.key import Key
 from arks.kit.kube.api import KubeApi
 from arks.kit.kube.informer import Informer
-from arks.kit.kube.kinds import POD
+from arks.kit.kube.kinds import EVENT, POD
 from arks.kit.types import Json
 
 SET_NAME = "leaderworkerset.sigs.k8s.io/name"
@@ -36,6 +36,8 @@ class Cluster:
         self.drained = asyncio.Event()
         """While it is not set, terminating pods do not end."""
         self.drained.set()
+        self.refusal = ""
+        """Why no further pod is made, as by a quota."""
         self._api = api
         self._sets: Cache[Json] = Cache()
         self._pods: Cache[Json] = Cache()
@@ -73,6 +75,24 @@ class Cluster:
         ended = {"terminated": {"exitCode": status, "reason": "Error", "message": message}}
         await self._status(pod, running(pod, ready=False, state=ended))
         self._tasks.append(asyncio.create_task(self._restart(pod, ended)))
+
+    async def warn(self, kind: str, name: str, reason: str, message: str, uid: str = "") -> None:
+        """Write a Kubernetes Event, once for each object and reason."""
+        about = {"kind": kind, "name": name, "namespace": "default", "uid": uid}
+        event_name = f"{name}.{reason}".lower()
+        at = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+        body = {
+            "apiVersion": "v1",
+            "kind": "Event",
+            "metadata": {"name": event_name, "namespace": "default"},
+            "involvedObject": about,
+            "type": "Warning",
+            "reason": reason,
+            "message": message,
+            "lastTimestamp": at,
+        }
+        with contextlib.suppress(Conflict):
+            await self._api.create(EVENT, body)
 
     async def _restart(self, pod: Json, ended: Json) -> None:
         await asyncio.sleep(RESTART_SECONDS)
@@ -128,6 +148,9 @@ class Cluster:
                     await self._create(key, desired, pod_name, (index, number, revision))
 
     async def _create(self, key: Key, owner: Json, name: str, position: tuple[int, int, str]) -> None:
+        if self.refusal:
+            await self.warn("StatefulSet", key.name, "FailedCreate", self.refusal)
+            return
         index, number, revision = position
         template = owner["spec"]["leaderWorkerTemplate"]["workerTemplate" if number else "leaderTemplate"]
         labels = {SET_NAME: key.name, _GROUP: str(index), _WORKER: str(number), _HASH: revision}

@@ -5,21 +5,20 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from arks.app_deployer.adapters.kubernetes.children import Children
-from arks.app_deployer.adapters.kubernetes.groups import GroupRef, Groups, shortest
-from arks.app_deployer.adapters.kubernetes.refusals import RETRY_SECONDS, refusal_of
+from arks.app_deployer.adapters.kubernetes.groups import Groups
+from arks.app_deployer.adapters.kubernetes.refusals import RETRY_SECONDS, Refused, refusal_of
+from arks.app_deployer.adapters.kubernetes.set_rollouts import SetRollouts, shortest
 from arks.app_deployer.domain.disaggregated import ObservedDisaggregated
 from arks.app_deployer.domain.launch import disaggregated_manifests, manifests
 from arks.app_deployer.domain.launch.containers import Images
 from arks.app_deployer.domain.launch.disaggregated_commands import Stage
 from arks.app_deployer.domain.launch.disaggregated_manifests import ROUTER, child_name
-from arks.app_deployer.domain.pods import ReplicaNotice
+from arks.app_deployer.domain.pods import GroupRef, ReplicaNotice
 from arks.app_deployer.domain.workload import ObservedWorkload, Refusal
 from arks.contracts.names import service_name
 from arks.contracts.resources import ArksDisaggregatedApplication
 from arks.events.v1.facts_pb2 import ModelFact
-from arks.kit.errors import Invalid, NotFound
 from arks.kit.key import Key
-from arks.kit.kube.ownership import NameConflict
 
 _KIND = ArksDisaggregatedApplication.__name__
 
@@ -40,6 +39,7 @@ class KubeDisaggregatedWorkloads:
         images: Images,
         grace_seconds: float,
         groups: Groups,
+        rollouts: SetRollouts,
         sets: Children,
         services: Children,
         deployments: Children,
@@ -49,6 +49,7 @@ class KubeDisaggregatedWorkloads:
         self._images = images
         self._grace_seconds = grace_seconds
         self._groups = groups
+        self._rollouts = rollouts
         self._sets = sets
         self._services = services
         self._deployments = deployments
@@ -83,7 +84,11 @@ class KubeDisaggregatedWorkloads:
     def _part(self, key: Key, known: _ApplicationState, part: str, children: Children) -> ObservedWorkload:
         child = children.get(Key(key.namespace, child_name(key.name, part)), key.name, _KIND)
         revision = known.revisions.get(part) or (child.revision if child is not None else "")
-        return ObservedWorkload(self._groups.replicas(GroupRef(key, str(part)), revision))
+        ref = GroupRef(key, str(part))
+        without_surge = self._rollouts.without_surge(child, revision)
+        return ObservedWorkload(
+            self._groups.replicas(ref, revision), self._rollouts.missing(ref), without_surge=without_surge
+        )
 
     async def apply(self, application: ArksDisaggregatedApplication, model: ModelFact | None) -> ObservedDisaggregated:
         key = Key(application.namespace, application.name)
@@ -97,7 +102,7 @@ class KubeDisaggregatedWorkloads:
         try:
             await self._apply(key, known, application, model)
             known.refusal = None
-        except (Invalid, NotFound, NameConflict) as error:
+        except Refused as error:
             known.refusal = refusal_of(error)
             known.requeue_seconds = RETRY_SECONDS
         return self.observe(key)
@@ -114,12 +119,16 @@ class KubeDisaggregatedWorkloads:
         router = disaggregated_manifests.router_deployment(application, model, self._images, grace_seconds)
         known.revisions[ROUTER] = router["metadata"]["annotations"][manifests.REVISION]
         waits.append(await self._deployments.apply(router))
+        if self._deployments.get(Key(key.namespace, router["metadata"]["name"]), key.name, _KIND) is not None:
+            name, replicas = router["metadata"]["name"], application.spec.router.replicas
+            ref = GroupRef(key, ROUTER)
+            waits.append(await self._rollouts.look_at_deployment(ref, name, replicas, known.revisions[ROUTER]))
         for stage in Stage:
             made = disaggregated_manifests.stage_templates(application, stage, model, self._images, grace_seconds)
             known.revisions[stage] = made.revision
             desired = disaggregated_manifests.workload(application, stage).replicas
             name = child_name(key.name, stage)
-            waits.append(await self._groups.apply_set(GroupRef(key, stage.value), application, made, desired, name))
+            waits.append(await self._rollouts.apply(GroupRef(key, stage.value), application, made, desired, name))
         known.requeue_seconds = shortest(*waits)
 
     async def remove(self, key: Key) -> ObservedDisaggregated:

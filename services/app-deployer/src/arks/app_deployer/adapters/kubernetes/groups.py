@@ -1,35 +1,17 @@
 """Replicas built from pods, for applications and for the parts of disaggregated ones."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from arks.app_deployer.adapters.kubernetes.child import Child
-from arks.app_deployer.adapters.kubernetes.children import Children
 from arks.app_deployer.adapters.kubernetes.pods import PodIndex
+from arks.app_deployer.adapters.kubernetes.start_faults import StartFaults
 from arks.app_deployer.adapters.metrics import EngineMetrics
-from arks.app_deployer.domain import surge
-from arks.app_deployer.domain.launch import manifests
-from arks.app_deployer.domain.launch.manifests import Owner, Templates
-from arks.app_deployer.domain.pods import History, Pod, ReplicaNotice, first_history, next_history, replica_of
-from arks.app_deployer.domain.surge import Leader
+from arks.app_deployer.domain.pods import GroupRef, History, Pod, ReplicaNotice, first_history, next_history, replica_of
 from arks.app_deployer.domain.workload import ObservedReplica
 from arks.kit.clock import Clock
 from arks.kit.key import Key
 
 ROUTER = "router"
-
-
-@dataclass(frozen=True, slots=True)
-class GroupRef:
-    """Names the replicas of an application, or of one part of a disaggregated application."""
-
-    application: Key
-    part: str = ""
-
-
-def shortest(*waits: float | None) -> float | None:
-    """The shortest of the waits; None without any."""
-    return min((seconds for seconds in waits if seconds is not None), default=None)
 
 
 Listener = Callable[[GroupRef, str, ReplicaNotice | None], None]
@@ -41,17 +23,15 @@ class Groups:
         self,
         *,
         pods: PodIndex,
-        sets: Children,
+        faults: StartFaults,
         clock: Clock,
         metrics: EngineMetrics,
         stable_seconds: float,
-        room_seconds: float,
     ) -> None:
-        """`stable_seconds`, `room_seconds`: see config.py."""
+        """`stable_seconds`: see config.py."""
         self._stable_seconds = stable_seconds
-        self._room_seconds = room_seconds
         self._pods = pods
-        self._sets = sets
+        self._faults = faults
         self._clock = clock
         self._metrics = metrics
         self._histories: dict[GroupRef, dict[str, History]] = {}
@@ -70,17 +50,25 @@ class Groups:
 
     def replicas(self, ref: GroupRef, revision: str) -> tuple[ObservedReplica, ...]:
         """Replicas in order. `revision`: of the newest spec; empty if unknown."""
-        return tuple(self._replica(ref, pod, revision) for pod in self._leaders(ref))
+        return tuple(self._replica(ref, pod, revision) for pod in self.leaders(ref))
 
     def _replica(self, ref: GroupRef, pod: Pod, revision: str) -> ObservedReplica:
         history = self._histories.get(ref, {}).get(pod.name) or first_history(pod, self._clock.now())
-        return replica_of(pod, self._workers(ref, pod), history, revision)
+        leader, *workers = (self._with_fault(ref, each) for each in (pod, *self.workers(ref, pod)))
+        return replica_of(leader, workers, history, revision)
 
-    def _leaders(self, ref: GroupRef) -> list[Pod]:
-        own_pods = [pod for pod in self._pods.of(ref.application) if pod.leader and pod.part == ref.part]
-        return sorted(own_pods, key=lambda pod: (pod.index, pod.name))
+    def _with_fault(self, ref: GroupRef, pod: Pod) -> Pod:
+        """The pod with the reason that only Kubernetes Events have."""
+        fault = self._faults.of(ref).pods.get(pod.uid) if pod.waits else None
+        return pod if fault is None else replace(pod, trouble=fault)
 
-    def _workers(self, ref: GroupRef, leader: Pod) -> list[Pod]:
+    def pods(self, ref: GroupRef) -> list[Pod]:
+        return [pod for pod in self._pods.of(ref.application) if pod.part == ref.part]
+
+    def leaders(self, ref: GroupRef) -> list[Pod]:
+        return sorted((pod for pod in self.pods(ref) if pod.leader), key=lambda pod: (pod.index, pod.name))
+
+    def workers(self, ref: GroupRef, leader: Pod) -> list[Pod]:
         return [pod for pod in self._pods.of(ref.application) if not pod.leader and pod.leader_name == leader.name]
 
     # --- history
@@ -99,6 +87,7 @@ class Groups:
     def forget(self, ref: GroupRef) -> None:
         self._histories.pop(ref, None)
         self._recalled.discard(ref)
+        self._faults.forget(ref)
         self._metrics.forget(ref.application)
 
     def _pod_changed(self, key: Key, before: Pod | None, now: Pod | None) -> None:
@@ -127,35 +116,3 @@ class Groups:
         if not histories:
             del self._histories[ref]
         return notices
-
-    # --- sets
-
-    async def apply_set(self, ref: GroupRef, owner: Owner, made: Templates, desired: int, name: str) -> float | None:
-        """Write the LeaderWorkerSet; returns seconds until the next reconcile without a change. Raises ArksError."""
-        leaders = [
-            Leader(pod.index, pod.ready, pod.revision == made.revision, self._unschedulable_seconds(ref, pod))
-            for pod in self._leaders(ref)
-            if not pod.terminating
-        ]
-        existing = self._sets.get(Key(ref.application.namespace, name), owner.name, owner.kind)
-        without_surge, requeue_seconds = self._room(desired, leaders, made, existing)
-        rollout = surge.plan(desired, leaders, without_surge=without_surge)
-        body = manifests.leader_worker_set(owner, made, rollout, name=name, part=ref.part, without_surge=without_surge)
-        return shortest(await self._sets.apply(body), requeue_seconds)
-
-    def _room(
-        self, desired: int, leaders: list[Leader], made: Templates, existing: Child | None
-    ) -> tuple[bool, float | None]:
-        """Whether old replicas must stop before new ones start, and seconds until the next check."""
-        if existing is not None and existing.without_surge == made.revision:
-            return True, None
-        remaining_seconds = surge.seconds_until_surge_ends(desired, leaders, self._room_seconds)
-        if remaining_seconds is None:
-            return False, None
-        return (True, None) if remaining_seconds <= 0 else (False, remaining_seconds)
-
-    def _unschedulable_seconds(self, ref: GroupRef, leader: Pod) -> float | None:
-        now = self._clock.now()
-        times = [pod.unschedulable_since for pod in (leader, *self._workers(ref, leader))]
-        waits = [(now - time).total_seconds() for time in times if time is not None]
-        return max(waits) if waits else None

@@ -11,7 +11,7 @@ from arks.kit.key import Key
 from arks.kit.kube.api import KubeApi
 from arks.kit.kube.informer import Informer
 from arks.kit.kube.kinds import POD
-from arks.kit.kube.lenient import number_in
+from arks.kit.kube.lenient import number_in, time_in
 from arks.kit.kube.pod_state import (
     CRASH_LOOP_BACK_OFF,
     STUCK,
@@ -110,6 +110,7 @@ def read_pod(obj: Json) -> Pod | None:
         last_lines=last_lines,
         trouble=_trouble_of(state),
         unschedulable_since=state.unscheduled_since if state.unschedulable else None,
+        created_at=time_in(metadata.get("creationTimestamp")),
     )
 
 

@@ -18,10 +18,13 @@ from arks.app_deployer.adapters.kubernetes.disaggregated import KubeDisaggregate
 from arks.app_deployer.adapters.kubernetes.groups import Groups
 from arks.app_deployer.adapters.kubernetes.pods import PodIndex
 from arks.app_deployer.adapters.kubernetes.set_names import SetNames
+from arks.app_deployer.adapters.kubernetes.set_rollouts import SetRollouts
+from arks.app_deployer.adapters.kubernetes.start_faults import StartFaults
 from arks.app_deployer.adapters.kubernetes.workloads import KubeWorkloads
 from arks.app_deployer.adapters.metrics import EngineMetrics, ReplicaGauges
 from arks.app_deployer.adapters.parts import Parts
 from arks.app_deployer.config import Settings
+from arks.app_deployer.domain.surge import Patience
 from arks.kit.clock import Clock
 from arks.kit.kube.api import KubeApi
 
@@ -45,20 +48,25 @@ def kubernetes_parts(
         for kind in kinds
     }
     sets, services, deployments = (children[kind.kind] for kind in kinds[:3])
+    faults = StartFaults(api, clock)
     groups = Groups(
         pods=pods,
-        sets=sets,
+        faults=faults,
         clock=clock,
         metrics=EngineMetrics(registry),
         stable_seconds=settings.stable_seconds,
-        room_seconds=settings.room_seconds,
     )
+    patience = Patience(settings.room_seconds, settings.node_seconds)
+    rollouts = SetRollouts(groups=groups, sets=sets, faults=faults, clock=clock, patience=patience)
     images, grace_seconds = settings.images(), settings.pod_grace_seconds
-    workloads = KubeWorkloads(images=images, grace_seconds=grace_seconds, groups=groups, sets=sets, services=services)
+    workloads = KubeWorkloads(
+        images=images, grace_seconds=grace_seconds, groups=groups, rollouts=rollouts, sets=sets, services=services
+    )
     disaggregated_workloads = KubeDisaggregatedWorkloads(
         images=images,
         grace_seconds=grace_seconds,
         groups=groups,
+        rollouts=rollouts,
         sets=sets,
         services=services,
         deployments=deployments,

@@ -4,19 +4,18 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from arks.app_deployer.adapters.kubernetes.children import Children
-from arks.app_deployer.adapters.kubernetes.groups import GroupRef, Groups, shortest
-from arks.app_deployer.adapters.kubernetes.refusals import RETRY_SECONDS, refusal_of
+from arks.app_deployer.adapters.kubernetes.groups import Groups
+from arks.app_deployer.adapters.kubernetes.refusals import RETRY_SECONDS, Refused, refusal_of
+from arks.app_deployer.adapters.kubernetes.set_rollouts import SetRollouts, shortest
 from arks.app_deployer.domain import checks
 from arks.app_deployer.domain.launch import commands, manifests
 from arks.app_deployer.domain.launch.containers import Images
-from arks.app_deployer.domain.pods import ReplicaNotice
+from arks.app_deployer.domain.pods import GroupRef, ReplicaNotice
 from arks.app_deployer.domain.workload import Change, ObservedWorkload, Refusal, Workload
 from arks.contracts.names import service_name
 from arks.contracts.resources import ArksApplication
 from arks.events.v1.facts_pb2 import ModelFact
-from arks.kit.errors import Invalid, NotFound
 from arks.kit.key import Key
-from arks.kit.kube.ownership import NameConflict
 
 _KIND = ArksApplication.__name__
 
@@ -32,12 +31,20 @@ class _ApplicationState:
 
 class KubeWorkloads:
     def __init__(
-        self, *, images: Images, grace_seconds: float, groups: Groups, sets: Children, services: Children
+        self,
+        *,
+        images: Images,
+        grace_seconds: float,
+        groups: Groups,
+        rollouts: SetRollouts,
+        sets: Children,
+        services: Children,
     ) -> None:
         """`grace_seconds`: of pods whose spec has no terminationGracePeriodSeconds."""
         self._images = images
         self._grace_seconds = grace_seconds
         self._groups = groups
+        self._rollouts = rollouts
         self._sets = sets
         self._services = services
         self._known: dict[Key, _ApplicationState] = {}
@@ -67,7 +74,13 @@ class KubeWorkloads:
         known = self._known.get(key) or _ApplicationState()
         child = self._sets.get(key, key.name, _KIND)
         revision = known.revision or (child.revision if child is not None else "")
-        return ObservedWorkload(self._groups.replicas(GroupRef(key), revision), known.refusal, known.requeue_seconds)
+        ref = GroupRef(key)
+        return ObservedWorkload(
+            self._groups.replicas(ref, revision),
+            known.refusal or self._rollouts.missing(ref),
+            known.requeue_seconds,
+            without_surge=self._rollouts.without_surge(child, revision),
+        )
 
     def observed(self) -> Iterator[tuple[Key, ObservedWorkload]]:
         return iter([(key, self.observe(key)) for key in self.keys()])
@@ -85,7 +98,7 @@ class KubeWorkloads:
         try:
             await self._apply(key, known, application, workload.model)
             known.refusal = None
-        except (Invalid, NotFound, NameConflict) as error:
+        except Refused as error:
             known.refusal = refusal_of(error)
             known.requeue_seconds = RETRY_SECONDS
         return self.observe(key)
@@ -96,7 +109,7 @@ class KubeWorkloads:
         desired = application.spec.replicas
         known.requeue_seconds = shortest(
             await self._services.apply(manifests.application_service(application)),
-            await self._groups.apply_set(GroupRef(key), application, made, desired, key.name),
+            await self._rollouts.apply(GroupRef(key), application, made, desired, key.name),
         )
 
     async def remove(self, key: Key, grace_seconds: float) -> ObservedWorkload:

@@ -179,7 +179,10 @@ class LocalWorkloads:
         snapshots = [replica.snapshot(revision) for replica in group.replicas.values()]
         spec = _spec(group)
         at_once = max(0, self._inspect_machine().cpus - len(self._starting_replicas()))
-        decided = rollout.plan(key.name, spec.replicas, snapshots, room=room, due=due, at_once=at_once)
+        without_surge = spec.rollout_strategy.without_surge
+        decided = rollout.plan(
+            key.name, spec.replicas, snapshots, room=room, due=due, at_once=at_once, without_surge=without_surge
+        )
         group.held_back = decided.held_back
         if desired and decided.short_of_memory and not reserved_bytes:
             group.refusal = checks.memory_refusal(

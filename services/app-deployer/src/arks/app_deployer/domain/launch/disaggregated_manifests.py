@@ -20,7 +20,7 @@ from arks.app_deployer.domain.launch.manifests import (
 )
 from arks.app_deployer.domain.launch.pod_templates import PodFrame, Serving, http_readiness
 from arks.contracts.names import APPLICATION_LABEL, MODEL_LABEL
-from arks.contracts.resources import ArksDisaggregatedApplication, DisaggregatedWorkload
+from arks.contracts.resources import ArksDisaggregatedApplication, DisaggregatedWorkload, RolloutStrategy
 from arks.events.v1.facts_pb2 import ModelFact
 from arks.kit.types import Json
 
@@ -87,11 +87,15 @@ def router_deployment(
             "spec": {
                 "replicas": router.replicas,
                 "selector": {"matchLabels": labels},
-                "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
+                "strategy": {"type": "RollingUpdate", "rollingUpdate": _update(spec.rollout_strategy)},
                 "template": marked(template, revision),
             },
         }
     )
+
+
+def _update(strategy: RolloutStrategy) -> Json:
+    return {"maxUnavailable": int(strategy.without_surge), "maxSurge": int(not strategy.without_surge)}
 
 
 def router_account(application: ArksDisaggregatedApplication) -> list[Json]:

@@ -3,9 +3,10 @@
 from arks.kit.clock import Clock
 from arks.kit.key import Key
 from arks.kit.kube.api import KubeApi
+from arks.kit.kube.event_reasons import newest_event
 from arks.kit.kube.kinds import EVENT
 from arks.kit.types import Json
-from arks.model_manager.adapters.kubernetes.interpretation import newest_event, outcome_of
+from arks.model_manager.adapters.kubernetes.interpretation import outcome_of
 from arks.model_manager.adapters.kubernetes.states import ObservedJob, ObservedPod, ObservedPvc
 
 _QUIET_SECONDS = 2.0

@@ -10,7 +10,6 @@ from arks.kit.kube.ownership import controller_of
 from arks.kit.types import Json
 from arks.model_manager.adapters.kubernetes.manifests import StoragePath
 from arks.model_manager.adapters.kubernetes.states import (
-    MESSAGE_CHARACTERS,
     ObservedJob,
     ObservedPod,
     ObservedPvc,
@@ -112,15 +111,6 @@ def workloads_on(pods: Sequence[Json], pvc: str) -> list[Json]:
     return list(found.values())
 
 
-def newest_event(events: Sequence[Json], *, faults_only: bool = False) -> tuple[str, str]:
-    """Reason and message of the newest Kubernetes Event; empty if there is none."""
-    candidates = [event for event in events if not faults_only or event.get("type") == "Warning"]
-    if not candidates:
-        return "", ""
-    newest = max(candidates, key=_event_time)
-    return str(newest.get("reason", "")), str(newest.get("message", ""))[:MESSAGE_CHARACTERS]
-
-
 def report_in(log: str) -> tuple[Sample, int] | None:
     """Sample and total bytes of the last report in a worker's log, whose lines begin with their time.
 
@@ -137,12 +127,6 @@ def report_in(log: str) -> tuple[Sample, int] | None:
         if time and valid and total is not None and 0 <= done < _TOO_MANY_BYTES and 0 <= total < _TOO_MANY_BYTES:
             return Sample(time.timestamp(), done), total
     return None
-
-
-def _event_time(event: Json) -> datetime:
-    series = event.get("series") or {}
-    given = series.get("lastObservedTime") or event.get("lastTimestamp") or event.get("eventTime")
-    return time_in(given or event["metadata"].get("creationTimestamp")) or _NO_TIME
 
 
 def _is_safe(file: str) -> bool:
