@@ -29,6 +29,7 @@ PARTS = [
     "services/endpoint-router",
     "services/metrics",
     "services/model-manager",
+    "services/openai-proxy",
     "services/token-quota",
     "tests",
     "tools",

@@ -41,7 +41,12 @@ SERVICES = {
 """Service -> extras of its package."""
 OWN_BASE = "arks/base-"
 LIMIT_BYTES = 250_000_000
-LIBRARIES = ("libs/contracts/src/arks/contracts", "libs/contracts/src/arks/events", "libs/kit/src/arks/kit")
+LIBRARIES = (
+    "libs/contracts/src/arks/contracts",
+    "libs/contracts/src/arks/engine",
+    "libs/contracts/src/arks/events",
+    "libs/kit/src/arks/kit",
+)
 ENGINE_OF_LLAMA = "llamacpp"
 
 

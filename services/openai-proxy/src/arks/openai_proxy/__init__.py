@@ -1,0 +1,1 @@
+"""Serves an ARK gRPC engine over OpenAI's HTTP API."""

@@ -1,0 +1,33 @@
+"""Wiring of openai-proxy. The ASGI server is chosen outside: `uvicorn openai_api_server:app`."""
+
+from fastapi import FastAPI
+from prometheus_client import CollectorRegistry
+from sse_starlette.sse import AppStatus
+
+from arks.kit.telemetry import configure_logging
+from arks.openai_proxy.adapters.engine import GrpcEngine
+from arks.openai_proxy.adapters.metrics import ProxyMetrics
+from arks.openai_proxy.api import app as api
+from arks.openai_proxy.config import Settings
+from arks.openai_proxy.service.completions import Completions
+
+
+def build(settings: Settings) -> FastAPI:
+    metrics = ProxyMetrics(CollectorRegistry())
+    engine = GrpcEngine(settings.target, timeout_seconds=settings.request_timeout_seconds)
+    return api.build(
+        Completions(engine, on_retry=metrics.retries.inc),
+        engine,
+        metrics,
+        start=engine.start,
+        stop=engine.stop,
+        body_bytes_limit=settings.body_bytes_limit,
+    )
+
+
+def application() -> FastAPI:
+    """The application of this process, with settings from the environment."""
+    settings = Settings()
+    configure_logging("openai-proxy", settings.log_level)
+    AppStatus.enable_automatic_graceful_drain = False  # a stream ends by itself, or with the server's graceful timeout
+    return build(settings)

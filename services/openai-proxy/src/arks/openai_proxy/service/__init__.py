@@ -1,0 +1,1 @@
+"""Use cases of openai-proxy and the protocols that they need."""

@@ -1,0 +1,1 @@
+"""What tests start around the proxy. Not used by the service."""
