@@ -153,7 +153,7 @@ cluster-packages: ## Install missing Debian packages for the test cluster (needs
 
 .PHONY: test-kube
 test-kube: $(SYNCED) kube-binaries ## Run the tests that need a real kube-apiserver
-	$(BIN)/pytest -m kube $(TEST)
+	$(BIN)/pytest -m kube -n 2 --dist loadfile --no-loadscope-reorder $(TEST)
 
 .PHONY: bench-kubernetes
 bench-kubernetes: $(SYNCED) kube-binaries ## Measure 500 applications and 2,000 tokens on an API server: start, idle, changes. BENCH="--number 100"

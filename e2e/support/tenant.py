@@ -18,6 +18,8 @@ SMALL_MODEL = "HuggingFaceTB/SmolLM2-135M-Instruct"
 """What the tests' hub serves under this name is the real one."""
 _READY_SECONDS = 300.0
 _DELETED_SECONDS = 300.0
+_KUBECTL_SECONDS = 0.5
+"""Pause between two runs of kubectl that wait for something: each costs a tenth of a second of a processor."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,8 @@ class Tenant(Cluster):
                 "get", "events", "--field-selector", selector, "-o", "jsonpath={.items[*].message}"
             )
 
-        return await eventually(message, within_seconds=within_seconds, what=f"an Event {reason} on {kind} {name}")
+        what = f"an Event {reason} on {kind} {name}"
+        return await eventually(message, within_seconds=within_seconds, every_seconds=_KUBECTL_SECONDS, what=what)
 
     def traffic(self, model: str, **options: Any) -> Traffic:
         return Traffic(self.gateway_url, self.key, model, **options)
@@ -98,22 +101,44 @@ class Tenant(Cluster):
     async def usage(self) -> dict[str, UsageTotals]:
         """What the ledger has for this namespace, by how it is known: engine, delivered, reservation.
 
-        Returns when no request is in flight or still to be charged.
+        Returns when no request is in flight or still to be charged, and every lease is over (up to 15 s).
         """
 
         async def complete() -> dict[str, Any] | None:
             report = await self._usage_report()
             return report if not report["openReservations"] else None
 
-        report = await eventually(complete, within_seconds=120, what="all requests charged")
+        what = "all requests charged"
+        report = await eventually(complete, within_seconds=120, every_seconds=_KUBECTL_SECONDS, what=what)
         assert report is not None
-        sources = report["items"][0]["bySource"] if report["items"] else {}
-        return {
-            name: UsageTotals(source["requests"], source["promptTokens"], source["completionTokens"])
-            for name, source in sources.items()
-        }
+        return _by_source(report)
+
+    async def until_charged(self, received: UsageTotals, cut: int) -> None:
+        """Return when the ledger has this usage of the engine, and so many requests that are charged otherwise.
+
+        This does not wait for leases to end, so a later charge would not be seen: call `usage` at the end.
+        """
+
+        async def charged() -> bool:
+            usage = last["usage"] = _by_source(await self._usage_report())
+            others = sum(totals.requests for source, totals in usage.items() if source != "engine")
+            return received == usage.get("engine", UsageTotals()) and cut == others
+
+        last: dict[str, Any] = {}
+        try:
+            await eventually(charged, within_seconds=120, every_seconds=_KUBECTL_SECONDS)
+        except AssertionError:
+            raise AssertionError(f"clients received {received} and {cut} cut answers; ledger: {last}") from None
 
     async def _usage_report(self) -> dict[str, Any]:
         service = f"/api/v1/namespaces/{SYSTEM}/services/arks-token-quota:8090/proxy"
         wanted = urlencode({"namespace": self.namespace, "group_by": "namespace"})
         return dict(json.loads(await self.kubectl("get", "--raw", f"{service}/v1/usage?{wanted}")))
+
+
+def _by_source(report: dict[str, Any]) -> dict[str, UsageTotals]:
+    sources = report["items"][0]["bySource"] if report["items"] else {}
+    return {
+        name: UsageTotals(source["requests"], source["promptTokens"], source["completionTokens"])
+        for name, source in sources.items()
+    }

@@ -13,12 +13,23 @@ T = TypeVar("T")
 
 @overload
 async def eventually(
-    condition: Callable[[], Awaitable[T]], *, within_seconds: float = 30.0, what: str = "condition"
+    condition: Callable[[], Awaitable[T]],
+    *,
+    within_seconds: float = 30.0,
+    every_seconds: float = 0.01,
+    what: str = "condition",
 ) -> T: ...
 @overload
-async def eventually(condition: Callable[[], T], *, within_seconds: float = 30.0, what: str = "condition") -> T: ...
-async def eventually(condition: Callable[[], Any], *, within_seconds: float = 30.0, what: str = "condition") -> Any:
-    """Poll until the condition is truthy, and return it. Raises AssertionError with the last answer."""
+async def eventually(
+    condition: Callable[[], T], *, within_seconds: float = 30.0, every_seconds: float = 0.01, what: str = "condition"
+) -> T: ...
+async def eventually(
+    condition: Callable[[], Any], *, within_seconds: float = 30.0, every_seconds: float = 0.01, what: str = "condition"
+) -> Any:
+    """Poll until the condition is truthy, and return it. Raises AssertionError with the last answer.
+
+    A condition that starts a program needs a longer `every_seconds`, or it takes a processor for as long as it waits.
+    """
     answer: object = None
     try:
         async with asyncio.timeout(within_seconds):
@@ -28,6 +39,6 @@ async def eventually(condition: Callable[[], Any], *, within_seconds: float = 30
                     answer = await answer
                 if answer:
                     return answer
-                await asyncio.sleep(0.01)
+                await asyncio.sleep(every_seconds)
     except TimeoutError:
         raise AssertionError(f"{what} did not come true within {within_seconds} s; last: {answer!r}") from None
