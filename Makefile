@@ -153,7 +153,8 @@ cluster-packages: ## Install missing Debian packages for the test cluster (needs
 
 .PHONY: test-kube
 test-kube: $(SYNCED) kube-binaries ## Run the tests that need a real kube-apiserver
-	$(BIN)/pytest -m kube -n 2 --dist loadfile --no-loadscope-reorder $(TEST)
+	@# The test of bench waits the longest, so it starts first.
+	$(BIN)/pytest -m kube -n 2 --dist loadfile --no-loadscope-reorder bench charts services libs $(TEST)
 
 .PHONY: bench-kubernetes
 bench-kubernetes: $(SYNCED) kube-binaries ## Measure 500 applications and 2,000 tokens on an API server: start, idle, changes. BENCH="--number 100"
