@@ -120,8 +120,9 @@ bench-kills: $(SYNCED) ## Kill each process of the data path in turn during 100,
 	@$(BIN)/python -m bench.kills $(BENCH)
 
 .PHONY: nightly
-nightly: $(SYNCED) ## Run what takes too long for each change: a million bodies through the filter's reader, and bench-kills
+nightly: $(SYNCED) ## Run what takes too long for each change: a million bodies, a thousand requests that add up, and bench-kills
 	ARKS_BODIES=1000000 $(BIN)/pytest services/endpoint-router/tests/adapters/envoy/test_admission_bodies.py -o timeout=7200
+	ARKS_REQUESTS=1000 $(BIN)/pytest -m real e2e/test_usage_adds_up.py
 	@$(MAKE) bench-kills
 
 .PHONY: bench-routing
