@@ -1,16 +1,13 @@
 """admission.lua on answers: usage, delivered events, and removal of the usage event. Runs in LuaJIT."""
 
 import json
-from collections.abc import Sequence
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from arks.endpoint_router.testing.filter import load_admission
-
-admission = load_admission()
+from arks.endpoint_router.testing.filter import Meter
 
 SAMPLE_USAGE = {
     "prompt_tokens_details": {"cached_tokens": 4, "prompt_tokens": 1},
@@ -19,28 +16,6 @@ SAMPLE_USAGE = {
     "completion_tokens_details": {"reasoning_tokens": 2, "completion_tokens": 99},
     "total_tokens": 15,
 }
-
-
-class Meter:
-    """The filter's state for one answer."""
-
-    def __init__(self, *, stream: bool, cut: bool = False, copies: int | None = None) -> None:
-        self._meter = admission[b"new_meter"](stream, cut, copies)
-
-    def feed(self, chunk: bytes) -> bytes:
-        """Return what the client gets when this chunk arrives."""
-        instead = self._meter[b"feed"](self._meter, chunk)
-        return chunk if instead is None else bytes(instead)
-
-    def follow(self, chunks: Sequence[bytes]) -> bytes:
-        sent = b"".join([self.feed(chunk) for chunk in chunks])
-        admission[b"finish"](self._meter)
-        return sent
-
-    @property
-    def usage(self) -> str | None:
-        usage = self._meter[b"usage"]
-        return None if usage is None else usage.decode()
 
 
 def event(payload: dict[str, Any], separators: tuple[str, str] = (",", ":"), newline: bytes = b"\n") -> bytes:
@@ -233,61 +208,6 @@ def test_an_event_over_the_buffer_size_is_passed_and_counted_once() -> None:
     meter = Meter(stream=True, cut=True)
     meter.follow([*chunks, HELLO])
     assert meter.usage == "d,2"
-
-
-def test_usage_of_a_json_answer_is_found_wherever_it_is_split() -> None:
-    for chunks in cut_in_two(json.dumps({"id": "x", "usage": SAMPLE_USAGE, "object": "y"}).encode()):
-        meter = Meter(stream=False)
-        assert chunks == [meter.feed(chunk) for chunk in chunks]
-        assert meter.usage == "e,12,3"
-
-
-TOKENS = st.integers(0, 10**9)
-FILLERS = st.dictionaries(st.sampled_from(["id", "data", "choices", "timings"]), st.text() | st.lists(st.floats()))
-
-
-@st.composite
-def answers(draw: st.DrawFn) -> tuple[str, list[bytes]]:
-    """Return a JSON answer in pieces, and the usage in it."""
-    prompt, completion = draw(TOKENS), draw(st.none() | TOKENS)
-    usage: dict[str, Any] = {
-        "prompt_tokens": prompt,
-        **({} if completion is None else {"completion_tokens": completion}),
-    }
-    details: dict[str, Any] = {"prompt_tokens_details": {"cached_tokens": 1, "prompt_tokens": 0}, "total_tokens": 1}
-    usage = dict(draw(st.permutations([*usage.items(), *details.items()])))
-    trap = {"trap": ['"usage":{"prompt_tokens":1}', "usage", {"usage": None}]}
-    document = {**draw(FILLERS), **trap, "usage": usage, "system_fingerprint": None}
-    text = json.dumps(document, indent=draw(st.sampled_from([None, 2]))).encode()
-    return f"e,{prompt},{completion or 0}", draw(cuts(text))
-
-
-@given(answers())
-def test_usage_of_a_json_answer_is_found_wherever_chunks_end(sample: tuple[str, list[bytes]]) -> None:
-    usage, chunks = sample
-    meter = Meter(stream=False)
-    assert b"".join(chunks) == meter.follow(chunks)
-    assert usage == meter.usage
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        b'{"usage":null}',
-        b'{"usage":{}}',
-        b'{"usage":{"prompt_tokens":-1}}',
-        b'{"usage":{"prompt_tokens":1.5}}',
-        b'{"usage":{"prompt_tokens":"1"}}',
-        b'{"usage":{"prompt_tokens":1',
-        b'{"error":{"message":"no"}}',
-        b"<html>",
-        b"",
-    ],
-)
-def test_invalid_usage_is_ignored(text: bytes) -> None:
-    meter = Meter(stream=False)
-    meter.follow([text])
-    assert meter.usage is None
 
 
 # --- several answers in one stream

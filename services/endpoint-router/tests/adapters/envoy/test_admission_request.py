@@ -7,11 +7,11 @@ from typing import Any
 from urllib.parse import unquote_to_bytes
 
 import pytest
-from hypothesis import example, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from arks.endpoint_router.testing import filter as filter_
-from arks.endpoint_router.testing.filter import expected
+from arks.endpoint_router.testing.filter import expected, is_rejected
 
 admission = filter_.load_admission()
 
@@ -40,7 +40,9 @@ WANTED = st.fixed_dictionaries({"model": ASCII}, optional=OPTIONAL)
 @st.composite
 def documents(draw: st.DrawFn) -> dict[str, Any]:
     members = [*draw(WANTED).items(), *draw(st.dictionaries(KEYS, VALUES, max_size=4)).items()]
-    return dict(draw(st.permutations(members)))
+    document = dict(draw(st.permutations(members)))
+    assume(not is_rejected(document))
+    return document
 
 
 @st.composite
@@ -262,3 +264,47 @@ def test_the_time_to_read_a_body_grows_with_its_length_only(start: bytes, piece:
 
     assert seconds(4 * MEGABYTE) < 16 * max(seconds(MEGABYTE), 0.001)
     assert seconds(MEGABYTE) < 0.5
+
+
+@pytest.mark.parametrize(
+    "key", ["bootstrap_host", "kv_transfer_params", "priority", "chat_template", "id_slot", "nvext", "response_fields"]
+)
+def test_a_key_that_steers_an_engine_is_rejected_by_name(key: str) -> None:
+    error = refusal(b'{"model":"m","%s":{"a":1}}' % key.encode())
+    assert (key, "unsupported_parameter") == (error["param"], error["code"])
+    assert read(b'{"model":"m","%s":null}' % key.encode()) is not None
+
+
+EMPTY = [
+    '""',
+    "[]",
+    '[""]',
+    '["a",""]',
+    '["", "a"]',
+    "[[]]",
+    "[ [ ], [2]]",
+    '[{"prompt_string": ""}]',
+    '{"prompt_string":""}',
+]
+
+
+@pytest.mark.parametrize("prompt", EMPTY)
+def test_several_answers_to_an_empty_prompt_are_rejected(prompt: str) -> None:
+    """llama.cpp never ends them, and their slot is lost."""
+    for copies in ('"n":2', '"best_of":3', '"n_cmpl":2'):
+        error = refusal(f'{{"model":"m","prompt":{prompt},{copies}}}'.encode())
+        assert ("prompt", "invalid_value") == (error["param"], error["code"])
+    assert read(f'{{"model":"m","prompt":{prompt}}}'.encode()) is not None
+
+
+@pytest.mark.parametrize(
+    "prompt", ['"[]"', '["[]", "\\"\\""]', "[1, 2]", '["[[]", "a"]', '[{"prompt_string":"\\"\\""}]']
+)
+def test_several_answers_to_a_prompt_that_is_not_empty_pass(prompt: str) -> None:
+    assert read(f'{{"model":"m","prompt":{prompt},"n":2}}'.encode()) is not None
+
+
+def test_each_prompt_as_an_object_is_an_answer() -> None:
+    request = read(b'{"model":"m","prompt":[{"prompt_string":"a"},{"prompt_string":"b"},"c",[1]],"max_tokens":8}')
+    assert request is not None
+    assert 4 == request["answers"]

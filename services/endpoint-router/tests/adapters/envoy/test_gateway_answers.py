@@ -48,6 +48,14 @@ async def test_a_client_that_requested_usage_gets_it(gateway: Gateway) -> None:
     assert [line["usage"] for line in await gateway.usage()] == ["e,12,3"]
 
 
+async def test_answers_that_the_engine_did_not_count_are_charged(gateway: Gateway) -> None:
+    choices = [{"text": "a b", "finish_reason": "length"}] * 3
+    page = {"choices": choices, "usage": {"prompt_tokens": 12, "completion_tokens": 8}, "timings": {"predicted_n": 8}}
+    gateway.engine.script = answer(json.dumps(page).encode())
+    await gateway.post(b'{"model":"m","prompt":"a","n":3}', path="/v1/completions")
+    assert [line["usage"] for line in await gateway.usage()] == ["e,12,24"]
+
+
 @pytest.mark.parametrize("body", [STREAM, STREAM_WITH_USAGE])
 async def test_usage_of_each_of_several_answers_is_added_up(gateway: Gateway, body: bytes) -> None:
     gateway.engine.script = stream([ROLE, *TOKENS, USAGE, *TOKENS, USAGE, DONE])

@@ -100,9 +100,7 @@ class ArksEndpointStatus(Status):
     routes: list[BackendRef] = Field(default_factory=list, max_length=MAX_ROUTES, description="Backends as routed.")
     ready_replicas: Count32 = Field(default=0, description="Replicas that get traffic.")
     weights: list[ReplicaWeight] = Field(default_factory=list, description="Weight of each replica.")
-    signal_source: str | None = Field(
-        default=None, description="Source of the weights: engine, static or equal."
-    )
+    signal_source: str | None = Field(default=None, description="Source of the weights: engine, static or equal.")
 
 
 class ArksEndpoint(CustomResource[ArksEndpointSpec, ArksEndpointStatus]):

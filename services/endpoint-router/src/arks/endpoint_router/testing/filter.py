@@ -1,6 +1,8 @@
 """The admission filter in LuaJIT, as Envoy runs it, and random request bodies to read with it."""
 
 import json
+from collections.abc import Sequence
+from functools import cache
 from itertools import takewhile
 from random import Random
 from typing import Any
@@ -9,6 +11,8 @@ from lupa.luajit21 import LuaRuntime
 
 from arks.endpoint_router.adapters.envoy.listeners import admission_source
 
+RESERVED_PROMPT = 40
+"""Tokens of the prompt of an answer that a Meter follows."""
 ANSWERS = ("n", "n_cmpl", "best_of")
 LIMITS = ("max_tokens", "max_completion_tokens", "n_predict")
 _KEYS = ("messages", "tools", "temperature", "stop", "user", "metadata", "prompt", "x-y", "Z")
@@ -67,11 +71,22 @@ def expected(document: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
 
 
+def is_rejected(document: dict[str, Any]) -> bool:
+    """Return whether the document wants several answers to an empty prompt."""
+    prompt = document.get("prompt")
+    several = max(document.get(name) or 1 for name in ANSWERS) > 1
+    return several and any(map(_is_empty, [prompt, *(prompt if isinstance(prompt, list) else [])]))
+
+
+def _is_empty(prompt: object) -> bool:
+    return prompt in ("", []) or (isinstance(prompt, dict) and '"prompt_string": ""' in json.dumps(prompt))
+
+
 def _prompts(prompt: object) -> int:
-    """Return the number of texts and lists at the start of a list; one for any other value."""
+    """Return the number of texts, lists and objects at the start of a list; one for any other value."""
     if not isinstance(prompt, list):
         return 1
-    return max(1, sum(1 for _ in takewhile(lambda each: isinstance(each, str | list), prompt)))
+    return max(1, sum(1 for _ in takewhile(lambda each: isinstance(each, str | list | dict), prompt)))
 
 
 class Bodies:
@@ -91,7 +106,10 @@ class Bodies:
         }
         members = self._random.sample(sorted(optional.items(), key=lambda item: item[0]), number(0, 8))
         members.insert(number(0, len(members)), ("model", choice(("m", "org/m 1", "x" * 256))))
-        return dict(members)
+        document = dict(members)
+        if is_rejected(document):
+            del document["prompt"]
+        return document
 
     def body(self) -> bytes:
         """Return a valid body, in any spelling of JSON."""
@@ -122,3 +140,29 @@ class Bodies:
             if kind == 5
             else {f"{self._random.choice(_TEXTS)}{number}": each for number, each in enumerate(values)}
         )
+
+
+_ADMISSION = cache(load_admission)
+
+
+class Meter:
+    """The filter's state for one answer."""
+
+    def __init__(self, *, stream: bool, cut: bool = False, copies: int | None = None) -> None:
+        self._finish = _ADMISSION()[b"finish"]
+        self._meter = _ADMISSION()[b"new_meter"](stream, cut, copies, RESERVED_PROMPT)
+
+    def feed(self, chunk: bytes) -> bytes:
+        """Return what the client gets when this chunk arrives."""
+        instead = self._meter[b"feed"](self._meter, chunk)
+        return chunk if instead is None else bytes(instead)
+
+    def follow(self, chunks: Sequence[bytes]) -> bytes:
+        sent = b"".join([self.feed(chunk) for chunk in chunks])
+        self._finish(self._meter)
+        return sent
+
+    @property
+    def usage(self) -> str | None:
+        usage = self._meter[b"usage"]
+        return None if usage is None else usage.decode()

@@ -188,7 +188,9 @@ local function meter_of(h, metadata)
   local headers = h:headers()
   if answer then set_limits(headers, answer) end
   local is_stream = stream and find(headers:get("content-type") or "", "text/event-stream", 1, true) == 1
-  local meter = new_meter(is_stream, answer and byte(answer) == CUT, answer and tonumber(match(answer, "^%l+ (%d+)")))
+  local copies = answer and tonumber(match(answer, "^%l+ (%d+)"))
+  local prompt = copies and tonumber(match(metadata.grant, "/(%d+)/%d+$"))
+  local meter = new_meter(is_stream, answer and byte(answer) == CUT, copies, prompt)
   if meter.cut then headers:remove("content-length") end
   return meter
 end

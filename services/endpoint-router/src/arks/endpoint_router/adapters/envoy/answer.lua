@@ -1,59 +1,8 @@
----- The answer
---
--- `"usage"` followed by a colon cannot occur inside a JSON string, where its quotes would be escaped; so plain finds
--- are enough to detect it. A meter keeps the unfinished end of a chunk: {rest, usage, ...}.
+---- The answer as a stream, and the meter of both kinds
 
 local NEWLINE = 10
-local USAGE_BYTES = 4096 -- a usage object, or the event that carries only it, is shorter
 local EVENT_BYTES = 1048576 -- bytes kept of an event that has not ended
-local EVENT_KEYS, USAGE_KEYS = keys("usage", "choices"), keys("prompt_tokens", "completion_tokens")
-
--- The position of the next `"usage"`. A plain find stops at each first character, so it must be a rare one: with the
--- quote it takes four times as long.
-local function find_usage(s, from)
-  local at = find(s, 'usage"', from, true)
-  while at and byte(s, at - 1) ~= QUOTE do at = find(s, 'usage"', at + 6, true) end
-  return at and at - 1
-end
-
--- "e,<prompt>,<completion>" of the usage object that starts at `brace`, and the position after it; or nil and whether
--- the object is unfinished.
-local function read_usage(s, brace)
-  local starts, stops, closing = read_object(s, brace, USAGE_KEYS)
-  if not starts then return nil, after_nested(s, brace) == nil end
-  local prompt = match(sub(s, starts.prompt_tokens or 1, stops.prompt_tokens or 0), "^%d+$")
-  local completion = match(sub(s, starts.completion_tokens or 1, stops.completion_tokens or 0), "^%d+$")
-  if not prompt then return nil, false end
-  return "e," .. prompt .. "," .. (completion or "0"), closing + 1 -- embeddings have no completion
-end
-
--- The bytes to search: chunks are long, so they are joined only if a usage object lies across their border.
-local function join(meter, chunk)
-  local rest = meter.rest
-  if rest == "" then return chunk end
-  if #rest <= 6 and #chunk > 6 and not find(rest .. sub(chunk, 1, 6), '"usage"', 1, true) then return chunk end
-  return rest .. chunk
-end
-
--- Follows a JSON answer; the last usage in it counts.
-local function meter_json(meter, chunk)
-  local s = join(meter, chunk)
-  local at, from = find_usage(s, 1), 1
-  while at do
-    local brace, usage, more = match(s, "^%s*:%s*(){", at + 7), nil, nil
-    if brace then usage, more = read_usage(s, brace) else more = find(s, "^%s*:?%s*$", at + 7) ~= nil end
-    if usage then
-      meter.usage, from = usage, more
-    elseif more and #s - at < USAGE_BYTES then
-      meter.rest = sub(s, at)
-      return
-    else
-      from = at + 7
-    end
-    at = find_usage(s, from)
-  end
-  meter.rest = sub(s, from > #s - 6 and from or -6) -- `"usage"` may have begun here
-end
+local EVENT_KEYS = keys("usage", "choices")
 
 -- Keys of generated text in a delta (chat) or choice (completions). Reasoning has two names.
 local TEXT_KEYS = { '"content"', '"text"', '"reasoning_content"', '"reasoning"', '"refusal"', '"arguments"' }
@@ -233,19 +182,27 @@ local function meter_answers(meter, chunk)
   return replacement
 end
 
--- `copies`: the number of answers to one prompt of a stream, if it has several answers, else nil.
-local function new_meter(is_stream, cut, copies)
+-- `copies`: the number of answers to one prompt, if there are several answers, else nil. `reserved_prompt` is needed
+-- with it.
+local function new_meter(is_stream, cut, copies, reserved_prompt)
   local meter = { rest = "", sent = 0, events = 0, cut = is_stream and cut, feed = is_stream and meter_stream or meter_json }
-  if is_stream and copies then
-    meter.copies, meter.feed = copies, meter_answers
+  if not copies then return meter end
+  meter.copies, meter.reserved_prompt = copies, reserved_prompt
+  if is_stream then
+    meter.feed = meter_answers
     meter.alone, meter.by_index = { prompt = 0, completion = 0 }, { prompt = 0, completion = 0 }
+  else
+    meter.feed, meter.chunks, meter.bytes = keep_json, {}, 0
   end
   return meter
 end
 
--- A stream may end without its last empty line.
+-- At the end of an answer. A stream may end without its last empty line.
 local function finish(meter)
-  if meter.feed == meter_json or meter.rest == "" then return end
+  if meter.feed == keep_json and meter.usage then
+    meter.usage = total_usage(concat(meter.chunks), meter.usage, meter.copies, meter.reserved_prompt)
+  end
+  if meter.feed == meter_json or meter.feed == keep_json or meter.rest == "" then return end
   read_unfinished(meter, meter.rest)
   if meter.copies then set_total(meter) end
 end

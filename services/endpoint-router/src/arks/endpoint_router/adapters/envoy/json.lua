@@ -1,6 +1,6 @@
 -- Reading JSON. The first part of the gateway's filter; docs/architecture.md defines its protocol and its files.
 --
--- The parts json, text, request, answer, leases and admission are one script, joined in this order (`admission_source`).
+-- The parts, json to admission, are one script, joined in the order of `ADMISSION_PARTS`.
 -- All but the last are pure, and tested from Python through LuaJIT as the table `admission`.
 
 local byte, find, format, gmatch, gsub = string.byte, string.find, string.format, string.gmatch, string.gsub
@@ -103,6 +103,7 @@ local function after_value(s, at)
   return after_literal(s, at)
 end
 
+local REFUSED = {} -- stands for a key that must not be there
 local INVALID = { message = "The request body is not a valid JSON object.", code = "invalid_json" }
 
 -- Keys of OpenAI's API that need no look at their spelling, because requests have them all the time.
@@ -120,10 +121,15 @@ local function fault_of_key(key, wanted, starts)
     return { message = "Keys at the top level must be plain ASCII without escapes.", code = "invalid_json" }
   end
   local meant = wanted[key]
+  if meant == REFUSED then return nil end -- its value decides
   if not meant and find(key, "[%u-]") then meant = wanted[gsub(lower(key), "[_-]", "")] end
   if meant and meant ~= key then
     return { message = "The key must be spelled as it is named here.", param = meant, code = "misspelled_key" }
   end
+end
+
+local function refused(key)
+  return { message = "The gateway does not take this parameter.", param = key, code = "unsupported_parameter" }
 end
 
 -- Reads the object that starts at `at`: (starts, stops, closing) by wanted key and the position of its last brace, or
@@ -143,7 +149,11 @@ local function read_object(s, at, wanted)
     local value = after_space(s, p + 1)
     after = after_value(s, value)
     if not after then return nil, INVALID end
-    if wanted[key] then starts[key], stops[key] = value, after - 1 end
+    local meant = wanted[key]
+    if meant then
+      if meant == REFUSED and sub(s, value, after - 1) ~= "null" then return nil, refused(key) end
+      starts[key], stops[key] = value, after - 1
+    end
     p = after_space(s, after)
     local c = byte(s, p)
     if c == CLOSE_BRACE then return starts, stops, p end

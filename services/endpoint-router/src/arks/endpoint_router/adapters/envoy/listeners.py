@@ -30,7 +30,18 @@ REMOVED_PREFIXES = ("x-", "if-")
 """Headers that never pass: Arks' own, Envoy's controls, and those by which engines choose a rank, a session or a part
 of an answer that was generated, and so charged, as a whole."""
 REMOVED = ("namespace", "model", "username", "range", "forwarded", "via", "te", "priority", "proxy-authorization")
-ADMISSION_PARTS = ("json", "text", "request", "answer", "tables", "confirmations", "leases", "replies", "admission")
+ADMISSION_PARTS = (
+    "json",
+    "text",
+    "request",
+    "answer_json",
+    "answer",
+    "tables",
+    "confirmations",
+    "leases",
+    "replies",
+    "admission",
+)
 KEY_PARTS = ("json", "text", "request", "tables", "confirmations", "leases", "replies", "key")
 """Files of a filter, in the order in which they are joined: each uses local functions of those before it."""
 USAGE_LOG_COLUMNS = (

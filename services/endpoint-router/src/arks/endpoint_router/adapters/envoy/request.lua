@@ -8,6 +8,13 @@ local LIMIT_KEYS = { "max_completion_tokens", "max_tokens", "n_predict" }
 local ANSWER_KEYS = { "n", "n_cmpl", "best_of" } -- engines make as many answers as the largest of them
 local REQUEST_KEYS = keys("model", "stream", "stream_options", "prompt", "n", "n_cmpl", "best_of", unpack(LIMIT_KEYS))
 for _, key in ipairs(RULE_KEYS) do REQUEST_KEYS[key] = key end -- in any other spelling they count as text
+-- Keys by which a client would choose a replica's rank, slot, adapter, template or place in the queue, move its cache, or
+-- hide usage: of SGLang, of vLLM and Dynamo, and of llama.cpp.
+for key in gmatch([[
+  bootstrap_host bootstrap_port bootstrap_room data_parallel_rank routed_dp_rank disagg_prefill_dp_rank rid lora_path
+  session_params custom_logit_processor custom_params extra_key return_hidden_states return_routed_experts
+  kv_transfer_params ec_transfer_params vllm_xargs request_id priority chat_template nvext
+  id_slot lora response_fields]], "[%l_]+") do REQUEST_KEYS[key] = REFUSED end
 local OPTION_KEYS = keys("include_usage")
 
 -- Returns nil and the fault, for functions that return a value.
@@ -43,15 +50,29 @@ local function read_token_limit(s, starts, stops)
   return not unlimited and limit or nil
 end
 
--- The number of prompts: each text in a list is one, and each list of tokens.
-local function count_prompts(s, at)
-  if not at or byte(s, at) ~= OPEN_BRACKET then return 1 end
+local PROMPT_STARTS = { [QUOTE] = true, [OPEN_BRACKET] = true, [OPEN_BRACE] = true }
+
+-- Whether the prompt at `p` has no token: an empty text or list, or llama.cpp's object with one.
+local function is_empty_prompt(s, p)
+  local c = byte(s, p)
+  if c == QUOTE then return byte(s, p + 1) == QUOTE end
+  if c == OPEN_BRACKET then return byte(s, after_space(s, p + 1)) == CLOSE_BRACKET end
+  return c == OPEN_BRACE and find(sub(s, p, (after_nested(s, p) or p) - 1), '"prompt_string"%s*:%s*""') ~= nil
+end
+
+-- The number of prompts, and whether one of them is empty: each text in a list is one, each list of tokens, and each
+-- object, which llama.cpp takes too.
+local function read_prompts(s, at)
+  if not at then return 1, false end
+  local has_empty = is_empty_prompt(s, at)
+  if byte(s, at) ~= OPEN_BRACKET then return 1, has_empty end
   local p, count = after_space(s, at + 1), 0
-  while byte(s, p) == QUOTE or byte(s, p) == OPEN_BRACKET do
+  while PROMPT_STARTS[byte(s, p)] do
+    has_empty = has_empty or is_empty_prompt(s, p)
     count, p = count + 1, after_space(s, after_value(s, p) or #s)
     if byte(s, p) == COMMA then p = after_space(s, p + 1) end
   end
-  return max(count, 1)
+  return max(count, 1), has_empty
 end
 
 -- The number of answers to each prompt.
@@ -63,6 +84,16 @@ local function read_copies(s, starts, stops)
     most = max(most, count or 1)
   end
   return most
+end
+
+-- The number of answers to all prompts, and to each; nil and the fault of copies of an empty prompt: llama.cpp never
+-- ends them, and loses a slot.
+local function read_answers(s, starts, stops)
+  local copies, fault = read_copies(s, starts, stops)
+  if fault then return nil, fault end
+  local prompts, has_empty = read_prompts(s, starts.prompt)
+  if has_empty and copies > 1 then return invalid("prompt", "`prompt` must not be empty if it gets several answers.") end
+  return copies * prompts, copies
 end
 
 local function read_model(text)
@@ -111,10 +142,8 @@ local function read_request(s)
   request.stream = stream == "true"
   request.max_tokens, fault = read_token_limit(s, starts, stops)
   if fault then return nil, fault end
-  local copies
-  copies, fault = read_copies(s, starts, stops)
-  if fault then return nil, fault end
-  local answers = copies * count_prompts(s, starts.prompt)
+  local answers, copies = read_answers(s, starts, stops)
+  if not answers then return nil, copies end
   if answers > 1 then request.answers, request.copies = answers, copies end
   request.bytes = text_bytes(s, starts, stops)
   if request.stream then
