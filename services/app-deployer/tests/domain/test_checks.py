@@ -2,6 +2,7 @@ from typing import Any
 
 import pytest
 
+from arks.app_deployer.adapters.profiles import read_profiles
 from arks.app_deployer.domain import checks
 from arks.app_deployer.domain.workload import Machine
 from arks.contracts.resources import ArksApplicationSpec
@@ -9,6 +10,8 @@ from arks.contracts.resources import ArksApplicationSpec
 MIB = 2**20
 PLAIN = Machine(cpus=2, available_memory_bytes=8 * 2**30, has_gpu=False, programs=frozenset())
 INSTEAD = "use runtime llamacpp with a GGUF model here, or apply it to a Kubernetes cluster"
+
+PROGRAMS = read_profiles().programs()
 
 
 def spec(**fields: Any) -> ArksApplicationSpec:
@@ -42,7 +45,7 @@ def machine(*, gpu: bool = False, programs: tuple[str, ...] = ()) -> Machine:
     ],
 )
 def test_what_one_machine_can_run(fields: dict[str, Any], on: Machine, why: str | None) -> None:
-    problem = checks.runtime_problem(spec(**fields), on)
+    problem = checks.runtime_problem(spec(**fields), on, PROGRAMS)
     if why is None:
         assert problem is None
         return
@@ -52,7 +55,7 @@ def test_what_one_machine_can_run(fields: dict[str, Any], on: Machine, why: str 
 
 
 def test_a_gpu_runtime_is_refused_with_an_alternative() -> None:
-    problem = checks.runtime_problem(spec(runtime="vllm"), PLAIN)
+    problem = checks.runtime_problem(spec(runtime="vllm"), PLAIN, PROGRAMS)
     assert problem is not None
     assert problem.message.endswith(INSTEAD)
 

@@ -1,11 +1,11 @@
 """Settings of app-deployer, from the environment (prefix ARKS_)."""
 
+from pathlib import Path
+
 from pydantic import Field
 
-from arks.app_deployer.domain.launch.containers import Images
+from arks.app_deployer.domain.launch.profile_set import Images
 from arks.kit import settings
-
-_DEFAULT = Images()
 
 
 class Settings(settings.Settings):
@@ -45,12 +45,14 @@ class Settings(settings.Settings):
     """Kubernetes only: how long a new replica may lack a node, quota or volume before old ones stop first."""
     node_seconds: float = Field(default=900.0, ge=0)
     """Kubernetes only: as room_seconds, while an autoscaler makes a node; GPU machines start in 3 to 10 minutes."""
-    runtime_default_vllm_image: str = _DEFAULT.vllm
-    """Kubernetes only, as all images here: for specs without runtimeImage."""
-    runtime_default_sglang_image: str = _DEFAULT.sglang
-    runtime_default_dynamo_image: str = _DEFAULT.dynamo
-    runtime_default_llamacpp_image: str = _DEFAULT.llamacpp
-    default_sglang_image: str = _DEFAULT.disaggregated_sglang
+    runtime_profiles: Path | None = None
+    """YAML file with runtime profiles, which come before the built-in ones; None: there is none."""
+    runtime_default_vllm_image: str | None = None
+    """Kubernetes only, as all images here: for specs without runtimeImage. None: the image of the runtime's profile."""
+    runtime_default_sglang_image: str | None = None
+    runtime_default_dynamo_image: str | None = None
+    runtime_default_llamacpp_image: str | None = None
+    default_sglang_image: str | None = None
     """Of prefill, decode and their router."""
     default_sglang_router_image: str | None = None
     """Of the router alone; None: as default_sglang_image."""

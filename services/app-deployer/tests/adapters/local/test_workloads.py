@@ -21,6 +21,7 @@ from arks.app_deployer.adapters.local.runtimes import EngineRequirements
 from arks.app_deployer.adapters.local.wiring import local_options
 from arks.app_deployer.adapters.local.workloads import LocalWorkloads
 from arks.app_deployer.adapters.metrics import EngineMetrics
+from arks.app_deployer.adapters.profiles import read_profiles
 from arks.app_deployer.config import Settings
 from arks.app_deployer.domain.launch.local_commands import EngineParameters
 from arks.app_deployer.domain.workload import Change, Machine, ObservedReplica, ObservedWorkload, ReplicaVerb, Workload
@@ -71,6 +72,7 @@ class LocalHarness:
             clock=SystemClock(),
             metrics=EngineMetrics(CollectorRegistry()),
             environment={"PATH": os.environ["PATH"], "ARKS_NATS_URL": "nats://x"},
+            profiles=read_profiles(),
             runtimes=FakeRuntimes(),
             inspect_machine=lambda: Machine(2, self.available_bytes, has_gpu=False, programs=frozenset()),
         )

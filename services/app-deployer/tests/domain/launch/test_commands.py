@@ -11,13 +11,16 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from arks.app_deployer.adapters.profiles import read_profiles
 from arks.app_deployer.domain.launch import commands, disaggregated_commands
 from arks.app_deployer.domain.launch.arguments import as_arguments, quoted
-from arks.app_deployer.domain.launch.containers import Images, model_path
+from arks.app_deployer.domain.launch.containers import model_path
 from arks.app_deployer.domain.launch.local_commands import LLAMACPP, EngineParameters, engine_command
+from arks.app_deployer.domain.launch.profile_set import Images, NoLaunch
 from arks.contracts.resources import ArksApplication, ArksApplicationSpec, ArksDisaggregatedApplication
 from arks.kit.testing.golden import assert_golden, cases
 
+PROFILES = read_profiles()
 GOLDEN = Path(__file__).parent / "golden"
 COMMANDS, DISAGGREGATED = GOLDEN / "commands", GOLDEN / "disaggregated_commands"
 
@@ -36,14 +39,16 @@ def _lists(value: Any) -> Any:
 def test_containers_of_an_application_are_as_written_down(case: str) -> None:
     app = ArksApplication.from_dict(yaml.safe_load((COMMANDS / f"{case}.in.yaml").read_text()))
     where = model_path(app.namespace, app.spec.model.name, None)
-    assert_golden(COMMANDS / f"{case}.out.yaml", _as_text(commands.group(app.spec, where, Images())))
+    assert_golden(
+        COMMANDS / f"{case}.out.yaml", _as_text(commands.group(app.spec, where, commands.launch_of(app.spec, PROFILES)))
+    )
 
 
 @pytest.mark.parametrize("case", cases(DISAGGREGATED, ".in.yaml"))
 def test_containers_of_a_disaggregated_application_are_as_written_down(case: str) -> None:
     app = ArksDisaggregatedApplication.from_dict(yaml.safe_load((DISAGGREGATED / f"{case}.in.yaml").read_text()))
     where = model_path(app.namespace, app.spec.model.name, "shared/qwen")
-    assert_golden(DISAGGREGATED / f"{case}.out.yaml", _as_text(disaggregated_commands.group(app, where, Images())))
+    assert_golden(DISAGGREGATED / f"{case}.out.yaml", _as_text(disaggregated_commands.group(app, where, PROFILES)))
 
 
 def _spec(**fields: Any) -> ArksApplicationSpec:
@@ -51,8 +56,8 @@ def _spec(**fields: Any) -> ArksApplicationSpec:
 
 
 def test_a_runtime_without_a_launch_line_is_refused_with_those_that_have_one() -> None:
-    with pytest.raises(commands.NoLaunch, match="runtime ark is not supported; use one of vllm, sglang, dynamo"):
-        commands.group(_spec(runtime="ark"), "/models/x", Images())
+    with pytest.raises(NoLaunch, match="runtime ark is not supported; use one of vllm, sglang, dynamo"):
+        commands.launch_of(_spec(runtime="ark"), PROFILES)
 
 
 @pytest.mark.parametrize(
@@ -68,7 +73,7 @@ def test_the_router_s_image_falls_back_to_the_engine_s(images: Images, router: s
     app = ArksDisaggregatedApplication.from_dict(
         {"apiVersion": "arks.ai/v1", "kind": "ArksDisaggregatedApplication", "metadata": {"name": "a"}, "spec": fields}
     )
-    containers = disaggregated_commands.group(app, "/models/m", images)
+    containers = disaggregated_commands.group(app, "/models/m", read_profiles(images=images))
     assert (router, engine) == (containers.router.image, containers.decode.leader.image)
 
 
@@ -113,18 +118,20 @@ ENGINE = EngineParameters(model_path="/m/file.gguf", port=9000, threads=3, slots
 
 
 def test_llamacpp_on_one_machine_always_listens_on_loopback() -> None:
-    line = engine_command(_spec(runtime="llamacpp", runtimeCommonArgs=["--host", "192.0.2.1", "-np", "8"]), ENGINE)
+    line = engine_command(
+        _spec(runtime="llamacpp", runtimeCommonArgs=["--host", "192.0.2.1", "-np", "8"]), ENGINE, PROFILES
+    )
     assert [*LLAMACPP, "--parallel", "4", "--threads", "3", "--host", "192.0.2.1", "-np", "8"] == line[:11]
     assert "--host 127.0.0.1 --port 9000 --model /m/file.gguf --alias qwen-7b" == " ".join(line[11:])
 
 
 def test_gpu_engines_on_one_machine_get_their_parallelism_and_name() -> None:
-    vllm = engine_command(_spec(runtime="vllm", tensorParallelSize=2, servedModelName="q"), ENGINE)
+    vllm = engine_command(_spec(runtime="vllm", tensorParallelSize=2, servedModelName="q"), ENGINE, PROFILES)
     assert (
         "vllm serve /m/file.gguf --tensor-parallel-size 2 --host 127.0.0.1 --port 9000 --served-model-name q"
         == " ".join(vllm)
     )
-    sglang = engine_command(_spec(runtime="sglang", tensorParallelSize=2), ENGINE)
+    sglang = engine_command(_spec(runtime="sglang", tensorParallelSize=2), ENGINE, PROFILES)
     assert (
         "sglang serve --tp 2 --enable-metrics --host 127.0.0.1 --port 9000 --model-path /m/file.gguf"
         " --served-model-name qwen-7b" == " ".join(sglang)
@@ -133,4 +140,4 @@ def test_gpu_engines_on_one_machine_get_their_parallelism_and_name() -> None:
 
 def test_no_launch_line_on_one_machine_is_an_error() -> None:
     with pytest.raises(ValueError, match="dynamo"):
-        engine_command(_spec(runtime="dynamo"), ENGINE)
+        engine_command(_spec(runtime="dynamo"), ENGINE, PROFILES)

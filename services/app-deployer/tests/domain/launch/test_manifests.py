@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 import yaml
 
+from arks.app_deployer.adapters.profiles import read_profiles
 from arks.app_deployer.domain.launch import drain, manifests
-from arks.app_deployer.domain.launch.containers import Images, label_value
+from arks.app_deployer.domain.launch.containers import label_value
 from arks.app_deployer.domain.launch.disaggregated_commands import Stage
 from arks.app_deployer.domain.launch.disaggregated_manifests import (
     child_name,
@@ -22,6 +23,7 @@ from arks.events.v1.facts_pb2 import ModelFact
 from arks.kit.testing.golden import assert_golden, cases
 from arks.kit.types import Json
 
+PROFILES = read_profiles()
 GOLDEN = Path(__file__).parent / "golden"
 MANIFESTS, DISAGGREGATED = GOLDEN / "manifests", GOLDEN / "disaggregated_manifests"
 GRACE_SECONDS = 600.0
@@ -45,7 +47,7 @@ def _model(name: str, **fields: str) -> ModelFact:
 
 
 def _set(app: ArksApplication, rollout: Rollout | None = None) -> Json:
-    made = manifests.templates(app, _model(app.spec.model.name), Images(), GRACE_SECONDS)
+    made = manifests.templates(app, _model(app.spec.model.name), PROFILES, GRACE_SECONDS)
     rollout = rollout or Rollout(app.spec.replicas, 0, 1)
     return manifests.leader_worker_set(app, made, rollout, name=app.name, without_surge=False)
 
@@ -62,12 +64,12 @@ def test_children_of_a_disaggregated_application_are_as_written_down(case: str) 
     model = _model(app.spec.model.name, claim_name="shared")
     objects = []
     for stage in Stage:
-        made = stage_templates(app, stage, model, Images(), GRACE_SECONDS)
+        made = stage_templates(app, stage, model, PROFILES, GRACE_SECONDS)
         name = child_name(app.name, stage)
         objects.append(
             manifests.leader_worker_set(app, made, Rollout(1, 1, 0), name=name, part=stage.value, without_surge=False)
         )
-    router = router_deployment(app, model, Images(), GRACE_SECONDS)
+    router = router_deployment(app, model, PROFILES, GRACE_SECONDS)
     children = [*objects, router, *router_account(app), router_service(app)]
     assert_golden(DISAGGREGATED / f"{case}.out.yaml", _as_text(children))
 

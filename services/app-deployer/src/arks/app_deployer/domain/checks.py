@@ -1,5 +1,7 @@
 """Can this be run at all? Before anything is started, with numbers and what to do instead."""
 
+from collections.abc import Mapping
+
 from arks.app_deployer.domain.workload import Machine, Refusal
 from arks.contracts.resources import ArksApplicationSpec, Runtime
 
@@ -7,18 +9,19 @@ RUNTIME_NOT_SUPPORTED = "RuntimeNotSupport"
 """Spelled as clients of the API know it."""
 NOT_ENOUGH_MEMORY = "NotEnoughMemory"
 
-GPU_PROGRAMS = {Runtime.VLLM: "vllm", Runtime.SGLANG: "sglang"}
-"""Runtimes that one machine can run if it has a GPU and this program."""
 _INSTEAD = "use runtime llamacpp with a GGUF model here, or apply it to a Kubernetes cluster"
 _MIB = 2**20
 
 
-def runtime_problem(spec: ArksApplicationSpec, machine: Machine) -> Refusal | None:
-    """Why one machine cannot run this spec; None when it can."""
+def runtime_problem(spec: ArksApplicationSpec, machine: Machine, programs: Mapping[Runtime, str]) -> Refusal | None:
+    """Why one machine cannot run this spec; None when it can.
+
+    `programs`: of the runtimes that one machine can run if it has a GPU and this program; empty: without either.
+    """
     runtime = spec.effective_runtime
-    if runtime not in {Runtime.LLAMACPP, *GPU_PROGRAMS}:
+    if runtime not in programs:
         return _unsupported(f"runtime {runtime} needs Kubernetes; {_INSTEAD}")
-    problem = _gpu_problem(runtime, machine) if runtime in GPU_PROGRAMS else None
+    problem = _gpu_problem(runtime, machine, programs[runtime]) if programs[runtime] else None
     if spec.group_size > 1:
         nodes = f"a replica of {spec.group_size} nodes needs Kubernetes; this is one machine: leave size out"
         return _unsupported(nodes if problem is None else f"{problem.message}; besides, {nodes}")
@@ -32,8 +35,7 @@ def disaggregated_problem() -> Refusal:
     )
 
 
-def _gpu_problem(runtime: Runtime, machine: Machine) -> Refusal | None:
-    program = GPU_PROGRAMS[runtime]
+def _gpu_problem(runtime: Runtime, machine: Machine, program: str) -> Refusal | None:
     missing = [] if machine.has_gpu else ["it has no GPU"]
     missing += [] if program in machine.programs else [f"the program {program} is not installed"]
     if not missing:

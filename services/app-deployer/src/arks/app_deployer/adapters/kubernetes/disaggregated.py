@@ -8,11 +8,12 @@ from arks.app_deployer.adapters.kubernetes.children import Children
 from arks.app_deployer.adapters.kubernetes.groups import Groups
 from arks.app_deployer.adapters.kubernetes.refusals import RETRY_SECONDS, Refused, refusal_of
 from arks.app_deployer.adapters.kubernetes.set_rollouts import SetRollouts, shortest
+from arks.app_deployer.domain import checks
 from arks.app_deployer.domain.disaggregated import ObservedDisaggregated
-from arks.app_deployer.domain.launch import disaggregated_manifests, manifests
-from arks.app_deployer.domain.launch.containers import Images
+from arks.app_deployer.domain.launch import disaggregated_commands, disaggregated_manifests, manifests
 from arks.app_deployer.domain.launch.disaggregated_commands import Stage
 from arks.app_deployer.domain.launch.disaggregated_manifests import ROUTER, child_name
+from arks.app_deployer.domain.launch.profile_set import NoLaunch, Profiles
 from arks.app_deployer.domain.pods import GroupRef, ReplicaNotice
 from arks.app_deployer.domain.workload import ObservedWorkload, Refusal
 from arks.contracts.names import service_name
@@ -36,7 +37,7 @@ class KubeDisaggregatedWorkloads:
     def __init__(
         self,
         *,
-        images: Images,
+        profiles: Profiles,
         grace_seconds: float,
         groups: Groups,
         rollouts: SetRollouts,
@@ -46,7 +47,7 @@ class KubeDisaggregatedWorkloads:
         accounts: Mapping[str, Children],
     ) -> None:
         """`grace_seconds`: of pods whose spec has no terminationGracePeriodSeconds. `accounts`: by kind."""
-        self._images = images
+        self._profiles = profiles
         self._grace_seconds = grace_seconds
         self._groups = groups
         self._rollouts = rollouts
@@ -64,7 +65,10 @@ class KubeDisaggregatedWorkloads:
         self._listeners.append(listener)
 
     def problem(self, application: ArksDisaggregatedApplication) -> Refusal | None:
-        """None: the schema and rules of the API server reject specs that cannot run."""
+        try:
+            disaggregated_commands.group(application, "/", self._profiles)
+        except NoLaunch as error:
+            return Refusal(checks.RUNTIME_NOT_SUPPORTED, str(error))
         return None
 
     def keys(self) -> set[Key]:
@@ -116,7 +120,7 @@ class KubeDisaggregatedWorkloads:
             await self._accounts[body["kind"]].apply(body)
             for body in disaggregated_manifests.router_account(application)
         ]
-        router = disaggregated_manifests.router_deployment(application, model, self._images, grace_seconds)
+        router = disaggregated_manifests.router_deployment(application, model, self._profiles, grace_seconds)
         known.revisions[ROUTER] = router["metadata"]["annotations"][manifests.REVISION]
         waits.append(await self._deployments.apply(router))
         if self._deployments.get(Key(key.namespace, router["metadata"]["name"]), key.name, _KIND) is not None:
@@ -124,7 +128,7 @@ class KubeDisaggregatedWorkloads:
             ref = GroupRef(key, ROUTER)
             waits.append(await self._rollouts.look_at_deployment(ref, name, replicas, known.revisions[ROUTER]))
         for stage in Stage:
-            made = disaggregated_manifests.stage_templates(application, stage, model, self._images, grace_seconds)
+            made = disaggregated_manifests.stage_templates(application, stage, model, self._profiles, grace_seconds)
             known.revisions[stage] = made.revision
             desired = disaggregated_manifests.workload(application, stage).replicas
             name = child_name(key.name, stage)

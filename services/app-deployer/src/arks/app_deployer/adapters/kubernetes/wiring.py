@@ -23,6 +23,7 @@ from arks.app_deployer.adapters.kubernetes.start_faults import StartFaults
 from arks.app_deployer.adapters.kubernetes.workloads import KubeWorkloads
 from arks.app_deployer.adapters.metrics import EngineMetrics, ReplicaGauges
 from arks.app_deployer.adapters.parts import Parts
+from arks.app_deployer.adapters.profiles import read_profiles
 from arks.app_deployer.config import Settings
 from arks.app_deployer.domain.surge import Patience
 from arks.kit.clock import Clock
@@ -58,12 +59,13 @@ def kubernetes_parts(
     )
     patience = Patience(settings.room_seconds, settings.node_seconds)
     rollouts = SetRollouts(groups=groups, sets=sets, faults=faults, clock=clock, patience=patience)
-    images, grace_seconds = settings.images(), settings.pod_grace_seconds
+    profiles = read_profiles(settings.runtime_profiles, settings.images())
+    grace_seconds = settings.pod_grace_seconds
     workloads = KubeWorkloads(
-        images=images, grace_seconds=grace_seconds, groups=groups, rollouts=rollouts, sets=sets, services=services
+        profiles=profiles, grace_seconds=grace_seconds, groups=groups, rollouts=rollouts, sets=sets, services=services
     )
     disaggregated_workloads = KubeDisaggregatedWorkloads(
-        images=images,
+        profiles=profiles,
         grace_seconds=grace_seconds,
         groups=groups,
         rollouts=rollouts,

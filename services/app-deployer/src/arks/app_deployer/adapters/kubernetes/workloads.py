@@ -9,7 +9,7 @@ from arks.app_deployer.adapters.kubernetes.refusals import RETRY_SECONDS, Refuse
 from arks.app_deployer.adapters.kubernetes.set_rollouts import SetRollouts, shortest
 from arks.app_deployer.domain import checks
 from arks.app_deployer.domain.launch import commands, manifests
-from arks.app_deployer.domain.launch.containers import Images
+from arks.app_deployer.domain.launch.profile_set import NoLaunch, Profiles
 from arks.app_deployer.domain.pods import GroupRef, ReplicaNotice
 from arks.app_deployer.domain.workload import Change, ObservedWorkload, Refusal, Workload
 from arks.contracts.names import service_name
@@ -33,7 +33,7 @@ class KubeWorkloads:
     def __init__(
         self,
         *,
-        images: Images,
+        profiles: Profiles,
         grace_seconds: float,
         groups: Groups,
         rollouts: SetRollouts,
@@ -41,7 +41,7 @@ class KubeWorkloads:
         services: Children,
     ) -> None:
         """`grace_seconds`: of pods whose spec has no terminationGracePeriodSeconds."""
-        self._images = images
+        self._profiles = profiles
         self._grace_seconds = grace_seconds
         self._groups = groups
         self._rollouts = rollouts
@@ -59,8 +59,8 @@ class KubeWorkloads:
     def problem(self, application: ArksApplication) -> Refusal | None:
         spec = application.spec
         try:
-            group = commands.group(spec, "/", self._images)
-        except commands.NoLaunch as error:
+            group = commands.group(spec, "/", commands.launch_of(spec, self._profiles))
+        except NoLaunch as error:
             return Refusal(checks.RUNTIME_NOT_SUPPORTED, str(error))
         if spec.group_size > 1 and group.worker is None:
             message = f"runtime {spec.effective_runtime} runs on one node: leave size out, or set it to 1"
@@ -104,7 +104,7 @@ class KubeWorkloads:
         return self.observe(key)
 
     async def _apply(self, key: Key, known: _ApplicationState, application: ArksApplication, model: ModelFact) -> None:
-        made = manifests.templates(application, model, self._images, self._grace_seconds)
+        made = manifests.templates(application, model, self._profiles, self._grace_seconds)
         known.revision = made.revision
         desired = application.spec.replicas
         known.requeue_seconds = shortest(

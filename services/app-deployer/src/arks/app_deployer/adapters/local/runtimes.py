@@ -8,6 +8,7 @@ from pathlib import Path
 from arks.app_deployer.adapters.local import gguf
 from arks.app_deployer.domain.launch import llamacpp_options
 from arks.app_deployer.domain.launch.local_commands import LLAMACPP, EngineParameters, engine_command
+from arks.app_deployer.domain.launch.profile_set import Profiles
 from arks.app_deployer.domain.model_file import ModelFile
 from arks.app_deployer.domain.workload import Refusal
 from arks.contracts.resources import ArksApplicationSpec, Runtime
@@ -34,14 +35,17 @@ class EngineRequirements:
 class LocalRuntimes:
     """The engines that one machine can run."""
 
+    def __init__(self, profiles: Profiles) -> None:
+        self._profiles = profiles
+
     async def requirements(self, spec: ArksApplicationSpec, model_path: str, slots: int) -> EngineRequirements:
         """`slots`: of a llama.cpp replica whose arguments do not set them. Raises Refused."""
         if spec.effective_runtime is not Runtime.LLAMACPP:
             return EngineRequirements(model_path, 0, 0, 0)
-        return await asyncio.to_thread(_of_llamacpp, spec, model_path, slots)
+        return await asyncio.to_thread(_of_llamacpp, spec, model_path, slots, self._profiles)
 
     def command(self, spec: ArksApplicationSpec, engine: EngineParameters) -> list[str]:
-        return engine_command(spec, engine)
+        return engine_command(spec, engine, self._profiles)
 
 
 def _read(path: Path) -> ModelFile:
@@ -55,12 +59,12 @@ def _read_once(path: Path, _modified_ns: int, _size_bytes: int) -> ModelFile:
     return gguf.read(path)
 
 
-def _of_llamacpp(spec: ArksApplicationSpec, model_path: str, slots: int) -> EngineRequirements:
+def _of_llamacpp(spec: ArksApplicationSpec, model_path: str, slots: int, profiles: Profiles) -> EngineRequirements:
     try:
         model = _read(gguf.find(Path(model_path)))
     except gguf.BadModelFile as error:
         raise Refused(Refusal("ModelFileBad", str(error))) from error
-    line = engine_command(spec, EngineParameters(str(model.path), port=0, threads=1, slots=slots))
+    line = engine_command(spec, EngineParameters(str(model.path), port=0, threads=1, slots=slots), profiles)
     try:
         options = llamacpp_options.parser(add_help=False).parse_args(line[len(LLAMACPP) :])
     except llamacpp_options.BadOptions as error:

@@ -9,6 +9,7 @@ from arks.app_deployer.adapters.local.replica import Timings
 from arks.app_deployer.adapters.local.workloads import LocalOptions, LocalWorkloads
 from arks.app_deployer.adapters.metrics import EngineMetrics, ReplicaGauges
 from arks.app_deployer.adapters.parts import Parts
+from arks.app_deployer.adapters.profiles import read_profiles
 from arks.app_deployer.config import Settings
 from arks.kit.backoff import Backoff
 from arks.kit.home import Home
@@ -23,6 +24,7 @@ def local_parts(settings: Settings, home: Home, environment: Mapping[str, str]) 
         clock=home.clock,
         metrics=EngineMetrics(home.registry),
         environment=environment,
+        profiles=read_profiles(settings.runtime_profiles),
     )
     home.registry.register(ReplicaGauges(workloads.observed))
     return Parts(

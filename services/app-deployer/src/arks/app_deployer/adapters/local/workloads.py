@@ -3,8 +3,9 @@
 import asyncio
 import hashlib
 import json
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,6 +19,7 @@ from arks.app_deployer.adapters.local.runtimes import EngineRequirements, LocalR
 from arks.app_deployer.adapters.metrics import EngineMetrics
 from arks.app_deployer.domain import checks, rollout
 from arks.app_deployer.domain.launch.local_commands import EngineParameters
+from arks.app_deployer.domain.launch.profile_set import Profiles
 from arks.app_deployer.domain.workload import Change, Machine, ObservedWorkload, Refusal, Workload
 from arks.contracts.resources import ArksApplication, ArksApplicationSpec, InstanceState, Runtime
 from arks.kit.clock import Clock
@@ -31,9 +33,10 @@ _RECHECK_SECONDS = 2.0
 """Poll: free memory and files have no change events."""
 
 
-def this_machine() -> Machine:
-    programs = frozenset(name for name in checks.GPU_PROGRAMS.values() if machine.has_program(name))
-    return Machine(machine.usable_cpus(), machine.available_memory_bytes(), machine.has_gpu(), programs)
+def this_machine(programs: Iterable[str]) -> Machine:
+    """`programs`: of engines, looked for."""
+    found = frozenset(name for name in programs if name and machine.has_program(name))
+    return Machine(machine.usable_cpus(), machine.available_memory_bytes(), machine.has_gpu(), found)
 
 
 class Runtimes(Protocol):
@@ -78,15 +81,17 @@ class LocalWorkloads:
         clock: Clock,
         metrics: EngineMetrics,
         environment: Mapping[str, str],
+        profiles: Profiles,
         runtimes: Runtimes | None = None,
-        inspect_machine: Callable[[], Machine] = this_machine,
+        inspect_machine: Callable[[], Machine] | None = None,
     ) -> None:
         self._options = options
         self._clock = clock
         self._metrics = metrics
         self._environment = {name: value for name, value in environment.items() if not name.startswith("ARKS_")}
-        self._runtimes = runtimes or LocalRuntimes()
-        self._inspect_machine = inspect_machine
+        self._programs = profiles.programs()
+        self._runtimes = runtimes or LocalRuntimes(profiles)
+        self._inspect_machine = inspect_machine or partial(this_machine, self._programs.values())
         self._directories = EngineDirectories(options.engines_directory)
         self._groups: dict[Key, _Group] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -116,7 +121,7 @@ class LocalWorkloads:
     # --- the port
 
     def problem(self, application: ArksApplication) -> Refusal | None:
-        return checks.runtime_problem(application.spec, self._inspect_machine())
+        return checks.runtime_problem(application.spec, self._inspect_machine(), self._programs)
 
     def keys(self) -> set[Key]:
         return set(self._groups)

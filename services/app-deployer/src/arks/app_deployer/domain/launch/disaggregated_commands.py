@@ -1,17 +1,20 @@
-"""Launch commands of an ArksDisaggregatedApplication on Kubernetes: SGLang's router, prefill and decode."""
+"""Launch commands of an ArksDisaggregatedApplication on Kubernetes: router, prefill and decode."""
 
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
 from arks.app_deployer.domain.launch import containers
-from arks.app_deployer.domain.launch.arguments import as_arguments, quoted
-from arks.app_deployer.domain.launch.commands import SGLANG, SGLANG_LISTEN, with_metrics
-from arks.app_deployer.domain.launch.containers import Container, Group, Images, shell
+from arks.app_deployer.domain.launch.arguments import as_arguments
+from arks.app_deployer.domain.launch.commands import environment
+from arks.app_deployer.domain.launch.containers import Container, Group
+from arks.app_deployer.domain.launch.profile_set import Launch, NoLaunch, Profiles
+from arks.app_deployer.domain.launch.profiles import Line
 from arks.contracts.resources import (
     ArksDisaggregatedApplication,
     ArksDisaggregatedApplicationSpec,
     DisaggregatedWorkload,
+    Runtime,
 )
 
 
@@ -27,12 +30,19 @@ class DisaggregatedGroup:
     decode: Group
 
 
-def group(application: ArksDisaggregatedApplication, model_path: str, images: Images) -> DisaggregatedGroup:
+def launch_of(spec: ArksDisaggregatedApplicationSpec, profiles: Profiles) -> Launch:
+    """Raises NoLaunch."""
+    return profiles.launch(Runtime(spec.runtime or Runtime.SGLANG), spec.runtime_image, disaggregated=True)
+
+
+def group(application: ArksDisaggregatedApplication, model_path: str, profiles: Profiles) -> DisaggregatedGroup:
+    """Raises NoLaunch."""
     spec = application.spec
+    launch = launch_of(spec, profiles)
     return DisaggregatedGroup(
-        router=_router(application, images),
-        prefill=_stage(spec, spec.prefill, Stage.PREFILL, model_path, images),
-        decode=_stage(spec, spec.decode, Stage.DECODE, model_path, images),
+        router=_router(application, profiles),
+        prefill=_stage(spec, spec.prefill, Stage.PREFILL, model_path, launch),
+        decode=_stage(spec, spec.decode, Stage.DECODE, model_path, launch),
     )
 
 
@@ -46,24 +56,25 @@ def leader_labels(application: str, model: str, stage: Stage) -> dict[str, str]:
     }
 
 
-def _router(application: ArksDisaggregatedApplication, images: Images) -> Container:
+def _router(application: ArksDisaggregatedApplication, profiles: Profiles) -> Container:
     spec, router = application.spec, application.spec.router
-    line = ["python3", "-m", "sglang_router.launch_router", "--pd-disaggregation", "--service-discovery"]
-    line += ["--service-discovery-port", str(containers.HTTP_PORT)]
-    line += ["--host", "0.0.0.0", "--port", str(router.serving_port)]  # noqa: S104  # a pod's own address
-    line += ["--service-discovery-namespace", application.namespace]
-    for stage in Stage:
-        labels = leader_labels(application.name, spec.model.name, stage)
-        line += [f"--{stage}-selector", *(f"{name}={value}" for name, value in labels.items())]
-    arguments = as_arguments(router.router_args)
-    line += arguments
-    if "-policy" not in (given := " ".join(arguments)):
-        line += ["--policy", "cache_aware"]
-    if "prometheus-port" not in given:
-        line += ["--prometheus-host", "0.0.0.0", "--prometheus-port", str(router.serving_metric_port)]  # noqa: S104
-    default = images.disaggregated_router or images.disaggregated_sglang
-    container = Container(spec.router_image or default, shell(quoted(line)), containers.user_env(router.instance_spec))
+    launch = profiles.launch(Runtime(spec.runtime or Runtime.SGLANG), None, disaggregated=True)
+    values = {
+        "arguments": as_arguments(router.router_args),
+        "enginePort": str(launch.profile.port),
+        "port": str(router.serving_port),
+        "metricsPort": str(router.serving_metric_port),
+        "namespace": application.namespace,
+    } | {f"{stage}Selector": _selector(application, stage) for stage in Stage}
+    command = launch.profile.command(_line(launch, "router"), values)
+    image = spec.router_image or profiles.router_image(launch.image)
+    container = Container(image, command, containers.user_env(router.instance_spec))
     return _overridden(container, router.command_override, "ARKS_ROUTER_COMMAND")
+
+
+def _selector(application: ArksDisaggregatedApplication, stage: Stage) -> list[str]:
+    labels = leader_labels(application.name, application.spec.model.name, stage)
+    return [f"{name}={value}" for name, value in labels.items()]
 
 
 def _stage(
@@ -71,32 +82,31 @@ def _stage(
     workload: DisaggregatedWorkload,
     stage: Stage,
     model_path: str,
-    images: Images,
+    launch: Launch,
 ) -> Group:
-    image = spec.runtime_image or images.disaggregated_sglang
-    env = (*containers.user_env(workload.instance_spec), containers.worker_index_env())
-    ours = {
-        "--model-path": model_path,
-        "--served-model-name": spec.served_name,
-        "--disaggregation-mode": stage.value,
+    values = {
+        "arguments": as_arguments(workload.runtime_common_args),
+        "model": model_path,
+        "served": spec.served_name,
+        "stage": stage.value,
+        "port": str(launch.profile.port),
     }
-    arguments = as_arguments(workload.runtime_common_args)
-    leader = f"{SGLANG} {SGLANG_LISTEN} {_leader_arguments(arguments, ours)}"
-    worker = f"{SGLANG} {with_metrics(quoted([*_flat(ours), *arguments]))}"
+    env = environment(workload.instance_spec, launch.profile)
+    leader, worker = (
+        Container(launch.image, launch.profile.command(_line(launch, role), values), env)
+        for role in ("leader", "worker")
+    )
     return Group(
-        _overridden(Container(image, shell(leader), env), workload.leader_command_override, "ARKS_LEADER_COMMAND"),
-        _overridden(Container(image, shell(worker), env), workload.worker_command_override, "ARKS_WORKER_COMMAND"),
+        _overridden(leader, workload.leader_command_override, "ARKS_LEADER_COMMAND"),
+        _overridden(worker, workload.worker_command_override, "ARKS_WORKER_COMMAND"),
     )
 
 
-def _leader_arguments(arguments: list[str], ours: dict[str, str]) -> str:
-    """The user's arguments, then each of Arks' that the user did not give."""
-    given = " ".join(arguments)
-    return with_metrics(quoted([*arguments, *_flat({name: ours[name] for name in ours if name not in given})]))
-
-
-def _flat(options: dict[str, str]) -> list[str]:
-    return [word for option in options.items() for word in option]
+def _line(launch: Launch, role: str) -> Line:
+    line: Line | None = getattr(launch.profile.commands, role)
+    if line is None:
+        raise NoLaunch(f"profile {launch.profile.name} has no command {role}")
+    return line
 
 
 def _overridden(container: Container, override: list[str], variable: str) -> Container:

@@ -1,7 +1,7 @@
 """Manifests of an ArksDisaggregatedApplication: a set a stage, the router's Deployment with its account, a Service."""
 
 from arks.app_deployer.domain.launch import disaggregated_commands, pod_templates
-from arks.app_deployer.domain.launch.containers import Container, Images, label_value
+from arks.app_deployer.domain.launch.containers import Container, label_value
 from arks.app_deployer.domain.launch.disaggregated_commands import Stage
 from arks.app_deployer.domain.launch.manifests import (
     MANAGED,
@@ -18,7 +18,8 @@ from arks.app_deployer.domain.launch.manifests import (
     stamped,
     with_revision,
 )
-from arks.app_deployer.domain.launch.pod_templates import PodFrame, Serving, http_readiness
+from arks.app_deployer.domain.launch.pod_templates import PodFrame, Serving, http_readiness, serving_of
+from arks.app_deployer.domain.launch.profile_set import Profiles
 from arks.contracts.names import APPLICATION_LABEL, MODEL_LABEL
 from arks.contracts.resources import ArksDisaggregatedApplication, DisaggregatedWorkload, RolloutStrategy
 from arks.events.v1.facts_pb2 import ModelFact
@@ -37,29 +38,31 @@ def workload(application: ArksDisaggregatedApplication, stage: Stage) -> Disaggr
 
 
 def stage_templates(
-    application: ArksDisaggregatedApplication, stage: Stage, model: ModelFact, images: Images, grace_seconds: float
+    application: ArksDisaggregatedApplication, stage: Stage, model: ModelFact, profiles: Profiles, grace_seconds: float
 ) -> Templates:
-    group = disaggregated_commands.group(application, path_of(model), images)
+    """Raises NoLaunch."""
+    profile = disaggregated_commands.launch_of(application.spec, profiles).profile
+    group = disaggregated_commands.group(application, path_of(model), profiles)
     made = group.prefill if stage is Stage.PREFILL else group.decode
     desired = workload(application, stage)
-    frame = PodFrame(pvc_of(model), tuple(application.spec.runtime_image_pull_secrets), grace_seconds)
+    frame = PodFrame(pvc_of(model), tuple(application.spec.runtime_image_pull_secrets), grace_seconds, profile)
     labels = disaggregated_commands.leader_labels(application.name, application.spec.model.name, stage)
 
     def template(container: Container, role: str, serving: Serving | None) -> Json:
         ours = {**labels, ROLE: role}
         return pod_templates.template(_CONTAINER, container, desired.instance_spec, frame, labels=ours, serving=serving)
 
-    leader = template(made.leader, "leader", Serving())
+    leader = template(made.leader, "leader", serving_of(profile))
     worker = template(made.worker or made.leader, "worker", None)
     return with_revision(leader, worker, desired.size)
 
 
 def router_deployment(
-    application: ArksDisaggregatedApplication, model: ModelFact, images: Images, grace_seconds: float
+    application: ArksDisaggregatedApplication, model: ModelFact, profiles: Profiles, grace_seconds: float
 ) -> Json:
-    """A new router is there before an old one goes; it needs no model."""
+    """A new router is there before an old one goes; it needs no model. Raises NoLaunch."""
     spec, router = application.spec, application.spec.router
-    container = disaggregated_commands.group(application, path_of(model), images).router
+    container = disaggregated_commands.group(application, path_of(model), profiles).router
     port = router.serving_port
     serving = Serving(
         port=port,

@@ -3,8 +3,9 @@
 import sys
 from dataclasses import dataclass
 
-from arks.app_deployer.domain.launch.arguments import as_arguments
-from arks.contracts.resources import ArksApplicationSpec, Runtime
+from arks.app_deployer.domain.launch.commands import values_of
+from arks.app_deployer.domain.launch.profile_set import Profiles
+from arks.contracts.resources import ArksApplicationSpec
 
 LLAMACPP = (sys.executable, "-m", "arks.app_deployer.programs.llamacpp")
 _HOST = "127.0.0.1"
@@ -20,21 +21,16 @@ class EngineParameters:
     slots: int
 
 
-def engine_command(spec: ArksApplicationSpec, engine: EngineParameters) -> list[str]:
-    """The program and its arguments; Arks' come last, because the last of two counts."""
-    arguments, served, port = as_arguments(spec.runtime_args), spec.served_name, str(engine.port)
-    if spec.effective_runtime is Runtime.LLAMACPP:
-        ours = ["--host", _HOST, "--port", port, "--model", engine.model_path, "--alias", served]
-        defaults = ["--parallel", str(engine.slots), "--threads", str(engine.threads)]
-        return [*LLAMACPP, *defaults, *arguments, *ours]
-    parallel = str(spec.tensor_parallel_size) if spec.tensor_parallel_size else None
-    if spec.effective_runtime is Runtime.VLLM:
-        size = ["--tensor-parallel-size", parallel] if parallel else []
-        ours = ["--host", _HOST, "--port", port, "--served-model-name", served]
-        return ["vllm", "serve", engine.model_path, *size, *arguments, *ours]
-    if spec.effective_runtime is Runtime.SGLANG:
-        size = ["--tp", parallel] if parallel else []
-        metrics = [] if "enable-metrics" in " ".join(arguments) else ["--enable-metrics"]
-        ours = ["--host", _HOST, "--port", port, "--model-path", engine.model_path, "--served-model-name", served]
-        return ["sglang", "serve", *size, *arguments, *metrics, *ours]
-    raise ValueError(f"runtime {spec.effective_runtime} has no launch line on one machine")
+def engine_command(spec: ArksApplicationSpec, engine: EngineParameters, profiles: Profiles) -> list[str]:
+    """The program and its arguments. Raises ValueError if the runtime has no command for one machine."""
+    profile = profiles.machine(spec.effective_runtime)
+    if profile is None or profile.commands.machine is None:
+        raise ValueError(f"runtime {spec.effective_runtime} has no launch line on one machine")
+    values = values_of(spec, engine.model_path) | {
+        "port": str(engine.port),
+        "host": _HOST,
+        "python": sys.executable,
+        "slots": str(engine.slots),
+        "threads": str(engine.threads),
+    }
+    return list(profile.command(profile.commands.machine, values))

@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from arks.app_deployer.domain.launch import commands, pod_templates
-from arks.app_deployer.domain.launch.containers import HTTP_PORT, Group, Images, label_value, model_path
-from arks.app_deployer.domain.launch.pod_templates import PodFrame, Serving, tcp_readiness
+from arks.app_deployer.domain.launch.containers import HTTP_PORT, Group, label_value, model_path
+from arks.app_deployer.domain.launch.pod_templates import PodFrame, serving_of
+from arks.app_deployer.domain.launch.profile_set import Profiles
 from arks.app_deployer.domain.surge import Rollout
 from arks.contracts.names import APPLICATION_LABEL, MODEL_LABEL, service_name
-from arks.contracts.resources import ArksApplication, ArksDisaggregatedApplication, PodGroupPolicy, Runtime
+from arks.contracts.resources import ArksApplication, ArksDisaggregatedApplication, PodGroupPolicy
 from arks.events.v1.facts_pb2 import ModelFact
 from arks.kit.kube.pod_template import owner_reference
 from arks.kit.types import Json
@@ -51,11 +52,12 @@ def path_of(fact: ModelFact) -> str:
     )
 
 
-def templates(application: ArksApplication, model: ModelFact, images: Images, grace_seconds: float) -> Templates:
+def templates(application: ArksApplication, model: ModelFact, profiles: Profiles, grace_seconds: float) -> Templates:
     """Raises NoLaunch."""
     spec = application.spec
-    group = commands.group(spec, path_of(model), images)
-    frame = PodFrame(pvc_of(model), tuple(spec.runtime_image_pull_secrets), grace_seconds)
+    launch = commands.launch_of(spec, profiles)
+    group = commands.group(spec, path_of(model), launch)
+    frame = PodFrame(pvc_of(model), tuple(spec.runtime_image_pull_secrets), grace_seconds, launch.profile)
     ours = {APPLICATION_LABEL: application.name, MODEL_LABEL: label_value(spec.model.name)}
     leader = pod_templates.template(
         "leader",
@@ -63,7 +65,7 @@ def templates(application: ArksApplication, model: ModelFact, images: Images, gr
         spec.instance_spec,
         frame,
         labels={**ours, ROLE: "leader"},
-        serving=_serving(spec.effective_runtime),
+        serving=serving_of(launch.profile),
     )
     if slots := commands.slots_of(spec):
         leader["metadata"].setdefault("annotations", {})[SLOTS] = str(slots)
@@ -76,11 +78,6 @@ def templates(application: ArksApplication, model: ModelFact, images: Images, gr
 
 def _size(group: Group, desired: int) -> int:
     return desired if group.worker is not None else 1
-
-
-def _serving(runtime: Runtime) -> Serving:
-    """`dynamo run` has no /health in the supported versions and does not report its requests."""
-    return Serving(readiness=tcp_readiness(HTTP_PORT), drains=False) if runtime is Runtime.DYNAMO else Serving()
 
 
 def with_revision(leader: Json, worker: Json, size: int) -> Templates:

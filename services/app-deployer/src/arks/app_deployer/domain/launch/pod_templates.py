@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from arks.app_deployer.domain.launch import drain
 from arks.app_deployer.domain.launch.containers import HTTP_PORT, Container
+from arks.app_deployer.domain.launch.profiles import Profile
 from arks.contracts.resources import ArksInstanceSpec, ImagePullSecret
 from arks.kit.kube.pod_template import PROBES, container_fields, pod_fields, pull_secrets, template_metadata
 from arks.kit.types import Json
@@ -23,6 +24,8 @@ class Serving:
     """Used unless the user gives one."""
     drains: bool = True
     """The engine's /metrics show whether it has requests."""
+    liveness: Json | None = None
+    """Used unless the user gives one; None: there is none."""
     more_ports: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -31,8 +34,10 @@ def http_readiness(path: str, port: int) -> Json:
     return {"httpGet": {"path": path, "port": port}} | _PACE
 
 
-def tcp_readiness(port: int) -> Json:
-    return {"tcpSocket": {"port": port}} | _PACE
+def serving_of(profile: Profile) -> Serving:
+    """As the runtime's profile has it."""
+    readiness = profile.readiness or http_readiness("/health", profile.port)
+    return Serving(profile.port, readiness, profile.drain == "metrics", profile.liveness)
 
 
 _PACE = {"periodSeconds": 2, "timeoutSeconds": 5, "failureThreshold": 3}
@@ -47,6 +52,8 @@ class PodFrame:
     pull_secrets: tuple[ImagePullSecret, ...]
     grace_seconds: float
     """Default of pods that serve. An upper limit: they end as soon as they are idle."""
+    profile: Profile | None = None
+    """Of the engine; None: the pod runs none."""
 
 
 def template(
@@ -73,27 +80,32 @@ def _pod(name: str, container: Container, spec: ArksInstanceSpec, frame: PodFram
     models: list[Json] = []
     if frame.claim is not None:
         models = [{"name": MODELS, "persistentVolumeClaim": {"claimName": frame.claim}}]
-    if volumes := [*models, *spec.to_dict().get("volumes", [])]:
+    ours = [dict(volume) for volume in frame.profile.volumes] if frame.profile is not None else []
+    if volumes := [*models, *spec.to_dict().get("volumes", []), *ours]:
         pod["volumes"] = volumes
     grace_seconds = int(pod.get("terminationGracePeriodSeconds", 0))
-    made = _container(name, container, spec, mounted=frame.claim is not None)
+    made = _container(name, container, spec, frame)
     pod["containers"] = [made if serving is None else made | _serving(spec, serving, grace_seconds)]
     return pod
 
 
-def _container(name: str, container: Container, spec: ArksInstanceSpec, *, mounted: bool) -> Json:
+def _container(name: str, container: Container, spec: ArksInstanceSpec, frame: PodFrame) -> Json:
+    profile = frame.profile
     made: Json = {
         "name": name,
         "image": container.image,
-        "imagePullPolicy": "IfNotPresent",
+        "imagePullPolicy": profile.image_pull_policy if profile is not None else "IfNotPresent",
         "command": list(container.command),
         "terminationMessagePolicy": "FallbackToLogsOnError",
     }
     if container.env:
         made["env"] = [dict(variable) for variable in container.env]
     given = container_fields(spec, ("securityContext", "resources", "volumeMounts"))
-    mounts = [{"name": MODELS, "mountPath": f"/{MODELS}", "readOnly": True}] if mounted else []
-    if mounts := [*mounts, *given.get("volumeMounts", [])]:
+    if profile is not None and profile.security_context:
+        given.setdefault("securityContext", dict(profile.security_context))
+    mounts = [{"name": MODELS, "mountPath": f"/{MODELS}", "readOnly": True}] if frame.claim is not None else []
+    ours = [dict(mount) for mount in profile.volume_mounts] if profile is not None else []
+    if mounts := [*mounts, *given.get("volumeMounts", []), *ours]:
         given["volumeMounts"] = mounts
     return made | given
 
@@ -105,6 +117,8 @@ def _serving(spec: ArksInstanceSpec, serving: Serving, grace_seconds: int) -> Js
     }
     made |= container_fields(spec, PROBES)
     made.setdefault("readinessProbe", serving.readiness)
+    if serving.liveness is not None:
+        made.setdefault("livenessProbe", serving.liveness)
     hooks = container_fields(spec, ("lifecycle",)).get("lifecycle", {})
     made["lifecycle"] = {"preStop": _draining(serving, grace_seconds)} | hooks
     return made
