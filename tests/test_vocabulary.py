@@ -26,6 +26,7 @@ PARTS = [
     "libs/kit",
     "protos",
     "services/app-deployer",
+    "services/ark-engine",
     "services/endpoint-router",
     "services/metrics",
     "services/model-manager",

@@ -1,0 +1,1 @@
+"""The ARK protocol over gRPC."""

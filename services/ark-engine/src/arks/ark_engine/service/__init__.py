@@ -1,0 +1,1 @@
+"""Use cases of ark-engine and the protocols that they need."""

@@ -1,0 +1,1 @@
+"""What tests start around the engine. Not used by the service."""
