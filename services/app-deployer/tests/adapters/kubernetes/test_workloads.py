@@ -6,11 +6,13 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from arks.app_deployer.adapters.kubernetes.children import LEADER_WORKER_SET
 from arks.app_deployer.domain.workload import Change, ObservedWorkload
 from arks.app_deployer.testing.api_server import lws_api_server
 from arks.app_deployer.testing.kube_harness import KEY, KubeHarness, kube_harness
 from arks.app_deployer.testing.workloads_contract import WorkloadsContract
 from arks.contracts.resources import InstanceState
+from arks.kit.key import Key
 from arks.kit.testing.kubernetes import ApiServer
 from arks.kit.testing.wait import eventually
 
@@ -192,10 +194,34 @@ async def test_a_group_of_two_serves_with_its_leader_alone(harness: KubeHarness)
     assert ["leader", "worker"] == [pod["metadata"]["labels"]["arks.ai/work-load-role"] for pod in roles if pod]
 
 
+async def test_an_application_s_name_may_begin_with_a_digit(harness: KubeHarness) -> None:
+    """LeaderWorkerSet refuses such a name, because it becomes a Service's and a host's."""
+    key = Key("default", "7b")
+    desired = harness.desired(name="7b")
+
+    async def serves() -> bool:
+        return [READY] == [replica.state for replica in (await harness.workloads.apply(desired)).replicas]
+
+    async def removed() -> bool:
+        remaining = await harness.workloads.remove(key, 0.0)
+        return not (remaining.replicas or remaining.terminating)
+
+    await eventually(serves, within_seconds=30, what="a replica that serves")
+    assert ["arks-7b-0"] == [replica.name for replica in harness.workloads.observe(key).replicas]
+    assert await harness.api.get(LEADER_WORKER_SET, Key("default", "arks-7b")) is not None
+    assert {key} == harness.workloads.keys()
+    await eventually(removed, within_seconds=30, what="nothing left")
+
+
 @pytest.mark.parametrize(
     ("fields", "why"),
     [
         ({"runtime": "ark"}, "runtime ark is not supported; use one of vllm, sglang, dynamo, llamacpp"),
+        (
+            {"runtime": "vllm", "size": 2, "runtimeCommonArgs": [], "podGroupPolicy": {"kubeScheduling": {}}},
+            "podGroupPolicy.kubeScheduling has no effect, because LeaderWorkerSet makes pod groups for Volcano only: "
+            "use volcanoScheduling, or leave podGroupPolicy out",
+        ),
         ({"size": 2}, "runtime llamacpp runs on one node: leave size out, or set it to 1"),
         ({}, None),
     ],

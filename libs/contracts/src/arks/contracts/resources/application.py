@@ -34,6 +34,8 @@ class ApplicationPhase(StrEnum):
 SERVED_NAME_PATTERN = r"^([A-Za-z0-9][A-Za-z0-9._:/@-]*)?$"
 """No blanks and no shell characters, because the name is used in command lines."""
 ServedModelName = Annotated[str, Field(max_length=253, pattern=SERVED_NAME_PATTERN)]
+RuntimeVersion = Annotated[str, Field(max_length=63, pattern=r"^[0-9]+(\.[0-9]+)*$")]
+PullPolicy = Literal["Always", "IfNotPresent", "Never"]
 RuntimeArgument = Annotated[str, Field(max_length=4096)]
 
 
@@ -73,6 +75,12 @@ class ArksApplicationSpec(ApiModel):
     driver: Literal["LWS"] | None = Field(default=None, description="Deprecated; ignored. LWS is the only driver.")
     runtime_image: str | None = Field(
         default=None, max_length=1024, description="Image of the engine; the default depends on the runtime."
+    )
+    runtime_version: RuntimeVersion | None = Field(
+        default=None, description="Version of the engine in `runtimeImage`; default: from the image's tag."
+    )
+    runtime_image_pull_policy: PullPolicy | None = Field(
+        default=None, description="When the engine's image is pulled; default: IfNotPresent."
     )
     runtime_image_pull_secrets: list[ImagePullSecret] = Field(
         default_factory=list, description="Registry credentials of the engine's image."

@@ -9,7 +9,9 @@ from arks.contracts.resources.application import (
     ApplicationPhase,
     ArksApplicationStatus,
     ModelRef,
+    PullPolicy,
     RuntimeArgument,
+    RuntimeVersion,
     ServedModelName,
 )
 from arks.contracts.resources.instance import ArksInstanceSpec, ImagePullSecret, PodGroupPolicy
@@ -82,6 +84,12 @@ class ArksDisaggregatedApplicationSpec(ApiModel):
     )
     router_image: str | None = Field(default=None, max_length=1024, description="Image of the router.")
     runtime_image: str | None = Field(default=None, max_length=1024, description="Image of the engines.")
+    runtime_version: RuntimeVersion | None = Field(
+        default=None, description="Version of the engines in `runtimeImage`; default: from the image's tag."
+    )
+    runtime_image_pull_policy: PullPolicy | None = Field(
+        default=None, description="When the images are pulled; default: IfNotPresent."
+    )
     runtime_image_pull_secrets: list[ImagePullSecret] = Field(
         default_factory=list, description="Registry credentials of the images."
     )

@@ -7,6 +7,8 @@ from arks.contracts.resources import ArksApplicationSpec, Runtime
 
 RUNTIME_NOT_SUPPORTED = "RuntimeNotSupport"
 """Spelled as clients of the API know it."""
+GANG_NOT_SUPPORTED = "GangSchedulingNotSupported"
+NO_POD_GROUPS = "GangSchedulingOff"
 NOT_ENOUGH_MEMORY = "NotEnoughMemory"
 
 _INSTEAD = "use runtime llamacpp with a GGUF model here, or apply it to a Kubernetes cluster"

@@ -53,6 +53,8 @@ class Pod:
     """How often its container has ended."""
     last_end: str = ""
     last_lines: tuple[str, ...] = ()
+    pod_group: str = ""
+    """Of Volcano; empty: it is in none."""
     trouble: Trouble | None = None
     unschedulable_since: datetime | None = None
     created_at: datetime | None = None

@@ -88,9 +88,9 @@ class KubeHarness:
 
     # --- for the tests below
 
-    def desired(self, replicas: int = 1, *, uid: str = "1", **spec: Any) -> Workload:
+    def desired(self, replicas: int = 1, *, uid: str = "1", name: str = "app", **spec: Any) -> Workload:
         fields = {"replicas": replicas, "model": {"name": "model"}, "instanceSpec": {}} | self.spec(1) | spec
-        metadata = {"name": "app", "namespace": "default", "uid": uid}
+        metadata = {"name": name, "namespace": "default", "uid": uid}
         manifest = {"apiVersion": "arks.ai/v1", "kind": "ArksApplication", "metadata": metadata, "spec": fields}
         return Workload(ArksApplication.from_dict(manifest), self.model())
 

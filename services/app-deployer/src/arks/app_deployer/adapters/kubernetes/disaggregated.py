@@ -10,9 +10,9 @@ from arks.app_deployer.adapters.kubernetes.refusals import RETRY_SECONDS, Refuse
 from arks.app_deployer.adapters.kubernetes.set_rollouts import SetRollouts, shortest
 from arks.app_deployer.domain import checks
 from arks.app_deployer.domain.disaggregated import ObservedDisaggregated
-from arks.app_deployer.domain.launch import disaggregated_commands, disaggregated_manifests, manifests
+from arks.app_deployer.domain.launch import disaggregated_commands, disaggregated_manifests, manifests, scheduling
 from arks.app_deployer.domain.launch.disaggregated_commands import Stage
-from arks.app_deployer.domain.launch.disaggregated_manifests import ROUTER, child_name
+from arks.app_deployer.domain.launch.disaggregated_manifests import ROUTER, child_name, stage_name
 from arks.app_deployer.domain.launch.profile_set import NoLaunch, Profiles
 from arks.app_deployer.domain.pods import GroupRef, ReplicaNotice
 from arks.app_deployer.domain.workload import ObservedWorkload, Refusal
@@ -30,6 +30,8 @@ class _ApplicationState:
 
     revisions: dict[str, str] = field(default_factory=dict)
     refusal: Refusal | None = None
+    faults: dict[str, Refusal | None] = field(default_factory=dict)
+    """What has no effect in a part, although its replicas run."""
     requeue_seconds: float | None = None
 
 
@@ -69,6 +71,9 @@ class KubeDisaggregatedWorkloads:
             disaggregated_commands.group(application, "/", self._profiles)
         except NoLaunch as error:
             return Refusal(checks.RUNTIME_NOT_SUPPORTED, str(error))
+        spec = application.spec
+        if problem := scheduling.policy_problem(spec.pod_group_policy, max(spec.prefill.size, spec.decode.size)):
+            return Refusal(checks.GANG_NOT_SUPPORTED, problem)
         return None
 
     def keys(self) -> set[Key]:
@@ -86,19 +91,22 @@ class KubeDisaggregatedWorkloads:
         )
 
     def _part(self, key: Key, known: _ApplicationState, part: str, children: Children) -> ObservedWorkload:
-        child = children.get(Key(key.namespace, child_name(key.name, part)), key.name, _KIND)
+        name = child_name(key.name, part) if part == ROUTER else stage_name(key.name, Stage(part))
+        child = children.get(Key(key.namespace, name), key.name, _KIND)
         revision = known.revisions.get(part) or (child.revision if child is not None else "")
         ref = GroupRef(key, str(part))
         without_surge = self._rollouts.without_surge(child, revision)
         return ObservedWorkload(
-            self._groups.replicas(ref, revision), self._rollouts.missing(ref), without_surge=without_surge
+            self._groups.replicas(ref, revision),
+            self._rollouts.missing(ref) or known.faults.get(part),
+            without_surge=without_surge,
         )
 
     async def apply(self, application: ArksDisaggregatedApplication, model: ModelFact | None) -> ObservedDisaggregated:
         key = Key(application.namespace, application.name)
         if model is None:
             for stage in Stage:
-                child = Key(key.namespace, child_name(key.name, stage))
+                child = Key(key.namespace, stage_name(key.name, stage))
                 replicas = disaggregated_manifests.workload(application, stage).replicas
                 await self._sets.scale_down(child, replicas, key.name, _KIND)
             return self.observe(key)
@@ -130,15 +138,17 @@ class KubeDisaggregatedWorkloads:
         for stage in Stage:
             made = disaggregated_manifests.stage_templates(application, stage, model, self._profiles, grace_seconds)
             known.revisions[stage] = made.revision
-            desired = disaggregated_manifests.workload(application, stage).replicas
-            name = child_name(key.name, stage)
-            waits.append(await self._rollouts.apply(GroupRef(key, stage.value), application, made, desired, name))
+            workload, ref = disaggregated_manifests.workload(application, stage), GroupRef(key, stage.value)
+            desired, policy = workload.replicas, application.spec.pod_group_policy
+            known.faults[stage] = self._rollouts.pod_group_fault(ref, policy, workload.size)
+            name = stage_name(key.name, stage)
+            waits.append(await self._rollouts.apply(ref, application, made, desired, name))
         known.requeue_seconds = shortest(*waits)
 
     async def remove(self, key: Key) -> ObservedDisaggregated:
         """Delete all children; Kubernetes deletes the account with its owner."""
         router = Key(key.namespace, child_name(key.name, ROUTER))
-        named = [(self._sets, Key(key.namespace, child_name(key.name, stage))) for stage in Stage]
+        named = [(self._sets, Key(key.namespace, stage_name(key.name, stage))) for stage in Stage]
         named += [(self._deployments, router), (self._services, Key(key.namespace, service_name(key.name)))]
         removed = await asyncio.gather(*(children.delete(child, key.name, _KIND) for children, child in named))
         for children in self._accounts.values():

@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 
 from arks.app_deployer.domain.launch.manifests import PART, REVISION, ROLE, SLOTS
+from arks.app_deployer.domain.launch.scheduling import POD_GROUP
 from arks.app_deployer.domain.pods import Pod, Trouble
 from arks.contracts.names import APPLICATION_LABEL
 from arks.kit.cache import Cache
@@ -108,6 +109,7 @@ def read_pod(obj: Json) -> Pod | None:
         ends=main.ends if main is not None else 0,
         last_end=last_end,
         last_lines=last_lines,
+        pod_group=annotations.get(POD_GROUP, ""),
         trouble=_trouble_of(state),
         unschedulable_since=state.unscheduled_since if state.unschedulable else None,
         created_at=time_in(metadata.get("creationTimestamp")),

@@ -6,14 +6,14 @@ from arks.app_deployer.adapters.kubernetes.child import Child
 from arks.app_deployer.adapters.kubernetes.children import Children
 from arks.app_deployer.adapters.kubernetes.groups import Groups
 from arks.app_deployer.adapters.kubernetes.start_faults import StartFaults
-from arks.app_deployer.domain import surge
-from arks.app_deployer.domain.launch import manifests
+from arks.app_deployer.domain import checks, surge
+from arks.app_deployer.domain.launch import manifests, scheduling
 from arks.app_deployer.domain.launch.manifests import Owner, Templates
 from arks.app_deployer.domain.pods import GroupRef, Pod
 from arks.app_deployer.domain.start_faults import Expected
 from arks.app_deployer.domain.surge import Leader, Patience
 from arks.app_deployer.domain.workload import Refusal
-from arks.contracts.resources import RolloutStrategy
+from arks.contracts.resources import PodGroupPolicy, RolloutStrategy
 from arks.kit.clock import Clock
 from arks.kit.key import Key
 
@@ -33,6 +33,12 @@ class SetRollouts:
         self._faults = faults
         self._clock = clock
         self._patience = patience
+
+    def pod_group_fault(self, ref: GroupRef, policy: PodGroupPolicy | None, nodes: int) -> Refusal | None:
+        """Why pods that exist are not scheduled together."""
+        groups = [pod.pod_group for pod in self._groups.leaders(ref)]
+        problem = scheduling.pod_groups_problem(policy, nodes, groups)
+        return Refusal(checks.NO_POD_GROUPS, problem) if problem else None
 
     def missing(self, ref: GroupRef) -> Refusal | None:
         """Why pods that are wanted do not exist."""

@@ -8,7 +8,7 @@ from arks.app_deployer.adapters.kubernetes.groups import Groups
 from arks.app_deployer.adapters.kubernetes.refusals import RETRY_SECONDS, Refused, refusal_of
 from arks.app_deployer.adapters.kubernetes.set_rollouts import SetRollouts, shortest
 from arks.app_deployer.domain import checks
-from arks.app_deployer.domain.launch import commands, manifests
+from arks.app_deployer.domain.launch import commands, manifests, scheduling
 from arks.app_deployer.domain.launch.profile_set import NoLaunch, Profiles
 from arks.app_deployer.domain.pods import GroupRef, ReplicaNotice
 from arks.app_deployer.domain.workload import Change, ObservedWorkload, Refusal, Workload
@@ -20,12 +20,18 @@ from arks.kit.key import Key
 _KIND = ArksApplication.__name__
 
 
+def _set_key(application: Key) -> Key:
+    return Key(application.namespace, manifests.set_name(application.name))
+
+
 @dataclass(slots=True)
 class _ApplicationState:
     """State of an application that its objects do not hold."""
 
     revision: str = ""
     refusal: Refusal | None = None
+    fault: Refusal | None = None
+    """What has no effect, although the replicas run."""
     requeue_seconds: float | None = None
 
 
@@ -65,6 +71,8 @@ class KubeWorkloads:
         if spec.group_size > 1 and group.worker is None:
             message = f"runtime {spec.effective_runtime} runs on one node: leave size out, or set it to 1"
             return Refusal(checks.RUNTIME_NOT_SUPPORTED, message)
+        if problem := scheduling.policy_problem(spec.pod_group_policy, spec.group_size):
+            return Refusal(checks.GANG_NOT_SUPPORTED, problem)
         return None
 
     def keys(self) -> set[Key]:
@@ -72,12 +80,12 @@ class KubeWorkloads:
 
     def observe(self, key: Key) -> ObservedWorkload:
         known = self._known.get(key) or _ApplicationState()
-        child = self._sets.get(key, key.name, _KIND)
+        child = self._sets.get(_set_key(key), key.name, _KIND)
         revision = known.revision or (child.revision if child is not None else "")
         ref = GroupRef(key)
         return ObservedWorkload(
             self._groups.replicas(ref, revision),
-            known.refusal or self._rollouts.missing(ref),
+            known.refusal or self._rollouts.missing(ref) or known.fault,
             known.requeue_seconds,
             without_surge=self._rollouts.without_surge(child, revision),
         )
@@ -92,7 +100,7 @@ class KubeWorkloads:
         instances = status.instances if status else []
         self._groups.recall(GroupRef(key), {instance.name: instance.restarts for instance in instances})
         if workload.model is None:
-            await self._sets.scale_down(key, application.spec.replicas, key.name, _KIND)
+            await self._sets.scale_down(_set_key(key), application.spec.replicas, key.name, _KIND)
             return self.observe(key)
         known = self._known.setdefault(key, _ApplicationState())
         try:
@@ -106,15 +114,16 @@ class KubeWorkloads:
     async def _apply(self, key: Key, known: _ApplicationState, application: ArksApplication, model: ModelFact) -> None:
         made = manifests.templates(application, model, self._profiles, self._grace_seconds)
         known.revision = made.revision
-        desired = application.spec.replicas
+        spec, desired = application.spec, application.spec.replicas
+        known.fault = self._rollouts.pod_group_fault(GroupRef(key), spec.pod_group_policy, spec.group_size)
         known.requeue_seconds = shortest(
             await self._services.apply(manifests.application_service(application)),
-            await self._rollouts.apply(GroupRef(key), application, made, desired, key.name),
+            await self._rollouts.apply(GroupRef(key), application, made, desired, manifests.set_name(key.name)),
         )
 
     async def remove(self, key: Key, grace_seconds: float) -> ObservedWorkload:
         """Delete the objects; each pod ends within the grace period that it was created with."""
-        set_gone = await self._sets.delete(key, key.name, _KIND)
+        set_gone = await self._sets.delete(_set_key(key), key.name, _KIND)
         service_gone = await self._services.delete(Key(key.namespace, service_name(key.name)), key.name, _KIND)
         observed = self.observe(key)
         if set_gone and service_gone and not observed.replicas:

@@ -13,7 +13,7 @@ from arks.contracts.resources import ArksApplicationSpec, ArksInstanceSpec, Runt
 
 def launch_of(spec: ArksApplicationSpec, profiles: Profiles) -> Launch:
     """Raises NoLaunch."""
-    return profiles.launch(spec.effective_runtime, spec.runtime_image)
+    return profiles.launch(spec.effective_runtime, spec.runtime_image, spec.runtime_version)
 
 
 def group(spec: ArksApplicationSpec, model_path: str, launch: Launch) -> Group:

@@ -32,7 +32,8 @@ class DisaggregatedGroup:
 
 def launch_of(spec: ArksDisaggregatedApplicationSpec, profiles: Profiles) -> Launch:
     """Raises NoLaunch."""
-    return profiles.launch(Runtime(spec.runtime or Runtime.SGLANG), spec.runtime_image, disaggregated=True)
+    runtime = Runtime(spec.runtime or Runtime.SGLANG)
+    return profiles.launch(runtime, spec.runtime_image, spec.runtime_version, disaggregated=True)
 
 
 def group(application: ArksDisaggregatedApplication, model_path: str, profiles: Profiles) -> DisaggregatedGroup:

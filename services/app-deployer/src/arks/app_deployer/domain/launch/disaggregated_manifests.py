@@ -1,6 +1,9 @@
 """Manifests of an ArksDisaggregatedApplication: a set a stage, the router's Deployment with its account, a Service."""
 
-from arks.app_deployer.domain.launch import disaggregated_commands, pod_templates
+from dataclasses import replace
+
+from arks.app_deployer.domain.launch import disaggregated_commands, pod_templates, scheduling, shared_memory
+from arks.app_deployer.domain.launch.arguments import as_arguments
 from arks.app_deployer.domain.launch.containers import Container, label_value
 from arks.app_deployer.domain.launch.disaggregated_commands import Stage
 from arks.app_deployer.domain.launch.manifests import (
@@ -10,11 +13,13 @@ from arks.app_deployer.domain.launch.manifests import (
     ROLE,
     Templates,
     digest,
+    for_set,
     marked,
     metadata,
     path_of,
     pvc_of,
     service,
+    set_name,
     stamped,
     with_revision,
 )
@@ -33,6 +38,10 @@ def child_name(application: str, part: str) -> str:
     return f"{application}-{part}"
 
 
+def stage_name(application: str, stage: Stage) -> str:
+    return set_name(child_name(application, stage))
+
+
 def workload(application: ArksDisaggregatedApplication, stage: Stage) -> DisaggregatedWorkload:
     return application.spec.prefill if stage is Stage.PREFILL else application.spec.decode
 
@@ -46,15 +55,24 @@ def stage_templates(
     made = group.prefill if stage is Stage.PREFILL else group.decode
     desired = workload(application, stage)
     frame = PodFrame(pvc_of(model), tuple(application.spec.runtime_image_pull_secrets), grace_seconds, profile)
+    frame = replace(
+        frame,
+        pull_policy=application.spec.runtime_image_pull_policy,
+        scheduling=scheduling.pod_scheduling(application.spec.pod_group_policy),
+    )
+    arguments = as_arguments(desired.runtime_common_args)
+    shared = shared_memory.is_needed(profile.shared_memory, None, arguments)
     labels = disaggregated_commands.leader_labels(application.name, application.spec.model.name, stage)
 
     def template(container: Container, role: str, serving: Serving | None) -> Json:
         ours = {**labels, ROLE: role}
-        return pod_templates.template(_CONTAINER, container, desired.instance_spec, frame, labels=ours, serving=serving)
+        return pod_templates.template(
+            _CONTAINER, container, desired.instance_spec, frame, labels=ours, serving=serving, shared_memory=shared
+        )
 
     leader = template(made.leader, "leader", serving_of(profile))
     worker = template(made.worker or made.leader, "worker", None)
-    return with_revision(leader, worker, desired.size)
+    return for_set(with_revision(leader, worker, desired.size), application, desired.instance_spec)
 
 
 def router_deployment(
@@ -75,7 +93,9 @@ def router_deployment(
         _CONTAINER,
         container,
         router.instance_spec,
-        PodFrame(None, tuple(spec.runtime_image_pull_secrets), grace_seconds),
+        PodFrame(
+            None, tuple(spec.runtime_image_pull_secrets), grace_seconds, pull_policy=spec.runtime_image_pull_policy
+        ),
         labels={**labels, MODEL_LABEL: label_value(spec.model.name)},
         serving=serving,
     )

@@ -3,15 +3,16 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
-from arks.app_deployer.domain.launch import commands, pod_templates
+from arks.app_deployer.domain.launch import commands, pod_templates, scheduling, shared_memory
+from arks.app_deployer.domain.launch.arguments import as_arguments
 from arks.app_deployer.domain.launch.containers import HTTP_PORT, Group, label_value, model_path
 from arks.app_deployer.domain.launch.pod_templates import PodFrame, serving_of
 from arks.app_deployer.domain.launch.profile_set import Profiles
 from arks.app_deployer.domain.surge import Rollout
 from arks.contracts.names import APPLICATION_LABEL, MODEL_LABEL, service_name
-from arks.contracts.resources import ArksApplication, ArksDisaggregatedApplication, PodGroupPolicy
+from arks.contracts.resources import ArksApplication, ArksDisaggregatedApplication, ArksInstanceSpec
 from arks.events.v1.facts_pb2 import ModelFact
 from arks.kit.kube.pod_template import owner_reference
 from arks.kit.types import Json
@@ -28,7 +29,6 @@ WITHOUT_SURGE = "arks.ai/rolled-out-in-place"
 """Annotation of a set: the revision for which no node had room beside the old one."""
 Owner = ArksApplication | ArksDisaggregatedApplication
 MANAGED = {"managed-by": "arks"}
-_VOLCANO_QUEUE = "scheduling.volcano.sh/queue-name"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +39,10 @@ class Templates:
     worker: Json
     size: int
     revision: str
+    labels: Mapping[str, str] = field(default_factory=dict)
+    """Of the set, from the user."""
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    """Of the set, from the user."""
 
 
 def pvc_of(fact: ModelFact) -> str:
@@ -57,7 +61,16 @@ def templates(application: ArksApplication, model: ModelFact, profiles: Profiles
     spec = application.spec
     launch = commands.launch_of(spec, profiles)
     group = commands.group(spec, path_of(model), launch)
-    frame = PodFrame(pvc_of(model), tuple(spec.runtime_image_pull_secrets), grace_seconds, launch.profile)
+    frame = PodFrame(
+        pvc_of(model),
+        tuple(spec.runtime_image_pull_secrets),
+        grace_seconds,
+        launch.profile,
+        spec.runtime_image_pull_policy,
+        scheduling.pod_scheduling(spec.pod_group_policy),
+    )
+    arguments = as_arguments(spec.runtime_args)
+    shared = shared_memory.is_needed(launch.profile.shared_memory, spec.tensor_parallel_size, arguments)
     ours = {APPLICATION_LABEL: application.name, MODEL_LABEL: label_value(spec.model.name)}
     leader = pod_templates.template(
         "leader",
@@ -66,14 +79,24 @@ def templates(application: ArksApplication, model: ModelFact, profiles: Profiles
         frame,
         labels={**ours, ROLE: "leader"},
         serving=serving_of(launch.profile),
+        shared_memory=shared,
     )
     if slots := commands.slots_of(spec):
         leader["metadata"].setdefault("annotations", {})[SLOTS] = str(slots)
     worker = leader  # LeaderWorkerSet wants a template even where there is no worker
     if group.worker is not None:
         labels = {**ours, ROLE: "worker"}
-        worker = pod_templates.template("worker", group.worker, spec.instance_spec, frame, labels=labels, serving=None)
-    return with_revision(leader, worker, _size(group, spec.group_size))
+        worker = pod_templates.template(
+            "worker", group.worker, spec.instance_spec, frame, labels=labels, serving=None, shared_memory=shared
+        )
+    return for_set(with_revision(leader, worker, _size(group, spec.group_size)), application, spec.instance_spec)
+
+
+def for_set(made: Templates, owner: Owner, spec: ArksInstanceSpec | None) -> Templates:
+    """With what the set itself gets from the user. `spec`: of its pods."""
+    labels = scheduling.set_labels(owner.metadata.labels, spec)
+    annotations = scheduling.set_annotations(owner.metadata.annotations, spec, owner.spec.pod_group_policy)
+    return replace(made, labels=labels, annotations=annotations)
 
 
 def _size(group: Group, desired: int) -> int:
@@ -101,9 +124,9 @@ def leader_worker_set(
     without_surge: bool,
 ) -> Json:
     """`part`: of a disaggregated application, which one this is."""
-    labels = MANAGED | {APPLICATION_LABEL: owner.name} | ({PART: part} if part else {})
+    labels = {**made.labels, **MANAGED, APPLICATION_LABEL: owner.name} | ({PART: part} if part else {})
     annotations = {REVISION: made.revision, WITHOUT_SURGE: made.revision if without_surge else ""}
-    annotations |= _group_annotations(owner.spec.pod_group_policy)
+    annotations = {**made.annotations, **annotations}
     update = {"maxUnavailable": rollout.max_unavailable, "maxSurge": rollout.max_surge, "partition": 0}
     body: Json = {
         "apiVersion": "leaderworkerset.x-k8s.io/v1",
@@ -130,14 +153,9 @@ def restart_policy(size: int) -> str:
     return "RecreateGroupOnPodRestart" if size > 1 else "None"
 
 
-def _group_annotations(policy: PodGroupPolicy | None) -> dict[str, str]:
-    """LeaderWorkerSet makes the pod groups itself, where its manager is set up for Volcano; it reads the queue here."""
-    if policy is None:
-        return {}
-    noted = {"arks.ai/pod-group-policy": json.dumps(policy.to_dict(), sort_keys=True)}
-    if policy.volcano_scheduling is not None and policy.volcano_scheduling.queue:
-        noted[_VOLCANO_QUEUE] = policy.volcano_scheduling.queue
-    return noted
+def set_name(name: str) -> str:
+    """Name of a set. LeaderWorkerSet wants a DNS-1035 label, so it cannot begin with a digit as an application can."""
+    return f"arks-{name}" if name[:1].isdigit() else name
 
 
 def service(

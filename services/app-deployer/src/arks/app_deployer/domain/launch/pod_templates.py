@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from arks.app_deployer.domain.launch import drain
 from arks.app_deployer.domain.launch.containers import HTTP_PORT, Container
 from arks.app_deployer.domain.launch.profiles import Profile
+from arks.app_deployer.domain.launch.shared_memory import PATH, VOLUME
 from arks.contracts.resources import ArksInstanceSpec, ImagePullSecret
 from arks.kit.kube.pod_template import PROBES, container_fields, pod_fields, pull_secrets, template_metadata
 from arks.kit.types import Json
@@ -54,6 +55,10 @@ class PodFrame:
     """Default of pods that serve. An upper limit: they end as soon as they are idle."""
     profile: Profile | None = None
     """Of the engine; None: the pod runs none."""
+    pull_policy: str | None = None
+    """None: the profile's."""
+    scheduling: Json = field(default_factory=dict)
+    """Fields of the pod's spec for its scheduler, unless the user gives them."""
 
 
 def template(
@@ -64,17 +69,32 @@ def template(
     *,
     labels: Mapping[str, str],
     serving: Serving | None,
+    shared_memory: bool = False,
 ) -> Json:
     """A pod template with one container; user labels under arks.ai/ are dropped.
 
     `serving` None: a worker, which has no probes and no port.
     """
     spec = spec or _NOTHING
-    return {"metadata": template_metadata(spec, labels), "spec": _pod(name, container, spec, frame, serving)}
+    pod = _pod(name, container, spec, frame, serving)
+    if shared_memory:
+        _add_shared_memory(pod, frame)
+    return {"metadata": template_metadata(spec, labels), "spec": pod}
+
+
+def _add_shared_memory(pod: Json, frame: PodFrame) -> None:
+    """Mount memory at /dev/shm, unless something else is there."""
+    container = pod["containers"][0]
+    if pod.get("hostIPC") or any(mount["mountPath"].rstrip("/") == PATH for mount in container.get("volumeMounts", [])):
+        return
+    memory = frame.profile.shared_memory if frame.profile is not None else None
+    limit = {"sizeLimit": memory.size_limit} if memory is not None and memory.size_limit else {}
+    pod.setdefault("volumes", []).append({"name": VOLUME, "emptyDir": {"medium": "Memory"} | limit})
+    container.setdefault("volumeMounts", []).append({"name": VOLUME, "mountPath": PATH})
 
 
 def _pod(name: str, container: Container, spec: ArksInstanceSpec, frame: PodFrame, serving: Serving | None) -> Json:
-    pod = pod_fields(spec) | pull_secrets(frame.pull_secrets)
+    pod = {**frame.scheduling, **pod_fields(spec), **pull_secrets(frame.pull_secrets)}
     if serving is not None:
         pod.setdefault("terminationGracePeriodSeconds", round(frame.grace_seconds))
     models: list[Json] = []
@@ -94,7 +114,7 @@ def _container(name: str, container: Container, spec: ArksInstanceSpec, frame: P
     made: Json = {
         "name": name,
         "image": container.image,
-        "imagePullPolicy": profile.image_pull_policy if profile is not None else "IfNotPresent",
+        "imagePullPolicy": frame.pull_policy or (profile.image_pull_policy if profile is not None else "IfNotPresent"),
         "command": list(container.command),
         "terminationMessagePolicy": "FallbackToLogsOnError",
     }
