@@ -23,7 +23,7 @@ READY_SECONDS = 120.0
 
 SGLANG = (
     "python3 -m sglang.launch_server --dist-init-addr $(LWS_LEADER_ADDRESS):20000 --nnodes $(LWS_GROUP_SIZE)"
-    " --node-rank $(LWS_WORKER_INDEX) --trust-remote-code"
+    " --node-rank $(LWS_WORKER_INDEX)"
 )
 SGLANG_MODEL = "--model-path {path} --served-model-name qwen-7b --tp 2 --mem-fraction-static 0.7 --enable-metrics"
 RAY = "/bin/bash /vllm-workspace/examples/online_serving/multi-node-serving.sh"
@@ -102,6 +102,7 @@ async def waits_for_gpus(tenant: Tenant, name: str) -> None:
         ("Precheck", "True", "PrecheckPass"),
         ("Loaded", "True", "ModelLoadSucceeded"),
         ("Ready", "False", "Unschedulable"),
+        ("Progressing", "False", "Unschedulable"),
     ] == shown(found)
     assert "The application passed the pre-checking" == condition(found, "Precheck")["message"]
     assert "The referenced model is loaded" == condition(found, "Loaded")["message"]

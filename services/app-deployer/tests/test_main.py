@@ -55,6 +55,7 @@ async def test_an_application_runs_when_its_model_has_answered(deployer: "Servic
         "Precheck": ("True", "PrecheckPass"),
         "Loaded": ("True", "ModelLoadSucceeded"),
         "Ready": ("True", "Running"),
+        "Progressing": ("True", "Complete"),
     } == conditions(status)
     (instance,) = status.instances
     async with httpx.AsyncClient(timeout=60) as client:
