@@ -2,8 +2,9 @@ from pathlib import Path
 
 import pytest
 
-from arks.local.cli.chat import explain_error, pieces, read_key
+from arks.local.cli.chat import explain_error, pieces
 from arks.local.cli.failure import Failure
+from arks.local.cli.key_file import read_key
 
 
 def test_a_key_file_without_a_key_is_rejected(tmp_path: Path) -> None:

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from arks.local.cli.commands import COMMANDS, whole_app
 from arks.local.cli.failure import Exit
-from arks.local.cli.main import app, main
+from arks.local.cli.main import main
 
 ARKS = str(Path(sys.executable).parent / "arks")
 
@@ -55,12 +56,12 @@ def arks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
         (["apply"], Exit.USAGE, "no manifest given"),
         (["apply", "-f", "/no/such/file"], Exit.USAGE, "cannot read /no/such/file: No such file"),
         (["delete"], Exit.USAGE, "no resource given"),
-        (["delete", "model"], Exit.USAGE, "no resource given"),
+        (["delete", "model"], Exit.USAGE, "no name given"),
         (["events", "--kind", "weather"], Exit.USAGE, "there is no kind of event 'weather'"),
-        (["events", "--since", "yesterday"], Exit.USAGE, "not a duration"),
+        (["events", "--since", "yesterday"], Exit.USAGE, "neither a duration nor a date"),
         (["logs", "nothing"], Exit.FAILED, "there is no log of 'nothing'"),
         (["up", "--port", "99999"], Exit.USAGE, "less than or equal to 65535"),
-        (["frobnicate"], Exit.USAGE, "No such command"),
+        (["frobnicate"], Exit.USAGE, "no such command"),
     ],
 )
 def test_a_mistake_gets_its_exit_code_and_a_message(
@@ -120,11 +121,11 @@ def test_dry_run_works_while_arks_is_not_running(arks: Callable[..., Result]) ->
     assert (0, "arksendpoint/qwen is valid\n") == (done.code, done.stdout)
 
 
-@pytest.mark.parametrize("command", ["up", "get", "apply", "delete", "logs", "top", "events", "chat", "usage"])
+@pytest.mark.parametrize("command", sorted(set(COMMANDS) - {"token", "down"}))
 def test_help_shows_examples(command: str) -> None:
-    done = CliRunner().invoke(app, [command, "--help"])
+    done = CliRunner().invoke(whole_app(), [command, "--help"])
     assert 0 == done.exit_code
-    assert f"  arks {command}" in done.stdout
+    assert f"arks {command}" in done.stdout.partition("\n\n")[2]
 
 
 def test_help_is_printed_at_once() -> None:
@@ -136,4 +137,4 @@ def test_help_is_printed_at_once() -> None:
         return after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
 
     baseline = min(took(sys.executable, "-c", "import asyncio") for _ in range(4))
-    assert min(took(ARKS, "--help") for _ in range(4)) < 3.5 * baseline
+    assert min(took(ARKS, "--help") for _ in range(4)) < 2.5 * baseline

@@ -6,11 +6,13 @@ import pytest
 
 from arks.local.files.state import Service, ServiceState
 from arks.local.render.bring_up import (
+    USEFUL_MODEL,
     Demo,
     masked,
     problems,
     progress_of,
     services_progress,
+    summary,
     summary_with_demo,
 )
 
@@ -57,14 +59,16 @@ def test_the_summary_calls_the_demo_a_toy_and_names_the_next_steps() -> None:
     text = shown()
     assert KEY not in text
     assert "a toy of 135M parameters" in text
-    assert 'arks chat "Hello"' in text
+    for command in ('arks chat "Hello"', f"arks run {USEFUL_MODEL}", 'eval "$(arks env)"'):
+        assert command in text
+    assert f"arks run {USEFUL_MODEL}" in summary("http://localhost:8080/v1", 6.1)
 
 
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
         (shown(changed=("application",)), "you have changed the demo (application), so it was not touched"),
-        (shown(answers=False), "which you have scaled to 0"),
+        (shown(answers=False), "`arks scale app smollm2 1` starts it"),
     ],
 )
 def test_the_summary_names_what_the_user_changed(text: str, expected: str) -> None:

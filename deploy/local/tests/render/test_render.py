@@ -3,18 +3,21 @@
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from arks.contracts.resources import ArksApplication, ArksEndpoint, ArksModel, Resource, Secret
+from arks.contracts.resources import ArksApplication, ArksEndpoint, ArksModel, Resource
 from arks.events.v1.facts_pb2 import EndpointFact, Replica, ReplicasFact, ReplicaState, RoutedReplica
 from arks.events.v1.load_pb2 import LoadReport, ReplicaLoad
 from arks.kit.testing.golden import assert_golden
 from arks.local.files.paths import Paths
 from arks.local.files.state import Phase, Service, ServiceState, State
-from arks.local.render import describe, events, explain, resources, status, top, usage
+from arks.local.render import describe, events, explain, kinds, plain, resources, status, top, usage
+from arks.local.render.yaml_text import to_yaml
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+GIGABYTE = 10**9
 GOLDEN = Path(__file__).parent / "golden"
 
 
@@ -127,7 +130,26 @@ def supervisor_state() -> State:
     return State(10, Phase.RUNNING, NOW.timestamp() - 100, {"gateway": 8080, "nats": 20001}, services)
 
 
-LISTINGS = [resources.Listing(ArksApplication, [APPLICATION]), resources.Listing(ArksModel, [MODEL])]
+def status_view() -> status.View:
+    found = {kinds.APPLICATION: [APPLICATION], kinds.MODEL: [MODEL], kinds.ENDPOINT: [ENDPOINT]}
+    return status.View(supervisor_state(), PATHS, True, found, 41 * GIGABYTE, 21 * GIGABYTE)
+
+
+def sums(requests: int, prompt: int, completion: int) -> dict[str, int]:
+    counts = {"requests": requests, "promptTokens": prompt, "completionTokens": completion}
+    return counts | {"totalTokens": prompt + completion}
+
+
+def usage_data() -> dict[str, Any]:
+    items = [
+        {"namespace": "default", "token": name, "endpoint": "qwen-7b", **numbers, "bySource": {"engine": numbers}}
+        for name, numbers in (("ada", sums(1000, 25_000, 5_000)), ("grace", sums(3000, 50_000, 10_000)))
+    ]
+    return {"items": items, "total": sums(4000, 75_000, 15_000), "openReservations": 2}
+
+
+GROUPS = ["namespace", "token", "endpoint"]
+LISTINGS = [resources.Listing(kinds.APPLICATION, [APPLICATION]), resources.Listing(kinds.MODEL, [MODEL])]
 PATHS = Paths(Path("/home/ada/.arks"))
 CASES: dict[str, Callable[[], str]] = {
     "get-one-kind": lambda: resources.tables(LISTINGS[:1], NOW),
@@ -135,8 +157,8 @@ CASES: dict[str, Callable[[], str]] = {
     "get-several-kinds-in-all-namespaces": lambda: resources.tables(LISTINGS, NOW, namespaces=True),
     "get-without-headers": lambda: resources.tables(LISTINGS[1:], NOW, headers=False),
     "get-names": lambda: resources.names(LISTINGS),
-    "get-yaml": lambda: resources.to_yaml(resources.as_list([MODEL], single=True)),
-    "get-json-list": lambda: resources.to_json(resources.as_list([MODEL], single=False)),
+    "get-yaml": lambda: to_yaml(plain.as_list([MODEL], single=True)),
+    "get-json-list": lambda: plain.to_json(plain.as_list([MODEL], single=False)),
     "describe": lambda: describe.describe(
         APPLICATION, [EVENT], [describe.LogTail("Last lines of app-qwen-1", ("loading", "out of memory"))], NOW
     ),
@@ -148,25 +170,14 @@ CASES: dict[str, Callable[[], str]] = {
     "events-yaml": lambda: events.to_yaml_document(EVENT) + events.to_yaml_document(EVENT),
     "explain": lambda: explain.as_text(ENDPOINT, rows(), NOW),
     "explain-nothing-ready": lambda: explain.as_text(resource(ArksEndpoint, "qwen-7b", spec={}), [], NOW),
-    "status": lambda: status.as_text(supervisor_state(), PATHS, with_demo=True, now=NOW.timestamp()),
-    "status-json": lambda: resources.to_json(status.as_data(supervisor_state(), PATHS, with_demo=True)),
+    "status": lambda: status.as_text(status_view(), NOW.timestamp(), services=True),
+    "status-json": lambda: plain.to_json(status.as_data(status_view())),
     "top": lambda: top.as_text(rows()),
     "top-nothing": lambda: top.as_text([]),
-    "top-json": lambda: resources.to_json(top.as_data(rows())),
-    "usage": lambda: usage.as_text(
-        [
-            {
-                "namespace": "default",
-                "token": name,
-                "endpoint": "qwen-7b",
-                "requests": 1000,
-                "promptTokens": 25_000,
-                "completionTokens": 5_000,
-            }
-            for name in ("ada", "grace")
-        ]
-    ),
-    "usage-nothing": lambda: usage.as_text([]),
+    "top-json": lambda: plain.to_json(top.as_data(rows())),
+    "usage": lambda: usage.as_text(usage_data(), GROUPS, (None, None)),
+    "usage-csv": lambda: usage.as_csv(usage_data()["items"], GROUPS),
+    "usage-nothing": lambda: usage.as_text({"items": [], "total": sums(0, 0, 0)}, GROUPS, ("2026-01-01", "2026-01-31")),
 }
 
 
@@ -183,5 +194,5 @@ def test_tables_fit_80_columns(case: str) -> None:
 def test_a_secret_is_listed_without_its_values() -> None:
     metadata = {"name": "hf-token", "namespace": "default"}
     secret = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": "Opaque", "keys": 1}
-    text = resources.tables([resources.Listing(Secret, [secret])], NOW)
+    text = resources.tables([resources.Listing(kinds.SECRET, [secret])], NOW)
     assert "NAME       TYPE     KEYS\nhf-token   Opaque   1\n" == text

@@ -11,6 +11,8 @@ from arks.local.cli.connection import connected
 from arks.local.cli.manifest_files import read_resources
 from arks.local.cli.options import NO_HOME, FilesOption, HomeOption, NamespaceOption
 from arks.local.cli.output import print_text
+from arks.local.cli.waiting import Awaited, kinds_to_wait_for, wait_ready
+from arks.local.render.kinds import ARKS_KINDS
 
 if TYPE_CHECKING:
     from arks.contracts.resources import Resource
@@ -20,12 +22,14 @@ def apply(
     files: FilesOption = None,
     namespace: NamespaceOption = "default",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only validate the manifests.")] = False,
+    wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until all are ready.")] = False,
+    timeout: Annotated[float, typer.Option("--timeout", help="Seconds to wait.")] = 1800.0,
     home: HomeOption = NO_HOME,
 ) -> None:
     """Create or update resources from manifests. All are validated first; on any error nothing changes.
 
     \b
-    arks apply -f models.yaml
+    arks apply -f models.yaml --wait
     arks apply -f manifests/ -n team-a
     cat models.yaml | arks apply -f -
     """
@@ -34,12 +38,32 @@ def apply(
         print_text("".join(f"{_title(resource)} is valid\n" for resource in resources))
         return
     asyncio.run(_apply(home, resources))
+    _warn_of_missing(home, resources)
+    if wait:
+        kinds = kinds_to_wait_for([resource.kind for resource in resources])
+        awaited = [
+            Awaited(kind, resource.namespace, resource.name)
+            for kind in kinds
+            for resource in resources
+            if resource.kind == kind.name
+        ]
+        wait_ready(home, awaited, timeout)
 
 
 async def _apply(home: Path, resources: "Sequence[Resource]") -> None:
     async with connected(home) as store:
         for resource in resources:
             print_text(f"{_title(resource)} {await store.apply(resource)}")
+
+
+def _warn_of_missing(home: Path, resources: "Sequence[Resource]") -> None:
+    """Warn of names that resources refer to and that do not exist now."""
+    from arks.local.cli.reading import read
+    from arks.local.render.references import missing_references
+
+    applied = {(resource.kind, resource.namespace, resource.name) for resource in resources}
+    for text in missing_references(read(home, ARKS_KINDS), applied):
+        typer.echo(f"warning: {text}", err=True)
 
 
 def _title(resource: "Resource") -> str:

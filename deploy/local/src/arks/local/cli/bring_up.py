@@ -172,7 +172,7 @@ class _BringUp:
         key = credentials.demo_key(self._paths)
         self._shown.step("first answer", "waiting")
         while True:
-            problem = await asyncio.to_thread(request_answer, state.ports[GATEWAY], key)
+            problem = await asyncio.to_thread(request_answer, state.ports[GATEWAY], key, demo.MODEL)
             if problem is None:
                 self._shown.step("first answer", "ok", done=True)
                 return

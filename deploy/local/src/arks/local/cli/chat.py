@@ -9,7 +9,8 @@ from typing import Annotated, Any
 import typer
 
 from arks.local.cli.connection import running_state
-from arks.local.cli.failure import Exit, fail
+from arks.local.cli.failure import fail
+from arks.local.cli.key_file import read_key
 from arks.local.cli.options import NO_HOME, HomeOption
 from arks.local.files.paths import Paths
 
@@ -53,23 +54,6 @@ def chat(
         client.send([*messages, {"role": "user", "content": prompt}])
         return
     _converse(client, messages)
-
-
-def read_key(file: Path) -> str:
-    """The API key in the file. Raises Failure."""
-    from arks.contracts.api_key import is_key
-
-    try:
-        key = file.expanduser().read_text().strip()
-    except OSError as error:
-        fail(
-            f"cannot read the API key from {file}: {error.strerror or error}",
-            "name another file with --key-file FILE",
-            Exit.USAGE,
-        )
-    if not is_key(key):
-        fail(f"{file} does not contain an API key", "it must contain the key and nothing else", Exit.USAGE)
-    return key
 
 
 def _converse(client: "_ChatClient", messages: Messages) -> None:
@@ -137,10 +121,10 @@ def pieces(lines: Iterator[str]) -> Iterator[str]:
 
 _NEXT_STEPS = {
     401: "this API key is not valid; name another with --key-file FILE",
-    403: "this API key may not use the model; `arks get tokens -o yaml` shows its permissions",
-    404: "`arks get endpoints -A` lists the models; choose with --model NAME",
-    429: "a limit is reached; `arks usage` and `arks describe token` show which",
-    503: "see `arks get endpoints,applications -A`",
+    403: "`arks token list` shows what each key may use; `arks token create NAME -e MODEL` creates one",
+    404: "`arks get endpoints -A` lists the models; choose with --model NAME, or serve it with `arks run`",
+    429: "the message names the limit; `arks token list` and `arks quota` show all limits",
+    503: "`arks status` shows what is wrong; `arks explain MODEL` shows its replicas",
 }
 
 

@@ -1,8 +1,8 @@
 """The connection of a command to the running Arks."""
 
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,18 +32,24 @@ async def connected(home: Path) -> "AsyncIterator[Store]":
     """The store of the running Arks. Raises Failure."""
     paths = Paths.of(home)
     state = running_state(paths)
-    _block_optional_imports()
-    from arks.local.client.store import connect
-
+    with _without_optional_imports():
+        from arks.local.client.store import connect
     silence_libraries()
     async with connect(paths, state.ports["nats"]) as store:
         yield store
 
 
-def _block_optional_imports() -> None:
-    """Keep libraries from importing optional ones: half a second per command. Live views have imported rich already."""
-    for name in ("aiohttp", "opentelemetry", "pygments", "rich"):
-        sys.modules.setdefault(name, None)  # type: ignore[arg-type]  # importing it fails as if it were not installed
+@contextmanager
+def _without_optional_imports() -> Iterator[None]:
+    """Keep libraries from importing optional ones: half a second per command."""
+    blocked = [name for name in ("aiohttp", "opentelemetry", "pygments", "rich") if name not in sys.modules]
+    for name in blocked:
+        sys.modules[name] = None  # type: ignore[assignment]  # importing it fails as if it were not installed
+    try:
+        yield
+    finally:
+        for name in blocked:
+            del sys.modules[name]
 
 
 def silence_libraries() -> None:

@@ -9,24 +9,27 @@ import typer
 
 from arks.local.cli.connection import connected
 from arks.local.cli.failure import Exit, fail
-from arks.local.cli.manifest_files import read_resources
-from arks.local.cli.options import NO_HOME, FilesOption, HomeOption, NamespaceOption
+from arks.local.cli.options import NO_HOME, FilesOption, HomeOption, NamespaceOption, SelectorOption
 from arks.local.cli.output import print_text
-from arks.local.cli.targets import kind_named
+from arks.local.cli.targets import labels_match, not_found, resource_type, targets
+from arks.local.cli.waiting import Awaited, wait_deleted
+from arks.local.render.kinds import Kind, find_kind
 
 if TYPE_CHECKING:
-    from arks.contracts.resources import Resource
     from arks.kit.key import Key
-    from arks.local.client.store import Store
 
-_POLL_SECONDS = 0.1
 _IGNORE_HELP = "Do not fail if a resource does not exist."
+_TARGETS_HELP = "KIND NAME... or KIND/NAME..."
+
+Chosen = tuple[Kind, str, str]
+"""Kind, namespace and name."""
 
 
 def delete(
-    kind: Annotated[str | None, typer.Argument(metavar="[KIND]", help="Kind, as in model; or KIND/NAME.")] = None,
-    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Names.")] = None,
+    resources: Annotated[list[str] | None, typer.Argument(metavar="[KIND] [NAME]...", help=_TARGETS_HELP)] = None,
     files: FilesOption = None,
+    selector: SelectorOption = None,
+    all_of_kind: Annotated[bool, typer.Option("--all", help="All of the kind in the namespace.")] = False,
     namespace: NamespaceOption = "default",
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until the resources are deleted.")] = True,
     timeout: Annotated[float, typer.Option("--timeout", help="Seconds to wait.")] = 60.0,
@@ -38,58 +41,60 @@ def delete(
     \b
     arks delete application smollm2
     arks delete -f models.yaml
+    arks delete tokens --all -n team-a
     arks delete model smollm2 --no-wait
     """
-    targets = _targets(kind, names or [], files, namespace)
-    missing = asyncio.run(_delete(home, targets, timeout if wait else None))
+    arguments = resources or []
+    if files and arguments:
+        fail("give either names or -f, not both", "as in `arks delete -f models.yaml`", Exit.USAGE)
+    if selector or all_of_kind:
+        chosen = _selected(home, arguments, namespace, selector)
+    else:
+        chosen = _from_files(files, namespace) if files else _named(arguments, namespace)
+    missing = asyncio.run(_delete(home, chosen))
+    existing = [Awaited(*item) for item in chosen if item not in missing]
+    if wait and existing:
+        wait_deleted(home, existing, timeout)
+    print_text("".join(f"{item.kind.singular}/{item.name} deleted\n" for item in existing))
     if missing and not ignore_missing:
-        fail("; ".join(f"there is no {kind.__name__} {key}" for kind, key in missing))
+        raise not_found(missing[0][0], missing[0][2], missing[0][1])
 
 
-def _targets(
-    kind: str | None, names: Sequence[str], files: list[str] | None, namespace: str
-) -> "list[tuple[type[Resource], Key]]":
+def _named(arguments: Sequence[str], namespace: str) -> list[Chosen]:
+    if not arguments:
+        fail("no resource given", "as in `arks delete model smollm2` or `arks delete -f models.yaml`", Exit.USAGE)
+    return [(target.kind, namespace, name) for target in targets(arguments, named=True) for name in target.names]
+
+
+def _selected(home: Path, arguments: Sequence[str], namespace: str, selector: str | None) -> list[Chosen]:
+    from arks.local.cli.reading import read
+
+    kinds = [target.kind for target in targets(arguments) if not target.names]
+    if not kinds:
+        fail("--all and -l take kinds without names", "as in `arks delete tokens --all`", Exit.USAGE)
+    found = read(home, kinds)
+    holds = labels_match(selector).holds if selector else None
+    chosen = [(kind, item) for kind in kinds for item in found[kind] if item["metadata"]["namespace"] == namespace]
+    return [(kind, namespace, item["metadata"]["name"]) for kind, item in chosen if holds is None or holds(item)]
+
+
+def _from_files(files: Sequence[str], namespace: str) -> list[Chosen]:
+    """What others name comes last, so that it is still there while they end."""
+    from arks.local.cli.manifest_files import read_resources
+
+    return [
+        (kind, resource.namespace, resource.name)
+        for resource in reversed(read_resources(files, namespace))
+        if (kind := find_kind(resource.kind)) is not None
+    ]
+
+
+async def _delete(home: Path, chosen: Sequence[Chosen]) -> list[Chosen]:
+    """Returns those that did not exist."""
     from arks.kit.key import Key
 
-    if files:
-        if kind:
-            fail("give either names or -f, not both", code=Exit.USAGE)
-        resources = read_resources(files, namespace)
-        return [(type(resource), Key(resource.namespace, resource.name)) for resource in reversed(resources)]
-    if kind and "/" in kind and not names:
-        kind, _, name = kind.partition("/")
-        names = [name]
-    if not kind or not names:
-        fail("no resource given", "as in `arks delete model smollm2` or `arks delete -f models.yaml`", Exit.USAGE)
-    return [(kind_named(kind), Key(namespace, name)) for name in names]
+    def key(item: Chosen) -> "Key":
+        return Key(item[1], item[2])
 
-
-async def _delete(
-    home: Path, targets: "Sequence[tuple[type[Resource], Key]]", wait_seconds: float | None
-) -> "list[tuple[type[Resource], Key]]":
-    """Returns the targets that did not exist."""
-    missing: list[tuple[type[Resource], Key]] = []
-    deleted: list[tuple[type[Resource], Key]] = []
     async with connected(home) as store:
-        for kind, key in targets:
-            (deleted if await store.delete(kind, key) else missing).append((kind, key))
-        for kind, key in deleted:
-            if wait_seconds is not None:
-                await _wait_deleted(store, kind, key, wait_seconds)
-            print_text(f"{kind.singular}/{key.name} deleted")
-    return missing
-
-
-async def _wait_deleted(store: "Store", kind: "type[Resource]", key: "Key", seconds: float) -> None:
-    try:
-        async with asyncio.timeout(seconds):
-            while True:
-                if await store.read(kind, key) is None:
-                    return
-                await asyncio.sleep(_POLL_SECONDS)
-    except TimeoutError:
-        fail(
-            f"{kind.singular}/{key.name} still exists after {seconds:g} s",
-            f"`arks describe {kind.singular} {key.name} -n {key.namespace}` shows what it waits for",
-            Exit.TIMED_OUT,
-        )
+        return [item for item in chosen if not await store.delete(resource_type(item[0]), key(item))]

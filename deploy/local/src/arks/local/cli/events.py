@@ -3,7 +3,8 @@
 import asyncio
 import shutil
 import sys
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -13,17 +14,32 @@ from arks.local.cli.connection import connected
 from arks.local.cli.failure import Exit, fail
 from arks.local.cli.options import NO_HOME, AllNamespacesOption, HomeOption, NamespaceOption, Output, OutputOption
 from arks.local.cli.output import print_text
+from arks.local.cli.targets import targets
+from arks.local.cli.times import parse_since
 
+_KIND_OF = {
+    "ArksModel": "model",
+    "ArksApplication": "application",
+    "ArksDisaggregatedApplication": "application",
+    "ArksEndpoint": "endpoint",
+    "ArksToken": "token",
+    "ArksQuota": "quota",
+}
+_KINDS = tuple(dict.fromkeys(_KIND_OF.values()))
+_WARNING_VERBS = frozenset(
+    {"failed", "refused", "rejected", "exhausted", "not-ready", "replica-exited", "replica-removed"}
+)
 _KIND_HELP = "model, application, endpoint, quota or token."
 _FOLLOW_HELP = "Follow: print new events as they occur."
-_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
 def events(
+    about: Annotated[str | None, typer.Option("--for", help="Only of this resource: KIND/NAME.")] = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help=_FOLLOW_HELP)] = False,
     kind: Annotated[str | None, typer.Option("--kind", help=_KIND_HELP)] = None,
     name: Annotated[str | None, typer.Option("--name", help="Only events of this resource.")] = None,
-    since: Annotated[str, typer.Option("--since", help="Age of the oldest event: 90s, 15m, 2h, 7d.")] = "1h",
+    warnings: Annotated[bool, typer.Option("--warnings", help="Only failures, rejections and exits.")] = False,
+    since: Annotated[str, typer.Option("--since", help="Oldest event: 90s, 15m, 2h, 7d, or a date.")] = "1h",
     namespace: NamespaceOption = "default",
     all_namespaces: AllNamespacesOption = False,
     output: OutputOption = None,
@@ -33,24 +49,33 @@ def events(
 
     \b
     arks events
-    arks events -f -A
+    arks events --for app/smollm2
+    arks events -f -A --warnings
     arks events --kind model --since 1d -o json
     """
-    from arks.contracts.subjects import EventKind
-
-    if kind is not None and kind not in set(EventKind):
-        fail(f"there is no kind of event {kind!r}", f"kinds: {', '.join(EventKind)}", Exit.USAGE)
+    if kind is not None and kind not in _KINDS:
+        fail(f"there is no kind of event {kind!r}", f"kinds: {', '.join(_KINDS)}", Exit.USAGE)
+    if about is not None:
+        target = targets([about], named=True)[0]
+        kind, name = _KIND_OF.get(target.kind.name), target.names[0]
+        if kind is None:
+            fail(f"{target.kind.name} has no events", f"kinds: {', '.join(_KINDS)}", Exit.USAGE)
     subject = (None if all_namespaces else namespace, name, kind)
-    start = datetime.now(UTC) - parse_duration(since)
-    asyncio.run(_events(home, subject, start, follow, output))
+    start = parse_since(since, datetime.now(UTC))
+    asyncio.run(_events(home, subject, start, _Wishes(follow, warnings, output)))
+
+
+@dataclass(frozen=True, slots=True)
+class _Wishes:
+    """What the user wants to see of the events."""
+
+    follow: bool
+    warnings: bool
+    output: Output | None
 
 
 async def _events(
-    home: Path,
-    subject: tuple[str | None, str | None, str | None],
-    start: datetime,
-    follow: bool,
-    output: Output | None,
+    home: Path, subject: tuple[str | None, str | None, str | None], start: datetime, wishes: _Wishes
 ) -> None:
     """`subject`: namespace, name and kind; None: any."""
     from arks.local.client.event_log import events_subject
@@ -58,26 +83,20 @@ async def _events(
 
     namespaces, width, count = subject[0] is None, _width(), 0
     async with connected(home) as store:
-        async for event in store.events(events_subject(*subject), start, follow=follow):
-            if output is not None:
-                print_text(to_json_line(event) if output == Output.JSON else to_yaml_document(event))
+        async for event in store.events(events_subject(*subject), start, follow=wishes.follow):
+            if wishes.warnings and event.type.partition(".")[2] not in _WARNING_VERBS:
+                continue
+            if wishes.output is not None:
+                print_text(to_json_line(event) if wishes.output == Output.JSON else to_yaml_document(event))
                 continue
             if count == 0:
-                print_text(header(namespaces=namespaces))
+                print_text(header(namespaces=namespaces, clock=wishes.follow))
             count += 1
-            print_text(line(event, datetime.now(UTC), namespaces=namespaces, width=width))
-    if count == 0 and output is None:
-        typer.echo("No events.", err=True)
+            print_text(line(event, datetime.now(UTC), namespaces=namespaces, width=width, clock=wishes.follow))
+    if count == 0 and wishes.output is None:
+        typer.echo(f"No events since {start:%Y-%m-%d %H:%M} UTC.", err=True)
 
 
 def _width() -> int:
     """The width of the terminal; without a terminal nothing is cut."""
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else 10_000
-
-
-def parse_duration(text: str) -> timedelta:
-    """`90s`, `15m`, `2h`, `7d`. Raises Failure."""
-    number, unit = text[:-1], text[-1:]
-    if unit not in _UNITS or not number.isdigit() or len(number) > 6:
-        fail(f"{text!r} is not a duration", "write 90s, 15m, 2h or 7d", Exit.USAGE)
-    return timedelta(**{_UNITS[unit]: int(number)})

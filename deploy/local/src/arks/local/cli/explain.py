@@ -12,6 +12,7 @@ from arks.local.cli.options import NO_HOME, HomeOption, NamespaceOption
 from arks.local.cli.output import print_text
 from arks.local.cli.replica_rows import replica_rows, wait_for_load
 from arks.local.cli.targets import not_found
+from arks.local.render.kinds import ENDPOINT
 
 
 def explain(
@@ -24,7 +25,7 @@ def explain(
     \b
     arks explain smollm2
     """
-    asyncio.run(_explain(home, endpoint, namespace))
+    asyncio.run(_explain(home, endpoint.rpartition("/")[2], namespace))
 
 
 async def _explain(home: Path, name: str, namespace: str) -> None:
@@ -35,7 +36,7 @@ async def _explain(home: Path, name: str, namespace: str) -> None:
     async with connected(home) as store:
         endpoint = await store.read(ArksEndpoint, Key(namespace, name))
         if endpoint is None:
-            raise not_found(ArksEndpoint, name, namespace)
+            raise not_found(ENDPOINT, name, namespace, await store.list(ArksEndpoint))
         async with replica_rows(store, namespace) as rows:
             await wait_for_load(rows)
             print_text(as_text(endpoint, rows(), datetime.now(UTC)))

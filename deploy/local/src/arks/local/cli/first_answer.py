@@ -1,17 +1,18 @@
-"""A first request to the demo's model, through the gateway."""
+"""A first request to a model, through the gateway."""
 
 import http.client
 import json
+import time
 
-from arks.local.plan import demo
 from arks.local.plan.addresses import HOST
 
 _TIMEOUT_SECONDS = 60.0
+_RETRY_SECONDS = 0.2
 
 
-def request_answer(port: int, key: str) -> str | None:
+def request_answer(port: int, key: str, model: str) -> str | None:
     """Send one request; None if the model has answered, else the problem."""
-    body = json.dumps({"model": demo.MODEL, "max_tokens": 1, "messages": [{"role": "user", "content": "Hi"}]})
+    body = json.dumps({"model": model, "max_tokens": 1, "messages": [{"role": "user", "content": "Hi"}]})
     headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
     connection = http.client.HTTPConnection(HOST, port, timeout=_TIMEOUT_SECONDS)
     try:
@@ -28,3 +29,11 @@ def request_answer(port: int, key: str) -> str | None:
         return f"{answer.status}: {json.loads(text)['error']['message']}"
     except (ValueError, KeyError, TypeError):
         return f"status {answer.status}"
+
+
+def wait_for_answer(port: int, key: str, model: str, seconds: float) -> str | None:
+    """Repeat the request until the model answers; the last problem if it does not in time."""
+    end = time.monotonic() + seconds
+    while (problem := request_answer(port, key, model)) is not None and time.monotonic() < end:
+        time.sleep(_RETRY_SECONDS)
+    return problem

@@ -1,23 +1,27 @@
 """`arks get`: list resources."""
 
-import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Any
 
 import typer
 
-from arks.local.cli.connection import connected
 from arks.local.cli.failure import Exit, fail
-from arks.local.cli.options import NO_HOME, AllNamespacesOption, HomeOption, NamespaceOption
+from arks.local.cli.options import (
+    NO_HOME,
+    AllNamespacesOption,
+    HomeOption,
+    NamespaceOption,
+    SelectorOption,
+    TargetsArgument,
+)
 from arks.local.cli.output import print_text
-from arks.local.cli.targets import kinds_and_names, select
-
-if TYPE_CHECKING:
-    from arks.contracts.resources import Resource
-    from arks.local.render.resources import Listing
+from arks.local.cli.reading import read
+from arks.local.cli.targets import Target, labels_match, resource_type, select, targets
+from arks.local.render.kinds import Kind
+from arks.local.render.resources import Listing
 
 
 class GetOutput(StrEnum):
@@ -27,78 +31,107 @@ class GetOutput(StrEnum):
     NAME = "name"
 
 
-_KINDS_HELP = "Kinds, as in models,applications; or KIND/NAME; or all."
 _OUTPUT_HELP = "Output format; wide shows more columns."
+_SORT_HELP = "Sort by a column (age, left) or a path (.spec.model)."
 
 
 def get(
-    kinds: Annotated[str, typer.Argument(metavar="KIND[,KIND]", help=_KINDS_HELP)],
-    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Only these.")] = None,
+    resources: TargetsArgument,
     namespace: NamespaceOption = "default",
     all_namespaces: AllNamespacesOption = False,
+    selector: SelectorOption = None,
+    sort_by: Annotated[str | None, typer.Option("--sort-by", help=_SORT_HELP)] = None,
     output: Annotated[GetOutput | None, typer.Option("--output", "-o", help=_OUTPUT_HELP)] = None,
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Watch for changes.")] = False,
     no_headers: Annotated[bool, typer.Option("--no-headers", help="Do not print the header row.")] = False,
     home: HomeOption = NO_HOME,
 ) -> None:
-    """List resources.
+    """List resources, or show those with the names.
 
     \b
     arks get models
-    arks get models,applications,endpoints -A
+    arks get all -A
     arks get application smollm2 -o yaml
-    arks get am -w
+    arks get model/smollm2 endpoint/smollm2
+    arks get tokens -l team=red --sort-by expires
     """
-    chosen, only = kinds_and_names(kinds, names or [])
-    namespace_or_all = None if all_namespaces else namespace
+    chosen = targets(resources)
+    where = None if all_namespaces else namespace
     if watch:
         if len(chosen) != 1 or output in {GetOutput.JSON, GetOutput.YAML}:
             fail("--watch shows one kind, as a table or names", "as in `arks get models -w`", Exit.USAGE)
-        asyncio.run(_watch(home, chosen[0], only, namespace_or_all, output))
+        import asyncio
+
+        asyncio.run(_watch(home, chosen[0], where, output))
         return
-    listings = asyncio.run(_listings(home, chosen, only, namespace_or_all))
-    _print(listings, output, single=len(only) == 1, namespaces=all_namespaces, headers=not no_headers)
+    found = read(home, list(dict.fromkeys(target.kind for target in chosen)))
+    listings = [Listing(target.kind, _chosen(target, found[target.kind], where, selector)) for target in chosen]
+    if sort_by is not None:
+        from arks.local.render.sorting import UnknownColumn, sorted_listing
+
+        try:
+            listings = [sorted_listing(listing, sort_by, datetime.now(UTC)) for listing in listings]
+        except UnknownColumn as error:
+            fail(str(error), "or a path, as in --sort-by .spec.model", Exit.USAGE)
+    single = len(chosen) == 1 and len(chosen[0].names) == 1
+    _print(_merged(listings), output, single=single, namespaces=all_namespaces, headers=not no_headers)
+    if not any(listing.objects for listing in listings):
+        _print_nothing_found(found, where)
 
 
-async def _listings(
-    home: Path, kinds: "Sequence[type[Resource]]", names: Sequence[str], namespace: str | None
-) -> "list[Listing]":
-    from arks.local.render.resources import Listing
+def _chosen(
+    target: Target, existing: list[dict[str, Any]], namespace: str | None, selector: str | None
+) -> list[dict[str, Any]]:
+    found = select(target.kind, existing, target.names, namespace)
+    return [item for item in found if labels_match(selector).holds(item)] if selector else found
 
-    async with connected(home) as store:
-        return [Listing(kind, select(kind, await store.list(kind), names, namespace)) for kind in kinds]
+
+def _merged(listings: Sequence[Listing]) -> list[Listing]:
+    """One listing per kind, in the order in which they were named."""
+    objects: dict[Kind, list[Any]] = {}
+    for listing in listings:
+        objects.setdefault(listing.kind, []).extend(listing.objects)
+    return [Listing(kind, found) for kind, found in objects.items()]
+
+
+def _print_nothing_found(found: dict[Kind, list[dict[str, Any]]], namespace: str | None) -> None:
+    others = sorted({item["metadata"]["namespace"] for items in found.values() for item in items} - {namespace})
+    where = "" if namespace is None else f" in namespace {namespace}"
+    more = f"; there are some in {', '.join(others[:3])} (-A shows all)" if others else ""
+    typer.echo(f"No resources found{where}{more}.", err=True)
 
 
 def _print(
-    listings: "Sequence[Listing]", output: GetOutput | None, *, single: bool, namespaces: bool, headers: bool
+    listings: Sequence[Listing], output: GetOutput | None, *, single: bool, namespaces: bool, headers: bool
 ) -> None:
-    from arks.local.render import resources as render
+    from arks.local.render import plain, resources
 
     objects = [resource for listing in listings for resource in listing.objects]
     match output:
         case GetOutput.JSON:
-            print_text(render.to_json(render.as_list(objects, single=single)))
+            print_text(plain.to_json(plain.as_list(objects, single=single)))
         case GetOutput.YAML:
-            print_text(render.to_yaml(render.as_list(objects, single=single)))
+            from arks.local.render.yaml_text import to_yaml
+
+            print_text(to_yaml(plain.as_list(objects, single=single)))
         case _ if not objects:
-            typer.echo("No resources found.", err=True)
+            pass
         case GetOutput.NAME:
-            print_text(render.names(listings))
+            print_text(resources.names(listings))
         case _:
             wide = output == GetOutput.WIDE
-            print_text(render.tables(listings, datetime.now(UTC), wide=wide, namespaces=namespaces, headers=headers))
+            print_text(resources.tables(listings, datetime.now(UTC), wide=wide, namespaces=namespaces, headers=headers))
 
 
-async def _watch(
-    home: Path, kind: "type[Resource]", names: Sequence[str], namespace: str | None, output: GetOutput | None
-) -> None:
+async def _watch(home: Path, target: Target, namespace: str | None, output: GetOutput | None) -> None:
     """Print each change. Column widths are those of each moment: a longer name later moves its own line only."""
-    from arks.local.render.resources import Listing, qualified, tables
+    from arks.local.cli.connection import connected
+    from arks.local.render.resources import qualified, tables
 
-    headers, wide = True, output == GetOutput.WIDE
+    headers, wide, kind = True, output == GetOutput.WIDE, target.kind
     async with connected(home) as store:
-        async for key, resource in store.changes(kind):
-            if (names and key.name not in names) or namespace not in {None, key.namespace}:
+        async for key, resource in store.changes(resource_type(kind)):
+            if (target.names and key.name not in target.names) or namespace not in {None, key.namespace}:
                 continue
             if output == GetOutput.NAME or resource is None:
                 print_text(qualified(kind, key.name) + ("" if resource else " deleted"))

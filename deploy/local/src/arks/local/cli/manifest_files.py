@@ -43,7 +43,8 @@ def read_resources(files: Sequence[str], namespace: str) -> "list[Resource]":
         count = "1 error" if len(manifests.errors) == 1 else f"{len(manifests.errors)} errors"
         fail(f"{count} in manifests\n{listed}", "nothing was changed", Exit.USAGE)
     if not manifests.resources:
-        fail(f"no resources in {', '.join(name for name, _ in sources)}", code=Exit.USAGE)
+        next_step = "a resource has apiVersion, kind, metadata and spec; `arks run OWNER/NAME -o yaml` prints examples"
+        fail(f"no resources in {', '.join(name for name, _ in sources)}", next_step, Exit.USAGE)
     return in_order(manifests.resources)
 
 
@@ -66,12 +67,15 @@ def _read(file: str) -> list[tuple[str, str]]:
         with path.open("rb") as opened:
             return [(file, _text(file, opened.read(_MAX_BYTES + 1)))]
     except OSError as error:
-        fail(f"cannot read {file}: {error.strerror or error}", code=Exit.USAGE)
+        next_step = "name an existing file or directory, or - for standard input"
+        fail(f"cannot read {file}: {error.strerror or error}", next_step, Exit.USAGE)
 
 
 def _text(name: str, raw: bytes) -> str:
     if len(raw) > _MAX_BYTES:
-        fail(f"{name} is larger than {_MAX_BYTES // 1024**2} MiB: it is not a manifest", code=Exit.USAGE)
+        fail(
+            f"{name} is larger than {_MAX_BYTES // 1024**2} MiB: it is not a manifest", "name another file", Exit.USAGE
+        )
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -12,6 +12,11 @@ def print_text(text: str) -> None:
 
 def print_data(data: object, output: Output) -> None:
     """Print data as JSON or YAML."""
-    from arks.local.render.resources import to_json, to_yaml
+    if output == Output.JSON:
+        from arks.local.render.plain import to_json
 
-    print_text(to_json(data) if output == Output.JSON else to_yaml(data))
+        print_text(to_json(data))
+    else:
+        from arks.local.render.yaml_text import to_yaml
+
+        print_text(to_yaml(data))

@@ -1,36 +1,57 @@
 """`arks status`: the health of Arks."""
 
 import time
+from typing import Annotated
 
 import typer
 
 from arks.local.cli.connection import not_running
-from arks.local.cli.failure import Exit
+from arks.local.cli.failure import Exit, Failure
+from arks.local.cli.machine_facts import free_disk_bytes
 from arks.local.cli.options import NO_HOME, HomeOption, OutputOption
 from arks.local.cli.output import print_data, print_text
+from arks.local.cli.reading import read
 from arks.local.files.paths import Paths
+from arks.local.files.state import State
 from arks.local.files.state_file import state_if_running
+from arks.local.render.kinds import ARKS_KINDS
+from arks.local.render.status import View, as_data, as_text
 
 
-def status(output: OutputOption = None, home: HomeOption = NO_HOME) -> None:
-    """Show whether Arks is up, its URLs and any problems.
+def status(
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Also list the services.")] = False,
+    output: OutputOption = None,
+    home: HomeOption = NO_HOME,
+) -> None:
+    """Show whether Arks is up, its URLs and any problems. The exit code is 1 if something is wrong.
 
     \b
     arks status
+    arks status -v
     arks status -o json
     """
-    from arks.local.render.status import as_data, as_text
-
     paths = Paths.of(home)
     state = state_if_running(paths)
     if state is None:
         if output is not None:
             print_data({"running": False, "home": str(paths.home), "services": []}, output)
         raise not_running(paths)
-    with_demo = paths.demo_key.exists()
+    view = _view(paths, state)
     if output is None:
-        print_text(as_text(state, paths, with_demo=with_demo, now=time.time()))
+        print_text(as_text(view, time.time(), services=verbose or not state.ready()))
     else:
-        print_data(as_data(state, paths, with_demo=with_demo), output)
-    if not state.ready():
+        print_data(as_data(view), output)
+    if view.problems:
         raise typer.Exit(Exit.FAILED)
+
+
+def _view(paths: Paths, state: State) -> View:
+    from arks.kit.machine import available_memory_bytes
+
+    resources, problem = None, ""
+    try:
+        resources = read(paths.home, ARKS_KINDS)
+    except Failure as error:
+        problem = str(error)
+    free_memory = available_memory_bytes()
+    return View(state, paths, paths.demo_key.exists(), resources, free_disk_bytes(paths.home), free_memory, problem)

@@ -1,44 +1,77 @@
-"""Kinds and names of resources on the command line."""
+"""Kinds and names of resources on the command line, in all the forms that kubectl takes."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from arks.local.cli.failure import Exit, Failure, fail
+from arks.local.render.kinds import ARKS_KINDS, Kind, find_kind, words
 
 if TYPE_CHECKING:
     from arks.contracts.resources import Resource
 
+Object = dict[str, Any]
 
-def kind_named(name: str) -> "type[Resource]":
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Resources of one kind: those with the names, or all without names."""
+
+    kind: Kind
+    names: tuple[str, ...] = ()
+
+
+def kind_named(name: str) -> Kind:
     """By plural, singular or short name, with or without `arks` in front: models, app, am. Raises Failure."""
-    from arks.contracts.resources import KINDS, find_kind
-
-    spellings = (name, f"arks{name}", f"ark{name}", f"ark{name.removesuffix('s')}")
-    kind = next((kind for spelling in spellings if (kind := find_kind(spelling)) is not None), None)
+    kind = find_kind(name)
     if kind is None:
-        known = ", ".join(kind.plural.removeprefix("arks") for kind in KINDS.values())
-        fail(f"there is no kind {name!r}", f"kinds: {known}", Exit.USAGE)
+        guess = closest(name.lower(), [*words(), *(kind.word for kind in ARKS_KINDS)])
+        fail(
+            f"there is no kind {name!r}" + (f"; did you mean {guess}?" if guess else ""),
+            f"kinds: {', '.join(words())}",
+            Exit.USAGE,
+        )
     return kind
 
 
-def kinds_and_names(kinds: str, names: Sequence[str]) -> "tuple[list[type[Resource]], list[str]]":
-    """Parse `KIND[,KIND]` or `all` with names, or `KIND/NAME`. Raises Failure."""
-    from arks.contracts.resources import CUSTOM_KINDS
+def closest(word: str, known: Iterable[str]) -> str | None:
+    """The most similar of the known words; None if none is similar."""
+    import difflib
 
-    if "/" in kinds:
-        kind, _, name = kinds.partition("/")
-        if names or "," in kinds:
-            fail(f"{kinds!r} names one resource: nothing may follow", "as in `arks get model/smollm2`", Exit.USAGE)
-        return [kind_named(kind)], [name]
-    chosen = list(CUSTOM_KINDS) if kinds == "all" else [kind_named(kind) for kind in kinds.split(",") if kind]
+    return next(iter(difflib.get_close_matches(word, list(known), n=1, cutoff=0.7)), None)
+
+
+def resource_type(kind: Kind) -> "type[Resource]":
+    from arks.contracts.resources import KINDS
+
+    return KINDS[kind.name]
+
+
+def targets(arguments: Sequence[str], *, named: bool = False) -> list[Target]:
+    """Parse `KIND[,KIND]`, `all`, `KIND NAME...` or `KIND/NAME...`. `named`: names are required. Raises Failure."""
+    if not arguments or not arguments[0].strip(","):
+        fail("no resource given", "as in `arks get models` or `arks get model/smollm2`", Exit.USAGE)
+    if any("/" in argument for argument in arguments):
+        return [_qualified(argument) for argument in arguments]
+    chosen = (
+        list(ARKS_KINDS) if arguments[0] == "all" else [kind_named(kind) for kind in arguments[0].split(",") if kind]
+    )
+    names = tuple(arguments[1:])
     if names and len(chosen) != 1:
         fail("names need exactly one kind", "as in `arks get models smollm2`", Exit.USAGE)
-    return chosen, list(names)
+    if named and not names:
+        fail("no name given", f"write {chosen[0].word} NAME or {chosen[0].word}/NAME", Exit.USAGE)
+    return [Target(kind, names) for kind in chosen]
 
 
-def select(
-    kind: "type[Resource]", resources: list[dict[str, Any]], names: Sequence[str], namespace: str | None
-) -> list[dict[str, Any]]:
+def _qualified(argument: str) -> Target:
+    kind, _, name = argument.partition("/")
+    if not kind or not name or "/" in name:
+        fail(f"{argument!r} is not KIND/NAME", "as in `arks get model/smollm2 endpoint/smollm2`", Exit.USAGE)
+    return Target(kind_named(kind), (name,))
+
+
+def select(kind: Kind, resources: Sequence[Object], names: Sequence[str], namespace: str | None) -> list[Object]:
     """The resources of a namespace (None: of all) with these names, in their order; without names all of them.
 
     Raises Failure if a name is missing.
@@ -46,15 +79,55 @@ def select(
     found = [resource for resource in resources if namespace in {None, resource["metadata"]["namespace"]}]
     if not names:
         return found
-    selected: list[dict[str, Any]] = []
+    selected: list[Object] = []
     for name in names:
         matching = [resource for resource in found if resource["metadata"]["name"] == name]
         if not matching:
-            raise not_found(kind, name, namespace)
+            raise not_found(kind, name, namespace, resources)
         selected += matching
     return selected
 
 
-def not_found(kind: "type[Resource]", name: str, namespace: str | None) -> Failure:
+def not_found(kind: Kind, name: str, namespace: str | None, resources: Sequence[Object] = ()) -> Failure:
+    """`resources`: those that exist, for a suggestion."""
     where = "in any namespace" if namespace is None else f"in namespace {namespace}"
-    return Failure(f"there is no {kind.__name__} {name!r} {where}", f"see `arks get {kind.plural} -A`")
+    elsewhere = [item["metadata"]["namespace"] for item in resources if item["metadata"]["name"] == name]
+    here = [item["metadata"]["name"] for item in resources if namespace in {None, item["metadata"]["namespace"]}]
+    if elsewhere:
+        return Failure(f"there is no {kind.name} {name!r} {where}", f"there is one with `-n {elsewhere[0]}`")
+    guess = closest(name, here)
+    hint = f"did you mean {guess}?" if guess else f"see `arks get {kind.plural.removeprefix('arks')} -A`"
+    return Failure(f"there is no {kind.name} {name!r} {where}", hint)
+
+
+def labels_match(selector: str) -> "Selector":
+    """Parse `a=b,c!=d,e,!f` as kubectl does. Raises Failure."""
+    parts = [part.strip() for part in selector.split(",")]
+    if not all(parts):
+        fail(
+            f"{selector!r} is not a selector",
+            "write LABEL=VALUE, LABEL!=VALUE, LABEL or !LABEL, with commas",
+            Exit.USAGE,
+        )
+    return Selector(tuple(parts))
+
+
+@dataclass(frozen=True, slots=True)
+class Selector:
+    """Conditions on labels, all of which have to hold."""
+
+    parts: tuple[str, ...]
+
+    def holds(self, resource: Object) -> bool:
+        labels: dict[str, str] = resource["metadata"].get("labels") or {}
+        return all(_holds(part, labels) for part in self.parts)
+
+
+def _holds(part: str, labels: dict[str, str]) -> bool:
+    if "!=" in part:
+        name, _, value = part.partition("!=")
+        return labels.get(name.strip()) != value.strip()
+    if "=" in part:
+        name, _, value = part.replace("==", "=").partition("=")
+        return labels.get(name.strip()) == value.strip()
+    return part[1:] not in labels if part.startswith("!") else part in labels

@@ -1,17 +1,23 @@
-"""`arks token create`: create an API key."""
+"""`arks token`: the life of an API key."""
 
 import asyncio
 import os
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from arks.local.cli.changing import change_spec
 from arks.local.cli.connection import connected, running_state
 from arks.local.cli.failure import Exit, fail
-from arks.local.cli.options import NO_HOME, HomeOption, NamespaceOption
-from arks.local.cli.output import print_text
+from arks.local.cli.options import NO_HOME, AllNamespacesOption, HomeOption, NamespaceOption, OutputOption
+from arks.local.cli.output import print_data, print_text
+from arks.local.cli.reading import read
+from arks.local.cli.targets import select
+from arks.local.cli.times import parse_duration, parse_until
 from arks.local.files.paths import Paths
+from arks.local.render.kinds import ARKS_KINDS, QUOTA, TOKEN
 
 if TYPE_CHECKING:
     from arks.kit.key import Key
@@ -29,12 +35,52 @@ def group() -> None:
     """Manage API keys."""
 
 
+@app.command("list")
+def list_tokens(
+    namespace: NamespaceOption = "default",
+    all_namespaces: AllNamespacesOption = False,
+    output: OutputOption = None,
+    home: HomeOption = NO_HOME,
+) -> None:
+    """List API keys: what they may use, their limits, and when they expire. Arks stores no key, only hashes."""
+    from arks.local.cli.get import GetOutput, get
+
+    get(["tokens"], namespace, all_namespaces, output=GetOutput(output) if output else None, home=home)
+
+
+@app.command()
+def show(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the token.")],
+    namespace: NamespaceOption = "default",
+    output: OutputOption = None,
+    home: HomeOption = NO_HOME,
+) -> None:
+    """Show what a key may use, its limits, its quotas, and what it has used today.
+
+    \b
+    arks token show ada
+    """
+    from arks.local.cli.usage import query
+    from arks.local.render.token import as_text
+
+    found = read(home, ARKS_KINDS)
+    token = select(TOKEN, found[TOKEN], [name], namespace)[0]
+    if output is not None:
+        print_data(token, output)
+        return
+    today = f"{datetime.now(UTC):%Y-%m-%d}"
+    used = query(home, {"namespace": namespace, "token": name, "since": today, "group_by": "endpoint"})
+    quotas = {item["metadata"]["name"]: item for item in found[QUOTA] if item["metadata"]["namespace"] == namespace}
+    print_text(as_text(token, quotas, used["items"], datetime.now(UTC)))
+
+
 @app.command()
 def create(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the token, usually the user.")],
     endpoints: Annotated[list[str], typer.Option("--endpoint", "-e", help=_ENDPOINT_HELP)],
     limits: Annotated[list[str] | None, typer.Option("--limit", help=_LIMIT_HELP)] = None,
     quota: Annotated[str | None, typer.Option("--quota", help="ArksQuota to charge.")] = None,
+    expires: Annotated[str | None, typer.Option("--expires", help="After 12h or 90d, or at a date.")] = None,
     key_file: Annotated[Path | None, typer.Option("--key-file", help=_KEY_FILE_HELP)] = None,
     namespace: NamespaceOption = "default",
     home: HomeOption = NO_HOME,
@@ -42,20 +88,108 @@ def create(
     """Create a random API key. It is shown once: Arks stores only its hash.
 
     \b
-    arks token create ada --endpoint smollm2
+    arks token create ada --endpoint smollm2 --expires 90d
     arks token create ci -e smollm2 --limit rpm=60 --limit tpm=20000 --key-file ci.key
     """
     from arks.kit.key import Key
     from arks.local.files.credentials import new_key
 
+    spec: dict[str, Any] = {"qos": [_qos(endpoint, limits or [], quota) for endpoint in endpoints]}
+    if expires is not None:
+        spec["expiresAt"] = _timestamp(parse_until(expires, datetime.now(UTC)))
     paths = Paths.of(home)
     running_state(paths)
     key = new_key()
-    spec = {"qos": [_qos(endpoint, limits or [], quota) for endpoint in endpoints]}
     asyncio.run(_create(paths, Key(namespace, name), key, spec, key_file))
+    _print_key(key, key_file)
+    _warn_of_missing(home, namespace, name)
+
+
+@app.command()
+def rotate(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the token.")],
+    grace: Annotated[str, typer.Option("--grace", help="How long the old key still works: 0s, 1h, 7d.")] = "24h",
+    key_file: Annotated[Path | None, typer.Option("--key-file", help=_KEY_FILE_HELP)] = None,
+    namespace: NamespaceOption = "default",
+    home: HomeOption = NO_HOME,
+) -> None:
+    """Replace a key by a new one. The old key works for the grace period, so that clients can change.
+
+    \b
+    arks token rotate ada
+    arks token rotate ada --grace 0s --key-file ada.key
+    """
+    from arks.contracts.api_key import hash_key
+    from arks.local.files.credentials import new_key
+
+    paths = Paths.of(home)
+    lasts = parse_duration(grace)
+    running_state(paths)
+    key = new_key()
+    key_hash = hash_key(paths.pepper.read_bytes().strip(), key)
+    now = datetime.now(UTC)
+    until = now + lasts
+
+    def change(spec: dict[str, Any]) -> None:
+        rotate_spec(spec, key_hash, _timestamp(until) if until > now else None, _timestamp(now))
+
+    if key_file is not None:
+        _write_key(key_file, key)
+    asyncio.run(change_spec(home, TOKEN, namespace, name, change))
+    typer.echo(f"arkstoken/{name} rotated; the old key works until {_timestamp(until)}", err=True)
+    _print_key(key, key_file)
+
+
+@app.command()
+def revoke(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the token.")],
+    undo: Annotated[bool, typer.Option("--undo", help="Let the key work again.")] = False,
+    namespace: NamespaceOption = "default",
+    home: HomeOption = NO_HOME,
+) -> None:
+    """Reject a key at once. Its usage stays; `arks delete token NAME` removes the resource.
+
+    \b
+    arks token revoke ada
+    arks token revoke ada --undo
+    """
+
+    def change(spec: dict[str, Any]) -> None:
+        spec["disabled"] = not undo
+
+    asyncio.run(change_spec(home, TOKEN, namespace, name, change))
+    print_text(f"arkstoken/{name} {'works again' if undo else 'revoked'}")
+
+
+def rotate_spec(spec: dict[str, Any], new_hash: str, until: str | None, now: str) -> None:
+    """Make the new key the token's key; the present one stays valid until a time, unless that is None.
+
+    Previous keys that have expired are dropped. Raises Failure for a key that is in a Secret.
+    """
+    if "tokenSecretRef" in spec:
+        fail("the key of this token is in a Secret", "change the Secret: the new key works within seconds", Exit.USAGE)
+    previous = [item for item in spec.get("previous", []) if item["until"] > now]
+    if until is not None:
+        previous.insert(0, {"tokenHash": spec["tokenHash"], "until": until})
+    spec["tokenHash"] = new_hash
+    spec["previous"] = previous
+
+
+def _timestamp(at: datetime) -> str:
+    return f"{at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
+
+
+def _print_key(key: str, key_file: Path | None) -> None:
     if key_file is None:
         print_text(key)
         typer.echo("Store this key now: it will not be shown again.", err=True)
+
+
+def _warn_of_missing(home: Path, namespace: str, name: str) -> None:
+    from arks.local.render.references import missing_references
+
+    for text in missing_references(read(home, ARKS_KINDS), {(TOKEN.name, namespace, name)}):
+        typer.echo(f"warning: {text}", err=True)
 
 
 def _qos(endpoint: str, limits: list[str], quota: str | None) -> dict[str, Any]:
@@ -75,6 +209,7 @@ async def _create(paths: Paths, name: "Key", secret: str, spec: dict[str, Any], 
     from pydantic import ValidationError
 
     from arks.contracts.api_key import hash_key
+    from arks.contracts.manifests.messages import field_path, sentence
     from arks.contracts.resources import ArksToken
 
     token_hash = hash_key(paths.pepper.read_bytes().strip(), secret)
@@ -83,13 +218,14 @@ async def _create(paths: Paths, name: "Key", secret: str, spec: dict[str, Any], 
     try:
         token = ArksToken.from_dict(data | {"spec": spec | {"tokenHash": token_hash}})
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        fail(f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}", code=Exit.USAGE)
+        first = error.errors(include_url=False)[0]
+        message = f"{field_path(first['loc'])}: {sentence(first, ArksToken)}"
+        fail(message, "nothing was created; see `arks token create --help`", Exit.USAGE)
     async with connected(paths.home) as store:
         if await store.read(ArksToken, name) is not None:
             fail(
                 f"ArksToken {name} exists already",
-                f"to replace it: `arks delete token/{name.name} -n {name.namespace}`",
+                f"`arks token rotate {name.name} -n {name.namespace}` gives it a new key",
             )
         if key_file is not None:
             _write_key(key_file, secret)
@@ -104,4 +240,4 @@ def _write_key(file: Path, key: str) -> None:
     except FileExistsError:
         fail(f"{file} exists already and was not changed", "name another file with --key-file", Exit.USAGE)
     except OSError as error:
-        fail(f"cannot write {file}: {error.strerror or error}", code=Exit.USAGE)
+        fail(f"cannot write {file}: {error.strerror or error}", "name another file with --key-file", Exit.USAGE)

@@ -39,8 +39,6 @@ def top(
 async def _top(home: Path, namespace: str | None, output: Output | None, live: bool) -> None:
     from arks.local.render.top import as_data, as_text
 
-    if live:
-        from rich.live import Live  # noqa: F401  # before `connected` blocks the import of rich
     async with connected(home) as store, replica_rows(store, namespace) as rows:
         if live:
             await _show(lambda: as_text(rows()))

@@ -1,53 +1,133 @@
 """`arks usage`: requests and tokens, from the ledger."""
 
-import http.client
 import json
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 from typing import Annotated, Any
-from urllib.parse import urlencode
 
 import typer
 
 from arks.local.cli.connection import running_state
-from arks.local.cli.failure import fail
-from arks.local.cli.options import NO_HOME, HomeOption, OutputOption
+from arks.local.cli.failure import Exit, fail
+from arks.local.cli.options import NO_HOME, AllNamespacesOption, HomeOption, OutputOption
 from arks.local.cli.output import print_data, print_text
+from arks.local.cli.reading import read
+from arks.local.cli.targets import closest
 from arks.local.files.paths import Paths
+from arks.local.render.kinds import ENDPOINT, QUOTA, TOKEN, Kind
 
 _TIMEOUT_SECONDS = 10.0
+_GROUPS = ("namespace", "token", "endpoint", "quota", "day")
+_BY_HELP = f"Columns to group by, with commas: {', '.join(_GROUPS)}."
+_SINCE_HELP = "First day (UTC), as 2026-10-01, or 7d for the last seven days."
 
 
 def usage(
     namespace: Annotated[str | None, typer.Option("--namespace", "-n", help="Only this; default: all.")] = None,
     token: Annotated[str | None, typer.Option("--token", help="Only this ArksToken.")] = None,
-    endpoint: Annotated[str | None, typer.Option("--endpoint", help="Only this ArksEndpoint.")] = None,
+    endpoint: Annotated[str | None, typer.Option("--endpoint", "-e", help="Only this ArksEndpoint.")] = None,
+    quota: Annotated[str | None, typer.Option("--quota", help="Only what was charged to this ArksQuota.")] = None,
+    since: Annotated[str | None, typer.Option("--since", help=_SINCE_HELP)] = None,
+    until: Annotated[str | None, typer.Option("--until", help="Last day (UTC), included.")] = None,
+    month: Annotated[str | None, typer.Option("--month", help="A whole month, as 2026-10.")] = None,
+    by: Annotated[str, typer.Option("--by", help=_BY_HELP)] = "namespace,token,endpoint",
+    csv: Annotated[bool, typer.Option("--csv", help="Comma-separated values, for a spreadsheet.")] = False,
+    all_namespaces: AllNamespacesOption = False,
     output: OutputOption = None,
     home: HomeOption = NO_HOME,
 ) -> None:
-    """Show requests and tokens by API key and endpoint.
+    """Show requests and tokens, from the ledger. TOKEN is an API key; INPUT, OUTPUT and TOTAL are tokens of text.
+
+    Days are of UTC. SOURCE in -o json: engine (counted by the engine), delivered (the answer ended early: counted
+    from what the client got), reservation (nothing was reported: the reservation is charged), none (no tokens).
 
     \b
-    arks usage
-    arks usage -n team-a --token ada -o json
+    arks usage --month 2026-10 --by namespace
+    arks usage --since 7d --by day -n team-a
+    arks usage --since 2026-10-01 --until 2026-10-31 --by namespace,day --csv > october.csv
     """
-    from arks.local.render.usage import as_text
+    from arks.local.render.usage import as_csv, as_text
 
-    state = running_state(Paths.of(home))
-    filters = {"namespace": namespace, "token": token, "endpoint": endpoint}
-    given = {name: value for name, value in filters.items() if value is not None}
-    data = _query(state.ports["token-quota-api"], given)
-    if output is None:
-        print_text(as_text(data["items"]))
+    groups = _groups(by)
+    first, last = _days(since, until, month, datetime.now(UTC).date())
+    filters = {"namespace": None if all_namespaces else namespace, "token": token, "endpoint": endpoint, "quota": quota}
+    period = {"since": first, "until": last, "group_by": ",".join(groups)}
+    data = query(home, {name: value for name, value in (filters | period).items() if value is not None})
+    if not data["items"]:
+        _check_names(home, filters)
+    if csv:
+        print_text(as_csv(data["items"], groups))
+    elif output is None:
+        print_text(as_text(data, groups, (first, last)))
     else:
         print_data(data, output)
 
 
-def _query(port: int, filters: dict[str, str]) -> dict[str, Any]:
+def _groups(by: str) -> list[str]:
+    groups = [group.strip() for group in by.split(",") if group.strip()]
+    for group in groups:
+        if group not in _GROUPS:
+            guess = closest(group, _GROUPS)
+            hint = f"did you mean {guess}?" if guess else f"use {', '.join(_GROUPS)}"
+            fail(f"cannot group by {group!r}", hint, Exit.USAGE)
+    return [group for group in _GROUPS if group in groups]
+
+
+def _days(since: str | None, until: str | None, month: str | None, today: date) -> tuple[str | None, str | None]:
+    """The first and the last day, both included. Raises Failure."""
+    if month is None:
+        return _day(since, today), _day(until, today)
+    if since or until:
+        fail("give either --month or --since and --until", "as in `arks usage --month 2026-10`", Exit.USAGE)
+    try:
+        first = datetime.strptime(month, "%Y-%m").replace(tzinfo=UTC).date()
+    except ValueError:
+        fail(f"{month!r} is not a month", "write it as 2026-10", Exit.USAGE)
+    last = (first.replace(day=28) + timedelta(days=4)).replace(day=1) - timedelta(days=1)
+    return first.isoformat(), last.isoformat()
+
+
+def _day(text: str | None, today: date) -> str | None:
+    """A day, or the day before which `7d` ago began: today is the last of the seven."""
+    if text is None:
+        return None
+    if text[-1:] == "d" and text[:-1].isdigit() and len(text) < 7:
+        return (today - timedelta(days=max(0, int(text[:-1]) - 1))).isoformat()
+    try:
+        return date.fromisoformat(text).isoformat()
+    except ValueError:
+        fail(f"{text!r} is not a day", "write it as 2026-10-01, or 7d for the last seven days", Exit.USAGE)
+
+
+def _check_names(home: Path, filters: dict[str, str | None]) -> None:
+    """Raises Failure for a filter that names nothing: zero usage would look like no spending."""
+    kinds: dict[str, Kind] = {"token": TOKEN, "endpoint": ENDPOINT, "quota": QUOTA}
+    found = read(home, list(kinds.values()))
+    everything = [item["metadata"] for items in found.values() for item in items]
+    for filter_name, value in filters.items():
+        if value is None:
+            continue
+        if filter_name == "namespace":
+            known = {metadata["namespace"] for metadata in everything}
+        else:
+            known = {item["metadata"]["name"] for item in found[kinds[filter_name]]}
+        if value not in known:
+            guess = closest(value, known)
+            hint = f"did you mean {guess}?" if guess else f"known: {', '.join(sorted(known)[:10]) or 'none'}"
+            fail(f"there is no {filter_name} {value!r}, and nothing was ever charged to it", hint)
+
+
+def query(home: Path, parameters: dict[str, str]) -> dict[str, Any]:
     """Query token-quota's API. Raises Failure."""
+    import http.client
+    from urllib.parse import urlencode
+
     from arks.local.plan.addresses import HOST
 
-    connection = http.client.HTTPConnection(HOST, port, timeout=_TIMEOUT_SECONDS)
+    state = running_state(Paths.of(home))
+    connection = http.client.HTTPConnection(HOST, state.ports["token-quota-api"], timeout=_TIMEOUT_SECONDS)
     try:
-        connection.request("GET", f"/v1/usage?{urlencode(filters)}")
+        connection.request("GET", f"/v1/usage?{urlencode(parameters)}")
         answer = connection.getresponse()
         text = answer.read().decode(errors="replace")
     except (OSError, http.client.HTTPException) as error:

@@ -1,22 +1,16 @@
 """Read the stream of events, up to now or without end."""
 
-import contextlib
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 
-import nats.errors
 from google.protobuf.json_format import MessageToDict, Parse, ParseError
 from nats.aio.msg import Msg
 from nats.js import JetStreamContext
-from nats.js.api import ConsumerConfig, DeliverPolicy
 
 from arks.contracts import subjects
 from arks.events.v1.events_pb2 import ResourceEvent
-from arks.kit.bus import NATS_ERRORS
-from arks.kit.errors import Unavailable
+from arks.local.client.stream import read_messages
 from arks.local.render.events import Event
-
-_NEXT_SECONDS = 5.0
 
 
 def events_subject(namespace: str | None, name: str | None = None, kind: str | None = None) -> str:
@@ -29,35 +23,9 @@ async def read_events(
     stream: JetStreamContext, subject: str, since: datetime | None, *, follow: bool
 ) -> AsyncIterator[Event]:
     """Yield events from `since` on, or all; with `follow` without end, else up to now. Raises Unavailable."""
-    policy = DeliverPolicy.ALL if since is None else DeliverPolicy.BY_START_TIME
-    config = ConsumerConfig(deliver_policy=policy, opt_start_time=since)
-    try:
-        subscription = await stream.subscribe(
-            subject, stream=subjects.EVENTS_STREAM, ordered_consumer=True, config=config
-        )
-        info = await subscription.consumer_info()
-        # Messages that have arrived already are not pending any more.
-        remaining = (info.num_pending or 0) + (info.delivered.consumer_seq if info.delivered else 0)
-        try:
-            while follow or remaining > 0:
-                message = await _next(subscription, follow)
-                remaining = message.metadata.num_pending
-                if (event := _event(message)) is not None:
-                    yield event
-        finally:
-            with contextlib.suppress(*NATS_ERRORS):
-                await subscription.unsubscribe()
-    except NATS_ERRORS as error:
-        raise Unavailable(f"cannot read events from NATS: {error or type(error).__name__}") from error
-
-
-async def _next(subscription: JetStreamContext.PushSubscription, follow: bool) -> Msg:
-    while True:
-        try:
-            return await subscription.next_msg(timeout=_NEXT_SECONDS)
-        except nats.errors.TimeoutError:
-            if not follow:
-                raise
+    async for message in read_messages(stream, subjects.EVENTS_STREAM, subject, since, follow=follow):
+        if (event := _event(message)) is not None:
+            yield event
 
 
 def _event(message: Msg) -> Event | None:

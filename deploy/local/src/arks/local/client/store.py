@@ -26,9 +26,11 @@ from arks.kit.secrets import LocalSecrets
 from arks.kit.settings import Settings
 from arks.kit.tasks import cancel
 from arks.local.client.event_log import read_events
+from arks.local.client.request_log import read_requests
 from arks.local.files.paths import Paths
 from arks.local.plan.addresses import HOST
 from arks.local.render.events import Event
+from arks.local.render.requests import Request
 
 M = TypeVar("M", bound=Message)
 R = TypeVar("R", bound=Resource)
@@ -80,6 +82,12 @@ class Store:
         if isinstance(resource, ArksToken):
             resource = hashed(resource, self._paths.pepper.read_bytes().strip())
         return await LocalResources(self._bus, type(resource)).apply(resource)
+
+    def as_stored(self, resource: Resource) -> dict[str, Any]:
+        """A resource as plain data as `apply` would store it: keys of tokens as hashes, without values of Secrets."""
+        if isinstance(resource, ArksToken):
+            resource = hashed(resource, self._paths.pepper.read_bytes().strip())
+        return _plain(resource)
 
     async def delete(self, kind: type[Resource], key: Key) -> bool:
         """Delete a resource; False if it does not exist. Raises Unavailable, Conflict."""
@@ -142,6 +150,10 @@ class Store:
     def events(self, subject: str, since: datetime | None, *, follow: bool = False) -> AsyncIterator[Event]:
         """Events of the stream from `since` on, or all; with `follow` without end, else up to now."""
         return read_events(self._bus.jetstream, subject, since, follow=follow)
+
+    def requests(self, namespace: str | None, since: datetime, *, follow: bool = False) -> AsyncIterator[Request]:
+        """Requests that ended after `since`; None: of all namespaces."""
+        return read_requests(self._bus.jetstream, namespace, since, follow=follow)
 
 
 @asynccontextmanager

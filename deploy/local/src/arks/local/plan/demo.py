@@ -27,21 +27,22 @@ def manifests(model_file: Path, token_hash: str) -> list[Manifest]:
         ),
         _resource("ArksEndpoint", MODEL, {"defaultWeight": 1}),
         _resource("ArksQuota", NAME, {"quotas": [{"type": "total", "value": 1_000_000_000}]}),
-        _resource(
-            "ArksToken",
-            NAME,
-            {
-                "tokenHash": token_hash,
-                "qos": [
-                    {
-                        "arksEndpoint": {"name": MODEL},
-                        "rateLimits": [{"type": "rpm", "value": 1_000_000}, {"type": "tpm", "value": 1_000_000_000}],
-                        "quota": {"name": NAME},
-                    }
-                ],
-            },
+        token(
+            token_hash,
+            [
+                {
+                    "arksEndpoint": {"name": MODEL},
+                    "rateLimits": [{"type": "rpm", "value": 1_000_000}, {"type": "tpm", "value": 1_000_000_000}],
+                    "quota": {"name": NAME},
+                }
+            ],
         ),
     ]
+
+
+def token(token_hash: str, permissions: list[Manifest]) -> Manifest:
+    """The ArksToken of the key in `demo-key`."""
+    return _resource("ArksToken", NAME, {"tokenHash": token_hash, "qos": permissions})
 
 
 def to_apply(desired: Manifest, existing: Manifest | None) -> Manifest | None:
@@ -68,9 +69,11 @@ def _of_this_machine(desired: Manifest, spec: Manifest) -> Manifest:
 
 
 def is_changed(desired: Manifest, existing: Manifest | None) -> bool:
-    """Whether the user's spec differs from the demo's."""
+    """Whether the user's spec differs from the demo's. More permissions are no difference: `arks run` adds them."""
     if existing is None:
         return False
+    if desired["kind"] == "ArksToken":
+        return any(permission not in existing["spec"]["qos"] for permission in desired["spec"]["qos"])
     return any(existing["spec"].get(field) != value for field, value in desired["spec"].items())
 
 

@@ -8,8 +8,11 @@ from typing import Any
 from arks.contracts.quantities import human_bytes
 from arks.local.files.state import Service, ServiceState
 from arks.local.plan import demo
+from arks.local.render.plain import Object
 from arks.local.render.quantities import duration
-from arks.local.render.resources import Object
+
+USEFUL_MODEL = "Qwen/Qwen2.5-0.5B-Instruct-GGUF"
+"""A small model that answers well enough to be useful, for the example of `arks run`."""
 
 
 def services_progress(services: Sequence[Service]) -> tuple[str, float, bool]:
@@ -99,7 +102,8 @@ Arks is up ({took_seconds:.1f} s).
   URL    {url}
 
 Next:
-  arks apply -f FILE                         serve models from manifests
+  arks run {USEFUL_MODEL}   serve a model (about 500 MB)
+  arks apply -f FILE                          serve models from manifests
 {path_note}"""
 
 
@@ -117,14 +121,16 @@ Try it:
 {demo.curl(url, shown.key_file)}
 
 Next:
-  arks chat "Hello"                          talk to the demo
+  arks chat "Hello"                           chat with the demo
+  arks run {USEFUL_MODEL}   serve a useful model (about 500 MB)
+  eval "$(arks env)"                          set OPENAI_BASE_URL and OPENAI_API_KEY for SDKs
   arks get all, arks top, arks usage, arks down
 {path_note}"""
 
 
 def _model(shown: Demo) -> str:
     if not shown.answers:
-        return f"{demo.MODEL}, which you have scaled to 0"
+        return f"{demo.MODEL}, which you have scaled to 0: `arks scale app {demo.MODEL} 1` starts it"
     if shown.changed:
         return f"{demo.MODEL}; you have changed the demo ({', '.join(shown.changed)}), so it was not touched"
     return f"""{demo.MODEL}, a toy of 135M parameters: fast and often wrong.

@@ -6,9 +6,10 @@ from datetime import datetime
 from typing import Any
 
 from arks.local.render.events import Event
+from arks.local.render.plain import Object, parse_time
 from arks.local.render.quantities import age
-from arks.local.render.resources import Object, parse_time, to_yaml
 from arks.local.render.table import table
+from arks.local.render.yaml_text import to_yaml
 
 _LABEL_WIDTH = 14
 

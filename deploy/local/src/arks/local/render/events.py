@@ -7,10 +7,10 @@ from datetime import datetime
 from typing import Any
 
 from arks.local.render.quantities import age
-from arks.local.render.resources import to_yaml
 from arks.local.render.table import shorten
+from arks.local.render.yaml_text import to_yaml
 
-_WIDTHS = (6, 27, 21)
+_WIDTHS = (8, 27, 20)
 """Columns of age, type and object; fixed, so that new lines of a followed log align with earlier ones."""
 
 _MIN_MESSAGE_WIDTH = 60
@@ -35,13 +35,15 @@ class Event:
     """Path of the service that published it."""
 
 
-def header(*, namespaces: bool = False) -> str:
-    return _line("AGE", "EVENT", "NAMESPACE/OBJECT" if namespaces else "OBJECT", "MESSAGE", 200)
+def header(*, namespaces: bool = False, clock: bool = False) -> str:
+    return _line("TIME" if clock else "AGE", "EVENT", "NAMESPACE/OBJECT" if namespaces else "OBJECT", "MESSAGE", 200)
 
 
-def line(event: Event, now: datetime, *, namespaces: bool = False, width: int = 200) -> str:
+def line(event: Event, now: datetime, *, namespaces: bool = False, width: int = 200, clock: bool = False) -> str:
+    """`clock`: the local time instead of the age, which would stand still in a log that is followed."""
     subject = f"{event.namespace}/{event.name}" if namespaces else event.name
-    return _line(age(event.time, now), event.type, subject, event.message or event.reason, width)
+    when = f"{event.time.astimezone():%H:%M:%S}" if clock else age(event.time, now)
+    return _line(when, event.type, subject, event.message or event.reason, width)
 
 
 def cloud_event(event: Event) -> Mapping[str, Any]:

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from arks.local.render.plain import Object, parse_time
 from arks.local.render.quantities import age, number
-from arks.local.render.resources import Object, parse_time
 from arks.local.render.table import shorten, table
 from arks.local.render.top import Row
 

@@ -40,3 +40,12 @@ def number(value: float | None, digits: int = 0) -> str:
 
 def percent(ratio: float | None) -> str:
     return "-" if ratio is None else f"{100 * ratio:.0f}%"
+
+
+def compact(value: int) -> str:
+    """A count for a table: 999, 20k, 812.4k, 1M, 1.5G; at most one digit behind the point, which is cut off."""
+    for size, unit in ((10**9, "G"), (10**6, "M"), (10**3, "k")):
+        if value >= size:
+            tenths = value * 10 // size
+            return f"{tenths // 10}{unit}" if tenths % 10 == 0 else f"{tenths // 10}.{tenths % 10}{unit}"
+    return str(value)

@@ -1,32 +1,26 @@
-"""`arks get`: resources as tables with the printer columns of their CRDs, as YAML, JSON or names."""
+"""`arks get`: resources as tables or names."""
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
-import yaml
+from arks.local.render.columns import Column, columns_of
+from arks.local.render.kinds import Kind
+from arks.local.render.plain import Object
+from arks.local.render.table import shorten, table
 
-from arks.contracts.resources import PrinterColumn, Resource, Secret
-from arks.local.render.quantities import age
-from arks.local.render.table import table
-
-_SECRET_COLUMNS = (PrinterColumn("Type", ".type"), PrinterColumn("Keys", ".keys"))
-
-Object = Mapping[str, Any]
-"""A resource as plain data."""
+_WHY_CHARACTERS = 60
 
 
 @dataclass(frozen=True, slots=True)
 class Listing:
     """The resources of one kind."""
 
-    kind: type[Resource]
+    kind: Kind
     objects: Sequence[Object]
 
 
-def qualified(kind: type[Resource], name: str) -> str:
+def qualified(kind: Kind, name: str) -> str:
     """`arksmodel.arks.ai/qwen`."""
     return f"{kind.singular}.{kind.group}/{name}" if kind.group else f"{kind.singular}/{name}"
 
@@ -42,84 +36,27 @@ def names(listings: Sequence[Listing]) -> str:
 def tables(
     listings: Sequence[Listing], now: datetime, *, wide: bool = False, namespaces: bool = False, headers: bool = True
 ) -> str:
-    """One table per kind; with several kinds the names are qualified with theirs."""
+    """One table per kind. With several kinds the name's column is headed by the kind."""
     several = len(listings) > 1
     texts = [_table(listing, now, wide, namespaces, several) for listing in listings if listing.objects]
     text = "\n".join(texts)
     return text if headers else "".join(line for part in texts for line in part.splitlines(keepends=True)[1:])
 
 
-def _table(listing: Listing, now: datetime, wide: bool, namespaces: bool, qualify: bool) -> str:
+def _table(listing: Listing, now: datetime, wide: bool, namespaces: bool, several: bool) -> str:
     columns = [column for column in columns_of(listing.kind) if wide or not column.wide]
-    header = [*(["Namespace"] if namespaces else []), "Name", *(column.name for column in columns)]
-
-    def name(resource: Object) -> str:
-        plain = str(resource["metadata"]["name"])
-        return qualified(listing.kind, plain) if qualify else plain
-
-    rows = [
-        [
-            *([resource["metadata"].get("namespace", "")] if namespaces else []),
-            name(resource),
-            *(_value(resource, column, now) for column in columns),
-        ]
+    rows = [[_cell(column, resource, now, wide) for column in columns] for resource in listing.objects]
+    if columns[-1].name == "Why" and not any(row[-1] for row in rows):
+        columns, rows = columns[:-1], [row[:-1] for row in rows]
+    header = [*(["Namespace"] if namespaces else []), listing.kind.word if several else "Name"]
+    lead = [
+        [*([resource["metadata"].get("namespace", "")] if namespaces else []), str(resource["metadata"]["name"])]
         for resource in listing.objects
     ]
-    return table(header, rows)
+    return table([*header, *(column.name for column in columns)], [[*a, *b] for a, b in zip(lead, rows, strict=True)])
 
 
-def columns_of(kind: type[Resource]) -> Sequence[PrinterColumn]:
-    """The printer columns of a kind. A Secret's are those of kubectl, without any value."""
-    return _SECRET_COLUMNS if kind is Secret else kind.columns
-
-
-def _value(resource: Object, column: PrinterColumn, now: datetime) -> str:
-    found = lookup(resource, column.json_path)
-    if column.type == "date":
-        return age(parse_time(found), now)
-    return "" if found is None else str(found)
-
-
-def lookup(resource: Object, json_path: str) -> Any:
-    """The value at a path like `.status.phase`; None if it is absent."""
-    found: Any = resource
-    for part in json_path.strip(".").split("."):
-        if not isinstance(found, Mapping):
-            return None
-        found = found.get(part)
-    return found
-
-
-def parse_time(text: object) -> datetime | None:
-    """An RFC 3339 time; None for anything else."""
-    try:
-        return datetime.fromisoformat(str(text))
-    except ValueError:
-        return None
-
-
-def as_list(objects: Sequence[Object], *, single: bool) -> Object:
-    """One object as it is, several as a `v1/List`, like kubectl."""
-    if single and len(objects) == 1:
-        return objects[0]
-    return {"apiVersion": "v1", "kind": "List", "items": list(objects)}
-
-
-def to_json(data: object) -> str:
-    return json.dumps(data, indent=2, ensure_ascii=False) + "\n"
-
-
-class _Dumper(yaml.SafeDumper):
-    """Dumps text of several lines as a block."""
-
-
-def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
-    style = "|" if "\n" in text else None
-    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
-
-
-_Dumper.add_representer(str, _text)
-
-
-def to_yaml(data: object) -> str:
-    return yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
+def _cell(column: Column, resource: Object, now: datetime, wide: bool) -> str:
+    """An explanation is cut, unless the user wants everything."""
+    text = column.cell(resource, now)
+    return shorten(text, _WHY_CHARACTERS) if column.name == "Why" and not wide else text

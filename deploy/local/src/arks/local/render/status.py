@@ -1,28 +1,68 @@
 """`arks status`: whether Arks is up, its URLs, and its problems."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
+from arks.contracts.quantities import human_bytes
 from arks.local.files.paths import Paths
 from arks.local.files.state import Service, ServiceState, State
 from arks.local.plan import demo
 from arks.local.plan.addresses import GATEWAY, gateway_url
+from arks.local.render.health import Problem, is_ready, problems
+from arks.local.render.kinds import APPLICATION, ENDPOINT, MODEL, Kind
+from arks.local.render.plain import Object
 from arks.local.render.quantities import duration
 from arks.local.render.table import table
 
+_COUNTED = (MODEL, APPLICATION, ENDPOINT)
+_LAST_LINES = 3
 
-def as_data(state: State, paths: Paths, *, with_demo: bool) -> Mapping[str, Any]:
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What status shows. `resources` is None if they could not be read; `reading_problem` has the reason."""
+
+    state: State
+    paths: Paths
+    with_demo: bool
+    resources: Mapping[Kind, Sequence[Object]] | None
+    free_disk_bytes: int
+    free_memory_bytes: int
+    reading_problem: str = ""
+
+    @property
+    def problems(self) -> list[Problem]:
+        found = [_of_service(service) for service in self.state.services if service.state != ServiceState.READY]
+        if self.reading_problem:
+            found.append(Problem("resources", "unknown", self.reading_problem, "see `arks logs nats`"))
+        return found + problems(self.resources or {})
+
+
+def _of_service(service: Service) -> Problem:
+    message = "; ".join([service.problem or "not ready yet", *service.last_lines[-_LAST_LINES:]])
+    return Problem(f"service {service.name}", str(service.state), message, f"see `arks logs {service.name}`")
+
+
+def as_data(view: View) -> Mapping[str, Any]:
     """The data of `-o json`. Fields may be added, never renamed."""
-    gateway = {"url": gateway_url(state.ports[GATEWAY]), "port": state.ports[GATEWAY]}
+    state, paths = view.state, view.paths
     return {
         "running": True,
         "ready": state.ready(),
         "phase": str(state.phase),
         "pid": state.pid,
         "home": str(paths.home),
-        "gateway": gateway,
-        "demo": {"model": demo.MODEL, "keyFile": str(paths.demo_key)} if with_demo else None,
+        "gateway": {"url": gateway_url(state.ports[GATEWAY]), "port": state.ports[GATEWAY]},
+        "usageApi": f"http://127.0.0.1:{state.ports['token-quota-api']}/v1/usage"
+        if "token-quota-api" in state.ports
+        else None,
+        "demo": {"model": demo.MODEL, "keyFile": str(paths.demo_key)} if view.with_demo else None,
         "services": [_service(service) for service in state.services],
+        "resources": {kind.plural: counts for kind, counts in _counts(view).items()},
+        "freeDiskBytes": view.free_disk_bytes,
+        "freeMemoryBytes": view.free_memory_bytes,
+        "problems": [asdict(problem) for problem in view.problems],
     }
 
 
@@ -39,27 +79,56 @@ def _service(service: Service) -> Mapping[str, Any]:
     return data
 
 
-def as_text(state: State, paths: Paths, *, with_demo: bool, now: float) -> str:
-    url = gateway_url(state.ports[GATEWAY])
-    lines = [f"Arks {_summary(state)}, for {duration(now - state.started)}", f"Gateway  {url}"]
-    if with_demo:
-        lines += [f"Model    {demo.MODEL}", f"Key      in {paths.demo_key}"]
+def _counts(view: View) -> dict[Kind, dict[str, int]]:
+    return {
+        kind: {"ready": sum(map(is_ready, found)), "all": len(found)}
+        for kind, found in (view.resources or {}).items()
+        if kind in _COUNTED
+    }
+
+
+def as_text(view: View, now: float, *, services: bool) -> str:
+    """`services`: also the table of services with their addresses."""
+    found = view.problems
+    lines = [
+        f"Arks {_summary(view.state, len(found))}, for {duration(now - view.state.started)}",
+        f"Gateway   {gateway_url(view.state.ports[GATEWAY])}",
+    ]
+    if view.with_demo:
+        lines.append(f"Demo      model {demo.MODEL}, key in {view.paths.demo_key}")
+    lines += [f"Ready     {_ready(view)}", f"Free      {_free(view)}"]
+    text = "\n".join([*lines, *_problem_lines(found), ""])
+    return f"{text}\n{_services(view.state, now)}" if services else text
+
+
+def _summary(state: State, problem_count: int) -> str:
+    if state.phase != "running":
+        return f"is {state.phase}"
+    count = "1 problem" if problem_count == 1 else f"{problem_count} problems"
+    return f"is up, {count}" if problem_count else "is up"
+
+
+def _ready(view: View) -> str:
+    ready = sum(service.state == ServiceState.READY for service in view.state.services)
+    parts = [f"services {ready}/{len(view.state.services)}"]
+    parts += [f"{kind.word}s {counts['ready']}/{counts['all']}" for kind, counts in _counts(view).items()]
+    return "   ".join(parts)
+
+
+def _free(view: View) -> str:
+    return f"disk {human_bytes(view.free_disk_bytes)}   memory {human_bytes(view.free_memory_bytes)}"
+
+
+def _problem_lines(found: Sequence[Problem]) -> list[str]:
+    lines = [""] if found else []
+    for problem in found:
+        lines += [f"✗ {problem.what}: {problem.state}: {problem.message}", f"  {problem.next_step}"]
+    return lines
+
+
+def _services(state: State, now: float) -> str:
     rows = [
         (service.name, service.state, duration(now - service.since), service.restarts, service.address)
         for service in state.services
     ]
-    text = "\n".join([*lines, "", table(("Name", "State", "Age", "Restarts", "Address"), rows)])
-    return text + "".join(_problem(service) for service in state.services)
-
-
-def _summary(state: State) -> str:
-    ready = sum(service.state == ServiceState.READY for service in state.services)
-    if state.phase != "running":
-        return f"is {state.phase}"
-    return "is up" if state.ready() else f"is not all up ({ready} of {len(state.services)} services ready)"
-
-
-def _problem(service: Service) -> str:
-    if not service.problem:
-        return ""
-    return f"\n{service.name}: {service.problem}\n" + "".join(f"  {line}\n" for line in service.last_lines)
+    return table(("Service", "State", "Age", "Restarts", "Address"), rows)

@@ -1,24 +1,77 @@
-"""`arks usage`: requests and tokens by API key and endpoint, from the ledger."""
+"""`arks usage`: requests and tokens from the ledger, as a table or as CSV. Pure."""
 
+import csv
+import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from arks.local.render.table import table
 
-_SUMS = ("requests", "promptTokens", "completionTokens")
+_SUMS = ("requests", "promptTokens", "completionTokens", "totalTokens")
+_HEADERS = ("Requests", "Input", "Output", "Total")
+
+Row = Mapping[str, Any]
 
 
-def as_text(items: Sequence[Mapping[str, Any]]) -> str:
-    """One line per ArksToken and endpoint, with a total if there are several."""
+def as_text(data: Mapping[str, Any], groups: Sequence[str], period: tuple[str | None, str | None]) -> str:
+    """A line per group, the largest first (days in their order), with a total and where the numbers are from."""
+    items = _in_order(data["items"], groups)
     if not items:
-        return "Nothing was used.\n"
-    rows = [(item["namespace"], item["token"], item["endpoint"], *_numbers(item)) for item in items]
+        return f"Nothing was used{_period(period)}.\n"
+    all_tokens = max(1, int(data["total"]["totalTokens"]))
+    rows = [
+        (*_names(item, groups), *_numbers(item), f"{100 * int(item['totalTokens']) / all_tokens:.0f}%")
+        for item in items
+    ]
     if len(items) > 1:
-        totals = {name: sum(int(item[name]) for item in items) for name in _SUMS}
-        rows.append(("", "total", "", *_numbers(totals)))
-    return table(("Namespace", "Token", "Endpoint", "Requests", "Prompt", "Completion", "Tokens"), rows)
+        rows.append((*_total_names(groups), *_numbers(data["total"]), "100%"))
+    text = table((*(group.capitalize() for group in groups), *_HEADERS, "Share"), rows)
+    return text + _footer(data, items)
 
 
-def _numbers(sums: Mapping[str, Any]) -> tuple[str, ...]:
-    requests, prompt, completion = (int(sums[name]) for name in _SUMS)
-    return tuple(f"{value:,}" for value in (requests, prompt, completion, prompt + completion))
+def _in_order(items: Sequence[Row], groups: Sequence[str]) -> Sequence[Row]:
+    if "day" in groups:
+        return sorted(items, key=lambda item: tuple(str(item[group]) for group in ("day", *groups)))
+    return sorted(items, key=lambda item: -int(item["totalTokens"]))
+
+
+def _names(item: Row, groups: Sequence[str]) -> list[str]:
+    return [str(item[group] or "<none>") for group in groups]
+
+
+def _total_names(groups: Sequence[str]) -> list[str]:
+    return ["total", *[""] * (len(groups) - 1)] if groups else []
+
+
+def _numbers(sums: Row) -> list[str]:
+    return [f"{int(sums[name]):,}" for name in _SUMS]
+
+
+def _period(period: tuple[str | None, str | None]) -> str:
+    first, last = period
+    return (f" from {first}" if first else "") + (f" until {last}" if last else "")
+
+
+def _footer(data: Mapping[str, Any], items: Sequence[Row]) -> str:
+    """Where the tokens are from, and whether requests are still in flight."""
+    total = max(1, int(data["total"]["totalTokens"]))
+    by_source: dict[str, int] = {}
+    for item in items:
+        for source, sums in item.get("bySource", {}).items():
+            by_source[source] = by_source.get(source, 0) + int(sums["totalTokens"])
+    shares = [f"{source} {100 * tokens / total:.1f}%" for source, tokens in by_source.items() if tokens]
+    lines = [f"counted by: {', '.join(shares)}"] if shares else []
+    if in_flight := data.get("openReservations"):
+        lines.append(f"requests in flight, not in the sums yet: {in_flight:,}")
+    return "\n" + "".join(f"{line}\n" for line in lines) if lines else ""
+
+
+def as_csv(items: Sequence[Row], groups: Sequence[str]) -> str:
+    """Plain numbers under the names of `-o json`."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([*groups, *_SUMS])
+    writer.writerows(
+        [*(item[group] for group in groups), *(int(item[name]) for name in _SUMS)] for item in _in_order(items, groups)
+    )
+    return text.getvalue()

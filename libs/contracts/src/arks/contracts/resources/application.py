@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from arks.contracts.resources.instance import ArksInstanceSpec, ImagePullSecret, PodGroupPolicy
-from arks.contracts.resources.meta import AGE, KIND, CustomResource, PrinterColumn, Resource, ScalePaths, Status
+from arks.contracts.resources.meta import AGE, KIND, WHY, CustomResource, PrinterColumn, Resource, ScalePaths, Status
 from arks.contracts.resources.rollout import RolloutStrategy
 from arks.contracts.resources.schema import ApiModel, Count32, Count64, ObjectName, Rule, differ
 
@@ -202,10 +202,11 @@ class ArksApplication(CustomResource[ArksApplicationSpec, ArksApplicationStatus]
         PrinterColumn("Phase", ".status.phase"),
         PrinterColumn("Replicas", ".status.replicas", "integer"),
         PrinterColumn("Ready", ".status.readyReplicas", "integer"),
+        PrinterColumn("Model", ".spec.model.name"),
+        PrinterColumn("Runtime", ".spec.runtime"),
         AGE,
-        PrinterColumn("Model", ".spec.model.name", wide=True),
-        PrinterColumn("Runtime", ".spec.runtime", wide=True),
         PrinterColumn("Driver", ".spec.driver", wide=True),
+        WHY,
     )
 
     kind: Literal["ArksApplication"] = Field(default="ArksApplication", description=KIND)

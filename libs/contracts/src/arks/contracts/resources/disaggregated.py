@@ -15,7 +15,7 @@ from arks.contracts.resources.application import (
     ServedModelName,
 )
 from arks.contracts.resources.instance import ArksInstanceSpec, ImagePullSecret, PodGroupPolicy
-from arks.contracts.resources.meta import AGE, KIND, CustomResource, PrinterColumn, Status
+from arks.contracts.resources.meta import AGE, KIND, WHY, CustomResource, PrinterColumn, Status
 from arks.contracts.resources.rollout import RolloutStrategy
 from arks.contracts.resources.schema import ApiModel, Count32, Rule, differ
 
@@ -148,8 +148,9 @@ class ArksDisaggregatedApplication(
         PrinterColumn("Router Ready", ".status.router.readyReplicas", "integer"),
         PrinterColumn("Prefill Ready", ".status.prefill.readyReplicas", "integer"),
         PrinterColumn("Decode Ready", ".status.decode.readyReplicas", "integer"),
+        PrinterColumn("Model", ".spec.model.name"),
         AGE,
-        PrinterColumn("Model", ".spec.model.name", wide=True),
+        WHY,
     )
 
     kind: Literal["ArksDisaggregatedApplication"] = Field(default="ArksDisaggregatedApplication", description=KIND)

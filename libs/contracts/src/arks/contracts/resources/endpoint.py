@@ -4,7 +4,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from arks.contracts.resources.meta import AGE, KIND, SPEC, CustomResource, PrinterColumn, Status
+from arks.contracts.resources.meta import AGE, KIND, READY, SPEC, WHY, CustomResource, PrinterColumn, Status
 from arks.contracts.resources.schema import ApiModel, Count32, ObjectName, Passthrough, Port
 
 MAX_ROUTES = 16
@@ -110,8 +110,12 @@ class ArksEndpoint(CustomResource[ArksEndpointSpec, ArksEndpointStatus]):
     singular: ClassVar[str] = "arksendpoint"
     short_names: ClassVar[tuple[str, ...]] = ("aep",)
     columns: ClassVar[tuple[PrinterColumn, ...]] = (
+        READY,
+        PrinterColumn("Replicas", ".status.readyReplicas", "integer"),
         AGE,
-        PrinterColumn("Default Weight", ".spec.defaultWeight", "integer"),
+        PrinterColumn("Default Weight", ".spec.defaultWeight", "integer", wide=True),
+        PrinterColumn("Weights", ".status.signalSource", wide=True),
+        WHY,
     )
 
     kind: Literal["ArksEndpoint"] = Field(default="ArksEndpoint", description=KIND)

@@ -145,6 +145,9 @@ class ScalePaths:
 
 
 AGE = PrinterColumn("Age", ".metadata.creationTimestamp", "date")
+READY = PrinterColumn("Ready", '.status.conditions[?(@.type=="Ready")].status')
+WHY = PrinterColumn("Why", '.status.conditions[?(@.type=="Ready")].message', wide=True)
+"""The explanation of Ready."""
 
 
 class Resource(ApiModel):

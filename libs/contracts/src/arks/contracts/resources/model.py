@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, field_validator
 
 from arks.contracts.resources.instance import ArksInstanceSpec, ImagePullSecret
-from arks.contracts.resources.meta import AGE, KIND, CustomResource, PrinterColumn, Status
+from arks.contracts.resources.meta import AGE, KIND, WHY, CustomResource, PrinterColumn, Status
 from arks.contracts.resources.schema import (
     MAX_LABEL_LENGTH,
     ApiModel,
@@ -199,9 +199,11 @@ class ArksModel(CustomResource[ArksModelSpec, ArksModelStatus]):
     singular: ClassVar[str] = "arksmodel"
     short_names: ClassVar[tuple[str, ...]] = ("am",)
     columns: ClassVar[tuple[PrinterColumn, ...]] = (
-        AGE,
-        PrinterColumn("Model", ".spec.model"),
         PrinterColumn("Phase", ".status.phase"),
+        PrinterColumn("Model", ".spec.model"),
+        AGE,
+        PrinterColumn("Path", ".status.path", wide=True),
+        WHY,
     )
 
     kind: Literal["ArksModel"] = Field(default="ArksModel", description=KIND)

@@ -109,6 +109,12 @@ class ArksQuota(CustomResource[ArksQuotaSpec, ArksQuotaStatus]):
     plural: ClassVar[str] = "arksquotas"
     singular: ClassVar[str] = "arksquota"
     short_names: ClassVar[tuple[str, ...]] = ("aq",)
-    columns: ClassVar[tuple[PrinterColumn, ...]] = (AGE,)
+    columns: ClassVar[tuple[PrinterColumn, ...]] = (
+        PrinterColumn("Used", ".status.quotaStatus[0].used", "integer"),
+        PrinterColumn("Limit", ".spec.quotas[0].value", "integer"),
+        PrinterColumn("Period", ".spec.period"),
+        AGE,
+        PrinterColumn("Exceeded", '.status.conditions[?(@.type=="Exceeded")].status', wide=True),
+    )
 
     kind: Literal["ArksQuota"] = Field(default="ArksQuota", description=KIND)

@@ -15,7 +15,7 @@ from arks.contracts.api_key import (
     is_key,
     is_key_hash,
 )
-from arks.contracts.resources.meta import AGE, KIND, CustomResource, PrinterColumn, Status
+from arks.contracts.resources.meta import AGE, KIND, READY, WHY, CustomResource, PrinterColumn, Status
 from arks.contracts.resources.schema import ApiModel, Count64, Location, ObjectName, Rule, Timestamp, duplicate_at
 from arks.contracts.resources.secret import Hidden
 
@@ -199,6 +199,11 @@ class ArksToken(CustomResource[ArksTokenSpec, ArksTokenStatus]):
 
     plural: ClassVar[str] = "arkstokens"
     singular: ClassVar[str] = "arkstoken"
-    columns: ClassVar[tuple[PrinterColumn, ...]] = (AGE,)
+    columns: ClassVar[tuple[PrinterColumn, ...]] = (
+        READY,
+        PrinterColumn("Expires", ".spec.expiresAt"),
+        AGE,
+        WHY,
+    )
 
     kind: Literal["ArksToken"] = Field(default="ArksToken", description=KIND)

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from arks.app_deployer.adapters.local import gguf
-from arks.app_deployer.adapters.local.machine import available_memory_bytes, engine_threads, usable_cpus
 from arks.app_deployer.domain.launch.llamacpp_options import BadOptions, context_tokens, memory_bytes, parser
 from arks.app_deployer.domain.model_file import ModelFile
 from arks.app_deployer.programs import init
+from arks.kit.machine import available_memory_bytes, engine_threads, usable_cpus
 
 if TYPE_CHECKING:
     from xllamacpp import CommonParams

@@ -11,7 +11,6 @@ from typing import Any, Protocol
 
 import structlog
 
-from arks.app_deployer.adapters.local import machine
 from arks.app_deployer.adapters.local.files import EngineDirectories, Launch
 from arks.app_deployer.adapters.local.process import start_ticks_of
 from arks.app_deployer.adapters.local.replica import LocalReplica, Probe, ReplicaDeps, Timings
@@ -22,6 +21,7 @@ from arks.app_deployer.domain.launch.local_commands import EngineParameters
 from arks.app_deployer.domain.launch.profile_set import Profiles
 from arks.app_deployer.domain.workload import Change, Machine, ObservedWorkload, Refusal, Workload
 from arks.contracts.resources import ArksApplication, ArksApplicationSpec, InstanceState, Runtime
+from arks.kit import machine
 from arks.kit.clock import Clock
 from arks.kit.errors import Unavailable
 from arks.kit.key import Key

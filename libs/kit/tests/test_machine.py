@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from arks.app_deployer.adapters.local import machine
+from arks.kit import machine
 
 
 def _files(directory: Path, **files: str) -> Path:

@@ -1,0 +1,137 @@
+"""The commands: names, the line that `arks --help` shows, and the module of each.
+
+Only the module of the command that runs is imported: help is printed at once, and so is a table.
+"""
+
+import importlib
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import typer
+
+from arks.local.cli.options import RootHomeOption
+
+_HELP = """
+Run and manage Arks on this machine: models behind one OpenAI-compatible URL.
+
+\b
+Start here:
+  arks up                      start Arks and a small demo model
+  arks chat "Hello"            chat with it
+  arks run REPOSITORY          download and serve a model of Hugging Face
+  arks status                  show health and URLs
+  arks apply -f FILE           serve models from manifests
+
+\b
+Exit codes: 0 done, 1 failed, 2 wrong usage or invalid manifest,
+            3 Arks is not running, 4 timed out.
+"""
+
+COMMANDS = {
+    "up": "Start Arks and wait until its demo answers.",
+    "down": "Stop Arks; its data is kept.",
+    "status": "Show health, URLs and problems.",
+    "doctor": "Check this machine: disk, memory, ports, GPU.",
+    "run": "Download and serve a model.",
+    "chat": "Chat with a model.",
+    "env": "Print what OpenAI SDKs need.",
+    "get": "List resources.",
+    "describe": "Show everything about resources.",
+    "apply": "Create or update resources from manifests.",
+    "diff": "Show what apply would change.",
+    "edit": "Change a resource in an editor.",
+    "delete": "Delete resources.",
+    "wait": "Wait until resources are ready or deleted.",
+    "scale": "Set the number of replicas.",
+    "restart": "Replace the engines of an application.",
+    "logs": "Print logs of services and engines.",
+    "events": "List or follow events.",
+    "requests": "List or follow requests of clients.",
+    "top": "Show the load of each replica, live.",
+    "explain": "Show an endpoint's weights, with reasons.",
+    "token": "Manage API keys.",
+    "quota": "Show what is used and left of quotas.",
+    "usage": "Show requests and tokens, for billing.",
+    "fields": "Document the fields of a kind.",
+    "completion": "Print a completion script for a shell.",
+    "version": "Print versions.",
+}
+_GROUPS = frozenset({"token"})
+"""Commands with commands of their own; their modules have an `app`."""
+_SETTINGS: dict[str, Any] = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+_VALUE_OPTIONS = ("--home",)
+"""Options before the command that take a value."""
+
+
+def app_for(arguments: Sequence[str]) -> typer.Typer:
+    """The app for a command line. All commands are known to it; only the one that runs is more than a line of help."""
+    name = command_of(arguments)
+    app = _root()
+    for command, line in COMMANDS.items():
+        if command == name:
+            _add(app, command)
+        else:
+            app.command(command, help=line)(_stub)
+    return app
+
+
+def whole_app() -> typer.Typer:
+    """The app with all commands, for completion and tests."""
+    app = _root()
+    for command in COMMANDS:
+        _add(app, command)
+    return app
+
+
+def command_of(arguments: Sequence[str]) -> str | None:
+    """The name of the command: the first argument that is neither an option nor an option's value."""
+    skip = False
+    for argument in arguments:
+        if skip or argument.startswith("-"):
+            skip = argument in _VALUE_OPTIONS
+            continue
+        return argument
+    return None
+
+
+def _root() -> typer.Typer:
+    app = typer.Typer(
+        name="arks",
+        help=_HELP,
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+        context_settings=_SETTINGS,
+    )
+    app.callback()(_options)
+    return app
+
+
+def _add(app: typer.Typer, command: str) -> None:
+    module = importlib.import_module(f"arks.local.cli.{command}")
+    if command in _GROUPS:
+        app.add_typer(module.app)
+    else:
+        app.command(command)(getattr(module, command))
+
+
+def _stub() -> None:
+    """Stands for a command that does not run."""
+
+
+def _version(requested: bool) -> None:
+    if requested:
+        from importlib.metadata import version
+
+        typer.echo(f"arks {version('arks-local')}")
+        raise typer.Exit
+
+
+def _options(
+    home: RootHomeOption = None,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Options before the command apply to every command."""

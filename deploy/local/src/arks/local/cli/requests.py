@@ -1,0 +1,64 @@
+"""`arks requests`: list or follow requests of clients."""
+
+import asyncio
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+
+from arks.local.cli.connection import connected
+from arks.local.cli.options import NO_HOME, AllNamespacesOption, HomeOption, NamespaceOption, Output, OutputOption
+from arks.local.cli.output import print_text
+from arks.local.cli.times import parse_since
+
+
+def requests(
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Follow: print requests as they end.")] = False,
+    model: Annotated[str | None, typer.Option("--model", "-m", help="Only of this endpoint.")] = None,
+    token: Annotated[str | None, typer.Option("--token", help="Only of this ArksToken.")] = None,
+    errors: Annotated[bool, typer.Option("--errors", help="Only with a status of 400 or more.")] = False,
+    since: Annotated[str, typer.Option("--since", help="Oldest request: 90s, 15m, 2h, or a date.")] = "15m",
+    namespace: NamespaceOption = "default",
+    all_namespaces: AllNamespacesOption = False,
+    output: OutputOption = None,
+    home: HomeOption = NO_HOME,
+) -> None:
+    """List requests that were admitted and have ended: model, key, status, tokens and durations.
+
+    FIRST is the time to the first byte of the answer. Requests without a valid key are not listed.
+
+    \b
+    arks requests
+    arks requests -f --errors
+    """
+    from arks.local.render.requests import Request, header, line, to_json_line
+
+    def wanted(request: Request) -> bool:
+        return (
+            (model is None or request.endpoint == model)
+            and (token is None or request.token == token)
+            and (not errors or request.status >= 400)
+        )
+
+    async def show(start: datetime, where: str | None) -> int:
+        count = 0
+        async with connected(home) as store:
+            async for request in store.requests(where, start, follow=follow):
+                if not wanted(request):
+                    continue
+                if output is not None:
+                    print_text(_as(request, output))
+                else:
+                    print_text((header() if count == 0 else "") + line(request))
+                count += 1
+        return count
+
+    def _as(request: Request, output: Output) -> str:
+        from arks.local.render.yaml_text import to_yaml
+
+        return to_json_line(request) if output == Output.JSON else f"---\n{to_yaml(request.as_data())}"
+
+    start = parse_since(since, datetime.now(UTC))
+    count = asyncio.run(show(start, None if all_namespaces else namespace))
+    if count == 0 and output is None:
+        typer.echo(f"No requests since {start:%Y-%m-%d %H:%M} UTC.", err=True)

@@ -1,0 +1,101 @@
+"""Wait until resources are ready, with their progress."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from arks.local.cli.failure import Exit, fail
+from arks.local.cli.progress import progress
+from arks.local.cli.reading import read
+from arks.local.render.health import has_failed, is_ready, why
+from arks.local.render.kinds import ARKS_KINDS, Kind
+
+_POLL_SECONDS = 0.3
+_FAILED_SECONDS = 10.0
+"""What is Failed for this long does not recover by itself."""
+
+Resources = Mapping[Kind, Sequence[dict[str, Any]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Awaited:
+    """One resource that a user waits for."""
+
+    kind: Kind
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.kind.word} {self.name}"
+
+    def of(self, resources: Resources) -> dict[str, Any] | None:
+        key = (self.namespace, self.name)
+        found = resources.get(self.kind, ())
+        return next((item for item in found if (item["metadata"]["namespace"], item["metadata"]["name"]) == key), None)
+
+
+def wait_ready(home: Path, awaited: Sequence[Awaited], seconds: float) -> None:
+    """Return when all are ready. Raises Failure if that takes too long, or if something stays failed."""
+    began, failed_since = time.monotonic(), float("inf")
+    with progress(began) as steps:
+        while True:
+            resources = read(home, list(dict.fromkeys(item.kind for item in awaited)))
+            pending = [item for item in awaited if not _show(item, item.of(resources), steps)]
+            if not pending:
+                return
+            now = time.monotonic()
+            failed = [item for item in pending if (found := item.of(resources)) is not None and has_failed(found)]
+            failed_since = min(failed_since, now) if failed else float("inf")
+            if now - failed_since >= _FAILED_SECONDS:
+                _fail(failed, resources, "is not ready", Exit.FAILED)
+            if now - began >= seconds:
+                _fail(pending, resources, f"is not ready after {seconds:g} s", Exit.TIMED_OUT)
+            time.sleep(_POLL_SECONDS)
+
+
+def _show(item: Awaited, resource: dict[str, Any] | None, steps: Any) -> bool:
+    """Show the progress of a resource; whether it is ready."""
+    from arks.local.render.bring_up import progress_of
+
+    if resource is None:
+        steps.step(str(item), "does not exist")
+        return False
+    done = is_ready(resource)
+    text, ratio, _ = progress_of(resource)
+    steps.step(str(item), "ready" if done else why(resource) if ratio is None else text, done=done, ratio=ratio)
+    return done
+
+
+def _fail(items: Sequence[Awaited], resources: Resources, what: str, code: Exit) -> None:
+    lines = []
+    for item in items:
+        found = item.of(resources)
+        lines.append(f"{item} {what}: {'it does not exist' if found is None else why(found)}")
+    first = items[0]
+    where = "" if first.namespace == "default" else f" -n {first.namespace}"
+    fail("\n".join(lines), f"see `arks describe {first}{where}`", code)
+
+
+def wait_deleted(home: Path, awaited: Sequence[Awaited], seconds: float) -> None:
+    """Return when none exists. Raises Failure if that takes too long."""
+    began = time.monotonic()
+    while True:
+        resources = read(home, list(dict.fromkeys(item.kind for item in awaited)))
+        existing = [item for item in awaited if item.of(resources) is not None]
+        if not existing:
+            return
+        if time.monotonic() - began >= seconds:
+            first = existing[0]
+            fail(
+                f"{first} still exists after {seconds:g} s",
+                f"`arks describe {first} -n {first.namespace}` shows what it waits for",
+                Exit.TIMED_OUT,
+            )
+        time.sleep(_POLL_SECONDS)
+
+
+def kinds_to_wait_for(kinds: Sequence[str]) -> list[Kind]:
+    """The kinds of manifests that get ready: all of Arks, but not Secrets."""
+    return [kind for kind in ARKS_KINDS if kind.name in kinds]

@@ -1,0 +1,71 @@
+"""Messages of the argument parser in the form of all others: what is wrong, then the next step."""
+
+import re
+from collections.abc import Sequence
+
+from arks.local.cli.commands import COMMANDS
+from arks.local.cli.failure import Exit, Failure
+
+_MEANT = {
+    "start": "up",
+    "serve": "run",
+    "pull": "run",
+    "install": "up",
+    "stop": "down",
+    "kill": "down",
+    "ls": "get all",
+    "list": "get all",
+    "ps": "get all",
+    "show": "describe",
+    "rm": "delete",
+    "remove": "delete",
+    "create": "apply -f FILE",
+    "log": "logs",
+    "health": "status",
+    "info": "status",
+    "models": "get models",
+    "tokens": "token list",
+    "key": "token",
+    "keys": "token list",
+    "rollout": "restart",
+    "config": "env",
+}
+"""What users of other tools type, and the command here."""
+_OF_FILES = ("apply", "delete", "diff")
+
+
+def failure_of(message: str, command_path: str, arguments: Sequence[str]) -> Failure:
+    """A parser's message as a Failure. `command_path`: as in `arks token create`."""
+    text = _plain(message)
+    return Failure(text, _next_step(text, message, command_path, arguments), Exit.USAGE)
+
+
+def _plain(message: str) -> str:
+    """Without the words of the validation library."""
+    text = message.replace("Value error, ", "").replace("Input should be", "must be").rstrip(".")
+    text = re.sub(r"\. Did you mean .*$", "", text)
+    return text[:1].lower() + text[1:]
+
+
+def _next_step(text: str, message: str, command_path: str, arguments: Sequence[str]) -> str:
+    if (unknown := re.match(r"no such command '(.+?)'", text)) and command_path == "arks":
+        return f"did you mean `arks {meant}`?" if (meant := _meant(unknown[1])) else "see `arks --help`"
+    command = command_path.rpartition(" ")[2]
+    if "extra argument" in text and command in _OF_FILES and any(_is_file(argument) for argument in arguments):
+        file = next(argument for argument in arguments if _is_file(argument))
+        return f"files are named with -f: `arks {command} -f {file}`"
+    if guess := re.search(r"did you mean '(.+?)'", message, re.IGNORECASE):
+        return f"did you mean `{command_path} {guess[1]}`?"
+    return f"see `{command_path} --help`"
+
+
+def _is_file(argument: str) -> bool:
+    return argument.endswith((".yaml", ".yml", ".json"))
+
+
+def _meant(word: str) -> str | None:
+    import difflib
+
+    if word in _MEANT:
+        return _MEANT[word]
+    return next(iter(difflib.get_close_matches(word, COMMANDS, n=1, cutoff=0.7)), None)

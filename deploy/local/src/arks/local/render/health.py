@@ -1,0 +1,108 @@
+"""Whether a resource works, and why not, from its status. Pure."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from arks.local.render.kinds import APPLICATION, DISAGGREGATED, ENDPOINT, MODEL, QUOTA, TOKEN, Kind
+from arks.local.render.plain import Object, condition, spec_of, status_of
+
+_MEANT = frozenset({"Disabled", "Expired", "ScaledToZero"})
+"""Reasons that a user has chosen: not ready, and nothing is wrong."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something that a user has to look at."""
+
+    what: str
+    """`application qwen`, with its namespace unless it is default."""
+    state: str
+    message: str
+    next_step: str
+
+
+def is_ready(resource: Object) -> bool:
+    """Whether it does what it is for: the condition Ready describes the present spec and is True."""
+    if resource["kind"] == QUOTA.name:
+        return condition(resource, "Exceeded").get("status") != "True"
+    return condition(resource, "Ready").get("status") == "True" and is_current(resource)
+
+
+def is_current(resource: Object) -> bool:
+    """Whether the status describes the present spec."""
+    return bool(status_of(resource).get("observedGeneration") == resource["metadata"].get("generation"))
+
+
+def has_failed(resource: Object) -> bool:
+    """Whether it stays as it is until someone changes something."""
+    if resource["kind"] in {MODEL.name, APPLICATION.name, DISAGGREGATED.name}:
+        return bool(status_of(resource).get("phase") == "Failed")
+    found = condition(resource, "Ready")
+    return found.get("status") == "False" and found.get("reason") not in _MEANT
+
+
+def why(resource: Object) -> str:
+    """Why it is not ready; empty if it is. An explanation of the first condition that does not hold."""
+    if is_ready(resource):
+        return ""
+    found = [item for item in status_of(resource).get("conditions", []) if item["status"] != "True"]
+    if resource["kind"] == QUOTA.name:
+        return str(condition(resource, "Exceeded").get("message", ""))
+    messages = [" ".join(str(item["message"]).split()) for item in found if item.get("message")]
+    return messages[0] if messages else "waiting for its controller" if not found else str(found[0].get("reason", ""))
+
+
+def problems(resources: Mapping[Kind, Sequence[Object]]) -> list[Problem]:
+    """What is wrong with the resources. What only follows from another problem is left out."""
+    failed = [
+        Problem(_named(kind, resource), _state(resource), why(resource), _next_step(kind, resource))
+        for kind, found in resources.items()
+        for resource in found
+        if has_failed(resource) and not (kind is ENDPOINT and _waits_for_application(resource, resources))
+    ]
+    return [*failed, *_dangling(resources)]
+
+
+def _waits_for_application(endpoint: Object, resources: Mapping[Kind, Sequence[Object]]) -> bool:
+    """Whether an application of its name exists: what is wrong is shown there."""
+    key = (endpoint["metadata"]["namespace"], endpoint["metadata"]["name"])
+    applications = [*resources.get(APPLICATION, ()), *resources.get(DISAGGREGATED, ())]
+    return any((item["metadata"]["namespace"], served_name(item)) == key for item in applications)
+
+
+def served_name(application: Object) -> str:
+    spec = spec_of(application)
+    return str(spec.get("servedModelName") or (spec.get("model") or {}).get("name", ""))
+
+
+def _dangling(resources: Mapping[Kind, Sequence[Object]]) -> Iterator[Problem]:
+    """Tokens that name endpoints which do not exist."""
+    known = {(item["metadata"]["namespace"], item["metadata"]["name"]) for item in resources.get(ENDPOINT, ())}
+    for token in resources.get(TOKEN, ()):
+        namespace = token["metadata"]["namespace"]
+        missing = [name for name in endpoints_of(token) if (namespace, name) not in known]
+        if missing and ENDPOINT in resources:
+            message = f"names endpoints that do not exist: {', '.join(missing)}"
+            yield Problem(_named(TOKEN, token), "EndpointNotFound", message, "see `arks get endpoints`")
+
+
+def endpoints_of(token: Object) -> list[str]:
+    return [str((qos.get("arksEndpoint") or {}).get("name", "")) for qos in spec_of(token).get("qos", [])]
+
+
+def _named(kind: Kind, resource: Object) -> str:
+    metadata = resource["metadata"]
+    prefix = "" if metadata["namespace"] == "default" else f"{metadata['namespace']}/"
+    return f"{kind.word} {prefix}{metadata['name']}"
+
+
+def _state(resource: Object) -> str:
+    phase: Any = status_of(resource).get("phase")
+    return str(phase or condition(resource, "Ready").get("reason") or "not ready")
+
+
+def _next_step(kind: Kind, resource: Object) -> str:
+    metadata = resource["metadata"]
+    namespace = "" if metadata["namespace"] == "default" else f" -n {metadata['namespace']}"
+    return f"see `arks describe {kind.word} {metadata['name']}{namespace}`"

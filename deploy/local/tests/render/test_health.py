@@ -1,0 +1,83 @@
+"""`arks status` names what is wrong, and only that."""
+
+from typing import Any
+
+from arks.local.render import kinds
+from arks.local.render.health import has_failed, is_ready, problems, why
+from arks.local.render.references import missing_references
+
+
+def resource(kind: kinds.Kind, name: str, *, namespace: str = "default", **parts: Any) -> dict[str, Any]:
+    return {"kind": kind.name, "metadata": {"name": name, "namespace": namespace, "generation": 1}, **parts}
+
+
+def status(ready: str, reason: str = "", message: str = "", **fields: Any) -> dict[str, Any]:
+    condition = {"type": "Ready", "status": ready, "reason": reason, "message": message}
+    return {"conditions": [condition], "observedGeneration": 1, **fields}
+
+
+FAILED = resource(
+    kinds.APPLICATION,
+    "qwen",
+    spec={"model": {"name": "qwen"}},
+    status=status("False", "RuntimeNotSupport", "vllm is not installed", phase="Failed"),
+)
+LOADING = resource(kinds.APPLICATION, "qwen", spec={}, status=status("False", "Starting", "loads", phase="Creating"))
+ENDPOINT = resource(kinds.ENDPOINT, "qwen", status=status("False", "NoReadyReplicas", "no ready replicas"))
+
+
+def token(*endpoints: str, **parts: Any) -> dict[str, Any]:
+    qos = [{"arksEndpoint": {"name": name}, "quota": {"name": "team"}} for name in endpoints]
+    return resource(kinds.TOKEN, "ada", spec={"qos": qos}, **({"status": status("True")} | parts))
+
+
+def test_a_failed_application_is_one_problem_and_its_endpoint_no_second_one() -> None:
+    found = problems({kinds.APPLICATION: [FAILED], kinds.ENDPOINT: [ENDPOINT]})
+    assert [("application qwen", "Failed", "vllm is not installed")] == [
+        (problem.what, problem.state, problem.message) for problem in found
+    ]
+    assert "see `arks describe application qwen`" == found[0].next_step
+
+
+def test_an_endpoint_without_an_application_is_a_problem() -> None:
+    assert ["endpoint qwen"] == [problem.what for problem in problems({kinds.ENDPOINT: [ENDPOINT]})]
+
+
+def test_what_starts_is_no_problem() -> None:
+    assert [] == problems({kinds.APPLICATION: [LOADING]})
+    assert "loads" == why(LOADING)
+
+
+def test_a_status_of_an_older_spec_is_not_ready() -> None:
+    changed = resource(kinds.APPLICATION, "qwen", status=status("True") | {"observedGeneration": 0})
+    assert not is_ready(changed)
+    assert "waiting for its controller" == why(changed)
+
+
+def test_a_key_that_was_revoked_is_no_problem() -> None:
+    assert not has_failed(token("qwen", status=status("False", "Disabled", "spec.disabled is true")))
+    assert has_failed(token("qwen", status=status("False", "QuotaNotFound", "no quota")))
+
+
+def test_a_token_that_names_a_missing_endpoint_is_a_problem() -> None:
+    found = problems(
+        {
+            kinds.TOKEN: [token("qwen", "nothere")],
+            kinds.ENDPOINT: [resource(kinds.ENDPOINT, "qwen", status=status("True"))],
+        }
+    )
+    assert [("token ada", "names endpoints that do not exist: nothere")] == [
+        (item.what, item.message) for item in found
+    ]
+
+
+def test_apply_and_token_create_warn_of_names_that_do_not_exist() -> None:
+    existing = {
+        kinds.TOKEN: [token("smolm2")],
+        kinds.ENDPOINT: [resource(kinds.ENDPOINT, "smollm2"), resource(kinds.ENDPOINT, "smolm2", namespace="other")],
+    }
+    assert [
+        "ArksToken ada names ArksEndpoint smolm2, which does not exist in default; did you mean smollm2?",
+        "ArksToken ada names ArksQuota team, which does not exist in default",
+    ] == missing_references(existing, {("ArksToken", "default", "ada")})
+    assert [] == missing_references(existing, {("ArksModel", "default", "ada")})
