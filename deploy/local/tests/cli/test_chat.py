@@ -31,3 +31,9 @@ def test_an_error_response_is_shown_with_the_next_step() -> None:
     assert "qwen did not answer (404): no such model" == message
     assert "arks get endpoints" in next_step
     assert "qwen did not answer (502): boom" == explain_error(502, "boom\n", "qwen")[0]
+
+
+def test_the_next_step_after_a_limit_shows_limits() -> None:
+    next_step = explain_error(429, "{}", "qwen")[1]
+    assert "arks token list" in next_step
+    assert "arks quota" in next_step

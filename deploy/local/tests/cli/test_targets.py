@@ -1,12 +1,14 @@
 """Kinds and names in all the forms that kubectl takes."""
 
+from typing import Any
+
 import pytest
 
 from arks.local.cli.failure import Failure
 from arks.local.cli.targets import labels_match, select, targets
 from arks.local.render.kinds import ARKS_KINDS, ENDPOINT, MODEL
 
-RESOURCES = [
+RESOURCES: list[dict[str, Any]] = [
     {"metadata": {"name": "smollm2", "namespace": "default", "labels": {"team": "red", "tier": "free"}}},
     {"metadata": {"name": "qwen", "namespace": "team-a"}},
 ]

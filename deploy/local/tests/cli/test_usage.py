@@ -18,7 +18,9 @@ TODAY = date(2026, 3, 15)
         ((None, None, "2026-12"), ("2026-12-01", "2026-12-31")),
     ],
 )
-def test_a_period_is_in_whole_days(given: tuple[str | None, ...], expected: tuple[str | None, str | None]) -> None:
+def test_a_period_is_in_whole_days(
+    given: tuple[str | None, str | None, str | None], expected: tuple[str | None, str | None]
+) -> None:
     assert expected == _days(*given, TODAY)
 
 

@@ -11,6 +11,7 @@ from arks.local.cli.connection import connected
 from arks.local.cli.manifest_files import read_resources
 from arks.local.cli.options import NO_HOME, FilesOption, HomeOption, NamespaceOption
 from arks.local.cli.output import print_text
+from arks.local.cli.runtime_default import with_fitting_runtime
 from arks.local.cli.waiting import Awaited, kinds_to_wait_for, wait_ready
 from arks.local.render.kinds import ARKS_KINDS
 
@@ -33,7 +34,7 @@ def apply(
     arks apply -f manifests/ -n team-a
     cat models.yaml | arks apply -f -
     """
-    resources = read_resources(files or [], namespace)
+    resources = with_fitting_runtime(read_resources(files or [], namespace))
     if dry_run:
         print_text("".join(f"{_title(resource)} is valid\n" for resource in resources))
         return

@@ -13,6 +13,7 @@ from arks.local.cli.failure import Exit
 from arks.local.cli.manifest_files import read_resources
 from arks.local.cli.options import NO_HOME, FilesOption, HomeOption, NamespaceOption
 from arks.local.cli.output import print_text
+from arks.local.cli.runtime_default import with_fitting_runtime
 
 if TYPE_CHECKING:
     from arks.contracts.resources import Resource
@@ -24,7 +25,7 @@ def diff(files: FilesOption = None, namespace: NamespaceOption = "default", home
     \b
     arks diff -f models.yaml
     """
-    texts = asyncio.run(_diffs(home, read_resources(files or [], namespace)))
+    texts = asyncio.run(_diffs(home, with_fitting_runtime(read_resources(files or [], namespace))))
     print_text("".join(texts))
     if any(texts):
         raise typer.Exit(Exit.FAILED)

@@ -10,6 +10,9 @@ from arks.kit.facts import FactWriter
 from arks.kit.key import Key, key_of
 from arks.kit.resource_events import ResourceEvents
 
+_CREATED = ("Created", "Accepted by model-manager")
+"""Reason and message of the first event: that a model is ready is another one."""
+
 
 class BusPublisher:
     def __init__(
@@ -26,7 +29,7 @@ class BusPublisher:
         self._facts.put(key_of(model), fact)
 
     def publish_event(self, verb: str, model: ArksModel, status: ArksModelStatus, message: str | None = None) -> None:
-        reason, ready_message = ready_condition(status)
+        reason, ready_message = _CREATED if verb == "created" else ready_condition(status)
         self._events.publish(
             model,
             verb,

@@ -1,0 +1,90 @@
+"""What the pages show works: each command is one that the parser takes, each manifest is valid."""
+
+import contextlib
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import typer.main
+from typer._click.exceptions import MissingParameter
+
+from arks.local.cli.commands import whole_app
+from arks.local.manifests import parse_manifests
+from arks.local.render.bring_up import USEFUL_MODEL
+
+ROOT = Path(__file__).parents[3]
+PAGES = ("README.md", "docs/serve.md", "docs/usage.md", "deploy/local/README.md")
+_COMMAND = re.compile(r"^(?:eval \"\$\()?(arks [^`#\n]*)|`(arks [^`\n]*)`", re.MULTILINE)
+
+
+def commands() -> Iterator[str]:
+    for page in PAGES:
+        for found in _COMMAND.finditer((ROOT / page).read_text()):
+            yield (found[1] or found[2]).partition(" > ")[0].replace(')"', "").strip()
+
+
+def parse(arguments: list[str]) -> None:
+    """Parse a command line as the command does, without running it. Raises click's errors."""
+    group = typer.main.get_command(whole_app())
+    context = group.make_context("arks", arguments)
+    while arguments:
+        command = group.get_command(context, arguments[0])  # type: ignore[attr-defined]
+        assert command is not None, arguments[0]
+        arguments = arguments[1:]
+        if not hasattr(command, "get_command"):
+            command.make_context(command.name, arguments, parent=context)
+            return
+        group = command
+
+
+@pytest.mark.parametrize("line", sorted(set(commands())))
+def test_a_command_of_the_pages_is_taken(line: str) -> None:
+    arguments = shlex.split(line, comments=True)[1:]
+    if not arguments or arguments[0] in {"COMMAND", "--help"} or any(sign in line for sign in "|►"):
+        return  # not a command that someone types
+    with contextlib.suppress(MissingParameter):  # a mention of the command without its arguments
+        parse(arguments)
+
+
+def manifests() -> Iterator[tuple[str, str]]:
+    for page in PAGES:
+        for number, found in enumerate(re.finditer(r"```yaml\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)):
+            yield f"{page}-{number}", found[1]
+
+
+@pytest.mark.parametrize(("where", "text"), list(manifests()))
+def test_a_manifest_of_the_pages_is_valid(where: str, text: str) -> None:
+    found = parse_manifests([(where, text)])
+    assert [] == found.errors
+    assert found.resources
+
+
+def test_the_readme_serves_the_model_that_make_up_names() -> None:
+    assert f"arks run {USEFUL_MODEL}" in (ROOT / "README.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("page", "text"),
+    [
+        ("README.md", "The command is `.venv/bin/arks`"),
+        ("docs/resources.md", "in-flight"),
+        ("services/metrics/README.md", "in-flight"),
+        ("services/app-deployer/README.md", "gone after some 4 s"),
+        ("docs/operations.md", "which replicas are candidates"),
+    ],
+)
+def test_statements_that_were_wrong_stay_away(page: str, text: str) -> None:
+    assert text not in (ROOT / page).read_text()
+
+
+def test_the_type_that_subscribers_of_events_get_is_documented() -> None:
+    assert "`ai.arks.<kind>.<verb>.v1`" in (ROOT / "docs/events.md").read_text()
+
+
+def test_every_install_block_names_the_registry_of_the_images() -> None:
+    for page in ("README.md", "docs/operations.md"):
+        lines = [line for line in (ROOT / page).read_text().splitlines() if line.startswith("helm install arks charts")]
+        assert lines
+        assert all("image.repository" in line for line in lines)
