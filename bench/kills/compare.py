@@ -5,7 +5,7 @@ The rules, from docs/architecture.md ("Leases") and token_quota/domain/charge.py
 - Every request that reached the engine is charged, once.
 - An answer that the client received to its end, and any that the engine counted in it: the engine's numbers, exactly.
 - An answer that was cut: the prompt's reservation, and the events that passed the gateway: not fewer than the client
-  received, not more than the engine wrote.
+  received, not more than the engine wrote. One in JSON whose client hung up: what the engine makes in that time.
 - A request whose line was lost with a killed Envoy (no status is known), and a stream that was cut between its head
   and its first event: its reservation, exactly.
 - A request that never reached the engine: nothing, or its prompt's reservation if it was on the way when its client
@@ -112,7 +112,9 @@ class Case:
         if charge.source is UsageSource.RESERVATION:
             fault = "" if self._lost_with_envoy() else "never reached the engine and is charged its reservation"
             return "lost with Envoy before the engine, reservation", fault
-        if charge.completion_tokens or (charge.prompt_tokens and self.client is not None and not self.client.hung_up):
+        if (charge.completion_tokens and not self._by_time()) or (
+            charge.prompt_tokens and self.client is not None and not self.client.hung_up
+        ):
             return "not sent", "never reached the engine and is charged"
         return "hung up or failed before the engine", ""
 
@@ -137,6 +139,13 @@ class Case:
             last = max(started, self.engine.ended_milliseconds if self.engine else 0) + LONGEST_MILLISECONDS
         return any(started - 1 <= kill <= last for kill in self.envoy_kills)
 
+    def _by_time(self) -> bool:
+        """Whether the client hung up before its answer in JSON. Such a client does not know the request's id."""
+        assert self.charge is not None
+        if self.charge.source is not UsageSource.DELIVERED or self.charge.status != 0:
+            return False
+        return self.client is None or (self.client.hung_up and not self.client.stream)
+
     def _differs_from_engine(self) -> str:
         assert self.charge is not None
         assert self.engine is not None
@@ -151,7 +160,7 @@ class Case:
         assert self.charge is not None
         assert self.engine is not None
         seen = self.client.events if self.client is not None else 0
-        if not seen <= self.charge.completion_tokens <= self.engine.completion_tokens:
+        if not self._by_time() and not seen <= self.charge.completion_tokens <= self.engine.completion_tokens:
             return "charge is not between what the client received and what the engine wrote"
         if self.client is not None and self.charge.prompt_tokens != self.client.prompt_reservation:
             return "charge is not the prompt's reservation"

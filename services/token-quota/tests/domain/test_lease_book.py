@@ -242,3 +242,17 @@ def check(batches: list[UsageBatch], granted: dict[str, int], running: dict[str,
         assert granted[lease.lease] == lease.unused_requests + len(taken)
         assert granted[lease.lease] * PROMPT == lease.unused_prompt_tokens + sum(taken)
         assert granted[lease.lease] * COMPLETION == lease.unused_completion_tokens + len(taken) * COMPLETION
+
+
+def test_a_client_that_does_not_wait_for_its_answer_is_charged_for_the_time_of_the_engine() -> None:
+    """4 tokens take 532 ms, and the reservation is the most."""
+    for duration, tokens in ((1064, 8), (100_000, COMPLETION)):
+        book = LeaseBook()
+        book.add_end_line(end_line())
+        columns = end_line("r2").split("\t")
+        columns[2:6], columns[10] = [str(duration), "-", "0", "DC"], "-"
+        for stream in ("0", "1"):
+            columns[8] = stream
+            book.add_end_line("\t".join(columns))
+        (batch,) = book.batches("x", "gw", NOW)
+        assert [4, tokens, 0] == [record.completion_tokens for record in batch.records]

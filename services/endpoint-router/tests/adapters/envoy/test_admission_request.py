@@ -199,10 +199,6 @@ def test_usage_is_requested_even_if_the_client_declines_it() -> None:
     )
 
 
-def test_stream_options_without_a_stream_are_not_checked() -> None:
-    assert {"model": b"m", "stream": False} == read(b'{"model":"m","stream_options":"nonsense"}')
-
-
 def test_the_largest_of_several_limits_counts() -> None:
     assert {"model": b"m", "stream": False, "max_tokens": 9} == read(b'{"model":"m","max_tokens":1,"n_predict":9}')
 
@@ -308,3 +304,16 @@ def test_each_prompt_as_an_object_is_an_answer() -> None:
     request = read(b'{"model":"m","prompt":[{"prompt_string":"a"},{"prompt_string":"b"},"c",[1]],"max_tokens":8}')
     assert request is not None
     assert 4 == request["answers"]
+
+
+@pytest.mark.parametrize("options", ["{}", '{"include_usage":true}', "3"])
+def test_options_of_a_stream_need_a_stream(options: str) -> None:
+    assert "stream_options" == refusal(f'{{"model":"m","stream_options":{options}}}'.encode())["param"]
+    assert read(b'{"model":"m","stream_options":null}') is not None
+
+
+def test_top_logprobs_are_at_most_20() -> None:
+    assert read(b'{"model":"m","top_logprobs":20}') is not None
+    assert read(b'{"model":"m","top_logprobs":null}') is not None
+    for value in (b"21", b"-1", b'"a"'):
+        assert "top_logprobs" == refusal(b'{"model":"m","top_logprobs":%s}' % value)["param"]

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from arks.endpoint_router.testing.gateway import Gateway, grant
-from arks.endpoint_router.testing.scripted import Request, answer, chunk, send_events, silence, stream
+from arks.endpoint_router.testing.scripted import Request, Script, answer, chunk, send_events, silence, stream
 from arks.kit.testing.wait import eventually
 
 pytestmark = pytest.mark.real
@@ -151,8 +151,8 @@ async def test_embeddings_are_metered_by_their_prompt(gateway: Gateway) -> None:
     assert [line["usage"] for line in await gateway.usage()] == ["e,5,0"]
 
 
-async def test_an_error_of_the_engine_passes_unchanged_without_usage(gateway: Gateway) -> None:
-    body = b'{"error":{"message":"too long","type":"BadRequestError","param":null,"code":400}}'
+async def test_an_error_in_openais_shape_passes_unchanged_without_usage(gateway: Gateway) -> None:
+    body = b'{"error":{"message":"too long","type":"invalid_request_error","param":null,"code":null}}'
     gateway.engine.script = answer(body, 400)
     response = await gateway.post(STREAM)
     assert (400, body) == (response.status_code, response.content)
@@ -182,3 +182,36 @@ async def test_streams_do_not_wait_for_delayed_acknowledgements(gateway: Gateway
             gaps.append(now - began)
             began = now
     assert sorted(gaps)[len(gaps) // 2] < 0.035
+
+
+PICTURE_REFUSED = (
+    b'{"error":{"code":500,"message":"image input is not supported - hint: mmproj","type":"server_error"}}'
+)
+
+
+async def chunked_error(_: Request, writer: asyncio.StreamWriter) -> None:
+    writer.write(b"HTTP/1.1 500 Bad\r\ncontent-type: text/html\r\ntransfer-encoding: chunked\r\n\r\n")
+    writer.write(chunk(PICTURE_REFUSED[:20]) + chunk(PICTURE_REFUSED[20:]) + chunk(b""))
+
+
+@pytest.mark.parametrize("body", [STREAM, b'{"model":"m"}'])
+@pytest.mark.parametrize("script", [answer(PICTURE_REFUSED, 500), chunked_error])
+async def test_an_engines_error_has_openais_shape(gateway: Gateway, body: bytes, script: Script) -> None:
+    gateway.engine.script = script
+    response = await gateway.post(body)
+    error = {
+        "message": "This model does not take images, audio or video.",
+        "type": "invalid_request_error",
+        "param": None,
+        "code": "unsupported_content",
+    }
+    assert (400, {"error": error}) == (response.status_code, response.json())
+    assert response.headers["content-type"] == "application/json"
+    (line,) = await gateway.usage()
+    assert ("400", "-") == (line["status"], line["usage"])
+
+
+async def test_an_engines_error_without_a_body_gets_one(gateway: Gateway) -> None:
+    gateway.engine.script = answer(b"", 500)
+    response = await gateway.post(b'{"model":"m"}')
+    assert (500, "engine_error") == (response.status_code, response.json()["error"]["code"])

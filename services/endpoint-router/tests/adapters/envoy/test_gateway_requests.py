@@ -1,6 +1,7 @@
 """Requests through a real Envoy: what token-quota and the engine receive, and how bad requests are rejected."""
 
 import asyncio
+import gzip
 import json
 import re
 from typing import Any
@@ -304,3 +305,9 @@ async def test_http2_is_served_like_http1(gateway: Gateway) -> None:
     ]
     assert [error(response)["type"] for response in responses[2:]] == ["invalid_request_error"] * 3
     assert len(await gateway.usage(2)) == 2
+
+
+async def test_a_compressed_body_is_a_media_type_that_is_not_taken(gateway: Gateway) -> None:
+    headers = {"authorization": "Bearer k", "content-encoding": "gzip"}
+    response = await gateway.post(gzip.compress(BODY), headers=headers)
+    assert (415, "unsupported_media_type") == (response.status_code, error(response)["code"])

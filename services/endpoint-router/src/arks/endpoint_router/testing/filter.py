@@ -72,7 +72,9 @@ def expected(document: dict[str, Any]) -> dict[str, Any]:
 
 
 def is_rejected(document: dict[str, Any]) -> bool:
-    """Return whether the document wants several answers to an empty prompt."""
+    """Return whether the document wants several answers to an empty prompt, or has options of a stream without one."""
+    if document.get("stream_options") is not None and not document.get("stream"):
+        return True
     prompt = document.get("prompt")
     several = max(document.get(name) or 1 for name in ANSWERS) > 1
     return several and any(map(_is_empty, [prompt, *(prompt if isinstance(prompt, list) else [])]))
@@ -107,6 +109,8 @@ class Bodies:
         members = self._random.sample(sorted(optional.items(), key=lambda item: item[0]), number(0, 8))
         members.insert(number(0, len(members)), ("model", choice(("m", "org/m 1", "x" * 256))))
         document = dict(members)
+        if not document.get("stream"):
+            document.pop("stream_options", None)
         if is_rejected(document):
             del document["prompt"]
         return document

@@ -7,6 +7,8 @@
 | `d,n` | DELIVERED | as reserved | n |
 | no status: the client disconnected before the answer began | DELIVERED | as reserved | 0 |
 | anything else that was answered | RESERVATION | as reserved | as reserved |
+
+The lease book adds what an engine made of an answer in JSON that its client did not wait for.
 """
 
 import re
@@ -27,7 +29,7 @@ _START: Final = re.compile(r"([0-9]{1,10})(?:\.([0-9]{1,9}))?", re.ASCII).fullma
 """Seconds with decimals, as 1795254321.123."""
 _MAX_START_MILLISECONDS: Final = 2**33 * 1000
 _ENGINE: Final = UsageSource.ENGINE.message_name
-_DELIVERED: Final = UsageSource.DELIVERED.message_name
+DELIVERED: Final = UsageSource.DELIVERED.message_name
 _RESERVATION: Final = UsageSource.RESERVATION.message_name
 _NONE: Final = UsageSource.NONE.message_name
 
@@ -100,11 +102,11 @@ def _charge(usage: str, status: int, upstream: str, grant: Grant) -> tuple[str, 
     if status >= 400 or upstream in {ABSENT, ""}:
         return _NONE, 0, 0
     if usage.startswith("d,"):
-        return _DELIVERED, grant.prompt_tokens, required_count(usage[2:], "usage")
+        return DELIVERED, grant.prompt_tokens, required_count(usage[2:], "usage")
     if usage != ABSENT:
         raise LineError("usage")
     if status == 0:
-        return _DELIVERED, grant.prompt_tokens, 0
+        return DELIVERED, grant.prompt_tokens, 0
     return _RESERVATION, grant.prompt_tokens, grant.completion_tokens
 
 

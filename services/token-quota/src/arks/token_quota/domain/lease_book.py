@@ -11,9 +11,10 @@ import msgspec
 
 from arks.contracts.subjects import encode
 from arks.token_quota.domain.batch import MAX_MILLISECONDS, ClosedLease, StartedRequest, UsageBatch, UsageRecord
-from arks.token_quota.domain.charge import NUL, LineError, parse_request_id, required_count, usage_record
+from arks.token_quota.domain.charge import DELIVERED, NUL, LineError, parse_request_id, required_count, usage_record
 from arks.token_quota.domain.grant import MAX_NAME_LENGTH
 from arks.token_quota.domain.lease import NO_LEASE
+from arks.token_quota.domain.speed import Speeds
 
 CLOSE_MARGIN_MILLISECONDS: Final = 200
 """From the end of a lease to its closing: covers the time from the filter's look at its clock to its write."""
@@ -83,6 +84,7 @@ class LeaseBook:
         self._last_ends = dict(state.last_ends)
         self._last_batches: dict[str, int] = {}
         self._pending: dict[str, _Pending] = {}
+        self._speeds = Speeds()
         self.open_requests = sum(len(lease.open) for lease in state.leases)
         self.untracked = 0
         """Starts beyond MAX_OPEN so far."""
@@ -113,6 +115,12 @@ class LeaseBook:
     def add_end_line(self, line: str) -> None:
         """A line of the usage log. Raises LineError."""
         namespace, record = usage_record(line)
+        if record.completion_tokens:
+            self._speeds.measure(namespace, record.endpoint, record.completion_tokens, record.duration_milliseconds)
+        elif record.status_code == 0 and record.source == DELIVERED and not record.stream:
+            record.completion_tokens = self._speeds.made(
+                namespace, record.endpoint, record.duration_milliseconds, record.reserved_completion_tokens
+            )
         lease = self._leases.get(record.lease or _no_lease(namespace, record.endpoint, record.token))
         if lease is None:
             record.was_reported_started = True

@@ -3,6 +3,7 @@ admission = {
   confirm = confirm, end_query = end_query, envelope = envelope, estimate = estimate, finish = finish, get = get,
   held_answer = held_answer, hold = hold, needs_confirmation = needs_confirmation, new_account = new_account,
   new_confirmations = new_confirmations, new_meter = new_meter, new_starts = new_starts, new_table = new_table,
+  openai_error = openai_error,
   parse_grant = parse_grant, parse_lease = parse_lease, parse_refusal = parse_refusal, outage_lease = outage_lease,
   percent_encode = percent_encode, put = put, read_request = read_request, renews = renews, take = take,
 }
@@ -145,6 +146,13 @@ local function start_by_query(h, request, sent)
   respond(h, rejection.headers, rejection.text)
 end
 
+-- Rejects a body that the filter does not read.
+local function reject_body(h, fault)
+  local encoding = fault == INVALID and h:headers():get("content-encoding") or "identity"
+  if lower(encoding) ~= "identity" then return reject(h, "415", COMPRESSED) end
+  reject(h, "400", fault)
+end
+
 function envoy_on_request(h)
   local headers = h:headers()
   local path = headers:get(":path") or ""
@@ -156,7 +164,7 @@ function envoy_on_request(h)
   if get(rejections, authorization) and repeat_rejection(h, authorization, h:timestamp(), 0, 0) then return end
   local body = h:body(true)
   local request, fault = read_request(body:getBytes(0, body:length()))
-  if not request then return reject(h, "400", fault) end
+  if not request then return reject_body(h, fault) end
   request.authorization, request.id, request.operation = authorization, id, operation
   request.key = authorization .. "\n" .. request.model
   if plain ~= path then request.path = plain end
@@ -195,9 +203,22 @@ local function meter_of(h, metadata)
   return meter
 end
 
+-- Gives an engine's error OpenAI's shape.
+local function answer_error(h, status)
+  local body = h:body(true)
+  local new_status, text = openai_error(tonumber(status), body:getBytes(0, body:length()))
+  if not new_status then return end
+  local length, headers = body:setBytes(text), h:headers()
+  headers:replace(":status", tostring(new_status))
+  headers:replace("content-type", "application/json")
+  headers:replace("content-length", tostring(length))
+end
+
 function envoy_on_response(h)
   local metadata = h:streamInfo():dynamicMetadata():get("arks")
   if not metadata then return end
+  local status = h:headers():get(":status")
+  if status >= "400" then return answer_error(h, status) end
   local meter, known = meter_of(h, metadata), nil
   for chunk in h:bodyChunks() do
     local replacement = meter:feed(chunk:getBytes(0, chunk:length()))

@@ -36,6 +36,7 @@ ADMISSION_PARTS = (
     "request",
     "answer_json",
     "answer",
+    "errors",
     "tables",
     "confirmations",
     "leases",

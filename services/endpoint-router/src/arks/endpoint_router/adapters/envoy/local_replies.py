@@ -18,10 +18,11 @@ class Reply:
     message: str
 
 
+NO_PATH = "There is no such path; there are /v1/chat/completions, /v1/completions, /v1/embeddings and /v1/models."
 REPLIES = (
     Reply(400, "invalid_request_error", "bad_request", "The request is not valid HTTP."),
     Reply(403, "invalid_request_error", "forbidden", "This is not allowed here."),
-    Reply(404, "invalid_request_error", "not_found", "There is no such path; the API is under /v1."),
+    Reply(404, "invalid_request_error", "not_found", NO_PATH),
     Reply(405, "invalid_request_error", "method_not_allowed", "This path does not take this method."),
     Reply(408, "invalid_request_error", "request_timeout", "The request did not arrive in time."),
     Reply(413, "invalid_request_error", "request_too_large", "The request body is too large."),

@@ -5,6 +5,7 @@
 local NO_KEY = { message = "Give your key in the header `Authorization: Bearer <key>`.", code = "invalid_api_key" }
 local TRY_AGAIN = "Requests cannot be admitted now. Try again."
 local UNAVAILABLE = { message = TRY_AGAIN, type = "server_error", code = "admission_unavailable" }
+local COMPRESSED = { message = "Send the request body without compression.", code = "unsupported_media_type" }
 local rejections = new_table()
 
 -- Answers the client, and ends the script: what follows this call does not run. The header keeps Envoy from replacing

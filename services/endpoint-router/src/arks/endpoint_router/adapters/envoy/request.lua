@@ -2,11 +2,13 @@
 
 local MODEL_BYTES = 256
 local TOKENS_LIMIT = 10000000 -- more than any model's context
-local CHOICES_LIMIT = 128 -- OpenAI's own limit of n
+local CHOICES_LIMIT, LOGPROBS_LIMIT = 128, 20 -- OpenAI's own limits
 
 local LIMIT_KEYS = { "max_completion_tokens", "max_tokens", "n_predict" }
 local ANSWER_KEYS = { "n", "n_cmpl", "best_of" } -- engines make as many answers as the largest of them
-local REQUEST_KEYS = keys("model", "stream", "stream_options", "prompt", "n", "n_cmpl", "best_of", unpack(LIMIT_KEYS))
+local REQUEST_KEYS = keys(
+  "model", "stream", "stream_options", "prompt", "top_logprobs", "n", "n_cmpl", "best_of", unpack(LIMIT_KEYS)
+)
 for _, key in ipairs(RULE_KEYS) do REQUEST_KEYS[key] = key end -- in any other spelling they count as text
 -- Keys by which a client would choose a replica's rank, slot, adapter, template or place in the queue, move its cache, or
 -- hide usage: of SGLang, of vLLM and Dynamo, and of llama.cpp.
@@ -134,7 +136,7 @@ local function read_request(s)
   local starts, stops, closing = read_object(s, at, REQUEST_KEYS)
   if not starts then return nil, stops end
   if find(s, NOT_SPACE, closing + 1) or find(s, "\0", 1, true) then return nil, INVALID end
-  local request, fault = {}, nil
+  local request, fault, _ = {}, nil, nil
   request.model, fault = read_model(literal(s, starts, stops, "model"))
   if fault then return nil, fault end
   local stream = literal(s, starts, stops, "stream") or "false"
@@ -146,9 +148,15 @@ local function read_request(s)
   if not answers then return nil, copies end
   if answers > 1 then request.answers, request.copies = answers, copies end
   request.bytes = text_bytes(s, starts, stops)
+  if starts.top_logprobs then
+    _, fault = read_count(literal(s, starts, stops, "top_logprobs"), "top_logprobs", 0, LOGPROBS_LIMIT)
+    if fault then return nil, fault end
+  end
   if request.stream then
     request.body, fault = with_usage(s, starts, stops, closing)
     if fault then return nil, fault end
+  elseif starts.stream_options and literal(s, starts, stops, "stream_options") then
+    return invalid("stream_options", "`stream_options` is for requests with `stream: true`.")
   end
   return request
 end

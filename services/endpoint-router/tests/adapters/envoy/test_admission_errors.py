@@ -1,0 +1,145 @@
+"""errors.lua: engines' errors in OpenAI's shape. The texts are those of the engines. Runs in LuaJIT."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from arks.endpoint_router.testing.filter import load_admission
+
+admission = load_admission()
+
+Shaped = tuple[int, dict[str, Any]]
+
+
+def shaped(status: int, text: str) -> Shaped | None:
+    answer = admission[b"openai_error"](status, text.encode())
+    if answer is None:
+        return None
+    error = json.loads(answer[1])["error"]
+    assert ["message", "type", "param", "code"] == list(error)
+    return int(answer[0]), error
+
+
+def llamacpp(status: int, message: str, kind: str = "invalid_request_error", **more: Any) -> tuple[int, str]:
+    return status, json.dumps({"error": {"code": status, "message": message, "type": kind, **more}})
+
+
+def vllm(status: int, message: str, kind: str = "BadRequestError") -> tuple[int, str]:
+    return status, json.dumps({"error": {"message": message, "type": kind, "param": None, "code": status}})
+
+
+def flat(status: int, message: str) -> tuple[int, str]:
+    """SGLang, and vLLM before 0.10."""
+    page = {"object": "error", "message": message, "type": "BadRequestError", "param": None, "code": status}
+    return status, json.dumps(page)
+
+
+SIZE = llamacpp(400, "request (9 tokens) exceeds the available context size (5 tokens), try increasing it",
+                "exceed_context_size_error", n_prompt_tokens=9, n_ctx=5)  # fmt: skip
+FAULTS = {
+    "llama.cpp, too long": (SIZE, "context_length_exceeded"),
+    "llama.cpp, too long for a batch": (
+        llamacpp(500, "input (1501 tokens) is too large to process. increase the physical batch size", "server_error"),
+        "context_length_exceeded",
+    ),
+    "vLLM, too long": (
+        vllm(400, "This model's maximum context length is 4096 tokens. However, you requested 5000 tokens."),
+        "context_length_exceeded",
+    ),
+    "SGLang, too long": (
+        flat(400, "The input (5000 tokens) is longer than the model's context length (4096 tokens)."),
+        "context_length_exceeded",
+    ),
+    "llama.cpp, a picture": (
+        llamacpp(500, "image input is not supported - hint: you may need to provide the mmproj", "server_error"),
+        "unsupported_content",
+    ),
+    "vLLM, a picture": (vllm(400, "test is not a multimodal model"), "unsupported_content"),
+    "llama.cpp, embeddings": (
+        llamacpp(501, "This server does not support embeddings. Start it with `--embeddings`", "not_supported_error"),
+        "unsupported_operation",
+    ),
+    "vLLM, embeddings": (vllm(400, "The model does not support Embeddings API"), "unsupported_operation"),
+    "llama.cpp, tools that are none": (llamacpp(500, "Failed to parse tools: got 3", "server_error"), None),
+}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_fault_of_the_client_is_400_with_openais_code(name: str) -> None:
+    (status, text), code = FAULTS[name]
+    answer = shaped(status, text)
+    assert answer is not None
+    assert (400, "invalid_request_error", code) == (answer[0], answer[1]["type"], answer[1]["code"])
+    assert not any(word in answer[1]["message"] for word in ("--", "mmproj", "batch"))
+
+
+def test_the_length_of_the_context_is_named_where_the_engine_does() -> None:
+    assert shaped(*SIZE) == (
+        400,
+        {
+            "message": "This model's maximum context length is 5 tokens, and the request has 9.",
+            "type": "invalid_request_error",
+            "param": None,
+            "code": "context_length_exceeded",
+        },
+    )
+
+
+@pytest.mark.parametrize(
+    ("message", "param"),
+    [
+        ("Field 'n': Value must be between 1 <= value <= 4, but got 5", "n"),
+        ("'messages' is required", "messages"),
+        ('"prompt" must not be empty', "prompt"),
+        ("Invalid tool_choice: sometimes", "tool_choice"),
+        ("JSON schema error at #/properties/a: unrecognized type nope", None),
+    ],
+)
+def test_a_message_about_the_request_passes_with_the_parameters_name(message: str, param: str | None) -> None:
+    expected = {"message": message, "type": "invalid_request_error", "param": param, "code": None}
+    assert shaped(*llamacpp(400, message)) == (400, expected)
+
+
+@pytest.mark.parametrize(
+    ("status", "text", "expected"),
+    [
+        (422, '{"detail":[{"loc":["body","n"],"msg":"Input should be an integer","input":"x"}]}', 400),
+        (404, '{"detail":"Not Found"}', 404),
+        (401, '{"error":"Unauthorized"}', 500),
+        (403, "forbidden", 500),
+        (429, '{"error":"queue is full"}', 429),
+        (500, "Traceback (most recent call last): ...", 500),
+        (500, '{"error":{"message":"CUDA out of memory at /opt/vllm/worker.py","code":500}}', 500),
+        (503, "", 503),
+        (400, "<html>", 400),
+        (400, '{"error":{"message":"cannot read \'/models/a/config.json\'","code":400}}', 400),
+        (404, '{"error":{"message":"The model `/models/a` does not exist.","code":404}}', 404),
+    ],
+)
+def test_what_is_inside_an_engine_does_not_pass(status: int, text: str, expected: int) -> None:
+    answer = shaped(status, text)
+    assert answer is not None
+    assert expected == answer[0]
+    assert ("server_error" if expected in {429, 500, 503} else "invalid_request_error") == answer[1]["type"]
+    assert not any(word in answer[1]["message"] for word in ("/", "Traceback", "CUDA", "queue", "Unauthorized"))
+
+
+def test_an_error_in_openais_shape_passes_unchanged() -> None:
+    error = {"message": "a", "type": "invalid_request_error", "param": None, "code": "context_length_exceeded"}
+    assert shaped(400, json.dumps({"error": error})) is None
+    assert shaped(400, json.dumps({"error": {**error, "code": None, "param": "n"}})) is None
+
+
+FIELDS = st.sampled_from(["error", "message", "detail", "code", "type", "param", "msg"])
+PAGES = st.recursive(
+    st.text() | st.integers() | st.none(), lambda inner: st.dictionaries(FIELDS, inner) | st.lists(inner)
+)
+
+
+@given(st.integers(400, 599), st.text() | PAGES.map(json.dumps))
+def test_every_error_becomes_valid_json(status: int, text: str) -> None:
+    answer = shaped(status, text)
+    assert answer is None or 400 <= answer[0] <= 599
