@@ -1,0 +1,191 @@
+"""Compares openai-proxy with gRPC directly, at an engine without a model, and uvicorn with granian.
+
+usage: python -m bench.proxy [--requests 3000] [--server uvicorn|granian]
+
+Figures of a busy machine are high; the differences within a run are what counts, and chunks per second of the proxy's
+own CPU.
+"""
+
+import argparse
+import asyncio
+import itertools
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import aiohttp
+
+from arks.engine.v1.ark_pb2 import Generation
+from arks.kit.ports import free_port
+from arks.kit.testing.servers import Server, program, serve
+from arks.openai_proxy.adapters.engine import GrpcEngine
+from arks.openai_proxy.testing.mock_engine import MODEL, MockEngine, serving
+from bench.process_cost import cpu_seconds, resident_megabytes
+
+MESSAGES = [{"role": "user", "content": "Hello!"}]
+SERVERS: dict[str, Callable[[int], list[str]]] = {
+    "uvicorn": lambda port: [
+        *(program("uvicorn"), "openai_api_server:app", "--host", "127.0.0.1", "--port", str(port)),
+        *("--no-access-log", "--log-level", "warning", "--timeout-keep-alive", "3700"),
+    ],
+    "granian": lambda port: [
+        *(program("granian"), "openai_api_server:app", "--interface", "asgi", "--host", "127.0.0.1"),
+        *("--port", str(port), "--workers", "1", "--no-access-log", "--log-level", "warning"),
+    ],
+}
+
+
+@dataclass
+class Bench:
+    engine: GrpcEngine
+    http: aiohttp.ClientSession
+    proxy: Server
+
+    @property
+    def proxy_pids(self) -> list[int]:
+        """The server and its workers."""
+        children = Path(f"/proc/{self.proxy.process.pid}/task/{self.proxy.process.pid}/children").read_text()
+        return [self.proxy.process.pid, *map(int, children.split())]
+
+    def cpu_seconds(self) -> float:
+        return sum(cpu_seconds(pid) for pid in self.proxy_pids)
+
+    def resident_megabytes(self) -> float:
+        return max(resident_megabytes(pid) for pid in self.proxy_pids)
+
+    async def through(self) -> None:
+        """A whole answer through the proxy."""
+        async with self.http.post("/v1/chat/completions", json={"model": MODEL, "messages": MESSAGES}) as answer:
+            assert answer.status == 200, await answer.text()
+            await answer.read()
+
+    async def directly(self) -> None:
+        await self.engine.complete(Generation(model=MODEL, choices=1))
+
+    async def stream(self, model: str = MODEL) -> list[float]:
+        """The times at which the chunks of a stream arrived."""
+        body = {"model": model, "messages": MESSAGES, "stream": True}
+        async with self.http.post("/v1/chat/completions", json=body) as answer:
+            return [time.perf_counter() async for line in answer.content if line.startswith(b"data: {")]
+
+    async def stream_directly(self) -> list[float]:
+        return [time.perf_counter() async for _ in self.engine.stream(Generation(model=MODEL, choices=1))]
+
+
+@asynccontextmanager
+async def running(server: str, engine_port: int, directory: Path) -> AsyncIterator[Bench]:
+    port = free_port()
+    os.environ |= {"HTTP_FORWARD_GRPC_HOST": "127.0.0.1", "HTTP_FORWARD_GRPC_PORT": str(engine_port)}
+    engine = GrpcEngine(f"127.0.0.1:{engine_port}", timeout_seconds=600)
+    connector = aiohttp.TCPConnector(limit=0)
+    async with (
+        serve(SERVERS[server](port), port, directory) as proxy,
+        aiohttp.ClientSession(f"http://127.0.0.1:{port}", connector=connector) as http,
+    ):
+        await engine.start()
+        yield Bench(engine, http, proxy)
+        await engine.stop()
+
+
+async def added_latency(bench: Bench, rounds: int = 300) -> None:
+    """Whole answers, one at a time, alternately with and without the proxy."""
+    times: dict[str, list[float]] = {"directly": [], "through": []}
+    for number in range(rounds + 20):
+        for name, call in (("directly", bench.directly), ("through", bench.through)):
+            began = time.perf_counter()
+            await call()
+            if number >= 20:
+                times[name].append((time.perf_counter() - began) * 1000)
+    direct, through = statistics.median(times["directly"]), statistics.median(times["through"])
+    print(f"whole answer, p50: {direct:.2f} ms directly, {through:.2f} ms with the proxy, {through - direct:.2f} added")
+
+
+async def throughput(bench: Bench, streams: int = 32) -> None:
+    cpu, began = bench.cpu_seconds(), time.perf_counter()
+    chunks = sum(map(len, await asyncio.gather(*(bench.stream() for _ in range(streams)))))
+    seconds, spent = time.perf_counter() - began, bench.cpu_seconds() - cpu
+    print(f"{streams} streams: {chunks / seconds:.0f} chunks/s, {chunks / spent:.0f} per second of the proxy's CPU")
+
+
+async def gaps(bench: Bench, streams: int = 8) -> None:
+    """Streams of an engine that generates at intervals, through the proxy and directly at the same time."""
+    found = await asyncio.gather(
+        *(bench.stream() for _ in range(streams)), *(bench.stream_directly() for _ in range(streams))
+    )
+    for name, part in (("with the proxy", found[:streams]), ("directly", found[streams:])):
+        between = [(b - a) * 1000 for times in part for a, b in itertools.pairwise(times[:-1])]
+        p50, p99 = statistics.median(between), statistics.quantiles(between, n=100)[98]
+        print(f"gaps {name}: p50 {p50:.1f} ms, p99 {p99:.1f} ms, longest {max(between):.1f} ms")
+
+
+async def many_streams(bench: Bench, engine: MockEngine, streams: int = 500) -> None:
+    work = asyncio.gather(*(bench.stream() for _ in range(streams)))
+    most = 0
+    while not work.done():
+        most = max(most, engine.running)
+        await asyncio.sleep(0.01)
+    whole = sum(len(times) == engine.tokens + 1 for times in await work)
+    print(
+        f"{streams} streams at once: {whole} whole, at most {most} in the engine, {bench.resident_megabytes():.0f} MB"
+    )
+
+
+async def disconnects(bench: Bench, engine: MockEngine, rounds: int = 20) -> None:
+    times = []
+    for _ in range(rounds):
+        body = {"model": "slow", "messages": MESSAGES, "stream": True}
+        answer = await bench.http.post("/v1/chat/completions", json=body)
+        await answer.content.readline()
+        began = time.perf_counter()
+        answer.close()
+        while engine.running:  # noqa: ASYNC110  # a measurement, whose steps are 1 ms
+            await asyncio.sleep(0.001)
+        times.append((time.perf_counter() - began) * 1000)
+    print(f"slot free after a disconnect: median {statistics.median(times):.0f} ms, longest {max(times):.0f} ms")
+
+
+async def memory(bench: Bench, requests: int) -> None:
+    marks = []
+    for number in range(requests):
+        await (bench.through() if number % 2 else bench.stream())
+        if number in {requests // 4, requests // 2, requests - 1}:
+            marks.append(f"{bench.resident_megabytes():.1f} MB after {number + 1}")
+    print(f"memory, half of the requests streamed: {', '.join(marks)}")
+
+
+async def measure(server: str, requests: int) -> None:
+    engine = MockEngine(tokens=5)
+    async with serving(engine) as port:
+        with tempfile.TemporaryDirectory() as directory:
+            async with running(server, port, Path(directory)) as bench:
+                print(f"\n{server}: {bench.resident_megabytes():.0f} MB")
+                await added_latency(bench)
+                engine.tokens = 300
+                await throughput(bench)
+                engine.tokens, engine.interval_seconds = 60, 0.05
+                await gaps(bench)
+                engine.tokens, engine.interval_seconds = 10, 1.0
+                await many_streams(bench, engine)
+                engine.tokens, engine.interval_seconds = 5, 0.0
+                await disconnects(bench, engine)
+                await memory(bench, requests)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--requests", type=int, default=3_000, help="of the measurement of memory")
+    parser.add_argument("--server", choices=SERVERS, help="default: both")
+    options = parser.parse_args()
+    print(f"{os.cpu_count()} processors, load {os.getloadavg()[0]:.1f}, Python {sys.version.split()[0]}")
+    for server in [options.server] if options.server else SERVERS:
+        asyncio.run(measure(server, options.requests))
+
+
+if __name__ == "__main__":
+    main()
