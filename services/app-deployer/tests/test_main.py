@@ -41,9 +41,10 @@ def engine_pid(deployer: "ServiceHarness", replica: str) -> int:
     return int(json.loads((deployer.engines / "default" / "app" / replica / "state.json").read_text())["pid"])
 
 
-async def test_an_application_runs_when_its_model_has_answered(deployer: "ServiceHarness") -> None:
+@pytest.mark.parametrize("runtime", ["llamacpp", "ark"])
+async def test_an_application_runs_when_its_model_has_answered(runtime: str, deployer: "ServiceHarness") -> None:
     await deployer.start()
-    await deployer.apply()
+    await deployer.apply(runtime=runtime)
     status = await deployer.until(lambda status: status.phase is ApplicationPhase.RUNNING, what="Running")
     assert (1, 1, 1, 1) == (
         status.replicas,

@@ -32,7 +32,7 @@ def machine(*, gpu: bool = False, programs: tuple[str, ...] = ()) -> Machine:
         ({"runtime": "sglang"}, machine(gpu=True), "runtime sglang: the program sglang is not installed"),
         ({"runtime": "vllm"}, machine(programs=("vllm",)), "runtime vllm: it has no GPU;"),
         ({"runtime": "dynamo"}, machine(gpu=True, programs=("vllm",)), "runtime dynamo needs Kubernetes"),
-        ({"runtime": "ark"}, machine(), "runtime ark needs Kubernetes"),
+        ({"runtime": "ark"}, machine(), None),
         ({"runtime": "llamacpp", "size": 2}, machine(), "a replica of 2 nodes needs Kubernetes"),
         (
             {"runtime": "vllm", "instanceSpec": {"replicas": 2}},

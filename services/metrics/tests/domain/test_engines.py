@@ -27,6 +27,7 @@ def test_a_metric_that_is_missing_is_absent_and_not_zero() -> None:
         ("sglang", "sglang:num_queue_reqs"),
         ("dynamo", "dynamo_component_inflight_requests"),
         ("llamacpp", "llamacpp:requests_processing"),
+        ("ark", "ark_engine_running_requests"),
     ],
 )
 def test_a_count_that_cannot_be_true_is_a_problem_and_never_idle(runtime: str, name: str, value: str) -> None:

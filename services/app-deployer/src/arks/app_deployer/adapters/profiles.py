@@ -8,7 +8,7 @@ import yaml
 from arks.app_deployer.domain.launch.profile_set import Images, Profiles
 from arks.app_deployer.domain.launch.profiles import BadProfiles, Profile, parse
 
-_BUILT_IN = ("vllm.yaml", "sglang.yaml", "dynamo.yaml", "llamacpp.yaml")
+_BUILT_IN = ("vllm.yaml", "sglang.yaml", "dynamo.yaml", "llamacpp.yaml", "ark.yaml")
 
 
 def read_profiles(path: Path | None = None, images: Images | None = None) -> Profiles:

@@ -1,7 +1,8 @@
 """llama.cpp's HTTP API on loopback.
 
 Closing a connection is how a generation is cancelled: llama.cpp notices it with the next token, or within a second
-while it processes a prompt.
+while it processes a prompt. Each request has a connection of its own: llama.cpp closes those that were idle for 5 s,
+also while a request is on its way.
 """
 
 import json
@@ -27,7 +28,9 @@ class HttpLlama:
         """`base`: http://host:port of llama.cpp."""
         self._base = base
         self._session = aiohttp.ClientSession(
-            timeout=self._timeout, connector=aiohttp.TCPConnector(limit=0), read_bufsize=_LINE_BYTES_LIMIT
+            timeout=self._timeout,
+            connector=aiohttp.TCPConnector(limit=0, force_close=True),
+            read_bufsize=_LINE_BYTES_LIMIT,
         )
 
     async def stop(self) -> None:

@@ -297,7 +297,16 @@ _LLAMACPP = Engine(
     hint="start it with --metrics",
 )
 
-_READERS = {
-    runtime: EngineReader(runtime, engine)
-    for runtime, engine in {"vllm": _VLLM, "sglang": _SGLANG, "dynamo": _DYNAMO, "llamacpp": _LLAMACPP}.items()
-}
+# --- ARK: openai-proxy's page has the numbers of its engine; they are absent while the engine is away.
+_ARK = Engine(
+    running_requests=_one_of("ark_engine_running_requests"),
+    waiting_requests=_one_of("ark_engine_waiting_requests"),
+    kv_cache_usage_ratio=(),
+    prompt_tokens=_one_of("ark_engine_prompt_tokens_total"),
+    generation_tokens=_one_of("ark_engine_generation_tokens_total"),
+    finished_requests=_one_of("ark_engine_finished_requests_total"),
+    hint="the engine behind the proxy does not answer",
+)
+
+_ENGINES = {"vllm": _VLLM, "sglang": _SGLANG, "dynamo": _DYNAMO, "llamacpp": _LLAMACPP, "ark": _ARK}
+_READERS = {runtime: EngineReader(runtime, engine) for runtime, engine in _ENGINES.items()}

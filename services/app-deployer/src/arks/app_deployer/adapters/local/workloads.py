@@ -14,13 +14,13 @@ import structlog
 from arks.app_deployer.adapters.local.files import EngineDirectories, Launch
 from arks.app_deployer.adapters.local.process import start_ticks_of
 from arks.app_deployer.adapters.local.replica import LocalReplica, Probe, ReplicaDeps, Timings
-from arks.app_deployer.adapters.local.runtimes import EngineRequirements, LocalRuntimes, Refused
+from arks.app_deployer.adapters.local.runtimes import ON_PROCESSORS, EngineRequirements, LocalRuntimes, Refused
 from arks.app_deployer.adapters.metrics import EngineMetrics
 from arks.app_deployer.domain import checks, rollout
 from arks.app_deployer.domain.launch.local_commands import EngineParameters
 from arks.app_deployer.domain.launch.profile_set import Profiles
 from arks.app_deployer.domain.workload import Change, Machine, ObservedWorkload, Refusal, Workload
-from arks.contracts.resources import ArksApplication, ArksApplicationSpec, InstanceState, Runtime
+from arks.contracts.resources import ArksApplication, ArksApplicationSpec, InstanceState
 from arks.kit import machine
 from arks.kit.clock import Clock
 from arks.kit.errors import Unavailable
@@ -275,7 +275,7 @@ class LocalWorkloads:
     def _desired_engines(self) -> int:
         """Number of CPU engines on this machine once all applications are as desired."""
         specs = [group.workload.application.spec for group in self._groups.values() if group.workload]
-        return sum(spec.replicas for spec in specs if spec.effective_runtime is Runtime.LLAMACPP)
+        return sum(spec.replicas for spec in specs if spec.effective_runtime in ON_PROCESSORS)
 
     def _requeue_seconds(self, group: _Group) -> float | None:
         now = self._clock.monotonic()

@@ -51,7 +51,7 @@ class Profiles:
         candidates = [
             profile
             for profile in self._profiles
-            if profile.runtime is runtime and profile.disaggregated is disaggregated
+            if profile.runtime is runtime and profile.disaggregated is disaggregated and profile.starts_pods
         ]
         if not candidates:
             raise NoLaunch(f"runtime {runtime} is not supported; use one of {', '.join(self.runtimes())}")
@@ -70,8 +70,9 @@ class Profiles:
         return self._images.disaggregated_router or engine_image
 
     def runtimes(self) -> list[str]:
-        """Runtimes that have a profile, in order."""
-        return list(dict.fromkeys(str(profile.runtime) for profile in self._profiles if not profile.disaggregated))
+        """Runtimes that have a profile for Kubernetes, in order."""
+        found = (profile for profile in self._profiles if profile.starts_pods and not profile.disaggregated)
+        return list(dict.fromkeys(str(profile.runtime) for profile in found))
 
     def programs(self) -> dict[Runtime, str]:
         """Programs by runtime that one machine with a GPU needs; empty: none."""

@@ -151,6 +151,11 @@ class Profile(_Model):
         used = lines.names(line.text) & set(self.options)
         return line.command({**values, **{name: self.options[name].expanded(values) for name in used}})
 
+    @property
+    def starts_pods(self) -> bool:
+        """Whether it is for Kubernetes, not for one machine only."""
+        return self.commands.leader is not None or self.commands.one_node is not None
+
     def serves(self, version: str | None) -> bool:
         return not self.versions or (version is not None and version in SpecifierSet(self.versions, prereleases=True))
 

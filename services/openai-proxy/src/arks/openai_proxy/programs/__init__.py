@@ -1,0 +1,1 @@
+"""Programs of openai-proxy."""
