@@ -26,6 +26,7 @@ from arks.ark_engine.service.slot_queue import SlotQueue
 from arks.engine.v1.ark_pb2 import HealthResponse, Model, Role
 from arks.kit.clock import SystemClock
 from arks.kit.http import HealthServer
+from arks.kit.machine import engine_threads, usable_cpus
 from arks.kit.telemetry import configure_logging
 
 log = structlog.get_logger(__name__)
@@ -122,7 +123,7 @@ class Program:
             model=self.model,
             slots=options.slots,
             context_tokens=options.context_tokens,
-            threads=options.threads or max(1, len(os.sched_getaffinity(0)) - 1),
+            threads=options.threads or engine_threads(usable_cpus(), 1),
             batch_tokens=options.batch_tokens,
             state_directory=self.directory,
         )
