@@ -34,7 +34,15 @@ SETTINGS: dict[str, type[KitSettings]] = {
 OVERRIDABLE = {"log_level", "runtime_default_llamacpp_image"}
 """The chart sets them, and an operator may override them."""
 ELSEWHERE = {
-    *("nats_token_file", "redis_password_file", "watch_namespace", "otlp_endpoint"),
+    *(
+        "nats_token_file",
+        "redis_password_file",
+        "gateway_token_file",
+        "operator_token_file",
+        "gateway_token_required",
+        "watch_namespace",
+        "otlp_endpoint",
+    ),
     *(
         "gateway_certificate_source",
         "gateway_cors_origins",
@@ -44,8 +52,11 @@ ELSEWHERE = {
     ),
 }
 """The chart derives these settings from other values."""
-WITHOUT_EFFECT = {"envoy_admin_port", "envoy_heap_bytes", "envoy_stats_port", "supervisor_pid"}
-"""The first three go into Envoy's bootstrap, which the chart writes; the last is for one machine."""
+WITHOUT_EFFECT = {
+    *("envoy_admin_port", "envoy_heap_bytes", "envoy_stats_port"),
+    *("supervisor_pid", "xds_socket", "envoy_admin_socket", "token_quota_socket", "api_socket"),
+}
+"""The first three go into Envoy's bootstrap, which the chart writes; the others are for one machine."""
 KEYWORDS = ("type", "enum", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "pattern", "minLength")
 Json = dict[str, Any]
 

@@ -19,7 +19,7 @@ import trustme
 
 SCRIPT = Path(__file__).parents[1] / "arks/files/secrets.py"
 PATH = "/api/v1/namespaces/arks-system/secrets"
-KEYS = {"nats-token", "redis-password", "postgresql-password", "pepper"}
+KEYS = {"nats-token", "redis-password", "postgresql-password", "pepper", "gateway-token", "operator-token"}
 Json = dict[str, Any]
 RIGHT, WRONG = "Bearer of-the-pod", 401
 

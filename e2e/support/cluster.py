@@ -5,7 +5,7 @@ import codecs
 import json
 import os
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
-from contextlib import aclosing
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from arks.kit.testing.kubernetes import kube_binaries
 Object = Mapping[str, Any]
 _READ_BYTES = 64 * 1024
 _LOG_LINES = 40
+_PROXY_SECONDS = 30.0
 _WATCH_AGAIN_SECONDS = 0.2
 
 
@@ -112,6 +113,18 @@ class Cluster:
             finally:
                 await _kill(process)
             await asyncio.sleep(_WATCH_AGAIN_SECONDS)
+
+    @asynccontextmanager
+    async def api_server(self) -> AsyncIterator[str]:
+        """URL of a proxy of the API server, for requests with headers of their own, which kubectl does not send."""
+        process = await self._start("proxy", "--port=0")
+        try:
+            assert process.stdout is not None
+            async with asyncio.timeout(_PROXY_SECONDS):
+                line = await process.stdout.readline()
+            yield f"http://{line.decode().split()[-1]}"
+        finally:
+            await _kill(process)
 
     async def node_address(self) -> str:
         """Where this machine reaches node ports."""

@@ -1,12 +1,14 @@
 """A namespace of a cluster with Arks, as its users work in it: serve a model, send requests, query usage."""
 
-import json
+from base64 import b64decode
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, ClassVar
-from urllib.parse import urlencode
 
+import httpx
+
+from arks.contracts.gateway_token import OPERATOR_TOKEN_HEADER
 from arks.kit.testing import manifests
 from arks.kit.testing.wait import eventually
 from e2e.support.cluster import Cluster, Object
@@ -131,9 +133,13 @@ class Tenant(Cluster):
             raise AssertionError(f"clients received {received} and {cut} cut answers; ledger: {last}") from None
 
     async def _usage_report(self) -> dict[str, Any]:
-        service = f"/api/v1/namespaces/{SYSTEM}/services/arks-token-quota:8090/proxy"
-        wanted = urlencode({"namespace": self.namespace, "group_by": "namespace"})
-        return dict(json.loads(await self.kubectl("get", "--raw", f"{service}/v1/usage?{wanted}")))
+        secret = await self.within(SYSTEM).secret("arks-secrets")
+        headers = {OPERATOR_TOKEN_HEADER: b64decode(secret["operator-token"]).decode()}
+        path = f"/api/v1/namespaces/{SYSTEM}/services/arks-token-quota:8090/proxy/v1/usage"
+        wanted = {"namespace": self.namespace, "group_by": "namespace"}
+        async with self.api_server() as url, httpx.AsyncClient(trust_env=False, timeout=30) as client:
+            answer = await client.get(url + path, params=wanted, headers=headers)
+        return dict(answer.raise_for_status().json())
 
 
 def _by_source(report: dict[str, Any]) -> dict[str, UsageTotals]:

@@ -8,6 +8,7 @@
 {{- if include "arks.hasCluster" . -}}
 {{- include "arks.checkDefinitions" . -}}
 {{- include "arks.checkOtherReleases" . -}}
+{{- include "arks.checkSecret" . -}}
 {{- end -}}
 {{- if and .Values.serviceMonitor.enabled .Values.networkPolicy.enabled (not .Values.networkPolicy.metricsFrom) -}}
 {{- fail "serviceMonitor.enabled: NetworkPolicies would block Prometheus; name it in networkPolicy.metricsFrom" -}}
@@ -23,6 +24,18 @@
 {{- end -}}
 {{- if not (lookup "apiextensions.k8s.io/v1" "CustomResourceDefinition" "" "leaderworkersets.leaderworkerset.x-k8s.io") -}}
 {{- fail "LeaderWorkerSet is not installed in this cluster: engines run as LeaderWorkerSets" -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Pods would wait for missing keys of a Secret of the operator's own. */}}
+{{- define "arks.checkSecret" -}}
+{{- with .Values.secrets.existingSecret -}}
+{{- $data := (lookup "v1" "Secret" $.Release.Namespace .).data | default dict -}}
+{{- range $key := list "gateway-token" "operator-token" -}}
+{{- if and $data (not (hasKey $data $key)) -}}
+{{- fail (printf "secrets.existingSecret: Secret %s has no key %s; add a random value of 32 characters or more" $.Values.secrets.existingSecret $key) -}}
+{{- end -}}
+{{- end -}}
 {{- end -}}
 {{- end -}}
 

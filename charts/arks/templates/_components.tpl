@@ -39,6 +39,8 @@ postgresql:
 {{- define "arks.secrets" -}}
 {{- $own := include "arks.secretName" . -}}
 pepper: {name: {{ $own }}, key: pepper}
+gateway-token: {name: {{ $own }}, key: gateway-token}
+operator-token: {name: {{ $own }}, key: operator-token}
 {{- with .Values.nats.external }}
 {{- if not .url }}
 nats-token: {name: {{ $own }}, key: nats-token}

@@ -84,6 +84,8 @@ containers:
       - --log-level
       - warn
     fieldEnv: {ARKS_GATEWAY: metadata.name, POD_NAME: metadata.name}
+    # For endpoint-router (bootstrap.json) and token-quota (the filter)
+    secretEnv: {ARKS_GATEWAY_TOKEN: gateway-token}
     ports: {{ dict $outside.name $outside.number "envoy" 9902 | toJson }}
     mounts:
       bootstrap: /etc/envoy
@@ -107,6 +109,19 @@ containers:
     resources:
       requests: {cpu: 1m, memory: 24Mi}
       limits: {memory: 64Mi}
+{{- end -}}
+
+{{/*
+Whether endpoint-router and token-quota reject gateways without a token: "true" or "false". While pods of a version
+without tokens run, they must be served; the next upgrade finds none. Without a cluster there is no look-up.
+*/}}
+{{- define "arks.gatewayTokenRequired" -}}
+{{- if kindIs "bool" .Values.gateway.tokenRequired -}}
+{{- .Values.gateway.tokenRequired -}}
+{{- else -}}
+{{- $old := lookup "apps/v1" "Deployment" .Release.Namespace (printf "%s-gateway" (include "arks.fullname" .)) -}}
+{{- or (not $old) (contains "ARKS_GATEWAY_TOKEN" (toJson $old)) -}}
+{{- end -}}
 {{- end -}}
 
 {{/* The port for clients: {name, number} in the pod, {scheme, outside} at the Service. */}}

@@ -95,7 +95,12 @@ endpoint-router:
   servers: [nats]
   serves: true
   ports: {xds: 18000}
+  secrets: [gateway-token, operator-token]
+  secretSettings: {gateway_token_file: gateway-token, operator_token_file: operator-token}
   settings:
+    {{- if ne (include "arks.gatewayTokenRequired" .) "true" }}
+    gateway_token_required: false
+    {{- end }}
     xds_host: 0.0.0.0
     xds_port: 18000
     gateway_host: 0.0.0.0
@@ -137,13 +142,19 @@ token-quota:
   accepts: [{peers: {{ toJson . }}, port: 8090}]
   {{- end }}
   settings:
+    {{- if ne (include "arks.gatewayTokenRequired" .) "true" }}
+    gateway_token_required: false
+    {{- end }}
     api_host: 0.0.0.0
     api_port: 8090
     redis_url: {{ .Values.redis.external.url | default (printf "redis://%s-redis:6379" $name) }}
     database_url: {{ .Values.postgresql.external.url | default (printf "postgresql+asyncpg://arks@%s-postgresql:5432/arks" $name) }}
     pepper_file: /etc/arks/secrets/pepper
-  secrets: [redis-password, pepper]
-  secretSettings: {redis_password_file: redis-password}
+  secrets: [redis-password, pepper, gateway-token, operator-token]
+  secretSettings:
+    redis_password_file: redis-password
+    gateway_token_file: gateway-token
+    operator_token_file: operator-token
   secretEnv: {PGPASSWORD: postgresql-password}
   {{- if .Values.rbac.secrets.enabled }}
   optional:

@@ -55,6 +55,15 @@ async def test_the_marker_of_the_served_namespaces_grants_nothing(cluster: Clust
         assert not json.loads(marker).get("rules")
 
 
+async def _gateways_without_a_token_are_served_only_by_the_upgrade_that_replaces_them(cluster: Cluster) -> None:
+    """Their Deployment does not name the token."""
+    for change, served in (("ARKS_LOG=1", False), ("ARKS_GATEWAY_TOKEN-", True)):
+        await cluster.server.kubectl("set", "env", "-n", NAMESPACE, "deployment/arks-gateway", "-c", "envoy", change)
+        rendered = await cluster.upgrade("arks", NAMESPACE, "--dry-run=server")
+        assert (2 if served else 0) == rendered.count("ARKS_GATEWAY_TOKEN_REQUIRED")
+        assert served == ("again to require the token" in rendered)
+
+
 async def test_secrets_survive_upgrade_uninstall_and_reinstallation(cluster: Cluster) -> None:
     async with cluster.installed("arks", NAMESPACE):
         created = await cluster.secret()
@@ -63,9 +72,17 @@ async def test_secrets_survive_upgrade_uninstall_and_reinstallation(cluster: Clu
         assert all(re.fullmatch("a[0-9A-Za-z]{47}", value) for value in values)
         await cluster.upgrade("arks", NAMESPACE, "--set", "logLevel=debug")
         assert created == await cluster.secret()
+        await _gateways_without_a_token_are_served_only_by_the_upgrade_that_replaces_them(cluster)
     assert created == await cluster.secret()
     async with cluster.installed("arks", NAMESPACE):
         assert created == await cluster.secret()
+
+
+async def test_a_secret_of_the_operators_own_needs_the_tokens(cluster: Cluster) -> None:
+    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "own", "namespace": NAMESPACE}}
+    await cluster.apply({**secret, "stringData": {"pepper": "p", "gateway-token": "t"}})
+    error = await cluster.refused("arks", NAMESPACE, "--set", "secrets.existingSecret=own")
+    assert "Secret own has no key operator-token" in error
 
 
 async def test_uninstalling_keeps_the_users_resources(cluster: Cluster) -> None:

@@ -13,7 +13,7 @@ from google.protobuf.json_format import ParseDict
 from google.protobuf.message import Message
 
 from arks.contracts.resources import ArksEndpoint
-from arks.endpoint_router.adapters.envoy import GatewaySettings, to_json
+from arks.endpoint_router.adapters.envoy import GatewaySettings, to_json, token_quota_cluster
 from arks.endpoint_router.adapters.envoy.listeners import admission_source, key_source
 from arks.endpoint_router.adapters.envoy.messages import Cluster, ClusterLoadAssignment, Listener
 from arks.endpoint_router.adapters.envoy_config import SnapshotEnvoyConfig
@@ -35,7 +35,7 @@ def resources(case: dict[str, Any], clock: FakeClock) -> dict[str, Any]:
     snapshot = ConfigSnapshot()
     envoy = SnapshotEnvoyConfig(snapshot, lambda: None)
     if "gateway" in case:
-        envoy.set_gateway(gateway_settings(case["gateway"]), "token-quota.arks.svc", 8090)
+        envoy.set_gateway(gateway_settings(case["gateway"]), token_quota_cluster("token-quota.arks.svc", 8090))
     harness = RouterHarness(clock, envoy)
     if "endpoint" in case:
         endpoint = ArksEndpoint.from_dict(case["endpoint"])

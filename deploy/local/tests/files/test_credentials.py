@@ -13,7 +13,7 @@ def test_only_the_owner_can_read_the_home(paths: Paths) -> None:
     credentials.create_all(paths)
     credentials.demo_key(paths)
     assert {0o700} == {mode(directory) for directory in (paths.home, paths.run, paths.logs)}
-    secrets = (paths.nats_token, paths.valkey_password, paths.pepper, paths.demo_key)
+    secrets = (paths.nats_token, paths.valkey_password, paths.pepper, paths.operator_token, paths.demo_key)
     assert {0o600} == {mode(file) for file in secrets}
 
 

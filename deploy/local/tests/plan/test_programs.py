@@ -26,8 +26,22 @@ def test_every_program_starts_after_those_it_needs() -> None:
 
 
 def test_no_two_programs_listen_on_one_port() -> None:
-    ports = [program.probe.port for program in plan().values()]
+    ports = [program.probe.address for program in plan().values()]
     assert len(ports) == len(set(ports))
+
+
+def test_other_users_and_web_pages_do_not_reach_discovery_admission_usage_and_envoys_admin_interface() -> None:
+    found = plan()
+    assert PATHS.envoy_admin_socket == found["envoy"].probe.address
+    settings = {
+        "endpoint-router": ("XDS_SOCKET", PATHS.xds_socket),
+        "usage-shipper": ("ENVOY_ADMIN_SOCKET", PATHS.envoy_admin_socket),
+        "token-quota": ("API_SOCKET", PATHS.token_quota_socket),
+    }
+    for name, (setting, path) in settings.items():
+        assert str(path) == found[name].environment[f"ARKS_{setting}"]
+    prepared = found["envoy"].prepare or ()
+    assert {str(PATHS.xds_socket), str(PATHS.envoy_admin_socket)} < set(prepared)
 
 
 def test_no_secret_is_on_a_command_line_or_in_an_environment() -> None:
@@ -35,7 +49,7 @@ def test_no_secret_is_on_a_command_line_or_in_an_environment() -> None:
         texts = [*program.command, *program.environment.values()]
         assert not [text for text in texts if text.startswith("sk-")]
         names = {name for name in program.environment if "TOKEN" in name or "PASSWORD" in name or "PEPPER" in name}
-        assert all(name.endswith(("_FILE", "_HOST", "_PORT")) for name in names)
+        assert all(name.endswith(("_FILE", "_SOCKET")) for name in names)
 
 
 def test_all_stop_timeouts_together_are_less_than_5_seconds() -> None:
@@ -58,7 +72,7 @@ def test_a_service_gets_the_addresses_of_its_servers() -> None:
         "ARKS_REDIS_URL": f"redis://127.0.0.1:{PORTS['valkey']}",
         "ARKS_REDIS_PASSWORD_FILE": "/home/ada/.arks/valkey-password",
         "ARKS_DATABASE_URL": "sqlite+aiosqlite:////home/ada/.arks/ledger.db",
-        "ARKS_API_PORT": str(PORTS["token-quota-api"]),
+        "ARKS_API_SOCKET": str(PATHS.token_quota_socket),
         "ARKS_PEPPER_FILE": "/home/ada/.arks/pepper",
     }
     assert expected == environment

@@ -45,7 +45,7 @@ def programs(paths: Paths) -> list[Program]:
         *kept,
         Program("parent", parent, environment, f"127.0.0.1:{port}", Probe(port), after=("nats",)),
         Program("web", web, environment, f"http://127.0.0.1:{web_port}", Probe(web_port, "/")),
-        Program("crashing", crashing, environment, "", Probe(machine.ports["xds"])),
+        Program("crashing", crashing, environment, "", Probe(machine.ports["endpoint-router"])),
     ]
 
 

@@ -1,5 +1,5 @@
 from arks.contracts.facts import ReplicaState
-from arks.endpoint_router.adapters.envoy import Backend, GatewaySettings
+from arks.endpoint_router.adapters.envoy import Backend, GatewaySettings, token_quota_cluster
 from arks.endpoint_router.adapters.envoy.messages import ClusterLoadAssignment
 from arks.endpoint_router.adapters.envoy_config import SnapshotEnvoyConfig, backends
 from arks.endpoint_router.adapters.xds import CLUSTER, ENDPOINT, LISTENER, ConfigSnapshot
@@ -23,12 +23,12 @@ def decision(*states: ReplicaState, port: int | None = None, host: str = "127.0.
 
 def envoy_config(snapshot: ConfigSnapshot) -> SnapshotEnvoyConfig:
     made = SnapshotEnvoyConfig(snapshot, lambda: None)
-    made.set_gateway(GatewaySettings(usage_log_path="/tmp/usage.log"), "127.0.0.1", 8090)
+    made.set_gateway(GatewaySettings(usage_log_path="/tmp/usage.log"), token_quota_cluster("localhost", 8090))
     return made
 
 
 def reject(snapshot: ConfigSnapshot, envoy: SnapshotEnvoyConfig) -> None:
-    snapshot.reject(LISTENER, "gateway", snapshot.resources(LISTENER)["gateway"].revision)
+    snapshot.reject(LISTENER, "gateway", snapshot.resources(LISTENER)["gateway"].revision, "one")
     envoy.handle_rejection(LISTENER, "gateway", "port in use")
 
 

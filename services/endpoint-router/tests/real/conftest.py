@@ -36,6 +36,7 @@ from arks.kit.testing.servers import Server, program, serve
 from arks.kit.testing.wait import eventually
 
 NAMESPACE = "default"
+GATEWAY_TOKEN = "gateway-token"  # of these tests
 
 
 @asynccontextmanager
@@ -79,6 +80,8 @@ _LEASES = itertools.count()
 
 async def _admit(request: web.Request) -> web.Response:
     """Grant every request, with a lease for as many as the filter may want; the endpoint is the model's name."""
+    if request.headers.get("x-arks-gateway-token") != GATEWAY_TOKEN:
+        return web.Response(status=401)
     cluster = f"{NAMESPACE}/{request.headers['x-arks-model']}"
     headers = {
         "x-arks-cluster": cluster,
@@ -145,7 +148,9 @@ class Platform:
         (self.directory / "envoy").mkdir(exist_ok=True)
         server = await self.stack.enter_async_context(
             serve(
-                command(program("envoy"), str(bootstrap), 1), self.settings.envoy_admin_port, self.directory / "envoy"
+                ["env", f"ARKS_GATEWAY_TOKEN={GATEWAY_TOKEN}", *command(program("envoy"), str(bootstrap), 1)],
+                self.settings.envoy_admin_port,
+                self.directory / "envoy",
             )
         )
 
@@ -241,6 +246,8 @@ def key(name: str) -> Key:
 @pytest_asyncio.fixture
 async def platform(nats: Server, settings: KitSettings, tmp_path: Path) -> AsyncIterator[Platform]:
     admission = free_port()
+    token = tmp_path / "gateway-token"
+    token.write_text(GATEWAY_TOKEN)
     ours = Settings(
         **settings.model_dump(exclude={"http_port"}),
         http_port=free_port(),
@@ -250,6 +257,7 @@ async def platform(nats: Server, settings: KitSettings, tmp_path: Path) -> Async
         token_quota_port=admission,
         usage_log=tmp_path / "usage.log",
         hold_seconds=5.0,
+        gateway_token_file=token,
     )
     application = web.Application()
     application.add_routes([web.post("/v1/admit", _admit)])

@@ -254,7 +254,10 @@ async def test_a_rejected_configuration_is_reported_and_changes_nothing(platform
     bad.load_balancing_policy.policies.add().typed_extension_config.name = "envoy.no.such.policy"
     router.snapshot.put(CLUSTER, "default/chat", bad)
     await eventually(lambda: router.metric("arks_xds_refusals_total", type="Cluster") == 1, what="the rejection")
-    assert good.packed == router.snapshot.resources(CLUSTER)["default/chat"].packed
+    rejected_one = router.snapshot.resources(CLUSTER)["default/chat"]
+    instead = router.snapshot.instead_of(CLUSTER, rejected_one, "default/chat")
+    assert instead is not None
+    assert good.packed == instead.packed
 
     async def rejected() -> bool:
         status = (await platform.endpoint("chat")).status

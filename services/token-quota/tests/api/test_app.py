@@ -4,10 +4,11 @@ from typing import Any, cast
 
 import pytest
 
+from arks.contracts.gateway_token import TokenGate
 from arks.contracts.usage import UsageSource
 from arks.kit.testing.clock import FakeClock
 from arks.token_quota.adapters.ledger import SqlLedger
-from arks.token_quota.api.app import Api, read_admit_request, read_usage_query
+from arks.token_quota.api.app import Api, Gates, read_admit_request, read_usage_query
 from arks.token_quota.domain.answers import Rejection
 from arks.token_quota.domain.batch import UsageBatch, UsageRecord
 from arks.token_quota.domain.lease import LeaseAmount
@@ -79,7 +80,7 @@ def api(harness: Harness, counters: FakeCounters, ledger: SqlLedger, clock: Fake
     return make(harness, counters, ledger, clock)
 
 
-def make(harness: Harness, counters: FakeCounters, ledger: Ledger, clock: FakeClock) -> Api:
+def make(harness: Harness, counters: FakeCounters, ledger: Ledger, clock: FakeClock, gates: Gates | None = None) -> Api:
     admission = Admission(
         harness.index,
         counters,
@@ -88,7 +89,7 @@ def make(harness: Harness, counters: FakeCounters, ledger: Ledger, clock: FakeCl
         clock=clock,
         default_completion_tokens=512,
     )
-    return Api(admission, LeaseWatch(harness.index, counters, clock), Reports(ledger, counters))
+    return Api(admission, LeaseWatch(harness.index, counters, clock), Reports(ledger, counters), gates)
 
 
 async def call_api(
@@ -265,6 +266,29 @@ async def test_what_cannot_be_is_answered_in_the_envelope(
     found = await call_api(api, *call)
     assert status == found.status
     assert {"message", "type", "param", "code"} <= set(found.json["error"])
+
+
+async def test_gateways_and_operators_need_their_tokens(
+    harness: Harness, counters: FakeCounters, ledger: SqlLedger, clock: FakeClock
+) -> None:
+    harness.add(token())
+    harness.endpoint()
+    gated = make(harness, counters, ledger, clock, Gates(TokenGate("gw"), TokenGate("op")))
+    changes = {"x-arks-since": "1000", "x-arks-life": "life1"}
+    calls = (("/v1/admit", "POST", ADMIT), ("/v1/key", "POST", KEY), ("/v1/changes", "POST", changes))
+    for path, method, headers in calls:
+        for given in ({}, {"x-arks-gateway-token": "op"}):
+            refused = await call_api(gated, path, method, headers | given)
+            assert (401, b"") == (refused.status, refused.body)  # the filter takes it for no answer
+        assert (await call_api(gated, path, method, headers | {"x-arks-gateway-token": "gw"})).status in {200, 204}
+    for headers, status in (
+        ({}, 401),
+        ({"authorization": "Bearer gw"}, 401),
+        ({"authorization": "Bearer op"}, 200),
+        ({"x-arks-operator-token": "op"}, 200),
+    ):
+        assert status == (await call_api(gated, "/v1/usage", headers=headers)).status
+    assert 200 == (await call_api(gated, "/v1/models", headers=KEY)).status
 
 
 async def test_usage_is_added_up_with_its_parts_by_source(api: Api, ledger: SqlLedger) -> None:

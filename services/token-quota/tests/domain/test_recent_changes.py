@@ -68,5 +68,5 @@ def test_no_change_is_missed(steps: list[tuple[float, int, int]], seconds: float
         added.append((now, str(namespace), f"token:{namespace}/{number}"))
     now += later
     found = recent.since(seconds, now)
-    for time, namespace, subject in added:
-        assert found is None or time < now - seconds or {subject, f"namespace:{namespace}"} & set(found)
+    for time, changed, subject in added:
+        assert found is None or time < now - seconds or {subject, f"namespace:{changed}"} & set(found)

@@ -38,3 +38,12 @@ class Settings(BaseSettings):
 
     def nats_token(self) -> str | None:
         return self.nats_token_file.read_text().strip() if self.nats_token_file else None
+
+
+def read_secret(file: Path | None) -> str | None:
+    """Raises OSError, and ValueError for an empty file: an empty secret would let every caller pass."""
+    if file is None:
+        return None
+    if secret := file.read_text().strip():
+        return secret
+    raise ValueError(f"{file} is empty")

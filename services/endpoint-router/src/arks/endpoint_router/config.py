@@ -9,9 +9,17 @@ from arks.kit.settings import Settings as KitSettings
 
 class Settings(KitSettings):
     xds_host: str = "127.0.0.1"
-    """Address of the xDS server for Envoys. Plain text without authentication: loopback, or a separate network."""
+    """Address of the xDS server for Envoys. Plain text: loopback, or a separate network."""
     xds_port: int = Field(default=18000, ge=0, le=65535)
     """0 picks a free port, which the log names."""
+    xds_socket: Path | None = None
+    """Unix socket of the xDS server instead of host and port. Its directory must be closed to other users."""
+    gateway_token_file: Path | None = None
+    """File with the token that Envoys have to present for their configuration; None: none is needed."""
+    gateway_token_required: bool = True
+    """False: an Envoy without a token is served too. For the upgrade from a version without tokens."""
+    operator_token_file: Path | None = None
+    """File with the token that /explain needs (`authorization: Bearer`); None: none is needed."""
     gateway_host: str = "127.0.0.1"
     """Address on which Envoy listens for clients."""
     gateway_port: int = Field(default=8080, ge=1, le=65535)
@@ -23,10 +31,14 @@ class Settings(KitSettings):
     empty: none. A page still needs a key."""
     envoy_admin_port: int = Field(default=9901, ge=1, le=65535)
     """For the bootstrap file only; the router does not use Envoy's admin interface."""
+    envoy_admin_socket: Path | None = None
+    """Unix socket of the admin interface instead of the port. For the bootstrap file only."""
     envoy_stats_port: int | None = Field(default=None, ge=1, le=65535)
     """Port, on all addresses, of Envoy's own metrics (GET /metrics); None: not served. For the bootstrap file only."""
     token_quota_host: str = "127.0.0.1"  # noqa: S105  # an address
     """Address or DNS name at which Envoy reaches token-quota for admission."""
+    token_quota_socket: Path | None = None
+    """Unix socket of token-quota instead of host and port."""
     token_quota_port: int = Field(default=8090, ge=1, le=65535)
     usage_log: Path = Path("usage.log")
     """File, on Envoy's machine, that gets a line for each granted request; the usage shipper reads it."""

@@ -2,9 +2,11 @@
 
 import asyncio
 
+from arks.contracts.gateway_token import TokenGate
 from arks.contracts.resources import ArksEndpoint
 from arks.contracts.subjects import Facts
-from arks.endpoint_router.adapters.envoy import GatewaySettings
+from arks.endpoint_router.adapters.envoy import GatewaySettings, token_quota_cluster
+from arks.endpoint_router.adapters.envoy.messages import Cluster
 from arks.endpoint_router.adapters.envoy_config import SnapshotEnvoyConfig
 from arks.endpoint_router.adapters.load_reports import subscribe_load
 from arks.endpoint_router.adapters.local import wiring as local
@@ -19,6 +21,7 @@ from arks.kit.app import App
 from arks.kit.home import Home
 from arks.kit.reconcile import Controller, FirstPass
 from arks.kit.resource_events import ResourceEvents
+from arks.kit.settings import read_secret
 from arks.kit.start import home_from_environment
 
 TICK_SECONDS = 0.5
@@ -34,13 +37,14 @@ def build(settings: Settings, home: Home, snapshot: ConfigSnapshot | None = None
 
     server = XdsServer(
         snapshot,
-        f"{settings.xds_host}:{settings.xds_port}",
+        f"unix:{settings.xds_socket}" if settings.xds_socket else f"{settings.xds_host}:{settings.xds_port}",
         registry=home.registry,
         clock=home.clock,
         on_rejected=handle_rejection,
+        gate=TokenGate(read_secret(settings.gateway_token_file), settings.gateway_token_required),
     )
     envoy = SnapshotEnvoyConfig(snapshot, server.open)
-    envoy.set_gateway(_gateway_settings(settings), settings.token_quota_host, settings.token_quota_port)
+    envoy.set_gateway(_gateway_settings(settings), _token_quota(settings))
     endpoints = home.resources(ArksEndpoint)
     facts = home.fact_writer(Facts.ENDPOINTS, EndpointFact)
     router = EndpointRouter(
@@ -78,7 +82,7 @@ def build(settings: Settings, home: Home, snapshot: ConfigSnapshot | None = None
         starts=[listen],
         stops=[server.stop],
         problems=[envoy.problem],
-        routes=routes(router),
+        routes=routes(router, TokenGate(read_secret(settings.operator_token_file))),
     )
 
 
@@ -90,6 +94,11 @@ def _gateway_settings(settings: Settings) -> GatewaySettings:
         certificate_source=settings.gateway_certificate_source,
         cors_origins=tuple(filter(None, settings.gateway_cors_origins.split(","))),
     )
+
+
+def _token_quota(settings: Settings) -> Cluster:
+    socket = str(settings.token_quota_socket) if settings.token_quota_socket else None
+    return token_quota_cluster(settings.token_quota_host, settings.token_quota_port, socket)
 
 
 def _attachments(settings: Settings, home: Home) -> Attachments | None:

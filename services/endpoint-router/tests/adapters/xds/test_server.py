@@ -11,12 +11,15 @@ import pytest_asyncio
 from envoy.service.discovery.v3.discovery_pb2 import DiscoveryRequest, DiscoveryResponse
 from prometheus_client import CollectorRegistry
 
+from arks.contracts.gateway_token import TokenGate
 from arks.endpoint_router.adapters.envoy.messages import Cluster
 from arks.endpoint_router.adapters.xds import CLUSTER, ENDPOINT, ConfigSnapshot, XdsServer
 from arks.endpoint_router.adapters.xds.server import SERVICE
 from arks.kit.clock import SystemClock
 from arks.kit.ports import free_port
 from arks.kit.testing.wait import eventually
+
+TOKEN = "ours"  # of these tests
 
 
 @dataclass
@@ -38,6 +41,7 @@ async def discovery() -> AsyncIterator[Discovery]:
         registry=registry,
         clock=SystemClock(),
         on_rejected=lambda *rejection: rejections.append(rejection),
+        gate=TokenGate(TOKEN),
     )
     yield Discovery(snapshot, server, await server.start(), registry, rejections)
     await server.stop()
@@ -46,14 +50,14 @@ async def discovery() -> AsyncIterator[Discovery]:
 class Client:
     """An Envoy's side of one stream."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, token: str | None = TOKEN) -> None:
         self._channel = grpc.aio.insecure_channel(f"127.0.0.1:{port}")
         method = self._channel.stream_stream(
             f"/{SERVICE}/StreamAggregatedResources",
             request_serializer=DiscoveryRequest.SerializeToString,
             response_deserializer=DiscoveryResponse.FromString,
         )
-        self.call: Any = method()
+        self.call: Any = method(metadata=(("x-arks-gateway-token", token),) if token else None)
 
     async def subscribe(self, type_: str, *names: str) -> None:
         request = DiscoveryRequest(type_url=type_, resource_names=names)
@@ -86,6 +90,18 @@ async def client(discovery: Discovery) -> AsyncIterator[Client]:
 
 def names(response: DiscoveryResponse) -> list[str]:
     return sorted(Cluster.FromString(resource.value).name for resource in response.resources)
+
+
+@pytest.mark.parametrize("token", [None, "-", "other"])
+async def test_configuration_is_for_envoys_with_the_token(discovery: Discovery, token: str | None) -> None:
+    discovery.server.open()
+    client = Client(discovery.port, token)
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await client.subscribe(CLUSTER)
+        await client.get()
+    assert grpc.StatusCode.UNAUTHENTICATED == refused.value.code()
+    assert 0 == discovery.server.streams
+    await client.close()
 
 
 async def test_nothing_is_sent_before_the_snapshot_is_complete(discovery: Discovery, client: Client) -> None:

@@ -189,6 +189,31 @@ def test_a_rejection_without_a_name_affects_all_new_resources() -> None:
     assert ("x1", "x2") == outcome.names
 
 
+def test_what_one_envoy_rejects_stays_for_the_others() -> None:
+    changing = snapshot("a", "b")
+    changing.accept(CLUSTER, "b", changing.resources(CLUSTER)["b"].revision)
+    broken, healthy = settled(changing, "a", "b"), settled(changing, "a", "b")
+    changing.put(CLUSTER, "b", Cluster(name="b", alt_stat_name="new"))
+    changing.put(CLUSTER, "c", Cluster(name="c"))
+    refused, *_ = broken.get()
+    broken.answer(refused, error="no")
+    instead, *_ = broken.get()
+    assert ([""], ["a", "b"]) == (_stat_names(instead, "b"), names(instead))  # as accepted before, and nothing new
+    broken.answer(instead)
+    accepted, *_ = healthy.get()
+    assert (["new"], ["a", "b", "c"]) == (_stat_names(accepted, "b"), names(accepted))
+    healthy.answer(accepted)
+    changing.put(CLUSTER, "b", Cluster(name="b", alt_stat_name="newer"))
+    for envoy in (broken, healthy):
+        found, *_ = [response for response in envoy.get() if response.type_url == CLUSTER]
+        assert ["newer"] == _stat_names(found, "b")
+
+
+def _stat_names(response: DiscoveryResponse, name: str) -> list[str]:
+    found = [Cluster.FromString(resource.value) for resource in response.resources]
+    return [cluster.alt_stat_name for cluster in found if cluster.name == name]
+
+
 def test_an_envoy_that_connects_again_gets_everything() -> None:
     existing = snapshot("a")
     settled(existing, "a").end()

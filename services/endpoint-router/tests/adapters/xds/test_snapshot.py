@@ -28,36 +28,34 @@ def test_the_same_content_is_no_change() -> None:
     )
 
 
-def test_the_last_accepted_version_is_sent_after_a_rejection() -> None:
+def instead(snapshot: ConfigSnapshot) -> int | None:
+    """Return the connect timeout that an Envoy gets that rejected the desired version."""
+    resource = snapshot.instead_of(CLUSTER, snapshot.resources(CLUSTER)["c"], "c")
+    return None if resource is None else int(Cluster.FromString(resource.packed.value).connect_timeout.seconds)
+
+
+def test_who_rejects_a_version_gets_the_last_accepted_one_and_the_others_get_it_all_the_same() -> None:
     snapshot = ConfigSnapshot()
     snapshot.put(CLUSTER, "c", cluster(1))
     snapshot.accept(CLUSTER, "c", revision(snapshot))
     snapshot.put(CLUSTER, "c", cluster(2))
-    snapshot.reject(CLUSTER, "c", revision(snapshot))
-    assert (1, True) == (sent(snapshot), snapshot.is_rejected(CLUSTER, "c"))
+    snapshot.reject(CLUSTER, "c", revision(snapshot), "one")
+    assert (2, 1, True) == (sent(snapshot), instead(snapshot), snapshot.is_rejected(CLUSTER, "c"))
 
 
-def test_a_rejected_first_version_is_omitted() -> None:
+def test_who_rejects_the_first_version_gets_none() -> None:
     snapshot = ConfigSnapshot()
     snapshot.put(CLUSTER, "c", cluster(1))
-    snapshot.reject(CLUSTER, "c", revision(snapshot))
-    assert (None, False) == (sent(snapshot), snapshot.was_accepted(CLUSTER, "c"))
+    snapshot.reject(CLUSTER, "c", revision(snapshot), "one")
+    assert (1, None, False) == (sent(snapshot), instead(snapshot), snapshot.was_accepted(CLUSTER, "c"))
 
 
-def test_a_new_version_is_sent_after_a_rejection() -> None:
+def test_a_new_version_is_not_rejected() -> None:
     snapshot = ConfigSnapshot()
     snapshot.put(CLUSTER, "c", cluster(1))
-    snapshot.reject(CLUSTER, "c", revision(snapshot))
+    snapshot.reject(CLUSTER, "c", revision(snapshot), "one")
     snapshot.put(CLUSTER, "c", cluster(2))
     assert (2, False) == (sent(snapshot), snapshot.is_rejected(CLUSTER, "c"))
-
-
-def test_a_version_that_another_envoy_runs_stays() -> None:
-    snapshot = ConfigSnapshot()
-    snapshot.put(CLUSTER, "c", cluster(1))
-    snapshot.accept(CLUSTER, "c", revision(snapshot))
-    snapshot.reject(CLUSTER, "c", revision(snapshot))
-    assert (1, False) == (sent(snapshot), snapshot.is_rejected(CLUSTER, "c"))
 
 
 def test_a_rejection_of_a_replaced_version_is_ignored() -> None:
@@ -65,24 +63,34 @@ def test_a_rejection_of_a_replaced_version_is_ignored() -> None:
     snapshot.put(CLUSTER, "c", cluster(1))
     old = revision(snapshot)
     snapshot.put(CLUSTER, "c", cluster(2))
-    snapshot.reject(CLUSTER, "c", old)
-    assert 2 == sent(snapshot)
+    snapshot.reject(CLUSTER, "c", old, "one")
+    assert not snapshot.is_rejected(CLUSTER, "c")
+
+
+def test_a_rejection_ends_with_its_stream() -> None:
+    snapshot = ConfigSnapshot()
+    snapshot.put(CLUSTER, "c", cluster(1))
+    snapshot.reject(CLUSTER, "c", revision(snapshot), "one")
+    snapshot.forget("one")
+    assert not snapshot.is_rejected(CLUSTER, "c")
 
 
 def test_a_rejected_version_can_be_sent_again() -> None:
     snapshot = ConfigSnapshot()
     snapshot.put(CLUSTER, "c", cluster(1))
-    snapshot.reject(CLUSTER, "c", revision(snapshot))
+    before = revision(snapshot)
+    snapshot.reject(CLUSTER, "c", before, "one")
     snapshot.retry(CLUSTER, "c")
-    assert 1 == sent(snapshot)
+    assert (1, False) == (sent(snapshot), snapshot.is_rejected(CLUSTER, "c"))
+    assert before < revision(snapshot)
 
 
-def test_a_version_that_one_envoy_accepts_is_sent_to_all() -> None:
+def test_a_version_that_one_envoy_accepts_is_not_rejected() -> None:
     """As during an upgrade, with Envoys of two versions."""
     snapshot = ConfigSnapshot()
     snapshot.put(CLUSTER, "c", cluster(1))
     pushed = revision(snapshot)
-    snapshot.reject(CLUSTER, "c", pushed)
+    snapshot.reject(CLUSTER, "c", pushed, "one")
     snapshot.accept(CLUSTER, "c", pushed)
     assert (1, False, True) == (sent(snapshot), snapshot.is_rejected(CLUSTER, "c"), snapshot.was_accepted(CLUSTER, "c"))
 
@@ -92,5 +100,6 @@ def test_a_rejected_listener_is_never_removed() -> None:
     snapshot = ConfigSnapshot()
     snapshot.put(LISTENER, "gateway", Listener(name="gateway"))
     before = snapshot.resources(LISTENER)["gateway"]
-    snapshot.reject(LISTENER, "gateway", before.revision)
-    assert (before, True) == (snapshot.resources(LISTENER).get("gateway"), snapshot.is_rejected(LISTENER, "gateway"))
+    snapshot.reject(LISTENER, "gateway", before.revision, "one")
+    found = snapshot.instead_of(LISTENER, before, "gateway")
+    assert (before, True) == (found, snapshot.is_rejected(LISTENER, "gateway"))

@@ -9,10 +9,18 @@ from arks.kit.settings import Settings
 
 class TokenQuotaSettings(Settings):
     api_host: str = "127.0.0.1"
-    """Where /v1/admit, /v1/key, /v1/models and /v1/usage listen. They trust every client that can
-    connect: keep the address off public networks.
+    """Where /v1/admit, /v1/key, /v1/models and /v1/usage listen. Without tokens they trust every
+    client that can connect: keep the address off public networks.
     """
     api_port: int = Field(default=8081, ge=0, le=65535)
+    api_socket: Path | None = None
+    """Unix socket instead of host and port. Its directory must be closed to other users."""
+    gateway_token_file: Path | None = None
+    """File with the token that gateways have to present; None: none is needed."""
+    gateway_token_required: bool = True
+    """False: a gateway without a token is answered too. For the upgrade from a version without tokens."""
+    operator_token_file: Path | None = None
+    """File with the token that /v1/usage needs (`authorization: Bearer`); None: none is needed."""
     redis_url: str = "redis://127.0.0.1:6379"
     redis_password_file: Path | None = None
     redis_timeout_seconds: float = Field(default=0.5, gt=0)
@@ -72,6 +80,8 @@ class ShipperSettings(Settings):
     envoy_admin_host: str = "127.0.0.1"
     envoy_admin_port: int = Field(default=9901, ge=1, le=65535)
     """Where Envoy takes the request to reopen the log after a rotation."""
+    envoy_admin_socket: Path | None = None
+    """Unix socket of Envoy's admin interface instead of host and port."""
     usage_log_rotate_bytes: int = Field(default=64 * 2**20, ge=4096)
     """About 400,000 requests."""
     usage_log_max_total_bytes: int = Field(default=4 * 2**30, ge=4096)

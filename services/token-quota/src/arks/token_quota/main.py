@@ -2,6 +2,7 @@
 
 from functools import partial
 
+from arks.contracts.gateway_token import TokenGate
 from arks.contracts.resources import ArksQuota, ArksToken, key_digest
 from arks.contracts.subjects import Facts
 from arks.events.v1.facts_pb2 import EndpointFact
@@ -9,6 +10,7 @@ from arks.kit.app import App
 from arks.kit.home import Home
 from arks.kit.reconcile import Controller
 from arks.kit.resource_events import ResourceEvents
+from arks.kit.settings import read_secret
 from arks.kit.start import home_from_environment
 from arks.token_quota.adapters.counters import RedisCounters
 from arks.token_quota.adapters.database import Database
@@ -17,7 +19,7 @@ from arks.token_quota.adapters.metrics import PrometheusMetrics
 from arks.token_quota.adapters.redis_batches import RedisBatches
 from arks.token_quota.adapters.server import GranianServer
 from arks.token_quota.adapters.stream import BusUsageStream
-from arks.token_quota.api.app import Api
+from arks.token_quota.api.app import Api, Gates
 from arks.token_quota.config import TokenQuotaSettings
 from arks.token_quota.domain.token import record_of
 from arks.token_quota.service.admission import Admission
@@ -58,8 +60,12 @@ def build(settings: TokenQuotaSettings, home: Home) -> App:
         clock=home.clock,
         default_completion_tokens=settings.default_completion_tokens,
     )
-    api = Api(admission, LeaseWatch(index, counters, home.clock), Reports(ledger, counters))
-    server = GranianServer(api, settings.api_host, settings.api_port)
+    gates = Gates(
+        gateway=TokenGate(read_secret(settings.gateway_token_file), settings.gateway_token_required),
+        operator=TokenGate(read_secret(settings.operator_token_file)),
+    )
+    api = Api(admission, LeaseWatch(index, counters, home.clock), Reports(ledger, counters), gates)
+    server = GranianServer(api, settings.api_host, settings.api_port, settings.api_socket)
 
     metering = MeteringContext(index, counters, ledger, metrics, home.clock)
     projector = Projector(metering, settings.sweep_seconds)

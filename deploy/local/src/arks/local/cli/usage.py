@@ -122,10 +122,11 @@ def query(home: Path, parameters: dict[str, str]) -> dict[str, Any]:
     import http.client
     from urllib.parse import urlencode
 
-    from arks.local.plan.addresses import HOST
+    from arks.local.client.unix_http import UnixConnection
 
-    state = running_state(Paths.of(home))
-    connection = http.client.HTTPConnection(HOST, state.ports["token-quota-api"], timeout=_TIMEOUT_SECONDS)
+    paths = Paths.of(home)
+    running_state(paths)
+    connection = UnixConnection(paths.token_quota_socket, _TIMEOUT_SECONDS)
     try:
         connection.request("GET", f"/v1/usage?{urlencode(parameters)}")
         answer = connection.getresponse()

@@ -32,7 +32,7 @@ def read_or_create(path: Path, value: str) -> str:
 
 def create_all(paths: Paths) -> None:
     """Create the secrets that the processes of Arks share. Raises OSError."""
-    for path in (paths.nats_token, paths.valkey_password, paths.pepper):
+    for path in (paths.nats_token, paths.valkey_password, paths.pepper, paths.operator_token):
         read_or_create(path, secrets.token_hex(32))
 
 

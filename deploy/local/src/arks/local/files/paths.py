@@ -1,9 +1,15 @@
 """Paths of the files of one Arks on this machine: one directory, readable by its owner only."""
 
+import hashlib
+import os
+import stat
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 DEFAULT_HOME = Path("~/.arks")
+SOCKET_DIRECTORY_BYTES = 80
+"""A path of a Unix socket may have 107 bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +28,8 @@ class Paths:
         self.home.chmod(0o700)
         for directory in (self.run, self.logs, self.nats, self.valkey, self.usage_log.parent):
             directory.mkdir(exist_ok=True, mode=0o700)
+        self.sockets.mkdir(exist_ok=True, mode=0o700)
+        _check_private(self.sockets)
 
     @property
     def run(self) -> Path:
@@ -50,6 +58,26 @@ class Paths:
     @property
     def envoy_bootstrap(self) -> Path:
         return self.run / "envoy.json"
+
+    @property
+    def sockets(self) -> Path:
+        """The directory of Unix sockets; elsewhere if the kernel would cut their paths short."""
+        if len(bytes(self.run)) <= SOCKET_DIRECTORY_BYTES:
+            return self.run
+        name = hashlib.sha256(bytes(self.home)).hexdigest()[:16]
+        return Path(tempfile.gettempdir()) / f"arks-{os.getuid()}-{name}"
+
+    @property
+    def xds_socket(self) -> Path:
+        return self.sockets / "xds.sock"
+
+    @property
+    def envoy_admin_socket(self) -> Path:
+        return self.sockets / "envoy-admin.sock"
+
+    @property
+    def token_quota_socket(self) -> Path:
+        return self.sockets / "token-quota.sock"
 
     @property
     def logs(self) -> Path:
@@ -100,5 +128,16 @@ class Paths:
         return self.home / "pepper"
 
     @property
+    def operator_token(self) -> Path:
+        return self.home / "operator-token"
+
+    @property
     def demo_key(self) -> Path:
         return self.home / "demo-key"
+
+
+def _check_private(directory: Path) -> None:
+    """Raises PermissionError if another user could replace the files in the directory."""
+    found = directory.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
+        raise PermissionError(f"{directory} must be a directory of this user, with mode 0700")

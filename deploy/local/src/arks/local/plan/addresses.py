@@ -7,9 +7,6 @@ GATEWAY = "gateway"
 PORT_NAMES = (
     "nats",
     "valkey",
-    "xds",
-    "envoy-admin",
-    "token-quota-api",
     "model-manager",
     "app-deployer",
     "metrics",

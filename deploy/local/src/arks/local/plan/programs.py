@@ -16,9 +16,10 @@ DRAIN_SECONDS = 0.7
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """Health check: the port accepts connections and, if there is a path, answers it with 200."""
+    """Health check: the address accepts connections and, if there is a path, answers it with 200."""
 
-    port: int
+    address: int | Path
+    """A port on loopback, or a Unix socket."""
     path: str | None = None
 
 
@@ -133,12 +134,11 @@ def _endpoint_router(machine: Machine) -> Program:
     return _service(
         machine,
         "endpoint-router",
-        XDS_PORT=ports["xds"],
+        XDS_SOCKET=machine.paths.xds_socket,
         GATEWAY_HOST=HOST,
         GATEWAY_PORT=ports[GATEWAY],
-        ENVOY_ADMIN_PORT=ports["envoy-admin"],
-        TOKEN_QUOTA_HOST=HOST,
-        TOKEN_QUOTA_PORT=ports["token-quota-api"],
+        TOKEN_QUOTA_SOCKET=machine.paths.token_quota_socket,
+        OPERATOR_TOKEN_FILE=machine.paths.operator_token,
         USAGE_LOG=machine.paths.usage_log,
     )
 
@@ -151,7 +151,7 @@ def _token_quota(machine: Machine) -> Program:
         REDIS_URL=f"redis://{HOST}:{machine.ports['valkey']}",
         REDIS_PASSWORD_FILE=machine.paths.valkey_password,
         DATABASE_URL=f"sqlite+aiosqlite:///{machine.paths.ledger}",
-        API_PORT=machine.ports["token-quota-api"],
+        API_SOCKET=machine.paths.token_quota_socket,
         PEPPER_FILE=machine.paths.pepper,
     )
 
@@ -164,14 +164,14 @@ def _shipper(machine: Machine) -> Program:
         after=("nats",),
         GATEWAY=GATEWAY_NAME,
         USAGE_LOG=machine.paths.usage_log,
-        ENVOY_ADMIN_PORT=machine.ports["envoy-admin"],
+        ENVOY_ADMIN_SOCKET=machine.paths.envoy_admin_socket,
     )
 
 
 def _envoy(machine: Machine) -> Program:
     paths, ports = machine.paths, machine.ports
-    ports_and_output = (
-        *("--xds-port", str(ports["xds"]), "--admin-port", str(ports["envoy-admin"])),
+    sockets_and_output = (
+        *("--xds-socket", str(paths.xds_socket), "--admin-socket", str(paths.envoy_admin_socket)),
         *("--output", str(paths.envoy_bootstrap)),
     )
     return Program(
@@ -179,13 +179,13 @@ def _envoy(machine: Machine) -> Program:
         command=envoy_command(machine.binaries.envoy, paths.envoy_bootstrap, machine.envoy_workers),
         environment={**machine.environment, "ARKS_GATEWAY": GATEWAY_NAME},
         address=f"http://{HOST}:{ports[GATEWAY]}",
-        probe=Probe(ports["envoy-admin"], "/ready"),
+        probe=Probe(paths.envoy_admin_socket, "/ready"),
         after=("endpoint-router",),
         prepare=(
             sys.executable,
             "-m",
             "arks.local.programs.envoy_bootstrap",
-            *ports_and_output,
+            *sockets_and_output,
         ),
         stop_seconds=0.5,
     )

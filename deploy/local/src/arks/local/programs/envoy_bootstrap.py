@@ -12,11 +12,12 @@ NODE_ID = "local"
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--xds-port", type=int, required=True)
-    parser.add_argument("--admin-port", type=int, required=True)
+    parser.add_argument("--xds-socket", required=True)
+    parser.add_argument("--admin-socket", required=True)
     parser.add_argument("--output", type=Path, required=True)
     arguments = parser.parse_args()
-    text = to_json(ads_bootstrap(NODE_ID, HOST, arguments.xds_port, arguments.admin_port))
+    sockets = {"ads_socket": arguments.xds_socket, "admin_socket": arguments.admin_socket}
+    text = to_json(ads_bootstrap(NODE_ID, HOST, 0, 0, **sockets))
     write_atomically(arguments.output, text)
 
 

@@ -54,9 +54,7 @@ def as_data(view: View) -> Mapping[str, Any]:
         "pid": state.pid,
         "home": str(paths.home),
         "gateway": {"url": gateway_url(state.ports[GATEWAY]), "port": state.ports[GATEWAY]},
-        "usageApi": f"http://127.0.0.1:{state.ports['token-quota-api']}/v1/usage"
-        if "token-quota-api" in state.ports
-        else None,
+        "usageApi": {"socket": str(paths.token_quota_socket), "url": "http://localhost/v1/usage"},
         "demo": {"model": demo.MODEL, "keyFile": str(paths.demo_key)} if view.with_demo else None,
         "services": [_service(service) for service in state.services],
         "resources": {kind.plural: counts for kind, counts in _counts(view).items()},

@@ -7,6 +7,7 @@ import os
 import signal
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from arks.kit.proc import descendants
 from arks.local.files.logs import limit_size
@@ -121,11 +122,11 @@ class Supervisor:
         unit = self._units.get("envoy")
         if unit is None or not unit.ready.is_set():
             return
-        port = unit.program.probe.port
+        admin = unit.program.probe.address
         with contextlib.suppress(TimeoutError, OSError, ValueError, EOFError):
             async with asyncio.timeout(GATEWAY_SECONDS):
-                await request("POST", port, "/drain_listeners")
-                await _until_idle(port)
+                await request("POST", admin, "/drain_listeners")
+                await _until_idle(admin)
 
     async def _stop_orphans(self) -> None:
         for number in (signal.SIGTERM, signal.SIGKILL):
@@ -149,16 +150,16 @@ def _kill_descendants() -> None:
             os.kill(pid, signal.SIGKILL)
 
 
-async def _until_idle(admin_port: int) -> None:
+async def _until_idle(admin: int | Path) -> None:
     while True:
-        if not await _requests_in_flight(admin_port):
+        if not await _requests_in_flight(admin):
             return
         await asyncio.sleep(0.05)
 
 
-async def _requests_in_flight(admin_port: int) -> int:
+async def _requests_in_flight(admin: int | Path) -> int:
     """Active requests at all listeners except the admin's."""
-    _, body = await request("GET", admin_port, "/stats?filter=downstream_rq_active&usedonly")
+    _, body = await request("GET", admin, "/stats?filter=downstream_rq_active&usedonly")
     lines = (line.rpartition(": ") for line in body.splitlines())
     return sum(int(value) for name, _, value in lines if not name.startswith("http.admin.") and value.isdigit())
 

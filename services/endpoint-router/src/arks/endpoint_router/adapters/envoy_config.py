@@ -8,9 +8,8 @@ from arks.endpoint_router.adapters.envoy import (
     cluster,
     listener,
     load_assignment,
-    token_quota_cluster,
 )
-from arks.endpoint_router.adapters.envoy.messages import ClusterLoadAssignment
+from arks.endpoint_router.adapters.envoy.messages import Cluster, ClusterLoadAssignment
 from arks.endpoint_router.adapters.xds import CLUSTER, ENDPOINT, LISTENER, ConfigSnapshot
 from arks.endpoint_router.domain import Candidate, Decision, usable_address
 
@@ -55,9 +54,9 @@ class SnapshotEnvoyConfig:
 
     # --- the gateway itself
 
-    def set_gateway(self, settings: GatewaySettings, token_quota_host: str, token_quota_port: int) -> None:
+    def set_gateway(self, settings: GatewaySettings, admission: Cluster) -> None:
         """Add the resources that do not depend on endpoints."""
-        admission, gateway = token_quota_cluster(token_quota_host, token_quota_port), listener(settings)
+        gateway = listener(settings)
         self._gateway_resources = {(CLUSTER, admission.name), (LISTENER, gateway.name)}
         self._snapshot.put(CLUSTER, admission.name, admission)
         self._snapshot.put(LISTENER, gateway.name, gateway)

@@ -23,6 +23,8 @@ def bootstrap_json(settings: Settings, node_id: str = NODE_ID) -> str:
             settings.envoy_admin_port,
             heap_bytes=settings.envoy_heap_bytes,
             stats_port=settings.envoy_stats_port,
+            ads_socket=str(settings.xds_socket) if settings.xds_socket else None,
+            admin_socket=str(settings.envoy_admin_socket) if settings.envoy_admin_socket else None,
         )
     )
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+from pathlib import Path
 from typing import Any
 
 from granian.constants import HTTPModes
@@ -18,13 +19,16 @@ class GranianServer:
     stop.
     """
 
-    def __init__(self, target: Any, host: str, port: int) -> None:
+    def __init__(self, target: Any, host: str, port: int, unix_socket: Path | None = None) -> None:
+        """`unix_socket`: path of a Unix socket instead of host and port."""
         self._host = host
+        self._socket = unix_socket
         self._port = port or free_port()
         self._server = Server(
             target,
             address=host,
             port=self._port,
+            uds=unix_socket,
             http=HTTPModes.auto,
             websockets=False,
             backlog=1024,
@@ -34,6 +38,8 @@ class GranianServer:
 
     async def start(self) -> int:
         """Returns the port once it accepts connections. Raises Unavailable when it cannot listen."""
+        if self._socket is not None:
+            self._socket.unlink(missing_ok=True)  # of a process that was killed
         self._check_free()
         self._serving = asyncio.create_task(self._server.serve(), name="api")
         try:
@@ -43,9 +49,9 @@ class GranianServer:
                         return self._port
                     await asyncio.sleep(0.01)
         except TimeoutError:
-            raise Unavailable(f"the API did not begin to listen on {self._host}:{self._port}") from None
+            raise Unavailable(f"the API did not begin to listen on {self._address}") from None
         error = self._serving.exception()
-        raise Unavailable(f"the API cannot listen on {self._host}:{self._port}: {error}") from error
+        raise Unavailable(f"the API cannot listen on {self._address}: {error}") from error
 
     async def run(self) -> None:
         """Returns (or raises) when the server has ended."""
@@ -63,17 +69,28 @@ class GranianServer:
         """granian shares its port (SO_REUSEPORT): two services would each get half of the requests without
         an error.
         """
+        if self._socket is not None:
+            return
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 probe.bind((self._host, self._port))
             except OSError as error:
-                raise Unavailable(f"the API cannot listen on {self._host}:{self._port}: {error.strerror}") from error
+                raise Unavailable(f"the API cannot listen on {self._address}: {error.strerror}") from error
 
     async def _accepts(self) -> bool:
         try:
-            _, writer = await asyncio.open_connection(self._host, self._port)
+            _, writer = await self._connect()
         except OSError:
             return False
         writer.close()
         return True
+
+    async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        if self._socket is not None:
+            return await asyncio.open_unix_connection(self._socket)
+        return await asyncio.open_connection(self._host, self._port)
+
+    @property
+    def _address(self) -> str:
+        return str(self._socket) if self._socket is not None else f"{self._host}:{self._port}"

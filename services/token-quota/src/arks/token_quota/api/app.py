@@ -7,11 +7,12 @@ microseconds.
 
 import json
 from datetime import date
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 from urllib.parse import parse_qs, unquote
 
 import structlog
 
+from arks.contracts.gateway_token import GATEWAY_TOKEN_HEADER, OPERATOR_TOKEN_HEADER, TokenGate, bearer
 from arks.kit.errors import Invalid, Unavailable
 from arks.token_quota.domain import answers
 from arks.token_quota.domain.access import Policy
@@ -27,6 +28,7 @@ from arks.token_quota.service.reports import Reports
 log = structlog.get_logger(__name__)
 
 _JSON = ("content-type", "application/json")
+_FOR_GATEWAYS = frozenset({"/v1/admit", "/v1/changes", "/v1/key"})
 _OPERATIONS = frozenset({"chat.completions", "completions", "embeddings"})
 _MODELS = "/v1/models"
 _VALID = ("x-arks-valid-milliseconds", str(HOLD_MILLISECONDS))
@@ -65,17 +67,27 @@ class HTTPProtocol(Protocol):
     def response_bytes(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None: ...
 
 
+class Gates(NamedTuple):
+    """Who may call: gateways, and operators who query usage. Clients show their own keys."""
+
+    gateway: TokenGate = TokenGate()
+    operator: TokenGate = TokenGate()
+
+
 class Api:
-    def __init__(self, admission: Admission, leases: LeaseWatch, reports: Reports) -> None:
+    def __init__(self, admission: Admission, leases: LeaseWatch, reports: Reports, gates: Gates | None = None) -> None:
         self._admission = admission
         self._leases = leases
         self._reports = reports
+        self._gates = gates or Gates()
 
     async def __rsgi__(self, scope: Scope, answer: HTTPProtocol) -> None:
         if scope.proto != "http":
             return
         try:
-            if scope.path == "/v1/admit":
+            if scope.path in _FOR_GATEWAYS and not self._gates.gateway.accepts(scope.headers.get(GATEWAY_TOKEN_HEADER)):
+                answer.response_empty(401, [])  # not an error of the client, so the filter does not pass it on
+            elif scope.path == "/v1/admit":
                 await self._admit(scope, answer)
             elif scope.path == "/v1/changes":
                 await self._changes(scope, answer)
@@ -145,6 +157,9 @@ class Api:
     async def _usage(self, scope: Scope, answer: HTTPProtocol) -> None:
         if scope.method != "GET":
             return _reject(answer, answers.method_not_allowed("GET"))
+        given = scope.headers.get(OPERATOR_TOKEN_HEADER) or bearer(scope.headers.get("authorization"))
+        if not self._gates.operator.accepts(given):
+            return _reject(answer, Rejection(401, "invalid_token", "The operator's token is needed."))
         try:
             usage_filter, groups = read_usage_query(scope.query_string)
             return _json(answer, await self._reports.usage(usage_filter, groups))

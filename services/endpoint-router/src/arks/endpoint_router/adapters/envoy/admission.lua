@@ -40,6 +40,7 @@ local function query_admission(h, request, demanded)
     ["x-arks-stream"] = request.stream and "1" or "0",
     ["x-arks-gateway"] = GATEWAY,
     ["x-arks-demand"] = demanded,
+    ["x-arks-gateway-token"] = GATEWAY_TOKEN,
   }, "", ADMISSION_MILLISECONDS)
 end
 
@@ -48,7 +49,7 @@ local function query_changes(h, sent)
   local answer = h:httpCall("token-quota", {
     [":method"] = "POST", [":path"] = "/v1/changes", [":authority"] = "token-quota",
     ["x-arks-since"] = begin_confirmation(confirmations, sent), ["x-arks-life"] = confirmations.life,
-    ["x-arks-scopes"] = "namespace",
+    ["x-arks-scopes"] = "namespace", ["x-arks-gateway-token"] = GATEWAY_TOKEN,
   }, "", ADMISSION_MILLISECONDS)
   local life = answer[":status"] == "200" and answer["x-arks-life"]
   confirm(confirmations, accounts, sent, h:timestamp(), life, answer["x-arks-ended"])

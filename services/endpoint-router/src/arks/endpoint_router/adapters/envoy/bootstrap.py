@@ -3,16 +3,19 @@
 from collections.abc import Sequence
 from typing import Any
 
-from arks.endpoint_router.adapters.envoy.clusters import dns_assignment
+from arks.contracts.gateway_token import GATEWAY_TOKEN_HEADER
+from arks.endpoint_router.adapters.envoy.clusters import address, one_address
 from arks.endpoint_router.adapters.envoy.messages import (
     Bootstrap,
     Cluster,
     DownstreamConnectionsConfig,
     FixedHeapConfig,
+    HeaderMutationFilter,
     HttpConnectionManager,
     HttpProtocolOptions,
     Listener,
     Router,
+    UpstreamCodec,
     as_dict,
     extension,
     message,
@@ -23,6 +26,8 @@ ADS = "endpoint-router"
 HEAP_BYTES = 2 * 1024 * 1024 * 1024
 CONNECTIONS_LIMIT = 20_000
 ADMIN = "envoy-admin"
+GATEWAY_TOKEN_VARIABLE = "ARKS_GATEWAY_TOKEN"  # noqa: S105  # a name
+"""Environment variable with the token that Envoy presents to endpoint-router and token-quota (also in the filter)."""
 STATS_SECONDS = 10.0
 DRAIN_SECONDS = 300
 """How long requests in flight may go on at a listener that an upgrade of Arks has replaced."""
@@ -36,10 +41,13 @@ def ads_bootstrap(
     *,
     heap_bytes: int = HEAP_BYTES,
     stats_port: int | None = None,
+    ads_socket: str | None = None,
+    admin_socket: str | None = None,
 ) -> Bootstrap:
     """Return the bootstrap of an Envoy that gets its configuration from endpoint-router, and keeps it without one.
 
-    `stats_port`: port of its metrics on all addresses; None: only its admin interface on loopback has them.
+    `stats_port`: port of its metrics on all addresses; None: only its admin interface has them. `ads_socket` and
+    `admin_socket`: paths of Unix sockets instead of host and port, for those who may open them only.
     """
     # By default Envoy reconnects to a restarted router after up to 30 s, and misses changes of replicas until then.
     retry = {"base_interval": seconds(0.1), "max_interval": seconds(1)}
@@ -49,14 +57,18 @@ def ads_bootstrap(
         "set_node_on_first_message_only": True,
         "grpc_services": [{"envoy_grpc": {"cluster_name": ADS, "retry_policy": {"retry_back_off": retry}}}],
     }
+    admin = address("127.0.0.1", admin_port, admin_socket)
     from_ads = {"ads": {}, "resource_api_version": "V3"}
     return message(
         Bootstrap,
         {
-            **_process(node_id, admin_port, heap_bytes),
+            **_process(node_id, admin, heap_bytes),
             "dynamic_resources": {"ads_config": ads, "cds_config": from_ads, "lds_config": from_ads},
             "static_resources": {
-                "clusters": [_ads_cluster(ads_host, ads_port), *([] if stats_port is None else [_admin(admin_port)])],
+                "clusters": [
+                    _ads_cluster(ads_host, ads_port, ads_socket),
+                    *([] if stats_port is None else [_admin(admin)]),
+                ],
                 "listeners": [] if stats_port is None else [_stats(stats_port)],
             },
         },
@@ -74,11 +86,12 @@ def static_bootstrap(
 
     Clusters must contain their replicas (`static_cluster`).
     """
+    admin = address("127.0.0.1", admin_port)
     resources = {
         "listeners": [as_dict(listener) for listener in listeners],
         "clusters": [as_dict(cluster) for cluster in clusters],
     }
-    return message(Bootstrap, {**_process(node_id, admin_port, heap_bytes), "static_resources": resources})
+    return message(Bootstrap, {**_process(node_id, admin, heap_bytes), "static_resources": resources})
 
 
 def command(binary: str, bootstrap_path: str, workers: int, drain_seconds: int = DRAIN_SECONDS) -> list[str]:
@@ -98,10 +111,10 @@ def command(binary: str, bootstrap_path: str, workers: int, drain_seconds: int =
     return [binary, "--disable-hot-restart", *(word for option in options.items() for word in option)]
 
 
-def _process(node_id: str, admin_port: int, heap_bytes: int) -> dict[str, Any]:
+def _process(node_id: str, admin: dict[str, Any], heap_bytes: int) -> dict[str, Any]:
     return {
         "node": {"id": node_id, "cluster": "arks"},
-        "admin": {"address": {"socket_address": {"address": "127.0.0.1", "port_value": admin_port}}},
+        "admin": {"address": admin},
         "overload_manager": _overload(heap_bytes),
     }
 
@@ -133,9 +146,8 @@ def _overload(heap_bytes: int) -> dict[str, Any]:
     }
 
 
-def _admin(port: int) -> dict[str, Any]:
-    address = {"socket_address": {"address": "127.0.0.1", "port_value": port}}
-    assignment = {"cluster_name": ADMIN, "endpoints": [{"lb_endpoints": [{"endpoint": {"address": address}}]}]}
+def _admin(admin: dict[str, Any]) -> dict[str, Any]:
+    assignment = {"cluster_name": ADMIN, "endpoints": [{"lb_endpoints": [{"endpoint": {"address": admin}}]}]}
     return {"name": ADMIN, "type": "STATIC", "connect_timeout": seconds(1), "load_assignment": assignment}
 
 
@@ -165,16 +177,27 @@ def _stats(port: int) -> dict[str, Any]:
     }
 
 
-def _ads_cluster(host: str, port: int) -> dict[str, Any]:
+def _ads_cluster(host: str, port: int, socket: str | None) -> dict[str, Any]:
+    """Envoy reads the token from its environment, because a ConfigMap has this file. Without the variable it sends
+    "-". `initial_metadata` of the gRPC service would be simpler, but Envoy sends it without the variable's value.
+    """
+    token = {"key": GATEWAY_TOKEN_HEADER, "value": f"%ENVIRONMENT({GATEWAY_TOKEN_VARIABLE})%"}
+    add = {"append": {"header": token, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}}
+    filters = {
+        "token": extension(HeaderMutationFilter, mutations={"request_mutations": [add]}),
+        "codec": extension(UpstreamCodec),
+    }
     http2 = {"connection_keepalive": {"interval": seconds(10), "timeout": seconds(5)}}
     return {
         "name": ADS,
-        "type": "STRICT_DNS",
+        "type": "STATIC" if socket else "STRICT_DNS",
         "connect_timeout": seconds(1),
-        "load_assignment": dns_assignment(ADS, host, port),
+        "load_assignment": one_address(ADS, host, port, socket),
         "typed_extension_protocol_options": {
             "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": extension(
-                HttpProtocolOptions, explicit_http_config={"http2_protocol_options": http2}
+                HttpProtocolOptions,
+                explicit_http_config={"http2_protocol_options": http2},
+                http_filters=[{"name": name, "typed_config": config} for name, config in filters.items()],
             )
         },
     }

@@ -29,6 +29,8 @@ TOKEN_QUOTA_IDLE_SECONDS = 20
 UNBOUNDED = 1 << 20
 """Envoy's circuit breakers allow 1,024 requests and 3 retries at the same time by default; here admission and the
 engines' queues set the limits."""
+SOCKET_MODE = 0o600
+"""Of a Unix socket that Envoy opens: for its owner only."""
 KEEP_SHARE_PERCENT = 100_000
 """A group keeps its whole share while one in a thousand of its replicas can take requests."""
 
@@ -100,14 +102,16 @@ def _groups(backends: Sequence[Backend]) -> dict[str, list[Backend]]:
     return groups
 
 
-def token_quota_cluster(host: str, port: int) -> Cluster:
-    """Return the cluster of admission. `host` may be a DNS name with one address for each replica."""
+def token_quota_cluster(host: str, port: int, socket: str | None = None) -> Cluster:
+    """Return the cluster of admission. `host` may be a DNS name with one address for each replica; `socket`: path of
+    a Unix socket instead of host and port.
+    """
     return message(
         Cluster,
         {
             "name": TOKEN_QUOTA,
-            "type": "STRICT_DNS",
-            "load_assignment": dns_assignment(TOKEN_QUOTA, host, port),
+            "type": "STATIC" if socket else "STRICT_DNS",
+            "load_assignment": one_address(TOKEN_QUOTA, host, port, socket),
             "lb_policy": "LEAST_REQUEST",
             "connect_timeout": seconds(0.5),
             "outlier_detection": _ejection(),
@@ -117,9 +121,16 @@ def token_quota_cluster(host: str, port: int) -> Cluster:
     )
 
 
-def dns_assignment(name: str, host: str, port: int) -> dict[str, Any]:
-    address = {"socket_address": {"address": host, "port_value": port}}
-    return {"cluster_name": name, "endpoints": [{"lb_endpoints": [{"endpoint": {"address": address}}]}]}
+def one_address(name: str, host: str, port: int, socket: str | None = None) -> dict[str, Any]:
+    """Return a load assignment of one address: host and port, or the path of a Unix socket."""
+    endpoint = {"endpoint": {"address": address(host, port, socket)}}
+    return {"cluster_name": name, "endpoints": [{"lb_endpoints": [endpoint]}]}
+
+
+def address(host: str, port: int, socket: str | None = None) -> dict[str, Any]:
+    if socket is not None:
+        return {"pipe": {"path": socket, "mode": SOCKET_MODE}}
+    return {"socket_address": {"address": host, "port_value": port}}
 
 
 @cache

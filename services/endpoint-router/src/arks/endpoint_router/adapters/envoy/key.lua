@@ -9,6 +9,7 @@ local known_keys = new_table()
 local function query_key(h, authorization, sent)
   local answer, text = h:httpCall("token-quota", {
     [":method"] = "POST", [":path"] = "/v1/key", [":authority"] = "token-quota", ["authorization"] = authorization,
+    ["x-arks-gateway-token"] = GATEWAY_TOKEN,
   }, "", ADMISSION_MILLISECONDS)
   if answer[":status"] == "204" then
     local milliseconds = match(answer["x-arks-valid-milliseconds"] or "", "^%d+$")

@@ -16,8 +16,10 @@ from envoy.config.listener.v3.listener_pb2 import Listener
 from envoy.config.route.v3.route_components_pb2 import FilterConfig
 from envoy.extensions.access_loggers.file.v3.file_pb2 import FileAccessLog
 from envoy.extensions.filters.http.cors.v3.cors_pb2 import Cors, CorsPolicy
+from envoy.extensions.filters.http.header_mutation.v3.header_mutation_pb2 import HeaderMutation as HeaderMutationFilter
 from envoy.extensions.filters.http.lua.v3.lua_pb2 import Lua
 from envoy.extensions.filters.http.router.v3.router_pb2 import Router
+from envoy.extensions.filters.http.upstream_codec.v3.upstream_codec_pb2 import UpstreamCodec
 from envoy.extensions.filters.network.http_connection_manager.v3.http_connection_manager_pb2 import (
     HttpConnectionManager,
 )
@@ -50,6 +52,7 @@ __all__ = [
     "FilterConfig",
     "FixedHeapConfig",
     "HeaderMutation",
+    "HeaderMutationFilter",
     "HttpConnectionManager",
     "HttpProtocolOptions",
     "LeastRequest",
@@ -58,6 +61,7 @@ __all__ = [
     "PreviousHostsPredicate",
     "Router",
     "Secret",
+    "UpstreamCodec",
     "UuidRequestIdConfig",
     "as_dict",
     "extension",

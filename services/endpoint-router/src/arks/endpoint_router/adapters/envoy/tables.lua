@@ -8,6 +8,7 @@ local HOLD_MILLISECONDS = 1000 -- the longest time for which an answer of token-
 local KEYS_LIMIT, BYTES_LIMIT = 10000, 4194304
 local COUNT_LIMIT = 2147483647
 local NONE = "-"
+local GATEWAY_TOKEN = os.getenv("ARKS_GATEWAY_TOKEN") -- nil: token-quota's address shows who calls
 
 -- A table of at most two generations of `keys_limit` keys and `bytes_limit` bytes of keys. The older one is dropped
 -- when the younger one is full; a key that is read moves to the younger one.

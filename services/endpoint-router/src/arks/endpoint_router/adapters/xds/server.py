@@ -12,6 +12,7 @@ import structlog
 from envoy.service.discovery.v3.discovery_pb2 import DiscoveryRequest, DiscoveryResponse
 from prometheus_client import CollectorRegistry
 
+from arks.contracts.gateway_token import GATEWAY_TOKEN_HEADER, TokenGate
 from arks.endpoint_router.adapters.metrics import XdsMetrics
 from arks.endpoint_router.adapters.xds.session import Acknowledged, Outcome, Session
 from arks.endpoint_router.adapters.xds.snapshot import ConfigSnapshot
@@ -50,12 +51,14 @@ class XdsServer:
         registry: CollectorRegistry,
         clock: Clock,
         on_rejected: OnRejected,
+        gate: TokenGate | None = None,
     ) -> None:
-        """`address` is host:port; port 0 picks a free one."""
+        """`address` is host:port, in which port 0 picks a free one, or `unix:` and a path."""
         self._snapshot = snapshot
         self._address = address
         self._clock = clock
         self._on_rejected = on_rejected
+        self._gate = gate or TokenGate()
         self._sessions: set[Session] = set()
         self._metrics = XdsMetrics(registry, lambda: float(len(self._sessions)), self._oldest_pending_seconds)
         self._opened = asyncio.Event()
@@ -73,7 +76,7 @@ class XdsServer:
         return all(session.idle for session in self._sessions)
 
     async def start(self) -> int:
-        """Listen. Returns the port. Raises OSError if the port is in use."""
+        """Listen. Returns the port; 1 for a Unix socket. Raises OSError if the address is in use."""
         self._server = grpc.aio.server(options=_OPTIONS, maximum_concurrent_rpcs=STREAMS_LIMIT)
         handler = grpc.stream_stream_rpc_method_handler(
             self._stream,
@@ -109,6 +112,10 @@ class XdsServer:
         context: "grpc.aio.ServicerContext[DiscoveryRequest, DiscoveryResponse]",
     ) -> None:
         """Serve one Envoy's stream until either side closes it."""
+        metadata = dict(context.invocation_metadata() or ())
+        if not self._gate.accepts(metadata.get(GATEWAY_TOKEN_HEADER)):
+            log.warning("discovery refused: no valid token", peer=context.peer())
+            await context.abort(grpc.StatusCode.UNAUTHENTICATED, "a token is needed")
         task = asyncio.current_task()
         if task is not None:
             self._streams.add(task)
@@ -135,6 +142,7 @@ class XdsServer:
                 part.cancel()
             await asyncio.gather(*parts, return_exceptions=True)
             self._sessions.discard(session)
+            self._snapshot.forget(session)
             unsubscribe()
             log.info("Envoy disconnected", node=session.node)
 
@@ -176,14 +184,14 @@ class XdsServer:
             return
         self._metrics.rejections.labels(_short(type_)).inc()
         log.error(
-            "Envoy rejected configuration; the last accepted one stays",
+            "Envoy rejected configuration; it keeps the last accepted one",
             node=session.node,
             type=_short(type_),
             resources=outcome.names[:16],
             message=outcome.message,
         )
         for name in outcome.names:
-            self._snapshot.reject(type_, name, outcome.sent.revisions[name])
+            self._snapshot.reject(type_, name, outcome.sent.revisions[name], session)
             self._on_rejected(type_, name, session.node, outcome.message)
 
     def _oldest_pending_seconds(self) -> float:

@@ -71,6 +71,8 @@ class Session:
         self._snapshot = snapshot
         self._subscriptions: dict[str, _Subscription] = {}
         self._responses = 0
+        self._rejected: dict[tuple[str, str], int] = {}
+        """Type and name -> the revision that this Envoy rejected."""
         self.node = ""
 
     @property
@@ -116,7 +118,33 @@ class Session:
         if not request.HasField("error_detail"):
             return Acknowledged(type_, pending)
         message = request.error_detail.message
-        return Rejected(type_, pending, _rejected_names(pending, message), message)
+        rejected = Rejected(type_, pending, _rejected_names(pending, message), message)
+        for name in rejected.names:
+            self._replace(type_, name, pending.revisions[name])
+        return rejected
+
+    def _replace(self, type_: str, name: str, revision: int) -> None:
+        """Send another revision than the one that this Envoy rejected."""
+        if self._rejected.get((type_, name)) != revision:
+            self._rejected[type_, name] = revision
+            self.changed(type_, name)
+
+    def _resources(self, type_: str) -> dict[str, Resource]:
+        """Return the resources for this Envoy: the snapshot's, without those that it rejected."""
+        resources = dict(self._snapshot.resources(type_))
+        for (rejected_type, name), revision in list(self._rejected.items()):
+            if rejected_type != type_:
+                continue
+            resource = resources.get(name)
+            if resource is None or resource.revision != revision:
+                del self._rejected[rejected_type, name]  # it has been changed or removed
+                continue
+            instead = self._snapshot.instead_of(type_, resource, name)
+            if instead is None:
+                del resources[name]
+            else:
+                resources[name] = instead
+        return resources
 
     def _subscribe(self, type_: str, subscription: _Subscription, names: Iterable[str]) -> None:
         requested = frozenset(names)
@@ -147,12 +175,12 @@ class Session:
             else:
                 if not subscription.dirty:
                     continue
-                resources = {n: r for n, r in self._snapshot.resources(type_).items() if subscription.includes(n)}
+                resources = {n: r for n, r in self._resources(type_).items() if subscription.includes(n)}
                 subscription.dirty = False
             yield self._respond(type_, subscription, resources, now)
 
     def _changed_endpoints(self, subscription: _Subscription) -> dict[str, Resource]:
-        known = self._snapshot.resources(ENDPOINT)
+        known = self._resources(ENDPOINT) if self._rejected else self._snapshot.resources(ENDPOINT)
         changed = {name: known[name] for name in sorted(subscription.changed) if name in known}
         subscription.changed.clear()
         return {

@@ -1,11 +1,11 @@
 """The configuration of every Envoy: resources by type and name, each with a revision and the last accepted one.
 
-A resource that an Envoy rejects is replaced by the last accepted one (or omitted if there is none), until a new one
-is put. So an Envoy that starts later does not get what is known to be invalid.
+An Envoy that rejects a resource gets the last accepted one instead (or none if there is none), until a new one is put.
+The other Envoys get it: one Envoy that is broken, or of another version, decides nothing for them.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -34,12 +34,8 @@ class _Entry:
     desired: Resource
     accepted: Resource | None = None
     """The last one that an Envoy accepted."""
-    rejected: bool = False
-    """An Envoy rejected the desired one."""
-
-    @property
-    def effective(self) -> Resource | None:
-        return self.accepted if self.rejected else self.desired
+    rejected_by: set[Hashable] = field(default_factory=set)
+    """Streams whose Envoys rejected the desired one."""
 
 
 OnChange = Callable[[str, str], None]
@@ -49,13 +45,22 @@ OnChange = Callable[[str, str], None]
 class ConfigSnapshot:
     def __init__(self) -> None:
         self._entries: dict[str, dict[str, _Entry]] = {type_: {} for type_ in TYPES}
-        self._effective: dict[str, dict[str, Resource]] = {type_: {} for type_ in TYPES}
+        self._desired: dict[str, dict[str, Resource]] = {type_: {} for type_ in TYPES}
         self._listeners: list[OnChange] = []
         self._revision = 0
 
     def resources(self, type_: str) -> Mapping[str, Resource]:
         """Return the resources to send, by name."""
-        return MappingProxyType(self._effective[type_])
+        return MappingProxyType(self._desired[type_])
+
+    def instead_of(self, type_: str, resource: Resource, name: str) -> Resource | None:
+        """Return what an Envoy gets that rejected the resource; None if it has to be omitted."""
+        entry = self._entries[type_].get(name)
+        accepted = entry.accepted if entry is not None else None
+        if accepted is not None and accepted.revision != resource.revision:
+            return accepted
+        # Omitted, a listener would be closed by an Envoy that has it from an earlier router and rejects a change.
+        return resource if type_ == LISTENER else None
 
     def subscribe(self, listener: OnChange) -> Callable[[], None]:
         """Call `listener` at each change. Returns a function that ends the subscription."""
@@ -73,7 +78,7 @@ class ConfigSnapshot:
             self._entries[type_][name] = _Entry(desired)
         else:
             entry.desired = desired
-            entry.rejected = False
+            entry.rejected_by.clear()
         self._refresh(type_, name)
         return True
 
@@ -84,38 +89,35 @@ class ConfigSnapshot:
         return True
 
     def accept(self, type_: str, name: str, revision: int) -> None:
-        """Store that an Envoy runs this revision; rejections by other Envoys no longer count."""
+        """Store that an Envoy runs this revision."""
         entry = self._entries[type_].get(name)
-        if entry is None or entry.desired.revision != revision:
-            return
-        entry.accepted = entry.desired
-        if entry.rejected:
-            entry.rejected = False
-            self._refresh(type_, name)
+        if entry is not None and entry.desired.revision == revision:
+            entry.accepted = entry.desired
 
-    def reject(self, type_: str, name: str, revision: int) -> None:
-        """Fall back to the last accepted resource, because an Envoy rejected this revision.
-
-        Does nothing if another Envoy already runs the revision: Envoys that can run it keep it.
-        """
+    def reject(self, type_: str, name: str, revision: int, by: Hashable) -> None:
+        """Store that the Envoy of a stream rejected this revision."""
         entry = self._entries[type_].get(name)
-        if entry is None or entry.rejected or entry.desired.revision != revision or entry.accepted is entry.desired:
-            return
-        entry.rejected = True
-        self._refresh(type_, name)
+        if entry is not None and entry.desired.revision == revision:
+            entry.rejected_by.add(by)
+
+    def forget(self, by: Hashable) -> None:
+        """A stream has ended: what its Envoy rejected does not count any more."""
+        for entries in self._entries.values():
+            for entry in entries.values():
+                entry.rejected_by.discard(by)
 
     def retry(self, type_: str, name: str) -> None:
         """Send a rejected resource again: the cause (a port in use) may be gone."""
         entry = self._entries[type_].get(name)
-        if entry is not None and entry.rejected:
-            entry.rejected = False
+        if entry is not None and entry.rejected_by:
+            entry.rejected_by.clear()
             entry.desired = replace(entry.desired, revision=self._next_revision())
             self._refresh(type_, name)
 
     def is_rejected(self, type_: str, name: str) -> bool:
-        """Return whether the desired resource was rejected, so that another one or none is sent."""
+        """Return whether a connected Envoy rejected the desired resource, and none accepted it."""
         entry = self._entries[type_].get(name)
-        return entry is not None and entry.rejected
+        return entry is not None and bool(entry.rejected_by) and entry.accepted is not entry.desired
 
     def was_accepted(self, type_: str, name: str) -> bool:
         """Return whether an Envoy ever accepted a version of this resource."""
@@ -124,14 +126,10 @@ class ConfigSnapshot:
 
     def _refresh(self, type_: str, name: str) -> None:
         entry = self._entries[type_].get(name)
-        effective = entry.effective if entry is not None else None
-        if entry is not None and effective is None and type_ == LISTENER:
-            # Omitted, it would be closed by Envoys that have it from an earlier router and reject only the change.
-            effective = entry.desired
-        if effective is None:
-            self._effective[type_].pop(name, None)
+        if entry is None:
+            self._desired[type_].pop(name, None)
         else:
-            self._effective[type_][name] = effective
+            self._desired[type_][name] = entry.desired
         for listener in list(self._listeners):
             listener(type_, name)
 

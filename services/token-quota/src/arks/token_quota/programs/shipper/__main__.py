@@ -19,7 +19,7 @@ def build(
         starts=Segments(log.with_name(log.name + ".starts"), monotonic=home.clock.monotonic),
         state_file=StateFile(log),
         publisher=publisher or JetStreamPublisher(home.bus),
-        gateway=gateway or EnvoyAdmin(settings.envoy_admin_host, settings.envoy_admin_port),
+        gateway=gateway or _admin(settings),
         metrics=ShipperMetrics(home.registry),
         clock=home.clock,
         gateway_name=settings.gateway,
@@ -31,6 +31,10 @@ def build(
         await shipper.finish(settings.drain_seconds)
 
     return App("usage-shipper", home, tasks=[shipper.run], stops=[finish])
+
+
+def _admin(settings: ShipperSettings) -> EnvoyAdmin:
+    return EnvoyAdmin(settings.envoy_admin_host, settings.envoy_admin_port, settings.envoy_admin_socket)
 
 
 if __name__ == "__main__":

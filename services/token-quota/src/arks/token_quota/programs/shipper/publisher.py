@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from pathlib import Path
 
 import aiohttp
 import structlog
@@ -52,13 +53,17 @@ def _acknowledged(future: asyncio.Future[PubAck]) -> bool:
 
 
 class EnvoyAdmin:
-    def __init__(self, host: str, port: int) -> None:
+    def __init__(self, host: str, port: int, socket: Path | None = None) -> None:
+        """`socket`: a Unix socket instead of host and port."""
         self._address = f"http://{host}:{port}/reopen_logs"
+        self._socket = socket
 
     async def reopen_log(self) -> None:
         timeout = aiohttp.ClientTimeout(total=ADMIN_SECONDS)
         try:
-            async with aiohttp.ClientSession(timeout=timeout) as session, session.post(self._address) as answer:
+            connector = aiohttp.UnixConnector(str(self._socket)) if self._socket else None
+            session = aiohttp.ClientSession(connector=connector, timeout=timeout)
+            async with session, session.post(self._address) as answer:
                 answer.raise_for_status()
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            raise Unavailable(f"{self._address}: {error or type(error).__name__}") from error
+            raise Unavailable(f"{self._socket or self._address}: {error or type(error).__name__}") from error
