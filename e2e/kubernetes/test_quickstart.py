@@ -2,7 +2,6 @@
 
 import json
 import re
-from collections.abc import Mapping
 from typing import Any
 
 import httpx
@@ -70,16 +69,16 @@ HELLO: Any = [{"role": "user", "content": "Hello, who are you?"}]
 
 
 def table(printed: str) -> dict[str, dict[str, str]]:
-    """Name of the object -> column -> cell that kubectl prints, without an empty last column."""
+    """Name of the object -> column -> cell that kubectl prints; cells begin where their header begins."""
     rows: dict[str, dict[str, str]] = {}
     for block in printed.strip().split("\n\n"):
-        header, *lines = (re.split(r" {2,}", line.strip()) for line in block.splitlines())
-        rows |= {cells[0]: dict(zip(header[1:], cells[1:], strict=False)) for cells in lines}
+        header, *lines = block.splitlines()
+        headers = list(re.finditer(r"\S+(?: \S+)*", header))
+        ends = [*(found.start() for found in headers[1:]), None]
+        for line in lines:
+            cells = [line[found.start() : end].strip() for found, end in zip(headers, ends, strict=True)]
+            rows[cells[0]] = dict(zip([found[0] for found in headers[1:]], cells[1:], strict=True))
     return rows
-
-
-def without_age(row: Mapping[str, str]) -> dict[str, str]:
-    return {column: value for column, value in row.items() if column != "AGE"}
 
 
 async def test_the_quickstart_serves_an_openai_client_and_kubectl_prints_the_documented_tables(
@@ -91,7 +90,7 @@ async def test_the_quickstart_serves_an_openai_client_and_kubectl_prints_the_doc
 
     kinds = "arksapplication,arksendpoint,arksmodel,arksquota,arkstoken"
     printed = table(await cluster.kubectl("get", kinds, "-owide"))
-    assert {
+    expected: dict[str, dict[str, str]] = {
         "arksapplication.arks.ai/app-smollm2": {
             "PHASE": "Running",
             "REPLICAS": "1",
@@ -101,9 +100,10 @@ async def test_the_quickstart_serves_an_openai_client_and_kubectl_prints_the_doc
         },
         "arksendpoint.arks.ai/smollm2": {"DEFAULT WEIGHT": "5"},
         "arksmodel.arks.ai/smollm2": {"MODEL": "HuggingFaceTB/SmolLM2-135M-Instruct", "PHASE": "Ready"},
-        "arksquota.arks.ai/basic-quota": {},
-        "arkstoken.arks.ai/example-token": {},
-    } == {name: without_age(row) for name, row in printed.items()}
+        "arksquota.arks.ai/basic-quota": {"LIMIT": "100000"},
+        "arkstoken.arks.ai/example-token": {"READY": "True"},
+    }
+    assert expected == {name: {column: row[column] for column in expected[name]} for name, row in printed.items()}
     pods = await cluster.all("pods", "arks.ai/application=app-smollm2")
     assert ["app-smollm2-0"] == [pod["metadata"]["name"] for pod in pods]
 

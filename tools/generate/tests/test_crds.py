@@ -92,7 +92,7 @@ def test_applications_scale() -> None:
     } == version["subresources"]["scale"]
 
 
-def test_kubectl_get_shows_what_works_and_why_something_does_not() -> None:
+def test_kubectl_get_shows_the_columns_that_scripts_know_first_then_what_works_and_why() -> None:
     shown = {
         kind.__name__: [
             column["name"].upper() + ("*" if column.get("priority") else "")
@@ -101,20 +101,20 @@ def test_kubectl_get_shows_what_works_and_why_something_does_not() -> None:
         for kind in CUSTOM_KINDS
     }
     assert {
-        "ArksModel": ["PHASE", "MODEL", "AGE", "PATH*", "WHY*"],
-        "ArksApplication": ["PHASE", "REPLICAS", "READY", "MODEL", "RUNTIME", "AGE", "DRIVER*", "WHY*"],
+        "ArksModel": ["AGE", "MODEL", "PHASE", "PATH*", "WHY*"],
+        "ArksApplication": ["PHASE", "REPLICAS", "READY", "AGE", "MODEL*", "RUNTIME*", "DRIVER*", "WHY*"],
         "ArksDisaggregatedApplication": [
             "PHASE",
             "ROUTER READY",
             "PREFILL READY",
             "DECODE READY",
-            "MODEL",
             "AGE",
+            "MODEL*",
             "WHY*",
         ],
-        "ArksEndpoint": ["READY", "REPLICAS", "AGE", "DEFAULT WEIGHT*", "WEIGHTS*", "WHY*"],
-        "ArksToken": ["READY", "EXPIRES", "AGE", "WHY*"],
-        "ArksQuota": ["USED", "LIMIT", "PERIOD", "AGE", "EXCEEDED*"],
+        "ArksEndpoint": ["AGE", "DEFAULT WEIGHT", "READY", "REPLICAS", "WEIGHTS*", "WHY*"],
+        "ArksToken": ["AGE", "READY", "EXPIRES", "WHY*"],
+        "ArksQuota": ["AGE", "USED", "LIMIT", "PERIOD", "EXCEEDED*"],
     } == shown
 
 

@@ -202,9 +202,9 @@ class ArksApplication(CustomResource[ArksApplicationSpec, ArksApplicationStatus]
         PrinterColumn("Phase", ".status.phase"),
         PrinterColumn("Replicas", ".status.replicas", "integer"),
         PrinterColumn("Ready", ".status.readyReplicas", "integer"),
-        PrinterColumn("Model", ".spec.model.name"),
-        PrinterColumn("Runtime", ".spec.runtime"),
         AGE,
+        PrinterColumn("Model", ".spec.model.name", wide=True),
+        PrinterColumn("Runtime", ".spec.runtime", wide=True),
         PrinterColumn("Driver", ".spec.driver", wide=True),
         WHY,
     )

@@ -148,8 +148,8 @@ class ArksDisaggregatedApplication(
         PrinterColumn("Router Ready", ".status.router.readyReplicas", "integer"),
         PrinterColumn("Prefill Ready", ".status.prefill.readyReplicas", "integer"),
         PrinterColumn("Decode Ready", ".status.decode.readyReplicas", "integer"),
-        PrinterColumn("Model", ".spec.model.name"),
         AGE,
+        PrinterColumn("Model", ".spec.model.name", wide=True),
         WHY,
     )
 

@@ -110,10 +110,10 @@ class ArksEndpoint(CustomResource[ArksEndpointSpec, ArksEndpointStatus]):
     singular: ClassVar[str] = "arksendpoint"
     short_names: ClassVar[tuple[str, ...]] = ("aep",)
     columns: ClassVar[tuple[PrinterColumn, ...]] = (
+        AGE,
+        PrinterColumn("Default Weight", ".spec.defaultWeight", "integer"),
         READY,
         PrinterColumn("Replicas", ".status.readyReplicas", "integer"),
-        AGE,
-        PrinterColumn("Default Weight", ".spec.defaultWeight", "integer", wide=True),
         PrinterColumn("Weights", ".status.signalSource", wide=True),
         WHY,
     )

@@ -199,9 +199,9 @@ class ArksModel(CustomResource[ArksModelSpec, ArksModelStatus]):
     singular: ClassVar[str] = "arksmodel"
     short_names: ClassVar[tuple[str, ...]] = ("am",)
     columns: ClassVar[tuple[PrinterColumn, ...]] = (
-        PrinterColumn("Phase", ".status.phase"),
-        PrinterColumn("Model", ".spec.model"),
         AGE,
+        PrinterColumn("Model", ".spec.model"),
+        PrinterColumn("Phase", ".status.phase"),
         PrinterColumn("Path", ".status.path", wide=True),
         WHY,
     )

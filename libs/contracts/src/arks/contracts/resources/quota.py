@@ -110,10 +110,10 @@ class ArksQuota(CustomResource[ArksQuotaSpec, ArksQuotaStatus]):
     singular: ClassVar[str] = "arksquota"
     short_names: ClassVar[tuple[str, ...]] = ("aq",)
     columns: ClassVar[tuple[PrinterColumn, ...]] = (
+        AGE,
         PrinterColumn("Used", ".status.quotaStatus[0].used", "integer"),
         PrinterColumn("Limit", ".spec.quotas[0].value", "integer"),
         PrinterColumn("Period", ".spec.period"),
-        AGE,
         PrinterColumn("Exceeded", '.status.conditions[?(@.type=="Exceeded")].status', wide=True),
     )
 

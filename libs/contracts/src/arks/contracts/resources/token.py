@@ -200,9 +200,9 @@ class ArksToken(CustomResource[ArksTokenSpec, ArksTokenStatus]):
     plural: ClassVar[str] = "arkstokens"
     singular: ClassVar[str] = "arkstoken"
     columns: ClassVar[tuple[PrinterColumn, ...]] = (
+        AGE,
         READY,
         PrinterColumn("Expires", ".spec.expiresAt"),
-        AGE,
         WHY,
     )
 
