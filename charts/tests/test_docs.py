@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from arks.app_deployer.domain.launch.containers import Images
+from arks.app_deployer.adapters.profiles import read_profiles
 
 PAGE = (Path(__file__).parents[2] / "docs/operations.md").read_text()
 EXAMPLES = re.findall(r"^```yaml\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
@@ -21,8 +21,7 @@ def test_the_chart_accepts_every_example(example: str, render: Any) -> None:
 def test_the_list_of_images_is_complete(default: Any) -> None:
     listed = set(re.findall(r"`([\w./-]+:[\w.-]+)`", PAGE.split("## Without internet")[1].split("## ")[0]))
     installed = {container["image"] for _, container in default.containers()}
-    images = Images()
-    engines = {images.vllm, images.sglang, images.dynamo, images.llamacpp, images.disaggregated_sglang}
+    engines = read_profiles().images()
     assert installed | engines == listed
 
 

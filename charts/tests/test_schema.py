@@ -42,6 +42,7 @@ ELSEWHERE = {
         "gateway_token_required",
         "watch_namespace",
         "otlp_endpoint",
+        "runtime_profiles",
     ),
     *(
         "gateway_certificate_source",

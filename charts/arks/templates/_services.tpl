@@ -47,7 +47,13 @@ model-manager:
 app-deployer:
   module: arks.app_deployer.main
   servers: [nats]
+  {{- with .Values.runtimeProfiles }}
+  config: {{ toYaml . | quote }}
+  {{- end }}
   settings:
+    {{- if .Values.runtimeProfiles }}
+    runtime_profiles: /etc/arks/config/{{ include "arks.configFile" . }}
+    {{- end }}
     runtime_default_llamacpp_image: {{ include "arks.ownImage" (dict "root" . "service" "llamacpp") }}
   rules:
     - apiGroups: [arks.ai]
@@ -206,6 +212,8 @@ token-quota:
 {{- end -}}
 
 {{/* (root, name): a service as a component. */}}
+{{- define "arks.configFile" -}}config.yaml{{- end -}}
+
 {{- define "arks.service" -}}
 {{- $root := .root -}}
 {{- $values := index $root.Values.services .name -}}
@@ -239,9 +247,17 @@ secrets: {{ concat (list "nats-token") ($facts.secrets | default list) | toJson 
 connects: {{ toJson $connections.connects }}
 reaches: {{ toJson $reaches }}
 accepts: {{ $facts.accepts | default list | toJson }}
+{{- with $facts.config }}
+config: {{ . | quote }}
+{{- end }}
 volumes:
   - name: state
     emptyDir: {}
+  {{- if $facts.config }}
+  - name: config
+    configMap:
+      name: {{ include "arks.fullname" $root }}-{{ .name }}
+  {{- end }}
 containers:
   - name: {{ .name }}
     image: {{ include "arks.ownImage" (dict "root" $root "service" .name) }}
@@ -250,7 +266,7 @@ containers:
       {{- include "arks.environment" (dict "root" $root "settings" $settings) | nindent 6 }}
     secretEnv: {{ $facts.secretEnv | default dict | toJson }}
     ports: {{ merge (dict "health" 8081) ($facts.ports | default dict) | toJson }}
-    mounts: {state: /var/lib/arks, secrets: /etc/arks/secrets}
+    mounts: {state: /var/lib/arks, secrets: /etc/arks/secrets{{ if $facts.config }}, config: /etc/arks/config{{ end }}}
     resources: {{ toJson $values.resources }}
     # Restart after a minute without an answer: long enough for a busy node, so only a hung loop fails.
     livenessProbe:

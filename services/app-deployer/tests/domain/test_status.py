@@ -176,6 +176,10 @@ def test_a_failure_is_reported_with_the_condition_that_explains_it() -> None:
     assert ApplicationEvent("failed", NO_GPU.reason, NO_GPU.message) == event_of(None, after)
 
 
+def test_the_fact_names_the_runtime_whose_metrics_the_engine_has() -> None:
+    assert ["llamacpp", "vllm"] == [fact_of(app(), ObservedWorkload(), name).runtime for name in ("", "vllm")]
+
+
 def test_the_fact_lists_replicas_and_the_served_name() -> None:
     fact = fact_of(app(2), ObservedWorkload((READY, STARTING, LOOPING, DRAINING)))
     assert ("default", "app", 3, "m", "llamacpp", 2) == (

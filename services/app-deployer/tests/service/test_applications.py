@@ -57,6 +57,9 @@ class FakeWorkloads:
         self.existing.discard(key)
         return self.observed
 
+    def dialect(self, application: ArksApplication) -> str:
+        return ""
+
     def keys(self) -> set[Key]:
         return self.existing
 

@@ -34,6 +34,9 @@ class FakeWorkloads:
     def subscribe(self, listener: object) -> None:
         pass
 
+    def dialect(self, application: ArksApplication) -> str:
+        return ""
+
     def keys(self) -> set[Key]:
         return set() if self.removals > 1 else {KEY}
 

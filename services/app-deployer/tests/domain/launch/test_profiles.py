@@ -48,10 +48,21 @@ def test_profiles_of_an_operator_come_before_the_built_in_ones(tmp_path: Any) ->
     assert "vllm/vllm-openai:v0.8.2" == profiles.launch(VLLM, None).image
 
 
+def test_an_image_of_an_operator_s_profile_counts_before_that_of_the_settings(tmp_path: Any) -> None:
+    path = tmp_path / "profiles.yaml"
+    path.write_text("- {name: mine, runtime: vllm, image: 'own:v1.0', commands: {leader: {exec: 'own {model}'}}}")
+    assert "own:v1.0" == read_profiles(path, Images(vllm="mirror/vllm:v0.9")).launch(VLLM, None).image
+
+
 def test_a_version_without_a_profile_is_refused() -> None:
     only = Profiles(parse([("f", [profile(versions="<1", image="x:v0.5")])]))
     with pytest.raises(NoLaunch, match=r"no profile of runtime vllm is for version 2\.0 of x:v2\.0"):
         only.launch(VLLM, "x:v2.0")
+
+
+def test_an_engine_has_the_metrics_of_its_profile() -> None:
+    own, other = parse([("f", [profile(), profile(metrics="sglang")])])
+    assert (Runtime.VLLM, Runtime.SGLANG) == (own.dialect, other.dialect)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from arks.local.plan.addresses import GATEWAY, PORT_NAMES
 from arks.local.plan.programs import Binaries, Machine
 
 _MAX_ENVOY_WORKERS = 4
-_KEPT_SETTINGS = ("ARKS_OTLP_ENDPOINT", "ARKS_GATEWAY_CORS_ORIGINS")
+_KEPT_SETTINGS = ("ARKS_OTLP_ENDPOINT", "ARKS_GATEWAY_CORS_ORIGINS", "ARKS_RUNTIME_PROFILES")
 
 
 def prepare(paths: Paths, gateway_port: int, environment: Mapping[str, str]) -> Machine:

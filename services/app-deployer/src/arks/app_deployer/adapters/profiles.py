@@ -13,7 +13,9 @@ _BUILT_IN = ("vllm.yaml", "sglang.yaml", "dynamo.yaml", "llamacpp.yaml", "ark.ya
 
 def read_profiles(path: Path | None = None, images: Images | None = None) -> Profiles:
     """All profiles. `path`: the operator's file; None: there is none. Raises BadProfiles."""
-    return Profiles([*_of_operator(path), *_built_in()], images)
+    images = images or Images()
+    built_in = [images.applied(profile) for profile in _built_in()]
+    return Profiles([*_of_operator(path), *built_in], images.disaggregated_router)
 
 
 def _of_operator(path: Path | None) -> list[Profile]:

@@ -15,9 +15,15 @@ from arks.contracts.resources import (
 from arks.events.v1.facts_pb2 import ReplicasFact
 
 
-def fact_of(application: ArksApplication, observed: ObservedWorkload) -> ReplicasFact:
-    """The fact without `updated_at`, which the writer sets when anything else has changed."""
-    return replicas_fact(application, [replica_fact(replica) for replica in observed.replicas])
+def fact_of(application: ArksApplication, observed: ObservedWorkload, dialect: str = "") -> ReplicasFact:
+    """The fact without `updated_at`, which the writer sets when anything else has changed.
+
+    `dialect`: the runtime whose names the metrics have; empty: the application's.
+    """
+    fact = replicas_fact(application, [replica_fact(replica) for replica in observed.replicas])
+    if dialect:
+        fact.runtime = dialect
+    return fact
 
 
 def replica_fact(replica: ObservedReplica) -> ReplicaFact:

@@ -30,6 +30,9 @@ class Workloads(Protocol):
     def problem(self, application: ArksApplication) -> Refusal | None:
         """Why this home cannot run the spec; None when it can."""
 
+    def dialect(self, application: ArksApplication) -> str:
+        """The runtime whose names the engines' metrics have; empty: the application's own."""
+
     async def apply(self, workload: Workload) -> ObservedWorkload:
         """Take the next steps to the desired state; returns soon. Raises ArksError."""
 
@@ -99,7 +102,7 @@ class ApplicationController(BaseController[ArksApplication]):
     ) -> ArksApplicationStatus:
         """The fact first: traffic depends on it. `overdue`: the rollout's deadline is over."""
         key = Key(application.namespace, application.name)
-        self._announcer.fact(key, fact_of(application, observed))
+        self._announcer.fact(key, fact_of(application, observed, self._workloads.dialect(application)))
         last = self._statuses.last(application)
         if last.status is not None:
             application = application.model_copy(update={"status": last.status})
@@ -119,7 +122,7 @@ class ApplicationController(BaseController[ArksApplication]):
         given = application.spec.instance_spec.termination_grace_period_seconds
         observed = await self._workloads.remove(key, self._grace_seconds if given is None else float(given))
         if observed.replicas or observed.terminating:
-            self._announcer.fact(key, fact_of(application, observed))
+            self._announcer.fact(key, fact_of(application, observed, self._workloads.dialect(application)))
             return False
         self._announcer.remove_fact(key)
         return True
@@ -139,7 +142,7 @@ class ApplicationController(BaseController[ArksApplication]):
         if application is None:
             return
         observed = self._workloads.observe(key)
-        self._announcer.fact(key, fact_of(application, observed))
+        self._announcer.fact(key, fact_of(application, observed, self._workloads.dialect(application)))
         if change.verb is not None:
             self._announcer.replica_event(application, change, observed)
 

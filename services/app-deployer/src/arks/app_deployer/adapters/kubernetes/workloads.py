@@ -75,6 +75,12 @@ class KubeWorkloads:
             return Refusal(checks.GANG_NOT_SUPPORTED, problem)
         return None
 
+    def dialect(self, application: ArksApplication) -> str:
+        try:
+            return commands.launch_of(application.spec, self._profiles).profile.dialect
+        except NoLaunch:
+            return ""
+
     def keys(self) -> set[Key]:
         return self._sets.of(_KIND) | {ref.application for ref in self._groups.group_refs() if not ref.part}
 

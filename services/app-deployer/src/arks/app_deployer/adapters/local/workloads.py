@@ -89,6 +89,7 @@ class LocalWorkloads:
         self._clock = clock
         self._metrics = metrics
         self._environment = {name: value for name, value in environment.items() if not name.startswith("ARKS_")}
+        self._profiles = profiles
         self._programs = profiles.programs()
         self._runtimes = runtimes or LocalRuntimes(profiles)
         self._inspect_machine = inspect_machine or partial(this_machine, self._programs.values())
@@ -122,6 +123,10 @@ class LocalWorkloads:
 
     def problem(self, application: ArksApplication) -> Refusal | None:
         return checks.runtime_problem(application.spec, self._inspect_machine(), self._programs)
+
+    def dialect(self, application: ArksApplication) -> str:
+        profile = self._profiles.machine(application.spec.effective_runtime)
+        return profile.dialect if profile is not None else ""
 
     def keys(self) -> set[Key]:
         return set(self._groups)

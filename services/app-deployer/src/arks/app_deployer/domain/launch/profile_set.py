@@ -14,7 +14,7 @@ class NoLaunch(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Images:
-    """Images of engines whose spec names none, instead of the profiles'. Each is a setting (see config.py)."""
+    """Images of engines whose spec names none, instead of the built-in profiles'. Each is a setting (see config.py)."""
 
     vllm: str | None = None
     sglang: str | None = None
@@ -24,10 +24,11 @@ class Images:
     disaggregated_router: str | None = None
     """None: the same as of the engines."""
 
-    def of(self, runtime: Runtime, *, disaggregated: bool) -> str | None:
-        name = f"disaggregated_{runtime}" if disaggregated else str(runtime)
+    def applied(self, profile: Profile) -> Profile:
+        """A built-in profile with its runtime's image of the settings, if it has a default image."""
+        name = f"disaggregated_{profile.runtime}" if profile.disaggregated else str(profile.runtime)
         image: str | None = getattr(self, name, None)
-        return image
+        return profile.model_copy(update={"image": image}) if image and profile.image else profile
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +40,10 @@ class Launch:
 
 
 class Profiles:
-    def __init__(self, profiles: Sequence[Profile], images: Images | None = None) -> None:
-        """`profiles`: the first that fits counts."""
+    def __init__(self, profiles: Sequence[Profile], router_image: str | None = None) -> None:
+        """`profiles`: the first that fits counts. `router_image`: default of routers; None: that of their engines."""
         self._profiles = tuple(profiles)
-        self._images = images or Images()
+        self._router_image = router_image
 
     def launch(
         self, runtime: Runtime, image: str | None, version: str | None = None, *, disaggregated: bool = False
@@ -56,7 +57,7 @@ class Profiles:
         if not candidates:
             raise NoLaunch(f"runtime {runtime} is not supported; use one of {', '.join(self.runtimes())}")
         default = next((profile for profile in candidates if profile.image), candidates[0])
-        image = image or self._images.of(runtime, disaggregated=disaggregated) or default.image
+        image = image or default.image
         version = version or version_of(image)
         if version is None:
             return Launch(default, image)
@@ -67,7 +68,11 @@ class Profiles:
 
     def router_image(self, engine_image: str) -> str:
         """Default image of a disaggregated application's router. `engine_image`: default of its engines."""
-        return self._images.disaggregated_router or engine_image
+        return self._router_image or engine_image
+
+    def images(self) -> set[str]:
+        """Default images of engines."""
+        return {profile.image for profile in self._profiles if profile.image}
 
     def runtimes(self) -> list[str]:
         """Runtimes that have a profile for Kubernetes, in order."""

@@ -128,8 +128,8 @@ class Profile(_Model):
     liveness: dict[str, Any] | None = None
     drain: Literal["metrics", "sleep"] = "metrics"
     """How a pod waits for the end of its requests: by its metrics, or a fixed time where it has none."""
-    metrics: str = ""
-    """Runtime whose names of metrics it has; default: its own."""
+    metrics: Runtime | None = None
+    """Runtime whose names of metrics it has; None: its own."""
     volumes: tuple[dict[str, Any], ...] = ()
     volume_mounts: tuple[dict[str, Any], ...] = ()
     security_context: dict[str, Any] = Field(default_factory=dict)
@@ -145,6 +145,11 @@ class Profile(_Model):
             if unknown := used - set(self.options) - _VALUES.get(role, engine):
                 raise ValueError(f"the command of {role} has names without a value: {', '.join(sorted(unknown))}")
         return self
+
+    @property
+    def dialect(self) -> Runtime:
+        """The runtime whose names its metrics have."""
+        return self.metrics or self.runtime
 
     def command(self, line: Line, values: lines.Values) -> tuple[str, ...]:
         """`values`: of the role that the line is of."""
