@@ -48,6 +48,7 @@ local function add_usage(meter, event, usage, alone)
   local sum = alone and meter.alone or meter.by_index
   local key = alone and #sum + 1 or tonumber(match(event, '"index"%s*:%s*(%d+)') or 0)
   local before = sum[key] or { prompt = 0, completion = 0 }
+  if not sum[key] then sum.reports = sum.reports + 1 end
   sum[key] = { prompt = tonumber(prompt), completion = tonumber(completion) }
   sum.prompt = sum.prompt + sum[key].prompt - before.prompt
   sum.completion = sum.completion + sum[key].completion - before.completion
@@ -61,7 +62,7 @@ local function set_total(meter)
     meter.usage = meter.events > 0 and "d," .. meter.events or meter.usage
     return
   end
-  local copies = sum == alone and #alone == 1 and 1 or meter.copies
+  local copies = min(sum.reports, meter.copies)
   local completion = max(sum.completion, meter.events)
   meter.usage = format("e,%.0f,%.0f", ceil(sum.prompt / copies), completion)
 end
@@ -190,7 +191,8 @@ local function new_meter(is_stream, cut, copies, reserved_prompt)
   meter.copies, meter.reserved_prompt = copies, reserved_prompt
   if is_stream then
     meter.feed = meter_answers
-    meter.alone, meter.by_index = { prompt = 0, completion = 0 }, { prompt = 0, completion = 0 }
+    meter.alone = { reports = 0, prompt = 0, completion = 0 }
+    meter.by_index = { reports = 0, prompt = 0, completion = 0 }
   else
     meter.feed, meter.chunks, meter.bytes = keep_json, {}, 0
   end
