@@ -20,7 +20,8 @@ INSIDE = (
     }
 )
 """(from, to, port) of every connection inside a release."""
-DNS = {(53, "UDP"), (53, "TCP")}
+DNS = {(53, "UDP"), (53, "TCP"), (5353, "UDP"), (5353, "TCP")}
+"""5353 is the port of OpenShift's DNS pods."""
 
 
 def policies(rendered: Any) -> dict[str, Json]:
@@ -118,14 +119,25 @@ def test_listed_peers_may_query_usage(render: Any) -> None:
 
 def test_an_existing_server_is_reached_on_the_port_of_its_address(render: Any) -> None:
     values = {
-        "nats": {"external": {"url": "nats://nats.example.com"}},
+        "nats": {"external": {"url": "nats://a.example.com,tls://b.example.com:4333"}},
         "redis": {"external": {"url": "rediss://cache.example.com:6390"}},
         "postgresql": {"external": {"url": "postgresql+asyncpg://arks@db.example.com:6543/arks"}},
     }
     found = policies(render(values))
     assert not {"nats", "redis", "postgresql"} & set(found)
     reached = {port for _, opened in outside(found["token-quota"]["egress"], "to") for port, _ in opened}
-    assert {53, 443, 6443, 4222, 6390, 6543} == reached
+    assert {53, 5353, 443, 6443, 4222, 4333, 6390, 6543} == reached
+
+
+@pytest.mark.parametrize(
+    ("address", "port"),
+    [("http://collector:4318", 4318), ("http://collector", 80), ("https://traces.example.com/a", 443)],
+)
+def test_the_collector_of_traces_is_reached_on_the_port_of_its_address(address: str, port: int, render: Any) -> None:
+    values = {"otlpEndpoint": address, "networkPolicy": {"apiServer": {"ports": [6443]}}}
+    policy = policies(render(values))["metrics"]
+    opened = {number for _, found in outside(policy["egress"], "to") for number, _ in found}
+    assert {53, 5353, 6443, port} == opened
 
 
 def test_open_ports_are_ports_of_a_container(default: Any) -> None:

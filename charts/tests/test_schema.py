@@ -33,17 +33,12 @@ SETTINGS: dict[str, type[KitSettings]] = {
 }
 OVERRIDABLE = {"log_level", "runtime_default_llamacpp_image"}
 """The chart sets them, and an operator may override them."""
+CERTIFICATES = ("ca", "certificate", "certificate_key")
 ELSEWHERE = {
-    *(
-        "nats_token_file",
-        "redis_password_file",
-        "gateway_token_file",
-        "operator_token_file",
-        "gateway_token_required",
-        "watch_namespace",
-        "otlp_endpoint",
-        "runtime_profiles",
-    ),
+    *(f"nats_{what}_file" for what in ("token", "password", "credentials", "nkey", *CERTIFICATES)),
+    *(f"redis_{what}_file" for what in ("password", *CERTIFICATES)),
+    *("nats_user", "redis_user", "watch_namespace", "otlp_endpoint", "runtime_profiles"),
+    *("pod_defaults", "gateway_token_file", "operator_token_file", "gateway_token_required"),
     *(
         "gateway_certificate_source",
         "gateway_cors_origins",
@@ -184,7 +179,7 @@ def test_objects_of_the_chart_reject_unknown_names() -> None:
 
     look(schema, "")
     free = {path.rsplit("/", 1)[-1] for path in open_objects}
-    assert {"affinity", "global", "items"} == free
+    assert {"affinity", "behavior", "context", "global", "items"} == free
 
 
 def nested(path: str, value: Any) -> Json:

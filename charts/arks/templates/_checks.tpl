@@ -5,6 +5,7 @@
 
 {{/* Preconditions of an installation. Rendering without a cluster skips those that need a cluster. */}}
 {{- define "arks.checks" -}}
+{{- include "arks.checkValues" . -}}
 {{- if include "arks.hasCluster" . -}}
 {{- include "arks.checkDefinitions" . -}}
 {{- include "arks.checkOtherReleases" . -}}
@@ -51,6 +52,118 @@
 {{- end -}}
 {{- if and (ne $release $own) (hasPrefix (printf "%s/" $.Release.Namespace) $release) -}}
 {{- fail (printf "release %s already runs in this namespace: install into another namespace" $release) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* A quantity of Kubernetes as a number: "2Gi", "500m", 4. Empty for none. */}}
+{{- define "arks.amount" -}}
+{{- $text := include "arks.scalar" . -}}
+{{- $factor := get (dict "m" 0.001 "k" 1e3 "M" 1e6 "G" 1e9 "T" 1e12 "Ki" 1024 "Mi" 1048576 "Gi" 1073741824 "Ti" 1099511627776) (regexFind "[a-zA-Z]+$" $text) | default 1 -}}
+{{- if regexMatch "^[0-9]" $text -}}
+{{- mulf (regexFind "^[0-9.]+" $text | float64) $factor -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Values that are valid by themselves and cannot be meant together. */}}
+{{- define "arks.checkValues" -}}
+{{- range $name, $component := include "arks.components" . | fromYaml -}}
+{{- include "arks.checkComponent" (dict "name" $name "component" $component) -}}
+{{- end -}}
+{{- include "arks.checkGateway" .Values.gateway -}}
+{{- range $server := list "nats" "redis" "postgresql" -}}
+{{- include "arks.checkServer" (dict "name" $server "values" (index $.Values $server)) -}}
+{{- end -}}
+{{- include "arks.less" (dict "name" "nats.fileStoreBytes" "value" .Values.nats.fileStoreBytes "of" "nats.persistence.size" "most" (ternary .Values.nats.persistence.size "" .Values.nats.persistence.enabled)) -}}
+{{- include "arks.less" (dict "name" "redis.memoryBytes" "value" .Values.redis.memoryBytes "of" "redis.resources.limits.memory" "most" (dig "limits" "memory" "" .Values.redis.resources)) -}}
+{{- include "arks.checkTls" . -}}
+{{- include "arks.checkNamespaces" . -}}
+{{- end -}}
+
+{{/* (name, value, of, most): fails unless value < most. */}}
+{{- define "arks.less" -}}
+{{- $most := include "arks.amount" .most -}}
+{{- if and $most (ge (include "arks.amount" .value | float64) ($most | float64)) -}}
+{{- fail (printf "%s (%s) must be less than %s (%s)" .name (include "arks.scalar" .value) .of (toString .most)) -}}
+{{- end -}}
+{{- end -}}
+
+{{/* (name, component) */}}
+{{- define "arks.checkComponent" -}}
+{{- $name := .name -}}
+{{- $scaling := .component.values.autoscaling | default dict -}}
+{{- if $scaling.enabled -}}
+{{- if gt ($scaling.minReplicas | float64) ($scaling.maxReplicas | float64) -}}
+{{- fail (printf "%s: autoscaling.minReplicas is more than maxReplicas" $name) -}}
+{{- end -}}
+{{- range .component.containers -}}
+{{- if not (dig "requests" "cpu" "" .resources) -}}
+{{- fail (printf "%s: autoscaling needs resources.requests.cpu of %s: utilisation is relative to it" $name .name) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- range $container := .component.containers -}}
+{{- range $resource, $most := dig "limits" (dict) ($container.resources | default dict) -}}
+{{- $least := include "arks.amount" (dig "requests" $resource "" $container.resources) -}}
+{{- if and $least (gt ($least | float64) (include "arks.amount" $most | float64)) -}}
+{{- fail (printf "%s: %s requests more %s than its limit" $name $container.name $resource) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "arks.checkGateway" -}}
+{{- include "arks.less" (dict "name" "gateway.heapBytes" "value" .heapBytes "of" "gateway.resources.limits.memory" "most" (dig "limits" "memory" "" .resources)) -}}
+{{- $service := .service -}}
+{{- if and $service.nodePort (eq $service.type "ClusterIP") -}}
+{{- fail "gateway.service.nodePort has no effect with type ClusterIP" -}}
+{{- end -}}
+{{- if and $service.externalTrafficPolicy (eq $service.type "ClusterIP") -}}
+{{- fail "gateway.service.externalTrafficPolicy has no effect with type ClusterIP" -}}
+{{- end -}}
+{{- range $key := list "loadBalancerClass" "loadBalancerSourceRanges" -}}
+{{- if and (index $service $key) (ne $service.type "LoadBalancer") -}}
+{{- fail (printf "gateway.service.%s has no effect without type LoadBalancer" $key) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* (name, values): what a server of the chart's own and an existing one do not share. */}}
+{{- define "arks.checkServer" -}}
+{{- $persistence := .values.persistence -}}
+{{- if and $persistence.existingClaim (not $persistence.enabled) -}}
+{{- fail (printf "%s.persistence.existingClaim has no effect without persistence.enabled" .name) -}}
+{{- end -}}
+{{- if not .values.external.url -}}
+{{- range $key, $value := omit .values.external "url" -}}
+{{- if or (and (kindIs "map" $value) $value.name) (and (kindIs "string" $value) $value) -}}
+{{- fail (printf "%s.external.%s has no effect without external.url" $.name $key) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Certificates that no connection would use. */}}
+{{- define "arks.checkTls" -}}
+{{- $redis := .Values.redis.external -}}
+{{- $postgresql := .Values.postgresql.external -}}
+{{- range $key := list "caSecret" "certificateSecret" -}}
+{{- if and (index $redis $key).name (not (hasPrefix "rediss://" $redis.url)) -}}
+{{- fail (printf "redis.external.%s has no effect without TLS: the url has to begin with rediss://" $key) -}}
+{{- end -}}
+{{- end -}}
+{{- if and $postgresql.caSecret.name (not (regexMatch "[?&]ssl=verify-(ca|full)" $postgresql.url)) -}}
+{{- fail "postgresql.external.caSecret has no effect unless the url has ssl=verify-full (or verify-ca)" -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "arks.checkNamespaces" -}}
+{{- $own := .Values.watchNamespace -}}
+{{- range $name, $namespaces := dict "gateway.httpRoutes.namespaces" .Values.gateway.httpRoutes.namespaces "rbac.secrets.namespaces" .Values.rbac.secrets.namespaces -}}
+{{- range $namespace := $namespaces -}}
+{{- if and $own (ne $namespace $own) -}}
+{{- fail (printf "%s: this release serves only %s (watchNamespace), not %s" $name $own $namespace) -}}
+{{- end -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}

@@ -41,27 +41,46 @@ postgresql:
 pepper: {name: {{ $own }}, key: pepper}
 gateway-token: {name: {{ $own }}, key: gateway-token}
 operator-token: {name: {{ $own }}, key: operator-token}
-{{- with .Values.nats.external }}
-{{- if not .url }}
-nats-token: {name: {{ $own }}, key: nats-token}
-{{- else if .tokenSecret.name }}
-nats-token: {{ toJson .tokenSecret }}
+{{- range $server, $main := dict "nats" "token" "redis" "password" "postgresql" "password" }}
+{{- $external := (index $.Values $server).external }}
+{{- if not $external.url }}
+{{ $server }}-{{ $main }}: {name: {{ $own }}, key: {{ $server }}-{{ $main }}}
+{{- else }}
+{{- range $kind := list "token" "password" "credentials" "nkey" "ca" }}
+{{- $secret := index $external (printf "%sSecret" $kind) | default dict }}
+{{- if $secret.name }}
+{{ $server }}-{{ $kind }}: {{ toJson $secret }}
 {{- end }}
 {{- end }}
-{{- with .Values.redis.external }}
-{{- if not .url }}
-redis-password: {name: {{ $own }}, key: redis-password}
-{{- else if .passwordSecret.name }}
-redis-password: {{ toJson .passwordSecret }}
+{{- with $external.certificateSecret.name }}
+{{ $server }}-certificate: {name: {{ . }}, key: tls.crt}
+{{ $server }}-certificate-key: {name: {{ . }}, key: tls.key}
 {{- end }}
 {{- end }}
-{{- with .Values.postgresql.external }}
-{{- if not .url }}
-postgresql-password: {name: {{ $own }}, key: postgresql-password}
-{{- else if .passwordSecret.name }}
-postgresql-password: {{ toJson .passwordSecret }}
 {{- end }}
-{{- end }}
+{{- end -}}
+
+{{/* (root, server): names of arks.secrets that belong to a server, as {names: [...]}. */}}
+{{- define "arks.secretsOf" -}}
+{{- $names := list -}}
+{{- range $name := keys (include "arks.secrets" .root | fromYaml) | sortAlpha -}}
+{{- if hasPrefix (printf "%s-" $.server) $name -}}
+{{- $names = append $names $name -}}
+{{- end -}}
+{{- end -}}
+{{- dict "names" $names | toJson -}}
+{{- end -}}
+
+{{/* (root, server): settings of a program that connects to the server: <server>_<what>_file and the user. */}}
+{{- define "arks.serverSettings" -}}
+{{- $settings := dict -}}
+{{- range $name := (include "arks.secretsOf" . | fromJson).names -}}
+{{- $_ := set $settings (printf "%s_file" ($name | replace "-" "_")) (printf "/etc/arks/secrets/%s" $name) -}}
+{{- end -}}
+{{- with (index .root.Values .server).external.user -}}
+{{- $_ := set $settings (printf "%s_user" $.server) . -}}
+{{- end -}}
+{{- toJson $settings -}}
 {{- end -}}
 
 {{/* {connects, reaches} for the servers named in `servers`. */}}
@@ -74,8 +93,11 @@ postgresql-password: {{ toJson .passwordSecret }}
 {{- $external := (index $values $server).external.url -}}
 {{- $port := index $ports $server -}}
 {{- if $external -}}
-{{- $port = include "arks.urlPort" (dict "url" $external "default" $port) -}}
-{{- $reaches = append $reaches (dict "ports" (list (int $port))) -}}
+{{- $numbers := list -}}
+{{- range $url := splitList "," $external -}}
+{{- $numbers = append $numbers (include "arks.urlPort" (dict "url" $url "default" $port) | int) -}}
+{{- end -}}
+{{- $reaches = append $reaches (dict "ports" (uniq $numbers)) -}}
 {{- else -}}
 {{- $connects = append $connects (dict "to" $server "port" (int $port)) -}}
 {{- end -}}

@@ -2,11 +2,13 @@
 (root, container): one container. Fields besides those that Kubernetes names the same way:
   env        name: value                  secretEnv   name: one of arks.secrets        fieldEnv   name: field path
   ports      name: number                 mounts      volume: path
+  extra      {extraEnv, envFrom, extraVolumeMounts} of values.yaml
   sidecar    true: starts before the main container and ends after it
 */}}
 {{- define "arks.container" -}}
 {{- $container := .container -}}
 {{- $secrets := include "arks.secrets" .root | fromYaml -}}
+{{- $extra := .extra | default dict -}}
 name: {{ $container.name }}
 image: {{ $container.image }}
 imagePullPolicy: {{ .root.Values.image.pullPolicy }}
@@ -21,7 +23,7 @@ command:
 args:
   {{- toYaml . | nindent 2 }}
 {{- end }}
-{{- if or $container.env $container.fieldEnv $container.secretEnv }}
+{{- if or $container.env $container.fieldEnv $container.secretEnv $extra.extraEnv }}
 env:
   {{- range $name, $value := $container.env }}
   - name: {{ $name }}
@@ -39,6 +41,13 @@ env:
       secretKeyRef: {{ toJson . }}
   {{- end }}
   {{- end }}
+  {{- with $extra.extraEnv }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+{{- end }}
+{{- with $extra.envFrom }}
+envFrom:
+  {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- with $container.ports }}
 ports:
@@ -69,6 +78,9 @@ volumeMounts:
     {{- if has $volume (list "secrets" "config" "bootstrap" "certificate") }}
     readOnly: true
     {{- end }}
+  {{- end }}
+  {{- with $extra.extraVolumeMounts }}
+  {{- toYaml . | nindent 2 }}
   {{- end }}
 {{- end -}}
 

@@ -20,7 +20,7 @@ graceSeconds: {{ add $gateway.settleSeconds $gateway.drainSeconds 30 }}
 values: {{ toJson $gateway }}
 ports: {{ dict $outside.name $outside.number | toJson }}
 internalPorts: {health: 8081, envoy: 9902}
-secrets: [nats-token]
+secrets: {{ (include "arks.secretsOf" (dict "root" . "server" "nats") | fromJson).names | toJson }}
 config: {{ include "arks.bootstrap" . | quote }}
 connects: {{ concat $connections.connects (list (dict "to" "endpoint-router" "port" 18000) (dict "to" "token-quota" "port" 8090)) | toJson }}
 reaches: {{ append $connections.reaches (dict "peers" .Values.networkPolicy.engines) | toJson }}
@@ -139,8 +139,13 @@ without tokens run, they must be served; the next upgrade finds none. Without a 
 {{- printf "%s://%s-gateway.%s:%v" $port.scheme (include "arks.fullname" .) .Release.Namespace $port.outside -}}
 {{- end -}}
 
-{{/* files/bootstrap.json is the output of endpoint-router's bootstrap; its host and memory limit are replaced here. */}}
+{{/* files/bootstrap.json is the output of endpoint-router's bootstrap; its hosts and memory limit are replaced here. */}}
 {{- define "arks.bootstrap" -}}
 {{- $host := printf "%s-endpoint-router" (include "arks.fullname" .) -}}
-{{- .Files.Get "files/bootstrap.json" | replace "endpoint-router.invalid" $host | replace "2147483648" (int64 .Values.gateway.heapBytes | toString) -}}
+{{- $listen := printf "\"address\": %q" .Values.network.listenAddress -}}
+{{- if eq .Values.network.listenAddress "::" -}}
+{{- $listen = printf "%s, \"ipv4_compat\": true" $listen -}}
+{{- end -}}
+{{- $text := .Files.Get "files/bootstrap.json" | replace "endpoint-router.invalid" $host -}}
+{{- $text | replace "2147483648" (int64 .Values.gateway.heapBytes | toString) | replace "\"address\": \"0.0.0.0\"" $listen -}}
 {{- end -}}

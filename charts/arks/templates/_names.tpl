@@ -18,6 +18,9 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- define "arks.podLabels" -}}
 {{ include "arks.selector" . }}
 app.kubernetes.io/part-of: arks
+{{- with .Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
 {{- end -}}
 
 {{- define "arks.labels" -}}
@@ -26,6 +29,9 @@ app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/part-of: arks
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
+{{- with .Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
 {{- end -}}
 
 {{/* (root, image): registry/repository:tag, or by digest. */}}

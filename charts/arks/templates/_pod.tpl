@@ -33,9 +33,12 @@ spec:
     fsGroupChangePolicy: OnRootMismatch
     {{- end }}
   {{- include "arks.placement" (dict "root" $root "values" $values) | nindent 2 }}
-  {{- with $root.Values.topologyKeys }}
+  {{- if $values.topologySpreadConstraints }}
   topologySpreadConstraints:
-    {{- range . }}
+    {{- toYaml $values.topologySpreadConstraints | nindent 4 }}
+  {{- else if $root.Values.topologyKeys }}
+  topologySpreadConstraints:
+    {{- range $root.Values.topologyKeys }}
     - topologyKey: {{ . }}
       maxSkew: 1
       whenUnsatisfiable: ScheduleAnyway
@@ -52,7 +55,7 @@ spec:
   {{- $sidecars := list }}
   {{- $containers := list }}
   {{- range $component.containers }}
-  {{- $container := include "arks.container" (dict "root" $root "container" .) | fromYaml }}
+  {{- $container := include "arks.container" (dict "root" $root "container" . "extra" $values) | fromYaml }}
   {{- if .sidecar }}
   {{- $sidecars = append $sidecars $container }}
   {{- else }}
@@ -68,10 +71,13 @@ spec:
   volumes:
     - name: tmp
       emptyDir: {}
-    {{- with $component.secrets }}
-    - {{- include "arks.secretVolume" (dict "root" $root "names" .) | nindent 6 }}
+    {{- if hasKey $component "secrets" }}
+    - {{- include "arks.secretVolume" (dict "root" $root "names" $component.secrets) | nindent 6 }}
     {{- end }}
     {{- with $component.volumes }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
+    {{- with $values.extraVolumes }}
     {{- toYaml . | nindent 4 }}
     {{- end }}
 {{- end -}}

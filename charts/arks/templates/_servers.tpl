@@ -2,7 +2,7 @@
 
 {{- define "arks.claim" -}}
 {{- $persistence := .persistence -}}
-{{- if $persistence.enabled -}}
+{{- if and $persistence.enabled (not $persistence.existingClaim) -}}
 claim: {name: data, size: {{ $persistence.size }}, storageClassName: {{ toJson $persistence.storageClassName }}}
 {{- end }}
 {{- end -}}
@@ -11,6 +11,9 @@ claim: {name: data, size: {{ $persistence.size }}, storageClassName: {{ toJson $
 {{- if not .persistence.enabled }}
 - name: data
   emptyDir: {}
+{{- else if .persistence.existingClaim }}
+- name: data
+  persistentVolumeClaim: {claimName: {{ .persistence.existingClaim }}}
 {{- end }}
 {{- end -}}
 
@@ -59,8 +62,12 @@ containers:
 
 {{- define "arks.natsConfig" -}}
 server_name: {{ include "arks.fullname" . }}
-listen: "0.0.0.0:4222"
-http: "0.0.0.0:8222"
+{{- $host := .Values.network.listenAddress }}
+{{- if contains ":" $host }}
+{{- $host = printf "[%s]" $host }}
+{{- end }}
+listen: "{{ $host }}:4222"
+http: "{{ $host }}:8222"
 authorization {
   token: $NATS_TOKEN
   timeout: 2

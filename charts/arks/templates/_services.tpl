@@ -18,6 +18,9 @@ model-manager:
     {{- with .Values.runAsUser }}
     worker_user: {{ int64 . }}
     {{- end }}
+    {{- with include "arks.podDefaults" (dict "values" .Values.tenantPods "kind" "downloads") }}
+    pod_defaults: {{ . | quote }}
+    {{- end }}
   rules:
     - apiGroups: [arks.ai]
       resources: [arksmodels]
@@ -55,6 +58,9 @@ app-deployer:
     runtime_profiles: /etc/arks/config/{{ include "arks.configFile" . }}
     {{- end }}
     runtime_default_llamacpp_image: {{ include "arks.ownImage" (dict "root" . "service" "llamacpp") }}
+    {{- with include "arks.podDefaults" (dict "values" .Values.tenantPods "kind" "engines") }}
+    pod_defaults: {{ . | quote }}
+    {{- end }}
   rules:
     - apiGroups: [arks.ai]
       resources: [arksapplications, arksdisaggregatedapplications]
@@ -107,9 +113,9 @@ endpoint-router:
     {{- if ne (include "arks.gatewayTokenRequired" .) "true" }}
     gateway_token_required: false
     {{- end }}
-    xds_host: 0.0.0.0
+    xds_host: {{ .Values.network.listenAddress | quote }}
     xds_port: 18000
-    gateway_host: 0.0.0.0
+    gateway_host: {{ .Values.network.listenAddress | quote }}
     gateway_port: {{ (include "arks.gatewayPort" . | fromYaml).number }}
     {{- if .Values.gateway.tls.secretName }}
     gateway_certificate_source: /etc/envoy/certificate.json
@@ -151,17 +157,18 @@ token-quota:
     {{- if ne (include "arks.gatewayTokenRequired" .) "true" }}
     gateway_token_required: false
     {{- end }}
-    api_host: 0.0.0.0
+    api_host: {{ .Values.network.listenAddress | quote }}
     api_port: 8090
     redis_url: {{ .Values.redis.external.url | default (printf "redis://%s-redis:6379" $name) }}
     database_url: {{ .Values.postgresql.external.url | default (printf "postgresql+asyncpg://arks@%s-postgresql:5432/arks" $name) }}
     pepper_file: /etc/arks/secrets/pepper
-  secrets: [redis-password, pepper, gateway-token, operator-token]
-  secretSettings:
-    redis_password_file: redis-password
-    gateway_token_file: gateway-token
-    operator_token_file: operator-token
+    {{- range $setting, $value := include "arks.serverSettings" (dict "root" . "server" "redis") | fromJson }}
+    {{ $setting }}: {{ $value | quote }}
+    {{- end }}
+  secrets: {{ concat (list "pepper" "gateway-token" "operator-token") (include "arks.secretsOf" (dict "root" . "server" "redis") | fromJson).names (without (include "arks.secretsOf" (dict "root" . "server" "postgresql") | fromJson).names "postgresql-password") | toJson }}
+  secretSettings: {gateway_token_file: gateway-token, operator_token_file: operator-token}
   secretEnv: {PGPASSWORD: postgresql-password}
+  env: {{ include "arks.postgresqlFiles" . }}
   {{- if .Values.rbac.secrets.enabled }}
   optional:
     - name: secrets
@@ -180,20 +187,34 @@ token-quota:
       verbs: [patch]
 {{- end -}}
 
+{{/* (values, kind): defaults of pods in the tenants' namespaces as JSON; nothing if there are none. */}}
+{{- define "arks.podDefaults" -}}
+{{- $all := mergeOverwrite (deepCopy .values.common) (index .values .kind | default dict) -}}
+{{- if not (dig "caBundle" "configMap" "" $all) -}}
+{{- $all = omit $all "caBundle" -}}
+{{- end -}}
+{{- $given := dict -}}
+{{- range $name, $value := $all -}}
+{{- if $value -}}
+{{- $_ := set $given $name $value -}}
+{{- end -}}
+{{- end -}}
+{{- if $given -}}
+{{- toJson $given -}}
+{{- end -}}
+{{- end -}}
+
 {{/* (root, name, settings): the environment of every program of Arks; `settings` override the defaults. */}}
 {{- define "arks.environment" -}}
 {{- $values := .root.Values -}}
 {{- $name := include "arks.fullname" .root -}}
-{{- $secrets := include "arks.secrets" .root | fromYaml -}}
 {{- $settings := dict
   "nats_url" ($values.nats.external.url | default (printf "nats://%s-nats:4222" $name))
-  "http_host" "0.0.0.0"
+  "http_host" $values.network.listenAddress
   "http_port" 8081
   "state_dir" "/var/lib/arks"
   "log_level" $values.logLevel -}}
-{{- if index $secrets "nats-token" -}}
-{{- $_ := set $settings "nats_token_file" "/etc/arks/secrets/nats-token" -}}
-{{- end -}}
+{{- $settings = merge $settings (include "arks.serverSettings" (dict "root" .root "server" "nats") | fromJson) -}}
 {{- with $values.otlpEndpoint -}}
 {{- $_ := set $settings "otlp_endpoint" . -}}
 {{- end -}}
@@ -211,6 +232,18 @@ token-quota:
 {{- end -}}
 {{- end -}}
 
+{{/* The variables from which the PostgreSQL driver takes its certificates. */}}
+{{- define "arks.postgresqlFiles" -}}
+{{- $variables := dict "postgresql-ca" "PGSSLROOTCERT" "postgresql-certificate" "PGSSLCERT" "postgresql-certificate-key" "PGSSLKEY" -}}
+{{- $found := dict -}}
+{{- range $name := (include "arks.secretsOf" (dict "root" . "server" "postgresql") | fromJson).names -}}
+{{- with get $variables $name -}}
+{{- $_ := set $found . (printf "/etc/arks/secrets/%s" $name) -}}
+{{- end -}}
+{{- end -}}
+{{- toJson $found -}}
+{{- end -}}
+
 {{/* (root, name): a service as a component. */}}
 {{- define "arks.configFile" -}}config.yaml{{- end -}}
 
@@ -218,15 +251,12 @@ token-quota:
 {{- $root := .root -}}
 {{- $values := index $root.Values.services .name -}}
 {{- $facts := index (include "arks.serviceFacts" $root | fromYaml) .name -}}
-{{- $secrets := include "arks.secrets" $root | fromYaml -}}
 {{- $settings := dict "platform" "kubernetes" "release_namespace" $root.Release.Namespace -}}
 {{- with $root.Values.watchNamespace -}}
 {{- $_ := set $settings "watch_namespace" . -}}
 {{- end -}}
 {{- range $setting, $secret := $facts.secretSettings -}}
-{{- if index $secrets $secret -}}
 {{- $_ := set $settings $setting (printf "/etc/arks/secrets/%s" $secret) -}}
-{{- end -}}
 {{- end -}}
 {{- $settings = mergeOverwrite $settings ($facts.settings | default dict) ($values.settings | default dict) -}}
 {{- $connections := include "arks.connections" (dict "root" $root "servers" $facts.servers) | fromJson -}}
@@ -243,7 +273,7 @@ ports: {{ merge (dict "health" 8081) ($facts.ports | default dict) | toJson }}
 account: true
 rules: {{ $facts.rules | default list | toJson }}
 optional: {{ $facts.optional | default list | toJson }}
-secrets: {{ concat (list "nats-token") ($facts.secrets | default list) | toJson }}
+secrets: {{ concat (include "arks.secretsOf" (dict "root" $root "server" "nats") | fromJson).names ($facts.secrets | default list) | toJson }}
 connects: {{ toJson $connections.connects }}
 reaches: {{ toJson $reaches }}
 accepts: {{ $facts.accepts | default list | toJson }}
@@ -264,6 +294,9 @@ containers:
     command: [python, -m, {{ $facts.module }}]
     env:
       {{- include "arks.environment" (dict "root" $root "settings" $settings) | nindent 6 }}
+      {{- range $name, $value := $facts.env }}
+      {{ $name }}: {{ $value }}
+      {{- end }}
     secretEnv: {{ $facts.secretEnv | default dict | toJson }}
     ports: {{ merge (dict "health" 8081) ($facts.ports | default dict) | toJson }}
     mounts: {state: /var/lib/arks, secrets: /etc/arks/secrets{{ if $facts.config }}, config: /etc/arks/config{{ end }}}

@@ -143,3 +143,17 @@ async def test_the_first_pass_over_nothing_is_done_at_the_start() -> None:
 
     async with running(reconcile, first_pass=FirstPass(list, done.set)):
         await asyncio.wait_for(done.wait(), 1)
+
+
+async def test_a_key_that_fails_for_ever_keeps_its_fact_and_no_others() -> None:
+    done, kept = asyncio.Event(), set[Key]()
+
+    async def reconcile(key: Key) -> Requeue | Blocked | None:
+        if key == A:
+            raise Unavailable("for ever")
+        return Blocked()
+
+    first_pass = FirstPass(lambda: [A, B], done.set, kept.add, limit_seconds=0.01)
+    async with running(reconcile, first_pass=first_pass) as controller:
+        await asyncio.wait_for(done.wait(), 5)
+        assert ({A, B}, True) == (kept, controller.passed)

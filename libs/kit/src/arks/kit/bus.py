@@ -24,6 +24,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 from arks.contracts import subjects
 from arks.kit.errors import Unavailable
 from arks.kit.faults import Faults
+from arks.kit.nats_login import login, set_identity
 from arks.kit.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -126,10 +127,10 @@ class Bus:
         async def on_error(error: Exception) -> None:
             log.debug("NATS client", error=str(error) or type(error).__name__)
 
+        set_identity(self._client, self._settings)
         await self._client.connect(
-            self._settings.nats_url,
+            **login(self._settings),
             name=f"arks-{self._name}",
-            token=self._settings.nats_token(),
             connect_timeout=2,
             reconnect_time_wait=RETRY_SECONDS,  # type: ignore[arg-type]  # seconds; annotated as int
             max_reconnect_attempts=-1,

@@ -6,6 +6,8 @@ import structlog
 from aiohttp import web
 from prometheus_client import CollectorRegistry, generate_latest
 
+from arks.kit.ports import listening_socket
+
 log = structlog.get_logger(__name__)
 
 Problems = Callable[[], list[str]]
@@ -37,7 +39,7 @@ class HealthServer:
     async def start(self) -> int:
         """Start to listen and return the port. Raises OSError if the port is in use."""
         await self._runner.setup()
-        await web.TCPSite(self._runner, self._host, self._port).start()
+        await web.SockSite(self._runner, listening_socket(self._host, self._port)).start()
         port = int(self._runner.addresses[0][1])
         log.info("health server listens", host=self._host, port=port)
         return port

@@ -1,4 +1,4 @@
-"""Free TCP ports of loopback."""
+"""Free TCP ports of loopback, and sockets to listen on."""
 
 import contextlib
 import errno
@@ -11,6 +11,22 @@ CANDIDATES = range(10_000, 32_000)
 """Below the ephemeral range of Linux (from 32768), so that no outgoing connection takes the port first."""
 _TRIES = 1000
 _recent: deque[int] = deque(maxlen=1000)
+
+
+ALL_FAMILIES = "::"
+"""Listen on all addresses, of IPv6 and of IPv4."""
+
+
+def authority(host: str, port: int) -> str:
+    """`host:port` as URLs have it: an IPv6 address is in brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def listening_socket(host: str, port: int) -> socket.socket:
+    """A socket that listens on the address; on ALL_FAMILIES it takes connections of both. Raises OSError if the port
+    is in use."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return socket.create_server((host, port), family=family, dualstack_ipv6=host == ALL_FAMILIES)
 
 
 def free_port(candidates: range | None = None, exclude: Collection[int] = ()) -> int:

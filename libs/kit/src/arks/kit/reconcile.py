@@ -41,7 +41,11 @@ class FirstPass:
     existing: Callable[[], Iterable[Key]]
     """Keys to reconcile once without error; read when the controller starts, after all caches have synced."""
     done: Callable[[], None]
-    """Called once, after the last of them succeeded."""
+    """Called once, after the last of them succeeded or was kept."""
+    keep: Callable[[Key], None] = lambda key: None
+    """Keeps the old fact of a key that still fails or waits after `limit_seconds`: one broken resource must not keep
+    the facts of all that were deleted."""
+    limit_seconds: float = 60.0
 
 
 class Controller:
@@ -91,6 +95,8 @@ class Controller:
         self.running = True
         self._begin_first_pass()
         async with asyncio.TaskGroup() as tasks:
+            if self._remaining:
+                tasks.create_task(self._limit_first_pass(), name=f"{self.name} first pass")
             while True:
                 self._wake.clear()
                 while len(self._busy) < self._workers and (key := self._pop()) is not None:
@@ -111,6 +117,18 @@ class Controller:
             for key in self._remaining:
                 self.enqueue(key)
             self._end_first_pass()
+
+    async def _limit_first_pass(self) -> None:
+        if self._first_pass is None:
+            return
+        await asyncio.sleep(self._first_pass.limit_seconds)
+        if self._remaining:
+            names = [str(key) for key in sorted(self._remaining)[:5]]
+            log.warning("first pass goes on without", controller=self.name, keys=len(self._remaining), first=names)
+        for key in self._remaining:
+            self._first_pass.keep(key)
+        self._remaining.clear()
+        self._end_first_pass()
 
     def _end_first_pass(self) -> None:
         if self._first_pass is not None and not self._remaining and not self.passed:

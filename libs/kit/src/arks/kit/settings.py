@@ -13,8 +13,20 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="ARKS_", extra="ignore", frozen=True)
 
     nats_url: str = "nats://127.0.0.1:4222"
+    """Or several servers of one cluster, separated by commas; `tls://` requires TLS."""
     nats_token_file: Path | None = None
     """File with the token of the NATS server; None if it requires none."""
+    nats_user: str | None = None
+    nats_password_file: Path | None = None
+    nats_credentials_file: Path | None = None
+    """File with a user's JWT and seed (.creds)."""
+    nats_nkey_file: Path | None = None
+    """File with the seed of an nkey."""
+    nats_ca_file: Path | None = None
+    """Authorities that may have signed the server's certificate; None: those of the system."""
+    nats_certificate_file: Path | None = None
+    """The client's certificate; None if the server requires none."""
+    nats_certificate_key_file: Path | None = None
     state_dir: Path = Path(".arks")
     """One machine: the directory of secrets, models, logs and offsets."""
     http_host: str = "127.0.0.1"
@@ -35,9 +47,6 @@ class Settings(BaseSettings):
     """Events kept while NATS is away; beyond it the oldest are dropped and counted."""
     otlp_endpoint: str | None = None
     """OpenTelemetry collector (OTLP over HTTP); None: no traces."""
-
-    def nats_token(self) -> str | None:
-        return self.nats_token_file.read_text().strip() if self.nats_token_file else None
 
 
 def read_secret(file: Path | None) -> str | None:

@@ -6,6 +6,7 @@ from pydantic import Field
 
 from arks.app_deployer.domain.launch.profile_set import Images
 from arks.kit import settings
+from arks.kit.kube.pod_defaults import NO_DEFAULTS, PodDefaults
 
 
 class Settings(settings.Settings):
@@ -45,6 +46,8 @@ class Settings(settings.Settings):
     """Kubernetes only: how long a new replica may lack a node, quota or volume before old ones stop first."""
     node_seconds: float = Field(default=900.0, ge=0)
     """Kubernetes only: as room_seconds, while an autoscaler makes a node; GPU machines start in 3 to 10 minutes."""
+    pod_defaults: PodDefaults = NO_DEFAULTS
+    """Kubernetes only: what engines and routers have unless their spec sets it, as JSON. A change replaces them."""
     runtime_profiles: Path | None = None
     """YAML file with runtime profiles, which come before the built-in ones; None: there is none."""
     runtime_default_vllm_image: str | None = None

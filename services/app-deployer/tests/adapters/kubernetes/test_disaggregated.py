@@ -23,6 +23,7 @@ from arks.app_deployer.domain.disaggregated import ObservedDisaggregated
 from arks.app_deployer.domain.workload import Workload
 from arks.app_deployer.testing.api_server import lws_api_server
 from arks.app_deployer.testing.fake_cluster import Cluster, running
+from arks.app_deployer.testing.kube_harness import PLATFORM
 from arks.contracts.resources import ArksApplication, ArksDisaggregatedApplication, InstanceState
 from arks.events.v1.facts_pb2 import ModelFact
 from arks.kit.clock import SystemClock
@@ -53,7 +54,7 @@ class Harness:
         self.api = api
         self.kubeconfig = kubeconfig
         self.cluster = Cluster(api)
-        self.parts = kubernetes_parts(Settings(), api, SystemClock(), CollectorRegistry())
+        self.parts = kubernetes_parts(Settings(pod_defaults=PLATFORM), api, SystemClock(), CollectorRegistry())
         self.workloads = self.parts.disaggregated_workloads
         self._tasks: list[asyncio.Future[None]] = []
 
@@ -132,6 +133,8 @@ async def test_from_nothing_to_serving_to_nothing(harness: Harness) -> None:
     assert ["pd-prefill-0"] == [item.name for item in observed.prefill.replicas]
     assert all(item.updated for part in observed.parts.values() for item in part.replicas)
     assert {KEY} == harness.workloads.keys()
+    pods = [harness.cluster.pod(name) for name in harness.cluster.pods()]
+    assert all(pod and PLATFORM.annotations.items() <= pod["metadata"]["annotations"].items() for pod in pods)
     assert set() == harness.parts.workloads.keys()
     assert await harness.api.get(SERVICE_ACCOUNT, ROUTER) is not None
     service = await harness.api.get(SERVICE, Key("default", "arks-application-pd"))

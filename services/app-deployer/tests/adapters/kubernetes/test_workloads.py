@@ -9,7 +9,7 @@ import pytest_asyncio
 from arks.app_deployer.adapters.kubernetes.children import LEADER_WORKER_SET
 from arks.app_deployer.domain.workload import Change, ObservedWorkload
 from arks.app_deployer.testing.api_server import lws_api_server
-from arks.app_deployer.testing.kube_harness import KEY, KubeHarness, kube_harness
+from arks.app_deployer.testing.kube_harness import KEY, PLATFORM, KubeHarness, kube_harness
 from arks.app_deployer.testing.workloads_contract import WorkloadsContract
 from arks.contracts.resources import InstanceState
 from arks.kit.key import Key
@@ -192,6 +192,7 @@ async def test_a_group_of_two_serves_with_its_leader_alone(harness: KubeHarness)
     await eventually(lambda: harness.cluster.pods() == ["app-0", "app-0-1"], what="leader and worker")
     roles = [harness.cluster.pod(name) for name in harness.cluster.pods()]
     assert ["leader", "worker"] == [pod["metadata"]["labels"]["arks.ai/work-load-role"] for pod in roles if pod]
+    assert all(pod and PLATFORM.annotations.items() <= pod["metadata"]["annotations"].items() for pod in roles)
 
 
 async def test_an_application_s_name_may_begin_with_a_digit(harness: KubeHarness) -> None:

@@ -19,6 +19,7 @@ from arks.endpoint_router.service.router import EndpointRouter
 from arks.events.v1.facts_pb2 import EndpointFact, ReplicasFact
 from arks.kit.app import App
 from arks.kit.home import Home
+from arks.kit.ports import authority
 from arks.kit.reconcile import Controller, FirstPass
 from arks.kit.resource_events import ResourceEvents
 from arks.kit.settings import read_secret
@@ -37,7 +38,7 @@ def build(settings: Settings, home: Home, snapshot: ConfigSnapshot | None = None
 
     server = XdsServer(
         snapshot,
-        f"unix:{settings.xds_socket}" if settings.xds_socket else f"{settings.xds_host}:{settings.xds_port}",
+        f"unix:{settings.xds_socket}" if settings.xds_socket else authority(settings.xds_host, settings.xds_port),
         registry=home.registry,
         clock=home.clock,
         on_rejected=handle_rejection,
@@ -57,7 +58,7 @@ def build(settings: Settings, home: Home, snapshot: ConfigSnapshot | None = None
         hold_seconds=settings.hold_seconds,
         attachments=_attachments(settings, home),
     )
-    first_pass = FirstPass(existing=endpoints.cache.existing, done=facts.complete)
+    first_pass = FirstPass(existing=endpoints.cache.existing, done=facts.complete, keep=facts.keep)
     controller = Controller("endpoints", router.reconcile, clock=home.clock, first_pass=first_pass)
     router.connect(controller.enqueue)
     home.registry.register(DecisionCollector(router))

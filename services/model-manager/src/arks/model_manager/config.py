@@ -2,6 +2,7 @@
 
 from pydantic import AliasChoices, Field
 
+from arks.kit.kube.pod_defaults import NO_DEFAULTS, PodDefaults
 from arks.kit.settings import Settings as KitSettings
 
 
@@ -26,6 +27,8 @@ class Settings(KitSettings):
     """Kubernetes: image of download workers, which has to be this service's own. The second name is an old one."""
     worker_user: int | None = Field(default=None, ge=0)
     """Kubernetes: user and group of workers of models that name none; None: the platform or the image chooses."""
+    pod_defaults: PodDefaults = NO_DEFAULTS
+    """Kubernetes: what download workers have unless their model's spec sets it, as JSON."""
     poll_seconds: float = Field(default=2.0, gt=0)
     """Kubernetes: polling interval of running workers' logs."""
     claim_look_seconds: float = Field(default=60.0, gt=0)

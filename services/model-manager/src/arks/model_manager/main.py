@@ -30,7 +30,7 @@ def build(settings: Settings, home: Home, environment: Mapping[str, str] | None 
         timings=Timings(parts.check_seconds, settings.progress_seconds, settings.progress_event_seconds),
         default_endpoint=settings.hub_endpoint,
     )
-    first_pass = FirstPass(models.cache.existing, parts.publisher.complete_facts)
+    first_pass = FirstPass(models.cache.existing, parts.publisher.complete_facts, parts.publisher.keep_fact)
     controller = Controller("models", manager.reconcile, clock=home.clock, first_pass=first_pass)
     models.cache.subscribe(controller.enqueue)
     manager.connect(controller.enqueue)

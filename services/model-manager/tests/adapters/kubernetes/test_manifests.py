@@ -1,5 +1,6 @@
 """Pvcs and Jobs against golden files; write them anew with REWRITE_GOLDEN=1 and read the difference."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import yaml
 
 from arks.contracts.resources import ArksModel, ArksModelSpec
 from arks.kit.key import Key
+from arks.kit.kube.pod_defaults import PodDefaults
 from arks.kit.testing.golden import assert_golden, cases
 from arks.model_manager.adapters.kubernetes.manifests import (
     StoragePath,
@@ -91,3 +93,31 @@ def test_the_template_changes_only_with_what_a_pod_runs() -> None:
     other_image = WorkerOptions("registry/arks/model-manager:2", user=1000, connections=4, reserve_bytes=268435456)
     assert same != template_of(job_for(model, other_image))
     assert same != template_of(job_for(model, pvc_uid="of a pvc that was made anew"))
+
+
+def test_a_worker_has_the_platform_s_defaults_and_runs_again_when_they_change() -> None:
+    given = {
+        "imagePullSecrets": [{"name": "registry"}],
+        "tolerations": [{"key": "storage", "operator": "Exists"}],
+        "env": [{"name": "HTTPS_PROXY", "value": "http://proxy:3128"}, {"name": "MODEL_NAME", "value": "no"}],
+        "resources": {"limits": {"memory": "1Gi"}},
+        "caBundle": {"configMap": "roots"},
+    }
+    worker = replace(WORKER, defaults=PodDefaults.model_validate(given))
+    model = model_of("documented")
+    job = job_for(model, worker)
+    pod = job["spec"]["template"]["spec"]
+    assert [{"name": "registry"}] == pod["imagePullSecrets"][-1:]
+    assert {"key": "storage", "operator": "Exists"} in pod["tolerations"]
+    variables = {variable["name"]: variable.get("value") for variable in pod["containers"][0]["env"]}
+    assert ("http://proxy:3128", "/etc/arks/ca/ca.crt") == (variables["HTTPS_PROXY"], variables["SSL_CERT_FILE"])
+    assert variables["MODEL_NAME"] != "no"
+    assert template_of(job) != template_of(job_for(model))
+
+
+def test_resources_of_the_platform_replace_those_of_arks() -> None:
+    limits = {"limits": {"memory": "1Gi"}}
+    worker = replace(WORKER, defaults=PodDefaults.model_validate({"resources": limits}))
+    spec = ArksModelSpec.model_validate({"model": "acme/tiny", "storage": {"pvc": {"name": "w", "spec": {}}}})
+    model = model_of("documented").model_copy(update={"spec": spec})
+    assert limits == job_for(model, worker)["spec"]["template"]["spec"]["containers"][0]["resources"]

@@ -22,7 +22,15 @@ class TokenQuotaSettings(Settings):
     operator_token_file: Path | None = None
     """File with the token that /v1/usage needs (`authorization: Bearer`); None: none is needed."""
     redis_url: str = "redis://127.0.0.1:6379"
+    """`rediss://` for TLS."""
+    redis_user: str | None = None
+    """None: the default user."""
     redis_password_file: Path | None = None
+    redis_ca_file: Path | None = None
+    """Authorities that may have signed the server's certificate; None: those of the system."""
+    redis_certificate_file: Path | None = None
+    """The client's certificate; None if the server requires none."""
+    redis_certificate_key_file: Path | None = None
     redis_timeout_seconds: float = Field(default=0.5, gt=0)
     """Envoy waits 2 s for an answer: a Redis that is slower than this counts as down and the failure policy decides."""
     database_url: str | None = None
@@ -68,6 +76,16 @@ class TokenQuotaSettings(Settings):
 
     def redis_password(self) -> str | None:
         return self.redis_password_file.read_text().strip() if self.redis_password_file else None
+
+    def redis_login(self) -> dict[str, str]:
+        """Arguments of the client's connection, for its user and TLS."""
+        files = {
+            "ssl_ca_certs": self.redis_ca_file,
+            "ssl_certfile": self.redis_certificate_file,
+            "ssl_keyfile": self.redis_certificate_key_file,
+        }
+        tls = {name: str(path) for name, path in files.items() if path and self.redis_url.startswith("rediss:")}
+        return tls | ({"username": self.redis_user} if self.redis_user else {})
 
 
 class ShipperSettings(Settings):

@@ -46,7 +46,12 @@ def build(settings: TokenQuotaSettings, home: Home) -> App:
     index = Index(pepper, tokens.cache, quotas.cache, endpoints.cache)
     keyring = Keyring(tokens, index, home.secrets)
 
-    redis = RedisBatches(settings.redis_url, settings.redis_password(), timeout_seconds=settings.redis_timeout_seconds)
+    redis = RedisBatches(
+        settings.redis_url,
+        settings.redis_password(),
+        timeout_seconds=settings.redis_timeout_seconds,
+        login=settings.redis_login(),
+    )
     counters = RedisCounters(redis, home.registry)
     database = Database(settings.ledger_url)
     ledger = SqlLedger(database)

@@ -4,12 +4,14 @@ Manifests are generated as dicts, and objects that are read are validated by the
 module translates errors of the API server into ours.
 """
 
+import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from sys import intern
 
 import aiohttp
+import structlog
 from prometheus_client import CollectorRegistry, Counter
 
 from arks.kit.errors import ArksError, Conflict, Invalid, NotFound, Unavailable
@@ -18,6 +20,8 @@ from arks.kit.key import Key
 from arks.kit.kube.access import ACCOUNT_DIRECTORY, Access, find
 from arks.kit.kube.kinds import POD, Kind
 from arks.kit.types import Json
+
+log = structlog.get_logger(__name__)
 
 REQUEST_SECONDS = 10.0
 WATCH_SECONDS = 300
@@ -29,7 +33,12 @@ _NO_WEBHOOK = "failed calling webhook"
 _CONNECTIONS = 32
 _READ_BYTES = 2**21
 _TIMEOUT = aiohttp.ClientTimeout(total=REQUEST_SECONDS)
-_WATCH_TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=REQUEST_SECONDS, sock_read=WATCH_SECONDS + 30)
+SILENCE_SECONDS = 90.0
+"""The API server sends a bookmark about every minute. A watch that is silent for longer is opened again: its connection
+may be gone, and neither side notices that by itself."""
+_THROTTLED = 429
+_TRIES = 4
+_LONGEST_PAUSE_SECONDS = 30.0
 
 
 Page = tuple[list[Json], str]  # objects, and the version to watch from once all are read
@@ -70,7 +79,12 @@ class KubeApi:
         registry: CollectorRegistry,
         kubeconfig: Path | None = None,
         account_directory: Path = ACCOUNT_DIRECTORY,
+        *,
+        silence_seconds: float = SILENCE_SECONDS,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
+        self._watch_timeout = aiohttp.ClientTimeout(total=None, sock_connect=REQUEST_SECONDS, sock_read=silence_seconds)
+        self._sleep = sleep
         self._kubeconfig = kubeconfig
         self._account_directory = account_directory
         self.field_manager = field_manager
@@ -122,11 +136,13 @@ class KubeApi:
     async def watch(
         self, kind: Kind, namespace: str | None, version: str, labels: str = ""
     ) -> AsyncIterator[tuple[str, Json]]:
-        """Yield (type, object) of each change after `version`, bookmarks too, until the server ends it. Raises Gone."""
+        """Yield (type, object) of each change after `version`, bookmarks too, until the server ends it or is
+        silent. Raises Gone.
+        """
         query = {"watch": "true", "allowWatchBookmarks": "true", "resourceVersion": version}
         query |= {"timeoutSeconds": str(WATCH_SECONDS)} | ({"labelSelector": labels} if labels else {})
         path = kind.path(namespace)
-        response = await self._send("GET", path, query=query, timeout=_WATCH_TIMEOUT)
+        response = await self._send("GET", path, query=query, timeout=self._watch_timeout)
         self._requests.labels("watch", kind.plural, response.status).inc()
         try:
             if response.status != 200:
@@ -136,6 +152,8 @@ class KubeApi:
                 if event["type"] == "ERROR":
                     raise error_of(event["object"].get("code", 500), event["object"], f"watch {kind.plural}")
                 yield event["type"], event["object"]
+        except aiohttp.SocketTimeoutError:
+            log.info("watch was silent, so it is opened again", resource=kind.plural)
         except (aiohttp.ClientError, TimeoutError) as error:
             raise Unavailable(f"watch {kind.plural}: {error or type(error).__name__}") from error
         finally:
@@ -231,6 +249,26 @@ class KubeApi:
         content: str = "json",
         timeout: aiohttp.ClientTimeout = _TIMEOUT,  # noqa: ASYNC109  # aiohttp's own
     ) -> aiohttp.ClientResponse:
+        """Send the request, again after the pause that an overloaded server names."""
+        for _ in range(_TRIES - 1):
+            response = await self._send_once(method, path, query=query, body=body, content=content, timeout=timeout)
+            pause_seconds = _pause_seconds(response)
+            if pause_seconds is None:
+                return response
+            response.close()
+            await self._sleep(pause_seconds)
+        return await self._send_once(method, path, query=query, body=body, content=content, timeout=timeout)
+
+    async def _send_once(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None,
+        body: object,
+        content: str,
+        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109  # aiohttp's own
+    ) -> aiohttp.ClientResponse:
         if self._client is None or self._access is None:
             raise Unavailable("the connection to the API server has not been started")
         headers = {} if body is None else {"Content-Type": f"application/{content}"}
@@ -248,6 +286,14 @@ class KubeApi:
             )
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
             raise Unavailable(f"{method} {path}: {error or type(error).__name__}") from error
+
+
+def _pause_seconds(response: aiohttp.ClientResponse) -> float | None:
+    """The pause of a 429 (Retry-After, in seconds) after which a request may be repeated; None: it is not repeated."""
+    given = response.headers.get("Retry-After", "")
+    if response.status != _THROTTLED or not (given.isascii() and given.isdigit()):
+        return None
+    return float(given) if float(given) <= _LONGEST_PAUSE_SECONDS else None
 
 
 def _body(raw: bytes) -> Json:

@@ -41,14 +41,14 @@ class Triggers:
             deployer.reconcile,
             backoff=_BACKOFF,
             clock=clock,
-            first_pass=FirstPass(deployer.all_keys, self._complete_facts),
+            first_pass=FirstPass(deployer.all_keys, self._complete_facts, announcer.keep_fact),
         )
         self._disaggregated_controller = Controller(
             "disaggregated",
             disaggregated_deployer.reconcile,
             backoff=_BACKOFF,
             clock=clock,
-            first_pass=FirstPass(disaggregated_deployer.all_keys, self._complete_facts),
+            first_pass=FirstPass(disaggregated_deployer.all_keys, self._complete_facts, announcer.keep_fact),
         )
         self.controllers = [self._controller, self._disaggregated_controller]
         applications.cache.subscribe(self._controller.enqueue)

@@ -18,11 +18,14 @@ from arks.events.v1.facts_pb2 import ModelFact
 from arks.kit.clock import SystemClock
 from arks.kit.key import Key
 from arks.kit.kube.api import KubeApi
+from arks.kit.kube.pod_defaults import PodDefaults
 from arks.kit.testing.kubernetes import ApiServer
 from arks.kit.testing.wait import eventually
 from arks.kit.types import Json
 
 KEY = Key("default", "app")
+
+PLATFORM = PodDefaults(annotations={"example.com/platform": "yes"})
 
 
 class KubeHarness:
@@ -30,7 +33,7 @@ class KubeHarness:
         self.api = api
         self.registry = registry
         self.cluster = Cluster(api)
-        self.settings = Settings(room_seconds=0.5, **settings)
+        self.settings = Settings(room_seconds=0.5, pod_defaults=PLATFORM, **settings)
         self.changes: list[Change] = []
         self.repairs: list[tuple[str, str]] = []
         """Owner and message of each repair."""

@@ -7,6 +7,7 @@ replies are still redis-py's.
 
 import asyncio
 from collections import deque
+from collections.abc import Mapping
 from typing import Any
 
 import hiredis
@@ -27,10 +28,14 @@ class RedisBatches:
     connection.
     """
 
-    def __init__(self, url: str, password: str | None, *, timeout_seconds: float) -> None:
+    def __init__(
+        self, url: str, password: str | None, *, timeout_seconds: float, login: Mapping[str, str] | None = None
+    ) -> None:
+        """`login`: more arguments of the client's connection, for another user and TLS."""
         pool = redis.ConnectionPool.from_url(
             url,
             password=password,
+            **(login or {}),
             socket_connect_timeout=timeout_seconds,
             socket_timeout=None,  # the batch has its own time limit
             retry=Retry(NoBackoff(), 0),

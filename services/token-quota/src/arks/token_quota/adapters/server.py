@@ -71,7 +71,8 @@ class GranianServer:
         """
         if self._socket is not None:
             return
-        with socket.socket() as probe:
+        family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
+        with socket.socket(family) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 probe.bind((self._host, self._port))

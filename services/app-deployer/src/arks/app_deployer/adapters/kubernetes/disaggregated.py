@@ -10,7 +10,13 @@ from arks.app_deployer.adapters.kubernetes.refusals import RETRY_SECONDS, Refuse
 from arks.app_deployer.adapters.kubernetes.set_rollouts import SetRollouts, shortest
 from arks.app_deployer.domain import checks
 from arks.app_deployer.domain.disaggregated import ObservedDisaggregated
-from arks.app_deployer.domain.launch import disaggregated_commands, disaggregated_manifests, manifests, scheduling
+from arks.app_deployer.domain.launch import (
+    disaggregated_commands,
+    disaggregated_manifests,
+    manifests,
+    platform_defaults,
+    scheduling,
+)
 from arks.app_deployer.domain.launch.disaggregated_commands import Stage
 from arks.app_deployer.domain.launch.disaggregated_manifests import ROUTER, child_name, stage_name
 from arks.app_deployer.domain.launch.profile_set import NoLaunch, Profiles
@@ -20,6 +26,7 @@ from arks.contracts.names import service_name
 from arks.contracts.resources import ArksDisaggregatedApplication
 from arks.events.v1.facts_pb2 import ModelFact
 from arks.kit.key import Key
+from arks.kit.kube.pod_defaults import NO_DEFAULTS, PodDefaults
 
 _KIND = ArksDisaggregatedApplication.__name__
 
@@ -47,9 +54,11 @@ class KubeDisaggregatedWorkloads:
         services: Children,
         deployments: Children,
         accounts: Mapping[str, Children],
+        pod_defaults: PodDefaults = NO_DEFAULTS,
     ) -> None:
         """`grace_seconds`: of pods whose spec has no terminationGracePeriodSeconds. `accounts`: by kind."""
         self._profiles = profiles
+        self._pod_defaults = pod_defaults
         self._grace_seconds = grace_seconds
         self._groups = groups
         self._rollouts = rollouts
@@ -129,6 +138,7 @@ class KubeDisaggregatedWorkloads:
             for body in disaggregated_manifests.router_account(application)
         ]
         router = disaggregated_manifests.router_deployment(application, model, self._profiles, grace_seconds)
+        router = platform_defaults.in_deployment(router, self._pod_defaults)
         known.revisions[ROUTER] = router["metadata"]["annotations"][manifests.REVISION]
         waits.append(await self._deployments.apply(router))
         if self._deployments.get(Key(key.namespace, router["metadata"]["name"]), key.name, _KIND) is not None:
@@ -137,6 +147,7 @@ class KubeDisaggregatedWorkloads:
             waits.append(await self._rollouts.look_at_deployment(ref, name, replicas, known.revisions[ROUTER]))
         for stage in Stage:
             made = disaggregated_manifests.stage_templates(application, stage, model, self._profiles, grace_seconds)
+            made = platform_defaults.in_templates(made, self._pod_defaults)
             known.revisions[stage] = made.revision
             workload, ref = disaggregated_manifests.workload(application, stage), GroupRef(key, stage.value)
             desired, policy = workload.replicas, application.spec.pod_group_policy

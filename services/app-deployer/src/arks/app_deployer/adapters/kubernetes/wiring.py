@@ -62,7 +62,13 @@ def kubernetes_parts(
     profiles = read_profiles(settings.runtime_profiles, settings.images())
     grace_seconds = settings.pod_grace_seconds
     workloads = KubeWorkloads(
-        profiles=profiles, grace_seconds=grace_seconds, groups=groups, rollouts=rollouts, sets=sets, services=services
+        profiles=profiles,
+        grace_seconds=grace_seconds,
+        groups=groups,
+        rollouts=rollouts,
+        sets=sets,
+        services=services,
+        pod_defaults=settings.pod_defaults,
     )
     disaggregated_workloads = KubeDisaggregatedWorkloads(
         profiles=profiles,
@@ -73,6 +79,7 @@ def kubernetes_parts(
         services=services,
         deployments=deployments,
         accounts={kind.kind: children[kind.kind] for kind in kinds[3:]},
+        pod_defaults=settings.pod_defaults,
     )
     registry.register(ReplicaGauges(workloads.observed))
 

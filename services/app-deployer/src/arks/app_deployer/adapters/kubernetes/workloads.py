@@ -8,7 +8,7 @@ from arks.app_deployer.adapters.kubernetes.groups import Groups
 from arks.app_deployer.adapters.kubernetes.refusals import RETRY_SECONDS, Refused, refusal_of
 from arks.app_deployer.adapters.kubernetes.set_rollouts import SetRollouts, shortest
 from arks.app_deployer.domain import checks
-from arks.app_deployer.domain.launch import commands, manifests, scheduling
+from arks.app_deployer.domain.launch import commands, manifests, platform_defaults, scheduling
 from arks.app_deployer.domain.launch.profile_set import NoLaunch, Profiles
 from arks.app_deployer.domain.pods import GroupRef, ReplicaNotice
 from arks.app_deployer.domain.workload import Change, ObservedWorkload, Refusal, Workload
@@ -16,6 +16,7 @@ from arks.contracts.names import service_name
 from arks.contracts.resources import ArksApplication
 from arks.events.v1.facts_pb2 import ModelFact
 from arks.kit.key import Key
+from arks.kit.kube.pod_defaults import NO_DEFAULTS, PodDefaults
 
 _KIND = ArksApplication.__name__
 
@@ -45,9 +46,11 @@ class KubeWorkloads:
         rollouts: SetRollouts,
         sets: Children,
         services: Children,
+        pod_defaults: PodDefaults = NO_DEFAULTS,
     ) -> None:
         """`grace_seconds`: of pods whose spec has no terminationGracePeriodSeconds."""
         self._profiles = profiles
+        self._pod_defaults = pod_defaults
         self._grace_seconds = grace_seconds
         self._groups = groups
         self._rollouts = rollouts
@@ -119,6 +122,7 @@ class KubeWorkloads:
 
     async def _apply(self, key: Key, known: _ApplicationState, application: ArksApplication, model: ModelFact) -> None:
         made = manifests.templates(application, model, self._profiles, self._grace_seconds)
+        made = platform_defaults.in_templates(made, self._pod_defaults)
         known.revision = made.revision
         spec, desired = application.spec, application.spec.replicas
         known.fault = self._rollouts.pod_group_fault(GroupRef(key), spec.pod_group_policy, spec.group_size)

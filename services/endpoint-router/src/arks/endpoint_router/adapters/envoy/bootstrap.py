@@ -18,6 +18,7 @@ from arks.endpoint_router.adapters.envoy.messages import (
     UpstreamCodec,
     as_dict,
     extension,
+    listening_address,
     message,
     seconds,
 )
@@ -169,7 +170,7 @@ def _stats(port: int) -> dict[str, Any]:
     )
     return {
         "name": "stats",
-        "address": {"socket_address": {"address": "0.0.0.0", "port_value": port}},  # noqa: S104  # Prometheus scrapes it from other machines
+        "address": {"socket_address": listening_address("0.0.0.0", port)},  # noqa: S104  # Prometheus scrapes it from other machines
         "filter_chains": [{"filters": [{"name": "http", "typed_config": manager}]}],
         # Metrics matter most when clients use all connections or all memory.
         "ignore_global_conn_limit": True,

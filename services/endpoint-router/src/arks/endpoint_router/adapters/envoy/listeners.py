@@ -15,6 +15,7 @@ from arks.endpoint_router.adapters.envoy.messages import (
     Router,
     UuidRequestIdConfig,
     extension,
+    listening_address,
     message,
     seconds,
 )
@@ -88,13 +89,12 @@ def build(
         **_identity(),
         **_limits(settings),
     )
-    socket = {"address": settings.address, "port_value": settings.port}
     tls = filter_chain_tls(str(settings.certificate_source)) if settings.certificate_source else {}
     return message(
         Listener,
         {
             "name": "gateway",
-            "address": {"socket_address": socket},
+            "address": {"socket_address": listening_address(settings.address, settings.port)},
             "per_connection_buffer_limit_bytes": CONNECTION_BUFFER_BYTES,
             "filter_chains": [{"filters": [{"name": "http", "typed_config": manager}], **tls}],
         },

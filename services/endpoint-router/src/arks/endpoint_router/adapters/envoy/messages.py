@@ -38,6 +38,8 @@ from envoy.service.discovery.v3.discovery_pb2 import DiscoveryResponse
 from google.protobuf import json_format
 from google.protobuf.message import Message
 
+from arks.kit.ports import ALL_FAMILIES
+
 __all__ = [
     "DRAINING",
     "Bootstrap",
@@ -65,6 +67,7 @@ __all__ = [
     "UuidRequestIdConfig",
     "as_dict",
     "extension",
+    "listening_address",
     "message",
     "seconds",
     "to_json",
@@ -84,6 +87,11 @@ def message(kind: type[M], fields: Mapping[str, Any]) -> M:
 def extension(kind: type[Message], **fields: Any) -> dict[str, Any]:
     """Return an `Any` of Envoy's API in its JSON form."""
     return {"@type": f"type.googleapis.com/{kind.DESCRIPTOR.full_name}", **fields}
+
+
+def listening_address(host: str, port: int) -> dict[str, Any]:
+    """Return a SocketAddress in its JSON form. On `::` Envoy takes connections of IPv4 too."""
+    return {"address": host, "port_value": port, **({"ipv4_compat": True} if host == ALL_FAMILIES else {})}
 
 
 def seconds(value: float) -> str:

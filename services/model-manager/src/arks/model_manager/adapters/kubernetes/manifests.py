@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from arks.contracts.resources import ArksInstanceSpec, ArksModel, ArksModelSpec
 from arks.kit.key import Key
+from arks.kit.kube.pod_defaults import NO_DEFAULTS, PodDefaults
 from arks.kit.kube.pod_template import PROBES, container_fields, owner_reference, pod_fields, pull_secrets
 from arks.kit.types import Json
 from arks.model_manager.domain.weights_source import SourceKind, WeightsSource
@@ -50,6 +51,7 @@ class WorkerOptions:
     """User and group of workers of models that name none; None: the platform or the image chooses."""
     connections: int
     reserve_bytes: int
+    defaults: PodDefaults = NO_DEFAULTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +136,8 @@ def job_manifest(
     Kubernetes runs it once: the service decides when to retry, because that depends on the failure.
     """
     annotations = {STORAGE_PATH: str(storage_path), FINGERPRINT: source.fingerprint, PVC_UID: pvc_uid}
-    job_spec = {"backoffLimit": 0, "template": _pod_template(model, storage_path, source, worker)}
+    template = worker.defaults.apply(_pod_template(model, storage_path, source, worker))
+    job_spec = {"backoffLimit": 0, "template": template}
     digest = hashlib.sha256(json.dumps([annotations, job_spec], sort_keys=True).encode()).hexdigest()[:16]
     annotations |= {TEMPLATE: digest, FAILURES: str(failures), BEST_BYTES: str(best_bytes)}
     metadata: Json = {
@@ -212,7 +215,7 @@ def _container(
         "env": _environment(model, storage_path, source, given.get("env", [])),
         "terminationMessagePath": RESULT_FILE,
         "terminationMessagePolicy": "FallbackToLogsOnError",
-        "resources": _RESOURCES,
+        "resources": {} if worker.defaults.resources else _RESOURCES,
         **container_fields(instance, _CONTAINER_FIELDS),
     }
     container["securityContext"] = _CONTAINER_SECURITY | given.get("securityContext", {})

@@ -69,4 +69,5 @@ def _worker(settings: Settings) -> WorkerOptions:
         user=settings.worker_user,
         connections=settings.download_connections,
         reserve_bytes=settings.disk_reserve_bytes,
+        defaults=settings.pod_defaults,
     )
