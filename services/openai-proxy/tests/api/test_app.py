@@ -212,6 +212,10 @@ async def test_an_unknown_url_is_an_error_in_openais_form(method: str, path: str
     assert (status, "invalid_request_error") == (answer.status_code, answer.json()["error"]["type"])
 
 
+async def test_a_method_that_a_path_does_not_take_is_answered_with_those_it_takes(proxy: Proxy) -> None:
+    assert "POST" == (await proxy.http.get(CHAT)).headers["allow"]
+
+
 async def test_health_is_that_of_the_engine_and_healthz_that_of_the_proxy(proxy: Proxy) -> None:
     assert (200, "ready") == ((answer := await proxy.http.get("/health")).status_code, answer.json()["status"])
     proxy.engine.failures = [EngineFailed("UNAVAILABLE", "")]
@@ -241,4 +245,5 @@ async def test_the_openapi_page_names_the_routes_and_their_bodies(proxy: Proxy) 
     page = (await proxy.http.get("/openapi.json")).json()
     body = page["paths"][CHAT]["post"]["requestBody"]["content"]["application/json"]["schema"]
     assert {"$ref": "#/components/schemas/ChatBody"} == body
+    assert {"200", "4XX", "5XX"} == set(page["paths"][CHAT]["post"]["responses"])
     assert {"messages", "model"} == set(page["components"]["schemas"]["ChatBody"]["required"])

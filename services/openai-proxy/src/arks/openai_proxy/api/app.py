@@ -19,6 +19,8 @@ from arks.openai_proxy.domain.errors import ApiError
 from arks.openai_proxy.service.completions import Completions
 from arks.openai_proxy.service.ports import Engine, EngineFailed, Meter
 
+_AWAY: dict[int | str, dict[str, Any]] = {503: {"description": "The engine is away, loading or stopping"}}
+
 
 def build(
     completions: Completions,
@@ -48,11 +50,11 @@ def build(
 
 
 def _add_models(app: FastAPI, completions: Completions) -> None:
-    @app.get("/v1/models", summary="List the engine's models")
+    @app.get("/v1/models", summary="List the engine's models", responses=errors.RESPONSES)
     async def models() -> dict[str, Any]:
         return model_list(await completions.models())
 
-    @app.get("/v1/models/{name:path}", summary="Describe a model")
+    @app.get("/v1/models/{name:path}", summary="Describe a model", responses=errors.RESPONSES)
     async def one_model(name: str) -> dict[str, Any]:
         for found in await completions.models():
             if found.id == name:
@@ -61,21 +63,21 @@ def _add_models(app: FastAPI, completions: Completions) -> None:
 
 
 def _add_operations(app: FastAPI, engine: Engine, meter: Meter) -> None:
-    @app.get("/healthz", summary="Whether the proxy runs")
+    @app.get("/healthz", summary="Whether the proxy runs", response_class=PlainTextResponse)
     async def healthz() -> Response:
         return PlainTextResponse("ok\n")
 
-    @app.get("/health", summary="Whether the engine answers and is ready")
-    @app.get("/readyz", summary="Whether the engine answers and is ready")
+    @app.get("/health", summary="Whether the engine answers and is ready", responses=_AWAY)
+    @app.get("/readyz", summary="Whether the engine answers and is ready", responses=_AWAY)
     async def health() -> Response:
         found = await _health(engine)
         status = HealthResponse.Status.Name(found.status) if found is not None else "STATUS_AWAY"
         ready = found is not None and found.status == HealthResponse.STATUS_READY
         return JSONResponse({"status": status.removeprefix("STATUS_").lower()}, 200 if ready else 503)
 
-    @app.get("/metrics", summary="Prometheus metrics of the proxy and its engine")
+    @app.get("/metrics", summary="Prometheus metrics of the proxy and its engine", response_class=PlainTextResponse)
     async def page() -> Response:
-        return Response(meter.page(await _health(engine)), media_type="text/plain; charset=utf-8")
+        return PlainTextResponse(meter.page(await _health(engine)))
 
 
 async def _health(engine: Engine) -> HealthResponse | None:

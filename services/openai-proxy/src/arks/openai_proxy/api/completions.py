@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse, Response
 
 from arks.engine.v1.ark_pb2 import CompleteResponse, Generation, StreamCompleteResponse
 from arks.openai_proxy.api.disconnect import until_disconnect
-from arks.openai_proxy.api.errors import engine_error
+from arks.openai_proxy.api.errors import RESPONSES, engine_error
 from arks.openai_proxy.domain.answers import Head, chat_answer, text_answer
 from arks.openai_proxy.domain.chunks import ChatChunks, Chunks, TextChunks
 from arks.openai_proxy.domain.generation import from_chat, from_text
@@ -22,10 +22,12 @@ from arks.openai_proxy.service.completions import Completions
 from arks.openai_proxy.service.ports import EngineFailed, Meter
 
 _DONE = b"data: [DONE]\n\n"
-_ERRORS = {400: "the request is invalid", 404: "no such model", 413: "the body is too long", 429: "the engine is full"}
-_FAULTS = {502: "the engine failed", 503: "the engine is away", 504: "the engine did not answer in time"}
 _RESPONSES: dict[int | str, dict[str, Any]] = {
-    status: {"description": f"An error in OpenAI's form: {text}"} for status, text in (_ERRORS | _FAULTS).items()
+    **RESPONSES,
+    200: {
+        "description": "The answer; with `stream`, its chunks and [DONE] as server-sent events",
+        "content": {"application/json": {}, "text/event-stream": {}},
+    },
 }
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 

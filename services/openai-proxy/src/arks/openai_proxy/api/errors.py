@@ -6,6 +6,7 @@ from typing import Any
 import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
@@ -16,6 +17,29 @@ from arks.openai_proxy.service.ports import EngineFailed
 log = structlog.get_logger(__name__)
 CLIENT_CLOSED_REQUEST = 499
 """nginx's status for logs and metrics; no client receives it."""
+
+
+class Problem(BaseModel):
+    message: str
+    type: str
+    param: str | None
+    code: str | None
+
+
+class ErrorAnswer(BaseModel):
+    """Every answer of 400 or more from /v1."""
+
+    error: Problem
+
+
+RESPONSES: dict[int | str, dict[str, Any]] = {
+    "4XX": {
+        "description": "The request: 400, 404 (no such model), 413 (too long), 429 (no room)",
+        "model": ErrorAnswer,
+    },
+    "5XX": {"description": "The engine: 502 (failed), 503 (away), 504 (too slow)", "model": ErrorAnswer},
+}
+"""For the OpenAPI page, which would have FastAPI's own 422 otherwise."""
 
 
 def install(app: FastAPI) -> None:
@@ -83,7 +107,8 @@ async def _http(request: Request, error: Exception) -> Response:
     if error.status_code == 404:
         return answer(ApiError(404, "unknown_url", f"no such URL: {request.method} {request.url.path}"))
     if error.status_code == 405:
-        return answer(ApiError(405, "method_not_allowed", f"{request.url.path} does not take {request.method}"))
+        error_405 = ApiError(405, "method_not_allowed", f"{request.url.path} does not take {request.method}")
+        return JSONResponse(error_405.body, 405, error.headers)  # with Allow
     if error.status_code == 413:
         return answer(ApiError(413, "request_too_large", "the body is too long"))
     return answer(ApiError(error.status_code, "invalid_body", "the body is no valid JSON in UTF-8"))
