@@ -40,7 +40,7 @@ RIGHTS: dict[str, dict[str, set[str]]] = {
         "roles.rbac.authorization.k8s.io": WRITE - {"delete"},
         "rolebindings.rbac.authorization.k8s.io": WRITE - {"delete"},
         "statefulsets.apps": {"list"},
-        **EVENTS,
+        "events": {"get", "list", "create", "patch"},
     },
     "metrics": {},
     "endpoint-router": {

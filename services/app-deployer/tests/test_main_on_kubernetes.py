@@ -150,7 +150,8 @@ async def test_an_application_from_kubectl_apply_to_kubectl_delete(harness: Main
     await harness.until_shown("Running", "1", "1")
     assert ["app-qwen-0"] == harness.cluster.pods()
     status = await harness.status()
-    assert ["PrecheckPass", "ModelLoadSucceeded", "Running"] == [item["reason"] for item in status["conditions"]]
+    reasons = [item["reason"] for item in status["conditions"]]
+    assert ["PrecheckPass", "ModelLoadSucceeded", "Running", "Complete"] == reasons
     ready = [("app-qwen-0", 8080, facts_pb2.REPLICA_STATE_READY)]
 
     def reported() -> bool:

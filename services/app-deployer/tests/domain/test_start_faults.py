@@ -90,6 +90,7 @@ def test_a_set_without_pods_and_events_has_no_controller() -> None:
     assert found is not None
     assert ("NoPods", True) == (found.reason, "controller of LeaderWorkerSet runs" in found.message)
     assert silent_fault(SET, [pod("app-0")], 30.0) is None
+    assert silent_fault(Expected("app-router", 1, by_replica_sets=True), [], 30.0) is None, "Kubernetes' own controller"
 
 
 @given(

@@ -93,7 +93,7 @@ def _of_maker(event: Json, expected: Expected, lacking: Collection[str]) -> bool
 
 def silent_fault(expected: Expected, pods: Sequence[Pod], missing_seconds: float) -> Trouble | None:
     """A set of which nothing comes, not even an event."""
-    if pods or not expected.replicas or missing_seconds < SILENT_SECONDS:
+    if pods or expected.by_replica_sets or not expected.replicas or missing_seconds < SILENT_SECONDS:
         return None
     return Trouble(
         "NoPods",
