@@ -1,4 +1,4 @@
-"""Streams of every engine, with any number of answers, left at any point: what is charged. Runs in LuaJIT."""
+"""Streams of every engine, with any number of answers, cut at any point: what is charged. Runs in LuaJIT."""
 
 import json
 from collections.abc import Callable
@@ -76,17 +76,17 @@ def orders(answers: int) -> st.SearchStrategy[Order]:
 
 @pytest.mark.parametrize("cut", [False, True])
 @pytest.mark.parametrize("dialect", DIALECTS)
-@given(order=st.integers(1, 4).flatmap(orders), left_after=st.none() | st.integers(0, 20))
+@given(order=st.integers(1, 4).flatmap(orders), cut_after=st.none() | st.integers(0, 20))
 def test_a_stream_is_charged_what_was_made_and_never_less_than_delivered(
-    dialect: Callable[[Order], list[bytes]], cut: bool, order: Order, left_after: int | None
+    dialect: Callable[[Order], list[bytes]], cut: bool, order: Order, cut_after: int | None
 ) -> None:
     answers, events = len(set(order)), dialect(order)
     meter = Meter(stream=True, cut=cut, copies=answers if answers > 1 else None)
-    meter.follow(events[:left_after])
-    if left_after is None:
+    meter.follow(events[:cut_after])
+    if cut_after is None:
         assert meter.usage == f"e,{PROMPT},{len(order)}"
         return
-    delivered = sum(b'"a"' in each for each in events[:left_after])
+    delivered = sum(b'"a"' in each for each in events[:cut_after])
     kind, *numbers = (meter.usage or "d,0").split(",")
     assert delivered <= int(numbers[-1]) <= len(order)
     assert (kind == "d") == (len(numbers) == 1)
