@@ -6,6 +6,7 @@ The protocol: https://docs.nats.io/reference/reference-protocols/nats-protocol; 
 
 import json
 import re
+import secrets
 import socket
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -15,7 +16,6 @@ _HOST = "127.0.0.1"
 _TIMEOUT_SECONDS = 5.0
 _STREAM = "KV_arks-resources"
 _PREFIX = "$KV.arks-resources"
-_MESSAGES, _REPLIES = "_INBOX.cli.messages", "_INBOX.cli.replies"
 _ESCAPE = re.compile("=([0-9A-F]{2})")
 
 Object = dict[str, Any]
@@ -58,20 +58,22 @@ class _Conversation:
     def __init__(self, connection: socket.socket, received: BinaryIO) -> None:
         self._connection = connection
         self._received = received
+        inbox = f"_INBOX.{secrets.token_hex(8)}"  # a former consumer may still deliver to its own one
+        self._messages, self._replies = f"{inbox}.messages", f"{inbox}.replies"
 
     def open(self, token: str) -> None:
         options = {"auth_token": token, "verbose": False, "pedantic": False, "headers": True, "no_responders": True}
         options |= {"name": "arks-cli", "lang": "python", "version": "1", "protocol": 1}
         self._connection.sendall(
             b"CONNECT %s\r\nSUB %s 1\r\nSUB %s 2\r\n"
-            % (json.dumps(options).encode(), _MESSAGES.encode(), _REPLIES.encode())
+            % (json.dumps(options).encode(), self._messages.encode(), self._replies.encode())
         )
 
     def last_of_each(self, plurals: Sequence[str]) -> Iterator[tuple[str, int, Object]]:
         """The newest message of each subject of the kinds: subject, sequence, resource."""
         config = {
             "filter_subjects": [f"{_PREFIX}.{plural}.>" for plural in plurals],
-            "deliver_subject": _MESSAGES,
+            "deliver_subject": self._messages,
             "deliver_policy": "last_per_subject",
             "ack_policy": "none",
             "replay_policy": "instant",
@@ -82,7 +84,7 @@ class _Conversation:
         request = json.dumps({"stream_name": _STREAM, "config": config}).encode()
         self._connection.sendall(
             b"PUB $JS.API.CONSUMER.CREATE.%s %s %d\r\n%s\r\n"
-            % (_STREAM.encode(), _REPLIES.encode(), len(request), request)
+            % (_STREAM.encode(), self._replies.encode(), len(request), request)
         )
         expected: int | None = None
         arrived: list[tuple[str, int, bytes]] = []

@@ -62,7 +62,7 @@ def _footer(data: Mapping[str, Any], items: Sequence[Row]) -> str:
     shares = [f"{source} {100 * tokens / total:.1f}%" for source, tokens in by_source.items() if tokens]
     lines = [f"counted by: {', '.join(shares)}"] if shares else []
     if in_flight := data.get("openReservations"):
-        lines.append(f"requests in flight, not in the sums yet: {in_flight:,}")
+        lines.append(f"not in the sums: at most {in_flight:,} requests that are in flight or admitted in advance")
     return "\n" + "".join(f"{line}\n" for line in lines) if lines else ""
 
 
