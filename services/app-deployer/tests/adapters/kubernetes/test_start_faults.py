@@ -6,6 +6,7 @@ from typing import Any
 from arks.app_deployer.adapters.kubernetes.start_faults import StartFaults
 from arks.app_deployer.domain.pods import GroupRef, Pod
 from arks.app_deployer.domain.start_faults import Expected
+from arks.kit.errors import ArksError, Invalid
 from arks.kit.key import Key
 from arks.kit.kube.kinds import Kind
 from arks.kit.testing.clock import FakeClock
@@ -26,10 +27,13 @@ class FakeEvents:
     def __init__(self) -> None:
         self.events: list[Json] = []
         self.queries: list[str] = []
+        self.error: ArksError | None = None
 
     async def list(self, kind: Kind, namespace: str | None, labels: str = "", fields: str = "") -> tuple[Any, str]:
         assert ("Event", "default", "") == (kind.kind, namespace, labels)
         self.queries.append(fields)
+        if self.error is not None:
+            raise self.error
         return self.events, "1"
 
 
@@ -62,3 +66,13 @@ async def test_nothing_is_queried_while_nothing_waits_and_old_reasons_are_forgot
     assert await faults.look(REF, ONE, [runs]) is None
     assert {} == faults.of(REF).pods
     assert 1 == len(events.queries)
+
+
+async def test_engines_are_written_although_events_cannot_be_read(clock: FakeClock) -> None:
+    events = FakeEvents()
+    events.error = Invalid("events is forbidden")
+    faults = StartFaults(events, clock)
+    await faults.look(REF, ONE, [])
+    clock.advance(2.0)
+    assert 10.0 == await faults.look(REF, ONE, [])
+    assert faults.of(REF).missing is None

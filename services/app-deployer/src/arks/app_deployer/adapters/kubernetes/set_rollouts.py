@@ -50,7 +50,7 @@ class SetRollouts:
         return child is not None and bool(revision) and child.without_surge == revision
 
     async def look_at_deployment(self, ref: GroupRef, name: str, desired: int, revision: str) -> float | None:
-        """Find out why a Deployment lacks pods. Returns the seconds until the next look. Raises ArksError."""
+        """Find out why a Deployment lacks pods. Returns the seconds until the next look."""
         pods = self._groups.pods(ref)
         surging = any(pod.revision != revision for pod in pods)
         return await self._faults.look(ref, Expected(name, desired + surging, by_replica_sets=True), pods)

@@ -3,13 +3,18 @@
 from collections.abc import Sequence
 from typing import Protocol
 
+import structlog
+
 from arks.app_deployer.domain import start_faults
 from arks.app_deployer.domain.pods import GroupRef, Pod, Trouble
 from arks.app_deployer.domain.start_faults import NOTHING, Expected, Findings
 from arks.kit.clock import Clock
+from arks.kit.errors import ArksError
 from arks.kit.kube.api import Page
 from arks.kit.kube.kinds import EVENT, Kind
 from arks.kit.types import Json
+
+log = structlog.get_logger(__name__)
 
 _MOST_PODS = 4
 """Pods whose events are queried at once: those of one application wait for the same reason."""
@@ -35,10 +40,7 @@ class StartFaults:
         self._looked_at.pop(ref, None)
 
     async def look(self, ref: GroupRef, expected: Expected, pods: Sequence[Pod]) -> float | None:
-        """Query what is due. Returns the seconds until the next look; None if no pod is missing or waits.
-
-        Raises ArksError.
-        """
+        """Query what is due. Returns the seconds until the next look; None if no pod is missing or waits."""
         now = self._clock.now()
         lacking = start_faults.missing(expected, pods)
         waiting = [pod for pod in pods if pod.waits or pod.unschedulable_since is not None]
@@ -91,4 +93,9 @@ class StartFaults:
         return events
 
     async def _events(self, namespace: str, fields: str) -> list[Json]:
-        return (await self._api.list(EVENT, namespace, fields=fields))[0]
+        """No events if they cannot be read: a reason for people is missing then, and sets are written all the same."""
+        try:
+            return (await self._api.list(EVENT, namespace, fields=fields))[0]
+        except ArksError as error:
+            log.warning("Kubernetes Events cannot be read", namespace=namespace, error=str(error))
+            return []
