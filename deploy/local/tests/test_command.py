@@ -16,7 +16,8 @@ import pytest
 import yaml
 
 from arks.kit.proc import descendants
-from arks.kit.testing.manifests import endpoint, token
+from arks.kit.testing.manifests import application, endpoint, token
+from arks.kit.testing.servers import small_model
 from arks.local.files.paths import Paths
 from arks.local.files.state import State
 from arks.local.files.state_file import is_running, read_state
@@ -184,6 +185,24 @@ def test_top_explain_events_usage_and_logs_show_the_demo(arks: ArksHarness) -> N
     assert "ready" in arks.arks("logs", "metrics")
     assert arks.arks("logs", "smollm2", "--tail", "5").count("\n") == 5
     assert "replicas: smollm2-0" in arks.arks("logs", "smollm2", "--replica", "smollm2-9", check=False)
+
+
+def test_run_serves_a_file_and_lets_the_demo_key_use_it(arks: ArksHarness) -> None:
+    printed = arks.arks("run", str(small_model()), "--name", "mine")
+    assert 'as model "mine"' in printed
+    assert arks.arks("chat", "-m", "mine", "Hello", "--max-tokens", "3").strip()
+    assert "arksapplication/mine ready" in arks.arks("wait", "app/mine")
+    listed = until(lambda: arks.arks("requests"), lambda text: "mine" in text)
+    assert "demo" in listed
+    arks.arks("delete", "app/mine", "model/mine", "endpoint/mine")
+
+
+def test_a_failed_application_makes_status_fail_with_the_reason(arks: ArksHarness) -> None:
+    arks.apply(application("broken", model="smollm2", runtime="vllm"))
+    shown = until(lambda: arks.arks("status", check=False), lambda text: "✗ application broken: Failed" in text)
+    assert "see `arks describe application broken`" in shown
+    assert arks.json("status")["problems"]
+    arks.arks("delete", "app", "broken")
 
 
 def test_a_port_in_use_fails_with_the_option_for_another(tmp_path: Path) -> None:
