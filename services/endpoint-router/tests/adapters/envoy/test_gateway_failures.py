@@ -83,6 +83,14 @@ async def test_a_replica_that_breaks_every_connection_is_ejected(gateways: Gatew
     assert 3 == len(gateway.engines[1].requests)
 
 
+async def test_a_connection_that_sends_nothing_is_closed(gateways: Gateways) -> None:
+    gateway = await gateways.start(first_byte_timeout_seconds=0.2)
+    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.envoy.port)
+    assert b"" == await asyncio.wait_for(reader.read(), 30)
+    writer.close()
+    assert 200 == (await gateway.post(BODY)).status_code
+
+
 async def test_without_token_quota_no_request_passes(gateway: Gateway) -> None:
     await gateway.admission.stop()
     response = await gateway.post(BODY)

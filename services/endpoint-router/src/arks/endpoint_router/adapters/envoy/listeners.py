@@ -10,9 +10,11 @@ from arks.endpoint_router.adapters.envoy.messages import (
     FileAccessLog,
     HeaderMutation,
     HttpConnectionManager,
+    HttpInspector,
     Listener,
     Lua,
     Router,
+    TlsInspector,
     UuidRequestIdConfig,
     extension,
     listening_address,
@@ -95,10 +97,24 @@ def build(
         {
             "name": "gateway",
             "address": {"socket_address": listening_address(settings.address, settings.port)},
+            **_first_byte(settings),
             "per_connection_buffer_limit_bytes": CONNECTION_BUFFER_BYTES,
             "filter_chains": [{"filters": [{"name": "http", "typed_config": manager}], **tls}],
         },
     )
+
+
+def _first_byte(settings: GatewaySettings) -> dict[str, Any]:
+    """Close connections that send no byte in time. Envoy's own timeouts begin with a request, or when one has ended."""
+    inspector = {
+        "name": "first byte",
+        "typed_config": extension(TlsInspector if settings.certificate_source else HttpInspector),
+    }
+    return {
+        "listener_filters": [inspector],
+        "listener_filters_timeout": seconds(settings.first_byte_timeout_seconds),
+        "continue_on_listener_filters_timeout": False,
+    }
 
 
 def admission_source() -> str:

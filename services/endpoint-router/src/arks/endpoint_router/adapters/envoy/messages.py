@@ -13,6 +13,7 @@ from envoy.config.cluster.v3.cluster_pb2 import Cluster
 from envoy.config.core.v3.health_check_pb2 import DRAINING
 from envoy.config.endpoint.v3.endpoint_pb2 import ClusterLoadAssignment
 from envoy.config.listener.v3.listener_pb2 import Listener
+from envoy.config.overload.v3.overload_pb2 import ScaleTimersOverloadActionConfig
 from envoy.config.route.v3.route_components_pb2 import FilterConfig
 from envoy.extensions.access_loggers.file.v3.file_pb2 import FileAccessLog
 from envoy.extensions.filters.http.cors.v3.cors_pb2 import Cors, CorsPolicy
@@ -20,6 +21,8 @@ from envoy.extensions.filters.http.header_mutation.v3.header_mutation_pb2 import
 from envoy.extensions.filters.http.lua.v3.lua_pb2 import Lua
 from envoy.extensions.filters.http.router.v3.router_pb2 import Router
 from envoy.extensions.filters.http.upstream_codec.v3.upstream_codec_pb2 import UpstreamCodec
+from envoy.extensions.filters.listener.http_inspector.v3.http_inspector_pb2 import HttpInspector
+from envoy.extensions.filters.listener.tls_inspector.v3.tls_inspector_pb2 import TlsInspector
 from envoy.extensions.filters.network.http_connection_manager.v3.http_connection_manager_pb2 import (
     HttpConnectionManager,
 )
@@ -56,13 +59,16 @@ __all__ = [
     "HeaderMutation",
     "HeaderMutationFilter",
     "HttpConnectionManager",
+    "HttpInspector",
     "HttpProtocolOptions",
     "LeastRequest",
     "Listener",
     "Lua",
     "PreviousHostsPredicate",
     "Router",
+    "ScaleTimersOverloadActionConfig",
     "Secret",
+    "TlsInspector",
     "UpstreamCodec",
     "UuidRequestIdConfig",
     "as_dict",

@@ -14,6 +14,8 @@ class GatewaySettings:
     """File, on Envoy's machine, that names certificate and key (see `certificate_source`); None: plain HTTP."""
     body_limit_bytes: int = 32 * 1024 * 1024
     """A longer request body is answered 413. The filter needs the whole body in memory; this bounds it."""
+    first_byte_timeout_seconds: float = 10
+    """From a new connection to its first byte; later it is closed."""
     headers_timeout_seconds: float = 10
     """From the first byte of a request to the end of its headers; later: 408."""
     request_timeout_seconds: float = 120
