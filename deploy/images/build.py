@@ -48,6 +48,12 @@ LIBRARIES = (
     "libs/kit/src/arks/kit",
 )
 ENGINE_OF_LLAMA = "llamacpp"
+ENGINE_SOURCES = (
+    "services/app-deployer/src/arks/app_deployer",
+    "libs/kit/src/arks/kit/__init__.py",
+    "libs/kit/src/arks/kit/machine.py",
+)
+"""All that the engine program imports of Arks."""
 
 
 def debian_base(builder: Builder, kind: str) -> str:
@@ -82,7 +88,7 @@ def engine_image(base: str) -> Image:
     with_engine, without = requirements("arks-app-deployer", "llamacpp"), requirements("arks-app-deployer")
     packages = {name: block for name, block in with_engine.items() if name not in without}
     own = install(CONTEXT / "packages" / ENGINE_OF_LLAMA, packages)
-    code = copy_source(CONTEXT / "source" / ENGINE_OF_LLAMA, CHECKOUT / "services/app-deployer/src/arks/app_deployer")
+    code = copy_source(CONTEXT / "source" / ENGINE_OF_LLAMA, *(CHECKOUT / path for path in ENGINE_SOURCES))
     inputs = digest(HERE / "Dockerfile", base, own, code)
     return Image(ENGINE_OF_LLAMA, "llamacpp", inputs, base)
 

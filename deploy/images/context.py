@@ -126,12 +126,16 @@ def shrink(tree: Path) -> None:
 
 
 def copy_source(tree: Path, *sources: Path) -> str:
-    """Copy source code without its test support; return the digest of the inputs."""
+    """Copy files and directories of source code, without test support; return the digest of the inputs."""
     inputs = digest(*sources, str(sources))
     if part := lay_out(tree, inputs):
         for source in sources:
             target = part / source.relative_to(next(parent for parent in source.parents if parent.name == "src"))
-            shutil.copytree(source, target, ignore=shutil.ignore_patterns(*EXCLUDED))
+            if source.is_dir():
+                shutil.copytree(source, target, ignore=shutil.ignore_patterns(*EXCLUDED))
+            else:
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(source, target)
         finish(part, tree, inputs)
     return inputs
 
