@@ -1,7 +1,13 @@
 """Fixtures with real servers on free ports. Tests without servers run first, so that their faults show at once."""
 
+import os
+
 import hypothesis
 import pytest
+
+# Tests that serve gRPC start programs by fork and exec. gRPC's own handlers would run in the child in between, and
+# abort it now and then, because its file descriptors are closed there.
+os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"
 
 pytest_plugins = ["arks.kit.testing.plugin"]
 

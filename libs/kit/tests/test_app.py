@@ -85,12 +85,32 @@ async def test_a_port_in_use_is_an_error_that_names_it(settings: Settings) -> No
             await App("test", home).serve(asyncio.Event())
 
 
-async def test_a_task_that_ignores_its_first_cancellation_does_not_delay_the_stop(settings: Settings) -> None:
-    async def forgetful() -> None:
-        try:
-            await asyncio.Event().wait()
-        except asyncio.CancelledError:
-            await asyncio.Event().wait()
+async def forgetful() -> None:
+    """Loses its first cancellation, as NATS' client may."""
+    try:
+        await asyncio.Event().wait()
+    except asyncio.CancelledError:
+        await asyncio.Event().wait()
 
+
+async def test_a_service_that_starts_can_be_stopped_although_a_cancellation_is_lost(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home, stop = home_on(settings), asyncio.Event()
+    connect = home.start
+
+    async def start() -> None:
+        await connect()
+        await forgetful()
+
+    monkeypatch.setattr(home, "start", start)
+    async with asyncio.timeout(30):
+        serving = asyncio.create_task(App("test", home).serve(stop))
+        await eventually(lambda: _status(home.settings.http_port, "/healthz"))
+        stop.set()
+        await serving
+
+
+async def test_a_task_that_ignores_its_first_cancellation_does_not_delay_the_stop(settings: Settings) -> None:
     async with asyncio.timeout(30), running(App("test", home_on(settings), tasks=[forgetful])):
         pass

@@ -89,7 +89,7 @@ class App:
 
     async def _work(self) -> None:
         self._phase = "waiting for NATS"
-        await self.home.start()
+        await _until_ended(self.home.start)
         async with asyncio.TaskGroup() as group:
             for run in (*self.home.runs(), *self._tasks):
                 group.create_task(_run_forever(run))
@@ -125,11 +125,16 @@ class App:
 
 
 async def _run_forever(run: AsyncCallable) -> None:
-    """Run it until cancelled; it ends before this function returns. Raises RuntimeError if it returns by itself."""
+    """Run it until cancelled. Raises RuntimeError if it returns by itself."""
+    await _until_ended(run)
+    raise RuntimeError(f"{run!r} ended by itself")
+
+
+async def _until_ended(run: AsyncCallable) -> None:
+    """Run it in a task, which ends before this function returns, even if it loses its first cancellation."""
     task = asyncio.ensure_future(run())
     try:
         await asyncio.wait({task})
     finally:
         await cancel(task)
     task.result()
-    raise RuntimeError(f"{run!r} ended by itself")
