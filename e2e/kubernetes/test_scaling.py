@@ -14,7 +14,7 @@ async def test_scaling_to_three_and_back_to_one_drops_no_stream(tenant: Tenant) 
         for replicas in (3, 1):
             await tenant.kubectl("scale", "arksapplication", "scaled", f"--replicas={replicas}")
             await tenant.replicas_ready("scaled", replicas)
-            await traffic.answers(10)
+            await traffic.answers(6)
         await tenant.until_gone("pod", "scaled-1", within_seconds=240)
     assert [] == traffic.faults()
     assert {"engine": traffic.usage} == await tenant.usage()

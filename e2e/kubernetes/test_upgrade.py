@@ -41,7 +41,7 @@ async def test_an_upgrade_and_a_rollback_drop_no_stream_and_keep_engines_with_a_
             assert not set((await running_pods(tenant, "arks.ai/application=follows")).values()) & set(follows.values())
             await asyncio.to_thread(rollback, cluster.kubeconfig)
             await system.settled()
-            await asyncio.gather(following.answers(), other.answers())
+            await asyncio.gather(following.answers(6), other.answers(6))
     finally:
         await reinstall()
     assert [] == [*following.faults(), *other.faults()]
