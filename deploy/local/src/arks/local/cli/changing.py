@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from arks.local.cli.connection import connected
-from arks.local.cli.failure import Exit, fail
+from arks.local.cli.invalid import fail_invalid
 from arks.local.cli.targets import not_found, resource_type
 from arks.local.render.kinds import Kind
 
@@ -20,7 +20,6 @@ async def change_spec(home: Path, kind: Kind, namespace: str, name: str, change:
     """Apply the resource with a changed spec. Raises Failure if it does not exist or the result is invalid."""
     from pydantic import ValidationError
 
-    from arks.contracts.manifests.messages import field_path, sentence
     from arks.kit.key import Key
 
     resource = resource_type(kind)
@@ -33,5 +32,4 @@ async def change_spec(home: Path, kind: Kind, namespace: str, name: str, change:
         try:
             return await store.apply(resource.from_dict(found))
         except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            fail(f"{field_path(first['loc'])}: {sentence(first, resource)}", "nothing was changed", Exit.USAGE)
+            fail_invalid(error, resource, "nothing was changed")

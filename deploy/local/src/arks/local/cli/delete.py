@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -13,16 +13,10 @@ from arks.local.cli.options import NO_HOME, FilesOption, HomeOption, NamespaceOp
 from arks.local.cli.output import print_text
 from arks.local.cli.targets import labels_match, not_found, resource_type, targets
 from arks.local.cli.waiting import Awaited, wait_deleted
-from arks.local.render.kinds import Kind, find_kind
-
-if TYPE_CHECKING:
-    from arks.kit.key import Key
+from arks.local.render.kinds import find_kind
 
 _IGNORE_HELP = "Do not fail if a resource does not exist."
 _TARGETS_HELP = "KIND NAME... or KIND/NAME..."
-
-Chosen = tuple[Kind, str, str]
-"""Kind, namespace and name."""
 
 
 def delete(
@@ -52,21 +46,21 @@ def delete(
     else:
         chosen = _from_files(files, namespace) if files else _named(arguments, namespace)
     missing = asyncio.run(_delete(home, chosen))
-    existing = [Awaited(*item) for item in chosen if item not in missing]
+    existing = [item for item in chosen if item not in missing]
     if wait and existing:
         wait_deleted(home, existing, timeout)
     print_text("".join(f"{item.kind.singular}/{item.name} deleted\n" for item in existing))
     if missing and not ignore_missing:
-        raise not_found(missing[0][0], missing[0][2], missing[0][1])
+        raise not_found(missing[0].kind, missing[0].name, missing[0].namespace)
 
 
-def _named(arguments: Sequence[str], namespace: str) -> list[Chosen]:
+def _named(arguments: Sequence[str], namespace: str) -> list[Awaited]:
     if not arguments:
         fail("no resource given", "as in `arks delete model smollm2` or `arks delete -f models.yaml`", Exit.USAGE)
-    return [(target.kind, namespace, name) for target in targets(arguments, named=True) for name in target.names]
+    return [Awaited(target.kind, namespace, name) for target in targets(arguments, named=True) for name in target.names]
 
 
-def _selected(home: Path, arguments: Sequence[str], namespace: str, selector: str | None) -> list[Chosen]:
+def _selected(home: Path, arguments: Sequence[str], namespace: str, selector: str | None) -> list[Awaited]:
     from arks.local.cli.reading import read
 
     kinds = [target.kind for target in targets(arguments) if not target.names]
@@ -75,26 +69,25 @@ def _selected(home: Path, arguments: Sequence[str], namespace: str, selector: st
     found = read(home, kinds)
     holds = labels_match(selector).holds if selector else None
     chosen = [(kind, item) for kind in kinds for item in found[kind] if item["metadata"]["namespace"] == namespace]
-    return [(kind, namespace, item["metadata"]["name"]) for kind, item in chosen if holds is None or holds(item)]
+    return [Awaited(kind, namespace, item["metadata"]["name"]) for kind, item in chosen if holds is None or holds(item)]
 
 
-def _from_files(files: Sequence[str], namespace: str) -> list[Chosen]:
+def _from_files(files: Sequence[str], namespace: str) -> list[Awaited]:
     """What others name comes last, so that it is still there while they end."""
     from arks.local.cli.manifest_files import read_resources
 
     return [
-        (kind, resource.namespace, resource.name)
+        Awaited(kind, resource.namespace, resource.name)
         for resource in reversed(read_resources(files, namespace))
         if (kind := find_kind(resource.kind)) is not None
     ]
 
 
-async def _delete(home: Path, chosen: Sequence[Chosen]) -> list[Chosen]:
+async def _delete(home: Path, chosen: Sequence[Awaited]) -> list[Awaited]:
     """Returns those that did not exist."""
     from arks.kit.key import Key
 
-    def key(item: Chosen) -> "Key":
-        return Key(item[1], item[2])
-
     async with connected(home) as store:
-        return [item for item in chosen if not await store.delete(resource_type(item[0]), key(item))]
+        return [
+            item for item in chosen if not await store.delete(resource_type(item.kind), Key(item.namespace, item.name))
+        ]

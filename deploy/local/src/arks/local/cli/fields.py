@@ -6,7 +6,8 @@ import typer
 
 from arks.local.cli.failure import Exit, fail
 from arks.local.cli.output import print_text
-from arks.local.cli.targets import closest, kind_named, resource_type
+from arks.local.cli.targets import kind_named, resource_type
+from arks.local.render.spelling import closest
 
 
 def fields(

@@ -83,7 +83,7 @@ def _chosen(
     target: Target, existing: list[dict[str, Any]], namespace: str | None, selector: str | None
 ) -> list[dict[str, Any]]:
     found = select(target.kind, existing, target.names, namespace)
-    return [item for item in found if labels_match(selector).holds(item)] if selector else found
+    return list(filter(labels_match(selector).holds, found)) if selector else found
 
 
 def _merged(listings: Sequence[Listing]) -> list[Listing]:

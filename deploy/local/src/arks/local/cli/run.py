@@ -10,6 +10,7 @@ import typer
 from arks.local.cli.connection import connected, running_state
 from arks.local.cli.failure import Exit, Failure, fail
 from arks.local.cli.first_answer import wait_for_answer
+from arks.local.cli.invalid import fail_invalid
 from arks.local.cli.options import NO_HOME, HomeOption
 from arks.local.cli.output import print_text
 from arks.local.cli.waiting import Awaited, wait_ready
@@ -124,7 +125,6 @@ def _resolved(wish: serve.Wish, hub: str | None, *, on_gpu: bool, private: bool)
 async def _apply(paths: Paths, manifests: list[serve.Manifest]) -> None:
     from pydantic import ValidationError
 
-    from arks.contracts.manifests.messages import field_path, sentence
     from arks.contracts.resources import KINDS
     from arks.kit.key import Key
 
@@ -134,8 +134,7 @@ async def _apply(paths: Paths, manifests: list[serve.Manifest]) -> None:
             try:
                 parsed = resource.from_dict(manifest)
             except ValidationError as error:
-                first = error.errors(include_url=False)[0]
-                fail(f"{field_path(first['loc'])}: {sentence(first, resource)}", "give another --name", Exit.USAGE)
+                fail_invalid(error, resource, "give another --name")
             existing = await store.read(resource, Key(parsed.namespace, parsed.name))
             if existing is not None and resource.__name__ == "ArksModel" and existing["spec"] != manifest["spec"]:
                 fail(

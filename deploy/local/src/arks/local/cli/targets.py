@@ -1,11 +1,12 @@
 """Kinds and names of resources on the command line, in all the forms that kubectl takes."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from arks.local.cli.failure import Exit, Failure, fail
 from arks.local.render.kinds import ARKS_KINDS, Kind, find_kind, words
+from arks.local.render.spelling import closest
 
 if TYPE_CHECKING:
     from arks.contracts.resources import Resource
@@ -32,13 +33,6 @@ def kind_named(name: str) -> Kind:
             Exit.USAGE,
         )
     return kind
-
-
-def closest(word: str, known: Iterable[str]) -> str | None:
-    """The most similar of the known words; None if none is similar."""
-    import difflib
-
-    return next(iter(difflib.get_close_matches(word, list(known), n=1, cutoff=0.7)), None)
 
 
 def resource_type(kind: Kind) -> "type[Resource]":

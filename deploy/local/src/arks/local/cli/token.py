@@ -11,6 +11,7 @@ import typer
 from arks.local.cli.changing import change_spec
 from arks.local.cli.connection import connected, running_state
 from arks.local.cli.failure import Exit, fail
+from arks.local.cli.invalid import fail_invalid
 from arks.local.cli.options import NO_HOME, AllNamespacesOption, HomeOption, NamespaceOption, OutputOption
 from arks.local.cli.output import print_data, print_text
 from arks.local.cli.reading import read
@@ -63,7 +64,7 @@ def show(
     from arks.local.cli.usage import query
     from arks.local.render.token import as_text
 
-    found = read(home, ARKS_KINDS)
+    found = read(home, [TOKEN, QUOTA])
     token = select(TOKEN, found[TOKEN], [name], namespace)[0]
     if output is not None:
         print_data(token, output)
@@ -209,7 +210,6 @@ async def _create(paths: Paths, name: "Key", secret: str, spec: dict[str, Any], 
     from pydantic import ValidationError
 
     from arks.contracts.api_key import hash_key
-    from arks.contracts.manifests.messages import field_path, sentence
     from arks.contracts.resources import ArksToken
 
     token_hash = hash_key(paths.pepper.read_bytes().strip(), secret)
@@ -218,9 +218,7 @@ async def _create(paths: Paths, name: "Key", secret: str, spec: dict[str, Any], 
     try:
         token = ArksToken.from_dict(data | {"spec": spec | {"tokenHash": token_hash}})
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        message = f"{field_path(first['loc'])}: {sentence(first, ArksToken)}"
-        fail(message, "nothing was created; see `arks token create --help`", Exit.USAGE)
+        fail_invalid(error, ArksToken, "nothing was created; see `arks token create --help`")
     async with connected(paths.home) as store:
         if await store.read(ArksToken, name) is not None:
             fail(

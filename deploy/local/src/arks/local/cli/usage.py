@@ -12,9 +12,10 @@ from arks.local.cli.failure import Exit, fail
 from arks.local.cli.options import NO_HOME, AllNamespacesOption, HomeOption, OutputOption
 from arks.local.cli.output import print_data, print_text
 from arks.local.cli.reading import read
-from arks.local.cli.targets import closest
 from arks.local.files.paths import Paths
 from arks.local.render.kinds import ENDPOINT, QUOTA, TOKEN, Kind
+from arks.local.render.quantities import next_month
+from arks.local.render.spelling import closest
 
 _TIMEOUT_SECONDS = 10.0
 _GROUPS = ("namespace", "token", "endpoint", "quota", "day")
@@ -83,7 +84,7 @@ def _days(since: str | None, until: str | None, month: str | None, today: date) 
         first = datetime.strptime(month, "%Y-%m").replace(tzinfo=UTC).date()
     except ValueError:
         fail(f"{month!r} is not a month", "write it as 2026-10", Exit.USAGE)
-    last = (first.replace(day=28) + timedelta(days=4)).replace(day=1) - timedelta(days=1)
+    last = next_month(first) - timedelta(days=1)
     return first.isoformat(), last.isoformat()
 
 

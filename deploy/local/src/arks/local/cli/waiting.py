@@ -9,7 +9,7 @@ from typing import Any
 from arks.local.cli.failure import Exit, fail
 from arks.local.cli.progress import progress
 from arks.local.cli.reading import read
-from arks.local.render.health import has_failed, is_ready, why
+from arks.local.render.health import has_failed, is_ready, see_describe, why
 from arks.local.render.kinds import ARKS_KINDS, Kind
 
 _POLL_SECONDS = 0.3
@@ -21,7 +21,7 @@ Resources = Mapping[Kind, Sequence[dict[str, Any]]]
 
 @dataclass(frozen=True, slots=True)
 class Awaited:
-    """One resource that a user waits for."""
+    """One resource that a user waits for, until it is ready or gone."""
 
     kind: Kind
     namespace: str
@@ -74,8 +74,7 @@ def _fail(items: Sequence[Awaited], resources: Resources, what: str, code: Exit)
         found = item.of(resources)
         lines.append(f"{item} {what}: {'it does not exist' if found is None else why(found)}")
     first = items[0]
-    where = "" if first.namespace == "default" else f" -n {first.namespace}"
-    fail("\n".join(lines), f"see `arks describe {first}{where}`", code)
+    fail("\n".join(lines), see_describe(first.kind, first.namespace, first.name), code)
 
 
 def wait_deleted(home: Path, awaited: Sequence[Awaited], seconds: float) -> None:

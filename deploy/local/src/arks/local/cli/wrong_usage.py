@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from arks.local.cli.commands import COMMANDS
 from arks.local.cli.failure import Exit, Failure
+from arks.local.render.spelling import closest
 
 _MEANT = {
     "start": "up",
@@ -64,8 +65,4 @@ def _is_file(argument: str) -> bool:
 
 
 def _meant(word: str) -> str | None:
-    import difflib
-
-    if word in _MEANT:
-        return _MEANT[word]
-    return next(iter(difflib.get_close_matches(word, COMMANDS, n=1, cutoff=0.7)), None)
+    return _MEANT.get(word) or closest(word, COMMANDS)

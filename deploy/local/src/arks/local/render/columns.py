@@ -9,7 +9,7 @@ from arks.contracts.quantities import human_bytes
 from arks.local.render.health import endpoints_of, why
 from arks.local.render.kinds import APPLICATION, DISAGGREGATED, ENDPOINT, MODEL, QUOTA, SECRET, TOKEN, Kind
 from arks.local.render.plain import Object, condition, lookup, parse_time, spec_of, status_of
-from arks.local.render.quantities import age, compact, duration, percent
+from arks.local.render.quantities import age, compact, duration, next_month, percent
 
 Cell = Callable[[Object, datetime], str]
 
@@ -152,7 +152,7 @@ def resets(quota: Object, now: datetime) -> datetime | None:
         case "day":
             return midnight + timedelta(days=1)
         case "month":
-            return (midnight.replace(day=28) + timedelta(days=4)).replace(day=1)
+            return next_month(midnight)
     return None
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from arks.local.render.kinds import APPLICATION, DISAGGREGATED, ENDPOINT, MODEL, QUOTA, TOKEN, Kind
 from arks.local.render.plain import Object, condition, spec_of, status_of
+from arks.local.render.references import references
 
 _MEANT = frozenset({"Disabled", "Expired", "ScaledToZero"})
 """Reasons that a user has chosen: not ready, and nothing is wrong."""
@@ -88,7 +89,7 @@ def _dangling(resources: Mapping[Kind, Sequence[Object]]) -> Iterator[Problem]:
 
 
 def endpoints_of(token: Object) -> list[str]:
-    return [str((qos.get("arksEndpoint") or {}).get("name", "")) for qos in spec_of(token).get("qos", [])]
+    return [name for kind, name in references(token) if kind is ENDPOINT]
 
 
 def _named(kind: Kind, resource: Object) -> str:
@@ -103,6 +104,10 @@ def _state(resource: Object) -> str:
 
 
 def _next_step(kind: Kind, resource: Object) -> str:
-    metadata = resource["metadata"]
-    namespace = "" if metadata["namespace"] == "default" else f" -n {metadata['namespace']}"
-    return f"see `arks describe {kind.word} {metadata['name']}{namespace}`"
+    return see_describe(kind, resource["metadata"]["namespace"], resource["metadata"]["name"])
+
+
+def see_describe(kind: Kind, namespace: str, name: str) -> str:
+    """The next step of a user who wants to know everything about a resource."""
+    where = "" if namespace == "default" else f" -n {namespace}"
+    return f"see `arks describe {kind.word} {name}{where}`"

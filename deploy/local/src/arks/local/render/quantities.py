@@ -1,11 +1,20 @@
 """Ages, sizes and numbers for humans."""
 
-from datetime import datetime
+from datetime import date, datetime, timedelta
+from typing import TypeVar
 
 MINUTE = 60
 HOUR = 60 * MINUTE
 DAY = 24 * HOUR
 YEAR = 365 * DAY
+
+
+Day = TypeVar("Day", bound=date)
+
+
+def next_month(day: Day) -> Day:
+    """The first day of the month after that of a date or a time; the hour stays."""
+    return (day.replace(day=28) + timedelta(days=4)).replace(day=1)
 
 
 def duration(seconds: float) -> str:

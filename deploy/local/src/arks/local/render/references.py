@@ -1,10 +1,10 @@
 """References between resources that lead nowhere. Pure."""
 
-import difflib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from arks.local.render.kinds import APPLICATION, DISAGGREGATED, ENDPOINT, MODEL, QUOTA, TOKEN, Kind
 from arks.local.render.plain import Object, spec_of
+from arks.local.render.spelling import closest
 
 Identity = tuple[str, str, str]
 """Kind, namespace and name of a resource."""
@@ -40,8 +40,8 @@ def missing_references(existing: Mapping[Kind, Sequence[Object]], of: Collection
 
 
 def _closest(name: str, known: Sequence[Identity]) -> str:
-    guesses = difflib.get_close_matches(name, [identity[2] for identity in known], n=1, cutoff=0.7)
-    return f"; did you mean {guesses[0]}?" if guesses else ""
+    guess = closest(name, [identity[2] for identity in known])
+    return f"; did you mean {guess}?" if guess else ""
 
 
 def _identity(resource: Object) -> Identity:

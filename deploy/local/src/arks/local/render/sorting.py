@@ -4,7 +4,7 @@ from datetime import datetime
 
 from arks.local.render.columns import budgets, columns_of, resets
 from arks.local.render.kinds import QUOTA
-from arks.local.render.plain import Object, lookup, parse_time, spec_of
+from arks.local.render.plain import Object, lookup, parse_time
 from arks.local.render.resources import Listing
 
 _PATHS = {
@@ -26,9 +26,8 @@ class UnknownColumn(Exception):
 def sorted_listing(listing: Listing, by: str, now: datetime) -> Listing:
     """`by`: a column's name in any case, or a path that begins with a dot. Raises UnknownColumn."""
     column = by.lower().strip("{}")
-    path = column if by.startswith((".", "{.")) else _PATHS.get(column)
+    path = by.strip("{}") if by.startswith((".", "{.")) else _PATHS.get(column)
     if path is not None:
-        path = by.strip("{}") if by.startswith((".", "{.")) else path
         return Listing(listing.kind, sorted(listing.objects, key=lambda resource: _rank(lookup(resource, path))))
     if listing.kind is QUOTA and column in {"used", "limit", "left", "resets"}:
         return Listing(listing.kind, sorted(listing.objects, key=lambda quota: _quota_rank(quota, column, now)))
@@ -54,6 +53,6 @@ def _quota_rank(quota: Object, column: str, now: datetime) -> float:
     if column == "resets":
         at = resets(quota, now)
         return float("inf") if at is None else at.timestamp()
-    if not found or not spec_of(quota):
+    if not found:
         return float("inf")
     return {"used": float(found[0].used), "limit": float(found[0].limit), "left": found[0].remaining_ratio}[column]
