@@ -32,16 +32,17 @@ def become_subreaper() -> None:
 async def spawn(
     command: Sequence[str],
     *,
-    log_file: Path,
+    log_file: Path | None = None,
     environment: Mapping[str, str] | None = None,
     directory: Path | None = None,
     end_signal: int = signal.SIGKILL,
 ) -> asyncio.subprocess.Process:
-    """Start a child that dies with this process; append stdout and stderr to `log_file`. Raises OSError.
+    """Start a child that dies with this process; append stdout and stderr to `log_file` (None: it writes where this
+    process does). Raises OSError.
 
     Call it from the main thread only: the kernel watches the thread that started the child.
     """
-    with log_file.open("ab") as output:
+    with log_file.open("ab") if log_file else contextlib.nullcontext() as output:
         return await asyncio.create_subprocess_exec(
             *command,
             stdin=asyncio.subprocess.DEVNULL,

@@ -5,7 +5,7 @@ import time
 import uuid
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import Any
+from typing import Any, Protocol
 
 from fastapi import APIRouter, Request
 from sse_starlette import EventSourceResponse
@@ -42,9 +42,7 @@ def router(completions: Completions, meter: Meter) -> APIRouter:
         generation = from_chat(body, head.id)
         if body.stream:
             return await answering.stream(request, generation, ChatChunks(head, **_options(body, generation)))
-        return JSONResponse(
-            chat_answer(head, await answering.whole(request, generation), with_logprobs=generation.logprobs)
-        )
+        return await answering.whole(request, generation, head, chat_answer)
 
     @routes.post("/v1/completions", summary="Complete a text", responses=_RESPONSES)
     async def text_completions(body: TextBody, request: Request) -> Response:
@@ -52,9 +50,7 @@ def router(completions: Completions, meter: Meter) -> APIRouter:
         generation = from_text(body, head.id)
         if body.stream:
             return await answering.stream(request, generation, TextChunks(head, **_options(body, generation)))
-        return JSONResponse(
-            text_answer(head, await answering.whole(request, generation), with_logprobs=generation.logprobs)
-        )
+        return await answering.whole(request, generation, head, text_answer)
 
     return routes
 
@@ -68,6 +64,10 @@ def _options(body: SamplingBody, generation: Generation) -> dict[str, bool]:
     return {"include_usage": include_usage, "with_logprobs": generation.logprobs}
 
 
+class _Answer(Protocol):
+    def __call__(self, head: Head, response: CompleteResponse, *, with_logprobs: bool) -> dict[str, Any]: ...
+
+
 class _Answering:
     """Every method raises EngineFailed and Disconnected."""
 
@@ -75,8 +75,9 @@ class _Answering:
         self._completions = completions
         self._meter = meter
 
-    async def whole(self, request: Request, generation: Generation) -> CompleteResponse:
-        return await until_disconnect(request, self._completions.complete(generation))
+    async def whole(self, request: Request, generation: Generation, head: Head, answer: _Answer) -> Response:
+        response = await until_disconnect(request, self._completions.complete(generation))
+        return JSONResponse(answer(head, response, with_logprobs=generation.logprobs))
 
     async def stream(self, request: Request, generation: Generation, chunks: Chunks) -> Response:
         began = time.monotonic()

@@ -4,17 +4,18 @@ Each chunk has one choice. Of a chat, the first chunk of a choice has the role. 
 the end has it and no choices, as in OpenAI's API.
 """
 
-from typing import Any
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar
 
 from arks.engine.v1.ark_pb2 import Delta, StreamCompleteResponse, ToolCall
 from arks.openai_proxy.domain import logprobs
 from arks.openai_proxy.domain.answers import Head, finish_reason, usage
 
 
-class Chunks:
+class Chunks(ABC):
     """Makes the chunks of one stream."""
 
-    kind = ""
+    kind: ClassVar[str]
 
     def __init__(self, head: Head, *, include_usage: bool, with_logprobs: bool) -> None:
         self._head = head.of(self.kind)
@@ -39,14 +40,14 @@ class Chunks:
         choice = {"index": index, **content, "logprobs": found, "finish_reason": reason}
         return {**self._head, "choices": [choice], **self._usage}
 
-    def _delta(self, delta: Delta) -> dict[str, Any]:
-        raise NotImplementedError
+    @abstractmethod
+    def _delta(self, delta: Delta) -> dict[str, Any]: ...
 
-    def _empty(self) -> dict[str, Any]:
-        raise NotImplementedError
+    @abstractmethod
+    def _empty(self) -> dict[str, Any]: ...
 
-    def _logprobs(self, delta: Delta) -> dict[str, Any] | None:
-        raise NotImplementedError
+    @abstractmethod
+    def _logprobs(self, delta: Delta) -> dict[str, Any] | None: ...
 
 
 class ChatChunks(Chunks):

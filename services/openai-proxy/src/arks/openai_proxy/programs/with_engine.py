@@ -8,7 +8,6 @@ program exits with status 1 unless it was stopped by SIGTERM or SIGINT. SIGTERM 
 
 import argparse
 import asyncio
-import os
 import signal
 from dataclasses import dataclass
 
@@ -17,7 +16,7 @@ import uvicorn
 import uvloop
 
 from arks.kit.ports import free_port
-from arks.kit.process import die_with_parent, end
+from arks.kit.process import end, spawn
 from arks.kit.telemetry import configure_logging
 from arks.openai_proxy.config import Settings
 from arks.openai_proxy.main import build
@@ -55,7 +54,7 @@ async def run(options: Options) -> int:
         # uvicorn has its own handlers while it serves, and sends the signal once more at its end.
         asyncio.get_running_loop().add_signal_handler(number, lambda: None)
     grpc_port = free_port()
-    engine = await _start(options.engine, grpc_port)
+    engine = await spawn([*options.engine, "--host", LOOPBACK, "--port", str(grpc_port), "--http-port", "0"])
     settings = Settings(HTTP_FORWARD_GRPC_HOST=LOOPBACK, HTTP_FORWARD_GRPC_PORT=grpc_port)
     server = uvicorn.Server(
         uvicorn.Config(
@@ -80,16 +79,6 @@ async def run(options: Options) -> int:
         await end(engine, grace_seconds=ENGINE_GRACE_SECONDS)
         await ending
     return int(engine_failed)
-
-
-async def _start(command: list[str], port: int) -> asyncio.subprocess.Process:
-    """The engine, which the kernel kills when this process ends in any other way."""
-    return await asyncio.create_subprocess_exec(
-        *command,
-        *("--host", LOOPBACK, "--port", str(port), "--http-port", "0"),
-        stdin=asyncio.subprocess.DEVNULL,
-        preexec_fn=die_with_parent(os.getpid()),
-    )
 
 
 def main(arguments: list[str] | None = None) -> None:
