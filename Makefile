@@ -145,7 +145,7 @@ images: $(SYNCED) ## Build all container images, arks/NAME:dev, with Docker or b
 	@$(BIN)/python deploy/images/build.py $(IMAGE)
 
 .PHONY: kube-binaries
-kube-binaries: ## Build Kubernetes, etcd, CoreDNS and LeaderWorkerSet for tests once, into ~/.cache/arks-kube (needs Go)
+kube-binaries: ## Build Kubernetes, etcd, CoreDNS, LeaderWorkerSet and promtool for tests once, into ~/.cache/arks-kube (needs Go)
 	@$(PYTHON) e2e/cluster/build.py
 
 .PHONY: cluster-packages

@@ -1,5 +1,6 @@
 """Fixtures that render the chart with Helm, without a cluster."""
 
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -8,9 +9,12 @@ import pytest
 import yaml
 
 from arks.kit.testing.helm import HelmFailed, helm, objects
+from arks.metrics.adapters import metrics as replica_metrics
 
 Json: TypeAlias = dict[str, Any]
 CHART = Path(__file__).parents[1] / "arks"
+ROOT = Path(__file__).parents[2]
+SUFFIXES = ("_total", "_bucket", "_sum", "_count", "")
 RELEASE, NAMESPACE = "arks", "arks-system"
 
 
@@ -94,3 +98,18 @@ def refusal(render: Render) -> Callable[..., str]:
 def default(render: Render) -> Rendered:
     """The chart with its default values. Tests must not change it."""
     return render()
+
+
+@pytest.fixture(scope="session")
+def known_series() -> set[str]:
+    """Names of the series of all metrics in the sources of the services."""
+    sources = [*ROOT.glob("services/*/src/**/*.py"), *ROOT.glob("libs/kit/src/**/*.py")]
+    quoted = {name for path in sources for name in re.findall(r'"((?:arks|gateway)_[a-z_]+)"', path.read_text())}
+    metrics = quoted | {f"arks_replica_{name}" for name in replica_metrics._GAUGES}
+    return {name + suffix for name in metrics for suffix in SUFFIXES}
+
+
+@pytest.fixture(scope="session")
+def metric_names() -> Callable[[str], set[str]]:
+    """The names of Arks' metrics in an expression."""
+    return lambda expression: set(re.findall(r"\b(?:arks|gateway)_[a-z_]+\b", expression))

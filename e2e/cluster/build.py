@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Builds the programs of the test cluster from Go modules into KUBE_BIN. Existing ones are not built again.
 
-usage: build.py [hyperkube|coredns|lws-manager|pause]...
+usage: build.py [hyperkube|coredns|lws-manager|pause|promtool]...
 """
 
 import json
@@ -11,21 +11,23 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 HERE = Path(__file__).parent
 BIN = Path(os.environ.get("KUBE_BIN", Path.home() / ".cache/arks-kube/bin"))
 KUBERNETES = "1.34.4"
 COREDNS = ("github.com/coredns/coredns", "v1.12.4", ".")
+PROMETHEUS = ("github.com/prometheus/prometheus", "v0.313.3", "./cmd/promtool")
 LWS = ("sigs.k8s.io/lws", "v0.7.0", "./cmd")
 PARTS = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy", "kubectl", "etcd")
-ENVIRONMENT = os.environ | {"CGO_ENABLED": "0"}
+ENVIRONMENT = os.environ | {"CGO_ENABLED": "0", "GOWORK": "off"}
 
 
-def go_build(source: Path, package: str, output: str, flags: str = "") -> None:
+def go_build(source: Path, package: str, output: str, flags: str = "", options: Sequence[str] = ()) -> None:
+    linked = ("-trimpath", "-ldflags", f"-s -w {flags}")
     subprocess.run(
-        ["nice", "go", "build", "-trimpath", "-ldflags", f"-s -w {flags}", "-o", str(BIN / output), package],
+        ["nice", "go", "build", *linked, *options, "-o", str(BIN / output), package],
         cwd=source,
         env=ENVIRONMENT,
         check=True,
@@ -46,13 +48,13 @@ def module_source(module: str, version: str) -> Path:
     return Path(json.loads(answer.stdout)["Dir"])
 
 
-def build_module(output: str, module: str, version: str, package: str) -> None:
+def build_module(output: str, module: str, version: str, package: str, *options: str) -> None:
     """Builds a program with the versions of its own module, in a copy, because the module's directory is read-only."""
     with tempfile.TemporaryDirectory() as scratch:
         copy = Path(scratch) / "source"
         shutil.copytree(module_source(module, version), copy)
         subprocess.run(["chmod", "-R", "u+w", str(copy)], check=True)
-        go_build(copy, package, output)
+        go_build(copy, package, output, options=options)
 
 
 def hyperkube() -> None:
@@ -77,6 +79,12 @@ def lws_manager() -> None:
     shutil.rmtree(chart, ignore_errors=True)
     shutil.copytree(module_source(module, version) / "charts/lws", chart)
     subprocess.run(["chmod", "-R", "u+w", str(chart)], check=True)
+
+
+def promtool() -> None:
+    """Without service discovery, most of its size. Its workspace names modules that are not in the module."""
+    module, version, package = PROMETHEUS
+    build_module("promtool", module, version, package, "-tags", "remove_all_sd")
 
 
 def pause() -> None:
@@ -116,6 +124,7 @@ BUILDERS: dict[str, Callable[[], None]] = {
     "coredns": coredns,
     "lws-manager": lws_manager,
     "pause": pause,
+    "promtool": promtool,
 }
 
 

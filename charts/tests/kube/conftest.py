@@ -48,6 +48,7 @@ def definition(group: str, kind: str, plural: str, version: str) -> Json:
 LEADER_WORKER_SETS = definition("leaderworkerset.x-k8s.io", "LeaderWorkerSet", "leaderworkersets", "v1")
 REFERENCE_GRANTS = definition("gateway.networking.k8s.io", "ReferenceGrant", "referencegrants", "v1beta1")
 POD_MONITORS = definition("monitoring.coreos.com", "PodMonitor", "podmonitors", "v1")
+PROMETHEUS_RULES = definition("monitoring.coreos.com", "PrometheusRule", "prometheusrules", "v1")
 SERVICE_MONITORS = definition("monitoring.coreos.com", "ServiceMonitor", "servicemonitors", "v1")
 
 
@@ -130,7 +131,7 @@ async def cluster(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Clu
         cluster.refusals.append(await cluster.refused("arks", NAMESPACE))
         await cluster.helm("install", "arks-crds", str(CHARTS / "arks-crds"), "-n", NAMESPACE)
         cluster.refusals.append(await cluster.refused("arks", NAMESPACE))
-        await cluster.apply(LEADER_WORKER_SETS, SERVICE_MONITORS, POD_MONITORS, REFERENCE_GRANTS)
+        await cluster.apply(LEADER_WORKER_SETS, SERVICE_MONITORS, POD_MONITORS, PROMETHEUS_RULES, REFERENCE_GRANTS)
         await server.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=90s")
         yield cluster
 

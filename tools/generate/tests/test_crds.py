@@ -101,8 +101,8 @@ def test_kubectl_get_shows_the_columns_that_scripts_know_first_then_what_works_a
         for kind in CUSTOM_KINDS
     }
     assert {
-        "ArksModel": ["AGE", "MODEL", "PHASE", "PATH*", "WHY*"],
-        "ArksApplication": ["PHASE", "REPLICAS", "READY", "AGE", "MODEL*", "RUNTIME*", "DRIVER*", "WHY*"],
+        "ArksModel": ["AGE", "MODEL", "PHASE", "PATH*", "READY*", "REASON*", "WHY*"],
+        "ArksApplication": ["PHASE", "REPLICAS", "READY", "AGE", "MODEL*", "RUNTIME*", "DRIVER*", "REASON*", "WHY*"],
         "ArksDisaggregatedApplication": [
             "PHASE",
             "ROUTER READY",
@@ -110,11 +110,13 @@ def test_kubectl_get_shows_the_columns_that_scripts_know_first_then_what_works_a
             "DECODE READY",
             "AGE",
             "MODEL*",
+            "READY*",
+            "REASON*",
             "WHY*",
         ],
-        "ArksEndpoint": ["AGE", "DEFAULT WEIGHT", "READY", "REPLICAS", "WEIGHTS*", "WHY*"],
-        "ArksToken": ["AGE", "READY", "EXPIRES", "WHY*"],
-        "ArksQuota": ["AGE", "USED", "LIMIT", "PERIOD", "EXCEEDED*"],
+        "ArksEndpoint": ["AGE", "DEFAULT WEIGHT", "READY", "REPLICAS", "WEIGHTS*", "REASON*", "WHY*"],
+        "ArksToken": ["AGE", "READY", "EXPIRES", "REASON*", "WHY*"],
+        "ArksQuota": ["AGE", "USED", "LIMIT", "PERIOD", "EXCEEDED*", "READY*", "REASON*"],
     } == shown
 
 

@@ -46,6 +46,10 @@ def _ready(resource: Object, _: datetime) -> str:
     return str(condition(resource, "Ready").get("status") or "Unknown")
 
 
+def _reason(resource: Object, _: datetime) -> str:
+    return str(condition(resource, "Ready").get("reason") or "")
+
+
 def _size(resource: Object, _: datetime) -> str:
     """Of the files; while they are downloaded how much of it is there."""
     status = status_of(resource)
@@ -176,6 +180,8 @@ def _resets(resource: Object, now: datetime) -> str:
 
 
 _AGE, _WHY = Column("Age", _age), Column("Why", _why)
+_READY_WIDE = Column("Ready", _ready, wide=True)
+_REASON = Column("Reason", _reason, wide=True)
 _COLUMNS: Mapping[str, Sequence[Column]] = {
     MODEL.name: (
         Column("Phase", _path(".status.phase")),
@@ -183,6 +189,8 @@ _COLUMNS: Mapping[str, Sequence[Column]] = {
         Column("Model", _path(".spec.model")),
         _AGE,
         Column("Path", _path(".status.path"), wide=True),
+        _READY_WIDE,
+        _REASON,
         _WHY,
     ),
     APPLICATION.name: (
@@ -191,6 +199,7 @@ _COLUMNS: Mapping[str, Sequence[Column]] = {
         Column("Model", _path(".spec.model.name")),
         Column("Runtime", _runtime),
         _AGE,
+        _REASON,
         _WHY,
     ),
     DISAGGREGATED.name: (
@@ -200,6 +209,8 @@ _COLUMNS: Mapping[str, Sequence[Column]] = {
         Column("Decode Ready", _path(".status.decode.readyReplicas")),
         Column("Model", _path(".spec.model.name")),
         _AGE,
+        _READY_WIDE,
+        _REASON,
         _WHY,
     ),
     ENDPOINT.name: (
@@ -209,6 +220,7 @@ _COLUMNS: Mapping[str, Sequence[Column]] = {
         _AGE,
         Column("Default Weight", _default_weight, wide=True),
         Column("Weights", _path(".status.signalSource"), wide=True),
+        _REASON,
         _WHY,
     ),
     TOKEN.name: (
@@ -218,6 +230,7 @@ _COLUMNS: Mapping[str, Sequence[Column]] = {
         Column("Quota", _quota),
         Column("Expires", _expires),
         _AGE,
+        _REASON,
         _WHY,
     ),
     QUOTA.name: (
@@ -228,6 +241,8 @@ _COLUMNS: Mapping[str, Sequence[Column]] = {
         Column("Period", _period),
         Column("Resets", _resets),
         _AGE,
+        _READY_WIDE,
+        _REASON,
         _WHY,
     ),
     SECRET.name: (Column("Type", _path(".type")), Column("Keys", _path(".keys"))),

@@ -6,7 +6,17 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from arks.contracts.resources.instance import ArksInstanceSpec, ImagePullSecret, PodGroupPolicy
-from arks.contracts.resources.meta import AGE, KIND, WHY, CustomResource, PrinterColumn, Resource, ScalePaths, Status
+from arks.contracts.resources.meta import (
+    AGE,
+    KIND,
+    REASON,
+    WHY,
+    CustomResource,
+    PrinterColumn,
+    Resource,
+    ScalePaths,
+    Status,
+)
 from arks.contracts.resources.rollout import RolloutStrategy
 from arks.contracts.resources.schema import ApiModel, Count32, Count64, ObjectName, Rule, differ
 
@@ -206,6 +216,7 @@ class ArksApplication(CustomResource[ArksApplicationSpec, ArksApplicationStatus]
         PrinterColumn("Model", ".spec.model.name", wide=True),
         PrinterColumn("Runtime", ".spec.runtime", wide=True),
         PrinterColumn("Driver", ".spec.driver", wide=True),
+        REASON,
         WHY,
     )
 

@@ -15,7 +15,7 @@ from arks.contracts.resources.application import (
     ServedModelName,
 )
 from arks.contracts.resources.instance import ArksInstanceSpec, ImagePullSecret, PodGroupPolicy
-from arks.contracts.resources.meta import AGE, KIND, WHY, CustomResource, PrinterColumn, Status
+from arks.contracts.resources.meta import AGE, KIND, READY_WIDE, REASON, WHY, CustomResource, PrinterColumn, Status
 from arks.contracts.resources.rollout import RolloutStrategy
 from arks.contracts.resources.schema import ApiModel, Count32, Rule, differ
 
@@ -150,6 +150,8 @@ class ArksDisaggregatedApplication(
         PrinterColumn("Decode Ready", ".status.decode.readyReplicas", "integer"),
         AGE,
         PrinterColumn("Model", ".spec.model.name", wide=True),
+        READY_WIDE,
+        REASON,
         WHY,
     )
 

@@ -4,7 +4,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from arks.contracts.resources.meta import AGE, KIND, READY, SPEC, WHY, CustomResource, PrinterColumn, Status
+from arks.contracts.resources.meta import AGE, KIND, READY, REASON, SPEC, WHY, CustomResource, PrinterColumn, Status
 from arks.contracts.resources.schema import ApiModel, Count32, ObjectName, Passthrough, Port
 
 MAX_ROUTES = 16
@@ -115,6 +115,7 @@ class ArksEndpoint(CustomResource[ArksEndpointSpec, ArksEndpointStatus]):
         READY,
         PrinterColumn("Replicas", ".status.readyReplicas", "integer"),
         PrinterColumn("Weights", ".status.signalSource", wide=True),
+        REASON,
         WHY,
     )
 

@@ -1,6 +1,6 @@
 """What all kinds share: metadata, status with conditions, and the base classes of resources."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Annotated, Any, ClassVar, Generic, Literal, Self, TypeVar, cast, get_args
 
@@ -146,6 +146,8 @@ class ScalePaths:
 
 AGE = PrinterColumn("Age", ".metadata.creationTimestamp", "date")
 READY = PrinterColumn("Ready", '.status.conditions[?(@.type=="Ready")].status')
+READY_WIDE = replace(READY, wide=True)
+REASON = PrinterColumn("Reason", '.status.conditions[?(@.type=="Ready")].reason', wide=True)
 WHY = PrinterColumn("Why", '.status.conditions[?(@.type=="Ready")].message', wide=True)
 """The explanation of Ready."""
 

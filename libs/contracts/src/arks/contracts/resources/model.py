@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, field_validator
 
 from arks.contracts.resources.instance import ArksInstanceSpec, ImagePullSecret
-from arks.contracts.resources.meta import AGE, KIND, WHY, CustomResource, PrinterColumn, Status
+from arks.contracts.resources.meta import AGE, KIND, READY_WIDE, REASON, WHY, CustomResource, PrinterColumn, Status
 from arks.contracts.resources.schema import (
     MAX_LABEL_LENGTH,
     ApiModel,
@@ -203,6 +203,8 @@ class ArksModel(CustomResource[ArksModelSpec, ArksModelStatus]):
         PrinterColumn("Model", ".spec.model"),
         PrinterColumn("Phase", ".status.phase"),
         PrinterColumn("Path", ".status.path", wide=True),
+        READY_WIDE,
+        REASON,
         WHY,
     )
 

@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from arks.contracts.resources.meta import AGE, KIND, CustomResource, PrinterColumn, Status
+from arks.contracts.resources.meta import AGE, KIND, READY_WIDE, REASON, CustomResource, PrinterColumn, Status
 from arks.contracts.resources.schema import ApiModel, Count64, Location, Rule, Timestamp, differ, duplicate_at
 
 
@@ -115,6 +115,8 @@ class ArksQuota(CustomResource[ArksQuotaSpec, ArksQuotaStatus]):
         PrinterColumn("Limit", ".spec.quotas[0].value", "integer"),
         PrinterColumn("Period", ".spec.period"),
         PrinterColumn("Exceeded", '.status.conditions[?(@.type=="Exceeded")].status', wide=True),
+        READY_WIDE,
+        REASON,
     )
 
     kind: Literal["ArksQuota"] = Field(default="ArksQuota", description=KIND)

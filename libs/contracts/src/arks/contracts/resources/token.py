@@ -15,7 +15,7 @@ from arks.contracts.api_key import (
     is_key,
     is_key_hash,
 )
-from arks.contracts.resources.meta import AGE, KIND, READY, WHY, CustomResource, PrinterColumn, Status
+from arks.contracts.resources.meta import AGE, KIND, READY, REASON, WHY, CustomResource, PrinterColumn, Status
 from arks.contracts.resources.schema import ApiModel, Count64, Location, ObjectName, Rule, Timestamp, duplicate_at
 from arks.contracts.resources.secret import Hidden
 
@@ -203,6 +203,7 @@ class ArksToken(CustomResource[ArksTokenSpec, ArksTokenStatus]):
         AGE,
         READY,
         PrinterColumn("Expires", ".spec.expiresAt"),
+        REASON,
         WHY,
     )
 

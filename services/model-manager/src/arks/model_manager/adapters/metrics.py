@@ -8,6 +8,7 @@ from prometheus_client.registry import Collector
 
 from arks.contracts.resources import ArksModelStatus, ModelPhase
 from arks.kit.key import Key
+from arks.model_manager.domain.failures import FailureKind
 
 LABELS = ("namespace", "model")
 
@@ -18,6 +19,8 @@ class DownloadMetrics:
     def __init__(self, registry: CollectorRegistry, running: Callable[[], float]) -> None:
         self.read_bytes = Counter("arks_model_download_bytes", "Bytes downloaded (or checked)", registry=registry)
         self.failed = Counter("arks_model_download_failures", "Downloads that failed", ["kind"], registry=registry)
+        for kind in FailureKind:  # a series that begins at 1 shows no increase
+            self.failed.labels(kind.value)
         gauge = Gauge("arks_model_downloads_running", "Running downloads", registry=registry)
         gauge.set_function(running)
 

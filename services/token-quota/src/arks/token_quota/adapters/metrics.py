@@ -84,6 +84,8 @@ class _AdmissionMetrics:
             ["policy"],
             registry=registry,
         )
+        for policy in ("open", "closed"):  # a series that begins at 1 shows no increase
+            self.without_limits.labels(policy)
         self.rebuilds = Counter("arks_counters_rebuilt", "Counters rebuilt from the ledger", registry=registry)
 
 

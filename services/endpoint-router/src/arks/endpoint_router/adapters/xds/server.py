@@ -15,7 +15,7 @@ from prometheus_client import CollectorRegistry
 from arks.contracts.gateway_token import GATEWAY_TOKEN_HEADER, TokenGate
 from arks.endpoint_router.adapters.metrics import XdsMetrics
 from arks.endpoint_router.adapters.xds.session import Acknowledged, Outcome, Session
-from arks.endpoint_router.adapters.xds.snapshot import ConfigSnapshot
+from arks.endpoint_router.adapters.xds.snapshot import TYPES, ConfigSnapshot
 from arks.kit.clock import Clock
 
 log = structlog.get_logger(__name__)
@@ -61,6 +61,8 @@ class XdsServer:
         self._gate = gate or TokenGate()
         self._sessions: set[Session] = set()
         self._metrics = XdsMetrics(registry, lambda: float(len(self._sessions)), self._oldest_pending_seconds)
+        for type_ in TYPES:  # a series that begins at 1 shows no increase
+            self._metrics.rejections.labels(_short(type_))
         self._opened = asyncio.Event()
         self._closing = asyncio.Event()
         self._streams: set[asyncio.Task[None]] = set()
