@@ -82,7 +82,7 @@ class Bench:
 async def running(server: str, engine_port: int, directory: Path) -> AsyncIterator[Bench]:
     port = free_port()
     os.environ |= {"HTTP_FORWARD_GRPC_HOST": "127.0.0.1", "HTTP_FORWARD_GRPC_PORT": str(engine_port)}
-    engine = GrpcEngine(f"127.0.0.1:{engine_port}", timeout_seconds=600)
+    engine = GrpcEngine([f"127.0.0.1:{engine_port}"], timeout_seconds=600)
     connector = aiohttp.TCPConnector(limit=0)
     async with (
         serve(SERVERS[server](port), port, directory) as proxy,

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from arks.ark_engine.domain.failures import Failed
-from arks.ark_engine.domain.prefillers import PrefillerRecord
 from arks.ark_engine.service.engine import Engine
 from arks.ark_engine.service.kept_states import EXPIRES_SECONDS, MOST_STATES, KeptStates
+from arks.ark_engine.service.ports import PrefillerPeer
 from arks.ark_engine.service.prompts import Prompts
 from arks.ark_engine.service.slot_queue import SlotQueue
 from arks.ark_engine.testing.fake_llama import FINGERPRINT, FakeLlama, FakePrefiller
@@ -33,7 +33,7 @@ class Bench:
 
 def _bench(directory: Path, *, prefills_elsewhere: bool) -> Bench:
     clock, llama, prefiller = FakeClock(), FakeLlama(directory), FakePrefiller()
-    prefillers = [(PrefillerRecord("p:1"), prefiller)] if prefills_elsewhere else []
+    prefillers = {"p:1": PrefillerPeer("p:1", prefiller=prefiller)} if prefills_elsewhere else {}
     prompts = Prompts(llama, prefillers, directory=directory, fingerprint=FINGERPRINT, monotonic=clock.monotonic)
     states = KeptStates(directory, clock)
     slots = SlotQueue(2, most_waiting=4)

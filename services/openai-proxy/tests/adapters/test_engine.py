@@ -9,7 +9,8 @@ import pytest_asyncio
 from arks.engine.v1.ark_pb2 import Generation
 from arks.kit.ports import free_port
 from arks.kit.testing.wait import eventually
-from arks.openai_proxy.adapters.engine import CONNECTIONS, GrpcEngine
+from arks.openai_proxy.adapters.connection import CONNECTIONS
+from arks.openai_proxy.adapters.engine import GrpcEngine
 from arks.openai_proxy.service.completions import Completions
 from arks.openai_proxy.service.ports import EngineFailed
 from arks.openai_proxy.testing.mock_engine import MODEL, MockEngine, serving
@@ -21,7 +22,7 @@ pytestmark = pytest.mark.real
 async def mock() -> AsyncIterator[tuple[MockEngine, GrpcEngine]]:
     mock = MockEngine()
     async with serving(mock) as port:
-        engine = GrpcEngine(f"127.0.0.1:{port}", timeout_seconds=20.0)
+        engine = GrpcEngine([f"127.0.0.1:{port}"], timeout_seconds=20.0)
         await engine.start()
         yield mock, engine
         await engine.stop()
@@ -78,9 +79,42 @@ async def test_calls_are_spread_over_connections(mock: tuple[MockEngine, GrpcEng
         await events.aclose()
 
 
+async def test_calls_are_spread_over_engines_and_avoid_one_that_is_away() -> None:
+    first, second, away = MockEngine(), MockEngine(), free_port()
+    async with serving(first) as one, serving(second) as two:
+        targets = [f"127.0.0.1:{port}" for port in (away, one, two)]
+        engine = GrpcEngine(targets, timeout_seconds=20.0, monotonic=lambda: 0.0)
+        await engine.start()
+        open_streams = []
+        failures = 0
+        for _ in range(7):
+            events = engine.stream(Generation(model="slow"))
+            try:
+                await anext(events)
+                open_streams.append(events)
+            except EngineFailed as error:
+                assert "UNAVAILABLE" == error.status
+                failures += 1
+        assert (1, 3, 3) == (failures, first.running, second.running)
+        assert 6 == (await engine.health()).running
+        for events in open_streams:
+            await events.aclose()
+        await engine.stop()
+
+
+async def test_without_an_engine_the_answer_is_that_it_is_away() -> None:
+    engine = GrpcEngine([], timeout_seconds=20.0)
+    await engine.start()
+    with pytest.raises(EngineFailed, match="UNAVAILABLE"):
+        await engine.complete(Generation(model=MODEL))
+    with pytest.raises(EngineFailed, match="UNAVAILABLE"):
+        await engine.health()
+    await engine.stop()
+
+
 async def test_a_deadline_ends_a_call() -> None:
     async with serving(MockEngine()) as port:
-        engine = GrpcEngine(f"127.0.0.1:{port}", timeout_seconds=0.2)
+        engine = GrpcEngine([f"127.0.0.1:{port}"], timeout_seconds=0.2)
         await engine.start()
         with pytest.raises(EngineFailed, match="DEADLINE_EXCEEDED"):
             [event async for event in engine.stream(Generation(model="slow"))]
@@ -90,7 +124,7 @@ async def test_a_deadline_ends_a_call() -> None:
 async def test_an_engine_that_comes_up_a_moment_later_answers() -> None:
     """The server starts between the first attempt and the next one."""
     port, mock = free_port(), MockEngine()
-    engine = GrpcEngine(f"127.0.0.1:{port}", timeout_seconds=20.0)
+    engine = GrpcEngine([f"127.0.0.1:{port}"], timeout_seconds=20.0)
     await engine.start()
     with pytest.raises(EngineFailed, match="UNAVAILABLE"):
         await engine.complete(Generation(model=MODEL))

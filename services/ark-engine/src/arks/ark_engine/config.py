@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
-from arks.ark_engine.domain.prefillers import DEFAULT_PORT, addresses
+from arks.kit.hosts import targets_of
 
+DEFAULT_PORT = 62000
 Role = Literal["prefiller", "decoder", "both"]
 TOKENS_PER_SLOT = 4096
 TMPFS = Path("/dev/shm")  # noqa: S108  # KV states of tens of MB that live for milliseconds
@@ -41,7 +42,7 @@ class Options:
 def read(arguments: list[str] | None, environment: Mapping[str, str]) -> Options:
     """Options from the command line; PREFILL_NODE_IP from the environment. Exits with a message if they are invalid."""
     found = _parser().parse_args(arguments)
-    prefillers = addresses(environment.get("PREFILL_NODE_IP", "")) if found.role == "decoder" else []
+    prefillers = targets_of(environment.get("PREFILL_NODE_IP", ""), DEFAULT_PORT) if found.role == "decoder" else []
     return Options(
         role=found.role,
         model=found.model,
@@ -84,7 +85,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 _ABOUT = """The reference ARK engine: llama.cpp behind gRPC. A decoder reads PREFILL_NODE_IP from the environment: one
-or more hosts of prefillers, separated by commas, each with a port or not."""
+or more hosts of prefillers, separated by commas, each with a port or not. A name may have several addresses."""
 
 
 def _positive(text: str) -> int:

@@ -15,10 +15,9 @@ from prometheus_client import CollectorRegistry
 from arks.ark_engine.adapters import llama_server
 from arks.ark_engine.adapters.llama import HttpLlama
 from arks.ark_engine.adapters.metrics import EngineMetrics
-from arks.ark_engine.adapters.prefillers import GrpcPrefiller
+from arks.ark_engine.adapters.prefillers import Prefillers
 from arks.ark_engine.api.server import EngineServer
 from arks.ark_engine.config import Options, read
-from arks.ark_engine.domain.prefillers import PrefillerRecord
 from arks.ark_engine.service.engine import Engine
 from arks.ark_engine.service.kept_states import KeptStates
 from arks.ark_engine.service.prompts import Prompts
@@ -46,13 +45,8 @@ class Program:
         clock, fingerprint = SystemClock(), llama_server.fingerprint(model)
         self.llama = HttpLlama(_LLAMA_SILENT_SECONDS)
         self.states = KeptStates(directory, clock)
-        self.prefillers = [
-            GrpcPrefiller(address, timeout_seconds=options.prefill_timeout_seconds) for address in options.prefillers
-        ]
-        records = [PrefillerRecord(address) for address in options.prefillers]
-        self.prompts = Prompts(
-            self.llama, list(zip(records, self.prefillers, strict=True)), directory=directory, fingerprint=fingerprint
-        )
+        self.prefillers = Prefillers(options.prefillers, timeout_seconds=options.prefill_timeout_seconds)
+        self.prompts = Prompts(self.llama, self.prefillers.by_address, directory=directory, fingerprint=fingerprint)
         name = options.served_model or model.stem
         self.engine = Engine(
             self.llama,
@@ -99,8 +93,7 @@ class Program:
         """Serve; yields the gRPC port once the model is loaded. Raises NoModel, OSError."""
         http_port = await self.http.start()
         port = await self.server.start(f"{self.options.host}:{self.options.port}")
-        for prefiller in self.prefillers:
-            await prefiller.start()
+        await self.prefillers.start()
         try:
             llama, address = await llama_server.start(self._llama_options())
             await self.llama.start(address)
@@ -112,8 +105,7 @@ class Program:
             del llama
         finally:
             await self.server.stop(0)
-            for prefiller in self.prefillers:
-                await prefiller.stop()
+            await self.prefillers.stop()
             await self.llama.stop()
             await self.http.stop()
 

@@ -14,7 +14,7 @@ from arks.openai_proxy.service.completions import Completions
 
 def build(settings: Settings) -> FastAPI:
     metrics = ProxyMetrics(CollectorRegistry())
-    engine = GrpcEngine(settings.target, timeout_seconds=settings.request_timeout_seconds)
+    engine = GrpcEngine(settings.targets, timeout_seconds=settings.request_timeout_seconds)
     return api.build(
         Completions(engine, on_retry=metrics.retries.inc),
         engine,

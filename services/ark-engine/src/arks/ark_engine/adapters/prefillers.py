@@ -1,6 +1,7 @@
-"""Prefillers over gRPC."""
+"""Prefillers over gRPC: those behind the names that a decoder is given."""
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -9,8 +10,10 @@ from google.protobuf.message import DecodeError
 
 from arks.ark_engine.domain.failures import Failed
 from arks.ark_engine.domain.state import Assembly, BrokenState
-from arks.ark_engine.service.ports import PrefillFailed
+from arks.ark_engine.service.ports import PrefillerPeer, PrefillFailed
 from arks.engine.v1 import ark_pb2 as ark
+from arks.kit.hosts import Hosts
+from arks.kit.tasks import cancel
 
 SERVICE = "arks.engine.v1.EngineService"
 DETAIL_KEY = "ark-error-bin"
@@ -33,18 +36,15 @@ class GrpcPrefiller:
         """`timeout_seconds`: of processing a prompt, and again of sending its state."""
         self._address = address
         self._timeout_seconds = timeout_seconds
-        self._channel: grpc.aio.Channel | None = None
+        self._channel = grpc.aio.insecure_channel(address, options=_OPTIONS)
 
-    async def start(self) -> None:
-        self._channel = grpc.aio.insecure_channel(self._address, options=_OPTIONS)
-
-    async def stop(self) -> None:
-        if self._channel is not None:
-            await self._channel.close()
+    async def stop(self, grace_seconds: float | None = None) -> None:
+        """End its calls; those in flight have `grace_seconds`."""
+        await self._channel.close(grace_seconds)
 
     async def prefill(self, generation: ark.Generation) -> ark.HandOver:
         with _translated():
-            call = self._opened().unary_unary(
+            call = self._channel.unary_unary(
                 f"/{SERVICE}/Prefill", request_serializer=ark.PrefillRequest.SerializeToString
             )
             answer = await call(ark.PrefillRequest(generation=generation), timeout=self._timeout_seconds)
@@ -53,7 +53,7 @@ class GrpcPrefiller:
     async def fetch(self, hand_over: ark.HandOver, file: Path) -> None:
         assembly = Assembly(hand_over.state_bytes)
         request = ark.FetchStateRequest(id=hand_over.id)
-        call = self._opened().unary_stream(
+        call = self._channel.unary_stream(
             f"/{SERVICE}/FetchState", request_serializer=ark.FetchStateRequest.SerializeToString
         )
         with _translated(), file.open("wb") as target:
@@ -63,10 +63,37 @@ class GrpcPrefiller:
                 target.write(assembly.add(ark.FetchStateResponse.FromString(chunk)))
             assembly.end()
 
-    def _opened(self) -> grpc.aio.Channel:
-        if self._channel is None:
-            raise PrefillFailed("the connection is not open")
-        return self._channel
+
+class Prefillers:
+    """`by_address`: the prefillers that exist now. `start` and `stop` it in an event loop."""
+
+    def __init__(self, targets: Sequence[str], *, timeout_seconds: float) -> None:
+        """`targets`: host:port of each; a name may stand for several. `timeout_seconds`: as of GrpcPrefiller."""
+        self._timeout_seconds = timeout_seconds
+        self._hosts = Hosts(targets, self._changed)
+        self._open: dict[str, GrpcPrefiller] = {}
+        self._closing: set[asyncio.Task[None]] = set()
+        self.by_address: dict[str, PrefillerPeer] = {}
+
+    async def start(self) -> None:
+        await self._hosts.start()
+
+    async def stop(self) -> None:
+        await self._hosts.stop()
+        for prefiller in self._open.values():
+            await prefiller.stop()
+        for closing in list(self._closing):
+            await cancel(closing)
+
+    def _changed(self, addresses: frozenset[str]) -> None:
+        for address in addresses - self._open.keys():
+            prefiller = self._open[address] = GrpcPrefiller(address, timeout_seconds=self._timeout_seconds)
+            self.by_address[address] = PrefillerPeer(address, prefiller=prefiller)
+        for address in self._open.keys() - addresses:
+            del self.by_address[address]
+            closing = asyncio.ensure_future(self._open.pop(address).stop(self._timeout_seconds))
+            self._closing.add(closing)
+            closing.add_done_callback(self._closing.discard)
 
 
 def _detail(error: grpc.aio.AioRpcError) -> dict[str, str]:

@@ -6,5 +6,4 @@ answer.py        events as one answer
 events.py        llama.cpp's chunks as events of the protocol
 slots.py        which slot a generation gets, and who waits
 state.py        KV states in chunks with checksums
-prefillers.py   which prefiller processes a prompt, and when one is avoided
 """

@@ -1,10 +1,12 @@
 """What the use cases need: llama.cpp, and prefillers."""
 
 from collections.abc import AsyncGenerator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 from arks.engine.v1.ark_pb2 import Generation, HandOver
+from arks.kit.peers import Peer
 
 
 class PrefillFailed(Exception):
@@ -32,3 +34,10 @@ class Prefiller(Protocol):
 
     async def fetch(self, hand_over: HandOver, file: Path) -> None:
         """Write the state to `file`."""
+
+
+@dataclass
+class PrefillerPeer(Peer):
+    """A prefiller with the record of its calls."""
+
+    prefiller: Prefiller = field(kw_only=True)

@@ -2,7 +2,7 @@
 
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,9 +10,9 @@ import structlog
 
 from arks.ark_engine.domain.bodies import path, prefill_body
 from arks.ark_engine.domain.failures import Failed
-from arks.ark_engine.domain.prefillers import PrefillerRecord, choose
-from arks.ark_engine.service.ports import Llama, Prefiller, PrefillFailed
+from arks.ark_engine.service.ports import Llama, PrefillerPeer, PrefillFailed
 from arks.engine.v1.ark_pb2 import Generation
+from arks.kit.peers import choose
 
 log = structlog.get_logger(__name__)
 
@@ -33,16 +33,15 @@ class Prompts:
     def __init__(
         self,
         llama: Llama,
-        prefillers: Sequence[tuple[PrefillerRecord, Prefiller]],
+        prefillers: Mapping[str, PrefillerPeer],
         *,
         directory: Path,
         fingerprint: str,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`directory`: where llama.cpp reads and writes states."""
+        """`prefillers`: by address; it may change meanwhile. `directory`: where llama.cpp reads and writes states."""
         self._llama = llama
-        self._prefillers = {record.address: prefiller for record, prefiller in prefillers}
-        self._records = [record for record, _ in prefillers]
+        self._prefillers = prefillers
         self._directory = directory
         self._fingerprint = fingerprint
         self._monotonic = monotonic
@@ -51,18 +50,18 @@ class Prompts:
 
     async def prepare(self, generation: Generation, slot: int) -> Prepared:
         """Raises Failed."""
-        record = choose(self._records, self._monotonic())
-        if record is None:
-            self.fallbacks += bool(self._records)
+        peer = choose(self._prefillers.values(), self._monotonic())
+        if peer is None:
+            self.fallbacks += bool(self._prefillers)
             return await self.compute(generation, slot)
         try:
-            prepared = await self._fetch(generation, slot, record)
+            prepared = await self._fetch(generation, slot, peer)
         except PrefillFailed as error:
-            record.failed(self._monotonic())
+            peer.failed(self._monotonic())
             self.fallbacks += 1
-            log.warning("prefiller failed, prompt is processed here", prefiller=record.address, reason=str(error))
+            log.warning("prefiller failed, prompt is processed here", prefiller=peer.address, reason=str(error))
             return await self.compute(generation, slot)
-        record.succeeded()
+        peer.succeeded()
         self.handed_over += 1
         return prepared
 
@@ -74,9 +73,9 @@ class Prompts:
         cached = usage.get("prompt_tokens_details", {}).get("cached_tokens", 0)
         return Prepared(usage["prompt_tokens"], cached, self._milliseconds(began))
 
-    async def _fetch(self, generation: Generation, slot: int, record: PrefillerRecord) -> Prepared:
-        prefiller = self._prefillers[record.address]
-        record.in_flight += 1
+    async def _fetch(self, generation: Generation, slot: int, peer: PrefillerPeer) -> Prepared:
+        prefiller = peer.prefiller
+        peer.in_flight += 1
         file = self._directory / f"{uuid.uuid4().hex}.state"
         try:
             hand_over = await prefiller.prefill(generation)
@@ -86,10 +85,10 @@ class Prompts:
             await prefiller.fetch(hand_over, file)
             await self._restore(slot, file.name)
         finally:
-            record.in_flight -= 1
+            peer.in_flight -= 1
             file.unlink(missing_ok=True)
         prepared = Prepared(hand_over.prompt_tokens, hand_over.prompt_tokens, hand_over.prefill_milliseconds)
-        return replace(prepared, transfer_milliseconds=self._milliseconds(began), prefiller=record.address)
+        return replace(prepared, transfer_milliseconds=self._milliseconds(began), prefiller=peer.address)
 
     async def _restore(self, slot: int, name: str) -> None:
         try:

@@ -1,94 +1,73 @@
-"""Calls of an ARK engine over gRPC.
+"""Calls of ARK engines over gRPC; each goes to the engine with the fewest calls in flight."""
 
-Several connections, because one connection's frames are handled one after the other on both sides; a call takes the
-connection with the fewest calls in flight. A dead peer is found by keepalive pings within 15 s.
-"""
-
+import asyncio
+import time
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
 
 import grpc
 from google.protobuf.message import DecodeError
 
 from arks.engine.v1 import ark_pb2 as ark
+from arks.kit.hosts import Hosts
+from arks.kit.peers import choose
+from arks.kit.tasks import cancel
+from arks.openai_proxy.adapters.connection import EngineConnection, EnginePeer
+from arks.openai_proxy.domain.health import combined
 from arks.openai_proxy.service.ports import EngineFailed
 
-SERVICE = "arks.engine.v1.EngineService"
 DETAIL_KEY = "ark-error-bin"
-CONNECTIONS = 4
 SHORT_CALL_SECONDS = 5.0
 """Deadline of calls that never wait for a generation."""
-_ANSWER_BYTES_LIMIT = 64 * 1024 * 1024
-_OPTIONS = (
-    ("grpc.use_local_subchannel_pool", 1),
-    ("grpc.keepalive_time_ms", 10_000),
-    ("grpc.keepalive_timeout_ms", 5_000),
-    ("grpc.keepalive_permit_without_calls", 1),
-    ("grpc.http2.max_pings_without_data", 0),
-    ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 100),
-    ("grpc.max_reconnect_backoff_ms", 2_000),
-    ("grpc.max_receive_message_length", _ANSWER_BYTES_LIMIT),
-    ("grpc.enable_retries", 0),
-)
-
-
-class _Connection:
-    """Calls return bytes: a message that gRPC cannot parse would be None, or the silent end of a stream."""
-
-    def __init__(self, target: str) -> None:
-        self.in_flight = 0
-        self.channel = grpc.aio.insecure_channel(target, options=_OPTIONS)
-        self.list_models = self._unary("ListModels")
-        self.health = self._unary("Health")
-        self.complete = self._unary("Complete")
-        self.stream_complete = self.channel.unary_stream(
-            f"/{SERVICE}/StreamComplete",
-            request_serializer=ark.StreamCompleteRequest.SerializeToString,
-        )
-
-    def _unary(self, method: str) -> Callable[..., Any]:
-        call: Callable[..., Any] = self.channel.unary_unary(
-            f"/{SERVICE}/{method}",
-            request_serializer=lambda request: request.SerializeToString(),
-        )
-        return call
+_AWAY = "UNAVAILABLE"
 
 
 class GrpcEngine:
-    def __init__(self, target: str, *, timeout_seconds: float) -> None:
-        """`target`: host:port; `timeout_seconds`: of a whole generation. Connects with the first call."""
-        self._target = target
+    def __init__(
+        self, targets: Sequence[str], *, timeout_seconds: float, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
+        """`targets`: host:port each, where a name may stand for several engines. All serve the same model.
+
+        `timeout_seconds`: of a whole generation. Connects with the first call.
+        """
+        self._hosts = Hosts(targets, self._changed)
         self._timeout_seconds = timeout_seconds
-        self._connections: list[_Connection] = []
+        self._monotonic = monotonic
+        self._peers: dict[str, EnginePeer] = {}
+        self._closing: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
-        self._connections = [_Connection(self._target) for _ in range(CONNECTIONS)]
+        await self._hosts.start()
 
     async def stop(self) -> None:
-        for connection in self._connections:
-            await connection.channel.close()
+        await self._hosts.stop()
+        for peer in self._peers.values():
+            await peer.close()
+        for closing in list(self._closing):
+            await cancel(closing)
 
     async def models(self) -> Sequence[ark.Model]:
-        with self._connection() as connection, _translated():
+        with self._connection() as connection:
             answer = await connection.list_models(ark.ListModelsRequest(), timeout=SHORT_CALL_SECONDS)
             return ark.ListModelsResponse.FromString(answer).models
 
     async def health(self) -> ark.HealthResponse:
-        with self._connection() as connection, _translated():
-            answer = await connection.health(ark.HealthRequest(), timeout=SHORT_CALL_SECONDS)
-            return ark.HealthResponse.FromString(answer)
+        """Of all engines together. Raises EngineFailed if none answers."""
+        found = await asyncio.gather(*(_health(peer) for peer in self._peers.values()))
+        answers = [answer for answer in found if answer is not None]
+        if not answers:
+            raise EngineFailed(_AWAY, "no engine answers")
+        return combined(answers)
 
     async def complete(self, generation: ark.Generation) -> ark.CompleteResponse:
         request = ark.CompleteRequest(generation=generation)
-        with self._connection() as connection, _translated():
+        with self._connection() as connection:
             answer = await connection.complete(request, timeout=self._timeout_seconds)
             return ark.CompleteResponse.FromString(answer)
 
     async def stream(self, generation: ark.Generation) -> AsyncGenerator[ark.StreamCompleteResponse, None]:
         request = ark.StreamCompleteRequest(generation=generation)
-        with self._connection() as connection, _translated():
+        with self._connection() as connection:
             call = connection.stream_complete(request, timeout=self._timeout_seconds)
             try:
                 async for event in call:
@@ -97,13 +76,37 @@ class GrpcEngine:
                 call.cancel()  # without effect on a call that has ended
 
     @contextmanager
-    def _connection(self) -> Iterator[_Connection]:
-        connection = min(self._connections, key=lambda each: each.in_flight)
-        connection.in_flight += 1
+    def _connection(self) -> Iterator[EngineConnection]:
+        """A connection of the engine that gets the next call. Raises EngineFailed."""
+        peers = self._peers.values()
+        peer = choose(peers, self._monotonic()) or min(peers, key=lambda each: each.avoided_until, default=None)
+        if peer is None:
+            raise EngineFailed(_AWAY, "the engine's name has no address")
         try:
-            yield connection
-        finally:
-            connection.in_flight -= 1
+            with peer.connection() as connection, _translated():
+                yield connection
+        except EngineFailed as error:
+            if error.status == _AWAY:
+                peer.failed(self._monotonic())
+            raise
+        peer.succeeded()
+
+    def _changed(self, addresses: frozenset[str]) -> None:
+        for address in addresses - self._peers.keys():
+            self._peers[address] = EnginePeer(address)
+        for address in self._peers.keys() - addresses:
+            closing = asyncio.ensure_future(self._peers.pop(address).close(self._timeout_seconds))
+            self._closing.add(closing)
+            closing.add_done_callback(self._closing.discard)
+
+
+async def _health(peer: EnginePeer) -> ark.HealthResponse | None:
+    try:
+        with peer.connection() as connection, _translated():
+            answer = await connection.health(ark.HealthRequest(), timeout=SHORT_CALL_SECONDS)
+            return ark.HealthResponse.FromString(answer)
+    except EngineFailed:
+        return None
 
 
 @contextmanager

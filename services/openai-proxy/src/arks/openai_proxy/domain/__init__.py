@@ -3,6 +3,7 @@
 requests.py      bodies that clients send, with their rules
 messages.py      the conversation of a body, as the engine gets it
 generation.py    a whole body as a Generation
+health.py        several engines as one
 answers.py       an engine's answer as OpenAI's JSON
 chunks.py        an engine's events as OpenAI's chunks
 logprobs.py      log probabilities in both of OpenAI's forms

@@ -9,7 +9,8 @@ from typing import Any
 import grpc
 
 from arks.engine.v1 import ark_pb2 as ark
-from arks.openai_proxy.adapters.engine import DETAIL_KEY, SERVICE
+from arks.openai_proxy.adapters.connection import SERVICE
+from arks.openai_proxy.adapters.engine import DETAIL_KEY
 
 MODEL = "mock"
 
