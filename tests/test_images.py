@@ -1,11 +1,16 @@
-"""The directories of packages in the images of the services."""
+"""The directories of packages and of source code in the images."""
 
 import importlib.metadata
 import os
 import runpy
 import subprocess
 import sys
+import tomllib
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 CHECKOUT = Path(__file__).parents[1]
 IMAGES = CHECKOUT / "deploy/images"
@@ -39,16 +44,49 @@ def test_no_package_of_a_service_hides_one_that_all_services_share(tmp_path: Pat
     assert "" == done.stderr
 
 
-def test_the_engine_image_has_every_module_that_its_program_imports() -> None:
-    program = """
+def imported_by(modules: str) -> list[Path]:
+    """Files of Arks that a process has read once it has imported these modules."""
+    program = f"""
 import sys
-import arks.app_deployer.programs.llamacpp
-print(*(found.__file__ for name, found in sys.modules.items() if name.startswith("arks.") and found.__file__))
+import {modules}
+print(*(found.__file__ for name, found in sys.modules.items()
+        if name.partition(".")[0] in ("arks", "openai_api_server") and found.__file__))
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
-    text = (IMAGES / "build.py").read_text()
-    listed = text.partition("ENGINE_SOURCES = (")[2].partition(")")[0]
-    sources = [CHECKOUT / line.strip(' ",') for line in listed.split("\n") if line.strip()]
-    imported = [Path(path) for path in done.stdout.split()]
+    return [Path(path) for path in done.stdout.split()]
+
+
+@pytest.fixture(scope="module")
+def build() -> Iterator[dict[str, Any]]:
+    """Names of build.py."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(IMAGES))
+        yield runpy.run_path(str(IMAGES / "build.py"))
+
+
+def test_the_engine_image_has_every_module_that_its_program_imports(build: dict[str, Any]) -> None:
+    imported = imported_by("arks.app_deployer.programs.llamacpp")
+    sources = [CHECKOUT / source for source in build["ENGINE_SOURCES"]]
     assert [] == [path for path in imported if not any(path.is_relative_to(source) for source in sources)]
     assert imported
+
+
+@pytest.mark.parametrize("image", ["openai-proxy", "ark-engine"])
+def test_the_images_of_ark_have_every_module_that_their_programs_import(image: str, build: dict[str, Any]) -> None:
+    imported = imported_by(build["ARK_IMPORTS"][image]["IMPORTS"])
+    sources = [CHECKOUT / source for source in (*build["ARK_LIBRARIES"], *build["ARK_SOURCES"][image])]
+    assert [] == [path for path in imported if not any(path.is_relative_to(source) for source in sources)]
+    assert imported
+
+
+def test_the_compose_file_s_dockerfile_copies_every_package_that_it_installs() -> None:
+    text = (CHECKOUT / "deploy/ark/Dockerfile").read_text()
+    copied = [word for line in text.splitlines() if line.startswith("COPY ") for word in line.split()[1:-1]]
+    missing = [path for path in copied if not path.startswith(("--", "/")) and not (CHECKOUT / path).exists()]
+    assert [] == missing
+    workspace = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["tool"]["uv"]["workspace"]["members"]
+    members = [path.parent for member in workspace for path in CHECKOUT.glob(f"{member}/pyproject.toml")]
+    covered = [CHECKOUT / path for path in copied]
+    assert [] == [member for member in members if not any(member.is_relative_to(path) for path in covered)]
+    ignored = (CHECKOUT / "deploy/ark/Dockerfile.dockerignore").read_text().splitlines()
+    assert not {"libs", "services", "deploy", "uv.lock", "LICENSE"} & set(ignored)

@@ -31,7 +31,12 @@ SETTINGS: dict[str, type[KitSettings]] = {
     "model-manager": ModelManagerSettings,
     "token-quota": TokenQuotaSettings,
 }
-OVERRIDABLE = {"log_level", "runtime_default_llamacpp_image"}
+OVERRIDABLE = {
+    "log_level",
+    "runtime_default_llamacpp_image",
+    "runtime_default_ark_image",
+    "default_ark_router_image",
+}
 """The chart sets them, and an operator may override them."""
 CERTIFICATES = ("ca", "certificate", "certificate_key")
 ELSEWHERE = {

@@ -12,6 +12,7 @@ import argparse
 import fcntl
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from context import (
@@ -54,6 +55,27 @@ ENGINE_SOURCES = (
     "libs/kit/src/arks/kit/machine.py",
 )
 """All that the engine program imports of Arks."""
+ARK_SOURCES = {
+    "openai-proxy": (
+        "services/openai-proxy/src/arks/openai_proxy",
+        "services/openai-proxy/src/openai_api_server",
+    ),
+    "ark-engine": (
+        "services/ark-engine/src/arks/ark_engine",
+        "services/openai-proxy/src/arks/openai_proxy",
+    ),
+}
+"""ark-engine has the proxy too: a replica of runtime ark is both."""
+ARK_LIBRARIES = ("libs/contracts/src/arks/engine", "libs/kit/src/arks/kit")
+ARK_PACKAGES = {
+    "openai-proxy": ("arks-openai-proxy",),
+    "ark-engine": ("arks-openai-proxy", "arks-ark-engine"),
+}
+ARK_IMPORTS = {
+    "openai-proxy": {"IMPORTS": "openai_api_server, uvicorn"},
+    "ark-engine": {"IMPORTS": "arks.ark_engine.main, arks.openai_proxy.programs.with_engine, xllamacpp"},
+}
+"""What the build imports: it fails if a package is missing."""
 
 
 def debian_base(builder: Builder, kind: str) -> str:
@@ -68,20 +90,42 @@ def debian_base(builder: Builder, kind: str) -> str:
     return tag
 
 
+@dataclass(frozen=True)
+class CommonPackages:
+    """Packages that all services need: a layer that a node stores once."""
+
+    names: frozenset[str]
+    directory: Path
+    inputs: str
+    """Digest of everything that they are made from."""
+
+    def beside(self, name: str, needed: dict[str, str]) -> str:
+        """Install what an image needs besides; returns the digest of both."""
+        rest = {package: block for package, block in needed.items() if package not in self.names}
+        return digest(self.inputs, install(CONTEXT / "packages" / name, rest, (self.directory, self.inputs)))
+
+
+def common_packages(kit: dict[str, str], needs: dict[str, dict[str, str]]) -> CommonPackages:
+    in_all = frozenset.intersection(*(frozenset(needed) for needed in needs.values()))
+    directory = CONTEXT / "packages/common"
+    return CommonPackages(in_all, directory, install(directory, {name: kit[name] for name in in_all}))
+
+
 def service_images(base: str) -> Iterator[Image]:
     kit = requirements("arks-kit", "kubernetes")
     needs = {name: kit | requirements(f"arks-{name}", *extras) for name, extras in SERVICES.items()}
-    in_all = set.intersection(*(set(needed) for needed in needs.values()))
-    below = CONTEXT / "packages/common"
-    common = install(below, {name: kit[name] for name in in_all})
+    common = common_packages(kit, needs)
     for name, needed in needs.items():
         module = name.replace("-", "_")
-        rest = {package: block for package, block in needed.items() if package not in in_all}
-        own = install(CONTEXT / "packages" / name, rest, (below, common))
+        packages = common.beside(name, needed)
         source = [CHECKOUT / path for path in (*LIBRARIES, f"services/{name}/src/arks/{module}")]
         code = copy_source(CONTEXT / "source" / name, *source)
-        inputs = digest(HERE / "Dockerfile", base, common, own, code)
-        yield Image(name, "service", inputs, base)
+        yield Image(name, "service", digest(HERE / "Dockerfile", base, packages, code), base)
+    for name, sources in ARK_SOURCES.items():
+        needed = {key: block for part in ARK_PACKAGES[name] for key, block in requirements(part).items()}
+        packages = common.beside(name, needed)
+        code = copy_source(CONTEXT / "source" / name, *(CHECKOUT / path for path in (*ARK_LIBRARIES, *sources)))
+        yield Image(name, "ark", digest(HERE / "Dockerfile", base, packages, code), base, ARK_IMPORTS[name])
 
 
 def engine_image(base: str) -> Image:

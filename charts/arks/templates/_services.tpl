@@ -58,6 +58,8 @@ app-deployer:
     runtime_profiles: /etc/arks/config/{{ include "arks.configFile" . }}
     {{- end }}
     runtime_default_llamacpp_image: {{ include "arks.ownImage" (dict "root" . "service" "llamacpp") }}
+    runtime_default_ark_image: {{ include "arks.ownImage" (dict "root" . "service" "ark-engine") }}
+    default_ark_router_image: {{ include "arks.ownImage" (dict "root" . "service" "openai-proxy") }}
     {{- with include "arks.podDefaults" (dict "values" .Values.tenantPods "kind" "engines") }}
     pod_defaults: {{ . | quote }}
     {{- end }}

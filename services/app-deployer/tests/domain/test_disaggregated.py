@@ -92,3 +92,7 @@ def test_a_router_gets_traffic_only_with_engines_of_both_stages(observed: Observ
     fact = fact_of(app(), observed)
     assert [("10.0.0.1", 8080, expected)] == [(item.host, item.port, item.state) for item in fact.replicas]
     assert ("m", ROUTER_RUNTIME, 1) == (fact.served_model, fact.runtime, fact.desired)
+
+
+def test_the_fact_names_the_runtime_whose_names_the_routers_metrics_have() -> None:
+    assert "ark" == fact_of(app(), ObservedDisaggregated(UP, UP, UP), "ark").runtime

@@ -36,6 +36,9 @@ class FakeWorkloads:
     def problem(self, _: ArksDisaggregatedApplication) -> Refusal | None:
         return None
 
+    def dialect(self, _: ArksDisaggregatedApplication) -> str:
+        return ""
+
     async def apply(self, _: ArksDisaggregatedApplication, model: ModelFact | None) -> ObservedDisaggregated:
         self.applied.append(model)
         return self.observed

@@ -34,7 +34,7 @@ class FakeWorkloads:
     def subscribe(self, listener: object) -> None:
         pass
 
-    def dialect(self, application: ArksApplication) -> str:
+    def dialect(self, _: ArksApplication | ArksDisaggregatedApplication) -> str:
         return ""
 
     def keys(self) -> set[Key]:

@@ -81,8 +81,8 @@ async def test_calls_are_spread_over_connections(mock: tuple[MockEngine, GrpcEng
 
 async def test_calls_are_spread_over_engines_and_avoid_one_that_is_away() -> None:
     first, second, away = MockEngine(), MockEngine(), free_port()
-    async with serving(first) as one, serving(second) as two:
-        targets = [f"127.0.0.1:{port}" for port in (away, one, two)]
+    async with serving(first) as first_port, serving(second) as second_port:
+        targets = [f"127.0.0.1:{port}" for port in (away, first_port, second_port)]
         engine = GrpcEngine(targets, timeout_seconds=20.0, monotonic=lambda: 0.0)
         await engine.start()
         open_streams = []

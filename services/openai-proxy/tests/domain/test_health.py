@@ -7,16 +7,16 @@ LOADING, READY = HealthResponse.STATUS_LOADING, HealthResponse.STATUS_READY
 
 
 def test_engines_together_are_ready_if_one_is_and_their_load_is_the_sum() -> None:
-    one = HealthResponse(status=LOADING, role=Role.ROLE_DECODER, slots=4, finished=7)
-    two = HealthResponse(status=READY, role=Role.ROLE_DECODER, slots=2, running=2, waiting=1, completion_tokens=9)
+    engine = HealthResponse(status=LOADING, role=Role.ROLE_DECODER, slots=4, finished=7)
+    other = HealthResponse(status=READY, role=Role.ROLE_DECODER, slots=2, running=2, waiting=1, completion_tokens=9)
     expected = HealthResponse(
         status=READY, role=Role.ROLE_DECODER, slots=6, running=2, waiting=1, finished=7, completion_tokens=9
     )
-    assert expected == combined([one, two])
+    assert expected == combined([engine, other])
 
 
 def test_one_engine_is_itself() -> None:
-    one = HealthResponse(
+    engine = HealthResponse(
         status=LOADING,
         role=Role.ROLE_BOTH,
         slots=1,
@@ -28,4 +28,4 @@ def test_one_engine_is_itself() -> None:
         handed_over=7,
         fallbacks=8,
     )
-    assert one == combined([one])
+    assert engine == combined([engine])

@@ -39,7 +39,7 @@ async def addresses_of(host: str) -> list[str]:
     """Addresses of one family, IPv4 if there are any: of a host with both, each would count twice. Raises OSError."""
     found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
     by_family = {
-        family: [str(address[0]) for one, _, _, _, address in found if one is family]
+        family: [str(address[0]) for its, _, _, _, address in found if its is family]
         for family in (socket.AF_INET, socket.AF_INET6)
     }
     return by_family[socket.AF_INET] or by_family[socket.AF_INET6]

@@ -55,10 +55,14 @@ class Settings(settings.Settings):
     runtime_default_sglang_image: str | None = None
     runtime_default_dynamo_image: str | None = None
     runtime_default_llamacpp_image: str | None = None
+    runtime_default_ark_image: str | None = None
+    """Also of prefill and decode."""
     default_sglang_image: str | None = None
     """Of prefill, decode and their router."""
     default_sglang_router_image: str | None = None
     """Of the router alone; None: as default_sglang_image."""
+    default_ark_router_image: str | None = None
+    """openai-proxy's."""
 
     def images(self) -> Images:
         return Images(
@@ -66,6 +70,9 @@ class Settings(settings.Settings):
             sglang=self.runtime_default_sglang_image,
             dynamo=self.runtime_default_dynamo_image,
             llamacpp=self.runtime_default_llamacpp_image,
+            ark=self.runtime_default_ark_image,
             disaggregated_sglang=self.default_sglang_image,
-            disaggregated_router=self.default_sglang_router_image,
+            disaggregated_ark=self.runtime_default_ark_image,
+            sglang_router=self.default_sglang_router_image,
+            ark_router=self.default_ark_router_image,
         )

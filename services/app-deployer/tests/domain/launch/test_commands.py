@@ -17,7 +17,7 @@ from arks.app_deployer.domain.launch.arguments import as_arguments, quoted
 from arks.app_deployer.domain.launch.containers import model_path
 from arks.app_deployer.domain.launch.local_commands import LLAMACPP, EngineParameters, engine_command
 from arks.app_deployer.domain.launch.profile_set import Images, NoLaunch
-from arks.contracts.resources import ArksApplication, ArksApplicationSpec, ArksDisaggregatedApplication
+from arks.contracts.resources import ArksApplication, ArksApplicationSpec, ArksDisaggregatedApplication, Runtime
 from arks.kit.testing.golden import assert_golden, cases
 
 PROFILES = read_profiles()
@@ -56,8 +56,21 @@ def _spec(**fields: Any) -> ArksApplicationSpec:
 
 
 def test_a_runtime_without_a_launch_line_is_refused_with_those_that_have_one() -> None:
-    with pytest.raises(NoLaunch, match="runtime ark is not supported; use one of vllm, sglang, dynamo"):
-        commands.launch_of(_spec(runtime="ark"), PROFILES)
+    with pytest.raises(NoLaunch, match="runtime llamacpp is not supported; use one of vllm, sglang, dynamo"):
+        PROFILES.launch(Runtime.LLAMACPP, None, disaggregated=True)
+
+
+def test_the_images_of_ark_are_settings() -> None:
+    profiles = read_profiles(images=Images(ark="engine:1", disaggregated_ark="engine:1", ark_router="proxy:1"))
+    assert "engine:1" == commands.launch_of(_spec(runtime="ark"), profiles).image
+    containers = disaggregated_commands.group(_disaggregated(runtime="ark"), "/models/m", profiles)
+    assert ("proxy:1", "engine:1") == (containers.router.image, containers.prefill.leader.image)
+
+
+def _disaggregated(**fields: Any) -> ArksDisaggregatedApplication:
+    spec = {"model": {"name": "m"}, "router": {}, "prefill": {}, "decode": {}} | fields
+    manifest = {"kind": "ArksDisaggregatedApplication", "metadata": {"name": "a"}, "spec": spec}
+    return ArksDisaggregatedApplication.from_dict({"apiVersion": "arks.ai/v1"} | manifest)
 
 
 @pytest.mark.parametrize(
@@ -65,15 +78,11 @@ def test_a_runtime_without_a_launch_line_is_refused_with_those_that_have_one() -
     [
         (Images(), "lmsysorg/sglang:v0.5.1.post1-cu126", "lmsysorg/sglang:v0.5.1.post1-cu126"),
         (Images(disaggregated_sglang="engine:1"), "engine:1", "engine:1"),
-        (Images(disaggregated_sglang="engine:1", disaggregated_router="router:1"), "router:1", "engine:1"),
+        (Images(disaggregated_sglang="engine:1", sglang_router="router:1"), "router:1", "engine:1"),
     ],
 )
 def test_the_router_s_image_falls_back_to_the_engine_s(images: Images, router: str, engine: str) -> None:
-    fields = {"model": {"name": "m"}, "router": {}, "prefill": {}, "decode": {}}
-    app = ArksDisaggregatedApplication.from_dict(
-        {"apiVersion": "arks.ai/v1", "kind": "ArksDisaggregatedApplication", "metadata": {"name": "a"}, "spec": fields}
-    )
-    containers = disaggregated_commands.group(app, "/models/m", read_profiles(images=images))
+    containers = disaggregated_commands.group(_disaggregated(), "/models/m", read_profiles(images=images))
     assert (router, engine) == (containers.router.image, containers.decode.leader.image)
 
 

@@ -15,6 +15,7 @@ from arks.app_deployer.domain.launch.disaggregated_manifests import (
     router_account,
     router_deployment,
     router_service,
+    stage_services,
     stage_templates,
 )
 from arks.app_deployer.domain.surge import Rollout
@@ -39,7 +40,8 @@ def _with_short_drain(value: Any) -> Any:
         return {name: _with_short_drain(item) for name, item in value.items()}
     if isinstance(value, list):
         return [_with_short_drain(item) for item in value]
-    return "<drain>" if isinstance(value, str) and value == drain.command(8080, 600)[2] else value
+    scripts = {drain.command(8080, 600, page=page)[2]: f"<drain: {page}>" for page in drain.PAGES}
+    return scripts.get(value, value) if isinstance(value, str) else value
 
 
 def _model(name: str, **fields: str) -> ModelFact:
@@ -70,7 +72,8 @@ def test_children_of_a_disaggregated_application_are_as_written_down(case: str) 
             manifests.leader_worker_set(app, made, Rollout(1, 1, 0), name=name, part=stage.value, without_surge=False)
         )
     router = router_deployment(app, model, PROFILES, GRACE_SECONDS)
-    children = [*objects, router, *router_account(app), router_service(app)]
+    services = [router_service(app), *stage_services(app, PROFILES)]
+    children = [*objects, router, *router_account(app, PROFILES), *services]
     assert_golden(DISAGGREGATED / f"{case}.out.yaml", _as_text(children))
 
 

@@ -79,8 +79,8 @@ def test_an_engine_has_the_metrics_of_its_profile() -> None:
             "the command of leader has names without a value: modell",
         ),
         (
-            [profile(commands={"router": {"exec": "x {model}"}})],
-            "the command of router has names without a value: model",
+            [profile(commands={"router": {"exec": "x {stage}"}})],
+            "the command of router has names without a value: stage",
         ),
     ],
 )

@@ -36,6 +36,10 @@ def test_a_runtime_without_it_never_needs_it() -> None:
     assert not is_needed(None, 8, ["--tp", "8"])
 
 
+def test_a_profile_may_always_need_it() -> None:
+    assert is_needed(SharedMemory(always=True), None, [])
+
+
 def pod(**instance: object) -> Json:
     spec = {"runtime": "vllm", "tensorParallelSize": 2, "model": {"name": "m"}, "instanceSpec": instance}
     manifest = {"apiVersion": "arks.ai/v1", "kind": "ArksApplication", "metadata": {"name": "app"}, "spec": spec}

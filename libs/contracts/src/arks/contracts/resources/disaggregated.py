@@ -1,4 +1,4 @@
-"""ArksDisaggregatedApplication: prefill and decode on separate engines behind a router (SGLang)."""
+"""ArksDisaggregatedApplication: prefill and decode on separate engines behind a router."""
 
 from typing import Annotated, ClassVar, Literal
 
@@ -79,9 +79,7 @@ class DisaggregatedWorkload(ApiModel):
 class ArksDisaggregatedApplicationSpec(ApiModel):
     """Which model, and the engines of each stage."""
 
-    runtime: Literal["", "sglang"] = Field(
-        default="sglang", description="Engine; empty means sglang, the only supported one."
-    )
+    runtime: Literal["", "sglang", "ark"] = Field(default="sglang", description="Engine; empty means sglang.")
     router_image: str | None = Field(default=None, max_length=1024, description="Image of the router.")
     runtime_image: str | None = Field(default=None, max_length=1024, description="Image of the engines.")
     runtime_version: RuntimeVersion | None = Field(

@@ -15,7 +15,7 @@ def read_profiles(path: Path | None = None, images: Images | None = None) -> Pro
     """All profiles. `path`: the operator's file; None: there is none. Raises BadProfiles."""
     images = images or Images()
     built_in = [images.applied(profile) for profile in _built_in()]
-    return Profiles([*_of_operator(path), *built_in], images.disaggregated_router)
+    return Profiles([*_of_operator(path), *built_in])
 
 
 def _of_operator(path: Path | None) -> list[Profile]:

@@ -143,13 +143,20 @@ def _phase(
     return ApplicationPhase.FAILED if failing else ApplicationPhase.CREATING
 
 
-def fact_of(application: ArksDisaggregatedApplication, observed: ObservedDisaggregated) -> ReplicasFact:
-    """The fact lists routers, which receive the requests. They are ready only with a ready engine of each stage."""
+def fact_of(
+    application: ArksDisaggregatedApplication, observed: ObservedDisaggregated, dialect: str = ""
+) -> ReplicasFact:
+    """The fact lists routers, which receive the requests. They are ready only with a ready engine of each stage.
+
+    `dialect`: the runtime whose names the routers' metrics have; empty: no engine's.
+    """
     engines = observed.prefill.of(InstanceState.READY) and observed.decode.of(InstanceState.READY)
     replicas = [replica_fact(replica) for replica in observed.router.replicas]
     if not engines:
         replicas = [_without_engines(replica) for replica in replicas]
-    return replicas_fact(application, replicas)
+    fact = replicas_fact(application, replicas)
+    fact.runtime = dialect or fact.runtime
+    return fact
 
 
 def _without_engines(router: ReplicaFact) -> ReplicaFact:

@@ -9,7 +9,7 @@ from arks.app_deployer.domain.progress import Deadlines, rolling_out, signature
 from arks.app_deployer.domain.workload import Refusal
 from arks.app_deployer.service.controller import Announcer, BaseController, ModelViews, soonest
 from arks.contracts.resources import ArksDisaggregatedApplication, ArksDisaggregatedApplicationStatus
-from arks.events.v1.facts_pb2 import ModelFact
+from arks.events.v1.facts_pb2 import ModelFact, ReplicasFact
 from arks.kit.clock import Clock
 from arks.kit.home import Resources
 from arks.kit.key import Key
@@ -25,6 +25,9 @@ class DisaggregatedWorkloads(Protocol):
 
     async def apply(self, application: ArksDisaggregatedApplication, model: ModelFact | None) -> ObservedDisaggregated:
         """Take the next steps; without a model nothing is started and what runs goes on. Raises ArksError."""
+
+    def dialect(self, application: ArksDisaggregatedApplication) -> str:
+        """The runtime whose names its routers' metrics have; empty: no engine's."""
 
     def observe(self, key: Key) -> ObservedDisaggregated:
         """The observed state, from memory."""
@@ -67,7 +70,7 @@ class DisaggregatedController(BaseController[ArksDisaggregatedApplication]):
         if problem is None:
             await self._ensure_finalizer(key, application)
             observed = await self._workloads.apply(application, model.fact if model.usable else None)
-            self._announcer.fact(key, fact_of(application, observed))
+            self._announcer.fact(key, self._fact(application, observed))
         else:
             observed = ObservedDisaggregated()
         before = self._statuses.last(application).status
@@ -94,7 +97,7 @@ class DisaggregatedController(BaseController[ArksDisaggregatedApplication]):
     async def _remove(self, key: Key, application: ArksDisaggregatedApplication) -> bool:
         observed = await self._workloads.remove(key)
         if observed.terminating:
-            self._announcer.fact(key, fact_of(application, observed))
+            self._announcer.fact(key, self._fact(application, observed))
             return False
         if not self._name_taken(key):
             self._announcer.remove_fact(key)
@@ -113,7 +116,10 @@ class DisaggregatedController(BaseController[ArksDisaggregatedApplication]):
         """Write the fact at once when something changes by itself; `reconcile` does the rest."""
         application = self._applications.cache.get(key)
         if application is not None and self._problem(key, application) is None:
-            self._announcer.fact(key, fact_of(application, self._workloads.observe(key)))
+            self._announcer.fact(key, self._fact(application, self._workloads.observe(key)))
+
+    def _fact(self, application: ArksDisaggregatedApplication, observed: ObservedDisaggregated) -> ReplicasFact:
+        return fact_of(application, observed, self._workloads.dialect(application))
 
     def _existing_keys(self) -> set[Key]:
         return self._workloads.keys()

@@ -17,7 +17,7 @@ from arks.app_deployer.domain.launch import (
     platform_defaults,
     scheduling,
 )
-from arks.app_deployer.domain.launch.disaggregated_commands import Stage
+from arks.app_deployer.domain.launch.disaggregated_commands import Stage, stage_host
 from arks.app_deployer.domain.launch.disaggregated_manifests import ROUTER, child_name, stage_name
 from arks.app_deployer.domain.launch.profile_set import NoLaunch, Profiles
 from arks.app_deployer.domain.pods import GroupRef, ReplicaNotice
@@ -85,6 +85,13 @@ class KubeDisaggregatedWorkloads:
             return Refusal(checks.GANG_NOT_SUPPORTED, problem)
         return None
 
+    def dialect(self, application: ArksDisaggregatedApplication) -> str:
+        try:
+            profile = disaggregated_commands.launch_of(application.spec, self._profiles).profile
+        except NoLaunch:
+            return ""
+        return profile.router.metrics or ""
+
     def keys(self) -> set[Key]:
         made = self._sets.of(_KIND) | self._deployments.of(_KIND) | self._services.of(_KIND)
         return made | {ref.application for ref in self._groups.group_refs() if ref.part}
@@ -132,11 +139,13 @@ class KubeDisaggregatedWorkloads:
         self, key: Key, known: _ApplicationState, application: ArksDisaggregatedApplication, model: ModelFact
     ) -> None:
         grace_seconds = self._grace_seconds
-        waits = [await self._services.apply(disaggregated_manifests.router_service(application))]
-        waits += [
-            await self._accounts[body["kind"]].apply(body)
-            for body in disaggregated_manifests.router_account(application)
+        services = [
+            disaggregated_manifests.router_service(application),
+            *disaggregated_manifests.stage_services(application, self._profiles),
         ]
+        accounts = disaggregated_manifests.router_account(application, self._profiles)
+        waits = [await self._services.apply(body) for body in services]
+        waits += [await self._accounts[body["kind"]].apply(body) for body in accounts]
         router = disaggregated_manifests.router_deployment(application, model, self._profiles, grace_seconds)
         router = platform_defaults.in_deployment(router, self._pod_defaults)
         known.revisions[ROUTER] = router["metadata"]["annotations"][manifests.REVISION]
@@ -160,7 +169,8 @@ class KubeDisaggregatedWorkloads:
         """Delete all children; Kubernetes deletes the account with its owner."""
         router = Key(key.namespace, child_name(key.name, ROUTER))
         named = [(self._sets, Key(key.namespace, stage_name(key.name, stage))) for stage in Stage]
-        named += [(self._deployments, router), (self._services, Key(key.namespace, service_name(key.name)))]
+        services = [service_name(key.name), *(stage_host(key.name, stage) for stage in Stage)]
+        named += [(self._deployments, router), *((self._services, Key(key.namespace, name)) for name in services)]
         removed = await asyncio.gather(*(children.delete(child, key.name, _KIND) for children, child in named))
         for children in self._accounts.values():
             children.forget(router)

@@ -23,6 +23,9 @@ class NoDisaggregatedWorkloads:
     async def remove(self, key: Key) -> ObservedDisaggregated:
         return ObservedDisaggregated()
 
+    def dialect(self, application: ArksDisaggregatedApplication) -> str:
+        return ""
+
     def keys(self) -> set[Key]:
         return set()
 

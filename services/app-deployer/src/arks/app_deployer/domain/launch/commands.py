@@ -42,10 +42,14 @@ def values_of(spec: ArksApplicationSpec, model_path: str) -> dict[str, str | Seq
 
 
 def environment(spec: ArksInstanceSpec | None, profile: Profile) -> tuple[dict[str, Any], ...]:
+    return with_profile_env(spec, profile.env)
+
+
+def with_profile_env(spec: ArksInstanceSpec | None, env: Sequence[dict[str, Any]]) -> tuple[dict[str, Any], ...]:
     """The user's variables, then those of the profile that the user does not set."""
     given = containers.user_env(spec)
     names = {variable["name"] for variable in given}
-    return (*given, *(variable for variable in profile.env if variable["name"] not in names))
+    return (*given, *(variable for variable in env if variable["name"] not in names))
 
 
 def slots_of(spec: ArksApplicationSpec) -> int:

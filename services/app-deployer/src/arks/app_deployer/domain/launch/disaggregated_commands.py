@@ -6,10 +6,11 @@ from typing import Any
 
 from arks.app_deployer.domain.launch import containers
 from arks.app_deployer.domain.launch.arguments import as_arguments
-from arks.app_deployer.domain.launch.commands import environment
+from arks.app_deployer.domain.launch.commands import environment, with_profile_env
 from arks.app_deployer.domain.launch.containers import Container, Group
 from arks.app_deployer.domain.launch.profile_set import Launch, NoLaunch, Profiles
-from arks.app_deployer.domain.launch.profiles import Line
+from arks.app_deployer.domain.launch.profiles import Line, Profile
+from arks.contracts.names import service_name
 from arks.contracts.resources import (
     ArksDisaggregatedApplication,
     ArksDisaggregatedApplicationSpec,
@@ -41,9 +42,9 @@ def group(application: ArksDisaggregatedApplication, model_path: str, profiles: 
     spec = application.spec
     launch = launch_of(spec, profiles)
     return DisaggregatedGroup(
-        router=_router(application, profiles),
-        prefill=_stage(spec, spec.prefill, Stage.PREFILL, model_path, launch),
-        decode=_stage(spec, spec.decode, Stage.DECODE, model_path, launch),
+        router=_router(application, model_path, launch, profiles),
+        prefill=_stage(application, spec.prefill, Stage.PREFILL, model_path, launch),
+        decode=_stage(application, spec.decode, Stage.DECODE, model_path, launch),
     )
 
 
@@ -57,20 +58,32 @@ def leader_labels(application: str, model: str, stage: Stage) -> dict[str, str]:
     }
 
 
-def _router(application: ArksDisaggregatedApplication, profiles: Profiles) -> Container:
-    spec, router = application.spec, application.spec.router
-    launch = profiles.launch(Runtime(spec.runtime or Runtime.SGLANG), None, disaggregated=True)
-    values = {
+def stage_host(application: str, stage: Stage) -> str:
+    """Name of the Service of a stage's ready leaders, in the application's namespace."""
+    return service_name(f"{application}-{stage}")
+
+
+def _router(
+    application: ArksDisaggregatedApplication, model_path: str, launch: Launch, profiles: Profiles
+) -> Container:
+    spec, router, profile = application.spec, application.spec.router, launch.profile
+    values = _shared_values(application, model_path) | {
         "arguments": as_arguments(router.router_args),
-        "enginePort": str(launch.profile.port),
+        "enginePort": str(profile.port),
         "port": str(router.serving_port),
         "metricsPort": str(router.serving_metric_port),
         "namespace": application.namespace,
-    } | {f"{stage}Selector": _selector(application, stage) for stage in Stage}
-    command = launch.profile.command(_line(launch, "router"), values)
-    image = spec.router_image or profiles.router_image(launch.image)
-    container = Container(image, command, containers.user_env(router.instance_spec))
-    return _overridden(container, router.command_override, "ARKS_ROUTER_COMMAND")
+    }
+    values |= {f"{stage}Selector": _selector(application, stage) for stage in Stage}
+    command = profile.command(_line(profile, "router", profile.commands.router), values)
+    image = spec.router_image or profiles.router_image(launch, given=spec.runtime_image)
+    env = with_profile_env(router.instance_spec, profile.router.env)
+    return _overridden(Container(image, command, env), router.command_override, "ARKS_ROUTER_COMMAND")
+
+
+def _shared_values(application: ArksDisaggregatedApplication, model_path: str) -> dict[str, str | list[str]]:
+    hosts: dict[str, str | list[str]] = {f"{stage}Host": stage_host(application.name, stage) for stage in Stage}
+    return hosts | {"model": model_path, "served": application.spec.served_name}
 
 
 def _selector(application: ArksDisaggregatedApplication, stage: Stage) -> list[str]:
@@ -79,34 +92,34 @@ def _selector(application: ArksDisaggregatedApplication, stage: Stage) -> list[s
 
 
 def _stage(
-    spec: ArksDisaggregatedApplicationSpec,
+    application: ArksDisaggregatedApplication,
     workload: DisaggregatedWorkload,
     stage: Stage,
     model_path: str,
     launch: Launch,
 ) -> Group:
-    values = {
+    profile = launch.profile
+    values = _shared_values(application, model_path) | {
         "arguments": as_arguments(workload.runtime_common_args),
-        "model": model_path,
-        "served": spec.served_name,
         "stage": stage.value,
-        "port": str(launch.profile.port),
+        "port": str(profile.port),
     }
-    env = environment(workload.instance_spec, launch.profile)
-    leader, worker = (
-        Container(launch.image, launch.profile.command(_line(launch, role), values), env)
-        for role in ("leader", "worker")
-    )
+    env = environment(workload.instance_spec, profile)
+
+    def container(line: Line) -> Container:
+        return Container(launch.image, profile.command(line, values), env)
+
+    leader = container(_line(profile, stage, profile.commands.leader_of(stage, workload.size)))
+    worker = container(profile.commands.worker) if profile.commands.worker is not None else None
     return Group(
         _overridden(leader, workload.leader_command_override, "ARKS_LEADER_COMMAND"),
-        _overridden(worker, workload.worker_command_override, "ARKS_WORKER_COMMAND"),
+        _overridden(worker, workload.worker_command_override, "ARKS_WORKER_COMMAND") if worker is not None else None,
     )
 
 
-def _line(launch: Launch, role: str) -> Line:
-    line: Line | None = getattr(launch.profile.commands, role)
+def _line(profile: Profile, role: str, line: Line | None) -> Line:
     if line is None:
-        raise NoLaunch(f"profile {launch.profile.name} has no command {role}")
+        raise NoLaunch(f"profile {profile.name} has no command {role}")
     return line
 
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 from arks.app_deployer.domain.launch import disaggregated_commands, pod_templates, scheduling, shared_memory
 from arks.app_deployer.domain.launch.arguments import as_arguments
 from arks.app_deployer.domain.launch.containers import Container, label_value
-from arks.app_deployer.domain.launch.disaggregated_commands import Stage
+from arks.app_deployer.domain.launch.disaggregated_commands import Stage, stage_host
 from arks.app_deployer.domain.launch.manifests import (
     MANAGED,
     PART,
@@ -72,7 +72,8 @@ def stage_templates(
 
     leader = template(made.leader, "leader", serving_of(profile))
     worker = template(made.worker or made.leader, "worker", None)
-    return for_set(with_revision(leader, worker, desired.size), application, desired.instance_spec)
+    size = desired.size if made.worker is not None else 1
+    return for_set(with_revision(leader, worker, size), application, desired.instance_spec)
 
 
 def router_deployment(
@@ -80,13 +81,14 @@ def router_deployment(
 ) -> Json:
     """A new router is there before an old one goes; it needs no model. Raises NoLaunch."""
     spec, router = application.spec, application.spec.router
+    profile = disaggregated_commands.launch_of(spec, profiles).profile.router
     container = disaggregated_commands.group(application, path_of(model), profiles).router
     port = router.serving_port
     serving = Serving(
         port=port,
-        readiness=http_readiness("/readiness", port),
-        drains=False,
-        more_ports={"metrics": router.serving_metric_port},
+        readiness=http_readiness(profile.readiness_path, port),
+        drain=profile.drain,
+        more_ports={"metrics": router.serving_metric_port} if profile.metrics is None else {},
     )
     labels = {APPLICATION_LABEL: application.name, PART: ROUTER}
     template = pod_templates.template(
@@ -99,7 +101,8 @@ def router_deployment(
         labels={**labels, MODEL_LABEL: label_value(spec.model.name)},
         serving=serving,
     )
-    template["spec"].setdefault("serviceAccountName", child_name(application.name, ROUTER))
+    if profile.watches_pods:
+        template["spec"].setdefault("serviceAccountName", child_name(application.name, ROUTER))
     revision = digest(template)
     meta = metadata(application, child_name(application.name, ROUTER), {**MANAGED, **labels})
     return stamped(
@@ -121,10 +124,14 @@ def _update(strategy: RolloutStrategy) -> Json:
     return {"maxUnavailable": int(strategy.without_surge), "maxSurge": int(not strategy.without_surge)}
 
 
-def router_account(application: ArksDisaggregatedApplication) -> list[Json]:
-    """Service account, role and binding by which a router may look for its engines; none where the user names one."""
+def router_account(application: ArksDisaggregatedApplication, profiles: Profiles) -> list[Json]:
+    """Service account, role and binding by which a router may look for its engines.
+
+    None where it does not, or where the user names one. Raises NoLaunch.
+    """
     given = application.spec.router.instance_spec
-    if given is not None and given.service_account_name:
+    watches = disaggregated_commands.launch_of(application.spec, profiles).profile.router.watches_pods
+    if not watches or (given is not None and given.service_account_name):
         return []
     name = child_name(application.name, ROUTER)
     meta = metadata(application, name, {**MANAGED, APPLICATION_LABEL: application.name})
@@ -144,3 +151,17 @@ def router_service(application: ArksDisaggregatedApplication) -> Json:
     labels = {APPLICATION_LABEL: application.name, MODEL_LABEL: label_value(application.spec.model.name)}
     port = application.spec.router.serving_port
     return service(application, labels=labels, selector={**labels, PART: ROUTER}, port=port)
+
+
+def stage_services(application: ArksDisaggregatedApplication, profiles: Profiles) -> list[Json]:
+    """Names of the stages' ready leaders, if the runtime finds them by name. Raises NoLaunch."""
+    profile = disaggregated_commands.launch_of(application.spec, profiles).profile
+    return [_stage_service(application, stage, profile.port) for stage in Stage if profile.stage_services]
+
+
+def _stage_service(application: ArksDisaggregatedApplication, stage: Stage, port: int) -> Json:
+    labels = disaggregated_commands.leader_labels(application.name, application.spec.model.name, stage)
+    meta = metadata(application, stage_host(application.name, stage), {**MANAGED, **labels})
+    ports = [{"name": "http", "port": port, "targetPort": port, "protocol": "TCP"}]
+    spec = {"clusterIP": "None", "selector": labels, "ports": ports}
+    return stamped({"apiVersion": "v1", "kind": "Service", "metadata": meta, "spec": spec})

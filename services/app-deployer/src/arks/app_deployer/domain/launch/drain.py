@@ -16,11 +16,7 @@ _SCRIPT = r"""
 import re, sys, time, urllib.request
 port, most, quiet = sys.argv[1], float(sys.argv[2]), float(sys.argv[3])
 sample = r"(?:\{[^}]*\})? (\S+)"
-work = re.compile(
-    r"^(?:llamacpp:requests_(?:processing|deferred)|vllm:num_requests_(?:running|waiting)"
-    r"|sglang:num_(?:running|queue)_reqs)" + sample, re.M)
-done = re.compile(
-    r"^(?:llamacpp|vllm|sglang):(?:prompt_tokens|generation_tokens|tokens_predicted)_total" + sample, re.M)
+{names}
 began = quiet_since = time.monotonic()
 before = None
 while time.monotonic() - began < most:
@@ -41,9 +37,31 @@ while time.monotonic() - began < most:
     time.sleep(0.5)
 """
 
+_NAMES = r"""
+work = re.compile(
+    r"^(?:llamacpp:requests_(?:processing|deferred)|vllm:num_requests_(?:running|waiting)"
+    r"|sglang:num_(?:running|queue)_reqs)" + sample, re.M)
+done = re.compile(
+    r"^(?:llamacpp|vllm|sglang):(?:prompt_tokens|generation_tokens|tokens_predicted)_total" + sample, re.M)
+"""
+_PROXY_NAMES = r"""
+work = re.compile(r"^arks_openai_proxy_in_flight_requests" + sample, re.M)
+done = re.compile(r"^arks_openai_proxy_requests_total" + sample, re.M)
+"""
+"""Its own requests: the page also has the engines' numbers, which other proxies raise too."""
+_ARK_NAMES = r"""
+work = re.compile(r"^ark_engine_(?:running|waiting)_requests" + sample, re.M)
+done = re.compile(r"^ark_engine_(?:prompt|generation)_tokens_total" + sample, re.M)
+"""
+PAGES = {"engine": _NAMES, "ark-engine": _ARK_NAMES, "openai-proxy": _PROXY_NAMES}
+"""Whose page it is. The text of the first must not change without need: a change replaces all engines."""
 
-def command(port: int, grace_seconds: int, quiet_seconds: float = QUIET_SECONDS) -> list[str]:
-    """The command ends after `quiet_seconds` without requests and new tokens; after BLIND_SECONDS without metrics."""
+
+def command(port: int, grace_seconds: int, quiet_seconds: float = QUIET_SECONDS, *, page: str = "engine") -> list[str]:
+    """The command ends after `quiet_seconds` without requests and new tokens; after BLIND_SECONDS without metrics.
+
+    `page`: one of PAGES.
+    """
     most = max(1, grace_seconds - MARGIN_SECONDS)
-    script = _SCRIPT.replace("{blind}", str(BLIND_SECONDS))
+    script = _SCRIPT.replace("{names}", PAGES[page].strip()).replace("{blind}", str(BLIND_SECONDS))
     return ["python3", "-c", script.strip(), str(port), str(most), str(quiet_seconds)]

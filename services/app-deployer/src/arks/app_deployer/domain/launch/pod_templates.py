@@ -23,8 +23,8 @@ class Serving:
     port: int = HTTP_PORT
     readiness: Json = field(default_factory=lambda: http_readiness("/health", HTTP_PORT))
     """Used unless the user gives one."""
-    drains: bool = True
-    """The engine's /metrics show whether it has requests."""
+    drain: str = "metrics"
+    """As in the runtime's profile."""
     liveness: Json | None = None
     """Used unless the user gives one; None: there is none."""
     more_ports: Mapping[str, int] = field(default_factory=dict)
@@ -38,7 +38,7 @@ def http_readiness(path: str, port: int) -> Json:
 def serving_of(profile: Profile) -> Serving:
     """As the runtime's profile has it."""
     readiness = profile.readiness or http_readiness("/health", profile.port)
-    return Serving(profile.port, readiness, profile.drain == "metrics", profile.liveness)
+    return Serving(profile.port, readiness, profile.drain, profile.liveness)
 
 
 _PACE = {"periodSeconds": 2, "timeoutSeconds": 5, "failureThreshold": 3}
@@ -146,6 +146,7 @@ def _serving(spec: ArksInstanceSpec, serving: Serving, grace_seconds: int) -> Js
 
 def _draining(serving: Serving, grace_seconds: int) -> Json:
     """Before SIGTERM: the router takes the pod out, and running requests finish."""
-    if not serving.drains:
+    if serving.drain == "sleep":
         return {"sleep": {"seconds": max(1, min(drain.BLIND_SECONDS, grace_seconds - drain.MARGIN_SECONDS))}}
-    return {"exec": {"command": drain.command(serving.port, grace_seconds)}}
+    page = "engine" if serving.drain == "metrics" else serving.drain
+    return {"exec": {"command": drain.command(serving.port, grace_seconds, page=page)}}

@@ -20,15 +20,23 @@ class Images:
     sglang: str | None = None
     dynamo: str | None = None
     llamacpp: str | None = None
+    ark: str | None = None
     disaggregated_sglang: str | None = None
-    disaggregated_router: str | None = None
+    disaggregated_ark: str | None = None
+    sglang_router: str | None = None
     """None: the same as of the engines."""
+    ark_router: str | None = None
 
     def applied(self, profile: Profile) -> Profile:
-        """A built-in profile with its runtime's image of the settings, if it has a default image."""
+        """A built-in profile with its runtime's images of the settings, if it has a default image."""
         name = f"disaggregated_{profile.runtime}" if profile.disaggregated else str(profile.runtime)
         image: str | None = getattr(self, name, None)
-        return profile.model_copy(update={"image": image}) if image and profile.image else profile
+        router: str | None = getattr(self, f"{profile.runtime}_router", None) if profile.disaggregated else None
+        if image and profile.image:
+            profile = profile.model_copy(update={"image": image})
+        if router:
+            profile = profile.model_copy(update={"router": profile.router.model_copy(update={"image": router})})
+        return profile
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +48,9 @@ class Launch:
 
 
 class Profiles:
-    def __init__(self, profiles: Sequence[Profile], router_image: str | None = None) -> None:
-        """`profiles`: the first that fits counts. `router_image`: default of routers; None: that of their engines."""
+    def __init__(self, profiles: Sequence[Profile]) -> None:
+        """`profiles`: the first that fits counts."""
         self._profiles = tuple(profiles)
-        self._router_image = router_image
 
     def launch(
         self, runtime: Runtime, image: str | None, version: str | None = None, *, disaggregated: bool = False
@@ -66,13 +73,17 @@ class Profiles:
             raise NoLaunch(f"no profile of runtime {runtime} is for version {version} of {image}")
         return Launch(found, image)
 
-    def router_image(self, engine_image: str) -> str:
-        """Default image of a disaggregated application's router. `engine_image`: default of its engines."""
-        return self._router_image or engine_image
+    def router_image(self, launch: Launch, *, given: str | None) -> str:
+        """Default image of a disaggregated application's router. `given`: the spec's image of the engines."""
+        router = launch.profile.router
+        if router.image_of_engines and given:
+            return given
+        return router.image or self.launch(launch.profile.runtime, None, disaggregated=True).image
 
     def images(self) -> set[str]:
-        """Default images of engines."""
-        return {profile.image for profile in self._profiles if profile.image}
+        """Default images of engines and routers."""
+        images = {image for profile in self._profiles for image in (profile.image, profile.router.image)}
+        return images - {""}
 
     def runtimes(self) -> list[str]:
         """Runtimes that have a profile for Kubernetes, in order."""

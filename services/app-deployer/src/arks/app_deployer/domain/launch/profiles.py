@@ -14,12 +14,13 @@ from arks.app_deployer.domain.launch import lines
 from arks.contracts.resources import Runtime
 
 ENGINE_PORT = 8080
+Page = Literal["ark-engine", "openai-proxy"]
+"""Pages by which pods of ARK see whether they have requests; see drain.PAGES."""
 _ANY = frozenset({"model", "served", "arguments", "port"})
+_HOSTS = frozenset({"prefillHost", "decodeHost"})
 _VALUES = {
     "machine": _ANY | {"tensorParallelSize", "host", "python", "slots", "threads"},
-    "router": frozenset(
-        {"arguments", "port", "namespace", "enginePort", "metricsPort", "prefillSelector", "decodeSelector"}
-    ),
+    "router": _ANY | _HOSTS | {"namespace", "enginePort", "metricsPort", "prefillSelector", "decodeSelector"},
 }
 """Names that a role's command may contain besides options, where they differ from those of engines."""
 
@@ -62,10 +63,18 @@ class Commands(_Model):
     leader: Line | None = None
     worker: Line | None = None
     """Of the other nodes of a replica; without it a replica has one node."""
+    prefill: Line | None = None
+    """Disaggregated only: the leader of this stage, as is the next; default: as other leaders."""
+    decode: Line | None = None
     router: Line | None = None
     """Disaggregated only."""
     machine: Line | None = None
     """One machine without Kubernetes."""
+
+    def leader_of(self, stage: str, size: int) -> Line | None:
+        """`stage`: prefill or decode. `size`: nodes of a replica."""
+        line: Line | None = getattr(self, stage)
+        return line or (self.one_node if size == 1 and self.one_node is not None else self.leader)
 
     def given(self) -> dict[str, Line]:
         """By role."""
@@ -92,10 +101,28 @@ class Option(_Model):
 class SharedMemory(_Model):
     """Shared memory for processes that share a model; a container has 64 MiB otherwise."""
 
+    always: bool = False
     options: tuple[str, ...] = ()
     """Arguments that make several processes, each with a number above 1."""
     size_limit: str | None = None
     """None: as much as the container's memory limit allows."""
+
+
+class RouterPods(_Model):
+    """The pods of a disaggregated application's router."""
+
+    image: str = ""
+    """Default image; empty: the default image of the engines."""
+    image_of_engines: bool = False
+    """The default image is `runtimeImage`, if the spec has one."""
+    readiness_path: str = "/readiness"
+    drain: Page | Literal["sleep"] = "sleep"
+    """As of engines."""
+    metrics: Runtime | None = None
+    """Runtime whose names its metrics have; None: it has none of an engine."""
+    watches_pods: bool = True
+    """It finds engines by watching pods, so its account may."""
+    env: tuple[dict[str, Any], ...] = ()
 
 
 def _versions(text: str) -> str:
@@ -126,8 +153,11 @@ class Profile(_Model):
     readiness: dict[str, Any] | None = None
     """A readinessProbe; default: GET /health at the port."""
     liveness: dict[str, Any] | None = None
-    drain: Literal["metrics", "sleep"] = "metrics"
-    """How a pod waits for the end of its requests: by its metrics, or a fixed time where it has none."""
+    drain: Literal["metrics", "sleep"] | Page = "metrics"
+    """How a pod waits for the end of its requests: by its metrics, or a fixed time where it has none.
+
+    `metrics` is the page of vLLM, SGLang or llama.cpp.
+    """
     metrics: Runtime | None = None
     """Runtime whose names of metrics it has; None: its own."""
     volumes: tuple[dict[str, Any], ...] = ()
@@ -135,10 +165,13 @@ class Profile(_Model):
     security_context: dict[str, Any] = Field(default_factory=dict)
     """Of the container, unless the user gives one."""
     shared_memory: SharedMemory | None = None
+    router: RouterPods = RouterPods()
+    stage_services: bool = False
+    """Each stage has a name whose addresses are those of its ready leaders: {prefillHost}, {decodeHost}."""
 
     @model_validator(mode="after")
     def _known_names(self) -> "Profile":
-        engine = _ANY | {"stage" if self.disaggregated else "tensorParallelSize"}
+        engine = _ANY | ({"stage", *_HOSTS} if self.disaggregated else {"tensorParallelSize"})
         for role, line in self.commands.given().items():
             named = lines.names(line.text)
             used = named.union(*(lines.names(self.options[name].words) for name in named & set(self.options)))
@@ -159,7 +192,8 @@ class Profile(_Model):
     @property
     def starts_pods(self) -> bool:
         """Whether it is for Kubernetes, not for one machine only."""
-        return self.commands.leader is not None or self.commands.one_node is not None
+        commands = self.commands
+        return any(line is not None for line in (commands.leader, commands.one_node, commands.decode))
 
     def serves(self, version: str | None) -> bool:
         return not self.versions or (version is not None and version in SpecifierSet(self.versions, prereleases=True))

@@ -1,4 +1,4 @@
-"""Which engines need /dev/shm: those of which several processes share a model. Pure."""
+"""Which engines need /dev/shm: those of which several processes share a model, or KV states. Pure."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -13,7 +13,11 @@ def is_needed(memory: SharedMemory | None, tensor_parallel_size: int | None, arg
     """`memory`: of the runtime's profile. `arguments`: the user's, which may want several processes too."""
     if memory is None:
         return False
-    return (tensor_parallel_size or 1) > 1 or any(_number(arguments, option) > 1 for option in memory.options)
+    return (
+        memory.always
+        or (tensor_parallel_size or 1) > 1
+        or any(_number(arguments, option) > 1 for option in memory.options)
+    )
 
 
 def _number(arguments: Sequence[str], option: str) -> int:
