@@ -33,6 +33,20 @@ def test_a_signal_ends_the_program_and_then_the_container() -> None:
         os.kill(child, 0)
 
 
+def test_a_signal_that_comes_before_the_handlers_is_handed_on() -> None:
+    late = "import signal; install = signal.signal; "
+    late += "signal.signal = lambda *given: (time.sleep(0.2), install(*given))[1]\n"
+    process = subprocess.Popen(
+        [sys.executable, "-c", _PROGRAM.format(then="time.sleep(60)").replace("init.fork", late + "init.fork")],
+        stdout=subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    with process.stdout as output:
+        output.readline()
+        process.send_signal(signal.SIGTERM)
+        assert 128 + signal.SIGTERM == process.wait(timeout=45)
+
+
 def test_the_container_ends_as_its_program() -> None:
     process, _ = _start("sys.exit(3)")
     assert 3 == process.wait(timeout=45)

@@ -7,7 +7,7 @@ import pytest
 import pytest_asyncio
 
 from arks.app_deployer.adapters.kubernetes.children import LEADER_WORKER_SET
-from arks.app_deployer.domain.workload import Change, ObservedWorkload
+from arks.app_deployer.domain.workload import Change, ObservedWorkload, Refusal
 from arks.app_deployer.testing.api_server import lws_api_server
 from arks.app_deployer.testing.kube_harness import KEY, PLATFORM, KubeHarness, kube_harness
 from arks.app_deployer.testing.workloads_contract import WorkloadsContract
@@ -98,13 +98,15 @@ async def test_a_quota_without_room_for_a_second_replica_is_the_reason_and_the_o
     harness.cluster.refusal = "exceeded quota: gpus"
     desired = harness.desired(runtimeCommonArgs=["--parallel", "2"])
 
-    async def refused() -> ObservedWorkload | None:
-        observed = await harness.workloads.apply(desired)
-        return observed if observed.without_surge else None
+    async def refusal() -> Refusal | None:
+        return (await harness.workloads.apply(desired)).refusal
 
-    observed = await eventually(refused, within_seconds=30, what="a rollout in place")
-    assert observed is not None and observed.refusal is not None
-    assert ("FailedCreate", "exceeded quota: gpus") == (observed.refusal.reason, observed.refusal.message)
+    async def in_place() -> bool:
+        return (await harness.workloads.apply(desired)).without_surge
+
+    reason = await eventually(refusal, within_seconds=30, what="the reason")
+    assert Refusal("FailedCreate", "exceeded quota: gpus") == reason
+    await eventually(in_place, within_seconds=30, what="a rollout in place")
     harness.cluster.refusal = ""
     assert (await harness.reach(desired, READY)).refusal is None
 

@@ -14,8 +14,11 @@ _HANDED_ON = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
 
 def fork_from_init() -> None:
     """Returns in the child. The parent never returns."""
+    # Process 1 loses a signal that comes before its handler; a blocked one waits.
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, _HANDED_ON)
     child = os.fork()
     if child == 0:
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
         return
 
     def hand_on(number: int, _frame: FrameType | None) -> None:
@@ -23,6 +26,7 @@ def fork_from_init() -> None:
 
     for number in _HANDED_ON:
         signal.signal(number, hand_on)
+    signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
     while True:
         ended, status = os.wait()  # orphans of the program too
         if ended == child:
