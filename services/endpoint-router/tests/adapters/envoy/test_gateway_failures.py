@@ -80,7 +80,7 @@ async def test_a_replica_that_breaks_every_connection_is_ejected(gateways: Gatew
         return await gateway.stat("cluster.default/m.outlier_detection.ejections_active") == 1
 
     await eventually(ejected, what="the replica is ejected")
-    assert 3 == len(gateway.engines[1].requests)
+    assert 2 == len(gateway.engines[1].requests)
 
 
 async def test_a_connection_that_sends_nothing_is_closed(gateways: Gateways) -> None:
@@ -164,6 +164,27 @@ async def test_requests_that_wait_at_a_killed_replica_go_to_another(gateways: Ga
     assert gateway.engines[0].requests
     await gateway.engines[0].stop()
     assert {200} == {(await answer).status_code for answer in waiting}
+
+
+async def test_a_killed_replica_with_the_fewest_requests_causes_no_client_error(gateways: Gateways) -> None:
+    gateway = await gateways.start(engines=2)
+    killed, other = gateway.engines
+    released, answered = asyncio.Event(), other.script
+
+    async def wait(request: Request, writer: asyncio.StreamWriter) -> None:
+        await released.wait()
+        await answered(request, writer)
+
+    killed.script = other.script = wait
+    requests = [asyncio.create_task(gateway.post(BODY)) for _ in range(12)]
+    await eventually(lambda: len(killed.requests) + len(other.requests) == 12)
+    assert killed.requests
+    assert other.requests
+    await killed.stop()
+    requests.append(asyncio.create_task(gateway.post(BODY)))
+    await eventually(lambda: len(other.requests) == 13 or any(map(asyncio.Task.done, requests)))
+    released.set()
+    assert {200} == {answer.status_code for answer in await asyncio.gather(*requests)}
 
 
 async def test_a_request_is_retried_after_a_503_of_a_replica(gateways: Gateways) -> None:

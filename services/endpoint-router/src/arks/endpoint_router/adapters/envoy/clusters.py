@@ -183,8 +183,9 @@ def _common(idle_seconds: float, *, http: Mapping[str, Any] | None = None) -> di
 
 
 def _ejection() -> dict[str, Any]:
-    """Eject a replica for a while that refuses or breaks connections three times in a row.
+    """Eject a replica for a while that refuses or breaks connections twice in a row.
 
+    Not more often, because only the ejection leads a request's retries elsewhere (`_retry_elsewhere` in routes.py).
     Both count as 503. Envoy can count them by themselves (`split_external_local_origin_errors`), but then each
     connection that is made begins the count anew, so a replica that breaks every connection would never be ejected. A
     break after the first byte of an answer is not found: the answer's status has begun the count anew.
@@ -192,7 +193,7 @@ def _ejection() -> dict[str, Any]:
     replicas. Among five or more replicas, the success rate finds one that fails much more than the others.
     """
     return {
-        "consecutive_gateway_failure": 3,
+        "consecutive_gateway_failure": 2,
         "enforcing_consecutive_gateway_failure": 100,
         "enforcing_consecutive_5xx": 0,
         "interval": seconds(1),

@@ -94,13 +94,16 @@ def _generation(path: str, settings: GatewaySettings) -> list[dict[str, Any]]:
 def _retry_elsewhere() -> dict[str, Any]:
     """Retry before the first byte of an answer (Envoy never does later), on another replica if there is one.
 
-    At most twice: a request that crashes an engine would crash as many.
+    A dead replica has the fewest requests, so the balancer, which compares all of a group, picks it again for a retry
+    and ignores the predicate in vain. The second failure ejects it; the workers get that from Envoy's main thread
+    within milliseconds, for which the third attempt waits up to 75 ms and the fourth up to 175 ms. A request that
+    crashes an engine meets the same dead one next, so it crashes two of them before it has no attempt left.
     """
     return {
         "retry_on": f"{RETRIABLE},retriable-status-codes",
         "retriable_status_codes": [503],
-        "num_retries": 2,
-        "retry_back_off": {"base_interval": seconds(0.01), "max_interval": seconds(0.1)},
+        "num_retries": 3,
+        "retry_back_off": {"base_interval": seconds(0.025), "max_interval": seconds(0.25)},
         "retry_host_predicate": [
             {
                 "name": "envoy.retry_host_predicates.previous_hosts",
