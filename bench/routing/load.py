@@ -16,7 +16,7 @@ import uvloop
 
 from bench.gateway.scenarios import CLUSTER_HEADER
 
-_BODY = b'{"model":"chat","stream":true,"messages":[]}'
+_BODY = b'{"model":"chat","stream":true,"messages":[{}]}'
 END_SECONDS = 15.0
 """Requests that have no end this long after the last one was sent have failed."""
 

@@ -213,7 +213,7 @@ class Platform:
     async def post(self, model: str) -> httpx.Response:
         return await self.client.post(
             f"http://127.0.0.1:{self.settings.gateway_port}/v1/chat/completions",
-            content=json.dumps({"model": model, "messages": []}),
+            content=json.dumps({"model": model, "messages": [{}]}),
             headers={"authorization": "Bearer k", "content-type": "application/json"},
         )
 

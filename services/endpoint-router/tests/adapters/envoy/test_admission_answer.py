@@ -147,11 +147,21 @@ def test_a_chunk_without_a_usage_event_is_not_touched() -> None:
     assert meter._meter[b"feed"](meter._meter, ROLE + HELLO) is None
 
 
-def test_usage_in_the_last_content_chunk_counts_and_the_content_stays() -> None:
+@pytest.mark.parametrize("separators", [(",", ":"), (" , ", " : ")])
+def test_usage_in_the_last_content_chunk_counts_and_the_content_stays(separators: tuple[str, str]) -> None:
+    bye = delta(content="bye")
+    for last in ({**bye, "usage": SAMPLE_USAGE}, {"usage": SAMPLE_USAGE, **bye}, {"usage": SAMPLE_USAGE, "choices": [1]}):
+        meter = Meter(stream=True, cut=True)
+        sent = meter.follow([HELLO, event(last, separators) + DONE])
+        assert sent.startswith(HELLO) and sent.endswith(DONE)
+        rest = json.loads(sent[len(HELLO) : -len(DONE)].removeprefix(b"data:"))
+        assert rest == {name: value for name, value in last.items() if name != "usage"}
+        assert meter.usage == "e,12,3"
+
+
+def test_a_client_that_requested_usage_keeps_it_in_the_last_choice() -> None:
     last = event({**delta(content="bye"), "usage": SAMPLE_USAGE})
-    meter = Meter(stream=True, cut=True)
-    assert HELLO + last + DONE == meter.follow([HELLO, last + DONE])
-    assert meter.usage == "e,12,3"
+    assert HELLO + last + DONE == Meter(stream=True).follow([HELLO, last + DONE])
 
 
 def test_usage_below_the_top_level_does_not_count() -> None:
@@ -160,7 +170,7 @@ def test_usage_below_the_top_level_does_not_count() -> None:
     meter = Meter(stream=True, cut=True)
     assert echoed == meter.feed(echoed)
     assert meter.usage is None
-    assert own == meter.feed(own)
+    assert event(delta(content="usage")) == meter.feed(own)
     assert meter.usage == "e,12,3"
 
 

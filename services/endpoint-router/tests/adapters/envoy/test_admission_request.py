@@ -312,8 +312,25 @@ def test_options_of_a_stream_need_a_stream(options: str) -> None:
     assert read(b'{"model":"m","stream_options":null}') is not None
 
 
-def test_top_logprobs_are_at_most_20() -> None:
-    assert read(b'{"model":"m","top_logprobs":20}') is not None
+def test_top_logprobs_are_at_most_20_and_need_logprobs() -> None:
+    assert read(b'{"model":"m","logprobs":true,"top_logprobs":20}') is not None
     assert read(b'{"model":"m","top_logprobs":null}') is not None
-    for value in (b"21", b"-1", b'"a"'):
+    for value in (b'21,"logprobs":true', b'-1,"logprobs":true', b'"a","logprobs":true', b"1", b'1,"logprobs":null'):
         assert "top_logprobs" == refusal(b'{"model":"m","top_logprobs":%s}' % value)["param"]
+
+
+@pytest.mark.parametrize("key", ["messages", "input"])
+def test_an_empty_list_of_messages_or_inputs_is_rejected(key: str) -> None:
+    for value in (b"[]", b"[ \n]", b'""'):
+        assert key == refusal(b'{"model":"m","%s":%s}' % (key.encode(), value))["param"]
+    for value in (b"[0]", b'["a"]', b'[{"role":"user","content":""}]', b"null", b'"a"'):
+        assert read(b'{"model":"m","%s":%s}' % (key.encode(), value)) is not None
+
+
+def test_a_choice_of_tools_needs_tools() -> None:
+    for choice in ('"required"', '{"type":"function","function":{"name":"f"}}'):
+        for tools in ("", ',"tools":null', ',"tools":[ ]'):
+            assert "tool_choice" == refusal(f'{{"model":"m","tool_choice":{choice}{tools}}}'.encode())["param"]
+        assert read(f'{{"model":"m","tool_choice":{choice},"tools":[{{}}]}}'.encode()) is not None
+    for choice in ('"none"', '"auto"', "null"):
+        assert read(f'{{"model":"m","tool_choice":{choice}}}'.encode()) is not None

@@ -13,7 +13,7 @@ from arks.endpoint_router.testing.gateway import Gateway, Gateways
 
 pytestmark = pytest.mark.real
 
-BODY = b'{"model":"org/m 1","messages":[]}'
+BODY = b'{"model":"org/m 1","messages":[{}]}'
 CHAT = "/v1/chat/completions"
 
 
@@ -41,7 +41,7 @@ async def exchange(gateway: Gateway, *pieces: bytes, pause_seconds: float = 0) -
 
 
 async def test_admission_gets_headers_only(gateway: Gateway) -> None:
-    body = b'{"model":"org/m 1","messages":[],"max_tokens":7,"n":2,"stream":true}'
+    body = b'{"model":"org/m 1","messages":[{}],"max_tokens":7,"n":2,"stream":true}'
     response = await gateway.post(body)
     (query,) = gateway.admission.requests
     expected = {
@@ -189,12 +189,14 @@ async def test_a_bad_body_is_rejected_with_the_parameter(gateway: Gateway, body:
         ("DELETE", "/v1/embeddings", 405, "POST"),
         ("POST", "/v1/models", 405, "GET"),
         ("DELETE", "/v1/models/m", 405, "GET"),
+        ("QUERY", CHAT, 405, "POST"),
+        ("BREW", CHAT, 405, "POST"),
     ],
 )
 async def test_other_paths_and_methods_have_their_own_errors(
     gateway: Gateway, method: str, path: str, status: int, allow: str | None
 ) -> None:
-    headers = {"authorization": "Bearer k", "x-arks-cluster": "default/m"}
+    headers = {"authorization": "Bearer k", "x-arks-cluster": "default/m", "content-type": "application/json"}
     response = await gateway.client.request(method, path, headers=headers, content=BODY)
     assert (status, allow) == (response.status_code, response.headers.get("allow"))
     assert error(response)["code"] in {"not_found", "method_not_allowed"}
@@ -233,9 +235,10 @@ async def test_pages_of_the_given_origins_may_call_the_gateway(gateways: Gateway
 
 @pytest.mark.parametrize("path", ["/v1/models", "/v1/models/org%2Fm"])
 async def test_models_are_answered_by_token_quota_which_gets_the_key(gateway: Gateway, path: str) -> None:
-    await gateway.client.get(path, headers={"authorization": "Bearer k"})
-    (query,) = gateway.admission.requests
-    assert ("GET", path, "Bearer k") == (query.method, query.path, query.headers["authorization"])
+    for method in ("GET", "HEAD"):
+        await gateway.client.request(method, path, headers={"authorization": "Bearer k"})
+        query = gateway.admission.requests[-1]
+        assert (method, path, "Bearer k") == (query.method, query.path, query.headers["authorization"])
 
 
 async def test_a_body_over_the_limit_is_rejected(gateway: Gateway) -> None:

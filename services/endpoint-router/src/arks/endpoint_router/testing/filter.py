@@ -72,7 +72,11 @@ def expected(document: dict[str, Any]) -> dict[str, Any]:
 
 
 def is_rejected(document: dict[str, Any]) -> bool:
-    """Return whether the document wants several answers to an empty prompt, or has options of a stream without one."""
+    """Return whether the document wants several answers to an empty prompt, has options of a stream without one, or no
+    messages.
+    """
+    if _is_empty(document.get("messages")):
+        return True
     if document.get("stream_options") is not None and not document.get("stream"):
         return True
     prompt = document.get("prompt")
@@ -112,7 +116,8 @@ class Bodies:
         if not document.get("stream"):
             document.pop("stream_options", None)
         if is_rejected(document):
-            del document["prompt"]
+            for key in ("prompt", "messages"):
+                document.pop(key, None)
         return document
 
     def body(self) -> bytes:

@@ -140,7 +140,7 @@ class Api:
     # --- /v1/models
 
     def _models(self, scope: Scope, answer: HTTPProtocol) -> None:
-        if scope.method != "GET":
+        if scope.method not in {"GET", "HEAD"}:  # the server sends no body for HEAD
             return _reject(answer, answers.method_not_allowed("GET"))
         policy = self._admission.policy(scope.headers.get("authorization"))
         if isinstance(policy, Rejection):

@@ -30,13 +30,25 @@ local function next_usage(s, from)
   return at
 end
 
--- The usage in an event, and whether the event has no choices and so nothing else. Its JSON is read only if it may
--- contain usage.
+-- The first and last byte of a member with the comma that it needs, given those of its value. Its key is `"usage"`.
+local function usage_member(event, value, last)
+  local key = value - 1
+  while byte(event, key) ~= QUOTE do key = key - 1 end
+  local before = key - 7
+  while find(event, "^%s", before) do before = before - 1 end
+  if byte(event, before) == COMMA then return before, last end
+  local after = after_space(event, last + 1)
+  return key - 6, byte(event, after) == COMMA and after or last
+end
+
+-- The usage in an event, whether the event has no choices and so nothing else, and first and last byte of its member.
+-- Its JSON is read only if it may contain usage.
 local function read_usage_event(event)
   if not next_usage(event, 1) then return nil end
-  local starts = read_object(event, find(event, "{", 1, true), EVENT_KEYS)
+  local starts, stops = read_object(event, find(event, "{", 1, true), EVENT_KEYS)
   if not starts or not starts.usage then return nil end
-  return (read_usage(event, starts.usage)), starts.choices ~= nil and find(event, "^%[%s*%]", starts.choices) ~= nil
+  local usage, alone = read_usage(event, starts.usage), starts.choices and find(event, "^%[%s*%]", starts.choices)
+  return usage, alone ~= nil, usage_member(event, starts.usage, stops.usage)
 end
 
 -- Several answers in one stream: vLLM and SGLang report their total in one event without choices. llama.cpp reports each
@@ -103,19 +115,21 @@ local function count_events(meter, s, at)
 end
 
 -- Reads the usage in the events that end in `s`. Returns the position after them, and with `meter.cut` the pieces of
--- `s` from `pass_from` on without usage events: nil if there is none.
+-- `s` from `pass_from` on without usage events, and without the usage that llama.cpp adds to the last choice: nil if
+-- there is none.
 local function read_events(meter, s, at, pass_from)
   local from, last, pieces = 1, event_end(s, at, meter.crlf), nil
   local usage_at = find_usage(s, 1)
   while last do
     if usage_at and usage_at < last then
       local event = sub(s, from, last)
-      local usage, alone = read_usage_event(event)
+      local usage, alone, member, member_stop = read_usage_event(event)
       if usage then take_usage(meter, event, usage, alone) end
-      if alone and usage and meter.cut and pass_from <= from then
+      local cut_at = alone and from or from - 1 + (member or 0)
+      if usage and meter.cut and pass_from <= cut_at then
         pieces = pieces or {}
-        pieces[#pieces + 1] = sub(s, pass_from, from - 1)
-        pass_from = last + 1
+        pieces[#pieces + 1] = sub(s, pass_from, cut_at - 1)
+        pass_from = alone and last + 1 or from + member_stop
       end
       usage_at = find_usage(s, last + 1)
     end

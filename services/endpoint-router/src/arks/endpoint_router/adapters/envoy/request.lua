@@ -7,7 +7,8 @@ local CHOICES_LIMIT, LOGPROBS_LIMIT = 128, 20 -- OpenAI's own limits
 local LIMIT_KEYS = { "max_completion_tokens", "max_tokens", "n_predict" }
 local ANSWER_KEYS = { "n", "n_cmpl", "best_of" } -- engines make as many answers as the largest of them
 local REQUEST_KEYS = keys(
-  "model", "stream", "stream_options", "prompt", "top_logprobs", "n", "n_cmpl", "best_of", unpack(LIMIT_KEYS)
+  "model", "stream", "stream_options", "prompt", "messages", "input", "tools", "tool_choice", "logprobs", "top_logprobs",
+  "n", "n_cmpl", "best_of", unpack(LIMIT_KEYS)
 )
 for _, key in ipairs(RULE_KEYS) do REQUEST_KEYS[key] = key end -- in any other spelling they count as text
 -- Keys by which a client would choose a replica's rank, slot, adapter, template or place in the queue, move its cache, or
@@ -98,6 +99,32 @@ local function read_answers(s, starts, stops)
   return copies * prompts, copies
 end
 
+-- The fault of values that OpenAI refuses and engines take, or nil.
+local fault_of_values
+do
+  local NOT_EMPTY = { "messages", "input" }
+  local WITHOUT_TOOLS = { ['"none"'] = true, ['"auto"'] = true }
+
+  local function has_tools(s, at)
+    return at and byte(s, at) == OPEN_BRACKET and byte(s, after_space(s, at + 1)) ~= CLOSE_BRACKET
+  end
+
+  function fault_of_values(s, starts, stops)
+    for _, key in ipairs(NOT_EMPTY) do
+      if starts[key] and is_empty_prompt(s, starts[key]) then
+        return { message = format("`%s` must not be empty.", key), param = key, code = "empty_array" }
+      end
+    end
+    local choice = literal(s, starts, stops, "tool_choice")
+    if choice and not WITHOUT_TOOLS[choice] and not has_tools(s, starts.tools) then
+      return { message = "`tool_choice` is for requests with `tools`.", param = "tool_choice", code = "invalid_value" }
+    end
+    local count, fault = read_count(literal(s, starts, stops, "top_logprobs"), "top_logprobs", 0, LOGPROBS_LIMIT)
+    if fault or (count or 0) == 0 or literal(s, starts, stops, "logprobs") == "true" then return fault end
+    return { message = "`top_logprobs` is for requests with `logprobs: true`.", param = "top_logprobs", code = "invalid_value" }
+  end
+end
+
 local function read_model(text)
   if not text or byte(text) ~= QUOTE then return invalid("model", "`model` must be given, as a string.") end
   local model = sub(text, 2, -2)
@@ -136,7 +163,7 @@ local function read_request(s)
   local starts, stops, closing = read_object(s, at, REQUEST_KEYS)
   if not starts then return nil, stops end
   if find(s, NOT_SPACE, closing + 1) or find(s, "\0", 1, true) then return nil, INVALID end
-  local request, fault, _ = {}, nil, nil
+  local request, fault = {}, nil
   request.model, fault = read_model(literal(s, starts, stops, "model"))
   if fault then return nil, fault end
   local stream = literal(s, starts, stops, "stream") or "false"
@@ -148,10 +175,8 @@ local function read_request(s)
   if not answers then return nil, copies end
   if answers > 1 then request.answers, request.copies = answers, copies end
   request.bytes = text_bytes(s, starts, stops)
-  if starts.top_logprobs then
-    _, fault = read_count(literal(s, starts, stops, "top_logprobs"), "top_logprobs", 0, LOGPROBS_LIMIT)
-    if fault then return nil, fault end
-  end
+  fault = fault_of_values(s, starts, stops)
+  if fault then return nil, fault end
   if request.stream then
     request.body, fault = with_usage(s, starts, stops, closing)
     if fault then return nil, fault end

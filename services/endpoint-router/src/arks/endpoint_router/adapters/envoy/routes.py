@@ -45,7 +45,7 @@ def routes(settings: GatewaySettings) -> dict[str, Any]:
                     *preflights(settings.cors_origins, TOKEN_QUOTA),
                     *(route for path in GENERATION_PATHS for route in _generation(path, settings)),
                     *(route for path in GENERATION_PATHS for route in _other_methods({"path": path}, "POST")),
-                    *(route for path in _MODELS_PATHS for route in (_models(path), *_other_methods(path, "GET"))),
+                    *(route for path in _MODELS_PATHS for route in (*_models(path), *_other_methods(path, "GET"))),
                     *(route for path in HEALTH_PATHS for route in _health(path)),
                     {"match": {"prefix": "/"}, **_direct(404)},
                 ],
@@ -114,15 +114,13 @@ def _retry_elsewhere() -> dict[str, Any]:
     }
 
 
-def _models(path: dict[str, str]) -> dict[str, Any]:
-    return {
-        "match": {**path, "headers": [_method("GET")]},
-        "route": {
-            "cluster": TOKEN_QUOTA,
-            "timeout": seconds(MODELS_TIMEOUT_SECONDS),
-            "retry_policy": {"retry_on": RETRIABLE, "num_retries": 2},
-        },
+def _models(path: dict[str, str]) -> list[dict[str, Any]]:
+    route = {
+        "cluster": TOKEN_QUOTA,
+        "timeout": seconds(MODELS_TIMEOUT_SECONDS),
+        "retry_policy": {"retry_on": RETRIABLE, "num_retries": 2},
     }
+    return [{"match": {**path, "headers": [_method(method)]}, "route": route} for method in ("GET", "HEAD")]
 
 
 def _health(path: str) -> list[dict[str, Any]]:
