@@ -39,6 +39,13 @@ def test_a_failed_application_is_one_problem_and_its_endpoint_no_second_one() ->
     assert "see `arks describe application qwen`" == found[0].next_step
 
 
+def test_an_endpoint_waits_for_the_application_of_its_served_model() -> None:
+    endpoint = {**ENDPOINT, "spec": {"servedModelName": "Org/Qwen"}}
+    application = {**FAILED, "spec": {"model": {"name": "qwen"}, "servedModelName": "Org/Qwen"}}
+    found = problems({kinds.APPLICATION: [application], kinds.ENDPOINT: [endpoint]})
+    assert ["application qwen"] == [problem.what for problem in found]
+
+
 def test_an_endpoint_without_an_application_is_a_problem() -> None:
     assert ["endpoint qwen"] == [problem.what for problem in problems({kinds.ENDPOINT: [ENDPOINT]})]
 

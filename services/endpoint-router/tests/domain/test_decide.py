@@ -479,6 +479,22 @@ def test_unchanged_inputs_lead_to_a_settled_decision(situation: tuple[EndpointSp
     assert decide(spec, replace(inputs, before=last.scores)).same_traffic(last)
 
 
+def test_requests_carry_the_name_that_most_engines_serve() -> None:
+    spec = EndpointSpec(
+        "team", "chat", routes=(StaticRoute("arks-application-a", 1), StaticRoute("arks-application-b", 9))
+    )
+    found = {
+        "a": Application("a", "chat", (replica("a-0"),), unsupported=("x", "y")),
+        "b": Application("b", "Org/Chat", (replica("b-0", "b"),), unsupported=("x",)),
+    }
+    decision = decide(spec, DecisionInput(found, now=NOW))
+    assert ("Org/Chat", ("x", "y")) == (decision.engine_model, decision.unsupported)
+    assert any("a (chat)" in message for message in decision.unrouted)
+    alike = decide(spec, DecisionInput({**found, "a": replace(found["a"], served_model="Org/Chat")}, now=NOW))
+    assert () == alike.unrouted
+    assert not alike.same_traffic(decision)
+
+
 @given(st.integers(2, 6), st.floats(0, 20), st.floats(0, 20), st.floats(0.1, 20))
 def test_replicas_with_equal_facts_get_equal_weights(n: int, running: float, waiting: float, rate: float) -> None:
     replicas = [replica(f"r-{number}") for number in range(n)]

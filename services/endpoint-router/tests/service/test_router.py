@@ -34,6 +34,15 @@ def test_an_application_that_changes_its_served_model_moves_to_the_other_endpoin
     assert {"team/chat": Reason.NO_APPLICATION, "team/next": Reason.ROUTED} == routed
 
 
+def test_an_endpoint_finds_applications_by_its_public_name(serving: RouterHarness) -> None:
+    serving.apply("qwen", servedModelName="Qwen/Qwen2.5-7B")
+    serving.write_fact("b", model="Qwen/Qwen2.5-7B")
+    routed = dict(serving.envoy.decisions)["team/qwen"]
+    assert (Reason.ROUTED, "Qwen/Qwen2.5-7B") == (routed.reason, routed.engine_model)
+    serving.apply("qwen")
+    assert Reason.NO_APPLICATION is dict(serving.envoy.decisions)["team/qwen"].reason
+
+
 def test_an_application_serves_with_its_ready_replicas(serving: RouterHarness) -> None:
     serving.write_fact(states=[ReplicaState.READY, ReplicaState.STARTING])
     assert {"a-0": WEIGHT_TOTAL, "a-1": 0} == serving.weights()

@@ -230,6 +230,35 @@ async def test_models_are_listed_as_openai_does(api: Api, harness: Harness) -> N
     assert model == (await call_api(api, "/v1/models/qwen", headers=KEY)).json
 
 
+async def test_a_model_with_the_name_of_a_hub_is_listed_found_and_admitted(api: Api, harness: Harness) -> None:
+    harness.add(token())
+    harness.endpoint(model="Qwen/Qwen2.5-7B", engine_model="Qwen/Qwen2.5-7B")
+    (model,) = (await call_api(api, "/v1/models", headers=KEY)).json["data"]
+    assert "Qwen/Qwen2.5-7B" == model["id"]
+    for path in ("Qwen/Qwen2.5-7B", "Qwen%2FQwen2.5-7B"):
+        assert model == (await call_api(api, f"/v1/models/{path}", headers=KEY)).json
+    for name, renamed in (("Qwen/Qwen2.5-7B", None), ("qwen", "Qwen/Qwen2.5-7B")):
+        found = await call_api(api, "/v1/admit", method="POST", headers=ADMIT | {"x-arks-model": name})
+        assert ("team/qwen", renamed) == (found.headers["x-arks-cluster"], found.headers.get("x-arks-engine-model"))
+        assert found.headers["x-arks-grant"].startswith("team/qwen/tom/")
+
+
+async def test_what_the_engine_would_drop_is_refused_with_its_parameter(api: Api, harness: Harness) -> None:
+    harness.add(token())
+    harness.endpoint(unsupported=["schema.pattern", "tool_choice.name"])
+    found = await call_api(api, "/v1/admit", method="POST", headers=ADMIT | {"x-arks-uses": "tool_choice.name"})
+    assert (400, "tool_choice", "unsupported_parameter") == (
+        found.status,
+        found.json["error"]["param"],
+        found.json["error"]["code"],
+    )
+    passed = await call_api(api, "/v1/admit", method="POST", headers=ADMIT | {"x-arks-uses": "schema.not"})
+    assert (200, "schema.pattern,tool_choice.name") == (passed.status, passed.headers["x-arks-unsupported"])
+    harness.endpoint()
+    found = await call_api(api, "/v1/admit", method="POST", headers=ADMIT | {"x-arks-uses": "tool_choice.name"})
+    assert (200, False) == (found.status, "x-arks-unsupported" in found.headers)
+
+
 async def test_a_key_without_models_gets_an_empty_list(api: Api, harness: Harness) -> None:
     harness.add(token())
     assert [] == (await call_api(api, "/v1/models", headers=KEY)).json["data"]

@@ -46,10 +46,10 @@ def test_a_replaced_key_works_until_its_time() -> None:
 def test_a_model_is_refused_for_its_own_reason(
     model: str, endpoint: EndpointState | None, status: int, code: str
 ) -> None:
-    rejection = reject_model(POLICY, model, endpoint)
+    rejection = reject_model(POLICY, model, model, endpoint)
     assert rejection is not None
     assert (status, code) == (rejection.status, json.loads(rejection.body)["error"]["code"])
 
 
 def test_a_permitted_model_that_is_ready_is_not_refused() -> None:
-    assert None is reject_model(POLICY, "qwen", READY)
+    assert None is reject_model(POLICY, "qwen", "qwen", READY)

@@ -4,6 +4,7 @@ from arks.token_quota.domain.keys import KeyClaim
 from arks.token_quota.domain.limits import Budget, Rates
 from arks.token_quota.testing.fakes import Harness, quota, token
 
+HUB_NAME = "Qwen/Qwen2.5-7B-Instruct"
 TOM, ANN = Key("team", "tom"), Key("rivals", "ann")
 OLD, NEW = "2026-01-01T00:00:00Z", "2026-02-01T00:00:00Z"
 
@@ -57,6 +58,30 @@ def test_models_are_those_that_are_permitted_and_exist(harness: Harness) -> None
     holder = harness.index.holder("sk-tom")
     assert holder is not None
     assert ["phi", "qwen"] == harness.index.models(holder.policy)
+
+
+def test_a_model_is_listed_and_found_by_its_public_name(harness: Harness) -> None:
+    harness.add(token(qos=[{"arksEndpoint": {"name": name}} for name in ("b", "phi")]))
+    for name in ("a", "b"):
+        harness.endpoint(name, model=HUB_NAME)
+    harness.endpoint("phi")
+    holder = harness.index.holder("sk-tom")
+    assert holder is not None
+    assert [HUB_NAME, "phi"] == harness.index.models(holder.policy)
+    found = [harness.index.endpoint_of(holder.policy, name) for name in (HUB_NAME, "b", "a", "phi", "none")]
+    assert ["b", "b", "a", "phi", "none"] == found
+
+
+def test_an_endpoint_that_changes_its_public_name_or_ends_is_not_found_by_it(harness: Harness) -> None:
+    harness.add(token())
+    holder = harness.index.holder("sk-tom")
+    assert holder is not None
+    for name in ("a", "b"):
+        harness.endpoint(name, model=HUB_NAME)
+    harness.endpoint("a", model="Other/Name")
+    assert ["b", "a"] == [harness.index.endpoint_of(holder.policy, name) for name in (HUB_NAME, "Other/Name")]
+    harness.endpoints.apply(Key("team", "b"), None)
+    assert HUB_NAME == harness.index.endpoint_of(holder.policy, HUB_NAME)
 
 
 def test_limits_are_read_from_the_resources(harness: Harness) -> None:

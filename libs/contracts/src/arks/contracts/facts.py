@@ -103,9 +103,14 @@ def replica_facts(fact: ReplicasFact) -> tuple[ReplicaFact, ...]:
 
 
 def replicas_fact(
-    application: ArksApplication | ArksDisaggregatedApplication, replicas: Iterable[ReplicaFact]
+    application: ArksApplication | ArksDisaggregatedApplication,
+    replicas: Iterable[ReplicaFact],
+    unsupported: Iterable[str] = (),
 ) -> ReplicasFact:
-    """The fact of an application, which lists what answers its requests: engines, or routers in front of them."""
+    """The fact of an application, which lists what answers its requests: engines, or routers in front of them.
+
+    `unsupported`: what its engines take in a request and do not keep.
+    """
     if isinstance(application, ArksApplication):
         runtime, desired = application.spec.effective_runtime.value, application.spec.replicas
     else:
@@ -118,6 +123,7 @@ def replicas_fact(
         runtime=runtime,
         desired=desired if application.metadata.deletion_timestamp is None else 0,
         replicas=[replica.to_message() for replica in replicas],
+        unsupported=sorted(unsupported),
     )
 
 
@@ -139,7 +145,14 @@ def model_fact(model: ArksModel, status: ArksModelStatus, *, pvc_name: str = "")
 
 
 def endpoint_fact(
-    endpoint: ArksEndpoint, replicas: Iterable[RoutedReplica], *, ready: bool, reason: str, message: str
+    endpoint: ArksEndpoint,
+    replicas: Iterable[RoutedReplica],
+    *,
+    ready: bool,
+    reason: str,
+    message: str,
+    engine_model: str = "",
+    unsupported: Iterable[str] = (),
 ) -> EndpointFact:
     """The fact of an endpoint. `replicas`: those with a weight above 0."""
     return EndpointFact(
@@ -150,6 +163,9 @@ def endpoint_fact(
         reason=reason,
         message=message,
         replicas=replicas,
+        model=endpoint.spec.served_model_name or "",
+        engine_model=engine_model,
+        unsupported=unsupported,
     )
 
 

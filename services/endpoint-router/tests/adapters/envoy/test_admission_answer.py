@@ -150,7 +150,11 @@ def test_a_chunk_without_a_usage_event_is_not_touched() -> None:
 @pytest.mark.parametrize("separators", [(",", ":"), (" , ", " : ")])
 def test_usage_in_the_last_content_chunk_counts_and_the_content_stays(separators: tuple[str, str]) -> None:
     bye = delta(content="bye")
-    for last in ({**bye, "usage": SAMPLE_USAGE}, {"usage": SAMPLE_USAGE, **bye}, {"usage": SAMPLE_USAGE, "choices": [1]}):
+    for last in (
+        {**bye, "usage": SAMPLE_USAGE},
+        {"usage": SAMPLE_USAGE, **bye},
+        {"usage": SAMPLE_USAGE, "choices": [1]},
+    ):
         meter = Meter(stream=True, cut=True)
         sent = meter.follow([HELLO, event(last, separators) + DONE])
         assert sent.startswith(HELLO) and sent.endswith(DONE)

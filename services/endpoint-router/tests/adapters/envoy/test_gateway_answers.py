@@ -84,6 +84,19 @@ async def test_a_stream_with_a_known_length_is_cut_too(gateway: Gateway) -> None
     assert WITHOUT_USAGE == (await gateway.post(STREAM)).content
 
 
+async def test_the_engines_name_of_a_model_is_not_the_clients(gateway: Gateway) -> None:
+    gateway.admission.script = grant(x_arks_engine_model="Org/M-7B")
+    page = {"model": "Org/M-7B", "choices": [], "usage": {"prompt_tokens": 12, "completion_tokens": 3}}
+    gateway.engine.script = answer(json.dumps(page).encode())
+    assert page | {"model": "m"} == (await gateway.post(b'{"model":"m"}')).json()
+    events = [event(model="Org/M-7B", choices=[{"delta": {"content": "a"}}]), USAGE, DONE]
+    gateway.engine.script = stream([events[0][:20], events[0][20:] + events[1], events[2]])
+    streamed = (await gateway.post(STREAM)).content
+    assert streamed == events[0].replace(b"Org/M-7B", b"m") + DONE
+    assert ["Org/M-7B"] * 2 == [json.loads(request.body)["model"] for request in gateway.engine.requests]
+    assert ["e,12,3"] * 2 == [line["usage"] for line in await gateway.usage(2)]
+
+
 async def test_tokens_reach_the_client_while_the_engine_still_works(gateway: Gateway) -> None:
     goes_on = asyncio.Event()
 

@@ -26,7 +26,7 @@ def chat(
         str | None,
         typer.Argument(metavar="[PROMPT]", help="Send once and exit; without it, start an interactive chat."),
     ] = None,
-    model: Annotated[str, typer.Option("--model", "-m", help="Name of an endpoint.")] = "smollm2",
+    model: Annotated[str, typer.Option("--model", "-m", help="Name of an endpoint or its model.")] = "smollm2",
     key_file: Annotated[Path | None, typer.Option("--key-file", help=_KEY_FILE_HELP, dir_okay=False)] = None,
     system: Annotated[str | None, typer.Option("--system", help="System prompt.")] = None,
     max_tokens: Annotated[

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from arks.contracts.quantities import human_bytes
-from arks.local.render.health import endpoints_of, why
+from arks.local.render.health import endpoints_of, public_name, why
 from arks.local.render.kinds import APPLICATION, DISAGGREGATED, ENDPOINT, MODEL, QUOTA, SECRET, TOKEN, Kind
 from arks.local.render.plain import Object, condition, lookup, parse_time, spec_of, status_of
 from arks.local.render.quantities import age, compact, duration, next_month, percent
@@ -70,6 +70,10 @@ def _runtime(resource: Object, _: datetime) -> str:
 
 def _routed(resource: Object, _: datetime) -> str:
     return str(status_of(resource).get("readyReplicas", 0))
+
+
+def _served_name(resource: Object, _: datetime) -> str:
+    return public_name(resource)
 
 
 def _applications(resource: Object, _: datetime) -> str:
@@ -220,6 +224,7 @@ _COLUMNS: Mapping[str, Sequence[Column]] = {
         _AGE,
         Column("Default Weight", _default_weight, wide=True),
         Column("Weights", _path(".status.signalSource"), wide=True),
+        Column("Model", _served_name, wide=True),
         _REASON,
         _WHY,
     ),

@@ -66,10 +66,15 @@ def problems(resources: Mapping[Kind, Sequence[Object]]) -> list[Problem]:
 
 
 def _waits_for_application(endpoint: Object, resources: Mapping[Kind, Sequence[Object]]) -> bool:
-    """Whether an application of its name exists: what is wrong is shown there."""
-    key = (endpoint["metadata"]["namespace"], endpoint["metadata"]["name"])
+    """Whether an application of its model exists: what is wrong is shown there."""
+    key = (endpoint["metadata"]["namespace"], public_name(endpoint))
     applications = [*resources.get(APPLICATION, ()), *resources.get(DISAGGREGATED, ())]
     return any((item["metadata"]["namespace"], served_name(item)) == key for item in applications)
+
+
+def public_name(endpoint: Object) -> str:
+    """What clients write into `model`."""
+    return str(spec_of(endpoint).get("servedModelName") or endpoint["metadata"]["name"])
 
 
 def served_name(application: Object) -> str:

@@ -4,6 +4,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
+from arks.contracts.resources.application import ServedModelName
 from arks.contracts.resources.meta import AGE, KIND, READY, REASON, SPEC, WHY, CustomResource, PrinterColumn, Status
 from arks.contracts.resources.schema import ApiModel, Count32, ObjectName, Passthrough, Port
 
@@ -64,6 +65,10 @@ def _default_matches() -> list[RouteMatch]:
 class ArksEndpointSpec(ApiModel):
     """Distribution of the traffic of one public model name."""
 
+    served_model_name: ServedModelName | None = Field(
+        default=None,
+        description="Name that clients use, as a hub writes it; default `metadata.name`, which works as well.",
+    )
     default_weight: Weight = Field(
         default=1, description="Weight of each application that is discovered by its served name."
     )
@@ -115,9 +120,15 @@ class ArksEndpoint(CustomResource[ArksEndpointSpec, ArksEndpointStatus]):
         READY,
         PrinterColumn("Replicas", ".status.readyReplicas", "integer"),
         PrinterColumn("Weights", ".status.signalSource", wide=True),
+        PrinterColumn("Model", ".spec.servedModelName", wide=True),
         REASON,
         WHY,
     )
 
     kind: Literal["ArksEndpoint"] = Field(default="ArksEndpoint", description=KIND)
     spec: ArksEndpointSpec = Field(default_factory=ArksEndpointSpec, description=SPEC)
+
+    @property
+    def served_name(self) -> str:
+        """Public model name: applications that serve it belong to the endpoint."""
+        return self.spec.served_model_name or self.name

@@ -66,7 +66,7 @@ class Replica(_message.Message):
     def __init__(self, name: _Optional[str] = ..., host: _Optional[str] = ..., port: _Optional[int] = ..., state: _Optional[_Union[ReplicaState, str]] = ..., slots: _Optional[int] = ..., restarts: _Optional[int] = ...) -> None: ...
 
 class ReplicasFact(_message.Message):
-    __slots__ = ("namespace", "application", "generation", "served_model", "runtime", "desired", "replicas", "updated_at")
+    __slots__ = ("namespace", "application", "generation", "served_model", "runtime", "desired", "replicas", "updated_at", "unsupported")
     NAMESPACE_FIELD_NUMBER: _ClassVar[int]
     APPLICATION_FIELD_NUMBER: _ClassVar[int]
     GENERATION_FIELD_NUMBER: _ClassVar[int]
@@ -75,6 +75,7 @@ class ReplicasFact(_message.Message):
     DESIRED_FIELD_NUMBER: _ClassVar[int]
     REPLICAS_FIELD_NUMBER: _ClassVar[int]
     UPDATED_AT_FIELD_NUMBER: _ClassVar[int]
+    UNSUPPORTED_FIELD_NUMBER: _ClassVar[int]
     namespace: str
     application: str
     generation: int
@@ -83,7 +84,8 @@ class ReplicasFact(_message.Message):
     desired: int
     replicas: _containers.RepeatedCompositeFieldContainer[Replica]
     updated_at: _timestamp_pb2.Timestamp
-    def __init__(self, namespace: _Optional[str] = ..., application: _Optional[str] = ..., generation: _Optional[int] = ..., served_model: _Optional[str] = ..., runtime: _Optional[str] = ..., desired: _Optional[int] = ..., replicas: _Optional[_Iterable[_Union[Replica, _Mapping]]] = ..., updated_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    unsupported: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, namespace: _Optional[str] = ..., application: _Optional[str] = ..., generation: _Optional[int] = ..., served_model: _Optional[str] = ..., runtime: _Optional[str] = ..., desired: _Optional[int] = ..., replicas: _Optional[_Iterable[_Union[Replica, _Mapping]]] = ..., updated_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., unsupported: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class RoutedReplica(_message.Message):
     __slots__ = ("application", "name", "host", "port", "weight")
@@ -100,7 +102,7 @@ class RoutedReplica(_message.Message):
     def __init__(self, application: _Optional[str] = ..., name: _Optional[str] = ..., host: _Optional[str] = ..., port: _Optional[int] = ..., weight: _Optional[int] = ...) -> None: ...
 
 class EndpointFact(_message.Message):
-    __slots__ = ("namespace", "name", "generation", "ready", "reason", "message", "replicas", "updated_at")
+    __slots__ = ("namespace", "name", "generation", "ready", "reason", "message", "replicas", "updated_at", "model", "engine_model", "unsupported")
     NAMESPACE_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
     GENERATION_FIELD_NUMBER: _ClassVar[int]
@@ -109,6 +111,9 @@ class EndpointFact(_message.Message):
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
     REPLICAS_FIELD_NUMBER: _ClassVar[int]
     UPDATED_AT_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    ENGINE_MODEL_FIELD_NUMBER: _ClassVar[int]
+    UNSUPPORTED_FIELD_NUMBER: _ClassVar[int]
     namespace: str
     name: str
     generation: int
@@ -117,4 +122,7 @@ class EndpointFact(_message.Message):
     message: str
     replicas: _containers.RepeatedCompositeFieldContainer[RoutedReplica]
     updated_at: _timestamp_pb2.Timestamp
-    def __init__(self, namespace: _Optional[str] = ..., name: _Optional[str] = ..., generation: _Optional[int] = ..., ready: _Optional[bool] = ..., reason: _Optional[str] = ..., message: _Optional[str] = ..., replicas: _Optional[_Iterable[_Union[RoutedReplica, _Mapping]]] = ..., updated_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    model: str
+    engine_model: str
+    unsupported: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, namespace: _Optional[str] = ..., name: _Optional[str] = ..., generation: _Optional[int] = ..., ready: _Optional[bool] = ..., reason: _Optional[str] = ..., message: _Optional[str] = ..., replicas: _Optional[_Iterable[_Union[RoutedReplica, _Mapping]]] = ..., updated_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., model: _Optional[str] = ..., engine_model: _Optional[str] = ..., unsupported: _Optional[_Iterable[str]] = ...) -> None: ...

@@ -52,6 +52,7 @@ def decide(spec: EndpointSpec, inputs: DecisionInput) -> Decision:
         groups += mine
         candidates += _candidates(inputs.applications[name].replicas, compared, mine, excluded, inputs)
     reason, message = _summary(spec, portions)
+    engine_model, names_differ = _engine_model(portions, inputs.applications)
     return Decision(
         endpoint=f"{spec.namespace}/{spec.name}",
         now=inputs.now,
@@ -61,9 +62,26 @@ def decide(spec: EndpointSpec, inputs: DecisionInput) -> Decision:
         portions=portions,
         candidates=tuple(sorted(candidates, key=lambda candidate: candidate.replica.id)),
         groups=tuple(sorted(groups, key=lambda group: (group.application, group.name))),
-        unrouted=found.unrouted,
+        unrouted=(*found.unrouted, *names_differ),
+        engine_model=engine_model,
+        unsupported=tuple(
+            sorted({what for share in found.shares for what in inputs.applications[share.application].unsupported})
+        ),
         held=any(_held(eligible[portion.share.application], inputs) for portion in portions),
     )
+
+
+def _engine_model(portions: Sequence[Portion], applications: Mapping[str, Application]) -> tuple[str, tuple[str, ...]]:
+    """Return the name that requests carry to engines, and a message for users if not all applications serve it."""
+    served = {portion.share.application: applications[portion.share.application].served_model for portion in portions}
+    if not served:
+        return "", ()
+    first = max(portions, key=lambda portion: portion.fraction).share.application
+    others = [f"{name} ({model})" for name, model in served.items() if model != served[first]]
+    if not others:
+        return served[first], ()
+    message = f"requests name the model {served[first]}; other names are served by {', '.join(others)}"
+    return served[first], (message,)
 
 
 def _compare(application: str, eligible: Sequence[RoutedReplica], inputs: DecisionInput) -> dict[ReplicaId, Score]:
@@ -210,7 +228,7 @@ def _slots(replica: RoutedReplica, inputs: DecisionInput) -> int:
 
 def _summary(spec: EndpointSpec, portions: Sequence[Portion]) -> tuple[Reason, str]:
     if not portions:
-        return Reason.NO_APPLICATION, f"no application serves the model {spec.name} in namespace {spec.namespace}"
+        return Reason.NO_APPLICATION, f"no application serves the model {spec.model} in namespace {spec.namespace}"
     names = ", ".join(
         f"{portion.share.application} ({portion.ready} of {portion.replicas} replicas ready, {portion.fraction:.0%})"
         for portion in portions

@@ -130,6 +130,10 @@ class Decision:
     """Those with replicas that get traffic, sorted by application and name."""
     unrouted: tuple[str, ...]
     """Messages about static entries that cannot be followed."""
+    engine_model: str = ""
+    """The name under which its engines serve the model: that of the application with the largest share."""
+    unsupported: tuple[str, ...] = ()
+    """What at least one of its applications takes in a request and does not keep, sorted."""
     held: bool = False
     """Some shares are those of before the router's start, because no load was reported yet."""
 
@@ -156,4 +160,5 @@ class Decision:
     @property
     def _traffic(self) -> tuple[object, ...]:
         replicas = [(candidate.replica, candidate.weight, candidate.group) for candidate in self.candidates]
-        return replicas, self.groups, self.reason, self.message, self.source, self.unrouted
+        served = self.engine_model, self.unsupported
+        return replicas, self.groups, self.reason, self.message, self.source, self.unrouted, served

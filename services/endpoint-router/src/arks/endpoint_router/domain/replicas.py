@@ -36,6 +36,8 @@ class Application:
     name: str
     served_model: str
     replicas: tuple[RoutedReplica, ...]
+    unsupported: tuple[str, ...] = ()
+    """What its engines take in a request and do not keep."""
 
 
 def usable_address(replica: RoutedReplica) -> bool:

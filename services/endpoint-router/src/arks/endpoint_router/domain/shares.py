@@ -24,9 +24,15 @@ class StaticRoute:
 class EndpointSpec:
     namespace: str
     name: str
-    """The public model name: applications that serve this model belong to the endpoint."""
     default_weight: int = 1
     routes: tuple[StaticRoute, ...] = ()
+    served_model: str = ""
+    """The public model name; empty: `name`."""
+
+    @property
+    def model(self) -> str:
+        """Return the name whose applications belong to the endpoint."""
+        return self.served_model or self.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,14 +61,13 @@ class Shares:
 def shares(spec: EndpointSpec, applications: Mapping[str, Application]) -> Shares:
     """Return the share of each application.
 
-    Static entries keep their weight; every other application whose served model is the endpoint's name gets
-    `default_weight`.
+    Static entries keep their weight; every other application that serves the endpoint's model gets `default_weight`.
     """
     static, unrouted = _static(spec, applications)
     found = [
         Share(name, spec.default_weight, static=False)
         for name, application in sorted(applications.items())
-        if application.served_model == spec.name and name not in static
+        if application.served_model == spec.model and name not in static
     ]
     return Shares((*static.values(), *found), tuple(unrouted))
 

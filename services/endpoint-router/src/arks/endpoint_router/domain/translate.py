@@ -28,6 +28,7 @@ def application(fact: ReplicasFact) -> Application:
             )
             for replica in replica_facts(fact)
         ),
+        unsupported=tuple(fact.unsupported),
     )
 
 
@@ -68,6 +69,7 @@ def endpoint_spec(endpoint: ArksEndpoint) -> EndpointSpec:
             )
             for route in spec.route_configs
         ),
+        served_model=spec.served_model_name or "",
     )
 
 

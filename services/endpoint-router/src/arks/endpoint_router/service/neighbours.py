@@ -32,6 +32,10 @@ class Neighbours:
         """Application -> endpoints whose static entries name it."""
         self._named: dict[Key, frozenset[str]] = {}
         """Endpoint -> applications that its static entries name."""
+        self._models: dict[Key, str] = {}
+        """Endpoint -> public model name."""
+        self._served_by: dict[Key, set[Key]] = {}
+        """Namespace and public model name -> endpoints."""
 
     def applications(self, namespace: str) -> Mapping[str, Application]:
         return self._applications.get(namespace, {})
@@ -44,11 +48,22 @@ class Neighbours:
         found = set(self._named_by.get(application, ()))
         known = self.applications(application.namespace).get(application.name)
         if known is not None:
-            found.add(Key(application.namespace, known.served_model))
+            found |= self._served_by.get(Key(application.namespace, known.served_model), set())
         return found
 
-    def set_named_applications(self, endpoint: Key, spec: EndpointSpec | None) -> None:
-        """Store which applications an endpoint names; None if the endpoint is deleted."""
+    def set_endpoint(self, endpoint: Key, spec: EndpointSpec | None) -> None:
+        """Store the model of an endpoint and which applications it names; None if the endpoint is deleted."""
+        before = self._models.pop(endpoint, None)
+        if before is not None:
+            self._served_by[Key(endpoint.namespace, before)].discard(endpoint)
+            if not self._served_by[Key(endpoint.namespace, before)]:
+                del self._served_by[Key(endpoint.namespace, before)]
+        if spec is not None:
+            self._models[endpoint] = spec.model
+            self._served_by.setdefault(Key(endpoint.namespace, spec.model), set()).add(endpoint)
+        self._set_named(endpoint, spec)
+
+    def _set_named(self, endpoint: Key, spec: EndpointSpec | None) -> None:
         for name in self._named.pop(endpoint, frozenset()):
             endpoints = self._named_by[Key(endpoint.namespace, name)]
             endpoints.discard(endpoint)

@@ -124,7 +124,7 @@ class EndpointRouter:
         elif (record.resource.spec, record.generation) == (resource.spec, resource.metadata.generation):
             record.resource = resource  # only its status changed, which this service wrote
             return
-        self._neighbours.set_named_applications(key, spec)
+        self._neighbours.set_endpoint(key, spec)
         record.resource, record.spec, record.hold_until = resource, spec, None
         self._decide(key)
         self._enqueue(key, 0.0)
@@ -140,7 +140,7 @@ class EndpointRouter:
     def _forget(self, key: Key) -> None:
         if self._records.pop(key, None) is not None or key in self._held:
             self._held.discard(key)
-            self._neighbours.set_named_applications(key, None)
+            self._neighbours.set_endpoint(key, None)
             self._envoy.remove(str(key))
 
     def _replicas_changed(self, key: Key) -> None:

@@ -84,7 +84,13 @@ def fact(endpoint: ArksEndpoint, decision: Decision) -> EndpointFact:
         if candidate.weight
     ]
     return endpoint_fact(
-        endpoint, replicas, ready=decision.ready, reason=str(decision.reason), message=decision.message
+        endpoint,
+        replicas,
+        ready=decision.ready,
+        reason=str(decision.reason),
+        message=decision.message,
+        engine_model=decision.engine_model,
+        unsupported=decision.unsupported,
     )
 
 

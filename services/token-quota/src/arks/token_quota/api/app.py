@@ -15,7 +15,7 @@ import structlog
 from arks.contracts.gateway_token import GATEWAY_TOKEN_HEADER, OPERATOR_TOKEN_HEADER, TokenGate, bearer
 from arks.kit.errors import Invalid, Unavailable
 from arks.token_quota.domain import answers
-from arks.token_quota.domain.access import Policy
+from arks.token_quota.domain.access import EngineTerms, Policy
 from arks.token_quota.domain.answers import Rejection
 from arks.token_quota.domain.count import parse_count
 from arks.token_quota.domain.lease import HOLD_MILLISECONDS, MAX_DEMAND_REQUESTS, LeaseAmount
@@ -184,9 +184,17 @@ def read_admit_request(headers: Headers) -> AdmitRequest | Rejection:
         return answers.invalid_number("max_tokens", "must be a whole number, 0 or more")
     if n is not None and not choices:
         return answers.invalid_number("n", "must be a whole number, 1 or more")
-    model = unquote(headers.get("x-arks-model") or "")
+    model, uses = unquote(headers.get("x-arks-model") or ""), headers.get("x-arks-uses")
     return AdmitRequest(
-        headers.get("authorization"), gateway, model, operation, text_bytes, max_completion, choices, demand
+        headers.get("authorization"),
+        gateway,
+        model,
+        operation,
+        text_bytes,
+        max_completion,
+        choices,
+        demand,
+        frozenset(uses.split(",")) if uses else frozenset(),
     )
 
 
@@ -212,7 +220,14 @@ def grant_headers(granted: Granted) -> list[tuple[str, str]]:
         ("x-arks-lease", lease),
         _PASS if granted.passes_outage else _REFUSE,
         *granted.headers,
+        *engine_headers(granted.engine),
     ]
+
+
+def engine_headers(engine: EngineTerms) -> list[tuple[str, str]]:
+    """Absent for engines that keep everything and know the model by the client's name."""
+    model = [("x-arks-engine-model", engine.model)] if engine.model else []
+    return [*model, ("x-arks-unsupported", ",".join(engine.unsupported))] if engine.unsupported else model
 
 
 def _count(text: str | None) -> int | None:

@@ -1,6 +1,6 @@
 """Decides access: key policy + endpoint state + time -> permission or rejection."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -55,6 +55,12 @@ class KeyHolder(NamedTuple):
 class EndpointState:
     ready: bool
     message: str = ""
+    model: str = ""
+    """The name that clients use; empty: that of the endpoint, which always works as well."""
+    engine_model: str = ""
+    """The name that its engines serve the model under; empty: that which clients use."""
+    unsupported: frozenset[str] = frozenset()
+    """What its engines take in a request and do not keep."""
 
 
 def reject_key(holder: KeyHolder | None, now_seconds: float) -> Rejection | None:
@@ -69,17 +75,40 @@ def reject_key(holder: KeyHolder | None, now_seconds: float) -> Rejection | None
     return None
 
 
-def reject_model(policy: Policy, model: str, endpoint: EndpointState | None) -> Rejection | None:
+def reject_model(policy: Policy, model: str, name: str, endpoint: EndpointState | None) -> Rejection | None:
     """Rejection for a model that does not exist, is not permitted or not ready; None if it can be used. `endpoint` is
-    the endpoint named `model`, if any.
+    the endpoint named `name`, if any, which `model` leads to.
     """
     if endpoint is None:
         return answers.unknown_model(model)
-    if model not in policy.permissions:
+    if name not in policy.permissions:
         return answers.forbidden_model(model)
     if not endpoint.ready:
         return answers.endpoint_not_ready(model, endpoint.message)
     return None
+
+
+class EngineTerms(NamedTuple):
+    """What the gateway has to know of an endpoint's engines."""
+
+    model: str = ""
+    """The name that they know the requested model under; empty: the same."""
+    unsupported: tuple[str, ...] = ()
+    """What they take in a request and do not keep."""
+
+
+def engine_terms(endpoint: EndpointState, model: str) -> EngineTerms:
+    """`model`: as the client named it."""
+    known_as = endpoint.engine_model
+    return EngineTerms("" if known_as == model else known_as, tuple(sorted(endpoint.unsupported)))
+
+
+def reject_use(endpoint: EndpointState | None, uses: Set[str]) -> Rejection | None:
+    """Rejection for a request that wants what the endpoint's engines would not keep."""
+    if endpoint is None or not uses or not endpoint.unsupported:
+        return None
+    kept_not = sorted(uses & endpoint.unsupported)
+    return answers.unsupported_use(kept_not[0]) if kept_not else None
 
 
 def closed_limits(policy: Policy, rates: Rates, budget: Budget | None) -> str | None:

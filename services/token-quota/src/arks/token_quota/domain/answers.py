@@ -118,6 +118,19 @@ def forbidden_model(model: str) -> Rejection:
     )
 
 
+_USES = {
+    "tool_choice.name": ("tool_choice", 'a named tool: use "required" with this tool alone'),
+    "schema.pattern": ("response_format", "`pattern` with escapes (\\\\d and others) or without anchors"),
+}
+"""What engines take and do not keep: its parameter, and what it is for people."""
+
+
+def unsupported_use(use: str) -> Rejection:
+    """For a request that wants what the model's engine would drop in silence."""
+    param, what = _USES.get(use, (use, f"`{use}`"))
+    return Rejection(400, "unsupported_parameter", f"The engine of this model does not keep {what}.", param=param)
+
+
 def endpoint_not_ready(model: str, reason: str) -> Rejection:
     because = f": {reason}" if reason else ""
     return Rejection(

@@ -13,7 +13,17 @@ import structlog
 
 from arks.kit.clock import Clock
 from arks.token_quota.domain import answers
-from arks.token_quota.domain.access import KeyHolder, Permission, Policy, closed_limits, reject_key, reject_model
+from arks.token_quota.domain.access import (
+    EngineTerms,
+    KeyHolder,
+    Permission,
+    Policy,
+    closed_limits,
+    engine_terms,
+    reject_key,
+    reject_model,
+    reject_use,
+)
 from arks.token_quota.domain.answers import Rejection
 from arks.token_quota.domain.estimate import estimate, shrink_prompt
 from arks.token_quota.domain.grant import Grant
@@ -44,6 +54,8 @@ class AdmitRequest(NamedTuple):
     n: int | None = None
     demand: LeaseAmount = LeaseAmount()
     """What the worker expects to need besides it until the lease ends."""
+    uses: frozenset[str] = frozenset()
+    """What it wants that not every engine keeps."""
 
 
 class Granted(NamedTuple):
@@ -59,6 +71,7 @@ class Granted(NamedTuple):
     """Whether the policy lets requests pass while limits cannot be checked."""
     headers: Headers
     """x-ratelimit-*, for the client."""
+    engine: EngineTerms = EngineTerms()
 
 
 class Admission:
@@ -103,7 +116,8 @@ class Admission:
 
     def reject_listing(self, policy: Policy, model: str) -> Rejection | None:
         """Rejection for a model that is not in the list of `policy`; None for a model in it, ready or not."""
-        rejection = reject_model(policy, model, self._index.endpoint(policy.namespace, model))
+        name = self._index.endpoint_of(policy, model)
+        rejection = reject_model(policy, model, name, self._index.endpoint(policy.namespace, name))
         return None if rejection is not None and rejection.status == 503 else rejection
 
     async def admit(self, request: AdmitRequest) -> Granted | Rejection:
@@ -121,16 +135,21 @@ class Admission:
         policy = holder.policy
         if not request.model:
             return answers.missing_model()
-        rejection = reject_model(policy, request.model, self._index.endpoint(policy.namespace, request.model))
-        if rejection is not None:
-            return rejection
-        permission = policy.permissions[request.model]
+        name = self._index.endpoint_of(policy, request.model)
+        endpoint = self._index.endpoint(policy.namespace, name)
+        rejection = reject_model(policy, request.model, name, endpoint) or reject_use(endpoint, request.uses)
+        if rejection is not None or endpoint is None:
+            return rejection or answers.unknown_model(request.model)
+        permission = policy.permissions[name]
         budget = None
         if permission.quota is not None:
             budget = self._index.budget(policy.namespace, permission.quota)
             if budget is None and not policy.budgets_fail_open:
                 return answers.quota_missing(permission.quota)
-        return await self._grant(policy, self._command(request, holder, permission, budget, now))
+        engine = engine_terms(endpoint, request.model)
+        named = request if name == request.model else request._replace(model=name)
+        answer = await self._grant(policy, self._command(named, holder, permission, budget, now))
+        return answer if isinstance(answer, Rejection) else answer._replace(engine=engine)
 
     def _command(
         self, request: AdmitRequest, holder: KeyHolder, permission: Permission, budget: Budget | None, now: Moment

@@ -66,6 +66,8 @@ class Index:
         self._policies: dict[Key, Policy] = {}
         self._budgets: dict[Key, Budget] = {}
         self._endpoints: dict[Key, EndpointState] = {}
+        self._by_model: dict[Key, tuple[str, ...]] = {}
+        """Namespace and public model name, where it is not the endpoint's -> names of endpoints, sorted."""
         self._readings: dict[Key, KeyReading] = {}
         self._holders = KeyHolders(self._created_seconds)
         self._quota_users = QuotaUsers()
@@ -94,12 +96,22 @@ class Index:
     def endpoint(self, namespace: str, name: str) -> EndpointState | None:
         return self._endpoints.get(Key(namespace, name))
 
+    def endpoint_of(self, policy: Policy, model: str) -> str:
+        """Name of the endpoint that `model` leads to: the endpoint of that name, or one that serves it. Several may;
+        then the first that the policy permits.
+        """
+        if Key(policy.namespace, model) in self._endpoints:
+            return model
+        names = self._by_model.get(Key(policy.namespace, model), ())
+        return next((name for name in names if name in policy.permissions), names[0] if names else model)
+
     def budget(self, namespace: str, quota: str) -> Budget | None:
         return self._budgets.get(Key(namespace, quota))
 
     def models(self, policy: Policy) -> list[str]:
-        """The models that exist and that the policy permits, sorted."""
-        return sorted(name for name in policy.permissions if Key(policy.namespace, name) in self._endpoints)
+        """Public names of the models that exist and that the policy permits, sorted."""
+        found = ((name, self._endpoints.get(Key(policy.namespace, name))) for name in policy.permissions)
+        return sorted({state.model or name for name, state in found if state is not None})
 
     # --- queries of metering
 
@@ -208,11 +220,28 @@ class Index:
         self._resets[key] = max(self.resets(key), reported or 0)
         self._budgets[key] = budget_of(quota, self._resets[key])
 
+    def _update_models(self, key: Key, before: EndpointState | None, after: EndpointState | None) -> None:
+        if before is not None and before.model:
+            model = Key(key.namespace, before.model)
+            names = tuple(name for name in self._by_model.pop(model, ()) if name != key.name)
+            if names:
+                self._by_model[model] = names
+        if after is not None and after.model:
+            model = Key(key.namespace, after.model)
+            self._by_model[model] = tuple(sorted({*self._by_model.get(model, ()), key.name}))
+
     def _endpoint_changed(self, key: Key) -> None:
         fact, before = self._endpoint_facts.get(key), self._endpoints.get(key)
         if fact is None:
             self._endpoints.pop(key, None)
         else:
-            self._endpoints[key] = EndpointState(fact.ready, "" if fact.ready else fact.message)
+            self._endpoints[key] = EndpointState(
+                fact.ready,
+                "" if fact.ready else fact.message,
+                fact.model,
+                fact.engine_model,
+                frozenset(fact.unsupported),
+            )
+        self._update_models(key, before, self._endpoints.get(key))
         if before != self._endpoints.get(key):
             self.endpoint_changes.emit(key)

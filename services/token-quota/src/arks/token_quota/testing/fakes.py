@@ -95,8 +95,26 @@ class Harness:
         """As the keyring does after it has read the token's keys."""
         self.index.update_keys(key, KeyReading(None, None, claims))
 
-    def endpoint(self, name: str = "qwen", *, namespace: str = "team", ready: bool = True, message: str = "") -> None:
-        fact = EndpointFact(namespace=namespace, name=name, ready=ready, message=message)
+    def endpoint(
+        self,
+        name: str = "qwen",
+        *,
+        namespace: str = "team",
+        ready: bool = True,
+        message: str = "",
+        model: str = "",
+        engine_model: str = "",
+        unsupported: Sequence[str] = (),
+    ) -> None:
+        fact = EndpointFact(
+            namespace=namespace,
+            name=name,
+            ready=ready,
+            message=message,
+            model=model,
+            engine_model=engine_model,
+            unsupported=unsupported,
+        )
         self.endpoints.apply(Key(namespace, name), fact)
 
     def metric(self, name: str, **labels: str) -> float | None:

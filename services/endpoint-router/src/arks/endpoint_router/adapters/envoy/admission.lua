@@ -2,9 +2,9 @@ admission = {
   accept = accept, append = append, begin_confirmation = begin_confirmation, begin_query = begin_query,
   confirm = confirm, end_query = end_query, envelope = envelope, estimate = estimate, finish = finish, get = get,
   held_answer = held_answer, hold = hold, needs_confirmation = needs_confirmation, new_account = new_account,
-  new_confirmations = new_confirmations, new_meter = new_meter, new_starts = new_starts, new_table = new_table,
+  new_confirmations = new_confirmations, new_renaming = new_renaming, with_model = with_model, new_meter = new_meter, new_starts = new_starts, new_table = new_table,
   openai_error = openai_error,
-  parse_grant = parse_grant, parse_lease = parse_lease, parse_refusal = parse_refusal, outage_lease = outage_lease,
+  parse_grant = parse_grant, parse_lease = parse_lease, parse_refusal = parse_refusal, keeps = keeps, read_name = read_name, outage_lease = outage_lease,
   percent_encode = percent_encode, put = put, read_request = read_request, renews = renews, take = take,
 }
 
@@ -38,6 +38,7 @@ local function query_admission(h, request, demanded)
     ["x-arks-max-tokens"] = request.max_tokens and tostring(request.max_tokens),
     ["x-arks-n"] = request.answers and tostring(request.answers),
     ["x-arks-stream"] = request.stream and "1" or "0",
+    ["x-arks-uses"] = request.uses,
     ["x-arks-gateway"] = GATEWAY,
     ["x-arks-demand"] = demanded,
     ["x-arks-gateway-token"] = GATEWAY_TOKEN,
@@ -89,8 +90,13 @@ local function start(h, request, lease, prompt, completion, now, lease_line)
     local meter = (request.body and "cut " or "pass ") .. (request.copies or "")
     metadata:set("arks", "answer", meter .. "\n" .. (lease.limits or ""))
   end
-  local headers = h:headers()
-  if request.body then headers:replace("content-length", tostring(h:body(true):setBytes(request.body))) end
+  local headers, text = h:headers(), request.body
+  if lease.engine_model then
+    local body = h:body(true)
+    text = with_model(text or body:getBytes(0, body:length()), lease.engine_model)
+    metadata:set("arks", "model", lease.engine_model .. "\n" .. request.model)
+  end
+  if text then headers:replace("content-length", tostring(h:body(true):setBytes(text))) end
   if request.path then headers:replace(":path", request.path) end
   headers:replace("x-arks-cluster", lease.cluster)
   h:clearRouteCache()
@@ -99,7 +105,7 @@ end
 -- Starts the request from the account's lease. False if it has none that suffices, or if this request `may_renew` the
 -- lease ahead.
 local function start_from_lease(h, request, account, now, may_renew)
-  if not account or (may_renew and renews(account, now)) then return false end
+  if not account or (may_renew and renews(account, now)) or not keeps(account, request.uses) then return false end
   local prompt, completion = estimate(request.operation, request, account.default)
   local lease = take(account, now, prompt, completion)
   if not lease then return false end
@@ -111,7 +117,7 @@ end
 local function start_without_answer(h, request)
   local now, account = h:timestamp(), get(accounts, request.key)
   if start_from_lease(h, request, account, now, false) then return end
-  local lease = outage_lease(account, now)
+  local lease = keeps(account, request.uses) and outage_lease(account, now)
   if not lease then return reject_unavailable(h) end
   local prompt, completion = estimate(request.operation, request, account.default)
   start(h, request, lease, prompt, completion, now, "")
@@ -135,7 +141,8 @@ local function start_by_query(h, request, sent)
   if grant then
     account = get(accounts, request.key) or new_account(confirmations)
     put(accounts, request.key, account)
-    account.outage = answer["x-arks-outage"]
+    account.outage, account.engine_model = answer["x-arks-outage"], read_name(answer["x-arks-engine-model"])
+    account.unsupported = answer["x-arks-unsupported"]
     local lease, line = accept(account, sent, now, grant, cluster, amount, pack_limits(answer))
     return start(h, request, lease, grant.prompt, grant.completion, now, line)
   end
@@ -204,6 +211,13 @@ local function meter_of(h, metadata)
   return meter
 end
 
+-- Replaces the engine's name of the model by the client's; nil if they are the same.
+local function renaming_of(h, names)
+  if not names then return nil end
+  h:headers():remove("content-length")
+  return new_renaming(match(names, "^(.-)\n(.*)$"))
+end
+
 -- Gives an engine's error OpenAI's shape.
 local function answer_error(h, status)
   local body = h:body(true)
@@ -220,9 +234,11 @@ function envoy_on_response(h)
   if not metadata then return end
   local status = h:headers():get(":status")
   if status >= "400" then return answer_error(h, status) end
-  local meter, known = meter_of(h, metadata), nil
+  local meter, renaming, known = meter_of(h, metadata), renaming_of(h, metadata.model), nil
   for chunk in h:bodyChunks() do
-    local replacement = meter:feed(chunk:getBytes(0, chunk:length()))
+    local text = chunk:getBytes(0, chunk:length())
+    local renamed = renaming and renaming:feed(text)
+    local replacement = meter:feed(renamed or text) or renamed
     if replacement then chunk:setBytes(replacement) end
     if meter.usage ~= known then
       known = meter.usage

@@ -35,6 +35,11 @@ local function parse_lease(text)
   }
 end
 
+-- A model's name that may stand in a body as it is, or nil.
+local function read_name(text)
+  return match(text or "", "^[%w._:/@-]+$")
+end
+
 local SCOPES = { key = true, model = true, size = true }
 
 -- Milliseconds and scope of `x-arks-refusal`, or nil.
@@ -66,12 +71,23 @@ local function new_account(confirmations)
     confirmations = confirmations, lease = nil, busy_until = 0, -- when the query with a demand that is in flight has ended at the latest
     since = 0, stop = 0, requests = 0, prompt = 0, completion = 0, -- admitted since the last demand
     outage = nil, granted = 0, subject = nil, cluster = nil, default = nil, -- of the last grant
+    engine_model = nil, unsupported = nil,
   }
 end
 
 local function count(account, prompt, completion)
   account.requests = account.requests + 1
   account.prompt, account.completion = account.prompt + prompt, account.completion + completion
+end
+
+-- Whether the engines keep all that a request uses. `uses` is nil for nearly all requests.
+local function keeps(account, uses)
+  local unsupported = uses and account and account.unsupported
+  if not unsupported then return true end
+  for use in gmatch(uses, "[^,]+") do
+    if find("," .. unsupported .. ",", "," .. use .. ",", 1, true) then return false end
+  end
+  return true
 end
 
 -- Takes a request from the account's lease: the lease, or nil if it has ended or has not enough.
@@ -148,7 +164,7 @@ local function accept(account, sent, now, grant, cluster, amount, limits)
   count(account, grant.prompt, grant.completion)
   local stop, with_lease = sent + amount.milliseconds, grant.subject .. "/" .. grant.lease
   local lease = {
-    id = grant.lease, grant = with_lease, cluster = cluster, limits = limits,
+    id = grant.lease, grant = with_lease, cluster = cluster, limits = limits, engine_model = account.engine_model,
     sent = sent, stop = stop, round = account.confirmations.round, granted = amount, ahead = ahead_of(amount),
     requests = amount.requests, prompt = amount.prompt, completion = amount.completion,
   }
@@ -164,7 +180,7 @@ end
 local function outage_lease(account, now)
   if not account or account.outage ~= "pass" then return nil end
   if not is_valid(account.granted + OUTAGE_MILLISECONDS, now, OUTAGE_MILLISECONDS) then return nil end
-  return { id = "-", grant = account.subject .. "/-", cluster = account.cluster }
+  return { id = "-", grant = account.subject .. "/-", cluster = account.cluster, engine_model = account.engine_model }
 end
 
 ---- Rejections that are repeated

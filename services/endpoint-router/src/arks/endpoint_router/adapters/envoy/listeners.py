@@ -40,6 +40,7 @@ ADMISSION_PARTS = (
     "answer_json",
     "answer",
     "errors",
+    "names",
     "tables",
     "confirmations",
     "leases",
