@@ -101,12 +101,12 @@ async def test_a_quota_without_room_for_a_second_replica_is_the_reason_and_the_o
     async def refusal() -> Refusal | None:
         return (await harness.workloads.apply(desired)).refusal
 
-    async def in_place() -> bool:
+    async def stops_first() -> bool:
         return (await harness.workloads.apply(desired)).without_surge
 
     reason = await eventually(refusal, within_seconds=30, what="the reason")
     assert Refusal("FailedCreate", "exceeded quota: gpus") == reason
-    await eventually(in_place, within_seconds=30, what="a rollout in place")
+    await eventually(stops_first, within_seconds=30, what="a rollout in place")
     harness.cluster.refusal = ""
     assert (await harness.reach(desired, READY)).refusal is None
 
