@@ -189,8 +189,6 @@ async def test_a_bad_body_is_rejected_with_the_parameter(gateway: Gateway, body:
         ("DELETE", "/v1/embeddings", 405, "POST"),
         ("POST", "/v1/models", 405, "GET"),
         ("DELETE", "/v1/models/m", 405, "GET"),
-        ("QUERY", CHAT, 405, "POST"),
-        ("BREW", CHAT, 405, "POST"),
     ],
 )
 async def test_other_paths_and_methods_have_their_own_errors(
@@ -201,6 +199,16 @@ async def test_other_paths_and_methods_have_their_own_errors(
     assert (status, allow) == (response.status_code, response.headers.get("allow"))
     assert error(response)["code"] in {"not_found", "method_not_allowed"}
     assert [] == gateway.engine.requests
+
+
+@pytest.mark.parametrize("method", ["QUERY", "BREW"])
+async def test_a_method_that_envoy_does_not_know_is_400_and_the_message_names_the_method(
+    gateway: Gateway, method: str
+) -> None:
+    """Envoy's option for such methods is work in progress, and outside of its threat model."""
+    response = await gateway.client.request(method, CHAT, content=BODY)
+    assert (400, "bad_request") == (response.status_code, error(response)["code"])
+    assert "its method" in error(response)["message"]
 
 
 async def test_load_balancers_and_preflights_get_answers_without_a_key(gateway: Gateway) -> None:

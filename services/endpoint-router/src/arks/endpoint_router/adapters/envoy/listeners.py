@@ -168,8 +168,6 @@ def _limits(settings: GatewaySettings) -> dict[str, Any]:
             "max_headers_count": 100,
             "headers_with_underscores_action": "DROP_HEADER",
         },
-        # Methods that Envoy does not know get the answer of their path: 405.
-        "http_protocol_options": {"allow_custom_methods": True},
         "http2_protocol_options": {
             "max_concurrent_streams": settings.http2_streams_limit,
             "initial_stream_window_size": 1024 * 1024,

@@ -20,7 +20,7 @@ class Reply:
 
 NO_PATH = "There is no such path; there are /v1/chat/completions, /v1/completions, /v1/embeddings and /v1/models."
 REPLIES = (
-    Reply(400, "invalid_request_error", "bad_request", "The request is not valid HTTP."),
+    Reply(400, "invalid_request_error", "bad_request", "The request is not valid HTTP, or its method is unknown here."),
     Reply(403, "invalid_request_error", "forbidden", "This is not allowed here."),
     Reply(404, "invalid_request_error", "not_found", NO_PATH),
     Reply(405, "invalid_request_error", "method_not_allowed", "This path does not take this method."),
