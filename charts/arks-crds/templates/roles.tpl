@@ -2,7 +2,7 @@
 tokens and quotas decide about spending: they are in none of these roles, except that viewers read quotas. This file does
 not end in .yaml, because `kubectl apply -f` of this directory applies the definitions alone. */ -}}
 {{- if .Values.aggregatedRoles }}
-{{- $resources := list "arksapplications" "arksdisaggregatedapplications" "arksendpoints" "arksmodels" }}
+{{- $resources := list "arksapplications" "arksautoscalers" "arksdisaggregatedapplications" "arksendpoints" "arksmodels" }}
 {{- range $role, $verbs := dict "view" (list "get" "list" "watch") "edit" (list "create" "update" "patch" "delete" "deletecollection") }}
 ---
 apiVersion: rbac.authorization.k8s.io/v1

@@ -104,6 +104,13 @@ metrics:
   module: arks.metrics.main
   servers: [nats]
   engines: true
+  rules:
+    - apiGroups: [arks.ai]
+      resources: [arksautoscalers]
+      verbs: [get, list, watch]
+    - apiGroups: [arks.ai]
+      resources: [arksautoscalers/status]
+      verbs: [patch]
 endpoint-router:
   module: arks.endpoint_router.main
   servers: [nats]

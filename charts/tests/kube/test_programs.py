@@ -12,6 +12,8 @@ from prometheus_client import CollectorRegistry
 from arks.contracts.resources import (
     ArksApplication,
     ArksApplicationStatus,
+    ArksAutoscaler,
+    ArksAutoscalerStatus,
     ArksDisaggregatedApplication,
     ArksDisaggregatedApplicationStatus,
     ArksEndpoint,
@@ -44,6 +46,7 @@ SPECS: dict[type[Resource], dict[str, Any]] = {
     ArksModel: {"model": "org/m", "storage": {"pvc": {"spec": {}}}},
     ArksApplication: {"replicas": 1, "model": {"name": "m"}, "instanceSpec": {}},
     ArksDisaggregatedApplication: {"model": {"name": "m"}, "router": ENGINE, "prefill": ENGINE, "decode": ENGINE},
+    ArksAutoscaler: {"target": {"name": "a"}, "maxReplicas": 2, "objectives": {"slotUsePercent": 80}},
     ArksEndpoint: {"defaultWeight": 1, "gatewayRef": {"name": "arks"}},
     ArksQuota: {"quotas": [{"type": "total", "value": 1}]},
     ArksToken: {"token": "sk-test", "qos": [{"arksEndpoint": {"name": "m"}}]},
@@ -54,10 +57,11 @@ OWNERS: dict[str, dict[type[Resource], Callable[[], Any]]] = {
         ArksApplication: ArksApplicationStatus,
         ArksDisaggregatedApplication: ArksDisaggregatedApplicationStatus,
     },
+    "metrics": {ArksAutoscaler: ArksAutoscalerStatus},
     "endpoint-router": {ArksEndpoint: ArksEndpointStatus},
     "token-quota": {ArksQuota: ArksQuotaStatus, ArksToken: ArksTokenStatus},
 }
-WITHOUT_FINALIZER = (ArksQuota, ArksToken)
+WITHOUT_FINALIZER = (ArksAutoscaler, ArksQuota, ArksToken)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")

@@ -42,7 +42,11 @@ RIGHTS: dict[str, dict[str, set[str]]] = {
         "statefulsets.apps": {"list"},
         "events": {"get", "list", "create", "patch"},
     },
-    "metrics": {},
+    "metrics": {
+        "arksautoscalers.arks.ai": READ,
+        "arksautoscalers.arks.ai/status": {"patch"},
+        **EVENTS,
+    },
     "endpoint-router": {
         "arksendpoints.arks.ai": READ | {"patch"},
         "arksendpoints.arks.ai/status": {"patch"},

@@ -41,6 +41,7 @@ def token(**spec: Any) -> ArksToken:
         ("AM", "ArksModel"),
         ("arkapp", "ArksApplication"),
         ("arkdapp", "ArksDisaggregatedApplication"),
+        ("aas", "ArksAutoscaler"),
         ("aep", "ArksEndpoint"),
         ("aq", "ArksQuota"),
         ("arkstoken", "ArksToken"),

@@ -36,10 +36,10 @@ TEXT = {
     "kind of others": (
         "# first\nkind: Deployment",
         "f:2: kind: unknown kind 'Deployment': Arks knows ArksModel, ArksApplication, ArksDisaggregatedApplication, "
-        "ArksEndpoint, ArksToken, ArksQuota, Secret",
+        "ArksAutoscaler, ArksEndpoint, ArksToken, ArksQuota, Secret",
     ),
     "kind not text": ("kind: [1]", "f:1: kind: unknown kind '[1]': Arks knows ArksModel, ArksApplication, "
-        "ArksDisaggregatedApplication, ArksEndpoint, ArksToken, ArksQuota, Secret"),
+        "ArksDisaggregatedApplication, ArksAutoscaler, ArksEndpoint, ArksToken, ArksQuota, Secret"),
     "items not a list": ("kind: List\nitems: 3", "f:2: items: must be a list"),
     "item not a mapping": ("kind: List\nitems:\n- 3",
         "f:3: items[0]: must be a mapping with apiVersion, kind, metadata and spec"),

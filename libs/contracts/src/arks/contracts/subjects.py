@@ -27,12 +27,14 @@ class Facts(StrEnum):
     MODELS = "arks-models"
     REPLICAS = "arks-replicas"
     ENDPOINTS = "arks-endpoints"
+    SCALING = "arks-scaling"
 
 
 class EventKind(StrEnum):
     MODEL = "model"
     APPLICATION = "application"
     ENDPOINT = "endpoint"
+    SCALING = "scaling"
     QUOTA = "quota"
     TOKEN = "token"  # noqa: S105  # a kind of event, not a secret
 

@@ -12,6 +12,7 @@ _KINDS = {
     "ArksModel": EventKind.MODEL,
     "ArksApplication": EventKind.APPLICATION,
     "ArksDisaggregatedApplication": EventKind.APPLICATION,
+    "ArksAutoscaler": EventKind.SCALING,
     "ArksEndpoint": EventKind.ENDPOINT,
     "ArksQuota": EventKind.QUOTA,
     "ArksToken": EventKind.TOKEN,

@@ -21,6 +21,7 @@ _KIND_OF = {
     "ArksModel": "model",
     "ArksApplication": "application",
     "ArksDisaggregatedApplication": "application",
+    "ArksAutoscaler": "scaling",
     "ArksEndpoint": "endpoint",
     "ArksToken": "token",
     "ArksQuota": "quota",
@@ -29,7 +30,7 @@ _KINDS = tuple(dict.fromkeys(_KIND_OF.values()))
 _WARNING_VERBS = frozenset(
     {"failed", "refused", "rejected", "exhausted", "not-ready", "replica-exited", "replica-removed"}
 )
-_KIND_HELP = "model, application, endpoint, quota or token."
+_KIND_HELP = "model, application, scaling, endpoint, quota or token."
 _FOLLOW_HELP = "Follow: print new events as they occur."
 
 

@@ -18,6 +18,7 @@ _ORDER = (
     "ArksModel",
     "ArksApplication",
     "ArksDisaggregatedApplication",
+    "ArksAutoscaler",
     "ArksEndpoint",
     "ArksQuota",
     "ArksToken",

@@ -7,7 +7,7 @@ from typing import Any
 
 from arks.contracts.quantities import human_bytes
 from arks.local.render.health import endpoints_of, public_name, why
-from arks.local.render.kinds import APPLICATION, DISAGGREGATED, ENDPOINT, MODEL, QUOTA, SECRET, TOKEN, Kind
+from arks.local.render.kinds import APPLICATION, AUTOSCALER, DISAGGREGATED, ENDPOINT, MODEL, QUOTA, SECRET, TOKEN, Kind
 from arks.local.render.plain import Object, condition, lookup, parse_time, spec_of, status_of
 from arks.local.render.quantities import age, compact, duration, next_month, percent
 
@@ -174,6 +174,15 @@ def _of_budget(cell: Callable[[Budget], str]) -> Cell:
     return value
 
 
+def _bounds(resource: Object, _: datetime) -> str:
+    spec = spec_of(resource)
+    return f"{spec.get('minReplicas', 1)} to {spec.get('maxReplicas', '?')}"
+
+
+def _mode(resource: Object, _: datetime) -> str:
+    return str(spec_of(resource).get("mode", "Auto"))
+
+
 def _period(resource: Object, _: datetime) -> str:
     return str(spec_of(resource).get("period", "lifetime"))
 
@@ -216,6 +225,17 @@ _COLUMNS: Mapping[str, Sequence[Column]] = {
         _READY_WIDE,
         _REASON,
         _WHY,
+    ),
+    AUTOSCALER.name: (
+        Column("Application", _path(".spec.target.name")),
+        Column("Replicas", _path(".status.replicas")),
+        Column("Wanted", _path(".status.wantedReplicas")),
+        Column("Bounds", _bounds),
+        Column("Reason", _path(".status.reason")),
+        Column("Ready", _ready),
+        _AGE,
+        Column("Mode", _mode, wide=True),
+        Column("Why", _path(".status.message")),
     ),
     ENDPOINT.name: (
         Column("Ready", _ready),

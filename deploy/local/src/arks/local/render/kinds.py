@@ -30,11 +30,12 @@ DISAGGREGATED = Kind(
     "arksdisaggregatedapplications",
     ("arkdapp",),
 )
+AUTOSCALER = Kind("ArksAutoscaler", "arksautoscaler", "arksautoscalers", ("aas",))
 ENDPOINT = Kind("ArksEndpoint", "arksendpoint", "arksendpoints", ("aep",))
 TOKEN = Kind("ArksToken", "arkstoken", "arkstokens", ())
 QUOTA = Kind("ArksQuota", "arksquota", "arksquotas", ("aq",))
 SECRET = Kind("Secret", "secret", "secrets", (), group="")
-ARKS_KINDS = (MODEL, APPLICATION, DISAGGREGATED, ENDPOINT, TOKEN, QUOTA)
+ARKS_KINDS = (MODEL, APPLICATION, DISAGGREGATED, AUTOSCALER, ENDPOINT, TOKEN, QUOTA)
 KINDS = (*ARKS_KINDS, SECRET)
 
 

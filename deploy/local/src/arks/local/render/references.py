@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
-from arks.local.render.kinds import APPLICATION, DISAGGREGATED, ENDPOINT, MODEL, QUOTA, TOKEN, Kind
+from arks.local.render.kinds import APPLICATION, AUTOSCALER, DISAGGREGATED, ENDPOINT, MODEL, QUOTA, TOKEN, Kind
 from arks.local.render.plain import Object, spec_of
 from arks.local.render.spelling import closest
 
@@ -15,6 +15,8 @@ def references(resource: Object) -> Iterator[tuple[Kind, str]]:
     spec = spec_of(resource)
     if resource["kind"] in {APPLICATION.name, DISAGGREGATED.name}:
         yield MODEL, str((spec.get("model") or {}).get("name", ""))
+    if resource["kind"] == AUTOSCALER.name:
+        yield APPLICATION, str((spec.get("target") or {}).get("name", ""))
     if resource["kind"] == TOKEN.name:
         for qos in spec.get("qos", []):
             yield ENDPOINT, str((qos.get("arksEndpoint") or {}).get("name", ""))

@@ -1,6 +1,7 @@
 """The kinds that Arks knows, found by any name that kubectl would take."""
 
 from arks.contracts.resources.application import ArksApplication
+from arks.contracts.resources.autoscaler import ArksAutoscaler
 from arks.contracts.resources.disaggregated import ArksDisaggregatedApplication
 from arks.contracts.resources.endpoint import ArksEndpoint
 from arks.contracts.resources.meta import Resource
@@ -13,6 +14,7 @@ CUSTOM_KINDS: tuple[type[Resource], ...] = (
     ArksModel,
     ArksApplication,
     ArksDisaggregatedApplication,
+    ArksAutoscaler,
     ArksEndpoint,
     ArksToken,
     ArksQuota,
