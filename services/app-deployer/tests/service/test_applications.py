@@ -57,6 +57,9 @@ class FakeWorkloads:
         self.existing.discard(key)
         return self.observed
 
+    def unsupported(self, application: ArksApplication) -> tuple[str, ...]:
+        return ("echo",)
+
     def dialect(self, application: ArksApplication) -> str:
         return ""
 

@@ -34,6 +34,9 @@ class FakeWorkloads:
     def subscribe(self, listener: object) -> None:
         pass
 
+    def unsupported(self, _: ArksApplication) -> tuple[str, ...]:
+        return ()
+
     def dialect(self, _: ArksApplication | ArksDisaggregatedApplication) -> str:
         return ""
 

@@ -17,6 +17,14 @@ def profile(**fields: Any) -> dict[str, Any]:
     return {"name": "mine", "runtime": "vllm", "commands": COMMANDS} | fields
 
 
+def test_what_engines_drop_must_be_known_to_the_gateway() -> None:
+    machine = read_profiles().machine(Runtime.LLAMACPP)
+    assert machine is not None
+    assert "tool_choice.name" in machine.unsupported
+    with pytest.raises(BadProfiles, match="unknown: tool_choices; there are audio"):
+        parse([("file", [profile(unsupported=["tool_choices"])])])
+
+
 @pytest.mark.parametrize(
     ("image", "version", "expected"),
     [

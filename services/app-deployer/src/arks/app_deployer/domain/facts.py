@@ -1,5 +1,6 @@
 """The fact of an application, and the event between two statuses. Pure."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from arks.app_deployer.domain.workload import ObservedReplica, ObservedWorkload
@@ -15,12 +16,15 @@ from arks.contracts.resources import (
 from arks.events.v1.facts_pb2 import ReplicasFact
 
 
-def fact_of(application: ArksApplication, observed: ObservedWorkload, dialect: str = "") -> ReplicasFact:
+def fact_of(
+    application: ArksApplication, observed: ObservedWorkload, dialect: str = "", unsupported: Sequence[str] = ()
+) -> ReplicasFact:
     """The fact without `updated_at`, which the writer sets when anything else has changed.
 
-    `dialect`: the runtime whose names the metrics have; empty: the application's.
+    `dialect`: the runtime whose names the metrics have; empty: the application's. `unsupported`: what the engines take
+    in a request and do not keep.
     """
-    fact = replicas_fact(application, [replica_fact(replica) for replica in observed.replicas])
+    fact = replicas_fact(application, [replica_fact(replica) for replica in observed.replicas], unsupported)
     if dialect:
         fact.runtime = dialect
     return fact

@@ -11,6 +11,7 @@ from arks.app_deployer.domain.status import ModelView, status_of
 from arks.app_deployer.domain.workload import Change, ObservedWorkload, Refusal, Workload
 from arks.app_deployer.service.controller import Announcer, BaseController, ModelViews, soonest
 from arks.contracts.resources import ArksApplication, ArksApplicationStatus
+from arks.events.v1.facts_pb2 import ReplicasFact
 from arks.kit.clock import Clock
 from arks.kit.home import Resources
 from arks.kit.key import Key
@@ -32,6 +33,9 @@ class Workloads(Protocol):
 
     def dialect(self, application: ArksApplication) -> str:
         """The runtime whose names the engines' metrics have; empty: the application's own."""
+
+    def unsupported(self, application: ArksApplication) -> tuple[str, ...]:
+        """What the engines take in a request and do not keep."""
 
     async def apply(self, workload: Workload) -> ObservedWorkload:
         """Take the next steps to the desired state; returns soon. Raises ArksError."""
@@ -91,6 +95,10 @@ class ApplicationController(BaseController[ArksApplication]):
         if self._statuses.adopt(application) and application.status is None:
             self._announcer.event(application, None, ApplicationEvent("created", "Created", "Accepted by app-deployer"))
 
+    def _fact(self, application: ArksApplication, observed: ObservedWorkload) -> ReplicasFact:
+        dialect, unsupported = self._workloads.dialect(application), self._workloads.unsupported(application)
+        return fact_of(application, observed, dialect, unsupported)
+
     async def _report(
         self,
         application: ArksApplication,
@@ -102,7 +110,7 @@ class ApplicationController(BaseController[ArksApplication]):
     ) -> ArksApplicationStatus:
         """The fact first: traffic depends on it. `overdue`: the rollout's deadline is over."""
         key = Key(application.namespace, application.name)
-        self._announcer.fact(key, fact_of(application, observed, self._workloads.dialect(application)))
+        self._announcer.fact(key, self._fact(application, observed))
         last = self._statuses.last(application)
         if last.status is not None:
             application = application.model_copy(update={"status": last.status})
@@ -122,7 +130,7 @@ class ApplicationController(BaseController[ArksApplication]):
         given = application.spec.instance_spec.termination_grace_period_seconds
         observed = await self._workloads.remove(key, self._grace_seconds if given is None else float(given))
         if observed.replicas or observed.terminating:
-            self._announcer.fact(key, fact_of(application, observed, self._workloads.dialect(application)))
+            self._announcer.fact(key, self._fact(application, observed))
             return False
         self._announcer.remove_fact(key)
         return True
@@ -142,7 +150,7 @@ class ApplicationController(BaseController[ArksApplication]):
         if application is None:
             return
         observed = self._workloads.observe(key)
-        self._announcer.fact(key, fact_of(application, observed, self._workloads.dialect(application)))
+        self._announcer.fact(key, self._fact(application, observed))
         if change.verb is not None:
             self._announcer.replica_event(application, change, observed)
 

@@ -41,6 +41,14 @@ def load_admission() -> Any:
     return lua.globals()[b"admission"]
 
 
+def table(admission: Any, **fields: bytes) -> Any:
+    """Return a new account with these fields."""
+    account = admission[b"new_account"](admission[b"new_confirmations"]())
+    for name, value in fields.items():
+        account[name.encode()] = value
+    return account
+
+
 def read(admission: Any, body: bytes) -> dict[str, Any] | None:
     """Return what the filter reads, without the bytes of text; None if it rejects the body."""
     request = admission[b"read_request"](body)

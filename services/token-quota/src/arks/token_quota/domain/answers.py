@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import quote
 
 from arks.contracts.resources import LimitType, QuotaType, RateLimitType
+from arks.contracts.uses import USES
 from arks.token_quota.domain.headers import Headers, duration_text, rate_limit_headers
 from arks.token_quota.domain.lease import KEY_HOLD, MODEL_HOLD, Hold, limit_hold
 from arks.token_quota.domain.limits import Rates, RateUse, Violation
@@ -118,16 +119,9 @@ def forbidden_model(model: str) -> Rejection:
     )
 
 
-_USES = {
-    "tool_choice.name": ("tool_choice", 'a named tool: use "required" with this tool alone'),
-    "schema.pattern": ("response_format", "`pattern` with escapes (\\\\d and others) or without anchors"),
-}
-"""What engines take and do not keep: its parameter, and what it is for people."""
-
-
 def unsupported_use(use: str) -> Rejection:
     """For a request that wants what the model's engine would drop in silence."""
-    param, what = _USES.get(use, (use, f"`{use}`"))
+    param, what = USES.get(use, (use, f"`{use}`"))
     return Rejection(400, "unsupported_parameter", f"The engine of this model does not keep {what}.", param=param)
 
 

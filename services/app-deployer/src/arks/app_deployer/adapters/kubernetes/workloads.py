@@ -84,6 +84,12 @@ class KubeWorkloads:
         except NoLaunch:
             return ""
 
+    def unsupported(self, application: ArksApplication) -> tuple[str, ...]:
+        try:
+            return commands.launch_of(application.spec, self._profiles).profile.unsupported
+        except NoLaunch:
+            return ()
+
     def keys(self) -> set[Key]:
         return self._sets.of(_KIND) | {ref.application for ref in self._groups.group_refs() if not ref.part}
 

@@ -128,6 +128,10 @@ class LocalWorkloads:
         profile = self._profiles.machine(application.spec.effective_runtime)
         return profile.dialect if profile is not None else ""
 
+    def unsupported(self, application: ArksApplication) -> tuple[str, ...]:
+        profile = self._profiles.machine(application.spec.effective_runtime)
+        return profile.unsupported if profile is not None else ()
+
     def keys(self) -> set[Key]:
         return set(self._groups)
 

@@ -12,6 +12,7 @@ from pydantic.alias_generators import to_camel
 
 from arks.app_deployer.domain.launch import lines
 from arks.contracts.resources import Runtime
+from arks.contracts.uses import USES
 
 ENGINE_PORT = 8080
 Page = Literal["ark-engine", "openai-proxy"]
@@ -133,6 +134,12 @@ def _versions(text: str) -> str:
     return text
 
 
+def _uses(names: tuple[str, ...]) -> tuple[str, ...]:
+    if unknown := sorted(set(names) - set(USES)):
+        raise ValueError(f"unknown: {', '.join(unknown)}; there are {', '.join(sorted(USES))}")
+    return names
+
+
 class Profile(_Model):
     name: Annotated[str, Field(min_length=1)]
     runtime: Runtime
@@ -160,6 +167,8 @@ class Profile(_Model):
     """
     metrics: Runtime | None = None
     """Runtime whose names of metrics it has; None: its own."""
+    unsupported: Annotated[tuple[str, ...], AfterValidator(_uses)] = ()
+    """What its engines take in a request and do not keep, as in `arks.contracts.uses`: such requests are refused."""
     volumes: tuple[dict[str, Any], ...] = ()
     volume_mounts: tuple[dict[str, Any], ...] = ()
     security_context: dict[str, Any] = Field(default_factory=dict)

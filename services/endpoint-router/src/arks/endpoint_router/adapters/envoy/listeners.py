@@ -36,6 +36,7 @@ REMOVED = ("namespace", "model", "username", "range", "forwarded", "via", "te", 
 ADMISSION_PARTS = (
     "json",
     "text",
+    "uses",
     "request",
     "answer_json",
     "answer",
@@ -47,7 +48,7 @@ ADMISSION_PARTS = (
     "replies",
     "admission",
 )
-KEY_PARTS = ("json", "text", "request", "tables", "confirmations", "leases", "replies", "key")
+KEY_PARTS = ("json", "text", "uses", "request", "tables", "confirmations", "leases", "replies", "key")
 """Files of a filter, in the order in which they are joined: each uses local functions of those before it."""
 USAGE_LOG_COLUMNS = (
     "%REQ(X-REQUEST-ID)%",

@@ -7,9 +7,9 @@ local CHOICES_LIMIT, LOGPROBS_LIMIT = 128, 20 -- OpenAI's own limits
 local LIMIT_KEYS = { "max_completion_tokens", "max_tokens", "n_predict" }
 local ANSWER_KEYS = { "n", "n_cmpl", "best_of" } -- engines make as many answers as the largest of them
 local REQUEST_KEYS = keys(
-  "model", "stream", "stream_options", "prompt", "messages", "input", "tools", "tool_choice", "logprobs", "top_logprobs",
-  "n", "n_cmpl", "best_of", unpack(LIMIT_KEYS)
+  "model", "stream", "stream_options", "prompt", "messages", "input", "tools", "logprobs", "top_logprobs", "n", "n_cmpl", "best_of", unpack(LIMIT_KEYS)
 )
+for _, key in ipairs(USE_KEYS) do REQUEST_KEYS[key] = key end
 for _, key in ipairs(RULE_KEYS) do REQUEST_KEYS[key] = key end -- in any other spelling they count as text
 -- Keys by which a client would choose a replica's rank, slot, adapter, template or place in the queue, move its cache, or
 -- hide usage: of SGLang, of vLLM and Dynamo, and of llama.cpp.
@@ -155,8 +155,8 @@ local function with_usage(s, starts, stops, closing)
   return sub(s, 1, options.include_usage - 1) .. "true" .. sub(s, ends.include_usage + 1)
 end
 
--- Reads a request body: {model, stream, max_tokens, answers, copies, bytes, body}; `bytes` are those of its text, and
--- `body` replaces the engine's body if usage must be requested. Or nil and {message, param, code}.
+-- Reads a request body: {model, stream, max_tokens, answers, copies, uses, bytes, body}; `bytes` are those of its text,
+-- and `body` replaces the engine's body if usage must be requested. Or nil and {message, param, code}.
 local function read_request(s)
   local at = find(s, NOT_SPACE)
   if not at or byte(s, at) ~= OPEN_BRACE then return nil, INVALID end
@@ -175,6 +175,7 @@ local function read_request(s)
   if not answers then return nil, copies end
   if answers > 1 then request.answers, request.copies = answers, copies end
   request.bytes = text_bytes(s, starts, stops)
+  if has_uses(starts) then request.uses = uses_of(s, starts, stops) end
   fault = fault_of_values(s, starts, stops)
   if fault then return nil, fault end
   if request.stream then

@@ -1,0 +1,29 @@
+"""What requests may want that not every engine keeps: the gateway finds it, a runtime profile lists what its engines
+drop, and token-quota refuses a request that wants it.
+"""
+
+from typing import Final
+
+_SCHEMA: Final = "response_format"
+
+USES: Final[dict[str, tuple[str, str]]] = {
+    "tool_choice.name": ("tool_choice", "a named tool"),
+    "functions": ("functions", "`functions`: use `tools`"),
+    "audio": ("modalities", "answers as audio"),
+    "web_search": ("web_search_options", "a search of the web"),
+    "echo": ("echo", "`echo`"),
+    "suffix": ("suffix", "`suffix`"),
+    "dimensions": ("dimensions", "`dimensions`"),
+    "schema.pattern": (_SCHEMA, "a `pattern` with escapes or assertions, or without ^ and $"),
+    "schema.format": (_SCHEMA, "a `format` other than date, time, date-time and uuid"),
+    "schema.length": (_SCHEMA, "a length beside `pattern` or `format`"),
+    "schema.number": (_SCHEMA, "bounds of a number that is no integer"),
+    **{
+        f"schema.{keyword}": (_SCHEMA, f"`{keyword}`")
+        for keyword in (
+            *("multipleOf", "uniqueItems", "minProperties", "maxProperties", "patternProperties", "propertyNames"),
+            *("contains", "not", "if", "dependentRequired", "dependentSchemas"),
+        )
+    },
+}
+"""Name -> the request's parameter, and what it is for people. `schema.*` are of schemas with `strict: true`."""

@@ -1,0 +1,123 @@
+"""uses.lua: what a request wants that not every engine keeps. Runs in LuaJIT."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from arks.contracts.uses import USES
+from arks.endpoint_router.testing import filter as filter_
+
+admission = filter_.load_admission()
+TOOLS = [{"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}]
+
+
+def uses(**fields: Any) -> set[str]:
+    request = filter_.read(admission, json.dumps({"model": "m", **fields}).encode())
+    assert request is not None
+    return set(request.get("uses", b"").decode().split(",")) - {""}
+
+
+def in_schema(schema: Any, *, strict: Any = True) -> set[str]:
+    """Return the uses in a schema that is deep in another one."""
+    outer = {"$defs": {"d": {"anyOf": [{"type": "array", "items": schema}, {"type": "null"}]}}, "type": "object"}
+    return uses(response_format={"type": "json_schema", "json_schema": {"strict": strict, "schema": outer}})
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"messages": [{"role": "user", "content": '"functions": 1'}]},
+        {"tools": TOOLS, "tool_choice": "required"},
+        {"response_format": {"type": "json_object"}},
+        {"response_format": {"type": "json_schema", "json_schema": None}},
+        {"response_format": "text"},
+        {"functions": None, "modalities": ["text"], "echo": False, "suffix": "", "dimensions": None},
+    ],
+)
+def test_an_ordinary_request_has_none(fields: dict[str, Any]) -> None:
+    assert set() == uses(**fields)
+
+
+@pytest.mark.parametrize(
+    ("fields", "name"),
+    [
+        ({"tools": TOOLS, "tool_choice": {"type": "function", "function": {"name": "f"}}}, "tool_choice.name"),
+        ({"functions": [{"name": "f"}]}, "functions"),
+        ({"function_call": "auto"}, "functions"),
+        ({"modalities": ["text", "audio"]}, "audio"),
+        ({"web_search_options": {}}, "web_search"),
+        ({"echo": True}, "echo"),
+        ({"suffix": " end"}, "suffix"),
+        ({"dimensions": 8}, "dimensions"),
+    ],
+)
+def test_each_parameter_has_its_use(fields: dict[str, Any], name: str) -> None:
+    assert {name} == uses(**fields)
+
+
+@pytest.mark.parametrize(
+    ("schema", "name"),
+    [
+        ({"type": "string", "pattern": r"^\d{4}$"}, "schema.pattern"),
+        ({"type": "string", "pattern": r"^[\w-]+$"}, "schema.pattern"),
+        ({"type": "string", "pattern": "[0-9]"}, "schema.pattern"),
+        ({"type": "string", "pattern": "^(?=a)b$"}, "schema.pattern"),
+        ({"type": "string", "pattern": "^\u00e9\n$"}, "schema.pattern"),
+        ({"type": "string", "format": "email"}, "schema.format"),
+        ({"type": "string", "format": "date", "maxLength": 3}, "schema.length"),
+        ({"type": "string", "pattern": "^a+$", "minLength": 3}, "schema.length"),
+        ({"type": "number", "minimum": 0}, "schema.number"),
+        ({"type": ["integer", "null"], "exclusiveMaximum": 0}, "schema.number"),
+        ({"type": "integer", "multipleOf": 7}, "schema.multipleOf"),
+        ({"type": "array", "uniqueItems": True}, "schema.uniqueItems"),
+        ({"type": "object", "minProperties": 1}, "schema.minProperties"),
+        ({"type": "string", "not": {"const": "a"}}, "schema.not"),
+        ({"if": {"const": 1}, "then": {"const": 1}}, "schema.if"),
+    ],
+)
+def test_keywords_of_a_strict_schema_have_theirs(schema: dict[str, Any], name: str) -> None:
+    assert {name} == in_schema(schema)
+    assert set() == in_schema(schema, strict=False)
+    assert set() == in_schema({"type": "object", "const": schema, "default": schema})
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"type": "string", "pattern": r"^(?:[a-z]{2}|x\.y\/z)+$"},
+        {"type": "string", "format": "uuid"},
+        {"type": "string", "maxLength": 3},
+        {"type": "integer", "minimum": 0, "maximum": 9},
+        {"type": "array", "uniqueItems": False, "maxItems": 3},
+        {"type": "object", "properties": {"pattern": {"type": "string"}, "not": {"const": 1}, "format": {}}},
+    ],
+)
+def test_what_grammars_keep_has_none(schema: dict[str, Any]) -> None:
+    assert set() == in_schema(schema)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["type", "pattern", "not", "items", "properties", "anyOf", "format"]), inner)
+    ),
+    max_leaves=20,
+)
+
+
+@given(JSON)
+def test_every_use_is_one_that_profiles_can_name(schema: Any) -> None:
+    assert in_schema(schema) <= USES.keys()
+
+
+def test_an_engine_keeps_what_it_does_not_list() -> None:
+    keeps = admission[b"keeps"]
+    account = filter_.table(admission, unsupported=b"echo,schema.pattern")
+    assert [True, False, False, True] == [
+        keeps(account, uses) for uses in (None, b"echo", b"a,schema.pattern", b"schema.patterns")
+    ]
+    assert keeps(filter_.table(admission), b"echo")
