@@ -4,6 +4,8 @@ import asyncio
 import gzip
 import json
 import re
+import time
+import uuid
 from typing import Any
 
 import httpx
@@ -87,11 +89,15 @@ async def test_the_engine_gets_the_unchanged_body_and_no_header_of_arks(gateway:
         "proxy-authorization": "Basic abc",
         "te": "trailers",
     }
+    began = time.time_ns() // 1_000_000
     response = await gateway.post(BODY, headers=sent)
     (request,) = gateway.engine.requests
     assert (200, BODY) == (response.status_code, request.body)
     assert request.headers["content-type"] == "application/json"
     assert request.headers["x-request-id"] == response.headers["x-request-id"] != "mine"
+    id_ = uuid.UUID(response.headers["x-request-id"])
+    assert (7, uuid.RFC_4122) == (id_.version, id_.variant)
+    assert began <= id_.int >> 80 <= time.time_ns() // 1_000_000
     gone = {*sent, "x-forwarded-for"} - {"x-request-id"}
     assert set() == {name for name in request.headers if name in gone or name.startswith(("x-arks", "x-envoy"))}
 

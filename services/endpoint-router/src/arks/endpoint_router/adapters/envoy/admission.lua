@@ -161,6 +161,14 @@ local function reject_body(h, fault)
   reject(h, "400", fault)
 end
 
+-- Makes Envoy's random UUID one of version 7 (RFC 9562), which begins with the time, `now` in milliseconds: the ledger's
+-- index on request ids then grows at its end, for half of the processor time of an index on random ones.
+local function ordered(id, now)
+  if #id ~= 36 then return id end
+  local high = floor(now / 65536)
+  return format("%08x-%04x-7", high, now - high * 65536) .. sub(id, 16)
+end
+
 function envoy_on_request(h)
   local headers = h:headers()
   local path = headers:get(":path") or ""
@@ -173,10 +181,12 @@ function envoy_on_request(h)
   local body = h:body(true)
   local request, fault = read_request(body:getBytes(0, body:length()))
   if not request then return reject_body(h, fault) end
-  request.authorization, request.id, request.operation = authorization, id, operation
+  request.authorization, request.operation = authorization, operation
   request.key = authorization .. "\n" .. request.model
   if plain ~= path then request.path = plain end
   local now, account = h:timestamp(), get(accounts, request.key)
+  request.id = ordered(id, now)
+  h:headers():replace("x-request-id", request.id)
   if account and needs_confirmation(confirmations, account, now) then
     query_changes(h, now)
     now, account = h:timestamp(), get(accounts, request.key)
