@@ -126,6 +126,20 @@ async def test_the_newer_token_with_the_same_key_does_not_see_the_other_token(to
     assert "rivals" not in found.message and "ann" not in found.message
 
 
+async def test_a_token_with_a_key_of_a_deleted_token_elsewhere_says_why_without_naming_it(
+    tokens: TokensHarness,
+) -> None:
+    tokens.harness.add(token("ann", "sk-tom", namespace="rivals", created="2025-01-01T00:00:00Z"), token())
+    await tokens.ready()
+    tokens.harness.tokens.apply(Key("rivals", "ann"), None)
+    assert tokens.reconciler.is_due(TOM)
+    found = await tokens.ready()
+    assert ("False", "ReservedKey") == (found.status, found.reason)
+    assert "reserved" in found.message
+    assert "rivals" not in found.message and "ann" not in found.message
+    assert None is tokens.harness.index.holder("sk-tom")
+
+
 async def test_a_key_in_a_secret_is_read_and_looked_after(tokens: TokensHarness) -> None:
     tokens.harness.add(token(key=None, **IN_SECRET))
     tokens.secrets.values[Key("team", "keys")] = {"tom": b"sk-in-secret\n"}
@@ -162,6 +176,16 @@ async def test_a_secret_without_a_usable_key_opens_nothing(
     assert not any(
         value.decode(errors="replace") in found.message for value in (values or {}).values() if len(value) > 1
     )
+
+
+async def test_a_secret_that_is_missing_for_a_while_gives_its_key_to_no_other_namespace(tokens: TokensHarness) -> None:
+    tokens.harness.add(token(key=None, **IN_SECRET))
+    tokens.secrets.values[Key("team", "keys")] = {"tom": b"sk-in-secret"}
+    await tokens.keyring.reconcile(TOM)
+    tokens.harness.add(token("ann", "sk-in-secret", namespace="rivals", created="2027-01-01T00:00:00Z"))
+    del tokens.secrets.values[Key("team", "keys")]
+    await tokens.keyring.reconcile(TOM)
+    assert None is tokens.harness.index.holder("sk-in-secret")
 
 
 async def test_a_hashed_key_works_like_the_key_itself(tokens: TokensHarness) -> None:

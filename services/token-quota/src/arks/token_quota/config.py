@@ -49,6 +49,10 @@ class TokenQuotaSettings(Settings):
     """After this time without a usage record the reservation is charged in full; longer than almost every answer
     takes.
     """
+    key_reserved_seconds: float = Field(default=86_400.0, ge=0)
+    """How long a key that no token of its namespace has any more is kept from other namespaces, whose tokens would get
+    its clients and their prompts. 0: not at all. A day covers a deletion by mistake and a slow change of clients.
+    """
     sweep_seconds: float = Field(default=5.0, gt=0)
     """Interval of the sweep for expired reservations, and of the search for entries that the counters lack."""
     quota_status_seconds: float = Field(default=10.0, gt=0)

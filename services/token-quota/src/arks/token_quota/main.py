@@ -14,6 +14,7 @@ from arks.kit.settings import read_secret
 from arks.kit.start import home_from_environment
 from arks.token_quota.adapters.counters import RedisCounters
 from arks.token_quota.adapters.database import Database
+from arks.token_quota.adapters.key_owners import SqlKeyOwners
 from arks.token_quota.adapters.ledger import SqlLedger
 from arks.token_quota.adapters.metrics import PrometheusMetrics
 from arks.token_quota.adapters.redis_batches import RedisBatches
@@ -24,6 +25,7 @@ from arks.token_quota.config import TokenQuotaSettings
 from arks.token_quota.domain.token import record_of
 from arks.token_quota.service.admission import Admission
 from arks.token_quota.service.index import Index
+from arks.token_quota.service.key_owners import KeyOwners
 from arks.token_quota.service.keyring import Keyring
 from arks.token_quota.service.lease_changes import LeaseWatch
 from arks.token_quota.service.metering.context import MeteringContext
@@ -55,6 +57,7 @@ def build(settings: TokenQuotaSettings, home: Home) -> App:
     counters = RedisCounters(redis, home.registry)
     database = Database(settings.ledger_url)
     ledger = SqlLedger(database)
+    owners = KeyOwners(index, SqlKeyOwners(database), home.clock, settings.key_reserved_seconds)
     metrics = PrometheusMetrics(home.registry)
 
     admission = Admission(
@@ -95,7 +98,8 @@ def build(settings: TokenQuotaSettings, home: Home) -> App:
     index.token_changes.subscribe(lambda key: token_status.enqueue(key) if token_work.is_due(key) else None)
     index.quota_changes.subscribe(quota_status.enqueue)
 
-    startup = Startup(database.migrate, [home.synced, quota_work.load_resets, keyring.load], server)
+    loads = [home.synced, quota_work.load_resets, owners.load, keyring.load, owners.settle]
+    startup = Startup(database.migrate, loads, server)
     return App(
         "token-quota",
         home,
@@ -103,9 +107,10 @@ def build(settings: TokenQuotaSettings, home: Home) -> App:
         tasks=[
             startup.serve,
             keys.run,
+            owners.run,
             *(startup.after_migration(part.run) for part in (projector, sweeper, ingest, pruner)),
         ],
-        starts=[startup.migrate],
+        starts=[startup.migrate, owners.load],
         stops=[database.close, counters.close, server.stop],
         problems=[startup.problem],
     )

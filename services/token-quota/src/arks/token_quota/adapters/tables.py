@@ -124,6 +124,17 @@ class QuotaReset(SQLModel, table=True):
     completion_tokens: int = Field(sa_type=BigInteger)
 
 
+class KeyOwnerRow(SQLModel, table=True):
+    """The namespace that a key belongs to; the key itself is not stored."""
+
+    __tablename__ = "key_owners"
+
+    key_hash: bytes = Field(primary_key=True)
+    namespace: str
+    released_at_milliseconds: int | None = Field(default=None, sa_type=BigInteger)
+    """Since when no token of the namespace claims it."""
+
+
 def table(model: type[SQLModel]) -> Table:
     """The table behind a model, for statements."""
     return model.metadata.tables[str(model.__tablename__)]
@@ -131,3 +142,4 @@ def table(model: type[SQLModel]) -> Table:
 
 ENTRIES, DAYS, CLOCK, RESETS = table(UsageEntry), table(UsageDay), table(LedgerClock), table(QuotaReset)
 BATCHES, CHANGES, OPEN = table(UsageBatchId), table(UsageChange), table(OpenRequestRow)
+KEY_OWNERS = table(KeyOwnerRow)

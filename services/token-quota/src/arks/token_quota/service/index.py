@@ -11,7 +11,8 @@ from arks.events.v1.facts_pb2 import EndpointFact
 from arks.kit.cache import Cache
 from arks.kit.key import Key
 from arks.token_quota.domain.access import EndpointState, KeyHolder, Policy
-from arks.token_quota.domain.keys import KeyClaim, KeyHolders, KeyReading
+from arks.token_quota.domain.key_holders import KeyHolders
+from arks.token_quota.domain.keys import KeyClaim, KeyReading
 from arks.token_quota.domain.limits import Budget
 from arks.token_quota.domain.token import TokenRecord
 from arks.token_quota.domain.translate import budget_of
@@ -69,7 +70,7 @@ class Index:
         self._by_model: dict[Key, tuple[str, ...]] = {}
         """Namespace and public model name, where it is not the endpoint's -> names of endpoints, sorted."""
         self._readings: dict[Key, KeyReading] = {}
-        self._holders = KeyHolders(self._created_seconds)
+        self.holders = KeyHolders(self._created_seconds)
         self._quota_users = QuotaUsers()
         self._resets: dict[Key, int] = {}
         self._former_quotas: dict[tuple[str, str, str], str] = {}
@@ -89,7 +90,7 @@ class Index:
     # --- queries of admission
 
     def holder(self, key: str) -> KeyHolder | None:
-        held = self._holders.holder(self.hash(key))
+        held = self.holders.holder(self.hash(key))
         policy = self._policies.get(held.token) if held is not None else None
         return None if held is None or policy is None else KeyHolder(policy, held.until_seconds)
 
@@ -147,7 +148,7 @@ class Index:
 
     def holds(self, token: Key, claim: KeyClaim) -> bool:
         """Whether the key leads to this token."""
-        return self._holders.holds(token, claim)
+        return self.holders.holds(token, claim)
 
     def reset_done(self, quota: Key, generation: int) -> None:
         """A reset of this budget is in the ledger: from now on it has a counter of its own."""
@@ -183,7 +184,7 @@ class Index:
         self.token_changes.emit(key)
 
     def _claim(self, token: Key, claims: Sequence[KeyClaim]) -> None:
-        for other in self._holders.claim(token, claims):
+        for other in self.holders.claim(token, claims):
             self.token_changes.emit(other)
 
     def _keep_quotas(self, policy: Policy) -> None:

@@ -16,6 +16,11 @@ from arks.token_quota.domain.token import READY, ReadyStatus, TokenRecord
 from arks.token_quota.service.index import Index
 from arks.token_quota.service.keyring import Keyring
 
+RESERVED_KEY = (
+    "a token of another namespace had the same key, and its clients may still send it: the key stays reserved for that"
+    " namespace for some time after the token's deletion (key_reserved_seconds of token-quota); choose another key"
+)
+
 
 @dataclass(frozen=True, slots=True)
 class TokenReconciler:
@@ -57,8 +62,7 @@ class TokenReconciler:
         if expires is not None and expires <= now_seconds:
             return Verdict(False, "Expired", f"the key expired at {_utc(expires):%Y-%m-%dT%H:%M:%SZ}")
         if not self.index.holds(key, claims[0]):
-            # Without its name: the other token may be another tenant's.
-            return Verdict(False, "DuplicateKey", "an older token has the same key and keeps it: choose another key")
+            return self._judge_claim(claims[0])
         missing = sorted(name for name in policy.quotas if self.index.budget(key.namespace, name) is None)
         if missing:
             message = (
@@ -66,6 +70,12 @@ class TokenReconciler:
             )
             return Verdict(False, "QuotaNotFound", message)
         return Verdict(True, "Ready", "Key is active")
+
+    def _judge_claim(self, claim: KeyClaim) -> Verdict:
+        """Why the key does not lead to the token. Without names: the other token may be another tenant's."""
+        if self.index.holders.is_reserved(claim):
+            return Verdict(False, "ReservedKey", RESERVED_KEY)
+        return Verdict(False, "DuplicateKey", "another token has had the same key before and keeps it: choose another")
 
     async def _report(self, key: Key, token: TokenRecord, verdict: Verdict) -> None:
         known, generation = token.status, token.generation
