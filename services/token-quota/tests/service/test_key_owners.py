@@ -92,14 +92,14 @@ async def test_a_deleted_tokens_key_is_free_after_the_time_of_the_setting(databa
 
 
 async def test_replicas_that_see_two_claims_in_another_order_agree(database: Database, clock: FakeClock) -> None:
-    one, two = await Replica(database, clock).start(), await Replica(database, clock).start()
-    one.harness.add(ANNS)
-    two.harness.add(TOMS)
-    await one.owners.step()
-    await two.owners.step()
-    one.harness.add(TOMS)
-    two.harness.add(ANNS)
-    assert ("ann", "ann") == (one.holder, two.holder)
+    first, second = await Replica(database, clock).start(), await Replica(database, clock).start()
+    first.harness.add(ANNS)
+    second.harness.add(TOMS)
+    await first.owners.step()
+    await second.owners.step()
+    first.harness.add(TOMS)
+    second.harness.add(ANNS)
+    assert ("ann", "ann") == (first.holder, second.holder)
 
 
 class AwayOnce(SqlKeyOwners):

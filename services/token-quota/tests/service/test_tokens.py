@@ -126,7 +126,7 @@ async def test_the_newer_token_with_the_same_key_does_not_see_the_other_token(to
     assert "rivals" not in found.message and "ann" not in found.message
 
 
-async def test_a_token_with_a_key_of_a_deleted_token_elsewhere_says_why_without_naming_it(
+async def test_a_token_with_a_key_of_a_deleted_token_elsewhere_has_a_reason_without_its_name(
     tokens: TokensHarness,
 ) -> None:
     tokens.harness.add(token("ann", "sk-tom", namespace="rivals", created="2025-01-01T00:00:00Z"), token())
