@@ -86,6 +86,11 @@ def test_the_router_s_image_falls_back_to_the_engine_s(images: Images, router: s
     assert (router, engine) == (containers.router.image, containers.decode.leader.image)
 
 
+def test_several_nodes_a_replica_need_a_command_for_workers() -> None:
+    with pytest.raises(NoLaunch, match="decode: a replica of runtime ark has one node, so size must be 1"):
+        disaggregated_commands.group(_disaggregated(runtime="ark", decode={"size": 2}), "/models/m", PROFILES)
+
+
 def test_a_model_lies_under_its_namespace_and_name_unless_it_has_a_sub_path() -> None:
     assert "/models/models/team-a/qwen" == model_path("team-a", "qwen", None)
     assert "/models/shared/qwen" == model_path("team-a", "qwen", "shared/qwen")

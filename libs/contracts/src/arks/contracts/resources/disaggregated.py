@@ -79,7 +79,9 @@ class DisaggregatedWorkload(ApiModel):
 class ArksDisaggregatedApplicationSpec(ApiModel):
     """Which model, and the engines of each stage."""
 
-    runtime: Literal["", "sglang", "ark"] = Field(default="sglang", description="Engine; empty means sglang.")
+    runtime: Literal["", "vllm", "sglang", "dynamo", "ark"] = Field(
+        default="sglang", description="Engine; empty means sglang."
+    )
     router_image: str | None = Field(default=None, max_length=1024, description="Image of the router.")
     runtime_image: str | None = Field(default=None, max_length=1024, description="Image of the engines.")
     runtime_version: RuntimeVersion | None = Field(

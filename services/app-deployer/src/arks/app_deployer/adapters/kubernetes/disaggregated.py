@@ -90,7 +90,7 @@ class KubeDisaggregatedWorkloads:
             profile = disaggregated_commands.launch_of(application.spec, self._profiles).profile
         except NoLaunch:
             return ""
-        return profile.router.metrics or ""
+        return profile.router.metrics or f"{profile.runtime}-router"
 
     def keys(self) -> set[Key]:
         made = self._sets.of(_KIND) | self._deployments.of(_KIND) | self._services.of(_KIND)

@@ -23,6 +23,11 @@ class Stage(StrEnum):
     PREFILL = "prefill"
     DECODE = "decode"
 
+    @property
+    def kv_role(self) -> str:
+        """Of vLLM's KV connectors."""
+        return "kv_producer" if self is Stage.PREFILL else "kv_consumer"
+
 
 @dataclass(frozen=True, slots=True)
 class DisaggregatedGroup:
@@ -102,6 +107,7 @@ def _stage(
     values = _shared_values(application, model_path) | {
         "arguments": as_arguments(workload.runtime_common_args),
         "stage": stage.value,
+        "kvRole": stage.kv_role,
         "port": str(profile.port),
     }
     env = environment(workload.instance_spec, profile)
@@ -109,6 +115,8 @@ def _stage(
     def container(line: Line) -> Container:
         return Container(launch.image, profile.command(line, values), env)
 
+    if workload.size > 1 and profile.commands.worker is None:
+        raise NoLaunch(f"{stage}: a replica of runtime {profile.runtime} has one node, so size must be 1")
     leader = container(_line(profile, stage, profile.commands.leader_of(stage, workload.size)))
     worker = container(profile.commands.worker) if profile.commands.worker is not None else None
     return Group(

@@ -72,8 +72,7 @@ def stage_templates(
 
     leader = template(made.leader, "leader", serving_of(profile))
     worker = template(made.worker or made.leader, "worker", None)
-    size = desired.size if made.worker is not None else 1
-    return for_set(with_revision(leader, worker, size), application, desired.instance_spec)
+    return for_set(with_revision(leader, worker, desired.size), application, desired.instance_spec)
 
 
 def router_deployment(

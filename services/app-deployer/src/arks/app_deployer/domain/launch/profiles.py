@@ -180,7 +180,7 @@ class Profile(_Model):
 
     @model_validator(mode="after")
     def _known_names(self) -> "Profile":
-        engine = _ANY | ({"stage", *_HOSTS} if self.disaggregated else {"tensorParallelSize"})
+        engine = _ANY | ({"stage", "kvRole", *_HOSTS} if self.disaggregated else {"tensorParallelSize"})
         for role, line in self.commands.given().items():
             named = lines.names(line.text)
             used = named.union(*(lines.names(self.options[name].words) for name in named & set(self.options)))
