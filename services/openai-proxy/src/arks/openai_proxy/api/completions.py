@@ -1,6 +1,5 @@
 """Routes of chat and text completions."""
 
-import json
 import time
 import uuid
 from collections.abc import AsyncGenerator
@@ -8,10 +7,12 @@ from contextlib import aclosing
 from typing import Any, Protocol
 
 from fastapi import APIRouter, Request
+from pydantic_core import to_json
 from sse_starlette import EventSourceResponse
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from arks.engine.v1.ark_pb2 import CompleteResponse, Generation, StreamCompleteResponse
+from arks.openai_proxy.api.body_route import BodyRoute
 from arks.openai_proxy.api.disconnect import until_disconnect
 from arks.openai_proxy.api.errors import RESPONSES, engine_error
 from arks.openai_proxy.domain.answers import Head, chat_answer, text_answer
@@ -29,11 +30,10 @@ _RESPONSES: dict[int | str, dict[str, Any]] = {
         "content": {"application/json": {}, "text/event-stream": {}},
     },
 }
-_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 def router(completions: Completions, meter: Meter) -> APIRouter:
-    routes = APIRouter()
+    routes = APIRouter(route_class=BodyRoute)
     answering = _Answering(completions, meter)
 
     @routes.post("/v1/chat/completions", summary="Complete a chat", responses=_RESPONSES)
@@ -77,7 +77,8 @@ class _Answering:
 
     async def whole(self, request: Request, generation: Generation, head: Head, answer: _Answer) -> Response:
         response = await until_disconnect(request, self._completions.complete(generation))
-        return JSONResponse(answer(head, response, with_logprobs=generation.logprobs))
+        content = to_json(answer(head, response, with_logprobs=generation.logprobs))
+        return Response(content, media_type="application/json")
 
     async def stream(self, request: Request, generation: Generation, chunks: Chunks) -> Response:
         began = time.monotonic()
@@ -102,4 +103,4 @@ async def _server_sent_events(
 
 
 def _event(body: dict[str, Any]) -> bytes:
-    return f"data: {_encode(body)}\n\n".encode()
+    return b"data: " + to_json(body) + b"\n\n"
