@@ -7,11 +7,17 @@ from typing import Any
 import httpx
 import openai
 import pytest
+from openai.types import CompletionUsage
 
+from arks.kit.testing import manifests
+from arks.kit.testing.wait import eventually
+from arks.model_manager.testing.hub import Hub
 from e2e.support.clients import ClientOf
 from e2e.support.cluster import Cluster
 from e2e.support.quotas import used_tokens
 from e2e.support.status import in_phase
+from e2e.support.tenant import SMALL_MODEL, Tenant
+from e2e.support.traffic import UsageTotals
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
@@ -143,3 +149,72 @@ async def test_the_quickstart_serves_an_openai_client_and_kubectl_prints_the_doc
         within_seconds=120,
         what=f"{spent} tokens charged",
     )
+
+
+async def until_answered(client: openai.AsyncOpenAI) -> CompletionUsage:
+    """The usage of the first answer; the endpoint may not have the router yet."""
+
+    async def answered() -> CompletionUsage | None:
+        try:
+            answer = await client.chat.completions.create(model="smollm2", messages=HELLO, max_tokens=1)
+        except openai.APIStatusError:
+            return None
+        return answer.usage
+
+    usage = await eventually(answered, within_seconds=60, what="an answer")
+    assert usage is not None
+    return usage
+
+
+async def test_ark_with_prefill_and_decode_apart_answers_a_client_and_is_metered(
+    tenant: Tenant, hub: Hub, client_of: ClientOf
+) -> None:
+    """ark-engine as prefiller and decoder, behind openai-proxy."""
+    space, engine = tenant.namespace, {"instanceSpec": {"resources": {"requests": {"cpu": "50m", "memory": "256Mi"}}}}
+    slots = ["--parallel", "2", "--threads", "1"]
+    apart = {
+        "apiVersion": "arks.ai/v1",
+        "kind": "ArksDisaggregatedApplication",
+        "metadata": {"name": "apart", "namespace": space},
+        "spec": {
+            "runtime": "ark",
+            "model": {"name": "smollm2"},
+            "router": {},
+            "prefill": {"runtimeCommonArgs": slots, **engine},
+            "decode": {"runtimeCommonArgs": slots, **engine},
+        },
+    }
+    await tenant.apply(
+        manifests.model(
+            "smollm2",
+            repository=SMALL_MODEL,
+            source={"huggingface": {}},
+            storage=manifests.pvc("smollm2"),
+            namespace=space,
+        ),
+        apart,
+        manifests.endpoint("smollm2", space),
+        manifests.token("key", tenant.key, "smollm2", namespace=space),
+    )
+    await tenant.until("arksdisaggregatedapplication", "apart", in_phase("Running"), within_seconds=240, what="Running")
+
+    client, received = client_of(tenant.key), UsageTotals()
+    received.add(await until_answered(client))
+    same: dict[str, Any] = {"model": "smollm2", "messages": HELLO, "max_tokens": 16, "temperature": 0}
+    answer = await client.chat.completions.create(**same)
+    received.add(answer.usage)
+    stream = await client.chat.completions.create(**same, stream=True, stream_options={"include_usage": True})
+    *chunks, last = [chunk async for chunk in stream]
+    received.add(last.usage)
+    text = "".join(chunk.choices[0].delta.content or "" for chunk in chunks)
+    assert text and text == answer.choices[0].message.content
+
+    (router,) = await tenant.all("pods", "arks.ai/application=apart,arks.ai/disaggregation-role=router")
+    script = "import urllib.request as r; print(r.urlopen('http://127.0.0.1:8080/metrics', timeout=5).read().decode())"
+    page = await tenant.kubectl("exec", router["metadata"]["name"], "--", "python3", "-c", script)
+    counts = {
+        name: float(value)
+        for name, value in re.findall(r"^ark_engine_(handed_over|fallback)_prompts_total (\S+)", page, re.MULTILINE)
+    }
+    assert {"handed_over": 3.0, "fallback": 0.0} == counts
+    await tenant.until_charged(received, cut=0)
