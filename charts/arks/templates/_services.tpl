@@ -132,6 +132,10 @@ endpoint-router:
     token_quota_host: {{ $name }}-token-quota
     token_quota_port: 8090
     usage_log: /var/lib/arks/usage.log
+    {{- if .Values.otlpEndpoint }}
+    trace_sampling_percent: {{ .Values.tracing.samplingPercent }}
+    trace_follow_clients: {{ .Values.tracing.followClients }}
+    {{- end }}
     {{- with .Values.gateway.cors.origins }}
     gateway_cors_origins: {{ join "," . | quote }}
     {{- end }}

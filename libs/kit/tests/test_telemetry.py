@@ -1,12 +1,11 @@
 import json
 import logging
-import sys
 from collections.abc import Iterator
 
 import pytest
 import structlog
 
-from arks.kit.telemetry import REDACTED, configure_logging, configure_tracing, redact, traces_address
+from arks.kit.telemetry import REDACTED, configure_logging, redact
 
 
 @pytest.fixture(autouse=True)
@@ -48,23 +47,3 @@ def test_a_log_line_is_json_without_secrets_also_in_errors(capsys: pytest.Captur
     assert ("test", "default/a", REDACTED) == (ours["service"], ours["key"], ours["authorization"])
     assert "abcdef" not in json.dumps(ours)
     assert f"got sk-{REDACTED}" == theirs["event"]
-
-
-@pytest.mark.parametrize(
-    "given", ["http://collector:4318", "http://collector:4318/", "http://collector:4318/v1/traces"]
-)
-def test_spans_go_to_the_path_of_otlp_below_the_documented_address(given: str) -> None:
-    assert "http://collector:4318/v1/traces" == traces_address(given)
-
-
-def test_a_collector_has_a_path_of_its_own() -> None:
-    assert "https://traces.example.com/team-a/v1/traces" == traces_address("https://traces.example.com/team-a")
-
-
-def test_a_service_runs_without_traces_if_opentelemetry_cannot_be_imported(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setitem(sys.modules, "opentelemetry", None)
-    configure_logging("test")
-    configure_tracing("test", "http://collector:4318")
-    assert "no traces" in json.loads(capsys.readouterr().err)["event"]

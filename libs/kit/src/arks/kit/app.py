@@ -19,7 +19,7 @@ from arks.kit.home import Home
 from arks.kit.http import HealthServer
 from arks.kit.reconcile import Controller
 from arks.kit.tasks import cancel
-from arks.kit.telemetry import configure_logging, configure_tracing
+from arks.kit.telemetry import configure_logging
 from arks.kit.types import AsyncCallable
 
 log = structlog.get_logger(__name__)
@@ -60,7 +60,6 @@ class App:
     def run(self) -> None:
         """Run the service until SIGTERM or SIGINT. Exits with status 1 if a part of it failed."""
         configure_logging(self.name, self.home.settings.log_level)
-        configure_tracing(self.name, self.home.settings.otlp_endpoint)
         try:
             uvloop.run(self._until_signal())
         except BaseExceptionGroup as group:
@@ -88,19 +87,23 @@ class App:
             await self._close()
 
     async def _work(self) -> None:
-        self._phase = "waiting for NATS"
-        await _until_ended(self.home.start)
         async with asyncio.TaskGroup() as group:
-            for run in (*self.home.runs(), *self._tasks):
-                group.create_task(_run_forever(run))
-            for start in self._starts:
-                await start()
-            self._phase = "reading what exists"
-            await self.home.synced()
+            with self.home.tracer.span("start", detached=True):  # the tasks of it outlive it
+                await self._start(group)
             group.create_task(self._control())
             self._phase = None
             self.ready.set()
             log.info("ready")
+
+    async def _start(self, group: asyncio.TaskGroup) -> None:
+        self._phase = "waiting for NATS"
+        await _until_ended(self.home.start)
+        for run in (*self.home.runs(), *self._tasks):
+            group.create_task(_run_forever(run))
+        for start in self._starts:
+            await start()
+        self._phase = "reading what exists"
+        await self.home.synced()
 
     async def _control(self) -> None:
         """Run the controllers once this replica leads; the other replicas serve requests and stand by."""
@@ -121,6 +124,7 @@ class App:
             await stop()
         await self.home.stop()
         await self._health.stop()
+        await self.home.tracer.close()
         log.info("stopped")
 
 

@@ -19,6 +19,7 @@ from arks.kit.outbox import Outbox
 from arks.kit.resources import LocalRecords, LocalResources
 from arks.kit.secrets import LocalSecrets
 from arks.kit.settings import Settings
+from arks.kit.tracing import Tracer, tracer_of
 from arks.kit.types import AsyncCallable
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ class Home(Protocol):
     registry: CollectorRegistry
     clock: Clock
     settings: Settings
+    tracer: Tracer
 
     @property
     def secrets(self) -> Secrets: ...
@@ -91,6 +93,7 @@ class BusHome:
     def __init__(self, name: str, settings: Settings, clock: Clock | None = None) -> None:
         self.settings = settings
         self.clock = clock or SystemClock()
+        self.tracer = tracer_of(name, settings)
         self.registry = CollectorRegistry()
         self.bus = Bus(name, settings, self.registry)
         self.outbox = Outbox(name, self.bus, settings.outbox_messages, self.registry, self.clock)

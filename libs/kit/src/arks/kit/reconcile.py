@@ -15,6 +15,7 @@ from arks.kit.backoff import Backoff
 from arks.kit.clock import Clock, SystemClock
 from arks.kit.errors import ArksError
 from arks.kit.key import Key
+from arks.kit.tracing import NoTracer, Tracer
 
 log = structlog.get_logger(__name__)
 
@@ -60,6 +61,7 @@ class Controller:
         backoff: Backoff | None = None,
         clock: Clock | None = None,
         first_pass: FirstPass | None = None,
+        tracer: Tracer | None = None,
     ) -> None:
         self.name = name
         self.running = False
@@ -71,6 +73,7 @@ class Controller:
         self._backoff = backoff or Backoff()
         self._clock = clock or SystemClock()
         self._first_pass = first_pass
+        self._tracer = tracer or NoTracer()
         self._remaining: set[Key] = set()
         self._due: dict[Key, float] = {}
         self._heap: list[tuple[float, int, Key]] = []
@@ -180,7 +183,7 @@ class Controller:
 
     async def _work(self, key: Key) -> None:
         try:
-            self._succeeded(key, await self._reconcile(key))
+            self._succeeded(key, await self._traced(key))
         except Exception as error:  # noqa: BLE001  # the outermost loop of every controller: one bad key must not stop the rest
             self._failed(key, error)
         finally:
@@ -188,6 +191,15 @@ class Controller:
             self._wake.set()
             if not self._busy:
                 self._idle.set()
+
+    async def _traced(self, key: Key) -> Requeue | Blocked | None:
+        if not self._tracer.enabled:
+            return await self._reconcile(key)
+        names = {"arks.controller": self.name, "arks.namespace": key.namespace, "arks.name": key.name}
+        with self._tracer.span(f"reconcile {self.name}", names) as span:
+            result = await self._reconcile(key)
+            span.set("arks.result", "done" if result is None else type(result).__name__.lower())
+            return result
 
     def _succeeded(self, key: Key, result: Requeue | Blocked | None) -> None:
         self._failures.pop(key, None)

@@ -1,4 +1,4 @@
-"""Sets up logs (JSON lines with secrets masked) and OpenTelemetry traces (off unless a collector is configured)."""
+"""Sets up logs: JSON lines with secrets masked."""
 
 import logging
 import re
@@ -14,8 +14,6 @@ _SECRET_VALUES = re.compile(
 )
 """Not masked: HF_TOKEN and hf_token are names of secrets, and messages name the missing secret."""
 REDACTED = "[redacted]"
-_TRACES_PATH = "/v1/traces"
-log = structlog.get_logger(__name__)
 
 
 def redact(text: str) -> str:
@@ -66,28 +64,3 @@ def configure_logging(service: str, level: str = "info") -> None:
     root.setLevel(level.upper())
     logging.getLogger("aiohttp.access").setLevel(logging.WARNING)
     structlog.contextvars.bind_contextvars(service=service)
-
-
-def traces_address(otlp_endpoint: str) -> str:
-    """Where spans are posted, for a collector's base URL or the full address: OTLP/HTTP has the path /v1/traces."""
-    base = otlp_endpoint.rstrip("/")
-    return base if base.endswith(_TRACES_PATH) else base + _TRACES_PATH
-
-
-def configure_tracing(service: str, otlp_endpoint: str | None) -> None:
-    """Send spans to the collector. Without a collector OpenTelemetry's SDK is not imported. A service whose
-    installation lacks it runs without traces."""
-    if not otlp_endpoint:
-        return
-    try:
-        from opentelemetry import trace  # noqa: PLC0415  # 10 MB that a service without a collector does not need
-        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter  # noqa: PLC0415
-        from opentelemetry.sdk.resources import Resource  # noqa: PLC0415
-        from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415
-        from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415
-    except ImportError as error:
-        log.error("no traces: OpenTelemetry cannot be imported", error=str(error))
-        return
-    provider = TracerProvider(resource=Resource.create({"service.name": f"arks-{service}"}))
-    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint=traces_address(otlp_endpoint))))
-    trace.set_tracer_provider(provider)

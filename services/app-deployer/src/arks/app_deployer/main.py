@@ -55,6 +55,7 @@ def build(settings: Settings, home: Home, environment: Mapping[str, str] | None 
         disaggregated_workloads=parts.disaggregated_workloads,
         announcer=announcer,
         clock=home.clock,
+        tracer=home.tracer,
     )
     return App(
         "app-deployer",

@@ -29,6 +29,11 @@ class Settings(KitSettings):
     gateway_cors_origins: str = Field(default="", pattern=r"^(\*|(https?://[^,/\s]+(,https?://[^,/\s]+)*)?)$")
     """Origins of pages that may call the gateway from browsers, separated by commas (`https://app.example`); `*`: all;
     empty: none. A page still needs a key."""
+    trace_sampling_percent: float = Field(default=100.0, ge=0, le=100)
+    """With `otlp_endpoint`: of the requests without a `traceparent`, how many get a span."""
+    trace_follow_clients: bool = True
+    """Whether the flag in a client's `traceparent` decides about a span; False: `trace_sampling_percent` of all
+    traces, chosen by their ids, so that clients cannot make the gateway send more."""
     envoy_admin_port: int = Field(default=9901, ge=1, le=65535)
     """For the bootstrap file only; the router does not use Envoy's admin interface."""
     envoy_admin_socket: Path | None = None

@@ -5,7 +5,7 @@ import asyncio
 from arks.contracts.gateway_token import TokenGate
 from arks.contracts.resources import ArksEndpoint
 from arks.contracts.subjects import Facts
-from arks.endpoint_router.adapters.envoy import GatewaySettings, token_quota_cluster
+from arks.endpoint_router.adapters.envoy import GatewaySettings, TraceSettings, token_quota_cluster
 from arks.endpoint_router.adapters.envoy.messages import Cluster
 from arks.endpoint_router.adapters.envoy_config import SnapshotEnvoyConfig
 from arks.endpoint_router.adapters.load_reports import subscribe_load
@@ -24,6 +24,7 @@ from arks.kit.reconcile import Controller, FirstPass
 from arks.kit.resource_events import ResourceEvents
 from arks.kit.settings import read_secret
 from arks.kit.start import home_from_environment
+from arks.kit.tracing import traces_address
 
 TICK_SECONDS = 0.5
 
@@ -59,7 +60,7 @@ def build(settings: Settings, home: Home, snapshot: ConfigSnapshot | None = None
         attachments=_attachments(settings, home),
     )
     first_pass = FirstPass(existing=endpoints.cache.existing, done=facts.complete, keep=facts.keep)
-    controller = Controller("endpoints", router.reconcile, clock=home.clock, first_pass=first_pass)
+    controller = Controller("endpoints", router.reconcile, clock=home.clock, tracer=home.tracer, first_pass=first_pass)
     router.connect(controller.enqueue)
     home.registry.register(DecisionCollector(router))
 
@@ -94,7 +95,15 @@ def _gateway_settings(settings: Settings) -> GatewaySettings:
         settings.gateway_port,
         certificate_source=settings.gateway_certificate_source,
         cors_origins=tuple(filter(None, settings.gateway_cors_origins.split(","))),
+        traces=_traces(settings),
     )
+
+
+def _traces(settings: Settings) -> TraceSettings | None:
+    if not settings.otlp_endpoint:
+        return None
+    address = traces_address(settings.otlp_endpoint)
+    return TraceSettings(address, settings.trace_sampling_percent, settings.trace_follow_clients)
 
 
 def _token_quota(settings: Settings) -> Cluster:

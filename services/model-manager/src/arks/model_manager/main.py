@@ -31,7 +31,7 @@ def build(settings: Settings, home: Home, environment: Mapping[str, str] | None 
         default_endpoint=settings.hub_endpoint,
     )
     first_pass = FirstPass(models.cache.existing, parts.publisher.complete_facts, parts.publisher.keep_fact)
-    controller = Controller("models", manager.reconcile, clock=home.clock, first_pass=first_pass)
+    controller = Controller("models", manager.reconcile, clock=home.clock, tracer=home.tracer, first_pass=first_pass)
     models.cache.subscribe(controller.enqueue)
     manager.connect(controller.enqueue)
     parts.follow(manager.storage_changed)

@@ -72,7 +72,7 @@ def build(settings: TokenQuotaSettings, home: Home) -> App:
         gateway=TokenGate(read_secret(settings.gateway_token_file), settings.gateway_token_required),
         operator=TokenGate(read_secret(settings.operator_token_file)),
     )
-    api = Api(admission, LeaseWatch(index, counters, home.clock), Reports(ledger, counters), gates)
+    api = Api(admission, LeaseWatch(index, counters, home.clock), Reports(ledger, counters), gates, home.tracer)
     server = GranianServer(api, settings.api_host, settings.api_port, settings.api_socket)
 
     metering = MeteringContext(index, counters, ledger, metrics, home.clock)
@@ -85,15 +85,15 @@ def build(settings: TokenQuotaSettings, home: Home) -> App:
         interval_seconds=settings.sweep_seconds,
         reservation_seconds=settings.reservation_seconds,
     )
-    ingest = Ingest(stream, metering, projector)
+    ingest = Ingest(stream, metering, projector, home.tracer)
     pruner = Pruner(ledger, home.clock, settings.entries_keep_days)
 
     events = ResourceEvents(home.outbox)
     token_work = TokenReconciler(tokens, index, keyring, events, home.clock)
     quota_work = QuotaReconciler(quotas, index, ledger, events, home.clock, settings.quota_status_seconds)
-    keys = Controller("keys", keyring.reconcile, clock=home.clock)
-    token_status = Controller("token status", token_work.reconcile, clock=home.clock)
-    quota_status = Controller("quota status", quota_work.reconcile, clock=home.clock)
+    keys = Controller("keys", keyring.reconcile, clock=home.clock, tracer=home.tracer)
+    token_status = Controller("token status", token_work.reconcile, clock=home.clock, tracer=home.tracer)
+    quota_status = Controller("quota status", quota_work.reconcile, clock=home.clock, tracer=home.tracer)
     tokens.cache.subscribe(lambda key: keys.enqueue(key) if keyring.concerns(key) else None)
     index.token_changes.subscribe(lambda key: token_status.enqueue(key) if token_work.is_due(key) else None)
     index.quota_changes.subscribe(quota_status.enqueue)

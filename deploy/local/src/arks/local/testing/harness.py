@@ -33,6 +33,8 @@ class ArksHarness:
     """An Arks with the demo; `up` starts it, `down` stops it."""
 
     home: Path
+    environment: dict[str, str] = field(default_factory=dict)
+    """Of `arks up`, besides that of the test."""
     port: int = field(default_factory=free_port)
 
     @property
@@ -47,7 +49,7 @@ class ArksHarness:
         """Run the arks command with this home; return its output. Raises CommandError."""
         done = subprocess.run(
             [ARKS, *arguments],
-            env=os.environ | {"ARKS_HOME": str(self.home), "NO_COLOR": "1", "COLUMNS": "120"},
+            env=os.environ | self.environment | {"ARKS_HOME": str(self.home), "NO_COLOR": "1", "COLUMNS": "120"},
             input=stdin,
             capture_output=True,
             text=True,

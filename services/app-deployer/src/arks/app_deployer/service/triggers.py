@@ -12,6 +12,7 @@ from arks.kit.clock import Clock
 from arks.kit.home import Resources
 from arks.kit.key import Key
 from arks.kit.reconcile import Controller, FirstPass
+from arks.kit.tracing import Tracer
 
 _BACKOFF = Backoff(first_seconds=0.1, longest_seconds=10.0)
 
@@ -31,6 +32,7 @@ class Triggers:
         disaggregated_workloads: DisaggregatedWorkloads,
         announcer: Announcer,
         clock: Clock,
+        tracer: Tracer | None = None,
     ) -> None:
         self._deployer = deployer
         self._disaggregated_deployer = disaggregated_deployer
@@ -41,6 +43,7 @@ class Triggers:
             deployer.reconcile,
             backoff=_BACKOFF,
             clock=clock,
+            tracer=tracer,
             first_pass=FirstPass(deployer.all_keys, self._complete_facts, announcer.keep_fact),
         )
         self._disaggregated_controller = Controller(
@@ -48,6 +51,7 @@ class Triggers:
             disaggregated_deployer.reconcile,
             backoff=_BACKOFF,
             clock=clock,
+            tracer=tracer,
             first_pass=FirstPass(disaggregated_deployer.all_keys, self._complete_facts, announcer.keep_fact),
         )
         self.controllers = [self._controller, self._disaggregated_controller]

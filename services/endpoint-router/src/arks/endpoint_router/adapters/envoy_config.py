@@ -6,6 +6,7 @@ from arks.endpoint_router.adapters.envoy import (
     Backend,
     GatewaySettings,
     cluster,
+    collector_cluster,
     listener,
     load_assignment,
 )
@@ -57,8 +58,10 @@ class SnapshotEnvoyConfig:
     def set_gateway(self, settings: GatewaySettings, admission: Cluster) -> None:
         """Add the resources that do not depend on endpoints."""
         gateway = listener(settings)
-        self._gateway_resources = {(CLUSTER, admission.name), (LISTENER, gateway.name)}
-        self._snapshot.put(CLUSTER, admission.name, admission)
+        clusters = [admission, *([collector_cluster(settings.traces)] if settings.traces else [])]
+        self._gateway_resources = {(CLUSTER, found.name) for found in clusters} | {(LISTENER, gateway.name)}
+        for found in clusters:
+            self._snapshot.put(CLUSTER, found.name, found)
         self._snapshot.put(LISTENER, gateway.name, gateway)
 
     def handle_rejection(self, type_: str, name: str, message: str) -> bool:

@@ -12,6 +12,7 @@ import httpx
 from arks.endpoint_router.adapters.envoy import (
     Backend,
     GatewaySettings,
+    collector_cluster,
     command,
     listener,
     static_bootstrap,
@@ -111,6 +112,8 @@ class Gateways:
         gate = listener(GatewaySettings(usage_log_path=str(log), port=port, **settings))
         backends = [Backend("127.0.0.1", server.port) for server in servers]
         clusters = [static_cluster("default/m", backends), token_quota_cluster("127.0.0.1", admission.port)]
+        if traces := settings.get("traces"):
+            clusters.append(collector_cluster(traces))
         config = self._directory / "envoy.json"
         config.write_text(to_json(static_bootstrap("test", admin_port, [gate], clusters)))
         envoy = await enter(serve(command(program("envoy"), str(config), workers=1), port, self._directory))

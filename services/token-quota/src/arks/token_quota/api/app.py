@@ -14,6 +14,7 @@ import structlog
 
 from arks.contracts.gateway_token import GATEWAY_TOKEN_HEADER, OPERATOR_TOKEN_HEADER, TokenGate, bearer
 from arks.kit.errors import Invalid, Unavailable
+from arks.kit.tracing import TRACEPARENT, NoTracer, Tracer
 from arks.token_quota.domain import answers
 from arks.token_quota.domain.access import EngineTerms, Policy
 from arks.token_quota.domain.answers import Rejection
@@ -75,11 +76,19 @@ class Gates(NamedTuple):
 
 
 class Api:
-    def __init__(self, admission: Admission, leases: LeaseWatch, reports: Reports, gates: Gates | None = None) -> None:
+    def __init__(
+        self,
+        admission: Admission,
+        leases: LeaseWatch,
+        reports: Reports,
+        gates: Gates | None = None,
+        tracer: Tracer | None = None,
+    ) -> None:
         self._admission = admission
         self._leases = leases
         self._reports = reports
         self._gates = gates or Gates()
+        self._tracer = tracer or NoTracer()
 
     async def __rsgi__(self, scope: Scope, answer: HTTPProtocol) -> None:
         if scope.proto != "http":
@@ -109,10 +118,24 @@ class Api:
         if scope.method != "POST":
             return _reject(answer, answers.method_not_allowed("POST"))
         request = read_admit_request(scope.headers)
-        decided = request if isinstance(request, Rejection) else await self._admission.admit(request)
+        if self._tracer.enabled:
+            decided = await self._decide_traced(request, scope.headers.get(TRACEPARENT))
+        else:
+            decided = request if isinstance(request, Rejection) else await self._admission.admit(request)
         if isinstance(decided, Rejection):
             return _reject_held(answer, decided)
         return answer.response_empty(200, grant_headers(decided))
+
+    async def _decide_traced(self, request: AdmitRequest | Rejection, parent: str | None) -> Granted | Rejection:
+        with self._tracer.span("admit", parent=parent) as span:
+            decided = request if isinstance(request, Rejection) else await self._admission.admit(request)
+            if isinstance(decided, Rejection):
+                span.set("arks.rejection", decided.reason or decided.code)
+            else:
+                span.set("arks.namespace", decided.grant.namespace)
+                span.set("arks.token", decided.grant.token)
+                span.set("gen_ai.request.model", decided.grant.endpoint)
+            return decided
 
     def _key(self, scope: Scope, answer: HTTPProtocol) -> None:
         if scope.method != "POST":

@@ -24,6 +24,7 @@ from arks.endpoint_router.adapters.envoy.messages import (
 from arks.endpoint_router.adapters.envoy.routes import KEY_FILTER, routes
 from arks.endpoint_router.adapters.envoy.settings import GatewaySettings
 from arks.endpoint_router.adapters.envoy.tls import filter_chain_tls
+from arks.endpoint_router.adapters.envoy.tracing import manager_tracing, trace_filters
 
 CONNECTION_BUFFER_BYTES = 1024 * 1024
 """Buffer of one connection for answers that its client does not read; request bodies have their own limit."""
@@ -69,6 +70,7 @@ def listener(settings: GatewaySettings) -> Listener:
     path = f"local STARTS_PATH = {_lua_string(settings.starts_path)}\n"
     filters = [
         *cors_filter(settings.cors_origins),
+        *trace_filters(settings.traces),
         {"name": KEY_FILTER, "disabled": True, "typed_config": _lua(key_source())},
         {"name": "admission", "typed_config": _lua(path + admission_source())},
     ]
@@ -92,6 +94,7 @@ def build(
         local_reply_config=local_replies(),
         **_identity(),
         **_limits(settings),
+        **manager_tracing(settings.traces),
     )
     tls = filter_chain_tls(str(settings.certificate_source)) if settings.certificate_source else {}
     return message(

@@ -15,6 +15,7 @@ from envoy.config.endpoint.v3.endpoint_pb2 import ClusterLoadAssignment
 from envoy.config.listener.v3.listener_pb2 import Listener
 from envoy.config.overload.v3.overload_pb2 import ScaleTimersOverloadActionConfig
 from envoy.config.route.v3.route_components_pb2 import FilterConfig
+from envoy.config.trace.v3.opentelemetry_pb2 import OpenTelemetryConfig
 from envoy.extensions.access_loggers.file.v3.file_pb2 import FileAccessLog
 from envoy.extensions.filters.http.cors.v3.cors_pb2 import Cors, CorsPolicy
 from envoy.extensions.filters.http.header_mutation.v3.header_mutation_pb2 import HeaderMutation as HeaderMutationFilter
@@ -34,8 +35,12 @@ from envoy.extensions.resource_monitors.downstream_connections.v3.downstream_con
 )
 from envoy.extensions.resource_monitors.fixed_heap.v3.fixed_heap_pb2 import FixedHeapConfig
 from envoy.extensions.retry.host.previous_hosts.v3.previous_hosts_pb2 import PreviousHostsPredicate
+from envoy.extensions.tracers.opentelemetry.samplers.v3.parent_based_sampler_pb2 import ParentBasedSamplerConfig
+from envoy.extensions.tracers.opentelemetry.samplers.v3.trace_id_ratio_based_sampler_pb2 import (
+    TraceIdRatioBasedSamplerConfig,
+)
 from envoy.extensions.transport_sockets.tls.v3.secret_pb2 import Secret
-from envoy.extensions.transport_sockets.tls.v3.tls_pb2 import DownstreamTlsContext
+from envoy.extensions.transport_sockets.tls.v3.tls_pb2 import DownstreamTlsContext, UpstreamTlsContext
 from envoy.extensions.upstreams.http.v3.http_protocol_options_pb2 import HttpProtocolOptions
 from envoy.service.discovery.v3.discovery_pb2 import DiscoveryResponse
 from google.protobuf import json_format
@@ -64,12 +69,16 @@ __all__ = [
     "LeastRequest",
     "Listener",
     "Lua",
+    "OpenTelemetryConfig",
+    "ParentBasedSamplerConfig",
     "PreviousHostsPredicate",
     "Router",
     "ScaleTimersOverloadActionConfig",
     "Secret",
     "TlsInspector",
+    "TraceIdRatioBasedSamplerConfig",
     "UpstreamCodec",
+    "UpstreamTlsContext",
     "UuidRequestIdConfig",
     "as_dict",
     "extension",

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from pathlib import PurePath
 
+from arks.endpoint_router.adapters.envoy.tracing import TraceSettings
+
 
 @dataclass(frozen=True, slots=True)
 class GatewaySettings:
@@ -26,6 +28,8 @@ class GatewaySettings:
     answer has no limit."""
     cors_origins: tuple[str, ...] = ()
     """Origins of pages that may call the gateway from browsers, `https://app.example`; `*`: all."""
+    traces: TraceSettings | None = None
+    """Where spans of requests go; None: no traces."""
     http2_streams_limit: int = 100
     """Requests in flight on one HTTP/2 connection; more wait in the client."""
 

@@ -47,6 +47,7 @@ def kube_parts(settings: Settings, home: KubeHome, models: Cache[ArksModel], fac
             metrics=metrics,
             worker=_worker(settings),
             clock=home.clock,
+            tracer=home.tracer,
         ),
         faults=faults,
         poll_seconds=settings.claim_look_seconds,

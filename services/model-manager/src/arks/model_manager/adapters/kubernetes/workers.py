@@ -13,6 +13,7 @@ from arks.kit.errors import ArksError, Conflict, Invalid, Unavailable
 from arks.kit.key import Key, key_of
 from arks.kit.kube import ownership
 from arks.kit.kube.api import KubeApi, key_of_object
+from arks.kit.tracing import NoTracer, Tracer
 from arks.kit.types import Json
 from arks.model_manager.adapters.kubernetes.faults import Faults
 from arks.model_manager.adapters.kubernetes.interpretation import download_of, outcome_of
@@ -48,6 +49,7 @@ class Workers:
         metrics: DownloadMetrics,
         worker: WorkerOptions,
         clock: Clock,
+        tracer: Tracer | None = None,
     ) -> None:
         self._api = api
         self._models = models
@@ -57,6 +59,7 @@ class Workers:
         self._metrics = metrics
         self._worker = worker
         self._clock = clock
+        self._tracer = tracer or NoTracer()
 
     async def observe(
         self, storage_path: str, source: WeightsSource, pvc: ObservedPvc
@@ -68,7 +71,7 @@ class Workers:
         pod = self._jobs.pod_of(job)
         outcome = outcome_of(job, pod)
         if outcome is not None and job.outcome is None:
-            await self._record(job, outcome)
+            await self._record(job, outcome, pod)
         found = outcome.found if outcome is not None and job.fingerprint == source.fingerprint else None
         return found, await self._download(job, pod)
 
@@ -149,7 +152,7 @@ class Workers:
         start_fault = await self._faults.of_start(job, pod)
         return download_of(job, pod, self._progress.of(pod), start_fault=start_fault, now=self._clock.now())
 
-    async def _record(self, job: ObservedJob, outcome: Outcome) -> None:
+    async def _record(self, job: ObservedJob, outcome: Outcome, pod: ObservedPod | None) -> None:
         """Annotate the Job, because its pod may be deleted, and count a failure."""
         annotations = {OUTCOME: outcome_to_json(outcome)}
         try:
@@ -158,6 +161,13 @@ class Workers:
             log.info("outcome not recorded", job=str(job.key), error=str(error))
             return
         failure, message = outcome.report.failure, outcome.report.message
+        attributes = {
+            "arks.namespace": job.key.namespace,
+            "arks.model": job.model,
+            "arks.storage_path": job.storage_path,
+        }
+        ended_at = (pod.ended_at if pod else None) or job.ended_at or self._clock.now()
+        self._tracer.record("download", attributes, began_at=job.created_at, ended_at=ended_at, failure=failure)
         if failure is not None:
             self._metrics.failed.labels(failure).inc()
             log.warning("download failed", storage_path=job.storage_path, kind=failure, reason=message)

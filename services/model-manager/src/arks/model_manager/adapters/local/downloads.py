@@ -9,6 +9,7 @@ import structlog
 from prometheus_client import CollectorRegistry
 
 from arks.kit.clock import Clock
+from arks.kit.tracing import NoTracer, Tracer, Value
 from arks.model_manager.adapters.local.process import DownloadProcesses
 from arks.model_manager.adapters.metrics import DownloadMetrics
 from arks.model_manager.domain.failures import Failure
@@ -45,13 +46,22 @@ class _Job:
 
 
 class Downloads:
-    def __init__(self, processes: DownloadProcesses, clock: Clock, registry: CollectorRegistry, *, limit: int) -> None:
+    def __init__(
+        self,
+        processes: DownloadProcesses,
+        clock: Clock,
+        registry: CollectorRegistry,
+        *,
+        limit: int,
+        tracer: Tracer | None = None,
+    ) -> None:
         """`limit`: running downloads at once."""
         self.changed: Callable[[str], None] = lambda _: None
         """Called with a storage path whenever its download's state or progress changes."""
         self._processes = processes
         self._clock = clock
         self._limit = limit
+        self._tracer = tracer or NoTracer()
         self._jobs: dict[str, _Job] = {}
         self._closed = False
         self._metrics = DownloadMetrics(registry, lambda: float(self._running))
@@ -108,7 +118,9 @@ class Downloads:
                 job.task = asyncio.create_task(self._run(storage_path, job), name=f"download {storage_path}")
 
     async def _run(self, storage_path: str, job: _Job) -> None:
+        began_at = self._clock.now()
         failure = await self._processes.run(job.request, lambda report: self._add_report(storage_path, job, report))
+        self._trace(storage_path, job, began_at, failure)
         if failure is None:
             self._jobs.pop(storage_path, None)
         else:
@@ -117,6 +129,11 @@ class Downloads:
             log.warning("download failed", storage_path=storage_path, kind=failure.kind, reason=failure.message)
         self._start_waiting()
         self.changed(storage_path)
+
+    def _trace(self, storage_path: str, job: _Job, began_at: datetime, failure: Failure | None) -> None:
+        kind = None if failure is None else str(failure.kind)
+        attributes: dict[str, Value] = {"arks.storage_path": storage_path, "arks.bytes": job.done_bytes}
+        self._tracer.record("download", attributes, began_at=began_at, ended_at=self._clock.now(), failure=kind)
 
     def _add_report(self, storage_path: str, job: _Job, report: Report) -> None:
         if job.samples:

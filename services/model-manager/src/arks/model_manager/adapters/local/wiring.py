@@ -18,7 +18,7 @@ from arks.model_manager.config import Settings
 def local_parts(settings: Settings, home: Home, facts: FactWriter[ModelFact], environment: Mapping[str, str]) -> Parts:
     """`environment`: of the service; download processes get a few variables of it."""
     processes = DownloadProcesses(environment, silence_seconds=settings.silence_seconds)
-    downloads = Downloads(processes, home.clock, home.registry, limit=settings.max_downloads)
+    downloads = Downloads(processes, home.clock, home.registry, limit=settings.max_downloads, tracer=home.tracer)
     storage = LocalStorage(
         Path(settings.state_dir),
         downloads,

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import structlog
 
+from arks.kit.tracing import NoTracer, Tracer
 from arks.token_quota.domain.batch import UsageBatch
 from arks.token_quota.domain.posting import Posting
 from arks.token_quota.service.metering.context import RETRY_SECONDS, MeteringContext
@@ -16,15 +17,20 @@ log = structlog.get_logger(__name__)
 
 
 class Ingest:
-    def __init__(self, stream: UsageStream, context: MeteringContext, projector: Projector) -> None:
+    def __init__(
+        self, stream: UsageStream, context: MeteringContext, projector: Projector, tracer: Tracer | None = None
+    ) -> None:
         self._stream = stream
         self._context = context
         self._projector = projector
+        self._tracer = tracer or NoTracer()
 
     async def run(self) -> None:
         async for messages in self._stream.messages():
             batches = [batch for message in messages if (batch := message.batch()) is not None]
-            await self._post(batches)
+            records = sum(len(batch.records) for batch in batches)
+            with self._tracer.span("settle", {"arks.batches": len(batches), "arks.records": records}):
+                await self._post(batches)
             self._context.metrics.records_taken(not_understood=len(messages) - len(batches))
             for message in messages:
                 await message.ack()
