@@ -15,7 +15,7 @@ PROGRAMS = ("app-deployer", "endpoint-router", "metrics", "model-manager", "toke
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 
 
-async def ask(platform: ArksHarness) -> None:
+async def chat(platform: ArksHarness) -> None:
     """One request of a client that has a trace."""
     headers = {"traceparent": f"00-{TRACE}-00f067aa0ba902b7-01"}
     async with openai.AsyncOpenAI(base_url=platform.url, api_key=platform.key, max_retries=0, timeout=120) as client:
@@ -28,7 +28,7 @@ async def test_every_program_sends_its_spans(tmp_path: Path) -> None:
         platform = ArksHarness(tmp_path, {"ARKS_OTLP_ENDPOINT": received.url})
         await asyncio.to_thread(platform.up)
         try:
-            await ask(platform)
+            await chat(platform)
             for program in PROGRAMS:
                 assert not (await received.span(f"arks-{program}", "start")).failed
             request = await received.span("arks-gateway", "ingress", TRACE)

@@ -16,7 +16,11 @@ pytestmark = [pytest.mark.kube, pytest.mark.timeout(600)]
 FEW, ALL, NAMESPACES = 4, 16, 4
 READY_SECONDS = 180.0
 OWN = {
-    "model-manager": {"arksmodels.arks.ai", "persistentvolumeclaims", "jobs.batch", "pods", "events"},
+    "model-manager": {
+        "arksmodels.arks.ai",
+        *("persistentvolumeclaims", "jobs.batch", "pods", "events"),
+        *("arksapplications.arks.ai", "arksdisaggregatedapplications.arks.ai"),  # where they run
+    },
     "app-deployer": {
         "arksapplications.arks.ai",
         "arksdisaggregatedapplications.arks.ai",

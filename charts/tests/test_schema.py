@@ -43,7 +43,7 @@ ELSEWHERE = {
     *(f"nats_{what}_file" for what in ("token", "password", "credentials", "nkey", *CERTIFICATES)),
     *(f"redis_{what}_file" for what in ("password", *CERTIFICATES)),
     *("nats_user", "redis_user", "watch_namespace", "otlp_endpoint", "runtime_profiles"),
-    *("trace_sampling_percent", "trace_follow_clients"),
+    *("trace_sampling_percent", "trace_follow_clients", "engine_pod_defaults"),
     *("pod_defaults", "gateway_token_file", "operator_token_file", "gateway_token_required"),
     *(
         "gateway_certificate_source",

@@ -21,10 +21,20 @@ model-manager:
     {{- with include "arks.podDefaults" (dict "values" .Values.tenantPods "kind" "downloads") }}
     pod_defaults: {{ . | quote }}
     {{- end }}
+    {{- with include "arks.podDefaults" (dict "values" .Values.tenantPods "kind" "engines") }}
+    engine_pod_defaults: {{ . | quote }}
+    {{- end }}
   rules:
     - apiGroups: [arks.ai]
       resources: [arksmodels]
       verbs: [get, list, watch, patch]
+    # Where the engines run that need a volume which is bound where the download runs
+    - apiGroups: [arks.ai]
+      resources: [arksapplications, arksdisaggregatedapplications]
+      verbs: [list, watch]
+    - apiGroups: [storage.k8s.io]
+      resources: [storageclasses]
+      verbs: [get]
     - apiGroups: [arks.ai]
       resources: [arksmodels/status]
       verbs: [patch]

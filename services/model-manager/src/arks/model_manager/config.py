@@ -29,6 +29,9 @@ class Settings(KitSettings):
     """Kubernetes: user and group of workers of models that name none; None: the platform or the image chooses."""
     pod_defaults: PodDefaults = NO_DEFAULTS
     """Kubernetes: what download workers have unless their model's spec sets it, as JSON."""
+    engine_pod_defaults: PodDefaults = NO_DEFAULTS
+    """Kubernetes: app-deployer's `pod_defaults`: which nodes engines use, so that a volume that is bound where the
+    download runs is within their reach."""
     poll_seconds: float = Field(default=2.0, gt=0)
     """Kubernetes: polling interval of running workers' logs."""
     claim_look_seconds: float = Field(default=60.0, gt=0)

@@ -18,12 +18,15 @@ from arks.kit.key import Key
 from arks.kit.kube.api import KubeApi
 from arks.kit.kube.informer import Informer
 from arks.kit.kube.kinds import POD, SECRET
+from arks.kit.kube.pod_defaults import NO_DEFAULTS
 from arks.kit.kube.resources import KubeResources, kind_of
 from arks.kit.testing.wait import eventually
 from arks.kit.types import AsyncCallable, Json
+from arks.model_manager.adapters.kubernetes.consumers import Consumers
 from arks.model_manager.adapters.kubernetes.faults import Faults
 from arks.model_manager.adapters.kubernetes.manifests import StoragePath, WorkerOptions
 from arks.model_manager.adapters.kubernetes.objects import JOB, OUR_PODS, OURS, PVC, Jobs, Pvcs
+from arks.model_manager.adapters.kubernetes.placement import Consumer
 from arks.model_manager.adapters.kubernetes.progress import WorkerProgress
 from arks.model_manager.adapters.kubernetes.states import (
     ObservedJob,
@@ -34,6 +37,7 @@ from arks.model_manager.adapters.kubernetes.states import (
     parse_pvc,
 )
 from arks.model_manager.adapters.kubernetes.storage import KubeStorage
+from arks.model_manager.adapters.kubernetes.storage_classes import STORAGE_CLASS, StorageClasses
 from arks.model_manager.adapters.kubernetes.workers import Workers
 from arks.model_manager.adapters.metrics import DownloadMetrics
 from arks.model_manager.domain.observation import Content, StoredWeights
@@ -61,6 +65,8 @@ class KubeStorageHarness:
     storage: KubeStorage
     models: KubeResources[ArksModel]
     hub: Hub
+    applications: Cache[Consumer]
+    warnings: list[str]
     changes: list[str] = field(default_factory=list)
 
     async def download(self, storage_path: str, source: WeightsSource, token: str | None = None) -> None:
@@ -107,6 +113,22 @@ class KubeStorageHarness:
         generation = changed["metadata"]["generation"]
         await eventually(lambda: (model := self.models.cache.get(KEY)) and model.metadata.generation == generation)
 
+    async def wait_for_first_consumer(self) -> None:
+        """Give the model a class that waits."""
+        name = "waits"
+        made = {"apiVersion": "storage.k8s.io/v1", "kind": "StorageClass", "metadata": {"name": name}}
+        await self.kube.api.create(
+            STORAGE_CLASS, made | {"provisioner": "example.com/none", "volumeBindingMode": "WaitForFirstConsumer"}
+        )
+        spec = storage_contract.PVC_SPEC | {"storageClassName": name}
+        await self.change({"storage": {"pvc": {"name": "weights", "spec": spec}}})
+
+    async def node_selector(self) -> Json:
+        """Of the model's Job."""
+        [job] = (await self.kube.api.list(JOB, KEY.namespace))[0]
+        found: Json = job["spec"]["template"]["spec"].get("nodeSelector", {})
+        return found
+
     async def clean(self) -> None:
         await self.kube.api.delete(MODEL, KEY)
         await self.kube.api.delete(SECRET, Key("default", "hub"))
@@ -132,6 +154,8 @@ async def harness(kube: Cluster) -> AsyncIterator[StorageHarness]:
     metrics = DownloadMetrics(registry, lambda: 0.0)
     progress = WorkerProgress(api, jobs, metrics.read_bytes, seconds=0.1)
     faults = Faults(api, clock)
+    applications: Cache[Consumer] = Cache()
+    consumers = Consumers([applications])
     workers = Workers(
         api,
         models=models.cache,
@@ -141,7 +165,10 @@ async def harness(kube: Cluster) -> AsyncIterator[StorageHarness]:
         metrics=metrics,
         worker=WorkerOptions(WORKER_IMAGE, user=None, connections=2, reserve_bytes=0),
         clock=clock,
+        consumers=consumers,
+        engines=NO_DEFAULTS,
     )
+    warnings: list[str] = []
     storage = KubeStorage(
         api,
         models=models.cache,
@@ -151,6 +178,9 @@ async def harness(kube: Cluster) -> AsyncIterator[StorageHarness]:
         workers=workers,
         faults=faults,
         poll_seconds=0.2,
+        consumers=consumers,
+        classes=StorageClasses(api, clock),
+        warn=lambda model, text: warnings.append(f"{model.name}: {text}"),
     )
     informers: list[Informer[Any]] = [
         Informer(api, PVC, parse_pvc, pvcs, labels=OURS),
@@ -165,7 +195,7 @@ async def harness(kube: Cluster) -> AsyncIterator[StorageHarness]:
     ]
     tasks = [asyncio.ensure_future(run()) for run in runs]
     async with hub_server() as hub:
-        harness = KubeStorageHarness(kube, storage, models, hub)
+        harness = KubeStorageHarness(kube, storage, models, hub, applications, warnings)
         storage.follow(harness.changes.append)
         await harness.create()
         yield harness
@@ -207,6 +237,36 @@ class TestKubeStorage(StorageContract):
         assert found is not None
         assert theirs["metadata"]["uid"] == found["metadata"]["uid"]
         await harness.kube.api.delete(JOB, Key("default", "arks-worker-tiny"))
+
+    async def test_a_volume_that_waits_for_a_pod_is_bound_where_the_applications_run(
+        self, harness: KubeStorageHarness
+    ) -> None:
+        await harness.wait_for_first_consumer()
+        storage_path, source = self.storage_path(harness), self.source(harness)
+        harness.applications.apply(Key("default", "chat"), Consumer(KEY.name, 2, ({"nodeSelector": {"pool": "gpu"}},)))
+        await harness.storage.prepare(storage_path, KEY)
+        await harness.download(storage_path, source)
+        assert {"pool": "gpu"} == await harness.node_selector()
+        await harness.storage.observe(storage_path, source)
+        assert [
+            "tiny: PVC weights is ReadWriteOnce: one node can mount it, but a replica of chat has 2 nodes; "
+            "use ReadWriteMany or ReadOnlyMany"
+        ] == harness.warnings
+        # The application moves while no pod could start: the Job is made anew
+        harness.changes.clear()
+        harness.applications.apply(Key("default", "chat"), Consumer(KEY.name, 1, ({"nodeSelector": {"zone": "a"}},)))
+        assert [storage_path] == harness.changes
+        await harness.download(storage_path, source)
+        assert {"zone": "a"} == await harness.node_selector()
+
+    async def test_a_download_to_a_volume_that_is_bound_at_once_runs_anywhere(
+        self, harness: KubeStorageHarness
+    ) -> None:
+        storage_path, source = self.storage_path(harness), self.source(harness)
+        harness.applications.apply(Key("default", "chat"), Consumer(KEY.name, 1, ({"nodeSelector": {"pool": "gpu"}},)))
+        await harness.storage.prepare(storage_path, KEY)
+        await harness.download(storage_path, source)
+        assert {} == await harness.node_selector()
 
     async def test_a_file_source_is_refused_with_advice(self, harness: KubeStorageHarness) -> None:
         source = WeightsSource(SourceKind.FILE, path="/data/x.gguf")

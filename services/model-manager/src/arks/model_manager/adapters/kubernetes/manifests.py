@@ -10,6 +10,7 @@ from arks.kit.key import Key
 from arks.kit.kube.pod_defaults import NO_DEFAULTS, PodDefaults
 from arks.kit.kube.pod_template import PROBES, container_fields, owner_reference, pod_fields, pull_secrets
 from arks.kit.types import Json
+from arks.model_manager.adapters.kubernetes.placement import NO_PLACEMENT, Placement
 from arks.model_manager.domain.weights_source import SourceKind, WeightsSource
 
 MODEL_LABEL = "arks.ai/model"
@@ -17,6 +18,7 @@ STORAGE_PATH = "arks.ai/place"
 FINGERPRINT = "arks.ai/order"
 PVC_UID = "arks.ai/claim-uid"
 TEMPLATE = "arks.ai/template"
+PLACEMENT = "arks.ai/placement"
 FAILURES = "arks.ai/failures"
 BEST_BYTES = "arks.ai/best-bytes"
 OUTCOME = "arks.ai/outcome"
@@ -24,6 +26,9 @@ OUTCOME = "arks.ai/outcome"
 
 LENT = "arks.ai/lent"
 """Annotation of a PVC whose model is deleted, and which the workloads that use it own now."""
+
+SELECTED_NODE = "volume.kubernetes.io/selected-node"
+"""Annotation of a PVC that is bound where its first pod runs; the scheduler sets it."""
 
 MOUNT_PATH = "/models"
 CONTAINER = "worker"
@@ -130,16 +135,20 @@ def job_manifest(
     *,
     failures: int = 0,
     best_bytes: int = 0,
+    placement: Placement = NO_PLACEMENT,
 ) -> Json:
-    """The Job to create. `failures`, `best_bytes`: of the Jobs before it.
+    """The Job to create. `failures`, `best_bytes`: of the Jobs before it. `placement`: no part of `template_of`,
+    because a download that runs has bound the volume, and goes on whatever becomes of the applications.
 
     Kubernetes runs it once: the service decides when to retry, because that depends on the failure.
     """
     annotations = {STORAGE_PATH: str(storage_path), FINGERPRINT: source.fingerprint, PVC_UID: pvc_uid}
     template = worker.defaults.apply(_pod_template(model, storage_path, source, worker))
     job_spec = {"backoffLimit": 0, "template": template}
+    placed = {**job_spec, "template": placement.apply(template)}
     digest = hashlib.sha256(json.dumps([annotations, job_spec], sort_keys=True).encode()).hexdigest()[:16]
     annotations |= {TEMPLATE: digest, FAILURES: str(failures), BEST_BYTES: str(best_bytes)}
+    annotations |= {PLACEMENT: placement.digest} if placement.digest else {}
     metadata: Json = {
         "name": job_name(model.name),
         "namespace": model.namespace,
@@ -147,7 +156,7 @@ def job_manifest(
         "annotations": annotations,
         "ownerReferences": [owner_reference(model)],
     }
-    return {"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": job_spec}
+    return {"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": placed}
 
 
 def template_of(job: Json) -> str:

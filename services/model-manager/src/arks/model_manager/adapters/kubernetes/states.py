@@ -18,7 +18,9 @@ from arks.model_manager.adapters.kubernetes.manifests import (
     LENT,
     MODEL_LABEL,
     OUTCOME,
+    PLACEMENT,
     PVC_UID,
+    SELECTED_NODE,
     STORAGE_PATH,
     TEMPLATE,
 )
@@ -38,6 +40,10 @@ class ObservedPvc:
     owner_uids: tuple[str, ...]
     lent: bool = False
     """Its model is deleted, and the workloads that use it own it."""
+    access_modes: tuple[str, ...] = ()
+    storage_class: str = ""
+    by_first_pod: bool = False
+    """The node of its first pod decided where it is (WaitForFirstConsumer), or will."""
     version: int = field(default=0, compare=False)
     """Rises with each change."""
 
@@ -62,6 +68,8 @@ class ObservedJob:
     fault: str | None = None
     """Why the Job has failed, as Kubernetes reports it."""
     ended_at: datetime | None = None
+    placement: str = ""
+    """Digest of the constraints of nodes that it was created with."""
     version: int = field(default=0, compare=False)
     """Rises with each change."""
 
@@ -86,13 +94,16 @@ class ObservedPod:
 
 
 def parse_pvc(obj: Json) -> ObservedPvc:
-    metadata = obj["metadata"]
+    metadata, phase = obj["metadata"], obj.get("status", {}).get("phase", "Pending")
     return ObservedPvc(
         uid=metadata["uid"],
-        phase=obj.get("status", {}).get("phase", "Pending"),
+        phase=phase,
         deleting="deletionTimestamp" in metadata,
         owner_uids=tuple(owner["uid"] for owner in metadata.get("ownerReferences", [])),
         lent=LENT in metadata.get("annotations", {}),
+        access_modes=tuple(obj.get("spec", {}).get("accessModes", [])),
+        storage_class=obj.get("spec", {}).get("storageClassName") or "",
+        by_first_pod=phase == "Pending" or SELECTED_NODE in metadata.get("annotations", {}),
         version=number_in(metadata.get("resourceVersion", "")),
     )
 
@@ -116,6 +127,7 @@ def parse_job(obj: Json) -> ObservedJob | None:
         fingerprint=annotations[FINGERPRINT],
         pvc_uid=annotations.get(PVC_UID, ""),
         template=annotations[TEMPLATE],
+        placement=annotations.get(PLACEMENT, ""),
         created_at=time_in(metadata.get("creationTimestamp")) or _LONG_AGO,
         failures=number_in(annotations.get(FAILURES, "")),
         best_bytes=number_in(annotations.get(BEST_BYTES, "")),

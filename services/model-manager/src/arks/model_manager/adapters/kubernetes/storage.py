@@ -8,9 +8,10 @@ import structlog
 from arks.contracts.resources import ArksModel, ArksModelSpec
 from arks.kit.cache import Cache
 from arks.kit.errors import ArksError, Conflict, Invalid, Unavailable
-from arks.kit.key import Key
+from arks.kit.key import Key, key_of
 from arks.kit.kube.api import KubeApi
 from arks.kit.kube.kinds import POD
+from arks.model_manager.adapters.kubernetes.consumers import Consumers
 from arks.model_manager.adapters.kubernetes.faults import Faults
 from arks.model_manager.adapters.kubernetes.interpretation import stored_of, workloads_on
 from arks.model_manager.adapters.kubernetes.manifests import (
@@ -22,7 +23,10 @@ from arks.model_manager.adapters.kubernetes.manifests import (
     storage_path_of,
 )
 from arks.model_manager.adapters.kubernetes.objects import PVC, Jobs, Pvcs
+from arks.model_manager.adapters.kubernetes.placement import warning_of
 from arks.model_manager.adapters.kubernetes.progress import WorkerProgress
+from arks.model_manager.adapters.kubernetes.states import ObservedPvc
+from arks.model_manager.adapters.kubernetes.storage_classes import StorageClasses
 from arks.model_manager.adapters.kubernetes.workers import Workers
 from arks.model_manager.domain.observation import Content, Download, StoredWeights
 from arks.model_manager.domain.removal import Removal
@@ -44,8 +48,12 @@ class KubeStorage:
         workers: Workers,
         faults: Faults,
         poll_seconds: float,
+        consumers: Consumers,
+        classes: StorageClasses,
+        warn: Callable[[ArksModel, str], None],
     ) -> None:
-        """`poll_seconds`: polling interval of each PVC that is not watched."""
+        """`poll_seconds`: polling interval of each PVC that is not watched. `warn`: about a volume that applications
+        cannot use."""
         self._api = api
         self._models = models
         self._pvcs = pvcs
@@ -54,6 +62,12 @@ class KubeStorage:
         self._workers = workers
         self._faults = faults
         self._poll_seconds = poll_seconds
+        self._consumers = consumers
+        self._classes = classes
+        self._warn = warn
+        self._warned: dict[Key, str] = {}
+        """The last warning about each PVC."""
+        consumers.changed = self._consumers_changed
         self._changed: Callable[[str], None] = lambda _: None
 
     def follow(self, changed: Callable[[str], None]) -> None:
@@ -64,6 +78,11 @@ class KubeStorage:
         """For the watch of PVCs."""
         for path in {path for path in self._paths(key.namespace) if path.pvc == key}:
             self._changed(str(path))
+
+    def _consumers_changed(self, key: Key) -> None:
+        model = self._models.get(key)
+        if model is not None:
+            self._changed(self.storage_path(key, model.spec))
 
     # --- the port
 
@@ -78,9 +97,22 @@ class KubeStorage:
         if pvc is None:
             advice = "; spec.source is absent: create and fill it" if source.kind is SourceKind.STORED else ""
             return StoredWeights(Content.ABSENT, message=f"PVC {path.pvc} does not exist{advice}"), None
+        pvc = await self._classes.judge(pvc)
+        self._check_access(path.pvc, pvc)
         pending_reason = await self._faults.of_pending(path.pvc, pvc)
         found, download = await self._workers.observe(storage_path, source, pvc)
         return stored_of(pvc, path, found, pending_reason), download
+
+    def _check_access(self, key: Key, pvc: ObservedPvc) -> None:
+        """Warn once about applications whose replicas cannot mount the PVC on all of their nodes."""
+        for model in self._users_of(key):
+            warning = warning_of(key.name, pvc.access_modes, self._consumers.of(key_of(model)))
+            if warning is not None:
+                if self._warned.get(key) != warning:
+                    self._warned[key] = warning
+                    self._warn(model, warning)
+                return
+        self._warned.pop(key, None)
 
     async def prepare(self, storage_path: str, key: Key) -> None:
         model = self._model(key)
@@ -100,7 +132,7 @@ class KubeStorage:
             raise Unavailable(f"PVC {path.pvc} was just deleted")
         if pvc.lent:
             self._pvcs.put(await self._api.merge(PVC, path.pvc, ownership_patch(model, pvc.uid)))
-        await self._workers.start(model, path, source, pvc)
+        await self._workers.start(model, path, source, await self._classes.judge(pvc))
 
     async def stop(self, storage_path: str) -> None:
         await self._workers.stop(storage_path)

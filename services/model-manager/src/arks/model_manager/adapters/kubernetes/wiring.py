@@ -1,25 +1,34 @@
 """Build the parts of model-manager on Kubernetes."""
 
-from arks.contracts.resources import ArksModel
+from arks.contracts.resources import GROUP, VERSION, ArksApplication, ArksDisaggregatedApplication, ArksModel
 from arks.events.v1.facts_pb2 import ModelFact
 from arks.kit.cache import Cache
 from arks.kit.errors import Invalid
 from arks.kit.facts import FactWriter
 from arks.kit.kube.home import KubeHome
-from arks.kit.kube.kinds import POD
+from arks.kit.kube.kinds import POD, Kind
 from arks.kit.resource_events import ResourceEvents
+from arks.model_manager.adapters.kubernetes.consumers import Consumers
 from arks.model_manager.adapters.kubernetes.faults import Faults
 from arks.model_manager.adapters.kubernetes.manifests import WorkerOptions, pvc_name
 from arks.model_manager.adapters.kubernetes.notices import KubeNotices
 from arks.model_manager.adapters.kubernetes.objects import JOB, OUR_PODS, OURS, PVC, Jobs, Pvcs
+from arks.model_manager.adapters.kubernetes.placement import consumer_of, disaggregated_consumer_of
 from arks.model_manager.adapters.kubernetes.progress import WorkerProgress
 from arks.model_manager.adapters.kubernetes.states import parse_job, parse_pod, parse_pvc
 from arks.model_manager.adapters.kubernetes.storage import KubeStorage
+from arks.model_manager.adapters.kubernetes.storage_classes import StorageClasses
 from arks.model_manager.adapters.kubernetes.workers import Workers
 from arks.model_manager.adapters.metrics import DownloadMetrics
 from arks.model_manager.adapters.parts import Parts
 from arks.model_manager.adapters.publisher import BusPublisher
 from arks.model_manager.config import Settings
+
+APPLICATION, DISAGGREGATED = (
+    Kind(GROUP, VERSION, kind.__name__, kind.plural) for kind in (ArksApplication, ArksDisaggregatedApplication)
+)
+ONE_NODE_VOLUME = "OneNodeVolume"
+"""Reason of the Kubernetes Event about a volume that an application's nodes cannot share."""
 
 
 def kube_parts(settings: Settings, home: KubeHome, models: Cache[ArksModel], facts: FactWriter[ModelFact]) -> Parts:
@@ -32,6 +41,12 @@ def kube_parts(settings: Settings, home: KubeHome, models: Cache[ArksModel], fac
     metrics = DownloadMetrics(home.registry, lambda: float(len(jobs.running()) if leading.is_set() else 0))
     progress = WorkerProgress(home.api, jobs, metrics.read_bytes, seconds=settings.poll_seconds)
     faults = Faults(home.api, home.clock)
+    consumers = Consumers(
+        [
+            home.watch(APPLICATION, consumer_of, ""),
+            home.watch(DISAGGREGATED, disaggregated_consumer_of, ""),
+        ]
+    )
     storage = KubeStorage(
         home.api,
         models=models,
@@ -47,10 +62,15 @@ def kube_parts(settings: Settings, home: KubeHome, models: Cache[ArksModel], fac
             metrics=metrics,
             worker=_worker(settings),
             clock=home.clock,
+            consumers=consumers,
+            engines=settings.engine_pod_defaults,
             tracer=home.tracer,
         ),
         faults=faults,
         poll_seconds=settings.claim_look_seconds,
+        consumers=consumers,
+        classes=StorageClasses(home.api, home.clock),
+        warn=lambda model, text: home.event_queue.put(model, ONE_NODE_VOLUME, text, warning=True),
     )
     watched.subscribe(storage.pvc_changed)
     bus = BusPublisher(ResourceEvents(home.outbox), facts, lambda model: pvc_name(model.name, model.spec))

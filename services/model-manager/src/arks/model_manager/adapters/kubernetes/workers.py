@@ -13,8 +13,10 @@ from arks.kit.errors import ArksError, Conflict, Invalid, Unavailable
 from arks.kit.key import Key, key_of
 from arks.kit.kube import ownership
 from arks.kit.kube.api import KubeApi, key_of_object
+from arks.kit.kube.pod_defaults import PodDefaults
 from arks.kit.tracing import NoTracer, Tracer
 from arks.kit.types import Json
+from arks.model_manager.adapters.kubernetes.consumers import Consumers
 from arks.model_manager.adapters.kubernetes.faults import Faults
 from arks.model_manager.adapters.kubernetes.interpretation import download_of, outcome_of
 from arks.model_manager.adapters.kubernetes.manifests import (
@@ -27,6 +29,7 @@ from arks.model_manager.adapters.kubernetes.manifests import (
     template_of,
 )
 from arks.model_manager.adapters.kubernetes.objects import JOB, Jobs
+from arks.model_manager.adapters.kubernetes.placement import NO_PLACEMENT, Placement, placement_of
 from arks.model_manager.adapters.kubernetes.progress import WorkerProgress
 from arks.model_manager.adapters.kubernetes.states import ObservedJob, ObservedPod, ObservedPvc, parse_job
 from arks.model_manager.adapters.metrics import DownloadMetrics
@@ -49,8 +52,11 @@ class Workers:
         metrics: DownloadMetrics,
         worker: WorkerOptions,
         clock: Clock,
+        consumers: Consumers,
+        engines: PodDefaults,
         tracer: Tracer | None = None,
     ) -> None:
+        """`engines`: the platform's defaults of engines: where volumes are needed."""
         self._api = api
         self._models = models
         self._jobs = jobs
@@ -59,6 +65,8 @@ class Workers:
         self._metrics = metrics
         self._worker = worker
         self._clock = clock
+        self._consumers = consumers
+        self._engines = engines
         self._tracer = tracer or NoTracer()
 
     async def observe(
@@ -86,7 +94,16 @@ class Workers:
                 failures, best_bytes = download.failures, max(job.best_bytes, download.progress.done_bytes)
             if source.kind is SourceKind.HUB and job.key.name != job_name(model.name):
                 await self._delete(job)  # of another model, it would write to the same files
-        desired = job_manifest(model, path, source, pvc.uid, self._worker, failures=failures, best_bytes=best_bytes)
+        desired = job_manifest(
+            model,
+            path,
+            source,
+            pvc.uid,
+            self._worker,
+            failures=failures,
+            best_bytes=best_bytes,
+            placement=self._placement(model, pvc),
+        )
         try:
             created = await self._api.create(JOB, desired)
         except Conflict:
@@ -118,7 +135,20 @@ class Workers:
         path = storage_path_of(key_of(model), model.spec)
         if str(path) != job.storage_path:
             return True
-        return template_of(job_manifest(model, path, source, pvc.uid, self._worker)) == job.template
+        if template_of(job_manifest(model, path, source, pvc.uid, self._worker)) != job.template:
+            return False
+        pod = self._jobs.pod_of(job)
+        is_placed = job.ended or (pod is not None and pod.running) or pvc.phase != "Pending"
+        return is_placed or job.placement == self._placement(model, pvc).digest
+
+    def _placement(self, model: ArksModel, pvc: ObservedPvc) -> Placement:
+        """Where the download has to run so that the applications reach its volume. A model that names nodes itself
+        keeps them."""
+        given = model.spec.instance_spec
+        if not pvc.by_first_pod or (given is not None and {"nodeSelector", "affinity"} & given.to_dict().keys()):
+            return NO_PLACEMENT
+        consumers = [consumer for _, consumer in self._consumers.of(key_of(model))]
+        return placement_of(consumers, self._engines)
 
     async def _replace(self, desired: Json) -> Json:
         """Replace the existing Job of this name, unless it is the desired one and was created a moment ago."""
@@ -174,4 +204,7 @@ class Workers:
 
 
 def _same_attempt(job: ObservedJob, new: ObservedJob) -> bool:
-    return (job.template, job.failures, job.best_bytes) == (new.template, new.failures, new.best_bytes)
+    def attempt(found: ObservedJob) -> tuple[object, ...]:
+        return found.template, found.placement, found.failures, found.best_bytes
+
+    return attempt(job) == attempt(new)
