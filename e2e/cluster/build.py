@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Builds the programs of the test cluster from Go modules into KUBE_BIN. Existing ones are not built again.
 
-usage: build.py [hyperkube|coredns|lws-manager|pause|promtool]...
+usage: build.py [hyperkube|coredns|lws-manager|pause|promtool|versitygw]...
 """
 
 import json
@@ -19,6 +19,7 @@ BIN = Path(os.environ.get("KUBE_BIN", Path.home() / ".cache/arks-kube/bin"))
 KUBERNETES = "1.34.4"
 COREDNS = ("github.com/coredns/coredns", "v1.12.4", ".")
 PROMETHEUS = ("github.com/prometheus/prometheus", "v0.313.3", "./cmd/promtool")
+VERSITYGW = ("github.com/versity/versitygw", "v1.8.0", "./cmd/versitygw")
 LWS = ("sigs.k8s.io/lws", "v0.7.0", "./cmd")
 PARTS = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy", "kubectl", "etcd")
 ENVIRONMENT = os.environ | {"CGO_ENABLED": "0", "GOWORK": "off"}
@@ -70,6 +71,11 @@ def hyperkube() -> None:
 
 def coredns() -> None:
     build_module("coredns", *COREDNS)
+
+
+def versitygw() -> None:
+    """Builds an S3 server that keeps objects in a directory: two minutes, most of it to fetch modules."""
+    build_module("versitygw", *VERSITYGW)
 
 
 def lws_manager() -> None:
@@ -125,6 +131,7 @@ BUILDERS: dict[str, Callable[[], None]] = {
     "lws-manager": lws_manager,
     "pause": pause,
     "promtool": promtool,
+    "versitygw": versitygw,
 }
 
 

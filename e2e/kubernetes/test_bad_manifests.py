@@ -71,7 +71,7 @@ MISTAKES = {
         "set either port or int32 (deprecated), not two different values",
     ),
     "no source in source": Bad(
-        "ArksModel", {"model": "m", "source": {}}, "spec.source", "give exactly one of huggingface and file"
+        "ArksModel", {"model": "m", "source": {}}, "spec.source", "give exactly one of huggingface, "
     ),
     "a path out of the storage": Bad(
         "ArksModel", {"model": "m", "storage": {"subPath": "../other"}}, "spec.storage", "subPath must not hold '..'"

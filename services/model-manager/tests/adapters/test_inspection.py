@@ -4,7 +4,8 @@ from pathlib import Path
 
 from arks.model_manager.adapters import inspection, marker
 from arks.model_manager.domain.observation import Content
-from arks.model_manager.domain.weights_source import SourceKind, WeightsSource
+from arks.model_manager.domain.source_kind import SourceKind
+from arks.model_manager.domain.weights_source import WeightsSource
 
 GGUF = b"GGUF" + bytes(12)
 

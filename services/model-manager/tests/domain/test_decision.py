@@ -10,7 +10,8 @@ from arks.contracts.resources import DownloadProgress, ModelPhase
 from arks.model_manager.domain.decision import Decision, Step, decide
 from arks.model_manager.domain.failures import Failure, FailureKind
 from arks.model_manager.domain.observation import Blocked, Content, Download, DownloadState, Observation, StoredWeights
-from arks.model_manager.domain.weights_source import SourceKind, WeightsSource
+from arks.model_manager.domain.source_kind import SourceKind
+from arks.model_manager.domain.weights_source import WeightsSource
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 HUB = WeightsSource(SourceKind.HUB, repository="acme/tiny", endpoint="http://hub")
@@ -121,7 +122,7 @@ def test_every_failure_is_retried(kind: FailureKind) -> None:
 def test_a_new_token_is_tried_immediately() -> None:
     refused = download(DownloadState.FAILED, FailureKind.DENIED)
     assert Step.NOTHING is decided(Observation(HUB, INCOMPLETE, refused)).step
-    assert Step.DOWNLOAD is decided(Observation(HUB, INCOMPLETE, refused, new_token=True)).step
+    assert Step.DOWNLOAD is decided(Observation(HUB, INCOMPLETE, refused, new_credentials=True)).step
 
 
 def test_a_missing_secret_is_failed_and_polled() -> None:

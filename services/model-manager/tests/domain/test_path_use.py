@@ -8,8 +8,9 @@ from hypothesis.strategies import integers, lists, sampled_from
 
 from arks.kit.key import Key
 from arks.model_manager.domain.path_use import PathUse, PathUses, conflict_of, other_users
+from arks.model_manager.domain.source_kind import SourceKind
 from arks.model_manager.domain.storage_path import overlap
-from arks.model_manager.domain.weights_source import SourceKind, WeightsSource
+from arks.model_manager.domain.weights_source import WeightsSource
 
 HUB = WeightsSource(SourceKind.HUB, repository="acme/tiny", endpoint="http://hub")
 OTHER = WeightsSource(SourceKind.HUB, repository="acme/other", endpoint="http://hub")

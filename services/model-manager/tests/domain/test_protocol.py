@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from arks.model_manager.domain.failures import FailureKind
 from arks.model_manager.domain.protocol import (
     CheckRequest,
+    DownloadRequest,
     Found,
-    HubRequest,
     Outcome,
     Report,
     Request,
@@ -21,8 +21,9 @@ from arks.model_manager.domain.protocol import (
     request_from_json,
     request_to_json,
 )
+from arks.model_manager.domain.source_kind import SourceKind
 
-HUB = st.builds(HubRequest, token=st.none() | st.text())
+HUB = st.builds(DownloadRequest, kind=st.sampled_from(SourceKind))
 CHECK = st.builds(CheckRequest)
 
 
@@ -89,5 +90,5 @@ def test_a_contradictory_outcome_is_a_value_error(text: str) -> None:
 
 
 def test_a_token_is_not_in_the_text_of_a_request() -> None:
-    request = HubRequest("/m", "f", "acme/tiny", "http://hub", "main", token="hf_secret")
+    request = DownloadRequest("/m", "f", "acme/tiny", "http://hub", "main", credentials={"HF_TOKEN": "hf_secret"})
     assert "hf_secret" not in f"{request} {request!r}"

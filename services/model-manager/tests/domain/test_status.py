@@ -6,8 +6,9 @@ from arks.contracts.conditions import find_condition
 from arks.contracts.resources import ArksModelStatus, DownloadProgress, ModelPhase
 from arks.model_manager.domain.decision import Decision, decide
 from arks.model_manager.domain.observation import Content, Observation, StoredWeights
+from arks.model_manager.domain.source_kind import SourceKind
 from arks.model_manager.domain.status import event_verbs, status_of
-from arks.model_manager.domain.weights_source import SourceKind, WeightsSource
+from arks.model_manager.domain.weights_source import WeightsSource
 
 HUB = WeightsSource(SourceKind.HUB, repository="acme/tiny", endpoint="http://hub")
 THEN = datetime(2026, 1, 1, tzinfo=UTC)

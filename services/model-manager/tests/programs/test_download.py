@@ -16,7 +16,7 @@ import pytest_asyncio
 
 from arks.kit.testing.wait import eventually
 from arks.model_manager.adapters import marker
-from arks.model_manager.domain.protocol import HubRequest, request_to_json
+from arks.model_manager.domain.protocol import DownloadRequest, request_to_json
 from arks.model_manager.domain.storage_path import ARKS_DIRECTORY
 from arks.model_manager.testing.hub import Hub, Served, hub_server
 
@@ -35,18 +35,18 @@ async def hub() -> AsyncIterator[Hub]:
 
 
 @pytest.fixture
-def request_for(hub: Hub, tmp_path: Path) -> HubRequest:
+def request_for(hub: Hub, tmp_path: Path) -> DownloadRequest:
     hub.add(MANY, FILES)
-    return HubRequest(str(tmp_path / "model"), "fingerprint", MANY, hub.url, "main")
+    return DownloadRequest(str(tmp_path / "model"), "fingerprint", MANY, hub.url, "main")
 
 
-def stored(request: HubRequest) -> dict[str, bytes]:
+def stored(request: DownloadRequest) -> dict[str, bytes]:
     root = Path(request.directory)
     files = (path for path in root.rglob("*") if path.is_file() and ARKS_DIRECTORY not in path.parts)
     return {str(path.relative_to(root)): path.read_bytes() for path in files}
 
 
-def process(request: HubRequest, **options: object) -> subprocess.Popen[bytes]:
+def process(request: DownloadRequest, **options: object) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "arks.model_manager.programs.download"]
     started = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, **options)  # type: ignore[call-overload]
     assert started.stdin is not None
@@ -62,7 +62,7 @@ async def last_report(started: subprocess.Popen[bytes]) -> dict[str, object]:
     return last
 
 
-async def test_a_disk_that_fills_during_a_download_is_a_failure_with_its_reason(request_for: HubRequest) -> None:
+async def test_a_disk_that_fills_during_a_download_is_a_failure_with_its_reason(request_for: DownloadRequest) -> None:
     def limit() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (700_000, 700_000))
 
@@ -70,7 +70,9 @@ async def test_a_disk_that_fills_during_a_download_is_a_failure_with_its_reason(
     assert (report["failure"], "no space left" in str(report["message"])) == ("no-space", True)
 
 
-async def test_a_killed_process_resumes_without_downloading_a_byte_twice(hub: Hub, request_for: HubRequest) -> None:
+async def test_a_killed_process_resumes_without_downloading_a_byte_twice(
+    hub: Hub, request_for: DownloadRequest
+) -> None:
     hub.hold = asyncio.Event()
     started = process(request_for)
     directory = marker.partial_directory(Path(request_for.directory))

@@ -12,7 +12,7 @@ import pytest_asyncio
 
 from arks.model_manager.adapters import marker
 from arks.model_manager.domain.failures import DownloadFailed, FailureKind
-from arks.model_manager.domain.protocol import HubRequest
+from arks.model_manager.domain.protocol import DownloadRequest
 from arks.model_manager.domain.storage_path import ARKS_DIRECTORY
 from arks.model_manager.programs.byte_counter import ByteCounter
 from arks.model_manager.programs.repository import FreeBytes, download_repository, free_bytes
@@ -33,30 +33,30 @@ async def hub() -> AsyncIterator[Hub]:
 
 
 @pytest.fixture
-def request_for(hub: Hub, tmp_path: Path) -> HubRequest:
+def request_for(hub: Hub, tmp_path: Path) -> DownloadRequest:
     hub.add(MANY, FILES)
-    return HubRequest(str(tmp_path / "model"), "fingerprint", MANY, hub.url, "main")
+    return DownloadRequest(str(tmp_path / "model"), "fingerprint", MANY, hub.url, "main")
 
 
-async def downloaded(request: HubRequest, free: FreeBytes = free_bytes) -> ByteCounter:
+async def downloaded(request: DownloadRequest, free: FreeBytes = free_bytes) -> ByteCounter:
     counter = ByteCounter()
     await asyncio.to_thread(download_repository, request, counter, free)
     return counter
 
 
-async def refused(request: HubRequest, free: FreeBytes = free_bytes) -> DownloadFailed:
+async def refused(request: DownloadRequest, free: FreeBytes = free_bytes) -> DownloadFailed:
     with pytest.raises(DownloadFailed) as caught:
         await downloaded(request, free)
     return caught.value
 
 
-def stored(request: HubRequest) -> dict[str, bytes]:
+def stored(request: DownloadRequest) -> dict[str, bytes]:
     root = Path(request.directory)
     files = (path for path in root.rglob("*") if path.is_file() and ARKS_DIRECTORY not in path.parts)
     return {str(path.relative_to(root)): path.read_bytes() for path in files}
 
 
-async def test_a_repository_is_stored_file_for_file_with_a_marker(hub: Hub, request_for: HubRequest) -> None:
+async def test_a_repository_is_stored_file_for_file_with_a_marker(hub: Hub, request_for: DownloadRequest) -> None:
     counter = await downloaded(request_for)
     assert stored(request_for) == FILES
     complete = marker.read_complete(Path(request_for.directory))
@@ -67,25 +67,27 @@ async def test_a_repository_is_stored_file_for_file_with_a_marker(hub: Hub, requ
     assert counter.report().done_bytes == counter.total_bytes == sum(map(len, FILES.values()))
 
 
-async def test_a_repeated_download_transfers_and_hashes_nothing_again(hub: Hub, request_for: HubRequest) -> None:
+async def test_a_repeated_download_transfers_and_hashes_nothing_again(hub: Hub, request_for: DownloadRequest) -> None:
     await downloaded(request_for)
     hub.served.clear()
     await downloaded(request_for)
     assert hub.served == []
 
 
-async def test_patterns_choose_files(hub: Hub, request_for: HubRequest) -> None:
+async def test_patterns_choose_files(hub: Hub, request_for: DownloadRequest) -> None:
     await downloaded(replace(request_for, allow_patterns=("*.gguf", "*.json"), ignore_patterns=("config*",)))
     assert list(stored(request_for)) == ["model.gguf"]
 
 
-async def test_patterns_without_a_match_are_an_error(request_for: HubRequest) -> None:
+async def test_patterns_without_a_match_are_an_error(request_for: DownloadRequest) -> None:
     failure = await refused(replace(request_for, allow_patterns=("*.none",)))
     assert failure.kind is FailureKind.INVALID
     assert "none that match" in str(failure)
 
 
-async def test_another_revision_replaces_changed_files_and_removes_old_ones(hub: Hub, request_for: HubRequest) -> None:
+async def test_another_revision_replaces_changed_files_and_removes_old_ones(
+    hub: Hub, request_for: DownloadRequest
+) -> None:
     await downloaded(request_for)
     hub.add(MANY, {"config.json": CONFIG, "model.gguf": WEIGHTS[::-1]}, revision="v2")
     hub.served.clear()
@@ -94,7 +96,7 @@ async def test_another_revision_replaces_changed_files_and_removes_old_ones(hub:
     assert {served.path for served in hub.served} == {"model.gguf"}
 
 
-async def test_a_cut_connection_resumes_where_it_was_cut(hub: Hub, request_for: HubRequest) -> None:
+async def test_a_cut_connection_resumes_where_it_was_cut(hub: Hub, request_for: DownloadRequest) -> None:
     hub.faults = [Fault("model.gguf", cut_after_bytes=1_000_000)]
     await downloaded(request_for)
     starts = [served.start for served in hub.served if served.path == "model.gguf"]
@@ -103,13 +105,15 @@ async def test_a_cut_connection_resumes_where_it_was_cut(hub: Hub, request_for: 
     assert stored(request_for)["model.gguf"] == WEIGHTS
 
 
-async def test_bytes_damaged_in_transfer_are_downloaded_again(hub: Hub, request_for: HubRequest) -> None:
+async def test_bytes_damaged_in_transfer_are_downloaded_again(hub: Hub, request_for: DownloadRequest) -> None:
     hub.faults = [Fault("model.gguf", wrong_bytes=True), Fault("config.json", wrong_bytes=True)]
     await downloaded(request_for)
     assert stored(request_for) == FILES
 
 
-async def test_a_hub_whose_bytes_are_always_wrong_fails_with_both_digests(hub: Hub, request_for: HubRequest) -> None:
+async def test_a_hub_whose_bytes_are_always_wrong_fails_with_both_digests(
+    hub: Hub, request_for: DownloadRequest
+) -> None:
     hub.faults = [Fault("model.gguf", wrong_bytes=True, times=9)]
     failure = await refused(request_for)
     assert failure.kind is FailureKind.CORRUPT
@@ -117,14 +121,14 @@ async def test_a_hub_whose_bytes_are_always_wrong_fails_with_both_digests(hub: H
     assert "model.gguf" not in stored(request_for)
 
 
-async def test_a_file_damaged_on_disk_is_downloaded_again(hub: Hub, request_for: HubRequest) -> None:
+async def test_a_file_damaged_on_disk_is_downloaded_again(hub: Hub, request_for: DownloadRequest) -> None:
     await downloaded(request_for)
     (Path(request_for.directory) / "model.gguf").write_bytes(bytes(len(WEIGHTS)))
     await downloaded(request_for)
     assert stored(request_for) == FILES
 
 
-async def test_an_existing_file_is_hashed_instead_of_downloaded(hub: Hub, request_for: HubRequest) -> None:
+async def test_an_existing_file_is_hashed_instead_of_downloaded(hub: Hub, request_for: DownloadRequest) -> None:
     target = Path(request_for.directory) / "model.gguf"
     target.parent.mkdir(parents=True)
     target.write_bytes(WEIGHTS)
@@ -132,37 +136,39 @@ async def test_an_existing_file_is_hashed_instead_of_downloaded(hub: Hub, reques
     assert "model.gguf" not in {served.path for served in hub.served}
 
 
-async def test_a_private_repository_needs_its_token_which_storage_never_sees(hub: Hub, request_for: HubRequest) -> None:
+async def test_a_private_repository_needs_its_token_which_storage_never_sees(
+    hub: Hub, request_for: DownloadRequest
+) -> None:
     hub.add("acme/private", FILES, token="hf_right")
     private = replace(request_for, repository="acme/private")
-    without, wrong = await refused(private), await refused(replace(private, token="hf_wrong"))
+    without, wrong = await refused(private), await refused(replace(private, credentials={"HF_TOKEN": "hf_wrong"}))
     assert without.kind is wrong.kind is FailureKind.DENIED
     assert "no token is named" in str(without)
     assert "hf_wrong" not in str(wrong)
-    await downloaded(replace(private, token="hf_right"))
+    await downloaded(replace(private, credentials={"HF_TOKEN": "hf_right"}))
     assert stored(request_for) == FILES
 
 
-async def test_the_failure_of_a_gated_repository_has_advice(hub: Hub, request_for: HubRequest) -> None:
+async def test_the_failure_of_a_gated_repository_has_advice(hub: Hub, request_for: DownloadRequest) -> None:
     hub.add("acme/gated", FILES, token="hf_right", gated=True)
     failure = await refused(replace(request_for, repository="acme/gated"))
     assert failure.kind is FailureKind.DENIED
     assert "accept its terms" in str(failure)
-    mistyped = await refused(replace(request_for, repository="acme/gated", token="hf_wrong"))
+    mistyped = await refused(replace(request_for, repository="acme/gated", credentials={"HF_TOKEN": "hf_wrong"}))
     assert "the token of source.huggingface.tokenSecretRef gives no access to it" in str(mistyped)
 
 
 @pytest.mark.parametrize(
     ("change", "kind"),
     [
-        ({"repository": "acme/nothing", "token": "hf_x"}, FailureKind.NOT_FOUND),
+        ({"repository": "acme/nothing", "credentials": {"HF_TOKEN": "hf_x"}}, FailureKind.NOT_FOUND),
         ({"revision": "v9"}, FailureKind.NOT_FOUND),
         ({"endpoint": "http://127.0.0.1:9"}, FailureKind.NETWORK),
         ({"repository": "acme//x"}, FailureKind.INVALID),
     ],
 )
 async def test_failures_of_wrong_requests_have_their_kinds(
-    request_for: HubRequest, change: dict[str, str], kind: FailureKind
+    request_for: DownloadRequest, change: dict[str, object], kind: FailureKind
 ) -> None:
     assert (await refused(replace(request_for, **change))).kind is kind  # type: ignore[arg-type]
 
@@ -171,22 +177,26 @@ async def test_failures_of_wrong_requests_have_their_kinds(
     ("status", "kind"), [(401, FailureKind.DENIED), (403, FailureKind.DENIED), (500, FailureKind.NETWORK)]
 )
 async def test_failures_of_refused_files_have_their_kinds(
-    hub: Hub, request_for: HubRequest, status: int, kind: FailureKind
+    hub: Hub, request_for: DownloadRequest, status: int, kind: FailureKind
 ) -> None:
-    hub.faults = [Fault("model.gguf", status=status)]
+    hub.faults = [Fault("model.gguf", status=status, times=99)]
     failure = await refused(request_for)
     assert failure.kind is kind
     assert "signature" not in str(failure)
 
 
-async def test_a_repository_that_reaches_outside_its_directory_is_refused(hub: Hub, request_for: HubRequest) -> None:
+async def test_a_repository_that_reaches_outside_its_directory_is_refused(
+    hub: Hub, request_for: DownloadRequest
+) -> None:
     hub.add("acme/evil", {"../outside.txt": b"x"})
     failure = await refused(replace(request_for, repository="acme/evil"))
     assert failure.kind is FailureKind.INVALID
     assert not (Path(request_for.directory).parent / "outside.txt").exists()
 
 
-async def test_too_little_space_fails_with_the_sizes_before_the_first_byte(hub: Hub, request_for: HubRequest) -> None:
+async def test_too_little_space_fails_with_the_sizes_before_the_first_byte(
+    hub: Hub, request_for: DownloadRequest
+) -> None:
     failure = await refused(replace(request_for, reserve_bytes=50_000_000), lambda _: 51_000_000)
     assert failure.kind is FailureKind.NO_SPACE
     assert "needs 1.5 MB more and 50.0 MB in reserve, 51.0 MB are free" in str(failure)

@@ -15,6 +15,7 @@ from arks.kit.resource_events import ResourceEvents
 from arks.kit.testing.clock import FakeClock
 from arks.kit.testing.fakes import FakeFacts, FakePublisher, FakeResources, FakeSecrets
 from arks.model_manager.adapters.publisher import BusPublisher
+from arks.model_manager.domain.credentials import Credentials
 from arks.model_manager.domain.failures import Failure, FailureKind
 from arks.model_manager.domain.observation import Content, Download, DownloadState, StoredWeights
 from arks.model_manager.domain.removal import Removal
@@ -56,10 +57,10 @@ class FakeStorage:
         self.steps.append(("prepare", storage_path))
         self.stored[storage_path] = StoredWeights(Content.INCOMPLETE)
 
-    async def download(self, storage_path: str, key: Key, source: WeightsSource, token: str | None) -> None:
+    async def download(self, storage_path: str, key: Key, source: WeightsSource, credentials: Credentials) -> None:
         if self.refusal is not None:
             raise Invalid(self.refusal)
-        self.steps.append(("download", storage_path, source.repository, token or ""))
+        self.steps.append(("download", storage_path, source.repository, credentials.get("HF_TOKEN", "")))
         self.downloads[storage_path] = Download(
             source.fingerprint, DownloadState.RUNNING, DownloadProgress(total_bytes=10)
         )

@@ -12,7 +12,9 @@ class Settings(KitSettings):
     max_downloads: int = Field(default=2, ge=1, le=64)
     """Downloads (and checks of files) at once. Further ones wait: more would only share the same line and disk."""
     download_connections: int = Field(default=4, ge=1, le=64)
-    """Files of one model that are fetched at once."""
+    """Streams of one download at once: parts of large files, or several small ones."""
+    download_bytes_per_second: int | None = Field(default=None, ge=1024)
+    """Most that one download reads of its source, over all its streams; None: as fast as it goes."""
     check_seconds: float = Field(default=15.0, gt=0)
     """Interval of checks of a ready model's files, by name and size only."""
     progress_seconds: float = Field(default=0.5, gt=0)

@@ -20,12 +20,13 @@ from arks.model_manager.adapters.kubernetes.manifests import (
     storage_path_of,
     template_of,
 )
+from arks.model_manager.domain.request import Limits
 from arks.model_manager.domain.weights_source import weights_source_of
 from arks.model_manager.programs.worker import parse
 
 GOLDEN = Path(__file__).parent / "golden"
 CASES = cases(GOLDEN, ".in.yaml")
-WORKER = WorkerOptions("registry/arks/model-manager:1", user=1000, connections=4, reserve_bytes=268435456)
+WORKER = WorkerOptions("registry/arks/model-manager:1", user=1000, limits=Limits(4, None, 268435456))
 HUB = "https://huggingface.co"
 
 
@@ -90,7 +91,7 @@ def test_the_template_changes_only_with_what_a_pod_runs() -> None:
     assert same == template_of(
         job_manifest(model, storage_path, source, "uid-of-the-claim", WORKER, failures=3, best_bytes=7)
     )
-    other_image = WorkerOptions("registry/arks/model-manager:2", user=1000, connections=4, reserve_bytes=268435456)
+    other_image = WorkerOptions("registry/arks/model-manager:2", user=1000, limits=Limits(4, None, 268435456))
     assert same != template_of(job_for(model, other_image))
     assert same != template_of(job_for(model, pvc_uid="of a pvc that was made anew"))
 

@@ -41,7 +41,9 @@ from arks.model_manager.adapters.kubernetes.storage_classes import STORAGE_CLASS
 from arks.model_manager.adapters.kubernetes.workers import Workers
 from arks.model_manager.adapters.metrics import DownloadMetrics
 from arks.model_manager.domain.observation import Content, StoredWeights
-from arks.model_manager.domain.weights_source import SourceKind, WeightsSource
+from arks.model_manager.domain.request import Limits
+from arks.model_manager.domain.source_kind import SourceKind
+from arks.model_manager.domain.weights_source import WeightsSource
 from arks.model_manager.testing import storage_contract
 from arks.model_manager.testing.cluster import Cluster, cluster
 from arks.model_manager.testing.hub import Hub, hub_server
@@ -163,7 +165,7 @@ async def harness(kube: Cluster) -> AsyncIterator[StorageHarness]:
         progress=progress,
         faults=faults,
         metrics=metrics,
-        worker=WorkerOptions(WORKER_IMAGE, user=None, connections=2, reserve_bytes=0),
+        worker=WorkerOptions(WORKER_IMAGE, user=None, limits=Limits(2, None, 0)),
         clock=clock,
         consumers=consumers,
         engines=NO_DEFAULTS,

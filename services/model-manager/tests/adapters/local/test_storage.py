@@ -19,7 +19,8 @@ from arks.model_manager.adapters.local.process import DownloadProcesses
 from arks.model_manager.adapters.local.storage import LocalStorage
 from arks.model_manager.domain.failures import FailureKind
 from arks.model_manager.domain.observation import Content, DownloadState, StoredWeights
-from arks.model_manager.domain.weights_source import SourceKind, WeightsSource
+from arks.model_manager.domain.source_kind import SourceKind
+from arks.model_manager.domain.weights_source import WeightsSource
 from arks.model_manager.testing.hub import Hub, hub_server
 from arks.model_manager.testing.storage_contract import KEY, StorageContract, StorageHarness, read_file
 
@@ -35,7 +36,7 @@ class LocalStorageHarness:
     changes: list[str] = field(default_factory=list)
 
     async def download(self, storage_path: str, source: WeightsSource, token: str | None = None) -> None:
-        await self.storage.download(storage_path, KEY, source, token)
+        await self.storage.download(storage_path, KEY, source, {} if token is None else {"HF_TOKEN": token})
 
     async def quiet(self) -> None:
         """Stopped processes have ended already."""

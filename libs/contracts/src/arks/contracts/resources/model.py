@@ -1,12 +1,13 @@
 """ArksModel: the files of a model, their source and their storage."""
 
 from enum import StrEnum
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from arks.contracts.resources.instance import ArksInstanceSpec, ImagePullSecret
 from arks.contracts.resources.meta import AGE, KIND, READY_WIDE, REASON, WHY, CustomResource, PrinterColumn, Status
+from arks.contracts.resources.model_source import ModelSource
 from arks.contracts.resources.schema import (
     MAX_LABEL_LENGTH,
     ApiModel,
@@ -15,12 +16,10 @@ from arks.contracts.resources.schema import (
     ObjectName,
     Passthrough,
     Rule,
-    text_or_object,
 )
 
 SUB_PATH_PATTERN = r"^[A-Za-z0-9._@+=:,-]+(/[A-Za-z0-9._@+=:,-]+)*/?$"
 """A relative path without blanks and shell characters, because it is used in command lines."""
-HF_TOKEN_KEY = "HF_TOKEN"  # noqa: S105  # the name of a key in a secret, not a secret
 
 
 class ModelPhase(StrEnum):
@@ -29,77 +28,6 @@ class ModelPhase(StrEnum):
     MODEL_LOADING = "ModelLoading"
     READY = "Ready"
     FAILED = "Failed"
-
-
-class HubTokenRef(ApiModel):
-    """The secret that holds a hub's access token."""
-
-    name: ObjectName = Field(description="Name of the secret, in the model's namespace.")
-    key: str = Field(default=HF_TOKEN_KEY, min_length=1, max_length=253, description="Key in the secret.")
-
-
-def _name_or_reference(schema: dict[str, Any]) -> None:
-    description = schema.get("description", "")
-    schema.clear()
-    schema |= {"description": description} | text_or_object("name", HubTokenRef)
-
-
-class HuggingFaceSource(ApiModel):
-    """Download from Hugging Face or from a hub with the same API."""
-
-    token_secret_ref: HubTokenRef | None = Field(
-        default=None,
-        description="Secret with the access token: `{name, key}`, or its name alone (then the key is HF_TOKEN).",
-        json_schema_extra=_name_or_reference,
-    )
-    endpoint: str | None = Field(
-        default=None,
-        max_length=2048,
-        pattern=r"^https?://[^\s/?#]+[^\s?#]*$",
-        description="Base URL of a hub with the same API; default is Hugging Face itself.",
-    )
-    revision: str | None = Field(
-        default=None, min_length=1, max_length=255, description="Branch, tag or commit; default `main`."
-    )
-    allow_patterns: list[str] = Field(
-        default_factory=list,
-        max_length=64,
-        description="Download only files that match one of these, as in a shell: `*.gguf`.",
-    )
-    ignore_patterns: list[str] = Field(
-        default_factory=list, max_length=64, description="Skip files that match one of these."
-    )
-
-    @field_validator("token_secret_ref", mode="before")
-    @classmethod
-    def _bare_name(cls, value: object) -> object:
-        return {"name": value} if isinstance(value, str) else value
-
-
-class FileSource(ApiModel):
-    """A file or directory that is already on this machine. One machine only."""
-
-    path: str = Field(
-        min_length=1, max_length=4096, pattern=r"^/", description="Absolute path of the file or directory."
-    )
-    sha256: str | None = Field(
-        default=None, pattern=r"^[0-9a-f]{64}$", description="Digest that the file must have, hexadecimal."
-    )
-
-
-class ModelSource(ApiModel):
-    """Source of the model's files: exactly one."""
-
-    rules: ClassVar[tuple[Rule, ...]] = (
-        Rule(
-            message="give exactly one of huggingface and file",
-            broken_at=lambda source: () if (source.huggingface is None) == (source.file is None) else None,
-            cel="has(self.huggingface) != has(self.file)",
-        ),
-    )
-
-    huggingface: HuggingFaceSource | None = Field(default=None, description="Download from a hub.")
-    file: FileSource | None = Field(default=None, description="Use a local file. One machine only.")
 
 
 class PvcStorage(ApiModel):

@@ -17,7 +17,7 @@ class Parts:
     """Sets the function that is called with each storage path whose weights or download changed."""
     publisher: Publisher
     secrets: Secrets | None
-    """None where downloads get the hub's token from the platform."""
+    """None where downloads get credentials from the platform."""
     check_seconds: float | None
     """Interval of checks of a ready model's files; None: the storage reports losses by itself."""
     tasks: Sequence[AsyncCallable] = ()

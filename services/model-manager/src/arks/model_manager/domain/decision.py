@@ -9,7 +9,7 @@ from arks.contracts.quantities import human_bytes
 from arks.contracts.resources import ModelPhase
 from arks.model_manager.domain.failures import FailureKind
 from arks.model_manager.domain.observation import Content, Download, DownloadState, Observation
-from arks.model_manager.domain.weights_source import SourceKind
+from arks.model_manager.domain.source_kind import SourceKind
 
 STORAGE_RETRY_SECONDS = 5.0
 """Polling interval of storage that is not usable, and of a missing Secret."""
@@ -87,7 +87,7 @@ def _without_usable_storage(observation: Observation, now: datetime) -> Decision
 
 
 def _storage_absent(observation: Observation) -> Decision:
-    if observation.source.kind is not SourceKind.HUB:
+    if not observation.source.kind.downloads:
         message = observation.stored.message
         return _failed(Verdict(False, CREATE_FAILED, message), message, STORAGE_RETRY_SECONDS)
     fault = observation.storage_fault
@@ -139,13 +139,13 @@ def _starting(observation: Observation, download: Download, storage: Verdict) ->
 
 def _after_failure(observation: Observation, download: Download, storage: Verdict, now: datetime) -> Decision:
     retry_at = download.retry_at or now
-    if observation.new_token or retry_at <= now:
+    if observation.new_credentials or retry_at <= now:
         return Decision(ModelPhase.MODEL_LOADING, storage, _running(observation), step=Step.DOWNLOAD)
     delay = (retry_at - now).total_seconds()
     cause = download.failure.message if download.failure else "the download failed"
     message = f"{cause}; next retry at {retry_at:%H:%M:%S} UTC"
     if download.needs_attention:
-        # A new token in the Secret is retried at once, and only polling shows it.
+        # New credentials in the Secret are retried at once, and only polling shows it.
         denied = download.failure is not None and download.failure.kind is FailureKind.DENIED
         return _failed(storage, message, min(delay, STORAGE_RETRY_SECONDS) if denied else delay)
     retrying = Verdict(False, "ModelLoading", message)
@@ -158,7 +158,7 @@ def _failed(storage: Verdict, message: str, requeue_seconds: float) -> Decision:
 
 
 def _running(observation: Observation) -> Verdict:
-    activity = "downloads" if observation.source.kind is SourceKind.HUB else "checks"
+    activity = "downloads" if observation.source.kind.downloads else "checks"
     message = f"{activity} {observation.source.origin}"
     if observation.stored.content is Content.DAMAGED:
         message += f" again: {observation.stored.message}"

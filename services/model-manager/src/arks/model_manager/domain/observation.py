@@ -105,5 +105,5 @@ class Observation:
     """The storage cannot be created before a person fixes something."""
     obstacle: str | None = None
     """Why a download cannot begin: its Secret is missing, or the storage refuses its source."""
-    new_token: bool = False
-    """The hub's token differs from the one of the failed download."""
+    new_credentials: bool = False
+    """The source's credentials differ from those of the failed download."""

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from arks.kit.key import Key
 from arks.model_manager.domain.storage_path import overlap, with_ancestors
-from arks.model_manager.domain.weights_source import SourceKind, WeightsSource
+from arks.model_manager.domain.weights_source import WeightsSource
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +21,7 @@ class PathUse:
 
     @property
     def writes(self) -> bool:
-        return self.source.kind is SourceKind.HUB
+        return self.source.kind.downloads
 
     def same_weights(self, other: "PathUse") -> bool:
         """Whether both models can share the files of one storage path."""

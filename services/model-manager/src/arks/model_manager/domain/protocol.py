@@ -6,30 +6,40 @@ an upgrade: fields keep their names. Standard library only, because a process st
 """
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, TypeVar
 
 from arks.model_manager.domain.failures import FailureKind
+from arks.model_manager.domain.source_kind import HttpFile, SourceKind
 
 
 @dataclass(frozen=True, slots=True)
-class HubRequest:
-    """Download a repository of a hub into a directory."""
+class DownloadRequest:
+    """Download the files of a source into a directory."""
 
     directory: str
     fingerprint: str
     repository: str
+    """What the source calls the model: a repository, a URL, a reference."""
     endpoint: str
     revision: str
     allow_patterns: tuple[str, ...] = ()
     ignore_patterns: tuple[str, ...] = ()
-    token: str | None = None
+    kind: SourceKind = SourceKind.HUB
+    region: str = ""
+    files: tuple[HttpFile, ...] = ()
+    """Of an HTTP source."""
+    credentials: dict[str, str] = field(default_factory=dict, repr=False)
+    """Values of the source's Secret, by their names in `credentials`."""
     connections: int = 4
+    """Streams at once."""
+    bytes_per_second: int | None = None
+    """Of all streams; None: as fast as it goes."""
     reserve_bytes: int = 0
     """Space that stays free on the disk."""
 
     def __repr__(self) -> str:
-        return f"HubRequest({self.repository} -> {self.directory})"  # without the token
+        return f"DownloadRequest({self.repository} -> {self.directory})"  # without the credentials
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +51,7 @@ class CheckRequest:
     record: str
 
 
-Request = HubRequest | CheckRequest
+Request = DownloadRequest | CheckRequest
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +76,9 @@ def request_from_json(text: bytes) -> Request:
         return CheckRequest(**stored)
     for name in ("allow_patterns", "ignore_patterns"):
         stored[name] = tuple(stored[name])
-    return HubRequest(**stored)
+    stored["kind"] = SourceKind(stored["kind"])
+    stored["files"] = tuple(HttpFile(**file) for file in stored["files"])
+    return DownloadRequest(**stored)
 
 
 def report_to_json(report: Report) -> str:

@@ -5,7 +5,7 @@ from enum import StrEnum
 
 from arks.kit.key import Key
 from arks.model_manager.domain.path_use import PathUse
-from arks.model_manager.domain.weights_source import SourceKind
+from arks.model_manager.domain.source_kind import SourceKind
 
 
 class Removal(StrEnum):

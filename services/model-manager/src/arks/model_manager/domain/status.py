@@ -6,7 +6,6 @@ from arks.contracts.conditions import NEW_INCOMING, initial_conditions, set_cond
 from arks.contracts.resources import ArksModelStatus, DownloadProgress, ModelPhase
 from arks.model_manager.domain.decision import Decision, Verdict
 from arks.model_manager.domain.observation import Content, Observation, StoredWeights
-from arks.model_manager.domain.weights_source import SourceKind
 
 _VERBS = {ModelPhase.MODEL_LOADING: "downloading", ModelPhase.READY: "ready", ModelPhase.FAILED: "failed"}
 """Event verb of the change to each phase."""
@@ -62,7 +61,7 @@ def event_verbs(before: ArksModelStatus | None, after: ArksModelStatus) -> list[
 def progress_in_status(observation: Observation) -> DownloadProgress | None:
     """Progress of the running download; 100 % for weights that were downloaded; otherwise None."""
     if observation.stored.content is Content.COMPLETE:
-        if observation.source.kind is not SourceKind.HUB:
+        if not observation.source.kind.downloads:
             return None
         size = observation.stored.size_bytes
         return DownloadProgress(done_bytes=size, total_bytes=size, percent=100.0)

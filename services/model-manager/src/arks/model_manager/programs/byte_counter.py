@@ -16,10 +16,14 @@ class ByteCounter:
 
     def set_position(self, path: str, position: int) -> None:
         """Bytes of one file that are done. Raises DownloadFailed after a stop."""
-        if self.stopped:
-            raise DownloadFailed(FailureKind.NETWORK, "stopped")
+        self.check()
         with self._lock:
             self._positions[path] = position
+
+    def check(self) -> None:
+        """Raises DownloadFailed after a stop."""
+        if self.stopped:
+            raise DownloadFailed(FailureKind.NETWORK, "stopped")
 
     def report(self) -> Report:
         with self._lock:

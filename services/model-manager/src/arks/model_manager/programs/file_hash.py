@@ -1,23 +1,12 @@
-"""Hash files, and compare them with the hub's listing."""
+"""Hash files, and compare them with a source's listing."""
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
+from arks.model_manager.programs.sources.source import RemoteFile
+
 _BLOCK_BYTES = 1 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class RemoteFile:
-    """A file of a repository, as the hub lists it."""
-
-    path: str
-    size_bytes: int
-    sha256: str | None = None
-    """Of large files (LFS)."""
-    git_sha1: str | None = None
-    """Of the others: the hash of git's blob."""
 
 
 def update_with(digest: "hashlib._Hash", path: Path, on_position: Callable[[int], None] = lambda _: None) -> str:
@@ -32,7 +21,7 @@ def update_with(digest: "hashlib._Hash", path: Path, on_position: Callable[[int]
 
 
 def difference(path: Path, file: RemoteFile) -> str:
-    """How the content of `path` differs from the hub's file; empty if it does not."""
+    """How the content of `path` differs from the source's file; empty if it does not."""
     size = path.stat().st_size
     if size != file.size_bytes:
         return f"{size} bytes instead of {file.size_bytes}"

@@ -1,10 +1,9 @@
-"""Download a repository of a hub into a directory, resuming files that are partly there."""
+"""Download the files of a source into a directory, resuming files that are partly there."""
 
 import contextlib
 import errno
 import fcntl
 import hashlib
-import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -14,11 +13,16 @@ from pathlib import Path, PurePosixPath
 from arks.contracts.quantities import human_bytes
 from arks.model_manager.adapters import marker
 from arks.model_manager.domain.failures import DownloadFailed, FailureKind
-from arks.model_manager.domain.protocol import HubRequest
+from arks.model_manager.domain.protocol import DownloadRequest
 from arks.model_manager.domain.storage_path import ARKS_DIRECTORY
 from arks.model_manager.programs.byte_counter import ByteCounter
-from arks.model_manager.programs.file_hash import RemoteFile, difference
-from arks.model_manager.programs.hub import Hub, disk_failed
+from arks.model_manager.programs.disk_faults import disk_failed
+from arks.model_manager.programs.file_hash import difference
+from arks.model_manager.programs.partial_file import bytes_in, discard, table_of
+from arks.model_manager.programs.rate_limit import RateLimit
+from arks.model_manager.programs.sources.choice import open_source
+from arks.model_manager.programs.sources.source import RemoteFile
+from arks.model_manager.programs.transfer import Digests, Transfer
 
 LOCK_SECONDS = 10.0
 """A killed service's download process may hold the lock for a moment."""
@@ -31,18 +35,20 @@ def free_bytes(directory: Path) -> int:
     return shutil.disk_usage(directory).free
 
 
-def download_repository(request: HubRequest, counter: ByteCounter, free: FreeBytes = free_bytes) -> None:
+def download_repository(request: DownloadRequest, counter: ByteCounter, free: FreeBytes = free_bytes) -> None:
     """Download what is missing, check every file and mark the directory complete. Raises DownloadFailed."""
     directory = Path(request.directory)
     try:
         marker.partial_directory(directory).mkdir(parents=True, exist_ok=True)
         with contextlib.ExitStack() as stack:
             stack.enter_context(_locked(marker.lock_file(directory)))
-            hub = stack.enter_context(contextlib.closing(Hub(request)))
-            listing = hub.listing()
+            source = stack.enter_context(contextlib.closing(open_source(request)))
+            listing = source.listing()
             _refuse_unsafe(request, listing.files)
             marker.retire_complete(directory)
-            download = _RepositoryDownload(directory, hub, listing.revision, counter)
+            streams = stack.enter_context(ThreadPoolExecutor(request.connections))
+            transfer = Transfer(source, listing.revision, streams, counter, RateLimit(request.bytes_per_second))
+            download = _RepositoryDownload(directory, transfer)
             download.count_existing(listing.files)
             _require_space(directory, download.missing_bytes(listing.files), request.reserve_bytes, free)
             files = download.run(listing.files, request.connections)
@@ -52,11 +58,10 @@ def download_repository(request: HubRequest, counter: ByteCounter, free: FreeByt
 
 
 class _RepositoryDownload:
-    def __init__(self, directory: Path, hub: Hub, revision: str, counter: ByteCounter) -> None:
+    def __init__(self, directory: Path, transfer: Transfer) -> None:
         self._directory = directory
-        self._hub = hub
-        self._revision = revision
-        self._counter = counter
+        self._transfer = transfer
+        self._counter = transfer.counter
         previous = marker.read_previous(directory)
         self._checked = {file.path: file for file in previous.files} if previous else {}
 
@@ -94,17 +99,14 @@ class _RepositoryDownload:
         partial = self._partial(file)
         fault = ""
         for _ in range(ATTEMPTS_PER_FILE):
-            self._hub.fetch(
-                file, self._revision, partial, lambda position: self._counter.set_position(file.path, position)
-            )
-            fault = difference(partial, file)
+            fault = _fault(self._transfer.run(file, partial), file)
             if not fault:
                 target.parent.mkdir(parents=True, exist_ok=True)
-                _sync(partial)
                 partial.replace(target)
+                table_of(partial).unlink()
                 return
-            partial.unlink()
-        message = f"the hub's {file.path} arrived damaged {ATTEMPTS_PER_FILE} times: {fault}"
+            discard(partial)
+        message = f"{file.path} arrived damaged {ATTEMPTS_PER_FILE} times: {fault}"
         raise DownloadFailed(FailureKind.CORRUPT, message)
 
     def _is_good(self, target: Path, file: RemoteFile) -> bool:
@@ -119,21 +121,19 @@ class _RepositoryDownload:
         return not difference(target, file)
 
     def _existing_bytes(self, file: RemoteFile) -> int:
-        for path in (self._directory / file.path, self._partial(file)):
-            if path.is_file():
-                size = path.stat().st_size
-                if size == file.size_bytes or path.suffix == ".part":
-                    return min(size, file.size_bytes)
-        return 0
+        target = self._directory / file.path
+        if target.is_file() and target.stat().st_size == file.size_bytes:
+            return file.size_bytes
+        return bytes_in(self._partial(file), file.size_bytes) if file.ranges else 0
 
     def _partial(self, file: RemoteFile) -> Path:
         """Named after path and content: the beginning of another version is of no use."""
-        content = file.sha256 or file.git_sha1 or self._revision
+        content = file.identity or self._transfer.revision
         name = hashlib.sha256(f"{file.path}\n{content}\n{file.size_bytes}".encode()).hexdigest()[:32]
         return marker.partial_directory(self._directory) / f"{name}.part"
 
 
-def _refuse_unsafe(request: HubRequest, files: Sequence[RemoteFile]) -> None:
+def _refuse_unsafe(request: DownloadRequest, files: Sequence[RemoteFile]) -> None:
     if not files:
         reason = "has no files" if not (request.allow_patterns or request.ignore_patterns) else "has none that match"
         message = f"{request.repository} ({request.revision}) {reason}: nothing to load"
@@ -164,9 +164,13 @@ def _finish(directory: Path, complete: marker.Complete) -> None:
     shutil.rmtree(marker.partial_directory(directory), ignore_errors=True)
 
 
-def _sync(path: Path) -> None:
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
+def _fault(found: Digests, file: RemoteFile) -> str:
+    """How the transferred content differs from the source's; empty if it does not."""
+    if file.sha256 is not None and found.sha256 != file.sha256:
+        return f"SHA-256 is {found.sha256} instead of {file.sha256}"
+    if file.git_sha1 is not None and found.git_sha1 != file.git_sha1:
+        return f"git's hash is {found.git_sha1} instead of {file.git_sha1}"
+    return ""
 
 
 @contextlib.contextmanager

@@ -1,10 +1,12 @@
 """The download worker of a pod: `python -m arks.model_manager.programs.worker`. It handles one source, then exits.
 
-The source is in its arguments and in MODEL_NAME, MODEL_PATH and HF_TOKEN. Reports go to stdout, where the service reads
-the last lines; the outcome goes to the file that Kubernetes keeps as the container's termination message.
+The source is in its arguments and in MODEL_NAME, MODEL_PATH and the variables of its credentials. Reports go to
+stdout, where the service reads the last lines; the outcome goes to the file that Kubernetes keeps as the container's
+termination message.
 """
 
 import argparse
+import json
 import os
 import signal
 import sys
@@ -14,9 +16,11 @@ from pathlib import Path
 from types import FrameType
 
 from arks.model_manager.adapters.inspection import inspect_hub, inspect_stored
+from arks.model_manager.domain.credentials import VARIABLES
 from arks.model_manager.domain.failures import FailureKind
 from arks.model_manager.domain.observation import Content, StoredWeights
-from arks.model_manager.domain.protocol import Found, HubRequest, Outcome, Report, outcome_to_json
+from arks.model_manager.domain.protocol import DownloadRequest, Found, Outcome, Report, outcome_to_json
+from arks.model_manager.domain.source_kind import HttpFile, SourceKind
 from arks.model_manager.programs.download import HUB_LIBRARY, Send, run, sender
 
 REPORT_SECONDS = 1.0
@@ -32,9 +36,13 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--fingerprint", required=True, help="of the source")
     parser.add_argument("--endpoint", default="", help="of the hub")
     parser.add_argument("--revision", default="main")
+    parser.add_argument("--kind", type=SourceKind, default=SourceKind.HUB, help="of the source")
+    parser.add_argument("--region", default="", help="of the bucket; for Azure the storage account")
+    parser.add_argument("--file", action="append", default=[], help="file of an HTTP source, as JSON")
     parser.add_argument("--allow", action="append", default=[], help="pattern of files to download")
     parser.add_argument("--ignore", action="append", default=[], help="pattern of files to skip")
-    parser.add_argument("--connections", type=int, default=4, help="files at once")
+    parser.add_argument("--connections", type=int, default=4, help="streams at once")
+    parser.add_argument("--bytes-per-second", type=int, help="of all streams")
     parser.add_argument("--reserve-bytes", type=int, default=0, help="space that stays free on the disk")
     parser.add_argument("--result", type=Path, required=True, help="file that the outcome is written to")
     return parser.parse_args(arguments)
@@ -69,8 +77,8 @@ def _outcome(directory: Path, stored: StoredWeights, last: Report) -> Outcome:
     return Outcome(replace(last, done=True), found)
 
 
-def _request(directory: Path, options: argparse.Namespace, environment: Mapping[str, str]) -> HubRequest:
-    return HubRequest(
+def _request(directory: Path, options: argparse.Namespace, environment: Mapping[str, str]) -> DownloadRequest:
+    return DownloadRequest(
         directory=str(directory),
         fingerprint=options.fingerprint,
         repository=environment["MODEL_NAME"],
@@ -78,8 +86,12 @@ def _request(directory: Path, options: argparse.Namespace, environment: Mapping[
         revision=options.revision,
         allow_patterns=tuple(options.allow),
         ignore_patterns=tuple(options.ignore),
-        token=environment.get("HF_TOKEN", "").strip() or None,
+        kind=options.kind,
+        region=options.region,
+        files=tuple(HttpFile(**json.loads(file)) for file in options.file),
+        credentials={name: value for name in VARIABLES if (value := environment.get(name, "").strip())},
         connections=options.connections,
+        bytes_per_second=options.bytes_per_second,
         reserve_bytes=options.reserve_bytes,
     )
 

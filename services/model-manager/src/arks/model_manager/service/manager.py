@@ -11,14 +11,15 @@ from arks.kit.errors import ArksError, Invalid, Unavailable
 from arks.kit.home import Resources, Secrets
 from arks.kit.key import Key
 from arks.kit.reconcile import Requeue
+from arks.model_manager.domain.credentials import Credentials
 from arks.model_manager.domain.decision import Decision, Step, decide
 from arks.model_manager.domain.observation import Observation
 from arks.model_manager.domain.path_use import PathUse
 from arks.model_manager.domain.removal import removal_message
 from arks.model_manager.domain.status import progress_in_status, status_of
-from arks.model_manager.service.hub_tokens import HubTokens
 from arks.model_manager.service.ports import Publisher, Storage
 from arks.model_manager.service.shared_paths import SharedPaths
+from arks.model_manager.service.source_credentials import SourceCredentials
 from arks.model_manager.service.status_reports import StatusReports
 
 log = structlog.get_logger(__name__)
@@ -48,13 +49,13 @@ class ModelManager:
         timings: Timings,
         default_endpoint: str,
     ) -> None:
-        """`secrets`: None where downloads get the hub's token from the platform. `default_endpoint`: of the hub."""
+        """`secrets`: None where downloads get credentials from the platform. `default_endpoint`: of the hub."""
         self._models = models
         self._storage = storage
         self._publisher = publisher
         self._clock = clock
         self._check_seconds = timings.check_seconds
-        self._tokens = HubTokens(secrets)
+        self._credentials = SourceCredentials(secrets)
         self._paths = SharedPaths(models.cache, storage, default_endpoint)
         self._reports = StatusReports(
             models,
@@ -109,14 +110,14 @@ class ModelManager:
             await self._models.add_finalizer(key, FINALIZER)
         use = self._paths.use_of(key, model)
         await self._paths.handle_change(use)
-        token, obstacle = await self._tokens.read(model)
-        observation = await self._observe(use, token, obstacle)
-        observation, decision = await self._act(use, observation, self._decide(observation), token)
+        credentials, obstacle = await self._credentials.read(model)
+        observation = await self._observe(use, credentials, obstacle)
+        observation, decision = await self._act(use, observation, self._decide(observation), credentials)
         held_back_seconds = await self._report(model, observation, decision)
         delays = [seconds for seconds in (decision.requeue_seconds, held_back_seconds) if seconds is not None]
         return Requeue(min(delays)) if delays else None
 
-    async def _observe(self, use: PathUse, token: str | None, obstacle: str | None) -> Observation:
+    async def _observe(self, use: PathUse, credentials: Credentials, obstacle: str | None) -> Observation:
         stored, download = await self._storage.observe(use.storage_path, use.source)
         return Observation(
             source=use.source,
@@ -125,20 +126,20 @@ class ModelManager:
             download=download,
             conflict=self._paths.conflict_of(use),
             obstacle=obstacle,
-            new_token=self._tokens.is_new(use.storage_path, token),
+            new_credentials=self._credentials.is_new(use.storage_path, credentials),
         )
 
     def _decide(self, observation: Observation) -> Decision:
         return decide(observation, now=self._clock.now(), check_seconds=self._check_seconds)
 
     async def _act(
-        self, use: PathUse, observation: Observation, decision: Decision, token: str | None
+        self, use: PathUse, observation: Observation, decision: Decision, credentials: Credentials
     ) -> tuple[Observation, Decision]:
         """Take the decided step, then decide again if it changed the observation."""
         if decision.step is Step.PREPARE:
             after = await self._prepare(use, observation)
         elif decision.step is Step.DOWNLOAD:
-            after = await self._download(use, observation, token)
+            after = await self._download(use, observation, credentials)
         else:
             if decision.step is Step.STOP and len(self._paths.reconciled_at(use.storage_path)) == 1:
                 await self._storage.stop(use.storage_path)
@@ -153,10 +154,10 @@ class ModelManager:
             return replace(observation, storage_fault=str(error), storage_refused=isinstance(error, Invalid))
         return observation
 
-    async def _download(self, use: PathUse, observation: Observation, token: str | None) -> Observation:
-        self._tokens.remember(use.storage_path, token)
+    async def _download(self, use: PathUse, observation: Observation, credentials: Credentials) -> Observation:
+        self._credentials.remember(use.storage_path, credentials)
         try:
-            await self._storage.download(use.storage_path, use.key, use.source, token)
+            await self._storage.download(use.storage_path, use.key, use.source, credentials)
         except Invalid as error:
             return replace(observation, obstacle=str(error))
         _, download = await self._storage.observe(use.storage_path, use.source)
@@ -204,4 +205,4 @@ class ModelManager:
         self._reports.forget(key)
         unused_path = self._paths.forget(key)
         if unused_path is not None:
-            self._tokens.forget(unused_path)
+            self._credentials.forget(unused_path)

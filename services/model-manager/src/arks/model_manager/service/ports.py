@@ -4,6 +4,7 @@ from typing import Protocol
 
 from arks.contracts.resources import ArksModel, ArksModelSpec, ArksModelStatus
 from arks.kit.key import Key
+from arks.model_manager.domain.credentials import Credentials
 from arks.model_manager.domain.observation import Download, StoredWeights
 from arks.model_manager.domain.removal import Removal
 from arks.model_manager.domain.weights_source import WeightsSource
@@ -23,9 +24,9 @@ class Storage(Protocol):
     async def prepare(self, storage_path: str, key: Key) -> None:
         """Create the storage if it does not exist. Raises ArksError."""
 
-    async def download(self, storage_path: str, key: Key, source: WeightsSource, token: str | None) -> None:
+    async def download(self, storage_path: str, key: Key, source: WeightsSource, credentials: Credentials) -> None:
         """Start to download (or check) the source in the background. A running download of it continues; one of
-        another source ends first. `token`: of the hub; None where downloads get it from the platform.
+        another source ends first. `credentials`: of the source; empty where downloads get them from the platform.
 
         Raises Invalid if a person has to fix something first, other ArksErrors if a retry may help.
         """

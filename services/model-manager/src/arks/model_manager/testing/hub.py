@@ -190,18 +190,19 @@ class Hub:
             return web.Response(headers=headers | {"Content-Length": str(len(content))})
         fault = _take(self.faults, path) or Fault()
         start = request.http_range.start or 0
+        end = min(request.http_range.stop or len(content), len(content))
         self.served.append(Served(path, start, "Authorization" in request.headers))
         if fault.status is not None:
             return _error(fault.status, "")
         if start >= len(content) and start:
             return web.Response(status=416, headers={"Content-Range": f"bytes */{len(content)}"})
         body = bytes(byte ^ 0xFF for byte in content) if fault.wrong_bytes else content
-        response = web.StreamResponse(status=206 if start else 200, headers=headers)
-        response.content_length = len(content) - start
-        if start:
-            response.headers["Content-Range"] = f"bytes {start}-{len(content) - 1}/{len(content)}"
+        response = web.StreamResponse(status=206 if "Range" in request.headers else 200, headers=headers)
+        response.content_length = end - start
+        if "Range" in request.headers:
+            response.headers["Content-Range"] = f"bytes {start}-{end - 1}/{len(content)}"
         await response.prepare(request)
-        await self._body(request, response, path, memoryview(body)[start:], fault)
+        await self._body(request, response, path, memoryview(body)[start:end], fault)
         return response
 
     async def _body(

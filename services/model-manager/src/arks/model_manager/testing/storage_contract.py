@@ -12,7 +12,8 @@ from arks.kit.testing.wait import eventually
 from arks.model_manager.domain.failures import FailureKind
 from arks.model_manager.domain.observation import Content, Download, DownloadState, StoredWeights
 from arks.model_manager.domain.removal import Removal
-from arks.model_manager.domain.weights_source import SourceKind, WeightsSource
+from arks.model_manager.domain.source_kind import SourceKind
+from arks.model_manager.domain.weights_source import WeightsSource
 from arks.model_manager.service.ports import Storage
 from arks.model_manager.testing.hub import Hub
 

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from arks.contracts.resources import ArksInstanceSpec, ArksModel, ArksModelSpec
 from arks.kit.key import Key
@@ -11,7 +11,10 @@ from arks.kit.kube.pod_defaults import NO_DEFAULTS, PodDefaults
 from arks.kit.kube.pod_template import PROBES, container_fields, owner_reference, pod_fields, pull_secrets
 from arks.kit.types import Json
 from arks.model_manager.adapters.kubernetes.placement import NO_PLACEMENT, Placement
-from arks.model_manager.domain.weights_source import SourceKind, WeightsSource
+from arks.model_manager.domain.credentials import credential_refs
+from arks.model_manager.domain.request import Limits
+from arks.model_manager.domain.source_kind import SourceKind
+from arks.model_manager.domain.weights_source import WeightsSource
 
 MODEL_LABEL = "arks.ai/model"
 STORAGE_PATH = "arks.ai/place"
@@ -33,7 +36,6 @@ SELECTED_NODE = "volume.kubernetes.io/selected-node"
 MOUNT_PATH = "/models"
 CONTAINER = "worker"
 RESULT_FILE = "/dev/termination-log"
-HUB_TOKEN = "HF_TOKEN"  # noqa: S105  # a name
 _VOLUME = "models"
 _SCRATCH = "arks-tmp"
 _MAX_JOB_NAME = 63
@@ -54,8 +56,7 @@ class WorkerOptions:
     image: str
     user: int | None
     """User and group of workers of models that name none; None: the platform or the image chooses."""
-    connections: int
-    reserve_bytes: int
+    limits: Limits
     defaults: PodDefaults = NO_DEFAULTS
 
 
@@ -173,10 +174,14 @@ def worker_arguments(source: WeightsSource, worker: WorkerOptions) -> list[str]:
         *common,
         f"--endpoint={source.endpoint}",
         f"--revision={source.revision}",
+        *([] if source.kind is SourceKind.HUB else [f"--kind={source.kind}"]),
+        *([f"--region={source.region}"] if source.region else []),
+        *(f"--file={json.dumps(asdict(file))}" for file in source.files),
         *(f"--allow={pattern}" for pattern in source.allow_patterns),
         *(f"--ignore={pattern}" for pattern in source.ignore_patterns),
-        f"--connections={worker.connections}",
-        f"--reserve-bytes={worker.reserve_bytes}",
+        f"--connections={worker.limits.connections}",
+        *([f"--bytes-per-second={rate}"] if (rate := worker.limits.bytes_per_second) is not None else []),
+        f"--reserve-bytes={worker.limits.reserve_bytes}",
     ]
 
 
@@ -237,10 +242,10 @@ def _environment(model: ArksModel, storage_path: StoragePath, source: WeightsSou
         {"name": "MODEL_NAME", "value": source.repository or model.spec.model},
         {"name": "MODEL_PATH", "value": storage_path.mounted},
     ]
-    hub = model.spec.source.huggingface if model.spec.source is not None else None
-    if hub is not None and hub.token_secret_ref is not None:
-        reference = {"name": hub.token_secret_ref.name, "key": hub.token_secret_ref.key}
-        variables.append({"name": HUB_TOKEN, "valueFrom": {"secretKeyRef": reference}})
+    for ref in credential_refs(model.spec):
+        optional = {} if ref.required else {"optional": True}
+        reference = {"name": ref.secret, "key": ref.key, **optional}
+        variables.append({"name": ref.variable, "valueFrom": {"secretKeyRef": reference}})
     taken = {variable["name"] for variable in variables}
     last: dict[str, Json] = {variable["name"]: variable for variable in given}
     return [*variables, *(variable for name, variable in last.items() if name not in taken)]

@@ -28,10 +28,12 @@ from arks.model_manager.adapters.kubernetes.progress import WorkerProgress
 from arks.model_manager.adapters.kubernetes.states import ObservedPvc
 from arks.model_manager.adapters.kubernetes.storage_classes import StorageClasses
 from arks.model_manager.adapters.kubernetes.workers import Workers
+from arks.model_manager.domain.credentials import Credentials
 from arks.model_manager.domain.observation import Content, Download, StoredWeights
 from arks.model_manager.domain.removal import Removal
+from arks.model_manager.domain.source_kind import SourceKind
 from arks.model_manager.domain.storage_path import is_reserved
-from arks.model_manager.domain.weights_source import SourceKind, WeightsSource
+from arks.model_manager.domain.weights_source import WeightsSource
 
 log = structlog.get_logger(__name__)
 
@@ -125,7 +127,7 @@ class KubeStorage:
         except Conflict:
             log.info("PVC adopted", pvc=str(path.pvc), model=str(key))
 
-    async def download(self, storage_path: str, key: Key, source: WeightsSource, token: str | None) -> None:
+    async def download(self, storage_path: str, key: Key, source: WeightsSource, credentials: Credentials) -> None:
         model, path = self._model(key), StoragePath.parse(storage_path)
         pvc = await self._pvcs.get(path.pvc)
         if pvc is None:

@@ -35,7 +35,7 @@ from arks.model_manager.adapters.kubernetes.states import ObservedJob, ObservedP
 from arks.model_manager.adapters.metrics import DownloadMetrics
 from arks.model_manager.domain.observation import Download, DownloadState
 from arks.model_manager.domain.protocol import Found, Outcome, outcome_to_json
-from arks.model_manager.domain.weights_source import SourceKind, WeightsSource
+from arks.model_manager.domain.weights_source import WeightsSource
 
 log = structlog.get_logger(__name__)
 
@@ -92,7 +92,7 @@ class Workers:
                 if download is None or download.state is not DownloadState.FAILED:
                     return
                 failures, best_bytes = download.failures, max(job.best_bytes, download.progress.done_bytes)
-            if source.kind is SourceKind.HUB and job.key.name != job_name(model.name):
+            if source.kind.downloads and job.key.name != job_name(model.name):
                 await self._delete(job)  # of another model, it would write to the same files
         desired = job_manifest(
             model,

@@ -10,23 +10,25 @@ from arks.kit.key import Key
 from arks.model_manager.adapters import inspection
 from arks.model_manager.adapters.local import directory
 from arks.model_manager.adapters.local.downloads import Downloads
+from arks.model_manager.domain.credentials import Credentials
 from arks.model_manager.domain.observation import Content, Download, DownloadState, StoredWeights
-from arks.model_manager.domain.protocol import CheckRequest, HubRequest, Request
+from arks.model_manager.domain.protocol import CheckRequest, Request
 from arks.model_manager.domain.removal import Removal
+from arks.model_manager.domain.request import Limits, request_of
+from arks.model_manager.domain.source_kind import SourceKind
 from arks.model_manager.domain.storage_path import is_reserved
-from arks.model_manager.domain.weights_source import SourceKind, WeightsSource
+from arks.model_manager.domain.weights_source import WeightsSource
 
 _FILE = "file:"
 """Begins the storage path of a file source, which no other model shares and in which nothing is kept."""
 
 
 class LocalStorage:
-    def __init__(self, state_directory: Path, downloads: Downloads, *, connections: int, reserve_bytes: int) -> None:
+    def __init__(self, state_directory: Path, downloads: Downloads, limits: Limits) -> None:
         self._root = state_directory.absolute() / "models"
         self._records = state_directory.absolute() / "model-manager" / "checked"
         self._downloads = downloads
-        self._connections = connections
-        self._reserve_bytes = reserve_bytes
+        self._limits = limits
         self._checked_versions: dict[str, tuple[int, int, int] | None] = {}
         """Versions of files at the start of their checks."""
 
@@ -52,13 +54,13 @@ class LocalStorage:
     async def prepare(self, storage_path: str, key: Key) -> None:
         await asyncio.to_thread(directory.create, self._directory(storage_path), self._root, str(key))
 
-    async def download(self, storage_path: str, key: Key, source: WeightsSource, token: str | None) -> None:
+    async def download(self, storage_path: str, key: Key, source: WeightsSource, credentials: Credentials) -> None:
         download = self._downloads.get(storage_path)
         if download is not None and download.fingerprint != source.fingerprint:
             await self._downloads.stop(storage_path)
         if source.kind is SourceKind.FILE:
             self._checked_versions[storage_path] = inspection.version_of(Path(source.path))
-        self._downloads.start(storage_path, self._request(storage_path, source, token), source.fingerprint)
+        self._downloads.start(storage_path, self._request(storage_path, source, credentials), source.fingerprint)
 
     async def stop(self, storage_path: str) -> None:
         await self._downloads.stop(storage_path)
@@ -85,7 +87,7 @@ class LocalStorage:
                 return inspection.inspect_file(source, self._record(storage_path))
             case SourceKind.STORED:
                 return inspection.inspect_stored(self._directory(storage_path))
-            case SourceKind.HUB:
+            case _:
                 return inspection.inspect_hub(self._directory(storage_path), source.fingerprint)
 
     async def _download_of(self, storage_path: str, source: WeightsSource) -> Download | None:
@@ -98,21 +100,10 @@ class LocalStorage:
         await self._downloads.stop(storage_path)
         return None
 
-    def _request(self, storage_path: str, source: WeightsSource, token: str | None) -> Request:
+    def _request(self, storage_path: str, source: WeightsSource, credentials: Credentials) -> Request:
         if source.kind is SourceKind.FILE:
             return CheckRequest(source.path, source.sha256 or "", str(self._record(storage_path)))
-        return HubRequest(
-            directory=str(self._directory(storage_path)),
-            fingerprint=source.fingerprint,
-            repository=source.repository,
-            endpoint=source.endpoint,
-            revision=source.revision,
-            allow_patterns=source.allow_patterns,
-            ignore_patterns=source.ignore_patterns,
-            token=token,
-            connections=self._connections,
-            reserve_bytes=self._reserve_bytes,
-        )
+        return request_of(source, str(self._directory(storage_path)), credentials, self._limits)
 
     def _directory(self, storage_path: str) -> Path:
         return self._root / storage_path

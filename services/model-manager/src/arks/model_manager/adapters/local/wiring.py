@@ -13,6 +13,7 @@ from arks.model_manager.adapters.local.storage import LocalStorage
 from arks.model_manager.adapters.parts import Parts
 from arks.model_manager.adapters.publisher import BusPublisher
 from arks.model_manager.config import Settings
+from arks.model_manager.domain.request import Limits
 
 
 def local_parts(settings: Settings, home: Home, facts: FactWriter[ModelFact], environment: Mapping[str, str]) -> Parts:
@@ -22,8 +23,7 @@ def local_parts(settings: Settings, home: Home, facts: FactWriter[ModelFact], en
     storage = LocalStorage(
         Path(settings.state_dir),
         downloads,
-        connections=settings.download_connections,
-        reserve_bytes=settings.disk_reserve_bytes,
+        Limits(settings.download_connections, settings.download_bytes_per_second, settings.disk_reserve_bytes),
     )
     return Parts(
         storage=storage,
