@@ -76,7 +76,7 @@ class KubeStorageHarness:
             secret = {"metadata": {"name": "hub", "namespace": KEY.namespace}, "stringData": {"HF_TOKEN": token}}
             await self.kube.api.create(SECRET, {"apiVersion": "v1", "kind": "Secret", **secret})
             await self.change({"source": {"huggingface": {"tokenSecretRef": "hub"}}})
-        await self.storage.download(storage_path, KEY, source, None)
+        await self.storage.download(storage_path, KEY, source, {})
 
     async def quiet(self) -> None:
         await eventually(lambda: self._is_empty("default", except_pvcs=True), within_seconds=90, what="pods gone")
@@ -215,7 +215,7 @@ class TestKubeStorage(StorageContract):
         await harness.create(other)
         await harness.storage.prepare(storage_path, KEY)
         await harness.download(storage_path, source)
-        await harness.storage.download(storage_path, other, source, None)
+        await harness.storage.download(storage_path, other, source, {})
         assert 1 == len((await harness.kube.api.list(JOB, "default"))[0])
         await self.complete(harness, storage_path, source)
         await harness.kube.api.delete(MODEL, other)

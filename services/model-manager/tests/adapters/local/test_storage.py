@@ -19,6 +19,7 @@ from arks.model_manager.adapters.local.process import DownloadProcesses
 from arks.model_manager.adapters.local.storage import LocalStorage
 from arks.model_manager.domain.failures import FailureKind
 from arks.model_manager.domain.observation import Content, DownloadState, StoredWeights
+from arks.model_manager.domain.request import Limits
 from arks.model_manager.domain.source_kind import SourceKind
 from arks.model_manager.domain.weights_source import WeightsSource
 from arks.model_manager.testing.hub import Hub, hub_server
@@ -56,7 +57,7 @@ def local_storage_harness(
 ) -> LocalStorageHarness:
     processes = DownloadProcesses(os.environ, silence_seconds=silence_seconds)
     downloads = Downloads(processes, SystemClock(), CollectorRegistry(), limit=limit)
-    storage = LocalStorage(root, downloads, connections=2, reserve_bytes=reserve_bytes)
+    storage = LocalStorage(root, downloads, Limits(2, None, reserve_bytes))
     harness = LocalStorageHarness(storage, downloads, hub, root)
     downloads.changed = harness.changes.append
     return harness

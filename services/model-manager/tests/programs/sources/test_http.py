@@ -80,7 +80,9 @@ async def test_a_body_without_ranges_that_breaks_off_begins_again_at_the_retry(
 
 
 @pytest.mark.parametrize("status", [429, 503])
-async def test_a_request_to_a_busy_server_is_repeated(server: WebServer, request_for: DownloadRequest, status: int) -> None:
+async def test_a_request_to_a_busy_server_is_repeated(
+    server: WebServer, request_for: DownloadRequest, status: int
+) -> None:
     server.statuses = [status, status]
     assert {"model.gguf": WEIGHTS} == await downloaded(request_for)
 
