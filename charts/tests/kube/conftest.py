@@ -57,6 +57,8 @@ class Cluster:
     server: ApiServer
     refusals: list[str] = field(default_factory=list)
     """Helm's errors for installations before their preconditions held."""
+    not_owned: str = ""
+    """Helm's error for CRDs that it did not create."""
     _probes: Iterator[int] = field(default_factory=itertools.count)
 
     async def helm(self, *arguments: str) -> str:
@@ -68,6 +70,19 @@ class Cluster:
         if "--dry-run=server" not in options:
             await self._rights_in_force()
         return output
+
+    async def take_over_definitions(self) -> None:
+        """Install the CRDs over one that the Go implementation's manifests created."""
+        theirs = yaml.safe_load((CHARTS / "arks-crds/templates/arksquotas.yaml").read_text())
+        theirs["spec"]["versions"][0]["additionalPrinterColumns"] = [
+            {"name": "AGE", "type": "date", "jsonPath": ".metadata.creationTimestamp"}
+        ]
+        await self.server.kubectl("apply", "-f", "-", stdin=yaml.safe_dump(theirs))
+        install = ("upgrade", "--install", "arks-crds", str(CHARTS / "arks-crds"), "-n", NAMESPACE)
+        with pytest.raises(HelmFailed) as raised:
+            await self.helm(*install)
+        self.not_owned = str(raised.value)
+        await self.helm(*install, "--take-ownership", "--force-conflicts")
 
     async def refused(self, release: str, namespace: str, *options: str) -> str:
         with pytest.raises(HelmFailed) as raised:
@@ -129,7 +144,7 @@ async def cluster(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Clu
         cluster = Cluster(server)
         await cluster.apply(*surroundings())
         cluster.refusals.append(await cluster.refused("arks", NAMESPACE))
-        await cluster.helm("install", "arks-crds", str(CHARTS / "arks-crds"), "-n", NAMESPACE)
+        await cluster.take_over_definitions()
         cluster.refusals.append(await cluster.refused("arks", NAMESPACE))
         await cluster.apply(LEADER_WORKER_SETS, SERVICE_MONITORS, POD_MONITORS, PROMETHEUS_RULES, REFERENCE_GRANTS)
         await server.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=90s")

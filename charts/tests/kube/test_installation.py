@@ -14,6 +14,7 @@ Cluster: TypeAlias = Any  # of conftest.py, which cannot be imported
 
 async def test_an_installation_without_crds_is_refused(cluster: Cluster) -> None:
     assert "install the chart arks-crds first" in cluster.refusals[0]
+    assert "arksquotas.arks.ai" in cluster.not_owned  # --take-ownership installs them all the same
     assert "LeaderWorkerSet is not installed" in cluster.refusals[1]
 
 

@@ -15,7 +15,7 @@ from arks.local.manifests import parse_manifests
 from arks.local.render.bring_up import USEFUL_MODEL
 
 ROOT = Path(__file__).parents[3]
-PAGES = ("README.md", "docs/serve.md", "docs/usage.md", "deploy/local/README.md")
+PAGES = ("README.md", "docs/serve.md", "docs/usage.md", "docs/migration.md", "deploy/local/README.md")
 _COMMAND = re.compile(r"^(?:eval \"\$\()?(arks [^`#\n]*)|`(arks [^`\n]*)`", re.MULTILINE)
 
 

@@ -53,6 +53,7 @@ COMMANDS = {
     "quota": "Show what is used and left of quotas.",
     "usage": "Show requests and tokens, for billing.",
     "fields": "Document the fields of a kind.",
+    "migrate": "Show what changes for the Go implementation's users.",
     "completion": "Print a completion script for a shell.",
     "version": "Print versions.",
 }

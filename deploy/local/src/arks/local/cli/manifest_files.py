@@ -33,9 +33,7 @@ def read_resources(files: Sequence[str], namespace: str) -> "list[Resource]":
     """
     from arks.local.manifests import parse_manifests
 
-    if not files:
-        fail("no manifest given", "name manifests with -f FILE, -f DIRECTORY, or -f - for standard input", Exit.USAGE)
-    sources = [source for file in files for source in _read(file)]
+    sources = read_texts(files)
     manifests = parse_manifests(sources, default_namespace=namespace)
     for warning in manifests.warnings:
         typer.echo(f"warning: {warning}", err=True)
@@ -47,6 +45,13 @@ def read_resources(files: Sequence[str], namespace: str) -> "list[Resource]":
         next_step = "a resource has apiVersion, kind, metadata and spec; `arks run OWNER/NAME -o yaml` prints examples"
         fail(f"no resources in {', '.join(name for name, _ in sources)}", next_step, Exit.USAGE)
     return in_order(manifests.resources)
+
+
+def read_texts(files: Sequence[str]) -> list[tuple[str, str]]:
+    """Names and texts of the files, of all manifests of a directory, or of standard input. Raises Failure."""
+    if not files:
+        fail("no manifest given", "name manifests with -f FILE, -f DIRECTORY, or -f - for standard input", Exit.USAGE)
+    return [source for file in files for source in _read(file)]
 
 
 def in_order(resources: "Sequence[Resource]") -> "list[Resource]":

@@ -1,7 +1,7 @@
 """A collector of traces: an HTTP server that decodes what OTLP exporters send."""
 
 import gzip
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -82,7 +82,7 @@ def _spans(export: ExportTraceServiceRequest) -> list[ReceivedSpan]:
     ]
 
 
-def _values(attributes: "list[KeyValue]") -> dict[str, str | int | float | bool]:
+def _values(attributes: Iterable[KeyValue]) -> dict[str, str | int | float | bool]:
     values: dict[str, str | int | float | bool] = {}
     for attribute in attributes:
         kind = attribute.value.WhichOneof("value")
