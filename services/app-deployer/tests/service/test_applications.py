@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from arks.app_deployer.adapters.announcer import BusAnnouncer
-from arks.app_deployer.adapters.local.disaggregated import NoDisaggregatedWorkloads
 from arks.app_deployer.domain.workload import Change, ObservedReplica, ObservedWorkload, Refusal, ReplicaVerb, Workload
 from arks.app_deployer.service.applications import ApplicationController
 from arks.app_deployer.service.controller import FINALIZER, ModelViews
 from arks.app_deployer.service.disaggregated import DisaggregatedController
 from arks.app_deployer.service.triggers import Triggers
+from arks.app_deployer.testing.no_disaggregated import NoDisaggregatedWorkloads
 from arks.contracts.resources import (
     ApplicationPhase,
     ArksApplication,

@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 
 from arks.app_deployer.adapters.announcer import BusAnnouncer
-from arks.app_deployer.adapters.local.disaggregated import NoDisaggregatedWorkloads
 from arks.app_deployer.domain.disaggregated import ObservedDisaggregated
 from arks.app_deployer.domain.workload import ObservedReplica, ObservedWorkload, Refusal
 from arks.app_deployer.service.controller import FINALIZER, ModelViews
 from arks.app_deployer.service.disaggregated import DisaggregatedController, DisaggregatedWorkloads
+from arks.app_deployer.testing.no_disaggregated import NoDisaggregatedWorkloads
 from arks.contracts.resources import (
     ApplicationPhase,
     ArksDisaggregatedApplication,

@@ -11,7 +11,7 @@ import pytest
 from arks.kit.ports import free_port
 from arks.kit.process import spawn
 from arks.kit.testing.wait import eventually
-from arks.openai_proxy.programs.with_engine import Options, read
+from arks.openai_proxy.programs.with_engine import Options, Start, read, starts
 
 SLEEPS = "import os, pathlib, sys, time; pathlib.Path(sys.argv[1]).write_text(str(os.getpid())); time.sleep(600)"
 
@@ -25,6 +25,35 @@ def test_a_command_is_required(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         read(["--port", "7"])
     assert "ENGINE" in capsys.readouterr().err
+
+
+def test_decoders_get_the_addresses_of_the_prefillers_and_are_those_that_the_proxy_calls() -> None:
+    options = read(
+        [
+            *("--port", "7", "--prefillers", "2", "--decoders", "1"),
+            *("--prefill-arguments", '["--parallel", "2"]', "--decode-arguments", "[]"),
+            *("--", "engine", "--model", "m"),
+        ]
+    )
+    ports = iter(range(100, 200))
+    called, others = starts(options, lambda: next(ports))
+    last = ["--host", "127.0.0.1", "--port"]
+    assert [
+        Start(
+            ["engine", "--model", "m", "--role", "decoder", *last, "102", "--http-port", "0"],
+            102,
+            "127.0.0.1:100,127.0.0.1:101",
+        )
+    ] == called
+    first = ["engine", "--model", "m", "--parallel", "2", "--role", "prefiller", *last, "100", "--http-port", "0"]
+    assert Start(first, 100) == others[0]
+    assert 2 == len(others)
+
+
+@pytest.mark.parametrize("words", [["--decoders", "1"], ["--prefillers", "1"], ["--decode-arguments", "3"]])
+def test_half_of_the_options_of_stages_is_a_mistake(words: list[str]) -> None:
+    with pytest.raises(SystemExit):
+        read(["--port", "7", *words, "--", "engine"])
 
 
 class Program:

@@ -1,4 +1,7 @@
-"""Paths of the engines' logs, written by app-deployer: engines/<namespace>/<application>/<replica>/."""
+"""Paths of the engines' logs, written by app-deployer: engines/<namespace>/<application>/<replica>/.
+
+Those of disaggregated applications are in disaggregated/ instead.
+"""
 
 from pathlib import Path
 
@@ -11,6 +14,8 @@ PREVIOUS = "engine.log.1"
 
 def engine_logs(paths: Paths, namespace: str, application: str, *, previous: bool = False) -> dict[str, Path]:
     """Replica name -> its log."""
-    directory = paths.engines / encode(namespace) / encode(application)
     name = PREVIOUS if previous else LOG
-    return {log.parent.name: log for log in sorted(directory.glob(f"*/{name}"))}
+    below = f"{encode(namespace)}/{encode(application)}/*/{name}"
+    # Applications of both kinds have different names.
+    found = [*paths.engines.glob(below), *paths.disaggregated.glob(below)]
+    return {log.parent.name: log for log in sorted(found)}

@@ -104,6 +104,11 @@ class Paths:
         return self.home / "engines"
 
     @property
+    def disaggregated(self) -> Path:
+        """As `engines`, of disaggregated applications."""
+        return self.home / "disaggregated"
+
+    @property
     def secrets(self) -> Path:
         return self.home / "secrets"
 

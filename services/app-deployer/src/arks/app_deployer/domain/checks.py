@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from arks.app_deployer.domain.workload import Machine, Refusal
-from arks.contracts.resources import ArksApplicationSpec, Runtime
+from arks.contracts.resources import ArksApplicationSpec, ArksDisaggregatedApplicationSpec, Runtime
 
 RUNTIME_NOT_SUPPORTED = "RuntimeNotSupport"
 """Spelled as clients of the API know it."""
@@ -30,11 +30,21 @@ def runtime_problem(spec: ArksApplicationSpec, machine: Machine, programs: Mappi
     return problem
 
 
-def disaggregated_problem() -> Refusal:
-    return _unsupported(
-        "prefill and decode on separate SGLang engines need Kubernetes with GPU nodes; "
-        "use an ArksApplication with runtime llamacpp here, or apply it to a Kubernetes cluster"
-    )
+def disaggregated_problem(spec: ArksDisaggregatedApplicationSpec) -> Refusal | None:
+    """Why one machine cannot run prefill and decode apart; None when it can."""
+    if spec.runtime != "ark":
+        return _unsupported(
+            f"prefill and decode apart with runtime {spec.runtime or 'sglang'} need Kubernetes with GPU nodes; "
+            "use runtime ark here, or an ArksApplication with runtime llamacpp, or apply it to a Kubernetes cluster"
+        )
+    if spec.router.replicas > 1:
+        return _unsupported("one machine runs one router: set router.replicas to 1, or apply it to Kubernetes")
+    for name, stage in (("prefill", spec.prefill), ("decode", spec.decode)):
+        if stage.size > 1:
+            return _unsupported(f"{name}: a replica of {stage.size} nodes needs Kubernetes; this is one machine")
+        if stage.leader_command_override:
+            return _unsupported(f"{name}.leaderCommandOverride needs Kubernetes: here the engine is always ark-engine")
+    return None
 
 
 def _gpu_problem(runtime: Runtime, machine: Machine, program: str) -> Refusal | None:

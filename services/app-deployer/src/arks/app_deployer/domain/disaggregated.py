@@ -161,3 +161,23 @@ def fact_of(
 
 def _without_engines(router: ReplicaFact) -> ReplicaFact:
     return replace(router, state=ReplicaState.STARTING) if router.state is ReplicaState.READY else router
+
+
+def on_one_machine(
+    application: str, program: ObservedWorkload, prefillers: int, decoders: int, *, terminating: bool = False
+) -> ObservedDisaggregated:
+    """One program that has the router and all engines: each part has its state."""
+
+    def part(name: str, count: int) -> ObservedWorkload:
+        first = program.replicas[:1]
+        numbered = (replace(first[0], name=f"{application}-{name}-{number}") for number in range(count if first else 0))
+        return replace(program, replicas=tuple(numbered))
+
+    return ObservedDisaggregated(
+        router=program,
+        prefill=part("prefill", prefillers),
+        decode=part("decode", decoders),
+        refusal=program.refusal,
+        requeue_seconds=program.requeue_seconds,
+        terminating=terminating,
+    )

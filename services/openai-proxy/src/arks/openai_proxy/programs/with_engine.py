@@ -1,14 +1,20 @@
-"""An engine and OpenAI's API for it as one program: what one machine runs as a replica.
+"""Engines and OpenAI's API for them as one program: what one machine runs as a replica.
 
 usage: python -m arks.openai_proxy.programs.with_engine --host HOST --port PORT -- ENGINE ARGUMENT...
+       python -m arks.openai_proxy.programs.with_engine --host HOST --port PORT --prefillers 1 --decoders 2
+           [--prefill-arguments JSON] [--decode-arguments JSON] -- ENGINE ARGUMENT...
 
-The engine gets `--host`, `--port` and `--http-port` as its last words. If either ends, the other is ended, and the
-program exits with status 1 unless it was stopped by SIGTERM or SIGINT. SIGTERM ends requests first, then the engine.
+Each engine gets `--host`, `--port` and `--http-port` as its last words; with prefill and decode apart also `--role` and
+the arguments of its stage, a list as JSON. If any process ends, the others are ended, and the program exits with status
+1 unless it was stopped by SIGTERM or SIGINT. SIGTERM ends requests first, then the engines.
 """
 
 import argparse
 import asyncio
+import json
+import os
 import signal
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import structlog
@@ -36,6 +42,40 @@ class Options:
     port: int
     engine: list[str]
     """Its command."""
+    prefillers: int = 0
+    decoders: int = 0
+    """0: one engine does both."""
+    prefill_arguments: tuple[str, ...] = ()
+    decode_arguments: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Start:
+    """How one engine is started."""
+
+    command: list[str]
+    port: int
+    prefillers: str = ""
+    """PREFILL_NODE_IP; empty: it has none."""
+
+
+def starts(options: Options, free: Callable[[], int]) -> tuple[list[Start], list[Start]]:
+    """The engines that the proxy calls, and those that it does not. `free` picks a port."""
+    if not options.decoders:
+        port = free()
+        return [Start([*options.engine, *_addresses(port)], port)], []
+    prefillers = [_stage(options, "prefiller", options.prefill_arguments, free()) for _ in range(options.prefillers)]
+    known = ",".join(f"{LOOPBACK}:{prefiller.port}" for prefiller in prefillers)
+    decoders = [_stage(options, "decoder", options.decode_arguments, free(), known) for _ in range(options.decoders)]
+    return decoders, prefillers
+
+
+def _stage(options: Options, role: str, arguments: tuple[str, ...], port: int, prefillers: str = "") -> Start:
+    return Start([*options.engine, *arguments, "--role", role, *_addresses(port)], port, prefillers)
+
+
+def _addresses(port: int) -> list[str]:
+    return ["--host", LOOPBACK, "--port", str(port), "--http-port", "0"]
 
 
 def read(arguments: list[str] | None) -> Options:
@@ -43,9 +83,22 @@ def read(arguments: list[str] | None) -> Options:
     parser = argparse.ArgumentParser("with_engine", allow_abbrev=False)
     parser.add_argument("--host", default=LOOPBACK, help="address of the API")
     parser.add_argument("--port", type=int, required=True, help="port of the API")
+    parser.add_argument("--prefillers", type=int, default=0, help="engines that process prompts for decoders")
+    parser.add_argument("--decoders", type=int, default=0, help="engines that generate; 0: one engine does both")
+    parser.add_argument("--prefill-arguments", type=_words, default=(), help="more words of prefillers, as JSON")
+    parser.add_argument("--decode-arguments", type=_words, default=(), help="more words of decoders, as JSON")
     parser.add_argument("engine", nargs="+", metavar="ENGINE", help="command of the engine, after --")
     found = parser.parse_args(arguments)
-    return Options(found.host, found.port, found.engine)
+    if bool(found.prefillers) != bool(found.decoders):
+        parser.error("--prefillers and --decoders need each other")
+    return Options(**vars(found))
+
+
+def _words(text: str) -> tuple[str, ...]:
+    words = json.loads(text)
+    if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
+        raise ValueError(text)
+    return tuple(words)
 
 
 async def run(options: Options) -> int:
@@ -53,9 +106,10 @@ async def run(options: Options) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         # uvicorn has its own handlers while it serves, and sends the signal once more at its end.
         asyncio.get_running_loop().add_signal_handler(number, lambda: None)
-    grpc_port = free_port()
-    engine = await spawn([*options.engine, "--host", LOOPBACK, "--port", str(grpc_port), "--http-port", "0"])
-    settings = Settings(HTTP_FORWARD_GRPC_HOST=LOOPBACK, HTTP_FORWARD_GRPC_PORT=grpc_port)
+    called, others = starts(options, free_port)
+    engines = [await _spawned(start) for start in (*called, *others)]
+    targets = ",".join(f"{LOOPBACK}:{start.port}" for start in called)
+    settings = Settings(HTTP_FORWARD_GRPC_HOST=targets)
     server = uvicorn.Server(
         uvicorn.Config(
             build(settings),
@@ -67,18 +121,23 @@ async def run(options: Options) -> int:
             timeout_graceful_shutdown=REQUESTS_GRACE_SECONDS,
         )
     )
-    serving, ending = asyncio.ensure_future(server.serve()), asyncio.ensure_future(engine.wait())
-    await asyncio.wait({serving, ending}, return_when=asyncio.FIRST_COMPLETED)
-    engine_failed = ending.done()
-    if engine_failed:
-        log.error("the engine ended", status=engine.returncode)
+    serving = asyncio.ensure_future(server.serve())
+    endings = [asyncio.ensure_future(engine.wait()) for engine in engines]
+    await asyncio.wait({serving, *endings}, return_when=asyncio.FIRST_COMPLETED)
+    ended = [engine.returncode for engine, ending in zip(engines, endings, strict=True) if ending.done()]
+    if ended:
+        log.error("the engine ended", status=ended[0])
         server.should_exit = True
     try:
         await serving
     finally:
-        await end(engine, grace_seconds=ENGINE_GRACE_SECONDS)
-        await ending
-    return int(engine_failed)
+        await asyncio.gather(*(end(engine, grace_seconds=ENGINE_GRACE_SECONDS) for engine in engines))
+        await asyncio.gather(*endings)
+    return int(bool(ended))
+
+
+async def _spawned(start: Start) -> asyncio.subprocess.Process:
+    return await spawn(start.command, environment={**os.environ, "PREFILL_NODE_IP": start.prefillers})
 
 
 def main(arguments: list[str] | None = None) -> None:

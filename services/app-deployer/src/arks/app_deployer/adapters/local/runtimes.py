@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -46,13 +47,18 @@ class LocalRuntimes:
     async def requirements(self, spec: ArksApplicationSpec, model_path: str, slots: int) -> EngineRequirements:
         """`slots`: of a replica on processors whose arguments do not set them. Raises Refused."""
         if spec.effective_runtime is Runtime.ARK:
-            return await asyncio.to_thread(_of_ark, spec, model_path, slots)
+            return await ark_requirements(as_arguments(spec.runtime_args), model_path, slots)
         if spec.effective_runtime is not Runtime.LLAMACPP:
             return EngineRequirements(model_path, 0, 0, 0)
         return await asyncio.to_thread(_of_llamacpp, spec, model_path, slots, self._profiles)
 
     def command(self, spec: ArksApplicationSpec, engine: EngineParameters) -> list[str]:
         return engine_command(spec, engine, self._profiles)
+
+
+async def ark_requirements(arguments: Sequence[str], model_path: str, slots: int) -> EngineRequirements:
+    """Of one engine. `slots`: if the arguments do not set them. Raises Refused."""
+    return await asyncio.to_thread(_of_ark, arguments, model_path, slots)
 
 
 def _read(path: Path) -> ModelFile:
@@ -66,10 +72,10 @@ def _read_once(path: Path, _modified_ns: int, _size_bytes: int) -> ModelFile:
     return gguf.read(path)
 
 
-def _of_ark(spec: ArksApplicationSpec, model_path: str, slots: int) -> EngineRequirements:
+def _of_ark(arguments: Sequence[str], model_path: str, slots: int) -> EngineRequirements:
     """ark-engine is llama.cpp, and has its options where they count here; it refuses others itself."""
     model = _whole_model(model_path)
-    line = ["--model", str(model.path), "--port", "0", "--parallel", str(slots), *as_arguments(spec.runtime_args)]
+    line = ["--model", str(model.path), "--port", "0", "--parallel", str(slots), *arguments]
     try:
         options, _ = llamacpp_options.parser(add_help=False).parse_known_args(line)
     except llamacpp_options.BadOptions as error:

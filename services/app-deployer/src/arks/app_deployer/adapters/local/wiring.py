@@ -2,8 +2,9 @@
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 
-from arks.app_deployer.adapters.local.disaggregated import NoDisaggregatedWorkloads
+from arks.app_deployer.adapters.local.disaggregated import ApartRuntimes, LocalDisaggregatedWorkloads
 from arks.app_deployer.adapters.local.probe import HttpProbe
 from arks.app_deployer.adapters.local.replica import Timings
 from arks.app_deployer.adapters.local.workloads import LocalOptions, LocalWorkloads
@@ -18,17 +19,27 @@ from arks.kit.home import Home
 def local_parts(settings: Settings, home: Home, environment: Mapping[str, str]) -> Parts:
     """`environment`: what engines get of app-deployer's own environment."""
     probe = HttpProbe(health_seconds=settings.health_seconds, answer_seconds=settings.answer_seconds)
+    profiles, metrics = read_profiles(settings.runtime_profiles), EngineMetrics(home.registry)
+    options = local_options(settings)
     workloads = LocalWorkloads(
-        local_options(settings),
+        options, probe=probe, clock=home.clock, metrics=metrics, environment=environment, profiles=profiles
+    )
+    apart = LocalWorkloads(
+        replace(options, engines_directory=options.engines_directory.with_name("disaggregated")),
         probe=probe,
         clock=home.clock,
-        metrics=EngineMetrics(home.registry),
+        metrics=metrics,
         environment=environment,
-        profiles=read_profiles(settings.runtime_profiles),
+        profiles=profiles,
+        runtimes=ApartRuntimes(profiles),
     )
     home.registry.register(ReplicaGauges(workloads.observed))
     return Parts(
-        workloads, NoDisaggregatedWorkloads(), [], [probe.start, workloads.start], [probe.close, workloads.close]
+        workloads,
+        LocalDisaggregatedWorkloads(apart, grace_seconds=settings.grace_seconds),
+        [],
+        [probe.start, workloads.start, apart.start],
+        [probe.close, workloads.close, apart.close],
     )
 
 

@@ -21,9 +21,11 @@ class EngineParameters:
     slots: int
 
 
-def engine_command(spec: ArksApplicationSpec, engine: EngineParameters, profiles: Profiles) -> list[str]:
+def engine_command(
+    spec: ArksApplicationSpec, engine: EngineParameters, profiles: Profiles, *, disaggregated: bool = False
+) -> list[str]:
     """The program and its arguments. Raises ValueError if the runtime has no command for one machine."""
-    profile = profiles.machine(spec.effective_runtime)
+    profile = profiles.machine(spec.effective_runtime, disaggregated=disaggregated)
     if profile is None or profile.commands.machine is None:
         raise ValueError(f"runtime {spec.effective_runtime} has no launch line on one machine")
     values = values_of(spec, engine.model_path) | {

@@ -92,10 +92,16 @@ class Profiles:
 
     def programs(self) -> dict[Runtime, str]:
         """Programs by runtime that one machine with a GPU needs; empty: none."""
-        found = [profile for profile in self._profiles if profile.commands.machine is not None]
+        found = [
+            profile for profile in self._profiles if profile.commands.machine is not None and not profile.disaggregated
+        ]
         return {profile.runtime: profile.program for profile in reversed(found)}
 
-    def machine(self, runtime: Runtime) -> Profile | None:
+    def machine(self, runtime: Runtime, *, disaggregated: bool = False) -> Profile | None:
         """The profile that starts the runtime on one machine."""
-        found = (profile for profile in self._profiles if profile.runtime is runtime)
+        found = (
+            profile
+            for profile in self._profiles
+            if profile.runtime is runtime and profile.disaggregated is disaggregated
+        )
         return next((profile for profile in found if profile.commands.machine is not None), None)
