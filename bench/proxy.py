@@ -1,6 +1,6 @@
 """Compares openai-proxy with gRPC directly, at an engine without a model, and uvicorn with granian.
 
-usage: python -m bench.proxy [--requests 3000] [--server uvicorn|granian]
+usage: python -m bench.proxy [--requests 3000] [--server uvicorn|granian] [--apart 64]
 
 Figures of a busy machine are high; the differences within a run are what counts, and chunks per second of the proxy's
 own CPU.
@@ -26,6 +26,7 @@ from arks.kit.ports import free_port
 from arks.kit.testing.servers import Server, program, serve
 from arks.openai_proxy.adapters.engine import GrpcEngine
 from arks.openai_proxy.testing.mock_engine import MODEL, MockEngine, serving
+from bench.apart import compare
 from bench.process_cost import cpu_seconds, resident_megabytes
 
 MESSAGES = [{"role": "user", "content": "Hello!"}]
@@ -181,8 +182,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--requests", type=int, default=3_000, help="of the measurement of memory")
     parser.add_argument("--server", choices=SERVERS, help="default: both")
+    parser.add_argument("--apart", type=int, default=0, metavar="PROMPTS", help="prefill and decode apart, instead")
     options = parser.parse_args()
     print(f"{os.cpu_count()} processors, load {os.getloadavg()[0]:.1f}, Python {sys.version.split()[0]}")
+    if options.apart:
+        asyncio.run(compare(clients=8, requests=options.apart, words=120))
+        return
     for server in [options.server] if options.server else SERVERS:
         asyncio.run(measure(server, options.requests))
 
