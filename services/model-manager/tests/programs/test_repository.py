@@ -201,3 +201,32 @@ async def test_too_little_space_fails_with_the_sizes_before_the_first_byte(
     assert failure.kind is FailureKind.NO_SPACE
     assert "needs 1.5 MB more and 50.0 MB in reserve, 51.0 MB are free" in str(failure)
     assert hub.served == []
+
+
+async def test_two_models_with_equal_files_share_their_bytes(hub: Hub, request_for: DownloadRequest) -> None:
+    first = replace(request_for, store=f"{request_for.directory}/../.arks/store")
+    await downloaded(first)
+    hub.add("acme/tuned", FILES | {"config.json": b"tuned", "adapter.bin": os.urandom(100_000)})
+    hub.served.clear()
+    two = replace(first, repository="acme/tuned", fingerprint="two", directory=f"{request_for.directory}-two")
+    await downloaded(two)
+    assert "model.gguf" not in {served.path for served in hub.served}
+    assert (Path(first.directory) / "model.gguf").samefile(Path(two.directory) / "model.gguf")
+    assert WEIGHTS == stored(two)["model.gguf"]
+
+
+async def test_the_present_revision_stays_whole_until_the_new_revision_is(
+    hub: Hub, request_for: DownloadRequest
+) -> None:
+    await downloaded(request_for)
+    hub.add(MANY, {"config.json": b"{2}", "model.gguf": WEIGHTS[::-1]}, revision="v2")
+    hub.faults = [Fault("model.gguf", status=500, times=99)]
+    bump = replace(request_for, revision="v2", fingerprint="v2")
+    await refused(bump)
+    assert FILES == stored(request_for)
+    complete = marker.read_complete(Path(request_for.directory))
+    assert complete is not None
+    assert "fingerprint" == complete.fingerprint
+    hub.faults = []
+    await downloaded(bump)
+    assert {"config.json": b"{2}", "model.gguf": WEIGHTS[::-1]} == stored(request_for)

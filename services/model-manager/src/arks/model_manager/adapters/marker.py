@@ -51,6 +51,11 @@ def partial_directory(directory: Path) -> Path:
     return arks_directory(directory) / "partial"
 
 
+def next_directory(directory: Path) -> Path:
+    """Holds whole and checked files of a new version until all are there."""
+    return arks_directory(directory) / "next"
+
+
 def lock_file(directory: Path) -> Path:
     return arks_directory(directory) / "lock"
 

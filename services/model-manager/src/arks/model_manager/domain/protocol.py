@@ -37,6 +37,8 @@ class DownloadRequest:
     """Of all streams; None: as fast as it goes."""
     reserve_bytes: int = 0
     """Space that stays free on the disk."""
+    store: str = ""
+    """Directory in which models share equal files; empty: they do not."""
 
     def __repr__(self) -> str:
         return f"DownloadRequest({self.repository} -> {self.directory})"  # without the credentials

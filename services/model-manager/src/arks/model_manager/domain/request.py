@@ -19,7 +19,10 @@ class Limits:
     """Space that stays free on the disk."""
 
 
-def request_of(source: WeightsSource, directory: str, credentials: Credentials, limits: Limits) -> DownloadRequest:
+def request_of(
+    source: WeightsSource, directory: str, credentials: Credentials, limits: Limits, *, store: str
+) -> DownloadRequest:
+    """`store`: directory in which models share equal files."""
     return DownloadRequest(
         directory=directory,
         fingerprint=source.fingerprint,
@@ -35,4 +38,5 @@ def request_of(source: WeightsSource, directory: str, credentials: Credentials, 
         connections=limits.connections,
         bytes_per_second=limits.bytes_per_second,
         reserve_bytes=limits.reserve_bytes,
+        store=store,
     )

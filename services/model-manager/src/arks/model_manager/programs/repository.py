@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 
 from arks.contracts.quantities import human_bytes
 from arks.model_manager.adapters import marker
+from arks.model_manager.adapters.store import Store
 from arks.model_manager.domain.failures import DownloadFailed, FailureKind
 from arks.model_manager.domain.protocol import DownloadRequest
 from arks.model_manager.domain.storage_path import ARKS_DIRECTORY
@@ -45,24 +46,31 @@ def download_repository(request: DownloadRequest, counter: ByteCounter, free: Fr
             source = stack.enter_context(contextlib.closing(open_source(request)))
             listing = source.listing()
             _refuse_unsafe(request, listing.files)
-            marker.retire_complete(directory)
             streams = stack.enter_context(ThreadPoolExecutor(request.connections))
             transfer = Transfer(source, listing.revision, streams, counter, RateLimit(request.bytes_per_second))
-            download = _RepositoryDownload(directory, transfer)
+            download = _RepositoryDownload(directory, transfer, Store(Path(request.store) if request.store else None))
             download.count_existing(listing.files)
             _require_space(directory, download.missing_bytes(listing.files), request.reserve_bytes, free)
-            files = download.run(listing.files, request.connections)
-            _finish(directory, marker.Complete(request.fingerprint, listing.revision, files))
+            download.run(listing.files, request.connections)
+            marker.retire_complete(directory)
+            _finish(directory, marker.Complete(request.fingerprint, listing.revision, download.switch(listing.files)))
+            download.store.sweep()
     except OSError as error:
         raise disk_failed(error, request.directory) from error
 
 
 class _RepositoryDownload:
-    def __init__(self, directory: Path, transfer: Transfer) -> None:
+    """Gather whole files beside those of the present version, then switch: engines that start meanwhile find one
+    version or the other.
+    """
+
+    def __init__(self, directory: Path, transfer: Transfer, store: Store) -> None:
+        self.store = store
         self._directory = directory
+        self._next = marker.next_directory(directory)
         self._transfer = transfer
         self._counter = transfer.counter
-        previous = marker.read_previous(directory)
+        previous = marker.read_complete(directory) or marker.read_previous(directory)
         self._checked = {file.path: file for file in previous.files} if previous else {}
 
     def count_existing(self, files: Sequence[RemoteFile]) -> None:
@@ -73,7 +81,7 @@ class _RepositoryDownload:
     def missing_bytes(self, files: Sequence[RemoteFile]) -> int:
         return sum(file.size_bytes - self._existing_bytes(file) for file in files)
 
-    def run(self, files: Sequence[RemoteFile], connections: int) -> tuple[marker.StoredFile, ...]:
+    def run(self, files: Sequence[RemoteFile], connections: int) -> None:
         """All files, `connections` at a time. The first failure stops the others."""
         with ThreadPoolExecutor(connections) as pool:
             futures = [pool.submit(self._ensure, file) for file in files]
@@ -84,26 +92,43 @@ class _RepositoryDownload:
                 for future in futures:
                     future.cancel()
                 failed[0].result()
-            return tuple(future.result() for future in futures)
+            for future in futures:
+                future.result()
 
-    def _ensure(self, file: RemoteFile) -> marker.StoredFile:
-        target = self._directory / file.path
-        if self._is_good(target, file):
-            self._counter.set_position(file.path, file.size_bytes)
-        else:
-            self._fetch(target, file)
+    def switch(self, files: Sequence[RemoteFile]) -> tuple[marker.StoredFile, ...]:
+        """Move the gathered files into place."""
+        return tuple(self._move_in(file) for file in files)
+
+    def _move_in(self, file: RemoteFile) -> marker.StoredFile:
+        target, gathered = self._directory / file.path, self._next / file.path
+        if gathered.is_file():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            gathered.replace(target)
         state = target.stat()
         return marker.StoredFile(file.path, state.st_size, state.st_mtime_ns, file.sha256, file.git_sha1)
+
+    def _ensure(self, file: RemoteFile) -> None:
+        gathered = self._next / file.path
+        if self._is_good(self._directory / file.path, file):
+            gathered.unlink(missing_ok=True)
+        elif not self._is_good(gathered, file) and not self._linked(file, gathered):
+            self._fetch(gathered, file)
+        self._counter.set_position(file.path, file.size_bytes)
+
+    def _linked(self, file: RemoteFile, target: Path) -> bool:
+        return file.sha256 is not None and self.store.link(file.sha256, file.size_bytes, target)
 
     def _fetch(self, target: Path, file: RemoteFile) -> None:
         partial = self._partial(file)
         fault = ""
         for _ in range(ATTEMPTS_PER_FILE):
-            fault = _fault(self._transfer.run(file, partial), file)
+            digests = self._transfer.run(file, partial)
+            fault = _fault(digests, file)
             if not fault:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 partial.replace(target)
                 table_of(partial).unlink()
+                self.store.add(digests.sha256, target)
                 return
             discard(partial)
         message = f"{file.path} arrived damaged {ATTEMPTS_PER_FILE} times: {fault}"
@@ -121,9 +146,9 @@ class _RepositoryDownload:
         return not difference(target, file)
 
     def _existing_bytes(self, file: RemoteFile) -> int:
-        target = self._directory / file.path
-        if target.is_file() and target.stat().st_size == file.size_bytes:
-            return file.size_bytes
+        for target in (self._directory / file.path, self._next / file.path):
+            if target.is_file() and target.stat().st_size == file.size_bytes:
+                return file.size_bytes
         return bytes_in(self._partial(file), file.size_bytes) if file.ranges else 0
 
     def _partial(self, file: RemoteFile) -> Path:
@@ -161,7 +186,8 @@ def _finish(directory: Path, complete: marker.Complete) -> None:
         if file.path not in kept:
             (directory / file.path).unlink(missing_ok=True)
     marker.forget_previous(directory)
-    shutil.rmtree(marker.partial_directory(directory), ignore_errors=True)
+    for temporary in (marker.partial_directory(directory), marker.next_directory(directory)):
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _fault(found: Digests, file: RemoteFile) -> str:

@@ -44,6 +44,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--connections", type=int, default=4, help="streams at once")
     parser.add_argument("--bytes-per-second", type=int, help="of all streams")
     parser.add_argument("--reserve-bytes", type=int, default=0, help="space that stays free on the disk")
+    parser.add_argument("--store", default="", help="directory in which models of the storage share equal files")
     parser.add_argument("--result", type=Path, required=True, help="file that the outcome is written to")
     return parser.parse_args(arguments)
 
@@ -93,6 +94,7 @@ def _request(directory: Path, options: argparse.Namespace, environment: Mapping[
         connections=options.connections,
         bytes_per_second=options.bytes_per_second,
         reserve_bytes=options.reserve_bytes,
+        store=options.store,
     )
 
 

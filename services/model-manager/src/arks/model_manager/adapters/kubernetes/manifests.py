@@ -14,6 +14,7 @@ from arks.model_manager.adapters.kubernetes.placement import NO_PLACEMENT, Place
 from arks.model_manager.domain.credentials import credential_refs
 from arks.model_manager.domain.request import Limits
 from arks.model_manager.domain.source_kind import SourceKind
+from arks.model_manager.domain.storage_path import ARKS_DIRECTORY
 from arks.model_manager.domain.weights_source import WeightsSource
 
 MODEL_LABEL = "arks.ai/model"
@@ -182,6 +183,7 @@ def worker_arguments(source: WeightsSource, worker: WorkerOptions) -> list[str]:
         f"--connections={worker.limits.connections}",
         *([f"--bytes-per-second={rate}"] if (rate := worker.limits.bytes_per_second) is not None else []),
         f"--reserve-bytes={worker.limits.reserve_bytes}",
+        f"--store={MOUNT_PATH}/{ARKS_DIRECTORY}/store",
     ]
 
 

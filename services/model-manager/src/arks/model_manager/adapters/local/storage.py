@@ -10,13 +10,14 @@ from arks.kit.key import Key
 from arks.model_manager.adapters import inspection
 from arks.model_manager.adapters.local import directory
 from arks.model_manager.adapters.local.downloads import Downloads
+from arks.model_manager.adapters.store import Store
 from arks.model_manager.domain.credentials import Credentials
 from arks.model_manager.domain.observation import Content, Download, DownloadState, StoredWeights
 from arks.model_manager.domain.protocol import CheckRequest, Request
 from arks.model_manager.domain.removal import Removal
 from arks.model_manager.domain.request import Limits, request_of
 from arks.model_manager.domain.source_kind import SourceKind
-from arks.model_manager.domain.storage_path import is_reserved
+from arks.model_manager.domain.storage_path import ARKS_DIRECTORY, is_reserved
 from arks.model_manager.domain.weights_source import WeightsSource
 
 _FILE = "file:"
@@ -60,7 +61,8 @@ class LocalStorage:
             await self._downloads.stop(storage_path)
         if source.kind is SourceKind.FILE:
             self._checked_versions[storage_path] = inspection.version_of(Path(source.path))
-        self._downloads.start(storage_path, self._request(storage_path, source, credentials), source.fingerprint)
+        request = self._request(storage_path, key, source, credentials)
+        self._downloads.start(storage_path, request, source.fingerprint)
 
     async def stop(self, storage_path: str) -> None:
         await self._downloads.stop(storage_path)
@@ -72,7 +74,9 @@ class LocalStorage:
         if storage_path.startswith(_FILE):
             self._record(storage_path).unlink(missing_ok=True)
             return Removal.KEPT
-        return await asyncio.to_thread(directory.remove, self._directory(storage_path), self._root)
+        removal = await asyncio.to_thread(directory.remove, self._directory(storage_path), self._root)
+        await asyncio.to_thread(Store(self._store(key)).sweep)
+        return removal
 
     async def sweep(self) -> None:
         """At the start: finish the removals that a kill interrupted."""
@@ -100,13 +104,19 @@ class LocalStorage:
         await self._downloads.stop(storage_path)
         return None
 
-    def _request(self, storage_path: str, source: WeightsSource, credentials: Credentials) -> Request:
+    def _request(self, storage_path: str, key: Key, source: WeightsSource, credentials: Credentials) -> Request:
         if source.kind is SourceKind.FILE:
             return CheckRequest(source.path, source.sha256 or "", str(self._record(storage_path)))
-        return request_of(source, str(self._directory(storage_path)), credentials, self._limits)
+        return request_of(
+            source, str(self._directory(storage_path)), credentials, self._limits, store=str(self._store(key))
+        )
 
     def _directory(self, storage_path: str) -> Path:
         return self._root / storage_path
+
+    def _store(self, key: Key) -> Path:
+        """Models of one namespace share equal files: those of others may be private."""
+        return self._root / ARKS_DIRECTORY / "store" / key.namespace
 
     def _record(self, storage_path: str) -> Path:
         return self._records / f"{storage_path.removeprefix(_FILE)}.json"
