@@ -109,7 +109,7 @@ app-deployer:
       verbs: [get, list, watch, create, patch, delete]
     - apiGroups: [""]
       resources: [pods]
-      verbs: [get, list, watch]
+      verbs: [get, list, watch, delete] # of stuck engines
 metrics:
   module: arks.metrics.main
   servers: [nats]

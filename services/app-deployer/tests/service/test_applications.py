@@ -57,6 +57,9 @@ class FakeWorkloads:
         self.existing.discard(key)
         return self.observed
 
+    def end_stuck(self, key: Key, replica: str, port: int, why: str) -> bool:
+        return False
+
     def unsupported(self, application: ArksApplication) -> tuple[str, ...]:
         return ("echo",)
 

@@ -34,6 +34,9 @@ class FakeWorkloads:
     def subscribe(self, listener: object) -> None:
         pass
 
+    def end_stuck(self, *_: object) -> bool:
+        return False
+
     def unsupported(self, _: ArksApplication) -> tuple[str, ...]:
         return ()
 

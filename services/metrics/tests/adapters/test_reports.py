@@ -1,10 +1,16 @@
 """The message that is published."""
 
 from datetime import UTC, datetime
+from typing import cast
 
+from prometheus_client import CollectorRegistry
+
+from arks.contracts.load import STUCK_SECONDS
 from arks.events.v1.load_pb2 import ReplicaLoad
+from arks.kit.bus import Bus
 from arks.kit.key import Key
-from arks.metrics.adapters.reports import load_report
+from arks.kit.testing.clock import FakeClock
+from arks.metrics.adapters.reports import NatsReports, load_report
 from arks.metrics.domain.engines import Snapshot
 from arks.metrics.domain.gpus import GpuUse
 from arks.metrics.domain.rates import Rates
@@ -72,3 +78,19 @@ def test_gpu_signals_are_reported_of_a_silent_engine_too() -> None:
         load.HasField("gpu_memory_used_bytes"),
         load.HasField("measured_at"),
     )
+
+
+class FakeBus:
+    def __init__(self) -> None:
+        self.published: list[str] = []
+
+    async def publish(self, subject: str, _: bytes) -> None:
+        self.published.append(subject)
+
+
+async def test_only_reports_with_a_stuck_replica_have_a_second_subject() -> None:
+    bus = FakeBus()
+    reports = NatsReports(cast("Bus", bus), FakeClock(), CollectorRegistry())
+    for seconds in (STUCK_SECONDS - 1, STUCK_SECONDS):
+        await reports.publish(KEY, {REPLICA: ReplicaReport(reading(Snapshot(1.0)), "", stalled_seconds=seconds)})
+    assert ["arks.load.default.app", "arks.load.default.app", "arks.stuck.default.app"] == bus.published

@@ -19,6 +19,11 @@ Signal = Literal[
 ]
 """Optional fields of ReplicaLoad."""
 
+STUCK_SECONDS = 600.0
+"""An engine with requests that shows no movement for so long is stuck. A single step may take minutes: llama.cpp
+computes up to 2,048 tokens of a prompt in one, and its page does not move meanwhile.
+"""
+
 
 def signal(load: ReplicaLoad, name: Signal) -> float | None:
     """The value of a signal; None if the engine did not give it."""

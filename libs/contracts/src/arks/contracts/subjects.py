@@ -88,3 +88,11 @@ def load_subject(namespace: str, application: str) -> str:
 
 
 LOAD_SUBJECTS = "arks.load.>"
+
+
+def stuck_subject(namespace: str, application: str) -> str:
+    """Of load reports in which a replica is stuck, besides the subject of all load reports."""
+    return f"arks.stuck.{encode(namespace)}.{encode(application)}"
+
+
+STUCK_SUBJECTS = "arks.stuck.>"

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from arks.app_deployer.adapters.announcer import BusAnnouncer
 from arks.app_deployer.adapters.local.wiring import local_parts
 from arks.app_deployer.adapters.parts import Parts
+from arks.app_deployer.adapters.stuck_reports import subscribe_stuck
 from arks.app_deployer.config import Settings
 from arks.app_deployer.service.applications import ApplicationController
 from arks.app_deployer.service.controller import ModelViews
@@ -57,12 +58,16 @@ def build(settings: Settings, home: Home, environment: Mapping[str, str] | None 
         clock=home.clock,
         tracer=home.tracer,
     )
+
+    async def listen() -> None:
+        await subscribe_stuck(home.bus, parts.workloads.end_stuck)
+
     return App(
         "app-deployer",
         home,
         controllers=watch.controllers,
         tasks=parts.runs,
-        starts=parts.starts,
+        starts=[*parts.starts, listen],
         stops=parts.stops,
     )
 

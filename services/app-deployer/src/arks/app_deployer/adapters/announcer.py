@@ -3,7 +3,7 @@
 from typing import Protocol
 
 from arks.app_deployer.domain.facts import ApplicationEvent, Status
-from arks.app_deployer.domain.workload import ENGINE_ENDED, Change, ObservedWorkload, ReplicaVerb
+from arks.app_deployer.domain.workload import ENGINE_ENDED, ENGINE_STUCK, Change, ObservedWorkload, ReplicaVerb
 from arks.contracts.resources import ArksApplication, ArksDisaggregatedApplication, Resource
 from arks.events.v1.events_pb2 import ReplicaChange
 from arks.events.v1.facts_pb2 import ReplicasFact
@@ -66,5 +66,5 @@ class BusAnnouncer:
             about.host, about.port, about.state = replica.host, replica.port, replica.state.value
         verb = change.verb or ReplicaVerb.EXITED
         self._events.publish(application, verb.value, reason=change.reason, message=change.message, replica=about)
-        if change.reason == ENGINE_ENDED:
+        if change.reason in {ENGINE_ENDED, ENGINE_STUCK}:
             self._notice(application, change.reason, change.message, warning=True)

@@ -1,5 +1,6 @@
 """Prometheus metrics of replicas and engines."""
 
+import contextlib
 from collections.abc import Callable, Iterable, Iterator
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
@@ -19,6 +20,9 @@ class EngineMetrics:
         self._restarts = Counter(
             "arks_engine_restarts", "Engines that ended and were started again", labels, registry=registry
         )
+        self._stuck = Counter(
+            "arks_engine_stuck", "Engines that were ended because they made no step", labels, registry=registry
+        )
         self._start = Histogram(
             "arks_engine_start_seconds",
             "From the start of an engine until its model has answered",
@@ -29,14 +33,16 @@ class EngineMetrics:
     def restarted(self, key: Key) -> None:
         self._restarts.labels(key.namespace, key.name).inc()
 
+    def stuck(self, key: Key) -> None:
+        self._stuck.labels(key.namespace, key.name).inc()
+
     def started(self, seconds: float) -> None:
         self._start.observe(seconds)
 
     def forget(self, key: Key) -> None:
-        try:
-            self._restarts.remove(key.namespace, key.name)
-        except KeyError:  # it never restarted
-            return
+        for counter in (self._restarts, self._stuck):
+            with contextlib.suppress(KeyError):  # it never happened
+                counter.remove(key.namespace, key.name)
 
 
 class ReplicaGauges(Collector):

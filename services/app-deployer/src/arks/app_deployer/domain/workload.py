@@ -11,6 +11,8 @@ CRASH_LOOP_FAILURES = 3
 
 ENGINE_ENDED = "EngineEnded"
 """Reason of a change: an engine ended without a request to stop."""
+ENGINE_STUCK = "EngineStuck"
+"""Reason of a change: an engine had requests and made no step, so it was ended."""
 
 
 ALIVE = frozenset({InstanceState.STARTING, InstanceState.LOADING, InstanceState.READY})

@@ -37,6 +37,9 @@ class Workloads(Protocol):
     def unsupported(self, application: ArksApplication) -> tuple[str, ...]:
         """What the engines take in a request and do not keep."""
 
+    def end_stuck(self, key: Key, replica: str, port: int, why: str) -> bool:
+        """End a stuck engine, so that it starts anew. False if it is not ready. It must not block."""
+
     async def apply(self, workload: Workload) -> ObservedWorkload:
         """Take the next steps to the desired state; returns soon. Raises ArksError."""
 

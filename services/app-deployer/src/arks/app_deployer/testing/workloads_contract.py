@@ -6,7 +6,14 @@ Subclass WorkloadsContract in a test module and give a fixture `rig`.
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from arks.app_deployer.domain.workload import Change, ObservedReplica, ObservedWorkload, ReplicaVerb, Workload
+from arks.app_deployer.domain.workload import (
+    ENGINE_STUCK,
+    Change,
+    ObservedReplica,
+    ObservedWorkload,
+    ReplicaVerb,
+    Workload,
+)
 from arks.app_deployer.service.applications import Workloads
 from arks.contracts.resources import ArksApplication, InstanceState
 from arks.events.v1.facts_pb2 import ModelFact
@@ -15,6 +22,7 @@ from arks.kit.testing.wait import eventually
 
 KEY = Key("default", "app")
 READY = InstanceState.READY
+WHY = "it made no step for 600 s"
 
 
 class Harness(Protocol):
@@ -110,6 +118,29 @@ class WorkloadsContract:
         await eventually(lambda: ReplicaVerb.EXITED in [change.verb for change in changes], what="the end reported")
         after = await _reach(harness, _workload(harness, 1))
         assert after.replicas[0].restarts == 1
+
+    async def test_a_stuck_engine_is_ended_once_and_comes_back(self, harness: Harness) -> None:
+        workload = _workload(harness, 1)
+        (before,) = (await _reach(harness, workload)).replicas
+        changes: list[Change] = []
+        harness.workloads.subscribe(changes.append)
+        end = harness.workloads.end_stuck
+        assert not end(KEY, before.name, before.port + 1, WHY)
+        assert not end(KEY, "none", before.port, WHY)
+        assert end(KEY, before.name, before.port, WHY)
+        assert not end(KEY, before.name, before.port, WHY)
+
+        def reported() -> list[str]:
+            return [change.message for change in changes if change.reason == ENGINE_STUCK]
+
+        await eventually(lambda: reported() or None, what="the stuck engine reported")
+        assert WHY in reported()[0]
+
+        async def replaced() -> bool:
+            (after,) = (await _reach(harness, workload)).replicas
+            return after.restarts > before.restarts
+
+        await eventually(replaced, within_seconds=60, what="another engine")
 
     async def test_another_spec_replaces_every_replica(self, harness: Harness) -> None:
         before = await _reach(harness, _workload(harness, 2))

@@ -6,8 +6,8 @@ from datetime import datetime
 from google.protobuf.timestamp_pb2 import Timestamp
 from prometheus_client import CollectorRegistry, Counter
 
-from arks.contracts.load import set_signal
-from arks.contracts.subjects import load_subject
+from arks.contracts.load import STUCK_SECONDS, set_signal
+from arks.contracts.subjects import load_subject, stuck_subject
 from arks.events.v1.load_pb2 import LoadReport, ReplicaLoad
 from arks.kit.bus import Bus
 from arks.kit.clock import Clock
@@ -26,7 +26,10 @@ class NatsReports:
 
     async def publish(self, key: Key, replicas: Mapping[Replica, ReplicaReport]) -> None:
         report = load_report(key, replicas, self._clock.now())
-        await self._bus.publish(load_subject(key.namespace, key.name), report.SerializeToString())
+        payload = report.SerializeToString()
+        await self._bus.publish(load_subject(key.namespace, key.name), payload)
+        if any(replica.stalled_seconds >= STUCK_SECONDS for replica in replicas.values()):
+            await self._bus.publish(stuck_subject(key.namespace, key.name), payload)
         self._published.inc()
 
 
@@ -35,6 +38,7 @@ def load_report(key: Key, replicas: Mapping[Replica, ReplicaReport], now: dateti
     message = LoadReport(namespace=key.namespace, application=key.name, measured_at=_timestamp(now))
     for replica, report in replicas.items():
         load = message.replicas.add(name=replica.name, host=replica.host, port=replica.port, problem=report.problem)
+        load.stalled_seconds = report.stalled_seconds
         if replica.slots:
             load.slots = replica.slots
         _fill_gpu(load, report.gpu)

@@ -29,6 +29,8 @@ class Snapshot:
     """Counter, as are the two below: only their change means something."""
     generation_tokens: float | None = None
     finished_requests: float | None = None
+    steps: float | None = None
+    """Counter of the engine's own steps: each computes something."""
     problem: str = ""
 
     @property
@@ -68,8 +70,14 @@ class Engine:
     prompt_tokens: Signal
     generation_tokens: Signal
     finished_requests: Signal
+    steps: Signal = ()
     hint: str = ""
     """What to do when the page has none of these."""
+    shows_movement: bool = False
+    """Whether something on its page moves while it computes, also during a long prompt."""
+
+
+_NO_SIGNALS = {"hint", "shows_movement"}
 
 
 class EngineReader:
@@ -78,8 +86,9 @@ class EngineReader:
     def __init__(self, runtime: str, engine: Engine) -> None:
         self._runtime = runtime
         self._hint = engine.hint
+        self.shows_movement = engine.shows_movement
         self._signals: dict[str, Signal] = {
-            field.name: getattr(engine, field.name) for field in fields(engine) if field.name != "hint"
+            field.name: getattr(engine, field.name) for field in fields(engine) if field.name not in _NO_SIGNALS
         }
         self._page_reader = PageReader(_names(self._signals.values()))
 
@@ -181,6 +190,8 @@ _VLLM = Engine(
     prompt_tokens=_one_of("vllm:prompt_tokens_total"),
     generation_tokens=_one_of("vllm:generation_tokens_total"),
     finished_requests=_one_of("vllm:request_success_total", keep=_ended_well),
+    steps=_one_of("vllm:iteration_tokens_total_count"),
+    shows_movement=True,
 )
 
 # --- SGLang: with --enable-metrics-for-all-schedulers every rank of a data parallel engine repeats its numbers; with
@@ -219,6 +230,7 @@ _SGLANG = Engine(
     generation_tokens=_one_of("sglang:generation_tokens_total"),
     finished_requests=_one_of("sglang:num_requests_total"),
     hint="start it with --enable-metrics",
+    shows_movement=True,
 )
 
 # --- Dynamo: a worker's system port has Dynamo's own metrics and its engine's; a frontend has the sum of its workers.
@@ -286,7 +298,8 @@ _DYNAMO = Engine(
     hint="name the worker's system port (DYN_SYSTEM_PORT) or the frontend",
 )
 
-# --- llama.cpp: kv_cache_usage_ratio was removed in 2025; there is no counter of finished requests.
+# --- llama.cpp: kv_cache_usage_ratio was removed in 2025; there is no counter of finished requests. It counts each call
+# of its decoder, also those for parts of a prompt (up to --batch-size tokens).
 _LLAMACPP = Engine(
     running_requests=_one_of("llamacpp:requests_processing"),
     waiting_requests=_one_of("llamacpp:requests_deferred"),
@@ -294,7 +307,9 @@ _LLAMACPP = Engine(
     prompt_tokens=_one_of("llamacpp:prompt_tokens_total"),
     generation_tokens=_one_of("llamacpp:tokens_predicted_total"),
     finished_requests=(),
+    steps=_one_of("llamacpp:n_decode_total"),
     hint="start it with --metrics",
+    shows_movement=True,
 )
 
 # --- ARK: openai-proxy's page has the numbers of its engine; they are absent while the engine is away.

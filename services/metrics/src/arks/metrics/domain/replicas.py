@@ -50,6 +50,8 @@ class ReplicaReport:
     reading: Reading | None
     problem: str
     gpu: GpuUse | None = None
+    stalled_seconds: float = 0.0
+    """How long the engine has had requests without movement."""
 
 
 def report_of(

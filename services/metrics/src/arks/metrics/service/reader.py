@@ -12,6 +12,7 @@ from arks.metrics.domain.gpus import GpuUse
 from arks.metrics.domain.idle import Idleness
 from arks.metrics.domain.rates import History, observe, rates
 from arks.metrics.domain.replicas import Failure, Reading, Replica, failed, retry_seconds
+from arks.metrics.domain.stall import Stall
 from arks.metrics.service.ports import Engines, ReadPolicy
 
 log = structlog.get_logger(__name__)
@@ -29,6 +30,7 @@ class ReplicaRecord:
     due_at: float = 0.0
     gpu: GpuUse | None = None
     idleness: Idleness | None = None
+    stall: Stall | None = None
     task: asyncio.Task[None] | None = None
 
 
@@ -78,6 +80,8 @@ class ReplicaReader:
         state.reading = Reading(snapshot, rates(state.history), self._clock.now(), read_seconds)
         before = state.idleness
         state.idleness = before.after(snapshot, now) if before else Idleness.at_first(snapshot, now)
+        if reader.shows_movement:
+            state.stall = state.stall.after(snapshot, now) if state.stall else Stall(now, snapshot)
         state.failure = None
 
     def _fail(self, state: ReplicaRecord, reason: str) -> None:

@@ -59,7 +59,9 @@ class ApplicationWatch:
         now = self._clock.monotonic()
         return {
             replica: replace(
-                report_of(state.reading, state.failure, state.queried_at, now, self._late_seconds), gpu=state.gpu
+                report_of(state.reading, state.failure, state.queried_at, now, self._late_seconds),
+                gpu=state.gpu,
+                stalled_seconds=state.stall.seconds if state.stall and not state.failure else 0.0,
             )
             for replica, state in self._states.items()
         }

@@ -20,6 +20,7 @@ from arks.app_deployer.adapters.kubernetes.pods import PodIndex
 from arks.app_deployer.adapters.kubernetes.set_names import SetNames
 from arks.app_deployer.adapters.kubernetes.set_rollouts import SetRollouts
 from arks.app_deployer.adapters.kubernetes.start_faults import StartFaults
+from arks.app_deployer.adapters.kubernetes.stuck_pods import StuckPods
 from arks.app_deployer.adapters.kubernetes.workloads import KubeWorkloads
 from arks.app_deployer.adapters.metrics import EngineMetrics, ReplicaGauges
 from arks.app_deployer.adapters.parts import Parts
@@ -50,11 +51,12 @@ def kubernetes_parts(
     }
     sets, services, deployments = (children[kind.kind] for kind in kinds[:3])
     faults = StartFaults(api, clock)
+    metrics, stuck_pods = EngineMetrics(registry), StuckPods(api)
     groups = Groups(
         pods=pods,
         faults=faults,
         clock=clock,
-        metrics=EngineMetrics(registry),
+        metrics=metrics,
         stable_seconds=settings.stable_seconds,
     )
     patience = Patience(settings.room_seconds, settings.node_seconds)
@@ -68,6 +70,8 @@ def kubernetes_parts(
         rollouts=rollouts,
         sets=sets,
         services=services,
+        stuck_pods=stuck_pods,
+        metrics=metrics,
         pod_defaults=settings.pod_defaults,
     )
     disaggregated_workloads = KubeDisaggregatedWorkloads(
@@ -87,5 +91,5 @@ def kubernetes_parts(
         for listed in (pods.cache.synced, *(each.cache.synced for each in children.values())):
             await listed.wait()
 
-    runs = [pods.run, *(each.run for each in children.values())]
+    runs = [pods.run, stuck_pods.run, *(each.run for each in children.values())]
     return Parts(workloads, disaggregated_workloads, runs, [synced], [], notice)

@@ -7,11 +7,13 @@ from arks.app_deployer.adapters.kubernetes.children import Children
 from arks.app_deployer.adapters.kubernetes.groups import Groups
 from arks.app_deployer.adapters.kubernetes.refusals import RETRY_SECONDS, Refused, refusal_of
 from arks.app_deployer.adapters.kubernetes.set_rollouts import SetRollouts, shortest
+from arks.app_deployer.adapters.kubernetes.stuck_pods import StuckPods
+from arks.app_deployer.adapters.metrics import EngineMetrics
 from arks.app_deployer.domain import checks
 from arks.app_deployer.domain.launch import commands, manifests, platform_defaults, scheduling
 from arks.app_deployer.domain.launch.profile_set import NoLaunch, Profiles
 from arks.app_deployer.domain.pods import GroupRef, ReplicaNotice
-from arks.app_deployer.domain.workload import Change, ObservedWorkload, Refusal, Workload
+from arks.app_deployer.domain.workload import ENGINE_STUCK, Change, ObservedWorkload, Refusal, ReplicaVerb, Workload
 from arks.contracts.names import service_name
 from arks.contracts.resources import ArksApplication
 from arks.events.v1.facts_pb2 import ModelFact
@@ -46,6 +48,8 @@ class KubeWorkloads:
         rollouts: SetRollouts,
         sets: Children,
         services: Children,
+        stuck_pods: StuckPods,
+        metrics: EngineMetrics,
         pod_defaults: PodDefaults = NO_DEFAULTS,
     ) -> None:
         """`grace_seconds`: of pods whose spec has no terminationGracePeriodSeconds."""
@@ -56,6 +60,8 @@ class KubeWorkloads:
         self._rollouts = rollouts
         self._sets = sets
         self._services = services
+        self._stuck_pods = stuck_pods
+        self._metrics = metrics
         self._known: dict[Key, _ApplicationState] = {}
         self._listeners: list[Callable[[Change], None]] = []
         groups.subscribe(self._replica_changed)
@@ -89,6 +95,17 @@ class KubeWorkloads:
             return commands.launch_of(application.spec, self._profiles).profile.unsupported
         except NoLaunch:
             return ()
+
+    def end_stuck(self, key: Key, replica: str, port: int, why: str) -> bool:
+        pod = next((pod for pod in self._groups.leaders(GroupRef(key)) if pod.name == replica), None)
+        if pod is None or pod.port != port or not pod.ready or pod.terminating:
+            return False
+        if not self._stuck_pods.delete(Key(key.namespace, pod.name), pod.uid):
+            return False
+        self._metrics.stuck(key)
+        message = f"{replica}: {why} and is deleted"
+        self._notify(Change(key.namespace, key.name, replica, ReplicaVerb.EXITED, ENGINE_STUCK, message))
+        return True
 
     def keys(self) -> set[Key]:
         return self._sets.of(_KIND) | {ref.application for ref in self._groups.group_refs() if not ref.part}
@@ -157,9 +174,11 @@ class KubeWorkloads:
             change = Change(
                 key.namespace, key.name, replica, notice.verb, notice.reason, notice.message, notice.last_lines
             )
+        self._notify(change)
+
+    def _notify(self, change: Change) -> None:
         for listener in self._listeners:
             listener(change)
 
     def _child_changed(self, key: Key) -> None:
-        for listener in self._listeners:
-            listener(Change(key.namespace, key.name))
+        self._notify(Change(key.namespace, key.name))

@@ -8,7 +8,14 @@ from typing import Any, Protocol
 
 from arks.app_deployer.adapters.local.files import Directory, Launch, ReadyMark
 from arks.app_deployer.adapters.local.process import Ending, Engine
-from arks.app_deployer.domain.workload import CRASH_LOOP_FAILURES, Change, ObservedReplica, ReplicaVerb
+from arks.app_deployer.domain.workload import (
+    CRASH_LOOP_FAILURES,
+    ENGINE_ENDED,
+    ENGINE_STUCK,
+    Change,
+    ObservedReplica,
+    ReplicaVerb,
+)
 from arks.contracts.resources import InstanceState
 from arks.kit.backoff import Backoff
 from arks.kit.clock import Clock
@@ -71,6 +78,7 @@ class LocalReplica:
         self._failures = 0
         self._message = ""
         self._is_draining = False
+        self._stuck: asyncio.Future[str] | None = None
 
     # --- state
 
@@ -127,6 +135,14 @@ class LocalReplica:
             self.state, self._ready_at = InstanceState.READY, mark.ready_at
         self._deps.start_task(self._supervise(self._engine))
 
+    def end_stuck(self, port: int, why: str) -> bool:
+        """End the engine at `port`. False if it is not ready."""
+        stuck = self._stuck
+        if self.state is not InstanceState.READY or port != self._port or stuck is None or stuck.done():
+            return False
+        stuck.set_result(why)
+        return True
+
     def drain(self, grace_seconds: float) -> None:
         """Finish running requests within the grace time, then stop. Repeated calls have no effect."""
         if self._is_draining:
@@ -142,27 +158,34 @@ class LocalReplica:
     async def _supervise(self, engine: Engine) -> None:
         health = asyncio.create_task(self._health(engine))
         ended = asyncio.create_task(engine.ended.wait())
+        stuck: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._stuck = stuck
         try:
-            await asyncio.wait({health, ended}, return_when=asyncio.FIRST_COMPLETED)
+            waits: set[asyncio.Future[Any]] = {health, ended, stuck}
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
             if not engine.ended.is_set():
                 engine.kill()
             why = health.result() if health.done() else None
             self._set_state(InstanceState.BACK_OFF)  # at once: the router must stop sending requests
-            self._remove(await engine.ending(), why)
+            ending = await engine.ending()
+            if stuck.done():
+                self._remove(ending, f"{stuck.result()} and was ended", ENGINE_STUCK)
+            else:
+                self._remove(ending, why)
         finally:
             health.cancel()
             ended.cancel()
             await asyncio.gather(health, ended, return_exceptions=True)
             engine.close()
 
-    def _remove(self, ending: Ending, why: str | None) -> None:
+    def _remove(self, ending: Ending, why: str | None, reason: str = ENGINE_ENDED) -> None:
         self._engine = None
         if self._is_draining:
             self._finish_removal()
             return
         self._record_failure(ending, why)
         lines = tuple(self.directory.last_lines())
-        self._publish_change(ReplicaVerb.EXITED, "EngineEnded", f"{self.name}: {self._message}", lines)
+        self._publish_change(ReplicaVerb.EXITED, reason, f"{self.name}: {self._message}", lines)
 
     def _finish_removal(self) -> None:
         self.directory.remove()

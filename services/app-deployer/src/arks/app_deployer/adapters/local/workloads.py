@@ -132,6 +132,14 @@ class LocalWorkloads:
         profile = self._profiles.machine(application.spec.effective_runtime)
         return profile.unsupported if profile is not None else ()
 
+    def end_stuck(self, key: Key, replica: str, port: int, why: str) -> bool:
+        group = self._groups.get(key)
+        known = group.replicas.get(replica) if group is not None else None
+        if known is None or not known.end_stuck(port, why):
+            return False
+        self._metrics.stuck(key)
+        return True
+
     def keys(self) -> set[Key]:
         return set(self._groups)
 
