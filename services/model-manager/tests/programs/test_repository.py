@@ -215,7 +215,7 @@ async def test_two_models_with_equal_files_share_their_bytes(hub: Hub, request_f
     assert WEIGHTS == stored(two)["model.gguf"]
 
 
-async def test_the_present_revision_stays_whole_until_the_new_revision_is(
+async def test_the_present_revision_stays_until_the_new_revision_is_whole(
     hub: Hub, request_for: DownloadRequest
 ) -> None:
     await downloaded(request_for)

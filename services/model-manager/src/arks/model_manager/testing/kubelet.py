@@ -128,6 +128,7 @@ class Kubelet:
         result = self._directory / f"{metadata['uid']}.result"
         directory = await self._mounted(pod)
         arguments = [argument.replace(RESULT_FILE, str(result)) for argument in container["args"]]
+        arguments = [argument.replace(f"--store={MOUNT_PATH}", f"--store={directory}") for argument in arguments]
         environment["MODEL_PATH"] = environment["MODEL_PATH"].replace(MOUNT_PATH, str(directory), 1)
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, *container["command"][1:], *arguments),
