@@ -157,6 +157,10 @@ test-kube: $(SYNCED) kube-binaries ## Run the tests that need a real kube-apiser
 	@# The test of bench waits the longest, so it starts first.
 	$(BIN)/pytest -m kube -n 2 --dist loadfile --no-loadscope-reorder bench charts services libs $(TEST)
 
+.PHONY: bench-proxy
+bench-proxy: $(SYNCED) ## Compare openai-proxy with direct gRPC; BENCH="--apart 24": prefill and decode apart with engines that do both
+	@GRPC_ENABLE_FORK_SUPPORT=0 $(BIN)/python -m bench.proxy $(BENCH)
+
 .PHONY: bench-kubernetes
 bench-kubernetes: $(SYNCED) kube-binaries ## Measure 500 applications and 2,000 tokens on an API server: start, idle, changes. BENCH="--number 100"
 	@$(BIN)/python -m bench.kubernetes $(BENCH)

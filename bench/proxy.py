@@ -1,6 +1,6 @@
 """Compares openai-proxy with gRPC directly, at an engine without a model, and uvicorn with granian.
 
-usage: python -m bench.proxy [--requests 3000] [--server uvicorn|granian] [--apart 64]
+usage: make bench-proxy BENCH="[--requests 3000] [--server uvicorn|granian] [--apart 24]"
 
 Figures of a busy machine are high; the differences within a run are what counts, and chunks per second of the proxy's
 own CPU.
