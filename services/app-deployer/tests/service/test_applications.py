@@ -12,6 +12,7 @@ from arks.app_deployer.domain.workload import Change, ObservedReplica, ObservedW
 from arks.app_deployer.service.applications import ApplicationController
 from arks.app_deployer.service.controller import FINALIZER, ModelViews
 from arks.app_deployer.service.disaggregated import DisaggregatedController
+from arks.app_deployer.service.scaling import Scaling
 from arks.app_deployer.service.triggers import Triggers
 from arks.app_deployer.testing.no_disaggregated import NoDisaggregatedWorkloads
 from arks.contracts.resources import (
@@ -21,7 +22,7 @@ from arks.contracts.resources import (
     ArksDisaggregatedApplication,
     InstanceState,
 )
-from arks.events.v1.facts_pb2 import ModelFact, ReplicasFact
+from arks.events.v1.facts_pb2 import ModelFact, ReplicasFact, ScalingFact
 from arks.kit.cache import Cache
 from arks.kit.key import Key
 from arks.kit.reconcile import Requeue
@@ -81,6 +82,7 @@ class Harness:
             FakeResources[ArksDisaggregatedApplication](),
         )
         self.models: Cache[ModelFact] = Cache()
+        self.scaling: Cache[ScalingFact] = Cache()
         self.workloads = FakeWorkloads()
         self.events, self.facts = FakePublisher(), FakeFacts[ReplicasFact](clock)
         self.announcer = BusAnnouncer(self.events, self.facts)
@@ -95,6 +97,7 @@ class Harness:
             announcer=self.announcer,
             clock=self.clock,
             grace_seconds=30.0,
+            scaling=Scaling(self.scaling),
         )
         return self.deployer
 
@@ -257,6 +260,7 @@ def _watch(harness: Harness) -> Triggers:
         applications=harness.applications,
         disaggregated=harness.disaggregated,
         models=harness.models,
+        scaling=Scaling(harness.scaling),
         workloads=harness.workloads,
         disaggregated_workloads=NoDisaggregatedWorkloads(),
         announcer=harness.announcer,
@@ -300,3 +304,14 @@ async def test_a_standby_publishes_nothing_until_it_leads(harness: Harness) -> N
     assert not harness.facts.completed
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_the_number_of_an_autoscaler_is_carried_out_and_published(harness: Harness) -> None:
+    harness.apply(replicas=1)
+    harness.model()
+    harness.scaling.apply(Key("default", "chat"), ScalingFact(namespace="default", application="app", replicas=3))
+    await harness.deployer.reconcile(KEY)
+    assert 3 == harness.workloads.applied[-1].application.spec.replicas
+    fact = harness.facts.get(KEY)
+    assert fact is not None
+    assert 3 == fact.desired

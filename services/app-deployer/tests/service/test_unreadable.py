@@ -10,6 +10,7 @@ from arks.app_deployer.domain.workload import ObservedReplica, ObservedWorkload
 from arks.app_deployer.service.applications import ApplicationController
 from arks.app_deployer.service.controller import FINALIZER, BaseController, ModelViews
 from arks.app_deployer.service.disaggregated import DisaggregatedController
+from arks.app_deployer.service.scaling import Scaling
 from arks.contracts.resources import ArksApplication, ArksDisaggregatedApplication, InstanceState
 from arks.events.v1.facts_pb2 import ReplicasFact
 from arks.kit.cache import Cache
@@ -88,6 +89,7 @@ class Subject:
                 announcer=announcer,
                 clock=clock,
                 grace_seconds=30.0,
+                scaling=Scaling(Cache()),
             )
 
 

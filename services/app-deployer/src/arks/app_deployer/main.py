@@ -11,10 +11,11 @@ from arks.app_deployer.config import Settings
 from arks.app_deployer.service.applications import ApplicationController
 from arks.app_deployer.service.controller import ModelViews
 from arks.app_deployer.service.disaggregated import DisaggregatedController
+from arks.app_deployer.service.scaling import Scaling
 from arks.app_deployer.service.triggers import Triggers
 from arks.contracts.resources import ArksApplication, ArksDisaggregatedApplication
 from arks.contracts.subjects import Facts
-from arks.events.v1.facts_pb2 import ModelFact, ReplicasFact
+from arks.events.v1.facts_pb2 import ModelFact, ReplicasFact, ScalingFact
 from arks.kit.app import App
 from arks.kit.home import Home
 from arks.kit.start import home_from_environment
@@ -30,6 +31,7 @@ def build(settings: Settings, home: Home, environment: Mapping[str, str] | None 
     models = home.facts(Facts.MODELS, ModelFact).cache
     announcer = BusAnnouncer(home.outbox, home.fact_writer(Facts.REPLICAS, ReplicasFact), notice=parts.notice)
     views = ModelViews(models, home.clock)
+    scaling = Scaling(home.facts(Facts.SCALING, ScalingFact).cache)
     deployer = ApplicationController(
         applications=applications,
         models=views,
@@ -37,6 +39,7 @@ def build(settings: Settings, home: Home, environment: Mapping[str, str] | None 
         announcer=announcer,
         clock=home.clock,
         grace_seconds=settings.grace_seconds,
+        scaling=scaling,
     )
     others = DisaggregatedController(
         applications=disaggregated,
@@ -52,6 +55,7 @@ def build(settings: Settings, home: Home, environment: Mapping[str, str] | None 
         applications=applications,
         disaggregated=disaggregated,
         models=models,
+        scaling=scaling,
         workloads=parts.workloads,
         disaggregated_workloads=parts.disaggregated_workloads,
         announcer=announcer,

@@ -1,21 +1,31 @@
 """Wiring of metrics."""
 
+from arks.contracts.resources import ArksAutoscaler
 from arks.contracts.subjects import Facts
-from arks.events.v1.facts_pb2 import ReplicasFact
+from arks.events.v1.facts_pb2 import ReplicasFact, ScalingFact
 from arks.kit.app import App
 from arks.kit.home import Home
+from arks.kit.reconcile import Controller, FirstPass
+from arks.kit.resource_events import ResourceEvents
 from arks.kit.start import home_from_environment
+from arks.kit.status import StatusWriter
 from arks.kit.types import AsyncCallable
+from arks.metrics.adapters.autoscalers import AutoscalerGauges
 from arks.metrics.adapters.engines import HttpEngines
 from arks.metrics.adapters.facts import follow
 from arks.metrics.adapters.gpus import find_gpus
 from arks.metrics.adapters.metrics import GpuGauges, ReplicaGauges
 from arks.metrics.adapters.reports import NatsReports
+from arks.metrics.adapters.usage import UsageFollower
 from arks.metrics.config import Settings
 from arks.metrics.domain.rates import Windows
+from arks.metrics.domain.scaling.traffic import Ended
 from arks.metrics.service.collector import Collector
 from arks.metrics.service.gpus import GpuWatch
 from arks.metrics.service.ports import Engines, Gpus, ReadPolicy, Reports
+from arks.metrics.service.scaling.applications import Applications
+from arks.metrics.service.scaling.autoscalers import Autoscalers
+from arks.metrics.service.scaling.targets import Targets
 
 
 def build(
@@ -42,11 +52,45 @@ def build(
     follow(home.facts(Facts.REPLICAS, ReplicasFact).cache, collector)
     home.registry.register(ReplicaGauges(collector, home.clock))
     tasks: list[AsyncCallable] = [collector.run]
+    scaling, usage = _scaling(settings, home, collector)
     if gpus is not None:
         watch = GpuWatch(gpus, collector, settings.gpu_interval_seconds)
         home.registry.register(GpuGauges(watch))
         tasks.append(watch.run)
-    return App("metrics", home, tasks=tasks, starts=[http.start], stops=[http.stop])
+    return App("metrics", home, controllers=[scaling], tasks=tasks, starts=[http.start, usage.start], stops=[http.stop])
+
+
+def _scaling(settings: Settings, home: Home, collector: Collector) -> tuple[Controller, UsageFollower]:
+    """The controller of autoscalers, and the follower of the gateway's records that they need."""
+    autoscalers = home.resources(ArksAutoscaler)
+    targets = Targets(autoscalers.cache)
+    applications = Applications(home.facts(Facts.REPLICAS, ReplicasFact).cache, collector, home.clock)
+    facts = home.fact_writer(Facts.SCALING, ScalingFact)
+    work = Autoscalers(
+        resources=autoscalers,
+        targets=targets,
+        applications=applications,
+        facts=facts,
+        events=ResourceEvents(home.outbox),
+        clock=home.clock,
+        statuses=StatusWriter(autoscalers, home.clock),
+        interval_seconds=settings.scaling_interval_seconds,
+    )
+    controller = Controller(
+        "autoscalers",
+        work.reconcile,
+        clock=home.clock,
+        first_pass=FirstPass(autoscalers.cache.existing, facts.complete, facts.keep),
+    )
+    autoscalers.cache.subscribe(controller.enqueue)
+    home.registry.register(AutoscalerGauges(autoscalers.cache))
+
+    def take(namespace: str, endpoint: str, request: Ended) -> None:
+        for application in applications.take(namespace, endpoint, request):
+            for scaler in targets.scalers_of(application):
+                controller.enqueue(scaler)
+
+    return controller, UsageFollower(home.bus, take)
 
 
 def _policy(settings: Settings) -> ReadPolicy:

@@ -72,7 +72,10 @@ class ScalingPace(ApiModel):
 
     window_seconds: Seconds | None = Field(
         default=None,
-        description="How long fewer replicas (scale-down) or more (scale-up) must be wanted; default 300 down, 0 up.",
+        description=(
+            "How long fewer replicas (scale-down) or more (scale-up) must be wanted; default 0 up, 300 down, "
+            "where it is at least 60."
+        ),
     )
     step: Positive | None = Field(
         default=None, description="Most replicas that are added or removed within `stepSeconds`; default: no limit."

@@ -10,6 +10,7 @@ from arks.app_deployer.domain.progress import Deadlines, rolling_out, signature
 from arks.app_deployer.domain.status import ModelView, status_of
 from arks.app_deployer.domain.workload import Change, ObservedWorkload, Refusal, Workload
 from arks.app_deployer.service.controller import Announcer, BaseController, ModelViews, soonest
+from arks.app_deployer.service.scaling import Scaling
 from arks.contracts.resources import ArksApplication, ArksApplicationStatus
 from arks.events.v1.facts_pb2 import ReplicasFact
 from arks.kit.clock import Clock
@@ -66,17 +67,20 @@ class ApplicationController(BaseController[ArksApplication]):
         announcer: Announcer,
         clock: Clock,
         grace_seconds: float,
+        scaling: Scaling,
     ) -> None:
         super().__init__(applications, announcer)
         self._models = models
         self._workloads = workloads
         self._clock = clock
         self._grace_seconds = grace_seconds
+        self._scaling = scaling
         self._deadlines = Deadlines()
         self._statuses = StatusWriter[ArksApplication, ArksApplicationStatus](applications, clock)
 
     async def _reconcile_existing(self, key: Key, application: ArksApplication) -> Requeue | None:
         await self._ensure_finalizer(key, application)
+        application = self._scaling.apply(key, application)
         self._announce_created(application)
         model = self._models.of(key, application.spec.model.name)
         problem = self._workloads.problem(application)
@@ -153,7 +157,7 @@ class ApplicationController(BaseController[ArksApplication]):
         if application is None:
             return
         observed = self._workloads.observe(key)
-        self._announcer.fact(key, self._fact(application, observed))
+        self._announcer.fact(key, self._fact(self._scaling.apply(key, application), observed))
         if change.verb is not None:
             self._announcer.replica_event(application, change, observed)
 

@@ -4,6 +4,7 @@ from arks.app_deployer.domain.workload import Change
 from arks.app_deployer.service.applications import ApplicationController, Workloads
 from arks.app_deployer.service.controller import Announcer
 from arks.app_deployer.service.disaggregated import DisaggregatedController, DisaggregatedWorkloads
+from arks.app_deployer.service.scaling import Scaling
 from arks.contracts.resources import ArksApplication, ArksDisaggregatedApplication
 from arks.events.v1.facts_pb2 import ModelFact
 from arks.kit.backoff import Backoff
@@ -28,6 +29,7 @@ class Triggers:
         applications: Resources[ArksApplication],
         disaggregated: Resources[ArksDisaggregatedApplication],
         models: Cache[ModelFact],
+        scaling: Scaling,
         workloads: Workloads,
         disaggregated_workloads: DisaggregatedWorkloads,
         announcer: Announcer,
@@ -60,6 +62,7 @@ class Triggers:
         disaggregated.cache.subscribe(self._disaggregated_controller.enqueue)
         models.subscribe(lambda key: _enqueue(self._controller, deployer.users_of(key)))
         models.subscribe(lambda key: _enqueue(self._disaggregated_controller, disaggregated_deployer.users_of(key)))
+        scaling.subscribe(self._controller.enqueue)
         workloads.subscribe(self._on_change)
         disaggregated_workloads.subscribe(self._on_disaggregated_change)
 

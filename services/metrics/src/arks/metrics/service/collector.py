@@ -39,6 +39,10 @@ class Collector:
             )
         self._changed.set()
 
+    def watch(self, key: Key) -> ApplicationWatch | None:
+        """The watch of an application; None while it has no replicas to read."""
+        return self._watches.get(key)
+
     def watches(self) -> Iterator[ApplicationWatch]:
         return iter(list(self._watches.values()))
 

@@ -72,3 +72,8 @@ def replicas_for(capacity: Capacity, tokens_per_second: float) -> float | None:
         return None
     load = max(0.0, tokens_per_second) / full
     return load + capacity.room * math.sqrt(load)
+
+
+def from_full(tokens_per_second: float) -> Capacity:
+    """As measured by an earlier run."""
+    return Capacity(held=tokens_per_second / _EXPLORE)

@@ -1,8 +1,11 @@
 """What an autoscaler shall do, as plain values."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from arks.contracts.resources import ArksAutoscalerSpec, ScalingMode, ScalingObjectives, ScalingPace, ScalingSchedule
+
+LEAST_DOWN_SECONDS = 60.0
+"""Of the window of scale-down: false signals are recognised within 45 s."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,13 +64,14 @@ class Policy:
 
     @classmethod
     def of(cls, spec: ArksAutoscalerSpec) -> "Policy":
+        down = Pace.of(spec.scale_down, 300.0)
         return cls(
             minimum=spec.min_replicas,
             maximum=spec.max_replicas,
             objectives=Objectives.of(spec.objectives),
             advise=spec.mode is ScalingMode.ADVISE,
             up=Pace.of(spec.scale_up, 0.0),
-            down=Pace.of(spec.scale_down, 300.0),
+            down=replace(down, window_seconds=max(down.window_seconds, LEAST_DOWN_SECONDS)),
             idle_seconds=float(spec.idle_seconds),
             schedules=tuple(spec.schedules),
         )

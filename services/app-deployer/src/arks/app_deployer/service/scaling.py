@@ -1,0 +1,50 @@
+"""How many replicas an application shall have: as its autoscaler wants, otherwise as its spec has it."""
+
+from collections.abc import Callable
+
+from arks.contracts.resources import ArksApplication
+from arks.events.v1.facts_pb2 import ScalingFact
+from arks.kit.cache import Cache
+from arks.kit.key import Key
+
+
+class Scaling:
+    """The facts of autoscalers by the application that each scales. While a fact exists it counts, however old it is:
+    an unavailable `metrics` changes no number."""
+
+    def __init__(self, facts: Cache[ScalingFact]) -> None:
+        self._facts = facts
+        self._targets: dict[Key, Key] = {}
+        self._by_application: dict[Key, set[Key]] = {}
+        self._listeners: list[Callable[[Key], None]] = []
+        facts.subscribe(self._changed)
+
+    def subscribe(self, listener: Callable[[Key], None]) -> None:
+        """`listener` is called with each application whose wanted number may have changed."""
+        self._listeners.append(listener)
+
+    def wanted(self, application: Key) -> int | None:
+        """Replicas that an autoscaler wants; of several autoscalers the first by name counts."""
+        scalers = self._by_application.get(application)
+        fact = self._facts.get(min(scalers)) if scalers else None
+        return None if fact is None else fact.replicas
+
+    def apply(self, key: Key, application: ArksApplication) -> ArksApplication:
+        """The application with the number of replicas that counts."""
+        wanted = self.wanted(key)
+        if wanted is None or wanted == application.spec.replicas:
+            return application
+        return application.model_copy(update={"spec": application.spec.model_copy(update={"replicas": wanted})})
+
+    def _changed(self, scaler: Key) -> None:
+        fact = self._facts.get(scaler)
+        target = None if fact is None else Key(fact.namespace, fact.application)
+        before = self._targets.pop(scaler, None)
+        if before is not None:
+            self._by_application[before].discard(scaler)
+        if target is not None:
+            self._targets[scaler] = target
+            self._by_application.setdefault(target, set()).add(scaler)
+        for application in {key for key in (before, target) if key is not None}:
+            for listener in self._listeners:
+                listener(application)

@@ -1,0 +1,1 @@
+"""Autoscalers: what is measured of their applications, decided, and written."""

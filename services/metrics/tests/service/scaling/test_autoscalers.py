@@ -1,0 +1,266 @@
+"""Autoscalers with everything around them played by fakes: decisions become facts, statuses and events."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from arks.contracts.facts import ReplicaFact, ReplicaState
+from arks.contracts.resources import ArksAutoscaler, ArksAutoscalerStatus
+from arks.events.v1.facts_pb2 import ReplicasFact, ScalingFact
+from arks.kit.cache import Cache
+from arks.kit.key import Key
+from arks.kit.reconcile import Requeue
+from arks.kit.resource_events import ResourceEvents
+from arks.kit.status import StatusWriter
+from arks.kit.testing.clock import FakeClock
+from arks.kit.testing.fakes import FakeFacts, FakePublisher, FakeResources
+from arks.metrics.domain.engines import Snapshot
+from arks.metrics.domain.rates import Rates
+from arks.metrics.domain.replicas import Reading, Replica, ReplicaReport
+from arks.metrics.domain.scaling.traffic import Ended
+from arks.metrics.service.scaling.applications import Applications
+from arks.metrics.service.scaling.autoscalers import Autoscalers
+from arks.metrics.service.scaling.targets import Targets
+
+SCALER, APPLICATION = Key("default", "chat"), Key("default", "app")
+
+
+class Watch:
+    """Pages of the ready replicas."""
+
+    def __init__(self) -> None:
+        self.pages: dict[Replica, ReplicaReport] = {}
+
+    def reports(self) -> dict[Replica, ReplicaReport]:
+        return self.pages
+
+
+class Harness:
+    def __init__(self, clock: FakeClock) -> None:
+        self.clock = clock
+        self.autoscalers = FakeResources[ArksAutoscaler]()
+        self.replicas: Cache[ReplicasFact] = Cache()
+        self.watch_of_app = Watch()
+        self.facts, self.published = FakeFacts[ScalingFact](clock), FakePublisher()
+        self.restart()
+
+    def watch(self, key: Key) -> Watch | None:
+        return self.watch_of_app if key == APPLICATION else None
+
+    def restart(self) -> None:
+        """metrics, newly started."""
+        self.applications = Applications(self.replicas, self, self.clock)  # type: ignore[arg-type]
+        self.scalers = Autoscalers(
+            resources=self.autoscalers,
+            targets=Targets(self.autoscalers.cache),
+            applications=self.applications,
+            facts=self.facts,
+            events=ResourceEvents(self.published),
+            clock=self.clock,
+            statuses=StatusWriter(self.autoscalers, self.clock),
+            interval_seconds=5.0,
+        )
+
+    def apply(self, name: str = "chat", **spec: Any) -> None:
+        given = {"target": {"name": "app"}, "maxReplicas": 5, "objectives": {"slotUsePercent": 50}, **spec}
+        metadata = {"name": name, "uid": name, "generation": 1}
+        before = self.autoscalers.cache.get(Key("default", name))
+        made = ArksAutoscaler.from_dict({"metadata": metadata, "spec": given})
+        self.autoscalers.put(made.model_copy(update={"status": before.status if before else None}))
+
+    def serve(self, ready: int, *, starting: int = 0, running: float = 0.0, tokens: float = 0.0) -> None:
+        """Replicas of four slots with so many running requests each."""
+        states = [ReplicaState.READY] * ready + [ReplicaState.STARTING] * starting
+        facts = [
+            ReplicaFact(f"app-{number}", "127.0.0.1", 9000 + number, state, slots=4)
+            for number, state in enumerate(states)
+        ]
+        fact = ReplicasFact(
+            namespace="default",
+            application="app",
+            served_model="m",
+            runtime="vllm",
+            desired=1,
+            replicas=[replica.to_message() for replica in facts],
+        )
+        snapshot = Snapshot(running_requests=running, waiting_requests=0.0, generation_tokens=tokens)
+        reading = Reading(snapshot, Rates(), self.clock.now(), 0.001)
+        self.watch_of_app.pages = {
+            Replica(replica.name, replica.host, replica.port, 4): ReplicaReport(reading, "")
+            for replica in facts
+            if replica.state is ReplicaState.READY
+        }
+        self.replicas.apply(APPLICATION, fact)
+
+    async def pass_(self, seconds: float = 5.0) -> None:
+        for _ in range(int(seconds / 5)):
+            self.clock.advance(5)
+            assert Requeue(5.0) == await self.scalers.reconcile(SCALER)
+
+    @property
+    def wanted(self) -> int | None:
+        fact = self.facts.get(SCALER)
+        return None if fact is None else fact.replicas
+
+    @property
+    def status(self) -> ArksAutoscalerStatus:
+        status = self.autoscalers.current(SCALER).status
+        assert status is not None
+        return status
+
+
+@pytest.fixture
+def harness(clock: FakeClock) -> Harness:
+    return Harness(clock)
+
+
+async def test_a_decision_becomes_a_fact_a_status_and_an_event(harness: Harness) -> None:
+    harness.apply()
+    harness.serve(1, running=4)
+    await harness.pass_()
+    assert 2 == harness.wanted
+    assert (1, 2, "Load") == (harness.status.replicas, harness.status.wanted_replicas, harness.status.reason)
+    assert [100] == [objective.current for objective in harness.status.objectives]
+    assert ["scaled"] == harness.published.verbs
+    assert "from 1 to 2" in harness.published.published[0].event.message
+
+
+async def test_advice_is_written_and_never_carried_out(harness: Harness) -> None:
+    harness.apply(mode="Advise")
+    harness.serve(1, running=4)
+    await harness.pass_(30)
+    assert harness.wanted is None
+    assert 2 == harness.status.wanted_replicas
+    assert ["advised"] == harness.published.verbs
+
+
+async def test_a_request_that_finds_no_replica_wakes_its_application(harness: Harness) -> None:
+    harness.apply(minReplicas=0, idleSeconds=60)
+    harness.serve(1)
+    await harness.pass_(70)
+    assert (0, "Idle") == (harness.wanted, harness.status.reason)
+    harness.serve(0)
+    await harness.pass_()
+    assert {APPLICATION} == harness.applications.take("default", "m", Ended("", 0))
+    await harness.pass_()
+    assert (1, "RequestsWait") == (harness.wanted, harness.status.reason)
+
+
+async def test_a_page_that_stands_still_under_traffic_keeps_the_replicas(harness: Harness) -> None:
+    harness.apply(scaleDown={"windowSeconds": 10})
+    harness.serve(1, running=4)
+    await harness.pass_()
+    harness.serve(2, running=0, tokens=7)
+    for _ in range(40):
+        harness.applications.take("default", "m", Ended("127.0.0.1:9000", 10))
+        await harness.pass_()
+    assert (2, "SignalsDoubtful") == (harness.wanted, harness.status.reason)
+    assert [None] == [objective.current for objective in harness.status.objectives]
+
+
+async def test_the_start_of_a_replica_is_measured(harness: Harness) -> None:
+    harness.apply()
+    harness.serve(1, starting=1)
+    harness.clock.advance(42)
+    harness.serve(2)
+    await harness.pass_()
+    assert 42 == harness.status.start_seconds
+
+
+async def test_a_restart_keeps_the_number_and_what_was_measured(harness: Harness) -> None:
+    harness.apply()
+    harness.serve(1, running=12)
+    await harness.pass_()
+    assert 5 == harness.wanted
+    harness.facts = FakeFacts[ScalingFact](harness.clock)
+    harness.restart()
+    harness.serve(5, running=2)
+    await harness.pass_(60)
+    assert 5 == harness.wanted
+
+
+async def test_the_maximum_is_a_condition(harness: Harness) -> None:
+    harness.apply(maxReplicas=2)
+    harness.serve(1, running=16)
+    await harness.pass_()
+    limited = next(condition for condition in harness.status.conditions if condition.type == "Limited")
+    assert ("True", "AtMaximum") == (limited.status, limited.reason)
+    assert "maximum 2, 8 needed" in limited.message
+
+
+@pytest.mark.parametrize(
+    ("spec", "reason"),
+    [
+        ({"target": {"name": "none"}}, "NoApplication"),
+        ({"schedules": [{"name": "s", "start": "61 * * * *", "end": "0 0 * * *"}]}, "InvalidSchedule"),
+        (
+            {"schedules": [{"name": "s", "start": "1 * * * *", "end": "0 0 * * *", "timeZone": "Mars"}]},
+            "InvalidSchedule",
+        ),
+    ],
+)
+async def test_what_cannot_be_decided_is_a_reason(harness: Harness, spec: dict[str, Any], reason: str) -> None:
+    harness.apply(**spec)
+    harness.serve(1)
+    await harness.pass_()
+    assert (reason, None) == (harness.status.reason, harness.wanted)
+    assert ["False"] == [c.status for c in harness.status.conditions if c.type == "Ready"]
+
+
+async def test_a_second_autoscaler_of_an_application_does_nothing(harness: Harness) -> None:
+    harness.apply("another")
+    harness.apply()
+    harness.serve(1)
+    await harness.pass_()
+    assert ("OtherAutoscaler", None) == (harness.status.reason, harness.wanted)
+
+
+async def test_a_deleted_autoscaler_leaves_no_fact_and_an_unreadable_keeps_it(harness: Harness) -> None:
+    harness.apply()
+    harness.serve(1)
+    await harness.pass_()
+    harness.autoscalers.put_unreadable(SCALER)
+    await harness.pass_()
+    assert 1 == harness.wanted
+    harness.autoscalers.remove(SCALER)
+    assert await harness.scalers.reconcile(SCALER) is None
+    assert harness.wanted is None
+
+
+async def test_figures_alone_are_written_once_a_minute(harness: Harness) -> None:
+    harness.apply()
+    harness.serve(1, running=1)
+    await harness.pass_()
+    written = len(harness.autoscalers.statuses)
+    for step in range(24):
+        harness.serve(1, running=1 + step % 2 / 2)
+        await harness.pass_()
+    assert len(harness.autoscalers.statuses) - written <= 3
+
+
+async def test_a_schedule_is_carried_out_a_start_up_time_earlier(harness: Harness) -> None:
+    at = harness.clock.now()
+    start = f"{(at.minute + 3) % 60} {at.hour} * * *"
+    harness.apply(schedules=[{"name": "s", "start": start, "end": "0 23 * * *", "minReplicas": 3}])
+    harness.serve(1)
+    await harness.pass_(60)
+    assert 1 == harness.wanted
+    await harness.pass_(75)
+    assert 3 == harness.wanted
+    assert "minimum 3 (schedule s)" in harness.published.published[-1].event.message
+
+
+def test_requests_are_counted_by_the_replica_that_answered(harness: Harness) -> None:
+    harness.serve(1)
+    for _ in range(6):
+        harness.applications.take("default", "m", Ended("127.0.0.1:9000", 30, 0.5, 0.02))
+    harness.applications.take("default", "m", Ended("10.0.0.9:1", 30))
+    seen = harness.applications.observed(APPLICATION)
+    assert (6.0, 180.0, 0.5, 0.02) == (
+        seen.finished,
+        seen.tokens,
+        seen.first_token_seconds,
+        seen.inter_token_seconds,
+    )
+    assert replace(seen, at=0.0).refused == 0
