@@ -10,13 +10,17 @@ import pytest
 import pytest_asyncio
 from aiohttp import web
 
+from arks.contracts.resources import ArksAutoscaler
 from arks.contracts.subjects import LOAD_SUBJECTS, Facts
-from arks.events.v1.facts_pb2 import ReplicasFact, ReplicaState
+from arks.events.v1.facts_pb2 import ReplicasFact, ReplicaState, ScalingFact
 from arks.events.v1.load_pb2 import LoadReport, ReplicaLoad
+from arks.kit.bus import Bus
+from arks.kit.cache import Cache
 from arks.kit.facts import FactWriter
 from arks.kit.home import LocalHome
 from arks.kit.key import Key
 from arks.kit.ports import free_port
+from arks.kit.resources import LocalResources
 from arks.kit.testing.run import running, running_home
 from arks.kit.testing.servers import Server
 from arks.kit.testing.wait import eventually
@@ -61,6 +65,9 @@ class Service:
 
     facts: FactWriter[ReplicasFact]
     port: int
+    autoscalers: LocalResources[ArksAutoscaler]
+    scaling: Cache[ScalingFact]
+    bus: Bus
     reports: list[tuple[float, LoadReport]] = field(default_factory=list)
 
     def take(self, report: LoadReport) -> None:
@@ -123,12 +130,15 @@ async def service(nats: Server, tmp_path: Path) -> AsyncIterator[Service]:
         state_dir=tmp_path,
         http_port=free_port(),
         drain_seconds=1.0,
+        scaling_interval_seconds=0.2,
         load_read_timeout_seconds=2.0,
     )
     neighbour = LocalHome("neighbour", settings)
     writer = neighbour.fact_writer(Facts.REPLICAS, ReplicasFact)
     writer.complete()
-    service = Service(writer, settings.http_port)
+    autoscalers = LocalResources(neighbour.bus, ArksAutoscaler, neighbour.clock)
+    scaling = neighbour.facts(Facts.SCALING, ScalingFact).cache
+    service = Service(writer, settings.http_port, autoscalers, scaling, neighbour.bus)
     async with running_home(neighbour):
         await neighbour.bus.subscribe(LOAD_SUBJECTS, lambda payload: service.take(LoadReport.FromString(payload)))
         async with running(build(settings, LocalHome("metrics", settings))):

@@ -10,6 +10,7 @@ from arks.token_quota.domain.limits import BudgetUse, RateUse
 from arks.token_quota.service.admission import Admission, AdmitRequest, Granted, bearer
 from arks.token_quota.service.ports.ledger import Ledger
 from arks.token_quota.testing.fakes import BrokenLedger, FakeCounters, Harness, quota, token
+from arks.token_quota.testing.waking import no_waking
 
 RATES = [{"type": "rpm", "value": 5}, {"type": "tpm", "value": 1000}]
 LIMITED = [{"arksEndpoint": {"name": "qwen"}, "rateLimits": RATES}]
@@ -34,6 +35,7 @@ def make(harness: Harness, counters: FakeCounters, ledger: Ledger, clock: FakeCl
         harness.metrics,
         clock=clock,
         default_completion_tokens=512,
+        waking=no_waking(),
     )
 
 

@@ -21,6 +21,7 @@ from arks.token_quota.domain.time import Moment
 from arks.token_quota.service.admission import Admission, AdmitRequest, Granted
 from arks.token_quota.service.ports.ledger import Ledger
 from arks.token_quota.testing.fakes import Harness, token
+from arks.token_quota.testing.waking import no_waking
 
 pytestmark = pytest.mark.real
 
@@ -173,7 +174,15 @@ async def simulation(valkey: Server, harness: Harness, ledger: Ledger) -> AsyncI
         RedisCounters(RedisBatches(url, valkey.password, timeout_seconds=10), CollectorRegistry()) for _ in range(2)
     ]
     admissions = [
-        Admission(harness.index, replica, ledger, harness.metrics, clock=clock, default_completion_tokens=512)
+        Admission(
+            harness.index,
+            replica,
+            ledger,
+            harness.metrics,
+            clock=clock,
+            default_completion_tokens=512,
+            waking=no_waking(),
+        )
         for replica in counters
     ]
     harness.endpoint()

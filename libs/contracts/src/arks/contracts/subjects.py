@@ -96,3 +96,10 @@ def stuck_subject(namespace: str, application: str) -> str:
 
 
 STUCK_SUBJECTS = "arks.stuck.>"
+
+
+def demand_subject(namespace: str, endpoint: str) -> str:
+    return f"arks.demand.{encode(namespace)}.{encode(endpoint)}"
+
+
+DEMAND_SUBJECTS = "arks.demand.>"

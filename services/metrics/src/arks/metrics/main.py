@@ -5,12 +5,14 @@ from arks.contracts.subjects import Facts
 from arks.events.v1.facts_pb2 import ReplicasFact, ScalingFact
 from arks.kit.app import App
 from arks.kit.home import Home
+from arks.kit.key import Key
 from arks.kit.reconcile import Controller, FirstPass
 from arks.kit.resource_events import ResourceEvents
 from arks.kit.start import home_from_environment
 from arks.kit.status import StatusWriter
 from arks.kit.types import AsyncCallable
 from arks.metrics.adapters.autoscalers import AutoscalerGauges
+from arks.metrics.adapters.demand import DemandFollower
 from arks.metrics.adapters.engines import HttpEngines
 from arks.metrics.adapters.facts import follow
 from arks.metrics.adapters.gpus import find_gpus
@@ -52,16 +54,16 @@ def build(
     follow(home.facts(Facts.REPLICAS, ReplicasFact).cache, collector)
     home.registry.register(ReplicaGauges(collector, home.clock))
     tasks: list[AsyncCallable] = [collector.run]
-    scaling, usage = _scaling(settings, home, collector)
+    scaling, followers = _scaling(settings, home, collector)
     if gpus is not None:
         watch = GpuWatch(gpus, collector, settings.gpu_interval_seconds)
         home.registry.register(GpuGauges(watch))
         tasks.append(watch.run)
-    return App("metrics", home, controllers=[scaling], tasks=tasks, starts=[http.start, usage.start], stops=[http.stop])
+    return App("metrics", home, controllers=[scaling], tasks=tasks, starts=[http.start, *followers], stops=[http.stop])
 
 
-def _scaling(settings: Settings, home: Home, collector: Collector) -> tuple[Controller, UsageFollower]:
-    """The controller of autoscalers, and the follower of the gateway's records that they need."""
+def _scaling(settings: Settings, home: Home, collector: Collector) -> tuple[Controller, list[AsyncCallable]]:
+    """The controller of autoscalers, and the starts of what follows the gateway's requests."""
     autoscalers = home.resources(ArksAutoscaler)
     targets = Targets(autoscalers.cache)
     applications = Applications(home.facts(Facts.REPLICAS, ReplicasFact).cache, collector, home.clock)
@@ -86,11 +88,18 @@ def _scaling(settings: Settings, home: Home, collector: Collector) -> tuple[Cont
     home.registry.register(AutoscalerGauges(autoscalers.cache))
 
     def take(namespace: str, endpoint: str, request: Ended) -> None:
-        for application in applications.take(namespace, endpoint, request):
+        wake(applications.take(namespace, endpoint, request))
+
+    def take_refused(namespace: str, names: set[str], count: int) -> None:
+        wake(applications.take_refused(namespace, names, count))
+
+    def wake(waited_for: set[Key]) -> None:
+        """Decide at once."""
+        for application in waited_for:
             for scaler in targets.scalers_of(application):
                 controller.enqueue(scaler)
 
-    return controller, UsageFollower(home.bus, take)
+    return controller, [UsageFollower(home.bus, take).start, DemandFollower(home.bus, take_refused).start]
 
 
 def _policy(settings: Settings) -> ReadPolicy:

@@ -142,7 +142,7 @@ async def test_a_request_that_finds_no_replica_wakes_its_application(harness: Ha
     assert (0, "Idle") == (harness.wanted, harness.status.reason)
     harness.serve(0)
     await harness.pass_()
-    assert {APPLICATION} == harness.applications.take("default", "m", Ended("", 0))
+    assert {APPLICATION} == harness.applications.take_refused("default", {"chat-model", "m"}, 2)
     await harness.pass_()
     assert (1, "RequestsWait") == (harness.wanted, harness.status.reason)
 
@@ -216,7 +216,7 @@ async def test_a_second_autoscaler_of_an_application_does_nothing(harness: Harne
     assert ("OtherAutoscaler", None) == (harness.status.reason, harness.wanted)
 
 
-async def test_a_deleted_autoscaler_leaves_no_fact_and_an_unreadable_keeps_it(harness: Harness) -> None:
+async def test_a_deletion_removes_the_fact_and_an_unreadable_spec_keeps_it(harness: Harness) -> None:
     harness.apply()
     harness.serve(1)
     await harness.pass_()

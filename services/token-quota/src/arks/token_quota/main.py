@@ -5,7 +5,7 @@ from functools import partial
 from arks.contracts.gateway_token import TokenGate
 from arks.contracts.resources import ArksQuota, ArksToken, key_digest
 from arks.contracts.subjects import Facts
-from arks.events.v1.facts_pb2 import EndpointFact
+from arks.events.v1.facts_pb2 import EndpointFact, ScalingFact
 from arks.kit.app import App
 from arks.kit.home import Home
 from arks.kit.reconcile import Controller
@@ -37,6 +37,7 @@ from arks.token_quota.service.quotas import QuotaReconciler
 from arks.token_quota.service.reports import Reports
 from arks.token_quota.service.startup import Startup
 from arks.token_quota.service.tokens import TokenReconciler
+from arks.token_quota.service.waking import Waking
 
 
 def build(settings: TokenQuotaSettings, home: Home) -> App:
@@ -60,6 +61,7 @@ def build(settings: TokenQuotaSettings, home: Home) -> App:
     owners = KeyOwners(index, SqlKeyOwners(database), home.clock, settings.key_reserved_seconds)
     metrics = PrometheusMetrics(home.registry)
 
+    waking = Waking(home.facts(Facts.SCALING, ScalingFact).cache, home.bus)
     admission = Admission(
         index,
         counters,
@@ -67,6 +69,7 @@ def build(settings: TokenQuotaSettings, home: Home) -> App:
         metrics,
         clock=home.clock,
         default_completion_tokens=settings.default_completion_tokens,
+        waking=waking,
     )
     gates = Gates(
         gateway=TokenGate(read_secret(settings.gateway_token_file), settings.gateway_token_required),
@@ -108,6 +111,7 @@ def build(settings: TokenQuotaSettings, home: Home) -> App:
             startup.serve,
             keys.run,
             owners.run,
+            waking.run,
             *(startup.after_migration(part.run) for part in (projector, sweeper, ingest, pruner)),
         ],
         starts=[startup.migrate, owners.load],

@@ -128,7 +128,7 @@ class EndpointFact(_message.Message):
     def __init__(self, namespace: _Optional[str] = ..., name: _Optional[str] = ..., generation: _Optional[int] = ..., ready: _Optional[bool] = ..., reason: _Optional[str] = ..., message: _Optional[str] = ..., replicas: _Optional[_Iterable[_Union[RoutedReplica, _Mapping]]] = ..., updated_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., model: _Optional[str] = ..., engine_model: _Optional[str] = ..., unsupported: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class ScalingFact(_message.Message):
-    __slots__ = ("namespace", "application", "generation", "autoscaler", "replicas", "reason", "message", "updated_at")
+    __slots__ = ("namespace", "application", "generation", "autoscaler", "replicas", "reason", "message", "updated_at", "served_model", "start_seconds")
     NAMESPACE_FIELD_NUMBER: _ClassVar[int]
     APPLICATION_FIELD_NUMBER: _ClassVar[int]
     GENERATION_FIELD_NUMBER: _ClassVar[int]
@@ -137,6 +137,8 @@ class ScalingFact(_message.Message):
     REASON_FIELD_NUMBER: _ClassVar[int]
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
     UPDATED_AT_FIELD_NUMBER: _ClassVar[int]
+    SERVED_MODEL_FIELD_NUMBER: _ClassVar[int]
+    START_SECONDS_FIELD_NUMBER: _ClassVar[int]
     namespace: str
     application: str
     generation: int
@@ -145,4 +147,6 @@ class ScalingFact(_message.Message):
     reason: str
     message: str
     updated_at: _timestamp_pb2.Timestamp
-    def __init__(self, namespace: _Optional[str] = ..., application: _Optional[str] = ..., generation: _Optional[int] = ..., autoscaler: _Optional[str] = ..., replicas: _Optional[int] = ..., reason: _Optional[str] = ..., message: _Optional[str] = ..., updated_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    served_model: str
+    start_seconds: float
+    def __init__(self, namespace: _Optional[str] = ..., application: _Optional[str] = ..., generation: _Optional[int] = ..., autoscaler: _Optional[str] = ..., replicas: _Optional[int] = ..., reason: _Optional[str] = ..., message: _Optional[str] = ..., updated_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., served_model: _Optional[str] = ..., start_seconds: _Optional[float] = ...) -> None: ...

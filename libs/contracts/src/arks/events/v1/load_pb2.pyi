@@ -58,3 +58,15 @@ class LoadReport(_message.Message):
     measured_at: _timestamp_pb2.Timestamp
     replicas: _containers.RepeatedCompositeFieldContainer[ReplicaLoad]
     def __init__(self, namespace: _Optional[str] = ..., application: _Optional[str] = ..., measured_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., replicas: _Optional[_Iterable[_Union[ReplicaLoad, _Mapping]]] = ...) -> None: ...
+
+class DemandReport(_message.Message):
+    __slots__ = ("namespace", "endpoint", "model", "refused")
+    NAMESPACE_FIELD_NUMBER: _ClassVar[int]
+    ENDPOINT_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    REFUSED_FIELD_NUMBER: _ClassVar[int]
+    namespace: str
+    endpoint: str
+    model: str
+    refused: int
+    def __init__(self, namespace: _Optional[str] = ..., endpoint: _Optional[str] = ..., model: _Optional[str] = ..., refused: _Optional[int] = ...) -> None: ...

@@ -140,6 +140,18 @@ def endpoint_not_ready(model: str, reason: str) -> Rejection:
     )
 
 
+def endpoint_starting(model: str, seconds: int) -> Rejection:
+    """For an endpoint whose first replica starts because of this request; `seconds`: how long that takes."""
+    return Rejection(
+        503,
+        "endpoint_not_ready",
+        f"The model '{_preview(model)}' is starting: try again in {seconds} s.",
+        type="server_error",
+        headers=(("retry-after", str(seconds)), ("x-error-no-model-backends", _header_value(model))),
+        hold=MODEL_HOLD,
+    )
+
+
 def invalid_number(param: str, requirement: str) -> Rejection:
     return Rejection(
         400,

@@ -12,6 +12,7 @@ from weakref import WeakValueDictionary
 import structlog
 
 from arks.kit.clock import Clock
+from arks.kit.key import Key
 from arks.token_quota.domain import answers
 from arks.token_quota.domain.access import (
     EngineTerms,
@@ -35,11 +36,13 @@ from arks.token_quota.service.index import Index
 from arks.token_quota.service.ports.counters import Counters, CountersUnavailable, GrantCommand, GrantResult
 from arks.token_quota.service.ports.ledger import Ledger, LedgerUnavailable
 from arks.token_quota.service.ports.metrics import Metrics
+from arks.token_quota.service.waking import Waking
 
 log = structlog.get_logger(__name__)
 
 _BEARER = "bearer "
 _REBUILD_ATTEMPTS = 5
+_NOT_READY = 503
 
 
 class AdmitRequest(NamedTuple):
@@ -84,12 +87,14 @@ class Admission:
         *,
         clock: Clock,
         default_completion_tokens: int,
+        waking: Waking,
     ) -> None:
         self._index = index
         self._counters = counters
         self._ledger = ledger
         self._metrics = metrics
         self._clock = clock
+        self._waking = waking
         self._default_completion_tokens = default_completion_tokens
         self._lease_prefix = secrets.token_hex(6)  # of this process; with the number it makes an id
         self._lease_numbers = itertools.count()
@@ -138,6 +143,9 @@ class Admission:
         name = self._index.endpoint_of(policy, request.model)
         endpoint = self._index.endpoint(policy.namespace, name)
         rejection = reject_model(policy, request.model, name, endpoint) or reject_use(endpoint, request.uses)
+        if rejection is not None and endpoint is not None and rejection.status == _NOT_READY:
+            seconds = self._waking.retry_seconds(Key(policy.namespace, name), endpoint)
+            return rejection if seconds is None else answers.endpoint_starting(request.model, seconds)
         if rejection is not None or endpoint is None:
             return rejection or answers.unknown_model(request.model)
         permission = policy.permissions[name]

@@ -38,9 +38,6 @@ class Traffic:
 
     def add(self, ended: Ended, at: float) -> None:
         """`at`: monotonic seconds."""
-        if not ended.replica:
-            self.refused += 1
-            return
         self.finished += 1
         self.tokens += ended.tokens
         if ended.first_token_seconds is not None:

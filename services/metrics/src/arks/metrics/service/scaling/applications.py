@@ -54,6 +54,10 @@ class Applications:
         fact = self._facts.get(key)
         return 0 if fact is None else fact.desired
 
+    def served_model(self, key: Key) -> str:
+        fact = self._facts.get(key)
+        return "" if fact is None else fact.served_model
+
     def start_seconds(self, key: Key) -> float | None:
         """How long a replica needs to become ready; None before one was seen to."""
         found = self._applications.get(key)
@@ -67,10 +71,14 @@ class Applications:
             if key is not None:
                 self._applications[key].traffic.add(request, at)
             return set()
-        found = self._by_endpoint.get((namespace, endpoint), set())
+        return self.take_refused(namespace, {endpoint}, 1)
+
+    def take_refused(self, namespace: str, names: set[str], count: int) -> set[Key]:
+        """Count requests that found no replica, by the names of their model. Returns their applications."""
+        found = {key for name in names for key in self._by_endpoint.get((namespace, name), ())}
         for key in found:
-            self._applications[key].traffic.add(request, at)
-        return set(found)
+            self._applications[key].traffic.refused += count
+        return found
 
     def observed(self, key: Key) -> Observed:
         """What is measured now."""

@@ -123,7 +123,11 @@ class Autoscalers:
         record.current = wanted
         fact = self.facts.get(key)
         if fact is None or (fact.replicas, fact.generation) != (wanted, autoscaler.metadata.generation or 0):
-            self.facts.put(key, _fact(autoscaler, decision))
+            target = Key(key.namespace, autoscaler.spec.target.name)
+            made = _fact(autoscaler, decision)
+            made.served_model = self.applications.served_model(target)
+            made.start_seconds = round(record.memory.start_seconds)
+            self.facts.put(key, made)
         if wanted != before:
             self.events.publish(autoscaler, "scaled", reason=decision.why, message=decision.message)
 
@@ -158,7 +162,7 @@ class Autoscalers:
         return memory, self.applications.desired(target) if wanted is None else wanted
 
     def _bounds(self, record: _Record) -> Bounds:
-        """The bounds now: schedules change them at the begin of a minute, and a start-up time earlier than they say."""
+        """The bounds now: schedules change them at the begin of a minute, and begin a start-up time early."""
         now, policy = self.clock.now(), record.policy
         if policy.schedules and now >= record.bounds_until:
             present = bounds_at(now, policy.minimum, policy.maximum, policy.schedules)

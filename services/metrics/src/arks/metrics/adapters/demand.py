@@ -1,0 +1,33 @@
+"""Requests for endpoints without a ready replica, as token-quota reports them."""
+
+from collections.abc import Callable
+
+import structlog
+from google.protobuf.message import DecodeError
+
+from arks.contracts.subjects import DEMAND_SUBJECTS
+from arks.events.v1.load_pb2 import DemandReport
+from arks.kit.bus import Bus
+
+log = structlog.get_logger(__name__)
+
+Take = Callable[[str, set[str], int], None]
+"""Namespace, names of the model, number of requests."""
+
+
+class DemandFollower:
+    def __init__(self, bus: Bus, take: Take) -> None:
+        self._bus = bus
+        self._take = take
+
+    async def start(self) -> None:
+        await self._bus.subscribe(DEMAND_SUBJECTS, self.take_message)
+
+    def take_message(self, payload: bytes) -> None:
+        try:
+            report = DemandReport.FromString(payload)
+        except DecodeError as error:
+            log.warning("demand report not read", error=str(error))
+            return
+        names = {name for name in (report.endpoint, report.model) if name}
+        self._take(report.namespace, names, report.refused)
