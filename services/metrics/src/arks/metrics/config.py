@@ -22,6 +22,6 @@ class Settings(KitSettings):
     load_drain_window_seconds: float = Field(default=30.0, gt=1)
     """Finished requests a second are of this much busy time: long enough for generations of several seconds."""
     scaling_interval_seconds: float = Field(default=5.0, gt=0, le=15)
-    """Between two decisions of an autoscaler: a crowd is seen within it, and 1,000 autoscalers cost 5 % of a core."""
+    """Between two decisions of an autoscaler: a crowd is seen within it. Longer with more than 400 autoscalers."""
     gpu_interval_seconds: float = Field(default=1.0, gt=0)
     """Interval of polling NVML, if there is a GPU. Its counters change about that often."""

@@ -21,6 +21,8 @@ from arks.metrics.domain.scaling.status import problem_status, restored, same_bu
 from arks.metrics.service.scaling.applications import Applications
 from arks.metrics.service.scaling.targets import Targets
 
+DECISIONS_PER_SECOND = 80.0
+"""Of all autoscalers together: a thousand of them decide each 12.5 s, and cost less than 5 % of a core."""
 FIGURES_SECONDS = 60.0
 """Between two statuses that differ in figures only."""
 
@@ -68,7 +70,7 @@ class Autoscalers:
             await self.statuses.write(autoscaler, status)
             return Requeue(self.interval_seconds)
         await self._decide(key, autoscaler)
-        return Requeue(self.interval_seconds)
+        return Requeue(max(self.interval_seconds, len(self._records) / DECISIONS_PER_SECOND))
 
     def _forget(self, key: Key) -> None:
         """What exists and cannot be read keeps its fact."""
