@@ -390,3 +390,13 @@ def test_the_notes_are_short_and_name_the_address() -> None:
     notes = output.split("NOTES:\n", 1)[1].strip().splitlines()
     assert len(notes) < 20
     assert any("http://arks-gateway.arks-system:80/v1" in line for line in notes)
+
+
+def test_a_registry_may_end_in_a_slash(render: Any) -> None:
+    images = {
+        container["image"]
+        for pod in render({"image": {"registry": "registry.example.com/arks/"}}).pods().values()
+        for container in [*pod.get("initContainers", []), *pod["containers"]]
+    }
+    assert any(image.startswith("registry.example.com/arks/") for image in images)
+    assert not [image for image in images if "//" in image]

@@ -36,7 +36,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 
 {{/* (root, image): registry/repository:tag, or by digest. */}}
 {{- define "arks.image" -}}
-{{- $registry := .image.registry | default .root.Values.image.registry -}}
+{{- $registry := .image.registry | default .root.Values.image.registry | trimSuffix "/" -}}
 {{- $name := ternary (printf "%s/%s" $registry .image.repository) .image.repository (ne $registry "") -}}
 {{- if .image.digest -}}
 {{- printf "%s@%s" $name .image.digest -}}

@@ -92,12 +92,19 @@ def test_every_part_of_a_split_model_is_checked_and_counted(tmp_path: Path) -> N
     assert 2 * len(gguf_bytes()) == gguf.read(first).size_bytes
 
 
+def test_a_model_in_capitals_is_one(tmp_path: Path) -> None:
+    first = _write(tmp_path / "M-00001-of-00002.GGUF", b"")
+    _write(tmp_path / "M-00002-of-00002.GGUF", b"")
+    assert first == gguf.find(tmp_path)
+
+
 def test_a_directory_stands_for_its_only_model(tmp_path: Path) -> None:
     with pytest.raises(gguf.BadModelFile, match="no GGUF file"):
         gguf.find(tmp_path)
     first = _write(tmp_path / "m-00001-of-00002.gguf", b"")
     _write(tmp_path / "m-00002-of-00002.gguf", b"")
     _write(tmp_path / "mmproj-m.gguf", b"")
+    _write(tmp_path / "m-mmproj-f16.GGUF", b"")
     assert first == gguf.find(tmp_path)
     _write(tmp_path / "other.gguf", b"")
     with pytest.raises(gguf.BadModelFile, match="2 GGUF files"):

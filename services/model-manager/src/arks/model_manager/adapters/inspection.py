@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from arks.model_manager.adapters import marker
-from arks.model_manager.domain.engine_file import engine_file
+from arks.model_manager.domain.engine_file import engine_file, is_gguf
 from arks.model_manager.domain.observation import Content, StoredWeights
 from arks.model_manager.domain.storage_path import ARKS_DIRECTORY
 from arks.model_manager.domain.weights_source import WeightsSource
@@ -89,7 +89,7 @@ def _listed(directory: Path, if_empty: str) -> StoredWeights:
     size = 0
     for path in _files(directory):
         state = path.stat()
-        if path.suffix == ".gguf" and (fault := _fault_of(path, state)):
+        if is_gguf(path.name) and (fault := _fault_of(path, state)):
             return StoredWeights(Content.REFUSED, message=fault)
         names.append(str(path.relative_to(directory)))
         size += state.st_size
@@ -120,7 +120,7 @@ def _fault_of(path: Path, state: os.stat_result) -> str:
         return f"{path} is not readable for the user that Arks runs as"
     if state.st_size == 0:
         return f"{path} is empty"
-    if path.suffix == ".gguf":
+    if is_gguf(path.name):
         with path.open("rb") as file:
             magic = file.read(len(GGUF_MAGIC))
         if magic != GGUF_MAGIC:

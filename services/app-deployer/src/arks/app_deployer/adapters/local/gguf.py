@@ -29,7 +29,7 @@ _BLOCKS = {
     34: (256, 54), 35: (256, 66), 39: (32, 17),
 }
 # fmt: on
-_SHARD = re.compile(r"-(\d{5})-of-(\d{5})\.gguf$")
+_SHARD = re.compile(r"-(\d{5})-of-(\d{5})(\.gguf)$", re.IGNORECASE)
 
 
 class BadModelFile(Exception):
@@ -45,7 +45,7 @@ def find(path: Path) -> Path:
         return path
     if not path.is_dir():
         raise BadModelFile(f"there is no file {path}")
-    found = sorted(file for file in path.rglob("*.gguf") if not file.name.startswith("mmproj"))
+    found = sorted(file for file in path.rglob("*") if _is_model(file.name.lower()))
     firsts = [file for file in found if (shard := _SHARD.search(file.name)) is None or int(shard[1]) == 1]
     if not firsts:
         raise BadModelFile(f"no GGUF file in {path}: llama.cpp reads nothing else; choose a GGUF repository")
@@ -53,6 +53,11 @@ def find(path: Path) -> Path:
         names = ", ".join(file.name for file in firsts[:4])
         raise BadModelFile(f"{len(firsts)} GGUF files in {path} ({names} …): let the model's source allow only one")
     return firsts[0]
+
+
+def _is_model(name: str) -> bool:
+    """Whether a file in lower case is a model and no projector of one."""
+    return name.endswith(".gguf") and "mmproj" not in name
 
 
 def read(path: Path) -> ModelFile:
@@ -71,7 +76,7 @@ def _shards(path: Path) -> list[Path]:
     if (shard := _SHARD.search(path.name)) is None:
         return [path]
     stem = path.name[: shard.start()]
-    return [path.with_name(f"{stem}-{number:05d}-of-{shard[2]}.gguf") for number in range(1, int(shard[2]) + 1)]
+    return [path.with_name(f"{stem}-{number:05d}-of-{shard[2]}{shard[3]}") for number in range(1, int(shard[2]) + 1)]
 
 
 def _read_part(path: Path) -> dict[str, Any]:
