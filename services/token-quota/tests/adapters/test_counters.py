@@ -338,6 +338,16 @@ async def test_an_overrun_that_ends_in_a_later_minute_counts_there(counters: Red
     assert RateUse(0, 100, 1, 130) == (await read(counters, now=later))[0]
 
 
+async def test_a_stream_that_outlasts_its_reservation_counts_in_the_minute_of_its_end(counters: RedisCounters) -> None:
+    await fill(counters, request())
+    await grant(counters, request(1))
+    expired, ended = NOW + 660_000, NOW + 720_000
+    await apply(counters, 1, change(1, completion_tokens=20), closed(1), now=expired)
+    nothing = {"requests": 0, "reserved_prompt_tokens": 0, "reserved_completion_tokens": 0}
+    await apply(counters, 2, change("", **nothing, prompt_tokens=2, completion_tokens=900), now=ended)
+    assert (RateUse(0, 902, 1, 932), BudgetUse(12, 920, 0, 0)) == await read(counters, now=ended)
+
+
 async def test_a_lease_whose_answer_was_lost_is_returned_once_its_gateway_has_reported(counters: RedisCounters) -> None:
     await fill(counters, request())
     await grant(counters, request(1, demand=LeaseAmount(4, 40, 80)))

@@ -1,9 +1,20 @@
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from arks.contracts.resources import LimitType, QuotaType, RateLimitType
-from arks.token_quota.domain.lease import Hold, LeaseAmount, Validity, lease_validity, limit_hold, wanted
+from arks.token_quota.domain.lease import (
+    Hold,
+    LeaseAmount,
+    Validity,
+    lease_id,
+    lease_validity,
+    limit_hold,
+    quota_of_lease,
+    wanted,
+)
 from arks.token_quota.domain.limits import Account, Budget, Rates, RateUse, Violation, violations
 from arks.token_quota.domain.reservation import ReservationRequest
 from arks.token_quota.domain.time import Moment
@@ -135,3 +146,14 @@ def test_a_long_lease_ends_with_its_key_and_with_the_minute() -> None:
     assert (1000, 3000) == lease_validity(noon, noon.seconds + 3)
     assert (1000, 1000) == lease_validity(noon, noon.seconds + 0.5)
     assert (700, 700) == lease_validity(Moment(noon.milliseconds + 59_300))
+
+
+@given(st.text("ad-.9", max_size=130))
+def test_the_id_of_a_lease_names_its_budget_in_letters_that_gateways_accept(quota: str) -> None:
+    id_ = lease_id("0f1", quota)
+    assert re.fullmatch("[0-9a-z-]{1,253}", id_)
+    assert (quota if len(id_) > 3 else None) == quota_of_lease(id_)
+
+
+def test_a_lease_with_the_longest_name_of_a_budget_does_not_name_it() -> None:
+    assert ("0f1", None) == (lease_id("0f1", 253 * "q"), quota_of_lease("0f1"))

@@ -68,6 +68,12 @@ def test_a_correction_goes_to_the_day_and_the_budget_of_the_charge() -> None:
     assert ("former", STARTED_AT_MILLISECONDS) == (entry.quota, entry.started_at_milliseconds)
 
 
+def test_a_request_is_charged_to_the_budget_of_its_grant() -> None:
+    leases = {"abc1-team--budget": "team-budget", "abc2-": "", "abc3": "q", "": "q"}
+    records = [record(f"r{number}", lease=lease) for number, lease in enumerate(leases)]
+    assert list(leases.values()) == [entry.quota for entry in posting(batch(*records)).entries]
+
+
 def test_daily_sums_move_a_corrected_request_from_one_source_to_the_other() -> None:
     sums = daily_sums("team", posting(batch(reservation(), record())).entries)
     key = DayKey("team", "tom", "qwen", "q", int(UsageSource.RESERVATION), DAY)

@@ -277,7 +277,7 @@ async def test_no_two_leases_have_the_same_id(
             await granted(part, call())
     leases = {command.lease for command in counters.granted}
     assert 40 == len(leases)
-    assert all(re.fullmatch("[0-9a-z]{12,}", lease) for lease in leases)
+    assert all(re.fullmatch("[0-9a-z]{12,}-", lease) for lease in leases)
 
 
 async def test_the_gateway_may_repeat_a_rejection_for_a_second_at_most(

@@ -24,6 +24,7 @@ from arks.token_quota.service.admission import Admission, AdmitRequest, Granted
 from arks.token_quota.service.lease_changes import LeaseWatch
 from arks.token_quota.service.ports.counters import CountersUnavailable
 from arks.token_quota.service.ports.ledger import UsageFilter
+from arks.token_quota.service.repeated_admissions import RepeatedAdmissions
 from arks.token_quota.service.reports import Reports
 
 log = structlog.get_logger(__name__)
@@ -85,6 +86,7 @@ class Api:
         tracer: Tracer | None = None,
     ) -> None:
         self._admission = admission
+        self._repeats = RepeatedAdmissions(admission.admit)
         self._leases = leases
         self._reports = reports
         self._gates = gates or Gates()
@@ -119,16 +121,21 @@ class Api:
             return _reject(answer, answers.method_not_allowed("POST"))
         request = read_admit_request(scope.headers)
         if self._tracer.enabled:
-            decided = await self._decide_traced(request, scope.headers.get(TRACEPARENT))
+            decided = await self._decide_traced(request, scope.headers)
         else:
-            decided = request if isinstance(request, Rejection) else await self._admission.admit(request)
+            decided = await self._decide(request, scope.headers)
         if isinstance(decided, Rejection):
             return _reject_held(answer, decided)
         return answer.response_empty(200, grant_headers(decided))
 
-    async def _decide_traced(self, request: AdmitRequest | Rejection, parent: str | None) -> Granted | Rejection:
-        with self._tracer.span("admit", parent=parent) as span:
-            decided = request if isinstance(request, Rejection) else await self._admission.admit(request)
+    async def _decide(self, request: AdmitRequest | Rejection, headers: Headers) -> Granted | Rejection:
+        if isinstance(request, Rejection):
+            return request
+        return await self._repeats.admit(headers.get("x-arks-request-id"), request)
+
+    async def _decide_traced(self, request: AdmitRequest | Rejection, headers: Headers) -> Granted | Rejection:
+        with self._tracer.span("admit", parent=headers.get(TRACEPARENT)) as span:
+            decided = await self._decide(request, headers)
             if isinstance(decided, Rejection):
                 span.set("arks.rejection", decided.reason or decided.code)
             else:

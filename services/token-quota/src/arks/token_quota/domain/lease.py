@@ -3,6 +3,7 @@ time. And the opposite: how long the worker may repeat a rejection.
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from arks.contracts.resources import RateLimitType
@@ -21,6 +22,27 @@ LONGEST_MILLISECONDS: Final = 15_000
 MAX_DEMAND_REQUESTS: Final = 4096
 NO_LEASE: Final = "-"
 """Stands for the lease of a request that was admitted without counters."""
+
+
+MAX_LEASE_ID: Final = 253
+
+
+def lease_id(unique: str, quota: str) -> str:
+    """The id of a lease, which names the budget that its requests are charged to (empty: none): the permission may be
+    edited before their usage arrives.
+
+    `unique`: letters and digits. Gateways accept `[0-9a-z-]+`, so a dash of the budget's name becomes `--` and a point
+    `-d`. A name that makes the id too long is left out.
+    """
+    id_ = f"{unique}-{quota.replace('-', '--').replace('.', '-d')}"
+    return id_ if len(id_) <= MAX_LEASE_ID else unique
+
+
+@lru_cache(maxsize=1024)
+def quota_of_lease(lease: str) -> str | None:
+    """The budget that a lease's id names; empty for none, None if the id does not say."""
+    _, dash, name = lease.partition("-")
+    return "-".join(part.replace("-d", ".") for part in name.split("--")) if dash else None
 
 
 class LeaseAmount(NamedTuple):

@@ -14,12 +14,15 @@ from typing import Final, NamedTuple
 from arks.contracts.usage import UsageSource
 from arks.token_quota.domain.batch import SOURCES, ClosedLease, StartedRequest, UsageBatch, UsageRecord
 from arks.token_quota.domain.change import LeaseChange
+from arks.token_quota.domain.lease import quota_of_lease
 from arks.token_quota.domain.time import DAY_MILLISECONDS, MINUTE_MILLISECONDS
 
 _RESERVATION: Final = UsageSource.RESERVATION.message_name
 
 QuotaOf = Callable[[str, str], str]
-"""Name of the budget that a token's requests to an endpoint are charged to; empty for none."""
+"""Name of the budget that a token's requests to an endpoint are charged to now; empty for none. For requests whose
+lease does not name it.
+"""
 
 
 class Known(NamedTuple):
@@ -102,12 +105,13 @@ def post(batch: UsageBatch, quota_of: QuotaOf, known: KnownEntries) -> Posting:
     """
     posting = Posting(batch)
     changes = _Changes()
-    quotas: dict[tuple[str, str], str] = {}
+    quotas: dict[tuple[str, str, str], str] = {}
     for record in batch.records:
-        user = (record.token, record.endpoint)
+        user = (record.token, record.endpoint, record.lease)
         quota = quotas.get(user)
         if quota is None:
-            quota = quotas[user] = quota_of(*user)
+            granted = quota_of_lease(record.lease)
+            quota = quotas[user] = quota_of(*user[:2]) if granted is None else granted
         _post_record(posting, changes, record, quota, known)
     for started in batch.started:
         if started.request_id not in known:

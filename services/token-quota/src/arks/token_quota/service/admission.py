@@ -29,7 +29,7 @@ from arks.token_quota.domain.answers import Rejection
 from arks.token_quota.domain.estimate import estimate, shrink_prompt
 from arks.token_quota.domain.grant import Grant
 from arks.token_quota.domain.headers import Headers, rate_limit_headers
-from arks.token_quota.domain.lease import NO_LEASE, LeaseAmount, lease_validity, wanted
+from arks.token_quota.domain.lease import NO_LEASE, LeaseAmount, lease_id, lease_validity, wanted
 from arks.token_quota.domain.limits import Budget, violations
 from arks.token_quota.domain.time import Moment
 from arks.token_quota.service.index import Index
@@ -167,7 +167,7 @@ class Admission:
         )
         tokens = shrink_prompt(tokens, permission.rates, budget)
         return GrantCommand(
-            lease=f"{self._lease_prefix}{next(self._lease_numbers):x}",
+            lease=lease_id(f"{self._lease_prefix}{next(self._lease_numbers):x}", permission.quota or ""),
             gateway=request.gateway,
             namespace=holder.policy.namespace,
             token=holder.policy.name,

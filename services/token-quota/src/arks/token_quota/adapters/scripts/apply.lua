@@ -62,8 +62,11 @@ for i = first, #ARGV, FIELDS do
   if lease and not lease.ended then
     settle(lease, change)
   elseif rate > 0 then
+    -- A correction has no requests: what a long request took beyond the reservation that it was charged in between counts
+    -- now, as it would have with its lease.
+    local tokens = change.prompt + change.completion
     charge_rate(KEYS[rate], epoch, change.sequence, now, { minute = change.minute, day = change.day,
-      requests = change.requests, tokens = change.prompt + change.completion, overrun = 0 })
+      requests = change.requests, tokens = tokens, overrun = change.requests == 0 and tokens or 0 })
   end
   if budget > 0 then charge_budget(KEYS[budget], change) end
 end
