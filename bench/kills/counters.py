@@ -1,5 +1,6 @@
 """Whether the counters in Valkey hold what the ledger holds, after everything that happened to both."""
 
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,7 +36,7 @@ async def _counted(running: System, key: str, limit: int) -> Used:
     """What the counters hold besides the request that reads them. Not through Envoy: its filter would demand more."""
     headers = {
         "authorization": f"Bearer {key}",
-        "x-arks-request-id": "counted",
+        "x-arks-request-id": f"counted-{time.time_ns()}",
         "x-arks-model": MODEL,
         "x-arks-operation": "chat.completions",
         "x-arks-body-bytes": "4",
