@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from arks.contracts.usage import UsageSource
 from arks.token_quota.domain.batch import SOURCES, UsageRecord
-from arks.token_quota.domain.charge import LineError, usage_record
+from arks.token_quota.domain.charge import FRAME, LineError, usage_record
 from arks.token_quota.domain.grant import Grant, parse_grant
 
 GRANT = "team/qwen/tom/lease0000001/100/512"
@@ -158,3 +158,36 @@ counts = st.integers(0, 2**31 - 1)
 @given(st.builds(Grant, names, names, names, names, counts, counts))
 def test_a_grant_is_read_back_as_it_was_written(grant: Grant) -> None:
     assert grant == parse_grant(str(grant))
+
+
+def framed(text: str) -> str:
+    """As Envoy writes it, without the newlines around it."""
+    return f"{FRAME[0]}\t{text}\t{FRAME[1]}"
+
+
+def records(text: str) -> list[UsageRecord]:
+    found = []
+    for each in text.split("\n"):
+        with contextlib.suppress(LineError):
+            found.append(read(each))
+    return found
+
+
+def test_a_line_with_a_frame_is_the_line_within_it() -> None:
+    assert read(line("e,21,53")) == read(framed(line("e,21,53")))
+
+
+WRITTEN = [framed(line("e,21,53", id=f"0d3f-{number}")) for number in range(2)]
+
+
+@pytest.mark.parametrize("between", ["", "\n", "\n\n"])
+def test_a_cut_line_is_never_charged_to_any_request(between: str) -> None:
+    """Wherever it is cut, before or after, and whether a newline follows the cut."""
+    whole = [read(text) for text in WRITTEN]
+    first, second = WRITTEN
+    for at in range(len(first)):
+        assert all(record == whole[1] for record in records(first[:at] + between + second))
+        assert all(record == whole[0] for record in records(first + between + second[:at]))
+        assert all(record == whole[1] for record in records(first[at + 1 :] + between + second))
+        assert whole[1:] == records(first[:at] + "\n" + second)
+        assert [] == records(first[:at]) == records(first[at + 1 :])

@@ -83,8 +83,9 @@ class Gateway:
 
     async def usage(self, lines: int = 1) -> list[dict[str, str]]:
         """Return the usage log once it has this many lines."""
-        await eventually(lambda: self.usage_log.read_text().count("\n") >= lines, what=f"{lines} lines of usage")
-        return [dict(zip(COLUMNS, line.split("\t"), strict=True)) for line in self.usage_log.read_text().splitlines()]
+        await eventually(lambda: self.usage_log.read_text().count("\t.\n") >= lines, what=f"{lines} lines of usage")
+        written = [line.split("\t") for line in self.usage_log.read_text().splitlines() if line]
+        return [dict(zip(COLUMNS, line[1:-1], strict=True)) for line in written]
 
     async def stat(self, name: str) -> int:
         async with httpx.AsyncClient(timeout=60) as admin:

@@ -21,6 +21,10 @@ from arks.token_quota.domain.count import parse_count
 from arks.token_quota.domain.grant import Grant, parse_grant
 
 COLUMNS: Final = 11
+FRAME: Final = ("2", ".")
+"""The first and the last column of a line, around the others. A line without both was cut, and so was the one that it
+runs into: the rest of one request must not become another's.
+"""
 ABSENT: Final = "-"
 NUL: Final = "\0"
 """No text of the ledger can hold it."""
@@ -40,7 +44,7 @@ class LineError(ValueError):
 
 def usage_record(line: str) -> tuple[str, UsageRecord]:
     """The namespace and the usage record of one line (without its newline). Raises LineError."""
-    columns = line.split("\t")
+    columns = _unframed(line.split("\t"))
     if len(columns) != COLUMNS or NUL in line:
         raise LineError("number of columns")
     request_id, start, duration, first_byte, status, flags, upstream, operation, stream, grant_text, usage = columns
@@ -71,6 +75,16 @@ def usage_record(line: str) -> tuple[str, UsageRecord]:
         reserved_prompt_tokens,
         reserved_completion_tokens,
     )
+
+
+def _unframed(columns: list[str]) -> list[str]:
+    """Raises LineError. A gateway of a previous version writes no frame."""
+    first, last = FRAME
+    if columns[0] != first:
+        return columns
+    if columns[-1] != last:
+        raise LineError("frame")
+    return columns[1:-1]
 
 
 def parse_request_id(text: str) -> str:

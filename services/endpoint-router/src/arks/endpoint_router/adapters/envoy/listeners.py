@@ -52,6 +52,7 @@ ADMISSION_PARTS = (
 KEY_PARTS = ("json", "text", "uses", "request", "tables", "confirmations", "leases", "replies", "key")
 """Files of a filter, in the order in which they are joined: each uses local functions of those before it."""
 USAGE_LOG_COLUMNS = (
+    "2",
     "%REQ(X-REQUEST-ID)%",
     "%START_TIME(%s.%3f)%",
     "%DURATION%",
@@ -61,8 +62,9 @@ USAGE_LOG_COLUMNS = (
     "%UPSTREAM_HOST%",
     f"%DYNAMIC_METADATA({METADATA}:grant)%",
     f"%DYNAMIC_METADATA({METADATA}:usage)%",
+    ".",
 )
-"""The columns that docs/architecture.md fixes; `grant` holds three of them."""
+"""The columns that docs/architecture.md fixes; `grant` holds three of them. The first and the last frame a line."""
 
 
 def listener(settings: GatewaySettings) -> Listener:
@@ -192,7 +194,7 @@ def _lua(script: str) -> Any:
 def usage_log(settings: GatewaySettings) -> list[dict[str, Any]]:
     """Write a line for each request with a grant; other requests have used nothing."""
     granted = {"filter": METADATA, "path": [{"key": "grant"}], "value": {"present_match": True}}
-    line = "\t".join(USAGE_LOG_COLUMNS) + "\n"
+    line = "\n" + "\t".join(USAGE_LOG_COLUMNS) + "\n"  # a line that was cut before it ends here
     log_format = {"text_format_source": {"inline_string": line}}
     return [
         {

@@ -12,7 +12,7 @@ from arks.contracts.subjects import usage_subject
 from arks.kit.backoff import Backoff
 from arks.kit.clock import Clock
 from arks.kit.errors import Unavailable
-from arks.token_quota.domain.charge import LineError
+from arks.token_quota.domain.charge import FRAME, LineError
 from arks.token_quota.domain.lease_book import CLOSE_MARGIN_MILLISECONDS, LeaseBook
 from arks.token_quota.domain.wire import encode
 from arks.token_quota.programs.shipper.segments import READ_BYTES, Chunk, Segments
@@ -29,6 +29,9 @@ STEP_MILLISECONDS = 1000
 """With a backlog starts are read this far ahead of ends, so that each start is known before its end."""
 MAX_CHUNKS = 64
 """Of the starts file in one flush: 16 MB."""
+
+
+_FRAME = f"{FRAME[0]}\t".encode()
 
 
 class Publisher(Protocol):
@@ -321,7 +324,7 @@ class Shipper:
 def _last_end_milliseconds(chunk: Chunk) -> int:
     """When the newest request of these lines ended; 0 if the last line is damaged."""
     for line in reversed(chunk.lines):
-        columns = line.split(b"\t", 3)
+        columns = line.removeprefix(_FRAME).split(b"\t", 3)
         with contextlib.suppress(ValueError, IndexError, OverflowError):
             return int(float(columns[1]) * 1000) + int(columns[2])
     return 0
