@@ -34,7 +34,7 @@ from arks.token_quota.testing.fakes import PEPPER, quota, token
 
 pytestmark = pytest.mark.real
 
-LINE = "{id}\t{start:.3f}\t532\t41\t200\t-\t127.0.0.1:9001\tcompletions\t0\t{grant}\t{usage}\n"
+LINE = "\n2\t{id}\t{start:.3f}\t532\t41\t200\t-\t127.0.0.1:9001\tcompletions\t0\t{grant}\t{usage}\t.\n"
 
 
 @dataclass

@@ -124,7 +124,7 @@ class ShipperHarness:
     def end(self, *ids: str, lease: str = "-", namespace: str = "team") -> None:
         seconds = f"{self.now // 1000}.{self.now % 1000:03}"
         rest = f"completions\t0\t{namespace}/qwen/tom/{lease}/10/20\te,3,4"
-        lines = [f"{id_}\t{seconds}\t0\t0\t200\t-\t127.0.0.1:9001\t{rest}\n" for id_ in ids]
+        lines = [f"\n2\t{id_}\t{seconds}\t0\t0\t200\t-\t127.0.0.1:9001\t{rest}\t.\n" for id_ in ids]
         append(self.log, "".join(lines))
 
     def lease(self, id_: str, requests: int = 3, namespace: str = "team") -> None:
