@@ -123,7 +123,19 @@ bench-kills: $(SYNCED) ## Kill each process of the data path in turn during 100,
 nightly: $(SYNCED) ## Run what takes too long for each change: a million bodies, a thousand requests that add up, and bench-kills
 	ARKS_BODIES=1000000 $(BIN)/pytest services/endpoint-router/tests/adapters/envoy/test_admission_bodies.py -o timeout=7200
 	ARKS_REQUESTS=1000 $(BIN)/pytest -m real e2e/test_usage_adds_up.py
+	@$(MAKE) fuzz
 	@$(MAKE) bench-kills
+
+# Readers of what others write: bodies, answers and streams, lines of the usage log and starts, batches, load reports.
+FUZZED := $(addprefix services/endpoint-router/tests/,service/test_any_report.py \
+	$(addprefix adapters/envoy/test_admission_,request.py text.py uses.py names.py errors.py answer.py answer_json.py \
+	answer_dialects.py)) \
+	$(addprefix services/token-quota/tests/domain/test_,charge.py lease_book.py wire.py wire_any.py) \
+	services/metrics/tests/domain/test_page.py libs/kit/tests/test_reading.py
+
+.PHONY: fuzz
+fuzz: $(SYNCED) ## Feed every reader FUZZ (20000) new inputs a test; inputs that fail are kept in .hypothesis
+	ARKS_FUZZ=$(or $(FUZZ),20000) $(BIN)/pytest -q -n auto --hypothesis-profile fuzz -o timeout=7200 $(FUZZED)
 
 .PHONY: bench-routing
 bench-routing: $(SYNCED) ## Measure times to first token of Arks and of Envoy's own policies at simulated engines. BENCH="--only table"
