@@ -16,7 +16,7 @@ hypothesis.settings.register_profile("arks", deadline=None, suppress_health_chec
 # The same examples in every run, so that a failure comes from the change. `--hypothesis-profile deep` tries new ones.
 hypothesis.settings.register_profile("arks-same", hypothesis.settings.get_profile("arks"), derandomize=True)
 hypothesis.settings.register_profile("deep", hypothesis.settings.get_profile("arks"), max_examples=3000)
-# As many new inputs as ARKS_FUZZ says, in `make fuzz`; what fails is kept in .hypothesis and tried first the next time.
+# ARKS_FUZZ new inputs, in `make fuzz`; what fails is kept in .hypothesis and tried first the next time.
 FUZZED = int(os.environ.get("ARKS_FUZZ", "20000"))
 hypothesis.settings.register_profile("fuzz", hypothesis.settings.get_profile("arks"), max_examples=FUZZED)
 hypothesis.settings.load_profile("arks-same")

@@ -40,7 +40,7 @@ def lease_id(unique: str, quota: str) -> str:
 
 @lru_cache(maxsize=1024)
 def quota_of_lease(lease: str) -> str | None:
-    """The budget that a lease's id names; empty for none, None if the id does not say."""
+    """The budget that a lease's id names; empty for none, None if the id does not name it."""
     _, dash, name = lease.partition("-")
     return "-".join(part.replace("-d", ".") for part in name.split("--")) if dash else None
 
