@@ -49,6 +49,7 @@ COMMANDS = {
     "requests": "List or follow requests of clients.",
     "top": "Show the load of each replica, live.",
     "explain": "Show an endpoint's weights, with reasons.",
+    "model": "Add models from any source, and list them.",
     "token": "Manage API keys.",
     "quota": "Show what is used and left of quotas.",
     "usage": "Show requests and tokens, for billing.",
@@ -57,7 +58,7 @@ COMMANDS = {
     "completion": "Print a completion script for a shell.",
     "version": "Print versions.",
 }
-_GROUPS = frozenset({"token"})
+_GROUPS = frozenset({"model", "token"})
 """Commands with commands of their own; their modules have an `app`."""
 _SETTINGS: dict[str, Any] = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 _VALUE_OPTIONS = ("--home",)

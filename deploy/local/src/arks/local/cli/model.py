@@ -1,0 +1,100 @@
+"""`arks model`: add models from any source, and list them with their size and users."""
+
+import asyncio
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from arks.local.cli.connection import connected
+from arks.local.cli.failure import Exit, Failure
+from arks.local.cli.invalid import fail_invalid
+from arks.local.cli.options import NO_HOME, AllNamespacesOption, HomeOption, NamespaceOption, OutputOption
+from arks.local.cli.output import print_data, print_text
+from arks.local.cli.reading import read
+from arks.local.cli.waiting import Awaited, wait_ready
+from arks.local.plan import model_source
+from arks.local.plan.serve import Manifest, NotServable
+from arks.local.render.kinds import APPLICATION, DISAGGREGATED, MODEL
+
+if TYPE_CHECKING:
+    from arks.kit.resources import Applied
+
+app = typer.Typer(name="model", no_args_is_help=True)
+
+
+@app.callback()
+def group() -> None:
+    """Add models from any source, and list them.
+
+    \b
+    arks model add hf:Qwen/Qwen2.5-0.5B-Instruct --wait
+    arks model ls
+    """
+
+
+@app.command()
+def add(
+    source: Annotated[str, typer.Argument(metavar="SOURCE", help=model_source.FORMS)],
+    name: Annotated[str | None, typer.Option("--name", help="Name of the model; default is made from SOURCE.")] = None,
+    secret: Annotated[str | None, typer.Option("--secret", help="Secret with the source's credentials.")] = None,
+    allow: Annotated[list[str] | None, typer.Option("--allow", help="Pattern of files; repeat for more.")] = None,
+    endpoint: Annotated[str | None, typer.Option("--endpoint", help="URL of another hub or store.")] = None,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait until the model is ready.")] = False,
+    timeout: Annotated[float, typer.Option("--timeout", help="Seconds to wait.")] = 1800.0,
+    namespace: NamespaceOption = "default",
+    home: HomeOption = NO_HOME,
+) -> None:
+    """Add a model; model-manager downloads it.
+
+    \b
+    arks model add hf:Qwen/Qwen2.5-0.5B-Instruct --wait
+    arks model add s3://weights/qwen --endpoint http://store:9000 --secret keys
+    arks model add oci://ghcr.io/acme/qwen:v1 --name qwen
+    arks model add https://host/qwen.gguf
+    """
+    path = str(Path(source).expanduser().resolve()) if Path(source).expanduser().exists() else source
+    try:
+        manifest = model_source.manifest(
+            path, name, namespace=namespace, secret=secret, allow=allow or [], endpoint=endpoint
+        )
+    except NotServable as error:
+        raise Failure(str(error), error.next_step, Exit.USAGE) from error
+    applied = asyncio.run(_apply(home, manifest))
+    added = str(manifest["metadata"]["name"])
+    print_text(f"arksmodel/{added} {applied}")
+    if wait:
+        wait_ready(home, [Awaited(MODEL, namespace, added)], timeout)
+
+
+@app.command("ls")
+def list_models(
+    namespace: NamespaceOption = "default",
+    all_namespaces: AllNamespacesOption = False,
+    output: OutputOption = None,
+    home: HomeOption = NO_HOME,
+) -> None:
+    """List models: source, state, size, path, and the applications that use them."""
+    from arks.local.render.models import models_table
+
+    found = read(home, [MODEL, APPLICATION, DISAGGREGATED])
+    models = [model for model in found[MODEL] if all_namespaces or model["metadata"]["namespace"] == namespace]
+    if output is not None:
+        print_data(models, output)
+    elif models:
+        print_text(models_table(models, [*found[APPLICATION], *found[DISAGGREGATED]]))
+    else:
+        print_text("no models; `arks model add hf:OWNER/NAME` adds one")
+
+
+async def _apply(home: Path, manifest: Manifest) -> "Applied":
+    from pydantic import ValidationError
+
+    from arks.contracts.resources import ArksModel
+
+    try:
+        parsed = ArksModel.from_dict(manifest)
+    except ValidationError as error:
+        fail_invalid(error, ArksModel, "check the source, or give another --name")
+    async with connected(home) as store:
+        return await store.apply(parsed)
