@@ -13,7 +13,8 @@ from arks.kit.reconcile import Controller, Requeue
 from arks.kit.settings import Settings
 from arks.kit.testing.otlp import collector
 from arks.kit.testing.wait import eventually
-from arks.kit.tracing import NoTracer, Tracer, tracer_of, traces_address
+from arks.kit.tracers import tracer_of
+from arks.kit.tracing import NoTracer, Tracer, traces_address
 
 PARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)

@@ -19,7 +19,8 @@ from arks.kit.outbox import Outbox
 from arks.kit.resources import LocalRecords, LocalResources
 from arks.kit.secrets import LocalSecrets
 from arks.kit.settings import Settings
-from arks.kit.tracing import Tracer, tracer_of
+from arks.kit.tracers import tracer_of
+from arks.kit.tracing import Tracer
 from arks.kit.types import AsyncCallable
 
 if TYPE_CHECKING:

@@ -1,7 +1,4 @@
-"""Spans of a service, sent to an OpenTelemetry collector (OTLP over HTTP).
-
-Without a collector every span is the same empty object, and OpenTelemetry is not imported: 10 MB and 0.3 s.
-"""
+"""Spans of a service. Without a collector every span is the same empty object."""
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
@@ -9,11 +6,6 @@ from datetime import datetime
 from types import TracebackType
 from typing import Protocol
 
-import structlog
-
-from arks.kit.settings import Settings
-
-log = structlog.get_logger(__name__)
 TRACEPARENT = "traceparent"
 """Header of a request with the caller's span (W3C trace context)."""
 _TRACES_PATH = "/v1/traces"
@@ -110,15 +102,3 @@ def traces_address(otlp_endpoint: str) -> str:
     """Where spans are posted, for a collector's base URL or the full address: OTLP/HTTP has the path /v1/traces."""
     base = otlp_endpoint.rstrip("/")
     return base if base.endswith(_TRACES_PATH) else base + _TRACES_PATH
-
-
-def tracer_of(service: str, settings: Settings) -> Tracer:
-    """The tracer of a service. One whose installation lacks OpenTelemetry runs without traces."""
-    if not settings.otlp_endpoint:
-        return NoTracer()
-    try:
-        from arks.kit.otlp import OtlpTracer  # noqa: PLC0415  # 10 MB that a service without a collector does not need
-    except ImportError as error:
-        log.error("no traces: OpenTelemetry cannot be imported", error=str(error))
-        return NoTracer()
-    return OtlpTracer(service, traces_address(settings.otlp_endpoint))
