@@ -10,6 +10,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.common.v1.common_pb2 import KeyValue
 
 from arks.kit.testing.wait import eventually
+from arks.kit.testing.web import serving
 
 
 @dataclass(frozen=True)
@@ -53,15 +54,9 @@ async def collector() -> AsyncIterator[Collector]:
     made = Collector()
     app = web.Application()
     app.router.add_post("/v1/traces", made.receive)
-    runner = web.AppRunner(app, handle_signals=False)
-    await runner.setup()
-    try:
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        made.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    async with serving(app) as port:
+        made.url = f"http://127.0.0.1:{port}"
         yield made
-    finally:
-        await runner.cleanup()
 
 
 def _spans(export: ExportTraceServiceRequest) -> list[ReceivedSpan]:

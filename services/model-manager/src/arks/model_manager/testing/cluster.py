@@ -21,6 +21,7 @@ from arks.kit.kube.api import KubeApi
 from arks.kit.kube.kinds import Kind
 from arks.kit.process import end, spawn
 from arks.kit.testing.kubernetes import ApiServer, api_server, kube_binaries
+from arks.kit.testing.web import serving
 from arks.model_manager.testing.kubelet import END_SECONDS, NODE_NAME, VOLUME, Kubelet
 
 NODE = Kind("", "v1", "Node", "nodes", namespaced=False)
@@ -82,12 +83,7 @@ async def _log_server(kubelet: Kubelet, directory: Path, stack: AsyncExitStack) 
     context.load_cert_chain(certificate, key)
     app = web.Application()
     app.router.add_get("/containerLogs/{namespace}/{pod}/{container}", kubelet.log)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    stack.push_async_callback(runner.cleanup)
-    site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context)
-    await site.start()
-    return int(runner.addresses[0][1])
+    return await stack.enter_async_context(serving(app, tls=context))
 
 
 async def _node(api: KubeApi, log_port: int) -> None:

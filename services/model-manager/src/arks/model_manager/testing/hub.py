@@ -16,6 +16,8 @@ from typing import Any
 
 from aiohttp import web
 
+from arks.kit.testing.web import serving
+
 _REPOSITORY = "{repository:[^/]+(?:/[^/]+)?}"
 _BLOCK_BYTES = 64 * 1024
 
@@ -227,14 +229,8 @@ class Hub:
 async def hub_server(host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[Hub]:
     """An empty hub; on a free port of loopback by default."""
     hub = Hub(host=host)
-    runner = web.AppRunner(hub.application(), access_log=None, shutdown_timeout=0.1)
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, host, port).start()
-        hub.port = int(runner.addresses[0][1])
+    async with serving(hub.application(), host, port) as hub.port:
         yield hub
-    finally:
-        await runner.cleanup()
 
 
 def _entry(path: str, content: bytes, repository: Repository) -> dict[str, Any]:

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 
 from aiohttp import web
 
+from arks.kit.testing.web import serving
+
 
 @dataclass
 class ModelScopeHub:
@@ -56,11 +58,5 @@ async def modelscope_server() -> AsyncIterator[ModelScopeHub]:
     application = web.Application()
     application.router.add_get("/api/v1/models/acme/tiny/repo/files", hub.list)
     application.router.add_get("/api/v1/models/acme/tiny/repo", hub.file)
-    runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1)
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        hub.port = int(runner.addresses[0][1])
+    async with serving(application) as hub.port:
         yield hub
-    finally:
-        await runner.cleanup()

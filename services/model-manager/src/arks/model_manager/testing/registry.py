@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 
 from aiohttp import web
 
+from arks.kit.testing.web import serving
+
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 INDEX = "application/vnd.oci.image.index.v1+json"
 USER, PASSWORD = "puller", "right"
@@ -101,11 +103,5 @@ async def registry_server() -> AsyncIterator[Registry]:
     application.router.add_get("/v2/acme/tiny/manifests/{version}", registry.manifest)
     application.router.add_get("/v2/acme/tiny/blobs/{digest}", registry.blob)
     application.router.add_get("/token", registry.token)
-    runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1)
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        registry.port = int(runner.addresses[0][1])
+    async with serving(application) as registry.port:
         yield registry
-    finally:
-        await runner.cleanup()

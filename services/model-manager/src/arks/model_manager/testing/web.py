@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
+from arks.kit.testing.web import serving
+
 if TYPE_CHECKING:
     import ssl
 
@@ -109,11 +111,5 @@ async def web_server(tls: "ssl.SSLContext | None" = None) -> AsyncIterator[WebSe
     server = WebServer(scheme="https" if tls is not None else "http")
     application = web.Application()
     application.router.add_get("/{path:.*}", server.answer, allow_head=False)
-    runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1)
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls).start()
-        server.port = int(runner.addresses[0][1])
+    async with serving(application, tls=tls) as server.port:
         yield server
-    finally:
-        await runner.cleanup()
