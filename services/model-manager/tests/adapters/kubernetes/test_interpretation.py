@@ -77,7 +77,7 @@ def test_a_pvc_that_is_being_deleted_is_lost(observed: ObservedPvc) -> None:
 
 def test_a_new_pvc_is_pending() -> None:
     observed = parse_pvc({"metadata": {"uid": "u", "ownerReferences": [{"uid": "m"}]}})
-    assert ObservedPvc("u", "Pending", False, ("m",)) == observed
+    assert ObservedPvc("u", "Pending", False, ("m",), by_first_pod=True) == observed
 
 
 def test_a_job_without_a_pod_is_starting() -> None:
