@@ -120,10 +120,11 @@ bench-kills: $(SYNCED) ## Kill each process of the data path in turn during 100,
 	@$(BIN)/python -m bench.kills $(BENCH)
 
 .PHONY: nightly
-nightly: $(SYNCED) ## Run what takes too long for each change: a million bodies, a thousand requests that add up, and bench-kills
+nightly: $(SYNCED) ## Run what takes too long for each change: more inputs, the clients of others, sums of a thousand requests, kills
 	ARKS_BODIES=1000000 $(BIN)/pytest services/endpoint-router/tests/adapters/envoy/test_admission_bodies.py -o timeout=7200
 	ARKS_REQUESTS=1000 $(BIN)/pytest -m real e2e/test_usage_adds_up.py
 	@$(MAKE) fuzz
+	@$(MAKE) test-clients
 	@$(MAKE) bench-kills
 
 # Readers of what others write: bodies, answers and streams, lines of the usage log and starts, batches, load reports.
@@ -136,6 +137,19 @@ FUZZED := $(addprefix services/endpoint-router/tests/,service/test_any_report.py
 .PHONY: fuzz
 fuzz: $(SYNCED) ## Feed every reader FUZZ (20000) new inputs a test; inputs that fail are kept in .hypothesis
 	ARKS_FUZZ=$(or $(FUZZ),20000) $(BIN)/pytest -q -n auto --hypothesis-profile fuzz -o timeout=7200 $(FUZZED)
+
+CLIENTS := .tools/clients/.installed
+$(CLIENTS): e2e/clients/requirements.txt
+	@$(PYTHON) -m venv .tools/clients
+	@$(UV) pip install --quiet --python .tools/clients/bin/python -r $<
+	@touch $@
+
+.PHONY: test-clients
+test-clients: $(SYNCED) $(CLIENTS) ## Run OpenAI's, LiteLLM's, LangChain's, LlamaIndex', instructor's and Pydantic AI's clients against a real Arks
+	@home=$$(mktemp -d); trap 'ARKS_HOME=$$home $(BIN)/arks down; rm -rf "$$home"' EXIT; \
+	port=$$($(BIN)/python -c "from arks.kit.ports import free_port; print(free_port())"); \
+	ARKS_HOME=$$home $(BIN)/arks up --port $$port && \
+	ARKS_URL=http://127.0.0.1:$$port/v1 ARKS_KEY_FILE=$$home/demo-key .tools/clients/bin/pytest -q -p no:cacheprovider -c /dev/null --noconftest e2e/clients/suite.py
 
 .PHONY: bench-routing
 bench-routing: $(SYNCED) ## Measure times to first token of Arks and of Envoy's own policies at simulated engines. BENCH="--only table"
