@@ -15,7 +15,7 @@ pytestmark = pytest.mark.real
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 CLIENT = "00f067aa0ba902b7"
 SAMPLED, UNSAMPLED = f"00-{TRACE}-{CLIENT}-01", f"00-{TRACE}-{CLIENT}-00"
-STREAM = b'{"model":"m","messages":[],"stream":true}'
+STREAM = b'{"model":"m","messages":[{}],"stream":true}'
 CHUNKS = (
     b'data: {"choices":[{"delta":{"content":"a"}}]}\n\n',
     b'data: {"choices":[],"usage":{"prompt_tokens":11,"completion_tokens":3}}\n\n',
