@@ -33,7 +33,7 @@ OWN = {
         "rolebindings.rbac.authorization.k8s.io",
         "statefulsets.apps",  # LeaderWorkerSet takes over any of the names that it needs, so these are checked first
     },
-    "metrics": set[str](),
+    "metrics": {"arksautoscalers.arks.ai"},
     "endpoint-router": {"arksendpoints.arks.ai"},
     "token-quota": {"arkstokens.arks.ai", "arksquotas.arks.ai"},
 }

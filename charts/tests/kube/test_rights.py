@@ -38,7 +38,7 @@ RIGHTS: dict[str, dict[str, set[str]]] = {
         "leaderworkersets.leaderworkerset.x-k8s.io": WRITE,
         "deployments.apps": WRITE,
         "services": WRITE,
-        "pods": READ,
+        "pods": READ | {"delete"},
         "serviceaccounts": WRITE - {"delete"},
         "roles.rbac.authorization.k8s.io": WRITE - {"delete"},
         "rolebindings.rbac.authorization.k8s.io": WRITE - {"delete"},

@@ -219,7 +219,7 @@ async def test_an_application_s_name_may_begin_with_a_digit(harness: KubeHarness
 @pytest.mark.parametrize(
     ("fields", "why"),
     [
-        ({"runtime": "ark"}, "runtime ark is not supported; use one of vllm, sglang, dynamo, llamacpp"),
+        ({"runtime": "ark"}, None),
         (
             {"runtime": "vllm", "size": 2, "runtimeCommonArgs": [], "podGroupPolicy": {"kubeScheduling": {}}},
             "podGroupPolicy.kubeScheduling has no effect, because LeaderWorkerSet makes pod groups for Volcano only: "
