@@ -56,7 +56,7 @@ MISTAKES = {
         "ArksApplication", APPLICATION | {"servedModelName": "a $b"}, "spec.servedModelName", "should match"
     ),
     "another engine prefills": Bad(
-        "ArksDisaggregatedApplication", SPLIT | {"runtime": "vllm"}, "spec.runtime", 'supported values: "", "sglang"'
+        "ArksDisaggregatedApplication", SPLIT | {"runtime": "llamacpp"}, "spec.runtime", 'supported values: ""'
     ),
     "nothing decodes": Bad(
         "ArksDisaggregatedApplication",

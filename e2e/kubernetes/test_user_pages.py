@@ -125,7 +125,7 @@ async def test_the_guide_to_applications(tenant: Tenant, hub: Hub) -> None:
         assert ["NAME", "PHASE", "REPLICAS", "READY", "AGE"] == columns
         assert [name, "Failed", "1", "0"] == cells[:4]
         columns, cells = await printed(tenant, "arksapplications", name, "-owide")
-        assert ["NAME", "PHASE", "REPLICAS", "READY", "AGE", "MODEL", "RUNTIME", "DRIVER", "WHY"] == columns
+        assert ["NAME", "PHASE", "REPLICAS", "READY", "AGE", "MODEL", "RUNTIME", "DRIVER", "REASON", "WHY"] == columns
         assert ["qwen-7b", runtime] == cells[5:7]
 
         pods = await until_pods(tenant, name)
