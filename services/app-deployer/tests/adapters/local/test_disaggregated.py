@@ -127,12 +127,19 @@ async def test_from_nothing_to_answers_to_nothing(
         assert observed is not None
         (router,), (decoder,) = observed.router.replicas, observed.decode.replicas
         assert ("pd-decode-0", InstanceState.READY, 1) == (decoder.name, decoder.state, router.slots)
-        async with (
-            aiohttp.ClientSession() as http,
-            http.get(f"http://{router.host}:{router.port}/metrics") as answer,
-        ):
-            page = await answer.text()
-        assert "ark_engine_handed_over_prompts_total 1.0" in page, "the first answer's prompt came from the prefiller"
+        url = f"http://{router.host}:{router.port}"
+        async with aiohttp.ClientSession(url, raise_for_status=True) as http:
+
+            async def handed_over() -> bool:
+                """The decoder computes prompts itself until the prefiller has its model."""
+                async with http.get("/v1/models") as answer:
+                    (served,) = (await answer.json())["data"]
+                hello = {"model": served["id"], "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 1}
+                async with http.post("/v1/chat/completions", json=hello), http.get("/metrics") as answer:
+                    page = await answer.text()
+                return "\nark_engine_handed_over_prompts_total " in page.replace("_total 0.0", "")
+
+            await eventually(handed_over, within_seconds=60, every_seconds=0.5, what="a prompt of the prefiller")
         await workloads.remove(KEY)
 
         async def removed() -> bool:
