@@ -6,10 +6,23 @@ import sys
 
 import pytest
 
-from arks.local.cli.commands import COMMANDS, app_for, command_of, whole_app
+from arks.local.cli.catalog import COMMANDS, root_help
+from arks.local.cli.commands import app_for, command_of, whole_app
 
-HEAVY = ("asyncio", "pydantic", "nats", "google.protobuf", "yaml", "rich", "httpx", "arks.contracts.resources")
+HEAVY = (
+    "asyncio",
+    "pydantic",
+    "nats",
+    "google.protobuf",
+    "yaml",
+    "rich",
+    "httpx",
+    "aiohttp",
+    "arks.contracts.resources",
+    "kubernetes_asyncio",
+)
 """Modules that cost 30 ms or more."""
+PARSER = "typer"
 
 
 def imported(*arguments: str) -> set[str]:
@@ -17,7 +30,7 @@ def imported(*arguments: str) -> set[str]:
     program = (
         "import sys\nfrom arks.local.cli.main import main\n"
         "try:\n    main()\nexcept SystemExit:\n    pass\n"
-        f"print('IMPORTED', *[name for name in {HEAVY!r} if name in sys.modules])"
+        f"print('IMPORTED', *[name for name in {(*HEAVY, PARSER)!r} if name in sys.modules])"
     )
     done = subprocess.run(
         [sys.executable, "-c", program, *arguments], capture_output=True, text=True, timeout=60, check=True
@@ -25,12 +38,30 @@ def imported(*arguments: str) -> set[str]:
     return set(done.stdout.rpartition("IMPORTED")[2].split())
 
 
+@pytest.mark.parametrize("arguments", [[], ["--help"], ["-h"], ["help"]])
+def test_help_imports_not_even_the_parser(arguments: list[str]) -> None:
+    assert set() == imported(*arguments)
+
+
 @pytest.mark.parametrize(
     "arguments",
-    [["--help"], ["--home", "/nowhere", "get", "all"], ["--home", "/nowhere", "status"], ["--version"]],
+    [
+        ["--home", "/nowhere", "get", "all"],
+        ["--home", "/nowhere", "get", "models", "x", "-n", "team", "-A", "-o", "wide", "-l", "a=b"],
+        ["--home", "/nowhere", "quota", "team"],
+        ["--home", "/nowhere", "status"],
+        ["--home", "/nowhere", "wait", "app", "x", "--timeout", "5"],
+        ["--version"],
+    ],
 )
-def test_help_get_and_status_import_nothing_heavy(arguments: list[str]) -> None:
-    assert imported(*arguments) <= ({"pydantic"} if "--home" in arguments else set())  # typer checks values with it
+def test_commands_that_look_import_nothing_heavy(arguments: list[str]) -> None:
+    assert {PARSER} == imported(*arguments)
+
+
+def test_help_is_what_the_parser_prints(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    app_for([])(["--help"], prog_name="arks", standalone_mode=False)
+    assert capsys.readouterr().out == f"{root_help()}\n"
 
 
 def test_reading_resources_imports_nothing_heavy() -> None:

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from arks.local.cli.commands import COMMANDS, whole_app
+from arks.local.cli.catalog import COMMANDS
+from arks.local.cli.commands import whole_app
 from arks.local.cli.failure import Exit
 from arks.local.cli.main import main
 
@@ -138,3 +139,14 @@ def test_help_is_printed_at_once() -> None:
 
     baseline = min(took(sys.executable, "-c", "import asyncio") for _ in range(4))
     assert min(took(ARKS, "--help") for _ in range(4)) < 3.5 * baseline
+
+
+def test_help_into_a_reader_that_has_closed_is_no_error() -> None:
+    done = subprocess.run(
+        ["bash", "-c", f"set -o pipefail; {ARKS} --help | true; {ARKS} | true"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (0, "") == (done.returncode, done.stderr)

@@ -1,4 +1,4 @@
-"""The commands: names, the line that `arks --help` shows, and the module of each.
+"""The parser of the command line, with the module of each command.
 
 Only the module of the command that runs is imported: help is printed at once, and so is a table.
 """
@@ -9,55 +9,10 @@ from typing import Annotated, Any
 
 import typer
 
+from arks.local.cli import values
+from arks.local.cli.catalog import COMMANDS, HELP
 from arks.local.cli.options import RootHomeOption
 
-_HELP = """
-Run and manage Arks on this machine: models behind one OpenAI-compatible URL.
-
-\b
-Start here:
-  arks up                      start Arks and a small demo model
-  arks chat "Hello"            chat with it
-  arks run REPOSITORY          download and serve a model of Hugging Face
-  arks status                  show health and URLs
-  arks apply -f FILE           serve models from manifests
-
-\b
-Exit codes: 0 done, 1 failed, 2 wrong usage or invalid manifest,
-            3 Arks is not running, 4 timed out.
-"""
-
-COMMANDS = {
-    "up": "Start Arks and wait until its demo answers.",
-    "down": "Stop Arks; its data is kept.",
-    "status": "Show health, URLs and problems.",
-    "doctor": "Check this machine: disk, memory, ports, GPU.",
-    "run": "Download and serve a model.",
-    "chat": "Chat with a model.",
-    "env": "Print what OpenAI SDKs need.",
-    "get": "List resources.",
-    "describe": "Show everything about resources.",
-    "apply": "Create or update resources from manifests.",
-    "diff": "Show what apply would change.",
-    "edit": "Change a resource in an editor.",
-    "delete": "Delete resources.",
-    "wait": "Wait until resources are ready or deleted.",
-    "scale": "Set the number of replicas.",
-    "restart": "Replace the engines of an application.",
-    "logs": "Print logs of services and engines.",
-    "events": "List or follow events.",
-    "requests": "List or follow requests of clients.",
-    "top": "Show the load of each replica, live.",
-    "explain": "Show an endpoint's weights, with reasons.",
-    "model": "Add models from any source, and list them.",
-    "token": "Manage API keys.",
-    "quota": "Show what is used and left of quotas.",
-    "usage": "Show requests and tokens, for billing.",
-    "fields": "Document the fields of a kind.",
-    "migrate": "Show what changes for the Go implementation's users.",
-    "completion": "Print a completion script for a shell.",
-    "version": "Print versions.",
-}
 _GROUPS = frozenset({"model", "token"})
 """Commands with commands of their own; their modules have an `app`."""
 _SETTINGS: dict[str, Any] = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
@@ -97,9 +52,10 @@ def command_of(arguments: Sequence[str]) -> str | None:
 
 
 def _root() -> typer.Typer:
+    values.install()
     app = typer.Typer(
         name="arks",
-        help=_HELP,
+        help=HELP,
         no_args_is_help=True,
         add_completion=False,
         pretty_exceptions_enable=False,

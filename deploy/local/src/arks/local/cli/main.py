@@ -3,43 +3,60 @@
 import os
 import sys
 
-import typer
-from typer._click.exceptions import NoArgsIsHelpError, UsageError
-
-from arks.local.cli.commands import app_for
+from arks.local.cli.catalog import asks_for_root_help, root_help
 from arks.local.cli.failure import Exit, Failure
-from arks.local.cli.wrong_usage import failure_of
 
 
 def main() -> None:
     """Run the command. An error is printed as one message with the next step; ARKS_DEBUG=1 shows its traceback."""
     if "_ARKS_COMPLETE" in os.environ:
         _complete()
-    arguments = _kubectl_spelling(sys.argv[1:])
     try:
-        returned = app_for(arguments)(arguments, standalone_mode=False)
-        code: int = returned if isinstance(returned, int) else Exit.OK
-    except Failure as failure:
-        _print_failure(failure)
-        code = failure.code
+        code = _run(_kubectl_spelling(sys.argv[1:]))
+        sys.stdout.flush()  # here, where a closed pipe is no error
     except BrokenPipeError:  # the reader has closed our output, as `| head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = Exit.OK
-    except (KeyboardInterrupt, typer.Abort):
-        sys.exit(130)
-    except NoArgsIsHelpError as error:
-        print(error.format_message())
-        code = Exit.USAGE
-    except UsageError as error:
-        _print_failure(failure_of(error.format_message(), error.ctx.command_path if error.ctx else "arks", arguments))
-        code = Exit.USAGE
+    except KeyboardInterrupt:
+        code = 130
+    sys.exit(code)
+
+
+def _run(arguments: list[str]) -> int:
+    """The exit code."""
+    if asks_for_root_help(arguments):
+        print(root_help())
+        return Exit.OK if arguments else Exit.USAGE
+    try:
+        return _parse_and_run(arguments)
+    except Failure as failure:
+        return _print_failure(failure)
+    except (BrokenPipeError, KeyboardInterrupt):
+        raise
     except Exception as error:  # the outermost frame: users get a message, not a traceback
         if os.environ.get("ARKS_DEBUG"):
             raise
-        found = _failure(error)
-        _print_failure(found)
-        code = found.code
-    sys.exit(code)
+        return _print_failure(_failure(error))
+
+
+def _parse_and_run(arguments: list[str]) -> int:
+    import typer
+    from typer._click.exceptions import NoArgsIsHelpError, UsageError
+
+    from arks.local.cli.commands import app_for
+    from arks.local.cli.wrong_usage import failure_of
+
+    try:
+        returned = app_for(arguments)(arguments, standalone_mode=False)
+    except typer.Abort:
+        raise KeyboardInterrupt from None
+    except NoArgsIsHelpError as error:
+        print(error.format_message())
+        return Exit.USAGE
+    except UsageError as error:
+        path = error.ctx.command_path if error.ctx else "arks"
+        raise failure_of(error.format_message(), path, arguments) from error
+    return returned if isinstance(returned, int) else Exit.OK
 
 
 def _complete() -> None:
@@ -76,10 +93,11 @@ def _failure(error: BaseException) -> Failure:
     return Failure(f"internal error: {type(error).__name__}: {error}", trace)
 
 
-def _print_failure(failure: Failure) -> None:
+def _print_failure(failure: Failure) -> Exit:
     print(f"arks: {failure}", file=sys.stderr)
     if failure.next_step:
         print(f"      {failure.next_step}", file=sys.stderr)
+    return failure.code
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 
-from arks.local.cli.commands import COMMANDS
+from arks.local.cli.catalog import COMMANDS
 from arks.local.cli.failure import Exit, Failure
 from arks.local.render.spelling import closest
 
