@@ -68,7 +68,7 @@ def root_help() -> str:
     return f"Usage: arks [OPTIONS] COMMAND [ARGS]...\n\n{described}\n\nOptions:\n{_OPTIONS}\nCommands:\n{commands}"
 
 
-def asks_for_root_help(arguments: Sequence[str]) -> bool:
+def is_root_help(arguments: Sequence[str]) -> bool:
     return list(arguments) in ([], ["-h"], ["--help"], ["help"])
 
 

@@ -3,7 +3,7 @@
 import os
 import sys
 
-from arks.local.cli.catalog import asks_for_root_help, root_help
+from arks.local.cli.catalog import is_root_help, root_help
 from arks.local.cli.failure import Exit, Failure
 
 
@@ -24,7 +24,7 @@ def main() -> None:
 
 def _run(arguments: list[str]) -> int:
     """The exit code."""
-    if asks_for_root_help(arguments):
+    if is_root_help(arguments):
         print(root_help())
         return Exit.OK if arguments else Exit.USAGE
     try:
