@@ -8,3 +8,5 @@ pub mod json;
 
 #[cfg(feature = "testing")]
 pub mod testing;
+#[cfg(feature = "testing")]
+mod testing_request;
