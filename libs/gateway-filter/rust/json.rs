@@ -83,19 +83,26 @@ pub fn after_string(text: &[u8], at: usize) -> Option<usize> {
 /// The position after the object or array that starts at `at`.
 #[must_use]
 pub fn after_nested(text: &[u8], at: usize) -> Option<usize> {
-    let mut due = [0_u8; DEPTH_LIMIT];
-    let (mut depth, mut from) = (0, at);
+    after_rest(text, at + 1, closing_of(*text.get(at)?))
+}
+
+/// The position after the object or array that ends with the bracket `closing`, from a position in it that is outside of
+/// strings and of what is nested in it.
+#[must_use]
+pub fn after_rest(text: &[u8], mut from: usize, closing: u8) -> Option<usize> {
+    let mut due = [closing; DEPTH_LIMIT];
+    let mut depth = 1;
     loop {
         let byte = *text.get(from)?;
         match KINDS[usize::from(byte)] {
             PLAIN => from += 1,
             QUOTE => from = after_string(text, from)?,
             OPENING if depth < DEPTH_LIMIT => {
-                due[depth] = byte + 2; // the closing bracket of each kind is two after the opening one
+                due[depth] = closing_of(byte);
                 depth += 1;
                 from += 1;
             }
-            CLOSING if depth > 0 && due[depth - 1] == byte => {
+            CLOSING if due[depth - 1] == byte => {
                 depth -= 1;
                 from += 1;
                 if depth == 0 {
@@ -105,6 +112,11 @@ pub fn after_nested(text: &[u8], at: usize) -> Option<usize> {
             _ => return None,
         }
     }
+}
+
+/// The closing bracket of each kind is two after the opening one.
+const fn closing_of(opening: u8) -> u8 {
+    opening.wrapping_add(2)
 }
 
 /// The position after the value that starts at `at`.
@@ -146,17 +158,25 @@ impl Keys {
         made
     }
 
-    /// The same keys, and others that are read in their own spelling only.
+    /// The same keys, and others that are read. With a separator in them, any other spelling is another key.
     #[must_use]
-    pub fn and(mut self, keys: &[&'static str]) -> Self {
-        self.meanings.extend(keys.iter().map(|key| (key.as_bytes(), Meaning::Wanted(key))));
-        self
+    pub fn and(self, keys: &[&'static str]) -> Self {
+        self.with(keys, Meaning::Wanted)
     }
 
-    /// The same keys, and others that must not be there with a value.
+    /// The same keys, and others that must not be there with a value; spellings as in `and`.
     #[must_use]
-    pub fn without(mut self, keys: &[&'static str]) -> Self {
-        self.meanings.extend(keys.iter().map(|key| (key.as_bytes(), Meaning::Refused(key))));
+    pub fn without(self, keys: &[&'static str]) -> Self {
+        self.with(keys, Meaning::Refused)
+    }
+
+    fn with(mut self, keys: &[&'static str], meaning: fn(&'static str) -> Meaning) -> Self {
+        for key in keys {
+            self.meanings.insert(key.as_bytes(), meaning(key));
+            if !key.contains('_') {
+                self.squashed.insert(key.as_bytes().to_vec(), key);
+            }
+        }
         self
     }
 
@@ -247,23 +267,23 @@ fn read_member(text: &[u8], at: usize, keys: &Keys, object: &mut Object) -> Resu
     }
     let after_key = after_string(text, at).ok_or_else(invalid)?;
     let meaning = keys.meaning(&text[at + 1..after_key - 1])?;
-    let colon = after_space(text, after_key);
-    if text.get(colon) != Some(&b':') {
-        return Err(invalid());
-    }
-    if let Some(Meaning::Wanted(key)) = meaning
+    if let Some(Meaning::Wanted(key) | Meaning::Refused(key)) = meaning
         && object.range(key).is_some()
     {
         return Err(Fault::of(key, "duplicate_key", "The key occurs twice."));
     }
+    let colon = after_space(text, after_key);
+    if text.get(colon) != Some(&b':') {
+        return Err(invalid());
+    }
     let value = after_space(text, colon + 1);
     let after = after_value(text, value).ok_or_else(invalid)?;
     match meaning {
-        Some(Meaning::Wanted(key)) => object.members.push((key, value..after)),
         Some(Meaning::Refused(key)) if &text[value..after] != b"null" => {
             return Err(Fault::of(key, "unsupported_parameter", "The gateway does not take this parameter."));
         }
-        _ => {}
+        Some(Meaning::Wanted(key) | Meaning::Refused(key)) => object.members.push((key, value..after)),
+        None => {}
     }
     Ok(after)
 }

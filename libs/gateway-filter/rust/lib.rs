@@ -5,6 +5,13 @@
 
 pub mod fault;
 pub mod json;
+pub mod members;
+pub mod prompts;
+pub mod request;
+pub mod schema;
+pub mod stream_options;
+pub mod text;
+pub mod uses;
 
 #[cfg(feature = "testing")]
 pub mod testing;

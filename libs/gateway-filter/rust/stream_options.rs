@@ -1,0 +1,79 @@
+//! The request for usage in a stream: engines must report it, and clients need not want it.
+
+use std::ops::Range;
+use std::sync::LazyLock;
+
+use crate::fault::Fault;
+use crate::json::{Keys, Object, after_space, read_object};
+
+const KEY: &str = "stream_options";
+static KEYS: LazyLock<Keys> = LazyLock::new(|| Keys::strict(&["include_usage"]));
+
+/// A change of a body: other bytes in a range.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Edit {
+    at: Range<usize>,
+    with: &'static [u8],
+}
+
+impl Edit {
+    /// The body with the change.
+    #[must_use]
+    pub fn apply(&self, body: &[u8]) -> Vec<u8> {
+        [&body[..self.at.start], self.with, &body[self.at.end..]].concat()
+    }
+
+    /// Where a range that the change does not touch is after it.
+    #[must_use]
+    pub fn moved(&self, range: Range<usize>) -> Range<usize> {
+        if range.start < self.at.end {
+            return range;
+        }
+        let moved = |at: usize| at + self.with.len() - self.at.len();
+        moved(range.start)..moved(range.end)
+    }
+}
+
+/// The change by which a stream's body requests usage; `None` if it does, or is for no stream.
+///
+/// # Errors
+///
+/// Returns the fault of options without a stream, and of options that are no object or have an invalid `include_usage`.
+pub fn edit(body: &[u8], object: &Object, stream: bool) -> Result<Option<Edit>, Fault> {
+    let options = object.range(KEY);
+    let value = options.clone().map(|range| &body[range]);
+    if !stream {
+        return match value {
+            None | Some(b"null") => Ok(None),
+            Some(_) => Err(invalid("`stream_options` is for requests with `stream: true`.")),
+        };
+    }
+    let (at, with) = match (options, value) {
+        (Some(range), Some(b"null")) => (range, &br#"{"include_usage":true}"#[..]),
+        (Some(range), Some(_)) => return edit_of_options(body, range.start),
+        _ => (object.closing..object.closing, &br#","stream_options":{"include_usage":true}"#[..]),
+    };
+    Ok(Some(Edit { at, with }))
+}
+
+/// As `edit`, of the options that start at `at`.
+fn edit_of_options(body: &[u8], at: usize) -> Result<Option<Edit>, Fault> {
+    let read = if body.get(at) == Some(&b'{') { read_object(body, at, &KEYS).ok() } else { None };
+    let Some(options) = read else {
+        return Err(invalid("`stream_options` must be a valid object."));
+    };
+    let Some(range) = options.range("include_usage") else {
+        let is_empty = after_space(body, at + 1) == options.closing;
+        let with: &[u8] = if is_empty { br#""include_usage":true"# } else { br#""include_usage":true,"# };
+        return Ok(Some(Edit { at: at + 1..at + 1, with }));
+    };
+    match &body[range.clone()] {
+        b"true" => Ok(None),
+        b"false" | b"null" => Ok(Some(Edit { at: range, with: b"true" })),
+        _ => Err(invalid("`stream_options.include_usage` must be true or false.")),
+    }
+}
+
+fn invalid(message: &str) -> Fault {
+    Fault::of(KEY, "invalid_value", message)
+}

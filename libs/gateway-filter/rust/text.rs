@@ -1,0 +1,138 @@
+//! The text of a request. Reservations are derived from its bytes. Media in base64 and what steers the form of the
+//! answer are not text.
+
+use std::sync::LazyLock;
+
+use memchr::{memchr, memmem};
+
+use crate::json::{Keys, Object, after_nested, read_object};
+
+const BYTES_A_TOKEN: usize = 4;
+/// A shorter body counts as text entirely.
+const LOOK_BYTES: usize = 1024;
+/// In one body; others count as text, so that the time of the search is bounded.
+const MEDIA_LIMIT: usize = 100;
+/// What vision models make of about a megapixel; a shorter picture counts by its bytes.
+const PICTURE_TOKENS: usize = 1024;
+/// Of audio and video: half of what models make of 64 kbit/s.
+const MEDIA_BYTES_A_TOKEN: usize = 256;
+/// From a data URL's key to its data.
+const URL_BYTES: usize = 120;
+
+/// Top-level keys whose values are no part of a prompt: engines read a schema or a grammar as rules.
+pub const RULE_KEYS: [&str; 13] = [
+    "response_format",
+    "json_schema",
+    "grammar",
+    "structured_outputs",
+    "guided_json",
+    "guided_regex",
+    "guided_grammar",
+    "guided_choice",
+    "regex",
+    "ebnf",
+    "structural_tag",
+    "logit_bias",
+    "metadata",
+];
+const MEDIA_KEYS: [&[u8]; 6] = [b"url", b"image_url", b"audio_url", b"video_url", b"image", b"file_data"];
+static AUDIO_KEYS: LazyLock<Keys> = LazyLock::new(|| Keys::strict(&["data"]));
+
+/// The bytes of a body that count as text, at least 1.
+#[must_use]
+pub fn bytes(text: &[u8], object: &Object) -> u64 {
+    if text.len() < LOOK_BYTES {
+        return text.len() as u64;
+    }
+    let rules: usize = RULE_KEYS.iter().filter_map(|key| object.range(key)).map(|range| range.len()).sum();
+    let spare = rules + spare_in_urls(text) + spare_in_audio(text);
+    text.len().saturating_sub(spare).max(1) as u64
+}
+
+/// The bytes of a medium that count for no token.
+fn spare_bytes(bytes: usize, is_picture: bool) -> usize {
+    let tokens = if is_picture { PICTURE_TOKENS } else { bytes.div_ceil(MEDIA_BYTES_A_TOKEN) };
+    bytes.saturating_sub(BYTES_A_TOKEN * tokens)
+}
+
+/// As `spare_bytes`, of the data URLs in a body.
+fn spare_in_urls(text: &[u8]) -> usize {
+    const START: &[u8] = b";base64,";
+    let (mut spare, mut from) = (0, 0);
+    for _ in 0..MEDIA_LIMIT {
+        let Some(at) = find(text, START, from) else { break };
+        let stop = memchr(b'"', &text[at..]).map_or(text.len(), |length| at + length);
+        if let Some(is_picture) = medium_before(&text[at.saturating_sub(URL_BYTES)..at]) {
+            spare += spare_bytes(stop - at, is_picture);
+        }
+        from = stop;
+    }
+    spare
+}
+
+/// Whether the medium is a picture, if these bytes end with the key of one and the start of its data URL, up to its
+/// parameters.
+fn medium_before(text: &[u8]) -> Option<bool> {
+    let is_subtype = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'.' | b';' | b'=' | b'-');
+    let rest = trim_end(text, is_subtype).strip_suffix(b"/")?;
+    let rest = rest.strip_suffix(b"\\").unwrap_or(rest);
+    let kind_at = trim_end(rest, |byte| byte.is_ascii_alphabetic()).len();
+    let (rest, kind) = rest.split_at(kind_at);
+    let rest = rest.strip_suffix(b"\"data:")?;
+    let rest = trim_end(rest, is_space).strip_suffix(b":")?;
+    let rest = trim_end(rest, is_space).strip_suffix(b"\"")?;
+    let key_at = trim_end(rest, |byte| byte.is_ascii_lowercase() || byte == b'_').len();
+    let is_medium = !kind.is_empty() && rest[..key_at].ends_with(b"\"") && MEDIA_KEYS.contains(&&rest[key_at..]);
+    is_medium.then_some(kind == b"image")
+}
+
+/// As `spare_bytes`, of `"input_audio": {"data": ...}`.
+fn spare_in_audio(text: &[u8]) -> usize {
+    const END: &[u8] = b"_audio\"";
+    let (mut spare, mut from) = (0, 0);
+    for _ in 0..MEDIA_LIMIT {
+        let Some(at) = find(text, END, from) else { break };
+        from = at + 1;
+        let Some(brace) = audio_at(text, at + END.len()) else { continue };
+        if let Ok(audio) = read_object(text, brace, &AUDIO_KEYS) {
+            spare += audio.range("data").map_or(0, |range| spare_bytes(range.len() - 1, false));
+            from = audio.closing;
+        } else {
+            // Each byte is read once more at most, also if such objects are nested.
+            let Some(after) = after_nested(text, brace) else { break };
+            from = after;
+        }
+    }
+    spare
+}
+
+/// Where the value of the key that ends before `after_key` is, if the key is `input_audio` and the value an object.
+fn audio_at(text: &[u8], after_key: usize) -> Option<usize> {
+    if !text[..after_key].ends_with(b"\"input_audio\"") {
+        return None;
+    }
+    let colon = after_any_space(text, after_key);
+    let brace = after_any_space(text, colon + 1);
+    (text.get(colon) == Some(&b':') && text.get(brace) == Some(&b'{')).then_some(brace)
+}
+
+/// The position of the first byte from `at` on that is no white space, of JSON or other.
+pub(crate) fn after_any_space(text: &[u8], mut at: usize) -> usize {
+    while text.get(at).is_some_and(|byte| is_space(*byte)) {
+        at += 1;
+    }
+    at
+}
+
+fn find(text: &[u8], searched: &[u8], from: usize) -> Option<usize> {
+    memmem::find(&text[from..], searched).map(|found| from + found)
+}
+
+fn trim_end(text: &[u8], is_trimmed: impl Fn(u8) -> bool) -> &[u8] {
+    let kept = text.iter().rposition(|byte| !is_trimmed(*byte)).map_or(0, |at| at + 1);
+    &text[..kept]
+}
+
+fn is_space(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t'..=b'\r')
+}
