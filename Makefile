@@ -1,4 +1,4 @@
-# `make help` is the manual. Needs Python 3.11 or newer; uv and everything else are installed when missing.
+# `make help` is the manual. Needs Python 3.11 or newer and a C linker; uv, Rust and everything else are installed when missing.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -22,6 +22,10 @@ PROJECTS := pyproject.toml $(wildcard libs/*/pyproject.toml services/*/pyproject
 PROTOS := $(shell find protos -name '*.proto')
 MESSAGES := libs/contracts/src
 SOURCES := $(wildcard libs/*/src services/*/src deploy/*/src)
+FILTER := libs/gateway-filter
+RUST := $(FILTER)/Cargo.toml $(FILTER)/Cargo.lock $(FILTER)/hatch_build.py $(shell find $(FILTER)/rust -name '*.rs')
+# The gateway's filter with functions for the tests in Python.
+FILTER_FOR_TESTS := $(FILTER)/target/testing/release/libarks.so
 TESTS := $(wildcard libs/*/tests services/*/tests deploy/*/tests charts/tests tools tests e2e bench)
 
 .PHONY: help
@@ -49,7 +53,7 @@ down: $(SYNCED) ## Stop Arks; its data is kept
 	@$(PYTHON) -m venv .tools/uv
 	@.tools/uv/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 
-$(SYNCED): uv.lock $(PROJECTS)
+$(SYNCED): uv.lock $(PROJECTS) $(RUST)
 	@$(UV) --version >/dev/null 2>&1 || $(MAKE) .tools/uv/bin/uv
 	@echo "installing what uv.lock names (some 500 MB where nothing is cached)"
 	@$(UV) sync --quiet --frozen --all-packages --all-extras
@@ -58,6 +62,10 @@ $(SYNCED): uv.lock $(PROJECTS)
 .PHONY: sync
 sync: $(SYNCED)
 
+$(FILTER_FOR_TESTS): $(RUST)
+	@cargo build --release --locked --quiet --features testing --manifest-path $(FILTER)/Cargo.toml --target-dir $(FILTER)/target/testing
+	@touch $@
+
 # --- checks
 
 .PHONY: test
@@ -65,28 +73,33 @@ test: $(SYNCED) ## Run all tests: first those without servers, then those with r
 	@status=0; $(MAKE) test-unit || status=$$?; $(MAKE) test-real || status=$$?; exit $$status
 
 .PHONY: test-unit
-test-unit: $(SYNCED) ## Run only the tests without servers, in seconds
+test-unit: $(SYNCED) $(FILTER_FOR_TESTS) ## Run only the tests without servers, in seconds
+	@# Without cargo's summary, which looks like pytest's: .ci/run reads that one.
+	@cargo test --locked --quiet --manifest-path $(FILTER)/Cargo.toml 2>&1 | sed -E '/^(running|test result:) .*[0-9]|^$$/d'
 	$(BIN)/pytest -m "not real and not kube and not e2e" -n auto $(TEST)
 
 .PHONY: test-real
-test-real: $(SYNCED)
+test-real: $(SYNCED) $(FILTER_FOR_TESTS)
 	@# These tests mostly wait for servers: two files at a time, those with the longest tests first.
 	$(BIN)/pytest -m "real" -n 2 --dist loadfile --no-loadscope-reorder e2e deploy services libs charts bench $(TEST)
 
 .PHONY: test-again
-test-again: $(SYNCED) ## Run what failed last time, except journeys
+test-again: $(SYNCED) $(FILTER_FOR_TESTS) ## Run what failed last time, except journeys
 	$(BIN)/pytest -m "not e2e" --last-failed --last-failed-no-failures none $(TEST)
 
 .PHONY: format
 format: $(SYNCED) ## Format the code and fix what ruff can fix by itself
 	$(BIN)/ruff check --fix-only --quiet
 	$(BIN)/ruff format
+	cargo fmt --manifest-path $(FILTER)/Cargo.toml
 
 .PHONY: lint
 lint: $(SYNCED) ## Check style, format and types
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
-	$(BIN)/mypy $(SOURCES) deploy/images deploy/release.py
+	cargo fmt --check --manifest-path $(FILTER)/Cargo.toml
+	cargo clippy --locked --quiet --all-targets --all-features --manifest-path $(FILTER)/Cargo.toml -- --deny warnings
+	$(BIN)/mypy $(SOURCES) deploy/images deploy/release.py $(FILTER)/hatch_build.py
 	@# Tests have files of the same name in different directories, so mypy checks one directory at a time.
 	@find $(TESTS) -name '*.py' | sed 's|/[^/]*$$||' | sort -u | while read -r tests; do echo "mypy $$tests"; $(BIN)/mypy $$tests/*.py; done
 
@@ -108,19 +121,19 @@ generate: $(SYNCED) ## Generate protobuf messages, CRDs and docs/resources.md fr
 	$(BIN)/python -m tools.generate
 
 .PHONY: bench
-bench: $(SYNCED) ## Compare requests a second, latency and CPU of Arks with plain Envoy, in the same run
+bench: $(SYNCED) $(FILTER_FOR_TESTS) ## Compare requests a second, latency and CPU of Arks with plain Envoy, in the same run
 	@for bench in gateway bodies idle; do echo "== $$bench"; $(BIN)/python -m bench.$$bench; done
 
 .PHONY: bench-limits
-bench-limits: $(SYNCED) ## Measure how exact limits are at ten times the load (5 minutes), then 100,000 tokens and a flood of keys
+bench-limits: $(SYNCED) $(FILTER_FOR_TESTS) ## Measure how exact limits are at ten times the load (5 minutes), then 100,000 tokens and a flood of keys
 	@for bench in limits tokens; do echo "== $$bench"; $(BIN)/python -m bench.$$bench; done
 
 .PHONY: bench-kills
-bench-kills: $(SYNCED) ## Kill each process of the data path in turn during 100,000 requests; compare each charge. BENCH="20000 --rate 100"
+bench-kills: $(SYNCED) $(FILTER_FOR_TESTS) ## Kill each process of the data path in turn during 100,000 requests; compare each charge. BENCH="20000 --rate 100"
 	@$(BIN)/python -m bench.kills $(BENCH)
 
 .PHONY: nightly
-nightly: $(SYNCED) ## Run what takes too long for each change: more inputs, the clients of others, sums of a thousand requests, kills
+nightly: $(SYNCED) $(FILTER_FOR_TESTS) ## Run what takes too long for each change: more inputs, the clients of others, sums of a thousand requests, kills
 	ARKS_BODIES=1000000 $(BIN)/pytest services/endpoint-router/tests/adapters/envoy/test_admission_bodies.py -o timeout=7200
 	ARKS_REQUESTS=1000 $(BIN)/pytest -m real e2e/test_usage_adds_up.py
 	@$(MAKE) fuzz
@@ -135,7 +148,7 @@ FUZZED := $(addprefix services/endpoint-router/tests/,service/test_any_report.py
 	services/metrics/tests/domain/test_page.py libs/kit/tests/test_reading.py
 
 .PHONY: fuzz
-fuzz: $(SYNCED) ## Feed every reader FUZZ (20000) new inputs a test; inputs that fail are kept in .hypothesis
+fuzz: $(SYNCED) $(FILTER_FOR_TESTS) ## Feed every reader FUZZ (20000) new inputs a test; inputs that fail are kept in .hypothesis
 	ARKS_FUZZ=$(or $(FUZZ),20000) $(BIN)/pytest -q -n auto --hypothesis-profile fuzz -o timeout=7200 $(FUZZED)
 
 CLIENTS := .tools/clients/.installed
@@ -179,7 +192,7 @@ cluster-packages: ## Install missing Debian packages for the test cluster (needs
 	@e2e/cluster/packages.sh
 
 .PHONY: test-kube
-test-kube: $(SYNCED) kube-binaries ## Run the tests that need a real kube-apiserver
+test-kube: $(SYNCED) $(FILTER_FOR_TESTS) kube-binaries ## Run the tests that need a real kube-apiserver
 	@# The test of bench waits the longest, so it starts first.
 	$(BIN)/pytest -m kube -n 2 --dist loadfile --no-loadscope-reorder bench charts services libs $(TEST)
 

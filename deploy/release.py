@@ -51,11 +51,11 @@ def current_version(root: Path = ROOT) -> str:
 
 def _pattern(path: str) -> re.Pattern[str]:
     match Path(path).name:
-        case "pyproject.toml":
+        case "pyproject.toml" | "Cargo.toml":
             return _IN_PROJECT
         case "Chart.yaml":
             return _IN_CHART
-        case "uv.lock":
+        case "uv.lock" | "Cargo.lock":
             return _IN_LOCK
         case _:
             return _IN_TEXT

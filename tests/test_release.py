@@ -34,8 +34,9 @@ def test_every_copy_of_the_version_is_the_version_of_the_project() -> None:
     assert {} == {path: versions for path, versions in copies().items() if versions != {version}}
 
 
-def test_every_package_chart_and_the_lock_have_a_copy() -> None:
-    expected = {"uv.lock", *(str(path.relative_to(ROOT)) for path in (*PROJECTS, *CHARTS))}
+def test_every_package_and_chart_and_the_locks_have_a_copy() -> None:
+    crate = {"libs/gateway-filter/Cargo.toml", "libs/gateway-filter/Cargo.lock"}
+    expected = {"uv.lock", *crate, *(str(path.relative_to(ROOT)) for path in (*PROJECTS, *CHARTS))}
     assert expected <= set(copies())
 
 

@@ -23,6 +23,7 @@ PARTS = [
     "docs",
     "e2e",
     "libs/contracts",
+    "libs/gateway-filter",
     "libs/kit",
     "protos",
     "services/app-deployer",

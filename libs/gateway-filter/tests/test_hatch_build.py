@@ -1,0 +1,103 @@
+import importlib.util
+import os
+import platform
+import sys
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+
+import pytest
+
+from arks.gateway_filter import library_directory
+
+ROOT = Path(__file__).parents[1]
+
+
+def _load() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("hatch_build", ROOT / "hatch_build.py")
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+hook = _load()
+
+
+@pytest.fixture
+def cargo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A program that the test writes, the only one on the PATH besides the shell's."""
+    monkeypatch.setenv("PATH", f"{tmp_path}")
+    return tmp_path / "cargo"
+
+
+def _write(cargo: Path, script: str) -> None:
+    cargo.write_text(f"#!/bin/sh\n{script}\n")
+    cargo.chmod(0o755)
+
+
+def _installer(monkeypatch: pytest.MonkeyPatch, outcome: dict[str, str] | Exception) -> None:
+    def setup_rust() -> dict[str, str]:
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    monkeypatch.setitem(sys.modules, "puccinialin", SimpleNamespace(setup_rust=setup_rust))
+
+
+@pytest.mark.parametrize("version", ["cargo 1.85.0 (d73d2caf9 2024-12-31)", "cargo 1.95.0 (f2d3ce0bd)", "cargo 2.0.0"])
+def test_a_build_needs_nothing_else_where_cargo_is_new_enough(cargo: Path, version: str) -> None:
+    _write(cargo, f"echo '{version}'")
+    assert [] == hook.requirements()
+    assert dict(os.environ) == hook.environment()
+
+
+@pytest.mark.parametrize("script", [None, "echo 'cargo 1.63.0'", "echo 'no default toolchain' >&2; exit 1"])
+def test_a_build_requires_the_installer_of_rust_where_cargo_is_missing_old_or_broken(
+    cargo: Path, script: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if script:
+        _write(cargo, script)
+    _installer(monkeypatch, {"PATH": "/installed/bin"})
+    (requirement,) = hook.requirements()
+    assert requirement.startswith("puccinialin")
+    assert "/installed/bin" == hook.environment()["PATH"]
+
+
+def test_a_build_without_rust_and_without_network_names_the_next_step(
+    cargo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _installer(monkeypatch, OSError("no network"))
+    with pytest.raises(hook.NotBuilt, match=r"no network.*install Rust 1\.85 or newer.*gcc"):
+        hook.environment()
+
+
+def test_a_failure_of_cargo_fails_the_build(cargo: Path, tmp_path: Path) -> None:
+    _write(cargo, 'if [ "$1" = --version ]; then echo cargo 1.95.0; else exit 101; fi')
+    with pytest.raises(hook.NotBuilt, match="cargo ended with 101"):
+        hook.compile_library(tmp_path)
+
+
+def test_a_replaced_library_is_a_new_file_so_that_a_running_envoy_keeps_the_old_one(tmp_path: Path) -> None:
+    source, target = tmp_path / "new.so", tmp_path / "libarks.so"
+    source.write_bytes(b"new")
+    target.write_bytes(b"old")
+    with target.open("rb") as mapped:
+        hook.replace(source, target)
+        assert (b"old", b"new") == (mapped.read(), target.read_bytes())
+    assert {source, target} == set(tmp_path.iterdir())
+
+
+def test_the_tag_of_a_wheel_names_the_newest_symbols_of_glibc(tmp_path: Path) -> None:
+    library = tmp_path / "libarks.so"
+    library.write_bytes(b"\0GLIBC_2.2.5\0GLIBC_2.34\0GLIBC_2.9\0")
+    assert f"py3-none-manylinux_2_34_{platform.machine()}" == hook.platform_tag(library)
+
+
+def test_the_library_runs_in_the_chart_s_envoy_and_image_base_which_have_glibc_2_36() -> None:
+    minor = int(hook.platform_tag(library_directory() / hook.LIBRARY).split("_")[2])
+    assert minor <= 36
+
+
+def test_the_oldest_rust_is_that_of_cargo_toml() -> None:
+    expected = ".".join(map(str, hook.OLDEST))
+    assert f'rust-version = "{expected}"' in (ROOT / "Cargo.toml").read_text()
