@@ -1,7 +1,7 @@
 """Build hook of the package: compiles libarks.so with cargo and puts it into the package.
 
-Where the machine has no cargo, or an old one, the build also requires puccinialin (as maturin does), which installs Rust
-with rustup into the user's cache.
+Where the machine has no cargo, or an old one, the build also requires puccinialin (as maturin does), which installs
+Rust with rustup into the user's cache.
 """
 
 import os
