@@ -11,7 +11,6 @@ import redis.asyncio
 from arks.contracts.resources import Resource
 from arks.endpoint_router.adapters.envoy import (
     GatewaySettings,
-    command,
     listener,
     static_bootstrap,
     to_json,
@@ -20,8 +19,9 @@ from arks.endpoint_router.adapters.envoy import (
 from arks.endpoint_router.adapters.envoy.listeners import build
 from arks.endpoint_router.adapters.envoy.messages import Cluster, Listener
 from arks.endpoint_router.adapters.envoy.routes import GENERATION_PATHS, to_engine
+from arks.endpoint_router.testing.program import envoy_line
 from arks.kit.ports import free_port
-from arks.kit.testing.servers import Server, nats_server, program, serve, valkey_server
+from arks.kit.testing.servers import Server, nats_server, serve, valkey_server
 from bench.gateway.resources import PEPPER, publish
 from bench.gateway.scenarios import CLUSTER_HEADER
 
@@ -150,7 +150,7 @@ async def _envoy(directory: Path, gate: Listener, clusters: Sequence[Cluster], w
     port, admin_port = gate.address.socket_address.port_value, free_port()
     config = directory / "envoy.json"
     config.write_text(to_json(static_bootstrap("bench", admin_port, [gate], clusters)))
-    line = [*_with({"ARKS_GATEWAY": GATEWAY_NAME}), *command(program("envoy"), str(config), workers)]
+    line = envoy_line(config, workers, ARKS_GATEWAY=GATEWAY_NAME)
     async with serve(line, port, directory) as server:
         yield Gateway(server, admin_port)
 

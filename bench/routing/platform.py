@@ -22,7 +22,6 @@ from arks.endpoint_router.adapters.envoy import (
     Backend,
     GatewaySettings,
     ads_bootstrap,
-    command,
     load_assignment,
     static_cluster,
     to_json,
@@ -31,13 +30,14 @@ from arks.endpoint_router.adapters.envoy.listeners import build
 from arks.endpoint_router.adapters.envoy.messages import Bootstrap, Cluster
 from arks.endpoint_router.adapters.envoy.routes import GENERATION_PATHS, to_engine
 from arks.endpoint_router.domain.division import divide
+from arks.endpoint_router.testing.program import envoy_line
 from arks.events.v1.facts_pb2 import ReplicasFact
 from arks.kit.bus import Bus
 from arks.kit.bus import to_json as fact_json
 from arks.kit.key import Key
 from arks.kit.ports import free_port
 from arks.kit.resources import LocalResources
-from arks.kit.testing.servers import nats_server, program, serve
+from arks.kit.testing.servers import nats_server, serve
 from arks.kit.testing.wait import eventually
 from bench.gateway.resources import NAMESPACE, connected
 from bench.gateway.scenarios import CLUSTER_HEADER
@@ -161,7 +161,7 @@ async def _envoy(directory: Path, specs: Sequence[Spec], xds_port: int) -> Async
     bootstrap.static_resources.clusters.extend(_plain(name, specs) for name in (LEAST_REQUEST, OF_FOUR, ROUND_ROBIN))
     bootstrap.static_resources.clusters.append(_fixed(specs))
     (directory / "envoy.json").write_text(to_json(bootstrap))
-    async with serve(command(program("envoy"), str(directory / "envoy.json"), 1), port, directory):
+    async with serve(envoy_line(directory / "envoy.json"), port, directory):
         yield Envoy(port, admin_port)
 
 

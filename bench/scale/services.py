@@ -10,12 +10,12 @@ from pathlib import Path
 
 import aiohttp
 
-from arks.endpoint_router.adapters.envoy import command
 from arks.endpoint_router.config import Settings as RouterSettings
 from arks.endpoint_router.programs.bootstrap import bootstrap_json
+from arks.endpoint_router.testing.program import envoy_line
 from arks.kit.ports import free_port
 from arks.kit.process import end, spawn
-from arks.kit.testing.servers import Server, program
+from arks.kit.testing.servers import Server
 from bench.process_cost import cpu_seconds, resident_megabytes
 from bench.scale.cluster import SYSTEM, Cluster
 
@@ -50,7 +50,7 @@ class Services:
         for name in names or (*NAMES, "envoy"):
             log = self.directory / f"{name}.log"
             if name == "envoy":
-                envoy = command(program("envoy"), str(self.directory / "envoy.json"), workers=1)
+                envoy = envoy_line(self.directory / "envoy.json")
                 self.processes[name] = await spawn(envoy, log_file=log)
                 continue
             module = f"arks.{name.replace('-', '_')}.main"

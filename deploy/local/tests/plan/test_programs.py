@@ -3,7 +3,9 @@
 from pathlib import Path
 
 from arks.endpoint_router.adapters import envoy
+from arks.gateway_filter import library_directory
 from arks.local.files.paths import Paths
+from arks.local.plan import binaries
 from arks.local.plan.addresses import PORT_NAMES
 from arks.local.plan.programs import Binaries, Machine, Program, envoy_command, programs
 from arks.local.supervisor.supervisor import ENGINES_SECONDS, GATEWAY_SECONDS, SERVERS
@@ -13,8 +15,9 @@ PORTS = {name: 20_000 + number for number, name in enumerate((*PORT_NAMES, "gate
 
 
 def plan() -> dict[str, Program]:
-    binaries = Binaries(Path("/bin/nats-server"), Path("/bin/valkey-server"), Path("/bin/envoy"))
-    machine = Machine(PATHS, PORTS, binaries, {"PATH": "/usr/bin"})
+    directory = Path("/bin")
+    found = Binaries(directory / "nats-server", directory / "valkey-server", directory / "envoy", Path("/filter"))
+    machine = Machine(PATHS, PORTS, found, {"PATH": "/usr/bin"})
     return {program.name: program for program in programs(machine)}
 
 
@@ -86,3 +89,8 @@ def test_envoy_and_its_shipper_name_the_same_gateway() -> None:
 def test_envoy_has_the_command_line_of_endpoint_router() -> None:
     expected = envoy.command("/bin/envoy", "/run/envoy.json", 2)
     assert tuple(expected) == envoy_command(Path("/bin/envoy"), Path("/run/envoy.json"), 2)
+
+
+def test_envoy_finds_the_filter_s_library_in_its_package() -> None:
+    assert "/filter" == plan()["envoy"].environment["ENVOY_DYNAMIC_MODULES_SEARCH_PATH"]
+    assert library_directory() == binaries.gateway_filter()

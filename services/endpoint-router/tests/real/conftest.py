@@ -18,11 +18,11 @@ from aiohttp import web
 from arks.contracts.facts import ReplicaFact, ReplicaState
 from arks.contracts.resources import ArksEndpoint
 from arks.contracts.subjects import Facts, fact_key, load_subject
-from arks.endpoint_router.adapters.envoy import command
 from arks.endpoint_router.adapters.xds import ConfigSnapshot
 from arks.endpoint_router.config import Settings
 from arks.endpoint_router.main import build
 from arks.endpoint_router.programs.bootstrap import bootstrap_json
+from arks.endpoint_router.testing.program import envoy_line
 from arks.events.v1.facts_pb2 import ReplicasFact
 from arks.events.v1.load_pb2 import LoadReport
 from arks.kit.bus import to_json
@@ -32,7 +32,7 @@ from arks.kit.ports import free_port
 from arks.kit.resources import LocalResources
 from arks.kit.settings import Settings as KitSettings
 from arks.kit.testing.run import running, running_home
-from arks.kit.testing.servers import Server, program, serve
+from arks.kit.testing.servers import Server, serve
 from arks.kit.testing.wait import eventually
 
 NAMESPACE = "default"
@@ -148,7 +148,7 @@ class Platform:
         (self.directory / "envoy").mkdir(exist_ok=True)
         server = await self.stack.enter_async_context(
             serve(
-                ["env", f"ARKS_GATEWAY_TOKEN={GATEWAY_TOKEN}", *command(program("envoy"), str(bootstrap), 1)],
+                envoy_line(bootstrap, ARKS_GATEWAY_TOKEN=GATEWAY_TOKEN),
                 self.settings.envoy_admin_port,
                 self.directory / "envoy",
             )

@@ -23,8 +23,8 @@ from arks.endpoint_router.adapters.envoy import (
     token_quota_cluster,
 )
 from arks.endpoint_router.adapters.envoy.messages import Cluster, message
+from arks.endpoint_router.testing.program import envoy_line
 from arks.kit.testing.golden import assert_golden
-from arks.kit.testing.servers import program
 
 GOLDEN = Path(__file__).parent / "golden"
 BACKENDS = (Backend("10.0.0.1", 8080, weight=30), Backend("10.0.0.2", 8080, weight=10, draining=True))
@@ -73,6 +73,6 @@ def test_envoy_accepts_it_without_a_warning(tmp_path: Path, kind: str) -> None:
     }
     config = tmp_path / "envoy.json"
     config.write_text(to_json(bootstraps[kind]))
-    line = [*command(program("envoy"), str(config), workers=1), "--mode", "validate"]
+    line = [*envoy_line(config), "--mode", "validate"]
     result = subprocess.run(line, capture_output=True, text=True, check=False, timeout=90)
     assert (0, "") == (result.returncode, result.stderr)

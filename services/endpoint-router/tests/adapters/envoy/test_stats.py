@@ -8,9 +8,10 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from arks.endpoint_router.adapters.envoy import ads_bootstrap, command, to_json
+from arks.endpoint_router.adapters.envoy import ads_bootstrap, to_json
+from arks.endpoint_router.testing.program import envoy_line
 from arks.kit.ports import free_port
-from arks.kit.testing.servers import program, serve
+from arks.kit.testing.servers import serve
 
 pytestmark = pytest.mark.real
 
@@ -24,7 +25,7 @@ async def stats(tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
     del bootstrap["dynamic_resources"]
     config.write_text(json.dumps(bootstrap))
     async with (
-        serve(command(program("envoy"), str(config), workers=1), port, tmp_path),
+        serve(envoy_line(config), port, tmp_path),
         httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=60, trust_env=False) as client,
     ):
         yield client

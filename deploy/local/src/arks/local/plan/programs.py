@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from arks.gateway_filter import SEARCH_PATH
 from arks.local.files.paths import Paths
 from arks.local.plan.addresses import GATEWAY, HOST
 
@@ -46,6 +47,8 @@ class Binaries:
     nats: Path
     valkey: Path
     envoy: Path
+    gateway_filter: Path
+    """The directory of the filter's library."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +180,11 @@ def _envoy(machine: Machine) -> Program:
     return Program(
         name="envoy",
         command=envoy_command(machine.binaries.envoy, paths.envoy_bootstrap, machine.envoy_workers),
-        environment={**machine.environment, "ARKS_GATEWAY": GATEWAY_NAME},
+        environment={
+            **machine.environment,
+            "ARKS_GATEWAY": GATEWAY_NAME,
+            SEARCH_PATH: str(machine.binaries.gateway_filter),
+        },
         address=f"http://{HOST}:{ports[GATEWAY]}",
         probe=Probe(paths.envoy_admin_socket, "/ready"),
         after=("endpoint-router",),

@@ -30,9 +30,18 @@ def prepare(paths: Paths, gateway_port: int, environment: Mapping[str, str]) -> 
     return Machine(
         paths=paths,
         ports=chosen,
-        binaries=Binaries(binaries.nats_server(), binaries.valkey_server(), binaries.envoy()),
+        binaries=_binaries(),
         environment=child_environment(environment, os.getpid(), paths.bytecode),
         envoy_workers=min(os.cpu_count() or 1, _MAX_ENVOY_WORKERS),
+    )
+
+
+def _binaries() -> Binaries:
+    return Binaries(
+        nats=binaries.nats_server(),
+        valkey=binaries.valkey_server(),
+        envoy=binaries.envoy(),
+        gateway_filter=binaries.gateway_filter(),
     )
 
 

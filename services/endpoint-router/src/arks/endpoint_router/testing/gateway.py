@@ -13,16 +13,16 @@ from arks.endpoint_router.adapters.envoy import (
     Backend,
     GatewaySettings,
     collector_cluster,
-    command,
     listener,
     static_bootstrap,
     static_cluster,
     to_json,
     token_quota_cluster,
 )
+from arks.endpoint_router.testing.program import envoy_line
 from arks.endpoint_router.testing.scripted import Request, Script, ScriptedServer, answer
 from arks.kit.ports import free_port
-from arks.kit.testing.servers import Server, program, serve
+from arks.kit.testing.servers import Server, serve
 from arks.kit.testing.wait import eventually
 
 COLUMNS = (
@@ -117,7 +117,7 @@ class Gateways:
             clusters.append(collector_cluster(traces))
         config = self._directory / "envoy.json"
         config.write_text(to_json(static_bootstrap("test", admin_port, [gate], clusters)))
-        envoy = await enter(serve(command(program("envoy"), str(config), workers=1), port, self._directory))
+        envoy = await enter(serve(envoy_line(config), port, self._directory))
         client = await enter(httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=60))
         gateway = Gateway(envoy, admin_port, servers, admission, log, client)
         self._started.append(gateway)
