@@ -175,6 +175,55 @@ def test_routes_are_granted_and_written_for_the_same_namespaces(render: Any) -> 
     assert (namespaces, namespaces, namespaces, 2) == (granted, written, allowed, len(set(named)))
 
 
+LABELS = {
+    "matchLabels": {"team": "a"},
+    "matchExpressions": [
+        {"key": "stage", "operator": "In", "values": ["test", "live"]},
+        {"key": "old", "operator": "DoesNotExist"},
+    ],
+}
+SELECTOR = "team=a,stage in (test,live),!old"
+
+
+def rules_of(rendered: Any, kind: str, component: str) -> dict[str, set[str]]:
+    """Resource -> verbs, of all roles of this kind that the component's account has."""
+    found: dict[str, set[str]] = {}
+    for role in rendered.of(kind, component):
+        for rule in role["rules"]:
+            for resource in rule["resources"]:
+                found.setdefault(resource, set()).update(rule["verbs"])
+    return found
+
+
+def test_a_selector_of_namespaces_reaches_every_service_with_the_right_to_watch_them(render: Any) -> None:
+    rendered, default = render({"watchNamespaceSelector": LABELS}), render()
+    for service in ("model-manager", "app-deployer", "metrics", "endpoint-router", "token-quota"):
+        assert SELECTOR == rendered.environment(service)["ARKS_WATCH_NAMESPACE_SELECTOR"]
+        assert {"list", "watch"} == rules_of(rendered, "ClusterRole", service)["namespaces"]
+        assert "namespaces" not in rules_of(default, "ClusterRole", service)
+    (marker,) = (each for each in rendered.of("ClusterRole") if "arks.ai/marker" in each["metadata"]["labels"])
+    assert SELECTOR == marker["metadata"]["annotations"]["arks.ai/serves"]
+    assert "arks-serves-all-namespaces" != marker["metadata"]["name"]
+
+
+def test_a_selector_of_namespaces_with_routes_gives_endpoint_router_the_rights_for_them(render: Any) -> None:
+    rendered = render({"gateway": {"httpRoutes": {"namespaces": ["listed"], "namespaceSelector": LABELS}}})
+    environment = rendered.environment("endpoint-router")
+    assert ("listed", SELECTOR) == (
+        environment["ARKS_HTTP_ROUTE_NAMESPACES"],
+        environment["ARKS_HTTP_ROUTE_NAMESPACE_SELECTOR"],
+    )
+    everywhere, here = (rules_of(rendered, kind, "endpoint-router") for kind in ("ClusterRole", "Role"))
+    assert ({"get", "create", "patch", "delete"}, {"list", "watch"}) == (
+        everywhere["httproutes"],
+        everywhere["namespaces"],
+    )
+    assert {"get", "list", "create", "delete"} == here["referencegrants"]
+    assert "referencegrants" not in everywhere
+    (grant,) = rendered.of("ReferenceGrant")
+    assert ["listed"] == [peer["namespace"] for peer in grant["spec"]["from"]]
+
+
 # --- pods
 
 
@@ -357,6 +406,18 @@ SCALED = {"enabled": True, "minReplicas": 1, "maxReplicas": 2, "targetCPUUtiliza
         ),
         ({"nats": {"external": {"tokenSecret": {"name": "x"}}}}, "nats.external.tokenSecret has no effect without"),
         ({"watchNamespace": "a", "rbac": {"secrets": {"namespaces": ["b"]}}}, "serves only a (watchNamespace), not b"),
+        (
+            {"watchNamespace": "a", "watchNamespaceSelector": LABELS},
+            "watchNamespaceSelector: this release serves only a",
+        ),
+        (
+            {"watchNamespace": "a", "gateway": {"httpRoutes": {"namespaceSelector": LABELS}}},
+            "gateway.httpRoutes.namespaceSelector: this release serves only a",
+        ),
+        (
+            {"watchNamespaceSelector": {"matchExpressions": [{"key": "team", "operator": "In"}]}},
+            "watchNamespaceSelector: team In needs values",
+        ),
         ({"serviceMonitor": {"enabled": True}}, "name it in networkPolicy.metricsFrom"),
         (
             {"gateway": {"httpRoutes": {"namespaces": ["team-a"]}, "tls": {"secretName": "public"}}},

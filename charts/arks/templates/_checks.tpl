@@ -14,7 +14,7 @@
 {{- if and .Values.serviceMonitor.enabled .Values.networkPolicy.enabled (not .Values.networkPolicy.metricsFrom) -}}
 {{- fail "serviceMonitor.enabled: NetworkPolicies would block Prometheus; name it in networkPolicy.metricsFrom" -}}
 {{- end -}}
-{{- if and .Values.gateway.httpRoutes.namespaces .Values.gateway.tls.secretName -}}
+{{- if and (include "arks.httpRoutes" .) .Values.gateway.tls.secretName -}}
 {{- fail "gateway.httpRoutes: a Gateway uses plain HTTP to Envoy, which with gateway.tls serves HTTPS only: configure the certificate at the Gateway" -}}
 {{- end -}}
 {{- end -}}
@@ -43,12 +43,12 @@
 {{/* One release may serve all namespaces, or several releases one each, but never two releases the same namespace. */}}
 {{- define "arks.checkOtherReleases" -}}
 {{- $own := printf "%s/%s" .Release.Namespace .Release.Name -}}
-{{- $wanted := .Values.watchNamespace | default "*" -}}
+{{- $wanted := include "arks.serves" . -}}
 {{- range (lookup "rbac.authorization.k8s.io/v1" "ClusterRole" "" "").items -}}
 {{- $release := dig "annotations" "arks.ai/release" $own .metadata -}}
 {{- $serves := dig "annotations" "arks.ai/serves" "" .metadata -}}
 {{- if and (ne $release $own) (or (eq $wanted "*") (eq $serves "*") (eq $serves $wanted)) -}}
-{{- fail (printf "release %s already serves %s: uninstall it, or give each release a namespace of its own to serve (watchNamespace)" $release (ternary "all namespaces" (printf "namespace %s" $serves) (eq $serves "*"))) -}}
+{{- fail (printf "release %s already serves %s: uninstall it, or give each release a namespace of its own to serve (watchNamespace)" $release (ternary "all namespaces" (ternary (printf "namespace %s" $serves) (printf "namespaces with %s" $serves) (regexMatch "^[a-z0-9-]+$" $serves)) (eq $serves "*"))) -}}
 {{- end -}}
 {{- if and (ne $release $own) (hasPrefix (printf "%s/" $.Release.Namespace) $release) -}}
 {{- fail (printf "release %s already runs in this namespace: install into another namespace" $release) -}}
@@ -159,6 +159,16 @@
 
 {{- define "arks.checkNamespaces" -}}
 {{- $own := .Values.watchNamespace -}}
+{{- range $name, $selector := dict "watchNamespaceSelector" .Values.watchNamespaceSelector "gateway.httpRoutes.namespaceSelector" .Values.gateway.httpRoutes.namespaceSelector -}}
+{{- if and $own $selector -}}
+{{- fail (printf "%s: this release serves only %s (watchNamespace), whatever its labels" $name $own) -}}
+{{- end -}}
+{{- range $selector.matchExpressions -}}
+{{- if ne (empty .values) (has .operator (list "Exists" "DoesNotExist")) -}}
+{{- fail (printf "%s: %s %s needs values with In and NotIn, and has none otherwise" $name .key .operator) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
 {{- range $name, $namespaces := dict "gateway.httpRoutes.namespaces" .Values.gateway.httpRoutes.namespaces "rbac.secrets.namespaces" .Values.rbac.secrets.namespaces -}}
 {{- range $namespace := $namespaces -}}
 {{- if and $own (ne $namespace $own) -}}

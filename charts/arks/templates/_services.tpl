@@ -10,6 +10,7 @@ The five services. arks.service has what they share, arks.serviceFacts what diff
 */}}
 {{- define "arks.serviceFacts" -}}
 {{- $name := include "arks.fullname" . -}}
+{{- $routesOf := include "arks.labelSelector" .Values.gateway.httpRoutes.namespaceSelector -}}
 model-manager:
   module: arks.model_manager.main
   servers: [nats]
@@ -151,17 +152,40 @@ endpoint-router:
     {{- end }}
     {{- with .Values.gateway.httpRoutes.namespaces }}
     http_route_namespaces: {{ join "," . | quote }}
+    {{- end }}
+    {{- with $routesOf }}
+    http_route_namespace_selector: {{ . | quote }}
+    {{- end }}
+    {{- if include "arks.httpRoutes" . }}
     gateway_service: {{ $name }}-gateway
     gateway_service_port: {{ (include "arks.gatewayPort" $ | fromYaml).outside }}
     {{- end }}
   optional:
     - name: httproutes
-      namespaces: {{ toJson .Values.gateway.httpRoutes.namespaces }}
+      namespaces: {{ ternary (list "") .Values.gateway.httpRoutes.namespaces (ne $routesOf "") | toJson }}
       rules:
         - apiGroups: [gateway.networking.k8s.io]
           resources: [httproutes]
           verbs: [get, create, patch, delete]
+    {{- if $routesOf }}
+    - name: grants
+      namespaces: [{{ .Release.Namespace }}]
+      rules:
+        - apiGroups: [gateway.networking.k8s.io]
+          resources: [referencegrants]
+          verbs: [get, list, create, delete]
+        # The owner of the grants
+        - apiGroups: [""]
+          resources: [services]
+          resourceNames: [{{ $name }}-gateway]
+          verbs: [get]
+    {{- end }}
   rules:
+    {{- if and $routesOf (not (include "arks.labelSelector" .Values.watchNamespaceSelector)) }}
+    - apiGroups: [""]
+      resources: [namespaces]
+      verbs: [list, watch]
+    {{- end }}
     - apiGroups: [arks.ai]
       resources: [arksendpoints]
       verbs: [get, list, watch, patch]
@@ -277,6 +301,9 @@ token-quota:
 {{- $settings := dict "platform" "kubernetes" "release_namespace" $root.Release.Namespace -}}
 {{- with $root.Values.watchNamespace -}}
 {{- $_ := set $settings "watch_namespace" . -}}
+{{- end -}}
+{{- with include "arks.labelSelector" $root.Values.watchNamespaceSelector -}}
+{{- $_ := set $settings "watch_namespace_selector" . -}}
 {{- end -}}
 {{- range $setting, $secret := $facts.secretSettings -}}
 {{- $_ := set $settings $setting (printf "/etc/arks/secrets/%s" $secret) -}}

@@ -26,3 +26,46 @@ its own meaning, and inside of `resources` and `labels` null removes an entry, a
 {{- end -}}
 {{- toJson $all -}}
 {{- end -}}
+
+{{/* A LabelSelector as one line, as `kubectl get -l` reads it; empty for none. */}}
+{{- define "arks.labelSelector" -}}
+{{- $terms := list -}}
+{{- range $key, $value := .matchLabels -}}
+{{- $terms = append $terms (printf "%s=%s" $key $value) -}}
+{{- end -}}
+{{- range .matchExpressions -}}
+{{- if eq .operator "Exists" -}}
+{{- $terms = append $terms .key -}}
+{{- else if eq .operator "DoesNotExist" -}}
+{{- $terms = append $terms (printf "!%s" .key) -}}
+{{- else -}}
+{{- $terms = append $terms (printf "%s %s (%s)" .key (lower .operator) (join "," .values)) -}}
+{{- end -}}
+{{- end -}}
+{{- join "," $terms -}}
+{{- end -}}
+
+{{/* What a release serves, in its marker: "*", the name of a namespace, or labels. */}}
+{{- define "arks.serves" -}}
+{{- .Values.watchNamespace | default (include "arks.labelSelector" .Values.watchNamespaceSelector) | default "*" -}}
+{{- end -}}
+
+{{/* The same as words. */}}
+{{- define "arks.served" -}}
+{{- if .Values.watchNamespace -}}
+namespace {{ .Values.watchNamespace }}
+{{- else if eq (include "arks.serves" .) "*" -}}
+all namespaces
+{{- else -}}
+the namespaces with {{ include "arks.serves" . }}
+{{- end -}}
+{{- end -}}
+
+{{/* Whether any endpoints may have HTTPRoutes; empty if not. */}}
+{{- define "arks.httpRoutes" -}}
+{{- with .Values.gateway.httpRoutes -}}
+{{- if or .namespaces (include "arks.labelSelector" .namespaceSelector) -}}
+true
+{{- end -}}
+{{- end -}}
+{{- end -}}

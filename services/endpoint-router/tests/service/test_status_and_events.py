@@ -238,6 +238,15 @@ async def test_a_rejection_by_the_gateway_does_not_make_an_endpoint_unready(serv
     assert (True, True) == (is_true(conditions, "Ready"), is_true(conditions, "Accepted"))
 
 
+async def test_endpoints_of_a_namespace_that_may_have_routes_now_are_reconciled(serving: RouterHarness) -> None:
+    enqueued: list[Key] = []
+    serving.router.connect(lambda key, after_seconds: enqueued.append(key))
+    serving.attachments.changed("elsewhere")
+    assert [] == enqueued
+    serving.attachments.changed(CHAT.namespace)
+    assert CHAT in enqueued
+
+
 async def test_a_deleted_endpoint_is_forgotten_by_the_attachments(serving: RouterHarness) -> None:
     serving.endpoints.remove(CHAT)
     await serving.router.reconcile(CHAT)

@@ -111,32 +111,36 @@ class Cache(Generic[T]):
             self.apply(key, value)
         self.synced.set()
 
-    async def load(self, listed: AsyncIterable[tuple[Key, Found[T]]]) -> None:
+    async def load(
+        self, listed: AsyncIterable[tuple[Key, Found[T]]], spare: Callable[[Key], bool] = lambda key: False
+    ) -> None:
         """As `replace`, from a list that arrives in pieces: a later value of a key wins, None removes it.
+
+        `spare`: whether a key stays that is not in the list.
 
         Nothing of the first list is visible before all of it has arrived. Each value of a later list is stored when it
         arrives, so that there are never two copies of everything; other keys are removed at its end.
         """
         if self.synced.is_set():
-            await self._load_again(listed)
+            await self._load_again(listed, spare)
         else:
-            await self._load_first(listed)
+            await self._load_first(listed, spare)
 
-    async def _load_first(self, listed: AsyncIterable[tuple[Key, Found[T]]]) -> None:
+    async def _load_first(self, listed: AsyncIterable[tuple[Key, Found[T]]], spare: Callable[[Key], bool]) -> None:
         values: dict[Key, T | Unreadable[T]] = {}
         async for key, value in listed:
             if value is None:
                 values.pop(key, None)
             else:
                 values[key] = value
-        self._keep_only(values)
+        self._keep_only(values, spare)
         for number, (key, value) in enumerate(values.items(), 1):
             self.apply(key, value)
             if number % _SLICE == 0:
                 await asyncio.sleep(0)
         self.synced.set()
 
-    async def _load_again(self, listed: AsyncIterable[tuple[Key, Found[T]]]) -> None:
+    async def _load_again(self, listed: AsyncIterable[tuple[Key, Found[T]]], spare: Callable[[Key], bool]) -> None:
         found: set[Key] = set()
         async for key, value in listed:
             self.apply(key, value)
@@ -144,10 +148,10 @@ class Cache(Generic[T]):
                 found.discard(key)
             else:
                 found.add(key)
-        self._keep_only(found)
+        self._keep_only(found, spare)
 
-    def _keep_only(self, keys: Container[Key]) -> None:
-        for key in [key for key in self.existing() if key not in keys]:
+    def _keep_only(self, keys: Container[Key], spare: Callable[[Key], bool] = lambda key: False) -> None:
+        for key in [key for key in self.existing() if key not in keys and not spare(key)]:
             self.apply(key, None)
 
 

@@ -40,6 +40,9 @@ class Settings(BaseSettings):
     """Kubernetes: the namespace in which Arks runs and has its Leases."""
     watch_namespace: str | None = None
     """Kubernetes: the only namespace to watch; None: all."""
+    watch_namespace_selector: str | None = None
+    """Kubernetes: serve only namespaces with these labels, as `kubectl get namespaces -l` reads them; None: all. Needs
+    the right to list and watch namespaces, and has no use beside `watch_namespace`."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     drain_seconds: float = Field(default=4.0, ge=0)
     """How long running work may take to end at shutdown; less than 5 s, after which the process must have ended."""

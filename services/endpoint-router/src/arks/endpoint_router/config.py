@@ -51,6 +51,9 @@ class Settings(KitSettings):
     """Near this much memory Envoy rejects new requests, so that those in flight survive. For the bootstrap only."""
     http_route_namespaces: str = ""
     """Kubernetes: namespaces, separated by commas, in which endpoints with a `gatewayRef` get an HTTPRoute."""
+    http_route_namespace_selector: str = ""
+    """Kubernetes: the same by labels of namespaces, as `kubectl get namespaces -l` reads them; beside those named. The
+    router then writes the ReferenceGrants, which the chart writes for those named."""
     gateway_service: str = "arks-gateway"
     """Kubernetes: the Service of Envoy, in the release's namespace, that HTTPRoutes lead to."""
     gateway_service_port: int = Field(default=80, ge=1, le=65535)

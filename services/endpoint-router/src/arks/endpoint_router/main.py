@@ -49,6 +49,7 @@ def build(settings: Settings, home: Home, snapshot: ConfigSnapshot | None = None
     envoy.set_gateway(_gateway_settings(settings), _token_quota(settings))
     endpoints = home.resources(ArksEndpoint)
     facts = home.fact_writer(Facts.ENDPOINTS, EndpointFact)
+    attachments = _attachments(settings, home)
     router = EndpointRouter(
         endpoints=endpoints,
         replicas=home.facts(Facts.REPLICAS, ReplicasFact).cache,
@@ -57,7 +58,7 @@ def build(settings: Settings, home: Home, snapshot: ConfigSnapshot | None = None
         events=ResourceEvents(home.outbox),
         clock=home.clock,
         hold_seconds=settings.hold_seconds,
-        attachments=_attachments(settings, home),
+        attachments=attachments,
     )
     first_pass = FirstPass(existing=endpoints.cache.existing, done=facts.complete, keep=facts.keep)
     controller = Controller("endpoints", router.reconcile, clock=home.clock, tracer=home.tracer, first_pass=first_pass)
@@ -80,7 +81,7 @@ def build(settings: Settings, home: Home, snapshot: ConfigSnapshot | None = None
         "endpoint-router",
         home,
         controllers=[controller],
-        tasks=[follow],
+        tasks=[follow, *(attachments.tasks if attachments is not None else [])],
         starts=[listen],
         stops=[server.stop],
         problems=[envoy.problem],

@@ -14,6 +14,7 @@ from prometheus_client import CollectorRegistry
 from arks.contracts.conditions import find_condition
 from arks.contracts.resources import ArksEndpoint, Condition
 from arks.endpoint_router.adapters.kubernetes.http_routes import HTTP_ROUTE
+from arks.endpoint_router.adapters.kubernetes.selected_routes import REFERENCE_GRANT
 from arks.endpoint_router.config import Settings
 from arks.endpoint_router.domain import http_route
 from arks.endpoint_router.main import build
@@ -37,6 +38,9 @@ RULES = [
     ("arks.ai", ["arksendpoints"], ["get", "list", "watch", "patch"]),
     ("arks.ai", ["arksendpoints/status"], ["patch"]),
     ("coordination.k8s.io", ["leases"], ["get", "create", "patch"]),
+    ("", ["namespaces"], ["list", "watch"]),
+    ("", ["services"], ["get"]),
+    ("gateway.networking.k8s.io", ["referencegrants"], ["get", "list", "create", "delete"]),
     ("gateway.networking.k8s.io", ["httproutes"], ["get", "create", "patch", "delete"]),
 ]
 _numbers = itertools.count()
@@ -133,15 +137,20 @@ def name() -> str:
 
 
 @asynccontextmanager
-async def router(account: Path, bus: Server, *namespaces: str) -> AsyncIterator[None]:
+async def router(
+    account: Path, bus: Server, *namespaces: str, selector: str = "", served: str = ""
+) -> AsyncIterator[None]:
+    """`selector`: of the namespaces with routes; `served`: of those that are served at all."""
     settings = Settings(
         platform="kubernetes",
         nats_url=f"nats://127.0.0.1:{bus.port}",
         release_namespace="default",
-        watch_namespace=NAMESPACE,
+        watch_namespace=None if served else NAMESPACE,
+        watch_namespace_selector=served or None,
         xds_port=0,
         drain_seconds=1.0,
         http_route_namespaces=",".join(namespaces),
+        http_route_namespace_selector=selector,
     )
     async with run.running(build(settings, KubeHome("endpoint-router", settings, kubeconfig=account))):
         yield
@@ -248,6 +257,47 @@ async def test_in_a_namespace_without_routes_the_gateway_ref_is_reported_as_with
         accepted.message,
     )
     assert None is await team.route(name)
+
+
+async def test_routes_and_grants_follow_the_labels_of_namespaces(
+    account: Path, bus: Server, team: Team, name: str, server: ApiServer
+) -> None:
+    await server.kubectl("create", "service", "clusterip", "arks-gateway", "--tcp=80", "-n", "default")
+    await team.apply(name, gatewayRef=GATEWAY)
+
+    async def state(route: bool, granted: list[str]) -> bool:
+        grants, _ = await team.api.list(REFERENCE_GRANT, "default")
+        peers = [peer["namespace"] for grant in grants for peer in grant["spec"]["from"]]
+        owned = all(grant["metadata"]["ownerReferences"][0]["name"] == "arks-gateway" for grant in grants)
+        return owned and (route, granted) == (await team.route(name) is not None, peers)
+
+    async with router(account, bus, selector="routes=yes"):
+        await team.condition(name, "Accepted", lambda found: found is not None)
+        assert await state(route=False, granted=[])
+        await server.kubectl("label", "namespace", NAMESPACE, "routes=yes")
+        await eventually(lambda: state(route=True, granted=[NAMESPACE]), what="route and grant of a selected namespace")
+        await server.kubectl("label", "namespace", NAMESPACE, "routes-")
+        await eventually(lambda: state(route=False, granted=[]), what="no route and grant without the label")
+        await team.condition(name, "Attached", lambda found: found is None)
+
+
+async def test_endpoints_count_only_while_the_labels_of_their_namespace_are_served(
+    account: Path, bus: Server, team: Team, name: str, server: ApiServer
+) -> None:
+    await team.apply(name, gatewayRef=GATEWAY)
+    async with router(account, bus, NAMESPACE, served="served=yes"):
+        await server.kubectl("create", "namespace", "elsewhere")
+        elsewhere: Json = {"metadata": {"name": name, "namespace": "elsewhere"}, "spec": {"defaultWeight": 1}}
+        await team.api.create(ENDPOINT, {"apiVersion": "arks.ai/v1", "kind": "ArksEndpoint", **elsewhere})
+        await server.kubectl("label", "namespace", "elsewhere", "served=yes")
+
+        async def has_status(namespace: str) -> bool:
+            found = await team.api.get(ENDPOINT, Key(namespace, name))
+            return found is not None and "status" in found
+
+        await eventually(lambda: has_status("elsewhere"), within_seconds=60, what="the status in a served namespace")
+        assert not await has_status(NAMESPACE)
+        assert None is await team.route(name)
 
 
 async def test_an_absent_gateway_api_is_reported_until_it_is_installed(

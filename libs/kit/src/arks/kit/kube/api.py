@@ -19,6 +19,7 @@ from arks.kit.faults import Faults
 from arks.kit.key import Key
 from arks.kit.kube.access import ACCOUNT_DIRECTORY, Access, find
 from arks.kit.kube.kinds import POD, Kind
+from arks.kit.kube.namespaces import EveryNamespace, Namespaces
 from arks.kit.types import Json
 
 log = structlog.get_logger(__name__)
@@ -97,6 +98,8 @@ class KubeApi:
             "arks_kube_unreadable_objects", "Objects that could not be read", ["resource"], registry=registry
         )
         self.faults = Faults(unreadable)
+        self.namespaces: Namespaces = EveryNamespace()
+        """Those whose objects informers keep. Set it before informers are made."""
 
     async def start(self) -> None:
         """Connect with the pod's service account, or with a kubeconfig outside of a pod. Raises Unavailable."""

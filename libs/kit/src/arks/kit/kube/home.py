@@ -19,6 +19,7 @@ from arks.kit.kube.informer import Informer
 from arks.kit.kube.kinds import Kind
 from arks.kit.kube.resources import KubeRecords, KubeResources
 from arks.kit.kube.secrets import KubeSecrets
+from arks.kit.kube.selected_namespaces import SelectedNamespaces
 from arks.kit.kube.unreadable import UnreadableResources
 from arks.kit.settings import Settings
 from arks.kit.types import Json
@@ -33,6 +34,10 @@ class KubeHome(BusHome):
     ) -> None:
         super().__init__(name, settings, clock)
         self.api = KubeApi(f"arks-{name}", self.registry, kubeconfig, settings.kube_account_dir)
+        if settings.watch_namespace_selector:
+            namespaces = SelectedNamespaces(self.api, settings.watch_namespace_selector)
+            self.api.namespaces = namespaces
+            self._runs.append(namespaces.run)
         self.secrets = KubeSecrets(self.api)
         events = KubeEvents(self.api, f"arks-{name}", self.clock)
         identity = os.environ.get("HOSTNAME", f"arks-{os.getpid()}")

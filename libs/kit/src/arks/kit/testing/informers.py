@@ -11,6 +11,7 @@ from arks.kit.faults import Faults
 from arks.kit.kube.api import KubeApi, Page
 from arks.kit.kube.informer import Informer
 from arks.kit.kube.kinds import POD
+from arks.kit.kube.namespaces import EveryNamespace
 from arks.kit.types import Json
 
 T = TypeVar("T")
@@ -22,6 +23,7 @@ class FakeObjects:
     def __init__(self, *objects: Json) -> None:
         self.registry = CollectorRegistry()
         self.faults = Faults(Counter("unreadable", "", ["resource"], registry=self.registry))
+        self.namespaces = EveryNamespace()
         self.objects = list(objects)
         self.changes: list[tuple[str, Json]] = []
         self.drained = asyncio.Event()

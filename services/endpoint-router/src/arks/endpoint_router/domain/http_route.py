@@ -13,6 +13,8 @@ from arks.kit.types import Json
 
 CONDITION = "Attached"
 LABELS = {"app.kubernetes.io/managed-by": "arks-endpoint-router"}
+GRANT_LABELS = {**LABELS, "arks.ai/grant": "http-routes"}
+"""Of the ReferenceGrants that endpoint-router writes."""
 RECHECK_PENDING_SECONDS = 5.0
 """Until the next look at a route for which the Gateway has reported no status."""
 RECHECK_BLOCKED_SECONDS = 60.0
@@ -60,6 +62,34 @@ def http_route(endpoint: ArksEndpoint, envoy: EnvoyService) -> Json:
         },
         "spec": _spec(endpoint, envoy),
     }
+
+
+def grant_name(namespace: str, envoy: EnvoyService) -> str:
+    return f"{envoy.name}-from-{namespace}"
+
+
+def reference_grant(namespace: str, envoy: EnvoyService, service: Json | None) -> Json:
+    """Return what allows HTTPRoutes of a namespace to lead to Envoy. Kubernetes deletes it with Envoy's Service, its
+    owner, which the chart makes; None: it does not exist."""
+    owned = {} if service is None else {"ownerReferences": [_reference_to(service, envoy)]}
+    return {
+        "apiVersion": "gateway.networking.k8s.io/v1beta1",
+        "kind": "ReferenceGrant",
+        "metadata": {
+            "name": grant_name(namespace, envoy),
+            "namespace": envoy.namespace,
+            "labels": GRANT_LABELS,
+            **owned,
+        },
+        "spec": {
+            "from": [{"group": "gateway.networking.k8s.io", "kind": "HTTPRoute", "namespace": namespace}],
+            "to": [{"group": "", "kind": "Service", "name": envoy.name}],
+        },
+    }
+
+
+def _reference_to(service: Json, envoy: EnvoyService) -> Json:
+    return {"apiVersion": "v1", "kind": "Service", "name": envoy.name, "uid": service["metadata"]["uid"]}
 
 
 def _spec(endpoint: ArksEndpoint, envoy: EnvoyService) -> Json:

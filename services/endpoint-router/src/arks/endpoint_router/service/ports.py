@@ -1,5 +1,6 @@
 """Protocols of what the router needs from adapters."""
 
+from collections.abc import Callable
 from typing import Protocol
 
 from arks.contracts.resources import ArksEndpoint
@@ -9,6 +10,7 @@ from arks.events.v1.facts_pb2 import EndpointFact
 from arks.kit.cache import Cache
 from arks.kit.key import Key
 from arks.kit.status import StatusStore
+from arks.kit.types import AsyncCallable
 
 
 class EnvoyConfig(Protocol):
@@ -54,3 +56,10 @@ class Attachments(Protocol):
         """Make the route match the spec. None if the endpoint has no `gatewayRef`, or may not have a route."""
 
     def forget(self, key: Key) -> None: ...
+
+    def subscribe(self, changed: Callable[[str], None]) -> None:
+        """`changed` is called with a namespace whose endpoints begin or cease to have routes. It must not block."""
+
+    @property
+    def tasks(self) -> list[AsyncCallable]:
+        """What has to run besides."""

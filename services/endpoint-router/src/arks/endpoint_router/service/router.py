@@ -70,6 +70,8 @@ class EndpointRouter:
     def connect(self, enqueue: Enqueue) -> None:
         """Set the function that calls `reconcile` with a key after some seconds."""
         self._enqueue = enqueue
+        if self._attachments is not None:
+            self._attachments.subscribe(self._attachments_changed)
 
     # --- changes
 
@@ -136,6 +138,11 @@ class EndpointRouter:
         """
         unreadable = self._endpoints.cache.unreadable(key)
         return unreadable is not None and not unreadable.deleting
+
+    def _attachments_changed(self, namespace: str) -> None:
+        for key in self._records:
+            if key.namespace == namespace:
+                self._enqueue(key, 0.0)
 
     def _forget(self, key: Key) -> None:
         if self._records.pop(key, None) is not None or key in self._held:

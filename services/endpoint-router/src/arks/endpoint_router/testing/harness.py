@@ -1,6 +1,6 @@
 """The router with fakes for everything around it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from arks.contracts.facts import ReplicaFact, ReplicaState
@@ -16,6 +16,7 @@ from arks.kit.key import Key
 from arks.kit.resource_events import ResourceEvents
 from arks.kit.testing.clock import FakeClock
 from arks.kit.testing.fakes import FakeFacts, FakePublisher, FakeResources
+from arks.kit.types import AsyncCallable
 
 CHAT = Key("team", "chat")
 APPLICATION = Key("team", "a")
@@ -60,6 +61,13 @@ class FakeAttachments:
 
     def forget(self, key: Key) -> None:
         self.forgotten.append(key)
+
+    def subscribe(self, changed: Callable[[str], None]) -> None:
+        self.changed = changed
+
+    @property
+    def tasks(self) -> list[AsyncCallable]:
+        return []
 
 
 @dataclass

@@ -14,7 +14,7 @@ from arks.kit.facts import FactReader
 from arks.kit.home import LocalHome, Resources
 from arks.kit.key import Key
 from arks.kit.kube.home import KubeHome
-from arks.kit.kube.kinds import Kind
+from arks.kit.kube.kinds import NAMESPACE, Kind
 from arks.kit.kube.resources import kind_of
 from arks.kit.testing.run import running, running_home
 from arks.kit.testing.servers import Server
@@ -27,7 +27,6 @@ from arks.model_manager.testing.kubelet import WORKER_IMAGE
 R = TypeVar("R", bound=Resource)
 Json = dict[str, Any]
 MODEL = kind_of(ArksModel)
-NAMESPACE = Kind("", "v1", "Namespace", "namespaces", namespaced=False)
 ACCOUNT = "model-manager"
 
 

@@ -3,10 +3,12 @@
 Routes are read by name, without list or watch: the service needs no permission to see routes that are not its own.
 """
 
-from collections.abc import Collection
+import contextlib
+from collections.abc import Callable, Collection
 
 from arks.contracts.conditions import find_condition
 from arks.contracts.resources import ArksEndpoint
+from arks.endpoint_router.adapters.kubernetes.selected_routes import SelectedRoutes
 from arks.endpoint_router.domain import http_route
 from arks.endpoint_router.domain.http_route import Attachment, EnvoyService
 from arks.kit.clock import Clock
@@ -14,17 +16,26 @@ from arks.kit.errors import Conflict, Invalid, NotFound
 from arks.kit.key import Key
 from arks.kit.kube.api import KubeApi
 from arks.kit.kube.kinds import Kind
+from arks.kit.types import AsyncCallable
 
 HTTP_ROUTE = Kind("gateway.networking.k8s.io", "v1", "HTTPRoute", "httproutes")
 
 
 class HttpRoutes:
-    def __init__(self, api: KubeApi, envoy: EnvoyService, namespaces: Collection[str], clock: Clock) -> None:
-        """`namespaces`: those in which endpoints may have a route. `envoy`: where routes lead to."""
+    def __init__(
+        self,
+        api: KubeApi,
+        envoy: EnvoyService,
+        namespaces: Collection[str],
+        clock: Clock,
+        selected: SelectedRoutes | None = None,
+    ) -> None:
+        """`namespaces`, `selected`: those in which endpoints may have a route. `envoy`: where routes lead to."""
         self._api = api
         self._envoy = envoy
         self._namespaces = frozenset(namespaces)
         self._clock = clock
+        self._selected = selected
         self._checked: dict[Key, tuple[ArksEndpoint, Attachment, float]] = {}
         """By endpoint: the endpoint as it was, the result, and until when it holds (monotonic seconds)."""
 
@@ -34,7 +45,10 @@ class HttpRoutes:
         Raises Unavailable, and Conflict if another writer changed the route at the same moment.
         """
         key, now = Key(endpoint.namespace, endpoint.name), self._clock.monotonic()
-        if key.namespace not in self._namespaces:
+        if not self._allows(key.namespace):
+            if self._selected is not None:
+                self.forget(key)
+                await self._delete_route(key, endpoint)
             return None
         if endpoint.spec.gateway_ref is None:
             self.forget(key)
@@ -44,6 +58,7 @@ class HttpRoutes:
         if checked is not None and _same(checked[0], endpoint) and now < checked[2]:
             return checked[1]
         try:
+            await self._grant(key.namespace)
             attachment = await self._write_route(key, endpoint)
         except Invalid as error:
             attachment = http_route.rejected_by_api_server(error)
@@ -52,6 +67,24 @@ class HttpRoutes:
 
     def forget(self, key: Key) -> None:
         self._checked.pop(key, None)
+
+    def subscribe(self, changed: Callable[[str], None]) -> None:
+        if self._selected is not None:
+            self._selected.subscribe(changed)
+
+    @property
+    def tasks(self) -> list[AsyncCallable]:
+        return [] if self._selected is None else [self._selected.run]
+
+    def _allows(self, namespace: str) -> bool:
+        return namespace in self._namespaces or (self._selected is not None and self._selected.allows(namespace))
+
+    async def _grant(self, namespace: str) -> None:
+        """The chart grants those that the operator named."""
+        if self._selected is None or namespace in self._namespaces:
+            return
+        with contextlib.suppress(NotFound):  # without Gateway API, which the route itself reports
+            await self._selected.grant(namespace)
 
     async def _write_route(self, key: Key, endpoint: ArksEndpoint) -> Attachment:
         desired = http_route.http_route(endpoint, self._envoy)
