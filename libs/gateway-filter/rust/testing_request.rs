@@ -1,5 +1,7 @@
 //! Calls of the reader of requests.
 
+use std::time::Instant;
+
 use crate::request::{Request, percent_encode, read_request};
 use crate::testing::Members;
 
@@ -10,6 +12,11 @@ pub fn call(name: &str, arguments: &[Option<Vec<u8>>]) -> Option<Members> {
             Ok(request) => members_of(request),
             Err(fault) => vec![Some(fault.envelope().into_bytes())],
         }),
+        ("nanoseconds_to_read", [Some(body)]) => {
+            let began = Instant::now();
+            read_request(body).ok()?;
+            Some(vec![Some(began.elapsed().as_nanos().to_string().into_bytes())])
+        }
         ("percent_encode", [Some(text)]) => Some(vec![Some(percent_encode(text).into_bytes())]),
         _ => None,
     }

@@ -1,4 +1,4 @@
-"""text.lua: which bytes of a request count as text. Runs in LuaJIT."""
+"""Which bytes of a request the native filter counts as text."""
 
 import base64
 import json
@@ -9,9 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from arks.endpoint_router.testing.filter import load_admission, text_bytes
-
-admission = load_admission()
+from arks.endpoint_router.testing.filter import text_bytes
 
 PICTURE_TOKENS = 1024
 SCHEMA = {"type": "object", "properties": {f"field{number}": {"type": "string"} for number in range(500)}}
@@ -34,12 +32,12 @@ def audio(size: int) -> dict[str, Any]:
 
 
 def tokens(body: bytes) -> float:
-    return text_bytes(admission, body) / 4
+    return text_bytes(body) / 4
 
 
 def test_a_body_of_text_counts_whole() -> None:
     body = chat({"type": "text", "text": "How do I write data:image/png;base64, and input_audio? " * 200})
-    assert len(body) == text_bytes(admission, body)
+    assert len(body) == text_bytes(body)
 
 
 @pytest.mark.parametrize("size", [15_000, 300_000, 3_000_000])
@@ -49,7 +47,7 @@ def test_a_picture_counts_by_a_bound_of_its_own(size: int) -> None:
 
 def test_a_small_picture_counts_by_its_bytes() -> None:
     body = chat(picture(1500))
-    assert len(body) == text_bytes(admission, body)
+    assert len(body) == text_bytes(body)
 
 
 def test_each_picture_counts() -> None:
@@ -78,33 +76,33 @@ def test_audio_and_video_count_by_their_length(part: dict[str, Any]) -> None:
 def test_a_schema_or_a_grammar_is_no_text(rules: dict[str, Any]) -> None:
     body = chat({"type": "text", "text": "x" * 1000}, **rules)
     assert len(body) > 5000
-    assert 1000 < text_bytes(admission, body) < 1200
+    assert 1000 < text_bytes(body) < 1200
 
 
 def test_tools_are_text() -> None:
     body = chat(tools=[{"type": "function", "function": {"name": "a", "parameters": SCHEMA}}])
-    assert len(body) == text_bytes(admission, body)
+    assert len(body) == text_bytes(body)
 
 
 def test_a_data_url_in_a_text_is_text() -> None:
     url = picture(40_000)["image_url"]["url"]
     body = chat({"type": "text", "text": url})
-    assert len(body) == text_bytes(admission, body)
+    assert len(body) == text_bytes(body)
     body = chat({"type": "text", "text": f'"url":"{url}"'})
-    assert len(body) == text_bytes(admission, body)
+    assert len(body) == text_bytes(body)
 
 
 @pytest.mark.parametrize("piece", ['";base64,', '"url":"data:image/png;base64,"', '"input_audio":{"data":"a', ";", "_"])
 def test_looking_for_media_takes_little_time(piece: str) -> None:
     size = 1 << 20
     body = json.dumps({"model": "m", "prompt": [piece] * (size // (len(piece) + 4))}).encode()
-    admission[b"read_request"](body)
+    text_bytes(body)
     started = time.process_time()
-    admission[b"read_request"](body)
+    text_bytes(body)
     assert time.process_time() - started < 0.2
 
 
 @given(st.lists(st.sampled_from([picture(5000), audio(9000), picture(90_000, "video/mp4"), {"text": "a" * 900}])))
 def test_text_is_never_less_than_a_byte_nor_more_than_the_body(parts: list[dict[str, Any]]) -> None:
     body = chat(*parts)
-    assert 1 <= text_bytes(admission, body) <= len(body)
+    assert 1 <= text_bytes(body) <= len(body)

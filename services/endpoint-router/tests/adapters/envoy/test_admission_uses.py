@@ -1,4 +1,4 @@
-"""uses.lua: what a request wants that not every engine keeps. Runs in LuaJIT."""
+"""What the native filter finds in a request that not every engine keeps."""
 
 import json
 from typing import Any
@@ -8,14 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from arks.contracts.uses import USES
-from arks.endpoint_router.testing import filter as filter_
+from arks.endpoint_router.testing.filter import load_admission, read, table
 
-admission = filter_.load_admission()
 TOOLS = [{"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}]
 
 
 def uses(**fields: Any) -> set[str]:
-    request = filter_.read(admission, json.dumps({"model": "m", **fields}).encode())
+    request = read(json.dumps({"model": "m", **fields}).encode())
     assert request is not None
     return set(request.get("uses", b"").decode().split(",")) - {""}
 
@@ -115,9 +114,10 @@ def test_every_use_is_one_that_profiles_can_name(schema: Any) -> None:
 
 
 def test_an_engine_keeps_what_it_does_not_list() -> None:
+    admission = load_admission()
     keeps = admission[b"keeps"]
-    account = filter_.table(admission, unsupported=b"echo,schema.pattern")
+    account = table(admission, unsupported=b"echo,schema.pattern")
     assert [True, False, False, True] == [
         keeps(account, uses) for uses in (None, b"echo", b"a,schema.pattern", b"schema.patterns")
     ]
-    assert keeps(filter_.table(admission), b"echo")
+    assert keeps(table(admission), b"echo")

@@ -10,6 +10,7 @@ from typing import Any
 from lupa.luajit21 import LuaRuntime
 
 from arks.endpoint_router.adapters.envoy.listeners import admission_source
+from arks.endpoint_router.testing.native import call
 
 RESERVED_PROMPT = 40
 """Tokens of the prompt of an answer that a Meter follows."""
@@ -49,19 +50,41 @@ def table(admission: Any, **fields: bytes) -> Any:
     return account
 
 
-def read(admission: Any, body: bytes) -> dict[str, Any] | None:
+def read(body: bytes) -> dict[str, Any] | None:
     """Return what the filter reads, without the bytes of text; None if it rejects the body."""
-    request = admission[b"read_request"](body)
-    if isinstance(request, tuple):
-        request = request[0]
-    if request is None:
+    members = call("read_request", body)
+    if len(members) == 1:
         return None
-    return {name.decode(): value for name, value in request.items() if name != b"bytes"}
+    model, stream, max_tokens, answers, copies, uses, _, rewritten, *model_at = members
+    start, end = [int(each) for each in model_at if each is not None]
+    assert b'"%b"' % (model or b"") == (body if rewritten is None else rewritten)[start:end]
+    request = {
+        "model": model,
+        "stream": stream == b"1",
+        "max_tokens": None if max_tokens is None else int(max_tokens),
+        "answers": None if answers is None else int(answers),
+        "copies": None if copies is None else int(copies),
+        "uses": uses,
+        "body": rewritten,
+    }
+    return {name: value for name, value in request.items() if value is not None}
 
 
-def text_bytes(admission: Any, body: bytes) -> int:
+def refusal(body: bytes) -> dict[str, str]:
+    """Return the error by which the filter rejects the body."""
+    (envelope,) = call("read_request", body)
+    return json.loads(envelope or b"")["error"]  # type: ignore[no-any-return]
+
+
+def text_bytes(body: bytes) -> int:
     """Return how many bytes of the body the filter counts as text."""
-    return int(admission[b"read_request"](body)[b"bytes"])
+    return int(call("read_request", body)[6] or 0)
+
+
+def seconds_to_read(body: bytes) -> float:
+    """Return how long the filter reads a valid body, without the call from Python."""
+    (nanoseconds,) = call("nanoseconds_to_read", body)
+    return int(nanoseconds or 0) / 1e9
 
 
 def expected(document: dict[str, Any]) -> dict[str, Any]:
