@@ -55,6 +55,16 @@ def test_the_bytes_are_followed_in_order_although_chunks_arrive_out_of_order(tmp
     assert hashlib.sha256(CONTENT).hexdigest() == digest.hexdigest()
 
 
+def test_bytes_that_are_followed_need_no_memory_of_their_own(tmp_path: Path) -> None:
+    with PartialFile(tmp_path / "f", SIZE) as partial:
+        for index in range(partial.count):
+            append(partial, index, SIZE)
+        first, second = partial.follow(0), partial.follow(128)
+    assert first is not None
+    assert second is not None
+    assert first.obj is second.obj
+
+
 def test_a_failed_chunk_ends_the_wait_for_its_bytes(tmp_path: Path) -> None:
     with PartialFile(tmp_path / "f", SIZE) as partial:
         partial.fail()

@@ -15,6 +15,8 @@ MIN_CHUNK_BYTES = 8 << 20
 MAX_CHUNK_BYTES = 64 << 20
 _CHUNKS = 64
 _NUMBER_BYTES = 8
+_FOLLOW_BYTES = 512 << 10
+"""`follow` is woken each time so much of a chunk has arrived, and returns at most so much: it stays in the cache."""
 
 
 def chunk_bytes(size_bytes: int) -> int:
@@ -33,10 +35,12 @@ class PartialFile:
         self._durable = durable
         self._changed = threading.Condition()
         self._failed = False
+        self._buffer = memoryview(bytearray(_FOLLOW_BYTES))
         self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
         try:
             self._table = self._open_table(path, keep=ranges)
             self._written = list(self._table[: self.count])
+            self._done_bytes = sum(self._written)
         except BaseException:
             os.close(self._descriptor)
             raise
@@ -66,7 +70,7 @@ class PartialFile:
 
     @property
     def done_bytes(self) -> int:
-        return sum(self._written)
+        return self._done_bytes
 
     def write(self, index: int, block: bytes) -> None:
         """Append to a chunk. Raises OSError, and ValueError for more bytes than the chunk has."""
@@ -80,10 +84,13 @@ class PartialFile:
         if self._durable and position == end:
             os.fdatasync(self._descriptor)
         with self._changed:
-            self._written[index] = position - index * self._chunk_bytes
+            before = self._written[index]
+            self._written[index] = here = position - index * self._chunk_bytes
+            self._done_bytes += here - before
             if not self._durable or position == end:
-                self._table[index] = self._written[index]
-            self._changed.notify_all()
+                self._table[index] = here
+            if position == end or before // _FOLLOW_BYTES != here // _FOLLOW_BYTES:
+                self._changed.notify_all()
 
     def fail(self) -> None:
         """End `follow`: a chunk cannot be completed."""
@@ -91,17 +98,21 @@ class PartialFile:
             self._failed = True
             self._changed.notify_all()
 
-    def follow(self, position: int) -> bytes | None:
-        """The next bytes from `position` on, as soon as there are some; empty at the end, None after `fail`."""
+    def follow(self, position: int) -> memoryview | None:
+        """The next bytes from `position` on, as soon as there are some; empty at the end, None after `fail`.
+
+        They are valid until the next call.
+        """
         if position >= self.size_bytes:
-            return b""
+            return self._buffer[:0]
         index = position // self._chunk_bytes
         with self._changed:
             self._changed.wait_for(lambda: self._failed or self.missing(index)[0] > position)
             if self._failed:
                 return None
             available = self.missing(index)[0] - position
-        return os.pread(self._descriptor, min(available, 1 << 20), position)
+        count = os.preadv(self._descriptor, [self._buffer[: min(available, _FOLLOW_BYTES)]], position)
+        return self._buffer[:count]
 
     def sync(self) -> None:
         os.fsync(self._descriptor)

@@ -94,7 +94,7 @@ def _hash(partial: PartialFile, file: RemoteFile) -> Digests | None:
     """None if a chunk failed."""
     sha256 = hashlib.sha256()
     blob = hashlib.sha1(f"blob {file.size_bytes}\0".encode(), usedforsecurity=False)
-    updates: list[Callable[[bytes], None]] = [sha256.update]
+    updates: list[Callable[[memoryview], None]] = [sha256.update]
     updates += [blob.update] if file.git_sha1 is not None else []
     position = 0
     while block := partial.follow(position):
