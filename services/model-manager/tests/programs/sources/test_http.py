@@ -11,6 +11,7 @@ import pytest
 import pytest_asyncio
 import trustme
 
+from arks.model_manager.adapters import marker
 from arks.model_manager.domain.failures import FailureKind
 from arks.model_manager.domain.protocol import DownloadRequest
 from arks.model_manager.domain.source_kind import HttpFile, SourceKind
@@ -93,6 +94,29 @@ async def test_a_file_that_is_replaced_during_its_download_is_a_failure_with_the
     server.replaced_after_probe = WEIGHTS[::-1]
     failure = await refused(request_for)
     assert (FailureKind.CORRUPT, True) == (failure.kind, "was replaced during its download" in str(failure))
+
+
+@pytest.mark.parametrize("etags", [True, False])
+async def test_another_file_of_the_same_size_is_fetched_although_no_digest_is_known(
+    server: WebServer, tmp_path: Path, etags: bool
+) -> None:
+    server.etags = etags
+    first = request_of(server, tmp_path / "model", sha256=None)
+    await downloaded(first)
+    server.files["/files/tuned.gguf"] = tuned = WEIGHTS[::-1]
+    file = HttpFile(f"{server.url}/files/tuned.gguf", "model.gguf")
+    assert {"model.gguf": tuned} == await downloaded(first, files=(file,), fingerprint="tuned")
+
+
+async def test_a_file_without_a_digest_is_not_fetched_again(server: WebServer, tmp_path: Path) -> None:
+    request = request_of(server, tmp_path / "model", sha256=None)
+    await downloaded(request)
+    complete = marker.read_complete(tmp_path / "model")
+    assert complete is not None
+    assert [SHA256] == [file.content_sha256 for file in complete.files]
+    server.starts.clear()
+    assert {"model.gguf": WEIGHTS} == await downloaded(request, fingerprint="other patterns")
+    assert [] == server.starts
 
 
 async def test_access_needs_the_header_of_the_secret(server: WebServer, request_for: DownloadRequest) -> None:

@@ -25,11 +25,13 @@ app = typer.Typer(name="model", no_args_is_help=True)
 
 @app.callback()
 def group() -> None:
-    """Add models from any source, and list them.
+    """Add models from any source, list and check them.
 
     \b
     arks model add hf:Qwen/Qwen2.5-0.5B-Instruct --wait
+    arks model import ./tuned.gguf
     arks model ls
+    arks model verify
     """
 
 
@@ -85,6 +87,57 @@ def list_models(
         print_text(models_table(models, [*found[APPLICATION], *found[DISAGGREGATED]]))
     else:
         print_text("no models; `arks model add hf:OWNER/NAME` adds one")
+
+
+@app.command()
+def verify(
+    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Models; default: all.")] = None,
+    repair: Annotated[bool, typer.Option("--repair", help="Fetch damaged files again.")] = False,
+    timeout: Annotated[float, typer.Option("--timeout", help="Seconds to wait for a repair.")] = 1800.0,
+    namespace: NamespaceOption = "default",
+    home: HomeOption = NO_HOME,
+) -> None:
+    """Hash files again and compare them with what was recorded at their download.
+
+    \b
+    arks model verify
+    arks model verify qwen --repair
+    """
+    from arks.local.cli.model_verify import verify as verify_models
+    from arks.local.cli.targets import select
+
+    found = select(MODEL, read(home, [MODEL])[MODEL], tuple(names or ()), namespace)
+    present = [model for model in found if (model.get("status") or {}).get("path")]
+    if not present:
+        raise Failure(f"no model with files in namespace {namespace}", "see `arks model ls`")
+    verify_models(home, present, repair=repair, timeout=timeout)
+
+
+@app.command("import")
+def import_model(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="GGUF file.")],
+    name: Annotated[str | None, typer.Option("--name", help="Name of the model; default is made from FILE.")] = None,
+    wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until the model is ready.")] = True,
+    timeout: Annotated[float, typer.Option("--timeout", help="Seconds to wait.")] = 60.0,
+    namespace: NamespaceOption = "default",
+    home: HomeOption = NO_HOME,
+) -> None:
+    """Copy a GGUF file into Arks' own storage as a model. `arks model add FILE` uses it in place instead.
+
+    \b
+    arks model import ~/Downloads/tuned.gguf --name tuned
+    """
+    from arks.local.cli.model_import import copy
+
+    try:
+        manifest = model_source.imported(str(file.expanduser().resolve()), name, namespace=namespace)
+    except NotServable as error:
+        raise Failure(str(error), error.next_step, Exit.USAGE) from error
+    added = str(manifest["metadata"]["name"])
+    copy(home, file.expanduser().resolve(), namespace, added)
+    print_text(f"arksmodel/{added} {asyncio.run(_apply(home, manifest))}")
+    if wait:
+        wait_ready(home, [Awaited(MODEL, namespace, added)], timeout)
 
 
 async def _apply(home: Path, manifest: Manifest) -> "Applied":

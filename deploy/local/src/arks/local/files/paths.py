@@ -108,6 +108,10 @@ class Paths:
         """As `engines`, of disaggregated applications."""
         return self.home / "disaggregated"
 
+    def models(self, namespace: str, name: str) -> Path:
+        """The directory of a model whose storage has no subPath."""
+        return self.home / "models" / namespace / name
+
     @property
     def secrets(self) -> Path:
         return self.home / "secrets"

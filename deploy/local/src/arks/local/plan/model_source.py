@@ -66,6 +66,14 @@ def manifest(
     return {"apiVersion": "arks.ai/v1", "kind": "ArksModel", "metadata": metadata, "spec": spec}
 
 
+def imported(path: str, name: str | None, *, namespace: str) -> Manifest:
+    """The ArksModel of a file that was copied into Arks' storage: it has no source. Raises NotServable."""
+    if not path.lower().endswith(".gguf"):
+        raise NotServable(f"{path} is not a GGUF file", "only GGUF files can be imported")
+    whole = manifest(path, name, namespace=namespace, secret=None, allow=[], endpoint=None)
+    return whole | {"spec": {"model": whole["spec"]["model"]}}
+
+
 def _name_of(model: str) -> str:
     """`Qwen/Qwen2.5-0.5B-Instruct-GGUF` gives qwen2-5-0-5b-instruct."""
     base = model.rpartition("/")[2].removesuffix(".gguf").removesuffix(".safetensors")

@@ -7,7 +7,7 @@ earlier versions stay readable: names of files and fields do not change.
 import contextlib
 import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from arks.model_manager.domain.storage_path import ARKS_DIRECTORY
 _CREATED = "created.json"
 _COMPLETE = "complete.json"
 _PREVIOUS = "previous.json"
+_GATHERED = "next.revision"
 _FORMAT = 1
 
 
@@ -30,6 +31,13 @@ class StoredFile:
     modified_ns: int
     sha256: str | None = None
     git_sha1: str | None = None
+    version: str | None = None
+    """What a source without hashes gave: an ETag."""
+    content_sha256: str | None = None
+    """Computed from the content where the source gave no hash."""
+
+
+_FIELDS = {field.name for field in fields(StoredFile)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +62,19 @@ def partial_directory(directory: Path) -> Path:
 def next_directory(directory: Path) -> Path:
     """Holds whole and checked files of a new version until all are there."""
     return arks_directory(directory) / "next"
+
+
+def gathered_revision(directory: Path) -> str | None:
+    """Which revision the files of `next_directory` belong to."""
+    try:
+        return (arks_directory(directory) / _GATHERED).read_text()
+    except OSError:
+        return None
+
+
+def gather(directory: Path, revision: str) -> None:
+    """Files of this revision are put into `next_directory` from now on."""
+    (arks_directory(directory) / _GATHERED).write_text(revision)
 
 
 def lock_file(directory: Path) -> Path:
@@ -90,7 +111,8 @@ def read_previous(directory: Path) -> Complete | None:
 
 
 def forget_previous(directory: Path) -> None:
-    (arks_directory(directory) / _PREVIOUS).unlink(missing_ok=True)
+    for name in (_PREVIOUS, _GATHERED):
+        (arks_directory(directory) / name).unlink(missing_ok=True)
 
 
 def _read(path: Path) -> Complete | None:
@@ -98,12 +120,17 @@ def _read(path: Path) -> Complete | None:
         stored = json.loads(path.read_bytes())
         if stored["format"] != _FORMAT:
             return None
-        files = tuple(StoredFile(**entry) for entry in stored["files"])
+        files = tuple(_stored_file(entry) for entry in stored["files"])
         return Complete(stored["fingerprint"], stored["revision"], files)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (ValueError, KeyError, TypeError):
         return None
+
+
+def _stored_file(entry: dict[str, Any]) -> StoredFile:
+    """Fields that a newer version wrote are ignored."""
+    return StoredFile(**{name: value for name, value in entry.items() if name in _FIELDS})
 
 
 def broken_files(directory: Path, files: Iterable[StoredFile]) -> list[str]:

@@ -20,12 +20,16 @@ def update_with(digest: "hashlib._Hash", path: Path, on_position: Callable[[int]
     return digest.hexdigest()
 
 
+def content_sha256(path: Path) -> str:
+    return update_with(hashlib.sha256(), path)
+
+
 def difference(path: Path, file: RemoteFile) -> str:
     """How the content of `path` differs from the source's file; empty if it does not."""
     size = path.stat().st_size
     if size != file.size_bytes:
         return f"{size} bytes instead of {file.size_bytes}"
-    if file.sha256 is not None and (found := update_with(hashlib.sha256(), path)) != file.sha256:
+    if file.sha256 is not None and (found := content_sha256(path)) != file.sha256:
         return f"SHA-256 is {found} instead of {file.sha256}"
     if file.git_sha1 is not None:
         blob = hashlib.sha1(f"blob {size}\0".encode(), usedforsecurity=False)

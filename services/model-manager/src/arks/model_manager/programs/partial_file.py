@@ -35,7 +35,7 @@ class PartialFile:
         self._durable = durable
         self._changed = threading.Condition()
         self._failed = False
-        self._buffer = memoryview(bytearray(_FOLLOW_BYTES))
+        self._buffer = memoryview(bytearray(min(size_bytes, _FOLLOW_BYTES)))
         self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
         try:
             self._table = self._open_table(path, keep=ranges)

@@ -1,12 +1,10 @@
 """Download the files of a source into a directory, resuming files that are partly there."""
 
 import contextlib
-import errno
-import fcntl
 import hashlib
+import os
 import shutil
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from pathlib import Path, PurePosixPath
 
@@ -17,16 +15,15 @@ from arks.model_manager.domain.failures import DownloadFailed, FailureKind
 from arks.model_manager.domain.protocol import DownloadRequest
 from arks.model_manager.domain.storage_path import ARKS_DIRECTORY
 from arks.model_manager.programs.byte_counter import ByteCounter
+from arks.model_manager.programs.directory_lock import locked
 from arks.model_manager.programs.disk_faults import disk_failed
-from arks.model_manager.programs.file_hash import difference
+from arks.model_manager.programs.file_hash import content_sha256, difference
 from arks.model_manager.programs.partial_file import bytes_in, discard, table_of
 from arks.model_manager.programs.rate_limit import RateLimit
 from arks.model_manager.programs.sources.choice import open_source
 from arks.model_manager.programs.sources.source import RemoteFile
 from arks.model_manager.programs.transfer import Digests, Transfer
 
-LOCK_SECONDS = 10.0
-"""A killed service's download process may hold the lock for a moment."""
 ATTEMPTS_PER_FILE = 2
 
 FreeBytes = Callable[[Path], int]
@@ -42,13 +39,14 @@ def download_repository(request: DownloadRequest, counter: ByteCounter, free: Fr
     try:
         marker.partial_directory(directory).mkdir(parents=True, exist_ok=True)
         with contextlib.ExitStack() as stack:
-            stack.enter_context(_locked(marker.lock_file(directory)))
+            stack.enter_context(locked(marker.lock_file(directory)))
             source = stack.enter_context(contextlib.closing(open_source(request)))
             listing = source.listing()
             _refuse_unsafe(request, listing.files)
             streams = stack.enter_context(ThreadPoolExecutor(request.connections))
             transfer = Transfer(source, listing.revision, streams, counter, RateLimit(request.bytes_per_second))
-            download = _RepositoryDownload(directory, transfer, Store(Path(request.store) if request.store else None))
+            store = Store(Path(request.store) if request.store else None)
+            download = _RepositoryDownload(directory, request.fingerprint, transfer, store)
             download.count_existing(listing.files)
             _require_space(directory, download.missing_bytes(listing.files), request.reserve_bytes, free)
             download.run(listing.files, request.connections)
@@ -64,7 +62,7 @@ class _RepositoryDownload:
     version or the other.
     """
 
-    def __init__(self, directory: Path, transfer: Transfer, store: Store) -> None:
+    def __init__(self, directory: Path, fingerprint: str, transfer: Transfer, store: Store) -> None:
         self.store = store
         self._directory = directory
         self._next = marker.next_directory(directory)
@@ -72,6 +70,11 @@ class _RepositoryDownload:
         self._counter = transfer.counter
         previous = marker.read_complete(directory) or marker.read_previous(directory)
         self._checked = {file.path: file for file in previous.files} if previous else {}
+        self._same_source = previous is not None and previous.fingerprint == fingerprint
+        self._resumes = marker.gathered_revision(directory) == transfer.revision
+        marker.gather(directory, transfer.revision)
+        self._digests: dict[str, str] = {}
+        """SHA-256 of the files that were fetched."""
 
     def count_existing(self, files: Sequence[RemoteFile]) -> None:
         self._counter.total_bytes = sum(file.size_bytes for file in files)
@@ -105,13 +108,29 @@ class _RepositoryDownload:
             target.parent.mkdir(parents=True, exist_ok=True)
             gathered.replace(target)
         state = target.stat()
-        return marker.StoredFile(file.path, state.st_size, state.st_mtime_ns, file.sha256, file.git_sha1)
+        return marker.StoredFile(
+            file.path,
+            state.st_size,
+            state.st_mtime_ns,
+            file.sha256,
+            file.git_sha1,
+            version=file.version,
+            content_sha256=None if file.hashed else self._content_sha256(file, target, state),
+        )
+
+    def _content_sha256(self, file: RemoteFile, target: Path, state: os.stat_result) -> str:
+        """So that damage can be found later. Read from the disk only if it is not known."""
+        checked = self._checked.get(file.path)
+        known = self._digests.get(file.path)
+        if known is None and checked is not None and _untouched(checked, state):
+            known = checked.content_sha256
+        return known or content_sha256(target)
 
     def _ensure(self, file: RemoteFile) -> None:
         gathered = self._next / file.path
         if self._is_good(self._directory / file.path, file):
             gathered.unlink(missing_ok=True)
-        elif not self._is_good(gathered, file) and not self._linked(file, gathered):
+        elif not self._is_gathered(gathered, file) and not self._linked(file, gathered):
             self._fetch(gathered, file)
         self._counter.set_position(file.path, file.size_bytes)
 
@@ -129,6 +148,7 @@ class _RepositoryDownload:
                 partial.replace(target)
                 table_of(partial).unlink()
                 self.store.add(digests.sha256, target)
+                self._digests[file.path] = digests.sha256
                 return
             discard(partial)
         message = f"{file.path} arrived damaged {ATTEMPTS_PER_FILE} times: {fault}"
@@ -140,10 +160,20 @@ class _RepositoryDownload:
             return False
         state = target.stat()
         checked = self._checked.get(file.path)
-        untouched = checked and (checked.size_bytes, checked.modified_ns) == (state.st_size, state.st_mtime_ns)
-        if checked and untouched and (checked.sha256, checked.git_sha1) == (file.sha256, file.git_sha1):
+        if checked is not None and not file.hashed:
+            same = file.version == checked.version and (file.version is not None or self._same_source)
+            return same and _untouched(checked, state) and state.st_size == file.size_bytes
+        if (
+            checked
+            and _untouched(checked, state)
+            and (checked.sha256, checked.git_sha1) == (file.sha256, file.git_sha1)
+        ):
             return state.st_size == file.size_bytes
         return not difference(target, file)
+
+    def _is_gathered(self, gathered: Path, file: RemoteFile) -> bool:
+        """Whether an earlier attempt has fetched it. Without a hash only the revision shows which content it has."""
+        return (file.hashed or self._resumes) and gathered.is_file() and not difference(gathered, file)
 
     def _existing_bytes(self, file: RemoteFile) -> int:
         for target in (self._directory / file.path, self._next / file.path):
@@ -190,6 +220,10 @@ def _finish(directory: Path, complete: marker.Complete) -> None:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+def _untouched(checked: marker.StoredFile, state: os.stat_result) -> bool:
+    return (checked.size_bytes, checked.modified_ns) == (state.st_size, state.st_mtime_ns)
+
+
 def _fault(found: Digests, file: RemoteFile) -> str:
     """How the transferred content differs from the source's; empty if it does not."""
     if file.sha256 is not None and found.sha256 != file.sha256:
@@ -197,21 +231,3 @@ def _fault(found: Digests, file: RemoteFile) -> str:
     if file.git_sha1 is not None and found.git_sha1 != file.git_sha1:
         return f"git's hash is {found.git_sha1} instead of {file.git_sha1}"
     return ""
-
-
-@contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Allow one process per directory. Raises DownloadFailed if another one keeps the lock."""
-    deadline = time.monotonic() + LOCK_SECONDS
-    with path.open("a") as file:
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except OSError as error:
-                if error.errno not in {errno.EAGAIN, errno.EACCES}:
-                    raise
-            if time.monotonic() > deadline:
-                raise DownloadFailed(FailureKind.CRASHED, f"another process holds {path}")
-            time.sleep(0.05)
-        yield

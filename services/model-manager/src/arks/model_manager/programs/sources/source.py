@@ -21,6 +21,11 @@ class RemoteFile:
     """Whether the source sends parts of it. Without, a transfer begins at byte 0."""
 
     @property
+    def hashed(self) -> bool:
+        """Whether the source gives a hash of its content."""
+        return self.sha256 is not None or self.git_sha1 is not None
+
+    @property
     def identity(self) -> str | None:
         """Equal for equal content; None if the source gives neither hash nor version."""
         return self.sha256 or self.git_sha1 or self.version
