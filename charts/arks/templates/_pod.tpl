@@ -52,17 +52,17 @@ spec:
       {{- end }}
     {{- end }}
   {{- end }}
-  {{- $sidecars := list }}
+  {{- $first := list }}
   {{- $containers := list }}
   {{- range $component.containers }}
   {{- $container := include "arks.container" (dict "root" $root "container" . "extra" $values) | fromYaml }}
-  {{- if .sidecar }}
-  {{- $sidecars = append $sidecars $container }}
+  {{- if or .init .sidecar }}
+  {{- $first = append $first $container }}
   {{- else }}
   {{- $containers = append $containers $container }}
   {{- end }}
   {{- end }}
-  {{- with $sidecars }}
+  {{- with $first }}
   initContainers:
     {{- toYaml . | nindent 4 }}
   {{- end }}
