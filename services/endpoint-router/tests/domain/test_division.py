@@ -7,7 +7,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from arks.endpoint_router.domain.division import PROBE_PART, divide
-from arks.endpoint_router.domain.scores import relieve
 
 TABLE = [(48, 16 / 0.175), (4, 16 / 0.7)]
 """Three replicas of 16 slots x 175 ms, and one of 4 slots x 700 ms."""
@@ -52,18 +51,3 @@ def test_the_slower_of_two_groups_with_as_many_slots_gets_no_more(
     (slots, speed), *others = found
     faster, slower, *_ = divide([(slots, speed * 1.3), (slots, speed), *others], utilisation)
     assert slower <= faster + 1e-6
-
-
-@given(groups, utilisations, st.data())
-def test_relief_conserves_shares_and_no_longer_queue_raises_a_share(
-    found: list[tuple[int, float]], utilisation: float, data: st.DataObject
-) -> None:
-    queues = data.draw(st.lists(st.floats(0, 3), min_size=len(found), max_size=len(found)))
-    divided = divide(found, utilisation)
-    shares = relieve(divided, found, utilisation, queues)
-    assert math.isclose(1.0, math.fsum(shares), abs_tol=1e-6)
-    assert all(share >= 0 for share in shares)
-    greatest = max(range(len(found)), key=lambda number: (math.prod(found[number]), -number))
-    number = data.draw(st.sampled_from([each for each in range(len(found)) if each != greatest]))
-    longer = [queue + 0.5 if each == number else queue for each, queue in enumerate(queues)]
-    assert relieve(divided, found, utilisation, longer)[number] <= shares[number] + 1e-6

@@ -1,13 +1,24 @@
 """Decisions in the closed loop: the model of endpoints under load."""
 
 import random
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from arks.endpoint_router.domain import Reading
-from arks.endpoint_router.testing.model import Engine, Envoy, Lie, Model, Result, least_request
+from arks.endpoint_router.testing.model import (
+    Engine,
+    Envoy,
+    Lie,
+    Model,
+    Policy,
+    Result,
+    by_load,
+    fixed_shares,
+    least_request,
+)
 
 FLOOR_SECONDS = 0.081
 """Time to the first token of the slow replica when it is idle."""
@@ -20,6 +31,20 @@ def table(*, reports_slots: bool = False, lie: Lie | None = None) -> list[Engine
 
 def alike(number: int = 4) -> list[Engine]:
     return [Engine(16, 0.175, 0.021) for _ in range(number)]
+
+
+def four_kinds() -> list[Engine]:
+    kinds = ((8, 0.175, 0.02), (8, 0.2625, 0.03), (4, 0.35, 0.04), (2, 0.7, 0.08))
+    return [Engine(*kind) for kind in kinds for _ in range(2)]
+
+
+def heavy_tailed(random_: random.Random) -> float:
+    """Return a length of mean 1: one in a hundred is longer than 6."""
+    return random_.lognormvariate(-0.5, 1.0)
+
+
+def even(_: random.Random) -> float:
+    return 1.0
 
 
 def group_shares(result: Result, replica: int) -> list[tuple[float, float]]:
@@ -56,6 +81,20 @@ def test_near_the_limit_requests_wait_far_less_than_with_least_request() -> None
     found = Model(table(), 0.96, seed=0).run()
     plain = Model(table(), 0.96, seed=0, policy=least_request).run()
     assert found.percentile(0.99) < 0.1 * plain.percentile(0.99)
+
+
+@pytest.mark.parametrize(
+    ("load", "lengths", "seed"), [(0.91, even, 1), (0.91, heavy_tailed, 3), (0.96, heavy_tailed, 2)]
+)
+def test_eight_replicas_of_four_kinds_make_few_wait_longer_than_with_the_best_fixed_shares(
+    load: float, lengths: Callable[[random.Random], float], seed: int
+) -> None:
+    def p99(policy: Policy) -> float:
+        run = Model(four_kinds(), load, seed=seed, seconds=30.0, envoys=2, policy=policy, lengths=lengths)
+        return run.run().percentile(0.99)
+
+    best = min(p99(fixed_shares(four_kinds(), utilisation)) for utilisation in (0.6, 0.8, 0.96))
+    assert p99(by_load) <= 1.6 * best
 
 
 def test_a_replica_that_slows_down_loses_its_share_at_once_and_has_it_back_after_it_recovers() -> None:

@@ -98,6 +98,8 @@ class Signals:
     """Mean length of the queue over the last seconds (QUEUE_SECONDS)."""
     mean_in_flight: float = 0.0
     """Mean of running and waiting requests over IN_FLIGHT_SECONDS."""
+    arrivals: float | None = None
+    """Requests that arrived in a second, a mean over about IN_FLIGHT_SECONDS; None until two readings have come."""
     tokens: Work = field(default_factory=Work)
     """From rates, as is `requests`."""
     requests: Work = field(default_factory=Work)
@@ -142,6 +144,7 @@ def observe(before: Signals | None, reading: Reading) -> Signals:
         mean_in_flight=reading.in_flight
         if known.updated_at is None
         else _approach(known.mean_in_flight, reading.in_flight, elapsed, IN_FLIGHT_SECONDS),
+        arrivals=_arrivals(known, reading, gap),
         tokens=tokens,
         requests=requests,
         counted=counted,
@@ -167,6 +170,20 @@ def _count(known: Signals, reading: Reading, gap: float) -> tuple[Speed, Sample]
     if tokens or finished:
         return known.counted.after(sample), nothing
     return known.counted, nothing if sample.seconds > LONGEST_REQUEST_SECONDS or not running else sample
+
+
+def _arrivals(known: Signals, reading: Reading, gap: float) -> float | None:
+    """Return requests that arrived in a second: those that ended, and those that are in flight besides.
+
+    Without counters those that end are known from the drain rate, which is that of busy time.
+    """
+    if not 0 < gap <= 2 * LONGEST_STEP_SECONDS:
+        return known.arrivals
+    ended = _growth(known.reading.finished_total, reading.finished_total)
+    if ended is None:
+        ended = (reading.drain_rate or 0.0) * gap if reading.running else 0.0
+    rate = max(0.0, (ended + reading.in_flight - known.reading.in_flight) / gap)
+    return rate if known.arrivals is None else _approach(known.arrivals, rate, gap, IN_FLIGHT_SECONDS)
 
 
 def _growth(before: float | None, after: float | None) -> float | None:

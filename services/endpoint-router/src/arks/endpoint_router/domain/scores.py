@@ -3,7 +3,7 @@
 Replicas that are alike form a group and have equal scores. Shares between groups follow capacity, so that requests
 wait least (`division`); they do not follow load, so nothing that a replica reports about its present load attracts
 traffic: a broken page that shows an idle engine cannot. Load counts twice only, and both times it takes away: a queue
-sends new work elsewhere at the next report, and a full KV cache lowers the capacity.
+sends new work elsewhere at the next report (`relief`), and a full KV cache lowers the capacity.
 """
 
 import math
@@ -13,18 +13,13 @@ from dataclasses import dataclass
 from arks.endpoint_router.domain.division import PROBE_PART, divide
 from arks.endpoint_router.domain.groups import Contender, Group, group_alike
 from arks.endpoint_router.domain.load import Signals
+from arks.endpoint_router.domain.relief import Part, relieve
 from arks.endpoint_router.domain.replicas import ReplicaId
 
 LEAST_CHANGE = 0.1
 """A smaller relative change of all shares is not pushed to Envoy."""
-QUEUE_PART = 0.25
-"""A group whose queue is longer than those of the others by this part of its slots gets no new requests."""
-QUEUED_SHARE = 1e-3
-"""What is left of its share then: a ready replica always gets some traffic."""
 FALLEN_PROBE_PART = 0.3
 """The least share, as a part of its proportion, of a group that was faster before: its recovery shows in seconds."""
-FULL_PART = 0.95
-"""A group takes over work of others until it is used to this part."""
 KV_FULL = 0.9
 """Above this KV-cache use engines begin to preempt requests; at 1 the capacity is halved."""
 
@@ -71,34 +66,12 @@ def _shares(groups: Sequence[Group]) -> list[float]:
     utilisation = _utilisation(groups)
     probes = [FALLEN_PROBE_PART if group.fallen else PROBE_PART for group in groups]
     divided = divide(capacities, utilisation, probes)
-    return relieve(divided, capacities, utilisation, [_queue_part(group) for group in groups])
-
-
-def relieve(
-    divided: Sequence[float], capacities: Sequence[tuple[float, float]], utilisation: float, queues: Sequence[float]
-) -> list[float]:
-    """Return the shares after groups with long queues have passed a part of theirs to those without.
-
-    A group takes over no more than its slots can work on: the queue of a large group would bury a small one within one
-    report. What is left goes to the group of the greatest capacity, where it is spread over the most slots. `queues`:
-    waiting requests as a part of the group's slots.
-    """
     whole = math.fsum(slots * speed for slots, speed in capacities)
-    least = min(queues)
-    found = [
-        share * max(QUEUED_SHARE, 1 - (queue - least) / QUEUE_PART)
-        for share, queue in zip(divided, queues, strict=True)
+    parts = [
+        Part(share, slots * speed / whole, _waiting(group), _free(group))
+        for share, group, (slots, speed) in zip(divided, groups, capacities, strict=True)
     ]
-    room = [
-        max(0.0, FULL_PART * slots * speed / whole / max(utilisation, FULL_PART) - share) if share == before else 0.0
-        for share, before, (slots, speed) in zip(found, divided, capacities, strict=True)
-    ]
-    passed = 1 - math.fsum(found)
-    taken = min(1.0, passed / total) if (total := math.fsum(room)) else 0.0
-    found = [share + taken * free for share, free in zip(found, room, strict=True)]
-    greatest = max(range(len(found)), key=lambda number: (math.prod(capacities[number]), -number))
-    found[greatest] += 1 - math.fsum(found)
-    return found
+    return relieve(parts, _used(groups), _arrivals(groups))
 
 
 def _utilisation(groups: Sequence[Group]) -> float:
@@ -112,14 +85,39 @@ def _utilisation(groups: Sequence[Group]) -> float:
     return load / capacity if capacity else 1.0
 
 
-def _queue_part(group: Group) -> float:
-    """Return the waiting requests of a group as a part of its slots. A reading in doubt has no queue."""
-    waiting = math.fsum(
-        member.signals.reading.waiting or 0.0
-        for member in group.members
-        if member.doubt is None and member.signals is not None
+def _used(groups: Sequence[Group]) -> float:
+    """Return used slots as a part of all, by speed, of the replicas whose load is known; 1 if it is known of none."""
+    used = capacity = 0.0
+    for group in groups:
+        slots = group.slots / len(group.members)
+        for signals in _known(group):
+            used += min(signals.mean_in_flight, slots) * group.speed
+            capacity += slots * group.speed
+    return used / capacity if capacity else 1.0
+
+
+def _arrivals(groups: Sequence[Group]) -> float:
+    """Return requests a second; where they are unknown, as many as are in flight: as if each took a second."""
+    return math.fsum(
+        signals.reading.in_flight if signals.arrivals is None else signals.arrivals
+        for group in groups
+        for signals in _known(group)
     )
-    return waiting / group.slots
+
+
+def _waiting(group: Group) -> float:
+    return math.fsum(signals.reading.waiting or 0.0 for signals in _known(group))
+
+
+def _free(group: Group) -> float:
+    """Return the slots without a request. A replica that never made a request wait has room for more than it showed."""
+    slots = group.slots / len(group.members)
+    return math.fsum(max(0.0, slots - signals.reading.in_flight) for signals in _known(group))
+
+
+def _known(group: Group) -> list[Signals]:
+    """Return the signals without doubt: others show neither a queue nor free slots."""
+    return [member.signals for member in group.members if member.doubt is None and member.signals is not None]
 
 
 def _kv_factor(group: Group) -> float:

@@ -18,17 +18,21 @@ from math import inf
 
 from arks.contracts.facts import ReplicaState
 from arks.endpoint_router.domain import (
+    WEIGHT_TOTAL,
     Application,
     Decision,
     DecisionInput,
     EndpointSpec,
     Reading,
     ReplicaId,
+    RoutedGroup,
     RoutedReplica,
+    Score,
     Signals,
     decide,
     observe,
 )
+from arks.endpoint_router.domain.division import divide
 
 APPLICATION = "a"
 TOKENS = 16
@@ -142,6 +146,30 @@ def least_request(inputs: DecisionInput) -> Decision:
     """Decide without any signal: one group of all, plain least request."""
     members = tuple(replace(replica, slots=0) for replica in inputs.applications[APPLICATION].replicas)
     return decide(SPEC, DecisionInput({APPLICATION: Application(APPLICATION, "chat", members)}, now=inputs.now))
+
+
+def fixed_shares(engines: Sequence[Engine], utilisation: float) -> Policy:
+    """Return the policy that knows all capacities before and never looks at load: a group for each kind of engine."""
+    kinds = sorted({(engine.slots, engine.seconds) for engine in engines})
+    names = [f"{APPLICATION}/{kinds.index((engine.slots, engine.seconds))}" for engine in engines]
+    sizes = [names.count(f"{APPLICATION}/{number}") for number in range(len(kinds))]
+    shares = divide(
+        [(size * slots, 1 / seconds) for size, (slots, seconds) in zip(sizes, kinds, strict=True)], utilisation
+    )
+    groups = tuple(
+        RoutedGroup(APPLICATION, f"{APPLICATION}/{number}", max(1, round(WEIGHT_TOTAL * share)), size)
+        for number, (share, size) in enumerate(zip(shares, sizes, strict=True))
+    )
+
+    def policy(inputs: DecisionInput) -> Decision:
+        equal = least_request(inputs)
+        candidates = (
+            replace(candidate, score=Score(1.0, 1.0, name))
+            for candidate, name in zip(equal.candidates, names, strict=True)
+        )
+        return replace(equal, candidates=tuple(candidates), groups=groups)
+
+    return policy
 
 
 @dataclass(slots=True)
