@@ -23,7 +23,7 @@ PROTOS := $(shell find protos -name '*.proto')
 MESSAGES := libs/contracts/src
 SOURCES := $(wildcard libs/*/src services/*/src deploy/*/src)
 FILTER := libs/gateway-filter
-RUST := $(FILTER)/Cargo.toml $(FILTER)/Cargo.lock $(FILTER)/hatch_build.py $(shell find $(FILTER)/rust -name '*.rs')
+RUST := $(FILTER)/Cargo.toml $(FILTER)/Cargo.lock $(FILTER)/build.rs $(FILTER)/hatch_build.py $(shell find $(FILTER)/rust -name '*.rs')
 # The gateway's filter with functions for the tests in Python.
 FILTER_FOR_TESTS := $(FILTER)/target/testing/release/libarks.so
 TESTS := $(wildcard libs/*/tests services/*/tests deploy/*/tests charts/tests tools tests e2e bench)

@@ -1,6 +1,7 @@
 import importlib.util
 import os
 import platform
+import re
 import sys
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -96,6 +97,13 @@ def test_the_tag_of_a_wheel_names_the_newest_symbols_of_glibc(tmp_path: Path) ->
 def test_the_library_runs_in_the_chart_s_envoy_and_image_base_which_have_glibc_2_36() -> None:
     minor = int(hook.platform_tag(library_directory() / hook.LIBRARY).split("_")[2])
     assert minor <= 36
+
+
+def test_the_library_needs_no_other_than_glibc_which_is_all_that_envoy_s_distroless_image_has() -> None:
+    needed = re.findall(
+        rb"\0(lib[\w.+-]+\.so[\w.]*|ld-linux[\w.-]*)(?=\0)", (library_directory() / hook.LIBRARY).read_bytes()
+    )
+    assert {b"libc.so.6"} == {name for name in needed if not name.startswith(b"ld-linux")}
 
 
 def test_the_oldest_rust_is_that_of_cargo_toml() -> None:
