@@ -1,6 +1,6 @@
 """Estimates the reservation of a request from its bytes of text, max_tokens and n only.
 
-Prompt: a quarter of its bytes of text, rounded up, at least 1. The gateway's filter counts these (`text.lua`): without
+Prompt: a quarter of its bytes of text, rounded up, at least 1. The gateway's filter counts these (`text.rs`): without
 schemas and grammars, and pictures, audio and video by a bound of their own. Byte-level vocabularies never make more
 tokens than bytes, so text costs at most four times its estimate (plus what the chat template adds); texts in Latin
 letters stay below it. An estimate is no reason to never admit a request: it is at most what each limit has room for
