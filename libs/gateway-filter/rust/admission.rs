@@ -1,0 +1,445 @@
+//! Admission of requests by one worker: from a lease, or by a query of token-quota. Only token-quota rejects, and its
+//! rejections are repeated.
+
+use std::path::PathBuf;
+use std::rc::Rc;
+
+use crate::confirmations::Confirmations;
+use crate::leases::{Account, Amount, Lease, OUTAGE_MILLISECONDS, Reservation, Wish, estimate, parse_grant, parse_terms};
+use crate::rejections::{Answer, Rejections, Reply, Scope, parse_refusal};
+use crate::request::{Request, percent_encode};
+use crate::starts::Starts;
+use crate::tables::{HOLD_MILLISECONDS, Table, is_valid};
+
+/// Headers of a grant that are copied onto the answer.
+pub const LIMIT_HEADERS: [&str; 6] = [
+    "x-ratelimit-limit-requests",
+    "x-ratelimit-remaining-requests",
+    "x-ratelimit-reset-requests",
+    "x-ratelimit-limit-tokens",
+    "x-ratelimit-remaining-tokens",
+    "x-ratelimit-reset-tokens",
+];
+const NAME_BYTES: &[u8] = b"_:/@.-";
+
+/// What a gateway presents to token-quota.
+#[derive(Clone, Debug, Default)]
+pub struct Identity {
+    /// The gateway's name, which its shipper uses too.
+    pub gateway: String,
+    /// None: token-quota's address shows who calls.
+    pub token: Option<String>,
+}
+
+/// A path that makes tokens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Operation {
+    /// `/v1/chat/completions`.
+    Chat,
+    /// `/v1/completions`.
+    Completions,
+    /// `/v1/embeddings`.
+    Embeddings,
+}
+
+impl Operation {
+    /// The operation of a path without its query, or None.
+    #[must_use]
+    pub fn of_path(path: &[u8]) -> Option<Self> {
+        match path {
+            b"/v1/chat/completions" => Some(Self::Chat),
+            b"/v1/completions" => Some(Self::Completions),
+            b"/v1/embeddings" => Some(Self::Embeddings),
+            _ => None,
+        }
+    }
+
+    /// Its path.
+    #[must_use]
+    pub const fn path(self) -> &'static str {
+        match self {
+            Self::Chat => "/v1/chat/completions",
+            Self::Completions => "/v1/completions",
+            Self::Embeddings => "/v1/embeddings",
+        }
+    }
+
+    /// Its name in the usage log.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Chat => "chat.completions",
+            Self::Completions => "completions",
+            Self::Embeddings => "embeddings",
+        }
+    }
+}
+
+/// A query of token-quota.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Query {
+    /// The path, for POST.
+    pub path: &'static str,
+    /// Headers.
+    pub headers: Vec<(&'static str, Vec<u8>)>,
+}
+
+/// A request that passes to an engine.
+pub struct Start {
+    /// The lease that it takes from.
+    pub lease: Lease,
+    /// What it reserves.
+    pub reserved: Reservation,
+    /// The cluster to which it goes.
+    pub cluster: Rc<str>,
+    /// The name by which the engines know the model, if it is another one.
+    pub engine_model: Option<Rc<[u8]>>,
+}
+
+/// What becomes of a request now.
+pub enum Decision {
+    /// It passes.
+    Start(Start),
+    /// It is rejected.
+    Reject(Rc<Reply>),
+    /// It waits for the answer to a query.
+    Query(Query),
+}
+
+enum Stage {
+    New,
+    Confirming { sent: i64 },
+    Querying { sent: i64, is_demand: bool },
+}
+
+/// A request whose body was read, until it passes or is rejected.
+pub struct Pending {
+    /// The value of its header `authorization`.
+    pub authorization: Vec<u8>,
+    /// Its id.
+    pub id: String,
+    /// What makes its tokens.
+    pub operation: Operation,
+    /// Its body, as far as it was read.
+    pub request: Request,
+    key: Vec<u8>,
+    stage: Stage,
+}
+
+impl Pending {
+    /// A request that was read.
+    #[must_use]
+    pub fn new(authorization: Vec<u8>, id: String, operation: Operation, request: Request) -> Self {
+        let mut key = Vec::with_capacity(authorization.len() + 1 + request.model.len());
+        key.extend_from_slice(&authorization);
+        key.push(b'\n');
+        key.extend_from_slice(&request.model);
+        Self { authorization, id, operation, request, key, stage: Stage::New }
+    }
+
+    fn estimate(&self, default_completion: Option<i64>) -> (i64, Option<i64>, i64) {
+        let wish = Wish {
+            bytes: self.request.bytes,
+            max_tokens: self.request.max_tokens,
+            answers: self.request.answers.unwrap_or(1),
+            is_embedding: self.operation == Operation::Embeddings,
+        };
+        estimate(wish, default_completion)
+    }
+
+    fn reservation(&self, account: &Account) -> Reservation {
+        let (prompt, completion, _) = self.estimate(account.default_completion);
+        Reservation { prompt, completion: completion.unwrap_or_default() }
+    }
+}
+
+/// What one worker keeps between requests.
+pub struct Worker {
+    identity: Identity,
+    accounts: Table<Account>,
+    confirmations: Confirmations,
+    rejections: Rejections,
+    known_keys: Table<i64>,
+    starts: Starts,
+}
+
+impl Worker {
+    /// A worker that appends to the starts file at `path`.
+    #[must_use]
+    pub fn new(identity: Identity, path: PathBuf) -> Self {
+        Self {
+            identity,
+            accounts: Table::default(),
+            confirmations: Confirmations::default(),
+            rejections: Rejections::default(),
+            known_keys: Table::default(),
+            starts: Starts::new(path),
+        }
+    }
+
+    /// The rejection of all requests with the key that is repeated now, or None.
+    pub fn held_by_key(&mut self, authorization: &[u8], now: i64) -> Option<Rc<Reply>> {
+        self.rejections.held(authorization, now, (0, 0))
+    }
+
+    /// Decides on a request that was read.
+    pub fn decide(&mut self, pending: &mut Pending, now: i64) -> Decision {
+        let account = self.accounts.get(&pending.key);
+        let lease = account.as_ref().and_then(|account| account.lease());
+        if self.confirmations.is_needed(lease, now) {
+            pending.stage = Stage::Confirming { sent: now };
+            return Decision::Query(self.changes_query(now));
+        }
+        self.decide_confirmed(pending, now)
+    }
+
+    /// Decides on a request whose query was answered.
+    pub fn decide_answered(&mut self, pending: &mut Pending, answer: &Answer, now: i64) -> Decision {
+        match std::mem::replace(&mut pending.stage, Stage::New) {
+            Stage::New => Decision::Reject(Reply::unavailable().into()),
+            Stage::Confirming { sent } => {
+                let life = answer.header("x-arks-life").zip(answer.header("x-arks-ended"));
+                let life = life.filter(|_| answer.status == 200);
+                self.confirmations.confirm(&mut self.accounts, (sent, now), life);
+                self.decide_confirmed(pending, now)
+            }
+            Stage::Querying { sent, is_demand } => {
+                if is_demand && let Some(account) = self.accounts.get(&pending.key) {
+                    account.end_query(sent);
+                }
+                self.decide_granted(pending, answer, sent, now)
+            }
+        }
+    }
+
+    /// Ends the query of a request whose client has left.
+    pub fn abandon(&mut self, pending: &Pending) {
+        match pending.stage {
+            Stage::New => {}
+            Stage::Confirming { .. } => self.confirmations.abandon(),
+            Stage::Querying { sent, is_demand } => {
+                if is_demand && let Some(account) = self.accounts.get(&pending.key) {
+                    account.end_query(sent);
+                }
+            }
+        }
+    }
+
+    fn decide_confirmed(&mut self, pending: &mut Pending, now: i64) -> Decision {
+        if let Some(decision) = self.start_from_lease(pending, now, true) {
+            return decision;
+        }
+        let (prompt, _, least) = pending.estimate(None);
+        if let Some(reply) = self.rejections.held(&pending.key, now, (prompt, least)) {
+            return Decision::Reject(reply);
+        }
+        let (demand, is_demand) = match self.accounts.get(&pending.key) {
+            Some(account) => account.begin_query(&self.confirmations, now),
+            // token-quota knows what a request reserves.
+            None => (Amount { requests: 1, ..Amount::default() }, false),
+        };
+        pending.stage = Stage::Querying { sent: now, is_demand };
+        Decision::Query(self.admission_query(pending, demand))
+    }
+
+    fn decide_granted(&mut self, pending: &Pending, answer: &Answer, sent: i64, now: i64) -> Decision {
+        if let Some(decision) = self.start_by_grant(pending, answer, sent, now) {
+            return decision;
+        }
+        let Some(rejection) = answer.rejection() else { return self.start_without_answer(pending, now) };
+        self.hold(pending, answer, &rejection, now);
+        if answer.status == 429
+            && let Some(decision) = self.start_from_lease(pending, now, false)
+        {
+            return decision;
+        }
+        Decision::Reject(rejection.into())
+    }
+
+    fn hold(&mut self, pending: &Pending, answer: &Answer, rejection: &Reply, now: i64) {
+        let Some((milliseconds, scope)) = answer.header("x-arks-refusal").and_then(parse_refusal) else { return };
+        let (prompt, _, least) = pending.estimate(None);
+        let (key, needs) = match scope {
+            Scope::Key => (&pending.authorization, (0, 0)),
+            Scope::Model => (&pending.key, (0, 0)),
+            Scope::Size => (&pending.key, (prompt, least)),
+        };
+        self.rejections.hold(key.clone(), (now, milliseconds), rejection.clone(), needs);
+    }
+
+    /// Starts the request from the account's lease. None if it has none that suffices, or if this request `may_renew` the
+    /// lease ahead.
+    fn start_from_lease(&mut self, pending: &Pending, now: i64, may_renew: bool) -> Option<Decision> {
+        let account = self.accounts.get(&pending.key)?;
+        if (may_renew && account.renews(now)) || !account.keeps(pending.request.uses.as_deref()) {
+            return None;
+        }
+        let reserved = pending.reservation(account);
+        let lease = account.take(&self.confirmations, now, reserved)?;
+        if !self.starts.append(&start_line(pending, &lease, reserved, now), now) {
+            account.end_lease(); // its own line may not be in the file either
+            return Some(Decision::Reject(Reply::unavailable().into()));
+        }
+        let (cluster, engine_model) = (Rc::clone(&account.cluster), account.engine_model.clone());
+        Some(Decision::Start(Start { lease, reserved, cluster, engine_model }))
+    }
+
+    /// Starts the request that a grant is for. None if the answer is no grant.
+    fn start_by_grant(&mut self, pending: &Pending, answer: &Answer, sent: i64, now: i64) -> Option<Decision> {
+        let grant = answer.header("x-arks-grant").and_then(parse_grant).filter(|_| answer.status == 200)?;
+        let terms = answer.header("x-arks-lease").and_then(parse_terms)?;
+        let cluster: Rc<str> = text(answer.header("x-arks-cluster")?).into();
+        if self.accounts.get(&pending.key).is_none() {
+            self.accounts.put(pending.key.clone(), Account::default());
+        }
+        let account = self.accounts.get(&pending.key)?;
+        account.cluster = Rc::clone(&cluster);
+        account.passes_outage = answer.header("x-arks-outage") == Some(b"pass");
+        account.engine_model = answer.header("x-arks-engine-model").filter(|name| is_plain_name(name)).map(Rc::from);
+        account.unsupported = answer.header("x-arks-unsupported").map(text);
+        let round = self.confirmations.round;
+        let (lease, mut lines) = account.accept((sent, now), round, &grant, terms, limits(answer));
+        lines.push_str(&start_line(pending, &lease, grant.reserved, now));
+        if !self.starts.append(&lines, now) {
+            account.end_lease_of(&grant.lease);
+            return Some(Decision::Reject(Reply::unavailable().into()));
+        }
+        let engine_model = account.engine_model.clone();
+        Some(Decision::Start(Start { lease, reserved: grant.reserved, cluster, engine_model }))
+    }
+
+    /// token-quota gave no answer that can be used.
+    fn start_without_answer(&mut self, pending: &Pending, now: i64) -> Decision {
+        if let Some(decision) = self.start_from_lease(pending, now, false) {
+            return decision;
+        }
+        let unavailable = Decision::Reject(Reply::unavailable().into());
+        let Some(account) = self.accounts.get(&pending.key) else { return unavailable };
+        let Some(lease) = account.outage_lease(now).filter(|_| account.keeps(pending.request.uses.as_deref())) else {
+            return unavailable;
+        };
+        let reserved = pending.reservation(account);
+        let (cluster, engine_model) = (Rc::clone(&account.cluster), account.engine_model.clone());
+        if !self.starts.append(&start_line(pending, &lease, reserved, now), now) {
+            return unavailable;
+        }
+        Decision::Start(Start { lease, reserved, cluster, engine_model })
+    }
+
+    fn admission_query(&self, pending: &Pending, demand: Amount) -> Query {
+        let request = &pending.request;
+        let Amount { requests, prompt, completion } = demand;
+        let mut headers = vec![
+            ("authorization", pending.authorization.clone()),
+            ("x-arks-request-id", pending.id.clone().into_bytes()),
+            ("x-arks-model", percent_encode(&request.model).into_bytes()),
+            ("x-arks-operation", pending.operation.name().into()),
+            ("x-arks-body-bytes", request.bytes.to_string().into_bytes()),
+            ("x-arks-stream", if request.stream { "1" } else { "0" }.into()),
+            ("x-arks-gateway", self.identity.gateway.clone().into_bytes()),
+            ("x-arks-demand", format!("{requests},{prompt},{completion}").into_bytes()),
+        ];
+        let optional = [
+            ("x-arks-max-tokens", request.max_tokens.map(|most| most.to_string())),
+            ("x-arks-n", request.answers.map(|answers| answers.to_string())),
+            ("x-arks-uses", request.uses.clone()),
+            ("x-arks-gateway-token", self.identity.token.clone()),
+        ];
+        headers.extend(optional.into_iter().filter_map(|(name, value)| Some((name, value?.into_bytes()))));
+        Query { path: "/v1/admit", headers }
+    }
+
+    fn changes_query(&mut self, now: i64) -> Query {
+        let since = self.confirmations.begin(now).to_string();
+        let mut headers = vec![
+            ("x-arks-since", since.into_bytes()),
+            ("x-arks-life", self.confirmations.life().to_vec()),
+            ("x-arks-scopes", b"namespace".to_vec()),
+        ];
+        headers.extend(self.identity.token.iter().map(|token| ("x-arks-gateway-token", token.clone().into_bytes())));
+        Query { path: "/v1/changes", headers }
+    }
+}
+
+/// The key before a long body is read: a client without a key cannot make Envoy buffer it.
+impl Worker {
+    /// Decides on a request by its key alone; None: its body may be read.
+    pub fn decide_key(&mut self, authorization: &[u8], now: i64) -> Option<Decision> {
+        if self.known_keys.get(authorization).is_some_and(|until| is_valid(*until, now, HOLD_MILLISECONDS)) {
+            return None;
+        }
+        if let Some(reply) = self.held_by_key(authorization, now) {
+            return Some(Decision::Reject(reply));
+        }
+        let mut headers = vec![("authorization", authorization.to_vec())];
+        headers.extend(self.identity.token.iter().map(|token| ("x-arks-gateway-token", token.clone().into_bytes())));
+        Some(Decision::Query(Query { path: "/v1/key", headers }))
+    }
+
+    /// Takes the answer to the query of a key that was `sent`; None: the body may be read.
+    pub fn decide_key_answered(
+        &mut self,
+        authorization: &[u8],
+        answer: &Answer,
+        (sent, now): (i64, i64),
+    ) -> Option<Rc<Reply>> {
+        if answer.status == 204 {
+            let milliseconds = answer.header("x-arks-valid-milliseconds").map(text);
+            let milliseconds = milliseconds.and_then(|value| crate::leases::number(&value, 10)).unwrap_or_default();
+            self.known_keys.put(authorization.to_vec(), sent + milliseconds.min(HOLD_MILLISECONDS));
+            return None;
+        }
+        if let Some(rejection) = answer.rejection() {
+            if let Some((milliseconds, Scope::Key)) = answer.header("x-arks-refusal").and_then(parse_refusal) {
+                self.rejections.hold(authorization.to_vec(), (now, milliseconds), rejection.clone(), (0, 0));
+            }
+            return Some(rejection.into());
+        }
+        // The last failure policy decides, once the model is known.
+        let was_known = self.known_keys.get(authorization).is_some_and(|until| {
+            is_valid(*until + OUTAGE_MILLISECONDS, now, OUTAGE_MILLISECONDS + HOLD_MILLISECONDS)
+        });
+        if was_known { None } else { Some(Reply::unavailable().into()) }
+    }
+}
+
+/// The line of a request that passes. Without a lease it has the names that the lease's line would have.
+fn start_line(pending: &Pending, lease: &Lease, reserved: Reservation, now: i64) -> String {
+    let Reservation { prompt, completion } = reserved;
+    let names = lease.grant.strip_suffix("/-").filter(|_| &*lease.id == "-");
+    let (tab, names) = if let Some(names) = names { ("\t", names) } else { ("", "") };
+    format!(
+        "S\t{}\t{}\t{prompt}\t{completion}\t{}\t{now}{tab}{names}\n",
+        pending.id,
+        lease.id,
+        pending.operation.name()
+    )
+}
+
+/// The limits of an answer, by the number of their header; None if it has none.
+fn limits(answer: &Answer) -> Option<Rc<[(usize, Vec<u8>)]>> {
+    let found = LIMIT_HEADERS.iter().enumerate();
+    let found: Vec<_> =
+        found.filter_map(|(number, name)| Some((number, answer.header(name)?.to_vec()))).collect();
+    (!found.is_empty()).then(|| found.into())
+}
+
+/// Whether a model's name may stand in a body as it is.
+fn is_plain_name(name: &[u8]) -> bool {
+    !name.is_empty() && name.iter().all(|byte| byte.is_ascii_alphanumeric() || NAME_BYTES.contains(byte))
+}
+
+fn text(value: &[u8]) -> String {
+    String::from_utf8_lossy(value).into_owned()
+}
+
+/// Makes Envoy's random UUID one of version 7 (RFC 9562), which begins with the time, `now` in milliseconds: the ledger's
+/// index on request ids then grows at its end, for half of the processor time of an index on random ones.
+#[must_use]
+pub fn ordered(id: &[u8], now: i64) -> String {
+    let id = String::from_utf8_lossy(id);
+    match id.get(15..) {
+        Some(rest) if id.len() == 36 => format!("{:08x}-{:04x}-7{rest}", now >> 16, now & 0xffff),
+        _ => id.into_owned(),
+    }
+}

@@ -1,0 +1,115 @@
+//! A lease counts by itself for a second after its query. One that is valid for longer counts after that while
+//! `/v1/changes` confirms once in the same time that nothing has ended it.
+
+use crate::leases::{Account, Lease};
+use crate::tables::{ADMISSION_MILLISECONDS, COUNT_LIMIT, HOLD_MILLISECONDS, Table, is_valid};
+
+/// So long before it has to, one request confirms all leases, in milliseconds.
+const CONFIRM_MILLISECONDS: i64 = 300;
+const NOTHING: &[u8] = b"-";
+const EVERYTHING: &[u8] = b"*";
+
+/// What a worker knows from its last query of changes.
+pub struct Confirmations {
+    sent: i64,
+    life: Vec<u8>,
+    /// Leases of an earlier round have ended.
+    pub round: u64,
+    busy_until: i64,
+    retry_at: i64,
+}
+
+impl Default for Confirmations {
+    fn default() -> Self {
+        Self { sent: 0, life: NOTHING.to_vec(), round: 0, busy_until: 0, retry_at: 0 }
+    }
+}
+
+impl Confirmations {
+    /// What the next query presents as `x-arks-life`.
+    #[must_use]
+    pub fn life(&self) -> &[u8] {
+        &self.life
+    }
+
+    /// Whether a lease counts now.
+    #[must_use]
+    pub fn confirms(&self, lease: &Lease, now: i64) -> bool {
+        lease.round == self.round
+            && (is_valid(lease.sent + HOLD_MILLISECONDS, now, HOLD_MILLISECONDS)
+                || is_valid(self.sent + HOLD_MILLISECONDS, now, HOLD_MILLISECONDS))
+    }
+
+    /// Whether a request should query `/v1/changes` before it uses the lease: because the lease does not count without,
+    /// or ahead of that, while other requests still pass.
+    #[must_use]
+    pub fn is_needed(&self, lease: Option<&Lease>, now: i64) -> bool {
+        let Some(lease) = lease else { return false };
+        if now >= lease.stop || lease.stop - lease.sent <= HOLD_MILLISECONDS || lease.round != self.round {
+            return false;
+        }
+        if is_valid(self.retry_at, now, HOLD_MILLISECONDS) {
+            return false;
+        }
+        if !self.confirms(lease, now) {
+            return true;
+        }
+        let known = lease.sent.max(self.sent) + HOLD_MILLISECONDS;
+        let is_due = known - now <= CONFIRM_MILLISECONDS && lease.stop > known;
+        is_due && !is_valid(self.busy_until, now, ADMISSION_MILLISECONDS)
+    }
+
+    /// Begins a query: the value of `x-arks-since`. A clock that was set back shows no time.
+    pub fn begin(&mut self, now: i64) -> i64 {
+        self.busy_until = now + ADMISSION_MILLISECONDS;
+        let since = now - self.sent;
+        if since < 0 { COUNT_LIMIT } else { since.min(COUNT_LIMIT) }
+    }
+
+    /// Ends a query whose client has left.
+    pub fn abandon(&mut self) {
+        self.busy_until = 0;
+    }
+
+    /// Takes the answer to a query that was `sent`: `life`, and what has `ended`: `-`, `*` or subjects with spaces between
+    /// them. Without an answer requests query admission for a while, as token-quota may be away.
+    pub fn confirm(
+        &mut self,
+        accounts: &mut Table<Account>,
+        (sent, now): (i64, i64),
+        answer: Option<(&[u8], &[u8])>,
+    ) {
+        self.busy_until = 0;
+        let Some((life, ended)) = answer else {
+            self.retry_at = now + HOLD_MILLISECONDS;
+            return;
+        };
+        if life != self.life || ended == EVERYTHING {
+            self.round += 1;
+        } else if ended != NOTHING {
+            end_leases(accounts, ended);
+        }
+        self.life = life.to_vec();
+        self.sent = sent;
+    }
+}
+
+/// Ends the leases with one of these subjects.
+fn end_leases(accounts: &mut Table<Account>, ended: &[u8]) {
+    let ended = String::from_utf8_lossy(ended);
+    let subjects: std::collections::HashSet<&str> = ended.split_ascii_whitespace().collect();
+    for account in accounts.values() {
+        let mut parts = account.subject().split('/');
+        let (Some(namespace), Some(endpoint), Some(token)) = (parts.next(), parts.next(), parts.next()) else {
+            continue;
+        };
+        let names = [
+            format!("namespace:{namespace}"),
+            format!("token:{namespace}/{token}"),
+            format!("endpoint:{namespace}/{endpoint}"),
+        ];
+        if names.iter().any(|name| subjects.contains(name.as_str())) {
+            account.end_lease();
+        }
+    }
+}

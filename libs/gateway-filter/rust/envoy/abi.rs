@@ -1,0 +1,158 @@
+//! The part of Envoy's ABI for dynamic modules that the filter uses, as of Envoy 1.40
+//! (source/extensions/dynamic_modules/abi/abi.h in Envoy's repository).
+
+use std::ffi::{c_char, c_void};
+
+/// The version of the ABI. Envoy accepts a module of its own version or of the one before.
+pub const VERSION: &std::ffi::CStr = c"v0.2.0";
+
+/// Bytes that Envoy or the module owns.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Buffer {
+    /// Null: no bytes.
+    pub pointer: *const c_char,
+    /// In bytes.
+    pub length: usize,
+}
+
+/// A header that Envoy or the module owns.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Pair {
+    /// The name's bytes.
+    pub key: Buffer,
+    /// The value's bytes.
+    pub value: Buffer,
+}
+
+/// Envoy's object of a stream's filter.
+pub type FilterPointer = *mut c_void;
+/// Envoy's object of a filter's configuration.
+pub type ConfigPointer = *mut c_void;
+/// The module's object of a filter, or of its configuration.
+pub type ModulePointer = *const c_void;
+
+/// Which headers.
+pub const REQUEST: u32 = 0;
+/// Which headers.
+pub const RESPONSE: u32 = 2;
+
+/// The part of the request's body that came last.
+pub const REQUEST_RECEIVED: u32 = 0;
+/// The part of the request's body before it.
+pub const REQUEST_BUFFERED: u32 = 1;
+/// The part of the answer's body that came last.
+pub const RESPONSE_RECEIVED: u32 = 2;
+/// The part of the answer's body before it.
+pub const RESPONSE_BUFFERED: u32 = 3;
+
+/// The next filter gets the headers, the body or the trailers.
+pub const CONTINUE: u32 = 0;
+/// The next filter gets no headers or trailers yet.
+pub const STOP: u32 = 1;
+/// The next filter gets no part of the body yet; Envoy keeps it, up to the limit of a body.
+pub const STOP_AND_BUFFER: u32 = 1;
+/// The next filter gets no part of the body, and Envoy does not keep it.
+pub const STOP_NO_BUFFER: u32 = 3;
+/// This filter and the next ones get nothing until decoding continues; beyond a buffer, Envoy stops reading.
+pub const STOP_ALL: u32 = 4;
+
+/// A callout that was begun.
+pub const CALLOUT_BEGUN: u32 = 0;
+/// A callout that was answered.
+pub const CALLOUT_ANSWERED: u32 = 0;
+
+/// A message for Envoy's log.
+pub const LOG_ERROR: u32 = 4;
+
+unsafe extern "C" {
+    pub fn envoy_dynamic_module_callback_log(level: u32, message: Buffer);
+    pub fn envoy_dynamic_module_callback_http_get_header(
+        filter: FilterPointer,
+        kind: u32,
+        key: Buffer,
+        result: *mut Buffer,
+        index: usize,
+        count: *mut usize,
+    ) -> bool;
+    pub fn envoy_dynamic_module_callback_http_set_header(
+        filter: FilterPointer,
+        kind: u32,
+        key: Buffer,
+        value: Buffer,
+    ) -> bool;
+    pub fn envoy_dynamic_module_callback_http_get_body_chunks_size(filter: FilterPointer, kind: u32) -> usize;
+    pub fn envoy_dynamic_module_callback_http_get_body_chunks(
+        filter: FilterPointer,
+        kind: u32,
+        result: *mut Buffer,
+    ) -> bool;
+    pub fn envoy_dynamic_module_callback_http_get_body_size(filter: FilterPointer, kind: u32) -> usize;
+    pub fn envoy_dynamic_module_callback_http_append_body(filter: FilterPointer, kind: u32, data: Buffer) -> bool;
+    pub fn envoy_dynamic_module_callback_http_drain_body(filter: FilterPointer, kind: u32, bytes: usize) -> bool;
+    pub fn envoy_dynamic_module_callback_http_set_dynamic_metadata_string_batch(
+        filter: FilterPointer,
+        namespace: Buffer,
+        entries: *const Pair,
+        count: usize,
+    );
+    pub fn envoy_dynamic_module_callback_http_clear_route_cache(filter: FilterPointer);
+    pub fn envoy_dynamic_module_callback_http_send_response(
+        filter: FilterPointer,
+        status: u32,
+        headers: *mut Pair,
+        count: usize,
+        body: Buffer,
+        details: Buffer,
+    );
+    pub fn envoy_dynamic_module_callback_http_filter_http_callout(
+        filter: FilterPointer,
+        callout: *mut u64,
+        cluster: Buffer,
+        headers: *mut Pair,
+        count: usize,
+        body: Buffer,
+        timeout_milliseconds: u64,
+    ) -> u32;
+    pub fn envoy_dynamic_module_callback_http_filter_continue_decoding(filter: FilterPointer);
+    pub fn envoy_dynamic_module_callback_http_filter_config_define_counter(
+        config: ConfigPointer,
+        name: Buffer,
+        labels: *mut Buffer,
+        count: usize,
+        counter: *mut usize,
+    ) -> u32;
+    pub fn envoy_dynamic_module_callback_http_filter_increment_counter(
+        filter: FilterPointer,
+        counter: usize,
+        labels: *mut Buffer,
+        count: usize,
+        value: u64,
+    ) -> u32;
+}
+
+impl Buffer {
+    /// No bytes.
+    pub const NONE: Self = Self { pointer: std::ptr::null(), length: 0 };
+
+    /// The module's bytes, for one call.
+    #[must_use]
+    pub const fn of(bytes: &[u8]) -> Self {
+        Self { pointer: bytes.as_ptr().cast(), length: bytes.len() }
+    }
+
+    /// Envoy's bytes.
+    ///
+    /// # Safety
+    ///
+    /// The bytes must be valid for the lifetime that the caller gives them.
+    #[must_use]
+    pub const unsafe fn bytes<'envoy>(self) -> &'envoy [u8] {
+        if self.pointer.is_null() {
+            return &[];
+        }
+        // SAFETY: Envoy's buffers hold `length` bytes.
+        unsafe { std::slice::from_raw_parts(self.pointer.cast(), self.length) }
+    }
+}

@@ -1,0 +1,311 @@
+//! A request and its answer on their way through the admission filter.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use super::abi::{self, REQUEST, RESPONSE};
+use super::stream::Stream;
+use super::traces::Trace;
+use super::workers::{Config, Kind, now};
+use crate::admission::{Decision, LIMIT_HEADERS, Operation, Pending, Query, Start, ordered};
+use crate::answer::{Kind as MeterKind, Meter};
+use crate::errors::openai_error;
+use crate::json;
+use crate::names::{Renaming, with_model};
+use crate::rejections::{Answer, Reply, is_key};
+use crate::request::{Request, read_request};
+
+const METADATA: &str = "arks";
+const CLUSTER_HEADER: &[u8] = b"x-arks-cluster";
+
+/// What Envoy has to do with the request now.
+pub enum Outcome {
+    /// Pass it to the next filter.
+    Continue,
+    /// Keep it, and wait for more of it.
+    Buffer,
+    /// Keep it until the answer to a query.
+    Query(Query),
+    /// Answer it.
+    Reply(Rc<Reply>),
+}
+
+/// How far the exchange is.
+enum Stage {
+    /// Not one for a model, or rejected: nothing is done with it.
+    Passive,
+    /// Its body arrives.
+    Body { operation: Operation, authorization: Vec<u8>, has_query: bool },
+    /// It waits for token-quota.
+    Waiting(Box<Pending>),
+    /// An engine works on it.
+    Started(Box<Started>),
+}
+
+struct Started {
+    start: Start,
+    operation: Operation,
+    stream: bool,
+    cut: bool,
+    copies: Option<u32>,
+    model: Vec<u8>,
+    answer: Response,
+}
+
+enum Response {
+    None,
+    Error(u16),
+    Metered { meter: Meter, renaming: Option<Renaming> },
+}
+
+/// A request and its answer.
+pub struct Exchange {
+    config: Arc<Config>,
+    stage: Stage,
+    trace: Option<Trace>,
+}
+
+impl Exchange {
+    /// An exchange of which nothing is known yet.
+    #[must_use]
+    pub fn new(config: Arc<Config>) -> Self {
+        Self { config, stage: Stage::Passive, trace: None }
+    }
+
+    /// Takes the request's headers. `has_ended`: it has no body.
+    pub fn request_headers(&mut self, stream: &mut Stream, has_ended: bool) -> Outcome {
+        let path = stream.header(REQUEST, b":path").unwrap_or_default();
+        let length = path.iter().position(|byte| matches!(byte, b'?' | b'#')).unwrap_or(path.len());
+        let has_query = length < path.len(); // engines get none: some read options from it
+        let operation = Operation::of_path(&path[..length]);
+        let Some(operation) = operation.filter(|_| stream.header(REQUEST, b":method") == Some(b"POST")) else {
+            return Outcome::Continue;
+        };
+        if self.config.kind == (Kind::Admission { is_traced: true }) {
+            self.trace = Some(Trace::begin(now()));
+        }
+        let Some(authorization) = stream.header(REQUEST, b"authorization").filter(|value| is_key(value)) else {
+            return Outcome::Reply(Reply::without_key().into());
+        };
+        let authorization = authorization.to_vec();
+        if let Some(reply) = self.config.with_worker(|worker| worker.held_by_key(&authorization, now())) {
+            return Outcome::Reply(reply);
+        }
+        self.stage = Stage::Body { operation, authorization, has_query };
+        if has_ended { self.request_end(stream, &[]) } else { Outcome::Buffer }
+    }
+
+    /// Whether the request's body is kept until its end.
+    #[must_use]
+    pub const fn takes_body(&self) -> bool {
+        matches!(self.stage, Stage::Body { .. } | Stage::Waiting(_))
+    }
+
+    /// Takes the end of the request: its body is in these parts.
+    pub fn request_end(&mut self, stream: &mut Stream, parts: &[u32]) -> Outcome {
+        let Stage::Body { operation, authorization, has_query } = std::mem::replace(&mut self.stage, Stage::Passive)
+        else {
+            return Outcome::Continue;
+        };
+        let request = match read_request(&stream.body(parts)) {
+            Ok(request) => request,
+            Err(fault) => {
+                let encoding = stream.header(REQUEST, b"content-encoding").unwrap_or(b"identity");
+                let is_compressed = fault == json::invalid() && !encoding.eq_ignore_ascii_case(b"identity");
+                let reply = if is_compressed { Reply::compressed() } else { Reply::fault(400, &fault) };
+                return Outcome::Reply(reply.into());
+            }
+        };
+        let now = now();
+        let id = ordered(stream.header(REQUEST, b"x-request-id").unwrap_or_default(), now);
+        stream.set_header(REQUEST, b"x-request-id", id.as_bytes());
+        if has_query {
+            stream.set_header(REQUEST, b":path", operation.path().as_bytes());
+        }
+        let mut pending = Pending::new(authorization, id, operation, request);
+        let decision = self.config.with_worker(|worker| worker.decide(&mut pending, now));
+        self.follow(stream, pending, decision, parts)
+    }
+
+    /// Takes the answer to the query that the request waits for.
+    pub fn answered(&mut self, stream: &mut Stream, answer: &Answer) -> Outcome {
+        let Stage::Waiting(mut pending) = std::mem::replace(&mut self.stage, Stage::Passive) else {
+            return Outcome::Buffer;
+        };
+        let decision = self.config.with_worker(|worker| worker.decide_answered(&mut pending, answer, now()));
+        self.follow(stream, *pending, decision, &[abi::REQUEST_BUFFERED])
+    }
+
+    fn follow(&mut self, stream: &mut Stream, pending: Pending, decision: Decision, parts: &[u32]) -> Outcome {
+        match decision {
+            Decision::Reject(reply) => Outcome::Reply(reply),
+            Decision::Query(query) => {
+                self.stage = Stage::Waiting(Box::new(pending));
+                Outcome::Query(query)
+            }
+            Decision::Start(start) => {
+                self.start(stream, pending, start, parts);
+                Outcome::Continue
+            }
+        }
+    }
+
+    fn start(&mut self, stream: &mut Stream, pending: Pending, start: Start, parts: &[u32]) {
+        let Pending { operation, request, .. } = pending;
+        let Request { model, stream: is_stream, copies, body, model_at, .. } = request;
+        let cut = body.is_some();
+        let body = match &start.engine_model {
+            None => body,
+            Some(name) => {
+                let read = body.map_or_else(|| stream.body(parts), Into::into);
+                Some(with_model(&read, model_at, name))
+            }
+        };
+        if let Some(body) = body {
+            stream.replace_body(parts, &body);
+            stream.set_header(REQUEST, b"content-length", body.len().to_string().as_bytes());
+        }
+        stream.set_header(REQUEST, CLUSTER_HEADER, start.cluster.as_bytes());
+        stream.clear_route();
+        if let Some(trace) = &self.trace {
+            trace.start(stream, operation, &start.lease.grant);
+        }
+        let answer = Response::None;
+        let started = Started { start, operation, stream: is_stream, cut, copies, model, answer };
+        self.stage = Stage::Started(Box::new(started));
+    }
+
+    /// Takes the answer's headers. True: the answer waits for its end.
+    pub fn response_headers(&mut self, stream: &mut Stream, has_ended: bool) -> bool {
+        let Stage::Started(started) = &mut self.stage else { return false };
+        let status = stream.header(RESPONSE, b":status").and_then(|value| std::str::from_utf8(value).ok());
+        let status: u16 = status.and_then(|value| value.parse().ok()).unwrap_or_default();
+        if status >= 400 {
+            started.answer = Response::Error(status);
+            if has_ended {
+                started.response_error(stream, &[abi::RESPONSE_BUFFERED]);
+            }
+            return !has_ended;
+        }
+        started.meter(stream);
+        if let Some(trace) = &mut self.trace {
+            trace.headers(stream.header(RESPONSE, b"content-type").unwrap_or_default());
+        }
+        false
+    }
+
+    /// Takes a part of the answer. True: the answer waits for its end.
+    pub fn response_body(&mut self, stream: &mut Stream, has_ended: bool) -> bool {
+        let Stage::Started(started) = &mut self.stage else { return false };
+        if let Some(trace) = &mut self.trace {
+            trace.chunk(stream, now());
+        }
+        match &mut started.answer {
+            Response::None => {}
+            Response::Error(_) if !has_ended => return true,
+            Response::Error(_) => {
+                started.response_error(stream, &[abi::RESPONSE_BUFFERED, abi::RESPONSE_RECEIVED]);
+            }
+            Response::Metered { meter, renaming } => follow_chunk(stream, meter, renaming.as_mut(), has_ended),
+        }
+        if has_ended && self.trace.is_some() {
+            Trace::end(stream, started.usage().as_deref());
+        }
+        false
+    }
+
+    /// Takes the answer's trailers.
+    pub fn response_trailers(&mut self, stream: &mut Stream) {
+        let Stage::Started(started) = &mut self.stage else { return };
+        match &mut started.answer {
+            Response::None => {}
+            Response::Error(_) => started.response_error(stream, &[abi::RESPONSE_BUFFERED]),
+            Response::Metered { meter, .. } => meter.finish(),
+        }
+    }
+
+    /// Takes the end of the exchange, whatever ended it, before Envoy writes its usage log.
+    pub fn complete(&mut self, stream: &mut Stream) {
+        match &self.stage {
+            Stage::Passive | Stage::Body { .. } => {}
+            Stage::Waiting(pending) => self.config.with_worker(|worker| worker.abandon(pending)),
+            Stage::Started(started) => {
+                let usage = started.usage();
+                let grant = started.grant();
+                match &usage {
+                    Some(usage) => {
+                        stream.set_metadata(METADATA, &[("grant", grant.as_bytes()), ("usage", usage.as_bytes())]);
+                    }
+                    None => stream.set_metadata(METADATA, &[("grant", grant.as_bytes())]),
+                }
+            }
+        }
+    }
+}
+
+impl Started {
+    /// Operation, whether it is a stream, and grant: columns of the usage log.
+    fn grant(&self) -> String {
+        let Start { lease, reserved, .. } = &self.start;
+        let is_stream = u8::from(self.stream);
+        let (prompt, completion) = (reserved.prompt, reserved.completion);
+        format!("{}\t{is_stream}\t{}/{prompt}/{completion}", self.operation.name(), lease.grant)
+    }
+
+    fn usage(&self) -> Option<String> {
+        match &self.answer {
+            Response::Metered { meter, .. } => meter.usage(),
+            _ => None,
+        }
+    }
+
+    /// Begins to meter an answer, and gives it the limits of its grant.
+    fn meter(&mut self, stream: &mut Stream) {
+        for (number, value) in self.start.lease.limits.as_deref().unwrap_or_default() {
+            stream.set_header(RESPONSE, LIMIT_HEADERS[*number].as_bytes(), value);
+        }
+        // Only a request for a stream can have one as its answer.
+        let is_stream = self.stream
+            && stream.header(RESPONSE, b"content-type").is_some_and(|value| value.starts_with(b"text/event-stream"));
+        let renaming = self.start.engine_model.as_ref().map(|name| Renaming::new(name, &self.model));
+        let cut = self.cut && is_stream;
+        if cut || renaming.is_some() {
+            stream.remove_header(RESPONSE, b"content-length");
+        }
+        let reserved_prompt = self.start.reserved.prompt.unsigned_abs();
+        let meter = Meter::new(MeterKind { stream: is_stream, cut, copies: self.copies, reserved_prompt });
+        self.answer = Response::Metered { meter, renaming };
+    }
+
+    /// Gives an engine's error OpenAI's shape.
+    fn response_error(&mut self, stream: &mut Stream, parts: &[u32]) {
+        let Response::Error(status) = std::mem::replace(&mut self.answer, Response::None) else { return };
+        let Some((status, body)) = openai_error(status, &stream.body(parts)) else { return };
+        stream.replace_body(parts, &body);
+        stream.set_header(RESPONSE, b":status", status.to_string().as_bytes());
+        stream.set_header(RESPONSE, b"content-type", b"application/json");
+        stream.set_header(RESPONSE, b"content-length", body.len().to_string().as_bytes());
+    }
+}
+
+/// Meters a part of an answer, and changes it if the client gets another one.
+fn follow_chunk(stream: &mut Stream, meter: &mut Meter, renaming: Option<&mut Renaming>, has_ended: bool) {
+    const PARTS: &[u32] = &[abi::RESPONSE_RECEIVED];
+    let replacement = {
+        let chunk = stream.body(PARTS);
+        let renamed = renaming.map(|renaming| {
+            let mut renamed = renaming.feed(&chunk);
+            if has_ended {
+                renamed.extend_from_slice(renaming.rest());
+            }
+            renamed
+        });
+        meter.feed(renamed.as_deref().unwrap_or(&chunk)).or(renamed)
+    };
+    if has_ended {
+        meter.finish();
+    }
+    if let Some(replacement) = replacement {
+        stream.replace_body(PARTS, &replacement);
+    }
+}

@@ -1,0 +1,9 @@
+//! The filters as Envoy runs them. Only this module calls Envoy, and only here is unsafe code.
+
+mod abi;
+mod exchange;
+mod hooks;
+mod key_check;
+mod stream;
+mod traces;
+mod workers;

@@ -1,0 +1,199 @@
+//! One HTTP stream of Envoy, as far as the filter uses it. What Envoy owns is borrowed from the stream, and a change of the
+//! stream needs it exclusively, because a change makes Envoy's bytes invalid.
+
+use std::borrow::Cow;
+
+use super::abi::{self, Buffer, FilterPointer, Pair};
+use crate::admission::Query;
+use crate::rejections::Reply;
+use crate::tables::ADMISSION_MILLISECONDS;
+
+const QUOTA_CLUSTER: &[u8] = b"token-quota";
+/// Request header that marks an answer of the filter, which Envoy does not rewrite.
+const ANSWERED_HEADER: &[u8] = b"x-arks-answered";
+
+/// Envoy's stream during one call of a hook.
+pub struct Stream(FilterPointer);
+
+impl Stream {
+    /// The stream of a hook's call.
+    ///
+    /// # Safety
+    ///
+    /// `pointer` must be what Envoy passed to the hook that runs, and the result must not outlive that call.
+    #[must_use]
+    pub const unsafe fn new(pointer: FilterPointer) -> Self {
+        Self(pointer)
+    }
+
+    /// A header's first value.
+    #[must_use]
+    pub fn header(&self, kind: u32, name: &[u8]) -> Option<&[u8]> {
+        let mut result = Buffer::NONE;
+        // SAFETY: Envoy's bytes are valid until the stream changes, which needs it exclusively.
+        unsafe {
+            let found = abi::envoy_dynamic_module_callback_http_get_header(
+                self.0,
+                kind,
+                Buffer::of(name),
+                &raw mut result,
+                0,
+                std::ptr::null_mut(),
+            );
+            found.then(|| result.bytes())
+        }
+    }
+
+    /// Sets a header, in place of all its values.
+    pub fn set_header(&mut self, kind: u32, name: &[u8], value: &[u8]) {
+        // SAFETY: Envoy copies both.
+        unsafe {
+            abi::envoy_dynamic_module_callback_http_set_header(self.0, kind, Buffer::of(name), Buffer::of(value));
+        }
+    }
+
+    /// Removes a header.
+    pub fn remove_header(&mut self, kind: u32, name: &[u8]) {
+        // SAFETY: a value without bytes removes the header.
+        unsafe {
+            abi::envoy_dynamic_module_callback_http_set_header(self.0, kind, Buffer::of(name), Buffer::NONE);
+        }
+    }
+
+    /// The body's parts of these kinds, one after the other; copied only if there are several.
+    #[must_use]
+    pub fn body(&self, kinds: &[u32]) -> Cow<'_, [u8]> {
+        let mut chunks = Vec::new();
+        for kind in kinds {
+            // SAFETY: the vector has room for as many buffers as Envoy has.
+            unsafe {
+                let count = abi::envoy_dynamic_module_callback_http_get_body_chunks_size(self.0, *kind);
+                let known = chunks.len();
+                chunks.resize(known + count, Buffer::NONE);
+                if count > 0 {
+                    let room = chunks.as_mut_ptr().add(known);
+                    abi::envoy_dynamic_module_callback_http_get_body_chunks(self.0, *kind, room);
+                }
+            }
+        }
+        // SAFETY: Envoy's bytes are valid until the stream changes, which needs it exclusively.
+        match chunks[..] {
+            [] => Cow::Borrowed(&[]),
+            [chunk] => Cow::Borrowed(unsafe { chunk.bytes() }),
+            _ => {
+                let size = chunks.iter().map(|chunk| chunk.length).sum();
+                let mut body = Vec::with_capacity(size);
+                for chunk in chunks {
+                    body.extend_from_slice(unsafe { chunk.bytes() });
+                }
+                Cow::Owned(body)
+            }
+        }
+    }
+
+    /// Replaces the parts of the body of these kinds by `bytes`, which become a part of the last kind.
+    pub fn replace_body(&mut self, kinds: &[u32], bytes: &[u8]) {
+        // SAFETY: Envoy copies the bytes.
+        unsafe {
+            for kind in kinds {
+                let size = abi::envoy_dynamic_module_callback_http_get_body_size(self.0, *kind);
+                if size > 0 {
+                    abi::envoy_dynamic_module_callback_http_drain_body(self.0, *kind, size);
+                }
+            }
+            if let Some(kind) = kinds.last() {
+                abi::envoy_dynamic_module_callback_http_append_body(self.0, *kind, Buffer::of(bytes));
+            }
+        }
+    }
+
+    /// Sets dynamic metadata for the access log and the tracer.
+    pub fn set_metadata(&mut self, namespace: &str, entries: &[(&str, &[u8])]) {
+        let pairs: Vec<Pair> = entries
+            .iter()
+            .map(|(key, value)| Pair { key: Buffer::of(key.as_bytes()), value: Buffer::of(value) })
+            .collect();
+        // SAFETY: Envoy copies all of it.
+        unsafe {
+            abi::envoy_dynamic_module_callback_http_set_dynamic_metadata_string_batch(
+                self.0,
+                Buffer::of(namespace.as_bytes()),
+                pairs.as_ptr(),
+                pairs.len(),
+            );
+        }
+    }
+
+    /// Lets Envoy choose the route anew.
+    pub fn clear_route(&mut self) {
+        // SAFETY: the pointer is that of the hook's call.
+        unsafe { abi::envoy_dynamic_module_callback_http_clear_route_cache(self.0) }
+    }
+
+    /// Sends a query to token-quota. False if it could not be sent; else its answer comes to a hook.
+    pub fn query(&mut self, query: &Query) -> bool {
+        let own: [(&str, &[u8]); 3] =
+            [(":method", b"POST"), (":path", query.path.as_bytes()), (":authority", QUOTA_CLUSTER)];
+        let others = query.headers.iter().map(|(name, value)| (*name, value.as_slice()));
+        let mut headers: Vec<Pair> = own
+            .into_iter()
+            .chain(others)
+            .map(|(name, value)| Pair { key: Buffer::of(name.as_bytes()), value: Buffer::of(value) })
+            .collect();
+        let mut callout = 0;
+        // SAFETY: Envoy copies the headers.
+        let result = unsafe {
+            abi::envoy_dynamic_module_callback_http_filter_http_callout(
+                self.0,
+                &raw mut callout,
+                Buffer::of(QUOTA_CLUSTER),
+                headers.as_mut_ptr(),
+                headers.len(),
+                Buffer::NONE,
+                ADMISSION_MILLISECONDS.unsigned_abs(),
+            )
+        };
+        result == abi::CALLOUT_BEGUN
+    }
+
+    /// Answers the client.
+    pub fn reply(&mut self, reply: &Reply) {
+        self.set_header(abi::REQUEST, ANSWERED_HEADER, b"1");
+        let mut headers: Vec<Pair> = reply
+            .headers
+            .iter()
+            .map(|(name, value)| Pair { key: Buffer::of(name), value: Buffer::of(value) })
+            .collect();
+        // SAFETY: Envoy copies all of it.
+        unsafe {
+            abi::envoy_dynamic_module_callback_http_send_response(
+                self.0,
+                reply.status,
+                headers.as_mut_ptr(),
+                headers.len(),
+                Buffer::of(&reply.body),
+                Buffer::NONE,
+            );
+        }
+    }
+
+    /// Passes what was stopped to the next filter.
+    pub fn continue_decoding(&mut self) {
+        // SAFETY: the pointer is that of the hook's call.
+        unsafe { abi::envoy_dynamic_module_callback_http_filter_continue_decoding(self.0) }
+    }
+
+    /// Adds one to a counter of the filter's configuration.
+    pub fn increment(&mut self, counter: usize) {
+        // SAFETY: a counter without labels needs none.
+        unsafe {
+            abi::envoy_dynamic_module_callback_http_filter_increment_counter(
+                self.0,
+                counter,
+                std::ptr::null_mut(),
+                0,
+                1,
+            );
+        }
+    }
+}

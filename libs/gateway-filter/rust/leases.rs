@@ -1,0 +1,365 @@
+//! An account belongs to one key and model: its lease, what it admitted lately, and how it passes an outage of
+//! token-quota.
+
+use std::rc::Rc;
+
+use crate::confirmations::Confirmations;
+use crate::tables::{ADMISSION_MILLISECONDS, COUNT_LIMIT, HOLD_MILLISECONDS, is_valid};
+
+/// The longest validity of a lease, in milliseconds.
+pub const LEASE_MILLISECONDS: i64 = 15_000;
+/// The longest time for which the last failure policy counts.
+pub const OUTAGE_MILLISECONDS: i64 = 600_000;
+/// Demand is never derived from a shorter time: a burst is no rate.
+const WINDOW_MILLISECONDS: i64 = 100;
+const DEMAND_LIMIT: i64 = 4096;
+/// A quarter more than the rate.
+const DEMAND_MARGIN: f64 = 1.25;
+/// Renewal ahead: one request queries the next lease while the others still pass from the present one, so long before its
+/// end, or when such a part of it remains. A small lease is of a key whose next request seldom comes during a query.
+const AHEAD_MILLISECONDS: i64 = 100;
+const AHEAD_PART: i64 = 16;
+const AHEAD_REQUESTS: i64 = 16;
+const BYTES_A_TOKEN: u64 = 4;
+
+/// Requests, prompt tokens and completion tokens.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Amount {
+    /// Number of requests.
+    pub requests: i64,
+    /// Prompt tokens.
+    pub prompt: i64,
+    /// Completion tokens.
+    pub completion: i64,
+}
+
+impl Amount {
+    const fn has(&self, request: Reservation) -> bool {
+        self.requests >= 1 && self.prompt >= request.prompt && self.completion >= request.completion
+    }
+
+    /// Whether a sixteenth of `whole` is more than what remains here.
+    const fn is_nearly_used_up(&self, whole: &Self) -> bool {
+        self.requests * AHEAD_PART < whole.requests
+            || self.prompt * AHEAD_PART < whole.prompt
+            || self.completion * AHEAD_PART < whole.completion
+    }
+}
+
+/// The tokens that one request reserves.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reservation {
+    /// Prompt tokens.
+    pub prompt: i64,
+    /// Completion tokens.
+    pub completion: i64,
+}
+
+/// The value of `x-arks-grant`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Grant {
+    /// `<namespace>/<endpoint>/<token>`.
+    pub subject: String,
+    /// The lease's id; `-`: admitted without counters.
+    pub lease: String,
+    /// What the request itself reserves.
+    pub reserved: Reservation,
+}
+
+/// The value of `x-arks-lease`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Terms {
+    /// What the lease holds besides the request that demanded it.
+    pub amount: Amount,
+    /// Validity after the query was sent.
+    pub milliseconds: i64,
+    /// What a request without `max_tokens` reserves for each answer.
+    pub default_completion: i64,
+}
+
+/// Reads `x-arks-grant`; None if it is not understood.
+#[must_use]
+pub fn parse_grant(text: &[u8]) -> Option<Grant> {
+    let text = std::str::from_utf8(text).ok()?;
+    let parts: Vec<&str> = text.split('/').collect();
+    let [namespace, endpoint, token, lease, prompt, completion] = parts[..] else { return None };
+    let has_names = [namespace, endpoint, token].iter().all(|name| !name.is_empty() && !name.contains(char::is_control));
+    let is_lease = |byte: u8| byte.is_ascii_digit() || byte.is_ascii_lowercase() || byte == b'-';
+    if !has_names || lease.is_empty() || !lease.bytes().all(is_lease) {
+        return None;
+    }
+    let reserved = Reservation { prompt: number(prompt, 10)?, completion: number(completion, 10)? };
+    Some(Grant { subject: format!("{namespace}/{endpoint}/{token}"), lease: lease.to_owned(), reserved })
+}
+
+/// Reads `x-arks-lease`; None if it is not understood.
+#[must_use]
+pub fn parse_terms(text: &[u8]) -> Option<Terms> {
+    let text = std::str::from_utf8(text).ok()?;
+    let parts = text.split(',').map(|part| number(part, 15)).collect::<Option<Vec<i64>>>()?;
+    let [requests, prompt, completion, milliseconds, default_completion] = parts[..] else { return None };
+    Some(Terms {
+        amount: Amount { requests, prompt, completion },
+        milliseconds: milliseconds.min(LEASE_MILLISECONDS),
+        default_completion,
+    })
+}
+
+/// A number of at most so many digits.
+pub(crate) fn number(text: &str, digits: usize) -> Option<i64> {
+    let is_number = !text.is_empty() && text.len() <= digits && text.bytes().all(|byte| byte.is_ascii_digit());
+    if is_number { text.parse().ok() } else { None }
+}
+
+/// What a request wants, as far as reservations depend on it.
+#[derive(Clone, Copy, Debug)]
+pub struct Wish {
+    /// Bytes of text in the request.
+    pub bytes: u64,
+    /// The most completion tokens of each answer, if given.
+    pub max_tokens: Option<u64>,
+    /// Number of answers.
+    pub answers: u32,
+    /// Embeddings have no completion.
+    pub is_embedding: bool,
+}
+
+/// The tokens that a request from a lease reserves (its completion is None without a default), and the completion that it
+/// needs at least, by which rejections are repeated: token-quota reserves less for a request without `max_tokens` when
+/// limits are nearly used up. The rule is that of `estimate.py`.
+#[must_use]
+pub fn estimate(wish: Wish, default_completion: Option<i64>) -> (i64, Option<i64>, i64) {
+    let prompt = i64::try_from(wish.bytes.div_ceil(BYTES_A_TOKEN)).unwrap_or(COUNT_LIMIT).max(1);
+    if wish.is_embedding {
+        return (prompt, Some(0), 0);
+    }
+    let answers = i64::from(wish.answers);
+    if let Some(most) = wish.max_tokens {
+        let completion = i64::try_from(most).unwrap_or(COUNT_LIMIT).saturating_mul(answers).min(COUNT_LIMIT);
+        return (prompt, Some(completion), completion);
+    }
+    (prompt, default_completion.map(|default| default.saturating_mul(answers).min(COUNT_LIMIT)), answers)
+}
+
+/// Requests that token-quota allowed at once.
+#[derive(Clone, Debug)]
+pub struct Lease {
+    /// Its id; `-` without counters.
+    pub id: Rc<str>,
+    /// `<namespace>/<endpoint>/<token>/<lease>`.
+    pub grant: Rc<str>,
+    /// When its query was sent.
+    pub sent: i64,
+    /// When it ends.
+    pub stop: i64,
+    /// The round of confirmations in which it began.
+    pub round: u64,
+    /// The answer headers `x-ratelimit-*` of its grant, by their number.
+    pub limits: Option<Rc<[(usize, Vec<u8>)]>>,
+    rest: Amount,
+    granted: Terms,
+    is_renewed_ahead: bool,
+}
+
+/// What a worker knows of one key and model.
+#[derive(Default)]
+pub struct Account {
+    lease: Option<Lease>,
+    /// When the query with a demand that is in flight has ended at the latest.
+    busy_until: i64,
+    since: i64,
+    stop: i64,
+    admitted: Amount,
+    granted_at: i64,
+    subject: String,
+    /// The cluster of the last grant.
+    pub cluster: Rc<str>,
+    /// What a request without `max_tokens` reserves.
+    pub default_completion: Option<i64>,
+    /// Whether requests pass without counters while token-quota gives no answer.
+    pub passes_outage: bool,
+    /// The name by which the engines know the model, if it is another one.
+    pub engine_model: Option<Rc<[u8]>>,
+    /// What the engines do not keep of what requests use, separated by commas.
+    pub unsupported: Option<String>,
+}
+
+impl Account {
+    /// `<namespace>/<endpoint>/<token>` of the last grant, or "".
+    #[must_use]
+    pub fn subject(&self) -> &str {
+        &self.subject
+    }
+
+    /// The present lease.
+    #[must_use]
+    pub fn lease(&self) -> Option<&Lease> {
+        self.lease.as_ref()
+    }
+
+    /// Admits no further request from the lease.
+    pub fn end_lease(&mut self) {
+        self.lease = None;
+    }
+
+    /// Admits no further request from the lease if it has this id.
+    pub fn end_lease_of(&mut self, id: &str) {
+        self.lease.take_if(|lease| &*lease.id == id);
+    }
+
+    /// Whether the engines keep all that a request uses. `uses` is None for nearly all requests.
+    #[must_use]
+    pub fn keeps(&self, uses: Option<&str>) -> bool {
+        let (Some(uses), Some(unsupported)) = (uses, self.unsupported.as_deref()) else { return true };
+        !uses.split(',').any(|used| unsupported.split(',').any(|name| name == used))
+    }
+
+    /// Takes a request from the lease; None if that has ended or has not enough.
+    pub fn take(&mut self, confirmations: &Confirmations, now: i64, request: Reservation) -> Option<Lease> {
+        let lease = self.lease.as_mut()?;
+        let counts = is_valid(lease.stop, now, LEASE_MILLISECONDS) && confirmations.confirms(lease, now);
+        if !counts || !lease.rest.has(request) {
+            return None;
+        }
+        lease.rest.requests -= 1;
+        lease.rest.prompt -= request.prompt;
+        lease.rest.completion -= request.completion;
+        count(&mut self.admitted, request);
+        Some(lease.clone())
+    }
+
+    /// Whether a request should query the next lease although the present one has enough for it.
+    #[must_use]
+    pub fn renews(&self, now: i64) -> bool {
+        let Some(lease) = self.lease.as_ref().filter(|lease| lease.is_renewed_ahead && now < lease.stop) else {
+            return false;
+        };
+        !is_valid(self.busy_until, now, ADMISSION_MILLISECONDS)
+            && (now >= lease.stop - AHEAD_MILLISECONDS || lease.rest.is_nearly_used_up(&lease.granted.amount))
+    }
+
+    /// What the account will need in a second besides this request: what it admitted since the last demand, scaled to a
+    /// second, and a quarter more; at least twice the lease if that was used up early. Never 0: token-quota gives a small
+    /// demand more where limits are far.
+    #[allow(clippy::cast_possible_truncation, clippy::cast_precision_loss)]
+    fn demand(&self, confirmations: &Confirmations, now: i64) -> Amount {
+        let window = (now.min(self.stop) - self.since).max(WINDOW_MILLISECONDS);
+        let admitted = self.admitted;
+        let rate = admitted.requests as f64 * 1000.0 / window as f64 * DEMAND_MARGIN;
+        let mut requests = (rate + 0.5).floor() as i64 - 1;
+        let early = self.lease.as_ref().filter(|lease| {
+            is_valid(lease.stop - AHEAD_MILLISECONDS, now, LEASE_MILLISECONDS) && confirmations.confirms(lease, now)
+        });
+        let twice = early.map(|lease| {
+            let granted = &lease.granted;
+            let factor = (2 * HOLD_MILLISECONDS) as f64 / granted.milliseconds.max(HOLD_MILLISECONDS) as f64;
+            (factor, granted.amount)
+        });
+        if let Some((factor, granted)) = twice {
+            requests = requests.max((factor * granted.requests as f64).floor() as i64);
+        }
+        let requests = requests.clamp(1, DEMAND_LIMIT);
+        let known = admitted.requests.max(1) as f64;
+        let scaled = |tokens: i64, granted: i64| {
+            let by_rate = tokens as f64 / known * requests as f64;
+            let most = twice.map_or(by_rate, |(factor, _)| by_rate.max(factor * granted as f64));
+            (most.ceil() as i64).min(COUNT_LIMIT)
+        };
+        let granted = twice.map_or(Amount::default(), |(_, granted)| granted);
+        Amount {
+            requests,
+            prompt: scaled(admitted.prompt, granted.prompt),
+            completion: scaled(admitted.completion, granted.completion),
+        }
+    }
+
+    /// Begins a query: the demand to send, and whether `end_query` has to end it. One query at a time demands more than its
+    /// request, for two seconds at most.
+    pub fn begin_query(&mut self, confirmations: &Confirmations, now: i64) -> (Amount, bool) {
+        if is_valid(self.busy_until, now, ADMISSION_MILLISECONDS) {
+            return (Amount::default(), false);
+        }
+        let demand = self.demand(confirmations, now);
+        self.busy_until = now + ADMISSION_MILLISECONDS;
+        self.since = now;
+        if let Some(lease) = &mut self.lease {
+            lease.is_renewed_ahead = false;
+        }
+        self.admitted = Amount::default();
+        (demand, true)
+    }
+
+    /// Ends the query with a demand that was `sent`.
+    pub fn end_query(&mut self, sent: i64) {
+        if self.busy_until == sent + ADMISSION_MILLISECONDS {
+            self.busy_until = 0;
+        }
+    }
+
+    /// Keeps what a grant brings; its lease begins when the query was `sent`. Returns the lease, and its line for the
+    /// starts file: "" if the request was admitted without counters.
+    pub fn accept(
+        &mut self,
+        (sent, now): (i64, i64),
+        round: u64,
+        grant: &Grant,
+        terms: Terms,
+        limits: Option<Rc<[(usize, Vec<u8>)]>>,
+    ) -> (Lease, String) {
+        self.subject.clone_from(&grant.subject);
+        self.default_completion = Some(terms.default_completion);
+        self.granted_at = now;
+        count(&mut self.admitted, grant.reserved);
+        let lease = Lease {
+            id: grant.lease.as_str().into(),
+            grant: format!("{}/{}", grant.subject, grant.lease).into(),
+            sent,
+            stop: sent + terms.milliseconds,
+            round,
+            limits,
+            rest: terms.amount,
+            granted: terms,
+            is_renewed_ahead: terms.amount.requests >= AHEAD_REQUESTS && terms.milliseconds >= 2 * AHEAD_MILLISECONDS,
+        };
+        if grant.lease == "-" {
+            return (lease, String::new());
+        }
+        self.stop = self.stop.max(lease.stop);
+        if terms.amount.requests > 0 {
+            self.lease = Some(lease.clone());
+        }
+        let line = format!(
+            "L\t{}\t{}\t{}\t{}\t{}\t{}\n",
+            grant.lease,
+            lease.stop,
+            terms.amount.requests + 1,
+            terms.amount.prompt + grant.reserved.prompt,
+            terms.amount.completion + grant.reserved.completion,
+            grant.subject
+        );
+        (lease, line)
+    }
+
+    /// Stands for a lease when a request passes without counters; None if the last failure policy does not want that.
+    #[must_use]
+    pub fn outage_lease(&self, now: i64) -> Option<Lease> {
+        let counts = is_valid(self.granted_at + OUTAGE_MILLISECONDS, now, OUTAGE_MILLISECONDS);
+        (self.passes_outage && counts).then(|| Lease {
+            id: "-".into(),
+            grant: format!("{}/-", self.subject).into(),
+            sent: now,
+            stop: now,
+            round: 0,
+            limits: None,
+            rest: Amount::default(),
+            granted: Terms { amount: Amount::default(), milliseconds: 0, default_completion: 0 },
+            is_renewed_ahead: false,
+        })
+    }
+}
+
+const fn count(admitted: &mut Amount, request: Reservation) {
+    admitted.requests += 1;
+    admitted.prompt += request.prompt;
+    admitted.completion += request.completion;
+}
