@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use std::rc::Rc;
 
 use crate::confirmations::Confirmations;
-use crate::leases::{Account, Amount, Lease, OUTAGE_MILLISECONDS, Reservation, Wish, estimate, parse_grant, parse_terms};
+use crate::leases::{
+    Account, Amount, Lease, OUTAGE_MILLISECONDS, Reservation, Wish, estimate, parse_grant, parse_terms,
+};
 use crate::rejections::{Answer, Rejections, Reply, Scope, parse_refusal};
 use crate::request::{Request, percent_encode};
 use crate::starts::Starts;
@@ -396,9 +398,10 @@ impl Worker {
             return Some(rejection.into());
         }
         // The last failure policy decides, once the model is known.
-        let was_known = self.known_keys.get(authorization).is_some_and(|until| {
-            is_valid(*until + OUTAGE_MILLISECONDS, now, OUTAGE_MILLISECONDS + HOLD_MILLISECONDS)
-        });
+        let was_known = self
+            .known_keys
+            .get(authorization)
+            .is_some_and(|until| is_valid(*until + OUTAGE_MILLISECONDS, now, OUTAGE_MILLISECONDS + HOLD_MILLISECONDS));
         if was_known { None } else { Some(Reply::unavailable().into()) }
     }
 }
@@ -419,13 +422,13 @@ fn start_line(pending: &Pending, lease: &Lease, reserved: Reservation, now: i64)
 /// The limits of an answer, by the number of their header; None if it has none.
 fn limits(answer: &Answer) -> Option<Rc<[(usize, Vec<u8>)]>> {
     let found = LIMIT_HEADERS.iter().enumerate();
-    let found: Vec<_> =
-        found.filter_map(|(number, name)| Some((number, answer.header(name)?.to_vec()))).collect();
+    let found: Vec<_> = found.filter_map(|(number, name)| Some((number, answer.header(name)?.to_vec()))).collect();
     (!found.is_empty()).then(|| found.into())
 }
 
 /// Whether a model's name may stand in a body as it is.
-fn is_plain_name(name: &[u8]) -> bool {
+#[must_use]
+pub fn is_plain_name(name: &[u8]) -> bool {
     !name.is_empty() && name.iter().all(|byte| byte.is_ascii_alphanumeric() || NAME_BYTES.contains(byte))
 }
 

@@ -73,12 +73,7 @@ impl Confirmations {
 
     /// Takes the answer to a query that was `sent`: `life`, and what has `ended`: `-`, `*` or subjects with spaces between
     /// them. Without an answer requests query admission for a while, as token-quota may be away.
-    pub fn confirm(
-        &mut self,
-        accounts: &mut Table<Account>,
-        (sent, now): (i64, i64),
-        answer: Option<(&[u8], &[u8])>,
-    ) {
+    pub fn confirm(&mut self, accounts: &mut Table<Account>, (sent, now): (i64, i64), answer: Option<(&[u8], &[u8])>) {
         self.busy_until = 0;
         let Some((life, ended)) = answer else {
             self.retry_at = now + HOLD_MILLISECONDS;

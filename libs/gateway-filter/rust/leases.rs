@@ -83,7 +83,8 @@ pub fn parse_grant(text: &[u8]) -> Option<Grant> {
     let text = std::str::from_utf8(text).ok()?;
     let parts: Vec<&str> = text.split('/').collect();
     let [namespace, endpoint, token, lease, prompt, completion] = parts[..] else { return None };
-    let has_names = [namespace, endpoint, token].iter().all(|name| !name.is_empty() && !name.contains(char::is_control));
+    let has_names =
+        [namespace, endpoint, token].iter().all(|name| !name.is_empty() && !name.contains(char::is_control));
     let is_lease = |byte: u8| byte.is_ascii_digit() || byte.is_ascii_lowercase() || byte == b'-';
     if !has_names || lease.is_empty() || !lease.bytes().all(is_lease) {
         return None;

@@ -132,7 +132,13 @@ pub struct Rejections(Table<Held>);
 
 impl Rejections {
     /// Keeps a rejection for requests that need at least so many tokens.
-    pub fn hold(&mut self, key: Vec<u8>, (now, milliseconds): (i64, i64), reply: Reply, (prompt, completion): (i64, i64)) {
+    pub fn hold(
+        &mut self,
+        key: Vec<u8>,
+        (now, milliseconds): (i64, i64),
+        reply: Reply,
+        (prompt, completion): (i64, i64),
+    ) {
         if reply.body.len() <= TEXT_BYTES && milliseconds >= 1 {
             self.0.put(key, Held { stop: now + milliseconds, reply: Rc::new(reply), prompt, completion });
         }
@@ -141,9 +147,8 @@ impl Rejections {
     /// The rejection to repeat to a request that needs so many tokens, or None.
     pub fn held(&mut self, key: &[u8], now: i64, (prompt, completion): (i64, i64)) -> Option<Rc<Reply>> {
         let held = self.0.get(key)?;
-        let applies = is_valid(held.stop, now, HOLD_MILLISECONDS)
-            && prompt >= held.prompt
-            && completion >= held.completion;
+        let applies =
+            is_valid(held.stop, now, HOLD_MILLISECONDS) && prompt >= held.prompt && completion >= held.completion;
         applies.then(|| Rc::clone(&held.reply))
     }
 }

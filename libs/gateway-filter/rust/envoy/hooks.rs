@@ -178,9 +178,7 @@ extern "C" fn envoy_dynamic_module_on_http_filter_request_body(
     has_ended: bool,
 ) -> u32 {
     let outcome = with_filter(envoy, module, |filter, stream| match filter.exchange() {
-        Some(exchange) if has_ended => {
-            exchange.request_end(stream, &[abi::REQUEST_BUFFERED, abi::REQUEST_RECEIVED])
-        }
+        Some(exchange) if has_ended => exchange.request_end(stream, &[abi::REQUEST_BUFFERED, abi::REQUEST_RECEIVED]),
         Some(exchange) if exchange.takes_body() => Outcome::Buffer,
         _ => Outcome::Continue,
     });
@@ -193,10 +191,7 @@ extern "C" fn envoy_dynamic_module_on_http_filter_request_body(
 }
 
 #[unsafe(no_mangle)]
-extern "C" fn envoy_dynamic_module_on_http_filter_request_trailers(
-    envoy: FilterPointer,
-    module: ModulePointer,
-) -> u32 {
+extern "C" fn envoy_dynamic_module_on_http_filter_request_trailers(envoy: FilterPointer, module: ModulePointer) -> u32 {
     let outcome = with_filter(envoy, module, |filter, stream| match filter.exchange() {
         Some(exchange) => exchange.request_end(stream, &[abi::REQUEST_BUFFERED]),
         None => Outcome::Continue,

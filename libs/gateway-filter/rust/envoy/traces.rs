@@ -28,8 +28,7 @@ impl Trace {
         let mut parts = grant.split('/');
         let mut part = || parts.next().unwrap_or_default().as_bytes();
         let (namespace, model, token) = (part(), part(), part());
-        let entries =
-            [("operation", name.as_bytes()), ("namespace", namespace), ("model", model), ("token", token)];
+        let entries = [("operation", name.as_bytes()), ("namespace", namespace), ("model", model), ("token", token)];
         stream.set_metadata(METADATA, &entries);
     }
 

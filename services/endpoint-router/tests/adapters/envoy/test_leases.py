@@ -1,4 +1,4 @@
-"""leases.lua: what a worker keeps between requests. Runs in LuaJIT, with an explicit time in milliseconds."""
+"""What a worker of the gateway keeps between requests, with an explicit time in milliseconds."""
 
 from pathlib import Path
 from typing import Any
@@ -6,68 +6,83 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from lupa.luajit21 import LuaRuntime
 
-from arks.endpoint_router.adapters.envoy.listeners import admission_source
-
-lua = LuaRuntime(encoding=None, unpack_returned_tuples=True)
-lua.execute(admission_source().encode())
-admission = lua.globals()[b"admission"]
+from arks.endpoint_router.testing.native import call
 
 NOW = 1_795_843_628_123
 GRANT = b"default/m/alice/lease0000001/10/20"
+
+
+def number(value: int) -> bytes:
+    return b"%d" % value
+
+
+def run(name: str, *arguments: bytes | int | None) -> list[bytes | None]:
+    return call(name, *(number(each) if isinstance(each, int) else each for each in arguments))
+
+
+def numbers(members: list[bytes | None]) -> tuple[int | None, ...]:
+    return tuple(None if member is None else int(member) for member in members)
+
+
+def is_true(members: list[bytes | None]) -> bool:
+    return members == [b"1"]
+
+
+def new(name: str, *arguments: bytes | int) -> bytes:
+    (handle,) = run(name, *arguments)
+    assert handle is not None
+    return handle
 
 
 class Account:
     """The state of one key and model."""
 
     def __init__(self) -> None:
-        self.confirmations = admission[b"new_confirmations"]()
-        self.account = admission[b"new_account"](self.confirmations)
-        self.accounts = admission[b"new_table"]()
-        admission[b"put"](self.accounts, b"key", self.account)
+        self.handle = new("account_new")
 
-    def query(self, now: int) -> tuple[tuple[int, ...], bool]:
-        text, is_demand = admission[b"begin_query"](self.account, now)
-        return tuple(int(number) for number in text.split(b",")), is_demand
+    def query(self, now: int) -> tuple[tuple[int | None, ...], bool]:
+        *demand, is_demand = run("account_query", self.handle, now)
+        return numbers(demand), is_demand is not None
+
+    def end_query(self, sent: int) -> None:
+        run("account_end_query", self.handle, sent)
 
     def accept(self, sent: int, amount: bytes, *, now: int = 0, grant: bytes = GRANT) -> str:
         """Return the lease's line."""
-        _, line = admission[b"accept"](
-            self.account,
-            sent,
-            now or sent,
-            admission[b"parse_grant"](grant),
-            b"default/m",
-            admission[b"parse_lease"](amount),
-            None,
-        )
-        return str(line.decode())
+        (line,) = run("account_accept", self.handle, sent, now or sent, grant, amount)
+        assert line is not None
+        return line.decode()
 
     def take(self, now: int, prompt: int = 1, completion: int = 1) -> bool:
-        return admission[b"take"](self.account, now, prompt, completion) is not None
+        return is_true(run("account_take", self.handle, now, prompt, completion))
 
     def renews(self, now: int) -> bool:
-        return bool(admission[b"renews"](self.account, now))
+        return is_true(run("account_renews", self.handle, now))
 
     def needs_confirmation(self, now: int) -> bool:
-        return bool(admission[b"needs_confirmation"](self.confirmations, self.account, now))
+        return is_true(run("account_needs_confirmation", self.handle, now))
 
-    def since(self, now: int) -> bytes:
-        return bytes(admission[b"begin_confirmation"](self.confirmations, now))
+    def since(self, now: int) -> int:
+        (since,) = numbers(run("account_since", self.handle, now))
+        assert since is not None
+        return since
 
     def confirm(self, sent: int, ended: bytes | None = b"-", life: bytes | None = b"life1", *, now: int = 0) -> None:
-        admission[b"confirm"](self.confirmations, self.accounts, sent, now or sent, life, ended)
+        run("account_confirm", self.handle, sent, now or sent, life, ended)
+
+    def set_policy(self, policy: bytes) -> None:
+        run("account_policy", self.handle, policy)
 
     def outage(self, now: int) -> bool:
-        return admission[b"outage_lease"](self.account, now) is not None
+        return is_true(run("account_outage", self.handle, now))
 
 
 def leased(amount: bytes = b"2,10,20,1000,512") -> Account:
     account = Account()
     account.query(NOW)
     account.accept(NOW, amount)
-    admission[b"end_query"](account.account, NOW)
+    account.end_query(NOW)
     return account
 
 
@@ -98,27 +113,26 @@ def test_a_lease_admits_no_more_than_granted_and_never_after_its_end(steps: list
 
 @given(st.lists(st.tuples(st.integers(0, 400), st.binary(max_size=3)), max_size=400))
 def test_a_table_is_bounded_and_keeps_what_was_used_lately(steps: list[tuple[int, bytes]]) -> None:
-    table = admission[b"new_table"](10, 200)
+    table = new("table_new", 10, 200)
     recent: list[bytes] = []
-    for number, suffix in steps:
-        key = b"%d" % (number % 30) + suffix
-        admission[b"put"](table, key, number)
-        recent = [*(each for each in recent if each != key), key][-5:]
-        sizes = [len(list(table[part].keys())) for part in (b"young", b"old")]
-        assert max(sizes) <= 10
-        for part in (b"young", b"old"):
-            assert sum(len(each) for each in table[part].keys()) <= 200  # noqa: SIM118  # a Lua table
-        assert number == admission[b"get"](table, key)
-    assert all(admission[b"get"](table, key) is not None for key in recent)
+    for each, suffix in steps:
+        key = number(each % 30) + suffix
+        run("table_put", table, key, each)
+        recent = [*(known for known in recent if known != key), key][-5:]
+        young, young_bytes, old, old_bytes = numbers(run("table_sizes", table))
+        assert max(young or 0, old or 0) <= 10
+        assert max(young_bytes or 0, old_bytes or 0) <= 200
+        assert [number(each)] == run("table_get", table, key)
+    assert [] == [key for key in recent if run("table_get", table, key) == [None]]
 
 
 def test_a_key_that_is_read_survives_any_number_of_others() -> None:
-    table = admission[b"new_table"](10, 1000)
-    admission[b"put"](table, b"used", 1)
-    for number in range(100):
-        admission[b"put"](table, b"%d" % number, number)
-        assert 1 == admission[b"get"](table, b"used")
-    assert admission[b"get"](table, b"50") is None
+    table = new("table_new", 10, 1000)
+    run("table_put", table, b"used", 1)
+    for each in range(100):
+        run("table_put", table, number(each), each)
+        assert [b"1"] == run("table_get", table, b"used")
+    assert [None] == run("table_get", table, b"50")
 
 
 def test_a_lease_is_not_valid_before_it_began() -> None:
@@ -150,17 +164,16 @@ def test_a_request_without_counters_has_no_lease_and_no_line() -> None:
 
 def test_a_first_query_demands_as_little_as_there_is() -> None:
     assert ((1, 0, 0), True) == Account().query(NOW)
-    assert (b"1,0,0", False) == admission[b"begin_query"](None, NOW)
 
 
 def test_one_query_at_a_time_demands_more_than_its_request() -> None:
     account = leased(b"50,1000,1000,1000,512")
-    admission[b"end_query"](account.account, NOW)
+    account.end_query(NOW)
     assert all(account.take(NOW + 100) for _ in range(50))
     (requests, _, _), is_demand = account.query(NOW + 500)
     assert (True, True) == (is_demand, requests > 0)
     assert ((0, 0, 0), False) == account.query(NOW + 501)
-    admission[b"end_query"](account.account, NOW + 500)
+    account.end_query(NOW + 500)
     assert account.query(NOW + 502)[1]
 
 
@@ -170,8 +183,8 @@ def test_a_query_that_never_returns_blocks_demands_for_two_seconds() -> None:
     assert [False, False, True] == [account.query(NOW + later)[1] for later in (1, 1999, 2000)]
 
 
-def finished(account: Account, at: int) -> tuple[int, ...]:
-    admission[b"end_query"](account.account, NOW)
+def finished(account: Account, at: int) -> tuple[int | None, ...]:
+    account.end_query(NOW)
     return account.query(at)[0]
 
 
@@ -196,9 +209,11 @@ def test_a_key_of_few_requests_still_demands_one_a_second() -> None:
 
 
 def test_a_long_lease_that_is_used_up_early_is_doubled_by_the_second() -> None:
-    account = leased(b"50,500,1000,10000,512")
+    account = Account()
+    account.query(NOW - 60_000)  # so that the rate alone demands less
+    account.end_query(NOW - 60_000)
+    account.accept(NOW, b"50,500,1000,10000,512")
     assert all(account.take(NOW + 900, 10, 20) for _ in range(50))
-    account.account[b"since"] = NOW - 60_000  # so that the rate alone demands less
     assert (10, 100, 200) == finished(account, NOW + 900)
 
 
@@ -259,7 +274,7 @@ def confirmed() -> Account:
 def test_one_request_confirms_ahead_and_all_do_when_they_have_to() -> None:
     account = confirmed()
     assert (False, True) == (account.needs_confirmation(NOW + 709), account.needs_confirmation(NOW + 710))
-    assert b"710" == account.since(NOW + 710)
+    assert 710 == account.since(NOW + 710)
     assert (False, True) == (account.needs_confirmation(NOW + 711), account.needs_confirmation(NOW + 1010))
     account.confirm(NOW + 710, now=NOW + 1011)
     assert not account.needs_confirmation(NOW + 1012)
@@ -279,8 +294,7 @@ def test_without_an_answer_nothing_is_confirmed_and_requests_query_admission() -
 
 
 def test_what_changed_before_the_first_answer_or_a_clock_set_back_is_unknown() -> None:
-    assert b"%d" % (2**31 - 1) == Account().since(NOW)
-    assert b"%d" % (2**31 - 1) == confirmed().since(NOW - 1)
+    assert (2**31 - 1, 2**31 - 1) == (Account().since(NOW), confirmed().since(NOW - 1))
 
 
 def test_one_request_renews_a_lease_that_is_nearly_used_up() -> None:
@@ -322,20 +336,20 @@ def test_tokens_that_are_nearly_used_up_renew_a_lease() -> None:
 def test_a_request_reserves_what_token_quota_would_reserve(
     operation: str, fields: dict[str, int], size: int, expected: tuple[int, ...]
 ) -> None:
-    request = lua.table_from({name.encode(): value for name, value in {**fields, "bytes": size}.items()})
-    assert expected == admission[b"estimate"](operation.encode(), request, 512)
+    given = [fields.get(name) for name in ("max_tokens", "answers")]
+    assert expected == numbers(run("estimate", operation.encode(), size, *given, 512))
 
 
 def test_without_a_default_the_completion_of_a_request_is_unknown() -> None:
-    assert (1, None, 2) == admission[b"estimate"](b"completions", lua.table_from({b"answers": 2, b"bytes": 4}), None)
+    assert (1, None, 2) == numbers(run("estimate", b"completions", 4, None, 2, None))
 
 
 def test_a_failure_policy_counts_for_ten_minutes() -> None:
     account = leased()
     assert not account.outage(NOW)
-    account.account[b"outage"] = b"pass"
+    account.set_policy(b"pass")
     assert (True, True, False) == (account.outage(NOW), account.outage(NOW + 599_999), account.outage(NOW + 600_000))
-    account.account[b"outage"] = b"refuse"
+    account.set_policy(b"refuse")
     assert not account.outage(NOW)
 
 
@@ -343,7 +357,7 @@ def test_a_failure_policy_counts_for_ten_minutes() -> None:
     "text", [b"", b"1,2,3,4", b"1,2,3,4,5,6", b"1,2,3,4,x", b"-1,2,3,4,5", b"1, 2,3,4,5", b"9" * 60]
 )
 def test_a_lease_that_is_not_understood_is_none(text: bytes) -> None:
-    assert admission[b"parse_lease"](text) is None
+    assert [] == run("parse_terms", text)
 
 
 @pytest.mark.parametrize(
@@ -351,39 +365,40 @@ def test_a_lease_that_is_not_understood_is_none(text: bytes) -> None:
     [b"a/b/c/1/1", b"a/b/c/d/1/1/1", b"a/b/c/d/x/1", b"a/b//d/1/1", b"a/b/c\n/d/1/1", b"a/b/c/D/1/1", b"a/b/c/d/1/-1"],
 )
 def test_a_grant_that_is_not_understood_is_none(text: bytes) -> None:
-    assert admission[b"parse_grant"](text) is None
+    assert [] == run("parse_grant", text)
 
 
-def test_no_answer_has_neither() -> None:
-    assert (None, None) == (admission[b"parse_grant"](None), admission[b"parse_lease"](None))
-    assert admission[b"parse_refusal"](None) is None
-    assert (512, 15_000) == tuple(
-        admission[b"parse_lease"](b"1,2,3,50000,512")[name] for name in (b"default", b"milliseconds")
-    )
+def test_a_lease_is_valid_for_fifteen_seconds_at_most() -> None:
+    assert (1, 2, 3, 15_000, 512) == numbers(run("parse_terms", b"1,2,3,50000,512"))
+
+
+def test_a_grant_has_subject_lease_and_reservation() -> None:
+    assert [b"default/m/alice", b"lease0000001", b"10", b"20"] == run("parse_grant", GRANT)
 
 
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        (b"250,key", (250, b"key")),
-        (b"99999,model", (1000, b"model")),
-        (b"0,size", (0, b"size")),
-        (b"1,token", None),
-        (b"1,", None),
-        (b"x,key", None),
-        (b"99999999999,key", None),
+        (b"250,key", [b"250", b"key"]),
+        (b"99999,model", [b"1000", b"model"]),
+        (b"0,size", [b"0", b"size"]),
+        (b"1,token", []),
+        (b"1,", []),
+        (b"", []),
+        (b"x,key", []),
+        (b"99999999999,key", []),
     ],
 )
 def test_a_rejection_is_repeated_for_a_second_at_most(text: bytes, expected: object) -> None:
-    assert expected == admission[b"parse_refusal"](text)
+    assert expected == run("parse_refusal", text)
 
 
 def test_a_rejection_by_size_is_repeated_to_requests_that_need_as_much() -> None:
-    table, answer = admission[b"new_table"](), lua.table_from({b"text": b"{}"})
-    admission[b"hold"](table, b"k", NOW, 100, answer, 10, 5)
+    rejections = new("rejections_new")
+    run("rejections_hold", rejections, b"k", NOW, 100, b"{}", 10, 5)
 
     def is_held(prompt: int, completion: int, later: int = 0) -> bool:
-        return admission[b"held_answer"](table, b"k", NOW + later, prompt, completion) is not None
+        return [b"{}"] == run("rejections_held", rejections, b"k", NOW + later, prompt, completion)
 
     assert (True, True) == (is_held(10, 5), is_held(11, 6, 99))
     assert (False, False, False) == (is_held(9, 5), is_held(10, 4), is_held(10, 5, 100))
@@ -391,27 +406,30 @@ def test_a_rejection_by_size_is_repeated_to_requests_that_need_as_much() -> None
 
 
 def test_a_long_rejection_is_not_kept() -> None:
-    table = admission[b"new_table"]()
-    admission[b"hold"](table, b"k", NOW, 100, lua.table_from({b"text": b"x" * 2049}))
-    assert admission[b"held_answer"](table, b"k", NOW, 1, 1) is None
+    rejections = new("rejections_new")
+    run("rejections_hold", rejections, b"k", NOW, 100, b"x" * 2049, 0, 0)
+    assert [None] == run("rejections_held", rejections, b"k", NOW, 1, 1)
+    run("rejections_hold", rejections, b"k", NOW, 100, b"x" * 2048, 0, 0)
+    assert [None] != run("rejections_held", rejections, b"k", NOW, 1, 1)
 
 
 def test_starts_are_appended_to_the_file_of_that_name(tmp_path: Path) -> None:
     path = tmp_path / "starts"
-    starts = admission[b"new_starts"](str(path).encode())
-    assert admission[b"append"](starts, b"one\n", NOW)
+    starts = new("starts_new", str(path).encode())
+    assert is_true(run("starts_append", starts, b"one\n", NOW))
     path.rename(tmp_path / "old")
-    assert admission[b"append"](starts, b"two\n", NOW + 999)
-    assert admission[b"append"](starts, b"three\n", NOW + 1000)
+    assert is_true(run("starts_append", starts, b"two\n", NOW + 999))
+    assert is_true(run("starts_append", starts, b"three\n", NOW + 1000))
     assert ("one\ntwo\n", "three\n") == ((tmp_path / "old").read_text(), path.read_text())
 
 
 def test_a_start_that_cannot_be_written_is_an_error_and_no_line(tmp_path: Path) -> None:
     path = tmp_path / "starts"
     path.symlink_to("/dev/full")
-    starts = admission[b"new_starts"](str(path).encode())
-    assert not admission[b"append"](starts, b"lost\n", NOW)
+    starts = new("starts_new", str(path).encode())
+    assert not is_true(run("starts_append", starts, b"lost\n", NOW))
     path.unlink()
-    assert admission[b"append"](starts, b"kept\n", NOW + 1000)
+    assert is_true(run("starts_append", starts, b"kept\n", NOW + 1000))
     assert "\t?\nkept\n" == path.read_text()
-    assert not admission[b"append"](admission[b"new_starts"](str(tmp_path).encode()), b"x\n", NOW)
+    no_file = new("starts_new", str(tmp_path).encode())
+    assert not is_true(run("starts_append", no_file, b"x\n", NOW))

@@ -1,0 +1,76 @@
+//! Meters, errors and names, for the tests in Python. What lives between calls has a number.
+
+use std::cell::RefCell;
+
+use crate::answer::{Kind, Meter};
+use crate::errors::openai_error;
+use crate::names::{Renaming, with_model};
+use crate::request::read_request;
+use crate::testing::Members;
+
+#[derive(Default)]
+struct State {
+    meters: Vec<Meter>,
+    renamings: Vec<Renaming>,
+}
+
+thread_local! {
+    static STATE: RefCell<State> = RefCell::default();
+}
+
+/// Runs a function of these parts; `None` if there is none of that name.
+pub fn call(name: &str, arguments: &[Option<Vec<u8>>]) -> Option<Members> {
+    STATE.with_borrow_mut(|state| match name {
+        "meter_new" => {
+            let kind = Kind {
+                stream: arguments[0].is_some(),
+                cut: arguments[1].is_some(),
+                copies: arguments[2].as_deref().map(number),
+                reserved_prompt: u64::from(arguments[3].as_deref().map_or(0, number)),
+            };
+            state.meters.push(Meter::new(kind));
+            Some(handle(state.meters.len()))
+        }
+        "meter_feed" => Some(vec![state.meters[at(arguments)].feed(bytes(arguments, 1))]),
+        "meter_finish" => {
+            state.meters[at(arguments)].finish();
+            Some(vec![])
+        }
+        "meter_usage" => Some(vec![state.meters[at(arguments)].usage().map(String::into_bytes)]),
+        "renaming_new" => {
+            state.renamings.push(Renaming::new(bytes(arguments, 0), bytes(arguments, 1)));
+            Some(handle(state.renamings.len()))
+        }
+        "renaming_feed" => Some(vec![Some(state.renamings[at(arguments)].feed(bytes(arguments, 1)))]),
+        "renaming_rest" => Some(vec![Some(state.renamings[at(arguments)].rest().to_vec())]),
+        "with_model" => {
+            let read = read_request(bytes(arguments, 0)).expect("a request");
+            let body = read.body.as_deref().unwrap_or_else(|| bytes(arguments, 0));
+            Some(vec![Some(with_model(body, read.model_at, bytes(arguments, 1)))])
+        }
+        "openai_error" => {
+            let status = u16::try_from(number(bytes(arguments, 0))).expect("a status");
+            Some(match openai_error(status, bytes(arguments, 1)) {
+                None => vec![],
+                Some((status, body)) => vec![Some(status.to_string().into_bytes()), Some(body)],
+            })
+        }
+        _ => None,
+    })
+}
+
+fn bytes(arguments: &[Option<Vec<u8>>], at: usize) -> &[u8] {
+    arguments[at].as_deref().unwrap_or_default()
+}
+
+fn number(text: &[u8]) -> u32 {
+    std::str::from_utf8(text).ok().and_then(|text| text.parse().ok()).expect("a number")
+}
+
+fn at(arguments: &[Option<Vec<u8>>]) -> usize {
+    number(bytes(arguments, 0)) as usize
+}
+
+fn handle(count: usize) -> Members {
+    vec![Some((count - 1).to_string().into_bytes())]
+}
