@@ -75,7 +75,7 @@ test: $(SYNCED) ## Run all tests: first those without servers, then those with r
 .PHONY: test-unit
 test-unit: $(SYNCED) $(FILTER_FOR_TESTS) ## Run only the tests without servers, in seconds
 	@# Without cargo's summary, which looks like pytest's: .ci/run reads that one.
-	@cargo test --locked --quiet --manifest-path $(FILTER)/Cargo.toml 2>&1 | sed -E '/^(running|test result:) .*[0-9]|^$$/d'
+	@cargo test --locked --quiet --features testing --manifest-path $(FILTER)/Cargo.toml 2>&1 | sed -E '/^(running|test result:) .*[0-9]|^$$/d'
 	$(BIN)/pytest -m "not real and not kube and not e2e" -n auto $(TEST)
 
 .PHONY: test-real
@@ -98,6 +98,7 @@ lint: $(SYNCED) ## Check style, format and types
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	cargo fmt --check --manifest-path $(FILTER)/Cargo.toml
+	cargo clippy --locked --quiet --manifest-path $(FILTER)/Cargo.toml -- --deny warnings
 	cargo clippy --locked --quiet --all-targets --all-features --manifest-path $(FILTER)/Cargo.toml -- --deny warnings
 	$(BIN)/mypy $(SOURCES) deploy/images deploy/release.py $(FILTER)/hatch_build.py
 	@# Tests have files of the same name in different directories, so mypy checks one directory at a time.

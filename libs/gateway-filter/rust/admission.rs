@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use crate::confirmations::Confirmations;
 use crate::leases::{
-    Account, Amount, Lease, OUTAGE_MILLISECONDS, Reservation, Wish, estimate, parse_grant, parse_terms,
+    Account, Amount, Lease, Limits, OUTAGE_MILLISECONDS, Reservation, Wish, estimate, parse_grant, parse_terms,
 };
 use crate::rejections::{Answer, Rejections, Reply, Scope, parse_refusal};
 use crate::request::{Request, percent_encode};
@@ -420,7 +420,7 @@ fn start_line(pending: &Pending, lease: &Lease, reserved: Reservation, now: i64)
 }
 
 /// The limits of an answer, by the number of their header; None if it has none.
-fn limits(answer: &Answer) -> Option<Rc<[(usize, Vec<u8>)]>> {
+fn limits(answer: &Answer) -> Option<Limits> {
     let found = LIMIT_HEADERS.iter().enumerate();
     let found: Vec<_> = found.filter_map(|(number, name)| Some((number, answer.header(name)?.to_vec()))).collect();
     (!found.is_empty()).then(|| found.into())

@@ -142,6 +142,9 @@ pub fn estimate(wish: Wish, default_completion: Option<i64>) -> (i64, Option<i64
     (prompt, default_completion.map(|default| default.saturating_mul(answers).min(COUNT_LIMIT)), answers)
 }
 
+/// The answer headers `x-ratelimit-*` of a grant: the number of each, and its value.
+pub type Limits = Rc<[(usize, Vec<u8>)]>;
+
 /// Requests that token-quota allowed at once.
 #[derive(Clone, Debug)]
 pub struct Lease {
@@ -155,8 +158,8 @@ pub struct Lease {
     pub stop: i64,
     /// The round of confirmations in which it began.
     pub round: u64,
-    /// The answer headers `x-ratelimit-*` of its grant, by their number.
-    pub limits: Option<Rc<[(usize, Vec<u8>)]>>,
+    /// Of its grant.
+    pub limits: Option<Limits>,
     rest: Amount,
     granted: Terms,
     is_renewed_ahead: bool,
@@ -305,7 +308,7 @@ impl Account {
         round: u64,
         grant: &Grant,
         terms: Terms,
-        limits: Option<Rc<[(usize, Vec<u8>)]>>,
+        limits: Option<Limits>,
     ) -> (Lease, String) {
         self.subject.clone_from(&grant.subject);
         self.default_completion = Some(terms.default_completion);

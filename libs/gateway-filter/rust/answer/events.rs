@@ -12,6 +12,7 @@ use crate::json::{Keys, after_space, read_object};
 /// Keys of generated text in a delta (chat) or choice (completions). Reasoning has two names.
 const TEXT_KEYS: [&[u8]; 6] =
     [b"\"content\"", b"\"text\"", b"\"reasoning_content\"", b"\"reasoning\"", b"\"refusal\"", b"\"arguments\""];
+const CHOICES: &[u8] = b"\"choices\"";
 const TOOL_CALLS: &[u8] = b"\"tool_calls\"";
 
 static EVENT_KEYS: LazyLock<Keys> = LazyLock::new(|| Keys::strict(&["usage", "choices"]));
@@ -113,7 +114,6 @@ pub fn may_be_usage_event(rest: &[u8]) -> bool {
     if after.is_some_and(|byte| *byte != b'{') {
         return false;
     }
-    const CHOICES: &[u8] = b"\"choices\"";
     let list = find(rest, CHOICES).and_then(|at| after_colon(rest, at + CHOICES.len()));
     let Some(list) = list.filter(|list| rest.get(*list) == Some(&b'[')) else { return true };
     matches!(rest.get(after_space(rest, list + 1)), None | Some(b']'))

@@ -200,14 +200,11 @@ impl StreamMeter {
 
     /// Takes the usage of an event. What one answer reports last counts.
     fn take_usage(&mut self, event: &[u8], usage: Usage, is_alone: bool) {
-        match (&mut self.several, usage) {
-            (Some(several), Usage::Counted { prompt, completion }) => {
-                several.add(event, (prompt, completion), is_alone);
-            }
-            _ => {
-                self.usage = Some(usage);
-                self.is_usage_seen = true;
-            }
+        if let (Some(several), Usage::Counted { prompt, completion }) = (&mut self.several, usage) {
+            several.add(event, (prompt, completion), is_alone);
+        } else {
+            self.usage = Some(usage);
+            self.is_usage_seen = true;
         }
     }
 

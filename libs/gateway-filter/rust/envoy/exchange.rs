@@ -55,7 +55,12 @@ struct Started {
 enum Response {
     None,
     Error(u16),
-    Metered { meter: Meter, renaming: Option<Renaming> },
+    Metered(Box<Metered>),
+}
+
+struct Metered {
+    meter: Meter,
+    renaming: Option<Renaming>,
 }
 
 /// A request and its answer.
@@ -167,8 +172,8 @@ impl Exchange {
         }
         stream.set_header(REQUEST, CLUSTER_HEADER, start.cluster.as_bytes());
         stream.clear_route();
-        if let Some(trace) = &self.trace {
-            trace.start(stream, operation, &start.lease.grant);
+        if self.trace.is_some() {
+            Trace::start(stream, operation, &start.lease.grant);
         }
         let answer = Response::None;
         let started = Started { start, operation, stream: is_stream, cut, copies, model, answer };
@@ -206,7 +211,7 @@ impl Exchange {
             Response::Error(_) => {
                 started.response_error(stream, &[abi::RESPONSE_BUFFERED, abi::RESPONSE_RECEIVED]);
             }
-            Response::Metered { meter, renaming } => follow_chunk(stream, meter, renaming.as_mut(), has_ended),
+            Response::Metered(metered) => metered.follow(stream, has_ended),
         }
         if has_ended && self.trace.is_some() {
             Trace::end(stream, started.usage().as_deref());
@@ -220,7 +225,7 @@ impl Exchange {
         match &mut started.answer {
             Response::None => {}
             Response::Error(_) => started.response_error(stream, &[abi::RESPONSE_BUFFERED]),
-            Response::Metered { meter, .. } => meter.finish(),
+            Response::Metered(metered) => metered.meter.finish(),
         }
     }
 
@@ -254,7 +259,7 @@ impl Started {
 
     fn usage(&self) -> Option<String> {
         match &self.answer {
-            Response::Metered { meter, .. } => meter.usage(),
+            Response::Metered(metered) => metered.meter.usage(),
             _ => None,
         }
     }
@@ -274,7 +279,7 @@ impl Started {
         }
         let reserved_prompt = self.start.reserved.prompt.unsigned_abs();
         let meter = Meter::new(MeterKind { stream: is_stream, cut, copies: self.copies, reserved_prompt });
-        self.answer = Response::Metered { meter, renaming };
+        self.answer = Response::Metered(Box::new(Metered { meter, renaming }));
     }
 
     /// Gives an engine's error OpenAI's shape.
@@ -288,24 +293,27 @@ impl Started {
     }
 }
 
-/// Meters a part of an answer, and changes it if the client gets another one.
-fn follow_chunk(stream: &mut Stream, meter: &mut Meter, renaming: Option<&mut Renaming>, has_ended: bool) {
-    const PARTS: &[u32] = &[abi::RESPONSE_RECEIVED];
-    let replacement = {
-        let chunk = stream.body(PARTS);
-        let renamed = renaming.map(|renaming| {
-            let mut renamed = renaming.feed(&chunk);
-            if has_ended {
-                renamed.extend_from_slice(renaming.rest());
-            }
-            renamed
-        });
-        meter.feed(renamed.as_deref().unwrap_or(&chunk)).or(renamed)
-    };
-    if has_ended {
-        meter.finish();
-    }
-    if let Some(replacement) = replacement {
-        stream.replace_body(PARTS, &replacement);
+impl Metered {
+    /// Takes a part of an answer, and changes it if the client gets another one.
+    fn follow(&mut self, stream: &mut Stream, has_ended: bool) {
+        const PARTS: &[u32] = &[abi::RESPONSE_RECEIVED];
+        let Self { meter, renaming } = self;
+        let replacement = {
+            let chunk = stream.body(PARTS);
+            let renamed = renaming.as_mut().map(|renaming| {
+                let mut renamed = renaming.feed(&chunk);
+                if has_ended {
+                    renamed.extend_from_slice(renaming.rest());
+                }
+                renamed
+            });
+            meter.feed(renamed.as_deref().unwrap_or(&chunk)).or(renamed)
+        };
+        if has_ended {
+            meter.finish();
+        }
+        if let Some(replacement) = replacement {
+            stream.replace_body(PARTS, &replacement);
+        }
     }
 }

@@ -109,15 +109,13 @@ extern "C" fn envoy_dynamic_module_on_http_filter_config_new(
         );
         (name.bytes(), config.bytes())
     };
-    match Config::read(name, path, faults) {
-        Some(config) => Arc::into_raw(Arc::new(config)).cast(),
-        None => {
-            let message = format!("arks has no filter {} with this configuration", String::from_utf8_lossy(name));
-            // SAFETY: Envoy copies the message.
-            unsafe { abi::envoy_dynamic_module_callback_log(abi::LOG_ERROR, Buffer::of(message.as_bytes())) }
-            std::ptr::null()
-        }
+    if let Some(config) = Config::read(name, path, faults) {
+        return Arc::into_raw(Arc::new(config)).cast();
     }
+    let message = format!("arks has no filter {} with this configuration", String::from_utf8_lossy(name));
+    // SAFETY: Envoy copies the message.
+    unsafe { abi::envoy_dynamic_module_callback_log(abi::LOG_ERROR, Buffer::of(message.as_bytes())) }
+    std::ptr::null()
 }
 
 #[unsafe(no_mangle)]

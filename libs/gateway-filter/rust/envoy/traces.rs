@@ -19,7 +19,7 @@ impl Trace {
     }
 
     /// Sets who uses which model: `grant` is `<namespace>/<endpoint>/<token>/<lease>`.
-    pub fn start(&self, stream: &mut Stream, operation: Operation, grant: &str) {
+    pub fn start(stream: &mut Stream, operation: Operation, grant: &str) {
         let name = match operation {
             Operation::Chat => "chat",
             Operation::Completions => "text_completion",
