@@ -1,4 +1,4 @@
-"""admission.lua on answers: usage, delivered events, and removal of the usage event. Runs in LuaJIT."""
+"""Answers: usage, delivered events, and removal of the usage event."""
 
 import json
 from typing import Any
@@ -144,7 +144,7 @@ def test_content_that_has_begun_is_passed_before_its_event_ends() -> None:
 
 def test_a_chunk_without_a_usage_event_is_not_touched() -> None:
     meter = Meter(stream=True, cut=True)
-    assert meter._meter[b"feed"](meter._meter, ROLE + HELLO) is None
+    assert meter.change(ROLE + HELLO) is None
 
 
 @pytest.mark.parametrize("separators", [(",", ":"), (" , ", " : ")])

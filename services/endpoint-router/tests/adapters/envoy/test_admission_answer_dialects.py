@@ -1,4 +1,4 @@
-"""Streams of every engine, with any number of answers, cut at any point: what is charged. Runs in LuaJIT."""
+"""Streams of every engine, with any number of answers, cut at any point: what is charged."""
 
 import json
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""answer_json.lua: the usage of answers in JSON. Runs in LuaJIT."""
+"""The usage of answers in JSON."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""errors.lua: engines' errors in OpenAI's shape. The texts are those of the engines. Runs in LuaJIT."""
+"""Engines' errors in OpenAI's shape. The texts are those of the engines."""
 
 import json
 from typing import Any
@@ -7,20 +7,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from arks.endpoint_router.testing.filter import load_admission
-
-admission = load_admission()
+from arks.endpoint_router.testing.native import call
 
 Shaped = tuple[int, dict[str, Any]]
 
 
 def shaped(status: int, text: str) -> Shaped | None:
-    answer = admission[b"openai_error"](status, text.encode())
-    if answer is None:
+    answer = call("openai_error", b"%d" % status, text.encode())
+    if not answer:
         return None
-    error = json.loads(answer[1])["error"]
+    new_status, body = (member or b"" for member in answer)
+    error = json.loads(body)["error"]
     assert ["message", "type", "param", "code"] == list(error)
-    return int(answer[0]), error
+    return int(new_status), error
 
 
 def llamacpp(status: int, message: str, kind: str = "invalid_request_error", **more: Any) -> tuple[int, str]:

@@ -1,4 +1,4 @@
-"""names.lua: another name of the model in requests, and back in answers. Runs in LuaJIT."""
+"""Another name of the model in requests, and back in answers."""
 
 import json
 from typing import Any
@@ -7,17 +7,33 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from arks.endpoint_router.testing import filter as filter_
 from arks.endpoint_router.testing.answers import cuts
+from arks.endpoint_router.testing.native import call
 
-admission = filter_.load_admission()
 OLD, NEW = "Qwen/Qwen2.5-7B-Instruct", "qwen"
 TEXT = st.text() | st.sampled_from([f'"model":"{OLD}"', OLD, '"', '"model":"', f'{{"model": "{OLD}"}}'])
 
 
+class Renaming:
+    """The filter's state for one answer."""
+
+    def __init__(self) -> None:
+        (self._number,) = call("renaming_new", OLD.encode(), NEW.encode())
+
+    def feed(self, chunk: bytes) -> bytes:
+        (renamed,) = call("renaming_feed", self._number, chunk)
+        assert renamed is not None
+        return renamed
+
+    @property
+    def rest(self) -> bytes:
+        (rest,) = call("renaming_rest", self._number)
+        return rest or b""
+
+
 def renamed(chunks: list[bytes]) -> bytes:
-    renaming = admission[b"new_renaming"](OLD.encode(), NEW.encode())
-    return b"".join(bytes(renaming[b"feed"](renaming, chunk)) for chunk in chunks)
+    renaming = Renaming()
+    return b"".join(renaming.feed(chunk) for chunk in chunks) + renaming.rest
 
 
 @st.composite
@@ -48,19 +64,24 @@ def test_every_cut_of_an_answer_gives_the_same() -> None:
 
 
 def test_only_what_may_be_the_name_waits_for_the_next_chunk() -> None:
-    renaming = admission[b"new_renaming"](OLD.encode(), NEW.encode())
+    renaming = Renaming()
     event = b'data: {"choices":[{"delta":{"content":"hi"}}]}\n\n'
-    assert event == renaming[b"feed"](renaming, event)
-    assert b"data: {" == renaming[b"feed"](renaming, b'data: {"mod')
+    assert event == renaming.feed(event)
+    assert b"data: {" == renaming.feed(b'data: {"mod')
+
+
+def test_an_answer_that_breaks_off_in_a_name_loses_nothing() -> None:
+    assert b'data: {"mod' == renamed([b'data: {"mod'])
 
 
 @pytest.mark.parametrize("body", [b'{"model":"qwen","n":1}', b' {"x":{"model":"a"}, "model" : "qwen" }'])
 def test_the_engine_gets_its_own_name(body: bytes) -> None:
-    changed = json.loads(admission[b"with_model"](body, OLD.encode()))
-    assert json.loads(body) | {"model": OLD} == changed
+    (changed,) = call("with_model", body, OLD.encode())
+    assert changed is not None
+    assert json.loads(body) | {"model": OLD} == json.loads(changed)
 
 
 @pytest.mark.parametrize("name", [b"", b'a"b', b"a b", b"a\\b", b"a\nb"])
 def test_a_name_that_cannot_stand_in_a_body_is_none(name: bytes) -> None:
-    assert None is admission[b"read_name"](name)
-    assert OLD.encode() == admission[b"read_name"](OLD.encode())
+    assert [None] == call("is_plain_name", name)
+    assert [b"1"] == call("is_plain_name", OLD.encode())

@@ -1,15 +1,11 @@
-"""The admission filter in LuaJIT, as Envoy runs it, and random request bodies to read with it."""
+"""The parts of the gateway's filter, as its tests call them, and random request bodies to read."""
 
 import json
 from collections.abc import Sequence
-from functools import cache
 from itertools import takewhile
 from random import Random
 from typing import Any
 
-from lupa.luajit21 import LuaRuntime
-
-from arks.endpoint_router.adapters.envoy.listeners import admission_source
 from arks.endpoint_router.testing.native import call
 
 RESERVED_PROMPT = 40
@@ -33,21 +29,6 @@ _TEXTS = (
 )
 _SPACES = ("", "", "", " ", "\n", "\t \r\n")
 _SPLINTERS = (*(bytes([each]) for each in b"\"\\{}[],:/' 0e-\x00\xff"), b"\xef\xbb\xbf", b"null", b'"stream":true,')
-
-
-def load_admission() -> Any:
-    """Return the table `admission` of a new filter. Its texts are bytes."""
-    lua = LuaRuntime(encoding=None, unpack_returned_tuples=True)
-    lua.execute(admission_source().encode())
-    return lua.globals()[b"admission"]
-
-
-def table(admission: Any, **fields: bytes) -> Any:
-    """Return a new account with these fields."""
-    account = admission[b"new_account"](admission[b"new_confirmations"]())
-    for name, value in fields.items():
-        account[name.encode()] = value
-    return account
 
 
 def read(body: bytes) -> dict[str, Any] | None:
@@ -182,27 +163,33 @@ class Bodies:
         )
 
 
-_ADMISSION = cache(load_admission)
-
-
 class Meter:
     """The filter's state for one answer."""
 
     def __init__(self, *, stream: bool, cut: bool = False, copies: int | None = None) -> None:
-        self._finish = _ADMISSION()[b"finish"]
-        self._meter = _ADMISSION()[b"new_meter"](stream, cut, copies, RESERVED_PROMPT)
+        several = None if copies is None else b"%d" % copies
+        (self._number,) = call("meter_new", _truth(stream), _truth(cut), several, b"%d" % RESERVED_PROMPT)
+
+    def change(self, chunk: bytes) -> bytes | None:
+        """Return what replaces this chunk; None if it passes as it is."""
+        (instead,) = call("meter_feed", self._number, chunk)
+        return instead
 
     def feed(self, chunk: bytes) -> bytes:
         """Return what the client gets when this chunk arrives."""
-        instead = self._meter[b"feed"](self._meter, chunk)
-        return chunk if instead is None else bytes(instead)
+        instead = self.change(chunk)
+        return chunk if instead is None else instead
 
     def follow(self, chunks: Sequence[bytes]) -> bytes:
         sent = b"".join([self.feed(chunk) for chunk in chunks])
-        self._finish(self._meter)
+        call("meter_finish", self._number)
         return sent
 
     @property
     def usage(self) -> str | None:
-        usage = self._meter[b"usage"]
+        (usage,) = call("meter_usage", self._number)
         return None if usage is None else usage.decode()
+
+
+def _truth(value: bool) -> bytes | None:
+    return b"1" if value else None
