@@ -15,14 +15,16 @@ from arks.local.manifests import parse_manifests
 from arks.local.render.bring_up import USEFUL_MODEL
 
 ROOT = Path(__file__).parents[3]
+WITH_COMMANDS = ("docs/operations.md",)
+"""Pages whose manifests are the chart's values, which charts/tests checks."""
 PAGES = ("README.md", "docs/serve.md", "docs/usage.md", "docs/migration.md", "deploy/local/README.md")
-_COMMAND = re.compile(r"^(?:eval \"\$\()?(arks [^`#\n]*)|`(arks [^`\n]*)`", re.MULTILINE)
+_COMMAND = re.compile(r"^(?:eval \"\$\()?(arks [^`#\n]*)|`(arks [^`\n]*)`|^kubectl (arks [^`\n]*)", re.MULTILINE)
 
 
 def commands() -> Iterator[str]:
-    for page in PAGES:
+    for page in (*PAGES, *WITH_COMMANDS):
         for found in _COMMAND.finditer((ROOT / page).read_text()):
-            yield (found[1] or found[2]).partition(" > ")[0].replace(')"', "").strip()
+            yield (found[1] or found[2] or found[3]).partition(" > ")[0].replace(')"', "").strip()
 
 
 def parse(arguments: list[str]) -> None:
@@ -40,7 +42,9 @@ def parse(arguments: list[str]) -> None:
 
 
 @pytest.mark.parametrize("line", sorted(set(commands())))
-def test_a_command_of_the_pages_is_taken(line: str) -> None:
+def test_a_command_of_the_pages_is_taken(line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "config").write_text("contexts: [{name: NAME}, {name: prod}]\ncurrent-context: prod\n")
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "config"))
     arguments = shlex.split(line, comments=True)[1:]
     if not arguments or arguments[0] in {"COMMAND", "--help"} or any(sign in line for sign in "|►"):
         return  # not a command that someone types

@@ -44,8 +44,12 @@ def to_json(message: Message) -> bytes:
 class Bus:
     """`start` returns when connected. All methods may be called while NATS is away."""
 
-    def __init__(self, name: str, settings: Settings, registry: CollectorRegistry) -> None:
+    def __init__(
+        self, name: str, settings: Settings, registry: CollectorRegistry, *, creates_streams: bool = True
+    ) -> None:
+        """`creates_streams`: False for a person's client, whose version may differ from that of the services."""
         self._name = name
+        self._creates_streams = creates_streams
         self._settings = settings
         self._client = Client()
         self._js: JetStreamContext | None = None
@@ -147,6 +151,8 @@ class Bus:
             self._session.notify_all()
 
     async def _ensure_streams(self) -> None:
+        if not self._creates_streams:
+            return
         await self.ensure_stream(
             subjects.EVENTS_STREAM, subjects.EVENTS_SUBJECTS, max_age_seconds=subjects.EVENTS_MAX_AGE_SECONDS
         )

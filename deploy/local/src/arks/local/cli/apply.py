@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from arks.local.cli.connection import connected
+from arks.local.cli.connection import on_this_machine
 from arks.local.cli.manifest_files import read_resources
-from arks.local.cli.options import NO_HOME, FilesOption, HomeOption, NamespaceOption
+from arks.local.cli.options import NO_HOME, NO_NAMESPACE, FilesOption, LocalHomeOption, NamespaceOption
 from arks.local.cli.output import print_text
 from arks.local.cli.runtime_default import with_fitting_runtime
 from arks.local.cli.waiting import Awaited, kinds_to_wait_for, wait_ready
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
 def apply(
     files: FilesOption = None,
-    namespace: NamespaceOption = "default",
+    namespace: NamespaceOption = NO_NAMESPACE,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only validate the manifests.")] = False,
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until all are ready.")] = False,
     timeout: Annotated[float, typer.Option("--timeout", help="Seconds to wait.")] = 1800.0,
-    home: HomeOption = NO_HOME,
+    home: LocalHomeOption = NO_HOME,
 ) -> None:
     """Create or update resources from manifests. All are validated first; on any error nothing changes.
 
@@ -52,7 +52,7 @@ def apply(
 
 
 async def _apply(home: Path, resources: "Sequence[Resource]") -> None:
-    async with connected(home) as store:
+    async with on_this_machine(home) as store:
         for resource in resources:
             print_text(f"{_title(resource)} {await store.apply(resource)}")
 

@@ -49,11 +49,32 @@ COMMANDS = {
     "completion": "Print a completion script for a shell.",
     "version": "Print versions.",
 }
+ON_ONE_MACHINE = {
+    "up": "install the charts: docs/operations.md",
+    "down": "`helm uninstall arks -n arks-system`: docs/operations.md has what stays",
+    "status": "`kubectl get pods -n arks-system` and `kubectl get arks -A`",
+    "doctor": "`kubectl get pods -n arks-system` and `helm test arks -n arks-system`",
+    "run": "`arks run REPOSITORY -o yaml` prints manifests, `kubectl apply -f -` creates them",
+    "env": "OPENAI_BASE_URL is the URL of the Service arks-gateway, or of what is in front of it",
+    "apply": "`kubectl apply -f FILE`",
+    "diff": "`kubectl diff -f FILE`",
+    "edit": "`kubectl edit KIND NAME`",
+    "delete": "`kubectl delete KIND NAME`",
+    "scale": "`kubectl scale KIND NAME --replicas N`, or spec.replicas in the manifest",
+    "restart": "`kubectl delete pod` of its replicas, one after the other",
+    "logs": "`kubectl logs`: `arks describe app NAME` lists the replicas",
+    "model": "`kubectl apply -f FILE`, and `arks get models`",
+}
+"""Commands that do not work on a cluster, with the next step there."""
 _OPTIONS = """\
-  --home <path>  Directory of this Arks; default ~/.arks.  [env var:
-                 ARKS_HOME]
-  --version      Print the version.
-  -h, --help     Show this message and exit.
+  --home <path>          Directory of this Arks; default ~/.arks.  [env var:
+                         ARKS_HOME]
+  --context NAME         Use Arks on this cluster of your kubeconfig; - is the
+                         current one.
+  --arks-namespace NAME  Where Arks runs on the cluster.  [default: arks-
+                         system]
+  --version              Print the version.
+  -h, --help             Show this message and exit.
 """
 _INTRODUCTION = "Run and manage Arks on this machine: models behind one OpenAI-compatible\nURL."
 

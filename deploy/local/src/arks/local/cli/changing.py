@@ -1,10 +1,10 @@
 """Change the spec of a resource that exists, as it was read from the store."""
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from arks.local.cli.connection import connected
+from arks.local.cli.home import Home
 from arks.local.cli.invalid import fail_invalid
 from arks.local.cli.targets import not_found, resource_type
 from arks.local.render.kinds import Kind
@@ -16,7 +16,7 @@ Change = Callable[[dict[str, Any]], None]
 """Changes a spec in place."""
 
 
-async def change_spec(home: Path, kind: Kind, namespace: str, name: str, change: Change) -> "Applied":
+async def change_spec(home: Home, kind: Kind, namespace: str, name: str, change: Change) -> "Applied":
     """Apply the resource with a changed spec. Raises Failure if it does not exist or the result is invalid."""
     from pydantic import ValidationError
 

@@ -8,11 +8,10 @@ from typing import Annotated, Any
 
 import typer
 
-from arks.local.cli.connection import running_state
-from arks.local.cli.failure import fail
+from arks.local.cli.failure import Exit, fail
+from arks.local.cli.gateway import gateway_of
 from arks.local.cli.key_file import read_key
 from arks.local.cli.options import NO_HOME, HomeOption
-from arks.local.files.paths import Paths
 
 _READ_TIMEOUT_SECONDS = 120.0
 _CONNECT_TIMEOUT_SECONDS = 5.0
@@ -41,12 +40,15 @@ def chat(
     arks chat -m qwen-7b --key-file team.key
     echo "Translate to French: good morning" | arks chat
     """
-    paths = Paths.of(home)
-    state = running_state(paths)
-    from arks.local.plan.addresses import GATEWAY, gateway_url
+    with gateway_of(home) as (url, demo_key):
+        file = key_file or demo_key
+        if file is None:
+            fail("no API key", "name a file with one: --key-file FILE; `arks token create` writes one", Exit.USAGE)
+        client = _ChatClient(url, read_key(file), model, max_tokens)
+        _chat(client, system, prompt)
 
-    key = read_key(key_file or paths.demo_key)
-    client = _ChatClient(gateway_url(state.ports[GATEWAY]), key, model, max_tokens)
+
+def _chat(client: "_ChatClient", system: str | None, prompt: str | None) -> None:
     messages: Messages = [{"role": "system", "content": system}] if system else []
     if prompt is None and not sys.stdin.isatty():
         prompt = sys.stdin.read().strip()

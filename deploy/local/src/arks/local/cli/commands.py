@@ -10,13 +10,15 @@ from typing import Annotated, Any
 import typer
 
 from arks.local.cli import values
-from arks.local.cli.catalog import COMMANDS, HELP
-from arks.local.cli.options import RootHomeOption
+from arks.local.cli.catalog import COMMANDS, HELP, ON_ONE_MACHINE
+from arks.local.cli.failure import Exit, fail
+from arks.local.cli.home import DEFAULT_RELEASE_NAMESPACE
+from arks.local.cli.options import RootContextOption, RootHomeOption, RootReleaseOption
 
 _GROUPS = frozenset({"model", "token"})
 """Commands with commands of their own; their modules have an `app`."""
 _SETTINGS: dict[str, Any] = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
-_VALUE_OPTIONS = ("--home",)
+_VALUE_OPTIONS = ("--home", "--context", "--arks-namespace")
 """Options before the command that take a value."""
 
 
@@ -87,9 +89,15 @@ def _version(requested: bool) -> None:
 
 
 def _options(
+    parsing: typer.Context,
     home: RootHomeOption = None,
+    context: RootContextOption = None,
+    arks_namespace: RootReleaseOption = DEFAULT_RELEASE_NAMESPACE,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
     """Options before the command apply to every command."""
+    command = parsing.invoked_subcommand or ""
+    if context is not None and command in ON_ONE_MACHINE:
+        fail(f"`arks {command}` works on one machine only", f"on a cluster: {ON_ONE_MACHINE[command]}", Exit.USAGE)

@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from arks.local.cli.connection import connected
+from arks.local.cli.connection import on_this_machine
 from arks.local.cli.failure import Exit, fail
-from arks.local.cli.options import NO_HOME, FilesOption, HomeOption, NamespaceOption, SelectorOption
+from arks.local.cli.options import NO_HOME, NO_NAMESPACE, FilesOption, LocalHomeOption, NamespaceOption, SelectorOption
 from arks.local.cli.output import print_text
 from arks.local.cli.targets import labels_match, not_found, resource_type, targets
 from arks.local.cli.waiting import Awaited, wait_deleted
@@ -24,11 +24,11 @@ def delete(
     files: FilesOption = None,
     selector: SelectorOption = None,
     all_of_kind: Annotated[bool, typer.Option("--all", help="All of the kind in the namespace.")] = False,
-    namespace: NamespaceOption = "default",
+    namespace: NamespaceOption = NO_NAMESPACE,
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until the resources are deleted.")] = True,
     timeout: Annotated[float, typer.Option("--timeout", help="Seconds to wait.")] = 60.0,
     ignore_missing: Annotated[bool, typer.Option("--ignore-not-found", help=_IGNORE_HELP)] = False,
-    home: HomeOption = NO_HOME,
+    home: LocalHomeOption = NO_HOME,
 ) -> None:
     """Delete resources and wait until they are deleted.
 
@@ -87,7 +87,7 @@ async def _delete(home: Path, chosen: Sequence[Awaited]) -> list[Awaited]:
     """Returns those that did not exist."""
     from arks.kit.key import Key
 
-    async with connected(home) as store:
+    async with on_this_machine(home) as store:
         return [
             item for item in chosen if not await store.delete(resource_type(item.kind), Key(item.namespace, item.name))
         ]

@@ -3,13 +3,14 @@
 import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
-from arks.local.cli.connection import connected
-from arks.local.cli.options import NO_HOME, HomeOption, NamespaceOption, OutputOption, TargetsArgument
+from arks.local.cli.connection import on_bus
+from arks.local.cli.failure import Failure
+from arks.local.cli.home import ClusterHome, Home
+from arks.local.cli.options import NO_HOME, NO_NAMESPACE, HomeOption, NamespaceOption, OutputOption, TargetsArgument
 from arks.local.cli.output import print_data, print_text
 from arks.local.cli.reading import read
 from arks.local.cli.targets import select, targets
@@ -17,7 +18,7 @@ from arks.local.files.paths import Paths
 from arks.local.render.kinds import Kind
 
 if TYPE_CHECKING:
-    from arks.local.client.store import Store
+    from arks.local.client.bus_reader import BusReader
     from arks.local.render.describe import LogTail
     from arks.local.render.events import Event
 
@@ -27,7 +28,7 @@ _MAX_LINES = 15
 
 def describe(
     resources: TargetsArgument,
-    namespace: NamespaceOption = "default",
+    namespace: NamespaceOption = NO_NAMESPACE,
     output: OutputOption = None,
     home: HomeOption = NO_HOME,
 ) -> None:
@@ -52,28 +53,39 @@ def describe(
     asyncio.run(_describe(home, found))
 
 
-async def _describe(home: Path, found: "Sequence[tuple[Kind, dict[str, Any]]]") -> None:
+async def _describe(home: Home, found: "Sequence[tuple[Kind, dict[str, Any]]]") -> None:
     from arks.local.render.describe import describe as render
 
-    async with connected(home) as store:
-        texts = [
-            render(item, await _events(store, kind, item), _log_tails(home, item), datetime.now(UTC))
-            for kind, item in found
-        ]
+    events = await _all_events(home, found)
+    texts = [render(item, events.get(id(item), ()), _log_tails(home, item), datetime.now(UTC)) for _, item in found]
     print_text("\n\n".join(texts))
 
 
-async def _events(store: "Store", kind: Kind, resource: dict[str, Any]) -> "Sequence[Event]":
+async def _all_events(home: Home, found: "Sequence[tuple[Kind, dict[str, Any]]]") -> "dict[int, Sequence[Event]]":
+    """The events of each resource by its identity. On a cluster not every person may read them."""
+    try:
+        async with on_bus(home) as bus:
+            return {id(item): await _events(bus, kind, item) for kind, item in found}
+    except Failure as failure:
+        if not isinstance(home, ClusterHome):
+            raise
+        typer.echo(f"warning: without events of Arks: {failure}", err=True)
+        return {}
+
+
+async def _events(bus: "BusReader", kind: Kind, resource: dict[str, Any]) -> "Sequence[Event]":
     """The last events of the resource; resources of other kinds may have the same name."""
     from arks.local.client.event_log import events_subject
 
     subject = events_subject(resource["metadata"]["namespace"], resource["metadata"]["name"])
-    found = [event async for event in store.events(subject, None) if event.data.get("kind", kind.name) == kind.name]
+    found = [event async for event in bus.events(subject, None) if event.data.get("kind", kind.name) == kind.name]
     return found[-_MAX_EVENTS:]
 
 
-def _log_tails(home: Path, resource: dict[str, Any]) -> "Sequence[LogTail]":
-    """The ends of the logs of replicas that are not ready."""
+def _log_tails(home: Home, resource: dict[str, Any]) -> "Sequence[LogTail]":
+    """The ends of the logs of replicas that are not ready; on a cluster `kubectl logs` shows them."""
+    if isinstance(home, ClusterHome):
+        return ()
     from arks.local.files.engine_logs import engine_logs
     from arks.local.files.logs import last_lines
     from arks.local.render.describe import LogTail

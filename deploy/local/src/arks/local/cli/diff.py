@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from arks.local.cli.connection import connected
+from arks.local.cli.connection import on_this_machine
 from arks.local.cli.failure import Exit
 from arks.local.cli.manifest_files import read_resources
-from arks.local.cli.options import NO_HOME, FilesOption, HomeOption, NamespaceOption
+from arks.local.cli.options import NO_HOME, NO_NAMESPACE, FilesOption, LocalHomeOption, NamespaceOption
 from arks.local.cli.output import print_text
 from arks.local.cli.runtime_default import with_fitting_runtime
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from arks.contracts.resources import Resource
 
 
-def diff(files: FilesOption = None, namespace: NamespaceOption = "default", home: HomeOption = NO_HOME) -> None:
+def diff(files: FilesOption = None, namespace: NamespaceOption = NO_NAMESPACE, home: LocalHomeOption = NO_HOME) -> None:
     """Show what apply would change. The exit code is 1 if there are differences, like kubectl's.
 
     \b
@@ -34,7 +34,7 @@ def diff(files: FilesOption = None, namespace: NamespaceOption = "default", home
 async def _diffs(home: Path, resources: "Sequence[Resource]") -> list[str]:
     from arks.kit.key import Key
 
-    async with connected(home) as store:
+    async with on_this_machine(home) as store:
         return [
             unified(
                 f"{resource.singular}/{resource.name}",

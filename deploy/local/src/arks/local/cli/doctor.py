@@ -9,7 +9,7 @@ import typer
 from arks.local.cli.command_path import command_path_note
 from arks.local.cli.failure import Exit, Failure
 from arks.local.cli.machine_facts import free_disk_bytes
-from arks.local.cli.options import NO_HOME, HomeOption, OutputOption
+from arks.local.cli.options import NO_HOME, LocalHomeOption, OutputOption
 from arks.local.cli.output import print_data, print_text
 from arks.local.cli.reading import read
 from arks.local.files.paths import Paths
@@ -22,7 +22,7 @@ _HUB = "https://huggingface.co"
 _HUB_SECONDS = 3.0
 
 
-def doctor(output: OutputOption = None, home: HomeOption = NO_HOME) -> None:
+def doctor(output: OutputOption = None, home: LocalHomeOption = NO_HOME) -> None:
     """Check this machine and what runs on it. The exit code is 1 with a problem (✗), 0 with warnings (!).
 
     \b

@@ -2,13 +2,13 @@
 
 import time
 
-from arks.local.cli.options import NO_HOME, HomeOption
+from arks.local.cli.options import NO_HOME, LocalHomeOption
 from arks.local.cli.output import print_text
 from arks.local.files.paths import Paths
 from arks.local.files.state_file import state_if_running
 
 
-def down(home: HomeOption = NO_HOME) -> None:
+def down(home: LocalHomeOption = NO_HOME) -> None:
     """Stop Arks. Running requests get 1.2 s to finish; data is kept."""
     from arks.local.client.supervisor_process import stop
 

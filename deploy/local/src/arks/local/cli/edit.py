@@ -8,9 +8,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from arks.local.cli.connection import connected
+from arks.local.cli.connection import on_this_machine
 from arks.local.cli.failure import Exit, fail
-from arks.local.cli.options import NO_HOME, HomeOption, NamespaceOption, TargetsArgument
+from arks.local.cli.options import NO_HOME, NO_NAMESPACE, LocalHomeOption, NamespaceOption, TargetsArgument
 from arks.local.cli.output import print_text
 from arks.local.cli.reading import read
 from arks.local.cli.targets import select, targets
@@ -19,7 +19,9 @@ from arks.local.render.kinds import SECRET
 _SERVER_FIELDS = ("creationTimestamp", "deletionTimestamp", "finalizers", "generation", "resourceVersion", "uid")
 
 
-def edit(resources: TargetsArgument, namespace: NamespaceOption = "default", home: HomeOption = NO_HOME) -> None:
+def edit(
+    resources: TargetsArgument, namespace: NamespaceOption = NO_NAMESPACE, home: LocalHomeOption = NO_HOME
+) -> None:
     """Change a resource in an editor ($KUBE_EDITOR, $EDITOR or vi). What is invalid is not applied, and not lost.
 
     \b
@@ -72,7 +74,7 @@ def _apply(home: Path, text: str, file: Path, namespace: str) -> None:
         )
 
     async def apply() -> None:
-        async with connected(home) as store:
+        async with on_this_machine(home) as store:
             resource = manifests.resources[0]
             print_text(f"{resource.singular}/{resource.name} {await store.apply(resource)}")
 

@@ -8,7 +8,7 @@ import typer
 
 from arks.local.cli.connection import running_state
 from arks.local.cli.key_file import read_key
-from arks.local.cli.options import NO_HOME, HomeOption
+from arks.local.cli.options import NO_HOME, LocalHomeOption
 from arks.local.cli.output import print_text
 from arks.local.files.paths import Paths
 from arks.local.plan.addresses import GATEWAY, gateway_url
@@ -18,7 +18,7 @@ def env(
     key_file: Annotated[
         Path | None, typer.Option("--key-file", help="File with the API key; default: the demo's.", dir_okay=False)
     ] = None,
-    home: HomeOption = NO_HOME,
+    home: LocalHomeOption = NO_HOME,
 ) -> None:
     """Print OPENAI_BASE_URL and OPENAI_API_KEY for a shell. The key is printed in full: it is meant to be evaluated.
 

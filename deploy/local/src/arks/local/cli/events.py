@@ -5,14 +5,22 @@ import shutil
 import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from arks.local.cli.connection import connected
+from arks.local.cli.connection import on_bus
 from arks.local.cli.failure import Exit, fail
-from arks.local.cli.options import NO_HOME, AllNamespacesOption, HomeOption, NamespaceOption, Output, OutputOption
+from arks.local.cli.home import Home
+from arks.local.cli.options import (
+    NO_HOME,
+    NO_NAMESPACE,
+    AllNamespacesOption,
+    HomeOption,
+    NamespaceOption,
+    Output,
+    OutputOption,
+)
 from arks.local.cli.output import print_text
 from arks.local.cli.targets import targets
 from arks.local.cli.times import parse_since
@@ -41,7 +49,7 @@ def events(
     name: Annotated[str | None, typer.Option("--name", help="Only events of this resource.")] = None,
     warnings: Annotated[bool, typer.Option("--warnings", help="Only failures, rejections and exits.")] = False,
     since: Annotated[str, typer.Option("--since", help="Oldest event: 90s, 15m, 2h, 7d, or a date.")] = "1h",
-    namespace: NamespaceOption = "default",
+    namespace: NamespaceOption = NO_NAMESPACE,
     all_namespaces: AllNamespacesOption = False,
     output: OutputOption = None,
     home: HomeOption = NO_HOME,
@@ -76,15 +84,15 @@ class _Wishes:
 
 
 async def _events(
-    home: Path, subject: tuple[str | None, str | None, str | None], start: datetime, wishes: _Wishes
+    home: Home, subject: tuple[str | None, str | None, str | None], start: datetime, wishes: _Wishes
 ) -> None:
     """`subject`: namespace, name and kind; None: any."""
     from arks.local.client.event_log import events_subject
     from arks.local.render.events import header, line, to_json_line, to_yaml_document
 
     namespaces, width, count = subject[0] is None, _width(), 0
-    async with connected(home) as store:
-        async for event in store.events(events_subject(*subject), start, follow=wishes.follow):
+    async with on_bus(home) as bus:
+        async for event in bus.events(events_subject(*subject), start, follow=wishes.follow):
             if wishes.warnings and event.type.partition(".")[2] not in _WARNING_VERBS:
                 continue
             if wishes.output is not None:

@@ -3,14 +3,15 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from arks.local.cli.failure import Exit, fail
+from arks.local.cli.home import Home
 from arks.local.cli.options import (
     NO_HOME,
+    NO_NAMESPACE,
     AllNamespacesOption,
     HomeOption,
     NamespaceOption,
@@ -37,7 +38,7 @@ _SORT_HELP = "Sort by a column (age, left) or a path (.spec.model)."
 
 def get(
     resources: TargetsArgument,
-    namespace: NamespaceOption = "default",
+    namespace: NamespaceOption = NO_NAMESPACE,
     all_namespaces: AllNamespacesOption = False,
     selector: SelectorOption = None,
     sort_by: Annotated[str | None, typer.Option("--sort-by", help=_SORT_HELP)] = None,
@@ -123,7 +124,7 @@ def _print(
             print_text(resources.tables(listings, datetime.now(UTC), wide=wide, namespaces=namespaces, headers=headers))
 
 
-async def _watch(home: Path, target: Target, namespace: str | None, output: GetOutput | None) -> None:
+async def _watch(home: Home, target: Target, namespace: str | None, output: GetOutput | None) -> None:
     """Print each change. Column widths are those of each moment: a longer name later moves its own line only."""
     from arks.local.cli.connection import connected
     from arks.local.render.resources import qualified, tables

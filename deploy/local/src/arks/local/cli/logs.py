@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from arks.local.cli.failure import Failure, fail
-from arks.local.cli.options import NO_HOME, HomeOption, NamespaceOption
+from arks.local.cli.options import NO_HOME, NO_NAMESPACE, LocalHomeOption, NamespaceOption
 from arks.local.cli.output import print_text
 from arks.local.cli.times import parse_since
 from arks.local.files.paths import Paths
@@ -29,8 +29,8 @@ def logs(
     since: Annotated[str | None, typer.Option("--since", help="Only newer lines: 90s, 15m, 2h, or a date.")] = None,
     replica: Annotated[str | None, typer.Option("--replica", help="Only this replica of an application.")] = None,
     previous: Annotated[bool, typer.Option("--previous", help="Log of the previous run.")] = False,
-    namespace: NamespaceOption = "default",
-    home: HomeOption = NO_HOME,
+    namespace: NamespaceOption = NO_NAMESPACE,
+    home: LocalHomeOption = NO_HOME,
 ) -> None:
     """Print the log of a service or of an application's replicas.
 

@@ -5,6 +5,7 @@ import sys
 
 from arks.local.cli.catalog import is_root_help, root_help
 from arks.local.cli.failure import Exit, Failure
+from arks.local.cli.home import CURRENT
 
 
 def main() -> None:
@@ -20,6 +21,13 @@ def main() -> None:
     except KeyboardInterrupt:
         code = 130
     sys.exit(code)
+
+
+def kubectl() -> None:
+    """`kubectl arks`: the command on the cluster of kubectl's current context, or of --context."""
+    context, rest = _context_first(sys.argv[1:])
+    sys.argv[1:] = rest if is_root_help(rest) else [*(context or ["--context", CURRENT]), *rest]
+    main()
 
 
 def _run(arguments: list[str]) -> int:
@@ -76,7 +84,26 @@ def _kubectl_spelling(arguments: list[str]) -> list[str]:
     spelled = [(spellings | dry_runs).get(argument, argument) for argument in arguments]
     if spelled[:1] == ["help"]:
         spelled = [*spelled[1:], "--help"]
-    return [argument for argument in spelled if argument]
+    context, rest = _context_first([argument for argument in spelled if argument])
+    return [*context, *rest]
+
+
+def _context_first(arguments: list[str]) -> tuple[list[str], list[str]]:
+    """`--context NAME`, which kubectl accepts anywhere, apart from the other arguments."""
+    context: list[str] = []
+    rest: list[str] = []
+    for position, argument in enumerate(arguments):
+        if argument == "--":
+            return context, rest + arguments[position:]
+        if (
+            argument.startswith("--context=")
+            or argument == "--context"
+            or arguments[position - 1 : position] == ["--context"]
+        ):
+            context.append(argument)
+        else:
+            rest.append(argument)
+    return context, rest
 
 
 def _failure(error: BaseException) -> Failure:

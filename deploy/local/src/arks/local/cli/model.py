@@ -6,10 +6,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from arks.local.cli.connection import connected
+from arks.local.cli.connection import on_this_machine
 from arks.local.cli.failure import Exit, Failure
 from arks.local.cli.invalid import fail_invalid
-from arks.local.cli.options import NO_HOME, AllNamespacesOption, HomeOption, NamespaceOption, OutputOption
+from arks.local.cli.options import (
+    NO_HOME,
+    NO_NAMESPACE,
+    AllNamespacesOption,
+    LocalHomeOption,
+    NamespaceOption,
+    OutputOption,
+)
 from arks.local.cli.output import print_data, print_text
 from arks.local.cli.reading import read
 from arks.local.cli.waiting import Awaited, wait_ready
@@ -44,8 +51,8 @@ def add(
     endpoint: Annotated[str | None, typer.Option("--endpoint", help="URL of another hub or store.")] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Wait until the model is ready.")] = False,
     timeout: Annotated[float, typer.Option("--timeout", help="Seconds to wait.")] = 1800.0,
-    namespace: NamespaceOption = "default",
-    home: HomeOption = NO_HOME,
+    namespace: NamespaceOption = NO_NAMESPACE,
+    home: LocalHomeOption = NO_HOME,
 ) -> None:
     """Add a model; model-manager downloads it.
 
@@ -71,10 +78,10 @@ def add(
 
 @app.command("ls")
 def list_models(
-    namespace: NamespaceOption = "default",
+    namespace: NamespaceOption = NO_NAMESPACE,
     all_namespaces: AllNamespacesOption = False,
     output: OutputOption = None,
-    home: HomeOption = NO_HOME,
+    home: LocalHomeOption = NO_HOME,
 ) -> None:
     """List models: source, state, size, path, and the applications that use them."""
     from arks.local.render.models import models_table
@@ -94,8 +101,8 @@ def verify(
     names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Models; default: all.")] = None,
     repair: Annotated[bool, typer.Option("--repair", help="Fetch damaged files again.")] = False,
     timeout: Annotated[float, typer.Option("--timeout", help="Seconds to wait for a repair.")] = 1800.0,
-    namespace: NamespaceOption = "default",
-    home: HomeOption = NO_HOME,
+    namespace: NamespaceOption = NO_NAMESPACE,
+    home: LocalHomeOption = NO_HOME,
 ) -> None:
     """Hash files again and compare them with what was recorded at their download.
 
@@ -119,8 +126,8 @@ def import_model(
     name: Annotated[str | None, typer.Option("--name", help="Name of the model; default is made from FILE.")] = None,
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until the model is ready.")] = True,
     timeout: Annotated[float, typer.Option("--timeout", help="Seconds to wait.")] = 60.0,
-    namespace: NamespaceOption = "default",
-    home: HomeOption = NO_HOME,
+    namespace: NamespaceOption = NO_NAMESPACE,
+    home: LocalHomeOption = NO_HOME,
 ) -> None:
     """Copy a GGUF file into Arks' own storage as a model. `arks model add FILE` uses it in place instead.
 
@@ -149,5 +156,5 @@ async def _apply(home: Path, manifest: Manifest) -> "Applied":
         parsed = ArksModel.from_dict(manifest)
     except ValidationError as error:
         fail_invalid(error, ArksModel, "check the source, or give another --name")
-    async with connected(home) as store:
+    async with on_this_machine(home) as store:
         return await store.apply(parsed)

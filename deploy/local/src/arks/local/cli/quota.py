@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from arks.local.cli.options import NO_HOME, AllNamespacesOption, HomeOption, NamespaceOption, OutputOption
+from arks.local.cli.options import NO_HOME, NO_NAMESPACE, AllNamespacesOption, HomeOption, NamespaceOption, OutputOption
 from arks.local.cli.output import print_data, print_text
 from arks.local.cli.reading import read
 from arks.local.cli.targets import select
@@ -14,7 +14,7 @@ from arks.local.render.kinds import QUOTA
 
 def quota(
     names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Only these.")] = None,
-    namespace: NamespaceOption = "default",
+    namespace: NamespaceOption = NO_NAMESPACE,
     all_namespaces: AllNamespacesOption = False,
     output: OutputOption = None,
     home: HomeOption = NO_HOME,

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from arks.local.client.store import Store
+    from arks.local.client.bus_reader import BusReader
     from arks.local.render.top import Row
 
 _FIRST_LOAD_SECONDS = 3.0
@@ -16,7 +16,7 @@ _POLL_SECONDS = 0.05
 
 
 @contextlib.asynccontextmanager
-async def replica_rows(store: "Store", namespace: str | None) -> "AsyncIterator[Callable[[], list[Row]]]":
+async def replica_rows(bus: "BusReader", namespace: str | None) -> "AsyncIterator[Callable[[], list[Row]]]":
     """A function that returns the current rows of all replicas in a namespace (None: in all)."""
     from arks.contracts.subjects import Facts
     from arks.events.v1.facts_pb2 import EndpointFact, ReplicasFact
@@ -24,10 +24,10 @@ async def replica_rows(store: "Store", namespace: str | None) -> "AsyncIterator[
     from arks.local.render.top import rows
 
     loads: dict[tuple[str, str], LoadReport] = {}
-    await store.collect_load(loads)
+    await bus.collect_load(loads)
     async with (
-        store.watched_facts(Facts.REPLICAS, ReplicasFact) as replicas,
-        store.watched_facts(Facts.ENDPOINTS, EndpointFact) as endpoints,
+        bus.watched_facts(Facts.REPLICAS, ReplicasFact) as replicas,
+        bus.watched_facts(Facts.ENDPOINTS, EndpointFact) as endpoints,
     ):
 
         def current() -> "list[Row]":

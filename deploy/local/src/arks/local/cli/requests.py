@@ -6,8 +6,16 @@ from typing import Annotated
 
 import typer
 
-from arks.local.cli.connection import connected
-from arks.local.cli.options import NO_HOME, AllNamespacesOption, HomeOption, NamespaceOption, Output, OutputOption
+from arks.local.cli.connection import on_bus
+from arks.local.cli.options import (
+    NO_HOME,
+    NO_NAMESPACE,
+    AllNamespacesOption,
+    HomeOption,
+    NamespaceOption,
+    Output,
+    OutputOption,
+)
 from arks.local.cli.output import print_text
 from arks.local.cli.times import parse_since
 
@@ -18,7 +26,7 @@ def requests(
     token: Annotated[str | None, typer.Option("--token", help="Only of this ArksToken.")] = None,
     errors: Annotated[bool, typer.Option("--errors", help="Only with a status of 400 or more.")] = False,
     since: Annotated[str, typer.Option("--since", help="Oldest request: 90s, 15m, 2h, or a date.")] = "15m",
-    namespace: NamespaceOption = "default",
+    namespace: NamespaceOption = NO_NAMESPACE,
     all_namespaces: AllNamespacesOption = False,
     output: OutputOption = None,
     home: HomeOption = NO_HOME,
@@ -42,8 +50,8 @@ def requests(
 
     async def show(start: datetime, where: str | None) -> int:
         count = 0
-        async with connected(home) as store:
-            async for request in store.requests(where, start, follow=follow):
+        async with on_bus(home) as bus:
+            async for request in bus.requests(where, start, follow=follow):
                 if not wanted(request):
                     continue
                 if output is not None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from arks.local.cli.changing import change_spec
 from arks.local.cli.failure import Exit, fail
-from arks.local.cli.options import NO_HOME, HomeOption, NamespaceOption, TargetsArgument
+from arks.local.cli.options import NO_HOME, NO_NAMESPACE, LocalHomeOption, NamespaceOption, TargetsArgument
 from arks.local.cli.output import print_text
 from arks.local.cli.targets import targets
 from arks.local.render.kinds import APPLICATION
@@ -15,7 +15,9 @@ _VARIABLE = "ARKS_RESTARTED_AT"
 """In the engines' environment: another value is another spec, so that replicas are replaced like after any change."""
 
 
-def restart(resources: TargetsArgument, namespace: NamespaceOption = "default", home: HomeOption = NO_HOME) -> None:
+def restart(
+    resources: TargetsArgument, namespace: NamespaceOption = NO_NAMESPACE, home: LocalHomeOption = NO_HOME
+) -> None:
     """Replace the engines of an application, one after the other. Requests in flight finish first.
 
     \b

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from arks.local.cli.connection import connected, running_state
+from arks.local.cli.connection import on_this_machine, running_state
 from arks.local.cli.failure import Exit, Failure, fail
 from arks.local.cli.first_answer import wait_for_answer
 from arks.local.cli.invalid import fail_invalid
-from arks.local.cli.options import NO_HOME, HomeOption
+from arks.local.cli.options import NO_HOME, LocalHomeOption
 from arks.local.cli.output import print_text
 from arks.local.cli.waiting import Awaited, wait_ready
 from arks.local.files import credentials
@@ -42,7 +42,7 @@ def run(
     ] = None,
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait for the first answer.")] = True,
     timeout: Annotated[float, typer.Option("--timeout", help="Seconds to wait.")] = 3600.0,
-    home: HomeOption = NO_HOME,
+    home: LocalHomeOption = NO_HOME,
 ) -> None:
     """Download and serve a model, and let the demo's API key use it.
 
@@ -128,7 +128,7 @@ async def _apply(paths: Paths, manifests: list[serve.Manifest]) -> None:
     from arks.contracts.resources import KINDS
     from arks.kit.key import Key
 
-    async with connected(paths.home) as store:
+    async with on_this_machine(paths.home) as store:
         for manifest in manifests:
             resource = KINDS[manifest["kind"]]
             try:

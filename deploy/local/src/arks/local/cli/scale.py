@@ -7,7 +7,7 @@ import typer
 
 from arks.local.cli.changing import change_spec
 from arks.local.cli.failure import Exit, fail
-from arks.local.cli.options import NO_HOME, HomeOption, NamespaceOption, TargetsArgument
+from arks.local.cli.options import NO_HOME, NO_NAMESPACE, LocalHomeOption, NamespaceOption, TargetsArgument
 from arks.local.cli.output import print_text
 from arks.local.cli.targets import targets
 from arks.local.cli.waiting import Awaited, wait_ready
@@ -19,8 +19,8 @@ def scale(
     replicas: Annotated[int | None, typer.Option("--replicas", min=0, help="Number of replicas.")] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Wait until a replica is ready.")] = False,
     timeout: Annotated[float, typer.Option("--timeout", help="Seconds to wait.")] = 300.0,
-    namespace: NamespaceOption = "default",
-    home: HomeOption = NO_HOME,
+    namespace: NamespaceOption = NO_NAMESPACE,
+    home: LocalHomeOption = NO_HOME,
 ) -> None:
     """Set the number of replicas of an application; 0 stops its engines.
 

@@ -8,7 +8,7 @@ import typer
 from arks.local.cli.connection import not_running
 from arks.local.cli.failure import Exit, Failure
 from arks.local.cli.machine_facts import free_disk_bytes
-from arks.local.cli.options import NO_HOME, HomeOption, OutputOption
+from arks.local.cli.options import NO_HOME, LocalHomeOption, OutputOption
 from arks.local.cli.output import print_data, print_text
 from arks.local.cli.reading import read
 from arks.local.files.paths import Paths
@@ -21,7 +21,7 @@ from arks.local.render.status import View, as_data, as_text
 def status(
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Also list the services.")] = False,
     output: OutputOption = None,
-    home: HomeOption = NO_HOME,
+    home: LocalHomeOption = NO_HOME,
 ) -> None:
     """Show whether Arks is up, its URLs and any problems. The exit code is 1 if something is wrong.
 

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from arks.local.cli.changing import change_spec
-from arks.local.cli.connection import connected, running_state
+from arks.local.cli.connection import cluster_of, connected, running_state
 from arks.local.cli.failure import Exit, fail
+from arks.local.cli.home import ClusterHome, Home
 from arks.local.cli.invalid import fail_invalid
-from arks.local.cli.options import NO_HOME, AllNamespacesOption, HomeOption, NamespaceOption, OutputOption
+from arks.local.cli.options import NO_HOME, NO_NAMESPACE, AllNamespacesOption, HomeOption, NamespaceOption, OutputOption
 from arks.local.cli.output import print_data, print_text
 from arks.local.cli.reading import read
 from arks.local.cli.targets import select
@@ -38,7 +39,7 @@ def group() -> None:
 
 @app.command("list")
 def list_tokens(
-    namespace: NamespaceOption = "default",
+    namespace: NamespaceOption = NO_NAMESPACE,
     all_namespaces: AllNamespacesOption = False,
     output: OutputOption = None,
     home: HomeOption = NO_HOME,
@@ -52,7 +53,7 @@ def list_tokens(
 @app.command()
 def show(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the token.")],
-    namespace: NamespaceOption = "default",
+    namespace: NamespaceOption = NO_NAMESPACE,
     output: OutputOption = None,
     home: HomeOption = NO_HOME,
 ) -> None:
@@ -83,7 +84,7 @@ def create(
     quota: Annotated[str | None, typer.Option("--quota", help="ArksQuota to charge.")] = None,
     expires: Annotated[str | None, typer.Option("--expires", help="After 12h or 90d, or at a date.")] = None,
     key_file: Annotated[Path | None, typer.Option("--key-file", help=_KEY_FILE_HELP)] = None,
-    namespace: NamespaceOption = "default",
+    namespace: NamespaceOption = NO_NAMESPACE,
     home: HomeOption = NO_HOME,
 ) -> None:
     """Create a random API key. It is shown once: Arks stores only its hash.
@@ -98,10 +99,8 @@ def create(
     spec: dict[str, Any] = {"qos": [_qos(endpoint, limits or [], quota) for endpoint in endpoints]}
     if expires is not None:
         spec["expiresAt"] = _timestamp(parse_until(expires, datetime.now(UTC)))
-    paths = Paths.of(home)
-    running_state(paths)
     key = new_key()
-    asyncio.run(_create(paths, Key(namespace, name), key, spec, key_file))
+    asyncio.run(_create(home, Key(namespace, name), key, spec, key_file))
     _print_key(key, key_file)
     _warn_of_missing(home, namespace, name)
 
@@ -111,7 +110,7 @@ def rotate(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the token.")],
     grace: Annotated[str, typer.Option("--grace", help="How long the old key still works: 0s, 1h, 7d.")] = "24h",
     key_file: Annotated[Path | None, typer.Option("--key-file", help=_KEY_FILE_HELP)] = None,
-    namespace: NamespaceOption = "default",
+    namespace: NamespaceOption = NO_NAMESPACE,
     home: HomeOption = NO_HOME,
 ) -> None:
     """Replace a key by a new one. The old key works for the grace period, so that clients can change.
@@ -123,11 +122,9 @@ def rotate(
     from arks.contracts.api_key import hash_key
     from arks.local.files.credentials import new_key
 
-    paths = Paths.of(home)
     lasts = parse_duration(grace)
-    running_state(paths)
     key = new_key()
-    key_hash = hash_key(paths.pepper.read_bytes().strip(), key)
+    key_hash = hash_key(asyncio.run(_pepper(home)), key)
     now = datetime.now(UTC)
     until = now + lasts
 
@@ -145,7 +142,7 @@ def rotate(
 def revoke(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the token.")],
     undo: Annotated[bool, typer.Option("--undo", help="Let the key work again.")] = False,
-    namespace: NamespaceOption = "default",
+    namespace: NamespaceOption = NO_NAMESPACE,
     home: HomeOption = NO_HOME,
 ) -> None:
     """Reject a key at once. Its usage stays; `arks delete token NAME` removes the resource.
@@ -186,7 +183,7 @@ def _print_key(key: str, key_file: Path | None) -> None:
         typer.echo("Store this key now: it will not be shown again.", err=True)
 
 
-def _warn_of_missing(home: Path, namespace: str, name: str) -> None:
+def _warn_of_missing(home: Home, namespace: str, name: str) -> None:
     from arks.local.render.references import missing_references
 
     for text in missing_references(read(home, ARKS_KINDS), {(TOKEN.name, namespace, name)}):
@@ -206,20 +203,20 @@ def _limit(text: str) -> tuple[str, str]:
     return kind, value
 
 
-async def _create(paths: Paths, name: "Key", secret: str, spec: dict[str, Any], key_file: Path | None) -> None:
+async def _create(home: Home, name: "Key", secret: str, spec: dict[str, Any], key_file: Path | None) -> None:
     from pydantic import ValidationError
 
     from arks.contracts.api_key import hash_key
     from arks.contracts.resources import ArksToken
 
-    token_hash = hash_key(paths.pepper.read_bytes().strip(), secret)
+    token_hash = hash_key(await _pepper(home), secret)
     metadata = {"name": name.name, "namespace": name.namespace}
     data = {"apiVersion": "arks.ai/v1", "kind": "ArksToken", "metadata": metadata}
     try:
         token = ArksToken.from_dict(data | {"spec": spec | {"tokenHash": token_hash}})
     except ValidationError as error:
         fail_invalid(error, ArksToken, "nothing was created; see `arks token create --help`")
-    async with connected(paths.home) as store:
+    async with connected(home) as store:
         if await store.read(ArksToken, name) is not None:
             fail(
                 f"ArksToken {name} exists already",
@@ -229,6 +226,16 @@ async def _create(paths: Paths, name: "Key", secret: str, spec: dict[str, Any], 
             _write_key(key_file, secret)
         await store.apply(token)
     typer.echo(f"arkstoken/{name.name} created", err=True)
+
+
+async def _pepper(home: Home) -> bytes:
+    """What the hashes of keys are made with. Raises Failure."""
+    if isinstance(home, ClusterHome):
+        async with cluster_of(home) as cluster:
+            return (await cluster.secret("pepper")).encode()
+    paths = Paths.of(home)
+    running_state(paths)
+    return paths.pepper.read_bytes().strip()
 
 
 def _write_key(file: Path, key: str) -> None:

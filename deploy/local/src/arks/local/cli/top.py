@@ -3,13 +3,21 @@
 import asyncio
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from arks.local.cli.connection import connected
-from arks.local.cli.options import NO_HOME, AllNamespacesOption, HomeOption, NamespaceOption, Output, OutputOption
+from arks.local.cli.connection import on_bus
+from arks.local.cli.home import Home
+from arks.local.cli.options import (
+    NO_HOME,
+    NO_NAMESPACE,
+    AllNamespacesOption,
+    HomeOption,
+    NamespaceOption,
+    Output,
+    OutputOption,
+)
 from arks.local.cli.output import print_data, print_text
 from arks.local.cli.replica_rows import replica_rows, wait_for_load
 
@@ -17,7 +25,7 @@ _REFRESH_SECONDS = 0.5
 
 
 def top(
-    namespace: NamespaceOption = "default",
+    namespace: NamespaceOption = NO_NAMESPACE,
     all_namespaces: AllNamespacesOption = False,
     once: Annotated[bool, typer.Option("--once", help="Print one table and exit.")] = False,
     output: OutputOption = None,
@@ -36,10 +44,10 @@ def top(
     asyncio.run(_top(home, None if all_namespaces else namespace, output, live))
 
 
-async def _top(home: Path, namespace: str | None, output: Output | None, live: bool) -> None:
+async def _top(home: Home, namespace: str | None, output: Output | None, live: bool) -> None:
     from arks.local.render.top import as_data, as_text
 
-    async with connected(home) as store, replica_rows(store, namespace) as rows:
+    async with on_bus(home) as bus, replica_rows(bus, namespace) as rows:
         if live:
             await _show(lambda: as_text(rows()))
             return

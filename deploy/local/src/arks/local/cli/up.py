@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from arks.local.cli.failure import fail
-from arks.local.cli.options import NO_HOME, HomeOption
+from arks.local.cli.options import NO_HOME, LocalHomeOption
 from arks.local.files.paths import Paths
 from arks.local.files.state_file import state_if_running
 
@@ -26,7 +26,7 @@ def up(
     show_key: Annotated[bool, typer.Option("--show-key", help="Print the whole API key of the demo.")] = False,
     link: Annotated[bool, typer.Option("--link", help="Link `arks` into ~/.local/bin if that is on the PATH.")] = False,
     timeout: Annotated[float, typer.Option("--timeout", help=_TIMEOUT_HELP)] = _UP_SECONDS,
-    home: HomeOption = NO_HOME,
+    home: LocalHomeOption = NO_HOME,
 ) -> None:
     """Start Arks and wait until the demo model answers. Safe to repeat: running programs are not restarted, and
     what you changed in the demo stays.

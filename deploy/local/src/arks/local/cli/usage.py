@@ -9,6 +9,7 @@ import typer
 
 from arks.local.cli.connection import running_state
 from arks.local.cli.failure import Exit, fail
+from arks.local.cli.home import ClusterHome, Home
 from arks.local.cli.options import NO_HOME, AllNamespacesOption, HomeOption, OutputOption
 from arks.local.cli.output import print_data, print_text
 from arks.local.cli.reading import read
@@ -100,7 +101,7 @@ def _day(text: str | None, today: date) -> str | None:
         fail(f"{text!r} is not a day", "write it as 2026-10-01, or 7d for the last seven days", Exit.USAGE)
 
 
-def _check_names(home: Path, filters: dict[str, str | None]) -> None:
+def _check_names(home: Home, filters: dict[str, str | None]) -> None:
     """Raises Failure for a filter that names nothing: zero usage would look like no spending."""
     kinds: dict[str, Kind] = {"token": TOKEN, "endpoint": ENDPOINT, "quota": QUOTA}
     found = read(home, list(kinds.values()))
@@ -118,10 +119,24 @@ def _check_names(home: Path, filters: dict[str, str | None]) -> None:
             fail(f"there is no {filter_name} {value!r}, and nothing was ever charged to it", hint)
 
 
-def query(home: Path, parameters: dict[str, str]) -> dict[str, Any]:
+def query(home: Home, parameters: dict[str, str]) -> dict[str, Any]:
     """Query token-quota's API. Raises Failure."""
-    import http.client
     from urllib.parse import urlencode
+
+    path = f"/v1/usage?{urlencode(parameters)}"
+    try:
+        status, text = _of_cluster(home, path) if isinstance(home, ClusterHome) else _of_machine(home, path)
+    except (OSError, TimeoutError) as error:
+        fail(f"token-quota does not answer: {str(error) or type(error).__name__}", "see `arks status`")
+    if status != 200:
+        fail(f"token-quota answered {status}: {text.strip()[:200]}", "see `arks logs token-quota`")
+    data: dict[str, Any] = json.loads(text)
+    return data
+
+
+def _of_machine(home: Path, path: str) -> tuple[int, str]:
+    """Status and body. Raises OSError."""
+    import http.client
 
     from arks.local.client.unix_http import UnixConnection
 
@@ -129,14 +144,35 @@ def query(home: Path, parameters: dict[str, str]) -> dict[str, Any]:
     running_state(paths)
     connection = UnixConnection(paths.token_quota_socket, _TIMEOUT_SECONDS)
     try:
-        connection.request("GET", f"/v1/usage?{urlencode(parameters)}")
+        connection.request("GET", path)
         answer = connection.getresponse()
-        text = answer.read().decode(errors="replace")
-    except (OSError, http.client.HTTPException) as error:
-        fail(f"token-quota does not answer: {str(error) or type(error).__name__}", "see `arks status`")
+        return answer.status, answer.read().decode(errors="replace")
+    except http.client.HTTPException as error:
+        raise OSError(str(error) or type(error).__name__) from error
     finally:
         connection.close()
-    if answer.status != 200:
-        fail(f"token-quota answered {answer.status}: {text.strip()[:200]}", "see `arks logs token-quota`")
-    data: dict[str, Any] = json.loads(text)
-    return data
+
+
+def _of_cluster(home: ClusterHome, path: str) -> tuple[int, str]:
+    """As `_of_machine`, with the operator's token."""
+    import asyncio
+
+    import aiohttp
+
+    from arks.local.cli.connection import cluster_of
+
+    async def queried() -> tuple[int, str]:
+        async with cluster_of(home) as cluster:
+            headers = {"Authorization": f"Bearer {await cluster.secret('operator-token')}"}
+            timeout = aiohttp.ClientTimeout(total=_TIMEOUT_SECONDS)
+            async with (
+                cluster.forwarded("token-quota", "api") as port,
+                aiohttp.ClientSession(timeout=timeout) as client,
+                client.get(f"http://127.0.0.1:{port}{path}", headers=headers) as answer,
+            ):
+                return answer.status, await answer.text()
+
+    try:
+        return asyncio.run(queried())
+    except aiohttp.ClientError as error:
+        raise OSError(str(error) or type(error).__name__) from error

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from arks.local.cli.options import NO_HOME, HomeOption, NamespaceOption, TargetsArgument
+from arks.local.cli.options import NO_HOME, NO_NAMESPACE, HomeOption, NamespaceOption, TargetsArgument
 from arks.local.cli.output import print_text
 from arks.local.cli.reading import read
 from arks.local.cli.targets import Target, select, targets
@@ -22,7 +22,7 @@ def wait(
     resources: TargetsArgument,
     condition: Annotated[For, typer.Option("--for", help="What to wait for.")] = For.READY,
     timeout: Annotated[float, typer.Option("--timeout", help="Seconds to wait.")] = 300.0,
-    namespace: NamespaceOption = "default",
+    namespace: NamespaceOption = NO_NAMESPACE,
     home: HomeOption = NO_HOME,
 ) -> None:
     """Wait until resources are ready, or deleted. Shows the progress of downloads.

@@ -3,10 +3,10 @@
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from arks.local.cli.failure import Exit, fail
+from arks.local.cli.home import Home
 from arks.local.cli.progress import progress
 from arks.local.cli.reading import read
 from arks.local.render.health import has_failed, is_ready, see_describe, why
@@ -36,7 +36,7 @@ class Awaited:
         return next((item for item in found if (item["metadata"]["namespace"], item["metadata"]["name"]) == key), None)
 
 
-def wait_ready(home: Path, awaited: Sequence[Awaited], seconds: float) -> None:
+def wait_ready(home: Home, awaited: Sequence[Awaited], seconds: float) -> None:
     """Return when all are ready. Raises Failure if that takes too long, or if something stays failed."""
     began, failed_since = time.monotonic(), float("inf")
     with progress(began) as steps:
@@ -77,7 +77,7 @@ def _fail(items: Sequence[Awaited], resources: Resources, what: str, code: Exit)
     fail("\n".join(lines), see_describe(first.kind, first.namespace, first.name), code)
 
 
-def wait_deleted(home: Path, awaited: Sequence[Awaited], seconds: float) -> None:
+def wait_deleted(home: Home, awaited: Sequence[Awaited], seconds: float) -> None:
     """Return when none exists. Raises Failure if that takes too long."""
     began = time.monotonic()
     while True:

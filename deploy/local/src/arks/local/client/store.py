@@ -7,43 +7,31 @@ import asyncio
 import base64
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from datetime import datetime
 from typing import Any, TypeVar
 
-from google.protobuf.message import Message
 from prometheus_client import CollectorRegistry
 
-from arks.contracts import subjects
 from arks.contracts.api_key import hash_key
 from arks.contracts.resources import ArksToken, Resource, Secret
-from arks.events.v1.load_pb2 import LoadReport
 from arks.kit.bus import Bus
-from arks.kit.errors import Invalid, Unavailable
-from arks.kit.facts import FactReader
+from arks.kit.errors import Invalid
 from arks.kit.key import Key
 from arks.kit.resources import Applied, LocalResources
 from arks.kit.secrets import LocalSecrets
 from arks.kit.settings import Settings
 from arks.kit.tasks import cancel
-from arks.local.client.event_log import read_events
-from arks.local.client.request_log import read_requests
+from arks.local.client.bus_reader import BusReader, started, synced
 from arks.local.files.paths import Paths
 from arks.local.plan.addresses import HOST
-from arks.local.render.events import Event
-from arks.local.render.requests import Request
 
-M = TypeVar("M", bound=Message)
 R = TypeVar("R", bound=Resource)
 
-ANSWER_SECONDS = 10.0
-"""Timeout of a query. NATS answers in milliseconds, unless it restarts at this moment."""
 
-
-class Store:
+class Store(BusReader):
     """A connection to a running Arks, created by `connect`."""
 
     def __init__(self, bus: Bus, paths: Paths) -> None:
-        self._bus = bus
+        super().__init__(bus)
         self._paths = paths
         self._secrets = LocalSecrets(paths.secrets)
 
@@ -100,7 +88,7 @@ class Store:
         resources = LocalResources(self._bus, kind)
         run = asyncio.create_task(resources.run())
         try:
-            await _synced(resources.cache.synced, kind.plural)
+            await synced(resources.cache.synced, kind.plural)
             yield resources
         finally:
             await cancel(run)
@@ -125,36 +113,6 @@ class Store:
         except Invalid:
             return None
 
-    # --- facts, load reports, events
-
-    @asynccontextmanager
-    async def watched_facts(self, bucket: subjects.Facts, message: type[M]) -> AsyncIterator[FactReader[M]]:
-        """A reader whose cache holds all facts of the bucket and follows their changes. Raises Unavailable."""
-        reader = FactReader(self._bus, bucket, message)
-        run = asyncio.create_task(reader.run())
-        try:
-            await _synced(reader.cache.synced, bucket.value)
-            yield reader
-        finally:
-            await cancel(run)
-
-    async def collect_load(self, loads: dict[tuple[str, str], LoadReport]) -> None:
-        """Keep the newest report of each application in `loads`, by namespace and application."""
-
-        def store(payload: bytes) -> None:
-            report = LoadReport.FromString(payload)
-            loads[report.namespace, report.application] = report
-
-        await self._bus.subscribe(subjects.LOAD_SUBJECTS, store)
-
-    def events(self, subject: str, since: datetime | None, *, follow: bool = False) -> AsyncIterator[Event]:
-        """Events of the stream from `since` on, or all; with `follow` without end, else up to now."""
-        return read_events(self._bus.jetstream, subject, since, follow=follow)
-
-    def requests(self, namespace: str | None, since: datetime, *, follow: bool = False) -> AsyncIterator[Request]:
-        """Requests that ended after `since`; None: of all namespaces."""
-        return read_requests(self._bus.jetstream, namespace, since, follow=follow)
-
 
 @asynccontextmanager
 async def connect(paths: Paths, nats_port: int) -> AsyncIterator[Store]:
@@ -165,17 +123,8 @@ async def connect(paths: Paths, nats_port: int) -> AsyncIterator[Store]:
         state_dir=paths.home,
     )
     bus = Bus("cli", settings, CollectorRegistry())
-    try:
-        async with asyncio.timeout(ANSWER_SECONDS):
-            await bus.start()
-    except TimeoutError as error:
-        raise Unavailable(
-            f"NATS at port {nats_port} does not answer; see `arks status` and `arks logs nats`"
-        ) from error
-    try:
+    async with started(bus, f"NATS at port {nats_port} does not answer; see `arks status` and `arks logs nats`"):
         yield Store(bus, paths)
-    finally:
-        await bus.stop()
 
 
 def hashed(token: ArksToken, pepper: bytes) -> ArksToken:
@@ -196,11 +145,3 @@ def encoded(secret: Secret) -> dict[str, str]:
 
 def _plain(resource: Resource) -> dict[str, Any]:
     return resource.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_unset=True)
-
-
-async def _synced(synced: asyncio.Event, what: str) -> None:
-    try:
-        async with asyncio.timeout(ANSWER_SECONDS):
-            await synced.wait()
-    except TimeoutError as error:
-        raise Unavailable(f"NATS did not list {what} within {ANSWER_SECONDS:g} s; see `arks status`") from error

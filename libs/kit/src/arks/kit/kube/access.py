@@ -23,6 +23,11 @@ class Access:
     proxy: str | None = None
 
 
+async def of_context(context: str | None, kubeconfig: Path | None = None) -> Access:
+    """A person's access: a context of the kubeconfig; None: its current one. Raises Unavailable."""
+    return await _of_kubeconfig(kubeconfig, context)
+
+
 async def find(kubeconfig: Path | None = None, account_directory: Path = ACCOUNT_DIRECTORY) -> Access:
     """Use `kubeconfig` if given, else the pod's account, else the user's kubeconfig. Raises Unavailable."""
     if kubeconfig is None and (host := os.environ.get("KUBERNETES_SERVICE_HOST")):
@@ -56,7 +61,7 @@ class _Token:
         return self._header
 
 
-async def _of_kubeconfig(path: Path | None) -> Access:
+async def _of_kubeconfig(path: Path | None, context: str | None = None) -> Access:
     """Load it with kubernetes_asyncio, which supports the programs and providers that a kubeconfig may name."""
     # the import costs 0.4 s and 40 MB, and services in pods do not need it
     from kubernetes_asyncio.client import Configuration  # noqa: PLC0415
@@ -65,7 +70,8 @@ async def _of_kubeconfig(path: Path | None) -> Access:
 
     configuration = Configuration()
     try:
-        await load_kube_config(config_file=str(path) if path else None, client_configuration=configuration)
+        file = str(path) if path else None
+        await load_kube_config(config_file=file, context=context, client_configuration=configuration)
     except ConfigException as error:
         raise Unavailable(f"no API server: neither in a pod nor with a kubeconfig: {error}") from error
     tls = ssl.create_default_context(cafile=configuration.ssl_ca_cert)

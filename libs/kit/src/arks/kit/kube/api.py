@@ -81,6 +81,7 @@ class KubeApi:
         kubeconfig: Path | None = None,
         account_directory: Path = ACCOUNT_DIRECTORY,
         *,
+        access: Access | None = None,
         silence_seconds: float = SILENCE_SECONDS,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
@@ -89,7 +90,7 @@ class KubeApi:
         self._kubeconfig = kubeconfig
         self._account_directory = account_directory
         self.field_manager = field_manager
-        self._access: Access | None = None
+        self._access = access
         self._client: aiohttp.ClientSession | None = None
         self._requests = Counter(
             "arks_kube_requests", "Requests to the API server", ["verb", "resource", "status"], registry=registry
@@ -102,8 +103,9 @@ class KubeApi:
         """Those whose objects informers keep. Set it before informers are made."""
 
     async def start(self) -> None:
-        """Connect with the pod's service account, or with a kubeconfig outside of a pod. Raises Unavailable."""
-        self._access = await find(self._kubeconfig, self._account_directory)
+        """Connect with the access that was given, else with the pod's account or a kubeconfig. Raises Unavailable."""
+        if self._access is None:
+            self._access = await find(self._kubeconfig, self._account_directory)
         self._client = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=_CONNECTIONS, ssl=self._access.tls),
             cookie_jar=aiohttp.DummyCookieJar(),
@@ -204,6 +206,25 @@ class KubeApi:
         except NotFound:
             return False
         return True
+
+    async def websocket(self, path: str, query: Mapping[str, str], protocol: str) -> aiohttp.ClientWebSocketResponse:
+        """Open a WebSocket, as streams of pods are. The caller closes it. Raises as other requests do."""
+        if self._client is None or self._access is None:
+            raise Unavailable("the connection to the API server has not been started")
+        authorization = await self._access.authorization()
+        try:
+            return await self._client.ws_connect(
+                self._access.url + path,
+                params=query,
+                headers={} if authorization is None else {"Authorization": authorization},
+                protocols=(protocol,),
+                proxy=self._access.proxy,
+                max_msg_size=0,  # the server chooses
+            )
+        except aiohttp.WSServerHandshakeError as error:
+            raise error_of(error.status, {"message": error.message}, f"websocket {path}") from error
+        except (TimeoutError, aiohttp.ClientError, OSError) as error:
+            raise Unavailable(f"websocket {path}: {error or type(error).__name__}") from error
 
     async def log_tail(self, pod: Key, container: str, lines: int) -> str:
         """Return the last lines of a container's log, each after its time and a space."""
