@@ -98,7 +98,7 @@ async def close_stream(stream: aiohttp.ClientWebSocketResponse) -> None:
     await stream.close()
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(_CLOSE_SECONDS):
-            while socket is not None and socket.fileno() != -1:  # noqa: ASYNC110  # no event says so
+            while socket is not None and socket.fileno() != -1:  # noqa: ASYNC110  # there is no event for it
                 await asyncio.sleep(_POLL_SECONDS)
 
 
