@@ -43,6 +43,7 @@ ELSEWHERE = {
     *(f"nats_{what}_file" for what in ("token", "password", "credentials", "nkey", *CERTIFICATES)),
     *(f"redis_{what}_file" for what in ("password", *CERTIFICATES)),
     *("nats_user", "redis_user", "watch_namespace", "watch_namespace_selector", "otlp_endpoint", "runtime_profiles"),
+    *("horizontal_pod_autoscalers", "external_metrics_host", "external_metrics_port", "external_metrics_service"),
     *("trace_sampling_percent", "trace_follow_clients", "engine_pod_defaults"),
     *("pod_defaults", "gateway_token_file", "operator_token_file", "gateway_token_required"),
     *(

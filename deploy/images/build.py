@@ -36,7 +36,7 @@ from engines import Builder, Image, write_archive
 SERVICES = {
     "model-manager": [],
     "app-deployer": [],
-    "metrics": ["gpu"],
+    "metrics": ["gpu", "kubernetes"],
     "endpoint-router": [],
     "token-quota": ["postgresql"],
 }

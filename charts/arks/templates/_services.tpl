@@ -115,7 +115,21 @@ metrics:
   module: arks.metrics.main
   servers: [nats]
   engines: true
+  {{- if .Values.horizontalPodAutoscalers.enabled }}
+  ports: {external: 6443}
+  accepts: [{peers: {{ toJson .Values.networkPolicy.apiServer.peers }}, port: 6443}]
+  settings:
+    horizontal_pod_autoscalers: true
+    external_metrics_host: {{ .Values.network.listenAddress | quote }}
+    external_metrics_port: 6443
+    external_metrics_service: {{ $name }}-metrics
+  {{- end }}
   rules:
+    {{- if .Values.horizontalPodAutoscalers.enabled }}
+    - apiGroups: [autoscaling]
+      resources: [horizontalpodautoscalers]
+      verbs: [get, list, watch, create, patch, delete]
+    {{- end }}
     - apiGroups: [arks.ai]
       resources: [arksautoscalers]
       verbs: [get, list, watch]

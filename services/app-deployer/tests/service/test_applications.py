@@ -86,6 +86,8 @@ class Harness:
         self.workloads = FakeWorkloads()
         self.events, self.facts = FakePublisher(), FakeFacts[ReplicasFact](clock)
         self.announcer = BusAnnouncer(self.events, self.facts)
+        self.written: list[int] = []
+        """Numbers of replicas that were written into the spec."""
         self.deployer = self.restart()
 
     def restart(self) -> ApplicationController:
@@ -98,8 +100,13 @@ class Harness:
             clock=self.clock,
             grace_seconds=30.0,
             scaling=Scaling(self.scaling),
+            write_replicas=self._write_replicas,
         )
         return self.deployer
+
+    async def _write_replicas(self, key: Key, replicas: int) -> None:
+        self.written.append(replicas)
+        self.apply(replicas)
 
     def apply(self, replicas: int = 1, uid: str = "1", deleted: bool = False, **instance: Any) -> None:
         metadata: dict[str, Any] = {"name": "app", "uid": uid, "generation": 1}
@@ -315,3 +322,25 @@ async def test_the_number_of_an_autoscaler_is_carried_out_and_published(harness:
     fact = harness.facts.get(KEY)
     assert fact is not None
     assert 3 == fact.desired
+
+
+async def test_of_a_horizontal_pod_autoscaler_only_the_step_from_and_to_zero_is_taken(harness: Harness) -> None:
+    harness.apply(replicas=3)
+    harness.model()
+    for wanted in (5, 1, 0, 0, 4):
+        fact = ScalingFact(namespace="default", application="app", replicas=wanted, by_horizontal_pod_autoscaler=True)
+        harness.scaling.apply(Key("default", "chat"), fact)
+        await harness.deployer.reconcile(KEY)
+    assert [0, 1] == harness.written
+    assert [3, 3, 0, 0, 1] == [workload.application.spec.replicas for workload in harness.workloads.applied]
+
+
+async def test_the_fact_has_what_keeps_replicas_from_running(harness: Harness) -> None:
+    harness.apply(replicas=2)
+    harness.model()
+    refusal = Refusal("FailedCreate", "exceeded quota: small")
+    harness.workloads.observed = ObservedWorkload(harness.workloads.observed.replicas, refusal=refusal)
+    await harness.deployer.reconcile(KEY)
+    fact = harness.facts.get(KEY)
+    assert fact is not None
+    assert ("FailedCreate", "exceeded quota: small") == (fact.missing_reason, fact.missing_message)

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from arks.contracts.resources import ArksEndpoint
-from arks.endpoint_router.domain.http_route import EnvoyService, attachment_of, contains, http_route, is_owned_by
+from arks.endpoint_router.domain.http_route import EnvoyService, attachment_of, http_route, is_owned_by
 
 ENVOY = EnvoyService("arks-gateway", "arks-system", 80)
 GATEWAY = {"name": "arks-eg", "namespace": "arks-operator-system"}
@@ -49,21 +49,6 @@ def test_route_belongs_to_one_endpoint_not_to_a_later_one_of_the_same_name() -> 
         is_owned_by(route, later),
         is_owned_by({"metadata": {"name": "chat"}}, endpoint()),
     )
-
-
-@pytest.mark.parametrize(
-    ("found", "desired", "same"),
-    [
-        ({"a": 1, "added": 2}, {"a": 1}, True),
-        ({"a": 1}, {"a": 2}, False),
-        ({}, {"a": {}}, False),
-        ([{"a": 1, "weight": 1}], [{"a": 1}], True),
-        ([{"a": 1}, {"b": 1}], [{"a": 1}], False),
-        (None, [], False),
-    ],
-)
-def test_defaults_of_the_api_server_are_no_difference(found: object, desired: object, same: bool) -> None:
-    assert same is contains(found, desired)
 
 
 def parent(gateway: str, **conditions: str) -> dict[str, object]:

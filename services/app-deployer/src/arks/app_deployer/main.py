@@ -40,6 +40,7 @@ def build(settings: Settings, home: Home, environment: Mapping[str, str] | None 
         clock=home.clock,
         grace_seconds=settings.grace_seconds,
         scaling=scaling,
+        write_replicas=parts.write_replicas,
     )
     others = DisaggregatedController(
         applications=disaggregated,

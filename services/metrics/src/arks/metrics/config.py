@@ -23,5 +23,12 @@ class Settings(KitSettings):
     """Finished requests a second are of this much busy time: long enough for generations of several seconds."""
     scaling_interval_seconds: float = Field(default=5.0, gt=0, le=15)
     """Between two decisions of an autoscaler: a crowd is seen within it. Longer with more than 400 autoscalers."""
+    horizontal_pod_autoscalers: bool = False
+    """Kubernetes: each autoscaler acts through a HorizontalPodAutoscaler, which reads the wanted number from us."""
+    external_metrics_host: str = "127.0.0.1"
+    external_metrics_port: int = Field(default=6443, ge=0, le=65535)
+    """Port of the external metrics API; only the API server connects to it."""
+    external_metrics_service: str = Field(default="arks-metrics", max_length=63)
+    """Name of the Service in the release's namespace that leads to it: our certificate has it."""
     gpu_interval_seconds: float = Field(default=1.0, gt=0)
     """Interval of polling NVML, if there is a GPU. Its counters change about that often."""

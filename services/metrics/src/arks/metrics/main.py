@@ -1,5 +1,8 @@
 """Wiring of metrics."""
 
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
 from arks.contracts.resources import ArksAutoscaler
 from arks.contracts.subjects import Facts
 from arks.events.v1.facts_pb2 import ReplicasFact, ScalingFact
@@ -16,9 +19,11 @@ from arks.metrics.adapters.demand import DemandFollower
 from arks.metrics.adapters.engines import HttpEngines
 from arks.metrics.adapters.facts import follow
 from arks.metrics.adapters.gpus import find_gpus
+from arks.metrics.adapters.local.wiring import no_pod_autoscalers
 from arks.metrics.adapters.metrics import GpuGauges, ReplicaGauges
 from arks.metrics.adapters.reports import NatsReports
 from arks.metrics.adapters.usage import UsageFollower
+from arks.metrics.api.external_metrics import ExternalMetrics
 from arks.metrics.config import Settings
 from arks.metrics.domain.rates import Windows
 from arks.metrics.domain.scaling.traffic import Ended
@@ -28,6 +33,9 @@ from arks.metrics.service.ports import Engines, Gpus, ReadPolicy, Reports
 from arks.metrics.service.scaling.applications import Applications
 from arks.metrics.service.scaling.autoscalers import Autoscalers
 from arks.metrics.service.scaling.targets import Targets
+
+if TYPE_CHECKING:
+    from arks.metrics.adapters.kubernetes.wiring import Parts
 
 
 def build(
@@ -54,16 +62,28 @@ def build(
     follow(home.facts(Facts.REPLICAS, ReplicasFact).cache, collector)
     home.registry.register(ReplicaGauges(collector, home.clock))
     tasks: list[AsyncCallable] = [collector.run]
-    scaling, followers = _scaling(settings, home, collector)
+    scaling = _scaling(settings, home, collector)
+    tasks += scaling.tasks
     if gpus is not None:
         watch = GpuWatch(gpus, collector, settings.gpu_interval_seconds)
         home.registry.register(GpuGauges(watch))
         tasks.append(watch.run)
-    return App("metrics", home, controllers=[scaling], tasks=tasks, starts=[http.start, *followers], stops=[http.stop])
+    starts, stops = [http.start, *scaling.starts], [http.stop, *scaling.stops]
+    return App("metrics", home, controllers=[scaling.controller], tasks=tasks, starts=starts, stops=stops)
 
 
-def _scaling(settings: Settings, home: Home, collector: Collector) -> tuple[Controller, list[AsyncCallable]]:
-    """The controller of autoscalers, and the starts of what follows the gateway's requests."""
+@dataclass(frozen=True, slots=True)
+class _Scaling:
+    """The controller of autoscalers, and what runs beside it."""
+
+    controller: Controller
+    starts: list[AsyncCallable]
+    tasks: list[AsyncCallable] = field(default_factory=list)
+    stops: list[AsyncCallable] = field(default_factory=list)
+
+
+def _scaling(settings: Settings, home: Home, collector: Collector) -> _Scaling:
+    parts = _pod_autoscalers(settings, home)
     autoscalers = home.resources(ArksAutoscaler)
     targets = Targets(autoscalers.cache)
     applications = Applications(home.facts(Facts.REPLICAS, ReplicasFact).cache, collector, home.clock)
@@ -77,6 +97,7 @@ def _scaling(settings: Settings, home: Home, collector: Collector) -> tuple[Cont
         clock=home.clock,
         statuses=StatusWriter(autoscalers, home.clock),
         interval_seconds=settings.scaling_interval_seconds,
+        pod_autoscalers=None if parts is None else parts.pod_autoscalers,
     )
     controller = Controller(
         "autoscalers",
@@ -99,7 +120,33 @@ def _scaling(settings: Settings, home: Home, collector: Collector) -> tuple[Cont
             for scaler in targets.scalers_of(application):
                 controller.enqueue(scaler)
 
-    return controller, [UsageFollower(home.bus, take).start, DemandFollower(home.bus, take_refused).start]
+    followers: list[AsyncCallable] = [UsageFollower(home.bus, take).start, DemandFollower(home.bus, take_refused).start]
+    if parts is None:
+        return _Scaling(controller, followers)
+    parts.written.subscribe(controller.enqueue)
+    server = ExternalMetrics(
+        autoscalers.cache,
+        home.clock,
+        host=settings.external_metrics_host,
+        port=settings.external_metrics_port,
+        names=parts.registration.names,
+    )
+
+    async def listen() -> None:
+        await server.start(parts.tls.context)
+
+    return _Scaling(controller, [*followers, listen], [parts.registration.run], [server.stop])
+
+
+def _pod_autoscalers(settings: Settings, home: Home) -> "Parts | None":
+    if home.kube is None:
+        no_pod_autoscalers(settings)
+        return None
+    if not settings.horizontal_pod_autoscalers:
+        return None
+    from arks.metrics.adapters.kubernetes.wiring import pod_autoscaler_parts  # noqa: PLC0415  # only where needed
+
+    return pod_autoscaler_parts(settings, home.kube)
 
 
 def _policy(settings: Settings) -> ReadPolicy:

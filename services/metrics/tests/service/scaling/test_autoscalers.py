@@ -9,6 +9,7 @@ from arks.contracts.facts import ReplicaFact, ReplicaState
 from arks.contracts.resources import ArksAutoscaler, ArksAutoscalerStatus
 from arks.events.v1.facts_pb2 import ReplicasFact, ScalingFact
 from arks.kit.cache import Cache
+from arks.kit.errors import ArksError, Unavailable
 from arks.kit.key import Key
 from arks.kit.reconcile import Requeue
 from arks.kit.resource_events import ResourceEvents
@@ -18,6 +19,7 @@ from arks.kit.testing.fakes import FakeFacts, FakePublisher, FakeResources
 from arks.metrics.domain.engines import Snapshot
 from arks.metrics.domain.rates import Rates
 from arks.metrics.domain.replicas import Reading, Replica, ReplicaReport
+from arks.metrics.domain.scaling.limits import Limit
 from arks.metrics.domain.scaling.traffic import Ended
 from arks.metrics.service.scaling.applications import Applications
 from arks.metrics.service.scaling.autoscalers import Autoscalers
@@ -36,6 +38,25 @@ class Watch:
         return self.pages
 
 
+class FakePodAutoscalers:
+    """What was carried out, and why the HorizontalPodAutoscaler does not act."""
+
+    def __init__(self) -> None:
+        self.carried_out: list[str] = []
+        self.removed: list[Key] = []
+        self.limit: Limit | None = None
+        self.fault: ArksError | None = None
+
+    async def carry_out(self, autoscaler: ArksAutoscaler) -> Limit | None:
+        if self.fault is not None:
+            raise self.fault
+        self.carried_out.append(autoscaler.name)
+        return self.limit
+
+    async def remove(self, key: Key) -> None:
+        self.removed.append(key)
+
+
 class Harness:
     def __init__(self, clock: FakeClock) -> None:
         self.clock = clock
@@ -43,6 +64,7 @@ class Harness:
         self.replicas: Cache[ReplicasFact] = Cache()
         self.watch_of_app = Watch()
         self.facts, self.published = FakeFacts[ScalingFact](clock), FakePublisher()
+        self.pod_autoscalers: FakePodAutoscalers | None = None
         self.restart()
 
     def watch(self, key: Key) -> Watch | None:
@@ -60,6 +82,7 @@ class Harness:
             clock=self.clock,
             statuses=StatusWriter(self.autoscalers, self.clock),
             interval_seconds=5.0,
+            pod_autoscalers=self.pod_autoscalers,
         )
 
     def apply(self, name: str = "chat", **spec: Any) -> None:
@@ -69,7 +92,9 @@ class Harness:
         made = ArksAutoscaler.from_dict({"metadata": metadata, "spec": given})
         self.autoscalers.put(made.model_copy(update={"status": before.status if before else None}))
 
-    def serve(self, ready: int, *, starting: int = 0, running: float = 0.0, tokens: float = 0.0) -> None:
+    def serve(
+        self, ready: int, *, starting: int = 0, running: float = 0.0, tokens: float = 0.0, missing: str = ""
+    ) -> None:
         """Replicas of four slots with so many running requests each."""
         states = [ReplicaState.READY] * ready + [ReplicaState.STARTING] * starting
         facts = [
@@ -82,6 +107,8 @@ class Harness:
             served_model="m",
             runtime="vllm",
             desired=1,
+            missing_reason=missing,
+            missing_message=f"why {missing}",
             replicas=[replica.to_message() for replica in facts],
         )
         snapshot = Snapshot(running_requests=running, waiting_requests=0.0, generation_tokens=tokens)
@@ -109,10 +136,23 @@ class Harness:
         assert status is not None
         return status
 
+    @property
+    def limited(self) -> tuple[str, str, str]:
+        condition = next(condition for condition in self.status.conditions if condition.type == "Limited")
+        return condition.status.value, condition.reason, condition.message
+
 
 @pytest.fixture
 def harness(clock: FakeClock) -> Harness:
     return Harness(clock)
+
+
+@pytest.fixture
+def pods(harness: Harness) -> FakePodAutoscalers:
+    """Autoscalers act through HorizontalPodAutoscalers."""
+    harness.pod_autoscalers = FakePodAutoscalers()
+    harness.restart()
+    return harness.pod_autoscalers
 
 
 async def test_a_decision_becomes_a_fact_a_status_and_an_event(harness: Harness) -> None:
@@ -264,3 +304,73 @@ def test_requests_are_counted_by_the_replica_that_answered(harness: Harness) -> 
         seen.inter_token_seconds,
     )
     assert replace(seen, at=0.0).refused == 0
+
+
+async def test_what_keeps_replicas_from_running_is_a_limit_while_they_are_missing(harness: Harness) -> None:
+    harness.apply()
+    harness.serve(1, running=4, missing="FailedCreate")
+    await harness.pass_()
+    assert ("True", "FailedCreate", "why FailedCreate") == harness.limited
+    harness.serve(2, running=2, missing="FailedCreate")
+    await harness.pass_()
+    assert "False" == harness.limited[0]
+
+
+async def test_a_fact_names_the_horizontal_pod_autoscaler_that_carries_it_out(
+    harness: Harness, pods: FakePodAutoscalers
+) -> None:
+    harness.apply()
+    harness.serve(1, running=4)
+    await harness.pass_()
+    fact = harness.facts.get(SCALER)
+    assert fact is not None
+    assert (2, True) == (fact.replicas, fact.by_horizontal_pod_autoscaler)
+    assert ["chat"] == pods.carried_out
+
+
+async def test_one_that_is_switched_off_hands_the_number_back_to_app_deployer(
+    harness: Harness, pods: FakePodAutoscalers
+) -> None:
+    harness.apply()
+    harness.serve(1, running=4)
+    await harness.pass_()
+    harness.pod_autoscalers = None
+    harness.restart()
+    await harness.pass_()
+    fact = harness.facts.get(SCALER)
+    assert fact is not None
+    assert not fact.by_horizontal_pod_autoscaler
+
+
+async def test_advice_has_no_horizontal_pod_autoscaler(harness: Harness, pods: FakePodAutoscalers) -> None:
+    harness.apply(mode="Advise")
+    harness.serve(1, running=4)
+    await harness.pass_()
+    assert ([], {SCALER}) == (pods.carried_out, set(pods.removed))
+
+
+async def test_what_is_deleted_or_comes_second_has_no_horizontal_pod_autoscaler(
+    harness: Harness, pods: FakePodAutoscalers
+) -> None:
+    harness.apply()
+    harness.apply("later")
+    harness.serve(1)
+    await harness.scalers.reconcile(Key("default", "later"))
+    harness.autoscalers.remove(SCALER)
+    await harness.scalers.reconcile(SCALER)
+    assert [Key("default", "later"), SCALER] == pods.removed
+    assert [] == pods.carried_out
+
+
+async def test_a_horizontal_pod_autoscaler_that_does_not_act_is_a_limit(
+    harness: Harness, pods: FakePodAutoscalers
+) -> None:
+    harness.apply()
+    harness.serve(1, running=4)
+    pods.limit = Limit("HorizontalPodAutoscalerInactive", "FailedGetExternalMetric: no answer")
+    await harness.pass_()
+    assert ("True", pods.limit.reason, pods.limit.message) == harness.limited
+    pods.fault = Unavailable("the API server does not answer")
+    await harness.pass_()
+    assert ("True", "HorizontalPodAutoscalerInactive", "the API server does not answer") == harness.limited
+    assert 2 == harness.wanted

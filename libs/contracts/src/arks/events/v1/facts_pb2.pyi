@@ -66,7 +66,7 @@ class Replica(_message.Message):
     def __init__(self, name: _Optional[str] = ..., host: _Optional[str] = ..., port: _Optional[int] = ..., state: _Optional[_Union[ReplicaState, str]] = ..., slots: _Optional[int] = ..., restarts: _Optional[int] = ...) -> None: ...
 
 class ReplicasFact(_message.Message):
-    __slots__ = ("namespace", "application", "generation", "served_model", "runtime", "desired", "replicas", "updated_at", "unsupported")
+    __slots__ = ("namespace", "application", "generation", "served_model", "runtime", "desired", "replicas", "updated_at", "unsupported", "missing_reason", "missing_message")
     NAMESPACE_FIELD_NUMBER: _ClassVar[int]
     APPLICATION_FIELD_NUMBER: _ClassVar[int]
     GENERATION_FIELD_NUMBER: _ClassVar[int]
@@ -76,6 +76,8 @@ class ReplicasFact(_message.Message):
     REPLICAS_FIELD_NUMBER: _ClassVar[int]
     UPDATED_AT_FIELD_NUMBER: _ClassVar[int]
     UNSUPPORTED_FIELD_NUMBER: _ClassVar[int]
+    MISSING_REASON_FIELD_NUMBER: _ClassVar[int]
+    MISSING_MESSAGE_FIELD_NUMBER: _ClassVar[int]
     namespace: str
     application: str
     generation: int
@@ -85,7 +87,9 @@ class ReplicasFact(_message.Message):
     replicas: _containers.RepeatedCompositeFieldContainer[Replica]
     updated_at: _timestamp_pb2.Timestamp
     unsupported: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, namespace: _Optional[str] = ..., application: _Optional[str] = ..., generation: _Optional[int] = ..., served_model: _Optional[str] = ..., runtime: _Optional[str] = ..., desired: _Optional[int] = ..., replicas: _Optional[_Iterable[_Union[Replica, _Mapping]]] = ..., updated_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., unsupported: _Optional[_Iterable[str]] = ...) -> None: ...
+    missing_reason: str
+    missing_message: str
+    def __init__(self, namespace: _Optional[str] = ..., application: _Optional[str] = ..., generation: _Optional[int] = ..., served_model: _Optional[str] = ..., runtime: _Optional[str] = ..., desired: _Optional[int] = ..., replicas: _Optional[_Iterable[_Union[Replica, _Mapping]]] = ..., updated_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., unsupported: _Optional[_Iterable[str]] = ..., missing_reason: _Optional[str] = ..., missing_message: _Optional[str] = ...) -> None: ...
 
 class RoutedReplica(_message.Message):
     __slots__ = ("application", "name", "host", "port", "weight")
@@ -128,7 +132,7 @@ class EndpointFact(_message.Message):
     def __init__(self, namespace: _Optional[str] = ..., name: _Optional[str] = ..., generation: _Optional[int] = ..., ready: _Optional[bool] = ..., reason: _Optional[str] = ..., message: _Optional[str] = ..., replicas: _Optional[_Iterable[_Union[RoutedReplica, _Mapping]]] = ..., updated_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., model: _Optional[str] = ..., engine_model: _Optional[str] = ..., unsupported: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class ScalingFact(_message.Message):
-    __slots__ = ("namespace", "application", "generation", "autoscaler", "replicas", "reason", "message", "updated_at", "served_model", "start_seconds")
+    __slots__ = ("namespace", "application", "generation", "autoscaler", "replicas", "reason", "message", "updated_at", "served_model", "start_seconds", "by_horizontal_pod_autoscaler")
     NAMESPACE_FIELD_NUMBER: _ClassVar[int]
     APPLICATION_FIELD_NUMBER: _ClassVar[int]
     GENERATION_FIELD_NUMBER: _ClassVar[int]
@@ -139,6 +143,7 @@ class ScalingFact(_message.Message):
     UPDATED_AT_FIELD_NUMBER: _ClassVar[int]
     SERVED_MODEL_FIELD_NUMBER: _ClassVar[int]
     START_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    BY_HORIZONTAL_POD_AUTOSCALER_FIELD_NUMBER: _ClassVar[int]
     namespace: str
     application: str
     generation: int
@@ -149,4 +154,5 @@ class ScalingFact(_message.Message):
     updated_at: _timestamp_pb2.Timestamp
     served_model: str
     start_seconds: float
-    def __init__(self, namespace: _Optional[str] = ..., application: _Optional[str] = ..., generation: _Optional[int] = ..., autoscaler: _Optional[str] = ..., replicas: _Optional[int] = ..., reason: _Optional[str] = ..., message: _Optional[str] = ..., updated_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., served_model: _Optional[str] = ..., start_seconds: _Optional[float] = ...) -> None: ...
+    by_horizontal_pod_autoscaler: bool
+    def __init__(self, namespace: _Optional[str] = ..., application: _Optional[str] = ..., generation: _Optional[int] = ..., autoscaler: _Optional[str] = ..., replicas: _Optional[int] = ..., reason: _Optional[str] = ..., message: _Optional[str] = ..., updated_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., served_model: _Optional[str] = ..., start_seconds: _Optional[float] = ..., by_horizontal_pod_autoscaler: _Optional[bool] = ...) -> None: ...

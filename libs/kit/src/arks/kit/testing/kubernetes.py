@@ -15,6 +15,8 @@ from arks.kit.ports import free_port
 from arks.kit.process import end, spawn
 
 _START_SECONDS = 120.0
+FRONT_PROXY = "front-proxy-client"
+"""Common name of the certificate with which the API server calls the API servers of others."""
 
 
 def kube_binaries() -> Path:
@@ -108,6 +110,35 @@ def _audit_options(directory: Path) -> list[str]:
     return [f"--audit-policy-file={policy}", f"--audit-log-path={directory / 'audit.log'}"]
 
 
+async def _aggregation_options(directory: Path) -> list[str]:
+    """With them it forwards requests to the API servers of others, which recognise it by this certificate."""
+    key, certificate = directory / "front-proxy.key", directory / "front-proxy.crt"
+    curve = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1")
+    subject = ("-subj", f"/CN={FRONT_PROXY}", "-keyout", str(key), "-out", str(certificate))
+    await _openssl("req", "-x509", "-nodes", "-days", "30", *curve, *subject)
+    return [
+        *(f"--requestheader-client-ca-file={certificate}", f"--requestheader-allowed-names={FRONT_PROXY}"),
+        *("--requestheader-username-headers=X-Remote-User", "--requestheader-group-headers=X-Remote-Group"),
+        "--requestheader-extra-headers-prefix=X-Remote-Extra-",
+        *(f"--proxy-client-cert-file={certificate}", f"--proxy-client-key-file={key}"),
+    ]
+
+
+@asynccontextmanager
+async def pod_autoscaling(server: ApiServer) -> AsyncIterator[None]:
+    """Kubernetes' own controllers of HorizontalPodAutoscalers, which decide each second, and of ResourceQuotas."""
+    command = [
+        *(str(kube_binaries() / "kube-controller-manager"), f"--kubeconfig={server.kubeconfig}"),
+        "--controllers=horizontal-pod-autoscaler-controller,resourcequota-controller",
+        *("--leader-elect=false", "--secure-port=0", "--horizontal-pod-autoscaler-sync-period=1s"),
+    ]
+    process = await spawn(command, log_file=server.directory / "kube-controller-manager.log")
+    try:
+        yield
+    finally:
+        await end(process, grace_seconds=3.0)
+
+
 @asynccontextmanager
 async def api_server(directory: Path, *, audit: bool = False) -> AsyncIterator[ApiServer]:
     """Answers after some seconds; `audit`: writes down every request. Raises FileNotFoundError when the binaries have
@@ -134,6 +165,7 @@ async def api_server(directory: Path, *, audit: bool = False) -> AsyncIterator[A
         *("--authorization-mode=RBAC", f"--token-auth-file={directory / 'tokens.csv'}"),
         *("--service-account-issuer=https://kubernetes.default.svc", f"--service-account-key-file={public}"),
         *(f"--service-account-signing-key-file={key}", "--disable-admission-plugins=ServiceAccount"),
+        *await _aggregation_options(directory),
         *(_audit_options(directory) if audit else []),
     ]
     async with AsyncExitStack() as stack:

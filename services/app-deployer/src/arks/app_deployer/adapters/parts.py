@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from arks.app_deployer.adapters.announcer import Notice, no_notice
-from arks.app_deployer.service.applications import Workloads
+from arks.app_deployer.service.applications import Workloads, WriteReplicas
 from arks.app_deployer.service.disaggregated import DisaggregatedWorkloads
 from arks.kit.types import AsyncCallable
 
@@ -19,3 +19,5 @@ class Parts:
     starts: Sequence[AsyncCallable]
     stops: Sequence[AsyncCallable]
     notice: Notice = no_notice
+    write_replicas: WriteReplicas | None = None
+    """Only Kubernetes has HorizontalPodAutoscalers, which need it."""

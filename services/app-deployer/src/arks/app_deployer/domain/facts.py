@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from arks.app_deployer.domain.status import trouble_of
 from arks.app_deployer.domain.workload import ObservedReplica, ObservedWorkload
 from arks.contracts.facts import ReplicaFact, ReplicaState, replicas_fact
 from arks.contracts.resources import (
@@ -12,8 +13,11 @@ from arks.contracts.resources import (
     ArksDisaggregatedApplicationStatus,
     Condition,
     ConditionStatus,
+    InstanceState,
 )
 from arks.events.v1.facts_pb2 import ReplicasFact
+
+_MOST_MESSAGE = 500
 
 
 def fact_of(
@@ -27,6 +31,8 @@ def fact_of(
     fact = replicas_fact(application, [replica_fact(replica) for replica in observed.replicas], unsupported)
     if dialect:
         fact.runtime = dialect
+    if len(observed.of(InstanceState.READY)) < fact.desired and (trouble := trouble_of(None, observed)) is not None:
+        fact.missing_reason, fact.missing_message = trouble.reason, trouble.message[:_MOST_MESSAGE]
     return fact
 
 

@@ -1,6 +1,6 @@
 """Reconciles ArksApplications: gather, decide, act, report."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 import structlog
@@ -10,7 +10,7 @@ from arks.app_deployer.domain.progress import Deadlines, rolling_out, signature
 from arks.app_deployer.domain.status import ModelView, status_of
 from arks.app_deployer.domain.workload import Change, ObservedWorkload, Refusal, Workload
 from arks.app_deployer.service.controller import Announcer, BaseController, ModelViews, soonest
-from arks.app_deployer.service.scaling import Scaling
+from arks.app_deployer.service.scaling import Scaling, with_replicas
 from arks.contracts.resources import ArksApplication, ArksApplicationStatus
 from arks.events.v1.facts_pb2 import ReplicasFact
 from arks.kit.clock import Clock
@@ -20,6 +20,10 @@ from arks.kit.reconcile import Requeue
 from arks.kit.status import StatusWriter
 
 log = structlog.get_logger(__name__)
+
+
+WriteReplicas = Callable[[Key, int], Awaitable[None]]
+"""Writes `spec.replicas` of an application. Raises ArksError."""
 
 
 class Workloads(Protocol):
@@ -68,6 +72,7 @@ class ApplicationController(BaseController[ArksApplication]):
         clock: Clock,
         grace_seconds: float,
         scaling: Scaling,
+        write_replicas: WriteReplicas | None = None,
     ) -> None:
         super().__init__(applications, announcer)
         self._models = models
@@ -75,12 +80,13 @@ class ApplicationController(BaseController[ArksApplication]):
         self._clock = clock
         self._grace_seconds = grace_seconds
         self._scaling = scaling
+        self._write_replicas = write_replicas
         self._deadlines = Deadlines()
         self._statuses = StatusWriter[ArksApplication, ArksApplicationStatus](applications, clock)
 
     async def _reconcile_existing(self, key: Key, application: ArksApplication) -> Requeue | None:
         await self._ensure_finalizer(key, application)
-        application = self._scaling.apply(key, application)
+        application = self._scaling.apply(key, await self._stepped(key, application))
         self._announce_created(application)
         model = self._models.of(key, application.spec.model.name)
         problem = self._workloads.problem(application)
@@ -90,6 +96,14 @@ class ApplicationController(BaseController[ArksApplication]):
         status = await self._report(application, problem, model, observed, overdue=remaining_seconds <= 0)
         deadline_seconds = remaining_seconds if rolling_out(status.conditions) else None
         return soonest(observed.requeue_seconds, model.patience_seconds, deadline_seconds)
+
+    async def _stepped(self, key: Key, application: ArksApplication) -> ArksApplication:
+        """The application after the step from or to 0 that its HorizontalPodAutoscaler does not take."""
+        replicas = self._scaling.step(key, application)
+        if replicas is None or self._write_replicas is None:
+            return application
+        await self._write_replicas(key, replicas)
+        return with_replicas(application, replicas)
 
     def _deadline_seconds(
         self, key: Key, application: ArksApplication, model: ModelView, observed: ObservedWorkload

@@ -24,17 +24,29 @@ class Scaling:
         self._listeners.append(listener)
 
     def wanted(self, application: Key) -> int | None:
-        """Replicas that an autoscaler wants; of several autoscalers the first by name counts."""
-        scalers = self._by_application.get(application)
-        fact = self._facts.get(min(scalers)) if scalers else None
-        return None if fact is None else fact.replicas
+        """Replicas that an autoscaler wants; None: the number in the spec counts."""
+        fact = self._fact(application)
+        return None if fact is None or fact.by_horizontal_pod_autoscaler else fact.replicas
+
+    def step(self, key: Key, application: ArksApplication) -> int | None:
+        """Replicas to write into the spec: a HorizontalPodAutoscaler does not take the step between 0 and 1."""
+        fact = self._fact(key)
+        if fact is None or not fact.by_horizontal_pod_autoscaler:
+            return None
+        wanted = min(fact.replicas, 1)
+        return wanted if wanted != min(application.spec.replicas, 1) else None
 
     def apply(self, key: Key, application: ArksApplication) -> ArksApplication:
         """The application with the number of replicas that counts."""
         wanted = self.wanted(key)
         if wanted is None or wanted == application.spec.replicas:
             return application
-        return application.model_copy(update={"spec": application.spec.model_copy(update={"replicas": wanted})})
+        return with_replicas(application, wanted)
+
+    def _fact(self, application: Key) -> ScalingFact | None:
+        """Of several autoscalers the first by name counts."""
+        scalers = self._by_application.get(application)
+        return self._facts.get(min(scalers)) if scalers else None
 
     def _changed(self, scaler: Key) -> None:
         fact = self._facts.get(scaler)
@@ -48,3 +60,7 @@ class Scaling:
         for application in {key for key in (before, target) if key is not None}:
             for listener in self._listeners:
                 listener(application)
+
+
+def with_replicas(application: ArksApplication, replicas: int) -> ArksApplication:
+    return application.model_copy(update={"spec": application.spec.model_copy(update={"replicas": replicas})})

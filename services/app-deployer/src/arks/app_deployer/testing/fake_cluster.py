@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 
 from arks.app_deployer.adapters.kubernetes.children import LEADER_WORKER_SET
 from arks.kit.cache import Cache
-from arks.kit.errors import Conflict, NotFound
+from arks.kit.errors import Conflict, Invalid, NotFound
 from arks.kit.key import Key
 from arks.kit.kube.api import KubeApi
 from arks.kit.kube.informer import Informer
@@ -31,7 +31,9 @@ Fate = Callable[[Json], Json | None]
 
 
 class Cluster:
-    def __init__(self, api: KubeApi) -> None:
+    def __init__(self, api: KubeApi, address: str = "") -> None:
+        """`address`: of all pods; empty: each has one of its own, at which nothing listens."""
+        self._fixed_address = address
         self.fate: Fate = lambda _: None
         self.drained = asyncio.Event()
         """While it is not set, terminating pods do not end."""
@@ -170,7 +172,11 @@ class Cluster:
             },
             "spec": {**template["spec"], "nodeName": "node"},
         }
-        made = await self._api.create(POD, body)
+        try:
+            made = await self._api.create(POD, body)
+        except Invalid as error:  # by a quota
+            await self.warn("StatefulSet", key.name, "FailedCreate", str(error))
+            return
         self._pods.apply(Key(key.namespace, name), made)  # or it would be created twice, because the watch is late
 
     async def _kubelet(self) -> None:
@@ -189,6 +195,8 @@ class Cluster:
         await self._api.delete(POD, key, grace_seconds=0)
 
     def _address(self) -> str:
+        if self._fixed_address:
+            return self._fixed_address
         number = next(self._numbers)
         return f"10.1.{number // 250}.{number % 250 + 1}"
 

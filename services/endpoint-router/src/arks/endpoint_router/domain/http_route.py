@@ -112,17 +112,6 @@ def is_owned_by(route: Mapping[str, Any], endpoint: ArksEndpoint) -> bool:
     return any(owner.get("controller") and owner["uid"] == endpoint.metadata.uid for owner in owners)
 
 
-def contains(found: object, desired: object) -> bool:
-    """Return whether `found` holds everything in `desired`; the API server adds defaults."""
-    if isinstance(desired, dict):
-        return isinstance(found, dict) and all(contains(found.get(name), value) for name, value in desired.items())
-    if isinstance(desired, list):
-        if not isinstance(found, list) or len(found) != len(desired):
-            return False
-        return all(contains(*pair) for pair in zip(found, desired, strict=True))
-    return found == desired
-
-
 def owned_by_another(endpoint: ArksEndpoint) -> Attachment:
     message = f"HTTPRoute {endpoint.name} exists and does not belong to this endpoint: it is not changed"
     return Attachment(False, "RouteOfAnother", message, RECHECK_BLOCKED_SECONDS)

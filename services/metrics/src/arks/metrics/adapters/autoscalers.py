@@ -24,7 +24,7 @@ class AutoscalerGauges(PrometheusCollector):
 
     def collect(self) -> Iterator[Metric]:
         wanted = GaugeMetricFamily("arks_autoscaler_wanted_replicas", "Replicas that are wanted", labels=_LABELS)
-        limited = GaugeMetricFamily("arks_autoscaler_limited", "1 while the maximum is too low", labels=_LABELS)
+        limited = GaugeMetricFamily("arks_autoscaler_limited", "1 while fewer replicas run than needed", labels=_LABELS)
         for key, autoscaler in self._autoscalers.items():
             status, labels = autoscaler.status, (key.namespace, key.name, autoscaler.spec.target.name)
             if status is not None and status.wanted_replicas is not None:

@@ -27,8 +27,11 @@ from arks.app_deployer.adapters.parts import Parts
 from arks.app_deployer.adapters.profiles import read_profiles
 from arks.app_deployer.config import Settings
 from arks.app_deployer.domain.surge import Patience
+from arks.contracts.resources import ArksApplication
 from arks.kit.clock import Clock
+from arks.kit.key import Key
 from arks.kit.kube.api import KubeApi
+from arks.kit.kube.resources import kind_of
 
 
 def kubernetes_parts(
@@ -91,5 +94,8 @@ def kubernetes_parts(
         for listed in (pods.cache.synced, *(each.cache.synced for each in children.values())):
             await listed.wait()
 
+    async def write_replicas(key: Key, replicas: int) -> None:
+        await api.merge(kind_of(ArksApplication), key, {"spec": {"replicas": replicas}})
+
     runs = [pods.run, stuck_pods.run, *(each.run for each in children.values())]
-    return Parts(workloads, disaggregated_workloads, runs, [synced], [], notice)
+    return Parts(workloads, disaggregated_workloads, runs, [synced], [], notice, write_replicas)

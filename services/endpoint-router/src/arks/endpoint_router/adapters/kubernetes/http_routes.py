@@ -15,6 +15,7 @@ from arks.kit.clock import Clock
 from arks.kit.errors import Conflict, Invalid, NotFound
 from arks.kit.key import Key
 from arks.kit.kube.api import KubeApi
+from arks.kit.kube.comparison import contains
 from arks.kit.kube.kinds import Kind
 from arks.kit.types import AsyncCallable
 
@@ -98,7 +99,7 @@ class HttpRoutes:
                 return http_route.owned_by_another(endpoint)
         elif not http_route.is_owned_by(found, endpoint):
             return http_route.owned_by_another(endpoint)
-        elif not http_route.contains(found["spec"], desired["spec"]):
+        elif not contains(found["spec"], desired["spec"]):
             version = {"resourceVersion": found["metadata"]["resourceVersion"]}
             found = await self._api.merge(HTTP_ROUTE, key, {"metadata": version, "spec": desired["spec"]})
         return http_route.attachment_of(found, endpoint)

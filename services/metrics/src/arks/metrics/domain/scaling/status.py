@@ -6,15 +6,22 @@ from arks.contracts.conditions import set_condition
 from arks.contracts.resources import ArksAutoscaler, ArksAutoscalerStatus, Condition, ObjectiveStatus
 from arks.metrics.domain.scaling.capacity import Capacity, from_full
 from arks.metrics.domain.scaling.decision import START_SECONDS, Decision, Memory
+from arks.metrics.domain.scaling.limits import Limit
 from arks.metrics.domain.scaling.observed import Observed
 
 READY, LIMITED = "Ready", "Limited"
 
 
 def status_of(
-    autoscaler: ArksAutoscaler, decision: Decision, memory: Memory, seen: Observed, now: datetime
+    autoscaler: ArksAutoscaler,
+    decision: Decision,
+    memory: Memory,
+    seen: Observed,
+    now: datetime,
+    *,
+    limit: Limit | None = None,
 ) -> ArksAutoscalerStatus:
-    """The status after a decision."""
+    """The status after a decision. `limit`: what keeps the application from the wanted number."""
     before = autoscaler.status
     wanted = decision.replicas
     changed = before is None or before.wanted_replicas != wanted
@@ -29,7 +36,7 @@ def status_of(
         capacity_tokens_per_second=None if full is None else round(full),
         start_seconds=round(memory.start_seconds),
         objectives=_objectives(autoscaler, seen),
-        conditions=_conditions(autoscaler, decision, now),
+        conditions=_conditions(autoscaler, decision, limit, now),
     )
 
 
@@ -95,18 +102,20 @@ def _scaled(value: float | None, by: float) -> int | None:
     return None if value is None else round(value * by)
 
 
-def _conditions(autoscaler: ArksAutoscaler, decision: Decision, now: datetime) -> list[Condition]:
+def _conditions(autoscaler: ArksAutoscaler, decision: Decision, limit: Limit | None, now: datetime) -> list[Condition]:
     generation = autoscaler.metadata.generation
     before = [] if autoscaler.status is None else autoscaler.status.conditions
     conditions = set_condition(
         before, READY, True, decision.why, decision.message, now=now, observed_generation=generation
     )
+    if limit is None and decision.limited:
+        limit = Limit(decision.why, decision.limited)
     return set_condition(
         conditions,
         LIMITED,
-        bool(decision.limited),
-        decision.why if decision.limited else "WithinBounds",
-        decision.limited or "nothing limits the number of replicas",
+        limit is not None,
+        "WithinBounds" if limit is None else limit.reason,
+        "nothing limits the number of replicas" if limit is None else limit.message,
         now=now,
         observed_generation=generation,
     )

@@ -9,6 +9,7 @@ from arks.kit.clock import Clock
 from arks.kit.key import Key
 from arks.metrics.domain.replicas import Replica, ReplicaReport
 from arks.metrics.domain.scaling.doubt import Signals, doubt
+from arks.metrics.domain.scaling.limits import Limit
 from arks.metrics.domain.scaling.observed import Observed
 from arks.metrics.domain.scaling.traffic import Ended, Traffic, percentile
 from arks.metrics.service.collector import Collector
@@ -53,6 +54,11 @@ class Applications:
     def desired(self, key: Key) -> int:
         fact = self._facts.get(key)
         return 0 if fact is None else fact.desired
+
+    def missing(self, key: Key) -> Limit | None:
+        """Why desired replicas do not run; None while nothing is known to keep them."""
+        fact = self._facts.get(key)
+        return Limit(fact.missing_reason, fact.missing_message) if fact is not None and fact.missing_reason else None
 
     def served_model(self, key: Key) -> str:
         fact = self._facts.get(key)

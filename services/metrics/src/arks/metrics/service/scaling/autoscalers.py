@@ -7,6 +7,7 @@ from typing import Protocol
 from arks.contracts.resources import ArksAutoscaler, ArksAutoscalerStatus
 from arks.events.v1.facts_pb2 import ScalingFact
 from arks.kit.clock import Clock
+from arks.kit.errors import ArksError
 from arks.kit.home import Resources
 from arks.kit.key import Key, key_of
 from arks.kit.reconcile import Requeue
@@ -14,6 +15,7 @@ from arks.kit.resource_events import ResourceEvents
 from arks.kit.status import StatusWriter
 from arks.metrics.domain.scaling import schedule
 from arks.metrics.domain.scaling.decision import Decision, Memory, decide
+from arks.metrics.domain.scaling.limits import Limit
 from arks.metrics.domain.scaling.observed import Observed
 from arks.metrics.domain.scaling.policy import Policy
 from arks.metrics.domain.scaling.schedule import Bounds, bounds_at
@@ -23,6 +25,7 @@ from arks.metrics.service.scaling.targets import Targets
 
 DECISIONS_PER_SECOND = 80.0
 """Of all autoscalers together: a thousand of them decide each 12.5 s, and cost less than 5 % of a core."""
+_OTHER = "OtherAutoscaler"
 FIGURES_SECONDS = 60.0
 """Between two statuses that differ in figures only."""
 
@@ -32,6 +35,16 @@ class ScalingFacts(Protocol):
     def put(self, key: Key, fact: ScalingFact) -> None: ...
     def remove(self, key: Key) -> None: ...
     def keep(self, key: Key) -> None: ...
+
+
+class PodAutoscalers(Protocol):
+    """HorizontalPodAutoscalers, through which wanted numbers are carried out where they are used."""
+
+    async def carry_out(self, autoscaler: ArksAutoscaler) -> Limit | None:
+        """Returns why the application's does not act. Raises ArksError."""
+
+    async def remove(self, key: Key) -> None:
+        """Raises ArksError."""
 
 
 @dataclass(slots=True)
@@ -58,21 +71,25 @@ class Autoscalers:
     clock: Clock
     statuses: StatusWriter[ArksAutoscaler, ArksAutoscalerStatus]
     interval_seconds: float
+    pod_autoscalers: PodAutoscalers | None = None
+    """None: app-deployer follows the facts."""
     _records: dict[Key, _Record] = field(default_factory=dict)
 
     async def reconcile(self, key: Key) -> Requeue | None:
         autoscaler = self.resources.cache.get(key)
         if autoscaler is None or autoscaler.metadata.deletion_timestamp is not None:
-            self._forget(key)
+            await self._forget(key)
             return None
         if (found := self._problem(key, autoscaler)) is not None:
             status = problem_status(self._with_status(autoscaler), *found, self.clock.now())
             await self.statuses.write(autoscaler, status)
+            if found[0] == _OTHER:
+                await self._remove_pod_autoscaler(key)
             return Requeue(self.interval_seconds)
         await self._decide(key, autoscaler)
         return Requeue(max(self.interval_seconds, len(self._records) / DECISIONS_PER_SECOND))
 
-    def _forget(self, key: Key) -> None:
+    async def _forget(self, key: Key) -> None:
         """What exists and cannot be read keeps its fact."""
         if self.resources.cache.exists(key):
             self.facts.keep(key)
@@ -80,6 +97,11 @@ class Autoscalers:
         self._records.pop(key, None)
         self.statuses.forget(key)
         self.facts.remove(key)
+        await self._remove_pod_autoscaler(key)
+
+    async def _remove_pod_autoscaler(self, key: Key) -> None:
+        if self.pod_autoscalers is not None:
+            await self.pod_autoscalers.remove(key)
 
     def _drop_fact(self, key: Key) -> None:
         """Remove the fact once, and not at each decision."""
@@ -92,7 +114,7 @@ class Autoscalers:
         first = min(self.targets.scalers_of(target), default=key)
         if first != key:
             self._drop_fact(key)
-            return "OtherAutoscaler", f"ArksAutoscaler {first.name} scales {target.name} already"
+            return _OTHER, f"ArksAutoscaler {first.name} scales {target.name} already"
         if not self.applications.exists(target):
             self.facts.keep(key)
             return "NoApplication", f"there is no ArksApplication {target.name} in {key.namespace}, or not yet"
@@ -112,7 +134,22 @@ class Autoscalers:
         seen = self.applications.observed(target)
         record.memory, decision = decide(record.policy, self._bounds(record), record.memory, seen, record.current)
         self._carry_out(key, autoscaler, record, decision)
-        await self._report(autoscaler, record, decision, seen)
+        limit = await self._hand_over(key, autoscaler, record.policy)
+        if limit is None and seen.ready < decision.replicas:
+            limit = self.applications.missing(target)
+        await self._report(autoscaler, record, decision, seen, limit)
+
+    async def _hand_over(self, key: Key, autoscaler: ArksAutoscaler, policy: Policy) -> Limit | None:
+        """Let the HorizontalPodAutoscaler act, or none if this is advice. Returns what keeps it from acting."""
+        if self.pod_autoscalers is None:
+            return None
+        try:
+            if policy.advise:
+                await self.pod_autoscalers.remove(key)
+                return None
+            return await self.pod_autoscalers.carry_out(autoscaler)
+        except ArksError as error:
+            return Limit("HorizontalPodAutoscalerInactive", str(error))
 
     def _carry_out(self, key: Key, autoscaler: ArksAutoscaler, record: _Record, decision: Decision) -> None:
         wanted, before = decision.replicas, record.current
@@ -124,18 +161,23 @@ class Autoscalers:
             return
         record.current = wanted
         fact = self.facts.get(key)
-        if fact is None or (fact.replicas, fact.generation) != (wanted, autoscaler.metadata.generation or 0):
+        by_other = self.pod_autoscalers is not None
+        present = wanted, autoscaler.metadata.generation or 0, by_other
+        if fact is None or (fact.replicas, fact.generation, fact.by_horizontal_pod_autoscaler) != present:
             target = Key(key.namespace, autoscaler.spec.target.name)
             made = _fact(autoscaler, decision)
             made.served_model = self.applications.served_model(target)
             made.start_seconds = round(record.memory.start_seconds)
+            made.by_horizontal_pod_autoscaler = by_other
             self.facts.put(key, made)
         if wanted != before:
             self.events.publish(autoscaler, "scaled", reason=decision.why, message=decision.message)
 
-    async def _report(self, autoscaler: ArksAutoscaler, record: _Record, decision: Decision, seen: Observed) -> None:
+    async def _report(
+        self, autoscaler: ArksAutoscaler, record: _Record, decision: Decision, seen: Observed, limit: Limit | None
+    ) -> None:
         autoscaler = self._with_status(autoscaler)
-        status = status_of(autoscaler, decision, record.memory, seen, self.clock.now())
+        status = status_of(autoscaler, decision, record.memory, seen, self.clock.now(), limit=limit)
         if same_but_figures(autoscaler.status, status) and self.statuses.wait_seconds(autoscaler, FIGURES_SECONDS) > 0:
             return
         await self.statuses.write(autoscaler, status)
