@@ -54,7 +54,7 @@ EXEMPT = re.compile(
     r"_pb2\.pyi?$|(^|/)golden/|^uv\.lock$|/go\.(mod|sum)$|^LICENSE$|^docs/glossary\.md$|^tests/test_vocabulary\.py$"
 )
 """Generated files, and those that list the words."""
-TEXT_FILES = {".md", ".yaml", ".yml", ".tpl", ".txt", ".sh", ".c", ".proto", ".toml", ".json", ".go", ""}
+TEXT_FILES = {".md", ".yaml", ".yml", ".tpl", ".txt", ".sh", ".c", ".proto", ".toml", ".json", ".go", ".rs", ""}
 
 
 def _files(part: str) -> list[str]:

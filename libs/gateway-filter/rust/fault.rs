@@ -1,4 +1,4 @@
-//! Faults of requests, and the body by which the client learns of one.
+//! Faults of requests, and the body that reports one to the client.
 
 /// A fault of a request, as OpenAI's error object names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
