@@ -162,3 +162,15 @@ def test_from_any_state_an_update_ends_with_just_what_is_wanted_and_serves_throu
             floor = min(desired, max(floor, serving))
     assert [READY] * desired == [replica.state for replica in replicas]
     assert all(replica.updated for replica in replicas)
+
+
+def test_of_replicas_that_serve_those_with_the_least_work_are_removed_first() -> None:
+    replicas = [new(0), new(1), new(2)]
+    work = {"app-0": 1.0, "app-1": 0.0, "app-2": 5.0}
+    assert drain(1) == plan("app", 2, replicas, room=PLENTY, work=work).steps
+    assert set(drain(0, 1)) == set(plan("app", 1, replicas, room=PLENTY, work=work).steps)
+    assert drain(2) == plan("app", 2, replicas, room=PLENTY).steps
+
+
+def test_a_replica_that_loads_is_removed_before_an_idle_one_that_serves() -> None:
+    assert stop(0) == plan("app", 1, [new(0, LOADING), new(1)], room=PLENTY, work={"app-1": 0.0}).steps

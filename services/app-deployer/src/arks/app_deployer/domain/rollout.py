@@ -4,12 +4,14 @@ A new spec replaces replicas one at a time. If memory holds one more, the new on
 otherwise an old one is stopped first.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
 from arks.app_deployer.domain.workload import ALIVE, ENDED, ObservedReplica
 from arks.contracts.resources import InstanceState
+
+_NO_WORK: Mapping[str, float] = {}
 
 
 class Verb(StrEnum):
@@ -45,14 +47,16 @@ def plan(
     due: frozenset[str] = frozenset(),
     at_once: int = 2**31,
     without_surge: bool = False,
+    work: Mapping[str, float] = _NO_WORK,
 ) -> Plan:
     """`room`: how many more replicas memory holds now. `due`: ended replicas whose delay is over.
 
     `at_once`: how many more may load at the same time, so that a large number does not choke the machine.
     `without_surge`: an update has at most the desired number of replicas, so old ones stop first.
+    `work`: requests in flight by replica. Of replicas that serve, those with the least are removed first.
     """
     ours = [replica for replica in replicas if replica.state is not InstanceState.DRAINING]
-    drop = _useless(ours) | _surplus(ours, desired)
+    drop = _useless(ours) | _surplus(ours, desired, work)
     kept = [replica for replica in ours if replica.name not in drop]
     allowed = _allowed(kept, due, most=desired - len(_draining(replicas)) if without_surge else desired + 1)
     starts = _candidates(application, desired, kept, replicas, due)[:allowed]
@@ -61,7 +65,7 @@ def plan(
     starts = fitting[: max(0, at_once)]
     blocked = short or (without_surge and bool(_outdated(kept)) and _all_serve(kept))
     if blocked and not fitting and not drop and _may_make_room(kept, replicas):
-        drop = {_least_useful(_outdated(kept)).name}
+        drop = {max(_outdated(kept), key=_keeping_order(work)).name}
     steps = [_removal_step(replica) for replica in ours if replica.name in drop]
     terminating = bool(steps) or len(ours) < len(replicas)
     steps += [Step(Verb.START, name) for name in starts]
@@ -77,22 +81,26 @@ def _useless(replicas: Sequence[ObservedReplica]) -> set[str]:
     return {replica.name for replica in replicas if not replica.updated and replica.state is not InstanceState.READY}
 
 
-def _surplus(replicas: Sequence[ObservedReplica], desired: int) -> set[str]:
+def _surplus(replicas: Sequence[ObservedReplica], desired: int, work: Mapping[str, float]) -> set[str]:
     """Current replicas above the desired number, and outdated ones that ready current ones replace."""
-    current = sorted((replica for replica in replicas if replica.updated), key=_keeping_order)
+    order = _keeping_order(work)
+    current = sorted((replica for replica in replicas if replica.updated), key=order)
     removed = {replica.name for replica in current[desired:]}
     ready = [replica for replica in replicas if replica.state is InstanceState.READY and replica.name not in removed]
-    outdated = sorted(_outdated(ready), key=_keeping_order, reverse=True)
+    outdated = sorted(_outdated(ready), key=order, reverse=True)
     return removed | {replica.name for replica in outdated[: max(0, len(ready) - desired)]}
 
 
-def _keeping_order(replica: ObservedReplica) -> tuple[bool, bool, int, str]:
-    """Those that serve are kept before those that load, these before those that ended; then low numbers first."""
-    return (replica.state is not InstanceState.READY, replica.state in ENDED, len(replica.name), replica.name)
+def _keeping_order(work: Mapping[str, float]) -> Callable[[ObservedReplica], tuple[bool, bool, float, int, str]]:
+    """Those that serve are kept before those that load, these before those that ended; then those with more work; then
+    low numbers first."""
 
+    def order(replica: ObservedReplica) -> tuple[bool, bool, float, int, str]:
+        requests = work.get(replica.name, 0.0)
+        serves = replica.state is InstanceState.READY
+        return (not serves, replica.state in ENDED, -requests, len(replica.name), replica.name)
 
-def _least_useful(replicas: Sequence[ObservedReplica]) -> ObservedReplica:
-    return max(replicas, key=_keeping_order)
+    return order
 
 
 def _outdated(replicas: Sequence[ObservedReplica]) -> list[ObservedReplica]:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from arks.app_deployer.adapters.local.disaggregated import ApartRuntimes, LocalDisaggregatedWorkloads
 from arks.app_deployer.adapters.local.probe import HttpProbe
 from arks.app_deployer.adapters.local.replica import Timings
+from arks.app_deployer.adapters.local.work import Work
 from arks.app_deployer.adapters.local.workloads import LocalOptions, LocalWorkloads
 from arks.app_deployer.adapters.metrics import EngineMetrics, ReplicaGauges
 from arks.app_deployer.adapters.parts import Parts
@@ -21,8 +22,15 @@ def local_parts(settings: Settings, home: Home, environment: Mapping[str, str]) 
     probe = HttpProbe(health_seconds=settings.health_seconds, answer_seconds=settings.answer_seconds)
     profiles, metrics = read_profiles(settings.runtime_profiles), EngineMetrics(home.registry)
     options = local_options(settings)
+    work = Work(home.clock)
     workloads = LocalWorkloads(
-        options, probe=probe, clock=home.clock, metrics=metrics, environment=environment, profiles=profiles
+        options,
+        probe=probe,
+        clock=home.clock,
+        metrics=metrics,
+        environment=environment,
+        profiles=profiles,
+        work=work.of,
     )
     apart = LocalWorkloads(
         replace(options, engines_directory=options.engines_directory.with_name("disaggregated")),
@@ -33,12 +41,16 @@ def local_parts(settings: Settings, home: Home, environment: Mapping[str, str]) 
         profiles=profiles,
         runtimes=ApartRuntimes(profiles),
     )
+
+    async def follow_work() -> None:
+        await work.subscribe(home.bus)
+
     home.registry.register(ReplicaGauges(workloads.observed))
     return Parts(
         workloads,
         LocalDisaggregatedWorkloads(apart, grace_seconds=settings.grace_seconds),
         [],
-        [probe.start, workloads.start, apart.start],
+        [probe.start, follow_work, workloads.start, apart.start],
         [probe.close, workloads.close, apart.close],
     )
 

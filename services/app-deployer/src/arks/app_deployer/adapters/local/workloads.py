@@ -84,7 +84,10 @@ class LocalWorkloads:
         profiles: Profiles,
         runtimes: Runtimes | None = None,
         inspect_machine: Callable[[], Machine] | None = None,
+        work: Callable[[Key], Mapping[str, float]] = lambda _: {},
     ) -> None:
+        """`work`: requests in flight by replica."""
+        self._work = work
         self._options = options
         self._clock = clock
         self._metrics = metrics
@@ -203,7 +206,14 @@ class LocalWorkloads:
         at_once = max(0, self._inspect_machine().cpus - len(self._starting_replicas()))
         without_surge = spec.rollout_strategy.without_surge
         decided = rollout.plan(
-            key.name, spec.replicas, snapshots, room=room, due=due, at_once=at_once, without_surge=without_surge
+            key.name,
+            spec.replicas,
+            snapshots,
+            room=room,
+            due=due,
+            at_once=at_once,
+            without_surge=without_surge,
+            work=self._work(key),
         )
         group.held_back = decided.held_back
         if desired and decided.short_of_memory and not reserved_bytes:
