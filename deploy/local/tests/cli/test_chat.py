@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from arks.local.cli.chat import explain_error, pieces
+from arks.local.cli.chat import explain_error
 from arks.local.cli.failure import Failure
 from arks.local.cli.key_file import read_key
 
@@ -11,19 +11,6 @@ def test_a_key_file_without_a_key_is_rejected(tmp_path: Path) -> None:
     (tmp_path / "empty").write_text("\n")
     with pytest.raises(Failure, match="does not contain an API key"):
         read_key(tmp_path / "empty")
-
-
-def test_a_streamed_answer_is_joined_from_its_events() -> None:
-    lines = [
-        'data: {"choices":[{"delta":{"role":"assistant"}}]}',
-        "",
-        ": keep-alive",
-        'data: {"choices":[{"delta":{"content":"Hel"}}]}',
-        'data: {"choices":[{"delta":{"content":"lo"}}]}',
-        'data: {"choices":[],"usage":{"total_tokens":3}}',
-        "data: [DONE]",
-    ]
-    assert "Hello" == "".join(pieces(iter(lines)))
 
 
 def test_an_error_response_is_shown_with_the_next_step() -> None:

@@ -4,20 +4,19 @@ import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from arks.local.cli.failure import Exit, fail
+from arks.local.cli.failure import Exit, Failure, fail
 from arks.local.cli.gateway import gateway_of
 from arks.local.cli.key_file import read_key
 from arks.local.cli.options import NO_HOME, HomeOption
 
-_READ_TIMEOUT_SECONDS = 120.0
-_CONNECT_TIMEOUT_SECONDS = 5.0
-_KEY_FILE_HELP = "File with the API key; default: the demo's."
+if TYPE_CHECKING:
+    from arks.local.client.chat_stream import Answer, Messages
 
-Messages = list[dict[str, str]]
+_KEY_FILE_HELP = "File with the API key; default: the demo's."
 
 
 def chat(
@@ -44,81 +43,65 @@ def chat(
         file = key_file or demo_key
         if file is None:
             fail("no API key", "name a file with one: --key-file FILE; `arks token create` writes one", Exit.USAGE)
-        client = _ChatClient(url, read_key(file), model, max_tokens)
-        _chat(client, system, prompt)
+        sender = _Sender(url, read_key(file), max_tokens)
+        _chat(sender, model, system, prompt)
 
 
-def _chat(client: "_ChatClient", system: str | None, prompt: str | None) -> None:
-    messages: Messages = [{"role": "system", "content": system}] if system else []
+def _chat(sender: "_Sender", model: str, system: str | None, prompt: str | None) -> None:
+    from arks.local.client.chat_stream import Answer
+
     if prompt is None and not sys.stdin.isatty():
         prompt = sys.stdin.read().strip()
-    if prompt is not None:
-        client.send([*messages, {"role": "user", "content": prompt}])
+    if prompt is None:
+        _converse(sender, model, system)
         return
-    _converse(client, messages)
+    if not prompt.strip():
+        fail("the prompt is empty", 'as in `arks chat "Hello"`', Exit.USAGE)
+    messages = [{"role": "system", "content": system}] if system else []
+    answer = Answer()
+    try:
+        for piece in sender.send(model, [*messages, {"role": "user", "content": prompt}], answer):
+            _write(piece)
+    finally:
+        if answer.text:
+            _write("\n")
 
 
-def _converse(client: "_ChatClient", messages: Messages) -> None:
-    typer.echo(f"Chatting with {client.model}. Press Ctrl-D to exit.", err=True)
-    while True:
-        try:
-            prompt = input("> ").strip()
-        except (EOFError, KeyboardInterrupt):
-            typer.echo("")
-            return
-        if prompt:
-            messages.append({"role": "user", "content": prompt})
-            messages.append({"role": "assistant", "content": client.send(messages)})
+def _converse(sender: "_Sender", model: str, system: str | None) -> None:
+    import readline  # noqa: F401  # lets `input` edit lines and recall earlier prompts
+
+    from arks.local.cli.chat_session import ChatSession
+
+    def note(text: str) -> None:
+        typer.echo(text, nl=False, err=True)
+
+    ChatSession(model, system, send=sender.send, read_line=input, write=_write, note=note).run()
 
 
-class _ChatClient:
-    def __init__(self, url: str, key: str, model: str, max_tokens: int | None) -> None:
-        self.model = model
+def _write(text: str) -> None:
+    typer.echo(text, nl=False)
+
+
+class _Sender:
+    """Streams answers; its errors are messages with the next step."""
+
+    def __init__(self, url: str, key: str, max_tokens: int | None) -> None:
         self._url = url
         self._key = key
         self._max_tokens = max_tokens
 
-    def send(self, messages: Messages) -> str:
-        """Print the answer as it arrives, and return it. Raises Failure."""
-        import httpx
+    def send(self, model: str, messages: "Messages", answer: "Answer") -> Iterator[str]:
+        """Raises Failure."""
+        from arks.local.client.chat_stream import AnswerCutOff, ChatClient, ChatRejected, GatewayLost
 
-        body: dict[str, Any] = {"model": self.model, "messages": messages, "stream": True}
-        if self._max_tokens is not None:
-            body["max_tokens"] = self._max_tokens
-        answer = ""
-        timeout = httpx.Timeout(_READ_TIMEOUT_SECONDS, connect=_CONNECT_TIMEOUT_SECONDS)
         try:
-            with (
-                httpx.Client(timeout=timeout, trust_env=False) as client,
-                client.stream(
-                    "POST", f"{self._url}/chat/completions", json=body, headers={"Authorization": f"Bearer {self._key}"}
-                ) as response,
-            ):
-                if response.status_code != 200:
-                    response.read()
-                    fail(*explain_error(response.status_code, response.text, self.model))
-                for text in pieces(response.iter_lines()):
-                    answer += text
-                    typer.echo(text, nl=False)
-        except httpx.HTTPError as error:
-            typer.echo("")
-            fail(f"lost the connection to the gateway: {str(error) or type(error).__name__}", "see `arks status`")
-        typer.echo("")
-        return answer
-
-
-def pieces(lines: Iterator[str]) -> Iterator[str]:
-    """The text in the events of a streamed answer. Raises Failure if the engine reports an error in it."""
-    for line in lines:
-        data = line.removeprefix("data:").strip()
-        if not line.startswith("data:") or data == "[DONE]":
-            continue
-        event = json.loads(data)
-        if "error" in event:
-            fail(f"the answer was cut off: {event['error'].get('message', event['error'])}", "see `arks events`")
-        for choice in event.get("choices", []):
-            if text := (choice.get("delta") or {}).get("content"):
-                yield text
+            yield from ChatClient(self._url, self._key, model, self._max_tokens).stream(messages, answer)
+        except ChatRejected as error:
+            raise Failure(*explain_error(error.status, error.body, model)) from error
+        except AnswerCutOff as error:
+            raise Failure(f"the answer was cut off: {error}", "see `arks events`") from error
+        except GatewayLost as error:
+            raise Failure(f"lost the connection to the gateway: {error}", "see `arks status`") from error
 
 
 _NEXT_STEPS = {
