@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from arks.events.v1.facts_pb2 import EndpointFact
     from arks.local.client.bus_reader import BusReader
     from arks.local.render.top import Row
 
@@ -18,6 +19,15 @@ _POLL_SECONDS = 0.05
 @contextlib.asynccontextmanager
 async def replica_rows(bus: "BusReader", namespace: str | None) -> "AsyncIterator[Callable[[], list[Row]]]":
     """A function that returns the current rows of all replicas in a namespace (None: in all)."""
+    async with load_view(bus, namespace) as current:
+        yield lambda: current()[0]
+
+
+@contextlib.asynccontextmanager
+async def load_view(
+    bus: "BusReader", namespace: str | None
+) -> "AsyncIterator[Callable[[], tuple[list[Row], list[EndpointFact]]]]":
+    """As `replica_rows`, with the endpoints of the namespace."""
     from arks.contracts.subjects import Facts
     from arks.events.v1.facts_pb2 import EndpointFact, ReplicasFact
     from arks.events.v1.load_pb2 import LoadReport
@@ -30,9 +40,11 @@ async def replica_rows(bus: "BusReader", namespace: str | None) -> "AsyncIterato
         bus.watched_facts(Facts.ENDPOINTS, EndpointFact) as endpoints,
     ):
 
-        def current() -> "list[Row]":
+        def current() -> "tuple[list[Row], list[EndpointFact]]":
             chosen = [fact for fact in replicas.cache.values() if namespace in {None, fact.namespace}]
-            return rows(chosen, endpoints.cache.values(), loads, datetime.now(UTC))
+            named = [fact for fact in endpoints.cache.values() if namespace in {None, fact.namespace}]
+            found = rows(chosen, endpoints.cache.values(), loads, datetime.now(UTC))
+            return found, sorted(named, key=lambda fact: (fact.namespace, fact.name))
 
         yield current
 

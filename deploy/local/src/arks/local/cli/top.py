@@ -1,9 +1,11 @@
 """`arks top`: the load of each replica, live."""
 
 import asyncio
+import shutil
 import sys
-from collections.abc import Callable
-from typing import Annotated
+from collections import deque
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -19,9 +21,16 @@ from arks.local.cli.options import (
     OutputOption,
 )
 from arks.local.cli.output import print_data, print_text
-from arks.local.cli.replica_rows import replica_rows, wait_for_load
+from arks.local.cli.replica_rows import load_view, replica_rows, wait_for_load
 
-_REFRESH_SECONDS = 0.5
+if TYPE_CHECKING:
+    from arks.local.client.bus_reader import BusReader
+
+_REFRESH_SECONDS = 1.0
+"""Engines are measured several times per second, people read more slowly."""
+_MOST_KEYS = 1000
+_HISTORY = 400
+"""Measurements that the sparkline may show: more than a terminal has columns."""
 
 
 def top(
@@ -34,35 +43,63 @@ def top(
     """Show the load of each replica, live.
 
     Columns: requests running and waiting, KV cache in use, prompt (IN) and generated (OUT) tokens per second, weight.
+    Keys of the live view: s sorts by the next column, ? explains the columns, q exits.
 
     \b
     arks top
     arks top -A --once
     arks top -o json
     """
-    live = output is None and not once and sys.stdout.isatty()
+    live = output is None and not once and sys.stdout.isatty() and sys.stdin.isatty()
     asyncio.run(_top(home, None if all_namespaces else namespace, output, live))
 
 
 async def _top(home: Home, namespace: str | None, output: Output | None, live: bool) -> None:
     from arks.local.render.top import as_data, as_text
 
-    async with on_bus(home) as bus, replica_rows(bus, namespace) as rows:
+    async with on_bus(home) as bus:
         if live:
-            await _show(lambda: as_text(rows()))
+            await _show(bus, namespace, f"namespace {namespace}" if namespace else "all namespaces")
             return
-        await wait_for_load(rows)
-        if output is None:
-            print_text(as_text(rows()))
-        else:
-            print_data({"replicas": as_data(rows())}, output)
+        async with replica_rows(bus, namespace) as rows:
+            await wait_for_load(rows)
+            if output is None:
+                print_text(as_text(rows()))
+            else:
+                print_data({"replicas": as_data(rows())}, output)
 
 
-async def _show(text: Callable[[], str]) -> None:
-    from rich.live import Live
-    from rich.text import Text
+async def _show(bus: "BusReader", namespace: str | None, where: str) -> None:
+    """Until q or Ctrl-C."""
+    from arks.local.cli.full_screen import full_screen
+    from arks.local.render.top_screen import SORTS, View, screen, total
 
-    with Live(Text(text()), auto_refresh=False, screen=True) as live:
-        while True:
-            await asyncio.sleep(_REFRESH_SECONDS)
-            live.update(Text(text() + "\nPress Ctrl-C to exit"), refresh=True)
+    keys: asyncio.Queue[str] = asyncio.Queue(maxsize=_MOST_KEYS)
+    speeds: deque[float] = deque(maxlen=_HISTORY)
+    sorts, columns = deque(SORTS), False
+    async with load_view(bus, namespace) as current:
+        with full_screen(keys) as terminal:
+            while True:
+                rows, endpoints = current()
+                speeds.append(total(rows, lambda row: row.generation_tokens_per_second))
+                key: str | None = ""
+                until = asyncio.get_running_loop().time() + _REFRESH_SECONDS
+                while key is not None:
+                    size = shutil.get_terminal_size()
+                    view = View(where, rows, endpoints, list(speeds), datetime.now(UTC), sorts[0], columns)
+                    terminal.show(screen(view, size.columns, size.lines), (size.columns, size.lines))
+                    key = await _key(keys, until)
+                    if key == "q":
+                        return
+                    if key == "s":
+                        sorts.rotate(-1)
+                    columns ^= key == "?"
+
+
+async def _key(keys: "asyncio.Queue[str]", until: float) -> str | None:
+    """The next key; None at the time of the next frame."""
+    try:
+        async with asyncio.timeout_at(until):
+            return await keys.get()
+    except TimeoutError:
+        return None

@@ -84,12 +84,13 @@ def as_text(found: Sequence[Row]) -> str:
     if not found:
         return "No replicas. Apply an ArksApplication, or see why an existing one has none: arks get applications -A\n"
     headers = ("Replica", "State", "Run", "Wait", "KV", "In/s", "Out/s", "Weight", "Note")
-    return table(headers, [_cells(row, namespaces) for row in found])
+    return table(headers, [cells(row, namespaces) for row in found])
 
 
-def _cells(row: Row, namespaces: bool) -> tuple[str, ...]:
+def cells(row: Row, namespaces: bool, name_width: int = 30) -> tuple[str, ...]:
+    """A replica as text: name, state, running, waiting, KV cache, in, out, weight, note."""
     return (
-        shorten(f"{row.namespace}/{row.replica}" if namespaces else row.replica, 30),
+        shorten(f"{row.namespace}/{row.replica}" if namespaces else row.replica, name_width),
         row.state,
         number(row.running),
         number(row.waiting),
