@@ -1,6 +1,6 @@
 """Compares openai-proxy with gRPC directly, at an engine without a model, and uvicorn with granian.
 
-usage: make bench-proxy BENCH="[--requests 3000] [--server uvicorn|granian] [--apart 24]"
+usage: make bench-proxy BENCH="[--requests 3000] [--server uvicorn|granian] [--memory-only] [--apart 24]"
 
 Figures of a busy machine are high; the differences within a run are what counts, and chunks per second of the proxy's
 own CPU.
@@ -151,13 +151,25 @@ async def disconnects(bench: Bench, engine: MockEngine, rounds: int = 20) -> Non
     print(f"slot free after a disconnect: median {statistics.median(times):.0f} ms, longest {max(times):.0f} ms")
 
 
-async def memory(bench: Bench, requests: int) -> None:
-    marks = []
-    for number in range(requests):
-        await (bench.through() if number % 2 else bench.stream())
-        if number in {requests // 4, requests // 2, requests - 1}:
-            marks.append(f"{bench.resident_megabytes():.1f} MB after {number + 1}")
-    print(f"memory, half of the requests streamed: {', '.join(marks)}")
+async def memory(bench: Bench, requests: int, at_once: int = 8, marks: int = 10) -> None:
+    """The proxy's memory after each tenth of the requests."""
+    numbers = iter(range(requests))
+
+    async def client() -> None:
+        for number in numbers:
+            await (bench.through() if number % 2 else bench.stream())
+            if (number + 1) % max(1, requests // marks) == 0:
+                print(f"{bench.resident_megabytes():.1f} MB after {number + 1} requests", flush=True)
+
+    print(f"memory, half of the requests streamed, {at_once} at a time")
+    await asyncio.gather(*(client() for _ in range(at_once)))
+
+
+async def measure_memory(server: str, requests: int) -> None:
+    async with serving(MockEngine(tokens=5)) as port:
+        with tempfile.TemporaryDirectory() as directory:
+            async with running(server, port, Path(directory)) as bench:
+                await memory(bench, requests)
 
 
 async def measure(server: str, requests: int) -> None:
@@ -181,6 +193,7 @@ async def measure(server: str, requests: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--requests", type=int, default=3_000, help="of the measurement of memory")
+    parser.add_argument("--memory-only", action="store_true")
     parser.add_argument("--server", choices=SERVERS, help="default: both")
     parser.add_argument("--apart", type=int, default=0, metavar="PROMPTS", help="prefill and decode apart, instead")
     options = parser.parse_args()
@@ -189,7 +202,7 @@ def main() -> None:
         asyncio.run(compare(clients=8, requests=options.apart, words=120))
         return
     for server in [options.server] if options.server else SERVERS:
-        asyncio.run(measure(server, options.requests))
+        asyncio.run((measure_memory if options.memory_only else measure)(server, options.requests))
 
 
 if __name__ == "__main__":

@@ -4,8 +4,9 @@ from typing import Any
 import pytest
 
 from arks.app_deployer.domain.facts import ApplicationEvent, event_of, fact_of
-from arks.app_deployer.domain.status import ModelView, status_of
+from arks.app_deployer.domain.status import ModelView, precheck, status_of
 from arks.app_deployer.domain.workload import ObservedReplica, ObservedWorkload, Refusal
+from arks.contracts.conditions import find_condition
 from arks.contracts.resources import ApplicationPhase, ArksApplication, ArksApplicationStatus, InstanceState
 from arks.events.v1 import facts_pb2
 from arks.events.v1.facts_pb2 import ModelFact
@@ -27,6 +28,16 @@ NO_IMAGE = ObservedReplica("app-0", InstanceState.FAILED, reason="ImagePullBackO
 AGAIN = ObservedReplica("app-0", InstanceState.STARTING, failures=3, message="it ended with status 1")
 DRAINING = ObservedReplica("app-1", InstanceState.DRAINING)
 OLD = ObservedReplica("app-1", InstanceState.READY, updated=False)
+
+
+def test_the_precheck_has_the_note_of_the_launch_unless_it_fails() -> None:
+    noted = "The application passed the pre-checking; never run on a GPU"
+    assert noted == precheck(None, "never run on a GPU").message
+    assert "The application passed the pre-checking" == precheck(None).message
+    assert NO_GPU.message == precheck(NO_GPU, "never run on a GPU").message
+    usual = status_of(app(), None, LOADED, ObservedWorkload((READY,), note="never run on a GPU"), NOW)
+    condition = find_condition(usual.conditions, "Precheck")
+    assert condition is not None and noted == condition.message
 
 
 def app(replicas: int = 1, status: ArksApplicationStatus | None = None, **metadata: Any) -> ArksApplication:

@@ -129,6 +129,7 @@ async def test_from_nothing_to_serving_to_nothing(harness: Harness) -> None:
     await harness.router_pod()
     observed = await harness.until({"router": [READY], "prefill": [READY], "decode": [READY, READY]})
     assert observed.serving
+    assert "" == observed.note
     assert [("10.2.0.1", 9000)] == [(item.host, item.port) for item in observed.router.replicas]
     assert ["pd-prefill-0"] == [item.name for item in observed.prefill.replicas]
     assert all(item.updated for part in observed.parts.values() for item in part.replicas)

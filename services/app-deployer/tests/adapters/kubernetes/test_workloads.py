@@ -189,7 +189,10 @@ async def test_a_terminating_replica_drains_until_its_pod_is_gone(harness: KubeH
 
 
 async def test_a_group_of_two_serves_with_its_leader_alone(harness: KubeHarness) -> None:
-    observed = await harness.reach(harness.desired(runtime="vllm", runtimeCommonArgs=[], size=2), READY)
+    image = "vllm/vllm-openai:v0.19.0"
+    desired = harness.desired(runtime="vllm", runtimeImage=image, runtimeCommonArgs=[], size=2)
+    observed = await harness.reach(desired, READY)
+    assert "never run this launch on a GPU" in observed.note
     assert ["app-0"] == [item.name for item in observed.replicas]
     await eventually(lambda: harness.cluster.pods() == ["app-0", "app-0-1"], what="leader and worker")
     roles = [harness.cluster.pod(name) for name in harness.cluster.pods()]

@@ -68,6 +68,13 @@ def test_a_version_without_a_profile_is_refused() -> None:
         only.launch(VLLM, "x:v2.0")
 
 
+def test_launches_that_never_ran_on_a_gpu_have_a_note_and_no_other() -> None:
+    """The older implementation ran the launch lines of vllm-ray, sglang, sglang-disaggregated and dynamo-run; llama.cpp
+    and ark run on a CPU in the journeys."""
+    noted = {profile.name for profile in read_profiles().all() if profile.note}
+    assert {"vllm", "vllm-disaggregated", "dynamo-etcd", "dynamo", "dynamo-disaggregated"} == noted
+
+
 def test_an_engine_has_the_metrics_of_its_profile() -> None:
     own, other = parse([("f", [profile(), profile(metrics="sglang")])])
     assert (Runtime.VLLM, Runtime.SGLANG) == (own.dialect, other.dialect)

@@ -31,6 +31,8 @@ class ObservedDisaggregated:
     requeue_seconds: float | None = None
     terminating: bool = False
     """Deletion is not complete."""
+    note: str = ""
+    """What people should know of the way in which its parts start."""
 
     @property
     def parts(self) -> dict[str, ObservedWorkload]:
@@ -60,7 +62,7 @@ def status_of(
     generation = application.metadata.generation
     before = application.status.conditions if application.status else []
     verdicts = {
-        "Precheck": precheck(problem),
+        "Precheck": precheck(problem, observed.note),
         "Loaded": loaded(application.spec.model.name, model, serving=observed.serving),
         "Ready": _ready(application, problem, model, observed),
         "Progressing": progressing(

@@ -71,7 +71,7 @@ def status_of(
     serving = served_generation(known, model, observed)
     outdated = _outdated(serving, model)
     verdicts = {
-        "Precheck": precheck(problem),
+        "Precheck": precheck(problem, observed.note),
         "Loaded": loaded(application.spec.model.name, model, bool(observed.of(InstanceState.READY))),
         "Ready": outdated or _ready(desired, problem, model, observed),
         "Progressing": progressing(
@@ -137,10 +137,11 @@ def conditions_of(
     return conditions
 
 
-def precheck(problem: Refusal | None) -> Verdict:
+def precheck(problem: Refusal | None, note: str = "") -> Verdict:
+    """`note`: what people should know of an application that passes."""
     if problem is not None:
         return Verdict(False, problem.reason, problem.message)
-    return Verdict(True, "PrecheckPass", "The application passed the pre-checking")
+    return Verdict(True, "PrecheckPass", "The application passed the pre-checking" + (f"; {note}" if note else ""))
 
 
 def loaded(name: str, model: ModelView, serving: bool) -> Verdict:

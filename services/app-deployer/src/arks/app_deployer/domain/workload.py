@@ -69,6 +69,8 @@ class ObservedWorkload:
     """Deletion is not complete, even without replicas."""
     without_surge: bool = False
     """Old replicas stop first because there was no room beside them."""
+    note: str = ""
+    """What people should know of the way in which its engines start."""
 
     @property
     def failing(self) -> bool:

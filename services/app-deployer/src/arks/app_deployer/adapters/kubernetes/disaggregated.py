@@ -40,6 +40,7 @@ class _ApplicationState:
     faults: dict[str, Refusal | None] = field(default_factory=dict)
     """What has no effect in a part, although its replicas run."""
     requeue_seconds: float | None = None
+    note: str = ""
 
 
 class KubeDisaggregatedWorkloads:
@@ -104,6 +105,7 @@ class KubeDisaggregatedWorkloads:
             decode=self._part(key, known, Stage.DECODE, self._sets),
             refusal=known.refusal,
             requeue_seconds=known.requeue_seconds,
+            note=known.note,
         )
 
     def _part(self, key: Key, known: _ApplicationState, part: str, children: Children) -> ObservedWorkload:
@@ -139,6 +141,7 @@ class KubeDisaggregatedWorkloads:
         self, key: Key, known: _ApplicationState, application: ArksDisaggregatedApplication, model: ModelFact
     ) -> None:
         grace_seconds = self._grace_seconds
+        known.note = disaggregated_commands.launch_of(application.spec, self._profiles).profile.note
         services = [
             disaggregated_manifests.router_service(application),
             *disaggregated_manifests.stage_services(application, self._profiles),

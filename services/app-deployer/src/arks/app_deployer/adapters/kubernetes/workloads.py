@@ -36,6 +36,7 @@ class _ApplicationState:
     fault: Refusal | None = None
     """What has no effect, although the replicas run."""
     requeue_seconds: float | None = None
+    note: str = ""
 
 
 class KubeWorkloads:
@@ -120,6 +121,7 @@ class KubeWorkloads:
             known.refusal or self._rollouts.missing(ref) or known.fault,
             known.requeue_seconds,
             without_surge=self._rollouts.without_surge(child, revision),
+            note=known.note,
         )
 
     def observed(self) -> Iterator[tuple[Key, ObservedWorkload]]:
@@ -147,6 +149,7 @@ class KubeWorkloads:
         made = manifests.templates(application, model, self._profiles, self._grace_seconds)
         made = platform_defaults.in_templates(made, self._pod_defaults)
         known.revision = made.revision
+        known.note = commands.launch_of(application.spec, self._profiles).profile.note
         spec, desired = application.spec, application.spec.replicas
         known.fault = self._rollouts.pod_group_fault(GroupRef(key), spec.pod_group_policy, spec.group_size)
         known.requeue_seconds = shortest(

@@ -52,6 +52,9 @@ class Profiles:
         """`profiles`: the first that fits counts."""
         self._profiles = tuple(profiles)
 
+    def all(self) -> tuple[Profile, ...]:
+        return self._profiles
+
     def launch(
         self, runtime: Runtime, image: str | None, version: str | None = None, *, disaggregated: bool = False
     ) -> Launch:

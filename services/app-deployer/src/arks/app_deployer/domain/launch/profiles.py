@@ -145,6 +145,8 @@ class Profile(_Model):
     runtime: Runtime
     disaggregated: bool = False
     """For ArksDisaggregatedApplications."""
+    note: str = ""
+    """A text in the status of each application that uses it."""
     versions: Annotated[str, AfterValidator(_versions)] = ""
     """A range as `>=0.19,<1`; empty: all versions, and images of an unknown one."""
     image: str = ""
