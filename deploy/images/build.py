@@ -55,6 +55,7 @@ ENGINE_OF_LLAMA = "llamacpp"
 ENGINE_SOURCES = (
     "services/app-deployer/src/arks/app_deployer",
     "libs/kit/src/arks/kit/__init__.py",
+    "libs/kit/src/arks/kit/gguf.py",
     "libs/kit/src/arks/kit/machine.py",
 )
 """All that the engine program imports of Arks."""

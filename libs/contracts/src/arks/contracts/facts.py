@@ -130,6 +130,7 @@ def replicas_fact(
 def model_fact(model: ArksModel, status: ArksModelStatus, *, pvc_name: str = "") -> ModelFact:
     """The fact of a model in `status`. `pvc_name`: the PVC that holds its files; empty on one machine."""
     ready = find_condition(status.conditions, "Ready")
+    memory = status.memory
     return ModelFact(
         namespace=model.namespace,
         name=model.name,
@@ -141,6 +142,9 @@ def model_fact(model: ArksModel, status: ArksModelStatus, *, pvc_name: str = "")
         reason=ready.reason if ready is not None else "",
         message=ready.message if ready is not None else "",
         claim_name=pvc_name,
+        weights_bytes=memory.weights_bytes if memory else 0,
+        kv_bytes_per_token=(memory and memory.kv_cache_bytes_per_token) or 0,
+        context_tokens=(memory and memory.context_tokens) or 0,
     )
 
 

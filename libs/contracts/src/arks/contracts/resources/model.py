@@ -97,6 +97,16 @@ class DownloadProgress(ApiModel):
     remaining_seconds: Count64 | None = Field(default=None, description="Expected time to the end.")
 
 
+class ModelMemory(ApiModel):
+    """What the model takes of an engine's memory, from its configuration."""
+
+    weights_bytes: Count64 = Field(description="Model weights.")
+    kv_cache_bytes_per_token: Count64 | None = Field(
+        default=None, description="KV cache of one token in 16 bits; absent if the configuration does not show it."
+    )
+    context_tokens: Count64 | None = Field(default=None, description="Longest context that the model was made for.")
+
+
 class ArksModelStatus(Status):
     """Observed state, written by model-manager."""
 
@@ -111,6 +121,9 @@ class ArksModelStatus(Status):
     file_count: Count64 | None = Field(default=None, description="Number of files.")
     sha256: str | None = Field(default=None, description="Digest of the file, if there is only one.")
     revision: str | None = Field(default=None, description="Commit that was downloaded.")
+    memory: ModelMemory | None = Field(
+        default=None, description="Memory that engines need, from config.json or the GGUF header; absent if unknown."
+    )
 
 
 class ArksModel(CustomResource[ArksModelSpec, ArksModelStatus]):

@@ -24,7 +24,7 @@ REPLICA_STATE_DRAINING: ReplicaState
 REPLICA_STATE_FAILED: ReplicaState
 
 class ModelFact(_message.Message):
-    __slots__ = ("namespace", "name", "generation", "ready", "path", "model", "size_bytes", "reason", "message", "updated_at", "claim_name")
+    __slots__ = ("namespace", "name", "generation", "ready", "path", "model", "size_bytes", "reason", "message", "updated_at", "claim_name", "weights_bytes", "kv_bytes_per_token", "context_tokens")
     NAMESPACE_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
     GENERATION_FIELD_NUMBER: _ClassVar[int]
@@ -36,6 +36,9 @@ class ModelFact(_message.Message):
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
     UPDATED_AT_FIELD_NUMBER: _ClassVar[int]
     CLAIM_NAME_FIELD_NUMBER: _ClassVar[int]
+    WEIGHTS_BYTES_FIELD_NUMBER: _ClassVar[int]
+    KV_BYTES_PER_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    CONTEXT_TOKENS_FIELD_NUMBER: _ClassVar[int]
     namespace: str
     name: str
     generation: int
@@ -47,7 +50,10 @@ class ModelFact(_message.Message):
     message: str
     updated_at: _timestamp_pb2.Timestamp
     claim_name: str
-    def __init__(self, namespace: _Optional[str] = ..., name: _Optional[str] = ..., generation: _Optional[int] = ..., ready: _Optional[bool] = ..., path: _Optional[str] = ..., model: _Optional[str] = ..., size_bytes: _Optional[int] = ..., reason: _Optional[str] = ..., message: _Optional[str] = ..., updated_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., claim_name: _Optional[str] = ...) -> None: ...
+    weights_bytes: int
+    kv_bytes_per_token: int
+    context_tokens: int
+    def __init__(self, namespace: _Optional[str] = ..., name: _Optional[str] = ..., generation: _Optional[int] = ..., ready: _Optional[bool] = ..., path: _Optional[str] = ..., model: _Optional[str] = ..., size_bytes: _Optional[int] = ..., reason: _Optional[str] = ..., message: _Optional[str] = ..., updated_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., claim_name: _Optional[str] = ..., weights_bytes: _Optional[int] = ..., kv_bytes_per_token: _Optional[int] = ..., context_tokens: _Optional[int] = ...) -> None: ...
 
 class Replica(_message.Message):
     __slots__ = ("name", "host", "port", "state", "slots", "restarts")

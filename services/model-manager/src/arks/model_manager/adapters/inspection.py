@@ -1,4 +1,4 @@
-"""Inspect model directories by names, sizes and the marker. Blocking; reads no content but the magic of GGUF files."""
+"""Inspect model directories by names, sizes and the marker. Blocking; reads no content but headers and config.json."""
 
 import json
 import os
@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from arks.model_manager.adapters import marker
+from arks.model_manager.adapters.model_memory import measure
 from arks.model_manager.domain.engine_file import engine_file, is_gguf
 from arks.model_manager.domain.observation import Content, StoredWeights
 from arks.model_manager.domain.storage_path import ARKS_DIRECTORY
@@ -58,7 +59,8 @@ def inspect_file(source: WeightsSource, record: Path) -> StoredWeights:
         return StoredWeights(Content.REFUSED, message=fault)
     if source.sha256 is not None and not _recorded(record, source, state):
         return StoredWeights(Content.INCOMPLETE)
-    return StoredWeights(Content.COMPLETE, str(path), state.st_size, 1, sha256=source.sha256)
+    memory = measure(path, {path.name: state.st_size})
+    return StoredWeights(Content.COMPLETE, str(path), state.st_size, 1, sha256=source.sha256, memory=memory)
 
 
 def version_of(path: Path) -> tuple[int, int, int] | None:
@@ -74,28 +76,30 @@ def _marked(directory: Path, complete: marker.Complete) -> StoredWeights:
     if broken := marker.broken_files(directory, complete.files):
         more = f" and {len(broken) - 1} more" if len(broken) > 1 else ""
         return StoredWeights(Content.DAMAGED, message=f"{broken[0]}{more}")
+    sizes = {file.path: file.size_bytes for file in complete.files}
+    path = directory / engine_file(list(sizes))
     return StoredWeights(
         Content.COMPLETE,
-        path=str(directory / engine_file([file.path for file in complete.files])),
+        path=str(path),
         size_bytes=sum(file.size_bytes for file in complete.files),
         file_count=len(complete.files),
         sha256=complete.files[0].sha256 if len(complete.files) == 1 else None,
         revision=complete.revision,
+        memory=measure(path, sizes),
     )
 
 
 def _listed(directory: Path, if_empty: str) -> StoredWeights:
-    names: list[str] = []
-    size = 0
+    sizes: dict[str, int] = {}
     for path in _files(directory):
         state = path.stat()
         if is_gguf(path.name) and (fault := _fault_of(path, state)):
             return StoredWeights(Content.REFUSED, message=fault)
-        names.append(str(path.relative_to(directory)))
-        size += state.st_size
-    if not names:
+        sizes[str(path.relative_to(directory))] = state.st_size
+    if not sizes:
         return StoredWeights(Content.REFUSED, message=if_empty)
-    return StoredWeights(Content.COMPLETE, str(directory / engine_file(names)), size, len(names))
+    path = directory / engine_file(list(sizes))
+    return StoredWeights(Content.COMPLETE, str(path), sum(sizes.values()), len(sizes), memory=measure(path, sizes))
 
 
 def _files(directory: Path) -> Iterator[Path]:

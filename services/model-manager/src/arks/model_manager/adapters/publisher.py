@@ -3,7 +3,8 @@
 from collections.abc import Callable
 
 from arks.contracts.conditions import find_condition
-from arks.contracts.resources import ArksModel, ArksModelStatus, ModelPhase
+from arks.contracts.facts import model_fact
+from arks.contracts.resources import ArksModel, ArksModelStatus
 from arks.events.v1.events_pb2 import DownloadProgress
 from arks.events.v1.facts_pb2 import ModelFact
 from arks.kit.facts import FactWriter
@@ -24,9 +25,7 @@ class BusPublisher:
         self._pvc_of = pvc_of
 
     def write_fact(self, model: ArksModel, status: ArksModelStatus) -> None:
-        fact = _fact(model, status)
-        fact.claim_name = self._pvc_of(model)
-        self._facts.put(key_of(model), fact)
+        self._facts.put(key_of(model), model_fact(model, status, pvc_name=self._pvc_of(model)))
 
     def publish_event(self, verb: str, model: ArksModel, status: ArksModelStatus, message: str | None = None) -> None:
         reason, ready_message = _CREATED if verb == "created" else ready_condition(status)
@@ -54,21 +53,6 @@ def ready_condition(status: ArksModelStatus) -> tuple[str, str]:
     """Reason and message of the Ready condition, which explain the phase."""
     ready = find_condition(status.conditions, "Ready")
     return (ready.reason, ready.message) if ready is not None else ("", "")
-
-
-def _fact(model: ArksModel, status: ArksModelStatus) -> ModelFact:
-    reason, message = ready_condition(status)
-    return ModelFact(
-        namespace=model.namespace,
-        name=model.name,
-        generation=status.observed_generation or 0,
-        ready=status.phase is ModelPhase.READY,
-        path=status.path or "",
-        model=model.spec.model,
-        size_bytes=status.size_bytes or 0,
-        reason=reason,
-        message=message,
-    )
 
 
 def _progress(status: ArksModelStatus) -> DownloadProgress | None:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from arks.contracts.resources import DownloadProgress
+from arks.contracts.resources import DownloadProgress, ModelMemory
 from arks.model_manager.domain.failures import Failure
 from arks.model_manager.domain.weights_source import WeightsSource
 
@@ -38,6 +38,7 @@ class StoredWeights:
     file_count: int = 0
     sha256: str | None = None
     revision: str | None = None
+    memory: ModelMemory | None = None
     message: str = ""
     failing: bool = False
     """For `PENDING`: the message is a fault, not a normal wait."""

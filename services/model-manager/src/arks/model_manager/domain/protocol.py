@@ -107,6 +107,10 @@ class Found:
     file_count: int = 0
     revision: str | None = None
     sha256: str | None = None
+    weights_bytes: int = 0
+    """0: unknown, as the next two."""
+    kv_bytes_per_token: int = 0
+    context_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +151,8 @@ def _object(stored: object) -> dict[str, Any]:
 
 
 _Message = TypeVar("_Message", Report, Found)
-_NUMBERS = {"done_bytes", "total_bytes", "size_bytes", "file_count"}
+_SIZES = {"weights_bytes", "kv_bytes_per_token", "context_tokens"}
+_NUMBERS = {"done_bytes", "total_bytes", "size_bytes", "file_count", *_SIZES}
 _OPTIONAL = {"total_bytes", "revision", "sha256"}
 
 

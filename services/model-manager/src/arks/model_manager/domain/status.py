@@ -47,6 +47,7 @@ def status_of(
         file_count=stored.file_count if decision.ready else None,
         sha256=stored.sha256 if decision.ready else None,
         revision=stored.revision if decision.ready else None,
+        memory=stored.memory if decision.ready else None,
     )
 
 

@@ -67,13 +67,16 @@ def _outcome(directory: Path, stored: StoredWeights, last: Report) -> Outcome:
     if stored.content is not Content.COMPLETE:
         message = (stored.message or f"{directory} changed during its download")[:_MESSAGE_CHARACTERS]
         return Outcome(replace(last, done=False, failure=FailureKind.STORAGE, message=message))
-    path = Path(stored.path)
+    path, memory = Path(stored.path), stored.memory
     found = Found(
         file="" if path == directory else str(path.relative_to(directory)),
         size_bytes=stored.size_bytes,
         file_count=stored.file_count,
         revision=stored.revision,
         sha256=stored.sha256,
+        weights_bytes=memory.weights_bytes if memory else 0,
+        kv_bytes_per_token=(memory and memory.kv_cache_bytes_per_token) or 0,
+        context_tokens=(memory and memory.context_tokens) or 0,
     )
     return Outcome(replace(last, done=True), found)
 

@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from arks.contracts.resources import SUB_PATH_PATTERN, DownloadProgress
+from arks.contracts.resources import SUB_PATH_PATTERN, DownloadProgress, ModelMemory
 from arks.kit.kube.lenient import time_in
 from arks.kit.kube.ownership import controller_of
 from arks.kit.types import Json
@@ -52,6 +52,17 @@ def stored_of(
         file_count=found.file_count,
         sha256=found.sha256,
         revision=found.revision,
+        memory=_memory(found),
+    )
+
+
+def _memory(found: Found) -> ModelMemory | None:
+    if not found.weights_bytes:
+        return None
+    return ModelMemory(
+        weights_bytes=found.weights_bytes,
+        kv_cache_bytes_per_token=found.kv_bytes_per_token or None,
+        context_tokens=found.context_tokens or None,
     )
 
 
