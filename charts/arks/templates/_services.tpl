@@ -101,6 +101,10 @@ app-deployer:
     - apiGroups: [rbac.authorization.k8s.io]
       resources: [roles, rolebindings]
       verbs: [get, list, watch, create, patch]
+    # The memory of accelerators, from labels: whether a model fits
+    - apiGroups: [""]
+      resources: [nodes]
+      verbs: [list]
     # LeaderWorkerSet's controller takes over a StatefulSet that has the name of one of its own
     - apiGroups: [apps]
       resources: [statefulsets]

@@ -43,6 +43,7 @@ RIGHTS: dict[str, dict[str, set[str]]] = {
         "roles.rbac.authorization.k8s.io": WRITE - {"delete"},
         "rolebindings.rbac.authorization.k8s.io": WRITE - {"delete"},
         "statefulsets.apps": {"list"},
+        "nodes": {"list"},
         "events": {"get", "list", "create", "patch"},
     },
     "metrics": {

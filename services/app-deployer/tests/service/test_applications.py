@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from arks.app_deployer.adapters.announcer import BusAnnouncer
+from arks.app_deployer.domain.fit import Hardware
 from arks.app_deployer.domain.workload import Change, ObservedReplica, ObservedWorkload, Refusal, ReplicaVerb, Workload
-from arks.app_deployer.service.applications import ApplicationController
+from arks.app_deployer.service.applications import ApplicationController, HardwareOf, unknown_hardware
 from arks.app_deployer.service.controller import FINALIZER, ModelViews
 from arks.app_deployer.service.disaggregated import DisaggregatedController
 from arks.app_deployer.service.scaling import Scaling
@@ -88,6 +89,7 @@ class Harness:
         self.announcer = BusAnnouncer(self.events, self.facts)
         self.written: list[int] = []
         """Numbers of replicas that were written into the spec."""
+        self.hardware: HardwareOf = unknown_hardware
         self.deployer = self.restart()
 
     def restart(self) -> ApplicationController:
@@ -101,6 +103,7 @@ class Harness:
             grace_seconds=30.0,
             scaling=Scaling(self.scaling),
             write_replicas=self._write_replicas,
+            hardware=self.hardware,
         )
         return self.deployer
 
@@ -344,3 +347,23 @@ async def test_the_fact_has_what_keeps_replicas_from_running(harness: Harness) -
     fact = harness.facts.get(KEY)
     assert fact is not None
     assert ("FailedCreate", "exceeded quota: small") == (fact.missing_reason, fact.missing_message)
+
+
+async def test_a_model_that_does_not_fit_is_a_condition_with_the_next_step_and_starts_all_the_same(
+    harness: Harness,
+) -> None:
+    harness.apply(resources={"limits": {"memory": "1Gi"}})
+
+    async def hardware(_: ArksApplication) -> Hardware:
+        return Hardware(memory_bytes=1 << 30)
+
+    harness.hardware = hardware
+    harness.restart()
+    harness.models.apply(MODEL, ModelFact(name="m", ready=True, path="/m", generation=1, weights_bytes=4 << 30))
+    await harness.deployer.reconcile(KEY)
+    conditions = {condition.type: condition for condition in harness.status.conditions}
+    fits = conditions["Fits"]
+    assert ("False", "NotEnoughMemory") == (fits.status, fits.reason)
+    assert "raise instanceSpec.resources.limits.memory" in fits.message
+    assert fits.message in conditions["Ready"].message
+    assert harness.workloads.applied[-1].model is not None

@@ -41,6 +41,7 @@ def build(settings: Settings, home: Home, environment: Mapping[str, str] | None 
         grace_seconds=settings.grace_seconds,
         scaling=scaling,
         write_replicas=parts.write_replicas,
+        hardware=parts.hardware,
     )
     others = DisaggregatedController(
         applications=disaggregated,

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from arks.app_deployer.adapters.announcer import Notice, no_notice
-from arks.app_deployer.service.applications import Workloads, WriteReplicas
+from arks.app_deployer.service.applications import HardwareOf, Workloads, WriteReplicas, unknown_hardware
 from arks.app_deployer.service.disaggregated import DisaggregatedWorkloads
 from arks.kit.types import AsyncCallable
 
@@ -21,3 +21,4 @@ class Parts:
     notice: Notice = no_notice
     write_replicas: WriteReplicas | None = None
     """Only Kubernetes has HorizontalPodAutoscalers, which need it."""
+    hardware: HardwareOf = unknown_hardware

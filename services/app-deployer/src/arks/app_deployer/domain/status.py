@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from arks.app_deployer.domain.fit import CONDITION as FITS
 from arks.app_deployer.domain.launch.manifests import ROLE
 from arks.app_deployer.domain.progress import progressing
 from arks.app_deployer.domain.workload import CRASH_LOOP_FAILURES, ObservedReplica, ObservedWorkload, Refusal, Verdict
@@ -22,6 +23,7 @@ from arks.events.v1.facts_pb2 import ModelFact
 MODEL_GRACE_SECONDS = 5.0
 """An application may be applied just before its model: only after this time is its absence a failure."""
 _MOST_MESSAGE = 4000
+_EXPLAINED_BY_FIT = frozenset({"Starting", "EngineEnded", "EngineCrashLoop"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +60,12 @@ def status_of(
     observed: ObservedWorkload,
     now: datetime,
     *,
+    fit: Verdict | None = None,
     overdue_seconds: float | None = None,
 ) -> ArksApplicationStatus:
     """`problem`: why this home cannot run the spec. `now` becomes the time of conditions that change.
+
+    `fit`: whether the model fits the memory; None: unknown.
 
     `overdue_seconds`: the rollout's deadline, if nothing has changed for so long.
     """
@@ -73,7 +78,7 @@ def status_of(
     verdicts = {
         "Precheck": precheck(problem, observed.note),
         "Loaded": loaded(application.spec.model.name, model, bool(observed.of(InstanceState.READY))),
-        "Ready": outdated or _ready(desired, problem, model, observed),
+        "Ready": outdated or with_fit(_ready(desired, problem, model, observed), fit),
         "Progressing": progressing(
             [(desired, observed)],
             trouble_of(problem, observed),
@@ -81,6 +86,7 @@ def status_of(
             overdue_seconds=overdue_seconds,
         ),
     }
+    verdicts |= {FITS: fit} if fit is not None else {}
     counted = [replica for replica in observed.replicas if replica.state is not InstanceState.DRAINING]
     return ArksApplicationStatus(
         phase=_phase(desired, problem, model, observed, outdated=outdated is not None),
@@ -167,6 +173,13 @@ def _ready(desired: int, problem: Refusal | None, model: ModelView, observed: Ob
     if not model.usable:
         return Verdict(False, "WaitingForModel", "nothing runs until the model is loaded")
     return Verdict(False, "Starting", _progress(desired, observed))
+
+
+def with_fit(ready: Verdict, fit: Verdict | None) -> Verdict:
+    """Name the likely cause where replicas do not serve."""
+    if ready.status or fit is None or fit.status or ready.reason not in _EXPLAINED_BY_FIT:
+        return ready
+    return Verdict(False, ready.reason, f"{ready.message}; {fit.message}")
 
 
 def trouble_of(problem: Refusal | None, observed: ObservedWorkload) -> Refusal | None:

@@ -6,9 +6,10 @@ from typing import Protocol
 import structlog
 
 from arks.app_deployer.domain.facts import ApplicationEvent, event_of, fact_of
+from arks.app_deployer.domain.fit import Hardware, fit
 from arks.app_deployer.domain.progress import Deadlines, rolling_out, signature
 from arks.app_deployer.domain.status import ModelView, status_of
-from arks.app_deployer.domain.workload import Change, ObservedWorkload, Refusal, Workload
+from arks.app_deployer.domain.workload import Change, ObservedWorkload, Refusal, Verdict, Workload
 from arks.app_deployer.service.controller import Announcer, BaseController, ModelViews, soonest
 from arks.app_deployer.service.scaling import Scaling, with_replicas
 from arks.contracts.resources import ArksApplication, ArksApplicationStatus
@@ -61,6 +62,14 @@ class Workloads(Protocol):
         """`listener` is called with every change that `apply` did not cause. It must not block."""
 
 
+HardwareOf = Callable[[ArksApplication], Awaitable[Hardware]]
+"""What the nodes of an application's replicas have."""
+
+
+async def unknown_hardware(_: ArksApplication) -> Hardware:
+    return Hardware()
+
+
 class ApplicationController(BaseController[ArksApplication]):
     def __init__(
         self,
@@ -73,8 +82,10 @@ class ApplicationController(BaseController[ArksApplication]):
         grace_seconds: float,
         scaling: Scaling,
         write_replicas: WriteReplicas | None = None,
+        hardware: HardwareOf = unknown_hardware,
     ) -> None:
         super().__init__(applications, announcer)
+        self._hardware = hardware
         self._models = models
         self._workloads = workloads
         self._clock = clock
@@ -93,7 +104,8 @@ class ApplicationController(BaseController[ArksApplication]):
         may_start = problem is None and model.usable
         observed = await self._workloads.apply(Workload(application, model.fact if may_start else None))
         remaining_seconds = self._deadline_seconds(key, application, model, observed)
-        status = await self._report(application, problem, model, observed, overdue=remaining_seconds <= 0)
+        verdict = await self._fit(application, model) if may_start else None
+        status = await self._report(application, problem, model, observed, verdict, overdue=remaining_seconds <= 0)
         deadline_seconds = remaining_seconds if rolling_out(status.conditions) else None
         return soonest(observed.requeue_seconds, model.patience_seconds, deadline_seconds)
 
@@ -104,6 +116,11 @@ class ApplicationController(BaseController[ArksApplication]):
             return application
         await self._write_replicas(key, replicas)
         return with_replicas(application, replicas)
+
+    async def _fit(self, application: ArksApplication, model: ModelView) -> Verdict | None:
+        if model.fact is None or not model.fact.weights_bytes:
+            return None
+        return fit(application.spec, model.fact, await self._hardware(application))
 
     def _deadline_seconds(
         self, key: Key, application: ArksApplication, model: ModelView, observed: ObservedWorkload
@@ -126,6 +143,7 @@ class ApplicationController(BaseController[ArksApplication]):
         problem: Refusal | None,
         model: ModelView,
         observed: ObservedWorkload,
+        verdict: Verdict | None,
         *,
         overdue: bool,
     ) -> ArksApplicationStatus:
@@ -138,7 +156,7 @@ class ApplicationController(BaseController[ArksApplication]):
         deadline_seconds = application.spec.rollout_strategy.progress_deadline_seconds
         overdue_seconds = deadline_seconds if overdue else None
         now = self._clock.now()
-        status = status_of(application, problem, model, observed, now, overdue_seconds=overdue_seconds)
+        status = status_of(application, problem, model, observed, now, fit=verdict, overdue_seconds=overdue_seconds)
         await self._statuses.write(application, status)
         if last.resource.spec.replicas != application.spec.replicas:
             message = f"from {last.resource.spec.replicas} to {application.spec.replicas} replicas"

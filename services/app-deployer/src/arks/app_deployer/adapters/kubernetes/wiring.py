@@ -16,6 +16,7 @@ from arks.app_deployer.adapters.kubernetes.children import (
 )
 from arks.app_deployer.adapters.kubernetes.disaggregated import KubeDisaggregatedWorkloads
 from arks.app_deployer.adapters.kubernetes.groups import Groups
+from arks.app_deployer.adapters.kubernetes.hardware import NodeHardware
 from arks.app_deployer.adapters.kubernetes.pods import PodIndex
 from arks.app_deployer.adapters.kubernetes.set_names import SetNames
 from arks.app_deployer.adapters.kubernetes.set_rollouts import SetRollouts
@@ -98,4 +99,5 @@ def kubernetes_parts(
         await api.merge(kind_of(ArksApplication), key, {"spec": {"replicas": replicas}})
 
     runs = [pods.run, stuck_pods.run, *(each.run for each in children.values())]
-    return Parts(workloads, disaggregated_workloads, runs, [synced], [], notice, write_replicas)
+    hardware = NodeHardware(api, clock).of
+    return Parts(workloads, disaggregated_workloads, runs, [synced], [], notice, write_replicas, hardware)

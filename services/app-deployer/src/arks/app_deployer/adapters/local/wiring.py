@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from arks.app_deployer.adapters.local.disaggregated import ApartRuntimes, LocalDisaggregatedWorkloads
+from arks.app_deployer.adapters.local.hardware import MachineHardware
 from arks.app_deployer.adapters.local.probe import HttpProbe
 from arks.app_deployer.adapters.local.replica import Timings
 from arks.app_deployer.adapters.local.work import Work
@@ -52,6 +53,7 @@ def local_parts(settings: Settings, home: Home, environment: Mapping[str, str]) 
         [],
         [probe.start, follow_work, workloads.start, apart.start],
         [probe.close, workloads.close, apart.close],
+        hardware=MachineHardware().of,
     )
 
 
