@@ -1,9 +1,10 @@
 """`arks apply`: create or update resources."""
 
 import asyncio
+import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,10 +14,13 @@ from arks.local.cli.options import NO_HOME, NO_NAMESPACE, FilesOption, LocalHome
 from arks.local.cli.output import print_text
 from arks.local.cli.runtime_default import with_fitting_runtime
 from arks.local.cli.waiting import Awaited, kinds_to_wait_for, wait_ready
-from arks.local.render.kinds import ARKS_KINDS
+from arks.local.render.kinds import APPLICATION, ARKS_KINDS, MODEL
 
 if TYPE_CHECKING:
     from arks.contracts.resources import Resource
+
+_FIT_SECONDS = 2.0
+_POLL_SECONDS = 0.1
 
 
 def apply(
@@ -49,6 +53,7 @@ def apply(
             if resource.kind == kind.name
         ]
         wait_ready(home, awaited, timeout)
+    _warn_of_fit(home, resources)
 
 
 async def _apply(home: Path, resources: "Sequence[Resource]") -> None:
@@ -65,6 +70,29 @@ def _warn_of_missing(home: Path, resources: "Sequence[Resource]") -> None:
     applied = {(resource.kind, resource.namespace, resource.name) for resource in resources}
     for text in missing_references(read(home, ARKS_KINDS), applied):
         typer.echo(f"warning: {text}", err=True)
+
+
+def _warn_of_fit(home: Path, resources: "Sequence[Resource]") -> None:
+    """Warn of applications whose model does not fit. app-deployer has a moment for it if the model is there."""
+    from arks.local.cli.reading import read
+    from arks.local.render.fit import fit_warnings, may_be_judged
+    from arks.local.render.health import is_current
+
+    applied = [(item.namespace, item.name) for item in resources if item.kind == APPLICATION.name]
+    deadline = time.monotonic() + _FIT_SECONDS
+    while applied:
+        found = read(home, [APPLICATION, MODEL])
+        applications = [item for item in found[APPLICATION] if _key(item) in applied]
+        late = not may_be_judged(applications, found[MODEL], applied) or time.monotonic() > deadline
+        if late or all(is_current(item) for item in applications):
+            for text in fit_warnings(applications, applied):
+                typer.echo(f"warning: {text}", err=True)
+            return
+        time.sleep(_POLL_SECONDS)
+
+
+def _key(resource: "dict[str, Any]") -> tuple[str, str]:
+    return resource["metadata"]["namespace"], resource["metadata"]["name"]
 
 
 def _title(resource: "Resource") -> str:
