@@ -117,7 +117,7 @@ verify: $(SYNCED) ## Check import layers, protobuf rules, and that generated fil
 	$(BIN)/python -m tools.generate --check
 
 .PHONY: generate
-generate: $(SYNCED) ## Generate protobuf messages, CRDs and docs/resources.md from their sources
+generate: $(SYNCED) ## Generate protobuf messages, CRDs, the READMEs of charts and docs/resources.md from their sources
 	$(BIN)/python -m grpc_tools.protoc -I protos --python_out=$(MESSAGES) --pyi_out=$(MESSAGES) $(PROTOS)
 	$(BIN)/python -m tools.generate
 

@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from arks.app_deployer.adapters.profiles import read_profiles
+from arks.kit.testing.helm import helm
 
 PAGE = (Path(__file__).parents[2] / "docs/operations.md").read_text()
 EXAMPLES = re.findall(r"^```yaml\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
@@ -29,3 +30,10 @@ def test_the_table_of_workloads_lists_what_the_chart_installs(default: Any) -> N
     listed = set(re.findall(r"`(arks-[a-z-]+)`", PAGE.split("## What runs")[1].split("\n\nServices that write")[0]))
     installed = {found["metadata"]["name"] for kind in ("Deployment", "StatefulSet") for found in default.of(kind)}
     assert installed == listed
+
+
+@pytest.mark.parametrize("chart", ["arks", "arks-crds"])
+def test_helm_shows_how_to_install_and_the_values(chart: str) -> None:
+    shown = helm("show", "readme", str(Path(__file__).parents[1] / chart))
+    assert "helm install arks-crds" in shown
+    assert "| value | default | meaning |" in shown

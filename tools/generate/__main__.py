@@ -1,4 +1,4 @@
-"""`python -m tools.generate [--check] [--root DIR]`: writes charts/arks-crds and docs/resources.md.
+"""`python -m tools.generate [--check] [--root DIR]`: writes the CRDs, the READMEs of the charts and docs/resources.md.
 
 With `--check` nothing is written: the exit status is 1 when a file differs from what is generated.
 """

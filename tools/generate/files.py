@@ -2,18 +2,23 @@
 
 from pathlib import Path, PurePosixPath
 
+from tools.generate.chart_readme import chart_readme
 from tools.generate.crds import definitions
 from tools.generate.reference import reference_page
 
 CRD_DIRECTORY = PurePosixPath("charts/arks-crds/templates")
 """Templates rather than Helm's `crds/`, which an upgrade would never touch."""
+CHARTS = ("arks", "arks-crds")
+_SOURCES = Path(__file__).parents[2]
+"""The checkout, whose charts and pages the READMEs of the charts are made from."""
 _NOTE = "# Generated from libs/contracts by `python -m tools.generate`: change the models, not this file.\n"
 
 
 def generated_files() -> dict[PurePosixPath, str]:
     """Path from the repository's root to content."""
     definitions_by_path = {CRD_DIRECTORY / name: _NOTE + text for name, text in definitions().items()}
-    return definitions_by_path | {PurePosixPath("docs/resources.md"): reference_page()}
+    readmes = {PurePosixPath("charts") / chart / "README.md": chart_readme(_SOURCES, chart) for chart in CHARTS}
+    return definitions_by_path | readmes | {PurePosixPath("docs/resources.md"): reference_page()}
 
 
 def stale_files(root: Path, files: dict[PurePosixPath, str]) -> list[PurePosixPath]:
