@@ -64,6 +64,11 @@ class OtlpTracer:
         with started if detached else trace.use_span(started, end_on_exit=True):
             yield _OtlpSpan(started)
 
+    def outgoing(self) -> dict[str, str]:
+        headers: dict[str, str] = {}
+        self._propagator.inject(headers)
+        return headers
+
     def record(
         self,
         name: str,

@@ -3,15 +3,23 @@
 Without a collector OpenTelemetry is not imported: 10 MB and 0.3 s.
 """
 
+from typing import Protocol
+
 import structlog
 
-from arks.kit.settings import Settings
 from arks.kit.tracing import NoTracer, Tracer, traces_address
 
 log = structlog.get_logger(__name__)
 
 
-def tracer_of(service: str, settings: Settings) -> Tracer:
+class Traced(Protocol):
+    """Settings of a program that may send spans."""
+
+    @property
+    def otlp_endpoint(self) -> str | None: ...
+
+
+def tracer_of(service: str, settings: Traced) -> Tracer:
     """The tracer of a service. One whose installation lacks OpenTelemetry runs without traces."""
     if not settings.otlp_endpoint:
         return NoTracer()

@@ -36,6 +36,9 @@ class Tracer(Protocol):
         """A span around the code below it. `parent`: the header `traceparent` of the request that caused it. Spans
         inside become its children, also those of tasks that begin there; `detached`: they do not."""
 
+    def outgoing(self) -> dict[str, str]:
+        """Headers by which another program continues the trace of the span around this call; empty without one."""
+
     def record(
         self,
         name: str,
@@ -82,6 +85,9 @@ class NoTracer:
         detached: bool = False,
     ) -> AbstractContextManager[Span]:
         return _NO_SPAN
+
+    def outgoing(self) -> dict[str, str]:
+        return {}
 
     def record(
         self,

@@ -37,10 +37,15 @@ class Options:
     prefill_timeout_seconds: float
     state_directory: Path
     drain_seconds: float
+    otlp_endpoint: str | None = None
+    """OpenTelemetry collector (OTLP over HTTP); None: no traces."""
 
 
 def read(arguments: list[str] | None, environment: Mapping[str, str]) -> Options:
-    """Options from the command line; PREFILL_NODE_IP from the environment. Exits with a message if they are invalid."""
+    """Options from the command line; PREFILL_NODE_IP and ARKS_OTLP_ENDPOINT from the environment.
+
+    Exits with a message if they are invalid.
+    """
     found = _parser().parse_args(arguments)
     prefillers = targets_of(environment.get("PREFILL_NODE_IP", ""), DEFAULT_PORT) if found.role == "decoder" else []
     return Options(
@@ -60,6 +65,7 @@ def read(arguments: list[str] | None, environment: Mapping[str, str]) -> Options
         prefill_timeout_seconds=found.prefill_timeout_seconds,
         state_directory=found.state_dir,
         drain_seconds=found.drain_seconds,
+        otlp_endpoint=environment.get("ARKS_OTLP_ENDPOINT") or None,
     )
 
 

@@ -27,6 +27,7 @@ from arks.kit.clock import SystemClock
 from arks.kit.http import HealthServer
 from arks.kit.machine import engine_threads, usable_cpus
 from arks.kit.telemetry import configure_logging
+from arks.kit.tracers import tracer_of
 
 log = structlog.get_logger(__name__)
 _ROLES = {"prefiller": Role.ROLE_PREFILLER, "decoder": Role.ROLE_DECODER, "both": Role.ROLE_BOTH}
@@ -63,7 +64,8 @@ class Program:
             owned_by="arks",
             context_tokens=options.context_tokens // options.slots,
         )
-        self.server = EngineServer(self.engine, self.states, health=self.health, model=described)
+        self.tracer = tracer_of("ark-engine", options)
+        self.server = EngineServer(self.engine, self.states, health=self.health, model=described, tracer=self.tracer)
         registry = CollectorRegistry()
         registry.register(EngineMetrics(self.health))
         self.http = HealthServer(options.http_host, options.http_port, registry, self.problems)
@@ -108,6 +110,7 @@ class Program:
             await self.prefillers.stop()
             await self.llama.stop()
             await self.http.stop()
+            await self.tracer.close()
 
     def _llama_options(self) -> llama_server.LlamaOptions:
         options = self.options

@@ -21,6 +21,8 @@ class Settings(BaseSettings):
     """Deadline of a whole generation. Envoy ends requests earlier where it is configured to."""
     body_bytes_limit: int = Field(default=16 * 1024 * 1024, ge=1024)
     """A longer body is rejected with 413 before it is parsed."""
+    otlp_endpoint: str | None = None
+    """OpenTelemetry collector (OTLP over HTTP); None: no traces."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     @property

@@ -5,6 +5,7 @@ from prometheus_client import CollectorRegistry
 from sse_starlette.sse import AppStatus
 
 from arks.kit.telemetry import configure_logging
+from arks.kit.tracers import tracer_of
 from arks.openai_proxy.adapters.engine import GrpcEngine
 from arks.openai_proxy.adapters.metrics import ProxyMetrics
 from arks.openai_proxy.api import app as api
@@ -14,13 +15,20 @@ from arks.openai_proxy.service.completions import Completions
 
 def build(settings: Settings) -> FastAPI:
     metrics = ProxyMetrics(CollectorRegistry())
-    engine = GrpcEngine(settings.targets, timeout_seconds=settings.request_timeout_seconds)
+    tracer = tracer_of("openai-proxy", settings)
+    engine = GrpcEngine(settings.targets, timeout_seconds=settings.request_timeout_seconds, tracer=tracer)
+
+    async def stop() -> None:
+        await engine.stop()
+        await tracer.close()
+
     return api.build(
         Completions(engine, on_retry=metrics.retries.inc),
         engine,
         metrics,
         start=engine.start,
-        stop=engine.stop,
+        stop=stop,
+        tracer=tracer,
         body_bytes_limit=settings.body_bytes_limit,
     )
 

@@ -1,7 +1,7 @@
 """The gRPC server. Calls that need the model fail with UNAVAILABLE until it is loaded."""
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import aclosing
+from contextlib import AbstractContextManager, aclosing
 from typing import Any, NoReturn
 
 import grpc
@@ -13,6 +13,7 @@ from arks.ark_engine.domain.failures import Failed
 from arks.ark_engine.service.engine import Engine
 from arks.ark_engine.service.kept_states import KeptStates
 from arks.engine.v1 import ark_pb2 as ark
+from arks.kit.tracing import TRACEPARENT, NoTracer, Span, Tracer
 
 log = structlog.get_logger(__name__)
 SERVICE = "arks.engine.v1.EngineService"
@@ -30,12 +31,19 @@ _OPTIONS = (
 
 class EngineServer:
     def __init__(
-        self, engine: Engine, states: KeptStates, *, health: Callable[[], ark.HealthResponse], model: ark.Model
+        self,
+        engine: Engine,
+        states: KeptStates,
+        *,
+        health: Callable[[], ark.HealthResponse],
+        model: ark.Model,
+        tracer: Tracer | None = None,
     ) -> None:
         self._engine = engine
         self._states = states
         self._health = health
         self._model = model
+        self._tracer = tracer or NoTracer()
         self._server: grpc.aio.Server | None = None
 
     async def start(self, address: str) -> int:
@@ -85,23 +93,36 @@ class EngineServer:
             yield event
 
     async def _events(self, generation: ark.Generation, context: Any) -> AsyncIterator[ark.StreamCompleteResponse]:
-        try:
-            await self._loaded()
-            async with aclosing(self._engine.stream(generation)) as events:
-                async for event in events:
-                    yield event
-        except Failed as error:
-            await _abort(context, error)
+        with self._span("generate", generation, context) as span:
+            try:
+                await self._loaded()
+                async with aclosing(self._engine.stream(generation)) as events:
+                    async for event in events:
+                        if event.HasField("finish"):
+                            span.set("gen_ai.usage.input_tokens", event.finish.usage.prompt_tokens)
+                            span.set("gen_ai.usage.output_tokens", event.finish.usage.completion_tokens)
+                        yield event
+            except Failed as error:
+                span.fail(error.status)
+                await _abort(context, error)
+
+    def _span(self, name: str, generation: ark.Generation, context: Any) -> AbstractContextManager[Span]:
+        """Of the caller's trace. Without children: the generator of a call may be closed elsewhere than it began."""
+        found = {key: value for key, value in context.invocation_metadata() or () if key == TRACEPARENT}
+        attributes = {"gen_ai.request.model": generation.model}
+        return self._tracer.span(name, attributes, parent=found.get(TRACEPARENT), detached=True)
 
     async def _cancel(self, request: ark.CancelRequest, _: Any) -> ark.CancelResponse:
         return ark.CancelResponse(found=self._engine.cancel(request.id))
 
     async def _prefill(self, request: ark.PrefillRequest, context: Any) -> ark.PrefillResponse:
-        try:
-            await self._loaded()
-            return ark.PrefillResponse(hand_over=await self._engine.prefill(request.generation))
-        except Failed as error:
-            await _abort(context, error)
+        with self._span("prefill", request.generation, context) as span:
+            try:
+                await self._loaded()
+                return ark.PrefillResponse(hand_over=await self._engine.prefill(request.generation))
+            except Failed as error:
+                span.fail(error.status)
+                await _abort(context, error)
 
     async def _fetch_state(self, request: ark.FetchStateRequest, context: Any) -> AsyncIterator[ark.FetchStateResponse]:
         try:

@@ -12,6 +12,7 @@ from arks.engine.v1 import ark_pb2 as ark
 from arks.kit.hosts import Hosts
 from arks.kit.peers import choose
 from arks.kit.tasks import cancel
+from arks.kit.tracing import NoTracer, Tracer
 from arks.openai_proxy.adapters.connection import EngineConnection, EnginePeer
 from arks.openai_proxy.domain.health import combined
 from arks.openai_proxy.service.ports import EngineFailed
@@ -24,7 +25,12 @@ _AWAY = "UNAVAILABLE"
 
 class GrpcEngine:
     def __init__(
-        self, targets: Sequence[str], *, timeout_seconds: float, monotonic: Callable[[], float] = time.monotonic
+        self,
+        targets: Sequence[str],
+        *,
+        timeout_seconds: float,
+        monotonic: Callable[[], float] = time.monotonic,
+        tracer: Tracer | None = None,
     ) -> None:
         """`targets`: host:port each, where a name may stand for several engines. All serve the same model.
 
@@ -33,6 +39,7 @@ class GrpcEngine:
         self._hosts = Hosts(targets, self._changed)
         self._timeout_seconds = timeout_seconds
         self._monotonic = monotonic
+        self._tracer = tracer or NoTracer()
         self._peers: dict[str, EnginePeer] = {}
         self._closing: set[asyncio.Task[None]] = set()
 
@@ -62,18 +69,22 @@ class GrpcEngine:
     async def complete(self, generation: ark.Generation) -> ark.CompleteResponse:
         request = ark.CompleteRequest(generation=generation)
         with self._connection() as connection:
-            answer = await connection.complete(request, timeout=self._timeout_seconds)
+            answer = await connection.complete(request, timeout=self._timeout_seconds, metadata=self._metadata())
             return ark.CompleteResponse.FromString(answer)
 
     async def stream(self, generation: ark.Generation) -> AsyncGenerator[ark.StreamCompleteResponse, None]:
         request = ark.StreamCompleteRequest(generation=generation)
         with self._connection() as connection:
-            call = connection.stream_complete(request, timeout=self._timeout_seconds)
+            call = connection.stream_complete(request, timeout=self._timeout_seconds, metadata=self._metadata())
             try:
                 async for event in call:
                     yield ark.StreamCompleteResponse.FromString(event)
             finally:
                 call.cancel()  # without effect on a call that has ended
+
+    def _metadata(self) -> tuple[tuple[str, str], ...] | None:
+        """Continues the trace of the request."""
+        return tuple(self._tracer.outgoing().items()) or None
 
     @contextmanager
     def _connection(self) -> Iterator[EngineConnection]:

@@ -8,11 +8,13 @@ from fastapi import FastAPI
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from arks.engine.v1.ark_pb2 import HealthResponse
+from arks.kit.tracing import Tracer
 from arks.kit.types import AsyncCallable
 from arks.openai_proxy.api import completions as completion_routes
 from arks.openai_proxy.api import errors
 from arks.openai_proxy.api.body_limit import BodyLimit
 from arks.openai_proxy.api.measure import Measure
+from arks.openai_proxy.api.traced import Traced
 from arks.openai_proxy.domain.answers import model as model_answer
 from arks.openai_proxy.domain.answers import model_list
 from arks.openai_proxy.domain.errors import ApiError
@@ -30,6 +32,7 @@ def build(
     start: AsyncCallable,
     stop: AsyncCallable,
     body_bytes_limit: int,
+    tracer: Tracer | None = None,
 ) -> FastAPI:
     """`start` and `stop` are called when the server starts and after its last request."""
 
@@ -46,6 +49,8 @@ def build(
     _add_operations(app, engine, meter)
     app.add_middleware(BodyLimit, bytes_limit=body_bytes_limit)
     app.add_middleware(Measure, meter=meter)
+    if tracer is not None and tracer.enabled:
+        app.add_middleware(Traced, tracer=tracer)
     return app
 
 

@@ -7,7 +7,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from arks.openai_proxy.api.errors import CLIENT_CLOSED_REQUEST
 from arks.openai_proxy.service.ports import Meter
 
-_PATHS = frozenset({"/v1/chat/completions", "/v1/completions", "/v1/models"})
+PATHS = frozenset({"/v1/chat/completions", "/v1/completions", "/v1/models"})
 """Counted by path; a client's own paths must not become labels."""
 
 
@@ -17,7 +17,7 @@ class Measure:
         self._meter = meter
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"] not in _PATHS:
+        if scope["type"] != "http" or scope["path"] not in PATHS:
             await self._app(scope, receive, send)
             return
         status, ended = 500, False
