@@ -39,6 +39,8 @@ class PodAutoscalers:
     def __init__(self, api: KubeApi, written: Cache[Written]) -> None:
         self._api = api
         self._written = written
+        self._compared: dict[Key, tuple[Written | None, str | None, int | None]] = {}
+        """What was last found equal: a comparison at each decision would cost a tenth of it."""
         self._to_zero = True
         """Whether the cluster has HPAScaleToZero, until it has refused a minimum of 0."""
 
@@ -56,14 +58,20 @@ class PodAutoscalers:
 
     async def remove(self, key: Key) -> None:
         """Delete the one of an autoscaler that wants none. Raises ArksError."""
+        self._compared.pop(key, None)
         found = self._written.get(key)
         owner = {"apiVersion": f"{ArksAutoscaler.group}/v1", "kind": ArksAutoscaler.__name__, "name": key.name}
         if found is not None and belongs_to(found.owners, owner):
             await self._api.delete(POD_AUTOSCALER, key)
 
     async def _write(self, key: Key, autoscaler: ArksAutoscaler) -> None:
+        written = self._written.get(key)
+        pair = written, autoscaler.metadata.uid, autoscaler.metadata.generation
+        if written is not None and self._compared.get(key) == pair:
+            return
         desired = manifest(autoscaler, to_zero=self._to_zero)
-        if (written := self._written.get(key)) is not None and _same(written.spec, written.owners, desired):
+        if written is not None and _same(written.spec, written.owners, desired):
+            self._compared[key] = pair
             return
         try:
             await self._put(key, desired)

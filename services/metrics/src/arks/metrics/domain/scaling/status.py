@@ -3,7 +3,7 @@
 from datetime import datetime
 
 from arks.contracts.conditions import set_condition
-from arks.contracts.resources import ArksAutoscaler, ArksAutoscalerStatus, Condition, ObjectiveStatus
+from arks.contracts.resources import ArksAutoscaler, ArksAutoscalerStatus, Condition, ConditionStatus, ObjectiveStatus
 from arks.metrics.domain.scaling.capacity import Capacity, from_full
 from arks.metrics.domain.scaling.decision import START_SECONDS, Decision, Memory
 from arks.metrics.domain.scaling.limits import Limit
@@ -71,14 +71,33 @@ def restored(status: ArksAutoscalerStatus | None, start_seconds: float | None) -
     return Memory(capacity=from_full(float(full)) if full else Capacity(), start_seconds=float(seconds))
 
 
-def same_but_figures(first: ArksAutoscalerStatus | None, second: ArksAutoscalerStatus) -> bool:
-    """Whether two statuses differ in measured figures only, which are written less often."""
+def same_but_figures(
+    before: ArksAutoscalerStatus | None, generation: int | None, decision: Decision, seen: Observed, limit: Limit | None
+) -> bool:
+    """Whether the next status would differ from the last in measured figures only, which are written less often.
 
-    def essence(status: ArksAutoscalerStatus) -> tuple[object, ...]:
-        conditions = [(condition.type, condition.status, condition.reason) for condition in status.conditions]
-        return status.observed_generation, status.wanted_replicas, status.replicas, status.reason, conditions
+    It is decided without making that status, which costs a fifth of a decision.
+    """
+    if before is None:
+        return False
+    limit = _limit_of(decision, limit)
+    expected = {READY: (ConditionStatus.TRUE, decision.why), LIMITED: _verdict(limit)}
+    found = {item.type: (item.status, item.reason) for item in before.conditions if item.type in expected}
+    now = generation, decision.replicas, seen.ready, decision.why
+    return found == expected and now == (
+        before.observed_generation,
+        before.wanted_replicas,
+        before.replicas,
+        before.reason,
+    )
 
-    return first is not None and essence(first) == essence(second)
+
+def _limit_of(decision: Decision, limit: Limit | None) -> Limit | None:
+    return Limit(decision.why, decision.limited) if limit is None and decision.limited else limit
+
+
+def _verdict(limit: Limit | None) -> tuple[ConditionStatus, str]:
+    return (ConditionStatus.FALSE, "WithinBounds") if limit is None else (ConditionStatus.TRUE, limit.reason)
 
 
 def _objectives(autoscaler: ArksAutoscaler, seen: Observed) -> list[ObjectiveStatus]:
@@ -108,13 +127,11 @@ def _conditions(autoscaler: ArksAutoscaler, decision: Decision, limit: Limit | N
     conditions = set_condition(
         before, READY, True, decision.why, decision.message, now=now, observed_generation=generation
     )
-    if limit is None and decision.limited:
-        limit = Limit(decision.why, decision.limited)
+    limit = _limit_of(decision, limit)
     return set_condition(
         conditions,
         LIMITED,
-        limit is not None,
-        "WithinBounds" if limit is None else limit.reason,
+        *_verdict(limit),
         "nothing limits the number of replicas" if limit is None else limit.message,
         now=now,
         observed_generation=generation,

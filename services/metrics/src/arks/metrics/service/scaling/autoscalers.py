@@ -176,10 +176,12 @@ class Autoscalers:
     async def _report(
         self, autoscaler: ArksAutoscaler, record: _Record, decision: Decision, seen: Observed, limit: Limit | None
     ) -> None:
+        before, generation = self.statuses.last(autoscaler).status, autoscaler.metadata.generation
+        same = same_but_figures(before, generation, decision, seen, limit)
+        if same and self.statuses.wait_seconds(autoscaler, FIGURES_SECONDS) > 0:
+            return
         autoscaler = self._with_status(autoscaler)
         status = status_of(autoscaler, decision, record.memory, seen, self.clock.now(), limit=limit)
-        if same_but_figures(autoscaler.status, status) and self.statuses.wait_seconds(autoscaler, FIGURES_SECONDS) > 0:
-            return
         await self.statuses.write(autoscaler, status)
 
     def _with_status(self, autoscaler: ArksAutoscaler) -> ArksAutoscaler:
