@@ -45,7 +45,20 @@ def test_a_command_of_one_machine_names_what_to_use_on_a_cluster(run: Run, comma
 
 
 def test_every_other_command_works_on_a_cluster() -> None:
-    on_both = {"get", "describe", "top", "explain", "usage", "events", "requests", "token", "quota", "chat", "wait"}
+    on_both = {
+        "get",
+        "describe",
+        "top",
+        "explain",
+        "usage",
+        "events",
+        "requests",
+        "token",
+        "quota",
+        "rollout",
+        "chat",
+        "wait",
+    }
     assert set(COMMANDS) == on_both | set(ON_ONE_MACHINE) | WITHOUT_HOME
 
 

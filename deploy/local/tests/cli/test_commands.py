@@ -73,7 +73,7 @@ def test_reading_resources_imports_nothing_heavy() -> None:
 @pytest.mark.parametrize("command", COMMANDS)
 def test_each_command_has_its_module(command: str) -> None:
     module = importlib.import_module(f"arks.local.cli.{command}")
-    assert hasattr(module, "app" if command in {"model", "token"} else command)
+    assert hasattr(module, "app" if command in {"model", "rollout", "token"} else command)
 
 
 def test_help_fits_a_narrow_terminal() -> None:

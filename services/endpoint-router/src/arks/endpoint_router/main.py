@@ -11,6 +11,7 @@ from arks.endpoint_router.adapters.envoy_config import SnapshotEnvoyConfig
 from arks.endpoint_router.adapters.load_reports import subscribe_load
 from arks.endpoint_router.adapters.local import wiring as local
 from arks.endpoint_router.adapters.metrics import DecisionCollector
+from arks.endpoint_router.adapters.usage import subscribe_usage
 from arks.endpoint_router.adapters.xds import ConfigSnapshot, XdsServer
 from arks.endpoint_router.api.explain import routes
 from arks.endpoint_router.config import Settings
@@ -68,6 +69,7 @@ def build(settings: Settings, home: Home, snapshot: ConfigSnapshot | None = None
     async def listen() -> None:
         await server.start()
         await subscribe_load(home.bus, router.handle_load)
+        await subscribe_usage(home.bus, lambda: router.counts_requests, router.handle_request)
 
     async def follow() -> None:
         await home.synced()

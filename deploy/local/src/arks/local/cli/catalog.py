@@ -35,6 +35,7 @@ COMMANDS = {
     "wait": "Wait until resources are ready or deleted.",
     "scale": "Set the number of replicas.",
     "restart": "Replace the engines of an application.",
+    "rollout": "Watch and decide rollouts of endpoints.",
     "logs": "Print logs of services and engines.",
     "events": "List or follow events.",
     "requests": "List or follow requests of clients.",

@@ -15,7 +15,7 @@ from arks.local.cli.failure import Exit, fail
 from arks.local.cli.home import DEFAULT_RELEASE_NAMESPACE
 from arks.local.cli.options import RootContextOption, RootHomeOption, RootReleaseOption
 
-_GROUPS = frozenset({"model", "token"})
+_GROUPS = frozenset({"model", "rollout", "token"})
 """Commands with commands of their own; their modules have an `app`."""
 _SETTINGS: dict[str, Any] = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 _VALUE_OPTIONS = ("--home", "--context", "--arks-namespace")

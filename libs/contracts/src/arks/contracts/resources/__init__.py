@@ -23,6 +23,7 @@ from arks.contracts.resources.autoscaler import (
     ScalingPace,
     ScalingSchedule,
 )
+from arks.contracts.resources.canary import EndpointRollout, EndpointRolloutStatus, RolloutPhase
 from arks.contracts.resources.disaggregated import (
     ArksDisaggregatedApplication,
     ArksDisaggregatedApplicationSpec,
@@ -152,6 +153,8 @@ __all__ = [
     "DisaggregatedWorkload",
     "DownloadProgress",
     "EndpointRef",
+    "EndpointRollout",
+    "EndpointRolloutStatus",
     "EnvVar",
     "FailureMode",
     "FailurePolicy",
@@ -190,6 +193,7 @@ __all__ = [
     "RateLimitType",
     "ReplicaWeight",
     "Resource",
+    "RolloutPhase",
     "RolloutStrategy",
     "RouteMatch",
     "RouterSpec",

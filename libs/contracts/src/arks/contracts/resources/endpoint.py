@@ -5,6 +5,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from arks.contracts.resources.application import ServedModelName
+from arks.contracts.resources.canary import EndpointRollout, EndpointRolloutStatus
 from arks.contracts.resources.meta import AGE, KIND, READY, REASON, SPEC, WHY, CustomResource, PrinterColumn, Status
 from arks.contracts.resources.schema import ApiModel, Count32, ObjectName, Passthrough, Port
 
@@ -84,6 +85,9 @@ class ArksEndpointSpec(ApiModel):
         max_length=MAX_ROUTES,
         description="Explicit backends; they take precedence over discovered ones.",
     )
+    rollout: EndpointRollout | None = Field(
+        default=None, description="Move the traffic to one application in steps; measurements promote or roll back."
+    )
 
 
 class ReplicaWeight(ApiModel):
@@ -100,12 +104,13 @@ class ReplicaWeight(ApiModel):
 class ArksEndpointStatus(Status):
     """Observed state, written by endpoint-router."""
 
-    condition_types: ClassVar[tuple[str, ...]] = ("Accepted", "Attached", "Ready")
+    condition_types: ClassVar[tuple[str, ...]] = ("Accepted", "Attached", "Progressing", "Ready")
 
     routes: list[BackendRef] = Field(default_factory=list, max_length=MAX_ROUTES, description="Backends as routed.")
     ready_replicas: Count32 = Field(default=0, description="Replicas that get traffic.")
     weights: list[ReplicaWeight] = Field(default_factory=list, description="Weight of each replica.")
     signal_source: str | None = Field(default=None, description="Source of the weights: engine, static or equal.")
+    rollout: EndpointRolloutStatus | None = Field(default=None, description="Where the rollout is.")
 
 
 class ArksEndpoint(CustomResource[ArksEndpointSpec, ArksEndpointStatus]):

@@ -177,7 +177,9 @@ def _drop(data: dict[str, Any], at: set[Location]) -> None:
 
 
 def _plain(value: Any) -> Any:
-    return [_plain(item) for item in value] if isinstance(value, list) else value.to_dict()
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    return value.to_dict() if isinstance(value, ApiModel) else value
 
 
 def duplicate_at(items: Iterable[Hashable | None]) -> int | None:

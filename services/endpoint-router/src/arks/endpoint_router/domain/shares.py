@@ -1,7 +1,8 @@
 """Divide an endpoint's traffic between its applications, before any load is considered."""
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from arks.contracts.names import SERVICE_NAME_FORM, application_of_service
 from arks.endpoint_router.domain.replicas import Application
@@ -21,6 +22,14 @@ class StaticRoute:
 
 
 @dataclass(frozen=True, slots=True)
+class CanaryShare:
+    """What a rollout gives to one application, whatever weights it has."""
+
+    application: str
+    percent: int
+
+
+@dataclass(frozen=True, slots=True)
 class EndpointSpec:
     namespace: str
     name: str
@@ -28,6 +37,7 @@ class EndpointSpec:
     routes: tuple[StaticRoute, ...] = ()
     served_model: str = ""
     """The public model name; empty: `name`."""
+    canary: CanaryShare | None = None
 
     @property
     def model(self) -> str:
@@ -69,7 +79,25 @@ def shares(spec: EndpointSpec, applications: Mapping[str, Application]) -> Share
         for name, application in sorted(applications.items())
         if application.served_model == spec.model and name not in static
     ]
-    return Shares((*static.values(), *found), tuple(unrouted))
+    both = (*static.values(), *found)
+    if spec.canary is None:
+        return Shares(both, tuple(unrouted))
+    if spec.canary.application not in {share.application for share in both}:
+        unrouted.append(f"rollout: {spec.canary.application} is not an application of this endpoint")
+    return Shares(_with_canary(both, spec.canary), tuple(unrouted))
+
+
+def _with_canary(found: Sequence[Share], canary: CanaryShare) -> tuple[Share, ...]:
+    """Return shares in which the canary has its percentage, and the others divide the rest as they are weighted."""
+    others = sum(share.weight for share in found if share.application != canary.application)
+    weights = [
+        canary.percent * (others or 1)
+        if share.application == canary.application
+        else (100 - canary.percent) * share.weight
+        for share in found
+    ]
+    divisor = math.gcd(*weights) or 1
+    return tuple(replace(share, weight=weight // divisor) for share, weight in zip(found, weights, strict=True))
 
 
 def applications_named(routes: Sequence[StaticRoute]) -> frozenset[str]:

@@ -4,10 +4,11 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from arks.contracts.facts import replica_facts
 from arks.contracts.load import signal
-from arks.contracts.resources import ArksEndpoint, RouteMatch
+from arks.contracts.resources import ArksEndpoint, ArksEndpointStatus, RouteMatch
 from arks.endpoint_router.domain.load import Reading
 from arks.endpoint_router.domain.replicas import Application, ReplicaId, RoutedReplica
-from arks.endpoint_router.domain.shares import EndpointSpec, StaticRoute
+from arks.endpoint_router.domain.rollout import Phase, Plan, Rollout
+from arks.endpoint_router.domain.shares import CanaryShare, EndpointSpec, StaticRoute
 from arks.events.v1.facts_pb2 import ReplicasFact
 from arks.events.v1.load_pb2 import ReplicaLoad
 
@@ -70,7 +71,43 @@ def endpoint_spec(endpoint: ArksEndpoint) -> EndpointSpec:
             for route in spec.route_configs
         ),
         served_model=spec.served_model_name or "",
+        canary=_canary_share(endpoint),
     )
+
+
+def rollout_plan(endpoint: ArksEndpoint) -> Plan | None:
+    given = endpoint.spec.rollout
+    if given is None:
+        return None
+    return Plan(
+        canary=given.canary,
+        steps=tuple(given.steps),
+        step_seconds=given.step_seconds,
+        minimum_requests=given.minimum_requests,
+        error_points=given.error_points,
+        slower_percent=given.slower_percent,
+        command=given.command,
+    )
+
+
+def rollout_of(endpoint: ArksEndpoint, status: ArksEndpointStatus | None) -> Rollout | None:
+    """Return where the rollout is according to the status; None if it has not begun. Another canary begins anew."""
+    given, written = endpoint.spec.rollout, status.rollout if status is not None else None
+    if given is None or written is None or written.canary != given.canary:
+        return None
+    return Rollout(
+        written.canary,
+        Phase(written.phase),
+        *(written.step, written.percent, written.since.timestamp(), written.message),
+    )
+
+
+def _canary_share(endpoint: ArksEndpoint) -> CanaryShare | None:
+    """Return the canary's share: that of the status, so that all routers agree; none until the rollout has begun."""
+    if endpoint.spec.rollout is None:
+        return None
+    rollout = rollout_of(endpoint, endpoint.status)
+    return CanaryShare(endpoint.spec.rollout.canary, rollout.percent if rollout is not None else 0)
 
 
 def unsupported_settings(endpoint: ArksEndpoint, *, attached: bool = False) -> tuple[str, ...]:

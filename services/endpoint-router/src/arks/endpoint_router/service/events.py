@@ -3,9 +3,15 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from arks.contracts.resources import ArksEndpointStatus, RolloutPhase
 from arks.endpoint_router.domain import Decision
 from arks.events.v1.events_pb2 import ReplicaChange
 
+_VERBS = {
+    RolloutPhase.PROGRESSING: "rollout-step",
+    RolloutPhase.PROMOTED: "rollout-promoted",
+    RolloutPhase.ROLLED_BACK: "rollout-rolled-back",
+}
 REJECTED = "ConfigurationRejected"
 
 
@@ -54,3 +60,12 @@ def changes(before: Published, decision: Decision, rejection: str | None) -> Ite
         yield Change("ready" if now.ready else "not-ready", reason, message)
     if rejection is not None and rejection != before.rejection:
         yield Change("rejected", REJECTED, rejection)
+
+
+def rollout_change(before: ArksEndpointStatus | None, after: ArksEndpointStatus) -> Change | None:
+    """Return the event of a step or an outcome of a rollout; None if none is new."""
+    was, now = before.rollout if before is not None else None, after.rollout
+    if now is None or (was is not None and (was.canary, was.phase, was.step) == (now.canary, now.phase, now.step)):
+        return None
+    message = f"{now.canary} gets {now.percent} % of the requests: {now.message}"
+    return Change(_VERBS[now.phase], str(now.phase), message)

@@ -10,12 +10,15 @@ from typing import Any
 import structlog
 
 from arks.contracts.resources import ArksEndpoint, ArksEndpointStatus
-from arks.endpoint_router.domain import Decision, DecisionInput, Reason, decide
+from arks.endpoint_router.domain import Decision, DecisionInput, EndpointSpec, Reason, decide
+from arks.endpoint_router.domain.rollout import Phase
 from arks.endpoint_router.domain.translate import endpoint_spec, unsupported_settings
 from arks.endpoint_router.service import status
 from arks.endpoint_router.service.endpoint_record import EndpointRecord
+from arks.endpoint_router.service.events import rollout_change
 from arks.endpoint_router.service.neighbours import Neighbours
 from arks.endpoint_router.service.ports import Attachments, EndpointFacts, Endpoints, EnvoyConfig
+from arks.endpoint_router.service.rollouts import Ended, Rollouts
 from arks.events.v1.facts_pb2 import ReplicasFact
 from arks.events.v1.load_pb2 import LoadReport
 from arks.kit.cache import Cache
@@ -34,6 +37,9 @@ WEIGHT_FACT_SECONDS = 1.0
 WEIGHT_STATUS_SECONDS = 5.0
 """The same for statuses, each of which is a write to the resource store."""
 
+
+ROLLOUT_SECONDS = 2.0
+"""Interval at which a rollout is judged."""
 
 Enqueue = Callable[[Key, float], None]
 
@@ -64,6 +70,7 @@ class EndpointRouter:
         self._held: set[Key] = set()
         """Endpoints of which no version could be read."""
         self._neighbours = Neighbours(hold_seconds)
+        self._rollouts = Rollouts()
         self._enqueue: Enqueue = lambda key, after_seconds: None
         self._started_at: float | None = None
 
@@ -88,6 +95,16 @@ class EndpointRouter:
         application = Key(report.namespace, report.application)
         if self._neighbours.update_load(application, report):
             self._decide_all(self._routed_endpoints(application))
+
+    @property
+    def counts_requests(self) -> bool:
+        return self._rollouts.any
+
+    def handle_request(self, key: Key, ended: Ended) -> None:
+        """Count a request that ended, for a rollout of its endpoint."""
+        record = self._records.get(key)
+        if record is not None:
+            self._rollouts.add(key, ended, record.newest)
 
     def tick(self) -> None:
         """Do what the time requires: decide again when readings get stale, drop held applications."""
@@ -123,13 +140,20 @@ class EndpointRouter:
         spec, record = endpoint_spec(resource), self._records.get(key)
         if record is None:
             record = self._records[key] = EndpointRecord(resource, spec)
-        elif (record.resource.spec, record.generation) == (resource.spec, resource.metadata.generation):
+        elif self._is_known(record, resource, spec):
             record.resource = resource  # only its status changed, which this service wrote
+            self._rollouts.update(key, resource)
             return
+        self._rollouts.update(key, resource)
         self._neighbours.set_endpoint(key, spec)
         record.resource, record.spec, record.hold_until = resource, spec, None
         self._decide(key)
         self._enqueue(key, 0.0)
+
+    @staticmethod
+    def _is_known(record: EndpointRecord, resource: ArksEndpoint, spec: EndpointSpec) -> bool:
+        same = record.resource.spec == resource.spec and record.generation == resource.metadata.generation
+        return same and record.spec == spec
 
     def _is_obscure(self, key: Key) -> bool:
         """Whether the endpoint exists and no version of it could be read: Envoy and other services keep what they have.
@@ -148,6 +172,7 @@ class EndpointRouter:
         if self._records.pop(key, None) is not None or key in self._held:
             self._held.discard(key)
             self._neighbours.set_endpoint(key, None)
+            self._rollouts.update(key, None)
             self._envoy.remove(str(key))
 
     def _replicas_changed(self, key: Key) -> None:
@@ -239,22 +264,30 @@ class EndpointRouter:
         self, key: Key, resource: ArksEndpoint, record: EndpointRecord, decision: Decision
     ) -> Requeue | None:
         attachment = await self._attachments.reconcile(resource) if self._attachments is not None else None
+        # After a restart weights in the stored status hold until load reports have arrived.
+        self._statuses.adopt(resource, just_written=True)
+        before = self._statuses.last(resource).status
+        rollout = self._rollouts.next(key, resource, before, self._clock.now().timestamp())
         desired = status.status(
             resource,
             decision,
             notes=unsupported_settings(resource, attached=attachment is not None),
             attachment=attachment,
+            rollout=rollout,
             rejection=record.rejection,
             served=self._envoy.is_served(str(key)),
             now=self._clock.now(),
         )
-        # After a restart weights in the stored status hold until load reports have arrived.
-        self._statuses.adopt(resource, just_written=True)
         remaining = self._statuses.wait_seconds(resource, WEIGHT_STATUS_SECONDS)
-        if remaining > 0 and status.differs_in_weights_only(desired, self._statuses.last(resource).status):
+        if remaining > 0 and status.differs_in_weights_only(desired, before):
             return Requeue(remaining)
         await self._statuses.write(resource, desired)
-        return Requeue(attachment.recheck_seconds) if attachment is not None else None
+        if (step := rollout_change(before, desired)) is not None:
+            self._events.publish(resource, step.verb, reason=step.reason, message=step.message)
+        rechecks = [attachment.recheck_seconds] if attachment is not None else []
+        if rollout is not None and rollout.phase is Phase.PROGRESSING:
+            rechecks.append(ROLLOUT_SECONDS)
+        return Requeue(min(rechecks)) if rechecks else None
 
     # --- queries
 

@@ -13,10 +13,13 @@ from arks.contracts.resources import (
     ArksEndpointStatus,
     BackendRef,
     Condition,
+    EndpointRolloutStatus,
     ReplicaWeight,
+    RolloutPhase,
 )
 from arks.endpoint_router.domain import Candidate, Decision, Unit
 from arks.endpoint_router.domain.http_route import CONDITION, Attachment
+from arks.endpoint_router.domain.rollout import Phase, Rollout
 from arks.endpoint_router.service.events import REJECTED
 from arks.events.v1.facts_pb2 import EndpointFact
 from arks.events.v1.facts_pb2 import RoutedReplica as RoutedReplicaMessage
@@ -33,6 +36,7 @@ def status(
     *,
     notes: Sequence[str],
     attachment: Attachment | None = None,
+    rollout: Rollout | None = None,
     rejection: str | None,
     served: bool,
     now: datetime,
@@ -53,22 +57,58 @@ def status(
     return ArksEndpointStatus(
         routes=_routes(decision),
         observed_generation=generation,
-        conditions=_attached(conditions, attachment, now, generation),
+        conditions=_progressing(_attached(conditions, attachment, now, generation), rollout, now, generation),
         ready_replicas=len(decision.routed),
         weights=[_weight(candidate) for candidate in decision.candidates[:WEIGHTS_LIMIT]],
         signal_source=str(decision.source) if decision.routed else None,
+        rollout=_rollout(rollout),
+    )
+
+
+def _rollout(rollout: Rollout | None) -> EndpointRolloutStatus | None:
+    if rollout is None:
+        return None
+    return EndpointRolloutStatus(
+        canary=rollout.canary,
+        phase=RolloutPhase(rollout.phase),
+        step=rollout.step,
+        percent=rollout.percent,
+        since=datetime.fromtimestamp(rollout.since, UTC),
+        message=rollout.message[:1024],
+    )
+
+
+def _progressing(
+    conditions: list[Condition], rollout: Rollout | None, now: datetime, generation: int | None
+) -> list[Condition]:
+    if rollout is None:
+        return [condition for condition in conditions if condition.type != "Progressing"]
+    message = f"{rollout.canary} gets {rollout.percent} % of the requests: {rollout.message}"
+    progressing = rollout.phase is Phase.PROGRESSING
+    reason = "Step" if progressing else str(rollout.phase)
+    return set_condition(
+        conditions, "Progressing", progressing, reason, message, now=now, observed_generation=generation
     )
 
 
 def differs_in_weights_only(status: ArksEndpointStatus, other: ArksEndpointStatus | None) -> bool:
-    """Return whether two statuses differ at most in weights and their reasons."""
+    """Return whether two statuses differ at most in weights, their reasons and the figures of a rollout."""
     if other is None:
         return False
-    weightless: dict[str, object] = {"weights": [], "signal_source": None}
     same_members = [(weight.application, weight.replica) for weight in status.weights] == [
         (weight.application, weight.replica) for weight in other.weights
     ]
-    return same_members and status.model_copy(update=weightless) == other.model_copy(update=weightless)
+    return same_members and _without_figures(status) == _without_figures(other)
+
+
+def _without_figures(status: ArksEndpointStatus) -> ArksEndpointStatus:
+    rollout = status.rollout.model_copy(update={"message": ""}) if status.rollout is not None else None
+    conditions = [
+        condition.model_copy(update={"message": ""}) if condition.type == "Progressing" else condition
+        for condition in status.conditions
+    ]
+    figures = {"weights": [], "signal_source": None, "rollout": rollout, "conditions": conditions}
+    return status.model_copy(update=figures)
 
 
 def fact(endpoint: ArksEndpoint, decision: Decision) -> EndpointFact:

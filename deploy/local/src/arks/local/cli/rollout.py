@@ -1,0 +1,92 @@
+"""`arks rollout`: move an endpoint's traffic to another application in steps."""
+
+import asyncio
+from typing import Annotated, Any
+
+import typer
+
+from arks.local.cli.changing import Change, change_spec
+from arks.local.cli.failure import Exit, fail
+from arks.local.cli.home import Home
+from arks.local.cli.options import (
+    NO_HOME,
+    NO_NAMESPACE,
+    AllNamespacesOption,
+    HomeOption,
+    NamespaceOption,
+    OutputOption,
+)
+from arks.local.cli.output import print_data, print_text
+from arks.local.cli.reading import read
+from arks.local.cli.targets import select
+from arks.local.render.kinds import ENDPOINT
+
+app = typer.Typer(name="rollout", no_args_is_help=True)
+
+EndpointArgument = Annotated[str, typer.Argument(metavar="ENDPOINT", help="Name of an ArksEndpoint.")]
+
+
+@app.callback()
+def group() -> None:
+    """Watch and decide rollouts of endpoints: `spec.rollout` of an ArksEndpoint.
+
+    \b
+    arks rollout status
+    arks rollout promote chat
+    arks rollout abort chat
+    """
+
+
+@app.command()
+def status(
+    names: Annotated[list[str] | None, typer.Argument(metavar="[ENDPOINT]...", help="Only these.")] = None,
+    namespace: NamespaceOption = NO_NAMESPACE,
+    all_namespaces: AllNamespacesOption = False,
+    output: OutputOption = None,
+    home: HomeOption = NO_HOME,
+) -> None:
+    """Show where rollouts are: the canary, its share, and what was measured.
+
+    \b
+    arks rollout status
+    arks rollout status chat
+    """
+    from arks.local.render.rollout import as_data, as_text
+
+    found = select(ENDPOINT, read(home, [ENDPOINT])[ENDPOINT], names or [], None if all_namespaces else namespace)
+    rows = as_data(found)
+    if output is not None:
+        print_data({"rollouts": rows}, output)
+    elif rows:
+        print_text(as_text(rows, namespaces=all_namespaces))
+    else:
+        typer.echo("No rollouts. A rollout is `spec.rollout` of an ArksEndpoint: see docs/resources.md.", err=True)
+
+
+@app.command()
+def promote(endpoint: EndpointArgument, namespace: NamespaceOption = NO_NAMESPACE, home: HomeOption = NO_HOME) -> None:
+    """Give all traffic to the canary now."""
+    _command(home, namespace, endpoint, "Promote")
+    print_text(f"arksendpoint/{endpoint} promoted")
+
+
+@app.command()
+def abort(endpoint: EndpointArgument, namespace: NamespaceOption = NO_NAMESPACE, home: HomeOption = NO_HOME) -> None:
+    """Give no more traffic to the canary; its requests in flight go on."""
+    _command(home, namespace, endpoint, "Abort")
+    print_text(f"arksendpoint/{endpoint} rolled back")
+
+
+def _command(home: Home, namespace: str, endpoint: str, command: str) -> None:
+    asyncio.run(change_spec(home, ENDPOINT, namespace, endpoint, with_command(endpoint, command)))
+
+
+def with_command(endpoint: str, command: str) -> Change:
+    """Return the change of a spec that sets the command of its rollout. It raises Failure if there is no rollout."""
+
+    def change(spec: dict[str, Any]) -> None:
+        if not spec.get("rollout"):
+            fail(f"arksendpoint/{endpoint} has no rollout", "set `spec.rollout`: see docs/resources.md", Exit.FAILED)
+        spec["rollout"] = {**spec["rollout"], "command": command}
+
+    return change
