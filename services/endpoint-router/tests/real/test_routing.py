@@ -1,6 +1,7 @@
 """Requests through a real Envoy that a router with a real NATS configures."""
 
 import asyncio
+import json
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -134,6 +135,34 @@ async def test_a_canary_gets_its_share_under_load(platform: Platform) -> None:
     await eventually(lambda: answers(platform, "chat"), what="the first answer")
     found = await spread(platform, "chat", 1_000, at_once=40)
     assert 90 <= found[canary.port] <= 110
+
+
+async def test_requests_of_gateways_roll_a_failing_canary_back(platform: Platform) -> None:
+    await platform.router()
+    await platform.report("chat", [9001])
+    await platform.report("chat", [9002], "new")
+    await platform.apply("chat", rollout={"canary": "new", "steps": [10], "minimumRequests": 10})
+
+    async def phase() -> str | None:
+        status = (await platform.endpoint("chat")).status
+        return status.rollout.phase if status is not None and status.rollout is not None else None
+
+    async def begun() -> bool:
+        return await phase() == "Progressing"
+
+    await eventually(begun, what="the rollout has begun")
+    records = [
+        {"endpoint": "chat", "replica": f"127.0.0.1:{port}", "statusCode": status}
+        for port, status in [(9001, 200), (9002, 500)] * 20
+    ]
+
+    async def rolled_back() -> bool:
+        await platform.home.bus.publish(
+            "arks.usage.default", json.dumps({"namespace": "default", "records": records}).encode()
+        )
+        return await phase() == "RolledBack"
+
+    await eventually(rolled_back, within_seconds=30, what="the canary is rolled back")
 
 
 async def test_weights_from_load_move_traffic(platform: Platform) -> None:
