@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::LazyLock;
 
-use memchr::memmem::{Finder, find, find_iter};
+use memchr::memmem::{Finder, find};
 use memchr::{memchr, memchr_iter};
 
 use super::usage::{NAME_BYTES, Reading, USAGE_BYTES, Usage, after_colon, find_usage, read_usage};
@@ -36,22 +36,17 @@ pub fn event_end(text: &[u8], from: usize, has_returns: bool) -> Option<usize> {
 /// none.
 #[must_use]
 pub fn has_content(event: &[u8]) -> bool {
-    const USUAL: &[u8] = b"\"content\":\"";
-    if find(event, USUAL).is_some_and(|at| event.get(at + USUAL.len()) != Some(&b'"')) {
-        return true;
-    }
-    let has_text = |key: &[u8]| {
-        find_iter(event, key).any(|at| {
-            let value = after_colon(event, at + key.len()).map(|value| &event[value..]);
-            matches!(value, Some([b'"', first, ..]) if *first != b'"')
-        })
-    };
-    TEXT_KEYS.iter().any(|key| has_text(key)) || has_tool_calls(event)
+    memchr_iter(b'"', event).any(|at| begins_content(&event[at..]))
 }
 
-fn has_tool_calls(event: &[u8]) -> bool {
-    let value = find(event, TOOL_CALLS).and_then(|at| after_colon(event, at + TOOL_CALLS.len()));
-    value.is_some_and(|list| event.get(list) == Some(&b'[') && event.get(after_space(event, list + 1)) == Some(&b'{'))
+/// Whether a text begins with a key of generated text, and with a value that is not empty.
+fn begins_content(text: &[u8]) -> bool {
+    if let Some(key) = TEXT_KEYS.iter().find(|key| text.starts_with(key)) {
+        let value = after_colon(text, key.len()).map(|value| &text[value..]);
+        return matches!(value, Some([b'"', text @ ..]) if text.first() != Some(&b'"'));
+    }
+    let list = if text.starts_with(TOOL_CALLS) { after_colon(text, TOOL_CALLS.len()) } else { None };
+    list.is_some_and(|list| text.get(list) == Some(&b'[') && text.get(after_space(text, list + 1)) == Some(&b'{'))
 }
 
 /// The position of the next `"usage"` that has an object: engines also send null.

@@ -1,6 +1,5 @@
 //! The meter of a stream of events.
 
-use std::borrow::Cow;
 use std::collections::HashMap;
 
 use memchr::memmem::{Finder, find};
@@ -97,28 +96,41 @@ impl StreamMeter {
                 return None;
             }
         }
-        let rest = std::mem::take(&mut self.rest);
-        let (known, sent) = (rest.len(), self.sent);
-        let text = if known == 0 { Cow::Borrowed(chunk) } else { Cow::Owned([rest.as_slice(), chunk].concat()) };
-        let at = known.saturating_sub(2);
-        let (from, pieces, pass_from) = self.read_events(&text, at, sent);
-        if !self.is_usage_seen {
-            self.count_events(&text, at);
+        if self.rest.is_empty() {
+            let (from, replacement) = self.read_part(chunk, 0);
+            self.rest.extend_from_slice(&chunk[from..]);
+            return replacement;
         }
-        let mut tail = &text[from..];
+        let mut text = std::mem::take(&mut self.rest);
+        let known = text.len();
+        text.extend_from_slice(chunk);
+        let (from, replacement) = self.read_part(&text, known);
+        text.drain(..from);
+        self.rest = text;
+        replacement
+    }
+
+    /// Reads a text whose first `known` bytes were the rest of the parts before it. Returns the position from which on it
+    /// is kept, and what passes instead of the part.
+    fn read_part(&mut self, text: &[u8], known: usize) -> (usize, Option<Vec<u8>>) {
+        let (at, sent) = (known.saturating_sub(2), self.sent);
+        let (mut from, pieces, pass_from) = self.read_events(text, at, sent);
+        if !self.is_usage_seen {
+            self.count_events(text, at);
+        }
+        let tail = &text[from..];
         let held = if self.cut && may_be_usage_event(tail) { tail.len() } else { 0 };
         if tail.len() > EVENT_BYTES {
             self.read_unfinished(tail);
-            tail = &tail[tail.len() - 3..];
+            from = text.len() - 3;
         }
-        self.rest = tail.to_vec();
-        self.sent = tail.len() - held;
+        self.sent = text.len() - from - held;
         if pieces.is_none() && held == 0 && sent == known {
-            return None;
+            return (from, None);
         }
         let mut passed = pieces.unwrap_or_default();
         passed.extend_from_slice(text.get(pass_from..text.len() - held).unwrap_or_default());
-        Some(passed)
+        (from, Some(passed))
     }
 
     /// Reads whole events that are not cut; `usage_at` is that of the first usage in them. Usage is read from its line
@@ -144,7 +156,8 @@ impl StreamMeter {
     fn read_events(&mut self, text: &[u8], at: usize, mut pass_from: usize) -> (usize, Option<Vec<u8>>, usize) {
         let (mut from, mut pieces) = (0, None::<Vec<u8>>);
         let mut stop = event_end(text, at, self.has_returns);
-        let mut usage_at = find_usage(text, 0);
+        // Not before an event ends: a long one may arrive in many parts.
+        let mut usage_at = stop.and_then(|_| find_usage(text, 0));
         while let Some(end) = stop {
             if usage_at.is_some_and(|usage| usage < end) {
                 let event = &text[from..end];
@@ -167,9 +180,9 @@ impl StreamMeter {
     /// Counts the events with content among those that end in `text`, the first at or after `at`.
     fn count_events(&mut self, text: &[u8], at: usize) {
         let (mut from, mut events) = (0, self.events);
-        // With any prefix: all such keys hold generated text.
-        let mut content = CONTENT_FINDER.find(text);
         let mut stop = event_end(text, at, self.has_returns);
+        // With any prefix: all such keys hold generated text.
+        let mut content = stop.and_then(|_| CONTENT_FINDER.find(text));
         while let Some(end) = stop {
             if content.is_some_and(|content| content < from) {
                 content = CONTENT_FINDER.find(&text[from..]).map(|found| from + found);

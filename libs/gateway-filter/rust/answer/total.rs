@@ -68,7 +68,7 @@ fn read_choices(text: &[u8], at: usize) -> Vec<Choice> {
 #[allow(clippy::cast_possible_truncation, clippy::cast_precision_loss, clippy::cast_sign_loss)]
 fn sum_completion(choices: &[Choice], completion: u64) -> u64 {
     let Some((first, others)) = choices.split_first() else { return completion };
-    let tokens_a_byte = (completion + USUAL_TOKENS) as f64 / (first.bytes + USUAL_BYTES) as f64;
+    let tokens_a_byte = completion.saturating_add(USUAL_TOKENS) as f64 / (first.bytes + USUAL_BYTES) as f64;
     let tokens = |choice: &Choice| {
         if choice.is_cut && first.is_cut {
             return completion;

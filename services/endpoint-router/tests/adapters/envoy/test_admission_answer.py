@@ -1,6 +1,7 @@
 """Answers: usage, delivered events, and removal of the usage event."""
 
 import json
+import time
 from typing import Any
 
 import pytest
@@ -209,6 +210,24 @@ def test_an_event_over_the_buffer_size_is_passed_and_counted_once() -> None:
     meter = Meter(stream=True, cut=True)
     meter.follow([*chunks, HELLO])
     assert meter.usage == "d,2"
+
+
+def test_a_long_event_in_many_parts_takes_time_linear_in_its_bytes() -> None:
+    """Searching it from its start in each part would take minutes."""
+    begun = b'data: {"choices":[{"delta":{"content":"' + b"x" * 900_000
+    started = time.process_time()
+    meter = Meter(stream=True, cut=True)
+    assert begun + b'"}}]}\n\n' == meter.follow(
+        [*(begun[at : at + 32] for at in range(0, len(begun), 32)), b'"}}]}\n\n']
+    )
+    assert meter.usage == "d,1"
+    assert time.process_time() - started < 5
+
+
+def test_a_count_that_is_too_large_is_not_charged_as_none() -> None:
+    meter = Meter(stream=True)
+    meter.follow([event({"choices": [], "usage": {"prompt_tokens": 1, "completion_tokens": 10**30}})])
+    assert meter.usage == f"e,1,{2**64 - 1}"
 
 
 # --- several answers in one stream
