@@ -25,12 +25,12 @@ secret: {name: "", key: token}
 """
 
 
-def leaves(data: dict[str, Any], at: str = "") -> set[str]:
+def scalars(data: dict[str, Any], at: str = "") -> set[str]:
     """Paths of everything that is no group."""
     found: set[str] = set()
     for name, value in data.items():
         path = f"{at}{name}"
-        found |= leaves(value, f"{path}.") if isinstance(value, dict) and value else {path}
+        found |= scalars(value, f"{path}.") if isinstance(value, dict) and value else {path}
     return found
 
 
@@ -46,7 +46,7 @@ def test_values_have_their_comments_and_defaults() -> None:
 @pytest.mark.parametrize("chart", ["arks", "arks-crds"])
 def test_every_value_is_in_the_readme(chart: str) -> None:
     readme = chart_readme(ROOT, chart)
-    for path in leaves(yaml.safe_load((ROOT / "charts" / chart / "values.yaml").read_text())):
+    for path in scalars(yaml.safe_load((ROOT / "charts" / chart / "values.yaml").read_text())):
         parents = [path.rpartition(".")[0], path]  # a mapping on one line is one row
         assert any(f"| `{name}` |" in readme for name in parents), path
 
