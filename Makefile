@@ -158,12 +158,20 @@ $(CLIENTS): e2e/clients/requirements.txt
 	@$(UV) pip install --quiet --python .tools/clients/bin/python -r $<
 	@touch $@
 
+NODE_CLIENT := .tools/clients-node/.installed
+NODE_SUITE := ARKS_NODE_MODULES=$(CURDIR)/.tools/clients-node node --test e2e/clients/suite.mjs
+$(NODE_CLIENT): e2e/clients/package-lock.json
+	@mkdir -p $(@D) && cp e2e/clients/package.json $< $(@D) && npm ci --silent --no-audit --no-fund --prefix $(@D)
+	@touch $@
+
 .PHONY: test-clients
-test-clients: $(SYNCED) $(CLIENTS) ## Run OpenAI's, LiteLLM's, LangChain's, LlamaIndex', instructor's and Pydantic AI's clients against a real Arks
+test-clients: $(SYNCED) $(CLIENTS) $(NODE_CLIENT) ## Run OpenAI's clients for Python and Node, LiteLLM's, LangChain's, LlamaIndex', instructor's and Pydantic AI's against a real Arks, Node's at openai-proxy too
 	@home=$$(mktemp -d); trap 'ARKS_HOME=$$home $(BIN)/arks down; rm -rf "$$home"' EXIT; \
 	port=$$($(BIN)/python -c "from arks.kit.ports import free_port; print(free_port())"); \
 	ARKS_HOME=$$home $(BIN)/arks up --port $$port && \
-	ARKS_URL=http://127.0.0.1:$$port/v1 ARKS_KEY_FILE=$$home/demo-key .tools/clients/bin/pytest -q -p no:cacheprovider -c /dev/null --noconftest e2e/clients/suite.py
+	ARKS_URL=http://127.0.0.1:$$port/v1 ARKS_KEY_FILE=$$home/demo-key .tools/clients/bin/pytest -q -p no:cacheprovider -c /dev/null --noconftest e2e/clients/suite.py && \
+	ARKS_URL=http://127.0.0.1:$$port/v1 ARKS_KEY_FILE=$$home/demo-key $(NODE_SUITE)
+	@env ARKS_NODE_MODULES=$(CURDIR)/.tools/clients-node e2e/clients/proxy.sh $(BIN)/python node --test e2e/clients/suite.mjs
 
 .PHONY: bench-routing
 bench-routing: $(SYNCED) ## Measure times to first token of Arks and of Envoy's own policies at simulated engines. BENCH="--only table"
