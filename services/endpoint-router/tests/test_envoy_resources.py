@@ -14,7 +14,6 @@ from google.protobuf.message import Message
 
 from arks.contracts.resources import ArksEndpoint
 from arks.endpoint_router.adapters.envoy import GatewaySettings, to_json, token_quota_cluster
-from arks.endpoint_router.adapters.envoy.listeners import admission_source, key_source
 from arks.endpoint_router.adapters.envoy.messages import Cluster, ClusterLoadAssignment, Listener
 from arks.endpoint_router.adapters.envoy_config import SnapshotEnvoyConfig
 from arks.endpoint_router.adapters.xds import CLUSTER, ENDPOINT, LISTENER, ConfigSnapshot
@@ -83,11 +82,7 @@ def weights(harness: RouterHarness) -> dict[str, str]:
 
 def dump(snapshot: ConfigSnapshot, type_: str, kind: type[Message]) -> list[dict[str, Any]]:
     packed = snapshot.resources(type_).values()
-    text = [to_json(kind.FromString(resource.packed.value)) for resource in packed]
-    scripts = {"admission": admission_source(), "key": key_source()}
-    for name, script in scripts.items():
-        text = [each.replace(json.dumps(script)[1:-1], f"-- {name}.lua") for each in text]
-    return [json.loads(each) for each in text]
+    return [json.loads(to_json(kind.FromString(resource.packed.value))) for resource in packed]
 
 
 @pytest.mark.parametrize("case", cases(GOLDEN, ".in.yaml"))

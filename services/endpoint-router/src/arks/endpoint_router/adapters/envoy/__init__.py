@@ -1,4 +1,4 @@
-"""Envoy's configuration, built from plain values, and the filter that runs inside it.
+"""Envoy's configuration, built from plain values.
 
     GatewaySettings                        what an operator may change about the gateway
     listener(settings)                     -> Listener: cleaning, filters, routes, local replies, usage log
@@ -13,7 +13,7 @@
     to_json(message)                       -> the text of a bootstrap file
     command(binary, bootstrap_path, ...)   -> how Envoy is started
 
-All of them are pure: no clock, and no I/O except for reading the filters' Lua files, which are part of this package.
+All of them are pure: no clock, and no I/O. The filter itself is libs/gateway-filter, a module that Envoy loads.
 The xDS server sends clusters as CDS, load assignments as EDS, and the listener as LDS; routes are few, constant and
 part of the listener, so there is no RDS.
 """

@@ -1,19 +1,19 @@
 """Build the gateway's listener: cleaning of requests, admission filter, routes, local replies and usage log."""
 
-from collections.abc import Mapping, Sequence
-from importlib import resources
+from collections.abc import Mapping
 from typing import Any
 
 from arks.endpoint_router.adapters.envoy.cors import cors_filter
 from arks.endpoint_router.adapters.envoy.local_replies import local_replies
 from arks.endpoint_router.adapters.envoy.messages import (
+    DynamicModuleFilter,
     FileAccessLog,
     HeaderMutation,
     HttpConnectionManager,
     HttpInspector,
     Listener,
-    Lua,
     Router,
+    StringValue,
     TlsInspector,
     UuidRequestIdConfig,
     extension,
@@ -24,33 +24,17 @@ from arks.endpoint_router.adapters.envoy.messages import (
 from arks.endpoint_router.adapters.envoy.routes import KEY_FILTER, routes
 from arks.endpoint_router.adapters.envoy.settings import GatewaySettings
 from arks.endpoint_router.adapters.envoy.tls import filter_chain_tls
-from arks.endpoint_router.adapters.envoy.tracing import manager_tracing, trace_filters
+from arks.endpoint_router.adapters.envoy.tracing import manager_tracing
+from arks.gateway_filter import MODULE
 
 CONNECTION_BUFFER_BYTES = 1024 * 1024
 """Buffer of one connection for answers that its client does not read; request bodies have their own limit."""
 METADATA = "arks"
-"""Dynamic metadata that admission.lua sets for the usage log: `grant` (operation, stream, grant) and `usage`."""
+"""Dynamic metadata that the filter sets for the usage log: `grant` (operation, stream, grant) and `usage`."""
 REMOVED_PREFIXES = ("x-", "if-")
 """Headers that never pass: Arks' own, Envoy's controls, and those by which engines choose a rank, a session or a part
 of an answer that was generated, and so charged, as a whole."""
 REMOVED = ("namespace", "model", "username", "range", "forwarded", "via", "te", "priority", "proxy-authorization")
-ADMISSION_PARTS = (
-    "json",
-    "text",
-    "uses",
-    "request",
-    "answer_json",
-    "answer",
-    "errors",
-    "names",
-    "tables",
-    "confirmations",
-    "leases",
-    "replies",
-    "admission",
-)
-KEY_PARTS = ("json", "text", "uses", "request", "tables", "confirmations", "leases", "replies", "key")
-"""Files of a filter, in the order in which they are joined: each uses local functions of those before it."""
 USAGE_LOG_COLUMNS = (
     "2",
     "%REQ(X-REQUEST-ID)%",
@@ -69,12 +53,10 @@ USAGE_LOG_COLUMNS = (
 
 def listener(settings: GatewaySettings) -> Listener:
     """Return the gateway's listener: it admits and meters every request to a model."""
-    path = f"local STARTS_PATH = {_lua_string(settings.starts_path)}\n"
     filters = [
         *cors_filter(settings.cors_origins),
-        *trace_filters(settings.traces),
-        {"name": KEY_FILTER, "disabled": True, "typed_config": _lua(key_source())},
-        {"name": "admission", "typed_config": _lua(path + admission_source())},
+        {"name": KEY_FILTER, "disabled": True, "typed_config": _module("key", settings)},
+        {"name": "admission", "typed_config": _module("traced-admission" if settings.traces else "admission", settings)},
     ]
     return build(settings, routes(settings), filters, usage_log(settings))
 
@@ -124,24 +106,14 @@ def _first_byte(settings: GatewaySettings) -> dict[str, Any]:
     }
 
 
-def admission_source() -> str:
-    """Return the filter's script, without the path of its starts file."""
-    return _source(ADMISSION_PARTS)
-
-
-def key_source() -> str:
-    """Return the script of the filter that checks keys before long bodies."""
-    return _source(KEY_PARTS)
-
-
-def _source(parts: Sequence[str]) -> str:
-    package = resources.files(__package__)
-    return "\n".join(package.joinpath(f"{part}.lua").read_text(encoding="utf-8") for part in parts)
-
-
-def _lua_string(text: str) -> str:
-    plain = {*range(0x20, 0x7F)} - {*b'"\\'}
-    return '"' + "".join(chr(byte) if byte in plain else f"\\{byte:03d}" for byte in text.encode()) + '"'
+def _module(name: str, settings: GatewaySettings) -> dict[str, Any]:
+    """Return a filter of the native module, which reads the path of its starts file as its configuration."""
+    return extension(
+        DynamicModuleFilter,
+        dynamic_module_config={"name": MODULE},
+        filter_name=name,
+        filter_config=extension(StringValue, value=settings.starts_path),
+    )
 
 
 def _identity() -> dict[str, Any]:
@@ -185,10 +157,6 @@ def _limits(settings: GatewaySettings) -> dict[str, Any]:
 
 def _router() -> dict[str, Any]:
     return {"name": "envoy.filters.http.router", "typed_config": extension(Router, suppress_envoy_headers=True)}
-
-
-def _lua(script: str) -> Any:
-    return extension(Lua, default_source_code={"inline_string": script})
 
 
 def usage_log(settings: GatewaySettings) -> list[dict[str, Any]]:

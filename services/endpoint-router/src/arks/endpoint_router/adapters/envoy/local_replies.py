@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 ANSWERED_HEADER = "x-arks-answered"
-"""Request header that admission.lua sets on a request that it answers itself; such an answer is not rewritten."""
+"""Request header that the filter sets on a request that it answers itself; such an answer is not rewritten."""
 RETRY_AFTER_SECONDS = 1
 """For a 503: replicas recover, or other replicas take over, within seconds."""
 

@@ -18,8 +18,8 @@ from envoy.config.route.v3.route_components_pb2 import FilterConfig
 from envoy.config.trace.v3.opentelemetry_pb2 import OpenTelemetryConfig
 from envoy.extensions.access_loggers.file.v3.file_pb2 import FileAccessLog
 from envoy.extensions.filters.http.cors.v3.cors_pb2 import Cors, CorsPolicy
+from envoy.extensions.filters.http.dynamic_modules.v3.dynamic_modules_pb2 import DynamicModuleFilter
 from envoy.extensions.filters.http.header_mutation.v3.header_mutation_pb2 import HeaderMutation as HeaderMutationFilter
-from envoy.extensions.filters.http.lua.v3.lua_pb2 import Lua
 from envoy.extensions.filters.http.router.v3.router_pb2 import Router
 from envoy.extensions.filters.http.upstream_codec.v3.upstream_codec_pb2 import UpstreamCodec
 from envoy.extensions.filters.listener.http_inspector.v3.http_inspector_pb2 import HttpInspector
@@ -45,6 +45,7 @@ from envoy.extensions.upstreams.http.v3.http_protocol_options_pb2 import HttpPro
 from envoy.service.discovery.v3.discovery_pb2 import DiscoveryResponse
 from google.protobuf import json_format
 from google.protobuf.message import Message
+from google.protobuf.wrappers_pb2 import StringValue
 
 from arks.kit.ports import ALL_FAMILIES
 
@@ -58,6 +59,7 @@ __all__ = [
     "DiscoveryResponse",
     "DownstreamConnectionsConfig",
     "DownstreamTlsContext",
+    "DynamicModuleFilter",
     "FileAccessLog",
     "FilterConfig",
     "FixedHeapConfig",
@@ -68,13 +70,13 @@ __all__ = [
     "HttpProtocolOptions",
     "LeastRequest",
     "Listener",
-    "Lua",
     "OpenTelemetryConfig",
     "ParentBasedSamplerConfig",
     "PreviousHostsPredicate",
     "Router",
     "ScaleTimersOverloadActionConfig",
     "Secret",
+    "StringValue",
     "TlsInspector",
     "TraceIdRatioBasedSamplerConfig",
     "UpstreamCodec",

@@ -1,15 +1,13 @@
-"""Build what a gateway with traces has: the tracer, the filter that finds a span's attributes, and the collector."""
+"""Build what a gateway with traces has: the tracer, with a span's attributes, and the collector."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib import resources
 from typing import Any
 from urllib.parse import urlsplit
 
 from arks.endpoint_router.adapters.envoy.clusters import CONNECT_TIMEOUT_SECONDS, one_address
 from arks.endpoint_router.adapters.envoy.messages import (
     Cluster,
-    Lua,
     OpenTelemetryConfig,
     ParentBasedSamplerConfig,
     TraceIdRatioBasedSamplerConfig,
@@ -34,7 +32,7 @@ ATTRIBUTES: Mapping[str, str] = {
     "arks.namespace": "namespace",
     "arks.token": "token",
 }
-"""Attribute of a request's span -> its key in the metadata that trace.lua sets. `arks.token` is a name, not the key."""
+"""Attribute of a request's span -> its key in the metadata that the filter sets. `arks.token` is a name, not the key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,14 +66,6 @@ def manager_tracing(settings: TraceSettings | None) -> dict[str, Any]:
             "provider": {"name": "envoy.tracers.opentelemetry", "typed_config": provider},
         }
     }
-
-
-def trace_filters(settings: TraceSettings | None) -> list[dict[str, Any]]:
-    """The filter outside of admission: in answers it comes after it, when usage is known."""
-    if settings is None:
-        return []
-    script = resources.files(__package__).joinpath("trace.lua").read_text(encoding="utf-8")
-    return [{"name": "trace", "typed_config": extension(Lua, default_source_code={"inline_string": script})}]
 
 
 def collector_cluster(settings: TraceSettings) -> Cluster:
