@@ -15,6 +15,7 @@ pub mod names;
 pub mod prompts;
 pub mod rejections;
 pub mod request;
+pub mod sampling;
 pub mod schema;
 pub mod starts;
 pub mod stream_options;

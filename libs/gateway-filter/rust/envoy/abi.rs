@@ -28,6 +28,8 @@ pub struct Pair {
 
 /// Envoy's object of a stream's filter.
 pub type FilterPointer = *mut c_void;
+/// Envoy's object of a span.
+pub type SpanPointer = *mut c_void;
 /// Envoy's object of a filter's configuration.
 pub type ConfigPointer = *mut c_void;
 /// The module's object of a filter, or of its configuration.
@@ -89,6 +91,7 @@ unsafe extern "C" {
         result: *mut Buffer,
     ) -> bool;
     pub fn envoy_dynamic_module_callback_http_get_body_size(filter: FilterPointer, kind: u32) -> usize;
+    pub fn envoy_dynamic_module_callback_http_received_buffered_request_body(filter: FilterPointer) -> bool;
     pub fn envoy_dynamic_module_callback_http_append_body(filter: FilterPointer, kind: u32, data: Buffer) -> bool;
     pub fn envoy_dynamic_module_callback_http_drain_body(filter: FilterPointer, kind: u32, bytes: usize) -> bool;
     pub fn envoy_dynamic_module_callback_http_set_dynamic_metadata_string_batch(
@@ -97,6 +100,15 @@ unsafe extern "C" {
         entries: *const Pair,
         count: usize,
     );
+    pub fn envoy_dynamic_module_callback_http_get_active_span(filter: FilterPointer) -> SpanPointer;
+    pub fn envoy_dynamic_module_callback_http_span_get_trace_id(span: SpanPointer, result: *mut Buffer) -> bool;
+    pub fn envoy_dynamic_module_callback_http_span_get_span_id(span: SpanPointer, result: *mut Buffer) -> bool;
+    pub fn envoy_dynamic_module_callback_http_span_spawn_child(
+        filter: FilterPointer,
+        span: SpanPointer,
+        operation: Buffer,
+    ) -> SpanPointer;
+    pub fn envoy_dynamic_module_callback_http_child_span_finish(span: SpanPointer);
     pub fn envoy_dynamic_module_callback_http_clear_route_cache(filter: FilterPointer);
     pub fn envoy_dynamic_module_callback_http_send_response(
         filter: FilterPointer,

@@ -86,8 +86,8 @@ impl Exchange {
         let Some(operation) = operation.filter(|_| stream.header(REQUEST, b":method") == Some(b"POST")) else {
             return Outcome::Continue;
         };
-        if self.config.kind == (Kind::Admission { is_traced: true }) {
-            self.trace = Some(Trace::begin(now()));
+        if let Kind::Admission { sampling: Some(sampling) } = self.config.kind {
+            self.trace = Some(Trace::begin(sampling, now()));
         }
         let Some(authorization) = stream.header(REQUEST, b"authorization").filter(|value| is_key(value)) else {
             return Outcome::Reply(Reply::without_key().into());
@@ -137,6 +137,9 @@ impl Exchange {
         let Stage::Waiting(mut pending) = std::mem::replace(&mut self.stage, Stage::Passive) else {
             return Outcome::Buffer;
         };
+        if let Some(trace) = &mut self.trace {
+            trace.end_query();
+        }
         let decision = self.config.with_worker(|worker| worker.decide_answered(&mut pending, answer, now()));
         self.follow(stream, *pending, decision, &[abi::REQUEST_BUFFERED])
     }
@@ -144,7 +147,10 @@ impl Exchange {
     fn follow(&mut self, stream: &mut Stream, pending: Pending, decision: Decision, parts: &[u32]) -> Outcome {
         match decision {
             Decision::Reject(reply) => Outcome::Reply(reply),
-            Decision::Query(query) => {
+            Decision::Query(mut query) => {
+                if let Some(trace) = &mut self.trace {
+                    trace.begin_query(stream, &mut query);
+                }
                 self.stage = Stage::Waiting(Box::new(pending));
                 Outcome::Query(query)
             }
@@ -231,6 +237,9 @@ impl Exchange {
 
     /// Takes the end of the exchange, whatever ended it, before Envoy writes its usage log.
     pub fn complete(&mut self, stream: &mut Stream) {
+        if let Some(trace) = &mut self.trace {
+            trace.end_query();
+        }
         match &self.stage {
             Stage::Passive | Stage::Body { .. } => {}
             Stage::Waiting(pending) => self.config.with_worker(|worker| worker.abandon(pending)),

@@ -176,7 +176,10 @@ extern "C" fn envoy_dynamic_module_on_http_filter_request_body(
     has_ended: bool,
 ) -> u32 {
     let outcome = with_filter(envoy, module, |filter, stream| match filter.exchange() {
-        Some(exchange) if has_ended => exchange.request_end(stream, &[abi::REQUEST_BUFFERED, abi::REQUEST_RECEIVED]),
+        Some(exchange) if has_ended => {
+            let parts = stream.request_parts();
+            exchange.request_end(stream, parts)
+        }
         Some(exchange) if exchange.takes_body() => Outcome::Buffer,
         _ => Outcome::Continue,
     });

@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 
-use super::abi::{self, Buffer, FilterPointer, Pair};
+use super::abi::{self, Buffer, FilterPointer, Pair, SpanPointer};
 use crate::admission::Query;
 use crate::rejections::Reply;
 use crate::tables::ADMISSION_MILLISECONDS;
@@ -88,6 +88,29 @@ impl Stream {
                 }
                 Cow::Owned(body)
             }
+        }
+    }
+
+    /// The parts of the request's body at its end. What a filter before this one has kept comes as both parts.
+    #[must_use]
+    pub fn request_parts(&self) -> &'static [u32] {
+        // SAFETY: the pointer is that of the hook's call.
+        let is_same = unsafe { abi::envoy_dynamic_module_callback_http_received_buffered_request_body(self.0) };
+        if is_same { &[abi::REQUEST_RECEIVED] } else { &[abi::REQUEST_BUFFERED, abi::REQUEST_RECEIVED] }
+    }
+
+    /// Begins a span below the request's own. `None` without a trace.
+    #[must_use]
+    pub fn begin_span(&self, operation: &str) -> Option<Span> {
+        // SAFETY: Envoy's span lives as long as the stream, and the ids are copied at once.
+        unsafe {
+            let parent = abi::envoy_dynamic_module_callback_http_get_active_span(self.0);
+            if parent.is_null() {
+                return None;
+            }
+            let name = Buffer::of(operation.as_bytes());
+            let child = abi::envoy_dynamic_module_callback_http_span_spawn_child(self.0, parent, name);
+            (!child.is_null()).then_some(Span(child))
         }
     }
 
@@ -195,5 +218,31 @@ impl Stream {
                 1,
             );
         }
+    }
+}
+
+/// A span of the filter, which ends when it is dropped.
+pub struct Span(SpanPointer);
+
+impl Span {
+    /// Ids of the trace and of the span, in hexadecimal digits. `None` if Envoy has none.
+    #[must_use]
+    pub fn ids(&self) -> Option<(String, String)> {
+        let mut found = Buffer::NONE;
+        // SAFETY: the span lives, and Envoy's bytes are copied before its next call.
+        unsafe {
+            let has_trace = abi::envoy_dynamic_module_callback_http_span_get_trace_id(self.0, &raw mut found);
+            let trace = has_trace.then(|| String::from_utf8_lossy(found.bytes()).into_owned())?;
+            let has_span = abi::envoy_dynamic_module_callback_http_span_get_span_id(self.0, &raw mut found);
+            let span = has_span.then(|| String::from_utf8_lossy(found.bytes()).into_owned())?;
+            Some((trace, span))
+        }
+    }
+}
+
+impl Drop for Span {
+    fn drop(&mut self) {
+        // SAFETY: the span is the filter's own, and ends once.
+        unsafe { abi::envoy_dynamic_module_callback_http_child_span_finish(self.0) }
     }
 }

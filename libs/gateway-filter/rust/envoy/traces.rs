@@ -1,21 +1,40 @@
 //! Attributes of a request's span, in the metadata "arks.trace", from which Envoy takes them when the request ends.
 
-use super::stream::Stream;
-use crate::admission::Operation;
+use super::abi::REQUEST;
+use super::stream::{Span, Stream};
+use crate::admission::{Operation, Query};
+use crate::sampling::Sampling;
 
 const METADATA: &str = "arks.trace";
+const QUERY: &str = "async token-quota egress";
 
 /// The span of one request. It is exported before the hook of the stream's end runs.
 pub struct Trace {
+    sampling: Sampling,
     began: i64,
     awaits_first: bool,
+    query: Option<Span>,
 }
 
 impl Trace {
     /// A request that began `now`, in milliseconds.
     #[must_use]
-    pub const fn begin(now: i64) -> Self {
-        Self { began: now, awaits_first: false }
+    pub const fn begin(sampling: Sampling, now: i64) -> Self {
+        Self { sampling, began: now, awaits_first: false, query: None }
+    }
+
+    /// Begins the span of a query, and lets token-quota continue the trace.
+    pub fn begin_query(&mut self, stream: &Stream, query: &mut Query) {
+        self.query = stream.begin_span(QUERY);
+        let Some((trace, span)) = self.query.as_ref().and_then(Span::ids) else { return };
+        let is_sampled = self.sampling.includes(stream.header(REQUEST, b"traceparent"), &trace);
+        let flag = u8::from(is_sampled);
+        query.headers.push(("traceparent", format!("00-{trace}-{span}-{flag:02}").into_bytes()));
+    }
+
+    /// Ends the span of a query.
+    pub fn end_query(&mut self) {
+        self.query = None;
     }
 
     /// Sets who uses which model: `grant` is `<namespace>/<endpoint>/<token>/<lease>`.

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::admission::{Identity, Worker};
+use crate::sampling::Sampling;
 
 /// The configuration of a filter, which its streams share.
 pub struct Config {
@@ -23,27 +24,31 @@ pub enum Kind {
     Key,
     /// Admits and meters requests.
     Admission {
-        /// Whether spans of requests are exported.
-        is_traced: bool,
+        /// Which requests' spans are exported; `None`: there is no tracer.
+        sampling: Option<Sampling>,
     },
 }
 
 impl Config {
-    /// Reads a configuration: the filter's name, and the path of the starts file. None if there is no such filter.
+    /// Reads a configuration: the filter's name, and the path of the starts file, before which a traced filter has a line
+    /// with its sampling. `None` if there is no such filter.
     #[must_use]
-    pub fn read(name: &[u8], starts_path: &[u8], faults: usize) -> Option<Self> {
-        let kind = match name {
-            b"key" => Kind::Key,
-            b"admission" => Kind::Admission { is_traced: false },
-            b"traced-admission" => Kind::Admission { is_traced: true },
+    pub fn read(name: &[u8], config: &[u8], faults: usize) -> Option<Self> {
+        let config = std::str::from_utf8(config).ok()?;
+        let (kind, starts_path) = match name {
+            b"key" => (Kind::Key, config),
+            b"admission" => (Kind::Admission { sampling: None }, config),
+            b"traced-admission" => {
+                let (sampling, path) = config.split_once('\n')?;
+                (Kind::Admission { sampling: Some(Sampling::read(sampling)?) }, path)
+            }
             _ => return None,
         };
         let identity = Identity {
             gateway: std::env::var("ARKS_GATEWAY").unwrap_or_else(|_| "gateway".to_owned()),
             token: std::env::var("ARKS_GATEWAY_TOKEN").ok().filter(|token| !token.is_empty()),
         };
-        let starts_path = PathBuf::from(std::str::from_utf8(starts_path).ok()?);
-        Some(Self { kind, faults, starts_path, identity })
+        Some(Self { kind, faults, starts_path: PathBuf::from(starts_path), identity })
     }
 
     /// Runs `act` with the state of this thread, which all configurations with the same starts file share: it outlives a

@@ -87,6 +87,13 @@ async def test_the_flag_of_the_client_or_the_percentage_decides_also_without_a_c
     assert given is None or found.startswith(f"00-{TRACE}-")
 
 
+async def test_token_quota_continues_the_traces_that_envoy_samples_and_no_other(gateways: Gateways) -> None:
+    gateway = await start(gateways, Collector("http://127.0.0.1:1"), percent=50)
+    flags = [(await post(gateway)).headers["traceparent"][-2:] for _ in range(16)]
+    assert {"00", "01"} == set(flags)
+    assert flags == [query.headers["traceparent"][-2:] for query in gateway.queries()]
+
+
 async def test_without_traces_the_header_of_the_client_passes_unchanged(gateway: Gateway) -> None:
     gateway.engine.script = stream(CHUNKS)
     assert SAMPLED == (await post(gateway, SAMPLED)).headers["traceparent"]

@@ -88,9 +88,10 @@ class Gateway:
         return [dict(zip(COLUMNS, line[1:-1], strict=True)) for line in written]
 
     async def stat(self, name: str) -> int:
+        """Return a counter of Envoy; 0 if it has none of that name."""
         async with httpx.AsyncClient(timeout=60) as admin:
             text = (await admin.get(f"http://127.0.0.1:{self.admin_port}/stats", params={"filter": f"^{name}$"})).text
-        return int(text.split(": ")[1])
+        return int(text.partition(": ")[2] or 0)
 
 
 class Gateways:

@@ -55,8 +55,8 @@ def listener(settings: GatewaySettings) -> Listener:
     """Return the gateway's listener: it admits and meters every request to a model."""
     filters = [
         *cors_filter(settings.cors_origins),
-        {"name": KEY_FILTER, "disabled": True, "typed_config": _module("key", settings)},
-        {"name": "admission", "typed_config": _module("traced-admission" if settings.traces else "admission", settings)},
+        {"name": KEY_FILTER, "disabled": True, "typed_config": _module("key", settings.starts_path)},
+        {"name": "admission", "typed_config": _admission(settings)},
     ]
     return build(settings, routes(settings), filters, usage_log(settings))
 
@@ -106,13 +106,19 @@ def _first_byte(settings: GatewaySettings) -> dict[str, Any]:
     }
 
 
-def _module(name: str, settings: GatewaySettings) -> dict[str, Any]:
-    """Return a filter of the native module, which reads the path of its starts file as its configuration."""
+def _admission(settings: GatewaySettings) -> dict[str, Any]:
+    if settings.traces is None:
+        return _module("admission", settings.starts_path)
+    return _module("traced-admission", f"{settings.traces.sampling}\n{settings.starts_path}")
+
+
+def _module(name: str, config: str) -> dict[str, Any]:
+    """Return a filter of the native module, which reads its configuration in `workers.rs`."""
     return extension(
         DynamicModuleFilter,
         dynamic_module_config={"name": MODULE},
         filter_name=name,
-        filter_config=extension(StringValue, value=settings.starts_path),
+        filter_config=extension(StringValue, value=config),
     )
 
 

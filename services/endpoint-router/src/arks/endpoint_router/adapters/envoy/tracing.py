@@ -44,6 +44,16 @@ class TraceSettings:
     follow_clients: bool = True
     """Whether the flag in a request's `traceparent` decides; False: each trace by its id, at `sampling_percent`."""
 
+    @property
+    def millionths(self) -> int:
+        """How many of a million traces are sampled by their ids."""
+        return round(self.sampling_percent * 10_000)
+
+    @property
+    def sampling(self) -> str:
+        """Return the rule in the filter's words (`sampling.rs`)."""
+        return f"{self.millionths} follow" if self.follow_clients else f"{self.millionths}"
+
 
 def manager_tracing(settings: TraceSettings | None) -> dict[str, Any]:
     """Fields of the connection manager. Envoy writes attributes as texts, numbers too."""
@@ -86,7 +96,7 @@ def collector_cluster(settings: TraceSettings) -> Cluster:
 
 
 def _sampler(settings: TraceSettings) -> dict[str, Any]:
-    fraction = {"numerator": round(settings.sampling_percent * 10_000), "denominator": "MILLION"}
+    fraction = {"numerator": settings.millionths, "denominator": "MILLION"}
     by_id = extension(TraceIdRatioBasedSamplerConfig, sampling_percentage=fraction)
     sampler = {"name": f"{_SAMPLERS}.trace_id_ratio_based", "typed_config": by_id}
     if not settings.follow_clients:
