@@ -39,7 +39,7 @@ async def main(options: argparse.Namespace) -> None:
                 print("", *lines(scenario, found), sep="\n", flush=True)
             print(
                 f"\ntoken-quota {resident_megabytes(systems.token_quota_pid):.0f} MB, "
-                f"errors of the filter in Envoy's statistics: {await systems.lua_errors()}"
+                f"faults of the filter in Envoy's statistics: {await systems.filter_faults()}"
             )
 
 

@@ -17,6 +17,7 @@ from typing import Any
 
 import aiohttp
 
+from arks.gateway_filter import FAULTS
 from arks.kit.testing.wait import eventually
 from bench.kills import ledger
 from bench.kills.clients import Clients
@@ -66,7 +67,7 @@ async def measure(running: System, options: argparse.Namespace) -> list[str]:
     findings.faults.extend(faults + [f"{guard.name}: passed at {guard.passed}" for guard in guards if guard.passed])
     if total(charges.values()) != sums:
         findings.faults.append(f"sums by day {sums} differ from those of the entries {total(charges.values())}")
-    if errors := await lua_errors(running):
+    if errors := await filter_faults(running):
         findings.faults.append(f"{errors} errors of the filter since its last start")
     print(*lines(clients.outcomes, findings, kills, visible.samples, guards), sep="\n", flush=True)
     return findings.faults
@@ -102,8 +103,8 @@ async def engine_requests(running: System) -> dict[str, Generated]:
         return {id_: Generated(**found) for id_, found in (await answer.json()).items()}
 
 
-async def lua_errors(running: System) -> int:
-    url = f"http://127.0.0.1:{running.admin_port}/stats?filter=lua.*errors"
+async def filter_faults(running: System) -> int:
+    url = f"http://127.0.0.1:{running.admin_port}/stats?filter={FAULTS}"
     async with aiohttp.ClientSession() as client, client.get(url) as answer:
         return sum(int(line.rpartition(":")[2]) for line in (await answer.text()).splitlines())
 

@@ -2,6 +2,7 @@
 
     MODULE                   the module's name in Envoy's configuration
     SEARCH_PATH              the environment variable by which Envoy finds modules
+    FAULTS                   the counter, in Envoy's statistics, of calls of the filter that failed
     library_directory()      the directory that holds libarks.so
 
 The build of this package compiles the library (hatch_build.py). Nothing in Python loads it.
@@ -10,6 +11,7 @@ The build of this package compiles the library (hatch_build.py). Nothing in Pyth
 from pathlib import Path
 
 MODULE = "arks"
+FAULTS = "dynamicmodulescustom.faults"
 SEARCH_PATH = "ENVOY_DYNAMIC_MODULES_SEARCH_PATH"
 
 

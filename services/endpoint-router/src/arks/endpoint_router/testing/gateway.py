@@ -21,12 +21,11 @@ from arks.endpoint_router.adapters.envoy import (
 )
 from arks.endpoint_router.testing.program import envoy_line
 from arks.endpoint_router.testing.scripted import Request, Script, ScriptedServer, answer
+from arks.gateway_filter import FAULTS
 from arks.kit.ports import free_port
 from arks.kit.testing.servers import Server, serve
 from arks.kit.testing.wait import eventually
 
-FAULTS = "dynamicmodulescustom.faults"
-"""Counter of calls of the filter that failed."""
 COLUMNS = (
     *("request_id", "start", "duration_ms", "first_byte_ms", "status", "flags", "upstream"),
     *("operation", "stream", "grant", "usage"),

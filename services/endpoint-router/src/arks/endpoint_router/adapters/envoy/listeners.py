@@ -116,7 +116,8 @@ def _module(name: str, config: str) -> dict[str, Any]:
     """Return a filter of the native module, which reads its configuration in `workers.rs`."""
     return extension(
         DynamicModuleFilter,
-        dynamic_module_config={"name": MODULE},
+        # A library that is closed would take the state of Envoy's threads with it.
+        dynamic_module_config={"name": MODULE, "do_not_close": True},
         filter_name=name,
         filter_config=extension(StringValue, value=config),
     )

@@ -32,7 +32,7 @@ ATTRIBUTES: Mapping[str, str] = {
     "arks.namespace": "namespace",
     "arks.token": "token",
 }
-"""Attribute of a request's span -> its key in the metadata that the filter sets. `arks.token` is a name, not the key."""
+"""Attribute of a request's span -> its key in the filter's metadata. `arks.token` is a name, not the key."""
 
 
 @dataclass(frozen=True, slots=True)
