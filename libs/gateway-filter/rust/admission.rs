@@ -4,14 +4,14 @@
 use std::path::PathBuf;
 use std::rc::Rc;
 
+use crate::amounts::{Amount, parse_grant, parse_terms};
 use crate::confirmations::Confirmations;
-use crate::leases::{
-    Account, Amount, Lease, Limits, OUTAGE_MILLISECONDS, Reservation, Wish, estimate, parse_grant, parse_terms,
-};
+use crate::leases::{Account, Limits};
+use crate::pending::{Decision, Pending, Query, Stage, Start, start_line};
 use crate::rejections::{Answer, Rejections, Reply, Scope, parse_refusal};
-use crate::request::{Request, percent_encode};
+use crate::request::percent_encode;
 use crate::starts::Starts;
-use crate::tables::{HOLD_MILLISECONDS, Table, is_valid};
+use crate::tables::Table;
 
 /// Headers of a grant that are copied onto the answer.
 pub const LIMIT_HEADERS: [&str; 6] = [
@@ -33,135 +33,13 @@ pub struct Identity {
     pub token: Option<String>,
 }
 
-/// A path that makes tokens.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Operation {
-    /// `/v1/chat/completions`.
-    Chat,
-    /// `/v1/completions`.
-    Completions,
-    /// `/v1/embeddings`.
-    Embeddings,
-}
-
-impl Operation {
-    /// The operation of a path without its query, or None.
-    #[must_use]
-    pub fn of_path(path: &[u8]) -> Option<Self> {
-        match path {
-            b"/v1/chat/completions" => Some(Self::Chat),
-            b"/v1/completions" => Some(Self::Completions),
-            b"/v1/embeddings" => Some(Self::Embeddings),
-            _ => None,
-        }
-    }
-
-    /// Its path.
-    #[must_use]
-    pub const fn path(self) -> &'static str {
-        match self {
-            Self::Chat => "/v1/chat/completions",
-            Self::Completions => "/v1/completions",
-            Self::Embeddings => "/v1/embeddings",
-        }
-    }
-
-    /// Its name in the usage log.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Chat => "chat.completions",
-            Self::Completions => "completions",
-            Self::Embeddings => "embeddings",
-        }
-    }
-}
-
-/// A query of token-quota.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Query {
-    /// The path, for POST.
-    pub path: &'static str,
-    /// Headers.
-    pub headers: Vec<(&'static str, Vec<u8>)>,
-}
-
-/// A request that passes to an engine.
-pub struct Start {
-    /// The lease that it takes from.
-    pub lease: Lease,
-    /// What it reserves.
-    pub reserved: Reservation,
-    /// The cluster to which it goes.
-    pub cluster: Rc<str>,
-    /// The name by which the engines know the model, if it is another one.
-    pub engine_model: Option<Rc<[u8]>>,
-}
-
-/// What becomes of a request now.
-pub enum Decision {
-    /// It passes.
-    Start(Start),
-    /// It is rejected.
-    Reject(Rc<Reply>),
-    /// It waits for the answer to a query.
-    Query(Query),
-}
-
-enum Stage {
-    New,
-    Confirming { sent: i64 },
-    Querying { sent: i64, is_demand: bool },
-}
-
-/// A request whose body was read, until it passes or is rejected.
-pub struct Pending {
-    /// The value of its header `authorization`.
-    pub authorization: Vec<u8>,
-    /// Its id.
-    pub id: String,
-    /// What makes its tokens.
-    pub operation: Operation,
-    /// Its body, as far as it was read.
-    pub request: Request,
-    key: Vec<u8>,
-    stage: Stage,
-}
-
-impl Pending {
-    /// A request that was read.
-    #[must_use]
-    pub fn new(authorization: Vec<u8>, id: String, operation: Operation, request: Request) -> Self {
-        let mut key = Vec::with_capacity(authorization.len() + 1 + request.model.len());
-        key.extend_from_slice(&authorization);
-        key.push(b'\n');
-        key.extend_from_slice(&request.model);
-        Self { authorization, id, operation, request, key, stage: Stage::New }
-    }
-
-    fn estimate(&self, default_completion: Option<i64>) -> (i64, Option<i64>, i64) {
-        let wish = Wish {
-            bytes: self.request.bytes,
-            max_tokens: self.request.max_tokens,
-            answers: self.request.answers.unwrap_or(1),
-            is_embedding: self.operation == Operation::Embeddings,
-        };
-        estimate(wish, default_completion)
-    }
-
-    fn reservation(&self, account: &Account) -> Reservation {
-        let (prompt, completion, _) = self.estimate(account.default_completion);
-        Reservation { prompt, completion: completion.unwrap_or_default() }
-    }
-}
-
 /// What one worker keeps between requests.
 pub struct Worker {
-    identity: Identity,
+    pub(crate) identity: Identity,
     accounts: Table<Account>,
     confirmations: Confirmations,
-    rejections: Rejections,
-    known_keys: Table<i64>,
+    pub(crate) rejections: Rejections,
+    pub(crate) known_keys: Table<i64>,
     starts: Starts,
 }
 
@@ -363,62 +241,6 @@ impl Worker {
     }
 }
 
-/// The key before a long body is read: a client without a key cannot make Envoy buffer it.
-impl Worker {
-    /// Decides on a request by its key alone; None: its body may be read.
-    pub fn decide_key(&mut self, authorization: &[u8], now: i64) -> Option<Decision> {
-        if self.known_keys.get(authorization).is_some_and(|until| is_valid(*until, now, HOLD_MILLISECONDS)) {
-            return None;
-        }
-        if let Some(reply) = self.held_by_key(authorization, now) {
-            return Some(Decision::Reject(reply));
-        }
-        let mut headers = vec![("authorization", authorization.to_vec())];
-        headers.extend(self.identity.token.iter().map(|token| ("x-arks-gateway-token", token.clone().into_bytes())));
-        Some(Decision::Query(Query { path: "/v1/key", headers }))
-    }
-
-    /// Takes the answer to the query of a key that was `sent`; None: the body may be read.
-    pub fn decide_key_answered(
-        &mut self,
-        authorization: &[u8],
-        answer: &Answer,
-        (sent, now): (i64, i64),
-    ) -> Option<Rc<Reply>> {
-        if answer.status == 204 {
-            let milliseconds = answer.header("x-arks-valid-milliseconds").map(text);
-            let milliseconds = milliseconds.and_then(|value| crate::leases::number(&value, 10)).unwrap_or_default();
-            self.known_keys.put(authorization.to_vec(), sent + milliseconds.min(HOLD_MILLISECONDS));
-            return None;
-        }
-        if let Some(rejection) = answer.rejection() {
-            if let Some((milliseconds, Scope::Key)) = answer.header("x-arks-refusal").and_then(parse_refusal) {
-                self.rejections.hold(authorization.to_vec(), (now, milliseconds), rejection.clone(), (0, 0));
-            }
-            return Some(rejection.into());
-        }
-        // The last failure policy decides, once the model is known.
-        let was_known = self
-            .known_keys
-            .get(authorization)
-            .is_some_and(|until| is_valid(*until + OUTAGE_MILLISECONDS, now, OUTAGE_MILLISECONDS + HOLD_MILLISECONDS));
-        if was_known { None } else { Some(Reply::unavailable().into()) }
-    }
-}
-
-/// The line of a request that passes. Without a lease it has the names that the lease's line would have.
-fn start_line(pending: &Pending, lease: &Lease, reserved: Reservation, now: i64) -> String {
-    let Reservation { prompt, completion } = reserved;
-    let names = lease.grant.strip_suffix("/-").filter(|_| &*lease.id == "-");
-    let (tab, names) = if let Some(names) = names { ("\t", names) } else { ("", "") };
-    format!(
-        "S\t{}\t{}\t{prompt}\t{completion}\t{}\t{now}{tab}{names}\n",
-        pending.id,
-        lease.id,
-        pending.operation.name()
-    )
-}
-
 /// The limits of an answer, by the number of their header; None if it has none.
 fn limits(answer: &Answer) -> Option<Limits> {
     let found = LIMIT_HEADERS.iter().enumerate();
@@ -434,15 +256,4 @@ pub fn is_plain_name(name: &[u8]) -> bool {
 
 fn text(value: &[u8]) -> String {
     String::from_utf8_lossy(value).into_owned()
-}
-
-/// Makes Envoy's random UUID one of version 7 (RFC 9562), which begins with the time, `now` in milliseconds: the ledger's
-/// index on request ids then grows at its end, for half of the processor time of an index on random ones.
-#[must_use]
-pub fn ordered(id: &[u8], now: i64) -> String {
-    let id = String::from_utf8_lossy(id);
-    match id.get(15..) {
-        Some(rest) if id.len() == 36 => format!("{:08x}-{:04x}-7{rest}", now >> 16, now & 0xffff),
-        _ => id.into_owned(),
-    }
 }

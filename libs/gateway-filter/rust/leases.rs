@@ -3,11 +3,10 @@
 
 use std::rc::Rc;
 
+use crate::amounts::{Amount, Grant, LEASE_MILLISECONDS, Reservation, Terms};
 use crate::confirmations::Confirmations;
 use crate::tables::{ADMISSION_MILLISECONDS, COUNT_LIMIT, HOLD_MILLISECONDS, is_valid};
 
-/// The longest validity of a lease, in milliseconds.
-pub const LEASE_MILLISECONDS: i64 = 15_000;
 /// The longest time for which the last failure policy counts.
 pub const OUTAGE_MILLISECONDS: i64 = 600_000;
 /// Demand is never derived from a shorter time: a burst is no rate.
@@ -16,131 +15,9 @@ const DEMAND_LIMIT: i64 = 4096;
 /// A quarter more than the rate.
 const DEMAND_MARGIN: f64 = 1.25;
 /// Renewal ahead: one request queries the next lease while the others still pass from the present one, so long before its
-/// end, or when such a part of it remains. A small lease is of a key whose next request seldom comes during a query.
+/// end, or when little of it remains. A small lease is of a key whose next request seldom comes during a query.
 const AHEAD_MILLISECONDS: i64 = 100;
-const AHEAD_PART: i64 = 16;
 const AHEAD_REQUESTS: i64 = 16;
-const BYTES_A_TOKEN: u64 = 4;
-
-/// Requests, prompt tokens and completion tokens.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Amount {
-    /// Number of requests.
-    pub requests: i64,
-    /// Prompt tokens.
-    pub prompt: i64,
-    /// Completion tokens.
-    pub completion: i64,
-}
-
-impl Amount {
-    const fn has(&self, request: Reservation) -> bool {
-        self.requests >= 1 && self.prompt >= request.prompt && self.completion >= request.completion
-    }
-
-    /// Whether a sixteenth of `whole` is more than what remains here.
-    const fn is_nearly_used_up(&self, whole: &Self) -> bool {
-        self.requests * AHEAD_PART < whole.requests
-            || self.prompt * AHEAD_PART < whole.prompt
-            || self.completion * AHEAD_PART < whole.completion
-    }
-}
-
-/// The tokens that one request reserves.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Reservation {
-    /// Prompt tokens.
-    pub prompt: i64,
-    /// Completion tokens.
-    pub completion: i64,
-}
-
-/// The value of `x-arks-grant`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Grant {
-    /// `<namespace>/<endpoint>/<token>`.
-    pub subject: String,
-    /// The lease's id; `-`: admitted without counters.
-    pub lease: String,
-    /// What the request itself reserves.
-    pub reserved: Reservation,
-}
-
-/// The value of `x-arks-lease`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Terms {
-    /// What the lease holds besides the request that demanded it.
-    pub amount: Amount,
-    /// Validity after the query was sent.
-    pub milliseconds: i64,
-    /// What a request without `max_tokens` reserves for each answer.
-    pub default_completion: i64,
-}
-
-/// Reads `x-arks-grant`; None if it is not understood.
-#[must_use]
-pub fn parse_grant(text: &[u8]) -> Option<Grant> {
-    let text = std::str::from_utf8(text).ok()?;
-    let parts: Vec<&str> = text.split('/').collect();
-    let [namespace, endpoint, token, lease, prompt, completion] = parts[..] else { return None };
-    let has_names =
-        [namespace, endpoint, token].iter().all(|name| !name.is_empty() && !name.contains(char::is_control));
-    let is_lease = |byte: u8| byte.is_ascii_digit() || byte.is_ascii_lowercase() || byte == b'-';
-    if !has_names || lease.is_empty() || !lease.bytes().all(is_lease) {
-        return None;
-    }
-    let reserved = Reservation { prompt: number(prompt, 10)?, completion: number(completion, 10)? };
-    Some(Grant { subject: format!("{namespace}/{endpoint}/{token}"), lease: lease.to_owned(), reserved })
-}
-
-/// Reads `x-arks-lease`; None if it is not understood.
-#[must_use]
-pub fn parse_terms(text: &[u8]) -> Option<Terms> {
-    let text = std::str::from_utf8(text).ok()?;
-    let parts = text.split(',').map(|part| number(part, 15)).collect::<Option<Vec<i64>>>()?;
-    let [requests, prompt, completion, milliseconds, default_completion] = parts[..] else { return None };
-    Some(Terms {
-        amount: Amount { requests, prompt, completion },
-        milliseconds: milliseconds.min(LEASE_MILLISECONDS),
-        default_completion,
-    })
-}
-
-/// A number of at most so many digits.
-pub(crate) fn number(text: &str, digits: usize) -> Option<i64> {
-    let is_number = !text.is_empty() && text.len() <= digits && text.bytes().all(|byte| byte.is_ascii_digit());
-    if is_number { text.parse().ok() } else { None }
-}
-
-/// What a request wants, as far as reservations depend on it.
-#[derive(Clone, Copy, Debug)]
-pub struct Wish {
-    /// Bytes of text in the request.
-    pub bytes: u64,
-    /// The most completion tokens of each answer, if given.
-    pub max_tokens: Option<u64>,
-    /// Number of answers.
-    pub answers: u32,
-    /// Embeddings have no completion.
-    pub is_embedding: bool,
-}
-
-/// The tokens that a request from a lease reserves (its completion is None without a default), and the completion that it
-/// needs at least, by which rejections are repeated: token-quota reserves less for a request without `max_tokens` when
-/// limits are nearly used up. The rule is that of `estimate.py`.
-#[must_use]
-pub fn estimate(wish: Wish, default_completion: Option<i64>) -> (i64, Option<i64>, i64) {
-    let prompt = i64::try_from(wish.bytes.div_ceil(BYTES_A_TOKEN)).unwrap_or(COUNT_LIMIT).max(1);
-    if wish.is_embedding {
-        return (prompt, Some(0), 0);
-    }
-    let answers = i64::from(wish.answers);
-    if let Some(most) = wish.max_tokens {
-        let completion = i64::try_from(most).unwrap_or(COUNT_LIMIT).saturating_mul(answers).min(COUNT_LIMIT);
-        return (prompt, Some(completion), completion);
-    }
-    (prompt, default_completion.map(|default| default.saturating_mul(answers).min(COUNT_LIMIT)), answers)
-}
 
 /// The answer headers `x-ratelimit-*` of a grant: the number of each, and its value.
 pub type Limits = Rc<[(usize, Vec<u8>)]>;

@@ -4,14 +4,17 @@
 //! with Envoy. docs/architecture.md of Arks defines the protocol with token-quota and the files that the filter writes.
 
 pub mod admission;
+pub mod amounts;
 pub mod answer;
 pub mod confirmations;
 pub mod errors;
 pub mod fault;
 pub mod json;
+pub mod keys;
 pub mod leases;
 pub mod members;
 pub mod names;
+pub mod pending;
 pub mod prompts;
 pub mod rejections;
 pub mod request;

@@ -2,8 +2,8 @@
 
 use std::rc::Rc;
 
+use crate::amounts::number;
 use crate::fault::Fault;
-use crate::leases::number;
 use crate::tables::{HOLD_MILLISECONDS, Table, is_valid};
 
 /// A longer rejection is not repeated, in bytes.

@@ -6,8 +6,9 @@ use std::path::PathBuf;
 use std::rc::Rc;
 
 use crate::admission::is_plain_name;
+use crate::amounts::{Amount, Grant, Reservation, Terms, Wish, estimate, parse_grant, parse_terms};
 use crate::confirmations::Confirmations;
-use crate::leases::{Account, Amount, Grant, Reservation, Terms, Wish, estimate, parse_grant, parse_terms};
+use crate::leases::Account;
 use crate::rejections::{Rejections, Reply, Scope, parse_refusal};
 use crate::starts::Starts;
 use crate::tables::Table;

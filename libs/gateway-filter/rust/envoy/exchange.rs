@@ -7,11 +7,12 @@ use super::abi::{self, REQUEST, RESPONSE};
 use super::stream::Stream;
 use super::traces::Trace;
 use super::workers::{Config, Kind, now};
-use crate::admission::{Decision, LIMIT_HEADERS, Operation, Pending, Query, Start, ordered};
+use crate::admission::LIMIT_HEADERS;
 use crate::answer::{Kind as MeterKind, Meter};
 use crate::errors::openai_error;
 use crate::json;
 use crate::names::{Renaming, with_model};
+use crate::pending::{Decision, Operation, Pending, Query, Start, ordered};
 use crate::rejections::{Answer, Reply, is_key};
 use crate::request::{Request, read_request};
 
@@ -112,7 +113,7 @@ impl Exchange {
         else {
             return Outcome::Continue;
         };
-        let request = match read_request(&stream.body(parts)) {
+        let request = match stream.with_body(parts, read_request) {
             Ok(request) => request,
             Err(fault) => {
                 let encoding = stream.header(REQUEST, b"content-encoding").unwrap_or(b"identity");
@@ -165,12 +166,10 @@ impl Exchange {
         let Pending { operation, request, .. } = pending;
         let Request { model, stream: is_stream, copies, body, model_at, .. } = request;
         let cut = body.is_some();
-        let body = match &start.engine_model {
-            None => body,
-            Some(name) => {
-                let read = body.map_or_else(|| stream.body(parts), Into::into);
-                Some(with_model(&read, model_at, name))
-            }
+        let body = match (&start.engine_model, body) {
+            (None, body) => body,
+            (Some(name), Some(body)) => Some(with_model(&body, model_at, name)),
+            (Some(name), None) => Some(stream.with_body(parts, |body| with_model(body, model_at, name))),
         };
         if let Some(body) = body {
             stream.replace_body(parts, &body);
@@ -294,7 +293,7 @@ impl Started {
     /// Gives an engine's error OpenAI's shape.
     fn response_error(&mut self, stream: &mut Stream, parts: &[u32]) {
         let Response::Error(status) = std::mem::replace(&mut self.answer, Response::None) else { return };
-        let Some((status, body)) = openai_error(status, &stream.body(parts)) else { return };
+        let Some((status, body)) = stream.with_body(parts, |body| openai_error(status, body)) else { return };
         stream.replace_body(parts, &body);
         stream.set_header(RESPONSE, b":status", status.to_string().as_bytes());
         stream.set_header(RESPONSE, b"content-type", b"application/json");
@@ -307,17 +306,16 @@ impl Metered {
     fn follow(&mut self, stream: &mut Stream, has_ended: bool) {
         const PARTS: &[u32] = &[abi::RESPONSE_RECEIVED];
         let Self { meter, renaming } = self;
-        let replacement = {
-            let chunk = stream.body(PARTS);
+        let replacement = stream.with_body(PARTS, |chunk| {
             let renamed = renaming.as_mut().map(|renaming| {
-                let mut renamed = renaming.feed(&chunk);
+                let mut renamed = renaming.feed(chunk);
                 if has_ended {
                     renamed.extend_from_slice(renaming.rest());
                 }
                 renamed
             });
-            meter.feed(renamed.as_deref().unwrap_or(&chunk)).or(renamed)
-        };
+            meter.feed(renamed.as_deref().unwrap_or(chunk)).or(renamed)
+        });
         if has_ended {
             meter.finish();
         }

@@ -6,7 +6,7 @@ use super::abi::REQUEST;
 use super::exchange::Outcome;
 use super::stream::Stream;
 use super::workers::{Config, now};
-use crate::admission::Decision;
+use crate::pending::Decision;
 use crate::rejections::{Answer, Reply, is_key};
 
 /// A request until its key is known to be valid.

@@ -1,16 +1,19 @@
 //! One HTTP stream of Envoy, as far as the filter uses it. What Envoy owns is borrowed from the stream, and a change of the
 //! stream needs it exclusively, because a change makes Envoy's bytes invalid.
 
-use std::borrow::Cow;
+use std::cell::RefCell;
 
 use super::abi::{self, Buffer, FilterPointer, Pair, SpanPointer};
-use crate::admission::Query;
+use crate::pending::Query;
 use crate::rejections::Reply;
 use crate::tables::ADMISSION_MILLISECONDS;
 
 const QUOTA_CLUSTER: &[u8] = b"token-quota";
 /// Request header that marks an answer of the filter, which Envoy does not rewrite.
 const ANSWERED_HEADER: &[u8] = b"x-arks-answered";
+
+/// Bytes of memory for joined bodies that a thread keeps.
+const KEPT_BYTES: usize = 1024 * 1024;
 
 /// Envoy's stream during one call of a hook.
 pub struct Stream(FilterPointer);
@@ -60,9 +63,31 @@ impl Stream {
         }
     }
 
-    /// The body's parts of these kinds, one after the other; copied only if there are several.
-    #[must_use]
-    pub fn body(&self, kinds: &[u32]) -> Cow<'_, [u8]> {
+    /// Runs `act` with the body's parts of these kinds, one after the other.
+    pub fn with_body<Result>(&self, kinds: &[u32], act: impl FnOnce(&[u8]) -> Result) -> Result {
+        thread_local! {
+            // Kept between bodies: memory that is new each time costs more than the copy.
+            static JOINED: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+        }
+        let chunks = self.chunks(kinds);
+        // SAFETY: Envoy's bytes are valid until the stream changes, which needs it exclusively.
+        let bytes = |chunk: &Buffer| unsafe { chunk.bytes() };
+        if let [] | [_] = chunks[..] {
+            return act(chunks.first().map_or(&[], bytes));
+        }
+        let mut joined = JOINED.take();
+        joined.clear();
+        for chunk in &chunks {
+            joined.extend_from_slice(bytes(chunk));
+        }
+        let result = act(&joined);
+        if joined.capacity() <= KEPT_BYTES {
+            JOINED.set(joined);
+        }
+        result
+    }
+
+    fn chunks(&self, kinds: &[u32]) -> Vec<Buffer> {
         let mut chunks = Vec::new();
         for kind in kinds {
             // SAFETY: the vector has room for as many buffers as Envoy has.
@@ -76,19 +101,7 @@ impl Stream {
                 }
             }
         }
-        // SAFETY: Envoy's bytes are valid until the stream changes, which needs it exclusively.
-        match chunks[..] {
-            [] => Cow::Borrowed(&[]),
-            [chunk] => Cow::Borrowed(unsafe { chunk.bytes() }),
-            _ => {
-                let size = chunks.iter().map(|chunk| chunk.length).sum();
-                let mut body = Vec::with_capacity(size);
-                for chunk in chunks {
-                    body.extend_from_slice(unsafe { chunk.bytes() });
-                }
-                Cow::Owned(body)
-            }
-        }
+        chunks
     }
 
     /// The parts of the request's body at its end. What a filter before this one has kept comes as both parts.

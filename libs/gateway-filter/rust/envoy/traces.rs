@@ -2,7 +2,7 @@
 
 use super::abi::REQUEST;
 use super::stream::{Span, Stream};
-use crate::admission::{Operation, Query};
+use crate::pending::{Operation, Query};
 use crate::sampling::Sampling;
 
 const METADATA: &str = "arks.trace";

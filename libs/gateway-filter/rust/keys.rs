@@ -1,0 +1,52 @@
+//! The key before a long body is read: a client without a key cannot make Envoy buffer it.
+
+use std::rc::Rc;
+
+use crate::admission::Worker;
+use crate::amounts::number;
+use crate::leases::OUTAGE_MILLISECONDS;
+use crate::pending::{Decision, Query};
+use crate::rejections::{Answer, Reply, Scope, parse_refusal};
+use crate::tables::{HOLD_MILLISECONDS, is_valid};
+
+impl Worker {
+    /// Decides on a request by its key alone; None: its body may be read.
+    pub fn decide_key(&mut self, authorization: &[u8], now: i64) -> Option<Decision> {
+        if self.known_keys.get(authorization).is_some_and(|until| is_valid(*until, now, HOLD_MILLISECONDS)) {
+            return None;
+        }
+        if let Some(reply) = self.held_by_key(authorization, now) {
+            return Some(Decision::Reject(reply));
+        }
+        let mut headers = vec![("authorization", authorization.to_vec())];
+        headers.extend(self.identity.token.iter().map(|token| ("x-arks-gateway-token", token.clone().into_bytes())));
+        Some(Decision::Query(Query { path: "/v1/key", headers }))
+    }
+
+    /// Takes the answer to the query of a key that was `sent`; None: the body may be read.
+    pub fn decide_key_answered(
+        &mut self,
+        authorization: &[u8],
+        answer: &Answer,
+        (sent, now): (i64, i64),
+    ) -> Option<Rc<Reply>> {
+        if answer.status == 204 {
+            let milliseconds = answer.header("x-arks-valid-milliseconds").map(String::from_utf8_lossy);
+            let milliseconds = milliseconds.and_then(|value| number(&value, 10)).unwrap_or_default();
+            self.known_keys.put(authorization.to_vec(), sent + milliseconds.min(HOLD_MILLISECONDS));
+            return None;
+        }
+        if let Some(rejection) = answer.rejection() {
+            if let Some((milliseconds, Scope::Key)) = answer.header("x-arks-refusal").and_then(parse_refusal) {
+                self.rejections.hold(authorization.to_vec(), (now, milliseconds), rejection.clone(), (0, 0));
+            }
+            return Some(rejection.into());
+        }
+        // The last failure policy decides, once the model is known.
+        let was_known = self
+            .known_keys
+            .get(authorization)
+            .is_some_and(|until| is_valid(*until + OUTAGE_MILLISECONDS, now, OUTAGE_MILLISECONDS + HOLD_MILLISECONDS));
+        if was_known { None } else { Some(Reply::unavailable().into()) }
+    }
+}

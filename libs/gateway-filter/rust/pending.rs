@@ -1,0 +1,158 @@
+//! A request on its way to a decision, and the decisions.
+
+use std::rc::Rc;
+
+use crate::amounts::{Reservation, Wish, estimate};
+use crate::leases::{Account, Lease};
+use crate::rejections::Reply;
+use crate::request::Request;
+
+/// A path that makes tokens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Operation {
+    /// `/v1/chat/completions`.
+    Chat,
+    /// `/v1/completions`.
+    Completions,
+    /// `/v1/embeddings`.
+    Embeddings,
+}
+
+impl Operation {
+    /// The operation of a path without its query, or None.
+    #[must_use]
+    pub fn of_path(path: &[u8]) -> Option<Self> {
+        match path {
+            b"/v1/chat/completions" => Some(Self::Chat),
+            b"/v1/completions" => Some(Self::Completions),
+            b"/v1/embeddings" => Some(Self::Embeddings),
+            _ => None,
+        }
+    }
+
+    /// Its path.
+    #[must_use]
+    pub const fn path(self) -> &'static str {
+        match self {
+            Self::Chat => "/v1/chat/completions",
+            Self::Completions => "/v1/completions",
+            Self::Embeddings => "/v1/embeddings",
+        }
+    }
+
+    /// Its name in the usage log.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Chat => "chat.completions",
+            Self::Completions => "completions",
+            Self::Embeddings => "embeddings",
+        }
+    }
+}
+
+/// A query of token-quota.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Query {
+    /// The path, for POST.
+    pub path: &'static str,
+    /// Headers.
+    pub headers: Vec<(&'static str, Vec<u8>)>,
+}
+
+/// A request that passes to an engine.
+pub struct Start {
+    /// The lease that it takes from.
+    pub lease: Lease,
+    /// What it reserves.
+    pub reserved: Reservation,
+    /// The cluster to which it goes.
+    pub cluster: Rc<str>,
+    /// The name by which the engines know the model, if it is another one.
+    pub engine_model: Option<Rc<[u8]>>,
+}
+
+/// What becomes of a request now.
+pub enum Decision {
+    /// It passes.
+    Start(Start),
+    /// It is rejected.
+    Reject(Rc<Reply>),
+    /// It waits for the answer to a query.
+    Query(Query),
+}
+
+/// How far a request is.
+pub(crate) enum Stage {
+    /// No query is in flight.
+    New,
+    /// Whether its lease still counts is queried.
+    Confirming { sent: i64 },
+    /// Its admission is queried.
+    Querying { sent: i64, is_demand: bool },
+}
+
+/// A request whose body was read, until it passes or is rejected.
+pub struct Pending {
+    /// The value of its header `authorization`.
+    pub authorization: Vec<u8>,
+    /// Its id.
+    pub id: String,
+    /// What makes its tokens.
+    pub operation: Operation,
+    /// Its body, as far as it was read.
+    pub request: Request,
+    pub(crate) key: Vec<u8>,
+    pub(crate) stage: Stage,
+}
+
+impl Pending {
+    /// A request that was read.
+    #[must_use]
+    pub fn new(authorization: Vec<u8>, id: String, operation: Operation, request: Request) -> Self {
+        let mut key = Vec::with_capacity(authorization.len() + 1 + request.model.len());
+        key.extend_from_slice(&authorization);
+        key.push(b'\n');
+        key.extend_from_slice(&request.model);
+        Self { authorization, id, operation, request, key, stage: Stage::New }
+    }
+
+    pub(crate) fn estimate(&self, default_completion: Option<i64>) -> (i64, Option<i64>, i64) {
+        let wish = Wish {
+            bytes: self.request.bytes,
+            max_tokens: self.request.max_tokens,
+            answers: self.request.answers.unwrap_or(1),
+            is_embedding: self.operation == Operation::Embeddings,
+        };
+        estimate(wish, default_completion)
+    }
+
+    pub(crate) fn reservation(&self, account: &Account) -> Reservation {
+        let (prompt, completion, _) = self.estimate(account.default_completion);
+        Reservation { prompt, completion: completion.unwrap_or_default() }
+    }
+}
+
+/// The line of a request that passes. Without a lease it has the names that the lease's line would have.
+pub(crate) fn start_line(pending: &Pending, lease: &Lease, reserved: Reservation, now: i64) -> String {
+    let Reservation { prompt, completion } = reserved;
+    let names = lease.grant.strip_suffix("/-").filter(|_| &*lease.id == "-");
+    let (tab, names) = if let Some(names) = names { ("\t", names) } else { ("", "") };
+    format!(
+        "S\t{}\t{}\t{prompt}\t{completion}\t{}\t{now}{tab}{names}\n",
+        pending.id,
+        lease.id,
+        pending.operation.name()
+    )
+}
+
+/// Makes Envoy's random UUID one of version 7 (RFC 9562), which begins with the time, `now` in milliseconds: the ledger's
+/// index on request ids then grows at its end, for half of the processor time of an index on random ones.
+#[must_use]
+pub fn ordered(id: &[u8], now: i64) -> String {
+    let id = String::from_utf8_lossy(id);
+    match id.get(15..) {
+        Some(rest) if id.len() == 36 => format!("{:08x}-{:04x}-7{rest}", now >> 16, now & 0xffff),
+        _ => id.into_owned(),
+    }
+}
