@@ -42,6 +42,9 @@ class FakeNats:
                 return
             with connection, connection.makefile("rb") as received:
                 self._converse(connection, received)
+                # A connection that is closed with unread bytes in it is reset, and takes the answer along.
+                connection.shutdown(socket.SHUT_WR)
+                received.read()
 
     def _converse(self, connection: socket.socket, received: Any) -> None:
         connection.sendall(b'INFO {"server_id":"x"}\r\nPING\r\n')
