@@ -15,8 +15,8 @@ from typing import Any
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 LIBRARY = "libarks.so"
-OLDEST = (1, 85)
-"""Rust's version, as Cargo.toml's `rust-version`: the first one with edition 2024."""
+OLDEST = (1, 88)
+"""Rust's version, as Cargo.toml's `rust-version`: the first one with chains of `let`."""
 NEXT_STEP = (
     f"install Rust {OLDEST[0]}.{OLDEST[1]} or newer (https://rustup.rs) and a C linker (the package gcc), "
     "then run the command again"

@@ -45,7 +45,7 @@ def _installer(monkeypatch: pytest.MonkeyPatch, outcome: dict[str, str] | Except
     monkeypatch.setitem(sys.modules, "puccinialin", SimpleNamespace(setup_rust=setup_rust))
 
 
-@pytest.mark.parametrize("version", ["cargo 1.85.0 (d73d2caf9 2024-12-31)", "cargo 1.95.0 (f2d3ce0bd)", "cargo 2.0.0"])
+@pytest.mark.parametrize("version", ["cargo 1.88.0 (873a06493 2025-05-10)", "cargo 1.95.0 (f2d3ce0bd)", "cargo 2.0.0"])
 def test_a_build_needs_nothing_else_where_cargo_is_new_enough(cargo: Path, version: str) -> None:
     _write(cargo, f"echo '{version}'")
     assert [] == hook.requirements()
