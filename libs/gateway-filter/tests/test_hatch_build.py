@@ -68,7 +68,7 @@ def test_a_build_without_rust_and_without_network_names_the_next_step(
     cargo: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _installer(monkeypatch, OSError("no network"))
-    with pytest.raises(hook.NotBuilt, match=r"no network.*install Rust 1\.85 or newer.*gcc"):
+    with pytest.raises(hook.NotBuilt, match=r"no network.*install Rust 1\.88 or newer.*gcc"):
         hook.environment()
 
 
