@@ -16,6 +16,7 @@ import os
 import tempfile
 from pathlib import Path
 
+from bench.envoy import filter_faults
 from bench.gateway.load import compile_native
 from bench.gateway.measure import compare
 from bench.gateway.report import lines
@@ -39,7 +40,7 @@ async def main(options: argparse.Namespace) -> None:
                 print("", *lines(scenario, found), sep="\n", flush=True)
             print(
                 f"\ntoken-quota {resident_megabytes(systems.token_quota_pid):.0f} MB, "
-                f"faults of the filter in Envoy's statistics: {await systems.filter_faults()}"
+                f"faults of the filter in Envoy's statistics: {await filter_faults(systems.gateway.admin_port)}"
             )
 
 

@@ -5,11 +5,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import aiohttp
-
 from arks.contracts.resources import Resource
 from arks.endpoint_router.adapters.envoy import Backend, static_cluster
-from arks.gateway_filter import FAULTS
 from arks.kit.testing.servers import Server
 from bench.gateway.load import Native, engine
 from bench.gateway.resources import FAR_RATES, quota, token
@@ -47,12 +44,6 @@ class Systems:
     gateway: Gateway
     stores: Stores
     token_quota_pid: int
-
-    async def filter_faults(self) -> int:
-        """Calls of the filter that failed since the start, from Envoy's statistics."""
-        url = f"http://127.0.0.1:{self.gateway.admin_port}/stats?filter={FAULTS}"
-        async with aiohttp.ClientSession() as client, client.get(url) as answer:
-            return sum(int(line.rpartition(":")[2]) for line in (await answer.text()).splitlines())
 
 
 def resources() -> list[Resource]:

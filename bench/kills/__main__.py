@@ -17,8 +17,8 @@ from typing import Any
 
 import aiohttp
 
-from arks.gateway_filter import FAULTS
 from arks.kit.testing.wait import eventually
+from bench.envoy import filter_faults
 from bench.kills import ledger
 from bench.kills.clients import Clients
 from bench.kills.compare import compare, total
@@ -67,7 +67,7 @@ async def measure(running: System, options: argparse.Namespace) -> list[str]:
     findings.faults.extend(faults + [f"{guard.name}: passed at {guard.passed}" for guard in guards if guard.passed])
     if total(charges.values()) != sums:
         findings.faults.append(f"sums by day {sums} differ from those of the entries {total(charges.values())}")
-    if errors := await filter_faults(running):
+    if errors := await filter_faults(running.admin_port):
         findings.faults.append(f"{errors} errors of the filter since its last start")
     print(*lines(clients.outcomes, findings, kills, visible.samples, guards), sep="\n", flush=True)
     return findings.faults
@@ -101,12 +101,6 @@ async def engine_requests(running: System) -> dict[str, Generated]:
         client.get(f"http://127.0.0.1:{running.engine_port}/requests") as answer,
     ):
         return {id_: Generated(**found) for id_, found in (await answer.json()).items()}
-
-
-async def filter_faults(running: System) -> int:
-    url = f"http://127.0.0.1:{running.admin_port}/stats?filter={FAULTS}"
-    async with aiohttp.ClientSession() as client, client.get(url) as answer:
-        return sum(int(line.rpartition(":")[2]) for line in (await answer.text()).splitlines())
 
 
 async def main(options: argparse.Namespace) -> int:

@@ -33,6 +33,13 @@ pub struct Identity {
     pub token: Option<String>,
 }
 
+impl Identity {
+    /// The header that shows token-quota who calls.
+    pub(crate) fn header(&self) -> Option<(&'static str, Vec<u8>)> {
+        self.token.as_ref().map(|token| ("x-arks-gateway-token", token.clone().into_bytes()))
+    }
+}
+
 /// What one worker keeps between requests.
 pub struct Worker {
     pub(crate) identity: Identity,
@@ -84,9 +91,7 @@ impl Worker {
                 self.decide_confirmed(pending, now)
             }
             Stage::Querying { sent, is_demand } => {
-                if is_demand && let Some(account) = self.accounts.get(&pending.key) {
-                    account.end_query(sent);
-                }
+                self.end_query(pending, sent, is_demand);
                 self.decide_granted(pending, answer, sent, now)
             }
         }
@@ -97,11 +102,13 @@ impl Worker {
         match pending.stage {
             Stage::New => {}
             Stage::Confirming { .. } => self.confirmations.abandon(),
-            Stage::Querying { sent, is_demand } => {
-                if is_demand && let Some(account) = self.accounts.get(&pending.key) {
-                    account.end_query(sent);
-                }
-            }
+            Stage::Querying { sent, is_demand } => self.end_query(pending, sent, is_demand),
+        }
+    }
+
+    fn end_query(&mut self, pending: &Pending, sent: i64, is_demand: bool) {
+        if is_demand && let Some(account) = self.accounts.get(&pending.key) {
+            account.end_query(sent);
         }
     }
 
@@ -223,8 +230,8 @@ impl Worker {
             ("x-arks-max-tokens", request.max_tokens.map(|most| most.to_string())),
             ("x-arks-n", request.answers.map(|answers| answers.to_string())),
             ("x-arks-uses", request.uses.clone()),
-            ("x-arks-gateway-token", self.identity.token.clone()),
         ];
+        headers.extend(self.identity.header());
         headers.extend(optional.into_iter().filter_map(|(name, value)| Some((name, value?.into_bytes()))));
         Query { path: "/v1/admit", headers }
     }
@@ -236,7 +243,7 @@ impl Worker {
             ("x-arks-life", self.confirmations.life().to_vec()),
             ("x-arks-scopes", b"namespace".to_vec()),
         ];
-        headers.extend(self.identity.token.iter().map(|token| ("x-arks-gateway-token", token.clone().into_bytes())));
+        headers.extend(self.identity.header());
         Query { path: "/v1/changes", headers }
     }
 }

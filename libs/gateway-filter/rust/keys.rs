@@ -19,7 +19,7 @@ impl Worker {
             return Some(Decision::Reject(reply));
         }
         let mut headers = vec![("authorization", authorization.to_vec())];
-        headers.extend(self.identity.token.iter().map(|token| ("x-arks-gateway-token", token.clone().into_bytes())));
+        headers.extend(self.identity.header());
         Some(Decision::Query(Query { path: "/v1/key", headers }))
     }
 

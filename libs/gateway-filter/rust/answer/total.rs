@@ -7,8 +7,10 @@ use std::sync::LazyLock;
 use memchr::memmem::find_iter;
 
 use super::usage::{Usage, after_colon, number};
-use crate::json::{Keys, after_nested, after_space, read_object};
+use crate::json::{Keys, after_nested, read_object};
+use crate::members::each_object;
 
+const FINISH_REASON: &[u8] = b"\"finish_reason\"";
 /// Bytes of a choice without text.
 const CHOICE_BYTES: usize = 62;
 /// Added to the first answer's, so that a short one does not decide alone.
@@ -50,18 +52,17 @@ fn read_first(text: &[u8], completion: u64) -> Option<Vec<Choice>> {
 
 /// Bytes of text of each answer in the list that starts at `at`.
 fn read_choices(text: &[u8], at: usize) -> Vec<Choice> {
-    let (mut choices, mut from) = (Vec::new(), after_space(text, at + 1));
-    while text.get(from) == Some(&b'{') {
-        let Some(stop) = after_nested(text, from) else { break };
+    let mut choices = Vec::new();
+    each_object(text, at, |from| {
+        let stop = after_nested(text, from)?;
         let choice = &text[from..stop];
-        let is_cut = find_iter(choice, b"\"finish_reason\"")
-            .any(|key| after_colon(choice, key + 15).is_some_and(|value| choice[value..].starts_with(b"\"length\"")));
+        let is_cut = find_iter(choice, FINISH_REASON).any(|key| {
+            let value = after_colon(choice, key + FINISH_REASON.len());
+            value.is_some_and(|value| choice[value..].starts_with(b"\"length\""))
+        });
         choices.push(Choice { bytes: choice.len().saturating_sub(CHOICE_BYTES), is_cut });
-        from = after_space(text, stop);
-        if text.get(from) == Some(&b',') {
-            from = after_space(text, from + 1);
-        }
-    }
+        Some(stop)
+    });
     choices
 }
 
