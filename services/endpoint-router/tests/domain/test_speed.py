@@ -7,12 +7,14 @@ import pytest
 from arks.endpoint_router.domain.slots import ObservedSlots
 from arks.endpoint_router.domain.speed import Sample, Speed, Work
 
+STEP_SECONDS = 0.2
 
-def worked(speed: Speed, seconds: float, pace: float, slots: float = 16.0, step: float = 0.2) -> Speed:
-    """Return the speed after some time in which each slot finishes `pace` requests of 16 tokens a second."""
-    for _ in range(round(seconds / step)):
-        done = slots * step * pace
-        speed = speed.after(Sample(step, slots * step, 16 * done, done))
+
+def worked(speed: Speed, seconds: float, pace: float, slots: float = 16.0, tokens: float = 16) -> Speed:
+    """Return the speed after some time in which each slot finishes `pace` requests of so many tokens a second."""
+    for _ in range(round(seconds / STEP_SECONDS)):
+        done = slots * STEP_SECONDS * pace
+        speed = speed.after(Sample(STEP_SECONDS, slots * STEP_SECONDS, tokens * done, done))
     return speed
 
 
@@ -34,6 +36,28 @@ def test_a_busy_replica_that_slows_down_four_times_is_noticed_within_two_reading
     assert 5.7 / 4 == pytest.approx(worked(steady, 0.4, pace=5.7 / 4).requests.per_slot, rel=0.1)
 
 
+def test_long_requests_that_slow_down_four_times_are_noticed_in_two_readings_by_their_tokens() -> None:
+    steady = worked(Speed(), 30.0, 0.25, slots=10, tokens=160)
+    slowed = worked(steady, 0.4, 0.0625, slots=10, tokens=160)
+    assert 0.0625 == pytest.approx(slowed.requests.per_slot, rel=0.01)
+    recovered = worked(worked(slowed, 5.0, 0.0625, slots=10, tokens=160), 0.4, 0.25, slots=10, tokens=160)
+    assert 0.25 == pytest.approx(recovered.requests.per_slot, rel=0.01)
+
+
+def test_one_slow_reading_is_no_change() -> None:
+    steady = worked(Speed(), 30.0, pace=0.25, slots=10, tokens=160)
+    stalled = worked(worked(steady, 0.2, pace=0.01, slots=10, tokens=160), 0.2, pace=0.25, slots=10, tokens=160)
+    assert stalled.earlier is None
+
+
+def test_readings_that_always_differ_are_no_change() -> None:
+    random_, speed, changes = random.Random(1), Speed(), 0  # noqa: S311
+    for _ in range(2_000):
+        speed = worked(speed, 0.2, pace=0.25 * random_.choice([0.2, 1.0, 3.0]), slots=10, tokens=160)
+        changes += speed.earlier is not None
+    assert changes == 0
+
+
 def test_a_replica_with_little_traffic_that_has_its_earlier_speed_again_is_noticed_within_seconds() -> None:
     slowed = worked(worked(Speed(), 30.0, pace=5.7), 10.0, pace=5.7 / 4)
     assert 5.7 == pytest.approx(worked(slowed, 4.0, pace=5.7, slots=0.2).requests.per_slot, rel=0.1)
@@ -46,7 +70,7 @@ def test_a_replica_that_slowed_down_counts_as_fallen_until_it_recovers() -> None
 
 
 def test_requests_of_random_length_are_no_change() -> None:
-    random_, speed, changes = random.Random(1), worked(Speed(), 30.0, pace=1.0), 0  # noqa: S311
+    random_, speed, changes = random.Random(1), Speed(), 0  # noqa: S311
     for _ in range(2_000):
         lengths = sum(random_.expovariate(1.0) for _ in range(3))
         speed = speed.after(Sample(lengths / 16, lengths, 48.0, 3.0))

@@ -43,6 +43,10 @@ def heavy_tailed(random_: random.Random) -> float:
     return random_.lognormvariate(-0.5, 1.0)
 
 
+def exponential(random_: random.Random) -> float:
+    return random_.expovariate(1.0)
+
+
 def even(_: random.Random) -> float:
     return 1.0
 
@@ -97,13 +101,30 @@ def test_eight_replicas_of_four_kinds_make_few_wait_longer_than_with_the_best_fi
     assert p99(by_load) <= 1.6 * best
 
 
-def test_a_replica_that_slows_down_loses_its_share_at_once_and_has_it_back_after_it_recovers() -> None:
-    engines = alike()
-    engines[3].slowdowns = ((8.0, 4.0), (14.0, 1.0))
-    found = Model(engines, 0.71, seed=1, seconds=20.0).run()
-    assert 0.25 == pytest.approx(share_at(found, 3, 8.0), abs=0.01)
-    assert share_at(found, 3, 8.7) < 0.12
-    assert share_at(found, 3, 19.0) > 0.2
+SLOWED_AT, RECOVERED_AT = 20.0, 26.0
+REPORTED_AT = SLOWED_AT + 0.25
+"""The latest time of the first report after it slowed down."""
+
+
+@given(
+    st.integers(0, 10_000),
+    st.sampled_from([0.3, 0.6, 0.75]),
+    st.sampled_from([(0.24, 16), (4.0, 160)]),
+    st.sampled_from([even, exponential, heavy_tailed]),
+)
+@settings(max_examples=6)
+def test_a_replica_that_slows_down_loses_its_share_half_a_second_after_the_first_report_and_has_it_back_in_five(
+    seed: int, load: float, request: tuple[float, int], lengths: Callable[[random.Random], float]
+) -> None:
+    seconds, tokens = request
+    engines = [Engine(16, seconds, 0.1 * seconds, request_tokens=tokens) for _ in range(4)]
+    engines[3].slowdowns = ((SLOWED_AT, 4.0), (RECOVERED_AT, 1.0))
+    found = Model(engines, load, seed=seed, seconds=RECOVERED_AT + 6, lengths=lengths).run()
+    steady = [share for at, share in group_shares(found, 3) if 10 < at < SLOWED_AT]
+    assert all(share == pytest.approx(0.25, abs=0.01) for share in steady)
+    assert share_at(found, 3, REPORTED_AT + 0.5) <= 0.08
+    assert all(share <= 0.1 for at, share in group_shares(found, 3) if REPORTED_AT + 0.5 < at < RECOVERED_AT)
+    assert share_at(found, 3, RECOVERED_AT + 5) >= 0.2
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ replicas.py    replicas and the applications that they belong to
 shares.py      the share of each application: static entries, defaultWeight, canaries
 load.py        readings of load, which of them are plausible, what follows from them
 speed.py       how fast a slot works, and when that has changed
+usual.py       how much readings of a speed usually differ
 slots.py       slots of engines that do not report them
 groups.py      replicas that are alike: Envoy's localities
 division.py    shares of groups by capacity, so that requests wait least

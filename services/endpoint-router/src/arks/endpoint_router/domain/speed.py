@@ -5,17 +5,29 @@ that one slot completes in a second. Unlike the drain rate itself it does not gr
 given, so a replica with little traffic does not look slow and stay that way.
 
 A mean over half a minute is steady enough to compare replicas, and far too slow to notice that one of them now needs
-four times as long. So the last work is also kept in batches of a few requests; if the last ones differ from the mean by
-more than chance explains, they replace it. For a busy replica that is a matter of one or two readings.
+four times as long. So the last work is also kept, and replaces the mean if it differs by more than chance explains.
+There are two such tests:
+
+- Of readings: each has the work of a fraction of a second, and it is known how much they usually differ (`usual`).
+  An engine that counts tokens as it makes them gives nearly the same pace in every reading, however long its requests
+  are: two readings in a row show a change. Where each reading differs (long prompts between short ones, an engine that
+  counts when a request ends) this test finds nothing.
+- Of requests: batches of a few, 24 requests in all. It needs no regular readings, but as long as these requests take.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+
+from arks.endpoint_router.domain.usual import Usual
 
 SMOOTHING_SECONDS = 30.0
 """Requests differ in length, so rates are noisy: speed is a mean over about this time."""
 BATCH_REQUESTS = 4.0
 """Requests in a batch. A replica with its earlier speed again is recognised by one: that speed is not a guess."""
+LEAST_WORK = 4.0
+"""Tokens, or requests without tokens, in two readings that show the earlier speed; BATCHES times as many for another
+one. Below it a reading is one token more or less."""
 BATCHES = 6
 """Batches that show a new speed. Where requests have exponential lengths, chance alone makes 24 requests differ from
 the mean by CHANGE_FACTOR once in some thousand times."""
@@ -76,6 +88,9 @@ class Speed:
     """The last work, the newest batch last; that one may still grow."""
     earlier: float | None = None
     """Work of a slot in a second before the last change, in the unit of `_pace`."""
+    last: Sample = field(default_factory=Sample)
+    """The work of the last reading."""
+    usual: Usual = field(default_factory=Usual)
 
     @property
     def known(self) -> bool:
@@ -97,14 +112,31 @@ class Speed:
         before = self._pace
         if not self.known or before is None or sample.slot_seconds <= 0:
             return mean
+        difference = _difference(self._amount(sample) / sample.slot_seconds, before)
         batches = self._extended(sample, before)
+        if (recent := self._change(before, sample, difference, batches)) is not None:
+            settled = self.finished >= SETTLED_REQUESTS or self.earlier is None
+            return _restart(recent, earlier=before if settled else self.earlier, usual=self.usual)
+        counts = 2 * self._work(before, sample) >= BATCHES * LEAST_WORK
+        return replace(mean, batches=batches, last=sample, usual=self.usual.after(difference, counts=counts))
+
+    def _change(self, before: float, sample: Sample, difference: float, batches: Sequence[Sample]) -> Sample | None:
+        """Return the work that shows another speed; None if nothing does."""
         recent = Sample()
         for batch in reversed(batches):
             recent = _sum(batch, recent)
             if self._changed(before, recent):
-                settled = self.finished >= SETTLED_REQUESTS or self.earlier is None
-                return _restart(recent, earlier=before if settled else self.earlier)
-        return replace(mean, batches=batches)
+                return recent
+        work = self._work(before, _sum(self.last, sample))
+        least = LEAST_WORK * (1 if self._returned(before * math.exp(difference)) else BATCHES)
+        return sample if work >= least and self.usual.is_exceeded(difference, math.log(CHANGE_FACTOR)) else None
+
+    def _work(self, before: float, sample: Sample) -> float:
+        """Return its work: what was done, or would have been at the speed before."""
+        return max(self._amount(sample), before * sample.slot_seconds)
+
+    def _returned(self, pace: float) -> bool:
+        return self.earlier is not None and self.earlier / RETURN_FACTOR < pace < self.earlier * RETURN_FACTOR
 
     def _extended(self, sample: Sample, before: float) -> tuple[Sample, ...]:
         if self.batches and self._size(self.batches[-1], before) < BATCH_REQUESTS:
@@ -115,12 +147,11 @@ class Speed:
         pace = self._amount(recent) / recent.slot_seconds
         if before / CHANGE_FACTOR < pace < before * CHANGE_FACTOR:
             return False
-        returned = self.earlier is not None and self.earlier / RETURN_FACTOR < pace < self.earlier * RETURN_FACTOR
-        return self._size(recent, before) >= (1 if returned else BATCHES) * BATCH_REQUESTS
+        return self._size(recent, before) >= (1 if self._returned(pace) else BATCHES) * BATCH_REQUESTS
 
     def _size(self, batch: Sample, before: float) -> float:
         """Return its requests: those it has, or those it would have at the speed before."""
-        amount = max(self._amount(batch), before * batch.slot_seconds)
+        amount = self._work(before, batch)
         return amount * self.requests.amount / self.tokens.amount if self.tokens.amount else amount
 
     @property
@@ -140,10 +171,17 @@ def _sum(batch: Sample, sample: Sample) -> Sample:
     )
 
 
-def _restart(batch: Sample, earlier: float | None) -> Speed:
+def _difference(pace: float, before: float) -> float:
+    """Return the logarithm of the quotient; no work at all counts as a hundredth."""
+    return math.log(max(pace / before, 0.01))
+
+
+def _restart(batch: Sample, earlier: float | None, usual: Usual) -> Speed:
     return Speed(
         finished=LEAST_REQUESTS,
         tokens=Work(batch.seconds, batch.slot_seconds, batch.tokens),
         requests=Work(batch.seconds, batch.slot_seconds, batch.requests),
         earlier=earlier,
+        last=batch,
+        usual=replace(usual, last=0.0),
     )

@@ -14,6 +14,7 @@ import random
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import KW_ONLY, dataclass, field, replace
+from functools import partial
 from math import inf
 
 from arks.contracts.facts import ReplicaState
@@ -35,8 +36,6 @@ from arks.endpoint_router.domain import (
 from arks.endpoint_router.domain.division import divide
 
 APPLICATION = "a"
-TOKENS = 16
-"""Tokens of a request of mean length."""
 SPEC = EndpointSpec("team", "chat")
 
 Lie = Callable[[float, Reading], Reading | None]
@@ -52,8 +51,12 @@ class Engine:
     first_seconds: float
     reports_slots: bool = False
     slowdowns: Sequence[tuple[float, float]] = ()
-    """(from when, factor of the service time), in order."""
+    """(from when, factor of the service time), in order; of requests that run then too."""
     lie: Lie | None = None
+    request_tokens: int = 16
+    """Tokens of a request of mean length."""
+    counts_at_end: bool = False
+    """Count a request's tokens when it ends, as SGLang and llama.cpp do."""
     waiting: deque["Request"] = field(default_factory=deque)
     running: dict[int, "Request"] = field(default_factory=dict)
     finished: int = 0
@@ -63,12 +66,13 @@ class Engine:
         return next((factor for since, factor in reversed(self.slowdowns) if now >= since), 1.0)
 
     def reading(self, now: float) -> Reading:
-        begun = sum(request.progress(now) * request.length for request in self.running.values())
+        running = () if self.counts_at_end else self.running.values()
+        begun = sum(request.progress(now) * request.length for request in running)
         return Reading(
             measured_at=now,
             running=len(self.running),
             waiting=len(self.waiting),
-            tokens_total=int(self.tokens + TOKENS * begun),
+            tokens_total=int(self.tokens + self.request_tokens * begun),
             finished_total=self.finished,
         )
 
@@ -81,11 +85,19 @@ class Request:
     """Relative to the mean."""
     envoy: int
     replica: int
-    started_at: float = inf
+    since: float = inf
+    """When it began to work at its present speed."""
+    done: float = 0.0
+    """Part of it that was done then, 0 to 1."""
     ends_at: float = inf
 
     def progress(self, now: float) -> float:
-        return min(1.0, (now - self.started_at) / (self.ends_at - self.started_at))
+        return min(1.0, self.done + (1 - self.done) * (now - self.since) / (self.ends_at - self.since))
+
+    def work(self, now: float, seconds: float) -> None:
+        """Go on so that the whole request takes this many seconds."""
+        self.done = self.progress(now) if self.since < now else self.done
+        self.since, self.ends_at = now, now + (1 - self.done) * seconds
 
 
 class Envoy:
@@ -220,6 +232,9 @@ class Model:
         self._decide(0.0)
         self._at(self._random.expovariate(self.rate), self._arrive)
         self._at(self._random.random() * self.report_seconds, self._measure)
+        for engine in self.engines:
+            for at, _ in engine.slowdowns:
+                self._at(at, partial(self._change_speed, engine))
         while self._heap:
             now, _, event = heapq.heappop(self._heap)
             event(now)
@@ -249,18 +264,24 @@ class Model:
     def _start(self, request: Request, now: float) -> None:
         engine = self.engines[request.replica]
         factor = engine.factor(now)
-        request.started_at = now
-        request.ends_at = now + engine.seconds * factor * request.length
+        request.work(now, engine.seconds * factor * request.length)
         engine.running[request.number] = request
         if request.arrived_at >= self.from_seconds:
             self._result.first_token_seconds.append(now + engine.first_seconds * factor - request.arrived_at)
-        self._at(request.ends_at, lambda ended: self._end(request, ended))
+        self._at(request.ends_at, partial(self._end, request))
+
+    def _change_speed(self, engine: Engine, now: float) -> None:
+        for request in engine.running.values():
+            request.work(now, engine.seconds * engine.factor(now) * request.length)
+            self._at(request.ends_at, partial(self._end, request))
 
     def _end(self, request: Request, now: float) -> None:
         engine = self.engines[request.replica]
+        if request.number not in engine.running or now != request.ends_at:
+            return  # its speed has changed since
         del engine.running[request.number]
         engine.finished += 1
-        engine.tokens += TOKENS * request.length
+        engine.tokens += engine.request_tokens * request.length
         self._envoys[request.envoy].end(request.replica)
         self._result.ended += 1
         if engine.waiting and len(engine.running) < engine.slots:
