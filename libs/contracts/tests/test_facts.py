@@ -25,7 +25,7 @@ from arks.contracts.resources import (
     InstanceState,
     ModelPhase,
 )
-from arks.events.v1.facts_pb2 import EndpointFact, ModelFact, Replica, ReplicasFact, RoutedReplica
+from arks.events.v1.facts_pb2 import EndpointAffinity, EndpointFact, ModelFact, Replica, ReplicasFact, RoutedReplica
 from arks.events.v1.facts_pb2 import ReplicaState as MessageState
 
 REPLICA = ReplicaFact("app-qwen-0", "10.0.0.7", 8000, ReplicaState.READY, slots=4, restarts=2)
@@ -108,6 +108,18 @@ def test_the_fact_of_a_disaggregated_application_lists_its_routers() -> None:
     )
     fact = replicas_fact(disaggregated, [])
     assert ("public", "sglang-router", 3) == (fact.served_model, fact.runtime, fact.desired)
+
+
+def test_the_fact_of_an_endpoint_has_its_affinity() -> None:
+    def affinity(**spec: object) -> EndpointAffinity | None:
+        endpoint = ArksEndpoint.from_dict({"metadata": {"name": "chat", "namespace": "team"}, "spec": spec})
+        fact = endpoint_fact(endpoint, [], ready=True, reason="Routed", message="")
+        return fact.affinity if fact.HasField("affinity") else None
+
+    assert affinity() is None
+    assert EndpointAffinity(prompt_bytes=1024) == affinity(affinity={})
+    given = {"header": "Session-Id", "promptBytes": 0}
+    assert EndpointAffinity(header="session-id") == affinity(affinity=given)
 
 
 def test_the_fact_of_a_model_has_its_path_size_and_the_reason_of_its_ready_condition() -> None:

@@ -4,9 +4,10 @@
 use std::path::PathBuf;
 use std::rc::Rc;
 
-use crate::amounts::{Amount, parse_grant, parse_terms};
+use crate::affinity::Affinity;
+use crate::amounts::{Amount, Reservation, parse_grant, parse_terms};
 use crate::confirmations::Confirmations;
-use crate::leases::{Account, Limits};
+use crate::leases::{Account, Lease, Limits};
 use crate::pending::{Decision, Pending, Query, Stage, Start, start_line};
 use crate::rejections::{Answer, Rejections, Reply, Scope, parse_refusal};
 use crate::request::percent_encode;
@@ -167,23 +168,23 @@ impl Worker {
             account.end_lease(); // its own line may not be in the file either
             return Some(Decision::Reject(Reply::unavailable().into()));
         }
-        let (cluster, engine_model) = (Rc::clone(&account.cluster), account.engine_model.clone());
-        Some(Decision::Start(Start { lease, reserved, cluster, engine_model }))
+        Some(Decision::Start(started(account, lease, reserved)))
     }
 
     /// Starts the request that a grant is for. None if the answer is no grant.
     fn start_by_grant(&mut self, pending: &Pending, answer: &Answer, sent: i64, now: i64) -> Option<Decision> {
         let grant = answer.header("x-arks-grant").and_then(parse_grant).filter(|_| answer.status == 200)?;
         let terms = answer.header("x-arks-lease").and_then(parse_terms)?;
-        let cluster: Rc<str> = text(answer.header("x-arks-cluster")?).into();
+        let cluster = text(answer.header("x-arks-cluster")?).into();
         if self.accounts.get(&pending.key).is_none() {
             self.accounts.put(pending.key.clone(), Account::default());
         }
         let account = self.accounts.get(&pending.key)?;
-        account.cluster = Rc::clone(&cluster);
+        account.cluster = cluster;
         account.passes_outage = answer.header("x-arks-outage") == Some(b"pass");
         account.engine_model = answer.header("x-arks-engine-model").filter(|name| is_plain_name(name)).map(Rc::from);
         account.unsupported = answer.header("x-arks-unsupported").map(text);
+        account.affinity = answer.header("x-arks-affinity").and_then(Affinity::read).map(Rc::new);
         let round = self.confirmations.round;
         let (lease, mut lines) = account.accept((sent, now), round, &grant, terms, limits(answer));
         lines.push_str(&start_line(pending, &lease, grant.reserved, now));
@@ -191,8 +192,7 @@ impl Worker {
             account.end_lease_of(&grant.lease);
             return Some(Decision::Reject(Reply::unavailable().into()));
         }
-        let engine_model = account.engine_model.clone();
-        Some(Decision::Start(Start { lease, reserved: grant.reserved, cluster, engine_model }))
+        Some(Decision::Start(started(account, lease, grant.reserved)))
     }
 
     /// token-quota gave no answer that can be used.
@@ -206,11 +206,10 @@ impl Worker {
             return unavailable;
         };
         let reserved = pending.reservation(account);
-        let (cluster, engine_model) = (Rc::clone(&account.cluster), account.engine_model.clone());
         if !self.starts.append(&start_line(pending, &lease, reserved, now), now) {
             return unavailable;
         }
-        Decision::Start(Start { lease, reserved, cluster, engine_model })
+        Decision::Start(started(account, lease, reserved))
     }
 
     fn admission_query(&self, pending: &Pending, demand: Amount) -> Query {
@@ -245,6 +244,17 @@ impl Worker {
         ];
         headers.extend(self.identity.header());
         Query { path: "/v1/changes", headers }
+    }
+}
+
+/// A request of this account that passes.
+fn started(account: &Account, lease: Lease, reserved: Reservation) -> Start {
+    Start {
+        lease,
+        reserved,
+        cluster: Rc::clone(&account.cluster),
+        engine_model: account.engine_model.clone(),
+        affinity: account.affinity.clone(),
     }
 }
 

@@ -3,6 +3,7 @@
 
 use std::rc::Rc;
 
+use crate::affinity::Affinity;
 use crate::amounts::{Amount, Grant, LEASE_MILLISECONDS, Reservation, Terms};
 use crate::confirmations::Confirmations;
 use crate::tables::{ADMISSION_MILLISECONDS, COUNT_LIMIT, HOLD_MILLISECONDS, is_valid};
@@ -63,6 +64,8 @@ pub struct Account {
     pub engine_model: Option<Rc<[u8]>>,
     /// What the engines do not keep of what requests use, separated by commas.
     pub unsupported: Option<String>,
+    /// What requests of the endpoint are held together by.
+    pub affinity: Option<Rc<Affinity>>,
 }
 
 impl Account {

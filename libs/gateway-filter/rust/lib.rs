@@ -4,6 +4,7 @@
 //! with Envoy. docs/architecture.md of Arks defines the protocol with token-quota and the files that the filter writes.
 
 pub mod admission;
+pub mod affinity;
 pub mod amounts;
 pub mod answer;
 pub mod confirmations;
@@ -31,6 +32,8 @@ pub mod uses;
 mod envoy;
 #[cfg(feature = "testing")]
 pub mod testing;
+#[cfg(feature = "testing")]
+mod testing_affinity;
 #[cfg(feature = "testing")]
 mod testing_answer;
 #[cfg(feature = "testing")]

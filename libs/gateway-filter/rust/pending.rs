@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use crate::affinity::Affinity;
 use crate::amounts::{Reservation, Wish, estimate};
 use crate::leases::{Account, Lease};
 use crate::rejections::Reply;
@@ -70,6 +71,8 @@ pub struct Start {
     pub cluster: Rc<str>,
     /// The name by which the engines know the model, if it is another one.
     pub engine_model: Option<Rc<[u8]>>,
+    /// What requests of the endpoint are held together by.
+    pub affinity: Option<Rc<Affinity>>,
 }
 
 /// What becomes of a request now.

@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 
 use memchr::memchr;
 
+use crate::affinity::Places;
 use crate::fault::Fault;
 use crate::json::{Keys, Object, after_space, invalid, read_object};
 use crate::{prompts, stream_options, text, uses};
@@ -16,6 +17,8 @@ const CHOICES_LIMIT: u32 = 128; // OpenAI's own limit, as the next one
 const LOGPROBS_LIMIT: u32 = 20;
 
 const LIMIT_KEYS: [&str; 3] = ["max_completion_tokens", "max_tokens", "n_predict"];
+/// By which clients of OpenAI's API name requests that share a cache.
+const SESSION_KEY: &str = "prompt_cache_key";
 /// Engines make as many answers as the largest of them.
 const ANSWER_KEYS: [&str; 3] = ["n", "n_cmpl", "best_of"];
 const KEYS: &str = "model stream stream_options prompt messages input tools logprobs top_logprobs n n_cmpl best_of \
@@ -29,7 +32,7 @@ const REFUSED_KEYS: &str = "bootstrap_host bootstrap_port bootstrap_room data_pa
 
 static REQUEST_KEYS: LazyLock<Keys> = LazyLock::new(|| {
     let words = |text: &'static str| text.split_ascii_whitespace().collect::<Vec<_>>();
-    Keys::strict(&words(KEYS)).and(&uses::KEYS).and(&text::RULE_KEYS).without(&words(REFUSED_KEYS))
+    Keys::strict(&words(KEYS)).and(&uses::KEYS).and(&text::RULE_KEYS).and(&[SESSION_KEY]).without(&words(REFUSED_KEYS))
 });
 
 /// What the gateway reads in a request.
@@ -53,6 +56,8 @@ pub struct Request {
     pub body: Option<Vec<u8>>,
     /// Where the value of `model`, with its quotes, is in the body for the engine.
     pub model_at: Range<usize>,
+    /// Where the client's body has what holds requests together.
+    pub places: Places,
 }
 
 /// Reads the body of a request.
@@ -80,6 +85,10 @@ pub fn read_request(body: &[u8]) -> Result<Request, Fault> {
         bytes: text::bytes(body, &object),
         model_at: edit.as_ref().map_or(model_at.clone(), |edit| edit.moved(model_at)),
         body: edit.map(|edit| edit.apply(body)),
+        places: Places {
+            session: object.range(SESSION_KEY).unwrap_or_default(),
+            prompt: object.range("messages").or_else(|| object.range("prompt")).unwrap_or_default(),
+        },
     })
 }
 

@@ -3,7 +3,7 @@
 //! A list is written as, for each of its members, four bytes of its length (little-endian; 0xFFFFFFFF for a member that
 //! is absent), then its bytes. The first member of a call names the function.
 
-use crate::{testing_answer, testing_leases, testing_request};
+use crate::{testing_affinity, testing_answer, testing_leases, testing_request};
 
 /// A list of byte strings, some of which may be absent.
 pub type Members = Vec<Option<Vec<u8>>>;
@@ -32,6 +32,7 @@ fn call(name: &str, arguments: &[Option<Vec<u8>>]) -> Option<Members> {
     testing_request::call(name, arguments)
         .or_else(|| testing_leases::call(name, arguments))
         .or_else(|| testing_answer::call(name, arguments))
+        .or_else(|| testing_affinity::call(name, arguments))
 }
 
 fn decode(mut bytes: &[u8]) -> Members {

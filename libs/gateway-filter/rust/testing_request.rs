@@ -22,7 +22,7 @@ pub fn call(name: &str, arguments: &[Option<Vec<u8>>]) -> Option<Members> {
     }
 }
 
-/// The fields of a request in their order; the last two are the ends of `model_at`.
+/// The fields of a request in their order, except for its places; the last two are the ends of `model_at`.
 fn members_of(request: Request) -> Members {
     let number = |number: u64| Some(number.to_string().into_bytes());
     vec![

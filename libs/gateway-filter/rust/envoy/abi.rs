@@ -32,7 +32,13 @@ pub type FilterPointer = *mut c_void;
 pub type SpanPointer = *mut c_void;
 /// Envoy's object of a filter's configuration.
 pub type ConfigPointer = *mut c_void;
-/// The module's object of a filter, or of its configuration.
+/// Envoy's object of a cluster's balancer.
+pub type BalancerPointer = *mut c_void;
+/// Envoy's object of a request for which a replica is chosen.
+pub type ContextPointer = *mut c_void;
+/// A function that finds the address of a replica by its priority and number.
+pub type AddressOf = unsafe extern "C" fn(BalancerPointer, u32, usize, *mut Buffer) -> bool;
+/// The module's object of a filter or a balancer, or of its configuration.
 pub type ModulePointer = *const c_void;
 
 /// Which headers.
@@ -64,6 +70,9 @@ pub const STOP_ALL: u32 = 4;
 pub const CALLOUT_BEGUN: u32 = 0;
 /// A callout that was answered.
 pub const CALLOUT_ANSWERED: u32 = 0;
+
+/// A replica's number of requests that have no end yet.
+pub const REQUESTS_IN_FLIGHT: u32 = 7;
 
 /// A message for Envoy's log.
 pub const LOG_ERROR: u32 = 4;
@@ -142,6 +151,66 @@ unsafe extern "C" {
         count: usize,
         value: u64,
     ) -> u32;
+    pub fn envoy_dynamic_module_callback_lb_config_define_counter(
+        config: ConfigPointer,
+        name: Buffer,
+        labels: *mut Buffer,
+        count: usize,
+        counter: *mut usize,
+    ) -> u32;
+    pub fn envoy_dynamic_module_callback_lb_config_increment_counter(
+        config: ConfigPointer,
+        counter: usize,
+        labels: *mut Buffer,
+        count: usize,
+        value: u64,
+    ) -> u32;
+    pub fn envoy_dynamic_module_callback_lb_get_hosts_count(balancer: BalancerPointer, priority: u32) -> usize;
+    pub fn envoy_dynamic_module_callback_lb_get_healthy_hosts_count(balancer: BalancerPointer, priority: u32) -> usize;
+    pub fn envoy_dynamic_module_callback_lb_get_host_address(
+        balancer: BalancerPointer,
+        priority: u32,
+        number: usize,
+        result: *mut Buffer,
+    ) -> bool;
+    pub fn envoy_dynamic_module_callback_lb_get_healthy_host_address(
+        balancer: BalancerPointer,
+        priority: u32,
+        number: usize,
+        result: *mut Buffer,
+    ) -> bool;
+    pub fn envoy_dynamic_module_callback_lb_get_healthy_host_weight(
+        balancer: BalancerPointer,
+        priority: u32,
+        number: usize,
+    ) -> u32;
+    pub fn envoy_dynamic_module_callback_lb_get_host_stat(
+        balancer: BalancerPointer,
+        priority: u32,
+        number: usize,
+        statistic: u32,
+    ) -> u64;
+    pub fn envoy_dynamic_module_callback_lb_get_host_metadata_number(
+        balancer: BalancerPointer,
+        priority: u32,
+        number: usize,
+        namespace: Buffer,
+        key: Buffer,
+        result: *mut f64,
+    ) -> bool;
+    pub fn envoy_dynamic_module_callback_lb_context_should_select_another_host(
+        balancer: BalancerPointer,
+        context: ContextPointer,
+        priority: u32,
+        number: usize,
+    ) -> bool;
+    pub fn envoy_dynamic_module_callback_lb_context_get_downstream_header(
+        context: ContextPointer,
+        key: Buffer,
+        result: *mut Buffer,
+        number: usize,
+        count: *mut usize,
+    ) -> bool;
 }
 
 impl Buffer {

@@ -8,6 +8,7 @@ use super::stream::Stream;
 use super::traces::Trace;
 use super::workers::{Config, Kind, now};
 use crate::admission::LIMIT_HEADERS;
+use crate::affinity::{Affinity, KEY_HEADER, Places};
 use crate::answer::{Kind as MeterKind, Meter};
 use crate::errors::openai_error;
 use crate::json;
@@ -164,6 +165,9 @@ impl Exchange {
 
     fn start(&mut self, stream: &mut Stream, pending: Pending, start: Start, parts: &[u32]) {
         let Pending { operation, request, .. } = pending;
+        if let Some(affinity) = &start.affinity {
+            hold_together(stream, affinity, &start.lease.grant, (operation, &request.places), parts);
+        }
         let Request { model, stream: is_stream, copies, body, model_at, .. } = request;
         let cut = body.is_some();
         let body = match (&start.engine_model, body) {
@@ -253,6 +257,25 @@ impl Exchange {
                 }
             }
         }
+    }
+}
+
+/// Sets the header by which the balancer finds the replica of the request's session or prompt.
+fn hold_together(
+    stream: &mut Stream,
+    affinity: &Affinity,
+    grant: &str,
+    (operation, places): (Operation, &Places),
+    parts: &[u32],
+) {
+    let is_cached = operation != Operation::Embeddings;
+    let key = stream.with_body(parts, |body| {
+        let prompt = if is_cached { &body[places.prompt.clone()] } else { &[] };
+        let named = affinity.header().and_then(|name| stream.header(REQUEST, name));
+        affinity.key(grant, named.or(Some(&body[places.session.clone()])), prompt)
+    });
+    if let Some(key) = key {
+        stream.set_header(REQUEST, KEY_HEADER.as_bytes(), format!("{key:016x}").as_bytes());
     }
 }
 

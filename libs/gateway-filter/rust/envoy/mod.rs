@@ -1,6 +1,7 @@
 //! The filters as Envoy runs them. Only this module calls Envoy, and only here is unsafe code.
 
 mod abi;
+mod balancer;
 mod exchange;
 mod hooks;
 mod key_check;

@@ -500,3 +500,12 @@ def test_replicas_with_equal_facts_get_equal_weights(n: int, running: float, wai
     replicas = [replica(f"r-{number}") for number in range(n)]
     signals = {replica_.id: busy(running, waiting, rate) for replica_ in replicas}
     assert 1 == len(set(weights(decide(SPEC, DecisionInput(applications(*replicas), signals, now=NOW))).values()))
+
+
+def test_affinity_changes_no_weight_and_lets_half_of_the_slots_be_used() -> None:
+    found = applications(replica("a-0", slots=16), replica("a-1", slots=5), replica("a-2"))
+    plain = decide(SPEC, DecisionInput(found))
+    held = decide(replace(SPEC, load_limit_percent=125), DecisionInput(found))
+    assert (plain.routed, {}) == (held.routed, plain.rooms)
+    assert [8, 2, 0] == [held.rooms[ReplicaId("a", name)] for name in ("a-0", "a-1", "a-2")]
+    assert not held.same_traffic(plain)

@@ -58,6 +58,11 @@ def test_static_entries_are_translated() -> None:
     )
 
 
+def test_affinity_is_translated() -> None:
+    specs = [endpoint_spec(endpoint(affinity=affinity)) for affinity in (None, {}, {"maxLoadPercent": 200})]
+    assert [None, 125, 200] == [spec.load_limit_percent for spec in specs]
+
+
 @pytest.mark.parametrize(
     ("spec", "notes"),
     [

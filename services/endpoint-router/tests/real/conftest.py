@@ -88,6 +88,7 @@ async def _admit(request: web.Request) -> web.Response:
         "x-arks-grant": f"{cluster}/alice/lease{next(_LEASES):012}/1/1",
         "x-arks-lease": "1000,1000000,1000000,1000,1",
         "x-arks-outage": "refuse",
+        "x-arks-affinity": "1024",  # counts only in clusters of endpoints with affinity
     }
     return web.Response(headers=headers)
 

@@ -372,3 +372,17 @@ async def test_a_decision_can_be_explained_afterwards(platform: Platform) -> Non
         *(first["signals"]["running"], first["signals"]["drainRatePerSecond"]),
     )
     assert "4 running, 0 waiting" in first["reason"]
+
+
+async def test_an_endpoint_gets_and_loses_affinity_without_an_error(platform: Platform) -> None:
+    engines = [await platform.engine() for _ in range(3)]
+    await serve(platform, [engine.port for engine in engines])
+
+    async def replicas(wanted: int) -> bool:
+        return len(await spread(platform, "chat", 12)) == wanted  # every answer is 200
+
+    await eventually(lambda: replicas(3), what="requests for all replicas")
+    await platform.apply("chat", affinity={})
+    await eventually(lambda: replicas(1), what="equal prompts at one replica")
+    await platform.apply("chat")
+    await eventually(lambda: replicas(3), what="requests for all replicas again")

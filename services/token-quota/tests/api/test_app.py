@@ -6,6 +6,7 @@ import pytest
 
 from arks.contracts.gateway_token import TokenGate
 from arks.contracts.usage import UsageSource
+from arks.events.v1.facts_pb2 import EndpointAffinity
 from arks.kit.testing.clock import FakeClock
 from arks.token_quota.adapters.ledger import SqlLedger
 from arks.token_quota.api.app import Api, Gates, read_admit_request, read_usage_query
@@ -259,6 +260,22 @@ async def test_what_the_engine_would_drop_is_refused_with_its_parameter(api: Api
     harness.endpoint()
     found = await call_api(api, "/v1/admit", method="POST", headers=ADMIT | {"x-arks-uses": "tool_choice.name"})
     assert (200, False) == (found.status, "x-arks-unsupported" in found.headers)
+
+
+@pytest.mark.parametrize(
+    ("affinity", "header"),
+    [
+        (None, None),
+        (EndpointAffinity(prompt_bytes=1024), "1024"),
+        (EndpointAffinity(prompt_bytes=0, header="session-id"), "0,session-id"),
+    ],
+)
+async def test_a_grant_names_what_holds_requests_together(
+    api: Api, harness: Harness, affinity: EndpointAffinity | None, header: str | None
+) -> None:
+    harness.add(token())
+    harness.endpoint(affinity=affinity)
+    assert header == (await call_api(api, "/v1/admit", method="POST", headers=ADMIT)).headers.get("x-arks-affinity")
 
 
 async def test_a_key_without_models_gets_an_empty_list(api: Api, harness: Harness) -> None:

@@ -170,7 +170,15 @@ def endpoint_fact(
         model=endpoint.spec.served_model_name or "",
         engine_model=engine_model,
         unsupported=unsupported,
+        affinity=_affinity(endpoint),
     )
+
+
+def _affinity(endpoint: ArksEndpoint) -> facts_pb2.EndpointAffinity | None:
+    given = endpoint.spec.affinity
+    if given is None:
+        return None
+    return facts_pb2.EndpointAffinity(header=(given.header or "").lower(), prompt_bytes=given.prompt_bytes)
 
 
 def weights_by_replica(facts: Iterable[EndpointFact]) -> dict[tuple[str, str, str], int]:

@@ -4,6 +4,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
+from arks.contracts.resources.affinity import EndpointAffinity
 from arks.contracts.resources.application import ServedModelName
 from arks.contracts.resources.canary import EndpointRollout, EndpointRolloutStatus
 from arks.contracts.resources.meta import AGE, KIND, READY, REASON, SPEC, WHY, CustomResource, PrinterColumn, Status
@@ -84,6 +85,10 @@ class ArksEndpointSpec(ApiModel):
         default_factory=list,
         max_length=MAX_ROUTES,
         description="Explicit backends; they take precedence over discovered ones.",
+    )
+    affinity: EndpointAffinity | None = Field(
+        default=None,
+        description="Send requests that share a session or a prompt to the same replica; absent: where most is free.",
     )
     rollout: EndpointRollout | None = Field(
         default=None, description="Move the traffic to one application in steps; measurements promote or roll back."

@@ -112,7 +112,7 @@ class RoutedReplica(_message.Message):
     def __init__(self, application: _Optional[str] = ..., name: _Optional[str] = ..., host: _Optional[str] = ..., port: _Optional[int] = ..., weight: _Optional[int] = ...) -> None: ...
 
 class EndpointFact(_message.Message):
-    __slots__ = ("namespace", "name", "generation", "ready", "reason", "message", "replicas", "updated_at", "model", "engine_model", "unsupported")
+    __slots__ = ("namespace", "name", "generation", "ready", "reason", "message", "replicas", "updated_at", "model", "engine_model", "unsupported", "affinity")
     NAMESPACE_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
     GENERATION_FIELD_NUMBER: _ClassVar[int]
@@ -124,6 +124,7 @@ class EndpointFact(_message.Message):
     MODEL_FIELD_NUMBER: _ClassVar[int]
     ENGINE_MODEL_FIELD_NUMBER: _ClassVar[int]
     UNSUPPORTED_FIELD_NUMBER: _ClassVar[int]
+    AFFINITY_FIELD_NUMBER: _ClassVar[int]
     namespace: str
     name: str
     generation: int
@@ -135,7 +136,16 @@ class EndpointFact(_message.Message):
     model: str
     engine_model: str
     unsupported: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, namespace: _Optional[str] = ..., name: _Optional[str] = ..., generation: _Optional[int] = ..., ready: _Optional[bool] = ..., reason: _Optional[str] = ..., message: _Optional[str] = ..., replicas: _Optional[_Iterable[_Union[RoutedReplica, _Mapping]]] = ..., updated_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., model: _Optional[str] = ..., engine_model: _Optional[str] = ..., unsupported: _Optional[_Iterable[str]] = ...) -> None: ...
+    affinity: EndpointAffinity
+    def __init__(self, namespace: _Optional[str] = ..., name: _Optional[str] = ..., generation: _Optional[int] = ..., ready: _Optional[bool] = ..., reason: _Optional[str] = ..., message: _Optional[str] = ..., replicas: _Optional[_Iterable[_Union[RoutedReplica, _Mapping]]] = ..., updated_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., model: _Optional[str] = ..., engine_model: _Optional[str] = ..., unsupported: _Optional[_Iterable[str]] = ..., affinity: _Optional[_Union[EndpointAffinity, _Mapping]] = ...) -> None: ...
+
+class EndpointAffinity(_message.Message):
+    __slots__ = ("header", "prompt_bytes")
+    HEADER_FIELD_NUMBER: _ClassVar[int]
+    PROMPT_BYTES_FIELD_NUMBER: _ClassVar[int]
+    header: str
+    prompt_bytes: int
+    def __init__(self, header: _Optional[str] = ..., prompt_bytes: _Optional[int] = ...) -> None: ...
 
 class ScalingFact(_message.Message):
     __slots__ = ("namespace", "application", "generation", "autoscaler", "replicas", "reason", "message", "updated_at", "served_model", "start_seconds", "by_horizontal_pod_autoscaler")

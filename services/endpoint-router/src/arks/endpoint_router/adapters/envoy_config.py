@@ -35,10 +35,10 @@ class SnapshotEnvoyConfig:
 
     def route(self, name: str, decision: Decision, known_at: float) -> None:
         self._snapshot.put(ENDPOINT, name, _assignment(name, decision), known_at)
-        self._snapshot.put(CLUSTER, name, cluster(name), known_at)
+        self._snapshot.put(CLUSTER, name, cluster(name, decision.load_limit_percent), known_at)
 
-    def hold(self, name: str) -> None:
-        self._snapshot.put(CLUSTER, name, cluster(name))
+    def hold(self, name: str, load_limit_percent: int | None = None) -> None:
+        self._snapshot.put(CLUSTER, name, cluster(name, load_limit_percent))
 
     def remove(self, name: str) -> None:
         self._snapshot.remove(CLUSTER, name)
@@ -104,14 +104,16 @@ def backends(decision: Decision) -> list[Backend]:
         and usable_address(candidate.replica)
         and (candidate.replica.host, candidate.replica.port) not in used
     ]
-    return [_backend(candidate) for candidate in (*routed, *draining)]
+    rooms = decision.rooms
+    return [_backend(candidate, rooms.get(candidate.replica.id, 0)) for candidate in (*routed, *draining)]
 
 
-def _backend(candidate: Candidate) -> Backend:
+def _backend(candidate: Candidate, room: int) -> Backend:
     return Backend(
         host=candidate.replica.host,
         port=candidate.replica.port,
         weight=max(1, candidate.weight),
         draining=candidate.draining,
         group=candidate.group,
+        room=room,
     )

@@ -67,6 +67,7 @@ def decide(spec: EndpointSpec, inputs: DecisionInput) -> Decision:
         unsupported=tuple(
             sorted({what for share in found.shares for what in inputs.applications[share.application].unsupported})
         ),
+        load_limit_percent=spec.load_limit_percent,
         held=any(_held(eligible[portion.share.application], inputs) for portion in portions),
     )
 

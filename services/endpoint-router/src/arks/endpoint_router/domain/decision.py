@@ -77,6 +77,14 @@ class Candidate:
         return self.score.group if self.score is not None else self.replica.id.application
 
     @property
+    def slots(self) -> float:
+        """Return its slots: from the application's fact, from its engine, or as observed; 0 if they are unknown."""
+        if self.replica.slots or self.signals is None:
+            return float(self.replica.slots)
+        observed = self.signals.observed_slots
+        return float(self.signals.reading.slots) or observed.full_at or observed.most_running
+
+    @property
     def draining(self) -> bool:
         return self.replica.state is ReplicaState.DRAINING
 
@@ -115,6 +123,16 @@ class Candidate:
         return ", ".join(parts)
 
 
+def affinity_room(slots: float) -> int:
+    """Return how many requests in flight a replica takes before affinity counts it as busy: up to half of its slots.
+
+    With few requests in flight a bound by the mean would send every second request away from its cache, though nothing
+    waits. A power of two, so that observed slots, which vary, change nothing in Envoy most of the time.
+    """
+    half = int(slots / 2)
+    return 1 << (half.bit_length() - 1) if half else 0
+
+
 @dataclass(frozen=True, slots=True)
 class Decision:
     endpoint: str
@@ -134,6 +152,8 @@ class Decision:
     """The name under which its engines serve the model: that of the application with the largest share."""
     unsupported: tuple[str, ...] = ()
     """What at least one of its applications takes in a request and does not keep, sorted."""
+    load_limit_percent: int | None = None
+    """As in the endpoint's spec; None: requests go to the replica with the fewest."""
     held: bool = False
     """Some shares are those of before the router's start, because no load was reported yet."""
 
@@ -151,6 +171,13 @@ class Decision:
         """Input of the next decision."""
         return {candidate.replica.id: candidate.score for candidate in self.candidates if candidate.score is not None}
 
+    @property
+    def rooms(self) -> dict[ReplicaId, int]:
+        """Return, with affinity, how many requests each replica takes before it can be busy."""
+        if self.load_limit_percent is None:
+            return {}
+        return {candidate.replica.id: affinity_room(candidate.slots) for candidate in self.candidates}
+
     def same_traffic(self, other: "Decision | None") -> bool:
         """Return whether Envoy and users who read weights would see no difference."""
         if other is None:
@@ -161,4 +188,5 @@ class Decision:
     def _traffic(self) -> tuple[object, ...]:
         replicas = [(candidate.replica, candidate.weight, candidate.group) for candidate in self.candidates]
         served = self.engine_model, self.unsupported
-        return replicas, self.groups, self.reason, self.message, self.source, self.unrouted, served
+        affinity = self.load_limit_percent, self.rooms
+        return replicas, affinity, self.groups, self.reason, self.message, self.source, self.unrouted, served

@@ -38,6 +38,8 @@ class EndpointSpec:
     served_model: str = ""
     """The public model name; empty: `name`."""
     canary: CanaryShare | None = None
+    load_limit_percent: int | None = None
+    """With affinity: a replica is busy from this part of its share of the requests in flight on; None: no affinity."""
 
     @property
     def model(self) -> str:

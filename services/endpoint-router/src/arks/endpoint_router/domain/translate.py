@@ -72,6 +72,7 @@ def endpoint_spec(endpoint: ArksEndpoint) -> EndpointSpec:
         ),
         served_model=spec.served_model_name or "",
         canary=_canary_share(endpoint),
+        load_limit_percent=spec.affinity.max_load_percent if spec.affinity is not None else None,
     )
 
 

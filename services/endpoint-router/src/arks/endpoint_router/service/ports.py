@@ -19,8 +19,11 @@ class EnvoyConfig(Protocol):
     def route(self, name: str, decision: Decision, known_at: float) -> None:
         """Divide requests by the weights. `known_at`: when the cause arrived, in monotonic seconds."""
 
-    def hold(self, name: str) -> None:
-        """Keep the replicas that Envoys have for an endpoint whose replicas are unknown here."""
+    def hold(self, name: str, load_limit_percent: int | None = None) -> None:
+        """Keep the replicas that Envoys have for an endpoint whose replicas are unknown here.
+
+        `load_limit_percent`: with affinity, the part of its share of the load from which a replica is busy.
+        """
 
     def remove(self, name: str) -> None: ...
 

@@ -101,10 +101,11 @@ class Gateways:
         self._stack = AsyncExitStack()
         self._started: list[Gateway] = []
 
-    async def start(self, engines: int = 1, **settings: Any) -> Gateway:
+    async def start(self, engines: int = 1, load_limit_percent: int | None = None, **settings: Any) -> Gateway:
         """Start a gateway. By default every request is granted and every engine answers JSON_ANSWER.
 
-        `settings`: of GatewaySettings. `client` uses plain HTTP, also for a gateway with a certificate.
+        `load_limit_percent`: of an endpoint with affinity. `settings`: of GatewaySettings.
+        `client` uses plain HTTP, also for a gateway with a certificate.
         """
         enter = self._stack.enter_async_context
         servers = [await enter(_running(ScriptedServer(answer()))) for _ in range(engines)]
@@ -112,7 +113,8 @@ class Gateways:
         port, admin_port, log = free_port(), free_port(), self._directory / "usage.log"
         gate = listener(GatewaySettings(usage_log_path=str(log), port=port, **settings))
         backends = [Backend("127.0.0.1", server.port) for server in servers]
-        clusters = [static_cluster("default/m", backends), token_quota_cluster("127.0.0.1", admission.port)]
+        endpoint = static_cluster("default/m", backends, load_limit_percent)
+        clusters = [endpoint, token_quota_cluster("127.0.0.1", admission.port)]
         if traces := settings.get("traces"):
             clusters.append(collector_cluster(traces))
         config = self._directory / "envoy.json"

@@ -255,9 +255,13 @@ def grant_headers(granted: Granted) -> list[tuple[str, str]]:
 
 
 def engine_headers(engine: EngineTerms) -> list[tuple[str, str]]:
-    """Absent for engines that keep everything and know the model by the client's name."""
-    model = [("x-arks-engine-model", engine.model)] if engine.model else []
-    return [*model, ("x-arks-unsupported", ",".join(engine.unsupported))] if engine.unsupported else model
+    """Return none for an endpoint without affinity whose engines keep everything and know the client's name."""
+    values = (
+        ("x-arks-engine-model", engine.model),
+        ("x-arks-unsupported", ",".join(engine.unsupported)),
+        ("x-arks-affinity", engine.affinity),
+    )
+    return [(name, value) for name, value in values if value]
 
 
 def _count(text: str | None) -> int | None:

@@ -61,6 +61,8 @@ class EndpointState:
     """The name that its engines serve the model under; empty: that which clients use."""
     unsupported: frozenset[str] = frozenset()
     """What its engines take in a request and do not keep."""
+    affinity: str = ""
+    """What holds its requests together, as grants have it: `<bytes of the prompt>[,<header>]`; empty: nothing."""
 
 
 def reject_key(holder: KeyHolder | None, now_seconds: float) -> Rejection | None:
@@ -95,12 +97,15 @@ class EngineTerms(NamedTuple):
     """The name that they know the requested model under; empty: the same."""
     unsupported: tuple[str, ...] = ()
     """What they take in a request and do not keep."""
+    affinity: str = ""
+    """What holds requests together at a replica; empty: nothing."""
 
 
 def engine_terms(endpoint: EndpointState, model: str) -> EngineTerms:
     """`model`: as the client named it."""
     known_as = endpoint.engine_model
-    return EngineTerms("" if known_as == model else known_as, tuple(sorted(endpoint.unsupported)))
+    own_name = "" if known_as == model else known_as
+    return EngineTerms(own_name, tuple(sorted(endpoint.unsupported)), endpoint.affinity)
 
 
 def reject_use(endpoint: EndpointState | None, uses: Set[str]) -> Rejection | None:

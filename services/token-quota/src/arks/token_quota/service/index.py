@@ -242,7 +242,14 @@ class Index:
                 fact.model,
                 fact.engine_model,
                 frozenset(fact.unsupported),
+                _affinity(fact),
             )
         self._update_models(key, before, self._endpoints.get(key))
         if before != self._endpoints.get(key):
             self.endpoint_changes.emit(key)
+
+
+def _affinity(fact: EndpointFact) -> str:
+    if not fact.HasField("affinity"):
+        return ""
+    return ",".join(filter(None, (str(fact.affinity.prompt_bytes), fact.affinity.header)))

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from arks.contracts.resources import ArksQuota, ArksToken, ArksTokenStatus
 from arks.contracts.subjects import EventKind
 from arks.events.v1.events_pb2 import ResourceEvent
-from arks.events.v1.facts_pb2 import EndpointFact
+from arks.events.v1.facts_pb2 import EndpointAffinity, EndpointFact
 from arks.kit.cache import Cache
 from arks.kit.key import Key
 from arks.token_quota.adapters.metrics import PrometheusMetrics
@@ -105,6 +105,7 @@ class Harness:
         model: str = "",
         engine_model: str = "",
         unsupported: Sequence[str] = (),
+        affinity: EndpointAffinity | None = None,
     ) -> None:
         fact = EndpointFact(
             namespace=namespace,
@@ -114,6 +115,7 @@ class Harness:
             model=model,
             engine_model=engine_model,
             unsupported=unsupported,
+            affinity=affinity,
         )
         self.endpoints.apply(Key(namespace, name), fact)
 

@@ -7,14 +7,19 @@ from typing import Any
 
 from arks.endpoint_router.adapters.envoy.messages import (
     DRAINING,
+    BalancerModule,
     Cluster,
     ClusterLoadAssignment,
+    HeaderMutationFilter,
     HttpProtocolOptions,
     LeastRequest,
+    StringValue,
+    UpstreamCodec,
     extension,
     message,
     seconds,
 )
+from arks.gateway_filter import MODULE
 
 TOKEN_QUOTA = "token-quota"  # noqa: S105  # a cluster's name
 RETRIABLE = "connect-failure,refused-stream,reset"
@@ -29,6 +34,10 @@ TOKEN_QUOTA_IDLE_SECONDS = 20
 UNBOUNDED = 1 << 20
 """Envoy's circuit breakers allow 1,024 requests and 3 retries at the same time by default; here admission and the
 engines' queues set the limits."""
+AFFINITY_HEADER = "x-arks-affinity"
+"""The key of a request's session or prompt, from the filter to the balancer."""
+METADATA, ROOM = "arks", "room"
+"""Where the balancer finds a replica's room."""
 SOCKET_MODE = 0o600
 """Of a Unix socket that Envoy opens: for its owner only."""
 KEEP_SHARE_PERCENT = 100_000
@@ -49,19 +58,24 @@ class Backend:
     """Gets no new request; streams in flight go on."""
     group: str = ""
     """Name of its locality. A group gets the share of its weight, however busy its replicas are."""
+    room: int = 0
+    """With affinity: as many requests in flight never make it busy."""
 
 
-def cluster(name: str) -> Cluster:
-    """Return the cluster of one endpoint, `<namespace>/<endpoint>`; a load assignment of that name has its replicas."""
+def cluster(name: str, load_limit_percent: int | None = None) -> Cluster:
+    """Return the cluster of one endpoint, `<namespace>/<endpoint>`; a load assignment of that name has its replicas.
+
+    `load_limit_percent`: with affinity, the part of its share of the load from which a replica is busy.
+    """
     built = Cluster()
-    built.CopyFrom(_endpoint_template())
+    built.CopyFrom(_endpoint_template(load_limit_percent))
     built.name = name
     return built
 
 
-def static_cluster(name: str, backends: Sequence[Backend]) -> Cluster:
+def static_cluster(name: str, backends: Sequence[Backend], load_limit_percent: int | None = None) -> Cluster:
     """Return the same cluster with its replicas in it, for an Envoy without endpoint-router."""
-    built = cluster(name)
+    built = cluster(name, load_limit_percent)
     built.ClearField("eds_cluster_config")
     built.type = Cluster.STATIC
     built.load_assignment.CopyFrom(load_assignment(name, backends))
@@ -90,6 +104,8 @@ def load_assignment(
             lb_endpoint.endpoint.address.socket_address.address = backend.host
             lb_endpoint.endpoint.address.socket_address.port_value = backend.port
             lb_endpoint.load_balancing_weight.value = backend.weight
+            if backend.room:
+                lb_endpoint.metadata.filter_metadata[METADATA].update({ROOM: backend.room})
             if backend.draining:
                 lb_endpoint.health_status = DRAINING
     return assignment
@@ -134,19 +150,41 @@ def address(host: str, port: int, socket: str | None = None) -> dict[str, Any]:
 
 
 @cache
-def _endpoint_template() -> Cluster:
+def _endpoint_template(load_limit_percent: int | None) -> Cluster:
+    balancing = _balancing() if load_limit_percent is None else _affinity(load_limit_percent)
     return message(
         Cluster,
         {
             "name": "template",
             "type": "EDS",
             "eds_cluster_config": {"eds_config": {"ads": {}, "resource_api_version": "V3"}},
-            "load_balancing_policy": {"policies": [_balancing()]},
+            "load_balancing_policy": {"policies": [balancing]},
             "connect_timeout": seconds(CONNECT_TIMEOUT_SECONDS),
             "outlier_detection": _ejection(),
-            **_common(ENGINE_IDLE_SECONDS),
+            **_common(ENGINE_IDLE_SECONDS, http={} if load_limit_percent is None else _without_key()),
         },
     )
+
+
+def _affinity(load_limit_percent: int) -> dict[str, Any]:
+    """Let the native module choose: by the key that the filter has set, unless that replica is busy (`affinity.rs`).
+
+    Envoy's ring hash has bounded loads too, but moves keys with every change of a weight, and weights follow queues.
+    """
+    policy = extension(
+        BalancerModule,
+        dynamic_module_config={"name": MODULE, "do_not_close": True},
+        lb_policy_name="affinity",
+        lb_policy_config=extension(StringValue, value=str(load_limit_percent)),
+    )
+    return {"typed_extension_config": {"name": "affinity", "typed_config": policy}}
+
+
+def _without_key() -> dict[str, Any]:
+    """Return the filters that keep the key from engines. The routes would remove it for all endpoints."""
+    removal = extension(HeaderMutationFilter, mutations={"request_mutations": [{"remove": AFFINITY_HEADER}]})
+    codec = extension(UpstreamCodec)
+    return {"http_filters": [{"name": "key", "typed_config": removal}, {"name": "codec", "typed_config": codec}]}
 
 
 def _balancing() -> dict[str, Any]:

@@ -43,7 +43,7 @@ from envoy.extensions.transport_sockets.tls.v3.secret_pb2 import Secret
 from envoy.extensions.transport_sockets.tls.v3.tls_pb2 import DownstreamTlsContext, UpstreamTlsContext
 from envoy.extensions.upstreams.http.v3.http_protocol_options_pb2 import HttpProtocolOptions
 from envoy.service.discovery.v3.discovery_pb2 import DiscoveryResponse
-from google.protobuf import json_format
+from google.protobuf import descriptor_pb2, descriptor_pool, json_format, message_factory
 from google.protobuf.message import Message
 from google.protobuf.wrappers_pb2 import StringValue
 
@@ -51,6 +51,7 @@ from arks.kit.ports import ALL_FAMILIES
 
 __all__ = [
     "DRAINING",
+    "BalancerModule",
     "Bootstrap",
     "Cluster",
     "ClusterLoadAssignment",
@@ -91,6 +92,30 @@ __all__ = [
 ]
 
 M = TypeVar("M", bound=Message)
+
+
+def _balancer_module() -> type[Message]:
+    """Define DynamicModulesLoadBalancerConfig, which xds-protos does not have yet."""
+    package = "envoy.extensions.load_balancing_policies.dynamic_modules.v3"
+    types = {
+        "dynamic_module_config": ".envoy.extensions.dynamic_modules.v3.DynamicModuleConfig",
+        "lb_policy_name": "",
+        "lb_policy_config": ".google.protobuf.Any",
+    }
+    dependencies = ("envoy/extensions/dynamic_modules/v3/dynamic_modules.proto", "google/protobuf/any.proto")
+    file = descriptor_pb2.FileDescriptorProto(name="arks/balancer.proto", package=package, syntax="proto3")
+    file.dependency.extend(dependencies)
+    kind = file.message_type.add(name="DynamicModulesLoadBalancerConfig")
+    for number, (name, type_name) in enumerate(types.items(), 1):
+        field = kind.field.add(name=name, number=number, label=1, type=11 if type_name else 9)
+        if type_name:
+            field.type_name = type_name
+    pool = descriptor_pool.Default()
+    pool.Add(file)
+    return message_factory.GetMessageClass(pool.FindMessageTypeByName(f"{package}.{kind.name}"))
+
+
+BalancerModule = _balancer_module()
 
 
 def message(kind: type[M], fields: Mapping[str, Any]) -> M:
