@@ -19,6 +19,8 @@ use crate::request::{Request, read_request};
 
 const METADATA: &str = "arks";
 const CLUSTER_HEADER: &[u8] = b"x-arks-cluster";
+/// Marks a stream, whose route limits the time to its first byte.
+const STREAM_HEADER: &[u8] = b"x-arks-stream";
 
 /// What Envoy has to do with the request now.
 pub enum Outcome {
@@ -180,6 +182,9 @@ impl Exchange {
             stream.set_header(REQUEST, b"content-length", body.len().to_string().as_bytes());
         }
         stream.set_header(REQUEST, CLUSTER_HEADER, start.cluster.as_bytes());
+        if is_stream {
+            stream.set_header(REQUEST, STREAM_HEADER, b"1");
+        }
         stream.clear_route();
         if self.trace.is_some() {
             Trace::start(stream, operation, &start.lease.grant);

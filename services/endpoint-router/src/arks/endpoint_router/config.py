@@ -29,6 +29,9 @@ class Settings(KitSettings):
     gateway_cors_origins: str = Field(default="", pattern=r"^(\*|(https?://[^,/\s]+(,https?://[^,/\s]+)*)?)$")
     """Origins of pages that may call the gateway from browsers, separated by commas (`https://app.example`); `*`: all;
     empty: none. A page still needs a key."""
+    stream_first_byte_seconds: float = Field(default=300.0, gt=0)
+    """After so long without the first byte of a stream, another replica is tried. Set it above the time of the longest
+    prompt and the longest queue that engines should work off: a request that is tried again is computed again."""
     trace_sampling_percent: float = Field(default=100.0, ge=0, le=100)
     """With `otlp_endpoint`: of the requests without a `traceparent`, how many get a span."""
     trace_follow_clients: bool = True

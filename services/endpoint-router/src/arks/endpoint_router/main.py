@@ -98,6 +98,7 @@ def _gateway_settings(settings: Settings) -> GatewaySettings:
         settings.gateway_port,
         certificate_source=settings.gateway_certificate_source,
         cors_origins=tuple(filter(None, settings.gateway_cors_origins.split(","))),
+        stream_first_byte_seconds=settings.stream_first_byte_seconds,
         traces=_traces(settings),
     )
 

@@ -8,7 +8,7 @@ import pytest
 
 from arks.endpoint_router.adapters.envoy import listeners
 from arks.endpoint_router.testing.gateway import Gateway, Gateways, grant
-from arks.endpoint_router.testing.scripted import Request, answer, silence
+from arks.endpoint_router.testing.scripted import Request, answer, silence, stream
 from arks.kit.testing.wait import eventually
 
 pytestmark = pytest.mark.real
@@ -81,6 +81,51 @@ async def test_a_replica_that_breaks_every_connection_is_ejected(gateways: Gatew
 
     await eventually(ejected, what="the replica is ejected")
     assert 2 == len(gateway.engines[1].requests)
+
+
+async def test_a_stream_at_a_replica_that_never_answers_goes_to_another_and_the_replica_is_ejected(
+    gateways: Gateways,
+) -> None:
+    gateway = await gateways.start(engines=2, stream_first_byte_seconds=0.2)
+    gateway.engines[0].script = silence
+    gateway.engines[1].script = stream([b'data: {"id":"x"}\n\n', b"data: [DONE]\n\n"])
+
+    async def ejected() -> bool:
+        assert 200 == (await gateway.post(b'{"model":"m","stream":true}')).status_code
+        return await gateway.stat("cluster.default/m.outlier_detection.ejections_active") == 1
+
+    await eventually(ejected, within_seconds=30, what="the replica is ejected")
+    assert len(gateway.engines[0].requests) <= 4  # two, and those that wait there when it is ejected
+
+
+async def test_an_answer_that_is_not_a_stream_may_take_longer_than_a_streams_first_byte(gateways: Gateways) -> None:
+    gateway = await gateways.start(stream_first_byte_seconds=0.05)
+
+    async def slow(request: Request, writer: asyncio.StreamWriter) -> None:
+        await asyncio.sleep(0.5)  # ten times the limit of streams
+        await answer()(request, writer)
+
+    gateway.engine.script = slow
+    assert 200 == (await gateway.post(BODY)).status_code
+    assert 1 == len(gateway.engine.requests)
+
+
+async def test_what_clients_do_ejects_no_replica(gateways: Gateways) -> None:
+    gateway = await gateways.start(engines=2)
+    for status in (400, 413, 422, 429, 500):
+        for engine in gateway.engines:
+            engine.script = answer(b'{"error":{"message":"This model\'s maximum context length is 8 tokens"}}', status)
+        for _ in range(6):
+            await gateway.post(BODY)
+    for engine in gateway.engines:
+        engine.script = silence
+    clients = [asyncio.create_task(gateway.post(BODY)) for _ in range(12)]
+    before = sum(len(engine.requests) for engine in gateway.engines)
+    await eventually(lambda: sum(len(engine.requests) for engine in gateway.engines) == before + len(clients))
+    for client in clients:
+        client.cancel()
+    await gateway.usage(30 + len(clients))
+    assert 0 == await gateway.stat("cluster.default/m.outlier_detection.ejections_enforced_total")
 
 
 async def test_a_connection_that_sends_nothing_is_closed(gateways: Gateways) -> None:

@@ -23,6 +23,10 @@ class GatewaySettings:
     request_timeout_seconds: float = 120
     """From the first byte of a request to the end of its body, admission included; later: 408. Time for 32 MiB at
     2.2 Mbit/s."""
+    stream_first_byte_seconds: float = 300
+    """Longest time until an engine's first byte of a stream; then another replica gets the request, and the silent one
+    is a failure that counts for its ejection. Longer than any prompt takes that an engine computes: its request must
+    not be computed again elsewhere. An answer that is not a stream has its first byte at its end, so no limit."""
     idle_timeout_seconds: float = 600
     """Longest time until an engine's first byte, and between two bytes: the timeout of OpenAI's own clients. The whole
     answer has no limit."""
