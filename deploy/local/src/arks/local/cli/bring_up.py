@@ -76,18 +76,24 @@ class _BringUp:
     async def run(self, with_demo: bool, seconds: float) -> None:
         try:
             async with asyncio.timeout(seconds), asyncio.TaskGroup() as group:
-                group.create_task(self._wait_for_services())
+                following = [group.create_task(self._follow_services())]
                 if with_demo:
-                    following = group.create_task(self._apply_demo())
+                    following.append(group.create_task(self._apply_demo()))
                     await self._wait_for_answer()
-                    following.cancel()
+                self._waits_for = "the services"
+                await self._wait_ready()
+                for task in following:
+                    task.cancel()
         except TimeoutError:
             raise self._timed_out(seconds) from None
         except BaseExceptionGroup as group_error:
             raise _first_error(group_error) from group_error
 
-    async def _wait_for_services(self) -> None:
-        """Return when all are ready. Raises Failure if the supervisor ends."""
+    async def _follow_services(self) -> None:
+        """Show their progress until cancelled, because one may end after it was ready.
+
+        Raises Failure if the supervisor ends.
+        """
         from arks.local.render.bring_up import services_progress
 
         while True:
@@ -96,17 +102,16 @@ class _BringUp:
                 fail("the supervisor ended", f"see {self._paths.log('supervisor')}")
             text, ratio, done = services_progress(state.services)
             self._shown.step("services", text, done=done, ratio=ratio)
-            if state.ready():
-                return
             await asyncio.sleep(_POLL_SECONDS)
 
     async def _wait_ready(self, *names: str) -> State:
-        """Return when the named services are ready."""
+        """Return when the named services are ready; without names, all of them."""
         while True:
-            if self._state is not None:
-                services = [self._state.service(name) for name in names]
-                if all(service is not None and service.state == ServiceState.READY for service in services):
-                    return self._state
+            if (state := self._state) is not None:
+                named = [service for service in state.services if service.name in names]
+                ready = len(named) == len(names) and all(service.state == ServiceState.READY for service in named)
+                if ready if names else state.ready():
+                    return state
             await asyncio.sleep(_POLL_SECONDS)
 
     # --- the demo

@@ -1,8 +1,6 @@
 """`arks events`: list or follow events."""
 
 import asyncio
-import shutil
-import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated
@@ -21,7 +19,7 @@ from arks.local.cli.options import (
     Output,
     OutputOption,
 )
-from arks.local.cli.output import print_text
+from arks.local.cli.output import print_text, terminal_width
 from arks.local.cli.targets import targets
 from arks.local.cli.times import parse_since
 
@@ -90,7 +88,7 @@ async def _events(
     from arks.local.client.event_log import events_subject
     from arks.local.render.events import header, line, to_json_line, to_yaml_document
 
-    namespaces, width, count = subject[0] is None, _width(), 0
+    namespaces, width, count = subject[0] is None, terminal_width(), 0
     async with on_bus(home) as bus:
         async for event in bus.events(events_subject(*subject), start, follow=wishes.follow):
             if wishes.warnings and event.type.partition(".")[2] not in _WARNING_VERBS:
@@ -99,13 +97,8 @@ async def _events(
                 print_text(to_json_line(event) if wishes.output == Output.JSON else to_yaml_document(event))
                 continue
             if count == 0:
-                print_text(header(namespaces=namespaces, clock=wishes.follow))
+                print_text(header(namespaces=namespaces, clock=wishes.follow, width=width))
             count += 1
             print_text(line(event, datetime.now(UTC), namespaces=namespaces, width=width, clock=wishes.follow))
     if count == 0 and wishes.output is None:
         typer.echo(f"No events since {start:%Y-%m-%d %H:%M} UTC.", err=True)
-
-
-def _width() -> int:
-    """The width of the terminal; without a terminal nothing is cut."""
-    return shutil.get_terminal_size().columns if sys.stdout.isatty() else 10_000

@@ -18,11 +18,12 @@ from arks.local.cli.options import (
     SelectorOption,
     TargetsArgument,
 )
-from arks.local.cli.output import print_text
+from arks.local.cli.output import print_text, terminal_width
 from arks.local.cli.reading import read
 from arks.local.cli.targets import Target, labels_match, resource_type, select, targets
 from arks.local.render.kinds import Kind
 from arks.local.render.resources import Listing
+from arks.local.render.table import UNLIMITED
 
 
 class GetOutput(StrEnum):
@@ -121,7 +122,15 @@ def _print(
             print_text(resources.names(listings))
         case _:
             wide = output == GetOutput.WIDE
-            print_text(resources.tables(listings, datetime.now(UTC), wide=wide, namespaces=namespaces, headers=headers))
+            shown = resources.tables(
+                listings,
+                datetime.now(UTC),
+                wide=wide,
+                namespaces=namespaces,
+                headers=headers,
+                width=UNLIMITED if wide else terminal_width(),
+            )
+            print_text(shown)
 
 
 async def _watch(home: Home, target: Target, namespace: str | None, output: GetOutput | None) -> None:

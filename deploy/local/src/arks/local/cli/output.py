@@ -1,13 +1,22 @@
 """Print the output of commands."""
 
+import shutil
+import sys
+
 import typer
 
 from arks.local.cli.options import Output
+from arks.local.render.table import UNLIMITED
 
 
 def print_text(text: str) -> None:
     """Print text, with a newline at its end. Raises BrokenPipeError if the reader has closed (`| head`)."""
     typer.echo(text, nl=not text.endswith("\n"))
+
+
+def terminal_width() -> int:
+    """The columns of the terminal; where the output is not on one, so many that nothing is cut."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else UNLIMITED
 
 
 def print_data(data: object, output: Output) -> None:

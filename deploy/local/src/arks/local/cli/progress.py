@@ -10,7 +10,8 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console
 
-_OTHER_COLUMNS = 48
+_BAR_COLUMNS = 10
+_OTHER_COLUMNS = 38
 
 
 class Progress(Protocol):
@@ -19,15 +20,15 @@ class Progress(Protocol):
 
 
 class LineProgress:
-    """For logs and pipes: one line when a step is done."""
+    """For logs and pipes: one line when a step is done, and one when it is not done any more."""
 
     def __init__(self, began: float) -> None:
         self._began = began
         self._done: set[str] = set()
 
     def step(self, name: str, text: str, *, done: bool = False, ratio: float | None = None) -> None:
-        if done and name not in self._done:
-            self._done.add(name)
+        if done != (name in self._done):
+            self._done ^= {name}
             typer.echo(f"{time.monotonic() - self._began:5.1f} s  {name:<17} {text}")
 
 
@@ -37,23 +38,33 @@ def progress(began: float) -> Iterator[Progress]:
 
     console = Console()
     if console.is_terminal:
-        with _bars(console) as bars:
-            yield bars
+        with bars(console) as shown:
+            yield shown
     else:
         yield LineProgress(began)
 
 
 @contextmanager
-def _bars(console: "Console") -> Iterator[Progress]:
-    from rich.progress import BarColumn, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+def bars(console: "Console") -> Iterator[Progress]:
+    from rich.progress import BarColumn, SpinnerColumn, Task, TaskID, TextColumn, TimeElapsedColumn
     from rich.progress import Progress as RichProgress
+    from rich.progress_bar import ProgressBar
+    from rich.text import Text
 
     from arks.local.render.table import shorten
 
+    class MeasuredBar(BarColumn):
+        """Shows a bar only for what is measured: any other would look full without colours."""
+
+        def render(self, task: Task) -> ProgressBar:
+            if task.total is None or task.finished:
+                return Text(" " * _BAR_COLUMNS)  # type: ignore[return-value]
+            return super().render(task)
+
     columns = (
         SpinnerColumn(finished_text="[green]✓"),
-        TextColumn("{task.description:<17}"),
-        BarColumn(bar_width=16),
+        TextColumn("{task.description:<14}"),
+        MeasuredBar(bar_width=_BAR_COLUMNS),
         TimeElapsedColumn(),
         TextColumn("{task.fields[text]}", markup=False),
     )

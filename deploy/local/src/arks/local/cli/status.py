@@ -9,7 +9,7 @@ from arks.local.cli.connection import not_running
 from arks.local.cli.failure import Exit, Failure
 from arks.local.cli.machine_facts import free_disk_bytes
 from arks.local.cli.options import NO_HOME, LocalHomeOption, OutputOption
-from arks.local.cli.output import print_data, print_text
+from arks.local.cli.output import print_data, print_text, terminal_width
 from arks.local.cli.reading import read
 from arks.local.files.paths import Paths
 from arks.local.files.state import State
@@ -38,7 +38,7 @@ def status(
         raise not_running(paths)
     view = _view(paths, state)
     if output is None:
-        print_text(as_text(view, time.time(), services=verbose or not state.ready()))
+        print_text(as_text(view, time.time(), services=verbose or not state.ready(), width=terminal_width()))
     else:
         print_data(as_data(view), output)
     if view.problems:

@@ -84,11 +84,10 @@ def answers(application: Manifest | None) -> bool:
 
 def curl(url: str, key_file: Path) -> str:
     """A command line that sends a first request; it reads the key from its file."""
-    body = f'{{"model": "{MODEL}", "messages": [{{"role": "user", "content": "Hello, who are you?"}}]}}'
+    body = f'{{"model": "{MODEL}",\n       "messages": [{{"role": "user", "content": "Hello, who are you?"}}]}}'
     return f"""\
 curl {url}/chat/completions \\
   -H "Authorization: Bearer $(cat {key_file})" \\
-  -H "Content-Type: application/json" \\
   -d '{body}'"""
 
 

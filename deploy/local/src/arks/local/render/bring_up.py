@@ -33,7 +33,7 @@ def progress_of(resource: Object) -> tuple[str, float | None, bool]:
         return phase, None, True
     download = status.get("progress") or {}
     ratio = download["percent"] / 100 if "percent" in download else None
-    parts = [phase]
+    parts = [phase] if ratio is None else []
     if ratio is not None:
         parts.append(f"{human_bytes(download.get('doneBytes', 0))} of {human_bytes(download.get('totalBytes', 0))}")
     if speed := download.get("bytesPerSecond"):
@@ -102,8 +102,8 @@ Arks is up ({took_seconds:.1f} s).
   URL    {url}
 
 Next:
-  arks run {USEFUL_MODEL}   serve a model (about 500 MB)
-  arks apply -f FILE                          serve models from manifests
+  {_command(f"arks run {USEFUL_MODEL}")}serve a model (about 500 MB)
+  {_command("arks apply -f FILE")}serve models from manifests
 {path_note}"""
 
 
@@ -117,15 +117,19 @@ def summary_with_demo(url: str, shown: Demo, took_seconds: float, path_note: str
   Model  {_model(shown)}
 
 Try it:
-
 {demo.curl(url, shown.key_file)}
 
 Next:
-  arks chat "Hello"                           chat with the demo
-  arks run {USEFUL_MODEL}   serve a useful model (about 500 MB)
-  eval "$(arks env)"                          set OPENAI_BASE_URL and OPENAI_API_KEY for SDKs
+  {_command('arks chat "Hello"')}chat with the demo
+  {_command(f"arks run {USEFUL_MODEL}")}serve a useful model (about 500 MB)
+  {_command('eval "$(arks env)"')}let OpenAI's SDKs use it
   arks get all, arks top, arks usage, arks down
 {path_note}"""
+
+
+def _command(line: str) -> str:
+    """A command in its column."""
+    return line.ljust(43)
 
 
 def _model(shown: Demo) -> str:
@@ -133,5 +137,4 @@ def _model(shown: Demo) -> str:
         return f"{demo.MODEL}, which you have scaled to 0: `arks scale app {demo.MODEL} 1` starts it"
     if shown.changed:
         return f"{demo.MODEL}; you have changed the demo ({', '.join(shown.changed)}), so it was not touched"
-    return f"""{demo.MODEL}, a toy of 135M parameters: fast and often wrong.
-         It only shows that everything works."""
+    return f"{demo.MODEL}, a toy of 135M parameters: fast and often wrong"

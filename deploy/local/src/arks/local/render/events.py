@@ -1,6 +1,7 @@
 """`arks events`: one line per event."""
 
 import json
+import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,8 +14,11 @@ from arks.local.render.yaml_text import to_yaml
 _WIDTHS = (8, 27, 20)
 """Columns of age, type and object; fixed, so that new lines of a followed log align with earlier ones."""
 
-_MIN_MESSAGE_WIDTH = 60
-"""A shorter message would be useless: on a narrow terminal it wraps instead."""
+_MIN_MESSAGE_WIDTH = 40
+"""A shorter message would be useless: on a narrow terminal it gets lines of its own."""
+
+_MAX_LINES = 3
+"""Of a message with lines of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +39,8 @@ class Event:
     """Path of the service that published it."""
 
 
-def header(*, namespaces: bool = False, clock: bool = False) -> str:
-    return _line("TIME" if clock else "AGE", "EVENT", "NAMESPACE/OBJECT" if namespaces else "OBJECT", "MESSAGE", 200)
+def header(*, namespaces: bool = False, clock: bool = False, width: int = 200) -> str:
+    return _line("TIME" if clock else "AGE", "EVENT", "NAMESPACE/OBJECT" if namespaces else "OBJECT", "MESSAGE", width)
 
 
 def line(event: Event, now: datetime, *, namespaces: bool = False, width: int = 200, clock: bool = False) -> str:
@@ -72,4 +76,10 @@ def to_yaml_document(event: Event) -> str:
 def _line(age_text: str, event_type: str, subject: str, message: str, width: int) -> str:
     columns = [cell.ljust(column) for cell, column in zip((age_text, event_type, subject), _WIDTHS, strict=True)]
     start = "  ".join(columns)
-    return f"{start}  {shorten(message, max(_MIN_MESSAGE_WIDTH, width - len(start) - 2))}".rstrip() + "\n"
+    if (room := width - len(start) - 2) >= _MIN_MESSAGE_WIDTH:
+        return f"{start}  {shorten(message, room)}".rstrip() + "\n"
+    indent = " " * (_WIDTHS[0] + 2)
+    lines = textwrap.wrap(
+        message, max(20, width), initial_indent=indent, subsequent_indent=indent, max_lines=_MAX_LINES
+    )
+    return "".join(f"{line.rstrip()}\n" for line in (start, *lines))

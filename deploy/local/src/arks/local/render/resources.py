@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 
 from arks.local.render.columns import Column, columns_of
 from arks.local.render.kinds import Kind
 from arks.local.render.plain import Object
-from arks.local.render.table import shorten, table
+from arks.local.render.table import UNLIMITED, indented, shorten, table
 
 _WHY_CHARACTERS = 60
 
@@ -34,16 +35,26 @@ def names(listings: Sequence[Listing]) -> str:
 
 
 def tables(
-    listings: Sequence[Listing], now: datetime, *, wide: bool = False, namespaces: bool = False, headers: bool = True
+    listings: Sequence[Listing],
+    now: datetime,
+    *,
+    wide: bool = False,
+    namespaces: bool = False,
+    headers: bool = True,
+    width: int = UNLIMITED,
 ) -> str:
-    """One table per kind. With several kinds the name's column is headed by the kind."""
+    """One table per kind. With several kinds the name's column is headed by the kind.
+
+    Where a table is wider than `width`, each explanation is on lines of its own below its resource.
+    """
     several = len(listings) > 1
-    texts = [_table(listing, now, wide, namespaces, several) for listing in listings if listing.objects]
+    tabulated = partial(_table, now=now, wide=wide, namespaces=namespaces, several=several, width=width)
+    texts = [tabulated(listing) for listing in listings if listing.objects]
     text = "\n".join(texts)
     return text if headers else "".join(line for part in texts for line in part.splitlines(keepends=True)[1:])
 
 
-def _table(listing: Listing, now: datetime, wide: bool, namespaces: bool, several: bool) -> str:
+def _table(listing: Listing, *, now: datetime, wide: bool, namespaces: bool, several: bool, width: int) -> str:
     columns = [column for column in columns_of(listing.kind) if wide or not column.wide]
     rows = [[_cell(column, resource, now, wide) for column in columns] for resource in listing.objects]
     if columns[-1].name == "Why" and not any(row[-1] for row in rows):
@@ -53,7 +64,20 @@ def _table(listing: Listing, now: datetime, wide: bool, namespaces: bool, severa
         [*([resource["metadata"].get("namespace", "")] if namespaces else []), str(resource["metadata"]["name"])]
         for resource in listing.objects
     ]
-    return table([*header, *(column.name for column in columns)], [[*a, *b] for a, b in zip(lead, rows, strict=True)])
+    names, cells = [*header, *(column.name for column in columns)], [[*a, *b] for a, b in zip(lead, rows, strict=True)]
+    text = table(names, cells)
+    if max(map(len, text.splitlines())) <= width:
+        return text
+    if names[-1] != "Why":
+        return table(names, cells, width=width)
+    reasons = [columns[-1].cell(resource, now) for resource in listing.objects]
+    return _with_reasons(table(names[:-1], [row[:-1] for row in cells], width=width), reasons, width)
+
+
+def _with_reasons(text: str, reasons: Sequence[str], width: int) -> str:
+    """A table with an explanation below each row that has one."""
+    first, *others = text.splitlines(keepends=True)
+    return first + "".join(row + indented(reason, width) for row, reason in zip(others, reasons, strict=True))
 
 
 def _cell(column: Column, resource: Object, now: datetime, wide: bool) -> str:

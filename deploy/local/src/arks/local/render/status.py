@@ -13,7 +13,7 @@ from arks.local.render.health import Problem, is_ready, problems
 from arks.local.render.kinds import APPLICATION, ENDPOINT, MODEL, Kind
 from arks.local.render.plain import Object
 from arks.local.render.quantities import duration
-from arks.local.render.table import table
+from arks.local.render.table import UNLIMITED, indented, table
 
 _COUNTED = (MODEL, APPLICATION, ENDPOINT)
 _LAST_LINES = 3
@@ -85,7 +85,7 @@ def _counts(view: View) -> dict[Kind, dict[str, int]]:
     }
 
 
-def as_text(view: View, now: float, *, services: bool) -> str:
+def as_text(view: View, now: float, *, services: bool, width: int = UNLIMITED) -> str:
     """`services`: also the table of services with their addresses."""
     found = view.problems
     lines = [
@@ -95,7 +95,7 @@ def as_text(view: View, now: float, *, services: bool) -> str:
     if view.with_demo:
         lines.append(f"Demo      model {demo.MODEL}, key in {view.paths.demo_key}")
     lines += [f"Ready     {_ready(view)}", f"Free      {_free(view)}"]
-    text = "\n".join([*lines, *_problem_lines(found), ""])
+    text = "\n".join([*lines, *_problem_lines(found, width), ""])
     return f"{text}\n{_services(view.state, now)}" if services else text
 
 
@@ -117,10 +117,15 @@ def _free(view: View) -> str:
     return f"disk {human_bytes(view.free_disk_bytes)}   memory {human_bytes(view.free_memory_bytes)}"
 
 
-def _problem_lines(found: Sequence[Problem]) -> list[str]:
+def _problem_lines(found: Sequence[Problem], width: int) -> list[str]:
     lines = [""] if found else []
     for problem in found:
-        lines += [f"✗ {problem.what}: {problem.state}: {problem.message}", f"  {problem.next_step}"]
+        line = f"✗ {problem.what}: {problem.state}: {problem.message}"
+        wide = len(line) > width
+        lines += (
+            [f"✗ {problem.what}: {problem.state}", *indented(problem.message, width).splitlines()] if wide else [line]
+        )
+        lines.append(f"  {problem.next_step}")
     return lines
 
 

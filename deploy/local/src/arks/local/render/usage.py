@@ -25,7 +25,7 @@ def as_text(data: Mapping[str, Any], groups: Sequence[str], period: tuple[str | 
     ]
     if len(items) > 1:
         rows.append((*_total_names(groups), *_numbers(data["total"]), "100%"))
-    text = table((*(group.capitalize() for group in groups), *_HEADERS, "Share"), rows)
+    text = table((*(group.capitalize() for group in groups), *_HEADERS, "Share"), rows, numbers=5)
     return text + _footer(data, items)
 
 
