@@ -116,10 +116,13 @@ verify: $(SYNCED) ## Check import layers, protobuf rules, and that generated fil
 	done
 	$(BIN)/python -m tools.generate --check
 
+SCREENS := deploy/local/tests/render/test_screens.py
+
 .PHONY: generate
-generate: $(SYNCED) ## Generate protobuf messages, CRDs, the READMEs of charts and docs/resources.md from their sources
+generate: $(SYNCED) ## Generate protobuf messages, CRDs, the READMEs of charts, docs/resources.md and docs/screens.md
 	$(BIN)/python -m grpc_tools.protoc -I protos --python_out=$(MESSAGES) --pyi_out=$(MESSAGES) $(PROTOS)
 	$(BIN)/python -m tools.generate
+	REWRITE_GOLDEN=1 $(BIN)/pytest -q $(SCREENS)
 
 .PHONY: bench
 bench: $(SYNCED) $(FILTER_FOR_TESTS) ## Compare requests a second, latency and CPU of Arks with plain Envoy, in the same run
@@ -177,6 +180,19 @@ test-clients: $(SYNCED) $(CLIENTS) $(NODE_CLIENT) ## Run OpenAI's clients for Py
 bench-routing: $(SYNCED) ## Measure times to first token of Arks and of Envoy's own policies at simulated engines. BENCH="--only table"
 	@$(BIN)/python -m bench.routing $(BENCH)
 
+# --- documentation
+
+SITE := .tools/site
+$(SITE)/.installed: uv.lock pyproject.toml
+	@$(UV) --version >/dev/null 2>&1 || $(MAKE) .tools/uv/bin/uv
+	@UV_PROJECT_ENVIRONMENT=$(SITE) $(UV) sync --quiet --frozen --only-group site
+	@touch $@
+
+.PHONY: site
+site: $(SITE)/.installed ## Build the documentation as a site into dist/site
+	@NO_MKDOCS_2_WARNING=1 $(SITE)/bin/mkdocs build --quiet --clean
+	@echo "dist/site/index.html"
+
 # --- release
 
 .PHONY: release
@@ -191,6 +207,10 @@ export UV
 .PHONY: images
 images: $(SYNCED) ## Build all container images, arks/NAME:dev, with Docker or buildah. IMAGE="token-quota --tag x" selects
 	@$(BIN)/python deploy/images/build.py $(IMAGE)
+
+.PHONY: push
+push: $(SYNCED) ## Build the images and push them to REGISTRY=registry.example.com/arks, with the chart's version as tag
+	@$(BIN)/python deploy/images/build.py --push "$(REGISTRY)" $(IMAGE)
 
 .PHONY: kube-binaries
 kube-binaries: ## Build Kubernetes, etcd, CoreDNS, LeaderWorkerSet and promtool for tests once, into ~/.cache/arks-kube (needs Go)

@@ -35,7 +35,7 @@ version {version} is written, dist/ holds {count} files. What a person does next
   make lint verify test-unit
   git commit -am "Release {version}" && git tag -a v{version} -m "Arks {version}"
   git push origin main v{version}
-  make images IMAGE="--tag {version}"                    # then push them (deploy/images/README.md)
+  make push REGISTRY=registry.example.com/arks              # builds and pushes the images
   helm push dist/arks-{version}.tgz oci://REGISTRY/charts && helm push dist/arks-crds-{version}.tgz oci://REGISTRY/charts
   uv publish dist/*.whl
 """

@@ -113,3 +113,37 @@ def test_the_compose_file_s_dockerfile_copies_every_package_that_it_installs() -
     assert [] == [member for member in members if not any(member.is_relative_to(path) for path in covered)]
     ignored = (CHECKOUT / "deploy/ark/Dockerfile.dockerignore").read_text().splitlines()
     assert not {"libs", "services", "deploy", "uv.lock", "LICENSE"} & set(ignored)
+
+
+@pytest.mark.parametrize(
+    ("program", "commands"),
+    [
+        (
+            "docker",
+            ["tag arks/metrics:1.2.3 r.example.com/a/metrics:1.2.3", "push --quiet r.example.com/a/metrics:1.2.3"],
+        ),
+        ("buildah", ["push --quiet arks/metrics:1.2.3 docker://r.example.com/a/metrics:1.2.3"]),
+    ],
+)
+def test_a_pushed_image_has_the_name_that_the_chart_expects(
+    program: str, commands: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    called = tmp_path / "called"
+    (tmp_path / program).write_text(f'#!/bin/sh\necho "$@" >> {called}\n')
+    (tmp_path / program).chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.syspath_prepend(str(IMAGES))
+    engines = runpy.run_path(str(IMAGES / "engines.py"))
+    image = engines["Image"]("metrics", "service", "", "")
+    assert "r.example.com/a/metrics:1.2.3" == engines["Builder"](program).push(image, "1.2.3", "r.example.com/a")
+    assert commands == called.read_text().splitlines()
+
+
+def test_images_are_pushed_to_a_named_registry_only(build: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    for registry in ("", "arks", "arks/prod", "registry.example.com", "registry.example.com/"):
+        monkeypatch.setattr(sys, "argv", ["build.py", "--push", registry])
+        with pytest.raises(SystemExit):
+            build["arguments"]()
+    monkeypatch.setattr(sys, "argv", ["build.py", "--push", "localhost:5000/arks"])
+    version = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["project"]["version"]
+    assert version == build["arguments"]().tag

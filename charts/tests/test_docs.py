@@ -1,4 +1,4 @@
-"""The values and images in docs/operations.md are those of the chart."""
+"""The values and images in the pages for operators are those of the chart."""
 
 import re
 from pathlib import Path
@@ -10,8 +10,9 @@ import yaml
 from arks.app_deployer.adapters.profiles import read_profiles
 from arks.kit.testing.helm import helm
 
-PAGE = (Path(__file__).parents[2] / "docs/operations.md").read_text()
-EXAMPLES = re.findall(r"^```yaml\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
+DOCS = Path(__file__).parents[2] / "docs"
+PAGE = (DOCS / "operations.md").read_text()
+EXAMPLES = re.findall(r"^```yaml\n(.*?)^```$", (DOCS / "kubernetes.md").read_text() + PAGE, re.DOTALL | re.MULTILINE)
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda text: text.split(":")[0])

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Build the container images with Docker if a daemon is running, otherwise with buildah. Unchanged images are kept.
 
-usage: build.py [--base IMAGE] [--tag TAG] [--archive FILE] [--engine docker|buildah] [NAME...]
+usage: build.py [--base IMAGE] [--tag TAG] [--push REGISTRY] [--archive FILE] [--engine docker|buildah] [NAME...]
 
 Packages come from uv.lock, as wheels for the base's Python and C library. Without --base, buildah uses a base made of
 Debian packages (e2e/cluster/baseimage.sh), which needs no image registry; Docker uses the base that the Dockerfile
@@ -11,6 +11,7 @@ names.
 import argparse
 import fcntl
 import time
+import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -158,12 +159,28 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="NAME", help="images to build (default: all)")
     parser.add_argument("--base", default="", help="base image of the services and the engine, with Python 3.11")
-    parser.add_argument("--tag", default="dev")
+    parser.add_argument("--tag", default="", help="default: dev; with --push the version of the charts")
+    parser.add_argument("--push", metavar="REGISTRY", help="push to REGISTRY/NAME:TAG, as registry.example.com/arks")
     parser.add_argument(
         "--engine", default="", choices=["docker", "buildah"], help="default: Docker if its daemon runs"
     )
     parser.add_argument("--archive", type=Path, help="also write all images into this file")
-    return parser.parse_args()
+    options = parser.parse_args()
+    if options.push is not None and not is_registry(options.push):
+        parser.error("name a registry to push to: make push REGISTRY=registry.example.com/arks")
+    options.tag = options.tag or ("dev" if options.push is None else chart_version())
+    return options
+
+
+def is_registry(name: str) -> bool:
+    """A host and a path, because images whose name has no host go to Docker Hub."""
+    host, _, path = name.partition("/")
+    return bool(path) and not path.endswith("/") and ("." in host or ":" in host or host == "localhost")
+
+
+def chart_version() -> str:
+    """The tag that the chart has by default: the version of everything in the checkout."""
+    return str(tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["project"]["version"])
 
 
 def selected_images(options: argparse.Namespace, builder: Builder) -> list[Image]:
@@ -202,6 +219,8 @@ def main() -> None:
         builder = Builder(options.engine)
         images = selected_images(options, builder)
         build_all(builder, images, options.tag)
+        for image in images if options.push else ():
+            print(builder.push(image, options.tag, options.push), flush=True)
         if options.archive:
             write_archive(builder, images, options.tag, options.archive)
 

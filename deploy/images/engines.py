@@ -84,6 +84,16 @@ class Builder:
         number, unit = re.fullmatch(r"([\d.]+) ?(\w+)", listed["size"]).groups()  # type: ignore[union-attr]
         return int(float(number) * {"B": 1, "KB": 1e3, "MB": 1e6, "GB": 1e9}[unit])
 
+    def push(self, image: Image, tag: str, registry: str) -> str:
+        """Push a built image to the registry; returns its name there."""
+        name, target = image.tagged(tag), f"{registry}/{image.name}:{tag}"
+        if self.program == "docker":
+            run("docker", "tag", name, target)
+            run("docker", "push", "--quiet", target, output=True)
+        else:
+            run("buildah", "push", "--quiet", name, f"docker://{target}", output=True)
+        return target
+
     def archive(self, images: list[Image], tag: str, file: Path) -> None:
         """Write all images into one file for `ctr images import`, shared layers once."""
         if self.program == "docker":

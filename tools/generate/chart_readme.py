@@ -1,6 +1,6 @@
 """The READMEs of the charts, as `helm show readme` prints them: how to install, and every value with its default.
 
-Values and their explanations come from values.yaml, the commands from docs/operations.md.
+Values and their explanations come from values.yaml, the commands from docs/kubernetes.md.
 """
 
 import json
@@ -27,7 +27,7 @@ def chart_readme(root: Path, chart: str) -> str:
     """The README of a chart in charts/. Raises OSError, ValueError."""
     about = yaml.safe_load((root / "charts" / chart / "Chart.yaml").read_text())
     rows = [_row(value) for value in values_of((root / "charts" / chart / "values.yaml").read_text())]
-    commands = install_block((root / "docs/operations.md").read_text())
+    commands = install_block((root / "docs/kubernetes.md").read_text())
     needs = f"Needs Kubernetes {about['kubeVersion'].removesuffix('-0')}. " if "kubeVersion" in about else ""
     return "\n".join(
         [
@@ -41,7 +41,8 @@ def chart_readme(root: Path, chart: str) -> str:
             commands,
             "```",
             "",
-            "docs/operations.md of Arks explains the choices, upgrades, backups and removal.",
+            "docs/kubernetes.md of Arks has the images, LeaderWorkerSet, which comes first, and a first answer;",
+            "docs/operations.md upgrades, backups and removal.",
             "",
             "## Values",
             "",
@@ -55,12 +56,13 @@ def chart_readme(root: Path, chart: str) -> str:
     )
 
 
-def install_block(operations: str) -> str:
-    """The commands that docs/operations.md gives first under Install. Raises ValueError."""
-    section = operations.partition("\n## Install\n")[2]
-    if (found := re.search(r"^```\n(.*?)\n```$", section, re.DOTALL | re.MULTILINE)) is None:
-        raise ValueError("docs/operations.md has no commands under Install")
-    return found[1]
+def install_block(page: str) -> str:
+    """The commands that docs/kubernetes.md gives under Install for the charts. Raises ValueError."""
+    section = page.partition("\n## Install\n")[2].partition("\n## ")[0]
+    blocks = re.findall(r"^```\n(.*?)\n```$", section, re.DOTALL | re.MULTILINE)
+    if (found := next((block for block in blocks if "charts/arks-crds" in block), None)) is None:
+        raise ValueError("docs/kubernetes.md has no commands for the charts under Install")
+    return str(found)
 
 
 def values_of(text: str) -> Iterator[Value]:

@@ -15,9 +15,18 @@ from arks.local.manifests import parse_manifests
 from arks.local.render.bring_up import USEFUL_MODEL
 
 ROOT = Path(__file__).parents[3]
-WITH_COMMANDS = ("docs/operations.md",)
+WITH_COMMANDS = ("docs/kubernetes.md", "docs/operations.md")
 """Pages whose manifests are the chart's values, which charts/tests checks."""
-PAGES = ("README.md", "docs/serve.md", "docs/usage.md", "docs/migration.md", "deploy/local/README.md")
+PAGES = (
+    "README.md",
+    "docs/README.md",
+    "docs/first-answer.md",
+    "docs/serve.md",
+    "docs/keys.md",
+    "docs/usage.md",
+    "docs/migration.md",
+    "deploy/local/README.md",
+)
 _COMMAND = re.compile(r"^(?:eval \"\$\()?(arks [^`#\n]*)|`(arks [^`\n]*)`|^kubectl (arks [^`\n]*)", re.MULTILINE)
 
 
@@ -87,8 +96,22 @@ def test_the_type_that_subscribers_of_events_get_is_documented() -> None:
     assert "`ai.arks.<kind>.<verb>.v1`" in (ROOT / "docs/events.md").read_text()
 
 
-def test_every_install_block_names_the_registry_of_the_images() -> None:
-    for page in ("README.md", "docs/operations.md"):
-        lines = [line for line in (ROOT / page).read_text().splitlines() if line.startswith("helm install arks charts")]
-        assert lines
-        assert all("image.repository" in line for line in lines)
+def test_one_page_has_the_installation_from_images_to_a_first_answer() -> None:
+    pages = [
+        *ROOT.glob("*.md"),
+        *ROOT.glob("docs/*.md"),
+        *ROOT.glob("services/*/README.md"),
+        *ROOT.glob("deploy/*/*.md"),
+    ]
+    assert ["kubernetes.md"] == [page.name for page in pages if "helm install arks " in page.read_text()]
+    page = (ROOT / "docs/kubernetes.md").read_text()
+    steps = (
+        "make push REGISTRY=registry.example.com/arks",
+        "helm install lws ",
+        "helm install arks-crds ",
+        "--set image.repository=registry.example.com/arks",
+        "kubectl apply -f deploy/examples/quickstart.yaml",
+        '"model": "quickstart"',
+    )
+    positions = [page.index(step) for step in steps]
+    assert sorted(positions) == positions

@@ -51,7 +51,7 @@ COMMANDS = {
     "version": "Print versions.",
 }
 ON_ONE_MACHINE = {
-    "up": "install the charts: docs/operations.md",
+    "up": "install the charts: docs/kubernetes.md",
     "down": "`helm uninstall arks -n arks-system`: docs/operations.md has what stays",
     "status": "`kubectl get pods -n arks-system` and `kubectl get arks -A`",
     "doctor": "`kubectl get pods -n arks-system` and `helm test arks -n arks-system`",

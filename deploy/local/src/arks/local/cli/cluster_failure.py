@@ -19,7 +19,7 @@ def cluster_failure(error: Exception, home: "ClusterHome") -> Failure:
     if "could not find the requested resource" in text:
         return Failure(
             f"the cluster of {home.shown} does not know Arks' resources",
-            "install the charts: docs/operations.md; another cluster: --context NAME",
+            "install the charts: docs/kubernetes.md; another cluster: --context NAME",
         )
     if "unauthorized" in text.lower():
         return Failure(f"{home.shown}: the cluster rejects the credentials", "check them with `kubectl auth whoami`")

@@ -1,0 +1,1 @@
+"""How `make site` adds pages outside of docs/ to the site."""
