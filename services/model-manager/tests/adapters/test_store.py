@@ -44,21 +44,10 @@ def test_damaged_content_is_not_shared(store: Store, tmp_path: Path) -> None:
     assert not (tmp_path / "second").exists()
 
 
-def test_a_sweep_removes_what_no_model_links_to_and_nothing_else(store: Store, tmp_path: Path) -> None:
-    first, other = file(tmp_path / "first"), file(tmp_path / "other", b"other")
-    store.add(SHA256, first)
-    store.add(hashlib.sha256(b"other").hexdigest(), other)
-    assert 0 == store.sweep()
-    first.unlink()
-    assert len(CONTENT) == store.sweep()
-    assert not store.link(SHA256, len(CONTENT), tmp_path / "again")
-    assert b"other" == other.read_bytes()
-
-
 def test_without_a_directory_nothing_is_kept(tmp_path: Path) -> None:
     store = Store(None)
     store.add(SHA256, file(tmp_path / "first"))
-    assert (False, 0) == (store.link(SHA256, len(CONTENT), tmp_path / "second"), store.sweep())
+    assert not store.link(SHA256, len(CONTENT), tmp_path / "second")
 
 
 def test_a_disk_without_hard_links_is_no_error(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,8 @@
 import asyncio
 import hashlib
 import os
+import shutil
+import stat
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,11 +13,13 @@ import pytest
 import pytest_asyncio
 
 from arks.model_manager.adapters import marker
+from arks.model_manager.adapters.collector import ReadDisk, read_disk
 from arks.model_manager.domain.failures import DownloadFailed, FailureKind
+from arks.model_manager.domain.garbage import Disk
 from arks.model_manager.domain.protocol import DownloadRequest
 from arks.model_manager.domain.storage_path import ARKS_DIRECTORY
 from arks.model_manager.programs.byte_counter import ByteCounter
-from arks.model_manager.programs.repository import FreeBytes, download_repository, free_bytes
+from arks.model_manager.programs.repository import download_repository
 from arks.model_manager.testing.hub import Fault, Hub, hub_server
 
 pytestmark = pytest.mark.real
@@ -38,15 +42,15 @@ def request_for(hub: Hub, tmp_path: Path) -> DownloadRequest:
     return DownloadRequest(str(tmp_path / "model"), "fingerprint", MANY, hub.url, "main")
 
 
-async def downloaded(request: DownloadRequest, free: FreeBytes = free_bytes) -> ByteCounter:
+async def downloaded(request: DownloadRequest, disk: ReadDisk = read_disk) -> ByteCounter:
     counter = ByteCounter()
-    await asyncio.to_thread(download_repository, request, counter, free)
+    await asyncio.to_thread(download_repository, request, counter, disk)
     return counter
 
 
-async def refused(request: DownloadRequest, free: FreeBytes = free_bytes) -> DownloadFailed:
+async def refused(request: DownloadRequest, disk: ReadDisk = read_disk) -> DownloadFailed:
     with pytest.raises(DownloadFailed) as caught:
-        await downloaded(request, free)
+        await downloaded(request, disk)
     return caught.value
 
 
@@ -197,7 +201,7 @@ async def test_a_repository_that_reaches_outside_its_directory_is_refused(
 async def test_too_little_space_fails_with_the_sizes_before_the_first_byte(
     hub: Hub, request_for: DownloadRequest
 ) -> None:
-    failure = await refused(replace(request_for, reserve_bytes=50_000_000), lambda _: 51_000_000)
+    failure = await refused(replace(request_for, reserve_bytes=50_000_000), lambda _: Disk(10**9, 51_000_000))
     assert failure.kind is FailureKind.NO_SPACE
     assert "needs 1.5 MB more and 50.0 MB in reserve, 51.0 MB are free" in str(failure)
     assert hub.served == []
@@ -213,6 +217,58 @@ async def test_two_models_with_equal_files_share_their_bytes(hub: Hub, request_f
     assert "model.gguf" not in {served.path for served in hub.served}
     assert (Path(first.directory) / "model.gguf").samefile(Path(two.directory) / "model.gguf")
     assert WEIGHTS == stored(two)["model.gguf"]
+
+
+def small_disk(root: Path, total_bytes: int) -> ReadDisk:
+    """A disk that holds what is under `root` and nothing else."""
+
+    def read(_: Path) -> Disk:
+        found = {
+            (state.st_ino): state.st_size for path in root.rglob("*") if stat.S_ISREG((state := path.lstat()).st_mode)
+        }
+        return Disk(total_bytes, total_bytes - sum(found.values()))
+
+    return read
+
+
+async def test_a_full_disk_makes_room_from_what_no_model_uses(hub: Hub, request_for: DownloadRequest) -> None:
+    """The older content goes first, and none of a model's."""
+    root = Path(request_for.directory).parent
+    first = replace(request_for, store=str(root / ".arks/store"), reserve_bytes=100_000)
+    await downloaded(first)
+    for number in (1, 2, 3):
+        hub.add(f"acme/n{number}", {"model.gguf": os.urandom(1_000_000)})
+    disk = small_disk(root, 3_200_000)
+    unused = await downloaded_as(first, "n1", disk)
+    shutil.rmtree(unused)
+    second = await downloaded_as(first, "n2", disk)
+    assert FILES == stored(first)
+    third = replace(first, repository="acme/n3", directory=str(root / "n3"))
+    failure = await refused(third, disk)
+    assert FailureKind.NO_SPACE is failure.kind
+    assert "delete a model or enlarge the storage" in str(failure)
+    assert (FILES, ["model.gguf"]) == (stored(first), [path.name for path in second.glob("*.gguf")])
+    shutil.rmtree(second)
+    await downloaded(third, disk)
+    assert FILES == stored(first)
+
+
+async def downloaded_as(request: DownloadRequest, name: str, disk: ReadDisk) -> Path:
+    directory = Path(request.directory).parent / name
+    await downloaded(replace(request, repository=f"acme/{name}", directory=str(directory)), disk)
+    return directory
+
+
+async def test_a_disk_that_fills_up_during_a_download_keeps_its_reserve(hub: Hub, request_for: DownloadRequest) -> None:
+    """Another download, or a log, takes the space after this one has started."""
+    sizes = iter([10**9])
+
+    def disk(_: Path) -> Disk:
+        return Disk(10**9, next(sizes, 50_000_000))
+
+    failure = await refused(replace(request_for, reserve_bytes=50_000_000), disk)
+    assert FailureKind.NO_SPACE is failure.kind
+    assert hub.served == []
 
 
 async def test_the_present_revision_stays_until_the_new_revision_is_whole(

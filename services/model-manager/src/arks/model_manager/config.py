@@ -1,9 +1,11 @@
 """Settings of model-manager, prefix ARKS_."""
 
-from pydantic import AliasChoices, Field
+from pydantic import AliasChoices, Field, model_validator
 
 from arks.kit.kube.pod_defaults import NO_DEFAULTS, PodDefaults
 from arks.kit.settings import Settings as KitSettings
+from arks.model_manager.domain.garbage import HIGH_PERCENT, LOW_PERCENT, Watermarks
+from arks.model_manager.domain.request import Limits
 
 
 class Settings(KitSettings):
@@ -23,6 +25,10 @@ class Settings(KitSettings):
     """Shortest time between two model.progress events."""
     disk_reserve_bytes: int = Field(default=256 * 1024 * 1024, ge=0)
     """Space that a download keeps free: the bus and the ledger are on the same disk."""
+    store_high_percent: float = Field(default=HIGH_PERCENT, ge=0, le=100)
+    """Content that no model uses is kept, in case a model needs it again, until the disk is fuller than this."""
+    store_low_percent: float = Field(default=LOW_PERCENT, ge=0, le=100)
+    """Then the content that has been unused for longest is deleted until the disk is no fuller than this."""
     silence_seconds: float = Field(default=60.0, gt=0)
     """A download process without a report for this long is killed and restarted; it reports every few seconds."""
     worker_image: str = Field(default="", validation_alias=AliasChoices("ARKS_WORKER_IMAGE", "ARKS_SCRIPTS_IMAGE"))
@@ -38,3 +44,17 @@ class Settings(KitSettings):
     """Kubernetes: polling interval of running workers' logs."""
     claim_look_seconds: float = Field(default=60.0, gt=0)
     """Kubernetes: polling interval of each PVC that Arks did not create; the others are watched."""
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "Settings":
+        self.limits()
+        return self
+
+    def limits(self) -> Limits:
+        """Of every download. Raises ValueError."""
+        return Limits(
+            self.download_connections,
+            self.download_bytes_per_second,
+            self.disk_reserve_bytes,
+            Watermarks(self.store_high_percent, self.store_low_percent),
+        )

@@ -20,6 +20,7 @@ from arks.model_manager.adapters.kubernetes.manifests import (
     storage_path_of,
     template_of,
 )
+from arks.model_manager.domain.garbage import Watermarks
 from arks.model_manager.domain.request import Limits
 from arks.model_manager.domain.weights_source import weights_source_of
 from arks.model_manager.programs.worker import parse
@@ -59,6 +60,13 @@ def test_the_worker_parses_its_arguments(case: str) -> None:
     if not options.stored:
         assert (source.endpoint, source.revision) == (options.endpoint, options.revision)
         assert (list(source.allow_patterns), list(source.ignore_patterns)) == (options.allow, options.ignore)
+
+
+def test_watermarks_reach_the_worker() -> None:
+    model = model_of(CASES[0])
+    worker = replace(WORKER, limits=replace(WORKER.limits, marks=Watermarks(60, 50.5)))
+    options = parse(job_for(model, worker)["spec"]["template"]["spec"]["containers"][0]["args"])
+    assert (60, 50.5) == (options.high_percent, options.low_percent)
 
 
 def test_a_storage_path_survives_text() -> None:

@@ -1,7 +1,8 @@
 """Files kept once by SHA-256: models that share content share its bytes, by hard links.
 
-A file of the store that only the store links to belongs to no model any more, and `sweep` removes it: the file system
-counts the users, so that no record of them can be wrong. Where hard links do not work, every model keeps its own files.
+A file of the store that only the store links to belongs to no model any more, and `collector` may delete it: the file
+system counts the users, so that no record of them can be wrong. Where hard links do not work, every model keeps its own
+files.
 """
 
 import contextlib
@@ -40,17 +41,6 @@ class Store:
             except FileExistsError:
                 if not kept.samefile(path):
                     self.link(sha256, path.stat().st_size, path)
-
-    def sweep(self) -> int:
-        """Remove content that no model links to. Returns its bytes."""
-        freed = 0
-        for kept in self._root.glob("*/*") if self._root is not None else ():
-            with contextlib.suppress(OSError):
-                state = kept.stat()
-                if state.st_nlink == 1:
-                    kept.unlink()
-                    freed += state.st_size
-        return freed
 
     def _path(self, sha256: str) -> Path | None:
         return None if self._root is None else self._root / sha256[:2] / sha256

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, TypeVar
 
 from arks.model_manager.domain.failures import FailureKind
+from arks.model_manager.domain.garbage import HIGH_PERCENT, LOW_PERCENT
 from arks.model_manager.domain.source_kind import HttpFile, SourceKind
 
 
@@ -39,6 +40,11 @@ class DownloadRequest:
     """Space that stays free on the disk."""
     store: str = ""
     """Directory in which models share equal files; empty: they do not."""
+    stores: str = ""
+    """Directory whose unused content makes room; empty: `store`."""
+    high_percent: float = HIGH_PERCENT
+    low_percent: float = LOW_PERCENT
+    """Watermarks of the disk, see `garbage`."""
 
     def __repr__(self) -> str:
         return f"DownloadRequest({self.repository} -> {self.directory})"  # without the credentials

@@ -4,19 +4,21 @@ import contextlib
 import hashlib
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from pathlib import Path, PurePosixPath
 
-from arks.contracts.quantities import human_bytes
 from arks.model_manager.adapters import marker
+from arks.model_manager.adapters.collector import Collector, ReadDisk, read_disk
 from arks.model_manager.adapters.store import Store
 from arks.model_manager.domain.failures import DownloadFailed, FailureKind
+from arks.model_manager.domain.garbage import Watermarks
 from arks.model_manager.domain.protocol import DownloadRequest
 from arks.model_manager.domain.storage_path import ARKS_DIRECTORY
 from arks.model_manager.programs.byte_counter import ByteCounter
 from arks.model_manager.programs.directory_lock import locked
 from arks.model_manager.programs.disk_faults import disk_failed
+from arks.model_manager.programs.disk_space import DiskSpace
 from arks.model_manager.programs.file_hash import content_sha256, difference
 from arks.model_manager.programs.partial_file import bytes_in, discard, table_of
 from arks.model_manager.programs.rate_limit import RateLimit
@@ -26,14 +28,8 @@ from arks.model_manager.programs.transfer import Digests, Transfer
 
 ATTEMPTS_PER_FILE = 2
 
-FreeBytes = Callable[[Path], int]
 
-
-def free_bytes(directory: Path) -> int:
-    return shutil.disk_usage(directory).free
-
-
-def download_repository(request: DownloadRequest, counter: ByteCounter, free: FreeBytes = free_bytes) -> None:
+def download_repository(request: DownloadRequest, counter: ByteCounter, disk: ReadDisk = read_disk) -> None:
     """Download what is missing, check every file and mark the directory complete. Raises DownloadFailed."""
     directory = Path(request.directory)
     try:
@@ -44,15 +40,17 @@ def download_repository(request: DownloadRequest, counter: ByteCounter, free: Fr
             listing = source.listing()
             _refuse_unsafe(request, listing.files)
             streams = stack.enter_context(ThreadPoolExecutor(request.connections))
-            transfer = Transfer(source, listing.revision, streams, counter, RateLimit(request.bytes_per_second))
+            space = _space(request, directory, disk)
+            limit = RateLimit(request.bytes_per_second)
+            transfer = Transfer(source, listing.revision, streams, counter, limit, space)
             store = Store(Path(request.store) if request.store else None)
             download = _RepositoryDownload(directory, request.fingerprint, transfer, store)
             download.count_existing(listing.files)
-            _require_space(directory, download.missing_bytes(listing.files), request.reserve_bytes, free)
+            space.require(download.missing_bytes(listing.files))
             download.run(listing.files, request.connections)
             marker.retire_complete(directory)
             _finish(directory, marker.Complete(request.fingerprint, listing.revision, download.switch(listing.files)))
-            download.store.sweep()
+            space.collect()
     except OSError as error:
         raise disk_failed(error, request.directory) from error
 
@@ -63,7 +61,7 @@ class _RepositoryDownload:
     """
 
     def __init__(self, directory: Path, fingerprint: str, transfer: Transfer, store: Store) -> None:
-        self.store = store
+        self._store = store
         self._directory = directory
         self._next = marker.next_directory(directory)
         self._transfer = transfer
@@ -135,7 +133,7 @@ class _RepositoryDownload:
         self._counter.set_position(file.path, file.size_bytes)
 
     def _linked(self, file: RemoteFile, target: Path) -> bool:
-        return file.sha256 is not None and self.store.link(file.sha256, file.size_bytes, target)
+        return file.sha256 is not None and self._store.link(file.sha256, file.size_bytes, target)
 
     def _fetch(self, target: Path, file: RemoteFile) -> None:
         partial = self._partial(file)
@@ -147,7 +145,7 @@ class _RepositoryDownload:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 partial.replace(target)
                 table_of(partial).unlink()
-                self.store.add(digests.sha256, target)
+                self._store.add(digests.sha256, target)
                 self._digests[file.path] = digests.sha256
                 return
             discard(partial)
@@ -200,11 +198,10 @@ def _refuse_unsafe(request: DownloadRequest, files: Sequence[RemoteFile]) -> Non
             raise DownloadFailed(FailureKind.INVALID, message)
 
 
-def _require_space(directory: Path, missing: int, reserve: int, free: FreeBytes) -> None:
-    available = free(directory)
-    if missing + reserve > available and missing:
-        needs = f"{directory} needs {human_bytes(missing)} more and {human_bytes(reserve)} in reserve"
-        raise DownloadFailed(FailureKind.NO_SPACE, f"{needs}, {human_bytes(available)} are free")
+def _space(request: DownloadRequest, directory: Path, disk: ReadDisk) -> DiskSpace:
+    stores = request.stores or request.store
+    marks = Watermarks(request.high_percent, request.low_percent)
+    return DiskSpace(directory, request.reserve_bytes, Collector(Path(stores) if stores else None, marks, disk), disk)
 
 
 def _finish(directory: Path, complete: marker.Complete) -> None:

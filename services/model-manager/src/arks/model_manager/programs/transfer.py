@@ -9,6 +9,7 @@ from pathlib import Path
 
 from arks.model_manager.domain.failures import DownloadFailed, FailureKind
 from arks.model_manager.programs.byte_counter import ByteCounter
+from arks.model_manager.programs.disk_space import DiskSpace
 from arks.model_manager.programs.partial_file import PartialFile
 from arks.model_manager.programs.rate_limit import RateLimit
 from arks.model_manager.programs.sources.source import RemoteFile, Source
@@ -33,6 +34,7 @@ class Transfer:
     streams: Executor
     counter: ByteCounter
     limit: RateLimit
+    space: DiskSpace
 
     def run(self, file: RemoteFile, into: Path) -> Digests:
         """Fetch what `into` lacks. Returns the digests of the whole file. Raises DownloadFailed, OSError."""
@@ -77,6 +79,7 @@ class Transfer:
         if start == end:
             return
         self.counter.check()
+        self.space.require(end - start)
         position = start
         for block in self.source.read(file, self.revision, start, end):
             position += len(block)

@@ -18,6 +18,7 @@ from types import FrameType
 from arks.model_manager.adapters.inspection import inspect_hub, inspect_stored
 from arks.model_manager.domain.credentials import VARIABLES
 from arks.model_manager.domain.failures import FailureKind
+from arks.model_manager.domain.garbage import HIGH_PERCENT, LOW_PERCENT
 from arks.model_manager.domain.observation import Content, StoredWeights
 from arks.model_manager.domain.protocol import DownloadRequest, Found, Outcome, Report, outcome_to_json
 from arks.model_manager.domain.source_kind import HttpFile, SourceKind
@@ -45,6 +46,10 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--bytes-per-second", type=int, help="of all streams")
     parser.add_argument("--reserve-bytes", type=int, default=0, help="space that stays free on the disk")
     parser.add_argument("--store", default="", help="directory in which models of the storage share equal files")
+    parser.add_argument(
+        "--high-percent", type=float, default=HIGH_PERCENT, help="of the disk: unused files are deleted"
+    )
+    parser.add_argument("--low-percent", type=float, default=LOW_PERCENT, help="of the disk: until so much is used")
     parser.add_argument("--result", type=Path, required=True, help="file that the outcome is written to")
     return parser.parse_args(arguments)
 
@@ -98,6 +103,8 @@ def _request(directory: Path, options: argparse.Namespace, environment: Mapping[
         bytes_per_second=options.bytes_per_second,
         reserve_bytes=options.reserve_bytes,
         store=options.store,
+        high_percent=options.high_percent,
+        low_percent=options.low_percent,
     )
 
 

@@ -12,6 +12,7 @@ from arks.kit.kube.pod_template import PROBES, container_fields, owner_reference
 from arks.kit.types import Json
 from arks.model_manager.adapters.kubernetes.placement import NO_PLACEMENT, Placement
 from arks.model_manager.domain.credentials import credential_refs
+from arks.model_manager.domain.garbage import DEFAULT_WATERMARKS, Watermarks
 from arks.model_manager.domain.request import Limits
 from arks.model_manager.domain.source_kind import SourceKind
 from arks.model_manager.domain.storage_path import ARKS_DIRECTORY
@@ -184,7 +185,15 @@ def worker_arguments(source: WeightsSource, worker: WorkerOptions) -> list[str]:
         *([f"--bytes-per-second={rate}"] if (rate := worker.limits.bytes_per_second) is not None else []),
         f"--reserve-bytes={worker.limits.reserve_bytes}",
         f"--store={MOUNT_PATH}/{ARKS_DIRECTORY}/store",
+        *_watermarks(worker.limits.marks),
     ]
+
+
+def _watermarks(marks: Watermarks) -> list[str]:
+    """Nothing for the default, so that Jobs of earlier versions stay as they are."""
+    if marks == DEFAULT_WATERMARKS:
+        return []
+    return [f"--high-percent={marks.high_percent:g}", f"--low-percent={marks.low_percent:g}"]
 
 
 def _pod_template(model: ArksModel, storage_path: StoragePath, source: WeightsSource, worker: WorkerOptions) -> Json:

@@ -23,7 +23,6 @@ from arks.model_manager.adapters.metrics import DownloadMetrics
 from arks.model_manager.adapters.parts import Parts
 from arks.model_manager.adapters.publisher import BusPublisher
 from arks.model_manager.config import Settings
-from arks.model_manager.domain.request import Limits
 
 APPLICATION, DISAGGREGATED = (
     Kind(GROUP, VERSION, kind.__name__, kind.plural) for kind in (ArksApplication, ArksDisaggregatedApplication)
@@ -89,6 +88,6 @@ def _worker(settings: Settings) -> WorkerOptions:
     return WorkerOptions(
         image=settings.worker_image,
         user=settings.worker_user,
-        limits=Limits(settings.download_connections, settings.download_bytes_per_second, settings.disk_reserve_bytes),
+        limits=settings.limits(),
         defaults=settings.pod_defaults,
     )

@@ -8,9 +8,9 @@ from arks.contracts.resources import ArksModelSpec
 from arks.contracts.subjects import encode
 from arks.kit.key import Key
 from arks.model_manager.adapters import inspection
+from arks.model_manager.adapters.collector import Collector
 from arks.model_manager.adapters.local import directory
 from arks.model_manager.adapters.local.downloads import Downloads
-from arks.model_manager.adapters.store import Store
 from arks.model_manager.domain.credentials import Credentials
 from arks.model_manager.domain.observation import Content, Download, DownloadState, StoredWeights
 from arks.model_manager.domain.protocol import CheckRequest, Request
@@ -75,12 +75,16 @@ class LocalStorage:
             self._record(storage_path).unlink(missing_ok=True)
             return Removal.KEPT
         removal = await asyncio.to_thread(directory.remove, self._directory(storage_path), self._root)
-        await asyncio.to_thread(Store(self._store(key)).sweep)
+        await self.collect()
         return removal
 
     async def sweep(self) -> None:
         """At the start: finish the removals that a kill interrupted."""
         await asyncio.to_thread(directory.sweep, self._root)
+
+    async def collect(self) -> int:
+        """Delete content that no model uses, if the watermarks require that. Returns its bytes."""
+        return await asyncio.to_thread(Collector(self._stores, self._limits.marks).collect)
 
     def _inspect(self, storage_path: str, source: WeightsSource) -> StoredWeights:
         if is_reserved(storage_path):
@@ -107,16 +111,19 @@ class LocalStorage:
     def _request(self, storage_path: str, key: Key, source: WeightsSource, credentials: Credentials) -> Request:
         if source.kind is SourceKind.FILE:
             return CheckRequest(source.path, source.sha256 or "", str(self._record(storage_path)))
-        return request_of(
-            source, str(self._directory(storage_path)), credentials, self._limits, store=str(self._store(key))
-        )
+        directory, store = str(self._directory(storage_path)), str(self._store(key))
+        return request_of(source, directory, credentials, self._limits, store=store, stores=str(self._stores))
 
     def _directory(self, storage_path: str) -> Path:
         return self._root / storage_path
 
     def _store(self, key: Key) -> Path:
         """Models of one namespace share equal files: those of others may be private."""
-        return self._root / ARKS_DIRECTORY / "store" / key.namespace
+        return self._stores / key.namespace
+
+    @property
+    def _stores(self) -> Path:
+        return self._root / ARKS_DIRECTORY / "store"
 
     def _record(self, storage_path: str) -> Path:
         return self._records / f"{storage_path.removeprefix(_FILE)}.json"

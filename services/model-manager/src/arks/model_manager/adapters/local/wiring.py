@@ -1,8 +1,12 @@
 """Build the parts of model-manager on one machine."""
 
+import asyncio
 from collections.abc import Mapping
 from pathlib import Path
 
+import structlog
+
+from arks.contracts.quantities import human_bytes
 from arks.events.v1.facts_pb2 import ModelFact
 from arks.kit.facts import FactWriter
 from arks.kit.home import Home
@@ -13,18 +17,15 @@ from arks.model_manager.adapters.local.storage import LocalStorage
 from arks.model_manager.adapters.parts import Parts
 from arks.model_manager.adapters.publisher import BusPublisher
 from arks.model_manager.config import Settings
-from arks.model_manager.domain.request import Limits
+
+log = structlog.get_logger(__name__)
 
 
 def local_parts(settings: Settings, home: Home, facts: FactWriter[ModelFact], environment: Mapping[str, str]) -> Parts:
     """`environment`: of the service; download processes get a few variables of it."""
     processes = DownloadProcesses(environment, silence_seconds=settings.silence_seconds)
     downloads = Downloads(processes, home.clock, home.registry, limit=settings.max_downloads, tracer=home.tracer)
-    storage = LocalStorage(
-        Path(settings.state_dir),
-        downloads,
-        Limits(settings.download_connections, settings.download_bytes_per_second, settings.disk_reserve_bytes),
-    )
+    storage = LocalStorage(Path(settings.state_dir), downloads, settings.limits())
     return Parts(
         storage=storage,
         follow=storage.follow,
@@ -32,5 +33,14 @@ def local_parts(settings: Settings, home: Home, facts: FactWriter[ModelFact], en
         secrets=home.secrets,
         check_seconds=settings.check_seconds,
         starts=[storage.sweep],
+        tasks=[lambda: _watch_disk(storage, settings.check_seconds)],
         stops=[downloads.close],
     )
+
+
+async def _watch_disk(storage: LocalStorage, interval_seconds: float) -> None:
+    """Other programs fill the disk, too: the bus, the ledger, and whatever else runs here."""
+    while True:
+        await asyncio.sleep(interval_seconds)
+        if freed := await storage.collect():
+            log.info("content that no model uses deleted", freed=human_bytes(freed))
