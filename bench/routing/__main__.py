@@ -39,9 +39,11 @@ async def compare(directory: Path, name: str, scenario: Scenario, options: argpa
                 for side in ("Arks", *SIDES):
                     if options.side and side not in options.side:
                         continue
-                    cluster = await running.start_endpoint() if side == "Arks" else side
+                    cluster = await running.start_endpoint(scenario.endpoint) if side == "Arks" else side
                     changes = asyncio.create_task(scenario.change(running))
-                    records = await generate(running, Load(cluster, rate, options.seconds, options.arrivals, number))
+                    records = await generate(
+                        running, Load(cluster, rate, options.seconds, options.arrivals, number, scenario.prefixes)
+                    )
                     changes.cancel()
                     await asyncio.gather(changes, return_exceptions=True)
                     await scenario.restore(running)

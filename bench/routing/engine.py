@@ -1,14 +1,16 @@
 """Simulated engines, all in one process: `python -m bench.routing.engine SPECS`, a list of `Spec` as JSON.
 
 A replica has slots with a queue in front of them. A request in a slot gets its first token after a while and then one
-at a steady interval, as an event stream. `/metrics` has vLLM's or llama.cpp's names; POST /control changes speed and
+at a steady interval, as an event stream. With a prefix cache the first token of a request comes later if its prefix is
+not among the last ones. `/metrics` has vLLM's or llama.cpp's names; POST /control changes speed and
 metrics while it runs.
 """
 
 import asyncio
 import json
+import re
 import sys
-from collections import deque
+from collections import OrderedDict, deque
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Any
@@ -19,6 +21,7 @@ from bench.requests import Requests
 
 TOKENS = 8
 """Of a request."""
+_PREFIX = re.compile(rb'"prefix":(\d+)')
 _HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\nx-replica: %d\r\n\r\n"
 
 
@@ -31,6 +34,10 @@ class Spec:
     first_seconds: float
     """Until its first token."""
     runtime: str = "vllm"
+    cached: int = 0
+    """Prefixes in its cache."""
+    prefill_seconds: float = 0.0
+    """Of a prefix that is not in it."""
 
 
 @dataclass
@@ -45,6 +52,7 @@ class Replica:
     finished: int = 0
     tokens: int = 0
     waiting: deque["Connection"] = field(default_factory=deque)
+    cache: OrderedDict[int, None] = field(default_factory=OrderedDict)
 
     def add(self, connection: "Connection") -> None:
         if self.running < self.spec.slots:
@@ -56,7 +64,19 @@ class Replica:
         self.running += 1
         now, factor = asyncio.get_running_loop().time(), self.slowdown
         interval = factor * (self.spec.seconds - self.spec.first_seconds) / (TOKENS - 1)
-        connection.stream(now + factor * self.spec.first_seconds, interval)
+        first = self.spec.first_seconds + (0.0 if self.use(connection.prefix) else self.spec.prefill_seconds)
+        connection.stream(now + factor * first, interval)
+
+    def use(self, prefix: int | None) -> bool:
+        """Return whether the prefix was in the cache; it is the newest one in it now."""
+        if prefix is None:
+            return True
+        known = prefix in self.cache
+        self.cache[prefix] = None
+        self.cache.move_to_end(prefix)
+        if len(self.cache) > self.spec.cached:
+            self.cache.popitem(last=False)
+        return known
 
     def end(self, *, finished: bool) -> None:
         self.running -= 1
@@ -110,6 +130,7 @@ class Connection(Requests):
         self._sent = 0
         self._due = self._interval = 0.0
         self._timer: asyncio.TimerHandle | None = None
+        self.prefix: int | None = None
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._timer is not None:
@@ -126,6 +147,8 @@ class Connection(Requests):
             self._replica.control(json.loads(body))
             self._write(b"{}")
         else:
+            found = _PREFIX.search(body)
+            self.prefix = int(found[1]) if found else None
             self._replica.add(self)
 
     def _write(self, body: bytes) -> None:

@@ -16,7 +16,8 @@ import uvloop
 
 from bench.gateway.scenarios import CLUSTER_HEADER
 
-_BODY = b'{"model":"chat","stream":true,"messages":[{}]}'
+KEY_HEADER = "bench-key"
+"""The key of affinity, which the gateway's filter would make from the prompt."""
 END_SECONDS = 15.0
 """Requests that have no end this long after the last one was sent have failed."""
 
@@ -30,6 +31,21 @@ class Load:
     arrivals: str
     """even or poisson."""
     seed: int
+    prefixes: int = 0
+    """Of prompts; each request has one of them. 0: prompts have nothing in common."""
+
+    def requests(self) -> Iterator[bytes]:
+        """Yield requests without end."""
+        random_ = random.Random(self.seed)  # noqa: S311  # a simulation
+        while True:
+            yield self._request(random_.randrange(self.prefixes) if self.prefixes else None)
+
+    def _request(self, prefix: int | None) -> bytes:
+        own = "" if prefix is None else f'"prefix":{prefix},'
+        key = "" if prefix is None else f"{KEY_HEADER}: {random.Random(prefix).getrandbits(64):016x}\r\n"  # noqa: S311
+        body = f'{{"model":"chat","stream":true,{own}"messages":[{{}}]}}'
+        head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: bench\r\n{CLUSTER_HEADER}: {self.cluster}\r\n{key}"
+        return f"{head}content-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n{body}".encode()
 
     def times(self) -> Iterator[float]:
         """Yield when requests are due."""
@@ -112,14 +128,12 @@ class Client(asyncio.Protocol):
 async def run(ports: list[int], load: Load) -> list[Record]:
     """Send to the ports in turn, and return the records of all requests."""
     loop = asyncio.get_running_loop()
-    head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: bench\r\n{CLUSTER_HEADER}: {load.cluster}\r\n"
-    request = f"{head}content-type: application/json\r\ncontent-length: {len(_BODY)}\r\n\r\n".encode() + _BODY
     begun = loop.time() + 0.1
     idle: dict[int, list[Client]] = {port: [] for port in ports}
     records: list[Record] = []
     tasks: set[asyncio.Task[None]] = set()
 
-    async def request_at(record: Record, port: int) -> None:
+    async def send_at(record: Record, port: int, request: bytes) -> None:
         if idle[port]:
             client = idle[port].pop()
         else:
@@ -128,12 +142,12 @@ async def run(ports: list[int], load: Load) -> list[Record]:
         assert client.done is not None
         await client.done
 
-    for due in load.times():
+    for due, request in zip(load.times(), load.requests(), strict=False):
         if (wait := begun + due - loop.time()) > 0:
             await asyncio.sleep(wait)
         record = Record(due)
         records.append(record)
-        task = asyncio.create_task(request_at(record, ports[len(records) % len(ports)]))
+        task = asyncio.create_task(send_at(record, ports[len(records) % len(ports)], request))
         tasks.add(task)
         task.add_done_callback(tasks.discard)
     if tasks:

@@ -26,8 +26,9 @@ from arks.endpoint_router.adapters.envoy import (
     static_cluster,
     to_json,
 )
+from arks.endpoint_router.adapters.envoy.clusters import AFFINITY_HEADER
 from arks.endpoint_router.adapters.envoy.listeners import build
-from arks.endpoint_router.adapters.envoy.messages import Bootstrap, Cluster
+from arks.endpoint_router.adapters.envoy.messages import Bootstrap, Cluster, HeaderMutationFilter, extension
 from arks.endpoint_router.adapters.envoy.routes import GENERATION_PATHS, to_engine
 from arks.endpoint_router.domain.division import divide
 from arks.endpoint_router.testing.program import envoy_line
@@ -42,7 +43,7 @@ from arks.kit.testing.wait import eventually
 from bench.gateway.resources import NAMESPACE, connected
 from bench.gateway.scenarios import CLUSTER_HEADER
 from bench.routing.engine import Spec, as_json
-from bench.routing.load import Load
+from bench.routing.load import KEY_HEADER, Load
 
 LEAST_REQUEST, OF_FOUR, ROUND_ROBIN, FIXED = "least-request", "least-request-of-4", "round-robin", "fixed-shares"
 """Envoy's own policies; least request compares two random replicas by default. The last has a locality for each kind of
@@ -66,12 +67,12 @@ class Platform:
     router_port: int
     endpoints: int = 0
 
-    async def start_endpoint(self) -> str:
+    async def start_endpoint(self, spec: dict[str, Any]) -> str:
         """Create an endpoint of which nothing is known yet, over all replicas; return its cluster in the Envoys."""
         self.endpoints += 1
         name = f"chat{self.endpoints}"
         await self._write_fact(name, self.specs)
-        manifest = {"metadata": {"name": name, "namespace": NAMESPACE}, "spec": {}}
+        manifest = {"metadata": {"name": name, "namespace": NAMESPACE}, "spec": spec}
         await LocalResources(self.bus, ArksEndpoint).apply(ArksEndpoint.from_dict(manifest))
         for envoy in self.envoys:
 
@@ -152,7 +153,8 @@ async def _envoy(directory: Path, specs: Sequence[Spec], xds_port: int) -> Async
         for path in GENERATION_PATHS
     ]
     host = {"name": "plain", "domains": ["*"], "routes": routes}
-    listener = build(settings, {"name": "plain", "virtual_hosts": [host]}, filters=[], access_log=[])
+    filters = [{"name": "key", "typed_config": extension(HeaderMutationFilter, mutations=_key())}]
+    listener = build(settings, {"name": "plain", "virtual_hosts": [host]}, filters, access_log=[])
     listener.name = "plain"
     bootstrap: Bootstrap = ads_bootstrap(f"bench-{port}", "127.0.0.1", xds_port, admin_port)
     # The router's listener would need token-quota, and every Envoy of this machine the same port.
@@ -163,6 +165,12 @@ async def _envoy(directory: Path, specs: Sequence[Spec], xds_port: int) -> Async
     (directory / "envoy.json").write_text(to_json(bootstrap))
     async with serve(envoy_line(directory / "envoy.json"), port, directory):
         yield Envoy(port, admin_port)
+
+
+def _key() -> dict[str, Any]:
+    """Return what sets the key of affinity, as the gateway's filter does, from a header of the load generator."""
+    header = {"key": AFFINITY_HEADER, "value": f"%REQ({KEY_HEADER})%"}
+    return {"request_mutations": [{"append": {"header": header, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}}]}
 
 
 def _plain(name: str, specs: Sequence[Spec]) -> Cluster:

@@ -55,6 +55,18 @@ async def test_a_request_waits_for_a_slot_and_its_time_counts_from_when_it_was_d
     assert {200} == {record.status for record in records}
 
 
+def test_a_prefix_is_in_the_cache_until_enough_others_were_used() -> None:
+    simulated = Replica(Spec(free_port(), slots=2, seconds=0.1, first_seconds=0.03, cached=2), number=0)
+    used = [simulated.use(prefix) for prefix in (1, 2, 1, 3, 1, 2, None)]
+    assert used == [False, False, True, False, True, False, True]
+
+
+def test_each_prefix_has_a_key_of_its_own() -> None:
+    load = Load("", rate=100, seconds=1, arrivals="even", seed=1, prefixes=2)
+    requests = {next(found) for found in [load.requests()] for _ in range(100)}
+    assert (len(requests), all(b"bench-key: " in request for request in requests)) == (2, True)
+
+
 def test_poisson_arrivals_have_their_rate() -> None:
     load = Load("", rate=100, seconds=100, arrivals="poisson", seed=1)
     assert 9_700 < len(list(load.times())) < 10_300
