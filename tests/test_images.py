@@ -147,3 +147,13 @@ def test_images_are_pushed_to_a_named_registry_only(build: dict[str, Any], monke
     monkeypatch.setattr(sys, "argv", ["build.py", "--push", "localhost:5000/arks"])
     version = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["project"]["version"]
     assert version == build["arguments"]().tag
+
+
+def test_a_push_that_fails_names_the_login(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "buildah").write_text("#!/bin/sh\nexit 125\n")
+    (tmp_path / "buildah").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.syspath_prepend(str(IMAGES))
+    engines = runpy.run_path(str(IMAGES / "engines.py"))
+    with pytest.raises(SystemExit, match=r"log in with `buildah login r\.example\.com`"):
+        engines["Builder"]("buildah").push(engines["Image"]("metrics", "service", "", ""), "1", "r.example.com/a")

@@ -85,13 +85,20 @@ class Builder:
         return int(float(number) * {"B": 1, "KB": 1e3, "MB": 1e6, "GB": 1e9}[unit])
 
     def push(self, image: Image, tag: str, registry: str) -> str:
-        """Push a built image to the registry; returns its name there."""
+        """Push a built image to the registry; returns its name there. Raises SystemExit with the next step."""
         name, target = image.tagged(tag), f"{registry}/{image.name}:{tag}"
+        pushed = (
+            ["push", "--quiet", target] if self.program == "docker" else ["push", "--quiet", name, f"docker://{target}"]
+        )
         if self.program == "docker":
             run("docker", "tag", name, target)
-            run("docker", "push", "--quiet", target, output=True)
-        else:
-            run("buildah", "push", "--quiet", name, f"docker://{target}", output=True)
+        try:
+            run(self.program, *pushed, output=True)
+        except subprocess.CalledProcessError:
+            host = registry.partition("/")[0]
+            raise SystemExit(
+                f"{target} was not pushed: log in with `{self.program} login {host}`, or see above"
+            ) from None
         return target
 
     def archive(self, images: list[Image], tag: str, file: Path) -> None:

@@ -2,8 +2,10 @@
 
 from typing import Any
 
+import pytest
+
 from arks.local.render import kinds
-from arks.local.render.health import has_failed, is_ready, problems, why
+from arks.local.render.health import has_failed, is_ready, problems, rolling_out, why
 from arks.local.render.references import missing_references
 
 
@@ -88,3 +90,18 @@ def test_apply_and_token_create_warn_of_names_that_do_not_exist() -> None:
         "ArksToken ada names ArksQuota team, which does not exist in default",
     ] == missing_references(existing, {("ArksToken", "default", "ada")})
     assert [] == missing_references(existing, {("ArksModel", "default", "ada")})
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason", "remaining"),
+    [
+        ("ArksApplication", "RollingOut", "1 of 2 replicas run the newest spec and serve"),
+        ("ArksApplication", "Complete", ""),
+        ("ArksEndpoint", "RollingOut", ""),
+    ],
+)
+def test_an_application_is_done_when_all_replicas_run_its_spec(kind: str, reason: str, remaining: str) -> None:
+    message = "1 of 2 replicas run the newest spec and serve"
+    conditions = [{"type": "Progressing", "status": "True", "reason": reason, "message": message}]
+    assert remaining == rolling_out({"kind": kind, "status": {"conditions": conditions}})
+    assert "" == rolling_out({"kind": kind, "status": {}})

@@ -25,7 +25,7 @@ def wait(
     namespace: NamespaceOption = NO_NAMESPACE,
     home: HomeOption = NO_HOME,
 ) -> None:
-    """Wait until resources are ready, or deleted. Shows the progress of downloads.
+    """Wait until resources are ready, or deleted. An application is ready when all replicas run its present spec.
 
     \b
     arks wait app qwen

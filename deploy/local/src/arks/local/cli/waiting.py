@@ -9,7 +9,7 @@ from arks.local.cli.failure import Exit, fail
 from arks.local.cli.home import Home
 from arks.local.cli.progress import progress
 from arks.local.cli.reading import read
-from arks.local.render.health import has_failed, is_ready, see_describe, why
+from arks.local.render.health import has_failed, is_ready, rolling_out, see_describe, why
 from arks.local.render.kinds import ARKS_KINDS, Kind
 
 _POLL_SECONDS = 0.3
@@ -62,17 +62,19 @@ def _show(item: Awaited, resource: dict[str, Any] | None, steps: Any) -> bool:
     if resource is None:
         steps.step(str(item), "does not exist")
         return False
-    done = is_ready(resource)
+    remaining = rolling_out(resource) if is_ready(resource) else why(resource) or "not ready"
     text, ratio, _ = progress_of(resource)
-    steps.step(str(item), "ready" if done else why(resource) if ratio is None else text, done=done, ratio=ratio)
-    return done
+    shown = remaining if ratio is None else text
+    steps.step(str(item), shown if remaining else "ready", done=not remaining, ratio=ratio)
+    return not remaining
 
 
 def _fail(items: Sequence[Awaited], resources: Resources, what: str, code: Exit) -> None:
     lines = []
     for item in items:
         found = item.of(resources)
-        lines.append(f"{item} {what}: {'it does not exist' if found is None else why(found)}")
+        reason = "it does not exist" if found is None else why(found) or rolling_out(found)
+        lines.append(f"{item} {what}: {reason}")
     first = items[0]
     fail("\n".join(lines), see_describe(first.kind, first.namespace, first.name), code)
 

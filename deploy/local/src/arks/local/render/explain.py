@@ -54,7 +54,7 @@ def _weights(weights: Sequence[Mapping[str, Any]], readings: Mapping[tuple[str, 
             (
                 shorten(weight["replica"], 30),
                 shorten(weight.get("group") or weight["application"], 30),
-                weight["weight"],
+                f"{weight['weight']:,}",
                 f"{100 * weight['weight'] / total:.0f}%",
                 number(row.running if row else None),
                 number(row.waiting if row else None),

@@ -30,6 +30,14 @@ def is_ready(resource: Object) -> bool:
     return condition(resource, "Ready").get("status") == "True" and is_current(resource)
 
 
+def rolling_out(resource: Object) -> str:
+    """What is not done yet of an application that serves already; empty if all its replicas run the present spec."""
+    if resource["kind"] not in {APPLICATION.name, DISAGGREGATED.name}:
+        return ""
+    found = condition(resource, "Progressing")
+    return "" if found.get("reason", "Complete") == "Complete" else str(found.get("message") or found["reason"])
+
+
 def is_current(resource: Object) -> bool:
     """Whether the status describes the present spec."""
     return bool(status_of(resource).get("observedGeneration") == resource["metadata"].get("generation"))

@@ -1,0 +1,58 @@
+"""What `arks wait` and `apply --wait` wait for, and what they show meanwhile."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from arks.local.cli import waiting
+from arks.local.cli.failure import Exit, Failure
+from arks.local.render.kinds import APPLICATION
+
+QWEN = waiting.Awaited(APPLICATION, "default", "qwen")
+
+
+def application(
+    *, generation: int = 2, observed: int = 2, ready: str = "True", rollout: str = "Complete", message: str = ""
+) -> dict[str, Any]:
+    conditions = [
+        {"type": "Ready", "status": ready, "reason": "Running", "message": message},
+        {"type": "Progressing", "status": "True", "reason": rollout, "message": message},
+    ]
+    metadata = {"name": "qwen", "namespace": "default", "generation": generation}
+    status = {"observedGeneration": observed, "phase": "Running", "conditions": conditions}
+    return {"kind": "ArksApplication", "metadata": metadata, "status": status}
+
+
+def reads(monkeypatch: pytest.MonkeyPatch, *readings: dict[str, Any]) -> list[dict[str, Any]]:
+    """Each reading once, the last one again and again; returns those that remain."""
+    remaining = list(readings)
+
+    def read(*_: object) -> dict[Any, Any]:
+        return {APPLICATION: [remaining.pop(0) if len(remaining) > 1 else remaining[0]]}
+
+    monkeypatch.setattr(waiting, "read", read)
+    monkeypatch.setattr(waiting, "_POLL_SECONDS", 0.0)
+    return remaining
+
+
+def test_it_ends_when_the_present_spec_is_carried_out_by_all_replicas(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    remaining = reads(
+        monkeypatch,
+        application(observed=1),
+        application(rollout="RollingOut", message="1 of 2 replicas serve"),
+        application(ready="False", message="0 of 2 replicas serve"),
+        application(),
+    )
+    waiting.wait_ready(Path("/home"), [QWEN], 30)
+    assert [application()] == remaining
+    assert ["ready"] == [line.split()[-1] for line in capsys.readouterr().out.splitlines()]
+
+
+def test_a_wait_that_is_too_long_names_what_is_not_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    reads(monkeypatch, application(rollout="RollingOut", message="1 of 2 replicas serve"))
+    with pytest.raises(Failure, match=r"application qwen is not ready after 0 s: 1 of 2 replicas serve") as raised:
+        waiting.wait_ready(Path("/home"), [QWEN], 0)
+    assert Exit.TIMED_OUT == raised.value.code
