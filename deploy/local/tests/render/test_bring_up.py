@@ -1,5 +1,6 @@
 """The progress and the summary of `arks up`."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,14 @@ def test_a_status_of_the_last_run_is_not_shown_as_done() -> None:
     assert progress_of(application(observedGeneration=2, readyReplicas=1))[2]
     assert not progress_of(application(observedGeneration=1, readyReplicas=1))[2]
     assert not progress_of(application(observedGeneration=2, readyReplicas=0))[2]
+
+
+def test_replicas_of_the_last_run_are_not_shown_as_done() -> None:
+    ready = {"type": "Ready", "status": "True", "lastTransitionTime": "2026-03-01T12:00:05Z"}
+    found = application(observedGeneration=2, readyReplicas=1, conditions=[ready])
+    five_past = datetime(2026, 3, 1, 12, 0, 5, tzinfo=UTC).timestamp()
+    assert ("starts again", None, False) == progress_of(found, five_past + 1)
+    assert progress_of(found, five_past + 0.9)[2]
 
 
 def test_a_start_names_the_services_that_are_not_ready_and_no_fault() -> None:

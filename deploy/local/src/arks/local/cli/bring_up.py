@@ -155,7 +155,7 @@ class _BringUp:
             if resource is None or (key.namespace, key.name) != (demo.NAMESPACE, demo.MODEL):
                 continue
             self._resources[kind] = resource
-            text, ratio, done = progress_of(resource)
+            text, ratio, done = progress_of(resource, self._state.started if self._state else 0.0)
             self._shown.step("model" if kind == "ArksModel" else "application", text, done=done, ratio=ratio)
 
     async def _fail_with_demo(self) -> None:

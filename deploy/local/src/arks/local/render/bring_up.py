@@ -8,7 +8,7 @@ from typing import Any
 from arks.contracts.quantities import human_bytes
 from arks.local.files.state import Service, ServiceState
 from arks.local.plan import demo
-from arks.local.render.plain import Object
+from arks.local.render.plain import Object, parse_time
 from arks.local.render.quantities import duration
 
 USEFUL_MODEL = "Qwen/Qwen2.5-0.5B-Instruct-GGUF"
@@ -25,12 +25,17 @@ def services_progress(services: Sequence[Service]) -> tuple[str, float, bool]:
     return text, ready / max(1, len(services)), not waiting
 
 
-def progress_of(resource: Object) -> tuple[str, float | None, bool]:
-    """Progress of a model or application: text, ratio (0 to 1) if known, and whether it is ready."""
+def progress_of(resource: Object, started: float = 0.0) -> tuple[str, float | None, bool]:
+    """Progress of a model or application: text, ratio (0 to 1) if known, and whether it is ready.
+
+    `started`: when Arks started, in seconds since the epoch. Replicas that were ready before that are of its last run.
+    """
     status = resource.get("status") or {}
     phase = status.get("phase", "Pending")
     if phase in {"Ready", "Running"} and _is_current(resource, status):
-        return phase, None, True
+        if phase == "Ready" or _ready_since(status) >= int(started):
+            return phase, None, True
+        return "starts again", None, False
     download = status.get("progress") or {}
     ratio = download["percent"] / 100 if "percent" in download else None
     parts = [phase] if ratio is None else []
@@ -48,6 +53,13 @@ def _is_current(resource: Object, status: Mapping[str, Any]) -> bool:
     """Whether the status describes the present spec, and replicas are ready if it counts them."""
     generation = resource["metadata"].get("generation")
     return bool(status.get("observedGeneration") == generation and status.get("readyReplicas", 1) > 0)
+
+
+def _ready_since(status: Mapping[str, Any]) -> float:
+    """When the condition Ready became True, in seconds since the epoch; endless if that is unknown."""
+    ready = (item for item in status.get("conditions", []) if item["type"] == "Ready")
+    since = next((parse_time(item.get("lastTransitionTime")) for item in ready), None)
+    return float("inf") if since is None else since.timestamp()
 
 
 def problems(services: Iterable[Service], resources: Mapping[str, Object], waits_for: str = "") -> str:
