@@ -104,19 +104,28 @@ class _Sender:
             raise Failure(f"lost the connection to the gateway: {error}", "see `arks status`") from error
 
 
+_NEXT_STEPS_OF_CODES = {
+    "api_key_disabled": "`arks token list` shows the keys; `arks token rotate NAME` makes a new one",
+    "api_key_expired": "`arks token list` shows the keys; `arks token rotate NAME` makes a new one",
+    "insufficient_quota": "`arks quota` shows used and limit; `arks edit quota NAME` changes the limit",
+    "rate_limit_exceeded": "wait, or change it: `arks token list` shows limits, `arks edit token NAME` changes them",
+    "quota_not_found": "create the ArksQuota, or name another one: `arks edit token NAME`",
+}
 _NEXT_STEPS = {
     401: "this API key is not valid; name another with --key-file FILE",
-    403: "`arks token list` shows what each key may use; `arks token create NAME -e MODEL` creates one",
+    403: "`arks token list` shows what each key may use; `arks token create NAME -e {model}` creates one",
     404: "`arks get endpoints -A` lists the models; choose with --model NAME, or serve it with `arks run`",
     429: "the message names the limit; `arks token list` and `arks quota` show all limits",
-    503: "`arks status` shows what is wrong; `arks explain MODEL` shows its replicas",
+    503: "`arks status` shows what is wrong; `arks explain {model}` shows its replicas",
 }
 
 
 def explain_error(status: int, body: str, model: str) -> tuple[str, str]:
     """The message of an error response, and the next step."""
     try:
-        message = str(json.loads(body)["error"]["message"])
-    except (ValueError, KeyError, TypeError):
-        message = body.strip()[:200] or "no reason given"
-    return f"{model} did not answer ({status}): {message}", _NEXT_STEPS.get(status, "see `arks status`")
+        error = json.loads(body)["error"]
+        message, code = str(error["message"]), str(error.get("code"))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        message, code = body.strip()[:200] or "no reason given", ""
+    next_step = _NEXT_STEPS_OF_CODES.get(code) or _NEXT_STEPS.get(status, "see `arks status`")
+    return f"{model} did not answer ({status}): {message}", next_step.format(model=model)

@@ -23,6 +23,7 @@ _ORDER = (
     "ArksQuota",
     "ArksToken",
 )
+_NOTHING_CHANGED = "nothing was changed; `arks fields application.spec` shows the fields of a kind"
 _MAX_BYTES = 16 * 1024 * 1024
 
 
@@ -40,7 +41,7 @@ def read_resources(files: Sequence[str], namespace: str) -> "list[Resource]":
     if manifests.errors:
         listed = "\n".join(str(error) for error in manifests.errors)
         count = "1 error" if len(manifests.errors) == 1 else f"{len(manifests.errors)} errors"
-        fail(f"{count} in manifests\n{listed}", "nothing was changed", Exit.USAGE)
+        fail(f"{count} in manifests\n{listed}", _NOTHING_CHANGED, Exit.USAGE)
     if not manifests.resources:
         next_step = "a resource has apiVersion, kind, metadata and spec; `arks run OWNER/NAME -o yaml` prints examples"
         fail(f"no resources in {', '.join(name for name, _ in sources)}", next_step, Exit.USAGE)
@@ -86,4 +87,4 @@ def _text(name: str, raw: bytes) -> str:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
-        fail(f"{name}:{line}: is not UTF-8 text", "nothing was changed", Exit.USAGE)
+        fail(f"{name}:{line}: is not UTF-8 text", _NOTHING_CHANGED, Exit.USAGE)
