@@ -127,20 +127,21 @@ async def platform(directory: Path, specs: list[Spec], envoys: int) -> AsyncIter
         xds_port, router_port = free_port(), free_port()
         settings = {"NATS_URL": f"nats://127.0.0.1:{nats.port}", "STATE_DIR": directory, "LOG_LEVEL": "warning"}
         ports = {"XDS_PORT": xds_port, "GATEWAY_PORT": free_port(), "HTTP_PORT": router_port}
-        await enter(_service(directory, "endpoint_router", xds_port, settings | ports))
+        await enter(service(directory, "endpoint_router", xds_port, settings | ports))
         metrics_port = free_port()
-        await enter(_service(directory, "metrics", metrics_port, settings | {"HTTP_PORT": metrics_port}))
+        await enter(service(directory, "metrics", metrics_port, settings | {"HTTP_PORT": metrics_port}))
         started = [await enter(_envoy(directory / f"envoy{n}", specs, xds_port)) for n in range(envoys)]
         yield Platform(bus, client, started, specs, router_port)
 
 
 @asynccontextmanager
-async def _service(directory: Path, name: str, port: int, settings: dict[str, object]) -> AsyncIterator[None]:
+async def service(directory: Path, name: str, port: int, settings: dict[str, object]) -> AsyncIterator[int]:
+    """Run a service until the end of the context; yield the number of its process."""
     own = directory / name
     own.mkdir()
     environment = [f"ARKS_{setting}={value}" for setting, value in settings.items()]
-    async with serve(["env", *environment, sys.executable, "-m", f"arks.{name}.main"], port, own):
-        yield
+    async with serve(["env", *environment, sys.executable, "-m", f"arks.{name}.main"], port, own) as server:
+        yield server.process.pid
 
 
 @asynccontextmanager

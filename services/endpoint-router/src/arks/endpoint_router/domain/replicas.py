@@ -1,6 +1,7 @@
 """Replicas and the applications that they belong to, from the facts of app-deployer."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import lru_cache
 from ipaddress import ip_address
 
 from arks.contracts.facts import ReplicaState
@@ -13,6 +14,14 @@ class ReplicaId:
     application: str
     name: str
     restarts: int = 0
+    _hash: int = field(init=False, repr=False, compare=False)
+    """Computed once: it is the key of every map of signals and scores."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_hash", hash((self.application, self.name, self.restarts)))
+
+    def __hash__(self) -> int:
+        return self._hash
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +54,13 @@ def usable_address(replica: RoutedReplica) -> bool:
 
     Envoy takes IP addresses only, and rejects a whole update for one bad entry.
     """
+    return 0 < replica.port < 65536 and _is_ip_address(replica.host)
+
+
+@lru_cache(maxsize=65536)
+def _is_ip_address(host: str) -> bool:
     try:
-        ip_address(replica.host)
+        ip_address(host)
     except ValueError:
         return False
-    return 0 < replica.port < 65536
+    return True

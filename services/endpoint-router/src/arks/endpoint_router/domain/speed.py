@@ -102,23 +102,28 @@ class Speed:
         return self.earlier is not None and self._pace is not None and self._pace * RETURN_FACTOR < self.earlier
 
     def after(self, sample: Sample) -> "Speed":
-        mean = replace(
-            self,
-            finished=self.finished + sample.requests,
-            streamed=self.streamed + (sample.tokens > 0 and not sample.requests),
-            tokens=self.tokens.after(sample.tokens, sample.slot_seconds, sample.seconds, SMOOTHING_SECONDS),
-            requests=self.requests.after(sample.requests, sample.slot_seconds, sample.seconds, SMOOTHING_SECONDS),
-        )
         before = self._pace
         if not self.known or before is None or sample.slot_seconds <= 0:
-            return mean
+            return self._mean(sample, self.batches, self.last, self.usual)
         difference = _difference(self._amount(sample) / sample.slot_seconds, before)
         batches = self._extended(sample, before)
         if (recent := self._change(before, sample, difference, batches)) is not None:
             settled = self.finished >= SETTLED_REQUESTS or self.earlier is None
             return _restart(recent, earlier=before if settled else self.earlier, usual=self.usual)
         counts = 2 * self._work(before, sample) >= BATCHES * LEAST_WORK
-        return replace(mean, batches=batches, last=sample, usual=self.usual.after(difference, counts=counts))
+        return self._mean(sample, batches, sample, self.usual.after(difference, counts=counts))
+
+    def _mean(self, sample: Sample, batches: tuple[Sample, ...], last: Sample, usual: Usual) -> "Speed":
+        return Speed(
+            finished=self.finished + sample.requests,
+            streamed=self.streamed + (sample.tokens > 0 and not sample.requests),
+            tokens=self.tokens.after(sample.tokens, sample.slot_seconds, sample.seconds, SMOOTHING_SECONDS),
+            requests=self.requests.after(sample.requests, sample.slot_seconds, sample.seconds, SMOOTHING_SECONDS),
+            batches=batches,
+            earlier=self.earlier,
+            last=last,
+            usual=usual,
+        )
 
     def _change(self, before: float, sample: Sample, difference: float, batches: Sequence[Sample]) -> Sample | None:
         """Return the work that shows another speed; None if nothing does."""

@@ -23,6 +23,8 @@ class EndpointRecord:
     """The last decision, whether or not it changed anything."""
     decided_at: float = 0.0
     """Time of the newest decision, in monotonic seconds."""
+    confirmed: bool = False
+    """Whether reports have come since then that change nothing but times."""
     hold_until: float | None = None
     """While no fact about its replicas has arrived since the start: until then (monotonic seconds) Envoy keeps its
     configuration."""
@@ -61,12 +63,20 @@ class EndpointRecord:
 
     def add(self, decision: Decision, now: float) -> bool:
         """Store the decision. Returns whether it changes anything."""
-        self.newest, self.decided_at = decision, now
+        self.newest, self.decided_at, self.confirmed = decision, now, False
         if decision.same_traffic(self.decision):
             return False
         self.decision = decision
         self.history.append(decision)
         return True
+
+    def confirm(self, now: float) -> None:
+        """Keep the newest decision as that of now: a report shows that its replicas still have nothing to do.
+
+        Not with several applications: the reports of the others may be missing.
+        """
+        if self.newest is not None and self.measured and len(self.newest.portions) == 1:
+            self.decided_at, self.confirmed = now, True
 
     def events(self) -> Iterator[Change]:
         """Yield what changed since the last call."""

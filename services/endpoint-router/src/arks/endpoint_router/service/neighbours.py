@@ -6,14 +6,26 @@ facts again.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
+from enum import Enum, auto
 
 from arks.contracts.facts import ReplicaState
 from arks.endpoint_router.domain import Application, EndpointSpec, ReplicaId, Signals, applications_named, observe
 from arks.endpoint_router.domain.translate import application as as_application
 from arks.endpoint_router.domain.translate import reading as as_reading
+from arks.endpoint_router.service.quiet import Quiet
 from arks.events.v1.facts_pb2 import ReplicasFact
 from arks.events.v1.load_pb2 import LoadReport
 from arks.kit.key import Key
+
+
+class Novelty(Enum):
+    """What a load report changes."""
+
+    NOTHING = auto()
+    TIMES = auto()
+    """The readings are fresh, and as before: the replicas have had nothing to do for a while."""
+    LOAD = auto()
 
 
 class Neighbours:
@@ -22,6 +34,9 @@ class Neighbours:
         self._hold_seconds = hold_seconds
         self._applications: dict[str, dict[str, Application]] = {}
         """By namespace and name."""
+        self._serving: dict[Key, set[str]] = {}
+        """Namespace and served model -> names of applications."""
+        self._quiet: dict[Key, Quiet] = {}
         self._signals: dict[str, dict[ReplicaId, Signals]] = {}
         """By namespace and replica."""
         self._reported_at: dict[Key, float] = {}
@@ -39,6 +54,15 @@ class Neighbours:
 
     def applications(self, namespace: str) -> Mapping[str, Application]:
         return self._applications.get(namespace, {})
+
+    def applications_for(self, spec: EndpointSpec) -> Mapping[str, Application]:
+        """Return the applications that an endpoint may route to, with their signals up to date."""
+        known = self.applications(spec.namespace)
+        names = self._serving.get(Key(spec.namespace, spec.model), set()) | applications_named(spec.routes)
+        found = {name: known[name] for name in names if name in known}
+        for name in found:
+            self._settle(Key(spec.namespace, name))
+        return found
 
     def signals(self, namespace: str) -> Mapping[ReplicaId, Signals]:
         return self._signals.get(namespace, {})
@@ -88,7 +112,9 @@ class Neighbours:
         changed = as_application(fact)
         if changed == known:
             return False
+        self._quiet.pop(key, None)
         self._applications.setdefault(key.namespace, {})[key.name] = changed
+        self._set_served(key, known, changed)
         self._drop_signals(known, changed, key.namespace)
         return True
 
@@ -100,20 +126,34 @@ class Neighbours:
         self._held.pop(key, None)
         self._reported_at.pop(key, None)
         known = self._applications.get(key.namespace, {}).pop(key.name, None)
+        self._quiet.pop(key, None)
+        self._set_served(key, known, None)
         self._drop_signals(known, None, key.namespace)
         if not self._applications.get(key.namespace):
             self._applications.pop(key.namespace, None)
             self._signals.pop(key.namespace, None)
 
-    def update_load(self, key: Key, report: LoadReport) -> bool:
-        """Store the newest load report of an application. Returns whether the load of a known replica changed."""
+    def _set_served(self, key: Key, before: Application | None, after: Application | None) -> None:
+        if before is not None:
+            names = self._serving[Key(key.namespace, before.served_model)]
+            names.discard(key.name)
+            if not names:
+                del self._serving[Key(key.namespace, before.served_model)]
+        if after is not None:
+            self._serving.setdefault(Key(key.namespace, after.served_model), set()).add(key.name)
+
+    def update_load(self, key: Key, report: LoadReport) -> Novelty:
+        """Store the newest load report of an application."""
         known = self.applications(key.namespace).get(key.name)
         if known is None:
-            return False
+            return Novelty.NOTHING
         measured_at = report.measured_at.seconds + report.measured_at.nanos / 1e9
         if measured_at < self._reported_at.get(key, 0.0):
-            return False
+            return Novelty.NOTHING
         self._reported_at[key] = measured_at
+        if self._quiet.setdefault(key, Quiet()).take(report):
+            return Novelty.TIMES
+        self._settle(key)
         signals = self._signals.setdefault(key.namespace, {})
         loads = {load.name: load for load in report.replicas}
         changed = False
@@ -125,7 +165,18 @@ class Neighbours:
             if before is None or reading != before.reading:
                 signals[replica.id] = observe(before, reading)
                 changed = True
-        return changed
+        return Novelty.LOAD if changed else Novelty.NOTHING
+
+    def _settle(self, key: Key) -> None:
+        """Make readings of the times that reports have confirmed."""
+        quiet = self._quiet.get(key)
+        if quiet is None or not quiet.measured_at:
+            return
+        signals, times = self._signals[key.namespace], quiet.settle()
+        for replica in self._applications[key.namespace][key.name].replicas:
+            before, at = signals.get(replica.id), times.get(replica.id.name)
+            if before is not None and at is not None:
+                signals[replica.id] = observe(before, replace(before.reading, measured_at=at))
 
     def _drop_signals(self, before: Application | None, after: Application | None, namespace: str) -> None:
         """Drop signals of replicas that vanished or restarted."""

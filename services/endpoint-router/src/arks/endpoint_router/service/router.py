@@ -16,7 +16,7 @@ from arks.endpoint_router.domain.translate import endpoint_spec, unsupported_set
 from arks.endpoint_router.service import status
 from arks.endpoint_router.service.endpoint_record import EndpointRecord
 from arks.endpoint_router.service.events import rollout_change
-from arks.endpoint_router.service.neighbours import Neighbours
+from arks.endpoint_router.service.neighbours import Neighbours, Novelty
 from arks.endpoint_router.service.ports import Attachments, EndpointFacts, Endpoints, EnvoyConfig
 from arks.endpoint_router.service.rollouts import Ended, Rollouts
 from arks.events.v1.facts_pb2 import ReplicasFact
@@ -93,8 +93,13 @@ class EndpointRouter:
     def handle_load(self, report: LoadReport) -> None:
         """Store one load report and decide again. Reports about unknown replicas are dropped."""
         application = Key(report.namespace, report.application)
-        if self._neighbours.update_load(application, report):
+        novelty = self._neighbours.update_load(application, report)
+        if novelty is Novelty.LOAD:
             self._decide_all(self._routed_endpoints(application))
+        elif novelty is Novelty.TIMES:
+            now = self._clock.monotonic()
+            for key in self._routed_endpoints(application):
+                self._records[key].confirm(now)
 
     @property
     def counts_requests(self) -> bool:
@@ -209,7 +214,7 @@ class EndpointRouter:
 
     def _inputs(self, key: Key, record: EndpointRecord) -> DecisionInput:
         return DecisionInput(
-            applications=self._neighbours.applications(key.namespace),
+            applications=self._neighbours.applications_for(record.spec),
             signals=self._neighbours.signals(key.namespace),
             before=record.scores,
             hold=self._clock.monotonic() < (self._started_at or 0.0) + self._hold_seconds,
@@ -296,6 +301,8 @@ class EndpointRouter:
         record = self._records.get(key)
         if record is None:
             return None
+        if record.confirmed:
+            self._decide(key)  # with the readings of the reports that confirm the last one
         now = self._clock.now().timestamp()
         return {
             "namespace": key.namespace,

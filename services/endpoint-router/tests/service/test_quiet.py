@@ -1,0 +1,88 @@
+"""Load reports of replicas that have nothing to do: they cost no decision, and nothing is missed."""
+
+from datetime import timedelta
+
+from arks.contracts.facts import ReplicaState
+from arks.endpoint_router.domain import Decision
+from arks.endpoint_router.testing.harness import RouterHarness
+from arks.events.v1.load_pb2 import LoadReport
+from arks.kit.testing.clock import FakeClock
+
+REPLICAS = ("a-0", "a-1")
+
+
+def harness() -> RouterHarness:
+    made = RouterHarness(FakeClock())
+    made.apply("chat")
+    made.write_fact(states=[ReplicaState.READY] * 2)
+    made.router.start()
+    return made
+
+
+def report(made: RouterHarness, running: float = 0, ages: tuple[float, ...] = (0.0, 0.0)) -> None:
+    load = LoadReport(namespace="team", application="a")
+    load.measured_at.FromDatetime(made.clock.now())
+    for name, age in zip(REPLICAS, ages, strict=True):
+        replica = load.replicas.add(name=name, running_requests=running, waiting_requests=0)
+        replica.measured_at.FromDatetime(made.clock.now() - timedelta(seconds=age))
+        replica.finished_requests_total = 7
+    made.router.handle_load(load)
+
+
+def idle(made: RouterHarness, seconds: float) -> None:
+    for _ in range(int(4 * seconds)):
+        made.clock.advance(0.25)
+        report(made)
+        made.router.tick()
+
+
+def newest(made: RouterHarness) -> Decision:
+    ((_, decision),) = made.router.decisions()
+    return decision
+
+
+def test_reports_that_change_only_times_cost_no_decision() -> None:
+    made = harness()
+    idle(made, 11)
+    decided_at = newest(made).now
+    idle(made, 20)
+    assert decided_at == newest(made).now
+
+
+def test_an_explanation_has_the_times_of_the_last_report() -> None:
+    made = harness()
+    idle(made, 30)
+    found = made.router.explain(next(made.router.decisions())[0])
+    assert found is not None
+    assert [0.0, 0.0] == [candidate["signals"]["ageSeconds"] for candidate in found["newest"]["candidates"]]
+
+
+def test_a_replica_that_does_not_answer_any_more_is_noticed_while_all_are_idle() -> None:
+    made = harness()
+    idle(made, 30)
+    for age in range(5):
+        made.clock.advance(1)
+        report(made, ages=(0.0, 1.0 + age))
+    fresh, old = newest(made).candidates
+    assert (None, "its last load report is 5 s old") == (fresh.doubt, old.doubt)
+
+
+def test_reports_that_stop_are_noticed() -> None:
+    made = harness()
+    idle(made, 30)
+    for _ in range(5):
+        made.clock.advance(1)
+        made.router.tick()
+    assert all("s old" in (candidate.doubt or "") for candidate in newest(made).candidates)
+
+
+def test_the_first_request_is_a_decision_at_once() -> None:
+    made = harness()
+    report(made, running=1)
+    idle(made, 30)
+    made.clock.advance(0.25)
+    report(made, running=4)
+    first = newest(made).candidates[0].signals
+    assert first is not None
+    assert made.clock.now().timestamp() == newest(made).now
+    assert (4.0, True) == (first.reading.running, (first.arrivals or 0.0) > 1.0)  # the gap to the last one is 0.25 s
