@@ -334,3 +334,20 @@ async def test_names_of_any_kind_stay_below_the_engines_directory(harness: Local
     assert ["app-0"] == [path.name for path in (harness.directory / "engines/default/app").iterdir()]
     assert 0o700 == (harness.directory_of("app-0")).stat().st_mode & 0o777
     assert 0o600 == (harness.directory_of("app-0") / "launch.json").stat().st_mode & 0o777
+
+
+async def test_an_engine_that_reads_ahead_becomes_the_engine(harness: LocalHarness) -> None:
+    """Its process is the engine's: it answers, and it ends with its replica."""
+    observed = await harness.reach(harness.desired(loading="auto"), InstanceState.READY)
+    name = observed.replicas[0].name
+    command = Path(f"/proc/{harness.state(name)['pid']}/cmdline").read_text().split("\0")
+    assert (fake_engine.__file__, "-c" in command) == (command[3], False)
+    assert "read-ahead: 0 MB in" in (harness.directory_of(name) / "engine.log").read_text()
+
+
+async def test_a_way_to_load_that_the_engine_does_not_have_is_refused(harness: LocalHarness) -> None:
+    desired = harness.desired(loading="streamer")
+    refusal = harness.workloads.problem(desired.application)
+    assert refusal is not None
+    assert "loading: runtime llamacpp has no streamer; leave loading out" == refusal.message
+    assert refusal == (await harness.workloads.apply(desired)).refusal

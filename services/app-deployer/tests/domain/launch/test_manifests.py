@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from arks.app_deployer.adapters.profiles import read_profiles
-from arks.app_deployer.domain.launch import drain, manifests
+from arks.app_deployer.domain.launch import drain, manifests, read_ahead
 from arks.app_deployer.domain.launch.containers import label_value
 from arks.app_deployer.domain.launch.disaggregated_commands import Stage
 from arks.app_deployer.domain.launch.disaggregated_manifests import (
@@ -41,6 +41,7 @@ def _with_short_drain(value: Any) -> Any:
     if isinstance(value, list):
         return [_with_short_drain(item) for item in value]
     scripts = {drain.command(8080, 600, page=page)[2]: f"<drain: {page}>" for page in drain.PAGES}
+    scripts[read_ahead.command("", "")[2]] = "<read-ahead>"
     return scripts.get(value, value) if isinstance(value, str) else value
 
 

@@ -111,6 +111,14 @@ class ArksApplicationSpec(ApiModel):
     extra_options: list[RuntimeArgument] | None = Field(
         default=None, max_length=256, description="Old spelling of `runtimeCommonArgs`."
     )
+    loading: Literal["auto", "default", "streamer", "fastsafetensors", "mmap"] | None = Field(
+        default=None,
+        description=(
+            "How weights are loaded: `auto` reads the files into the node's page cache before the engine starts; "
+            "`streamer` (Run:ai Model Streamer), `fastsafetensors` and `mmap` are options of the engine, and refused "
+            "if its version has none; `default` or absent: as the engine does it."
+        ),
+    )
     pod_group_policy: PodGroupPolicy | None = Field(
         default=None, description="Gang scheduling of each replica's nodes."
     )

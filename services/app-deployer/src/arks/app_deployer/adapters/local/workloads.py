@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import json
+import sys
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -17,8 +18,9 @@ from arks.app_deployer.adapters.local.replica import LocalReplica, Probe, Replic
 from arks.app_deployer.adapters.local.runtimes import ON_PROCESSORS, EngineRequirements, LocalRuntimes, Refused
 from arks.app_deployer.adapters.metrics import EngineMetrics
 from arks.app_deployer.domain import checks, rollout
+from arks.app_deployer.domain.launch import loading, read_ahead
 from arks.app_deployer.domain.launch.local_commands import EngineParameters
-from arks.app_deployer.domain.launch.profile_set import Profiles
+from arks.app_deployer.domain.launch.profile_set import NoLaunch, Profiles
 from arks.app_deployer.domain.workload import Change, Machine, ObservedWorkload, Refusal, Workload
 from arks.contracts.resources import ArksApplication, ArksApplicationSpec, InstanceState
 from arks.kit import machine
@@ -125,7 +127,18 @@ class LocalWorkloads:
     # --- the port
 
     def problem(self, application: ArksApplication) -> Refusal | None:
-        return checks.runtime_problem(application.spec, self._inspect_machine(), self._programs)
+        spec = application.spec
+        problem = checks.runtime_problem(spec, self._inspect_machine(), self._programs)
+        return problem or self._loading_problem(spec)
+
+    def _loading_problem(self, spec: ArksApplicationSpec) -> Refusal | None:
+        profile = self._profiles.machine(spec.effective_runtime)
+        try:
+            if profile is not None:
+                loading.words(spec, profile, spec.runtime_version, ())
+        except NoLaunch as error:
+            return Refusal(checks.RUNTIME_NOT_SUPPORTED, str(error))
+        return None
 
     def dialect(self, application: ArksApplication) -> str:
         profile = self._profiles.machine(application.spec.effective_runtime)
@@ -188,8 +201,10 @@ class LocalWorkloads:
         """Requirements of a replica, or why it cannot start; None, None if nothing may start now."""
         if workload.model is None:
             return None, None
+        spec = workload.application.spec
+        if problem := self._loading_problem(spec):
+            return None, problem
         try:
-            spec = workload.application.spec
             return await self._runtimes.requirements(spec, workload.model.path, self._options.slots), None
         except Refused as refused:
             return None, refused.refusal
@@ -255,7 +270,7 @@ class LocalWorkloads:
         threads = machine.engine_threads(self._inspect_machine().cpus, self._desired_engines())
         engine = EngineParameters(desired.model_path, port, threads, self._options.slots)
         return Launch(
-            command=self._runtimes.command(spec, engine),
+            command=_with_read_ahead(spec, self._runtimes.command(spec, engine), desired.model_path),
             owner_pid=owner,
             owner_start_ticks=start_ticks_of(owner),
             log_bytes=self._options.log_bytes,
@@ -344,3 +359,8 @@ def _spec_environment(spec: ArksApplicationSpec) -> dict[str, str]:
 
 def _order(name: str) -> tuple[int, str]:
     return len(name), name
+
+
+def _with_read_ahead(spec: ArksApplicationSpec, command: list[str], model_path: str) -> list[str]:
+    """No part of the revision: it changes how an engine starts, not what it runs."""
+    return read_ahead.command(sys.executable, model_path, command) if loading.reads_ahead(spec) else command

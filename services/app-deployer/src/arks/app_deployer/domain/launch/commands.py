@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from arks.app_deployer.domain.launch import containers, llamacpp_options
+from arks.app_deployer.domain.launch import containers, llamacpp_options, loading
 from arks.app_deployer.domain.launch.arguments import as_arguments
 from arks.app_deployer.domain.launch.containers import Container, Group
 from arks.app_deployer.domain.launch.profile_set import Launch, NoLaunch, Profiles
@@ -19,7 +19,7 @@ def launch_of(spec: ArksApplicationSpec, profiles: Profiles) -> Launch:
 def group(spec: ArksApplicationSpec, model_path: str, launch: Launch) -> Group:
     """The containers of one replica. Raises NoLaunch."""
     profile, commands = launch.profile, launch.profile.commands
-    values = values_of(spec, model_path) | {"port": str(profile.port)}
+    values = values_of(spec, model_path, profile, launch.version) | {"port": str(profile.port)}
 
     def container(line: Line) -> Container:
         return Container(launch.image, profile.command(line, values), environment(spec.instance_spec, profile))
@@ -31,12 +31,16 @@ def group(spec: ArksApplicationSpec, model_path: str, launch: Launch) -> Group:
     return Group(container(commands.leader), container(commands.worker) if commands.worker is not None else None)
 
 
-def values_of(spec: ArksApplicationSpec, model_path: str) -> dict[str, str | Sequence[str]]:
-    """What any line may contain."""
+def values_of(
+    spec: ArksApplicationSpec, model_path: str, profile: Profile, version: str | None
+) -> dict[str, str | Sequence[str]]:
+    """What any line may contain. `version`: of the engine; None: unknown. Raises NoLaunch."""
+    arguments = as_arguments(spec.runtime_args)
     return {
         "model": model_path,
         "served": spec.served_name,
-        "arguments": as_arguments(spec.runtime_args),
+        "arguments": arguments,
+        "loading": loading.words(spec, profile, version, arguments),
         "tensorParallelSize": str(spec.tensor_parallel_size or ""),
     }
 

@@ -24,11 +24,11 @@ class EngineParameters:
 def engine_command(
     spec: ArksApplicationSpec, engine: EngineParameters, profiles: Profiles, *, disaggregated: bool = False
 ) -> list[str]:
-    """The program and its arguments. Raises ValueError if the runtime has no command for one machine."""
+    """The program and its arguments. Raises ValueError if the runtime has no command for one machine, and NoLaunch."""
     profile = profiles.machine(spec.effective_runtime, disaggregated=disaggregated)
     if profile is None or profile.commands.machine is None:
         raise ValueError(f"runtime {spec.effective_runtime} has no launch line on one machine")
-    values = values_of(spec, engine.model_path) | {
+    values = values_of(spec, engine.model_path, profile, spec.runtime_version) | {
         "port": str(engine.port),
         "host": _HOST,
         "python": sys.executable,

@@ -5,7 +5,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from arks.app_deployer.domain.launch import commands, pod_templates, scheduling, shared_memory
+from arks.app_deployer.domain.launch import commands, loading, pod_templates, scheduling, shared_memory
 from arks.app_deployer.domain.launch.arguments import as_arguments
 from arks.app_deployer.domain.launch.containers import HTTP_PORT, Group, label_value, model_path
 from arks.app_deployer.domain.launch.pod_templates import PodFrame, serving_of
@@ -67,6 +67,7 @@ def templates(application: ArksApplication, model: ModelFact, profiles: Profiles
         grace_seconds,
         launch.profile,
         spec.runtime_image_pull_policy,
+        path_of(model) if loading.reads_ahead(spec) else "",
         scheduling.pod_scheduling(spec.pod_group_policy),
     )
     arguments = as_arguments(spec.runtime_args)

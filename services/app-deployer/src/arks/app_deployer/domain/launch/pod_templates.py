@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from arks.app_deployer.domain.launch import drain
+from arks.app_deployer.domain.launch import drain, read_ahead
 from arks.app_deployer.domain.launch.containers import HTTP_PORT, Container
 from arks.app_deployer.domain.launch.profiles import Profile
 from arks.app_deployer.domain.launch.shared_memory import PATH, VOLUME
@@ -57,6 +57,8 @@ class PodFrame:
     """Of the engine; None: the pod runs none."""
     pull_policy: str | None = None
     """None: the profile's."""
+    read_ahead: str = ""
+    """Path of the model that is read into the page cache before the engine starts; empty: none."""
     scheduling: Json = field(default_factory=dict)
     """Fields of the pod's spec for its scheduler, unless the user gives them."""
 
@@ -106,7 +108,25 @@ def _pod(name: str, container: Container, spec: ArksInstanceSpec, frame: PodFram
     grace_seconds = int(pod.get("terminationGracePeriodSeconds", 0))
     made = _container(name, container, spec, frame)
     pod["containers"] = [made if serving is None else made | _serving(spec, serving, grace_seconds)]
+    if frame.read_ahead:
+        pod["initContainers"] = [*pod.get("initContainers", []), _read_ahead(made, frame)]
     return pod
+
+
+def _read_ahead(engine: Json, frame: PodFrame) -> Json:
+    """In the engine's image, which the node needs anyway, with the engine's CPU and memory: its pages count against its
+    own limit, and without limits the pod would lose its class of service.
+    """
+    same = ("image", "imagePullPolicy", "terminationMessagePolicy", "securityContext", "volumeMounts")
+    made: Json = {name: engine[name] for name in same if name in engine}
+    resources = {
+        kind: {name: engine["resources"][kind][name] for name in ("cpu", "memory") if name in engine["resources"][kind]}
+        for kind in ("requests", "limits")
+        if engine.get("resources", {}).get(kind)
+    }
+    if resources:
+        made["resources"] = resources
+    return {"name": read_ahead.CONTAINER, **made, "command": read_ahead.command("python3", frame.read_ahead)}
 
 
 def _container(name: str, container: Container, spec: ArksInstanceSpec, frame: PodFrame) -> Json:

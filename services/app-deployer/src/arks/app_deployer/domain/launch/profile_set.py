@@ -45,6 +45,8 @@ class Launch:
 
     profile: Profile
     image: str
+    version: str | None = None
+    """Of the engine; None: unknown."""
 
 
 class Profiles:
@@ -74,7 +76,7 @@ class Profiles:
         found = next((profile for profile in candidates if profile.serves(version)), None)
         if found is None:
             raise NoLaunch(f"no profile of runtime {runtime} is for version {version} of {image}")
-        return Launch(found, image)
+        return Launch(found, image, version)
 
     def router_image(self, launch: Launch, *, given: str | None) -> str:
         """Default image of a disaggregated application's router. `given`: the spec's image of the engines."""

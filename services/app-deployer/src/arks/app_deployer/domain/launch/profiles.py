@@ -20,7 +20,7 @@ Page = Literal["ark-engine", "openai-proxy"]
 _ANY = frozenset({"model", "served", "arguments", "port"})
 _HOSTS = frozenset({"prefillHost", "decodeHost"})
 _VALUES = {
-    "machine": _ANY | {"tensorParallelSize", "host", "python", "slots", "threads"},
+    "machine": _ANY | {"tensorParallelSize", "loading", "host", "python", "slots", "threads"},
     "router": _ANY | _HOSTS | {"namespace", "enginePort", "metricsPort", "prefillSelector", "decodeSelector"},
 }
 """Names that a role's command may contain besides options, where they differ from those of engines."""
@@ -99,6 +99,20 @@ class Option(_Model):
         return lines.exec_words(self.words, values)
 
 
+class LoadingOption(_Model):
+    """Words of an engine's command for one way to load weights."""
+
+    words: str = ""
+    """Empty: the engine does it without."""
+    versions: str = ""
+    """A range, as the profile's."""
+
+    @model_validator(mode="after")
+    def _range(self) -> "LoadingOption":
+        _versions(self.versions)
+        return self
+
+
 class SharedMemory(_Model):
     """Shared memory for processes that share a model; a container has 64 MiB otherwise."""
 
@@ -156,6 +170,10 @@ class Profile(_Model):
     program: str = ""
     """What must be installed on a machine with a GPU; empty: nothing, and no GPU is needed."""
     options: dict[str, Option] = Field(default_factory=dict)
+    loading: dict[Literal["streamer", "fastsafetensors", "mmap"], tuple[LoadingOption, ...]] = Field(
+        default_factory=dict
+    )
+    """By `spec.loading`, the words of {loading}: the first whose versions fit. Absent: that is refused."""
     env: tuple[dict[str, Any], ...] = ()
     """After the user's, unless the user sets the same variable."""
     port: Annotated[int, Field(ge=1, le=65535)] = ENGINE_PORT
@@ -182,12 +200,15 @@ class Profile(_Model):
 
     @model_validator(mode="after")
     def _known_names(self) -> "Profile":
-        engine = _ANY | ({"stage", "kvRole", *_HOSTS} if self.disaggregated else {"tensorParallelSize"})
+        engine = _ANY | ({"stage", "kvRole", *_HOSTS} if self.disaggregated else {"tensorParallelSize", "loading"})
         for role, line in self.commands.given().items():
             named = lines.names(line.text)
             used = named.union(*(lines.names(self.options[name].words) for name in named & set(self.options)))
             if unknown := used - set(self.options) - _VALUES.get(role, engine):
                 raise ValueError(f"the command of {role} has names without a value: {', '.join(sorted(unknown))}")
+        loads = any(option.words for options in self.loading.values() for option in options)
+        if loads and not any("loading" in lines.names(line.text) for line in self.commands.given().values()):
+            raise ValueError("loading is given, and no command has {loading}")
         return self
 
     @property
