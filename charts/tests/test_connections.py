@@ -1,7 +1,7 @@
 """A model of NetworkPolicies, as Kubernetes defines them, on the connections that the programs are configured to make.
 
-The test cluster of the journeys enforces no policies. Here the addresses in the programs' environment, and in Envoy's
-bootstrap, have to be open, and every other way between two pods has to be closed.
+The addresses in the programs' environment, and in Envoy's bootstrap, have to be open, and every other way between two
+pods has to be closed. The journeys run where the default values' policies are enforced; this covers other values too.
 """
 
 import ipaddress

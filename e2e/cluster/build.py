@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Builds the programs of the test cluster from Go modules into KUBE_BIN. Existing ones are not built again.
 
-usage: build.py [hyperkube|coredns|lws-manager|pause|promtool|versitygw]...
+usage: build.py [hyperkube|coredns|kube-router|lws-manager|pause|promtool|versitygw]...
 """
 
 import json
@@ -19,6 +19,8 @@ BIN = Path(os.environ.get("KUBE_BIN", Path.home() / ".cache/arks-kube/bin"))
 KUBERNETES = "1.34.4"
 COREDNS = ("github.com/coredns/coredns", "v1.12.4", ".")
 PROMETHEUS = ("github.com/prometheus/prometheus", "v0.313.3", "./cmd/promtool")
+# Security flaws are reported for this release: it is for tests only.
+KUBE_ROUTER = ("github.com/cloudnativelabs/kube-router/v2", "v2.1.0", "./cmd/kube-router")
 VERSITYGW = ("github.com/versity/versitygw", "v1.8.0", "./cmd/versitygw")
 LWS = ("sigs.k8s.io/lws", "v0.7.0", "./cmd")
 PARTS = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy", "kubectl", "etcd")
@@ -71,6 +73,11 @@ def hyperkube() -> None:
 
 def coredns() -> None:
     build_module("coredns", *COREDNS)
+
+
+def kube_router() -> None:
+    """Builds the program that enforces NetworkPolicies."""
+    build_module("kube-router", *KUBE_ROUTER)
 
 
 def versitygw() -> None:
@@ -128,6 +135,7 @@ func main() {
 BUILDERS: dict[str, Callable[[], None]] = {
     "hyperkube": hyperkube,
     "coredns": coredns,
+    "kube-router": kube_router,
     "lws-manager": lws_manager,
     "pause": pause,
     "promtool": promtool,

@@ -47,5 +47,8 @@ part scheduler kube-scheduler $(as scheduler)
 part kubelet kubelet --config=kubelet.yaml --kubeconfig=kubelet.kubeconfig --node-ip="$NODE_IP" --hostname-override="$NODE" \
   --root-dir="$KUBE_DIR/kubelet"
 part proxy kube-proxy --config=proxy.yaml
+part network-policies kube-router --kubeconfig=admin.kubeconfig --hostname-override="$NODE" \
+  --run-firewall=true --run-router=false --run-service-proxy=false --enable-cni=false \
+  --service-cluster-ip-range="$SERVICE_RANGE" --health-port=0
 part volumes python3 "$CLUSTER_SCRIPTS/volumes.py" /tmp/hostpath_pv
 wait

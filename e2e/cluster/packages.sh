@@ -2,7 +2,7 @@
 # Installs missing Debian packages that the test cluster and the images need.
 set -euo pipefail
 missing=()
-for package in containerd runc containernetworking-plugins iptables conntrack iproute2 openssl mmdebstrap buildah binutils; do
+for package in containerd runc containernetworking-plugins iptables ipset conntrack iproute2 openssl mmdebstrap buildah binutils; do
   dpkg-query --show --showformat '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing+=("$package")
 done
 [ "${#missing[@]}" -gt 0 ] || exit 0
