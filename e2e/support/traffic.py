@@ -15,7 +15,8 @@ import openai
 from arks.kit.testing.wait import eventually
 
 _TIMEOUT_SECONDS = 120.0
-_PAUSE_SECONDS = 0.01
+_PAUSE_SECONDS = 0.1
+"""Engines on processors would use all of them otherwise, and everything that a journey waits for would be slower."""
 OK, NO_CONNECTION, CUT, WRONG = "ok", "no connection", "cut", "wrong"
 """A cut stream ended before its last chunk; a wrong answer has no content or no usage. Other outcomes are statuses."""
 
