@@ -22,6 +22,7 @@ from arks.contracts.resources import ArksDisaggregatedApplication, InstanceState
 from arks.events.v1.facts_pb2 import ModelFact
 from arks.kit.clock import SystemClock
 from arks.kit.key import Key
+from arks.kit.testing.fakes import FakeSecrets
 from arks.kit.testing.servers import small_model
 from arks.kit.testing.wait import eventually
 
@@ -98,6 +99,7 @@ def engines(settings: Settings, probe: HttpProbe) -> LocalWorkloads:
         metrics=EngineMetrics(CollectorRegistry()),
         environment={},
         profiles=PROFILES,
+        secrets=FakeSecrets(),
         runtimes=ApartRuntimes(PROFILES),
     )
 

@@ -31,6 +31,7 @@ from arks.contracts.resources import ArksApplication, ArksApplicationSpec, Insta
 from arks.events.v1.facts_pb2 import ModelFact
 from arks.kit.clock import SystemClock
 from arks.kit.key import Key
+from arks.kit.secrets import LocalSecrets
 from arks.kit.testing.wait import eventually
 
 pytestmark = pytest.mark.real
@@ -73,6 +74,7 @@ class LocalHarness:
             metrics=EngineMetrics(CollectorRegistry()),
             environment={"PATH": os.environ["PATH"], "ARKS_NATS_URL": "nats://x"},
             profiles=read_profiles(),
+            secrets=LocalSecrets(self.directory / "secrets"),
             runtimes=FakeRuntimes(),
             inspect_machine=lambda: Machine(2, self.available_bytes, has_gpu=False, programs=frozenset()),
         )
@@ -327,6 +329,27 @@ async def test_engines_get_the_spec_s_environment_none_of_arks_own_and_it_is_not
     written = "".join(path.read_text() for path in harness.directory_of("app-0").glob("*.json"))
     assert os.environ["PATH"] not in written
     assert {"PATH", "LD_BIND_NOW"} == names - {"LC_CTYPE"}
+
+
+async def test_a_variable_gets_its_value_from_a_secret(harness: LocalHarness) -> None:
+    reference = {"name": "hub", "key": "token"}
+    env = [{"name": "HF_TOKEN", "valueFrom": {"secretKeyRef": reference}}]
+    refused = (await harness.workloads.apply(harness.desired(instanceSpec={"env": env}))).refusal
+    assert refused is not None
+    assert ("EnvironmentBad", True) == (refused.reason, "HF_TOKEN: Secret hub does not exist" in refused.message)
+    await LocalSecrets(harness.directory / "secrets").write(Key("default", "hub"), {"token": "aGZfc2VjcmV0"})
+    await harness.reach(harness.desired(instanceSpec={"env": env}), READY)
+    environment = Path(f"/proc/{harness.state('app-0')['pid']}/environ").read_bytes().decode().split("\0")
+    written = "".join(path.read_text() for path in harness.directory_of("app-0").glob("*.json"))
+    assert "HF_TOKEN=hf_secret" in environment
+    assert "hf_secret" not in written
+
+
+async def test_fields_without_effect_here_are_in_the_status(harness: LocalHarness) -> None:
+    fields = {"nodeSelector": {"gpu": "a"}, "env": [{"name": "IP", "valueFrom": {"fieldRef": {"fieldPath": "x"}}}]}
+    observed = await harness.workloads.apply(harness.desired(0, instanceSpec=fields))
+    expected = "instanceSpec.nodeSelector, instanceSpec.env[0].valueFrom.fieldRef have no effect on one machine"
+    assert expected == observed.note
 
 
 async def test_names_of_any_kind_stay_below_the_engines_directory(harness: LocalHarness) -> None:

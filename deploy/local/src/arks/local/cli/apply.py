@@ -43,6 +43,7 @@ def apply(
         print_text("".join(f"{_title(resource)} is valid\n" for resource in resources))
         return
     asyncio.run(_apply(home, resources))
+    _warn_without_effect(resources)
     _warn_of_missing(home, resources)
     if wait:
         kinds = kinds_to_wait_for([resource.kind for resource in resources])
@@ -60,6 +61,15 @@ async def _apply(home: Path, resources: "Sequence[Resource]") -> None:
     async with on_this_machine(home) as store:
         for resource in resources:
             print_text(f"{_title(resource)} {await store.apply(resource)}")
+
+
+def _warn_without_effect(resources: "Sequence[Resource]") -> None:
+    """Warn of fields that only Kubernetes carries out."""
+    from arks.contracts.manifests.one_machine import sentence_of, without_effect
+
+    for resource in resources:
+        if text := sentence_of(without_effect(resource)):
+            typer.echo(f"warning: {resource.kind} {resource.name}: {text}", err=True)
 
 
 def _warn_of_missing(home: Path, resources: "Sequence[Resource]") -> None:

@@ -39,7 +39,9 @@ class EnvVar(ApiModel):
 
     name: str = Field(min_length=1, max_length=512, description="Name of the variable.")
     value: str | None = Field(default=None, repr=False, description="Its value.")
-    value_from: Passthrough | None = Field(default=None, description="Where Kubernetes takes the value from.")
+    value_from: Passthrough | None = Field(
+        default=None, description="Where the value comes from; on one machine only `secretKeyRef` is used."
+    )
 
 
 class ImagePullSecret(ApiModel):
@@ -81,7 +83,8 @@ def _owned_key(field: str) -> Rule:
 class ArksInstanceSpec(ApiModel):
     """How the pods of an application (or of a model's download) run. Kubernetes objects are handed on as they are.
 
-    On one machine only `env` is used; the rest is accepted and has no effect.
+    On one machine `env` and `terminationGracePeriodSeconds` are used; `arks apply` and the status name what has no
+    effect.
     """
 
     rules: ClassVar[tuple[Rule, ...]] = (

@@ -5,6 +5,7 @@ The program is one replica of a workload, kept like any engine. If one of its pr
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 
 from arks.app_deployer.adapters.local.runtimes import EngineRequirements, ark_requirements
 from arks.app_deployer.adapters.local.workloads import LocalWorkloads
@@ -14,6 +15,7 @@ from arks.app_deployer.domain.launch.arguments import as_arguments
 from arks.app_deployer.domain.launch.local_commands import EngineParameters, engine_command
 from arks.app_deployer.domain.launch.profile_set import Profiles
 from arks.app_deployer.domain.workload import Refusal, Workload
+from arks.contracts.manifests import one_machine
 from arks.contracts.resources import ArksApplication, ArksApplicationSpec, ArksDisaggregatedApplication, Runtime
 from arks.events.v1.facts_pb2 import ModelFact
 from arks.kit.key import Key
@@ -87,6 +89,7 @@ class LocalDisaggregatedWorkloads:
         self._grace_seconds = grace_seconds
         self._engines: dict[Key, tuple[int, int]] = {}
         """Prefillers and decoders of each application."""
+        self._notes: dict[Key, str] = {}
 
     def problem(self, application: ArksDisaggregatedApplication) -> Refusal | None:
         return checks.disaggregated_problem(application.spec)
@@ -97,18 +100,21 @@ class LocalDisaggregatedWorkloads:
     async def apply(self, application: ArksDisaggregatedApplication, model: ModelFact | None) -> ObservedDisaggregated:
         key = Key(application.namespace, application.name)
         self._engines[key] = (application.spec.prefill.replicas, application.spec.decode.replicas)
+        self._notes[key] = one_machine.sentence_of(one_machine.without_effect(application))
         await self._workloads.apply(Workload(as_workload(application), model))
         return self.observe(key)
 
     def observe(self, key: Key) -> ObservedDisaggregated:
         prefillers, decoders = self._engines.get(key, (1, 1))
-        return on_one_machine(key.name, self._workloads.observe(key), prefillers, decoders)
+        observed = on_one_machine(key.name, self._workloads.observe(key), prefillers, decoders)
+        return replace(observed, note=self._notes.get(key, ""))
 
     async def remove(self, key: Key) -> ObservedDisaggregated:
         observed = await self._workloads.remove(key, self._grace_seconds)
         if observed.replicas:
             return on_one_machine(key.name, observed, *self._engines.get(key, (1, 1)), terminating=True)
         self._engines.pop(key, None)
+        self._notes.pop(key, None)
         return ObservedDisaggregated()
 
     def keys(self) -> set[Key]:

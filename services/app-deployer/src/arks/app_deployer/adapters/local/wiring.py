@@ -31,6 +31,7 @@ def local_parts(settings: Settings, home: Home, environment: Mapping[str, str]) 
         metrics=metrics,
         environment=environment,
         profiles=profiles,
+        secrets=home.secrets,
         work=work.of,
     )
     apart = LocalWorkloads(
@@ -40,6 +41,7 @@ def local_parts(settings: Settings, home: Home, environment: Mapping[str, str]) 
         metrics=metrics,
         environment=environment,
         profiles=profiles,
+        secrets=home.secrets,
         runtimes=ApartRuntimes(profiles),
     )
 

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 import structlog
 
+from arks.app_deployer.adapters.local.environment import environment_of
 from arks.app_deployer.adapters.local.files import EngineDirectories, Launch
 from arks.app_deployer.adapters.local.process import start_ticks_of
 from arks.app_deployer.adapters.local.replica import LocalReplica, Probe, ReplicaDeps, Timings
@@ -22,10 +23,12 @@ from arks.app_deployer.domain.launch import loading, read_ahead
 from arks.app_deployer.domain.launch.local_commands import EngineParameters
 from arks.app_deployer.domain.launch.profile_set import NoLaunch, Profiles
 from arks.app_deployer.domain.workload import Change, Machine, ObservedWorkload, Refusal, Workload
+from arks.contracts.manifests import one_machine
 from arks.contracts.resources import ArksApplication, ArksApplicationSpec, InstanceState
 from arks.kit import machine
 from arks.kit.clock import Clock
 from arks.kit.errors import Unavailable
+from arks.kit.home import Secrets
 from arks.kit.key import Key
 from arks.kit.ports import free_port
 
@@ -70,6 +73,7 @@ class _Group:
     revision: str | None = None
     refusal: Refusal | None = None
     held_back: bool = False
+    note: str = ""
 
 
 class LocalWorkloads:
@@ -84,6 +88,7 @@ class LocalWorkloads:
         metrics: EngineMetrics,
         environment: Mapping[str, str],
         profiles: Profiles,
+        secrets: Secrets,
         runtimes: Runtimes | None = None,
         inspect_machine: Callable[[], Machine] | None = None,
         work: Callable[[Key], Mapping[str, float]] = lambda _: {},
@@ -95,6 +100,7 @@ class LocalWorkloads:
         self._metrics = metrics
         self._environment = {name: value for name, value in environment.items() if not name.startswith("ARKS_")}
         self._profiles = profiles
+        self._secrets = secrets
         self._programs = profiles.programs()
         self._runtimes = runtimes or LocalRuntimes(profiles)
         self._inspect_machine = inspect_machine or partial(this_machine, self._programs.values())
@@ -165,7 +171,7 @@ class LocalWorkloads:
             return ObservedWorkload()
         existing = [group.replicas[name] for name in sorted(group.replicas, key=_order)]
         replicas = tuple(replica.snapshot(group.revision) for replica in existing if not replica.removed.is_set())
-        return ObservedWorkload(replicas, group.refusal, self._requeue_seconds(group))
+        return ObservedWorkload(replicas, group.refusal, self._requeue_seconds(group), note=group.note)
 
     def observed(self) -> Iterator[tuple[Key, ObservedWorkload]]:
         return iter([(key, self.observe(key)) for key in list(self._groups)])
@@ -175,6 +181,7 @@ class LocalWorkloads:
         key = Key(application.namespace, application.name)
         group = self._group(key)
         group.workload = workload
+        group.note = one_machine.sentence_of(one_machine.without_effect(application))
         desired, group.refusal = await self._requirements(workload)
         if desired is not None:
             group.revision = self._revision(workload, desired)
@@ -254,10 +261,12 @@ class LocalWorkloads:
         spec = _spec(group)
         launch = self._describe(spec, group.revision or "", desired, replica)
         try:
-            await replica.start(launch, self._environment | _spec_environment(spec))
-        except Unavailable as error:
+            environment = await environment_of(spec.instance_spec, key.namespace, self._secrets)
+            await replica.start(launch, self._environment | environment)
+        except (Refused, Unavailable) as error:
             group.replicas.pop(name)
-            group.refusal = Refusal("EngineNotStarted", str(error))
+            unavailable = Refusal("EngineNotStarted", str(error))
+            group.refusal = error.refusal if isinstance(error, Refused) else unavailable
             return
         if known is not None:
             self._metrics.restarted(key)
@@ -350,11 +359,6 @@ def _spec(group: _Group) -> ArksApplicationSpec:
     if group.workload is None:
         raise RuntimeError("no workload has been applied")
     return group.workload.application.spec
-
-
-def _spec_environment(spec: ArksApplicationSpec) -> dict[str, str]:
-    """Environment of the spec, without `valueFrom`, which only Kubernetes can resolve."""
-    return {variable.name: variable.value for variable in spec.instance_spec.env if variable.value is not None}
 
 
 def _order(name: str) -> tuple[int, str]:
