@@ -107,3 +107,10 @@ def test_a_steady_engine_has_its_speed_whatever_the_beat(per_second: int, beat: 
     speeds = after(*readings)
     assert pytest.approx(per_second) == speeds.generation_tokens_per_second
     assert pytest.approx(per_second) == speeds.drain_rate_per_second
+
+
+def test_a_series_that_joins_with_a_history_of_its_own_is_no_work() -> None:
+    before = [(step * 0.2, busy(tokens=step * 200)) for step in range(50)]
+    joined = [(10.0 + step * 0.2, busy(tokens=5e5 + step * 200)) for step in range(50)]
+    speeds = [after(*before, *joined[:count]).generation_tokens_per_second for count in range(50)]
+    assert max(speed for speed in speeds if speed is not None) == pytest.approx(1000.0)

@@ -35,6 +35,8 @@ LEAST_FROZEN_REQUESTS = 2.0
 """Fewer requests in flight can stand still for seconds on a healthy engine."""
 LONGEST_REQUEST_SECONDS = 60.0
 """Engines that count work when a request ends are silent until then; after this time it is not counted any more."""
+MOST_TOKENS_PER_SECOND = 1e6
+"""No engine generates more."""
 FORGET_SECONDS = 600.0
 """After this much idle time, earlier measurements no longer count."""
 
@@ -163,6 +165,8 @@ def _count(known: Signals, reading: Reading, gap: float) -> tuple[Speed, Sample]
         _growth(last.tokens_total, reading.tokens_total),
         _growth(last.finished_total, reading.finished_total),
     )
+    if (tokens or 0.0) > MOST_TOKENS_PER_SECOND * gap:
+        return known.counted, nothing  # a part of the engine has joined its page with a history of its own
     if finished is None or not 0 < gap <= 2 * LONGEST_STEP_SECONDS:
         return known.counted, nothing
     running = ((last.running or 0.0) + (reading.running or 0.0)) / 2

@@ -54,6 +54,10 @@ class Formula:
     metric: Metric
     plus: tuple[Metric, ...] = ()
     minus: tuple[Metric, ...] = ()
+    needs: Metric | None = None
+    """A metric that has to be on the page too."""
+    most: Metric | None = None
+    """A metric that the value does not exceed, if it is on the page."""
     biggest: bool = False
     """Of several parts (data parallel engines) take the biggest, not the sum."""
 
@@ -73,11 +77,15 @@ class Engine:
     steps: Signal = ()
     hint: str = ""
     """What to do when the page has none of these."""
+    asleep: Metric | None = None
+    """Not 0 while the engine has put its weights away: it has no requests, and should get none."""
     shows_movement: bool = False
     """Whether something on its page moves while it computes, also during a long prompt."""
 
 
-_NO_SIGNALS = {"hint", "shows_movement"}
+_NO_SIGNALS = {"hint", "shows_movement", "asleep"}
+_COUNTS = {"running_requests", "waiting_requests"}
+"""Signals without which a reading is none. Another one that cannot be true is absent."""
 
 
 class EngineReader:
@@ -86,21 +94,29 @@ class EngineReader:
     def __init__(self, runtime: str, engine: Engine) -> None:
         self._runtime = runtime
         self._hint = engine.hint
+        self._asleep = engine.asleep
         self.shows_movement = engine.shows_movement
         self._signals: dict[str, Signal] = {
             field.name: getattr(engine, field.name) for field in fields(engine) if field.name not in _NO_SIGNALS
         }
-        self._page_reader = PageReader(_names(self._signals.values()))
+        counts = (engine.running_requests, engine.waiting_requests)
+        self._names_of_counts = [name.encode() for name in _names(counts)]
+        asleep = {engine.asleep.name} if engine.asleep is not None else set()
+        self._page_reader = PageReader(_names(self._signals.values()) | asleep)
 
     def read(self, page: bytes) -> Snapshot:
         samples = self._page_reader.samples(page)
+        if self._asleep is not None and any(_parts(self._asleep, samples.get(self._asleep.name, ()))):
+            return Snapshot(problem=f"the engine sleeps ({self._asleep.name})")
         values: dict[str, float | None] = {}
         for signal, formulas in self._signals.items():
             value, problem = _value(formulas, samples, _limit(signal))
-            if problem:
+            if problem and signal in _COUNTS:
                 return Snapshot(problem=problem)
             values[signal] = value
         if values["running_requests"] is None and values["waiting_requests"] is None:
+            if any(name in page for name in self._names_of_counts):
+                return Snapshot(problem="its metrics have no values yet: it has had no request")
             hint = f"; {self._hint}" if self._hint else ""
             return Snapshot(problem=f"the page ({len(page)} bytes) has no metric known of {self._runtime}{hint}")
         return Snapshot(problem="", **values)
@@ -114,14 +130,16 @@ def reader_of(runtime: str) -> EngineReader | None:
 def _limit(signal: str) -> float:
     if signal == "kv_cache_usage_ratio":
         return MOST_USAGE
-    return MOST_REQUESTS if signal in {"running_requests", "waiting_requests"} else math.inf
+    return MOST_REQUESTS if signal in _COUNTS else math.inf
 
 
 def _value(formulas: Signal, samples: Mapping[str, Sequence[Sample]], limit: float) -> tuple[float | None, str]:
     """The signal's value (None: absent) and what is wrong with it."""
     for formula in formulas:
-        if formula.metric.name in samples:
-            return _apply(formula, samples, limit)
+        if formula.metric.name in samples and (formula.needs is None or formula.needs.name in samples):
+            value, problem = _apply(formula, samples, limit)
+            if value is not None or problem:
+                return value, problem
     return None, ""
 
 
@@ -136,6 +154,8 @@ def _apply(formula: Formula, samples: Mapping[str, Sequence[Sample]], limit: flo
                 return None, f"{metric.name} is {'not a number' if wrong is None else wrong}"
             numbers = [number for number in parts if number is not None]
             value = (value or 0.0) + sign * (max(numbers) if formula.biggest else sum(numbers))
+    if value is not None and formula.most is not None and formula.most.name in samples:
+        value = min(value, math.fsum(part or 0.0 for part in _parts(formula.most, samples[formula.most.name])))
     if value is not None and value > limit:
         return None, f"{formula.metric.name} is {value:g}, which cannot be"
     if value is not None and limit == MOST_USAGE:
@@ -144,15 +164,19 @@ def _apply(formula: Formula, samples: Mapping[str, Sequence[Sample]], limit: flo
 
 
 def _parts(metric: Metric, samples: Sequence[Sample]) -> list[float | None]:
-    """One number for each part of the engine. A part with several samples counts with the biggest."""
-    if metric.keep is None and not metric.part:
-        return [sample.value for sample in samples]
+    """One number for each part of the engine. A part with several samples counts with the biggest.
+
+    Samples with equal labels are one part: Dynamo's worker prints its engine's page twice if PROMETHEUS_MULTIPROC_DIR
+    is set before it starts.
+    """
     parts: dict[object, float | None] = {}
-    for index, sample in enumerate(samples):
-        labels = sample.labels()
-        if metric.keep is not None and not metric.keep(labels):
-            continue
-        part = labels.get(metric.part, "") if metric.part else index
+    for sample in samples:
+        part: object = sample.raw_labels
+        if metric.keep is not None or metric.part:
+            labels = sample.labels()
+            if metric.keep is not None and not metric.keep(labels):
+                continue
+            part = labels.get(metric.part, "") if metric.part else part
         seen = parts.get(part, 0.0)
         if sample.value is None or math.isnan(sample.value) or sample.value < 0:
             parts[part] = sample.value
@@ -166,7 +190,7 @@ def _names(signals: Iterable[Signal]) -> set[str]:
         metric.name
         for formulas in signals
         for formula in formulas
-        for metric in (formula.metric, *formula.plus, *formula.minus)
+        for metric in (formula.metric, *formula.plus, *formula.minus, *filter(None, (formula.needs, formula.most)))
     }
 
 
@@ -178,8 +202,12 @@ def _one_of(*names: str, biggest: bool = False, keep: Callable[[Labels], bool] |
 
 
 def _ended_well(labels: Labels) -> bool:
-    """An engine that fails every request at once must not look fast."""
-    return labels.get("finished_reason") != "error"
+    """An engine that fails every request at once, or so slow that clients give up, must not look fast."""
+    return labels.get("finished_reason") not in {"error", "abort"}
+
+
+def _weights_away(labels: Labels) -> bool:
+    return labels.get("sleep_state") in {"weights_offloaded", "discard_all"}
 
 
 _VLLM = Engine(
@@ -191,6 +219,7 @@ _VLLM = Engine(
     generation_tokens=_one_of("vllm:generation_tokens_total"),
     finished_requests=_one_of("vllm:request_success_total", keep=_ended_well),
     steps=_one_of("vllm:iteration_tokens_total_count"),
+    asleep=Metric("vllm:engine_sleep_state", _weights_away),
     shows_movement=True,
 )
 
@@ -257,15 +286,20 @@ _DYNAMO = Engine(
         *_SGLANG.running_requests,
         *_one_of("trtllm_num_requests_running"),
         *_one_of("dynamo_component_inflight_requests", keep=_generate_endpoint),
+        # Of a request whose prefill runs elsewhere, two stages count at once, so the older metric comes first.
+        *(
+            Formula(Metric(f"dynamo_frontend_{name}_requests"), minus=(_QUEUED,), needs=_QUEUED)
+            for name in ("active", "inflight")
+        ),
         Formula(Metric("dynamo_frontend_active_requests"), minus=(_STAGES,)),
-        Formula(Metric("dynamo_frontend_inflight_requests"), minus=(_QUEUED,)),
+        Formula(Metric("dynamo_frontend_inflight_requests")),
     ),
     waiting_requests=(
         *_VLLM.waiting_requests,
         *_SGLANG.waiting_requests,
         *_one_of("trtllm_num_requests_waiting"),
-        Formula(_STAGES),
         Formula(_QUEUED),
+        Formula(_STAGES, most=Metric("dynamo_frontend_active_requests")),
     ),
     kv_cache_usage_ratio=(
         *_VLLM.kv_cache_usage_ratio,
@@ -281,20 +315,24 @@ _DYNAMO = Engine(
     prompt_tokens=(
         *_VLLM.prompt_tokens,
         *_SGLANG.prompt_tokens,
+        *_one_of("trtllm_prompt_tokens_total"),
         *_one_of("dynamo_frontend_input_sequence_tokens_sum"),
     ),
     generation_tokens=(
         *_VLLM.generation_tokens,
         *_SGLANG.generation_tokens,
+        *_one_of("trtllm_generation_tokens_total"),
         *_one_of("dynamo_frontend_output_tokens_total"),
     ),
     finished_requests=(
         *_VLLM.finished_requests,
         *_SGLANG.finished_requests,
+        *_one_of("trtllm_request_success_total", keep=_ended_well),
         # Of a worker the count of durations: its requests_total rises when a request comes.
         *_one_of("dynamo_component_request_duration_seconds_count", keep=_generate_endpoint),
         *_one_of("dynamo_frontend_requests_total", keep=_no_error),
     ),
+    asleep=_VLLM.asleep,
     hint="name the worker's system port (DYN_SYSTEM_PORT) or the frontend",
 )
 

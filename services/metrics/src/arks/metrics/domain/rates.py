@@ -4,14 +4,19 @@ Engines count tokens in jumps (llama.cpp and SGLang when a request ends), hence 
 counter that falls means that the engine started again: what was known of the one before does not hold.
 """
 
+import math
 from dataclasses import dataclass, replace
 
 from arks.metrics.domain.engines import Snapshot
 
+_LEAST_GAP_SECONDS = 0.1
+"""Readings that are closer count as this far apart."""
 _LEAST_SECONDS = 1.0
 """A rate over less time than this is not meaningful."""
 _POINTS = 10
 """Points kept a window: enough to move it smoothly."""
+MOST_PER_SECOND = {"generation_tokens": 1e6, "finished_requests": 1e5}
+"""More at a time is not work but a series that joins the page with a history of its own."""
 _COUNTERS = ("prompt_tokens", "generation_tokens", "finished_requests")
 
 
@@ -57,7 +62,7 @@ class Rates:
 def observe(history: History, snapshot: Snapshot, now: float, windows: Windows) -> History:
     """The history with one more reading. `now` is monotonic; a reading with a problem must not come here."""
     point = Point(now, snapshot)
-    if history.last is None or now <= history.last.at or _fell(history.last.snapshot, snapshot):
+    if history.last is None or now <= history.last.at or _is_another(history.last, point):
         return History(last=point, points=(point,))
     return History(
         last=point,
@@ -77,10 +82,13 @@ def rates(history: History) -> Rates:
     )
 
 
-def _fell(before: Snapshot, after: Snapshot) -> bool:
+def _is_another(before: Point, after: Point) -> bool:
+    """Return whether a counter fell, as after a restart, or grew by more than an engine can do."""
     for name in _COUNTERS:
-        old, new = getattr(before, name), getattr(after, name)
-        if old is not None and new is not None and new < old:
+        old, new = getattr(before.snapshot, name), getattr(after.snapshot, name)
+        if old is None or new is None:
+            continue
+        if new < old or new - old > MOST_PER_SECOND.get(name, math.inf) * max(after.at - before.at, _LEAST_GAP_SECONDS):
             return True
     return False
 
