@@ -48,6 +48,24 @@ def test_every_link_and_every_file_of_the_repository_exists(page: Path) -> None:
     assert set() == links | {file for file in files if not ((ROOT / file).exists() or (page.parent / file).exists())}
 
 
+MAKE = re.compile(r"(?:^|`)make ([a-z][a-z-]*)\b", re.MULTILINE)
+TARGETS = set(re.findall(r"^([a-z][a-z-]*):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+EVERY_PAGE = [*PAGES, *sorted(ROOT.glob("services/*/README.md")), *sorted(ROOT.glob("deploy/*/README.md"))]
+
+
+@pytest.mark.parametrize("page", EVERY_PAGE, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_target_of_make_exists(page: Path) -> None:
+    assert set() == _named(MAKE, page) - TARGETS
+
+
+def test_files_that_commands_of_the_pages_name_exist() -> None:
+    named = re.findall(
+        r"^(?:kubectl|helm) .*?\s((?:deploy|charts)/[\w./-]+)", (ROOT / "docs/kubernetes.md").read_text(), re.MULTILINE
+    )
+    assert {"deploy/examples/quickstart.yaml", "charts/arks", "charts/arks-crds"} == set(named)
+    assert [] == [path for path in named if not (ROOT / path).exists()]
+
+
 def test_the_picture_of_the_readme_fits_a_terminal() -> None:
     picture = (ROOT / "README.md").read_text().split("```")[1]
     assert max(len(line) for line in picture.splitlines()) <= MOST_COLUMNS

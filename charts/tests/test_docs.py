@@ -1,6 +1,7 @@
 """The values and images in the pages for operators are those of the chart."""
 
 import re
+import runpy
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,8 @@ import yaml
 from arks.app_deployer.adapters.profiles import read_profiles
 from arks.kit.testing.helm import helm
 
-DOCS = Path(__file__).parents[2] / "docs"
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
 PAGE = (DOCS / "operations.md").read_text()
 EXAMPLES = re.findall(r"^```yaml\n(.*?)^```$", (DOCS / "kubernetes.md").read_text() + PAGE, re.DOTALL | re.MULTILINE)
 
@@ -38,3 +40,25 @@ def test_helm_shows_how_to_install_and_the_values(chart: str) -> None:
     shown = helm("show", "readme", str(Path(__file__).parents[1] / chart))
     assert "helm install arks-crds" in shown
     assert "| value | default | meaning |" in shown
+
+
+def test_the_page_pushes_every_image_that_its_installation_asks_for(
+    render: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = (DOCS / "kubernetes.md").read_text()
+    (pushed_to,) = re.findall(r"^make push REGISTRY=(\S+)$", page, re.MULTILINE)
+    (repository,) = re.findall(r"^helm install arks charts/arks .*--set image\.repository=(\S+)", page, re.MULTILINE)
+    assert pushed_to == repository
+    images = ROOT / "deploy/images"
+    monkeypatch.syspath_prepend(str(images))
+    build = runpy.run_path(str(images / "build.py"))
+    names = {*build["SERVICES"], *build["ARK_SOURCES"], build["ENGINE_OF_LLAMA"]}
+    found = render({"image": {"repository": repository}})
+    used = {word for _, container in found.containers() for word in (container["image"], *values_of(container))}
+    own = {image for image in used if image.startswith(f"{repository}/")}
+    assert {f"{repository}/{name}:{build['chart_version']()}" for name in names} >= own
+    assert {"metrics", "llamacpp"} <= {image.removeprefix(f"{repository}/").partition(":")[0] for image in own}
+
+
+def values_of(container: dict[str, Any]) -> list[str]:
+    return [str(entry.get("value", "")) for entry in container.get("env", [])]

@@ -11,8 +11,11 @@ import typer.main
 from typer._click.exceptions import MissingParameter
 
 from arks.local.cli.commands import whole_app
+from arks.local.files.paths import Paths
 from arks.local.manifests import parse_manifests
+from arks.local.plan import ports
 from arks.local.render.bring_up import USEFUL_MODEL
+from arks.token_quota.service.keyring import SECRET_READS_PER_SECOND, SECRET_SECONDS
 
 ROOT = Path(__file__).parents[3]
 WITH_COMMANDS = ("docs/kubernetes.md", "docs/operations.md")
@@ -115,3 +118,30 @@ def test_one_page_has_the_installation_from_images_to_a_first_answer() -> None:
     )
     positions = [page.index(step) for step in steps]
     assert sorted(positions) == positions
+
+
+def test_the_table_of_files_has_every_file_of_the_home() -> None:
+    table = (ROOT / "deploy/local/README.md").read_text().partition("## Files")[2].partition("## ")[0]
+    home = Path("/home")
+    found = {
+        name: value
+        for name, attribute in vars(Paths).items()
+        if isinstance(attribute, property) and isinstance(value := getattr(Paths(home), name), Path)
+    }
+    short = {name: str(path.relative_to(home)) for name, path in found.items() if path.is_relative_to(home)}
+    assert len(short) > 15
+    assert {} == {name: path for name, path in short.items() if path not in table}
+
+
+def test_the_ports_of_services_are_those_of_the_page() -> None:
+    page = (ROOT / "deploy/local/README.md").read_text()
+    assert f"between {ports.CHOICE[0]} and {ports.CHOICE[-1]}" in page
+
+
+def test_the_pages_have_the_number_of_secrets_that_are_read_at_once() -> None:
+    at_once, seconds = int(SECRET_SECONDS * SECRET_READS_PER_SECOND), f"{SECRET_SECONDS:g} s"
+    pages = {
+        "services/token-quota/README.md": f"a Secret within {seconds} (later with more than {at_once} Secrets)",
+        "docs/operations.md": f"every {seconds} with up to {at_once} such tokens",
+    }
+    assert [] == [page for page, text in pages.items() if text not in (ROOT / page).read_text()]

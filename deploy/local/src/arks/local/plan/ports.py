@@ -8,7 +8,7 @@ from arks.kit.ports import free_port
 from arks.kit.proc import listeners, name_of
 from arks.local.plan.addresses import HOST
 
-_CHOICE = range(20_000, 32_000)
+CHOICE = range(20_000, 32_000)
 """Below the ephemeral range of Linux (from 32768), so that no outgoing connection takes a port first."""
 
 
@@ -34,7 +34,7 @@ def choose(names: tuple[str, ...], kept: Mapping[str, int]) -> dict[str, int]:
         if before is not None and before not in chosen.values() and is_free(before):
             chosen[name] = before
         else:
-            chosen[name] = free_port(_CHOICE, {*chosen.values(), *kept.values()})
+            chosen[name] = free_port(CHOICE, {*chosen.values(), *kept.values()})
     return chosen
 
 
