@@ -174,7 +174,8 @@ def test_a_secret_is_stored_in_a_file_and_listed_without_values(arks: ArksHarnes
 def test_top_explain_events_usage_and_logs_show_the_demo(arks: ArksHarness) -> None:
     replicas = until(lambda: arks.json("top")["replicas"], lambda found: found[0]["running"] is not None)
     assert [("smollm2-0", "Ready")] == [(replica["replica"], replica["state"]) for replica in replicas]
-    assert "smollm2-0" in arks.arks("explain", "smollm2")
+    explained = arks.arks("explain", "smollm2")
+    assert ("smollm2-0" in explained, "Recent changes" in explained) == (True, True)
     assert "model.ready" in arks.arks("events", "--kind", "model")
     first = json.loads(arks.arks("events", "-o", "json").splitlines()[0])
     assert ("1.0", True) == (first["specversion"], first["type"].startswith("ai.arks."))
@@ -194,6 +195,9 @@ def test_run_serves_a_file_and_lets_the_demo_key_use_it(arks: ArksHarness) -> No
     assert "arksapplication/mine ready" in arks.arks("wait", "app/mine")
     listed = until(lambda: arks.arks("requests"), lambda text: "mine" in text)
     assert "demo" in listed
+    request = json.loads(arks.arks("requests", "-m", "mine", "-o", "json").splitlines()[0])
+    assert "Replica: mine-0 (127.0.0.1:" in arks.arks("explain", "mine", "--request", request["id"])
+    assert "no request nope of mine" in arks.arks("explain", "mine", "--request", "nope", check=False)
     arks.arks("delete", "app/mine", "model/mine", "endpoint/mine")
 
 

@@ -1,6 +1,8 @@
 """The output of commands, compared with golden files; REWRITE_GOLDEN=1 rewrites them."""
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,20 @@ from arks.events.v1.load_pb2 import LoadReport, ReplicaLoad
 from arks.kit.testing.golden import assert_golden
 from arks.local.files.paths import Paths
 from arks.local.files.state import Phase, Service, ServiceState, State
-from arks.local.render import describe, events, explain, kinds, plain, resources, status, top, usage
+from arks.local.render import (
+    decisions,
+    describe,
+    events,
+    explain,
+    kinds,
+    plain,
+    requests,
+    resources,
+    status,
+    top,
+    usage,
+)
+from arks.local.render.table import UNLIMITED
 from arks.local.render.yaml_text import to_yaml
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -66,7 +81,7 @@ APPLICATION = resource(
 ENDPOINT = resource(
     ArksEndpoint,
     "qwen-7b",
-    spec={"defaultWeight": 5},
+    spec={"defaultWeight": 5, "affinity": {"header": "session-id"}},
     status={
         "signalSource": "engine",
         "conditions": [condition("Ready", "True", "Ready", "")],
@@ -86,6 +101,33 @@ EVENT = events.Event(
     "app-qwen-1 ended with status 1: out of memory",
     {"kind": "ArksApplication"},
 )
+
+
+def decision(at: str, share: float) -> dict[str, object]:
+    """Return a decision as endpoint-router explains it: two groups, and a replica that drains."""
+    return {
+        "decidedAt": at,
+        "message": "requests go to app-qwen",
+        "groups": [{"group": "app-qwen", "share": share}, {"group": "app-qwen/2", "share": 1 - share}],
+        "candidates": [
+            {"replica": "app-qwen-0", "address": "127.0.0.1:21001", "weight": 75, "reason": "3 running, 0.4 s ago"},
+            {"replica": "app-qwen-1", "address": "127.0.0.1:21002", "weight": 25, "reason": "1 running, 0.4 s ago"},
+            {"replica": "app-qwen-2", "address": "127.0.0.1:21003", "weight": 0, "reason": "draining"},
+        ],
+    }
+
+
+CHANGES = [decision("2026-03-01T11:59:50.000+00:00", 0.6), decision("2026-03-01T11:50:00.000+00:00", 0.75)]
+DECIDED = {"newest": CHANGES[0], "changes": CHANGES}
+
+
+def request() -> requests.Request:
+    """Return a request that began after the first decision and before the second."""
+    return requests.Request(
+        *("0198f3c2-77a1-7c1e-8f07-3f1c5a0d9b11", NOW - timedelta(minutes=5), "default", "ada", "qwen-7b", 200),
+        *(120, 81, 250, 2250, "127.0.0.1:21002", "engine"),
+        attempts=2,
+    )
 
 
 def replica(name: str, state: ReplicaState) -> Replica:
@@ -168,8 +210,13 @@ CASES: dict[str, Callable[[], str]] = {
     ),
     "events-json": lambda: events.to_json_line(EVENT),
     "events-yaml": lambda: events.to_yaml_document(EVENT) + events.to_yaml_document(EVENT),
-    "explain": lambda: explain.as_text(ENDPOINT, rows(), NOW),
-    "explain-nothing-ready": lambda: explain.as_text(resource(ArksEndpoint, "qwen-7b", spec={}), [], NOW),
+    "explain": lambda: explain.as_text(ENDPOINT, rows(), NOW, DECIDED),
+    "explain-nothing-ready": lambda: explain.as_text(
+        resource(ArksEndpoint, "qwen-7b", spec={}), [], NOW, {"newest": None, "changes": []}
+    ),
+    "explain-request": lambda: decisions.request_text(request(), CHANGES),
+    "explain-old-request": lambda: decisions.request_text(replace(request(), replica=""), []),
+    "requests": lambda: "".join(requests.header(width) + requests.line(request(), width) for width in (80, UNLIMITED)),
     "status": lambda: status.as_text(status_view(), NOW.timestamp(), services=True),
     "status-json": lambda: plain.to_json(status.as_data(status_view())),
     "top": lambda: top.as_text(rows()),
@@ -179,6 +226,15 @@ CASES: dict[str, Callable[[], str]] = {
     "usage-csv": lambda: usage.as_csv(usage_data()["items"], GROUPS),
     "usage-nothing": lambda: usage.as_text({"items": [], "total": sums(0, 0, 0)}, GROUPS, ("2026-01-01", "2026-01-31")),
 }
+
+
+@pytest.fixture(autouse=True)
+def _in_utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -41,6 +41,22 @@ def tokens(text: str) -> tuple[UsageSource, int, int]:
     return SOURCES[record.source], record.prompt_tokens, record.completion_tokens
 
 
+@pytest.mark.parametrize(
+    ("column", "flags", "retries"),
+    [
+        ("-,1", "-", 0),
+        ("-,0", "-", 0),
+        ("-,3", "-", 2),
+        ("UC,URX,4", "UC,URX", 3),
+        ("-", "-", 0),
+        ("UC,URX", "UC,URX", 0),
+    ],
+)
+def test_attempts_follow_the_flags_but_for_an_older_gateway(column: str, flags: str, retries: int) -> None:
+    record = read(line(flags=column))
+    assert (flags, retries) == (record.response_flags, record.retries)
+
+
 def test_a_line_is_read_into_a_record() -> None:
     assert (
         "team",

@@ -228,6 +228,8 @@ async def test_a_request_is_retried_after_a_503_of_a_replica(gateways: Gateways)
     gateway.engines[0].script = answer(b'{"error":{"message":"Loading model"}}', 503)
     answers = await asyncio.gather(*(gateway.post(BODY) for _ in range(20)))
     assert {200} == {answer.status_code for answer in answers}
+    sent = sum(len(engine.requests) for engine in gateway.engines)
+    assert sent == sum(int(line["attempts"]) for line in await gateway.usage(20))
 
 
 async def test_an_error_of_the_engine_is_not_retried(gateways: Gateways) -> None:

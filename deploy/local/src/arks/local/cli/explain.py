@@ -1,4 +1,4 @@
-"""`arks explain`: the reasons for an endpoint's weights."""
+"""`arks explain`: the reasons for an endpoint's weights, and for the way of one request."""
 
 import asyncio
 from datetime import UTC, datetime
@@ -7,32 +7,66 @@ from typing import Annotated, Any
 import typer
 
 from arks.local.cli.connection import on_bus
+from arks.local.cli.failure import Failure, fail
 from arks.local.cli.home import Home
 from arks.local.cli.options import NO_HOME, NO_NAMESPACE, HomeOption, NamespaceOption
 from arks.local.cli.output import print_text
 from arks.local.cli.reading import read
 from arks.local.cli.replica_rows import replica_rows, wait_for_load
+from arks.local.cli.router_query import explanation
 from arks.local.cli.targets import select
+from arks.local.cli.times import parse_since
 from arks.local.render.kinds import ENDPOINT
 
 
 def explain(
     endpoint: Annotated[str, typer.Argument(metavar="ENDPOINT", help="Name of an ArksEndpoint.")],
+    request: Annotated[
+        str | None, typer.Option("--request", metavar="ID", help="Explain where this request went (`x-request-id`).")
+    ] = None,
+    since: Annotated[str, typer.Option("--since", help="Look for the request from here on: 15m, 2h, a date.")] = "1h",
     namespace: NamespaceOption = NO_NAMESPACE,
     home: HomeOption = NO_HOME,
 ) -> None:
-    """Show the weights of an endpoint's replicas, with reasons.
+    """Show the weights of an endpoint's replicas with reasons, and the last changes; or the way of one request.
 
     \b
     arks explain smollm2
+    arks explain smollm2 --request 0198f3c2-77a1-7c1e-8f07-3f1c5a0d9b11
     """
-    found = select(ENDPOINT, read(home, [ENDPOINT])[ENDPOINT], [endpoint.rpartition("/")[2]], namespace)
-    asyncio.run(_explain(home, found[0], namespace))
+    (found,) = select(ENDPOINT, read(home, [ENDPOINT])[ENDPOINT], [endpoint.rpartition("/")[2]], namespace)[:1]
+    metadata = found["metadata"]
+    try:
+        decisions = explanation(home, metadata["namespace"], metadata["name"])
+    except Failure as failure:  # statuses and requests have the rest
+        typer.echo(f"without recent changes: {failure}", err=True)
+        decisions = {"changes": []}
+    if request is None:
+        asyncio.run(_explain(home, found, decisions, namespace))
+    else:
+        asyncio.run(_explain_request(home, metadata, decisions, request, parse_since(since, datetime.now(UTC))))
 
 
-async def _explain(home: Home, endpoint: dict[str, Any], namespace: str) -> None:
+async def _explain(home: Home, endpoint: dict[str, Any], decisions: dict[str, Any], namespace: str) -> None:
     from arks.local.render.explain import as_text
 
     async with on_bus(home) as bus, replica_rows(bus, namespace) as rows:
         await wait_for_load(rows)
-        print_text(as_text(endpoint, rows(), datetime.now(UTC)))
+        print_text(as_text(endpoint, rows(), datetime.now(UTC), decisions))
+
+
+async def _explain_request(
+    home: Home, metadata: dict[str, Any], decisions: dict[str, Any], request: str, since: datetime
+) -> None:
+    """Raises Failure."""
+    from arks.local.render.decisions import request_text
+
+    async with on_bus(home) as bus:
+        async for found in bus.requests(metadata["namespace"], since):
+            if (found.id, found.endpoint) == (request, metadata["name"]):
+                print_text(request_text(found, decisions["changes"]))
+                return
+    fail(
+        f"no request {request} of {metadata['name']} has ended since {since:%Y-%m-%d %H:%M} UTC",
+        "ids are in `arks requests -o json`, and in the header x-request-id of answers",
+    )

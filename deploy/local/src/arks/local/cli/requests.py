@@ -16,7 +16,7 @@ from arks.local.cli.options import (
     Output,
     OutputOption,
 )
-from arks.local.cli.output import print_text
+from arks.local.cli.output import print_text, terminal_width
 from arks.local.cli.times import parse_since
 
 
@@ -33,7 +33,9 @@ def requests(
 ) -> None:
     """List requests that were admitted and have ended: model, key, status, tokens and durations.
 
-    FIRST is the time to the first byte of the answer. Requests without a valid key are not listed.
+    FIRST is the time to the first byte of the answer. Terminals of 140 columns, pipes and `-o` show tokens per second,
+    attempts and the replica too; `arks explain ENDPOINT --request ID` has the reasons. Requests
+    without a valid key are not listed.
 
     \b
     arks requests
@@ -57,7 +59,7 @@ def requests(
                 if output is not None:
                     print_text(_as(request, output))
                 else:
-                    print_text((header() if count == 0 else "") + line(request))
+                    print_text((header(width) if count == 0 else "") + line(request, width))
                 count += 1
         return count
 
@@ -66,6 +68,7 @@ def requests(
 
         return to_json_line(request) if output == Output.JSON else f"---\n{to_yaml(request.as_data())}"
 
+    width = terminal_width()
     start = parse_since(since, datetime.now(UTC))
     count = asyncio.run(show(start, None if all_namespaces else namespace))
     if count == 0 and output is None:

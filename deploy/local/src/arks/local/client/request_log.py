@@ -48,5 +48,6 @@ def _request(record: UsageRecord, namespace: str) -> Request:
         first_byte_milliseconds=record.first_byte_milliseconds,
         duration_milliseconds=record.duration_milliseconds,
         replica=record.replica,
+        attempts=record.retries + 1 if record.replica else 0,
         source=UsageSource.Name(record.source).removeprefix("USAGE_SOURCE_").lower(),
     )

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from arks.local.render import decisions
 from arks.local.render.plain import Object, parse_time
 from arks.local.render.quantities import age, number
 from arks.local.render.table import shorten, table
@@ -16,21 +17,30 @@ _SOURCES = {
 }
 
 
-def as_text(endpoint: Object, rows: Sequence[Row], now: datetime) -> str:
-    """`rows`: replicas of all applications; the endpoint's own are found through its status."""
+def as_text(endpoint: Object, rows: Sequence[Row], now: datetime, decided: Mapping[str, Any]) -> str:
+    """`rows`: replicas of all applications; the endpoint's own are found through its status. `decided`: the router's
+    newest decision and its changes.
+    """
     metadata, status = endpoint["metadata"], endpoint.get("status") or {}
     source = str(status.get("signalSource") or "")
     lines = [
         f"Endpoint {metadata['namespace']}/{metadata['name']}",
         f"Default weight of an application: {endpoint.get('spec', {}).get('defaultWeight', 1)}",
         f"Weights: {_SOURCES.get(source, source) or 'none yet'}",
+        *decisions.affinity(endpoint.get("spec", {})),
         *_conditions(status.get("conditions", []), now),
         "",
     ]
     weights = status.get("weights", [])
+    newest = decided.get("newest")
+    after = [
+        *(decisions.excluded(newest) if newest is not None else []),
+        *decisions.changes(decided.get("changes", []), now),
+    ]
     if not weights:
-        return "\n".join([*lines, "No replica gets traffic: clients get 503.", ""])
-    return "\n".join([*lines, _weights(weights, _by_replica(rows, metadata["namespace"]))])
+        return "\n".join([*lines, "No replica gets traffic: clients get 503.", *after, ""])
+    text = "\n".join([*lines, _weights(weights, _by_replica(rows, metadata["namespace"]))])
+    return "\n".join([text, *after, ""]) if after else text
 
 
 def _by_replica(rows: Sequence[Row], namespace: str) -> Mapping[tuple[str, str], Row]:

@@ -9,6 +9,9 @@ from typing import Any
 from arks.local.render.table import shorten
 
 _FORMAT = "{:<8}  {:<22}  {:<14}  {:>6}  {:>7}  {:>7}  {:>7}  {:>8}"
+_WIDE = "  {:>6}  {:>5}  {}"
+_WIDE_COLUMNS = 140
+"""Of a terminal on which the answer's speed and the replica fit as well."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,13 +30,25 @@ class Request:
     """0 if there was no answer."""
     duration_milliseconds: int
     replica: str
+    """host:port of the last attempt; empty if no replica got the request."""
     source: str
     """Where the numbers of tokens are from."""
+    attempts: int = 1
+    """How often it was sent to a replica."""
+
+    @property
+    def tokens_per_second(self) -> float | None:
+        """Of the answer after its first byte; None for less than two tokens or without a time."""
+        milliseconds = self.duration_milliseconds - self.first_byte_milliseconds
+        if self.completion_tokens < 2 or not self.first_byte_milliseconds or milliseconds <= 0:
+            return None
+        return round(1000 * (self.completion_tokens - 1) / milliseconds, 1)
 
     def as_data(self) -> Mapping[str, Any]:
         """Plain data with names as in the other outputs."""
         data = asdict(self)
         data["started_at"] = self.started_at.astimezone(UTC).isoformat()
+        data["tokens_per_second"] = self.tokens_per_second
         return {_camel(name): value for name, value in data.items()}
 
 
@@ -42,11 +57,14 @@ def _camel(name: str) -> str:
     return first + "".join(word.capitalize() for word in others)
 
 
-def header() -> str:
-    return _FORMAT.format("TIME", "MODEL", "TOKEN", "STATUS", "IN", "OUT", "FIRST", "DURATION") + "\n"
+def header(width: int) -> str:
+    """`width`: of the terminal, in columns."""
+    more = _WIDE.format("TOK/S", "TRIES", "REPLICA") if width >= _WIDE_COLUMNS else ""
+    return _FORMAT.format("TIME", "MODEL", "TOKEN", "STATUS", "IN", "OUT", "FIRST", "DURATION") + more + "\n"
 
 
-def line(request: Request) -> str:
+def line(request: Request, width: int) -> str:
+    """`width`: as for the header."""
     first = _seconds(request.first_byte_milliseconds) if request.first_byte_milliseconds else "-"
     return (
         _FORMAT.format(
@@ -59,8 +77,14 @@ def line(request: Request) -> str:
             first,
             _seconds(request.duration_milliseconds),
         )
+        + (_more(request) if width >= _WIDE_COLUMNS else "")
         + "\n"
     )
+
+
+def _more(request: Request) -> str:
+    speed = "-" if request.tokens_per_second is None else f"{request.tokens_per_second:.0f}"
+    return _WIDE.format(speed, request.attempts, request.replica or "-")
 
 
 def _seconds(milliseconds: int) -> str:

@@ -25,21 +25,21 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1a\x61rks/events/v1/usage.proto\x12\x0e\x61rks.events.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x97\x04\n\x0bUsageRecord\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x11\n\tnamespace\x18\x02 \x01(\t\x12\r\n\x05token\x18\x03 \x01(\t\x12\x10\n\x08\x65ndpoint\x18\x04 \x01(\t\x12\x11\n\toperation\x18\x05 \x01(\t\x12.\n\nstarted_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1d\n\x15\x64uration_milliseconds\x18\x07 \x01(\x03\x12\x1f\n\x17\x66irst_byte_milliseconds\x18\x08 \x01(\x03\x12\x13\n\x0bstatus_code\x18\t \x01(\r\x12\x16\n\x0eresponse_flags\x18\n \x01(\t\x12\x15\n\rprompt_tokens\x18\x0b \x01(\x03\x12\x19\n\x11\x63ompletion_tokens\x18\x0c \x01(\x03\x12+\n\x06source\x18\r \x01(\x0e\x32\x1b.arks.events.v1.UsageSource\x12\x0e\n\x06stream\x18\x0e \x01(\x08\x12\x0f\n\x07replica\x18\x0f \x01(\t\x12\x1e\n\x16reserved_prompt_tokens\x18\x10 \x01(\x03\x12\"\n\x1areserved_completion_tokens\x18\x11 \x01(\x03\x12\r\n\x05lease\x18\x12 \x01(\t\x12\x1f\n\x17started_at_milliseconds\x18\x13 \x01(\x03\x12\x1c\n\x14was_reported_started\x18\x14 \x01(\x08\"\xcc\x01\n\x0eStartedRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\r\n\x05token\x18\x02 \x01(\t\x12\x10\n\x08\x65ndpoint\x18\x03 \x01(\t\x12\x11\n\toperation\x18\x04 \x01(\t\x12\r\n\x05lease\x18\x05 \x01(\t\x12\x1f\n\x17started_at_milliseconds\x18\x06 \x01(\x03\x12\x1e\n\x16reserved_prompt_tokens\x18\x07 \x01(\x03\x12\"\n\x1areserved_completion_tokens\x18\x08 \x01(\x03\"u\n\x0b\x43losedLease\x12\r\n\x05lease\x18\x01 \x01(\t\x12\x17\n\x0funused_requests\x18\x02 \x01(\x03\x12\x1c\n\x14unused_prompt_tokens\x18\x03 \x01(\x03\x12 \n\x18unused_completion_tokens\x18\x04 \x01(\x03\"\xf4\x01\n\nUsageBatch\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0f\n\x07gateway\x18\x02 \x01(\t\x12\x11\n\tnamespace\x18\x03 \x01(\t\x12#\n\x1b\x63omplete_until_milliseconds\x18\x04 \x01(\x03\x12,\n\x07records\x18\x05 \x03(\x0b\x32\x1b.arks.events.v1.UsageRecord\x12/\n\x07started\x18\x06 \x03(\x0b\x32\x1e.arks.events.v1.StartedRequest\x12\x32\n\rclosed_leases\x18\x07 \x03(\x0b\x32\x1b.arks.events.v1.ClosedLease*\x95\x01\n\x0bUsageSource\x12\x1c\n\x18USAGE_SOURCE_UNSPECIFIED\x10\x00\x12\x17\n\x13USAGE_SOURCE_ENGINE\x10\x01\x12\x1a\n\x16USAGE_SOURCE_DELIVERED\x10\x02\x12\x1c\n\x18USAGE_SOURCE_RESERVATION\x10\x03\x12\x15\n\x11USAGE_SOURCE_NONE\x10\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1a\x61rks/events/v1/usage.proto\x12\x0e\x61rks.events.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa8\x04\n\x0bUsageRecord\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x11\n\tnamespace\x18\x02 \x01(\t\x12\r\n\x05token\x18\x03 \x01(\t\x12\x10\n\x08\x65ndpoint\x18\x04 \x01(\t\x12\x11\n\toperation\x18\x05 \x01(\t\x12.\n\nstarted_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1d\n\x15\x64uration_milliseconds\x18\x07 \x01(\x03\x12\x1f\n\x17\x66irst_byte_milliseconds\x18\x08 \x01(\x03\x12\x13\n\x0bstatus_code\x18\t \x01(\r\x12\x16\n\x0eresponse_flags\x18\n \x01(\t\x12\x15\n\rprompt_tokens\x18\x0b \x01(\x03\x12\x19\n\x11\x63ompletion_tokens\x18\x0c \x01(\x03\x12+\n\x06source\x18\r \x01(\x0e\x32\x1b.arks.events.v1.UsageSource\x12\x0e\n\x06stream\x18\x0e \x01(\x08\x12\x0f\n\x07replica\x18\x0f \x01(\t\x12\x1e\n\x16reserved_prompt_tokens\x18\x10 \x01(\x03\x12\"\n\x1areserved_completion_tokens\x18\x11 \x01(\x03\x12\r\n\x05lease\x18\x12 \x01(\t\x12\x1f\n\x17started_at_milliseconds\x18\x13 \x01(\x03\x12\x1c\n\x14was_reported_started\x18\x14 \x01(\x08\x12\x0f\n\x07retries\x18\x15 \x01(\r\"\xcc\x01\n\x0eStartedRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\r\n\x05token\x18\x02 \x01(\t\x12\x10\n\x08\x65ndpoint\x18\x03 \x01(\t\x12\x11\n\toperation\x18\x04 \x01(\t\x12\r\n\x05lease\x18\x05 \x01(\t\x12\x1f\n\x17started_at_milliseconds\x18\x06 \x01(\x03\x12\x1e\n\x16reserved_prompt_tokens\x18\x07 \x01(\x03\x12\"\n\x1areserved_completion_tokens\x18\x08 \x01(\x03\"u\n\x0b\x43losedLease\x12\r\n\x05lease\x18\x01 \x01(\t\x12\x17\n\x0funused_requests\x18\x02 \x01(\x03\x12\x1c\n\x14unused_prompt_tokens\x18\x03 \x01(\x03\x12 \n\x18unused_completion_tokens\x18\x04 \x01(\x03\"\xf4\x01\n\nUsageBatch\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0f\n\x07gateway\x18\x02 \x01(\t\x12\x11\n\tnamespace\x18\x03 \x01(\t\x12#\n\x1b\x63omplete_until_milliseconds\x18\x04 \x01(\x03\x12,\n\x07records\x18\x05 \x03(\x0b\x32\x1b.arks.events.v1.UsageRecord\x12/\n\x07started\x18\x06 \x03(\x0b\x32\x1e.arks.events.v1.StartedRequest\x12\x32\n\rclosed_leases\x18\x07 \x03(\x0b\x32\x1b.arks.events.v1.ClosedLease*\x95\x01\n\x0bUsageSource\x12\x1c\n\x18USAGE_SOURCE_UNSPECIFIED\x10\x00\x12\x17\n\x13USAGE_SOURCE_ENGINE\x10\x01\x12\x1a\n\x16USAGE_SOURCE_DELIVERED\x10\x02\x12\x1c\n\x18USAGE_SOURCE_RESERVATION\x10\x03\x12\x15\n\x11USAGE_SOURCE_NONE\x10\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'arks.events.v1.usage_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_USAGESOURCE']._serialized_start=1191
-  _globals['_USAGESOURCE']._serialized_end=1340
+  _globals['_USAGESOURCE']._serialized_start=1208
+  _globals['_USAGESOURCE']._serialized_end=1357
   _globals['_USAGERECORD']._serialized_start=80
-  _globals['_USAGERECORD']._serialized_end=615
-  _globals['_STARTEDREQUEST']._serialized_start=618
-  _globals['_STARTEDREQUEST']._serialized_end=822
-  _globals['_CLOSEDLEASE']._serialized_start=824
-  _globals['_CLOSEDLEASE']._serialized_end=941
-  _globals['_USAGEBATCH']._serialized_start=944
-  _globals['_USAGEBATCH']._serialized_end=1188
+  _globals['_USAGERECORD']._serialized_end=632
+  _globals['_STARTEDREQUEST']._serialized_start=635
+  _globals['_STARTEDREQUEST']._serialized_end=839
+  _globals['_CLOSEDLEASE']._serialized_start=841
+  _globals['_CLOSEDLEASE']._serialized_end=958
+  _globals['_USAGEBATCH']._serialized_start=961
+  _globals['_USAGEBATCH']._serialized_end=1205
 # @@protoc_insertion_point(module_scope)

@@ -24,7 +24,7 @@ USAGE_SOURCE_RESERVATION: UsageSource
 USAGE_SOURCE_NONE: UsageSource
 
 class UsageRecord(_message.Message):
-    __slots__ = ("request_id", "namespace", "token", "endpoint", "operation", "started_at", "duration_milliseconds", "first_byte_milliseconds", "status_code", "response_flags", "prompt_tokens", "completion_tokens", "source", "stream", "replica", "reserved_prompt_tokens", "reserved_completion_tokens", "lease", "started_at_milliseconds", "was_reported_started")
+    __slots__ = ("request_id", "namespace", "token", "endpoint", "operation", "started_at", "duration_milliseconds", "first_byte_milliseconds", "status_code", "response_flags", "prompt_tokens", "completion_tokens", "source", "stream", "replica", "reserved_prompt_tokens", "reserved_completion_tokens", "lease", "started_at_milliseconds", "was_reported_started", "retries")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     NAMESPACE_FIELD_NUMBER: _ClassVar[int]
     TOKEN_FIELD_NUMBER: _ClassVar[int]
@@ -45,6 +45,7 @@ class UsageRecord(_message.Message):
     LEASE_FIELD_NUMBER: _ClassVar[int]
     STARTED_AT_MILLISECONDS_FIELD_NUMBER: _ClassVar[int]
     WAS_REPORTED_STARTED_FIELD_NUMBER: _ClassVar[int]
+    RETRIES_FIELD_NUMBER: _ClassVar[int]
     request_id: str
     namespace: str
     token: str
@@ -65,7 +66,8 @@ class UsageRecord(_message.Message):
     lease: str
     started_at_milliseconds: int
     was_reported_started: bool
-    def __init__(self, request_id: _Optional[str] = ..., namespace: _Optional[str] = ..., token: _Optional[str] = ..., endpoint: _Optional[str] = ..., operation: _Optional[str] = ..., started_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., duration_milliseconds: _Optional[int] = ..., first_byte_milliseconds: _Optional[int] = ..., status_code: _Optional[int] = ..., response_flags: _Optional[str] = ..., prompt_tokens: _Optional[int] = ..., completion_tokens: _Optional[int] = ..., source: _Optional[_Union[UsageSource, str]] = ..., stream: _Optional[bool] = ..., replica: _Optional[str] = ..., reserved_prompt_tokens: _Optional[int] = ..., reserved_completion_tokens: _Optional[int] = ..., lease: _Optional[str] = ..., started_at_milliseconds: _Optional[int] = ..., was_reported_started: _Optional[bool] = ...) -> None: ...
+    retries: int
+    def __init__(self, request_id: _Optional[str] = ..., namespace: _Optional[str] = ..., token: _Optional[str] = ..., endpoint: _Optional[str] = ..., operation: _Optional[str] = ..., started_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., duration_milliseconds: _Optional[int] = ..., first_byte_milliseconds: _Optional[int] = ..., status_code: _Optional[int] = ..., response_flags: _Optional[str] = ..., prompt_tokens: _Optional[int] = ..., completion_tokens: _Optional[int] = ..., source: _Optional[_Union[UsageSource, str]] = ..., stream: _Optional[bool] = ..., replica: _Optional[str] = ..., reserved_prompt_tokens: _Optional[int] = ..., reserved_completion_tokens: _Optional[int] = ..., lease: _Optional[str] = ..., started_at_milliseconds: _Optional[int] = ..., was_reported_started: _Optional[bool] = ..., retries: _Optional[int] = ...) -> None: ...
 
 class StartedRequest(_message.Message):
     __slots__ = ("request_id", "token", "endpoint", "operation", "lease", "started_at_milliseconds", "reserved_prompt_tokens", "reserved_completion_tokens")

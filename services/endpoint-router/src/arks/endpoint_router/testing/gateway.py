@@ -84,7 +84,10 @@ class Gateway:
         """Return the usage log once it has this many lines."""
         await eventually(lambda: self.usage_log.read_text().count("\t.\n") >= lines, what=f"{lines} lines of usage")
         written = [line.split("\t") for line in self.usage_log.read_text().splitlines() if line]
-        return [dict(zip(COLUMNS, line[1:-1], strict=True)) for line in written]
+        lines = [dict(zip(COLUMNS, line[1:-1], strict=True)) for line in written]
+        for line in lines:
+            line["flags"], _, line["attempts"] = line["flags"].rpartition(",")
+        return lines
 
     async def stat(self, name: str) -> int:
         """Return a counter of Envoy; 0 if it has none of that name."""

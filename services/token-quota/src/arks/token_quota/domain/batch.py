@@ -47,6 +47,8 @@ class UsageRecord(msgspec.Struct, rename="camel", omit_defaults=True):
     reserved_completion_tokens: Count = 0
     was_reported_started: bool = False
     """The lease was closed before the request ended: an earlier batch can have it among its `started`."""
+    retries: Count = 0
+    """How often it was sent again, to the same replica or another one."""
 
 
 class StartedRequest(msgspec.Struct, rename="camel", omit_defaults=True):

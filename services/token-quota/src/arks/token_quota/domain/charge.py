@@ -55,6 +55,7 @@ def usage_record(line: str) -> tuple[str, UsageRecord]:
     status_code = _count_or_zero(status, "status")
     counted = _engine_counts(usage)
     source, prompt_tokens, completion_tokens = counted or _charge(usage, status_code, upstream, grant)
+    flags, retries = _flags_and_retries(flags)
     # Positional, in the order of UsageRecord: half the time of keywords.
     return namespace, UsageRecord(
         parse_request_id(request_id),
@@ -74,7 +75,18 @@ def usage_record(line: str) -> tuple[str, UsageRecord]:
         "" if lease == ABSENT else lease,
         reserved_prompt_tokens,
         reserved_completion_tokens,
+        retries=retries,
     )
+
+
+@lru_cache(maxsize=256)
+def _flags_and_retries(column: str) -> tuple[str, int]:
+    """The response flags, and how often the request was sent again: the column ends with the number of attempts. A
+    gateway of a previous version writes flags only.
+    """
+    flags, _, attempts = column.rpartition(",")
+    count = parse_count(attempts) if flags else None
+    return (column, 0) if count is None else (flags, max(0, count - 1))
 
 
 def _unframed(columns: list[str]) -> list[str]:

@@ -42,13 +42,15 @@ USAGE_LOG_COLUMNS = (
     "%DURATION%",
     "%RESPONSE_DURATION%",
     "%RESPONSE_CODE%",
-    "%RESPONSE_FLAGS%",
+    "%RESPONSE_FLAGS%,%UPSTREAM_REQUEST_ATTEMPT_COUNT%",
     "%UPSTREAM_HOST%",
     f"%DYNAMIC_METADATA({METADATA}:grant)%",
     f"%DYNAMIC_METADATA({METADATA}:usage)%",
     ".",
 )
-"""The columns that docs/architecture.md fixes; `grant` holds three of them. The first and the last frame a line."""
+"""The columns that docs/architecture.md fixes; `grant` holds three of them. The first and the last frame a line.
+
+Attempts have no column of their own: during an upgrade a shipper of the version before reads these lines too."""
 
 
 def listener(settings: GatewaySettings) -> Listener:
