@@ -364,6 +364,7 @@ async def test_metrics_count_replicas_restarts_and_starts(deployer: "ServiceHarn
     assert 'arks_replicas{application="app",namespace="default",state="Ready"} 1.0' in text
     assert 'arks_engine_restarts_total{application="app",namespace="default"} 1.0' in text
     assert "arks_engine_start_seconds_count 2.0" in text
+    assert 'arks_engine_start_phase_seconds_count{phase="warm-up"} 2.0' in text
 
 
 class Events:

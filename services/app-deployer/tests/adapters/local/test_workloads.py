@@ -226,6 +226,8 @@ async def test_an_engine_is_loading_until_its_model_answers(harness: LocalHarnes
     await harness.workloads.apply(workload)
     assert STARTING is harness.workloads.observe(KEY).replicas[0].state
     await harness.reach(workload, READY)
+    ready = next(change.message for change in harness.changes if change.verb is ReplicaVerb.READY)
+    assert ready.endswith("s to the first token)")
 
 
 async def test_an_engine_that_is_never_ready_is_ended_and_started_again(harness: LocalHarness) -> None:

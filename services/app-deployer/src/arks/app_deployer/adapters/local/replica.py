@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from arks.app_deployer.adapters.local.files import Directory, Launch, ReadyMark
 from arks.app_deployer.adapters.local.process import Ending, Engine
+from arks.app_deployer.domain.start_phases import StartPhases
 from arks.app_deployer.domain.workload import (
     CRASH_LOOP_FAILURES,
     ENGINE_ENDED,
@@ -57,8 +58,8 @@ class ReplicaDeps:
     start_task: Callable[[Coroutine[Any, Any, None]], None]
     """Runs something in the background until it ends or everything closes."""
     changed: Callable[[Change], None]
-    started: Callable[[float], None]
-    """Records the seconds from start to ready."""
+    started: Callable[[StartPhases], None]
+    """Records how long a start took."""
 
 
 class LocalReplica:
@@ -75,6 +76,8 @@ class LocalReplica:
         self._deps = deps
         self._engine: Engine | None = None
         self._ready_at: float | None = None
+        self._loaded_at: float | None = None
+        """When its server first answered, in seconds since the epoch."""
         self._failures = 0
         self._message = ""
         self._is_draining = False
@@ -114,7 +117,7 @@ class LocalReplica:
     async def start(self, launch: Launch, environment: Mapping[str, str]) -> None:
         """Raises Unavailable."""
         self.launch = launch
-        self.state, self._ready_at = InstanceState.STARTING, None
+        self.state, self._ready_at, self._loaded_at = InstanceState.STARTING, None, None
         self._engine = await Engine.start(self.directory, launch, environment)
         self._publish_change(ReplicaVerb.STARTED, "Started", f"{self.name} starts on port {launch.port}")
         self._deps.start_task(self._supervise(self._engine))
@@ -219,6 +222,7 @@ class LocalReplica:
         trouble: str | None = "it does not answer on /health"
         while clock.monotonic() < deadline:
             if await self._deps.probe.healthy(port):
+                self._loaded_at = self._loaded_at or clock.now().timestamp()
                 self._set_state(InstanceState.LOADING)
                 trouble = await self._deps.probe.problem(port, self.launch.served_model if self.launch else "")
                 if trouble is None:
@@ -232,9 +236,9 @@ class LocalReplica:
         self._ready_at, self._message = now, ""
         with contextlib.suppress(OSError):  # full disk: after a restart the engine is queried once more
             self.directory.write_ready(ReadyMark(engine.pid, engine.start_ticks, now))
-        seconds = max(0.0, now - engine.started_at)
-        self._deps.started(seconds)
-        self._set_state(InstanceState.READY, ReplicaVerb.READY, f"{self.name} ready after {seconds:.1f} s")
+        phases = StartPhases.of(engine.started_at, self._loaded_at or now, now)
+        self._deps.started(phases)
+        self._set_state(InstanceState.READY, ReplicaVerb.READY, f"{self.name} ready after {phases}")
 
     async def _watch_health(self) -> str:
         """Watch /health; returns once the engine hangs. After half of that time it gets no traffic."""
