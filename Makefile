@@ -136,6 +136,10 @@ bench-limits: $(SYNCED) $(FILTER_FOR_TESTS) ## Measure how exact limits are at t
 bench-kills: $(SYNCED) $(FILTER_FOR_TESTS) ## Kill each process of the data path in turn during 100,000 requests; compare each charge. BENCH="20000 --rate 100"
 	@$(BIN)/python -m bench.kills $(BENCH)
 
+.PHONY: bench-hostile
+bench-hostile: $(SYNCED) $(FILTER_FOR_TESTS) ## Measure honest load beside hostile clients: latency, charges, memory. BENCH="10 --idle 20000" (minutes)
+	@$(BIN)/python -m bench.hostile $(BENCH)
+
 .PHONY: nightly
 nightly: $(SYNCED) $(FILTER_FOR_TESTS) ## Run what takes too long for each change: more inputs, the clients of others, sums of a thousand requests, kills
 	ARKS_BODIES=1000000 $(BIN)/pytest services/endpoint-router/tests/adapters/envoy/test_admission_bodies.py -o timeout=7200

@@ -44,6 +44,7 @@ class Systems:
     gateway: Gateway
     stores: Stores
     token_quota_pid: int
+    token_quota_port: int
 
 
 def resources() -> list[Resource]:
@@ -78,4 +79,4 @@ async def all_systems(directory: Path, native: Native, workers: int) -> AsyncIte
             Side(PLAIN, dict.fromkeys(ports, plain.port), {"Envoy": (plain.envoy,)}),
             Side(ARKS, dict.fromkeys(ports, gateway.port), processes),
         )
-        yield Systems(sides, gateway, data, admission.process.pid)
+        yield Systems(sides, gateway, data, admission.process.pid, admission.port)

@@ -1,0 +1,111 @@
+"""Honest load beside hostile clients: its latency, what it is charged, and Envoy's memory.
+
+usage: python -m bench.hostile [minutes] [--rate RATE] [--idle CONNECTIONS]
+
+Half of the time is honest load alone, half of it beside slow senders, bodies of 31 MiB, wrong keys, hang-ups, rapid
+resets and connections that never send a byte (bench/hostile/clients.py). All share this machine's cores, so a part of
+the difference is that of the hostile clients' own work. Exits with 1 for a wrong charge or an unanswered request.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import json
+import resource
+import sys
+import tempfile
+from pathlib import Path
+
+import aiohttp
+
+from arks.kit.testing.wait import eventually
+from bench.envoy import filter_faults
+from bench.gateway.load import Outcome, compile_native, run_load
+from bench.gateway.scenarios import JSON, Scenario
+from bench.gateway.sides import Systems, all_systems
+from bench.hostile.report import Charge, Memory, report
+from bench.process_cost import resident_megabytes
+
+HONEST_TOKEN = "far-0"  # noqa: S105  the name of an ArksToken
+CHARGED_SECONDS = 60.0
+LATE_SECONDS = 3.0
+"""In which a charge too many would arrive."""
+POLL_SECONDS = 0.25
+
+
+async def main(options: argparse.Namespace) -> int:
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    seconds = options.minutes * 30
+    scenario = Scenario("honest", "non-stream", JSON, connections=64, rate=options.rate)
+    with tempfile.TemporaryDirectory() as name:
+        native = await compile_native(Path(name))
+        async with all_systems(Path(name), native, workers=1) as systems:
+            warm = await run_load(native.load, systems.gateway.port, scenario.load, 1)
+            alone = await run_load(native.load, systems.gateway.port, scenario.load, seconds)
+            before = resident_megabytes(systems.gateway.pid)
+            hostile = await _start_hostile(systems.gateway.port, seconds, options.idle)
+            most_memory = [before]
+            watch = asyncio.create_task(_watch_memory(systems.gateway.pid, most_memory))
+            beside = await run_load(native.load, systems.gateway.port, scenario.load, seconds)
+            output, _ = await asyncio.wait_for(hostile.communicate(), 60)
+            watch.cancel()
+            memory = Memory(before, most_memory[0], resident_megabytes(systems.gateway.pid))
+            charge = await _charge(systems, [warm, alone, beside])
+            print(*report(alone, beside, json.loads(output), memory, charge), sep="\n")
+            print(f"faults of the filter: {await filter_faults(systems.gateway.admin_port)}")
+    return 0 if charge.is_right and not beside.failed(scenario.expected) else 1
+
+
+async def _start_hostile(port: int, seconds: float, idle: int) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "bench.hostile.clients", str(port), str(seconds), str(idle)),
+        stdout=asyncio.subprocess.PIPE,
+    )
+
+
+async def _watch_memory(pid: int, most_megabytes: list[float]) -> None:
+    while True:
+        most_megabytes[0] = max(most_megabytes[0], resident_megabytes(pid))
+        await asyncio.sleep(POLL_SECONDS)
+
+
+async def _charge(systems: Systems, loads: list[Outcome]) -> Charge:
+    """What the honest key is charged, once it is all there, or as it is after a minute."""
+    answered = sum(load.statuses.get("200", 0) for load in loads)
+    unknown = sum(load.broken for load in loads)
+    charge = Charge(answered, unknown, 0, 0, 0)
+
+    async def is_right() -> bool:
+        nonlocal charge
+        charge = Charge(answered, unknown, *await _usage(systems.token_quota_port))
+        return charge.is_right
+
+    with contextlib.suppress(AssertionError, TimeoutError):
+        await eventually(is_right, within_seconds=CHARGED_SECONDS, what="every request charged")
+        await asyncio.sleep(LATE_SECONDS)
+        await is_right()
+    return charge
+
+
+async def _usage(port: int) -> tuple[int, int, int]:
+    """Requests, prompt and completion tokens of the honest token."""
+    wanted = {"group_by": "token", "token": HONEST_TOKEN}
+    timeout = aiohttp.ClientTimeout(total=10)
+    url = f"http://127.0.0.1:{port}/v1/usage"
+    async with aiohttp.ClientSession(timeout=timeout) as client, client.get(url, params=wanted) as answer:
+        answer.raise_for_status()
+        total = (await answer.json())["total"]
+    return total["requests"], total["promptTokens"], total["completionTokens"]
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m bench.hostile", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("minutes", nargs="?", type=float, default=0.5, help="both halves together (default 0.5)")
+    parser.add_argument("--rate", type=float, default=100.0, help="honest requests a second (default 100)")
+    parser.add_argument("--idle", type=int, default=2000, help="connections that never send a byte (default 2000)")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(asyncio.run(main(arguments())))

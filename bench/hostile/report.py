@@ -1,0 +1,60 @@
+"""Text of the results, and whether charges are right."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from bench.gateway.load import Outcome
+
+PROMPT_TOKENS, COMPLETION_TOKENS = 12, 16
+"""Of each answer of bench/native/engine.c."""
+
+
+@dataclass(frozen=True)
+class Charge:
+    """Of the honest key."""
+
+    answered: int
+    unknown: int
+    """Requests without an answer: an engine may have made one."""
+    requests: int
+    prompt_tokens: int
+    completion_tokens: int
+
+    @property
+    def is_right(self) -> bool:
+        """Each answer is charged as the engine counted it, and nothing else. Requests without an answer may be."""
+        whole = (PROMPT_TOKENS * self.answered, COMPLETION_TOKENS * self.answered)
+        if not self.unknown:
+            return (self.answered, *whole) == (self.requests, self.prompt_tokens, self.completion_tokens)
+        charged = self.answered <= self.requests <= self.answered + self.unknown
+        return charged and self.prompt_tokens >= whole[0] and self.completion_tokens >= whole[1]
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Of Envoy, resident, in MB."""
+
+    before: float
+    most: float
+    after: float
+
+
+def report(
+    alone: Outcome, beside: Outcome, hostile: Mapping[str, int], memory: Memory, charge: Charge
+) -> Iterator[str]:
+    ratio = beside.latency.p99 / alone.latency.p99 if alone.latency.p99 else float("inf")
+    yield f"honest p99 {ratio:.2f}x: {_line(alone)} alone, {_line(beside)} beside hostile clients"
+    yield "hostile: " + ", ".join(f"{count} {name}" for name, count in hostile.items())
+    yield f"Envoy: {memory.before:.0f} MB before, at most {memory.most:.0f} MB, {memory.after:.0f} MB after"
+    verdict = "right" if charge.is_right else "WRONG"
+    yield (
+        f"charges {verdict}: {charge.requests} requests, {charge.prompt_tokens} + {charge.completion_tokens} tokens, "
+        f"for {charge.answered} answers and {charge.unknown} requests without one"
+    )
+
+
+def _line(outcome: Outcome) -> str:
+    latency = outcome.latency
+    statuses = ", ".join(f"{number} x {status}" for status, number in sorted(outcome.statuses.items()))
+    lost = f", {outcome.broken} broken, {outcome.unsent} unsent" if outcome.broken or outcome.unsent else ""
+    return f"p50 {latency.p50:.1f} ms, p99 {latency.p99:.1f} ms ({statuses}{lost})"
