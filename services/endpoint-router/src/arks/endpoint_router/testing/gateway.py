@@ -84,10 +84,10 @@ class Gateway:
         """Return the usage log once it has this many lines."""
         await eventually(lambda: self.usage_log.read_text().count("\t.\n") >= lines, what=f"{lines} lines of usage")
         written = [line.split("\t") for line in self.usage_log.read_text().splitlines() if line]
-        lines = [dict(zip(COLUMNS, line[1:-1], strict=True)) for line in written]
-        for line in lines:
+        found = [dict(zip(COLUMNS, line[1:-1], strict=True)) for line in written]
+        for line in found:
             line["flags"], _, line["attempts"] = line["flags"].rpartition(",")
-        return lines
+        return found
 
     async def stat(self, name: str) -> int:
         """Return a counter of Envoy; 0 if it has none of that name."""
