@@ -42,9 +42,7 @@ def test_helm_shows_how_to_install_and_the_values(chart: str) -> None:
     assert "| value | default | meaning |" in shown
 
 
-def test_the_page_pushes_every_image_that_its_installation_asks_for(
-    render: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_page_pushes_every_image_that_its_installation_pulls(render: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     page = (DOCS / "kubernetes.md").read_text()
     (pushed_to,) = re.findall(r"^make push REGISTRY=(\S+)$", page, re.MULTILINE)
     (repository,) = re.findall(r"^helm install arks charts/arks .*--set image\.repository=(\S+)", page, re.MULTILINE)
