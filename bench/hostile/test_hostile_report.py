@@ -35,6 +35,6 @@ def test_the_report_has_the_ratio_and_the_verdict() -> None:
     first, *others = report(outcome(1), outcome(3), {"hang-ups": 5}, Memory(50, 90, 60), wrong)
     assert first.startswith("honest p99 3.00x: p50 1.0 ms, p99 2.0 ms (10 x 200) alone, ")
     hostile, memory, charges = others
-    assert "hostile: 5 hang-ups" == hostile
-    assert "Envoy: 50 MB before, at most 90 MB, 60 MB after" == memory
+    assert hostile == "hostile: 5 hang-ups"
+    assert memory == "Envoy: 50 MB before, at most 90 MB, 60 MB after"
     assert charges.startswith("charges WRONG: 9 requests, ")
