@@ -44,6 +44,7 @@ PARTS: dict[tuple[type[BaseModel], str], type[BaseModel]] = {
 }
 VALUES: tuple[Any, ...] = ("1", 1, True, ["a"], [{"name": "a"}], {"a": "b"}, "Always", "LWS")
 SPECIAL: dict[str, Any] = {
+    "loading": "auto",
     "podGroupPolicy": {"volcanoScheduling": {"queue": "q"}},
     "volumeMounts": [{"name": "a", "mountPath": "/a"}],
 }

@@ -141,7 +141,7 @@ class LocalWorkloads:
         profile = self._profiles.machine(spec.effective_runtime)
         try:
             if profile is not None:
-                loading.words(spec, profile, spec.runtime_version, ())
+                loading.words(spec, profile, None, ())
         except NoLaunch as error:
             return Refusal(checks.RUNTIME_NOT_SUPPORTED, str(error))
         return None

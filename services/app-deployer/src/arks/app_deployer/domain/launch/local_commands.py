@@ -28,7 +28,7 @@ def engine_command(
     profile = profiles.machine(spec.effective_runtime, disaggregated=disaggregated)
     if profile is None or profile.commands.machine is None:
         raise ValueError(f"runtime {spec.effective_runtime} has no launch line on one machine")
-    values = values_of(spec, engine.model_path, profile, spec.runtime_version) | {
+    values = values_of(spec, engine.model_path, profile, None) | {
         "port": str(engine.port),
         "host": _HOST,
         "python": sys.executable,
