@@ -21,7 +21,7 @@ from arks.contracts.resources.disaggregated import DisaggregatedWorkload, Router
 CARRIED_OUT: dict[type[Any], set[str]] = {
     ArksApplication: {
         *("replicas", "size", "runtime", "model", "servedModelName", "tensorParallelSize", "runtimeCommonArgs"),
-        *("extraOptions", "loading", "rolloutStrategy", "runtimeVersion"),
+        *("extraOptions", "loading", "rolloutStrategy"),
         *("instanceSpec.env", "instanceSpec.terminationGracePeriodSeconds", "instanceSpec.replicas"),
     },
     ArksDisaggregatedApplication: {

@@ -9,12 +9,12 @@ from typing import Any, Final
 from arks.contracts.resources import Resource
 
 _INSTANCE_USED: Final = frozenset({"env", "terminationGracePeriodSeconds", "replicas"})
-_IMAGE: Final = ("runtimeImage", "runtimeImagePullPolicy", "runtimeImagePullSecrets")
+_IMAGE: Final = ("runtimeImage", "runtimeVersion", "runtimeImagePullPolicy", "runtimeImagePullSecrets")
 _WITHOUT_EFFECT: Final[Mapping[str, frozenset[str]]] = {
     "ArksApplication": frozenset({*_IMAGE, "driver", "podGroupPolicy"}),
     "ArksDisaggregatedApplication": frozenset(
         {
-            *(*_IMAGE, "routerImage", "runtimeVersion", "podGroupPolicy"),
+            *(*_IMAGE, "routerImage", "podGroupPolicy"),
             *(f"router.{name}" for name in ("commandOverride", "port", "int32", "metricPort", "routerArgs")),
             *("router.instanceSpec", "prefill.instanceSpec"),
             *("prefill.workerCommandOverride", "decode.workerCommandOverride"),
