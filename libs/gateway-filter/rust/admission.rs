@@ -3,6 +3,7 @@
 
 use std::path::PathBuf;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use crate::affinity::Affinity;
 use crate::amounts::{Amount, Reservation, parse_grant, parse_terms};
@@ -10,6 +11,7 @@ use crate::confirmations::Confirmations;
 use crate::leases::{Account, Lease, Limits};
 use crate::pending::{Decision, Pending, Query, Stage, Start, start_line};
 use crate::rejections::{Answer, Rejections, Reply, Scope, parse_refusal};
+use crate::renewals::{Renewal, Ticket, read_lease};
 use crate::request::percent_encode;
 use crate::starts::Starts;
 use crate::tables::Table;
@@ -49,6 +51,7 @@ pub struct Worker {
     pub(crate) rejections: Rejections,
     pub(crate) known_keys: Table<i64>,
     starts: Starts,
+    renewal: Option<Renewal>,
 }
 
 impl Worker {
@@ -62,6 +65,7 @@ impl Worker {
             rejections: Rejections::default(),
             known_keys: Table::default(),
             starts: Starts::new(path),
+            renewal: None,
         }
     }
 
@@ -72,6 +76,7 @@ impl Worker {
 
     /// Decides on a request that was read.
     pub fn decide(&mut self, pending: &mut Pending, now: i64) -> Decision {
+        self.use_renewal(pending, now);
         let account = self.accounts.get(&pending.key);
         let lease = account.as_ref().and_then(|account| account.lease());
         if self.confirmations.is_needed(lease, now) {
@@ -79,6 +84,11 @@ impl Worker {
             return Decision::Query(self.changes_query(now));
         }
         self.decide_confirmed(pending, now)
+    }
+
+    /// The renewal that the last decision began, and that has to be sent.
+    pub const fn take_renewal(&mut self) -> Option<Renewal> {
+        self.renewal.take()
     }
 
     /// Decides on a request whose query was answered.
@@ -113,8 +123,33 @@ impl Worker {
         }
     }
 
+    /// Goes on with the lease of a renewal that was answered, if the present one does not suffice.
+    fn use_renewal(&mut self, pending: &Pending, now: i64) {
+        let Some(account) = self.accounts.get(&pending.key).filter(|account| account.has_renewal()) else { return };
+        let reserved = pending.reservation(account);
+        let Some(ticket) = account.take_renewal(now, reserved) else { return };
+        let Some(answer) = ticket.answer() else { return };
+        let Some((grant, terms)) = read_lease(answer).filter(|(_, terms)| now < ticket.sent + terms.milliseconds)
+        else {
+            return;
+        };
+        let Some(cluster) = answer.header("x-arks-cluster") else { return };
+        describe(account, answer, cluster);
+        account.keep((ticket.sent, now), ticket.round, &grant, terms, limits(answer));
+    }
+
+    /// Begins the query of the next lease if it is time to; the request goes on meanwhile.
+    fn renew(&mut self, pending: &Pending, reserved: Reservation, now: i64) {
+        let Some(account) = self.accounts.get(&pending.key).filter(|account| account.renews(now, reserved)) else {
+            return;
+        };
+        let ticket = Arc::new(Ticket::new(now, self.confirmations.round));
+        let demand = account.begin_renewal(&self.confirmations, Arc::clone(&ticket));
+        self.renewal = Some(Renewal { query: self.admission_query(pending, demand), ticket });
+    }
+
     fn decide_confirmed(&mut self, pending: &mut Pending, now: i64) -> Decision {
-        if let Some(decision) = self.start_from_lease(pending, now, true) {
+        if let Some(decision) = self.start_from_lease(pending, now) {
             return decision;
         }
         let (prompt, _, least) = pending.estimate(None);
@@ -137,7 +172,7 @@ impl Worker {
         let Some(rejection) = answer.rejection() else { return self.start_without_answer(pending, now) };
         self.hold(pending, answer, &rejection, now);
         if answer.status == 429
-            && let Some(decision) = self.start_from_lease(pending, now, false)
+            && let Some(decision) = self.start_from_lease(pending, now)
         {
             return decision;
         }
@@ -155,11 +190,10 @@ impl Worker {
         self.rejections.hold(key.clone(), (now, milliseconds), rejection.clone(), needs);
     }
 
-    /// Starts the request from the account's lease. None if it has none that suffices, or if this request `may_renew` the
-    /// lease ahead.
-    fn start_from_lease(&mut self, pending: &Pending, now: i64, may_renew: bool) -> Option<Decision> {
+    /// Starts the request from the account's lease. None if it has none that suffices.
+    fn start_from_lease(&mut self, pending: &Pending, now: i64) -> Option<Decision> {
         let account = self.accounts.get(&pending.key)?;
-        if (may_renew && account.renews(now)) || !account.keeps(pending.request.uses.as_deref()) {
+        if !account.keeps(pending.request.uses.as_deref()) {
             return None;
         }
         let reserved = pending.reservation(account);
@@ -168,23 +202,21 @@ impl Worker {
             account.end_lease(); // its own line may not be in the file either
             return Some(Decision::Reject(Reply::unavailable().into()));
         }
-        Some(Decision::Start(started(account, lease, reserved)))
+        let start = started(account, lease, reserved);
+        self.renew(pending, reserved, now);
+        Some(Decision::Start(start))
     }
 
     /// Starts the request that a grant is for. None if the answer is no grant.
     fn start_by_grant(&mut self, pending: &Pending, answer: &Answer, sent: i64, now: i64) -> Option<Decision> {
         let grant = answer.header("x-arks-grant").and_then(parse_grant).filter(|_| answer.status == 200)?;
         let terms = answer.header("x-arks-lease").and_then(parse_terms)?;
-        let cluster = text(answer.header("x-arks-cluster")?).into();
+        let cluster = answer.header("x-arks-cluster")?;
         if self.accounts.get(&pending.key).is_none() {
             self.accounts.put(pending.key.clone(), Account::default());
         }
         let account = self.accounts.get(&pending.key)?;
-        account.cluster = cluster;
-        account.passes_outage = answer.header("x-arks-outage") == Some(b"pass");
-        account.engine_model = answer.header("x-arks-engine-model").filter(|name| is_plain_name(name)).map(Rc::from);
-        account.unsupported = answer.header("x-arks-unsupported").map(text);
-        account.affinity = answer.header("x-arks-affinity").and_then(Affinity::read).map(Rc::new);
+        describe(account, answer, cluster);
         let round = self.confirmations.round;
         let (lease, mut lines) = account.accept((sent, now), round, &grant, terms, limits(answer));
         lines.push_str(&start_line(pending, &lease, grant.reserved, now));
@@ -197,7 +229,7 @@ impl Worker {
 
     /// token-quota gave no answer that can be used.
     fn start_without_answer(&mut self, pending: &Pending, now: i64) -> Decision {
-        if let Some(decision) = self.start_from_lease(pending, now, false) {
+        if let Some(decision) = self.start_from_lease(pending, now) {
             return decision;
         }
         let unavailable = Decision::Reject(Reply::unavailable().into());
@@ -245,6 +277,15 @@ impl Worker {
         headers.extend(self.identity.header());
         Query { path: "/v1/changes", headers }
     }
+}
+
+/// Keeps what a grant has besides its lease: facts of the key and the model.
+fn describe(account: &mut Account, answer: &Answer, cluster: &[u8]) {
+    account.cluster = text(cluster).into();
+    account.passes_outage = answer.header("x-arks-outage") == Some(b"pass");
+    account.engine_model = answer.header("x-arks-engine-model").filter(|name| is_plain_name(name)).map(Rc::from);
+    account.unsupported = answer.header("x-arks-unsupported").map(text);
+    account.affinity = answer.header("x-arks-affinity").and_then(Affinity::read).map(Rc::new);
 }
 
 /// A request of this account that passes.

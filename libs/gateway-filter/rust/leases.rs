@@ -2,10 +2,12 @@
 //! token-quota.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use crate::affinity::Affinity;
 use crate::amounts::{Amount, Grant, LEASE_MILLISECONDS, Reservation, Terms};
 use crate::confirmations::Confirmations;
+use crate::renewals::{Ticket, lease_line};
 use crate::tables::{ADMISSION_MILLISECONDS, COUNT_LIMIT, HOLD_MILLISECONDS, is_valid};
 
 /// The longest time for which the last failure policy counts.
@@ -15,10 +17,12 @@ const WINDOW_MILLISECONDS: i64 = 100;
 const DEMAND_LIMIT: i64 = 4096;
 /// A quarter more than the rate.
 const DEMAND_MARGIN: f64 = 1.25;
-/// Renewal ahead: one request queries the next lease while the others still pass from the present one, so long before its
-/// end, or when little of it remains. A small lease is of a key whose next request seldom comes during a query.
+/// Renewal ahead: a request that passes from the present lease begins the query of the next one, so long before its end, or
+/// when little of it remains. A small and short lease is one near a limit: the next one might withhold the last request.
 const AHEAD_MILLISECONDS: i64 = 100;
 const AHEAD_REQUESTS: i64 = 16;
+/// For keys of few requests: so many times the mean time between them before the lease ends.
+const AHEAD_INTERVALS: i64 = 3;
 
 /// The answer headers `x-ratelimit-*` of a grant: the number of each, and its value.
 pub type Limits = Rc<[(usize, Vec<u8>)]>;
@@ -43,10 +47,22 @@ pub struct Lease {
     is_renewed_ahead: bool,
 }
 
+impl Lease {
+    /// So long before its end the next lease is queried: when no further request may come before it, at half of it at the
+    /// earliest.
+    fn ahead(&self, now: i64) -> i64 {
+        let taken = self.granted.amount.requests - self.rest.requests + 1;
+        let interval = (now - self.sent) / taken.max(1);
+        let most = (self.granted.milliseconds / 2).max(AHEAD_MILLISECONDS);
+        (AHEAD_INTERVALS * interval).clamp(AHEAD_MILLISECONDS, most)
+    }
+}
+
 /// What a worker knows of one key and model.
 #[derive(Default)]
 pub struct Account {
     lease: Option<Lease>,
+    renewal: Option<Arc<Ticket>>,
     /// When the query with a demand that is in flight has ended at the latest.
     busy_until: i64,
     since: i64,
@@ -84,6 +100,7 @@ impl Account {
     /// Admits no further request from the lease.
     pub fn end_lease(&mut self) {
         self.lease = None;
+        self.renewal = None; // whatever ended the lease may be newer than the decision on the next one
     }
 
     /// Admits no further request from the lease if it has this id.
@@ -112,14 +129,40 @@ impl Account {
         Some(lease.clone())
     }
 
-    /// Whether a request should query the next lease although the present one has enough for it.
+    /// Whether the query of the next lease should begin, after a request took its part of the present one.
     #[must_use]
-    pub fn renews(&self, now: i64) -> bool {
+    pub fn renews(&self, now: i64, request: Reservation) -> bool {
         let Some(lease) = self.lease.as_ref().filter(|lease| lease.is_renewed_ahead && now < lease.stop) else {
             return false;
         };
         !is_valid(self.busy_until, now, ADMISSION_MILLISECONDS)
-            && (now >= lease.stop - AHEAD_MILLISECONDS || lease.rest.is_nearly_used_up(&lease.granted.amount))
+            && (now >= lease.stop - lease.ahead(now)
+                || lease.rest.is_nearly_used_up(&lease.granted.amount)
+                || !lease.rest.has(request))
+    }
+
+    /// Begins a renewal whose answer comes to `ticket`: its demand.
+    pub fn begin_renewal(&mut self, confirmations: &Confirmations, ticket: Arc<Ticket>) -> Amount {
+        let (demand, _) = self.begin_query(confirmations, ticket.sent);
+        self.renewal = Some(ticket);
+        demand
+    }
+
+    /// Takes the renewal that was answered, if the present lease has ended or has not enough for a request.
+    pub fn take_renewal(&mut self, now: i64, request: Reservation) -> Option<Arc<Ticket>> {
+        self.renewal.as_ref()?.answer()?;
+        if self.lease.as_ref().is_some_and(|lease| now < lease.stop && lease.rest.has(request)) {
+            return None;
+        }
+        let ticket = self.renewal.take()?;
+        self.end_query(ticket.sent);
+        Some(ticket)
+    }
+
+    /// Whether a renewal is in flight or waits to be used.
+    #[must_use]
+    pub const fn has_renewal(&self) -> bool {
+        self.renewal.is_some()
     }
 
     /// What the account will need in a second besides this request: what it admitted since the last demand, scaled to a
@@ -132,7 +175,9 @@ impl Account {
         let rate = admitted.requests as f64 * 1000.0 / window as f64 * DEMAND_MARGIN;
         let mut requests = (rate + 0.5).floor() as i64 - 1;
         let early = self.lease.as_ref().filter(|lease| {
-            is_valid(lease.stop - AHEAD_MILLISECONDS, now, LEASE_MILLISECONDS) && confirmations.confirms(lease, now)
+            let is_nearly_used_up = lease.rest.is_nearly_used_up(&lease.granted.amount);
+            let ahead = if is_nearly_used_up { AHEAD_MILLISECONDS } else { lease.ahead(now) };
+            is_valid(lease.stop - ahead, now, LEASE_MILLISECONDS) && confirmations.confirms(lease, now)
         });
         let twice = early.map(|lease| {
             let granted = &lease.granted;
@@ -180,8 +225,8 @@ impl Account {
         }
     }
 
-    /// Keeps what a grant brings; its lease begins when the query was `sent`. Returns the lease, and its line for the
-    /// starts file: "" if the request was admitted without counters.
+    /// Keeps what a grant brings; its lease began when the query was `sent`. Returns the lease, and its line for the starts
+    /// file: "" if the request was admitted without counters.
     pub fn accept(
         &mut self,
         (sent, now): (i64, i64),
@@ -190,10 +235,33 @@ impl Account {
         terms: Terms,
         limits: Option<Limits>,
     ) -> (Lease, String) {
+        count(&mut self.admitted, grant.reserved);
+        let lease = self.keep((sent, now), round, grant, terms, limits);
+        if grant.lease == "-" {
+            return (lease, String::new());
+        }
+        let whole = Amount {
+            requests: terms.amount.requests + 1,
+            prompt: terms.amount.prompt + grant.reserved.prompt,
+            completion: terms.amount.completion + grant.reserved.completion,
+        };
+        let line = lease_line(grant, whole, lease.stop);
+        (lease, line)
+    }
+
+    /// Keeps the lease of a grant, whose line is written apart.
+    pub fn keep(
+        &mut self,
+        (sent, now): (i64, i64),
+        round: u64,
+        grant: &Grant,
+        terms: Terms,
+        limits: Option<Limits>,
+    ) -> Lease {
         self.subject.clone_from(&grant.subject);
         self.default_completion = Some(terms.default_completion);
         self.granted_at = now;
-        count(&mut self.admitted, grant.reserved);
+        let is_long = terms.milliseconds > HOLD_MILLISECONDS && terms.amount.requests > 1;
         let lease = Lease {
             id: grant.lease.as_str().into(),
             grant: format!("{}/{}", grant.subject, grant.lease).into(),
@@ -203,25 +271,17 @@ impl Account {
             limits,
             rest: terms.amount,
             granted: terms,
-            is_renewed_ahead: terms.amount.requests >= AHEAD_REQUESTS && terms.milliseconds >= 2 * AHEAD_MILLISECONDS,
+            is_renewed_ahead: (is_long || terms.amount.requests >= AHEAD_REQUESTS)
+                && terms.milliseconds >= 2 * AHEAD_MILLISECONDS,
         };
         if grant.lease == "-" {
-            return (lease, String::new());
+            return lease;
         }
         self.stop = self.stop.max(lease.stop);
         if terms.amount.requests > 0 {
             self.lease = Some(lease.clone());
         }
-        let line = format!(
-            "L\t{}\t{}\t{}\t{}\t{}\t{}\n",
-            grant.lease,
-            lease.stop,
-            terms.amount.requests + 1,
-            terms.amount.prompt + grant.reserved.prompt,
-            terms.amount.completion + grant.reserved.completion,
-            grant.subject
-        );
-        (lease, line)
+        lease
     }
 
     /// Stands for a lease when a request passes without counters; None if the last failure policy does not want that.

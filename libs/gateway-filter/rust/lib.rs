@@ -18,6 +18,7 @@ pub mod names;
 pub mod pending;
 pub mod prompts;
 pub mod rejections;
+pub mod renewals;
 pub mod request;
 pub mod sampling;
 pub mod schema;

@@ -194,7 +194,10 @@ fn of_account(name: &str, arguments: &Arguments, state: &mut State) -> Option<Me
             let request = Reservation { prompt: arguments.number(2), completion: arguments.number(3) };
             truth(account.take(confirmations, arguments.number(1), request).is_some())
         }
-        "account_renews" => truth(account.renews(arguments.number(1))),
+        "account_renews" => {
+            let request = Reservation { prompt: arguments.number(2), completion: arguments.number(3) };
+            truth(account.renews(arguments.number(1), request))
+        }
         "account_needs_confirmation" => truth(confirmations.is_needed(account.lease(), arguments.number(1))),
         "account_since" => numbers([confirmations.begin(arguments.number(1))]),
         "account_policy" => {

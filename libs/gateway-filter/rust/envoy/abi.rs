@@ -32,6 +32,8 @@ pub type FilterPointer = *mut c_void;
 pub type SpanPointer = *mut c_void;
 /// Envoy's object of a filter's configuration.
 pub type ConfigPointer = *mut c_void;
+/// Envoy's object that wakes its main thread.
+pub type SchedulerPointer = *mut c_void;
 /// Envoy's object of a cluster's balancer.
 pub type BalancerPointer = *mut c_void;
 /// Envoy's object of a request for which a replica is chosen.
@@ -136,6 +138,18 @@ unsafe extern "C" {
         body: Buffer,
         timeout_milliseconds: u64,
     ) -> u32;
+    pub fn envoy_dynamic_module_callback_http_filter_config_http_callout(
+        config: ConfigPointer,
+        callout: *mut u64,
+        cluster: Buffer,
+        headers: *mut Pair,
+        count: usize,
+        body: Buffer,
+        timeout_milliseconds: u64,
+    ) -> u32;
+    pub fn envoy_dynamic_module_callback_http_filter_config_scheduler_new(config: ConfigPointer) -> SchedulerPointer;
+    pub fn envoy_dynamic_module_callback_http_filter_config_scheduler_commit(scheduler: SchedulerPointer, event: u64);
+    pub fn envoy_dynamic_module_callback_http_filter_config_scheduler_delete(scheduler: SchedulerPointer);
     pub fn envoy_dynamic_module_callback_http_filter_continue_decoding(filter: FilterPointer);
     pub fn envoy_dynamic_module_callback_http_filter_config_define_counter(
         config: ConfigPointer,

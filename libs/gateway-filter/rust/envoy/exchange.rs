@@ -7,7 +7,7 @@ use super::abi::{self, REQUEST, RESPONSE};
 use super::stream::Stream;
 use super::traces::Trace;
 use super::workers::{Config, Kind, now};
-use crate::admission::LIMIT_HEADERS;
+use crate::admission::{LIMIT_HEADERS, Worker};
 use crate::affinity::{Affinity, KEY_HEADER, Places};
 use crate::answer::{Kind as MeterKind, Meter};
 use crate::errors::openai_error;
@@ -15,6 +15,7 @@ use crate::json;
 use crate::names::{Renaming, with_model};
 use crate::pending::{Decision, Operation, Pending, Query, Start, ordered};
 use crate::rejections::{Answer, Reply, is_key};
+use crate::renewals::Renewal;
 use crate::request::{Request, read_request};
 
 const METADATA: &str = "arks";
@@ -132,7 +133,9 @@ impl Exchange {
             stream.set_header(REQUEST, b":path", operation.path().as_bytes());
         }
         let mut pending = Pending::new(authorization, id, operation, request);
-        let decision = self.config.with_worker(|worker| worker.decide(&mut pending, now));
+        let decide = |worker: &mut Worker| (worker.decide(&mut pending, now), worker.take_renewal());
+        let (decision, renewal) = self.config.with_worker(decide);
+        self.renew(renewal);
         self.follow(stream, pending, decision, parts)
     }
 
@@ -144,8 +147,16 @@ impl Exchange {
         if let Some(trace) = &mut self.trace {
             trace.end_query();
         }
-        let decision = self.config.with_worker(|worker| worker.decide_answered(&mut pending, answer, now()));
+        let decide = |worker: &mut Worker| (worker.decide_answered(&mut pending, answer, now()), worker.take_renewal());
+        let (decision, renewal) = self.config.with_worker(decide);
+        self.renew(renewal);
         self.follow(stream, *pending, decision, &[abi::REQUEST_BUFFERED])
+    }
+
+    fn renew(&self, renewal: Option<Renewal>) {
+        if let Some(renewal) = renewal {
+            self.config.renewals.begin(renewal);
+        }
     }
 
     fn follow(&mut self, stream: &mut Stream, pending: Pending, decision: Decision, parts: &[u32]) -> Outcome {

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use super::abi::{self, Buffer, ConfigPointer, FilterPointer, ModulePointer, Pair};
 use super::exchange::{Exchange, Outcome};
 use super::key_check::KeyCheck;
+use super::renewals::Renewals;
 use super::stream::Stream;
 use super::workers::{Config, Kind};
 use crate::rejections::{Answer, Reply};
@@ -109,7 +110,9 @@ extern "C" fn envoy_dynamic_module_on_http_filter_config_new(
         );
         (name.bytes(), config.bytes())
     };
-    if let Some(config) = Config::read(name, path, faults) {
+    // SAFETY: the pointer is that of this hook's call.
+    let renewals = |path| unsafe { Renewals::new(envoy, path) };
+    if let Some(config) = Config::read(name, path, faults, renewals) {
         return Arc::into_raw(Arc::new(config)).cast();
     }
     let message = format!("arks has no filter {} with this configuration", String::from_utf8_lossy(name));
@@ -270,10 +273,12 @@ extern "C" fn envoy_dynamic_module_on_http_filter_http_callout_done(
     }
 }
 
+/// Envoy's array.
+///
 /// # Safety
 ///
 /// Envoy's array must be valid for the lifetime of the result.
-unsafe fn list<'envoy, Item>(pointer: *const Item, count: usize) -> &'envoy [Item] {
+pub unsafe fn list<'envoy, Item>(pointer: *const Item, count: usize) -> &'envoy [Item] {
     if pointer.is_null() {
         return &[];
     }
@@ -281,10 +286,12 @@ unsafe fn list<'envoy, Item>(pointer: *const Item, count: usize) -> &'envoy [Ite
     unsafe { std::slice::from_raw_parts(pointer, count) }
 }
 
+/// The answer to a query.
+///
 /// # Safety
 ///
 /// Envoy's buffers must be valid during the call.
-unsafe fn answer(headers: &[Pair], chunks: &[Buffer]) -> Answer {
+pub unsafe fn answer(headers: &[Pair], chunks: &[Buffer]) -> Answer {
     // SAFETY: as above.
     let bytes = |buffer: &Buffer| unsafe { buffer.bytes() };
     let headers: Vec<(Vec<u8>, Vec<u8>)> =
@@ -309,8 +316,6 @@ unused_hooks! {
     envoy_dynamic_module_on_http_filter_scheduled;
     envoy_dynamic_module_on_http_filter_downstream_above_write_buffer_high_watermark;
     envoy_dynamic_module_on_http_filter_downstream_below_write_buffer_low_watermark;
-    envoy_dynamic_module_on_http_filter_config_scheduled;
-    envoy_dynamic_module_on_http_filter_config_http_callout_done;
     envoy_dynamic_module_on_http_filter_config_http_stream_headers;
     envoy_dynamic_module_on_http_filter_config_http_stream_data;
     envoy_dynamic_module_on_http_filter_config_http_stream_trailers;

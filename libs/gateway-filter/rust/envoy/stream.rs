@@ -8,12 +8,24 @@ use crate::pending::Query;
 use crate::rejections::Reply;
 use crate::tables::ADMISSION_MILLISECONDS;
 
-const QUOTA_CLUSTER: &[u8] = b"token-quota";
+/// The cluster that queries go to.
+pub const QUOTA_CLUSTER: &[u8] = b"token-quota";
 /// Request header that marks an answer of the filter, which Envoy does not rewrite.
 const ANSWERED_HEADER: &[u8] = b"x-arks-answered";
 
 /// Bytes of memory for joined bodies that a thread keeps.
 const KEPT_BYTES: usize = 1024 * 1024;
+
+/// The headers of a query, for one call.
+pub fn query_headers(query: &Query) -> Vec<Pair> {
+    let own: [(&str, &[u8]); 3] =
+        [(":method", b"POST"), (":path", query.path.as_bytes()), (":authority", QUOTA_CLUSTER)];
+    let others = query.headers.iter().map(|(name, value)| (*name, value.as_slice()));
+    own.into_iter()
+        .chain(others)
+        .map(|(name, value)| Pair { key: Buffer::of(name.as_bytes()), value: Buffer::of(value) })
+        .collect()
+}
 
 /// Envoy's stream during one call of a hook.
 pub struct Stream(FilterPointer);
@@ -168,14 +180,7 @@ impl Stream {
 
     /// Sends a query to token-quota. False if it could not be sent; else its answer comes to a hook.
     pub fn query(&mut self, query: &Query) -> bool {
-        let own: [(&str, &[u8]); 3] =
-            [(":method", b"POST"), (":path", query.path.as_bytes()), (":authority", QUOTA_CLUSTER)];
-        let others = query.headers.iter().map(|(name, value)| (*name, value.as_slice()));
-        let mut headers: Vec<Pair> = own
-            .into_iter()
-            .chain(others)
-            .map(|(name, value)| Pair { key: Buffer::of(name.as_bytes()), value: Buffer::of(value) })
-            .collect();
+        let mut headers = query_headers(query);
         let mut callout = 0;
         // SAFETY: Envoy copies the headers.
         let result = unsafe {

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use super::renewals::Renewals;
 use crate::admission::{Identity, Worker};
 use crate::sampling::Sampling;
 
@@ -13,6 +14,8 @@ pub struct Config {
     pub kind: Kind,
     /// Counts calls of hooks that failed.
     pub faults: usize,
+    /// Sends renewals.
+    pub renewals: Renewals,
     starts_path: PathBuf,
     identity: Identity,
 }
@@ -33,7 +36,7 @@ impl Config {
     /// Reads a configuration: the filter's name, and the path of the starts file, before which a traced filter has a line
     /// with its sampling. `None` if there is no such filter.
     #[must_use]
-    pub fn read(name: &[u8], config: &[u8], faults: usize) -> Option<Self> {
+    pub fn read(name: &[u8], config: &[u8], faults: usize, renewals: impl FnOnce(PathBuf) -> Renewals) -> Option<Self> {
         let config = std::str::from_utf8(config).ok()?;
         let (kind, starts_path) = match name {
             b"key" => (Kind::Key, config),
@@ -48,7 +51,8 @@ impl Config {
             gateway: std::env::var("ARKS_GATEWAY").unwrap_or_else(|_| "gateway".to_owned()),
             token: std::env::var("ARKS_GATEWAY_TOKEN").ok().filter(|token| !token.is_empty()),
         };
-        Some(Self { kind, faults, starts_path: PathBuf::from(starts_path), identity })
+        let starts_path = PathBuf::from(starts_path);
+        Some(Self { kind, faults, renewals: renewals(starts_path.clone()), starts_path, identity })
     }
 
     /// Runs `act` with the state of this thread, which all configurations with the same starts file share: it outlives a

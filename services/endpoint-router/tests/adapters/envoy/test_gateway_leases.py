@@ -154,7 +154,7 @@ async def test_a_long_lease_that_is_not_confirmed_ends_after_a_second(gateway: G
         assert times[-1] - times[0] <= 1000
 
 
-async def test_requests_pass_while_one_renews_a_lease_that_is_nearly_used_up(gateway: Gateway) -> None:
+async def test_no_request_waits_for_the_renewal_of_a_lease_that_is_nearly_used_up(gateway: Gateway) -> None:
     script = await small_lease(gateway)
     admission_continues = asyncio.Event()
 
@@ -164,17 +164,25 @@ async def test_requests_pass_while_one_renews_a_lease_that_is_nearly_used_up(gat
         await script(request, writer)
 
     gateway.admission.script = waits
-    before, waiting = len(gateway.queries()), set[asyncio.Task[httpx.Response]]()
-    for _ in range(33):
-        if len(gateway.queries()) > before:
-            break
-        request = asyncio.create_task(gateway.post(BODY))
-        await eventually(lambda: request.done() or len(gateway.queries()) > before, what="an answer or a query")  # noqa: B023
-        waiting |= set() if request.done() else {request}
-    assert (before + 1, 1) == (len(gateway.queries()), len(waiting))
-    assert 200 == (await gateway.post(BODY)).status_code
+    before = len(gateway.queries())
+
+    async def taken() -> int:
+        """Return how many requests the present lease has admitted, besides the one of its query, after one more."""
+        assert 200 == (await gateway.post(BODY)).status_code
+        return len("".join(line[0] for line in gateway.starts()).rpartition("L")[2]) - 1
+
+    while await taken() < 31:  # more would wait for the answer, which is not there
+        assert before + 1 >= len(gateway.queries())
+    await eventually(lambda: len(gateway.queries()) == before + 1, what="a query")
     admission_continues.set()
-    assert [200] == [(await request).status_code for request in waiting]
+    leases = sum(line[0] == "L" for line in gateway.starts())
+    await eventually(lambda: sum(line[0] == "L" for line in gateway.starts()) == leases + 1, what="the next lease")
+    (new,) = [line for line in gateway.starts() if line[0] == "L"][leases:]
+    assert ["33", "100010", "100020"] == new[3:6]
+    before = len(gateway.queries())
+    for _ in range(31):  # one of the lease before
+        assert 200 == (await gateway.post(BODY)).status_code
+    assert before == len(gateway.queries())
 
 
 async def test_a_request_that_cannot_renew_near_a_limit_uses_the_lease(gateway: Gateway) -> None:

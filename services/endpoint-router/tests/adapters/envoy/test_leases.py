@@ -57,8 +57,8 @@ class Account:
     def take(self, now: int, prompt: int = 1, completion: int = 1) -> bool:
         return is_true(run("account_take", self.handle, now, prompt, completion))
 
-    def renews(self, now: int) -> bool:
-        return is_true(run("account_renews", self.handle, now))
+    def renews(self, now: int, prompt: int = 1, completion: int = 1) -> bool:
+        return is_true(run("account_renews", self.handle, now, prompt, completion))
 
     def needs_confirmation(self, now: int) -> bool:
         return is_true(run("account_needs_confirmation", self.handle, now))
@@ -308,11 +308,38 @@ def test_one_request_renews_a_lease_that_is_nearly_used_up() -> None:
     assert account.take(NOW, 10, 20)
 
 
-@pytest.mark.parametrize(("amount", "renews"), [(b"16,320,640", True), (b"15,320,640", False)])
-def test_a_lease_of_more_than_a_few_requests_is_renewed_before_its_end(amount: bytes, renews: bool) -> None:
-    account = leased(amount + b",1000,512")
-    assert (False, renews, False) == tuple(account.renews(NOW + later) for later in (899, 900, 1000))
-    assert not leased(amount + b",199,512").renews(NOW + 100)  # the next one would be as short
+@pytest.mark.parametrize(("requests", "renews"), [(64, True), (15, False)])
+def test_a_lease_of_more_than_a_few_requests_is_renewed_before_its_end(requests: int, renews: bool) -> None:
+    account = leased(b"%d,640,640,1000,512" % requests)
+    assert all(account.take(NOW) for _ in range(requests // 2))
+    assert (False, renews, False) == tuple(account.renews(NOW + later) for later in (849, 930, 1000))
+    assert not leased(b"%d,640,640,199,512" % requests).renews(NOW + 100)  # the next one would be as short
+
+
+def test_a_long_lease_of_few_requests_is_renewed_before_the_next_ones() -> None:
+    account = leased(b"8,800,800,15000,512")
+    assert not account.renews(NOW + 100)
+    account.confirm(NOW + 6000, now=NOW + 6000)
+    account.accept(NOW + 6000, b"8,800,800,15000,512")
+    assert all(account.take(NOW + 6000 + each) for each in range(4))  # with the query's own five in 10 s
+    assert [False, True] == [account.renews(NOW + 6000 + later) for later in (9000, 10_000)]
+    near_a_limit = leased(b"8,800,800,1000,512")
+    assert near_a_limit.take(NOW)
+    assert not near_a_limit.renews(NOW + 999)
+
+
+def test_a_lease_that_does_not_suffice_for_another_such_request_is_renewed() -> None:
+    account = leased(b"32,320,640,1000,512")
+    assert account.take(NOW, 161, 1)
+    assert [False, True] == [account.renews(NOW, prompt) for prompt in (159, 160)]
+
+
+def test_a_renewal_ahead_demands_as_much_as_used() -> None:
+    account = leased(b"8,800,800,15000,512")
+    account.confirm(NOW + 14_000, now=NOW + 14_000)
+    account.accept(NOW, b"8,800,800,15000,512")
+    assert account.take(NOW + 14_000)
+    assert ((1, 7, 14), True) == account.query(NOW + 14_000)
 
 
 def test_tokens_that_are_nearly_used_up_renew_a_lease() -> None:
