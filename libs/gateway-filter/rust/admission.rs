@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::affinity::Affinity;
-use crate::amounts::{Amount, Reservation, parse_grant, parse_terms};
+use crate::amounts::{Amount, Reservation, number, parse_grant, parse_terms};
 use crate::confirmations::Confirmations;
 use crate::leases::{Account, Lease, Limits};
 use crate::pending::{Decision, Pending, Query, Stage, Start, start_line};
@@ -14,7 +14,7 @@ use crate::rejections::{Answer, Rejections, Reply, Scope, parse_refusal};
 use crate::renewals::{Renewal, Ticket, read_lease};
 use crate::request::percent_encode;
 use crate::starts::Starts;
-use crate::tables::Table;
+use crate::tables::{ADMISSION_MILLISECONDS, Table};
 
 /// Headers of a grant that are copied onto the answer.
 pub const LIMIT_HEADERS: [&str; 6] = [
@@ -25,6 +25,8 @@ pub const LIMIT_HEADERS: [&str; 6] = [
     "x-ratelimit-remaining-tokens",
     "x-ratelimit-reset-tokens",
 ];
+/// The longest that a request is held; below the time after which Envoy ends an idle stream.
+const HELD_MILLISECONDS: i64 = 580_000;
 const NAME_BYTES: &[u8] = b"_:/@.-";
 
 /// What a gateway presents to token-quota.
@@ -103,15 +105,20 @@ impl Worker {
             }
             Stage::Querying { sent, is_demand } => {
                 self.end_query(pending, sent, is_demand);
+                if let Some(milliseconds) = held_milliseconds(answer) {
+                    return Decision::Query(self.wait_query(pending, milliseconds));
+                }
                 self.decide_granted(pending, answer, sent, now)
             }
+            // Its reservation was made just before the answer, however long ago the query was sent.
+            Stage::Held => self.decide_granted(pending, answer, now, now),
         }
     }
 
     /// Ends the query of a request whose client has left.
     pub fn abandon(&mut self, pending: &Pending) {
         match pending.stage {
-            Stage::New => {}
+            Stage::New | Stage::Held => {}
             Stage::Confirming { .. } => self.confirmations.abandon(),
             Stage::Querying { sent, is_demand } => self.end_query(pending, sent, is_demand),
         }
@@ -264,7 +271,15 @@ impl Worker {
         ];
         headers.extend(self.identity.header());
         headers.extend(optional.into_iter().filter_map(|(name, value)| Some((name, value?.into_bytes()))));
-        Query { path: "/v1/admit", headers }
+        Query { path: "/v1/admit", headers, milliseconds: ADMISSION_MILLISECONDS }
+    }
+
+    /// The query that waits, at most for `milliseconds`, until an engine can take the request. Its grant has no lease for
+    /// others, which wait themselves.
+    fn wait_query(&self, pending: &mut Pending, milliseconds: i64) -> Query {
+        pending.stage = Stage::Held;
+        let query = self.admission_query(pending, Amount::default());
+        Query { path: "/v1/wait", milliseconds: milliseconds + ADMISSION_MILLISECONDS, ..query }
     }
 
     fn changes_query(&mut self, now: i64) -> Query {
@@ -275,7 +290,7 @@ impl Worker {
             ("x-arks-scopes", b"namespace".to_vec()),
         ];
         headers.extend(self.identity.header());
-        Query { path: "/v1/changes", headers }
+        Query { path: "/v1/changes", headers, milliseconds: ADMISSION_MILLISECONDS }
     }
 }
 
@@ -297,6 +312,12 @@ fn started(account: &Account, lease: Lease, reserved: Reservation) -> Start {
         engine_model: account.engine_model.clone(),
         affinity: account.affinity.clone(),
     }
+}
+
+/// How long token-quota may hold the request that this answer does not admit yet; None if it is another answer.
+fn held_milliseconds(answer: &Answer) -> Option<i64> {
+    let milliseconds = (answer.status == 202).then(|| answer.header("x-arks-wait")).flatten()?;
+    Some(number(std::str::from_utf8(milliseconds).ok()?, 6)?.min(HELD_MILLISECONDS))
 }
 
 /// The limits of an answer, by the number of their header; None if it has none.

@@ -7,7 +7,7 @@ use crate::amounts::number;
 use crate::leases::OUTAGE_MILLISECONDS;
 use crate::pending::{Decision, Query};
 use crate::rejections::{Answer, Reply, Scope, parse_refusal};
-use crate::tables::{HOLD_MILLISECONDS, is_valid};
+use crate::tables::{ADMISSION_MILLISECONDS, HOLD_MILLISECONDS, is_valid};
 
 impl Worker {
     /// Decides on a request by its key alone; None: its body may be read.
@@ -20,7 +20,7 @@ impl Worker {
         }
         let mut headers = vec![("authorization", authorization.to_vec())];
         headers.extend(self.identity.header());
-        Some(Decision::Query(Query { path: "/v1/key", headers }))
+        Some(Decision::Query(Query { path: "/v1/key", headers, milliseconds: ADMISSION_MILLISECONDS }))
     }
 
     /// Takes the answer to the query of a key that was `sent`; None: the body may be read.

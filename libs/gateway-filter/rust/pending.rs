@@ -59,6 +59,8 @@ pub struct Query {
     pub path: &'static str,
     /// Headers.
     pub headers: Vec<(&'static str, Vec<u8>)>,
+    /// How long its answer may take.
+    pub milliseconds: i64,
 }
 
 /// A request that passes to an engine.
@@ -93,6 +95,8 @@ pub(crate) enum Stage {
     Confirming { sent: i64 },
     /// Its admission is queried.
     Querying { sent: i64, is_demand: bool },
+    /// token-quota holds it until an engine is ready.
+    Held,
 }
 
 /// A request whose body was read, until it passes or is rejected.

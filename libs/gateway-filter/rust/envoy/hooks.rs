@@ -61,7 +61,7 @@ fn follow(envoy: FilterPointer, module: ModulePointer, outcome: Option<Outcome>)
                 return false;
             }
             Outcome::Query(query) if stream.query(&query) => return false,
-            // token-quota cannot be reached at all: the request goes on without an answer. A request has two queries.
+            // token-quota cannot be reached at all: the request goes on without an answer. A request has three queries.
             Outcome::Query(_) => {
                 let answered = with_filter(envoy, module, |filter, stream| filter.answered(stream, &Answer::default()));
                 outcome = answered.unwrap_or_else(|| Outcome::Reply(Rc::new(Reply::unavailable())));

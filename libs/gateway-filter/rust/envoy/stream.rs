@@ -6,7 +6,6 @@ use std::cell::RefCell;
 use super::abi::{self, Buffer, FilterPointer, Pair, SpanPointer};
 use crate::pending::Query;
 use crate::rejections::Reply;
-use crate::tables::ADMISSION_MILLISECONDS;
 
 /// The cluster that queries go to.
 pub const QUOTA_CLUSTER: &[u8] = b"token-quota";
@@ -191,7 +190,7 @@ impl Stream {
                 headers.as_mut_ptr(),
                 headers.len(),
                 Buffer::NONE,
-                ADMISSION_MILLISECONDS.unsigned_abs(),
+                query.milliseconds.unsigned_abs(),
             )
         };
         result == abi::CALLOUT_BEGUN

@@ -19,7 +19,7 @@ from arks.token_quota.service.lease_changes import LeaseWatch
 from arks.token_quota.service.ports.ledger import Ledger, UsageFilter
 from arks.token_quota.service.reports import Reports
 from arks.token_quota.testing.fakes import BrokenLedger, FakeCounters, Harness, token
-from arks.token_quota.testing.waking import no_waking
+from arks.token_quota.testing.waking import holding, no_waking
 
 KEY = {"authorization": "Bearer sk-tom"}
 ADMIT = KEY | {
@@ -91,6 +91,7 @@ def make(harness: Harness, counters: FakeCounters, ledger: Ledger, clock: FakeCl
         clock=clock,
         default_completion_tokens=512,
         waking=no_waking(),
+        holding=holding(),
     )
     return Api(admission, LeaseWatch(harness.index, counters, clock), Reports(ledger, counters), gates)
 

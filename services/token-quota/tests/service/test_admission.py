@@ -10,7 +10,7 @@ from arks.token_quota.domain.limits import BudgetUse, RateUse
 from arks.token_quota.service.admission import Admission, AdmitRequest, Granted, bearer
 from arks.token_quota.service.ports.ledger import Ledger
 from arks.token_quota.testing.fakes import BrokenLedger, FakeCounters, Harness, quota, token
-from arks.token_quota.testing.waking import no_waking
+from arks.token_quota.testing.waking import holding, no_waking
 
 RATES = [{"type": "rpm", "value": 5}, {"type": "tpm", "value": 1000}]
 LIMITED = [{"arksEndpoint": {"name": "qwen"}, "rateLimits": RATES}]
@@ -36,6 +36,7 @@ def make(harness: Harness, counters: FakeCounters, ledger: Ledger, clock: FakeCl
         clock=clock,
         default_completion_tokens=512,
         waking=no_waking(),
+        holding=holding(),
     )
 
 

@@ -21,7 +21,7 @@ from arks.token_quota.domain.time import Moment
 from arks.token_quota.service.admission import Admission, AdmitRequest, Granted
 from arks.token_quota.service.ports.ledger import Ledger
 from arks.token_quota.testing.fakes import Harness, token
-from arks.token_quota.testing.waking import no_waking
+from arks.token_quota.testing.waking import holding, no_waking
 
 pytestmark = pytest.mark.real
 
@@ -182,6 +182,7 @@ async def simulation(valkey: Server, harness: Harness, ledger: Ledger) -> AsyncI
             clock=clock,
             default_completion_tokens=512,
             waking=no_waking(),
+            holding=holding(),
         )
         for replica in counters
     ]

@@ -200,12 +200,14 @@ class Bus:
             with contextlib.suppress(*NATS_ERRORS):
                 await self._client.publish(subject, payload)
 
-    async def subscribe(self, subjects: str, take: Callable[[bytes], None]) -> None:
-        """Call `take` with each payload from now on, after reconnects too. It must not block, and may raise anything:
-        the message is then dropped and counted. Raises NATS_ERRORS.
+    async def subscribe(self, subjects: str, take: Callable[[bytes], None]) -> Callable[[], Awaitable[None]]:
+        """Call `take` with each payload from now on, after reconnects too, until the returned function is called. It
+        must not block, and may raise anything: the message is then dropped and counted. Raises NATS_ERRORS, as the
+        returned function does.
         """
 
         async def on_message(message: Msg) -> None:
             self.faults.handle(subjects, message.subject, lambda: take(message.data))
 
-        await self._client.subscribe(subjects, cb=on_message)
+        subscription = await self._client.subscribe(subjects, cb=on_message)
+        return subscription.unsubscribe

@@ -114,13 +114,17 @@ def _scaling(settings: Settings, home: Home, collector: Collector) -> _Scaling:
     def take_refused(namespace: str, names: set[str], count: int) -> None:
         wake(applications.take_refused(namespace, names, count))
 
+    def take_held(namespace: str, names: set[str], holder: str, count: int) -> None:
+        wake(applications.take_held(namespace, names, holder, count))
+
     def wake(waited_for: set[Key]) -> None:
         """Decide at once."""
         for application in waited_for:
             for scaler in targets.scalers_of(application):
                 controller.enqueue(scaler)
 
-    followers: list[AsyncCallable] = [UsageFollower(home.bus, take).start, DemandFollower(home.bus, take_refused).start]
+    demand = DemandFollower(home.bus, take_refused, take_held)
+    followers: list[AsyncCallable] = [UsageFollower(home.bus, take).start, demand.start]
     if parts is None:
         return _Scaling(controller, followers)
     parts.written.subscribe(controller.enqueue)

@@ -5,6 +5,7 @@ from pathlib import Path
 from pydantic import Field
 
 from arks.kit.settings import Settings
+from arks.token_quota.domain.holding import Bounds
 
 
 class TokenQuotaSettings(Settings):
@@ -53,6 +54,15 @@ class TokenQuotaSettings(Settings):
     """How long a key that no token of its namespace has any more is kept from other namespaces, whose tokens would get
     its clients and their prompts. 0: not at all. A day covers a deletion by mistake and a slow change of clients.
     """
+    held_seconds: float = Field(default=300.0, ge=0, le=570)
+    """The longest that a request waits at the gateway for the first replica of an endpoint at zero; 0: not at all. One
+    whose measured start takes longer is refused at once. Less than the 10 minutes after which Envoy ends idle streams.
+    """
+    held_requests_per_endpoint: int = Field(default=512, ge=0)
+    """Requests beyond get 503 with `Retry-After`. Each holds its body and two connections of Envoy."""
+    held_requests_per_namespace: int = Field(default=768, ge=0)
+    held_requests: int = Field(default=2048, ge=0, le=3072)
+    """Of all namespaces, at one replica of token-quota."""
     sweep_seconds: float = Field(default=5.0, gt=0)
     """Interval of the sweep for expired reservations, and of the search for entries that the counters lack."""
     quota_status_seconds: float = Field(default=10.0, gt=0)
@@ -62,6 +72,10 @@ class TokenQuotaSettings(Settings):
     """Single requests older than this leave the ledger; sums by day stay forever. Longer than the usage stream
     keeps its records, because a repeated record is recognised by its entry.
     """
+
+    @property
+    def held_bounds(self) -> Bounds:
+        return Bounds(self.held_requests_per_endpoint, self.held_requests_per_namespace, self.held_requests)
 
     @property
     def ledger_url(self) -> str:

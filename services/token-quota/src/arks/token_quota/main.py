@@ -1,5 +1,6 @@
 """token-quota: wiring."""
 
+import secrets
 from functools import partial
 
 from arks.contracts.gateway_token import TokenGate
@@ -16,6 +17,7 @@ from arks.token_quota.adapters.counters import RedisCounters
 from arks.token_quota.adapters.database import Database
 from arks.token_quota.adapters.key_owners import SqlKeyOwners
 from arks.token_quota.adapters.ledger import SqlLedger
+from arks.token_quota.adapters.loads import BusLoads
 from arks.token_quota.adapters.metrics import PrometheusMetrics
 from arks.token_quota.adapters.redis_batches import RedisBatches
 from arks.token_quota.adapters.server import GranianServer
@@ -24,6 +26,7 @@ from arks.token_quota.api.app import Api, Gates
 from arks.token_quota.config import TokenQuotaSettings
 from arks.token_quota.domain.token import record_of
 from arks.token_quota.service.admission import Admission
+from arks.token_quota.service.holding import Holding
 from arks.token_quota.service.index import Index
 from arks.token_quota.service.key_owners import KeyOwners
 from arks.token_quota.service.keyring import Keyring
@@ -62,6 +65,14 @@ def build(settings: TokenQuotaSettings, home: Home) -> App:
     metrics = PrometheusMetrics(home.registry)
 
     waking = Waking(home.facts(Facts.SCALING, ScalingFact).cache, home.bus)
+    holding = Holding(
+        endpoints.cache,
+        BusLoads(home.bus),
+        home.bus,
+        holder=secrets.token_hex(8),
+        bounds=settings.held_bounds,
+        seconds=settings.held_seconds,
+    )
     admission = Admission(
         index,
         counters,
@@ -70,6 +81,7 @@ def build(settings: TokenQuotaSettings, home: Home) -> App:
         clock=home.clock,
         default_completion_tokens=settings.default_completion_tokens,
         waking=waking,
+        holding=holding,
     )
     gates = Gates(
         gateway=TokenGate(read_secret(settings.gateway_token_file), settings.gateway_token_required),
@@ -112,6 +124,7 @@ def build(settings: TokenQuotaSettings, home: Home) -> App:
             keys.run,
             owners.run,
             waking.run,
+            holding.run,
             *(startup.after_migration(part.run) for part in (projector, sweeper, ingest, pruner)),
         ],
         starts=[startup.migrate, owners.load],

@@ -13,12 +13,15 @@ log = structlog.get_logger(__name__)
 
 Take = Callable[[str, set[str], int], None]
 """Namespace, names of the model, number of requests."""
+TakeHeld = Callable[[str, set[str], str, int], None]
+"""Namespace, names of the model, who holds the requests, number of requests."""
 
 
 class DemandFollower:
-    def __init__(self, bus: Bus, take: Take) -> None:
+    def __init__(self, bus: Bus, take: Take, take_held: TakeHeld) -> None:
         self._bus = bus
         self._take = take
+        self._take_held = take_held
 
     async def start(self) -> None:
         await self._bus.subscribe(DEMAND_SUBJECTS, self.take_message)
@@ -30,4 +33,7 @@ class DemandFollower:
             log.warning("demand report not read", error=str(error))
             return
         names = {name for name in (report.endpoint, report.model) if name}
-        self._take(report.namespace, names, report.refused)
+        if report.refused:
+            self._take(report.namespace, names, report.refused)
+        if report.holder:
+            self._take_held(report.namespace, names, report.holder, report.held)

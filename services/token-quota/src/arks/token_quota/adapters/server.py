@@ -12,6 +12,8 @@ from arks.kit.errors import Unavailable
 from arks.kit.ports import free_port
 
 _LISTEN_SECONDS = 10.0
+_CONNECTIONS = 4096
+"""More wait to be accepted. Each request that is held has one."""
 
 
 class GranianServer:
@@ -32,6 +34,7 @@ class GranianServer:
             http=HTTPModes.auto,
             websockets=False,
             backlog=1024,
+            backpressure=_CONNECTIONS,
             log_enabled=False,
         )
         self._serving: asyncio.Task[None] | None = None

@@ -1,11 +1,13 @@
-"""The inbound edge: HTTP on loopback, for Envoy's filter (/v1/admit, /v1/changes, /v1/key), clients through Envoy
+"""The inbound edge: HTTP on loopback, for Envoy's filter (/v1/admit, /v1/wait, /v1/changes, /v1/key), clients through Envoy
 (/v1/models) and operators (/v1/usage).
 
 RSGI on granian, without a framework: admission is on the path of requests, and its share of CPU is counted in
 microseconds.
 """
 
+import asyncio
 import json
+from collections.abc import Awaitable
 from datetime import date
 from typing import Any, NamedTuple, Protocol
 from urllib.parse import parse_qs, unquote
@@ -14,13 +16,14 @@ import structlog
 
 from arks.contracts.gateway_token import GATEWAY_TOKEN_HEADER, OPERATOR_TOKEN_HEADER, TokenGate, bearer
 from arks.kit.errors import Invalid, Unavailable
+from arks.kit.tasks import cancel
 from arks.kit.tracing import TRACEPARENT, NoTracer, Tracer
 from arks.token_quota.domain import answers
 from arks.token_quota.domain.access import EngineTerms, Policy
 from arks.token_quota.domain.answers import Rejection
 from arks.token_quota.domain.count import parse_count
 from arks.token_quota.domain.lease import HOLD_MILLISECONDS, MAX_DEMAND_REQUESTS, LeaseAmount
-from arks.token_quota.service.admission import Admission, AdmitRequest, Granted
+from arks.token_quota.service.admission import Admission, AdmitRequest, Granted, Held
 from arks.token_quota.service.lease_changes import LeaseWatch
 from arks.token_quota.service.ports.counters import CountersUnavailable
 from arks.token_quota.service.ports.ledger import UsageFilter
@@ -30,7 +33,7 @@ from arks.token_quota.service.reports import Reports
 log = structlog.get_logger(__name__)
 
 _JSON = ("content-type", "application/json")
-_FOR_GATEWAYS = frozenset({"/v1/admit", "/v1/changes", "/v1/key"})
+_FOR_GATEWAYS = frozenset({"/v1/admit", "/v1/wait", "/v1/changes", "/v1/key"})
 _OPERATIONS = frozenset({"chat.completions", "completions", "embeddings"})
 _MODELS = "/v1/models"
 _VALID = ("x-arks-valid-milliseconds", str(HOLD_MILLISECONDS))
@@ -65,6 +68,7 @@ class Scope(Protocol):
 class HTTPProtocol(Protocol):
     """The response to a request in granian's form."""
 
+    def client_disconnect(self) -> Awaitable[None]: ...
     def response_empty(self, status: int, headers: list[tuple[str, str]]) -> None: ...
     def response_bytes(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None: ...
 
@@ -100,6 +104,8 @@ class Api:
                 answer.response_empty(401, [])  # not an error of the client, so the filter does not pass it on
             elif scope.path == "/v1/admit":
                 await self._admit(scope, answer)
+            elif scope.path == "/v1/wait":
+                await self._wait(scope, answer)
             elif scope.path == "/v1/changes":
                 await self._changes(scope, answer)
             elif scope.path == "/v1/key":
@@ -124,21 +130,38 @@ class Api:
             decided = await self._decide_traced(request, scope.headers)
         else:
             decided = await self._decide(request, scope.headers)
-        if isinstance(decided, Rejection):
-            return _reject_held(answer, decided)
-        return answer.response_empty(200, grant_headers(decided))
+        return _answer_admission(answer, decided)
 
-    async def _decide(self, request: AdmitRequest | Rejection, headers: Headers) -> Granted | Rejection:
+    async def _decide(self, request: AdmitRequest | Rejection, headers: Headers) -> Granted | Held | Rejection:
         if isinstance(request, Rejection):
             return request
         return await self._repeats.admit(headers.get("x-arks-request-id"), request)
 
-    async def _decide_traced(self, request: AdmitRequest | Rejection, headers: Headers) -> Granted | Rejection:
+    async def _wait(self, scope: Scope, answer: HTTPProtocol) -> None:
+        """Answer once the request's turn has come. A client that hangs up leaves the queue."""
+        if scope.method != "POST":
+            return _reject(answer, answers.method_not_allowed("POST"))
+        turn = asyncio.create_task(self._decide_waited(read_admit_request(scope.headers), scope.headers))
+        gone = asyncio.create_task(_disconnected(answer))
+        try:
+            await asyncio.wait({turn, gone}, return_when=asyncio.FIRST_COMPLETED)
+            if turn.done():
+                _answer_admission(answer, turn.result())
+        finally:
+            await asyncio.gather(cancel(turn), cancel(gone))
+
+    async def _decide_waited(self, request: AdmitRequest | Rejection, headers: Headers) -> Granted | Held | Rejection:
+        if isinstance(request, Rejection):
+            return request
+        rejection = await self._admission.wait(request)
+        return rejection or await self._decide(request._replace(has_waited=True), headers)
+
+    async def _decide_traced(self, request: AdmitRequest | Rejection, headers: Headers) -> Granted | Held | Rejection:
         with self._tracer.span("admit", parent=headers.get(TRACEPARENT)) as span:
             decided = await self._decide(request, headers)
             if isinstance(decided, Rejection):
                 span.set("arks.rejection", decided.reason or decided.code)
-            else:
+            elif isinstance(decided, Granted):
                 span.set("arks.namespace", decided.grant.namespace)
                 span.set("arks.token", decided.grant.token)
                 span.set("gen_ai.request.model", decided.grant.endpoint)
@@ -307,6 +330,18 @@ def _json(answer: HTTPProtocol, content: object) -> None:
 
 def _reject(answer: HTTPProtocol, rejection: Rejection) -> None:
     answer.response_bytes(rejection.status, [_JSON, *rejection.headers], rejection.body)
+
+
+def _answer_admission(answer: HTTPProtocol, decided: Granted | Held | Rejection) -> None:
+    if isinstance(decided, Rejection):
+        return _reject_held(answer, decided)
+    if isinstance(decided, Held):
+        return answer.response_empty(202, [("x-arks-wait", str(decided.milliseconds))])
+    return answer.response_empty(200, grant_headers(decided))
+
+
+async def _disconnected(answer: HTTPProtocol) -> None:
+    await answer.client_disconnect()
 
 
 def _reject_held(answer: HTTPProtocol, rejection: Rejection) -> None:

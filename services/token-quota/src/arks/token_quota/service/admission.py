@@ -15,6 +15,7 @@ from arks.kit.clock import Clock
 from arks.kit.key import Key
 from arks.token_quota.domain import answers
 from arks.token_quota.domain.access import (
+    EndpointState,
     EngineTerms,
     KeyHolder,
     Permission,
@@ -32,6 +33,7 @@ from arks.token_quota.domain.headers import Headers, rate_limit_headers
 from arks.token_quota.domain.lease import NO_LEASE, LeaseAmount, lease_id, lease_validity, wanted
 from arks.token_quota.domain.limits import Budget, violations
 from arks.token_quota.domain.time import Moment
+from arks.token_quota.service.holding import Holding
 from arks.token_quota.service.index import Index
 from arks.token_quota.service.ports.counters import Counters, CountersUnavailable, GrantCommand, GrantResult
 from arks.token_quota.service.ports.ledger import Ledger, LedgerUnavailable
@@ -43,6 +45,8 @@ log = structlog.get_logger(__name__)
 _BEARER = "bearer "
 _REBUILD_ATTEMPTS = 5
 _NOT_READY = 503
+_CROWD_RETRY_SECONDS = 1
+"""For a request that finds too many others waiting at an endpoint whose engines are ready."""
 
 
 class AdmitRequest(NamedTuple):
@@ -59,6 +63,15 @@ class AdmitRequest(NamedTuple):
     """What the worker expects to need besides it until the lease ends."""
     uses: frozenset[str] = frozenset()
     """What it wants that not every engine keeps."""
+    has_waited: bool = False
+    """It has waited for its turn, so others that wait do not hold it."""
+
+
+class Held(NamedTuple):
+    """The request waits for an engine, if the gateway calls `wait`."""
+
+    milliseconds: int
+    """The longest that it takes."""
 
 
 class Granted(NamedTuple):
@@ -88,6 +101,7 @@ class Admission:
         clock: Clock,
         default_completion_tokens: int,
         waking: Waking,
+        holding: Holding,
     ) -> None:
         self._index = index
         self._counters = counters
@@ -95,6 +109,7 @@ class Admission:
         self._metrics = metrics
         self._clock = clock
         self._waking = waking
+        self._holding = holding
         self._default_completion_tokens = default_completion_tokens
         self._lease_prefix = secrets.token_hex(6)  # of this process; with the number it makes an id
         self._lease_numbers = itertools.count()
@@ -125,14 +140,42 @@ class Admission:
         rejection = reject_model(policy, model, name, self._index.endpoint(policy.namespace, name))
         return None if rejection is not None and rejection.status == 503 else rejection
 
-    async def admit(self, request: AdmitRequest) -> Granted | Rejection:
+    async def admit(self, request: AdmitRequest) -> Granted | Held | Rejection:
         started = time.perf_counter()
         answer = await self._decide(request)
-        reason = "granted" if isinstance(answer, Granted) else answer.reason or answer.code
-        self._metrics.admission_decided(reason, time.perf_counter() - started)
+        self._metrics.admission_decided(_reason(answer), time.perf_counter() - started)
         return answer
 
-    async def _decide(self, request: AdmitRequest) -> Granted | Rejection:
+    async def wait(self, request: AdmitRequest) -> Rejection | None:
+        """Wait until an engine can take the request, which is then to be admitted. Reserves nothing."""
+        holder = self._holder(request.authorization, Moment.of(self._clock.now()))
+        if isinstance(holder, Rejection):
+            return holder
+        policy = holder.policy
+        name = self._index.endpoint_of(policy, request.model)
+        endpoint = self._index.endpoint(policy.namespace, name)
+        rejection = reject_model(policy, request.model, name, endpoint)
+        if endpoint is None or (rejection is not None and rejection.status != _NOT_READY):
+            return rejection
+        key = Key(policy.namespace, name)
+        return None if await self._holding.wait(key, endpoint.model) else self._reject_waiting(request, key, endpoint)
+
+    def _hold(self, request: AdmitRequest, key: Key, endpoint: EndpointState) -> Held | Rejection | None:
+        """None if no autoscaler starts a replica."""
+        start_seconds = self._waking.start_seconds(key, endpoint)
+        if start_seconds is None and not endpoint.ready:
+            return None
+        in_time = endpoint.ready or (start_seconds or 0.0) <= self._holding.seconds
+        if in_time and not request.has_waited and self._holding.has_room(key):
+            return Held(int(self._holding.seconds * 1000))
+        return self._reject_waiting(request, key, endpoint)
+
+    def _reject_waiting(self, request: AdmitRequest, key: Key, endpoint: EndpointState) -> Rejection:
+        """For a request that may not wait, or has waited in vain."""
+        seconds = None if endpoint.ready else self._waking.retry_seconds(key, endpoint)
+        return answers.endpoint_starting(request.model, seconds or _CROWD_RETRY_SECONDS)
+
+    async def _decide(self, request: AdmitRequest) -> Granted | Held | Rejection:
         now = Moment.of(self._clock.now())
         holder = self._holder(request.authorization, now)
         if isinstance(holder, Rejection):
@@ -144,10 +187,11 @@ class Admission:
         endpoint = self._index.endpoint(policy.namespace, name)
         rejection = reject_model(policy, request.model, name, endpoint) or reject_use(endpoint, request.uses)
         if rejection is not None and endpoint is not None and rejection.status == _NOT_READY:
-            seconds = self._waking.retry_seconds(Key(policy.namespace, name), endpoint)
-            return rejection if seconds is None else answers.endpoint_starting(request.model, seconds)
+            return self._hold(request, Key(policy.namespace, name), endpoint) or rejection
         if rejection is not None or endpoint is None:
             return rejection or answers.unknown_model(request.model)
+        if not request.has_waited and self._holding.has_queue(key := Key(policy.namespace, name)):
+            return self._hold(request, key, endpoint) or answers.unknown_model(request.model)
         permission = policy.permissions[name]
         budget = None
         if permission.quota is not None:
@@ -246,6 +290,13 @@ class Admission:
         if now >= self._next_warning:
             self._next_warning = now + 1.0
             log.warning("limits cannot be checked: the failure policy decides", error=str(error))
+
+
+def _reason(answer: Granted | Held | Rejection) -> str:
+    """For metrics."""
+    if isinstance(answer, Rejection):
+        return answer.reason or answer.code
+    return "granted" if isinstance(answer, Granted) else "held"
 
 
 def bearer(authorization: str | None) -> str | None:

@@ -8,14 +8,14 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from arks.token_quota.domain.answers import Rejection
-from arks.token_quota.service.admission import AdmitRequest, Granted
+from arks.token_quota.service.admission import AdmitRequest, Granted, Held
 
 KEEP_SECONDS: Final = 2.0
 """As long as a gateway waits for an answer."""
 MAX_KEPT: Final = 4096
 """The oldest grants are forgotten first; their repetitions reserve again."""
 
-Answer = Granted | Rejection
+Answer = Granted | Held | Rejection
 _Call = tuple[str, AdmitRequest]
 
 
@@ -43,7 +43,7 @@ class RepeatedAdmissions:
         return await self._answer(call, future)
 
     async def _answer(self, call: _Call, future: asyncio.Future[Answer]) -> Answer:
-        """A rejection reserves nothing, so only those who wait for it get it."""
+        """Only a grant reserves anything, so only those who wait for another answer get it."""
         answer: Answer | None = None
         try:
             answer = await self._admit(call[1])

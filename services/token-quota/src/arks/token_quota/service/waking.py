@@ -45,15 +45,20 @@ class Waking:
         """Count a request for an endpoint that is not ready. Returns when its first replica should be ready; None if no
         autoscaler starts one.
         """
-        names = {Key(endpoint.namespace, endpoint.name), Key(endpoint.namespace, state.model)}
-        found = next((self._served[name] for name in names if name in self._served), None)
-        if found is None:
+        seconds = self.start_seconds(endpoint, state)
+        if seconds is None:
             return None
         waited = _Waited(endpoint, state.model)
         if waited in self._counts or len(self._counts) < _MOST_ENDPOINTS:
             self._counts[waited] = self._counts.get(waited, 0) + 1
             self._counted.set()
-        return max(1, math.ceil(found[1]))
+        return max(1, math.ceil(seconds))
+
+    def start_seconds(self, endpoint: Key, state: EndpointState) -> float | None:
+        """How long its first replica needs; None if no autoscaler starts one."""
+        names = {Key(endpoint.namespace, endpoint.name), Key(endpoint.namespace, state.model)}
+        found = next((self._served[name] for name in names if name in self._served), None)
+        return None if found is None else found[1]
 
     async def run(self) -> None:
         """Report until cancelled."""

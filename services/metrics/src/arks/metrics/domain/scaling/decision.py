@@ -122,12 +122,13 @@ def _at_zero(policy: Policy, bounds: Bounds, memory: Memory, seen: Observed, cur
     idle_seconds = math.inf if busy_at is None else seen.at - busy_at
     if current == 0:
         if memory.history.active:
-            return Decision(1, Why.WAKE, "a request waits for the first replica")
+            return Decision(1, Why.WAKE, f"{_requests(seen.held)} for the first replica")
         return Decision(0, Why.IDLE, "no requests")
     if bounds.minimum == 0 and not seen.held and idle_seconds >= policy.idle_seconds and not seen.starting:
         return Decision(0, Why.IDLE, f"no requests for {idle_seconds:.0f} s")
     if seen.ready == 0:
-        return Decision(current, Why.STARTING, "waits for the first replica")
+        waits = f"{_requests(seen.held)} for" if seen.held else "waits for"
+        return Decision(current, Why.STARTING, f"{waits} the first replica")
     return None
 
 
@@ -236,6 +237,10 @@ def _bounded(plan: _Plan, memory: Memory, decision: Decision, needed: int = 0) -
     if decision.replicas != plan.current:
         memory = replace(memory, paces=memory.paces.changed(plan.seen.at, decision.replicas - plan.current))
     return memory, decision
+
+
+def _requests(held: int) -> str:
+    return f"{held} requests wait" if held > 1 else "a request waits"
 
 
 def _ceil(value: float) -> int:

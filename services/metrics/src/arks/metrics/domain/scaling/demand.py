@@ -79,7 +79,8 @@ def _point(last: Point | None, seen: Observed) -> Point:
     in_flight = seen.in_flight or 0.0
     running = max(0.0, in_flight - (seen.waiting or 0.0))
     work = 0.0 if last is None else last.work + running * (seen.at - last.at)
-    return Point(seen.at, seen.finished + seen.refused + in_flight, seen.finished, seen.tokens, work)
+    arrived = seen.finished + seen.refused + seen.held + in_flight
+    return Point(seen.at, arrived, seen.finished, seen.tokens, work)
 
 
 def demand(history: History, seen: Observed, horizon_seconds: float) -> Demand | None:

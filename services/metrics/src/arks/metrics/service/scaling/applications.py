@@ -9,6 +9,7 @@ from arks.kit.clock import Clock
 from arks.kit.key import Key
 from arks.metrics.domain.replicas import Replica, ReplicaReport
 from arks.metrics.domain.scaling.doubt import Signals, doubt
+from arks.metrics.domain.scaling.held import HeldRequests
 from arks.metrics.domain.scaling.limits import Limit
 from arks.metrics.domain.scaling.observed import Observed
 from arks.metrics.domain.scaling.traffic import Ended, Traffic, percentile
@@ -30,6 +31,7 @@ class _Engine:
 @dataclass(slots=True)
 class _Application:
     traffic: Traffic = field(default_factory=Traffic)
+    held: HeldRequests = field(default_factory=HeldRequests)
     engines: dict[tuple[str, int], _Engine] = field(default_factory=dict)
     start_seconds: float | None = None
     addresses: set[str] = field(default_factory=set)
@@ -86,6 +88,12 @@ class Applications:
             self._applications[key].traffic.refused += count
         return found
 
+    def take_held(self, namespace: str, names: set[str], holder: str, count: int) -> set[Key]:
+        """Note how many requests one replica of token-quota holds. Returns the applications for which none waited."""
+        at = self._clock.monotonic()
+        found = {key for name in names for key in self._by_endpoint.get((namespace, name), ())}
+        return {key for key in found if self._applications[key].held.take(holder, count, at)}
+
     def observed(self, key: Key) -> Observed:
         """What is measured now."""
         at = self._clock.monotonic()
@@ -104,6 +112,7 @@ class Applications:
             finished=float(traffic.finished),
             tokens=float(traffic.tokens),
             refused=float(traffic.refused),
+            held=application.held.count(at),
             first_token_seconds=percentile(traffic.first, at),
             inter_token_seconds=percentile(traffic.inter, at),
             doubt=doubt(signals),
