@@ -17,12 +17,14 @@ import pytest_asyncio
 from arks.contracts.conditions import is_true
 from arks.contracts.resources import ArksQuota, ArksToken, hash_key
 from arks.contracts.subjects import Facts
-from arks.events.v1.facts_pb2 import EndpointFact
+from arks.events.v1.facts_pb2 import EndpointFact, RoutedReplica, ScalingFact
 from arks.kit.app import App
+from arks.kit.facts import FactWriter
 from arks.kit.home import LocalHome
 from arks.kit.key import Key
 from arks.kit.ports import free_port
 from arks.kit.resources import LocalResources
+from arks.kit.tasks import cancel
 from arks.kit.testing.run import running
 from arks.kit.testing.servers import Server
 from arks.kit.testing.wait import eventually
@@ -43,6 +45,8 @@ class TokenQuotaHarness:
     home: LocalHome
     api: httpx.AsyncClient
     directory: Path
+    endpoints: FactWriter[EndpointFact]
+    scaling: FactWriter[ScalingFact]
     numbers: "itertools.count[int]" = field(default_factory=itertools.count)
     granted: list[str] = field(default_factory=list)
     """Ids of all requests that were granted, through any replica."""
@@ -51,7 +55,9 @@ class TokenQuotaHarness:
         for thing in things:
             await LocalResources(self.home.bus, type(thing)).apply(thing)
 
-    async def admit(self, key: str = "sk-tom", model: str = "qwen", **headers: str) -> httpx.Response:
+    async def admit(
+        self, key: str = "sk-tom", model: str = "qwen", path: str = "/v1/admit", **headers: str
+    ) -> httpx.Response:
         sent = {
             "authorization": f"Bearer {key}",
             "x-arks-request-id": f"request-{next(self.numbers)}",
@@ -61,7 +67,7 @@ class TokenQuotaHarness:
             "x-arks-body-bytes": "40",
             "x-arks-max-tokens": "20",
         }
-        answer = await self.api.post("/v1/admit", headers=sent | headers)
+        answer = await self.api.post(path, headers=sent | headers)
         if answer.status_code == 200:
             self.granted.append(sent["x-arks-request-id"])
             self._log_start(answer)
@@ -145,11 +151,13 @@ async def harness(nats: Server, valkey: Server, tmp_path: Path) -> AsyncIterator
     home = LocalHome("test", TokenQuotaSettings(**settings))
     await home.start()
     endpoints = home.fact_writer(Facts.ENDPOINTS, EndpointFact)
-    writing = asyncio.create_task(endpoints.run())
+    scaling = home.fact_writer(Facts.SCALING, ScalingFact)
+    writing = [asyncio.create_task(writer.run()) for writer in (endpoints, scaling)]
     endpoints.put(Key("team", "qwen"), EndpointFact(namespace="team", name="qwen", ready=True))
     async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{settings['api_port']}", timeout=30) as api:
-        yield TokenQuotaHarness(settings, home, api, tmp_path)
-    writing.cancel()
+        yield TokenQuotaHarness(settings, home, api, tmp_path, endpoints, scaling)
+    for task in writing:
+        await cancel(task)
     await home.stop()
 
 
@@ -216,6 +224,35 @@ async def test_the_official_client_sees_its_models(harness: TokenQuotaHarness) -
         async with openai.AsyncOpenAI(base_url=base, api_key="wrong", max_retries=0) as client:
             with pytest.raises(openai.AuthenticationError):
                 await client.models.list()
+
+
+async def test_requests_for_an_endpoint_at_zero_wait_for_its_replica_and_leave_with_their_client(
+    harness: TokenQuotaHarness,
+) -> None:
+    endpoint, scaler = Key("team", "qwen"), Key("team", "scaler")
+    harness.endpoints.put(endpoint, EndpointFact(namespace="team", name="qwen", ready=False))
+    harness.scaling.put(scaler, ScalingFact(namespace="team", served_model="qwen", start_seconds=20.0))
+
+    async def held() -> bool:
+        answer = await harness.admit()
+        return answer.status_code == 202 and "300000" == answer.headers["x-arks-wait"]
+
+    async def refused() -> bool:
+        answer = await harness.admit()
+        return answer.status_code == 503 and "20" == answer.headers["retry-after"]
+
+    async with running(harness.service(held_requests_per_endpoint=1)):
+        await harness.apply(tom())
+        await eventually(held, what="an answer that holds the request")
+        leaves = asyncio.create_task(harness.admit(path="/v1/wait"))
+        await eventually(refused, what="no room for a second one")
+        await cancel(leaves)
+        await eventually(held, what="room again after the client has left")
+        waits = asyncio.create_task(harness.admit(path="/v1/wait"))
+        await eventually(refused, what="no room for a second one")
+        replica = RoutedReplica(application="app", name="app-0", weight=1)
+        harness.endpoints.put(endpoint, EndpointFact(namespace="team", name="qwen", ready=True, replicas=[replica]))
+        assert (await waits).headers["x-arks-grant"].startswith("team/qwen/tom/")
 
 
 async def test_a_revoked_key_is_refused_at_once(harness: TokenQuotaHarness) -> None:

@@ -75,7 +75,7 @@ async def test_a_crowd_waits_and_beyond_the_bound_is_refused_at_once(running: Ru
 
 async def test_a_ready_replica_gets_what_its_slots_take_in_order(running: Running) -> None:
     running.crowd(20)
-    await eventually(lambda: running.reports())
+    await eventually(running.reports)
     running.ready()
     await eventually(lambda: running.passed() == FIRST_REQUESTS and running.loads.followers)
     assert all(wait.done() for wait in running.waits[:FIRST_REQUESTS])
@@ -87,7 +87,7 @@ async def test_a_ready_replica_gets_what_its_slots_take_in_order(running: Runnin
 
 async def test_the_last_report_is_that_none_waits_and_loads_are_followed_no_more(running: Running) -> None:
     running.crowd(FIRST_REQUESTS)
-    await eventually(lambda: running.reports())
+    await eventually(running.reports)
     running.ready()
     await eventually(lambda: running.reports()[-1] == 0)
     assert FIRST_REQUESTS == running.passed()

@@ -1,5 +1,5 @@
-"""The inbound edge: HTTP on loopback, for Envoy's filter (/v1/admit, /v1/wait, /v1/changes, /v1/key), clients through Envoy
-(/v1/models) and operators (/v1/usage).
+"""The inbound edge: HTTP on loopback, for Envoy's filter (/v1/admit, /v1/wait, /v1/changes, /v1/key), clients through
+Envoy (/v1/models) and operators (/v1/usage).
 
 RSGI on granian, without a framework: admission is on the path of requests, and its share of CPU is counted in
 microseconds.

@@ -96,7 +96,7 @@ class Load:
 
 
 def room(replicas: int, load: Load | None, released: int) -> int:
-    """How many requests may pass now. `load`: None until it is known; `released`: requests that it does not contain yet.
+    """How many requests may pass now. `load`: None until it is known; `released`: requests that it lacks yet.
 
     Besides free slots, as many pass as end in a second, so that slots do not wait for the next report. While slots are
     unknown and no request waits in an engine, the number in flight may double.

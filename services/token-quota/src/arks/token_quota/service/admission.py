@@ -192,6 +192,13 @@ class Admission:
             return rejection or answers.unknown_model(request.model)
         if not request.has_waited and self._holding.has_queue(key := Key(policy.namespace, name)):
             return self._hold(request, key, endpoint) or answers.unknown_model(request.model)
+        return await self._decide_ready(request, holder, name, endpoint, now)
+
+    async def _decide_ready(
+        self, request: AdmitRequest, holder: KeyHolder, name: str, endpoint: EndpointState, now: Moment
+    ) -> Granted | Rejection:
+        """For a model that the key may use, with a ready replica. `name`: the endpoint's."""
+        policy = holder.policy
         permission = policy.permissions[name]
         budget = None
         if permission.quota is not None:
