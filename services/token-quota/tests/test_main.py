@@ -226,7 +226,7 @@ async def test_the_official_client_sees_its_models(harness: TokenQuotaHarness) -
                 await client.models.list()
 
 
-async def test_requests_for_an_endpoint_at_zero_wait_for_its_replica_and_leave_with_their_client(
+async def test_requests_for_an_endpoint_at_zero_wait_for_its_replica_or_the_end_of_their_client(
     harness: TokenQuotaHarness,
 ) -> None:
     endpoint, scaler = Key("team", "qwen"), Key("team", "scaler")
@@ -244,9 +244,9 @@ async def test_requests_for_an_endpoint_at_zero_wait_for_its_replica_and_leave_w
     async with running(harness.service(held_requests_per_endpoint=1)):
         await harness.apply(tom())
         await eventually(held, what="an answer that holds the request")
-        leaves = asyncio.create_task(harness.admit(path="/v1/wait"))
+        hangs_up = asyncio.create_task(harness.admit(path="/v1/wait"))
         await eventually(refused, what="no room for a second one")
-        await cancel(leaves)
+        await cancel(hangs_up)
         await eventually(held, what="room again after the client has left")
         waits = asyncio.create_task(harness.admit(path="/v1/wait"))
         await eventually(refused, what="no room for a second one")

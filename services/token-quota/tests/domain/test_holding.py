@@ -9,22 +9,22 @@ from arks.token_quota.domain.holding import FIRST_REQUESTS, Bounds, Load, Queues
 BOUNDS = Bounds(endpoint=3, tenant=4, total=6)
 ENDPOINTS = [Key(namespace, name) for namespace in ("a", "b", "c") for name in ("x", "y")]
 steps = st.lists(
-    st.tuples(st.sampled_from(["join", "leave", "take"]), st.sampled_from(ENDPOINTS), st.integers(0, 9)), max_size=60
+    st.tuples(st.sampled_from(["join", "remove", "take"]), st.sampled_from(ENDPOINTS), st.integers(0, 9)), max_size=60
 )
 
 
 @given(steps)
-def test_no_bound_is_exceeded_and_each_request_leaves_once_in_order(found: list[tuple[str, Key, int]]) -> None:
+def test_no_bound_is_exceeded_and_each_request_is_taken_once_in_order(found: list[tuple[str, Key, int]]) -> None:
     queues: Queues[int] = Queues(BOUNDS)
     expected: dict[Key, list[int]] = {endpoint: [] for endpoint in ENDPOINTS}
     for number, (step, endpoint, argument) in enumerate(found):
         queue = expected[endpoint]
         if step == "join" and queues.join(endpoint, number):
             queue.append(number)
-        elif step == "leave":
+        elif step == "remove":
             gone = queue[argument % len(queue)] if queue else -1
-            queues.leave(endpoint, gone)
-            queues.leave(endpoint, gone)
+            queues.remove(endpoint, gone)
+            queues.remove(endpoint, gone)
             expected[endpoint] = [ticket for ticket in queue if ticket != gone]
         elif step == "take":
             assert queue[:argument] == queues.take(endpoint, argument)

@@ -15,6 +15,7 @@ from arks.kit.testing.clock import FakeClock
 from arks.kit.testing.servers import Server
 from arks.token_quota.adapters.counters import RedisCounters
 from arks.token_quota.adapters.redis_batches import RedisBatches
+from arks.token_quota.domain.answers import Rejection
 from arks.token_quota.domain.change import LeaseChange, LedgerChange
 from arks.token_quota.domain.lease import LeaseAmount
 from arks.token_quota.domain.time import Moment
@@ -113,6 +114,7 @@ class Worker:
             )
         )
         if not isinstance(answer, Granted):
+            assert isinstance(answer, Rejection)
             self.held_until = now + (answer.hold.milliseconds if answer.hold is not None else 0)
             return None
         own = LeaseAmount(1, answer.grant.prompt_tokens, answer.grant.completion_tokens)

@@ -1,4 +1,4 @@
-"""Requests wait for the first replica, pass as its engine takes them, and leave when their client does."""
+"""Requests wait for the first replica, pass as its engine takes them, and end with their client."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable
@@ -95,7 +95,7 @@ async def test_the_last_report_is_that_none_waits_and_loads_are_followed_no_more
     assert not running.held.has_queue(ENDPOINT)
 
 
-async def test_a_client_that_hangs_up_leaves_the_queue_at_once(running: Running) -> None:
+async def test_a_client_that_hangs_up_is_removed_from_the_queue_at_once(running: Running) -> None:
     running.crowd(20)
     await eventually(lambda: not running.held.has_room(ENDPOINT))
     await cancel(running.waits[0])

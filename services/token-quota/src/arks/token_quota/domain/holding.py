@@ -59,8 +59,8 @@ class Queues(Generic[Ticket]):
         self._count(endpoint, 1)
         return True
 
-    def leave(self, endpoint: Key, ticket: Ticket) -> None:
-        """Does nothing if it has left already."""
+    def remove(self, endpoint: Key, ticket: Ticket) -> None:
+        """Does nothing if it is not in the queue any more."""
         queue = self._queues.get(endpoint)
         if queue is None or ticket not in queue:
             return
@@ -73,7 +73,7 @@ class Queues(Generic[Ticket]):
         """Remove the first `count`."""
         taken = list(self._queues.get(endpoint, ()))[:count]
         for ticket in taken:
-            self.leave(endpoint, ticket)
+            self.remove(endpoint, ticket)
         return taken
 
     def _count(self, endpoint: Key, change: int) -> None:

@@ -74,8 +74,8 @@ class Holding:
         return self._queues.has_room(endpoint)
 
     async def wait(self, endpoint: Key, model: str) -> bool:
-        """Wait for this request's turn. False if there is no room, or no turn in time. A cancelled caller leaves the
-        queue at once.
+        """Wait for this request's turn. False if there is no room, or no turn in time. A cancelled caller is
+        removed from the queue at once.
         """
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         if not self._queues.join(endpoint, turn):
@@ -88,7 +88,7 @@ class Holding:
         except TimeoutError:
             return False
         finally:
-            self._queues.leave(endpoint, turn)
+            self._queues.remove(endpoint, turn)
             if crowd := self._crowds.get(endpoint):
                 crowd.changed.set()
         return True
