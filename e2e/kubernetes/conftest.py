@@ -77,9 +77,13 @@ def hub(empty_cluster: Cluster) -> Iterator[Hub]:
 @pytest.fixture(scope="session")
 def charts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory with the packaged charts, as users get them."""
-    packages = tmp_path_factory.mktemp("charts")
-    helm("package", str(CHECKOUT / "charts/arks-crds"), str(CHECKOUT / "charts/arks"), "--destination", str(packages))
-    return packages
+    return packaged(tmp_path_factory.mktemp("charts"))
+
+
+def packaged(directory: Path, *options: str) -> Path:
+    charts = (str(CHECKOUT / "charts" / name) for name in ("arks-crds", "arks"))
+    helm("package", *charts, "--destination", str(directory), *options)
+    return directory
 
 
 async def ready(cluster: Cluster) -> None:
@@ -103,6 +107,18 @@ def reinstall(cluster: Cluster, charts: Path) -> Install:
 
     async def upgraded(*options: str) -> None:
         await asyncio.to_thread(install, cluster, charts, *options)
+        await ready(cluster)
+
+    return upgraded
+
+
+@pytest.fixture
+def upgrade(cluster: Cluster, tmp_path: Path) -> Install:
+    """Upgrades the release to charts of a newer version, with more Helm options, and waits until it is ready."""
+
+    async def upgraded(*options: str) -> None:
+        newer = packaged(tmp_path, "--version", "99.0.0")
+        await asyncio.to_thread(install, cluster, newer, *options)
         await ready(cluster)
 
     return upgraded

@@ -1,4 +1,4 @@
-"""`helm upgrade` to other images and values, and `helm rollback`, under streaming load."""
+"""`helm upgrade` to a newer chart, other images and values, and `helm rollback`, under streaming load."""
 
 import asyncio
 import json
@@ -29,7 +29,11 @@ VALUES = ("logLevel=debug", "services.token-quota.settings.reservation_seconds=5
 
 
 async def test_an_upgrade_and_a_rollback_drop_no_stream_and_keep_engines_with_a_pinned_image(
-    tenant: Tenant, cluster: Cluster, reinstall: Callable[..., Awaitable[None]], tag_images: Callable[[str], None]
+    tenant: Tenant,
+    cluster: Cluster,
+    upgrade: Callable[..., Awaitable[None]],
+    reinstall: Callable[..., Awaitable[None]],
+    tag_images: Callable[[str], None],
 ) -> None:
     """An engine with the platform's default image is replaced, and drops no stream either. The version that is rolled
     back to cannot read an application of the newer one: its engine goes on."""
@@ -45,7 +49,7 @@ async def test_an_upgrade_and_a_rollback_drop_no_stream_and_keep_engines_with_a_
     other = tenant.traffic("pinned", connections=2, **streams)
     try:
         async with following.running(), other.running():
-            await reinstall(*(word for value in (*IMAGES, *VALUES) for word in ("--set", value)))
+            await upgrade(*(word for value in (*IMAGES, *VALUES) for word in ("--set", value)))
             upgraded = await running_pods(system, "app.kubernetes.io/name=arks")
             await tenant.replicas_ready("follows", 1)
             assert not set((await running_pods(tenant, "arks.ai/application=follows")).values()) & set(follows.values())
