@@ -13,12 +13,12 @@ from arks.local.cli.home import ClusterHome, Home
 from arks.local.cli.options import NO_HOME, AllNamespacesOption, HomeOption, OutputOption
 from arks.local.cli.output import print_data, print_text
 from arks.local.cli.reading import read
+from arks.local.cli.service_query import TIMEOUT_SECONDS, of_cluster, of_machine
 from arks.local.files.paths import Paths
 from arks.local.render.kinds import ENDPOINT, QUOTA, TOKEN, Kind
 from arks.local.render.quantities import next_month
 from arks.local.render.spelling import closest
 
-_TIMEOUT_SECONDS = 10.0
 _GROUPS = ("namespace", "token", "endpoint", "quota", "day")
 _BY_HELP = f"Columns to group by, with commas: {', '.join(_GROUPS)}."
 _SINCE_HELP = "First day (UTC), as 2026-10-01, or 7d for the last seven days."
@@ -125,7 +125,9 @@ def query(home: Home, parameters: dict[str, str]) -> dict[str, Any]:
 
     path = f"/v1/usage?{urlencode(parameters)}"
     try:
-        status, text = _of_cluster(home, path) if isinstance(home, ClusterHome) else _of_machine(home, path)
+        status, text = (
+            of_cluster(home, "token-quota", "api", path) if isinstance(home, ClusterHome) else _of_machine(home, path)
+        )
     except (OSError, TimeoutError) as error:
         fail(f"token-quota does not answer: {str(error) or type(error).__name__}", "see `arks status`")
     if status != 200:
@@ -136,43 +138,8 @@ def query(home: Home, parameters: dict[str, str]) -> dict[str, Any]:
 
 def _of_machine(home: Path, path: str) -> tuple[int, str]:
     """Status and body. Raises OSError."""
-    import http.client
-
     from arks.local.client.unix_http import UnixConnection
 
     paths = Paths.of(home)
     running_state(paths)
-    connection = UnixConnection(paths.token_quota_socket, _TIMEOUT_SECONDS)
-    try:
-        connection.request("GET", path)
-        answer = connection.getresponse()
-        return answer.status, answer.read().decode(errors="replace")
-    except http.client.HTTPException as error:
-        raise OSError(str(error) or type(error).__name__) from error
-    finally:
-        connection.close()
-
-
-def _of_cluster(home: ClusterHome, path: str) -> tuple[int, str]:
-    """As `_of_machine`, with the operator's token."""
-    import asyncio
-
-    import aiohttp
-
-    from arks.local.cli.connection import cluster_of
-
-    async def queried() -> tuple[int, str]:
-        async with cluster_of(home) as cluster:
-            headers = {"Authorization": f"Bearer {await cluster.secret('operator-token')}"}
-            timeout = aiohttp.ClientTimeout(total=_TIMEOUT_SECONDS)
-            async with (
-                cluster.forwarded("token-quota", "api") as port,
-                aiohttp.ClientSession(timeout=timeout) as client,
-                client.get(f"http://127.0.0.1:{port}{path}", headers=headers) as answer,
-            ):
-                return answer.status, await answer.text()
-
-    try:
-        return asyncio.run(queried())
-    except aiohttp.ClientError as error:
-        raise OSError(str(error) or type(error).__name__) from error
+    return of_machine(UnixConnection(paths.token_quota_socket, TIMEOUT_SECONDS), path)

@@ -170,17 +170,16 @@ class Holding:
 
 def load_of(report: LoadReport) -> Load:
     """Sums over the engines that report."""
-    engines = [replica for replica in report.replicas if not replica.problem]
-    slots = [engine.slots for engine in engines]
-    return Load(
-        sum(engine.running_requests for engine in engines),
-        sum(engine.waiting_requests for engine in engines),
-        sum(slots) if all(slots) else 0,
-        sum(engine.drain_rate_per_second for engine in engines),
-    )
+    engines = (replica for replica in report.replicas if not replica.problem)
+    loads = [
+        Load(engine.running_requests, engine.waiting_requests, engine.slots, engine.drain_rate_per_second)
+        for engine in engines
+    ]
+    return _sum(loads) or Load()
 
 
 def _sum(loads: Iterable[Load]) -> Load | None:
+    """None without any. The slots of all are unknown if those of one are."""
     found = list(loads)
     if not found:
         return None
