@@ -24,6 +24,15 @@ impl Amount {
         self.requests >= 1 && self.prompt >= request.prompt && self.completion >= request.completion
     }
 
+    /// This and one more request.
+    pub(crate) const fn with(self, request: Reservation) -> Self {
+        Self {
+            requests: self.requests + 1,
+            prompt: self.prompt + request.prompt,
+            completion: self.completion + request.completion,
+        }
+    }
+
     /// Whether a sixteenth of `whole` is more than what remains here.
     pub(crate) const fn is_nearly_used_up(&self, whole: &Self) -> bool {
         self.requests * AHEAD_PART < whole.requests

@@ -125,7 +125,7 @@ impl Account {
         lease.rest.requests -= 1;
         lease.rest.prompt -= request.prompt;
         lease.rest.completion -= request.completion;
-        count(&mut self.admitted, request);
+        self.admitted = self.admitted.with(request);
         Some(lease.clone())
     }
 
@@ -235,17 +235,11 @@ impl Account {
         terms: Terms,
         limits: Option<Limits>,
     ) -> (Lease, String) {
-        count(&mut self.admitted, grant.reserved);
+        self.admitted = self.admitted.with(grant.reserved);
         let lease = self.keep((sent, now), round, grant, terms, limits);
-        if grant.lease == "-" {
-            return (lease, String::new());
-        }
-        let whole = Amount {
-            requests: terms.amount.requests + 1,
-            prompt: terms.amount.prompt + grant.reserved.prompt,
-            completion: terms.amount.completion + grant.reserved.completion,
-        };
-        let line = lease_line(grant, whole, lease.stop);
+        let has_counters = grant.lease != "-";
+        let whole = terms.amount.with(grant.reserved);
+        let line = if has_counters { lease_line(grant, whole, lease.stop) } else { String::new() };
         (lease, line)
     }
 
@@ -300,10 +294,4 @@ impl Account {
             is_renewed_ahead: false,
         })
     }
-}
-
-const fn count(admitted: &mut Amount, request: Reservation) {
-    admitted.requests += 1;
-    admitted.prompt += request.prompt;
-    admitted.completion += request.completion;
 }

@@ -62,9 +62,7 @@ impl Ticket {
 pub fn read_lease(answer: &Answer) -> Option<(Grant, Terms)> {
     let grant = answer.header("x-arks-grant").and_then(parse_grant).filter(|_| answer.status == 200)?;
     let mut terms = answer.header("x-arks-lease").and_then(parse_terms)?;
-    terms.amount.requests += 1;
-    terms.amount.prompt += grant.reserved.prompt;
-    terms.amount.completion += grant.reserved.completion;
+    terms.amount = terms.amount.with(grant.reserved);
     Some((grant, terms))
 }
 

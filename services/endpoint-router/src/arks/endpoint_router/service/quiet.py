@@ -17,7 +17,9 @@ QUIET_SECONDS = QUEUE_SECONDS
 
 
 _NOT_COMPARED: tuple[Literal["measured_at", "gpu_utilization_ratio", "gpu_memory_used_bytes"], ...] = (
-    *("measured_at", "gpu_utilization_ratio", "gpu_memory_used_bytes"),
+    "measured_at",
+    "gpu_utilization_ratio",
+    "gpu_memory_used_bytes",
 )
 
 
