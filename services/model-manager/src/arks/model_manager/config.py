@@ -1,6 +1,10 @@
 """Settings of model-manager, prefix ARKS_."""
 
+from pathlib import Path
+from typing import Literal
+
 from pydantic import AliasChoices, Field, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from arks.kit.kube.pod_defaults import NO_DEFAULTS, PodDefaults
 from arks.kit.settings import Settings as KitSettings
@@ -58,3 +62,49 @@ class Settings(KitSettings):
             self.disk_reserve_bytes,
             Watermarks(self.store_high_percent, self.store_low_percent),
         )
+
+
+class NodeCacheSettings(BaseSettings):
+    """Of the agent of a node, prefix ARKS_."""
+
+    model_config = SettingsConfigDict(env_prefix="ARKS_", extra="ignore", frozen=True)
+
+    node_cache_dir: Path = Path("/var/lib/arks-node-cache")
+    """On the node's local disk, and nothing but copies of models in it."""
+    node_cache_key_file: Path | None = None
+    """File with the key of the installation, from which those of namespaces are derived. Required."""
+    node_cache_host: str = "127.0.0.1"
+    node_cache_port: int = Field(default=8095, ge=0, le=65535)
+    node_cache_connections: int = Field(default=4, ge=1, le=64)
+    """Streams of a fill at once."""
+    node_cache_bytes_per_second: int | None = Field(default=None, ge=1024)
+    """Most that a fill reads, over all its streams, so that engines keep their share of the line; None: no limit."""
+    node_cache_high_percent: float = Field(default=80.0, ge=0, le=100)
+    """No fill makes the disk fuller than this: the kubelet evicts pods from a disk with less than 10 or 15 % free."""
+    node_cache_low_percent: float = Field(default=70.0, ge=0, le=100)
+    """Content that no copy uses is deleted when the disk is fuller than the first, until it is no fuller than this."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "NodeCacheSettings":
+        self.marks()
+        return self
+
+    def marks(self) -> Watermarks:
+        """Raises ValueError."""
+        return Watermarks(self.node_cache_high_percent, self.node_cache_low_percent)
+
+
+class ExportSettings(BaseSettings):
+    """Of the export of a PVC, prefix ARKS_. model-manager sets them."""
+
+    model_config = SettingsConfigDict(env_prefix="ARKS_", extra="ignore", frozen=True)
+
+    export_namespace: str
+    export_model: str
+    export_path: str
+    """Directory of the model."""
+    export_key: str = Field(repr=False)
+    """Of the namespace."""
+    export_host: str = "0.0.0.0"  # noqa: S104  # agents are on other nodes
+    export_port: int = Field(default=8095, ge=0, le=65535)

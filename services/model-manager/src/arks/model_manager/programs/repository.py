@@ -4,7 +4,7 @@ import contextlib
 import hashlib
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from pathlib import Path, PurePosixPath
 
@@ -23,20 +23,25 @@ from arks.model_manager.programs.file_hash import content_sha256, difference
 from arks.model_manager.programs.partial_file import bytes_in, discard, table_of
 from arks.model_manager.programs.rate_limit import RateLimit
 from arks.model_manager.programs.sources.choice import open_source
-from arks.model_manager.programs.sources.source import RemoteFile
+from arks.model_manager.programs.sources.source import RemoteFile, Source
 from arks.model_manager.programs.transfer import Digests, Transfer
 
 ATTEMPTS_PER_FILE = 2
 
 
-def download_repository(request: DownloadRequest, counter: ByteCounter, disk: ReadDisk = read_disk) -> None:
+def download_repository(
+    request: DownloadRequest,
+    counter: ByteCounter,
+    disk: ReadDisk = read_disk,
+    open_: Callable[[DownloadRequest], Source] = open_source,
+) -> None:
     """Download what is missing, check every file and mark the directory complete. Raises DownloadFailed."""
     directory = Path(request.directory)
     try:
         marker.partial_directory(directory).mkdir(parents=True, exist_ok=True)
         with contextlib.ExitStack() as stack:
             stack.enter_context(locked(marker.lock_file(directory)))
-            source = stack.enter_context(contextlib.closing(open_source(request)))
+            source = stack.enter_context(contextlib.closing(open_(request)))
             listing = source.listing()
             _refuse_unsafe(request, listing.files)
             streams = stack.enter_context(ThreadPoolExecutor(request.connections))

@@ -8,12 +8,10 @@ termination message.
 import argparse
 import json
 import os
-import signal
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from types import FrameType
 
 from arks.model_manager.adapters.inspection import inspect_hub, inspect_stored
 from arks.model_manager.domain.credentials import VARIABLES
@@ -23,6 +21,7 @@ from arks.model_manager.domain.observation import Content, StoredWeights
 from arks.model_manager.domain.protocol import DownloadRequest, Found, Outcome, Report, outcome_to_json
 from arks.model_manager.domain.source_kind import HttpFile, SourceKind
 from arks.model_manager.programs.download import HUB_LIBRARY, Send, run, sender
+from arks.model_manager.programs.termination import end_at_sigterm
 
 REPORT_SECONDS = 1.0
 """Reports are log lines here: a long download shall not fill the node's logs."""
@@ -108,13 +107,8 @@ def _request(directory: Path, options: argparse.Namespace, environment: Mapping[
     )
 
 
-def _exit(number: int, _: FrameType | None) -> None:
-    """Process 1 of a container ignores signals without a handler. Partial files are resumed by the next worker."""
-    os._exit(128 + number)
-
-
 def main() -> int:
-    signal.signal(signal.SIGTERM, _exit)
+    end_at_sigterm()
     options = parse(sys.argv[1:])
     os.environ.update(HUB_LIBRARY)
     try:

@@ -1,0 +1,1 @@
+"""Copies of models on the disks of nodes. Pure."""
