@@ -15,6 +15,7 @@ from arks.engine.v1.ark_pb2 import CompleteResponse, Generation, StreamCompleteR
 from arks.openai_proxy.api.body_route import BodyRoute
 from arks.openai_proxy.api.disconnect import until_disconnect
 from arks.openai_proxy.api.errors import RESPONSES, engine_error
+from arks.openai_proxy.api.joined import joined
 from arks.openai_proxy.domain.answers import Head, chat_answer, text_answer
 from arks.openai_proxy.domain.chunks import ChatChunks, Chunks, TextChunks
 from arks.openai_proxy.domain.generation import from_chat, from_text
@@ -84,7 +85,7 @@ class _Answering:
         began = time.monotonic()
         events = await until_disconnect(request, self._completions.stream(generation))
         self._meter.first_event(time.monotonic() - began)
-        return EventSourceResponse(_server_sent_events(events, chunks), sep="\n")
+        return EventSourceResponse(joined(_server_sent_events(events, chunks)), sep="\n")
 
 
 async def _server_sent_events(
