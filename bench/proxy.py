@@ -10,6 +10,7 @@ import argparse
 import asyncio
 import itertools
 import os
+import re
 import statistics
 import sys
 import tempfile
@@ -29,6 +30,7 @@ from arks.openai_proxy.testing.mock_engine import MODEL, MockEngine, serving
 from bench.apart import compare
 from bench.process_cost import cpu_seconds, resident_megabytes
 
+STAMP = re.compile(rb'"content":"([0-9.]+)"')
 MESSAGES = [{"role": "user", "content": "Hello!"}]
 SERVERS: dict[str, Callable[[int], list[str]]] = {
     "uvicorn": lambda port: [
@@ -75,8 +77,17 @@ class Bench:
         async with self.http.post("/v1/chat/completions", json=body) as answer:
             return [time.perf_counter() async for line in answer.content if line.startswith(b"data: {")]
 
-    async def stream_directly(self) -> list[float]:
-        return [time.perf_counter() async for _ in self.engine.stream(Generation(model=MODEL, choices=1))]
+    async def delays(self) -> list[float]:
+        """Seconds between the engine and the client, of each chunk of a stream of an engine that stamps its words."""
+        body = {"model": MODEL, "messages": MESSAGES, "stream": True}
+        async with self.http.post("/v1/chat/completions", json=body) as answer:
+            return [
+                time.perf_counter() - float(sent[1]) async for line in answer.content if (sent := STAMP.search(line))
+            ]
+
+    async def delays_directly(self) -> list[float]:
+        events = self.engine.stream(Generation(model=MODEL, choices=1))
+        return [time.perf_counter() - float(event.delta.text) async for event in events if event.HasField("delta")]
 
 
 @asynccontextmanager
@@ -111,18 +122,30 @@ async def throughput(bench: Bench, streams: int = 32) -> None:
     cpu, began = bench.cpu_seconds(), time.perf_counter()
     chunks = sum(map(len, await asyncio.gather(*(bench.stream() for _ in range(streams)))))
     seconds, spent = time.perf_counter() - began, bench.cpu_seconds() - cpu
-    print(f"{streams} streams: {chunks / seconds:.0f} chunks/s, {chunks / spent:.0f} per second of the proxy's CPU")
-
-
-async def gaps(bench: Bench, streams: int = 8) -> None:
-    """Streams of an engine that generates at intervals, through the proxy and directly at the same time."""
-    found = await asyncio.gather(
-        *(bench.stream() for _ in range(streams)), *(bench.stream_directly() for _ in range(streams))
+    print(
+        f"{streams} streams: {chunks / seconds:.0f} chunks/s, {chunks / spent:.0f} per second of the proxy's CPU, "
+        f"{spent / chunks * 1e6:.1f} us of CPU a chunk"
     )
+
+
+async def gaps(bench: Bench, engine: MockEngine, streams: int = 8) -> None:
+    """Streams of an engine that generates at intervals, through the proxy and directly at the same time.
+
+    A gap is added where a chunk's way from the engine to the client takes longer than that of the chunk before it.
+    """
+    engine.stamps = True
+    found = await asyncio.gather(
+        *(bench.delays() for _ in range(streams)), *(bench.delays_directly() for _ in range(streams))
+    )
+    engine.stamps = False
     for name, part in (("with the proxy", found[:streams]), ("directly", found[streams:])):
-        between = [(b - a) * 1000 for times in part for a, b in itertools.pairwise(times[:-1])]
-        p50, p99 = statistics.median(between), statistics.quantiles(between, n=100)[98]
-        print(f"gaps {name}: p50 {p50:.1f} ms, p99 {p99:.1f} ms, longest {max(between):.1f} ms")
+        delays = [delay * 1000 for each in part for delay in each]
+        added = [(b - a) * 1000 for each in part for a, b in itertools.pairwise(each)]
+        print(
+            f"chunks {name}: on their way p50 {statistics.median(delays):.2f} ms, "
+            f"p99 {statistics.quantiles(delays, n=100)[98]:.2f} ms; "
+            f"gaps added p99 {statistics.quantiles(added, n=100)[98]:.2f} ms, longest {max(added):.2f} ms"
+        )
 
 
 async def many_streams(bench: Bench, engine: MockEngine, streams: int = 500) -> None:
@@ -182,7 +205,7 @@ async def measure(server: str, requests: int) -> None:
                 engine.tokens = 300
                 await throughput(bench)
                 engine.tokens, engine.interval_seconds = 60, 0.05
-                await gaps(bench)
+                await gaps(bench, engine)
                 engine.tokens, engine.interval_seconds = 10, 1.0
                 await many_streams(bench, engine)
                 engine.tokens, engine.interval_seconds = 5, 0.0

@@ -1,6 +1,7 @@
 """A body of a client as a Generation of the ARK protocol."""
 
 import json
+import re
 
 from arks.engine.v1.ark_pb2 import Generation, ResponseFormat, Sampling
 from arks.openai_proxy.domain.errors import ApiError
@@ -12,12 +13,12 @@ _PLAIN = (
     "top_p",
     "top_k",
     "min_p",
-    "seed",
     "presence_penalty",
     "frequency_penalty",
     "repetition_penalty",
 )
 """Fields of the same name and meaning on both sides."""
+_TOKEN_ID = re.compile(r"[0-9]{1,9}")
 
 
 def from_chat(body: ChatBody, id_: str) -> Generation:
@@ -69,18 +70,17 @@ def _shared(body: SamplingBody, id_: str, max_tokens: int | None) -> Generation:
 
 def _sampling(body: SamplingBody) -> Sampling:
     given = {name: value for name in _PLAIN if (value := getattr(body, name)) is not None}
+    if body.seed is not None:
+        given["seed"] = min(max(body.seed, -(2**63)), 2**63 - 1)
     return Sampling(**given, logit_bias=_logit_bias(body.logit_bias or {}))
 
 
 def _logit_bias(biases: dict[str, float]) -> dict[int, float]:
-    try:
-        found = {int(token): bias for token, bias in biases.items()}
-    except ValueError:
-        raise ApiError(400, "invalid_value", "logit_bias: keys must be token ids", param="logit_bias") from None
-    if any(not 0 <= token < 2**31 or not -100 <= bias <= 100 for token, bias in found.items()):
-        message = "logit_bias: token ids must be 0 or more, values from -100 to 100"
-        raise ApiError(400, "invalid_value", message, param="logit_bias")
-    return found
+    if not all(_TOKEN_ID.fullmatch(token) for token in biases):
+        raise ApiError(400, "invalid_value", "logit_bias: keys must be token ids", param="logit_bias")
+    if not all(-100 <= bias <= 100 for bias in biases.values()):
+        raise ApiError(400, "invalid_value", "logit_bias: values must be from -100 to 100", param="logit_bias")
+    return {int(token): bias for token, bias in biases.items()}
 
 
 def _response_format(body: ResponseFormatBody) -> ResponseFormat:

@@ -1,6 +1,7 @@
 """A real gRPC server that speaks the ARK protocol without a model: for tests of connections, and for measurements."""
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -17,13 +18,19 @@ MODEL = "mock"
 
 @dataclass
 class MockEngine:
-    """Answers with `tokens` times the same word. The model `garbage` answers with bytes that are no message, `full`
-    and `unsupported` with errors, `slow` waits forever after its first event.
+    """Answers with `tokens` times the same word, but for the models that are named after a fault.
+
+    `full`, `absent`, `long` and `unsupported` answer with errors; `garbage` with bytes that are no message, `breaks` so
+    after its first event; `silent` never answers, `slow` not after its first event.
     """
 
     tokens: int = 20
     interval_seconds: float = 0.0
     """Between two events of a stream."""
+    stamps: bool = False
+    """Each word of a stream is the time.perf_counter() at which it was sent."""
+    gate: asyncio.Event | None = None
+    """Generations wait for it before their first event."""
     running: int = 0
     calls: int = 0
     ended_early: int = 0
@@ -53,12 +60,15 @@ class MockEngine:
         self.running += 1
         try:
             await _refuse(generation.model, context)
+            if self.gate is not None:
+                await self.gate.wait()
             for number in range(self.tokens):
                 if self.interval_seconds:
                     await asyncio.sleep(self.interval_seconds)
-                yield _WORD if generation.model != "garbage" else b"\xff"
-                if generation.model == "slow" and number == 0:
+                if generation.model == "silent" or (generation.model == "slow" and number):
                     await asyncio.Event().wait()
+                broken = generation.model == "garbage" or (generation.model == "breaks" and number)
+                yield b"\xff" if broken else _word(f"{time.perf_counter():.6f}") if self.stamps else _WORD
             yield _END
             yield ark.StreamCompleteResponse(
                 finish=ark.StreamEnd(usage=ark.Usage(prompt_tokens=1, completion_tokens=self.tokens))
@@ -70,13 +80,24 @@ class MockEngine:
             self.running -= 1
 
 
-_WORD = ark.StreamCompleteResponse(delta=ark.Delta(text="word ")).SerializeToString()
+def _word(text: str) -> bytes:
+    return ark.StreamCompleteResponse(delta=ark.Delta(text=text)).SerializeToString()
+
+
+_WORD = _word("word ")
 _END = ark.StreamCompleteResponse(end=ark.ChoiceEnd(finish_reason=ark.FINISH_REASON_STOP)).SerializeToString()
 
 
+_REFUSALS = {
+    "full": (grpc.StatusCode.RESOURCE_EXHAUSTED, "no slot is free"),
+    "absent": (grpc.StatusCode.NOT_FOUND, "there is no such model"),
+    "long": (grpc.StatusCode.OUT_OF_RANGE, "the prompt is too long"),
+}
+
+
 async def _refuse(model: str, context: Any) -> None:
-    if model == "full":
-        await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "no slot is free")
+    if model in _REFUSALS:
+        await context.abort(*_REFUSALS[model])
     if model == "unsupported":
         detail = ark.ErrorDetail(code="no_logprobs", param="logprobs", message="this engine has no logprobs")
         trailer = ((DETAIL_KEY, detail.SerializeToString()),)
