@@ -47,6 +47,7 @@ SPECIAL: dict[str, Any] = {
     "loading": "auto",
     "podGroupPolicy": {"volcanoScheduling": {"queue": "q"}},
     "volumeMounts": [{"name": "a", "mountPath": "/a"}],
+    "cache": {"nodes": 1},
 }
 MINIMAL: dict[type[Any], dict[str, Any]] = {
     ArksApplication: {"model": {"name": "m"}, "instanceSpec": {}},

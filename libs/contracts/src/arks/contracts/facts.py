@@ -127,8 +127,11 @@ def replicas_fact(
     )
 
 
-def model_fact(model: ArksModel, status: ArksModelStatus, *, pvc_name: str = "") -> ModelFact:
-    """The fact of a model in `status`. `pvc_name`: the PVC that holds its files; empty on one machine."""
+def model_fact(model: ArksModel, status: ArksModelStatus, *, pvc_name: str = "", cache_pvc_name: str = "") -> ModelFact:
+    """The fact of a model in `status`. `pvc_name`: the PVC that holds its files; empty on one machine.
+
+    `cache_pvc_name`: the PVC of copies on nodes; empty for a model without.
+    """
     ready = find_condition(status.conditions, "Ready")
     memory = status.memory
     return ModelFact(
@@ -145,6 +148,7 @@ def model_fact(model: ArksModel, status: ArksModelStatus, *, pvc_name: str = "")
         weights_bytes=memory.weights_bytes if memory else 0,
         kv_bytes_per_token=(memory and memory.kv_cache_bytes_per_token) or 0,
         context_tokens=(memory and memory.context_tokens) or 0,
+        cache_claim_name=cache_pvc_name,
     )
 
 

@@ -1,5 +1,7 @@
 """Names of Kubernetes objects that more than one service has to know."""
 
+import hashlib
+
 APPLICATION_LABEL = "arks.ai/application"
 """Label of an application's pods; its value is the application's name."""
 MODEL_LABEL = "arks.ai/model"
@@ -8,6 +10,16 @@ SERVICE_NAME_FORM = f"{_SERVICE_PREFIX}<name>"
 """For messages."""
 SERVICE_PORT = 8080
 """Port of every application's Service."""
+
+CACHE_PVC = "arks-model-cache"
+"""The PVC of each namespace through which engines read the copies of models on their nodes."""
+CACHE_LABELS = "models.arks.ai/"
+"""Prefix of labels of nodes that hold copies of models."""
+
+
+def cache_label(namespace: str, model: str) -> str:
+    """Label of the nodes that hold a copy of the model. It does not show whose model it is."""
+    return f"{CACHE_LABELS}{hashlib.sha256(f'{namespace}/{model}'.encode()).hexdigest()[:32]}"
 
 
 def service_name(application: str) -> str:

@@ -44,6 +44,16 @@ class Settings(KitSettings):
     engine_pod_defaults: PodDefaults = NO_DEFAULTS
     """Kubernetes: app-deployer's `pod_defaults`: which nodes engines use, so that a volume that is bound where the
     download runs is within their reach."""
+    node_cache_key_file: Path | None = None
+    """Kubernetes: file with the key from which agents' keys are derived; None: nodes keep no copies of models."""
+    node_cache_dir: str = Field(default="/var/lib/arks-node-cache", pattern=r"^/[A-Za-z0-9._/-]+$")
+    """Kubernetes: the agents' directory on each node."""
+    node_cache_agents: str = "app.kubernetes.io/component=node-cache"
+    """Kubernetes: label selector of the agents' pods, in the namespace of the release."""
+    node_cache_seconds: float = Field(default=5.0, gt=0)
+    """Kubernetes: time between two lists of copies that each agent gets, and between two looks at their states."""
+    node_cache_export_port: int = Field(default=8095, ge=1, le=65535)
+    """Kubernetes: port of the pods that serve a PVC to agents."""
     poll_seconds: float = Field(default=2.0, gt=0)
     """Kubernetes: polling interval of running workers' logs."""
     claim_look_seconds: float = Field(default=60.0, gt=0)

@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from arks.contracts.resources import CopyPhase
 from arks.model_manager.domain.node_cache.copies import (
     AgentState,
     Copy,
-    CopyPhase,
     CopyState,
     copies_from_json,
     copies_to_json,

@@ -2,8 +2,9 @@
 
 from dataclasses import replace
 
+from arks.contracts.resources import CopyPhase
 from arks.kit.key import Key
-from arks.model_manager.domain.node_cache.copies import CopyPhase, CopyState
+from arks.model_manager.domain.node_cache.copies import CopyState
 from arks.model_manager.domain.node_cache.plan import CachedModel, CacheNode, chosen_nodes, plan
 
 QWEN = Key("team-a", "qwen")

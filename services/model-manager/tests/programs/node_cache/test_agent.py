@@ -16,6 +16,7 @@ import aiohttp
 import pytest
 import pytest_asyncio
 
+from arks.contracts.resources import CopyPhase
 from arks.kit.ports import free_port
 from arks.kit.testing.wait import eventually
 from arks.kit.testing.web import serving
@@ -23,9 +24,9 @@ from arks.model_manager.adapters import marker
 from arks.model_manager.config import ExportSettings, NodeCacheSettings
 from arks.model_manager.domain.node_cache import tickets
 from arks.model_manager.domain.node_cache.copies import (
+    COPIES,
     AgentState,
     Copy,
-    CopyPhase,
     CopyState,
     copies_to_json,
     state_from_json,
@@ -57,7 +58,7 @@ class Node:
         headers = {"authorization": f"Bearer {tickets.ticket(tickets.control_key(key), time.time())}"}
         async with (
             aiohttp.ClientSession() as session,
-            session.put(f"{self.url}{agent.COPIES}", data=copies_to_json(copies), headers=headers) as response,
+            session.put(f"{self.url}{COPIES}", data=copies_to_json(copies), headers=headers) as response,
         ):
             response.raise_for_status()
             return state_from_json(await response.read())

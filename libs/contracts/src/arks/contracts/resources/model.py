@@ -11,11 +11,13 @@ from arks.contracts.resources.model_source import ModelSource
 from arks.contracts.resources.schema import (
     MAX_LABEL_LENGTH,
     ApiModel,
+    Count32,
     Count64,
     Location,
     ObjectName,
     Passthrough,
     Rule,
+    Timestamp,
 )
 
 SUB_PATH_PATTERN = r"^[A-Za-z0-9._@+=:,-]+(/[A-Za-z0-9._@+=:,-]+)*/?$"
@@ -62,6 +64,20 @@ class ModelStorage(ApiModel):
     )
 
 
+class ModelCache(ApiModel):
+    """Copies of the model on local disks of nodes, from which engines load it."""
+
+    node_selector: dict[str, str] = Field(
+        default_factory=dict,
+        description="Labels of the nodes that keep a copy; absent: any node with an agent.",
+        json_schema_extra={"x-kubernetes-map-type": "atomic"},
+    )
+    nodes: int | None = Field(default=None, ge=1, le=10_000, description="How many nodes; absent: all of them.")
+    keep_until: Timestamp | None = Field(
+        default=None, description="Copies are removed then, as their space is needed; absent: they stay."
+    )
+
+
 class ArksModelSpec(ApiModel):
     """Which model, its source and its storage."""
 
@@ -85,6 +101,10 @@ class ArksModelSpec(ApiModel):
         default_factory=list, description="Registry credentials of the download worker's image."
     )
     instance_spec: ArksInstanceSpec | None = Field(default=None, description="How the download worker's pod runs.")
+    cache: ModelCache | None = Field(
+        default=None,
+        description="Copies on local disks of nodes. Kubernetes only, where `nodeCache` of the chart is enabled.",
+    )
 
 
 class DownloadProgress(ApiModel):
@@ -107,6 +127,35 @@ class ModelMemory(ApiModel):
     context_tokens: Count64 | None = Field(default=None, description="Longest context that the model was made for.")
 
 
+class CopyPhase(StrEnum):
+    """Of a copy on a node."""
+
+    WAITING = "Waiting"
+    """It has no source yet: another node fills first."""
+    FILLING = "Filling"
+    COMPLETE = "Complete"
+    FAILED = "Failed"
+    """Retried; the message has the reason."""
+
+
+class NodeCopy(ApiModel):
+    """A copy of the model on one node."""
+
+    node: str = Field(description="Name of the node.")
+    phase: Annotated[CopyPhase, Field(strict=False)] = Field(description="How far it is.")
+    done_bytes: Count64 = Field(default=0, description="Bytes on the node's disk.")
+    total_bytes: Count64 | None = Field(default=None, description="Total bytes; absent until known.")
+    message: str | None = Field(default=None, description="Why it failed or waits.")
+
+
+class ModelCacheStatus(ApiModel):
+    """Copies on nodes."""
+
+    nodes: Count32 = Field(default=0, description="Nodes that keep a copy.")
+    complete: Count32 = Field(default=0, description="Of these, how many have all of it.")
+    copies: list[NodeCopy] = Field(default_factory=list, description="Of the first 100 nodes, those with faults first.")
+
+
 class ArksModelStatus(Status):
     """Observed state, written by model-manager."""
 
@@ -124,6 +173,7 @@ class ArksModelStatus(Status):
     memory: ModelMemory | None = Field(
         default=None, description="Memory that engines need, from config.json or the GGUF header; absent if unknown."
     )
+    cache: ModelCacheStatus | None = Field(default=None, description="Copies on nodes, if `spec.cache` wants some.")
 
 
 class ArksModel(CustomResource[ArksModelSpec, ArksModelStatus]):

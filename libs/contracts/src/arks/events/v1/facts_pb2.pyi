@@ -24,7 +24,7 @@ REPLICA_STATE_DRAINING: ReplicaState
 REPLICA_STATE_FAILED: ReplicaState
 
 class ModelFact(_message.Message):
-    __slots__ = ("namespace", "name", "generation", "ready", "path", "model", "size_bytes", "reason", "message", "updated_at", "claim_name", "weights_bytes", "kv_bytes_per_token", "context_tokens")
+    __slots__ = ("namespace", "name", "generation", "ready", "path", "model", "size_bytes", "reason", "message", "updated_at", "claim_name", "weights_bytes", "kv_bytes_per_token", "context_tokens", "cache_claim_name")
     NAMESPACE_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
     GENERATION_FIELD_NUMBER: _ClassVar[int]
@@ -39,6 +39,7 @@ class ModelFact(_message.Message):
     WEIGHTS_BYTES_FIELD_NUMBER: _ClassVar[int]
     KV_BYTES_PER_TOKEN_FIELD_NUMBER: _ClassVar[int]
     CONTEXT_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    CACHE_CLAIM_NAME_FIELD_NUMBER: _ClassVar[int]
     namespace: str
     name: str
     generation: int
@@ -53,7 +54,8 @@ class ModelFact(_message.Message):
     weights_bytes: int
     kv_bytes_per_token: int
     context_tokens: int
-    def __init__(self, namespace: _Optional[str] = ..., name: _Optional[str] = ..., generation: _Optional[int] = ..., ready: _Optional[bool] = ..., path: _Optional[str] = ..., model: _Optional[str] = ..., size_bytes: _Optional[int] = ..., reason: _Optional[str] = ..., message: _Optional[str] = ..., updated_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., claim_name: _Optional[str] = ..., weights_bytes: _Optional[int] = ..., kv_bytes_per_token: _Optional[int] = ..., context_tokens: _Optional[int] = ...) -> None: ...
+    cache_claim_name: str
+    def __init__(self, namespace: _Optional[str] = ..., name: _Optional[str] = ..., generation: _Optional[int] = ..., ready: _Optional[bool] = ..., path: _Optional[str] = ..., model: _Optional[str] = ..., size_bytes: _Optional[int] = ..., reason: _Optional[str] = ..., message: _Optional[str] = ..., updated_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., claim_name: _Optional[str] = ..., weights_bytes: _Optional[int] = ..., kv_bytes_per_token: _Optional[int] = ..., context_tokens: _Optional[int] = ..., cache_claim_name: _Optional[str] = ...) -> None: ...
 
 class Replica(_message.Message):
     __slots__ = ("name", "host", "port", "state", "slots", "restarts")

@@ -10,25 +10,33 @@ from arks.events.v1.facts_pb2 import ModelFact
 from arks.kit.facts import FactWriter
 from arks.kit.key import Key, key_of
 from arks.kit.resource_events import ResourceEvents
+from arks.model_manager.domain.node_cache.report import CONDITION as CACHED
 
+CACHE_VERBS = frozenset({"cached", "cache-failed"})
 _CREATED = ("Created", "Accepted by model-manager")
 """Reason and message of the first event: that a model is ready is another one."""
 
 
 class BusPublisher:
     def __init__(
-        self, events: ResourceEvents, facts: FactWriter[ModelFact], pvc_of: Callable[[ArksModel], str] = lambda _: ""
+        self,
+        events: ResourceEvents,
+        facts: FactWriter[ModelFact],
+        pvc_of: Callable[[ArksModel], str] = lambda _: "",
+        cache_pvc_of: Callable[[ArksModel], str] = lambda _: "",
     ) -> None:
-        """`pvc_of`: name of the PVC that holds a model, on Kubernetes."""
+        """`pvc_of`: name of the PVC that holds a model, on Kubernetes. `cache_pvc_of`: of copies; empty for none."""
+        self._cache_pvc_of = cache_pvc_of
         self._events = events
         self._facts = facts
         self._pvc_of = pvc_of
 
     def write_fact(self, model: ArksModel, status: ArksModelStatus) -> None:
-        self._facts.put(key_of(model), model_fact(model, status, pvc_name=self._pvc_of(model)))
+        names = {"pvc_name": self._pvc_of(model), "cache_pvc_name": self._cache_pvc_of(model)}
+        self._facts.put(key_of(model), model_fact(model, status, **names))
 
     def publish_event(self, verb: str, model: ArksModel, status: ArksModelStatus, message: str | None = None) -> None:
-        reason, ready_message = _CREATED if verb == "created" else ready_condition(status)
+        reason, ready_message = _CREATED if verb == "created" else condition_of(verb, status)
         self._events.publish(
             model,
             verb,
@@ -47,6 +55,12 @@ class BusPublisher:
 
     def complete_facts(self) -> None:
         self._facts.complete()
+
+
+def condition_of(verb: str, status: ArksModelStatus) -> tuple[str, str]:
+    """Reason and message of the condition that an event is about."""
+    cached = find_condition(status.conditions, CACHED) if verb in CACHE_VERBS else None
+    return (cached.reason, cached.message) if cached is not None else ready_condition(status)
 
 
 def ready_condition(status: ArksModelStatus) -> tuple[str, str]:

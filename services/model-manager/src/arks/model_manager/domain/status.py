@@ -2,9 +2,11 @@
 
 from datetime import datetime
 
-from arks.contracts.conditions import NEW_INCOMING, initial_conditions, set_condition
-from arks.contracts.resources import ArksModelStatus, DownloadProgress, ModelPhase
+from arks.contracts.conditions import NEW_INCOMING, find_condition, initial_conditions, is_true, set_condition
+from arks.contracts.resources import ArksModelStatus, Condition, DownloadProgress, ModelPhase
 from arks.model_manager.domain.decision import Decision, Verdict
+from arks.model_manager.domain.node_cache.report import CONDITION as CACHED
+from arks.model_manager.domain.node_cache.report import COPY_FAILED, CacheReport
 from arks.model_manager.domain.observation import Content, Observation, StoredWeights
 
 _VERBS = {ModelPhase.MODEL_LOADING: "downloading", ModelPhase.READY: "ready", ModelPhase.FAILED: "failed"}
@@ -19,8 +21,12 @@ def status_of(
     *,
     generation: int,
     now: datetime,
+    cache: CacheReport | None = None,
 ) -> ArksModelStatus:
-    """The status after `decision`. A condition's time changes only with its status."""
+    """The status after `decision`. A condition's time changes only with its status.
+
+    `cache`: of a model whose spec wants copies on nodes.
+    """
     conditions = list(before.conditions) if before is not None else []
     if not conditions:
         conditions = initial_conditions(ArksModelStatus.condition_types, now=now, observed_generation=generation)
@@ -37,6 +43,7 @@ def status_of(
             now=now,
             observed_generation=generation,
         )
+    conditions = _with_cache(conditions, cache, generation, now)
     return ArksModelStatus(
         phase=decision.phase,
         observed_generation=generation,
@@ -48,6 +55,18 @@ def status_of(
         sha256=stored.sha256 if decision.ready else None,
         revision=stored.revision if decision.ready else None,
         memory=stored.memory if decision.ready else None,
+        cache=cache.status if cache is not None else None,
+    )
+
+
+def _with_cache(
+    conditions: list[Condition], cache: CacheReport | None, generation: int, now: datetime
+) -> list[Condition]:
+    if cache is None:
+        return [condition for condition in conditions if condition.type != CACHED]
+    verdict = cache.verdict
+    return set_condition(
+        conditions, CACHED, verdict.ok, verdict.reason, verdict.message, now=now, observed_generation=generation
     )
 
 
@@ -56,7 +75,17 @@ def event_verbs(before: ArksModelStatus | None, after: ArksModelStatus) -> list[
     verbs = [] if before is not None else ["created"]
     if (before is None or before.phase is not after.phase) and after.phase in _VERBS:
         verbs.append(_VERBS[after.phase])
+    cached = is_true(after.conditions, CACHED)
+    if cached != is_true(before.conditions if before is not None else [], CACHED):
+        verbs += ["cached"] if cached else []
+    if _cache_failed(after) and (before is None or not _cache_failed(before)):
+        verbs.append("cache-failed")
     return verbs
+
+
+def _cache_failed(status: ArksModelStatus) -> bool:
+    condition = find_condition(status.conditions, CACHED)
+    return condition is not None and condition.reason == COPY_FAILED
 
 
 def progress_in_status(observation: Observation) -> DownloadProgress | None:

@@ -13,10 +13,12 @@ from arks.kit.key import Key
 from arks.kit.reconcile import Requeue
 from arks.model_manager.domain.credentials import Credentials
 from arks.model_manager.domain.decision import Decision, Step, decide
+from arks.model_manager.domain.node_cache.report import SWITCHED_OFF
 from arks.model_manager.domain.observation import Observation
 from arks.model_manager.domain.path_use import PathUse
 from arks.model_manager.domain.removal import removal_message
 from arks.model_manager.domain.status import progress_in_status, status_of
+from arks.model_manager.service.node_caches import NodeCaches
 from arks.model_manager.service.ports import Publisher, Storage
 from arks.model_manager.service.shared_paths import SharedPaths
 from arks.model_manager.service.source_credentials import SourceCredentials
@@ -48,8 +50,13 @@ class ModelManager:
         clock: Clock,
         timings: Timings,
         default_endpoint: str,
+        caches: NodeCaches | None = None,
     ) -> None:
-        """`secrets`: None where downloads get credentials from the platform. `default_endpoint`: of the hub."""
+        """`secrets`: None where downloads get credentials from the platform. `default_endpoint`: of the hub.
+
+        `caches`: None where nodes keep no copies.
+        """
+        self._caches = caches
         self._models = models
         self._storage = storage
         self._publisher = publisher
@@ -108,6 +115,8 @@ class ModelManager:
     async def _advance(self, key: Key, model: ArksModel) -> Requeue | None:
         if FINALIZER not in model.metadata.finalizers:
             await self._models.add_finalizer(key, FINALIZER)
+        if self._caches is not None:
+            await self._caches.prepare(model)
         use = self._paths.use_of(key, model)
         await self._paths.handle_change(use)
         credentials, obstacle = await self._credentials.read(model)
@@ -166,6 +175,9 @@ class ModelManager:
     async def _report(self, model: ArksModel, observation: Observation, decision: Decision) -> float | None:
         """Returns seconds until progress that was held back may be written."""
 
+        switched_off = SWITCHED_OFF if model.spec.cache is not None else None
+        cache = self._caches.report(model) if self._caches is not None else switched_off
+
         def make_status(before: ArksModelStatus | None) -> ArksModelStatus:
             return status_of(
                 decision,
@@ -174,6 +186,7 @@ class ModelManager:
                 before,
                 generation=model.metadata.generation or 0,
                 now=self._clock.now(),
+                cache=cache,
             )
 
         return await self._reports.write(model, make_status)

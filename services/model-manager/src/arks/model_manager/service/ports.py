@@ -1,10 +1,13 @@
 """Ports of the service: what it needs from the two homes."""
 
+from collections.abc import Mapping, Sequence, Set
 from typing import Protocol
 
 from arks.contracts.resources import ArksModel, ArksModelSpec, ArksModelStatus
 from arks.kit.key import Key
 from arks.model_manager.domain.credentials import Credentials
+from arks.model_manager.domain.node_cache.copies import AgentState, Copy
+from arks.model_manager.domain.node_cache.plan import CacheNode
 from arks.model_manager.domain.observation import Download, StoredWeights
 from arks.model_manager.domain.removal import Removal
 from arks.model_manager.domain.weights_source import WeightsSource
@@ -51,3 +54,30 @@ class Publisher(Protocol):
 
     def complete_facts(self) -> None:
         """Every model has a fact now: called once after a start."""
+
+
+class CacheHome(Protocol):
+    """Nodes with agents, on Kubernetes. Every method raises ArksError."""
+
+    async def nodes(self) -> list[CacheNode]:
+        """Nodes that have an agent, without states of copies."""
+
+    async def found(self, node: CacheNode) -> AgentState:
+        """The copies that the node has, whatever it is to keep."""
+
+    async def keep(self, node: CacheNode, copies: Sequence[Copy]) -> AgentState:
+        """Send the node's agent the copies that it keeps."""
+
+    async def prepare(self, model: ArksModel) -> None:
+        """Create the volume of the model's namespace, or make the model another owner of it."""
+
+    async def exports(self) -> Mapping[Key, str]:
+        """Base URLs of the exports that exist, by model; empty for those that do not serve yet."""
+
+    async def export(self, model: ArksModel) -> None: ...
+    async def end_export(self, key: Key) -> None: ...
+    async def label(self, node: CacheNode, labels: Set[str]) -> None:
+        """Set exactly these labels of copies on the node."""
+
+    async def clean(self, namespaces: Set[str]) -> None:
+        """Delete volumes that no pod can use any more, except those of these namespaces."""

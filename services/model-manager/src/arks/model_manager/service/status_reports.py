@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import structlog
 
+from arks.contracts.conditions import find_condition
 from arks.contracts.resources import ArksModel, ArksModelStatus, ModelPhase
 from arks.kit.clock import Clock
 from arks.kit.home import Resources
@@ -60,7 +61,8 @@ class StatusReports:
 
     def _publish_events(self, model: ArksModel, before: ArksModelStatus | None, after: ArksModelStatus) -> None:
         for verb in event_verbs(before, after):
-            log.info("model", key=model.key, verb=verb, message=after.conditions[-1].message)
+            ready = find_condition(after.conditions, "Ready")
+            log.info("model", key=model.key, verb=verb, message=ready.message if ready is not None else "")
             self._publisher.publish_event(verb, model, after)
         progressed = before is None or before.progress != after.progress
         if progressed and after.phase is ModelPhase.MODEL_LOADING and after.progress is not None:

@@ -29,6 +29,7 @@ CLASS = Kind("storage.k8s.io", "v1", "StorageClass", "storageclasses", namespace
 _CONTROLLERS = (
     *("job-controller", "garbage-collector-controller"),
     *("persistentvolume-binder-controller", "persistentvolumeclaim-protection-controller"),
+    "persistentvolume-protection-controller",
 )
 
 

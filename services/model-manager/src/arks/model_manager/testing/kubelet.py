@@ -127,9 +127,11 @@ class Kubelet:
         metadata, container = pod["metadata"], pod["spec"]["containers"][0]
         result = self._directory / f"{metadata['uid']}.result"
         directory = await self._mounted(pod)
-        arguments = [argument.replace(RESULT_FILE, str(result)) for argument in container["args"]]
+        arguments = [argument.replace(RESULT_FILE, str(result)) for argument in container.get("args", [])]
         arguments = [argument.replace(f"--store={MOUNT_PATH}", f"--store={directory}") for argument in arguments]
-        environment["MODEL_PATH"] = environment["MODEL_PATH"].replace(MOUNT_PATH, str(directory), 1)
+        for name, value in environment.items():
+            if value.startswith(f"{MOUNT_PATH}/"):
+                environment[name] = value.replace(MOUNT_PATH, str(directory), 1)
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, *container["command"][1:], *arguments),
             env={"PATH": os.environ["PATH"], **environment},
@@ -179,7 +181,8 @@ class Kubelet:
                 "state": state,
             }
         ]
-        status = {"phase": phase, "containerStatuses": statuses, "startTime": pod["metadata"]["creationTimestamp"]}
+        started = {"startTime": pod["metadata"]["creationTimestamp"], "podIP": "127.0.0.1"}
+        status = {"phase": phase, "containerStatuses": statuses, **started}
         with contextlib.suppress(NotFound):
             await self._api.merge(POD, key_of_object(pod), {"status": status}, subresource="status")
 

@@ -12,6 +12,7 @@ from arks.app_deployer.domain.launch.manifests import (
     REVISION,
     ROLE,
     Templates,
+    copy_of,
     digest,
     for_set,
     marked,
@@ -59,6 +60,7 @@ def stage_templates(
         frame,
         pull_policy=application.spec.runtime_image_pull_policy,
         scheduling=scheduling.pod_scheduling(application.spec.pod_group_policy),
+        copy=copy_of(model),
     )
     arguments = as_arguments(desired.runtime_common_args)
     shared = shared_memory.is_needed(profile.shared_memory, None, arguments)

@@ -5,9 +5,10 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from arks.app_deployer.domain.launch import commands, loading, pod_templates, scheduling, shared_memory
+from arks.app_deployer.domain.launch import commands, loading, node_copy, pod_templates, scheduling, shared_memory
 from arks.app_deployer.domain.launch.arguments import as_arguments
 from arks.app_deployer.domain.launch.containers import HTTP_PORT, Group, label_value, model_path
+from arks.app_deployer.domain.launch.node_copy import NodeCopy
 from arks.app_deployer.domain.launch.pod_templates import PodFrame, serving_of
 from arks.app_deployer.domain.launch.profile_set import Profiles
 from arks.app_deployer.domain.surge import Rollout
@@ -56,6 +57,11 @@ def path_of(fact: ModelFact) -> str:
     )
 
 
+def copy_of(fact: ModelFact) -> NodeCopy | None:
+    """Where nodes may have a copy of the model; None if its spec wants none."""
+    return node_copy.node_copy(fact.cache_claim_name, fact.namespace, fact.name, path_of(fact))
+
+
 def templates(application: ArksApplication, model: ModelFact, profiles: Profiles, grace_seconds: float) -> Templates:
     """Raises NoLaunch."""
     spec = application.spec
@@ -69,6 +75,7 @@ def templates(application: ArksApplication, model: ModelFact, profiles: Profiles
         spec.runtime_image_pull_policy,
         path_of(model) if loading.reads_ahead(spec) else "",
         scheduling.pod_scheduling(spec.pod_group_policy),
+        copy_of(model),
     )
     arguments = as_arguments(spec.runtime_args)
     shared = shared_memory.is_needed(launch.profile.shared_memory, spec.tensor_parallel_size, arguments)

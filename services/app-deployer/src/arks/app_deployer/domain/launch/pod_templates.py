@@ -1,10 +1,11 @@
 """Pod templates on Kubernetes: the user's instanceSpec around the engine's container."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from arks.app_deployer.domain.launch import drain, read_ahead
+from arks.app_deployer.domain.launch import drain, node_copy, read_ahead
 from arks.app_deployer.domain.launch.containers import HTTP_PORT, Container
+from arks.app_deployer.domain.launch.node_copy import NodeCopy
 from arks.app_deployer.domain.launch.profiles import Profile
 from arks.app_deployer.domain.launch.shared_memory import PATH, VOLUME
 from arks.contracts.resources import ArksInstanceSpec, ImagePullSecret
@@ -61,6 +62,8 @@ class PodFrame:
     """Path of the model that is read into the page cache before the engine starts; empty: none."""
     scheduling: Json = field(default_factory=dict)
     """Fields of the pod's spec for its scheduler, unless the user gives them."""
+    copy: NodeCopy | None = None
+    """Where a node may have a copy of the model; None: it is loaded from the PVC."""
 
 
 def template(
@@ -102,6 +105,9 @@ def _pod(name: str, container: Container, spec: ArksInstanceSpec, frame: PodFram
     models: list[Json] = []
     if frame.claim is not None:
         models = [{"name": MODELS, "persistentVolumeClaim": {"claimName": frame.claim}}]
+        if frame.copy is not None:
+            models = node_copy.volumes(frame.copy, MODELS, frame.claim)
+            pod["affinity"] = node_copy.with_preference(pod.get("affinity"), frame.copy)
     ours = [dict(volume) for volume in frame.profile.volumes] if frame.profile is not None else []
     if volumes := [*models, *spec.to_dict().get("volumes", []), *ours]:
         pod["volumes"] = volumes
@@ -126,7 +132,15 @@ def _read_ahead(engine: Json, frame: PodFrame) -> Json:
     }
     if resources:
         made["resources"] = resources
-    return {"name": read_ahead.CONTAINER, **made, "command": read_ahead.command("python3", frame.read_ahead)}
+    return {
+        "name": read_ahead.CONTAINER,
+        **made,
+        "command": _with_copy(frame, read_ahead.command("python3", frame.read_ahead)),
+    }
+
+
+def _with_copy(frame: PodFrame, command: Sequence[str]) -> list[str]:
+    return list(command) if frame.copy is None else node_copy.command(frame.copy, f"/{MODELS}", command)
 
 
 def _container(name: str, container: Container, spec: ArksInstanceSpec, frame: PodFrame) -> Json:
@@ -135,7 +149,7 @@ def _container(name: str, container: Container, spec: ArksInstanceSpec, frame: P
         "name": name,
         "image": container.image,
         "imagePullPolicy": frame.pull_policy or (profile.image_pull_policy if profile is not None else "IfNotPresent"),
-        "command": list(container.command),
+        "command": _with_copy(frame, container.command),
         "terminationMessagePolicy": "FallbackToLogsOnError",
     }
     if container.env:
@@ -144,6 +158,8 @@ def _container(name: str, container: Container, spec: ArksInstanceSpec, frame: P
     if profile is not None and profile.security_context:
         given.setdefault("securityContext", dict(profile.security_context))
     mounts = [{"name": MODELS, "mountPath": f"/{MODELS}", "readOnly": True}] if frame.claim is not None else []
+    if frame.copy is not None:
+        mounts = node_copy.mounts(MODELS, f"/{MODELS}")
     ours = [dict(mount) for mount in profile.volume_mounts] if profile is not None else []
     if mounts := [*mounts, *given.get("volumeMounts", []), *ours]:
         given["volumeMounts"] = mounts

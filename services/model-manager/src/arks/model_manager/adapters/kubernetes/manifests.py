@@ -43,8 +43,8 @@ _SCRATCH = "arks-tmp"
 _MAX_JOB_NAME = 63
 """It becomes the value of a label."""
 _CONTAINER_FIELDS = ("securityContext", "resources", "lifecycle", *PROBES)
-_RESOURCES = {"requests": {"cpu": "100m", "memory": "128Mi"}}
-_CONTAINER_SECURITY = {
+RESOURCES = {"requests": {"cpu": "100m", "memory": "128Mi"}}
+CONTAINER_SECURITY = {
     "allowPrivilegeEscalation": False,
     "readOnlyRootFilesystem": True,
     "capabilities": {"drop": ["ALL"]},
@@ -122,7 +122,12 @@ def lending_patch(owners: Sequence[Json], uid: str) -> Json:
 
 
 def job_name(model: str) -> str:
-    name = f"arks-worker-{model}"
+    return bounded_name("arks-worker-", model)
+
+
+def bounded_name(prefix: str, model: str) -> str:
+    """A name that can become a label's value, cut and hashed if it is too long."""
+    name = f"{prefix}{model}"
     if len(name) <= _MAX_JOB_NAME:
         return name
     digest = hashlib.sha256(model.encode()).hexdigest()[:8]
@@ -212,7 +217,7 @@ def _pod_template(model: ArksModel, storage_path: StoragePath, source: WeightsSo
         "enableServiceLinks": False,
         "terminationGracePeriodSeconds": 5,
         **pod_fields(instance),
-        "securityContext": _pod_security(worker.user, given) | given.get("podSecurityContext", {}),
+        "securityContext": pod_security(worker.user, given) | given.get("podSecurityContext", {}),
         "volumes": [*volumes, *given.get("volumes", [])],
         **pull_secrets(model.spec.image_pull_secrets),
         "containers": [container | {"volumeMounts": [*mounts, *given.get("volumeMounts", [])]}],
@@ -240,10 +245,10 @@ def _container(
         "env": _environment(model, storage_path, source, given.get("env", [])),
         "terminationMessagePath": RESULT_FILE,
         "terminationMessagePolicy": "FallbackToLogsOnError",
-        "resources": {} if worker.defaults.resources else _RESOURCES,
+        "resources": {} if worker.defaults.resources else RESOURCES,
         **container_fields(instance, _CONTAINER_FIELDS),
     }
-    container["securityContext"] = _CONTAINER_SECURITY | given.get("securityContext", {})
+    container["securityContext"] = CONTAINER_SECURITY | given.get("securityContext", {})
     return container
 
 
@@ -262,7 +267,7 @@ def _environment(model: ArksModel, storage_path: StoragePath, source: WeightsSou
     return [*variables, *(variable for name, variable in last.items() if name not in taken)]
 
 
-def _pod_security(user: int | None, given: Json) -> Json:
+def pod_security(user: int | None, given: Json) -> Json:
     """As the restricted Pod Security Standard requires, unless the model sets user 0.
 
     `fsGroup` makes volumes writable for the group, if their kind supports that.

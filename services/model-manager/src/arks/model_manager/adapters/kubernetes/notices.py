@@ -3,10 +3,10 @@
 from arks.contracts.resources import ArksModel, ArksModelStatus, ModelPhase
 from arks.kit.key import Key
 from arks.kit.kube.events import KubeEventQueue
-from arks.model_manager.adapters.publisher import ready_condition
+from arks.model_manager.adapters.publisher import condition_of, ready_condition
 from arks.model_manager.service.ports import Publisher
 
-_WARNING_OF_VERB = {"downloading": False, "ready": False, "failed": True}
+_WARNING_OF_VERB = {"downloading": False, "ready": False, "failed": True, "cached": False, "cache-failed": True}
 """Event verbs that become Kubernetes Events, and whether as warnings."""
 _FAULTS = frozenset({"BoundFailed", "CreateWorkerPodFailed"})
 """Reasons that users have to see although the phase is not Failed, so that no event verb shows them."""
@@ -36,7 +36,7 @@ class KubeNotices:
     def publish_event(self, verb: str, model: ArksModel, status: ArksModelStatus, message: str | None = None) -> None:
         self._publisher.publish_event(verb, model, status, message)
         if verb in _WARNING_OF_VERB:
-            self._events.put(model, *ready_condition(status), warning=_WARNING_OF_VERB[verb])
+            self._events.put(model, *condition_of(verb, status), warning=_WARNING_OF_VERB[verb])
 
     def keep_fact(self, key: Key) -> None:
         self._publisher.keep_fact(key)

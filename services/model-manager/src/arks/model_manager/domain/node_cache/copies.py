@@ -1,20 +1,15 @@
-"""Copies and their states: messages between model-manager and the agents of nodes, as JSON. Standard library only."""
+"""Copies and their states: messages between model-manager and the agents of nodes, as JSON."""
 
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
-from enum import StrEnum
 from typing import Any
 
+from arks.contracts.resources import CopyPhase
 
-class CopyPhase(StrEnum):
-    WAITING = "Waiting"
-    """It has no source yet: another node fills first."""
-    FILLING = "Filling"
-    COMPLETE = "Complete"
-    FAILED = "Failed"
-    """Retried; the message has the reason."""
+COPIES = "/v1/copies"
+"""Route of an agent: GET the copies that it has; PUT the list of those that it keeps. Both answer with its state."""
 
 
 def version_of(fingerprint: str, revision: str) -> str:

@@ -4,8 +4,9 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from arks.contracts.resources import CopyPhase
 from arks.kit.key import Key
-from arks.model_manager.domain.node_cache.copies import Copy, CopyPhase, CopyState
+from arks.model_manager.domain.node_cache.copies import Copy, CopyState
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,7 @@ class Plan:
 
 
 def plan(models: Sequence[CachedModel], nodes: Sequence[CacheNode], exports: Mapping[Key, str]) -> Plan:
-    """`exports`: base URLs of the PVCs that are exported, by model."""
+    """`exports`: base URLs of the PVCs that are exported, by model; empty for those that do not serve yet."""
     kept: dict[str, list[Copy]] = {node.name: [] for node in nodes}
     wanted: set[Key] = set()
     for model in models:
@@ -72,8 +73,8 @@ def plan(models: Sequence[CachedModel], nodes: Sequence[CacheNode], exports: Map
             seed = min(incomplete, key=lambda node: _seed_rank(node, copy))
         for node in chosen:
             sources = [holder.url for holder in _in_turn(node, holders)]
-            if node is seed and model.key in exports:
-                sources = [exports[model.key]]
+            if node is seed and (url := exports.get(model.key)):
+                sources = [url]
             kept[node.name].append(replace(copy, sources=tuple(sources)))
     return Plan({name: tuple(copies) for name, copies in kept.items()}, frozenset(wanted))
 

@@ -6,6 +6,7 @@ the cluster. A kill at any moment loses at most a block a stream.
 
 import asyncio
 import time
+from collections.abc import Awaitable
 
 import structlog
 from aiohttp import web
@@ -13,7 +14,7 @@ from aiohttp import web
 from arks.kit.settings import read_secret
 from arks.kit.telemetry import configure_logging
 from arks.model_manager.config import NodeCacheSettings
-from arks.model_manager.domain.node_cache.copies import copies_from_json, state_to_json
+from arks.model_manager.domain.node_cache.copies import COPIES, AgentState, copies_from_json, state_to_json
 from arks.model_manager.domain.node_cache.tickets import control_key, namespace_key
 from arks.model_manager.programs.node_cache.disk import CopyDisk, is_safe
 from arks.model_manager.programs.node_cache.fills import Fills
@@ -22,7 +23,6 @@ from arks.model_manager.programs.termination import end_at_sigterm
 
 log = structlog.get_logger(__name__)
 
-COPIES = "/v1/copies"
 _MOST_BYTES = 4 << 20
 """Of a list of copies: 10,000 of them."""
 
@@ -35,7 +35,7 @@ class Control:
         self._key = control_key(key)
 
     def routes(self) -> list[web.RouteDef]:
-        return [web.put(COPIES, self._keep)]
+        return [web.put(COPIES, self._keep), web.get(COPIES, self._found)]
 
     async def _keep(self, request: web.Request) -> web.Response:
         require_ticket(request, self._key, time.time())
@@ -45,11 +45,18 @@ class Control:
             raise web.HTTPBadRequest(text=f"not a list of copies: {error}") from error
         if not all(map(is_safe, copies)):
             raise web.HTTPBadRequest(text="a copy is outside of the volume of its namespace")
-        try:
-            state = await self._fills.keep(copies)
-        except OSError as error:
-            raise web.HTTPServiceUnavailable(text=f"the disk of the cache: {error.strerror}") from error
-        return web.Response(body=state_to_json(state), content_type="application/json")
+        return await _answer(self._fills.keep(copies))
+
+    async def _found(self, request: web.Request) -> web.Response:
+        require_ticket(request, self._key, time.time())
+        return await _answer(self._fills.found())
+
+
+async def _answer(state: Awaitable[AgentState]) -> web.Response:
+    try:
+        return web.Response(body=state_to_json(await state), content_type="application/json")
+    except OSError as error:
+        raise web.HTTPServiceUnavailable(text=f"the disk of the cache: {error.strerror}") from error
 
 
 def build(settings: NodeCacheSettings) -> tuple[web.Application, Fills]:

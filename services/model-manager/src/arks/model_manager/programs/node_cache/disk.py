@@ -12,12 +12,12 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from arks.contracts.resources import SUB_PATH_PATTERN
+from arks.contracts.resources import SUB_PATH_PATTERN, CopyPhase
 from arks.kit.files import write_atomically
 from arks.model_manager.adapters import marker
 from arks.model_manager.adapters.collector import ReadDisk, read_disk
 from arks.model_manager.domain.garbage import Watermarks
-from arks.model_manager.domain.node_cache.copies import AgentState, Copy, CopyPhase, CopyState
+from arks.model_manager.domain.node_cache.copies import AgentState, Copy, CopyState, version_of
 from arks.model_manager.domain.protocol import DownloadRequest
 from arks.model_manager.domain.storage_path import ARKS_DIRECTORY, is_reserved, overlap
 
@@ -85,6 +85,19 @@ class CopyDisk:
         if known != kept:
             self._root.mkdir(parents=True, exist_ok=True)
             write_atomically(self._root / _LIST, json.dumps(sorted(kept)), durable=True)
+
+    def found(self) -> list[CopyState]:
+        """Of the copies that the node has, whatever it is to keep: for a model-manager that has just started."""
+        return [self._found(namespace, model, path) for namespace, model, path in sorted(self._known())]
+
+    def _found(self, namespace: str, model: str, path: str) -> CopyState:
+        directory = self.directory(namespace, path)
+        complete = marker.read_complete(directory)
+        if complete is None or marker.broken_files(directory, complete.files):
+            return CopyState(namespace, model, "", CopyPhase.WAITING)
+        version = version_of(complete.fingerprint, complete.revision)
+        size = sum(file.size_bytes for file in complete.files)
+        return CopyState(namespace, model, version, CopyPhase.COMPLETE, size, size)
 
     def directory_of(self, namespace: str, model: str) -> Path | None:
         """Of a copy that is or was kept; None for others."""

@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 
 import structlog
 
+from arks.contracts.resources import CopyPhase
 from arks.model_manager.domain.failures import DownloadFailed, Failure, FailureKind
-from arks.model_manager.domain.node_cache.copies import AgentState, Copy, CopyPhase, CopyState
+from arks.model_manager.domain.node_cache.copies import AgentState, Copy, CopyState
 from arks.model_manager.domain.node_cache.tickets import Tickets, namespace_key
 from arks.model_manager.programs.byte_counter import ByteCounter
 from arks.model_manager.programs.node_cache.disk import CopyDisk
@@ -26,9 +27,11 @@ CHECK_SECONDS = 15.0
 class _Failed:
     failure: Failure
     count: int
+    """In a row, without a byte between them."""
     retry_at: float
     """Monotonic."""
     sources: tuple[str, ...]
+    done_bytes: int
 
 
 class Fills:
@@ -53,6 +56,10 @@ class Fills:
         if self._running is not None and not any(_same(self._running[0], copy) for copy in copies):
             self._running[1].stopped = True
         return await asyncio.to_thread(lambda: self._disk.agent_state([self._state(copy) for copy in copies]))
+
+    async def found(self) -> AgentState:
+        """The copies that the node has. Raises OSError."""
+        return await asyncio.to_thread(lambda: self._disk.agent_state(self._disk.found()))
 
     async def run(self) -> None:
         """Until it is cancelled; a fill ends then."""
@@ -103,9 +110,10 @@ class Fills:
 
     def _remember(self, copy: Copy, failure: Failure, counter: ByteCounter) -> None:
         before = self._failed.get(_name(copy))
-        count = before.count + 1 if before is not None else 1
+        progressed = before is not None and counter.report().done_bytes > before.done_bytes
+        count = 1 if before is None or progressed else before.count + 1
         retry_at = time.monotonic() + failure.retry_seconds(count)
-        self._failed[_name(copy)] = _Failed(failure, count, retry_at, copy.sources)
+        self._failed[_name(copy)] = _Failed(failure, count, retry_at, copy.sources, counter.report().done_bytes)
         log.warning("fill failed", model=_name(copy), reason=failure.message, bytes=counter.report().done_bytes)
 
     def _forget_failures(self) -> None:
@@ -133,7 +141,11 @@ class Fills:
                 state, phase=CopyPhase.FILLING, done_bytes=report.done_bytes, total_bytes=report.total_bytes or 0
             )
         failed = self._failed.get(_name(copy))
-        return replace(state, phase=CopyPhase.FAILED, message=failed.failure.message) if failed is not None else state
+        if failed is None:
+            return state
+        attention = failed.failure.needs_attention(failed.count)
+        phase = CopyPhase.FAILED if attention else CopyPhase.FILLING
+        return replace(state, phase=phase, message=failed.failure.message)
 
 
 def _name(copy: Copy) -> str:

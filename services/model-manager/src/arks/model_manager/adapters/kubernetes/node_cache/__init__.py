@@ -1,0 +1,1 @@
+"""Copies on nodes: agents, volumes, exports and labels in the cluster."""
