@@ -7,11 +7,11 @@ use std::sync::Arc;
 
 use crate::affinity::Affinity;
 use crate::amounts::{Amount, Reservation, number, parse_grant, parse_terms};
-use crate::confirmations::Confirmations;
-use crate::leases::{Account, Lease, Limits};
+use crate::confirmations::{Confirmations, read_changes};
+use crate::leases::{Account, Due, Lease, Limits};
 use crate::pending::{Decision, Pending, Query, Stage, Start, start_line};
 use crate::rejections::{Answer, Rejections, Reply, Scope, parse_refusal};
-use crate::renewals::{Renewal, Ticket, read_lease};
+use crate::renewals::{Receiver, Renewal, Ticket};
 use crate::request::percent_encode;
 use crate::starts::Starts;
 use crate::tables::{ADMISSION_MILLISECONDS, Table};
@@ -53,7 +53,7 @@ pub struct Worker {
     pub(crate) rejections: Rejections,
     pub(crate) known_keys: Table<i64>,
     starts: Starts,
-    renewal: Option<Renewal>,
+    renewals: Vec<Renewal>,
 }
 
 impl Worker {
@@ -67,7 +67,7 @@ impl Worker {
             rejections: Rejections::default(),
             known_keys: Table::default(),
             starts: Starts::new(path),
-            renewal: None,
+            renewals: Vec::new(),
         }
     }
 
@@ -78,19 +78,27 @@ impl Worker {
 
     /// Decides on a request that was read.
     pub fn decide(&mut self, pending: &mut Pending, now: i64) -> Decision {
+        self.confirmations.use_renewal(&mut self.accounts, now);
         self.use_renewal(pending, now);
         let account = self.accounts.get(&pending.key);
         let lease = account.as_ref().and_then(|account| account.lease());
         if self.confirmations.is_needed(lease, now) {
+            if lease.is_some_and(|lease| self.confirmations.confirms(lease, now)) {
+                let (since, ticket) = self.confirmations.begin_renewal(now);
+                let query = self.changes_query(since);
+                self.renewals.push(Renewal { query, receiver: Receiver::Changes(ticket) });
+                return self.decide_confirmed(pending, now);
+            }
+            let since = self.confirmations.begin(now);
             pending.stage = Stage::Confirming { sent: now };
-            return Decision::Query(self.changes_query(now));
+            return Decision::Query(self.changes_query(since));
         }
         self.decide_confirmed(pending, now)
     }
 
-    /// The renewal that the last decision began, and that has to be sent.
-    pub const fn take_renewal(&mut self) -> Option<Renewal> {
-        self.renewal.take()
+    /// The queries that the last decision began, that no request waits for, and that have to be sent.
+    pub fn take_renewals(&mut self) -> Vec<Renewal> {
+        std::mem::take(&mut self.renewals)
     }
 
     /// Decides on a request whose query was answered.
@@ -98,9 +106,7 @@ impl Worker {
         match std::mem::replace(&mut pending.stage, Stage::New) {
             Stage::New => Decision::Reject(Reply::unavailable().into()),
             Stage::Confirming { sent } => {
-                let life = answer.header("x-arks-life").zip(answer.header("x-arks-ended"));
-                let life = life.filter(|_| answer.status == 200);
-                self.confirmations.confirm(&mut self.accounts, (sent, now), life);
+                self.confirmations.confirm(&mut self.accounts, (sent, now), read_changes(answer));
                 self.decide_confirmed(pending, now)
             }
             Stage::Querying { sent, is_demand } => {
@@ -135,24 +141,23 @@ impl Worker {
         let Some(account) = self.accounts.get(&pending.key).filter(|account| account.has_renewal()) else { return };
         let reserved = pending.reservation(account);
         let Some(ticket) = account.take_renewal(now, reserved) else { return };
-        let Some(answer) = ticket.answer() else { return };
-        let Some((grant, terms)) = read_lease(answer).filter(|(_, terms)| now < ticket.sent + terms.milliseconds)
-        else {
-            return;
-        };
-        let Some(cluster) = answer.header("x-arks-cluster") else { return };
-        describe(account, answer, cluster);
-        account.keep((ticket.sent, now), ticket.round, &grant, terms, limits(answer));
+        let Some(renewed) = ticket.renewed().filter(|renewed| now < renewed.span.stop) else { return };
+        let Some(cluster) = renewed.answer.header("x-arks-cluster") else { return };
+        describe(account, &renewed.answer, cluster);
+        account.keep((renewed.span, now), ticket.round, &renewed.grant, renewed.terms, limits(&renewed.answer));
     }
 
     /// Begins the query of the next lease if it is time to; the request goes on meanwhile.
     fn renew(&mut self, pending: &Pending, reserved: Reservation, now: i64) {
-        let Some(account) = self.accounts.get(&pending.key).filter(|account| account.renews(now, reserved)) else {
-            return;
-        };
+        let Some(account) = self.accounts.get(&pending.key) else { return };
+        let Some(due) = account.renews(now, reserved) else { return };
         let ticket = Arc::new(Ticket::new(now, self.confirmations.round));
         let demand = account.begin_renewal(&self.confirmations, Arc::clone(&ticket));
-        self.renewal = Some(Renewal { query: self.admission_query(pending, demand), ticket });
+        let mut query = self.admission_query(pending, demand);
+        if let Due::Ends(remaining) = due {
+            query.headers.push(("x-arks-remaining", remaining.to_string().into_bytes()));
+        }
+        self.renewals.push(Renewal { query, receiver: Receiver::Lease(ticket) });
     }
 
     fn decide_confirmed(&mut self, pending: &mut Pending, now: i64) -> Decision {
@@ -282,10 +287,9 @@ impl Worker {
         Query { path: "/v1/wait", milliseconds: milliseconds + ADMISSION_MILLISECONDS, ..query }
     }
 
-    fn changes_query(&mut self, now: i64) -> Query {
-        let since = self.confirmations.begin(now).to_string();
+    fn changes_query(&self, since: i64) -> Query {
         let mut headers = vec![
-            ("x-arks-since", since.into_bytes()),
+            ("x-arks-since", since.to_string().into_bytes()),
             ("x-arks-life", self.confirmations.life().to_vec()),
             ("x-arks-scopes", b"namespace".to_vec()),
         ];

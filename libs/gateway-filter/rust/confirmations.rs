@@ -1,10 +1,14 @@
 //! A lease counts by itself for a second after its query. One that is valid for longer counts after that while
 //! `/v1/changes` confirms once in the same time that nothing has ended it.
 
+use std::sync::Arc;
+
 use crate::leases::{Account, Lease};
+use crate::rejections::Answer;
+use crate::renewals::ChangesTicket;
 use crate::tables::{ADMISSION_MILLISECONDS, COUNT_LIMIT, HOLD_MILLISECONDS, Table, is_valid};
 
-/// So long before it has to, one request confirms all leases, in milliseconds.
+/// So long before it has to, a query confirms all leases, in milliseconds.
 const CONFIRM_MILLISECONDS: i64 = 300;
 const NOTHING: &[u8] = b"-";
 const EVERYTHING: &[u8] = b"*";
@@ -17,11 +21,12 @@ pub struct Confirmations {
     pub round: u64,
     busy_until: i64,
     retry_at: i64,
+    renewal: Option<Arc<ChangesTicket>>,
 }
 
 impl Default for Confirmations {
     fn default() -> Self {
-        Self { sent: 0, life: NOTHING.to_vec(), round: 0, busy_until: 0, retry_at: 0 }
+        Self { sent: 0, life: NOTHING.to_vec(), round: 0, busy_until: 0, retry_at: 0, renewal: None }
     }
 }
 
@@ -36,16 +41,17 @@ impl Confirmations {
     #[must_use]
     pub fn confirms(&self, lease: &Lease, now: i64) -> bool {
         lease.round == self.round
-            && (is_valid(lease.sent + HOLD_MILLISECONDS, now, HOLD_MILLISECONDS)
+            && (is_valid(lease.span.sent + HOLD_MILLISECONDS, now, HOLD_MILLISECONDS)
                 || is_valid(self.sent + HOLD_MILLISECONDS, now, HOLD_MILLISECONDS))
     }
 
-    /// Whether a request should query `/v1/changes` before it uses the lease: because the lease does not count without,
-    /// or ahead of that, while other requests still pass.
+    /// Whether `/v1/changes` should be queried before a request uses the lease, because that does not count without, or
+    /// ahead of that, while requests still pass.
     #[must_use]
     pub fn is_needed(&self, lease: Option<&Lease>, now: i64) -> bool {
         let Some(lease) = lease else { return false };
-        if now >= lease.stop || lease.stop - lease.sent <= HOLD_MILLISECONDS || lease.round != self.round {
+        if now >= lease.span.stop || lease.span.stop - lease.span.sent <= HOLD_MILLISECONDS || lease.round != self.round
+        {
             return false;
         }
         if is_valid(self.retry_at, now, HOLD_MILLISECONDS) {
@@ -54,16 +60,32 @@ impl Confirmations {
         if !self.confirms(lease, now) {
             return true;
         }
-        let known = lease.sent.max(self.sent) + HOLD_MILLISECONDS;
-        let is_due = known - now <= CONFIRM_MILLISECONDS && lease.stop > known;
+        let known = lease.span.sent.max(self.sent) + HOLD_MILLISECONDS;
+        let is_due = known - now <= CONFIRM_MILLISECONDS && lease.span.stop > known;
         is_due && !is_valid(self.busy_until, now, ADMISSION_MILLISECONDS)
     }
 
     /// Begins a query: the value of `x-arks-since`. A clock that was set back shows no time.
     pub fn begin(&mut self, now: i64) -> i64 {
+        self.renewal = None; // this query contains what that one may have
         self.busy_until = now + ADMISSION_MILLISECONDS;
         let since = now - self.sent;
         if since < 0 { COUNT_LIMIT } else { since.min(COUNT_LIMIT) }
+    }
+
+    /// Begins a query that no request waits for: the value of `x-arks-since`, and where the answer is expected.
+    pub fn begin_renewal(&mut self, now: i64) -> (i64, Arc<ChangesTicket>) {
+        let since = self.begin(now);
+        let ticket = Arc::new(ChangesTicket::new(now));
+        self.renewal = Some(Arc::clone(&ticket));
+        (since, ticket)
+    }
+
+    /// Takes the answer to a query that no request waited for, once it is there.
+    pub fn use_renewal(&mut self, accounts: &mut Table<Account>, now: i64) {
+        if let Some(ticket) = self.renewal.take_if(|ticket| ticket.answer().is_some()) {
+            self.confirm(accounts, (ticket.sent, now), ticket.answer().and_then(read_changes));
+        }
     }
 
     /// Ends a query whose client has left.
@@ -87,6 +109,12 @@ impl Confirmations {
         self.life = life.to_vec();
         self.sent = sent;
     }
+}
+
+/// The life, and what has ended; None without an answer.
+#[must_use]
+pub fn read_changes(answer: &Answer) -> Option<(&[u8], &[u8])> {
+    answer.header("x-arks-life").zip(answer.header("x-arks-ended")).filter(|_| answer.status == 200)
 }
 
 /// Ends the leases with one of these subjects.

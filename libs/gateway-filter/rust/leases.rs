@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::affinity::Affinity;
 use crate::amounts::{Amount, Grant, LEASE_MILLISECONDS, Reservation, Terms};
 use crate::confirmations::Confirmations;
-use crate::renewals::{Ticket, lease_line};
+use crate::renewals::{Span, Ticket, lease_line};
 use crate::tables::{ADMISSION_MILLISECONDS, COUNT_LIMIT, HOLD_MILLISECONDS, is_valid};
 
 /// The longest time for which the last failure policy counts.
@@ -34,17 +34,26 @@ pub struct Lease {
     pub id: Rc<str>,
     /// `<namespace>/<endpoint>/<token>/<lease>`.
     pub grant: Rc<str>,
-    /// When its query was sent.
-    pub sent: i64,
-    /// When it ends.
-    pub stop: i64,
+    /// When it counts.
+    pub span: Span,
     /// The round of confirmations in which it began.
     pub round: u64,
     /// Of its grant.
     pub limits: Option<Limits>,
     rest: Amount,
     granted: Terms,
-    is_renewed_ahead: bool,
+    is_renewable: bool,
+    /// Whether the query of another lease has begun, besides one for the next window.
+    is_renewed: bool,
+}
+
+/// Why the query of the next lease begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Due {
+    /// The present lease has little left.
+    NearlyUsedUp,
+    /// The present lease ends in so many milliseconds.
+    Ends(i64),
 }
 
 impl Lease {
@@ -52,7 +61,7 @@ impl Lease {
     /// earliest.
     fn ahead(&self, now: i64) -> i64 {
         let taken = self.granted.amount.requests - self.rest.requests + 1;
-        let interval = (now - self.sent) / taken.max(1);
+        let interval = (now - self.span.begin) / taken.max(1);
         let most = (self.granted.milliseconds / 2).max(AHEAD_MILLISECONDS);
         (AHEAD_INTERVALS * interval).clamp(AHEAD_MILLISECONDS, most)
     }
@@ -63,6 +72,8 @@ impl Lease {
 pub struct Account {
     lease: Option<Lease>,
     renewal: Option<Arc<Ticket>>,
+    /// The answered renewal whose lease has not begun: that of the next window.
+    next: Option<Arc<Ticket>>,
     /// When the query with a demand that is in flight has ended at the latest.
     busy_until: i64,
     since: i64,
@@ -101,6 +112,7 @@ impl Account {
     pub fn end_lease(&mut self) {
         self.lease = None;
         self.renewal = None; // whatever ended the lease may be newer than the decision on the next one
+        self.next = None;
     }
 
     /// Admits no further request from the lease if it has this id.
@@ -118,7 +130,8 @@ impl Account {
     /// Takes a request from the lease; None if that has ended or has not enough.
     pub fn take(&mut self, confirmations: &Confirmations, now: i64, request: Reservation) -> Option<Lease> {
         let lease = self.lease.as_mut()?;
-        let counts = is_valid(lease.stop, now, LEASE_MILLISECONDS) && confirmations.confirms(lease, now);
+        let counts = lease.span.begin <= now && is_valid(lease.span.stop, now, LEASE_MILLISECONDS);
+        let counts = counts && confirmations.confirms(lease, now);
         if !counts || !lease.rest.has(request) {
             return None;
         }
@@ -129,16 +142,18 @@ impl Account {
         Some(lease.clone())
     }
 
-    /// Whether the query of the next lease should begin, after a request took its part of the present one.
+    /// Why the query of the next lease should begin, after a request took its part of the present one. None: it should not.
     #[must_use]
-    pub fn renews(&self, now: i64, request: Reservation) -> bool {
-        let Some(lease) = self.lease.as_ref().filter(|lease| lease.is_renewed_ahead && now < lease.stop) else {
-            return false;
-        };
-        !is_valid(self.busy_until, now, ADMISSION_MILLISECONDS)
-            && (now >= lease.stop - lease.ahead(now)
-                || lease.rest.is_nearly_used_up(&lease.granted.amount)
-                || !lease.rest.has(request))
+    pub fn renews(&self, now: i64, request: Reservation) -> Option<Due> {
+        let lease = self.lease.as_ref().filter(|lease| lease.is_renewable && !lease.is_renewed)?;
+        let remaining = lease.span.stop - now;
+        if remaining <= 0 || is_valid(self.busy_until, now, ADMISSION_MILLISECONDS) {
+            return None;
+        }
+        if lease.rest.is_nearly_used_up(&lease.granted.amount) || !lease.rest.has(request) {
+            return Some(Due::NearlyUsedUp);
+        }
+        (self.next.is_none() && remaining <= lease.ahead(now)).then_some(Due::Ends(remaining))
     }
 
     /// Begins a renewal whose answer comes to `ticket`: its demand.
@@ -148,21 +163,34 @@ impl Account {
         demand
     }
 
-    /// Takes the renewal that was answered, if the present lease has ended or has not enough for a request.
+    /// Takes a renewal that was answered, if the present lease has ended or has not enough for a request.
     pub fn take_renewal(&mut self, now: i64, request: Reservation) -> Option<Arc<Ticket>> {
-        self.renewal.as_ref()?.answer()?;
-        if self.lease.as_ref().is_some_and(|lease| now < lease.stop && lease.rest.has(request)) {
+        self.keep_for_later(now);
+        if self.lease.as_ref().is_some_and(|lease| now < lease.span.stop && lease.rest.has(request)) {
             return None;
         }
-        let ticket = self.renewal.take()?;
-        self.end_query(ticket.sent);
-        Some(ticket)
+        if let Some(ticket) = self.renewal.take_if(|ticket| ticket.is_answered()) {
+            self.end_query(ticket.sent);
+            return Some(ticket);
+        }
+        self.next.take_if(|ticket| !begins_later(ticket, now))
+    }
+
+    /// Ends the query of a lease that begins later: until then the present one may be renewed too.
+    fn keep_for_later(&mut self, now: i64) {
+        if let Some(ticket) = self.renewal.take_if(|ticket| begins_later(ticket, now)) {
+            self.end_query(ticket.sent);
+            self.next = Some(ticket);
+            if let Some(lease) = &mut self.lease {
+                lease.is_renewed = false;
+            }
+        }
     }
 
     /// Whether a renewal is in flight or waits to be used.
     #[must_use]
     pub const fn has_renewal(&self) -> bool {
-        self.renewal.is_some()
+        self.renewal.is_some() || self.next.is_some()
     }
 
     /// What the account will need in a second besides this request: what it admitted since the last demand, scaled to a
@@ -177,7 +205,7 @@ impl Account {
         let early = self.lease.as_ref().filter(|lease| {
             let is_nearly_used_up = lease.rest.is_nearly_used_up(&lease.granted.amount);
             let ahead = if is_nearly_used_up { AHEAD_MILLISECONDS } else { lease.ahead(now) };
-            is_valid(lease.stop - ahead, now, LEASE_MILLISECONDS) && confirmations.confirms(lease, now)
+            is_valid(lease.span.stop - ahead, now, LEASE_MILLISECONDS) && confirmations.confirms(lease, now)
         });
         let twice = early.map(|lease| {
             let granted = &lease.granted;
@@ -212,7 +240,7 @@ impl Account {
         self.busy_until = now + ADMISSION_MILLISECONDS;
         self.since = now;
         if let Some(lease) = &mut self.lease {
-            lease.is_renewed_ahead = false;
+            lease.is_renewed = true;
         }
         self.admitted = Amount::default();
         (demand, true)
@@ -236,17 +264,18 @@ impl Account {
         limits: Option<Limits>,
     ) -> (Lease, String) {
         self.admitted = self.admitted.with(grant.reserved);
-        let lease = self.keep((sent, now), round, grant, terms, limits);
+        let span = Span::from_query(sent, terms.milliseconds);
+        let lease = self.keep((span, now), round, grant, terms, limits);
         let has_counters = grant.lease != "-";
         let whole = terms.amount.with(grant.reserved);
-        let line = if has_counters { lease_line(grant, whole, lease.stop) } else { String::new() };
+        let line = if has_counters { lease_line(grant, whole, span.stop) } else { String::new() };
         (lease, line)
     }
 
     /// Keeps the lease of a grant, whose line is written apart.
     pub fn keep(
         &mut self,
-        (sent, now): (i64, i64),
+        (span, now): (Span, i64),
         round: u64,
         grant: &Grant,
         terms: Terms,
@@ -259,19 +288,18 @@ impl Account {
         let lease = Lease {
             id: grant.lease.as_str().into(),
             grant: format!("{}/{}", grant.subject, grant.lease).into(),
-            sent,
-            stop: sent + terms.milliseconds,
+            span,
             round,
             limits,
             rest: terms.amount,
             granted: terms,
-            is_renewed_ahead: (is_long || terms.amount.requests >= AHEAD_REQUESTS)
-                && terms.milliseconds >= 2 * AHEAD_MILLISECONDS,
+            is_renewable: is_long || terms.amount.requests >= AHEAD_REQUESTS,
+            is_renewed: false,
         };
         if grant.lease == "-" {
             return lease;
         }
-        self.stop = self.stop.max(lease.stop);
+        self.stop = self.stop.max(span.stop);
         if terms.amount.requests > 0 {
             self.lease = Some(lease.clone());
         }
@@ -285,13 +313,18 @@ impl Account {
         (self.passes_outage && counts).then(|| Lease {
             id: "-".into(),
             grant: format!("{}/-", self.subject).into(),
-            sent: now,
-            stop: now,
+            span: Span::from_query(now, 0),
             round: 0,
             limits: None,
             rest: Amount::default(),
             granted: Terms { amount: Amount::default(), milliseconds: 0, default_completion: 0 },
-            is_renewed_ahead: false,
+            is_renewable: false,
+            is_renewed: false,
         })
     }
+}
+
+/// Whether the lease of a renewal begins after `now`. A clock that was set back ends the wait for it.
+fn begins_later(ticket: &Ticket, now: i64) -> bool {
+    ticket.renewed().is_some_and(|renewed| is_valid(renewed.span.begin, now, LEASE_MILLISECONDS))
 }

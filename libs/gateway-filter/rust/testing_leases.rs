@@ -4,12 +4,14 @@
 use std::cell::RefCell;
 use std::path::PathBuf;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use crate::admission::is_plain_name;
 use crate::amounts::{Amount, Grant, Reservation, Terms, Wish, estimate, parse_grant, parse_terms};
 use crate::confirmations::Confirmations;
-use crate::leases::Account;
-use crate::rejections::{Rejections, Reply, Scope, parse_refusal};
+use crate::leases::{Account, Due};
+use crate::rejections::{Answer, Rejections, Reply, Scope, parse_refusal};
+use crate::renewals::Ticket;
 use crate::starts::Starts;
 use crate::tables::Table;
 use crate::testing::Members;
@@ -17,7 +19,7 @@ use crate::testing::Members;
 #[derive(Default)]
 struct State {
     tables: Vec<Table<Vec<u8>>>,
-    accounts: Vec<(Table<Account>, Confirmations)>,
+    accounts: Vec<(Table<Account>, Confirmations, Option<Arc<Ticket>>)>,
     rejections: Vec<Rejections>,
     starts: Vec<Starts>,
 }
@@ -159,13 +161,13 @@ fn of_account(name: &str, arguments: &Arguments, state: &mut State) -> Option<Me
     if name == "account_new" {
         let mut accounts = Table::default();
         accounts.put(KEY.to_vec(), Account::default());
-        state.accounts.push((accounts, Confirmations::default()));
+        state.accounts.push((accounts, Confirmations::default(), None));
         return Some(handle(state.accounts.len()));
     }
     if !name.starts_with("account_") {
         return None;
     }
-    let (accounts, confirmations) = &mut state.accounts[arguments.handle()];
+    let (accounts, confirmations, ticket) = &mut state.accounts[arguments.handle()];
     if name == "account_confirm" {
         let answer = arguments.optional(3).zip(arguments.optional(4));
         confirmations.confirm(accounts, (arguments.number(1), arguments.number(2)), answer);
@@ -196,7 +198,37 @@ fn of_account(name: &str, arguments: &Arguments, state: &mut State) -> Option<Me
         }
         "account_renews" => {
             let request = Reservation { prompt: arguments.number(2), completion: arguments.number(3) };
-            truth(account.renews(arguments.number(1), request))
+            match account.renews(arguments.number(1), request) {
+                None => vec![],
+                Some(Due::NearlyUsedUp) => vec![None],
+                Some(Due::Ends(remaining)) => numbers([remaining]),
+            }
+        }
+        "account_begin_renewal" => {
+            let begun = Arc::new(Ticket::new(arguments.number(1), confirmations.round));
+            *ticket = Some(Arc::clone(&begun));
+            let Amount { requests, prompt, completion } = account.begin_renewal(confirmations, begun);
+            numbers([requests, prompt, completion])
+        }
+        "account_end_renewal" => {
+            let names = ["x-arks-grant", "x-arks-lease", "x-arks-begins"];
+            let values = names.iter().enumerate().map(|(at, name)| (*name, arguments.optional(at + 3)));
+            let headers = values.filter_map(|(name, value)| Some((name.as_bytes().to_vec(), value?.to_vec())));
+            let answer = Answer { status: 200, headers: headers.collect(), body: vec![] };
+            let mut starts = Starts::new(PathBuf::from(arguments.text(2)));
+            ticket.take().expect("a renewal").finish(answer, &mut starts, arguments.number(1));
+            vec![]
+        }
+        "account_use_renewal" => {
+            let request = Reservation { prompt: arguments.number(2), completion: arguments.number(3) };
+            let now = arguments.number(1);
+            let taken = account.take_renewal(now, request);
+            let used = taken.as_ref().and_then(|taken| Some((taken.round, taken.renewed()?)));
+            let used = used.filter(|(_, renewed)| now < renewed.span.stop);
+            if let Some((round, renewed)) = used {
+                account.keep((renewed.span, now), round, &renewed.grant, renewed.terms, None);
+            }
+            truth(used.is_some())
         }
         "account_needs_confirmation" => truth(confirmations.is_needed(account.lease(), arguments.number(1))),
         "account_since" => numbers([confirmations.begin(arguments.number(1))]),

@@ -133,9 +133,9 @@ impl Exchange {
             stream.set_header(REQUEST, b":path", operation.path().as_bytes());
         }
         let mut pending = Pending::new(authorization, id, operation, request);
-        let decide = |worker: &mut Worker| (worker.decide(&mut pending, now), worker.take_renewal());
-        let (decision, renewal) = self.config.with_worker(decide);
-        self.renew(renewal);
+        let decide = |worker: &mut Worker| (worker.decide(&mut pending, now), worker.take_renewals());
+        let (decision, renewals) = self.config.with_worker(decide);
+        self.renew(renewals);
         self.follow(stream, pending, decision, parts)
     }
 
@@ -147,14 +147,15 @@ impl Exchange {
         if let Some(trace) = &mut self.trace {
             trace.end_query();
         }
-        let decide = |worker: &mut Worker| (worker.decide_answered(&mut pending, answer, now()), worker.take_renewal());
-        let (decision, renewal) = self.config.with_worker(decide);
-        self.renew(renewal);
+        let decide =
+            |worker: &mut Worker| (worker.decide_answered(&mut pending, answer, now()), worker.take_renewals());
+        let (decision, renewals) = self.config.with_worker(decide);
+        self.renew(renewals);
         self.follow(stream, *pending, decision, &[abi::REQUEST_BUFFERED])
     }
 
-    fn renew(&self, renewal: Option<Renewal>) {
-        if let Some(renewal) = renewal {
+    fn renew(&self, renewals: Vec<Renewal>) {
+        for renewal in renewals {
             self.config.renewals.begin(renewal);
         }
     }

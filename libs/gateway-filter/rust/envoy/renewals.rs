@@ -1,9 +1,9 @@
-//! Queries of renewals: Envoy's main thread sends them, because they outlive the streams that begin them.
+//! Queries that no request waits for: Envoy's main thread sends them, because they outlive the streams that begin them.
 
 use std::collections::{HashMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::abi::{self, Buffer, ConfigPointer, ModulePointer, Pair, SchedulerPointer};
 use super::hooks::{answer, list};
@@ -11,7 +11,7 @@ use super::stream::{QUOTA_CLUSTER, query_headers};
 use super::workers::{Config, now};
 use crate::pending::Query;
 use crate::rejections::Answer;
-use crate::renewals::{Renewal, Ticket, WAITING_LIMIT};
+use crate::renewals::{Receiver, Renewal, WAITING_LIMIT};
 use crate::starts::Starts;
 use crate::tables::ADMISSION_MILLISECONDS;
 
@@ -32,7 +32,7 @@ impl Drop for Scheduler {
 
 struct State {
     waiting: VecDeque<Renewal>,
-    in_flight: HashMap<u64, Arc<Ticket>>,
+    in_flight: HashMap<u64, Receiver>,
     starts: Starts,
 }
 
@@ -64,7 +64,7 @@ impl Renewals {
     pub fn begin(&self, renewal: Renewal) {
         let mut state = self.state();
         if state.waiting.len() >= WAITING_LIMIT {
-            renewal.ticket.fail();
+            renewal.receiver.fail();
             return;
         }
         state.waiting.push_back(renewal);
@@ -75,19 +75,19 @@ impl Renewals {
 
     fn send(&self, envoy: ConfigPointer) {
         let waiting = std::mem::take(&mut self.state().waiting);
-        for Renewal { query, ticket } in waiting {
+        for Renewal { query, receiver } in waiting {
             // Nothing is locked during the call, because Envoy may answer within it.
             match call(envoy, &query) {
-                Some(callout) => drop(self.state().in_flight.insert(callout, ticket)),
-                None => ticket.fail(),
+                Some(callout) => drop(self.state().in_flight.insert(callout, receiver)),
+                None => receiver.fail(),
             }
         }
     }
 
     fn finish(&self, callout: u64, answer: Answer) {
         let mut state = self.state();
-        if let Some(ticket) = state.in_flight.remove(&callout) {
-            ticket.finish(answer, &mut state.starts, now());
+        if let Some(receiver) = state.in_flight.remove(&callout) {
+            receiver.finish(answer, &mut state.starts, now());
         }
     }
 }

@@ -19,7 +19,7 @@ from arks.kit.testing.servers import Server, valkey_server
 from arks.token_quota.adapters.counters import RedisCounters
 from arks.token_quota.adapters.redis_batches import RedisBatches
 from arks.token_quota.domain.change import LeaseChange, LedgerChange
-from arks.token_quota.domain.lease import LeaseAmount, lease_validity
+from arks.token_quota.domain.lease import LeaseAmount, begins_in, lease_validity
 from arks.token_quota.domain.limits import Budget, Rates, RateUse
 from arks.token_quota.domain.reservation import ReservationRequest
 from arks.token_quota.domain.time import DAY_MILLISECONDS, DAY_MINUTES, MINUTE_MILLISECONDS, Moment
@@ -30,6 +30,8 @@ pytestmark = pytest.mark.real
 
 BUDGET = Budget("q", total=50_000)
 CLOSE_MARGIN = 200
+EARLY = 300
+"""By which the clock of a worker may be set forward between a grant and the begin of its lease."""
 small = st.integers(min_value=1, max_value=30)
 pick = st.integers(min_value=0, max_value=10**6)
 NOTHING = LeaseAmount()
@@ -67,7 +69,7 @@ class Request:
 
 @dataclass(eq=False)
 class Lease:
-    """A lease as its worker and shipper know it. `epoch`: number of wipes before its grant."""
+    """A lease as its worker and shipper know it. `epoch`: number of wipes before its grant; `now`: when it begins."""
 
     id: str
     token: str
@@ -137,9 +139,11 @@ class CountersMachine(RuleBasedStateMachine):
 
     # --- what happens
 
-    @rule(call=calls, replica=st.integers(0, 1))
-    def grant(self, call: Call, replica: int) -> None:
-        validity = lease_validity(self.now)
+    @rule(call=calls, replica=st.integers(0, 1), ahead=st.booleans())
+    def grant(self, call: Call, replica: int, ahead: bool) -> None:
+        """`ahead`: for the next minute, where that begins soon enough."""
+        begins = begins_in(self.now, MINUTE_MILLISECONDS if ahead else None)
+        begin = Moment(self.now.milliseconds + begins)
         name = f"{self.namespace}lease{len(self.leases)}"
         command = GrantCommand(
             lease=name,
@@ -152,7 +156,8 @@ class CountersMachine(RuleBasedStateMachine):
             tokens=call.tokens,
             demand=call.demand,
             now=self.now,
-            validity=validity,
+            validity=lease_validity(begin),
+            begins_in_milliseconds=begins,
         )
         result = self.run(self._grant(command, replica))
         if not result.granted:
@@ -162,10 +167,10 @@ class CountersMachine(RuleBasedStateMachine):
             call.tokens.prompt_tokens + result.extra.prompt_tokens,
             result.completion_tokens + result.extra.completion_tokens,
         )
-        end = self.now.milliseconds + result.milliseconds
-        lease = Lease(name, call.token, self.wipes, self.now, end, amount, answer_lost=call.lost)
+        end = begin.milliseconds + result.milliseconds
+        lease = Lease(name, call.token, self.wipes, begin, end, amount, answer_lost=call.lost)
         self.leases.append(lease)
-        if not lease.answer_lost:
+        if not lease.answer_lost and not begins:
             lease.start(call.tokens.prompt_tokens, result.completion_tokens)
         self._check_request_limits(call.token)
 
@@ -183,9 +188,9 @@ class CountersMachine(RuleBasedStateMachine):
 
     def _check_request_limits(self, token: str) -> None:
         granted = [lease for lease in self.leases if lease.token == token and lease.epoch == self.wipes]
-        minute = sum(lease.capacity for lease in granted if lease.now.minute == self.now.minute)
+        for minute in (self.now.minute, self.now.minute + 1):
+            assert sum(lease.capacity for lease in granted if lease.now.minute == minute) <= (self.rates.rpm or 0)
         day = sum(lease.capacity for lease in granted if lease.now.day == self.now.day)
-        assert minute <= (self.rates.rpm or 0)
         assert day <= (self.rates.rpd or 0)
 
     @precondition(lambda self: self._usable())
@@ -199,7 +204,11 @@ class CountersMachine(RuleBasedStateMachine):
 
     def _usable(self) -> list[Lease]:
         now = self.now.milliseconds
-        return [lease for lease in self.leases if not lease.answer_lost and not lease.closed and now < lease.end]
+        return [
+            lease
+            for lease in self.leases
+            if not lease.answer_lost and not lease.closed and lease.now.milliseconds - EARLY <= now < lease.end
+        ]
 
     @precondition(lambda self: self._in_flight())
     @rule(which=pick, prompt=st.integers(0, 60), completion=st.integers(0, 60))
@@ -288,6 +297,12 @@ class CountersMachine(RuleBasedStateMachine):
         for token, window in self.overrun:
             if getattr(before, window) != getattr(self.now, window):
                 self.overrun[token, window] = 0
+
+    @rule(before=st.sampled_from([1, 250, 5_000]))
+    def advance_to_the_end_of_the_minute(self, before: int) -> None:
+        rest = MINUTE_MILLISECONDS - self.now.milliseconds % MINUTE_MILLISECONDS
+        if rest > before:
+            self.now = Moment(self.now.milliseconds + rest - before)
 
     @rule(rpm=st.integers(1, 40), rpd=st.integers(1, 120))
     def raise_limits(self, rpm: int, rpd: int) -> None:
@@ -383,9 +398,23 @@ class CountersMachine(RuleBasedStateMachine):
                     sums[1] + tokens + self.overrun[token, window],
                 )
                 assert expected == (counter[field_name + "r"], counter[field_name + "t"])
+            self._check_following_minute(token, counter, held)
         budget = self.run(self._counter("budget:q:lifetime:0:0"))
         if budget:
             assert self._budget_sums() == (budget["up"], budget["uc"])
+
+    def _check_following_minute(self, token: str, counter: dict[str, int], lost: list[Lease]) -> None:
+        following = self.now.minute + 1
+        if counter.get("n") != following:
+            return
+        changes = [change for posted in self.ledger for change in posted.changes]
+        charged = requests_and_tokens([each for each in changes if (each.token, each.minute) == (token, following)])
+        amounts = [lease.amount for lease in lost if lease.now.minute == following]
+        expected = (
+            charged[0] + sum(amount.requests for amount in amounts),
+            charged[1] + sum(amount.prompt_tokens + amount.completion_tokens for amount in amounts),
+        )
+        assert expected == (counter["nr"], counter["nt"])
 
 
 def summed(changes: list[LeaseChange]) -> list[LeaseChange]:

@@ -121,6 +121,22 @@ async def test_a_grant_is_headers_without_a_body(api: Api, harness: Harness, cou
     } == found.headers
 
 
+async def test_a_lease_that_follows_one_until_the_minute_ends_begins_with_the_next(
+    api: Api, harness: Harness, counters: FakeCounters, clock: FakeClock
+) -> None:
+    harness.add(token(qos=[{"arksEndpoint": {"name": "qwen"}, "rateLimits": [{"type": "rpm", "value": 10_000}]}]))
+    harness.endpoint()
+    clock.advance(60 - clock.now().timestamp() % 60 - 5)
+    follows = ADMIT | {"x-arks-demand": "7,70,140", "x-arks-remaining": "4998"}
+    found = await call_api(api, "/v1/admit", "POST", follows)
+    assert ("5000", "77,779,1559,11142,512", "1m0s") == tuple(
+        found.headers[name] for name in ("x-arks-begins", "x-arks-lease", "x-ratelimit-reset-requests")
+    )
+    assert 5000 == counters.granted[0].begins_in_milliseconds
+    before = await call_api(api, "/v1/admit", "POST", follows | {"x-arks-remaining": "3000"})
+    assert "x-arks-begins" not in before.headers
+
+
 async def test_while_counters_are_away_a_grant_has_no_lease(api: Api, harness: Harness, counters: FakeCounters) -> None:
     harness.add(token())
     harness.endpoint()

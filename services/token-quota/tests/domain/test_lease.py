@@ -9,6 +9,7 @@ from arks.token_quota.domain.lease import (
     Hold,
     LeaseAmount,
     Validity,
+    begins_in,
     lease_id,
     lease_validity,
     limit_hold,
@@ -35,6 +36,31 @@ def test_a_lease_always_lies_in_the_minute_of_its_grant(milliseconds: int) -> No
     assert 1 <= shortest <= 1000
     assert shortest <= longest <= 15_000
     assert Moment(milliseconds).minute == Moment(milliseconds + longest - 1).minute
+
+
+@pytest.mark.parametrize(
+    ("into_minute", "remaining", "expected"),
+    [
+        (55_000, None, 0),
+        (55_000, 5_000, 5_000),
+        (55_000, 4_900, 5_000),  # it was cut by the end of the minute, and the clocks of the way differ
+        (55_000, 5_300, 5_000),
+        (55_000, 4_899, 0),
+        (50_000, 10_000, 10_000),
+        (49_999, 10_001, 0),
+        (0, 15_000, 0),
+    ],
+)
+def test_a_lease_after_one_that_ends_with_its_minute_begins_with_the_next(
+    into_minute: int, remaining: int | None, expected: int
+) -> None:
+    assert expected == begins_in(Moment(MINUTE_START + into_minute), remaining)
+
+
+def test_no_lease_begins_in_the_next_day() -> None:
+    midnight = MINUTE_START - MINUTE_START % 86_400_000
+    assert 0 == begins_in(Moment(midnight - 1000), 1000)
+    assert 1000 == begins_in(Moment(midnight + 59_000), 1000)
 
 
 def hold(rates: Rates, use: RateUse, into_minute: int, budget: Budget | None = None) -> Hold:

@@ -298,3 +298,14 @@ async def test_the_gateway_may_repeat_a_rejection_for_a_second_at_most(
 
 def test_the_word_bearer_may_be_written_in_any_case() -> None:
     assert ["k", "k", None] == [bearer("bearer k"), bearer("BEARER  k "), bearer("token k")]
+
+
+@pytest.mark.parametrize(("expiry", "expected"), [("2026-01-01T00:01:00Z", 0), ("2026-01-01T00:01:01Z", 5000)])
+async def test_no_lease_begins_after_the_end_of_its_key(
+    admission: Admission, harness: Harness, clock: FakeClock, expiry: str, expected: int
+) -> None:
+    harness.add(token(expiresAt=expiry))
+    harness.endpoint()
+    clock.advance(55)
+    answer = await granted(admission, call(demand=LeaseAmount(1, 10, 10), remaining_milliseconds=5000))
+    assert expected == answer.begins_in_milliseconds

@@ -62,7 +62,12 @@ async def small_lease(gateway: Gateway) -> Script:
     await confirmed(gateway, 1)
     amount = "32,100000,100000,15000,512"
     gateway.admission.script = confirming("*", amount=amount)
-    await confirmed(gateway, 1)
+
+    async def granted() -> bool:
+        assert 200 == (await gateway.post(BODY)).status_code
+        return any(line[0] == "L" and line[3] == "33" for line in gateway.starts())
+
+    await eventually(granted, what="the new lease")
     gateway.admission.script = script = confirming(amount=amount)
     return script
 
@@ -126,9 +131,14 @@ async def test_a_lease_is_not_used_after_its_end(leasing: Gateway) -> None:
 async def test_a_long_lease_is_used_while_it_is_confirmed_each_second(gateway: Gateway) -> None:
     gateway.admission.script = confirming()
     await confirmed(gateway, 1)  # the first answer is of another life than the none before
-    before = len(gateway.queries())
+
+    async def queried_again() -> bool:
+        assert 200 == (await gateway.post(BODY)).status_code
+        return len(gateway.queries()) >= 2
+
+    await eventually(queried_again, what="a second query")
     await confirmed(gateway, 2)
-    assert before == len(gateway.queries()) == 2
+    assert 2 == len(gateway.queries())
     unknown, *later = [int(query.headers["x-arks-since"]) for query in gateway.queries("/v1/changes")]
     assert 2**31 - 1 == unknown
     assert all(700 <= since for since in later)
@@ -142,6 +152,12 @@ async def test_a_lease_that_has_ended_is_not_used(gateway: Gateway, ended: str) 
     before = len(gateway.queries())
     gateway.admission.script = confirming(ended)
     await confirmed(gateway, 1)
+
+    async def queried() -> bool:
+        assert 200 == (await gateway.post(BODY)).status_code
+        return len(gateway.queries()) > before
+
+    await eventually(queried, what="a query")
     assert before + 1 == len(gateway.queries())
 
 
@@ -183,6 +199,56 @@ async def test_no_request_waits_for_the_renewal_of_a_lease_that_is_nearly_used_u
     for _ in range(31):  # one of the lease before
         assert 200 == (await gateway.post(BODY)).status_code
     assert before == len(gateway.queries())
+
+
+async def test_no_request_waits_where_a_window_ends(gateway: Gateway) -> None:
+    number = itertools.count()
+
+    async def script(request: Request, writer: asyncio.StreamWriter) -> None:
+        """Give a lease that ends with its window, one for the next window, and no answer that a request waits for."""
+        own = f"default/m/alice/lease{next(number)}/10/20"
+        remaining = request.headers.get("x-arks-remaining")
+        if remaining:
+            begins = str(int(remaining) // 2)  # earlier than token-quota's, so that there is no time in between
+            following = "64,100000,100000,15000,512"
+            await grant(x_arks_grant=own, x_arks_lease=following, x_arks_begins=begins)(request, writer)
+        elif own.endswith("/lease0/10/20"):
+            await grant(x_arks_grant=own, x_arks_lease="100000,10000000,10000000,400,512")(request, writer)
+
+    gateway.admission.script = script
+    leases: set[str] = set()
+    while "lease1" not in leases:
+        assert 200 == (await asyncio.wait_for(gateway.post(BODY), 1.5)).status_code  # no answer takes 2 s
+        leases = {line[2] for line in gateway.starts() if line[0] == "S"}
+    (end,) = (int(line[2]) for line in gateway.starts() if line[:2] == ["L", "lease0"])
+    (line,) = (line for line in gateway.starts() if line[:2] == ["L", "lease1"])
+    assert ["65", "100010", "100020"] == line[3:6]
+    assert 15_000 - 100 <= int(line[2]) - end <= 15_000
+    first = next(int(line[6]) for line in gateway.starts() if line[0] == "S" and line[2] == "lease1")
+    assert end <= first
+    assert {"lease0", "lease1"} == leases
+    assert 2 == len(gateway.queries())
+
+
+async def test_no_request_waits_for_the_confirmation_of_leases(gateway: Gateway) -> None:
+    gateway.admission.script = confirming()
+    await confirmed(gateway, 1)
+    continues, before = asyncio.Event(), len(gateway.queries("/v1/changes"))
+
+    async def waits(request: Request, writer: asyncio.StreamWriter) -> None:
+        if request.path == "/v1/changes":
+            await continues.wait()
+        await confirming()(request, writer)
+
+    gateway.admission.script = waits
+
+    async def queried() -> bool:
+        assert 200 == (await asyncio.wait_for(gateway.post(BODY), 1.5)).status_code  # no answer takes 2 s
+        return len(gateway.queries("/v1/changes")) > before
+
+    await eventually(queried, what="a query of changes")
+    continues.set()
+    await confirmed(gateway, 1)
 
 
 async def test_a_request_that_cannot_renew_near_a_limit_uses_the_lease(gateway: Gateway) -> None:

@@ -58,7 +58,25 @@ class Account:
         return is_true(run("account_take", self.handle, now, prompt, completion))
 
     def renews(self, now: int, prompt: int = 1, completion: int = 1) -> bool:
-        return is_true(run("account_renews", self.handle, now, prompt, completion))
+        return run("account_renews", self.handle, now, prompt, completion) != []
+
+    def ends_in(self, now: int) -> int | None:
+        """Return the remaining time of the present lease, if the next one should be queried because that ends."""
+        members = run("account_renews", self.handle, now, 1, 1)
+        return numbers(members)[0] if members else None
+
+    def begin_renewal(self, now: int) -> tuple[int | None, ...]:
+        """Return the demand."""
+        return numbers(run("account_begin_renewal", self.handle, now))
+
+    def end_renewal(
+        self, now: int, amount: bytes, begins: int | None = None, *, grant: bytes = GRANT, starts: Path | None = None
+    ) -> None:
+        path = str(starts or "/dev/null").encode()
+        run("account_end_renewal", self.handle, now, path, grant, amount, begins)
+
+    def use_renewal(self, now: int, prompt: int = 1, completion: int = 1) -> bool:
+        return is_true(run("account_use_renewal", self.handle, now, prompt, completion))
 
     def needs_confirmation(self, now: int) -> bool:
         return is_true(run("account_needs_confirmation", self.handle, now))
@@ -313,7 +331,6 @@ def test_a_lease_of_more_than_a_few_requests_is_renewed_before_its_end(requests:
     account = leased(b"%d,640,640,1000,512" % requests)
     assert all(account.take(NOW) for _ in range(requests // 2))
     assert (False, renews, False) == tuple(account.renews(NOW + later) for later in (849, 930, 1000))
-    assert not leased(b"%d,640,640,199,512" % requests).renews(NOW + 100)  # the next one would be as short
 
 
 def test_a_long_lease_of_few_requests_is_renewed_before_the_next_ones() -> None:
@@ -326,6 +343,81 @@ def test_a_long_lease_of_few_requests_is_renewed_before_the_next_ones() -> None:
     near_a_limit = leased(b"8,800,800,1000,512")
     assert near_a_limit.take(NOW)
     assert not near_a_limit.renews(NOW + 999)
+
+
+SOON = st.integers(0, 60)
+
+
+@given(to_quota=SOON, rest=st.integers(1, 400), way=SOON, back=SOON, pauses=st.lists(SOON, min_size=1, max_size=60))
+def test_a_lease_of_the_next_window_admits_in_that_only_and_without_a_wait(
+    to_quota: int, rest: int, way: int, back: int, pauses: list[int]
+) -> None:
+    """token-quota grants a lease for the rest of its minute, and when that is renewed one for the next minute."""
+    account = Account()
+    account.query(NOW)
+    account.accept(NOW, b"40,40,40,%d,512" % rest, now=NOW + to_quota)
+    account.end_query(NOW)
+    boundary, now = NOW + to_quota + rest, NOW + to_quota
+    room, sent = {False: 40, True: 0}, 0
+    for pause in pauses:
+        now += pause
+        if sent and now >= sent + way + back and not room[True]:
+            account.end_renewal(sent + way + back, b"39,100,100,1000,512", boundary - sent - way)
+            room[True] = 40  # with what is reserved for the one that queries
+        account.use_renewal(now)
+        is_next = now >= boundary
+        if account.take(now):
+            room[is_next] -= 1
+            assert room[is_next] >= 0
+            assert now < boundary + 1000
+        elif room[is_next]:
+            assert NOW + rest <= now < boundary + back or now >= boundary + 1000 - way
+        if not sent and account.ends_in(now) is not None and now + way < boundary:
+            sent = now
+            account.begin_renewal(now)
+
+
+def test_a_lease_that_is_used_up_is_renewed_while_one_waits_for_the_next_window(tmp_path: Path) -> None:
+    account = leased(b"32,320,640,1000,512")
+    assert account.take(NOW + 930)
+    assert 70 == account.ends_in(NOW + 930)
+    account.begin_renewal(NOW + 930)
+    starts = tmp_path / "starts"
+    account.end_renewal(NOW + 931, b"99,500,500,1000,512", 69, grant=b"default/m/alice/next/1/1", starts=starts)
+    assert f"L\tnext\t{NOW + 930 + 69 + 1000}\t100\t501\t501\tdefault/m/alice\n" == starts.read_text()
+    assert not account.use_renewal(NOW + 940)
+    assert not account.renews(NOW + 940)
+    assert account.take(NOW + 940, 319, 1)
+    assert account.renews(NOW + 940)
+    assert account.ends_in(NOW + 940) is None
+    assert account.query(NOW + 940)[1]  # the renewal ahead is not in flight any more
+    account.accept(NOW + 940, b"9,90,90,50,512")
+    account.end_query(NOW + 940)
+    assert account.take(NOW + 941)
+    assert account.use_renewal(NOW + 1000)
+    assert account.take(NOW + 1000, 500, 500)
+
+
+@pytest.mark.parametrize("ended", [b"*", b"token:default/alice"])
+def test_a_change_ends_the_lease_of_the_next_window(ended: bytes) -> None:
+    account = leased(b"32,320,640,1000,512")
+    account.begin_renewal(NOW + 930)
+    account.end_renewal(NOW + 931, b"99,500,500,1000,512", 69)
+    assert not account.use_renewal(NOW + 940)
+    account.confirm(NOW + 950, ended)
+    account.use_renewal(NOW + 1000)
+    assert not account.take(NOW + 1000)
+
+
+def test_a_clock_that_is_set_back_ends_the_wait_for_the_next_window() -> None:
+    account = leased(b"32,320,640,1000,512")
+    account.begin_renewal(NOW + 930)
+    account.end_renewal(NOW + 931, b"99,500,500,1000,512", 69)
+    before = NOW - 60_000
+    assert not account.take(before)
+    account.use_renewal(before)
+    assert not account.take(before)
+    assert account.query(before)[1]
 
 
 def test_a_lease_that_does_not_suffice_for_another_such_request_is_renewed() -> None:

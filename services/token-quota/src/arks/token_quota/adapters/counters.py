@@ -110,6 +110,7 @@ class RedisCounters:
                 _limit(rates.tpd),
                 *limits,
                 *command.validity,
+                command.begins_in_milliseconds,
             ),
         )
         if found[0] == _MISSING:

@@ -248,6 +248,7 @@ def read_admit_request(headers: Headers) -> AdmitRequest | Rejection:
         choices,
         demand,
         frozenset(uses.split(",")) if uses else frozenset(),
+        _count(headers.get("x-arks-remaining")),
     )
 
 
@@ -267,7 +268,9 @@ def read_demand(text: str | None) -> LeaseAmount | None:
 def grant_headers(granted: Granted) -> list[tuple[str, str]]:
     grant, (requests, prompt, completion) = granted.grant, granted.extra
     lease = f"{requests},{prompt},{completion},{granted.milliseconds},{granted.default_completion_tokens}"
+    begins = [("x-arks-begins", str(granted.begins_in_milliseconds))] if granted.begins_in_milliseconds else []
     return [
+        *begins,
         ("x-arks-cluster", f"{grant.namespace}/{grant.endpoint}"),
         ("x-arks-grant", str(grant)),
         ("x-arks-lease", lease),

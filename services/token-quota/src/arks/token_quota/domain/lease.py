@@ -20,6 +20,10 @@ LONGEST_MILLISECONDS: Final = 15_000
 """The longest validity of a lease. A worker that uses it later than HOLD_MILLISECONDS after its grant has queried
 `/v1/changes` within that time."""
 MAX_DEMAND_REQUESTS: Final = 4096
+AHEAD_MILLISECONDS: Final = 10_000
+"""How long before its window a lease may be granted."""
+AHEAD_MARGIN_MILLISECONDS: Final = 100
+"""A lease that ends so long before its window has ended with it: the ways of two queries, even of slow ones."""
 NO_LEASE: Final = "-"
 """Stands for the lease of a request that was admitted without counters."""
 
@@ -101,6 +105,20 @@ def lease_validity(now: Moment, key_until_seconds: float | None = None) -> Valid
     if key_until_seconds is not None:
         longest = min(longest, int(key_until_seconds * 1000) - now.milliseconds)
     return Validity(shortest, max(shortest, longest))
+
+
+def begins_in(now: Moment, remaining_milliseconds: int | None) -> int:
+    """In how many milliseconds a lease has to begin that follows one which is valid for so many more: 0, or when the
+    next UTC minute begins, if the lease before it lasts until then. A new day has other counters of limits and budgets,
+    so none is granted before it. `remaining_milliseconds`: None if there is no lease to follow.
+    """
+    if remaining_milliseconds is None:
+        return 0
+    until_minute = MINUTE_MILLISECONDS - now.milliseconds % MINUTE_MILLISECONDS
+    ends_before = remaining_milliseconds + AHEAD_MARGIN_MILLISECONDS < until_minute
+    if ends_before or until_minute > AHEAD_MILLISECONDS or Moment(now.milliseconds + until_minute).day != now.day:
+        return 0
+    return until_minute
 
 
 def limit_hold(violations: Sequence[Violation], now_seconds: float) -> Hold:

@@ -30,7 +30,7 @@ from arks.token_quota.domain.answers import Rejection
 from arks.token_quota.domain.estimate import estimate, shrink_prompt
 from arks.token_quota.domain.grant import Grant
 from arks.token_quota.domain.headers import Headers, rate_limit_headers
-from arks.token_quota.domain.lease import NO_LEASE, LeaseAmount, lease_id, lease_validity, wanted
+from arks.token_quota.domain.lease import NO_LEASE, LeaseAmount, begins_in, lease_id, lease_validity, wanted
 from arks.token_quota.domain.limits import Budget, violations
 from arks.token_quota.domain.time import Moment
 from arks.token_quota.service.holding import Holding
@@ -63,6 +63,8 @@ class AdmitRequest(NamedTuple):
     """What the worker expects to need besides it until the lease ends."""
     uses: frozenset[str] = frozenset()
     """What it wants that not every engine keeps."""
+    remaining_milliseconds: int | None = None
+    """How long the worker's present lease is still valid, if this call is for the one after it; no request waits."""
     has_waited: bool = False
     """It has waited for its turn, so others that wait do not hold it."""
 
@@ -80,13 +82,14 @@ class Granted(NamedTuple):
     extra: LeaseAmount
     """What the lease holds besides the request."""
     milliseconds: int
-    """Validity of the lease."""
+    """Validity of the lease, from its begin."""
     default_completion_tokens: int
     """What a request without max_tokens reserves for each answer."""
     passes_outage: bool
     """Whether the policy lets requests pass while limits cannot be checked."""
     headers: Headers
     """x-ratelimit-*, for the client."""
+    begins_in_milliseconds: int = 0
     engine: EngineTerms = EngineTerms()
 
 
@@ -217,6 +220,10 @@ class Admission:
             request.text_bytes, request.max_tokens, request.n, request.operation, self._default_completion_tokens
         )
         tokens = shrink_prompt(tokens, permission.rates, budget)
+        begins = begins_in(now, request.remaining_milliseconds)
+        begin, end = Moment(now.milliseconds + begins), holder.end_seconds
+        if end is not None and end <= begin.seconds:
+            begins, begin = 0, now
         return GrantCommand(
             lease=lease_id(f"{self._lease_prefix}{next(self._lease_numbers):x}", permission.quota or ""),
             gateway=request.gateway,
@@ -228,7 +235,8 @@ class Admission:
             tokens=tokens,
             demand=wanted(request.demand, tokens),
             now=now,
-            validity=lease_validity(now, holder.end_seconds),
+            validity=lease_validity(begin, end),
+            begins_in_milliseconds=begins,
         )
 
     async def _grant(self, policy: Policy, command: GrantCommand) -> Granted | Rejection:
@@ -247,11 +255,12 @@ class Admission:
             result.milliseconds,
             self._default_completion_tokens,
             closed_limits(policy, command.rates, command.budget) is None,
-            tuple(rate_limit_headers(command.rates, result.rate_use, command.now.seconds)),
+            tuple(rate_limit_headers(command.rates, result.rate_use, command.begin.seconds)),
+            command.begins_in_milliseconds,
         )
 
     def _reject(self, command: GrantCommand, result: GrantResult) -> Rejection:
-        now_seconds = command.now.seconds
+        now_seconds = command.begin.seconds
         broken = violations(result.account(command), command.tokens, now_seconds)
         rejection = answers.over_limit(broken, command.rates, result.rate_use, now_seconds)
         self._metrics.limit_hit(command.namespace, command.token, command.endpoint, rejection.reason)

@@ -5,7 +5,8 @@
 --                   The amounts are held: reserved, and neither charged nor returned.
 -- lease_ends  zset  lease id -> end in ms, of leases that are not closed
 -- gateways    hash  gateway -> time in ms until which it has reported its leases
--- rate        hash  e epoch, w last ledger change when it was made, m minute, mr mt its requests and tokens, d dr dt the day's
+-- rate        hash  e epoch, w last ledger change when it was made, m minute, mr mt its requests and tokens, d dr dt the day's,
+--                   n nr nt those of the minute after it, while leases are held for it (a minute not later than m: none)
 -- budget      hash  e, w as above, up uc used prompt and completion tokens, hp hc held by leases
 
 -- Never below 0: what is subtracted may have been forgotten with its counter.

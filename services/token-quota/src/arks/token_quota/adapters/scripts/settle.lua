@@ -27,13 +27,15 @@ local function read_leases(key, ids)
 end
 
 local rates, budgets = {}, {} -- by key
+local NO_WINDOW = { at = -1, requests = 0, tokens = 0 }
 
 local function rate_of(key)
   if not rates[key] then
-    local r = redis.call('HMGET', key, 'e', 'w', 'm', 'mr', 'mt', 'd', 'dr', 'dt')
-    for i = 2, 8 do r[i] = tonumber(r[i] or 0) end
+    local r = redis.call('HMGET', key, 'e', 'w', 'm', 'mr', 'mt', 'd', 'dr', 'dt', 'n', 'nr', 'nt')
+    for i = 2, 11 do r[i] = tonumber(r[i] or 0) end
     rates[key] = { epoch = r[1], upto = r[2], minute = { at = r[3], requests = r[4], tokens = r[5] },
-      day = { at = r[6], requests = r[7], tokens = r[8] } }
+      day = { at = r[6], requests = r[7], tokens = r[8] },
+      following = r[9] > r[3] and { at = r[9], requests = r[10], tokens = r[11] } or NO_WINDOW }
   end
   return rates[key]
 end
@@ -47,17 +49,31 @@ local function budget_of(key)
   return budgets[key]
 end
 
+local function add(window, amount)
+  window.requests, window.tokens = at_least_0(window.requests + amount.requests), at_least_0(window.tokens + amount.tokens)
+end
+
+local function enter_minute(rate, now)
+  if now <= rate.minute.at then return end
+  rate.minute = rate.following.at == now and rate.following or { at = now, requests = 0, tokens = 0 }
+  rate.following = NO_WINDOW
+end
+
 -- `now`: minute and day; windows before them are over. `amount`: minute and day that it belongs to; requests and tokens to
 -- add (negative: to return); overrun: tokens that count now if that window is over, so that waiting does not wash an overrun
 -- away.
 local function charge_rate(key, epoch, sequence, now, amount)
   local rate = rate_of(key)
   if rate.epoch ~= epoch or sequence <= rate.upto then return end
+  enter_minute(rate, now.minute)
+  if now.day > rate.day.at then rate.day = { at = now.day, requests = 0, tokens = 0 } end
   for _, name in ipairs({ 'minute', 'day' }) do
     local window = rate[name]
-    if now[name] > window.at then window.at, window.requests, window.tokens = now[name], 0, 0 end
     if window.at == amount[name] then
-      window.requests, window.tokens = at_least_0(window.requests + amount.requests), at_least_0(window.tokens + amount.tokens)
+      add(window, amount)
+    elseif name == 'minute' and rate.following.at == amount.minute then
+      add(rate.following, amount)
+      rate.following.changed = true
     else
       window.tokens = window.tokens + at_least_0(amount.overrun)
     end
@@ -85,6 +101,10 @@ local function write_all(leases_key, ends_key, leases)
     if r.changed then
       redis.call('HSET', key, 'm', r.minute.at, 'mr', r.minute.requests, 'mt', r.minute.tokens,
         'd', r.day.at, 'dr', r.day.requests, 'dt', r.day.tokens)
+      local following = r.following
+      if following.changed then
+        redis.call('HSET', key, 'n', following.at, 'nr', following.requests, 'nt', following.tokens)
+      end
     end
   end
   for key, b in pairs(budgets) do

@@ -37,10 +37,18 @@ class GrantCommand(NamedTuple):
     """What else the worker can use in a second. Granted as far as limits have room, for longer where they are far."""
     now: Moment
     validity: Validity
+    begins_in_milliseconds: int = 0
+    """0: the lease begins now; else in so many, which is when the next UTC minute begins, and it counts in that one."""
+
+    @property
+    def begin(self) -> Moment:
+        return Moment(self.now.milliseconds + self.begins_in_milliseconds)
 
 
 class GrantResult(NamedTuple):
-    """The uses are those after the lease if it was granted, those before it if it was not."""
+    """The uses are those after the lease if it was granted, those before it if it was not, in the minute in which the
+    lease counts.
+    """
 
     granted: bool
     completion_tokens: int
@@ -48,7 +56,7 @@ class GrantResult(NamedTuple):
     extra: LeaseAmount
     """What the lease holds besides the request."""
     milliseconds: int
-    """Validity of the lease."""
+    """Validity of the lease, from its begin."""
     rate_use: RateUse
     budget_use: BudgetUse
 
