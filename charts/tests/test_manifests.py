@@ -246,6 +246,25 @@ def test_a_selector_of_namespaces_with_routes_gives_endpoint_router_the_rights_f
     assert ["listed"] == [peer["namespace"] for peer in grant["spec"]["from"]]
 
 
+def test_copies_on_nodes_take_rights_only_where_they_are_enabled(default: Any, render: Any) -> None:
+    enabled = rules_of(render({"nodeCache": {"enabled": True}}), "ClusterRole", "model-manager")
+    assert ({"list", "patch"}, {"get", "list", "create", "patch", "delete"}) == (
+        enabled["nodes"],
+        enabled["persistentvolumes"],
+    )
+    assert not {"nodes", "persistentvolumes"} & rules_of(default, "ClusterRole", "model-manager").keys()
+    assert default.of("DaemonSet") == []
+
+
+def test_an_agent_of_a_node_has_no_account_and_no_capabilities(render: Any) -> None:
+    (agent,) = render({"nodeCache": {"enabled": True}}).of("DaemonSet")
+    pod = agent["spec"]["template"]["spec"]
+    assert pod["automountServiceAccountToken"] is False
+    assert {"drop": ["ALL"]} == pod["containers"][0]["securityContext"]["capabilities"]
+    volumes = [volume["hostPath"]["path"] for volume in pod["volumes"] if "hostPath" in volume]
+    assert ["/var/lib/arks-node-cache"] == volumes
+
+
 # --- pods
 
 
@@ -440,6 +459,7 @@ SCALED = {"enabled": True, "minReplicas": 1, "maxReplicas": 2, "targetCPUUtiliza
             {"watchNamespaceSelector": {"matchExpressions": [{"key": "team", "operator": "In"}]}},
             "watchNamespaceSelector: team In needs values",
         ),
+        ({"nodeCache": {"lowPercent": 81}}, "nodeCache.lowPercent is above nodeCache.highPercent"),
         ({"serviceMonitor": {"enabled": True}}, "name it in networkPolicy.metricsFrom"),
         (
             {"gateway": {"httpRoutes": {"namespaces": ["team-a"]}, "tls": {"secretName": "public"}}},

@@ -45,6 +45,7 @@ ELSEWHERE = {
     *("nats_user", "redis_user", "watch_namespace", "watch_namespace_selector", "otlp_endpoint", "runtime_profiles"),
     *("horizontal_pod_autoscalers", "external_metrics_host", "external_metrics_port", "external_metrics_service"),
     *("trace_sampling_percent", "trace_follow_clients", "engine_pod_defaults"),
+    *("node_cache_key_file", "node_cache_dir", "node_cache_agents", "node_cache_export_port"),
     *("pod_defaults", "gateway_token_file", "operator_token_file", "gateway_token_required"),
     *(
         "gateway_certificate_source",

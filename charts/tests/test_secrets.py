@@ -19,7 +19,10 @@ import trustme
 
 SCRIPT = Path(__file__).parents[1] / "arks/files/secrets.py"
 PATH = "/api/v1/namespaces/arks-system/secrets"
-KEYS = {"nats-token", "redis-password", "postgresql-password", "pepper", "gateway-token", "operator-token"}
+KEYS = {
+    *("nats-token", "redis-password", "postgresql-password", "pepper"),
+    *("gateway-token", "operator-token", "node-cache-key"),
+}
 Json = dict[str, Any]
 RIGHT, WRONG = "Bearer of-the-pod", 401
 

@@ -14,7 +14,10 @@ import urllib.request
 from pathlib import Path
 
 ACCOUNT = Path(os.environ.get("ACCOUNT_DIR", "/var/run/secrets/kubernetes.io/serviceaccount"))
-KEYS = ("nats-token", "redis-password", "postgresql-password", "pepper", "gateway-token", "operator-token")
+KEYS = (
+    *("nats-token", "redis-password", "postgresql-password", "pepper"),
+    *("gateway-token", "operator-token", "node-cache-key"),
+)
 TRIES = 5
 # Helm and Argo CD must not take the Secret for one of theirs: no label of a release.
 LABELS = {"app.kubernetes.io/name": "arks", "app.kubernetes.io/part-of": "arks"}

@@ -14,6 +14,9 @@
 {{- if and .Values.serviceMonitor.enabled .Values.networkPolicy.enabled (not .Values.networkPolicy.metricsFrom) -}}
 {{- fail "serviceMonitor.enabled: NetworkPolicies would block Prometheus; name it in networkPolicy.metricsFrom" -}}
 {{- end -}}
+{{- if gt (float64 .Values.nodeCache.lowPercent) (float64 .Values.nodeCache.highPercent) -}}
+{{- fail "nodeCache.lowPercent is above nodeCache.highPercent" -}}
+{{- end -}}
 {{- if and (include "arks.httpRoutes" .) .Values.gateway.tls.secretName -}}
 {{- fail "gateway.httpRoutes: a Gateway uses plain HTTP to Envoy, which with gateway.tls serves HTTPS only: configure the certificate at the Gateway" -}}
 {{- end -}}
@@ -32,7 +35,7 @@
 {{- define "arks.checkSecret" -}}
 {{- with .Values.secrets.existingSecret -}}
 {{- $data := (lookup "v1" "Secret" $.Release.Namespace .).data | default dict -}}
-{{- range $key := list "gateway-token" "operator-token" -}}
+{{- range $key := concat (list "gateway-token" "operator-token") (ternary (list "node-cache-key") list $.Values.nodeCache.enabled) -}}
 {{- if and $data (not (hasKey $data $key)) -}}
 {{- fail (printf "secrets.existingSecret: Secret %s has no key %s; add a random value of 32 characters or more" $.Values.secrets.existingSecret $key) -}}
 {{- end -}}

@@ -2,7 +2,7 @@
 The components of the chart, by name. The other templates iterate over this map and name no component.
 
 Fields of a component:
-  controller     Deployment or StatefulSet          replicas, graceSeconds
+  controller     Deployment, StatefulSet, DaemonSet  replicas, graceSeconds
   values         its part of values.yaml            config      text whose change restarts its pods
   containers     see _containers.tpl                volumes     beside `tmp`
   main           the container that kubectl logs and exec choose; default: the first one
@@ -21,6 +21,10 @@ Fields of a component:
 {{- end }}
 gateway:
 {{- include "arks.gateway" . | nindent 2 }}
+{{- if .Values.nodeCache.enabled }}
+node-cache:
+{{- include "arks.nodeCache" . | nindent 2 }}
+{{- end }}
 {{- if not .Values.nats.external.url }}
 nats:
 {{- include "arks.nats" . | nindent 2 }}
@@ -41,6 +45,9 @@ postgresql:
 pepper: {name: {{ $own }}, key: pepper}
 gateway-token: {name: {{ $own }}, key: gateway-token}
 operator-token: {name: {{ $own }}, key: operator-token}
+{{- if .Values.nodeCache.enabled }}
+node-cache-key: {name: {{ $own }}, key: node-cache-key}
+{{- end }}
 {{- range $server, $main := dict "nats" "token" "redis" "password" "postgresql" "password" }}
 {{- $external := (index $.Values $server).external }}
 {{- if not $external.url }}

@@ -36,7 +36,7 @@ spec:
   {{- if $values.topologySpreadConstraints }}
   topologySpreadConstraints:
     {{- toYaml $values.topologySpreadConstraints | nindent 4 }}
-  {{- else if $root.Values.topologyKeys }}
+  {{- else if and $root.Values.topologyKeys (ne $component.controller "DaemonSet") }}
   topologySpreadConstraints:
     {{- range $root.Values.topologyKeys }}
     - topologyKey: {{ . }}
@@ -100,9 +100,9 @@ priorityClassName: {{ . }}
 {{- end }}
 {{- end -}}
 
-{{/* (user): the restricted Pod Security Standard. Without a user the platform chooses one. */}}
+{{/* (user): the restricted Pod Security Standard, but for user 0. Without a user the platform chooses one. */}}
 {{- define "arks.podSecurity" -}}
-runAsNonRoot: true
+runAsNonRoot: {{ ne (toString .user) "0" }}
 {{- if not (kindIs "invalid" .user) }}
 runAsUser: {{ int64 .user }}
 {{- end }}

@@ -6,6 +6,7 @@ The five services. arks.service has what they share, arks.serviceFacts what diff
   rules      its rights in the served namespaces, besides writing Kubernetes Events
   optional   [{name, namespaces, rules}] rights in the namespaces that the operator lists; namespace "": in all
   accepts    [{peers, port}] peers outside of the release that call it
+  connects   [{to, port}] other components that it calls
   serves     true if requests wait for it: it stays in service while NATS or a database is unavailable, and stops slowly
 */}}
 {{- define "arks.serviceFacts" -}}
@@ -25,6 +26,16 @@ model-manager:
     {{- with include "arks.podDefaults" (dict "values" .Values.tenantPods "kind" "engines") }}
     engine_pod_defaults: {{ . | quote }}
     {{- end }}
+    {{- if .Values.nodeCache.enabled }}
+    node_cache_dir: {{ .Values.nodeCache.directory }}
+    node_cache_agents: app.kubernetes.io/instance={{ .Release.Name }},app.kubernetes.io/component=node-cache
+    node_cache_export_port: {{ int64 .Values.nodeCache.port }}
+    {{- end }}
+  {{- if .Values.nodeCache.enabled }}
+  secrets: [node-cache-key]
+  secretSettings: {node_cache_key_file: node-cache-key}
+  connects: [{to: node-cache, port: {{ int64 .Values.nodeCache.port }}}]
+  {{- end }}
   rules:
     - apiGroups: [arks.ai]
       resources: [arksmodels]
@@ -342,7 +353,7 @@ account: true
 rules: {{ $facts.rules | default list | toJson }}
 optional: {{ $facts.optional | default list | toJson }}
 secrets: {{ concat (include "arks.secretsOf" (dict "root" $root "server" "nats") | fromJson).names ($facts.secrets | default list) | toJson }}
-connects: {{ toJson $connections.connects }}
+connects: {{ concat $connections.connects ($facts.connects | default list) | toJson }}
 reaches: {{ toJson $reaches }}
 accepts: {{ $facts.accepts | default list | toJson }}
 {{- with $facts.config }}

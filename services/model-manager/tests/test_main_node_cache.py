@@ -16,6 +16,7 @@ from arks.contracts.resources import ArksModelStatus, ModelPhase
 from arks.kit.key import Key
 from arks.kit.kube.kinds import EVENT, NAMESPACE, POD
 from arks.kit.ports import free_port
+from arks.kit.testing.helm import helm
 from arks.kit.testing.servers import Server, nats_server
 from arks.kit.testing.wait import eventually
 from arks.kit.testing.web import serving
@@ -25,11 +26,12 @@ from arks.model_manager.config import NodeCacheSettings
 from arks.model_manager.programs.node_cache import agent
 from arks.model_manager.testing.cluster import Cluster, cluster
 from arks.model_manager.testing.hub import Hub, hub_server
-from arks.model_manager.testing.kube_harness import KubeService, kube_service, make_namespace
+from arks.model_manager.testing.kube_harness import KubeService, account, kube_service, make_namespace
 from arks.model_manager.testing.storage_contract import PVC_SPEC
 
 pytestmark = [pytest.mark.kube, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300)]
 CRDS = Path(__file__).parents[3] / "charts/arks-crds/templates"
+CHART = Path(__file__).parents[3] / "charts/arks"
 WEIGHTS = b"GGUF" + os.urandom(3_000_000)
 FILES = {"README.md": b"# Tiny", "tiny.gguf": WEIGHTS}
 TOTAL_BYTES = sum(map(len, FILES.values()))
@@ -85,9 +87,18 @@ async def bus(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Server]
         yield server
 
 
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def kubeconfig(kube: Cluster, directory: Path) -> Path:
+    """Of an account with the rights that the chart gives."""
+    rendered = directory / "chart.yaml"
+    values = ["--set", "nodeCache.enabled=true,secrets.generate=job"]
+    rendered.write_text(helm("template", "arks", str(CHART), *values))
+    return await account(kube, rendered)
+
+
 @asynccontextmanager
 async def running(
-    kube: Cluster, bus: Server, namespace: str, hub: Hub, directory: Path, **settings: Any
+    kube: Cluster, kubeconfig: Path, bus: Server, namespace: str, *, hub: Hub, directory: Path, **settings: Any
 ) -> AsyncIterator[KubeService]:
     await make_namespace(kube, namespace)
     release = {"name": f"arks-of-{namespace}", "namespace": ""}
@@ -99,9 +110,7 @@ async def running(
         "node_cache_seconds": 0.1,
         "node_cache_export_port": free_port(),
     }
-    async with kube_service(
-        kube, kube.server.kubeconfig, bus, namespace, hub_endpoint=hub.url, **(caches | settings)
-    ) as service:
+    async with kube_service(kube, kubeconfig, bus, namespace, hub_endpoint=hub.url, **(caches | settings)) as service:
         yield service
 
 
@@ -116,11 +125,11 @@ def files(directory: Path) -> dict[str, bytes]:
 
 
 async def test_two_nodes_get_a_copy_and_the_source_sees_each_byte_once(
-    kube: Cluster, bus: Server, directory: Path
+    kube: Cluster, kubeconfig: Path, bus: Server, directory: Path
 ) -> None:
     async with (
         hub_server() as hub,
-        running(kube, bus, "team-a", hub, directory) as service,
+        running(kube, kubeconfig, bus, "team-a", hub=hub, directory=directory) as service,
         agent_on(kube, "node-a", "team-a", directory) as first,
         agent_on(kube, "node-b", "team-a", directory) as second,
     ):
@@ -156,11 +165,11 @@ async def test_two_nodes_get_a_copy_and_the_source_sees_each_byte_once(
 
 
 async def test_a_copy_that_has_no_space_is_a_condition_and_the_model_stays_ready(
-    kube: Cluster, bus: Server, directory: Path
+    kube: Cluster, kubeconfig: Path, bus: Server, directory: Path
 ) -> None:
     async with (
         hub_server() as hub,
-        running(kube, bus, "team-b", hub, directory) as service,
+        running(kube, kubeconfig, bus, "team-b", hub=hub, directory=directory) as service,
         agent_on(kube, "node-a", "team-b", directory, node_cache_high_percent=0, node_cache_low_percent=0),
     ):
         hub.add("acme/tiny", FILES)
@@ -172,11 +181,11 @@ async def test_a_copy_that_has_no_space_is_a_condition_and_the_model_stays_ready
 
 
 async def test_a_cache_that_the_chart_does_not_enable_has_a_condition(
-    kube: Cluster, bus: Server, directory: Path
+    kube: Cluster, kubeconfig: Path, bus: Server, directory: Path
 ) -> None:
     async with (
         hub_server() as hub,
-        running(kube, bus, "team-c", hub, directory, node_cache_key_file=None) as service,
+        running(kube, kubeconfig, bus, "team-c", hub=hub, directory=directory, node_cache_key_file=None) as service,
     ):
         hub.add("acme/tiny", FILES)
         await service.apply("tiny", **SOURCE, cache={})
