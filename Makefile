@@ -231,7 +231,7 @@ test-kube: $(SYNCED) $(FILTER_FOR_TESTS) kube-binaries ## Run the tests that nee
 	$(BIN)/pytest -m kube -n 2 --dist loadfile --no-loadscope-reorder bench charts services libs $(TEST)
 
 .PHONY: bench-proxy
-bench-proxy: $(SYNCED) ## Compare openai-proxy with direct gRPC; BENCH="--apart 24": prefill and decode apart with engines that do both
+bench-proxy: $(SYNCED) ## Compare openai-proxy with direct gRPC; BENCH="--apart 24", "--hand-over 1500": prefill and decode apart with engines that do both
 	@GRPC_ENABLE_FORK_SUPPORT=0 $(BIN)/python -m bench.proxy $(BENCH)
 
 .PHONY: bench-kubernetes

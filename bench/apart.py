@@ -56,19 +56,28 @@ def prompt(number: int, words: int) -> str:
     return f"Question {number} about {topic}. " + f"The {topic} of town {number} are old. " * (words // 9)
 
 
+@dataclass(frozen=True)
+class RunningEngine:
+    port: int
+    """Of gRPC."""
+    pid: int
+
+
 @asynccontextmanager
-async def engine(stack_directory: Path, role: str, prefillers: list[int]) -> AsyncIterator[int]:
-    """One engine; yields its gRPC port once the model is loaded."""
+async def engine(
+    stack_directory: Path, role: str, prefillers: list[int], *, slots: int = 4
+) -> AsyncIterator[RunningEngine]:
+    """One engine, once its model is loaded. Its context of 4,096 tokens is shared by the slots."""
     port, http_port = free_port(), free_port()
     directory = stack_directory / f"{role}-{port}"
     directory.mkdir()
     command = [
         *(program("ark-engine"), "--role", role, "--model", str(small_model()), "--served-model-name", MODEL),
         *("--host", "127.0.0.1", "--port", str(port), "--http-port", str(http_port)),
-        *("--parallel", "4", "--ctx-size", "4096", "--threads", "1", "--prefill-timeout-seconds", "120"),
+        *("--parallel", str(slots), "--ctx-size", "4096", "--threads", "1", "--prefill-timeout-seconds", "120"),
     ]
     os.environ["PREFILL_NODE_IP"] = ",".join(f"127.0.0.1:{each}" for each in prefillers)
-    async with serve(command, port, directory), aiohttp.ClientSession() as http:
+    async with serve(command, port, directory) as server, aiohttp.ClientSession() as http:
 
         async def ready() -> bool:
             try:
@@ -78,20 +87,20 @@ async def engine(stack_directory: Path, role: str, prefillers: list[int]) -> Asy
                 return False
 
         await eventually(ready, within_seconds=120, what=f"{role} is ready")
-        yield port
+        yield RunningEngine(port, server.process.pid)
 
 
 @asynccontextmanager
 async def both(directory: Path) -> AsyncIterator[list[int]]:
     async with AsyncExitStack() as stack:
-        yield [await stack.enter_async_context(engine(directory, "both", [])) for _ in range(4)]
+        yield [(await stack.enter_async_context(engine(directory, "both", []))).port for _ in range(4)]
 
 
 @asynccontextmanager
 async def apart(directory: Path) -> AsyncIterator[list[int]]:
     async with AsyncExitStack() as stack:
-        prefillers = [await stack.enter_async_context(engine(directory, "prefiller", [])) for _ in range(2)]
-        yield [await stack.enter_async_context(engine(directory, "decoder", prefillers)) for _ in range(2)]
+        prefillers = [(await stack.enter_async_context(engine(directory, "prefiller", []))).port for _ in range(2)]
+        yield [(await stack.enter_async_context(engine(directory, "decoder", prefillers))).port for _ in range(2)]
 
 
 async def load(url: str, *, clients: int, requests: int, words: int) -> list[Seen]:

@@ -1,6 +1,7 @@
 """Compares openai-proxy with gRPC directly, at an engine without a model, and uvicorn with granian.
 
-usage: make bench-proxy BENCH="[--requests 3000] [--server uvicorn|granian] [--memory-only] [--apart 24]"
+usage: make bench-proxy BENCH="[--requests 3000] [--server uvicorn|granian] [--memory-only]"
+       make bench-proxy BENCH="--apart 24", BENCH="--hand-over 1500": ark-engine with prefill and decode apart
 
 Figures of a busy machine are high; the differences within a run are what counts, and chunks per second of the proxy's
 own CPU.
@@ -28,6 +29,7 @@ from arks.kit.testing.servers import Server, program, serve
 from arks.openai_proxy.adapters.engine import GrpcEngine
 from arks.openai_proxy.testing.mock_engine import MODEL, MockEngine, serving
 from bench.apart import compare
+from bench.hand_over import hand_over
 from bench.process_cost import cpu_seconds, resident_megabytes
 
 STAMP = re.compile(rb'"content":"([0-9.]+)"')
@@ -219,10 +221,14 @@ def main() -> None:
     parser.add_argument("--memory-only", action="store_true")
     parser.add_argument("--server", choices=SERVERS, help="default: both")
     parser.add_argument("--apart", type=int, default=0, metavar="PROMPTS", help="prefill and decode apart, instead")
+    parser.add_argument("--hand-over", type=int, default=0, metavar="TOKENS", help="parts of a hand-over, instead")
     options = parser.parse_args()
     print(f"{os.cpu_count()} processors, load {os.getloadavg()[0]:.1f}, Python {sys.version.split()[0]}")
     if options.apart:
         asyncio.run(compare(clients=8, requests=options.apart, words=120))
+        return
+    if options.hand_over:
+        asyncio.run(hand_over(words=options.hand_over, rounds=3))
         return
     for server in [options.server] if options.server else SERVERS:
         asyncio.run((measure_memory if options.memory_only else measure)(server, options.requests))

@@ -2,9 +2,12 @@
 
 import asyncio
 import json
+import re
+import shutil
 import subprocess
 import sys
 from collections.abc import AsyncIterator
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +63,42 @@ def test_the_api_server_starts_without_any_other_service() -> None:
     assert {"prefiller", "decoder", "api-server"} == set(SERVICES)
     assert not any("depends_on" in service for service in SERVICES.values())
     assert ["18080:18080"] == SERVICES["api-server"]["ports"]
+
+
+def test_what_the_dockerfile_copies_exists_and_is_sent_to_the_builder() -> None:
+    dockerfile = (ROOT / "deploy/ark/Dockerfile").read_text()
+    copied = re.findall(r"^COPY (?!--from)(.+) \S+$", dockerfile, re.MULTILINE)
+    sources = [source for line in copied for source in line.split()]
+    ignored = (ROOT / "deploy/ark/Dockerfile.dockerignore").read_text().split()
+    assert "services" in sources
+    assert [] == [source for source in sources if not (ROOT / source).exists()]
+    assert [] == [
+        (source, pattern)
+        for source in sources
+        for pattern in ignored
+        if any(fnmatch(part, pattern.removeprefix("**/")) for part in Path(source).parts)
+    ]
+
+
+def test_each_service_is_built_from_a_stage_of_the_dockerfile() -> None:
+    stages = re.findall(r"^FROM \S+ AS (\S+)$", (ROOT / "deploy/ark/Dockerfile").read_text(), re.MULTILINE)
+    for service in SERVICES.values():
+        assert service["build"]["target"] in stages
+        assert (ROOT / "deploy" / service["build"]["context"] / service["build"]["dockerfile"]).exists()
+
+
+@pytest.mark.real
+def test_docker_compose_accepts_the_file() -> None:
+    """Needs no daemon."""
+    if not _has_compose():
+        pytest.skip("Docker has no plugin compose here")
+    subprocess.run(["docker", "compose", "-f", "deploy/compose.yaml", "config", "--quiet"], cwd=ROOT, check=True)
+
+
+def _has_compose() -> bool:
+    if shutil.which("docker") is None:
+        return False
+    return subprocess.run(["docker", "compose", "version"], capture_output=True, check=False).returncode == 0
 
 
 @pytest.mark.real
@@ -148,6 +187,18 @@ class TestPage:
             response_format=wanted,
         )
         assert {"a": 1} == json.loads(chat.choices[0].message.content or "")
+
+    async def test_a_request_with_tools_is_answered_and_one_for_a_tool_that_is_absent_is_refused(
+        self, page: Page
+    ) -> None:
+        tool: Any = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}
+        request: dict[str, Any] = {"model": MODEL, "messages": MOON, "max_tokens": 4, "tools": [tool]}
+        answer = await page.openai.chat.completions.create(**request)
+        assert answer.choices[0].finish_reason in {"stop", "length", "tool_calls"}
+        with pytest.raises(openai.BadRequestError) as refused:
+            absent = {"type": "function", "function": {"name": "other"}}
+            await page.openai.chat.completions.create(**request, tool_choice=absent)
+        assert "tool_choice" == refused.value.param
 
     async def test_a_client_that_disconnects_frees_the_slot(self, page: Page) -> None:
         never_ends = {"max_tokens": 400, "logit_bias": {"2": -100}}  # 2 is the end of a message
