@@ -19,6 +19,8 @@ PORTS = web.AppKey("ports", dict[int, int])
 
 
 async def _forward(request: web.Request) -> web.WebSocketResponse:
+    if "*/*" not in request.headers.get("Accept", "*/*"):
+        raise web.HTTPNotAcceptable  # as kubelets and containerd do
     number = int(request.query["port"])
     stream = web.WebSocketResponse(protocols=(PROTOCOL,))
     await stream.prepare(request)

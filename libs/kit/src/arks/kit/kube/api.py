@@ -212,11 +212,12 @@ class KubeApi:
         if self._client is None or self._access is None:
             raise Unavailable("the connection to the API server has not been started")
         authorization = await self._access.authorization()
+        headers = {"Accept": "*/*"}  # kubelets and containerd answer 406 to those that want JSON only
         try:
             return await self._client.ws_connect(
                 self._access.url + path,
                 params=query,
-                headers={} if authorization is None else {"Authorization": authorization},
+                headers=headers if authorization is None else headers | {"Authorization": authorization},
                 protocols=(protocol,),
                 proxy=self._access.proxy,
                 max_msg_size=0,  # the server chooses
