@@ -166,7 +166,7 @@ async def until_answered(client: openai.AsyncOpenAI) -> CompletionUsage:
     return usage
 
 
-async def test_ark_with_prefill_and_decode_apart_answers_a_client_and_is_metered(
+async def test_ark_with_prefill_and_decode_apart_answers_a_client_and_is_in_arks_usage(
     tenant: Tenant, hub: Hub, client_of: ClientOf
 ) -> None:
     """ark-engine as prefiller and decoder, behind openai-proxy."""
@@ -218,3 +218,6 @@ async def test_ark_with_prefill_and_decode_apart_answers_a_client_and_is_metered
     }
     assert {"handed_over": 3.0, "fallback": 0.0} == counts
     await tenant.until_charged(received, cut=0)
+    prompt, completion = received.prompt_tokens, received.completion_tokens
+    printed = f"{space},{received.requests},{prompt},{completion},{prompt + completion}"
+    assert printed in (await tenant.arks("usage", "-n", space, "--by", "namespace", "--csv")).splitlines()

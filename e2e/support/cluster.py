@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from arks.kit.testing.kubernetes import kube_binaries
+from arks.kit.testing.servers import program
 
 Object = Mapping[str, Any]
 _READ_BYTES = 64 * 1024
 _LOG_LINES = 40
+_ARKS_SECONDS = 60.0
 _PROXY_SECONDS = 30.0
 _WATCH_AGAIN_SECONDS = 0.2
 
@@ -43,6 +45,22 @@ class Cluster:
             await _kill(process)
         if process.returncode:
             raise KubectlError(complaint.decode().strip())
+        return out.decode()
+
+    async def arks(self, *arguments: str) -> str:
+        """What `arks` printed for this cluster. Raises AssertionError with its complaint."""
+        process = await asyncio.create_subprocess_exec(
+            *(program("arks"), "--context", "-", *arguments),
+            env=os.environ | {"KUBECONFIG": str(self.kubeconfig)},
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        try:
+            async with asyncio.timeout(_ARKS_SECONDS):
+                out, complaint = await process.communicate()
+        finally:
+            await _kill(process)
+        assert process.returncode == 0, complaint.decode()
         return out.decode()
 
     async def apply(self, *objects: Object) -> None:
