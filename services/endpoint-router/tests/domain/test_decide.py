@@ -341,7 +341,7 @@ def test_after_a_start_groups_and_shares_hold_until_the_first_load_report() -> N
 
 def test_a_restarted_replica_starts_without_what_was_measured_before() -> None:
     old, other = replica("r-0"), replica("r-1")
-    new = replace(old, id=replace(old.id, restarts=1))
+    new = replace(old, id=ReplicaId(old.id.application, old.id.name, restarts=1))
     before = {old.id: Score(0.1, 0.1, "a/2", 0.05), other.id: Score(1.9, 1.9, "a", 0.95)}
     inputs = DecisionInput(applications(new, other), {old.id: busy(9, 90, 0.1)}, before, now=NOW)
     assert {50_000} == set(weights(decide(SPEC, inputs)).values())

@@ -1,11 +1,11 @@
 """New requests away from queues."""
 
 import math
-from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from arks.endpoint_router.domain.division import divide
 from arks.endpoint_router.domain.relief import Part, relieve

@@ -205,9 +205,13 @@ class Platform:
         await self.home.bus.publish(load_subject(NAMESPACE, application), report.SerializeToString())
 
     async def report_drain_rates(self, application: str, *drain_rates: float) -> None:
-        """Publish the load reports of the last 15 seconds at once."""
+        """Publish the load reports of the last 15 seconds.
+
+        With pauses, because a report replaces the one before it that the router has not handled.
+        """
         for age in range(15, 0, -1):
             await self.load(application, *drain_rates, age_seconds=age)
+            await asyncio.sleep(0.02)
 
     # --- results
 

@@ -19,13 +19,15 @@ def harness() -> RouterHarness:
     return made
 
 
-def report(made: RouterHarness, running: float = 0, ages: tuple[float, ...] = (0.0, 0.0)) -> None:
+def report(
+    made: RouterHarness, running: float = 0, ages: tuple[float, ...] = (0.0, 0.0), finished: float = 7, gpu: float = 0
+) -> None:
     load = LoadReport(namespace="team", application="a")
     load.measured_at.FromDatetime(made.clock.now())
     for name, age in zip(REPLICAS, ages, strict=True):
-        replica = load.replicas.add(name=name, running_requests=running, waiting_requests=0)
+        replica = load.replicas.add(name=name, running_requests=running, waiting_requests=0, gpu_utilization_ratio=gpu)
         replica.measured_at.FromDatetime(made.clock.now() - timedelta(seconds=age))
-        replica.finished_requests_total = 7
+        replica.finished_requests_total = finished
     made.router.handle_load(load)
 
 
@@ -47,6 +49,24 @@ def test_reports_that_change_only_times_cost_no_decision() -> None:
     decided_at = newest(made).now
     idle(made, 20)
     assert decided_at == newest(made).now
+
+
+def test_the_use_of_gpus_is_no_reason_for_a_decision() -> None:
+    made = harness()
+    idle(made, 11)
+    decided_at = newest(made).now
+    made.clock.advance(0.25)
+    report(made, gpu=0.5)
+    assert decided_at == newest(made).now
+
+
+def test_a_counter_that_moved_is_a_decision() -> None:
+    made = harness()
+    idle(made, 11)
+    decided_at = newest(made).now
+    made.clock.advance(0.25)
+    report(made, finished=8)
+    assert decided_at < newest(made).now
 
 
 def test_an_explanation_has_the_times_of_the_last_report() -> None:

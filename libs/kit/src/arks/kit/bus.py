@@ -206,8 +206,15 @@ class Bus:
         returned function does.
         """
 
+        return await self.subscribe_with_subject(subjects, lambda _, payload: take(payload))
+
+    async def subscribe_with_subject(
+        self, subjects: str, take: Callable[[str, bytes], None]
+    ) -> Callable[[], Awaitable[None]]:
+        """As `subscribe`; `take` gets the subject too."""
+
         async def on_message(message: Msg) -> None:
-            self.faults.handle(subjects, message.subject, lambda: take(message.data))
+            self.faults.handle(subjects, message.subject, lambda: take(message.subject, message.data))
 
         subscription = await self._client.subscribe(subjects, cb=on_message)
         return subscription.unsubscribe

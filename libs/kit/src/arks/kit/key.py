@@ -1,14 +1,14 @@
 """The key of a resource or a fact in caches, queues and messages."""
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from arks.contracts.resources import Resource
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Key:
+class Key(Struct, frozen=True, order=True, cache_hash=True, gc=False):
     """Namespace and name of one thing."""
 
     namespace: str

@@ -8,7 +8,7 @@ from arks.contracts.subjects import Facts
 from arks.endpoint_router.adapters.envoy import GatewaySettings, TraceSettings, token_quota_cluster
 from arks.endpoint_router.adapters.envoy.messages import Cluster
 from arks.endpoint_router.adapters.envoy_config import SnapshotEnvoyConfig
-from arks.endpoint_router.adapters.load_reports import subscribe_load
+from arks.endpoint_router.adapters.load_reports import LoadInbox
 from arks.endpoint_router.adapters.local import wiring as local
 from arks.endpoint_router.adapters.metrics import DecisionCollector
 from arks.endpoint_router.adapters.usage import subscribe_usage
@@ -17,6 +17,7 @@ from arks.endpoint_router.api.explain import routes
 from arks.endpoint_router.config import Settings
 from arks.endpoint_router.service.ports import Attachments
 from arks.endpoint_router.service.router import EndpointRouter
+from arks.endpoint_router.service.slices import in_slices
 from arks.events.v1.facts_pb2 import EndpointFact, ReplicasFact
 from arks.kit.app import App
 from arks.kit.home import Home
@@ -65,10 +66,11 @@ def build(settings: Settings, home: Home, snapshot: ConfigSnapshot | None = None
     controller = Controller("endpoints", router.reconcile, clock=home.clock, tracer=home.tracer, first_pass=first_pass)
     router.connect(controller.enqueue)
     home.registry.register(DecisionCollector(router))
+    loads = LoadInbox(home.bus, router.handle_load)
 
     async def listen() -> None:
         await server.start()
-        await subscribe_load(home.bus, router.handle_load)
+        await loads.start()
         await subscribe_usage(home.bus, lambda: router.counts_requests, router.handle_request)
 
     async def follow() -> None:
@@ -76,14 +78,14 @@ def build(settings: Settings, home: Home, snapshot: ConfigSnapshot | None = None
         router.start()
         while True:
             await asyncio.sleep(TICK_SECONDS)
-            router.tick()
+            await in_slices(router.tick_steps())
             envoy.retry_rejected(home.clock.monotonic())
 
     return App(
         "endpoint-router",
         home,
         controllers=[controller],
-        tasks=[follow, *(attachments.tasks if attachments is not None else [])],
+        tasks=[follow, loads.run, *(attachments.tasks if attachments is not None else [])],
         starts=[listen],
         stops=[server.stop],
         problems=[envoy.problem],

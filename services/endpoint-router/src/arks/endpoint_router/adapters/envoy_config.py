@@ -14,6 +14,7 @@ from arks.endpoint_router.adapters.envoy.messages import Cluster, ClusterLoadAss
 from arks.endpoint_router.adapters.xds import CLUSTER, ENDPOINT, LISTENER, ConfigSnapshot
 from arks.endpoint_router.domain import Candidate, Decision, usable_address
 
+_NO_CLUSTER = -1
 RETRY_SECONDS = 5.0
 """Interval at which a rejected listener is pushed again: the port that was in use may be free by then."""
 
@@ -27,6 +28,8 @@ class SnapshotEnvoyConfig:
         self._open_server = open_server
         self._gateway_resources: set[tuple[str, str]] = set()
         """(type, name) of the resources that do not depend on endpoints."""
+        self._clusters: dict[str, int | None] = {}
+        """Endpoint -> limit of the load of its cluster."""
         self._rejections: dict[tuple[str, str], str] = {}
         """Envoy's messages about these resources, the newest of each."""
         self._retry_at = 0.0
@@ -35,12 +38,19 @@ class SnapshotEnvoyConfig:
 
     def route(self, name: str, decision: Decision, known_at: float) -> None:
         self._snapshot.put(ENDPOINT, name, _assignment(name, decision), known_at)
-        self._snapshot.put(CLUSTER, name, cluster(name, decision.load_limit_percent), known_at)
+        self._put_cluster(name, decision.load_limit_percent, known_at)
 
     def hold(self, name: str, load_limit_percent: int | None = None) -> None:
-        self._snapshot.put(CLUSTER, name, cluster(name, load_limit_percent))
+        self._put_cluster(name, load_limit_percent)
+
+    def _put_cluster(self, name: str, load_limit_percent: int | None, known_at: float = 0.0) -> None:
+        """Put the cluster unless it is there: it depends on the limit only, and weights change all the time."""
+        if self._clusters.get(name, _NO_CLUSTER) != load_limit_percent:
+            self._clusters[name] = load_limit_percent
+            self._snapshot.put(CLUSTER, name, cluster(name, load_limit_percent), known_at)
 
     def remove(self, name: str) -> None:
+        self._clusters.pop(name, None)
         self._snapshot.remove(CLUSTER, name)
         self._snapshot.remove(ENDPOINT, name)
 

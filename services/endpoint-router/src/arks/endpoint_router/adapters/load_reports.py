@@ -1,12 +1,53 @@
-"""Receive load reports of metrics over NATS."""
+"""Receive load reports of metrics over NATS: of each application the newest one that the router has not handled.
 
-from collections.abc import Callable
+The client calls its subscriber for as long as messages wait, and nothing else runs meanwhile: a router that is behind
+would acknowledge nothing of Envoy's and fall behind further. So messages are only stored, and handled in slices. A
+report that is not handled when the next one of its application comes is of no use any more.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from functools import partial
 
 from arks.contracts.subjects import LOAD_SUBJECTS
+from arks.endpoint_router.service.slices import in_slices
 from arks.events.v1.load_pb2 import LoadReport
 from arks.kit.bus import Bus
 
+MOST_APPLICATIONS = 65_536
+"""Reports of more at once are dropped: their next ones come in a quarter of a second."""
 
-async def subscribe_load(bus: Bus, handle: Callable[[LoadReport], None]) -> None:
-    """Call `handle` with each report from now on, after reconnects too. It must not block. Raises NATS_ERRORS."""
-    await bus.subscribe(LOAD_SUBJECTS, lambda payload: handle(LoadReport.FromString(payload)))
+
+class LoadInbox:
+    def __init__(self, bus: Bus, handle: Callable[[LoadReport], None]) -> None:
+        """`handle` must not block."""
+        self._bus = bus
+        self._handle = handle
+        self._newest: dict[str, bytes] = {}
+        """By subject, in the order of the oldest report that is not handled."""
+        self._arrived = asyncio.Event()
+
+    async def start(self) -> None:
+        """Receive reports from now on, after reconnects too. Raises NATS_ERRORS."""
+        await self._bus.subscribe_with_subject(LOAD_SUBJECTS, self.put)
+
+    def put(self, subject: str, payload: bytes) -> None:
+        if subject in self._newest or len(self._newest) < MOST_APPLICATIONS:
+            self._newest[subject] = payload
+            self._arrived.set()
+
+    async def run(self) -> None:
+        """Handle reports until cancelled."""
+        while True:
+            await self._arrived.wait()
+            await in_slices(self._handle_all())
+            self._arrived.clear()
+
+    def _handle_all(self) -> Iterator[None]:
+        while self._newest:
+            subject = next(iter(self._newest))
+            self._bus.faults.handle(LOAD_SUBJECTS, subject, partial(self._read, self._newest.pop(subject)))
+            yield
+
+    def _read(self, payload: bytes) -> None:
+        self._handle(LoadReport.FromString(payload))

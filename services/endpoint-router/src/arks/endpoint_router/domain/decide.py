@@ -47,10 +47,12 @@ def decide(spec: EndpointSpec, inputs: DecisionInput) -> Decision:
     weights = apportion([portion.fraction for portion in portions], WEIGHT_TOTAL)
     for portion, weight in zip(portions, weights, strict=True):
         name = portion.share.application
-        compared = _compare(name, eligible[name], inputs)
+        ready = eligible[name]
+        doubts = {replica.id: doubt(inputs.signals.get(replica.id), inputs.now, len(ready)) for replica in ready}
+        compared = _compare(name, ready, doubts, inputs)
         mine = _groups(name, compared, weight)
         groups += mine
-        candidates += _candidates(inputs.applications[name].replicas, compared, mine, excluded, inputs)
+        candidates += _candidates(name, compared, mine, {**excluded, **doubts}, inputs)
     reason, message = _summary(spec, portions)
     engine_model, names_differ = _engine_model(portions, inputs.applications)
     return Decision(
@@ -85,10 +87,12 @@ def _engine_model(portions: Sequence[Portion], applications: Mapping[str, Applic
     return served[first], (message,)
 
 
-def _compare(application: str, eligible: Sequence[RoutedReplica], inputs: DecisionInput) -> dict[ReplicaId, Score]:
+def _compare(
+    application: str, eligible: Sequence[RoutedReplica], doubts: Mapping[ReplicaId, str | None], inputs: DecisionInput
+) -> dict[ReplicaId, Score]:
     if _held(eligible, inputs):
         return {replica.id: inputs.before[replica.id] for replica in eligible}
-    return scores(application, [_contender(replica, len(eligible), inputs) for replica in eligible])
+    return scores(application, [_contender(replica, doubts[replica.id], inputs) for replica in eligible])
 
 
 def _held(eligible: Sequence[RoutedReplica], inputs: DecisionInput) -> bool:
@@ -181,12 +185,13 @@ def apportion(shares: Sequence[float], total: int) -> list[int]:
 
 
 def _candidates(
-    replicas: Sequence[RoutedReplica],
+    application: str,
     compared: Mapping[ReplicaId, Score],
     groups: Iterable[RoutedGroup],
-    excluded: Mapping[ReplicaId, str],
+    reasons: Mapping[ReplicaId, str | None],
     inputs: DecisionInput,
 ) -> list[Candidate]:
+    """`reasons`: why replicas without a score are excluded, and why the signals of the others cannot be used."""
     weights = {group.name: group.replica_weight for group in groups}
 
     def candidate(replica: RoutedReplica) -> Candidate:
@@ -196,21 +201,21 @@ def _candidates(
             weight=0 if score is None else weights[score.group],
             score=score,
             signals=inputs.signals.get(replica.id),
-            doubt=None if score is None else doubt(inputs.signals.get(replica.id), inputs.now, len(compared)),
+            doubt=None if score is None else reasons[replica.id],
             peers=len(compared),
-            excluded=excluded.get(replica.id, ""),
+            excluded="" if score is not None else reasons[replica.id] or "",
         )
 
-    return [candidate(replica) for replica in replicas]
+    return [candidate(replica) for replica in inputs.applications[application].replicas]
 
 
-def _contender(replica: RoutedReplica, ready: int, inputs: DecisionInput) -> Contender:
+def _contender(replica: RoutedReplica, doubt_: str | None, inputs: DecisionInput) -> Contender:
     signals, before = inputs.signals.get(replica.id), inputs.before.get(replica.id)
     return Contender(
         id=replica.id,
         slots=_slots(replica, inputs),
         signals=signals if _remembered(signals, inputs.now) else None,
-        doubt=doubt(signals, inputs.now, ready),
+        doubt=doubt_,
         group=before.group if before is not None else None,
         share=before.share if before is not None else None,
     )

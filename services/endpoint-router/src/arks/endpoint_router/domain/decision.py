@@ -1,8 +1,9 @@
 """One decision about one endpoint, as a value: the weight of every replica, with its reason for users."""
 
 import math
-from dataclasses import dataclass
 from enum import StrEnum
+
+from msgspec import Struct
 
 from arks.contracts.facts import ReplicaState
 from arks.endpoint_router.domain.load import Signals, Unit
@@ -28,8 +29,7 @@ class Reason(StrEnum):
     NO_APPLICATION = "NoApplication"
 
 
-@dataclass(frozen=True, slots=True)
-class Portion:
+class Portion(Struct, frozen=True, gc=False):
     """An application's share of the endpoint's traffic."""
 
     share: Share
@@ -39,8 +39,7 @@ class Portion:
     replicas: int
 
 
-@dataclass(frozen=True, slots=True)
-class RoutedGroup:
+class RoutedGroup(Struct, frozen=True, gc=False):
     """Replicas of one application that are alike: a locality in Envoy."""
 
     application: str
@@ -55,8 +54,7 @@ class RoutedGroup:
         return max(1, round(self.weight / self.replicas))
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+class Candidate(Struct, frozen=True, gc=False):
     """A replica, its weight, and the inputs of that weight."""
 
     replica: RoutedReplica
@@ -133,8 +131,7 @@ def affinity_room(slots: float) -> int:
     return 1 << (half.bit_length() - 1) if half else 0
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(Struct, frozen=True, gc=False):
     endpoint: str
     now: float
     """When it was taken, in seconds since the epoch."""

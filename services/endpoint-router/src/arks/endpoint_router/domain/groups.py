@@ -10,9 +10,10 @@ count from 0. So the tolerance for parting is wider than that for joining.
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import count as numbers
 from statistics import median
+
+from msgspec import Struct
 
 from arks.endpoint_router.domain.load import Signals, Unit
 from arks.endpoint_router.domain.replicas import ReplicaId
@@ -27,8 +28,7 @@ UNKNOWN_SLOTS = 1.0
 """Slots of replicas of which nothing is known: only the quotient counts."""
 
 
-@dataclass(frozen=True, slots=True)
-class Contender:
+class Contender(Struct, frozen=True, gc=False):
     """A ready replica as it enters the comparison."""
 
     id: ReplicaId
@@ -46,7 +46,8 @@ class Contender:
     def known_slots(self) -> float | None:
         if self.slots:
             return float(self.slots)
-        return self.signals.observed_slots.full_at if self.signals is not None and self._has_worked else None
+        found = self.signals.observed_slots.full_at if self.signals is not None else None
+        return found if found is not None and self._has_worked else None
 
     @property
     def _has_worked(self) -> bool:
@@ -54,7 +55,7 @@ class Contender:
         signals = self.signals
         if signals is None:
             return False
-        measured = any(signals.speed(unit) is not None for unit in Unit)
+        measured = signals.speed(Unit.TOKENS) is not None or signals.speed(Unit.REQUESTS) is not None
         return measured or signals.reading.measured_at - signals.busy_at <= IDLE_SECONDS
 
     @property
@@ -62,8 +63,7 @@ class Contender:
         return self.signals.observed_slots.most_running if self.signals is not None else 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Capacity:
+class Capacity(Struct, frozen=True, gc=False):
     """What one replica can do at the same time, and how fast."""
 
     slots: float
@@ -73,8 +73,7 @@ class Capacity:
     """False if the speed is that of its peers."""
 
 
-@dataclass(frozen=True, slots=True)
-class Group:
+class Group(Struct, frozen=True, gc=False):
     name: str
     """Stable and unique among the groups of all applications of the endpoint's namespace."""
     members: tuple[Contender, ...]
@@ -113,10 +112,10 @@ def estimate(contenders: Sequence[Contender]) -> dict[ReplicaId, Capacity]:
     A replica whose slots are unknown never had to let a request wait, so it has as many as the largest of its peers,
     and as many as were seen running at any such replica. An unknown speed is that of replicas with as many slots.
     """
-    known = [own for contender in contenders if (own := contender.known_slots) is not None]
-    seen = [contender.most_running for contender in contenders if contender.known_slots is None]
-    assumed = max([*known, *seen, UNKNOWN_SLOTS])
-    slots = {contender.id: contender.known_slots or assumed for contender in contenders}
+    known = [contender.known_slots for contender in contenders]
+    seen = [each.most_running if own is None else own for each, own in zip(contenders, known, strict=True)]
+    assumed = max([*seen, UNKNOWN_SLOTS])
+    slots = {each.id: own or assumed for each, own in zip(contenders, known, strict=True)}
     speeds = _speeds(contenders)
     return {
         id_: Capacity(count, speeds[id_], measured=True)
@@ -133,7 +132,8 @@ def _speeds(contenders: Sequence[Contender]) -> dict[ReplicaId, float]:
         found = {each.id: each.signals.speed(unit) for each in contenders if each.signals is not None}
         return {id_: speed for id_, speed in found.items() if speed is not None}
 
-    return max((known(unit) for unit in Unit), key=len)
+    tokens = known(Unit.TOKENS)
+    return tokens if len(tokens) == len(contenders) else max(tokens, known(Unit.REQUESTS), key=len)
 
 
 def _peers_speed(slots: float, all_slots: Mapping[ReplicaId, float], speeds: Mapping[ReplicaId, float]) -> float:

@@ -7,8 +7,10 @@ each is divided by the requests in flight over the same time.
 """
 
 import math
-from dataclasses import dataclass, field, replace
 from enum import StrEnum
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from arks.endpoint_router.domain.slots import ObservedSlots
 from arks.endpoint_router.domain.speed import SMOOTHING_SECONDS, Sample, Speed, Work
@@ -41,8 +43,7 @@ FORGET_SECONDS = 600.0
 """After this much idle time, earlier measurements no longer count."""
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
+class Reading(Struct, frozen=True, gc=False):
     """One measurement. None: the engine does not report the value, which is not the same as 0."""
 
     measured_at: float
@@ -84,8 +85,7 @@ class Unit(StrEnum):
     REQUESTS = "requests"
 
 
-@dataclass(frozen=True, slots=True)
-class Signals:
+class Signals(Struct, frozen=True, gc=False):
     """The newest reading of a replica, and what follows from it and the earlier ones."""
 
     reading: Reading
@@ -102,14 +102,14 @@ class Signals:
     """Mean of running and waiting requests over IN_FLIGHT_SECONDS."""
     arrivals: float | None = None
     """Requests that arrived in a second, a mean over about IN_FLIGHT_SECONDS; None until two readings have come."""
-    tokens: Work = field(default_factory=Work)
+    tokens: Work = Work()
     """From rates, as is `requests`."""
-    requests: Work = field(default_factory=Work)
-    counted: Speed = field(default_factory=Speed)
+    requests: Work = Work()
+    counted: Speed = Speed()
     """From counters."""
-    pending: Sample = field(default_factory=Sample)
+    pending: Sample = Sample()
     """Time since a counter moved."""
-    observed_slots: ObservedSlots = field(default_factory=ObservedSlots)
+    observed_slots: ObservedSlots = ObservedSlots()
 
     def speed(self, unit: Unit) -> float | None:
         """Return the work that one slot completes in a second; None until enough work has been measured."""
@@ -122,7 +122,7 @@ class Signals:
 
 def observe(before: Signals | None, reading: Reading) -> Signals:
     """Add one reading. An implausible one changes no mean, and is kept as the newest so that it can be explained."""
-    known = before or Signals(reading)
+    known = Signals(reading) if before is None else before
     if reading.problem or implausible(reading):
         return replace(known, reading=reading)
     at, running, waiting = reading.measured_at, reading.running or 0.0, reading.waiting or 0.0

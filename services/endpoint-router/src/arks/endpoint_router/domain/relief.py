@@ -13,7 +13,8 @@ report is well below HORIZON_SECONDS.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 HORIZON_SECONDS = 1.0
 """Queues are worked off by arrivals of this time: about three times the delay of a report and of Envoy's update."""
@@ -24,8 +25,7 @@ FULL_PART = 0.95
 LEAST_UTILISATION = 0.01
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(Struct, frozen=True, gc=False):
     """One group as relief needs it."""
 
     share: float

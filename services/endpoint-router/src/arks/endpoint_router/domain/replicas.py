@@ -1,27 +1,20 @@
 """Replicas and the applications that they belong to, from the facts of app-deployer."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import ip_address
+
+from msgspec import Struct
 
 from arks.contracts.facts import ReplicaState
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class ReplicaId:
+class ReplicaId(Struct, frozen=True, order=True, cache_hash=True, gc=False):
     """Identifies one run of a replica: what was measured before a restart does not hold after it."""
 
     application: str
     name: str
     restarts: int = 0
-    _hash: int = field(init=False, repr=False, compare=False)
-    """Computed once: it is the key of every map of signals and scores."""
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "_hash", hash((self.application, self.name, self.restarts)))
-
-    def __hash__(self) -> int:
-        return self._hash
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,8 @@ sends new work elsewhere at the next report (`relief`), and a full KV cache lowe
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from arks.endpoint_router.domain.division import PROBE_PART, divide
 from arks.endpoint_router.domain.groups import Contender, Group, group_alike
@@ -24,8 +25,7 @@ KV_FULL = 0.9
 """Above this KV-cache use engines begin to preempt requests; at 1 the capacity is halved."""
 
 
-@dataclass(frozen=True, slots=True)
-class Score:
+class Score(Struct, frozen=True, gc=False):
     value: float
     target: float
     """The score that follows from the newest reports; `value` stays while it differs by little."""

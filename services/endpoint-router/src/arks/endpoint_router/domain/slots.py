@@ -1,7 +1,9 @@
 """Slots of a replica whose engine does not report them: requests that wait while r run show that there are r."""
 
 import math
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 QUEUE_PART = 0.125
 """A queue counts from this part of the running requests on, and one request at least: engines admit between two steps,
@@ -10,8 +12,7 @@ SHRINK_SECONDS = 20.0
 """Slots that long requests occupy (a full KV cache) are fewer; the number follows within about this time."""
 
 
-@dataclass(frozen=True, slots=True)
-class ObservedSlots:
+class ObservedSlots(Struct, frozen=True, gc=False):
     most_running: float = 0.0
     """The most requests that were seen running at once: there are at least as many slots."""
     full_at: float | None = None

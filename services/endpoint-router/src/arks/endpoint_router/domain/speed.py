@@ -17,7 +17,10 @@ There are two such tests:
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from functools import reduce
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from arks.endpoint_router.domain.usual import Usual
 
@@ -45,8 +48,7 @@ LEAST_RUNNING = 0.02
 """With fewer requests in flight on average, the quotient is meaningless."""
 
 
-@dataclass(frozen=True, slots=True)
-class Work:
+class Work(Struct, frozen=True, gc=False):
     """An amount of work and the slot-seconds that it took. Both fade at the same rate, so their quotient is a mean."""
 
     seconds: float = 0.0
@@ -64,8 +66,7 @@ class Work:
         return (self.amount / self.slot_seconds if measured else 0.0) or None  # a tiny quotient is 0 too
 
 
-@dataclass(frozen=True, slots=True)
-class Sample:
+class Sample(Struct, frozen=True, gc=False):
     """Work between two readings."""
 
     seconds: float = 0.0
@@ -74,23 +75,22 @@ class Sample:
     requests: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Speed:
+class Speed(Struct, frozen=True, gc=False):
     """The speed of one replica from its counters."""
 
     finished: float = 0.0
     """Requests since the measurement began."""
     streamed: int = 0
     """Readings in which tokens grew and no request ended: the engine counts tokens as they are made."""
-    tokens: Work = field(default_factory=Work)
-    requests: Work = field(default_factory=Work)
+    tokens: Work = Work()
+    requests: Work = Work()
     batches: tuple[Sample, ...] = ()
     """The last work, the newest batch last; that one may still grow."""
     earlier: float | None = None
     """Work of a slot in a second before the last change, in the unit of `_pace`."""
-    last: Sample = field(default_factory=Sample)
+    last: Sample = Sample()
     """The work of the last reading."""
-    usual: Usual = field(default_factory=Usual)
+    usual: Usual = Usual()
 
     @property
     def known(self) -> bool:
@@ -127,12 +127,13 @@ class Speed:
 
     def _change(self, before: float, sample: Sample, difference: float, batches: Sequence[Sample]) -> Sample | None:
         """Return the work that shows another speed; None if nothing does."""
-        recent = Sample()
-        for batch in reversed(batches):
-            recent = _sum(batch, recent)
-            if self._changed(before, recent):
-                return recent
-        work = self._work(before, _sum(self.last, sample))
+        amount = slot_seconds = 0.0
+        for number, batch in enumerate(reversed(batches), start=1):
+            amount, slot_seconds = amount + self._amount(batch), slot_seconds + batch.slot_seconds
+            if self._changed(before, amount, slot_seconds):
+                return reduce(_sum, batches[len(batches) - number :])
+        last = self.last
+        work = max(self._amount(last) + self._amount(sample), before * (last.slot_seconds + sample.slot_seconds))
         least = LEAST_WORK * (1 if self._returned(before * math.exp(difference)) else BATCHES)
         return sample if work >= least and self.usual.is_exceeded(difference, math.log(CHANGE_FACTOR)) else None
 
@@ -144,20 +145,22 @@ class Speed:
         return self.earlier is not None and self.earlier / RETURN_FACTOR < pace < self.earlier * RETURN_FACTOR
 
     def _extended(self, sample: Sample, before: float) -> tuple[Sample, ...]:
-        if self.batches and self._size(self.batches[-1], before) < BATCH_REQUESTS:
-            return (*self.batches[:-1], _sum(self.batches[-1], sample))
+        last = self.batches[-1] if self.batches else None
+        if last is not None and self._size(self._amount(last), last.slot_seconds, before) < BATCH_REQUESTS:
+            return (*self.batches[:-1], _sum(last, sample))
         return (*self.batches, sample)[-BATCHES - 1 :]
 
-    def _changed(self, before: float, recent: Sample) -> bool:
-        pace = self._amount(recent) / recent.slot_seconds
+    def _changed(self, before: float, amount: float, slot_seconds: float) -> bool:
+        pace = amount / slot_seconds
         if before / CHANGE_FACTOR < pace < before * CHANGE_FACTOR:
             return False
-        return self._size(recent, before) >= (1 if self._returned(pace) else BATCHES) * BATCH_REQUESTS
+        size = self._size(amount, slot_seconds, before)
+        return size >= (1 if self._returned(pace) else BATCHES) * BATCH_REQUESTS
 
-    def _size(self, batch: Sample, before: float) -> float:
-        """Return its requests: those it has, or those it would have at the speed before."""
-        amount = self._work(before, batch)
-        return amount * self.requests.amount / self.tokens.amount if self.tokens.amount else amount
+    def _size(self, amount: float, slot_seconds: float, before: float) -> float:
+        """Return the requests of this work: those it has, or those it would have at the speed before."""
+        work = max(amount, before * slot_seconds)
+        return work * self.requests.amount / self.tokens.amount if self.tokens.amount else work
 
     @property
     def _pace(self) -> float | None:

@@ -1,7 +1,9 @@
 """How much readings of a replica's pace usually differ from their mean, so that an unusual one is recognised."""
 
 import math
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 USUAL_SPREADS = 3.0
 """A reading that differs by this many times the usual difference is unusual."""
@@ -12,8 +14,7 @@ GROWING_READINGS, SHRINKING_READINGS = 10, 100
 near the greatest of the usual ones, and other requests than before do not look like another engine for long."""
 
 
-@dataclass(frozen=True, slots=True)
-class Usual:
+class Usual(Struct, frozen=True, gc=False):
     """Differences are logarithms of a reading's pace divided by the mean."""
 
     last: float = 0.0

@@ -1,5 +1,6 @@
 """The state that the router keeps of one endpoint between decisions."""
 
+import math
 from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -23,6 +24,8 @@ class EndpointRecord:
     """The last decision, whether or not it changed anything."""
     decided_at: float = 0.0
     """Time of the newest decision, in monotonic seconds."""
+    written_at: float = -math.inf
+    """When fact and status were written, in monotonic seconds."""
     confirmed: bool = False
     """Whether reports have come since then that change nothing but times."""
     hold_until: float | None = None
@@ -45,7 +48,9 @@ class EndpointRecord:
 
     def is_decision_due(self, now: float) -> bool:
         """Return whether what the last decision was made from may be out of date."""
-        if self.newest is None or not (self.measured or self.newest.held):
+        if now - self.decided_at < STALE_SECONDS / 3 or self.newest is None:
+            return False  # nearly always
+        if not (self.measured or self.newest.held):
             return False
         ready = max((portion.ready for portion in self.newest.portions), default=0)
         return now - self.decided_at >= (STALE_SECONDS if self.newest.held else stale_seconds(ready)) / 3

@@ -6,8 +6,9 @@ facts again.
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
 from enum import Enum, auto
+
+from msgspec.structs import replace
 
 from arks.contracts.facts import ReplicaState
 from arks.endpoint_router.domain import Application, EndpointSpec, ReplicaId, Signals, applications_named, observe
@@ -170,7 +171,7 @@ class Neighbours:
     def _settle(self, key: Key) -> None:
         """Make readings of the times that reports have confirmed."""
         quiet = self._quiet.get(key)
-        if quiet is None or not quiet.measured_at:
+        if quiet is None or quiet.newest is None:
             return
         signals, times = self._signals[key.namespace], quiet.settle()
         for replica in self._applications[key.namespace][key.name].replicas:

@@ -32,11 +32,11 @@ log = structlog.get_logger(__name__)
 
 FINALIZER = "endpoint.arks.ai/controller"
 """Set by the older controller of this kind. Arks does not need it, but no other program would remove it."""
-WEIGHT_FACT_SECONDS = 1.0
-"""Least interval between facts that differ in weights only; a change of readiness is written at once."""
-WEIGHT_STATUS_SECONDS = 5.0
-"""The same for statuses, each of which is a write to the resource store."""
-
+WEIGHT_SECONDS = 5.0
+"""Least interval between facts, and between statuses, that differ in weights only: no service depends on these. A
+change of readiness is written at once."""
+FIRST_WEIGHT_SECONDS = 1.0
+"""The same after a while without changes."""
 
 ROLLOUT_SECONDS = 2.0
 """Interval at which a rollout is judged."""
@@ -113,14 +113,20 @@ class EndpointRouter:
 
     def tick(self) -> None:
         """Do what the time requires: decide again when readings get stale, drop held applications."""
+        for _ in self.tick_steps():
+            pass
+
+    def tick_steps(self) -> Iterator[None]:
+        """Do the same in steps. Where reports ended, all endpoints are due at once, and others' reports go on."""
         now = self._clock.monotonic()
         for application in self._neighbours.expired(now):
             log.warning("replicas vanished and did not come back", application=str(application))
             self._application_gone(application)
         for key, record in list(self._records.items()):
             held = record.hold_until is not None and now >= record.hold_until
-            if held or record.is_decision_due(now):
+            if (held or record.is_decision_due(now)) and key in self._records:
                 self._decide(key)
+                yield
 
     def handle_rejection(self, name: str, message: str) -> None:
         """Store that Envoy rejected the configuration of an endpoint."""
@@ -210,7 +216,7 @@ class EndpointRouter:
             return
         self._envoy.route(str(key), decision, monotonic)
         urgent = before is None or before.routed.keys() != decision.routed.keys() or before.reason != decision.reason
-        self._enqueue(key, 0.0 if urgent else WEIGHT_FACT_SECONDS)
+        self._enqueue(key, 0.0 if urgent else max(FIRST_WEIGHT_SECONDS, record.written_at + WEIGHT_SECONDS - monotonic))
 
     def _inputs(self, key: Key, record: EndpointRecord) -> DecisionInput:
         return DecisionInput(
@@ -248,6 +254,7 @@ class EndpointRouter:
             return Blocked()  # held: the fact from before the restart stays
         if not self._envoy.is_rejected(str(key)):
             record.rejection = None
+        record.written_at = self._clock.monotonic()
         self._facts.put(key, status.fact(resource, record.decision))
         for change in record.events():
             self._events.publish(
@@ -283,7 +290,7 @@ class EndpointRouter:
             served=self._envoy.is_served(str(key)),
             now=self._clock.now(),
         )
-        remaining = self._statuses.wait_seconds(resource, WEIGHT_STATUS_SECONDS)
+        remaining = self._statuses.wait_seconds(resource, WEIGHT_SECONDS)
         if remaining > 0 and status.differs_in_weights_only(desired, before):
             return Requeue(remaining)
         await self._statuses.write(resource, desired)

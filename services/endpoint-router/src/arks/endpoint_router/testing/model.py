@@ -17,6 +17,8 @@ from dataclasses import KW_ONLY, dataclass, field, replace
 from functools import partial
 from math import inf
 
+from msgspec import structs
+
 from arks.contracts.facts import ReplicaState
 from arks.endpoint_router.domain import (
     WEIGHT_TOTAL,
@@ -176,10 +178,10 @@ def fixed_shares(engines: Sequence[Engine], utilisation: float) -> Policy:
     def policy(inputs: DecisionInput) -> Decision:
         equal = least_request(inputs)
         candidates = (
-            replace(candidate, score=Score(1.0, 1.0, name))
+            structs.replace(candidate, score=Score(1.0, 1.0, name))
             for candidate, name in zip(equal.candidates, names, strict=True)
         )
-        return replace(equal, candidates=tuple(candidates), groups=groups)
+        return structs.replace(equal, candidates=tuple(candidates), groups=groups)
 
     return policy
 

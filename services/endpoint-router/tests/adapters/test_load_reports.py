@@ -1,0 +1,61 @@
+"""Load reports that arrive faster than the router handles them."""
+
+import asyncio
+from contextlib import suppress
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from prometheus_client import CollectorRegistry, Counter
+
+from arks.endpoint_router.adapters.load_reports import LoadInbox
+from arks.endpoint_router.service import slices
+from arks.events.v1.load_pb2 import LoadReport
+from arks.kit.faults import Faults
+
+
+def bus() -> Any:
+    return SimpleNamespace(faults=Faults(Counter("faults", "", ["source"], registry=CollectorRegistry())))
+
+
+def payload(application: str, seconds: int = 0) -> bytes:
+    report = LoadReport(namespace="team", application=application)
+    report.measured_at.seconds = seconds
+    return report.SerializeToString()
+
+
+async def handled(inbox: LoadInbox) -> None:
+    with suppress(TimeoutError):
+        async with asyncio.timeout(0.02):
+            await inbox.run()
+
+
+async def test_only_the_newest_report_of_an_application_is_handled() -> None:
+    found: list[tuple[str, int]] = []
+    inbox = LoadInbox(bus(), lambda report: found.append((report.application, report.measured_at.seconds)))
+    for application, seconds in (("a", 1), ("b", 2), ("a", 3)):
+        inbox.put(f"arks.load.team.{application}", payload(application, seconds))
+    await handled(inbox)
+    assert [("a", 3), ("b", 2)] == found
+
+
+async def test_a_report_that_cannot_be_read_stops_no_other() -> None:
+    found: list[str] = []
+    inbox = LoadInbox(bus(), lambda report: found.append(report.application))
+    inbox.put("arks.load.team.broken", b"\xff")
+    inbox.put("arks.load.team.a", payload("a"))
+    await handled(inbox)
+    assert ["a"] == found
+
+
+async def test_other_tasks_run_while_reports_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(slices, "SLICE_SECONDS", 0.0)
+    order: list[str] = []
+    inbox = LoadInbox(bus(), lambda report: order.append(report.application))
+    for number in range(3):
+        inbox.put(f"arks.load.team.{number}", payload(str(number)))
+    run = asyncio.create_task(inbox.run())
+    await asyncio.sleep(0)
+    order.append("other")
+    run.cancel()
+    assert ["0", "other"] == order[:2]
