@@ -54,8 +54,7 @@ def test_each_parameter_reaches_llama(fields: dict[str, Any], expected: dict[str
 def test_a_conversation_with_tools_reaches_llama_whole() -> None:
     call = ToolCall(id="c", name="f", arguments="{}")
     messages = [Message(role="assistant", tool_calls=[call]), Message(role="tool", content="4", tool_call_id="c")]
-    choice = '{"type": "function", "function": {"name": "f"}}'
-    chat = Chat(messages=messages, tools=[Tool(name="f", description="d")], tool_choice=choice)
+    chat = Chat(messages=messages, tools=[Tool(name="f", description="d")], tool_choice="required")
     chat.parallel_tool_calls = False
     body = prefill_body(Generation(chat=chat), 0)
     called = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
@@ -64,10 +63,7 @@ def test_a_conversation_with_tools_reaches_llama_whole() -> None:
         {"role": "tool", "content": "4", "tool_call_id": "c"},
     ] == body["messages"]
     assert [{"type": "function", "function": {"name": "f", "description": "d", "parameters": {}}}] == body["tools"]
-    assert ({"type": "function", "function": {"name": "f"}}, False) == (
-        body["tool_choice"],
-        body["parallel_tool_calls"],
-    )
+    assert ("required", False) == (body["tool_choice"], body["parallel_tool_calls"])
 
 
 def test_a_text_has_its_own_path_and_logprobs() -> None:
@@ -86,6 +82,10 @@ def test_a_text_has_its_own_path_and_logprobs() -> None:
         (Generation(model="other", chat=HELLO), "NOT_FOUND"),
         (Generation(model="m"), "INVALID_ARGUMENT"),
         (Generation(model="m", chat=Chat()), "INVALID_ARGUMENT"),
+        (
+            Generation(model="m", chat=Chat(messages=HELLO.messages, tool_choice='{"type": "function"}')),
+            "UNIMPLEMENTED",
+        ),
     ],
 )
 def test_a_generation_that_cannot_be_is_refused(generation: Generation, status: str) -> None:

@@ -25,6 +25,13 @@ def test_what_engines_drop_must_be_known_to_the_gateway() -> None:
         parse([("file", [profile(unsupported=["tool_choices"])])])
 
 
+def test_ark_drops_what_llamacpp_drops() -> None:
+    llamacpp, ark = (read_profiles().machine(runtime) for runtime in (Runtime.LLAMACPP, Runtime.ARK))
+    assert llamacpp is not None
+    assert ark is not None
+    assert llamacpp.unsupported == ark.unsupported
+
+
 @pytest.mark.parametrize(
     ("image", "version", "expected"),
     [

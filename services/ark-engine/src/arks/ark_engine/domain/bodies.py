@@ -32,6 +32,9 @@ def check(generation: Generation, model: str) -> None:
         raise Failed("INVALID_ARGUMENT", "the generation has no prompt", param="messages")
     if generation.HasField("chat") and not generation.chat.messages:
         raise Failed("INVALID_ARGUMENT", "the conversation has no message", param="messages")
+    if generation.chat.tool_choice.startswith("{"):  # llama.cpp would read it as "auto" in silence
+        message = "this engine cannot be made to call a named tool"
+        raise Failed("UNIMPLEMENTED", message, code="unsupported_parameter", param="tool_choice")
 
 
 def path(generation: Generation) -> str:
@@ -67,7 +70,7 @@ def _prompt(generation: Generation) -> dict[str, Any]:
     if chat.tools:
         body["tools"] = [_tool(tool) for tool in chat.tools]
     if chat.tool_choice:
-        body["tool_choice"] = json.loads(chat.tool_choice) if chat.tool_choice.startswith("{") else chat.tool_choice
+        body["tool_choice"] = chat.tool_choice
     if chat.HasField("parallel_tool_calls"):
         body["parallel_tool_calls"] = chat.parallel_tool_calls
     return body | _format(generation.response_format)
