@@ -62,6 +62,12 @@ model-manager:
     - apiGroups: [""]
       resources: [pods]
       verbs: [list, watch]
+    {{- if .Values.fluid.enabled }}
+    # Models with storage.fluid
+    - apiGroups: [data.fluid.io]
+      resources: [datasets, dataloads, alluxioruntimes, juicefsruntimes, jindoruntimes, goosefsruntimes, efcruntimes, thinruntimes]
+      verbs: [get, create, patch]
+    {{- end }}
     # Progress of a download, and the reason why a PVC is not bound
     - apiGroups: [""]
       resources: [pods/log]

@@ -47,6 +47,22 @@ def test_absent_storage_is_created_first() -> None:
     assert NEW_INCOMING == decision.storage.reason
 
 
+def test_storage_that_another_program_creates_is_prepared_until_it_is_usable() -> None:
+    decision = decided(Observation(STORED, StoredWeights(Content.CREATING, message="Dataset a is NotBound")))
+    assert (ModelPhase.STORAGE_CREATING, Step.PREPARE, 5) == (decision.phase, decision.step, decision.requeue_seconds)
+    assert (NEW_INCOMING, "Dataset a is NotBound") == (decision.storage.reason, decision.storage.message)
+    failing = StoredWeights(Content.CREATING, message="DataLoad a is Failed", failing=True)
+    assert "BoundFailed" == decided(Observation(STORED, failing)).storage.reason
+
+
+def test_storage_of_another_program_that_cannot_be_prepared_is_failed() -> None:
+    creating = StoredWeights(Content.CREATING, message="Dataset a is being created")
+    seen = Observation(STORED, creating, storage_fault="Fluid is not installed", storage_refused=True)
+    decision = decided(seen)
+    assert (ModelPhase.FAILED, Step.NOTHING) == (decision.phase, decision.step)
+    assert ("CreateFailed", "Fluid is not installed") == (decision.storage.reason, decision.storage.message)
+
+
 def test_a_failed_creation_of_storage_is_retried() -> None:
     decision = decided(Observation(HUB, StoredWeights(Content.ABSENT), storage_fault="read-only"))
     assert (ModelPhase.STORAGE_CREATING, Step.NOTHING) == (decision.phase, decision.step)

@@ -20,7 +20,7 @@ _WITHOUT_EFFECT: Final[Mapping[str, frozenset[str]]] = {
             *("prefill.workerCommandOverride", "decode.workerCommandOverride"),
         }
     ),
-    "ArksModel": frozenset({"cache", "imagePullSecrets", "instanceSpec", "storage.pvc"}),
+    "ArksModel": frozenset({"cache", "imagePullSecrets", "instanceSpec", "storage.fluid", "storage.pvc"}),
 }
 """By kind, below `spec`. A field here covers what is below it."""
 _INSTANCES: Final[Mapping[str, str]] = {

@@ -39,6 +39,35 @@ class PvcStorage(ApiModel):
     spec: Passthrough = Field(description="PersistentVolumeClaimSpec, used if the PVC has to be created.")
 
 
+class FluidRuntime(ApiModel):
+    """What caches a Dataset of Fluid."""
+
+    kind: Literal["AlluxioRuntime", "JuiceFSRuntime", "JindoRuntime", "GooseFSRuntime", "EFCRuntime", "ThinRuntime"] = (
+        Field(description="Kind of the Runtime.")
+    )
+    spec: Passthrough = Field(default_factory=dict, description="Its spec, as Fluid has it.")
+
+
+class FluidStorage(ApiModel):
+    """A Dataset of Fluid, which holds the files: it is created with its Runtime, and makes the PVC."""
+
+    mounts: list[Passthrough] = Field(
+        min_length=1, max_length=16, description="`spec.mounts` of the Dataset, as Fluid has them."
+    )
+    runtime: FluidRuntime = Field(description="The Runtime that caches it.")
+    load: bool = Field(
+        default=False, description="Whether a DataLoad reads the model into the cache before the model is ready."
+    )
+
+
+def _pvc_and_fluid(storage: "ModelStorage") -> Location | None:
+    return ("fluid",) if storage.pvc is not None and storage.fluid is not None else None
+
+
+def _fluid_without_path(storage: "ModelStorage") -> Location | None:
+    return ("subPath",) if storage.fluid is not None and storage.sub_path is None else None
+
+
 def _escapes_storage(storage: "ModelStorage") -> Location | None:
     return ("subPath",) if storage.sub_path and ".." in storage.sub_path.split("/") else None
 
@@ -52,9 +81,22 @@ class ModelStorage(ApiModel):
             broken_at=_escapes_storage,
             cel=r"!has(self.subPath) || !self.subPath.matches('(^|/)[.][.](/|$)')",
         ),
+        Rule(
+            message="give pvc or fluid, not both",
+            broken_at=_pvc_and_fluid,
+            cel="!(has(self.pvc) && has(self.fluid))",
+        ),
+        Rule(
+            message="fluid needs subPath: the model's directory in the Dataset, which begins with a mount's name",
+            broken_at=_fluid_without_path,
+            cel="!has(self.fluid) || has(self.subPath)",
+        ),
     )
 
     pvc: PvcStorage | None = Field(default=None, description="PersistentVolumeClaim. Kubernetes only.")
+    fluid: FluidStorage | None = Field(
+        default=None, description="Dataset of Fluid that already holds the files. Kubernetes only."
+    )
     sub_path: str | None = Field(
         default=None,
         min_length=1,
@@ -78,8 +120,21 @@ class ModelCache(ApiModel):
     )
 
 
+def _source_and_fluid(spec: "ArksModelSpec") -> Location | None:
+    fluid = spec.storage is not None and spec.storage.fluid is not None
+    return ("source",) if fluid and spec.source is not None else None
+
+
 class ArksModelSpec(ApiModel):
     """Which model, its source and its storage."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            message="storage.fluid holds the files, and nothing is downloaded into it: omit source",
+            broken_at=_source_and_fluid,
+            cel="!(has(self.source) && has(self.storage) && has(self.storage.fluid))",
+        ),
+    )
 
     model: str = Field(
         min_length=1,

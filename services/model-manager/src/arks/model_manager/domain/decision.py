@@ -66,6 +66,8 @@ def decide(observation: Observation, *, now: datetime, check_seconds: float | No
         return Decision(ModelPhase.FAILED, Verdict(False, CREATE_FAILED, observation.conflict), step=Step.STOP)
     if stored.content in {Content.ABSENT, Content.PENDING, Content.LOST}:
         return _without_usable_storage(observation, now)
+    if stored.content is Content.CREATING:
+        return _storage_of_others(observation)
     storage = Verdict(True, "CreateSucceeded", _storage_message(observation))
     if stored.content is Content.COMPLETE:
         files = f"{stored.file_count} file(s), {human_bytes(stored.size_bytes)}"
@@ -99,6 +101,17 @@ def _storage_absent(observation: Observation) -> Decision:
         return Decision(ModelPhase.FAILED, refused, requeue_seconds=STORAGE_RETRY_SECONDS)
     unbound = Verdict(False, BOUND_FAILED, fault)
     return Decision(ModelPhase.STORAGE_CREATING, unbound, requeue_seconds=STORAGE_RETRY_SECONDS)
+
+
+def _storage_of_others(observation: Observation) -> Decision:
+    """Another program creates the storage from objects of ours: keep these as the spec has them."""
+    stored, refused = observation.stored, observation.storage_refused
+    failing = stored.failing or observation.storage_fault is not None
+    reason = CREATE_FAILED if refused else BOUND_FAILED if failing else NEW_INCOMING
+    creating = Verdict(False, reason, observation.storage_fault or stored.message)
+    step = Step.NOTHING if observation.storage_fault is not None else Step.PREPARE
+    phase = ModelPhase.FAILED if refused else ModelPhase.STORAGE_CREATING
+    return Decision(phase, creating, step=step, requeue_seconds=STORAGE_RETRY_SECONDS)
 
 
 def _storage_pending(observation: Observation, now: datetime) -> Decision:

@@ -14,6 +14,8 @@ class Content(StrEnum):
 
     ABSENT = "absent"
     """The storage does not exist."""
+    CREATING = "creating"
+    """Another program creates it from objects of ours; `message` names what it waits for."""
     PENDING = "pending"
     """It exists and is not usable yet; `message` names the reason. It may wait for its first download."""
     LOST = "lost"
@@ -41,7 +43,7 @@ class StoredWeights:
     memory: ModelMemory | None = None
     message: str = ""
     failing: bool = False
-    """For `PENDING`: the message is a fault, not a normal wait."""
+    """For `PENDING` and `CREATING`: the message is a fault, not a normal wait."""
 
 
 class DownloadState(StrEnum):

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import structlog
 
-from arks.contracts.resources import ArksModel, ArksModelSpec
+from arks.contracts.resources import ArksModel, ArksModelSpec, FluidStorage
 from arks.kit.cache import Cache
 from arks.kit.errors import ArksError, Conflict, Invalid, Unavailable
 from arks.kit.key import Key, key_of
@@ -13,6 +13,7 @@ from arks.kit.kube.api import KubeApi
 from arks.kit.kube.kinds import POD
 from arks.model_manager.adapters.kubernetes.consumers import Consumers
 from arks.model_manager.adapters.kubernetes.faults import Faults
+from arks.model_manager.adapters.kubernetes.fluid import Fluid
 from arks.model_manager.adapters.kubernetes.interpretation import stored_of, workloads_on
 from arks.model_manager.adapters.kubernetes.manifests import (
     MODEL_LABEL,
@@ -67,6 +68,7 @@ class KubeStorage:
         self._consumers = consumers
         self._classes = classes
         self._warn = warn
+        self._fluid = Fluid(api)
         self._warned: dict[Key, str] = {}
         """The last warning about each PVC."""
         consumers.changed = self._consumers_changed
@@ -95,7 +97,14 @@ class KubeStorage:
         path = StoragePath.parse(storage_path)
         if refusal := _refusal(path, source):
             return refusal, None
+        fluid = self._fluid_of(path)
+        if fluid is not None:
+            verdict = await self._fluid.observe(*fluid)
+            if not verdict.usable:
+                return StoredWeights(Content.CREATING, message=verdict.message, failing=verdict.failing), None
         pvc = await self._pvcs.get(path.pvc)
+        if pvc is None and fluid is not None:
+            return StoredWeights(Content.CREATING, message=f"Fluid has not made PVC {path.pvc} yet"), None
         if pvc is None:
             advice = "; spec.source is absent: create and fill it" if source.kind is SourceKind.STORED else ""
             return StoredWeights(Content.ABSENT, message=f"PVC {path.pvc} does not exist{advice}"), None
@@ -104,6 +113,12 @@ class KubeStorage:
         pending_reason = await self._faults.of_pending(path.pvc, pvc)
         found, download = await self._workers.observe(storage_path, source, pvc)
         return stored_of(pvc, path, found, pending_reason), download
+
+    def _fluid_of(self, path: StoragePath) -> tuple[ArksModel, FluidStorage] | None:
+        """The model whose Dataset makes this PVC: it has the PVC's name."""
+        model = self._models.get(path.pvc)
+        fluid = model.spec.storage.fluid if model is not None and model.spec.storage is not None else None
+        return (model, fluid) if model is not None and fluid is not None else None
 
     def _check_access(self, key: Key, pvc: ObservedPvc) -> None:
         """Warn once about applications whose replicas cannot mount the PVC on all of their nodes."""
@@ -120,6 +135,9 @@ class KubeStorage:
         model = self._model(key)
         pvc = model.spec.storage.pvc if model.spec.storage is not None else None
         path = StoragePath.parse(storage_path)
+        if model.spec.storage is not None and model.spec.storage.fluid is not None:
+            await self._fluid.ensure(model, model.spec.storage.fluid)
+            return
         if pvc is None:
             raise Invalid(f"PVC {path.pvc} does not exist, and without spec.storage.pvc it cannot be created")
         try:
