@@ -262,7 +262,7 @@ def test_an_agent_of_a_node_has_no_account_and_no_capabilities(render: Any) -> N
     assert pod["automountServiceAccountToken"] is False
     assert {"drop": ["ALL"]} == pod["containers"][0]["securityContext"]["capabilities"]
     volumes = [volume["hostPath"]["path"] for volume in pod["volumes"] if "hostPath" in volume]
-    assert ["/var/lib/arks-node-cache"] == volumes
+    assert ["/var/lib/arks-node-cache/arks-system"] == volumes
 
 
 # --- pods

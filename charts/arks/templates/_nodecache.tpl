@@ -2,6 +2,7 @@
 {{- define "arks.nodeCache" -}}
 {{- $cache := .Values.nodeCache -}}
 {{- $port := int64 $cache.port -}}
+{{- $directory := include "arks.nodeCacheDirectory" . -}}
 controller: DaemonSet
 graceSeconds: 5
 values: {{ toJson $cache }}
@@ -12,13 +13,13 @@ connects: [{to: node-cache, port: {{ $port }}}]
 reaches: [{peers: {{ toJson .Values.networkPolicy.engines }}, ports: [{{ $port }}]}]
 volumes:
   - name: copies
-    hostPath: {path: {{ $cache.directory }}, type: DirectoryOrCreate}
+    hostPath: {path: {{ $directory }}, type: DirectoryOrCreate}
 containers:
   - name: agent
     image: {{ include "arks.ownImage" (dict "root" . "service" "model-manager") }}
     command: [python, -m, arks.model_manager.programs.node_cache.agent]
     env:
-      ARKS_NODE_CACHE_DIR: {{ $cache.directory }}
+      ARKS_NODE_CACHE_DIR: {{ $directory }}
       ARKS_NODE_CACHE_KEY_FILE: /etc/arks/secrets/node-cache-key
       ARKS_NODE_CACHE_HOST: {{ .Values.network.listenAddress | quote }}
       ARKS_NODE_CACHE_PORT: {{ $port }}
@@ -29,7 +30,7 @@ containers:
       {{- end }}
       ARKS_LOG_LEVEL: {{ .Values.logLevel }}
     ports: {node-cache: {{ $port }}}
-    mounts: {copies: {{ $cache.directory }}, secrets: /etc/arks/secrets}
+    mounts: {copies: {{ $directory }}, secrets: /etc/arks/secrets}
     resources: {{ toJson $cache.resources }}
     startupProbe:
       httpGet: {path: /healthz, port: node-cache}
@@ -41,4 +42,9 @@ containers:
       periodSeconds: 10
       timeoutSeconds: 5
       failureThreshold: 6
+{{- end -}}
+
+{{/* Releases share nodes, not copies. */}}
+{{- define "arks.nodeCacheDirectory" -}}
+{{ .Values.nodeCache.directory }}/{{ .Release.Namespace }}
 {{- end -}}

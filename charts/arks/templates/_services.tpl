@@ -27,7 +27,7 @@ model-manager:
     engine_pod_defaults: {{ . | quote }}
     {{- end }}
     {{- if .Values.nodeCache.enabled }}
-    node_cache_dir: {{ .Values.nodeCache.directory }}
+    node_cache_dir: {{ include "arks.nodeCacheDirectory" . }}
     node_cache_agents: app.kubernetes.io/instance={{ .Release.Name }},app.kubernetes.io/component=node-cache
     node_cache_export_port: {{ int64 .Values.nodeCache.port }}
     {{- end }}

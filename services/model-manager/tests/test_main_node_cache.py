@@ -35,6 +35,7 @@ CHART = Path(__file__).parents[3] / "charts/arks"
 WEIGHTS = b"GGUF" + os.urandom(3_000_000)
 FILES = {"README.md": b"# Tiny", "tiny.gguf": WEIGHTS}
 TOTAL_BYTES = sum(map(len, FILES.values()))
+OTHERS = "models.arks.ai/of-another-release"
 NODES = ("node-a", "node-b")
 SOURCE: dict[str, Any] = {"source": {"huggingface": {}}, "storage": {"pvc": {"spec": PVC_SPEC}}}
 
@@ -43,7 +44,8 @@ SOURCE: dict[str, Any] = {"source": {"huggingface": {}}, "storage": {"pvc": {"sp
 async def kube(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Cluster]:
     async with cluster(tmp_path_factory.mktemp("kube"), CRDS) as kube:
         for name in NODES:
-            metadata = {"name": name, "namespace": "", "labels": {"pool": name}}
+            labels = {"pool": name, OTHERS: "another-release"}
+            metadata = {"name": name, "namespace": "", "labels": labels}
             await kube.api.create(
                 NODE, {"apiVersion": "v1", "kind": "Node", "metadata": metadata, "spec": {"unschedulable": True}}
             )
@@ -197,7 +199,7 @@ async def test_a_cache_that_the_chart_does_not_enable_has_a_condition(
 async def _has_labels(kube: Cluster, node: str, expected: set[str]) -> bool:
     found = await kube.api.get(NODE, Key("", node))
     assert found is not None
-    return {name for name in found["metadata"]["labels"] if name.startswith("models.arks.ai/")} == expected
+    return {name for name in found["metadata"]["labels"] if name.startswith("models.arks.ai/")} == {*expected, OTHERS}
 
 
 async def _is_absent(kube: Cluster, volume: str) -> bool:

@@ -123,10 +123,11 @@ class KubeCacheHome:
         await self._api.delete(JOB, Key(key.namespace, export_name(key.name)))
 
     async def label(self, node: CacheNode, labels: Set[str]) -> None:
-        present = {name for name in node.labels if name.startswith(CACHE_LABELS)}
+        ours = self._options.release_namespace  # other releases label nodes too
+        present = {name for name, value in node.labels.items() if name.startswith(CACHE_LABELS) and value == ours}
         if present == labels:
             return
-        changes = {**dict.fromkeys(present - labels), **dict.fromkeys(labels - present, "true")}
+        changes = {**dict.fromkeys(present - labels), **dict.fromkeys(labels - present, ours)}
         try:
             await self._api.merge(NODE, Key("", node.name), {"metadata": {"labels": changes}})
         except NotFound:
