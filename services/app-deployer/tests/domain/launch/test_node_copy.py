@@ -9,8 +9,10 @@ import pytest
 
 from arks.app_deployer.adapters.profiles import read_profiles
 from arks.app_deployer.domain.launch import manifests, node_copy
+from arks.app_deployer.domain.launch.disaggregated_commands import Stage
+from arks.app_deployer.domain.launch.disaggregated_manifests import stage_templates
 from arks.contracts.names import cache_label
-from arks.contracts.resources import ArksApplication
+from arks.contracts.resources import ArksApplication, ArksDisaggregatedApplication
 from arks.events.v1.facts_pb2 import ModelFact
 
 MODEL = "models/team-a/tiny"
@@ -136,6 +138,25 @@ def test_pods_mount_the_copies_read_only_and_prefer_nodes_with_one() -> None:
     expression = {"key": cache_label("team-a", "tiny"), "operator": "Exists"}
     assert preferred[1]["preference"] == {"matchExpressions": [expression]}
     assert "requiredDuringSchedulingIgnoredDuringExecution" not in pod["affinity"]["nodeAffinity"]
+
+
+def test_both_stages_of_a_disaggregated_application_load_the_copy() -> None:
+    application = ArksDisaggregatedApplication.from_dict(
+        {
+            "apiVersion": "arks.ai/v1",
+            "kind": "ArksDisaggregatedApplication",
+            "metadata": {"name": "app", "namespace": "team-a"},
+            "spec": {"model": {"name": "tiny"}, "runtime": "sglang", "router": {}, "prefill": {}, "decode": {}},
+        }
+    )
+    fact = ModelFact(
+        namespace="team-a", name="tiny", ready=True, path=f"/models/{MODEL}", cache_claim_name="arks-model-cache"
+    )
+    for stage in Stage:
+        pod = stage_templates(application, stage, fact, read_profiles(), 600.0).leader["spec"]
+        assert pod["containers"][0]["command"][:2] == ["sh", "-c"]
+        assert "arks-models-cache" in {volume["name"] for volume in pod["volumes"]}
+        assert "affinity" in pod
 
 
 def test_the_engine_gets_the_same_command_behind_the_script() -> None:
