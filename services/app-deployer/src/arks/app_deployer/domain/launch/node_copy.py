@@ -81,7 +81,7 @@ def volumes(copy: NodeCopy, models: str, claim: str) -> list[Json]:
     """`models`: name of the volume that the engine loads from. `claim`: the model's PVC."""
     return [
         {"name": models, "emptyDir": {}},
-        {"name": PVC_VOLUME, "persistentVolumeClaim": {"claimName": claim, "readOnly": True}},
+        {"name": PVC_VOLUME, "persistentVolumeClaim": {"claimName": claim}},
         {"name": CACHE_VOLUME, "persistentVolumeClaim": {"claimName": copy.claim, "readOnly": True}},
     ]
 
