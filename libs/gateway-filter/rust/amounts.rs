@@ -3,7 +3,7 @@
 use crate::tables::COUNT_LIMIT;
 
 /// The longest validity of a lease, in milliseconds.
-pub const LEASE_MILLISECONDS: i64 = 15_000;
+pub const LEASE_MILLISECONDS: i64 = 30_000;
 /// A lease is renewed ahead when such a part of it remains.
 const AHEAD_PART: i64 = 16;
 const BYTES_A_TOKEN: u64 = 4;

@@ -337,8 +337,8 @@ def test_a_long_lease_of_few_requests_is_renewed_before_the_next_ones() -> None:
     account = leased(b"8,800,800,15000,512")
     assert not account.renews(NOW + 100)
     account.confirm(NOW + 6000, now=NOW + 6000)
-    account.accept(NOW + 6000, b"8,800,800,15000,512")
-    assert all(account.take(NOW + 6000 + each) for each in range(4))  # with the query's own five in 10 s
+    account.accept(NOW + 6000, b"12,800,800,15000,512")
+    assert all(account.take(NOW + 6000 + each) for each in range(9))  # with the query's own ten in 10 s
     assert [False, True] == [account.renews(NOW + 6000 + later) for later in (9000, 10_000)]
     near_a_limit = leased(b"8,800,800,1000,512")
     assert near_a_limit.take(NOW)
@@ -487,8 +487,8 @@ def test_a_grant_that_is_not_understood_is_none(text: bytes) -> None:
     assert [] == run("parse_grant", text)
 
 
-def test_a_lease_is_valid_for_fifteen_seconds_at_most() -> None:
-    assert (1, 2, 3, 15_000, 512) == numbers(run("parse_terms", b"1,2,3,50000,512"))
+def test_a_lease_is_valid_for_thirty_seconds_at_most() -> None:
+    assert (1, 2, 3, 30_000, 512) == numbers(run("parse_terms", b"1,2,3,50000,512"))
 
 
 def test_a_grant_has_subject_lease_and_reservation() -> None:
