@@ -244,4 +244,4 @@ journey-images: $(SYNCED) cluster-packages
 
 .PHONY: e2e
 e2e: journey-images kube-binaries ## Run user journeys on a real one-node Kubernetes (needs root). TEST="-k name" selects
-	@trap '[ "$${ARKS_E2E_KEEP:-}" = 1 ] || e2e/cluster/down.sh' EXIT; $(BIN)/pytest -m e2e e2e/kubernetes $(TEST)
+	@e2e/journeys.sh $(BIN)/pytest $(TEST)

@@ -2,6 +2,8 @@
 # Stops the test cluster and deletes its files. Images stay for the next start, unless --purge is given.
 set -uo pipefail
 . "$(dirname "$0")/env.sh"
+hub_pid=$(cat "$KUBE_DIR/run/hub.pid" 2>/dev/null)
+if [ -n "$hub_pid" ] && grep -qa e2e.support.hub "/proc/$hub_pid/cmdline" 2>/dev/null; then kill "$hub_pid"; fi
 if [ -e "$KUBE_DIR/node.pid" ]; then
   unshare_pid=$(cat "$KUBE_DIR/node.pid")
   if grep -qa node.sh "/proc/$unshare_pid/cmdline" 2>/dev/null; then

@@ -1,30 +1,30 @@
-"""One cluster with Arks installed for all journeys. ARKS_E2E_KEEP=1 keeps it running and reuses a running one."""
+"""One cluster with Arks installed for all journeys. It keeps running: `make e2e` stops it."""
 
 import asyncio
+import fcntl
 import os
 import re
 import signal
 import subprocess
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from anyio.from_thread import start_blocking_portal
 
 from arks.kit.testing.helm import helm, helm_program
-from arks.kit.testing.servers import small_model
-from arks.model_manager.testing.hub import Hub, hub_server
 from e2e.support.clients import ClientOf, clients
 from e2e.support.cluster import Cluster
-from e2e.support.tenant import SMALL_MODEL, SYSTEM, Tenant
+from e2e.support.hub import SharedHub, connected
+from e2e.support.tenant import SYSTEM, Tenant
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 SCRIPTS = CHECKOUT / "e2e/cluster"
 VALUES = Path(__file__).with_name("values.yaml")
 KUBE_DIR = Path(os.environ.get("KUBE_DIR", "/var/lib/arks-e2e"))
 IMAGES = Path(os.environ.get("ARKS_IMAGES", Path.home() / ".cache/arks-kube/images")) / "images.tar"
-KEEP = os.environ.get("ARKS_E2E_KEEP") == "1"
 HUB = ("10.97.0.2", 18080)
 """Address of the hub for pods: HOST_IP of e2e/cluster/env.sh; values.yaml has the same address."""
 READY_SECONDS = 300.0
@@ -51,27 +51,31 @@ def script(name: str, *arguments: str) -> None:
     subprocess.run([str(SCRIPTS / name), *arguments], env=environment, check=True)
 
 
+@contextmanager
+def one_process() -> Iterator[None]:
+    """Lets one test process in at a time."""
+    with KUBE_DIR.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
 @pytest.fixture(scope="session")
-def empty_cluster() -> Iterator[Cluster]:
-    """Kubernetes with LeaderWorkerSet and the images of `make images`, without Arks."""
-    if not (KEEP and running()):
-        script("down.sh")
-        script("up.sh")
-    try:
+def empty_cluster() -> Cluster:
+    """Kubernetes with LeaderWorkerSet, the images of `make images` and the hub, without Arks."""
+    with one_process():
+        if not running():
+            script("down.sh")
+            script("up.sh")
         script("import.sh", str(IMAGES))
         script("lws.sh")
-        yield whole_cluster()
-    finally:
-        if not KEEP:
-            script("down.sh")
+        script("hub.sh", sys.executable, str(HUB[1]))
+    return whole_cluster()
 
 
 @pytest.fixture(scope="session")
-def hub(empty_cluster: Cluster) -> Iterator[Hub]:
-    """The hub that models are downloaded from. It runs in a thread, independent of the tests' event loops."""
-    with start_blocking_portal() as portal, portal.wrap_async_context_manager(hub_server(*HUB)) as hub:
-        hub.add(SMALL_MODEL, {"config.json": b"{}", "model.gguf": small_model().read_bytes()})
-        yield hub
+def hub(empty_cluster: Cluster) -> SharedHub:
+    """The hub that models are downloaded from."""
+    return connected(KUBE_DIR / "run/hub.sock")
 
 
 @pytest.fixture(scope="session")
@@ -125,10 +129,11 @@ def upgrade(cluster: Cluster, tmp_path: Path) -> Install:
 
 
 @pytest.fixture(scope="session")
-def cluster(empty_cluster: Cluster, hub: Hub, charts: Path) -> Cluster:
+def cluster(empty_cluster: Cluster, charts: Path) -> Cluster:
     """The cluster with Arks installed from its packaged charts, and ready."""
-    install(empty_cluster, charts)
-    asyncio.run(ready(empty_cluster))
+    with one_process():
+        install(empty_cluster, charts)
+        asyncio.run(ready(empty_cluster))
     return empty_cluster
 
 

@@ -11,7 +11,7 @@ from arks.kit.testing.kubernetes import kube_binaries
 from e2e.support.cluster import Cluster
 from e2e.support.tenant import SYSTEM, Tenant
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.e2e, pytest.mark.alone, pytest.mark.timeout(900)]
 
 DOCS = (Path(__file__).parents[2] / "docs/operations.md").read_text()
 DUMP = "kubectl -n arks-system exec arks-postgresql-0 -- pg_dump -U arks -Fc arks > ledger.dump"

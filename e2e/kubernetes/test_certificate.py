@@ -15,7 +15,7 @@ from e2e.support.cluster import Cluster
 from e2e.support.pods import running_pods
 from e2e.support.tenant import SYSTEM
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.e2e, pytest.mark.alone, pytest.mark.timeout(900)]
 
 SECRET = "gateway-certificate"
 RENEWED_SECONDS = 300.0

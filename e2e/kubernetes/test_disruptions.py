@@ -11,7 +11,7 @@ from e2e.support.cluster import Cluster, Object
 from e2e.support.tenant import SYSTEM, Tenant
 from e2e.support.traffic import CUT, OK, Traffic
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900), pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.e2e, pytest.mark.alone, pytest.mark.timeout(900), pytest.mark.asyncio(loop_scope="module")]
 MODEL, REPLICAS, CONNECTIONS = "steady", 2, 3
 DELETED_SECONDS = 240.0
 

@@ -6,8 +6,8 @@ import pytest
 
 from arks.kit.testing import manifests
 from arks.kit.testing.servers import small_model
-from arks.model_manager.testing.hub import Hub
 from e2e.support.cluster import Object
+from e2e.support.hub import SharedHub
 from e2e.support.status import has_condition, in_phase
 from e2e.support.tenant import SYSTEM, Tenant
 
@@ -44,7 +44,7 @@ async def everything_written(tenant: Tenant) -> str:
     )
 
 
-async def test_a_private_model_is_downloaded_once_its_secret_is_right(tenant: Tenant, hub: Hub) -> None:
+async def test_a_private_model_is_downloaded_once_its_secret_is_right(tenant: Tenant, hub: SharedHub) -> None:
     hub.add(REPOSITORY, {"config.json": b"{}", "model.gguf": small_model().read_bytes()}, token=HUB_TOKEN)
     hub.add("acme/gated", {"config.json": b"{}"}, token=HUB_TOKEN, gated=True)
     spellings = {"missing": {"name": "late"}, "mistyped": "mistyped"}

@@ -11,9 +11,9 @@ from openai.types import CompletionUsage
 
 from arks.kit.testing import manifests
 from arks.kit.testing.wait import eventually
-from arks.model_manager.testing.hub import Hub
 from e2e.support.clients import ClientOf
 from e2e.support.cluster import Cluster
+from e2e.support.hub import SharedHub
 from e2e.support.quotas import used_tokens
 from e2e.support.status import in_phase
 from e2e.support.tenant import SMALL_MODEL, Tenant
@@ -167,7 +167,7 @@ async def until_answered(client: openai.AsyncOpenAI) -> CompletionUsage:
 
 
 async def test_ark_with_prefill_and_decode_apart_answers_a_client_and_is_in_arks_usage(
-    tenant: Tenant, hub: Hub, client_of: ClientOf
+    tenant: Tenant, hub: SharedHub, client_of: ClientOf
 ) -> None:
     """ark-engine as prefiller and decoder, behind openai-proxy."""
     space, engine = tenant.namespace, {"instanceSpec": {"resources": {"requests": {"cpu": "50m", "memory": "256Mi"}}}}

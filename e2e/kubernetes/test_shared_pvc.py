@@ -3,13 +3,15 @@
 import pytest
 
 from arks.kit.testing import manifests
-from arks.model_manager.testing.hub import Hub
+from arks.kit.testing.servers import small_model
 from e2e.support.cluster import Object
+from e2e.support.hub import SharedHub
 from e2e.support.status import has_condition, in_phase
-from e2e.support.tenant import SMALL_MODEL, Tenant
+from e2e.support.tenant import Tenant
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 PVC = "weights"
+REPOSITORY, WEIGHTS = "acme/shared", "shared.gguf"
 READY_SECONDS = 240.0
 
 
@@ -18,14 +20,15 @@ def a_pvc() -> Object:
     return {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": PVC}, "spec": spec}
 
 
-async def test_an_existing_pvc_serves_two_applications_and_outlives_them(tenant: Tenant, hub: Hub) -> None:
+async def test_an_existing_pvc_serves_two_applications_and_outlives_them(tenant: Tenant, hub: SharedHub) -> None:
+    hub.add(REPOSITORY, {"config.json": b"{}", WEIGHTS: small_model().read_bytes()})
     space = tenant.namespace
     storage = manifests.pvc(PVC) | {"subPath": "shared/smollm2"}
     applications = ["first", "second"]
     await tenant.apply(
         a_pvc(),
         manifests.model(
-            "downloaded", repository=SMALL_MODEL, source={"huggingface": {}}, storage=storage, namespace=space
+            "downloaded", repository=REPOSITORY, source={"huggingface": {}}, storage=storage, namespace=space
         ),
         manifests.application(
             "first", model="downloaded", servedModelName="shared", namespace=space, **Tenant.SMALL_ENGINE
@@ -34,18 +37,18 @@ async def test_an_existing_pvc_serves_two_applications_and_outlives_them(tenant:
         manifests.token("key", tenant.key, "shared", namespace=space),
     )
     await tenant.until("arksmodel", "downloaded", in_phase("Ready"), within_seconds=READY_SECONDS, what="Ready")
-    served_bytes = hub.served_bytes.total()
+    served_bytes = hub.served_bytes(WEIGHTS)
 
     # A model without a source uses the files that are now in the PVC.
-    prepared = manifests.model("prepared", repository=SMALL_MODEL, source={}, storage=storage, namespace=space)
+    prepared = manifests.model("prepared", repository=REPOSITORY, source={}, storage=storage, namespace=space)
     del prepared["spec"]["source"]
     second = manifests.application(
         "second", model="prepared", servedModelName="shared", namespace=space, **Tenant.SMALL_ENGINE
     )
     await tenant.apply(prepared, second)
     found = await tenant.until("arksmodel", "prepared", in_phase("Ready"), within_seconds=READY_SECONDS, what="Ready")
-    assert "/models/shared/smollm2/model.gguf" == found["status"]["path"]
-    assert served_bytes == hub.served_bytes.total()
+    assert f"/models/shared/smollm2/{WEIGHTS}" == found["status"]["path"]
+    assert served_bytes == hub.served_bytes(WEIGHTS)
     for name in applications:
         await tenant.replicas_ready(name, 1)
 

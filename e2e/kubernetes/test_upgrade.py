@@ -17,7 +17,7 @@ from e2e.support.cluster import Cluster, KubectlError
 from e2e.support.pods import running_pods
 from e2e.support.tenant import SYSTEM, Tenant
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.e2e, pytest.mark.alone, pytest.mark.timeout(900)]
 IMAGES = ("image.tag=next", "gateway.image.tag=next", "nats.image.tag=next", "redis.image.tag=next")
 CRD = "arksapplications.arks.ai"
 RUNTIMES = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/runtime/enum"

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from arks.model_manager.testing.hub import Hub
 from e2e.support.cluster import Object
+from e2e.support.hub import SharedHub
 from e2e.support.status import condition, has_condition, in_phase
 from e2e.support.tenant import Tenant
 
@@ -55,7 +55,7 @@ def shown(resource: Object) -> list[tuple[str, str, str]]:
     return [(found["type"], found["status"], found["reason"]) for found in resource["status"]["conditions"]]
 
 
-async def test_the_guide_to_models(tenant: Tenant, hub: Hub) -> None:
+async def test_the_guide_to_models(tenant: Tenant, hub: SharedHub) -> None:
     hub.add(REPOSITORY, {"config.json": b"{}", "model.safetensors": bytes(100_000)}, token=HUB_TOKEN)
     await tenant.kubectl("create", "secret", "generic", "hf-token", f"--from-literal=HF_TOKEN={HUB_TOKEN}")
     await tenant.kubectl("apply", "-f", "-", stdin=private_model(tenant))
@@ -109,7 +109,7 @@ async def waits_for_gpus(tenant: Tenant, name: str) -> None:
     await tenant.until_event("ArksApplication", name, "Warning", "Unschedulable")
 
 
-async def test_the_guide_to_applications(tenant: Tenant, hub: Hub) -> None:
+async def test_the_guide_to_applications(tenant: Tenant, hub: SharedHub) -> None:
     hub.add(REPOSITORY, {"config.json": b"{}", "model.safetensors": bytes(100_000)})
     manifests = [
         sample("model", tenant),
