@@ -176,6 +176,11 @@ def test_top_explain_events_usage_and_logs_show_the_demo(arks: ArksHarness) -> N
     assert [("smollm2-0", "Ready")] == [(replica["replica"], replica["state"]) for replica in replicas]
     explained = arks.arks("explain", "smollm2")
     assert ("smollm2-0" in explained, "Recent changes" in explained) == (True, True)
+    trace = arks.home / "trace.jsonl"
+    trace.write_text(arks.arks("record", "smollm2", "--seconds", "1"))
+    replayed = arks.arks("replay", str(trace))
+    assert "Endpoint default/smollm2: 1" in replayed  # seconds, of the recording
+    assert "smollm2-0   100.0%" in replayed
     assert "model.ready" in arks.arks("events", "--kind", "model")
     first = json.loads(arks.arks("events", "-o", "json").splitlines()[0])
     assert ("1.0", True) == (first["specversion"], first["type"].startswith("ai.arks."))

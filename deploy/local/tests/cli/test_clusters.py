@@ -18,7 +18,7 @@ contexts: [{name: prod, context: {cluster: c, user: u, namespace: team-a}}]
 clusters: [{name: c, cluster: {server: "http://127.0.0.1:1"}}]
 users: [{name: u, user: {token: t}}]
 """
-WITHOUT_HOME = {"fields", "migrate", "completion", "version"}
+WITHOUT_HOME = {"replay", "fields", "migrate", "completion", "version"}
 """Commands that need no Arks."""
 Run = Callable[..., tuple[int, str]]
 
@@ -50,6 +50,7 @@ def test_every_other_command_works_on_a_cluster() -> None:
         "describe",
         "top",
         "explain",
+        "record",
         "usage",
         "events",
         "requests",

@@ -22,6 +22,7 @@ from arks.local.render import (
     explain,
     kinds,
     plain,
+    replay,
     requests,
     resources,
     status,
@@ -192,6 +193,13 @@ def usage_data() -> dict[str, Any]:
 
 GROUPS = ["namespace", "token", "endpoint"]
 LISTINGS = [resources.Listing(kinds.APPLICATION, [APPLICATION]), resources.Listing(kinds.MODEL, [MODEL])]
+REPLAYED = {
+    "endpoint": "team/qwen-7b",
+    "seconds": 60.0,
+    "reports": 240,
+    "recorded": {"shares": {"app-qwen-0": 0.75, "app-qwen-1": 0.25}, "decisions": [*reversed(CHANGES)]},
+    "policy": {"shares": {"app-qwen-0": 1.0}, "decisions": []},
+}
 PATHS = Paths(Path("/home/ada/.arks"))
 CASES: dict[str, Callable[[], str]] = {
     "get-one-kind": lambda: resources.tables(LISTINGS[:1], NOW),
@@ -216,6 +224,8 @@ CASES: dict[str, Callable[[], str]] = {
     ),
     "explain-request": lambda: decisions.request_text(request(), CHANGES),
     "explain-old-request": lambda: decisions.request_text(replace(request(), replica=""), []),
+    "replay": lambda: replay.as_text(REPLAYED),
+    "replay-without-policy": lambda: replay.as_text({k: v for k, v in REPLAYED.items() if k != "policy"}),
     "requests": lambda: "".join(requests.header(width) + requests.line(request(), width) for width in (80, UNLIMITED)),
     "status": lambda: status.as_text(status_view(), NOW.timestamp(), services=True),
     "status-json": lambda: plain.to_json(status.as_data(status_view())),

@@ -41,6 +41,8 @@ COMMANDS = {
     "requests": "List or follow requests of clients.",
     "top": "Show the load of each replica, live.",
     "explain": "Show an endpoint's weights, with reasons.",
+    "record": "Record what an endpoint's decisions are made from.",
+    "replay": "Take recorded decisions again, with another spec.",
     "model": "Add models from any source, and list them.",
     "token": "Manage API keys.",
     "quota": "Show what is used and left of quotas.",

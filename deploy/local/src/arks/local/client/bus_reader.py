@@ -4,7 +4,7 @@ A user waits for each query, so it is answered within a few seconds or fails wit
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import TypeVar
@@ -48,11 +48,14 @@ class BusReader:
     async def collect_load(self, loads: dict[tuple[str, str], LoadReport]) -> None:
         """Keep the newest report of each application in `loads`, by namespace and application."""
 
-        def store(payload: bytes) -> None:
-            report = LoadReport.FromString(payload)
+        def store(report: LoadReport) -> None:
             loads[report.namespace, report.application] = report
 
-        await self._bus.subscribe(subjects.LOAD_SUBJECTS, store)
+        await self.subscribe_load(store)
+
+    async def subscribe_load(self, take: Callable[[LoadReport], None]) -> None:
+        """Call `take` with each load report of all namespaces from now on."""
+        await self._bus.subscribe(subjects.LOAD_SUBJECTS, lambda payload: take(LoadReport.FromString(payload)))
 
     def events(self, subject: str, since: datetime | None, *, follow: bool = False) -> AsyncIterator[Event]:
         """Events of the stream from `since` on, or all; with `follow` without end, else up to now."""

@@ -44,7 +44,7 @@ def changes(decisions: Sequence[Decision], now: datetime) -> list[str]:
     lines = ["Recent changes, with the share of each group:"]
     for decision in decisions[:SHOWN]:
         passed = age(parse_time(decision["decidedAt"]), now)
-        lines.append(f"  {passed:>4} ago  {_groups(decision) or decision['message']}")
+        lines.append(f"  {passed:>4} ago  {groups(decision) or decision['message']}")
     return lines
 
 
@@ -62,7 +62,7 @@ def request_text(request: Request, decisions: Sequence[Decision]) -> str:
     ]
     if decision is None:
         return "\n".join([*lines, "The decision in force then is not kept any more: only the last 16 changes are.", ""])
-    lines.append(f"In force then, since {parse_time(decision['decidedAt']):%H:%M:%S} UTC: {_groups(decision)}")
+    lines.append(f"In force then, since {parse_time(decision['decidedAt']):%H:%M:%S} UTC: {groups(decision)}")
     lines += [f"  {each['replica']}: {each['reason']}" for each in decision["candidates"]]
     return "\n".join([*lines, ""])
 
@@ -73,7 +73,8 @@ def in_force(decisions: Sequence[Decision], at: datetime) -> Decision | None:
     return next((decision for time, decision in taken if time is not None and time <= at), None)
 
 
-def _groups(decision: Decision) -> str:
+def groups(decision: Decision) -> str:
+    """The share of each group, on one line."""
     return ", ".join(f"{group['group']} {100 * group['share']:.1f}%" for group in decision["groups"])
 
 
