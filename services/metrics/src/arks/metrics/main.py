@@ -51,7 +51,6 @@ def build(
         home.registry,
         timeout_seconds=settings.load_read_timeout_seconds,
         limit_bytes=settings.load_page_limit_bytes,
-        connections=settings.load_concurrent_reads + settings.load_concurrent_silent_reads,
     )
     collector = Collector(
         engines=engines or http,
@@ -68,7 +67,7 @@ def build(
         watch = GpuWatch(gpus, collector, settings.gpu_interval_seconds)
         home.registry.register(GpuGauges(watch))
         tasks.append(watch.run)
-    starts, stops = [http.start, *scaling.starts], [http.stop, *scaling.stops]
+    starts, stops = scaling.starts, [http.stop, *scaling.stops]
     return App("metrics", home, controllers=[scaling.controller], tasks=tasks, starts=starts, stops=stops)
 
 

@@ -1,30 +1,25 @@
 """Engines over HTTP. The client's errors become ours here, in words for people."""
 
 import asyncio
-from functools import lru_cache
 
-import aiohttp
 from prometheus_client import CollectorRegistry, Counter, Histogram
-from yarl import URL
 
 from arks.kit.errors import Unavailable
+from arks.metrics.adapters.connections import Broken, Connections
 
-_HEADERS = {"Accept": "text/plain; version=0.0.4", "Accept-Encoding": "identity"}
+_HEADERS = "Accept: text/plain; version=0.0.4\r\nAccept-Encoding: identity\r\nUser-Agent: arks-metrics\r\n"
 """No OpenMetrics (its exemplars cost bytes), no compression (it costs the engine more than loopback gains)."""
 _READ_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
-_ADDRESSES = 4096
+_MOST_UNUSED = 4096
+"""Connections that are kept open between two queries: one a replica."""
 
 
 class HttpEngines:
-    """Metrics pages over HTTP with connections kept open. `start` before the first page, `stop` at the end."""
+    """Metrics pages over HTTP with connections kept open. `stop` at the end."""
 
-    def __init__(
-        self, registry: CollectorRegistry, *, timeout_seconds: float, limit_bytes: int, connections: int
-    ) -> None:
+    def __init__(self, registry: CollectorRegistry, *, timeout_seconds: float, limit_bytes: int) -> None:
         self._timeout_seconds = timeout_seconds
-        self._limit_bytes = limit_bytes
-        self._connections = connections
-        self._session: aiohttp.ClientSession | None = None
+        self._connections = Connections("/metrics", _HEADERS, limit_bytes=limit_bytes, most_unused=_MOST_UNUSED)
         self._seconds = Histogram(
             "arks_metrics_read_seconds",
             "Time from the query of a page to its last byte",
@@ -34,28 +29,19 @@ class HttpEngines:
         self._bytes = Counter("arks_metrics_read_bytes", "Bytes of metrics pages read", registry=registry)
         self._errors = Counter("arks_metrics_read_errors", "Failed queries of a page", registry=registry)
 
-    async def start(self) -> None:
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=self._connections, limit_per_host=0, keepalive_timeout=30.0),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            headers=_HEADERS,
-            timeout=aiohttp.ClientTimeout(total=None),
-        )
-
     async def stop(self) -> None:
-        if self._session is not None:
-            await self._session.close()
+        self._connections.close()
 
     async def page(self, host: str, port: int) -> bytes:
         loop = asyncio.get_running_loop()
         began = loop.time()
         try:
             async with asyncio.timeout(self._timeout_seconds):
-                page = await self._get(_address(host, port))
+                page = await self._get(host, port)
         except TimeoutError as error:
             self._errors.inc()
             raise Unavailable(f"no answer within {self._timeout_seconds:g} s") from error
-        except (aiohttp.ClientError, OSError, ValueError) as error:
+        except (Broken, OSError, ValueError) as error:
             self._errors.inc()
             raise Unavailable(_explain(error)) from error
         except Unavailable:
@@ -65,30 +51,11 @@ class HttpEngines:
         self._bytes.inc(len(page))
         return page
 
-    async def _get(self, url: URL) -> bytes:
-        if self._session is None:
-            raise Unavailable("not started yet")
-        async with self._session.get(url, allow_redirects=False) as response:
-            if response.status != 200:
-                raise Unavailable(_refusal(response.status))
-            return await self._bounded(response)
-
-    async def _bounded(self, response: aiohttp.ClientResponse) -> bytes:
-        if (response.content_length or 0) > self._limit_bytes:
-            raise Unavailable(f"its page has {response.content_length} bytes, more than {self._limit_bytes}")
-        chunks, size = [], 0
-        async for chunk in response.content.iter_any():
-            size += len(chunk)
-            if size > self._limit_bytes:
-                raise Unavailable(f"its page has more than {self._limit_bytes} bytes")
-            chunks.append(chunk)
-        return b"".join(chunks)
-
-
-@lru_cache(maxsize=_ADDRESSES)
-def _address(host: str, port: int) -> URL:
-    """Raises ValueError for what cannot be an address."""
-    return URL.build(scheme="http", host=host, port=port, path="/metrics")
+    async def _get(self, host: str, port: int) -> bytes:
+        status, page = await self._connections.get(host, port)
+        if status != 200:
+            raise Unavailable(_refusal(status))
+        return page
 
 
 def _refusal(status: int) -> str:
@@ -101,8 +68,8 @@ def _refusal(status: int) -> str:
 
 
 def _explain(error: Exception) -> str:
-    if isinstance(error, aiohttp.ClientConnectorError) and isinstance(error.os_error, ConnectionRefusedError):
+    if isinstance(error, ConnectionRefusedError):
         return "connection refused"
-    if isinstance(error, aiohttp.ServerDisconnectedError):
-        return "it closed the connection without an answer"
+    if isinstance(error, Broken) and error.unused:
+        return str(error)
     return f"no page: {str(error)[:200] or type(error).__name__}"
