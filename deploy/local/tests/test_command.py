@@ -181,6 +181,7 @@ def test_top_explain_events_usage_and_logs_show_the_demo(arks: ArksHarness) -> N
     replayed = arks.arks("replay", str(trace))
     assert "Endpoint default/smollm2: 1" in replayed  # seconds, of the recording
     assert "smollm2-0   100.0%" in replayed
+    assert "default/smollm2" == arks.json("explain", "smollm2")["newest"]["endpoint"]
     assert "model.ready" in arks.arks("events", "--kind", "model")
     first = json.loads(arks.arks("events", "-o", "json").splitlines()[0])
     assert ("1.0", True) == (first["specversion"], first["type"].startswith("ai.arks."))
@@ -202,6 +203,8 @@ def test_run_serves_a_file_and_lets_the_demo_key_use_it(arks: ArksHarness) -> No
     assert "demo" in listed
     request = json.loads(arks.arks("requests", "-m", "mine", "-o", "json").splitlines()[0])
     assert "Replica: mine-0 (127.0.0.1:" in arks.arks("explain", "mine", "--request", request["id"])
+    explained = arks.json("explain", "mine", "--request", request["id"])
+    assert (request["id"], "mine") == (explained["request"]["id"], explained["decision"]["groups"][0]["group"])
     assert "no request nope of mine" in arks.arks("explain", "mine", "--request", "nope", check=False)
     arks.arks("delete", "app/mine", "model/mine", "endpoint/mine")
 

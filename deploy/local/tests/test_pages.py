@@ -89,10 +89,34 @@ def test_the_readme_serves_the_model_that_make_up_names() -> None:
         ("services/metrics/README.md", "in-flight"),
         ("services/app-deployer/README.md", "gone after some 4 s"),
         ("docs/operations.md", "which replicas are candidates"),
+        ("docs/architecture.md", "is said in the README's picture"),
+        ("deploy/local/README.md", "`explain` prints text only"),
     ],
 )
 def test_statements_that_were_wrong_stay_away(page: str, text: str) -> None:
     assert text not in (ROOT / page).read_text()
+
+
+PRINT_TEXT_FOR_PEOPLE = (
+    "get all",
+    "describe all",
+    "explain smollm2",
+    "events",
+    "requests",
+    "top",
+    "status",
+    "doctor",
+    "quota",
+    "usage",
+    "token list",
+    "version",
+)
+
+
+@pytest.mark.parametrize("output", ["json", "yaml"])
+@pytest.mark.parametrize("line", PRINT_TEXT_FOR_PEOPLE)
+def test_what_prints_text_for_people_prints_data_for_programs_too(line: str, output: str) -> None:
+    parse([*line.split(), "--output", output])
 
 
 def test_the_type_that_subscribers_of_events_get_is_documented() -> None:

@@ -9,8 +9,8 @@ import typer
 from arks.local.cli.connection import on_bus
 from arks.local.cli.failure import Failure, fail
 from arks.local.cli.home import Home
-from arks.local.cli.options import NO_HOME, NO_NAMESPACE, HomeOption, NamespaceOption
-from arks.local.cli.output import print_text
+from arks.local.cli.options import NO_HOME, NO_NAMESPACE, HomeOption, NamespaceOption, Output, OutputOption
+from arks.local.cli.output import print_data, print_text
 from arks.local.cli.reading import read
 from arks.local.cli.replica_rows import replica_rows, wait_for_load
 from arks.local.cli.router_query import explanation
@@ -26,6 +26,7 @@ def explain(
     ] = None,
     since: Annotated[str, typer.Option("--since", help="Look for the request from here on: 15m, 2h, a date.")] = "1h",
     namespace: NamespaceOption = NO_NAMESPACE,
+    output: OutputOption = None,
     home: HomeOption = NO_HOME,
 ) -> None:
     """Show the weights of an endpoint's replicas with reasons, and the last changes; or the way of one request.
@@ -33,18 +34,25 @@ def explain(
     \b
     arks explain smollm2
     arks explain smollm2 --request 0198f3c2-77a1-7c1e-8f07-3f1c5a0d9b11
+    arks explain smollm2 -o json
     """
     (found,) = select(ENDPOINT, read(home, [ENDPOINT])[ENDPOINT], [endpoint.rpartition("/")[2]], namespace)[:1]
     metadata = found["metadata"]
     try:
         decisions = explanation(home, metadata["namespace"], metadata["name"])
-    except Failure as failure:  # statuses and requests have the rest
+    except Failure as failure:
+        if output is not None:
+            raise  # programs need the decision, not its absence
+        # statuses and requests have the rest
         typer.echo(f"without recent changes: {failure}", err=True)
         decisions = {"changes": []}
-    if request is None:
-        asyncio.run(_explain(home, found, decisions, namespace))
+    if request is not None:
+        start = parse_since(since, datetime.now(UTC))
+        asyncio.run(_explain_request(home, metadata, decisions, request, start, output))
+    elif output is not None:
+        print_data(decisions, output)
     else:
-        asyncio.run(_explain_request(home, metadata, decisions, request, parse_since(since, datetime.now(UTC))))
+        asyncio.run(_explain(home, found, decisions, namespace))
 
 
 async def _explain(home: Home, endpoint: dict[str, Any], decisions: dict[str, Any], namespace: str) -> None:
@@ -56,15 +64,23 @@ async def _explain(home: Home, endpoint: dict[str, Any], decisions: dict[str, An
 
 
 async def _explain_request(
-    home: Home, metadata: dict[str, Any], decisions: dict[str, Any], request: str, since: datetime
+    home: Home,
+    metadata: dict[str, Any],
+    decisions: dict[str, Any],
+    request: str,
+    since: datetime,
+    output: Output | None,
 ) -> None:
     """Raises Failure."""
-    from arks.local.render.decisions import request_text
+    from arks.local.render.decisions import request_data, request_text
 
     async with on_bus(home) as bus:
         async for found in bus.requests(metadata["namespace"], since):
             if (found.id, found.endpoint) == (request, metadata["name"]):
-                print_text(request_text(found, decisions["changes"]))
+                if output is not None:
+                    print_data(request_data(found, decisions["changes"]), output)
+                else:
+                    print_text(request_text(found, decisions["changes"]))
                 return
     fail(
         f"no request {request} of {metadata['name']} has ended since {since:%Y-%m-%d %H:%M} UTC",

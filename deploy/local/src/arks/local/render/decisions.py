@@ -67,6 +67,11 @@ def request_text(request: Request, decisions: Sequence[Decision]) -> str:
     return "\n".join([*lines, ""])
 
 
+def request_data(request: Request, decisions: Sequence[Decision]) -> dict[str, Any]:
+    """As plain data. `decision`: that was in force when the request started; None if it is not kept any more."""
+    return {"request": request.as_data(), "decision": in_force(decisions, request.started_at)}
+
+
 def in_force(decisions: Sequence[Decision], at: datetime) -> Decision | None:
     """The newest decision that was taken before a time; None if it is not among these."""
     taken = ((parse_time(decision["decidedAt"]), decision) for decision in decisions)
