@@ -1,6 +1,6 @@
 """Honest load beside hostile clients: its latency, what it is charged, and Envoy's memory.
 
-usage: python -m bench.hostile [minutes] [--rate RATE] [--idle CONNECTIONS]
+usage: python -m bench.hostile [minutes] [--rate RATE] [--idle CONNECTIONS] [--kind KIND]
 
 Half of the time is honest load alone, half of it beside slow senders, bodies of 31 MiB, wrong keys, hang-ups, rapid
 resets and connections that never send a byte (bench/hostile/clients.py). All share this machine's cores, so a part of
@@ -23,6 +23,7 @@ from bench.envoy import filter_faults
 from bench.gateway.load import Outcome, compile_native, run_load
 from bench.gateway.scenarios import JSON, Scenario
 from bench.gateway.sides import Systems, all_systems
+from bench.hostile.clients import KINDS
 from bench.hostile.report import Charge, Memory, report
 from bench.process_cost import resident_megabytes
 
@@ -44,7 +45,7 @@ async def main(options: argparse.Namespace) -> int:
             warm = await run_load(native.load, systems.gateway.port, scenario.load, 1)
             alone = await run_load(native.load, systems.gateway.port, scenario.load, seconds)
             before = resident_megabytes(systems.gateway.pid)
-            hostile = await _start_hostile(systems.gateway.port, seconds, options.idle)
+            hostile = await _start_hostile(systems.gateway.port, seconds, options)
             most_memory = [before]
             watch = asyncio.create_task(_watch_memory(systems.gateway.pid, most_memory))
             beside = await run_load(native.load, systems.gateway.port, scenario.load, seconds)
@@ -57,9 +58,10 @@ async def main(options: argparse.Namespace) -> int:
     return 0 if charge.is_right and not beside.failed(scenario.expected) else 1
 
 
-async def _start_hostile(port: int, seconds: float, idle: int) -> asyncio.subprocess.Process:
+async def _start_hostile(port: int, seconds: float, options: argparse.Namespace) -> asyncio.subprocess.Process:
+    kinds = ",".join(options.kind or KINDS)
     return await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "bench.hostile.clients", str(port), str(seconds), str(idle)),
+        *(sys.executable, "-m", "bench.hostile.clients", str(port), str(seconds), str(options.idle), kinds),
         stdout=asyncio.subprocess.PIPE,
     )
 
@@ -104,6 +106,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("minutes", nargs="?", type=float, default=0.5, help="both halves together (default 0.5)")
     parser.add_argument("--rate", type=float, default=100.0, help="honest requests a second (default 100)")
     parser.add_argument("--idle", type=int, default=2000, help="connections that never send a byte (default 2000)")
+    parser.add_argument("--kind", action="append", choices=KINDS, help="only this kind of client; repeatable")
     return parser.parse_args()
 
 

@@ -1,6 +1,6 @@
 """Clients that mean no good, in a process of their own: the load of honest ones must not pay for their work.
 
-usage: python -m bench.hostile.clients PORT SECONDS IDLE
+usage: python -m bench.hostile.clients PORT SECONDS IDLE [KIND,KIND]
 
 Prints a line of JSON: how often each kind of client has done its worst.
 """
@@ -14,7 +14,7 @@ import struct
 import sys
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 
 from bench.gateway.scenarios import APART, FAR, JSON, request_bytes
 
@@ -138,13 +138,13 @@ async def idle(port: int, number: int, counts: Counter[str]) -> list[Connection]
     return found
 
 
-async def main(port: int, seconds: float, idle_connections: int) -> None:
+async def main(port: int, seconds: float, idle_connections: int, kinds: Collection[str]) -> None:
     counts: Counter[str] = Counter()
     until = time.monotonic() + seconds
     held = await idle(port, idle_connections, counts)
     async with asyncio.TaskGroup() as group:
-        for name, (_, number, _) in KINDS.items():
-            for _ in range(number):
+        for name in kinds:
+            for _ in range(KINDS[name][1]):
                 group.create_task(repeat(name, port, until, counts))
     for _, writer in held:
         writer.transport.abort()
@@ -152,4 +152,5 @@ async def main(port: int, seconds: float, idle_connections: int) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(int(sys.argv[1]), float(sys.argv[2]), int(sys.argv[3])))
+    chosen = sys.argv[4].split(",") if len(sys.argv) > 4 else KINDS
+    asyncio.run(main(int(sys.argv[1]), float(sys.argv[2]), int(sys.argv[3]), chosen))

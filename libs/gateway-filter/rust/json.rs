@@ -18,16 +18,17 @@ use crate::fault::Fault;
 
 /// The deepest nesting of a value that is read.
 pub const DEPTH_LIMIT: usize = 200;
-const MEMBERS_LIMIT: usize = 1000;
+/// The most members of an object that is read.
+pub const MEMBERS_LIMIT: usize = 1000;
 
-const NOT_JSON: u8 = 0;
+pub(crate) const NOT_JSON: u8 = 0;
 const PLAIN: u8 = 1;
-const OPENING: u8 = 2;
-const CLOSING: u8 = 3;
-const QUOTE: u8 = 4;
+pub(crate) const OPENING: u8 = 2;
+pub(crate) const CLOSING: u8 = 3;
+pub(crate) const QUOTE: u8 = 4;
 
 /// The kind of each byte outside of strings.
-static KINDS: [u8; 256] = kinds();
+pub(crate) static KINDS: [u8; 256] = kinds();
 
 const fn kinds() -> [u8; 256] {
     let mut kinds = [NOT_JSON; 256];
@@ -115,7 +116,7 @@ pub fn after_rest(text: &[u8], mut from: usize, closing: u8) -> Option<usize> {
 }
 
 /// The closing bracket of each kind is two after the opening one.
-const fn closing_of(opening: u8) -> u8 {
+pub(crate) const fn closing_of(opening: u8) -> u8 {
     opening.wrapping_add(2)
 }
 

@@ -8,6 +8,7 @@ pub mod affinity;
 pub mod amounts;
 pub mod answer;
 pub mod confirmations;
+pub mod early;
 pub mod errors;
 pub mod fault;
 pub mod json;

@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use crate::early::Early;
 use crate::request::{Request, percent_encode, read_request};
 use crate::testing::Members;
 
@@ -12,6 +13,11 @@ pub fn call(name: &str, arguments: &[Option<Vec<u8>>]) -> Option<Members> {
             Ok(request) => members_of(request),
             Err(fault) => vec![Some(fault.envelope().into_bytes())],
         }),
+        ("early_fault", parts) => {
+            let mut early = Early::default();
+            let fault = parts.iter().flatten().find_map(|part| early.feed(part).err());
+            Some(vec![fault.map(|fault| fault.envelope().into_bytes())])
+        }
         ("nanoseconds_to_read", [Some(body)]) => {
             let began = Instant::now();
             read_request(body).ok()?;

@@ -10,7 +10,9 @@ use super::workers::{Config, Kind, now};
 use crate::admission::{LIMIT_HEADERS, Worker};
 use crate::affinity::{Affinity, KEY_HEADER, Places};
 use crate::answer::{Kind as MeterKind, Meter};
+use crate::early::Early;
 use crate::errors::openai_error;
+use crate::fault::Fault;
 use crate::json;
 use crate::names::{Renaming, with_model};
 use crate::pending::{Decision, Operation, Pending, Query, Start, ordered};
@@ -40,7 +42,7 @@ enum Stage {
     /// Not one for a model, or rejected: nothing is done with it.
     Passive,
     /// Its body arrives.
-    Body { operation: Operation, authorization: Vec<u8>, has_query: bool },
+    Body { operation: Operation, authorization: Vec<u8>, has_query: bool, early: Early },
     /// It waits for token-quota.
     Waiting(Box<Pending>),
     /// An engine works on it.
@@ -101,30 +103,35 @@ impl Exchange {
         if let Some(reply) = self.config.with_worker(|worker| worker.held_by_key(&authorization, now())) {
             return Outcome::Reply(reply);
         }
-        self.stage = Stage::Body { operation, authorization, has_query };
+        self.stage = Stage::Body { operation, authorization, has_query, early: Early::default() };
         if has_ended { self.request_end(stream, &[]) } else { Outcome::Buffer }
     }
 
-    /// Whether the request's body is kept until its end.
-    #[must_use]
-    pub const fn takes_body(&self) -> bool {
-        matches!(self.stage, Stage::Body { .. } | Stage::Waiting(_))
+    /// Takes a part of the request's body that is not its last. Nothing more is kept of a body with a certain fault.
+    pub fn request_part(&mut self, stream: &Stream) -> Outcome {
+        match &mut self.stage {
+            Stage::Body { early, .. } => {
+                let Err(fault) = stream.each_chunk(abi::REQUEST_RECEIVED, |chunk| early.feed(chunk)) else {
+                    return Outcome::Buffer;
+                };
+                self.stage = Stage::Passive;
+                fault_reply(stream, &fault)
+            }
+            Stage::Waiting(_) => Outcome::Buffer,
+            Stage::Passive | Stage::Started(_) => Outcome::Continue,
+        }
     }
 
     /// Takes the end of the request: its body is in these parts.
     pub fn request_end(&mut self, stream: &mut Stream, parts: &[u32]) -> Outcome {
-        let Stage::Body { operation, authorization, has_query } = std::mem::replace(&mut self.stage, Stage::Passive)
+        let Stage::Body { operation, authorization, has_query, .. } =
+            std::mem::replace(&mut self.stage, Stage::Passive)
         else {
             return Outcome::Continue;
         };
         let request = match stream.with_body(parts, read_request) {
             Ok(request) => request,
-            Err(fault) => {
-                let encoding = stream.header(REQUEST, b"content-encoding").unwrap_or(b"identity");
-                let is_compressed = fault == json::invalid() && !encoding.eq_ignore_ascii_case(b"identity");
-                let reply = if is_compressed { Reply::compressed() } else { Reply::fault(400, &fault) };
-                return Outcome::Reply(reply.into());
-            }
+            Err(fault) => return fault_reply(stream, &fault),
         };
         let now = now();
         let id = ordered(stream.header(REQUEST, b"x-request-id").unwrap_or_default(), now);
@@ -275,6 +282,14 @@ impl Exchange {
             }
         }
     }
+}
+
+/// Answers a request for a fault of its body.
+fn fault_reply(stream: &Stream, fault: &Fault) -> Outcome {
+    let encoding = stream.header(REQUEST, b"content-encoding").unwrap_or(b"identity");
+    let is_compressed = *fault == json::invalid() && !encoding.eq_ignore_ascii_case(b"identity");
+    let reply = if is_compressed { Reply::compressed() } else { Reply::fault(400, fault) };
+    Outcome::Reply(reply.into())
 }
 
 /// Sets the header by which the balancer finds the replica of the request's session or prompt.

@@ -183,8 +183,8 @@ extern "C" fn envoy_dynamic_module_on_http_filter_request_body(
             let parts = stream.request_parts();
             exchange.request_end(stream, parts)
         }
-        Some(exchange) if exchange.takes_body() => Outcome::Buffer,
-        _ => Outcome::Continue,
+        Some(exchange) => exchange.request_part(stream),
+        None => Outcome::Continue,
     });
     let is_answered = matches!(outcome, None | Some(Outcome::Reply(_)));
     match follow(envoy, module, outcome) {

@@ -98,6 +98,12 @@ impl Stream {
         result
     }
 
+    /// Runs `act` with each piece of the body's part of this kind, until one fails.
+    pub fn each_chunk<Error>(&self, kind: u32, act: impl FnMut(&[u8]) -> Result<(), Error>) -> Result<(), Error> {
+        // SAFETY: Envoy's bytes are valid until the stream changes, which needs it exclusively.
+        self.chunks(&[kind]).iter().map(|chunk| unsafe { chunk.bytes() }).try_for_each(act)
+    }
+
     fn chunks(&self, kinds: &[u32]) -> Vec<Buffer> {
         let mut chunks = Vec::new();
         for kind in kinds {

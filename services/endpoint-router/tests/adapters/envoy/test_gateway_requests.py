@@ -256,15 +256,29 @@ async def test_models_are_answered_by_token_quota_which_gets_the_key(gateway: Ga
 
 
 async def test_a_body_over_the_limit_is_rejected(gateway: Gateway) -> None:
+    body = b'{"model":"m","x":"%s"}' % (b"x" * 40_000_000)
+
     def send() -> httpx.Response:
         headers = {"authorization": "Bearer k"}
-        return httpx.post(
-            f"{gateway.client.base_url}/v1/completions", content=b"x" * 40_000_000, headers=headers, timeout=60
-        )
+        return httpx.post(f"{gateway.client.base_url}/v1/completions", content=body, headers=headers, timeout=60)
 
     response = await asyncio.to_thread(send)
     assert (413, "request_too_large") == (response.status_code, error(response)["code"])
     assert ([], []) == (gateway.queries(), gateway.engine.requests)
+
+
+@pytest.mark.parametrize(
+    "start",
+    [b"{" + b",".join(b'"k%d":1' % number for number in range(2000)), b"[", b'{"a":' + b"[" * 300, b'{"a":"\0'],
+    ids=["keys", "no object", "depth", "NUL"],
+)
+async def test_a_long_body_with_a_fault_is_rejected_before_its_end(gateway: Gateway, start: bytes) -> None:
+    length = b"content-length: 32000000\r\n\r\n"
+    head = b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer k\r\n" + length
+    async with asyncio.timeout(5):  # the rest of the body is never sent
+        status, found = await exchange(gateway, head, start)
+    assert (400, "invalid_json") == (status, found["code"])
+    assert [] == gateway.engine.requests
 
 
 async def test_a_body_just_under_the_limit_passes_unchanged(gateway: Gateway) -> None:

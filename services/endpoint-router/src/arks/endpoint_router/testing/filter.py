@@ -57,6 +57,12 @@ def refusal(body: bytes) -> dict[str, str]:
     return json.loads(envelope or b"")["error"]  # type: ignore[no-any-return]
 
 
+def early_fault(*parts: bytes) -> dict[str, str] | None:
+    """Return the error by which the filter rejects a body before its end, once these parts of it are there."""
+    (envelope,) = call("early_fault", *parts)
+    return None if envelope is None else json.loads(envelope)["error"]
+
+
 def text_bytes(body: bytes) -> int:
     """Return how many bytes of the body the filter counts as text."""
     return int(call("read_request", body)[6] or 0)
