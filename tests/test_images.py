@@ -149,6 +149,26 @@ def test_images_are_pushed_to_a_named_registry_only(build: dict[str, Any], monke
     assert version == build["arguments"]().tag
 
 
+def test_an_image_that_exists_under_another_tag_is_tagged_and_not_built_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    called = tmp_path / "called"
+    script = f'#!/bin/sh\ncase "$1" in images) echo id;; *) echo "$@" >> {called};; esac\n'
+    (tmp_path / "buildah").write_text(script)
+    (tmp_path / "buildah").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.syspath_prepend(str(IMAGES))
+    engines = runpy.run_path(str(IMAGES / "engines.py"))
+    builder, image = engines["Builder"]("buildah"), engines["Image"]("metrics", "service", "inputs", "")
+    monkeypatch.setitem(engines["Builder"].build.__globals__, "CACHE", tmp_path)
+    assert builder.build(image, "dev")
+    called.unlink()
+    assert not builder.build(image, "1.0")
+    assert ["tag arks/metrics:dev arks/metrics:1.0"] == called.read_text().splitlines()
+    (tmp_path / "buildah").write_text(script.replace("echo id", "echo other"))
+    assert builder.build(image, "2.0")  # the image of that name is not the one that was built
+
+
 def test_a_push_that_fails_names_the_login(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "buildah").write_text("#!/bin/sh\nexit 125\n")
     (tmp_path / "buildah").chmod(0o755)

@@ -58,24 +58,36 @@ class Builder:
         run("buildah", "commit", "--quiet", "--rm", container, tag, output=True)
 
     def build(self, image: Image, tag: str) -> bool:
-        """Build the image; False if it exists and was built from the same inputs."""
+        """Build the image; False if it exists, under this tag or another one, and was built from the same inputs."""
         # A file of its own, not a label: buildah's cache ignores labels that differ only in a build argument.
         name, record = image.tagged(tag), CACHE / "built.json"
         built = json.loads(record.read_text()) if record.exists() else {}
         before, inputs = self.identity(name), digest(image.inputs, image.target, json.dumps(image.arguments))
         if before and built.get(name) == [inputs, before]:
             return False
-        command = {"docker": ["build"], "buildah": ["bud", "--layers", "--isolation", "chroot"]}[self.program]
-        options = ["--quiet", "--file", str(HERE / "Dockerfile"), "--target", image.target, "--tag", name]
-        given = {"BASE_IMAGE": image.base, "SERVICE": image.name, **image.arguments}
-        arguments = [word for key, value in given.items() if value for word in ("--build-arg", f"{key}={value}")]
-        run(self.program, *command, *options, *arguments, str(CONTEXT), output=True)
+        same = self._same(image, inputs, built)
+        if same:
+            run(self.program, "tag", same, name)
+        else:
+            self._build(image, name)
         after = self.identity(name)
         record.write_text(json.dumps(built | {name: [inputs, after]}))
         if before and before != after:
             # Layers that are in use are kept, and so is an image with another name.
             subprocess.run([self.program, "rmi", before], capture_output=True, check=False)
-        return True
+        return not same
+
+    def _same(self, image: Image, inputs: str, built: dict[str, list[str]]) -> str:
+        """The name of an image that was built from these inputs under another tag; empty if there is none."""
+        others = [name for name in built if name.startswith(image.tagged("")) and built[name][0] == inputs]
+        return next((name for name in others if self.identity(name) == built[name][1]), "")
+
+    def _build(self, image: Image, name: str) -> None:
+        command = {"docker": ["build"], "buildah": ["bud", "--layers", "--isolation", "chroot"]}[self.program]
+        options = ["--quiet", "--file", str(HERE / "Dockerfile"), "--target", image.target, "--tag", name]
+        given = {"BASE_IMAGE": image.base, "SERVICE": image.name, **image.arguments}
+        arguments = [word for key, value in given.items() if value for word in ("--build-arg", f"{key}={value}")]
+        run(self.program, *command, *options, *arguments, str(CONTEXT), output=True)
 
     def size_bytes(self, tag: str) -> int:
         if self.program == "docker":
