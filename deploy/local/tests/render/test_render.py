@@ -228,7 +228,7 @@ CASES: dict[str, Callable[[], str]] = {
     "replay-without-policy": lambda: replay.as_text({k: v for k, v in REPLAYED.items() if k != "policy"}),
     "requests": lambda: "".join(requests.header(width) + requests.line(request(), width) for width in (80, UNLIMITED)),
     "status": lambda: status.as_text(status_view(), NOW.timestamp(), services=True),
-    "status-json": lambda: plain.to_json(status.as_data(status_view())),
+    "status-json": lambda: plain.to_json(status.as_data(status_view(), NOW.timestamp())),
     "top": lambda: top.as_text(rows()),
     "top-nothing": lambda: top.as_text([]),
     "top-json": lambda: plain.to_json(top.as_data(rows())),

@@ -8,6 +8,7 @@ import pytest
 
 from arks.events.v1.facts_pb2 import EndpointFact, RoutedReplica
 from arks.kit.testing.golden import assert_golden
+from arks.local.render.held import Held
 from arks.local.render.sparkline import bar, sparkline
 from arks.local.render.top import Row
 from arks.local.render.top_screen import KEYS, SORTS, View, screen
@@ -44,6 +45,7 @@ VIEW = View("all namespaces", ROWS, ENDPOINTS, [0, 1, 5, 9, 20, 14, 7] * 30, NOW
         ("top-200x50", replace(VIEW, sort="out/s"), 200, 50),
         ("top-columns-80x24", replace(VIEW, columns=True), 80, 24),
         ("top-many-80x24", replace(VIEW, rows=[row(number) for number in range(40)]), 80, 24),
+        ("top-held-80x24", replace(VIEW, held=[Held("team-a", "llama", "llama", 12, 20.0, 40.0)]), 80, 24),
         ("top-empty-80x24", replace(VIEW, rows=[], endpoints=[], speeds=[]), 80, 24),
     ],
 )

@@ -73,6 +73,13 @@ async def test_a_crowd_waits_and_beyond_the_bound_is_refused_at_once(running: Ru
     )
 
 
+async def test_a_report_has_how_long_requests_have_waited(running: Running) -> None:
+    running.crowd(1)
+    await eventually(lambda: len(running.kept.published) >= 2)
+    first, second = (DemandReport.FromString(payload).held_seconds for _, payload in running.kept.published[:2])
+    assert first < 0.4 < second
+
+
 async def test_a_ready_replica_gets_what_its_slots_take_in_order(running: Running) -> None:
     running.crowd(20)
     await eventually(running.reports)

@@ -113,8 +113,8 @@ def _scaling(settings: Settings, home: Home, collector: Collector) -> _Scaling:
     def take_refused(namespace: str, names: set[str], count: int) -> None:
         wake(applications.take_refused(namespace, names, count))
 
-    def take_held(namespace: str, names: set[str], holder: str, count: int) -> None:
-        wake(applications.take_held(namespace, names, holder, count))
+    def take_held(namespace: str, names: set[str], holder: str, count: int, seconds: float) -> None:
+        wake(applications.take_held(namespace, names, holder, count, seconds))
 
     def wake(waited_for: set[Key]) -> None:
         """Decide at once."""

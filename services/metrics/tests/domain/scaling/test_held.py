@@ -12,6 +12,17 @@ def test_holders_are_summed_and_only_the_first_that_wait_are_new() -> None:
     assert 2 == held.count(1.5)
 
 
+def test_the_longest_wait_of_all_holders_counts() -> None:
+    held = HeldRequests()
+    held.take("one", 3, 10.0, seconds=2.0)
+    held.take("two", 1, 11.0, seconds=7.0)
+    assert 8.0 == held.seconds(12.0)
+    held.take("two", 0, 12.0)
+    assert 4.0 == held.seconds(12.0)
+    held.take("one", 0, 12.0)
+    assert 0.0 == held.seconds(12.0)
+
+
 def test_a_holder_that_has_ended_does_not_count_for_long() -> None:
     held = HeldRequests()
     held.take("one", 3, 0.0)

@@ -187,6 +187,21 @@ async def test_a_request_that_finds_no_replica_wakes_its_application(harness: Ha
     assert (1, "RequestsWait") == (harness.wanted, harness.status.reason)
 
 
+async def test_the_status_has_the_requests_that_wait_until_none_does(harness: Harness) -> None:
+    harness.apply(minReplicas=0, idleSeconds=60)
+    harness.serve(0)
+    await harness.pass_()
+    harness.applications.take_held("default", {"m"}, "one", 3, 12.0)
+    assert Requeue(5.0) == await harness.scalers.reconcile(SCALER)
+    held, now = harness.status.held, harness.clock.now().replace(microsecond=0)
+    assert held is not None and held.since is not None and held.expected_time is not None
+    assert (3, "m", 12.0) == (held.requests, held.model, (now - held.since).total_seconds())
+    assert harness.status.start_seconds == (held.expected_time - held.since).total_seconds()
+    harness.applications.take_held("default", {"m"}, "one", 0, 0.0)
+    await harness.pass_()
+    assert harness.status.held is None
+
+
 async def test_a_page_that_stands_still_under_traffic_keeps_the_replicas(harness: Harness) -> None:
     harness.apply(scaleDown={"windowSeconds": 10})
     harness.serve(1, running=4)

@@ -15,12 +15,13 @@ from arks.local.cli.output import print_data, print_text
 from arks.local.cli.reading import read
 from arks.local.cli.targets import select, targets
 from arks.local.files.paths import Paths
-from arks.local.render.kinds import Kind
+from arks.local.render.kinds import AUTOSCALER, ENDPOINT, Kind
 
 if TYPE_CHECKING:
     from arks.local.client.bus_reader import BusReader
     from arks.local.render.describe import LogTail
     from arks.local.render.events import Event
+    from arks.local.render.held import Held
 
 _MAX_EVENTS = 15
 _MAX_LINES = 15
@@ -39,7 +40,8 @@ def describe(
     arks describe model/smollm2 endpoint/smollm2
     """
     chosen = targets(resources)
-    existing = read(home, [target.kind for target in chosen])
+    kinds = {target.kind: None for target in chosen}
+    existing = read(home, [*kinds, AUTOSCALER] if ENDPOINT in kinds and output is None else [*kinds])
     found = [
         (target.kind, item)
         for target in chosen
@@ -50,15 +52,33 @@ def describe(
         return
     if not found:
         typer.echo(f"No resources found in namespace {namespace}.", err=True)
-    asyncio.run(_describe(home, found))
+    asyncio.run(_describe(home, found, existing.get(AUTOSCALER, ())))
 
 
-async def _describe(home: Home, found: "Sequence[tuple[Kind, dict[str, Any]]]") -> None:
+async def _describe(
+    home: Home, found: "Sequence[tuple[Kind, dict[str, Any]]]", autoscalers: "Sequence[dict[str, Any]]"
+) -> None:
     from arks.local.render.describe import describe as render
+    from arks.local.render.held import of_autoscalers
 
     events = await _all_events(home, found)
-    texts = [render(item, events.get(id(item), ()), _log_tails(home, item), datetime.now(UTC)) for _, item in found]
+    now = datetime.now(UTC)
+    held = of_autoscalers(autoscalers, now)
+    texts = [
+        render(item, events.get(id(item), ()), _log_tails(home, item), now, _held_for(kind, item, held))
+        for kind, item in found
+    ]
     print_text("\n\n".join(texts))
+
+
+def _held_for(kind: Kind, resource: dict[str, Any], held: "Sequence[Held]") -> "list[Held]":
+    """What waits for an endpoint."""
+    if kind is not ENDPOINT:
+        return []
+    from arks.local.render.health import public_name
+
+    wanted = resource["metadata"]["namespace"], public_name(resource)
+    return [item for item in held if (item.namespace, item.model) == wanted]
 
 
 async def _all_events(home: Home, found: "Sequence[tuple[Kind, dict[str, Any]]]") -> "dict[int, Sequence[Event]]":

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -9,11 +10,14 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from arks.events.v1.facts_pb2 import EndpointFact
     from arks.local.client.bus_reader import BusReader
+    from arks.local.render.held import Held
     from arks.local.render.top import Row
 
 _FIRST_LOAD_SECONDS = 3.0
 """Timeout of the first load reports: metrics reports an idle replica about once per second."""
 _POLL_SECONDS = 0.05
+_HELD_SECONDS = 0.6
+"""token-quota reports held requests twice a second."""
 
 
 @contextlib.asynccontextmanager
@@ -47,6 +51,30 @@ async def load_view(
             return found, sorted(named, key=lambda fact: (fact.namespace, fact.name))
 
         yield current
+
+
+@contextlib.asynccontextmanager
+async def held_view(bus: "BusReader", namespace: str | None) -> "AsyncIterator[Callable[[], list[Held]]]":
+    """A function that returns the requests that wait at the gateway in a namespace (None: in all)."""
+    from arks.contracts.subjects import Facts
+    from arks.events.v1.facts_pb2 import ScalingFact
+    from arks.events.v1.load_pb2 import DemandReport
+    from arks.local.render.held import of_reports
+
+    reports: dict[tuple[str, str, str], tuple[float, DemandReport]] = {}
+    await bus.collect_demand(reports)
+    async with bus.watched_facts(Facts.SCALING, ScalingFact) as scaling:
+
+        def current() -> "list[Held]":
+            found = of_reports(reports.values(), scaling.cache.values(), time.monotonic())
+            return [held for held in found if namespace in {None, held.namespace}]
+
+        yield current
+
+
+async def wait_for_held() -> None:
+    """Until each holder has reported once."""
+    await asyncio.sleep(_HELD_SECONDS)
 
 
 async def wait_for_load(rows: "Callable[[], list[Row]]") -> None:

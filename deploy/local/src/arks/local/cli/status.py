@@ -40,7 +40,7 @@ def status(
     if output is None:
         print_text(as_text(view, time.time(), services=verbose or not state.ready(), width=terminal_width()))
     else:
-        print_data(as_data(view), output)
+        print_data(as_data(view, time.time()), output)
     if view.problems:
         raise typer.Exit(Exit.FAILED)
 

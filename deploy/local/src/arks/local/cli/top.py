@@ -21,7 +21,7 @@ from arks.local.cli.options import (
     OutputOption,
 )
 from arks.local.cli.output import print_data, print_text
-from arks.local.cli.replica_rows import load_view, replica_rows, wait_for_load
+from arks.local.cli.replica_rows import held_view, load_view, replica_rows, wait_for_held, wait_for_load
 
 if TYPE_CHECKING:
     from arks.local.client.bus_reader import BusReader
@@ -43,6 +43,7 @@ def top(
     """Show the load of each replica, live.
 
     Columns: requests running and waiting, KV cache in use, prompt (IN) and generated (OUT) tokens per second, weight.
+    A line for each model with requests that the gateway holds until a replica is ready.
     Keys of the live view: s sorts by the next column, ? explains the columns, q exits.
 
     \b
@@ -55,18 +56,19 @@ def top(
 
 
 async def _top(home: Home, namespace: str | None, output: Output | None, live: bool) -> None:
+    from arks.local.render import held
     from arks.local.render.top import as_data, as_text
 
     async with on_bus(home) as bus:
         if live:
             await _show(bus, namespace, f"namespace {namespace}" if namespace else "all namespaces")
             return
-        async with replica_rows(bus, namespace) as rows:
-            await wait_for_load(rows)
+        async with replica_rows(bus, namespace) as rows, held_view(bus, namespace) as waiting:
+            await asyncio.gather(wait_for_load(rows), wait_for_held())
             if output is None:
-                print_text(as_text(rows()))
+                print_text(as_text(rows()) + "".join(f"{held.sentence(item)}\n" for item in waiting()))
             else:
-                print_data({"replicas": as_data(rows())}, output)
+                print_data({"replicas": as_data(rows()), "held": held.as_data(waiting())}, output)
 
 
 async def _show(bus: "BusReader", namespace: str | None, where: str) -> None:
@@ -77,7 +79,7 @@ async def _show(bus: "BusReader", namespace: str | None, where: str) -> None:
     keys: asyncio.Queue[str] = asyncio.Queue(maxsize=_MOST_KEYS)
     speeds: deque[float] = deque(maxlen=_HISTORY)
     sorts, columns = deque(SORTS), False
-    async with load_view(bus, namespace) as current:
+    async with load_view(bus, namespace) as current, held_view(bus, namespace) as waiting:
         with full_screen(keys) as terminal:
             while True:
                 rows, endpoints = current()
@@ -86,7 +88,7 @@ async def _show(bus: "BusReader", namespace: str | None, where: str) -> None:
                 until = asyncio.get_running_loop().time() + _REFRESH_SECONDS
                 while key is not None:
                     size = shutil.get_terminal_size()
-                    view = View(where, rows, endpoints, list(speeds), datetime.now(UTC), sorts[0], columns)
+                    view = View(where, rows, endpoints, list(speeds), datetime.now(UTC), sorts[0], columns, waiting())
                     terminal.show(screen(view, size.columns, size.lines), (size.columns, size.lines))
                     key = await _key(keys, until)
                     if key == "q":

@@ -4,6 +4,7 @@ A user waits for each query, so it is answered within a few seconds or fails wit
 """
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import datetime
@@ -12,7 +13,7 @@ from typing import TypeVar
 from google.protobuf.message import Message
 
 from arks.contracts import subjects
-from arks.events.v1.load_pb2 import LoadReport
+from arks.events.v1.load_pb2 import DemandReport, LoadReport
 from arks.kit.bus import Bus
 from arks.kit.errors import Unavailable
 from arks.kit.facts import FactReader
@@ -56,6 +57,18 @@ class BusReader:
     async def subscribe_load(self, take: Callable[[LoadReport], None]) -> None:
         """Call `take` with each load report of all namespaces from now on."""
         await self._bus.subscribe(subjects.LOAD_SUBJECTS, lambda payload: take(LoadReport.FromString(payload)))
+
+    async def collect_demand(self, reports: dict[tuple[str, str, str], tuple[float, DemandReport]]) -> None:
+        """Keep the newest report of held requests by namespace, endpoint and holder, with when it was received."""
+
+        def store(payload: bytes) -> None:
+            report = DemandReport.FromString(payload)
+            key = report.namespace, report.endpoint, report.holder
+            reports.pop(key, None)
+            if report.held:
+                reports[key] = (time.monotonic(), report)
+
+        await self._bus.subscribe(subjects.DEMAND_SUBJECTS, store)
 
     def events(self, subject: str, since: datetime | None, *, follow: bool = False) -> AsyncIterator[Event]:
         """Events of the stream from `since` on, or all; with `follow` without end, else up to now."""

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from arks.local.render.events import Event
+from arks.local.render.held import Held, sentence
 from arks.local.render.plain import Object, parse_time
 from arks.local.render.quantities import age
 from arks.local.render.table import table
@@ -22,7 +23,10 @@ class LogTail:
     lines: tuple[str, ...]
 
 
-def describe(resource: Object, events: Sequence[Event], tails: Sequence[LogTail], now: datetime) -> str:
+def describe(
+    resource: Object, events: Sequence[Event], tails: Sequence[LogTail], now: datetime, held: Sequence[Held] = ()
+) -> str:
+    """`held`: requests that wait for an endpoint."""
     metadata, status = resource["metadata"], dict(resource.get("status") or {})
     conditions = status.pop("conditions", [])
     instances = status.pop("instances", [])
@@ -31,6 +35,7 @@ def describe(resource: Object, events: Sequence[Event], tails: Sequence[LogTail]
         _yaml("Spec", resource.get("spec")),
         _yaml("Status", status),
         _section("Conditions", _conditions(conditions, now)),
+        _section("Held", "".join(f"{sentence(item)}\n" for item in held)),
         _section("Replicas", _instances(instances)),
         *(_section(tail.title, "".join(f"{line}\n" for line in tail.lines)) for tail in tails),
         _section("Events", _events(events, now)) or "Events:       <none>\n",

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from arks.contracts.quantities import human_bytes
@@ -10,7 +11,9 @@ from arks.local.files.state import Service, ServiceState, State
 from arks.local.plan import demo
 from arks.local.plan.addresses import GATEWAY, gateway_url
 from arks.local.render.health import Problem, is_ready, problems
-from arks.local.render.kinds import APPLICATION, ENDPOINT, MODEL, Kind
+from arks.local.render.held import Held, of_autoscalers, sentence
+from arks.local.render.held import as_data as held_data
+from arks.local.render.kinds import APPLICATION, AUTOSCALER, ENDPOINT, MODEL, Kind
 from arks.local.render.plain import Object
 from arks.local.render.quantities import duration
 from arks.local.render.table import UNLIMITED, indented, table
@@ -38,13 +41,17 @@ class View:
             found.append(Problem("resources", "unknown", self.reading_problem, "see `arks logs nats`"))
         return found + problems(self.resources or {})
 
+    def held(self, now: float) -> list[Held]:
+        """Requests that wait for a replica. `now`: seconds since the epoch."""
+        return of_autoscalers((self.resources or {}).get(AUTOSCALER, ()), datetime.fromtimestamp(now, UTC))
+
 
 def _of_service(service: Service) -> Problem:
     message = "; ".join([service.problem or "not ready yet", *service.last_lines[-_LAST_LINES:]])
     return Problem(f"service {service.name}", str(service.state), message, f"see `arks logs {service.name}`")
 
 
-def as_data(view: View) -> Mapping[str, Any]:
+def as_data(view: View, now: float) -> Mapping[str, Any]:
     """The data of `-o json`. Fields may be added, never renamed."""
     state, paths = view.state, view.paths
     return {
@@ -58,6 +65,7 @@ def as_data(view: View) -> Mapping[str, Any]:
         "demo": {"model": demo.MODEL, "keyFile": str(paths.demo_key)} if view.with_demo else None,
         "services": [_service(service) for service in state.services],
         "resources": {kind.plural: counts for kind, counts in _counts(view).items()},
+        "held": held_data(view.held(now)),
         "freeDiskBytes": view.free_disk_bytes,
         "freeMemoryBytes": view.free_memory_bytes,
         "problems": [asdict(problem) for problem in view.problems],
@@ -95,6 +103,7 @@ def as_text(view: View, now: float, *, services: bool, width: int = UNLIMITED) -
     if view.with_demo:
         lines.append(f"Demo      model {demo.MODEL}, key in {view.paths.demo_key}")
     lines += [f"Ready     {_ready(view)}", f"Free      {_free(view)}"]
+    lines += [f"Held      {sentence(held)}" for held in view.held(now)]
     text = "\n".join([*lines, *_problem_lines(found, width), ""])
     return f"{text}\n{_services(view.state, now)}" if services else text
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from arks.events.v1.facts_pb2 import EndpointFact
+from arks.local.render.held import Held, sentence
 from arks.local.render.quantities import number
 from arks.local.render.sparkline import bar, sparkline
 from arks.local.render.table import table
@@ -55,6 +56,7 @@ class View:
     now: datetime
     sort: str = "name"
     columns: bool = False
+    held: Sequence[Held] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +77,7 @@ def screen(view: View, width: int, height: int) -> list[Line]:
     if view.columns:
         above += [*(Line(line) for line in COLUMNS.splitlines()), Line("")]
     else:
-        above += [*_endpoints(view.endpoints, width), Line("")]
+        above += [*_endpoints(view.endpoints, width), *_held(view.held), Line("")]
     room = max(0, height - len(above) - 1)
     body = _replicas(view, width, room)
     keys = Line(f"{KEYS}   sorted by {view.sort}", "dim")
@@ -109,6 +111,14 @@ def _endpoints(endpoints: Sequence[EndpointFact], width: int) -> list[Line]:
     if len(endpoints) > _MOST_ENDPOINTS:
         lines.append(Line(f"{len(endpoints) - _MOST_ENDPOINTS} more endpoints: arks get endpoints -A", "dim"))
     return lines or [Line("no endpoints", "dim")]
+
+
+def _held(found: Sequence[Held]) -> list[Line]:
+    """The longest waits first."""
+    longest = sorted(found, key=lambda held: -held.for_seconds)
+    more = len(found) - _MOST_ENDPOINTS
+    rest = [Line(f"requests for {more} more models held", "dim")] if more > 0 else []
+    return [*(Line(sentence(held), "bad") for held in longest[:_MOST_ENDPOINTS]), *rest]
 
 
 def _replicas(view: View, width: int, room: int) -> list[Line]:

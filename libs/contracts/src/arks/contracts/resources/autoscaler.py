@@ -149,6 +149,17 @@ class ObjectiveStatus(ApiModel):
     current: Count32 | None = Field(default=None, description="Measured value, rounded; absent while unknown.")
 
 
+class HeldStatus(ApiModel):
+    """Requests that wait at the gateway for a replica."""
+
+    requests: Count32 = Field(description="How many wait.")
+    model: str = Field(description="Public name of the model that they are for.")
+    since: Timestamp | None = Field(default=None, description="Since when requests have waited without a break.")
+    expected_time: Timestamp | None = Field(
+        default=None, description="When the first replica should be ready, by the measured start-up time."
+    )
+
+
 class ArksAutoscalerStatus(Status):
     """Observed state, written by metrics."""
 
@@ -164,6 +175,9 @@ class ArksAutoscalerStatus(Status):
     )
     start_seconds: Count32 | None = Field(default=None, description="Time that a replica needs to become ready.")
     objectives: list[ObjectiveStatus] = Field(default_factory=list, max_length=16, description="Current figures.")
+    held: HeldStatus | None = Field(
+        default=None, description="Requests that wait at the gateway for a replica; absent while none does."
+    )
 
 
 class ArksAutoscaler(CustomResource[ArksAutoscalerSpec, ArksAutoscalerStatus]):

@@ -60,17 +60,19 @@ class LoadReport(_message.Message):
     def __init__(self, namespace: _Optional[str] = ..., application: _Optional[str] = ..., measured_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., replicas: _Optional[_Iterable[_Union[ReplicaLoad, _Mapping]]] = ...) -> None: ...
 
 class DemandReport(_message.Message):
-    __slots__ = ("namespace", "endpoint", "model", "refused", "held", "holder")
+    __slots__ = ("namespace", "endpoint", "model", "refused", "held", "holder", "held_seconds")
     NAMESPACE_FIELD_NUMBER: _ClassVar[int]
     ENDPOINT_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
     REFUSED_FIELD_NUMBER: _ClassVar[int]
     HELD_FIELD_NUMBER: _ClassVar[int]
     HOLDER_FIELD_NUMBER: _ClassVar[int]
+    HELD_SECONDS_FIELD_NUMBER: _ClassVar[int]
     namespace: str
     endpoint: str
     model: str
     refused: int
     held: int
     holder: str
-    def __init__(self, namespace: _Optional[str] = ..., endpoint: _Optional[str] = ..., model: _Optional[str] = ..., refused: _Optional[int] = ..., held: _Optional[int] = ..., holder: _Optional[str] = ...) -> None: ...
+    held_seconds: float
+    def __init__(self, namespace: _Optional[str] = ..., endpoint: _Optional[str] = ..., model: _Optional[str] = ..., refused: _Optional[int] = ..., held: _Optional[int] = ..., holder: _Optional[str] = ..., held_seconds: _Optional[float] = ...) -> None: ...

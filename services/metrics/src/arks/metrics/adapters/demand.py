@@ -13,8 +13,8 @@ log = structlog.get_logger(__name__)
 
 Take = Callable[[str, set[str], int], None]
 """Namespace, names of the model, number of requests."""
-TakeHeld = Callable[[str, set[str], str, int], None]
-"""Namespace, names of the model, who holds the requests, number of requests."""
+TakeHeld = Callable[[str, set[str], str, int, float], None]
+"""Namespace, names of the model, who holds the requests, number of requests, since how many seconds."""
 
 
 class DemandFollower:
@@ -36,4 +36,4 @@ class DemandFollower:
         if report.refused:
             self._take(report.namespace, names, report.refused)
         if report.holder:
-            self._take_held(report.namespace, names, report.holder, report.held)
+            self._take_held(report.namespace, names, report.holder, report.held, report.held_seconds)

@@ -36,6 +36,7 @@ class _Crowd:
     """The requests of one endpoint, from the first that waits to the last."""
 
     model: str
+    since: float
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     loads: dict[str, tuple[float, Load]] = field(default_factory=dict)
     released: deque[float] = field(default_factory=lambda: deque(maxlen=4096))
@@ -80,7 +81,7 @@ class Holding:
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         if not self._queues.join(endpoint, turn):
             return False
-        self._crowds.setdefault(endpoint, _Crowd(model)).changed.set()
+        self._crowds.setdefault(endpoint, _Crowd(model, self._monotonic())).changed.set()
         self._joined.set()
         try:
             async with asyncio.timeout(self.seconds):
@@ -155,7 +156,12 @@ class Holding:
 
     async def _publish(self, endpoint: Key, crowd: _Crowd, held: int) -> None:
         report = DemandReport(
-            namespace=endpoint.namespace, endpoint=endpoint.name, model=crowd.model, held=held, holder=self._holder
+            namespace=endpoint.namespace,
+            endpoint=endpoint.name,
+            model=crowd.model,
+            held=held,
+            holder=self._holder,
+            held_seconds=self._monotonic() - crowd.since if held else 0.0,
         )
         await self._publisher.publish(demand_subject(endpoint.namespace, endpoint.name), report.SerializeToString())
 

@@ -29,6 +29,8 @@ class Observed:
     """Requests that found no replica, since any moment."""
     held: int = 0
     """Requests that wait at the gateway for the first replica."""
+    held_seconds: float = 0.0
+    """How long some have waited without a break."""
     first_token_seconds: float | None = None
     """95th percentile of the last minute, as is `inter_token_seconds`."""
     inter_token_seconds: float | None = None

@@ -1,9 +1,16 @@
 """The status of an autoscaler, and what it is restored from after a restart."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from arks.contracts.conditions import set_condition
-from arks.contracts.resources import ArksAutoscaler, ArksAutoscalerStatus, Condition, ConditionStatus, ObjectiveStatus
+from arks.contracts.resources import (
+    ArksAutoscaler,
+    ArksAutoscalerStatus,
+    Condition,
+    ConditionStatus,
+    HeldStatus,
+    ObjectiveStatus,
+)
 from arks.metrics.domain.scaling.capacity import Capacity, from_full
 from arks.metrics.domain.scaling.decision import START_SECONDS, Decision, Memory
 from arks.metrics.domain.scaling.limits import Limit
@@ -20,8 +27,11 @@ def status_of(
     now: datetime,
     *,
     limit: Limit | None = None,
+    model: str = "",
 ) -> ArksAutoscalerStatus:
-    """The status after a decision. `limit`: what keeps the application from the wanted number."""
+    """The status after a decision. `limit`: what keeps the application from the wanted number; `model`: its public
+    name.
+    """
     before = autoscaler.status
     wanted = decision.replicas
     changed = before is None or before.wanted_replicas != wanted
@@ -36,8 +46,16 @@ def status_of(
         capacity_tokens_per_second=None if full is None else round(full),
         start_seconds=round(memory.start_seconds),
         objectives=_objectives(autoscaler, seen),
+        held=_held(memory, seen, model, now) if seen.held else None,
         conditions=_conditions(autoscaler, decision, limit, now),
     )
+
+
+def _held(memory: Memory, seen: Observed, model: str, now: datetime) -> HeldStatus:
+    """The start of the first replica is expected until one is ready."""
+    since = now - timedelta(seconds=seen.held_seconds)
+    expected = None if seen.ready else (since + timedelta(seconds=memory.start_seconds)).replace(microsecond=0)
+    return HeldStatus(requests=seen.held, model=model, since=since.replace(microsecond=0), expected_time=expected)
 
 
 def problem_status(autoscaler: ArksAutoscaler, reason: str, message: str, now: datetime) -> ArksAutoscalerStatus:
@@ -83,12 +101,13 @@ def same_but_figures(
     limit = _limit_of(decision, limit)
     expected = {READY: (ConditionStatus.TRUE, decision.why), LIMITED: _verdict(limit)}
     found = {item.type: (item.status, item.reason) for item in before.conditions if item.type in expected}
-    now = generation, decision.replicas, seen.ready, decision.why
+    now = generation, decision.replicas, seen.ready, decision.why, seen.held
     return found == expected and now == (
         before.observed_generation,
         before.wanted_replicas,
         before.replicas,
         before.reason,
+        0 if before.held is None else before.held.requests,
     )
 
 

@@ -88,11 +88,13 @@ class Applications:
             self._applications[key].traffic.refused += count
         return found
 
-    def take_held(self, namespace: str, names: set[str], holder: str, count: int) -> set[Key]:
-        """Note how many requests one replica of token-quota holds. Returns the applications for which none waited."""
+    def take_held(self, namespace: str, names: set[str], holder: str, count: int, seconds: float) -> set[Key]:
+        """Note how many requests one replica of token-quota holds, and for how long some have waited there. Returns the
+        applications for which none waited.
+        """
         at = self._clock.monotonic()
         found = {key for name in names for key in self._by_endpoint.get((namespace, name), ())}
-        return {key for key in found if self._applications[key].held.take(holder, count, at)}
+        return {key for key in found if self._applications[key].held.take(holder, count, at, seconds)}
 
     def observed(self, key: Key) -> Observed:
         """What is measured now."""
@@ -113,6 +115,7 @@ class Applications:
             tokens=float(traffic.tokens),
             refused=float(traffic.refused),
             held=application.held.count(at),
+            held_seconds=application.held.seconds(at),
             first_token_seconds=percentile(traffic.first, at),
             inter_token_seconds=percentile(traffic.inter, at),
             doubt=doubt(signals),

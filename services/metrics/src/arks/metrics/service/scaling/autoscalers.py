@@ -181,7 +181,8 @@ class Autoscalers:
         if same and self.statuses.wait_seconds(autoscaler, FIGURES_SECONDS) > 0:
             return
         autoscaler = self._with_status(autoscaler)
-        status = status_of(autoscaler, decision, record.memory, seen, self.clock.now(), limit=limit)
+        model = self.applications.served_model(Key(autoscaler.namespace, autoscaler.spec.target.name))
+        status = status_of(autoscaler, decision, record.memory, seen, self.clock.now(), limit=limit, model=model)
         await self.statuses.write(autoscaler, status)
 
     def _with_status(self, autoscaler: ArksAutoscaler) -> ArksAutoscaler:
