@@ -2,9 +2,10 @@
 
 usage: python -m bench.hostile [minutes] [--rate RATE] [--idle CONNECTIONS] [--kind KIND]
 
-Half of the time is honest load alone, half of it beside slow senders, bodies of 31 MiB, wrong keys, hang-ups, rapid
-resets and connections that never send a byte (bench/hostile/clients.py). All share this machine's cores, so a part of
-the difference is that of the hostile clients' own work. Exits with 1 for a wrong charge or an unanswered request.
+Half of the time is honest load alone, half of it beside slow senders, bodies of 31 MiB that are refused and others that
+are valid, wrong keys, hang-ups, rapid resets and connections that never send a byte (bench/hostile/clients.py). All
+share this machine's cores, so a part of the difference is that of the hostile clients' own work.
+Exits with 1 for a wrong charge or an unanswered request.
 """
 
 import argparse

@@ -7,6 +7,7 @@ Prints a line of JSON: how often each kind of client has done its worst.
 
 import asyncio
 import contextlib
+import itertools
 import json
 import random
 import socket
@@ -53,18 +54,29 @@ async def slow_sender(port: int) -> None:
 
 
 async def huge_body(port: int) -> None:
-    """31 MiB of keys at the top level, with a valid API key: the worst that the reader of bodies gets."""
+    """31 MiB of keys at the top level, with a valid API key: the gateway answers before the end of the body."""
+    part = b"".join(b'"%06x":1,' % number for number in range(100_000))
+    await _long_body(port, b"{", part, b"")
+
+
+async def long_prompt(port: int) -> None:
+    """31 MiB of short messages, valid to the last byte, with a valid API key: the most that the reader has to do."""
+    start = b'{"model":"%s","max_tokens":1,"messages":[' % JSON.model.encode()
+    message = b'{"role":"user","content":"a"}'
+    await _long_body(port, start, (message + b",") * 10_000, message + b"]}")
+
+
+async def _long_body(port: int, start: bytes, part: bytes, end: bytes) -> None:
+    """Send `start`, as many parts as fit into 31 MiB, and `end`; without an end the last part is cut."""
+    parts, rest = divmod(HUGE_BYTES - len(start) - len(end), len(part))
+    last = end or part[:rest]
     reader, writer = await connect(port)
     try:
         head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {KEY}\r\n"
-        writer.write(f"{head}content-type: application/json\r\ncontent-length: {HUGE_BYTES}\r\n\r\n".encode())
-        part = b"".join(b'"%06x":1,' % number for number in range(100_000))
-        writer.write(b"{")
-        sent = 1
-        while sent < HUGE_BYTES:
-            piece = part[: HUGE_BYTES - sent]
+        length = len(start) + parts * len(part) + len(last)
+        writer.write(f"{head}content-type: application/json\r\ncontent-length: {length}\r\n\r\n".encode())
+        for piece in (start, *itertools.repeat(part, parts), last):
             writer.write(piece)
-            sent += len(piece)
             async with asyncio.timeout(HEAD_SECONDS):
                 await writer.drain()
         async with asyncio.timeout(HEAD_SECONDS):
@@ -107,6 +119,7 @@ async def rapid_reset(port: int) -> None:
 KINDS: dict[str, tuple[Callable[[int], Awaitable[None]], int, float]] = {
     "slow senders": (slow_sender, 50, 0.0),
     "huge bodies": (huge_body, 1, 0.5),
+    "long prompts": (long_prompt, 1, 0.5),
     "wrong keys": (wrong_key, 4, 0.02),
     "hang-ups": (hang_up, 4, 0.02),
     "rapid resets": (rapid_reset, 4, 0.02),
