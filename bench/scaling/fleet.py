@@ -14,6 +14,8 @@ PATIENCE_SECONDS = 60.0
 
 @dataclass(slots=True)
 class Replica:
+    number: int
+    """Its own: an id of Python's is used again, and a new replica would have the counters of a former one."""
     ready_at: float
     running: int = 0
     waiting: deque[Request] = field(default_factory=deque)
@@ -40,7 +42,8 @@ class Fleet:
 
     def __init__(self, start_seconds: float, replicas: int) -> None:
         self.now = 0.0
-        self.replicas = [Replica(0.0) for _ in range(replicas)]
+        self._numbers = itertools.count()
+        self.replicas = [Replica(next(self._numbers), 0.0) for _ in range(replicas)]
         self.start_seconds = start_seconds
         self.records: deque[Record] = deque()
         self.finished = self.tokens = 0
@@ -62,7 +65,7 @@ class Fleet:
             return
         self.changes.append((self.now, wanted - size))
         for _ in range(wanted - size):
-            self.replicas.append(Replica(self.now + self.start_seconds))
+            self.replicas.append(Replica(next(self._numbers), self.now + self.start_seconds))
         by_work = sorted(
             (replica for replica in self.replicas if not replica.draining), key=lambda r: (-r.ready_at, r.in_flight)
         )

@@ -42,7 +42,7 @@ class Pages:
         if not self.fault or now < self.fault_at:
             return true
         if self.fault == "frozen":
-            return self._frozen.setdefault(id(replica), true)
+            return self._frozen.setdefault(replica.number, true)
         return (0, 0, 0) if self.fault == "zero" else None
 
 
@@ -90,9 +90,9 @@ class Arks:
         page = self.pages.of(replica, now)
         if page is None:
             return Signals(f"chat-{number}", None, 0.0, "404", len(replica.answers))
-        at, tokens = self._tokens.get(id(replica), (now, -1))
+        at, tokens = self._tokens.get(replica.number, (now, -1))
         if page[2] > tokens:
-            at, self._tokens[id(replica)] = now, (now, page[2])
+            at, self._tokens[replica.number] = now, (now, page[2])
         return Signals(f"chat-{number}", page[0] + page[1], now - at, "", len(replica.answers))
 
 
