@@ -150,6 +150,9 @@ unsafe extern "C" {
     pub fn envoy_dynamic_module_callback_http_filter_config_scheduler_new(config: ConfigPointer) -> SchedulerPointer;
     pub fn envoy_dynamic_module_callback_http_filter_config_scheduler_commit(scheduler: SchedulerPointer, event: u64);
     pub fn envoy_dynamic_module_callback_http_filter_config_scheduler_delete(scheduler: SchedulerPointer);
+    pub fn envoy_dynamic_module_callback_http_filter_scheduler_new(filter: FilterPointer) -> SchedulerPointer;
+    pub fn envoy_dynamic_module_callback_http_filter_scheduler_commit(scheduler: SchedulerPointer, event: u64);
+    pub fn envoy_dynamic_module_callback_http_filter_scheduler_delete(scheduler: SchedulerPointer);
     pub fn envoy_dynamic_module_callback_http_filter_continue_decoding(filter: FilterPointer);
     pub fn envoy_dynamic_module_callback_http_filter_config_define_counter(
         config: ConfigPointer,

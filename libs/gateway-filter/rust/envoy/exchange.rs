@@ -4,6 +4,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::abi::{self, REQUEST, RESPONSE};
+use super::reading::{LONG_BYTES, Reading};
 use super::stream::Stream;
 use super::traces::Trace;
 use super::workers::{Config, Kind, now};
@@ -42,11 +43,20 @@ enum Stage {
     /// Not one for a model, or rejected: nothing is done with it.
     Passive,
     /// Its body arrives.
-    Body { operation: Operation, authorization: Vec<u8>, has_query: bool, early: Early },
+    Body { arrived: Arrived, early: Early },
+    /// Its body, a long one, is read by another thread.
+    Reading { arrived: Arrived, reading: Reading },
     /// It waits for token-quota.
     Waiting(Box<Pending>),
     /// An engine works on it.
     Started(Box<Started>),
+}
+
+/// What the headers of a request have.
+struct Arrived {
+    operation: Operation,
+    authorization: Vec<u8>,
+    has_query: bool,
 }
 
 struct Started {
@@ -103,7 +113,8 @@ impl Exchange {
         if let Some(reply) = self.config.with_worker(|worker| worker.held_by_key(&authorization, now())) {
             return Outcome::Reply(reply);
         }
-        self.stage = Stage::Body { operation, authorization, has_query, early: Early::default() };
+        let arrived = Arrived { operation, authorization, has_query };
+        self.stage = Stage::Body { arrived, early: Early::default() };
         if has_ended { self.request_end(stream, &[]) } else { Outcome::Buffer }
     }
 
@@ -117,19 +128,37 @@ impl Exchange {
                 self.stage = Stage::Passive;
                 fault_reply(stream, &fault)
             }
-            Stage::Waiting(_) => Outcome::Buffer,
+            Stage::Reading { .. } | Stage::Waiting(_) => Outcome::Buffer,
             Stage::Passive | Stage::Started(_) => Outcome::Continue,
         }
     }
 
     /// Takes the end of the request: its body is in these parts.
     pub fn request_end(&mut self, stream: &mut Stream, parts: &[u32]) -> Outcome {
-        let Stage::Body { operation, authorization, has_query, .. } =
-            std::mem::replace(&mut self.stage, Stage::Passive)
-        else {
+        let Stage::Body { arrived, .. } = std::mem::replace(&mut self.stage, Stage::Passive) else {
             return Outcome::Continue;
         };
-        let request = match stream.with_body(parts, read_request) {
+        if stream.body_bytes(parts) >= LONG_BYTES
+            && let Some(reading) = Reading::begin(stream, parts)
+        {
+            self.stage = Stage::Reading { arrived, reading };
+            return Outcome::Buffer;
+        }
+        let read = stream.with_body(parts, read_request);
+        self.admit(stream, arrived, read, parts)
+    }
+
+    /// Takes the request that another thread has read.
+    pub fn request_read(&mut self, stream: &mut Stream) -> Outcome {
+        let Stage::Reading { arrived, reading } = std::mem::replace(&mut self.stage, Stage::Passive) else {
+            return Outcome::Buffer;
+        };
+        self.admit(stream, arrived, reading.take(), &[abi::REQUEST_BUFFERED])
+    }
+
+    fn admit(&mut self, stream: &mut Stream, arrived: Arrived, read: Result<Request, Fault>, parts: &[u32]) -> Outcome {
+        let Arrived { operation, authorization, has_query } = arrived;
+        let request = match read {
             Ok(request) => request,
             Err(fault) => return fault_reply(stream, &fault),
         };
@@ -269,6 +298,7 @@ impl Exchange {
         }
         match &self.stage {
             Stage::Passive | Stage::Body { .. } => {}
+            Stage::Reading { .. } => self.stage = Stage::Passive,
             Stage::Waiting(pending) => self.config.with_worker(|worker| worker.abandon(pending)),
             Stage::Started(started) => {
                 let usage = started.usage();

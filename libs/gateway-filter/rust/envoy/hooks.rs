@@ -273,6 +273,18 @@ extern "C" fn envoy_dynamic_module_on_http_filter_http_callout_done(
     }
 }
 
+#[unsafe(no_mangle)]
+extern "C" fn envoy_dynamic_module_on_http_filter_scheduled(envoy: FilterPointer, module: ModulePointer, _event: u64) {
+    let outcome = with_filter(envoy, module, |filter, stream| match filter.exchange() {
+        Some(exchange) => exchange.request_read(stream),
+        None => Outcome::Buffer,
+    });
+    if follow(envoy, module, outcome) {
+        // SAFETY: the stream does not outlive this call of a hook.
+        unsafe { Stream::new(envoy) }.continue_decoding();
+    }
+}
+
 /// Envoy's array.
 ///
 /// # Safety
@@ -313,7 +325,6 @@ unused_hooks! {
     envoy_dynamic_module_on_http_filter_http_stream_trailers;
     envoy_dynamic_module_on_http_filter_http_stream_complete;
     envoy_dynamic_module_on_http_filter_http_stream_reset;
-    envoy_dynamic_module_on_http_filter_scheduled;
     envoy_dynamic_module_on_http_filter_downstream_above_write_buffer_high_watermark;
     envoy_dynamic_module_on_http_filter_downstream_below_write_buffer_low_watermark;
     envoy_dynamic_module_on_http_filter_config_http_stream_headers;

@@ -5,6 +5,7 @@ mod balancer;
 mod exchange;
 mod hooks;
 mod key_check;
+mod reading;
 mod renewals;
 mod stream;
 mod traces;

@@ -4,6 +4,7 @@
 use std::cell::RefCell;
 
 use super::abi::{self, Buffer, FilterPointer, Pair, SpanPointer};
+use super::reading::Waker;
 use crate::pending::Query;
 use crate::rejections::Reply;
 
@@ -96,6 +97,32 @@ impl Stream {
             JOINED.set(joined);
         }
         result
+    }
+
+    /// The length of the body's parts of these kinds.
+    #[must_use]
+    pub fn body_bytes(&self, kinds: &[u32]) -> usize {
+        // SAFETY: the pointer is that of the hook's call.
+        let size = |kind: &u32| unsafe { abi::envoy_dynamic_module_callback_http_get_body_size(self.0, *kind) };
+        kinds.iter().map(size).sum()
+    }
+
+    /// A copy of the body's parts of these kinds, one after the other.
+    #[must_use]
+    pub fn copied_body(&self, kinds: &[u32]) -> Vec<u8> {
+        let mut copied = Vec::with_capacity(self.body_bytes(kinds));
+        for chunk in self.chunks(kinds) {
+            // SAFETY: Envoy's bytes are valid until the stream changes, which needs it exclusively.
+            copied.extend_from_slice(unsafe { chunk.bytes() });
+        }
+        copied
+    }
+
+    /// Wakes this stream's worker, from any thread.
+    #[must_use]
+    pub fn waker(&self) -> Waker {
+        // SAFETY: the pointer is that of the hook's call; the scheduler is its owner's.
+        unsafe { Waker::new(abi::envoy_dynamic_module_callback_http_filter_scheduler_new(self.0)) }
     }
 
     /// Runs `act` with each piece of the body's part of this kind, until one fails.

@@ -1,0 +1,63 @@
+"""Long bodies, which another thread than Envoy's worker reads, pass and fail as short ones do."""
+
+import asyncio
+import json
+
+import pytest
+
+from arks.endpoint_router.testing.gateway import Gateway
+from arks.kit.testing.wait import eventually
+
+pytestmark = pytest.mark.real
+
+CHAT = "/v1/chat/completions"
+HEAD = b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer sk-secret\r\ncontent-length: %d\r\n\r\n"
+
+
+def long_body(megabytes: int, **fields: object) -> bytes:
+    messages = [{"role": "user", "content": "a"}] * (megabytes * 2**20 // 31)
+    return json.dumps({"model": "org/m 1", **fields, "messages": messages}, separators=(",", ":")).encode()
+
+
+async def test_a_long_body_reaches_the_engine_as_it_was_sent(gateway: Gateway) -> None:
+    body = long_body(4)
+    assert 200 == (await gateway.post(body)).status_code
+    (query,) = gateway.admission.requests[-1:]
+    assert ("org/m%201", str(len(body))) == (query.headers["x-arks-model"], query.headers["x-arks-body-bytes"])
+    assert body == gateway.engine.requests[-1].body
+
+
+async def test_a_long_body_of_a_stream_requests_usage(gateway: Gateway) -> None:
+    await gateway.post(long_body(1, stream=True))
+    assert {"include_usage": True} == json.loads(gateway.engine.requests[-1].body)["stream_options"]
+
+
+@pytest.mark.parametrize(
+    ("body", "param"),
+    [(long_body(1)[:-1], None), (long_body(1, stream="yes"), "stream"), (long_body(1, n=0), "n")],
+    ids=["cut", "stream", "n"],
+)
+async def test_a_fault_of_a_long_body_is_answered_with_400(gateway: Gateway, body: bytes, param: str | None) -> None:
+    response = await gateway.post(body)
+    assert (400, param) == (response.status_code, response.json()["error"]["param"])
+    assert [] == gateway.engine.requests
+
+
+async def test_long_bodies_beside_each_other_are_all_answered(gateway: Gateway) -> None:
+    """More than wait for the thread: the worker reads the others."""
+    answers = await asyncio.gather(*(gateway.post(long_body(2)) for _ in range(12)))
+    assert [200] * 12 == [answer.status_code for answer in answers]
+
+
+async def test_a_hang_up_while_a_body_is_read_harms_no_other_client(gateway: Gateway) -> None:
+    body = long_body(16)
+    for _ in range(5):
+        _, writer = await asyncio.open_connection("127.0.0.1", gateway.envoy.port)
+        writer.write(HEAD % len(body) + body)
+        await writer.drain()
+        writer.transport.abort()
+
+    async def answered() -> bool:
+        return (await gateway.post(long_body(1))).status_code == 200
+
+    await eventually(answered, within_seconds=10)
