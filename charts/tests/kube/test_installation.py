@@ -69,7 +69,7 @@ async def test_secrets_survive_upgrade_uninstall_and_reinstallation(cluster: Clu
     async with cluster.installed("arks", NAMESPACE):
         created = await cluster.secret()
         values = {base64.b64decode(value).decode() for value in created.values()}
-        assert 6 == len(values)
+        assert 7 == len(values)
         assert all(re.fullmatch("a[0-9A-Za-z]{47}", value) for value in values)
         await cluster.upgrade("arks", NAMESPACE, "--set", "logLevel=debug")
         assert created == await cluster.secret()
