@@ -60,7 +60,7 @@ def test_a_body_with_an_early_fault_is_rejected_whatever_follows(body: bytes, cu
         b'{"a":"\0',
         b"{}{",
         b"{}x",
-        gzip.compress(b"{}"),
+        gzip.compress(b"{}", mtime=0),
     ],
 )
 def test_what_no_further_part_can_make_valid_is_a_fault_at_once(start: bytes) -> None:
