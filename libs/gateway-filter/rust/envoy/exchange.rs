@@ -43,7 +43,7 @@ enum Stage {
     /// Not one for a model, or rejected: nothing is done with it.
     Passive,
     /// Its body arrives.
-    Body { arrived: Arrived, early: Early },
+    Body { arrived: Arrived, early: Option<Early> },
     /// Its body, a long one, is read by another thread.
     Reading { arrived: Arrived, reading: Reading },
     /// It waits for token-quota.
@@ -114,7 +114,7 @@ impl Exchange {
             return Outcome::Reply(reply);
         }
         let arrived = Arrived { operation, authorization, has_query };
-        self.stage = Stage::Body { arrived, early: Early::default() };
+        self.stage = Stage::Body { arrived, early: None };
         if has_ended { self.request_end(stream, &[]) } else { Outcome::Buffer }
     }
 
@@ -122,7 +122,13 @@ impl Exchange {
     pub fn request_part(&mut self, stream: &Stream) -> Outcome {
         match &mut self.stage {
             Stage::Body { early, .. } => {
-                let Err(fault) = stream.each_chunk(abi::REQUEST_RECEIVED, |chunk| early.feed(chunk)) else {
+                // Shorter bodies are read once, at their end: following them too would cost as much again.
+                let parts = if early.is_some() { &[abi::REQUEST_RECEIVED] } else { stream.request_parts() };
+                if early.is_none() && stream.body_bytes(parts) < LONG_BYTES {
+                    return Outcome::Buffer;
+                }
+                let early = early.get_or_insert_default();
+                let Err(fault) = stream.each_chunk(parts, |chunk| early.feed(chunk)) else {
                     return Outcome::Buffer;
                 };
                 self.stage = Stage::Passive;

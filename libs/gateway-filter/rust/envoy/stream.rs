@@ -125,10 +125,10 @@ impl Stream {
         unsafe { Waker::new(abi::envoy_dynamic_module_callback_http_filter_scheduler_new(self.0)) }
     }
 
-    /// Runs `act` with each piece of the body's part of this kind, until one fails.
-    pub fn each_chunk<Error>(&self, kind: u32, act: impl FnMut(&[u8]) -> Result<(), Error>) -> Result<(), Error> {
+    /// Runs `act` with each piece of the body's parts of these kinds, until one fails.
+    pub fn each_chunk<Error>(&self, kinds: &[u32], act: impl FnMut(&[u8]) -> Result<(), Error>) -> Result<(), Error> {
         // SAFETY: Envoy's bytes are valid until the stream changes, which needs it exclusively.
-        self.chunks(&[kind]).iter().map(|chunk| unsafe { chunk.bytes() }).try_for_each(act)
+        self.chunks(kinds).iter().map(|chunk| unsafe { chunk.bytes() }).try_for_each(act)
     }
 
     fn chunks(&self, kinds: &[u32]) -> Vec<Buffer> {

@@ -276,7 +276,7 @@ async def test_a_long_body_with_a_fault_is_rejected_before_its_end(gateway: Gate
     length = b"content-length: 32000000\r\n\r\n"
     head = b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer k\r\n" + length
     async with asyncio.timeout(5):  # the rest of the body is never sent
-        status, found = await exchange(gateway, head, start)
+        status, found = await exchange(gateway, head, start + b" " * 600_000)  # from 512 KiB on
     assert (400, "invalid_json") == (status, found["code"])
     assert [] == gateway.engine.requests
 
