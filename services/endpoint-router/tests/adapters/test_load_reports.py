@@ -59,3 +59,17 @@ async def test_other_tasks_run_while_reports_wait(monkeypatch: pytest.MonkeyPatc
     order.append("other")
     run.cancel()
     assert ["0", "other"] == order[:2]
+
+
+async def test_a_report_that_comes_as_the_last_one_is_handled_waits_for_no_other() -> None:
+    found: list[str] = []
+
+    def handle(report: LoadReport) -> None:
+        found.append(report.application)
+        if report.application == "a":
+            asyncio.get_running_loop().call_soon(inbox.put, "arks.load.team.b", payload("b"))
+
+    inbox = LoadInbox(bus(), handle)
+    inbox.put("arks.load.team.a", payload("a"))
+    await handled(inbox)
+    assert ["a", "b"] == found

@@ -40,8 +40,8 @@ class LoadInbox:
         """Handle reports until cancelled."""
         while True:
             await self._arrived.wait()
+            self._arrived.clear()  # before: a report that comes while others are handled sets it again
             await in_slices(self._handle_all())
-            self._arrived.clear()
 
     def _handle_all(self) -> Iterator[None]:
         while self._newest:
