@@ -13,6 +13,7 @@ import httpx
 import openai
 import pytest
 import pytest_asyncio
+import redis.asyncio
 
 from arks.contracts.conditions import is_true
 from arks.contracts.resources import ArksQuota, ArksToken, hash_key
@@ -58,7 +59,16 @@ class TokenQuotaHarness:
     async def admit(
         self, key: str = "sk-tom", model: str = "qwen", path: str = "/v1/admit", **headers: str
     ) -> httpx.Response:
-        sent = {
+        sent = self.headers(key, model)
+        answer = await self.api.post(path, headers=sent | headers)
+        if answer.status_code == 200:
+            self.granted.append(sent["x-arks-request-id"])
+            self._log_start(answer)
+        return answer
+
+    def headers(self, key: str = "sk-tom", model: str = "qwen") -> dict[str, str]:
+        """Those of a new request's admission."""
+        return {
             "authorization": f"Bearer {key}",
             "x-arks-request-id": f"request-{next(self.numbers)}",
             "x-arks-gateway": "gateway",
@@ -67,11 +77,6 @@ class TokenQuotaHarness:
             "x-arks-body-bytes": "40",
             "x-arks-max-tokens": "20",
         }
-        answer = await self.api.post(path, headers=sent | headers)
-        if answer.status_code == 200:
-            self.granted.append(sent["x-arks-request-id"])
-            self._log_start(answer)
-        return answer
 
     async def admitted(self, **headers: str) -> httpx.Response:
         """The first grant: what was applied takes a few milliseconds to arrive."""
@@ -253,6 +258,24 @@ async def test_requests_for_an_endpoint_at_zero_wait_for_its_replica_or_the_end_
         replica = RoutedReplica(application="app", name="app-0", weight=1)
         harness.endpoints.put(endpoint, EndpointFact(namespace="team", name="qwen", ready=True, replicas=[replica]))
         assert (await waits).headers["x-arks-grant"].startswith("team/qwen/tom/")
+
+
+async def test_a_hang_up_during_admission_returns_its_reservation_at_once(
+    harness: TokenQuotaHarness, valkey: Server
+) -> None:
+    password = (harness.directory / "redis-password").read_text()
+    async with running(harness.service()), redis.asyncio.Redis(port=valkey.port, password=password) as client:
+        await harness.apply(tom(qos=[{"arksEndpoint": {"name": "qwen"}, "rateLimits": [{"type": "rpd", "value": 2}]}]))
+        await harness.admitted()
+        await client.client_pause(300)
+        with pytest.raises(httpx.ReadTimeout):
+            await harness.api.post("/v1/admit", headers=harness.headers(), timeout=0.1)
+
+        async def passes() -> bool:
+            return (await harness.admit()).status_code == 200
+
+        await eventually(passes, within_seconds=5, what="a request in the place of the one that hung up")
+        assert not await passes()
 
 
 async def test_a_revoked_key_is_refused_at_once(harness: TokenQuotaHarness) -> None:

@@ -401,6 +401,19 @@ async def test_a_lease_whose_answer_was_lost_is_returned_once_its_gateway_has_re
     assert 0 == await counters.return_lost_leases(TEAM, later)
 
 
+async def test_a_lease_whose_answer_was_not_sent_is_returned_at_once_and_once(counters: RedisCounters) -> None:
+    await fill(counters, request())
+    first, second = request(1, demand=LeaseAmount(4, 40, 80)), request(2)
+    await grant(counters, first)
+    await grant(counters, second)
+    for _ in range(2):
+        await counters.return_unsent_lease(TEAM, first.lease, Moment(NOW))
+    assert 1 == await counters.open_requests(TEAM)
+    assert (RateUse(1, 30, 1, 30), BudgetUse(0, 0, 10, 20)) == await read(counters)
+    await counters.return_unsent_lease(TEAM, second.lease, Moment(NOW))
+    assert (RateUse(0, 0, 0, 0), BudgetUse(0, 0, 0, 0)) == await read(counters)
+
+
 async def test_a_lease_of_a_gateway_that_never_reports_is_returned_after_an_hour(counters: RedisCounters) -> None:
     await fill(counters, request())
     await grant(counters, request(1))

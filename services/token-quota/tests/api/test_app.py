@@ -17,6 +17,7 @@ from arks.token_quota.domain.lease import LeaseAmount
 from arks.token_quota.domain.time import Moment
 from arks.token_quota.service.admission import Admission, AdmitRequest
 from arks.token_quota.service.lease_changes import LeaseWatch
+from arks.token_quota.service.ports.counters import GrantCommand, GrantResult
 from arks.token_quota.service.ports.ledger import Ledger, UsageFilter
 from arks.token_quota.service.reports import Reports
 from arks.token_quota.testing.fakes import BrokenLedger, FakeCounters, Harness, token
@@ -66,9 +67,10 @@ class Response:
     status: int = 0
     headers: dict[str, str] = field(default_factory=dict)
     body: bytes = b""
+    gone: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def client_disconnect(self) -> None:
-        await asyncio.Event().wait()
+        await self.gone.wait()
 
     def response_empty(self, status: int, headers: list[tuple[str, str]]) -> None:
         self.status, self.headers = status, dict(headers)
@@ -135,6 +137,51 @@ async def test_a_lease_that_follows_one_until_the_minute_ends_begins_with_the_ne
     assert 5000 == counters.granted[0].begins_in_milliseconds
     before = await call_api(api, "/v1/admit", "POST", follows | {"x-arks-remaining": "3000"})
     assert "x-arks-begins" not in before.headers
+
+
+class SlowCounters(FakeCounters):
+    """Grants when the test lets it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.grants = asyncio.Event()
+
+    async def grant(self, command: GrantCommand) -> GrantResult | None:
+        await self.grants.wait()
+        return await super().grant(command)
+
+
+async def start_admissions(api: Api, number: int) -> list[tuple[Response, asyncio.Task[None]]]:
+    """Calls for the same request, once each is watched."""
+    calls = []
+    for _ in range(number):
+        response = Response()
+        request = Request("/v1/admit", "POST", Headers(ADMIT | {"x-arks-request-id": "r1"}), "")
+        calls.append((response, asyncio.create_task(api.__rsgi__(request, response))))
+    await asyncio.sleep(0.03)  # a call is watched after 10 ms
+    return calls
+
+
+@pytest.mark.parametrize(
+    ("gone", "returned"), [((True,), True), ((False,), False), ((True, False), False), ((True, True), True)]
+)
+async def test_a_grant_whose_callers_are_gone_returns_at_once(
+    harness: Harness, ledger: SqlLedger, clock: FakeClock, gone: tuple[bool, ...], returned: bool
+) -> None:
+    counters = SlowCounters()
+    api = make(harness, counters, ledger, clock)
+    harness.add(token())
+    harness.endpoint()
+    calls = await start_admissions(api, len(gone))
+    for (response, _), is_gone in zip(calls, gone, strict=True):
+        if is_gone:
+            response.gone.set()
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    counters.grants.set()
+    await asyncio.gather(*(call for _, call in calls))
+    assert [0 if is_gone else 200 for is_gone in gone] == [response.status for response, _ in calls]
+    assert [("team", counters.granted[0].lease)] * returned == counters.unsent_leases
 
 
 async def test_while_counters_are_away_a_grant_has_no_lease(api: Api, harness: Harness, counters: FakeCounters) -> None:

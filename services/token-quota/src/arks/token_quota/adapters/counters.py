@@ -45,6 +45,7 @@ _SCRIPTS = {
     "grant": ("common", "grant"),
     "apply": ("common", "settle", "apply"),
     "lost": ("common", "settle", "lost"),
+    "unsent": ("common", "settle", "unsent"),
 }
 """Each script is the text of these files."""
 
@@ -174,6 +175,9 @@ class RedisCounters:
             seen, returned = await self._run("lost", self._of(namespace).life, (*fixed, waiting, _MAX_LOOKED_AT))
             lost, waiting = lost + returned, waiting + seen - returned
         return lost
+
+    async def return_unsent_lease(self, namespace: str, lease: str, now: Moment) -> None:
+        await self._run("unsent", self._of(namespace).life, (lease, now.minute, now.day))
 
     async def open_requests(self, namespace: str) -> int:
         name = self._of(namespace).leases

@@ -35,6 +35,8 @@ log = structlog.get_logger(__name__)
 _JSON = ("content-type", "application/json")
 _FOR_GATEWAYS = frozenset({"/v1/admit", "/v1/wait", "/v1/changes", "/v1/key"})
 _OPERATIONS = frozenset({"chat.completions", "completions", "embeddings"})
+_REQUEST_ID = "x-arks-request-id"
+_WATCH_AFTER_SECONDS = 0.01
 _MODELS = "/v1/models"
 _VALID = ("x-arks-valid-milliseconds", str(HOLD_MILLISECONDS))
 _NAMESPACE = "namespace"
@@ -78,6 +80,35 @@ class Gates(NamedTuple):
 
     gateway: TokenGate = TokenGate()
     operator: TokenGate = TokenGate()
+
+
+class Caller:
+    """The gateway's worker that waits for an answer, which ends the connection if its client has left. It is watched
+    only after a while: nearly all answers are sent by then, and a task a call costs more than they do.
+    """
+
+    def __init__(self, answer: HTTPProtocol) -> None:
+        self.answer = answer
+        self._gone: asyncio.Task[None] | None = None
+        self._timer = asyncio.get_running_loop().call_later(_WATCH_AFTER_SECONDS, self.watch)
+
+    @property
+    def is_gone(self) -> bool:
+        return self._gone is not None and self._gone.done()
+
+    def watch(self) -> asyncio.Task[None]:
+        """Return the task that ends when the caller is gone."""
+        if self._gone is None:
+            self._gone = asyncio.create_task(self._disconnected())
+        return self._gone
+
+    async def end(self) -> None:
+        self._timer.cancel()
+        if self._gone is not None:
+            await cancel(self._gone)
+
+    async def _disconnected(self) -> None:
+        await self.answer.client_disconnect()
 
 
 class Api:
@@ -126,37 +157,50 @@ class Api:
         if scope.method != "POST":
             return _reject(answer, answers.method_not_allowed("POST"))
         request = read_admit_request(scope.headers)
-        if self._tracer.enabled:
-            decided = await self._decide_traced(request, scope.headers)
-        else:
-            decided = await self._decide(request, scope.headers)
-        return _answer_admission(answer, decided)
-
-    async def _decide(self, request: AdmitRequest | Rejection, headers: Headers) -> Granted | Held | Rejection:
         if isinstance(request, Rejection):
-            return request
-        return await self._repeats.admit(headers.get("x-arks-request-id"), request)
+            return _reject_held(answer, request)
+        caller = Caller(answer)
+        try:
+            if self._tracer.enabled:
+                decided = await self._decide_traced(request, scope.headers)
+            else:
+                decided = await self._decide(request, scope.headers)
+            await self._answer_admission(caller, request, decided, scope.headers)
+        finally:
+            await caller.end()
+
+    async def _answer_admission(
+        self, caller: "Caller", request: AdmitRequest, decided: Granted | Held | Rejection, headers: Headers
+    ) -> None:
+        """Send the decision. The lease of a grant that is not sent returns at once."""
+        if not caller.is_gone:
+            return _answer_admission(caller.answer, decided)
+        if isinstance(decided, Granted) and self._repeats.drop(headers.get(_REQUEST_ID), request):
+            await self._admission.take_back(decided)
+        return None
+
+    async def _decide(self, request: AdmitRequest, headers: Headers) -> Granted | Held | Rejection:
+        return await self._repeats.admit(headers.get(_REQUEST_ID), request)
 
     async def _wait(self, scope: Scope, answer: HTTPProtocol) -> None:
         """Answer once the request's turn has come. A client that hangs up leaves the queue."""
         if scope.method != "POST":
             return _reject(answer, answers.method_not_allowed("POST"))
-        turn = asyncio.create_task(self._decide_waited(read_admit_request(scope.headers), scope.headers))
-        gone = asyncio.create_task(_disconnected(answer))
-        try:
-            await asyncio.wait({turn, gone}, return_when=asyncio.FIRST_COMPLETED)
-            if turn.done():
-                _answer_admission(answer, turn.result())
-        finally:
-            await asyncio.gather(cancel(turn), cancel(gone))
-
-    async def _decide_waited(self, request: AdmitRequest | Rejection, headers: Headers) -> Granted | Held | Rejection:
+        request = read_admit_request(scope.headers)
         if isinstance(request, Rejection):
-            return request
-        rejection = await self._admission.wait(request)
-        return rejection or await self._decide(request._replace(has_waited=True), headers)
+            return _reject_held(answer, request)
+        caller = Caller(answer)
+        turn = asyncio.create_task(self._admission.wait(request))
+        try:
+            await asyncio.wait({turn, caller.watch()}, return_when=asyncio.FIRST_COMPLETED)
+            if turn.done():
+                waited = request._replace(has_waited=True)
+                decided = turn.result() or await self._decide(waited, scope.headers)
+                await self._answer_admission(caller, waited, decided, scope.headers)
+        finally:
+            await asyncio.gather(cancel(turn), caller.end())
 
-    async def _decide_traced(self, request: AdmitRequest | Rejection, headers: Headers) -> Granted | Held | Rejection:
+    async def _decide_traced(self, request: AdmitRequest, headers: Headers) -> Granted | Held | Rejection:
         with self._tracer.span("admit", parent=headers.get(TRACEPARENT)) as span:
             decided = await self._decide(request, headers)
             if isinstance(decided, Rejection):
@@ -341,10 +385,6 @@ def _answer_admission(answer: HTTPProtocol, decided: Granted | Held | Rejection)
     if isinstance(decided, Held):
         return answer.response_empty(202, [("x-arks-wait", str(decided.milliseconds))])
     return answer.response_empty(200, grant_headers(decided))
-
-
-async def _disconnected(answer: HTTPProtocol) -> None:
-    await answer.client_disconnect()
 
 
 def _reject_held(answer: HTTPProtocol, rejection: Rejection) -> None:

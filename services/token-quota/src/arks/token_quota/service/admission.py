@@ -3,6 +3,7 @@ and those that follow it, or with a rejection.
 """
 
 import asyncio
+import contextlib
 import itertools
 import secrets
 import time
@@ -148,6 +149,13 @@ class Admission:
         answer = await self._decide(request)
         self._metrics.admission_decided(_reason(answer), time.perf_counter() - started)
         return answer
+
+    async def take_back(self, granted: Granted) -> None:
+        """Return the lease of a grant that is not sent. While counters are away it returns later, as a lost one."""
+        if granted.grant.lease != NO_LEASE:
+            with contextlib.suppress(CountersUnavailable):
+                now = Moment.of(self._clock.now())
+                await self._counters.return_unsent_lease(granted.grant.namespace, granted.grant.lease, now)
 
     async def wait(self, request: AdmitRequest) -> Rejection | None:
         """Wait until an engine can take the request, which is then to be admitted. Reserves nothing."""

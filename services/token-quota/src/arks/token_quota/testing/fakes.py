@@ -141,6 +141,8 @@ class FakeCounters:
         """Requests whose usage is not known."""
         self.lost_leases: dict[str, int] = {}
         """By namespace, until they are returned."""
+        self.unsent_leases: list[tuple[str, str]] = []
+        """Namespace and id of those that were returned."""
         self.epoch = Epoch("e1", 0)
         self.life_id = "life1"
         self.lost = False
@@ -200,6 +202,10 @@ class FakeCounters:
     async def return_lost_leases(self, namespace: str, now: Moment) -> int:
         self._check()
         return self.lost_leases.pop(namespace, 0)
+
+    async def return_unsent_lease(self, namespace: str, lease: str, now: Moment) -> None:
+        self._check()
+        self.unsent_leases.append((namespace, lease))
 
     async def open_requests(self, namespace: str) -> int:
         self._check()

@@ -21,11 +21,7 @@ for _, id in ipairs(ids) do
   local lease = leases[id]
   if lease.ends < oldest or reported_until(lease.gateway) > lease.ends + margin then
     lost = lost + 1
-    lease.closing, lease.ended = true, true
-    local requests = take(lease, epoch, 'requests', lease.requests)
-    local tokens = take(lease, epoch, 'prompt', lease.prompt) + take(lease, epoch, 'completion', lease.completion)
-    charge_rate(lease.rate, epoch, math.huge, now,
-      { minute = lease.minute, day = lease.day, requests = -requests, tokens = -tokens, overrun = 0 })
+    return_all(lease, epoch, now)
   end
 end
 write_all(KEYS[2], KEYS[3], leases)

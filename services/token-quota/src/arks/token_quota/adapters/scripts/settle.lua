@@ -95,6 +95,15 @@ local function take(lease, epoch, field, amount)
   return taken
 end
 
+-- Ends a lease that no request has used or will use: all that it holds returns.
+local function return_all(lease, epoch, now)
+  lease.closing, lease.ended = true, true
+  local requests = take(lease, epoch, 'requests', lease.requests)
+  local tokens = take(lease, epoch, 'prompt', lease.prompt) + take(lease, epoch, 'completion', lease.completion)
+  charge_rate(lease.rate, epoch, math.huge, now,
+    { minute = lease.minute, day = lease.day, requests = -requests, tokens = -tokens, overrun = 0 })
+end
+
 -- Writes the counters and the leases.
 local function write_all(leases_key, ends_key, leases)
   for key, r in pairs(rates) do

@@ -110,5 +110,8 @@ class Counters(Protocol):
         an hour after its end, if its gateway reports no longer.
         """
 
+    async def return_unsent_lease(self, namespace: str, lease: str, now: Moment) -> None:
+        """Return at once what the lease holds: its grant was not sent, so no request can use it."""
+
     async def open_requests(self, namespace: str) -> int:
         """Number of requests in leases whose usage is not known yet; unused ones count until their lease is closed."""
