@@ -6,8 +6,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,71 +18,21 @@ import pytest_asyncio
 from arks.contracts.resources import CopyPhase
 from arks.kit.ports import free_port
 from arks.kit.testing.wait import eventually
-from arks.kit.testing.web import serving
 from arks.model_manager.adapters import marker
-from arks.model_manager.config import ExportSettings, NodeCacheSettings
 from arks.model_manager.domain.node_cache import tickets
-from arks.model_manager.domain.node_cache.copies import (
-    COPIES,
-    AgentState,
-    Copy,
-    CopyState,
-    copies_to_json,
-    state_from_json,
-)
+from arks.model_manager.domain.node_cache.copies import Copy
 from arks.model_manager.domain.protocol import DownloadRequest
 from arks.model_manager.programs.byte_counter import ByteCounter
-from arks.model_manager.programs.node_cache import agent, export
 from arks.model_manager.programs.repository import download_repository
 from arks.model_manager.testing.hub import Hub, hub_server
+from arks.model_manager.testing.node_cache import KEY, PATH, Node, exported, node
 
 pytestmark = pytest.mark.real
 
-KEY = "a-key-of-the-installation"
 WEIGHTS = os.urandom(24 << 20)
 FILES = {"config.json": b'{"architectures": ["Tiny"]}', "model.safetensors": WEIGHTS, "sub/vocab.txt": b"a\nb\n"}
 TOTAL_BYTES = sum(map(len, FILES.values()))
-PATH = "models/team-a/tiny"
 STREAM_BYTES = 256 << 10
-
-
-@dataclass(frozen=True)
-class Node:
-    """An agent and its directory."""
-
-    url: str
-    root: Path
-
-    async def keep(self, copies: Sequence[Copy], key: str = KEY) -> AgentState:
-        headers = {"authorization": f"Bearer {tickets.ticket(tickets.control_key(key), time.time())}"}
-        async with (
-            aiohttp.ClientSession() as session,
-            session.put(f"{self.url}{COPIES}", data=copies_to_json(copies), headers=headers) as response,
-        ):
-            response.raise_for_status()
-            return state_from_json(await response.read())
-
-    async def state(self, copy: Copy) -> CopyState:
-        return (await self.keep([copy])).copies[0]
-
-    async def reaches(self, copy: Copy, phase: CopyPhase) -> CopyState:
-        return await self.when(copy, lambda state: state.phase is phase)
-
-    async def when(self, copy: Copy, condition: Callable[[CopyState], bool]) -> CopyState:
-        """The first state of the copy for which the condition holds."""
-        states: list[CopyState] = []
-
-        async def holds() -> bool:
-            states.append(await self.state(copy))
-            return condition(states[-1])
-
-        await eventually(holds)
-        return states[-1]
-
-    def files(self, path: str = PATH) -> dict[str, bytes]:
-        directory = self.root / "namespaces/team-a" / path
-        found = (file for file in directory.rglob("*") if file.is_file() and ".arks" not in file.parts)
-        return {str(file.relative_to(directory)): file.read_bytes() for file in found}
 
 
 @pytest.fixture
@@ -91,33 +40,6 @@ def key_file(tmp_path: Path) -> Path:
     path = tmp_path / "key"
     path.write_text(KEY)
     return path
-
-
-@asynccontextmanager
-async def node(root: Path, key_file: Path, **settings: object) -> AsyncIterator[Node]:
-    """An agent in this process."""
-    made = NodeCacheSettings(node_cache_dir=root, node_cache_key_file=key_file, **settings)  # type: ignore[arg-type]
-    application, fills = agent.build(made)
-    async with serving(application) as port:
-        running = asyncio.create_task(fills.run())
-        try:
-            yield Node(f"http://127.0.0.1:{port}", root)
-        finally:
-            running.cancel()
-            await asyncio.wait([running])
-
-
-@asynccontextmanager
-async def exported(directory: Path, namespace: str = "team-a") -> AsyncIterator[str]:
-    """The export of a PVC, in this process."""
-    settings = ExportSettings(
-        export_namespace=namespace,
-        export_model="tiny",
-        export_path=str(directory),
-        export_key=tickets.namespace_key(KEY, namespace),
-    )
-    async with serving(export.build(settings)) as port:
-        yield f"http://127.0.0.1:{port}"
 
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")

@@ -18,6 +18,7 @@ from arks.model_manager.domain.node_cache.copies import COPIES, AgentState, copi
 from arks.model_manager.domain.node_cache.tickets import control_key, namespace_key
 from arks.model_manager.programs.node_cache.disk import CopyDisk, is_safe
 from arks.model_manager.programs.node_cache.fills import Fills
+from arks.model_manager.programs.node_cache.intact import Intact
 from arks.model_manager.programs.node_cache.routes import ModelFiles, listening, require_ticket
 from arks.model_manager.programs.termination import end_at_sigterm
 
@@ -67,7 +68,7 @@ def build(settings: NodeCacheSettings) -> tuple[web.Application, Fills]:
     disk = CopyDisk(settings.node_cache_dir, settings.marks())
     rate, connections = settings.node_cache_bytes_per_second, settings.node_cache_connections
     fills = Fills(disk, key, connections=connections, bytes_per_second=rate)
-    files = ModelFiles(lambda namespace: namespace_key(key, namespace), disk.directory_of)
+    files = ModelFiles(lambda namespace: namespace_key(key, namespace), disk.directory_of, Intact().holds)
     application = web.Application(client_max_size=_MOST_BYTES)
     application.add_routes([*Control(fills, key).routes(), *files.routes()])
     return application, fills

@@ -55,7 +55,11 @@ class Fills:
             self._changed.set()
         if self._running is not None and not any(_same(self._running[0], copy) for copy in copies):
             self._running[1].stopped = True
-        return await asyncio.to_thread(lambda: self._disk.agent_state([self._state(copy) for copy in copies]))
+        state = await asyncio.to_thread(lambda: self._disk.agent_state([self._state(copy) for copy in copies]))
+        pairs = zip(copies, state.copies, strict=True)
+        if any(copy.sources and found.phase is CopyPhase.WAITING for copy, found in pairs):
+            self._changed.set()  # one that was complete and was damaged since
+        return state
 
     async def found(self) -> AgentState:
         """The copies that the node has. Raises OSError."""
@@ -68,10 +72,19 @@ class Fills:
             if self._copies is not None:
                 with contextlib.suppress(OSError):
                     await asyncio.to_thread(self._disk.keep, self._copies)
+                for kept in self._copies:
+                    await self._show(kept)
                 while (copy := await self._next()) is not None:
                     await self._fill(copy)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._changed.wait(), self._wait_seconds())
+
+    async def _show(self, copy: Copy) -> None:
+        """Again too, because its namespace can change the volume."""
+        try:
+            await asyncio.to_thread(self._disk.show, copy)
+        except OSError as error:
+            self._remember(copy, _disk_failed(error), ByteCounter())
 
     async def _next(self) -> Copy | None:
         """The next copy to fill: it has sources, is not complete, and is not waiting for a retry."""
@@ -94,7 +107,10 @@ class Fills:
             if not counter.stopped or error.kind is not FailureKind.NETWORK:
                 self._remember(copy, Failure(error.kind, str(error)), counter)
         except OSError as error:
-            self._remember(copy, Failure(FailureKind.STORAGE, f"the disk of the cache: {error.strerror}"), counter)
+            self._remember(copy, _disk_failed(error), counter)
+        except Exception as error:  # the listing is of a tenant's pod: it fails its own copy alone
+            log.exception("fill failed", model=_name(copy))
+            self._remember(copy, Failure(FailureKind.INVALID, f"its source lists {type(error).__name__}"), counter)
         else:
             self._failed.pop(_name(copy), None)
             log.info("fill ended", model=_name(copy), bytes=counter.total_bytes)
@@ -107,6 +123,7 @@ class Fills:
         connections, rate = self._connections, self._bytes_per_second
         request = self._disk.request(copy, connections=connections, bytes_per_second=rate)
         download_repository(request, counter, self._disk.read, lambda _: Peers(copy, tickets))
+        self._disk.show(copy)
 
     def _remember(self, copy: Copy, failure: Failure, counter: ByteCounter) -> None:
         before = self._failed.get(_name(copy))
@@ -146,6 +163,10 @@ class Fills:
         attention = failed.failure.needs_attention(failed.count)
         phase = CopyPhase.FAILED if attention else CopyPhase.FILLING
         return replace(state, phase=phase, message=failed.failure.message)
+
+
+def _disk_failed(error: OSError) -> Failure:
+    return Failure(FailureKind.STORAGE, f"the disk of the cache: {error.strerror}")
 
 
 def _name(copy: Copy) -> str:

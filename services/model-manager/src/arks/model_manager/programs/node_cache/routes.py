@@ -1,11 +1,12 @@
 """Serve the files of complete models to agents, to callers with a ticket of the model's namespace.
 
-A file is served if the marker of its model lists it; the version in the path is that of the marker.
+A file is served if the marker of its model lists it and its content is what was checked when it came; the version in
+the path is that of the marker.
 """
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -16,7 +17,7 @@ from arks.kit.ports import listening_socket
 from arks.model_manager.adapters import marker
 from arks.model_manager.domain.node_cache import tickets
 from arks.model_manager.domain.node_cache.copies import version_of
-from arks.model_manager.programs.sources.source import RemoteFile
+from arks.model_manager.programs.node_cache.intact import remote
 
 LISTING = "/v1/namespaces/{namespace}/models/{model}/{version}"
 FILE = LISTING + "/files/{path:.+}"
@@ -25,13 +26,22 @@ KeyOf = Callable[[str], str | None]
 """The key of a namespace; None: its models are not served."""
 DirectoryOf = Callable[[str, str], Path | None]
 """The directory of a model, by namespace and name; None if it is not here."""
+Holds = Callable[[Path, marker.StoredFile], Awaitable[bool]]
+"""Whether a file still has its content. Raises TimeoutError if that takes long."""
 
 
 class ModelFiles:
-    def __init__(self, key_of: KeyOf, directory_of: DirectoryOf, now: Callable[[], float] = time.time) -> None:
-        """`now`: Unix seconds."""
+    def __init__(
+        self,
+        key_of: KeyOf,
+        directory_of: DirectoryOf,
+        holds: Holds | None = None,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        """`holds`: None serves without a check; who receives it checks. `now`: Unix seconds."""
         self._key_of = key_of
         self._directory_of = directory_of
+        self._holds = holds
         self._now = now
 
     def routes(self) -> list[web.RouteDef]:
@@ -39,15 +49,23 @@ class ModelFiles:
 
     async def _listing(self, request: web.Request) -> web.Response:
         _, complete = await self._model(request)
-        files = [asdict(_remote(file)) for file in complete.files]
+        files = [asdict(remote(file)) for file in complete.files]
         return web.json_response({"fingerprint": complete.fingerprint, "revision": complete.revision, "files": files})
 
     async def _file(self, request: web.Request) -> web.StreamResponse:
         directory, complete = await self._model(request)
-        path = request.match_info["path"]
-        if all(file.path != path for file in complete.files):
+        file = next((file for file in complete.files if file.path == request.match_info["path"]), None)
+        if file is None or not await self._is_intact(directory / file.path, file):
             raise web.HTTPNotFound
-        return web.FileResponse(directory / path)
+        return web.FileResponse(directory / file.path)
+
+    async def _is_intact(self, path: Path, file: marker.StoredFile) -> bool:
+        if self._holds is None:
+            return True
+        try:
+            return await self._holds(path, file)
+        except TimeoutError:
+            raise web.HTTPServiceUnavailable(headers={"Retry-After": "10"}, text="the file is checked") from None
 
     async def _model(self, request: web.Request) -> tuple[Path, marker.Complete]:
         namespace, model = request.match_info["namespace"], request.match_info["model"]
@@ -66,12 +84,6 @@ def require_ticket(request: web.Request, key: str | None, now: float) -> None:
     scheme, _, given = request.headers.get("Authorization", "").partition(" ")
     if key is None or scheme != "Bearer" or not tickets.is_valid(key, given, now):
         raise web.HTTPUnauthorized
-
-
-def _remote(file: marker.StoredFile) -> RemoteFile:
-    """As a source lists it, with the hash that was computed if the model's source gave none."""
-    sha256 = file.sha256 or file.content_sha256
-    return RemoteFile(file.path, file.size_bytes, sha256=sha256, git_sha1=None if sha256 else file.git_sha1)
 
 
 async def _live(_: web.Request) -> web.Response:

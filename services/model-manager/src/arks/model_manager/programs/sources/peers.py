@@ -3,9 +3,12 @@
 What arrives is checked by the hashes of the listing, so a source can delay a copy and not change it.
 """
 
+import json
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 from urllib.parse import quote
 
 import httpx2
@@ -16,6 +19,8 @@ from arks.model_manager.domain.node_cache.tickets import Tickets
 from arks.model_manager.programs.sources.remote import CONNECT_SECONDS, READ_SECONDS, http_store, read_range
 from arks.model_manager.programs.sources.source import Listing, RemoteFile
 
+MOST_LISTING_BYTES = 32 << 20
+"""Of a model with 100,000 files."""
 AVOID_SECONDS = 30.0
 """A source that failed is the last choice for so long."""
 
@@ -66,11 +71,12 @@ class Peers:
     def _listing_of(self, source: str) -> Listing:
         timeout = httpx2.Timeout(READ_SECONDS, connect=CONNECT_SECONDS)
         try:
-            response = httpx2.get(self._base(source), headers=self._headers(), timeout=timeout)
-            if response.status_code != 200:
-                raise DownloadFailed(FailureKind.NETWORK, f"{source} answered {response.status_code} for the model")
-            stored = response.json()
-            files = tuple(RemoteFile(**file) for file in stored["files"])
+            with httpx2.stream("GET", self._base(source), headers=self._headers(), timeout=timeout) as response:
+                if response.status_code != 200:
+                    message = f"{source} answered {response.status_code} for the model"
+                    raise DownloadFailed(FailureKind.NETWORK, message)
+                stored = json.loads(_body(response))
+            files = tuple(map(_file, stored["files"]))
             version = version_of(stored["fingerprint"], stored["revision"])
         except (httpx2.HTTPError, OSError) as error:
             raise DownloadFailed(FailureKind.NETWORK, f"{source} cannot be reached ({type(error).__name__})") from None
@@ -96,6 +102,28 @@ class Peers:
     def _avoid(self, source: str) -> None:
         with self._lock:
             self._failed_at[source] = time.monotonic()
+
+
+def _body(response: httpx2.Response) -> bytes:
+    """Raises ValueError for more than any listing has: an export is a pod of its namespace."""
+    body = bytearray()
+    for block in response.iter_bytes():
+        body += block
+        if len(body) > MOST_LISTING_BYTES:
+            raise ValueError("a listing without an end")
+    return bytes(body)
+
+
+def _file(entry: dict[str, Any]) -> RemoteFile:
+    """Raises ValueError, KeyError and TypeError for what is no file."""
+    path, size_bytes, sha256, git_sha1 = (entry[name] for name in ("path", "size_bytes", "sha256", "git_sha1"))
+    if not isinstance(path, str) or type(size_bytes) is not int or not 0 <= size_bytes < 2**63:
+        raise ValueError("not a file")
+    path.encode()  # raises ValueError for half a character, which no file system stores
+    for digest, pattern in ((sha256, r"[0-9a-f]{64}"), (git_sha1, r"[0-9a-f]{40}")):
+        if digest is not None and not re.fullmatch(pattern, digest):
+            raise ValueError("not a digest")
+    return RemoteFile(path, size_bytes, sha256=sha256, git_sha1=git_sha1)
 
 
 _DENIED = "the keys of the two programs differ"
