@@ -8,7 +8,7 @@ import pytest
 from arks.local.render import kinds
 from arks.local.render.columns import columns_of
 from arks.local.render.quantities import compact
-from arks.local.render.resources import Listing, tables
+from arks.local.render.resources import GrowingTable, Listing, tables
 from arks.local.render.sorting import UnknownColumn, sorted_listing
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -94,3 +94,22 @@ def test_counts_are_compact_and_never_rounded_up() -> None:
     assert ["999", "1k", "812.4k", "999.9k", "1M", "1.5G"] == [
         compact(value) for value in (999, 1000, 812_400, 999_999, 1_000_000, 1_500_000_000)
     ]
+
+
+def watched(*models: dict[str, Any], headers: bool = True) -> list[str]:
+    shown = GrowingTable(kinds.MODEL, wide=False, namespaces=False, headers=headers)
+    shown.fit(models[:2], NOW)
+    return [line for model in models for line in shown.row(model, NOW).splitlines()]
+
+
+def test_rows_of_a_watch_are_aligned_with_their_header() -> None:
+    small, long = (resource(kinds.MODEL, name, status={"phase": "Ready"}) for name in ("qwen", "smollm2-instruct"))
+    header, *rows = watched(small, long, small)
+    assert {header.index("PHASE")} == {row.index("Ready") for row in rows}
+
+
+def test_columns_of_a_watch_grow_and_never_shrink() -> None:
+    names = ("a", "b", "a-name-that-is-longer", "a")
+    rows = watched(*(resource(kinds.MODEL, name, status={"phase": "Ready"}) for name in names), headers=False)
+    starts = [row.index("Ready") for row in rows]
+    assert starts[0] == starts[1] < starts[2] == starts[3]

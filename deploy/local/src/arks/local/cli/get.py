@@ -22,7 +22,7 @@ from arks.local.cli.output import print_text, terminal_width
 from arks.local.cli.reading import read
 from arks.local.cli.targets import Target, labels_match, resource_type, select, targets
 from arks.local.render.kinds import Kind
-from arks.local.render.resources import Listing
+from arks.local.render.resources import GrowingTable, Listing
 from arks.local.render.table import UNLIMITED
 
 
@@ -64,7 +64,12 @@ def get(
             fail("--watch shows one kind, as a table or names", "as in `arks get models -w`", Exit.USAGE)
         import asyncio
 
-        asyncio.run(_watch(home, chosen[0], where, output))
+        wide = output == GetOutput.WIDE
+        kind = chosen[0].kind
+        shown = GrowingTable(kind, wide=wide, namespaces=all_namespaces, headers=not no_headers)
+        shown.fit(_chosen(chosen[0], read(home, [kind])[kind], where, selector), datetime.now(UTC))
+        names = output == GetOutput.NAME
+        asyncio.run(_watch(home, chosen[0], where, selector, None if names else shown))
         return
     found = read(home, list(dict.fromkeys(target.kind for target in chosen)))
     listings = [Listing(target.kind, _chosen(target, found[target.kind], where, selector)) for target in chosen]
@@ -133,19 +138,21 @@ def _print(
             print_text(shown)
 
 
-async def _watch(home: Home, target: Target, namespace: str | None, output: GetOutput | None) -> None:
-    """Print each change. Column widths are those of each moment: a longer name later moves its own line only."""
+async def _watch(
+    home: Home, target: Target, namespace: str | None, selector: str | None, table: GrowingTable | None
+) -> None:
+    """Print each change: the row of the table, or the name without one."""
     from arks.local.cli.connection import connected
-    from arks.local.render.resources import qualified, tables
+    from arks.local.render.resources import qualified
 
-    headers, wide, kind = True, output == GetOutput.WIDE, target.kind
+    kind, labels = target.kind, labels_match(selector) if selector else None
     async with connected(home) as store:
         async for key, resource in store.changes(resource_type(kind)):
             if (target.names and key.name not in target.names) or namespace not in {None, key.namespace}:
                 continue
-            if output == GetOutput.NAME or resource is None:
-                print_text(qualified(kind, key.name) + ("" if resource else " deleted"))
+            if resource is not None and labels is not None and not labels.holds(resource):
                 continue
-            listing, now = Listing(kind, [resource]), datetime.now(UTC)
-            print_text(tables([listing], now, wide=wide, namespaces=namespace is None, headers=headers))
-            headers = False
+            if table is None or resource is None:
+                print_text(qualified(kind, key.name) + ("" if resource else " deleted"))
+            else:
+                print_text(table.row(resource, datetime.now(UTC)))

@@ -14,14 +14,21 @@ _NARROWEST = 12
 """Characters of a cell that has to be cut."""
 
 
-def table(headers: Sequence[str], rows: Sequence[Sequence[object]], *, width: int = UNLIMITED, numbers: int = 0) -> str:
+def table(
+    headers: Sequence[str],
+    rows: Sequence[Sequence[object]],
+    *,
+    width: int = UNLIMITED,
+    numbers: int = 0,
+    least: Sequence[int] = (),
+) -> str:
     """A table that ends with a newline. The last column is not padded.
 
     Wider than `width`, the widest columns are cut, but never the first one, which has names. `numbers`: how many of
-    the last columns are aligned on the right.
+    the last columns are aligned on the right. `least`: the least widths of the columns.
     """
     cells = [[header.upper() for header in headers], *([_cell(value) for value in row] for row in rows)]
-    widths = [max(len(row[column]) for row in cells) for column in range(len(headers))]
+    widths = column_widths(cells, least)
     _narrow(widths, width)
     first_number = len(headers) - numbers
     lines = (
@@ -32,6 +39,12 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[object]], *, width: in
         for row in cells
     )
     return "".join(f"{line.rstrip()}\n" for line in lines)
+
+
+def column_widths(rows: Sequence[Sequence[str]], least: Sequence[int] = ()) -> list[int]:
+    """The length of each column's longest cell, or what it has to have at least."""
+    longest = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [max(pair) for pair in zip(longest, least, strict=True)] if least else longest
 
 
 def _narrow(widths: list[int], width: int) -> None:
