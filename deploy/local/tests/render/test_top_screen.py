@@ -97,3 +97,12 @@ def test_a_sparkline_has_the_newest_values(values: list[float], width: int, expe
 @pytest.mark.parametrize(("ratio", "expected"), [(None, "    "), (0, "░░░░"), (0.5, "██░░"), (1, "████"), (7, "████")])
 def test_a_bar_is_full_at_one(ratio: float | None, expected: str) -> None:
     assert expected == bar(ratio, 4)
+
+
+def test_requests_that_wait_are_described_in_full_or_counted() -> None:
+    held = [Held(f"team-{number}", "llama", "llama", 12, 60.0 - number, 90.0) for number in range(9)]
+    lines = [line.text for line in screen(replace(VIEW, held=held), 80, 24)]
+    assert not [line for line in lines if "…" in line]
+    (counted,) = [line for line in lines if "more models held" in line]
+    shown = sum(line.startswith("12 requests for team-") for line in lines)
+    assert f"requests for {len(held) - shown} more models held" == counted

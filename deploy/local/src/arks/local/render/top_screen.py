@@ -3,6 +3,7 @@
 It fits any terminal: no line is wider than the screen, and what has no room is counted instead of shown.
 """
 
+import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,6 +19,9 @@ _WIDE = 120
 """From this width on there is room for bars."""
 _BAR_WIDTH = 10
 _MOST_ENDPOINTS = 5
+_MOST_HELD_LINES = 6
+_NARROWEST = 20
+"""Sentences are wrapped at this width at least; a smaller screen cuts them."""
 KEYS = "q quit   s sort   ? columns"
 COLUMNS = """\
 RUN, WAIT   requests that the engine works on, and that wait in it
@@ -77,7 +81,7 @@ def screen(view: View, width: int, height: int) -> list[Line]:
     if view.columns:
         above += [*(Line(line) for line in COLUMNS.splitlines()), Line("")]
     else:
-        above += [*_endpoints(view.endpoints, width), *_held(view.held), Line("")]
+        above += [*_endpoints(view.endpoints, width), *_held(view.held, width), Line("")]
     room = max(0, height - len(above) - 1)
     body = _replicas(view, width, room)
     keys = Line(f"{KEYS}   sorted by {view.sort}", "dim")
@@ -113,12 +117,17 @@ def _endpoints(endpoints: Sequence[EndpointFact], width: int) -> list[Line]:
     return lines or [Line("no endpoints", "dim")]
 
 
-def _held(found: Sequence[Held]) -> list[Line]:
-    """The longest waits first."""
+def _held(found: Sequence[Held], width: int) -> list[Line]:
+    """The longest waits first, each as a whole sentence on as many lines as it needs."""
+    lines: list[str] = []
     longest = sorted(found, key=lambda held: -held.for_seconds)
-    more = len(found) - _MOST_ENDPOINTS
-    rest = [Line(f"requests for {more} more models held", "dim")] if more > 0 else []
-    return [*(Line(sentence(held), "bad") for held in longest[:_MOST_ENDPOINTS]), *rest]
+    for shown, held in enumerate(longest):
+        wrapped = textwrap.wrap(sentence(held), max(_NARROWEST, width), subsequent_indent="  ")
+        if lines and len(lines) + len(wrapped) > _MOST_HELD_LINES:
+            more = len(longest) - shown
+            return [*(Line(line, "bad") for line in lines), Line(f"requests for {more} more models held", "dim")]
+        lines += wrapped
+    return [Line(line, "bad") for line in lines]
 
 
 def _replicas(view: View, width: int, room: int) -> list[Line]:
