@@ -193,9 +193,18 @@ $(SITE)/.installed: uv.lock pyproject.toml
 	@UV_PROJECT_ENVIRONMENT=$(SITE) $(UV) sync --quiet --frozen --only-group site
 	@touch $@
 
+# The script that draws diagrams is in the site, so that the site needs no other server.
+MERMAID := mermaid-11.16.0
+MERMAID_SHA256 := ff48c94a0a0458b377a5187ad01407184d2a182e6476c2015b7068ff58355fae
+$(SITE)/$(MERMAID).min.js: $(SITE)/.installed
+	@cd $(SITE) && if npm pack --silent $(subst -,@,$(MERMAID)) >/dev/null; then \
+		echo "$(MERMAID_SHA256)  $(MERMAID).tgz" | sha256sum --check --quiet; \
+		tar -xzOf $(MERMAID).tgz package/dist/mermaid.min.js >script.part; mv script.part $(@F); rm $(MERMAID).tgz; \
+	else echo "without mermaid from npm, diagrams are drawn by a script from the internet"; fi
+
 .PHONY: site
-site: $(SITE)/.installed ## Build the documentation as a site into dist/site
-	@NO_MKDOCS_2_WARNING=1 $(SITE)/bin/mkdocs build --quiet --clean
+site: $(SITE)/.installed $(SITE)/$(MERMAID).min.js ## Build the documentation as a site into dist/site
+	@NO_MKDOCS_2_WARNING=1 ARKS_SITE_MERMAID=$(SITE)/$(MERMAID).min.js $(SITE)/bin/mkdocs build --quiet --clean
 	@echo "dist/site/index.html"
 
 # --- release

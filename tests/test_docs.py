@@ -48,6 +48,19 @@ def test_every_link_and_every_file_of_the_repository_exists(page: Path) -> None:
     assert set() == links | {file for file in files if not ((ROOT / file).exists() or (page.parent / file).exists())}
 
 
+TEST = re.compile(r"`([\w./-]+\.py)::(test_\w+)`")
+
+
+def test_every_test_that_a_page_names_exists() -> None:
+    named = {(page.name, *found) for page in PAGES for found in TEST.findall(page.read_text())}
+    assert len(named) > 40
+    assert set() == {
+        (page, file, name)
+        for page, file, name in named
+        if not (ROOT / file).is_file() or f"def {name}(" not in (ROOT / file).read_text()
+    }
+
+
 MAKE = re.compile(r"(?:^|`)make ([a-z][a-z-]*)\b", re.MULTILINE)
 TARGETS = set(re.findall(r"^([a-z][a-z-]*):", (ROOT / "Makefile").read_text(), re.MULTILINE))
 EVERY_PAGE = [*PAGES, *sorted(ROOT.glob("services/*/README.md")), *sorted(ROOT.glob("deploy/*/README.md"))]

@@ -1,5 +1,6 @@
 """Hooks of mkdocs: they add the pages outside of docs/ that the navigation lists, and change links."""
 
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,9 @@ ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))  # mkdocs loads this file by its path
 
 from tools.site.links import site_links  # noqa: E402
+
+MERMAID = "assets/mermaid.min.js"
+"""In the site."""
 
 
 def paths_of(nav: Any) -> set[str]:
@@ -23,9 +27,25 @@ def checkout_path(page: str) -> str:
     return f"docs/{page}" if (ROOT / "docs" / page).is_file() else page
 
 
+def mermaid_script() -> Path | None:
+    """The script that `make site` has fetched; None where it could not."""
+    given = os.environ.get("ARKS_SITE_MERMAID")
+    script = ROOT / given if given else None
+    return script if script is not None and script.is_file() else None
+
+
+def on_config(config: Any) -> Any:
+    """The theme fetches mermaid from another server unless a page has loaded it before."""
+    if mermaid_script() is not None:
+        config["extra_javascript"].append(MERMAID)
+    return config
+
+
 def on_files(files: Any, config: Any) -> Any:
     from mkdocs.structure.files import File  # noqa: PLC0415  # only where the site is built
 
+    if (script := mermaid_script()) is not None:
+        files.append(File.generated(config, MERMAID, abs_src_path=str(script)))
     for page in sorted(paths_of(config["nav"])):
         if files.get_file_from_path(page) is None:
             files.append(File.generated(config, page, abs_src_path=str(ROOT / page)))

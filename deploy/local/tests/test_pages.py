@@ -10,11 +10,14 @@ import pytest
 import typer.main
 from typer._click.exceptions import MissingParameter
 
+from arks.app_deployer.domain.launch.drain import QUIET_SECONDS
+from arks.contracts.subjects import EventKind
 from arks.local.cli.commands import whole_app
 from arks.local.files.paths import Paths
 from arks.local.manifests import parse_manifests
 from arks.local.plan import ports
 from arks.local.render.bring_up import USEFUL_MODEL
+from arks.metrics.domain.idle import REST_AFTER_SECONDS, REST_SECONDS
 from arks.token_quota.service.keyring import SECRET_READS_PER_SECOND, SECRET_SECONDS
 
 ROOT = Path(__file__).parents[3]
@@ -169,3 +172,27 @@ def test_the_pages_have_the_number_of_secrets_that_are_read_at_once() -> None:
         "docs/operations.md": f"every {seconds} with up to {at_once} such tokens",
     }
     assert [] == [page for page, text in pages.items() if text not in (ROOT / page).read_text()]
+
+
+def test_the_pages_have_the_rate_of_reports_of_a_single_idle_replica() -> None:
+    assert REST_SECONDS == 1.0
+    rest = f"has been idle for {REST_AFTER_SECONDS:g} s"
+    pages = {
+        "docs/events.md": "one a second for a single idle replica",
+        "services/endpoint-router/README.md": "one a second for a single idle replica",
+        "services/metrics/README.md": "is read once a second while it is idle",
+        "docs/architecture.md": f"the only one of its application and {rest} does not need comparing, so it is",
+    }
+    assert [] == [page for page, text in pages.items() if text not in (ROOT / page).read_text()]
+
+
+def test_the_pages_have_the_time_that_a_terminating_engine_has_to_be_quiet() -> None:
+    text = f"has had no requests and produced no token for {QUIET_SECONDS} s"
+    pages = ("services/app-deployer/README.md", "docs/architecture.md")
+    assert [] == [page for page in pages if text not in (ROOT / page).read_text()]
+
+
+def test_the_page_of_events_lists_every_kind() -> None:
+    table = (ROOT / "docs/events.md").read_text().partition("| kind | verbs |")[2].partition("\n\n")[0]
+    listed = re.findall(r"^\| `([a-z]+)` \|", table, re.MULTILINE)
+    assert {str(kind) for kind in EventKind} == set(listed)

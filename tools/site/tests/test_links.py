@@ -1,6 +1,8 @@
+from pathlib import Path
+
 import pytest
 
-from tools.site.hooks import paths_of
+from tools.site.hooks import MERMAID, on_config, paths_of
 from tools.site.links import site_links
 
 SITE = {"docs/serve.md", "docs/README.md", "services/metrics/README.md", "CHANGELOG.md"}
@@ -23,3 +25,11 @@ def test_a_link_works_in_the_site_or_becomes_its_text(path: str, text: str, expe
 
 def test_the_navigation_lists_pages_at_every_depth() -> None:
     assert {"a.md", "b.md", "c.md"} == paths_of([{"A": "a.md"}, {"More": [{"B": "b.md"}, "c.md"]}])
+
+
+def test_pages_load_the_fetched_script_of_diagrams(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    script = tmp_path / "mermaid.js"
+    monkeypatch.setenv("ARKS_SITE_MERMAID", str(script))
+    assert [] == on_config({"extra_javascript": []})["extra_javascript"]
+    script.write_text("")
+    assert [MERMAID] == on_config({"extra_javascript": []})["extra_javascript"]

@@ -76,7 +76,9 @@ MISTAKES: dict[str, Callable[[], Message]] = {
         answers.endpoint_not_ready("qwen", "qwen (0 of 1 replicas ready, 100%)")
     ),
     "arks chat -m qwen, its token names no ArksQuota": lambda: chat(answers.quota_missing("team")),
-    "arks run Qwen/Qwen2.5, without network": lambda: hub_answer(httpx.ConnectError("Name or service not known")),
+    "arks run Qwen/Qwen2.5, without network": lambda: hub_answer(
+        httpx.ConnectError("[Errno -2] Name or service not known")
+    ),
     "arks run Qwen/Qwen2.5, mistyped": lambda: hub_answer(httpx.Response(404)),
     "arks run Qwen/Qwen2.5, a gated repository": lambda: hub_answer(httpx.Response(401)),
     "arks status, with too little memory": no_memory,

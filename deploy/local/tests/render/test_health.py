@@ -80,6 +80,11 @@ def test_a_token_that_names_a_missing_endpoint_is_a_problem() -> None:
     ]
 
 
+def test_a_revoked_key_that_names_a_missing_endpoint_is_no_problem() -> None:
+    revoked = token("nothere", status=status("False", "Disabled"))
+    assert [] == problems({kinds.TOKEN: [revoked], kinds.ENDPOINT: []})
+
+
 def test_apply_and_token_create_warn_of_names_that_do_not_exist() -> None:
     existing = {
         kinds.TOKEN: [token("smolm2")],

@@ -49,7 +49,8 @@ def delete(
     existing = [item for item in chosen if item not in missing]
     if wait and existing:
         wait_deleted(home, existing, timeout)
-    print_text("".join(f"{item.kind.singular}/{item.name} deleted\n" for item in existing))
+    if existing:
+        print_text("".join(f"{item.kind.singular}/{item.name} deleted\n" for item in existing))
     if missing and not ignore_missing:
         raise not_found(missing[0].kind, missing[0].name, missing[0].namespace)
 

@@ -12,6 +12,7 @@ from arks.local.cli.machine_facts import free_disk_bytes
 from arks.local.cli.options import NO_HOME, LocalHomeOption, OutputOption
 from arks.local.cli.output import print_data, print_text
 from arks.local.cli.reading import read
+from arks.local.client.errors import reason_of
 from arks.local.files.paths import Paths
 from arks.local.files.state_file import state_if_running
 from arks.local.render.doctor import Check, Level, Port, as_text, clock, command, disk, gpu, hub, memory, port
@@ -77,7 +78,7 @@ def _hub() -> tuple[str | None, float | None]:
     except urllib.error.HTTPError as error:
         date = error.headers.get("Date")
     except (OSError, ValueError) as error:
-        return str(getattr(error, "reason", error)) or type(error).__name__, None
+        return reason_of(error), None
     return None, time.time() - parsedate_to_datetime(date).timestamp() if date else None
 
 

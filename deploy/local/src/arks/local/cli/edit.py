@@ -18,6 +18,8 @@ from arks.local.render.kinds import SECRET
 
 _SERVER_FIELDS = ("creationTimestamp", "deletionTimestamp", "finalizers", "generation", "resourceVersion", "uid")
 
+_OTHER_EDITOR = "name another one in the variable EDITOR, as in `EDITOR=nano arks edit app NAME`"
+
 
 def edit(
     resources: TargetsArgument, namespace: NamespaceOption = NO_NAMESPACE, home: LocalHomeOption = NO_HOME
@@ -58,8 +60,10 @@ def _edited(text: str, prefix: str) -> tuple[str, Path]:
         file.write(text)
     try:
         subprocess.run([*editor, name], check=True)
-    except (OSError, subprocess.CalledProcessError) as error:
-        fail(f"the editor failed: {error}", "name another one in the variable EDITOR", Exit.FAILED)
+    except OSError as error:
+        fail(f"cannot start the editor {editor[0]}: {error.strerror}", _OTHER_EDITOR, Exit.FAILED)
+    except subprocess.CalledProcessError as error:
+        fail(f"nothing was changed: {editor[0]} ended with status {error.returncode}", _OTHER_EDITOR, Exit.FAILED)
     return Path(name).read_text(), Path(name)
 
 

@@ -16,7 +16,7 @@ from arks.local.cli.replica_rows import replica_rows, wait_for_load
 from arks.local.cli.router_query import explanation
 from arks.local.cli.targets import select
 from arks.local.cli.times import parse_since
-from arks.local.render.kinds import ENDPOINT
+from arks.local.render.kinds import ENDPOINT, find_kind
 
 
 def explain(
@@ -36,6 +36,8 @@ def explain(
     arks explain smollm2 --request 0198f3c2-77a1-7c1e-8f07-3f1c5a0d9b11
     arks explain smollm2 -o json
     """
+    if "." in endpoint and find_kind(endpoint.partition(".")[0]) is not None:
+        fail(f"explain shows why traffic goes where it goes, not the field {endpoint}", f"see `arks fields {endpoint}`")
     (found,) = select(ENDPOINT, read(home, [ENDPOINT])[ENDPOINT], [endpoint.rpartition("/")[2]], namespace)[:1]
     metadata = found["metadata"]
     try:

@@ -86,7 +86,10 @@ def _print_tails(files: dict[str, Path], count: int | None, start: float | None)
         lines = tail(file, count if count is not None and start is None else _MOST_LINES)
         if start is not None:
             lines = lines_since(lines, start, _started_at(file))
-        print_text("".join(f"{line}\n" for line in (lines[-count:] if count else lines)))
+        if lines:
+            print_text("".join(f"{line}\n" for line in (lines[-count:] if count else lines)))
+        else:
+            typer.echo(f"the log of {name} is empty" + ("" if start is None else " since then"), err=True)
 
 
 def _started_at(file: Path) -> float | None:

@@ -22,14 +22,18 @@ class Target:
     names: tuple[str, ...] = ()
 
 
-def kind_named(name: str) -> Kind:
-    """By plural, singular or short name, with or without `arks` in front: models, app, am. Raises Failure."""
+def kind_named(name: str, *, or_name: bool = False) -> Kind:
+    """By plural, singular or short name, with or without `arks` in front: models, app, am. Raises Failure.
+
+    `or_name`: the user may have meant the name of a resource.
+    """
     kind = find_kind(name)
     if kind is None:
         guess = closest(name.lower(), [*words(), *(kind.word for kind in ARKS_KINDS)])
         fail(
             f"there is no kind {name!r}" + (f"; did you mean {guess}?" if guess else ""),
-            f"kinds: {', '.join(words())}",
+            ("" if guess or not or_name else f"write the kind first, as in `app {name}`; ")
+            + f"kinds: {', '.join(words())}",
             Exit.USAGE,
         )
     return kind
@@ -47,8 +51,11 @@ def targets(arguments: Sequence[str], *, named: bool = False) -> list[Target]:
         fail("no resource given", "as in `arks get models` or `arks get model/smollm2`", Exit.USAGE)
     if any("/" in argument for argument in arguments):
         return [_qualified(argument) for argument in arguments]
+    only_word = named and len(arguments) == 1
     chosen = (
-        list(ARKS_KINDS) if arguments[0] == "all" else [kind_named(kind) for kind in arguments[0].split(",") if kind]
+        list(ARKS_KINDS)
+        if arguments[0] == "all"
+        else [kind_named(kind, or_name=only_word) for kind in arguments[0].split(",") if kind]
     )
     names = tuple(arguments[1:])
     if names and len(chosen) != 1:

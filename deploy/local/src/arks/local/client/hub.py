@@ -4,6 +4,8 @@ from typing import Any
 
 import httpx
 
+from arks.local.client.errors import reason_of
+
 DEFAULT_HUB = "https://huggingface.co"
 _TIMEOUT_SECONDS = 15.0
 
@@ -25,7 +27,7 @@ def files_of(hub: str | None, repository: str, token: str | None) -> list[str]:
         listed: Any = answer.json() if answer.status_code == 200 else {}
     except (httpx.HTTPError, ValueError) as error:
         raise HubProblem(
-            f"cannot reach {hub or DEFAULT_HUB}: {str(error) or type(error).__name__}",
+            f"cannot reach {hub or DEFAULT_HUB}: {reason_of(error)}",
             "check the network and HTTPS_PROXY; `arks run FILE.gguf` serves a local file without it",
         ) from error
     if answer.status_code != 200:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from itertools import pairwise
 from typing import Any
 
 from arks.local.render.plain import parse_time
@@ -38,13 +39,14 @@ def excluded(newest: Decision) -> list[str]:
 
 
 def changes(decisions: Sequence[Decision], now: datetime) -> list[str]:
-    """The last decisions that changed something, newest first."""
+    """The last changes of shares, newest first; others, as of replicas within a group, are left out."""
     if not decisions:
         return []
     lines = ["Recent changes, with the share of each group:"]
-    for decision in decisions[:SHOWN]:
-        passed = age(parse_time(decision["decidedAt"]), now)
-        lines.append(f"  {passed:>4} ago  {groups(decision) or decision['message']}")
+    shown = [(groups(decision) or decision["message"], decision) for decision in decisions]
+    changed = [text != before for (text, _), (before, _) in pairwise([*shown, ("", {})])]
+    for text, decision in [each for each, is_change in zip(shown, changed, strict=True) if is_change][:SHOWN]:
+        lines.append(f"  {age(parse_time(decision['decidedAt']), now):>4} ago  {text}")
     return lines
 
 

@@ -91,9 +91,11 @@ def served_name(application: Object) -> str:
 
 
 def _dangling(resources: Mapping[Kind, Sequence[Object]]) -> Iterator[Problem]:
-    """Tokens that name endpoints which do not exist."""
+    """Tokens that name endpoints which do not exist, unless their user has ended them."""
     known = {(item["metadata"]["namespace"], item["metadata"]["name"]) for item in resources.get(ENDPOINT, ())}
     for token in resources.get(TOKEN, ()):
+        if condition(token, "Ready").get("reason") in _MEANT:
+            continue
         namespace = token["metadata"]["namespace"]
         missing = [name for name in endpoints_of(token) if (namespace, name) not in known]
         if missing and ENDPOINT in resources:
