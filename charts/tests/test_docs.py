@@ -58,5 +58,33 @@ def test_the_page_pushes_every_image_that_its_installation_pulls(render: Any, mo
     assert {"metrics", "llamacpp"} <= {image.removeprefix(f"{repository}/").partition(":")[0] for image in own}
 
 
+def requests(rendered: Any) -> tuple[float, float]:
+    """(cores, GiB) that all pods of the release request together."""
+    cores = gib = 0.0
+    for kind in ("Deployment", "StatefulSet"):
+        for workload in rendered.of(kind):
+            pod = workload["spec"]["template"]["spec"]
+            sidecars = [found for found in pod.get("initContainers", []) if found.get("restartPolicy") == "Always"]
+            for container in (*pod["containers"], *sidecars):
+                wanted, replicas = container["resources"]["requests"], workload["spec"]["replicas"]
+                cpu, memory = str(wanted["cpu"]), wanted["memory"]
+                cores += replicas * (float(cpu[:-1]) / 1000 if cpu.endswith("m") else float(cpu))
+                gib += replicas * float(memory[:-2]) / 1024
+                assert memory.endswith("Mi")
+    return round(cores, 1), round(gib, 1)
+
+
+def test_the_page_has_the_requests_of_a_trial_and_of_production(default: Any, render: Any) -> None:
+    page, found = (DOCS / "kubernetes.md").read_text(), []
+    for pattern in (
+        r"requests of ([\d.]+) cores and ([\d.]+) GiB in all",
+        r"they request ([\d.]+) cores and ([\d.]+) GiB",
+    ):
+        (figures,) = re.findall(pattern, page)
+        found.append(tuple(map(float, figures)))
+    trial = render(ROOT / "charts/arks/values-small.yaml")
+    assert [requests(trial), requests(default)] == found
+
+
 def values_of(container: dict[str, Any]) -> list[str]:
     return [str(entry.get("value", "")) for entry in container.get("env", [])]

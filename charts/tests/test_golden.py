@@ -14,6 +14,7 @@ import yaml
 from arks.kit.testing.golden import assert_golden
 
 GOLDEN = Path(__file__).parent / "golden"
+SMALL = Path(__file__).parents[1] / "arks/values-small.yaml"
 CASES = sorted(GOLDEN.glob("*.values.yaml"))
 COMMON_LABELS = (
     *("app.kubernetes.io/name", "app.kubernetes.io/instance", "app.kubernetes.io/version", "helm.sh/chart"),
@@ -77,3 +78,7 @@ def test_the_default_chart(default: Any) -> None:
 def test_the_changes_that_values_make(values: Path, default: Any, render: Any) -> None:
     changed = as_changes(default.objects, render(values).objects)
     assert_golden(values.with_name(values.name.replace(".values.yaml", ".changes")), changed)
+
+
+def test_the_changes_of_the_values_for_a_trial(default: Any, render: Any) -> None:
+    assert_golden(GOLDEN / "trial.changes", as_changes(default.objects, render(SMALL).objects))

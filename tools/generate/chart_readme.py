@@ -41,6 +41,7 @@ def chart_readme(root: Path, chart: str) -> str:
             commands,
             "```",
             "",
+            "values-small.yaml is for a trial; leave it out for production.",
             "docs/kubernetes.md of Arks has the images, LeaderWorkerSet, which comes first, and a first answer;",
             "docs/operations.md upgrades, backups and removal.",
             "",
