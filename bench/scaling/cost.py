@@ -100,7 +100,7 @@ class Fleet:
             watch.pages = {Replica(f"{key.name}-{n}", *_address(index, n), 4): report for n in range(REPLICAS)}
             for n in range(REPLICAS):
                 host, port = _address(index, n)
-                self.applications.take("team", key.name, Ended(f"{host}:{port}", 150, 0.3, 0.02))
+                self.applications.take("team", key.name, Ended(f"{host}:{port}", 50, 100, 0.3, 0.02))
 
 
 def _address(index: int, number: int) -> tuple[str, int]:

@@ -18,7 +18,7 @@ from arks.app_deployer.config import Settings
 from arks.app_deployer.testing.fake_cluster import Cluster
 from arks.contracts.subjects import Facts
 from arks.events.v1 import facts_pb2
-from arks.events.v1.facts_pb2 import ModelFact, ReplicasFact
+from arks.events.v1.facts_pb2 import ModelFact, ReplicasFact, ScalingFact
 from arks.kit.home import LocalHome
 from arks.kit.key import Key
 from arks.kit.kube.api import KubeApi
@@ -48,6 +48,7 @@ class MainHarness:
         self.people = LocalHome("people", self.settings)
         self.facts = self.people.facts(Facts.REPLICAS, ReplicasFact).cache
         self.models = self.people.fact_writer(Facts.MODELS, ModelFact)
+        self.scaling = self.people.fact_writer(Facts.SCALING, ScalingFact)
         self._neighbours = AsyncExitStack()
         self._process: asyncio.subprocess.Process | None = None
 
@@ -178,7 +179,7 @@ async def test_an_application_from_kubectl_apply_to_kubectl_delete(harness: Main
     await eventually(lambda: harness.facts.get(KEY) is None, what="the fact gone")
 
 
-async def test_prefill_and_decode_report_what_they_lack(harness: MainHarness) -> None:
+async def test_prefill_and_decode_report_what_they_lack_and_follow_their_autoscalers(harness: MainHarness) -> None:
     parts: dict[str, Any] = {"router": {"int32": 9000}, "prefill": {}, "decode": {}}
     await harness.apply("ArksDisaggregatedApplication", "pd", model={"name": MODEL.name}, **parts)
     harness.model()
@@ -194,5 +195,17 @@ async def test_prefill_and_decode_report_what_they_lack(harness: MainHarness) ->
     assert {"deployment.apps/pd-router", "service/arks-application-pd"} <= set(
         await harness.names("deployments,services")
     )
+    wanted = ScalingFact(namespace="default", application="pd", stage="decode", replicas=2)
+    harness.scaling.put(Key("default", "pd-decode"), wanted)
+
+    def engines() -> bool:
+        fact = harness.facts.get(Key("default", "pd"))
+        stages = {} if fact is None else {stage.name: stage for stage in fact.stages}
+        ready = {
+            name: [bool(engine.host and engine.port) for engine in stage.replicas] for name, stage in stages.items()
+        }
+        return ready == {"prefill": [True], "decode": [True, True]} and stages["decode"].desired == 2
+
+    await eventually(engines, within_seconds=90, what="two engines of decode in the fact")
     await harness.server.kubectl("delete", "arksdisaggregatedapplication", "pd", "--timeout=90s")
     assert [] == await harness.names("leaderworkersets,services,deployments")

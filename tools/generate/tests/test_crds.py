@@ -114,7 +114,7 @@ def test_kubectl_get_shows_the_columns_that_scripts_know_first_then_what_works_a
             "REASON*",
             "WHY*",
         ],
-        "ArksAutoscaler": ["AGE", "APPLICATION", "REPLICAS", "WANTED", "REASON", "READY", "MODE*", "WHY*"],
+        "ArksAutoscaler": ["AGE", "APPLICATION", "REPLICAS", "WANTED", "REASON", "READY", "STAGE*", "MODE*", "WHY*"],
         "ArksEndpoint": ["AGE", "DEFAULT WEIGHT", "READY", "REPLICAS", "WEIGHTS*", "MODEL*", "REASON*", "WHY*"],
         "ArksToken": ["AGE", "READY", "EXPIRES", "REASON*", "WHY*"],
         "ArksQuota": ["AGE", "USED", "LIMIT", "PERIOD", "EXCEEDED*", "READY*", "REASON*"],

@@ -39,6 +39,21 @@ def test_statuses_name_the_application_and_the_expected_time() -> None:
     assert [Held("team", "m", "app", 3, 45.0, 15.0)] == of_autoscalers([idle, busy], now)
 
 
+def test_requests_that_both_stages_start_for_are_shown_once_with_the_later_start() -> None:
+    def stage(minute: int) -> dict[str, object]:
+        held = {
+            "requests": 3,
+            "model": "m",
+            "since": "2026-10-01T12:00:00Z",
+            "expectedTime": f"2026-10-01T12:0{minute}:00Z",
+        }
+        metadata = {"namespace": "team", "name": f"stage-{minute}"}
+        return {"metadata": metadata, "spec": {"target": {"name": "pd"}}, "status": {"held": held}}
+
+    now = datetime(2026, 10, 1, 12, 0, 0, tzinfo=UTC)
+    assert [Held("team", "m", "pd", 3, 0.0, 120.0)] == of_autoscalers([stage(2), stage(1)], now)
+
+
 @pytest.mark.parametrize(
     ("held", "text"),
     [

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from arks.app_deployer.domain.disaggregated import ObservedDisaggregated, fact_of, status_of
+from arks.app_deployer.domain.disaggregated import ObservedDisaggregated, fact_of, on_one_machine, status_of
 from arks.app_deployer.domain.status import ModelView
 from arks.app_deployer.domain.workload import ObservedReplica, ObservedWorkload, Refusal
 from arks.contracts.facts import ROUTER_RUNTIME
@@ -96,3 +96,15 @@ def test_a_router_gets_traffic_only_with_engines_of_both_stages(observed: Observ
 
 def test_the_fact_names_the_runtime_whose_names_the_routers_metrics_have() -> None:
     assert "ark" == fact_of(app(), ObservedDisaggregated(UP, UP, UP), "ark").runtime
+
+
+def test_slots_of_the_one_program_are_shared_by_its_decoders() -> None:
+    program = ObservedWorkload((ObservedReplica("pd-0", InstanceState.READY, "127.0.0.1", 7, slots=8),))
+    stages = {stage.name: stage for stage in fact_of(app(), on_one_machine("pd", program, 1, 2)).stages}
+    assert [4, 4] == [engine.slots for engine in stages["decode"].replicas]
+    assert [0] == [engine.slots for engine in stages["prefill"].replicas]
+
+
+def test_a_stage_has_the_reason_why_its_engines_do_not_start() -> None:
+    stages = {stage.name: stage for stage in fact_of(app(), ObservedDisaggregated(UP, UP, NO_IMAGE)).stages}
+    assert ["", "ImagePullBackOff"] == [stages[name].missing_reason for name in ("prefill", "decode")]

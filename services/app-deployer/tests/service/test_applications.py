@@ -263,6 +263,7 @@ def _watch(harness: Harness) -> Triggers:
         workloads=NoDisaggregatedWorkloads(),
         announcer=harness.announcer,
         clock=harness.clock,
+        scaling=Scaling(harness.scaling),
     )
     return Triggers(
         harness.deployer,

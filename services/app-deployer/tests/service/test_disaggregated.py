@@ -10,13 +10,14 @@ from arks.app_deployer.domain.disaggregated import ObservedDisaggregated
 from arks.app_deployer.domain.workload import ObservedReplica, ObservedWorkload, Refusal
 from arks.app_deployer.service.controller import FINALIZER, ModelViews
 from arks.app_deployer.service.disaggregated import DisaggregatedController, DisaggregatedWorkloads
+from arks.app_deployer.service.scaling import Scaling
 from arks.app_deployer.testing.no_disaggregated import NoDisaggregatedWorkloads
 from arks.contracts.resources import (
     ApplicationPhase,
     ArksDisaggregatedApplication,
     InstanceState,
 )
-from arks.events.v1.facts_pb2 import ModelFact, ReplicasFact
+from arks.events.v1.facts_pb2 import ModelFact, ReplicasFact, ScalingFact
 from arks.kit.cache import Cache
 from arks.kit.key import Key
 from arks.kit.reconcile import Requeue
@@ -31,6 +32,7 @@ class FakeWorkloads:
     def __init__(self) -> None:
         self.observed = ObservedDisaggregated()
         self.applied: list[ModelFact | None] = []
+        self.replicas: list[tuple[int, int]] = []
         self.removed: list[Key] = []
 
     def problem(self, _: ArksDisaggregatedApplication) -> Refusal | None:
@@ -39,8 +41,12 @@ class FakeWorkloads:
     def dialect(self, _: ArksDisaggregatedApplication) -> str:
         return ""
 
-    async def apply(self, _: ArksDisaggregatedApplication, model: ModelFact | None) -> ObservedDisaggregated:
+    def stage_dialect(self, _: ArksDisaggregatedApplication) -> str:
+        return "vllm"
+
+    async def apply(self, found: ArksDisaggregatedApplication, model: ModelFact | None) -> ObservedDisaggregated:
         self.applied.append(model)
+        self.replicas.append((found.spec.prefill.replicas, found.spec.decode.replicas))
         return self.observed
 
     def observe(self, _: Key) -> ObservedDisaggregated:
@@ -63,6 +69,7 @@ class Harness:
         self.applications, self.workloads = FakeResources[ArksDisaggregatedApplication](), FakeWorkloads()
         self.events, self.facts = FakePublisher(), FakeFacts[ReplicasFact](clock)
         self.models: Cache[ModelFact] = Cache()
+        self.scaling: Cache[ScalingFact] = Cache()
         self.name_taken = False
         self.deployer = self.make(self.workloads)
 
@@ -74,6 +81,7 @@ class Harness:
             workloads=workloads,
             announcer=BusAnnouncer(self.events, self.facts),
             clock=self.clock,
+            scaling=Scaling(self.scaling),
         )
 
     def apply(self, **metadata: Any) -> None:
@@ -157,6 +165,31 @@ async def test_a_change_of_replicas_is_in_the_fact_at_once(harness: Harness) -> 
     harness.workloads.observed = ObservedDisaggregated(UP, UP, UP)
     harness.deployer.on_change(KEY)
     assert ["up"] == [item.name for item in harness.facts.facts[KEY].replicas]
+
+
+async def test_each_stage_follows_its_autoscaler_instead_of_the_spec(harness: Harness) -> None:
+    harness.apply()
+    harness.model()
+    await harness.deployer.reconcile(KEY)
+    for stage, replicas in (("decode", 3), ("prefill", 0)):
+        fact = ScalingFact(namespace="default", application="pd", stage=stage, replicas=replicas)
+        harness.scaling.apply(Key("default", stage), fact)
+    await harness.deployer.reconcile(KEY)
+    assert [(1, 1), (0, 3)] == harness.workloads.replicas
+    assert {"prefill": 0, "decode": 3} == {item.name: item.desired for item in harness.facts.facts[KEY].stages}
+    messages = [item.event.message for item in harness.events.published if item.event.reason == "Scaled"]
+    assert ["prefill from 1 to 0 replicas, decode from 1 to 3 replicas"] == messages
+
+
+async def test_the_fact_has_the_engines_of_each_stage_for_autoscalers(harness: Harness) -> None:
+    harness.apply()
+    harness.workloads.observed = ObservedDisaggregated(UP, UP, ObservedWorkload())
+    harness.deployer.on_change(KEY)
+    stages = {item.name: item for item in harness.facts.facts[KEY].stages}
+    assert [("vllm", "10.0.0.1", 8080)] == [
+        (stages["prefill"].runtime, e.host, e.port) for e in stages["prefill"].replicas
+    ]
+    assert 0 == len(stages["decode"].replicas)
 
 
 def test_workloads_without_a_resource_are_orphans(harness: Harness) -> None:

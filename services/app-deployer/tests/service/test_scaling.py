@@ -58,3 +58,11 @@ def test_a_new_target_frees_the_one_before() -> None:
 
 def test_of_two_autoscalers_the_first_by_name_counts() -> None:
     assert 3 == scaling(a=fact(3), b=fact(5))[0].wanted(APPLICATION)
+
+
+def test_the_number_of_a_stage_is_none_of_the_application() -> None:
+    of_stage = fact(3)
+    of_stage.stage = "decode"
+    found, _, changed = scaling(chat=of_stage)
+    assert (None, 3) == (found.wanted(APPLICATION), found.wanted(APPLICATION, "decode"))
+    assert [APPLICATION] == changed

@@ -44,6 +44,9 @@ class FakeWorkloads:
     def dialect(self, _: ArksApplication | ArksDisaggregatedApplication) -> str:
         return ""
 
+    def stage_dialect(self, _: ArksDisaggregatedApplication) -> str:
+        return ""
+
     def keys(self) -> set[Key]:
         return set() if self.removals > 1 else {KEY}
 
@@ -79,6 +82,7 @@ class Subject:
                 workloads=self.workloads,
                 announcer=announcer,
                 clock=clock,
+                scaling=Scaling(Cache()),
             )
         else:
             self.resources = FakeResources[ArksApplication]()

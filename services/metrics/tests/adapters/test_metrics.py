@@ -9,6 +9,7 @@ from arks.kit.key import Key
 from arks.metrics.adapters.facts import application_of, follow
 from arks.metrics.adapters.metrics import ReplicaGauges
 from arks.metrics.domain.replicas import Application, Replica
+from arks.metrics.domain.scaling.parts import parts_of
 from arks.metrics.service.collector import Collector
 from arks.metrics.service.ports import ReadPolicy
 
@@ -35,7 +36,9 @@ def test_only_replicas_that_serve_or_drain_are_read() -> None:
         ReplicaState.REPLICA_STATE_UNSPECIFIED,
     )
     expected = (Replica("app-1", "127.0.0.1", 8001, 4, 2), Replica("app-2", "127.0.0.1", 8002, 4, 2))
-    assert Application("vllm", expected) == application_of(message)
+    assert Application("vllm", expected) == application_of(
+        parts_of(message)[Key(message.namespace, message.application)]
+    )
 
 
 def test_the_collector_follows_the_facts() -> None:

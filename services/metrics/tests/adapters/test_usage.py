@@ -17,11 +17,11 @@ def test_times_of_a_stream_and_numbers_as_text() -> None:
         "promptTokens": "10",
         "completionTokens": 21,
     }
-    assert Ended("10.0.0.1:8000", 31, 0.5, 0.1) == ended(record)
+    assert Ended("10.0.0.1:8000", 10, 21, 0.5, 0.1) == ended(record)
 
 
 def test_a_whole_answer_has_no_time_of_a_first_token() -> None:
-    assert Ended("a:1", 5) == ended({"replica": "a:1", "firstByteMilliseconds": 900, "completionTokens": 5})
+    assert Ended("a:1", 0, 5) == ended({"replica": "a:1", "firstByteMilliseconds": 900, "completionTokens": 5})
 
 
 def test_a_request_without_a_replica_reached_none() -> None:

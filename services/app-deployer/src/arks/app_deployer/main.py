@@ -50,6 +50,7 @@ def build(settings: Settings, home: Home, environment: Mapping[str, str] | None 
         workloads=parts.disaggregated_workloads,
         announcer=announcer,
         clock=home.clock,
+        scaling=scaling,
     )
     watch = Triggers(
         deployer,

@@ -234,6 +234,7 @@ _COLUMNS: Mapping[str, Sequence[Column]] = {
         Column("Reason", _path(".status.reason")),
         Column("Ready", _ready),
         _AGE,
+        Column("Stage", _path(".spec.target.stage"), wide=True),
         Column("Mode", _mode, wide=True),
         Column("Why", _path(".status.message")),
     ),

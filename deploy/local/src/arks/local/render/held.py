@@ -48,24 +48,24 @@ def as_data(found: Sequence[Held]) -> list[Mapping[str, Any]]:
 
 
 def of_autoscalers(autoscalers: Iterable[Object], now: datetime) -> list[Held]:
-    """By the statuses of autoscalers."""
-    found = []
+    """By the statuses of autoscalers. Those of both stages have the same requests: the last start counts."""
+    found: dict[tuple[str, str], Held] = {}
     for autoscaler in autoscalers:
         held = lookup(autoscaler, ".status.held")
         if held is None:
             continue
         since, expected = parse_time(held.get("since")), parse_time(held.get("expectedTime"))
-        found.append(
-            Held(
-                autoscaler["metadata"]["namespace"],
-                held["model"],
-                autoscaler["spec"]["target"]["name"],
-                held["requests"],
-                0.0 if since is None else (now - since).total_seconds(),
-                None if expected is None else (expected - now).total_seconds(),
-            )
+        key = autoscaler["metadata"]["namespace"], held["model"]
+        item = Held(
+            *key,
+            autoscaler["spec"]["target"]["name"],
+            held["requests"],
+            0.0 if since is None else (now - since).total_seconds(),
+            None if expected is None else (expected - now).total_seconds(),
         )
-    return sorted(found, key=lambda item: (item.namespace, item.model))
+        if key not in found or (item.expected_seconds or 0.0) > (found[key].expected_seconds or 0.0):
+            found[key] = item
+    return [found[key] for key in sorted(found)]
 
 
 def of_reports(

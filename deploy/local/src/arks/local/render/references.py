@@ -16,7 +16,8 @@ def references(resource: Object) -> Iterator[tuple[Kind, str]]:
     if resource["kind"] in {APPLICATION.name, DISAGGREGATED.name}:
         yield MODEL, str((spec.get("model") or {}).get("name", ""))
     if resource["kind"] == AUTOSCALER.name:
-        yield APPLICATION, str((spec.get("target") or {}).get("name", ""))
+        target = spec.get("target") or {}
+        yield DISAGGREGATED if target.get("kind") == DISAGGREGATED.name else APPLICATION, str(target.get("name", ""))
     if resource["kind"] == TOKEN.name:
         for qos in spec.get("qos", []):
             yield ENDPOINT, str((qos.get("arksEndpoint") or {}).get("name", ""))

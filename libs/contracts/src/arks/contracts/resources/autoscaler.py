@@ -27,10 +27,26 @@ class ScalingMode(StrEnum):
 
 
 class ScaleTarget(ApiModel):
-    """The application that is scaled."""
+    """The application, or the stage of a disaggregated one, that is scaled."""
 
-    kind: Literal["ArksApplication"] = Field(default="ArksApplication", description="Kind of the application.")
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            message="stage, prefill or decode, belongs to kind ArksDisaggregatedApplication, which needs one",
+            broken_at=lambda target: (
+                None if (target.kind == "ArksDisaggregatedApplication") == (target.stage is not None) else ("stage",)
+            ),
+            cel="(has(self.kind) && self.kind == 'ArksDisaggregatedApplication') == has(self.stage)",
+        ),
+    )
+
+    kind: Literal["ArksApplication", "ArksDisaggregatedApplication"] = Field(
+        default="ArksApplication", description="Kind of the application."
+    )
     name: ObjectName = Field(description="Name of the application, in the same namespace.")
+    stage: Literal["prefill", "decode"] | None = Field(
+        default=None,
+        description="Stage of an ArksDisaggregatedApplication whose engines are scaled; each has its own autoscaler.",
+    )
 
 
 class ScalingObjectives(ApiModel):
@@ -193,6 +209,7 @@ class ArksAutoscaler(CustomResource[ArksAutoscalerSpec, ArksAutoscalerStatus]):
         PrinterColumn("Wanted", ".status.wantedReplicas", "integer"),
         PrinterColumn("Reason", ".status.reason"),
         READY,
+        PrinterColumn("Stage", ".spec.target.stage", wide=True),
         PrinterColumn("Mode", ".spec.mode", wide=True),
         PrinterColumn("Why", ".status.message", wide=True),
     )

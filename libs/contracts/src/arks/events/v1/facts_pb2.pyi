@@ -74,7 +74,7 @@ class Replica(_message.Message):
     def __init__(self, name: _Optional[str] = ..., host: _Optional[str] = ..., port: _Optional[int] = ..., state: _Optional[_Union[ReplicaState, str]] = ..., slots: _Optional[int] = ..., restarts: _Optional[int] = ...) -> None: ...
 
 class ReplicasFact(_message.Message):
-    __slots__ = ("namespace", "application", "generation", "served_model", "runtime", "desired", "replicas", "updated_at", "unsupported", "missing_reason", "missing_message")
+    __slots__ = ("namespace", "application", "generation", "served_model", "runtime", "desired", "replicas", "updated_at", "unsupported", "missing_reason", "missing_message", "stages")
     NAMESPACE_FIELD_NUMBER: _ClassVar[int]
     APPLICATION_FIELD_NUMBER: _ClassVar[int]
     GENERATION_FIELD_NUMBER: _ClassVar[int]
@@ -86,6 +86,7 @@ class ReplicasFact(_message.Message):
     UNSUPPORTED_FIELD_NUMBER: _ClassVar[int]
     MISSING_REASON_FIELD_NUMBER: _ClassVar[int]
     MISSING_MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    STAGES_FIELD_NUMBER: _ClassVar[int]
     namespace: str
     application: str
     generation: int
@@ -97,7 +98,24 @@ class ReplicasFact(_message.Message):
     unsupported: _containers.RepeatedScalarFieldContainer[str]
     missing_reason: str
     missing_message: str
-    def __init__(self, namespace: _Optional[str] = ..., application: _Optional[str] = ..., generation: _Optional[int] = ..., served_model: _Optional[str] = ..., runtime: _Optional[str] = ..., desired: _Optional[int] = ..., replicas: _Optional[_Iterable[_Union[Replica, _Mapping]]] = ..., updated_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., unsupported: _Optional[_Iterable[str]] = ..., missing_reason: _Optional[str] = ..., missing_message: _Optional[str] = ...) -> None: ...
+    stages: _containers.RepeatedCompositeFieldContainer[StageFact]
+    def __init__(self, namespace: _Optional[str] = ..., application: _Optional[str] = ..., generation: _Optional[int] = ..., served_model: _Optional[str] = ..., runtime: _Optional[str] = ..., desired: _Optional[int] = ..., replicas: _Optional[_Iterable[_Union[Replica, _Mapping]]] = ..., updated_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., unsupported: _Optional[_Iterable[str]] = ..., missing_reason: _Optional[str] = ..., missing_message: _Optional[str] = ..., stages: _Optional[_Iterable[_Union[StageFact, _Mapping]]] = ...) -> None: ...
+
+class StageFact(_message.Message):
+    __slots__ = ("name", "runtime", "desired", "replicas", "missing_reason", "missing_message")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    RUNTIME_FIELD_NUMBER: _ClassVar[int]
+    DESIRED_FIELD_NUMBER: _ClassVar[int]
+    REPLICAS_FIELD_NUMBER: _ClassVar[int]
+    MISSING_REASON_FIELD_NUMBER: _ClassVar[int]
+    MISSING_MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    runtime: str
+    desired: int
+    replicas: _containers.RepeatedCompositeFieldContainer[Replica]
+    missing_reason: str
+    missing_message: str
+    def __init__(self, name: _Optional[str] = ..., runtime: _Optional[str] = ..., desired: _Optional[int] = ..., replicas: _Optional[_Iterable[_Union[Replica, _Mapping]]] = ..., missing_reason: _Optional[str] = ..., missing_message: _Optional[str] = ...) -> None: ...
 
 class RoutedReplica(_message.Message):
     __slots__ = ("application", "name", "host", "port", "weight")
@@ -150,7 +168,7 @@ class EndpointAffinity(_message.Message):
     def __init__(self, header: _Optional[str] = ..., prompt_bytes: _Optional[int] = ...) -> None: ...
 
 class ScalingFact(_message.Message):
-    __slots__ = ("namespace", "application", "generation", "autoscaler", "replicas", "reason", "message", "updated_at", "served_model", "start_seconds", "by_horizontal_pod_autoscaler")
+    __slots__ = ("namespace", "application", "generation", "autoscaler", "replicas", "reason", "message", "updated_at", "served_model", "start_seconds", "by_horizontal_pod_autoscaler", "stage")
     NAMESPACE_FIELD_NUMBER: _ClassVar[int]
     APPLICATION_FIELD_NUMBER: _ClassVar[int]
     GENERATION_FIELD_NUMBER: _ClassVar[int]
@@ -162,6 +180,7 @@ class ScalingFact(_message.Message):
     SERVED_MODEL_FIELD_NUMBER: _ClassVar[int]
     START_SECONDS_FIELD_NUMBER: _ClassVar[int]
     BY_HORIZONTAL_POD_AUTOSCALER_FIELD_NUMBER: _ClassVar[int]
+    STAGE_FIELD_NUMBER: _ClassVar[int]
     namespace: str
     application: str
     generation: int
@@ -173,4 +192,5 @@ class ScalingFact(_message.Message):
     served_model: str
     start_seconds: float
     by_horizontal_pod_autoscaler: bool
-    def __init__(self, namespace: _Optional[str] = ..., application: _Optional[str] = ..., generation: _Optional[int] = ..., autoscaler: _Optional[str] = ..., replicas: _Optional[int] = ..., reason: _Optional[str] = ..., message: _Optional[str] = ..., updated_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., served_model: _Optional[str] = ..., start_seconds: _Optional[float] = ..., by_horizontal_pod_autoscaler: _Optional[bool] = ...) -> None: ...
+    stage: str
+    def __init__(self, namespace: _Optional[str] = ..., application: _Optional[str] = ..., generation: _Optional[int] = ..., autoscaler: _Optional[str] = ..., replicas: _Optional[int] = ..., reason: _Optional[str] = ..., message: _Optional[str] = ..., updated_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., served_model: _Optional[str] = ..., start_seconds: _Optional[float] = ..., by_horizontal_pod_autoscaler: _Optional[bool] = ..., stage: _Optional[str] = ...) -> None: ...

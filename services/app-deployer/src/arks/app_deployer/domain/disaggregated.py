@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from arks.app_deployer.domain.facts import replica_fact
+from arks.app_deployer.domain.facts import missing, replica_fact
 from arks.app_deployer.domain.progress import progressing
 from arks.app_deployer.domain.status import ModelView, conditions_of, loaded, precheck, trouble_of
 from arks.app_deployer.domain.workload import ObservedWorkload, Refusal, Verdict
@@ -15,7 +15,7 @@ from arks.contracts.resources import (
     InstanceState,
     WorkloadStatus,
 )
-from arks.events.v1.facts_pb2 import ReplicasFact
+from arks.events.v1.facts_pb2 import ReplicasFact, StageFact
 
 _NOTHING = ObservedWorkload()
 
@@ -146,11 +146,16 @@ def _phase(
 
 
 def fact_of(
-    application: ArksDisaggregatedApplication, observed: ObservedDisaggregated, dialect: str = ""
+    application: ArksDisaggregatedApplication,
+    observed: ObservedDisaggregated,
+    dialect: str = "",
+    stage_dialect: str = "",
 ) -> ReplicasFact:
-    """The fact lists routers, which receive the requests. They are ready only with a ready engine of each stage.
+    """The fact lists routers, which receive the requests, and beside them the engines of the stages, for autoscalers.
+    Routers are ready only with a ready engine of each stage.
 
-    `dialect`: the runtime whose names the routers' metrics have; empty: no engine's.
+    `dialect`: the runtime whose names the routers' metrics have; empty: no engine's. `stage_dialect`: likewise of the
+    engines; empty: they have no page.
     """
     engines = observed.prefill.of(InstanceState.READY) and observed.decode.of(InstanceState.READY)
     replicas = [replica_fact(replica) for replica in observed.router.replicas]
@@ -158,6 +163,17 @@ def fact_of(
         replicas = [_without_engines(replica) for replica in replicas]
     fact = replicas_fact(application, replicas)
     fact.runtime = dialect or fact.runtime
+    desired = _desired(application) if application.metadata.deletion_timestamp is None else {}
+    parts = {"prefill": observed.prefill, "decode": observed.decode}
+    fact.stages.extend(_stage(name, part, desired.get(name, 0), stage_dialect) for name, part in parts.items())
+    return fact
+
+
+def _stage(name: str, part: ObservedWorkload, desired: int, dialect: str) -> StageFact:
+    replicas = [replica_fact(replica).to_message() for replica in part.replicas]
+    fact = StageFact(name=name, runtime=dialect, desired=desired, replicas=replicas)
+    if len(part.of(InstanceState.READY)) < desired:
+        fact.missing_reason, fact.missing_message = missing(part)
     return fact
 
 
@@ -168,11 +184,15 @@ def _without_engines(router: ReplicaFact) -> ReplicaFact:
 def on_one_machine(
     application: str, program: ObservedWorkload, prefillers: int, decoders: int, *, terminating: bool = False
 ) -> ObservedDisaggregated:
-    """One program that has the router and all engines: each part has its state."""
+    """One program that has the router and all engines: each part has its state. Its slots are those of its decoders."""
 
     def part(name: str, count: int) -> ObservedWorkload:
         first = program.replicas[:1]
-        numbered = (replace(first[0], name=f"{application}-{name}-{number}") for number in range(count if first else 0))
+        slots = first[0].slots // count if first and count and name == "decode" else 0
+        numbered = (
+            replace(first[0], name=f"{application}-{name}-{number}", slots=slots)
+            for number in range(count if first else 0)
+        )
         return replace(program, replicas=tuple(numbered))
 
     return ObservedDisaggregated(

@@ -31,9 +31,15 @@ def fact_of(
     fact = replicas_fact(application, [replica_fact(replica) for replica in observed.replicas], unsupported)
     if dialect:
         fact.runtime = dialect
-    if len(observed.of(InstanceState.READY)) < fact.desired and (trouble := trouble_of(None, observed)) is not None:
-        fact.missing_reason, fact.missing_message = trouble.reason, trouble.message[:_MOST_MESSAGE]
+    if len(observed.of(InstanceState.READY)) < fact.desired:
+        fact.missing_reason, fact.missing_message = missing(observed)
     return fact
+
+
+def missing(observed: ObservedWorkload) -> tuple[str, str]:
+    """Reason and message of why desired replicas do not run; empty while nothing is known to keep them."""
+    trouble = trouble_of(None, observed)
+    return ("", "") if trouble is None else (trouble.reason, trouble.message[:_MOST_MESSAGE])
 
 
 def replica_fact(replica: ObservedReplica) -> ReplicaFact:

@@ -4,10 +4,11 @@ from collections.abc import Callable
 from typing import Protocol
 
 from arks.app_deployer.domain.disaggregated import ObservedDisaggregated, fact_of, status_of
-from arks.app_deployer.domain.facts import event_of
+from arks.app_deployer.domain.facts import ApplicationEvent, event_of
 from arks.app_deployer.domain.progress import Deadlines, rolling_out, signature
 from arks.app_deployer.domain.workload import Refusal
 from arks.app_deployer.service.controller import Announcer, BaseController, ModelViews, soonest
+from arks.app_deployer.service.scaling import STAGES, Scaling
 from arks.contracts.resources import ArksDisaggregatedApplication, ArksDisaggregatedApplicationStatus
 from arks.events.v1.facts_pb2 import ModelFact, ReplicasFact
 from arks.kit.clock import Clock
@@ -28,6 +29,9 @@ class DisaggregatedWorkloads(Protocol):
 
     def dialect(self, application: ArksDisaggregatedApplication) -> str:
         """The runtime whose names its routers' metrics have; empty: no engine's."""
+
+    def stage_dialect(self, application: ArksDisaggregatedApplication) -> str:
+        """The runtime whose names its engines' metrics have; empty: engines have no page, their routers' counts."""
 
     def observe(self, key: Key) -> ObservedDisaggregated:
         """The observed state, from memory."""
@@ -52,6 +56,7 @@ class DisaggregatedController(BaseController[ArksDisaggregatedApplication]):
         workloads: DisaggregatedWorkloads,
         announcer: Announcer,
         clock: Clock,
+        scaling: Scaling,
     ) -> None:
         """`name_taken`: whether an ArksApplication bears that name; both kinds would make the same Service."""
         super().__init__(applications, announcer)
@@ -59,12 +64,14 @@ class DisaggregatedController(BaseController[ArksDisaggregatedApplication]):
         self._models = models
         self._workloads = workloads
         self._clock = clock
+        self._scaling = scaling
         self._deadlines = Deadlines()
         self._statuses = StatusWriter[ArksDisaggregatedApplication, ArksDisaggregatedApplicationStatus](
             applications, clock
         )
 
     async def _reconcile_existing(self, key: Key, application: ArksDisaggregatedApplication) -> Requeue | None:
+        application = self._scaling.apply_stages(key, application)
         problem = self._problem(key, application)
         model = self._models.of(key, application.spec.model.name)
         if problem is None:
@@ -73,7 +80,8 @@ class DisaggregatedController(BaseController[ArksDisaggregatedApplication]):
             self._announcer.fact(key, self._fact(application, observed))
         else:
             observed = ObservedDisaggregated()
-        before = self._statuses.last(application).status
+        last = self._statuses.last(application)
+        before = last.status
         current = application.model_copy(update={"status": before})
         deadline_seconds = application.spec.rollout_strategy.progress_deadline_seconds
         seen = (application.metadata.generation, model.usable, *signature(*observed.parts.values()))
@@ -82,6 +90,8 @@ class DisaggregatedController(BaseController[ArksDisaggregatedApplication]):
         now = self._clock.now()
         status = status_of(current, problem, model, observed, now, overdue_seconds=overdue_seconds)
         await self._statuses.write(application, status)
+        if scaled := _scaled(last.resource, application):
+            self._announcer.event(application, status, ApplicationEvent("scaled", "Scaled", scaled))
         if (what := event_of(before, status)) is not None:
             self._announcer.event(application, status, what)
         return soonest(
@@ -116,10 +126,19 @@ class DisaggregatedController(BaseController[ArksDisaggregatedApplication]):
         """Write the fact at once when something changes by itself; `reconcile` does the rest."""
         application = self._applications.cache.get(key)
         if application is not None and self._problem(key, application) is None:
+            application = self._scaling.apply_stages(key, application)
             self._announcer.fact(key, self._fact(application, self._workloads.observe(key)))
 
     def _fact(self, application: ArksDisaggregatedApplication, observed: ObservedDisaggregated) -> ReplicasFact:
-        return fact_of(application, observed, self._workloads.dialect(application))
+        workloads = self._workloads
+        return fact_of(application, observed, workloads.dialect(application), workloads.stage_dialect(application))
 
     def _existing_keys(self) -> set[Key]:
         return self._workloads.keys()
+
+
+def _scaled(before: ArksDisaggregatedApplication, now: ArksDisaggregatedApplication) -> str:
+    """What changed in the numbers of the stages' replicas; empty if nothing did."""
+    numbers = {stage: (getattr(before.spec, stage).replicas, getattr(now.spec, stage).replicas) for stage in STAGES}
+    changes = [f"{stage} from {old} to {new} replicas" for stage, (old, new) in numbers.items() if old != new]
+    return ", ".join(changes)

@@ -62,7 +62,7 @@ class Triggers:
         disaggregated.cache.subscribe(self._disaggregated_controller.enqueue)
         models.subscribe(lambda key: _enqueue(self._controller, deployer.users_of(key)))
         models.subscribe(lambda key: _enqueue(self._disaggregated_controller, disaggregated_deployer.users_of(key)))
-        scaling.subscribe(self._controller.enqueue)
+        scaling.subscribe(self._scaled)
         workloads.subscribe(self._on_change)
         disaggregated_workloads.subscribe(self._on_disaggregated_change)
 
@@ -73,6 +73,12 @@ class Triggers:
 
     def _name_changed(self, key: Key) -> None:
         """A disaggregated application of the same name may have waited for it to be free."""
+        if self._disaggregated.exists(key):
+            self._disaggregated_controller.enqueue(key)
+
+    def _scaled(self, key: Key) -> None:
+        """An autoscaler of a disaggregated application has the same kind of key."""
+        self._controller.enqueue(key)
         if self._disaggregated.exists(key):
             self._disaggregated_controller.enqueue(key)
 

@@ -26,6 +26,9 @@ class NoDisaggregatedWorkloads:
     def dialect(self, application: ArksDisaggregatedApplication) -> str:
         return ""
 
+    def stage_dialect(self, application: ArksDisaggregatedApplication) -> str:
+        return ""
+
     def keys(self) -> set[Key]:
         return set()
 

@@ -8,6 +8,7 @@ from prometheus_client.registry import Collector as PrometheusCollector
 from arks.contracts.conditions import is_true
 from arks.contracts.resources import ArksAutoscaler
 from arks.kit.cache import Cache
+from arks.metrics.domain.scaling.parts import target_of
 from arks.metrics.domain.scaling.status import LIMITED
 
 _LABELS = ("namespace", "autoscaler", "application")
@@ -26,7 +27,7 @@ class AutoscalerGauges(PrometheusCollector):
         wanted = GaugeMetricFamily("arks_autoscaler_wanted_replicas", "Replicas that are wanted", labels=_LABELS)
         limited = GaugeMetricFamily("arks_autoscaler_limited", "1 while fewer replicas run than needed", labels=_LABELS)
         for key, autoscaler in self._autoscalers.items():
-            status, labels = autoscaler.status, (key.namespace, key.name, autoscaler.spec.target.name)
+            status, labels = autoscaler.status, (key.namespace, key.name, target_of(autoscaler).name)
             if status is not None and status.wanted_replicas is not None:
                 wanted.add_metric(labels, status.wanted_replicas)
                 limited.add_metric(labels, float(is_true(status.conditions, LIMITED)))

@@ -47,7 +47,8 @@ def ended(record: dict[str, Any]) -> Ended:
     replica = str(record.get("replica", ""))
     return Ended(
         replica="" if replica == "-" else replica,
-        tokens=int(record.get("promptTokens", 0)) + completion,
+        prompt_tokens=int(record.get("promptTokens", 0)),
+        completion_tokens=completion,
         first_token_seconds=first if stream else None,
         inter_token_seconds=(duration - first) / (completion - 1) if stream and completion > 1 else None,
     )

@@ -1,15 +1,20 @@
 """All applications: one watch for each."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from arks.kit.clock import Clock
 from arks.kit.key import Key
 from arks.metrics.domain.idle import first_seconds
-from arks.metrics.domain.replicas import Application
+from arks.metrics.domain.replicas import Application, Replica, ReplicaReport
 from arks.metrics.service.ports import Engines, ReadPolicy, Reports
 from arks.metrics.service.reader import ReplicaReader
 from arks.metrics.service.watch import ApplicationWatch
+
+
+class _Unreported:
+    async def publish(self, key: Key, replicas: Mapping[Replica, ReplicaReport]) -> None:
+        """What is read stays here."""
 
 
 class Collector:
@@ -24,15 +29,17 @@ class Collector:
         self._resting: set[Key] = set()
         self._changed = asyncio.Event()
 
-    def change(self, key: Key, application: Application | None) -> None:
-        """Set the replicas of an application; None or no replicas ends its reading."""
+    def change(self, key: Key, application: Application | None, *, reported: bool = True) -> None:
+        """Set the replicas of an application; None or no replicas ends its reading. `reported`: whether its load is
+        published.
+        """
         if application is None or not application.replicas:
             self._watches.pop(key, None)
         elif watch := self._watches.get(key):
             watch.change(application)
         else:
             self._watches[key] = ApplicationWatch(
-                *(key, application, self._reader, self._reports),
+                *(key, application, self._reader, self._reports if reported else _Unreported()),
                 resting=self._resting,
                 clock=self._clock,
                 policy=self._policy,

@@ -23,7 +23,7 @@ from arks.app_deployer.domain.launch.profile_set import NoLaunch, Profiles
 from arks.app_deployer.domain.pods import GroupRef, ReplicaNotice
 from arks.app_deployer.domain.workload import ObservedWorkload, Refusal
 from arks.contracts.names import service_name
-from arks.contracts.resources import ArksDisaggregatedApplication
+from arks.contracts.resources import ArksDisaggregatedApplication, Runtime
 from arks.events.v1.facts_pb2 import ModelFact
 from arks.kit.key import Key
 from arks.kit.kube.pod_defaults import NO_DEFAULTS, PodDefaults
@@ -92,6 +92,11 @@ class KubeDisaggregatedWorkloads:
         except NoLaunch:
             return ""
         return profile.router.metrics or f"{profile.runtime}-router"
+
+    def stage_dialect(self, application: ArksDisaggregatedApplication) -> str:
+        """ARK's engines have no page of an engine; openai-proxy's has their numbers."""
+        runtime = Runtime(application.spec.runtime or Runtime.SGLANG)
+        return "" if runtime is Runtime.ARK else runtime.value
 
     def keys(self) -> set[Key]:
         made = self._sets.of(_KIND) | self._deployments.of(_KIND) | self._services.of(_KIND)

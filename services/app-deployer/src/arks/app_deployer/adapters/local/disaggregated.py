@@ -97,6 +97,9 @@ class LocalDisaggregatedWorkloads:
     def dialect(self, application: ArksDisaggregatedApplication) -> str:
         return Runtime.ARK.value
 
+    def stage_dialect(self, application: ArksDisaggregatedApplication) -> str:
+        return ""
+
     async def apply(self, application: ArksDisaggregatedApplication, model: ModelFact | None) -> ObservedDisaggregated:
         key = Key(application.namespace, application.name)
         self._engines[key] = (application.spec.prefill.replicas, application.spec.decode.replicas)

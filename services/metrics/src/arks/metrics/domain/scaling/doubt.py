@@ -1,7 +1,7 @@
 """Whether the engines' signals can be believed: the gateway counts the same requests."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 ANSWERS_SECONDS, ANSWERS = 30.0, 3
 """So many answers within that time show that a replica works."""
@@ -21,6 +21,17 @@ class Signals:
     problem: str = ""
     answers: int = 0
     """That came through the gateway in the last 30 s."""
+
+
+def behind_routers(replicas: Sequence[Signals], answers: int) -> list[Signals]:
+    """Signals of engines that requests reach through routers, so that `answers` are those of all of them together.
+
+    An engine that shows no work while others do is suspicious only once each should have had nine of them: a router
+    that chooses at random may leave it out of fewer.
+    """
+    still = all(replica.still_seconds >= STILL_SECONDS for replica in replicas)
+    each = answers if still or len(replicas) == 1 else answers // (3 * len(replicas))
+    return [replace(replica, answers=each) for replica in replicas]
 
 
 def doubt(replicas: Sequence[Signals]) -> str:

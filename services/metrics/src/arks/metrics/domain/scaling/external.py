@@ -12,7 +12,7 @@ from arks.contracts.resources import ArksAutoscaler
 from arks.metrics.domain.scaling.pod_autoscaler import AUTOSCALER, WANTED
 
 GROUP, VERSION = "external.metrics.k8s.io", "v1beta1"
-APPLICATION = "application"
+APPLICATION, STAGE = "application", "stage"
 _TERM = re.compile(r"\s*([\w./-]+)\s*==?\s*([\w.-]+)\s*")
 
 
@@ -21,7 +21,9 @@ class UnknownSelector(ValueError):
 
 
 def labels_of(autoscaler: ArksAutoscaler) -> dict[str, str]:
-    return {AUTOSCALER: autoscaler.name, APPLICATION: autoscaler.spec.target.name}
+    target = autoscaler.spec.target
+    stage = {} if target.stage is None else {STAGE: target.stage}
+    return {AUTOSCALER: autoscaler.name, APPLICATION: target.name, **stage}
 
 
 def selected(selector: str) -> dict[str, str]:

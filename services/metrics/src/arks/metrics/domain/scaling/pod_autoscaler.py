@@ -16,6 +16,11 @@ _AT_ONCE: dict[str, Any] = {"stabilizationWindowSeconds": 0, "selectPolicy": "Ma
 the field) a difference of up to a tenth changes nothing."""
 
 
+def scalable(autoscaler: ArksAutoscaler) -> bool:
+    """Whether the target has the scale subresource: a stage has none, so app-deployer follows its fact."""
+    return autoscaler.spec.target.stage is None
+
+
 def manifest(autoscaler: ArksAutoscaler, *, to_zero: bool) -> dict[str, Any]:
     """`to_zero`: whether the cluster allows a minimum of 0 (its feature HPAScaleToZero)."""
     metadata = autoscaler.metadata

@@ -8,6 +8,8 @@ from arks.metrics.domain.scaling.doubt import ANSWERS_SECONDS
 TIMES_SECONDS = 60.0
 """Percentiles are of the last minute."""
 _MOST_TIMES = 512
+_MOST_ANSWERS = 64
+"""Of a replica, whose times are kept."""
 _FEWEST_TIMES = 5
 """Fewer have no percentile."""
 _SHARE = 0.95
@@ -19,7 +21,8 @@ class Ended:
 
     replica: str
     """host:port; empty if it reached none."""
-    tokens: int
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
     first_token_seconds: float | None = None
     """Of a stream."""
     inter_token_seconds: float | None = None
@@ -29,6 +32,8 @@ class Ended:
 class Traffic:
     """Counters since the service's start, and the times of the last minute."""
 
+    stage: str = ""
+    """Which tokens are its work: the prompt's of prefill, the generated of decode, otherwise both."""
     finished: int = 0
     tokens: int = 0
     refused: int = 0
@@ -39,16 +44,22 @@ class Traffic:
     def add(self, ended: Ended, at: float) -> None:
         """`at`: monotonic seconds."""
         self.finished += 1
-        self.tokens += ended.tokens
+        if self.stage != "decode":
+            self.tokens += ended.prompt_tokens
+        if self.stage != "prefill":
+            self.tokens += ended.completion_tokens
         if ended.first_token_seconds is not None:
             self.first.append((at, ended.first_token_seconds))
         if ended.inter_token_seconds is not None:
             self.inter.append((at, ended.inter_token_seconds))
-        self.answers.setdefault(ended.replica, deque(maxlen=16)).append(at)
+        self.answers.setdefault(ended.replica, deque(maxlen=_MOST_ANSWERS)).append(at)
 
     def answers_of(self, replica: str, at: float) -> int:
-        """Answers of the last 30 s, at most 16."""
+        """Answers of the last 30 s, at most 64."""
         return sum(at - answered <= ANSWERS_SECONDS for answered in self.answers.get(replica, ()))
+
+    def all_answers(self, at: float) -> int:
+        return sum(self.answers_of(replica, at) for replica in self.answers)
 
     def keep_replicas(self, existing: set[str]) -> None:
         for replica in self.answers.keys() - existing:

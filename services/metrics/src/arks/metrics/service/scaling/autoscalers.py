@@ -17,6 +17,8 @@ from arks.metrics.domain.scaling import schedule
 from arks.metrics.domain.scaling.decision import Decision, Memory, decide
 from arks.metrics.domain.scaling.limits import Limit
 from arks.metrics.domain.scaling.observed import Observed
+from arks.metrics.domain.scaling.parts import target_of
+from arks.metrics.domain.scaling.pod_autoscaler import scalable
 from arks.metrics.domain.scaling.policy import Policy
 from arks.metrics.domain.scaling.schedule import Bounds, bounds_at
 from arks.metrics.domain.scaling.status import problem_status, restored, same_but_figures, status_of
@@ -110,14 +112,15 @@ class Autoscalers:
 
     def _problem(self, key: Key, autoscaler: ArksAutoscaler) -> tuple[str, str] | None:
         """Reason and message of why nothing can be decided. What was wanted before stays."""
-        target = Key(key.namespace, autoscaler.spec.target.name)
+        target = target_of(autoscaler)
         first = min(self.targets.scalers_of(target), default=key)
         if first != key:
             self._drop_fact(key)
             return _OTHER, f"ArksAutoscaler {first.name} scales {target.name} already"
         if not self.applications.exists(target):
             self.facts.keep(key)
-            return "NoApplication", f"there is no ArksApplication {target.name} in {key.namespace}, or not yet"
+            kind, name = autoscaler.spec.target.kind, autoscaler.spec.target.name
+            return "NoApplication", f"there is no {kind} {name} in {key.namespace}, or not yet"
         problems = [text for item in autoscaler.spec.schedules if (text := schedule.problem(item)) is not None]
         if problems:
             self.facts.keep(key)
@@ -125,7 +128,7 @@ class Autoscalers:
         return None
 
     async def _decide(self, key: Key, autoscaler: ArksAutoscaler) -> None:
-        target = Key(key.namespace, autoscaler.spec.target.name)
+        target = target_of(autoscaler)
         record = self._record(key, autoscaler, target)
         if record.policy.advise:
             record.current = self.applications.desired(target)
@@ -144,7 +147,7 @@ class Autoscalers:
         if self.pod_autoscalers is None:
             return None
         try:
-            if policy.advise:
+            if policy.advise or not scalable(autoscaler):
                 await self.pod_autoscalers.remove(key)
                 return None
             return await self.pod_autoscalers.carry_out(autoscaler)
@@ -161,10 +164,10 @@ class Autoscalers:
             return
         record.current = wanted
         fact = self.facts.get(key)
-        by_other = self.pod_autoscalers is not None
+        by_other = self.pod_autoscalers is not None and scalable(autoscaler)
         present = wanted, autoscaler.metadata.generation or 0, by_other
         if fact is None or (fact.replicas, fact.generation, fact.by_horizontal_pod_autoscaler) != present:
-            target = Key(key.namespace, autoscaler.spec.target.name)
+            target = target_of(autoscaler)
             made = _fact(autoscaler, decision)
             made.served_model = self.applications.served_model(target)
             made.start_seconds = round(record.memory.start_seconds)
@@ -181,7 +184,7 @@ class Autoscalers:
         if same and self.statuses.wait_seconds(autoscaler, FIGURES_SECONDS) > 0:
             return
         autoscaler = self._with_status(autoscaler)
-        model = self.applications.served_model(Key(autoscaler.namespace, autoscaler.spec.target.name))
+        model = self.applications.served_model(target_of(autoscaler))
         status = status_of(autoscaler, decision, record.memory, seen, self.clock.now(), limit=limit, model=model)
         await self.statuses.write(autoscaler, status)
 
@@ -226,6 +229,7 @@ def _fact(autoscaler: ArksAutoscaler, decision: Decision) -> ScalingFact:
     return ScalingFact(
         namespace=key.namespace,
         application=autoscaler.spec.target.name,
+        stage=autoscaler.spec.target.stage or "",
         generation=autoscaler.metadata.generation or 0,
         autoscaler=key.name,
         replicas=decision.replicas,

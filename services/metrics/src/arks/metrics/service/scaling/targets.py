@@ -1,8 +1,9 @@
-"""Which autoscalers scale an application."""
+"""Which autoscalers scale an application, or a stage of one."""
 
 from arks.contracts.resources import ArksAutoscaler
 from arks.kit.cache import Cache
 from arks.kit.key import Key
+from arks.metrics.domain.scaling.parts import target_of
 
 
 class Targets:
@@ -23,6 +24,6 @@ class Targets:
             if not self._scalers[before]:
                 del self._scalers[before]
         if (found := self._autoscalers.get(key)) is not None:
-            target = Key(key.namespace, found.spec.target.name)
+            target = target_of(found)
             self._targets[key] = target
             self._scalers.setdefault(target, set()).add(key)

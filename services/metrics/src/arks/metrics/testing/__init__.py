@@ -1,0 +1,1 @@
+"""Builders and harnesses for the tests of metrics."""
