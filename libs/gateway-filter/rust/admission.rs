@@ -81,6 +81,9 @@ impl Worker {
         self.confirmations.use_renewal(&mut self.accounts, now);
         self.use_renewal(pending, now);
         let account = self.accounts.get(&pending.key);
+        if let Some(account) = &account {
+            pending.prompt_tokens = account.ratio.tokens(pending.request.bytes);
+        }
         let lease = account.as_ref().and_then(|account| account.lease());
         if self.confirmations.is_needed(lease, now) {
             if lease.is_some_and(|lease| self.confirmations.confirms(lease, now)) {
@@ -118,6 +121,13 @@ impl Worker {
             }
             // Its reservation was made just before the answer, however long ago the query was sent.
             Stage::Held => self.decide_granted(pending, answer, now, now),
+        }
+    }
+
+    /// Takes what an engine has counted for the text of a request with this key.
+    pub fn measure(&mut self, key: &[u8], bytes: u64, tokens: u64) {
+        if let Some(account) = self.accounts.get(key) {
+            account.ratio.measure(bytes, tokens);
         }
     }
 
@@ -264,7 +274,8 @@ impl Worker {
             ("x-arks-request-id", pending.id.clone().into_bytes()),
             ("x-arks-model", percent_encode(&request.model).into_bytes()),
             ("x-arks-operation", pending.operation.name().into()),
-            ("x-arks-body-bytes", request.bytes.to_string().into_bytes()),
+            ("x-arks-body-bytes", request.bytes.all.to_string().into_bytes()),
+            ("x-arks-prompt-tokens", pending.prompt_tokens.to_string().into_bytes()),
             ("x-arks-stream", if request.stream { "1" } else { "0" }.into()),
             ("x-arks-gateway", self.identity.gateway.clone().into_bytes()),
             ("x-arks-demand", format!("{requests},{prompt},{completion}").into_bytes()),

@@ -6,7 +6,6 @@ use crate::tables::COUNT_LIMIT;
 pub const LEASE_MILLISECONDS: i64 = 30_000;
 /// A lease is renewed ahead when such a part of it remains.
 const AHEAD_PART: i64 = 16;
-const BYTES_A_TOKEN: u64 = 4;
 
 /// Requests, prompt tokens and completion tokens.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -110,8 +109,8 @@ pub(crate) fn number(text: &str, digits: usize) -> Option<i64> {
 /// What a request wants, as far as reservations depend on it.
 #[derive(Clone, Copy, Debug)]
 pub struct Wish {
-    /// Bytes of text in the request.
-    pub bytes: u64,
+    /// Tokens of its prompt, by a `Ratio`.
+    pub prompt: u64,
     /// The most completion tokens of each answer, if given.
     pub max_tokens: Option<u64>,
     /// Number of answers.
@@ -125,7 +124,7 @@ pub struct Wish {
 /// limits are nearly used up. The rule is that of `estimate.py`.
 #[must_use]
 pub fn estimate(wish: Wish, default_completion: Option<i64>) -> (i64, Option<i64>, i64) {
-    let prompt = i64::try_from(wish.bytes.div_ceil(BYTES_A_TOKEN)).unwrap_or(COUNT_LIMIT).max(1);
+    let prompt = i64::try_from(wish.prompt).unwrap_or(COUNT_LIMIT).min(COUNT_LIMIT);
     if wish.is_embedding {
         return (prompt, Some(0), 0);
     }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use crate::affinity::Affinity;
 use crate::amounts::{Amount, Grant, LEASE_MILLISECONDS, Reservation, Terms};
 use crate::confirmations::Confirmations;
+use crate::ratio::Ratio;
 use crate::renewals::{Span, Ticket, lease_line};
 use crate::tables::{ADMISSION_MILLISECONDS, COUNT_LIMIT, HOLD_MILLISECONDS, is_valid};
 
@@ -94,6 +95,8 @@ pub struct Account {
     pub unsupported: Option<String>,
     /// What requests of the endpoint are held together by.
     pub affinity: Option<Rc<Affinity>>,
+    /// By which prompts are estimated.
+    pub ratio: Ratio,
 }
 
 impl Account {

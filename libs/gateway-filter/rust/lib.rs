@@ -18,6 +18,7 @@ pub mod members;
 pub mod names;
 pub mod pending;
 pub mod prompts;
+pub mod ratio;
 pub mod rejections;
 pub mod renewals;
 pub mod request;

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use crate::affinity::Affinity;
 use crate::amounts::{Reservation, Wish, estimate};
 use crate::leases::{Account, Lease};
+use crate::ratio::Ratio;
 use crate::rejections::Reply;
 use crate::request::Request;
 
@@ -110,6 +111,7 @@ pub struct Pending {
     /// Its body, as far as it was read.
     pub request: Request,
     pub(crate) key: Vec<u8>,
+    pub(crate) prompt_tokens: u64,
     pub(crate) stage: Stage,
 }
 
@@ -121,12 +123,13 @@ impl Pending {
         key.extend_from_slice(&authorization);
         key.push(b'\n');
         key.extend_from_slice(&request.model);
-        Self { authorization, id, operation, request, key, stage: Stage::New }
+        let prompt_tokens = Ratio::default().tokens(request.bytes);
+        Self { authorization, id, operation, request, key, prompt_tokens, stage: Stage::New }
     }
 
     pub(crate) fn estimate(&self, default_completion: Option<i64>) -> (i64, Option<i64>, i64) {
         let wish = Wish {
-            bytes: self.request.bytes,
+            prompt: self.prompt_tokens,
             max_tokens: self.request.max_tokens,
             answers: self.request.answers.unwrap_or(1),
             is_embedding: self.operation == Operation::Embeddings,

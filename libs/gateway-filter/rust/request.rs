@@ -8,6 +8,7 @@ use memchr::memchr;
 use crate::affinity::Places;
 use crate::fault::Fault;
 use crate::json::{Keys, Object, after_space, invalid, read_object};
+use crate::ratio::PromptBytes;
 use crate::{prompts, stream_options, text, uses};
 
 const MODEL_BYTES: usize = 256;
@@ -50,8 +51,8 @@ pub struct Request {
     pub copies: Option<u32>,
     /// Names of `arks.contracts.uses`, sorted, separated by commas.
     pub uses: Option<String>,
-    /// Bytes that count as text.
-    pub bytes: u64,
+    /// Bytes that count as text, and as media.
+    pub bytes: PromptBytes,
     /// The body for the engine, if it is another than the client's: one that requests usage.
     pub body: Option<Vec<u8>>,
     /// Where the value of `model`, with its quotes, is in the body for the engine.

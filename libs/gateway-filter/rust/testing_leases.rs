@@ -10,6 +10,7 @@ use crate::admission::is_plain_name;
 use crate::amounts::{Amount, Grant, Reservation, Terms, Wish, estimate, parse_grant, parse_terms};
 use crate::confirmations::Confirmations;
 use crate::leases::{Account, Due};
+use crate::ratio::{PromptBytes, Ratio};
 use crate::rejections::{Answer, Rejections, Reply, Scope, parse_refusal};
 use crate::renewals::Ticket;
 use crate::starts::Starts;
@@ -22,6 +23,7 @@ struct State {
     accounts: Vec<(Table<Account>, Confirmations, Option<Arc<Ticket>>)>,
     rejections: Vec<Rejections>,
     starts: Vec<Starts>,
+    ratios: Vec<Ratio>,
 }
 
 thread_local! {
@@ -39,6 +41,7 @@ pub fn call(name: &str, arguments: &[Option<Vec<u8>>]) -> Option<Members> {
             .or_else(|| of_account(name, &arguments, state))
             .or_else(|| of_rejections(name, &arguments, state))
             .or_else(|| of_starts(name, &arguments, state))
+            .or_else(|| of_ratio(name, &arguments, state))
     })
 }
 
@@ -113,7 +116,7 @@ fn pure(name: &str, arguments: &Arguments) -> Option<Members> {
         },
         "estimate" => {
             let wish = Wish {
-                bytes: arguments.number(1).unsigned_abs(),
+                prompt: Ratio::default().tokens(PromptBytes { all: arguments.number(1).unsigned_abs(), media: 0 }),
                 max_tokens: arguments.optional_number(2).map(i64::unsigned_abs),
                 answers: arguments.optional_number(3).map_or(1, |answers| u32::try_from(answers).expect("few")),
                 is_embedding: arguments.bytes(0) == b"embeddings",
@@ -276,6 +279,25 @@ fn of_starts(name: &str, arguments: &Arguments, state: &mut State) -> Option<Mem
         "starts_append" => {
             let starts = &mut state.starts[arguments.handle()];
             truth(starts.append(arguments.text(1), arguments.number(2)))
+        }
+        _ => return None,
+    })
+}
+
+fn of_ratio(name: &str, arguments: &Arguments, state: &mut State) -> Option<Members> {
+    let at = |number: usize| arguments.number(number).unsigned_abs();
+    Some(match name {
+        "ratio_new" => {
+            state.ratios.push(Ratio::default());
+            handle(state.ratios.len())
+        }
+        "ratio_measure" => {
+            state.ratios[arguments.handle()].measure(at(1), at(2));
+            vec![]
+        }
+        "ratio_tokens" => {
+            let tokens = state.ratios[arguments.handle()].tokens(PromptBytes { all: at(1), media: at(2) });
+            vec![Some(tokens.to_string().into_bytes())]
         }
         _ => return None,
     })

@@ -38,7 +38,7 @@ fn members_of(request: Request) -> Members {
         request.answers.map(u64::from).and_then(number),
         request.copies.map(u64::from).and_then(number),
         request.uses.map(String::into_bytes),
-        number(request.bytes),
+        number(request.bytes.all),
         request.body,
         number(request.model_at.start as u64),
         number(request.model_at.end as u64),

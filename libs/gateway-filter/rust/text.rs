@@ -6,6 +6,7 @@ use std::sync::LazyLock;
 use memchr::{memchr, memmem};
 
 use crate::json::{Keys, Object, after_nested, read_object};
+use crate::ratio::PromptBytes;
 
 const BYTES_A_TOKEN: usize = 4;
 /// A shorter body counts as text entirely.
@@ -40,34 +41,68 @@ static AUDIO_KEYS: LazyLock<Keys> = LazyLock::new(|| Keys::strict(&["data"]));
 
 /// The bytes of a body that count as text, at least 1.
 #[must_use]
-pub fn bytes(text: &[u8], object: &Object) -> u64 {
+pub fn bytes(text: &[u8], object: &Object) -> PromptBytes {
     if text.len() < LOOK_BYTES {
-        return text.len() as u64;
+        return PromptBytes { all: text.len() as u64, media: 0 };
     }
     let rules: usize = RULE_KEYS.iter().filter_map(|key| object.range(key)).map(|range| range.len()).sum();
-    let spare = rules + spare_in_urls(text) + spare_in_audio(text);
-    text.len().saturating_sub(spare).max(1) as u64
+    let mut media = Media::default();
+    media.find_urls(text);
+    media.find_audio(text);
+    let all = text.len().saturating_sub(rules + media.spare).max(1);
+    PromptBytes { all: all as u64, media: media.counted.min(all) as u64 }
 }
 
-/// The bytes of a medium that count for no token.
-fn spare_bytes(bytes: usize, is_picture: bool) -> usize {
-    let tokens = if is_picture { PICTURE_TOKENS } else { bytes.div_ceil(MEDIA_BYTES_A_TOKEN) };
-    bytes.saturating_sub(BYTES_A_TOKEN * tokens)
+/// Bytes of media in a body.
+#[derive(Default)]
+struct Media {
+    /// Those that count for no token.
+    spare: usize,
+    counted: usize,
 }
 
-/// As `spare_bytes`, of the data URLs in a body.
-fn spare_in_urls(text: &[u8]) -> usize {
-    const START: &[u8] = b";base64,";
-    let (mut spare, mut from) = (0, 0);
-    for _ in 0..MEDIA_LIMIT {
-        let Some(at) = find(text, START, from) else { break };
-        let stop = memchr(b'"', &text[at..]).map_or(text.len(), |length| at + length);
-        if let Some(is_picture) = medium_before(&text[at.saturating_sub(URL_BYTES)..at]) {
-            spare += spare_bytes(stop - at, is_picture);
-        }
-        from = stop;
+impl Media {
+    fn add(&mut self, bytes: usize, is_picture: bool) {
+        let tokens = if is_picture { PICTURE_TOKENS } else { bytes.div_ceil(MEDIA_BYTES_A_TOKEN) };
+        let counted = bytes.min(BYTES_A_TOKEN * tokens);
+        self.counted += counted;
+        self.spare += bytes - counted;
     }
-    spare
+
+    /// Adds the data URLs in a body.
+    fn find_urls(&mut self, text: &[u8]) {
+        const START: &[u8] = b";base64,";
+        let mut from = 0;
+        for _ in 0..MEDIA_LIMIT {
+            let Some(at) = find(text, START, from) else { break };
+            let stop = memchr(b'"', &text[at..]).map_or(text.len(), |length| at + length);
+            if let Some(is_picture) = medium_before(&text[at.saturating_sub(URL_BYTES)..at]) {
+                self.add(stop - at, is_picture);
+            }
+            from = stop;
+        }
+    }
+
+    /// Adds each `"input_audio": {"data": ...}`.
+    fn find_audio(&mut self, text: &[u8]) {
+        const END: &[u8] = b"_audio\"";
+        let mut from = 0;
+        for _ in 0..MEDIA_LIMIT {
+            let Some(at) = find(text, END, from) else { break };
+            from = at + 1;
+            let Some(brace) = audio_at(text, at + END.len()) else { continue };
+            if let Ok(audio) = read_object(text, brace, &AUDIO_KEYS) {
+                if let Some(range) = audio.range("data") {
+                    self.add(range.len() - 1, false);
+                }
+                from = audio.closing;
+            } else {
+                // Each byte is read once more at most, also if such objects are nested.
+                let Some(after) = after_nested(text, brace) else { break };
+                from = after;
+            }
+        }
+    }
 }
 
 /// Whether the medium is a picture, if these bytes end with the key of one and the start of its data URL, up to its
@@ -84,26 +119,6 @@ fn medium_before(text: &[u8]) -> Option<bool> {
     let key_at = trim_end(rest, |byte| byte.is_ascii_lowercase() || byte == b'_').len();
     let is_medium = !kind.is_empty() && rest[..key_at].ends_with(b"\"") && MEDIA_KEYS.contains(&&rest[key_at..]);
     is_medium.then_some(kind == b"image")
-}
-
-/// As `spare_bytes`, of `"input_audio": {"data": ...}`.
-fn spare_in_audio(text: &[u8]) -> usize {
-    const END: &[u8] = b"_audio\"";
-    let (mut spare, mut from) = (0, 0);
-    for _ in 0..MEDIA_LIMIT {
-        let Some(at) = find(text, END, from) else { break };
-        from = at + 1;
-        let Some(brace) = audio_at(text, at + END.len()) else { continue };
-        if let Ok(audio) = read_object(text, brace, &AUDIO_KEYS) {
-            spare += audio.range("data").map_or(0, |range| spare_bytes(range.len() - 1, false));
-            from = audio.closing;
-        } else {
-            // Each byte is read once more at most, also if such objects are nested.
-            let Some(after) = after_nested(text, brace) else { break };
-            from = after;
-        }
-    }
-    spare
 }
 
 /// Where the value of the key that ends before `after_key` is, if the key is `input_audio` and the value an object.

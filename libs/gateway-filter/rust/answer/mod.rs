@@ -9,6 +9,7 @@ mod usage;
 
 use json::JsonMeter;
 use stream::StreamMeter;
+use usage::Usage;
 
 /// What is known of an answer before it.
 #[derive(Clone, Copy, Debug)]
@@ -61,13 +62,25 @@ impl Meter {
         }
     }
 
+    /// The tokens of the prompt that the engine has counted.
+    #[must_use]
+    pub fn prompt(&self) -> Option<u64> {
+        match self.known()? {
+            Usage::Counted { prompt, .. } => Some(prompt),
+            Usage::Delivered(_) => None,
+        }
+    }
+
     /// What is known so far, as the usage log has it: `e,<prompt>,<completion>`, or `d,<events>`.
     #[must_use]
     pub fn usage(&self) -> Option<String> {
-        let usage = match &self.0 {
+        self.known().map(|usage| usage.to_string())
+    }
+
+    const fn known(&self) -> Option<Usage> {
+        match &self.0 {
             Form::Json(meter) => meter.usage,
             Form::Stream(meter) => meter.usage,
-        };
-        usage.map(|usage| usage.to_string())
+        }
     }
 }

@@ -66,6 +66,9 @@ struct Started {
     cut: bool,
     copies: Option<u32>,
     model: Vec<u8>,
+    key: Vec<u8>,
+    /// Bytes of text whose tokens the engine's count is.
+    measurable_bytes: u64,
     answer: Response,
 }
 
@@ -220,12 +223,13 @@ impl Exchange {
     }
 
     fn start(&mut self, stream: &mut Stream, pending: Pending, start: Start, parts: &[u32]) {
-        let Pending { operation, request, .. } = pending;
+        let Pending { operation, request, key, .. } = pending;
         if let Some(affinity) = &start.affinity {
             hold_together(stream, affinity, &start.lease.grant, (operation, &request.places), parts);
         }
-        let Request { model, stream: is_stream, copies, body, model_at, .. } = request;
+        let Request { model, stream: is_stream, copies, bytes, body, model_at, .. } = request;
         let cut = body.is_some();
+        let measurable_bytes = bytes.measurable(copies.is_none());
         let body = match (&start.engine_model, body) {
             (None, body) => body,
             (Some(name), Some(body)) => Some(with_model(&body, model_at, name)),
@@ -244,7 +248,8 @@ impl Exchange {
             Trace::start(stream, operation, &start.lease.grant);
         }
         let answer = Response::None;
-        let started = Started { start, operation, stream: is_stream, cut, copies, model, answer };
+        let started =
+            Started { start, operation, stream: is_stream, cut, copies, model, key, measurable_bytes, answer };
         self.stage = Stage::Started(Box::new(started));
     }
 
@@ -315,6 +320,10 @@ impl Exchange {
                     }
                     None => stream.set_metadata(METADATA, &[("grant", grant.as_bytes())]),
                 }
+                if let Some(prompt) = started.prompt() {
+                    let measure = |worker: &mut Worker| worker.measure(&started.key, started.measurable_bytes, prompt);
+                    self.config.with_worker(measure);
+                }
             }
         }
     }
@@ -359,6 +368,13 @@ impl Started {
     fn usage(&self) -> Option<String> {
         match &self.answer {
             Response::Metered(metered) => metered.meter.usage(),
+            _ => None,
+        }
+    }
+
+    fn prompt(&self) -> Option<u64> {
+        match &self.answer {
+            Response::Metered(metered) => metered.meter.prompt(),
             _ => None,
         }
     }

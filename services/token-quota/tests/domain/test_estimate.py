@@ -13,6 +13,13 @@ def test_a_prompt_is_a_quarter_of_its_bytes_rounded_up() -> None:
     assert sizes == {size: estimate(size, None, None, "completions", 512).prompt_tokens for size in sizes}
 
 
+def test_the_estimate_of_the_filter_counts() -> None:
+    sizes = [
+        estimate(4000, None, None, "completions", 512, prompt_tokens=given).prompt_tokens for given in (None, 3000, 0)
+    ]
+    assert [1000, 3000, 1] == sizes
+
+
 def test_an_explicit_completion_is_reserved_for_each_answer() -> None:
     assert ReservationRequest(25, 300, exact=True) == estimate(100, 100, 3, "chat.completions", 512)
 

@@ -107,6 +107,23 @@ async def test_a_used_up_lease_is_followed_by_a_query_with_a_demand(leasing: Gat
     assert completion >= 2000
 
 
+async def test_prompts_are_reserved_by_what_engines_counted_for_the_same_key_and_model(gateway: Gateway) -> None:
+    counted = b'{"choices":[],"usage":{"prompt_tokens":900,"completion_tokens":3,"total_tokens":903}}'
+    gateway.admission.script, gateway.engine.script = leases("9,90000,1000,1000,512"), answer(counted)
+    body = b'{"model":"m","prompt":"%s"}' % (b"x" * 975)
+    assert 1000 == len(body)
+
+    async def estimates(authorization: str, content: bytes) -> list[str]:
+        for _ in range(2):
+            await gateway.post(content, headers={"authorization": authorization})
+        starts = [line for line in gateway.starts() if line[0] == "S"]
+        return [gateway.queries()[-1].headers["x-arks-prompt-tokens"], starts[-1][3]]
+
+    assert ["250", "900"] == await estimates("Bearer sk-secret", body)
+    assert ["250", "900"] == await estimates("Bearer other", body)
+    assert ["250", "900"] == await estimates("Bearer sk-secret", body.replace(b'"m"', b'"n"'))
+
+
 async def test_a_lease_belongs_to_its_key_and_model(leasing: Gateway) -> None:
     await leasing.post(BODY)
     await leasing.post(BODY, headers={"authorization": "Bearer other"})

@@ -293,6 +293,7 @@ def read_admit_request(headers: Headers) -> AdmitRequest | Rejection:
         demand,
         frozenset(uses.split(",")) if uses else frozenset(),
         _count(headers.get("x-arks-remaining")),
+        _count(headers.get("x-arks-prompt-tokens")),
     )
 
 

@@ -1,10 +1,14 @@
 """Estimates the reservation of a request from its bytes of text, max_tokens and n only.
 
-Prompt: a quarter of its bytes of text, rounded up, at least 1. The gateway's filter counts these (`text.rs`): without
-schemas and grammars, and pictures, audio and video by a bound of their own. Byte-level vocabularies never make more
-tokens than bytes, so text costs at most four times its estimate (plus what the chat template adds); texts in Latin
-letters stay below it. An estimate is no reason to never admit a request: it is at most what each limit has room for
-while nothing else uses it.
+Prompt: its bytes of text by a ratio of bytes a token, rounded up, at least 1. The gateway's filter counts the bytes
+(`text.rs`): without schemas and grammars, and pictures, audio and video by a bound of their own. It begins with a ratio
+of 4 and measures it for each key and model on the answers of engines, from 1 to 8 (`ratio.rs`): at once where a token
+has fewer bytes, slowly where it has more. So prompts of one kind are reserved whole after the first one of them.
+Byte-level vocabularies never make more tokens than bytes, so text costs at most eight times its estimate (plus what the
+chat template adds), and four times before the key had answers to text of more than 4 bytes a token. A key that changes
+from thin to dense text exceeds its own limits by that, in the requests in flight until the first answer; no other key's
+estimates change. An estimate is no reason to never admit a request: it is at most what each limit has room for while
+nothing else uses it.
 
 Completion: `max_tokens * n` when the client sends max_tokens, which must fit into every limit entirely. Otherwise
 `default * n`, or the remaining room if that is less, but at least 1 for each of the n answers, so that small limits
@@ -25,10 +29,16 @@ EMBEDDINGS = "embeddings"
 
 
 def estimate(
-    text_bytes: int, max_tokens: int | None, n: int | None, operation: str, default_completion_tokens: int
+    text_bytes: int,
+    max_tokens: int | None,
+    n: int | None,
+    operation: str,
+    default_completion_tokens: int,
+    *,
+    prompt_tokens: int | None = None,
 ) -> ReservationRequest:
-    """The tokens to reserve for a request."""
-    prompt = max(1, -(-text_bytes // BYTES_PER_TOKEN))
+    """The tokens to reserve for a request. `prompt_tokens`: the filter's estimate; None from an older version."""
+    prompt = max(1, -(-text_bytes // BYTES_PER_TOKEN) if prompt_tokens is None else prompt_tokens)
     answers = n or 1
     if operation == EMBEDDINGS:
         return ReservationRequest(prompt, 0, exact=True, min_completion_tokens=0)

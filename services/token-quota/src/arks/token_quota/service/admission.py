@@ -66,6 +66,8 @@ class AdmitRequest(NamedTuple):
     """What it wants that not every engine keeps."""
     remaining_milliseconds: int | None = None
     """How long the worker's present lease is still valid, if this call is for the one after it; no request waits."""
+    prompt_tokens: int | None = None
+    """The filter's estimate; None from one of an older version."""
     has_waited: bool = False
     """It has waited for its turn, so others that wait do not hold it."""
 
@@ -225,7 +227,12 @@ class Admission:
         self, request: AdmitRequest, holder: KeyHolder, permission: Permission, budget: Budget | None, now: Moment
     ) -> GrantCommand:
         tokens = estimate(
-            request.text_bytes, request.max_tokens, request.n, request.operation, self._default_completion_tokens
+            request.text_bytes,
+            request.max_tokens,
+            request.n,
+            request.operation,
+            self._default_completion_tokens,
+            prompt_tokens=request.prompt_tokens,
         )
         tokens = shrink_prompt(tokens, permission.rates, budget)
         begins = begins_in(now, request.remaining_milliseconds)
