@@ -14,9 +14,9 @@ from google.protobuf.message import Message
 
 from arks.contracts.resources import ArksEndpoint
 from arks.endpoint_router.adapters.envoy import GatewaySettings, to_json, token_quota_cluster
-from arks.endpoint_router.adapters.envoy.messages import Cluster, ClusterLoadAssignment, Listener
+from arks.endpoint_router.adapters.envoy.messages import Cluster, ClusterLoadAssignment, Listener, Runtime
 from arks.endpoint_router.adapters.envoy_config import SnapshotEnvoyConfig
-from arks.endpoint_router.adapters.xds import CLUSTER, ENDPOINT, LISTENER, ConfigSnapshot
+from arks.endpoint_router.adapters.xds import CLUSTER, ENDPOINT, LISTENER, RUNTIME, ConfigSnapshot
 from arks.endpoint_router.testing.harness import RouterHarness
 from arks.events.v1.facts_pb2 import ReplicasFact
 from arks.events.v1.load_pb2 import LoadReport
@@ -46,10 +46,13 @@ def resources(case: dict[str, Any], clock: FakeClock) -> dict[str, Any]:
     for load in case.get("loads", ()):
         report(harness, **load)
     harness.router.tick()
+    envoy.push_limits()
+    limits = {name: value for layer in dump(snapshot, RUNTIME, Runtime) for name, value in layer["layer"].items()}
     return {
         "weights": weights(harness),
         "clusters": dump(snapshot, CLUSTER, Cluster),
         "endpoints": dump(snapshot, ENDPOINT, ClusterLoadAssignment),
+        "limits": limits,
         "listeners": dump(snapshot, LISTENER, Listener),
     }
 

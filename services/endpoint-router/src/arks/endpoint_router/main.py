@@ -79,6 +79,7 @@ def build(settings: Settings, home: Home, snapshot: ConfigSnapshot | None = None
         while True:
             await asyncio.sleep(TICK_SECONDS)
             await in_slices(router.tick_steps())
+            envoy.push_limits()
             envoy.retry_rejected(home.clock.monotonic())
 
     return App(

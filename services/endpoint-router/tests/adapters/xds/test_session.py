@@ -225,5 +225,5 @@ def test_an_envoy_that_connects_again_gets_everything() -> None:
 
 def test_an_unknown_type_is_ignored() -> None:
     envoy = Envoy(snapshot("a"))
-    envoy.subscribe("type.googleapis.com/envoy.service.runtime.v3.Runtime")
+    envoy.subscribe("type.googleapis.com/envoy.config.route.v3.RouteConfiguration")
     assert ([], True) == (envoy.get(), envoy.session.idle)

@@ -9,10 +9,12 @@ from arks.endpoint_router.adapters.envoy import (
     collector_cluster,
     listener,
     load_assignment,
+    runtime,
 )
 from arks.endpoint_router.adapters.envoy.messages import Cluster, ClusterLoadAssignment
-from arks.endpoint_router.adapters.xds import CLUSTER, ENDPOINT, LISTENER, ConfigSnapshot
-from arks.endpoint_router.domain import Candidate, Decision, usable_address
+from arks.endpoint_router.adapters.envoy.runtime import LAYER
+from arks.endpoint_router.adapters.xds import CLUSTER, ENDPOINT, LISTENER, RUNTIME, ConfigSnapshot
+from arks.endpoint_router.domain import Candidate, Decision, Limits, usable_address
 
 _NO_CLUSTER = -1
 RETRY_SECONDS = 5.0
@@ -30,6 +32,9 @@ class SnapshotEnvoyConfig:
         """(type, name) of the resources that do not depend on endpoints."""
         self._clusters: dict[str, int | None] = {}
         """Endpoint -> limit of the load of its cluster."""
+        self._limits: dict[str, Limits] = {}
+        """By endpoint."""
+        self._limits_changed = True
         self._rejections: dict[tuple[str, str], str] = {}
         """Envoy's messages about these resources, the newest of each."""
         self._retry_at = 0.0
@@ -38,6 +43,7 @@ class SnapshotEnvoyConfig:
 
     def route(self, name: str, decision: Decision, known_at: float) -> None:
         self._snapshot.put(ENDPOINT, name, _assignment(name, decision), known_at)
+        self._set_limits(name, decision.limits)
         self._put_cluster(name, decision.load_limit_percent, known_at)
 
     def hold(self, name: str, load_limit_percent: int | None = None) -> None:
@@ -49,12 +55,30 @@ class SnapshotEnvoyConfig:
             self._clusters[name] = load_limit_percent
             self._snapshot.put(CLUSTER, name, cluster(name, load_limit_percent), known_at)
 
+    def _set_limits(self, name: str, limits: Limits | None) -> None:
+        """Store limits, for `push_limits`. When a client may return is in the load assignment."""
+        before = self._limits.pop(name, Limits())
+        if limits is not None:
+            self._limits[name] = limits
+        after = limits or Limits()
+        if (before.requests, before.retry_percent) != (after.requests, after.retry_percent):
+            self._limits_changed = True
+
+    def push_limits(self) -> None:
+        """Push the limits of all endpoints if any has changed: they are one resource."""
+        if self._limits_changed:
+            self._limits_changed = False
+            built = runtime(self._limits)
+            self._snapshot.put(RUNTIME, built.name, built)
+
     def remove(self, name: str) -> None:
         self._clusters.pop(name, None)
+        self._set_limits(name, None)
         self._snapshot.remove(CLUSTER, name)
         self._snapshot.remove(ENDPOINT, name)
 
     def open(self) -> None:
+        self.push_limits()
         self._open_server()
 
     def is_served(self, name: str) -> bool:
@@ -69,7 +93,8 @@ class SnapshotEnvoyConfig:
         """Add the resources that do not depend on endpoints."""
         gateway = listener(settings)
         clusters = [admission, *([collector_cluster(settings.traces)] if settings.traces else [])]
-        self._gateway_resources = {(CLUSTER, found.name) for found in clusters} | {(LISTENER, gateway.name)}
+        self._gateway_resources = {(CLUSTER, found.name) for found in clusters}
+        self._gateway_resources |= {(LISTENER, gateway.name), (RUNTIME, LAYER)}
         for found in clusters:
             self._snapshot.put(CLUSTER, found.name, found)
         self._snapshot.put(LISTENER, gateway.name, gateway)
@@ -114,11 +139,12 @@ def backends(decision: Decision) -> list[Backend]:
         and usable_address(candidate.replica)
         and (candidate.replica.host, candidate.replica.port) not in used
     ]
-    rooms = decision.rooms
-    return [_backend(candidate, rooms.get(candidate.replica.id, 0)) for candidate in (*routed, *draining)]
+    rooms, limits = decision.rooms, decision.limits
+    seconds = limits.retry_after_seconds if limits.requests is not None else 0
+    return [_backend(candidate, rooms.get(candidate.replica.id, 0), seconds) for candidate in (*routed, *draining)]
 
 
-def _backend(candidate: Candidate, room: int) -> Backend:
+def _backend(candidate: Candidate, room: int, retry_after_seconds: int) -> Backend:
     return Backend(
         host=candidate.replica.host,
         port=candidate.replica.port,
@@ -126,4 +152,5 @@ def _backend(candidate: Candidate, room: int) -> Backend:
         draining=candidate.draining,
         group=candidate.group,
         room=room,
+        retry_after_seconds=retry_after_seconds,
     )

@@ -9,6 +9,7 @@ slots.py       slots of engines that do not report them
 groups.py      replicas that are alike: Envoy's localities
 division.py    shares of groups by capacity, so that requests wait least
 scores.py      the replicas of one application compared: groups, shares, queues
+limits.py      requests in flight, retries, and when a rejected client may return
 decide.py      a decision from all of these
 decision.py    its type, with a reason for each replica
 translate.py   facts, load reports and resources as values of this package
@@ -17,6 +18,7 @@ http_route.py  the HTTPRoute of an endpoint with a `gatewayRef`
 
 from arks.endpoint_router.domain.decide import WEIGHT_TOTAL, DecisionInput, decide
 from arks.endpoint_router.domain.decision import Candidate, Decision, Portion, Reason, RoutedGroup, Source
+from arks.endpoint_router.domain.limits import Limits
 from arks.endpoint_router.domain.load import STALE_SECONDS, Reading, Signals, Unit, doubt, observe, stale_seconds
 from arks.endpoint_router.domain.replicas import Application, ReplicaId, RoutedReplica, usable_address
 from arks.endpoint_router.domain.scores import Score
@@ -30,6 +32,7 @@ __all__ = [
     "Decision",
     "DecisionInput",
     "EndpointSpec",
+    "Limits",
     "Portion",
     "Reading",
     "Reason",

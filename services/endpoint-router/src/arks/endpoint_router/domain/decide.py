@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from arks.contracts.facts import ReplicaState
 from arks.endpoint_router.domain.decision import Candidate, Decision, Portion, Reason, RoutedGroup, Source
 from arks.endpoint_router.domain.groups import Contender
+from arks.endpoint_router.domain.limits import Limits, Load, limits
 from arks.endpoint_router.domain.load import FORGET_SECONDS, Signals, doubt
 from arks.endpoint_router.domain.replicas import Application, ReplicaId, RoutedReplica, usable_address
 from arks.endpoint_router.domain.scores import Score, scores
@@ -70,6 +71,7 @@ def decide(spec: EndpointSpec, inputs: DecisionInput) -> Decision:
             sorted({what for share in found.shares for what in inputs.applications[share.application].unsupported})
         ),
         load_limit_percent=spec.load_limit_percent,
+        limits=_limits(candidates, inputs),
         held=any(_held(eligible[portion.share.application], inputs) for portion in portions),
     )
 
@@ -230,6 +232,20 @@ def _slots(replica: RoutedReplica, inputs: DecisionInput) -> int:
     """Return the slots in the application's fact, else those that the engine reports; 0 if both are unknown."""
     signals = inputs.signals.get(replica.id)
     return replica.slots or (signals.reading.slots if signals is not None else 0)
+
+
+def _limits(candidates: Iterable[Candidate], inputs: DecisionInput) -> Limits:
+    loads: list[Load] = []
+    for candidate in candidates:
+        if not candidate.weight:
+            continue
+        slots = _slots(candidate.replica, inputs)
+        if candidate.signals is None or candidate.doubt is not None:
+            loads.append(Load(slots))
+        else:
+            reading = candidate.signals.reading
+            loads.append(Load(slots, reading.waiting or 0.0, reading.drain_rate))
+    return limits(loads)
 
 
 def _summary(spec: EndpointSpec, portions: Sequence[Portion]) -> tuple[Reason, str]:

@@ -6,6 +6,7 @@ from enum import StrEnum
 from msgspec import Struct
 
 from arks.contracts.facts import ReplicaState
+from arks.endpoint_router.domain.limits import Limits
 from arks.endpoint_router.domain.load import Signals, Unit
 from arks.endpoint_router.domain.replicas import ReplicaId, RoutedReplica
 from arks.endpoint_router.domain.scores import Score, backlog_seconds
@@ -151,6 +152,7 @@ class Decision(Struct, frozen=True, gc=False):
     """What at least one of its applications takes in a request and does not keep, sorted."""
     load_limit_percent: int | None = None
     """As in the endpoint's spec; None: requests go to the replica with the fewest."""
+    limits: Limits = Limits()
     held: bool = False
     """Some shares are those of before the router's start, because no load was reported yet."""
 
@@ -186,4 +188,14 @@ class Decision(Struct, frozen=True, gc=False):
         replicas = [(candidate.replica, candidate.weight, candidate.group) for candidate in self.candidates]
         served = self.engine_model, self.unsupported
         affinity = self.load_limit_percent, self.rooms
-        return replicas, affinity, self.groups, self.reason, self.message, self.source, self.unrouted, served
+        return (
+            replicas,
+            affinity,
+            self.limits,
+            self.groups,
+            self.reason,
+            self.message,
+            self.source,
+            self.unrouted,
+            served,
+        )

@@ -146,6 +146,11 @@ def explanation(decision: Decision, now: float) -> dict[str, Any]:
         "message": decision.message,
         "signalSource": decision.source,
         "unrouted": list(decision.unrouted),
+        "limits": {
+            "requestsInFlight": decision.limits.requests,
+            "retryPercent": decision.limits.retry_percent,
+            "retryAfterSeconds": decision.limits.retry_after_seconds,
+        },
         "applications": [
             {
                 "application": portion.share.application,

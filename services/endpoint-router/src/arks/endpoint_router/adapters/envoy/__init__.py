@@ -5,6 +5,7 @@
     cluster(name)                          -> Cluster of one endpoint, `<namespace>/<endpoint>`, EDS over ADS
     load_assignment(name, backends)        -> ClusterLoadAssignment: its replicas and their weights
     token_quota_cluster(host, port)        -> Cluster `token-quota`, which the filter and /v1/models query
+    runtime(limits)                        -> Runtime: limits of endpoints, RTDS over ADS
     collector_cluster(traces)              -> Cluster of the collector that Envoy sends spans to
     ads_bootstrap(...)                     -> Bootstrap of an Envoy that gets everything else from endpoint-router
     certificate_source(directory)          -> DiscoveryResponse: the file beside Envoy that names certificate and key
@@ -28,6 +29,7 @@ from arks.endpoint_router.adapters.envoy.clusters import (
 )
 from arks.endpoint_router.adapters.envoy.listeners import listener
 from arks.endpoint_router.adapters.envoy.messages import to_json
+from arks.endpoint_router.adapters.envoy.runtime import runtime
 from arks.endpoint_router.adapters.envoy.settings import GatewaySettings
 from arks.endpoint_router.adapters.envoy.tls import certificate_source
 from arks.endpoint_router.adapters.envoy.tracing import TraceSettings, collector_cluster
@@ -43,6 +45,7 @@ __all__ = [
     "command",
     "listener",
     "load_assignment",
+    "runtime",
     "static_bootstrap",
     "static_cluster",
     "to_json",

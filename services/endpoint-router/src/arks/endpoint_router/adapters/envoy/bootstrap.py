@@ -23,6 +23,7 @@ from arks.endpoint_router.adapters.envoy.messages import (
     message,
     seconds,
 )
+from arks.endpoint_router.adapters.envoy.runtime import LAYER
 
 ADS = "endpoint-router"
 HEAP_BYTES = 2 * 1024 * 1024 * 1024
@@ -33,6 +34,7 @@ ADMIN = "envoy-admin"
 GATEWAY_TOKEN_VARIABLE = "ARKS_GATEWAY_TOKEN"  # noqa: S105  # a name
 """Environment variable with the token that Envoy presents to endpoint-router and token-quota (also in the filter)."""
 STATS_SECONDS = 10.0
+LIMITS_SECONDS = 3.0
 DRAIN_SECONDS = 300
 """How long requests in flight may go on at a listener that an upgrade of Arks has replaced."""
 
@@ -67,6 +69,7 @@ def ads_bootstrap(
         Bootstrap,
         {
             **_process(node_id, admin, heap_bytes),
+            "layered_runtime": {"layers": [_limits(from_ads)]},
             "dynamic_resources": {"ads_config": ads, "cds_config": from_ads, "lds_config": from_ads},
             "static_resources": {
                 "clusters": [
@@ -121,6 +124,14 @@ def _process(node_id: str, admin: dict[str, Any], heap_bytes: int) -> dict[str, 
         "admin": {"address": admin},
         "overload_manager": _overload(heap_bytes),
     }
+
+
+def _limits(from_ads: dict[str, Any]) -> dict[str, Any]:
+    """Return the layer of endpoints' limits. Envoy waits for it before all else, so not for long: an endpoint-router of
+    an older version has none.
+    """
+    config = {**from_ads, "initial_fetch_timeout": seconds(LIMITS_SECONDS)}
+    return {"name": LAYER, "rtds_layer": {"name": LAYER, "rtds_config": config}}
 
 
 def _overload(heap_bytes: int) -> dict[str, Any]:

@@ -32,12 +32,15 @@ is used again."""
 TOKEN_QUOTA_IDLE_SECONDS = 20
 """Below granian's 30 s, for the same reason."""
 UNBOUNDED = 1 << 20
-"""Envoy's circuit breakers allow 1,024 requests and 3 retries at the same time by default; here admission and the
-engines' queues set the limits."""
+"""Envoy's circuit breakers allow 1,024 requests at the same time by default; here the limits of `runtime.py` hold."""
+RETRY_BUDGET_PERCENT, LEAST_RETRIES = 100, 256
+"""Retries at the same time, as a part of all requests in flight, or this number if it is greater: until a replica that
+fails at once is ejected it gets most requests, and those that wait for their retry are not in flight. `runtime.py` has
+the percentage of endpoints with several replicas."""
 AFFINITY_HEADER = "x-arks-affinity"
 """The key of a request's session or prompt, from the filter to the balancer."""
-METADATA, ROOM = "arks", "room"
-"""Where the balancer finds a replica's room."""
+METADATA, ROOM, RETRY_AFTER = "arks", "room", "retry_after"
+"""Where the balancer finds a replica's room, and local replies the seconds after which a client may return."""
 SOCKET_MODE = 0o600
 """Of a Unix socket that Envoy opens: for its owner only."""
 KEEP_SHARE_PERCENT = 100_000
@@ -60,6 +63,8 @@ class Backend:
     """Name of its locality. A group gets the share of its weight, however busy its replicas are."""
     room: int = 0
     """With affinity: as many requests in flight never make it busy."""
+    retry_after_seconds: int = 0
+    """For a client whose request is too many for the endpoint; 0: there is no such limit."""
 
 
 def cluster(name: str, load_limit_percent: int | None = None) -> Cluster:
@@ -105,7 +110,9 @@ def load_assignment(
             lb_endpoint.endpoint.address.socket_address.port_value = backend.port
             lb_endpoint.load_balancing_weight.value = backend.weight
             if backend.room:
-                lb_endpoint.metadata.filter_metadata[METADATA].update({ROOM: backend.room})
+                lb_endpoint.metadata.filter_metadata[METADATA][ROOM] = backend.room
+            if backend.retry_after_seconds:
+                lb_endpoint.metadata.filter_metadata[METADATA][RETRY_AFTER] = str(backend.retry_after_seconds)
             if backend.draining:
                 lb_endpoint.health_status = DRAINING
     return assignment
@@ -201,10 +208,11 @@ def _balancing() -> dict[str, Any]:
 
 def _common(idle_seconds: float, *, http: Mapping[str, Any] | None = None) -> dict[str, Any]:
     limits = {"max_connections": UNBOUNDED, "max_pending_requests": UNBOUNDED, "max_requests": UNBOUNDED}
+    retries = {"budget_percent": {"value": RETRY_BUDGET_PERCENT}, "min_retry_concurrency": LEAST_RETRIES}
     return {
         # Off: with half the replicas ejected, Envoy would otherwise send traffic to the ejected ones again.
         "common_lb_config": {"healthy_panic_threshold": {"value": 0}},
-        "circuit_breakers": {"thresholds": [{**limits, "max_retries": UNBOUNDED}]},
+        "circuit_breakers": {"thresholds": [{**limits, "retry_budget": retries}]},
         "upstream_connection_options": {
             # Detects a peer that vanished without closing the connection, after 30 + 3 x 10 s.
             "tcp_keepalive": {"keepalive_time": 30, "keepalive_interval": 10, "keepalive_probes": 3}

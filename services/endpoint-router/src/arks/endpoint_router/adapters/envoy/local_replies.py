@@ -4,6 +4,8 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from arks.endpoint_router.adapters.envoy.clusters import METADATA, RETRY_AFTER
+
 ANSWERED_HEADER = "x-arks-answered"
 """Request header that the filter sets on a request that it answers itself; such an answer is not rewritten."""
 RETRY_AFTER_SECONDS = 1
@@ -32,6 +34,9 @@ REPLIES = (
     Reply(503, "server_error", "service_unavailable", "No replica of this model can answer now. Try again."),
     Reply(504, "server_error", "timeout", "The model did not answer in time."),
 )
+FULL = Reply(
+    503, "server_error", "overloaded", "Too many requests wait for this model. Try again after the time in Retry-After."
+)
 OTHER = Reply(500, "server_error", "internal_error", "The gateway could not answer this request.")
 
 
@@ -39,20 +44,32 @@ def local_replies() -> dict[str, Any]:
     """Return a LocalReplyConfig. The first matching mapper counts; the last matches any error. All keep the status."""
     answered = {"filter": {"header_filter": {"header": {"name": ANSWERED_HEADER, "present_match": True}}}}
     mappers = [_mapper(reply, _compare("EQ", reply.status)) for reply in REPLIES]
-    return {"mappers": [answered, *mappers, _mapper(OTHER, _compare("GE", 400))]}
+    return {"mappers": [answered, _full(), *mappers, _mapper(OTHER, _compare("GE", 400))]}
 
 
 def _mapper(reply: Reply, condition: dict[str, Any]) -> dict[str, Any]:
     error = {"message": reply.message, "type": reply.type, "param": None, "code": reply.code}
-    retry_after = {"header": {"key": "retry-after", "value": str(RETRY_AFTER_SECONDS)}}
     return {
         "filter": condition,
         "body_format_override": {
             "text_format_source": {"inline_string": json.dumps({"error": error}, separators=(",", ":"))},
             "content_type": "application/json",
         },
-        **({"headers_to_add": [retry_after]} if reply.status == 503 else {}),
+        **({"headers_to_add": [_retry_after(str(RETRY_AFTER_SECONDS))]} if reply.status == 503 else {}),
     }
+
+
+def _full() -> dict[str, Any]:
+    """Return the answer to a request beyond the limits of its endpoint, with the time that endpoint-router has given
+    the replicas. Envoy omits a header without a value.
+    """
+    mapper = _mapper(FULL, {"response_flag_filter": {"flags": ["UO"]}})
+    mapper["headers_to_add"].append(_retry_after(f"%METADATA(UPSTREAM_HOST:{METADATA}:{RETRY_AFTER})%"))
+    return mapper
+
+
+def _retry_after(value: str) -> dict[str, Any]:
+    return {"header": {"key": "retry-after", "value": value}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
 
 
 def _compare(operator: str, status: int) -> dict[str, Any]:

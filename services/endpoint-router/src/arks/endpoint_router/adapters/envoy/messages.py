@@ -43,6 +43,7 @@ from envoy.extensions.transport_sockets.tls.v3.secret_pb2 import Secret
 from envoy.extensions.transport_sockets.tls.v3.tls_pb2 import DownstreamTlsContext, UpstreamTlsContext
 from envoy.extensions.upstreams.http.v3.http_protocol_options_pb2 import HttpProtocolOptions
 from envoy.service.discovery.v3.discovery_pb2 import DiscoveryResponse
+from envoy.service.runtime.v3.rtds_pb2 import Runtime
 from google.protobuf import descriptor_pb2, descriptor_pool, json_format, message_factory
 from google.protobuf.message import Message
 from google.protobuf.wrappers_pb2 import StringValue
@@ -75,6 +76,7 @@ __all__ = [
     "ParentBasedSamplerConfig",
     "PreviousHostsPredicate",
     "Router",
+    "Runtime",
     "ScaleTimersOverloadActionConfig",
     "Secret",
     "StringValue",

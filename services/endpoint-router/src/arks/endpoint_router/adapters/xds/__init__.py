@@ -6,6 +6,6 @@ server.py    the gRPC server
 """
 
 from arks.endpoint_router.adapters.xds.server import XdsServer
-from arks.endpoint_router.adapters.xds.snapshot import CLUSTER, ENDPOINT, LISTENER, ConfigSnapshot
+from arks.endpoint_router.adapters.xds.snapshot import CLUSTER, ENDPOINT, LISTENER, RUNTIME, ConfigSnapshot
 
-__all__ = ["CLUSTER", "ENDPOINT", "LISTENER", "ConfigSnapshot", "XdsServer"]
+__all__ = ["CLUSTER", "ENDPOINT", "LISTENER", "RUNTIME", "ConfigSnapshot", "XdsServer"]

@@ -11,9 +11,7 @@ from dataclasses import dataclass, field
 
 from envoy.service.discovery.v3.discovery_pb2 import DiscoveryRequest, DiscoveryResponse
 
-from arks.endpoint_router.adapters.xds.snapshot import CLUSTER, ENDPOINT, LISTENER, TYPES, ConfigSnapshot, Resource
-
-SEND_ORDER = (CLUSTER, ENDPOINT, LISTENER)
+from arks.endpoint_router.adapters.xds.snapshot import CLUSTER, ENDPOINT, TYPES, ConfigSnapshot, Resource
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +162,7 @@ class Session:
 
     def responses(self, now: float) -> Iterator[DiscoveryResponse]:
         """Yield the responses that can be sent now, in the order that Envoy requires."""
-        for type_ in SEND_ORDER:
+        for type_ in TYPES:
             subscription = self._subscriptions.get(type_)
             if subscription is None or subscription.pending is not None:
                 continue

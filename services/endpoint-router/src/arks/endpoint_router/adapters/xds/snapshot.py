@@ -15,7 +15,8 @@ _PREFIX = "type.googleapis.com/envoy.config."
 CLUSTER = f"{_PREFIX}cluster.v3.Cluster"
 ENDPOINT = f"{_PREFIX}endpoint.v3.ClusterLoadAssignment"
 LISTENER = f"{_PREFIX}listener.v3.Listener"
-TYPES = (CLUSTER, ENDPOINT, LISTENER)
+RUNTIME = "type.googleapis.com/envoy.service.runtime.v3.Runtime"
+TYPES = (RUNTIME, CLUSTER, ENDPOINT, LISTENER)
 """In the order in which changes are sent: a route or an endpoint never arrives before the cluster that it needs."""
 
 
