@@ -6,6 +6,7 @@ import pytest
 
 from arks.contracts.resources import QuotaPeriod
 from arks.contracts.usage import UsageSource
+from arks.token_quota.adapters import ledger as ledger_module
 from arks.token_quota.adapters.database import Database
 from arks.token_quota.adapters.ledger import SqlLedger
 from arks.token_quota.domain.batch import ClosedLease, UsageBatch
@@ -123,6 +124,27 @@ async def test_changes_are_summed_by_lease_and_read_in_order_from_where_a_reader
     assert [first] == await ledger.changes("team", 0, 1)
     assert [second] == await ledger.changes("team", first.seq, 10)
     assert [] == await ledger.changes("team", second.seq, 10)
+
+
+async def test_batches_of_a_gateway_in_one_transaction_are_one_change(ledger: SqlLedger) -> None:
+    early, late = (batch(record(f"r{until}"), complete_until_milliseconds=until) for until in (1, 2))
+    other = batch(record("r3"), gateway="other", complete_until_milliseconds=0)
+    await post(ledger, early, other, late, batch(record("r4"), namespace="other"))
+    changes = await ledger.changes("team", 0, 10)
+    assert [("gw", 2, 2), ("other", 0, 1)] == [
+        (change.gateway, change.complete_until_milliseconds, sum(lease.requests for lease in change.changes))
+        for change in changes
+    ]
+    assert [0, changes[0].seq] == [change.previous_seq for change in changes]
+
+
+async def test_batches_with_many_leases_stay_changes_of_their_own(
+    ledger: SqlLedger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ledger_module, "JOINED_CHANGES", 3)
+    leases = ((0, 1), (2,), (3,), (4, 5, 6, 7))
+    await post(ledger, *(batch(*(record(f"r{at}", lease=f"L{at}") for at in of_batch)) for of_batch in leases))
+    assert [3, 1, 4] == [len(change.changes) for change in await ledger.changes("team", 0, 10)]
 
 
 async def test_heads_are_the_last_changes_after_a_given_one(ledger: SqlLedger) -> None:

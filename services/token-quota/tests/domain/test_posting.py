@@ -13,6 +13,7 @@ from arks.token_quota.domain.posting import (
     KnownEntries,
     Posting,
     daily_sums,
+    joined_changes,
     post,
     uncertain_requests,
 )
@@ -80,6 +81,19 @@ def test_daily_sums_move_a_corrected_request_from_one_source_to_the_other() -> N
     assert (0, 0, 0) == (sums[key].requests, sums[key].prompt_tokens, sums[key].completion_tokens)
     key = key._replace(source=int(UsageSource.ENGINE))
     assert (1, 10, 20) == (sums[key].requests, sums[key].prompt_tokens, sums[key].completion_tokens)
+
+
+def test_changes_of_several_batches_are_joined_as_if_they_were_one() -> None:
+    of_first = [record("r1"), record("r2", lease="L2"), reservation("r3")]
+    of_second = [record("r4"), record("r5", lease=""), record("r3")]
+    closed = ([ClosedLease("L1", 1, 2, 3)], [ClosedLease("L2", 4, 5, 6)])
+    known: KnownEntries = {}
+    apart = [
+        post(batch(*records, closed=leases), lambda *_: "q", known)
+        for records, leases in zip((of_first, of_second), closed, strict=True)
+    ]
+    whole = posting(batch(*of_first, *of_second, closed=[*closed[0], *closed[1]]))
+    assert whole.changes == joined_changes(apart)
 
 
 def test_only_requests_that_the_ledger_may_hold_are_looked_up() -> None:

@@ -76,7 +76,9 @@ async def test_a_script_call_takes_a_limited_number_of_changes_but_a_whole_batch
 ) -> None:
     monkeypatch.setattr(projector_module, "APPLY_CHANGES", 2)
     counters = ApplyCalls()
-    await post(batch(*(of_lease(number) for number in range(3))), *(batch(of_lease(number)) for number in range(3, 6)))
+    await post(batch(*(of_lease(number) for number in range(3))))
+    for number in range(3, 6):
+        await post(batch(of_lease(number)))
     await Projector(replace(context, counters=counters), 60).bring_forward("team")
     assert [[3], [1, 1], [1]] == [[len(change.changes) for change, _ in call] for call in counters.calls]
 

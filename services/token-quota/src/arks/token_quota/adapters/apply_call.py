@@ -1,11 +1,17 @@
 """Changes of the ledger as arguments of the script `apply`."""
 
 from collections.abc import Mapping
+from typing import Final
+
+import msgspec
 
 from arks.token_quota.adapters.counter_keys import CounterKeys
 from arks.token_quota.domain.change import LeaseChange, LedgerChange
 from arks.token_quota.domain.limits import Budget
 from arks.token_quota.domain.time import DAY_MINUTES, Moment
+
+_MSGPACK: Final = msgspec.msgpack.Encoder()
+"""One argument costs less than 15 for each change, on both sides."""
 
 
 class ApplyCall:
@@ -17,7 +23,7 @@ class ApplyCall:
         self._cursors = (after, upto, now.minute, now.day)
         self._index: dict[str, int] = {}
         self._gateways: dict[str, int] = {}
-        self._changes: list[str | int] = []
+        self._changes: list[str | int | bool] = []
 
     def add(self, change: LedgerChange, budgets: Mapping[str, Budget]) -> None:
         if change.gateway:
@@ -39,7 +45,7 @@ class ApplyCall:
             lease.reserved_completion_tokens,
             lease.prompt_tokens,
             lease.completion_tokens,
-            1 if lease.closed else 0,
+            lease.closed,
             lease.unused_requests,
             lease.unused_prompt_tokens,
             lease.unused_completion_tokens,
@@ -54,6 +60,6 @@ class ApplyCall:
             self._index[name] = len(self.names)
         return self._index[name]
 
-    def values(self) -> list[str | int]:
+    def values(self) -> list[int | bytes]:
         gateways = [part for pair in self._gateways.items() for part in pair]
-        return [*self._cursors, len(self._gateways), *gateways, *self._changes]
+        return [*self._cursors, _MSGPACK.encode(gateways), _MSGPACK.encode(self._changes)]

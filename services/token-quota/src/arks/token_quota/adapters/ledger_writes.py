@@ -5,7 +5,8 @@ cost 2 to 3.
 """
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 from typing import Any, Final
 
@@ -13,8 +14,16 @@ import msgspec
 import sqlalchemy as sa
 
 from arks.contracts.usage import UsageSource
-from arks.token_quota.adapters.tables import BATCHES, CHANGES, DAYS, ENTRIES, OPEN
-from arks.token_quota.domain.posting import DayKey, DaySums, Entry, Known, KnownEntries, Posting
+from arks.token_quota.adapters.tables import BATCHES, CHANGES, ENTRIES, OPEN
+from arks.token_quota.domain.posting import (
+    DayKey,
+    DaySums,
+    Entry,
+    Known,
+    KnownEntries,
+    Posting,
+    joined_changes,
+)
 from arks.token_quota.domain.time import Moment
 from arks.token_quota.service.ports.ledger import LedgerUnavailable
 
@@ -56,31 +65,42 @@ class Writes:
         """Raises DuplicateEntry."""
         recorded_at = self._now.milliseconds
         rows = [_row(first_seq + at, namespace, entry, recorded_at) for at, entry in enumerate(entries)]
-        (_insert_all if self._sqlite else _copy)(self._connection.connection.dbapi_connection, rows)
+        driver: Any = self._connection.connection.dbapi_connection
+        if self._sqlite:
+            with _sqlite_errors():
+                driver.executemany(_INSERT_ENTRY, rows)
+        else:
+            with _postgresql_errors():
+                driver.run_async(
+                    lambda connection: connection.copy_records_to_table(
+                        "usage_entries", records=rows, columns=ENTRY_COLUMNS
+                    )
+                )
 
     def add_days(self, sums: dict[DayKey, DaySums], last_seq: int) -> None:
         if not sums:
             return
         rows = [
-            key._asdict()
-            | {
-                "requests": added.requests,
-                "prompt_tokens": added.prompt_tokens,
-                "completion_tokens": added.completion_tokens,
-                "last_seq": last_seq,
-            }
+            (*key, added.requests, added.prompt_tokens, added.completion_tokens, last_seq)
             for key, added in sorted(sums.items())  # in one order, so that two replicas never lock each other
         ]
-        self._connection.execute(_add_days(self._sqlite), rows)
+        driver: Any = self._connection.connection.dbapi_connection
+        if self._sqlite:
+            with _sqlite_errors():
+                driver.executemany(_ADD_DAYS_SQLITE, rows)
+        else:
+            with _postgresql_errors():
+                driver.run_async(lambda connection: connection.executemany(_ADD_DAYS_POSTGRESQL, rows))
 
-    def add_change(self, seq: int, posting: Posting) -> None:
-        batch = posting.batch
+    def add_change(self, seq: int, postings: Sequence[Posting]) -> None:
+        """Of batches of one namespace and gateway."""
+        batch = postings[0].batch
         row = {
             "seq": seq,
             "namespace": batch.namespace,
             "gateway": batch.gateway,
-            "complete_until_milliseconds": batch.complete_until_milliseconds,
-            "changes": msgspec.json.encode(posting.changes).decode(),
+            "complete_until_milliseconds": max(posting.batch.complete_until_milliseconds for posting in postings),
+            "changes": msgspec.json.encode(joined_changes(postings)).decode(),
             "recorded_at_milliseconds": self._now.milliseconds,
             "of_namespace": batch.namespace,
         }
@@ -106,28 +126,48 @@ class Writes:
 _INSERT_ENTRY: Final = (
     f"INSERT INTO usage_entries ({', '.join(ENTRY_COLUMNS)}) VALUES ({', '.join('?' * len(ENTRY_COLUMNS))})"  # noqa: S608  # names of columns only
 )
+_DAY_COLUMNS: Final = (*DayKey._fields, "requests", "prompt_tokens", "completion_tokens", "last_seq")
 
 
-def _insert_all(driver: Any, rows: list[tuple[Any, ...]]) -> None:
+def _add_days(values: Sequence[str]) -> str:
+    """`values`: the driver's parameters, one a column."""
+    added = ", ".join(f"{name} = usage_days.{name} + excluded.{name}" for name in _DAY_COLUMNS[-4:-1])
+    return (
+        f"INSERT INTO usage_days ({', '.join(_DAY_COLUMNS)}) VALUES ({', '.join(values)}) "  # noqa: S608  # names of columns only
+        f"ON CONFLICT ({', '.join(DayKey._fields)}) DO UPDATE SET {added}, last_seq = excluded.last_seq"
+    )
+
+
+_ADD_DAYS_SQLITE: Final = _add_days("?" * len(_DAY_COLUMNS))
+_ADD_DAYS_POSTGRESQL: Final = _add_days([f"${at + 1}" for at in range(len(_DAY_COLUMNS))])
+
+
+@contextmanager
+def _sqlite_errors() -> Iterator[None]:
+    """Raises DuplicateEntry and LedgerUnavailable."""
     try:
-        driver.executemany(_INSERT_ENTRY, rows)
+        yield
     except sqlite3.IntegrityError as error:
         raise DuplicateEntry from error
     except sqlite3.Error as error:
-        raise LedgerUnavailable(f"the ledger's database: {type(error).__name__}: {error}") from error
+        raise _unavailable(error) from error
 
 
-def _copy(adapted: Any, rows: list[tuple[Any, ...]]) -> None:
+@contextmanager
+def _postgresql_errors() -> Iterator[None]:
+    """Raises DuplicateEntry and LedgerUnavailable."""
     import asyncpg  # type: ignore[import-untyped]  # noqa: PLC0415  # only where PostgreSQL is used
 
     try:
-        adapted.run_async(
-            lambda driver: driver.copy_records_to_table("usage_entries", records=rows, columns=ENTRY_COLUMNS)
-        )
+        yield
     except asyncpg.UniqueViolationError as error:
         raise DuplicateEntry from error
     except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-        raise LedgerUnavailable(f"the ledger's database: {type(error).__name__}: {error}") from error
+        raise _unavailable(error) from error
+
+
+def _unavailable(error: Exception) -> LedgerUnavailable:
+    return LedgerUnavailable(f"the ledger's database: {type(error).__name__}: {error}")
 
 
 def _row(seq: int, namespace: str, entry: Entry, recorded_at_milliseconds: int) -> tuple[Any, ...]:
@@ -173,15 +213,6 @@ def insert(table: sa.Table, *, sqlite: bool) -> Any:
 @cache
 def _add_batch_ids(sqlite: bool) -> Any:
     return insert(BATCHES, sqlite=sqlite).on_conflict_do_nothing().returning(BATCHES.c.id)
-
-
-@cache
-def _add_days(sqlite: bool) -> Any:
-    statement = insert(DAYS, sqlite=sqlite)
-    new = statement.excluded
-    total = {name: DAYS.c[name] + new[name] for name in ("requests", "prompt_tokens", "completion_tokens")}
-    total["last_seq"] = new.last_seq
-    return statement.on_conflict_do_update(index_elements=list(DayKey._fields), set_=total)
 
 
 _PREVIOUS_SEQ = sa.select(sa.func.coalesce(sa.func.max(CHANGES.c.seq), 0)).where(

@@ -4,14 +4,12 @@
 does not exist here: it timed a processor of answers, and Arks has none.
 """
 
-import collections
-from collections import defaultdict
 from collections.abc import Sequence
 from typing import Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from arks.token_quota.adapters.histogram import BatchHistogram
+from arks.token_quota.adapters.histogram import FastCounter, FastHistogram, Series, SumCounter
 from arks.token_quota.domain.posting import Entry, Posting
 
 _USER = ("namespace", "user", "model")
@@ -44,12 +42,7 @@ class PrometheusMetrics:
         self._admission.rebuilds.inc()
 
     def posted(self, posting: Posting) -> None:
-        """Grouped, because finding a child by its labels costs more than counting."""
-        groups: defaultdict[tuple[str, str], list[Entry]] = defaultdict(list)
-        for entry in posting.entries:
-            groups[entry.record.token, entry.record.endpoint].append(entry)
-        for (token, endpoint), entries in groups.items():
-            self._gateway.posted((posting.batch.namespace, token, endpoint), entries)
+        self._gateway.posted(posting.batch.namespace, posting.entries)
 
     def records_taken(self, *, posted: int = 0, known: int = 0, not_understood: int = 0) -> None:
         outcomes = {"posted": posted, "known": known, "not_understood": not_understood}
@@ -113,59 +106,58 @@ class _GatewayMetrics:
         self.limit_hits = Counter(
             "gateway_rate_limit_hits", "Requests rejected by a limit", [*_USER, "rule_type"], registry=registry
         )
-        self.requests = Counter("gateway_requests", "Finished requests", [*_USER, "status"], registry=registry)
-        self.duration_seconds = BatchHistogram(
+        self._requests = FastCounter("gateway_requests", "Finished requests", [*_USER, "status"], registry)
+        self._duration_seconds = FastHistogram(
             "gateway_request_duration_seconds",
             "Duration of requests",
             _USER,
             buckets=(0.1, 0.5, 1, 2, 5, 10, 20, 30, 45, 60),
             registry=registry,
         )
-        self.token_usage = Counter("gateway_token_usage", "Tokens used", _TOKENS, registry=registry)
-        self.token_distribution = BatchHistogram(
+        self._tokens = FastHistogram(
             "gateway_token_distribution",
             "Tokens of a request",
             _TOKENS,
             buckets=[2**power for power in range(17)],
             registry=registry,
         )
+        SumCounter("gateway_token_usage", "Tokens used", self._tokens, registry)
         self._users: dict[tuple[str, str, str], _UserMetrics] = {}
 
-    def posted(self, user: tuple[str, str, str], entries: Sequence[Entry]) -> None:
-        """Entries of one user at one model."""
-        found = self._users.get(user)
-        if found is None:
-            found = self._users[user] = _UserMetrics(self, user)
-        found.posted(entries)
+    def posted(self, namespace: str, entries: Sequence[Entry]) -> None:
+        """A correction adds to sums, but never subtracts: Prometheus counters only grow."""
+        users = self._users
+        for entry in entries:
+            record = entry.record
+            user = (namespace, record.token, record.endpoint)
+            metrics = users.get(user)
+            if metrics is None:
+                metrics = users[user] = self._user(user)
+            if entry.revision == 0:
+                metrics.duration.observe(record.duration_milliseconds / 1000)
+                self._requests.values[metrics.status_labels(record.status_code)] += 1
+            if entry.prompt_tokens > 0:
+                metrics.prompt.observe(entry.prompt_tokens)
+            if entry.completion_tokens > 0:
+                metrics.completion.observe(entry.completion_tokens)
+
+    def _user(self, user: tuple[str, str, str]) -> "_UserMetrics":
+        prompt, completion = (self._tokens.series((*user, kind)) for kind in ("input", "output"))
+        return _UserMetrics(user, self._duration_seconds.series(user), prompt, completion)
 
 
 class _UserMetrics:
     """The series of one user at one model: finding them by their labels costs more than counting."""
 
-    def __init__(self, metrics: _GatewayMetrics, user: tuple[str, str, str]) -> None:
+    __slots__ = ("_statuses", "_user", "completion", "duration", "prompt")
+
+    def __init__(self, user: tuple[str, str, str], duration: Series, prompt: Series, completion: Series) -> None:
+        self.duration, self.prompt, self.completion = duration, prompt, completion
         self._user = user
-        self._requests = metrics.requests
-        self._statuses: dict[int, Counter] = {}
-        self._duration = metrics.duration_seconds.series(user)
-        self._tokens = [
-            (metrics.token_usage.labels(*user, kind), metrics.token_distribution.series((*user, kind)))
-            for kind in ("input", "output")
-        ]
+        self._statuses: dict[int, tuple[str, ...]] = {}
 
-    def posted(self, entries: Sequence[Entry]) -> None:
-        """A correction adds to sums, but never subtracts: Prometheus counters only grow."""
-        ended = [entry.record for entry in entries if entry.revision == 0]
-        self._duration.observe([record.duration_milliseconds / 1000 for record in ended])
-        for status, requests in collections.Counter([record.status_code for record in ended]).items():
-            self._of_status(status).inc(requests)
-        prompts = [entry.prompt_tokens for entry in entries if entry.prompt_tokens > 0]
-        completions = [entry.completion_tokens for entry in entries if entry.completion_tokens > 0]
-        for (usage, distribution), used in zip(self._tokens, (prompts, completions), strict=True):
-            usage.inc(sum(used))
-            distribution.observe(used)
-
-    def _of_status(self, status: int) -> Counter:
+    def status_labels(self, status: int) -> tuple[str, ...]:
         found = self._statuses.get(status)
         if found is None:
-            found = self._statuses[status] = self._requests.labels(*self._user, str(status))
+            found = self._statuses[status] = (*self._user, str(status))
         return found

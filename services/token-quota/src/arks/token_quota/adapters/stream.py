@@ -31,8 +31,8 @@ _GATHER_SECONDS, _GATHER_BUSY_SECONDS = 0.05, 0.2
 """How long a transaction waits for more after its first batch: committing ten costs little more than one. Under load it
 waits for the next batches of the same gateway, which come every 100 ms.
 """
-_BUSY_BYTES = 32 * 1024
-"""A batch of about 80 records: 800 requests a second."""
+_BUSY_BYTES = 8 * 1024
+"""A batch of about 20 records: 200 requests a second."""
 _PUBLISH_SECONDS = 5.0
 _CONSUMER = ConsumerConfig(
     durable_name=DURABLE, ack_policy=AckPolicy.EXPLICIT, deliver_policy=DeliverPolicy.ALL, ack_wait=_ACK_SECONDS

@@ -7,7 +7,7 @@ the ledger.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
@@ -122,6 +122,18 @@ def post(batch: UsageBatch, quota_of: QuotaOf, known: KnownEntries) -> Posting:
     return posting
 
 
+def joined_changes(postings: Sequence[Posting]) -> list[LeaseChange]:
+    """The changes of batches of one namespace and gateway, in their order, as if they had been one batch. A lease that
+    is closed in between is closed at the end: nothing but its own requests counts in it.
+    """
+    if len(postings) == 1:
+        return postings[0].changes
+    changes = _Changes()
+    for posting in postings:
+        changes.join(posting.changes)
+    return changes.all()
+
+
 def daily_sums(namespace: str, entries: Iterable[Entry]) -> dict[DayKey, DaySums]:
     """What each daily sum grows by. A correction moves its request from one source to the other."""
     sums: defaultdict[tuple[str, str, str, UsageSource, int], DaySums] = defaultdict(DaySums)
@@ -226,13 +238,27 @@ class _Changes:
             )
         )
 
+    def join(self, others: Iterable[LeaseChange]) -> None:
+        for other in others:
+            if other.closed:
+                self._closed.append(other)
+                continue
+            change = self._at((other.lease, other.token, other.endpoint, other.quota, other.minute))
+            change.requests += other.requests
+            change.reserved_prompt_tokens += other.reserved_prompt_tokens
+            change.reserved_completion_tokens += other.reserved_completion_tokens
+            change.prompt_tokens += other.prompt_tokens
+            change.completion_tokens += other.completion_tokens
+
     def all(self) -> list[LeaseChange]:
         return [*self._sums.values(), *self._closed]
 
     def _change(self, lease: str, entry: Entry) -> LeaseChange:
         record = entry.record
         minute = entry.started_at_milliseconds // MINUTE_MILLISECONDS
-        key = (lease, record.token, record.endpoint, entry.quota, minute)
+        return self._at((lease, record.token, record.endpoint, entry.quota, minute))
+
+    def _at(self, key: tuple[str, str, str, str, int]) -> LeaseChange:
         found = self._sums.get(key)
         if found is None:
             found = self._sums[key] = LeaseChange(*key)

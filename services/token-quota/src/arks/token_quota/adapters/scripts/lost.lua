@@ -19,7 +19,8 @@ end
 local lost = 0
 for _, id in ipairs(ids) do
   local lease = leases[id]
-  if lease.ends < oldest or reported_until(lease.gateway) > lease.ends + margin then
+  local gateway = string.match(lease.names, '^[^|]*|[^|]*|(.*)$')
+  if lease.ends < oldest or reported_until(gateway) > lease.ends + margin then
     lost = lost + 1
     return_all(lease, epoch, now)
   end

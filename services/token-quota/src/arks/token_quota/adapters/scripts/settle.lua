@@ -1,16 +1,22 @@
 -- Put between common.lua and the scripts that change leases after their grant. Leases and counters are read when they are
--- first needed and written once, by `write_all`: a call of Redis costs 2 to 4 us, a table 0.1.
+-- first needed and written once, by `write_all`: a call of Redis costs 2 to 4 us, a table 0.2.
 local PART = 1000 -- Lua's stack bounds the arguments of one call
 
 local function call_in_parts(command, key, arguments)
   for i = 1, #arguments, PART do redis.call(command, key, unpack(arguments, i, math.min(i + PART - 1, #arguments))) end
 end
 
+-- The amounts as numbers. `fixed` and `names` are kept as text: to format a number costs as much as a call of Redis.
 local function parse_lease(packed)
-  local r, p, c, m, d, ends, rate, budget, gateway =
-    string.match(packed, '^(%d+)|(%d+)|(%d+)|(%d+)|(%d+)|(%d+)|([^|]*)|([^|]*)|(.*)$')
+  local r, p, c, fixed, m, d, ends, names, rate, budget = string.match(packed,
+    '^(%d+)|(%d+)|(%d+)|((%d+)|(%d+)|)(%d+)|(([^|]*)|([^|]*)|.*)$')
   return { requests = tonumber(r), prompt = tonumber(p), completion = tonumber(c), minute = tonumber(m), day = tonumber(d),
-    ends = tonumber(ends), rate = rate, budget = budget, gateway = gateway }
+    ends = tonumber(ends), ends_text = ends, rate = rate, budget = budget, fixed = fixed, names = names }
+end
+
+local function repack_lease(lease)
+  local ends = lease.ends == 0 and '0' or lease.ends_text
+  return table.concat({ lease.requests, '|', lease.prompt, '|', lease.completion, '|', lease.fixed, ends, '|', lease.names })
 end
 
 -- The leases with these ids that exist, by id.
@@ -27,17 +33,18 @@ local function read_leases(key, ids)
 end
 
 local rates, budgets = {}, {} -- by key
-local NO_WINDOW = { at = -1, requests = 0, tokens = 0 }
 
 local function rate_of(key)
-  if not rates[key] then
+  local rate = rates[key]
+  if not rate then
     local r = redis.call('HMGET', key, 'e', 'w', 'm', 'mr', 'mt', 'd', 'dr', 'dt', 'n', 'nr', 'nt')
-    for i = 2, 11 do r[i] = tonumber(r[i] or 0) end
-    rates[key] = { epoch = r[1], upto = r[2], minute = { at = r[3], requests = r[4], tokens = r[5] },
-      day = { at = r[6], requests = r[7], tokens = r[8] },
-      following = r[9] > r[3] and { at = r[9], requests = r[10], tokens = r[11] } or NO_WINDOW }
+    rate = { epoch = r[1], upto = tonumber(r[2] or 0), m = tonumber(r[3] or 0), mr = tonumber(r[4] or 0),
+      mt = tonumber(r[5] or 0), d = tonumber(r[6] or 0), dr = tonumber(r[7] or 0), dt = tonumber(r[8] or 0), n = -1 }
+    local n = tonumber(r[9] or 0)
+    if n > rate.m then rate.n, rate.nr, rate.nt = n, tonumber(r[10]), tonumber(r[11]) end
+    rates[key] = rate
   end
-  return rates[key]
+  return rate
 end
 
 local function budget_of(key)
@@ -49,43 +56,45 @@ local function budget_of(key)
   return budgets[key]
 end
 
-local function add(window, amount)
-  window.requests, window.tokens = at_least_0(window.requests + amount.requests), at_least_0(window.tokens + amount.tokens)
+local function enter_windows(rate, now)
+  if now.minute > rate.m then
+    rate.mr, rate.mt = 0, 0
+    if rate.n == now.minute then rate.mr, rate.mt = rate.nr, rate.nt end
+    rate.m, rate.n, rate.begun = now.minute, -1, true
+  end
+  if now.day > rate.d then rate.d, rate.dr, rate.dt, rate.begun = now.day, 0, 0, true end
 end
 
-local function enter_minute(rate, now)
-  if now <= rate.minute.at then return end
-  rate.minute = rate.following.at == now and rate.following or { at = now, requests = 0, tokens = 0 }
-  rate.following = NO_WINDOW
-end
-
--- `now`: minute and day; windows before them are over. `amount`: minute and day that it belongs to; requests and tokens to
--- add (negative: to return); overrun: tokens that count now if that window is over, so that waiting does not wash an overrun
+-- `now`: minute and day; windows before them are over. `minute` and `day`: those of the amount; `requests` and `tokens` to add
+-- (negative: to return); `overrun`: tokens that count now if that window is over, so that waiting does not wash an overrun
 -- away.
-local function charge_rate(key, epoch, sequence, now, amount)
+local function charge_rate(key, epoch, sequence, now, minute, day, requests, tokens, overrun)
   local rate = rate_of(key)
   if rate.epoch ~= epoch or sequence <= rate.upto then return end
-  enter_minute(rate, now.minute)
-  if now.day > rate.day.at then rate.day = { at = now.day, requests = 0, tokens = 0 } end
-  for _, name in ipairs({ 'minute', 'day' }) do
-    local window = rate[name]
-    if window.at == amount[name] then
-      add(window, amount)
-    elseif name == 'minute' and rate.following.at == amount.minute then
-      add(rate.following, amount)
-      rate.following.changed = true
-    else
-      window.tokens = window.tokens + at_least_0(amount.overrun)
-    end
+  enter_windows(rate, now)
+  if rate.m == minute then
+    rate.mr, rate.mt = at_least_0(rate.mr + requests), at_least_0(rate.mt + tokens)
+  elseif rate.n == minute then
+    rate.nr, rate.nt, rate.ahead = at_least_0(rate.nr + requests), at_least_0(rate.nt + tokens), true
+  else
+    rate.mt = rate.mt + at_least_0(overrun)
+  end
+  if rate.d == day then
+    rate.dr, rate.dt = at_least_0(rate.dr + requests), at_least_0(rate.dt + tokens)
+  else
+    rate.dt = rate.dt + at_least_0(overrun)
   end
   rate.changed = true
+  if requests ~= 0 then rate.counted = true end
 end
 
 -- Takes up to `amount` of `field` out of what the lease holds, and out of what its budget holds. Returns the amount taken.
 local function take(lease, epoch, field, amount)
-  local taken = math.min(lease[field], amount)
-  lease[field] = lease[field] - taken
-  if taken > 0 and lease.budget ~= '' and field ~= 'requests' then
+  local held = lease[field]
+  local taken = held < amount and held or amount
+  if taken <= 0 then return 0 end
+  lease[field] = held - taken
+  if lease.budget ~= '' and field ~= 'requests' then
     local budget = budget_of(lease.budget)
     if budget.epoch == epoch then
       budget.held[field] = at_least_0(budget.held[field] - taken)
@@ -100,21 +109,20 @@ local function return_all(lease, epoch, now)
   lease.closing, lease.ended = true, true
   local requests = take(lease, epoch, 'requests', lease.requests)
   local tokens = take(lease, epoch, 'prompt', lease.prompt) + take(lease, epoch, 'completion', lease.completion)
-  charge_rate(lease.rate, epoch, math.huge, now,
-    { minute = lease.minute, day = lease.day, requests = -requests, tokens = -tokens, overrun = 0 })
+  charge_rate(lease.rate, epoch, math.huge, now, lease.minute, lease.day, -requests, -tokens, 0)
 end
 
 -- Writes the counters and the leases.
 local function write_all(leases_key, ends_key, leases)
   for key, r in pairs(rates) do
-    if r.changed then
-      redis.call('HSET', key, 'm', r.minute.at, 'mr', r.minute.requests, 'mt', r.minute.tokens,
-        'd', r.day.at, 'dr', r.day.requests, 'dt', r.day.tokens)
-      local following = r.following
-      if following.changed then
-        redis.call('HSET', key, 'n', following.at, 'nr', following.requests, 'nt', following.tokens)
-      end
+    if r.begun then
+      redis.call('HSET', key, 'm', r.m, 'mr', r.mr, 'mt', r.mt, 'd', r.d, 'dr', r.dr, 'dt', r.dt)
+    elseif r.counted then
+      redis.call('HSET', key, 'mr', r.mr, 'mt', r.mt, 'dr', r.dr, 'dt', r.dt)
+    elseif r.changed then
+      redis.call('HSET', key, 'mt', r.mt, 'dt', r.dt)
     end
+    if r.ahead then redis.call('HSET', key, 'n', r.n, 'nr', r.nr, 'nt', r.nt) end
   end
   for key, b in pairs(budgets) do
     if b.changed then
@@ -128,7 +136,7 @@ local function write_all(leases_key, ends_key, leases)
       ended[#ended + 1] = id
     elseif lease.changed then
       kept[#kept + 1] = id
-      kept[#kept + 1] = pack_lease(lease)
+      kept[#kept + 1] = repack_lease(lease)
     end
   end
   call_in_parts('HSET', leases_key, kept)
