@@ -17,7 +17,7 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection
 
-from bench.gateway.scenarios import APART, FAR, JSON, request_bytes
+from bench.gateway.scenarios import APART, CLUSTER_HEADER, FAR, JSON, request_bytes
 
 HEAD_SECONDS = 5.0
 """Longest wait for anything of the gateway."""
@@ -73,6 +73,7 @@ async def _long_body(port: int, start: bytes, part: bytes, end: bytes) -> None:
     reader, writer = await connect(port)
     try:
         head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {KEY}\r\n"
+        head += f"{CLUSTER_HEADER}: default/{JSON.model}\r\n"  # for the control, a plain Envoy
         length = len(start) + parts * len(part) + len(last)
         writer.write(f"{head}content-type: application/json\r\ncontent-length: {length}\r\n\r\n".encode())
         for piece in (start, *itertools.repeat(part, parts), last):

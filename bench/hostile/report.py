@@ -39,11 +39,23 @@ class Memory:
     after: float
 
 
-def report(
-    alone: Outcome, beside: Outcome, hostile: Mapping[str, int], memory: Memory, charge: Charge
-) -> Iterator[str]:
-    ratio = beside.latency.p99 / alone.latency.p99 if alone.latency.p99 else float("inf")
-    yield f"honest p99 {ratio:.2f}x: {_line(alone)} alone, {_line(beside)} beside hostile clients"
+@dataclass(frozen=True)
+class Latencies:
+    """Of the honest load."""
+
+    alone: Outcome
+    control: Outcome
+    """Beside hostile clients of another gateway on the same machine."""
+    beside: Outcome
+    """Beside hostile clients of the same gateway."""
+
+
+def report(honest: Latencies, hostile: Mapping[str, int], memory: Memory, charge: Charge) -> Iterator[str]:
+    beside = honest.beside.latency.p99
+    yield f"honest p99 {_ratio(beside, honest.alone)} of alone, {_ratio(beside, honest.control)} of the control"
+    yield f"alone: {_line(honest.alone)}"
+    yield f"beside hostile clients of a plain Envoy (control): {_line(honest.control)}"
+    yield f"beside hostile clients of the gateway: {_line(honest.beside)}"
     yield "hostile: " + ", ".join(f"{count} {name}" for name, count in hostile.items())
     yield f"Envoy: {memory.before:.0f} MB before, at most {memory.most:.0f} MB, {memory.after:.0f} MB after"
     verdict = "right" if charge.is_right else "WRONG"
@@ -51,6 +63,10 @@ def report(
         f"charges {verdict}: {charge.requests} requests, {charge.prompt_tokens} + {charge.completion_tokens} tokens, "
         f"for {charge.answered} answers and {charge.unknown} requests without one"
     )
+
+
+def _ratio(milliseconds: float, base: Outcome) -> str:
+    return f"{milliseconds / base.latency.p99:.2f}x" if base.latency.p99 else "-"
 
 
 def _line(outcome: Outcome) -> str:

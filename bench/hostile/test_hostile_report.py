@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from bench.gateway.load import Outcome, Percentiles
-from bench.hostile.report import Charge, Memory, report
+from bench.hostile.report import Charge, Latencies, Memory, report
 
 RIGHT = Charge(answered=10, unknown=0, requests=10, prompt_tokens=120, completion_tokens=160)
 
@@ -32,9 +32,10 @@ def test_requests_without_an_answer_may_be_charged_once_or_not() -> None:
 
 def test_the_report_has_the_ratio_and_the_verdict() -> None:
     wrong = replace(RIGHT, requests=9)
-    first, *others = report(outcome(1), outcome(3), {"hang-ups": 5}, Memory(50, 90, 60), wrong)
-    assert first.startswith("honest p99 3.00x: p50 1.0 ms, p99 2.0 ms (10 x 200) alone, ")
-    hostile, memory, charges = others
+    honest = Latencies(alone=outcome(1), control=outcome(2), beside=outcome(3))
+    first, alone, *_, hostile, memory, charges = report(honest, {"hang-ups": 5}, Memory(50, 90, 60), wrong)
+    assert first == "honest p99 3.00x of alone, 1.50x of the control"
+    assert alone == "alone: p50 1.0 ms, p99 2.0 ms (10 x 200)"
     assert hostile == "hostile: 5 hang-ups"
     assert memory == "Envoy: 50 MB before, at most 90 MB, 60 MB after"
     assert charges.startswith("charges WRONG: 9 requests, ")
