@@ -1,5 +1,7 @@
 """Statuses, facts, events, rejections and explanations of the router."""
 
+from datetime import timedelta
+
 from prometheus_client import CollectorRegistry
 
 from arks.contracts.conditions import find_condition, is_true
@@ -7,8 +9,9 @@ from arks.contracts.facts import ReplicaState
 from arks.endpoint_router.adapters.metrics import DecisionCollector
 from arks.endpoint_router.domain import STALE_SECONDS
 from arks.endpoint_router.domain.http_route import Attachment
-from arks.endpoint_router.service.router import FINALIZER
+from arks.endpoint_router.service.router import FINALIZER, WEIGHT_SECONDS
 from arks.endpoint_router.testing.harness import CHAT, RouterHarness
+from arks.events.v1.load_pb2 import DemandReport
 from arks.kit.key import Key
 from arks.kit.reconcile import Requeue
 
@@ -251,3 +254,65 @@ async def test_a_deleted_endpoint_is_forgotten_by_the_attachments(serving: Route
     serving.endpoints.remove(CHAT)
     await serving.router.reconcile(CHAT)
     assert [CHAT] == serving.attachments.forgotten
+
+
+# --- requests that wait for a replica
+
+
+def held(requests: int, seconds: float = 0.0) -> DemandReport:
+    return DemandReport(namespace="team", endpoint="chat", held=requests, holder="one", held_seconds=seconds)
+
+
+async def test_a_condition_shows_how_many_requests_wait_for_what_and_since_when(serving: RouterHarness) -> None:
+    serving.write_fact(states=())
+    serving.router.handle_demand(held(3, 20.0))
+    assert (CHAT, 0.0) == serving.queued[-1]
+    assert Requeue(WEIGHT_SECONDS) == await serving.router.reconcile(CHAT)
+    waits = find_condition(serving.endpoints.statuses[-1].conditions, "RequestsWait")
+    assert waits is not None
+    since = (serving.clock.now() - timedelta(seconds=20)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    assert ("True", "FirstReplicaStarts") == (waits.status, waits.reason)
+    assert f"3 requests wait for the first replica of a since {since}" == waits.message
+
+
+async def test_requests_that_replicas_take_in_turn_still_wait(serving: RouterHarness) -> None:
+    serving.router.handle_demand(held(1))
+    await serving.router.reconcile(CHAT)
+    waits = find_condition(serving.endpoints.statuses[-1].conditions, "RequestsWait")
+    assert waits is not None
+    assert "Released" == waits.reason
+
+
+async def test_the_number_of_waiting_requests_alone_is_written_every_few_seconds(serving: RouterHarness) -> None:
+    serving.router.handle_demand(held(1))
+    await serving.router.reconcile(CHAT)
+    written = len(serving.endpoints.statuses)
+    for number in range(2, 10):
+        serving.clock.advance(0.5)
+        serving.router.handle_demand(held(number, number / 2))
+        await serving.router.reconcile(CHAT)
+    assert written == len(serving.endpoints.statuses)
+    serving.clock.advance(WEIGHT_SECONDS)
+    serving.router.handle_demand(held(10, 10.0))
+    await serving.router.reconcile(CHAT)
+    waits = find_condition(serving.endpoints.statuses[-1].conditions, "RequestsWait")
+    assert waits is not None
+    assert waits.message.startswith("10 requests wait")
+
+
+async def test_the_condition_goes_when_no_request_waits_or_their_holder_has_ended(serving: RouterHarness) -> None:
+    serving.router.handle_demand(held(1))
+    await serving.router.reconcile(CHAT)
+    serving.router.handle_demand(held(0))
+    assert await serving.router.reconcile(CHAT) is None
+    assert find_condition(serving.endpoints.statuses[-1].conditions, "RequestsWait") is None
+    serving.router.handle_demand(held(1))
+    await serving.router.reconcile(CHAT)
+    serving.clock.advance(60)
+    await serving.router.reconcile(CHAT)
+    assert find_condition(serving.endpoints.statuses[-1].conditions, "RequestsWait") is None
+
+
+def test_requests_for_an_unknown_endpoint_are_not_kept(serving: RouterHarness) -> None:
+    serving.router.handle_demand(DemandReport(namespace="team", endpoint="none", held=1, holder="one"))
+    assert [CHAT] == serving.router.endpoints()

@@ -5,6 +5,7 @@ import asyncio
 from arks.contracts.gateway_token import TokenGate
 from arks.contracts.resources import ArksEndpoint
 from arks.contracts.subjects import Facts
+from arks.endpoint_router.adapters.demand import subscribe_demand
 from arks.endpoint_router.adapters.envoy import GatewaySettings, TraceSettings, token_quota_cluster
 from arks.endpoint_router.adapters.envoy.messages import Cluster
 from arks.endpoint_router.adapters.envoy_config import SnapshotEnvoyConfig
@@ -71,6 +72,7 @@ def build(settings: Settings, home: Home, snapshot: ConfigSnapshot | None = None
     async def listen() -> None:
         await server.start()
         await loads.start()
+        await subscribe_demand(home.bus, router.handle_demand)
         await subscribe_usage(home.bus, lambda: router.counts_requests, router.handle_request)
 
     async def follow() -> None:

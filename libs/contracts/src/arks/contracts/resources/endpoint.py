@@ -109,7 +109,7 @@ class ReplicaWeight(ApiModel):
 class ArksEndpointStatus(Status):
     """Observed state, written by endpoint-router."""
 
-    condition_types: ClassVar[tuple[str, ...]] = ("Accepted", "Attached", "Progressing", "Ready")
+    condition_types: ClassVar[tuple[str, ...]] = ("Accepted", "Attached", "Progressing", "Ready", "RequestsWait")
 
     routes: list[BackendRef] = Field(default_factory=list, max_length=MAX_ROUTES, description="Backends as routed.")
     ready_replicas: Count32 = Field(default=0, description="Replicas that get traffic.")

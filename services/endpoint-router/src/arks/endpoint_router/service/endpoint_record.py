@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from arks.contracts.conditions import is_true
+from arks.contracts.held import HeldRequests
 from arks.contracts.resources import ArksEndpoint, ArksEndpointStatus
 from arks.endpoint_router.domain import STALE_SECONDS, Decision, EndpointSpec, ReplicaId, Score, Source, stale_seconds
 from arks.endpoint_router.service.events import Change, Published, changes
@@ -35,6 +36,7 @@ class EndpointRecord:
     """Envoy's message about the newest configuration, if it rejected it."""
     published: Published | None = None
     """What the last events were made from; None until the first one after a start."""
+    held: HeldRequests = field(default_factory=HeldRequests)
     history: deque[Decision] = field(default_factory=lambda: deque(maxlen=HISTORY))
 
     @property

@@ -5,6 +5,7 @@ controller, at its own rate.
 """
 
 from collections.abc import Callable, Iterable, Iterator
+from datetime import timedelta
 from typing import Any
 
 import structlog
@@ -19,8 +20,9 @@ from arks.endpoint_router.service.events import rollout_change
 from arks.endpoint_router.service.neighbours import Neighbours, Novelty
 from arks.endpoint_router.service.ports import Attachments, EndpointFacts, Endpoints, EnvoyConfig
 from arks.endpoint_router.service.rollouts import Ended, Rollouts
+from arks.endpoint_router.service.status import Held
 from arks.events.v1.facts_pb2 import ReplicasFact
-from arks.events.v1.load_pb2 import LoadReport
+from arks.events.v1.load_pb2 import DemandReport, LoadReport
 from arks.kit.cache import Cache
 from arks.kit.clock import Clock
 from arks.kit.key import Key
@@ -100,6 +102,17 @@ class EndpointRouter:
             now = self._clock.monotonic()
             for key in self._routed_endpoints(application):
                 self._records[key].confirm(now)
+
+    def handle_demand(self, report: DemandReport) -> None:
+        """Note how many requests one replica of token-quota holds for an endpoint, for its status."""
+        key, now = Key(report.namespace, report.endpoint), self._clock.monotonic()
+        record = self._records.get(key)
+        if record is None or not report.holder:
+            return
+        before = record.held.count(now)
+        record.held.take(report.holder, report.held, now, report.held_seconds)
+        if bool(before) != bool(record.held.count(now)):
+            self._enqueue(key, 0.0)
 
     @property
     def counts_requests(self) -> bool:
@@ -286,6 +299,7 @@ class EndpointRouter:
             notes=unsupported_settings(resource, attached=attachment is not None),
             attachment=attachment,
             rollout=rollout,
+            held=self._held_of(record),
             rejection=record.rejection,
             served=self._envoy.is_served(str(key)),
             now=self._clock.now(),
@@ -299,7 +313,15 @@ class EndpointRouter:
         rechecks = [attachment.recheck_seconds] if attachment is not None else []
         if rollout is not None and rollout.phase is Phase.PROGRESSING:
             rechecks.append(ROLLOUT_SECONDS)
+        if record.held.count(self._clock.monotonic()):
+            rechecks.append(WEIGHT_SECONDS)
         return Requeue(min(rechecks)) if rechecks else None
+
+    def _held_of(self, record: EndpointRecord) -> Held | None:
+        monotonic = self._clock.monotonic()
+        if not (count := record.held.count(monotonic)):
+            return None
+        return Held(count, self._clock.now() - timedelta(seconds=record.held.seconds(monotonic)))
 
     # --- queries
 

@@ -1,6 +1,7 @@
 """Build an endpoint's status, fact and explanation from a decision. Pure; times are arguments."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -26,8 +27,19 @@ from arks.events.v1.facts_pb2 import RoutedReplica as RoutedReplicaMessage
 
 WEIGHTS_LIMIT = 64
 """Replicas that the status lists; the explanation lists all."""
+WAIT = "RequestsWait"
+"""Type of the condition that exists while requests are held."""
+_MOST_NAMES = 4
 MESSAGE_LIMIT = 32_768
 """Characters of a condition's message that Kubernetes accepts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Requests that wait at the gateway for a replica."""
+
+    requests: int
+    since: datetime
 
 
 def status(
@@ -37,6 +49,7 @@ def status(
     notes: Sequence[str],
     attachment: Attachment | None = None,
     rollout: Rollout | None = None,
+    held: Held | None = None,
     rejection: str | None,
     served: bool,
     now: datetime,
@@ -54,6 +67,7 @@ def status(
     conditions = set_condition(
         conditions, "Ready", ready, reason, message[:MESSAGE_LIMIT], now=now, observed_generation=generation
     )
+    conditions = _requests_wait(conditions, held, decision, now, generation)
     return ArksEndpointStatus(
         routes=_routes(decision),
         observed_generation=generation,
@@ -91,8 +105,24 @@ def _progressing(
     )
 
 
+def _requests_wait(
+    conditions: list[Condition], held: Held | None, decision: Decision, now: datetime, generation: int | None
+) -> list[Condition]:
+    if held is None:
+        return [condition for condition in conditions if condition.type != WAIT]
+    requests = "1 request waits" if held.requests == 1 else f"{held.requests} requests wait"
+    since = f"since {held.since:%Y-%m-%dT%H:%M:%SZ}"
+    if decision.routed:
+        reason, message = "Released", f"{requests}, some {since}; the replicas take them as slots become free"
+    else:
+        names = [portion.share.application for portion in decision.portions][:_MOST_NAMES]
+        where = f" of {' or '.join(names)}" if names else ""
+        reason, message = "FirstReplicaStarts", f"{requests} for the first replica{where} {since}"
+    return set_condition(conditions, WAIT, True, reason, message, now=now, observed_generation=generation)
+
+
 def differs_in_weights_only(status: ArksEndpointStatus, other: ArksEndpointStatus | None) -> bool:
-    """Return whether two statuses differ at most in weights, their reasons and the figures of a rollout."""
+    """Return whether two statuses differ at most in weights, their reasons, and figures of a rollout or of a queue."""
     if other is None:
         return False
     same_members = [(weight.application, weight.replica) for weight in status.weights] == [
@@ -104,7 +134,7 @@ def differs_in_weights_only(status: ArksEndpointStatus, other: ArksEndpointStatu
 def _without_figures(status: ArksEndpointStatus) -> ArksEndpointStatus:
     rollout = status.rollout.model_copy(update={"message": ""}) if status.rollout is not None else None
     conditions = [
-        condition.model_copy(update={"message": ""}) if condition.type == "Progressing" else condition
+        condition.model_copy(update={"message": ""}) if condition.type in {"Progressing", WAIT} else condition
         for condition in status.conditions
     ]
     figures = {"weights": [], "signal_source": None, "rollout": rollout, "conditions": conditions}

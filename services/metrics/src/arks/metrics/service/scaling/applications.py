@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from arks.contracts.facts import ReplicaFact, ReplicaState
+from arks.contracts.held import HeldRequests
 from arks.events.v1.facts_pb2 import ReplicasFact
 from arks.kit.cache import Cache
 from arks.kit.clock import Clock
 from arks.kit.key import Key
 from arks.metrics.domain.replicas import Replica, ReplicaReport
 from arks.metrics.domain.scaling.doubt import Signals, behind_routers, doubt
-from arks.metrics.domain.scaling.held import HeldRequests
 from arks.metrics.domain.scaling.limits import Limit
 from arks.metrics.domain.scaling.observed import Observed
 from arks.metrics.domain.scaling.parts import ROUTER, Part, parts_of

@@ -1,6 +1,6 @@
 """Requests that wait at the gateway, by who holds them."""
 
-from arks.metrics.domain.scaling.held import HeldRequests
+from arks.contracts.held import HeldRequests
 
 
 def test_holders_are_summed_and_only_the_first_that_wait_are_new() -> None:

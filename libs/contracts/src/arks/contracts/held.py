@@ -1,4 +1,4 @@
-"""Requests that wait at the gateway, by who holds them."""
+"""Requests that wait at the gateway for a replica, summed over the demand reports of who holds them."""
 
 from dataclasses import dataclass, field
 
@@ -8,7 +8,7 @@ _VALID_SECONDS = 5.0
 
 @dataclass(slots=True)
 class HeldRequests:
-    """Of one application."""
+    """Of one application or endpoint."""
 
     reports: dict[str, tuple[float, int, float]] = field(default_factory=dict)
     """When it was received, how many wait, since when."""
