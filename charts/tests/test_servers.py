@@ -23,6 +23,8 @@ from arks.token_quota.adapters.database import Database
 from arks.token_quota.service.ports.ledger import LedgerUnavailable
 
 pytestmark = pytest.mark.real
+WGET = Path(__file__).parents[2] / "deploy/images/wget"
+"""In Arks' own image of NATS."""
 
 
 @asynccontextmanager
@@ -50,7 +52,7 @@ async def answer_to_a_wrong_token(port: int) -> bytes:
 async def test_nats_starts_with_the_configuration_and_the_token(token: str, default: Any, tmp_path: Path) -> None:
     port, monitor = free_port(), free_port()
     text = default.named("ConfigMap", "arks-nats")["data"]["nats.conf"]
-    text = text.replace("0.0.0.0:4222", f"127.0.0.1:{port}").replace("0.0.0.0:8222", f"127.0.0.1:{monitor}")
+    text = text.replace("0.0.0.0:4222", f"127.0.0.1:{port}").replace(":8222", f":{monitor}")
     config = tmp_path / "nats.conf"
     config.write_text(text.replace('"/data"', f'"{tmp_path}/data"'))
     container = default.container("nats")
@@ -61,11 +63,30 @@ async def test_nats_starts_with_the_configuration_and_the_token(token: str, defa
         await client.jetstream().account_info()
         await client.close()
         assert b"Authorization Violation" in await answer_to_a_wrong_token(port)
-        async with aiohttp.ClientSession() as session:
-            for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
-                path = container[probe]["httpGet"]["path"]
-                async with session.get(f"http://127.0.0.1:{monitor}{path}") as answer:
-                    assert 200 == answer.status
+        for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
+            *_, url = container[probe]["exec"]["command"]
+            assert 0 == await ended_with(str(WGET), url.replace(":8222", f":{monitor}"))
+        # All of 127.0.0.0/8 is this machine: whatever listens on more than the pod's own loopback answers here too.
+        with pytest.raises(OSError, match=r"refused|failed"):
+            await asyncio.open_connection("127.0.0.2", monitor)
+
+
+async def ended_with(*line: str) -> int:
+    process = await asyncio.create_subprocess_exec(*line, stderr=asyncio.subprocess.DEVNULL)
+    return await asyncio.wait_for(process.wait(), 30)
+
+
+@pytest.mark.parametrize(("status", "expected"), [("200 OK", 0), ("503 Service Unavailable", 1)])
+async def test_the_probe_in_arks_own_image_of_nats_fails_unless_nats_is_healthy(status: str, expected: int) -> None:
+    async def healthz(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(f"HTTP/1.0 {status}\r\n\r\n".encode())
+        writer.close()
+        await writer.wait_closed()
+
+    async with await asyncio.start_server(healthz, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        assert expected == await ended_with(str(WGET), f"http://127.0.0.1:{port}/healthz?js-enabled-only=true")
 
 
 # --- Redis

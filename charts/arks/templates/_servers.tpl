@@ -41,20 +41,21 @@ containers:
     command: [nats-server, --config, /etc/nats/nats.conf]
     # The configuration refers to this variable, so that no file contains the token.
     secretEnv: {NATS_TOKEN: nats-token}
-    ports: {nats: 4222, monitor: 8222}
+    ports: {nats: 4222}
     mounts: {config: /etc/nats, data: /data}
     resources: {{ toJson $nats.resources }}
+    # Monitoring has no login, so only this container reaches it. BusyBox is in NATS' images of Alpine.
     startupProbe:
-      httpGet: {path: /healthz, port: monitor}
+      exec: {command: [wget, -q, -T, "4", -O, /dev/null, "http://127.0.0.1:8222/healthz"]}
       periodSeconds: 1
       timeoutSeconds: 5
       failureThreshold: 300
     readinessProbe:
-      httpGet: {path: "/healthz?js-server-only=true", port: monitor}
+      exec: {command: [wget, -q, -T, "4", -O, /dev/null, "http://127.0.0.1:8222/healthz?js-server-only=true"]}
       periodSeconds: 5
       timeoutSeconds: 5
     livenessProbe:
-      httpGet: {path: "/healthz?js-enabled-only=true", port: monitor}
+      exec: {command: [wget, -q, -T, "4", -O, /dev/null, "http://127.0.0.1:8222/healthz?js-enabled-only=true"]}
       periodSeconds: 10
       timeoutSeconds: 5
       failureThreshold: 6
@@ -67,7 +68,7 @@ server_name: {{ include "arks.fullname" . }}
 {{- $host = printf "[%s]" $host }}
 {{- end }}
 listen: "{{ $host }}:4222"
-http: "{{ $host }}:8222"
+http: "127.0.0.1:8222"
 authorization {
   token: $NATS_TOKEN
   timeout: 2
