@@ -29,6 +29,7 @@ from arks.local.render import (
     top,
     usage,
 )
+from arks.local.render.prices import parse_prices, with_costs
 from arks.local.render.table import UNLIMITED
 from arks.local.render.yaml_text import to_yaml
 
@@ -233,7 +234,16 @@ CASES: dict[str, Callable[[], str]] = {
     "top-nothing": lambda: top.as_text([]),
     "top-json": lambda: plain.to_json(top.as_data(rows())),
     "usage": lambda: usage.as_text(usage_data(), GROUPS, (None, None)),
-    "usage-csv": lambda: usage.as_csv(usage_data()["items"], GROUPS),
+    "usage-csv": lambda: usage.as_csv(usage_data(), GROUPS),
+    "usage-costs": lambda: usage.as_text(
+        with_costs(
+            usage_data(),
+            ["token"],
+            parse_prices({"currency": "EUR", "models": {"*": {"input": 200, "output": "600"}}}),
+        ),
+        ["token"],
+        (None, None),
+    ),
     "usage-nothing": lambda: usage.as_text({"items": [], "total": sums(0, 0, 0)}, GROUPS, ("2026-01-01", "2026-01-31")),
 }
 

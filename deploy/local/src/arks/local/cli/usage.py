@@ -3,7 +3,7 @@
 import json
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -19,6 +19,10 @@ from arks.local.render.kinds import ENDPOINT, QUOTA, TOKEN, Kind
 from arks.local.render.quantities import next_month
 from arks.local.render.spelling import closest
 
+if TYPE_CHECKING:
+    from arks.local.render.prices import Prices
+
+_PRICES_STEP = "write it as `models: {qwen: {input: 0.20, output: 0.60}}`, prices of a million tokens; `*`: all others"
 _GROUPS = ("namespace", "token", "endpoint", "quota", "day")
 _BY_HELP = f"Columns to group by, with commas: {', '.join(_GROUPS)}."
 _SINCE_HELP = "First day (UTC), as 2026-10-01, or 7d for the last seven days."
@@ -34,6 +38,9 @@ def usage(
     month: Annotated[str | None, typer.Option("--month", help="A whole month, as 2026-10.")] = None,
     by: Annotated[str, typer.Option("--by", help=_BY_HELP)] = "namespace,token,endpoint",
     csv: Annotated[bool, typer.Option("--csv", help="Comma-separated values, for a spreadsheet.")] = False,
+    prices: Annotated[
+        Path | None, typer.Option("--prices", metavar="FILE", help="Show costs, by prices of a YAML file.")
+    ] = None,
     all_namespaces: AllNamespacesOption = False,
     output: OutputOption = None,
     home: HomeOption = NO_HOME,
@@ -47,22 +54,45 @@ def usage(
     arks usage --month 2026-10 --by namespace
     arks usage --since 7d --by day -n team-a
     arks usage --since 2026-10-01 --until 2026-10-31 --by namespace,day --csv > october.csv
+    arks usage --month 2026-10 --by namespace --prices prices.yaml
     """
     from arks.local.render.usage import as_csv, as_text
 
     groups = _groups(by)
     first, last = _days(since, until, month, datetime.now(UTC).date())
     filters = {"namespace": None if all_namespaces else namespace, "token": token, "endpoint": endpoint, "quota": quota}
-    period = {"since": first, "until": last, "group_by": ",".join(groups)}
+    known_prices = None if prices is None else _read_prices(prices)
+    by_endpoint = groups if known_prices is None or "endpoint" in groups else [*groups, "endpoint"]
+    period = {"since": first, "until": last, "group_by": ",".join(by_endpoint)}
     data = query(home, {name: value for name, value in (filters | period).items() if value is not None})
+    if known_prices is not None:
+        from arks.local.render.prices import with_costs
+
+        data = with_costs(data, groups, known_prices)
     if not data["items"]:
         _check_names(home, filters)
     if csv:
-        print_text(as_csv(data["items"], groups))
+        print_text(as_csv(data, groups))
     elif output is None:
         print_text(as_text(data, groups, (first, last)))
     else:
         print_data(data, output)
+
+
+def _read_prices(file: Path) -> "Prices":
+    """Raises Failure."""
+    import yaml
+
+    from arks.local.render.prices import InvalidPrices, parse_prices
+
+    try:
+        return parse_prices(yaml.safe_load(file.read_text()))
+    except OSError as error:
+        fail(f"cannot read {file}: {error.strerror}", _PRICES_STEP, Exit.USAGE)
+    except (yaml.YAMLError, UnicodeDecodeError):
+        fail(f"{file} is not YAML", _PRICES_STEP, Exit.USAGE)
+    except InvalidPrices as error:
+        fail(f"{file}: {error}", _PRICES_STEP, Exit.USAGE)
 
 
 def _groups(by: str) -> list[str]:

@@ -3,6 +3,7 @@
 import csv
 import io
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from typing import Any
 
 from arks.local.render.table import table
@@ -19,14 +20,14 @@ def as_text(data: Mapping[str, Any], groups: Sequence[str], period: tuple[str | 
     if not items:
         return f"Nothing was used{_period(period)}.\n"
     all_tokens = max(1, int(data["total"]["totalTokens"]))
-    rows = [
-        (*_names(item, groups), *_numbers(item), f"{100 * int(item['totalTokens']) / all_tokens:.0f}%")
-        for item in items
-    ]
+    total = data["total"]
+    rows = [(*_names(item, groups), *_numbers(item), _share(item, all_tokens), *_cost(item, total)) for item in items]
     if len(items) > 1:
-        rows.append((*_total_names(groups), *_numbers(data["total"]), "100%"))
-    text = table((*(group.capitalize() for group in groups), *_HEADERS, "Share"), rows, numbers=5)
-    return text + _footer(data, items)
+        rows.append((*_total_names(groups), *_numbers(total), "100%", *_cost(total, total)))
+    headers = [*_HEADERS, "Share", *([f"Cost {data['currency']}".strip()] if "cost" in total else [])]
+    return table((*(group.capitalize() for group in groups), *headers), rows, numbers=len(headers)) + _footer(
+        data, items
+    )
 
 
 def _in_order(items: Sequence[Row], groups: Sequence[str]) -> Sequence[Row]:
@@ -47,6 +48,18 @@ def _numbers(sums: Row) -> list[str]:
     return [f"{int(sums[name]):,}" for name in _SUMS]
 
 
+def _share(item: Row, all_tokens: int) -> str:
+    return f"{100 * int(item['totalTokens']) / all_tokens:.0f}%"
+
+
+def _cost(sums: Row, total: Row) -> tuple[str, ...]:
+    """Empty without prices. Small sums have more digits."""
+    if "cost" not in sums:
+        return ()
+    digits = 2 if Decimal(total["cost"]) >= 1 else 6
+    return ("-" if sums["cost"] is None else f"{Decimal(sums['cost']):,.{digits}f}",)
+
+
 def _period(period: tuple[str | None, str | None]) -> str:
     first, last = period
     return (f" from {first}" if first else "") + (f" until {last}" if last else "")
@@ -61,17 +74,20 @@ def _footer(data: Mapping[str, Any], items: Sequence[Row]) -> str:
             by_source[source] = by_source.get(source, 0) + int(sums["totalTokens"])
     shares = [f"{source} {100 * tokens / total:.1f}%" for source, tokens in by_source.items() if tokens]
     lines = [f"counted by: {', '.join(shares)}"] if shares else []
+    if unpriced := data.get("unpriced"):
+        lines.append(f"not in the costs, because there is no price: {', '.join(unpriced)}")
     if in_flight := data.get("openReservations"):
         lines.append(f"not in the sums: at most {in_flight:,} requests that are in flight or admitted in advance")
     return "\n" + "".join(f"{line}\n" for line in lines) if lines else ""
 
 
-def as_csv(items: Sequence[Row], groups: Sequence[str]) -> str:
+def as_csv(data: Mapping[str, Any], groups: Sequence[str]) -> str:
     """Plain numbers under the names of `-o json`."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([*groups, *_SUMS])
-    writer.writerows(
-        [*(item[group] for group in groups), *(int(item[name]) for name in _SUMS)] for item in _in_order(items, groups)
-    )
+    costs = "cost" in data["total"]
+    writer.writerow([*groups, *_SUMS, *(["cost", "currency"] if costs else [])])
+    for item in _in_order(data["items"], groups):
+        cost = [item["cost"], data["currency"]] if costs else []
+        writer.writerow([*(item[group] for group in groups), *(int(item[name]) for name in _SUMS), *cost])
     return text.getvalue()
