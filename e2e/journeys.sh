@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Runs the journeys on the test cluster: three files at a time, then, one after the other, those that need it alone.
+# Runs the journeys on the test cluster: three files at a time, then, one after the other, those that need it alone, then
+# those that start a bare one.
 # ARKS_E2E_KEEP=1 uses a running cluster and keeps it. Exits with 5, as pytest does, when no journey was selected.
 # usage: journeys.sh PYTEST [OPTION]...
 set -uo pipefail
@@ -19,6 +20,7 @@ run() { # MARK OPTION...
 }
 
 selection=("$@")
-run "not alone" -n 3 --dist loadfile
+run "not bare and not alone" -n 3 --dist loadfile
 run alone
+run bare
 exit "$result"

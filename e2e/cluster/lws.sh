@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs LeaderWorkerSet with its own chart into the running cluster; does not wait until it is ready.
-# usage: HELM=PROGRAM lws.sh
+# Installs LeaderWorkerSet from its own chart into the running cluster. Without options it does not wait until it is ready.
+# usage: HELM=PROGRAM lws.sh [OPTION OF HELM INSTALL]...
 set -euo pipefail
 . "$(dirname "$0")/env.sh"
 has_image local/lws:1 || {
@@ -10,5 +10,5 @@ has_image local/lws:1 || {
   rm "$archive"
 }
 "${HELM:-helm}" upgrade --install lws "$KUBE_BIN/lws-chart" --namespace lws-system --create-namespace \
-  --set image.manager.repository=local/lws --set-string image.manager.tag=1 --set image.manager.pullPolicy=Never \
-  --set resources.requests.cpu=10m --set resources.requests.memory=64Mi >/dev/null
+  --set resources.requests.cpu=10m --set resources.requests.memory=64Mi "$@" \
+  --set image.manager.repository=local/lws --set-string image.manager.tag=1 --set image.manager.pullPolicy=Never >/dev/null

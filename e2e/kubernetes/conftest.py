@@ -59,16 +59,29 @@ def one_process() -> Iterator[None]:
         yield
 
 
+def start(*, anew: bool) -> None:
+    """Starts Kubernetes, if it does not run or has to be new, with the images of `make images` and the hub."""
+    if anew or not running():
+        script("down.sh")
+        script("up.sh")
+    script("import.sh", str(IMAGES))
+    script("hub.sh", sys.executable, str(HUB[1]))
+
+
+@pytest.fixture
+def bare_cluster() -> Cluster:
+    """A new Kubernetes with the images and the hub, without LeaderWorkerSet and Arks."""
+    with one_process():
+        start(anew=True)
+    return whole_cluster()
+
+
 @pytest.fixture(scope="session")
 def empty_cluster() -> Cluster:
-    """Kubernetes with LeaderWorkerSet, the images of `make images` and the hub, without Arks."""
+    """Kubernetes with LeaderWorkerSet, the images and the hub, without Arks."""
     with one_process():
-        if not running():
-            script("down.sh")
-            script("up.sh")
-        script("import.sh", str(IMAGES))
+        start(anew=False)
         script("lws.sh")
-        script("hub.sh", sys.executable, str(HUB[1]))
     return whole_cluster()
 
 
@@ -98,8 +111,9 @@ async def ready(cluster: Cluster) -> None:
 def install(cluster: Cluster, charts: Path, *options: str) -> None:
     """Installs Arks from its packaged charts, or upgrades an existing release."""
     (definitions,), (chart,) = charts.glob("arks-crds-*.tgz"), charts.glob("arks-[0-9]*.tgz")
-    helm("upgrade", "--install", "arks-crds", str(definitions), kubeconfig=cluster.kubeconfig)
-    own = ["--namespace", SYSTEM, "--create-namespace", "--values", str(VALUES)]
+    there = ("--namespace", SYSTEM, "--create-namespace")
+    helm("upgrade", "--install", "arks-crds", str(definitions), *there, kubeconfig=cluster.kubeconfig)
+    own = [*there, "--values", str(VALUES)]
     # Image names do not change with their contents: the annotation makes a kept cluster roll out new images.
     own += ["--set-string", f"defaults.podAnnotations.images={IMAGES.with_suffix('.contents').read_text()}"]
     helm("upgrade", "--install", "arks", str(chart), *own, *options, kubeconfig=cluster.kubeconfig)
