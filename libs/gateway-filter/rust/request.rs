@@ -28,7 +28,7 @@ const KEYS: &str = "model stream stream_options prompt messages input tools logp
 /// or hide usage: of SGLang, of vLLM and Dynamo, and of llama.cpp.
 const REFUSED_KEYS: &str = "bootstrap_host bootstrap_port bootstrap_room data_parallel_rank routed_dp_rank disagg_prefill_dp_rank rid \
      lora_path session_params custom_logit_processor custom_params extra_key return_hidden_states \
-     return_routed_experts kv_transfer_params ec_transfer_params vllm_xargs request_id priority chat_template nvext \
+     return_routed_experts session_id ngram_corpus_id custom_labels logits_processors kv_transfer_params ec_transfer_params vllm_xargs request_id priority chat_template nvext \
      id_slot lora response_fields";
 
 static REQUEST_KEYS: LazyLock<Keys> = LazyLock::new(|| {

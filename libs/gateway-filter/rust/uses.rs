@@ -1,16 +1,29 @@
 //! What a request wants that not every engine keeps; `arks.contracts.uses` lists the names. Most requests have none.
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 
 use memchr::memmem;
 
 use crate::json::{Object, after_value};
-use crate::members::each_member;
+use crate::members::{each_member, each_object};
 use crate::schema;
 
 /// Top-level keys of such wants, besides `response_format`.
-pub const KEYS: [&str; 8] =
-    ["tool_choice", "functions", "function_call", "modalities", "web_search_options", "echo", "suffix", "dimensions"];
+pub const KEYS: [&str; 12] = [
+    "tool_choice",
+    "tools",
+    "functions",
+    "function_call",
+    "modalities",
+    "web_search_options",
+    "echo",
+    "suffix",
+    "dimensions",
+    "store",
+    "service_tier",
+    "logprobs",
+];
 
 /// The names of a request's uses, sorted, separated by commas.
 #[must_use]
@@ -20,6 +33,12 @@ pub fn of(text: &[u8], object: &Object) -> Option<String> {
         let value = &text[range.clone()];
         if key == "response_format" {
             find_in_format(text, range.start, &mut found);
+            let is_chat = object.range("messages").is_some();
+            if !is_chat && object.range("prompt").is_some() && has_form(text, range.start) {
+                found.insert("completions.response_format");
+            }
+        } else if key == "tools" {
+            find_in_tools(text, range.clone(), &mut found);
         } else if let Some(name) = use_of(key, value) {
             found.insert(name);
         }
@@ -39,26 +58,67 @@ fn use_of(key: &str, value: &[u8]) -> Option<&'static str> {
         "echo" => (value == b"true").then_some("echo"),
         "suffix" => (value != b"\"\"").then_some("suffix"),
         "dimensions" => Some("dimensions"),
+        "store" => (value == b"true").then_some("store"),
+        "service_tier" => (value != b"\"auto\"" && value != b"\"default\"").then_some("service_tier"),
+        "logprobs" => value[0].is_ascii_digit().then_some("completions.logprobs"), // chat has a truth instead
         _ => None,
     }
 }
 
+/// Whether the `response_format` that starts at `at` wants anything but text.
+fn has_form(text: &[u8], at: usize) -> bool {
+    let mut is_text = false;
+    each_member(text, at, |key, value| {
+        let after = after_value(text, value)?;
+        is_text |= key == b"type" && &text[value..after] == b"\"text\"";
+        Some(after)
+    });
+    !is_text && text.get(at) == Some(&b'{')
+}
+
+/// Collects the uses in the strict schemas of tools.
+fn find_in_tools(text: &[u8], tools: Range<usize>, found: &mut BTreeSet<&'static str>) {
+    if memmem::find(&text[tools.clone()], b"\"strict\"").is_none() {
+        return;
+    }
+    each_object(text, tools.start, |tool| {
+        let mut function = None;
+        let after = each_member(text, tool, |key, value| {
+            if key == b"function" {
+                function = Some(value);
+            }
+            after_value(text, value)
+        });
+        if let Some(function) = function {
+            find_in_strict(text, function, b"parameters", found);
+        }
+        after
+    });
+}
+
 /// Collects the uses in a strict schema of `response_format`, whose value starts at `at`.
 fn find_in_format(text: &[u8], at: usize, found: &mut BTreeSet<&'static str>) {
-    let (mut outer, mut is_strict, mut schema) = (None, false, None);
+    let mut outer = None;
     each_member(text, at, |key, value| {
         if key == b"json_schema" {
             outer = Some(value);
         }
         after_value(text, value)
     });
-    let Some(outer) = outer else { return };
-    each_member(text, outer, |key, value| {
+    if let Some(outer) = outer {
+        find_in_strict(text, outer, b"schema", found);
+    }
+}
+
+/// Collects the uses in the schema that the object at `at` has under `name`, if it is strict.
+fn find_in_strict(text: &[u8], at: usize, name: &[u8], found: &mut BTreeSet<&'static str>) {
+    let (mut is_strict, mut schema) = (false, None);
+    each_member(text, at, |key, value| {
         let after = after_value(text, value)?;
-        match key {
-            b"strict" => is_strict = &text[value..after] == b"true",
-            b"schema" => schema = Some(value),
-            _ => {}
+        if key == b"strict" {
+            is_strict = &text[value..after] == b"true";
+        } else if key == name {
+            schema = Some(value);
         }
         Some(after)
     });

@@ -14,6 +14,10 @@ USES: Final[dict[str, tuple[str, str]]] = {
     "echo": ("echo", "`echo`"),
     "suffix": ("suffix", "`suffix`"),
     "dimensions": ("dimensions", "`dimensions`"),
+    "store": ("store", "`store`: no answer is stored"),
+    "service_tier": ("service_tier", "a `service_tier` other than auto and default"),
+    "completions.logprobs": ("logprobs", "`logprobs` of /v1/completions"),
+    "completions.response_format": (_SCHEMA, "a `response_format` of /v1/completions"),
     "schema.pattern": (_SCHEMA, "a `pattern` with escapes or assertions, or without ^ and $"),
     "schema.format": (_SCHEMA, "a `format` other than date, time, date-time and uuid"),
     "schema.length": (_SCHEMA, "a length beside `pattern` or `format`"),
@@ -26,4 +30,6 @@ USES: Final[dict[str, tuple[str, str]]] = {
         )
     },
 }
-"""Name -> the request's parameter, and what it is for people. `schema.*` are of schemas with `strict: true`."""
+"""Name -> the request's parameter, and what it is for people. `schema.*` are of schemas with `strict: true`, of the
+answer or of a tool.
+"""

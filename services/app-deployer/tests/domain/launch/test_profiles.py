@@ -33,6 +33,29 @@ def test_ark_drops_what_llamacpp_drops() -> None:
 
 
 @pytest.mark.parametrize(
+    ("runtime", "use", "is_dropped"),
+    [
+        (Runtime.LLAMACPP, "store", True),
+        (Runtime.LLAMACPP, "completions.logprobs", True),
+        (Runtime.LLAMACPP, "completions.response_format", True),
+        (Runtime.LLAMACPP, "schema.pattern", True),
+        (Runtime.VLLM, "store", True),
+        (Runtime.VLLM, "service_tier", True),
+        (Runtime.VLLM, "functions", True),
+        (Runtime.VLLM, "tool_choice.name", False),
+        (Runtime.VLLM, "completions.response_format", False),
+        (Runtime.SGLANG, "audio", True),
+        (Runtime.SGLANG, "web_search", True),
+        (Runtime.SGLANG, "completions.logprobs", False),
+    ],
+)
+def test_each_runtime_names_what_its_engines_drop(runtime: Runtime, use: str, is_dropped: bool) -> None:
+    launch = read_profiles().machine(runtime)
+    assert launch is not None
+    assert is_dropped == (use in launch.unsupported)
+
+
+@pytest.mark.parametrize(
     ("image", "version", "expected"),
     [
         (None, None, "vllm-ray"),

@@ -278,7 +278,17 @@ def test_what_is_nested_deep_is_not_read_again_at_each_level(member: bytes, star
 
 
 @pytest.mark.parametrize(
-    "key", ["bootstrap_host", "kv_transfer_params", "priority", "chat_template", "id_slot", "nvext", "response_fields"]
+    "key",
+    [
+        "bootstrap_host",
+        "kv_transfer_params",
+        "priority",
+        "chat_template",
+        "id_slot",
+        "nvext",
+        "response_fields",
+        "session_id",
+    ],
 )
 def test_a_key_that_steers_an_engine_is_rejected_by_name(key: str) -> None:
     error = refusal(b'{"model":"m","%s":{"a":1}}' % key.encode())

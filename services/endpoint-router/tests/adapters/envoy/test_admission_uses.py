@@ -35,6 +35,12 @@ def in_schema(schema: Any, *, strict: Any = True) -> set[str]:
         {"response_format": {"type": "json_schema", "json_schema": None}},
         {"response_format": "text"},
         {"functions": None, "modalities": ["text"], "echo": False, "suffix": "", "dimensions": None},
+        {"store": False, "service_tier": "auto", "logprobs": True},
+        {"store": None, "service_tier": "default", "logprobs": None},
+        {"prompt": "a", "response_format": {"type": "text"}},
+        {"prompt": "a", "response_format": None},
+        {"tools": TOOLS},
+        {"tools": [1, {"function": {"strict": True}}, {"strict": True}]},
     ],
 )
 def test_an_ordinary_request_has_none(fields: dict[str, Any]) -> None:
@@ -52,6 +58,12 @@ def test_an_ordinary_request_has_none(fields: dict[str, Any]) -> None:
         ({"echo": True}, "echo"),
         ({"suffix": " end"}, "suffix"),
         ({"dimensions": 8}, "dimensions"),
+        ({"store": True}, "store"),
+        ({"service_tier": "flex"}, "service_tier"),
+        ({"prompt": "a", "logprobs": 0}, "completions.logprobs"),
+        ({"prompt": "a", "logprobs": 5}, "completions.logprobs"),
+        ({"prompt": "a", "response_format": {"type": "json_object"}}, "completions.response_format"),
+        ({"response_format": {"json_schema": {}}, "prompt": ["a"]}, "completions.response_format"),
     ],
 )
 def test_each_parameter_has_its_use(fields: dict[str, Any], name: str) -> None:
@@ -82,6 +94,13 @@ def test_keywords_of_a_strict_schema_have_theirs(schema: dict[str, Any], name: s
     assert {name} == in_schema(schema)
     assert set() == in_schema(schema, strict=False)
     assert set() == in_schema({"type": "object", "const": schema, "default": schema})
+
+
+@pytest.mark.parametrize("strict", [True, False, None])
+def test_keywords_of_a_tool_s_strict_schema_have_theirs(strict: bool | None) -> None:
+    parameters = {"type": "object", "properties": {"year": {"type": "string", "pattern": r"^\d{4}$"}}}
+    tool = {"type": "function", "function": {"parameters": parameters, "name": "f", "strict": strict}}
+    assert ({"schema.pattern"} if strict else set()) == uses(tools=[*TOOLS, tool])
 
 
 @pytest.mark.parametrize(
