@@ -80,8 +80,18 @@ def test_files_that_commands_of_the_pages_name_exist() -> None:
 
 
 def test_the_picture_of_the_readme_fits_a_terminal() -> None:
-    picture = (ROOT / "README.md").read_text().split("```")[1]
+    picture = (ROOT / "README.md").read_text().partition("## How it works")[2].split("```")[1]
     assert max(len(line) for line in picture.splitlines()) <= MOST_COLUMNS
+
+
+def test_the_first_screen_of_the_readme_is_from_the_recording() -> None:
+    shown = (ROOT / "README.md").read_text().partition("```console\n")[2].partition("```")[0]
+    recorded = {_without_figures(line) for line in (ROOT / "docs/first-answer.md").read_text().splitlines()}
+    assert [] == [line for line in shown.splitlines() if _without_figures(line) not in recorded]
+
+
+def _without_figures(line: str) -> str:
+    return " ".join(re.sub(r"[\d.]+", "0", line).split())
 
 
 WALK = re.compile(r"^\*\*One .*?\*\* \(([\w-]+).*$", re.MULTILINE)

@@ -113,7 +113,7 @@ def _ready(
     if trouble is not None:
         return Verdict(False, trouble.reason, trouble.message)
     if missing := [name for name, count in desired.items() if count == 0]:
-        return Verdict(False, "ScaledToZero", f"no replicas are wanted of {' and '.join(missing)}")
+        return Verdict(False, "ScaledToZero", f"scaled to zero: {' and '.join(missing)}")
     if not model.usable:
         return Verdict(False, "WaitingForModel", "nothing runs until the model is loaded")
     return Verdict(False, "Starting", f"not every part serves: {counts}")

@@ -169,7 +169,7 @@ def _ready(desired: int, problem: Refusal | None, model: ModelView, observed: Ob
     if trouble is not None:
         return Verdict(False, trouble.reason, trouble.message)
     if desired == 0:
-        return Verdict(False, "ScaledToZero", "no replicas are wanted")
+        return Verdict(False, "ScaledToZero", "scaled to zero")
     if not model.usable:
         return Verdict(False, "WaitingForModel", "nothing runs until the model is loaded")
     return Verdict(False, "Starting", _progress(desired, observed))
