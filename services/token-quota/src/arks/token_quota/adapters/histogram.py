@@ -82,7 +82,7 @@ class SumCounter(Collector):
 
 
 class FastCounter(Collector):
-    """`values`: by labels, in their order. Whoever counts adds to them."""
+    """`values`: by labels, in their order. Programs that count add to them."""
 
     def __init__(self, name: str, help_: str, labels: Sequence[str], registry: CollectorRegistry) -> None:
         self._name, self._help, self._labels = name, help_, labels
