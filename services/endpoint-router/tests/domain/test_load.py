@@ -122,3 +122,21 @@ def test_tokens_of_a_part_that_joins_with_a_history_of_its_own_are_no_speed() ->
         signals = observe(signals, reading(100 + 0.2 * step, 10.0, tokens_total=total, finished_total=float(step)))
     assert signals is not None
     assert 50.0 == pytest.approx(signals.speed(Unit.TOKENS))
+
+
+def test_requests_that_a_page_still_shows_after_their_end_are_no_work() -> None:
+    """SGLang leaves running requests at the last batch for up to 30 s: 20 s of work, then 30 s of rest, in turn."""
+    signals: Signals | None = None
+    tokens = 0.0
+    for tick in range(4 * 400):
+        at, phase = 100 + tick / 4, tick / 4 % 50
+        works = phase < 20
+        tokens += 24 * 50 / 4 if works else 0.0
+        finished = tokens // 1000
+        signals = observe(
+            signals, reading(at=at, running=24, tokens_total=tokens, finished_total=finished, held=phase >= 30)
+        )
+    assert signals is not None
+    speed = signals.speed(Unit.TOKENS)
+    assert speed == pytest.approx(50, rel=0.15)
+    assert signals.mean_in_flight < 1

@@ -35,8 +35,9 @@ def test_every_signal_is_translated() -> None:
         generation_tokens_total=70,
         finished_requests_total=6,
         problem="slow",
+        held=True,
     )
-    assert Reading(100.5, 1.0, 2.0, 3.0, 4.0, 0.9, 5, 70.0, 6.0, "slow") == reading(load, AT)
+    assert Reading(100.5, 1.0, 2.0, 3.0, 4.0, 0.9, 5, 70.0, 6.0, "slow", held=True) == reading(load, AT)
 
 
 def test_a_replica_in_an_unknown_state_gets_no_traffic() -> None:

@@ -6,14 +6,16 @@ from prometheus_client import CollectorRegistry
 
 from arks.contracts.conditions import find_condition, is_true
 from arks.contracts.facts import ReplicaState
+from arks.contracts.resources import ArksEndpointStatus, EngineSignals
 from arks.endpoint_router.adapters.metrics import DecisionCollector
 from arks.endpoint_router.domain import STALE_SECONDS
 from arks.endpoint_router.domain.http_route import Attachment
 from arks.endpoint_router.service.router import FINALIZER, WEIGHT_SECONDS
 from arks.endpoint_router.testing.harness import CHAT, RouterHarness
-from arks.events.v1.load_pb2 import DemandReport
+from arks.events.v1.load_pb2 import DemandReport, LoadReport
 from arks.kit.key import Key
 from arks.kit.reconcile import Requeue
+from arks.kit.testing.clock import FakeClock
 
 # --- statuses and facts
 
@@ -316,3 +318,33 @@ async def test_the_condition_goes_when_no_request_waits_or_their_holder_has_ende
 def test_requests_for_an_unknown_endpoint_are_not_kept(serving: RouterHarness) -> None:
     serving.router.handle_demand(DemandReport(namespace="team", endpoint="none", held=1, holder="one"))
     assert [CHAT] == serving.router.endpoints()
+
+
+async def test_the_status_shows_once_what_pages_of_engines_look_like_and_lack(serving: RouterHarness) -> None:
+    def report(*versions: str) -> None:
+        load = LoadReport(namespace="team", application="a", page_versions=versions, missing_signals=["KV cache use"])
+        load.measured_at.FromDatetime(serving.clock.now())
+        serving.router.handle_load(load)
+
+    await serving.router.reconcile(CHAT)
+    serving.queued.clear()
+    report("vLLM 0.6 to 0.8")
+    assert [(CHAT, 0.0)] == serving.queued
+    report("vLLM 0.6 to 0.8")
+    assert [(CHAT, 0.0)] == serving.queued
+    await serving.router.reconcile(CHAT)
+    (engines,) = serving.endpoints.statuses[-1].engines
+    assert ("a", ["vLLM 0.6 to 0.8"], ["KV cache use"]) == (engines.application, engines.looks_like, engines.lacks)
+
+
+async def test_after_a_restart_the_status_keeps_what_pages_look_like(clock: FakeClock) -> None:
+    harness = RouterHarness(clock)
+    harness.apply()
+    engines = [EngineSignals(application="a", looks_like=["SGLang 0.5 or newer"])]
+    endpoint = harness.endpoints.cache.get(CHAT)
+    assert endpoint is not None
+    harness.endpoints.put(endpoint.model_copy(update={"status": ArksEndpointStatus(engines=engines)}))
+    harness.write_fact()
+    harness.router.start()
+    await harness.router.reconcile(CHAT)
+    assert engines == harness.endpoints.statuses[-1].engines

@@ -114,3 +114,28 @@ def test_a_series_that_joins_with_a_history_of_its_own_is_no_work() -> None:
     joined = [(10.0 + step * 0.2, busy(tokens=5e5 + step * 200)) for step in range(50)]
     speeds = [after(*before, *joined[:count]).generation_tokens_per_second for count in range(50)]
     assert max(speed for speed in speeds if speed is not None) == pytest.approx(1000.0)
+
+
+@pytest.mark.parametrize("total", [1e6, 2.5e7, 2.5e8])
+@pytest.mark.parametrize("speed", [20.0, 300.0])
+def test_the_speed_of_a_counter_with_six_digits_is_right_at_every_reading(total: float, speed: float) -> None:
+    """llama.cpp prints 2.5e+08 until a thousand tokens more have been generated."""
+    history, found = History(), []
+    for reading in range(2_000):
+        at = reading * 0.2
+        printed = float(f"{total + speed * at:.6g}")
+        history = observe(history, Snapshot(1.0, 0.0, None, None, printed, None, digits=6), at, WINDOWS)
+        found.append(rates(history).generation_tokens_per_second)
+    settled = [value or 0.0 for value in found[len(found) // 2 :]]
+    assert [speed] * len(settled) == pytest.approx(settled, rel=0.12)
+
+
+def test_a_counter_with_six_digits_that_stops_has_no_speed_before_long() -> None:
+    history = History()
+    for reading in range(600):
+        at = reading * 0.2
+        printed = float(f"{2.5e8 + 1_000 * min(at, 60.0):.6g}")
+        history = observe(history, Snapshot(1.0, 0.0, None, None, printed, None, digits=6), at, WINDOWS)
+    speed = rates(history).generation_tokens_per_second
+    assert speed is not None
+    assert speed < 20

@@ -51,3 +51,18 @@ def test_only_engines_whose_page_moves_can_stand_still(runtime: str, shows: bool
     reader = reader_of(runtime)
     assert reader is not None
     assert shows is reader.shows_movement
+
+
+def test_requests_that_run_for_ten_seconds_without_movement_are_held() -> None:
+    still = changed(waiting_requests=0)
+    assert (False, True) == (followed(*[still] * 19).held, followed(*[still] * 22).held)
+
+
+@pytest.mark.parametrize("fields", [{"waiting_requests": 1}, {"waiting_requests": 0, "steps": None}])
+def test_a_queue_or_a_page_without_steps_holds_nothing(fields: dict[str, Any]) -> None:
+    assert not followed(*[changed(**fields)] * 40).held
+
+
+def test_a_long_request_is_not_held_while_its_cache_fills() -> None:
+    snapshots = [changed(waiting_requests=0, steps=40.0 + number // 8) for number in range(400)]
+    assert not followed(*snapshots).held

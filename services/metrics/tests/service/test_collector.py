@@ -10,11 +10,13 @@ import pytest
 from arks.kit.clock import SystemClock
 from arks.kit.errors import Unavailable
 from arks.kit.key import Key
+from arks.kit.testing.clock import FakeClock
 from arks.kit.testing.wait import eventually
 from arks.metrics.domain import idle
 from arks.metrics.domain.replicas import Application, Replica, ReplicaReport
 from arks.metrics.service.collector import Collector
 from arks.metrics.service.ports import ReadPolicy
+from arks.metrics.service.reader import ReplicaReader, ReplicaRecord
 
 KEY = Key("default", "app")
 ONE, TWO = Replica("app-0", "127.0.0.1", 1), Replica("app-1", "127.0.0.1", 2)
@@ -242,3 +244,25 @@ async def test_applications_do_not_have_their_turn_at_the_same_time(applications
     async with running(ONE):
         await eventually(lambda: len(turns) == applications + 1)
     assert max(turns.values()) - min(turns.values()) > 0.1
+
+
+@pytest.mark.parametrize(("runtime", "prefix"), [("sglang", "sglang:"), ("dynamo", "sglang:")])
+async def test_requests_of_an_engine_that_holds_its_gauges_are_reported_as_held(runtime: str, prefix: str) -> None:
+    clock, engines = FakeClock(), ScriptedEngines()
+    engines.by_port[1] = f"{prefix}num_running_reqs 24\n{prefix}num_queue_reqs 0\n{prefix}num_used_tokens 7\n".encode()
+    reader, record = ReplicaReader(engines, clock, POLICY), ReplicaRecord()
+    for _ in range(12):
+        await reader.read(ONE, runtime, record, delay_seconds=0.0)
+        clock.advance(1.0)
+    assert record.held
+    engines.by_port[1] = engines.by_port[1].replace(b" 7", b" 8")  # type: ignore[union-attr]
+    await reader.read(ONE, runtime, record, delay_seconds=0.0)
+    assert not record.held
+
+
+async def test_what_a_page_looks_like_and_lacks_is_in_the_report() -> None:
+    running = Running()
+    async with running(ONE, TWO):
+        report = await eventually(lambda: running.reports.last(ONE), what="a report")
+    assert report is not None
+    assert ("llama.cpp of May 2025 or newer", "KV cache use") == (report.version, report.missing[1])

@@ -106,6 +106,18 @@ class ReplicaWeight(ApiModel):
     reason: str = Field(default="", max_length=1024, description="Reason of the weight.")
 
 
+class EngineSignals(ApiModel):
+    """What the metrics pages of an application's engines are."""
+
+    application: str = Field(description="Application of the engines.")
+    looks_like: list[str] = Field(
+        default_factory=list, max_length=16, description="Versions that print such pages; several during an upgrade."
+    )
+    lacks: list[str] = Field(
+        default_factory=list, max_length=16, description="Signals that the page of at least one engine lacks."
+    )
+
+
 class ArksEndpointStatus(Status):
     """Observed state, written by endpoint-router."""
 
@@ -116,6 +128,9 @@ class ArksEndpointStatus(Status):
     weights: list[ReplicaWeight] = Field(default_factory=list, description="Weight of each replica.")
     signal_source: str | None = Field(default=None, description="Source of the weights: engine, static or equal.")
     rollout: EndpointRolloutStatus | None = Field(default=None, description="Where the rollout is.")
+    engines: list[EngineSignals] = Field(
+        default_factory=list, max_length=MAX_ROUTES, description="What the metrics pages of its engines are."
+    )
 
 
 class ArksEndpoint(CustomResource[ArksEndpointSpec, ArksEndpointStatus]):

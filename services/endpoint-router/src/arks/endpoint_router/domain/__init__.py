@@ -20,7 +20,7 @@ from arks.endpoint_router.domain.decide import WEIGHT_TOTAL, DecisionInput, deci
 from arks.endpoint_router.domain.decision import Candidate, Decision, Portion, Reason, RoutedGroup, Source
 from arks.endpoint_router.domain.limits import Limits
 from arks.endpoint_router.domain.load import STALE_SECONDS, Reading, Signals, Unit, doubt, observe, stale_seconds
-from arks.endpoint_router.domain.replicas import Application, ReplicaId, RoutedReplica, usable_address
+from arks.endpoint_router.domain.replicas import Application, Pages, ReplicaId, RoutedReplica, usable_address
 from arks.endpoint_router.domain.scores import Score
 from arks.endpoint_router.domain.shares import EndpointSpec, Share, StaticRoute, applications_named
 
@@ -33,6 +33,7 @@ __all__ = [
     "DecisionInput",
     "EndpointSpec",
     "Limits",
+    "Pages",
     "Portion",
     "Reading",
     "Reason",

@@ -63,6 +63,8 @@ class Reading(Struct, frozen=True, gc=False):
     finished_total: float | None = None
     """Finished requests since the engine's start."""
     problem: str = ""
+    held: bool = False
+    """The engine has finished, and `running` is what it was before: no work, and no time that work took."""
 
     @property
     def idle(self) -> bool:
@@ -125,7 +127,7 @@ def observe(before: Signals | None, reading: Reading) -> Signals:
     known = Signals(reading) if before is None else before
     if reading.problem or implausible(reading):
         return replace(known, reading=reading)
-    at, running, waiting = reading.measured_at, reading.running or 0.0, reading.waiting or 0.0
+    at, running, waiting = reading.measured_at, _working(reading), reading.waiting or 0.0
     gap = 0.0 if known.updated_at is None else max(0.0, at - known.updated_at)
     elapsed = min(gap, LONGEST_STEP_SECONDS)
     if at - known.busy_at > FORGET_SECONDS:
@@ -143,9 +145,9 @@ def observe(before: Signals | None, reading: Reading) -> Signals:
         busy_at=at if running else known.busy_at,
         busy_seconds=known.busy_seconds + (elapsed if running else 0.0),
         mean_waiting=_approach(known.mean_waiting, waiting, elapsed, QUEUE_SECONDS),
-        mean_in_flight=reading.in_flight
+        mean_in_flight=running + waiting
         if known.updated_at is None
-        else _approach(known.mean_in_flight, reading.in_flight, elapsed, IN_FLIGHT_SECONDS),
+        else _approach(known.mean_in_flight, running + waiting, elapsed, IN_FLIGHT_SECONDS),
         arrivals=_arrivals(known, reading, gap),
         tokens=tokens,
         requests=requests,
@@ -169,11 +171,17 @@ def _count(known: Signals, reading: Reading, gap: float) -> tuple[Speed, Sample]
         return known.counted, nothing  # a part of the engine has joined its page with a history of its own
     if finished is None or not 0 < gap <= 2 * LONGEST_STEP_SECONDS:
         return known.counted, nothing
-    running = ((last.running or 0.0) + (reading.running or 0.0)) / 2
+    if reading.held:
+        return known.counted, nothing
+    running = (_working(last) + _working(reading)) / 2
     sample = Sample(known.pending.seconds + gap, known.pending.slot_seconds + running * gap, tokens or 0.0, finished)
     if tokens or finished:
         return known.counted.after(sample), nothing
     return known.counted, nothing if sample.seconds > LONGEST_REQUEST_SECONDS or not running else sample
+
+
+def _working(reading: Reading) -> float:
+    return 0.0 if reading.held else reading.running or 0.0
 
 
 def _arrivals(known: Signals, reading: Reading, gap: float) -> float | None:

@@ -42,6 +42,16 @@ class Application:
     """What its engines take in a request and do not keep."""
 
 
+class Pages(Struct, frozen=True):
+    """What the metrics pages of an application's engines are, for users."""
+
+    application: str
+    versions: tuple[str, ...] = ()
+    """What they look like, such as "vLLM 0.12 or newer"."""
+    missing: tuple[str, ...] = ()
+    """Signals that at least one of them lacks."""
+
+
 def usable_address(replica: RoutedReplica) -> bool:
     """Return whether Envoy accepts the address.
 

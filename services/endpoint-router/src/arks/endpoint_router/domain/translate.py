@@ -5,11 +5,11 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from arks.contracts.facts import replica_facts
 from arks.contracts.resources import ArksEndpoint, ArksEndpointStatus, RouteMatch
 from arks.endpoint_router.domain.load import Reading
-from arks.endpoint_router.domain.replicas import Application, ReplicaId, RoutedReplica
+from arks.endpoint_router.domain.replicas import Application, Pages, ReplicaId, RoutedReplica
 from arks.endpoint_router.domain.rollout import Phase, Plan, Rollout
 from arks.endpoint_router.domain.shares import CanaryShare, EndpointSpec, StaticRoute
 from arks.events.v1.facts_pb2 import ReplicasFact
-from arks.events.v1.load_pb2 import ReplicaLoad
+from arks.events.v1.load_pb2 import LoadReport, ReplicaLoad
 
 _EVERYTHING = RouteMatch()
 
@@ -50,8 +50,13 @@ def reading(load: ReplicaLoad, report_measured_at: Timestamp) -> Reading:
         slots=load.slots,
         tokens_total=load.generation_tokens_total if has("generation_tokens_total") else None,
         finished_total=load.finished_requests_total if has("finished_requests_total") else None,
+        held=load.held,
         problem=load.problem,
     )
+
+
+def pages(report: LoadReport) -> Pages:
+    return Pages(report.application, tuple(report.page_versions), tuple(report.missing_signals))
 
 
 def endpoint_spec(endpoint: ArksEndpoint) -> EndpointSpec:

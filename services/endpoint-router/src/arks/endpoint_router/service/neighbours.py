@@ -11,8 +11,17 @@ from enum import Enum, auto
 from msgspec.structs import replace
 
 from arks.contracts.facts import ReplicaState
-from arks.endpoint_router.domain import Application, EndpointSpec, ReplicaId, Signals, applications_named, observe
+from arks.endpoint_router.domain import (
+    Application,
+    EndpointSpec,
+    Pages,
+    ReplicaId,
+    Signals,
+    applications_named,
+    observe,
+)
 from arks.endpoint_router.domain.translate import application as as_application
+from arks.endpoint_router.domain.translate import pages as as_pages
 from arks.endpoint_router.domain.translate import reading as as_reading
 from arks.endpoint_router.service.quiet import Quiet
 from arks.events.v1.facts_pb2 import ReplicasFact
@@ -42,6 +51,8 @@ class Neighbours:
         """By namespace and replica."""
         self._reported_at: dict[Key, float] = {}
         """Application -> time of its newest load report, in seconds since the epoch."""
+        self._pages: dict[Key, Pages] = {}
+        """Application -> what its engines' pages are."""
         self._held: dict[Key, float] = {}
         """Application whose fact vanished -> until when it is kept (monotonic seconds)."""
         self._named_by: dict[Key, set[Key]] = {}
@@ -126,6 +137,7 @@ class Neighbours:
     def forget(self, key: Key) -> None:
         self._held.pop(key, None)
         self._reported_at.pop(key, None)
+        self._pages.pop(key, None)
         known = self._applications.get(key.namespace, {}).pop(key.name, None)
         self._quiet.pop(key, None)
         self._set_served(key, known, None)
@@ -142,6 +154,24 @@ class Neighbours:
                 del self._serving[Key(key.namespace, before.served_model)]
         if after is not None:
             self._serving.setdefault(Key(key.namespace, after.served_model), set()).add(key.name)
+
+    def pages_for(self, spec: EndpointSpec) -> list[Pages]:
+        """Return what is known of the pages of the endpoint's applications, by name."""
+        keys = (Key(spec.namespace, name) for name in sorted(self.applications_for(spec)))
+        return [self._pages[key] for key in keys if key in self._pages]
+
+    def update_pages(self, key: Key, report: LoadReport) -> bool:
+        """Store what the engines' pages are. Returns whether that is new."""
+        if key.name not in self.applications(key.namespace):
+            return False
+        before = self._pages.get(key)
+        if before is not None and (before.versions, before.missing) == (
+            tuple(report.page_versions),
+            tuple(report.missing_signals),
+        ):
+            return False
+        self._pages[key] = as_pages(report)
+        return before is not None or bool(self._pages[key].versions)
 
     def update_load(self, key: Key, report: LoadReport) -> Novelty:
         """Store the newest load report of an application."""

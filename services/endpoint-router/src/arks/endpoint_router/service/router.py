@@ -95,6 +95,9 @@ class EndpointRouter:
     def handle_load(self, report: LoadReport) -> None:
         """Store one load report and decide again. Reports about unknown replicas are dropped."""
         application = Key(report.namespace, report.application)
+        if self._neighbours.update_pages(application, report):
+            for key in self._routed_endpoints(application):
+                self._enqueue(key, 0.0)
         novelty = self._neighbours.update_load(application, report)
         if novelty is Novelty.LOAD:
             self._decide_all(self._routed_endpoints(application))
@@ -300,6 +303,7 @@ class EndpointRouter:
             attachment=attachment,
             rollout=rollout,
             held=self._held_of(record),
+            pages=self._neighbours.pages_for(self._records[key].spec),
             rejection=record.rejection,
             served=self._envoy.is_served(str(key)),
             now=self._clock.now(),

@@ -15,10 +15,11 @@ from arks.contracts.resources import (
     BackendRef,
     Condition,
     EndpointRolloutStatus,
+    EngineSignals,
     ReplicaWeight,
     RolloutPhase,
 )
-from arks.endpoint_router.domain import Candidate, Decision, Unit
+from arks.endpoint_router.domain import Candidate, Decision, Pages, Unit
 from arks.endpoint_router.domain.http_route import CONDITION, Attachment
 from arks.endpoint_router.domain.rollout import Phase, Rollout
 from arks.endpoint_router.service.events import REJECTED
@@ -50,6 +51,7 @@ def status(
     attachment: Attachment | None = None,
     rollout: Rollout | None = None,
     held: Held | None = None,
+    pages: Sequence[Pages] = (),
     rejection: str | None,
     served: bool,
     now: datetime,
@@ -76,7 +78,21 @@ def status(
         weights=[_weight(candidate) for candidate in decision.candidates[:WEIGHTS_LIMIT]],
         signal_source=str(decision.source) if decision.routed else None,
         rollout=_rollout(rollout),
+        engines=_engines(decision, pages, before.engines),
     )
+
+
+def _engines(decision: Decision, pages: Sequence[Pages], before: Sequence[EngineSignals]) -> list[EngineSignals]:
+    """Return what the pages of each application are; what was written before, until its first load report."""
+    found = {each.application: each for each in before}
+    found |= {
+        each.application: EngineSignals(
+            application=each.application, looks_like=list(each.versions), lacks=list(each.missing)
+        )
+        for each in pages
+    }
+    routed = sorted({portion.share.application for portion in decision.portions})
+    return [found[name] for name in routed if name in found and (found[name].looks_like or found[name].lacks)]
 
 
 def _rollout(rollout: Rollout | None) -> EndpointRolloutStatus | None:

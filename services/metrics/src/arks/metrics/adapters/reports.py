@@ -39,6 +39,7 @@ def load_report(key: Key, replicas: Mapping[Replica, ReplicaReport], now: dateti
     for replica, report in replicas.items():
         load = message.replicas.add(name=replica.name, host=replica.host, port=replica.port, problem=report.problem)
         load.stalled_seconds = report.stalled_seconds
+        load.held = report.held
         if replica.slots:
             load.slots = replica.slots
         _fill_gpu(load, report.gpu)
@@ -46,6 +47,8 @@ def load_report(key: Key, replicas: Mapping[Replica, ReplicaReport], now: dateti
             load.measured_at.CopyFrom(_timestamp(report.reading.measured_at))
             if not report.problem:
                 _fill(load, report.reading)
+    message.page_versions.extend(sorted({report.version for report in replicas.values() if report.version}))
+    message.missing_signals.extend(sorted({name for report in replicas.values() for name in report.missing}))
     return message
 
 

@@ -32,6 +32,8 @@ class Snapshot:
     steps: float | None = None
     """Counter of the engine's own steps: each computes something."""
     problem: str = ""
+    digits: int | None = None
+    """Significant digits with which the page prints counters; None: all."""
 
     @property
     def busy(self) -> bool:
@@ -81,11 +83,25 @@ class Engine:
     """Not 0 while the engine has put its weights away: it has no requests, and should get none."""
     shows_movement: bool = False
     """Whether something on its page moves while it computes, also during a long prompt."""
+    holds_gauges: bool = False
+    """Whether running requests may stay at their last value for a while after the last one has ended."""
+    digits: int | None = None
+    """Significant digits with which it prints counters; None: all."""
+    versions: tuple[tuple[str, str], ...] = ()
+    """(a metric, what a page with it looks like); the first metric that a page has counts."""
 
 
-_NO_SIGNALS = {"hint", "shows_movement", "asleep"}
+_NO_SIGNALS = {"hint", "shows_movement", "asleep", "holds_gauges", "digits", "versions"}
 _COUNTS = {"running_requests", "waiting_requests"}
 """Signals without which a reading is none. Another one that cannot be true is absent."""
+_SIGNAL_NAMES = {
+    "running_requests": "running requests",
+    "waiting_requests": "waiting requests",
+    "kv_cache_usage_ratio": "KV cache use",
+    "prompt_tokens": "prompt tokens",
+    "generation_tokens": "generated tokens",
+    "finished_requests": "finished requests",
+}
 
 
 class EngineReader:
@@ -96,6 +112,9 @@ class EngineReader:
         self._hint = engine.hint
         self._asleep = engine.asleep
         self.shows_movement = engine.shows_movement
+        self.holds_gauges = engine.holds_gauges
+        self._digits = engine.digits
+        self._versions = [(f"\n{metric}".encode(), version) for metric, version in engine.versions]
         self._signals: dict[str, Signal] = {
             field.name: getattr(engine, field.name) for field in fields(engine) if field.name not in _NO_SIGNALS
         }
@@ -119,7 +138,17 @@ class EngineReader:
                 return Snapshot(problem="its metrics have no values yet: it has had no request")
             hint = f"; {self._hint}" if self._hint else ""
             return Snapshot(problem=f"the page ({len(page)} bytes) has no metric known of {self._runtime}{hint}")
-        return Snapshot(problem="", **values)
+        return Snapshot(problem="", digits=self._digits, **values)
+
+    def version(self, page: bytes) -> str:
+        """Return the versions of the engine that print such a page, for users; empty if they are unknown."""
+        text = b"\n" + page
+        return next((version for metric, version in self._versions if metric in text), "")
+
+
+def missing(snapshot: Snapshot) -> tuple[str, ...]:
+    """Return the signals that a page lacks, for users."""
+    return tuple(text for name, text in _SIGNAL_NAMES.items() if getattr(snapshot, name) is None)
 
 
 def reader_of(runtime: str) -> EngineReader | None:
@@ -221,6 +250,16 @@ _VLLM = Engine(
     steps=_one_of("vllm:iteration_tokens_total_count"),
     asleep=Metric("vllm:engine_sleep_state", _weights_away),
     shows_movement=True,
+    versions=(
+        # Names that were removed in about 0.12 come first: pages from 0.9 on have both.
+        ("vllm:num_requests_swapped", "vLLM 0.6 to 0.8"),
+        ("vllm:cpu_cache_usage_perc", "vLLM 0.6 to 0.8"),
+        ("vllm:num_requests_waiting_by_reason", "vLLM of March 2026 or newer"),
+        ("vllm:gpu_cache_usage_perc", "vLLM 0.8 to 0.11"),
+        ("vllm:time_per_output_token_seconds", "vLLM 0.9 to 0.12"),
+        ("vllm:kv_cache_usage_perc", "vLLM 0.12 or newer"),
+        ("vllm:num_requests_running", "vLLM"),
+    ),
 )
 
 # --- SGLang: with --enable-metrics-for-all-schedulers every rank of a data parallel engine repeats its numbers; with
@@ -258,8 +297,15 @@ _SGLANG = Engine(
     prompt_tokens=_one_of("sglang:prompt_tokens_total"),
     generation_tokens=_one_of("sglang:generation_tokens_total"),
     finished_requests=_one_of("sglang:num_requests_total"),
+    # Tokens of a request count when it ends, but the cache fills with each step; its use as a ratio is rounded.
+    steps=_one_of("sglang:num_used_tokens"),
     hint="start it with --enable-metrics",
     shows_movement=True,
+    holds_gauges=True,
+    versions=(
+        ("sglang:num_grammar_queue_reqs", "SGLang 0.5 or newer"),
+        ("sglang:num_running_reqs", "SGLang 0.3 or 0.4"),
+    ),
 )
 
 # --- Dynamo: a worker's system port has Dynamo's own metrics and its engine's; a frontend has the sum of its workers.
@@ -332,7 +378,18 @@ _DYNAMO = Engine(
         *_one_of("dynamo_component_request_duration_seconds_count", keep=_generate_endpoint),
         *_one_of("dynamo_frontend_requests_total", keep=_no_error),
     ),
+    steps=_SGLANG.steps,
     asleep=_VLLM.asleep,
+    holds_gauges=True,
+    versions=(
+        ("dynamo_frontend_stage_requests", "Dynamo 1.x, frontend"),
+        ("dynamo_frontend_", "Dynamo 0.x, frontend"),
+        ("dynamo_component_kvstats_", "Dynamo 0.x, worker"),
+        ("dynamo_component_", "Dynamo 1.x, worker"),
+        *_VLLM.versions,
+        *_SGLANG.versions,
+        ("trtllm_", "TensorRT-LLM"),
+    ),
     hint="name the worker's system port (DYN_SYSTEM_PORT) or the frontend",
 )
 
@@ -348,6 +405,11 @@ _LLAMACPP = Engine(
     steps=_one_of("llamacpp:n_decode_total"),
     hint="start it with --metrics",
     shows_movement=True,
+    digits=6,  # doubles through a C++ stream
+    versions=(
+        ("llamacpp:kv_cache_usage_ratio", "llama.cpp of before May 2025"),
+        ("llamacpp:requests_processing", "llama.cpp of May 2025 or newer"),
+    ),
 )
 
 # --- ARK: openai-proxy's page has the numbers of its engine; they are absent while the engine is away.
@@ -359,6 +421,7 @@ _ARK = Engine(
     generation_tokens=_one_of("ark_engine_generation_tokens_total"),
     finished_requests=_one_of("ark_engine_finished_requests_total"),
     hint="the engine behind the proxy does not answer",
+    versions=(("ark_engine_up", "ARK 0.1"),),
 )
 
 _ENGINES = {"vllm": _VLLM, "sglang": _SGLANG, "dynamo": _DYNAMO, "llamacpp": _LLAMACPP, "ark": _ARK}

@@ -17,6 +17,8 @@ _POINTS = 10
 """Points kept a window: enough to move it smoothly."""
 MOST_PER_SECOND = {"generation_tokens": 1e6, "finished_requests": 1e5}
 """More at a time is not work but a series that joins the page with a history of its own."""
+FINE_STEPS = 20.0
+"""A growth of so many steps shows the speed to 5 %."""
 _COUNTERS = ("prompt_tokens", "generation_tokens", "finished_requests")
 
 
@@ -47,6 +49,8 @@ class History:
     """What has to be remembered of a replica to know its speeds. Bounded: `_POINTS` and one stretch a busy second."""
 
     last: Point | None = None
+    changes: tuple[Point, ...] = ()
+    """Of a counter with few digits: the readings of the window in which the tokens had changed, and two at least."""
     points: tuple[Point, ...] = ()
     busy: tuple[Busy, ...] = ()
 
@@ -63,9 +67,10 @@ def observe(history: History, snapshot: Snapshot, now: float, windows: Windows) 
     """The history with one more reading. `now` is monotonic; a reading with a problem must not come here."""
     point = Point(now, snapshot)
     if history.last is None or now <= history.last.at or _is_another(history.last, point):
-        return History(last=point, points=(point,))
+        return History(last=point, changes=(point,), points=(point,))
     return History(
         last=point,
+        changes=_with_change(history.changes, point, windows.tokens_seconds),
         points=_thinned(history.points, point, windows.tokens_seconds),
         busy=_with_stretch(history.busy, history.last, point, windows.drain_seconds),
     )
@@ -75,7 +80,7 @@ def rates(history: History) -> Rates:
     drained = sum(stretch.seconds for stretch in history.busy)
     return Rates(
         prompt_tokens_per_second=_speed(history, "prompt_tokens"),
-        generation_tokens_per_second=_speed(history, "generation_tokens"),
+        generation_tokens_per_second=_stepwise(history, _speed(history, "generation_tokens")),
         drain_rate_per_second=(
             sum(stretch.finished for stretch in history.busy) / drained if drained >= _LEAST_SECONDS else None
         ),
@@ -91,6 +96,44 @@ def _is_another(before: Point, after: Point) -> bool:
         if new < old or new - old > MOST_PER_SECOND.get(name, math.inf) * max(after.at - before.at, _LEAST_GAP_SECONDS):
             return True
     return False
+
+
+def _with_change(changes: tuple[Point, ...], point: Point, window_seconds: float) -> tuple[Point, ...]:
+    if point.snapshot.digits is None:
+        return ()
+    if not changes or changes[-1].snapshot.generation_tokens != point.snapshot.generation_tokens:
+        changes = (*changes, point)
+    while len(changes) > 2 and point.at - changes[0].at > window_seconds:
+        changes = changes[1:]
+    return changes
+
+
+def _step(snapshot: Snapshot) -> float:
+    """Return the least change of the generated tokens that the page can show."""
+    tokens = snapshot.generation_tokens
+    if snapshot.digits is None or not tokens:
+        return 0.0
+    return float(10.0 ** (math.floor(math.log10(tokens)) + 1 - snapshot.digits))
+
+
+def _stepwise(history: History, over_window: float | None) -> float | None:
+    """Return the speed of a counter that is printed with few digits.
+
+    llama.cpp prints 2.5e+08 for a thousand tokens. Over some seconds that is no token or a thousand, so the speed is
+    that between changes, and at most one step over the time since the last.
+    """
+    if over_window is None or history.last is None:
+        return over_window
+    last, step = history.last, _step(history.last.snapshot)
+    window = last.at - history.points[0].at
+    if step <= 1 or over_window * window >= FINE_STEPS * step or not last.snapshot.busy or len(history.changes) < 2:
+        return over_window
+    first, newest = history.changes[0], history.changes[-1]
+    old, new = first.snapshot.generation_tokens, newest.snapshot.generation_tokens
+    if old is None or new is None:
+        return over_window
+    most = step / (last.at - newest.at) if last.at > newest.at else math.inf
+    return min(max(0.0, new - old) / (newest.at - first.at), most)
 
 
 def _thinned(points: tuple[Point, ...], point: Point, window_seconds: float) -> tuple[Point, ...]:

@@ -52,6 +52,12 @@ class ReplicaReport:
     gpu: GpuUse | None = None
     stalled_seconds: float = 0.0
     """How long the engine has had requests without movement."""
+    held: bool = False
+    """Its running requests are those of before: it has finished them."""
+    version: str = ""
+    """What its page looks like."""
+    missing: tuple[str, ...] = ()
+    """Signals that its page lacks."""
 
 
 def report_of(

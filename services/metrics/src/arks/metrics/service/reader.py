@@ -1,13 +1,13 @@
 """Read one replica: query its page, derive rates, record a reading or a failure."""
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import structlog
 
 from arks.kit.clock import Clock
 from arks.kit.errors import Unavailable
-from arks.metrics.domain.engines import EngineReader, reader_of
+from arks.metrics.domain.engines import EngineReader, missing, reader_of
 from arks.metrics.domain.gpus import GpuUse
 from arks.metrics.domain.idle import Idleness
 from arks.metrics.domain.rates import History, observe, rates
@@ -31,6 +31,10 @@ class ReplicaRecord:
     gpu: GpuUse | None = None
     idleness: Idleness | None = None
     stall: Stall | None = None
+    held: bool = False
+    version: str | None = None
+    """What its page looks like; None until it was read."""
+    missing: tuple[str, ...] = ()
     task: asyncio.Task[None] | None = None
 
 
@@ -76,12 +80,17 @@ class ReplicaReader:
         if snapshot.problem:
             self._fail(state, snapshot.problem)
             return
-        state.history = observe(state.history, snapshot, now, self._windows)
+        if reader.shows_movement or reader.holds_gauges:
+            state.stall = state.stall.after(snapshot, now) if state.stall else Stall(now, snapshot)
+        state.held = reader.holds_gauges and state.stall is not None and state.stall.held
+        if state.version is None:
+            state.version = reader.version(page)
+        state.missing = missing(snapshot)
+        present = replace(snapshot, running_requests=0.0) if state.held else snapshot
+        state.history = observe(state.history, present, now, self._windows)
         state.reading = Reading(snapshot, rates(state.history), self._clock.now(), read_seconds)
         before = state.idleness
-        state.idleness = before.after(snapshot, now) if before else Idleness.at_first(snapshot, now)
-        if reader.shows_movement:
-            state.stall = state.stall.after(snapshot, now) if state.stall else Stall(now, snapshot)
+        state.idleness = before.after(present, now) if before else Idleness.at_first(present, now)
         state.failure = None
 
     def _fail(self, state: ReplicaRecord, reason: str) -> None:

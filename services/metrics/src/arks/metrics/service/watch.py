@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from arks.kit.clock import Clock
 from arks.kit.key import Key
+from arks.metrics.domain.engines import reader_of
 from arks.metrics.domain.gpus import GpuUse
 from arks.metrics.domain.replicas import Application, Replica, ReplicaReport, report_of
 from arks.metrics.service.ports import ReadPolicy, Reports
@@ -61,10 +62,19 @@ class ApplicationWatch:
             replica: replace(
                 report_of(state.reading, state.failure, state.queried_at, now, self._late_seconds),
                 gpu=state.gpu,
-                stalled_seconds=state.stall.seconds if state.stall and not state.failure else 0.0,
+                stalled_seconds=self._stalled_seconds(state),
+                held=state.held and not state.failure,
+                version=state.version or "",
+                missing=state.missing,
             )
             for replica, state in self._states.items()
         }
+
+    def _stalled_seconds(self, state: ReplicaRecord) -> float:
+        if state.stall is None or state.failure is not None:
+            return 0.0
+        reader = reader_of(self._runtime)
+        return state.stall.seconds if reader is not None and reader.shows_movement else 0.0
 
     def local_ports(self) -> set[int]:
         """Ports of the replicas that run on this machine."""
