@@ -24,8 +24,8 @@ BOOTSTRAP = re.compile(r'"address":\s*"arks-(?P<service>[a-z-]+)",\s*"port_value
 MADE_BY_ENVOY = {"ARKS_TOKEN_QUOTA_HOST"}
 """endpoint-router writes this address into Envoy's configuration."""
 
-OPEN_TO_ALL = {("metrics", "gateway", 8080)}
-"""Clients are not limited by default, and metrics may reach engines anywhere on any port."""
+OPEN_TO_ALL = {("metrics", "gateway", 8080), ("app-deployer", "gateway", 8080)}
+"""Clients are not limited by default, and these may reach engines anywhere on any port."""
 
 
 @dataclass(frozen=True)
@@ -185,7 +185,7 @@ def test_engines_api_server_and_dns_are_reached_by_those_that_need_them(rendered
         return {name for name, pod in pods.items() if is_open(policies, pod, callee, callee.ports[0])}
 
     services = {"app-deployer", "endpoint-router", "metrics", "model-manager", "token-quota"}
-    assert {"gateway", "metrics"} <= reach(ENGINE) <= {"gateway", "metrics"}
+    assert {"gateway", "metrics", "app-deployer"} == reach(ENGINE)
     assert services == reach(API_SERVER)
     assert services | {"gateway"} == reach(DNS)
 

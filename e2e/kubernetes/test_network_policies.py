@@ -18,9 +18,10 @@ OPEN = (
     {(service, "nats", 4222) for service in (*SERVICES, "gateway")}
     | {("gateway", "endpoint-router", 18000), ("gateway", "token-quota", 8090)}
     | {("token-quota", "redis", 6379), ("token-quota", "postgresql", 5432)}
-    | {("gateway", ENGINE, 8080), ("metrics", ENGINE, 8080), (ENGINE, "hub", HUB[1])}
-    # Clients are not limited by default, and metrics may reach engines anywhere on any port
-    | {(caller, "gateway", 8080) for caller in (ENGINE, "metrics")}
+    | {(caller, ENGINE, 8080) for caller in ("gateway", "metrics", "app-deployer")}
+    | {(ENGINE, "hub", HUB[1])}
+    # Clients are not limited by default, and these may reach engines anywhere on any port
+    | {(caller, "gateway", 8080) for caller in (ENGINE, "metrics", "app-deployer")}
 )
 """(caller, callee, port)."""
 CONNECT = """

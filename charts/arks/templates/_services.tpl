@@ -132,6 +132,8 @@ app-deployer:
     - apiGroups: [""]
       resources: [pods]
       verbs: [get, list, watch, delete] # of stuck engines
+  # How long a replica that has just started needs for its first token
+  engines: true
 metrics:
   module: arks.metrics.main
   servers: [nats]

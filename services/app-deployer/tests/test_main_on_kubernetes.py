@@ -153,6 +153,7 @@ async def test_an_application_from_kubectl_apply_to_kubectl_delete(harness: Main
     status = await harness.status()
     reasons = [item["reason"] for item in status["conditions"]]
     assert ["PrecheckPass", "ModelLoadSucceeded", "Running", "Complete"] == reasons
+    assert {"seconds", "prepareSeconds", "imageSeconds", "loadSeconds"} == set(status["instances"][0]["start"])
     ready = [("app-qwen-0", 8080, facts_pb2.REPLICA_STATE_READY)]
 
     def reported() -> bool:

@@ -69,7 +69,13 @@ APPLICATION = resource(
             condition("Ready", "False", "Starting", "1 of 2 replicas answer"),
         ],
         "instances": [
-            {"name": "app-qwen-0", "address": "127.0.0.1:21001", "state": "Ready", "restarts": 0},
+            {
+                "name": "app-qwen-0",
+                "address": "127.0.0.1:21001",
+                "state": "Ready",
+                "restarts": 0,
+                "start": {"seconds": 75.5, "imageSeconds": 42.0, "loadSeconds": 33.0, "warmUpSeconds": 0.5},
+            },
             {
                 "name": "app-qwen-1",
                 "address": "127.0.0.1:21002",

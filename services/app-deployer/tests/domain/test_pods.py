@@ -249,3 +249,38 @@ def test_a_new_pod_of_the_same_name_has_started_again() -> None:
 def test_restarts_that_were_counted_before_us_are_kept() -> None:
     assert 5 == first_history(read(pod(RUNNING, restarts=2)), NOW, restarts_known=5).restarts
     assert 2 == first_history(read(pod(RUNNING, restarts=2)), NOW, restarts_known=1).restarts
+
+
+SINCE = READY | {"lastTransitionTime": "2026-01-01T00:00:40Z"}
+SCHEDULED = {"type": "PodScheduled", "status": "True", "lastTransitionTime": THEN}
+
+
+def test_the_start_of_a_replica_is_observed_once() -> None:
+    history, _ = observe(None, pod(RUNNING, SCHEDULED))
+    assert history.start is None
+    history, notices = observe(history, pod(RUNNING, SCHEDULED, SINCE))
+    assert notices[0].start is not None
+    assert ("app-0 is ready after 40.0 s", 40.0) == (notices[0].message.split(" (")[0], notices[0].start.seconds)
+    assert notices[0].start == history.start
+    history, _ = observe(history, pod(RUNNING, SCHEDULED))
+    later = READY | {"lastTransitionTime": "2026-01-01T09:00:00Z"}
+    history, notices = observe(history, pod(RUNNING, SCHEDULED, later))
+    assert [SERVES] == verbs(notices)
+    assert (None, 40.0) == (notices[0].start, history.start.seconds if history.start else 0)
+
+
+def test_a_replica_that_was_ready_before_us_has_no_observed_start() -> None:
+    history = first_history(read(pod(RUNNING, SCHEDULED, SINCE)), NOW)
+    history, _ = observe(history, pod(RUNNING, SCHEDULED))
+    history, _ = observe(history, pod(RUNNING, SCHEDULED, SINCE))
+    assert history.start is None
+
+
+def test_an_engine_that_runs_again_has_a_start_of_its_own() -> None:
+    history, _ = observe(None, pod(RUNNING, SCHEDULED))
+    history, _ = observe(history, pod(RUNNING, SCHEDULED, SINCE))
+    history, _ = observe(history, pod(ENDED))
+    assert history.start is None
+    history, _ = observe(history, pod(RUNNING, SCHEDULED, SINCE, last=ENDED, restarts=1))
+    assert history.start is not None
+    assert {"load": 40.0} == dict(history.start.items())

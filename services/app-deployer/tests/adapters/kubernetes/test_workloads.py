@@ -1,13 +1,17 @@
 """Workloads on a real API server, with LeaderWorkerSet's controller and kubelet played."""
 
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 import pytest_asyncio
+from aiohttp import web
 
 from arks.app_deployer.adapters.kubernetes.children import LEADER_WORKER_SET
-from arks.app_deployer.domain.workload import Change, ObservedWorkload, Refusal
+from arks.app_deployer.domain.start_phases import PHASES, StartPhases
+from arks.app_deployer.domain.status import ModelView, status_of
+from arks.app_deployer.domain.workload import Change, ObservedReplica, ObservedWorkload, Refusal, Workload
 from arks.app_deployer.testing.api_server import lws_api_server
 from arks.app_deployer.testing.kube_harness import KEY, PLATFORM, KubeHarness, kube_harness
 from arks.app_deployer.testing.workloads_contract import WorkloadsContract
@@ -15,6 +19,7 @@ from arks.contracts.resources import InstanceState
 from arks.kit.key import Key
 from arks.kit.testing.kubernetes import ApiServer
 from arks.kit.testing.wait import eventually
+from arks.kit.testing.web import serving
 
 pytestmark = [pytest.mark.kube, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300)]
 READY = InstanceState.READY
@@ -49,6 +54,43 @@ NO_IMAGE = {
         {"name": "leader", "image": "x", "imageID": "", "ready": False, "restartCount": 0, "state": _NO_IMAGE_STATE}
     ]
 }
+
+
+def at(second: int) -> str:
+    return f"2026-01-01T00:00:{second:02}Z"
+
+
+ENGINE_ADDRESS = "127.77.16.1"
+"""Of loopback, where an engine may have the port that its pod has."""
+STARTED = {
+    "phase": "Running",
+    "podIP": ENGINE_ADDRESS,
+    "conditions": [
+        {"type": name, "status": "True", "lastTransitionTime": at(second)}
+        for name, second in (("PodScheduled", 0), ("PodReadyToStartContainers", 2), ("Ready", 59))
+    ],
+    "initContainerStatuses": [
+        {
+            "name": "read-ahead",
+            "image": "x",
+            "imageID": "",
+            "ready": True,
+            "restartCount": 0,
+            "state": {"terminated": {"exitCode": 0, "startedAt": at(5), "finishedAt": at(25)}},
+        }
+    ],
+    "containerStatuses": [
+        {
+            "name": "leader",
+            "image": "x",
+            "imageID": "",
+            "ready": True,
+            "restartCount": 0,
+            "state": {"running": {"startedAt": at(26)}},
+        }
+    ],
+}
+"""Of a pod that has read ahead and is ready."""
 
 
 @pytest_asyncio.fixture(loop_scope="module")
@@ -235,3 +277,46 @@ async def test_an_application_s_name_may_begin_with_a_digit(harness: KubeHarness
 async def test_what_kubernetes_can_run(harness: KubeHarness, fields: dict[str, Any], why: str | None) -> None:
     problem = harness.workloads.problem(harness.desired(**fields).application)
     assert why == (problem.message if problem else None)
+
+
+async def test_the_start_of_a_replica_is_shown_by_phase_up_to_its_first_token(harness: KubeHarness) -> None:
+    requested: list[str] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        requested.append((await request.json())["model"])
+        return web.json_response({})
+
+    application = web.Application()
+    application.add_routes([web.post("/v1/completions", answer)])
+    harness.cluster.fate = lambda _: STARTED
+    desired = harness.desired(loading="auto")
+    async with serving(application, ENGINE_ADDRESS, 8080):
+        await harness.reach(desired, READY)
+        start = await eventually(lambda: _warmed_up(harness), within_seconds=30, what="its first token")
+        assert start is not None
+    assert {"prepare": 2.0, "image": 4.0, "read-ahead": 20.0, "load": 33.0, "warm-up": start.warm_up_seconds} == dict(
+        start.items()
+    )
+    assert ["model"] == requested
+    counts = {
+        phase: harness.metrics.get_sample_value("arks_engine_start_phase_seconds_count", {"phase": phase})
+        for phase in PHASES
+    }
+    assert dict.fromkeys(PHASES, 1.0) == counts
+    await harness.restart()
+    stored = status_of(desired.application, None, ModelView(harness.model()), _observed(start), datetime.now(UTC))
+    again = Workload(desired.application.model_copy(update={"status": stored}), harness.model())
+    recalled = (await harness.reach(again, READY)).replicas[0].start
+    assert recalled is not None
+    assert dict(start.items()) | {"warm-up": recalled.warm_up_seconds} == dict(recalled.items())
+    assert ["model"] == requested
+
+
+def _warmed_up(harness: KubeHarness) -> StartPhases | None:
+    found = harness.workloads.observe(KEY).replicas
+    start = found[0].start if found else None
+    return start if start is not None and start.warm_up_seconds is not None else None
+
+
+def _observed(start: StartPhases) -> ObservedWorkload:
+    return ObservedWorkload((ObservedReplica("app-0", READY, start=start),))

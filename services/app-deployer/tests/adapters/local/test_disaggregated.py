@@ -9,11 +9,11 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from arks.app_deployer.adapters.local.disaggregated import ApartRuntimes, LocalDisaggregatedWorkloads, as_workload
-from arks.app_deployer.adapters.local.probe import HttpProbe
 from arks.app_deployer.adapters.local.runtimes import ark_requirements
 from arks.app_deployer.adapters.local.wiring import local_options
 from arks.app_deployer.adapters.local.workloads import LocalWorkloads
 from arks.app_deployer.adapters.metrics import EngineMetrics
+from arks.app_deployer.adapters.probe import HttpProbe
 from arks.app_deployer.adapters.profiles import read_profiles
 from arks.app_deployer.config import Settings
 from arks.app_deployer.domain.disaggregated import ObservedDisaggregated

@@ -4,7 +4,7 @@ import pytest
 import pytest_asyncio
 from aiohttp import web
 
-from arks.app_deployer.adapters.local.probe import HttpProbe
+from arks.app_deployer.adapters.probe import HttpProbe
 from arks.kit.ports import free_port
 
 

@@ -16,11 +16,11 @@ import pytest
 import pytest_asyncio
 from prometheus_client import CollectorRegistry
 
-from arks.app_deployer.adapters.local.probe import HttpProbe
 from arks.app_deployer.adapters.local.runtimes import EngineRequirements
 from arks.app_deployer.adapters.local.wiring import local_options
 from arks.app_deployer.adapters.local.workloads import LocalWorkloads
 from arks.app_deployer.adapters.metrics import EngineMetrics
+from arks.app_deployer.adapters.probe import HttpProbe
 from arks.app_deployer.adapters.profiles import read_profiles
 from arks.app_deployer.config import Settings
 from arks.app_deployer.domain.launch.local_commands import EngineParameters

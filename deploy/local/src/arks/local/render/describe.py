@@ -37,6 +37,7 @@ def describe(
         _section("Conditions", _conditions(conditions, now)),
         _section("Held", "".join(f"{sentence(item)}\n" for item in held)),
         _section("Replicas", _instances(instances)),
+        _section("Starts (seconds)", _starts(instances)),
         *(_section(tail.title, "".join(f"{line}\n" for line in tail.lines)) for tail in tails),
         _section("Events", _events(events, now)) or "Events:       <none>\n",
     ]
@@ -101,6 +102,29 @@ def _instances(instances: Sequence[Mapping[str, Any]]) -> str:
         for instance in instances
     ]
     return table(("Name", "State", "Address", "Restarts", "Message"), rows)
+
+
+def _starts(instances: Sequence[Mapping[str, Any]]) -> str:
+    """Where the time of each replica's start went; what was not measured is empty."""
+    started = [(instance["name"], start) for instance in instances if (start := instance.get("start"))]
+    if not started:
+        return ""
+    rows = [(name, *(_seconds(start.get(field)) for field in _PHASES)) for name, start in started]
+    return table(("Name", *_PHASES.values()), rows)
+
+
+_PHASES = {
+    "seconds": "Total",
+    "prepareSeconds": "Prepare",
+    "imageSeconds": "Image",
+    "readAheadSeconds": "Read ahead",
+    "loadSeconds": "Load",
+    "warmUpSeconds": "Warm-up",
+}
+
+
+def _seconds(value: float | None) -> str:
+    return "" if value is None else f"{value:.1f}"
 
 
 def _first_line(text: str) -> str:

@@ -161,6 +161,24 @@ class InstanceState(StrEnum):
     """It ended repeatedly; restarts go on at long intervals."""
 
 
+Seconds = Annotated[float, Field(ge=0, strict=False)]
+
+
+class InstanceStart(ApiModel):
+    """Where the time of an engine's start went. A phase that did not take place, or was not measured, is absent."""
+
+    seconds: Seconds = Field(description="Of all phases: from a node for its pod until its first token.")
+    prepare_seconds: Seconds | None = Field(
+        default=None, description="Until its pod had volumes and network; with other init containers."
+    )
+    image_seconds: Seconds | None = Field(default=None, description="Until its containers ran: images were pulled.")
+    read_ahead_seconds: Seconds | None = Field(
+        default=None, description="Weights were read from shared storage into the memory of the node."
+    )
+    load_seconds: Seconds = Field(description="From the start of the engine until it was ready: weights were loaded.")
+    warm_up_seconds: Seconds | None = Field(default=None, description="From then until its first token.")
+
+
 class InstanceStatus(ApiModel):
     """One running engine."""
 
@@ -173,6 +191,7 @@ class InstanceStatus(ApiModel):
         max_length=4096,
         description="Reason of the state, with the engine's last log lines after a failure.",
     )
+    start: InstanceStart | None = Field(default=None, description="How long each phase of its start took.")
 
 
 class ArksApplicationStatus(Status):

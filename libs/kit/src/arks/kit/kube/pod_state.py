@@ -1,7 +1,7 @@
 """Reads a pod's status: whether it runs, and if not, why. Pure."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -75,6 +75,8 @@ class ContainerState:
     """How this run ended; None while it has not."""
     last_terminated: Terminated | None
     """How the previous run ended."""
+    started_at: datetime | None = None
+    """Of this run."""
 
     @property
     def ended(self) -> Terminated | None:
@@ -101,6 +103,8 @@ class PodState:
     unscheduled_since: datetime | None
     containers: tuple[ContainerState, ...]
     """In the order of their start: init containers first."""
+    true_since: Mapping[str, datetime] = field(default_factory=dict)
+    """The conditions that hold."""
 
     @property
     def unschedulable(self) -> bool:
@@ -137,6 +141,11 @@ def pod_state(pod: Json) -> PodState:
             *_containers(status.get("initContainerStatuses", []), spec.get("initContainers", []), init=True),
             *_containers(status.get("containerStatuses", []), spec.get("containers", []), init=False),
         ),
+        true_since={
+            name: since
+            for name, condition in conditions.items()
+            if condition.get("status") == "True" and (since := time_in(condition.get("lastTransitionTime"))) is not None
+        },
     )
 
 
@@ -153,6 +162,7 @@ def _containers(statuses: Sequence[Json], specs: Sequence[Json], *, init: bool) 
             waiting=_waiting(state.get("waiting")),
             terminated=_terminated(state.get("terminated")),
             last_terminated=_terminated(status.get("lastState", {}).get("terminated")),
+            started_at=time_in((state.get("running") or state.get("terminated") or {}).get("startedAt")),
         )
 
 

@@ -7,7 +7,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from arks.app_deployer.domain.start_phases import StartPhases
+from arks.app_deployer.domain.start_phases import PHASES, StartPhases
 from arks.app_deployer.domain.workload import ObservedWorkload
 from arks.contracts.resources import InstanceState
 from arks.kit.key import Key
@@ -32,12 +32,13 @@ class EngineMetrics:
         )
         self._phases = Histogram(
             "arks_engine_start_phase_seconds",
-            "Of arks_engine_start_seconds: load until the engine's server answers, warm-up until its first token",
+            "Of arks_engine_start_seconds: prepare (volumes, network), image, read-ahead, load until the engine's "
+            "server answers, warm-up until its first token",
             ["phase"],
             registry=registry,
             buckets=_START_BUCKETS,
         )
-        for phase in ("load", "warm-up"):  # a series that begins at 1 shows no increase
+        for phase in PHASES:  # a series that begins at 1 shows no increase
             self._phases.labels(phase)
 
     def restarted(self, key: Key) -> None:
@@ -48,8 +49,8 @@ class EngineMetrics:
 
     def started(self, phases: StartPhases) -> None:
         self._start.observe(phases.seconds)
-        self._phases.labels("load").observe(phases.load_seconds)
-        self._phases.labels("warm-up").observe(phases.warm_up_seconds)
+        for phase, seconds in phases.items():
+            self._phases.labels(phase).observe(seconds)
 
     def forget(self, key: Key) -> None:
         for counter in (self._restarts, self._stuck):

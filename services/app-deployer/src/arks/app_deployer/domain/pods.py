@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from arks.app_deployer.domain.start_phases import StartPhases
 from arks.app_deployer.domain.workload import CRASH_LOOP_FAILURES, ENGINE_ENDED, ObservedReplica, ReplicaVerb
 from arks.contracts.resources import InstanceState
 from arks.kit.key import Key
@@ -58,6 +59,8 @@ class Pod:
     trouble: Trouble | None = None
     unschedulable_since: datetime | None = None
     created_at: datetime | None = None
+    phases: StartPhases | None = None
+    """How long each phase of its start took, as of now; None until it is ready."""
 
     @property
     def waits(self) -> bool:
@@ -71,6 +74,8 @@ class ReplicaNotice:
     reason: str
     message: str
     last_lines: tuple[str, ...] = ()
+    start: StartPhases | None = None
+    """Of a replica that has just started."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +91,10 @@ class History:
     failures: int = 0
     message: str = ""
     ready_since: datetime | None = None
+    start: StartPhases | None = None
+    """Of the engine that runs; None if nothing has observed it."""
+    start_over: bool = False
+    """It has been ready; a pod that is ready again has not started again."""
 
     @property
     def restarts(self) -> int:
@@ -97,7 +106,8 @@ def first_history(pod: Pod, now: datetime, restarts_known: int = 0) -> History:
     failures = 0 if pod.ready else pod.ends
     before = max(0, restarts_known - pod.restarts)
     message = "" if pod.ready else pod.last_end
-    return History(pod.uid, pod.restarts, pod.ends, before, failures, message, now if pod.ready else None)
+    ready_since = now if pod.ready else None
+    return History(pod.uid, pod.restarts, pod.ends, before, failures, message, ready_since, start_over=pod.ready)
 
 
 def next_history(
@@ -119,8 +129,10 @@ def next_history(
     history = replace(history, pod_restarts=max(pod.restarts, history.pod_restarts))
     serves = pod.ready and not pod.terminating
     if serves and history.ready_since is None:
-        notices.append(ReplicaNotice(ReplicaVerb.READY, "Ready", f"{pod.name} is ready"))
-        history = replace(history, ready_since=now, message="")
+        started = pod.phases if not history.start_over else None
+        after = f" after {started}" if started is not None else ""
+        notices.append(ReplicaNotice(ReplicaVerb.READY, "Ready", f"{pod.name} is ready{after}", start=started))
+        history = replace(history, ready_since=now, message="", start=history.start or started, start_over=True)
     elif not serves and history.ready_since is not None:
         history = replace(history, ready_since=None)
     return history, notices
@@ -129,14 +141,17 @@ def next_history(
 def _in_new_pod(history: History | None, pod: Pod) -> History:
     if history is None:
         return History(pod.uid, 0, 0)
-    return replace(history, uid=pod.uid, restarts_before=history.restarts + 1, pod_restarts=0, pod_ends=0)
+    before = history.restarts + 1
+    made = replace(history, uid=pod.uid, restarts_before=before, pod_restarts=0, pod_ends=0)
+    return replace(made, start=None, start_over=False)
 
 
 def _after_end(history: History, pod: Pod, now: datetime, stable_seconds: float) -> History:
     served_well = history.ready_since is not None and (now - history.ready_since).total_seconds() >= stable_seconds
     before = 0 if served_well else history.failures
     failures = before + pod.ends - history.pod_ends
-    return replace(history, pod_ends=pod.ends, failures=failures, message=pod.last_end, ready_since=None)
+    made = replace(history, pod_ends=pod.ends, failures=failures, message=pod.last_end, ready_since=None)
+    return replace(made, start=None, start_over=False)
 
 
 def replica_of(pod: Pod, workers: Sequence[Pod], history: History, revision: str) -> ObservedReplica:
@@ -152,6 +167,7 @@ def replica_of(pod: Pod, workers: Sequence[Pod], history: History, revision: str
         restarts=history.restarts,
         failures=history.failures,
         message=history.message,
+        start=history.start,
     )
     if state in {InstanceState.READY, InstanceState.DRAINING}:
         return made

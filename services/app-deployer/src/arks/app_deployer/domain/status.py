@@ -3,10 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import overload
 
 from arks.app_deployer.domain.fit import CONDITION as FITS
 from arks.app_deployer.domain.launch.manifests import ROLE
 from arks.app_deployer.domain.progress import progressing
+from arks.app_deployer.domain.start_phases import StartPhases
 from arks.app_deployer.domain.workload import CRASH_LOOP_FAILURES, ObservedReplica, ObservedWorkload, Refusal, Verdict
 from arks.contracts.conditions import initial_conditions, set_condition
 from arks.contracts.names import APPLICATION_LABEL
@@ -15,6 +17,7 @@ from arks.contracts.resources import (
     ArksApplication,
     ArksApplicationStatus,
     Condition,
+    InstanceStart,
     InstanceState,
     InstanceStatus,
 )
@@ -223,4 +226,37 @@ def _instance(replica: ObservedReplica) -> InstanceStatus:
         state=replica.state.value,
         restarts=replica.restarts,
         message=replica.message[:_MOST_MESSAGE],
+        start=_start(replica.start) if replica.start is not None else None,
     )
+
+
+def _start(phases: StartPhases) -> InstanceStart:
+    return InstanceStart(
+        seconds=_rounded(phases.seconds),
+        prepare_seconds=_rounded(phases.prepare_seconds),
+        image_seconds=_rounded(phases.image_seconds),
+        read_ahead_seconds=_rounded(phases.read_ahead_seconds),
+        load_seconds=_rounded(phases.load_seconds),
+        warm_up_seconds=_rounded(phases.warm_up_seconds),
+    )
+
+
+def recalled(start: InstanceStart | None) -> StartPhases | None:
+    """The phases of a stored status."""
+    if start is None:
+        return None
+    return StartPhases(
+        start.load_seconds,
+        start.warm_up_seconds,
+        start.prepare_seconds,
+        start.image_seconds,
+        start.read_ahead_seconds,
+    )
+
+
+@overload
+def _rounded(seconds: float) -> float: ...
+@overload
+def _rounded(seconds: float | None) -> float | None: ...
+def _rounded(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 1)

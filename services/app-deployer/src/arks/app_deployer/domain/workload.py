@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+from arks.app_deployer.domain.start_phases import StartPhases
 from arks.contracts.resources import ArksApplication, InstanceState
 from arks.events.v1.facts_pb2 import ModelFact
 
@@ -37,6 +38,8 @@ class ObservedReplica:
     """CamelCase: what keeps it from starting at all, as ImagePullBackOff; empty for one whose engine ended."""
     message: str = ""
     """Why it is in this state, with the engine's last lines where it failed."""
+    start: StartPhases | None = None
+    """Of the engine that runs; None until it is ready, or if it was not observed."""
 
 
 @dataclass(frozen=True, slots=True)

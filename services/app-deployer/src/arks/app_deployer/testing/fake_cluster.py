@@ -217,7 +217,10 @@ def running(pod: Json, *, ready: bool, ip: str = "", restarts: int | None = None
     return {
         "phase": "Running",
         "podIP": ip or known.get("podIP"),
-        "conditions": [{"type": "Ready", "status": str(ready), "lastTransitionTime": now}],
+        "conditions": [
+            {"type": name, "status": str(status), "lastTransitionTime": now}
+            for name, status in (("PodScheduled", True), ("PodReadyToStartContainers", True), ("Ready", ready))
+        ],
         "containerStatuses": [
             {
                 "name": container["name"],

@@ -41,9 +41,8 @@ class KubeHarness:
         self.workloads = self._make()
 
     def _make(self) -> KubeWorkloads:
-        self.parts = kubernetes_parts(
-            self.settings, self.api, SystemClock(), CollectorRegistry(), on_repair=self._note_repair
-        )
+        self.metrics = CollectorRegistry()
+        self.parts = kubernetes_parts(self.settings, self.api, SystemClock(), self.metrics, on_repair=self._note_repair)
         assert isinstance(self.parts.workloads, KubeWorkloads)
         return self.parts.workloads
 

@@ -7,11 +7,13 @@ from arks.app_deployer.adapters.kubernetes.pods import PodIndex
 from arks.app_deployer.adapters.kubernetes.start_faults import StartFaults
 from arks.app_deployer.adapters.metrics import EngineMetrics
 from arks.app_deployer.domain.pods import GroupRef, History, Pod, ReplicaNotice, first_history, next_history, replica_of
+from arks.app_deployer.domain.start_phases import StartPhases
 from arks.app_deployer.domain.workload import ObservedReplica
 from arks.kit.clock import Clock
 from arks.kit.key import Key
 
 ROUTER = "router"
+_NO_STARTS: Mapping[str, StartPhases] = {}
 
 
 Listener = Callable[[GroupRef, str, ReplicaNotice | None], None]
@@ -73,8 +75,10 @@ class Groups:
 
     # --- history
 
-    def recall(self, ref: GroupRef, restarts: Mapping[str, int]) -> None:
-        """Take over restart counts from the stored status, by replica: the counts never fall."""
+    def recall(
+        self, ref: GroupRef, restarts: Mapping[str, int], starts: Mapping[str, StartPhases] = _NO_STARTS
+    ) -> None:
+        """Take over what the stored status has, by replica: the counts never fall, and starts are observed once."""
         if ref in self._recalled:
             return
         self._recalled.add(ref)
@@ -83,6 +87,23 @@ class Groups:
             history = histories.get(name)
             if history is not None and history.restarts < counted:
                 histories[name] = replace(history, restarts_before=counted - history.pod_restarts)
+        for pod in self.leaders(ref):
+            history, start = histories.get(pod.name), starts.get(pod.name)
+            if history is None or history.start is not None or start is None or pod.phases is None:
+                continue
+            if start.same_pod(pod.phases):
+                histories[pod.name] = replace(history, start=start)
+
+    def warmed_up(self, ref: GroupRef, name: str, uid: str, seconds: float | None) -> None:
+        """A replica that has just started has written its first token; None: it is not known when."""
+        history = self._histories.get(ref, {}).get(name)
+        if history is None or history.uid != uid or history.start is None:
+            return
+        start = history.start if seconds is None else history.start.warmed_up(seconds)
+        self._histories[ref][name] = replace(history, start=start)
+        self._metrics.started(start)
+        for listener in self._listeners:
+            listener(ref, name, None)
 
     def forget(self, ref: GroupRef) -> None:
         self._histories.pop(ref, None)

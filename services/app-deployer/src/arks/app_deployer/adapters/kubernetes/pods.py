@@ -3,9 +3,11 @@
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 
+from arks.app_deployer.domain.launch import read_ahead
 from arks.app_deployer.domain.launch.manifests import PART, REVISION, ROLE, SLOTS
 from arks.app_deployer.domain.launch.scheduling import POD_GROUP
 from arks.app_deployer.domain.pods import Pod, Trouble
+from arks.app_deployer.domain.start_phases import Run, StartPhases
 from arks.contracts.names import APPLICATION_LABEL
 from arks.kit.cache import Cache
 from arks.kit.key import Key
@@ -113,7 +115,22 @@ def read_pod(obj: Json) -> Pod | None:
         trouble=_trouble_of(state),
         unschedulable_since=state.unscheduled_since if state.unschedulable else None,
         created_at=time_in(metadata.get("creationTimestamp")),
+        phases=_phases(state, main) if leader else None,
     )
+
+
+def _phases(state: PodState, main: ContainerState | None) -> StartPhases | None:
+    ready_at, scheduled_at = state.true_since.get("Ready"), state.true_since.get("PodScheduled")
+    if ready_at is None or main is None or main.started_at is None:
+        return None
+    runs = [
+        Run(container.name == read_ahead.CONTAINER, container.started_at, container.terminated.finished_at)
+        for container in state.containers
+        if container.init and container.started_at and container.terminated and container.terminated.finished_at
+    ]
+    again = main.ends > 0 or scheduled_at is None
+    prepared_at = state.true_since.get("PodReadyToStartContainers")
+    return StartPhases.of_pod(None if again else scheduled_at, prepared_at, runs, main.started_at, ready_at)
 
 
 def _port(spec: Json) -> int:

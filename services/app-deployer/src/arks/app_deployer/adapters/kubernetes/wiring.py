@@ -15,6 +15,7 @@ from arks.app_deployer.adapters.kubernetes.children import (
     no_check,
 )
 from arks.app_deployer.adapters.kubernetes.disaggregated import KubeDisaggregatedWorkloads
+from arks.app_deployer.adapters.kubernetes.first_tokens import FirstTokens
 from arks.app_deployer.adapters.kubernetes.groups import Groups
 from arks.app_deployer.adapters.kubernetes.hardware import NodeHardware
 from arks.app_deployer.adapters.kubernetes.pods import PodIndex
@@ -25,6 +26,7 @@ from arks.app_deployer.adapters.kubernetes.stuck_pods import StuckPods
 from arks.app_deployer.adapters.kubernetes.workloads import KubeWorkloads
 from arks.app_deployer.adapters.metrics import EngineMetrics, ReplicaGauges
 from arks.app_deployer.adapters.parts import Parts
+from arks.app_deployer.adapters.probe import HttpProbe
 from arks.app_deployer.adapters.profiles import read_profiles
 from arks.app_deployer.config import Settings
 from arks.app_deployer.domain.surge import Patience
@@ -67,6 +69,10 @@ def kubernetes_parts(
     rollouts = SetRollouts(groups=groups, sets=sets, faults=faults, clock=clock, patience=patience)
     profiles = read_profiles(settings.runtime_profiles, settings.images())
     grace_seconds = settings.pod_grace_seconds
+    probe = HttpProbe(health_seconds=settings.health_seconds, answer_seconds=settings.answer_seconds)
+    first_tokens = FirstTokens(
+        probe, clock, lambda started, seconds: groups.warmed_up(started.ref, started.pod, started.uid, seconds)
+    )
     workloads = KubeWorkloads(
         profiles=profiles,
         grace_seconds=grace_seconds,
@@ -76,6 +82,7 @@ def kubernetes_parts(
         services=services,
         stuck_pods=stuck_pods,
         metrics=metrics,
+        measure=first_tokens.measure,
         pod_defaults=settings.pod_defaults,
     )
     disaggregated_workloads = KubeDisaggregatedWorkloads(
@@ -98,6 +105,6 @@ def kubernetes_parts(
     async def write_replicas(key: Key, replicas: int) -> None:
         await api.merge(kind_of(ArksApplication), key, {"spec": {"replicas": replicas}})
 
-    runs = [pods.run, stuck_pods.run, *(each.run for each in children.values())]
+    runs = [pods.run, stuck_pods.run, first_tokens.run, *(each.run for each in children.values())]
     hardware = NodeHardware(api, clock).of
     return Parts(workloads, disaggregated_workloads, runs, [synced], [], notice, write_replicas, hardware)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from arks.app_deployer.adapters.kubernetes.children import Children
+from arks.app_deployer.adapters.kubernetes.first_tokens import Started
 from arks.app_deployer.adapters.kubernetes.groups import Groups
 from arks.app_deployer.adapters.kubernetes.refusals import RETRY_SECONDS, Refused, refusal_of
 from arks.app_deployer.adapters.kubernetes.set_rollouts import SetRollouts, shortest
@@ -13,6 +14,7 @@ from arks.app_deployer.domain import checks
 from arks.app_deployer.domain.launch import commands, manifests, platform_defaults, scheduling
 from arks.app_deployer.domain.launch.profile_set import NoLaunch, Profiles
 from arks.app_deployer.domain.pods import GroupRef, ReplicaNotice
+from arks.app_deployer.domain.status import recalled
 from arks.app_deployer.domain.workload import ENGINE_STUCK, Change, ObservedWorkload, Refusal, ReplicaVerb, Workload
 from arks.contracts.names import service_name
 from arks.contracts.resources import ArksApplication
@@ -37,6 +39,7 @@ class _ApplicationState:
     """What has no effect, although the replicas run."""
     requeue_seconds: float | None = None
     note: str = ""
+    served_name: str = ""
 
 
 class KubeWorkloads:
@@ -51,9 +54,11 @@ class KubeWorkloads:
         services: Children,
         stuck_pods: StuckPods,
         metrics: EngineMetrics,
+        measure: Callable[[Started], None],
         pod_defaults: PodDefaults = NO_DEFAULTS,
     ) -> None:
-        """`grace_seconds`: of pods whose spec has no terminationGracePeriodSeconds."""
+        """`grace_seconds`: of pods whose spec has no terminationGracePeriodSeconds. `measure`: the first token of a
+        replica that has just started."""
         self._profiles = profiles
         self._pod_defaults = pod_defaults
         self._grace_seconds = grace_seconds
@@ -63,6 +68,7 @@ class KubeWorkloads:
         self._services = services
         self._stuck_pods = stuck_pods
         self._metrics = metrics
+        self._measure = measure
         self._known: dict[Key, _ApplicationState] = {}
         self._listeners: list[Callable[[Change], None]] = []
         groups.subscribe(self._replica_changed)
@@ -132,11 +138,13 @@ class KubeWorkloads:
         key = Key(application.namespace, application.name)
         status = application.status
         instances = status.instances if status else []
-        self._groups.recall(GroupRef(key), {instance.name: instance.restarts for instance in instances})
+        starts = {instance.name: start for instance in instances if (start := recalled(instance.start)) is not None}
+        self._groups.recall(GroupRef(key), {instance.name: instance.restarts for instance in instances}, starts)
         if workload.model is None:
             await self._sets.scale_down(_set_key(key), application.spec.replicas, key.name, _KIND)
             return self.observe(key)
         known = self._known.setdefault(key, _ApplicationState())
+        known.served_name = application.spec.served_name
         try:
             await self._apply(key, known, application, workload.model)
             known.refusal = None
@@ -174,10 +182,18 @@ class KubeWorkloads:
         key = ref.application
         change = Change(key.namespace, key.name)
         if notice is not None:
+            if notice.start is not None:
+                self._measure_first_token(ref, replica)
             change = Change(
                 key.namespace, key.name, replica, notice.verb, notice.reason, notice.message, notice.last_lines
             )
         self._notify(change)
+
+    def _measure_first_token(self, ref: GroupRef, replica: str) -> None:
+        known = self._known.get(ref.application)
+        pod = next((pod for pod in self._groups.leaders(ref) if pod.name == replica), None)
+        if known is not None and pod is not None and pod.ip and pod.port:
+            self._measure(Started(ref, pod.name, pod.uid, pod.ip, pod.port, known.served_name))
 
     def _notify(self, change: Change) -> None:
         for listener in self._listeners:

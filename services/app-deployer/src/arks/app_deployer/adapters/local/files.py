@@ -64,6 +64,9 @@ class ReadyMark:
     start_ticks: int
     ready_at: float
     """Seconds since the epoch."""
+    load_seconds: float | None = None
+    """None: an earlier version wrote it."""
+    warm_up_seconds: float = 0.0
 
 
 _STORED_NAMES = dict(asked="stop_requested")  # noqa: C408  # a word that the glossary replaces

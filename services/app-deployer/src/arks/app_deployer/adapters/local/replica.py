@@ -78,6 +78,7 @@ class LocalReplica:
         self._ready_at: float | None = None
         self._loaded_at: float | None = None
         """When its server first answered, in seconds since the epoch."""
+        self._start: StartPhases | None = None
         self._failures = 0
         self._message = ""
         self._is_draining = False
@@ -110,6 +111,7 @@ class LocalReplica:
             restarts=self.restarts,
             failures=self._failures,
             message=self._message,
+            start=self._start,
         )
 
     # --- life
@@ -117,7 +119,7 @@ class LocalReplica:
     async def start(self, launch: Launch, environment: Mapping[str, str]) -> None:
         """Raises Unavailable."""
         self.launch = launch
-        self.state, self._ready_at, self._loaded_at = InstanceState.STARTING, None, None
+        self.state, self._ready_at, self._loaded_at, self._start = InstanceState.STARTING, None, None, None
         self._engine = await Engine.start(self.directory, launch, environment)
         self._publish_change(ReplicaVerb.STARTED, "Started", f"{self.name} starts on port {launch.port}")
         self._deps.start_task(self._supervise(self._engine))
@@ -136,6 +138,8 @@ class LocalReplica:
         mark = self.directory.ready
         if mark is not None and (mark.pid, mark.start_ticks) == (self._engine.pid, self._engine.start_ticks):
             self.state, self._ready_at = InstanceState.READY, mark.ready_at
+            if mark.load_seconds is not None:
+                self._start = StartPhases(mark.load_seconds, mark.warm_up_seconds)
         self._deps.start_task(self._supervise(self._engine))
 
     def end_stuck(self, port: int, why: str) -> bool:
@@ -234,9 +238,10 @@ class LocalReplica:
     def _mark_ready(self, engine: Engine) -> None:
         now = self._deps.clock.now().timestamp()
         self._ready_at, self._message = now, ""
+        self._start = phases = StartPhases.of(engine.started_at, self._loaded_at or now, now)
+        mark = ReadyMark(engine.pid, engine.start_ticks, now, phases.load_seconds, phases.warm_up_seconds or 0.0)
         with contextlib.suppress(OSError):  # full disk: after a restart the engine is queried once more
-            self.directory.write_ready(ReadyMark(engine.pid, engine.start_ticks, now))
-        phases = StartPhases.of(engine.started_at, self._loaded_at or now, now)
+            self.directory.write_ready(mark)
         self._deps.started(phases)
         self._set_state(InstanceState.READY, ReplicaVerb.READY, f"{self.name} ready after {phases}")
 

@@ -6,12 +6,12 @@ from dataclasses import replace
 
 from arks.app_deployer.adapters.local.disaggregated import ApartRuntimes, LocalDisaggregatedWorkloads
 from arks.app_deployer.adapters.local.hardware import MachineHardware
-from arks.app_deployer.adapters.local.probe import HttpProbe
 from arks.app_deployer.adapters.local.replica import Timings
 from arks.app_deployer.adapters.local.work import Work
 from arks.app_deployer.adapters.local.workloads import LocalOptions, LocalWorkloads
 from arks.app_deployer.adapters.metrics import EngineMetrics, ReplicaGauges
 from arks.app_deployer.adapters.parts import Parts
+from arks.app_deployer.adapters.probe import HttpProbe
 from arks.app_deployer.adapters.profiles import read_profiles
 from arks.app_deployer.config import Settings
 from arks.kit.backoff import Backoff

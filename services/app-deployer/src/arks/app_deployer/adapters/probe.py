@@ -5,6 +5,9 @@ from typing import Any
 
 import aiohttp
 
+from arks.kit.ports import authority
+
+LOOPBACK = "127.0.0.1"
 _TROUBLE = (aiohttp.ClientError, TimeoutError, OSError)
 _UNSUPPORTED = frozenset({400, 404, 405, 501})
 _LONGEST_BODY = 4 * 2**20
@@ -41,14 +44,14 @@ class HttpProbe:
             return False
         return status == 200
 
-    async def problem(self, port: int, model: str) -> str | None:
+    async def problem(self, port: int, model: str, host: str = LOOPBACK) -> str | None:
         """None if the model answers one real request; otherwise the fault."""
         completion = {"model": model, "prompt": "Hello", "max_tokens": 1, "temperature": 0}
         embedding = {"model": model, "input": "Hello"}
         try:
-            status, body = await self._request("POST", port, "/v1/completions", json=completion)
+            status, body = await self._request("POST", port, "/v1/completions", host=host, json=completion)
             if status in _UNSUPPORTED:  # a model for embeddings only
-                status, _ = await self._request("POST", port, "/v1/embeddings", json=embedding)
+                status, _ = await self._request("POST", port, "/v1/embeddings", host=host, json=embedding)
         except _TROUBLE as error:
             return f"its model does not answer: {error or type(error).__name__}"
         return None if status == 200 else f"its model answers with status {status}: {body[:200]}"
@@ -63,12 +66,12 @@ class HttpProbe:
         return sum(values) if values else None
 
     async def _request(
-        self, method: str, port: int, path: str, *, seconds: float | None = None, json: Any = None
+        self, method: str, port: int, path: str, *, host: str = LOOPBACK, seconds: float | None = None, json: Any = None
     ) -> tuple[int, str]:
         if self._session is None:
             raise RuntimeError("HttpProbe.start has not been called")
         timeout = aiohttp.ClientTimeout(total=seconds or self._answer_seconds)
-        url = f"http://127.0.0.1:{port}{path}"
+        url = f"http://{authority(host, port)}{path}"
         async with self._session.request(method, url, json=json, timeout=timeout) as answer:
             body = await answer.content.read(_LONGEST_BODY)
             return answer.status, body.decode(errors="replace")
