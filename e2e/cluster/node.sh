@@ -42,7 +42,8 @@ as() { echo "--kubeconfig=$1.kubeconfig --authentication-kubeconfig=$1.kubeconfi
 part controller-manager kube-controller-manager $(as controller-manager) --use-service-account-credentials \
   --service-account-private-key-file=pki/sa.key --root-ca-file=pki/ca.crt \
   --cluster-signing-cert-file=pki/ca.crt --cluster-signing-key-file=pki/ca.key \
-  --allocate-node-cidrs --cluster-cidr="$POD_RANGE" --service-cluster-ip-range="$SERVICE_RANGE" --enable-hostpath-provisioner
+  --allocate-node-cidrs --cluster-cidr="$POD_RANGE" --service-cluster-ip-range="$SERVICE_RANGE" --enable-hostpath-provisioner \
+  --horizontal-pod-autoscaler-sync-period=1s # default 15s
 part scheduler kube-scheduler $(as scheduler)
 part kubelet kubelet --config=kubelet.yaml --kubeconfig=kubelet.kubeconfig --node-ip="$NODE_IP" --hostname-override="$NODE" \
   --root-dir="$KUBE_DIR/kubelet"
