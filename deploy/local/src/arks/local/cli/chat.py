@@ -11,6 +11,7 @@ import typer
 from arks.local.cli.failure import Exit, Failure, fail
 from arks.local.cli.gateway import gateway_of
 from arks.local.cli.key_file import read_key
+from arks.local.cli.names import complete_endpoints
 from arks.local.cli.options import NO_HOME, HomeOption
 
 if TYPE_CHECKING:
@@ -24,7 +25,9 @@ def chat(
         str | None,
         typer.Argument(metavar="[PROMPT]", help="Send once and exit; without it, start an interactive chat."),
     ] = None,
-    model: Annotated[str, typer.Option("--model", "-m", help="Name of an endpoint or its model.")] = "smollm2",
+    model: Annotated[
+        str, typer.Option("--model", "-m", help="Name of an endpoint or its model.", autocompletion=complete_endpoints)
+    ] = "smollm2",
     key_file: Annotated[Path | None, typer.Option("--key-file", help=_KEY_FILE_HELP, dir_okay=False)] = None,
     system: Annotated[str | None, typer.Option("--system", help="System prompt.")] = None,
     max_tokens: Annotated[

@@ -9,7 +9,15 @@ import typer
 from arks.local.cli.connection import on_bus
 from arks.local.cli.failure import Failure, fail
 from arks.local.cli.home import Home
-from arks.local.cli.options import NO_HOME, NO_NAMESPACE, HomeOption, NamespaceOption, Output, OutputOption
+from arks.local.cli.options import (
+    NO_HOME,
+    NO_NAMESPACE,
+    EndpointArgument,
+    HomeOption,
+    NamespaceOption,
+    Output,
+    OutputOption,
+)
 from arks.local.cli.output import print_data, print_text
 from arks.local.cli.reading import read
 from arks.local.cli.replica_rows import replica_rows, wait_for_load
@@ -20,7 +28,7 @@ from arks.local.render.kinds import ENDPOINT, find_kind
 
 
 def explain(
-    endpoint: Annotated[str, typer.Argument(metavar="ENDPOINT", help="Name of an ArksEndpoint.")],
+    endpoint: EndpointArgument,
     request: Annotated[
         str | None, typer.Option("--request", metavar="ID", help="Explain where this request went (`x-request-id`).")
     ] = None,

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from arks.local.cli.failure import Failure, fail
+from arks.local.cli.names import complete_logs
 from arks.local.cli.options import NO_HOME, NO_NAMESPACE, LocalHomeOption, NamespaceOption
 from arks.local.cli.output import print_text
 from arks.local.cli.times import parse_since
@@ -23,7 +24,12 @@ _NAMES = {"gateway": "envoy", "redis": "valkey"}
 
 
 def logs(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="A service, an application, a replica, or gateway.")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME", help="A service, an application, a replica, or gateway.", autocompletion=complete_logs
+        ),
+    ],
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Follow the log.")] = False,
     tail: Annotated[int | None, typer.Option("--tail", min=0, help="Lines from the end; default 100.")] = None,
     since: Annotated[str | None, typer.Option("--since", help="Only newer lines: 90s, 15m, 2h, or a date.")] = None,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from arks.local.cli.home import ClusterHome, Home, namespace_of_context
+from arks.local.cli.names import complete_endpoints, complete_targets, complete_tokens
 from arks.local.files.paths import DEFAULT_HOME
 
 
@@ -65,29 +66,15 @@ FilesOption = Annotated[
 ]
 
 
-def complete_targets(context: typer.Context, incomplete: str) -> list[str]:
-    """Kinds, then names of the kind that was written. Nothing while Arks does not run."""
-    from arks.local.cli.failure import Failure
-    from arks.local.cli.reading import read
-    from arks.local.render.kinds import find_kind, words
-
-    written = context.params.get("resources") or []
-    kind_text, slash, _ = incomplete.partition("/") if "/" in incomplete else (written[0] if written else "", "", "")
-    kind = find_kind(kind_text) if kind_text else None
-    if kind is None:
-        return [word for word in words() if word.startswith(incomplete)]
-    try:
-        found = read(Path(context.find_root().params.get("home") or DEFAULT_HOME), [kind])[kind]
-    except Failure:
-        return []
-    prefix = f"{kind_text}/" if slash else ""
-    names = [f"{prefix}{item['metadata']['name']}" for item in found]
-    return [name for name in names if name.startswith(incomplete)]
-
-
 _TARGETS_HELP = "KIND[,KIND], KIND NAME..., KIND/NAME..., or all."
 TargetsArgument = Annotated[
     list[str], typer.Argument(metavar="KIND [NAME]...", help=_TARGETS_HELP, autocompletion=complete_targets)
+]
+EndpointArgument = Annotated[
+    str, typer.Argument(metavar="ENDPOINT", help="Name of an ArksEndpoint.", autocompletion=complete_endpoints)
+]
+TokenArgument = Annotated[
+    str, typer.Argument(metavar="NAME", help="Name of the token.", autocompletion=complete_tokens)
 ]
 SelectorOption = Annotated[
     str | None, typer.Option("--selector", "-l", help="Only with these labels, as in team=red,tier!=free.")

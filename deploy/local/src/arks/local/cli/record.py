@@ -9,7 +9,7 @@ import typer
 
 from arks.local.cli.connection import on_bus
 from arks.local.cli.home import Home
-from arks.local.cli.options import NO_HOME, NO_NAMESPACE, HomeOption, NamespaceOption
+from arks.local.cli.options import NO_HOME, NO_NAMESPACE, EndpointArgument, HomeOption, NamespaceOption
 from arks.local.cli.reading import read
 from arks.local.cli.targets import select
 from arks.local.render.kinds import ENDPOINT
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def record(
-    endpoint: Annotated[str, typer.Argument(metavar="ENDPOINT", help="Name of an ArksEndpoint.")],
+    endpoint: EndpointArgument,
     seconds: Annotated[float, typer.Option("--seconds", min=1.0, max=86_400.0, help="How long to record.")] = 60.0,
     namespace: NamespaceOption = NO_NAMESPACE,
     home: HomeOption = NO_HOME,

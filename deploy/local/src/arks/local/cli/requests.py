@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from arks.local.cli.connection import on_bus
+from arks.local.cli.names import complete_endpoints
 from arks.local.cli.options import (
     NO_HOME,
     NO_NAMESPACE,
@@ -22,7 +23,9 @@ from arks.local.cli.times import parse_since
 
 def requests(
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Follow: print requests as they end.")] = False,
-    model: Annotated[str | None, typer.Option("--model", "-m", help="Only of this endpoint.")] = None,
+    model: Annotated[
+        str | None, typer.Option("--model", "-m", help="Only of this endpoint.", autocompletion=complete_endpoints)
+    ] = None,
     token: Annotated[str | None, typer.Option("--token", help="Only of this ArksToken.")] = None,
     errors: Annotated[bool, typer.Option("--errors", help="Only with a status of 400 or more.")] = False,
     since: Annotated[str, typer.Option("--since", help="Oldest request: 90s, 15m, 2h, or a date.")] = "15m",

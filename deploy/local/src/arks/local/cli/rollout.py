@@ -8,10 +8,12 @@ import typer
 from arks.local.cli.changing import Change, change_spec
 from arks.local.cli.failure import Exit, fail
 from arks.local.cli.home import Home
+from arks.local.cli.names import complete_endpoints
 from arks.local.cli.options import (
     NO_HOME,
     NO_NAMESPACE,
     AllNamespacesOption,
+    EndpointArgument,
     HomeOption,
     NamespaceOption,
     OutputOption,
@@ -22,8 +24,6 @@ from arks.local.cli.targets import select
 from arks.local.render.kinds import ENDPOINT
 
 app = typer.Typer(name="rollout", no_args_is_help=True)
-
-EndpointArgument = Annotated[str, typer.Argument(metavar="ENDPOINT", help="Name of an ArksEndpoint.")]
 
 
 @app.callback()
@@ -39,7 +39,9 @@ def group() -> None:
 
 @app.command()
 def status(
-    names: Annotated[list[str] | None, typer.Argument(metavar="[ENDPOINT]...", help="Only these.")] = None,
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[ENDPOINT]...", help="Only these.", autocompletion=complete_endpoints)
+    ] = None,
     namespace: NamespaceOption = NO_NAMESPACE,
     all_namespaces: AllNamespacesOption = False,
     output: OutputOption = None,

@@ -13,7 +13,16 @@ from arks.local.cli.connection import cluster_of, connected, running_state
 from arks.local.cli.failure import Exit, fail
 from arks.local.cli.home import ClusterHome, Home
 from arks.local.cli.invalid import fail_invalid
-from arks.local.cli.options import NO_HOME, NO_NAMESPACE, AllNamespacesOption, HomeOption, NamespaceOption, OutputOption
+from arks.local.cli.names import complete_endpoints
+from arks.local.cli.options import (
+    NO_HOME,
+    NO_NAMESPACE,
+    AllNamespacesOption,
+    HomeOption,
+    NamespaceOption,
+    OutputOption,
+    TokenArgument,
+)
 from arks.local.cli.output import print_data, print_text
 from arks.local.cli.reading import read
 from arks.local.cli.targets import select
@@ -52,7 +61,7 @@ def list_tokens(
 
 @app.command()
 def show(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the token.")],
+    name: TokenArgument,
     namespace: NamespaceOption = NO_NAMESPACE,
     output: OutputOption = None,
     home: HomeOption = NO_HOME,
@@ -79,7 +88,9 @@ def show(
 @app.command()
 def create(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the token, usually the user.")],
-    endpoints: Annotated[list[str], typer.Option("--endpoint", "-e", help=_ENDPOINT_HELP)],
+    endpoints: Annotated[
+        list[str], typer.Option("--endpoint", "-e", help=_ENDPOINT_HELP, autocompletion=complete_endpoints)
+    ],
     limits: Annotated[list[str] | None, typer.Option("--limit", help=_LIMIT_HELP)] = None,
     quota: Annotated[str | None, typer.Option("--quota", help="ArksQuota to charge.")] = None,
     expires: Annotated[str | None, typer.Option("--expires", help="After 12h or 90d, or at a date.")] = None,
@@ -107,7 +118,7 @@ def create(
 
 @app.command()
 def rotate(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the token.")],
+    name: TokenArgument,
     grace: Annotated[str, typer.Option("--grace", help="How long the old key still works: 0s, 1h, 7d.")] = "24h",
     key_file: Annotated[Path | None, typer.Option("--key-file", help=_KEY_FILE_HELP)] = None,
     namespace: NamespaceOption = NO_NAMESPACE,
@@ -140,7 +151,7 @@ def rotate(
 
 @app.command()
 def revoke(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the token.")],
+    name: TokenArgument,
     undo: Annotated[bool, typer.Option("--undo", help="Let the key work again.")] = False,
     namespace: NamespaceOption = NO_NAMESPACE,
     home: HomeOption = NO_HOME,
