@@ -28,13 +28,14 @@ from arks.local.cli.reading import read
 from arks.local.cli.targets import select
 from arks.local.cli.times import parse_duration, parse_until
 from arks.local.files.paths import Paths
-from arks.local.render.kinds import ARKS_KINDS, QUOTA, TOKEN
+from arks.local.render.kinds import ENDPOINT, QUOTA, TOKEN, Kind
 
 if TYPE_CHECKING:
     from arks.kit.key import Key
 
 app = typer.Typer(name="token", help="Manage API keys.", no_args_is_help=True)
 
+_NAMED_BY_TOKENS = (TOKEN, ENDPOINT, QUOTA)
 _RULES = ("rpm", "rpd", "tpm", "tpd")
 _ENDPOINT_HELP = "An endpoint that the key may use; repeat for more."
 _LIMIT_HELP = "As rpm=60, rpd=…, tpm=…, tpd=…; repeat for more."
@@ -57,6 +58,8 @@ def list_tokens(
     from arks.local.cli.get import GetOutput, get
 
     get(["tokens"], namespace, all_namespaces, output=GetOutput(output) if output else None, home=home)
+    if output is None:
+        _warn_of_missing(read(home, _NAMED_BY_TOKENS), None if all_namespaces else namespace)
 
 
 @app.command()
@@ -74,7 +77,7 @@ def show(
     from arks.local.cli.usage import query
     from arks.local.render.token import as_text
 
-    found = read(home, [TOKEN, QUOTA])
+    found = read(home, _NAMED_BY_TOKENS)
     token = select(TOKEN, found[TOKEN], [name], namespace)[0]
     if output is not None:
         print_data(token, output)
@@ -83,6 +86,7 @@ def show(
     used = query(home, {"namespace": namespace, "token": name, "since": today, "group_by": "endpoint"})
     quotas = {item["metadata"]["name"]: item for item in found[QUOTA] if item["metadata"]["namespace"] == namespace}
     print_text(as_text(token, quotas, used["items"], datetime.now(UTC)))
+    _warn_of_missing(found, namespace, name)
 
 
 @app.command()
@@ -113,7 +117,7 @@ def create(
     key = new_key()
     asyncio.run(_create(home, Key(namespace, name), key, spec, key_file))
     _print_key(key, key_file)
-    _warn_of_missing(home, namespace, name)
+    _warn_of_missing(read(home, _NAMED_BY_TOKENS), namespace, name)
 
 
 @app.command()
@@ -194,10 +198,15 @@ def _print_key(key: str, key_file: Path | None) -> None:
         typer.echo("Store this key now: it will not be shown again.", err=True)
 
 
-def _warn_of_missing(home: Home, namespace: str, name: str) -> None:
+def _warn_of_missing(found: dict[Kind, list[dict[str, Any]]], namespace: str | None, name: str | None = None) -> None:
+    """Of endpoints and quotas that tokens name and that do not exist. None: all tokens, of all namespaces."""
+    from arks.local.render.health import has_ended
     from arks.local.render.references import missing_references
 
-    for text in missing_references(read(home, ARKS_KINDS), {(TOKEN.name, namespace, name)}):
+    tokens = [item["metadata"] for item in found[TOKEN] if not has_ended(item)]
+    of = {(TOKEN.name, item["namespace"], item["name"]) for item in tokens}
+    chosen = {item for item in of if item[1] == (namespace or item[1]) and item[2] == (name or item[2])}
+    for text in missing_references(found, chosen):
         typer.echo(f"warning: {text}", err=True)
 
 

@@ -51,6 +51,11 @@ def has_failed(resource: Object) -> bool:
     return found.get("status") == "False" and found.get("reason") not in _MEANT
 
 
+def has_ended(token: Object) -> bool:
+    """Whether its user has ended the key: what it names does not matter any more."""
+    return condition(token, "Ready").get("reason") in _MEANT
+
+
 def why(resource: Object) -> str:
     """Why it is not ready; empty if it is. An explanation of the first condition that does not hold."""
     if is_ready(resource):
@@ -94,7 +99,7 @@ def _dangling(resources: Mapping[Kind, Sequence[Object]]) -> Iterator[Problem]:
     """Tokens that name endpoints which do not exist, unless their user has ended them."""
     known = {(item["metadata"]["namespace"], item["metadata"]["name"]) for item in resources.get(ENDPOINT, ())}
     for token in resources.get(TOKEN, ()):
-        if condition(token, "Ready").get("reason") in _MEANT:
+        if has_ended(token):
             continue
         namespace = token["metadata"]["namespace"]
         missing = [name for name in endpoints_of(token) if (namespace, name) not in known]
