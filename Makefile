@@ -181,6 +181,10 @@ test-clients: $(SYNCED) $(CLIENTS) $(NODE_CLIENT) ## Run OpenAI's clients for Py
 	ARKS_URL=http://127.0.0.1:$$port/v1 ARKS_KEY_FILE=$$home/demo-key $(NODE_SUITE)
 	@env ARKS_NODE_MODULES=$(CURDIR)/.tools/clients-node e2e/clients/proxy.sh $(BIN)/python node --test e2e/clients/suite.mjs
 
+.PHONY: bench-held
+bench-held: $(SYNCED) $(FILTER_FOR_TESTS) ## 1,000 requests at once to an endpoint at zero: who waits, is refused and charged, and first tokens. BENCH="--known"
+	@$(BIN)/python -m bench.held $(BENCH)
+
 .PHONY: bench-routing
 bench-routing: $(SYNCED) ## Measure times to first token of Arks and of Envoy's own policies at simulated engines. BENCH="--only table"
 	@$(BIN)/python -m bench.routing $(BENCH)
