@@ -13,4 +13,4 @@ async def test_of_a_thousand_requests_at_zero_as_many_as_may_wait_are_answered_o
     crowd = Crowd(seconds=0.25, start_seconds=0.2)
     async with system(tmp_path, crowd) as running:
         outcome = await measure(running, crowd)
-    assert outcome.faults(crowd) == []
+    assert outcome.faults(crowd, slack=4.0) == []
