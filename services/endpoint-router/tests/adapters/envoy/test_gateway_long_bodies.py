@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from pathlib import Path
 
 import pytest
 
@@ -61,3 +62,12 @@ async def test_a_hang_up_while_a_body_is_read_harms_no_other_client(gateway: Gat
         return (await gateway.post(long_body(1))).status_code == 200
 
     await eventually(answered, within_seconds=10)
+
+
+async def test_the_thread_that_reads_long_bodies_yields_to_workers(gateway: Gateway) -> None:
+    assert 200 == (await gateway.post(long_body(1))).status_code
+    nice = {}
+    for task in Path(f"/proc/{gateway.envoy.process.pid}/task").iterdir():
+        name, fields = (task / "stat").read_text().split("(", 1)[1].rsplit(")", 1)
+        nice[name] = int(fields.split()[16])
+    assert 10 == nice["arks-reader"] - nice["wrk:worker_0"], nice
