@@ -143,6 +143,7 @@ bench-hostile: $(SYNCED) $(FILTER_FOR_TESTS) ## Measure honest load beside hosti
 .PHONY: nightly
 nightly: $(SYNCED) $(FILTER_FOR_TESTS) ## Run what takes too long for each change: more inputs, the clients of others, sums of a thousand requests, kills
 	ARKS_BODIES=1000000 $(BIN)/pytest services/endpoint-router/tests/adapters/envoy/test_admission_bodies.py -o timeout=7200
+	ARKS_SEEDS=100 $(BIN)/pytest -q -n auto services/endpoint-router/tests/testing/test_faults.py -o timeout=7200
 	ARKS_REQUESTS=1000 $(BIN)/pytest -m real e2e/test_usage_adds_up.py
 	ARKS_EXAMPLES=2000 $(BIN)/pytest -m real services/openai-proxy/tests/test_served.py -k schemathesis -o timeout=7200
 	@$(MAKE) fuzz

@@ -10,6 +10,7 @@ import asyncio
 import json
 import re
 import sys
+import time
 from collections import OrderedDict, deque
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -19,6 +20,8 @@ import uvloop
 
 from bench.requests import Requests
 
+LATE_SECONDS = 10.0
+"""Age of the numbers on a late page."""
 TOKENS = 8
 """Of a request."""
 _PREFIX = re.compile(rb'"prefix":(\d+)')
@@ -46,8 +49,10 @@ class Replica:
     number: int
     slowdown: float = 1.0
     lie: str = ""
-    """frozen, zero, nan or absent."""
+    """frozen, zero, nan, negative, absent or late."""
     frozen: str = ""
+    pages: deque[tuple[float, str]] = field(default_factory=deque)
+    """(time, page), the last LATE_SECONDS of them, while pages are late."""
     running: int = 0
     finished: int = 0
     tokens: int = 0
@@ -90,6 +95,7 @@ class Replica:
         self.slowdown = change.get("slowdown", self.slowdown)
         self.lie = change.get("lie", self.lie)
         self.frozen = self.true_page() if self.lie == "frozen" else ""
+        self.pages.clear()
 
     def page(self) -> str:
         match self.lie:
@@ -98,8 +104,18 @@ class Replica:
             case "zero":
                 return self.true_page(0, 0, 0, 0)
             case "nan":
-                return self.true_page(float("nan"), -1, 0, 0)
+                return self.true_page(float("nan"), float("nan"), 0, 0)
+            case "negative":
+                return self.true_page(-3, -1, -5, -1)
+            case "late":
+                return self._late_page(time.monotonic())
         return self.true_page()
+
+    def _late_page(self, now: float) -> str:
+        self.pages.append((now, self.true_page()))
+        while len(self.pages) > 1 and self.pages[1][0] <= now - LATE_SECONDS:
+            self.pages.popleft()
+        return self.pages[0][1]
 
     def true_page(self, *numbers: float) -> str:
         """Return the page; `numbers`: running, waiting, tokens and finished requests, instead of the true ones."""

@@ -61,11 +61,22 @@ class Scenario:
             yield f"{name}, % of the requests of each half second: {' '.join(parts)}"
 
 
-def _lie(kind: str, *replicas: int) -> Scenario:
-    who = "all replicas" if len(replicas) > 1 else "one fast replica"
-    return Scenario(
-        f"metrics of {who} are {kind} from 3 s on", loads=(0.91,), changes=((3.0, {"lie": kind}),), replicas=replicas
-    )
+FAULTS = ("frozen", "zero", "nan", "negative", "absent", "late")
+
+
+def _lies(kind: str) -> dict[str, Scenario]:
+    """Return scenarios in which metrics of all replicas, or of a fast one, are wrong: from the start, or later."""
+
+    def lie(since: float, *replicas: int) -> Scenario:
+        who = "all replicas" if len(replicas) > 1 else "one fast replica"
+        text = f"metrics of {who} are {kind} from {since:g} s on"
+        return Scenario(text, loads=(0.91,), changes=((since, {"lie": kind}),), replicas=replicas)
+
+    return {
+        kind: lie(3.0, 0, 1, 2, 3),
+        f"cold-{kind}": lie(0.0, 0, 1, 2, 3),
+        f"one-{kind}": lie(3.0, 0),
+    }
 
 
 SCENARIOS = {
@@ -91,12 +102,7 @@ SCENARIOS = {
         prefill_seconds=0.2,
         endpoint={"affinity": {}},
     ),
-    "zero": _lie("zero", 0, 1, 2, 3),
-    "nan": _lie("nan", 0, 1, 2, 3),
-    "frozen": _lie("frozen", 0, 1, 2, 3),
-    "absent": _lie("absent", 0, 1, 2, 3),
-    "one-frozen": _lie("frozen", 0),
-    "one-absent": _lie("absent", 0),
+    **{name: scenario for kind in FAULTS for name, scenario in _lies(kind).items()},
 }
 
 

@@ -7,11 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from arks.endpoint_router.domain import Reading
 from arks.endpoint_router.testing.model import (
     Engine,
     Envoy,
-    Lie,
     Model,
     Policy,
     Result,
@@ -24,9 +22,9 @@ FLOOR_SECONDS = 0.081
 """Time to the first token of the slow replica when it is idle."""
 
 
-def table(*, reports_slots: bool = False, lie: Lie | None = None) -> list[Engine]:
+def table(*, reports_slots: bool = False) -> list[Engine]:
     fast = [Engine(16, 0.175, 0.021, reports_slots) for _ in range(3)]
-    return [*fast, Engine(4, 0.7, FLOOR_SECONDS, reports_slots, lie=lie)]
+    return [*fast, Engine(4, 0.7, FLOOR_SECONDS, reports_slots)]
 
 
 def alike(number: int = 4) -> list[Engine]:
@@ -125,29 +123,6 @@ def test_a_replica_that_slows_down_loses_its_share_half_a_second_after_the_first
     assert share_at(found, 3, REPORTED_AT + 0.5) <= 0.08
     assert all(share <= 0.1 for at, share in group_shares(found, 3) if REPORTED_AT + 0.5 < at < RECOVERED_AT)
     assert share_at(found, 3, RECOVERED_AT + 5) >= 0.2
-
-
-@pytest.mark.parametrize(
-    "lie",
-    [
-        lambda now, truth: None,
-        lambda now, truth: Reading(now, 0, 0, tokens_total=0, finished_total=0) if now > 0.5 else truth,
-        lambda now, truth: Reading(now, float("nan"), -1),
-        lambda now, truth: Reading(now, 3, 0, tokens_total=500, finished_total=30) if now > 5 else truth,
-        lambda now, truth: Reading(now - 10, truth.running, truth.waiting),
-    ],
-    ids=["absent", "zero", "not a number", "frozen", "old"],
-)
-@pytest.mark.parametrize("all_lie", [False, True])
-def test_wrong_metrics_are_no_worse_than_none(lie: Lie, all_lie: bool) -> None:
-    engines = table(lie=lie)
-    for engine in engines[:3]:
-        engine.lie = lie if all_lie else None
-    found = Model(engines, 0.91, seed=2).run()
-    plain = Model(table(), 0.91, seed=2, policy=least_request).run()
-    assert found.ended == pytest.approx(plain.ended, rel=0.05)
-    assert found.percentile(0.9) <= 1.05 * plain.percentile(0.9) + 0.05
-    assert min(found.served) > 0
 
 
 @given(st.integers(0, 10_000), st.sampled_from([0.4, 0.71, 0.91]), st.booleans())

@@ -15,7 +15,7 @@ from statistics import median
 
 from msgspec import Struct
 
-from arks.endpoint_router.domain.load import Signals, Unit
+from arks.endpoint_router.domain.load import Signals, Unit, frozen
 from arks.endpoint_router.domain.replicas import ReplicaId
 
 JOIN_FACTOR = 1.25
@@ -51,12 +51,14 @@ class Contender(Struct, frozen=True, gc=False):
 
     @property
     def _has_worked(self) -> bool:
-        """Return whether its speed is known or it worked lately: a page of zeros must not fix a share by slots."""
+        """Return whether its speed is known or it worked lately: neither a page of zeros nor one that was frozen from
+        its first reading on, with a queue on it, must fix a share by slots."""
         signals = self.signals
         if signals is None:
             return False
         measured = signals.speed(Unit.TOKENS) is not None or signals.speed(Unit.REQUESTS) is not None
-        return measured or signals.reading.measured_at - signals.busy_at <= IDLE_SECONDS
+        lately = signals.reading.measured_at - signals.busy_at <= IDLE_SECONDS
+        return measured or (lately and frozen(signals) is None)
 
     @property
     def most_running(self) -> float:

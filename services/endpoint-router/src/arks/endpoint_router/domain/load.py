@@ -229,10 +229,10 @@ def doubt(signals: Signals | None, now: float, ready: int = 2) -> str | None:
         return f"its last load report is {age:.0f} s old"
     if age < -FUTURE_SECONDS:
         return f"its load report is from {-age:.0f} s in the future"
-    return _frozen(signals)
+    return frozen(signals)
 
 
-def _frozen(signals: Signals) -> str | None:
+def frozen(signals: Signals) -> str | None:
     """Return why a page that stays the same while requests run cannot be used; None if it can.
 
     Without counters a steady load looks the same, so only pages with counters are judged. A page with one running
