@@ -98,4 +98,4 @@ def test_wrong_metrics_starve_no_replica_make_no_herd_and_cost_little_goodput(
     assert good(found) >= 0.95 * min(map(good, bounds))
     for share, *others in zip(shares(found), *map(shares, bounds), strict=True):
         assert share >= 0.25 * min(others)  # no starvation
-        assert share <= 1.25 * max(others)  # no herd
+        assert share <= 1.25 * max(others) + 0.01  # no herd

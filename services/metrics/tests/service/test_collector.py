@@ -266,3 +266,29 @@ async def test_what_a_page_looks_like_and_lacks_is_in_the_report() -> None:
         report = await eventually(lambda: running.reports.last(ONE), what="a report")
     assert report is not None
     assert ("llama.cpp of May 2025 or newer", "KV cache use") == (report.version, report.missing[1])
+
+
+async def test_replicas_that_rest_are_read_at_each_tick_and_reported_once_a_second_until_one_works(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(idle, "REST_AFTER_SECONDS", 0.05)
+    async with Running()(ONE, TWO) as running:
+        engines, reports = running.engines, running.reports
+
+        async def read(times: int) -> int:
+            """Return how many reports there were while the first replica was read so often."""
+            queried, before = engines.queried.count(1), len(reports.all)
+            await eventually(lambda: engines.queried.count(1) >= queried + times)
+            return len(reports.all) - before
+
+        async def rested() -> bool:
+            return await read(10) == 0
+
+        await eventually(rested, what="the replicas rest")
+        engines.by_port[2] = BUSY
+        await eventually(lambda: _running(reports.last(TWO)) == 3, what="the work is reported", within_seconds=0.5)
+        assert await read(10) >= 9
+
+
+def _running(report: ReplicaReport | None) -> float | None:
+    return report.reading.snapshot.running_requests if report is not None and report.reading is not None else None

@@ -1,6 +1,7 @@
 """Wire endpoint-router together and run it."""
 
 import asyncio
+import gc
 
 from arks.contracts.gateway_token import TokenGate
 from arks.contracts.resources import ArksEndpoint
@@ -78,6 +79,8 @@ def build(settings: Settings, home: Home, snapshot: ConfigSnapshot | None = None
     async def follow() -> None:
         await home.synced()
         router.start()
+        gc.collect()
+        gc.freeze()  # else each full collection visits the program, and what was read of all endpoints, for 0.1 s
         while True:
             await asyncio.sleep(TICK_SECONDS)
             await in_slices(router.tick_steps())

@@ -15,6 +15,8 @@ READS_PER_SECOND = 8.0
 FIRST_READS_PER_SECOND = 100.0
 """Of the first reads after a start, while other services need the processor more."""
 REST_SECONDS = 1.0
+"""Of an application whose replicas all rest the report is published at this interval, though they are read at each
+tick: routing takes a report as the present for 3 s."""
 LONGEST_SECONDS = 60.0
 """Half of the age at which routing no longer believes a replica that is alone."""
 
@@ -39,10 +41,14 @@ class Idleness:
         worked = snapshot.busy or _done(snapshot) != _done(self.seen)
         return Idleness(now if worked else self.since, now, snapshot, not worked)
 
+    @property
+    def rests(self) -> bool:
+        """Whether the replica has been idle for so long that nothing about it changes."""
+        return self.idle and self.read_at - self.since >= REST_AFTER_SECONDS
+
     def pause_seconds(self, idle: int, tick_seconds: float) -> float:
         """Pause before the next reading. `idle`: the number of applications whose only replica is idle."""
-        rests = self.read_at - self.since >= REST_AFTER_SECONDS
-        return max(REST_SECONDS if rests else tick_seconds, min(idle / READS_PER_SECOND, LONGEST_SECONDS))
+        return max(REST_SECONDS if self.rests else tick_seconds, min(idle / READS_PER_SECOND, LONGEST_SECONDS))
 
 
 def first_seconds(applications: int, tick_seconds: float) -> float:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import math
 import zlib
 from collections.abc import Mapping
 from dataclasses import replace
@@ -10,6 +11,7 @@ from arks.kit.clock import Clock
 from arks.kit.key import Key
 from arks.metrics.domain.engines import reader_of
 from arks.metrics.domain.gpus import GpuUse
+from arks.metrics.domain.idle import REST_SECONDS
 from arks.metrics.domain.replicas import Application, Replica, ReplicaReport, report_of
 from arks.metrics.service.ports import ReadPolicy, Reports
 from arks.metrics.service.reader import ReplicaReader, ReplicaRecord
@@ -43,6 +45,7 @@ class ApplicationWatch:
         self._tick_seconds = policy.tick_seconds
         self._late_seconds = policy.late_seconds
         self._states: dict[Replica, ReplicaRecord] = {}
+        self._published_at = -math.inf
         self._runtime = application.runtime
         self.change(application)
 
@@ -52,6 +55,7 @@ class ApplicationWatch:
             self._drop(list(self._states))
         self._runtime = application.runtime
         self._drop([replica for replica in self._states if replica not in application.replicas])
+        self._published_at = -math.inf
         self._states = {replica: self._states.get(replica) or ReplicaRecord() for replica in application.replicas}
         self._changed.set()
 
@@ -136,7 +140,17 @@ class ApplicationWatch:
                 queries.append(state.task)
         if queries:
             await asyncio.wait(queries, timeout=self._tick_seconds * 0.75)
-        await self._reports.publish(self.key, self.reports())
+        now = self._clock.monotonic()
+        if not self._rests() or now - self._published_at >= REST_SECONDS:
+            self._published_at = now
+            await self._reports.publish(self.key, self.reports())
+
+    def _rests(self) -> bool:
+        """Return whether nothing is new: no replica has had work for a while, and all have answered."""
+        return all(
+            state.idleness is not None and state.idleness.rests and state.failure is None and state.task is None
+            for state in self._states.values()
+        )
 
     def _start_query(self, replica: Replica, state: ReplicaRecord, delay_seconds: float) -> asyncio.Task[None]:
         def done(_: asyncio.Task[None]) -> None:
