@@ -74,7 +74,7 @@ static void add_chunk(const char *text, const char *after) {
 static void build_json(int tokens) {
     const char *format = "{\"id\":\"chatcmpl-1\",\"object\":\"chat.completion\",\"created\":1,\"model\":\"m\",\"choices\":[{\"index\":0,"
                          "\"message\":{\"role\":\"assistant\",\"content\":\"Sixteen tokens of an answer without any content at all, as a "
-                         "benchmark's answers do.\"},\"finish_reason\":\"stop\"}],\"usage\":{\"prompt_tokens\":%d,"
+                         "benchmark's answers do.\",\"refusal\":null},\"logprobs\":null,\"finish_reason\":\"stop\"}],\"usage\":{\"prompt_tokens\":%d,"
                          "\"completion_tokens\":%d,\"total_tokens\":%d}}";
     char body[1024], answer[2048];
     int size = snprintf(body, sizeof body, format, PROMPT_TOKENS, tokens, PROMPT_TOKENS + tokens);

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 
+use crate::answer::nulls::with_nulls;
 use crate::answer::{Kind, Meter};
 use crate::errors::openai_error;
 use crate::names::{Renaming, with_model};
@@ -48,6 +49,7 @@ pub fn call(name: &str, arguments: &[Option<Vec<u8>>]) -> Option<Members> {
             let body = read.body.as_deref().unwrap_or_else(|| bytes(arguments, 0));
             Some(vec![Some(with_model(body, read.model_at, bytes(arguments, 1)))])
         }
+        "with_nulls" => Some(vec![with_nulls(bytes(arguments, 0))]),
         "openai_error" => {
             let status = u16::try_from(number(bytes(arguments, 0))).expect("a status");
             Some(match openai_error(status, bytes(arguments, 1)) {

@@ -3,6 +3,7 @@
 
 mod events;
 mod json;
+pub mod nulls;
 mod stream;
 mod total;
 mod usage;

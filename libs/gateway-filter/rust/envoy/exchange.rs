@@ -4,6 +4,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::abi::{self, REQUEST, RESPONSE};
+use super::metered::{Metered, is_short_json};
 use super::reading::{LONG_BYTES, Reading};
 use super::stream::Stream;
 use super::traces::Trace;
@@ -76,11 +77,6 @@ enum Response {
     None,
     Error(u16),
     Metered(Box<Metered>),
-}
-
-struct Metered {
-    meter: Meter,
-    renaming: Option<Renaming>,
 }
 
 /// A request and its answer.
@@ -265,11 +261,11 @@ impl Exchange {
             }
             return !has_ended;
         }
-        started.meter(stream);
+        let is_whole = started.meter(stream);
         if let Some(trace) = &mut self.trace {
             trace.headers(stream.header(RESPONSE, b"content-type").unwrap_or_default());
         }
-        false
+        is_whole && !has_ended
     }
 
     /// Takes a part of the answer. True: the answer waits for its end.
@@ -283,6 +279,12 @@ impl Exchange {
             Response::Error(_) if !has_ended => return true,
             Response::Error(_) => {
                 started.response_error(stream, &[abi::RESPONSE_BUFFERED, abi::RESPONSE_RECEIVED]);
+            }
+            Response::Metered(metered) if metered.is_whole => {
+                if !has_ended {
+                    return true;
+                }
+                metered.take_whole(stream, &[abi::RESPONSE_BUFFERED, abi::RESPONSE_RECEIVED]);
             }
             Response::Metered(metered) => metered.follow(stream, has_ended),
         }
@@ -298,6 +300,7 @@ impl Exchange {
         match &mut started.answer {
             Response::None => {}
             Response::Error(_) => started.response_error(stream, &[abi::RESPONSE_BUFFERED]),
+            Response::Metered(metered) if metered.is_whole => metered.take_whole(stream, &[abi::RESPONSE_BUFFERED]),
             Response::Metered(metered) => metered.meter.finish(),
         }
     }
@@ -379,8 +382,8 @@ impl Started {
         }
     }
 
-    /// Begins to meter an answer, and gives it the limits of its grant.
-    fn meter(&mut self, stream: &mut Stream) {
+    /// Begins to meter an answer, and gives it the limits of its grant. True: the answer waits for its end.
+    fn meter(&mut self, stream: &mut Stream) -> bool {
         for (number, value) in self.start.lease.limits.as_deref().unwrap_or_default() {
             stream.set_header(RESPONSE, LIMIT_HEADERS[*number].as_bytes(), value);
         }
@@ -389,12 +392,14 @@ impl Started {
             && stream.header(RESPONSE, b"content-type").is_some_and(|value| value.starts_with(b"text/event-stream"));
         let renaming = self.start.engine_model.as_ref().map(|name| Renaming::new(name, &self.model));
         let cut = self.cut && is_stream;
-        if cut || renaming.is_some() {
+        let is_whole = self.operation == Operation::Chat && is_short_json(stream);
+        if cut || (renaming.is_some() && !is_whole) {
             stream.remove_header(RESPONSE, b"content-length");
         }
         let reserved_prompt = self.start.reserved.prompt.unsigned_abs();
         let meter = Meter::new(MeterKind { stream: is_stream, cut, copies: self.copies, reserved_prompt });
-        self.answer = Response::Metered(Box::new(Metered { meter, renaming }));
+        self.answer = Response::Metered(Box::new(Metered { meter, renaming, is_whole }));
+        is_whole
     }
 
     /// Gives an engine's error OpenAI's shape.
@@ -405,29 +410,5 @@ impl Started {
         stream.set_header(RESPONSE, b":status", status.to_string().as_bytes());
         stream.set_header(RESPONSE, b"content-type", b"application/json");
         stream.set_header(RESPONSE, b"content-length", body.len().to_string().as_bytes());
-    }
-}
-
-impl Metered {
-    /// Takes a part of an answer, and changes it if the client gets another one.
-    fn follow(&mut self, stream: &mut Stream, has_ended: bool) {
-        const PARTS: &[u32] = &[abi::RESPONSE_RECEIVED];
-        let Self { meter, renaming } = self;
-        let replacement = stream.with_body(PARTS, |chunk| {
-            let renamed = renaming.as_mut().map(|renaming| {
-                let mut renamed = renaming.feed(chunk);
-                if has_ended {
-                    renamed.extend_from_slice(renaming.rest());
-                }
-                renamed
-            });
-            meter.feed(renamed.as_deref().unwrap_or(chunk)).or(renamed)
-        });
-        if has_ended {
-            meter.finish();
-        }
-        if let Some(replacement) = replacement {
-            stream.replace_body(PARTS, &replacement);
-        }
     }
 }

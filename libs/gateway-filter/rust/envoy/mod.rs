@@ -5,6 +5,7 @@ mod balancer;
 mod exchange;
 mod hooks;
 mod key_check;
+mod metered;
 mod reading;
 mod renewals;
 mod stream;

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from arks.endpoint_router.testing.gateway import Gateway, grant
-from arks.endpoint_router.testing.scripted import Request, Script, answer, chunk, send_events, silence, stream
+from arks.endpoint_router.testing.scripted import Request, Script, answer, chunk, head, send_events, silence, stream
 from arks.kit.testing.wait import eventually
 
 pytestmark = pytest.mark.real
@@ -46,6 +46,46 @@ async def test_a_client_that_requested_usage_gets_it(gateway: Gateway) -> None:
     assert b"".join(EVENTS) == (await gateway.post(STREAM_WITH_USAGE)).content
     assert STREAM_WITH_USAGE == gateway.engine.requests[0].body
     assert [line["usage"] for line in await gateway.usage()] == ["e,12,3"]
+
+
+@pytest.mark.parametrize("pieces", [1, 3])
+@pytest.mark.parametrize("renamed", [{}, {"x_arks_engine_model": "engine/m"}])
+async def test_the_answer_of_a_chat_has_what_openai_requires(
+    gateway: Gateway, pieces: int, renamed: dict[str, str]
+) -> None:
+    page = {
+        "choices": [{"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "a"}}],
+        "model": "engine/m",
+        "usage": {"prompt_tokens": 12, "completion_tokens": 3, "total_tokens": 15},
+    }
+    whole = json.dumps(page).encode()
+
+    async def script(_: Request, writer: asyncio.StreamWriter) -> None:
+        writer.write(head(content_type="application/json", content_length=str(len(whole))))
+        size = -(-len(whole) // pieces)
+        for at in range(0, len(whole), size):
+            writer.write(whole[at : at + size])
+            await writer.drain()
+            await asyncio.sleep(0.01)
+
+    gateway.admission.script, gateway.engine.script = grant(**renamed), script
+    response = await gateway.post(b'{"model":"m"}')
+    (choice,) = response.json()["choices"]
+    assert (None, None, "a") == (choice["logprobs"], choice["message"]["refusal"], choice["message"]["content"])
+    assert ("m" if renamed else "engine/m") == response.json()["model"]
+    assert str(len(response.content)) == response.headers["content-length"]
+    assert ["e,12,3"] == [line["usage"] for line in await gateway.usage()]
+
+
+async def test_a_json_answer_of_unknown_length_is_passed_as_it_comes(gateway: Gateway) -> None:
+    whole = b'{"choices":[{"message":{"content":"a"}}],"usage":{"prompt_tokens":12,"completion_tokens":3}}'
+
+    async def script(_: Request, writer: asyncio.StreamWriter) -> None:
+        writer.write(head(content_type="application/json", transfer_encoding="chunked") + chunk(whole) + chunk(b""))
+
+    gateway.engine.script = script
+    assert whole == (await gateway.post(b'{"model":"m"}')).content
+    assert ["e,12,3"] == [line["usage"] for line in await gateway.usage()]
 
 
 async def test_answers_that_the_engine_did_not_count_are_charged(gateway: Gateway) -> None:
