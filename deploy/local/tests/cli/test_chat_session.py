@@ -20,9 +20,21 @@ class Chat:
         self.requests: list[tuple[str, Messages]] = []
         self.answers: list[list[str | BaseException]] = []
         self.written = self.noted = ""
+        self.known: list[str] | Failure = ["other", "qwen"]
         self.session = ChatSession(
-            "qwen", system, send=self.send, read_line=self.read_line, write=self.write, note=self.note
+            "qwen",
+            system,
+            send=self.send,
+            models=self.models,
+            read_line=self.read_line,
+            write=self.write,
+            note=self.note,
         )
+
+    def models(self) -> list[str]:
+        if isinstance(self.known, Failure):
+            raise self.known
+        return self.known
 
     def answering(self, *answers: list[str | BaseException]) -> "Chat":
         self.answers = list(answers)
@@ -97,6 +109,20 @@ def test_commands_change_the_model_the_system_prompt_and_the_chat() -> None:
     assert [("other", [{"role": "system", "content": "Be kind."}, user("bye")])] == chat.requests[1:]
     assert HELP in chat.noted
     assert "did you mean /save?" in chat.noted
+
+
+def test_a_model_that_the_key_may_not_use_is_not_chosen() -> None:
+    chat = Chat("/model othr", "hello", "/model").answering()
+    assert "There is no model othr for this key; did you mean other?\nmodel: qwen   others: other\n" in chat.noted
+    assert ["qwen"] == [name for name, _ in chat.requests]
+
+
+def test_the_chat_goes_on_while_models_cannot_be_listed() -> None:
+    chat = Chat("/model other", "hello")
+    chat.known = Failure("lost the connection to the gateway")
+    chat.answering()
+    assert "lost the connection" in chat.noted
+    assert ["qwen"] == [name for name, _ in chat.requests]
 
 
 def test_a_chat_is_saved_once(tmp_path: Path) -> None:

@@ -209,7 +209,7 @@ def chat(width: int, height: int) -> str:
         answer.text = "A lease lets you use something that belongs to another for an agreed time."
         yield answer.text
 
-    ChatSession("qwen", None, send=send, read_line=read_line, write=write, note=write).run()
+    ChatSession("qwen", None, send=send, models=lambda: ["qwen"], read_line=read_line, write=write, note=write).run()
     return shown.getvalue()
 
 

@@ -78,7 +78,7 @@ def _converse(sender: "_Sender", model: str, system: str | None) -> None:
     def note(text: str) -> None:
         typer.echo(text, nl=False, err=True)
 
-    ChatSession(model, system, send=sender.send, read_line=input, write=_write, note=note).run()
+    ChatSession(model, system, send=sender.send, models=sender.models, read_line=input, write=_write, note=note).run()
 
 
 def _write(text: str) -> None:
@@ -92,6 +92,17 @@ class _Sender:
         self._url = url
         self._key = key
         self._max_tokens = max_tokens
+
+    def models(self) -> list[str]:
+        """Those that the key may use. Raises Failure."""
+        from arks.local.client.chat_stream import ChatRejected, GatewayLost, models_of
+
+        try:
+            return models_of(self._url, self._key)
+        except ChatRejected as error:
+            raise Failure(*explain_error(error.status, error.body, "")) from error
+        except GatewayLost as error:
+            raise Failure(f"lost the connection to the gateway: {error}", "see `arks status`") from error
 
     def send(self, model: str, messages: "Messages", answer: "Answer") -> Iterator[str]:
         """Raises Failure."""

@@ -19,7 +19,9 @@ ReadLine = Callable[[str], str]
 
 
 class ChatSession:
-    """`write` prints answers, `note` all else; both without a newline of their own."""
+    """`models`: those that the key may use; raises Failure. `write` prints answers, `note` all else; both without a
+    newline of their own.
+    """
 
     def __init__(
         self,
@@ -27,6 +29,7 @@ class ChatSession:
         system: str | None,
         *,
         send: Send,
+        models: Callable[[], list[str]],
         read_line: ReadLine,
         write: Callable[[str], None],
         note: Callable[[str], None],
@@ -35,6 +38,7 @@ class ChatSession:
         self.system = system
         self.messages: Messages = []
         self._send = send
+        self._models = models
         self._read_line = read_line
         self._write = write
         self._note = note
@@ -101,8 +105,7 @@ class ChatSession:
             case "/help" | "/?":
                 self._note(f"{HELP}\n")
             case "/model":
-                self.model = value or self.model
-                self._note(f"model: {self.model}\n")
+                self._choose_model(value)
             case "/system":
                 self.system = value or self.system
                 self._note(f"system prompt: {self.system or 'none'}\n")
@@ -115,6 +118,20 @@ class ChatSession:
                 guess = closest(command, _COMMANDS)
                 self._note(f"There is no {command}" + (f"; did you mean {guess}?\n" if guess else "; see /help\n"))
         return True
+
+    def _choose_model(self, name: str) -> None:
+        """Change the model if the key may use it; without a name show all of them."""
+        try:
+            models = self._models()
+        except Failure as failure:
+            self._note(f"{failure}\n")
+            return
+        if name and name not in models:
+            guess = closest(name, models)
+            self._note(f"There is no model {name} for this key" + (f"; did you mean {guess}?\n" if guess else ".\n"))
+        self.model = name if name in models else self.model
+        others = ", ".join(other for other in models if other != self.model)
+        self._note(f"model: {self.model}" + (f"   others: {others}\n" if others else "\n"))
 
     def _save(self, name: str) -> None:
         if not name:

@@ -43,6 +43,18 @@ class Answer:
     seconds: float = 0.0
 
 
+def models_of(url: str, key: str) -> list[str]:
+    """Names of the models that the key may use. Raises ChatRejected, GatewayLost."""
+    try:
+        with httpx.Client(timeout=_CONNECT_TIMEOUT_SECONDS, trust_env=False) as client:
+            response = client.get(f"{url}/models", headers={"Authorization": f"Bearer {key}"})
+    except httpx.HTTPError as error:
+        raise GatewayLost(str(error) or type(error).__name__) from error
+    if response.status_code != 200:
+        raise ChatRejected(response.status_code, response.text)
+    return [str(model["id"]) for model in response.json().get("data", [])]
+
+
 @dataclass
 class ChatClient:
     url: str

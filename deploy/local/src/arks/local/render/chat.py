@@ -1,7 +1,7 @@
 """What `arks chat` prints besides answers: figures, and help on its commands. Pure."""
 
 HELP = """\
-/model [NAME]   show or change the model; the chat goes on
+/model [NAME]   show the models of this key, or change the model
 /system [TEXT]  show or set the system prompt
 /clear          forget the chat, not the system prompt
 /save FILE      write the chat as JSON
