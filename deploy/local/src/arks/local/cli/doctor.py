@@ -18,6 +18,7 @@ from arks.local.files.state_file import state_if_running
 from arks.local.render.doctor import Check, Level, Port, as_text, clock, command, disk, gpu, hub, memory, port
 from arks.local.render.health import problems
 from arks.local.render.kinds import ARKS_KINDS
+from arks.local.render.plain import camel_case
 
 _HUB = "https://huggingface.co"
 _HUB_SECONDS = 3.0
@@ -44,7 +45,7 @@ def doctor(output: OutputOption = None, home: LocalHomeOption = NO_HOME) -> None
     if output is None:
         print_text(as_text(checks))
     else:
-        print_data({"checks": [asdict(check) for check in checks]}, output)
+        print_data({"checks": [camel_case(asdict(check)) for check in checks]}, output)
     if any(check.level is Level.PROBLEM for check in checks):
         raise typer.Exit(Exit.FAILED)
 

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from arks.local.render.plain import Object, lookup, parse_time
+from arks.local.render.plain import Object, camel_case, lookup, parse_time
 from arks.local.render.quantities import duration
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def sentence(held: Held) -> str:
 
 
 def as_data(found: Sequence[Held]) -> list[Mapping[str, Any]]:
-    return [asdict(held) for held in found]
+    return [camel_case(asdict(held)) for held in found]
 
 
 def of_autoscalers(autoscalers: Iterable[Object], now: datetime) -> list[Held]:

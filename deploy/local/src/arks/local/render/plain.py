@@ -35,6 +35,16 @@ def lookup(resource: Object, json_path: str) -> Any:
     return found
 
 
+def camel_case(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields of our own data under names as those of resources: `kvCacheRatio`."""
+
+    def name(field: str) -> str:
+        first, *others = field.split("_")
+        return first + "".join(word.capitalize() for word in others)
+
+    return {name(field): value for field, value in data.items()}
+
+
 def parse_time(text: object) -> datetime | None:
     """An RFC 3339 time; None for anything else."""
     try:

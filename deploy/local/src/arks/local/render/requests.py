@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from arks.local.render.plain import camel_case
 from arks.local.render.table import shorten
 
 _FORMAT = "{:<8}  {:<22}  {:<14}  {:>6}  {:>7}  {:>7}  {:>7}  {:>8}"
@@ -46,15 +47,8 @@ class Request:
 
     def as_data(self) -> Mapping[str, Any]:
         """Plain data with names as in the other outputs."""
-        data = asdict(self)
-        data["started_at"] = self.started_at.astimezone(UTC).isoformat()
-        data["tokens_per_second"] = self.tokens_per_second
-        return {_camel(name): value for name, value in data.items()}
-
-
-def _camel(name: str) -> str:
-    first, *others = name.split("_")
-    return first + "".join(word.capitalize() for word in others)
+        started_at = self.started_at.astimezone(UTC).isoformat()
+        return camel_case(asdict(self) | {"started_at": started_at, "tokens_per_second": self.tokens_per_second})
 
 
 def header(width: int) -> str:

@@ -14,7 +14,7 @@ from arks.local.render.health import Problem, is_ready, problems
 from arks.local.render.held import Held, of_autoscalers, sentence
 from arks.local.render.held import as_data as held_data
 from arks.local.render.kinds import APPLICATION, AUTOSCALER, ENDPOINT, MODEL, Kind
-from arks.local.render.plain import Object
+from arks.local.render.plain import Object, camel_case
 from arks.local.render.quantities import duration
 from arks.local.render.table import UNLIMITED, indented, table
 
@@ -68,7 +68,7 @@ def as_data(view: View, now: float) -> Mapping[str, Any]:
         "held": held_data(view.held(now)),
         "freeDiskBytes": view.free_disk_bytes,
         "freeMemoryBytes": view.free_memory_bytes,
-        "problems": [asdict(problem) for problem in view.problems],
+        "problems": [camel_case(asdict(problem)) for problem in view.problems],
     }
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from arks.contracts.facts import replica_facts, weights_by_replica
 from arks.events.v1.facts_pb2 import EndpointFact, ReplicasFact
 from arks.events.v1.load_pb2 import LoadReport, ReplicaLoad
+from arks.local.render.plain import camel_case
 from arks.local.render.quantities import duration, number, percent
 from arks.local.render.table import shorten, table
 
@@ -75,7 +76,7 @@ def _optional(load: ReplicaLoad, field: str) -> float | None:
 
 
 def as_data(found: Sequence[Row]) -> list[Mapping[str, Any]]:
-    return [asdict(row) for row in found]
+    return [camel_case(asdict(row)) for row in found]
 
 
 def as_text(found: Sequence[Row]) -> str:
