@@ -25,7 +25,7 @@ LIMITS: dict[str, dict[str, int]] = {
     "zero and given": {"max_completion_tokens": 0, "max_tokens": TOKENS},
     "absent": {},
 }
-LEAVES = ("never", "before an engine has it", "before the answer", "after a part", "before the usage")
+HANG_UPS = ("never", "before an engine has it", "before the answer", "after a part", "before the usage")
 WORKS = [
     Work(dialect, is_chat, stream, copies, prompts, TOKENS)
     for dialect, is_chat, stream, copies, prompts in product(DIALECTS, (True, False), (True, False), (1, 3), (1, 3))
@@ -72,28 +72,28 @@ def test_every_answer_is_reserved(work: Work, limits: str) -> None:
     assert work.answers * (TOKENS if is_limited else DEFAULT) == reserved(work, LIMITS[limits])
 
 
-@pytest.mark.parametrize("leaves", LEAVES)
+@pytest.mark.parametrize("hang_up", HANG_UPS)
 @pytest.mark.parametrize("work", WORKS, ids=name)
-def test_what_was_made_is_charged_and_never_less_than_delivered(work: Work, leaves: str) -> None:
+def test_what_was_made_is_charged_and_never_less_than_delivered(work: Work, hang_up: str) -> None:
     parts, made, completion = work.parts(), work.answers * TOKENS, reserved(work, LIMITS["given"])
-    if leaves == "never":
-        # The page of llama.cpp has the usage of the first prompt: for a list its reservation is charged if it is larger.
+    if hang_up == "never":
+        # The page of llama.cpp has the usage of the first prompt: for a list at least its reservation is charged.
         is_first_only = work.dialect == "llamacpp" and not work.stream and work.prompts > 1
         prompt = RESERVED_PROMPT if is_first_only else PROMPT * work.prompts
         assert (UsageSource.ENGINE, prompt, made) == charge(work, completion, parts, engine=True, answered=True)
-    elif leaves == "before an engine has it":
+    elif hang_up == "before an engine has it":
         assert (UsageSource.NONE, 0, 0) == charge(work, completion, [], engine=False, answered=False)
-    elif leaves == "before the answer":
+    elif hang_up == "before the answer":
         found = charge(work, completion, [], engine=True, answered=False)
         assert (UsageSource.DELIVERED, RESERVED_PROMPT, 0) == found
     elif work.stream:
         first_usage = next(at for at, part in enumerate(parts) if b'"usage":{' in part)
-        cut = parts[: len(parts) // 2] if leaves == "after a part" else parts[:first_usage]
+        cut = parts[: len(parts) // 2] if hang_up == "after a part" else parts[:first_usage]
         source, prompt, charged = charge(work, completion, cut, engine=True, answered=True)
         assert prompt in {RESERVED_PROMPT, PROMPT, PROMPT * work.prompts}
         assert delivered(cut) <= charged <= made
         assert source in {UsageSource.DELIVERED, UsageSource.ENGINE}
     else:
-        cut = [parts[0][: len(parts[0]) // 2 if leaves == "after a part" else parts[0].index(b'"usage"')]]
+        cut = [parts[0][: len(parts[0]) // 2 if hang_up == "after a part" else parts[0].index(b'"usage"')]]
         found = charge(work, completion, cut, engine=True, answered=True)
         assert (UsageSource.RESERVATION, RESERVED_PROMPT, completion) == found

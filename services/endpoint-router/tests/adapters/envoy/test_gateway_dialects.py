@@ -43,7 +43,7 @@ async def test_every_answer_is_charged(gateway: Gateway) -> None:
     assert [str(work.answers) for work in WORKS] == answers
 
 
-async def test_a_stream_that_its_client_leaves_before_the_usage_is_charged_what_was_delivered(gateway: Gateway) -> None:
+async def test_a_stream_that_its_client_ends_before_the_usage_is_charged_what_was_delivered(gateway: Gateway) -> None:
     expected = []
     for work in [work for work in WORKS if work.stream and work.dialect != "llamacpp"]:
         parts = work.parts()
