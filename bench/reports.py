@@ -1,10 +1,11 @@
 """What load reports of many endpoints cost endpoint-router, and how soon Envoy has the weights that follow.
 
-usage: python -m bench.reports [--endpoints 1000] [--replicas 8] [--hertz 4] [--busy 0.1] [--seconds 20]
+usage: python -m bench.reports [--endpoints 1000] [--replicas 8] [--hertz 4] [--idle-hertz 1] [--busy 0.1]
+       [--seconds 20]
 
 A real router and Envoy over a real NATS; reports come from this process, spread evenly over time. Every second
 replica of a busy endpoint is four times slower, and loads and queues are random, so that weights change; those of the
-other endpoints are idle. Times begin when
+other endpoints are idle, which metrics reports once a second. Times begin when
 the router receives a report, by its own histogram.
 """
 
@@ -46,7 +47,7 @@ class Reports:
     def __init__(self, options: argparse.Namespace) -> None:
         self._replicas = options.replicas
         self._random = random.Random(1)  # noqa: S311  # a simulation
-        self._busy = round(options.busy * options.endpoints)
+        self.busy = round(options.busy * options.endpoints)
         self._totals: dict[tuple[int, int], list[float]] = {}
 
     def payload(self, number: int, seconds: float) -> bytes:
@@ -58,7 +59,7 @@ class Reports:
             load.measured_at.FromDatetime(now)
             tokens, finished = totals = self._totals.setdefault((number, replica), [0.0, 0.0])
             load.generation_tokens_total, load.finished_requests_total = tokens, finished
-            if number < self._busy:
+            if number < self.busy:
                 slow = replica % 2
                 load.running_requests = self._random.randint(4, 16) if not slow else 4
                 load.waiting_requests = self._random.choice([0] * 15 + [4])
@@ -80,17 +81,19 @@ async def write_endpoints(bus: Bus, endpoints: int, replicas: int) -> None:
 
 async def publish(bus: Bus, reports: Reports, options: argparse.Namespace, seconds: float) -> int:
     """Publish for so long; return the number of reports, fewer than wanted if this process is too slow."""
-    interval, began, count = 1 / options.hertz, time.monotonic(), 0
+    busy = reports.busy
+    cycles = [(0, busy, options.hertz), (busy, options.endpoints - busy, options.idle_hertz)]
+    """(first endpoint, endpoints, reports a second of each)"""
+    began, counts = time.monotonic(), [0, 0]
     while (passed := time.monotonic() - began) < seconds:
-        due = int(passed / interval * options.endpoints)
-        for number in range(count, min(due, count + 100)):
-            await bus.publish(
-                load_subject(NAMESPACE, f"m{number % options.endpoints}"),
-                reports.payload(number % options.endpoints, interval),
-            )
-        count = min(due, count + 100)
+        for cycle, (first, endpoints, hertz) in enumerate(cycles):
+            due = min(int(passed * hertz * endpoints), counts[cycle] + 100)
+            for count in range(counts[cycle], due):
+                number = first + count % endpoints
+                await bus.publish(load_subject(NAMESPACE, f"m{number}"), reports.payload(number, 1 / hertz))
+            counts[cycle] = due
         await asyncio.sleep(0.002)
-    return count
+    return sum(counts)
 
 
 async def updates(client: aiohttp.ClientSession, port: int) -> dict[float, float]:
@@ -165,6 +168,7 @@ if __name__ == "__main__":
     parser.add_argument("--endpoints", type=int, default=1_000)
     parser.add_argument("--replicas", type=int, default=8)
     parser.add_argument("--hertz", type=float, default=4.0, help="reports a second of each application")
+    parser.add_argument("--idle-hertz", type=float, default=1.0, help="those of applications without load")
     parser.add_argument("--busy", type=float, default=0.1, help="part of the endpoints with load")
     parser.add_argument("--seconds", type=float, default=20.0)
     asyncio.run(main(parser.parse_args()))

@@ -103,7 +103,7 @@ def test_decisions_about_a_single_replica_are_not_repeated(harness: RouterHarnes
     harness.router.start()
     harness.report_load(4.0)
     looks = []
-    for _ in range(60):
+    for _ in range(100):
         harness.clock.advance(1.0)
         harness.router.tick()
         found = harness.router.explain(CHAT)

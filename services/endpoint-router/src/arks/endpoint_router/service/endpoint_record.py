@@ -25,6 +25,8 @@ class EndpointRecord:
     """The last decision, whether or not it changed anything."""
     decided_at: float = 0.0
     """Time of the newest decision, in monotonic seconds."""
+    reported_at: float = -math.inf
+    """When the last report of one of its applications arrived, in monotonic seconds."""
     written_at: float = -math.inf
     """When fact and status were written, in monotonic seconds."""
     confirmed: bool = False
@@ -55,7 +57,10 @@ class EndpointRecord:
         if not (self.measured or self.newest.held):
             return False
         ready = max((portion.ready for portion in self.newest.portions), default=0)
-        return now - self.decided_at >= (STALE_SECONDS if self.newest.held else stale_seconds(ready)) / 3
+        stale = STALE_SECONDS if self.newest.held else stale_seconds(ready)
+        if len(self.newest.portions) == 1 and now - self.reported_at < stale * 2 / 3:
+            return False  # what was reported is not stale, and replicas without work are reported once a second
+        return now - self.decided_at >= stale / 3
 
     @property
     def was_ready(self) -> bool:
@@ -83,7 +88,7 @@ class EndpointRecord:
         Not with several applications: the reports of the others may be missing.
         """
         if self.newest is not None and self.measured and len(self.newest.portions) == 1:
-            self.decided_at, self.confirmed = now, True
+            self.decided_at, self.reported_at, self.confirmed = now, now, True
 
     def events(self) -> Iterator[Change]:
         """Yield what changed since the last call."""

@@ -37,6 +37,8 @@ FINALIZER = "endpoint.arks.ai/controller"
 WEIGHT_SECONDS = 5.0
 """Least interval between facts, and between statuses, that differ in weights only: no service depends on these. A
 change of readiness is written at once."""
+WEIGHTS_PER_SECOND = 50.0
+"""Of all endpoints, if their weights change all the time."""
 FIRST_WEIGHT_SECONDS = 1.0
 """The same after a while without changes."""
 
@@ -95,15 +97,17 @@ class EndpointRouter:
     def handle_load(self, report: LoadReport) -> None:
         """Store one load report and decide again. Reports about unknown replicas are dropped."""
         application = Key(report.namespace, report.application)
-        if self._neighbours.update_pages(application, report):
-            for key in self._routed_endpoints(application):
+        novelty, now = self._neighbours.update_load(application, report), self._clock.monotonic()
+        endpoints = self._routed_endpoints(application)
+        if novelty is not Novelty.TIMES and self._neighbours.update_pages(application, report):
+            for key in endpoints:
                 self._enqueue(key, 0.0)
-        novelty = self._neighbours.update_load(application, report)
         if novelty is Novelty.LOAD:
-            self._decide_all(self._routed_endpoints(application))
+            self._decide_all(endpoints)
+            for key in endpoints:
+                self._records[key].reported_at = now
         elif novelty is Novelty.TIMES:
-            now = self._clock.monotonic()
-            for key in self._routed_endpoints(application):
+            for key in endpoints:
                 self._records[key].confirm(now)
 
     def handle_demand(self, report: DemandReport) -> None:
@@ -232,7 +236,13 @@ class EndpointRouter:
             return
         self._envoy.route(str(key), decision, monotonic)
         urgent = before is None or before.routed.keys() != decision.routed.keys() or before.reason != decision.reason
-        self._enqueue(key, 0.0 if urgent else max(FIRST_WEIGHT_SECONDS, record.written_at + WEIGHT_SECONDS - monotonic))
+        self._enqueue(
+            key, 0.0 if urgent else max(FIRST_WEIGHT_SECONDS, record.written_at + self._weight_seconds - monotonic)
+        )
+
+    @property
+    def _weight_seconds(self) -> float:
+        return max(WEIGHT_SECONDS, len(self._records) / WEIGHTS_PER_SECOND)
 
     def _inputs(self, key: Key, record: EndpointRecord) -> DecisionInput:
         return DecisionInput(
@@ -308,7 +318,7 @@ class EndpointRouter:
             served=self._envoy.is_served(str(key)),
             now=self._clock.now(),
         )
-        remaining = self._statuses.wait_seconds(resource, WEIGHT_SECONDS)
+        remaining = self._statuses.wait_seconds(resource, self._weight_seconds)
         if remaining > 0 and status.differs_in_weights_only(desired, before):
             return Requeue(remaining)
         await self._statuses.write(resource, desired)
