@@ -9,9 +9,10 @@ from bench.scaling.fleet import Fleet
 from bench.scaling.loads import ENGINE, SCENARIOS
 
 
-def test_a_crowd_is_served_within_1_2_start_up_times() -> None:
+@pytest.mark.parametrize("seed", [1, 2])
+def test_a_crowd_is_served_within_1_2_start_up_times(seed: int) -> None:
     scenario = replace(SCENARIOS["crowd"], seconds=1500.0, rate=lambda at: 1.0 if at < 600 else 10.0, crowd_at=600.0)
-    fleet, requests = play("Arks", scenario, seed=1, explain=False)
+    fleet, requests = play("Arks", scenario, seed, explain=False)
     assert recovery_seconds(requests, 600.0) <= 1.2 * scenario.start_seconds
     assert fleet.size >= 10 / ENGINE.requests_per_second
 

@@ -104,7 +104,7 @@ def _scaling(settings: Settings, home: Home, collector: Collector) -> _Scaling:
         clock=home.clock,
         first_pass=FirstPass(autoscalers.cache.existing, facts.complete, facts.keep),
     )
-    autoscalers.cache.subscribe(controller.enqueue)
+    targets.subscribe(controller.enqueue)
     home.registry.register(AutoscalerGauges(autoscalers.cache))
 
     def take(namespace: str, endpoint: str, request: Ended) -> None:

@@ -44,6 +44,20 @@ def test_a_burst_is_what_chance_does_not_explain() -> None:
     assert [False, True] == [each.burst for each in found if each is not None]
 
 
+def test_a_crowd_counts_at_its_first_look_and_with_room_for_what_has_queued() -> None:
+    found = demand(*after([(5, 0)] * 40 + [(5, 45)]), 0.0)
+    assert found is not None
+    requests = found.now / 50
+    assert 8.0 < requests < 10.0  # of 10 a second, less what may be chance
+    assert 1.2 * found.now == found.ahead
+
+
+def test_one_look_that_may_be_chance_is_no_crowd() -> None:
+    found = demand(*after([(5, 0)] * 40 + [(5, 8)]), 0.0)
+    assert found is not None
+    assert not found.burst
+
+
 def test_speed_of_a_slot_is_tokens_over_the_time_of_slots_in_use() -> None:
     assert 5.0 == slot_speed(after([(0, 10)] + [(5, 10)] * 60)[0])
 

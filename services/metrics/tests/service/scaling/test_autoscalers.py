@@ -13,6 +13,7 @@ from arks.kit.testing.clock import FakeClock
 from arks.kit.testing.fakes import FakeFacts
 from arks.metrics.domain.scaling.limits import Limit
 from arks.metrics.domain.scaling.traffic import Ended
+from arks.metrics.service.scaling.autoscalers import figures_seconds
 from arks.metrics.testing.scaling import APPLICATION, SCALER, FakePodAutoscalers, Harness
 
 
@@ -166,6 +167,10 @@ async def test_figures_alone_are_written_once_a_minute(harness: Harness) -> None
         harness.serve(1, running=1 + step % 2 / 2)
         await harness.pass_()
     assert len(harness.autoscalers.statuses) - written <= 3
+
+
+def test_of_many_autoscalers_at_most_eight_a_second_write_figures() -> None:
+    assert [60.0, 60.0, 125.0] == [figures_seconds(number) for number in (1, 480, 1000)]
 
 
 async def test_a_schedule_is_carried_out_a_start_up_time_earlier(harness: Harness) -> None:

@@ -18,6 +18,12 @@ _FEW = 10
 _SURE = 3.0
 """Standard deviations of a Poisson process; what is beyond them is no accident."""
 _SURE_TREND = 2.0
+_CROWD_SECONDS, _CROWD_CHANCE, _CROWD_MARGIN = 2.0, 4.0, 0.5
+"""Least length of an interval that shows a crowd by itself, standard deviations by which it is beyond chance, and those
+that are subtracted of its rate."""
+_CROWD, _CATCH_UP = 2.0, 0.2
+"""Of a load that is so many times the one before, this part more is expected: requests have queued by the time that its
+replicas are ready, and without spare capacity all later ones would wait behind those."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +48,8 @@ class History:
     """Whether the newest observation has requests, or some came since the one before."""
     busy_at: float | None = None
     """When that was last so; before, when observation began."""
+    previous: Point | None = None
+    """The observation before the newest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +74,8 @@ def observe(history: History, seen: Observed) -> History:
         points = (*_recent(points, seen.at), point)
         slope = _slope(points)
     active = bool(seen.in_flight or seen.held) or (last is not None and point.arrived > last.arrived)
-    return History(points, point, slope, active, seen.at if active or history.busy_at is None else history.busy_at)
+    busy_at = seen.at if active or history.busy_at is None else history.busy_at
+    return History(points, point, slope, active, busy_at, last)
 
 
 def _recent(points: tuple[Point, ...], now: float) -> tuple[Point, ...]:
@@ -97,11 +106,31 @@ def demand(history: History, seen: Observed, horizon_seconds: float) -> Demand |
     else:
         burst = fast > slow + _SURE * math.sqrt(max(slow, 1 / SLOW_SECONDS) / FAST_SECONDS)
         rate = fast if burst else slow
+        if (at_least := _crowd_rate(history, slow)) > rate:
+            burst, rate = True, at_least
     now = max(rate * size, 0.0)
     if seen.tokens_per_second is not None and last.finished == history.points[0].finished:
         now = max(now, seen.tokens_per_second)  # the gateway counts nothing, yet engines work
-    rise = 0.0 if burst else max(0.0, history.slope) * size * horizon_seconds
+    if burst:
+        rise = now * _CATCH_UP if slow is not None and rate > _CROWD * slow else 0.0
+    else:
+        rise = max(0.0, history.slope) * size * horizon_seconds
     return Demand(now, now + rise, burst, size)
+
+
+def _crowd_rate(history: History, slow: float) -> float:
+    """What a crowd that has just begun brings at least, by the newest interval alone; 0 if it may be chance.
+
+    The mean of the last 20 s has grown to the crowd's rate only after 20 s, and each replica would be ordered later.
+    """
+    last, previous = history.last, history.previous
+    if last is None or previous is None or last.at - previous.at < _CROWD_SECONDS:
+        return 0.0
+    seconds = last.at - previous.at
+    rate = max(0.0, last.arrived - previous.arrived) / seconds
+    at_least = rate - _CROWD_MARGIN * math.sqrt(rate / seconds)
+    chance = slow + _CROWD_CHANCE * math.sqrt(max(slow, 1 / SLOW_SECONDS) / seconds)
+    return at_least if at_least > chance else 0.0
 
 
 def throughput(history: History, seconds: float) -> float | None:
@@ -126,7 +155,7 @@ def slot_speed(history: History) -> float | None:
 
 def forget_rates(history: History) -> History:
     """Keep only when it was last busy: counters started over."""
-    return replace(history, points=(), last=None, slope=0.0, active=False)
+    return replace(history, points=(), last=None, slope=0.0, active=False, previous=None)
 
 
 def _point_before(history: History, seconds: float) -> Point | None:

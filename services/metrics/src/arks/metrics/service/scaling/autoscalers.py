@@ -28,8 +28,14 @@ from arks.metrics.service.scaling.targets import Targets
 DECISIONS_PER_SECOND = 80.0
 """Of all autoscalers together: a thousand of them decide each 12.5 s, and cost less than 5 % of a core."""
 _OTHER = "OtherAutoscaler"
-FIGURES_SECONDS = 60.0
-"""Between two statuses that differ in figures only."""
+FIGURES_SECONDS, FIGURES_PER_SECOND = 60.0, 8.0
+"""Between two statuses of an autoscaler that differ in figures only, and how many of all are written for that a second:
+a write, and the change that comes back from it, cost as much as several decisions."""
+
+
+def figures_seconds(autoscalers: int) -> float:
+    """Between two statuses of one of so many that differ in figures only."""
+    return max(FIGURES_SECONDS, autoscalers / FIGURES_PER_SECOND)
 
 
 class ScalingFacts(Protocol):
@@ -181,7 +187,7 @@ class Autoscalers:
     ) -> None:
         before, generation = self.statuses.last(autoscaler).status, autoscaler.metadata.generation
         same = same_but_figures(before, generation, decision, seen, limit)
-        if same and self.statuses.wait_seconds(autoscaler, FIGURES_SECONDS) > 0:
+        if same and self.statuses.wait_seconds(autoscaler, figures_seconds(len(self._records))) > 0:
             return
         autoscaler = self._with_status(autoscaler)
         model = self.applications.served_model(target_of(autoscaler))
