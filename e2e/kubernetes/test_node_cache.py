@@ -6,10 +6,12 @@ import pytest
 
 from arks.contracts.names import CACHE_PVC, cache_label
 from arks.kit.testing import manifests
+from e2e.support.cluster import Object
 from e2e.support.status import has_condition
 from e2e.support.tenant import SMALL_MODEL, Tenant
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
+PHASES = {"prepareSeconds", "imageSeconds", "readAheadSeconds", "loadSeconds", "warmUpSeconds"}
 ENABLED = ("--set", "nodeCache.enabled=true,nodeCache.highPercent=99,nodeCache.lowPercent=98")
 
 
@@ -17,6 +19,11 @@ async def loaded_from(tenant: Tenant) -> str:
     """The first line of the engine's log that shows from where its model is."""
     log = await tenant.kubectl("logs", "local-0", "--container", "leader")
     return next(line for line in log.splitlines() if line.startswith("model from "))
+
+
+def has_all_phases(application: Object) -> bool:
+    instances = application.get("status", {}).get("instances", [])
+    return bool(instances) and PHASES <= instances[0].get("start", {}).keys()
 
 
 async def test_an_engine_loads_the_copy_of_its_node(tenant: Tenant, reinstall: Callable[..., Awaitable[None]]) -> None:
@@ -35,12 +42,14 @@ async def test_an_engine_loads_the_copy_of_its_node(tenant: Tenant, reinstall: C
         await tenant.until("arksmodel", "local", has_condition("Cached", "Copied"), within_seconds=240, what="copied")
         space = tenant.namespace
         await tenant.apply(
-            manifests.application("local", model="local", namespace=space, **Tenant.SMALL_ENGINE),
+            manifests.application("local", model="local", namespace=space, loading="auto", **Tenant.SMALL_ENGINE),
             manifests.endpoint("local", space),
             manifests.token("key", tenant.key, "local", namespace=space),
         )
         await tenant.replicas_ready("local", 1)
         assert "model from cache" == await loaded_from(tenant)
+        assert "MB in" in await tenant.kubectl("logs", "local-0", "--container", "read-ahead")
+        await tenant.until("arksapplication", "local", has_all_phases, what="the time of each phase of its start")
         async with tenant.traffic("local").running() as traffic:
             await traffic.answers()
         assert [] == traffic.faults()

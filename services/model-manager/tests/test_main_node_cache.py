@@ -152,6 +152,7 @@ async def test_two_nodes_get_a_copy_and_the_source_sees_each_byte_once(
             await eventually(partial(_has_labels, kube, node, {label}), what=f"labels of {node}")
         assert CACHE_PVC == (await service.fact("tiny", lambda fact: fact.ready)).cache_claim_name
         await eventually(lambda: _bound(service), what="the PVC of copies")
+        await _is_refused_elsewhere(kube, "arks-model-cache-team-a")
         volume = await kube.api.get(VOLUME, Key("", "arks-model-cache-team-a"))
         assert volume is not None
         assert str(directory / "volumes/namespaces/team-a") == volume["spec"]["hostPath"]["path"]
@@ -194,6 +195,26 @@ async def test_a_cache_that_the_chart_does_not_enable_has_a_condition(
         status = await service.reaches("tiny", ModelPhase.READY)
         assert "NodeCacheOff" == condition(status)[0]
         assert "" == (await service.fact("tiny", lambda fact: fact.ready)).cache_claim_name
+
+
+async def _is_refused_elsewhere(kube: Cluster, volume: str) -> None:
+    """A PVC of another namespace does not get the volume."""
+    spec: dict[str, Any] = {"accessModes": ["ReadOnlyMany"], "storageClassName": "", "volumeName": volume}
+    spec["resources"] = {"requests": {"storage": "1Mi"}}
+    metadata = {"name": "theirs", "namespace": "default"}
+    await kube.api.create(
+        PVC, {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": metadata, "spec": spec}
+    )
+
+    async def refused() -> bool:
+        events, _ = await kube.api.list(EVENT, "default")
+        messages = [event["message"] for event in events if event["involvedObject"]["name"] == "theirs"]
+        return any("already bound to a different claim" in message for message in messages)
+
+    await eventually(refused, what="the refusal of the other namespace's PVC")
+    found = await kube.api.get(PVC, Key("default", "theirs"))
+    assert found is not None
+    assert "Pending" == found["status"]["phase"]
 
 
 async def _has_labels(kube: Cluster, node: str, expected: set[str]) -> bool:

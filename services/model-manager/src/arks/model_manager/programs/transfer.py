@@ -13,6 +13,7 @@ from arks.model_manager.programs.disk_space import DiskSpace
 from arks.model_manager.programs.partial_file import PartialFile
 from arks.model_manager.programs.rate_limit import RateLimit
 from arks.model_manager.programs.sources.source import RemoteFile, Source
+from arks.model_manager.programs.write_back import WriteBack
 
 ATTEMPTS_PER_CHUNK = 2
 """Without a byte in between. obstore retries each of them three times; the service retries later."""
@@ -42,10 +43,11 @@ class Transfer:
         with PartialFile(into, file.size_bytes, ranges=file.ranges, durable=durable) as partial:
             self.counter.set_position(file.path, partial.done_bytes)
             chunks = [self.streams.submit(self._fetch, file, partial, index) for index in range(partial.count)]
-            try:
-                digests = _hash(partial, file)
-            finally:
-                _end(chunks)
+            with WriteBack(partial):
+                try:
+                    digests = _hash(partial, file)
+                finally:
+                    _end(chunks)
             if digests is None:
                 raise _first_failure(chunks)
             partial.sync()
