@@ -146,15 +146,18 @@ nightly: $(SYNCED) $(FILTER_FOR_TESTS) ## Run what takes too long for each chang
 	ARKS_SEEDS=100 $(BIN)/pytest -q -n auto services/endpoint-router/tests/testing/test_faults.py -o timeout=7200
 	ARKS_REQUESTS=1000 $(BIN)/pytest -m real e2e/test_usage_adds_up.py
 	ARKS_EXAMPLES=2000 $(BIN)/pytest -m real services/openai-proxy/tests/test_served.py -k schemathesis -o timeout=7200
+	ARKS_EXAMPLES=300 $(BIN)/pytest -m real e2e/test_openai_description.py -o timeout=7200
 	@$(MAKE) fuzz
 	@$(MAKE) test-clients
 	@$(MAKE) bench-kills
 
-# Readers of what others write: bodies, answers and streams, lines of the usage log and starts, batches, load reports.
+# Readers of what others write: bodies, answers and streams, lines of the usage log and starts, batches, load reports,
+# discovery requests. Inputs to begin with are in services/*/tests/corpus.
 FUZZED := $(addprefix services/endpoint-router/tests/,service/test_any_report.py \
+	adapters/envoy/test_corpus.py adapters/xds/test_corpus.py \
 	$(addprefix adapters/envoy/test_admission_,request.py text.py uses.py names.py errors.py answer.py answer_json.py \
 	answer_dialects.py)) \
-	$(addprefix services/token-quota/tests/domain/test_,charge.py lease_book.py wire.py wire_any.py) \
+	$(addprefix services/token-quota/tests/domain/test_,charge.py corpus.py lease_book.py wire.py wire_any.py) \
 	services/metrics/tests/domain/test_page.py libs/kit/tests/test_reading.py
 
 .PHONY: fuzz
