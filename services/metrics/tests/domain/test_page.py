@@ -10,7 +10,7 @@ from prometheus_client.exposition import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
 
-from arks.metrics.domain.page import PageReader
+from arks.metrics.domain.page import Layout, PageReader
 
 WANTED = ["vllm:a", "vllm:a_total", "vllm:b", "plain_gauge", "sglang:a"]
 UNWANTED = ["vllm:a_by_reason", "vllm:ab", "vllm:b_bucket", "plain", "other:a", "xvllm:a", "plain_gauge_sum"]
@@ -91,3 +91,33 @@ def test_timestamps_exemplars_and_carriage_returns_are_no_part_of_a_value() -> N
 def test_a_value_that_is_no_number_differs_from_a_missing_one() -> None:
     found = PageReader(["vllm:a", "vllm:b"]).samples(b"vllm:a many\nvllm:b\n")
     assert ([None], False) == ([sample.value for sample in found["vllm:a"]], "vllm:b" in found)
+
+
+LONG_NAMES = ["vllm:num_requests_running", "vllm:generation_tokens_total", "sglang:num_queue_reqs"]
+LINE = st.builds(
+    "{}{}".format,
+    st.sampled_from([*LONG_NAMES, "vllm:num_requests_running_by_reason", "vllm:e2e_latency_bucket"]),
+    st.sampled_from(["", '{engine="0"}', '{engine="1"}', '{le="0.3",model_name="m"}']),
+)
+CHANGES = st.lists(st.tuples(st.integers(0, 30), st.none() | LINE), max_size=6)
+"""(place, a line that comes there; None: the one there goes)"""
+
+
+@given(st.lists(LINE, max_size=20), CHANGES, st.lists(st.sampled_from(["000", "031", "NaN", "1e9"]), min_size=1))
+def test_pages_of_one_engine_are_read_as_if_each_were_the_first(
+    lines: list[str], changes: list[tuple[int, str | None]], numbers: list[str]
+) -> None:
+    """Values change on every page; now and then a line comes, goes, or is on it twice."""
+    layout, reader = Layout(), PageReader(LONG_NAMES)
+    for place, change in [(0, None), *changes]:
+        lines = [*lines[:place], change, *lines[place:]] if change else [*lines[:place], *lines[place + 1 :]]
+        for number in numbers:
+            page = "".join(f"{line} {number}\n" for line in lines).encode()
+            assert repr(sorted(reader.samples(page).items())) == repr(sorted(reader.samples(page, layout).items()))
+
+
+def test_a_line_that_moves_further_than_the_one_before_it_is_found() -> None:
+    layout, reader = Layout(), PageReader(["vllm:a", "vllm:b"])
+    for text in ("short", "long " * 1_000, "short"):
+        page = f"vllm:a 1\n# {text}\nvllm:b 2\n".encode()
+        assert ["vllm:a", "vllm:b"] == list(reader.samples(page, layout))

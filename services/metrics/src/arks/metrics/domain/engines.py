@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 
-from arks.metrics.domain.page import PageReader, Sample
+from arks.metrics.domain.page import Layout, PageReader, Sample
 
 Labels = Mapping[str, str]
 MOST_REQUESTS = 1e6
@@ -123,8 +123,8 @@ class EngineReader:
         asleep = {engine.asleep.name} if engine.asleep is not None else set()
         self._page_reader = PageReader(_names(self._signals.values()) | asleep)
 
-    def read(self, page: bytes) -> Snapshot:
-        samples = self._page_reader.samples(page)
+    def read(self, page: bytes, layout: Layout | None = None) -> Snapshot:
+        samples = self._page_reader.samples(page, layout)
         if self._asleep is not None and any(_parts(self._asleep, samples.get(self._asleep.name, ()))):
             return Snapshot(problem=f"the engine sleeps ({self._asleep.name})")
         values: dict[str, float | None] = {}

@@ -10,6 +10,7 @@ from arks.kit.errors import Unavailable
 from arks.metrics.domain.engines import EngineReader, missing, reader_of
 from arks.metrics.domain.gpus import GpuUse
 from arks.metrics.domain.idle import Idleness
+from arks.metrics.domain.page import Layout
 from arks.metrics.domain.rates import History, observe, rates
 from arks.metrics.domain.replicas import Failure, Reading, Replica, failed, retry_seconds
 from arks.metrics.domain.stall import Stall
@@ -31,6 +32,7 @@ class ReplicaRecord:
     gpu: GpuUse | None = None
     idleness: Idleness | None = None
     stall: Stall | None = None
+    layout: Layout = field(default_factory=Layout)
     held: bool = False
     version: str | None = None
     """What its page looks like; None until it was read."""
@@ -76,7 +78,7 @@ class ReplicaReader:
             state.queried_at = None
 
     def _record(self, page: bytes, reader: EngineReader, state: ReplicaRecord, now: float, read_seconds: float) -> None:
-        snapshot = reader.read(page)
+        snapshot = reader.read(page, state.layout)
         if snapshot.problem:
             self._fail(state, snapshot.problem)
             return
