@@ -1,7 +1,9 @@
 """An unmodified OpenAI client works with the gateway."""
 
+import asyncio
 from collections.abc import AsyncIterator
 
+import httpx
 import openai
 import pytest
 import pytest_asyncio
@@ -122,6 +124,35 @@ async def test_a_wrong_type_is_a_bad_request_that_names_the_field(
     with pytest.raises(openai.BadRequestError) as caught:
         await client.chat.completions.create(model=MODEL, messages=HELLO, extra_body=extra)
     assert next(iter(extra)) == caught.value.param
+
+
+async def test_the_engine_stops_when_a_client_gives_up_a_stream(
+    arks_up: ArksHarness, client: openai.AsyncOpenAI
+) -> None:
+    """llama.cpp does not stop for an answer in JSON: docs/gateway-behaviour.md."""
+    (engine,) = arks_up.engines()
+
+    async def busy_slots() -> int:
+        async with httpx.AsyncClient(timeout=20) as http:
+            slots = (await http.get(f"http://{engine['address']}/slots")).json()
+        return sum(slot["is_processing"] for slot in slots)
+
+    async def idle() -> bool:
+        return await busy_slots() == 0
+
+    async def read() -> None:
+        endless = {"max_tokens": 1500, "ignore_eos": True}
+        answer = await client.chat.completions.create(model=MODEL, messages=HELLO, stream=True, extra_body=endless)
+        async for _ in answer:
+            pass
+
+    await eventually(idle, what="an engine without requests")
+    request = asyncio.create_task(read())
+    await eventually(busy_slots, what="the slot of the request")
+    await asyncio.wait({request}, timeout=0.5)
+    request.cancel()
+    await asyncio.gather(request, return_exceptions=True)
+    await eventually(idle, within_seconds=5, what="the end of its work")  # 1,500 tokens take longer
 
 
 async def test_embeddings_return_the_engine_s_own_error(client: openai.AsyncOpenAI) -> None:

@@ -1,7 +1,8 @@
 """What an engine has made of an answer that its client did not wait for.
 
-An answer in JSON arrives as a whole. If its client hangs up before, the engine stops and reports nothing: the only
-measure is the time that it had, at the speed of the endpoint's last answers.
+An answer in JSON arrives as a whole. If its client hangs up before, the engine reports nothing: the only measure is the
+time until then, at the speed of the endpoint's last answers. What an engine makes afterwards (llama.cpp works on to the
+end of such an answer) is not charged.
 """
 
 from typing import Final
