@@ -2,9 +2,10 @@
 
 usage: python -m bench.downloads [MiB] [--rounds N] [--mbit RATE ...]
 
-All write the file to the same disk, with the same number of streams and ranges of the same size, each in a process of
-its own whose start counts. Arks checks the SHA-256 and syncs; the others check nothing, and obstore is measured with
-and without a sync at the end. The order changes with each round; ratios are of one round, the median of them is shown.
+All write the file to the same disk, with the same number of streams and ranges of the same size, obstore in blocks of
+the same size too, each in a process of its own whose start counts. Arks checks the SHA-256 and syncs; the others check
+nothing, and obstore is measured with and without a sync at the end. The order changes with each round; ratios are of
+one round, the median of them is shown.
 
 The server sends at most RATE Mbit/s (0: as fast as it can) over all connections. Without a limit the time is the CPU
 time of all, server included, on a machine with few processors: so the CPU time is shown, and `limit`, which is the
@@ -81,7 +82,7 @@ url, path, size, sync, streams, chunk = sys.argv[1], sys.argv[2], int(sys.argv[3
 store, file = HTTPStore.from_url(url, client_options={"allow_http": True}), os.open(path, os.O_RDWR | os.O_CREAT)
 def fetch(start):
     end = min(size, start + chunk)
-    for block in obstore.get(store, "", options={"range": (start, end)}).stream(min_chunk_size=1 << 20):
+    for block in obstore.get(store, "", options={"range": (start, end)}).stream(min_chunk_size=256 << 10):
         start += os.pwrite(file, block, start)
 with ThreadPoolExecutor(streams) as pool:
     list(pool.map(fetch, range(0, size, chunk)))

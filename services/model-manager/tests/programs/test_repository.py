@@ -219,6 +219,28 @@ async def test_two_models_with_equal_files_share_their_bytes(hub: Hub, request_f
     assert WEIGHTS == stored(two)["model.gguf"]
 
 
+async def test_two_models_with_nine_of_ten_equal_files_cost_eleven_tenths_of_one(
+    hub: Hub, request_for: DownloadRequest
+) -> None:
+    parts = {f"model-{number}.safetensors": os.urandom(100_000) for number in range(10)}
+    hub.add("acme/base", parts)
+    hub.add("acme/tuned", parts | {"model-9.safetensors": os.urandom(100_000)})
+    hub.served.clear()
+    root = Path(request_for.directory).parent
+    for name in ("base", "tuned"):
+        directory, store = str(root / name), str(root / ".arks/store")
+        repository = f"acme/{name}"
+        await downloaded(
+            replace(request_for, repository=repository, fingerprint=name, directory=directory, store=store)
+        )
+    stored_files = {
+        state.st_ino: state.st_size
+        for path in root.rglob("*.safetensors")
+        if stat.S_ISREG((state := path.lstat()).st_mode)
+    }
+    assert 1_100_000 == sum(stored_files.values()) == sum(hub.served_bytes.values())
+
+
 def small_disk(root: Path, total_bytes: int) -> ReadDisk:
     """A disk that holds what is under `root` and nothing else."""
 
