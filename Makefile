@@ -146,7 +146,7 @@ nightly: $(SYNCED) $(FILTER_FOR_TESTS) ## Run what takes too long for each chang
 	ARKS_SEEDS=100 $(BIN)/pytest -q -n auto services/endpoint-router/tests/testing/test_faults.py -o timeout=7200
 	ARKS_REQUESTS=1000 $(BIN)/pytest -m real e2e/test_usage_adds_up.py
 	ARKS_EXAMPLES=2000 $(BIN)/pytest -m real services/openai-proxy/tests/test_served.py -k schemathesis -o timeout=7200
-	ARKS_EXAMPLES=300 $(BIN)/pytest -m real e2e/test_openai_description.py -o timeout=7200
+	ARKS_EXAMPLES=300 ARKS_OPTIONS=1000 $(BIN)/pytest -m real e2e/test_openai_description.py e2e/test_engine_options.py -o timeout=7200
 	@$(MAKE) fuzz
 	@$(MAKE) test-clients
 	@$(MAKE) bench-kills

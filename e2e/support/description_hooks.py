@@ -8,8 +8,10 @@ from typing import Any
 import schemathesis
 
 MODEL, TOKENS, ANSWERS = "smollm2", 4, 2
-REFUSED = ("audio", "functions", "function_call", "modalities", "prediction", "store", "service_tier", "suffix", "echo")
-REFUSED += ("web_search_options", "logprobs", "top_logprobs", "tool_choice", "tools", "response_format", "logit_bias")
+REFUSED = (
+    *("audio", "functions", "function_call", "modalities", "prediction", "store", "service_tier", "suffix", "echo"),
+    *("web_search_options", "logprobs", "top_logprobs", "tool_choice", "tools", "response_format", "logit_bias"),
+)
 _numbers = itertools.count()
 SHORT = ("max_tokens", "max_completion_tokens")
 
