@@ -100,7 +100,7 @@ LINE = st.builds(
     st.sampled_from(["", '{engine="0"}', '{engine="1"}', '{le="0.3",model_name="m"}']),
 )
 CHANGES = st.lists(st.tuples(st.integers(0, 30), st.none() | LINE), max_size=6)
-"""(place, a line that comes there; None: the one there goes)"""
+"""(index, a line that comes there; None: the one there goes)"""
 
 
 @given(st.lists(LINE, max_size=20), CHANGES, st.lists(st.sampled_from(["000", "031", "NaN", "1e9"]), min_size=1))
@@ -109,8 +109,8 @@ def test_pages_of_one_engine_are_read_as_if_each_were_the_first(
 ) -> None:
     """Values change on every page; now and then a line comes, goes, or is on it twice."""
     layout, reader = Layout(), PageReader(LONG_NAMES)
-    for place, change in [(0, None), *changes]:
-        lines = [*lines[:place], change, *lines[place:]] if change else [*lines[:place], *lines[place + 1 :]]
+    for index, change in [(0, None), *changes]:
+        lines = [*lines[:index], change, *lines[index:]] if change else [*lines[:index], *lines[index + 1 :]]
         for number in numbers:
             page = "".join(f"{line} {number}\n" for line in lines).encode()
             assert repr(sorted(reader.samples(page).items())) == repr(sorted(reader.samples(page, layout).items()))

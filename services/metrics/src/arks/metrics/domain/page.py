@@ -40,13 +40,13 @@ class Sample:
 class Layout:
     """Where wanted samples stood on the last page of one engine, which prints the same lines again.
 
-    A page with another length, or without one of the lines near its place, is searched as a whole.
+    A page with another length, or without one of the lines near its position, is searched as a whole.
     """
 
     def __init__(self) -> None:
         self._length = 0
         self._remaining = 0
-        self._places: list[tuple[int, str, bytes, bytes]] = []
+        self._positions: list[tuple[int, str, bytes, bytes]] = []
         """(offset, name, the line up to its value, labels) in the order of the page."""
 
     def read(self, text: bytes) -> dict[str, list[Sample]] | None:
@@ -56,21 +56,21 @@ class Layout:
         self._remaining -= 1
         self._length = len(text)
         found: dict[str, list[Sample]] = {}
-        last, moved, places = -1, 0, []
-        for offset, name, line, labels in self._places:
+        last, moved, positions = -1, 0, []
+        for offset, name, line, labels in self._positions:
             near = offset + moved
             at = text.find(line, max(last + 1, near - SLACK_BYTES), near + len(line) + SLACK_BYTES)
             value = _VALUE.match(text, at + len(line)) if at >= 0 else None
             if value is None:
                 return None
             found.setdefault(name, []).append(Sample(labels, _number(value[0])))
-            places.append((at, name, line, labels))
+            positions.append((at, name, line, labels))
             last, moved = at, at - offset
-        self._places = places
+        self._positions = positions
         return found
 
-    def keep(self, text: bytes, places: list[tuple[int, str, bytes, bytes]]) -> None:
-        self._length, self._remaining, self._places = len(text), FULL_READS, sorted(places)
+    def keep(self, text: bytes, positions: list[tuple[int, str, bytes, bytes]]) -> None:
+        self._length, self._remaining, self._positions = len(text), FULL_READS, sorted(positions)
 
 
 class PageReader:
@@ -95,14 +95,14 @@ class PageReader:
         if layout is not None and (known := layout.read(text)) is not None:
             return known
         found: dict[str, list[Sample]] = {}
-        places: list[tuple[int, str, bytes, bytes]] = []
+        positions: list[tuple[int, str, bytes, bytes]] = []
         for prefix, pattern in self._patterns:
             for match in pattern.finditer(text):
                 name, labels = prefix + match[1].decode(), match[2] or b""
                 found.setdefault(name, []).append(Sample(labels, _number(match[3])))
-                places.append((match.start(), name, text[match.start() : match.start(3)], labels))
+                positions.append((match.start(), name, text[match.start() : match.start(3)], labels))
         if layout is not None:
-            layout.keep(text, places)
+            layout.keep(text, positions)
         return found
 
 
