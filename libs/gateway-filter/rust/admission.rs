@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use crate::addresses::Failures;
 use crate::affinity::Affinity;
 use crate::amounts::{Amount, Reservation, number, parse_grant, parse_terms};
 use crate::confirmations::{Confirmations, read_changes};
@@ -52,20 +53,22 @@ pub struct Worker {
     confirmations: Confirmations,
     pub(crate) rejections: Rejections,
     pub(crate) known_keys: Table<i64>,
+    pub(crate) failures: Failures,
     starts: Starts,
     renewals: Vec<Renewal>,
 }
 
 impl Worker {
-    /// A worker that appends to the starts file at `path`.
+    /// A worker that appends to the starts file at `path`, and limits wrong keys by the address of their clients.
     #[must_use]
-    pub fn new(identity: Identity, path: PathBuf) -> Self {
+    pub fn new(identity: Identity, path: PathBuf, failures_per_second: u32) -> Self {
         Self {
             identity,
             accounts: Table::default(),
             confirmations: Confirmations::default(),
             rejections: Rejections::default(),
             known_keys: Table::default(),
+            failures: Failures::new(failures_per_second),
             starts: Starts::new(path),
             renewals: Vec::new(),
         }
@@ -155,6 +158,7 @@ impl Worker {
         let Some(cluster) = renewed.answer.header("x-arks-cluster") else { return };
         describe(account, &renewed.answer, cluster);
         account.keep((renewed.span, now), ticket.round, &renewed.grant, renewed.terms, limits(&renewed.answer));
+        self.prove(&pending.authorization, now);
     }
 
     /// Begins the query of the next lease if it is time to; the request goes on meanwhile.
@@ -234,6 +238,7 @@ impl Worker {
         let grant = answer.header("x-arks-grant").and_then(parse_grant).filter(|_| answer.status == 200)?;
         let terms = answer.header("x-arks-lease").and_then(parse_terms)?;
         let cluster = answer.header("x-arks-cluster")?;
+        self.prove(&pending.authorization, sent);
         if self.accounts.get(&pending.key).is_none() {
             self.accounts.put(pending.key.clone(), Account::default());
         }

@@ -23,6 +23,42 @@ impl Worker {
         Some(Decision::Query(Query { path: "/v1/key", headers, milliseconds: ADMISSION_MILLISECONDS }))
     }
 
+    /// The answer to a client with too many wrong keys, or None. `address` finds its address; it is read only after
+    /// failures, and not for a key that was valid in the last 10 minutes.
+    pub fn limited_by_failures(
+        &mut self,
+        authorization: &[u8],
+        address: impl FnOnce() -> Option<Vec<u8>>,
+        now: i64,
+    ) -> Option<Rc<Reply>> {
+        if !self.failures.is_alert(now) || self.was_valid(authorization, now) {
+            return None;
+        }
+        let exceeds = self.failures.exceeds(&address()?, now);
+        exceeds.then(|| Reply::too_many_failures().into())
+    }
+
+    /// Counts a key that does not exist, of a client with this address.
+    pub fn add_failure(&mut self, address: Option<Vec<u8>>, now: i64) {
+        if let Some(address) = address {
+            self.failures.add(address, now);
+        }
+    }
+
+    /// Keeps that a key was valid when a query was `sent`.
+    pub(crate) fn prove(&mut self, authorization: &[u8], sent: i64) {
+        match self.known_keys.get(authorization) {
+            Some(until) => *until = sent.max(*until),
+            None => self.known_keys.put(authorization.to_vec(), sent),
+        }
+    }
+
+    fn was_valid(&mut self, authorization: &[u8], now: i64) -> bool {
+        self.known_keys
+            .get(authorization)
+            .is_some_and(|until| is_valid(*until + OUTAGE_MILLISECONDS, now, OUTAGE_MILLISECONDS + HOLD_MILLISECONDS))
+    }
+
     /// Takes the answer to the query of a key that was `sent`; None: the body may be read.
     pub fn decide_key_answered(
         &mut self,
@@ -43,10 +79,6 @@ impl Worker {
             return Some(rejection.into());
         }
         // The last failure policy decides, once the model is known.
-        let was_known = self
-            .known_keys
-            .get(authorization)
-            .is_some_and(|until| is_valid(*until + OUTAGE_MILLISECONDS, now, OUTAGE_MILLISECONDS + HOLD_MILLISECONDS));
-        if was_known { None } else { Some(Reply::unavailable().into()) }
+        if self.was_valid(authorization, now) { None } else { Some(Reply::unavailable().into()) }
     }
 }

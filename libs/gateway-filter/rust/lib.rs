@@ -3,6 +3,7 @@
 //! Pure parts come first: [`json`] to [`names`] read bodies, [`tables`] to [`admission`] decide. `envoy` connects them
 //! with Envoy. docs/architecture.md of Arks defines the protocol with token-quota and the files that the filter writes.
 
+pub mod addresses;
 pub mod admission;
 pub mod affinity;
 pub mod amounts;
@@ -11,6 +12,7 @@ pub mod confirmations;
 pub mod early;
 pub mod errors;
 pub mod fault;
+pub mod held_bytes;
 pub mod json;
 pub mod keys;
 pub mod leases;

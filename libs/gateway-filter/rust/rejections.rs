@@ -50,6 +50,23 @@ impl Reply {
         Self::fault(503, &fault).with("retry-after", "1")
     }
 
+    /// The answer to a client's address with too many wrong keys.
+    #[must_use]
+    pub fn too_many_failures() -> Self {
+        Self::limited("too_many_failures", "Too many requests with wrong keys came from your address. Try again.")
+    }
+
+    /// The answer to a long body beside too many others.
+    #[must_use]
+    pub fn too_many_long_bodies() -> Self {
+        Self::limited("too_many_long_bodies", "Too many long requests are under way. Send fewer at once.")
+    }
+
+    fn limited(code: &'static str, message: &str) -> Self {
+        let fault = Fault { kind: "rate_limit_error", ..Fault::new(code, message) };
+        Self::fault(429, &fault).with("retry-after", "1")
+    }
+
     /// The answer to a body that is compressed.
     #[must_use]
     pub fn compressed() -> Self {

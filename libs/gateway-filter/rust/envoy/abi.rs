@@ -73,6 +73,9 @@ pub const CALLOUT_BEGUN: u32 = 0;
 /// A callout that was answered.
 pub const CALLOUT_ANSWERED: u32 = 0;
 
+/// The attribute with the client's address and port: that of the connection, or the one that a trusted proxy has added.
+pub const SOURCE_ADDRESS: u32 = 24;
+
 /// A replica's number of requests that have no end yet.
 pub const REQUESTS_IN_FLIGHT: u32 = 7;
 
@@ -88,6 +91,11 @@ unsafe extern "C" {
         result: *mut Buffer,
         index: usize,
         count: *mut usize,
+    ) -> bool;
+    pub fn envoy_dynamic_module_callback_http_filter_get_attribute_string(
+        filter: FilterPointer,
+        attribute: u32,
+        result: *mut Buffer,
     ) -> bool;
     pub fn envoy_dynamic_module_callback_http_set_header(
         filter: FilterPointer,

@@ -12,9 +12,9 @@ use super::workers::{Config, Kind, now};
 use crate::admission::{LIMIT_HEADERS, Worker};
 use crate::affinity::{Affinity, KEY_HEADER, Places};
 use crate::answer::{Kind as MeterKind, Meter};
-use crate::early::Early;
 use crate::errors::openai_error;
 use crate::fault::Fault;
+use crate::held_bytes::Permit;
 use crate::json;
 use crate::names::{Renaming, with_model};
 use crate::pending::{Decision, Operation, Pending, Query, Start, ordered};
@@ -26,6 +26,9 @@ const METADATA: &str = "arks";
 const CLUSTER_HEADER: &[u8] = b"x-arks-cluster";
 /// Marks a stream, whose route limits the time to its first byte.
 const STREAM_HEADER: &[u8] = b"x-arks-stream";
+
+/// What a body of unknown length counts as: the longest that is taken by default.
+const UNKNOWN_BYTES: u64 = 32 * 1024 * 1024;
 
 /// What Envoy has to do with the request now.
 pub enum Outcome {
@@ -43,9 +46,9 @@ pub enum Outcome {
 enum Stage {
     /// Not one for a model, or rejected: nothing is done with it.
     Passive,
-    /// Its body arrives.
-    Body { arrived: Arrived, early: Option<Early> },
-    /// Its body, a long one, is read by another thread.
+    /// Its body arrives. A long one is read by another thread meanwhile.
+    Body { arrived: Arrived, reading: Option<Reading> },
+    /// Its body, a long one, has arrived and is read by another thread.
     Reading { arrived: Arrived, reading: Reading },
     /// It waits for token-quota.
     Waiting(Box<Pending>),
@@ -84,13 +87,14 @@ pub struct Exchange {
     config: Arc<Config>,
     stage: Stage,
     trace: Option<Trace>,
+    permit: Option<Permit>,
 }
 
 impl Exchange {
     /// An exchange of which nothing is known yet.
     #[must_use]
     pub fn new(config: Arc<Config>) -> Self {
-        Self { config, stage: Stage::Passive, trace: None }
+        Self { config, stage: Stage::Passive, trace: None, permit: None }
     }
 
     /// Takes the request's headers. `has_ended`: it has no body.
@@ -109,56 +113,86 @@ impl Exchange {
             return Outcome::Reply(Reply::without_key().into());
         };
         let authorization = authorization.to_vec();
-        if let Some(reply) = self.config.with_worker(|worker| worker.held_by_key(&authorization, now())) {
+        let held = |worker: &mut Worker| {
+            let (now, address) = (now(), || stream.client_network());
+            worker.held_by_key(&authorization, now).or_else(|| worker.limited_by_failures(&authorization, address, now))
+        };
+        if let Some(reply) = self.config.with_worker(held) {
             return Outcome::Reply(reply);
         }
+        let length = stream.content_length();
+        if length.is_some_and(|length| length >= LONG_BYTES as u64)
+            && let Err(reply) = self.hold(stream, &authorization, length)
+        {
+            return reply;
+        }
         let arrived = Arrived { operation, authorization, has_query };
-        self.stage = Stage::Body { arrived, early: None };
+        self.stage = Stage::Body { arrived, reading: None };
         if has_ended { self.request_end(stream, &[]) } else { Outcome::Buffer }
     }
 
-    /// Takes a part of the request's body that is not its last. Nothing more is kept of a body with a certain fault.
+    /// Takes a part of the request's body that is not its last.
     pub fn request_part(&mut self, stream: &Stream) -> Outcome {
-        match &mut self.stage {
-            Stage::Body { early, .. } => {
-                // Shorter bodies are read once, at their end: following them too would cost as much again.
-                let parts = if early.is_some() { &[abi::REQUEST_RECEIVED] } else { stream.request_parts() };
-                if early.is_none() && stream.body_bytes(parts) < LONG_BYTES {
-                    return Outcome::Buffer;
-                }
-                let early = early.get_or_insert_default();
-                let Err(fault) = stream.each_chunk(parts, |chunk| early.feed(chunk)) else {
-                    return Outcome::Buffer;
-                };
-                self.stage = Stage::Passive;
-                fault_reply(stream, &fault)
-            }
-            Stage::Reading { .. } | Stage::Waiting(_) => Outcome::Buffer,
-            Stage::Passive | Stage::Started(_) => Outcome::Continue,
+        let Stage::Body { arrived, reading } = &self.stage else {
+            return match &self.stage {
+                Stage::Reading { .. } | Stage::Waiting(_) => Outcome::Buffer,
+                _ => Outcome::Continue,
+            };
+        };
+        // Shorter bodies are read once, at their end: following them too would cost as much again.
+        let parts = if reading.is_some() { &[abi::REQUEST_RECEIVED] } else { stream.request_parts() };
+        if reading.is_none() && stream.body_bytes(parts) < LONG_BYTES {
+            return Outcome::Buffer;
         }
+        if self.permit.is_none() {
+            let authorization = arrived.authorization.clone();
+            if let Err(reply) = self.hold(stream, &authorization, None) {
+                self.stage = Stage::Passive;
+                return reply;
+            }
+        }
+        if let Stage::Body { reading, .. } = &mut self.stage
+            && let Some(reading) = following(reading, stream)
+        {
+            reading.feed(stream.copied_body(parts));
+        }
+        Outcome::Buffer
     }
 
     /// Takes the end of the request: its body is in these parts.
     pub fn request_end(&mut self, stream: &mut Stream, parts: &[u32]) -> Outcome {
-        let Stage::Body { arrived, .. } = std::mem::replace(&mut self.stage, Stage::Passive) else {
+        let Stage::Body { arrived, mut reading } = std::mem::replace(&mut self.stage, Stage::Passive) else {
             return Outcome::Continue;
         };
-        if stream.body_bytes(parts) >= LONG_BYTES
-            && let Some(reading) = Reading::begin(stream, parts)
-        {
-            self.stage = Stage::Reading { arrived, reading };
-            return Outcome::Buffer;
+        // Before trailers no part of the body came.
+        let has_new = parts.contains(&abi::REQUEST_RECEIVED) || reading.is_none();
+        let new = if reading.is_some() { &[abi::REQUEST_RECEIVED] } else { parts };
+        if stream.body_bytes(parts) >= LONG_BYTES || reading.is_some() {
+            following(&mut reading, stream);
         }
-        let read = stream.with_body(parts, read_request);
-        self.admit(stream, arrived, read, parts)
+        let Some(reading) = reading else {
+            let read = stream.with_body(parts, read_request);
+            return self.admit(stream, arrived, read, parts);
+        };
+        if has_new {
+            reading.feed(stream.copied_body(new));
+        }
+        reading.end();
+        self.stage = Stage::Reading { arrived, reading };
+        Outcome::Buffer
     }
 
-    /// Takes the request that another thread has read.
+    /// Takes what another thread has read: the request, or the fault of a body of which more may follow.
     pub fn request_read(&mut self, stream: &mut Stream) -> Outcome {
-        let Stage::Reading { arrived, reading } = std::mem::replace(&mut self.stage, Stage::Passive) else {
+        let (Stage::Reading { reading, .. } | Stage::Body { reading: Some(reading), .. }) = &self.stage else {
             return Outcome::Buffer;
         };
-        self.admit(stream, arrived, reading.take(), &[abi::REQUEST_BUFFERED])
+        let Some(read) = reading.take() else { return Outcome::Buffer };
+        match (std::mem::replace(&mut self.stage, Stage::Passive), read) {
+            (Stage::Reading { arrived, .. }, read) => self.admit(stream, arrived, read, &[abi::REQUEST_BUFFERED]),
+            (_, Err(fault)) => fault_reply(stream, &fault),
+            (_, Ok(_)) => Outcome::Reply(Reply::unavailable().into()), // none is read before its end
+        }
     }
 
     fn admit(&mut self, stream: &mut Stream, arrived: Arrived, read: Result<Request, Fault>, parts: &[u32]) -> Outcome {
@@ -195,6 +229,14 @@ impl Exchange {
         self.follow(stream, *pending, decision, &[abi::REQUEST_BUFFERED])
     }
 
+    /// Takes the room of a long body until its answer begins: Envoy keeps it for another attempt until then.
+    fn hold(&mut self, stream: &Stream, authorization: &[u8], length: Option<u64>) -> Result<(), Outcome> {
+        let most = self.config.limits.long_body_bytes;
+        let holders = (authorization, stream.client_network());
+        self.permit = self.config.held_bytes.take(holders, length.unwrap_or(UNKNOWN_BYTES), most);
+        if self.permit.is_some() { Ok(()) } else { Err(Outcome::Reply(Reply::too_many_long_bodies().into())) }
+    }
+
     fn renew(&self, renewals: Vec<Renewal>) {
         for renewal in renewals {
             self.config.renewals.begin(renewal);
@@ -203,7 +245,10 @@ impl Exchange {
 
     fn follow(&mut self, stream: &mut Stream, pending: Pending, decision: Decision, parts: &[u32]) -> Outcome {
         match decision {
-            Decision::Reject(reply) => Outcome::Reply(reply),
+            Decision::Reject(reply) => {
+                self.config.count_failure(stream, &reply);
+                Outcome::Reply(reply)
+            }
             Decision::Query(mut query) => {
                 if let Some(trace) = &mut self.trace {
                     trace.begin_query(stream, &mut query);
@@ -251,6 +296,7 @@ impl Exchange {
 
     /// Takes the answer's headers. True: the answer waits for its end.
     pub fn response_headers(&mut self, stream: &mut Stream, has_ended: bool) -> bool {
+        self.permit = None;
         let Stage::Started(started) = &mut self.stage else { return false };
         let status = stream.header(RESPONSE, b":status").and_then(|value| std::str::from_utf8(value).ok());
         let status: u16 = status.and_then(|value| value.parse().ok()).unwrap_or_default();
@@ -310,6 +356,7 @@ impl Exchange {
         if let Some(trace) = &mut self.trace {
             trace.end_query();
         }
+        self.permit = None;
         match &self.stage {
             Stage::Passive | Stage::Body { .. } => {}
             Stage::Reading { .. } => self.stage = Stage::Passive,
@@ -330,6 +377,14 @@ impl Exchange {
             }
         }
     }
+}
+
+/// The thread's reading of a long body, which begins now if it has not. `None` if no thread can read it.
+fn following<'reading>(reading: &'reading mut Option<Reading>, stream: &Stream) -> Option<&'reading Reading> {
+    if reading.is_none() {
+        *reading = Reading::begin(stream);
+    }
+    reading.as_ref()
 }
 
 /// Answers a request for a fault of its body.

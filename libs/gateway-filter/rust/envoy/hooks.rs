@@ -73,7 +73,7 @@ fn follow(envoy: FilterPointer, module: ModulePointer, outcome: Option<Outcome>)
 impl Filter {
     fn answered(&mut self, stream: &mut Stream, answer: &Answer) -> Outcome {
         match self {
-            Self::Key(check) => check.answered(answer),
+            Self::Key(check) => check.answered(stream, answer),
             Self::Admission(exchange) => exchange.answered(stream, answer),
         }
     }

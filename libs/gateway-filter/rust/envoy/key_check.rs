@@ -32,6 +32,12 @@ impl KeyCheck {
             None | Some(Decision::Start(_)) => Outcome::Continue,
             Some(Decision::Reject(reply)) => Outcome::Reply(reply),
             Some(Decision::Query(query)) => {
+                let address = || stream.client_network();
+                if let Some(reply) =
+                    self.config.with_worker(|worker| worker.limited_by_failures(&authorization, address, now))
+                {
+                    return Outcome::Reply(reply);
+                }
                 self.waiting = Some((authorization, now));
                 Outcome::Query(query)
             }
@@ -39,12 +45,15 @@ impl KeyCheck {
     }
 
     /// Takes the answer to the query of the key.
-    pub fn answered(&mut self, answer: &Answer) -> Outcome {
+    pub fn answered(&mut self, stream: &Stream, answer: &Answer) -> Outcome {
         let Some((authorization, sent)) = self.waiting.take() else { return Outcome::Buffer };
         let times = (sent, now());
         match self.config.with_worker(|worker| worker.decide_key_answered(&authorization, answer, times)) {
             None => Outcome::Continue,
-            Some(reply) => Outcome::Reply(reply),
+            Some(reply) => {
+                self.config.count_failure(stream, &reply);
+                Outcome::Reply(reply)
+            }
         }
     }
 }

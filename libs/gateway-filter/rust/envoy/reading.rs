@@ -1,23 +1,23 @@
-//! Long bodies are read on a thread of their own: the worker serves other clients meanwhile.
+//! Long bodies are read on a thread of their own, part by part as they arrive: the worker serves other clients meanwhile.
 //!
-//! The worst body of 31 MiB takes 180 ms to read. One thread reads for all workers, so what long bodies can cost is one
-//! core, however many clients send them. It yields to the workers where cores are few.
+//! The worst body of 31 MiB takes 180 ms to read. The worker copies each part, which its cache still holds. One thread
+//! reads for all workers, so what long bodies can cost is one core, however many clients send them. It yields to the
+//! workers where cores are few.
 
 use std::ffi::c_int;
 use std::panic::catch_unwind;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 
 use super::abi::{self, SchedulerPointer};
 use super::stream::Stream;
+use crate::early::Early;
 use crate::fault::Fault;
 use crate::request::{Request, read_request};
 
 /// From so many bytes on a body is long: reading a shorter one takes 3 ms at most.
 pub const LONG_BYTES: usize = 512 * 1024;
-/// Bodies that wait for the thread: each is a copy of up to 32 MiB. The worker itself reads a body beyond them.
-const WAITING_LIMIT: usize = 4;
 /// How much less right to a core the thread has than a worker: with 10, a tenth while both want the same core.
 const NICE: c_int = 10;
 /// The caller's thread, in `setpriority` of Linux.
@@ -62,31 +62,57 @@ enum Progress {
     Due(Waker),
     /// `None`: reading failed, by a fault of the reader.
     Read(Option<Result<Request, Fault>>),
-    /// Nothing waits for it: its stream has ended.
+    /// Nothing waits for it: its stream has ended, or its fault was answered.
     Abandoned,
 }
 
-struct Job {
-    body: Vec<u8>,
-    progress: Arc<Mutex<Progress>>,
+/// A body: how far it is, and what the thread has of it.
+struct Body {
+    progress: Mutex<Progress>,
+    received: Mutex<Received>,
 }
+
+/// What the thread has received of a body.
+#[derive(Default)]
+struct Received {
+    bytes: Vec<u8>,
+    early: Early,
+}
+
+enum Step {
+    Part(Vec<u8>),
+    End,
+}
+
+type Job = (Arc<Body>, Step);
 
 /// A body that another thread reads. Dropping it makes sure that the thread wakes no worker for it, because a worker may
 /// end after its streams have.
-pub struct Reading(Arc<Mutex<Progress>>);
+pub struct Reading {
+    body: Arc<Body>,
+    jobs: &'static Sender<Job>,
+}
 
 impl Reading {
-    /// Begins to read the body in these parts. `None` if the thread has too much to do.
+    /// Begins to read the body of this stream. `None` if there is no thread to read it.
     #[must_use]
-    pub fn begin(stream: &Stream, parts: &[u32]) -> Option<Self> {
+    pub fn begin(stream: &Stream) -> Option<Self> {
         let jobs = jobs()?;
-        let progress = Arc::new(Mutex::new(Progress::Due(stream.waker())));
-        let reading = Self(Arc::clone(&progress));
-        jobs.try_send(Job { body: stream.copied_body(parts), progress }).ok()?;
-        Some(reading)
+        let progress = Mutex::new(Progress::Due(stream.waker()));
+        Some(Self { body: Arc::new(Body { progress, received: Mutex::default() }), jobs })
     }
 
-    /// The request that was read.
+    /// Reads the next part. The worker is woken for a fault that is certain already.
+    pub fn feed(&self, part: Vec<u8>) {
+        self.send(Step::Part(part));
+    }
+
+    /// Reads the body, which has ended. The worker is woken for it.
+    pub fn end(&self) {
+        self.send(Step::End);
+    }
+
+    /// The request that was read. `None` if it was not read yet.
     ///
     /// # Errors
     ///
@@ -95,29 +121,35 @@ impl Reading {
     /// # Panics
     ///
     /// Panics if reading it failed by a fault of the reader, as it would have on the worker.
-    pub fn take(&self) -> Result<Request, Fault> {
-        match self.replace(Progress::Abandoned) {
-            Progress::Read(Some(read)) => read,
-            Progress::Read(None) | Progress::Due(_) | Progress::Abandoned => panic!("a long body was not read"),
+    pub fn take(&self) -> Option<Result<Request, Fault>> {
+        let mut progress = lock(&self.body.progress);
+        if matches!(*progress, Progress::Due(_)) {
+            return None;
+        }
+        match std::mem::replace(&mut *progress, Progress::Abandoned) {
+            Progress::Read(Some(read)) => Some(read),
+            Progress::Read(None) => panic!("a long body was not read"),
+            Progress::Due(_) | Progress::Abandoned => None,
         }
     }
 
-    fn replace(&self, progress: Progress) -> Progress {
-        std::mem::replace(&mut lock(&self.0), progress)
+    fn send(&self, step: Step) {
+        // It fails only if the thread has ended, which nothing in it does.
+        let _ = self.jobs.send((Arc::clone(&self.body), step));
     }
 }
 
 impl Drop for Reading {
     fn drop(&mut self) {
-        self.replace(Progress::Abandoned);
+        *lock(&self.body.progress) = Progress::Abandoned;
     }
 }
 
 /// Where jobs go. `None` if the thread could not be started.
-fn jobs() -> Option<&'static SyncSender<Job>> {
-    static JOBS: OnceLock<Option<SyncSender<Job>>> = OnceLock::new();
+fn jobs() -> Option<&'static Sender<Job>> {
+    static JOBS: OnceLock<Option<Sender<Job>>> = OnceLock::new();
     let start = || {
-        let (sender, receiver) = sync_channel(WAITING_LIMIT);
+        let (sender, receiver) = channel();
         let started = thread::Builder::new().name("arks-reader".to_owned()).spawn(move || read_all(&receiver));
         started.ok().map(|_| sender)
     };
@@ -128,13 +160,17 @@ fn read_all(jobs: &Receiver<Job>) {
     // SAFETY: it has no memory of the caller. Linux counts priorities by thread, and lowering one needs no right; if it
     // fails, the thread reads as before.
     unsafe { setpriority(PRIO_PROCESS, 0, NICE) };
-    for Job { body, progress } in jobs {
-        if matches!(*lock(&progress), Progress::Abandoned) {
+    for (body, step) in jobs {
+        if !matches!(*lock(&body.progress), Progress::Due(_)) {
+            *lock(&body.received) = Received::default();
             continue;
         }
-        let read = catch_unwind(|| read_request(&body)).ok();
-        drop(body);
-        let mut progress = lock(&progress);
+        let read = match catch_unwind(|| take_step(&body, step)) {
+            Ok(None) => continue,
+            Ok(read) => read,
+            Err(_) => None,
+        };
+        let mut progress = lock(&body.progress);
         // The worker is woken under the lock: after `Reading` is dropped, it may be gone.
         if let Progress::Due(waker) = &*progress {
             waker.wake();
@@ -143,6 +179,21 @@ fn read_all(jobs: &Receiver<Job>) {
     }
 }
 
-fn lock(progress: &Mutex<Progress>) -> MutexGuard<'_, Progress> {
-    progress.lock().unwrap_or_else(PoisonError::into_inner)
+/// What a step has found out; `None`: nothing yet.
+fn take_step(body: &Body, step: Step) -> Option<Result<Request, Fault>> {
+    let mut received = lock(&body.received);
+    match step {
+        Step::Part(part) => match received.early.feed(&part) {
+            Ok(()) => {
+                received.bytes.extend_from_slice(&part);
+                None
+            }
+            Err(fault) => Some(Err(fault)),
+        },
+        Step::End => Some(read_request(&std::mem::take(&mut received.bytes))),
+    }
+}
+
+fn lock<Value>(mutex: &Mutex<Value>) -> MutexGuard<'_, Value> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -5,6 +5,7 @@ use std::cell::RefCell;
 
 use super::abi::{self, Buffer, FilterPointer, Pair, SpanPointer};
 use super::reading::Waker;
+use crate::addresses::network;
 use crate::pending::Query;
 use crate::rejections::Reply;
 
@@ -57,6 +58,26 @@ impl Stream {
             );
             found.then(|| result.bytes())
         }
+    }
+
+    /// The network of the client.
+    #[must_use]
+    pub fn client_network(&self) -> Option<Vec<u8>> {
+        let mut result = Buffer::NONE;
+        // SAFETY: Envoy's bytes are valid during the hook's call.
+        let address = unsafe {
+            let attribute = abi::SOURCE_ADDRESS;
+            let found =
+                abi::envoy_dynamic_module_callback_http_filter_get_attribute_string(self.0, attribute, &raw mut result);
+            found.then(|| result.bytes())?
+        };
+        network(std::str::from_utf8(address).ok()?)
+    }
+
+    /// The length that the request's headers announce for its body.
+    #[must_use]
+    pub fn content_length(&self) -> Option<u64> {
+        std::str::from_utf8(self.header(abi::REQUEST, b"content-length")?).ok()?.parse().ok()
     }
 
     /// Sets a header, in place of all its values.
@@ -123,12 +144,6 @@ impl Stream {
     pub fn waker(&self) -> Waker {
         // SAFETY: the pointer is that of the hook's call; the scheduler is its owner's.
         unsafe { Waker::new(abi::envoy_dynamic_module_callback_http_filter_scheduler_new(self.0)) }
-    }
-
-    /// Runs `act` with each piece of the body's parts of these kinds, until one fails.
-    pub fn each_chunk<Error>(&self, kinds: &[u32], act: impl FnMut(&[u8]) -> Result<(), Error>) -> Result<(), Error> {
-        // SAFETY: Envoy's bytes are valid until the stream changes, which needs it exclusively.
-        self.chunks(kinds).iter().map(|chunk| unsafe { chunk.bytes() }).try_for_each(act)
     }
 
     fn chunks(&self, kinds: &[u32]) -> Vec<Buffer> {

@@ -29,6 +29,15 @@ class Settings(KitSettings):
     gateway_cors_origins: str = Field(default="", pattern=r"^(\*|(https?://[^,/\s]+(,https?://[^,/\s]+)*)?)$")
     """Origins of pages that may call the gateway from browsers, separated by commas (`https://app.example`); `*`: all;
     empty: none. A page still needs a key."""
+    gateway_trusted_hops: int = Field(default=0, ge=0, le=16)
+    """Proxies in front of the gateway that append to `x-forwarded-for`: the client's address, for the limits below, is
+    that many from its end. 0: the address of the connection. With more than there are, clients can claim addresses."""
+    gateway_failures_per_second: int = Field(default=10, ge=0, le=1000)
+    """Wrong keys from one address (IPv6: one /64) that each worker of Envoy has checked in a second; more get 429. Keys
+    that were valid in the last 10 minutes pass, so clients that share an address keep working. 0: no limit."""
+    gateway_long_body_bytes: int | None = Field(default=None, ge=0)
+    """Bytes of request bodies of 512 KiB and more that Envoy holds at once, until their answers begin. A key may hold a
+    quarter of them and an address a half; more are answered 429. None: a quarter of `envoy_heap_bytes`. 0: no limit."""
     stream_first_byte_seconds: float = Field(default=300.0, gt=0)
     """After so long without the first byte of a stream, another replica is tried. Set it above the time of the longest
     prompt and the longest queue that engines should work off: a request that is tried again is computed again."""

@@ -100,12 +100,16 @@ def build(settings: Settings, home: Home, snapshot: ConfigSnapshot | None = None
 
 
 def _gateway_settings(settings: Settings) -> GatewaySettings:
+    long_body_bytes = settings.gateway_long_body_bytes
     return GatewaySettings(
         str(settings.usage_log),
         settings.gateway_host,
         settings.gateway_port,
         certificate_source=settings.gateway_certificate_source,
         cors_origins=tuple(filter(None, settings.gateway_cors_origins.split(","))),
+        trusted_hops=settings.gateway_trusted_hops,
+        failures_per_second=settings.gateway_failures_per_second,
+        long_body_bytes=settings.envoy_heap_bytes // 4 if long_body_bytes is None else long_body_bytes,
         stream_first_byte_seconds=settings.stream_first_byte_seconds,
         traces=_traces(settings),
     )

@@ -35,6 +35,7 @@ REMOVED_PREFIXES = ("x-", "if-")
 """Headers that never pass: Arks' own, Envoy's controls, and those by which engines choose a rank, a session or a part
 of an answer that was generated, and so charged, as a whole."""
 REMOVED = ("namespace", "model", "username", "range", "forwarded", "via", "te", "priority", "proxy-authorization")
+FORWARDED_FOR, KEPT_FORWARDED_FOR = "x-forwarded-for", "arks-forwarded-for"
 USAGE_LOG_COLUMNS = (
     "2",
     "%REQ(X-REQUEST-ID)%",
@@ -57,7 +58,7 @@ def listener(settings: GatewaySettings) -> Listener:
     """Return the gateway's listener: it admits and meters every request to a model."""
     filters = [
         *cors_filter(settings.cors_origins),
-        {"name": KEY_FILTER, "disabled": True, "typed_config": _module("key", settings.starts_path)},
+        {"name": KEY_FILTER, "disabled": True, "typed_config": _module("guarded-key", settings)},
         {"name": "admission", "typed_config": _admission(settings)},
     ]
     return build(settings, routes(settings), filters, usage_log(settings))
@@ -78,7 +79,7 @@ def build(
         http_filters=[*filters, _router()],
         access_log=access_log,
         local_reply_config=local_replies(),
-        **_identity(),
+        **_identity(settings),
         **_limits(settings),
         **manager_tracing(settings.traces),
     )
@@ -110,12 +111,14 @@ def _first_byte(settings: GatewaySettings) -> dict[str, Any]:
 
 def _admission(settings: GatewaySettings) -> dict[str, Any]:
     if settings.traces is None:
-        return _module("admission", settings.starts_path)
-    return _module("traced-admission", f"{settings.traces.sampling}\n{settings.starts_path}")
+        return _module("guarded-admission", settings)
+    return _module("guarded-traced-admission", settings, settings.traces.sampling)
 
 
-def _module(name: str, config: str) -> dict[str, Any]:
+def _module(name: str, settings: GatewaySettings, *others: str) -> dict[str, Any]:
     """Return a filter of the native module, which reads its configuration in `workers.rs`."""
+    limits = f"{settings.failures_per_second} {settings.long_body_bytes}"
+    config = "\n".join((limits, *others, settings.starts_path))
     return extension(
         DynamicModuleFilter,
         # A library that is closed would take the state of Envoy's threads with it.
@@ -125,14 +128,20 @@ def _module(name: str, config: str) -> dict[str, Any]:
     )
 
 
-def _identity() -> dict[str, Any]:
+def _identity(settings: GatewaySettings) -> dict[str, Any]:
     """Remove headers by which a client could claim an identity or steer an engine; set a new request id."""
     prefixes = [{"remove_on_match": {"key_matcher": {"prefix": prefix}}} for prefix in REMOVED_PREFIXES]
     names = [{"remove": name} for name in REMOVED]
-    cleaning = extension(HeaderMutation, mutations=[*prefixes, *names])
+    cleaned = [*prefixes, *names]
+    if settings.trusted_hops:
+        # Its prefix would remove the proxies' header too, so that is kept under another name meanwhile.
+        keep, restore = _copied(FORWARDED_FOR, KEPT_FORWARDED_FOR), _copied(KEPT_FORWARDED_FOR, FORWARDED_FOR)
+        cleaned = [keep, *cleaned, restore, {"remove": KEPT_FORWARDED_FOR}]
+    cleaning = extension(HeaderMutation, mutations=cleaned)
     request_id = extension(UuidRequestIdConfig, pack_trace_reason=False)
     return {
         "use_remote_address": True,
+        **({"xff_num_trusted_hops": settings.trusted_hops} if settings.trusted_hops else {}),
         "early_header_mutation_extensions": [{"name": "cleaning", "typed_config": cleaning}],
         "generate_request_id": True,
         "always_set_request_id_in_response": True,
@@ -143,6 +152,12 @@ def _identity() -> dict[str, Any]:
         "path_with_escaped_slashes_action": "KEEP_UNCHANGED",
         "server_name": "arks",
     }
+
+
+def _copied(source: str, target: str) -> dict[str, Any]:
+    """Return the mutation that sets a header to the value of another one; "-" if there is none, which is no address."""
+    header = {"key": target, "value": f"%REQ({source})%"}
+    return {"append": {"header": header, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}}
 
 
 def _limits(settings: GatewaySettings) -> dict[str, Any]:

@@ -34,6 +34,15 @@ class GatewaySettings:
     """Origins of pages that may call the gateway from browsers, `https://app.example`; `*`: all."""
     traces: TraceSettings | None = None
     """Where spans of requests go; None: no traces."""
+    trusted_hops: int = 0
+    """Proxies in front of the gateway whose `x-forwarded-for` counts: the client's address is that many from its end.
+    0: the address of the connection."""
+    failures_per_second: int = 10
+    """Wrong keys from one address (IPv6: one /64) that a worker has checked in a second; more are answered 429 at once.
+    Keys that were valid in the last 10 minutes pass. 0: no limit."""
+    long_body_bytes: int = 512 * 1024 * 1024
+    """Bytes of bodies of 512 KiB and more that are held at once, until their answers begin; of these a key may hold a
+    quarter and an address a half. More are answered 429. 0: no limit."""
     http2_streams_limit: int = 100
     """Requests in flight on one HTTP/2 connection; more wait in the client."""
 
