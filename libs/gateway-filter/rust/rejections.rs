@@ -59,7 +59,7 @@ impl Reply {
     /// The answer to a long body beside too many others.
     #[must_use]
     pub fn too_many_long_bodies() -> Self {
-        Self::limited("too_many_long_bodies", "Too many long requests are under way. Send fewer at once.")
+        Self::limited("too_many_long_bodies", "Too many long requests arrived at once. Send fewer at a time.")
     }
 
     fn limited(code: &'static str, message: &str) -> Self {

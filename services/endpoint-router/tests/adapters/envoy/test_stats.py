@@ -22,7 +22,7 @@ async def stats(tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
     port = free_port()
     config = tmp_path / "envoy.json"
     bootstrap = json.loads(to_json(ads_bootstrap("test", "127.0.0.1", 1, free_port(), stats_port=port)))
-    del bootstrap["dynamic_resources"]
+    del bootstrap["dynamic_resources"], bootstrap["layered_runtime"]
     config.write_text(json.dumps(bootstrap))
     async with (
         serve(envoy_line(config), port, tmp_path),
