@@ -52,7 +52,7 @@ def resources(case: dict[str, Any], clock: FakeClock) -> dict[str, Any]:
         "weights": weights(harness),
         "clusters": dump(snapshot, CLUSTER, Cluster),
         "endpoints": dump(snapshot, ENDPOINT, ClusterLoadAssignment),
-        "limits": limits,
+        "limits": dict(sorted(limits.items())),  # a map of a message has no order
         "listeners": dump(snapshot, LISTENER, Listener),
     }
 
