@@ -29,7 +29,7 @@ enum Sign {
 }
 
 /// Signs of faults, each with its code, and its parameter if the engine names none.
-const FAULTS: [(Sign, Option<&str>, Option<&str>); 14] = [
+const FAULTS: [(Sign, Option<&str>, Option<&str>); 17] = [
     (Sign::Has("context size"), Some(TOO_LONG), None),
     (Sign::Has("context length"), Some(TOO_LONG), None),
     (Sign::Has("maximum model length"), Some(TOO_LONG), None),
@@ -44,6 +44,9 @@ const FAULTS: [(Sign, Option<&str>, Option<&str>); 14] = [
     (Sign::Has("does not support Completions"), Some(NO_OPERATION), None),
     (Sign::Begins("Failed to parse tools"), None, Some("tools")),
     (Sign::Begins("Failed to parse messages"), None, Some("messages")),
+    (Sign::Begins("Cannot use both json_schema and grammar"), None, Some("grammar")),
+    (Sign::Begins("Cannot use custom grammar"), None, Some("grammar")),
+    (Sign::Begins("Unknown reasoning format"), None, Some("reasoning_format")),
 ];
 
 /// The values of an engine's error, as they are written in JSON.

@@ -63,6 +63,15 @@ FAULTS = {
     ),
     "vLLM, embeddings": (vllm(400, "The model does not support Embeddings API"), "unsupported_operation"),
     "llama.cpp, tools that are none": (llamacpp(500, "Failed to parse tools: got 3", "server_error"), None),
+    "llama.cpp, a grammar and a schema": (
+        llamacpp(500, "Cannot use both json_schema and grammar", "server_error"),
+        None,
+    ),
+    "llama.cpp, a grammar and tools": (
+        llamacpp(500, "Cannot use custom grammar constraints with tools.", "server_error"),
+        None,
+    ),
+    "llama.cpp, an unknown format of reasoning": (llamacpp(500, "Unknown reasoning format: x", "server_error"), None),
 }
 
 
