@@ -52,7 +52,7 @@ def resources(case: dict[str, Any], clock: FakeClock) -> dict[str, Any]:
         "weights": weights(harness),
         "clusters": dump(snapshot, CLUSTER, Cluster),
         "endpoints": dump(snapshot, ENDPOINT, ClusterLoadAssignment),
-        "limits": dict(sorted(limits.items())),  # a map of a message has no order
+        "limits": dict(sorted(limits.items())),
         "listeners": dump(snapshot, LISTENER, Listener),
     }
 
@@ -85,7 +85,17 @@ def weights(harness: RouterHarness) -> dict[str, str]:
 
 def dump(snapshot: ConfigSnapshot, type_: str, kind: type[Message]) -> list[dict[str, Any]]:
     packed = snapshot.resources(type_).values()
-    return [json.loads(to_json(kind.FromString(resource.packed.value))) for resource in packed]
+    text = [to_json(kind.FromString(resource.packed.value)) for resource in packed]
+    return [json.loads(each, object_pairs_hook=in_one_order) for each in text]
+
+
+def in_one_order(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Sort the metadata of each filter: members of a Struct have another order in each process."""
+    members = dict(pairs)
+    if "filter_metadata" in members:
+        metadata = {name: dict(sorted(struct.items())) for name, struct in sorted(members["filter_metadata"].items())}
+        members["filter_metadata"] = metadata
+    return members
 
 
 @pytest.mark.parametrize("case", cases(GOLDEN, ".in.yaml"))
