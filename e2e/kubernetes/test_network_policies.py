@@ -20,6 +20,8 @@ OPEN = (
     | {("token-quota", "redis", 6379), ("token-quota", "postgresql", 5432)}
     | {(caller, ENGINE, 8080) for caller in ("gateway", "metrics", "app-deployer")}
     | {(ENGINE, "hub", HUB[1])}
+    # The API server has no address that a policy could name: the port requires its certificate
+    | {(caller, "metrics", 6443) for caller in (ENGINE, "gateway", *SERVICES) if caller != "metrics"}
     # Clients are not limited by default, and these may reach engines anywhere on any port
     | {(caller, "gateway", 8080) for caller in (ENGINE, "metrics", "app-deployer")}
 )
