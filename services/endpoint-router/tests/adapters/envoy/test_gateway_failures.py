@@ -184,7 +184,7 @@ async def test_without_its_filter_the_gateway_lets_no_request_pass(
 
 async def test_a_killed_replica_causes_no_client_error(gateways: Gateways) -> None:
     gateway = await gateways.start(engines=2)
-    answers = []
+    answers: list[httpx.Response] = []
     while not all(engine.requests for engine in gateway.engines):  # Envoy has a connection to each, by chance
         assert len(answers) < 100
         answers.append(await gateway.post(BODY))
