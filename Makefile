@@ -57,6 +57,8 @@ $(SYNCED): uv.lock $(PROJECTS) $(RUST)
 	@$(UV) --version >/dev/null 2>&1 || $(MAKE) .tools/uv/bin/uv
 	@echo "installing what uv.lock names (some 500 MB where nothing is cached)"
 	@$(UV) sync --quiet --frozen --all-packages --all-extras
+	@# xds-protos has an older copy of these messages, and either of the two may be installed last.
+	@$(UV) sync --quiet --frozen --all-packages --all-extras --reinstall-package opentelemetry-proto
 	@touch $@
 
 .PHONY: sync
