@@ -1,6 +1,6 @@
 //! Visits of all members of an object or a list, each byte of which is read once.
 
-use crate::json::{after_rest, after_space, after_string};
+use crate::json::{after_rest, after_space, after_string, after_value};
 
 /// Calls `visit` with the key, as it is written, and the position of the value of each member of the object at `at`, as
 /// far as it can be read. `visit` returns the position after the value. Returns the position after the object.
@@ -29,6 +29,20 @@ pub fn each_member<'text>(
         from = after_space(text, from + 1);
     }
     after_rest(text, from, b'}')
+}
+
+/// The position of the value that the object at `at` has under `name`, the last one if there are several, and the
+/// position after the object.
+#[must_use]
+pub fn member(text: &[u8], at: usize, name: &[u8]) -> (Option<usize>, Option<usize>) {
+    let mut found = None;
+    let after = each_member(text, at, |key, value| {
+        if key == name {
+            found = Some(value);
+        }
+        after_value(text, value)
+    });
+    (found, after)
 }
 
 /// Calls `visit` with the position of each object in the list at `at`, up to the first element that is none. `visit`

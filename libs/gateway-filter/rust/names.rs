@@ -56,10 +56,11 @@ impl Renaming {
         renamed
     }
 
-    /// What waits for a next chunk.
-    #[must_use]
-    pub fn rest(&self) -> &[u8] {
-        &self.rest
+    /// As `feed`, of the last chunk: nothing waits after it.
+    pub fn feed_last(&mut self, chunk: &[u8]) -> Vec<u8> {
+        let mut renamed = self.feed(chunk);
+        renamed.append(&mut self.rest);
+        renamed
     }
 
     /// The position from which the end of `text` may be the beginning of a name to replace.

@@ -43,7 +43,7 @@ pub fn call(name: &str, arguments: &[Option<Vec<u8>>]) -> Option<Members> {
             Some(handle(state.renamings.len()))
         }
         "renaming_feed" => Some(vec![Some(state.renamings[at(arguments)].feed(bytes(arguments, 1)))]),
-        "renaming_rest" => Some(vec![Some(state.renamings[at(arguments)].rest().to_vec())]),
+        "renaming_rest" => Some(vec![Some(state.renamings[at(arguments)].feed_last(b""))]),
         "with_model" => {
             let read = read_request(bytes(arguments, 0)).expect("a request");
             let body = read.body.as_deref().unwrap_or_else(|| bytes(arguments, 0));

@@ -6,7 +6,7 @@ use std::ops::Range;
 use memchr::memmem;
 
 use crate::json::{Object, after_value};
-use crate::members::{each_member, each_object};
+use crate::members::{each_member, each_object, member};
 use crate::schema;
 
 /// Top-level keys of such wants, besides `response_format`.
@@ -82,13 +82,7 @@ fn find_in_tools(text: &[u8], tools: Range<usize>, found: &mut BTreeSet<&'static
         return;
     }
     each_object(text, tools.start, |tool| {
-        let mut function = None;
-        let after = each_member(text, tool, |key, value| {
-            if key == b"function" {
-                function = Some(value);
-            }
-            after_value(text, value)
-        });
+        let (function, after) = member(text, tool, b"function");
         if let Some(function) = function {
             find_in_strict(text, function, b"parameters", found);
         }
@@ -98,14 +92,7 @@ fn find_in_tools(text: &[u8], tools: Range<usize>, found: &mut BTreeSet<&'static
 
 /// Collects the uses in a strict schema of `response_format`, whose value starts at `at`.
 fn find_in_format(text: &[u8], at: usize, found: &mut BTreeSet<&'static str>) {
-    let mut outer = None;
-    each_member(text, at, |key, value| {
-        if key == b"json_schema" {
-            outer = Some(value);
-        }
-        after_value(text, value)
-    });
-    if let Some(outer) = outer {
+    if let (Some(outer), _) = member(text, at, b"json_schema") {
         find_in_strict(text, outer, b"schema", found);
     }
 }

@@ -5,7 +5,7 @@ use memchr::memmem::find;
 
 use super::usage::after_colon;
 use crate::json::{after_space, after_value};
-use crate::members::{each_member, each_object};
+use crate::members::{each_member, each_object, member};
 
 const CHOICES: &[u8] = b"\"choices\"";
 const LOGPROBS: &[u8] = b"\"logprobs\":null,";
@@ -36,12 +36,8 @@ pub fn with_nulls(text: &[u8]) -> Option<Vec<u8>> {
 }
 
 fn lacks_refusal(text: &[u8], message: usize) -> bool {
-    let mut has_refusal = false;
-    let is_object = each_member(text, message, |key, value| {
-        has_refusal |= key == b"refusal";
-        after_value(text, value)
-    });
-    is_object.is_some() && !has_refusal && is_filled(text, message)
+    let (refusal, after) = member(text, message, b"refusal");
+    after.is_some() && refusal.is_none() && is_filled(text, message)
 }
 
 /// Whether the object at `at` has a member.

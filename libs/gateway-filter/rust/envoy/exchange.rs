@@ -120,7 +120,7 @@ impl Exchange {
         if let Some(reply) = self.config.with_worker(held) {
             return Outcome::Reply(reply);
         }
-        let length = stream.content_length();
+        let length = stream.content_length(REQUEST);
         if length.is_some_and(|length| length >= LONG_BYTES as u64)
             && let Err(reply) = self.hold(stream, &authorization, length)
         {

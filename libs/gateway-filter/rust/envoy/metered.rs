@@ -7,7 +7,7 @@ use crate::answer::nulls::with_nulls;
 use crate::names::Renaming;
 
 /// The longest answer in JSON that waits for its end, below Envoy's limit for what it keeps of a connection.
-const WHOLE_BYTES: usize = 256 * 1024;
+const WHOLE_BYTES: u64 = 256 * 1024;
 
 /// An answer that is metered, and changed on its way.
 pub struct Metered {
@@ -25,11 +25,7 @@ impl Metered {
         let replacement = stream.with_body(parts, |answer| {
             let completed = with_nulls(answer);
             let answer = completed.as_deref().unwrap_or(answer);
-            let renamed = self.renaming.as_mut().map(|renaming| {
-                let mut renamed = renaming.feed(answer);
-                renamed.extend_from_slice(renaming.rest());
-                renamed
-            });
+            let renamed = self.renaming.as_mut().map(|renaming| renaming.feed_last(answer));
             self.meter.feed(renamed.as_deref().unwrap_or(answer));
             renamed.or(completed)
         });
@@ -45,13 +41,9 @@ impl Metered {
         const PARTS: &[u32] = &[abi::RESPONSE_RECEIVED];
         let Self { meter, renaming, .. } = self;
         let replacement = stream.with_body(PARTS, |chunk| {
-            let renamed = renaming.as_mut().map(|renaming| {
-                let mut renamed = renaming.feed(chunk);
-                if has_ended {
-                    renamed.extend_from_slice(renaming.rest());
-                }
-                renamed
-            });
+            let rename =
+                |renaming: &mut Renaming| if has_ended { renaming.feed_last(chunk) } else { renaming.feed(chunk) };
+            let renamed = renaming.as_mut().map(rename);
             meter.feed(renamed.as_deref().unwrap_or(chunk)).or(renamed)
         });
         if has_ended {
@@ -66,7 +58,6 @@ impl Metered {
 /// Whether an answer is JSON whose length is known and may wait for its end.
 #[must_use]
 pub fn is_short_json(stream: &Stream) -> bool {
-    let length = stream.header(RESPONSE, b"content-length").and_then(|value| std::str::from_utf8(value).ok());
-    let is_short = length.and_then(|length| length.parse().ok()).is_some_and(|length: usize| length <= WHOLE_BYTES);
+    let is_short = stream.content_length(RESPONSE).is_some_and(|length| length <= WHOLE_BYTES);
     is_short && stream.header(RESPONSE, b"content-type").is_some_and(|value| value.starts_with(b"application/json"))
 }

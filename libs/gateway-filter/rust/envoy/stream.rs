@@ -74,10 +74,10 @@ impl Stream {
         network(std::str::from_utf8(address).ok()?)
     }
 
-    /// The length that the request's headers announce for its body.
+    /// The length that the headers of this kind announce for their body.
     #[must_use]
-    pub fn content_length(&self) -> Option<u64> {
-        std::str::from_utf8(self.header(abi::REQUEST, b"content-length")?).ok()?.parse().ok()
+    pub fn content_length(&self, kind: u32) -> Option<u64> {
+        std::str::from_utf8(self.header(kind, b"content-length")?).ok()?.parse().ok()
     }
 
     /// Sets a header, in place of all its values.
