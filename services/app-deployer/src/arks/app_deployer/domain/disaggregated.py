@@ -17,6 +17,7 @@ from arks.contracts.resources import (
 )
 from arks.events.v1.facts_pb2 import ReplicasFact, StageFact
 
+STAGES = ("prefill", "decode")
 _NOTHING = ObservedWorkload()
 
 

@@ -3,12 +3,12 @@
 from collections.abc import Callable
 from typing import Protocol
 
-from arks.app_deployer.domain.disaggregated import ObservedDisaggregated, fact_of, status_of
+from arks.app_deployer.domain.disaggregated import STAGES, ObservedDisaggregated, fact_of, status_of
 from arks.app_deployer.domain.facts import ApplicationEvent, event_of
 from arks.app_deployer.domain.progress import Deadlines, rolling_out, signature
 from arks.app_deployer.domain.workload import Refusal
 from arks.app_deployer.service.controller import Announcer, BaseController, ModelViews, soonest
-from arks.app_deployer.service.scaling import STAGES, Scaling
+from arks.app_deployer.service.scaling import Scaling
 from arks.contracts.resources import ArksDisaggregatedApplication, ArksDisaggregatedApplicationStatus
 from arks.events.v1.facts_pb2 import ModelFact, ReplicasFact
 from arks.kit.clock import Clock

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import TypeAlias
 
+from arks.app_deployer.domain.disaggregated import STAGES
 from arks.contracts.resources import ArksApplication, ArksDisaggregatedApplication
 from arks.events.v1.facts_pb2 import ScalingFact
 from arks.kit.cache import Cache
@@ -10,7 +11,6 @@ from arks.kit.key import Key
 
 _Target: TypeAlias = tuple[Key, str]
 """An application, and its stage if it is disaggregated."""
-STAGES = ("prefill", "decode")
 
 
 class Scaling:

@@ -164,14 +164,11 @@ class Neighbours:
         """Store what the engines' pages are. Returns whether that is new."""
         if key.name not in self.applications(key.namespace):
             return False
-        before = self._pages.get(key)
-        if before is not None and (before.versions, before.missing) == (
-            tuple(report.page_versions),
-            tuple(report.missing_signals),
-        ):
+        before, found = self._pages.get(key), as_pages(report)
+        if found == before:
             return False
-        self._pages[key] = as_pages(report)
-        return before is not None or bool(self._pages[key].versions)
+        self._pages[key] = found
+        return before is not None or bool(found.versions)
 
     def update_load(self, key: Key, report: LoadReport) -> Novelty:
         """Store the newest load report of an application."""

@@ -7,7 +7,7 @@ import structlog
 
 from arks.kit.clock import Clock
 from arks.kit.errors import Unavailable
-from arks.metrics.domain.engines import EngineReader, missing, reader_of
+from arks.metrics.domain.engines import EngineReader, reader_of
 from arks.metrics.domain.gpus import GpuUse
 from arks.metrics.domain.idle import Idleness
 from arks.metrics.domain.page import Layout
@@ -36,7 +36,6 @@ class ReplicaRecord:
     held: bool = False
     version: str | None = None
     """What its page looks like; None until it was read."""
-    missing: tuple[str, ...] = ()
     task: asyncio.Task[None] | None = None
 
 
@@ -87,7 +86,6 @@ class ReplicaReader:
         state.held = reader.holds_gauges and state.stall is not None and state.stall.held
         if state.version is None:
             state.version = reader.version(page)
-        state.missing = missing(snapshot)
         present = replace(snapshot, running_requests=0.0) if state.held else snapshot
         state.history = observe(state.history, present, now, self._windows)
         state.reading = Reading(snapshot, rates(state.history), self._clock.now(), read_seconds)

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from arks.kit.clock import Clock
 from arks.kit.key import Key
-from arks.metrics.domain.engines import reader_of
+from arks.metrics.domain.engines import missing, reader_of
 from arks.metrics.domain.gpus import GpuUse
 from arks.metrics.domain.idle import REST_SECONDS
 from arks.metrics.domain.replicas import Application, Replica, ReplicaReport, report_of
@@ -69,7 +69,7 @@ class ApplicationWatch:
                 stalled_seconds=self._stalled_seconds(state),
                 held=state.held and not state.failure,
                 version=state.version or "",
-                missing=state.missing,
+                missing=missing(state.reading.snapshot) if state.reading is not None else (),
             )
             for replica, state in self._states.items()
         }

@@ -10,7 +10,7 @@ from dataclasses import replace
 from arks.app_deployer.adapters.local.runtimes import EngineRequirements, ark_requirements
 from arks.app_deployer.adapters.local.workloads import LocalWorkloads
 from arks.app_deployer.domain import checks
-from arks.app_deployer.domain.disaggregated import ObservedDisaggregated, on_one_machine
+from arks.app_deployer.domain.disaggregated import STAGES, ObservedDisaggregated, on_one_machine
 from arks.app_deployer.domain.launch.arguments import as_arguments
 from arks.app_deployer.domain.launch.local_commands import EngineParameters, engine_command
 from arks.app_deployer.domain.launch.profile_set import Profiles
@@ -19,8 +19,6 @@ from arks.contracts.manifests import one_machine
 from arks.contracts.resources import ArksApplication, ArksApplicationSpec, ArksDisaggregatedApplication, Runtime
 from arks.events.v1.facts_pb2 import ModelFact
 from arks.kit.key import Key
-
-_STAGES = ("prefill", "decode")
 
 
 class ApartRuntimes:
@@ -32,10 +30,10 @@ class ApartRuntimes:
     async def requirements(self, spec: ArksApplicationSpec, model_path: str, slots: int) -> EngineRequirements:
         """Of all engines together; slots are those of the decoders. Raises Refused."""
         engines, arguments = _read(spec)
-        each = {stage: await ark_requirements(arguments[stage], model_path, slots) for stage in _STAGES}
+        each = {stage: await ark_requirements(arguments[stage], model_path, slots) for stage in STAGES}
         return EngineRequirements(
             each["decode"].model_path,
-            memory_bytes=sum(engines[stage] * each[stage].memory_bytes for stage in _STAGES),
+            memory_bytes=sum(engines[stage] * each[stage].memory_bytes for stage in STAGES),
             weights_bytes=sum(engines.values()) * each["decode"].weights_bytes,
             slots=engines["decode"] * each["decode"].slots,
         )
@@ -79,7 +77,7 @@ def _read(spec: ArksApplicationSpec) -> tuple[dict[str, int], dict[str, list[str
     words = spec.runtime_args
     given = dict(zip(words[::2], words[1::2], strict=True))
     engines = {"prefill": int(given["--prefillers"]), "decode": int(given["--decoders"])}
-    return engines, {stage: json.loads(given[f"--{stage}-arguments"]) for stage in _STAGES}
+    return engines, {stage: json.loads(given[f"--{stage}-arguments"]) for stage in STAGES}
 
 
 class LocalDisaggregatedWorkloads:

@@ -59,5 +59,10 @@ def parts_of(fact: ReplicasFact) -> dict[Key, Part]:
     return {application: whole, **stages}
 
 
+def work(stage: str, prompt_tokens: float, generated_tokens: float) -> float:
+    """Which tokens are work of a stage: the prompt's of prefill, the generated of decode, otherwise both."""
+    return (stage != "decode") * prompt_tokens + (stage != "prefill") * generated_tokens
+
+
 def _missing(fact: ReplicasFact | StageFact) -> Limit | None:
     return Limit(fact.missing_reason, fact.missing_message) if fact.missing_reason else None

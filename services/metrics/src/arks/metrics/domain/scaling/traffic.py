@@ -4,6 +4,7 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from arks.metrics.domain.scaling.doubt import ANSWERS_SECONDS
+from arks.metrics.domain.scaling.parts import work
 
 TIMES_SECONDS = 60.0
 """Percentiles are of the last minute."""
@@ -33,9 +34,9 @@ class Traffic:
     """Counters since the service's start, and the times of the last minute."""
 
     stage: str = ""
-    """Which tokens are its work: the prompt's of prefill, the generated of decode, otherwise both."""
     finished: int = 0
-    tokens: int = 0
+    tokens: float = 0.0
+    """Those that are work of the stage."""
     refused: int = 0
     first: deque[tuple[float, float]] = field(default_factory=lambda: deque(maxlen=_MOST_TIMES))
     inter: deque[tuple[float, float]] = field(default_factory=lambda: deque(maxlen=_MOST_TIMES))
@@ -44,10 +45,7 @@ class Traffic:
     def add(self, ended: Ended, at: float) -> None:
         """`at`: monotonic seconds."""
         self.finished += 1
-        if self.stage != "decode":
-            self.tokens += ended.prompt_tokens
-        if self.stage != "prefill":
-            self.tokens += ended.completion_tokens
+        self.tokens += work(self.stage, ended.prompt_tokens, ended.completion_tokens)
         if ended.first_token_seconds is not None:
             self.first.append((at, ended.first_token_seconds))
         if ended.inter_token_seconds is not None:

@@ -13,7 +13,7 @@ from arks.metrics.domain.replicas import Replica, ReplicaReport
 from arks.metrics.domain.scaling.doubt import Signals, behind_routers, doubt
 from arks.metrics.domain.scaling.limits import Limit
 from arks.metrics.domain.scaling.observed import Observed
-from arks.metrics.domain.scaling.parts import ROUTER, Part, parts_of
+from arks.metrics.domain.scaling.parts import ROUTER, Part, parts_of, work
 from arks.metrics.domain.scaling.traffic import Ended, Traffic, percentile
 from arks.metrics.service.collector import Collector
 
@@ -144,7 +144,7 @@ class Applications:
             starting=starting,
             slots=sum(slots) if all(slots) else 0,
             finished=float(traffic.finished),
-            tokens=float(traffic.tokens),
+            tokens=traffic.tokens,
             refused=float(traffic.refused),
             held=counted.held.count(at),
             held_seconds=counted.held.seconds(at),
@@ -247,8 +247,7 @@ def _of_engines(reports: list[ReplicaReport], at: float, stage: str) -> Observed
         running_at_a_queue=sum(queues) / len(queues) if queues else None,
         kv_cache_ratio=sum(caches) / len(caches) if caches else None,
         tokens_per_second=sum(
-            (stage != "decode") * (rate.prompt_tokens_per_second or 0.0)
-            + (stage != "prefill") * (rate.generation_tokens_per_second or 0.0)
+            work(stage, rate.prompt_tokens_per_second or 0.0, rate.generation_tokens_per_second or 0.0)
             for rate in rates
         ),
     )
