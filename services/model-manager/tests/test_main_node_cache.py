@@ -22,11 +22,11 @@ from arks.kit.testing.wait import eventually
 from arks.kit.testing.web import serving
 from arks.model_manager.adapters.kubernetes.node_cache.home import NODE, VOLUME
 from arks.model_manager.adapters.kubernetes.objects import JOB, PVC
-from arks.model_manager.config import NodeCacheSettings
 from arks.model_manager.programs.node_cache import agent
 from arks.model_manager.testing.cluster import Cluster, cluster
 from arks.model_manager.testing.hub import Hub, hub_server
 from arks.model_manager.testing.kube_harness import KubeService, account, kube_service, make_namespace
+from arks.model_manager.testing.node_cache import agent_settings
 from arks.model_manager.testing.storage_contract import PVC_SPEC
 
 pytestmark = [pytest.mark.kube, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300)]
@@ -64,7 +64,7 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 async def agent_on(kube: Cluster, node: str, namespace: str, directory: Path, **settings: Any) -> AsyncIterator[Path]:
     """An agent in this process, and its pod as the API server shows it. Yields the directory of its disk."""
     disk = directory / namespace / node
-    made = agent.build(NodeCacheSettings(node_cache_dir=disk, node_cache_key_file=directory / "key", **settings))
+    made = agent.build(agent_settings(disk, directory / "key", **settings))
     async with serving(made[0]) as port:
         key = Key(f"arks-of-{namespace}", f"agent-{node}")
         container = {"name": "agent", "image": "agent", "ports": [{"name": "node-cache", "containerPort": port}]}

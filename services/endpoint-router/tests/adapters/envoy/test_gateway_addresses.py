@@ -19,6 +19,7 @@ FAILURES = 3
 HEAD = b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer %s\r\n%s\r\n"
 LENGTH = b"content-length: %d\r\n" % len(LONG_BODY)
 CHUNKED = b"transfer-encoding: chunked\r\n"
+RECEIVED = "http.gateway.downstream_cx_rx_bytes_total"
 
 
 async def check_key(request: Request, writer: asyncio.StreamWriter) -> None:
@@ -111,13 +112,19 @@ async def test_engines_get_no_address_of_a_client_behind_proxies(gateways: Gatew
     assert "192.0.2.1" not in json.dumps(gateway.engine.requests[0].headers)
 
 
-async def begin(gateway: Gateway, key: bytes, length: bytes) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    """Send all but the end of a long body."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.envoy.port)
+async def hold(gateway: Gateway, key: bytes, length: bytes) -> asyncio.StreamWriter:
+    """Send all but the end of a long body. Envoy has it then, so that no later request takes its room."""
+    before = await gateway.stat(RECEIVED)
+    _, writer = await asyncio.open_connection("127.0.0.1", gateway.envoy.port)
     chunk = b"%x\r\n" % len(LONG_BODY) if length == CHUNKED else b""
-    writer.write(HEAD % (key, length) + chunk + LONG_BODY[:-1])
-    await writer.drain()
-    return reader, writer
+    sent = HEAD % (key, length) + chunk + LONG_BODY[:-1]
+    writer.write(sent)
+
+    async def has_arrived() -> bool:
+        return await gateway.stat(RECEIVED) >= before + len(sent)
+
+    await eventually(has_arrived, every_seconds=0.05, what="Envoy has the body")
+    return writer
 
 
 async def is_refused(gateway: Gateway, key: bytes, header: bytes = b"") -> bool:
@@ -137,13 +144,13 @@ async def answers(gateway: Gateway, key: str) -> int:
 
 async def test_a_key_holds_a_quarter_of_the_long_bodies_and_others_pass(gateways: Gateways) -> None:
     gateway = await gateways.start(long_body_bytes=8 * len(LONG_BODY))
-    held = [await begin(gateway, b"a", LENGTH) for _ in range(2)]
+    held = [await hold(gateway, b"a", LENGTH) for _ in range(2)]
     await eventually(lambda: is_refused(gateway, b"a"), what="two bodies of the key are held")
     refused = await gateway.post(LONG_BODY, headers={"authorization": "Bearer a"})
     assert ("1", "too_many_long_bodies") == (refused.headers["retry-after"], refused.json()["error"]["code"])
     assert 200 == await answers(gateway, "b")
     assert 200 == (await gateway.post(BODY, headers={"authorization": "Bearer a"})).status_code  # a short one
-    for _, writer in held:
+    for writer in held:
         writer.transport.abort()
 
     async def is_admitted() -> bool:
@@ -155,17 +162,17 @@ async def test_a_key_holds_a_quarter_of_the_long_bodies_and_others_pass(gateways
 async def test_an_address_holds_a_half_of_the_long_bodies_whatever_its_keys(gateways: Gateways) -> None:
     gateway = await gateways.start(long_body_bytes=4 * len(LONG_BODY), trusted_hops=1)
     own, other = b"x-forwarded-for: 192.0.2.1\r\n", {"x-forwarded-for": "192.0.2.2"}
-    held = [await begin(gateway, key, LENGTH + own) for key in (b"a", b"b")]
+    held = [await hold(gateway, key, LENGTH + own) for key in (b"a", b"b")]
     await eventually(lambda: is_refused(gateway, b"c", own), what="two bodies of the address are held")
     response = await gateway.post(LONG_BODY, headers={"authorization": "Bearer c", **other})
     assert 200 == response.status_code
-    for _, writer in held:
+    for writer in held:
         writer.transport.abort()
 
 
 async def test_a_long_body_of_unknown_length_counts_as_the_longest(gateways: Gateways) -> None:
     gateway = await gateways.start(long_body_bytes=4 * 32 * 1024 * 1024)
-    _, writer = await begin(gateway, b"a", CHUNKED)
+    writer = await hold(gateway, b"a", CHUNKED)
     await eventually(lambda: is_refused(gateway, b"a"), what="the body is held")
     writer.transport.abort()
 

@@ -124,6 +124,7 @@ async def _start(root: Path, key_file: Path, bytes_per_second: int) -> _Process:
         "ARKS_NODE_CACHE_KEY_FILE": str(key_file),
         "ARKS_NODE_CACHE_PORT": str(port),
         "ARKS_NODE_CACHE_BYTES_PER_SECOND": str(bytes_per_second),
+        "ARKS_NODE_CACHE_HIGH_PERCENT": "100",
     }
     command = [sys.executable, "-m", "arks.model_manager.programs.node_cache.agent"]
     process = await asyncio.create_subprocess_exec(*command, env=environment)

@@ -68,11 +68,17 @@ class Node:
         return {str(file.relative_to(directory)): file.read_bytes() for file in found}
 
 
+def agent_settings(root: Path, key_file: Path, **settings: object) -> NodeCacheSettings:
+    """Settings of an agent that fills any disk: a test must not depend on how full that of its machine is."""
+    marks = {"node_cache_high_percent": 100.0, "node_cache_low_percent": 100.0}
+    values = {"node_cache_dir": root, "node_cache_key_file": key_file} | marks | settings
+    return NodeCacheSettings(**values)  # type: ignore[arg-type]
+
+
 @asynccontextmanager
 async def node(root: Path, key_file: Path, **settings: object) -> AsyncIterator[Node]:
     """An agent in this process."""
-    made = NodeCacheSettings(node_cache_dir=root, node_cache_key_file=key_file, **settings)  # type: ignore[arg-type]
-    application, fills = agent.build(made)
+    application, fills = agent.build(agent_settings(root, key_file, **settings))
     async with serving(application) as port:
         running = asyncio.create_task(fills.run())
         try:
