@@ -111,7 +111,13 @@ class Cluster:
         """Return when all pods of deployment/x, statefulset/y are new and ready. Raises KubectlError."""
         for workload in workloads:
             wait = ("rollout", "status", workload, f"--timeout={within_seconds:.0f}s")
-            await self.kubectl(*wait, within_seconds=within_seconds + 10)
+            try:
+                await self.kubectl(*wait, within_seconds=within_seconds + 10)
+            except KubectlError as error:
+                unready = "; ".join(why for pod in await self.all("pods") if (why := _why_unready(pod)))
+                raise KubectlError(
+                    f"{self.namespace}: {workload}: {error}; {unready or 'all pods are ready'}"
+                ) from None
 
     async def settled(self, *, within_seconds: float = 240.0) -> None:
         """Return when every Deployment and StatefulSet of the namespace is rolled out. Raises KubectlError."""
@@ -191,6 +197,22 @@ class Cluster:
             stderr=asyncio.subprocess.PIPE,
             env={**os.environ, "KUBECONFIG": str(self.kubeconfig)},
         )
+
+
+def _why_unready(pod: Object) -> str:
+    """One line: the state of each container that is not ready, and how the one before it ended. Empty if all are."""
+    status = pod.get("status", {})
+    if status.get("phase") == "Succeeded":
+        return ""
+    found = [*status.get("initContainerStatuses", []), *status.get("containerStatuses", [])]
+    states = [
+        f"{container['name']} {json.dumps(container['state'])} after {json.dumps(container.get('lastState', {}))}"
+        for container in found
+        if not container["ready"]
+    ]
+    if found and not states:
+        return ""
+    return f"{pod['metadata']['name']}: {', '.join(states) or json.dumps(status)}"
 
 
 async def _events(stream: asyncio.StreamReader) -> AsyncIterator[tuple[str, Object]]:
