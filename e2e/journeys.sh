@@ -15,12 +15,13 @@ shift
 
 run() { # MARK OPTION...
   local status=0
-  "$pytest" -m "e2e and $1" "${@:2}" e2e/kubernetes "${selection[@]}" || status=$?
+  "$pytest" -m "e2e and $1" "${@:2}" "${files[@]}" "${selection[@]}" || status=$?
   if [ "$result" -eq "$NONE_SELECTED" ] || { [ "$result" -eq 0 ] && [ "$status" -ne "$NONE_SELECTED" ]; }; then result=$status; fi
 }
 
 selection=("$@")
-run "not bare and not alone" -n 3 --dist loadfile
+files=(e2e/kubernetes/test_{scaling,groups}.py e2e/kubernetes/test_*.py) # the longest first
+run "not bare and not alone" -n 3 --dist loadfile --no-loadscope-reorder
 run alone
 run bare
 exit "$result"
