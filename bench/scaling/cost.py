@@ -37,7 +37,6 @@ from arks.metrics.domain.rates import Rates
 from arks.metrics.domain.replicas import Reading, Replica, ReplicaReport
 from arks.metrics.domain.scaling.pod_autoscaler import WANTED, manifest
 from arks.metrics.domain.scaling.traffic import Ended
-from arks.metrics.service.collector import Collector
 from arks.metrics.service.scaling.applications import Applications
 from arks.metrics.service.scaling.autoscalers import DECISIONS_PER_SECOND, Autoscalers
 from arks.metrics.service.scaling.targets import Targets
@@ -69,7 +68,7 @@ class Fleet:
         self.watches = {key: Watch() for key in self.keys}
         self.resources, written = FakeResources[ArksAutoscaler](), Cache[Written]()
         facts: Cache[ReplicasFact] = Cache()
-        self.applications = Applications(facts, cast(Collector, self), self.clock)
+        self.applications = Applications(facts, self, self.clock)
         self.scalers = Autoscalers(
             resources=self.resources,
             targets=Targets(self.resources.cache),
@@ -89,8 +88,8 @@ class Fleet:
             written.apply(key, read(manifest(autoscaler, to_zero=True)))
             facts.apply(key, _fact(key, index))
 
-    def watch(self, key: Key) -> Watch | None:
-        return self.watches.get(key)
+    def reports(self, key: Key) -> dict[Replica, ReplicaReport]:
+        return self.watches[key].reports()
 
     def serve(self, turn: int) -> None:
         """Some answers and new pages since the last turn."""

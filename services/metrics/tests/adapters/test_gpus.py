@@ -19,6 +19,7 @@ from arks.metrics.domain.replicas import Application, Replica
 from arks.metrics.service.collector import Collector
 from arks.metrics.service.gpus import GpuWatch
 from arks.metrics.service.ports import ReadPolicy
+from arks.metrics.testing.members import alone
 
 GIB = 2**30
 TWO_GPUS = [
@@ -119,7 +120,7 @@ class ScriptedGpus:
 
 async def test_only_replicas_of_this_machine_get_its_gpu_signals() -> None:
     here, elsewhere = Replica("a", "127.0.0.1", 1), Replica("b", "10.0.0.1", 1)
-    collector = Collector(None, None, SystemClock(), ReadPolicy())  # type: ignore[arg-type]  # nothing is read here
+    collector = Collector(None, None, SystemClock(), ReadPolicy(), alone())  # type: ignore[arg-type]  # nothing is read here
     collector.change(Key("default", "app"), Application("vllm", (here, elsewhere)))
     watch = GpuWatch(ScriptedGpus(), collector, interval_seconds=0.01)  # type: ignore[arg-type]  # a set is a collection
     task = asyncio.create_task(watch.run())

@@ -12,6 +12,7 @@ from arks.metrics.domain.replicas import Application, Replica
 from arks.metrics.domain.scaling.parts import parts_of
 from arks.metrics.service.collector import Collector
 from arks.metrics.service.ports import ReadPolicy
+from arks.metrics.testing.members import alone
 
 KEY = Key("default", "app")
 
@@ -24,7 +25,7 @@ def fact(*states: ReplicaState) -> ReplicasFact:
 
 
 def collector() -> Collector:
-    return Collector(None, None, SystemClock(), ReadPolicy())  # type: ignore[arg-type]  # nothing is read here
+    return Collector(None, None, SystemClock(), ReadPolicy(), alone())  # type: ignore[arg-type]  # nothing is read here
 
 
 def test_only_replicas_that_serve_or_drain_are_read() -> None:

@@ -3,14 +3,16 @@
 from datetime import UTC, datetime
 from typing import cast
 
+from hypothesis import given
+from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
 from arks.contracts.load import STUCK_SECONDS
-from arks.events.v1.load_pb2 import ReplicaLoad
+from arks.events.v1.load_pb2 import LoadReport, ReplicaLoad
 from arks.kit.bus import Bus
 from arks.kit.key import Key
 from arks.kit.testing.clock import FakeClock
-from arks.metrics.adapters.reports import NatsReports, load_report
+from arks.metrics.adapters.reports import NatsReports, load_report, replica_reports, subject_of
 from arks.metrics.domain.engines import Snapshot
 from arks.metrics.domain.gpus import GpuUse
 from arks.metrics.domain.rates import Rates
@@ -94,3 +96,29 @@ async def test_only_reports_with_a_stuck_replica_have_a_second_subject() -> None
     for seconds in (STUCK_SECONDS - 1, STUCK_SECONDS):
         await reports.publish(KEY, {REPLICA: ReplicaReport(reading(Snapshot(1.0)), "", stalled_seconds=seconds)})
     assert ["arks.load.default.app", "arks.load.default.app", "arks.stuck.default.app"] == bus.published
+
+
+def test_the_engines_of_a_stage_have_a_subject_of_their_own() -> None:
+    assert "arks.stages.default.pd.prefill" == subject_of(Key("default", "pd/prefill"))
+
+
+NUMBERS = st.none() | st.floats(0, 1e9)
+READINGS = st.builds(
+    Reading,
+    st.builds(Snapshot, NUMBERS, NUMBERS, NUMBERS, NUMBERS, NUMBERS, NUMBERS),
+    st.builds(Rates, NUMBERS, NUMBERS, NUMBERS),
+    st.datetimes(datetime(2020, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC)),  # noqa: DTZ001
+    st.just(0.0),
+)
+
+
+@given(
+    st.dictionaries(
+        st.builds(Replica, st.text(), st.text(), st.integers(1, 65535), st.integers(0, 99), st.integers(0, 99)),
+        st.builds(ReplicaReport, READINGS, st.just(""), held=st.booleans())
+        | st.builds(ReplicaReport, st.none(), st.text(min_size=1)),
+    )
+)
+def test_another_member_reads_what_was_reported(reports: dict[Replica, ReplicaReport]) -> None:
+    message = LoadReport.FromString(load_report(KEY, reports, NOW).SerializeToString())
+    assert reports == replica_reports(message)

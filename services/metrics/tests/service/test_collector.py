@@ -13,10 +13,12 @@ from arks.kit.key import Key
 from arks.kit.testing.clock import FakeClock
 from arks.kit.testing.wait import eventually
 from arks.metrics.domain import idle
+from arks.metrics.domain.members import Member, Members, owner
 from arks.metrics.domain.replicas import Application, Replica, ReplicaReport
 from arks.metrics.service.collector import Collector
 from arks.metrics.service.ports import ReadPolicy
 from arks.metrics.service.reader import ReplicaReader, ReplicaRecord
+from arks.metrics.testing.members import alone
 
 KEY = Key("default", "app")
 ONE, TWO = Replica("app-0", "127.0.0.1", 1), Replica("app-1", "127.0.0.1", 2)
@@ -62,10 +64,11 @@ class KeptReports:
 
 
 class Running:
-    def __init__(self, policy: ReadPolicy = POLICY) -> None:
+    def __init__(self, policy: ReadPolicy = POLICY, members: Members | None = None) -> None:
         self.engines = ScriptedEngines()
         self.reports = KeptReports()
-        self.collector = Collector(self.engines, self.reports, SystemClock(), policy)
+        self.members = members or alone()
+        self.collector = Collector(self.engines, self.reports, SystemClock(), policy, self.members)
 
     @asynccontextmanager
     async def __call__(self, *replicas: Replica, runtime: str = "llamacpp") -> AsyncIterator["Running"]:
@@ -292,3 +295,31 @@ async def test_replicas_that_rest_are_read_at_each_tick_and_reported_once_a_seco
 
 def _running(report: ReplicaReport | None) -> float | None:
     return report.reading.snapshot.running_requests if report is not None and report.reading is not None else None
+
+
+async def test_an_application_of_another_member_is_not_read_until_that_member_is_gone() -> None:
+    running = Running()
+    other = next(name for name in map(str, range(100)) if owner(KEY, [name, "a"]) == name)
+    running.members.take(Member(other, ready=True), 0.0)
+    async with running(ONE):
+        await asyncio.sleep(0.05)
+        assert [] == running.engines.queried
+        running.members.take(Member(other, leaving=True), 0.0)
+        running.collector.divide()
+        await running.reported(ONE, "")
+        running.members.take(Member(other, ready=True), 0.0)
+        running.collector.divide()
+        assert [] == list(running.collector.watches())
+
+
+async def test_a_new_member_reports_once_it_has_taken_over() -> None:
+    running = Running(members=Members("a"))
+    other = next(name for name in map(str, range(100)) if owner(KEY, [name, "a"]) == "a")
+    running.members.take(Member(other, ready=True), 0.0)
+    running.members.arrive()
+    async with running(ONE):
+        await eventually(lambda: running.engines.queried.count(1) >= 3)
+        assert [] == running.reports.all
+        running.members.take_over()
+        running.collector.divide()
+        await running.reported(ONE, "")

@@ -16,6 +16,7 @@ Signal = Literal[
     "gpu_memory_used_bytes",
     "generation_tokens_total",
     "finished_requests_total",
+    "prompt_tokens_total",
 ]
 """Optional fields of ReplicaLoad."""
 

@@ -90,6 +90,15 @@ def load_subject(namespace: str, application: str) -> str:
 LOAD_SUBJECTS = "arks.load.>"
 
 
+def stage_load_subject(namespace: str, application: str, stage: str) -> str:
+    """Of load reports of the engines of a stage, to which no request is routed: replicas of metrics exchange them."""
+    return f"arks.stages.{encode(namespace)}.{encode(application)}.{encode(stage)}"
+
+
+METRICS_MEMBERS_SUBJECT = "arks.members.metrics"
+"""Replicas of metrics divide the applications that they read."""
+
+
 def stuck_subject(namespace: str, application: str) -> str:
     """Of load reports in which a replica is stuck, besides the subject of all load reports."""
     return f"arks.stuck.{encode(namespace)}.{encode(application)}"

@@ -7,6 +7,7 @@ from arks.contracts.resources import ArksAutoscaler
 from arks.contracts.subjects import Facts
 from arks.events.v1.facts_pb2 import ReplicasFact, ScalingFact
 from arks.kit.app import App
+from arks.kit.cache import Cache
 from arks.kit.home import Home
 from arks.kit.key import Key
 from arks.kit.reconcile import Controller, FirstPass
@@ -19,12 +20,15 @@ from arks.metrics.adapters.demand import DemandFollower
 from arks.metrics.adapters.engines import HttpEngines
 from arks.metrics.adapters.facts import follow
 from arks.metrics.adapters.gpus import find_gpus
+from arks.metrics.adapters.loads import LoadFollower
 from arks.metrics.adapters.local.wiring import no_pod_autoscalers
-from arks.metrics.adapters.metrics import GpuGauges, ReplicaGauges
+from arks.metrics.adapters.members import BusMembers, name_of_process
+from arks.metrics.adapters.metrics import GpuGauges, MemberGauges, ReplicaGauges
 from arks.metrics.adapters.reports import NatsReports
 from arks.metrics.adapters.usage import UsageFollower
 from arks.metrics.api.external_metrics import ExternalMetrics
 from arks.metrics.config import Settings
+from arks.metrics.domain.members import Members
 from arks.metrics.domain.rates import Windows
 from arks.metrics.domain.scaling.traffic import Ended
 from arks.metrics.service.collector import Collector
@@ -32,7 +36,9 @@ from arks.metrics.service.gpus import GpuWatch
 from arks.metrics.service.ports import Engines, Gpus, ReadPolicy, Reports
 from arks.metrics.service.scaling.applications import Applications
 from arks.metrics.service.scaling.autoscalers import Autoscalers
+from arks.metrics.service.scaling.loads import SharedLoads
 from arks.metrics.service.scaling.targets import Targets
+from arks.metrics.service.sharing import Sharing
 
 if TYPE_CHECKING:
     from arks.metrics.adapters.kubernetes.wiring import Parts
@@ -52,22 +58,27 @@ def build(
         timeout_seconds=settings.load_read_timeout_seconds,
         limit_bytes=settings.load_page_limit_bytes,
     )
+    members = Members(name_of_process())
     collector = Collector(
         engines=engines or http,
         reports=reports or NatsReports(home.bus, home.clock, home.registry),
         clock=home.clock,
         policy=_policy(settings),
+        members=members,
     )
-    follow(home.facts(Facts.REPLICAS, ReplicasFact).cache, collector)
+    facts = home.facts(Facts.REPLICAS, ReplicasFact).cache
+    follow(facts, collector)
     home.registry.register(ReplicaGauges(collector, home.clock))
-    tasks: list[AsyncCallable] = [collector.run]
-    scaling = _scaling(settings, home, collector)
+    home.registry.register(MemberGauges(members, collector))
+    sharing = Sharing(members, collector, BusMembers(home.bus), home.clock, synced=facts.synced.wait)
+    tasks: list[AsyncCallable] = [collector.run, sharing.run]
+    scaling = _scaling(settings, home, facts, collector, members)
     tasks += scaling.tasks
     if gpus is not None:
         watch = GpuWatch(gpus, collector, settings.gpu_interval_seconds)
         home.registry.register(GpuGauges(watch))
         tasks.append(watch.run)
-    starts, stops = scaling.starts, [http.stop, *scaling.stops]
+    starts, stops = scaling.starts, [http.stop, sharing.depart, *scaling.stops]
     return App("metrics", home, controllers=[scaling.controller], tasks=tasks, starts=starts, stops=stops)
 
 
@@ -81,11 +92,18 @@ class _Scaling:
     stops: list[AsyncCallable] = field(default_factory=list)
 
 
-def _scaling(settings: Settings, home: Home, collector: Collector) -> _Scaling:
+def _scaling(
+    settings: Settings, home: Home, replicas: Cache[ReplicasFact], collector: Collector, members: Members
+) -> _Scaling:
     parts = _pod_autoscalers(settings, home)
     autoscalers = home.resources(ArksAutoscaler)
     targets = Targets(autoscalers.cache)
-    applications = Applications(home.facts(Facts.REPLICAS, ReplicasFact).cache, collector, home.clock)
+
+    def read_by_others() -> set[Key]:
+        return set() if members.alone else {key for key in targets.measured() if not members.owns(key)}
+
+    follower = LoadFollower(home.bus, home.clock, read_by_others)
+    applications = Applications(replicas, SharedLoads(collector, follower), home.clock)
     facts = home.fact_writer(Facts.SCALING, ScalingFact)
     work = Autoscalers(
         resources=autoscalers,
@@ -122,10 +140,15 @@ def _scaling(settings: Settings, home: Home, collector: Collector) -> _Scaling:
             for scaler in targets.scalers_of(application):
                 controller.enqueue(scaler)
 
+    async def follow_loads() -> None:
+        """Only the replica that decides needs them."""
+        await home.leading()
+        await follower.run()
+
     demand = DemandFollower(home.bus, take_refused, take_held)
     followers: list[AsyncCallable] = [UsageFollower(home.bus, take).start, demand.start]
     if parts is None:
-        return _Scaling(controller, followers)
+        return _Scaling(controller, followers, [follow_loads])
     parts.written.subscribe(controller.enqueue)
     server = ExternalMetrics(
         autoscalers.cache,
@@ -138,7 +161,7 @@ def _scaling(settings: Settings, home: Home, collector: Collector) -> _Scaling:
     async def listen() -> None:
         await server.start(parts.tls.context)
 
-    return _Scaling(controller, [*followers, listen], [parts.registration.run], [server.stop])
+    return _Scaling(controller, [*followers, listen], [parts.registration.run, follow_loads], [server.stop])
 
 
 def _pod_autoscalers(settings: Settings, home: Home) -> "Parts | None":

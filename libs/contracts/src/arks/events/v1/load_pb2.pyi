@@ -10,7 +10,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class ReplicaLoad(_message.Message):
-    __slots__ = ("name", "host", "port", "measured_at", "running_requests", "waiting_requests", "kv_cache_usage_ratio", "prompt_tokens_per_second", "generation_tokens_per_second", "drain_rate_per_second", "slots", "gpu_utilization_ratio", "gpu_memory_used_bytes", "problem", "generation_tokens_total", "finished_requests_total", "stalled_seconds", "held")
+    __slots__ = ("name", "host", "port", "measured_at", "running_requests", "waiting_requests", "kv_cache_usage_ratio", "prompt_tokens_per_second", "generation_tokens_per_second", "drain_rate_per_second", "slots", "gpu_utilization_ratio", "gpu_memory_used_bytes", "problem", "generation_tokens_total", "finished_requests_total", "stalled_seconds", "held", "prompt_tokens_total", "restarts")
     NAME_FIELD_NUMBER: _ClassVar[int]
     HOST_FIELD_NUMBER: _ClassVar[int]
     PORT_FIELD_NUMBER: _ClassVar[int]
@@ -29,6 +29,8 @@ class ReplicaLoad(_message.Message):
     FINISHED_REQUESTS_TOTAL_FIELD_NUMBER: _ClassVar[int]
     STALLED_SECONDS_FIELD_NUMBER: _ClassVar[int]
     HELD_FIELD_NUMBER: _ClassVar[int]
+    PROMPT_TOKENS_TOTAL_FIELD_NUMBER: _ClassVar[int]
+    RESTARTS_FIELD_NUMBER: _ClassVar[int]
     name: str
     host: str
     port: int
@@ -47,7 +49,9 @@ class ReplicaLoad(_message.Message):
     finished_requests_total: float
     stalled_seconds: float
     held: bool
-    def __init__(self, name: _Optional[str] = ..., host: _Optional[str] = ..., port: _Optional[int] = ..., measured_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., running_requests: _Optional[float] = ..., waiting_requests: _Optional[float] = ..., kv_cache_usage_ratio: _Optional[float] = ..., prompt_tokens_per_second: _Optional[float] = ..., generation_tokens_per_second: _Optional[float] = ..., drain_rate_per_second: _Optional[float] = ..., slots: _Optional[int] = ..., gpu_utilization_ratio: _Optional[float] = ..., gpu_memory_used_bytes: _Optional[int] = ..., problem: _Optional[str] = ..., generation_tokens_total: _Optional[float] = ..., finished_requests_total: _Optional[float] = ..., stalled_seconds: _Optional[float] = ..., held: _Optional[bool] = ...) -> None: ...
+    prompt_tokens_total: float
+    restarts: int
+    def __init__(self, name: _Optional[str] = ..., host: _Optional[str] = ..., port: _Optional[int] = ..., measured_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., running_requests: _Optional[float] = ..., waiting_requests: _Optional[float] = ..., kv_cache_usage_ratio: _Optional[float] = ..., prompt_tokens_per_second: _Optional[float] = ..., generation_tokens_per_second: _Optional[float] = ..., drain_rate_per_second: _Optional[float] = ..., slots: _Optional[int] = ..., gpu_utilization_ratio: _Optional[float] = ..., gpu_memory_used_bytes: _Optional[int] = ..., problem: _Optional[str] = ..., generation_tokens_total: _Optional[float] = ..., finished_requests_total: _Optional[float] = ..., stalled_seconds: _Optional[float] = ..., held: _Optional[bool] = ..., prompt_tokens_total: _Optional[float] = ..., restarts: _Optional[int] = ...) -> None: ...
 
 class LoadReport(_message.Message):
     __slots__ = ("namespace", "application", "measured_at", "replicas", "page_versions", "missing_signals")
@@ -82,3 +86,13 @@ class DemandReport(_message.Message):
     holder: str
     held_seconds: float
     def __init__(self, namespace: _Optional[str] = ..., endpoint: _Optional[str] = ..., model: _Optional[str] = ..., refused: _Optional[int] = ..., held: _Optional[int] = ..., holder: _Optional[str] = ..., held_seconds: _Optional[float] = ...) -> None: ...
+
+class MetricsMember(_message.Message):
+    __slots__ = ("name", "ready", "leaving")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    READY_FIELD_NUMBER: _ClassVar[int]
+    LEAVING_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    ready: bool
+    leaving: bool
+    def __init__(self, name: _Optional[str] = ..., ready: _Optional[bool] = ..., leaving: _Optional[bool] = ...) -> None: ...

@@ -6,6 +6,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector as PrometheusCollector
 
 from arks.kit.clock import Clock
+from arks.metrics.domain.members import Members
 from arks.metrics.domain.replicas import ReplicaReport
 from arks.metrics.service.collector import Collector
 from arks.metrics.service.gpus import GpuWatch
@@ -54,6 +55,27 @@ class ReplicaGauges(PrometheusCollector):
                 "drain_rate_per_second": rates.drain_rate_per_second,
             }
         return {name: value for name, value in values.items() if value is not None}
+
+
+class MemberGauges(PrometheusCollector):
+    """How the replicas of metrics divide the engines, as this one sees it."""
+
+    def __init__(self, members: Members, collector: Collector) -> None:
+        self._members = members
+        self._collector = collector
+
+    def describe(self) -> Iterable[Metric]:
+        return ()
+
+    def collect(self) -> Iterator[Metric]:
+        read = list(self._collector.watches())
+        values = {
+            "arks_metrics_members": ("Replicas of metrics that divide the engines", len(self._members.names)),
+            "arks_metrics_applications_read": ("Applications and stages that this one reads", len(read)),
+            "arks_metrics_replicas_read": ("Engines that this one reads", sum(watch.size for watch in read)),
+        }
+        for name, (text, value) in values.items():
+            yield GaugeMetricFamily(name, text, value=value)
 
 
 class GpuGauges(PrometheusCollector):

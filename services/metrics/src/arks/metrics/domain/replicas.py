@@ -7,6 +7,9 @@ from arks.metrics.domain.engines import Snapshot
 from arks.metrics.domain.gpus import GpuUse
 from arks.metrics.domain.rates import Rates
 
+NOT_READ = "not read yet"
+"""The problem of a replica before its first reading."""
+
 
 @dataclass(frozen=True, slots=True)
 class Replica:
@@ -73,7 +76,7 @@ def report_of(
     if queried_at is not None and now - queried_at > late_seconds:
         return ReplicaReport(reading, f"no answer for {now - queried_at:.1f} s")
     if reading is None:
-        return ReplicaReport(None, "not read yet")
+        return ReplicaReport(None, NOT_READ)
     return ReplicaReport(reading, "")
 
 

@@ -47,6 +47,8 @@ class ApplicationWatch:
         self._states: dict[Replica, ReplicaRecord] = {}
         self._published_at = -math.inf
         self._runtime = application.runtime
+        self.read_since: float | None = None
+        """Monotonic time of the end of the first round."""
         self.change(application)
 
     def change(self, application: Application) -> None:
@@ -55,8 +57,12 @@ class ApplicationWatch:
             self._drop(list(self._states))
         self._runtime = application.runtime
         self._drop([replica for replica in self._states if replica not in application.replicas])
-        self._published_at = -math.inf
         self._states = {replica: self._states.get(replica) or ReplicaRecord() for replica in application.replicas}
+        self.publish_next()
+
+    def publish_next(self) -> None:
+        """Publish a report with the next reading, which is made soon, whatever is idle."""
+        self._published_at = -math.inf
         self._changed.set()
 
     def reports(self) -> dict[Replica, ReplicaReport]:
@@ -79,6 +85,11 @@ class ApplicationWatch:
             return 0.0
         reader = reader_of(self._runtime)
         return state.stall.seconds if reader is not None and reader.shows_movement else 0.0
+
+    @property
+    def size(self) -> int:
+        """Replicas that are read."""
+        return len(self._states)
 
     def local_ports(self) -> set[int]:
         """Ports of the replicas that run on this machine."""
@@ -141,6 +152,8 @@ class ApplicationWatch:
         if queries:
             await asyncio.wait(queries, timeout=self._tick_seconds * 0.75)
         now = self._clock.monotonic()
+        if self.read_since is None:
+            self.read_since = now
         if not self._rests() or now - self._published_at >= REST_SECONDS:
             self._published_at = now
             await self._reports.publish(self.key, self.reports())

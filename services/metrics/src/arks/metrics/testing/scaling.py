@@ -63,12 +63,13 @@ class Harness:
         self.pod_autoscalers: FakePodAutoscalers | None = None
         self.restart()
 
-    def watch(self, key: Key) -> Watch | None:
-        return self.watches.get(key)
+    def reports(self, key: Key) -> dict[Replica, ReplicaReport]:
+        watch = self.watches.get(key)
+        return {} if watch is None else watch.reports()
 
     def restart(self) -> None:
         """metrics, newly started."""
-        self.applications = Applications(self.replicas, self, self.clock)  # type: ignore[arg-type]
+        self.applications = Applications(self.replicas, self, self.clock)
         self.scalers = Autoscalers(
             resources=self.autoscalers,
             targets=Targets(self.autoscalers.cache),

@@ -28,6 +28,11 @@ def part_key(application: Key, stage: str) -> Key:
     return Key(application.namespace, f"{application.name}/{stage}") if stage else application
 
 
+def whole_of(part: Key) -> Key:
+    """The application of a part."""
+    return Key(part.namespace, part.name.partition("/")[0])
+
+
 def target_of(autoscaler: ArksAutoscaler) -> Key:
     """The key of the part that it scales."""
     target = autoscaler.spec.target

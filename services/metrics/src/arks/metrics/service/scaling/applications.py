@@ -1,7 +1,8 @@
 """What is measured of each application and stage: by its facts, its engines' pages and the gateway's records."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 from arks.contracts.facts import ReplicaFact, ReplicaState
 from arks.contracts.held import HeldRequests
@@ -9,13 +10,12 @@ from arks.events.v1.facts_pb2 import ReplicasFact
 from arks.kit.cache import Cache
 from arks.kit.clock import Clock
 from arks.kit.key import Key
-from arks.metrics.domain.replicas import Replica, ReplicaReport
+from arks.metrics.domain.replicas import NOT_READ, Replica, ReplicaReport
 from arks.metrics.domain.scaling.doubt import Signals, behind_routers, doubt
 from arks.metrics.domain.scaling.limits import Limit
 from arks.metrics.domain.scaling.observed import Observed
-from arks.metrics.domain.scaling.parts import ROUTER, Part, parts_of, work
+from arks.metrics.domain.scaling.parts import ROUTER, Part, parts_of, whole_of, work
 from arks.metrics.domain.scaling.traffic import Ended, Traffic, percentile
-from arks.metrics.service.collector import Collector
 
 _NEWEST = 0.5
 """Part of the newest start-up time in the estimate."""
@@ -50,12 +50,17 @@ class _Application:
     endpoint: tuple[str, str] | None = None
 
 
+class Loads(Protocol):
+    def reports(self, key: Key) -> Mapping[Replica, ReplicaReport]:
+        """The entry of each replica of an application or a stage that was read."""
+
+
 class Applications:
     """Follows the facts of replicas; `take` adds a request that ended. Keys of stages are those of `part_key`."""
 
-    def __init__(self, facts: Cache[ReplicasFact], collector: Collector, clock: Clock) -> None:
+    def __init__(self, facts: Cache[ReplicasFact], loads: Loads, clock: Clock) -> None:
         self._facts = facts
-        self._collector = collector
+        self._loads = loads
         self._clock = clock
         self._applications: dict[Key, _Application] = {}
         self._counted: dict[Key, _Counted] = {}
@@ -119,7 +124,7 @@ class Applications:
         """Whose pages measure a part: its own engines', or those of the routers in front of them."""
         if counted.part.runtime:
             return key, counted
-        whole = Key(key.namespace, key.name.partition("/")[0])
+        whole = whole_of(key)
         return whole, self._counted[whole]
 
     def observed(self, key: Key) -> Observed:
@@ -193,8 +198,7 @@ class Applications:
 
     def _sorted(self, key: Key, part: Part) -> "_Sorted":
         """Ready ones, number of starting, draining. A replica counts as ready once its page was read or failed."""
-        watch = self._collector.watch(key)
-        reports = {} if watch is None else watch.reports()
+        reports = self._loads.reports(key)
         known = {(replica.name, replica.restarts): replica for replica in reports}
         ready, starting, draining = [], 0, []
         for replica in part.replicas:
@@ -202,7 +206,7 @@ class Applications:
             if replica.state is ReplicaState.STARTING:
                 starting += 1
             elif replica.state is ReplicaState.READY:
-                if watched is None or reports[watched].problem == "not read yet":
+                if watched is None or reports[watched].problem == NOT_READ:
                     starting += 1
                 else:
                     ready.append((watched, reports[watched]))

@@ -6,7 +6,7 @@ from typing import TypeAlias
 from arks.contracts.resources import ArksAutoscaler
 from arks.kit.cache import Cache
 from arks.kit.key import Key
-from arks.metrics.domain.scaling.parts import target_of
+from arks.metrics.domain.scaling.parts import target_of, whole_of
 
 _Version: TypeAlias = tuple[str | None, int | None, bool, bool]
 """uid, generation, whether it is being deleted, whether it can be read."""
@@ -22,6 +22,10 @@ class Targets:
         self._versions: dict[Key, _Version] = {}
         self._listeners: list[Callable[[Key], None]] = []
         autoscalers.subscribe(self._changed)
+
+    def measured(self) -> set[Key]:
+        """Applications and stages whose load decides: those that are scaled, and what is in front of stages."""
+        return {key for target in self._scalers for key in (target, whole_of(target))}
 
     def scalers_of(self, application: Key) -> set[Key]:
         return self._scalers.get(application, set())
