@@ -12,13 +12,14 @@ from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
 from arks.kit.testing.servers import Server
+from arks.token_quota.adapters.counter_keys import CounterKeys
 from arks.token_quota.adapters.counters import RedisCounters
 from arks.token_quota.adapters.redis_batches import RedisBatches
 from arks.token_quota.domain.change import LeaseChange, LedgerChange
 from arks.token_quota.domain.lease import LeaseAmount, Validity
 from arks.token_quota.domain.limits import Account, Budget, BudgetUse, Rates, RateUse
 from arks.token_quota.domain.reservation import ReservationRequest
-from arks.token_quota.domain.time import Moment
+from arks.token_quota.domain.time import DAY_MILLISECONDS, Moment
 from arks.token_quota.service.ports.counters import CountersUnavailable, GrantCommand, GrantResult
 from arks.token_quota.service.ports.ledger import BudgetSums, WindowSums
 from arks.token_quota.testing.oracle import granted_completion_tokens, granted_extra, with_reserved
@@ -336,6 +337,36 @@ async def test_many_changes_are_applied_in_one_call(counters: RedisCounters) -> 
     assert (RateUse(600, 9000, 600, 9000), BudgetUse(6000, 3000, 0, 0)) == await read(counters)
 
 
+async def test_changes_of_many_tokens_cost_no_more_calls_than_those_of_one(
+    counters: RedisCounters, valkey: Server
+) -> None:
+    await fill(counters, request())
+    for command in (request(number)._replace(token=f"tom{number}") for number in range(1, 101)):
+        await fill(counters, command)
+        await grant(counters, command)
+    ended = [change(number) for number in range(1, 101)]
+    async with redis.Redis(port=valkey.port, password=valkey.password, protocol=2) as client:
+        before = await commands(client)
+        await apply(counters, 1, *ended)
+        assert await commands(client) - before < 20
+    assert 0 == (await read(counters))[1].held_completion
+
+
+async def commands(client: "redis.Redis") -> int:
+    """That Valkey has run, those inside of scripts included."""
+    statistics = await client.info("commandstats")
+    return sum(found["calls"] for name, found in statistics.items() if name != "cmdstat_info")
+
+
+async def test_rates_that_no_request_used_for_days_are_forgotten(counters: RedisCounters, valkey: Server) -> None:
+    await fill(counters, request())
+    await counters.return_lost_leases(TEAM, Moment(NOW + 2 * DAY_MILLISECONDS))
+    async with redis.Redis(port=valkey.port, password=valkey.password, protocol=2) as client:
+        assert 1 == await client.hlen(CounterKeys(TEAM).rates)
+        await counters.return_lost_leases(TEAM, Moment(NOW + 3 * DAY_MILLISECONDS))
+        assert 0 == await client.hlen(CounterKeys(TEAM).rates)
+
+
 async def test_changes_that_another_replica_applied_are_skipped(counters: RedisCounters, valkey: Server) -> None:
     other = connect(valkey)
     await fill(counters, request())
@@ -480,11 +511,14 @@ async def test_counters_of_an_earlier_release_are_not_read_and_expire(counters: 
         await client.hset(prefix + "epoch", mapping={"id": "old", "cursor": 1_000_000})
         await client.hset(prefix + "rate:tom/qwen", mapping={"e": "old", "w": 0, "m": 0, "d": 0})
         await client.hset(prefix + "reservations", mapping={"r1": "20|10|1|1|k|b|1|tom|qwen|completions|q"})
+        await client.hset(prefix + "leases", mapping={"lease1": "1|10|20|1|1|1|k|b|gateway"})
         assert None is await counters.grant(request())
         await fill(counters, request())
         assert 1 == (await grant(counters, request())).rate_use.minute_requests
         assert 0 < await client.ttl(prefix + "reservations") <= 86_400
         assert 0 < await client.ttl(prefix + "epoch") <= 86_400
+        assert 0 < await client.ttl(prefix + "leases") <= 86_400
+        assert 1 == await counters.open_requests(TEAM)
 
 
 async def test_a_reset_counts_apart_from_what_was_before(counters: RedisCounters) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import msgspec
 import pytest
 import redis.asyncio as redis
 from hypothesis import settings
@@ -16,6 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from prometheus_client import CollectorRegistry
 
 from arks.kit.testing.servers import Server, valkey_server
+from arks.token_quota.adapters.counter_keys import CounterKeys, rate_name
 from arks.token_quota.adapters.counters import RedisCounters
 from arks.token_quota.adapters.redis_batches import RedisBatches
 from arks.token_quota.domain.change import LeaseChange, LedgerChange
@@ -35,6 +37,8 @@ EARLY = 300
 small = st.integers(min_value=1, max_value=30)
 pick = st.integers(min_value=0, max_value=10**6)
 NOTHING = LeaseAmount()
+RATE_FIELDS = ("m", "mr", "mt", "d", "dr", "dt", "n", "nr", "nt")
+"""Of a packed rate, after the change of the ledger that it was made from."""
 
 
 class Call(NamedTuple):
@@ -116,6 +120,7 @@ class CountersMachine(RuleBasedStateMachine):
         super().__init__()
         type(self).numbers += 1
         self.namespace = f"n{self.numbers}"
+        self.keys = CounterKeys(self.namespace)
         self.now = Moment(1_800_000_000_000 + DAY_MILLISECONDS // 2)
         self.rates = Rates(rpm=20, rpd=60, tpm=2_000, tpd=20_000)
         self.leases: list[Lease] = []
@@ -269,7 +274,7 @@ class CountersMachine(RuleBasedStateMachine):
         changes = self.ledger[after : after + most]
         if not changes:
             return
-        known = self.run(self.client.hget(f"arks:{{{self.namespace}}}:epoch:2", "cursor"))
+        known = self.run(self.client.hget(self.keys.epoch, "cursor"))
         cursor = self.run(
             counters.apply(self.namespace, after, [(change, {"q": BUDGET}) for change in changes], self.now)
         )
@@ -320,9 +325,9 @@ class CountersMachine(RuleBasedStateMachine):
 
     @rule(replica=st.integers(0, 1))
     def return_lost_leases(self, replica: int) -> None:
-        before = self.run(self.client.hkeys(f"arks:{{{self.namespace}}}:leases"))
+        before = self.run(self.client.hkeys(self.keys.leases))
         self.run(self.replicas[replica].return_lost_leases(self.namespace, self.now))
-        held = self.run(self.client.hkeys(f"arks:{{{self.namespace}}}:leases"))
+        held = self.run(self.client.hkeys(self.keys.leases))
         for lease in self.leases:
             id_ = lease.id.encode()
             lease.returned |= lease.answer_lost and id_ not in held
@@ -340,16 +345,20 @@ class CountersMachine(RuleBasedStateMachine):
         changes = [change for posted in self.ledger for change in posted.changes]
         return sum(change.prompt_tokens for change in changes), sum(change.completion_tokens for change in changes)
 
-    async def _counter(self, name: str) -> dict[str, int]:
-        found: dict[Any, Any] = await self.client.hgetall(f"arks:{{{self.namespace}}}:{name}")
+    async def _rate(self, token: str) -> dict[str, int]:
+        packed = await self.client.hget(self.keys.rates, rate_name(token, "qwen"))
+        return {} if packed is None else dict(zip(RATE_FIELDS, msgspec.msgpack.decode(packed)[1:], strict=True))
+
+    async def _budget(self) -> dict[str, int]:
+        found: dict[Any, Any] = await self.client.hgetall(self.keys.budget(BUDGET, 0))
         return {key.decode(): int(value) for key, value in found.items() if key not in {b"e", b"w"}}
 
     @invariant()
     def held_is_the_sum_of_the_leases_and_nothing_is_below_0(self) -> None:
-        rates = [self.run(self._counter(f"rate:{token}/qwen")) for token in ("tom", "tim")]
-        budget = self.run(self._counter("budget:q:lifetime:0:0"))
+        rates = [self.run(self._rate(token)) for token in ("tom", "tim")]
+        budget = self.run(self._budget())
         assert all(value >= 0 for counter in (*rates, budget) for value in counter.values())
-        packed = self.run(self.client.hvals(f"arks:{{{self.namespace}}}:leases"))
+        packed = self.run(self.client.hvals(self.keys.leases))
         held = [tuple(map(int, lease.split(b"|")[:3])) for lease in packed]
         assert (sum(p for _, p, _ in held), sum(c for _, _, c in held)) == (budget.get("hp", 0), budget.get("hc", 0))
 
@@ -362,8 +371,8 @@ class CountersMachine(RuleBasedStateMachine):
             self.return_lost_leases(0)
             self._check_counters()
             assert 0 == self.run(self.replicas[0].open_requests(self.namespace))
-            assert 0 == self.run(self.client.exists(f"arks:{{{self.namespace}}}:leases"))
-            assert 0 == self.run(self.client.exists(f"arks:{{{self.namespace}}}:lease_ends"))
+            assert 0 == self.run(self.client.exists(self.keys.leases))
+            assert 0 == self.run(self.client.exists(self.keys.lease_ends))
         finally:
             for replica in self.replicas:
                 self.run(replica.close())
@@ -385,7 +394,7 @@ class CountersMachine(RuleBasedStateMachine):
             lease for lease in self.leases if lease.answer_lost and not lease.returned and lease.epoch == self.wipes
         ]
         for token in ("tom", "tim"):
-            counter, charged = self.run(self._counter(f"rate:{token}/qwen")), self._window_sums(token)
+            counter, charged = self.run(self._rate(token)), self._window_sums(token)
             held = [lease for lease in lost if lease.token == token]
             for window, field_name, sums in (("minute", "m", charged[:2]), ("day", "d", charged[2:])):
                 now = getattr(self.now, window)
@@ -399,7 +408,7 @@ class CountersMachine(RuleBasedStateMachine):
                 )
                 assert expected == (counter[field_name + "r"], counter[field_name + "t"])
             self._check_following_minute(token, counter, held)
-        budget = self.run(self._counter("budget:q:lifetime:0:0"))
+        budget = self.run(self._budget())
         if budget:
             assert self._budget_sums() == (budget["up"], budget["uc"])
 

@@ -5,7 +5,7 @@ from typing import Final
 
 import msgspec
 
-from arks.token_quota.adapters.counter_keys import CounterKeys
+from arks.token_quota.adapters.counter_keys import CounterKeys, rate_name
 from arks.token_quota.domain.change import LeaseChange, LedgerChange
 from arks.token_quota.domain.limits import Budget
 from arks.token_quota.domain.time import DAY_MINUTES, Moment
@@ -49,7 +49,7 @@ class ApplyCall:
             lease.unused_requests,
             lease.unused_prompt_tokens,
             lease.unused_completion_tokens,
-            self._at(keys.rate(lease.token, lease.endpoint)) if charged else 0,
+            rate_name(lease.token, lease.endpoint) if charged else "",
             self._at(keys.budget(budget, day)) if charged and budget is not None else 0,
         )
 

@@ -16,7 +16,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 from redis.exceptions import NoScriptError, RedisError
 
 from arks.token_quota.adapters.apply_call import ApplyCall
-from arks.token_quota.adapters.counter_keys import LIFE, CounterKeys
+from arks.token_quota.adapters.counter_keys import LIFE, CounterKeys, rate_name
 from arks.token_quota.adapters.redis_batches import RedisBatches
 from arks.token_quota.domain.lease import LeaseAmount
 from arks.token_quota.domain.limits import BudgetUse, RateUse
@@ -30,9 +30,8 @@ from arks.token_quota.service.ports.counters import (
 )
 from arks.token_quota.service.ports.ledger import BudgetSums, WindowSums
 
-_RATE_KEPT_MILLISECONDS = 3 * DAY_MILLISECONDS
 _LIFETIME_KEPT_MILLISECONDS = 32 * DAY_MILLISECONDS
-"""Counters live longer than their window; a missing counter is filled from the ledger."""
+"""Counters live longer than their period; a missing counter is filled from the ledger."""
 _FORMER_KEPT_SECONDS = 86_400
 _MISSING = 2
 _MAX_LOOKED_AT = 500
@@ -41,7 +40,8 @@ _LOST_AFTER_MILLISECONDS = 30_000
 _ABANDONED_AFTER_MILLISECONDS = 3_600_000
 _SCRIPTS = {
     "open": ("open",),
-    "fill": ("fill",),
+    "fill_rate": ("fill_rate",),
+    "fill_budget": ("fill_budget",),
     "grant": ("common", "grant"),
     "apply": ("common", "settle", "apply"),
     "lost": ("common", "settle", "lost"),
@@ -86,7 +86,7 @@ class RedisCounters:
     async def grant(self, command: GrantCommand) -> GrantResult | None:
         keys, budget, tokens, rates = self._of(command.namespace), command.budget, command.tokens, command.rates
         minute, day = command.now.minute, command.now.day
-        names = [keys.epoch, keys.leases, keys.lease_ends, keys.rate(command.token, command.endpoint)]
+        names = [keys.epoch, keys.leases, keys.lease_ends, keys.rates]
         limits: tuple[int, ...] = (-1, -1, -1)
         if budget is not None:
             names.append(keys.budget(budget, day))
@@ -112,6 +112,7 @@ class RedisCounters:
                 *limits,
                 *command.validity,
                 command.begins_in_milliseconds,
+                rate_name(command.token, command.endpoint),
             ),
         )
         if found[0] == _MISSING:
@@ -141,11 +142,11 @@ class RedisCounters:
 
     async def fill_rate(self, epoch: Epoch, command: GrantCommand, sums: WindowSums) -> bool:
         keys, now, use = self._of(command.namespace), command.now, sums.use
-        minute = ("m", now.minute, "mr", use.minute_requests, "mt", use.minute_tokens)
-        day = ("d", now.day, "dr", use.day_requests, "dt", use.day_tokens)
-        expiry = now.milliseconds + _RATE_KEPT_MILLISECONDS
-        name = keys.rate(command.token, command.endpoint)
-        return bool(await self._run("fill", [keys.epoch, name], (epoch.id, sums.upto, expiry, *minute, *day)))
+        minute = (now.minute, use.minute_requests, use.minute_tokens)
+        day = (now.day, use.day_requests, use.day_tokens)
+        name = rate_name(command.token, command.endpoint)
+        values = (epoch.id, sums.upto, name, *minute, *day)
+        return bool(await self._run("fill_rate", [keys.epoch, keys.rates], values))
 
     async def fill_budget(self, epoch: Epoch, command: GrantCommand, sums: BudgetSums) -> bool:
         if command.budget is None:
@@ -155,7 +156,7 @@ class RedisCounters:
         kept = now.milliseconds + _LIFETIME_KEPT_MILLISECONDS if end is None else (end + DAY_SECONDS) * 1000
         fields = ("up", sums.prompt_tokens, "uc", sums.completion_tokens, "hp", 0, "hc", 0)
         name = keys.budget(command.budget, now.day)
-        return bool(await self._run("fill", [keys.epoch, name], (epoch.id, sums.upto, kept, *fields)))
+        return bool(await self._run("fill_budget", [keys.epoch, name], (epoch.id, sums.upto, kept, *fields)))
 
     # --- metering
 

@@ -1,9 +1,9 @@
 -- Brings the counters of a namespace forward by a run of ledger changes: settles leases, charges budgets.
--- KEYS: epoch, leases, lease_ends, gateways, then the rate and budget keys that the changes name
+-- KEYS: epoch, leases, lease_ends, gateways, rates, then the budget keys that the changes name
 -- ARGV: 1 cursor before, 2 cursor after, 3 minute now, 4 day now, 5 in msgpack a list of: name of a gateway, complete until in ms;
 --       6 in msgpack a list of the fields of each change: sequence, lease id, minute, day, requests, reserved prompt, reserved
---       completion, prompt, completion, closed, unused requests, unused prompt, unused completion, index in KEYS of its rate, of
---       its budget (0: none)
+--       completion, prompt, completion, closed, unused requests, unused prompt, unused completion, name of its rate ('': none),
+--       index in KEYS of its budget (0: none)
 -- Returns {-1, 0} when there is no epoch, {0, cursor} when another replica has moved on, {1, cursor after} when done.
 local epoch = redis.call('HMGET', KEYS[1], 'id', 'cursor')
 if not epoch[1] then return { -1, 0 } end
@@ -22,6 +22,12 @@ for i = 2, #changes, FIELDS do
   if changes[i] ~= '' then ids[#ids + 1] = changes[i] end
 end
 local leases = read_leases(KEYS[2], ids)
+local names = {}
+for _, lease in pairs(leases) do names[lease.rate] = true end
+for i = 1, #changes, FIELDS do
+  if changes[i + 13] ~= '' and not leases[changes[i + 1]] then names[changes[i + 13]] = true end
+end
+read_rates(names)
 
 -- Moves amounts out of what the lease holds: what the change at `i` settles is charged instead, what it returns is free again.
 -- The counters contain exactly what leases hold, so no more than that is taken; requests beyond it are new to the counters.
@@ -40,7 +46,7 @@ local function settle(lease, i)
   end
   lease.changed = true
   local difference = changes[i + 7] + changes[i + 8] - reserved
-  charge_rate(lease.rate, epoch, changes[i], now, lease.minute, lease.day, changes[i + 4] - requests - returned_requests,
+  charge_rate(lease.rate, changes[i], now, lease.minute, lease.day, changes[i + 4] - requests - returned_requests,
     difference - returned, difference)
 end
 
@@ -58,15 +64,14 @@ for i = 1, #changes, FIELDS do
   local lease = leases[changes[i + 1]]
   if lease and not lease.ended then
     settle(lease, i)
-  elseif rate > 0 then
+  elseif rate ~= '' then
     -- A correction has no requests: what a long request took beyond the reservation that it was charged in between counts
     -- now, as it would have with its lease.
     local tokens = prompt + completion
-    charge_rate(KEYS[rate], epoch, changes[i], now, changes[i + 2], changes[i + 3], requests, tokens,
-      requests == 0 and tokens or 0)
+    charge_rate(rate, changes[i], now, changes[i + 2], changes[i + 3], requests, tokens, requests == 0 and tokens or 0)
   end
   if budget > 0 then charge_budget(KEYS[budget], changes[i], prompt, completion) end
 end
-write_all(KEYS[2], KEYS[3], leases)
+write_all(leases)
 redis.call('HSET', KEYS[1], 'cursor', ARGV[2])
 return { 1, tonumber(ARGV[2]) }

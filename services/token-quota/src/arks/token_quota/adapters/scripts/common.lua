@@ -5,9 +5,11 @@
 --                   The amounts are held: reserved, and neither charged nor returned.
 -- lease_ends  zset  lease id -> end in ms, of leases that are not closed
 -- gateways    hash  gateway -> time in ms until which it has reported its leases
--- rate        hash  e epoch, w last ledger change when it was made, m minute, mr mt its requests and tokens, d dr dt the day's,
---                   n nr nt those of the minute after it, while leases are held for it (a minute not later than m: none)
--- budget      hash  e, w as above, up uc used prompt and completion tokens, hp hc held by leases
+-- rates       hash  token/endpoint -> in msgpack: the last ledger change when it was made, a minute, its requests and tokens, a day,
+--                   its requests and tokens, another minute, its requests and tokens: of the minute after the first, while leases
+--                   are held for it (a minute not later than the first: none). One hash, because a call that reads or writes a
+--                   thousand fields costs as much as three that read one.
+-- budget      hash  e epoch, w last ledger change when it was made, up uc used prompt and completion tokens, hp hc held by leases
 
 -- Never below 0: what is subtracted may have been forgotten with its counter.
 local function at_least_0(number) return number > 0 and number or 0 end

@@ -1,16 +1,17 @@
 -- A lease for one request and for as much of the demand as limits have room for: the request against all of its rules or
 -- nothing.
--- KEYS: epoch, leases, lease_ends, rate[, budget]
+-- KEYS: epoch, leases, lease_ends, rates[, budget]
 -- ARGV: 1 lease id, 2 minute, 3 day, 4 now in ms, 5 gateway, 6 prompt, 7 completion, 8 exact (1/0), 9 least completion,
 --       10-12 demand of requests, prompt, completion in a second, 13-16 rpm rpd tpm tpd, 17-19 budget's prompt response total
 --       (-1: no limit), 20 shortest, 21 longest validity in ms, 22 in how many ms it begins, which is the next minute's begin
---       (0: now, in this minute)
+--       (0: now, in this minute), 23 name of the rate
 -- Returns {2} when counters are missing, else {granted, completion, extra requests, extra prompt, extra completion, validity in
 -- ms, minute requests, minute tokens, day requests, day tokens[, used prompt, used completion, held prompt, held completion]}:
 -- of the minute in which the lease counts, before the request if it was refused (granted 0), after the whole lease if granted is 1.
 local epoch = redis.call('HGET', KEYS[1], 'id')
-local r = redis.call('HMGET', KEYS[4], 'e', 'm', 'mr', 'mt', 'd', 'dr', 'dt', 'n', 'nr', 'nt')
-if not epoch or r[1] ~= epoch then return { 2 } end
+local r = redis.call('HGET', KEYS[4], ARGV[23])
+if not epoch or not r then return { 2 } end
+r = cmsgpack.unpack(r)
 local budget = KEYS[5]
 local b
 if budget then
@@ -18,20 +19,18 @@ if budget then
   if b[1] ~= epoch then return { 2 } end
 end
 
-local minute, day = tonumber(r[2]), tonumber(r[5])
-local mr, mt, dr, dt = tonumber(r[3]), tonumber(r[4]), tonumber(r[6]), tonumber(r[7])
-local new_day = false
+local _, minute, mr, mt, day, dr, dt, following, nr, nt = unpack(r)
 local function enter(now)
   if now <= minute then return end
   minute, mr, mt = now, 0, 0
-  if tonumber(r[8]) == now then mr, mt = tonumber(r[9]), tonumber(r[10]) end
+  if following == now then mr, mt = nr, nt end
 end
 enter(tonumber(ARGV[2]))
-local present = { 'm', minute, 'mr', mr, 'mt', mt }
+r[2], r[3], r[4] = minute, mr, mt
 local begins = tonumber(ARGV[22])
 local ahead = begins > 0 and minute == tonumber(ARGV[2]) -- else the clock of another replica has entered that minute
 if ahead then enter(minute + 1) end
-if tonumber(ARGV[3]) > day then day, dr, dt, new_day = tonumber(ARGV[3]), 0, 0, true end
+if tonumber(ARGV[3]) > day then day, dr, dt = tonumber(ARGV[3]), 0, 0 end
 local up, uc, hp, hc
 if budget then up, uc, hp, hc = tonumber(b[2]), tonumber(b[3]), tonumber(b[4]), tonumber(b[5]) end
 
@@ -97,19 +96,17 @@ if xr == 0 or xp == 0 then xr, xp, xc = 0, 0, 0 end -- every request needs a tok
 
 tokens = tokens + xp + xc
 mr, mt, dr, dt = mr + 1 + xr, mt + tokens, dr + 1 + xr, dt + tokens
-if ahead then
-  redis.call('HSET', KEYS[4], 'n', minute, 'nr', mr, 'nt', mt, 'd', day, 'dr', dr, 'dt', dt, unpack(present))
-else
-  redis.call('HSET', KEYS[4], 'm', minute, 'mr', mr, 'mt', mt, 'd', day, 'dr', dr, 'dt', dt)
-end
-if new_day then redis.call('EXPIRE', KEYS[4], 259200) end
+local at = ahead and 8 or 2
+r[at], r[at + 1], r[at + 2] = minute, mr, mt
+r[5], r[6], r[7] = day, dr, dt
+redis.call('HSET', KEYS[4], ARGV[23], cmsgpack.pack(r))
 if budget then
   hp, hc = hp + p + xp, hc + c + xc
   redis.call('HSET', budget, 'hp', hp, 'hc', hc)
 end
 local ends = string.format('%.0f', tonumber(ARGV[4]) + begins + milliseconds)
 local lease = pack_lease({ requests = 1 + xr, prompt = p + xp, completion = c + xc, minute = minute, day = day, ends = ends,
-  rate = KEYS[4], budget = budget or '', gateway = ARGV[5] })
+  rate = ARGV[23], budget = budget or '', gateway = ARGV[5] })
 redis.call('HSET', KEYS[2], ARGV[1], lease)
 redis.call('ZADD', KEYS[3], ends, ARGV[1])
 return { 1, c, xr, xp, xc, milliseconds, mr, mt, dr, dt, up, uc, hp, hc }

@@ -1,5 +1,5 @@
--- Returns what lost leases hold. Leases wait for their gateway's report, so a caller goes on where the last call stopped.
--- KEYS: epoch, leases, lease_ends, gateways
+-- Returns what lost leases hold, and forgets some of the rates that were not used for days. Leases wait for their gateway's report, so a caller goes on where the last call stopped.
+-- KEYS: epoch, leases, lease_ends, gateways, rates
 -- ARGV: 1 newest end in ms to look at, 2 minute now, 3 day now, 4 end before which a lease is lost whatever its gateway
 --       reports, 5 by how many ms a gateway's report has to be later than the end, 6 how many leases to skip, 7 how many to
 --       look at
@@ -25,5 +25,14 @@ for _, id in ipairs(ids) do
     return_all(lease, epoch, now)
   end
 end
-write_all(KEYS[2], KEYS[3], leases)
+write_all(leases)
+
+-- A part of them in each call: fields of a hash have no expiry of their own.
+local scanned = redis.call('HSCAN', KEYS[5], redis.call('HGET', KEYS[1], 'scanned') or '0', 'COUNT', 100)
+local old = {}
+for i = 1, #scanned[2], 2 do
+  if parse_rate(scanned[2][i + 1]).d < now.day - 2 then old[#old + 1] = scanned[2][i] end
+end
+call_in_parts('HDEL', KEYS[5], old)
+redis.call('HSET', KEYS[1], 'scanned', scanned[1])
 return { #ids, lost }

@@ -1,4 +1,5 @@
--- Put between common.lua and the scripts that change leases after their grant. Leases and counters are read when they are
+-- Put between common.lua and the scripts that change leases after their grant, whose KEYS begin with epoch, leases, lease_ends,
+-- gateways, rates. Leases and counters are read when they are
 -- first needed and written once, by `write_all`: a call of Redis costs 2 to 4 us, a table 0.2.
 local PART = 1000 -- Lua's stack bounds the arguments of one call
 
@@ -32,19 +33,34 @@ local function read_leases(key, ids)
   return leases
 end
 
-local rates, budgets = {}, {} -- by key
+local rates, budgets = {}, {} -- rates by name, false for one that is missing; budgets by key
 
-local function rate_of(key)
-  local rate = rates[key]
-  if not rate then
-    local r = redis.call('HMGET', key, 'e', 'w', 'm', 'mr', 'mt', 'd', 'dr', 'dt', 'n', 'nr', 'nt')
-    rate = { epoch = r[1], upto = tonumber(r[2] or 0), m = tonumber(r[3] or 0), mr = tonumber(r[4] or 0),
-      mt = tonumber(r[5] or 0), d = tonumber(r[6] or 0), dr = tonumber(r[7] or 0), dt = tonumber(r[8] or 0), n = -1 }
-    local n = tonumber(r[9] or 0)
-    if n > rate.m then rate.n, rate.nr, rate.nt = n, tonumber(r[10]), tonumber(r[11]) end
-    rates[key] = rate
-  end
+local function parse_rate(packed)
+  if not packed then return false end
+  local rate = {}
+  rate.upto, rate.m, rate.mr, rate.mt, rate.d, rate.dr, rate.dt, rate.n, rate.nr, rate.nt = unpack(cmsgpack.unpack(packed))
+  if rate.n <= rate.m then rate.n = 0 end
   return rate
+end
+
+local function pack_rate(rate)
+  return cmsgpack.pack({ rate.upto, rate.m, rate.mr, rate.mt, rate.d, rate.dr, rate.dt, rate.n, rate.nr, rate.nt })
+end
+
+-- Reads those that `rate_of` will return. `names`: a set.
+local function read_rates(names)
+  local list = {}
+  for name in pairs(names) do list[#list + 1] = name end
+  for i = 1, #list, PART do
+    local last = math.min(i + PART - 1, #list)
+    local found = redis.call('HMGET', KEYS[5], unpack(list, i, last))
+    for j = i, last do rates[list[j]] = parse_rate(found[j - i + 1]) end
+  end
+end
+
+local function rate_of(name)
+  if rates[name] == nil then rates[name] = parse_rate(redis.call('HGET', KEYS[5], name)) end
+  return rates[name]
 end
 
 local function budget_of(key)
@@ -60,22 +76,22 @@ local function enter_windows(rate, now)
   if now.minute > rate.m then
     rate.mr, rate.mt = 0, 0
     if rate.n == now.minute then rate.mr, rate.mt = rate.nr, rate.nt end
-    rate.m, rate.n, rate.begun = now.minute, -1, true
+    rate.m, rate.n = now.minute, 0
   end
-  if now.day > rate.d then rate.d, rate.dr, rate.dt, rate.begun = now.day, 0, 0, true end
+  if now.day > rate.d then rate.d, rate.dr, rate.dt = now.day, 0, 0 end
 end
 
 -- `now`: minute and day; windows before them are over. `minute` and `day`: those of the amount; `requests` and `tokens` to add
 -- (negative: to return); `overrun`: tokens that count now if that window is over, so that waiting does not wash an overrun
 -- away.
-local function charge_rate(key, epoch, sequence, now, minute, day, requests, tokens, overrun)
-  local rate = rate_of(key)
-  if rate.epoch ~= epoch or sequence <= rate.upto then return end
+local function charge_rate(name, sequence, now, minute, day, requests, tokens, overrun)
+  local rate = rate_of(name)
+  if not rate or sequence <= rate.upto then return end
   enter_windows(rate, now)
   if rate.m == minute then
     rate.mr, rate.mt = at_least_0(rate.mr + requests), at_least_0(rate.mt + tokens)
   elseif rate.n == minute then
-    rate.nr, rate.nt, rate.ahead = at_least_0(rate.nr + requests), at_least_0(rate.nt + tokens), true
+    rate.nr, rate.nt = at_least_0(rate.nr + requests), at_least_0(rate.nt + tokens)
   else
     rate.mt = rate.mt + at_least_0(overrun)
   end
@@ -85,7 +101,6 @@ local function charge_rate(key, epoch, sequence, now, minute, day, requests, tok
     rate.dt = rate.dt + at_least_0(overrun)
   end
   rate.changed = true
-  if requests ~= 0 then rate.counted = true end
 end
 
 -- Takes up to `amount` of `field` out of what the lease holds, and out of what its budget holds. Returns the amount taken.
@@ -109,21 +124,19 @@ local function return_all(lease, epoch, now)
   lease.closing, lease.ended = true, true
   local requests = take(lease, epoch, 'requests', lease.requests)
   local tokens = take(lease, epoch, 'prompt', lease.prompt) + take(lease, epoch, 'completion', lease.completion)
-  charge_rate(lease.rate, epoch, math.huge, now, lease.minute, lease.day, -requests, -tokens, 0)
+  charge_rate(lease.rate, math.huge, now, lease.minute, lease.day, -requests, -tokens, 0)
 end
 
 -- Writes the counters and the leases.
-local function write_all(leases_key, ends_key, leases)
-  for key, r in pairs(rates) do
-    if r.begun then
-      redis.call('HSET', key, 'm', r.m, 'mr', r.mr, 'mt', r.mt, 'd', r.d, 'dr', r.dr, 'dt', r.dt)
-    elseif r.counted then
-      redis.call('HSET', key, 'mr', r.mr, 'mt', r.mt, 'dr', r.dr, 'dt', r.dt)
-    elseif r.changed then
-      redis.call('HSET', key, 'mt', r.mt, 'dt', r.dt)
+local function write_all(leases)
+  local changed = {}
+  for name, rate in pairs(rates) do
+    if rate and rate.changed then
+      changed[#changed + 1] = name
+      changed[#changed + 1] = pack_rate(rate)
     end
-    if r.ahead then redis.call('HSET', key, 'n', r.n, 'nr', r.nr, 'nt', r.nt) end
   end
+  call_in_parts('HSET', KEYS[5], changed)
   for key, b in pairs(budgets) do
     if b.changed then
       redis.call('HSET', key, 'up', b.used.prompt, 'uc', b.used.completion, 'hp', b.held.prompt, 'hc', b.held.completion)
@@ -139,7 +152,7 @@ local function write_all(leases_key, ends_key, leases)
       kept[#kept + 1] = repack_lease(lease)
     end
   end
-  call_in_parts('HSET', leases_key, kept)
-  call_in_parts('HDEL', leases_key, ended)
-  call_in_parts('ZREM', ends_key, closed)
+  call_in_parts('HSET', KEYS[2], kept)
+  call_in_parts('HDEL', KEYS[2], ended)
+  call_in_parts('ZREM', KEYS[3], closed)
 end

@@ -1,5 +1,5 @@
--- Makes one missing counter from sums of the ledger.
--- KEYS: epoch, counter. ARGV: 1 epoch id, 2 last ledger change that the numbers contain, 3 expiry in milliseconds (0: never),
+-- Makes a missing budget's counter from sums of the ledger.
+-- KEYS: epoch, budget. ARGV: 1 epoch id, 2 last ledger change that the numbers contain, 3 expiry in milliseconds (0: never),
 -- then fields and values
 -- Returns 1 when the counter is there, 0 when the numbers are too old by now (read the ledger again).
 local epoch = redis.call('HMGET', KEYS[1], 'id', 'cursor')
