@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::addresses::Failures;
 use crate::affinity::Affinity;
-use crate::amounts::{Amount, Reservation, number, parse_grant, parse_terms};
+use crate::amounts::{Amount, NO_LEASE, Reservation, number, parse_grant, parse_terms};
 use crate::confirmations::{Confirmations, read_changes};
 use crate::leases::{Account, Due, Lease, Limits};
 use crate::pending::{Decision, Pending, Query, Stage, Start, start_line};
@@ -213,7 +213,14 @@ impl Worker {
             Scope::Model => (&pending.key, (0, 0)),
             Scope::Size => (&pending.key, (prompt, least)),
         };
-        self.rejections.hold(key.clone(), (now, milliseconds), rejection.clone(), needs);
+        let window = answer.header("x-arks-window").and_then(|text| number(std::str::from_utf8(text).ok()?, 10));
+        self.rejections.hold(key.clone(), (now, milliseconds, window.unwrap_or(0)), rejection.clone(), needs);
+    }
+
+    /// Rejects a request that would pass by the failure policy although its limit is known to be used up.
+    fn reject_in_outage(&mut self, pending: &Pending, now: i64) -> Option<Decision> {
+        let (prompt, _, least) = pending.estimate(None);
+        self.rejections.held_in_outage(&pending.key, now, (prompt, least)).map(Decision::Reject)
     }
 
     /// Starts the request from the account's lease. None if it has none that suffices.
@@ -239,6 +246,14 @@ impl Worker {
         let terms = answer.header("x-arks-lease").and_then(parse_terms)?;
         let cluster = answer.header("x-arks-cluster")?;
         self.prove(&pending.authorization, sent);
+        if grant.lease == NO_LEASE {
+            if let Some(decision) = self.reject_in_outage(pending, now) {
+                return Some(decision);
+            }
+        } else {
+            let (prompt, _, least) = pending.estimate(None);
+            self.rejections.lift(&pending.key, (prompt, least));
+        }
         if self.accounts.get(&pending.key).is_none() {
             self.accounts.put(pending.key.clone(), Account::default());
         }
@@ -257,6 +272,9 @@ impl Worker {
     /// token-quota gave no answer that can be used.
     fn start_without_answer(&mut self, pending: &Pending, now: i64) -> Decision {
         if let Some(decision) = self.start_from_lease(pending, now) {
+            return decision;
+        }
+        if let Some(decision) = self.reject_in_outage(pending, now) {
             return decision;
         }
         let unavailable = Decision::Reject(Reply::unavailable().into());

@@ -2,6 +2,8 @@
 
 use crate::tables::COUNT_LIMIT;
 
+/// Stands for the lease of a request that passes without counters.
+pub const NO_LEASE: &str = "-";
 /// The longest validity of a lease, in milliseconds.
 pub const LEASE_MILLISECONDS: i64 = 30_000;
 /// A lease is renewed ahead when such a part of it remains.

@@ -4,10 +4,9 @@ use std::rc::Rc;
 
 use crate::admission::Worker;
 use crate::amounts::number;
-use crate::leases::OUTAGE_MILLISECONDS;
 use crate::pending::{Decision, Query};
 use crate::rejections::{Answer, Reply, Scope, parse_refusal};
-use crate::tables::{ADMISSION_MILLISECONDS, HOLD_MILLISECONDS, is_valid};
+use crate::tables::{ADMISSION_MILLISECONDS, HOLD_MILLISECONDS, OUTAGE_MILLISECONDS, is_valid};
 
 impl Worker {
     /// Decides on a request by its key alone; None: its body may be read.
@@ -74,7 +73,7 @@ impl Worker {
         }
         if let Some(rejection) = answer.rejection() {
             if let Some((milliseconds, Scope::Key)) = answer.header("x-arks-refusal").and_then(parse_refusal) {
-                self.rejections.hold(authorization.to_vec(), (now, milliseconds), rejection.clone(), (0, 0));
+                self.rejections.hold(authorization.to_vec(), (now, milliseconds, 0), rejection.clone(), (0, 0));
             }
             return Some(rejection.into());
         }

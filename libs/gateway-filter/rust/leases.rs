@@ -5,14 +5,12 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::affinity::Affinity;
-use crate::amounts::{Amount, Grant, LEASE_MILLISECONDS, Reservation, Terms};
+use crate::amounts::{Amount, Grant, LEASE_MILLISECONDS, NO_LEASE, Reservation, Terms};
 use crate::confirmations::Confirmations;
 use crate::ratio::Ratio;
 use crate::renewals::{Span, Ticket, lease_line};
-use crate::tables::{ADMISSION_MILLISECONDS, COUNT_LIMIT, HOLD_MILLISECONDS, is_valid};
+use crate::tables::{ADMISSION_MILLISECONDS, COUNT_LIMIT, HOLD_MILLISECONDS, OUTAGE_MILLISECONDS, is_valid};
 
-/// The longest time for which the last failure policy counts.
-pub const OUTAGE_MILLISECONDS: i64 = 600_000;
 /// Demand is never derived from a shorter time: a burst is no rate.
 const WINDOW_MILLISECONDS: i64 = 100;
 const DEMAND_LIMIT: i64 = 4096;
@@ -270,7 +268,7 @@ impl Account {
         self.admitted = self.admitted.with(grant.reserved);
         let span = Span::from_query(sent, terms.milliseconds);
         let lease = self.keep((span, now), round, grant, terms, limits);
-        let has_counters = grant.lease != "-";
+        let has_counters = grant.lease != NO_LEASE;
         let whole = terms.amount.with(grant.reserved);
         let line = if has_counters { lease_line(grant, whole, span.stop) } else { String::new() };
         (lease, line)
@@ -300,7 +298,7 @@ impl Account {
             is_renewable: is_long || terms.amount.requests >= AHEAD_REQUESTS,
             is_renewed: false,
         };
-        if grant.lease == "-" {
+        if grant.lease == NO_LEASE {
             return lease;
         }
         self.stop = self.stop.max(span.stop);
@@ -315,7 +313,7 @@ impl Account {
     pub fn outage_lease(&self, now: i64) -> Option<Lease> {
         let counts = is_valid(self.granted_at + OUTAGE_MILLISECONDS, now, OUTAGE_MILLISECONDS);
         (self.passes_outage && counts).then(|| Lease {
-            id: "-".into(),
+            id: NO_LEASE.into(),
             grant: format!("{}/-", self.subject).into(),
             span: Span::from_query(now, 0),
             round: 0,

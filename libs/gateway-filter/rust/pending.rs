@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use crate::affinity::Affinity;
-use crate::amounts::{Reservation, Wish, estimate};
+use crate::amounts::{NO_LEASE, Reservation, Wish, estimate};
 use crate::leases::{Account, Lease};
 use crate::ratio::Ratio;
 use crate::rejections::Reply;
@@ -146,7 +146,7 @@ impl Pending {
 /// The line of a request that passes. Without a lease it has the names that the lease's line would have.
 pub(crate) fn start_line(pending: &Pending, lease: &Lease, reserved: Reservation, now: i64) -> String {
     let Reservation { prompt, completion } = reserved;
-    let names = lease.grant.strip_suffix("/-").filter(|_| &*lease.id == "-");
+    let names = lease.grant.strip_suffix("/-").filter(|_| &*lease.id == NO_LEASE);
     let (tab, names) = if let Some(names) = names { ("\t", names) } else { ("", "") };
     format!(
         "S\t{}\t{}\t{prompt}\t{completion}\t{}\t{now}{tab}{names}\n",

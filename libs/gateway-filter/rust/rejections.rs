@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use crate::amounts::number;
 use crate::fault::Fault;
-use crate::tables::{HOLD_MILLISECONDS, Table, is_valid};
+use crate::tables::{HOLD_MILLISECONDS, OUTAGE_MILLISECONDS, Table, is_valid};
 
 /// A longer rejection is not repeated, in bytes.
 const TEXT_BYTES: usize = 2048;
@@ -31,6 +31,18 @@ impl Reply {
     fn with(mut self, name: &str, value: &str) -> Self {
         self.headers.push((name.into(), value.into()));
         self
+    }
+
+    /// The same answer some seconds later.
+    fn after(&self, seconds: i64) -> Self {
+        let mut later = self.clone();
+        for (name, value) in &mut later.headers {
+            let wait = std::str::from_utf8(value).ok().and_then(|text| number(text, 10));
+            if let Some(wait) = wait.filter(|_| name == b"retry-after") {
+                *value = (wait - seconds).max(1).to_string().into_bytes();
+            }
+        }
+        later
     }
 
     /// The answer to a request without a key.
@@ -137,10 +149,19 @@ pub fn parse_refusal(text: &[u8]) -> Option<(i64, Scope)> {
 }
 
 struct Held {
+    begin: i64,
     stop: i64,
+    /// The end of the window whose limit was used up.
+    window_stop: i64,
     reply: Rc<Reply>,
     prompt: i64,
     completion: i64,
+}
+
+impl Held {
+    const fn is_for(&self, (prompt, completion): (i64, i64)) -> bool {
+        prompt >= self.prompt && completion >= self.completion
+    }
 }
 
 /// Rejections that are repeated, by key, or by key and model.
@@ -148,25 +169,42 @@ struct Held {
 pub struct Rejections(Table<Held>);
 
 impl Rejections {
-    /// Keeps a rejection for requests that need at least so many tokens.
+    /// Keeps a rejection, for `milliseconds` and in outages for `window`, for requests that need at least so many tokens.
     pub fn hold(
         &mut self,
         key: Vec<u8>,
-        (now, milliseconds): (i64, i64),
+        (now, milliseconds, window): (i64, i64, i64),
         reply: Reply,
         (prompt, completion): (i64, i64),
     ) {
         if reply.body.len() <= TEXT_BYTES && milliseconds >= 1 {
-            self.0.put(key, Held { stop: now + milliseconds, reply: Rc::new(reply), prompt, completion });
+            let (stop, window_stop) = (now + milliseconds, now + window.min(OUTAGE_MILLISECONDS));
+            self.0.put(key, Held { begin: now, stop, window_stop, reply: Rc::new(reply), prompt, completion });
         }
     }
 
     /// The rejection to repeat to a request that needs so many tokens, or None.
-    pub fn held(&mut self, key: &[u8], now: i64, (prompt, completion): (i64, i64)) -> Option<Rc<Reply>> {
+    pub fn held(&mut self, key: &[u8], now: i64, needs: (i64, i64)) -> Option<Rc<Reply>> {
         let held = self.0.get(key)?;
-        let applies =
-            is_valid(held.stop, now, HOLD_MILLISECONDS) && prompt >= held.prompt && completion >= held.completion;
+        let applies = is_valid(held.stop, now, HOLD_MILLISECONDS) && held.is_for(needs);
         applies.then(|| Rc::clone(&held.reply))
+    }
+
+    /// The rejection to repeat while counters cannot be read: the last one by a limit whose window has not ended, with the
+    /// rest of its time. None if there is none, and the failure policy decides.
+    pub fn held_in_outage(&mut self, key: &[u8], now: i64, needs: (i64, i64)) -> Option<Rc<Reply>> {
+        let held = self.0.get(key)?;
+        let applies = is_valid(held.window_stop, now, OUTAGE_MILLISECONDS) && held.is_for(needs);
+        applies.then(|| held.reply.after((now - held.begin) / 1000).into())
+    }
+
+    /// Forgets the rejection of a request that needs so many tokens: one like it was granted.
+    pub fn lift(&mut self, key: &[u8], needs: (i64, i64)) {
+        if let Some(held) = self.0.get(key)
+            && held.is_for(needs)
+        {
+            (held.stop, held.window_stop) = (0, 0);
+        }
     }
 }
 

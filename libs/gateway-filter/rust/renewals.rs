@@ -3,7 +3,7 @@
 
 use std::sync::{Arc, OnceLock};
 
-use crate::amounts::{Amount, Grant, Terms, number, parse_grant, parse_terms};
+use crate::amounts::{Amount, Grant, NO_LEASE, Terms, number, parse_grant, parse_terms};
 use crate::pending::Query;
 use crate::rejections::Answer;
 use crate::starts::Starts;
@@ -65,7 +65,7 @@ impl Ticket {
     /// Takes the answer. A lease whose line cannot be written is none.
     pub fn finish(&self, answer: Answer, starts: &mut Starts, now: i64) {
         let renewed = read_lease(answer, self.sent, now).filter(|Renewed { grant, terms, span, .. }| {
-            grant.lease != "-" && starts.append(&lease_line(grant, terms.amount, span.stop), now)
+            grant.lease != NO_LEASE && starts.append(&lease_line(grant, terms.amount, span.stop), now)
         });
         let _ = self.renewed.set(renewed);
     }

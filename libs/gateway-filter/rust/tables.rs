@@ -7,6 +7,8 @@ use std::collections::HashMap;
 pub const ADMISSION_MILLISECONDS: i64 = 2000;
 /// The longest time for which an answer of token-quota counts by itself.
 pub const HOLD_MILLISECONDS: i64 = 1000;
+/// The longest time for which an answer of token-quota counts while it gives no other one.
+pub const OUTAGE_MILLISECONDS: i64 = 600_000;
 /// The largest number of tokens that is counted.
 pub const COUNT_LIMIT: i64 = i32::MAX as i64;
 

@@ -257,13 +257,22 @@ fn of_rejections(name: &str, arguments: &Arguments, state: &mut State) -> Option
         "rejections_hold" => {
             let reply = Reply { status: 429, headers: vec![], body: arguments.bytes(4).to_vec() };
             let needs = (arguments.number(5), arguments.number(6));
-            let times = (arguments.number(2), arguments.number(3));
+            let times = (arguments.number(2), arguments.number(3), arguments.optional_number(7).unwrap_or(0));
             rejections.hold(arguments.bytes(1).to_vec(), times, reply, needs);
             vec![]
         }
         "rejections_held" => {
             let needs = (arguments.number(3), arguments.number(4));
             let held = rejections.held(arguments.bytes(1), arguments.number(2), needs);
+            vec![held.map(|reply| Rc::unwrap_or_clone(reply).body)]
+        }
+        "rejections_lift" => {
+            rejections.lift(arguments.bytes(1), (arguments.number(2), arguments.number(3)));
+            vec![]
+        }
+        "rejections_held_in_outage" => {
+            let needs = (arguments.number(3), arguments.number(4));
+            let held = rejections.held_in_outage(arguments.bytes(1), arguments.number(2), needs);
             vec![held.map(|reply| Rc::unwrap_or_clone(reply).body)]
         }
         _ => return None,

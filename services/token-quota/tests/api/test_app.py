@@ -237,6 +237,14 @@ async def test_a_rejection_carries_how_long_the_filter_may_repeat_it(api: Api, h
     assert (400, False) == (found.status, "x-arks-refusal" in found.headers)
 
 
+async def test_a_rejection_by_a_limit_carries_when_its_window_ends(api: Api, harness: Harness) -> None:
+    limits = [{"arksEndpoint": {"name": "qwen"}, "rateLimits": [{"type": "rpm", "value": 0}]}]
+    harness.add(token(qos=limits))
+    harness.endpoint()
+    found = await call_api(api, "/v1/admit", "POST", ADMIT)
+    assert ("1000,model", "60000") == (found.headers["x-arks-refusal"], found.headers["x-arks-window"])
+
+
 async def test_a_key_is_checked_without_a_request(api: Api, harness: Harness) -> None:
     found = await call_api(api, "/v1/key", "POST", KEY)
     assert (401, "1000,key", "invalid_api_key") == (

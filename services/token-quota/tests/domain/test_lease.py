@@ -71,14 +71,14 @@ def hold(rates: Rates, use: RateUse, into_minute: int, budget: Budget | None = N
 @pytest.mark.parametrize(
     ("rates", "use", "into_minute", "expected"),
     [
-        (Rates(rpm=1), RateUse(1, 0, 1, 0), 123, Hold(1000, "model")),
-        (Rates(rpm=1), RateUse(1, 0, 1, 0), 59_877, Hold(123, "model")),
-        (Rates(rpd=1), RateUse(0, 0, 1, 0), 59_877, Hold(1000, "model")),
-        (Rates(rpm=1, rpd=1), RateUse(1, 0, 1, 0), 59_877, Hold(1000, "model")),
-        (Rates(rpm=1, tpm=5), RateUse(1, 5, 1, 5), 59_877, Hold(123, "model")),
-        (Rates(tpm=5), RateUse(0, 5, 0, 5), 123, Hold(100, "size")),
-        (Rates(tpm=5), RateUse(0, 5, 0, 5), 59_977, Hold(23, "size")),
-        (Rates(tpd=5), RateUse(0, 5, 0, 5), 59_977, Hold(100, "size")),
+        (Rates(rpm=1), RateUse(1, 0, 1, 0), 123, Hold(1000, "model", 59_877)),
+        (Rates(rpm=1), RateUse(1, 0, 1, 0), 59_877, Hold(123, "model", 123)),
+        (Rates(rpd=1), RateUse(0, 0, 1, 0), 59_877, Hold(1000, "model", 57_540_123)),
+        (Rates(rpm=1, rpd=1), RateUse(1, 0, 1, 0), 59_877, Hold(1000, "model", 57_540_123)),
+        (Rates(rpm=1, tpm=5), RateUse(1, 5, 1, 5), 59_877, Hold(123, "model", 123)),
+        (Rates(tpm=5), RateUse(0, 5, 0, 5), 123, Hold(100, "size", 59_877)),
+        (Rates(tpm=5), RateUse(0, 5, 0, 5), 59_977, Hold(23, "size", 23)),
+        (Rates(tpd=5), RateUse(0, 5, 0, 5), 59_977, Hold(100, "size", 57_540_023)),
     ],
 )
 def test_a_rejection_is_repeated_until_its_window_ends_at_most(
@@ -88,7 +88,7 @@ def test_a_rejection_is_repeated_until_its_window_ends_at_most(
 
 
 def test_a_rejection_by_a_budget_is_repeated_to_requests_of_its_size() -> None:
-    assert Hold(100, "size") == hold(Rates(), RateUse(), 59_999, Budget("q", total=1))
+    assert Hold(100, "size", 86_400_000) == hold(Rates(), RateUse(), 59_999, Budget("q", total=1))
 
 
 @given(

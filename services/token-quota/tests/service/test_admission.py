@@ -284,16 +284,16 @@ async def test_no_two_leases_have_the_same_id(
 async def test_the_gateway_may_repeat_a_rejection_for_a_second_at_most(
     admission: Admission, harness: Harness, counters: FakeCounters, clock: FakeClock
 ) -> None:
-    assert (1000, "key") == (await refused(admission, call())).hold
+    assert (1000, "key", 0) == (await refused(admission, call())).hold
     harness.add(token(qos=LIMITED))
-    assert (1000, "model") == (await refused(admission, call())).hold
+    assert (1000, "model", 0) == (await refused(admission, call())).hold
     harness.endpoint()
     counters.rate_use = RateUse(5, 0, 5, 0)
-    assert (1000, "model") == (await refused(admission, call())).hold
+    assert (1000, "model", 60_000) == (await refused(admission, call())).hold
     counters.rate_use = RateUse(0, 1000, 0, 1000)
-    assert (100, "size") == (await refused(admission, call())).hold
+    assert (100, "size", 60_000) == (await refused(admission, call())).hold
     clock.advance(59.95)
-    assert (50, "size") == (await refused(admission, call())).hold
+    assert (50, "size", 50) == (await refused(admission, call())).hold
 
 
 def test_the_word_bearer_may_be_written_in_any_case() -> None:

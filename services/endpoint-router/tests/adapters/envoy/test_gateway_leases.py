@@ -72,8 +72,9 @@ async def small_lease(gateway: Gateway) -> Script:
     return script
 
 
-def rejected(refusal: str, status: int = 429) -> Script:
-    return answer(REJECTION, status, x_arks_refusal=refusal, x_ratelimit_remaining_requests="0", retry_after="3")
+def rejected(refusal: str, status: int = 429, **headers: str) -> Script:
+    headers = {"x_arks_refusal": refusal, "retry_after": "3", **headers}
+    return answer(REJECTION, status, x_ratelimit_remaining_requests="0", **headers)
 
 
 def code(response: httpx.Response) -> str:
@@ -366,11 +367,7 @@ async def test_a_repeated_rejection_ends_after_its_time(gateway: Gateway) -> Non
     gateway.admission.script = rejected("150,key", 401)
     assert 401 == (await gateway.post(BODY)).status_code
     gateway.admission.script = grant()
-
-    async def passes() -> bool:
-        return (await gateway.post(BODY)).status_code == 200
-
-    await eventually(passes, what="a request passes")
+    await eventually(lambda: passes(gateway), what="a request passes")
 
 
 async def test_a_rejection_without_a_time_is_not_repeated(gateway: Gateway) -> None:
@@ -401,6 +398,36 @@ async def test_without_token_quota_the_last_failure_policy_counts(gateway: Gatew
     else:
         assert "admission_unavailable" == code(response)
     assert 503 == (await gateway.post(BODY.replace(b'"m"', b'"n"'))).status_code
+
+
+OUTAGES = [AWAY, grant(x_arks_grant="default/m/alice/-/10/20")]
+"""token-quota gives no answer, or has none from its counters."""
+
+
+@pytest.mark.parametrize("outage", OUTAGES, ids=["away", "without counters"])
+async def test_no_request_passes_an_outage_over_a_limit_that_is_used_up(gateway: Gateway, outage: Script) -> None:
+    gateway.admission.script = leases("0,0,0,1000,512", x_arks_outage="pass")
+    await gateway.post(BODY)
+    gateway.admission.script = rejected("1,model", x_arks_window="60000")
+    assert 429 == (await gateway.post(BODY)).status_code
+    gateway.admission.script = outage
+    await asyncio.sleep(0.002)  # the rejection is not repeated any more
+    response = await gateway.post(BODY)
+    assert (429, REJECTION) == (response.status_code, response.content)
+    assert 3 == len(gateway.queries())
+
+
+async def test_a_limit_that_has_room_again_does_not_reject_in_an_outage(gateway: Gateway) -> None:
+    gateway.admission.script = rejected("1,model", x_arks_window="60000")
+    assert 429 == (await gateway.post(BODY)).status_code
+    gateway.admission.script = leases("0,0,0,1000,512", x_arks_outage="pass")
+    await eventually(lambda: passes(gateway), what="a request passes")
+    gateway.admission.script = AWAY
+    assert 200 == (await gateway.post(BODY)).status_code
+
+
+async def passes(gateway: Gateway) -> bool:
+    return (await gateway.post(BODY)).status_code == 200
 
 
 async def test_an_admission_without_counters_has_no_lease(gateway: Gateway) -> None:

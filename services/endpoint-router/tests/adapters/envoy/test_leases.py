@@ -524,6 +524,27 @@ def test_a_rejection_by_size_is_repeated_to_requests_that_need_as_much() -> None
     assert not is_held(10, 5, -1000)
 
 
+def test_in_an_outage_a_used_up_limit_rejects_until_its_window_ends() -> None:
+    rejections = new("rejections_new")
+    run("rejections_hold", rejections, b"k", NOW, 100, b"{}", 10, 5, 30_000)
+
+    def is_held(prompt: int, completion: int, later: int = 0) -> bool:
+        return [b"{}"] == run("rejections_held_in_outage", rejections, b"k", NOW + later, prompt, completion)
+
+    assert (True, True, False) == (is_held(10, 5), is_held(11, 6, 29_999), is_held(10, 5, 30_000))
+    assert (False, False) == (is_held(9, 5), is_held(10, 4))
+    run("rejections_lift", rejections, b"k", 9, 4)
+    assert is_held(10, 5)
+    run("rejections_lift", rejections, b"k", 10, 5)
+    assert not is_held(10, 5)
+
+
+def test_a_rejection_without_a_window_does_not_count_in_an_outage() -> None:
+    rejections = new("rejections_new")
+    run("rejections_hold", rejections, b"k", NOW, 1000, b"{}", 0, 0)
+    assert [None] == run("rejections_held_in_outage", rejections, b"k", NOW, 1, 1)
+
+
 def test_a_long_rejection_is_not_kept() -> None:
     rejections = new("rejections_new")
     run("rejections_hold", rejections, b"k", NOW, 100, b"x" * 2049, 0, 0)

@@ -56,7 +56,10 @@ def _script(files: Sequence[str]) -> str:
 
 
 class RedisCounters:
-    """Implements `Counters`. Fails fast while Redis is down: after a failure each call fails for a pause."""
+    """Implements `Counters`. Fails fast while Redis is down: after a call that began after another one had failed, and
+    failed too, each call fails for a pause. A single failure is one slow answer of a busy machine, for which no other
+    call should be decided without counters.
+    """
 
     def __init__(
         self,
@@ -70,6 +73,7 @@ class RedisCounters:
         self._monotonic = monotonic
         self._retry_pause_seconds = retry_pause_seconds
         self._paused_until = 0.0
+        self._failed_at: float | None = None
         self._sources = {name: _script(files) for name, files in _SCRIPTS.items()}
         self._shas = {
             name: hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest() for name, text in self._sources.items()
@@ -209,13 +213,18 @@ class RedisCounters:
         if self._monotonic() < self._paused_until:
             self._errors.labels(name).inc()
             raise CountersUnavailable("Redis did not answer a moment ago")
+        began = self._monotonic()
         try:
             found = await call()
         except (TimeoutError, RedisError, OSError) as error:
-            self._paused_until = self._monotonic() + self._retry_pause_seconds
+            now = self._monotonic()
+            if self._failed_at is not None and began >= self._failed_at:
+                self._paused_until = now + self._retry_pause_seconds
+            self._failed_at = now
             self._errors.labels(name).inc()
             self._up.set(0)
             raise CountersUnavailable(f"Redis did not answer {name}: {type(error).__name__}") from error
+        self._failed_at = None
         self._up.set(1)
         return found
 

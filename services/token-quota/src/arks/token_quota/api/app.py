@@ -393,4 +393,6 @@ def _reject_held(answer: HTTPProtocol, rejection: Rejection) -> None:
     headers = [_JSON, *rejection.headers]
     if rejection.hold is not None:
         headers.append(("x-arks-refusal", f"{rejection.hold.milliseconds},{rejection.hold.scope}"))
+        if rejection.hold.window_milliseconds:
+            headers.append(("x-arks-window", str(rejection.hold.window_milliseconds)))
     answer.response_bytes(rejection.status, headers, rejection.body)

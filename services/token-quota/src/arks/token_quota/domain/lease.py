@@ -10,7 +10,7 @@ from arks.contracts.resources import RateLimitType
 from arks.token_quota.domain.count import MAX_COUNT
 from arks.token_quota.domain.limits import Violation
 from arks.token_quota.domain.reservation import ReservationRequest
-from arks.token_quota.domain.time import MINUTE_MILLISECONDS, Moment
+from arks.token_quota.domain.time import DAY_MILLISECONDS, MINUTE_MILLISECONDS, Moment
 
 HOLD_MILLISECONDS: Final = 1000
 """The longest time for which a worker decides by an earlier answer: a changed key or limit is in force after it."""
@@ -88,6 +88,9 @@ class Hold(NamedTuple):
 
     milliseconds: int
     scope: str
+    window_milliseconds: int = 0
+    """Of a limit: until its window ends. The worker repeats the rejection as long while it cannot query the limit, for
+    which the failure policy is not meant: it is known that the limit was used up."""
 
 
 KEY_HOLD: Final = Hold(HOLD_MILLISECONDS, "key")
@@ -128,11 +131,13 @@ def limit_hold(violations: Sequence[Violation], now_seconds: float) -> Hold:
     """
     requests = [violation for violation in violations if violation.limit_type in _REQUEST_LIMITS]
     if requests:
-        return Hold(min(HOLD_MILLISECONDS, _milliseconds_to_reset(requests, now_seconds)), "model")
-    return Hold(min(TOKENS_HOLD_MILLISECONDS, _milliseconds_to_reset(violations, now_seconds)), "size")
+        window = _milliseconds_to_reset(requests, now_seconds)
+        return Hold(min(HOLD_MILLISECONDS, window), "model", window)
+    window = _milliseconds_to_reset(violations, now_seconds)
+    return Hold(min(TOKENS_HOLD_MILLISECONDS, window), "size", window)
 
 
 def _milliseconds_to_reset(violations: Sequence[Violation], now_seconds: float) -> int:
     resets = [violation.resets_after_seconds for violation in violations]
     into_second = round(now_seconds * 1000) % 1000
-    return max(HOLD_MILLISECONDS if reset is None else reset * 1000 - into_second for reset in resets)
+    return max(DAY_MILLISECONDS if reset is None else reset * 1000 - into_second for reset in resets)
