@@ -1,18 +1,23 @@
 """What reading many engines costs metrics: processor time, memory, and how many pages a second it reads.
 
-usage: python -m bench.pages [--replicas 500] [--hertz 4] [--page-bytes 100000] [--seconds 20]
+usage: python -m bench.pages [--replicas 500] [--hertz 4] [--page-bytes 100000] [--seconds 20] [--members 1]
 
-A real metrics service over a real NATS; engines are one process with a port for each replica, and pages
-as long as vLLM's. One replica more accepts each query and never answers: it must not delay the others.
+A real metrics service over a real NATS, as so many processes (`--members`) that divide the applications; engines are
+one process with a port for each replica, and pages as long as vLLM's. One replica more accepts each query and never
+answers: it must not delay the others. Of several members the last one is killed at the end; the longest time that an
+application was without a report then is printed.
 """
 
 import argparse
 import asyncio
+import os
+import signal
 import sys
 import tempfile
 import time
 from contextlib import AsyncExitStack
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 
 import aiohttp
@@ -20,11 +25,12 @@ import uvloop
 from prometheus_client.parser import text_string_to_metric_families
 
 from arks.contracts.facts import ReplicaFact, ReplicaState
-from arks.contracts.subjects import Facts, fact_key
+from arks.contracts.subjects import LOAD_SUBJECTS, Facts, fact_key
 from arks.events.v1.facts_pb2 import ReplicasFact
 from arks.kit.bus import Bus, to_json
 from arks.kit.ports import free_port
 from arks.kit.testing.servers import nats_server, serve
+from arks.metrics.domain.members import GONE_SECONDS
 from bench.gateway.resources import NAMESPACE, connected
 from bench.process_cost import cpu_seconds, resident_megabytes
 from bench.requests import Requests
@@ -93,28 +99,57 @@ async def main(options: argparse.Namespace) -> None:
         bus = await stack.enter_async_context(connected(nats.port))
         client = await stack.enter_async_context(aiohttp.ClientSession())
         await write_facts(bus, ports)
-        health = free_port()
         settings: dict[str, object] = {
             "NATS_URL": f"nats://127.0.0.1:{nats.port}",
             "STATE_DIR": directory,
             "LOG_LEVEL": "warning",
-            "HTTP_PORT": health,
             "LOAD_TICK_SECONDS": 1 / options.hertz,
         }
-        pid = await stack.enter_async_context(service(directory, "metrics", health, settings))
+        members = {}
+        for number in range(options.members):
+            own, health = directory / str(number), free_port()
+            own.mkdir()
+            given = settings | {"HTTP_PORT": health}
+            members[health] = await stack.enter_async_context(service(own, "metrics", health, given))
         await asyncio.sleep(WARM_UP_SECONDS)
-        before, cpu, began = await counts(client, health), cpu_seconds(pid), time.monotonic()
-        await asyncio.sleep(options.seconds)
-        cost, seconds = cpu_seconds(pid) - cpu, time.monotonic() - began
-        after = await counts(client, health)
-        reads = (after["reads"] - before["reads"]) / seconds
+        wanted = options.replicas * options.hertz
         print(
-            f"{options.replicas} replicas and a silent one, pages of {options.page_bytes} bytes: {reads:.0f} reads/s "
-            f"(wanted {options.replicas * options.hertz:.0f}), {cost / seconds:.0%} of a core, "
-            f"{1e6 * cost / seconds / reads:.0f} us a read, {resident_megabytes(pid):.0f} MB; "
-            f"age of a reading {after['age']:.2f} s (p99)",
+            f"{options.replicas} replicas and a silent one, pages of {options.page_bytes} bytes, {wanted:.0f} reads/s"
+        )
+        await measure(client, members, options.seconds)
+        if len(members) > 1:
+            print(f"longest time without a report after a kill: {await kill(bus, list(members.values())[-1]):.2f} s")
+
+
+async def measure(client: aiohttp.ClientSession, members: dict[int, int], seconds: float) -> None:
+    """Print what each member reads in that time and what it costs. `members`: processes by port of their own page."""
+    before = [await counts(client, health) for health in members]
+    began, cpu = time.monotonic(), [cpu_seconds(pid) for pid in members.values()]
+    await asyncio.sleep(seconds)
+    costs = [cpu_seconds(pid) - spent for pid, spent in zip(members.values(), cpu, strict=True)]
+    seconds = time.monotonic() - began
+    for (health, pid), first, cost in zip(members.items(), before, costs, strict=True):
+        after = await counts(client, health)
+        reads = (after["reads"] - first["reads"]) / seconds
+        print(
+            f"{reads:.0f} reads/s, {cost / seconds:.0%} of a core, {1e6 * cost / seconds / max(reads, 1e-9):.0f} us a "
+            f"read, {resident_megabytes(pid):.0f} MB; age of a reading {after['age']:.2f} s (p99)",
             flush=True,
         )
+
+
+async def kill(bus: Bus, pid: int) -> float:
+    """Kill a member. Returns the longest time until an application has its next report."""
+    reported: dict[str, list[float]] = {}
+
+    def take(subject: str, _: bytes) -> None:
+        reported.setdefault(subject, []).append(time.monotonic())
+
+    await bus.subscribe_with_subject(LOAD_SUBJECTS, take)
+    await asyncio.sleep(1.0)
+    os.kill(pid, signal.SIGKILL)
+    await asyncio.sleep(GONE_SECONDS + 5.0)
+    return max(later - earlier for times in reported.values() for earlier, later in pairwise(times))
 
 
 if __name__ == "__main__":
@@ -123,6 +158,7 @@ if __name__ == "__main__":
     parser.add_argument("--hertz", type=float, default=4.0)
     parser.add_argument("--page-bytes", type=int, default=100_000)
     parser.add_argument("--seconds", type=float, default=20.0)
+    parser.add_argument("--members", type=int, default=1)
     parser.add_argument("--serve", default="", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.serve:

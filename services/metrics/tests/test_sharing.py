@@ -5,21 +5,23 @@ import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
 from aiohttp import web
 
+from arks.contracts.resources import ArksAutoscaler
 from arks.contracts.subjects import LOAD_SUBJECTS, METRICS_MEMBERS_SUBJECT, Facts
-from arks.events.v1.facts_pb2 import ReplicasFact, ReplicaState, StageFact
+from arks.events.v1.facts_pb2 import ReplicasFact, ReplicaState, ScalingFact, StageFact
 from arks.events.v1.load_pb2 import LoadReport, MetricsMember
 from arks.kit.bus import Bus
+from arks.kit.cache import Cache
 from arks.kit.clock import SystemClock
 from arks.kit.home import LocalHome
 from arks.kit.key import Key
 from arks.kit.ports import free_port
+from arks.kit.resources import LocalResources
 from arks.kit.tasks import cancel
 from arks.kit.testing.run import running, running_home
 from arks.kit.testing.servers import Server, serve
@@ -33,7 +35,7 @@ pytestmark = pytest.mark.real
 APPLICATIONS = [Key("default", f"app-{number}") for number in range(12)]
 PREFILL = Key("default", "pd/prefill")
 BOUND_SECONDS = 15.0
-"""Two seconds until a silent member counts as gone, and what a busy machine takes."""
+"""About two seconds until a silent member counts as gone, and what a busy machine takes."""
 
 
 class Pages:
@@ -72,15 +74,17 @@ class Cluster:
     nats: Server
     pages: Pages
     bus: Bus
+    autoscalers: LocalResources[ArksAutoscaler]
+    scaling: Cache[ScalingFact]
     members: dict[str, MetricsMember] = field(default_factory=dict)
     reports: dict[Key, list[float]] = field(default_factory=dict)
     """When the load of an application was reported, without a problem."""
 
-    async def join(self) -> str:
+    async def join(self, home: type[LocalHome] = LocalHome) -> str:
         """Start a replica of metrics in this process. Returns its name once it reports."""
         before = set(self.members)
         settings = _settings(self.nats, self.directory)
-        await self.stack.enter_async_context(running(build(settings, LocalHome("metrics", settings))))
+        await self.stack.enter_async_context(running(build(settings, home("metrics", settings))))
         return await self.reporting(lambda name: name not in before)
 
     async def join_as_process(self) -> Server:
@@ -115,13 +119,22 @@ class Cluster:
         return found
 
 
+class StandbyHome(LocalHome):
+    """As on Kubernetes while another replica is elected."""
+
+    async def leading(self) -> None:
+        await asyncio.Event().wait()
+
+
 def _each_one(readers: dict[Key, set[object]]) -> bool:
     return all(len(each) == 1 for each in readers.values())
 
 
 def _settings(nats: Server, directory: Path) -> Settings:
     url = f"nats://127.0.0.1:{nats.port}"
-    return Settings(nats_url=url, state_dir=directory, http_port=free_port(), drain_seconds=1.0)
+    return Settings(
+        nats_url=url, state_dir=directory, http_port=free_port(), drain_seconds=1.0, scaling_interval_seconds=0.2
+    )
 
 
 def _fact(key: Key, port: int) -> ReplicasFact:
@@ -146,8 +159,10 @@ async def cluster(nats: Server, tmp_path: Path) -> AsyncIterator[Cluster]:
         staged = ReplicasFact(namespace="default", application="pd", runtime="vllm", served_model="m")
         _add(staged.stages.add(name="prefill", runtime="vllm"), pages.ports[PREFILL])
         facts.put(Key("default", "pd"), staged)
+        scaling = neighbour.facts(Facts.SCALING, ScalingFact).cache
+        autoscalers = LocalResources(neighbour.bus, ArksAutoscaler, neighbour.clock)
         await stack.enter_async_context(running_home(neighbour))
-        cluster = Cluster(stack, tmp_path, nats, pages, neighbour.bus)
+        cluster = Cluster(stack, tmp_path, nats, pages, neighbour.bus, autoscalers, scaling)
 
         def take_report(payload: bytes) -> None:
             report = LoadReport.FromString(payload)
@@ -199,18 +214,30 @@ async def test_one_that_joins_takes_its_share_over_without_a_gap_and_without_dou
         assert len(reports) <= len(olds) + 2
 
 
-async def test_the_replica_that_decides_receives_the_loads_that_others_read(cluster: Cluster) -> None:
-    keys = {APPLICATIONS[0], PREFILL}
-    follower = LoadFollower(cluster.bus, SystemClock(), lambda: keys)
+async def test_the_elected_replica_decides_by_loads_that_a_standby_reads(cluster: Cluster) -> None:
+    leader = await cluster.join()
+    standby = await cluster.join(StandbyHome)
+    application = next(key for key in APPLICATIONS if owner(key, [leader, standby]) == standby)
+    spec = {"target": {"name": application.name}, "maxReplicas": 5, "objectives": {"slotUsePercent": 100}}
+    await cluster.autoscalers.apply(ArksAutoscaler.from_dict({"metadata": {"name": "chat"}, "spec": spec}))
+
+    def wanted() -> int | None:
+        fact = cluster.scaling.get(Key("default", "chat"))
+        return None if fact is None else fact.replicas
+
+    await eventually(lambda: wanted() == 2, what="two replicas for eight requests in four slots")
+
+
+async def test_the_loads_of_stages_are_exchanged_while_there_are_several_members(cluster: Cluster) -> None:
+    follower = LoadFollower(cluster.bus, SystemClock(), lambda: {PREFILL})
     following = asyncio.create_task(follower.run())
     try:
         await asyncio.gather(cluster.join(), cluster.join())
-        for key in keys:
-            received = await eventually(partial(follower.newest, key), what=f"load of {key}")
-            assert received is not None
-            (replica, report), *_ = received.replicas.items()
-            assert ("a", 4) == (replica.name, replica.slots)
-            assert report.reading is not None
-            assert 6.0 == report.reading.snapshot.running_requests
+        received = await eventually(lambda: follower.newest(PREFILL), what="the load of a stage")
+        assert received is not None
+        (replica, report), *_ = received.replicas.items()
+        assert ("a", 4) == (replica.name, replica.slots)
+        assert report.reading is not None
+        assert 6.0 == report.reading.snapshot.running_requests
     finally:
         await cancel(following)

@@ -61,7 +61,7 @@ def test_a_new_member_reads_its_share_beside_the_old_one_until_it_takes_over() -
 def test_the_share_of_a_silent_member_is_read_once_it_was_silent_for_too_long() -> None:
     members = alone()
     members.take(Member("b", ready=True), 0.0)
-    for now in (0.5, 1.0, 1.5, GONE_SECONDS):
+    for now in (0.5, 1.0, 1.5):
         members.look(now, connected=True)
         assert 2 == len(members.names)
     members.look(GONE_SECONDS + 0.1, connected=True)
