@@ -17,8 +17,8 @@ BEAT_SECONDS = 0.5
 ALONE_SECONDS = 2.0
 """The same without others: one that starts is answered at once."""
 GONE_SECONDS = 1.6
-"""A member that was silent for so long is gone: three beats are missing. Its applications have reports again before the last ones are 3 s old,
-when routing stops believing them."""
+"""A member that was silent for so long is gone: three beats are missing. Its applications have reports again before the
+last ones are 3 s old, when routing stops believing them."""
 ARRIVAL_SECONDS = 0.3
 """A member that starts waits so long for the others' answers."""
 LATE_SECONDS = 1.0
