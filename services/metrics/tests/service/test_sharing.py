@@ -62,8 +62,8 @@ async def running(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Running]:
 
 
 async def test_a_member_alone_reports_once_it_has_all_applications(running: Running) -> None:
-    await asyncio.sleep(0.05)
-    assert [Member("a")] == running.channel.sent
+    await eventually(lambda: len(running.channel.sent) >= 3, what="presence before it can read")
+    assert {Member("a")} == set(running.channel.sent)
     running.synced.set()
     await eventually(lambda: running.channel.sent[-1] == Member("a", ready=True))
     assert running.shared.divisions >= 1
@@ -79,13 +79,37 @@ async def test_a_member_beside_another_reports_once_it_is_warm(running: Running)
     await eventually(lambda: running.channel.sent[-1] == Member("a", ready=True))
 
 
+@pytest.fixture
+def slow_beat(monkeypatch: pytest.MonkeyPatch, running: Running) -> None:
+    """What is sent within the time of a test was sent at once."""
+    monkeypatch.setattr(sharing, "BEAT_SECONDS", 600.0)
+    monkeypatch.setattr(sharing, "ALONE_SECONDS", 600.0)
+
+
+@pytest.mark.usefixtures("slow_beat")
 async def test_a_new_member_is_answered_at_once(running: Running) -> None:
     running.synced.set()
-    await eventually(lambda: len(running.channel.sent) >= 2)
-    await asyncio.sleep(0)
+    await eventually(lambda: running.members.own.ready)
     before = len(running.channel.sent)
     running.receive(Member("b"))
-    await eventually(lambda: len(running.channel.sent) > before, within_seconds=1.0)
+    await eventually(lambda: len(running.channel.sent) > before, what="an answer before the beat")
+
+
+@pytest.mark.usefixtures("slow_beat")
+async def test_a_member_that_appears_while_presence_is_sent_is_answered_at_once(running: Running) -> None:
+    running.synced.set()
+    await eventually(lambda: running.members.own.ready)
+    newcomers = iter([Member("b"), Member("c")])
+
+    async def send(member: Member) -> None:
+        running.channel.sent.append(member)
+        if (newcomer := next(newcomers, None)) is not None:
+            running.receive(newcomer)
+
+    running.channel.send = send  # type: ignore[method-assign]
+    before = len(running.channel.sent)
+    running.receive(Member("d"))
+    await eventually(lambda: len(running.channel.sent) >= before + 3, what="three answers")
 
 
 async def test_a_member_that_ends_is_gone_for_the_others_at_once(running: Running) -> None:

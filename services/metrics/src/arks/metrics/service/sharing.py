@@ -1,6 +1,7 @@
 """Divides the applications among the replicas of metrics: shows this one to the others, and follows them."""
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
@@ -65,10 +66,12 @@ class Sharing:
         await self._channel.follow(self._take)
         await self._channel.send(members.own)
         await asyncio.sleep(ARRIVAL_SECONDS)
-        await self._synced()
+        while not await self._is_synced():
+            await self._channel.send(members.own)
         members.arrive()
         began = self._clock.monotonic()
         while True:
+            self._awaited.clear()  # before: what comes while this is sent is answered at once
             now = self._clock.monotonic()
             members.look(now, connected=self._channel.connected)
             if not members.own.ready and (self._shared.warm() or now - began > LONGEST_WARM_UP_SECONDS):
@@ -81,6 +84,14 @@ class Sharing:
         self._members.depart()
         await self._channel.send(self._members.own)
 
+    async def _is_synced(self) -> bool:
+        """Whether all applications are known within a beat."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(BEAT_SECONDS):
+                await self._synced()
+                return True
+        return False
+
     def _take(self, member: Member) -> None:
         if self._members.take(member, self._clock.monotonic()):
             self._awaited.set()
@@ -91,9 +102,6 @@ class Sharing:
 
     async def _pause(self) -> None:
         """Wait for the next beat, at most until another member appears."""
-        self._awaited.clear()
-        try:
+        with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(ALONE_SECONDS if self._members.alone else BEAT_SECONDS):
                 await self._awaited.wait()
-        except TimeoutError:
-            return
