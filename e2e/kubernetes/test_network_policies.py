@@ -17,7 +17,7 @@ ENGINE = "engine"
 OPEN = (
     {(service, "nats", 4222) for service in (*SERVICES, "gateway")}
     | {("gateway", "endpoint-router", 18000), ("gateway", "token-quota", 8090)}
-    | {("token-quota", "redis", 6379), ("token-quota", "postgresql", 5432)}
+    | {("token-quota", "redis", 6379), ("token-quota", "postgresql", 5432), ("model-manager", "node-cache", 8095)}
     | {(caller, ENGINE, 8080) for caller in ("gateway", "metrics", "app-deployer")}
     | {(ENGINE, "hub", HUB[1])}
     # The API server has no address that a policy could name: the port requires its certificate
