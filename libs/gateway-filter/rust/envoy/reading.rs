@@ -20,11 +20,9 @@ use crate::request::{Request, read_request};
 pub const LONG_BYTES: usize = 512 * 1024;
 /// How much less right to a core the thread has than a worker: with 10, a tenth while both want the same core.
 const NICE: c_int = 10;
-/// The caller's thread, in `setpriority` of Linux.
-const PRIO_PROCESS: c_int = 0;
 
 unsafe extern "C" {
-    fn setpriority(which: c_int, who: u32, nice: c_int) -> c_int;
+    fn nice(increment: c_int) -> c_int;
 }
 
 /// Wakes the worker of one stream.
@@ -159,7 +157,7 @@ fn jobs() -> Option<&'static Sender<Job>> {
 fn read_all(jobs: &Receiver<Job>) {
     // SAFETY: it has no memory of the caller. Linux counts priorities by thread, and lowering one needs no right; if it
     // fails, the thread reads as before.
-    unsafe { setpriority(PRIO_PROCESS, 0, NICE) };
+    unsafe { nice(NICE) };
     for (body, step) in jobs {
         if !matches!(*lock(&body.progress), Progress::Due(_)) {
             *lock(&body.received) = Received::default();

@@ -70,4 +70,4 @@ async def test_the_thread_that_reads_long_bodies_yields_to_workers(gateway: Gate
     for task in Path(f"/proc/{gateway.envoy.process.pid}/task").iterdir():
         name, fields = (task / "stat").read_text().split("(", 1)[1].rsplit(")", 1)
         nice[name] = int(fields.split()[16])
-    assert 10 == nice["arks-reader"] - nice["wrk:worker_0"], nice
+    assert min(nice["wrk:worker_0"] + 10, 19) == nice["arks-reader"], nice

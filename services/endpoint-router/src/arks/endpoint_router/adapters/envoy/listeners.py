@@ -27,8 +27,9 @@ from arks.endpoint_router.adapters.envoy.tls import filter_chain_tls
 from arks.endpoint_router.adapters.envoy.tracing import manager_tracing
 from arks.gateway_filter import MODULE
 
-CONNECTION_BUFFER_BYTES = 1024 * 1024
-"""Buffer of one connection for answers that its client does not read; request bodies have their own limit."""
+CONNECTION_BUFFER_BYTES = 256 * 1024
+"""What a worker reads of one connection before it turns to the next (1 MiB takes 1.3 ms), and its buffer for answers
+that its client does not read. Request bodies have their own limit."""
 METADATA = "arks"
 """Dynamic metadata that the filter sets for the usage log: `grant` (operation, stream, grant) and `usage`."""
 REMOVED_PREFIXES = ("x-", "if-")
