@@ -5,7 +5,7 @@ use crate::tables::COUNT_LIMIT;
 /// Stands for the lease of a request that passes without counters.
 pub const NO_LEASE: &str = "-";
 /// The longest validity of a lease, in milliseconds.
-pub const LEASE_MILLISECONDS: i64 = 30_000;
+pub const LEASE_MILLISECONDS: i64 = 60_000;
 /// A lease is renewed ahead when such a part of it remains.
 const AHEAD_PART: i64 = 16;
 

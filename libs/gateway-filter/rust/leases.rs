@@ -23,6 +23,8 @@ const AHEAD_REQUESTS: i64 = 16;
 /// For keys of few requests: so many times the mean time between them before the lease ends. One in 150 Poisson processes
 /// has none in that time; it was one in 20 with three.
 const AHEAD_INTERVALS: i64 = 5;
+/// Renewal ahead begins no earlier: token-quota grants no lease for a window that begins later.
+const LONGEST_AHEAD_MILLISECONDS: i64 = 15_000;
 
 /// The answer headers `x-ratelimit-*` of a grant: the number of each, and its value.
 pub type Limits = Rc<[(usize, Vec<u8>)]>;
@@ -57,12 +59,12 @@ pub enum Due {
 }
 
 impl Lease {
-    /// So long before its end the next lease is queried: when no further request may come before it, at half of it at the
-    /// earliest.
+    /// So long before its end the next lease is queried: when no further request may come before it, at half of it and 15 s
+    /// before at the earliest.
     fn ahead(&self, now: i64) -> i64 {
         let taken = self.granted.amount.requests - self.rest.requests + 1;
         let interval = (now - self.span.begin) / taken.max(1);
-        let most = (self.granted.milliseconds / 2).max(AHEAD_MILLISECONDS);
+        let most = (self.granted.milliseconds / 2).clamp(AHEAD_MILLISECONDS, LONGEST_AHEAD_MILLISECONDS);
         (AHEAD_INTERVALS * interval).clamp(AHEAD_MILLISECONDS, most)
     }
 }

@@ -254,7 +254,7 @@ async def test_a_lease_ends_with_the_utc_minute_and_after_a_second(
     clock.advance(59.3)
     assert 700 == (await granted(admission, call())).milliseconds
     first, second = counters.granted
-    assert ((1000, 30_000), (700, 700)) == (first.validity, second.validity)
+    assert ((1000, 60_000), (700, 700)) == (first.validity, second.validity)
     assert ("gw", 14) == (first.gateway, first.tokens.completion_tokens)
 
 

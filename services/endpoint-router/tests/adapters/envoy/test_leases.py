@@ -345,6 +345,14 @@ def test_a_long_lease_of_few_requests_is_renewed_before_the_next_ones() -> None:
     assert not near_a_limit.renews(NOW + 999)
 
 
+def test_a_lease_of_a_whole_minute_is_renewed_in_its_last_quarter() -> None:
+    account = leased(b"60,6000,6000,60000,512")
+    account.confirm(NOW + 44_000, now=NOW + 44_000)
+    account.accept(NOW, b"60,6000,6000,60000,512")
+    assert account.take(NOW + 44_000)
+    assert [False, True] == [account.renews(NOW + later) for later in (44_999, 45_000)]
+
+
 SOON = st.integers(0, 60)
 
 
@@ -487,8 +495,8 @@ def test_a_grant_that_is_not_understood_is_none(text: bytes) -> None:
     assert [] == run("parse_grant", text)
 
 
-def test_a_lease_is_valid_for_thirty_seconds_at_most() -> None:
-    assert (1, 2, 3, 30_000, 512) == numbers(run("parse_terms", b"1,2,3,50000,512"))
+def test_a_lease_is_valid_for_a_minute_at_most() -> None:
+    assert (1, 2, 3, 60_000, 512) == numbers(run("parse_terms", b"1,2,3,70000,512"))
 
 
 def test_a_grant_has_subject_lease_and_reservation() -> None:

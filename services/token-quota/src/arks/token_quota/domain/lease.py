@@ -16,12 +16,12 @@ HOLD_MILLISECONDS: Final = 1000
 """The longest time for which a worker decides by an earlier answer: a changed key or limit is in force after it."""
 TOKENS_HOLD_MILLISECONDS: Final = 100
 """Shorter for limits of tokens, because settled requests return tokens all the time."""
-LONGEST_MILLISECONDS: Final = 30_000
-"""The longest validity of a lease. A worker that uses it later than HOLD_MILLISECONDS after its grant has queried
-`/v1/changes` within that time."""
+LONGEST_MILLISECONDS: Final = 60_000
+"""The longest validity of a lease: a whole minute, so that a key of few requests costs one call in it. A worker that
+uses it later than HOLD_MILLISECONDS after its grant has queried `/v1/changes` within that time."""
 MAX_DEMAND_REQUESTS: Final = 4096
 AHEAD_MILLISECONDS: Final = 15_000
-"""How long before its window a lease may be granted: workers renew a lease after half of its time at the earliest."""
+"""How long before its window a lease may be granted: workers renew a lease no earlier before its end."""
 AHEAD_MARGIN_MILLISECONDS: Final = 100
 """A lease that ends so long before its window has ended with it: the ways of two queries, even of slow ones."""
 NO_LEASE: Final = "-"
