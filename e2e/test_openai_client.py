@@ -126,10 +126,10 @@ async def test_a_wrong_type_is_a_bad_request_that_names_the_field(
     assert next(iter(extra)) == caught.value.param
 
 
-async def test_the_engine_stops_when_a_client_gives_up_a_stream(
-    arks_up: ArksHarness, client: openai.AsyncOpenAI
+@pytest.mark.parametrize("stream", [True, False], ids=["stream", "json"])
+async def test_the_engine_stops_when_a_client_gives_up(
+    arks_up: ArksHarness, client: openai.AsyncOpenAI, *, stream: bool
 ) -> None:
-    """llama.cpp does not stop for an answer in JSON: docs/gateway-behaviour.md."""
     (engine,) = arks_up.engines()
 
     async def busy_slots() -> int:
@@ -142,9 +142,10 @@ async def test_the_engine_stops_when_a_client_gives_up_a_stream(
 
     async def read() -> None:
         endless = {"max_tokens": 1500, "ignore_eos": True}
-        answer = await client.chat.completions.create(model=MODEL, messages=HELLO, stream=True, extra_body=endless)
-        async for _ in answer:
-            pass
+        answer = await client.chat.completions.create(model=MODEL, messages=HELLO, stream=stream, extra_body=endless)
+        if isinstance(answer, openai.AsyncStream):
+            async for _ in answer:
+                pass
 
     await eventually(idle, what="an engine without requests")
     request = asyncio.create_task(read())

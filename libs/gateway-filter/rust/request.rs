@@ -9,6 +9,7 @@ use crate::affinity::Places;
 use crate::fault::Fault;
 use crate::json::{Keys, Object, after_space, invalid, read_object};
 use crate::ratio::PromptBytes;
+use crate::stream_options::Edit;
 use crate::{prompts, stream_options, text, uses};
 
 const MODEL_BYTES: usize = 256;
@@ -55,6 +56,8 @@ pub struct Request {
     pub bytes: PromptBytes,
     /// The body for the engine, if it is another than the client's: one that requests usage.
     pub body: Option<Vec<u8>>,
+    /// The changes that make a stream of a request without one, if the engine needs that.
+    pub as_stream: Vec<Edit>,
     /// Where the value of `model`, with its quotes, is in the body for the engine.
     pub model_at: Range<usize>,
     /// Where the client's body has what holds requests together.
@@ -86,6 +89,7 @@ pub fn read_request(body: &[u8]) -> Result<Request, Fault> {
         bytes: text::bytes(body, &object),
         model_at: edit.as_ref().map_or(model_at.clone(), |edit| edit.moved(model_at)),
         body: edit.map(|edit| edit.apply(body)),
+        as_stream: if stream { Vec::new() } else { stream_options::as_stream(&object) },
         places: Places {
             session: object.range(SESSION_KEY).unwrap_or_default(),
             prompt: object.range("messages").or_else(|| object.range("prompt")).unwrap_or_default(),

@@ -7,6 +7,8 @@ use crate::fault::Fault;
 use crate::json::{Keys, Object, after_space, read_object};
 
 const KEY: &str = "stream_options";
+/// Bytes of a comma, the key and its colon.
+const OPTIONS_AT: usize = KEY.len() + 4;
 static KEYS: LazyLock<Keys> = LazyLock::new(|| Keys::strict(&["include_usage"]));
 
 /// A change of a body: other bytes in a range.
@@ -23,6 +25,24 @@ impl Edit {
         [&body[..self.at.start], self.with, &body[self.at.end..]].concat()
     }
 
+    /// The change where another one before it adds `more` bytes and takes `fewer`.
+    #[must_use]
+    pub fn shifted(&self, more: usize, fewer: usize) -> Self {
+        Self { at: self.at.start + more - fewer..self.at.end + more - fewer, with: self.with }
+    }
+
+    /// The length with the change of a body that has this one without it.
+    #[must_use]
+    pub const fn length_after(&self, length: usize) -> usize {
+        length + self.with.len() - (self.at.end - self.at.start)
+    }
+
+    /// The position of its first byte.
+    #[must_use]
+    pub const fn start(&self) -> usize {
+        self.at.start
+    }
+
     /// Where a range that the change does not touch is after it.
     #[must_use]
     pub fn moved(&self, range: Range<usize>) -> Range<usize> {
@@ -32,6 +52,39 @@ impl Edit {
         let moved = |at: usize| at + self.with.len() - self.at.len();
         moved(range.start)..moved(range.end)
     }
+}
+
+/// The changes by which the body of a request without `stream` becomes one for a stream with usage.
+#[must_use]
+pub fn as_stream(object: &Object) -> Vec<Edit> {
+    const STREAM: &[u8] = br#","stream":true"#;
+    const OPTIONS: &[u8] = br#","stream_options":{"include_usage":true}"#;
+    const BOTH: &[u8] = br#","stream":true,"stream_options":{"include_usage":true}"#;
+    let (stream, options) = (object.range("stream"), object.range(KEY));
+    let lacking = match (&stream, &options) {
+        (None, None) => Some(BOTH),
+        (None, Some(_)) => Some(STREAM),
+        (Some(_), None) => Some(OPTIONS),
+        (Some(_), Some(_)) => None,
+    };
+    let mut edits: Vec<Edit> = stream.map(|at| Edit { at, with: b"true" }).into_iter().collect();
+    edits.extend(options.map(|at| Edit { at, with: &OPTIONS[OPTIONS_AT..] }));
+    edits.extend(lacking.map(|with| Edit { at: object.closing..object.closing, with }));
+    edits.sort_by_key(|edit| edit.at.start);
+    edits
+}
+
+/// The body with changes that are in the order of their places.
+#[must_use]
+pub fn apply_all(edits: &[Edit], body: &[u8]) -> Vec<u8> {
+    let (mut changed, mut from) = (Vec::with_capacity(body.len() + 64), 0);
+    for edit in edits {
+        changed.extend_from_slice(body.get(from..edit.at.start).unwrap_or_default());
+        changed.extend_from_slice(edit.with);
+        from = edit.at.end;
+    }
+    changed.extend_from_slice(body.get(from..).unwrap_or_default());
+    changed
 }
 
 /// The change by which a stream's body requests usage; `None` if it does, or is for no stream.

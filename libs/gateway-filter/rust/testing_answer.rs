@@ -2,11 +2,13 @@
 
 use std::cell::RefCell;
 
+use crate::answer::joined::Joined;
 use crate::answer::nulls::with_nulls;
 use crate::answer::{Kind, Meter};
 use crate::errors::openai_error;
 use crate::names::{Renaming, with_model};
 use crate::request::read_request;
+use crate::stream_options::apply_all;
 use crate::testing::Members;
 
 #[derive(Default)]
@@ -38,6 +40,25 @@ pub fn call(name: &str, arguments: &[Option<Vec<u8>>]) -> Option<Members> {
             Some(vec![])
         }
         "meter_usage" => Some(vec![state.meters[at(arguments)].usage().map(String::into_bytes)]),
+        "join" => {
+            let parts = || arguments[2..].iter().map(|part| part.as_deref().unwrap_or_default());
+            let (mut joined, mut meter) =
+                (Joined::new(arguments[0].is_some()), Meter::new(stream_of(arguments[1].as_deref())));
+            for part in parts() {
+                joined.feed(part);
+                meter.feed(part);
+            }
+            meter.finish();
+            Some(match joined.finish(meter.counted()) {
+                Ok(answer) => vec![None, Some(answer)],
+                Err((status, body)) => vec![Some(status.to_string().into_bytes()), Some(body)],
+            })
+        }
+        "as_stream" => {
+            let body = bytes(arguments, 0);
+            let read = read_request(body).expect("a request");
+            Some(vec![Some(apply_all(&read.as_stream, body))])
+        }
         "renaming_new" => {
             state.renamings.push(Renaming::new(bytes(arguments, 0), bytes(arguments, 1)));
             Some(handle(state.renamings.len()))
@@ -59,6 +80,10 @@ pub fn call(name: &str, arguments: &[Option<Vec<u8>>]) -> Option<Members> {
         }
         _ => None,
     })
+}
+
+fn stream_of(copies: Option<&[u8]>) -> Kind {
+    Kind { stream: true, cut: false, copies: copies.map(number), reserved_prompt: 0 }
 }
 
 fn bytes(arguments: &[Option<Vec<u8>>], at: usize) -> &[u8] {

@@ -1,7 +1,8 @@
 //! Metering of answers: what the engine has counted, or the events that were delivered, and removal of usage that the
-//! client did not request.
+//! client did not request. An answer in JSON may be joined from a stream.
 
 mod events;
+pub mod joined;
 mod json;
 pub mod nulls;
 mod stream;
@@ -69,6 +70,15 @@ impl Meter {
         match self.known()? {
             Usage::Counted { prompt, .. } => Some(prompt),
             Usage::Delivered(_) => None,
+        }
+    }
+
+    /// Tokens of the prompt and of all answers that the engine has counted.
+    #[must_use]
+    pub const fn counted(&self) -> Option<(u64, u64)> {
+        match self.known() {
+            Some(Usage::Counted { prompt, completion }) => Some((prompt, completion)),
+            _ => None,
         }
     }
 

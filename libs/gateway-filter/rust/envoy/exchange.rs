@@ -1,9 +1,11 @@
 //! A request and its answer on their way through the admission filter.
 
+use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use super::abi::{self, REQUEST, RESPONSE};
+use super::join::{self, Linked};
 use super::metered::{Metered, is_short_json};
 use super::reading::{LONG_BYTES, Reading};
 use super::stream::Stream;
@@ -21,6 +23,7 @@ use crate::pending::{Decision, Operation, Pending, Query, Start, ordered};
 use crate::rejections::{Answer, Reply, is_key};
 use crate::renewals::Renewal;
 use crate::request::{Request, read_request};
+use crate::stream_options::Edit;
 
 const METADATA: &str = "arks";
 const CLUSTER_HEADER: &[u8] = b"x-arks-cluster";
@@ -74,6 +77,8 @@ struct Started {
     /// Bytes of text whose tokens the engine's count is.
     measurable_bytes: u64,
     answer: Response,
+    /// To the filter of the cluster, for a request for JSON.
+    linked: Option<Linked>,
 }
 
 enum Response {
@@ -264,11 +269,12 @@ impl Exchange {
     }
 
     fn start(&mut self, stream: &mut Stream, pending: Pending, start: Start, parts: &[u32]) {
-        let Pending { operation, request, key, .. } = pending;
+        let Pending { operation, request, key, id, .. } = pending;
         if let Some(affinity) = &start.affinity {
             hold_together(stream, affinity, &start.lease.grant, (operation, &request.places), parts);
         }
-        let Request { model, stream: is_stream, copies, bytes, body, model_at, .. } = request;
+        let Request { model, stream: is_stream, copies, bytes, body, model_at, as_stream, .. } = request;
+        let (model_before, mut linked) = (model_at.clone(), None);
         let cut = body.is_some();
         let measurable_bytes = bytes.measurable(copies.is_none());
         let body = match (&start.engine_model, body) {
@@ -280,6 +286,16 @@ impl Exchange {
             stream.replace_body(parts, &body);
             stream.set_header(REQUEST, b"content-length", body.len().to_string().as_bytes());
         }
+        if !is_stream && operation != Operation::Embeddings {
+            let edits = match &start.engine_model {
+                Some(name) => moved(as_stream, &model_before, name.len() + 2),
+                None => as_stream,
+            };
+            let reserved_prompt = start.reserved.prompt.unsigned_abs();
+            let (is_chat, body_bytes) = (operation == Operation::Chat, stream.body_bytes(parts));
+            let request = join::Request { edits, body_bytes, is_chat, copies, reserved_prompt };
+            linked = Linked::new(id.as_bytes(), request);
+        }
         stream.set_header(REQUEST, CLUSTER_HEADER, start.cluster.as_bytes());
         if is_stream {
             stream.set_header(REQUEST, STREAM_HEADER, b"1");
@@ -290,7 +306,7 @@ impl Exchange {
         }
         let answer = Response::None;
         let started =
-            Started { start, operation, stream: is_stream, cut, copies, model, key, measurable_bytes, answer };
+            Started { start, operation, stream: is_stream, cut, copies, model, key, measurable_bytes, answer, linked };
         self.stage = Stage::Started(Box::new(started));
     }
 
@@ -302,6 +318,7 @@ impl Exchange {
         let status: u16 = status.and_then(|value| value.parse().ok()).unwrap_or_default();
         if status >= 400 {
             started.answer = Response::Error(status);
+            started.linked = None;
             if has_ended {
                 started.response_error(stream, &[abi::RESPONSE_BUFFERED]);
             }
@@ -379,6 +396,12 @@ impl Exchange {
     }
 }
 
+/// Changes of a body whose model, at this range, gets another length.
+fn moved(edits: Vec<Edit>, model_at: &Range<usize>, length: usize) -> Vec<Edit> {
+    let shift = |edit: Edit| if edit.start() < model_at.start { edit } else { edit.shifted(length, model_at.len()) };
+    edits.into_iter().map(shift).collect()
+}
+
 /// The thread's reading of a long body, which begins now if it has not. `None` if no thread can read it.
 fn following<'reading>(reading: &'reading mut Option<Reading>, stream: &Stream) -> Option<&'reading Reading> {
     if reading.is_none() {
@@ -426,7 +449,9 @@ impl Started {
     fn usage(&self) -> Option<String> {
         match &self.answer {
             Response::Metered(metered) => metered.meter.usage(),
-            _ => None,
+            // Its client has left, or no attempt was answered.
+            Response::None => self.linked.as_ref().and_then(|linked| linked.link.usage()),
+            Response::Error(_) => None,
         }
     }
 

@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use super::abi::{self, Buffer, ConfigPointer, FilterPointer, ModulePointer, Pair};
 use super::exchange::{Exchange, Outcome};
+use super::join::{self, Join};
 use super::key_check::KeyCheck;
 use super::renewals::Renewals;
 use super::stream::Stream;
@@ -21,6 +22,7 @@ use crate::rejections::{Answer, Reply};
 enum Filter {
     Key(KeyCheck),
     Admission(Exchange),
+    Join(Join),
 }
 
 struct Held {
@@ -75,12 +77,13 @@ impl Filter {
         match self {
             Self::Key(check) => check.answered(stream, answer),
             Self::Admission(exchange) => exchange.answered(stream, answer),
+            Self::Join(_) => Outcome::Continue, // it sends no query
         }
     }
 
     fn exchange(&mut self) -> Option<&mut Exchange> {
         match self {
-            Self::Key(_) => None,
+            Self::Key(_) | Self::Join(_) => None,
             Self::Admission(exchange) => Some(exchange),
         }
     }
@@ -113,6 +116,9 @@ extern "C" fn envoy_dynamic_module_on_http_filter_config_new(
     // SAFETY: the pointer is that of this hook's call.
     let renewals = |path| unsafe { Renewals::new(envoy, path) };
     if let Some(config) = Config::read(name, path, faults, renewals) {
+        if config.kind == Kind::Join {
+            join::turn_on();
+        }
         return Arc::into_raw(Arc::new(config)).cast();
     }
     let message = format!("arks has no filter {} with this configuration", String::from_utf8_lossy(name));
@@ -145,6 +151,7 @@ extern "C" fn envoy_dynamic_module_on_http_filter_new(config: ModulePointer, _: 
     let filter = match config.kind {
         Kind::Key => Filter::Key(KeyCheck::new(Arc::clone(&config))),
         Kind::Admission { .. } => Filter::Admission(Exchange::new(Arc::clone(&config))),
+        Kind::Join => Filter::Join(Join::default()),
     };
     Box::into_raw(Box::new(Held { config, filter: RefCell::new(filter) })).cast_const().cast()
 }
@@ -168,6 +175,10 @@ extern "C" fn envoy_dynamic_module_on_http_filter_request_headers(
             check.request_headers(stream)
         }
         Filter::Admission(exchange) => exchange.request_headers(stream, has_ended),
+        Filter::Join(join) => {
+            join.request_headers(stream);
+            Outcome::Continue
+        }
     });
     if follow(envoy, module, outcome) { abi::CONTINUE } else { stop }
 }
@@ -178,13 +189,14 @@ extern "C" fn envoy_dynamic_module_on_http_filter_request_body(
     module: ModulePointer,
     has_ended: bool,
 ) -> u32 {
-    let outcome = with_filter(envoy, module, |filter, stream| match filter.exchange() {
-        Some(exchange) if has_ended => {
+    let outcome = with_filter(envoy, module, |filter, stream| match filter {
+        Filter::Admission(exchange) if has_ended => {
             let parts = stream.request_parts();
             exchange.request_end(stream, parts)
         }
-        Some(exchange) => exchange.request_part(stream),
-        None => Outcome::Continue,
+        Filter::Admission(exchange) => exchange.request_part(stream),
+        Filter::Join(join) if !join.request_body(stream, has_ended) => Outcome::Buffer,
+        Filter::Join(_) | Filter::Key(_) => Outcome::Continue,
     });
     let is_answered = matches!(outcome, None | Some(Outcome::Reply(_)));
     match follow(envoy, module, outcome) {
@@ -209,8 +221,10 @@ extern "C" fn envoy_dynamic_module_on_http_filter_response_headers(
     module: ModulePointer,
     has_ended: bool,
 ) -> u32 {
-    let waits = with_filter(envoy, module, |filter, stream| {
-        filter.exchange().is_some_and(|exchange| exchange.response_headers(stream, has_ended))
+    let waits = with_filter(envoy, module, |filter, stream| match filter {
+        Filter::Admission(exchange) => exchange.response_headers(stream, has_ended),
+        Filter::Join(join) => join.response_headers(stream, has_ended),
+        Filter::Key(_) => false,
     });
     if waits == Some(true) { abi::STOP } else { abi::CONTINUE }
 }
@@ -221,8 +235,10 @@ extern "C" fn envoy_dynamic_module_on_http_filter_response_body(
     module: ModulePointer,
     has_ended: bool,
 ) -> u32 {
-    let waits = with_filter(envoy, module, |filter, stream| {
-        filter.exchange().is_some_and(|exchange| exchange.response_body(stream, has_ended))
+    let waits = with_filter(envoy, module, |filter, stream| match filter {
+        Filter::Admission(exchange) => exchange.response_body(stream, has_ended),
+        Filter::Join(join) => join.response_body(stream, has_ended),
+        Filter::Key(_) => false,
     });
     if waits == Some(true) { abi::STOP_AND_BUFFER } else { abi::CONTINUE }
 }
@@ -232,10 +248,10 @@ extern "C" fn envoy_dynamic_module_on_http_filter_response_trailers(
     envoy: FilterPointer,
     module: ModulePointer,
 ) -> u32 {
-    with_filter(envoy, module, |filter, stream| {
-        if let Some(exchange) = filter.exchange() {
-            exchange.response_trailers(stream);
-        }
+    with_filter(envoy, module, |filter, stream| match filter {
+        Filter::Admission(exchange) => exchange.response_trailers(stream),
+        Filter::Join(join) => join.response_trailers(stream),
+        Filter::Key(_) => {}
     });
     abi::CONTINUE
 }

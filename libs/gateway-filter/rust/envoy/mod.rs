@@ -4,6 +4,7 @@ mod abi;
 mod balancer;
 mod exchange;
 mod hooks;
+mod join;
 mod key_check;
 mod metered;
 mod reading;

@@ -54,6 +54,8 @@ pub enum Kind {
         /// Which requests' spans are exported; `None`: there is no tracer.
         sampling: Option<Sampling>,
     },
+    /// Makes streams of requests for JSON, behind the router.
+    Join,
 }
 
 impl Config {
@@ -72,6 +74,7 @@ impl Config {
             }
         };
         let (kind, starts_path) = match name {
+            b"join" => (Kind::Join, config),
             b"key" => (Kind::Key, config),
             b"admission" => (Kind::Admission { sampling: None }, config),
             b"traced-admission" => {

@@ -1,3 +1,5 @@
+from msgspec import structs
+
 from arks.contracts.facts import ReplicaState
 from arks.endpoint_router.adapters.envoy import Backend, GatewaySettings, token_quota_cluster
 from arks.endpoint_router.adapters.envoy.messages import ClusterLoadAssignment
@@ -63,6 +65,16 @@ def test_a_held_endpoint_has_a_cluster_and_no_load_assignment() -> None:
     snapshot = ConfigSnapshot()
     envoy_config(snapshot).hold("team/chat")
     assert (True, False) == ("team/chat" in snapshot.resources(CLUSTER), "team/chat" in snapshot.resources(ENDPOINT))
+
+
+def test_a_cluster_gets_the_filter_that_joins_streams_once_its_engines_need_it() -> None:
+    snapshot = ConfigSnapshot()
+    made, found = envoy_config(snapshot), decision(ReplicaState.READY)
+    joined = []
+    for decided in (found, structs.replace(found, joins_streams=True), found):
+        made.route("team/chat", decided, known_at=0.0)
+        joined.append(b"\x04join" in snapshot.resources(CLUSTER)["team/chat"].packed.value)
+    assert [False, True, False] == joined
 
 
 def test_a_removed_endpoint_has_no_resources() -> None:

@@ -502,6 +502,18 @@ def test_replicas_with_equal_facts_get_equal_weights(n: int, running: float, wai
     assert 1 == len(set(weights(decide(SPEC, DecisionInput(applications(*replicas), signals, now=NOW))).values()))
 
 
+def test_streams_are_joined_if_all_engines_need_it() -> None:
+    routes = (StaticRoute("arks-application-a", 1), StaticRoute("arks-application-b", 1))
+    spec, kept, hung = EndpointSpec("team", "chat", routes=routes), ("x",), ("json.hang_up", "x")
+    for unsupported, joins in (((hung, hung), True), ((hung, kept), False), ((kept, kept), False)):
+        found = {
+            name: Application(name, "chat", (replica(f"{name}-0", name),), unsupported=names)
+            for name, names in zip("ab", unsupported, strict=True)
+        }
+        assert joins is decide(spec, DecisionInput(found)).joins_streams
+    assert not decide(SPEC, DecisionInput({})).joins_streams
+
+
 def test_affinity_changes_no_weight_and_lets_half_of_the_slots_be_used() -> None:
     found = applications(replica("a-0", slots=16), replica("a-1", slots=5), replica("a-2"))
     plain = decide(SPEC, DecisionInput(found))

@@ -256,3 +256,13 @@ def test_a_client_that_does_not_wait_for_its_answer_is_charged_for_the_time_of_t
             book.add_end_line("\t".join(columns))
         (batch,) = book.batches("x", "gw", NOW)
         assert [4, tokens, 0] == [record.completion_tokens for record in batch.records]
+
+
+def test_a_client_that_hangs_up_before_the_first_token_of_a_joined_answer_is_charged_none() -> None:
+    book = LeaseBook()
+    book.add_end_line(end_line())
+    columns = end_line("r2").split("\t")
+    columns[2:6], columns[8], columns[10] = ["1064", "-", "0", "DC"], "0", "d,0"
+    book.add_end_line("\t".join(("2", *columns, ".")))
+    (batch,) = book.batches("x", "gw", NOW)
+    assert [4, 0] == [record.completion_tokens for record in batch.records]

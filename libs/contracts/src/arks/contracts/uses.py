@@ -5,8 +5,13 @@ drop, and token-quota refuses a request that wants it.
 from typing import Final
 
 _SCHEMA: Final = "response_format"
+HANG_UP: Final = "json.hang_up"
+"""That the work for an answer in JSON ends when its client leaves. Every such request wants it, so none is refused: the
+gateway makes a stream of it where all engines of an endpoint keep it for streams only.
+"""
 
 USES: Final[dict[str, tuple[str, str]]] = {
+    HANG_UP: ("stream", "an end of the work when the client of an answer in JSON leaves"),
     "tool_choice.name": ("tool_choice", "a named tool"),
     "functions": ("functions", "`functions`: use `tools`"),
     "audio": ("modalities", "answers as audio"),

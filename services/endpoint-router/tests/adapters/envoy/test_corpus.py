@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from arks.endpoint_router.testing.answers import cuts
 from arks.endpoint_router.testing.filter import Meter, expected, read, refusal
+from arks.endpoint_router.testing.native import call
 from arks.kit.testing.corpus import changed, corpus
 
 CORPUS = Path(__file__).parents[2] / "corpus"
@@ -69,3 +70,11 @@ def test_the_charge_of_no_stream_made_of_the_corpus_depends_on_where_its_pieces_
     """What the client gets may: an event with content and usage is passed as it is once its beginning has been."""
     text, chunks = sample
     assert metered(text)[1] == metered(*chunks)[1]
+
+
+@given(changed(list(STREAMS.values())).flatmap(lambda text: st.tuples(st.just(text), cuts(text))))
+def test_the_answer_that_is_joined_of_no_stream_depends_on_where_its_pieces_end(
+    sample: tuple[bytes, list[bytes]],
+) -> None:
+    text, chunks = sample
+    assert call("join", b"1", None, text) == call("join", b"1", None, *chunks)

@@ -16,7 +16,7 @@ from arks.endpoint_router.adapters.envoy.runtime import LAYER
 from arks.endpoint_router.adapters.xds import CLUSTER, ENDPOINT, LISTENER, RUNTIME, ConfigSnapshot
 from arks.endpoint_router.domain import Candidate, Decision, Limits, usable_address
 
-_NO_CLUSTER = -1
+_NO_CLUSTER = (-1, False)
 RETRY_SECONDS = 5.0
 """Interval at which a rejected listener is pushed again: the port that was in use may be free by then."""
 
@@ -30,8 +30,8 @@ class SnapshotEnvoyConfig:
         self._open_server = open_server
         self._gateway_resources: set[tuple[str, str]] = set()
         """(type, name) of the resources that do not depend on endpoints."""
-        self._clusters: dict[str, int | None] = {}
-        """Endpoint -> limit of the load of its cluster."""
+        self._clusters: dict[str, tuple[int | None, bool]] = {}
+        """Endpoint -> what its cluster depends on: the limit of the load, and whether streams are joined."""
         self._limits: dict[str, Limits] = {}
         """By endpoint."""
         self._limits_changed = True
@@ -44,16 +44,23 @@ class SnapshotEnvoyConfig:
     def route(self, name: str, decision: Decision, known_at: float) -> None:
         self._snapshot.put(ENDPOINT, name, _assignment(name, decision), known_at)
         self._set_limits(name, decision.limits)
-        self._put_cluster(name, decision.load_limit_percent, known_at)
+        self._put_cluster(name, decision.load_limit_percent, decision.joins_streams, known_at)
 
-    def hold(self, name: str, load_limit_percent: int | None = None) -> None:
-        self._put_cluster(name, load_limit_percent)
+    def hold(self, name: str, decision: Decision | None = None) -> None:
+        if decision is None:
+            self._put_cluster(name, None, False)
+        else:
+            self._put_cluster(name, decision.load_limit_percent, decision.joins_streams)
 
-    def _put_cluster(self, name: str, load_limit_percent: int | None, known_at: float = 0.0) -> None:
-        """Put the cluster unless it is there: it depends on the limit only, and weights change all the time."""
-        if self._clusters.get(name, _NO_CLUSTER) != load_limit_percent:
-            self._clusters[name] = load_limit_percent
-            self._snapshot.put(CLUSTER, name, cluster(name, load_limit_percent), known_at)
+    def _put_cluster(
+        self, name: str, load_limit_percent: int | None, joins_streams: bool, known_at: float = 0.0
+    ) -> None:
+        """Put the cluster unless it is there: it depends on two values only, and weights change all the time."""
+        wanted = load_limit_percent, joins_streams
+        if self._clusters.get(name, _NO_CLUSTER) != wanted:
+            self._clusters[name] = wanted
+            built = cluster(name, load_limit_percent, joins_streams=joins_streams)
+            self._snapshot.put(CLUSTER, name, built, known_at)
 
     def _set_limits(self, name: str, limits: Limits | None) -> None:
         """Store limits, for `push_limits`. When a client may return is in the load assignment."""

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from arks.contracts.facts import ReplicaState
+from arks.contracts.uses import HANG_UP
 from arks.endpoint_router.domain.decision import Candidate, Decision, Portion, Reason, RoutedGroup, Source
 from arks.endpoint_router.domain.groups import Contender
 from arks.endpoint_router.domain.limits import Limits, Load, limits
@@ -56,6 +57,7 @@ def decide(spec: EndpointSpec, inputs: DecisionInput) -> Decision:
         candidates += _candidates(name, compared, mine, {**excluded, **doubts}, inputs)
     reason, message = _summary(spec, portions)
     engine_model, names_differ = _engine_model(portions, inputs.applications)
+    unsupported = [inputs.applications[share.application].unsupported for share in found.shares]
     return Decision(
         endpoint=f"{spec.namespace}/{spec.name}",
         now=inputs.now,
@@ -67,9 +69,8 @@ def decide(spec: EndpointSpec, inputs: DecisionInput) -> Decision:
         groups=tuple(sorted(groups, key=lambda group: (group.application, group.name))),
         unrouted=(*found.unrouted, *names_differ),
         engine_model=engine_model,
-        unsupported=tuple(
-            sorted({what for share in found.shares for what in inputs.applications[share.application].unsupported})
-        ),
+        unsupported=tuple(sorted({what for names in unsupported for what in names})),
+        joins_streams=bool(unsupported) and all(HANG_UP in names for names in unsupported),
         load_limit_percent=spec.load_limit_percent,
         limits=_limits(candidates, inputs),
         held=any(_held(eligible[portion.share.application], inputs) for portion in portions),

@@ -150,6 +150,8 @@ class Decision(Struct, frozen=True, gc=False):
     """The name under which its engines serve the model: that of the application with the largest share."""
     unsupported: tuple[str, ...] = ()
     """What at least one of its applications takes in a request and does not keep, sorted."""
+    joins_streams: bool = False
+    """Its engines end the work for a client that leaves for streams only, so they make a stream of each answer."""
     load_limit_percent: int | None = None
     """As in the endpoint's spec; None: requests go to the replica with the fewest."""
     limits: Limits = Limits()
@@ -186,7 +188,7 @@ class Decision(Struct, frozen=True, gc=False):
     @property
     def _traffic(self) -> tuple[object, ...]:
         replicas = [(candidate.replica, candidate.weight, candidate.group) for candidate in self.candidates]
-        served = self.engine_model, self.unsupported
+        served = self.engine_model, self.unsupported, self.joins_streams
         affinity = self.load_limit_percent, self.rooms
         return (
             replicas,

@@ -19,10 +19,10 @@ class EnvoyConfig(Protocol):
     def route(self, name: str, decision: Decision, known_at: float) -> None:
         """Divide requests by the weights. `known_at`: when the cause arrived, in monotonic seconds."""
 
-    def hold(self, name: str, load_limit_percent: int | None = None) -> None:
+    def hold(self, name: str, decision: Decision | None = None) -> None:
         """Keep the replicas that Envoys have for an endpoint whose replicas are unknown here.
 
-        `load_limit_percent`: with affinity, the part of its share of the load from which a replica is busy.
+        `decision`: on all but the replicas, if there is one.
         """
 
     def remove(self, name: str) -> None: ...

@@ -229,7 +229,7 @@ class EndpointRouter:
         record, monotonic = self._records[key], self._clock.monotonic()
         decision = decide(record.spec, self._inputs(key, record))
         if self._must_hold(record, decision, monotonic):
-            self._envoy.hold(str(key), record.spec.load_limit_percent)
+            self._envoy.hold(str(key), decision)
             return
         before, changed = record.decision, record.add(decision, monotonic)
         if not changed:

@@ -64,7 +64,8 @@ class Work(NamedTuple):
 
     def _chunk(self, index: int, text: str, **more: Any) -> bytes:
         content: dict[str, Any] = {"text": text} if not self.is_chat else {"delta": {"content": text} if text else {}}
-        return event(choices=[{"index": index, "finish_reason": None, **content}], **more)
+        finish_reason = None if text else "length"
+        return event(choices=[{"index": index, "finish_reason": finish_reason, **content}], **more)
 
     def _events(self) -> list[bytes]:
         roles = (

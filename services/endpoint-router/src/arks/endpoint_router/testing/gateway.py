@@ -1,7 +1,7 @@
 """A real Envoy with the gateway's listener, between scripted engines and a scripted token-quota."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -104,10 +104,19 @@ class Gateways:
         self._stack = AsyncExitStack()
         self._started: list[Gateway] = []
 
-    async def start(self, engines: int = 1, load_limit_percent: int | None = None, **settings: Any) -> Gateway:
+    async def start(
+        self,
+        engines: int = 1,
+        load_limit_percent: int | None = None,
+        *,
+        joins_streams: bool = False,
+        backends: Sequence[Backend] = (),
+        **settings: Any,
+    ) -> Gateway:
         """Start a gateway. By default every request is granted and every engine answers JSON_ANSWER.
 
-        `load_limit_percent`: of an endpoint with affinity. `settings`: of GatewaySettings.
+        `load_limit_percent`: of an endpoint with affinity. `joins_streams`: of one whose engines stop for streams only.
+        `backends`: engines beside the scripted ones. `settings`: of GatewaySettings.
         `client` uses plain HTTP, also for a gateway with a certificate.
         """
         enter = self._stack.enter_async_context
@@ -115,8 +124,8 @@ class Gateways:
         admission = await enter(_running(ScriptedServer(grant())))
         port, admin_port, log = free_port(), free_port(), self._directory / "usage.log"
         gate = listener(GatewaySettings(usage_log_path=str(log), port=port, **settings))
-        backends = [Backend("127.0.0.1", server.port) for server in servers]
-        endpoint = static_cluster("default/m", backends, load_limit_percent)
+        backends = [*backends, *[Backend("127.0.0.1", server.port) for server in servers]]
+        endpoint = static_cluster("default/m", backends, load_limit_percent, joins_streams=joins_streams)
         clusters = [endpoint, token_quota_cluster("127.0.0.1", admission.port)]
         if traces := settings.get("traces"):
             clusters.append(collector_cluster(traces))

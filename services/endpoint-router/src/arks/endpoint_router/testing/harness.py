@@ -35,7 +35,7 @@ class FakeEnvoyConfig:
     def route(self, name: str, decision: Decision, known_at: float) -> None:
         self.decisions.append((name, decision))
 
-    def hold(self, name: str, load_limit_percent: int | None = None) -> None:
+    def hold(self, name: str, decision: Decision | None = None) -> None:
         self.held.append(name)
 
     def remove(self, name: str) -> None:

@@ -8,7 +8,8 @@
 | no status: the client disconnected before the answer began | DELIVERED | as reserved | 0 |
 | anything else that was answered | RESERVATION | as reserved | as reserved |
 
-The lease book adds what an engine made of an answer in JSON that its client did not wait for.
+The lease book adds what an engine made of an answer in JSON that its client did not wait for, unless the gateway has
+counted it.
 """
 
 import re
@@ -26,6 +27,8 @@ FRAME: Final = ("2", ".")
 runs into: the rest of one request must not become another's.
 """
 ABSENT: Final = "-"
+NOTHING_MADE: Final = "\td,0\t"
+"""In a line: the engine had made nothing when the client left. Without usage that is unknown."""
 NUL: Final = "\0"
 """No text of the ledger can hold it."""
 _REQUEST_ID: Final = re.compile(r"[!-~]{1,128}").fullmatch

@@ -11,7 +11,15 @@ import msgspec
 
 from arks.contracts.subjects import encode
 from arks.token_quota.domain.batch import MAX_MILLISECONDS, ClosedLease, StartedRequest, UsageBatch, UsageRecord
-from arks.token_quota.domain.charge import DELIVERED, NUL, LineError, parse_request_id, required_count, usage_record
+from arks.token_quota.domain.charge import (
+    DELIVERED,
+    NOTHING_MADE,
+    NUL,
+    LineError,
+    parse_request_id,
+    required_count,
+    usage_record,
+)
 from arks.token_quota.domain.grant import MAX_NAME_LENGTH
 from arks.token_quota.domain.lease import NO_LEASE
 from arks.token_quota.domain.speed import Speeds
@@ -117,7 +125,7 @@ class LeaseBook:
         namespace, record = usage_record(line)
         if record.completion_tokens:
             self._speeds.measure(namespace, record.endpoint, record.completion_tokens, record.duration_milliseconds)
-        elif record.status_code == 0 and record.source == DELIVERED and not record.stream:
+        elif record.status_code == 0 and record.source == DELIVERED and not record.stream and NOTHING_MADE not in line:
             record.completion_tokens = self._speeds.made(
                 namespace, record.endpoint, record.duration_milliseconds, record.reserved_completion_tokens
             )

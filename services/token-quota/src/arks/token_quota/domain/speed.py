@@ -1,8 +1,7 @@
 """What an engine has made of an answer that its client did not wait for.
 
 An answer in JSON arrives as a whole. If its client hangs up before, the engine reports nothing: the only measure is the
-time until then, at the speed of the endpoint's last answers. What an engine makes afterwards (llama.cpp works on to the
-end of such an answer) is not charged.
+time until then, at the speed of the endpoint's last answers. What the gateway itself joins from a stream, it counts.
 """
 
 from typing import Final

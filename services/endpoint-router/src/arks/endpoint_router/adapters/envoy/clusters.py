@@ -10,6 +10,7 @@ from arks.endpoint_router.adapters.envoy.messages import (
     BalancerModule,
     Cluster,
     ClusterLoadAssignment,
+    DynamicModuleFilter,
     HeaderMutationFilter,
     HttpProtocolOptions,
     LeastRequest,
@@ -72,20 +73,23 @@ class Backend:
     """For a client whose request is too many for the endpoint; 0: there is no such limit."""
 
 
-def cluster(name: str, load_limit_percent: int | None = None) -> Cluster:
+def cluster(name: str, load_limit_percent: int | None = None, *, joins_streams: bool = False) -> Cluster:
     """Return the cluster of one endpoint, `<namespace>/<endpoint>`; a load assignment of that name has its replicas.
 
     `load_limit_percent`: with affinity, the part of its share of the load from which a replica is busy.
+    `joins_streams`: its engines make a stream also for a client that wants JSON.
     """
     built = Cluster()
-    built.CopyFrom(_endpoint_template(load_limit_percent))
+    built.CopyFrom(_endpoint_template(load_limit_percent, joins_streams))
     built.name = name
     return built
 
 
-def static_cluster(name: str, backends: Sequence[Backend], load_limit_percent: int | None = None) -> Cluster:
+def static_cluster(
+    name: str, backends: Sequence[Backend], load_limit_percent: int | None = None, *, joins_streams: bool = False
+) -> Cluster:
     """Return the same cluster with its replicas in it, for an Envoy without endpoint-router."""
-    built = cluster(name, load_limit_percent)
+    built = cluster(name, load_limit_percent, joins_streams=joins_streams)
     built.ClearField("eds_cluster_config")
     built.type = Cluster.STATIC
     built.load_assignment.CopyFrom(load_assignment(name, backends))
@@ -162,7 +166,7 @@ def address(host: str, port: int, socket: str | None = None) -> dict[str, Any]:
 
 
 @cache
-def _endpoint_template(load_limit_percent: int | None) -> Cluster:
+def _endpoint_template(load_limit_percent: int | None, joins_streams: bool) -> Cluster:
     balancing = _balancing() if load_limit_percent is None else _affinity(load_limit_percent)
     return message(
         Cluster,
@@ -174,7 +178,9 @@ def _endpoint_template(load_limit_percent: int | None) -> Cluster:
             "connect_timeout": seconds(CONNECT_TIMEOUT_SECONDS),
             "outlier_detection": _ejection(),
             "upstream_bind_config": {"socket_options": [_send_buffer()]},
-            **_common(ENGINE_IDLE_SECONDS, http={} if load_limit_percent is None else _without_key()),
+            **_common(
+                ENGINE_IDLE_SECONDS, http=_upstream_filters(has_key=load_limit_percent is not None, joins=joins_streams)
+            ),
         },
     )
 
@@ -198,11 +204,22 @@ def _affinity(load_limit_percent: int) -> dict[str, Any]:
     return {"typed_extension_config": {"name": "affinity", "typed_config": policy}}
 
 
-def _without_key() -> dict[str, Any]:
-    """Return the filters that keep the key from engines. The routes would remove it for all endpoints."""
-    removal = extension(HeaderMutationFilter, mutations={"request_mutations": [{"remove": AFFINITY_HEADER}]})
-    codec = extension(UpstreamCodec)
-    return {"http_filters": [{"name": "key", "typed_config": removal}, {"name": "codec", "typed_config": codec}]}
+def _upstream_filters(*, has_key: bool, joins: bool) -> dict[str, Any]:
+    """Return the filters between Envoy's router and the engines: each attempt of a request has its own.
+
+    One keeps the key from engines: the routes would remove it for all endpoints. One joins streams (`envoy/join.rs`).
+    """
+    found: list[tuple[str, Any]] = []
+    if joins:
+        module = {"name": MODULE, "do_not_close": True}
+        found += [("join", extension(DynamicModuleFilter, dynamic_module_config=module, filter_name="join"))]
+    if has_key:
+        removal = {"request_mutations": [{"remove": AFFINITY_HEADER}]}
+        found += [("key", extension(HeaderMutationFilter, mutations=removal))]
+    if not found:
+        return {}
+    found += [("codec", extension(UpstreamCodec))]
+    return {"http_filters": [{"name": name, "typed_config": config} for name, config in found]}
 
 
 def _balancing() -> dict[str, Any]:
