@@ -3,12 +3,12 @@ charged, and no request limit is exceeded on the way.
 """
 
 import asyncio
+import struct
 from collections.abc import Awaitable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import msgspec
 import pytest
 import redis.asyncio as redis
 from hypothesis import settings
@@ -345,9 +345,9 @@ class CountersMachine(RuleBasedStateMachine):
         changes = [change for posted in self.ledger for change in posted.changes]
         return sum(change.prompt_tokens for change in changes), sum(change.completion_tokens for change in changes)
 
-    async def _rate(self, token: str) -> dict[str, int]:
+    async def _rate(self, token: str) -> dict[str, float]:
         packed = await self.client.hget(self.keys.rates, rate_name(token, "qwen"))
-        return {} if packed is None else dict(zip(RATE_FIELDS, msgspec.msgpack.decode(packed)[1:], strict=True))
+        return {} if packed is None else dict(zip(RATE_FIELDS, struct.unpack("<10d", packed)[1:], strict=True))
 
     async def _budget(self) -> dict[str, int]:
         found: dict[Any, Any] = await self.client.hgetall(self.keys.budget(BUDGET, 0))
@@ -359,7 +359,7 @@ class CountersMachine(RuleBasedStateMachine):
         budget = self.run(self._budget())
         assert all(value >= 0 for counter in (*rates, budget) for value in counter.values())
         packed = self.run(self.client.hvals(self.keys.leases))
-        held = [tuple(map(int, lease.split(b"|")[:3])) for lease in packed]
+        held = [struct.unpack_from("<3d", lease) for lease in packed]
         assert (sum(p for _, p, _ in held), sum(c for _, _, c in held)) == (budget.get("hp", 0), budget.get("hc", 0))
 
     def teardown(self) -> None:
@@ -412,7 +412,7 @@ class CountersMachine(RuleBasedStateMachine):
         if budget:
             assert self._budget_sums() == (budget["up"], budget["uc"])
 
-    def _check_following_minute(self, token: str, counter: dict[str, int], lost: list[Lease]) -> None:
+    def _check_following_minute(self, token: str, counter: dict[str, float], lost: list[Lease]) -> None:
         following = self.now.minute + 1
         if counter.get("n") != following:
             return

@@ -7,6 +7,7 @@ All that Redis holds can be filled from the ledger, except leases. It needs no p
 
 import hashlib
 import secrets
+import struct
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from importlib import resources
@@ -34,13 +35,15 @@ _LIFETIME_KEPT_MILLISECONDS = 32 * DAY_MILLISECONDS
 """Counters live longer than their period; a missing counter is filled from the ledger."""
 _FORMER_KEPT_SECONDS = 86_400
 _MISSING = 2
+_REQUESTS = struct.Struct("<d")
+"""The first number of a packed lease."""
 _MAX_LOOKED_AT = 500
 _LOST_AFTER_MILLISECONDS = 30_000
 """Time for a batch that the stream delivers late or again, and for clocks that differ."""
 _ABANDONED_AFTER_MILLISECONDS = 3_600_000
 _SCRIPTS = {
     "open": ("open",),
-    "fill_rate": ("fill_rate",),
+    "fill_rate": ("common", "fill_rate"),
     "fill_budget": ("fill_budget",),
     "grant": ("common", "grant"),
     "apply": ("common", "settle", "apply"),
@@ -187,7 +190,7 @@ class RedisCounters:
     async def open_requests(self, namespace: str) -> int:
         name = self._of(namespace).leases
         packed = await self._guard("hvals", lambda: self._redis.execute("HVALS", name))
-        return sum(int(lease.partition(b"|")[0]) for lease in packed)
+        return sum(int(_REQUESTS.unpack_from(lease)[0]) for lease in packed)
 
     # --- Redis
 

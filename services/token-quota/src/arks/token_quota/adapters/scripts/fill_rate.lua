@@ -7,5 +7,5 @@ if epoch[1] ~= ARGV[1] or tonumber(epoch[2]) > tonumber(ARGV[2]) then return 0 e
 local rate = { tonumber(ARGV[2]) }
 for i = 4, 9 do rate[#rate + 1] = tonumber(ARGV[i]) end
 for _ = 1, 3 do rate[#rate + 1] = 0 end -- no leases for the minute after it
-redis.call('HSETNX', KEYS[2], ARGV[3], cmsgpack.pack(rate))
+redis.call('HSETNX', KEYS[2], ARGV[3], struct.pack(RATE, unpack(rate)))
 return 1

@@ -11,7 +11,7 @@
 local epoch = redis.call('HGET', KEYS[1], 'id')
 local r = redis.call('HGET', KEYS[4], ARGV[23])
 if not epoch or not r then return { 2 } end
-r = cmsgpack.unpack(r)
+r = { struct.unpack(RATE, r) }
 local budget = KEYS[5]
 local b
 if budget then
@@ -99,14 +99,14 @@ mr, mt, dr, dt = mr + 1 + xr, mt + tokens, dr + 1 + xr, dt + tokens
 local at = ahead and 8 or 2
 r[at], r[at + 1], r[at + 2] = minute, mr, mt
 r[5], r[6], r[7] = day, dr, dt
-redis.call('HSET', KEYS[4], ARGV[23], cmsgpack.pack(r))
+redis.call('HSET', KEYS[4], ARGV[23], struct.pack(RATE, unpack(r, 1, 10)))
 if budget then
   hp, hc = hp + p + xp, hc + c + xc
   redis.call('HSET', budget, 'hp', hp, 'hc', hc)
 end
-local ends = string.format('%.0f', tonumber(ARGV[4]) + begins + milliseconds)
+local ends = tonumber(ARGV[4]) + begins + milliseconds
 local lease = pack_lease({ requests = 1 + xr, prompt = p + xp, completion = c + xc, minute = minute, day = day, ends = ends,
-  rate = ARGV[23], budget = budget or '', gateway = ARGV[5] })
+  names = table.concat({ ARGV[23], budget or '', ARGV[5] }, '|') })
 redis.call('HSET', KEYS[2], ARGV[1], lease)
-redis.call('ZADD', KEYS[3], ends, ARGV[1])
+redis.call('ZADD', KEYS[3], string.format('%.0f', ends), ARGV[1])
 return { 1, c, xr, xp, xc, milliseconds, mr, mt, dr, dt, up, uc, hp, hc }
