@@ -105,7 +105,7 @@ async def token_quota(stores: Stores, name: str = "token-quota", **settings: obj
 @asynccontextmanager
 async def plain_envoy(directory: Path, clusters: Sequence[Cluster], workers: int = 1) -> AsyncIterator[Gateway]:
     """Run the gateway's listener without filter and usage log; a header of the client names the cluster."""
-    settings = GatewaySettings(str(directory / "usage.log"), port=free_port())
+    settings = GatewaySettings(str(directory / "usage.log"), port=free_port(), connections_per_address=0)
     routes = [
         {"match": {"path": path}, **to_engine({"cluster_header": CLUSTER_HEADER}, settings)}
         for path in GENERATION_PATHS

@@ -9,6 +9,7 @@ pub mod affinity;
 pub mod amounts;
 pub mod answer;
 pub mod confirmations;
+pub mod connections;
 pub mod early;
 pub mod errors;
 pub mod fault;

@@ -40,6 +40,8 @@ pub type BalancerPointer = *mut c_void;
 pub type ContextPointer = *mut c_void;
 /// A function that finds the address of a replica by its priority and number.
 pub type AddressOf = unsafe extern "C" fn(BalancerPointer, u32, usize, *mut Buffer) -> bool;
+/// A function that finds the address and the port of a connection's other end.
+pub type AddressOfConnection = unsafe extern "C" fn(FilterPointer, *mut Buffer, *mut u32) -> bool;
 /// The module's object of a filter or a balancer, or of its configuration.
 pub type ModulePointer = *const c_void;
 
@@ -190,6 +192,27 @@ unsafe extern "C" {
         count: usize,
         value: u64,
     ) -> u32;
+    pub fn envoy_dynamic_module_callback_listener_filter_config_define_counter(
+        config: ConfigPointer,
+        name: Buffer,
+        counter: *mut usize,
+    ) -> u32;
+    pub fn envoy_dynamic_module_callback_listener_filter_increment_counter(
+        filter: FilterPointer,
+        counter: usize,
+        value: u64,
+    ) -> u32;
+    pub fn envoy_dynamic_module_callback_listener_filter_get_direct_remote_address(
+        filter: FilterPointer,
+        address: *mut Buffer,
+        port: *mut u32,
+    ) -> bool;
+    pub fn envoy_dynamic_module_callback_listener_filter_close_socket(filter: FilterPointer, details: Buffer);
+    pub fn envoy_dynamic_module_callback_network_filter_get_direct_remote_address(
+        filter: FilterPointer,
+        address: *mut Buffer,
+        port: *mut u32,
+    ) -> bool;
     pub fn envoy_dynamic_module_callback_lb_get_hosts_count(balancer: BalancerPointer, priority: u32) -> usize;
     pub fn envoy_dynamic_module_callback_lb_get_healthy_hosts_count(balancer: BalancerPointer, priority: u32) -> usize;
     pub fn envoy_dynamic_module_callback_lb_get_host_address(

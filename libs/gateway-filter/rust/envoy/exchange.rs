@@ -405,7 +405,7 @@ fn moved(edits: Vec<Edit>, model_at: &Range<usize>, length: usize) -> Vec<Edit> 
 /// The thread's reading of a long body, which begins now if it has not. `None` if no thread can read it.
 fn following<'reading>(reading: &'reading mut Option<Reading>, stream: &Stream) -> Option<&'reading Reading> {
     if reading.is_none() {
-        *reading = Reading::begin(stream);
+        *reading = Reading::begin(stream, stream.content_length(REQUEST));
     }
     reading.as_ref()
 }

@@ -348,6 +348,14 @@ unused_hooks! {
     envoy_dynamic_module_on_http_filter_config_http_stream_trailers;
     envoy_dynamic_module_on_http_filter_config_http_stream_complete;
     envoy_dynamic_module_on_http_filter_config_http_stream_reset;
+    envoy_dynamic_module_on_listener_filter_config_scheduled;
+    envoy_dynamic_module_on_listener_filter_http_callout_done;
+    envoy_dynamic_module_on_listener_filter_scheduled;
+    envoy_dynamic_module_on_network_filter_above_write_buffer_high_watermark;
+    envoy_dynamic_module_on_network_filter_below_write_buffer_low_watermark;
+    envoy_dynamic_module_on_network_filter_config_scheduled;
+    envoy_dynamic_module_on_network_filter_http_callout_done;
+    envoy_dynamic_module_on_network_filter_scheduled;
 }
 
 #[unsafe(no_mangle)]

@@ -7,6 +7,7 @@ mod hooks;
 mod join;
 mod key_check;
 mod metered;
+mod open_connections;
 mod reading;
 mod renewals;
 mod stream;

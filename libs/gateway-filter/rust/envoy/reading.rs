@@ -18,6 +18,8 @@ use crate::request::{Request, read_request};
 
 /// From so many bytes on a body is long: reading a shorter one takes 3 ms at most.
 pub const LONG_BYTES: usize = 512 * 1024;
+/// As many bytes as a client may announce; it may lie.
+const EXPECTED_LIMIT: usize = 32 * 1024 * 1024;
 /// How much less right to a core the thread has than a worker: with 10, a tenth while both want the same core.
 const NICE: c_int = 10;
 
@@ -74,6 +76,8 @@ struct Body {
 #[derive(Default)]
 struct Received {
     bytes: Vec<u8>,
+    /// For which memory is taken at the first part: to grow takes locks of the allocator, which workers then wait for.
+    expected: usize,
     early: Early,
 }
 
@@ -92,12 +96,14 @@ pub struct Reading {
 }
 
 impl Reading {
-    /// Begins to read the body of this stream. `None` if there is no thread to read it.
+    /// Begins to read the body of this stream, of so many bytes if it is known. `None` if there is no thread to read it.
     #[must_use]
-    pub fn begin(stream: &Stream) -> Option<Self> {
+    pub fn begin(stream: &Stream, length: Option<u64>) -> Option<Self> {
         let jobs = jobs()?;
         let progress = Mutex::new(Progress::Due(stream.waker()));
-        Some(Self { body: Arc::new(Body { progress, received: Mutex::default() }), jobs })
+        let expected = usize::try_from(length.unwrap_or(0)).unwrap_or(usize::MAX).min(EXPECTED_LIMIT);
+        let received = Mutex::new(Received { expected, ..Received::default() });
+        Some(Self { body: Arc::new(Body { progress, received }), jobs })
     }
 
     /// Reads the next part. The worker is woken for a fault that is certain already.
@@ -183,6 +189,8 @@ fn take_step(body: &Body, step: Step) -> Option<Result<Request, Fault>> {
     match step {
         Step::Part(part) => match received.early.feed(&part) {
             Ok(()) => {
+                let expected = std::mem::take(&mut received.expected);
+                received.bytes.reserve_exact(expected);
                 received.bytes.extend_from_slice(&part);
                 None
             }

@@ -35,6 +35,10 @@ class Settings(KitSettings):
     gateway_failures_per_second: int = Field(default=10, ge=0, le=1000)
     """Wrong keys from one address (IPv6: one /64) that each worker of Envoy has checked in a second; more get 429. Keys
     that were valid in the last 10 minutes pass, so clients that share an address keep working. 0: no limit."""
+    gateway_connections_per_address: int = Field(default=10_000, ge=0)
+    """Open connections from one address (IPv6: one /64) at each Envoy, which takes 20,000 in all; more are closed. Set
+    it lower where clients reach the gateway directly. No limit with 0, or with `gateway_trusted_hops`, because then all
+    connections have the addresses of the proxies."""
     gateway_long_body_bytes: int | None = Field(default=None, ge=0)
     """Bytes of request bodies of 512 KiB and more that Envoy holds at once, until their answers begin. A key may hold a
     quarter of them and an address a half; more are answered 429. None: a quarter of `envoy_heap_bytes`. 0: no limit."""

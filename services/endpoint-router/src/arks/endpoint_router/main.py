@@ -109,6 +109,7 @@ def _gateway_settings(settings: Settings) -> GatewaySettings:
         cors_origins=tuple(filter(None, settings.gateway_cors_origins.split(","))),
         trusted_hops=settings.gateway_trusted_hops,
         failures_per_second=settings.gateway_failures_per_second,
+        connections_per_address=settings.gateway_connections_per_address,
         long_body_bytes=settings.envoy_heap_bytes // 4 if long_body_bytes is None else long_body_bytes,
         stream_first_byte_seconds=settings.stream_first_byte_seconds,
         traces=_traces(settings),

@@ -4,6 +4,7 @@ import asyncio
 import json
 from contextlib import suppress
 
+import httpx
 import pytest
 
 from arks.endpoint_router.testing.gateway import Gateway, Gateways, grant
@@ -199,3 +200,38 @@ async def test_without_limits_nothing_is_refused(gateways: Gateways) -> None:
     gateway.admission.script = check_key
     assert [401] * 30 == await statuses(gateway, 30)
     assert [200] * 8 == await asyncio.gather(*(answers(gateway, "good") for _ in range(8)))
+
+
+async def connection(gateway: Gateway, *, has_request: bool) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Open a connection, and keep it open after a request or before the first byte."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.envoy.port)
+    if has_request:
+        writer.write(b"GET /livez HTTP/1.1\r\nhost: x\r\n\r\n")
+        assert b"ok\n" in await asyncio.wait_for(reader.readuntil(b"ok\n"), 30)
+    return reader, writer
+
+
+@pytest.mark.parametrize("has_request", [False, True], ids=["before-the-first-byte", "after-a-request"])
+async def test_connections_beyond_the_limit_of_an_address_are_closed(gateways: Gateways, has_request: bool) -> None:
+    gateway = await gateways.start(connections_per_address=3)
+    held = [await connection(gateway, has_request=has_request) for _ in range(3)]
+    reader, writer = await connection(gateway, has_request=False)
+    with suppress(ConnectionError):
+        assert b"" == await asyncio.wait_for(reader.read(), 5)  # before the first byte's timeout
+    writer.close()
+    assert 1 <= await gateway.stat(".*connections_rejected")
+    for _, each in held:
+        each.transport.abort()
+
+    async def passes() -> bool:
+        with suppress(httpx.TransportError):
+            return 200 == (await gateway.client.get("/livez")).status_code
+        return False
+
+    await eventually(passes, within_seconds=20, what="connections pass again")
+
+
+async def test_behind_proxies_connections_have_no_limit(gateways: Gateways) -> None:
+    gateway = await gateways.start(connections_per_address=1, trusted_hops=1)
+    for _, writer in [await connection(gateway, has_request=True) for _ in range(3)]:
+        writer.transport.abort()

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from google.protobuf.message import Message
+
 from arks.endpoint_router.adapters.envoy.cors import cors_filter
 from arks.endpoint_router.adapters.envoy.local_replies import local_replies
 from arks.endpoint_router.adapters.envoy.messages import (
@@ -12,6 +14,8 @@ from arks.endpoint_router.adapters.envoy.messages import (
     HttpConnectionManager,
     HttpInspector,
     Listener,
+    ListenerModule,
+    NetworkModule,
     Router,
     StringValue,
     TlsInspector,
@@ -90,24 +94,36 @@ def build(
         {
             "name": "gateway",
             "address": {"socket_address": listening_address(settings.address, settings.port)},
-            **_first_byte(settings),
+            **_listener_filters(settings),
             "per_connection_buffer_limit_bytes": CONNECTION_BUFFER_BYTES,
-            "filter_chains": [{"filters": [{"name": "http", "typed_config": manager}], **tls}],
+            "filter_chains": [
+                {"filters": [*_connections(NetworkModule, settings), {"name": "http", "typed_config": manager}], **tls}
+            ],
         },
     )
 
 
-def _first_byte(settings: GatewaySettings) -> dict[str, Any]:
-    """Close connections that send no byte in time. Envoy's own timeouts begin with a request, or when one has ended."""
+def _listener_filters(settings: GatewaySettings) -> dict[str, Any]:
+    """Close connections beyond the limit of their address, and those that send no byte in time: Envoy's own timeouts
+    begin with a request, or when one has ended.
+    """
     inspector = {
         "name": "first byte",
         "typed_config": extension(TlsInspector if settings.certificate_source else HttpInspector),
     }
     return {
-        "listener_filters": [inspector],
+        "listener_filters": [*_connections(ListenerModule, settings), inspector],
         "listener_filters_timeout": seconds(settings.first_byte_timeout_seconds),
         "continue_on_listener_filters_timeout": False,
     }
+
+
+def _connections(kind: type[Message], settings: GatewaySettings) -> list[dict[str, Any]]:
+    """Count open connections by address, for which Envoy has no limit. Behind proxies all have those of the proxies."""
+    if settings.trusted_hops or not settings.connections_per_address:
+        return []
+    config = _in_module(kind, "connections", str(settings.connections_per_address))
+    return [{"name": "connections", "typed_config": config}]
 
 
 def _admission(settings: GatewaySettings) -> dict[str, Any]:
@@ -119,9 +135,12 @@ def _admission(settings: GatewaySettings) -> dict[str, Any]:
 def _module(name: str, settings: GatewaySettings, *others: str) -> dict[str, Any]:
     """Return a filter of the native module, which reads its configuration in `workers.rs`."""
     limits = f"{settings.failures_per_second} {settings.long_body_bytes}"
-    config = "\n".join((limits, *others, settings.starts_path))
+    return _in_module(DynamicModuleFilter, name, "\n".join((limits, *others, settings.starts_path)))
+
+
+def _in_module(kind: type[Message], name: str, config: str) -> dict[str, Any]:
     return extension(
-        DynamicModuleFilter,
+        kind,
         # A library that is closed would take the state of Envoy's threads with it.
         dynamic_module_config={"name": MODULE, "do_not_close": True},
         filter_name=name,

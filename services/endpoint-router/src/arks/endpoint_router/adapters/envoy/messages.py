@@ -72,6 +72,8 @@ __all__ = [
     "HttpProtocolOptions",
     "LeastRequest",
     "Listener",
+    "ListenerModule",
+    "NetworkModule",
     "OpenTelemetryConfig",
     "ParentBasedSamplerConfig",
     "PreviousHostsPredicate",
@@ -96,28 +98,35 @@ __all__ = [
 M = TypeVar("M", bound=Message)
 
 
-def _balancer_module() -> type[Message]:
-    """Define DynamicModulesLoadBalancerConfig, which xds-protos does not have yet."""
-    package = "envoy.extensions.load_balancing_policies.dynamic_modules.v3"
+def _module_extension(package: str, kind: str, prefix: str) -> type[Message]:
+    """Define the message of an extension in a dynamic module, which xds-protos does not have yet."""
     types = {
         "dynamic_module_config": ".envoy.extensions.dynamic_modules.v3.DynamicModuleConfig",
-        "lb_policy_name": "",
-        "lb_policy_config": ".google.protobuf.Any",
+        f"{prefix}_name": "",
+        f"{prefix}_config": ".google.protobuf.Any",
     }
     dependencies = ("envoy/extensions/dynamic_modules/v3/dynamic_modules.proto", "google/protobuf/any.proto")
-    file = descriptor_pb2.FileDescriptorProto(name="arks/balancer.proto", package=package, syntax="proto3")
+    file = descriptor_pb2.FileDescriptorProto(name=f"arks/{kind}.proto", package=package, syntax="proto3")
     file.dependency.extend(dependencies)
-    kind = file.message_type.add(name="DynamicModulesLoadBalancerConfig")
+    described = file.message_type.add(name=kind)
     for number, (name, type_name) in enumerate(types.items(), 1):
-        field = kind.field.add(name=name, number=number, label=1, type=11 if type_name else 9)
+        field = described.field.add(name=name, number=number, label=1, type=11 if type_name else 9)
         if type_name:
             field.type_name = type_name
     pool = descriptor_pool.Default()
     pool.Add(file)
-    return message_factory.GetMessageClass(pool.FindMessageTypeByName(f"{package}.{kind.name}"))
+    return message_factory.GetMessageClass(pool.FindMessageTypeByName(f"{package}.{kind}"))
 
 
-BalancerModule = _balancer_module()
+BalancerModule = _module_extension(
+    "envoy.extensions.load_balancing_policies.dynamic_modules.v3", "DynamicModulesLoadBalancerConfig", "lb_policy"
+)
+ListenerModule = _module_extension(
+    "envoy.extensions.filters.listener.dynamic_modules.v3", "DynamicModuleListenerFilter", "filter"
+)
+NetworkModule = _module_extension(
+    "envoy.extensions.filters.network.dynamic_modules.v3", "DynamicModuleNetworkFilter", "filter"
+)
 
 
 def message(kind: type[M], fields: Mapping[str, Any]) -> M:

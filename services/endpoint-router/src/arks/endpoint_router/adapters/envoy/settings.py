@@ -40,6 +40,9 @@ class GatewaySettings:
     failures_per_second: int = 10
     """Wrong keys from one address (IPv6: one /64) that a worker has checked in a second; more are answered 429 at once.
     Keys that were valid in the last 10 minutes pass. 0: no limit."""
+    connections_per_address: int = 10_000
+    """Open connections from one address (IPv6: one /64), of all workers; more are closed. By default half of all that
+    Envoy takes. 0, or behind proxies (`trusted_hops`): no limit."""
     long_body_bytes: int = 512 * 1024 * 1024
     """Bytes of bodies of 512 KiB and more that are held at once, until their answers begin; of these a key may hold a
     quarter and an address a half. More are answered 429. 0: no limit."""
