@@ -79,6 +79,8 @@ struct Received {
     /// For which memory is taken at the first part: to grow takes locks of the allocator, which workers then wait for.
     expected: usize,
     early: Early,
+    /// A result is on its way to the worker.
+    is_done: bool,
 }
 
 enum Step {
@@ -87,6 +89,8 @@ enum Step {
 }
 
 type Job = (Arc<Body>, Step);
+/// A body, and what was read of it; `None`: reading failed, by a fault of the reader.
+type Done = (Arc<Body>, Option<Result<Request, Fault>>);
 
 /// A body that another thread reads. Dropping it makes sure that the thread wakes no worker for it, because a worker may
 /// end after its streams have.
@@ -149,18 +153,21 @@ impl Drop for Reading {
     }
 }
 
-/// Where jobs go. `None` if the thread could not be started.
+/// Where jobs go. `None` if the threads could not be started.
 fn jobs() -> Option<&'static Sender<Job>> {
     static JOBS: OnceLock<Option<Sender<Job>>> = OnceLock::new();
     let start = || {
         let (sender, receiver) = channel();
-        let started = thread::Builder::new().name("arks-reader".to_owned()).spawn(move || read_all(&receiver));
+        let (done, results) = channel();
+        let reader = thread::Builder::new().name("arks-reader".to_owned());
+        let waker = thread::Builder::new().name("arks-waker".to_owned());
+        let started = waker.spawn(move || wake_all(&results)).and(reader.spawn(move || read_all(&receiver, &done)));
         started.ok().map(|_| sender)
     };
     JOBS.get_or_init(start).as_ref()
 }
 
-fn read_all(jobs: &Receiver<Job>) {
+fn read_all(jobs: &Receiver<Job>, done: &Sender<Done>) {
     // SAFETY: it has no memory of the caller. Linux counts priorities by thread, and lowering one needs no right; if it
     // fails, the thread reads as before.
     unsafe { nice(NICE) };
@@ -174,8 +181,16 @@ fn read_all(jobs: &Receiver<Job>) {
             Ok(read) => read,
             Err(_) => None,
         };
+        *lock(&body.received) = Received { is_done: true, ..Received::default() };
+        let _ = done.send((body, read)); // fails only if the other thread has ended, which nothing in it does
+    }
+}
+
+/// Wakes workers. Under the lock, because after `Reading` is dropped the worker may be gone; so not on the thread that
+/// yields: woken on its core, a worker would wait for the lock until that thread has its turn again.
+fn wake_all(results: &Receiver<Done>) {
+    for (body, read) in results {
         let mut progress = lock(&body.progress);
-        // The worker is woken under the lock: after `Reading` is dropped, it may be gone.
         if let Progress::Due(waker) = &*progress {
             waker.wake();
             *progress = Progress::Read(read);
@@ -186,6 +201,9 @@ fn read_all(jobs: &Receiver<Job>) {
 /// What a step has found out; `None`: nothing yet.
 fn take_step(body: &Body, step: Step) -> Option<Result<Request, Fault>> {
     let mut received = lock(&body.received);
+    if received.is_done {
+        return None;
+    }
     match step {
         Step::Part(part) => match received.early.feed(&part) {
             Ok(()) => {
