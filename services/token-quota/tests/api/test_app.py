@@ -118,7 +118,7 @@ async def test_a_grant_is_headers_without_a_body(api: Api, harness: Harness, cou
     assert {
         "x-arks-cluster": "team/qwen",
         "x-arks-grant": f"team/qwen/tom/{counters.granted[0].lease}/100/512",
-        "x-arks-lease": "210,2100,4200,30000,512",
+        "x-arks-lease": "420,4200,8400,60000,512",
         "x-arks-outage": "pass",
     } == found.headers
 
