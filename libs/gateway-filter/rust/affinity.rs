@@ -32,6 +32,12 @@ impl Affinity {
         Some(Self { prompt_bytes: bytes.parse().ok()?, header })
     }
 
+    /// How much of a prompt's beginning counts.
+    #[must_use]
+    pub const fn prompt_bytes(&self) -> usize {
+        self.prompt_bytes
+    }
+
     /// The header that names a session, if there is one.
     #[must_use]
     pub fn header(&self) -> Option<&[u8]> {

@@ -426,12 +426,11 @@ fn hold_together(
     (operation, places): (Operation, &Places),
     parts: &[u32],
 ) {
-    let is_cached = operation != Operation::Embeddings;
-    let key = stream.with_body(parts, |body| {
-        let prompt = if is_cached { &body[places.prompt.clone()] } else { &[] };
-        let named = affinity.header().and_then(|name| stream.header(REQUEST, name));
-        affinity.key(grant, named.or(Some(&body[places.session.clone()])), prompt)
-    });
+    let length = if operation == Operation::Embeddings { 0 } else { places.prompt.len().min(affinity.prompt_bytes()) };
+    let prompt = stream.copied_range(parts, &(places.prompt.start..places.prompt.start + length));
+    let session = stream.copied_range(parts, &places.session);
+    let named = affinity.header().and_then(|name| stream.header(REQUEST, name));
+    let key = affinity.key(grant, named.or(Some(&session)), &prompt);
     if let Some(key) = key {
         stream.set_header(REQUEST, KEY_HEADER.as_bytes(), format!("{key:016x}").as_bytes());
     }

@@ -2,6 +2,7 @@
 //! stream needs it exclusively, because a change makes Envoy's bytes invalid.
 
 use std::cell::RefCell;
+use std::ops::Range;
 
 use super::abi::{self, Buffer, FilterPointer, Pair, SpanPointer};
 use super::reading::Waker;
@@ -135,6 +136,23 @@ impl Stream {
         for chunk in self.chunks(kinds) {
             // SAFETY: Envoy's bytes are valid until the stream changes, which needs it exclusively.
             copied.extend_from_slice(unsafe { chunk.bytes() });
+        }
+        copied
+    }
+
+    /// A copy of some bytes of the body's parts of these kinds; nothing else of a long body is touched.
+    #[must_use]
+    pub fn copied_range(&self, kinds: &[u32], range: &Range<usize>) -> Vec<u8> {
+        let mut copied = Vec::with_capacity(range.len());
+        let mut begin = 0;
+        for chunk in self.chunks(kinds) {
+            // SAFETY: Envoy's bytes are valid until the stream changes, which needs it exclusively.
+            let bytes = unsafe { chunk.bytes() };
+            let (from, to) = (range.start.max(begin), range.end.min(begin + bytes.len()));
+            if from < to {
+                copied.extend_from_slice(&bytes[from - begin..to - begin]);
+            }
+            begin += bytes.len();
         }
         copied
     }

@@ -59,6 +59,20 @@ async def test_a_session_is_named_by_the_header_then_by_the_body_then_by_the_pro
     assert 1 < len(prompts)
 
 
+async def test_it_does_not_matter_where_in_a_body_a_session_or_a_prompt_is(gateways: Gateways) -> None:
+    """Envoy has longer bodies in parts of 16 KiB."""
+    gateway = await start(gateways)
+
+    def padded(length: int, **fields: object) -> bytes:
+        messages = {"messages": [SYSTEM, {"role": "user", "content": "question"}]}
+        return json.dumps({"model": "m", "user": "u" * length, **messages, **fields}).encode()
+
+    lengths = [0, *range(15_600, 16_400, 100), 2**20]
+    assert 1 == len({await replica(gateway, padded(length)) for length in lengths})
+    for number in range(4):
+        assert 1 == len({await replica(gateway, padded(n, prompt_cache_key=f"k{number}")) for n in lengths})
+
+
 async def test_sessions_of_two_tokens_with_one_name_are_apart(gateways: Gateways) -> None:
     gateway = await start(gateways)
 
