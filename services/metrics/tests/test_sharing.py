@@ -214,6 +214,12 @@ async def test_one_that_joins_takes_its_share_over_without_a_gap_and_without_dou
         assert len(reports) <= len(olds) + 2
 
 
+async def test_a_member_that_does_not_report_yet_is_not_ready_for_a_rollout(nats: Server, tmp_path: Path) -> None:
+    settings = _settings(nats, tmp_path)
+    app = build(settings, LocalHome("metrics", settings))
+    assert "does not report its share of the applications yet" in app.problems()
+
+
 async def test_the_elected_replica_decides_by_loads_that_a_standby_reads(cluster: Cluster) -> None:
     leader = await cluster.join()
     standby = await cluster.join(StandbyHome)

@@ -74,9 +74,11 @@ async def test_a_member_beside_another_reports_once_it_is_warm(running: Running)
     running.synced.set()
     await eventually(lambda: len(running.channel.sent) >= 4)
     assert {Member("a")} == set(running.channel.sent)
+    assert running.sharing.problem() is not None
     running.shared.is_warm = True
     running.receive(Member("b", ready=True))
     await eventually(lambda: running.channel.sent[-1] == Member("a", ready=True))
+    assert running.sharing.problem() is None
 
 
 @pytest.fixture

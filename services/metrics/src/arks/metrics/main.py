@@ -79,7 +79,8 @@ def build(
         home.registry.register(GpuGauges(watch))
         tasks.append(watch.run)
     starts, stops = scaling.starts, [http.stop, sharing.depart, *scaling.stops]
-    return App("metrics", home, controllers=[scaling.controller], tasks=tasks, starts=starts, stops=stops)
+    controllers, problems = [scaling.controller], [sharing.problem]
+    return App("metrics", home, controllers=controllers, tasks=tasks, starts=starts, stops=stops, problems=problems)
 
 
 @dataclass(frozen=True, slots=True)

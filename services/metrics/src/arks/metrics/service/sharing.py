@@ -79,6 +79,10 @@ class Sharing:
             await self._channel.send(members.own)
             await self._pause()
 
+    def problem(self) -> str | None:
+        """Why this member is not ready: a rollout ends the old one only once this one reports."""
+        return None if self._members.own.ready else "does not report its share of the applications yet"
+
     async def depart(self) -> None:
         """Let the others take over at once."""
         self._members.depart()
