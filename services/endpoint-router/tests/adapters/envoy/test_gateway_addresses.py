@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from contextlib import suppress
 
 import httpx
@@ -40,10 +41,12 @@ async def statuses(gateway: Gateway, number: int, prefix: str = "wrong", **heade
 async def test_wrong_keys_beyond_the_rate_of_an_address_cause_no_query(gateways: Gateways) -> None:
     gateway = await gateways.start(failures_per_second=FAILURES)
     gateway.admission.script = check_key
+    began = time.monotonic()
     found = await statuses(gateway, 30)
+    most = FAILURES * (2 + time.monotonic() - began)  # a second's worth at once, then so many a second
     assert {401, 429} == set(found)
     assert [401] * FAILURES == found[:FAILURES]
-    assert found.count(401) == len(gateway.queries()) < 15
+    assert found.count(401) == len(gateway.queries()) <= most
     refused = await gateway.post(BODY, headers={"authorization": "Bearer wrong-x"})
     assert ("1", "too_many_failures") == (refused.headers["retry-after"], refused.json()["error"]["code"])
 
