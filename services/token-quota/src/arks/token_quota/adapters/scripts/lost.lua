@@ -1,4 +1,5 @@
--- Returns what lost leases hold, and forgets some of the rates that were not used for days. Leases wait for their gateway's report, so a caller goes on where the last call stopped.
+-- Returns what lost leases hold, and forgets some of the rates that were not used for days. Leases wait for their gateway's
+-- report, so a caller goes on where the last call stopped.
 -- KEYS: epoch, leases, lease_ends, gateways, rates
 -- ARGV: 1 newest end in ms to look at, 2 minute now, 3 day now, 4 end before which a lease is lost whatever its gateway
 --       reports, 5 by how many ms a gateway's report has to be later than the end, 6 how many leases to skip, 7 how many to
