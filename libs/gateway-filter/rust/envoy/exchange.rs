@@ -1,34 +1,22 @@
 //! A request and its answer on their way through the admission filter.
 
-use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::abi::{self, REQUEST, RESPONSE};
-use super::join::{self, Linked};
-use super::metered::{Metered, is_short_json};
+use super::abi::{self, REQUEST};
 use super::reading::{LONG_BYTES, Reading};
+use super::started::Started;
 use super::stream::Stream;
 use super::traces::Trace;
 use super::workers::{Config, Kind, now};
-use crate::admission::{LIMIT_HEADERS, Worker};
-use crate::affinity::{Affinity, KEY_HEADER, Places};
-use crate::answer::{Kind as MeterKind, Meter};
-use crate::errors::openai_error;
+use crate::admission::Worker;
 use crate::fault::Fault;
 use crate::held_bytes::Permit;
 use crate::json;
-use crate::names::{Renaming, with_model};
-use crate::pending::{Decision, Operation, Pending, Query, Start, ordered};
+use crate::pending::{Decision, Operation, Pending, Query, ordered};
 use crate::rejections::{Answer, Reply, is_key};
 use crate::renewals::Renewal;
 use crate::request::{Request, read_request};
-use crate::stream_options::Edit;
-
-const METADATA: &str = "arks";
-const CLUSTER_HEADER: &[u8] = b"x-arks-cluster";
-/// Marks a stream, whose route limits the time to its first byte.
-const STREAM_HEADER: &[u8] = b"x-arks-stream";
 
 /// What a body of unknown length counts as: the longest that is taken by default.
 const UNKNOWN_BYTES: u64 = 32 * 1024 * 1024;
@@ -64,27 +52,6 @@ struct Arrived {
     operation: Operation,
     authorization: Vec<u8>,
     has_query: bool,
-}
-
-struct Started {
-    start: Start,
-    operation: Operation,
-    stream: bool,
-    cut: bool,
-    copies: Option<u32>,
-    model: Vec<u8>,
-    key: Vec<u8>,
-    /// Bytes of text whose tokens the engine's count is.
-    measurable_bytes: u64,
-    answer: Response,
-    /// To the filter of the cluster, for a request for JSON.
-    linked: Option<Linked>,
-}
-
-enum Response {
-    None,
-    Error(u16),
-    Metered(Box<Metered>),
 }
 
 /// A request and its answer.
@@ -262,73 +229,23 @@ impl Exchange {
                 Outcome::Query(query)
             }
             Decision::Start(start) => {
-                self.start(stream, pending, start, parts);
+                let operation = pending.operation;
+                let started = Started::begin(stream, pending, start, parts);
+                stream.clear_route();
+                if self.trace.is_some() {
+                    Trace::start(stream, operation, started.lease());
+                }
+                self.stage = Stage::Started(Box::new(started));
                 Outcome::Continue
             }
         }
-    }
-
-    fn start(&mut self, stream: &mut Stream, pending: Pending, start: Start, parts: &[u32]) {
-        let Pending { operation, request, key, id, .. } = pending;
-        if let Some(affinity) = &start.affinity {
-            hold_together(stream, affinity, &start.lease.grant, (operation, &request.places), parts);
-        }
-        let Request { model, stream: is_stream, copies, bytes, body, model_at, as_stream, .. } = request;
-        let (model_before, mut linked) = (model_at.clone(), None);
-        let cut = body.is_some();
-        let measurable_bytes = bytes.measurable(copies.is_none());
-        let body = match (&start.engine_model, body) {
-            (None, body) => body,
-            (Some(name), Some(body)) => Some(with_model(&body, model_at, name)),
-            (Some(name), None) => Some(stream.with_body(parts, |body| with_model(body, model_at, name))),
-        };
-        if let Some(body) = body {
-            stream.replace_body(parts, &body);
-            stream.set_header(REQUEST, b"content-length", body.len().to_string().as_bytes());
-        }
-        if !is_stream && operation != Operation::Embeddings {
-            let edits = match &start.engine_model {
-                Some(name) => moved(as_stream, &model_before, name.len() + 2),
-                None => as_stream,
-            };
-            let reserved_prompt = start.reserved.prompt.unsigned_abs();
-            let (is_chat, body_bytes) = (operation == Operation::Chat, stream.body_bytes(parts));
-            let request = join::Request { edits, body_bytes, is_chat, copies, reserved_prompt };
-            linked = Linked::new(id.as_bytes(), request);
-        }
-        stream.set_header(REQUEST, CLUSTER_HEADER, start.cluster.as_bytes());
-        if is_stream {
-            stream.set_header(REQUEST, STREAM_HEADER, b"1");
-        }
-        stream.clear_route();
-        if self.trace.is_some() {
-            Trace::start(stream, operation, &start.lease.grant);
-        }
-        let answer = Response::None;
-        let started =
-            Started { start, operation, stream: is_stream, cut, copies, model, key, measurable_bytes, answer, linked };
-        self.stage = Stage::Started(Box::new(started));
     }
 
     /// Takes the answer's headers. True: the answer waits for its end.
     pub fn response_headers(&mut self, stream: &mut Stream, has_ended: bool) -> bool {
         self.permit = None;
         let Stage::Started(started) = &mut self.stage else { return false };
-        let status = stream.header(RESPONSE, b":status").and_then(|value| std::str::from_utf8(value).ok());
-        let status: u16 = status.and_then(|value| value.parse().ok()).unwrap_or_default();
-        if status >= 400 {
-            started.answer = Response::Error(status);
-            started.linked = None;
-            if has_ended {
-                started.response_error(stream, &[abi::RESPONSE_BUFFERED]);
-            }
-            return !has_ended;
-        }
-        let is_whole = started.meter(stream);
-        if let Some(trace) = &mut self.trace {
-            trace.headers(stream.header(RESPONSE, b"content-type").unwrap_or_default());
-        }
-        is_whole && !has_ended
+        started.headers(stream, has_ended, self.trace.as_mut())
     }
 
     /// Takes a part of the answer. True: the answer waits for its end.
@@ -337,34 +254,17 @@ impl Exchange {
         if let Some(trace) = &mut self.trace {
             trace.chunk(stream, now());
         }
-        match &mut started.answer {
-            Response::None => {}
-            Response::Error(_) if !has_ended => return true,
-            Response::Error(_) => {
-                started.response_error(stream, &[abi::RESPONSE_BUFFERED, abi::RESPONSE_RECEIVED]);
-            }
-            Response::Metered(metered) if metered.is_whole => {
-                if !has_ended {
-                    return true;
-                }
-                metered.take_whole(stream, &[abi::RESPONSE_BUFFERED, abi::RESPONSE_RECEIVED]);
-            }
-            Response::Metered(metered) => metered.follow(stream, has_ended),
-        }
+        let waits = started.body(stream, has_ended);
         if has_ended && self.trace.is_some() {
             Trace::end(stream, started.usage().as_deref());
         }
-        false
+        waits
     }
 
     /// Takes the answer's trailers.
     pub fn response_trailers(&mut self, stream: &mut Stream) {
-        let Stage::Started(started) = &mut self.stage else { return };
-        match &mut started.answer {
-            Response::None => {}
-            Response::Error(_) => started.response_error(stream, &[abi::RESPONSE_BUFFERED]),
-            Response::Metered(metered) if metered.is_whole => metered.take_whole(stream, &[abi::RESPONSE_BUFFERED]),
-            Response::Metered(metered) => metered.meter.finish(),
+        if let Stage::Started(started) = &mut self.stage {
+            started.trailers(stream);
         }
     }
 
@@ -379,27 +279,13 @@ impl Exchange {
             Stage::Reading { .. } => self.stage = Stage::Passive,
             Stage::Waiting(pending) => self.config.with_worker(|worker| worker.abandon(pending)),
             Stage::Started(started) => {
-                let usage = started.usage();
-                let grant = started.grant();
-                match &usage {
-                    Some(usage) => {
-                        stream.set_metadata(METADATA, &[("grant", grant.as_bytes()), ("usage", usage.as_bytes())]);
-                    }
-                    None => stream.set_metadata(METADATA, &[("grant", grant.as_bytes())]),
-                }
-                if let Some(prompt) = started.prompt() {
-                    let measure = |worker: &mut Worker| worker.measure(&started.key, started.measurable_bytes, prompt);
-                    self.config.with_worker(measure);
+                started.write_usage(stream);
+                if let Some((key, bytes, prompt)) = started.measured() {
+                    self.config.with_worker(|worker| worker.measure(key, bytes, prompt));
                 }
             }
         }
     }
-}
-
-/// Changes of a body whose model, at this range, gets another length.
-fn moved(edits: Vec<Edit>, model_at: &Range<usize>, length: usize) -> Vec<Edit> {
-    let shift = |edit: Edit| if edit.start() < model_at.start { edit } else { edit.shifted(length, model_at.len()) };
-    edits.into_iter().map(shift).collect()
 }
 
 /// The thread's reading of a long body, which begins now if it has not. `None` if no thread can read it.
@@ -416,78 +302,4 @@ fn fault_reply(stream: &Stream, fault: &Fault) -> Outcome {
     let is_compressed = *fault == json::invalid() && !encoding.eq_ignore_ascii_case(b"identity");
     let reply = if is_compressed { Reply::compressed() } else { Reply::fault(400, fault) };
     Outcome::Reply(reply.into())
-}
-
-/// Sets the header by which the balancer finds the replica of the request's session or prompt.
-fn hold_together(
-    stream: &mut Stream,
-    affinity: &Affinity,
-    grant: &str,
-    (operation, places): (Operation, &Places),
-    parts: &[u32],
-) {
-    let length = if operation == Operation::Embeddings { 0 } else { places.prompt.len().min(affinity.prompt_bytes()) };
-    let prompt = stream.copied_range(parts, &(places.prompt.start..places.prompt.start + length));
-    let session = stream.copied_range(parts, &places.session);
-    let named = affinity.header().and_then(|name| stream.header(REQUEST, name));
-    let key = affinity.key(grant, named.or(Some(&session)), &prompt);
-    if let Some(key) = key {
-        stream.set_header(REQUEST, KEY_HEADER.as_bytes(), format!("{key:016x}").as_bytes());
-    }
-}
-
-impl Started {
-    /// Operation, whether it is a stream, and grant: columns of the usage log.
-    fn grant(&self) -> String {
-        let Start { lease, reserved, .. } = &self.start;
-        let is_stream = u8::from(self.stream);
-        let (prompt, completion) = (reserved.prompt, reserved.completion);
-        format!("{}\t{is_stream}\t{}/{prompt}/{completion}", self.operation.name(), lease.grant)
-    }
-
-    fn usage(&self) -> Option<String> {
-        match &self.answer {
-            Response::Metered(metered) => metered.meter.usage(),
-            // Its client has left, or no attempt was answered.
-            Response::None => self.linked.as_ref().and_then(|linked| linked.link.usage()),
-            Response::Error(_) => None,
-        }
-    }
-
-    fn prompt(&self) -> Option<u64> {
-        match &self.answer {
-            Response::Metered(metered) => metered.meter.prompt(),
-            _ => None,
-        }
-    }
-
-    /// Begins to meter an answer, and gives it the limits of its grant. True: the answer waits for its end.
-    fn meter(&mut self, stream: &mut Stream) -> bool {
-        for (number, value) in self.start.lease.limits.as_deref().unwrap_or_default() {
-            stream.set_header(RESPONSE, LIMIT_HEADERS[*number].as_bytes(), value);
-        }
-        // Only a request for a stream can have one as its answer.
-        let is_stream = self.stream
-            && stream.header(RESPONSE, b"content-type").is_some_and(|value| value.starts_with(b"text/event-stream"));
-        let renaming = self.start.engine_model.as_ref().map(|name| Renaming::new(name, &self.model));
-        let cut = self.cut && is_stream;
-        let is_whole = self.operation == Operation::Chat && is_short_json(stream);
-        if cut || (renaming.is_some() && !is_whole) {
-            stream.remove_header(RESPONSE, b"content-length");
-        }
-        let reserved_prompt = self.start.reserved.prompt.unsigned_abs();
-        let meter = Meter::new(MeterKind { stream: is_stream, cut, copies: self.copies, reserved_prompt });
-        self.answer = Response::Metered(Box::new(Metered { meter, renaming, is_whole }));
-        is_whole
-    }
-
-    /// Gives an engine's error OpenAI's shape.
-    fn response_error(&mut self, stream: &mut Stream, parts: &[u32]) {
-        let Response::Error(status) = std::mem::replace(&mut self.answer, Response::None) else { return };
-        let Some((status, body)) = stream.with_body(parts, |body| openai_error(status, body)) else { return };
-        stream.replace_body(parts, &body);
-        stream.set_header(RESPONSE, b":status", status.to_string().as_bytes());
-        stream.set_header(RESPONSE, b"content-type", b"application/json");
-        stream.set_header(RESPONSE, b"content-length", body.len().to_string().as_bytes());
-    }
 }

@@ -10,6 +10,7 @@ mod metered;
 mod open_connections;
 mod reading;
 mod renewals;
+mod started;
 mod stream;
 mod traces;
 mod workers;
