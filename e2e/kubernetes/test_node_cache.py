@@ -4,8 +4,7 @@ import pytest
 
 from arks.contracts.names import CACHE_PVC, cache_label
 from arks.kit.testing import manifests
-from e2e.support.cluster import Object
-from e2e.support.status import has_condition
+from e2e.support.status import has_condition, has_phases
 from e2e.support.tenant import SMALL_MODEL, Tenant
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
@@ -16,11 +15,6 @@ async def loaded_from(tenant: Tenant) -> str:
     """The first line of the engine's log that shows from where its model is."""
     log = await tenant.kubectl("logs", "local-0", "--container", "leader")
     return next(line for line in log.splitlines() if line.startswith("model from "))
-
-
-def has_all_phases(application: Object) -> bool:
-    instances = application.get("status", {}).get("instances", [])
-    return bool(instances) and PHASES <= instances[0].get("start", {}).keys()
 
 
 async def test_an_engine_loads_the_copy_of_its_node(tenant: Tenant) -> None:
@@ -44,7 +38,7 @@ async def test_an_engine_loads_the_copy_of_its_node(tenant: Tenant) -> None:
     await tenant.replicas_ready("local", 1)
     assert "model from cache" == await loaded_from(tenant)
     assert "MB in" in await tenant.kubectl("logs", "local-0", "--container", "read-ahead")
-    await tenant.until("arksapplication", "local", has_all_phases, what="the time of each phase of its start")
+    await tenant.until("arksapplication", "local", has_phases(*PHASES), what="the time of each phase of its start")
     async with tenant.traffic("local").running() as traffic:
         await traffic.answers()
     assert [] == traffic.faults()

@@ -12,6 +12,7 @@ from arks.kit.testing.wait import eventually
 from e2e.support.clients import ClientOf
 from e2e.support.cluster import Cluster, Object
 from e2e.support.quotas import used_tokens
+from e2e.support.status import has_phases
 from e2e.support.tenant import Tenant
 from e2e.support.traffic import Traffic
 
@@ -86,6 +87,8 @@ async def test_tenants_with_the_same_names_do_not_affect_each_other(
     tenants: tuple[Tenant, Tenant], client_of: ClientOf
 ) -> None:
     red, blue = tenants
+    for tenant in tenants:  # app-deployer requests one token of each new replica
+        await tenant.until("arksapplication", MODEL, has_phases("warmUpSeconds"), what="the first token")
     before = {tenant: await written_tokens(tenant) for tenant in tenants}
     traffics = {red: traffic_of(red, max_tokens=8), blue: traffic_of(blue, max_tokens=3)}
     async with traffics[red].running(), traffics[blue].running():

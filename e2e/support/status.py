@@ -24,3 +24,15 @@ def has_condition(type_: str, reason: str, *words: str) -> Callable[[Object], bo
         return current and found["reason"] == reason and all(word in found["message"] for word in words)
 
     return holds
+
+
+def has_phases(*names: str) -> Callable[[Object], bool]:
+    """Whether the first replica has these times of its start. `warmUpSeconds` comes with its first token, for which
+    app-deployer sends a request once the replica is ready.
+    """
+
+    def holds(application: Object) -> bool:
+        instances = application.get("status", {}).get("instances", [])
+        return bool(instances) and set(names) <= instances[0].get("start", {}).keys()
+
+    return holds
