@@ -2,8 +2,8 @@
 
 `python -m arks.endpoint_router.programs.drain` does nothing until SIGTERM. Then it drains Envoy, so that every answer
 makes its client connect anew. It waits until clients have noticed that the pod is terminating (`settle`), then until no
-request is in flight, and exits. Envoy and the usage shipper are sidecars, which Kubernetes stops afterwards in this
-order. Without this program Envoy would cut its streams, because it exits at once on SIGTERM.
+request has been in flight for a second, and exits. Envoy and the usage shipper are sidecars, which Kubernetes stops
+afterwards in this order. Without this program Envoy would cut its streams, because it exits at once on SIGTERM.
 
 The module imports the standard library only, and no settings class: it runs beside every Envoy and must cost little.
 """
@@ -11,12 +11,15 @@ The module imports the standard library only, and no settings class: it runs bes
 import argparse
 import http.client
 import json
+import math
 import signal
 import sys
 import time
 from collections.abc import Callable
 
 POLL_SECONDS = 0.2
+QUIET_SECONDS = 1.0
+"""Without a request in flight: a node that is late still sends new connections to the pod, and Envoy would cut them."""
 ADMIN_SECONDS = 2.0
 FAILURES = 10
 """Queries in a row without an answer after which Envoy counts as gone: 2 s if no process listens, 20 s if it hangs."""
@@ -61,19 +64,23 @@ def drain(
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> str:
-    """Return when no request is in flight, after the time limit, or when Envoy is gone; the reason, for the log."""
+    """Return when no request has been in flight for QUIET_SECONDS, after the time limit, or when Envoy is gone; the
+    reason, for the log.
+    """
     deadline = clock() + settle_seconds + drain_seconds
-    draining, failures = False, 0
+    draining, failures, quiet_since = False, 0, math.inf
     while True:
         try:
             if not draining:
                 admin.drain()
                 draining = True
                 sleep(settle_seconds)
-            if not (active := admin.active_requests()):
+            active, now = admin.active_requests(), clock()
+            quiet_since = math.inf if active else min(quiet_since, now)
+            if now - quiet_since >= QUIET_SECONDS:
                 return "no request is in flight"
             failures = 0
-            if clock() >= deadline:
+            if active and now >= deadline:
                 return f"{active} requests are still in flight after the time limit"
         except OSError as error:
             failures += 1
