@@ -28,7 +28,17 @@ def gateway_of(home: Home) -> Iterator[tuple[str, Path | None]]:
 def _forwarded(home: ClusterHome) -> Iterator[int]:
     """A port of loopback that a thread forwards to a gateway's pod. Raises Failure."""
     loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever, name="port-forward", daemon=True)
+
+    def run() -> None:
+        """Ends as `asyncio.run` does, so that connections that were just closed are."""
+        try:
+            loop.run_forever()
+        finally:
+            loop.run_until_complete(loop.shutdown_asyncgens())
+            loop.run_until_complete(loop.shutdown_default_executor())
+            loop.close()
+
+    thread = threading.Thread(target=run, name="port-forward", daemon=True)
     thread.start()
     context = _open(home)
     try:
@@ -40,7 +50,6 @@ def _forwarded(home: ClusterHome) -> Iterator[int]:
     finally:
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
-        loop.close()
 
 
 @asynccontextmanager

@@ -44,8 +44,8 @@ async def _forward(request: web.Request) -> web.WebSocketResponse:
             if message.type is WSMsgType.BINARY and message.data[:1] == b"\x00":
                 writer.write(message.data[1:])
     finally:
+        writer.close()  # first: the end of `send` may be the error of a client that is gone
         await cancel(sending)
-        writer.close()
     return stream
 
 
