@@ -22,7 +22,7 @@ impl Edit {
     /// The body with the change.
     #[must_use]
     pub fn apply(&self, body: &[u8]) -> Vec<u8> {
-        [&body[..self.at.start], self.with, &body[self.at.end..]].concat()
+        apply_all(std::slice::from_ref(self), body)
     }
 
     /// The change where another one before it adds `more` bytes and takes `fewer`.

@@ -11,6 +11,7 @@ use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::abi::{self, REQUEST, RESPONSE};
+use super::metered::is_event_stream;
 use super::stream::Stream;
 use crate::answer::joined::Joined;
 use crate::answer::{Kind, Meter};
@@ -45,6 +46,11 @@ impl Link {
     }
 }
 
+/// Whether a request for JSON needs a link.
+pub fn is_used() -> bool {
+    IS_USED.load(Ordering::Relaxed)
+}
+
 /// Marks that a cluster has this filter.
 pub fn turn_on() {
     IS_USED.store(true, Ordering::Relaxed);
@@ -72,11 +78,11 @@ pub struct Linked {
 }
 
 impl Linked {
-    /// Links a request for JSON to the filter of its cluster. `None` if no cluster has one.
+    /// Links a request for JSON to the filter of its cluster. `None` if it changes nothing.
     #[must_use]
     pub fn new(id: &[u8], request: Request) -> Option<Self> {
         let Request { edits, body_bytes, is_chat, copies, reserved_prompt } = request;
-        if !IS_USED.load(Ordering::Relaxed) || edits.is_empty() {
+        if edits.is_empty() {
             return None;
         }
         let body_bytes = edits.iter().fold(body_bytes, |length, edit| edit.length_after(length));
@@ -127,8 +133,7 @@ impl Join {
     /// Takes the answer's headers. True: the answer waits for its end.
     pub fn response_headers(&mut self, stream: &Stream, has_ended: bool) -> bool {
         let Some(link) = &self.link else { return false };
-        let is_stream = stream.header(RESPONSE, b":status") == Some(b"200")
-            && stream.header(RESPONSE, b"content-type").is_some_and(|value| value.starts_with(b"text/event-stream"));
+        let is_stream = stream.header(RESPONSE, b":status") == Some(b"200") && is_event_stream(stream);
         if !is_stream || has_ended {
             return false;
         }

@@ -55,6 +55,12 @@ impl Metered {
     }
 }
 
+/// Whether an answer is a stream of events.
+#[must_use]
+pub fn is_event_stream(stream: &Stream) -> bool {
+    stream.header(RESPONSE, b"content-type").is_some_and(|value| value.starts_with(b"text/event-stream"))
+}
+
 /// Whether an answer is JSON whose length is known and may wait for its end.
 #[must_use]
 pub fn is_short_json(stream: &Stream) -> bool {

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::abi::{self, REQUEST, RESPONSE};
 use super::join::{self, Linked};
-use super::metered::{Metered, is_short_json};
+use super::metered::{Metered, is_event_stream, is_short_json};
 use super::stream::Stream;
 use super::traces::Trace;
 use crate::admission::LIMIT_HEADERS;
@@ -63,7 +63,7 @@ impl Started {
             stream.replace_body(parts, &body);
             stream.set_header(REQUEST, b"content-length", body.len().to_string().as_bytes());
         }
-        if !is_stream && operation != Operation::Embeddings {
+        if join::is_used() && !is_stream && operation != Operation::Embeddings {
             let edits = match &start.engine_model {
                 Some(name) => moved(as_stream, &model_before, name.len() + 2),
                 None => as_stream,
@@ -173,8 +173,7 @@ impl Started {
             stream.set_header(RESPONSE, LIMIT_HEADERS[*number].as_bytes(), value);
         }
         // Only a request for a stream can have one as its answer.
-        let is_stream = self.stream
-            && stream.header(RESPONSE, b"content-type").is_some_and(|value| value.starts_with(b"text/event-stream"));
+        let is_stream = self.stream && is_event_stream(stream);
         let renaming = self.start.engine_model.as_ref().map(|name| Renaming::new(name, &self.model));
         let cut = self.cut && is_stream;
         let is_whole = self.operation == Operation::Chat && is_short_json(stream);
