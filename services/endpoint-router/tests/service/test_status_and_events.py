@@ -6,9 +6,9 @@ from prometheus_client import CollectorRegistry
 
 from arks.contracts.conditions import find_condition, is_true
 from arks.contracts.facts import ReplicaState
+from arks.contracts.load import STALE_SECONDS
 from arks.contracts.resources import ArksEndpointStatus, EngineSignals
 from arks.endpoint_router.adapters.metrics import DecisionCollector
-from arks.endpoint_router.domain import STALE_SECONDS
 from arks.endpoint_router.domain.http_route import Attachment
 from arks.endpoint_router.service.router import FINALIZER, WEIGHT_SECONDS
 from arks.endpoint_router.testing.harness import CHAT, RouterHarness

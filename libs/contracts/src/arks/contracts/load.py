@@ -25,6 +25,18 @@ STUCK_SECONDS = 600.0
 computes up to 2,048 tokens of a prompt in one, and its page does not move meanwhile.
 """
 
+STALE_SECONDS = 3.0
+"""Reports come up to five times a second; an older one does not describe the present. A restart of metrics takes
+less."""
+STALE_ALONE_SECONDS = 120.0
+"""The same for the only replica of an application: there is no other to compare it with, and metrics reads it seldom
+while it is idle."""
+
+
+def stale_seconds(replicas: int) -> float:
+    """The largest age of a usable report of an application with so many replicas."""
+    return STALE_SECONDS if replicas > 1 else STALE_ALONE_SECONDS
+
 
 def signal(load: ReplicaLoad, name: Signal) -> float | None:
     """The value of a signal; None if the engine did not give it."""

@@ -31,12 +31,8 @@ def _forwarded(home: ClusterHome) -> Iterator[int]:
 
     def run() -> None:
         """Ends as `asyncio.run` does, so that connections that were just closed are."""
-        try:
+        with asyncio.Runner(loop_factory=lambda: loop):
             loop.run_forever()
-        finally:
-            loop.run_until_complete(loop.shutdown_asyncgens())
-            loop.run_until_complete(loop.shutdown_default_executor())
-            loop.close()
 
     thread = threading.Thread(target=run, name="port-forward", daemon=True)
     thread.start()

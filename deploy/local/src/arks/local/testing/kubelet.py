@@ -44,7 +44,7 @@ async def _forward(request: web.Request) -> web.WebSocketResponse:
             if message.type is WSMsgType.BINARY and message.data[:1] == b"\x00":
                 writer.write(message.data[1:])
     finally:
-        writer.close()  # first: the end of `send` may be the error of a client that is gone
+        writer.close()  # first: this may be cancelled while it waits
         await cancel(sending)
     return stream
 

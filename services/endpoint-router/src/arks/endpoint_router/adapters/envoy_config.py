@@ -16,7 +16,6 @@ from arks.endpoint_router.adapters.envoy.runtime import LAYER
 from arks.endpoint_router.adapters.xds import CLUSTER, ENDPOINT, LISTENER, RUNTIME, ConfigSnapshot
 from arks.endpoint_router.domain import Candidate, Decision, Limits, usable_address
 
-_NO_CLUSTER = (-1, False)
 RETRY_SECONDS = 5.0
 """Interval at which a rejected listener is pushed again: the port that was in use may be free by then."""
 
@@ -57,7 +56,7 @@ class SnapshotEnvoyConfig:
     ) -> None:
         """Put the cluster unless it is there: it depends on two values only, and weights change all the time."""
         wanted = load_limit_percent, joins_streams
-        if self._clusters.get(name, _NO_CLUSTER) != wanted:
+        if self._clusters.get(name) != wanted:
             self._clusters[name] = wanted
             built = cluster(name, load_limit_percent, joins_streams=joins_streams)
             self._snapshot.put(CLUSTER, name, built, known_at)

@@ -19,13 +19,12 @@ http_route.py  the HTTPRoute of an endpoint with a `gatewayRef`
 from arks.endpoint_router.domain.decide import WEIGHT_TOTAL, DecisionInput, decide
 from arks.endpoint_router.domain.decision import Candidate, Decision, Portion, Reason, RoutedGroup, Source
 from arks.endpoint_router.domain.limits import Limits
-from arks.endpoint_router.domain.load import STALE_SECONDS, Reading, Signals, Unit, doubt, observe, stale_seconds
+from arks.endpoint_router.domain.load import Reading, Signals, Unit, doubt, observe
 from arks.endpoint_router.domain.replicas import Application, Pages, ReplicaId, RoutedReplica, usable_address
 from arks.endpoint_router.domain.scores import Score
 from arks.endpoint_router.domain.shares import EndpointSpec, Share, StaticRoute, applications_named
 
 __all__ = [
-    "STALE_SECONDS",
     "WEIGHT_TOTAL",
     "Application",
     "Candidate",
@@ -50,6 +49,5 @@ __all__ = [
     "decide",
     "doubt",
     "observe",
-    "stale_seconds",
     "usable_address",
 ]

@@ -12,15 +12,10 @@ from enum import StrEnum
 from msgspec import Struct
 from msgspec.structs import replace
 
+from arks.contracts.load import stale_seconds
 from arks.endpoint_router.domain.slots import ObservedSlots
 from arks.endpoint_router.domain.speed import SMOOTHING_SECONDS, Sample, Speed, Work
 
-STALE_SECONDS = 3.0
-"""Readings come up to five times a second; an older one does not describe the present. A restart of metrics takes
-less."""
-STALE_ALONE_SECONDS = 120.0
-"""The same for the only replica of an application: there is no other to compare it with, and metrics polls it seldom
-while it is idle."""
 FUTURE_SECONDS = 2.0
 """Clocks of one cluster differ by less; a reading from further in the future is rejected."""
 QUEUE_SECONDS = 10.0
@@ -205,11 +200,6 @@ def _growth(before: float | None, after: float | None) -> float | None:
 
 def _approach(mean: float, value: float, elapsed: float, seconds: float) -> float:
     return mean + (1 - math.exp(-elapsed / seconds)) * (value - mean)
-
-
-def stale_seconds(ready: int) -> float:
-    """Return the largest age of a usable reading in an application with this many ready replicas."""
-    return STALE_SECONDS if ready > 1 else STALE_ALONE_SECONDS
 
 
 def doubt(signals: Signals | None, now: float, ready: int = 2) -> str | None:

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 
 from arks.contracts.conditions import is_true
 from arks.contracts.held import HeldRequests
+from arks.contracts.load import STALE_SECONDS, stale_seconds
 from arks.contracts.resources import ArksEndpoint, ArksEndpointStatus
-from arks.endpoint_router.domain import STALE_SECONDS, Decision, EndpointSpec, ReplicaId, Score, Source, stale_seconds
+from arks.endpoint_router.domain import Decision, EndpointSpec, ReplicaId, Score, Source
 from arks.endpoint_router.service.events import Change, Published, changes
 
 HISTORY = 16

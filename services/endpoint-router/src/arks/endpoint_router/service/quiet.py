@@ -11,7 +11,8 @@ from typing import Any
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
-from arks.endpoint_router.domain.load import QUEUE_SECONDS, STALE_SECONDS
+from arks.contracts.load import STALE_SECONDS
+from arks.endpoint_router.domain.load import QUEUE_SECONDS
 from arks.events.v1.load_pb2 import LoadReport, ReplicaLoad
 
 QUIET_SECONDS = QUEUE_SECONDS

@@ -1,7 +1,7 @@
 """All applications: one watch for each that this replica of metrics reads."""
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass
 
 from arks.kit.clock import Clock
@@ -22,11 +22,12 @@ class _OfThisMember:
     """Publishes only what this member reports. What is not reported (stages) is published for other members."""
 
     reports: Reports
+    reporting: Set[Key]
     members: Members
     reported: bool
 
     async def publish(self, key: Key, replicas: Mapping[Replica, ReplicaReport]) -> None:
-        if self.members.reports(key) and (self.reported or not self.members.alone):
+        if key in self.reporting and (self.reported or not self.members.alone):
             await self.reports.publish(key, replicas)
 
 
@@ -89,7 +90,7 @@ class Collector:
         application, reported = found
         watch = self._watches.get(key)
         if watch is None:
-            reports = _OfThisMember(self._reports, self._members, reported)
+            reports = _OfThisMember(self._reports, self._reporting, self._members, reported)
             watch = self._watches[key] = ApplicationWatch(
                 *(key, application, self._reader, reports),
                 resting=self._resting,

@@ -8,6 +8,7 @@ from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
+from arks.contracts.load import STALE_SECONDS
 from arks.contracts.subjects import demand_subject
 from arks.events.v1.facts_pb2 import EndpointFact
 from arks.events.v1.load_pb2 import DemandReport, LoadReport
@@ -20,8 +21,6 @@ REPORT_SECONDS: Final = 0.5
 """Between two demand reports of an endpoint."""
 _UNSEEN_SECONDS = 0.5
 """Until a request that passes is in a load report."""
-_STALE_SECONDS = 3.0
-"""A load report that is older does not count."""
 
 
 class Loads(Protocol):
@@ -135,7 +134,7 @@ class Holding:
     def _release(self, endpoint: Key, crowd: _Crowd) -> None:
         fact, now = self._endpoints.get(endpoint), self._monotonic()
         replicas = 1 if fact is None else max(1, sum(replica.weight > 0 for replica in fact.replicas))
-        current = [(at, load) for at, load in crowd.loads.values() if now - at < _STALE_SECONDS]
+        current = [(at, load) for at, load in crowd.loads.values() if now - at < STALE_SECONDS]
         since = min((at for at, _ in current), default=now) - _UNSEEN_SECONDS
         count = room(replicas, _sum(load for _, load in current), sum(at >= since for at in crowd.released))
         for turn in self._queues.take(endpoint, count):

@@ -4,14 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Protocol
 
+from arks.contracts.load import stale_seconds
 from arks.kit.key import Key
 from arks.metrics.domain.replicas import NOT_READ, Replica, ReplicaReport
 from arks.metrics.service.collector import Collector
-
-STALE_SECONDS = 3.0
-"""An older report is no load."""
-STALE_ALONE_SECONDS = 120.0
-"""The same for a single replica, which is read and reported once a minute while it is idle beside hundreds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +46,7 @@ class SharedLoads:
 
 def received_reports(received: Received) -> dict[Replica, ReplicaReport]:
     """The entries of a report, each with a problem if it is too old to be the present."""
-    limit = STALE_SECONDS if len(received.replicas) > 1 else STALE_ALONE_SECONDS
-    if received.age_seconds <= limit:
+    if received.age_seconds <= stale_seconds(len(received.replicas)):
         return dict(received.replicas)
     problem = f"no load report for {received.age_seconds:.0f} s"
     return {replica: replace(report, problem=problem) for replica, report in received.replicas.items()}
