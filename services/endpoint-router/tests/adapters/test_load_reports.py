@@ -8,10 +8,17 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry, Counter
 
+from arks.endpoint_router.adapters import load_reports
 from arks.endpoint_router.adapters.load_reports import LoadInbox
 from arks.endpoint_router.service import slices
 from arks.events.v1.load_pb2 import LoadReport
 from arks.kit.faults import Faults
+from arks.kit.testing.clock import FakeClock
+
+
+@pytest.fixture(autouse=True)
+def _no_gathering(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(load_reports, "GATHER_SECONDS", 0.0)
 
 
 def bus() -> Any:
@@ -32,7 +39,9 @@ async def handled(inbox: LoadInbox) -> None:
 
 async def test_only_the_newest_report_of_an_application_is_handled() -> None:
     found: list[tuple[str, int]] = []
-    inbox = LoadInbox(bus(), lambda report: found.append((report.application, report.measured_at.seconds)))
+    inbox = LoadInbox(
+        bus(), lambda report, _: found.append((report.application, report.measured_at.seconds)), FakeClock()
+    )
     for application, seconds in (("a", 1), ("b", 2), ("a", 3)):
         inbox.put(f"arks.load.team.{application}", payload(application, seconds))
     await handled(inbox)
@@ -41,7 +50,7 @@ async def test_only_the_newest_report_of_an_application_is_handled() -> None:
 
 async def test_a_report_that_cannot_be_read_stops_no_other() -> None:
     found: list[str] = []
-    inbox = LoadInbox(bus(), lambda report: found.append(report.application))
+    inbox = LoadInbox(bus(), lambda report, _: found.append(report.application), FakeClock())
     inbox.put("arks.load.team.broken", b"\xff")
     inbox.put("arks.load.team.a", payload("a"))
     await handled(inbox)
@@ -51,11 +60,17 @@ async def test_a_report_that_cannot_be_read_stops_no_other() -> None:
 async def test_other_tasks_run_while_reports_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(slices, "SLICE_SECONDS", 0.0)
     order: list[str] = []
-    inbox = LoadInbox(bus(), lambda report: order.append(report.application))
+    begun = asyncio.Event()
+
+    def handle(report: LoadReport, _: float) -> None:
+        order.append(report.application)
+        begun.set()
+
+    inbox = LoadInbox(bus(), handle, FakeClock())
     for number in range(3):
         inbox.put(f"arks.load.team.{number}", payload(str(number)))
     run = asyncio.create_task(inbox.run())
-    await asyncio.sleep(0)
+    await begun.wait()
     order.append("other")
     run.cancel()
     assert ["0", "other"] == order[:2]
@@ -64,12 +79,23 @@ async def test_other_tasks_run_while_reports_wait(monkeypatch: pytest.MonkeyPatc
 async def test_a_report_that_comes_as_the_last_one_is_handled_waits_for_no_other() -> None:
     found: list[str] = []
 
-    def handle(report: LoadReport) -> None:
+    def handle(report: LoadReport, _: float) -> None:
         found.append(report.application)
         if report.application == "a":
             asyncio.get_running_loop().call_soon(inbox.put, "arks.load.team.b", payload("b"))
 
-    inbox = LoadInbox(bus(), handle)
+    inbox = LoadInbox(bus(), handle, FakeClock())
     inbox.put("arks.load.team.a", payload("a"))
     await handled(inbox)
     assert ["a", "b"] == found
+
+
+async def test_a_report_is_handled_with_the_time_at_which_it_arrived() -> None:
+    found: list[float] = []
+    clock = FakeClock()
+    arrived_at = clock.monotonic()
+    inbox = LoadInbox(bus(), lambda _, at: found.append(at), clock)
+    inbox.put("arks.load.team.a", payload("a"))
+    clock.advance(0.1)
+    await handled(inbox)
+    assert [arrived_at] == found

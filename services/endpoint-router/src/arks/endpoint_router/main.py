@@ -68,7 +68,7 @@ def build(settings: Settings, home: Home, snapshot: ConfigSnapshot | None = None
     controller = Controller("endpoints", router.reconcile, clock=home.clock, tracer=home.tracer, first_pass=first_pass)
     router.connect(controller.enqueue)
     home.registry.register(DecisionCollector(router))
-    loads = LoadInbox(home.bus, router.handle_load)
+    loads = LoadInbox(home.bus, router.handle_load, home.clock)
 
     async def listen() -> None:
         await server.start()

@@ -36,6 +36,7 @@ BATCHES = 6
 the mean by CHANGE_FACTOR once in some thousand times."""
 CHANGE_FACTOR = 2.5
 """A batch this many times faster or slower than the mean is a change and not noise."""
+_CHANGE_DIFFERENCE = math.log(CHANGE_FACTOR)
 SETTLED_REQUESTS = 100.0
 """A speed that was measured over fewer requests than this is a step on the way to another one."""
 RETURN_FACTOR = 1.5
@@ -105,13 +106,15 @@ class Speed(Struct, frozen=True, gc=False):
         before = self._pace
         if not self.known or before is None or sample.slot_seconds <= 0:
             return self._mean(sample, self.batches, self.last, self.usual)
-        difference = _difference(self._amount(sample) / sample.slot_seconds, before)
+        amount = self._amount(sample)
+        difference = _difference(amount / sample.slot_seconds, before)
         batches = self._extended(sample, before)
         if (recent := self._change(before, sample, difference, batches)) is not None:
             settled = self.finished >= SETTLED_REQUESTS or self.earlier is None
             return _restart(recent, earlier=before if settled else self.earlier, usual=self.usual)
-        counts = 2 * self._work(before, sample) >= BATCHES * LEAST_WORK
-        return self._mean(sample, batches, sample, self.usual.after(difference, counts=counts))
+        work = max(amount, before * sample.slot_seconds)  # what was done, or would have been at the speed before
+        usual = self.usual.after(difference, counts=2 * work >= BATCHES * LEAST_WORK)
+        return self._mean(sample, batches, sample, usual)
 
     def _mean(self, sample: Sample, batches: tuple[Sample, ...], last: Sample, usual: Usual) -> "Speed":
         return Speed(
@@ -127,19 +130,20 @@ class Speed(Struct, frozen=True, gc=False):
 
     def _change(self, before: float, sample: Sample, difference: float, batches: Sequence[Sample]) -> Sample | None:
         """Return the work that shows another speed; None if nothing does."""
-        amount = slot_seconds = 0.0
+        slowest, fastest = before / CHANGE_FACTOR, before * CHANGE_FACTOR
+        in_tokens, amount, slot_seconds = bool(self.tokens.amount), 0.0, 0.0
         for number, batch in enumerate(reversed(batches), start=1):
-            amount, slot_seconds = amount + self._amount(batch), slot_seconds + batch.slot_seconds
-            if self._changed(before, amount, slot_seconds):
+            amount += batch.tokens if in_tokens else batch.requests
+            slot_seconds += batch.slot_seconds
+            pace = amount / slot_seconds
+            if not slowest < pace < fastest and self._suffices(pace, amount, slot_seconds, before):
                 return reduce(_sum, batches[len(batches) - number :])
+        if not self.usual.is_exceeded(difference, _CHANGE_DIFFERENCE):
+            return None
         last = self.last
         work = max(self._amount(last) + self._amount(sample), before * (last.slot_seconds + sample.slot_seconds))
         least = LEAST_WORK * (1 if self._returned(before * math.exp(difference)) else BATCHES)
-        return sample if work >= least and self.usual.is_exceeded(difference, math.log(CHANGE_FACTOR)) else None
-
-    def _work(self, before: float, sample: Sample) -> float:
-        """Return its work: what was done, or would have been at the speed before."""
-        return max(self._amount(sample), before * sample.slot_seconds)
+        return sample if work >= least else None
 
     def _returned(self, pace: float) -> bool:
         return self.earlier is not None and self.earlier / RETURN_FACTOR < pace < self.earlier * RETURN_FACTOR
@@ -150,10 +154,8 @@ class Speed(Struct, frozen=True, gc=False):
             return (*self.batches[:-1], _sum(last, sample))
         return (*self.batches, sample)[-BATCHES - 1 :]
 
-    def _changed(self, before: float, amount: float, slot_seconds: float) -> bool:
-        pace = amount / slot_seconds
-        if before / CHANGE_FACTOR < pace < before * CHANGE_FACTOR:
-            return False
+    def _suffices(self, pace: float, amount: float, slot_seconds: float, before: float) -> bool:
+        """Return whether this work is enough to show that the speed has become `pace`."""
         size = self._size(amount, slot_seconds, before)
         return size >= (1 if self._returned(pace) else BATCHES) * BATCH_REQUESTS
 

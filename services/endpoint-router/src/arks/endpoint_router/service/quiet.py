@@ -39,6 +39,8 @@ class Quiet:
 
     def take(self, report: LoadReport) -> bool:
         """Store a report. Returns whether it only confirms what is known; else it has to be read."""
+        if not self.body and any(map(_works, report.replicas)):
+            return False  # work after work: nothing is compared
         at, body = _seconds(report), _without_times(report)
         same = body == self.body
         if not same or at - self.read_at >= TIMES_SECONDS:

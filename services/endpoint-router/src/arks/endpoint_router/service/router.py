@@ -94,8 +94,11 @@ class EndpointRouter:
         self._envoy.open()
         log.info("routing", endpoints=len(self._records), applications=len(self._replicas))
 
-    def handle_load(self, report: LoadReport) -> None:
-        """Store one load report and decide again. Reports about unknown replicas are dropped."""
+    def handle_load(self, report: LoadReport, arrived_at: float | None = None) -> None:
+        """Store one load report and decide again. Reports about unknown replicas are dropped.
+
+        `arrived_at`: when it came, in monotonic seconds; None: now.
+        """
         application = Key(report.namespace, report.application)
         novelty, now = self._neighbours.update_load(application, report), self._clock.monotonic()
         endpoints = self._routed_endpoints(application)
@@ -103,7 +106,7 @@ class EndpointRouter:
             for key in endpoints:
                 self._enqueue(key, 0.0)
         if novelty is Novelty.LOAD:
-            self._decide_all(endpoints)
+            self._decide_all(endpoints, arrived_at)
             for key in endpoints:
                 self._records[key].reported_at = now
         elif novelty is Novelty.TIMES:
@@ -221,11 +224,12 @@ class EndpointRouter:
 
     # --- decisions
 
-    def _decide_all(self, keys: Iterable[Key]) -> None:
+    def _decide_all(self, keys: Iterable[Key], known_at: float | None = None) -> None:
         for key in sorted(keys):
-            self._decide(key)
+            self._decide(key, known_at)
 
-    def _decide(self, key: Key) -> None:
+    def _decide(self, key: Key, known_at: float | None = None) -> None:
+        """Decide about an endpoint. `known_at`: when the reason arrived, in monotonic seconds; None: now."""
         record, monotonic = self._records[key], self._clock.monotonic()
         decision = decide(record.spec, self._inputs(key, record))
         if self._must_hold(record, decision, monotonic):
@@ -234,7 +238,7 @@ class EndpointRouter:
         before, changed = record.decision, record.add(decision, monotonic)
         if not changed:
             return
-        self._envoy.route(str(key), decision, monotonic)
+        self._envoy.route(str(key), decision, monotonic if known_at is None else known_at)
         urgent = before is None or before.routed.keys() != decision.routed.keys() or before.reason != decision.reason
         self._enqueue(
             key, 0.0 if urgent else max(FIRST_WEIGHT_SECONDS, record.written_at + self._weight_seconds - monotonic)
