@@ -13,26 +13,13 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from arks.app_deployer.testing.engine_server import engine_server
+from arks.app_deployer.testing.engine_server import TOOLS_TEMPLATE, engine_server
 from arks.endpoint_router.adapters.envoy import Backend
 from arks.endpoint_router.testing.gateway import Gateway, Gateways
 from arks.kit.testing.wait import eventually
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(120)]
 CHAT, COMPLETIONS = "/v1/chat/completions", "/v1/completions"
-TEMPLATE = """\
-{%- if tools %}{{ '<|im_start|>system\\n<tools>' }}
-{%- for tool in tools %}{{ '\\n' }}{{ tool | tojson }}{% endfor -%}
-{{ '\\n</tools>\\nAnswer with <tool_call>\\n{"name": <name>, "arguments": <arguments>}\\n</tool_call>' }}
-{{- '<|im_end|>\\n' }}{% endif %}
-{%- for message in messages %}{{ '<|im_start|>' + message.role }}
-{%- if message.content %}{{ '\\n' + message.content }}{% endif %}
-{%- for call in message.tool_calls or [] %}
-{{- '\\n<tool_call>\\n{"name": "' }}{{ call.function.name }}
-{{- '", "arguments": ' }}{{ call.function.arguments | tojson }}{{ '}\\n</tool_call>' }}{% endfor %}
-{{- '<|im_end|>\\n' }}{% endfor %}
-{%- if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}
-"""
 HELLO = [{"role": "user", "content": 'Say "hello" and write an emoji.'}]
 WEATHER = {
     "type": "function",
@@ -105,7 +92,7 @@ class Both:
 async def both(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Both]:
     directory = tmp_path_factory.mktemp("joined")
     template = directory / "template.jinja"
-    template.write_text(TEMPLATE)
+    template.write_text(TOOLS_TEMPLATE)
     arguments = ("--chat-template-file", str(template))
     async with engine_server(directory, served_model="m", arguments=arguments) as server, AsyncExitStack() as stack:
         url = f"http://127.0.0.1:{server.port}"

@@ -38,6 +38,24 @@ async def test_a_chat_completion_has_content_and_usage(client: openai.AsyncOpenA
     assert answer.usage.total_tokens == answer.usage.prompt_tokens + answer.usage.completion_tokens
 
 
+async def test_tools_are_refused_because_the_template_of_the_model_has_none(client: openai.AsyncOpenAI) -> None:
+    tool = openai.types.chat.ChatCompletionFunctionToolParam(type="function", function={"name": "weather"})
+
+    async def refused() -> bool:
+        """Tools are allowed until the engine has answered."""
+        try:
+            await client.chat.completions.create(model=MODEL, messages=HELLO, max_tokens=1, tools=[tool])
+        except openai.BadRequestError as error:
+            return ("unsupported_parameter", "tools") == (error.code, error.param)
+        return False
+
+    await eventually(refused, what="tools are refused", within_seconds=10)
+    answer = await client.chat.completions.create(
+        model=MODEL, messages=HELLO, max_tokens=1, tools=[tool], tool_choice="none"
+    )
+    assert 1 == len(answer.choices)
+
+
 async def test_a_stream_has_a_usage_chunk_only_if_requested(client: openai.AsyncOpenAI) -> None:
     stream = await client.chat.completions.create(model=MODEL, messages=HELLO, max_tokens=8, stream=True)
     plain = [chunk async for chunk in stream]

@@ -1,8 +1,8 @@
 # mypy: ignore-errors
 """Clients that others wrote, unmodified, against a running Arks: `make test-clients` starts both.
 
-ARKS_URL, ARKS_KEY_FILE and ARKS_MODEL name it. The demo's model has no template for tools, so it never calls one; what
-is tested is that requests with tools are answered in a form that each client reads.
+ARKS_URL, ARKS_KEY_FILE and ARKS_MODEL name it. The demo's model has no template for tools, so what is tested
+is that a request with tools is refused in a form that clients read.
 """
 
 import os
@@ -64,17 +64,21 @@ def test_openai_raises_its_typed_errors(client):
         named = {"type": "function", "function": {"name": "weather"}}
         client.chat.completions.create(model=MODEL, messages=HELLO, tools=[TOOL], tool_choice=named)
     assert "tool_choice" == refused.value.param
+    with pytest.raises(openai.BadRequestError) as refused:
+        client.chat.completions.create(model=MODEL, messages=HELLO, tools=[TOOL])
+    assert "tools" == refused.value.param
     with pytest.raises(openai.BadRequestError):
         client.embeddings.create(model=MODEL, input="a")
     with pytest.raises(openai.AuthenticationError):
         client.with_options(api_key="wrong").models.list()
 
 
-def test_litellm_chats_streams_and_takes_tools():
+def test_litellm_chats_streams_and_raises_its_typed_errors():
     options = {"model": f"openai/{MODEL}", "api_base": URL, "api_key": KEY, "messages": HELLO, "max_tokens": 8}
     assert litellm.completion(**options).choices[0].message.content
     assert [chunk for chunk in litellm.completion(**options, stream=True) if chunk.choices[0].delta.content]
-    assert litellm.completion(**options, tools=[TOOL]).choices[0].finish_reason
+    with pytest.raises(litellm.BadRequestError, match="tools"):
+        litellm.completion(**options, tools=[TOOL])
     with pytest.raises(litellm.NotFoundError):
         litellm.completion(**{**options, "model": "openai/none"})
 

@@ -2,6 +2,12 @@
 
 use crate::json::{after_rest, after_space, after_string, after_value};
 
+/// Whether the value is a list that is not empty.
+#[must_use]
+pub fn has_elements(value: &[u8]) -> bool {
+    value[0] == b'[' && value.get(after_space(value, 1)) != Some(&b']')
+}
+
 /// Calls `visit` with the key, as it is written, and the position of the value of each member of the object at `at`, as
 /// far as it can be read. `visit` returns the position after the value. Returns the position after the object.
 pub fn each_member<'text>(

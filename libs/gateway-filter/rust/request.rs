@@ -8,6 +8,7 @@ use memchr::memchr;
 use crate::affinity::Places;
 use crate::fault::Fault;
 use crate::json::{Keys, Object, after_space, invalid, read_object};
+use crate::members::has_elements;
 use crate::ratio::PromptBytes;
 use crate::stream_options::Edit;
 use crate::{prompts, stream_options, text, uses};
@@ -225,5 +226,5 @@ fn fault_of_values(values: &Values) -> Result<(), Fault> {
 }
 
 fn has_tools(values: &Values) -> bool {
-    values.get("tools").is_some_and(|tools| tools[0] == b'[' && tools.get(after_space(tools, 1)) != Some(&b']'))
+    values.get("tools").is_some_and(has_elements)
 }

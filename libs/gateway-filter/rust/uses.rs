@@ -6,8 +6,10 @@ use std::ops::Range;
 use memchr::memmem;
 
 use crate::json::{Object, after_value};
-use crate::members::{each_member, each_object, member};
+use crate::members::{each_member, each_object, has_elements, member};
 use crate::schema;
+
+const TOOLS: &str = "tools";
 
 /// Top-level keys of such wants, besides `response_format`.
 pub const KEYS: [&str; 12] = [
@@ -29,6 +31,7 @@ pub const KEYS: [&str; 12] = [
 #[must_use]
 pub fn of(text: &[u8], object: &Object) -> Option<String> {
     let mut found = BTreeSet::new();
+    let mut may_call = true;
     for (key, range) in object.members() {
         let value = &text[range.clone()];
         if key == "response_format" {
@@ -38,10 +41,17 @@ pub fn of(text: &[u8], object: &Object) -> Option<String> {
                 found.insert("completions.response_format");
             }
         } else if key == "tools" {
+            if has_elements(value) {
+                found.insert(TOOLS);
+            }
             find_in_tools(text, range.clone(), &mut found);
         } else if let Some(name) = use_of(key, value) {
             found.insert(name);
         }
+        may_call &= key != "tool_choice" || value != b"\"none\"";
+    }
+    if !may_call {
+        found.remove(TOOLS); // no call is wanted, so nothing is dropped
     }
     (!found.is_empty()).then(|| found.into_iter().collect::<Vec<_>>().join(","))
 }
@@ -51,6 +61,7 @@ fn use_of(key: &str, value: &[u8]) -> Option<&'static str> {
         return None;
     }
     match key {
+        "tool_choice" if value == b"\"required\"" => Some("tool_choice.required"),
         "tool_choice" => (value[0] == b'{').then_some("tool_choice.name"),
         "functions" | "function_call" => Some("functions"),
         "modalities" => memmem::find(value, b"\"audio\"").map(|_| "audio"),

@@ -14,6 +14,7 @@ import pytest
 from google.protobuf.json_format import Parse
 from prometheus_client import generate_latest
 
+from arks.app_deployer.testing.engine_server import TOOLS_TEMPLATE
 from arks.contracts.resources import ApplicationPhase, ArksApplicationStatus
 from arks.events.v1 import facts_pb2
 from arks.events.v1.events_pb2 import ResourceEvent
@@ -206,6 +207,25 @@ async def test_a_new_spec_is_ready_before_the_old_one_drains(deployer: "ServiceH
     )
     assert (1, 2) == (status.updated_replicas, status.observed_generation)
     assert all(READY in item.values() for item in observed)
+
+
+async def test_what_the_model_s_template_lacks_is_in_the_fact_and_follows_the_engine(
+    deployer: "ServiceHarness", tmp_path: Path
+) -> None:
+    def unsupported() -> set[str]:
+        fact = deployer.replicas.get(APP)
+        return set(fact.unsupported) & {"tools", "tool_choice.required"} if fact is not None else set()
+
+    await deployer.start()
+    await deployer.apply()
+    await eventually(lambda: {"tools"} == unsupported(), what="no tools", within_seconds=60)
+    await deployer.stop()
+    await deployer.start()
+    await eventually(lambda: {"tools"} == unsupported(), what="no tools of an adopted engine", within_seconds=60)
+    template = tmp_path / "template.jinja"
+    template.write_text(TOOLS_TEMPLATE)
+    await deployer.apply(runtimeCommonArgs=["--chat-template-file", str(template)])
+    await eventually(lambda: {"tool_choice.required"} == unsupported(), what="tools", within_seconds=60)
 
 
 async def test_a_changed_number_of_replicas_restarts_nothing(deployer: "ServiceHarness") -> None:

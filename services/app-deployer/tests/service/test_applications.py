@@ -13,8 +13,10 @@ from arks.app_deployer.domain.workload import Change, ObservedReplica, ObservedW
 from arks.app_deployer.service.applications import ApplicationController, HardwareOf, unknown_hardware
 from arks.app_deployer.service.controller import FINALIZER, ModelViews
 from arks.app_deployer.service.disaggregated import DisaggregatedController
+from arks.app_deployer.service.engine_uses import EngineUses
 from arks.app_deployer.service.scaling import Scaling
 from arks.app_deployer.service.triggers import Triggers
+from arks.app_deployer.testing.fake_reader import FakeReader
 from arks.app_deployer.testing.no_disaggregated import NoDisaggregatedWorkloads
 from arks.contracts.resources import (
     ApplicationPhase,
@@ -85,6 +87,8 @@ class Harness:
         self.models: Cache[ModelFact] = Cache()
         self.scaling: Cache[ScalingFact] = Cache()
         self.workloads = FakeWorkloads()
+        self.reader = FakeReader()
+        self.uses = EngineUses(self.reader, pause_seconds=0.0)
         self.events, self.facts = FakePublisher(), FakeFacts[ReplicasFact](clock)
         self.announcer = BusAnnouncer(self.events, self.facts)
         self.written: list[int] = []
@@ -102,6 +106,7 @@ class Harness:
             clock=self.clock,
             grace_seconds=30.0,
             scaling=Scaling(self.scaling),
+            uses=self.uses,
             write_replicas=self._write_replicas,
             hardware=self.hardware,
         )
@@ -236,6 +241,23 @@ async def test_orphans_are_removed(harness: Harness) -> None:
     assert [(KEY, 30.0)] == harness.workloads.removed
 
 
+async def test_what_a_running_engine_drops_is_in_the_fact_beside_what_its_profile_lists(harness: Harness) -> None:
+    harness.apply()
+    harness.model()
+    harness.workloads.observed = ObservedWorkload((READY,))
+    harness.reader.unsupported_by = {READY.port: frozenset({"tools"})}
+    running = [asyncio.create_task(harness.uses.run()), asyncio.create_task(_watch(harness).controllers[0].run())]
+    await eventually(lambda: KEY in harness.facts.facts, what="the fact")
+    await eventually(lambda: ["echo", "tools"] == list(harness.facts.facts[KEY].unsupported), what="what it drops")
+    harness.workloads.observed = ObservedWorkload((replace(READY, restarts=1),))
+    harness.reader.unsupported_by = {}
+    harness.deployer.on_change(Change("default", "app"))
+    assert ["echo"] == list(harness.facts.facts[KEY].unsupported)
+    for task in running:
+        task.cancel()
+    await asyncio.gather(*running, return_exceptions=True)
+
+
 async def test_a_change_reaches_neighbours_before_anything_is_awaited(harness: Harness) -> None:
     harness.apply()
     harness.workloads.observed = ObservedWorkload((replace(READY, state=InstanceState.BACK_OFF),))
@@ -274,6 +296,7 @@ def _watch(harness: Harness) -> Triggers:
         scaling=Scaling(harness.scaling),
         workloads=harness.workloads,
         disaggregated_workloads=NoDisaggregatedWorkloads(),
+        uses=harness.uses,
         announcer=harness.announcer,
         clock=harness.clock,
     )

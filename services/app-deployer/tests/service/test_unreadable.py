@@ -10,7 +10,9 @@ from arks.app_deployer.domain.workload import ObservedReplica, ObservedWorkload
 from arks.app_deployer.service.applications import ApplicationController
 from arks.app_deployer.service.controller import FINALIZER, BaseController, ModelViews
 from arks.app_deployer.service.disaggregated import DisaggregatedController
+from arks.app_deployer.service.engine_uses import EngineUses
 from arks.app_deployer.service.scaling import Scaling
+from arks.app_deployer.testing.fake_reader import FakeReader
 from arks.contracts.resources import ArksApplication, ArksDisaggregatedApplication, InstanceState
 from arks.events.v1.facts_pb2 import ReplicasFact
 from arks.kit.cache import Cache
@@ -94,6 +96,7 @@ class Subject:
                 clock=clock,
                 grace_seconds=30.0,
                 scaling=Scaling(Cache()),
+                uses=EngineUses(FakeReader()),
             )
 
 

@@ -1,5 +1,5 @@
 """What requests may want that not every engine keeps: the gateway finds it, a runtime profile lists what its engines
-drop, and token-quota refuses a request that wants it.
+drop, app-deployer reads from each engine what only its model decides, and token-quota refuses a request that wants it.
 """
 
 from typing import Final
@@ -10,9 +10,14 @@ HANG_UP: Final = "json.hang_up"
 gateway makes a stream of it where all engines of an endpoint keep it for streams only.
 """
 
+TOOLS: Final = "tools"
+REQUIRED_CALL: Final = "tool_choice.required"
+
 USES: Final[dict[str, tuple[str, str]]] = {
     HANG_UP: ("stream", "an end of the work when the client of an answer in JSON leaves"),
     "tool_choice.name": ("tool_choice", "a named tool"),
+    REQUIRED_CALL: ("tool_choice", '`tool_choice: "required"`'),
+    TOOLS: ("tools", "`tools`: the chat template of the model has none"),
     "functions": ("functions", "`functions`: use `tools`"),
     "audio": ("modalities", "answers as audio"),
     "web_search": ("web_search_options", "a search of the web"),

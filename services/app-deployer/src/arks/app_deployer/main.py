@@ -6,11 +6,13 @@ from collections.abc import Mapping
 from arks.app_deployer.adapters.announcer import BusAnnouncer
 from arks.app_deployer.adapters.local.wiring import local_parts
 from arks.app_deployer.adapters.parts import Parts
+from arks.app_deployer.adapters.probe import HttpProbe
 from arks.app_deployer.adapters.stuck_reports import subscribe_stuck
 from arks.app_deployer.config import Settings
 from arks.app_deployer.service.applications import ApplicationController
 from arks.app_deployer.service.controller import ModelViews
 from arks.app_deployer.service.disaggregated import DisaggregatedController
+from arks.app_deployer.service.engine_uses import EngineUses
 from arks.app_deployer.service.scaling import Scaling
 from arks.app_deployer.service.triggers import Triggers
 from arks.contracts.resources import ArksApplication, ArksDisaggregatedApplication
@@ -32,6 +34,8 @@ def build(settings: Settings, home: Home, environment: Mapping[str, str] | None 
     announcer = BusAnnouncer(home.outbox, home.fact_writer(Facts.REPLICAS, ReplicasFact), notice=parts.notice)
     views = ModelViews(models, home.clock)
     scaling = Scaling(home.facts(Facts.SCALING, ScalingFact).cache)
+    probe = HttpProbe(health_seconds=settings.health_seconds, answer_seconds=settings.answer_seconds)
+    uses = EngineUses(probe)
     deployer = ApplicationController(
         applications=applications,
         models=views,
@@ -40,6 +44,7 @@ def build(settings: Settings, home: Home, environment: Mapping[str, str] | None 
         clock=home.clock,
         grace_seconds=settings.grace_seconds,
         scaling=scaling,
+        uses=uses,
         write_replicas=parts.write_replicas,
         hardware=parts.hardware,
     )
@@ -61,6 +66,7 @@ def build(settings: Settings, home: Home, environment: Mapping[str, str] | None 
         scaling=scaling,
         workloads=parts.workloads,
         disaggregated_workloads=parts.disaggregated_workloads,
+        uses=uses,
         announcer=announcer,
         clock=home.clock,
         tracer=home.tracer,
@@ -73,9 +79,9 @@ def build(settings: Settings, home: Home, environment: Mapping[str, str] | None 
         "app-deployer",
         home,
         controllers=watch.controllers,
-        tasks=parts.runs,
-        starts=[*parts.starts, listen],
-        stops=parts.stops,
+        tasks=[*parts.runs, uses.run],
+        starts=[probe.start, *parts.starts, listen],
+        stops=[*parts.stops, probe.close],
     )
 
 

@@ -1,11 +1,17 @@
+import json
 from collections.abc import AsyncIterator
+from pathlib import Path
 
+import httpx
 import pytest
 import pytest_asyncio
 from aiohttp import web
 
 from arks.app_deployer.adapters.probe import HttpProbe
+from arks.app_deployer.testing.engine_server import TOOLS_TEMPLATE, engine_server
+from arks.kit.errors import Unavailable
 from arks.kit.ports import free_port
+from arks.kit.testing.wait import eventually
 
 
 class Engine:
@@ -15,12 +21,19 @@ class Engine:
         self.port = 0
         self.health, self.completion, self.embedding = 200, 200, 200
         self.metrics = ""
+        self.props: tuple[int, str] = (404, "")
+        self.chat: tuple[int, str] = (200, "")
+        """Status and body."""
         self.requested_paths: list[str] = []
 
     async def handle(self, request: web.Request) -> web.Response:
         self.requested_paths.append(request.path)
         if request.path == "/metrics":
             return web.Response(text=self.metrics)
+        own = {"/props": self.props, "/v1/chat/completions": self.chat}
+        if request.path in own:
+            answered, text = own[request.path]
+            return web.Response(status=answered, text=text)
         status = {"/health": self.health, "/v1/completions": self.completion, "/v1/embeddings": self.embedding}
         return web.Response(status=status[request.path], text="why")
 
@@ -40,7 +53,7 @@ async def engine() -> AsyncIterator[Engine]:
 
 @pytest_asyncio.fixture
 async def probe() -> AsyncIterator[HttpProbe]:
-    probe = HttpProbe(health_seconds=1.0, answer_seconds=1.0)
+    probe = HttpProbe(health_seconds=30.0, answer_seconds=60.0)
     await probe.start()
     yield probe
     await probe.close()
@@ -96,3 +109,77 @@ async def test_a_model_that_fails_has_a_problem(engine: Engine, probe: HttpProbe
 async def test_how_busy_an_engine_is(engine: Engine, probe: HttpProbe, metrics: str, busy: float | None) -> None:
     engine.metrics = metrics
     assert busy == await probe.busy(engine.port)
+
+
+def props(**caps: object) -> tuple[int, str]:
+    return 200, json.dumps({"total_slots": 2, "chat_template_caps": caps})
+
+
+def chat(**message: object) -> tuple[int, str]:
+    return 200, json.dumps({"choices": [{"message": {"role": "assistant", **message}}]})
+
+
+@pytest.mark.parametrize(
+    ("props", "chat", "unsupported"),
+    [
+        (props(supports_tools=False), chat(), {"tools"}),
+        (props(supports_tools=True), chat(content="a"), {"tool_choice.required"}),
+        (props(supports_tools=True), chat(content=" a"), {"tool_choice.required"}),
+        (props(supports_tools=True), chat(reasoning_content="a", content=""), {"tool_choice.required"}),
+        (props(supports_tools=True), chat(content="<tool"), set()),
+        (props(supports_tools=True), chat(content=None), set()),
+        (props(supports_tools=True), (400, "Failed to initialize samplers"), set()),
+        (props(supports_tools=True), (200, "what"), set()),
+        (props(), chat(content="a"), set()),
+        ((200, "[]"), chat(content="a"), set()),
+        ((200, '{"chat_template_caps": 1}'), chat(content="a"), set()),
+        ((404, "Not Found"), chat(content="a"), set()),
+    ],
+)
+async def test_what_an_engine_drops_for_its_template(
+    engine: Engine, probe: HttpProbe, props: tuple[int, str], chat: tuple[int, str], unsupported: set[str]
+) -> None:
+    engine.props, engine.chat = props, chat
+    assert unsupported == await probe.unsupported(engine.port, "m")
+
+
+async def test_of_an_engine_that_does_not_answer_nothing_is_known(engine: Engine, probe: HttpProbe) -> None:
+    engine.props = 503, ""
+    for port in (engine.port, free_port()):
+        with pytest.raises(Unavailable):
+            await probe.unsupported(port, "m")
+
+
+FORCED = TOOLS_TEMPLATE.replace("'<|im_start|>assistant\\n'", "'<|start|>assistant'") + "{# <|channel|> #}"
+"""A template of gpt-oss for llama.cpp, whose grammar begins with a header."""
+TOOL = {"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {}}}}
+REQUEST = {"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 8, "temperature": 0}
+
+
+@pytest.mark.real
+@pytest.mark.parametrize(
+    ("template", "unsupported"),
+    [("", {"tools"}), (TOOLS_TEMPLATE, {"tool_choice.required"}), (FORCED, set())],
+    ids=["no tools", "any text before a call", "no text before a call"],
+)
+async def test_what_the_shipped_llama_cpp_drops_is_read_from_it(
+    template: str, unsupported: set[str], probe: HttpProbe, tmp_path: Path
+) -> None:
+    (tmp_path / "template.jinja").write_text(template)
+    arguments = ("--chat-template-file", str(tmp_path / "template.jinja")) if template else ()
+    async with (
+        engine_server(tmp_path, arguments=arguments) as server,
+        httpx.AsyncClient(base_url=f"http://127.0.0.1:{server.port}", timeout=60) as engine,
+    ):
+        await eventually(lambda: probe.healthy(server.port), what="the model", within_seconds=60)
+        assert unsupported == await probe.unsupported(server.port, "smollm2")
+
+        async def chat(**fields: object) -> tuple[str, int]:
+            answer = (await engine.post("/v1/chat/completions", json=REQUEST | fields)).json()
+            return answer["choices"][0]["message"]["content"], answer["usage"]["prompt_tokens"]
+
+        text, tokens = await chat(tools=[TOOL], tool_choice="required")
+        if "tools" in unsupported:
+            assert tokens == (await chat())[1]
+        else:
+            assert ("tool_choice.required" not in unsupported) == text.startswith("<|channel|>")

@@ -30,7 +30,9 @@ def in_schema(schema: Any, *, strict: Any = True) -> set[str]:
     "fields",
     [
         {"messages": [{"role": "user", "content": '"functions": 1'}]},
-        {"tools": TOOLS, "tool_choice": "required"},
+        {"tools": TOOLS, "tool_choice": "none"},
+        {"tools": []},
+        {"tools": None, "tool_choice": "auto"},
         {"response_format": {"type": "json_object"}},
         {"response_format": {"type": "json_schema", "json_schema": None}},
         {"response_format": "text"},
@@ -39,8 +41,6 @@ def in_schema(schema: Any, *, strict: Any = True) -> set[str]:
         {"store": None, "service_tier": "default", "logprobs": None},
         {"prompt": "a", "response_format": {"type": "text"}},
         {"prompt": "a", "response_format": None},
-        {"tools": TOOLS},
-        {"tools": [1, {"function": {"strict": True}}, {"strict": True}]},
     ],
 )
 def test_an_ordinary_request_has_none(fields: dict[str, Any]) -> None:
@@ -50,7 +50,14 @@ def test_an_ordinary_request_has_none(fields: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("fields", "name"),
     [
-        ({"tools": TOOLS, "tool_choice": {"type": "function", "function": {"name": "f"}}}, "tool_choice.name"),
+        ({"tools": TOOLS}, "tools"),
+        ({"tools": TOOLS, "tool_choice": "auto"}, "tools"),
+        ({"tools": [1, {"function": {"strict": True}}, {"strict": True}]}, "tools"),
+        ({"tools": TOOLS, "tool_choice": "required"}, "tools,tool_choice.required"),
+        (
+            {"tools": TOOLS, "tool_choice": {"type": "function", "function": {"name": "f"}}},
+            "tools,tool_choice.name",
+        ),
         ({"functions": [{"name": "f"}]}, "functions"),
         ({"function_call": "auto"}, "functions"),
         ({"modalities": ["text", "audio"]}, "audio"),
@@ -67,7 +74,7 @@ def test_an_ordinary_request_has_none(fields: dict[str, Any]) -> None:
     ],
 )
 def test_each_parameter_has_its_use(fields: dict[str, Any], name: str) -> None:
-    assert {name} == uses(**fields)
+    assert set(name.split(",")) == uses(**fields)
 
 
 @pytest.mark.parametrize(
@@ -100,7 +107,7 @@ def test_keywords_of_a_strict_schema_have_theirs(schema: dict[str, Any], name: s
 def test_keywords_of_a_tool_s_strict_schema_have_theirs(strict: bool | None) -> None:
     parameters = {"type": "object", "properties": {"year": {"type": "string", "pattern": r"^\d{4}$"}}}
     tool = {"type": "function", "function": {"parameters": parameters, "name": "f", "strict": strict}}
-    assert ({"schema.pattern"} if strict else set()) == uses(tools=[*TOOLS, tool])
+    assert ({"tools", "schema.pattern"} if strict else {"tools"}) == uses(tools=[*TOOLS, tool])
 
 
 @pytest.mark.parametrize(

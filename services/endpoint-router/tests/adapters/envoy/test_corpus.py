@@ -51,7 +51,7 @@ def test_no_body_made_of_the_corpus_is_read_otherwise_than_a_json_parser_reads_i
     elif is_json(body):
         # What an engine drops or refuses is listed beside the values that are compared.
         kept = {name: value for name, value in request.items() if name not in ("body", "uses")}
-        assert expected(json.loads(body)) == kept
+        assert {name: value for name, value in expected(json.loads(body)).items() if name != "uses"} == kept
 
 
 def metered(*chunks: bytes) -> tuple[bytes, str | None]:

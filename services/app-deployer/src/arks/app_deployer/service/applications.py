@@ -11,6 +11,7 @@ from arks.app_deployer.domain.progress import Deadlines, rolling_out, signature
 from arks.app_deployer.domain.status import ModelView, status_of
 from arks.app_deployer.domain.workload import Change, ObservedWorkload, Refusal, Verdict, Workload
 from arks.app_deployer.service.controller import Announcer, BaseController, ModelViews, soonest
+from arks.app_deployer.service.engine_uses import EngineUses
 from arks.app_deployer.service.scaling import Scaling, with_replicas
 from arks.contracts.resources import ArksApplication, ArksApplicationStatus
 from arks.events.v1.facts_pb2 import ReplicasFact
@@ -81,6 +82,7 @@ class ApplicationController(BaseController[ArksApplication]):
         clock: Clock,
         grace_seconds: float,
         scaling: Scaling,
+        uses: EngineUses,
         write_replicas: WriteReplicas | None = None,
         hardware: HardwareOf = unknown_hardware,
     ) -> None:
@@ -91,6 +93,7 @@ class ApplicationController(BaseController[ArksApplication]):
         self._clock = clock
         self._grace_seconds = grace_seconds
         self._scaling = scaling
+        self._uses = uses
         self._write_replicas = write_replicas
         self._deadlines = Deadlines()
         self._statuses = StatusWriter[ArksApplication, ArksApplicationStatus](applications, clock)
@@ -134,8 +137,10 @@ class ApplicationController(BaseController[ArksApplication]):
             self._announcer.event(application, None, ApplicationEvent("created", "Created", "Accepted by app-deployer"))
 
     def _fact(self, application: ArksApplication, observed: ObservedWorkload) -> ReplicasFact:
+        key = Key(application.namespace, application.name)
         dialect, unsupported = self._workloads.dialect(application), self._workloads.unsupported(application)
-        return fact_of(application, observed, dialect, unsupported)
+        own = self._uses.of(key, application.spec.served_name, observed)
+        return fact_of(application, observed, dialect, sorted(own.union(unsupported)))
 
     async def _report(
         self,
@@ -172,11 +177,13 @@ class ApplicationController(BaseController[ArksApplication]):
             self._announcer.fact(key, self._fact(application, observed))
             return False
         self._announcer.remove_fact(key)
+        self._uses.forget(key)
         return True
 
     async def _clean_up(self, key: Key) -> bool:
         self._deadlines.forget(key)
         self._statuses.forget(key)
+        self._uses.forget(key)
         observed = await self._workloads.remove(key, self._grace_seconds)
         if not observed.replicas:
             self._announcer.remove_fact(key)

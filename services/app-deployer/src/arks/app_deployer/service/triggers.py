@@ -4,6 +4,7 @@ from arks.app_deployer.domain.workload import Change
 from arks.app_deployer.service.applications import ApplicationController, Workloads
 from arks.app_deployer.service.controller import Announcer
 from arks.app_deployer.service.disaggregated import DisaggregatedController, DisaggregatedWorkloads
+from arks.app_deployer.service.engine_uses import EngineUses
 from arks.app_deployer.service.scaling import Scaling
 from arks.contracts.resources import ArksApplication, ArksDisaggregatedApplication
 from arks.events.v1.facts_pb2 import ModelFact
@@ -32,6 +33,7 @@ class Triggers:
         scaling: Scaling,
         workloads: Workloads,
         disaggregated_workloads: DisaggregatedWorkloads,
+        uses: EngineUses,
         announcer: Announcer,
         clock: Clock,
         tracer: Tracer | None = None,
@@ -64,6 +66,7 @@ class Triggers:
         models.subscribe(lambda key: _enqueue(self._disaggregated_controller, disaggregated_deployer.users_of(key)))
         scaling.subscribe(self._scaled)
         workloads.subscribe(self._on_change)
+        uses.subscribe(lambda key: self._on_change(Change(key.namespace, key.name)))
         disaggregated_workloads.subscribe(self._on_disaggregated_change)
 
     def _complete_facts(self) -> None:

@@ -8,6 +8,21 @@ from pathlib import Path
 from arks.kit.ports import free_port
 from arks.kit.testing.servers import Server, serve, small_model
 
+TOOLS_TEMPLATE = """\
+{%- if tools %}{{ '<|im_start|>system\\n<tools>' }}
+{%- for tool in tools %}{{ '\\n' }}{{ tool | tojson }}{% endfor -%}
+{{ '\\n</tools>\\nAnswer with <tool_call>\\n{"name": <name>, "arguments": <arguments>}\\n</tool_call>' }}
+{{- '<|im_end|>\\n' }}{% endif %}
+{%- for message in messages %}{{ '<|im_start|>' + message.role }}
+{%- if message.content %}{{ '\\n' + message.content }}{% endif %}
+{%- for call in message.tool_calls or [] %}
+{{- '\\n<tool_call>\\n{"name": "' }}{{ call.function.name }}
+{{- '", "arguments": ' }}{{ call.function.arguments | tojson }}{{ '}\\n</tool_call>' }}{% endfor %}
+{{- '<|im_end|>\\n' }}{% endfor %}
+{%- if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}
+"""
+"""Of chats with tools, which the small model's own template leaves out."""
+
 
 @asynccontextmanager
 async def engine_server(

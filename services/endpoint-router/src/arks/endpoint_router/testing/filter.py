@@ -75,16 +75,18 @@ def seconds_to_read(body: bytes) -> float:
 
 
 def expected(document: dict[str, Any]) -> dict[str, Any]:
-    """Return what the filter must read in a document, without `body`."""
+    """Return what the filter must read in a document, without `body`; of uses, tools alone."""
     given = [document[name] for name in LIMITS if document.get(name) is not None]
     copies = max(document.get(name) or 1 for name in ANSWERS)
     answers = copies * _prompts(document.get("prompt"))
+    tools = document.get("tools")
     values = {
         "model": document["model"].encode(),
         "stream": bool(document.get("stream")),
         "max_tokens": max(given) if given and all(given) else None,
         "answers": answers if answers > 1 else None,
         "copies": copies if answers > 1 else None,
+        "uses": b"tools" if tools and isinstance(tools, list) else None,
     }
     return {name: value for name, value in values.items() if value is not None}
 
