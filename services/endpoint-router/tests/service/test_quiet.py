@@ -2,8 +2,12 @@
 
 from datetime import timedelta
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from arks.contracts.facts import ReplicaState
 from arks.endpoint_router.domain import Decision
+from arks.endpoint_router.service.quiet import QUIET_SECONDS, Quiet
 from arks.endpoint_router.testing.harness import RouterHarness
 from arks.events.v1.load_pb2 import LoadReport
 from arks.kit.testing.clock import FakeClock
@@ -118,3 +122,23 @@ def test_the_first_request_is_a_decision_at_once() -> None:
     assert first is not None
     assert made.clock.now().timestamp() == newest(made).now
     assert (4.0, True) == (first.reading.running, (first.arrivals or 0.0) > 1.0)  # the gap to the last one is 0.25 s
+
+
+runs = st.lists(st.tuples(st.sampled_from([0, 0, 1, 2]), st.integers(0, 1), st.integers(1, 25)), max_size=6)
+"""Running requests, finished ones, and how many reports have both."""
+
+
+@given(runs)
+def test_a_report_confirms_only_a_run_of_equal_ones_without_work(runs: list[tuple[int, int, int]]) -> None:
+    """What `take` compares, and what it skips, makes no difference to this rule."""
+    loads = [(running, finished) for running, finished, count in runs for _ in range(count)]
+    quiet, began = Quiet(), 0
+    for second, (running, finished) in enumerate(loads):
+        content = LoadReport(namespace="team", application="a")
+        content.measured_at.seconds = second
+        for name in REPLICAS:
+            replica = content.replicas.add(name=name, running_requests=running, finished_requests_total=finished)
+            replica.measured_at.seconds = second
+        if second == 0 or running or loads[second - 1] != loads[second]:
+            began = second
+        assert (not running and second - began >= QUIET_SECONDS) == quiet.take(content)

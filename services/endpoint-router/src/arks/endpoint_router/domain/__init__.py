@@ -2,6 +2,7 @@
 
 replicas.py    replicas and the applications that they belong to
 shares.py      the share of each application: static entries, defaultWeight, canaries
+roster.py      who can get traffic at all, which follows from spec and facts
 load.py        readings of load, which of them are plausible, what follows from them
 speed.py       how fast a slot works, and when that has changed
 usual.py       how much readings of a speed usually differ
@@ -16,11 +17,12 @@ translate.py   facts, load reports and resources as values of this package
 http_route.py  the HTTPRoute of an endpoint with a `gatewayRef`
 """
 
-from arks.endpoint_router.domain.decide import WEIGHT_TOTAL, DecisionInput, decide
+from arks.endpoint_router.domain.decide import DecisionInput, decide, weigh
 from arks.endpoint_router.domain.decision import Candidate, Decision, Portion, Reason, RoutedGroup, Source
 from arks.endpoint_router.domain.limits import Limits
 from arks.endpoint_router.domain.load import Reading, Signals, Unit, doubt, observe
 from arks.endpoint_router.domain.replicas import Application, Pages, ReplicaId, RoutedReplica, usable_address
+from arks.endpoint_router.domain.roster import WEIGHT_TOTAL, Roster, roster
 from arks.endpoint_router.domain.scores import Score
 from arks.endpoint_router.domain.shares import EndpointSpec, Share, StaticRoute, applications_named
 
@@ -37,6 +39,7 @@ __all__ = [
     "Reading",
     "Reason",
     "ReplicaId",
+    "Roster",
     "RoutedGroup",
     "RoutedReplica",
     "Score",
@@ -49,5 +52,7 @@ __all__ = [
     "decide",
     "doubt",
     "observe",
+    "roster",
     "usable_address",
+    "weigh",
 ]

@@ -181,23 +181,22 @@ class Decision(Struct, frozen=True, gc=False):
 
     def same_traffic(self, other: "Decision | None") -> bool:
         """Return whether Envoy and users who read weights would see no difference."""
-        if other is None:
-            return False
-        return self._traffic == other._traffic
+        return (
+            other is not None
+            and self.groups == other.groups
+            and self.limits == other.limits
+            and self._setting == other._setting
+            and len(self.candidates) == len(other.candidates)
+            and all(map(_same_traffic, self.candidates, other.candidates))
+            and self.rooms == other.rooms
+        )
 
     @property
-    def _traffic(self) -> tuple[object, ...]:
-        replicas = [(candidate.replica, candidate.weight, candidate.group) for candidate in self.candidates]
+    def _setting(self) -> tuple[object, ...]:
+        """Return what changes seldom."""
         served = self.engine_model, self.unsupported, self.joins_streams
-        affinity = self.load_limit_percent, self.rooms
-        return (
-            replicas,
-            affinity,
-            self.limits,
-            self.groups,
-            self.reason,
-            self.message,
-            self.source,
-            self.unrouted,
-            served,
-        )
+        return self.load_limit_percent, self.reason, self.message, self.source, self.unrouted, served
+
+
+def _same_traffic(mine: Candidate, other: Candidate) -> bool:
+    return mine.weight == other.weight and mine.group == other.group and mine.replica == other.replica

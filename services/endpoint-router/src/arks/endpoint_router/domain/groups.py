@@ -8,7 +8,6 @@ A replica that changes its group is a new host for Envoy: its connections are ma
 count from 0. So the tolerance for parting is wider than that for joining.
 """
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import count as numbers
 from statistics import median
@@ -42,23 +41,19 @@ class Contender(Struct, frozen=True, gc=False):
     share: float | None = None
     """Its share of the application's traffic in the last decision."""
 
-    @property
-    def known_slots(self) -> float | None:
+    def known_slots(self, *, measured: bool) -> float | None:
+        """Return its slots; None if they are unknown. `measured`: its speed is known.
+
+        Observed slots count only if its speed is known or it worked lately: neither a page of zeros nor one that was
+        frozen from its first reading on, with a queue on it, must fix a share by slots.
+        """
         if self.slots:
             return float(self.slots)
-        found = self.signals.observed_slots.full_at if self.signals is not None else None
-        return found if found is not None and self._has_worked else None
-
-    @property
-    def _has_worked(self) -> bool:
-        """Return whether its speed is known or it worked lately: neither a page of zeros nor one that was frozen from
-        its first reading on, with a queue on it, must fix a share by slots."""
         signals = self.signals
-        if signals is None:
-            return False
-        measured = signals.speed(Unit.TOKENS) is not None or signals.speed(Unit.REQUESTS) is not None
+        if signals is None or (found := signals.observed_slots.full_at) is None:
+            return None
         lately = signals.reading.measured_at - signals.busy_at <= IDLE_SECONDS
-        return measured or (lately and frozen(signals) is None)
+        return found if measured or (lately and frozen(signals) is None) else None
 
     @property
     def most_running(self) -> float:
@@ -68,6 +63,7 @@ class Contender(Struct, frozen=True, gc=False):
 class Capacity(Struct, frozen=True, gc=False):
     """What one replica can do at the same time, and how fast."""
 
+    contender: Contender
     slots: float
     speed: float
     """Work of a slot in a second, in any unit that is the same for all replicas."""
@@ -91,51 +87,53 @@ class Group(Struct, frozen=True, gc=False):
 
 def group_alike(application: str, contenders: Sequence[Contender]) -> list[Group]:
     """Return the groups, that of the greatest capacity first; the order of contenders does not matter."""
-    capacities = estimate(contenders)
-    ordered = sorted(
-        contenders,
-        key=lambda contender: (-capacities[contender.id].slots, -capacities[contender.id].speed, contender.id),
-    )
-    parts: list[list[Contender]] = []
-    for contender in ordered:
-        alike = (part for part in parts if _alike(part[0], contender, capacities))
-        if (found := next(alike, None)) is not None:
-            found.append(contender)
+    ordered = sorted(estimate(contenders), key=lambda each: (-each.slots, -each.speed, each.contender.id))
+    parts: list[list[Capacity]] = []
+    for capacity in ordered:
+        for part in parts:
+            if _alike(part[0], capacity):
+                part.append(capacity)
+                break
         else:
-            parts.append([contender])
-    parts.sort(key=lambda part: (-sum(_product(capacities[member.id]) for member in part), part[0].id))
-    names = _names(application, parts)
-    return [_group(name, part, capacities) for name, part in zip(names, parts, strict=True)]
+            parts.append([capacity])
+    parts.sort(key=lambda part: (-sum(each.slots * each.speed for each in part), part[0].contender.id))
+    return [_group(name, part) for name, part in zip(_names(application, parts), parts, strict=True)]
 
 
-def estimate(contenders: Sequence[Contender]) -> dict[ReplicaId, Capacity]:
+def estimate(contenders: Sequence[Contender]) -> list[Capacity]:
     """Return the capacity of each contender. What is unknown of a replica is taken from its peers.
 
     A replica whose slots are unknown never had to let a request wait, so it has as many as the largest of its peers,
     and as many as were seen running at any such replica. An unknown speed is that of replicas with as many slots.
+    Speeds are in the unit in which most are known, so that they can be compared with each other.
     """
-    known = [contender.known_slots for contender in contenders]
+    tokens = _speeds(contenders, Unit.TOKENS)
+    requests = tokens if len(tokens) == len(contenders) else _speeds(contenders, Unit.REQUESTS)
+    speeds = max(tokens, requests, key=len)
+    known = [each.known_slots(measured=each.id in tokens or each.id in requests) for each in contenders]
     seen = [each.most_running if own is None else own for each, own in zip(contenders, known, strict=True)]
     assumed = max([*seen, UNKNOWN_SLOTS])
-    slots = {each.id: own or assumed for each, own in zip(contenders, known, strict=True)}
-    speeds = _speeds(contenders)
+    slots = [own or assumed for own in known]
+    if len(speeds) == len(contenders):
+        return [
+            Capacity(each, count, speeds[each.id], measured=True) for each, count in zip(contenders, slots, strict=True)
+        ]
+    all_slots = {each.id: count for each, count in zip(contenders, slots, strict=True)}
+    return [
+        Capacity(each, count, speeds[each.id], measured=True)
+        if each.id in speeds
+        else Capacity(each, count, _peers_speed(count, all_slots, speeds), measured=False)
+        for each, count in zip(contenders, slots, strict=True)
+    ]
+
+
+def _speeds(contenders: Sequence[Contender], unit: Unit) -> dict[ReplicaId, float]:
+    """Return the speeds that are known in this unit."""
     return {
-        id_: Capacity(count, speeds[id_], measured=True)
-        if id_ in speeds
-        else Capacity(count, _peers_speed(count, slots, speeds), measured=False)
-        for id_, count in slots.items()
+        each.id: speed
+        for each in contenders
+        if each.signals is not None and (speed := each.signals.speed(unit)) is not None
     }
-
-
-def _speeds(contenders: Sequence[Contender]) -> dict[ReplicaId, float]:
-    """Return speeds that can be compared with each other: in the unit in which most are known."""
-
-    def known(unit: Unit) -> dict[ReplicaId, float]:
-        found = {each.id: each.signals.speed(unit) for each in contenders if each.signals is not None}
-        return {id_: speed for id_, speed in found.items() if speed is not None}
-
-    tokens = known(Unit.TOKENS)
-    return tokens if len(tokens) == len(contenders) else max(tokens, known(Unit.REQUESTS), key=len)
 
 
 def _peers_speed(slots: float, all_slots: Mapping[ReplicaId, float], speeds: Mapping[ReplicaId, float]) -> float:
@@ -143,35 +141,31 @@ def _peers_speed(slots: float, all_slots: Mapping[ReplicaId, float], speeds: Map
     return median(peers) if peers else 1.0
 
 
-def _alike(first: Contender, contender: Contender, capacities: Mapping[ReplicaId, Capacity]) -> bool:
-    mine, theirs = capacities[contender.id], capacities[first.id]
-    together = contender.group is not None and contender.group == first.group
+def _alike(first: Capacity, other: Capacity) -> bool:
+    mine, theirs = other.contender, first.contender
+    together = mine.group is not None and mine.group == theirs.group
     tolerance = PART_FACTOR if together else JOIN_FACTOR
-    if contender.slots and first.slots:
-        same_slots = contender.slots == first.slots
+    if mine.slots and theirs.slots:
+        same_slots = mine.slots == theirs.slots
     else:
-        same_slots = _ratio(mine.slots, theirs.slots) <= tolerance
-    return same_slots and _ratio(mine.speed, theirs.speed) <= tolerance
+        same_slots = _ratio(other.slots, first.slots) <= tolerance
+    return same_slots and _ratio(other.speed, first.speed) <= tolerance
 
 
 def _ratio(a: float, b: float) -> float:
-    return max(a, b) / min(a, b)
+    return a / b if a > b else b / a
 
 
-def _product(capacity: Capacity) -> float:
-    return capacity.slots * capacity.speed
-
-
-def _names(application: str, parts: Sequence[Sequence[Contender]]) -> list[str]:
+def _names(application: str, parts: Sequence[Sequence[Capacity]]) -> list[str]:
     """Return a name for each part: the one that most of its members had, else the first free one.
 
     The first name is the application's own; further ones have a number after a slash, which no application's name has.
     """
     names: list[str] = []
     for part in parts:
-        before = [member.group for member in part if _is_name(member.group, application)]
-        own = Counter(name for name in before if name is not None and name not in names)
-        names.append(max(own, key=lambda name: (own[name], name)) if own else "")
+        before = [capacity.contender.group for capacity in part]
+        own = [name for name in set(before) if name not in names and _is_name(name, application)]
+        names.append(max(own, key=lambda name: (before.count(name), name), default="") or "")
     free = (name for number in numbers(1) if (name := _name(application, number)) not in names)
     return [name or next(free) for name in names]
 
@@ -184,12 +178,11 @@ def _is_name(name: str | None, application: str) -> bool:
     return name is not None and name.partition("/")[0] == application
 
 
-def _group(name: str, members: Sequence[Contender], capacities: Mapping[ReplicaId, Capacity]) -> Group:
-    own = [capacities[member.id] for member in members]
-    measured = [capacity.speed for capacity in own if capacity.measured] or [capacity.speed for capacity in own]
+def _group(name: str, part: Sequence[Capacity]) -> Group:
+    measured = [capacity.speed for capacity in part if capacity.measured] or [capacity.speed for capacity in part]
     return Group(
         name,
-        tuple(members),
-        slots=sum(capacity.slots for capacity in own),
+        tuple(capacity.contender for capacity in part),
+        slots=sum(capacity.slots for capacity in part),
         speed=sum(measured) / len(measured),
     )

@@ -132,7 +132,8 @@ def observe(before: Signals | None, reading: Reading) -> Signals:
         tokens = tokens.after(reading.token_rate * elapsed, running * elapsed, elapsed, SMOOTHING_SECONDS)
     if reading.drain_rate is not None and running:
         requests = requests.after(reading.drain_rate * elapsed, running * elapsed, elapsed, SMOOTHING_SECONDS)
-    counted, pending = _count(known, reading, gap)
+    finished = _growth(known.reading.finished_total, reading.finished_total)
+    counted, pending = _count(known, reading, gap, finished)
     return Signals(
         reading=reading,
         updated_at=at,
@@ -143,7 +144,7 @@ def observe(before: Signals | None, reading: Reading) -> Signals:
         mean_in_flight=running + waiting
         if known.updated_at is None
         else _approach(known.mean_in_flight, running + waiting, elapsed, IN_FLIGHT_SECONDS),
-        arrivals=_arrivals(known, reading, gap),
+        arrivals=_arrivals(known, reading, gap, finished),
         tokens=tokens,
         requests=requests,
         counted=counted,
@@ -152,16 +153,13 @@ def observe(before: Signals | None, reading: Reading) -> Signals:
     )
 
 
-def _count(known: Signals, reading: Reading, gap: float) -> tuple[Speed, Sample]:
-    """Return the speed from counters, and the time that no counter has moved.
+def _count(known: Signals, reading: Reading, gap: float, finished: float | None) -> tuple[Speed, Sample]:
+    """Return the speed from counters, and the time that no counter has moved. `finished`: growth of that counter.
 
     Time counts with the work that ends it, since some engines count a request's tokens when it ends.
     """
     last, nothing = known.reading, Sample()
-    tokens, finished = (
-        _growth(last.tokens_total, reading.tokens_total),
-        _growth(last.finished_total, reading.finished_total),
-    )
+    tokens = _growth(last.tokens_total, reading.tokens_total)
     if (tokens or 0.0) > MOST_TOKENS_PER_SECOND * gap:
         return known.counted, nothing  # a part of the engine has joined its page with a history of its own
     if finished is None or not 0 < gap <= 2 * LONGEST_STEP_SECONDS:
@@ -179,14 +177,13 @@ def _working(reading: Reading) -> float:
     return 0.0 if reading.held else reading.running or 0.0
 
 
-def _arrivals(known: Signals, reading: Reading, gap: float) -> float | None:
+def _arrivals(known: Signals, reading: Reading, gap: float, ended: float | None) -> float | None:
     """Return requests that arrived in a second: those that ended, and those that are in flight besides.
 
-    Without counters those that end are known from the drain rate, which is that of busy time.
+    `ended`: by the counter; without it, those that ended are known from the drain rate, which is that of busy time.
     """
     if not 0 < gap <= 2 * LONGEST_STEP_SECONDS:
         return known.arrivals
-    ended = _growth(known.reading.finished_total, reading.finished_total)
     if ended is None:
         ended = (reading.drain_rate or 0.0) * gap if reading.running else 0.0
     rate = max(0.0, (ended + reading.in_flight - known.reading.in_flight) / gap)

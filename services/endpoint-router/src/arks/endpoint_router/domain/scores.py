@@ -41,17 +41,12 @@ def scores(application: str, contenders: Sequence[Contender]) -> dict[ReplicaId,
     groups = group_alike(application, contenders)
     wanted = _shares(groups)
     shares = _steady(groups, wanted)
-    count = len(contenders)
-    return {
-        member.id: Score(
-            round(count * share / len(group.members), 3),
-            round(count * target / len(group.members), 3),
-            group.name,
-            share / len(group.members),
-        )
-        for group, share, target in zip(groups, shares, wanted, strict=True)
-        for member in group.members
-    }
+    found: dict[ReplicaId, Score] = {}
+    for group, share, target in zip(groups, shares, wanted, strict=True):
+        size, count = len(group.members), len(contenders)
+        score = Score(round(count * share / size, 3), round(count * target / size, 3), group.name, share / size)
+        found |= {member.id: score for member in group.members}
+    return found
 
 
 def backlog_seconds(signals: Signals) -> float:
@@ -62,71 +57,66 @@ def backlog_seconds(signals: Signals) -> float:
 def _shares(groups: Sequence[Group]) -> list[float]:
     if len(groups) == 1:
         return [1.0]
-    capacities = [(group.slots, group.speed * _kv_factor(group)) for group in groups]
-    utilisation = _utilisation(groups)
+    known = [_known(group) for group in groups]
+    capacities = [(group.slots, group.speed * _kv_factor(each)) for group, each in zip(groups, known, strict=True)]
     probes = [FALLEN_PROBE_PART if group.fallen else PROBE_PART for group in groups]
-    divided = divide(capacities, utilisation, probes)
+    divided = divide(capacities, _utilisation(groups, known), probes)
+    waiting = [math.fsum(signals.reading.waiting or 0.0 for signals in each) for each in known]
+    if not any(waiting):
+        return list(divided)  # relief moves requests away from queues only
     whole = math.fsum(slots * speed for slots, speed in capacities)
     parts = [
-        Part(share, slots * speed / whole, _waiting(group), _free(group))
-        for share, group, (slots, speed) in zip(divided, groups, capacities, strict=True)
+        Part(share, slots * speed / whole, queue, _free(group, each))
+        for share, group, (slots, speed), queue, each in zip(divided, groups, capacities, waiting, known, strict=True)
     ]
-    return relieve(parts, _used(groups), _arrivals(groups))
+    return relieve(parts, _used(groups, known), _arrivals(known))
 
 
-def _utilisation(groups: Sequence[Group]) -> float:
+def _known(group: Group) -> list[Signals]:
+    """Return the signals without doubt: others show neither a load nor a queue nor free slots."""
+    return [member.signals for member in group.members if member.doubt is None and member.signals is not None]
+
+
+def _utilisation(groups: Sequence[Group], known: Sequence[Sequence[Signals]]) -> float:
     """Return load divided by capacity, of the replicas whose load is known; 1 if it is known of none."""
     load = capacity = 0.0
-    for group in groups:
-        for member in group.members:
-            if member.doubt is None and member.signals is not None:
-                load += member.signals.mean_in_flight * group.speed
-                capacity += group.slots / len(group.members) * group.speed
+    for group, all_signals in zip(groups, known, strict=True):
+        speed, each_capacity = group.speed, group.slots / len(group.members) * group.speed
+        for signals in all_signals:
+            load += signals.mean_in_flight * speed
+            capacity += each_capacity
     return load / capacity if capacity else 1.0
 
 
-def _used(groups: Sequence[Group]) -> float:
+def _used(groups: Sequence[Group], known: Sequence[Sequence[Signals]]) -> float:
     """Return used slots as a part of all, by speed, of the replicas whose load is known; 1 if it is known of none."""
     used = capacity = 0.0
-    for group in groups:
+    for group, all_signals in zip(groups, known, strict=True):
         slots = group.slots / len(group.members)
-        for signals in _known(group):
+        for signals in all_signals:
             used += min(signals.mean_in_flight, slots) * group.speed
             capacity += slots * group.speed
     return used / capacity if capacity else 1.0
 
 
-def _arrivals(groups: Sequence[Group]) -> float:
+def _arrivals(known: Sequence[Sequence[Signals]]) -> float:
     """Return requests a second; where they are unknown, as many as are in flight: as if each took a second."""
     return math.fsum(
         signals.reading.in_flight if signals.arrivals is None else signals.arrivals
-        for group in groups
-        for signals in _known(group)
+        for all_signals in known
+        for signals in all_signals
     )
 
 
-def _waiting(group: Group) -> float:
-    return math.fsum(signals.reading.waiting or 0.0 for signals in _known(group))
-
-
-def _free(group: Group) -> float:
+def _free(group: Group, known: Sequence[Signals]) -> float:
     """Return the slots without a request. A replica that never made a request wait has room for more than it showed."""
     slots = group.slots / len(group.members)
-    return math.fsum(max(0.0, slots - signals.reading.in_flight) for signals in _known(group))
+    return math.fsum(max(0.0, slots - signals.reading.in_flight) for signals in known)
 
 
-def _known(group: Group) -> list[Signals]:
-    """Return the signals without doubt: others show neither a queue nor free slots."""
-    return [member.signals for member in group.members if member.doubt is None and member.signals is not None]
-
-
-def _kv_factor(group: Group) -> float:
+def _kv_factor(known: Sequence[Signals]) -> float:
     """Return 1, or less if the KV caches of the group are nearly full on average."""
-    used = [
-        min(member.signals.reading.kv_usage or 0.0, 1.0)
-        for member in group.members
-        if member.doubt is None and member.signals is not None
-    ]
+    used = [min(signals.reading.kv_usage or 0.0, 1.0) for signals in known]
     over = sum(used) / len(used) - KV_FULL if used else 0.0
     return 1.0 if over <= 0 else 1 - 0.5 * over / (1 - KV_FULL)
 

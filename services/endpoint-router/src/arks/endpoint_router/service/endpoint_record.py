@@ -9,7 +9,17 @@ from arks.contracts.conditions import is_true
 from arks.contracts.held import HeldRequests
 from arks.contracts.load import STALE_SECONDS, stale_seconds
 from arks.contracts.resources import ArksEndpoint, ArksEndpointStatus
-from arks.endpoint_router.domain import Decision, EndpointSpec, ReplicaId, Score, Source
+from arks.endpoint_router.domain import (
+    Decision,
+    DecisionInput,
+    EndpointSpec,
+    ReplicaId,
+    Roster,
+    Score,
+    Source,
+    roster,
+    weigh,
+)
 from arks.endpoint_router.service.events import Change, Published, changes
 
 HISTORY = 16
@@ -20,6 +30,8 @@ HISTORY = 16
 class EndpointRecord:
     resource: ArksEndpoint
     spec: EndpointSpec
+    roster: Roster | None = None
+    """That of the last decision: specs and facts change seldom."""
     decision: Decision | None = None
     """The last decision that changed something: Envoy's configuration is made from it."""
     newest: Decision | None = None
@@ -73,6 +85,12 @@ class EndpointRecord:
     def scores(self) -> Mapping[ReplicaId, Score]:
         """Scores of the last decision; after a restart, those that the weights in the status imply."""
         return self.newest.scores if self.newest is not None else _scores_from_status(self.resource.status)
+
+    def decide(self, inputs: DecisionInput) -> Decision:
+        """Return the decision; `add` stores it."""
+        if self.roster is None or not self.roster.is_for(self.spec, inputs.applications):
+            self.roster = roster(self.spec, inputs.applications)
+        return weigh(self.roster, inputs)
 
     def add(self, decision: Decision, now: float) -> bool:
         """Store the decision. Returns whether it changes anything."""

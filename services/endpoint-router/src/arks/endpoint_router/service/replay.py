@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from itertools import takewhile
 
 from arks.contracts.resources import ArksEndpoint
-from arks.endpoint_router.domain import Decision, DecisionInput, decide
+from arks.endpoint_router.domain import Decision, DecisionInput
 from arks.endpoint_router.domain.translate import endpoint_spec
 from arks.endpoint_router.service.endpoint_record import EndpointRecord
 from arks.endpoint_router.service.neighbours import Neighbours, Novelty
@@ -108,6 +108,6 @@ class _Router:
             before=self._record.scores,
             now=now,
         )
-        decision = decide(self._record.spec, inputs)
+        decision = self._record.decide(inputs)
         if self._record.add(decision, now):
             yield decision

@@ -11,7 +11,7 @@ from typing import Any
 import structlog
 
 from arks.contracts.resources import ArksEndpoint, ArksEndpointStatus
-from arks.endpoint_router.domain import Decision, DecisionInput, EndpointSpec, Reason, decide
+from arks.endpoint_router.domain import Decision, DecisionInput, EndpointSpec, Reason
 from arks.endpoint_router.domain.rollout import Phase
 from arks.endpoint_router.domain.translate import endpoint_spec, unsupported_settings
 from arks.endpoint_router.service import status
@@ -231,7 +231,7 @@ class EndpointRouter:
     def _decide(self, key: Key, known_at: float | None = None) -> None:
         """Decide about an endpoint. `known_at`: when the reason arrived, in monotonic seconds; None: now."""
         record, monotonic = self._records[key], self._clock.monotonic()
-        decision = decide(record.spec, self._inputs(key, record))
+        decision = record.decide(self._inputs(key, record))
         if self._must_hold(record, decision, monotonic):
             self._envoy.hold(str(key), decision)
             return

@@ -1,9 +1,10 @@
 """Build the clusters of endpoints, with replicas as load assignments, and the cluster of token-quota."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import cache
 from typing import Any
+
+from msgspec import Struct
 
 from arks.endpoint_router.adapters.envoy.messages import (
     DRAINING,
@@ -53,8 +54,7 @@ KEEP_SHARE_PERCENT = 100_000
 """A group keeps its whole share while one in a thousand of its replicas can take requests."""
 
 
-@dataclass(frozen=True, slots=True)
-class Backend:
+class Backend(Struct, frozen=True, gc=False):
     """One replica of an endpoint."""
 
     host: str
