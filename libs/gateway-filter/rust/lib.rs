@@ -31,6 +31,7 @@ pub mod starts;
 pub mod stream_options;
 pub mod tables;
 pub mod text;
+pub mod usage_line;
 pub mod uses;
 
 // Envoy has what this part calls; the tests in Python load the library without it.

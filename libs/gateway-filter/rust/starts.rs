@@ -1,4 +1,5 @@
-//! The starts file: a line for each lease, and for each request before it reaches an engine.
+//! The starts file: a line for each lease, and for each request before it reaches an engine. The usage log is written
+//! in the same way.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;

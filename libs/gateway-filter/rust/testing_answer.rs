@@ -10,6 +10,7 @@ use crate::names::{Renaming, with_model};
 use crate::request::read_request;
 use crate::stream_options::apply_all;
 use crate::testing::Members;
+use crate::usage_line::{Charge, End, usage_line};
 
 #[derive(Default)]
 struct State {
@@ -53,6 +54,26 @@ pub fn call(name: &str, arguments: &[Option<Vec<u8>>]) -> Option<Members> {
                 Ok(answer) => vec![None, Some(answer)],
                 Err((status, body)) => vec![Some(status.to_string().into_bytes()), Some(body)],
             })
+        }
+        "usage_line" => {
+            let text = |number: usize| arguments[number].as_deref().map(|value| String::from_utf8_lossy(value));
+            let number = |at: usize| text(at).and_then(|value| value.parse::<i64>().ok());
+            let charge = Charge {
+                id: text(0)?.into_owned(),
+                grant: text(1)?.into_owned(),
+                usage: text(2).map(std::borrow::Cow::into_owned),
+            };
+            let upstream = text(9);
+            let end = End {
+                began: number(3)?,
+                lasted: number(4),
+                first_byte: number(5),
+                status: u32::try_from(number(6)?).ok()?,
+                flags: u64::try_from(number(7)?).ok()?,
+                attempts: u32::try_from(number(8)?).ok()?,
+                upstream: upstream.as_deref(),
+            };
+            Some(vec![Some(usage_line(&charge, &end).into_bytes())])
         }
         "as_stream" => {
             let body = bytes(arguments, 0);

@@ -26,6 +26,24 @@ pub struct Pair {
     pub value: Buffer,
 }
 
+/// Times of a stream, in nanoseconds: the first since the epoch, the others since that one; -1: it did not happen.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Times {
+    /// When it began.
+    pub began: i64,
+    /// When it ended.
+    pub lasted: i64,
+    /// The request's first and last byte to the replica.
+    pub sent: [i64; 2],
+    /// The answer's first byte from the replica.
+    pub first_byte_received: i64,
+    /// The answer's last byte from the replica.
+    pub last_byte_received: i64,
+    /// The answer's first and last byte to the client.
+    pub returned: [i64; 2],
+}
+
 /// Envoy's object of a stream's filter.
 pub type FilterPointer = *mut c_void;
 /// Envoy's object of a span.
@@ -77,6 +95,9 @@ pub const CALLOUT_ANSWERED: u32 = 0;
 
 /// The attribute with the client's address and port: that of the connection, or the one that a trusted proxy has added.
 pub const SOURCE_ADDRESS: u32 = 24;
+
+/// The attribute with the address and port of the replica that has answered, or was tried last.
+pub const UPSTREAM_ADDRESS: u32 = 41;
 
 /// A replica's number of requests that have no end yet.
 pub const REQUESTS_IN_FLIGHT: u32 = 7;
@@ -212,6 +233,25 @@ unsafe extern "C" {
         filter: FilterPointer,
         address: *mut Buffer,
         port: *mut u32,
+    ) -> bool;
+    pub fn envoy_dynamic_module_callback_access_logger_config_define_counter(
+        config: ConfigPointer,
+        name: Buffer,
+        counter: *mut usize,
+    ) -> u32;
+    pub fn envoy_dynamic_module_callback_access_logger_increment_counter(
+        config: ConfigPointer,
+        counter: usize,
+        value: u64,
+    ) -> u32;
+    pub fn envoy_dynamic_module_callback_access_logger_get_timing_info(logger: FilterPointer, times: *mut Times);
+    pub fn envoy_dynamic_module_callback_access_logger_get_response_code(logger: FilterPointer) -> u32;
+    pub fn envoy_dynamic_module_callback_access_logger_get_response_flags(logger: FilterPointer) -> u64;
+    pub fn envoy_dynamic_module_callback_access_logger_get_attempt_count(logger: FilterPointer) -> u32;
+    pub fn envoy_dynamic_module_callback_access_logger_get_attribute_string(
+        logger: FilterPointer,
+        attribute: u32,
+        result: *mut Buffer,
     ) -> bool;
     pub fn envoy_dynamic_module_callback_lb_get_hosts_count(balancer: BalancerPointer, priority: u32) -> usize;
     pub fn envoy_dynamic_module_callback_lb_get_healthy_hosts_count(balancer: BalancerPointer, priority: u32) -> usize;

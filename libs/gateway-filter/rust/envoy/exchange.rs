@@ -8,6 +8,7 @@ use super::reading::{LONG_BYTES, Reading};
 use super::started::Started;
 use super::stream::Stream;
 use super::traces::Trace;
+use super::usage_log;
 use super::workers::{Config, Kind, now};
 use crate::admission::Worker;
 use crate::fault::Fault;
@@ -78,7 +79,7 @@ impl Exchange {
         let Some(operation) = operation.filter(|_| stream.header(REQUEST, b":method") == Some(b"POST")) else {
             return Outcome::Continue;
         };
-        if let Kind::Admission { sampling: Some(sampling) } = self.config.kind {
+        if let Kind::Admission { sampling: Some(sampling), .. } = self.config.kind {
             self.trace = Some(Trace::begin(sampling, now()));
         }
         let Some(authorization) = stream.header(REQUEST, b"authorization").filter(|value| is_key(value)) else {
@@ -279,7 +280,11 @@ impl Exchange {
             Stage::Reading { .. } => self.stage = Stage::Passive,
             Stage::Waiting(pending) => self.config.with_worker(|worker| worker.abandon(pending)),
             Stage::Started(started) => {
-                started.write_usage(stream);
+                if matches!(self.config.kind, Kind::Admission { logs: true, .. }) {
+                    usage_log::leave(started.charge());
+                } else {
+                    started.write_usage(stream);
+                }
                 if let Some((key, bytes, prompt)) = started.measured() {
                     self.config.with_worker(|worker| worker.measure(key, bytes, prompt));
                 }

@@ -13,4 +13,5 @@ mod renewals;
 mod started;
 mod stream;
 mod traces;
+mod usage_log;
 mod workers;

@@ -15,6 +15,7 @@ use crate::names::{Renaming, with_model};
 use crate::pending::{Operation, Pending, Start};
 use crate::request::Request;
 use crate::stream_options::Edit;
+use crate::usage_line::Charge;
 
 const METADATA: &str = "arks";
 const CLUSTER_HEADER: &[u8] = b"x-arks-cluster";
@@ -23,6 +24,7 @@ const STREAM_HEADER: &[u8] = b"x-arks-stream";
 
 /// A request that an engine works on.
 pub struct Started {
+    id: String,
     start: Start,
     operation: Operation,
     stream: bool,
@@ -78,7 +80,7 @@ impl Started {
             stream.set_header(REQUEST, STREAM_HEADER, b"1");
         }
         let answer = Response::None;
-        Self { start, operation, stream: is_stream, cut, copies, model, key, measurable_bytes, answer, linked }
+        Self { id, start, operation, stream: is_stream, cut, copies, model, key, measurable_bytes, answer, linked }
     }
 
     /// Takes the answer's headers. True: the answer waits for its end.
@@ -127,7 +129,12 @@ impl Started {
         }
     }
 
-    /// Writes what the usage log has of it.
+    /// What the usage log has of it.
+    pub fn charge(&self) -> Charge {
+        Charge { id: self.id.clone(), grant: self.grant(), usage: self.usage() }
+    }
+
+    /// Writes what the usage log of an endpoint-router before this version has of it.
     pub fn write_usage(&self, stream: &mut Stream) {
         let grant = self.grant();
         match self.usage() {

@@ -53,6 +53,8 @@ pub enum Kind {
     Admission {
         /// Which requests' spans are exported; `None`: there is no tracer.
         sampling: Option<Sampling>,
+        /// The module writes the usage log; otherwise Envoy's own logger does.
+        logs: bool,
     },
     /// Makes streams of requests for JSON, behind the router.
     Join,
@@ -73,13 +75,17 @@ impl Config {
                 (name, Limits::read(limits)?, config)
             }
         };
+        let (name, logs) = match name.strip_prefix(b"logging-") {
+            None => (name, false), // likewise
+            Some(name) => (name, true),
+        };
         let (kind, starts_path) = match name {
             b"join" => (Kind::Join, config),
             b"key" => (Kind::Key, config),
-            b"admission" => (Kind::Admission { sampling: None }, config),
+            b"admission" => (Kind::Admission { sampling: None, logs }, config),
             b"traced-admission" => {
                 let (sampling, path) = config.split_once('\n')?;
-                (Kind::Admission { sampling: Some(Sampling::read(sampling)?) }, path)
+                (Kind::Admission { sampling: Some(Sampling::read(sampling)?), logs }, path)
             }
             _ => return None,
         };

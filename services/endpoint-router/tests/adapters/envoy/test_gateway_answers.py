@@ -197,6 +197,13 @@ async def test_a_client_that_disconnects_before_the_answer_gets_a_line_without_u
     assert ("0", "-", "-") == (line["status"], line["first_byte_ms"], line["usage"])
 
 
+async def test_the_line_of_a_request_is_in_the_log_before_its_client_has_the_answer(gateway: Gateway) -> None:
+    """So a killed Envoy loses the line of no request that was answered."""
+    for number in range(1, 4):
+        await gateway.post(b'{"model":"m"}')
+        assert number == gateway.usage_log.read_text().count("\t.\n")
+
+
 async def test_embeddings_are_metered_by_their_prompt(gateway: Gateway) -> None:
     data = json.dumps({"data": [{"embedding": [0.25] * 100_000}], "usage": {"prompt_tokens": 5, "total_tokens": 5}})
     gateway.engine.script = answer(data.encode())

@@ -112,7 +112,7 @@ class ShipperSettings(Settings):
     return only if both are equal, and no two gateways may share it.
     """
     usage_log: Path | None = None
-    """The file that Envoy writes; None: usage/usage.log in the state directory."""
+    """The file that the gateway's filter writes; None: usage/usage.log in the state directory."""
     envoy_admin_host: str = "127.0.0.1"
     envoy_admin_port: int = Field(default=9901, ge=1, le=65535)
     """Where Envoy takes the request to reopen the log after a rotation."""

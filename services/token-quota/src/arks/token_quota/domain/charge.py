@@ -1,4 +1,4 @@
-"""The charge of one line of Envoy's usage log. The columns are fixed in docs/architecture.md.
+"""The charge of one line of the usage log. The columns are fixed in docs/architecture.md.
 
 | usage column, status | source | prompt | completion |
 |---|---|---|---|
@@ -145,7 +145,7 @@ def _count_or_zero(text: str, column: str) -> int:
 
 def _milliseconds(start: str) -> int:
     whole, _, decimals = start.partition(".")
-    # As Envoy writes it: ten digits, a point, three digits. The pattern takes 1 us.
+    # As it is written: ten digits, a point, three digits. The pattern takes 1 us.
     if len(whole) == 10 and len(decimals) == 3 and (digits := whole + decimals).isdigit() and digits.isascii():
         milliseconds = int(digits)
     elif found := _START(start):

@@ -104,8 +104,9 @@ def static_bootstrap(
 def command(binary: str, bootstrap_path: str, workers: int, drain_seconds: int = DRAIN_SECONDS) -> list[str]:
     """Return Envoy's command line.
 
-    The usage log is flushed at 1 KB or 100 ms: a killed Envoy loses unwritten lines. Hot restart is off: it would
-    connect the Envoys of one machine by shared memory.
+    Envoy's own logger, by which an endpoint-router of the version before writes the usage log, flushes at 1 KB or 100
+    ms: a killed Envoy loses unwritten lines. Hot restart is off: it would connect the Envoys of one machine by shared
+    memory.
     """
     options = {
         "--config-path": bootstrap_path,

@@ -9,12 +9,12 @@ from arks.endpoint_router.adapters.envoy.cors import cors_filter
 from arks.endpoint_router.adapters.envoy.local_replies import local_replies
 from arks.endpoint_router.adapters.envoy.messages import (
     DynamicModuleFilter,
-    FileAccessLog,
     HeaderMutation,
     HttpConnectionManager,
     HttpInspector,
     Listener,
     ListenerModule,
+    LoggerModule,
     NetworkModule,
     Router,
     StringValue,
@@ -34,29 +34,11 @@ from arks.gateway_filter import MODULE
 CONNECTION_BUFFER_BYTES = 256 * 1024
 """What a worker reads of one connection before it turns to the next (1 MiB takes 1.3 ms), and its buffer for answers
 that its client does not read. Request bodies have their own limit."""
-METADATA = "arks"
-"""Dynamic metadata that the filter sets for the usage log: `grant` (operation, stream, grant) and `usage`."""
 REMOVED_PREFIXES = ("x-", "if-")
 """Headers that never pass: Arks' own, Envoy's controls, and those by which engines choose a rank, a session or a part
 of an answer that was generated, and so charged, as a whole."""
 REMOVED = ("namespace", "model", "username", "range", "forwarded", "via", "te", "priority", "proxy-authorization")
 FORWARDED_FOR, KEPT_FORWARDED_FOR = "x-forwarded-for", "arks-forwarded-for"
-USAGE_LOG_COLUMNS = (
-    "2",
-    "%REQ(X-REQUEST-ID)%",
-    "%START_TIME(%s.%3f)%",
-    "%DURATION%",
-    "%RESPONSE_DURATION%",
-    "%RESPONSE_CODE%",
-    "%RESPONSE_FLAGS%,%UPSTREAM_REQUEST_ATTEMPT_COUNT%",
-    "%UPSTREAM_HOST%",
-    f"%DYNAMIC_METADATA({METADATA}:grant)%",
-    f"%DYNAMIC_METADATA({METADATA}:usage)%",
-    ".",
-)
-"""The columns that docs/architecture.md fixes; `grant` holds three of them. The first and the last frame a line.
-
-Attempts have no column of their own: during an upgrade a shipper of the version before reads these lines too."""
 
 
 def listener(settings: GatewaySettings) -> Listener:
@@ -128,8 +110,8 @@ def _connections(kind: type[Message], settings: GatewaySettings) -> list[dict[st
 
 def _admission(settings: GatewaySettings) -> dict[str, Any]:
     if settings.traces is None:
-        return _module("guarded-admission", settings)
-    return _module("guarded-traced-admission", settings, settings.traces.sampling)
+        return _module("guarded-logging-admission", settings)
+    return _module("guarded-logging-traced-admission", settings, settings.traces.sampling)
 
 
 def _module(name: str, settings: GatewaySettings, *others: str) -> dict[str, Any]:
@@ -138,14 +120,10 @@ def _module(name: str, settings: GatewaySettings, *others: str) -> dict[str, Any
     return _in_module(DynamicModuleFilter, name, "\n".join((limits, *others, settings.starts_path)))
 
 
-def _in_module(kind: type[Message], name: str, config: str) -> dict[str, Any]:
-    return extension(
-        kind,
-        # A library that is closed would take the state of Envoy's threads with it.
-        dynamic_module_config={"name": MODULE, "do_not_close": True},
-        filter_name=name,
-        filter_config=extension(StringValue, value=config),
-    )
+def _in_module(message: type[Message], name: str, config: str, kind: str = "filter") -> dict[str, Any]:
+    named = {f"{kind}_name": name, f"{kind}_config": extension(StringValue, value=config)}
+    # A library that is closed would take the state of Envoy's threads with it.
+    return extension(message, dynamic_module_config={"name": MODULE, "do_not_close": True}, **named)
 
 
 def _identity(settings: GatewaySettings) -> dict[str, Any]:
@@ -204,14 +182,9 @@ def _router() -> dict[str, Any]:
 
 
 def usage_log(settings: GatewaySettings) -> list[dict[str, Any]]:
-    """Write a line for each request with a grant; other requests have used nothing."""
-    granted = {"filter": METADATA, "path": [{"key": "grant"}], "value": {"present_match": True}}
-    line = "\n" + "\t".join(USAGE_LOG_COLUMNS) + "\n"  # a line that was cut before it ends here
-    log_format = {"text_format_source": {"inline_string": line}}
-    return [
-        {
-            "name": "usage",
-            "filter": {"metadata_filter": {"matcher": granted, "match_if_key_not_found": False}},
-            "typed_config": extension(FileAccessLog, path=settings.usage_log_path, log_format=log_format),
-        }
-    ]
+    """Let the native module write a line for each request with a grant; other requests have used nothing.
+
+    docs/architecture.md fixes the columns. Envoy's own logger would wake a thread for each kilobyte.
+    """
+    config = _in_module(LoggerModule, "usage", settings.usage_log_path, kind="logger")
+    return [{"name": "usage", "typed_config": config}]

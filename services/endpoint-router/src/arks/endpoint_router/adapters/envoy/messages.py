@@ -16,7 +16,6 @@ from envoy.config.listener.v3.listener_pb2 import Listener
 from envoy.config.overload.v3.overload_pb2 import ScaleTimersOverloadActionConfig
 from envoy.config.route.v3.route_components_pb2 import FilterConfig
 from envoy.config.trace.v3.opentelemetry_pb2 import OpenTelemetryConfig
-from envoy.extensions.access_loggers.file.v3.file_pb2 import FileAccessLog
 from envoy.extensions.filters.http.cors.v3.cors_pb2 import Cors, CorsPolicy
 from envoy.extensions.filters.http.dynamic_modules.v3.dynamic_modules_pb2 import DynamicModuleFilter
 from envoy.extensions.filters.http.header_mutation.v3.header_mutation_pb2 import HeaderMutation as HeaderMutationFilter
@@ -62,7 +61,6 @@ __all__ = [
     "DownstreamConnectionsConfig",
     "DownstreamTlsContext",
     "DynamicModuleFilter",
-    "FileAccessLog",
     "FilterConfig",
     "FixedHeapConfig",
     "HeaderMutation",
@@ -73,6 +71,7 @@ __all__ = [
     "LeastRequest",
     "Listener",
     "ListenerModule",
+    "LoggerModule",
     "NetworkModule",
     "OpenTelemetryConfig",
     "ParentBasedSamplerConfig",
@@ -123,6 +122,9 @@ BalancerModule = _module_extension(
 )
 ListenerModule = _module_extension(
     "envoy.extensions.filters.listener.dynamic_modules.v3", "DynamicModuleListenerFilter", "filter"
+)
+LoggerModule = _module_extension(
+    "envoy.extensions.access_loggers.dynamic_modules.v3", "DynamicModuleAccessLog", "logger"
 )
 NetworkModule = _module_extension(
     "envoy.extensions.filters.network.dynamic_modules.v3", "DynamicModuleNetworkFilter", "filter"

@@ -1,9 +1,10 @@
 """A log on disk: which file comes next, how far it was read, rotation, and a bound on all of it.
 
-A gateway writes two: `usage.log` (Envoy) and `usage.log.starts` (its filter). To rotate, a log is renamed to
-`<name>.<number>`; the writer opens a new file, Envoy on request, the filter within a second. The renamed segment is
-read to its end, and deleted once the shipper's state has moved past it. The state keeps the position (file, by inode,
-and offset): if a file were deleted first, a new one could get its inode, and be read from that offset.
+A gateway's filter writes two: `usage.log` and `usage.log.starts`. To rotate, a log is renamed to `<name>.<number>`; the
+filter opens a new file within a second, and Envoy's own logger, which an endpoint-router of the version before
+configures, on request. The renamed segment is read to its end, and deleted once the shipper's state has moved past it.
+The state keeps the position (file, by inode, and offset): if a file were deleted first, a new one could get its inode,
+and be read from that offset.
 
 Reads are short and from the page cache, so they are done in the event loop: a thread would cost more than it saves.
 """
@@ -18,7 +19,7 @@ from arks.token_quota.programs.shipper.state import Position
 READ_BYTES = 256 * 1024
 """About 1,500 lines. A line longer than this is garbage and is skipped."""
 SETTLE_SECONDS = 2.0
-"""How long a renamed segment may still grow: Envoy flushes every 100 ms, the filter opens its file every second."""
+"""How long a renamed segment may still grow: the filter opens its file every second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +117,7 @@ class Segments:
         return None
 
     def _is_done(self, opened: _Open) -> bool:
-        """Read to its end, put aside, and long enough so that Envoy writes elsewhere."""
+        """Read to its end, put aside, and long enough so that its writers write elsewhere."""
         if opened.lies_at(self.path) or not self.path.exists():
             opened.at_end_since = None
             return False
