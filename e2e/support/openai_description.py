@@ -17,12 +17,16 @@ from openai.types.completion_create_params import CompletionCreateParamsNonStrea
 from openai.types.shared import ErrorObject
 from pydantic import TypeAdapter
 
+MODEL, EMBEDDER = "smollm2", "embedder"
+"""Of the suite: the demo's, and the one that makes embeddings."""
 OPERATIONS: dict[str, tuple[Any, Any]] = {
     "/chat/completions": (ChatParams, ChatCompletion),
     "/completions": (CompletionParams, Completion),
     "/embeddings": (EmbeddingCreateParams, CreateEmbeddingResponse),
 }
 """Path -> the types of its requests and answers."""
+_STREAM: dict[str, Any] = {"text/event-stream": {}}
+"""stream_events.py has the types of events, for which the description has no words."""
 
 
 def description() -> dict[str, Any]:
@@ -34,7 +38,10 @@ def description() -> dict[str, Any]:
             "post": {
                 "requestBody": {"required": True, "content": _json(_schema(request, "validation", schemas))},
                 "responses": {
-                    "200": {"description": "an answer", "content": _json(_schema(answer, "serialization", schemas))},
+                    "200": {
+                        "description": "an answer",
+                        "content": _json(_schema(answer, "serialization", schemas)) | _STREAM,
+                    },
                     "4XX": {"description": "a refusal", "content": _json(_error(schemas))},
                 },
             }
