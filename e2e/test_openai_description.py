@@ -75,8 +75,8 @@ async def test_embeddings_of_openais_client_are_the_numbers_that_the_engine_make
         plain = await client.embeddings.create(model=EMBEDDER, input=["hello", "good bye"], encoding_format="float")
     assert [0, 1] == [each.index for each in packed.data]
     assert [576, 576] == [len(each.embedding) for each in packed.data]
-    for one, other in zip(packed.data, plain.data, strict=True):
-        assert pytest.approx(other.embedding, abs=1e-3) == one.embedding
+    for found, wanted in zip(packed.data, plain.data, strict=True):
+        assert pytest.approx(wanted.embedding, abs=1e-3) == found.embedding
     assert packed.usage == plain.usage
     assert 0 < packed.usage.prompt_tokens == packed.usage.total_tokens
 
