@@ -7,8 +7,11 @@ from typing import Any
 
 import httpx
 import pytest
+from envoy.extensions.access_loggers.file.v3.file_pb2 import FileAccessLog
 
-from arks.endpoint_router.testing.gateway import Gateway, grant
+from arks.endpoint_router.adapters.envoy import GatewaySettings, listeners
+from arks.endpoint_router.adapters.envoy.messages import extension
+from arks.endpoint_router.testing.gateway import Gateway, Gateways, grant
 from arks.endpoint_router.testing.scripted import Request, Script, answer, chunk, head, send_events, silence, stream
 from arks.kit.testing.wait import eventually
 
@@ -202,6 +205,30 @@ async def test_the_line_of_a_request_is_in_the_log_before_its_client_has_the_ans
     for number in range(1, 4):
         await gateway.post(b'{"model":"m"}')
         assert number == gateway.usage_log.read_text().count("\t.\n")
+
+
+async def test_a_listener_of_the_version_before_has_usage_in_envoys_own_log(
+    gateways: Gateways, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def envoys_own(settings: GatewaySettings) -> list[dict[str, Any]]:
+        known = "%DYNAMIC_METADATA(arks:grant)%,%DYNAMIC_METADATA(arks:usage)%\n"
+        log_format = {"text_format_source": {"inline_string": known}}
+        return [
+            {
+                "name": "own",
+                "typed_config": extension(FileAccessLog, path=settings.usage_log_path, log_format=log_format),
+            }
+        ]
+
+    with_name = listeners._module
+    monkeypatch.setattr(listeners, "usage_log", envoys_own)
+    monkeypatch.setattr(listeners, "_module", lambda name, *others: with_name(name.replace("logging-", ""), *others))
+    gateway = await gateways.start()
+    await gateway.post(b'{"model":"m"}')
+    await eventually(gateway.usage_log.read_text, what="a line of usage")
+    line = gateway.usage_log.read_text()
+    assert line.startswith("chat.completions\t0\t")
+    assert line.endswith(",e,12,3\n")
 
 
 async def test_embeddings_are_metered_by_their_prompt(gateway: Gateway) -> None:
