@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
+import grpc
 import httpx
 import pytest
 
@@ -230,6 +231,40 @@ async def test_a_killed_router_takes_nothing_from_envoy_and_goes_on_after_its_re
     stop.set()
     await client
     assert [200] == list(statuses)
+    assert 0 == await platform.stat("cluster_manager.cluster_removed")
+
+
+class OldRouter(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc has no types
+    """Discovery of a release without the incremental protocol: a call of its method ends with UNIMPLEMENTED."""
+
+    def __init__(self) -> None:
+        self.refused: list[str] = []
+
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> None:
+        self.refused.append(handler_call_details.method)
+
+
+async def test_an_envoy_keeps_its_configuration_while_a_router_lacks_its_protocol(platform: Platform) -> None:
+    """As during a rollback, or an upgrade in which gateways come first."""
+    engines = [await platform.engine() for _ in range(2)]
+    router = await serve(platform, [engines[0].port], platform.router_process)
+    await router.kill()
+    old, server = OldRouter(), grpc.aio.server(options=[("grpc.so_reuseport", 0)])
+    server.add_generic_rpc_handlers([old])
+    server.add_insecure_port(f"127.0.0.1:{platform.settings.xds_port}")
+    await server.start()
+    await eventually(lambda: len(old.refused) > 1, what="Envoy tries again")
+    assert {"/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources"} == set(old.refused)
+    assert {engines[0].port} == set(await spread(platform, "chat", 20))
+    await server.stop(grace=None)
+    await router.restart()
+    await platform.router_ready()
+    await platform.report("chat", [engine.port for engine in engines])
+
+    async def followed() -> bool:
+        return {engine.port for engine in engines} == set(await platform.hosts("chat"))
+
+    await eventually(followed, what="the router that has it drives Envoy")
     assert 0 == await platform.stat("cluster_manager.cluster_removed")
 
 

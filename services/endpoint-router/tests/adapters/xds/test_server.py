@@ -8,18 +8,20 @@ from typing import Any
 import grpc
 import pytest
 import pytest_asyncio
-from envoy.service.discovery.v3.discovery_pb2 import DiscoveryRequest, DiscoveryResponse
+from envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryRequest, DiscoveryRequest
 from prometheus_client import CollectorRegistry
 
 from arks.contracts.gateway_token import TokenGate
 from arks.endpoint_router.adapters.envoy.messages import Cluster
 from arks.endpoint_router.adapters.xds import CLUSTER, ENDPOINT, ConfigSnapshot, XdsServer
 from arks.endpoint_router.adapters.xds.server import SERVICE
+from arks.endpoint_router.adapters.xds.wire import Incremental, StateOfTheWorld
 from arks.kit.clock import SystemClock
 from arks.kit.ports import free_port
 from arks.kit.testing.wait import eventually
 
 TOKEN = "ours"  # of these tests
+WIRES = (StateOfTheWorld(), Incremental())
 
 
 @dataclass
@@ -50,28 +52,33 @@ async def discovery() -> AsyncIterator[Discovery]:
 class Client:
     """An Envoy's side of one stream."""
 
-    def __init__(self, port: int, token: str | None = TOKEN) -> None:
+    def __init__(self, port: int, wire: StateOfTheWorld | Incremental, token: str | None = TOKEN) -> None:
+        self._wire = wire
         self._channel = grpc.aio.insecure_channel(f"127.0.0.1:{port}")
         method = self._channel.stream_stream(
-            f"/{SERVICE}/StreamAggregatedResources",
-            request_serializer=DiscoveryRequest.SerializeToString,
-            response_deserializer=DiscoveryResponse.FromString,
+            f"/{SERVICE}/{wire.method}",
+            request_serializer=wire.request.SerializeToString,
+            response_deserializer=wire.response.FromString,
         )
         self.call: Any = method(metadata=(("x-arks-gateway-token", token),) if token else None)
 
     async def subscribe(self, type_: str, *names: str) -> None:
-        request = DiscoveryRequest(type_url=type_, resource_names=names)
+        request: DiscoveryRequest | DeltaDiscoveryRequest
+        if isinstance(self._wire, Incremental):
+            request = DeltaDiscoveryRequest(type_url=type_, resource_names_subscribe=names)
+        else:
+            request = DiscoveryRequest(type_url=type_, resource_names=names)
         request.node.id = "test"
         await self.call.write(request)
 
-    async def get(self) -> DiscoveryResponse:
+    async def get(self) -> Any:
         async with asyncio.timeout(30):
             response = await self.call.read()
-        assert isinstance(response, DiscoveryResponse)
+        assert isinstance(response, self._wire.response)
         return response
 
-    async def answer(self, response: DiscoveryResponse, error: str = "") -> None:
-        request = DiscoveryRequest(type_url=response.type_url, response_nonce=response.nonce)
+    async def answer(self, response: Any, error: str = "") -> None:
+        request = self._wire.request(type_url=response.type_url, response_nonce=response.nonce)
         if error:
             request.error_detail.message = error
         await self.call.write(request)
@@ -81,21 +88,29 @@ class Client:
         await self._channel.close()
 
 
-@pytest_asyncio.fixture
-async def client(discovery: Discovery) -> AsyncIterator[Client]:
-    client = Client(discovery.port)
+@pytest_asyncio.fixture(params=WIRES, ids=lambda wire: wire.method)
+async def client(discovery: Discovery, request: pytest.FixtureRequest) -> AsyncIterator[Client]:
+    client = Client(discovery.port, request.param)
     yield client
     await client.close()
 
 
-def names(response: DiscoveryResponse) -> list[str]:
-    return sorted(Cluster.FromString(resource.value).name for resource in response.resources)
+def clusters(response: Any) -> list[Cluster]:
+    packed = [getattr(resource, "resource", resource) for resource in response.resources]
+    return [Cluster.FromString(resource.value) for resource in packed]
 
 
+def names(response: Any) -> list[str]:
+    return sorted(cluster.name for cluster in clusters(response))
+
+
+@pytest.mark.parametrize("wire", WIRES, ids=lambda wire: wire.method)
 @pytest.mark.parametrize("token", [None, "-", "other"])
-async def test_configuration_is_for_envoys_with_the_token(discovery: Discovery, token: str | None) -> None:
+async def test_configuration_is_for_envoys_with_the_token(
+    discovery: Discovery, token: str | None, wire: StateOfTheWorld | Incremental
+) -> None:
     discovery.server.open()
-    client = Client(discovery.port, token)
+    client = Client(discovery.port, wire, token)
     async with asyncio.timeout(30):
         assert grpc.StatusCode.UNAUTHENTICATED == await client.call.code()
     assert 0 == discovery.server.streams
@@ -139,13 +154,12 @@ async def test_a_rejection_is_reported_counted_and_followed_by_the_last_accepted
     bad.connect_timeout.seconds = 1
     discovery.snapshot.put(CLUSTER, "a", bad)
     await client.answer(await client.get(), error="no good")
-    (resource,) = (await client.get()).resources
     assert (
-        Cluster(name="a"),
+        [Cluster(name="a")],
         [(CLUSTER, "a", "test", "no good")],
         1.0,
     ) == (
-        Cluster.FromString(resource.value),
+        clusters(await client.get()),
         discovery.rejections,
         discovery.registry.get_sample_value("arks_xds_refusals_total", {"type": "Cluster"}),
     )
@@ -153,7 +167,7 @@ async def test_a_rejection_is_reported_counted_and_followed_by_the_last_accepted
 
 async def test_a_slow_envoy_does_not_delay_another(discovery: Discovery, client: Client) -> None:
     discovery.server.open()
-    slow = Client(discovery.port)
+    slow = Client(discovery.port, StateOfTheWorld())
     for stream in (slow, client):
         await stream.subscribe(CLUSTER)
     await slow.get()
@@ -161,13 +175,38 @@ async def test_a_slow_envoy_does_not_delay_another(discovery: Discovery, client:
     for number in range(3):
         discovery.snapshot.put(CLUSTER, f"c{number}", Cluster(name=f"c{number}"))
         response = await client.get()
-        assert number + 1 == len(response.resources)
+        assert f"c{number}" in names(response)
         await client.answer(response)
     await slow.close()
 
 
+async def test_envoys_of_both_protocols_are_served_at_once_and_the_rejection_of_one_is_not_the_others(
+    discovery: Discovery,
+) -> None:
+    """As during an upgrade."""
+    discovery.snapshot.put(CLUSTER, "a", Cluster(name="a"))
+    discovery.server.open()
+    old, new = (Client(discovery.port, wire) for wire in WIRES)
+    for envoy in (old, new):
+        await envoy.subscribe(CLUSTER)
+        await envoy.answer(await envoy.get())
+    await eventually(lambda: discovery.server.streams == 2 and discovery.server.settled, what="acknowledged")
+    discovery.snapshot.put(CLUSTER, "b", Cluster(name="b"))
+    rejected, accepted = await old.get(), await new.get()
+    await old.answer(rejected, error="b: no")
+    await new.answer(accepted)
+    await eventually(
+        lambda: discovery.rejections and discovery.snapshot.was_accepted(CLUSTER, "b"), what="both answers"
+    )
+    assert (["a", "b"], ["b"]) == (names(rejected), names(accepted))
+    discovery.snapshot.put(CLUSTER, "c", Cluster(name="c"))
+    assert ["c"] == names(await new.get())
+    for envoy in (old, new):
+        await envoy.close()
+
+
 async def test_a_stream_that_ends_is_forgotten(discovery: Discovery) -> None:
-    client = Client(discovery.port)
+    client = Client(discovery.port, Incremental())
     await client.subscribe(CLUSTER)
     await eventually(lambda: discovery.server.streams == 1, what="the stream is up")
     await client.close()
@@ -176,6 +215,7 @@ async def test_a_stream_that_ends_is_forgotten(discovery: Discovery) -> None:
 
 
 async def test_at_shutdown_streams_end_soon_and_without_a_last_response(discovery: Discovery, client: Client) -> None:
+    discovery.snapshot.put(CLUSTER, "a", Cluster(name="a"))  # a held one, whose endpoints are not known yet
     discovery.server.open()
     await client.subscribe(ENDPOINT, "a")
     await eventually(lambda: discovery.server.streams == 1, what="the stream is up")

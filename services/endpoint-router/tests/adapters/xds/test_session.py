@@ -7,13 +7,14 @@ from envoy.service.discovery.v3.discovery_pb2 import DiscoveryRequest, Discovery
 from arks.endpoint_router.adapters.envoy.messages import Cluster, ClusterLoadAssignment, Listener
 from arks.endpoint_router.adapters.xds import CLUSTER, ENDPOINT, LISTENER, ConfigSnapshot
 from arks.endpoint_router.adapters.xds.session import Acknowledged, Rejected, Session
+from arks.endpoint_router.adapters.xds.wire import StateOfTheWorld
 
 
 class Envoy:
     """The other end of a session; a test decides what it acknowledges."""
 
     def __init__(self, snapshot: ConfigSnapshot) -> None:
-        self.session = Session(snapshot)
+        self.session = Session(snapshot, StateOfTheWorld())
         self.end = snapshot.subscribe(self.session.changed)
         self.names: dict[str, Sequence[str]] = {}
 
@@ -227,3 +228,29 @@ def test_an_unknown_type_is_ignored() -> None:
     envoy = Envoy(snapshot("a"))
     envoy.subscribe("type.googleapis.com/envoy.config.route.v3.RouteConfiguration")
     assert ([], True) == (envoy.get(), envoy.session.idle)
+
+
+def test_a_listener_that_stays_rejected_does_not_count_against_others_of_later_responses() -> None:
+    """Each response holds all listeners, so Envoy rejects it again for the same one."""
+    changing = snapshot()
+    changing.put(LISTENER, "other", Listener(name="other"))
+    envoy = Envoy(changing)
+    envoy.subscribe(LISTENER)
+    (first,) = envoy.get()
+    envoy.answer(first, error="Error adding/updating listener(s) gateway: address in use")
+    (again,) = envoy.get()  # Envoy may have stopped before the other one
+    outcome = envoy.answer(again, error="Error adding/updating listener(s) gateway: address in use")
+    assert isinstance(outcome, Rejected)
+    assert (["gateway", "other"], (), []) == (names(again), outcome.names, envoy.get())
+
+
+def test_a_cluster_is_omitted_if_what_replaces_it_is_rejected_too() -> None:
+    changing = snapshot("a", "b")
+    envoy = settled(changing, "a", "b")
+    changing.put(CLUSTER, "b", Cluster(name="b", alt_stat_name="new"))
+    found = []
+    for _ in range(2):
+        response, *_ = [response for response in envoy.get() if response.type_url == CLUSTER]
+        found.append(names(response))
+        envoy.answer(response, error="b: no")
+    assert ([["a", "b"], ["a", "b"]], [(CLUSTER, ["a"])]) == (found, envoy.settle()[:1])

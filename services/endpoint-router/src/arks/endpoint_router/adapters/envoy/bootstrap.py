@@ -58,7 +58,7 @@ def ads_bootstrap(
     # By default Envoy reconnects to a restarted router after up to 30 s, and misses changes of replicas until then.
     retry = {"base_interval": seconds(0.1), "max_interval": seconds(1)}
     ads = {
-        "api_type": "GRPC",
+        "api_type": "DELTA_GRPC",
         "transport_api_version": "V3",
         "set_node_on_first_message_only": True,
         "grpc_services": [{"envoy_grpc": {"cluster_name": ADS, "retry_policy": {"retry_back_off": retry}}}],

@@ -6,16 +6,18 @@ complete. The end of a stream, or of the router, takes nothing from an Envoy eit
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from functools import partial
+from typing import Any
 
 import grpc
 import structlog
-from envoy.service.discovery.v3.discovery_pb2 import DiscoveryRequest, DiscoveryResponse
 from prometheus_client import CollectorRegistry
 
 from arks.contracts.gateway_token import GATEWAY_TOKEN_HEADER, TokenGate
 from arks.endpoint_router.adapters.metrics import XdsMetrics
 from arks.endpoint_router.adapters.xds.session import Acknowledged, Outcome, Session
 from arks.endpoint_router.adapters.xds.snapshot import TYPES, ConfigSnapshot
+from arks.endpoint_router.adapters.xds.wire import Incremental, Request, Response, StateOfTheWorld, Wire
 from arks.kit.clock import Clock
 
 log = structlog.get_logger(__name__)
@@ -25,7 +27,7 @@ BATCH_SECONDS = 0.002
 """Changes within this time are sent together: a fact of eight replicas, or the decisions of one load report."""
 STREAMS_LIMIT = 256
 REQUEST_BYTES_LIMIT = 64 * 1024 * 1024
-"""An Envoy names all its endpoints in each request: some MB at 10,000 of them."""
+"""An Envoy names all its endpoints in its first request, and in each that is no delta: some MB at 10,000 of them."""
 STOP_SECONDS = 0.5
 _OPTIONS = (
     ("grpc.so_reuseport", 0),
@@ -59,7 +61,7 @@ class XdsServer:
         self._clock = clock
         self._on_rejected = on_rejected
         self._gate = gate or TokenGate()
-        self._sessions: set[Session] = set()
+        self._sessions: set[Session[Any, Any]] = set()
         self._metrics = XdsMetrics(registry, lambda: float(len(self._sessions)), self._oldest_pending_seconds)
         for type_ in TYPES:  # a series that begins at 1 shows no increase
             self._metrics.rejections.labels(_short(type_))
@@ -80,12 +82,7 @@ class XdsServer:
     async def start(self) -> int:
         """Listen. Returns the port; 1 for a Unix socket. Raises OSError if the address is in use."""
         self._server = grpc.aio.server(options=_OPTIONS, maximum_concurrent_rpcs=STREAMS_LIMIT)
-        handler = grpc.stream_stream_rpc_method_handler(
-            self._stream,
-            request_deserializer=DiscoveryRequest.FromString,
-            response_serializer=DiscoveryResponse.SerializeToString,
-        )
-        methods = {"StreamAggregatedResources": handler}
+        methods = {wire.method: self._handler(wire) for wire in (StateOfTheWorld(), Incremental())}
         self._server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler(SERVICE, methods)])
         try:
             port = self._server.add_insecure_port(self._address)
@@ -108,10 +105,18 @@ class XdsServer:
             await self._server.stop(grace=STOP_SECONDS)
             self._server = None
 
+    def _handler(self, wire: Wire[Request, Response]) -> "grpc.RpcMethodHandler[Request, Response]":
+        return grpc.stream_stream_rpc_method_handler(
+            partial(self._stream, wire),
+            request_deserializer=wire.request.FromString,
+            response_serializer=wire.response.SerializeToString,
+        )
+
     async def _stream(
         self,
-        requests: AsyncIterator[DiscoveryRequest],
-        context: "grpc.aio.ServicerContext[DiscoveryRequest, DiscoveryResponse]",
+        wire: Wire[Request, Response],
+        requests: AsyncIterator[Request],
+        context: "grpc.aio.ServicerContext[Request, Response]",
     ) -> None:
         """Serve one Envoy's stream until either side closes it."""
         metadata = dict(context.invocation_metadata() or ())
@@ -122,7 +127,7 @@ class XdsServer:
         if task is not None:
             self._streams.add(task)
             task.add_done_callback(self._streams.discard)
-        session, wake = Session(self._snapshot), asyncio.Event()
+        session, wake = Session(self._snapshot, wire), asyncio.Event()
 
         def changed(type_: str, name: str) -> None:
             session.changed(type_, name)
@@ -148,7 +153,9 @@ class XdsServer:
             unsubscribe()
             log.info("Envoy disconnected", node=session.node)
 
-    async def _receive(self, session: Session, wake: asyncio.Event, requests: AsyncIterator[DiscoveryRequest]) -> None:
+    async def _receive(
+        self, session: Session[Request, Response], wake: asyncio.Event, requests: AsyncIterator[Request]
+    ) -> None:
         async for request in requests:
             if request.node.id and not session.node:
                 log.info("Envoy connected", node=request.node.id)
@@ -157,9 +164,9 @@ class XdsServer:
 
     async def _send(
         self,
-        session: Session,
+        session: Session[Request, Response],
         wake: asyncio.Event,
-        context: "grpc.aio.ServicerContext[DiscoveryRequest, DiscoveryResponse]",
+        context: "grpc.aio.ServicerContext[Request, Response]",
     ) -> None:
         await self._opened.wait()
         try:
@@ -173,13 +180,11 @@ class XdsServer:
         except grpc.RpcError as error:  # the stream ended during the write; `_receive` ends too
             log.info("response not sent", node=session.node, error=str(error))
 
-    def _handle(self, session: Session, outcome: Outcome | None) -> None:
+    def _handle(self, session: Session[Any, Any], outcome: Outcome | None) -> None:
         if outcome is None:
             return
         type_ = outcome.type_url
         if isinstance(outcome, Acknowledged):
-            for name, revision in outcome.sent.revisions.items():
-                self._snapshot.accept(type_, name, revision)
             if outcome.sent.revisions:
                 seconds = self._clock.monotonic() - outcome.sent.oldest_change
                 self._metrics.update_seconds.labels(_short(type_)).observe(seconds)
@@ -193,7 +198,6 @@ class XdsServer:
             message=outcome.message,
         )
         for name in outcome.names:
-            self._snapshot.reject(type_, name, outcome.sent.revisions[name], session)
             self._on_rejected(type_, name, session.node, outcome.message)
 
     def _oldest_pending_seconds(self) -> float:

@@ -1,29 +1,17 @@
-"""The protocol of one discovery stream, without I/O (state of the world, aggregated).
+"""The protocol of one discovery stream, without I/O: nonces, acknowledgements, rejections, and what Envoy lacks.
 
 At most one response of each type is in flight: until it is acknowledged, changes gather, and the next response holds
-the newest. So a slow Envoy costs no memory. Cluster and listener responses hold all resources, as the protocol
-requires; endpoint responses hold only those that changed, which it allows.
+the newest. So a slow Envoy costs no memory. `wire.py` has the two forms of requests and responses.
 """
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import Generic
 
-from envoy.service.discovery.v3.discovery_pb2 import DiscoveryRequest, DiscoveryResponse
-
-from arks.endpoint_router.adapters.xds.snapshot import CLUSTER, ENDPOINT, TYPES, ConfigSnapshot, Resource
-
-
-@dataclass(frozen=True, slots=True)
-class Sent:
-    """A response that waits for its acknowledgement."""
-
-    nonce: str
-    at: float
-    revisions: Mapping[str, int]
-    """Revisions of the resources in it that this stream did not have before, by name."""
-    oldest_change: float
-    """When the reason for the oldest of these changes arrived, in monotonic seconds."""
+from arks.endpoint_router.adapters.xds.snapshot import CLUSTER, ENDPOINT, LISTENER, TYPES, ConfigSnapshot, Resource
+from arks.endpoint_router.adapters.xds.subscription import Sent, Subscription
+from arks.endpoint_router.adapters.xds.wire import Changes, Request, Response, Wire
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,42 +32,20 @@ class Rejected:
 Outcome = Acknowledged | Rejected
 
 
-@dataclass(slots=True)
-class _Subscription:
-    names: frozenset[str] | None = None
-    """Resources that Envoy subscribed to; None: all."""
-    dirty: bool = True
-    """All types but endpoints: something changed since the last response."""
-    changed: set[str] = field(default_factory=set)
-    """Endpoints only: names of those that changed since the last response."""
-    sent: dict[str, int] = field(default_factory=dict)
-    """Revisions that were sent on this stream, by name."""
-    pending: Sent | None = None
-
-    def includes(self, name: str) -> bool:
-        return self.names is None or name in self.names
-
-    def unsent(self, resources: Mapping[str, Resource]) -> dict[str, Resource]:
-        """Return the resources whose revision was not sent on this stream."""
-        return {name: resource for name, resource in resources.items() if self.sent.get(name) != resource.revision}
-
-
-class Session:
-    def __init__(self, snapshot: ConfigSnapshot) -> None:
+class Session(Generic[Request, Response]):
+    def __init__(self, snapshot: ConfigSnapshot, wire: Wire[Request, Response]) -> None:
         self._snapshot = snapshot
-        self._subscriptions: dict[str, _Subscription] = {}
+        self._wire = wire
+        self._subscriptions: dict[str, Subscription] = {}
         self._responses = 0
-        self._rejected: dict[tuple[str, str], int] = {}
-        """Type and name -> the revision that this Envoy rejected."""
+        self._rejected: dict[tuple[str, str], set[int]] = {}
+        """Type and name -> the desired revision, which this Envoy rejected, and what it rejected instead of it."""
         self.node = ""
 
     @property
     def idle(self) -> bool:
         """Whether nothing waits to be sent or acknowledged."""
-        return not any(
-            subscription.dirty or subscription.changed or subscription.pending
-            for subscription in self._subscriptions.values()
-        )
+        return all(subscription.idle for subscription in self._subscriptions.values())
 
     def oldest_pending(self) -> float | None:
         """Return when the oldest unacknowledged response was sent, in monotonic seconds; None if there is none."""
@@ -90,139 +56,160 @@ class Session:
 
     def changed(self, type_: str, name: str) -> None:
         subscription = self._subscriptions.get(type_)
-        if subscription is None or not subscription.includes(name):
-            return
-        if type_ == ENDPOINT:
-            subscription.changed.add(name)
-        else:
-            subscription.dirty = True
+        if subscription is not None:
+            subscription.mark(name)
 
     # --- from Envoy
 
-    def receive(self, request: DiscoveryRequest) -> Outcome | None:
-        """Handle one request. Returns the outcome of the response that it answers; None if it answers none."""
+    def receive(self, request: Request) -> Outcome | None:
+        """Handle one request, and store in the snapshot what Envoy accepts and rejects.
+
+        Returns the outcome of the response that it answers; None if it answers none.
+        """
         self.node = request.node.id or self.node
         type_ = request.type_url
         if type_ not in TYPES:
             return None
-        subscription = self._subscriptions.get(type_)
-        if subscription is None:
-            subscription = self._subscriptions[type_] = _Subscription(dirty=type_ != ENDPOINT)
-        self._subscribe(type_, subscription, request.resource_names)
+        subscription = self._subscribe(type_, request)
         pending = subscription.pending
         if pending is None or request.response_nonce != pending.nonce:
             return None  # the first request of a type, or an answer to a superseded response
         subscription.pending = None
         if not request.HasField("error_detail"):
+            for name, revision in pending.revisions.items():
+                self._snapshot.accept(type_, name, revision)
             return Acknowledged(type_, pending)
         message = request.error_detail.message
         rejected = Rejected(type_, pending, _rejected_names(pending, message), message)
-        for name in rejected.names:
-            self._replace(type_, name, pending.revisions[name])
+        self._replace(subscription, rejected)
         return rejected
 
-    def _replace(self, type_: str, name: str, revision: int) -> None:
-        """Send another revision than the one that this Envoy rejected."""
-        if self._rejected.get((type_, name)) != revision:
-            self._rejected[type_, name] = revision
-            self.changed(type_, name)
+    def _subscribe(self, type_: str, request: Request) -> Subscription:
+        subscription = self._subscriptions.get(type_)
+        first = subscription is None
+        if subscription is None:
+            subscription = self._subscriptions[type_] = Subscription()
+        self._wire.subscribe(type_, subscription, request, self._snapshot.resources(type_), first=first)
+        clusters = self._subscriptions.get(CLUSTER)
+        if first and type_ == ENDPOINT and clusters is not None:  # Envoy sent it before it had those clusters
+            self._resend_endpoints(name for name in subscription.names if clusters.was_sent(name))
+        return subscription
 
-    def _resources(self, type_: str) -> dict[str, Resource]:
-        """Return the resources for this Envoy: the snapshot's, without those that it rejected."""
-        resources = dict(self._snapshot.resources(type_))
-        for (rejected_type, name), revision in list(self._rejected.items()):
-            if rejected_type != type_:
-                continue
-            resource = resources.get(name)
-            if resource is None or resource.revision != revision:
-                del self._rejected[rejected_type, name]  # it has been changed or removed
-                continue
-            instead = self._snapshot.instead_of(type_, resource, name)
-            if instead is None:
-                del resources[name]
-            else:
-                resources[name] = instead
-        return resources
-
-    def _subscribe(self, type_: str, subscription: _Subscription, names: Iterable[str]) -> None:
-        requested = frozenset(names)
-        if type_ != ENDPOINT:
-            subscription.dirty |= (requested or None) != subscription.names
-            subscription.names = requested or None
-            return
-        for name in requested - (subscription.names or frozenset()):
-            subscription.changed.add(name)
-            subscription.sent.pop(name, None)
-        for name in (subscription.names or frozenset()) - requested:
-            subscription.sent.pop(name, None)
-        subscription.changed &= requested
-        subscription.names = requested
+    def _replace(self, subscription: Subscription, rejected: Rejected) -> None:
+        """Send other revisions than the rejected ones, and the rest again: Envoy may have stopped at the first."""
+        response = rejected.sent
+        for name in rejected.names:
+            revision = response.revisions[name]
+            self._snapshot.reject(rejected.type_url, name, revision, self)
+            self._rejected.setdefault((rejected.type_url, name), set()).add(revision)
+            subscription.mark(name)
+        if rejected.names:
+            for name in (response.revisions.keys() | set(response.removed)).difference(rejected.names):
+                subscription.resend(name)
 
     # --- to Envoy
 
-    def responses(self, now: float) -> Iterator[DiscoveryResponse]:
+    def responses(self, now: float) -> Iterator[Response]:
         """Yield the responses that can be sent now, in the order that Envoy requires."""
-        for type_ in TYPES:
+        for type_ in (*TYPES, CLUSTER):  # clusters again: those that no listener needs any more are removed last
             subscription = self._subscriptions.get(type_)
-            if subscription is None or subscription.pending is not None:
+            if subscription is None or subscription.pending is not None or subscription.idle:
                 continue
-            if type_ == ENDPOINT:
-                resources = self._changed_endpoints(subscription)
-                if not resources:
-                    continue
-            else:
-                if not subscription.dirty:
-                    continue
-                resources = {n: r for n, r in self._resources(type_).items() if subscription.includes(n)}
-                subscription.dirty = False
-            yield self._respond(type_, subscription, resources, now)
+            changes, full = self._changes(type_, subscription), self._wire.is_full(type_)
+            if changes.new or subscription.owed or self._wire.is_due(type_, changes):
+                resources = self._everything(type_, subscription) if full else changes.new
+                subscription.owed = False
+                yield self._respond(type_, subscription, changes, resources, now)
 
-    def _changed_endpoints(self, subscription: _Subscription) -> dict[str, Resource]:
-        known = self._resources(ENDPOINT) if self._rejected else self._snapshot.resources(ENDPOINT)
-        changed = {name: known[name] for name in sorted(subscription.changed) if name in known}
+    def _changes(self, type_: str, subscription: Subscription) -> Changes:
+        """Return what Envoy lacks of a type, and store that nothing else has changed."""
+        existing = self._snapshot.resources(type_)
+        names = sorted(subscription.changed)
         subscription.changed.clear()
-        return {
-            name: resource for name, resource in changed.items() if subscription.sent.get(name) != resource.revision
-        }
+        new: dict[str, Resource] = {}
+        removed, omitted = [], []
+        for name in names:
+            resource = self._wanted(type_, name)
+            if resource is None and name in existing:
+                omitted.append(name)
+            elif resource is None:
+                removed.append(name)
+            elif not subscription.has(name, resource):
+                new[name] = resource
+            elif not subscription.was_sent(name):
+                self._snapshot.accept(type_, name, resource.revision)  # Envoy runs it since an earlier stream
+        return Changes(new, self._removed(type_, subscription, removed), tuple(omitted))
+
+    def _wanted(self, type_: str, name: str) -> Resource | None:
+        """Return the version of a resource for this Envoy; None if there is none, or none that it takes."""
+        resource = self._snapshot.resources(type_).get(name)
+        rejected = self._rejected.get((type_, name))
+        if rejected is None:
+            return resource
+        if resource is None or resource.revision not in rejected:
+            del self._rejected[type_, name]  # it has been changed or removed
+            return resource
+        instead = self._snapshot.instead_of(type_, resource, name)
+        if instead is None or type_ == LISTENER:
+            return instead
+        return None if instead.revision in rejected else instead
+
+    def _removed(self, type_: str, subscription: Subscription, names: Iterable[str]) -> tuple[str, ...]:
+        """Return which resources without a version Envoy has to drop now.
+
+        Endpoints of a cluster that is held are not known yet, which is not the same as none: Envoy would end the
+        warming of a changed cluster without them.
+        """
+        removed = tuple(name for name in names if subscription.has_any(name))
+        if type_ == ENDPOINT:
+            return tuple(name for name in removed if name not in self._snapshot.resources(CLUSTER))
+        listeners = self._subscriptions.get(LISTENER)
+        if type_ == CLUSTER and listeners is not None and not listeners.idle:
+            subscription.changed.update(removed)
+            return ()
+        return removed
+
+    def _everything(self, type_: str, subscription: Subscription) -> dict[str, Resource]:
+        names = (name for name in self._snapshot.resources(type_) if subscription.includes(name))
+        wanted = ((name, self._wanted(type_, name)) for name in names)
+        return {name: resource for name, resource in wanted if resource is not None}
 
     def _respond(
-        self, type_: str, subscription: _Subscription, resources: Mapping[str, Resource], now: float
-    ) -> DiscoveryResponse:
-        new = {
-            name: resource for name, resource in resources.items() if subscription.sent.get(name) != resource.revision
-        }
+        self,
+        type_: str,
+        subscription: Subscription,
+        changes: Changes,
+        resources: Mapping[str, Resource],
+        now: float,
+    ) -> Response:
         if type_ == CLUSTER:
-            self._resend_endpoints(name for name in new if name in subscription.sent)
-        revisions = {name: resource.revision for name, resource in resources.items()}
-        subscription.sent = subscription.sent | revisions if type_ == ENDPOINT else revisions
+            self._resend_endpoints(name for name in changes.new if subscription.has_any(name))
+        for name, resource in changes.new.items():
+            subscription.store(name, resource)
+        for name in changes.removed:
+            subscription.forget(name)
         self._responses += 1
         subscription.pending = Sent(
             nonce=str(self._responses),
             at=now,
-            revisions={name: resource.revision for name, resource in new.items()},
-            oldest_change=min((resource.changed_at for resource in new.values()), default=now),
+            revisions={name: resource.revision for name, resource in changes.new.items()},
+            names=frozenset(resources),
+            removed=changes.removed,
+            oldest_change=min((resource.changed_at for resource in changes.new.values()), default=now),
         )
-        return DiscoveryResponse(
-            version_info=str(max(revisions.values(), default=0)),
-            type_url=type_,
-            nonce=subscription.pending.nonce,
-            resources=[resource.packed for resource in resources.values()],
-        )
+        return self._wire.message(type_, subscription.pending.nonce, resources, changes.removed)
 
     def _resend_endpoints(self, clusters: Iterable[str]) -> None:
         """Send the endpoints of changed clusters again: Envoy rebuilds the cluster and waits for them."""
         subscription = self._subscriptions.get(ENDPOINT)
-        if subscription is None:
-            return
-        for name in clusters:
-            if subscription.includes(name):
-                subscription.sent.pop(name, None)
-                subscription.changed.add(name)
+        if subscription is not None:
+            for name in clusters:
+                subscription.resend(name)
 
 
 def _rejected_names(sent: Sent, message: str) -> tuple[str, ...]:
-    named = tuple(name for name in sent.revisions if _mentions(message, name))
-    return named or tuple(sent.revisions)
+    named = [name for name in sent.names if _mentions(message, name)]
+    return tuple(name for name in sent.revisions if name in named or not named)
 
 
 def _mentions(message: str, name: str) -> bool:

@@ -4,6 +4,7 @@ An Envoy that rejects a resource gets the last accepted one instead (or none if 
 The other Envoys get it: one Envoy that is broken, or of another version, decides nothing for them.
 """
 
+import hashlib
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
@@ -25,7 +26,10 @@ class Resource:
     """One version of one resource, as it is sent."""
 
     packed: AnyMessage
+    version: str
+    """A hash of the content: the same in every router, and after a restart."""
     revision: int
+    """Grows with each change in this process, and when the same content has to be sent again."""
     changed_at: float
     """When the reason for this version arrived, in monotonic seconds."""
 
@@ -70,11 +74,11 @@ class ConfigSnapshot:
 
     def put(self, type_: str, name: str, message: Any, changed_at: float = 0.0) -> bool:
         """Set the desired resource. Returns False if it equals the present one."""
-        packed = AnyMessage(type_url=type_, value=message.SerializeToString(deterministic=True))
+        value = message.SerializeToString(deterministic=True)
         entry = self._entries[type_].get(name)
-        if entry is not None and entry.desired.packed.value == packed.value:
+        if entry is not None and entry.desired.packed.value == value:
             return False
-        desired = Resource(packed, self._next_revision(), changed_at)
+        desired = Resource(AnyMessage(type_url=type_, value=value), _version(value), self._next_revision(), changed_at)
         if entry is None:
             self._entries[type_][name] = _Entry(desired)
         else:
@@ -137,3 +141,7 @@ class ConfigSnapshot:
     def _next_revision(self) -> int:
         self._revision += 1
         return self._revision
+
+
+def _version(value: bytes) -> str:
+    return hashlib.blake2b(value, digest_size=12).hexdigest()
