@@ -23,7 +23,7 @@ from hypothesis.stateful import RuleBasedStateMachine, rule
 from arks.endpoint_router.adapters.envoy.messages import Cluster, ClusterLoadAssignment, Listener
 from arks.endpoint_router.adapters.xds import CLUSTER, ENDPOINT, LISTENER, ConfigSnapshot
 from arks.endpoint_router.adapters.xds.session import Session
-from arks.endpoint_router.adapters.xds.wire import Incremental, StateOfTheWorld
+from arks.endpoint_router.adapters.xds.wire import FullState, Incremental
 
 BAD = "bad"
 """What some Envoys reject."""
@@ -68,7 +68,7 @@ class Envoy:
     in_flight: set[str] = field(default_factory=set)
 
     def attach(self, snapshot: ConfigSnapshot, session: Any) -> None:
-        """Connect, again too: what was under way is lost."""
+        """Connect, again too: messages on their way are lost."""
         self.detach(snapshot)
         self.session, self.end = session, snapshot.subscribe(session.changed)
 
@@ -137,7 +137,7 @@ class Envoy:
 @dataclass
 class OldEnvoy(Envoy):
     def connect(self, snapshot: ConfigSnapshot) -> None:
-        self.attach(snapshot, Session(snapshot, StateOfTheWorld()))
+        self.attach(snapshot, Session(snapshot, FullState()))
         for type_ in (CLUSTER, ENDPOINT, LISTENER):
             if type_ != ENDPOINT or self.applied[CLUSTER]:
                 self.requests.append(self._request(type_))

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from arks.endpoint_router.adapters.envoy.messages import Cluster, ClusterLoadAssignment, Listener
 from arks.endpoint_router.adapters.xds import CLUSTER, ENDPOINT, LISTENER, ConfigSnapshot
 from arks.endpoint_router.adapters.xds.session import Session
-from arks.endpoint_router.adapters.xds.wire import Incremental, StateOfTheWorld
+from arks.endpoint_router.adapters.xds.wire import FullState, Incremental
 from arks.kit.testing.corpus import changed, corpus
 
 REQUESTS = corpus(Path(__file__).parents[2] / "corpus/discovery")
@@ -29,7 +29,7 @@ def snapshot() -> ConfigSnapshot:
     return made
 
 
-def parsed(wire: StateOfTheWorld | Incremental, messages: Sequence[bytes]) -> list[Any]:
+def parsed(wire: FullState | Incremental, messages: Sequence[bytes]) -> list[Any]:
     """The messages that gRPC would pass on."""
     found = []
     for message in messages:
@@ -42,7 +42,7 @@ def parsed(wire: StateOfTheWorld | Incremental, messages: Sequence[bytes]) -> li
 
 def received(made: ConfigSnapshot) -> dict[str, list[bytes]]:
     """What a new Envoy receives, by type."""
-    session = Session(made, StateOfTheWorld())
+    session = Session(made, FullState())
     for type_ in TYPES:
         session.receive(DiscoveryRequest(type_url=type_, resource_names=["a", "b"] if type_ == ENDPOINT else []))
     return {each.type_url: [resource.value for resource in each.resources] for each in session.responses(now=0.0)}
@@ -64,7 +64,7 @@ def inputs(found: dict[str, bytes]) -> st.SearchStrategy[list[bytes]]:
 
 
 def test_every_request_of_the_corpus_is_a_message() -> None:
-    assert len(REQUESTS) == len(parsed(StateOfTheWorld(), list(REQUESTS.values())))
+    assert len(REQUESTS) == len(parsed(FullState(), list(REQUESTS.values())))
     assert len(DELTAS) == len(parsed(Incremental(), list(DELTAS.values())))
 
 
@@ -72,7 +72,7 @@ def test_every_request_of_the_corpus_is_a_message() -> None:
 def test_no_requests_of_one_envoy_break_its_stream_or_change_what_others_receive(messages: list[bytes]) -> None:
     made = snapshot()
     before = received(made)
-    exchange(made, StateOfTheWorld(), messages)
+    exchange(made, FullState(), messages)
     assert before == received(made)
 
 

@@ -15,13 +15,13 @@ from arks.contracts.gateway_token import TokenGate
 from arks.endpoint_router.adapters.envoy.messages import Cluster
 from arks.endpoint_router.adapters.xds import CLUSTER, ENDPOINT, ConfigSnapshot, XdsServer
 from arks.endpoint_router.adapters.xds.server import SERVICE
-from arks.endpoint_router.adapters.xds.wire import Incremental, StateOfTheWorld
+from arks.endpoint_router.adapters.xds.wire import FullState, Incremental
 from arks.kit.clock import SystemClock
 from arks.kit.ports import free_port
 from arks.kit.testing.wait import eventually
 
 TOKEN = "ours"  # of these tests
-WIRES = (StateOfTheWorld(), Incremental())
+WIRES = (FullState(), Incremental())
 
 
 @dataclass
@@ -52,7 +52,7 @@ async def discovery() -> AsyncIterator[Discovery]:
 class Client:
     """An Envoy's side of one stream."""
 
-    def __init__(self, port: int, wire: StateOfTheWorld | Incremental, token: str | None = TOKEN) -> None:
+    def __init__(self, port: int, wire: FullState | Incremental, token: str | None = TOKEN) -> None:
         self._wire = wire
         self._channel = grpc.aio.insecure_channel(f"127.0.0.1:{port}")
         method = self._channel.stream_stream(
@@ -107,7 +107,7 @@ def names(response: Any) -> list[str]:
 @pytest.mark.parametrize("wire", WIRES, ids=lambda wire: wire.method)
 @pytest.mark.parametrize("token", [None, "-", "other"])
 async def test_configuration_is_for_envoys_with_the_token(
-    discovery: Discovery, token: str | None, wire: StateOfTheWorld | Incremental
+    discovery: Discovery, token: str | None, wire: FullState | Incremental
 ) -> None:
     discovery.server.open()
     client = Client(discovery.port, wire, token)
@@ -167,7 +167,7 @@ async def test_a_rejection_is_reported_counted_and_followed_by_the_last_accepted
 
 async def test_a_slow_envoy_does_not_delay_another(discovery: Discovery, client: Client) -> None:
     discovery.server.open()
-    slow = Client(discovery.port, StateOfTheWorld())
+    slow = Client(discovery.port, FullState())
     for stream in (slow, client):
         await stream.subscribe(CLUSTER)
     await slow.get()

@@ -7,14 +7,14 @@ from envoy.service.discovery.v3.discovery_pb2 import DiscoveryRequest, Discovery
 from arks.endpoint_router.adapters.envoy.messages import Cluster, ClusterLoadAssignment, Listener
 from arks.endpoint_router.adapters.xds import CLUSTER, ENDPOINT, LISTENER, ConfigSnapshot
 from arks.endpoint_router.adapters.xds.session import Acknowledged, Rejected, Session
-from arks.endpoint_router.adapters.xds.wire import StateOfTheWorld
+from arks.endpoint_router.adapters.xds.wire import FullState
 
 
 class Envoy:
     """The other end of a session; a test decides what it acknowledges."""
 
     def __init__(self, snapshot: ConfigSnapshot) -> None:
-        self.session = Session(snapshot, StateOfTheWorld())
+        self.session = Session(snapshot, FullState())
         self.end = snapshot.subscribe(self.session.changed)
         self.names: dict[str, Sequence[str]] = {}
 

@@ -17,7 +17,7 @@ from arks.contracts.gateway_token import GATEWAY_TOKEN_HEADER, TokenGate
 from arks.endpoint_router.adapters.metrics import XdsMetrics
 from arks.endpoint_router.adapters.xds.session import Acknowledged, Outcome, Session
 from arks.endpoint_router.adapters.xds.snapshot import TYPES, ConfigSnapshot
-from arks.endpoint_router.adapters.xds.wire import Incremental, Request, Response, StateOfTheWorld, Wire
+from arks.endpoint_router.adapters.xds.wire import FullState, Incremental, Request, Response, Wire
 from arks.kit.clock import Clock
 
 log = structlog.get_logger(__name__)
@@ -82,7 +82,7 @@ class XdsServer:
     async def start(self) -> int:
         """Listen. Returns the port; 1 for a Unix socket. Raises OSError if the address is in use."""
         self._server = grpc.aio.server(options=_OPTIONS, maximum_concurrent_rpcs=STREAMS_LIMIT)
-        methods = {wire.method: self._handler(wire) for wire in (StateOfTheWorld(), Incremental())}
+        methods = {wire.method: self._handler(wire) for wire in (FullState(), Incremental())}
         self._server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler(SERVICE, methods)])
         try:
             port = self._server.add_insecure_port(self._address)

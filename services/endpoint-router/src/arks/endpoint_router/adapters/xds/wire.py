@@ -61,7 +61,7 @@ class Wire(Protocol[Request, Response]):
     ) -> Response: ...
 
 
-class StateOfTheWorld:
+class FullState:
     method = "StreamAggregatedResources"
     request = DiscoveryRequest
     response = DiscoveryResponse
