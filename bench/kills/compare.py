@@ -6,7 +6,7 @@ The rules, from docs/architecture.md ("Leases") and token_quota/domain/charge.py
 - An answer that the client received to its end, and any that the engine counted in it: the engine's numbers, exactly.
 - An answer that was cut: the prompt's reservation, and the events that passed the gateway: not fewer than the client
   received, not more than the engine wrote. One in JSON whose client hung up: what the engine makes in that time.
-- A request whose line was lost with a killed Envoy (no status is known), and a stream that was cut between its head
+- A request that was in flight in a killed Envoy (no status is known), and a stream that was cut between its head
   and its first event: its reservation, exactly.
 - A request that never reached the engine: nothing, or its prompt's reservation if it was on the way when its client
   hung up.
@@ -21,7 +21,7 @@ from bench.kills.engine import Generated
 from bench.kills.outcome import Outcome
 
 FLUSH_MILLISECONDS = 400
-"""A line that is older is in the file, even on a busy machine: Envoy flushes every 100 ms."""
+"""A line that is older is in the file, even on a busy machine: the filter writes it as the stream ends."""
 LONGEST_MILLISECONDS = 10_000
 """From what is known of a request that was cut to its end in Envoy, on a machine so busy that Envoy stands still."""
 
