@@ -3,10 +3,12 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
+from itertools import zip_longest
 
 import pytest
 import pytest_asyncio
 
+from arks.kit.testing.wait import eventually
 from e2e.support.cluster import Cluster, Object
 from e2e.support.tenant import SYSTEM, Tenant
 from e2e.support.traffic import CUT, OK, Traffic
@@ -14,6 +16,7 @@ from e2e.support.traffic import CUT, OK, Traffic
 pytestmark = [pytest.mark.e2e, pytest.mark.alone, pytest.mark.timeout(900), pytest.mark.asyncio(loop_scope="module")]
 MODEL, REPLICAS, CONNECTIONS = "steady", 2, 3
 DELETED_SECONDS = 240.0
+METRICS_PAGE = f"/api/v1/namespaces/{SYSTEM}/pods/{{pod}}:8081/proxy/metrics"
 
 
 @dataclass(frozen=True)
@@ -62,12 +65,34 @@ async def test_deleting_each_pod_of_services_costs_no_request(
     """A pod of each service at a time. Services that are not on the path of requests lose theirs together."""
     system = cluster.within(SYSTEM)
     async with loaded.traffic.running() as traffic:
-        for pods in zip(*[await names_of(component, system) for component in components], strict=True):
-            await asyncio.gather(*(delete(pod, system) for pod in pods))
+        for pods in zip_longest(*[await names_of(component, system) for component in components]):
+            await asyncio.gather(*(delete(pod, system) for pod in pods if pod is not None))
             await system.rolled_out(*(f"deployment/arks-{component}" for component in components))
             await traffic.answers()
     assert [] == loaded.traffic.faults()
     await loaded.nothing_missing()
+
+
+async def test_replicas_of_metrics_divide_the_applications_after_they_were_deleted(
+    loaded: Loaded, cluster: Cluster
+) -> None:
+    system = cluster.within(SYSTEM)
+    pods = await names_of("metrics", system)
+
+    async def divided() -> bool:
+        pages = [await system.kubectl("get", "--raw", METRICS_PAGE.format(pod=pod)) for pod in pods]
+        applications = await system.kubectl("get", "arksapplications", "--all-namespaces", "--output", "name")
+        read = sum(gauge(page, "arks_metrics_applications_read") for page in pages)
+        members = {gauge(page, "arks_metrics_members") for page in pages}
+        return (members, read) == ({len(pods)}, len(applications.splitlines()))
+
+    assert len(pods) > 1
+    await eventually(divided, within_seconds=60, every_seconds=1, what="each application read by one replica")
+
+
+def gauge(page: str, name: str) -> float:
+    (value,) = [line.split()[1] for line in page.splitlines() if line.startswith(f"{name} ")]
+    return float(value)
 
 
 @pytest.mark.parametrize("server", ["nats", "redis", "postgresql"])
