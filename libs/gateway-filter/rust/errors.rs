@@ -16,11 +16,17 @@ const FAILED: &str = "\"The engine could not answer this request.\"";
 const TOO_LONG: &str = "context_length_exceeded";
 const NO_CONTENT: &str = "unsupported_content";
 const NO_OPERATION: &str = "unsupported_operation";
+const NO_TOOLS: &str = "unsupported_parameter";
+/// How vLLM begins a text about length, which passes: it has the numbers.
+const LENGTH: &[u8] = b"\"This model's maximum context length is ";
 
 static ERROR_KEYS: LazyLock<Keys> =
     LazyLock::new(|| Keys::default().and(&["error", "object", "message", "type", "param", "detail"]));
 static FIELDS: LazyLock<Keys> =
     LazyLock::new(|| Keys::default().and(&["message", "type", "param", "code", "msg", "n_prompt_tokens", "n_ctx"]));
+
+/// Signs of an engine's inside: of a fault in Python, and of Pydantic's texts about the engine's own objects.
+const INSIDE: [&str; 2] = ["Traceback", "errors.pydantic.dev"];
 
 /// How a message shows a fault of the client, whatever its status.
 enum Sign {
@@ -29,19 +35,23 @@ enum Sign {
 }
 
 /// Signs of faults, each with its code, and its parameter if the engine names none.
-const FAULTS: [(Sign, Option<&str>, Option<&str>); 17] = [
+const FAULTS: [(Sign, Option<&str>, Option<&str>); 20] = [
     (Sign::Has("context size"), Some(TOO_LONG), None),
     (Sign::Has("context length"), Some(TOO_LONG), None),
     (Sign::Has("maximum model length"), Some(TOO_LONG), None),
     (Sign::Has("longer than the model"), Some(TOO_LONG), None),
+    (Sign::Has("greater than max_model_len"), Some(TOO_LONG), Some("max_tokens")),
     (Sign::Has("too large to process"), Some(TOO_LONG), None),
     (Sign::Has("input is not supported"), Some(NO_CONTENT), None),
     (Sign::Has("not a multimodal model"), Some(NO_CONTENT), None),
     (Sign::Has("At most 0 "), Some(NO_CONTENT), None),
+    // FastAPI has no such path: vLLM of 2026 has /v1/embeddings only for models that make some.
+    (Sign::Begins("Not Found\""), Some(NO_OPERATION), None),
     (Sign::Has("does not support Embeddings"), Some(NO_OPERATION), None),
     (Sign::Has("does not support embeddings"), Some(NO_OPERATION), None),
     (Sign::Has("does not support Chat"), Some(NO_OPERATION), None),
     (Sign::Has("does not support Completions"), Some(NO_OPERATION), None),
+    (Sign::Has("--tool-call-parser"), Some(NO_TOOLS), Some("tools")),
     (Sign::Begins("Failed to parse tools"), None, Some("tools")),
     (Sign::Begins("Failed to parse messages"), None, Some("messages")),
     (Sign::Begins("Cannot use both json_schema and grammar"), None, Some("grammar")),
@@ -79,6 +89,7 @@ fn client_fault(fields: &Fields, code: Option<&str>, param: Option<&str>) -> Vec
     let message = match code {
         Some(TOO_LONG) => length_message(fields),
         Some(NO_CONTENT) => "\"This model does not take images, audio or video.\"".to_owned(),
+        Some(NO_TOOLS) => "\"The engine of this model does not take tools.\"".to_owned(),
         Some(_) => "\"This model does not support this operation.\"".to_owned(),
         None => safe_message(fields).unwrap_or_else(|| NOT_READ.to_owned()),
     };
@@ -134,11 +145,46 @@ fn find_fault(message: &[u8]) -> Option<(Option<&'static str>, Option<&'static s
 
 /// An engine's message, or `None` if it has none that may pass: no paths, nothing of its inside.
 fn safe_message(fields: &Fields) -> Option<String> {
-    let message = fields.get("message").filter(|value| is_text(value) && (3..=TEXT_LIMIT).contains(&value.len()))?;
-    if has_path(message) || find(message, b"Traceback").is_some() {
-        return None;
+    let message = fields.get("message").filter(|value| is_text(value) && value.len() >= 3)?;
+    let text = String::from_utf8_lossy(message);
+    let text = match read_validation(&text) {
+        Some((Some(param), reason)) => format!("\"Invalid '{param}': {reason}.\""),
+        Some((None, reason)) => format!("\"{reason}\""),
+        // vLLM adds the parameter, which has its own member here, and its value.
+        None => text.split_once(" (parameter=").map_or_else(|| text.to_string(), |(first, _)| format!("{first}\"")),
+    };
+    let is_inside = |sign: &str| text.contains(sign);
+    let is_safe = text.len() <= TEXT_LIMIT && !has_path(text.as_bytes()) && !INSIDE.into_iter().any(is_inside);
+    is_safe.then_some(text)
+}
+
+/// The parameter and the reason of the first fault in a text of Pydantic, as vLLM and SGLang pass it on: `'loc': 'body.n'`
+/// or `'loc': ('body', 'n')`, and `'msg': '...'`.
+fn read_validation(message: &str) -> Option<(Option<String>, &str)> {
+    let (_, found) = message.split_once("'loc': ")?;
+    let (place, found) = found.split_once(", 'msg': ")?;
+    let (quote, reason) =
+        found.strip_prefix('\'').map_or(("\\\"", found.strip_prefix("\\\"")), |rest| ("'", Some(rest)));
+    let (reason, _) = reason?.split_once(quote)?;
+    Some((path_of(place), reason.strip_prefix("Value error, ").unwrap_or(reason)))
+}
+
+/// The parameter as OpenAI writes it (`messages[0].role`), of `body.messages.0.Message.role` or
+/// `('body', 'messages', 0, 'Message', 'role')`. Names of classes begin with a capital or have other signs.
+fn path_of(place: &str) -> Option<String> {
+    let mut path = String::new();
+    for part in place.split(['.', ',']).map(|part| part.trim_matches([' ', '\'', '"', '(', ')'])) {
+        if part.starts_with(|first: char| first.is_ascii_digit()) {
+            path = format!("{path}[{part}]");
+        } else if part != "body" && part.starts_with(|first: char| first.is_ascii_lowercase()) && is_name(part) {
+            path = if path.is_empty() { part.to_owned() } else { format!("{path}.{part}") };
+        }
     }
-    Some(String::from_utf8_lossy(message).into_owned())
+    (!path.is_empty()).then_some(path)
+}
+
+fn is_name(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }
 
 /// Whether a text has a path with a directory.
@@ -153,25 +199,31 @@ fn has_path(text: &[u8]) -> bool {
 
 /// The parameter at fault, as JSON.
 fn param_of(fields: &Fields) -> String {
+    let message = fields.get("message").map(|value| String::from_utf8_lossy(value.get(1..).unwrap_or_default()));
+    if let Some((Some(param), _)) = message.as_deref().and_then(read_validation) {
+        return format!("\"{param}\"");
+    }
     if let Some(param) = fields.get("param").filter(|value| is_text(value)) {
         return String::from_utf8_lossy(param).into_owned();
     }
-    let message = fields.get("message").map(|value| String::from_utf8_lossy(value.get(1..).unwrap_or_default()));
     let name = message.as_deref().and_then(named_param);
     name.map_or_else(|| "null".to_owned(), |name| format!("\"{name}\""))
 }
 
 /// The parameter that a message begins with, where engines name one.
 fn named_param(message: &str) -> Option<&str> {
-    const PLACES: [(&str, &str); 4] = [("Field '", "'"), ("'", "' "), ("\\\"", "\\\" "), ("Invalid ", ":")];
+    const PLACES: [(&str, &str); 5] =
+        [("Field '", "'"), ("'", "' "), ("\\\"", "\\\" "), ("Invalid ", ":"), ("", " must be ")];
     PLACES.iter().find_map(|(before, after)| {
         let (name, _) = message.strip_prefix(before)?.split_once(after)?;
-        let is_name = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
-        is_name.then_some(name)
+        is_name(name).then_some(name)
     })
 }
 
 fn length_message(fields: &Fields) -> String {
+    if let Some(message) = safe_message(fields).filter(|message| message.as_bytes().starts_with(LENGTH)) {
+        return message;
+    }
     let count = |key| {
         let digits = fields.get(key).and_then(|value| std::str::from_utf8(value).ok());
         digits.filter(|digits| !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()))

@@ -62,6 +62,7 @@ FAULTS = {
         "unsupported_operation",
     ),
     "vLLM, embeddings": (vllm(400, "The model does not support Embeddings API"), "unsupported_operation"),
+    "FastAPI, an unknown path": ((404, '{"detail":"Not Found"}'), "unsupported_operation"),
     "llama.cpp, tools that are none": (llamacpp(500, "Failed to parse tools: got 3", "server_error"), None),
     "llama.cpp, a grammar and a schema": (
         llamacpp(500, "Cannot use both json_schema and grammar", "server_error"),
@@ -99,6 +100,7 @@ def test_the_length_of_the_context_is_named_where_the_engine_does() -> None:
 @pytest.mark.parametrize(
     ("message", "param"),
     [
+        ("temperature must be non-negative, got -1.0.", "temperature"),
         ("Field 'n': Value must be between 1 <= value <= 4, but got 5", "n"),
         ("'messages' is required", "messages"),
         ('"prompt" must not be empty', "prompt"),
@@ -112,10 +114,29 @@ def test_a_message_about_the_request_passes_with_the_parameters_name(message: st
 
 
 @pytest.mark.parametrize(
+    ("faults", "message", "param"),
+    [
+        ("{'type': 'a', 'loc': 'body.n', 'msg': 'Not a number', 'input': 'x'}", "Invalid 'n': Not a number.", "n"),
+        ("{'type': 'a', 'loc': ('body', 'n'), 'msg': 'Not a number'}", "Invalid 'n': Not a number.", "n"),
+        (
+            "{'loc': ('body', 'messages', 0, 'Message', 'role'), 'msg': \"It isn't there\"}",
+            "Invalid 'messages[0].role': It isn't there.",
+            "messages[0].role",
+        ),
+        ("{'loc': ('body',), 'msg': 'Value error, `a` is missing'}", "`a` is missing", None),
+    ],
+)
+def test_of_pydantics_text_the_parameter_and_the_reason_pass(faults: str, message: str, param: str | None) -> None:
+    more = "{'loc': 'body.other', 'msg': 'b'}\n  File \"/opt/vllm/utils.py\", line 1"
+    text = f"2 validation errors:\n  {faults}\n  {more}"
+    expected = {"message": message, "type": "invalid_request_error", "param": param, "code": None}
+    assert shaped(*flat(400, text)) == (400, expected)
+
+
+@pytest.mark.parametrize(
     ("status", "text", "expected"),
     [
         (422, '{"detail":[{"loc":["body","n"],"msg":"Input should be an integer","input":"x"}]}', 400),
-        (404, '{"detail":"Not Found"}', 404),
         (401, '{"error":"Unauthorized"}', 500),
         (403, "forbidden", 500),
         (429, '{"error":"queue is full"}', 429),
