@@ -27,8 +27,7 @@ from bench.process_cost import resident_megabytes
 
 
 async def main(options: argparse.Namespace) -> None:
-    if options.divide_cores:
-        cores.take_first_core()
+    background_core = cores.take_first_core() if options.divide_cores else None
     print(
         f"{options.rounds} rounds of {options.seconds:g} s a side, {options.workers} Envoy worker(s), "
         f"{os.cpu_count()} cores; us: CPU microseconds a request; x: times plain Envoy"
@@ -36,8 +35,8 @@ async def main(options: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory() as name:
         native = await compile_native(Path(name))
         async with all_systems(Path(name), native, options.workers) as systems:
-            if options.divide_cores:
-                cores.move_background(systems)
+            if background_core is not None:
+                cores.move_background(systems, background_core)
             for scenario in SCENARIOS:
                 if options.only and scenario.name not in options.only:
                     continue

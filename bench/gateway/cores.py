@@ -14,28 +14,26 @@ from bench.gateway.sides import ARKS, Systems
 ON_THE_WAY = "Envoy"
 
 
-def take_first_core() -> None:
-    """Keep this process, and what it starts from now on, on the first core. Raises ValueError if there is one only."""
-    first, _ = two_cores()
+def take_first_core() -> int:
+    """Keep this process, and what it starts from now on, on its first core. Returns the second one.
+
+    Raises ValueError if it may use only one.
+    """
+    usable = sorted(os.sched_getaffinity(0))
+    if len(usable) < 2:
+        raise ValueError("cores can't be divided: this process may use only one")
+    first, second = usable[:2]
     os.sched_setaffinity(0, {first})
+    return second
 
 
-def move_background(systems: Systems) -> None:
-    """Move what works after the answers to the second core."""
-    _, second = two_cores()
+def move_background(systems: Systems, core: int) -> None:
+    """Move what works after the answers to this core."""
     (arks,) = (side for side in systems.sides if side.name == ARKS)
     for kind, servers in arks.processes.items():
         if kind != ON_THE_WAY:
             for thread in _threads(server.process.pid for server in servers):
-                os.sched_setaffinity(thread, {second})
-
-
-def two_cores() -> tuple[int, int]:
-    """Return the first two cores of the machine that this process may use, whatever it is restricted to now."""
-    online = range(os.cpu_count() or 1)
-    if len(online) < 2:
-        raise ValueError("cores can't be divided: this machine has one")
-    return online[0], online[1]
+                os.sched_setaffinity(thread, {core})
 
 
 def _threads(pids: Iterable[int]) -> Iterable[int]:

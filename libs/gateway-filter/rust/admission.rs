@@ -10,11 +10,11 @@ use crate::affinity::Affinity;
 use crate::amounts::{Amount, NO_LEASE, Reservation, number, parse_grant, parse_terms};
 use crate::confirmations::{Confirmations, read_changes};
 use crate::leases::{Account, Due, Lease, Limits};
+use crate::line_file::LineFile;
 use crate::pending::{Decision, Pending, Query, Stage, Start, start_line};
 use crate::rejections::{Answer, Rejections, Reply, Scope, parse_refusal};
 use crate::renewals::{Receiver, Renewal, Ticket};
 use crate::request::percent_encode;
-use crate::starts::Starts;
 use crate::tables::{ADMISSION_MILLISECONDS, Table};
 
 /// Headers of a grant that are copied onto the answer.
@@ -54,7 +54,7 @@ pub struct Worker {
     pub(crate) rejections: Rejections,
     pub(crate) known_keys: Table<i64>,
     pub(crate) failures: Failures,
-    starts: Starts,
+    starts: LineFile,
     renewals: Vec<Renewal>,
 }
 
@@ -69,7 +69,7 @@ impl Worker {
             rejections: Rejections::default(),
             known_keys: Table::default(),
             failures: Failures::new(failures_per_second),
-            starts: Starts::new(path),
+            starts: LineFile::new(path),
             renewals: Vec::new(),
         }
     }

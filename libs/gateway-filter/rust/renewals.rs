@@ -4,9 +4,9 @@
 use std::sync::{Arc, OnceLock};
 
 use crate::amounts::{Amount, Grant, NO_LEASE, Terms, number, parse_grant, parse_terms};
+use crate::line_file::LineFile;
 use crate::pending::Query;
 use crate::rejections::Answer;
-use crate::starts::Starts;
 
 /// The queries of a gateway's process that wait to be sent; beyond it a query has no answer.
 pub const WAITING_LIMIT: usize = 1024;
@@ -63,7 +63,7 @@ impl Ticket {
     }
 
     /// Takes the answer. A lease whose line cannot be written is none.
-    pub fn finish(&self, answer: Answer, starts: &mut Starts, now: i64) {
+    pub fn finish(&self, answer: Answer, starts: &mut LineFile, now: i64) {
         let renewed = read_lease(answer, self.sent, now).filter(|Renewed { grant, terms, span, .. }| {
             grant.lease != NO_LEASE && starts.append(&lease_line(grant, terms.amount, span.stop), now)
         });
@@ -125,7 +125,7 @@ pub enum Receiver {
 
 impl Receiver {
     /// Takes the answer.
-    pub fn finish(&self, answer: Answer, starts: &mut Starts, now: i64) {
+    pub fn finish(&self, answer: Answer, starts: &mut LineFile, now: i64) {
         match self {
             Self::Lease(ticket) => ticket.finish(answer, starts, now),
             Self::Changes(ticket) => ticket.finish(answer),

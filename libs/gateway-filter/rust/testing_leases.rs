@@ -10,10 +10,10 @@ use crate::admission::is_plain_name;
 use crate::amounts::{Amount, Grant, Reservation, Terms, Wish, estimate, parse_grant, parse_terms};
 use crate::confirmations::Confirmations;
 use crate::leases::{Account, Due};
+use crate::line_file::LineFile;
 use crate::ratio::{PromptBytes, Ratio};
 use crate::rejections::{Answer, Rejections, Reply, Scope, parse_refusal};
 use crate::renewals::Ticket;
-use crate::starts::Starts;
 use crate::tables::Table;
 use crate::testing::Members;
 
@@ -22,7 +22,7 @@ struct State {
     tables: Vec<Table<Vec<u8>>>,
     accounts: Vec<(Table<Account>, Confirmations, Option<Arc<Ticket>>)>,
     rejections: Vec<Rejections>,
-    starts: Vec<Starts>,
+    starts: Vec<LineFile>,
     ratios: Vec<Ratio>,
 }
 
@@ -218,7 +218,7 @@ fn of_account(name: &str, arguments: &Arguments, state: &mut State) -> Option<Me
             let values = names.iter().enumerate().map(|(at, name)| (*name, arguments.optional(at + 3)));
             let headers = values.filter_map(|(name, value)| Some((name.as_bytes().to_vec(), value?.to_vec())));
             let answer = Answer { status: 200, headers: headers.collect(), body: vec![] };
-            let mut starts = Starts::new(PathBuf::from(arguments.text(2)));
+            let mut starts = LineFile::new(PathBuf::from(arguments.text(2)));
             ticket.take().expect("a renewal").finish(answer, &mut starts, arguments.number(1));
             vec![]
         }
@@ -282,7 +282,7 @@ fn of_rejections(name: &str, arguments: &Arguments, state: &mut State) -> Option
 fn of_starts(name: &str, arguments: &Arguments, state: &mut State) -> Option<Members> {
     Some(match name {
         "starts_new" => {
-            state.starts.push(Starts::new(PathBuf::from(arguments.text(0))));
+            state.starts.push(LineFile::new(PathBuf::from(arguments.text(0))));
             handle(state.starts.len())
         }
         "starts_append" => {

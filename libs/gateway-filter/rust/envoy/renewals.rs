@@ -9,10 +9,10 @@ use super::abi::{self, Buffer, ConfigPointer, ModulePointer, Pair, SchedulerPoin
 use super::hooks::{answer, list};
 use super::stream::{QUOTA_CLUSTER, query_headers};
 use super::workers::{Config, now};
+use crate::line_file::LineFile;
 use crate::pending::Query;
 use crate::rejections::Answer;
 use crate::renewals::{Receiver, Renewal, WAITING_LIMIT};
-use crate::starts::Starts;
 use crate::tables::ADMISSION_MILLISECONDS;
 
 /// Wakes the main thread.
@@ -33,7 +33,7 @@ impl Drop for Scheduler {
 struct State {
     waiting: VecDeque<Renewal>,
     in_flight: HashMap<u64, Receiver>,
-    starts: Starts,
+    starts: LineFile,
 }
 
 /// The renewals of all workers with one configuration.
@@ -52,7 +52,7 @@ impl Renewals {
     pub unsafe fn new(envoy: ConfigPointer, path: PathBuf) -> Self {
         // SAFETY: as above.
         let scheduler = unsafe { abi::envoy_dynamic_module_callback_http_filter_config_scheduler_new(envoy) };
-        let state = State { waiting: VecDeque::new(), in_flight: HashMap::new(), starts: Starts::new(path) };
+        let state = State { waiting: VecDeque::new(), in_flight: HashMap::new(), starts: LineFile::new(path) };
         Self { scheduler: Scheduler(scheduler), state: Mutex::new(state) }
     }
 

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use super::abi::{self, Buffer, ConfigPointer, FilterPointer, ModulePointer};
 use super::workers::now;
-use crate::starts::Starts;
+use crate::line_file::LineFile;
 use crate::usage_line::{Charge, End, usage_line};
 
 /// The logger's name, and that of its counter of failures.
@@ -36,7 +36,7 @@ struct Config {
 struct Logger {
     envoy: ConfigPointer,
     faults: usize,
-    file: RefCell<Starts>,
+    file: RefCell<LineFile>,
 }
 
 impl Logger {
@@ -90,7 +90,7 @@ extern "C" fn envoy_dynamic_module_on_access_logger_config_new(
     let (name, path) = unsafe { (name.bytes(), path.bytes()) };
     let Ok(path) = std::str::from_utf8(path) else { return std::ptr::null() };
     // Readers find the file before its first line.
-    if name != NAME || !Starts::new(path.into()).append("", now()) {
+    if name != NAME || !LineFile::new(path.into()).append("", now()) {
         return std::ptr::null();
     }
     let mut faults = 0;
@@ -112,7 +112,7 @@ extern "C" fn envoy_dynamic_module_on_access_logger_config_destroy(config: Modul
 extern "C" fn envoy_dynamic_module_on_access_logger_new(config: ModulePointer, _: FilterPointer) -> ModulePointer {
     // SAFETY: Envoy passes what `config_new` returned, and keeps it while loggers use it.
     let Config { envoy, faults, path } = unsafe { &*config.cast::<Config>() };
-    let logger = Logger { envoy: *envoy, faults: *faults, file: RefCell::new(Starts::new(path.clone())) };
+    let logger = Logger { envoy: *envoy, faults: *faults, file: RefCell::new(LineFile::new(path.clone())) };
     Box::into_raw(Box::new(logger)).cast_const().cast()
 }
 

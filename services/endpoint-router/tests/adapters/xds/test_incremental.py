@@ -8,6 +8,7 @@ from arks.endpoint_router.adapters.envoy.messages import Cluster, ClusterLoadAss
 from arks.endpoint_router.adapters.xds import CLUSTER, ENDPOINT, LISTENER, ConfigSnapshot
 from arks.endpoint_router.adapters.xds.session import Acknowledged, Rejected, Session
 from arks.endpoint_router.adapters.xds.wire import Incremental
+from arks.endpoint_router.testing.discovery import assignment, settled, snapshot
 
 SHORT = {CLUSTER: "CDS", ENDPOINT: "EDS", LISTENER: "LDS"}
 
@@ -51,32 +52,8 @@ def summary(response: DeltaDiscoveryResponse) -> str:
     return " ".join([SHORT[response.type_url], *found])
 
 
-def assignment(name: str, region: str = "") -> ClusterLoadAssignment:
-    built = ClusterLoadAssignment(cluster_name=name)
-    built.endpoints.add().locality.region = region
-    return built
-
-
-def snapshot(*clusters: str) -> ConfigSnapshot:
-    made = ConfigSnapshot()
-    made.put(LISTENER, "gateway", Listener(name="gateway"))
-    for name in clusters:
-        made.put(CLUSTER, name, Cluster(name=name))
-        made.put(ENDPOINT, name, assignment(name))
-    return made
-
-
 def versions(snapshot_: ConfigSnapshot, type_: str) -> dict[str, str]:
     return {name: resource.version for name, resource in snapshot_.resources(type_).items()}
-
-
-def settled(snapshot_: ConfigSnapshot, *clusters: str) -> Envoy:
-    envoy = Envoy(snapshot_)
-    envoy.subscribe(CLUSTER)
-    envoy.subscribe(ENDPOINT, *clusters)
-    envoy.subscribe(LISTENER)
-    envoy.settle()
-    return envoy
 
 
 def changed(name: str, stat_name: str = "new") -> Cluster:
@@ -93,9 +70,9 @@ def test_types_are_sent_in_the_order_of_their_dependencies() -> None:
 
 def test_a_response_holds_what_changed_and_nothing_is_sent_twice() -> None:
     changing = snapshot("a", "b")
-    envoy = settled(changing, "a", "b")
+    envoy = settled(Envoy(changing), "a", "b")
     changing.put(CLUSTER, "c", Cluster(name="c"))
-    changing.put(ENDPOINT, "b", assignment("b", "new"))
+    changing.put(ENDPOINT, "b", assignment("b", region="new"))
     assert (["CDS c", "EDS b"], [], True) == (envoy.settle(), envoy.get(), envoy.session.idle)
 
 
@@ -105,14 +82,14 @@ def test_a_resource_names_the_hash_of_its_content_as_its_version() -> None:
     envoy.subscribe(ENDPOINT, "a")
     (response,) = envoy.get()
     assert versions(other, ENDPOINT)["a"] == response.resources[0].version
-    changing.put(ENDPOINT, "a", assignment("a", "new"))
+    changing.put(ENDPOINT, "a", assignment("a", region="new"))
     assert versions(other, ENDPOINT)["a"] != versions(changing, ENDPOINT)["a"]
 
 
 def test_an_envoy_that_connects_again_gets_what_differs() -> None:
     """Also of another router, whose revisions differ."""
     had, changing = snapshot("a", "b", "c"), snapshot("c", "b", "a")
-    changing.put(ENDPOINT, "b", assignment("b", "new"))
+    changing.put(ENDPOINT, "b", assignment("b", region="new"))
     changing.remove(CLUSTER, "c")
     changing.remove(ENDPOINT, "c")
     envoy = Envoy(changing)
@@ -138,7 +115,7 @@ def test_an_envoy_that_starts_gets_an_answer_when_there_is_nothing() -> None:
 
 def test_a_name_that_does_not_exist_is_removed_and_sent_once_it_does() -> None:
     changing = snapshot("a")
-    envoy = settled(changing, "a")
+    envoy = settled(Envoy(changing), "a")
     envoy.subscribe(ENDPOINT, "b")
     assert ["EDS -b"] == envoy.settle()
     changing.put(ENDPOINT, "b", assignment("b"))
@@ -158,17 +135,17 @@ def test_endpoints_of_a_held_cluster_are_not_removed() -> None:
 
 
 def test_what_envoy_subscribes_to_again_is_sent_again() -> None:
-    envoy = settled(snapshot("a", "b"), "a", "b")
+    envoy = settled(Envoy(snapshot("a", "b")), "a", "b")
     envoy.subscribe(ENDPOINT, "a")
     assert ["EDS a"] == envoy.settle()
 
 
 def test_endpoints_without_a_subscription_are_not_sent() -> None:
     changing = snapshot("a", "b")
-    envoy = settled(changing, "a", "b")
+    envoy = settled(Envoy(changing), "a", "b")
     envoy.unsubscribe(ENDPOINT, "b", "never subscribed")
     for name in ("a", "b"):
-        changing.put(ENDPOINT, name, assignment(name, "new"))
+        changing.put(ENDPOINT, name, assignment(name, region="new"))
     assert ["EDS a"] == envoy.settle()
 
 
@@ -193,7 +170,7 @@ def test_names_stay_when_the_subscription_to_all_resources_ends() -> None:
 
 def test_endpoints_of_a_changed_cluster_are_sent_again() -> None:
     changing = snapshot("a", "b")
-    envoy = settled(changing, "a", "b")
+    envoy = settled(Envoy(changing), "a", "b")
     changing.put(CLUSTER, "a", changed("a"))
     assert ["CDS a", "EDS a"] == envoy.settle()
 
@@ -211,7 +188,7 @@ def test_endpoints_of_a_changed_cluster_are_sent_to_an_envoy_that_names_their_ve
 
 def test_a_cluster_is_removed_after_the_listener_that_used_it_has_changed() -> None:
     changing = snapshot("a", "b")
-    envoy = settled(changing, "a", "b")
+    envoy = settled(Envoy(changing), "a", "b")
     changing.remove(CLUSTER, "a")
     changing.put(CLUSTER, "c", Cluster(name="c"))
     changing.put(LISTENER, "gateway", Listener(name="gateway", stat_prefix="c"))
@@ -228,21 +205,21 @@ def test_a_removed_cluster_waits_for_no_listener_that_stays() -> None:
 
 def test_changes_gather_while_a_response_is_unacknowledged() -> None:
     changing = snapshot("a")
-    envoy = settled(changing, "a")
-    changing.put(ENDPOINT, "a", assignment("a", "1"))
+    envoy = settled(Envoy(changing), "a")
+    changing.put(ENDPOINT, "a", assignment("a", region="1"))
     (first,) = envoy.get()
     for number in range(2, 100):
-        changing.put(ENDPOINT, "a", assignment("a", str(number)))
+        changing.put(ENDPOINT, "a", assignment("a", region=str(number)))
         assert [] == envoy.get()
     envoy.answer(first)
     (second,) = envoy.get()
-    assert assignment("a", "99") == ClusterLoadAssignment.FromString(second.resources[0].resource.value)
+    assert assignment("a", region="99") == ClusterLoadAssignment.FromString(second.resources[0].resource.value)
     assert envoy.answer(first) is None  # an old nonce
 
 
 def test_what_one_envoy_rejects_stays_for_the_others() -> None:
     changing = snapshot("a")
-    broken, healthy = settled(changing, "a"), settled(changing, "a")
+    broken, healthy = settled(Envoy(changing), "a"), settled(Envoy(changing), "a")
     before = versions(changing, CLUSTER)["a"]
     changing.put(CLUSTER, "a", changed("a"))
     refused, *_ = broken.get()
@@ -271,7 +248,7 @@ def test_an_envoy_that_rejects_every_version_of_a_resource_keeps_what_it_has() -
 
 def test_rejections_of_a_version_and_of_what_replaces_it_end() -> None:
     changing = snapshot("a")
-    envoy = settled(changing, "a")
+    envoy = settled(Envoy(changing), "a")
     changing.put(CLUSTER, "a", changed("a"))
     rejected = 0
     while responses := [response for response in envoy.get() if response.type_url == CLUSTER]:
@@ -285,9 +262,9 @@ def test_rejections_of_a_version_and_of_what_replaces_it_end() -> None:
 def test_the_rest_of_a_rejected_response_is_sent_again() -> None:
     """Envoy stops at the first assignment that it rejects."""
     changing = snapshot("a", "b")
-    envoy = settled(changing, "a", "b")
+    envoy = settled(Envoy(changing), "a", "b")
     for name in ("a", "b"):
-        changing.put(ENDPOINT, name, assignment(name, "new"))
+        changing.put(ENDPOINT, name, assignment(name, region="new"))
     (refused,) = envoy.get()
     envoy.answer(refused, error="a: no")
     assert ["EDS a b"] == envoy.settle()

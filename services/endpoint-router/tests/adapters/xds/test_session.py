@@ -8,6 +8,7 @@ from arks.endpoint_router.adapters.envoy.messages import Cluster, ClusterLoadAss
 from arks.endpoint_router.adapters.xds import CLUSTER, ENDPOINT, LISTENER, ConfigSnapshot
 from arks.endpoint_router.adapters.xds.session import Acknowledged, Rejected, Session
 from arks.endpoint_router.adapters.xds.wire import FullState
+from arks.endpoint_router.testing.discovery import assignment, settled, snapshot
 
 
 class Envoy:
@@ -52,30 +53,6 @@ def names(response: DiscoveryResponse) -> list[str]:
     return sorted(resource.cluster_name if response.type_url == ENDPOINT else resource.name for resource in found)
 
 
-def assignment(name: str, port: int = 1) -> ClusterLoadAssignment:
-    built = ClusterLoadAssignment(cluster_name=name)
-    built.endpoints.add().lb_endpoints.add().endpoint.address.socket_address.port_value = port
-    return built
-
-
-def snapshot(*clusters: str) -> ConfigSnapshot:
-    made = ConfigSnapshot()
-    made.put(LISTENER, "gateway", Listener(name="gateway"))
-    for name in clusters:
-        made.put(CLUSTER, name, Cluster(name=name))
-        made.put(ENDPOINT, name, assignment(name))
-    return made
-
-
-def settled(snapshot_: ConfigSnapshot, *clusters: str) -> Envoy:
-    envoy = Envoy(snapshot_)
-    envoy.subscribe(CLUSTER)
-    envoy.subscribe(ENDPOINT, *clusters)
-    envoy.subscribe(LISTENER)
-    envoy.settle()
-    return envoy
-
-
 def test_types_are_sent_in_the_order_of_their_dependencies() -> None:
     envoy = Envoy(snapshot("a", "b"))
     envoy.subscribe(LISTENER)
@@ -85,32 +62,32 @@ def test_types_are_sent_in_the_order_of_their_dependencies() -> None:
 
 
 def test_nothing_is_sent_twice() -> None:
-    envoy = settled(snapshot("a"), "a")
+    envoy = settled(Envoy(snapshot("a")), "a")
     assert ([], True) == (envoy.get(), envoy.session.idle)
 
 
 def test_only_the_endpoints_that_changed_are_sent() -> None:
     changing = snapshot("a", "b", "c")
-    envoy = settled(changing, "a", "b", "c")
+    envoy = settled(Envoy(changing), "a", "b", "c")
     changing.put(ENDPOINT, "b", assignment("b", port=2))
     assert [(ENDPOINT, ["b"])] == envoy.settle()
 
 
 def test_endpoints_without_a_subscription_are_not_sent() -> None:
     changing = snapshot("a", "b")
-    envoy = settled(changing, "a")
+    envoy = settled(Envoy(changing), "a")
     changing.put(ENDPOINT, "b", assignment("b", port=2))
     assert [] == envoy.get()
 
 
 def test_a_new_name_in_a_subscription_gets_its_endpoints_and_the_others_are_not_sent_again() -> None:
-    envoy = settled(snapshot("a", "b"), "a")
+    envoy = settled(Envoy(snapshot("a", "b")), "a")
     envoy.subscribe(ENDPOINT, "a", "b")
     assert [(ENDPOINT, ["b"])] == envoy.settle()
 
 
 def test_a_renewed_subscription_is_sent_again() -> None:
-    envoy = settled(snapshot("a", "b"), "a", "b")
+    envoy = settled(Envoy(snapshot("a", "b")), "a", "b")
     envoy.subscribe(ENDPOINT, "a")
     envoy.subscribe(ENDPOINT, "a", "b")
     assert [(ENDPOINT, ["b"])] == envoy.settle()
@@ -118,7 +95,7 @@ def test_a_renewed_subscription_is_sent_again() -> None:
 
 def test_changes_gather_while_a_response_is_unacknowledged() -> None:
     changing = snapshot("a")
-    envoy = settled(changing, "a")
+    envoy = settled(Envoy(changing), "a")
     changing.put(ENDPOINT, "a", assignment("a", port=2))
     (first,) = envoy.get()
     for port in range(3, 100):
@@ -132,7 +109,7 @@ def test_changes_gather_while_a_response_is_unacknowledged() -> None:
 
 def test_an_answer_to_an_older_response_is_ignored() -> None:
     changing = snapshot("a")
-    envoy = settled(changing, "a")
+    envoy = settled(Envoy(changing), "a")
     changing.put(ENDPOINT, "a", assignment("a", port=2))
     (first,) = envoy.get()
     envoy.answer(first)
@@ -145,7 +122,7 @@ def test_an_answer_to_an_older_response_is_ignored() -> None:
 
 def test_endpoints_of_a_changed_cluster_are_sent_again() -> None:
     changing = snapshot("a", "b")
-    envoy = settled(changing, "a", "b")
+    envoy = settled(Envoy(changing), "a", "b")
     other = Cluster(name="a")
     other.connect_timeout.seconds = 7
     changing.put(CLUSTER, "a", other)
@@ -156,7 +133,7 @@ def test_endpoints_of_a_changed_cluster_are_sent_again() -> None:
 
 def test_a_removed_cluster_is_missing_in_the_next_response() -> None:
     changing = snapshot("a", "b")
-    envoy = settled(changing, "a", "b")
+    envoy = settled(Envoy(changing), "a", "b")
     changing.remove(CLUSTER, "a")
     changing.remove(ENDPOINT, "a")
     assert [(CLUSTER, ["b"])] == envoy.settle()
@@ -164,7 +141,7 @@ def test_a_removed_cluster_is_missing_in_the_next_response() -> None:
 
 def test_an_acknowledgement_lists_the_new_revisions() -> None:
     changing = snapshot("a", "b")
-    envoy = settled(changing, "a", "b")
+    envoy = settled(Envoy(changing), "a", "b")
     changing.put(CLUSTER, "c", Cluster(name="c"))
     (response,) = envoy.get()
     outcome = envoy.answer(response)
@@ -193,7 +170,7 @@ def test_a_rejection_without_a_name_affects_all_new_resources() -> None:
 def test_what_one_envoy_rejects_stays_for_the_others() -> None:
     changing = snapshot("a", "b")
     changing.accept(CLUSTER, "b", changing.resources(CLUSTER)["b"].revision)
-    broken, healthy = settled(changing, "a", "b"), settled(changing, "a", "b")
+    broken, healthy = settled(Envoy(changing), "a", "b"), settled(Envoy(changing), "a", "b")
     changing.put(CLUSTER, "b", Cluster(name="b", alt_stat_name="new"))
     changing.put(CLUSTER, "c", Cluster(name="c"))
     refused, *_ = broken.get()
@@ -217,7 +194,7 @@ def _stat_names(response: DiscoveryResponse, name: str) -> list[str]:
 
 def test_an_envoy_that_connects_again_gets_everything() -> None:
     existing = snapshot("a")
-    settled(existing, "a").end()
+    settled(Envoy(existing), "a").end()
     envoy = Envoy(existing)
     envoy.session.receive(DiscoveryRequest(type_url=CLUSTER, version_info="17"))
     envoy.names[CLUSTER] = ()
@@ -246,7 +223,7 @@ def test_a_listener_that_stays_rejected_does_not_count_against_others_of_later_r
 
 def test_a_cluster_is_omitted_if_what_replaces_it_is_rejected_too() -> None:
     changing = snapshot("a", "b")
-    envoy = settled(changing, "a", "b")
+    envoy = settled(Envoy(changing), "a", "b")
     changing.put(CLUSTER, "b", Cluster(name="b", alt_stat_name="new"))
     found = []
     for _ in range(2):

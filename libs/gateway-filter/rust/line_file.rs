@@ -1,5 +1,5 @@
-//! The starts file: a line for each lease, and for each request before it reaches an engine. The usage log is written
-//! in the same way.
+//! A file that several workers append lines to: the starts file (a line for each lease, and for each request before it
+//! reaches an engine), and the usage log.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;
@@ -11,14 +11,14 @@ use crate::tables::is_valid;
 const OPEN_MILLISECONDS: i64 = 1000;
 
 /// The file that one worker appends to.
-pub struct Starts {
+pub struct LineFile {
     path: PathBuf,
     file: Option<File>,
     opened: i64,
     is_damaged: bool,
 }
 
-impl Starts {
+impl LineFile {
     /// The file at `path`, which is made when the first line is appended.
     #[must_use]
     pub fn new(path: PathBuf) -> Self {
