@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from arks.app_deployer.adapters.announcer import BusAnnouncer
 from arks.app_deployer.adapters.local.wiring import local_parts
 from arks.app_deployer.adapters.parts import Parts
-from arks.app_deployer.adapters.probe import HttpProbe
 from arks.app_deployer.adapters.stuck_reports import subscribe_stuck
 from arks.app_deployer.config import Settings
 from arks.app_deployer.service.applications import ApplicationController
@@ -34,8 +33,7 @@ def build(settings: Settings, home: Home, environment: Mapping[str, str] | None 
     announcer = BusAnnouncer(home.outbox, home.fact_writer(Facts.REPLICAS, ReplicasFact), notice=parts.notice)
     views = ModelViews(models, home.clock)
     scaling = Scaling(home.facts(Facts.SCALING, ScalingFact).cache)
-    probe = HttpProbe(health_seconds=settings.health_seconds, answer_seconds=settings.answer_seconds)
-    uses = EngineUses(probe)
+    uses = EngineUses(parts.probe)
     deployer = ApplicationController(
         applications=applications,
         models=views,
@@ -80,8 +78,8 @@ def build(settings: Settings, home: Home, environment: Mapping[str, str] | None 
         home,
         controllers=watch.controllers,
         tasks=[*parts.runs, uses.run],
-        starts=[probe.start, *parts.starts, listen],
-        stops=[*parts.stops, probe.close],
+        starts=[*parts.starts, listen],
+        stops=parts.stops,
     )
 
 

@@ -68,6 +68,8 @@ class Harness:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        for stop in reversed(self.parts.stops):
+            await stop()
         await self.cluster.close()
 
     async def router_pod(self) -> None:

@@ -15,12 +15,6 @@ class Engine:
     def __init__(self, clock: FakeClock, fault: str | None = None) -> None:
         self.clock, self.fault = clock, fault
         self.requests: list[tuple[str, int, str]] = []
-        self.closed = False
-
-    async def start(self) -> None: ...
-
-    async def close(self) -> None:
-        self.closed = True
 
     async def problem(self, port: int, model: str, host: str) -> str | None:
         self.requests.append((host, port, model))
@@ -42,7 +36,7 @@ async def measured(fault: str | None) -> tuple[Engine, list[tuple[Started, float
 
 async def test_the_time_to_the_first_token_is_that_of_one_request() -> None:
     engine, found = await measured(None)
-    assert ([("10.0.0.1", 8080, "qwen")], [(STARTED, 2.5)], True) == (engine.requests, found, engine.closed)
+    assert ([("10.0.0.1", 8080, "qwen")], [(STARTED, 2.5)]) == (engine.requests, found)
 
 
 async def test_an_engine_that_does_not_answer_has_no_such_time() -> None:

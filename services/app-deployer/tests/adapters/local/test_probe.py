@@ -74,6 +74,13 @@ async def test_an_engine_that_does_not_listen_is_neither_healthy_nor_answering_n
     assert await probe.busy(port) is None
 
 
+async def test_a_closed_probe_sends_nothing(engine: Engine, probe: HttpProbe) -> None:
+    await probe.close()
+    with pytest.raises(RuntimeError, match="closed"):
+        await probe.healthy(engine.port)
+    assert [] == engine.requested_paths
+
+
 async def test_a_model_that_answers_has_no_problem(engine: Engine, probe: HttpProbe) -> None:
     assert await probe.problem(engine.port, "m") is None
     assert ["/v1/completions"] == engine.requested_paths

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from arks.app_deployer.adapters.announcer import Notice, no_notice
+from arks.app_deployer.adapters.probe import HttpProbe
 from arks.app_deployer.service.applications import HardwareOf, Workloads, WriteReplicas, unknown_hardware
 from arks.app_deployer.service.disaggregated import DisaggregatedWorkloads
 from arks.kit.types import AsyncCallable
@@ -15,6 +16,8 @@ class Parts:
 
     workloads: Workloads
     disaggregated_workloads: DisaggregatedWorkloads
+    probe: HttpProbe
+    """Of all engines; `starts` begins with its start, and `stops`, which run in reverse order, with its close."""
     runs: Sequence[AsyncCallable]
     starts: Sequence[AsyncCallable]
     stops: Sequence[AsyncCallable]

@@ -64,6 +64,8 @@ class KubeHarness:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        for stop in reversed(self.parts.stops):
+            await stop()
 
     async def close(self) -> None:
         async def removed() -> bool:

@@ -31,8 +31,6 @@ class Started:
 
 
 class Probe(Protocol):
-    async def start(self) -> None: ...
-    async def close(self) -> None: ...
     async def problem(self, port: int, model: str, host: str) -> str | None: ...
 
 
@@ -52,13 +50,9 @@ class FirstTokens:
 
     async def run(self) -> None:
         """Until it is cancelled."""
-        await self._probe.start()
-        try:
-            async with asyncio.TaskGroup() as group:
-                for _ in range(_AT_ONCE):
-                    group.create_task(self._work())
-        finally:
-            await self._probe.close()
+        async with asyncio.TaskGroup() as group:
+            for _ in range(_AT_ONCE):
+                group.create_task(self._work())
 
     async def _work(self) -> None:
         while True:

@@ -107,4 +107,14 @@ def kubernetes_parts(
 
     runs = [pods.run, stuck_pods.run, first_tokens.run, *(each.run for each in children.values())]
     hardware = NodeHardware(api, clock).of
-    return Parts(workloads, disaggregated_workloads, runs, [synced], [], notice, write_replicas, hardware)
+    return Parts(
+        workloads,
+        disaggregated_workloads,
+        probe,
+        runs,
+        [probe.start, synced],
+        [probe.close],
+        notice,
+        write_replicas,
+        hardware,
+    )

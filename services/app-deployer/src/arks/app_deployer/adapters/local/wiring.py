@@ -52,6 +52,7 @@ def local_parts(settings: Settings, home: Home, environment: Mapping[str, str]) 
     return Parts(
         workloads,
         LocalDisaggregatedWorkloads(apart, grace_seconds=settings.grace_seconds),
+        probe,
         [],
         [probe.start, follow_work, workloads.start, apart.start],
         [probe.close, workloads.close, apart.close],
