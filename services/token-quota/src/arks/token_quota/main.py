@@ -8,11 +8,13 @@ from arks.contracts.resources import ArksQuota, ArksToken, key_digest
 from arks.contracts.subjects import Facts
 from arks.events.v1.facts_pb2 import EndpointFact, ScalingFact
 from arks.kit.app import App
-from arks.kit.home import Home
+from arks.kit.cache import Cache
+from arks.kit.home import Home, Records
 from arks.kit.reconcile import Controller
 from arks.kit.resource_events import ResourceEvents
 from arks.kit.settings import read_secret
 from arks.kit.start import home_from_environment
+from arks.kit.types import AsyncCallable
 from arks.token_quota.adapters.counters import RedisCounters
 from arks.token_quota.adapters.database import Database
 from arks.token_quota.adapters.key_owners import SqlKeyOwners
@@ -24,7 +26,7 @@ from arks.token_quota.adapters.server import GranianServer
 from arks.token_quota.adapters.stream import BusUsageStream
 from arks.token_quota.api.app import Api, Gates
 from arks.token_quota.config import TokenQuotaSettings
-from arks.token_quota.domain.token import record_of
+from arks.token_quota.domain.token import TokenRecord, record_of
 from arks.token_quota.service.admission import Admission
 from arks.token_quota.service.holding import Holding
 from arks.token_quota.service.index import Index
@@ -48,36 +50,72 @@ def build(settings: TokenQuotaSettings, home: Home) -> App:
     pepper = settings.pepper()
     tokens = home.records(ArksToken, lambda token: record_of(token, partial(key_digest, pepper)))
     quotas = home.resources(ArksQuota)
-    endpoints = home.facts(Facts.ENDPOINTS, EndpointFact)
-    index = Index(pepper, tokens.cache, quotas.cache, endpoints.cache)
+    endpoints = home.facts(Facts.ENDPOINTS, EndpointFact).cache
+    index = Index(pepper, tokens.cache, quotas.cache, endpoints)
     keyring = Keyring(tokens, index, home.secrets)
 
+    database, counters = Database(settings.ledger_url), _counters(settings, home)
+    ledger = SqlLedger(database)
+    owners = KeyOwners(index, SqlKeyOwners(database), home.clock, settings.key_reserved_seconds)
+    metering = MeteringContext(index, counters, ledger, PrometheusMetrics(home.registry), home.clock)
+
+    waking = Waking(home.facts(Facts.SCALING, ScalingFact).cache, home.bus)
+    holding = _holding(settings, home, endpoints)
+    server = _server(settings, home, metering, waking, holding)
+
+    quota_work = QuotaReconciler(
+        quotas, index, ledger, ResourceEvents(home.outbox), home.clock, settings.quota_status_seconds
+    )
+    loads = [home.synced, quota_work.load_resets, owners.load, keyring.load, owners.settle]
+    startup = Startup(database.migrate, loads, server)
+    return App(
+        "token-quota",
+        home,
+        controllers=[_token_status(home, tokens, index, keyring), _quota_status(home, index, quota_work)],
+        tasks=[
+            startup.serve,
+            _keys(home, tokens, keyring).run,
+            owners.run,
+            waking.run,
+            holding.run,
+            *(startup.after_migration(run) for run in _metering_runs(settings, home, metering)),
+        ],
+        starts=[startup.migrate, owners.load],
+        stops=[database.close, counters.close, server.stop],
+        problems=[startup.problem],
+    )
+
+
+def _counters(settings: TokenQuotaSettings, home: Home) -> RedisCounters:
     redis = RedisBatches(
         settings.redis_url,
         settings.redis_password(),
         timeout_seconds=settings.redis_timeout_seconds,
         login=settings.redis_login(),
     )
-    counters = RedisCounters(redis, home.registry)
-    database = Database(settings.ledger_url)
-    ledger = SqlLedger(database)
-    owners = KeyOwners(index, SqlKeyOwners(database), home.clock, settings.key_reserved_seconds)
-    metrics = PrometheusMetrics(home.registry)
+    return RedisCounters(redis, home.registry)
 
-    waking = Waking(home.facts(Facts.SCALING, ScalingFact).cache, home.bus)
-    holding = Holding(
-        endpoints.cache,
+
+def _holding(settings: TokenQuotaSettings, home: Home, endpoints: Cache[EndpointFact]) -> Holding:
+    return Holding(
+        endpoints,
         BusLoads(home.bus),
         home.bus,
         holder=secrets.token_hex(8),
         bounds=settings.held_bounds,
         seconds=settings.held_seconds,
     )
+
+
+def _server(
+    settings: TokenQuotaSettings, home: Home, context: MeteringContext, waking: Waking, holding: Holding
+) -> GranianServer:
+    index, counters, ledger = context.index, context.counters, context.ledger
     admission = Admission(
         index,
         counters,
         ledger,
-        metrics,
+        context.metrics,
         clock=home.clock,
         default_completion_tokens=settings.default_completion_tokens,
         waking=waking,
@@ -88,49 +126,43 @@ def build(settings: TokenQuotaSettings, home: Home) -> App:
         operator=TokenGate(read_secret(settings.operator_token_file)),
     )
     api = Api(admission, LeaseWatch(index, counters, home.clock), Reports(ledger, counters), gates, home.tracer)
-    server = GranianServer(api, settings.api_host, settings.api_port, settings.api_socket)
+    return GranianServer(api, settings.api_host, settings.api_port, settings.api_socket)
 
-    metering = MeteringContext(index, counters, ledger, metrics, home.clock)
-    projector = Projector(metering, settings.sweep_seconds)
+
+def _metering_runs(settings: TokenQuotaSettings, home: Home, context: MeteringContext) -> list[AsyncCallable]:
+    """What runs as soon as the ledger has its tables."""
+    projector = Projector(context, settings.sweep_seconds)
     stream = BusUsageStream(home.bus)
     sweeper = Sweeper(
-        metering,
+        context,
         projector,
         stream,
         interval_seconds=settings.sweep_seconds,
         reservation_seconds=settings.reservation_seconds,
     )
-    ingest = Ingest(stream, metering, projector, home.tracer)
-    pruner = Pruner(ledger, home.clock, settings.entries_keep_days)
+    ingest = Ingest(stream, context, projector, home.tracer)
+    pruner = Pruner(context.ledger, home.clock, settings.entries_keep_days)
+    return [projector.run, sweeper.run, ingest.run, pruner.run]
 
-    events = ResourceEvents(home.outbox)
-    token_work = TokenReconciler(tokens, index, keyring, events, home.clock)
-    quota_work = QuotaReconciler(quotas, index, ledger, events, home.clock, settings.quota_status_seconds)
-    keys = Controller("keys", keyring.reconcile, clock=home.clock, tracer=home.tracer)
-    token_status = Controller("token status", token_work.reconcile, clock=home.clock, tracer=home.tracer)
-    quota_status = Controller("quota status", quota_work.reconcile, clock=home.clock, tracer=home.tracer)
-    tokens.cache.subscribe(lambda key: keys.enqueue(key) if keyring.concerns(key) else None)
-    index.token_changes.subscribe(lambda key: token_status.enqueue(key) if token_work.is_due(key) else None)
-    index.quota_changes.subscribe(quota_status.enqueue)
 
-    loads = [home.synced, quota_work.load_resets, owners.load, keyring.load, owners.settle]
-    startup = Startup(database.migrate, loads, server)
-    return App(
-        "token-quota",
-        home,
-        controllers=[token_status, quota_status],
-        tasks=[
-            startup.serve,
-            keys.run,
-            owners.run,
-            waking.run,
-            holding.run,
-            *(startup.after_migration(part.run) for part in (projector, sweeper, ingest, pruner)),
-        ],
-        starts=[startup.migrate, owners.load],
-        stops=[database.close, counters.close, server.stop],
-        problems=[startup.problem],
-    )
+def _keys(home: Home, tokens: Records[TokenRecord], keyring: Keyring) -> Controller:
+    """A task, because it runs in every replica: the controllers of the service run in the leader."""
+    controller = Controller("keys", keyring.reconcile, clock=home.clock, tracer=home.tracer)
+    tokens.cache.subscribe(lambda key: controller.enqueue(key) if keyring.concerns(key) else None)
+    return controller
+
+
+def _token_status(home: Home, tokens: Records[TokenRecord], index: Index, keyring: Keyring) -> Controller:
+    work = TokenReconciler(tokens, index, keyring, ResourceEvents(home.outbox), home.clock)
+    controller = Controller("token status", work.reconcile, clock=home.clock, tracer=home.tracer)
+    index.token_changes.subscribe(lambda key: controller.enqueue(key) if work.is_due(key) else None)
+    return controller
+
+
+def _quota_status(home: Home, index: Index, work: QuotaReconciler) -> Controller:
+    controller = Controller("quota status", work.reconcile, clock=home.clock, tracer=home.tracer)
+    index.quota_changes.subscribe(controller.enqueue)
+    return controller
 
 
 if __name__ == "__main__":
