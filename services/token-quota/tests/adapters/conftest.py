@@ -1,4 +1,4 @@
-"""The ledger on both databases: each test with these fixtures runs twice."""
+"""The ledger on both databases (each test with these fixtures runs twice), and counters in a Valkey."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -6,9 +6,12 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from arks.kit.testing.servers import Server
+from arks.token_quota.adapters.counters import RedisCounters
 from arks.token_quota.adapters.database import Database
 from arks.token_quota.adapters.ledger import SqlLedger
 from arks.token_quota.adapters.tables import CLOCK
+from arks.token_quota.testing.counters import connect
 from arks.token_quota.testing.postgresql import execute
 
 
@@ -44,3 +47,10 @@ async def database(database_url: str) -> AsyncIterator[Database]:
 @pytest.fixture
 def ledger(database: Database) -> SqlLedger:
     return SqlLedger(database)
+
+
+@pytest_asyncio.fixture
+async def counters(valkey: Server) -> AsyncIterator[RedisCounters]:
+    made = connect(valkey)
+    yield made
+    await made.close()

@@ -1,0 +1,158 @@
+"""Counters on a real Valkey follow the ledger: charges, closed leases, corrections, each once."""
+
+import pytest
+import redis.asyncio as redis
+
+from arks.kit.testing.servers import Server
+from arks.token_quota.adapters.counters import RedisCounters
+from arks.token_quota.domain.change import LedgerChange
+from arks.token_quota.domain.lease import LeaseAmount
+from arks.token_quota.domain.limits import BudgetUse, RateUse
+from arks.token_quota.domain.time import Moment
+from arks.token_quota.service.ports.ledger import BudgetSums, WindowSums
+from arks.token_quota.testing.counters import (
+    NOW,
+    QUOTA,
+    TEAM,
+    apply,
+    change,
+    closed,
+    connect,
+    fill,
+    grant,
+    read,
+    request,
+)
+
+pytestmark = pytest.mark.real
+
+
+async def test_settling_returns_the_difference_and_charges_the_budget(counters: RedisCounters) -> None:
+    await fill(counters, request())
+    await grant(counters, request(1))
+    assert 1 == await apply(counters, 1, change(1, completion_tokens=5))
+    assert (RateUse(1, 15, 1, 15), BudgetUse(10, 5, 0, 0)) == await read(counters)
+
+
+async def test_a_closed_lease_returns_what_no_request_took(counters: RedisCounters) -> None:
+    await fill(counters, request())
+    await grant(counters, request(1, demand=LeaseAmount(9, 90, 180)))
+    assert (RateUse(10, 300, 10, 300), BudgetUse(0, 0, 100, 200)) == await read(counters)
+    ended = {"requests": 3, "reserved_prompt_tokens": 30, "reserved_completion_tokens": 60}
+    await apply(counters, 1, change(1, **ended, prompt_tokens=30, completion_tokens=6))
+    assert (RateUse(10, 246, 10, 246), BudgetUse(30, 6, 70, 140)) == await read(counters)
+    await apply(counters, 2, closed(1, requests=5, prompt=50, completion=100))
+    assert (RateUse(5, 96, 5, 96), BudgetUse(30, 6, 20, 40)) == await read(counters)
+    assert 2 == await counters.open_requests(TEAM)
+    await apply(counters, 3, change(1, requests=2, reserved_prompt_tokens=20, reserved_completion_tokens=40))
+    assert (RateUse(5, 51, 5, 51), BudgetUse(40, 11, 0, 0)) == await read(counters)
+    assert 0 == await counters.open_requests(TEAM)
+
+
+async def test_a_request_that_started_after_its_lease_was_closed_is_counted(counters: RedisCounters) -> None:
+    await fill(counters, request())
+    await grant(counters, request(1, demand=LeaseAmount(1, 10, 20)))
+    await apply(counters, 1, closed(1, requests=1, prompt=10, completion=20))  # the other request has not ended
+    await apply(counters, 2, change(1, completion_tokens=50))  # the late one: 60 tokens
+    await apply(counters, 3, change(1, completion_tokens=5))
+    assert (RateUse(2, 75, 2, 75), BudgetUse(20, 55, 0, 0)) == await read(counters)
+
+
+async def test_a_request_of_an_unknown_lease_is_charged_entirely(counters: RedisCounters) -> None:
+    await fill(counters, request())
+    await apply(counters, 1, change(""), change("unknown"), closed("unknown", 7, 7, 7))
+    assert (RateUse(2, 30, 2, 30), BudgetUse(20, 10, 0, 0)) == await read(counters)
+
+
+async def test_a_lease_of_the_last_minute_returns_to_its_day_and_budget_only(counters: RedisCounters) -> None:
+    await fill(counters, request())
+    await grant(counters, request(1, demand=LeaseAmount(1, 10, 20)))
+    later = NOW + 60_000
+    await apply(counters, 1, closed(1, 1, 10, 20), now=later)
+    assert (RateUse(0, 0, 1, 30), BudgetUse(0, 0, 10, 20)) == await read(counters, now=later)
+
+
+async def test_the_same_changes_are_not_charged_twice(counters: RedisCounters) -> None:
+    await fill(counters, request())
+    await apply(counters, 1, change(""))
+    assert 1 == await apply(counters, 1, change(""))
+    assert (RateUse(1, 15, 1, 15), BudgetUse(10, 5, 0, 0)) == await read(counters)
+
+
+async def test_many_changes_are_applied_in_one_call(counters: RedisCounters) -> None:
+    await fill(counters, request())
+    changes = [(LedgerChange(seq, 0, "", 0, [change("")] * 200), {"q": QUOTA}) for seq in (4, 5, 9)]
+    assert 9 == await counters.apply(TEAM, 0, changes, Moment(NOW))
+    assert (RateUse(600, 9000, 600, 9000), BudgetUse(6000, 3000, 0, 0)) == await read(counters)
+
+
+async def test_changes_of_many_tokens_cost_no_more_calls_than_those_of_one(
+    counters: RedisCounters, valkey: Server
+) -> None:
+    await fill(counters, request())
+    for command in (request(number)._replace(token=f"tom{number}") for number in range(1, 101)):
+        await fill(counters, command)
+        await grant(counters, command)
+    ended = [change(number) for number in range(1, 101)]
+    async with redis.Redis(port=valkey.port, password=valkey.password, protocol=2) as client:
+        before = await commands(client)
+        await apply(counters, 1, *ended)
+        assert await commands(client) - before < 20
+    assert 0 == (await read(counters))[1].held_completion
+
+
+async def commands(client: "redis.Redis") -> int:
+    """That Valkey has run, those inside of scripts included."""
+    statistics = await client.info("commandstats")
+    return sum(found["calls"] for name, found in statistics.items() if name != "cmdstat_info")
+
+
+async def test_changes_that_another_replica_applied_are_skipped(counters: RedisCounters, valkey: Server) -> None:
+    other = connect(valkey)
+    await fill(counters, request())
+    await apply(other, 1, change(""))
+    await apply(other, 2, change(""))
+    await other.close()
+    assert 2 == await apply(counters, 1, change(""))
+    assert RateUse(2, 30, 2, 30) == (await read(counters))[0]
+
+
+async def test_changes_that_a_counter_was_made_from_are_not_charged_to_it_again(counters: RedisCounters) -> None:
+    epoch = await counters.open(TEAM, 3)
+    command = request()
+    await counters.fill_rate(epoch, command, WindowSums(RateUse(1, 15, 1, 15), 5))
+    await counters.fill_budget(epoch, command, BudgetSums(100, 200, 5))
+    changes = [(LedgerChange(seq, 0, "", 0, [change("")]), {"q": QUOTA}) for seq in (5, 6)]
+    assert 6 == await counters.apply(TEAM, 3, changes, Moment(NOW))
+    assert (RateUse(2, 30, 2, 30), BudgetUse(110, 205, 0, 0)) == await read(counters)
+
+
+async def test_sums_that_are_older_than_the_counters_are_refused(counters: RedisCounters) -> None:
+    epoch = await counters.open(TEAM, 7)
+    assert not await counters.fill_budget(epoch, request(), BudgetSums(1, 1, 6))
+
+
+async def test_a_correction_changes_the_budget_by_its_difference(counters: RedisCounters) -> None:
+    await fill(counters, request())
+    await apply(counters, 1, change("", completion_tokens=20))
+    nothing = {"requests": 0, "reserved_prompt_tokens": 0, "reserved_completion_tokens": 0}
+    await apply(counters, 2, change("", **nothing, prompt_tokens=-4, completion_tokens=-18))
+    assert (RateUse(1, 8, 1, 8), BudgetUse(6, 2, 0, 0)) == await read(counters)
+
+
+async def test_an_overrun_that_ends_in_a_later_minute_counts_there(counters: RedisCounters) -> None:
+    await fill(counters, request())
+    await grant(counters, request(1))
+    later = NOW + 60_000
+    await apply(counters, 1, change(1, completion_tokens=120), now=later)
+    assert RateUse(0, 100, 1, 130) == (await read(counters, now=later))[0]
+
+
+async def test_a_stream_that_outlasts_its_reservation_counts_in_the_minute_of_its_end(counters: RedisCounters) -> None:
+    await fill(counters, request())
+    await grant(counters, request(1))
+    expired, ended = NOW + 660_000, NOW + 720_000
+    await apply(counters, 1, change(1, completion_tokens=20), closed(1), now=expired)
+    nothing = {"requests": 0, "reserved_prompt_tokens": 0, "reserved_completion_tokens": 0}
+    await apply(counters, 2, change("", **nothing, prompt_tokens=2, completion_tokens=900), now=ended)
+    assert (RateUse(0, 902, 1, 932), BudgetUse(12, 920, 0, 0)) == await read(counters, now=ended)

@@ -1,0 +1,94 @@
+"""Counters on a real Valkey begin again: after a wipe, after a reset, after an earlier release."""
+
+import pytest
+import redis.asyncio as redis
+
+from arks.kit.testing.servers import Server
+from arks.token_quota.adapters.counter_keys import CounterKeys
+from arks.token_quota.adapters.counters import RedisCounters
+from arks.token_quota.domain.limits import Budget
+from arks.token_quota.domain.time import DAY_MILLISECONDS, Moment
+from arks.token_quota.service.ports.counters import CountersUnavailable
+from arks.token_quota.testing.counters import NOW, TEAM, connect, fill, grant, request
+
+pytestmark = pytest.mark.real
+
+
+async def test_without_counters_the_answer_is_to_make_them(counters: RedisCounters) -> None:
+    assert None is await counters.grant(request())
+
+
+async def test_after_a_wipe_the_counters_are_missing(counters: RedisCounters, valkey: Server) -> None:
+    await fill(counters, request())
+    assert await counters.grant(request(1)) is not None
+    await valkey.kill()
+    await valkey.restart()
+    with pytest.raises(CountersUnavailable):
+        await counters.grant(request(2))
+    assert None is await counters.grant(request(2))
+
+
+async def test_rates_that_no_request_used_for_days_are_forgotten(counters: RedisCounters, valkey: Server) -> None:
+    await fill(counters, request())
+    await counters.return_lost_leases(TEAM, Moment(NOW + 2 * DAY_MILLISECONDS))
+    async with redis.Redis(port=valkey.port, password=valkey.password, protocol=2) as client:
+        assert 1 == await client.hlen(CounterKeys(TEAM).rates)
+        await counters.return_lost_leases(TEAM, Moment(NOW + 3 * DAY_MILLISECONDS))
+        assert 0 == await client.hlen(CounterKeys(TEAM).rates)
+
+
+async def test_a_life_is_replaced_only_by_who_knows_it(counters: RedisCounters) -> None:
+    first = await counters.open(TEAM, 5)
+    assert first == await counters.open(TEAM, 9)
+    assert first == await counters.open(TEAM, 9, replace="another")
+    assert 9 == (await counters.open(TEAM, 9, replace=first.id)).cursor
+
+
+async def test_a_life_ends_when_the_server_is_wiped_or_counters_begin_again(
+    counters: RedisCounters, valkey: Server
+) -> None:
+    first = await counters.life()
+    other = connect(valkey)
+    assert first == await counters.life() == await other.life()
+    await other.close()
+    async with redis.Redis(port=valkey.port, password=valkey.password) as client:
+        await client.flushall()
+    second = await counters.life()
+    epoch = await counters.open(TEAM, 0)
+    assert second == await counters.life() != first
+    await counters.open(TEAM, 0, replace=epoch.id)
+    assert await counters.life() not in {first, second}
+
+
+async def test_a_new_life_has_no_leases(counters: RedisCounters) -> None:
+    await fill(counters, request())
+    await grant(counters, request(1))
+    first = await counters.open(TEAM, 0)
+    await counters.open(TEAM, 9, replace=first.id)
+    assert 0 == await counters.open_requests(TEAM)
+    assert None is await counters.grant(request(2))
+
+
+async def test_counters_of_an_earlier_release_are_not_read_and_expire(counters: RedisCounters, valkey: Server) -> None:
+    async with redis.Redis(port=valkey.port, password=valkey.password, protocol=2) as client:
+        prefix = f"arks:{{{TEAM}}}:"
+        await client.hset(prefix + "epoch", mapping={"id": "old", "cursor": 1_000_000})
+        await client.hset(prefix + "rate:tom/qwen", mapping={"e": "old", "w": 0, "m": 0, "d": 0})
+        await client.hset(prefix + "reservations", mapping={"r1": "20|10|1|1|k|b|1|tom|qwen|completions|q"})
+        await client.hset(prefix + "leases", mapping={"lease1": "1|10|20|1|1|1|k|b|gateway"})
+        assert None is await counters.grant(request())
+        await fill(counters, request())
+        assert 1 == (await grant(counters, request())).rate_use.minute_requests
+        assert 0 < await client.ttl(prefix + "reservations") <= 86_400
+        assert 0 < await client.ttl(prefix + "epoch") <= 86_400
+        assert 0 < await client.ttl(prefix + "leases") <= 86_400
+        assert 1 == await counters.open_requests(TEAM)
+
+
+async def test_a_reset_counts_apart_from_what_was_before(counters: RedisCounters) -> None:
+    await fill(counters, request(), prompt=500)
+    assert 500 == (await grant(counters, request(1))).budget_use.used_prompt
+    again = request(2, budget=Budget("q", generation=1, total=10_000))
+    assert None is await counters.grant(again)
+    await fill(counters, again)
+    assert 0 == (await grant(counters, again)).budget_use.used_prompt
