@@ -1,0 +1,75 @@
+"""Inputs of decisions: replicas, applications and signals, at one time; and what a test reads of a decision."""
+
+from dataclasses import replace
+
+from arks.contracts.facts import ReplicaState
+from arks.endpoint_router.domain import (
+    Application,
+    Decision,
+    DecisionInput,
+    EndpointSpec,
+    Reading,
+    ReplicaId,
+    RoutedReplica,
+    Signals,
+    decide,
+)
+from arks.endpoint_router.domain.slots import ObservedSlots
+from arks.endpoint_router.domain.speed import Work
+
+NOW = 1_000.0
+SPEC = EndpointSpec("team", "chat")
+
+
+def replica(
+    name: str, application: str = "a", state: ReplicaState = ReplicaState.READY, port: int = 0, slots: int = 0
+) -> RoutedReplica:
+    number = port or 9000 + int(name.rsplit("-", 1)[-1]) + 100 * (ord(application[0]) - ord("a"))
+    return RoutedReplica(ReplicaId(application, name), "127.0.0.1", number, state, slots)
+
+
+def applications(*replicas: RoutedReplica) -> dict[str, Application]:
+    names = {replica_.id.application for replica_ in replicas}
+    return {
+        name: Application(name, "chat", tuple(replica_ for replica_ in replicas if replica_.id.application == name))
+        for name in names
+    }
+
+
+def learned(reading: Reading) -> Signals:
+    """Return signals after a long time of readings like `reading`."""
+    running = reading.running or 1.0
+    return Signals(
+        reading,
+        updated_at=NOW,
+        busy_at=NOW,
+        busy_seconds=60.0,
+        mean_waiting=reading.waiting or 0.0,
+        mean_in_flight=reading.in_flight,
+        tokens=Work(60.0, 60.0 * running, 60.0 * (reading.token_rate or 0.0)),
+        requests=Work(60.0, 60.0 * running, 60.0 * (reading.drain_rate or 0.0)),
+        observed_slots=ObservedSlots(most_running=running),
+    )
+
+
+def busy(running: float = 2.0, waiting: float = 0.0, drain_rate: float | None = None, age: float = 0.1) -> Signals:
+    return learned(Reading(NOW - age, running, waiting, drain_rate))
+
+
+def idle(drain_rate: float | None = None) -> Signals:
+    return busy(0.0, 0.0, drain_rate)
+
+
+def weights(decision: Decision) -> dict[str, int]:
+    return {candidate.replica.id.name: candidate.weight for candidate in decision.candidates}
+
+
+def explanations(decision: Decision) -> dict[str, str]:
+    return {candidate.replica.id.name: candidate.explanation(NOW) for candidate in decision.candidates}
+
+
+def converge(inputs: DecisionInput, spec: EndpointSpec = SPEC, steps: int = 60) -> Decision:
+    decision = decide(spec, inputs)
+    for _ in range(steps):
+        decision = decide(spec, replace(inputs, before=decision.scores))
+    return decision

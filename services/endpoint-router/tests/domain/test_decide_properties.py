@@ -1,0 +1,157 @@
+"""Properties that all decisions have."""
+
+import random
+from dataclasses import replace
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from arks.contracts.facts import ReplicaState
+from arks.endpoint_router.domain import (
+    WEIGHT_TOTAL,
+    Application,
+    DecisionInput,
+    EndpointSpec,
+    Reading,
+    Score,
+    StaticRoute,
+    decide,
+    observe,
+)
+from arks.endpoint_router.testing.decisions import NOW, SPEC, applications, busy, converge, learned, replica, weights
+
+numbers = st.floats(min_value=0, max_value=50) | st.just(0.0)
+hostile = st.floats(allow_nan=True, allow_infinity=True) | st.none()
+readings = st.builds(
+    Reading,
+    measured_at=st.floats(min_value=NOW - 10, max_value=NOW + 5),
+    running=numbers | hostile,
+    waiting=numbers | hostile,
+    drain_rate=numbers | hostile,
+    token_rate=numbers | hostile,
+    kv_usage=st.floats(min_value=0, max_value=1) | hostile,
+    problem=st.sampled_from(["", "", "", "unreachable"]),
+)
+
+
+@st.composite
+def situations(draw: st.DrawFn) -> tuple[EndpointSpec, DecisionInput]:
+    names = draw(st.lists(st.sampled_from("abcd"), min_size=1, max_size=3, unique=True))
+    replicas = [
+        replica(f"r-{number}", name, draw(st.sampled_from(ReplicaState)), slots=draw(st.sampled_from([0, 0, 1, 4])))
+        for name in names
+        for number in range(draw(st.integers(1, 4)))
+    ]
+    signals = {
+        replica_.id: draw(st.sampled_from([observe(None, reading), learned(reading)]))
+        for replica_ in replicas
+        if (reading := draw(st.none() | readings)) is not None
+    }
+    scores = st.builds(
+        Score,
+        value=st.floats(0, 4),
+        target=st.floats(0, 4),
+        group=st.sampled_from(["a", "a/2", "b", "b/3"]),
+        share=st.floats(0, 1),
+    )
+    before = {replica_.id: score for replica_ in replicas if (score := draw(st.none() | scores)) is not None}
+    static = tuple(
+        StaticRoute(f"arks-application-{name}", weight=draw(st.integers(1, 100)))
+        for name in draw(st.lists(st.sampled_from(names), max_size=2, unique=True))
+    )
+    spec = EndpointSpec("team", "chat", draw(st.integers(1, 100)), static)
+    return spec, DecisionInput(applications(*replicas), signals, before, now=NOW)
+
+
+@given(situations())
+@settings(max_examples=60)
+def test_ready_replicas_always_get_traffic_and_others_never(situation: tuple[EndpointSpec, DecisionInput]) -> None:
+    decision = decide(*situation)
+    for candidate in decision.candidates:
+        assert (candidate.replica.state is ReplicaState.READY) == (candidate.weight > 0)
+
+
+@given(situations())
+@settings(max_examples=60)
+def test_each_application_gets_its_share_to_within_rounding(situation: tuple[EndpointSpec, DecisionInput]) -> None:
+    spec, inputs = situation
+    decision = decide(spec, inputs)
+    configured = {
+        name: next((r.weight for r in spec.routes if r.name == f"arks-application-{name}"), spec.default_weight)
+        for name, application in inputs.applications.items()
+        if any(replica_.state is ReplicaState.READY for replica_ in application.replicas)
+    }
+    for name, weight in configured.items():
+        groups = [group.weight for group in decision.groups if group.application == name]
+        expected = WEIGHT_TOTAL * (weight or 0) / sum(other or 0 for other in configured.values())
+        assert abs(sum(groups) - expected) <= 1
+
+
+@given(situations())
+@settings(max_examples=60)
+def test_members_of_a_group_have_equal_weights_and_groups_have_names_of_their_own(
+    situation: tuple[EndpointSpec, DecisionInput],
+) -> None:
+    decision = decide(*situation)
+    found = {group.name: group for group in decision.groups}
+    assert len(decision.groups) == len(found)
+    for candidate in decision.candidates:
+        if candidate.weight:
+            group = found[candidate.group]
+            assert (group.replica_weight, group.application) == (candidate.weight, candidate.replica.id.application)
+
+
+@given(situations(), st.randoms(use_true_random=False))
+@settings(max_examples=60)
+def test_the_order_of_facts_does_not_matter(
+    situation: tuple[EndpointSpec, DecisionInput], random_: random.Random
+) -> None:
+    spec, inputs = situation
+
+    def shuffled(application: Application) -> Application:
+        members = list(application.replicas)
+        random_.shuffle(members)
+        return replace(application, replicas=tuple(members))
+
+    names = list(inputs.applications)
+    random_.shuffle(names)
+    mixed = replace(inputs, applications={name: shuffled(inputs.applications[name]) for name in names})
+    assert decide(spec, inputs) == decide(spec, mixed)
+
+
+@given(situations())
+@settings(max_examples=60)
+def test_a_replica_without_signals_never_beats_all_that_are_measured(
+    situation: tuple[EndpointSpec, DecisionInput],
+) -> None:
+    spec, inputs = situation
+    calm = {
+        id_: signals
+        for id_, signals in inputs.signals.items()
+        if not signals.reading.waiting and not signals.reading.kv_usage
+    }
+    decision = decide(spec, replace(inputs, before={}, signals=calm))
+    for candidate in decision.candidates:
+        peers = [
+            other
+            for other in decision.candidates
+            if other.weight and other.replica.id.application == candidate.replica.id.application
+        ]
+        measured = [other for other in peers if other.doubt is None and other.replica.slots >= candidate.replica.slots]
+        if candidate.weight and candidate.signals is None and len(measured) == len(peers) - 1 and measured:
+            assert candidate.weight <= max(other.weight for other in measured) + 1
+
+
+@given(situations())
+@settings(max_examples=30)
+def test_unchanged_inputs_lead_to_a_settled_decision(situation: tuple[EndpointSpec, DecisionInput]) -> None:
+    spec, inputs = situation
+    last = converge(inputs, spec, steps=3)
+    assert decide(spec, replace(inputs, before=last.scores)).same_traffic(last)
+
+
+@given(st.integers(2, 6), st.floats(0, 20), st.floats(0, 20), st.floats(0.1, 20))
+def test_replicas_with_equal_facts_get_equal_weights(n: int, running: float, waiting: float, rate: float) -> None:
+    replicas = [replica(f"r-{number}") for number in range(n)]
+    signals = {replica_.id: busy(running, waiting, rate) for replica_ in replicas}
+    assert 1 == len(set(weights(decide(SPEC, DecisionInput(applications(*replicas), signals, now=NOW))).values()))
