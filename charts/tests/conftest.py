@@ -14,6 +14,7 @@ from arks.metrics.adapters import metrics as replica_metrics
 Json: TypeAlias = dict[str, Any]
 CHART = Path(__file__).parents[1] / "arks"
 ROOT = Path(__file__).parents[2]
+CASES = sorted((Path(__file__).parent / "golden").glob("*.values.yaml"))
 SUFFIXES = ("_total", "_bucket", "_sum", "_count", "")
 RELEASE, NAMESPACE = "arks", "arks-system"
 
@@ -60,6 +61,15 @@ class Rendered:
         found = self.container(container).get("env", [])
         return {variable["name"]: variable.get("value", variable.get("valueFrom")) for variable in found}
 
+    def verbs_of(self, kind: str, component: str) -> dict[str, set[str]]:
+        """Resource -> verbs, of all roles of this kind that the component's account has."""
+        found: dict[str, set[str]] = {}
+        for role in self.of(kind, component):
+            for rule in role["rules"]:
+                for resource in rule["resources"]:
+                    found.setdefault(resource, set()).update(rule["verbs"])
+        return found
+
 
 Render: TypeAlias = Callable[..., Rendered]
 
@@ -98,6 +108,12 @@ def refusal(render: Render) -> Callable[..., str]:
 def default(render: Render) -> Rendered:
     """The chart with its default values. Tests must not change it."""
     return render()
+
+
+@pytest.fixture(scope="session", params=[None, *CASES], ids=lambda case: case.name.split(".")[0] if case else "default")
+def rendered(request: pytest.FixtureRequest, render: Render, default: Rendered) -> Rendered:
+    """The chart with each values file that has a golden file."""
+    return default if request.param is None else render(request.param)
 
 
 @pytest.fixture(scope="session")
