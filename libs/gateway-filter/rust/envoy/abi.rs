@@ -102,6 +102,11 @@ pub const UPSTREAM_ADDRESS: u32 = 41;
 /// A replica's number of requests that have no end yet.
 pub const REQUESTS_IN_FLIGHT: u32 = 7;
 
+/// A socket option that is set before a connection begins.
+pub const BEFORE_CONNECT: u32 = 0;
+/// A socket option of the connection to a replica.
+pub const UPSTREAM: u32 = 0;
+
 /// A message for Envoy's log.
 pub const LOG_ERROR: u32 = 4;
 
@@ -152,6 +157,14 @@ unsafe extern "C" {
     ) -> SpanPointer;
     pub fn envoy_dynamic_module_callback_http_child_span_finish(span: SpanPointer);
     pub fn envoy_dynamic_module_callback_http_clear_route_cache(filter: FilterPointer);
+    pub fn envoy_dynamic_module_callback_http_set_socket_option_int(
+        filter: FilterPointer,
+        level: i64,
+        name: i64,
+        state: u32,
+        direction: u32,
+        value: i64,
+    ) -> bool;
     pub fn envoy_dynamic_module_callback_http_send_response(
         filter: FilterPointer,
         status: u32,

@@ -202,7 +202,8 @@ impl Exchange {
         self.follow(stream, *pending, decision, &[abi::REQUEST_BUFFERED])
     }
 
-    /// Takes the room of a long body until its answer begins: Envoy keeps it for another attempt until then.
+    /// Takes the room of a long body until its answer begins: Envoy holds it, or
+    /// its copy for another attempt, until then.
     fn hold(&mut self, stream: &Stream, authorization: &[u8], length: Option<u64>) -> Result<(), Outcome> {
         let most = self.config.limits.long_body_bytes;
         let holders = (authorization, stream.client_network());

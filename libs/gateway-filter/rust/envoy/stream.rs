@@ -15,6 +15,11 @@ pub const QUOTA_CLUSTER: &[u8] = b"token-quota";
 /// Request header that marks an answer of the filter, which Envoy does not rewrite.
 const ANSWERED_HEADER: &[u8] = b"x-arks-answered";
 
+/// Of Linux.
+const SOL_SOCKET: i64 = 1;
+/// Of Linux, since 3.13.
+const SO_MAX_PACING_RATE: i64 = 47;
+
 /// Bytes of memory for joined bodies that a thread keeps.
 const KEPT_BYTES: usize = 1024 * 1024;
 
@@ -233,6 +238,22 @@ impl Stream {
                 Buffer::of(namespace.as_bytes()),
                 pairs.as_ptr(),
                 pairs.len(),
+            );
+        }
+    }
+
+    /// Limits the bytes a second that the kernel sends to the replica, on a connection that only requests with this limit
+    /// use. Envoy writes until the kernel takes no more, and so turns to other clients after the send buffer's bytes.
+    pub fn pace(&mut self, bytes_per_second: i64) {
+        // SAFETY: the pointer is that of the hook's call.
+        unsafe {
+            abi::envoy_dynamic_module_callback_http_set_socket_option_int(
+                self.0,
+                SOL_SOCKET,
+                SO_MAX_PACING_RATE,
+                abi::BEFORE_CONNECT,
+                abi::UPSTREAM,
+                bytes_per_second,
             );
         }
     }

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from arks.endpoint_router.testing.gateway import Gateway
+from arks.endpoint_router.testing.gateway import Gateway, Gateways
+from arks.endpoint_router.testing.scripted import answer, silence
 from arks.kit.testing.wait import eventually
 
 pytestmark = pytest.mark.real
@@ -42,6 +43,42 @@ async def test_a_fault_of_a_long_body_is_answered_with_400(gateway: Gateway, bod
     response = await gateway.post(body)
     assert (400, param) == (response.status_code, response.json()["error"]["param"])
     assert [] == gateway.engine.requests
+
+
+LONGEST_RETRIED = 8 * 2**20
+
+
+def body_of(length: int, start: bytes = b'{"model":"m","x":"') -> bytes:
+    return start + b"x" * (length - len(start) - 2) + b'"}'
+
+
+async def test_the_longest_body_that_is_kept_has_other_attempts(gateway: Gateway) -> None:
+    gateway.engine.script = answer(b'{"error":{"message":"Loading model"}}', 503)
+    assert 503 == (await gateway.post(body_of(LONGEST_RETRIED))).status_code
+    assert 4 == len(gateway.engine.requests)
+
+
+async def test_a_longer_body_is_not_kept_and_has_one_attempt(gateway: Gateway) -> None:
+    """To keep 31 MiB, Envoy's worker copies 5 ms in one step."""
+    gateway.engine.script = answer(b'{"error":{"message":"Loading model"}}', 503)
+    assert 503 == (await gateway.post(body_of(LONGEST_RETRIED + 1))).status_code
+    (request,) = gateway.engine.requests
+    assert [] == [name for name in request.headers if name.startswith("x-arks")]
+
+
+async def test_a_stream_with_one_attempt_ends_when_its_replica_never_answers(gateways: Gateways) -> None:
+    gateway = await gateways.start(stream_first_byte_seconds=0.2)
+    gateway.engine.script = silence
+    body = body_of(LONGEST_RETRIED + 1, b'{"model":"m","stream":true,"x":"')
+    assert 504 == (await gateway.post(body)).status_code
+    assert 1 == len(gateway.engine.requests)
+
+
+async def test_long_bodies_have_connections_of_their_own_to_a_replica(gateway: Gateway) -> None:
+    """Those connections have a limit of bytes a second, which would delay others."""
+    for length in (2**20, 2**20, 2**20 + 1, 2**20 + 1, 2**20):
+        assert 200 == (await gateway.post(body_of(length))).status_code
+    assert 2 == await gateway.stat("cluster.default/m.upstream_cx_total")
 
 
 async def test_long_bodies_beside_each_other_are_all_answered(gateway: Gateway) -> None:

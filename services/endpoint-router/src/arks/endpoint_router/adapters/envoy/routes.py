@@ -15,10 +15,12 @@ from arks.endpoint_router.adapters.envoy.settings import GatewaySettings
 CLUSTER_HEADER = "x-arks-cluster"
 STREAM_HEADER = "x-arks-stream"
 """Set by the filter on an admitted request for a stream, for which Envoy then looks its route up again."""
+ONCE_HEADER = "x-arks-once"
+"""Set by the filter on an admitted request whose body is too long to be kept for another attempt."""
 GENERATION_PATHS = ("/v1/chat/completions", "/v1/completions", "/v1/embeddings")
 NOT_FOR_ENGINES = (
     *("authorization", "cookie", "accept-encoding", "content-encoding"),
-    *("x-forwarded-for", "x-envoy-external-address", CLUSTER_HEADER, STREAM_HEADER),
+    *("x-forwarded-for", "x-envoy-external-address", CLUSTER_HEADER, STREAM_HEADER, ONCE_HEADER),
 )
 KEY_FILTER = "key"
 """Filter that checks the key before the body; off, except for the routes that turn it on."""
@@ -57,11 +59,16 @@ def routes(settings: GatewaySettings) -> dict[str, Any]:
 
 
 def to_engine(
-    destination: dict[str, Any], settings: GatewaySettings, first_byte_seconds: float | None = None
+    destination: dict[str, Any],
+    settings: GatewaySettings,
+    first_byte_seconds: float | None = None,
+    *,
+    retries: bool = True,
 ) -> dict[str, Any]:
     """Return the part of a route that every request to an engine needs, whatever its destination.
 
-    `first_byte_seconds`: after this time without an answer another replica is tried; None: no limit.
+    `first_byte_seconds`: after this time without an answer another replica is tried; None: no limit. `retries`: False
+    ends the request at the first failure, so that Envoy does not copy its body for another attempt.
     The engine gets no key and no header of Arks. It must read the body as the JSON that the filter checked, so the
     client's content type and encoding are replaced. It must not compress, because the filter reads the answer.
     """
@@ -70,7 +77,7 @@ def to_engine(
             **destination,
             "timeout": seconds(0),
             "idle_timeout": seconds(settings.idle_timeout_seconds),
-            "retry_policy": _retry_elsewhere(first_byte_seconds),
+            "retry_policy": {**_first_byte(first_byte_seconds), **(_retry_elsewhere() if retries else {})},
         },
         "request_headers_to_add": [
             {
@@ -83,23 +90,33 @@ def to_engine(
 
 
 def _generation(path: str, settings: GatewaySettings) -> list[dict[str, Any]]:
-    """Return the routes for streams that are admitted, for short bodies, and for longer ones or of unknown length.
+    """Return the routes for requests that are admitted and too long for retries, or streams; then those for short
+    bodies, and for longer ones or of unknown length.
 
     Requests that are not admitted get no direct response: such a route would not carry the limit of the body.
     """
     short = {"name": "content-length", "range_match": {"start": 0, "end": SHORT_BODY_BYTES + 1}}
-    to_cluster = to_engine({"cluster_header": CLUSTER_HEADER}, settings)
-    streamed = to_engine({"cluster_header": CLUSTER_HEADER}, settings, settings.stream_first_byte_seconds)
-    admitted_stream = {"name": STREAM_HEADER, "present_match": True}
+    destination, first_byte_seconds = {"cluster_header": CLUSTER_HEADER}, settings.stream_first_byte_seconds
+    to_cluster = to_engine(destination, settings)
+    streamed = to_engine(destination, settings, first_byte_seconds)
+    streamed_once = to_engine(destination, settings, first_byte_seconds, retries=False)
+    sent_once = to_engine(destination, settings, retries=False)
+    stream, once = ({"name": name, "present_match": True} for name in (STREAM_HEADER, ONCE_HEADER))
     turned_on = {"typed_per_filter_config": {KEY_FILTER: extension(FilterConfig, config={})}}
     return [
-        {"match": {"path": path, "headers": [_method("POST"), admitted_stream]}, **streamed},
+        {"match": {"path": path, "headers": [_method("POST"), once, stream]}, **streamed_once},
+        {"match": {"path": path, "headers": [_method("POST"), once]}, **sent_once},
+        {"match": {"path": path, "headers": [_method("POST"), stream]}, **streamed},
         {"match": {"path": path, "headers": [_method("POST"), short]}, **to_cluster},
         {"match": {"path": path, "headers": [_method("POST")]}, **to_cluster, **turned_on},
     ]
 
 
-def _retry_elsewhere(first_byte_seconds: float | None) -> dict[str, Any]:
+def _first_byte(limit_seconds: float | None) -> dict[str, Any]:
+    return {} if limit_seconds is None else {"per_try_timeout": seconds(limit_seconds)}
+
+
+def _retry_elsewhere() -> dict[str, Any]:
     """Retry before the first byte of an answer (Envoy never does later), on another replica if there is one.
 
     A dead replica has the fewest requests, so the balancer, which compares all of a group, picks it again for a retry
@@ -107,9 +124,7 @@ def _retry_elsewhere(first_byte_seconds: float | None) -> dict[str, Any]:
     within milliseconds, for which the third attempt waits up to 75 ms and the fourth up to 175 ms. A request that
     crashes an engine meets the same dead one next, so it crashes two of them before it has no attempt left.
     """
-    limit = {} if first_byte_seconds is None else {"per_try_timeout": seconds(first_byte_seconds)}
     return {
-        **limit,
         "retry_on": f"{RETRIABLE},retriable-status-codes",
         "retriable_status_codes": [503],
         "num_retries": 3,
