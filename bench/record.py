@@ -1,12 +1,15 @@
 """Record answers and metrics pages of a running engine as fixtures of tests.
 
-usage: python -m bench.record URL --runtime vllm --version 0.32 [--slots 4]
+usage: python -m bench.record URL --runtime vllm --version 0.32 [--slots 4] [--page NAME=URL]
 
 URL: an engine with OpenAI's API, a small model (served as `tiny`) and nothing else to do. `--slots`: requests that it
-works on at once; the load is twice as many, so that some wait. Written are
+works on at once; the load is twice as many, so that some wait. `--page`, repeated, where there are several pages
+(Dynamo's frontend and worker): the last one shows how many requests run and wait. Written are
 
 - services/endpoint-router/tests/recordings/RUNTIME-VERSION.json: requests (`REQUESTS`) and the engine's answers,
-- services/metrics/tests/golden/RUNTIME-VERSION-recorded-{idle,busy,after-hang-ups}.in.txt: its pages.
+- services/metrics/tests/golden/RUNTIME-VERSION-[NAME-]recorded-{idle,busy,after-hang-ups}.in.txt: its pages.
+
+`--pages-only` records no answers.
 
 Identifiers and times become constants. Pages lose what describes the process and the machine, and all buckets of a
 histogram but the last. All else is as the engine sent it. How soon the engine stops after a client has left is printed.
@@ -44,7 +47,10 @@ FEW: Final = {"max_tokens": 3, "temperature": 0}
 BUSY: Final = {"max_tokens": 200, "ignore_eos": True}
 WITHIN_SECONDS: Final = 30.0
 RUNNING: Final = re.compile("vllm:num_requests_running|sglang:num_running_reqs|llamacpp:requests_processing")
-WAITING: Final = re.compile("vllm:num_requests_waiting|sglang:num_queue_reqs|llamacpp:requests_deferred")
+WAITING: Final = re.compile(
+    "vllm:num_requests_waiting|sglang:num_queue_reqs|llamacpp:requests_deferred|dynamo_frontend_queued_requests"
+)
+BOTH: Final = re.compile("dynamo_frontend_inflight_requests")
 
 REQUESTS: Final[dict[str, tuple[str, dict[str, Any]]]] = {
     "chat": (CHAT, USER | FEW),
@@ -112,9 +118,10 @@ def small(page: str) -> str:
 
 
 class Recorder:
-    def __init__(self, client: aiohttp.ClientSession, url: str) -> None:
+    def __init__(self, client: aiohttp.ClientSession, url: str, pages: dict[str, str]) -> None:
         self._client = client
         self._url = url
+        self._pages = pages
         self._root = ""
 
     async def find_root(self) -> None:
@@ -133,18 +140,22 @@ class Recorder:
             return recorded | {"events": text.removesuffix("\n\n").split("\n\n")}
         return recorded | {"body": text}
 
-    async def page(self) -> str:
-        async with self._client.get(f"{self._url}/metrics") as response:
+    async def pages(self) -> dict[str, str]:
+        return {name: await self._page(url) for name, url in self._pages.items()}
+
+    async def _page(self, url: str) -> str:
+        async with self._client.get(url) as response:
             return await response.text()
 
     async def waiting(self) -> tuple[float, float]:
-        """Running and waiting requests on the page."""
-        running = waiting = 0.0
-        for family in text_string_to_metric_families(await self.page()):
+        """Running and waiting requests on the last page."""
+        running = waiting = both = 0.0
+        for family in text_string_to_metric_families([*(await self.pages()).values()][-1]):
             count = sum(sample.value for sample in family.samples)
             running += count if RUNNING.fullmatch(family.name) else 0
             waiting += count if WAITING.fullmatch(family.name) else 0
-        return running, waiting
+            both += count if BOTH.fullmatch(family.name) else 0
+        return max(running, both - waiting), waiting
 
     @asynccontextmanager
     async def busy(self, requests: int, body: dict[str, Any]) -> AsyncIterator[None]:
@@ -161,12 +172,12 @@ class Recorder:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def until(self, running: int, waiting: int) -> str:
-        """The first page with so many requests."""
+    async def until(self, running: int, waiting: int) -> dict[str, str]:
+        """The first pages with so many requests."""
         deadline = time.monotonic() + WITHIN_SECONDS
         while time.monotonic() < deadline:
             if (running, waiting) == await self.waiting():
-                return await self.page()
+                return await self.pages()
             await asyncio.sleep(0.02)
         raise TimeoutError(f"no page with {running} running and {waiting} waiting: {await self.waiting()}")
 
@@ -179,35 +190,43 @@ class Recorder:
         return time.monotonic() - stopped_at
 
 
-def write_page(name: str, page: str) -> None:
-    (PAGES / f"{name}.in.txt").write_text(small(page))
+def write_pages(name: str, when: str, pages: dict[str, str]) -> None:
+    for page_name, page in pages.items():
+        (PAGES / f"{'-'.join(filter(None, (name, page_name)))}-recorded-{when}.in.txt").write_text(small(page))
+
+
+async def write_answers(recorder: Recorder, name: str) -> None:
+    await recorder.find_root()
+    recordings: dict[str, Any] = {}
+    for path in ("/v1/models", "/version"):
+        recordings[path] = {"path": path, **await recorder.answer(path, None)}
+    for title, (path, body) in REQUESTS.items():
+        request = {"model": MODEL} | body
+        shown = json.dumps(request, ensure_ascii=False)
+        recordings[title] = {
+            "path": path,
+            "request": request if len(shown) < 1000 else None,
+            **await recorder.answer(path, request),
+        }
+    ANSWERS.mkdir(exist_ok=True)
+    (ANSWERS / f"{name}.json").write_text(json.dumps(recordings, indent=1, ensure_ascii=False) + "\n")
 
 
 async def main(options: argparse.Namespace) -> None:
     name = f"{options.runtime}-{options.version}"
+    url = options.url.rstrip("/")
+    page_urls = dict(page.split("=", 1) for page in options.page) or {"": f"{url}/metrics"}
     timeout = aiohttp.ClientTimeout(total=400)
     async with aiohttp.ClientSession(timeout=timeout, connector=aiohttp.TCPConnector(limit=0)) as client:
-        recorder = Recorder(client, options.url.rstrip("/"))
-        await recorder.find_root()
-        write_page(f"{name}-recorded-idle", await recorder.page())
-        recordings: dict[str, Any] = {}
-        for path in ("/v1/models", "/version"):
-            recordings[path] = {"path": path, **await recorder.answer(path, None)}
-        for title, (path, body) in REQUESTS.items():
-            request = {"model": MODEL} | body
-            shown = json.dumps(request, ensure_ascii=False)
-            recordings[title] = {
-                "path": path,
-                "request": request if len(shown) < 1000 else None,
-                **await recorder.answer(path, request),
-            }
-        ANSWERS.mkdir(exist_ok=True)
-        (ANSWERS / f"{name}.json").write_text(json.dumps(recordings, indent=1, ensure_ascii=False) + "\n")
+        recorder = Recorder(client, url, page_urls)
+        write_pages(name, "idle", await recorder.pages())
+        if not options.pages_only:
+            await write_answers(recorder, name)
         async with recorder.busy(2 * options.slots, BUSY | STREAM):
-            write_page(f"{name}-recorded-busy", await recorder.until(options.slots, options.slots))
+            write_pages(name, "busy", await recorder.until(options.slots, options.slots))
         for form, more in (("streams", STREAM), ("answers in JSON", {})):
             print(f"idle {await recorder.hang_up(options.slots, more):.2f} s after the clients of {form} had left")
-        write_page(f"{name}-recorded-after-hang-ups", await recorder.page())
+        write_pages(name, "after-hang-ups", await recorder.pages())
 
 
 if __name__ == "__main__":
@@ -216,4 +235,6 @@ if __name__ == "__main__":
     parser.add_argument("--runtime", required=True)
     parser.add_argument("--version", required=True)
     parser.add_argument("--slots", type=int, default=4)
+    parser.add_argument("--page", action="append", default=[], metavar="NAME=URL")
+    parser.add_argument("--pages-only", action="store_true")
     asyncio.run(main(parser.parse_args()))

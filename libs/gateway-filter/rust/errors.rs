@@ -34,8 +34,13 @@ enum Sign {
     Begins(&'static str),
 }
 
+/// How Dynamo's frontend begins a text about a body that is no request, which ends with the position in the body.
+const NOT_A_REQUEST: &str = "Failed to deserialize the JSON body into the target type: ";
+/// How Dynamo's frontend begins a text about a value that it does not take.
+const NOT_VALID: &str = "Validation: ";
+
 /// Signs of faults, each with its code, and its parameter if the engine names none.
-const FAULTS: [(Sign, Option<&str>, Option<&str>); 20] = [
+const FAULTS: [(Sign, Option<&str>, Option<&str>); 21] = [
     (Sign::Has("context size"), Some(TOO_LONG), None),
     (Sign::Has("context length"), Some(TOO_LONG), None),
     (Sign::Has("maximum model length"), Some(TOO_LONG), None),
@@ -47,6 +52,7 @@ const FAULTS: [(Sign, Option<&str>, Option<&str>); 20] = [
     (Sign::Has("At most 0 "), Some(NO_CONTENT), None),
     // FastAPI has no such path: vLLM of 2026 has /v1/embeddings only for models that make some.
     (Sign::Begins("Not Found\""), Some(NO_OPERATION), None),
+    (Sign::Begins("Route not found"), Some(NO_OPERATION), None),
     (Sign::Has("does not support Embeddings"), Some(NO_OPERATION), None),
     (Sign::Has("does not support embeddings"), Some(NO_OPERATION), None),
     (Sign::Has("does not support Chat"), Some(NO_OPERATION), None),
@@ -150,12 +156,21 @@ fn safe_message(fields: &Fields) -> Option<String> {
     let text = match read_validation(&text) {
         Some((Some(param), reason)) => format!("\"Invalid '{param}': {reason}.\""),
         Some((None, reason)) => format!("\"{reason}\""),
-        // vLLM adds the parameter, which has its own member here, and its value.
-        None => text.split_once(" (parameter=").map_or_else(|| text.to_string(), |(first, _)| format!("{first}\"")),
+        None => format!("\"{}\"", reason_of(&text[1..text.len() - 1])),
     };
     let is_inside = |sign: &str| text.contains(sign);
     let is_safe = text.len() <= TEXT_LIMIT && !has_path(text.as_bytes()) && !INSIDE.into_iter().any(is_inside);
     is_safe.then_some(text)
+}
+
+/// The reason in an engine's text: without the parameter and its value, which vLLM adds and which have their own member
+/// here, and without what Dynamo puts around it.
+fn reason_of(text: &str) -> &str {
+    if let Some(rest) = text.strip_prefix(NOT_A_REQUEST) {
+        return rest.rsplit_once(" at line ").map_or(rest, |(reason, _)| reason);
+    }
+    let text = text.strip_prefix(NOT_VALID).unwrap_or(text);
+    text.split_once(" (parameter=").map_or(text, |(reason, _)| reason)
 }
 
 /// The parameter and the reason of the first fault in a text of Pydantic, as vLLM and SGLang pass it on: `'loc': 'body.n'`
@@ -210,13 +225,15 @@ fn param_of(fields: &Fields) -> String {
     name.map_or_else(|| "null".to_owned(), |name| format!("\"{name}\""))
 }
 
-/// The parameter that a message begins with, where engines name one.
-fn named_param(message: &str) -> Option<&str> {
-    const PLACES: [(&str, &str); 5] =
-        [("Field '", "'"), ("'", "' "), ("\\\"", "\\\" "), ("Invalid ", ":"), ("", " must be ")];
+/// The parameter that a message begins with, where engines name one. Dynamo writes `Max tokens` for `max_tokens`.
+fn named_param(message: &str) -> Option<String> {
+    const PLACES: [(&str, &str); 6] =
+        [("Field '", "'"), ("'", "' "), ("\\\"", "\\\" "), ("Invalid ", ":"), ("", " must be "), ("", " is \\\"")];
+    let (message, is_dynamos) = message.strip_prefix(NOT_VALID).map_or((message, false), |rest| (rest, true));
     PLACES.iter().find_map(|(before, after)| {
         let (name, _) = message.strip_prefix(before)?.split_once(after)?;
-        is_name(name).then_some(name)
+        let name = if is_dynamos { name.to_ascii_lowercase().replace(' ', "_") } else { name.to_owned() };
+        is_name(&name).then_some(name)
     })
 }
 

@@ -30,6 +30,10 @@ def vllm(status: int, message: str, kind: str = "BadRequestError") -> tuple[int,
     return status, json.dumps({"error": {"message": message, "type": kind, "param": None, "code": status}})
 
 
+def dynamo(status: int, message: str) -> tuple[int, str]:
+    return status, json.dumps({"message": message, "type": "Bad Request", "code": status})
+
+
 def flat(status: int, message: str) -> tuple[int, str]:
     """SGLang, and vLLM before 0.10."""
     page = {"object": "error", "message": message, "type": "BadRequestError", "param": None, "code": status}
@@ -63,6 +67,7 @@ FAULTS = {
     ),
     "vLLM, embeddings": (vllm(400, "The model does not support Embeddings API"), "unsupported_operation"),
     "FastAPI, an unknown path": ((404, '{"detail":"Not Found"}'), "unsupported_operation"),
+    "Dynamo, an unknown path": (dynamo(404, "Route not found: POST /v1/nothing"), "unsupported_operation"),
     "llama.cpp, tools that are none": (llamacpp(500, "Failed to parse tools: got 3", "server_error"), None),
     "llama.cpp, a grammar and a schema": (
         llamacpp(500, "Cannot use both json_schema and grammar", "server_error"),
@@ -111,6 +116,26 @@ def test_the_length_of_the_context_is_named_where_the_engine_does() -> None:
 def test_a_message_about_the_request_passes_with_the_parameters_name(message: str, param: str | None) -> None:
     expected = {"message": message, "type": "invalid_request_error", "param": param, "code": None}
     assert shaped(*llamacpp(400, message)) == (400, expected)
+
+
+@pytest.mark.parametrize(
+    ("before", "reason", "after", "param"),
+    [
+        ("Validation: ", "Max tokens must be greater than 0, got 0", "", "max_tokens"),
+        ("Validation: ", "n must be between 1 and 128, got 0", "", "n"),
+        ("Validation: ", 'tool_choice is "required" but tools is empty', "", "tool_choice"),
+        ("Validation: ", "Prompt string cannot be empty", "", None),
+        (
+            "Failed to deserialize the JSON body into the target type: ",
+            "missing field `role`",
+            " at line 1 column 49",
+            None,
+        ),
+    ],
+)
+def test_of_dynamos_text_the_reason_passes(before: str, reason: str, after: str, param: str | None) -> None:
+    expected = {"message": reason, "type": "invalid_request_error", "param": param, "code": None}
+    assert shaped(*dynamo(400, before + reason + after)) == (400, expected)
 
 
 @pytest.mark.parametrize(

@@ -79,6 +79,8 @@ class Engine:
     steps: Signal = ()
     hint: str = ""
     """What to do when the page has none of these."""
+    before_first_request: str = ""
+    """A metric's name, or how names begin, on a page that has the signals only from the first request on."""
     asleep: Metric | None = None
     """Not 0 while the engine has put its weights away: it has no requests, and should get none."""
     shows_movement: bool = False
@@ -91,7 +93,7 @@ class Engine:
     """(a metric, what a page with it looks like); the first metric that a page has counts."""
 
 
-_NO_SIGNALS = {"hint", "shows_movement", "asleep", "holds_gauges", "digits", "versions"}
+_NO_SIGNALS = {"hint", "before_first_request", "shows_movement", "asleep", "holds_gauges", "digits", "versions"}
 _COUNTS = {"running_requests", "waiting_requests"}
 """Signals without which a reading is none. Another one that cannot be true is absent."""
 _SIGNAL_NAMES = {
@@ -119,7 +121,8 @@ class EngineReader:
             field.name: getattr(engine, field.name) for field in fields(engine) if field.name not in _NO_SIGNALS
         }
         counts = (engine.running_requests, engine.waiting_requests)
-        self._names_of_counts = [name.encode() for name in _names(counts)]
+        names = _names(counts) | ({engine.before_first_request} if engine.before_first_request else set())
+        self._names_before_first_request = [name.encode() for name in names]
         asleep = {engine.asleep.name} if engine.asleep is not None else set()
         self._page_reader = PageReader(_names(self._signals.values()) | asleep)
 
@@ -134,7 +137,7 @@ class EngineReader:
                 return Snapshot(problem=problem)
             values[signal] = value
         if values["running_requests"] is None and values["waiting_requests"] is None:
-            if any(name in page for name in self._names_of_counts):
+            if any(name in page for name in self._names_before_first_request):
                 return Snapshot(problem="its metrics have no values yet: it has had no request")
             hint = f"; {self._hint}" if self._hint else ""
             return Snapshot(problem=f"the page ({len(page)} bytes) has no metric known of {self._runtime}{hint}")
@@ -325,6 +328,8 @@ def _no_error(labels: Labels) -> bool:
 
 _STAGES = Metric("dynamo_frontend_stage_requests", _before_a_worker)
 _QUEUED = Metric("dynamo_frontend_queued_requests")
+_DURATIONS = Metric("dynamo_component_request_duration_seconds_count", _generate_endpoint)
+_CANCELLED = Metric("dynamo_component_cancellation_total", _generate_endpoint)
 
 _DYNAMO = Engine(
     running_requests=(
@@ -374,16 +379,20 @@ _DYNAMO = Engine(
         *_VLLM.finished_requests,
         *_SGLANG.finished_requests,
         *_one_of("trtllm_request_success_total", keep=_ended_well),
-        # Of a worker the count of durations: its requests_total rises when a request comes.
-        *_one_of("dynamo_component_request_duration_seconds_count", keep=_generate_endpoint),
+        # Of a worker the count of durations, which has those too whose client has gone: its requests_total rises when a
+        # request comes. In 1.0 only errors show some of these.
+        Formula(_DURATIONS, minus=(_CANCELLED,), needs=_CANCELLED),
+        Formula(_DURATIONS, minus=(Metric("dynamo_component_errors_total", _generate_endpoint),)),
         *_one_of("dynamo_frontend_requests_total", keep=_no_error),
     ),
     steps=_SGLANG.steps,
     asleep=_VLLM.asleep,
     holds_gauges=True,
+    before_first_request="dynamo_frontend_",
     versions=(
-        ("dynamo_frontend_stage_requests", "Dynamo 1.x, frontend"),
-        ("dynamo_frontend_", "Dynamo 0.x, frontend"),
+        ("dynamo_frontend_stage_requests", "Dynamo 1.2 or newer, frontend"),
+        ("dynamo_frontend_inflight_requests", "Dynamo before 1.2, frontend"),
+        ("dynamo_frontend_", "Dynamo, frontend"),
         ("dynamo_component_kvstats_", "Dynamo 0.x, worker"),
         ("dynamo_component_", "Dynamo 1.x, worker"),
         *_VLLM.versions,
