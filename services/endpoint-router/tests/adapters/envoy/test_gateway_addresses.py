@@ -2,12 +2,14 @@
 
 import asyncio
 import json
+import signal
 import time
 from contextlib import suppress
 
 import httpx
 import pytest
 
+from arks.endpoint_router.adapters.envoy import listeners
 from arks.endpoint_router.testing.gateway import Gateway, Gateways, grant
 from arks.endpoint_router.testing.scripted import JSON_ANSWER, Request, answer
 from arks.kit.testing.wait import eventually
@@ -17,6 +19,7 @@ pytestmark = pytest.mark.real
 BODY = b'{"model":"m"}'
 LONG_BODY = b'{"model":"m","messages":[' + b",".join([b'{"role":"user","content":"a"}'] * 25_000) + b"]}"
 REJECTION = b'{"error":{"message":"no","type":"t","param":null,"code":"c"}}'
+LIVE = b"GET /livez HTTP/1.1\r\nhost: x\r\n\r\n"
 FAILURES = 3
 HEAD = b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer %s\r\n%s\r\n"
 LENGTH = b"content-length: %d\r\n" % len(LONG_BODY)
@@ -209,7 +212,7 @@ async def connection(gateway: Gateway, *, has_request: bool) -> tuple[asyncio.St
     """Open a connection, and keep it open after a request or before the first byte."""
     reader, writer = await asyncio.open_connection("127.0.0.1", gateway.envoy.port)
     if has_request:
-        writer.write(b"GET /livez HTTP/1.1\r\nhost: x\r\n\r\n")
+        writer.write(LIVE)
         assert b"ok\n" in await asyncio.wait_for(reader.readuntil(b"ok\n"), 30)
     return reader, writer
 
@@ -238,3 +241,36 @@ async def test_behind_proxies_connections_have_no_limit(gateways: Gateways) -> N
     gateway = await gateways.start(connections_per_address=1, trusted_hops=1)
     for _, writer in [await connection(gateway, has_request=True) for _ in range(3)]:
         writer.transport.abort()
+
+
+async def test_many_connections_at_once_are_accepted_in_small_groups(gateway: Gateway) -> None:
+    """A worker that accepts hundreds does nothing else meanwhile."""
+    gateway.envoy.process.send_signal(signal.SIGSTOP)
+    held = [await asyncio.open_connection("127.0.0.1", gateway.envoy.port) for _ in range(100)]
+    for _, writer in held:
+        writer.write(LIVE)
+    gateway.envoy.process.send_signal(signal.SIGCONT)
+    for reader, writer in held:
+        assert b"ok\n" in await asyncio.wait_for(reader.readuntil(b"ok\n"), 30)
+        writer.transport.abort()
+    most: float | None = None
+
+    async def counted() -> bool:
+        nonlocal most
+        most = await _largest(gateway, "connections_accepted_per_socket_event")
+        return most is not None
+
+    await eventually(counted, within_seconds=30, what="Envoy has summed up its histograms")
+    assert listeners.ACCEPTED_AT_ONCE == int(most or 0)  # its values have a few percent of error: 32.75
+
+
+async def _largest(gateway: Gateway, histogram: str) -> float | None:
+    """Return the largest value of the listener's histogram; None before Envoy has summed it up, every 5 s."""
+    wanted = {"filter": f"^listener.127.*{histogram}$", "format": "json"}
+    async with httpx.AsyncClient(timeout=60) as admin:
+        found = (await admin.get(f"http://127.0.0.1:{gateway.admin_port}/stats", params=wanted)).json()["stats"]
+    for each in found:
+        for quantiles in each["histograms"]["computed_quantiles"]:
+            largest: float | None = quantiles["values"][-1]["cumulative"]
+            return largest
+    return None

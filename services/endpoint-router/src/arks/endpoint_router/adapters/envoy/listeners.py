@@ -34,6 +34,9 @@ from arks.gateway_filter import MODULE
 CONNECTION_BUFFER_BYTES = 256 * 1024
 """What a worker reads of one connection before it turns to the next (1 MiB takes 1.3 ms), and its buffer for answers
 that its client does not read. Request bodies have their own limit."""
+ACCEPTED_AT_ONCE = 32
+"""New connections that a worker takes before it turns to requests. Without a limit it takes all that wait, of which a
+client can make hundreds."""
 REMOVED_PREFIXES = ("x-", "if-")
 """Headers that never pass: Arks' own, Envoy's controls, and those by which engines choose a rank, a session or a part
 of an answer that was generated, and so charged, as a whole."""
@@ -78,6 +81,7 @@ def build(
             "address": {"socket_address": listening_address(settings.address, settings.port)},
             **_listener_filters(settings),
             "per_connection_buffer_limit_bytes": CONNECTION_BUFFER_BYTES,
+            "max_connections_to_accept_per_socket_event": ACCEPTED_AT_ONCE,
             "filter_chains": [
                 {"filters": [*_connections(NetworkModule, settings), {"name": "http", "typed_config": manager}], **tls}
             ],
