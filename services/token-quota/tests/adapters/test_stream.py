@@ -7,10 +7,8 @@ from arks.kit.errors import Unavailable
 from arks.kit.home import LocalHome
 from arks.kit.testing.servers import Server
 from arks.token_quota.adapters import stream as stream_module
-from arks.token_quota.adapters.stream import BusUsageStream, gather_seconds
+from arks.token_quota.adapters.stream import BusUsageStream
 from arks.token_quota.domain.batch import UsageBatch
-from arks.token_quota.domain.wire import encode
-from arks.token_quota.programs.shipper.ship import FLUSH_SECONDS
 from arks.token_quota.service.ports.usage_stream import UsageMessage
 from arks.token_quota.testing.usage import batch, record, started
 
@@ -67,8 +65,3 @@ async def test_a_batch_that_cannot_be_published_is_an_error(
     await nats.kill()
     with pytest.raises(Unavailable, match="usage stream"):
         await BusUsageStream(home.bus).publish(batch(record()))
-
-
-def test_a_transaction_waits_for_the_next_flush_of_a_busy_gateway_only() -> None:
-    few, many = (batch(*(record(f"r{number}") for number in range(count))) for count in (1, 10))
-    assert gather_seconds(len(encode(few))) < FLUSH_SECONDS < gather_seconds(len(encode(many)))

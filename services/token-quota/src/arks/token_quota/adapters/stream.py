@@ -27,21 +27,14 @@ TRANSACTION_BATCHES = 50
 _ACK_SECONDS = 5.0
 """NATS delivers a batch again if it is not acknowledged within this time, because its reader was killed."""
 _POLL_SECONDS = 5.0
-_GATHER_SECONDS, _GATHER_BUSY_SECONDS = 0.05, 0.4
-"""How long a transaction waits for more after its first batch: committing ten costs little more than one. Under load it
-waits for the next batches of the same gateway, which come every 200 ms. Usage is visible within a second all the same.
+_GATHER_SECONDS = 0.1
+"""How long a transaction waits for more after its first batch, which other gateways may have flushed a moment later:
+committing ten costs little more than one.
 """
-_BUSY_BYTES = 2 * 1024
-"""A batch of about 5 records: 25 requests a second."""
 _PUBLISH_SECONDS = 5.0
 _CONSUMER = ConsumerConfig(
     durable_name=DURABLE, ack_policy=AckPolicy.EXPLICIT, deliver_policy=DeliverPolicy.ALL, ack_wait=_ACK_SECONDS
 )
-
-
-def gather_seconds(first_bytes: int) -> float:
-    """How long to wait for more after a message of this size."""
-    return _GATHER_BUSY_SECONDS if first_bytes >= _BUSY_BYTES else _GATHER_SECONDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,5 +91,5 @@ class BusUsageStream:
                 continue
             # One long fetch of TRANSACTION_BATCHES would hold back the first message until its time is up.
             with contextlib.suppress(TimeoutError, nats.errors.TimeoutError):
-                batch += await pull.fetch(TRANSACTION_BATCHES - 1, timeout=gather_seconds(len(batch[0].data)))
+                batch += await pull.fetch(TRANSACTION_BATCHES - 1, timeout=_GATHER_SECONDS)
             yield batch

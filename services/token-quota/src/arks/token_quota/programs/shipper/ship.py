@@ -20,7 +20,7 @@ from arks.token_quota.programs.shipper.state import Message, StateFile
 
 log = structlog.get_logger(__name__)
 
-FLUSH_SECONDS = 0.2
+FLUSH_SECONDS = 0.4
 """A flush costs the shipper, NATS and token-quota some milliseconds of processor time, however few records it has."""
 BACKOFF = Backoff(first_seconds=0.25, longest_seconds=5.0)
 """While NATS does not take the batches."""
