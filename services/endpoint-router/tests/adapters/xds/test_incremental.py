@@ -76,6 +76,14 @@ def test_a_response_holds_what_changed_and_nothing_is_sent_twice() -> None:
     assert (["CDS c", "EDS b"], [], True) == (envoy.settle(), envoy.get(), envoy.session.idle)
 
 
+def test_a_changed_listener_is_sent_without_the_others() -> None:
+    changing = snapshot()
+    changing.put(LISTENER, "other", Listener(name="other"))
+    envoy = settled(Envoy(changing))
+    changing.put(LISTENER, "other", Listener(name="other", stat_prefix="new"))
+    assert ["LDS other"] == envoy.settle()
+
+
 def test_a_resource_names_the_hash_of_its_content_as_its_version() -> None:
     changing, other = snapshot("a"), snapshot("z", "a")
     envoy = Envoy(changing)
@@ -111,6 +119,12 @@ def test_an_envoy_that_starts_gets_an_answer_when_there_is_nothing() -> None:
     envoy = Envoy(ConfigSnapshot())
     envoy.subscribe(CLUSTER)
     assert ["CDS"] == envoy.settle()
+
+
+def test_a_first_request_for_endpoints_without_names_subscribes_to_none() -> None:
+    envoy = Envoy(snapshot("a"))
+    envoy.subscribe(ENDPOINT)
+    assert ([], True) == (envoy.settle(), envoy.session.idle)
 
 
 def test_a_name_that_does_not_exist_is_removed_and_sent_once_it_does() -> None:
@@ -271,6 +285,16 @@ def test_the_rest_of_a_rejected_response_is_sent_again() -> None:
     assert changing.was_accepted(ENDPOINT, "b")
 
 
+def test_the_removals_of_a_rejected_response_are_sent_again() -> None:
+    changing = snapshot("a", "b")
+    envoy = settled(Envoy(changing), "a")
+    changing.put(CLUSTER, "a", changed("a"))
+    changing.remove(CLUSTER, "b")
+    refused, _ = envoy.get()
+    envoy.answer(refused, error="Error adding/updating cluster(s) a: no")
+    assert ["CDS a -b", "CDS a -b"] == [summary(refused), *(each for each in envoy.settle() if "CDS" in each)]
+
+
 def test_a_rejected_listener_is_sent_again_when_it_is_tried_again() -> None:
     made = snapshot()
     envoy = Envoy(made)
@@ -287,3 +311,81 @@ def test_an_unknown_type_is_ignored() -> None:
     envoy = Envoy(snapshot("a"))
     envoy.subscribe("type.googleapis.com/envoy.config.route.v3.RouteConfiguration")
     assert ([], True) == (envoy.get(), envoy.session.idle)
+
+
+# --- what the stream stores of an Envoy
+
+
+def test_what_comes_and_goes_between_two_responses_is_not_sent() -> None:
+    changing = snapshot("a")
+    envoy = settled(Envoy(changing), "a")
+
+    def come_and_go() -> None:
+        changing.put(CLUSTER, "b", changed("b"))
+        changing.remove(CLUSTER, "b")
+
+    come_and_go()
+    assert [] == envoy.settle()
+    changing.put(CLUSTER, "b", changed("b"))
+    assert ["CDS b"] == envoy.settle()
+    changing.remove(CLUSTER, "b")
+    assert ["CDS -b"] == envoy.settle()
+    come_and_go()
+    assert [] == envoy.settle()
+
+
+def test_after_a_subscription_to_all_resources_has_ended_its_changes_are_not_sent() -> None:
+    changing = snapshot("a", "b")
+    envoy = Envoy(changing)
+    envoy.subscribe(CLUSTER)
+    envoy.settle()
+    changing.put(CLUSTER, "a", changed("a"))
+    envoy.unsubscribe(CLUSTER, "*")
+    assert [] == envoy.settle()
+    envoy.subscribe(CLUSTER, "*")
+    assert ["CDS a b"] == envoy.settle()
+
+
+def test_after_a_subscription_to_a_name_has_ended_its_changes_are_not_sent() -> None:
+    changing = snapshot("a", "b")
+    envoy = Envoy(changing)
+    envoy.subscribe(CLUSTER, "a")
+    assert ["CDS a"] == envoy.settle()
+    changing.put(CLUSTER, "a", changed("a"))
+    envoy.unsubscribe(CLUSTER, "a")
+    assert [] == envoy.settle()
+
+
+def test_what_an_envoy_had_by_a_subscription_that_has_ended_is_sent_again() -> None:
+    envoy = Envoy(snapshot("a", "b"))
+    envoy.subscribe(CLUSTER, "a")
+    assert ["CDS a"] == envoy.settle()
+    envoy.unsubscribe(CLUSTER, "a")
+    envoy.subscribe(CLUSTER, "*")
+    assert ["CDS a b"] == envoy.settle()
+
+
+def test_the_end_of_a_subscription_that_there_was_not_is_ignored() -> None:
+    envoy = settled(Envoy(snapshot("a")), "a")
+    envoy.unsubscribe(CLUSTER, "a")
+    envoy.unsubscribe(ENDPOINT, "b")
+    assert ([], True) == (envoy.settle(), envoy.session.idle)
+
+
+def test_a_name_in_both_lists_of_a_request_is_sent() -> None:
+    envoy = settled(Envoy(snapshot("a", "b")), "a")
+    for name in ("a", "b"):
+        envoy.session.receive(
+            DeltaDiscoveryRequest(type_url=ENDPOINT, resource_names_subscribe=[name], resource_names_unsubscribe=[name])
+        )
+    assert ["EDS a b"] == envoy.settle()
+
+
+def test_versions_of_names_without_a_subscription_and_of_later_requests_do_not_count() -> None:
+    changing = snapshot("a", "b")
+    envoy = Envoy(changing)
+    envoy.subscribe(ENDPOINT, "a", versions={"b": "of an earlier router"})
+    assert ["EDS a"] == envoy.settle()
+    changing.put(ENDPOINT, "a", assignment("a", region="new"))
+    envoy.subscribe(ENDPOINT, "b", versions=versions(changing, ENDPOINT))
+    assert ["EDS a b"] == envoy.settle()

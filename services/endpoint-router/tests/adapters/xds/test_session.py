@@ -61,6 +61,14 @@ def test_types_are_sent_in_the_order_of_their_dependencies() -> None:
     assert [(CLUSTER, ["a", "b"]), (ENDPOINT, ["a", "b"]), (LISTENER, ["gateway"])] == envoy.settle()
 
 
+def test_an_envoy_that_starts_gets_an_answer_when_there_is_nothing() -> None:
+    envoy = Envoy(ConfigSnapshot())
+    envoy.subscribe(CLUSTER)
+    envoy.subscribe(ENDPOINT)
+    envoy.subscribe(LISTENER)
+    assert [(CLUSTER, []), (LISTENER, [])] == envoy.settle()
+
+
 def test_nothing_is_sent_twice() -> None:
     envoy = settled(Envoy(snapshot("a")), "a")
     assert ([], True) == (envoy.get(), envoy.session.idle)
@@ -91,6 +99,15 @@ def test_a_renewed_subscription_is_sent_again() -> None:
     envoy.subscribe(ENDPOINT, "a")
     envoy.subscribe(ENDPOINT, "a", "b")
     assert [(ENDPOINT, ["b"])] == envoy.settle()
+
+
+def test_names_end_the_subscription_to_all_resources() -> None:
+    changing = snapshot("a", "b")
+    envoy = settled(Envoy(changing))
+    envoy.subscribe(CLUSTER, "a")
+    assert [(CLUSTER, ["a"])] == envoy.settle()
+    changing.put(CLUSTER, "b", Cluster(name="b", alt_stat_name="new"))
+    assert [] == envoy.settle()
 
 
 def test_changes_gather_while_a_response_is_unacknowledged() -> None:
