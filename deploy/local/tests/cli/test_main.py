@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from arks.local.cli import diff
 from arks.local.cli.catalog import COMMANDS
 from arks.local.cli.commands import whole_app
 from arks.local.cli.failure import Exit
@@ -77,6 +78,22 @@ def test_a_mistake_gets_its_exit_code_and_a_message(
 def test_down_without_arks_is_no_error(arks: Callable[..., Result]) -> None:
     done = arks("down")
     assert (0, "Arks is not running.\n") == (done.code, done.stdout)
+
+
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [("-a\n+b\n", Result(1, "-a\n+b\n", "")), ("", Result(0, "", "No differences.\n"))],
+    ids=["different", "equal"],
+)
+def test_diff_prints_differences_alone(
+    arks: Callable[..., Result], monkeypatch: pytest.MonkeyPatch, found: str, expected: Result
+) -> None:
+    async def diffs(*_: object) -> list[str]:
+        return [found]
+
+    monkeypatch.setattr(diff, "_diffs", diffs)
+    endpoint = b"apiVersion: arks.ai/v1\nkind: ArksEndpoint\nmetadata: {name: a}\nspec: {}\n"
+    assert expected == arks("diff", "-f", "-", stdin=endpoint)
 
 
 BAD = """\

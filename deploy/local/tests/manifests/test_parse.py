@@ -35,10 +35,10 @@ TEXT = {
     "kind in another case": ("kind: arksmodel", "f:1: kind: unknown kind 'arksmodel': did you mean ArksModel?"),
     "kind of others": (
         "# first\nkind: Deployment",
-        "f:2: kind: unknown kind 'Deployment': Arks knows ArksModel, ArksApplication, ArksDisaggregatedApplication, "
+        "f:2: kind: unknown kind 'Deployment': kinds: ArksModel, ArksApplication, ArksDisaggregatedApplication, "
         "ArksAutoscaler, ArksEndpoint, ArksToken, ArksQuota, Secret",
     ),
-    "kind not text": ("kind: [1]", "f:1: kind: unknown kind '[1]': Arks knows ArksModel, ArksApplication, "
+    "kind not text": ("kind: [1]", "f:1: kind: unknown kind '[1]': kinds: ArksModel, ArksApplication, "
         "ArksDisaggregatedApplication, ArksAutoscaler, ArksEndpoint, ArksToken, ArksQuota, Secret"),
     "items not a list": ("kind: List\nitems: 3", "f:2: items: must be a list"),
     "item not a mapping": ("kind: List\nitems:\n- 3",

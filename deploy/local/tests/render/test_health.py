@@ -6,7 +6,7 @@ import pytest
 
 from arks.local.render import kinds
 from arks.local.render.health import has_failed, is_ready, problems, rolling_out, why
-from arks.local.render.references import missing_references
+from arks.local.render.references import missing_references, references_to_deleted
 
 
 def resource(kind: kinds.Kind, name: str, *, namespace: str = "default", **parts: Any) -> dict[str, Any]:
@@ -95,6 +95,16 @@ def test_apply_and_token_create_warn_of_names_that_do_not_exist() -> None:
         "ArksToken ada names ArksQuota team, which does not exist in default",
     ] == missing_references(existing, {("ArksToken", "default", "ada")})
     assert [] == missing_references(existing, {("ArksModel", "default", "ada")})
+
+
+def test_delete_warns_of_what_still_names_the_deleted() -> None:
+    existing = {
+        kinds.TOKEN: [token("qwen", "nothere"), token("qwen", namespace="other")],
+        kinds.ENDPOINT: [resource(kinds.ENDPOINT, "qwen")],
+    }
+    both = {("ArksEndpoint", "default", "qwen"), ("ArksQuota", "default", "team"), ("ArksModel", "default", "team")}
+    assert ["ArksToken ada still names ArksQuota team"] == references_to_deleted(existing, both)
+    assert [] == references_to_deleted(existing, set())
 
 
 @pytest.mark.parametrize(

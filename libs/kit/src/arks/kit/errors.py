@@ -7,6 +7,10 @@ ArksError
 └── Unavailable   a dependency (NATS, Redis, engine, disk ...) fails at the moment; a retry may help
 """
 
+import re
+
+_NUMBER = re.compile(r"^(?:<urlopen error )?\[Errno -?\d+\] (.*?)>?$", re.DOTALL)
+
 
 class ArksError(Exception):
     """The message names the object, its location and, if there is one, the next step. It never holds a secret."""
@@ -26,3 +30,10 @@ class Conflict(ArksError):
 
 class Unavailable(ArksError):
     pass
+
+
+def reason_of(error: BaseException) -> str:
+    """What happened, for people: without the number that the system gives it; the type of an error without a text."""
+    text = str(error)
+    found = _NUMBER.match(text)
+    return (found[1] if found else text) or type(error).__name__

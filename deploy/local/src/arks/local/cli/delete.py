@@ -13,7 +13,7 @@ from arks.local.cli.options import NO_HOME, NO_NAMESPACE, FilesOption, LocalHome
 from arks.local.cli.output import print_text
 from arks.local.cli.targets import labels_match, not_found, resource_type, targets
 from arks.local.cli.waiting import Awaited, wait_deleted
-from arks.local.render.kinds import find_kind
+from arks.local.render.kinds import ARKS_KINDS, find_kind
 
 _IGNORE_HELP = "Do not fail if a resource does not exist."
 _TARGETS_HELP = "KIND NAME... or KIND/NAME..."
@@ -51,6 +51,7 @@ def delete(
         wait_deleted(home, existing, timeout)
     if existing:
         print_text("".join(f"{item.kind.singular}/{item.name} deleted\n" for item in existing))
+        _warn_of_references(home, existing)
     if missing and not ignore_missing:
         raise not_found(missing[0].kind, missing[0].name, missing[0].namespace)
 
@@ -82,6 +83,16 @@ def _from_files(files: Sequence[str], namespace: str) -> list[Awaited]:
         for resource in reversed(read_resources(files, namespace))
         if (kind := find_kind(resource.kind)) is not None
     ]
+
+
+def _warn_of_references(home: Path, deleted: Sequence[Awaited]) -> None:
+    """Warn of resources that still name what was deleted."""
+    from arks.local.cli.reading import read
+    from arks.local.render.references import references_to_deleted
+
+    gone = {(item.kind.name, item.namespace, item.name) for item in deleted}
+    for text in references_to_deleted(read(home, ARKS_KINDS), gone):
+        typer.echo(f"warning: {text}", err=True)
 
 
 async def _delete(home: Path, chosen: Sequence[Awaited]) -> list[Awaited]:

@@ -26,9 +26,10 @@ def diff(files: FilesOption = None, namespace: NamespaceOption = NO_NAMESPACE, h
     arks diff -f models.yaml
     """
     texts = asyncio.run(_diffs(home, with_fitting_runtime(read_resources(files or [], namespace))))
-    print_text("".join(texts))
     if any(texts):
+        print_text("".join(texts))
         raise typer.Exit(Exit.FAILED)
+    typer.echo("No differences.", err=True)
 
 
 async def _diffs(home: Path, resources: "Sequence[Resource]") -> list[str]:

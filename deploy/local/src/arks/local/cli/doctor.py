@@ -6,13 +6,13 @@ from email.utils import parsedate_to_datetime
 
 import typer
 
+from arks.kit.errors import reason_of
 from arks.local.cli.command_path import command_path_note
 from arks.local.cli.failure import Exit, Failure
 from arks.local.cli.machine_facts import free_disk_bytes
 from arks.local.cli.options import NO_HOME, LocalHomeOption, OutputOption
 from arks.local.cli.output import print_data, print_text
 from arks.local.cli.reading import read
-from arks.local.client.errors import reason_of
 from arks.local.files.paths import Paths
 from arks.local.files.state_file import state_if_running
 from arks.local.render.doctor import Check, Level, Port, as_text, clock, command, disk, gpu, hub, memory, port

@@ -115,7 +115,7 @@ def _failure(error: BaseException) -> Failure:
     if isinstance(error, Failure):
         return error
     if isinstance(error, (ArksError, OSError)):
-        from arks.local.client.errors import reason_of
+        from arks.kit.errors import reason_of
 
         return Failure(reason_of(error), "see `arks status`")
     trace = "run it again with ARKS_DEBUG=1 to see the traceback"

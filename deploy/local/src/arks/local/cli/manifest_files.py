@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 import typer
 
 from arks.local.cli.failure import Exit, fail
+from arks.local.render.kinds import SECRET, find_kind
 
 if TYPE_CHECKING:
     from arks.contracts.resources import Resource
+    from arks.local.manifests.parse import Finding
 
 _SUFFIXES = (".yaml", ".yml", ".json")
 _ORDER = (
@@ -23,7 +25,7 @@ _ORDER = (
     "ArksQuota",
     "ArksToken",
 )
-_NOTHING_CHANGED = "nothing was changed; `arks fields application.spec` shows the fields of a kind"
+_NOTHING_CHANGED = "nothing was changed"
 _MAX_BYTES = 16 * 1024 * 1024
 
 
@@ -41,11 +43,20 @@ def read_resources(files: Sequence[str], namespace: str) -> "list[Resource]":
     if manifests.errors:
         listed = "\n".join(str(error) for error in manifests.errors)
         count = "1 error" if len(manifests.errors) == 1 else f"{len(manifests.errors)} errors"
-        fail(f"{count} in manifests\n{listed}", _NOTHING_CHANGED, Exit.USAGE)
+        fail(f"{count} in manifests\n{listed}", _next_step(manifests.errors), Exit.USAGE)
     if not manifests.resources:
         next_step = "a resource has apiVersion, kind, metadata and spec; `arks run OWNER/NAME -o yaml` prints examples"
         fail(f"no resources in {', '.join(name for name, _ in sources)}", next_step, Exit.USAGE)
     return in_order(manifests.resources)
+
+
+def _next_step(errors: "Sequence[Finding]") -> str:
+    """Where to look up the fields of the first kind that has an error."""
+    kind = next((kind for error in errors if (kind := find_kind(error.kind))), None)
+    if kind is None:
+        return _NOTHING_CHANGED
+    path = kind.word if kind is SECRET else f"{kind.word}.spec"
+    return f"{_NOTHING_CHANGED}; `arks fields {path}` shows the fields of {kind.name}"
 
 
 def read_texts(files: Sequence[str]) -> list[tuple[str, str]]:

@@ -33,6 +33,8 @@ _MEANT = {
 }
 """What users of other tools type, and the command here."""
 _OF_FILES = ("apply", "delete", "diff")
+_SIMILAR = re.compile(r" \(possible options: (.+)\)$", re.IGNORECASE)
+"""What the parser adds to an unknown option, however little it resembles it."""
 
 
 def failure_of(message: str, command_path: str, arguments: Sequence[str]) -> Failure:
@@ -44,7 +46,7 @@ def failure_of(message: str, command_path: str, arguments: Sequence[str]) -> Fai
 def _plain(message: str) -> str:
     """Without the words of the validation library."""
     text = message.replace("Value error, ", "").replace("Input should be", "must be").rstrip(".")
-    text = re.sub(r"\. Did you mean .*$", "", text)
+    text = _SIMILAR.sub("", re.sub(r"\. Did you mean .*$", "", text))
     return text[:1].lower() + text[1:]
 
 
@@ -52,12 +54,22 @@ def _next_step(text: str, message: str, command_path: str, arguments: Sequence[s
     if (unknown := re.match(r"no such command '(.+?)'", text)) and command_path == "arks":
         return f"did you mean `arks {meant}`?" if (meant := _meant(unknown[1])) else "see `arks --help`"
     command = command_path.rpartition(" ")[2]
+    if command == "scale" and re.match(r"no such option: -\d", text):
+        return "a number of replicas is 0 or more, as in `arks scale app smollm2 2`"
     if "extra argument" in text and command in _OF_FILES and any(_is_file(argument) for argument in arguments):
         file = next(argument for argument in arguments if _is_file(argument))
         return f"files are named with -f: `arks {command} -f {file}`"
-    if guess := re.search(r"did you mean '(.+?)'", message, re.IGNORECASE):
-        return f"did you mean `{command_path} {guess[1]}`?"
+    if guess := _guess(text, message):
+        return f"did you mean `{command_path} {guess}`?"
     return f"see `{command_path} --help`"
+
+
+def _guess(text: str, message: str) -> str | None:
+    """The command or option that was meant, if it resembles what was typed."""
+    if named := re.search(r"did you mean '(.+?)'", message, re.IGNORECASE):
+        return named[1]
+    option, options = re.match(r"no such option: (\S+)", text), _SIMILAR.search(message)
+    return closest(option[1], options[1].split(", ")) if option and options else None
 
 
 def _is_file(argument: str) -> bool:

@@ -4,7 +4,7 @@ from typing import Any
 
 import httpx
 
-from arks.local.client.errors import reason_of
+from arks.kit.errors import reason_of
 
 DEFAULT_HUB = "https://huggingface.co"
 _TIMEOUT_SECONDS = 15.0

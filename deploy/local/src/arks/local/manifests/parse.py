@@ -23,6 +23,8 @@ class Finding:
     field: str
     """`spec.qos[0].arksEndpoint.name`; empty for the whole document."""
     message: str
+    kind: str = ""
+    """Of the resource; empty if it has none that exists."""
 
     def __str__(self) -> str:
         about = f"{self.field}: " if self.field else ""
@@ -50,7 +52,9 @@ class _Item:
 
     def finding(self, at: Location, message: str) -> Finding:
         whole = (*self.at, *at)
-        return Finding(self.file, self.document.line(whole), field_path(whole), message)
+        kind = self.data.get("kind") if isinstance(self.data, dict) else None
+        known = kind if isinstance(kind, str) and kind in KINDS else ""
+        return Finding(self.file, self.document.line(whole), field_path(whole), message, known)
 
 
 def parse_manifests(sources: Iterable[tuple[str, str]], *, default_namespace: str = DEFAULT_NAMESPACE) -> Manifests:
@@ -121,8 +125,8 @@ def _unknown_kind(kind: object) -> str:
     if kind is None:
         return "is missing"
     guess = closest(kind, KINDS) if isinstance(kind, str) else None
-    known = f"did you mean {guess}?" if guess else f"Arks knows {comma_separated(KINDS)}"
-    return f"unknown kind {preview(kind)}: {known}"
+    hint = f"did you mean {guess}?" if guess else f"kinds: {comma_separated(KINDS)}"
+    return f"unknown kind {preview(kind)}: {hint}"
 
 
 def _findings(item: _Item, error: ValidationError, resource_type: type[Resource]) -> list[Finding]:

@@ -27,19 +27,41 @@ def references(resource: Object) -> Iterator[tuple[Kind, str]]:
 
 def missing_references(existing: Mapping[Kind, Sequence[Object]], of: Collection[Identity]) -> list[str]:
     """A sentence for each reference to something that does not exist, of the resources in `of`."""
-    known = {_identity(item) for items in existing.values() for item in items}
-    found: dict[str, None] = {}
+    known = _known(existing)
+
+    def sentence(title: str, missing: Identity) -> str:
+        kind, namespace, name = missing
+        guess = _closest(name, [other for other in known if other[:2] == (kind, namespace)])
+        return f"{title} names {kind} {name}, which does not exist in {namespace}{guess}"
+
+    found = ((item, missing) for item, missing in _missing(existing, known) if _identity(item) in of)
+    return list(dict.fromkeys(sentence(_title(item), missing) for item, missing in found))
+
+
+def references_to_deleted(existing: Mapping[Kind, Sequence[Object]], deleted: Collection[Identity]) -> list[str]:
+    """A sentence for each reference to something that was deleted. `existing`: what there is after that."""
+    found = ((item, missing) for item, missing in _missing(existing, _known(existing)) if missing in deleted)
+    return list(dict.fromkeys(f"{_title(item)} still names {kind} {name}" for item, (kind, _, name) in found))
+
+
+def _missing(
+    existing: Mapping[Kind, Sequence[Object]], known: Collection[Identity]
+) -> Iterator[tuple[Object, Identity]]:
+    """Each resource that names something which does not exist, with what it names."""
     for items in existing.values():
         for item in items:
-            if _identity(item) not in of:
-                continue
-            namespace = item["metadata"]["namespace"]
             for kind, name in references(item):
-                if (kind.name, namespace, name) not in known:
-                    title = f"{item['kind']} {item['metadata']['name']}"
-                    guess = _closest(name, [other for other in known if other[:2] == (kind.name, namespace)])
-                    found[f"{title} names {kind.name} {name}, which does not exist in {namespace}{guess}"] = None
-    return list(found)
+                identity = (kind.name, item["metadata"]["namespace"], name)
+                if identity not in known:
+                    yield item, identity
+
+
+def _known(existing: Mapping[Kind, Sequence[Object]]) -> set[Identity]:
+    return {_identity(item) for items in existing.values() for item in items}
+
+
+def _title(resource: Object) -> str:
+    return f"{resource['kind']} {resource['metadata']['name']}"
 
 
 def _closest(name: str, known: Sequence[Identity]) -> str:

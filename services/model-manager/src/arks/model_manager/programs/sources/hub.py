@@ -19,6 +19,7 @@ from huggingface_hub.errors import (
 from huggingface_hub.hf_api import RepoFile
 from huggingface_hub.utils._headers import build_hf_headers
 
+from arks.kit.errors import reason_of
 from arks.model_manager.domain.failures import DownloadFailed, FailureKind
 from arks.model_manager.domain.protocol import DownloadRequest
 from arks.model_manager.programs.sources.patterns import wanted
@@ -116,5 +117,4 @@ def _refused(error: HfHubHTTPError, request: DownloadRequest) -> DownloadFailed:
 
 
 def _plain(error: Exception) -> str:
-    text = str(error).splitlines()
-    return text[0][:200] if text else type(error).__name__
+    return reason_of(error).splitlines()[0][:200]
