@@ -218,6 +218,10 @@ fn fault_of_values(values: &Values) -> Result<(), Fault> {
     if chooses && !has_tools(values) {
         return Err(invalid_value("tool_choice", "`tool_choice` is for requests with `tools`."));
     }
+    // A count for completions. SGLang ends, for all clients, at one that is larger than its vocabulary.
+    if !matches!(values.get("logprobs"), Some(b"true" | b"false")) {
+        values.count("logprobs", 0, LOGPROBS_LIMIT)?;
+    }
     let count = values.count("top_logprobs", 0, LOGPROBS_LIMIT)?;
     if count.unwrap_or(0) > 0 && values.get("logprobs") != Some(b"true") {
         return Err(invalid_value("top_logprobs", "`top_logprobs` is for requests with `logprobs: true`."));

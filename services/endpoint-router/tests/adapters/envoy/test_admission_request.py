@@ -347,6 +347,13 @@ def test_options_of_a_stream_need_a_stream(options: str) -> None:
     assert read(b'{"model":"m","stream_options":null}') is not None
 
 
+def test_logprobs_of_completions_are_at_most_20() -> None:
+    for value in (b"0", b"20", b"true", b"false", b"null"):
+        assert read(b'{"model":"m","prompt":"a","logprobs":%s}' % value) is not None
+    for value in (b"21", b"1000000", b"-1", b"1.5", b'"5"', b"[]"):
+        assert "logprobs" == refusal(b'{"model":"m","prompt":"a","logprobs":%s}' % value)["param"]
+
+
 def test_top_logprobs_are_at_most_20_and_need_logprobs() -> None:
     assert read(b'{"model":"m","logprobs":true,"top_logprobs":20}') is not None
     assert read(b'{"model":"m","top_logprobs":null}') is not None
