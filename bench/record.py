@@ -44,6 +44,8 @@ TWO: Final = {"n": 2, "temperature": 1}
 """Engines make no two answers without chance."""
 CONTINUOUS: Final = {"stream": True, "stream_options": {"include_usage": True, "continuous_usage_stats": True}}
 FEW: Final = {"max_tokens": 3, "temperature": 0}
+LONGEST: Final = 20_000
+"""Characters of an answer; a longer one (a thousand logprobs of a token) is not kept."""
 BUSY: Final = {"max_tokens": 200, "ignore_eos": True}
 WITHIN_SECONDS: Final = 30.0
 RUNNING: Final = re.compile("vllm:num_requests_running|sglang:num_running_reqs|llamacpp:requests_processing")
@@ -107,6 +109,7 @@ def normalised(text: str) -> str:
     text = re.sub(r"\b(chatcmpl|cmpl|embd|modelperm|chatcmpl-tool|call)-?_?[0-9a-f-]{16,}", r"\1-1", text)
     text = re.sub(r'("(?:created|created_at)": ?)[0-9]+', r"\g<1>1700000000", text)
     text = re.sub(r"\b[0-9a-f]{32}\b", "0" * 32, text)
+    text = re.sub(r"\[[0-9]{2}:[0-9]{2}:[0-9]{2}\]", "[00:00:00]", text)
     text = re.sub(r'("system_fingerprint": ?)"[^"]*"', r'\1"vllm"', text)
     return re.sub(r"(/[\w.-]+)+/site-packages/", "/usr/lib/site-packages/", text)
 
@@ -134,7 +137,7 @@ class Recorder:
         async with self._client.request(method, self._url + path, json=body) as response:
             recorded: dict[str, Any] = {"status": response.status, "type": response.content_type}
             text = normalised((await response.read()).decode())
-        if self._root:
+        if "/" in self._root:
             text = text.replace(self._root, f"/models/{MODEL}")
         if response.content_type == "text/event-stream":
             return recorded | {"events": text.removesuffix("\n\n").split("\n\n")}
@@ -203,11 +206,11 @@ async def write_answers(recorder: Recorder, name: str) -> None:
     for title, (path, body) in REQUESTS.items():
         request = {"model": MODEL} | body
         shown = json.dumps(request, ensure_ascii=False)
-        recordings[title] = {
-            "path": path,
-            "request": request if len(shown) < 1000 else None,
-            **await recorder.answer(path, request),
-        }
+        answer = await recorder.answer(path, request)
+        if len(answer.get("body", "")) > LONGEST:
+            print(f"{title}: {len(answer['body'])} characters, not kept")
+            continue
+        recordings[title] = {"path": path, "request": request if len(shown) < 1000 else None, **answer}
     ANSWERS.mkdir(exist_ok=True)
     (ANSWERS / f"{name}.json").write_text(json.dumps(recordings, indent=1, ensure_ascii=False) + "\n")
 

@@ -36,11 +36,13 @@ enum Sign {
 
 /// How Dynamo's frontend begins a text about a body that is no request, which ends with the position in the body.
 const NOT_A_REQUEST: &str = "Failed to deserialize the JSON body into the target type: ";
+/// How SGLang begins a text about a schema, before the line of its compiler: `[10:20:30] /project/cpp/a.cc:41: reason`.
+const NO_GRAMMAR: &str = "Failed to compile json grammar: ";
 /// How Dynamo's frontend begins a text about a value that it does not take.
 const NOT_VALID: &str = "Validation: ";
 
 /// Signs of faults, each with its code, and its parameter if the engine names none.
-const FAULTS: [(Sign, Option<&str>, Option<&str>); 21] = [
+const FAULTS: [(Sign, Option<&str>, Option<&str>); 23] = [
     (Sign::Has("context size"), Some(TOO_LONG), None),
     (Sign::Has("context length"), Some(TOO_LONG), None),
     (Sign::Has("maximum model length"), Some(TOO_LONG), None),
@@ -49,12 +51,14 @@ const FAULTS: [(Sign, Option<&str>, Option<&str>); 21] = [
     (Sign::Has("too large to process"), Some(TOO_LONG), None),
     (Sign::Has("input is not supported"), Some(NO_CONTENT), None),
     (Sign::Has("not a multimodal model"), Some(NO_CONTENT), None),
+    (Sign::Has("only supports text input"), Some(NO_CONTENT), None),
     (Sign::Has("At most 0 "), Some(NO_CONTENT), None),
     // FastAPI has no such path: vLLM of 2026 has /v1/embeddings only for models that make some.
     (Sign::Begins("Not Found\""), Some(NO_OPERATION), None),
     (Sign::Begins("Route not found"), Some(NO_OPERATION), None),
     (Sign::Has("does not support Embeddings"), Some(NO_OPERATION), None),
     (Sign::Has("does not support embeddings"), Some(NO_OPERATION), None),
+    (Sign::Has("not appear to be an embedding model"), Some(NO_OPERATION), None),
     (Sign::Has("does not support Chat"), Some(NO_OPERATION), None),
     (Sign::Has("does not support Completions"), Some(NO_OPERATION), None),
     (Sign::Has("--tool-call-parser"), Some(NO_TOOLS), Some("tools")),
@@ -164,8 +168,11 @@ fn safe_message(fields: &Fields) -> Option<String> {
 }
 
 /// The reason in an engine's text: without the parameter and its value, which vLLM adds and which have their own member
-/// here, and without what Dynamo puts around it.
+/// here, and without what Dynamo and SGLang put around it.
 fn reason_of(text: &str) -> &str {
+    if let Some((_, rest)) = text.split_once(NO_GRAMMAR) {
+        return rest.split_once(": ").map_or(rest, |(_, reason)| reason).trim_end_matches("\\n");
+    }
     if let Some(rest) = text.strip_prefix(NOT_A_REQUEST) {
         return rest.rsplit_once(" at line ").map_or(rest, |(reason, _)| reason);
     }
@@ -227,8 +234,18 @@ fn param_of(fields: &Fields) -> String {
 
 /// The parameter that a message begins with, where engines name one. Dynamo writes `Max tokens` for `max_tokens`.
 fn named_param(message: &str) -> Option<String> {
-    const PLACES: [(&str, &str); 6] =
-        [("Field '", "'"), ("'", "' "), ("\\\"", "\\\" "), ("Invalid ", ":"), ("", " must be "), ("", " is \\\"")];
+    const PLACES: [(&str, &str); 7] = [
+        ("Field '", "'"),
+        ("'", "' "),
+        ("\\\"", "\\\" "),
+        ("Invalid ", ":"),
+        ("", " must "),
+        ("", " is \\\""),
+        ("", " is too large"),
+    ];
+    if message.starts_with(NO_GRAMMAR) {
+        return Some("response_format".to_owned());
+    }
     let (message, is_dynamos) = message.strip_prefix(NOT_VALID).map_or((message, false), |rest| (rest, true));
     PLACES.iter().find_map(|(before, after)| {
         let (name, _) = message.strip_prefix(before)?.split_once(after)?;

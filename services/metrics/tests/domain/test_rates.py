@@ -74,6 +74,15 @@ def test_an_engine_that_started_again_is_known_as_little_as_a_new_one() -> None:
     assert Rates() == after(*before, (10.0, busy(tokens=3.0)))
 
 
+def test_a_cancelled_request_that_is_subtracted_before_it_ends_is_no_restart() -> None:
+    finished = {3: 2.0}
+    readings = [
+        (float(second), busy(tokens=second * 10.0, finished=finished.get(second, second))) for second in range(6)
+    ]
+    assert Rates(10.0, 10.0, 1.0) == after(*readings)
+    assert 0.0 == after(*[(float(second), busy(finished=3.0 - second)) for second in range(3)]).drain_rate_per_second
+
+
 def test_after_a_restart_speeds_are_those_of_the_new_engine() -> None:
     before = [(float(second), busy(tokens=second * 10.0)) for second in range(10)]
     again = [(10.0 + second, busy(tokens=second * 7.0)) for second in range(4)]

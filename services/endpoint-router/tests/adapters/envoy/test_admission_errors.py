@@ -67,6 +67,14 @@ FAULTS = {
     ),
     "vLLM, embeddings": (vllm(400, "The model does not support Embeddings API"), "unsupported_operation"),
     "FastAPI, an unknown path": ((404, '{"detail":"Not Found"}'), "unsupported_operation"),
+    "SGLang, a picture": (
+        flat(400, "Model only supports text input; received unsupported content type 'image_url'."),
+        "unsupported_content",
+    ),
+    "SGLang, embeddings": (
+        flat(400, "This model does not appear to be an embedding model by default. Please add `--is-embedding`"),
+        "unsupported_operation",
+    ),
     "Dynamo, an unknown path": (dynamo(404, "Route not found: POST /v1/nothing"), "unsupported_operation"),
     "llama.cpp, tools that are none": (llamacpp(500, "Failed to parse tools: got 3", "server_error"), None),
     "llama.cpp, a grammar and a schema": (
@@ -110,12 +118,21 @@ def test_the_length_of_the_context_is_named_where_the_engine_does() -> None:
         ("'messages' is required", "messages"),
         ('"prompt" must not be empty', "prompt"),
         ("Invalid tool_choice: sometimes", "tool_choice"),
+        ("logit_bias must has keys in [0, 1279], got 999999.", "logit_bias"),
+        ("max_completion_tokens is too large: 100000.", "max_completion_tokens"),
         ("JSON schema error at #/properties/a: unrecognized type nope", None),
     ],
 )
 def test_a_message_about_the_request_passes_with_the_parameters_name(message: str, param: str | None) -> None:
     expected = {"message": message, "type": "invalid_request_error", "param": param, "code": None}
     assert shaped(*llamacpp(400, message)) == (400, expected)
+
+
+def test_of_sglangs_text_about_a_schema_the_reason_passes() -> None:
+    text = 'Failed to compile json grammar: [00:00:00] /project/cpp/converter.cc:4175: Unsupported type "nope"\n'
+    message = 'Unsupported type "nope"'
+    expected = {"message": message, "type": "invalid_request_error", "param": "response_format", "code": None}
+    assert shaped(*flat(400, text)) == (400, expected)
 
 
 @pytest.mark.parametrize(

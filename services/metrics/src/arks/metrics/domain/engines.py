@@ -299,7 +299,10 @@ _SGLANG = Engine(
     kv_cache_usage_ratio=(Formula(_sglang_gauge("token_usage"), biggest=True),),
     prompt_tokens=_one_of("sglang:prompt_tokens_total"),
     generation_tokens=_one_of("sglang:generation_tokens_total"),
-    finished_requests=_one_of("sglang:num_requests_total"),
+    # The total has aborted requests too.
+    finished_requests=(
+        Formula(Metric("sglang:num_requests_total"), minus=(Metric("sglang:num_aborted_requests_total"),)),
+    ),
     # Tokens of a request count when it ends, but the cache fills with each step; its use as a ratio is rounded.
     steps=_one_of("sglang:num_used_tokens"),
     hint="start it with --enable-metrics",

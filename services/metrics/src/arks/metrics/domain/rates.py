@@ -82,18 +82,24 @@ def rates(history: History) -> Rates:
         prompt_tokens_per_second=_speed(history, "prompt_tokens"),
         generation_tokens_per_second=_stepwise(history, _speed(history, "generation_tokens")),
         drain_rate_per_second=(
-            sum(stretch.finished for stretch in history.busy) / drained if drained >= _LEAST_SECONDS else None
+            max(0.0, sum(stretch.finished for stretch in history.busy)) / drained if drained >= _LEAST_SECONDS else None
         ),
     )
 
 
 def _is_another(before: Point, after: Point) -> bool:
-    """Return whether a counter fell, as after a restart, or grew by more than an engine can do."""
+    """Return whether a counter fell, as after a restart, or grew by more than an engine can do.
+
+    Finished requests may fall while the engine runs, where they are a difference: SGLang counts an abort some
+    milliseconds before the end of the request. Tokens, where the page has them, decide then.
+    """
+    counts_tokens = after.snapshot.generation_tokens is not None
     for name in _COUNTERS:
         old, new = getattr(before.snapshot, name), getattr(after.snapshot, name)
         if old is None or new is None:
             continue
-        if new < old or new - old > MOST_PER_SECOND.get(name, math.inf) * max(after.at - before.at, _LEAST_GAP_SECONDS):
+        fell = new < old and not (name == "finished_requests" and counts_tokens)
+        if fell or new - old > MOST_PER_SECOND.get(name, math.inf) * max(after.at - before.at, _LEAST_GAP_SECONDS):
             return True
     return False
 
