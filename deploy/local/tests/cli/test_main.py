@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from arks.local.cli import diff
+from arks.local.cli import diff, up
 from arks.local.cli.catalog import COMMANDS
 from arks.local.cli.commands import whole_app
 from arks.local.cli.failure import Exit
@@ -78,6 +78,17 @@ def test_a_mistake_gets_its_exit_code_and_a_message(
 def test_down_without_arks_is_no_error(arks: Callable[..., Result]) -> None:
     done = arks("down")
     assert (0, "Arks is not running.\n") == (done.code, done.stdout)
+
+
+def test_an_interrupted_up_names_what_goes_on_and_how_to_stop_it(
+    arks: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(up, "_started", interrupted)
+    message = "arks: what was started goes on without this command\n      `arks up` waits again, `arks down` stops it\n"
+    assert Result(Exit.FAILED, "", message) == arks("up")
 
 
 @pytest.mark.parametrize(

@@ -40,8 +40,10 @@ def up(
 
     began = time.monotonic()
     paths = Paths.of(home)
-    state = _started(paths, port)
-    bring_up(paths, state, Wishes(demo, show_key, link, timeout), began)
+    try:
+        bring_up(paths, _started(paths, port), Wishes(demo, show_key, link, timeout), began)
+    except KeyboardInterrupt:
+        fail("what was started goes on without this command", "`arks up` waits again, `arks down` stops it")
 
 
 def _started(paths: Paths, port: int | None) -> "State":
