@@ -1,11 +1,11 @@
 """What load reports of many endpoints cost endpoint-router, and how soon Envoy has the weights that follow.
 
-usage: python -m bench.reports [--endpoints 1000] [--replicas 8] [--hertz 4] [--idle-hertz 1] [--busy 0.1]
+usage: python -m bench.reports [--endpoints 1000] [--replicas 8] [--hertz 4] [--idle-hertz 0.5] [--busy 0.1]
        [--seconds 20]
 
 A real router and Envoy over a real NATS; reports come from this process, spread evenly over time. Every second
 replica of a busy endpoint is four times slower, and loads and queues are random, so that weights change; those of the
-other endpoints are idle, which metrics reports once a second. Times begin when
+other endpoints are idle, which metrics reports every 2 s. Times begin when
 the router receives a report, by its own histogram.
 """
 
@@ -169,7 +169,7 @@ if __name__ == "__main__":
     parser.add_argument("--endpoints", type=int, default=1_000)
     parser.add_argument("--replicas", type=int, default=8)
     parser.add_argument("--hertz", type=float, default=4.0, help="reports a second of each application")
-    parser.add_argument("--idle-hertz", type=float, default=1.0, help="those of applications without load")
+    parser.add_argument("--idle-hertz", type=float, default=0.5, help="those of applications without load")
     parser.add_argument("--busy", type=float, default=0.1, help="part of the endpoints with load")
     parser.add_argument("--seconds", type=float, default=20.0)
     asyncio.run(main(parser.parse_args()))

@@ -41,6 +41,12 @@ def test_readings_of_a_single_replica_are_used_for_longer() -> None:
     assert "its last load report is 121 s old" == doubt(observe(None, reading(at=79.0)), now=200.0, ready=1)
 
 
+def test_readings_without_work_are_used_until_the_second_report_after_them_is_missing() -> None:
+    idle = observe(None, reading(at=95.0, running=0.0, waiting=0.0))
+    assert doubt(idle, now=100.0) is None
+    assert "its last load report is 6 s old" == doubt(idle, now=100.6)
+
+
 def after(seconds: float, *, before: Signals | None = None, start: float = 100.0, **numbers: float) -> Signals:
     """Return signals after some seconds of equal readings, four a second."""
     signals = before

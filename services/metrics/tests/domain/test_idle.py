@@ -1,16 +1,20 @@
 import pytest
 
+from arks.contracts.load import stale_seconds
 from arks.metrics.domain.engines import Snapshot
 from arks.metrics.domain.idle import (
     FIRST_READS_PER_SECOND,
     LONGEST_SECONDS,
     READS_PER_SECOND,
+    REPORT_SECONDS,
     REST_AFTER_SECONDS,
     REST_SECONDS,
     Idleness,
     first_seconds,
+    report_seconds,
 )
 
+TICKS_LATE = 3
 IDLE = Snapshot(running_requests=0, waiting_requests=0, generation_tokens=100)
 TICK = 0.2
 
@@ -20,6 +24,11 @@ def test_a_replica_rests_after_some_time_without_work() -> None:
     later = first.after(IDLE, REST_AFTER_SECONDS - 1)
     latest = later.after(IDLE, REST_AFTER_SECONDS)
     assert [TICK, TICK, REST_SECONDS] == [idleness.pause_seconds(1, TICK) for idleness in (first, later, latest)]
+
+
+def test_reports_of_replicas_that_rest_are_never_as_old_as_routing_or_that_of_the_release_before_rejects() -> None:
+    assert REPORT_SECONDS + TICKS_LATE * TICK < stale_seconds(2)
+    assert [0.0, REPORT_SECONDS] == [report_seconds(1), report_seconds(2)]
 
 
 @pytest.mark.parametrize(

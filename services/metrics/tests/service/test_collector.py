@@ -271,7 +271,7 @@ async def test_what_a_page_looks_like_and_lacks_is_in_the_report() -> None:
     assert ("llama.cpp of May 2025 or newer", "KV cache use") == (report.version, report.missing[1])
 
 
-async def test_replicas_that_rest_are_read_at_each_tick_and_reported_once_a_second_until_one_works(
+async def test_replicas_that_rest_are_read_at_each_tick_and_reported_every_two_seconds_until_one_works(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(idle, "REST_AFTER_SECONDS", 0.05)

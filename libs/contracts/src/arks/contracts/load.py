@@ -28,14 +28,19 @@ computes up to 2,048 tokens of a prompt in one, and its page does not move meanw
 STALE_SECONDS = 3.0
 """Reports come up to five times a second; an older one does not describe the present. A restart of metrics takes
 less."""
+STALE_IDLE_SECONDS = 5.0
+"""The same for a replica without work. While all of an application rest, metrics reports them every 2 s; after the end
+of the member that did it, another one reports them up to 4.3 s after its last report."""
 STALE_ALONE_SECONDS = 120.0
 """The same for the only replica of an application: there is no other to compare it with, and metrics reads it seldom
 while it is idle."""
 
 
-def stale_seconds(replicas: int) -> float:
-    """The largest age of a usable report of an application with so many replicas."""
-    return STALE_SECONDS if replicas > 1 else STALE_ALONE_SECONDS
+def stale_seconds(replicas: int, *, idle: bool = False) -> float:
+    """The largest age of a usable report of an application with so many replicas. `idle`: it shows no work."""
+    if replicas <= 1:
+        return STALE_ALONE_SECONDS
+    return STALE_IDLE_SECONDS if idle else STALE_SECONDS
 
 
 def signal(load: ReplicaLoad, name: Signal) -> float | None:

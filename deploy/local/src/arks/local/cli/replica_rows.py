@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from arks.local.render.top import Row
 
 _FIRST_LOAD_SECONDS = 3.0
-"""Timeout of the first load reports: metrics reports an idle replica about once per second."""
+"""Timeout of the first load reports: metrics reports idle replicas every two seconds, or less often if there are
+hundreds of single ones."""
 _POLL_SECONDS = 0.05
 _HELD_SECONDS = 0.6
 """token-quota reports held requests twice a second."""

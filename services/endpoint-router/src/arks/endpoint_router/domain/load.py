@@ -212,7 +212,7 @@ def doubt(signals: Signals | None, now: float, ready: int = 2) -> str | None:
     if reason := implausible(reading):
         return reason
     age = now - reading.measured_at
-    if age > stale_seconds(ready):
+    if age > stale_seconds(ready, idle=reading.idle):
         return f"its last load report is {age:.0f} s old"
     if age < -FUTURE_SECONDS:
         return f"its load report is from {-age:.0f} s in the future"

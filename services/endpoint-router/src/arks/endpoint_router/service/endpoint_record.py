@@ -71,8 +71,8 @@ class EndpointRecord:
             return False
         ready = max((portion.ready for portion in self.newest.portions), default=0)
         stale = STALE_SECONDS if self.newest.held else stale_seconds(ready)
-        if len(self.newest.portions) == 1 and now - self.reported_at < stale * 2 / 3:
-            return False  # what was reported is not stale, and replicas without work are reported once a second
+        if len(self.newest.portions) == 1 and now - self.reported_at < stale:
+            return False  # what was reported is not stale, and replicas without work are reported every 2 s
         return now - self.decided_at >= stale / 3
 
     @property

@@ -15,8 +15,10 @@ READS_PER_SECOND = 8.0
 FIRST_READS_PER_SECOND = 100.0
 """Of the first reads after a start, while other services need the processor more."""
 REST_SECONDS = 1.0
-"""Of an application whose replicas all rest the report is published at this interval, though they are read at each
-tick: routing takes a report as the present for 3 s."""
+"""A replica that rests and is alone is read at this interval, and each reading is reported."""
+REPORT_SECONDS = 2.0
+"""Several replicas that all rest are read at each tick, and reported at this interval: routing takes a report as the
+present for 3 s, and one without work for 5 s."""
 LONGEST_SECONDS = 60.0
 """Half of the age at which routing no longer believes a replica that is alone."""
 
@@ -49,6 +51,11 @@ class Idleness:
     def pause_seconds(self, idle: int, tick_seconds: float) -> float:
         """Pause before the next reading. `idle`: the number of applications whose only replica is idle."""
         return max(REST_SECONDS if self.rests else tick_seconds, min(idle / READS_PER_SECOND, LONGEST_SECONDS))
+
+
+def report_seconds(replicas: int) -> float:
+    """The least time between two reports of so many replicas while they all rest."""
+    return REPORT_SECONDS if replicas > 1 else 0.0
 
 
 def first_seconds(applications: int, tick_seconds: float) -> float:

@@ -11,7 +11,7 @@ from arks.kit.clock import Clock
 from arks.kit.key import Key
 from arks.metrics.domain.engines import missing, reader_of
 from arks.metrics.domain.gpus import GpuUse
-from arks.metrics.domain.idle import REST_SECONDS
+from arks.metrics.domain.idle import report_seconds
 from arks.metrics.domain.replicas import Application, Replica, ReplicaReport, report_of
 from arks.metrics.service.ports import ReadPolicy, Reports
 from arks.metrics.service.reader import ReplicaReader, ReplicaRecord
@@ -154,7 +154,7 @@ class ApplicationWatch:
         now = self._clock.monotonic()
         if self.read_since is None:
             self.read_since = now
-        if not self._rests() or now - self._published_at >= REST_SECONDS:
+        if not self._rests() or now - self._published_at >= report_seconds(self.size):
             self._published_at = now
             await self._reports.publish(self.key, self.reports())
 
