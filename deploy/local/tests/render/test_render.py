@@ -278,3 +278,15 @@ def test_a_secret_is_listed_without_its_values() -> None:
     secret = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": "Opaque", "keys": 1}
     text = resources.tables([resources.Listing(kinds.SECRET, [secret])], NOW)
     assert "NAME       TYPE     KEYS\nhf-token   Opaque   1\n" == text
+
+
+def test_ages_of_changes_are_aligned() -> None:
+    times = ("11:59:50", "11:56:01", "11:50:00", "06:29:00")
+    shown = decisions.changes(
+        [
+            decision(f"2026-03-01T{time_}.000+00:00", share)
+            for time_, share in zip(times, (0.1, 0.2, 0.3, 0.4), strict=True)
+        ],
+        NOW,
+    )
+    assert ["    10s ago", "  3m59s ago", "    10m ago", "  5h31m ago"] == [line[:11] for line in shown[1:]]

@@ -46,7 +46,7 @@ def changes(decisions: Sequence[Decision], now: datetime) -> list[str]:
     shown = [(groups(decision) or decision["message"], decision) for decision in decisions]
     changed = [text != before for (text, _), (before, _) in pairwise([*shown, ("", {})])]
     for text, decision in [each for each, is_change in zip(shown, changed, strict=True) if is_change][:SHOWN]:
-        lines.append(f"  {age(parse_time(decision['decidedAt']), now):>4} ago  {text}")
+        lines.append(f"  {age(parse_time(decision['decidedAt']), now):>5} ago  {text}")
     return lines
 
 
