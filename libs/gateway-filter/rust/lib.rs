@@ -20,6 +20,7 @@ pub mod leases;
 pub mod line_file;
 pub mod members;
 pub mod names;
+pub mod outline;
 pub mod pending;
 pub mod prompts;
 pub mod ratio;

@@ -9,6 +9,7 @@ use crate::affinity::Places;
 use crate::fault::Fault;
 use crate::json::{Keys, Object, after_space, invalid, read_object};
 use crate::members::has_elements;
+use crate::outline::Outline;
 use crate::ratio::PromptBytes;
 use crate::stream_options::Edit;
 use crate::{prompts, stream_options, text, uses};
@@ -18,6 +19,9 @@ const MODEL_BYTES: usize = 256;
 const TOKENS_LIMIT: u32 = 10_000_000;
 const CHOICES_LIMIT: u32 = 128; // OpenAI's own limit, as the next one
 const LOGPROBS_LIMIT: u32 = 20;
+
+/// A shorter body is copied: that costs less than two reads of it.
+const PARTS_BYTES: usize = 32 * 1024;
 
 const LIMIT_KEYS: [&str; 3] = ["max_completion_tokens", "max_tokens", "n_predict"];
 /// By which clients of OpenAI's API name requests that share a cache.
@@ -38,6 +42,15 @@ static REQUEST_KEYS: LazyLock<Keys> = LazyLock::new(|| {
     Keys::strict(&words(KEYS)).and(&uses::KEYS).and(&text::RULE_KEYS).and(&[SESSION_KEY]).without(&words(REFUSED_KEYS))
 });
 
+/// A change of a body by which a stream requests usage.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// It becomes another body.
+    Body(Vec<u8>),
+    /// Its last brace, at this position, becomes a comma, and `stream_options::USAGE_END` follows: no other byte moves.
+    End(usize),
+}
+
 /// What the gateway reads in a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
@@ -55,8 +68,8 @@ pub struct Request {
     pub uses: Option<String>,
     /// Bytes that count as text, and as media.
     pub bytes: PromptBytes,
-    /// The body for the engine, if it is another than the client's: one that requests usage.
-    pub body: Option<Vec<u8>>,
+    /// How the body for the engine differs from the client's, if at all.
+    pub change: Option<Change>,
     /// The changes that make a stream of a request without one, if the engine needs that.
     pub as_stream: Vec<Edit>,
     /// Where the value of `model`, with its quotes, is in the body for the engine.
@@ -72,13 +85,47 @@ pub struct Request {
 /// Returns the fault for the client if the body is no JSON object or has a value that the gateway refuses.
 pub fn read_request(body: &[u8]) -> Result<Request, Fault> {
     let object = read_document(body)?;
-    let values = Values { text: body, object: &object };
+    request_of(body, &object, 0)
+}
+
+/// Reads the body of a request that came in several parts, without a copy of the whole. `None` if that needs one: the body
+/// has a fault, is short or in one part, or has long strings that are no messages or prompt.
+#[must_use]
+pub fn read_parts(parts: &[&[u8]]) -> Option<Request> {
+    let bytes: usize = parts.iter().map(|part| part.len()).sum();
+    if parts.len() < 2 || bytes < PARTS_BYTES {
+        return None;
+    }
+    let outline = Outline::of(parts)?;
+    let object = read_document(&outline.text).ok()?;
+    if !outline.is_cut_only_in(&texts(&outline.text, &object)) || text::may_have_media(&outline.text) {
+        return None;
+    }
+    let request = request_of(&outline.text, &object, outline.taken()).ok()?;
+    let is_of_outline = matches!(request.change, Some(Change::Body(_)));
+    (!is_of_outline).then(|| request.moved(&outline))
+}
+
+/// Where the object has messages and prompts of which the reader looks at no more than the beginning.
+fn texts(text: &[u8], object: &Object) -> Vec<Range<usize>> {
+    let is_read = |(key, first): (&str, u8)| match key {
+        "messages" | "input" => matches!(first, b'"' | b'['),
+        "prompt" => first == b'"',
+        _ => false,
+    };
+    let members = object.members().filter(|(key, range)| is_read((*key, text[range.start])));
+    members.map(|(_, range)| range.clone()).collect()
+}
+
+/// The request of a body, or of an outline from which so many bytes of text are taken.
+fn request_of(body: &[u8], object: &Object, taken: usize) -> Result<Request, Fault> {
+    let values = Values { text: body, object };
     let model = read_model(&values)?.to_vec();
     let stream = read_stream(&values)?;
     let max_tokens = read_token_limit(&values)?;
     let (answers, copies) = read_answers(&values)?;
     fault_of_values(&values)?;
-    let edit = stream_options::edit(body, &object, stream)?;
+    let edit = stream_options::edit(body, object, stream)?;
     let model_at = object.range("model").unwrap_or_default();
     Ok(Request {
         model,
@@ -86,16 +133,33 @@ pub fn read_request(body: &[u8]) -> Result<Request, Fault> {
         max_tokens: max_tokens.map(u64::from),
         answers: (answers > 1).then_some(answers),
         copies: (answers > 1).then_some(copies),
-        uses: uses::of(body, &object),
-        bytes: text::bytes(body, &object),
+        uses: uses::of(body, object),
+        bytes: text::bytes(body, object, taken),
         model_at: edit.as_ref().map_or(model_at.clone(), |edit| edit.moved(model_at)),
-        body: edit.map(|edit| edit.apply(body)),
-        as_stream: if stream { Vec::new() } else { stream_options::as_stream(&object) },
+        change: edit.map(|edit| match edit.start() {
+            closing if closing == object.closing => Change::End(closing),
+            _ => Change::Body(edit.apply(body)),
+        }),
+        as_stream: if stream { Vec::new() } else { stream_options::as_stream(object) },
         places: Places {
             session: object.range(SESSION_KEY).unwrap_or_default(),
             prompt: object.range("messages").or_else(|| object.range("prompt")).unwrap_or_default(),
         },
     })
+}
+
+impl Request {
+    /// The same request, with positions in the body instead of its outline.
+    fn moved(mut self, outline: &Outline) -> Self {
+        if let Some(Change::End(at)) = &mut self.change {
+            *at = outline.position(*at);
+        }
+        self.as_stream = self.as_stream.iter().map(|edit| edit.in_body(outline)).collect();
+        self.model_at = outline.range(&self.model_at);
+        self.places.session = outline.range(&self.places.session);
+        self.places.prompt = outline.range(&self.places.prompt);
+        self
+    }
 }
 
 /// Bytes outside of `!` to `~`, and `%`, as %XX.

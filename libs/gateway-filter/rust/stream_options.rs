@@ -5,10 +5,13 @@ use std::sync::LazyLock;
 
 use crate::fault::Fault;
 use crate::json::{Keys, Object, after_space, read_object};
+use crate::outline::Outline;
 
 const KEY: &str = "stream_options";
 /// Bytes of a comma, the key and its colon.
 const OPTIONS_AT: usize = KEY.len() + 4;
+/// What requests usage at the end of a body, in which a comma replaces the last brace: nothing before it moves.
+pub const USAGE_END: &[u8] = br#""stream_options":{"include_usage":true}}"#;
 static KEYS: LazyLock<Keys> = LazyLock::new(|| Keys::strict(&["include_usage"]));
 
 /// A change of a body: other bytes in a range.
@@ -29,6 +32,12 @@ impl Edit {
     #[must_use]
     pub fn shifted(&self, more: usize, fewer: usize) -> Self {
         Self { at: self.at.start + more - fewer..self.at.end + more - fewer, with: self.with }
+    }
+
+    /// The change in the body that has this outline.
+    #[must_use]
+    pub fn in_body(&self, outline: &Outline) -> Self {
+        Self { at: outline.range(&self.at), with: self.with }
     }
 
     /// The length with the change of a body that has this one without it.
@@ -85,6 +94,13 @@ pub fn apply_all(edits: &[Edit], body: &[u8]) -> Vec<u8> {
     }
     changed.extend_from_slice(body.get(from..).unwrap_or_default());
     changed
+}
+
+/// The body with a request for usage in place of its last brace, which is at `at`.
+#[cfg(feature = "testing")]
+#[must_use]
+pub fn with_usage(body: &[u8], at: usize) -> Vec<u8> {
+    [&body[..at], b",", &body[at + 1..], USAGE_END].concat()
 }
 
 /// The change by which a stream's body requests usage; `None` if it does, or is for no stream.

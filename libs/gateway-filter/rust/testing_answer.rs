@@ -10,6 +10,7 @@ use crate::names::{Renaming, with_model};
 use crate::request::read_request;
 use crate::stream_options::apply_all;
 use crate::testing::Members;
+use crate::testing_request::changed_body;
 use crate::usage_line::{Charge, End, usage_line};
 
 #[derive(Default)]
@@ -88,8 +89,9 @@ pub fn call(name: &str, arguments: &[Option<Vec<u8>>]) -> Option<Members> {
         "renaming_rest" => Some(vec![Some(state.renamings[at(arguments)].feed_last(b""))]),
         "with_model" => {
             let read = read_request(bytes(arguments, 0)).expect("a request");
-            let body = read.body.as_deref().unwrap_or_else(|| bytes(arguments, 0));
-            Some(vec![Some(with_model(body, read.model_at, bytes(arguments, 1)))])
+            let (body, model_at) = (changed_body(&read, bytes(arguments, 0)), read.model_at);
+            let body = body.unwrap_or_else(|| bytes(arguments, 0).to_vec());
+            Some(vec![Some(with_model(&body, model_at, bytes(arguments, 1)))])
         }
         "with_nulls" => Some(vec![with_nulls(bytes(arguments, 0))]),
         "openai_error" => {

@@ -41,11 +41,12 @@ pub const RULE_KEYS: [&str; 13] = [
 const MEDIA_KEYS: [&[u8]; 6] = [b"url", b"image_url", b"audio_url", b"video_url", b"image", b"file_data"];
 static AUDIO_KEYS: LazyLock<Keys> = LazyLock::new(|| Keys::strict(&["data"]));
 
-/// The bytes of a body that count as text, at least 1.
+/// The bytes of a body that count as text, at least 1. `taken`: bytes of text that are not in `text`.
 #[must_use]
-pub fn bytes(text: &[u8], object: &Object) -> PromptBytes {
-    if text.len() < LOOK_BYTES {
-        return PromptBytes { all: text.len() as u64, media: 0 };
+pub fn bytes(text: &[u8], object: &Object, taken: usize) -> PromptBytes {
+    let bytes = text.len() + taken;
+    if bytes < LOOK_BYTES {
+        return PromptBytes { all: bytes as u64, media: 0 };
     }
     let rules: usize = RULE_KEYS.iter().filter_map(|key| object.range(key)).map(|range| range.len()).sum();
     let mut media = Media::default();
@@ -53,13 +54,14 @@ pub fn bytes(text: &[u8], object: &Object) -> PromptBytes {
         media.find_urls(text);
         media.find_audio(text);
     }
-    let all = text.len().saturating_sub(rules + media.spare).max(1);
+    let all = bytes.saturating_sub(rules + media.spare).max(1);
     PromptBytes { all: all as u64, media: media.counted.min(all) as u64 }
 }
 
 /// False: the body has neither a data URL nor audio, because both are beside a quote. The look at the few quotes of a
 /// long text costs a quarter of the two searches.
-fn may_have_media(text: &[u8]) -> bool {
+#[must_use]
+pub fn may_have_media(text: &[u8]) -> bool {
     let mut quotes = memchr_iter(b'"', text);
     let is_beside = |at: usize| text[at + 1..].starts_with(b"data:") || text[..at].ends_with(b"_audio");
     quotes.by_ref().take(QUOTES_LIMIT).any(is_beside) || quotes.next().is_some()

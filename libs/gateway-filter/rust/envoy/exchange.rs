@@ -17,7 +17,7 @@ use crate::json;
 use crate::pending::{Decision, Operation, Pending, Query, ordered};
 use crate::rejections::{Answer, Reply, is_key};
 use crate::renewals::Renewal;
-use crate::request::{Request, read_request};
+use crate::request::{Request, read_parts, read_request};
 
 /// What a body of unknown length counts as: the longest that is taken by default.
 const UNKNOWN_BYTES: u64 = 32 * 1024 * 1024;
@@ -144,7 +144,8 @@ impl Exchange {
             following(&mut reading, stream);
         }
         let Some(reading) = reading else {
-            let read = stream.with_body(parts, read_request);
+            let read = stream.with_pieces(parts, read_parts);
+            let read = read.map_or_else(|| stream.with_body(parts, read_request), Ok);
             return self.admit(stream, arrived, read, parts);
         };
         if has_new {

@@ -13,8 +13,8 @@ use crate::answer::{Kind as MeterKind, Meter};
 use crate::errors::openai_error;
 use crate::names::{Renaming, with_model};
 use crate::pending::{Operation, Pending, Start};
-use crate::request::Request;
-use crate::stream_options::Edit;
+use crate::request::{Change, Request};
+use crate::stream_options::{Edit, USAGE_END};
 use crate::usage_line::Charge;
 
 const METADATA: &str = "arks";
@@ -60,10 +60,19 @@ impl Started {
         if let Some(affinity) = &start.affinity {
             hold_together(stream, affinity, &start.lease.grant, (operation, &request.places), parts);
         }
-        let Request { model, stream: is_stream, copies, bytes, body, model_at, as_stream, .. } = request;
+        let Request { model, stream: is_stream, copies, bytes, change, model_at, as_stream, .. } = request;
         let (model_before, mut linked) = (model_at.clone(), None);
-        let cut = body.is_some();
+        let cut = change.is_some();
         let measurable_bytes = bytes.measurable(copies.is_none());
+        let body = match change {
+            Some(Change::Body(body)) => Some(body),
+            Some(Change::End(at)) => {
+                stream.change_end(parts, at, b',', USAGE_END);
+                stream.set_header(REQUEST, b"content-length", stream.body_bytes(parts).to_string().as_bytes());
+                None
+            }
+            None => None,
+        };
         let body = match (&start.engine_model, body) {
             (None, body) => body,
             (Some(name), Some(body)) => Some(with_model(&body, model_at, name)),

@@ -126,6 +126,13 @@ impl Stream {
         result
     }
 
+    /// Runs `act` with the pieces of the body's parts of these kinds.
+    pub fn with_pieces<Result>(&self, kinds: &[u32], act: impl FnOnce(&[&[u8]]) -> Result) -> Result {
+        // SAFETY: Envoy's bytes are valid until the stream changes, which needs it exclusively.
+        let pieces: Vec<&[u8]> = self.chunks(kinds).iter().map(|chunk| unsafe { chunk.bytes() }).collect();
+        act(&pieces)
+    }
+
     /// The length of the body's parts of these kinds.
     #[must_use]
     pub fn body_bytes(&self, kinds: &[u32]) -> usize {
@@ -222,6 +229,23 @@ impl Stream {
             if let Some(kind) = kinds.last() {
                 abi::envoy_dynamic_module_callback_http_append_body(self.0, *kind, Buffer::of(bytes));
             }
+        }
+    }
+
+    /// Writes a byte into the body's parts of these kinds, and adds bytes at their end.
+    pub fn change_end(&mut self, kinds: &[u32], at: usize, byte: u8, bytes: &[u8]) {
+        let mut begin = 0;
+        for chunk in self.chunks(kinds) {
+            if (begin..begin + chunk.length).contains(&at) {
+                // SAFETY: Envoy lets modules write into its pieces (`EnvoyMutBuffer` of its own SDK), and no reference to
+                // them lives.
+                unsafe { *chunk.pointer.cast::<u8>().cast_mut().add(at - begin) = byte };
+            }
+            begin += chunk.length;
+        }
+        if let Some(kind) = kinds.last() {
+            // SAFETY: Envoy copies the bytes.
+            unsafe { abi::envoy_dynamic_module_callback_http_append_body(self.0, *kind, Buffer::of(bytes)) };
         }
     }
 

@@ -34,6 +34,25 @@ async def test_a_long_body_of_a_stream_requests_usage(gateway: Gateway) -> None:
     assert {"include_usage": True} == json.loads(gateway.engine.requests[-1].body)["stream_options"]
 
 
+@pytest.mark.parametrize("size", [40_000, 220_000, 700_000])
+@pytest.mark.parametrize("end", [b"", b" \r\n"])
+async def test_usage_of_a_body_in_pieces_is_requested_at_its_end(gateway: Gateway, size: int, end: bytes) -> None:
+    gateway.engine.script = answer(b'{"error":{"message":"Loading model"}}', 503)
+    messages = [{"role": "user", "content": 'a "b"\n' + "c" * size}]
+    body = json.dumps({"model": "org/m 1", "stream": True, "messages": messages}).encode()
+    await gateway.post(body + end)
+    usage = b',%b"stream_options":{"include_usage":true}}' % end
+    assert [body[:-1] + usage] * 4 == [request.body for request in gateway.engine.requests]
+
+
+async def test_the_model_of_a_body_in_pieces_and_its_size_are_queried(gateway: Gateway) -> None:
+    body = b'{"messages":[{"content":"' + b"c" * 220_000 + b'"}],"model":"org/m 2"}'
+    assert 200 == (await gateway.post(body)).status_code
+    (query,) = gateway.admission.requests[-1:]
+    assert ("org/m%202", str(len(body))) == (query.headers["x-arks-model"], query.headers["x-arks-body-bytes"])
+    assert body == gateway.engine.requests[-1].body
+
+
 @pytest.mark.parametrize(
     ("body", "param"),
     [(long_body(1)[:-1], None), (long_body(1, stream="yes"), "stream"), (long_body(1, n=0), "n")],

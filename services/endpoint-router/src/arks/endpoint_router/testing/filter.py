@@ -63,6 +63,17 @@ def early_fault(*parts: bytes) -> dict[str, str] | None:
     return None if envelope is None else json.loads(envelope)["error"]
 
 
+def read_whole(body: bytes) -> list[bytes | None]:
+    """Return all that the filter reads in a body, positions in it included; only None if it rejects the body."""
+    positions = call("positions_of_request", body)
+    return positions if positions == [None] else [*positions, *call("read_request", body)]
+
+
+def read_parts(*parts: bytes) -> list[bytes | None] | None:
+    """Return the same of a body in parts; None if the filter has to read the whole of it."""
+    return call("read_parts", *parts) or None
+
+
 def text_bytes(body: bytes) -> int:
     """Return how many bytes of the body the filter counts as text."""
     return int(call("read_request", body)[6] or 0)
