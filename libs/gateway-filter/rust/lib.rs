@@ -32,6 +32,7 @@ pub mod schema;
 pub mod stream_options;
 pub mod tables;
 pub mod text;
+pub mod turns;
 pub mod usage_line;
 pub mod uses;
 

@@ -124,8 +124,8 @@ impl Exchange {
                 return reply;
             }
         }
-        if let Stage::Body { reading, .. } = &mut self.stage
-            && let Some(reading) = following(reading, stream)
+        if let Stage::Body { arrived, reading } = &mut self.stage
+            && let Some(reading) = following(reading, stream, arrived)
         {
             reading.feed(stream.copied_body(parts));
         }
@@ -141,9 +141,9 @@ impl Exchange {
         let has_new = parts.contains(&abi::REQUEST_RECEIVED) || reading.is_none();
         let new = if reading.is_some() { &[abi::REQUEST_RECEIVED] } else { parts };
         if stream.body_bytes(parts) >= LONG_BYTES || reading.is_some() {
-            following(&mut reading, stream);
+            following(&mut reading, stream, &arrived);
         }
-        let Some(reading) = reading else {
+        let Some(mut reading) = reading else {
             let read = stream.with_pieces(parts, read_parts);
             let read = read.map_or_else(|| stream.with_body(parts, read_request), Ok);
             return self.admit(stream, arrived, read, parts);
@@ -296,11 +296,15 @@ impl Exchange {
 }
 
 /// The thread's reading of a long body, which begins now if it has not. `None` if no thread can read it.
-fn following<'reading>(reading: &'reading mut Option<Reading>, stream: &Stream) -> Option<&'reading Reading> {
+fn following<'reading>(
+    reading: &'reading mut Option<Reading>,
+    stream: &Stream,
+    arrived: &Arrived,
+) -> Option<&'reading mut Reading> {
     if reading.is_none() {
-        *reading = Reading::begin(stream, stream.content_length(REQUEST));
+        *reading = Reading::begin(stream, &arrived.authorization, stream.content_length(REQUEST));
     }
-    reading.as_ref()
+    reading.as_mut()
 }
 
 /// Answers a request for a fault of its body.

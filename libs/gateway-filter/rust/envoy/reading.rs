@@ -1,10 +1,12 @@
 //! Long bodies are read on a thread of their own, part by part as they arrive: the worker serves other clients meanwhile.
 //!
 //! The worst body of 31 MiB takes 180 ms to read. The worker copies each part, which its cache still holds. One thread
-//! reads for all workers, so what long bodies can cost is one core, however many clients send them. It yields to the
-//! workers where cores are few.
+//! reads for all workers the bodies of up to 4 MiB, and another the longer ones, so what long bodies can cost is two
+//! cores, however many clients send them. Both yield to the workers where cores are few. Keys take turns at them: a key
+//! waits for one body of each other key at most, not for all that those have sent.
 
 use std::ffi::c_int;
+use std::hash::{BuildHasher, RandomState};
 use std::panic::catch_unwind;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -15,9 +17,12 @@ use super::stream::Stream;
 use crate::early::Early;
 use crate::fault::Fault;
 use crate::request::{Request, read_request};
+use crate::turns::Turns;
 
 /// From so many bytes on a body is long: reading a shorter one takes 3 ms at most.
 pub const LONG_BYTES: usize = 512 * 1024;
+/// The longest body that waits for none that is longer.
+const MEDIUM_BYTES: usize = 4 * 1024 * 1024;
 /// As many bytes as a client may announce; it may lie.
 const EXPECTED_LIMIT: usize = 32 * 1024 * 1024;
 /// How much less right to a core the thread has than a worker: with 10, a tenth while both want the same core.
@@ -85,10 +90,34 @@ struct Received {
 
 enum Step {
     Part(Vec<u8>),
-    End,
+    /// Of a body of so many bytes.
+    End(usize),
 }
 
-type Job = (Arc<Body>, Step);
+impl Step {
+    /// How much there is to do, in bytes; reading a whole body takes at least twice as long as following its parts.
+    fn work(&self) -> usize {
+        match self {
+            Self::Part(part) => part.len(),
+            Self::End(bytes) => bytes.saturating_mul(2),
+        }
+    }
+}
+
+struct Job {
+    /// Stands for the key.
+    owner: u64,
+    body: Arc<Body>,
+    step: Step,
+}
+
+/// Where jobs go.
+struct Jobs {
+    medium: Sender<Job>,
+    long: Sender<Job>,
+    /// Of keys: a client does not know which keys have the same hash.
+    hashes: RandomState,
+}
 /// A body, and what was read of it; `None`: reading failed, by a fault of the reader.
 type Done = (Arc<Body>, Option<Result<Request, Fault>>);
 
@@ -96,28 +125,33 @@ type Done = (Arc<Body>, Option<Result<Request, Fault>>);
 /// end after its streams have.
 pub struct Reading {
     body: Arc<Body>,
+    owner: u64,
+    bytes: usize,
     jobs: &'static Sender<Job>,
 }
 
 impl Reading {
-    /// Begins to read the body of this stream, of so many bytes if it is known. `None` if there is no thread to read it.
+    /// Begins to read the body of this stream for a key, of so many bytes if it is known. `None` if there is no thread to
+    /// read it.
     #[must_use]
-    pub fn begin(stream: &Stream, length: Option<u64>) -> Option<Self> {
-        let jobs = jobs()?;
+    pub fn begin(stream: &Stream, key: &[u8], length: Option<u64>) -> Option<Self> {
+        let Jobs { medium, long, hashes } = jobs()?;
         let progress = Mutex::new(Progress::Due(stream.waker()));
         let expected = usize::try_from(length.unwrap_or(0)).unwrap_or(usize::MAX).min(EXPECTED_LIMIT);
         let received = Mutex::new(Received { expected, ..Received::default() });
-        Some(Self { body: Arc::new(Body { progress, received }), jobs })
+        let jobs = if (1..=MEDIUM_BYTES).contains(&expected) { medium } else { long };
+        Some(Self { body: Arc::new(Body { progress, received }), owner: hashes.hash_one(key), bytes: 0, jobs })
     }
 
     /// Reads the next part. The worker is woken for a fault that is certain already.
-    pub fn feed(&self, part: Vec<u8>) {
+    pub fn feed(&mut self, part: Vec<u8>) {
+        self.bytes += part.len();
         self.send(Step::Part(part));
     }
 
     /// Reads the body, which has ended. The worker is woken for it.
     pub fn end(&self) {
-        self.send(Step::End);
+        self.send(Step::End(self.bytes));
     }
 
     /// The request that was read. `None` if it was not read yet.
@@ -143,7 +177,7 @@ impl Reading {
 
     fn send(&self, step: Step) {
         // It fails only if the thread has ended, which nothing in it does.
-        let _ = self.jobs.send((Arc::clone(&self.body), step));
+        let _ = self.jobs.send(Job { owner: self.owner, body: Arc::clone(&self.body), step });
     }
 }
 
@@ -154,15 +188,17 @@ impl Drop for Reading {
 }
 
 /// Where jobs go. `None` if the threads could not be started.
-fn jobs() -> Option<&'static Sender<Job>> {
-    static JOBS: OnceLock<Option<Sender<Job>>> = OnceLock::new();
+fn jobs() -> Option<&'static Jobs> {
+    static JOBS: OnceLock<Option<Jobs>> = OnceLock::new();
     let start = || {
-        let (sender, receiver) = channel();
         let (done, results) = channel();
-        let reader = thread::Builder::new().name("arks-reader".to_owned());
-        let waker = thread::Builder::new().name("arks-waker".to_owned());
-        let started = waker.spawn(move || wake_all(&results)).and(reader.spawn(move || read_all(&receiver, &done)));
-        started.ok().map(|_| sender)
+        let named = |name: &str| thread::Builder::new().name(name.to_owned());
+        let reader = |done: Sender<Done>| {
+            let (sender, receiver) = channel();
+            named("arks-reader").spawn(move || read_all(&receiver, &done)).ok().map(|_| sender)
+        };
+        named("arks-waker").spawn(move || wake_all(&results)).ok()?;
+        Some(Jobs { medium: reader(done.clone())?, long: reader(done)?, hashes: RandomState::new() })
     };
     JOBS.get_or_init(start).as_ref()
 }
@@ -171,7 +207,8 @@ fn read_all(jobs: &Receiver<Job>, done: &Sender<Done>) {
     // SAFETY: it has no memory of the caller. Linux counts priorities by thread, and lowering one needs no right; if it
     // fails, the thread reads as before.
     unsafe { nice(NICE) };
-    for (body, step) in jobs {
+    let mut turns = Turns::default();
+    while let Some(Job { body, step, .. }) = next_job(jobs, &mut turns) {
         if !matches!(*lock(&body.progress), Progress::Due(_)) {
             *lock(&body.received) = Received::default();
             continue;
@@ -184,6 +221,13 @@ fn read_all(jobs: &Receiver<Job>, done: &Sender<Done>) {
         *lock(&body.received) = Received { is_done: true, ..Received::default() };
         let _ = done.send((body, read)); // fails only if the other thread has ended, which nothing in it does
     }
+}
+
+/// The job whose key has had the least work; waits for one. `None`: none will come.
+fn next_job(jobs: &Receiver<Job>, turns: &mut Turns<Job>) -> Option<Job> {
+    let mut add = |job: Job| turns.add(job.owner, job.step.work(), job);
+    jobs.try_iter().for_each(&mut add);
+    turns.next().or_else(|| jobs.recv().ok())
 }
 
 /// Wakes workers. Under the lock, because after `Reading` is dropped the worker may be gone; so not on the thread that
@@ -214,7 +258,7 @@ fn take_step(body: &Body, step: Step) -> Option<Result<Request, Fault>> {
             }
             Err(fault) => Some(Err(fault)),
         },
-        Step::End => Some(read_request(&std::mem::take(&mut received.bytes))),
+        Step::End(_) => Some(read_request(&std::mem::take(&mut received.bytes))),
     }
 }
 

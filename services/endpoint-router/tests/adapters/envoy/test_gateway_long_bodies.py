@@ -106,6 +106,22 @@ async def test_long_bodies_beside_each_other_are_all_answered(gateway: Gateway) 
     assert [200] * 12 == [answer.status_code for answer in answers]
 
 
+@pytest.mark.parametrize(("number", "megabytes"), [(6, 16), (30, 3)], ids=["longer", "as-long"])
+async def test_a_key_does_not_wait_for_all_bodies_of_another(gateway: Gateway, number: int, megabytes: int) -> None:
+    body = long_body(megabytes)
+    others = [asyncio.create_task(gateway.post(body)) for _ in range(number)]
+
+    async def received() -> bool:
+        return await gateway.stat("http.gateway.downstream_cx_rx_bytes_total") > number * len(body)
+
+    await eventually(received, within_seconds=60, what="Envoy has all bodies of the other key")
+    answers = await asyncio.gather(gateway.post(long_body(1), headers={"authorization": "Bearer sk-other"}), *others)
+    assert [200] * (1 + number) == [answer.status_code for answer in answers]
+    lengths = [int(query.headers["x-arks-body-bytes"]) for query in gateway.queries()]  # in the order of their reading
+    assert 1 + number == len(lengths)
+    assert lengths.index(min(lengths)) < number
+
+
 async def test_a_hang_up_while_a_body_is_read_harms_no_other_client(gateway: Gateway) -> None:
     body = long_body(16)
     for _ in range(5):
