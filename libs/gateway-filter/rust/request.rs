@@ -258,15 +258,16 @@ fn read_token_limit(values: &Values) -> Result<Option<u32>, Fault> {
     Ok(limit.filter(|_| !is_unlimited))
 }
 
-/// The number of answers to all prompts, and to each. llama.cpp never ends copies of an empty prompt, and loses a slot.
+/// The number of answers to all prompts, and to each. An empty prompt ends SGLang 0.4 for all clients, and llama.cpp never
+/// ends copies of one, and loses a slot; vLLM, Dynamo and newer versions of SGLang refuse it.
 fn read_answers(values: &Values) -> Result<(u32, u32), Fault> {
     let mut copies = 1;
     for key in ANSWER_KEYS {
         copies = copies.max(values.count(key, 1, CHOICES_LIMIT)?.unwrap_or(1));
     }
     let prompts = prompts::read(values.text, values.object);
-    if prompts.has_empty && copies > 1 {
-        return Err(invalid_value("prompt", "`prompt` must not be empty if it gets several answers."));
+    if prompts.has_empty {
+        return Err(invalid_value("prompt", "`prompt` must not be empty."));
     }
     Ok((prompts.count.saturating_mul(copies), copies))
 }
