@@ -9,7 +9,7 @@ works on at once; the load is twice as many, so that some wait. `--page`, repeat
 - services/endpoint-router/tests/recordings/RUNTIME-VERSION.json: requests (`REQUESTS`) and the engine's answers,
 - services/metrics/tests/golden/RUNTIME-VERSION-[NAME-]recorded-{idle,busy,after-hang-ups}.in.txt: its pages.
 
-`--pages-only` records no answers.
+`--pages-only` records no answers; `--without TITLE`, repeated, leaves out a request that would end the engine.
 
 Identifiers and times become constants. Pages lose what describes the process and the machine, and all buckets of a
 histogram but the last. All else is as the engine sent it. How soon the engine stops after a client has left is printed.
@@ -154,7 +154,8 @@ class Recorder:
         """Running and waiting requests on the last page."""
         running = waiting = both = 0.0
         for family in text_string_to_metric_families([*(await self.pages()).values()][-1]):
-            count = sum(sample.value for sample in family.samples)
+            # SGLang has one more series a priority, beside the total.
+            count = sum(sample.value for sample in family.samples if not sample.labels.get("priority"))
             running += count if RUNNING.fullmatch(family.name) else 0
             waiting += count if WAITING.fullmatch(family.name) else 0
             both += count if BOTH.fullmatch(family.name) else 0
@@ -184,13 +185,16 @@ class Recorder:
             await asyncio.sleep(0.02)
         raise TimeoutError(f"no page with {running} running and {waiting} waiting: {await self.waiting()}")
 
-    async def hang_up(self, slots: int, more: dict[str, Any]) -> float:
-        """Seconds until the page is idle after all clients have left."""
+    async def hang_up(self, slots: int, more: dict[str, Any]) -> str:
+        """How soon the page is idle after all clients have left. Some engines keep their last numbers."""
         async with self.busy(2 * slots, BUSY | more):
             await self.until(slots, slots)
         stopped_at = time.monotonic()
-        await self.until(0, 0)
-        return time.monotonic() - stopped_at
+        try:
+            await self.until(0, 0)
+        except TimeoutError:
+            return f"not idle {WITHIN_SECONDS:.0f} s"
+        return f"idle {time.monotonic() - stopped_at:.2f} s"
 
 
 def write_pages(name: str, when: str, pages: dict[str, str]) -> None:
@@ -198,12 +202,14 @@ def write_pages(name: str, when: str, pages: dict[str, str]) -> None:
         (PAGES / f"{'-'.join(filter(None, (name, page_name)))}-recorded-{when}.in.txt").write_text(small(page))
 
 
-async def write_answers(recorder: Recorder, name: str) -> None:
+async def write_answers(recorder: Recorder, name: str, without: list[str]) -> None:
     await recorder.find_root()
     recordings: dict[str, Any] = {}
     for path in ("/v1/models", "/version"):
         recordings[path] = {"path": path, **await recorder.answer(path, None)}
     for title, (path, body) in REQUESTS.items():
+        if title in without:
+            continue
         request = {"model": MODEL} | body
         shown = json.dumps(request, ensure_ascii=False)
         answer = await recorder.answer(path, request)
@@ -220,15 +226,17 @@ async def main(options: argparse.Namespace) -> None:
     url = options.url.rstrip("/")
     page_urls = dict(page.split("=", 1) for page in options.page) or {"": f"{url}/metrics"}
     timeout = aiohttp.ClientTimeout(total=400)
-    async with aiohttp.ClientSession(timeout=timeout, connector=aiohttp.TCPConnector(limit=0)) as client:
+    async with aiohttp.ClientSession(
+        timeout=timeout, connector=aiohttp.TCPConnector(limit=0, force_close=True)
+    ) as client:
         recorder = Recorder(client, url, page_urls)
         write_pages(name, "idle", await recorder.pages())
         if not options.pages_only:
-            await write_answers(recorder, name)
+            await write_answers(recorder, name, options.without)
         async with recorder.busy(2 * options.slots, BUSY | STREAM):
             write_pages(name, "busy", await recorder.until(options.slots, options.slots))
         for form, more in (("streams", STREAM), ("answers in JSON", {})):
-            print(f"idle {await recorder.hang_up(options.slots, more):.2f} s after the clients of {form} had left")
+            print(f"{await recorder.hang_up(options.slots, more)} after the clients of {form} had left")
         write_pages(name, "after-hang-ups", await recorder.pages())
 
 
@@ -240,4 +248,5 @@ if __name__ == "__main__":
     parser.add_argument("--slots", type=int, default=4)
     parser.add_argument("--page", action="append", default=[], metavar="NAME=URL")
     parser.add_argument("--pages-only", action="store_true")
+    parser.add_argument("--without", action="append", default=[], metavar="TITLE")
     asyncio.run(main(parser.parse_args()))

@@ -340,7 +340,7 @@ async def test_the_status_shows_once_what_pages_of_engines_look_like_and_lack(se
 async def test_after_a_restart_the_status_keeps_what_pages_look_like(clock: FakeClock) -> None:
     harness = RouterHarness(clock)
     harness.apply()
-    engines = [EngineSignals(application="a", looks_like=["SGLang 0.5 or newer"])]
+    engines = [EngineSignals(application="a", looks_like=["SGLang 0.4.6 or newer"])]
     endpoint = harness.endpoints.cache.get(CHAT)
     assert endpoint is not None
     harness.endpoints.put(endpoint.model_copy(update={"status": ArksEndpointStatus(engines=engines)}))

@@ -299,7 +299,7 @@ _SGLANG = Engine(
     kv_cache_usage_ratio=(Formula(_sglang_gauge("token_usage"), biggest=True),),
     prompt_tokens=_one_of("sglang:prompt_tokens_total"),
     generation_tokens=_one_of("sglang:generation_tokens_total"),
-    # The total has aborted requests too.
+    # The total has aborted requests too, but not each that waited.
     finished_requests=(
         Formula(Metric("sglang:num_requests_total"), minus=(Metric("sglang:num_aborted_requests_total"),)),
     ),
@@ -309,7 +309,7 @@ _SGLANG = Engine(
     shows_movement=True,
     holds_gauges=True,
     versions=(
-        ("sglang:num_grammar_queue_reqs", "SGLang 0.5 or newer"),
+        ("sglang:num_grammar_queue_reqs", "SGLang 0.4.6 or newer"),
         ("sglang:num_running_reqs", "SGLang 0.3 or 0.4"),
     ),
 )
