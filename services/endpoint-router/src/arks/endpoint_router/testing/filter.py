@@ -103,16 +103,13 @@ def expected(document: dict[str, Any]) -> dict[str, Any]:
 
 
 def is_rejected(document: dict[str, Any]) -> bool:
-    """Return whether the document wants several answers to an empty prompt, has options of a stream without one, or no
-    messages.
-    """
+    """Return whether the document has an empty prompt, options of a stream without one, or no messages."""
     if _is_empty(document.get("messages")):
         return True
     if document.get("stream_options") is not None and not document.get("stream"):
         return True
     prompt = document.get("prompt")
-    several = max(document.get(name) or 1 for name in ANSWERS) > 1
-    return several and any(map(_is_empty, [prompt, *(prompt if isinstance(prompt, list) else [])]))
+    return any(map(_is_empty, [prompt, *(prompt if isinstance(prompt, list) else [])]))
 
 
 def _is_empty(prompt: object) -> bool:
