@@ -1,6 +1,6 @@
 """Compares Arks' data path with plain Envoy, in the same run, in alternating order.
 
-usage: python -m bench.gateway [seconds a round] [rounds] [--only NAME]... [--workers NUMBER] [--divide-cores]
+usage: python -m bench.gateway [seconds a round] [rounds] [--only NAME]... [--workers NUMBER] [--idle-background]
 
 Both sides are the same listener. Arks has its filter, the real token-quota behind it (1,000 keys with rates, token
 rates and a quota, all counted in a real Redis-compatible server) and the usage log with its shipper; plain Envoy has
@@ -17,17 +17,16 @@ import tempfile
 from pathlib import Path
 
 from bench.envoy import filter_faults
-from bench.gateway import cores
 from bench.gateway.load import compile_native
 from bench.gateway.measure import compare
 from bench.gateway.report import lines
+from bench.gateway.rights import make_background_idle
 from bench.gateway.scenarios import SCENARIOS
 from bench.gateway.sides import all_systems
 from bench.process_cost import resident_megabytes
 
 
 async def main(options: argparse.Namespace) -> None:
-    background_core = cores.take_first_core() if options.divide_cores else None
     print(
         f"{options.rounds} rounds of {options.seconds:g} s a side, {options.workers} Envoy worker(s), "
         f"{os.cpu_count()} cores; us: CPU microseconds a request; x: times plain Envoy"
@@ -35,8 +34,8 @@ async def main(options: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory() as name:
         native = await compile_native(Path(name))
         async with all_systems(Path(name), native, options.workers) as systems:
-            if background_core is not None:
-                cores.move_background(systems, background_core)
+            if options.idle_background:
+                make_background_idle(systems)
             for scenario in SCENARIOS:
                 if options.only and scenario.name not in options.only:
                     continue
@@ -55,8 +54,8 @@ def arguments() -> argparse.Namespace:
     names = [scenario.name for scenario in SCENARIOS]
     parser.add_argument("--only", action="append", choices=names, metavar="NAME", help=f"one of {', '.join(names)}")
     parser.add_argument("--workers", type=int, default=1, help="Envoy's worker threads (default 1)")
-    divide = "load, engine and Envoy on one core, what works after the answers on another"
-    parser.add_argument("--divide-cores", action="store_true", help=divide)
+    idle = "what works after the answers runs only while a core is idle"
+    parser.add_argument("--idle-background", action="store_true", help=idle)
     return parser.parse_args()
 
 
