@@ -68,7 +68,6 @@ impl Started {
             Some(Change::Body(body)) => Some(body),
             Some(Change::End(at)) => {
                 stream.change_end(parts, at, b',', USAGE_END);
-                stream.set_header(REQUEST, b"content-length", stream.body_bytes(parts).to_string().as_bytes());
                 None
             }
             None => None,
@@ -78,9 +77,13 @@ impl Started {
             (Some(name), Some(body)) => Some(with_model(&body, model_at, name)),
             (Some(name), None) => Some(stream.with_body(parts, |body| with_model(body, model_at, name))),
         };
+        let is_changed = cut || body.is_some();
         if let Some(body) = body {
             stream.replace_body(parts, &body);
-            stream.set_header(REQUEST, b"content-length", body.len().to_string().as_bytes());
+        }
+        let body_bytes = stream.body_bytes(parts);
+        if is_changed {
+            stream.set_header(REQUEST, b"content-length", body_bytes.to_string().as_bytes());
         }
         if join::is_used() && !is_stream && operation != Operation::Embeddings {
             let edits = match &start.engine_model {
@@ -88,7 +91,7 @@ impl Started {
                 None => as_stream,
             };
             let reserved_prompt = start.reserved.prompt.unsigned_abs();
-            let (is_chat, body_bytes) = (operation == Operation::Chat, stream.body_bytes(parts));
+            let is_chat = operation == Operation::Chat;
             let request = join::Request { edits, body_bytes, is_chat, copies, reserved_prompt };
             linked = Linked::new(id.as_bytes(), request);
         }
@@ -96,7 +99,6 @@ impl Started {
         if is_stream {
             stream.set_header(REQUEST, STREAM_HEADER, b"1");
         }
-        let body_bytes = stream.body_bytes(parts);
         if body_bytes > RETRIED_BYTES {
             stream.set_header(REQUEST, ONCE_HEADER, b"1");
         }

@@ -11,6 +11,7 @@ from arks.local.cli.connection import on_bus
 from arks.local.cli.home import Home
 from arks.local.cli.options import NO_HOME, NO_NAMESPACE, EndpointArgument, HomeOption, NamespaceOption
 from arks.local.cli.reading import read
+from arks.local.cli.replica_rows import FIRST_LOAD_SECONDS
 from arks.local.cli.targets import select
 from arks.local.render.kinds import ENDPOINT
 
@@ -57,14 +58,10 @@ async def _record(home: Home, endpoint: dict[str, Any], seconds: float) -> int:
 async def _first_report(recording: "Recording") -> None:
     """Wait for a load report, whose clock the trace has; without one in time it has this machine's."""
     try:
-        async with asyncio.timeout(_FIRST_REPORT_SECONDS):
+        async with asyncio.timeout(FIRST_LOAD_SECONDS):
             await recording.first_report.wait()
     except TimeoutError:
         typer.echo("no load is reported: the trace has replicas only", err=True)
-
-
-_FIRST_REPORT_SECONDS = 3.0
-"""metrics reports an idle replica about once a second."""
 
 
 def _print_line(line: dict[str, Any]) -> None:

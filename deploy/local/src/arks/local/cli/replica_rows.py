@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from arks.local.render.held import Held
     from arks.local.render.top import Row
 
-_FIRST_LOAD_SECONDS = 3.0
+FIRST_LOAD_SECONDS = 3.0
 """Timeout of the first load reports: metrics reports idle replicas every two seconds, or less often if there are
 hundreds of single ones."""
 _POLL_SECONDS = 0.05
@@ -79,8 +79,8 @@ async def wait_for_held() -> None:
 
 
 async def wait_for_load(rows: "Callable[[], list[Row]]") -> None:
-    """Wait until every ready replica has a load report, at most _FIRST_LOAD_SECONDS."""
+    """Wait until every ready replica has a load report, at most FIRST_LOAD_SECONDS."""
     with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(_FIRST_LOAD_SECONDS):
+        async with asyncio.timeout(FIRST_LOAD_SECONDS):
             while any(row.state == "Ready" and row.age_seconds is None for row in rows()):  # noqa: ASYNC110  # of many sources
                 await asyncio.sleep(_POLL_SECONDS)
