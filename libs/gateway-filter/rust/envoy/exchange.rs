@@ -4,6 +4,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::abi::{self, REQUEST};
+use super::key_check::KeyCheck;
 use super::reading::{LONG_BYTES, Reading};
 use super::started::Started;
 use super::stream::Stream;
@@ -42,6 +43,8 @@ enum Stage {
     Body { arrived: Arrived, reading: Option<Reading> },
     /// Its body, a long one, has arrived and is read by another thread.
     Reading { arrived: Arrived, reading: Reading },
+    /// Its body has a fault, and its key is queried: only a client with a valid key gets answers about bodies.
+    Faulty { check: KeyCheck, fault: Fault },
     /// It waits for token-quota.
     Waiting(Box<Pending>),
     /// An engine works on it.
@@ -108,7 +111,7 @@ impl Exchange {
     pub fn request_part(&mut self, stream: &Stream) -> Outcome {
         let Stage::Body { arrived, reading } = &self.stage else {
             return match &self.stage {
-                Stage::Reading { .. } | Stage::Waiting(_) => Outcome::Buffer,
+                Stage::Reading { .. } | Stage::Faulty { .. } | Stage::Waiting(_) => Outcome::Buffer,
                 _ => Outcome::Continue,
             };
         };
@@ -164,7 +167,7 @@ impl Exchange {
         let Some(read) = reading.take() else { return Outcome::Buffer };
         match (std::mem::replace(&mut self.stage, Stage::Passive), read) {
             (Stage::Reading { arrived, .. }, read) => self.admit(stream, arrived, read, &[abi::REQUEST_BUFFERED]),
-            (_, Err(fault)) => fault_reply(stream, &fault),
+            (_, Err(fault)) => fault_reply(stream, &fault), // the key of a long body was checked before it
             (_, Ok(_)) => Outcome::Reply(Reply::unavailable().into()), // none is read before its end
         }
     }
@@ -173,7 +176,7 @@ impl Exchange {
         let Arrived { operation, authorization, has_query } = arrived;
         let request = match read {
             Ok(request) => request,
-            Err(fault) => return fault_reply(stream, &fault),
+            Err(fault) => return self.reject(stream, fault),
         };
         let now = now();
         let id = ordered(stream.header(REQUEST, b"x-request-id").unwrap_or_default(), now);
@@ -188,10 +191,29 @@ impl Exchange {
         self.follow(stream, pending, decision, parts)
     }
 
+    /// Rejects a request for the fault of its body, or before that for its key.
+    fn reject(&mut self, stream: &mut Stream, fault: Fault) -> Outcome {
+        let mut check = KeyCheck::new(Arc::clone(&self.config));
+        let outcome = check.request_headers(stream);
+        match outcome {
+            Outcome::Continue => return fault_reply(stream, &fault),
+            Outcome::Query(_) => self.stage = Stage::Faulty { check, fault },
+            Outcome::Buffer | Outcome::Reply(_) => {}
+        }
+        outcome
+    }
+
     /// Takes the answer to the query that the request waits for.
     pub fn answered(&mut self, stream: &mut Stream, answer: &Answer) -> Outcome {
-        let Stage::Waiting(mut pending) = std::mem::replace(&mut self.stage, Stage::Passive) else {
-            return Outcome::Buffer;
+        let mut pending = match std::mem::replace(&mut self.stage, Stage::Passive) {
+            Stage::Waiting(pending) => pending,
+            Stage::Faulty { mut check, fault } => {
+                return match check.answered(stream, answer) {
+                    Outcome::Continue => fault_reply(stream, &fault),
+                    outcome => outcome,
+                };
+            }
+            _ => return Outcome::Buffer,
         };
         if let Some(trace) = &mut self.trace {
             trace.end_query();
@@ -278,7 +300,7 @@ impl Exchange {
         }
         self.permit = None;
         match &self.stage {
-            Stage::Passive | Stage::Body { .. } => {}
+            Stage::Passive | Stage::Body { .. } | Stage::Faulty { .. } => {}
             Stage::Reading { .. } => self.stage = Stage::Passive,
             Stage::Waiting(pending) => self.config.with_worker(|worker| worker.abandon(pending)),
             Stage::Started(started) => {

@@ -52,6 +52,39 @@ async def test_an_invalid_key_is_rejected_before_a_long_body(gateway: Gateway, h
     assert not [name for name in query.headers if name.startswith("x-arks")]
 
 
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b'{"messages":[]}', b'{"model":"m","n":true}', b'{"model":""}'])
+async def test_a_body_with_a_fault_gets_the_same_answer_to_an_invalid_key_as_any_body(
+    gateway: Gateway, body: bytes
+) -> None:
+    gateway.admission.script = answer(REJECTION, 401, x_arks_refusal="0,key", www_authenticate="Bearer")
+    first, second = await gateway.post(body), await gateway.post(body_of(100))
+    assert (401, REJECTION) == (first.status_code, first.content)
+    assert {"Bearer"} == {response.headers["www-authenticate"] for response in (first, second)}
+    assert (second.status_code, second.content) == (first.status_code, first.content)
+    assert ["/v1/key", "/v1/admit"] == [
+        query.path for query in gateway.admission.requests if "changes" not in query.path
+    ]
+
+
+async def test_a_body_with_a_fault_queries_a_valid_key_once_a_second(gateway: Gateway) -> None:
+    responses = [await gateway.post(b"{") for _ in range(3)]
+    assert [(400, "invalid_json")] * 3 == [
+        (response.status_code, response.json()["error"]["code"]) for response in responses
+    ]
+    assert (1, 0) == (len(gateway.queries("/v1/key")), len(gateway.queries()))
+
+
+async def test_an_invalid_key_is_rejected_from_memory_whatever_its_body_is(gateway: Gateway) -> None:
+    gateway.admission.script = answer(REJECTION, 401, x_arks_refusal="1000,key")
+    assert [401] * 5 == [(await gateway.post(body)).status_code for body in (b"{", b"{", b"", body_of(100), b"[]")]
+    assert ["/v1/key"] == [query.path for query in gateway.admission.requests]
+
+
+async def test_without_token_quota_an_unknown_key_gets_no_answer_about_a_body(gateway: Gateway) -> None:
+    await gateway.admission.stop()
+    assert 503 == (await gateway.post(b"{")).status_code
+
+
 async def test_no_key_is_rejected_before_a_long_body(gateway: Gateway) -> None:
     head = HEAD.replace(b"authorization", b"x-api-key") + b"content-length: 1000000\r\n"
     assert 401 == (await answered(gateway, head))[0]

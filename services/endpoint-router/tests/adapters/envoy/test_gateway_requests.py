@@ -180,7 +180,7 @@ async def test_a_request_without_a_key_is_answered_before_its_body(gateway: Gate
 async def test_a_bad_body_is_rejected_with_the_parameter(gateway: Gateway, body: bytes, param: str | None) -> None:
     response = await gateway.post(body)
     assert (400, param) == (response.status_code, error(response)["param"])
-    assert ([], []) == (gateway.admission.requests, gateway.engine.requests)
+    assert ([], []) == (gateway.queries(), gateway.engine.requests)
 
 
 @pytest.mark.parametrize(
