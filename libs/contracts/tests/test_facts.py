@@ -122,6 +122,13 @@ def test_the_fact_of_an_endpoint_has_its_affinity() -> None:
     assert EndpointAffinity(header="session-id") == affinity(affinity=given)
 
 
+def test_the_fact_of_an_endpoint_has_the_time_of_its_creation() -> None:
+    created = metadata(creationTimestamp="2026-01-01T00:00:00Z")
+    endpoint = ArksEndpoint.from_dict({"metadata": created, "spec": {}})
+    fact = endpoint_fact(endpoint, [], ready=True, reason="Routed", message="")
+    assert datetime(2026, 1, 1, tzinfo=UTC) == fact.created_at.ToDatetime(UTC)
+
+
 def test_the_fact_of_a_model_has_its_path_size_and_the_reason_of_its_ready_condition() -> None:
     model = ArksModel.from_dict(
         {"apiVersion": "arks.ai/v1", "kind": "ArksModel", "metadata": metadata(), "spec": {"model": "Qwen/Qwen2.5"}}

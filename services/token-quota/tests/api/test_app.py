@@ -302,9 +302,9 @@ def test_numbers_that_are_none_are_400(name: str, value: str, param: str | None)
 
 async def test_models_are_listed_as_openai_does(api: Api, harness: Harness) -> None:
     harness.add(token(qos=[{"arksEndpoint": {"name": name}} for name in ("qwen", "missing")]))
-    harness.endpoint()
+    harness.endpoint(created_seconds=1767225600)
     found = await call_api(api, "/v1/models", headers=KEY)
-    model = {"id": "qwen", "object": "model", "created": 0, "owned_by": "team"}
+    model = {"id": "qwen", "object": "model", "created": 1767225600, "owned_by": "team"}
     assert {"object": "list", "data": [model]} == found.json
     assert model == (await call_api(api, "/v1/models/qwen", headers=KEY)).json
 

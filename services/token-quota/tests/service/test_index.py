@@ -71,6 +71,16 @@ def test_a_model_is_listed_and_found_by_its_public_name(harness: Harness) -> Non
     assert ["b", "b", "a", "phi", "none"] == found
 
 
+def test_a_model_was_created_with_the_endpoint_that_its_name_leads_to(harness: Harness) -> None:
+    harness.add(token(qos=[{"arksEndpoint": {"name": name}} for name in ("b", "phi")]))
+    for name, created_seconds in (("a", 1), ("b", 2), ("phi", 0)):
+        harness.endpoint(name, model="" if name == "phi" else HUB_NAME, created_seconds=created_seconds)
+    holder = harness.index.holder("sk-tom")
+    assert holder is not None
+    found = [harness.index.model_created_seconds(holder.policy, name) for name in (HUB_NAME, "a", "b", "phi", "none")]
+    assert [2, 1, 2, 0, 0] == found
+
+
 def test_an_endpoint_that_changes_its_public_name_or_ends_is_not_found_by_it(harness: Harness) -> None:
     harness.add(token())
     holder = harness.index.holder("sk-tom")

@@ -175,6 +175,7 @@ def endpoint_fact(
         engine_model=engine_model,
         unsupported=unsupported,
         affinity=_affinity(endpoint),
+        created_at=endpoint.metadata.creation_timestamp,
     )
 
 

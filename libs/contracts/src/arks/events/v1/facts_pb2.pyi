@@ -132,7 +132,7 @@ class RoutedReplica(_message.Message):
     def __init__(self, application: _Optional[str] = ..., name: _Optional[str] = ..., host: _Optional[str] = ..., port: _Optional[int] = ..., weight: _Optional[int] = ...) -> None: ...
 
 class EndpointFact(_message.Message):
-    __slots__ = ("namespace", "name", "generation", "ready", "reason", "message", "replicas", "updated_at", "model", "engine_model", "unsupported", "affinity")
+    __slots__ = ("namespace", "name", "generation", "ready", "reason", "message", "replicas", "updated_at", "model", "engine_model", "unsupported", "affinity", "created_at")
     NAMESPACE_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
     GENERATION_FIELD_NUMBER: _ClassVar[int]
@@ -145,6 +145,7 @@ class EndpointFact(_message.Message):
     ENGINE_MODEL_FIELD_NUMBER: _ClassVar[int]
     UNSUPPORTED_FIELD_NUMBER: _ClassVar[int]
     AFFINITY_FIELD_NUMBER: _ClassVar[int]
+    CREATED_AT_FIELD_NUMBER: _ClassVar[int]
     namespace: str
     name: str
     generation: int
@@ -157,7 +158,8 @@ class EndpointFact(_message.Message):
     engine_model: str
     unsupported: _containers.RepeatedScalarFieldContainer[str]
     affinity: EndpointAffinity
-    def __init__(self, namespace: _Optional[str] = ..., name: _Optional[str] = ..., generation: _Optional[int] = ..., ready: _Optional[bool] = ..., reason: _Optional[str] = ..., message: _Optional[str] = ..., replicas: _Optional[_Iterable[_Union[RoutedReplica, _Mapping]]] = ..., updated_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., model: _Optional[str] = ..., engine_model: _Optional[str] = ..., unsupported: _Optional[_Iterable[str]] = ..., affinity: _Optional[_Union[EndpointAffinity, _Mapping]] = ...) -> None: ...
+    created_at: _timestamp_pb2.Timestamp
+    def __init__(self, namespace: _Optional[str] = ..., name: _Optional[str] = ..., generation: _Optional[int] = ..., ready: _Optional[bool] = ..., reason: _Optional[str] = ..., message: _Optional[str] = ..., replicas: _Optional[_Iterable[_Union[RoutedReplica, _Mapping]]] = ..., updated_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., model: _Optional[str] = ..., engine_model: _Optional[str] = ..., unsupported: _Optional[_Iterable[str]] = ..., affinity: _Optional[_Union[EndpointAffinity, _Mapping]] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class EndpointAffinity(_message.Message):
     __slots__ = ("header", "prompt_bytes")

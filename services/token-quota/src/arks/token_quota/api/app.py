@@ -244,10 +244,14 @@ class Api:
             return _reject(answer, policy)
         name = unquote(scope.path[len(_MODELS) + 1 :])
         if not name:
-            listed = [_model(policy, model) for model in self._admission.models(policy)]
+            listed = [self._model(policy, model) for model in self._admission.models(policy)]
             return _json(answer, {"object": "list", "data": listed})
         rejection = self._admission.reject_listing(policy, name)
-        return _reject(answer, rejection) if rejection is not None else _json(answer, _model(policy, name))
+        return _reject(answer, rejection) if rejection is not None else _json(answer, self._model(policy, name))
+
+    def _model(self, policy: Policy, name: str) -> dict[str, Any]:
+        created_seconds = self._admission.model_created_seconds(policy, name)
+        return {"id": name, "object": "model", "created": created_seconds, "owned_by": policy.namespace}
 
     # --- /v1/usage
 
@@ -366,10 +370,6 @@ def _day(parameters: dict[str, str], name: str) -> int | None:
         return (date.fromisoformat(parameters[name]) - date(1970, 1, 1)).days
     except ValueError:
         raise Invalid(f"{name} has to be a day as 2026-01-31") from None
-
-
-def _model(policy: Policy, name: str) -> dict[str, Any]:
-    return {"id": name, "object": "model", "created": 0, "owned_by": policy.namespace}
 
 
 def _json(answer: HTTPProtocol, content: object) -> None:

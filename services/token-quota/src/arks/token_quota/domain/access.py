@@ -63,6 +63,8 @@ class EndpointState:
     """What its engines take in a request and do not keep."""
     affinity: str = ""
     """What holds its requests together, as grants have it: `<bytes of the prompt>[,<header>]`; empty: nothing."""
+    created_seconds: int = 0
+    """When it was created, since the epoch; 0: not known."""
 
 
 def reject_key(holder: KeyHolder | None, now_seconds: float) -> Rejection | None:

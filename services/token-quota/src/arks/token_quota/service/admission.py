@@ -140,6 +140,9 @@ class Admission:
     def models(self, policy: Policy) -> list[str]:
         return self._index.models(policy)
 
+    def model_created_seconds(self, policy: Policy, model: str) -> int:
+        return self._index.model_created_seconds(policy, model)
+
     def reject_listing(self, policy: Policy, model: str) -> Rejection | None:
         """Rejection for a model that is not in the list of `policy`; None for a model in it, ready or not."""
         name = self._index.endpoint_of(policy, model)

@@ -114,6 +114,11 @@ class Index:
         found = ((name, self._endpoints.get(Key(policy.namespace, name))) for name in policy.permissions)
         return sorted({state.model or name for name, state in found if state is not None})
 
+    def model_created_seconds(self, policy: Policy, model: str) -> int:
+        """When the endpoint that `model` leads to was created; 0 if it is not known."""
+        state = self._endpoints.get(Key(policy.namespace, self.endpoint_of(policy, model)))
+        return 0 if state is None else state.created_seconds
+
     # --- queries of metering
 
     def quota_of(self, namespace: str, token: str, endpoint: str) -> str:
@@ -243,6 +248,7 @@ class Index:
                 fact.engine_model,
                 frozenset(fact.unsupported),
                 _affinity(fact),
+                fact.created_at.seconds,
             )
         self._update_models(key, before, self._endpoints.get(key))
         if before != self._endpoints.get(key):

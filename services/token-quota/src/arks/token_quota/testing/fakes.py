@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from google.protobuf.timestamp_pb2 import Timestamp
 from prometheus_client import CollectorRegistry
 from pydantic import BaseModel
 
@@ -106,6 +107,7 @@ class Harness:
         engine_model: str = "",
         unsupported: Sequence[str] = (),
         affinity: EndpointAffinity | None = None,
+        created_seconds: int = 0,
     ) -> None:
         fact = EndpointFact(
             namespace=namespace,
@@ -116,6 +118,7 @@ class Harness:
             engine_model=engine_model,
             unsupported=unsupported,
             affinity=affinity,
+            created_at=Timestamp(seconds=created_seconds),
         )
         self.endpoints.apply(Key(namespace, name), fact)
 
