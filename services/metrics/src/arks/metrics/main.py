@@ -8,6 +8,7 @@ from arks.contracts.subjects import Facts
 from arks.events.v1.facts_pb2 import ReplicasFact, ScalingFact
 from arks.kit.app import App
 from arks.kit.cache import Cache
+from arks.kit.facts import FactWriter
 from arks.kit.home import Home
 from arks.kit.key import Key
 from arks.kit.reconcile import Controller, FirstPass
@@ -30,7 +31,6 @@ from arks.metrics.api.external_metrics import ExternalMetrics
 from arks.metrics.config import Settings
 from arks.metrics.domain.members import Members
 from arks.metrics.domain.rates import Windows
-from arks.metrics.domain.scaling.traffic import Ended
 from arks.metrics.service.collector import Collector
 from arks.metrics.service.gpus import GpuWatch
 from arks.metrics.service.ports import Engines, Gpus, ReadPolicy, Reports
@@ -38,6 +38,7 @@ from arks.metrics.service.scaling.applications import Applications
 from arks.metrics.service.scaling.autoscalers import Autoscalers
 from arks.metrics.service.scaling.loads import SharedLoads
 from arks.metrics.service.scaling.targets import Targets
+from arks.metrics.service.scaling.waking import Waking
 from arks.metrics.service.sharing import Sharing
 
 if TYPE_CHECKING:
@@ -99,13 +100,9 @@ def _scaling(
     parts = _pod_autoscalers(settings, home)
     autoscalers = home.resources(ArksAutoscaler)
     targets = Targets(autoscalers.cache)
-
-    def read_by_others() -> set[Key]:
-        return set() if members.alone else {key for key in targets.measured() if not members.owns(key)}
-
-    follower = LoadFollower(home.bus, home.clock, read_by_others)
-    applications = Applications(replicas, SharedLoads(collector, follower), home.clock)
     facts = home.fact_writer(Facts.SCALING, ScalingFact)
+    loads = _loads_read_by_others(home, targets, members)
+    applications = Applications(replicas, SharedLoads(collector, loads), home.clock)
     work = Autoscalers(
         resources=autoscalers,
         targets=targets,
@@ -117,52 +114,53 @@ def _scaling(
         interval_seconds=settings.scaling_interval_seconds,
         pod_autoscalers=None if parts is None else parts.pod_autoscalers,
     )
-    controller = Controller(
-        "autoscalers",
-        work.reconcile,
-        clock=home.clock,
-        first_pass=FirstPass(autoscalers.cache.existing, facts.complete, facts.keep),
-    )
+    controller = _controller(home, work, autoscalers.cache, facts)
     targets.subscribe(controller.enqueue)
     home.registry.register(AutoscalerGauges(autoscalers.cache))
-
-    def take(namespace: str, endpoint: str, request: Ended) -> None:
-        wake(applications.take(namespace, endpoint, request))
-
-    def take_refused(namespace: str, names: set[str], count: int) -> None:
-        wake(applications.take_refused(namespace, names, count))
-
-    def take_held(namespace: str, names: set[str], holder: str, count: int, seconds: float) -> None:
-        wake(applications.take_held(namespace, names, holder, count, seconds))
-
-    def wake(waited_for: set[Key]) -> None:
-        """Decide at once."""
-        for application in waited_for:
-            for scaler in targets.scalers_of(application):
-                controller.enqueue(scaler)
+    waking = Waking(applications, targets, controller.enqueue)
+    demand = DemandFollower(home.bus, waking.take_refused, waking.take_held)
+    followers: list[AsyncCallable] = [UsageFollower(home.bus, waking.take).start, demand.start]
 
     async def follow_loads() -> None:
         """Only the replica that decides needs them."""
         await home.leading()
-        await follower.run()
+        await loads.run()
 
-    demand = DemandFollower(home.bus, take_refused, take_held)
-    followers: list[AsyncCallable] = [UsageFollower(home.bus, take).start, demand.start]
     if parts is None:
         return _Scaling(controller, followers, [follow_loads])
     parts.written.subscribe(controller.enqueue)
-    server = ExternalMetrics(
-        autoscalers.cache,
-        home.clock,
-        host=settings.external_metrics_host,
-        port=settings.external_metrics_port,
-        names=parts.registration.names,
-    )
+    server = _external_metrics(settings, home, autoscalers.cache, parts)
 
     async def listen() -> None:
         await server.start(parts.tls.context)
 
     return _Scaling(controller, [*followers, listen], [parts.registration.run, follow_loads], [server.stop])
+
+
+def _loads_read_by_others(home: Home, targets: Targets, members: Members) -> LoadFollower:
+    def needed() -> set[Key]:
+        return set() if members.alone else {key for key in targets.measured() if not members.owns(key)}
+
+    return LoadFollower(home.bus, home.clock, needed)
+
+
+def _controller(
+    home: Home, work: Autoscalers, autoscalers: Cache[ArksAutoscaler], facts: FactWriter[ScalingFact]
+) -> Controller:
+    first_pass = FirstPass(autoscalers.existing, facts.complete, facts.keep)
+    return Controller("autoscalers", work.reconcile, clock=home.clock, first_pass=first_pass)
+
+
+def _external_metrics(
+    settings: Settings, home: Home, autoscalers: Cache[ArksAutoscaler], parts: "Parts"
+) -> ExternalMetrics:
+    return ExternalMetrics(
+        autoscalers,
+        home.clock,
+        host=settings.external_metrics_host,
+        port=settings.external_metrics_port,
+        names=parts.registration.names,
+    )
 
 
 def _pod_autoscalers(settings: Settings, home: Home) -> "Parts | None":
