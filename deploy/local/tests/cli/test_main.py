@@ -32,7 +32,8 @@ def arks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
     """Runs the command in this process, with a home in which Arks is not running."""
 
     def run(*arguments: str, stdin: bytes = b"") -> Result:
-        monkeypatch.setattr(sys, "argv", ["arks", "--home", str(tmp_path / "home"), *arguments])
+        monkeypatch.setenv("ARKS_HOME", str(tmp_path / "home"))
+        monkeypatch.setattr(sys, "argv", ["arks", *arguments])
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
         with pytest.raises(SystemExit) as ended:
             main()

@@ -115,7 +115,8 @@ MISTAKES = [
 
 
 def run(arguments: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> tuple[int, str]:
-    monkeypatch.setattr(sys, "argv", ["arks", "--home", "home", *arguments])
+    monkeypatch.setenv("ARKS_HOME", "home")
+    monkeypatch.setattr(sys, "argv", ["arks", *arguments])
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO()))
     with pytest.raises(SystemExit) as ended:
         main()

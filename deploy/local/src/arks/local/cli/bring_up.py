@@ -10,6 +10,7 @@ from arks.local.cli.command_path import command_path_note
 from arks.local.cli.connection import silence_libraries
 from arks.local.cli.failure import Exit, Failure, fail
 from arks.local.cli.first_answer import request_answer
+from arks.local.cli.given_options import copyable
 from arks.local.cli.output import print_text
 from arks.local.cli.progress import Progress, progress
 from arks.local.files import credentials
@@ -51,12 +52,12 @@ def bring_up(paths: Paths, state: State, wishes: Wishes, began: float) -> None:
     took, url = time.monotonic() - began, gateway_url(state.ports[GATEWAY])
     path_note = command_path_note(link=wishes.link)
     if not wishes.demo:
-        print_text(summary(url, took, path_note))
+        print_text(copyable(summary(url, took, path_note)))
         return
     key = credentials.demo_key(paths)
     shown_key = key if wishes.show_key else masked(key)
     found = Demo(shown_key, paths.demo_key, steps.changed, steps.answers)
-    print_text(summary_with_demo(url, found, took, path_note))
+    print_text(copyable(summary_with_demo(url, found, took, path_note)))
 
 
 class _BringUp:

@@ -5,6 +5,7 @@ import sys
 
 from arks.local.cli.catalog import is_root_help, root_help
 from arks.local.cli.failure import Exit, Failure
+from arks.local.cli.given_options import copyable
 from arks.local.cli.home import CURRENT
 
 
@@ -123,9 +124,9 @@ def _failure(error: BaseException) -> Failure:
 
 
 def _print_failure(failure: Failure) -> Exit:
-    print(f"arks: {failure}", file=sys.stderr)
+    print(f"arks: {copyable(str(failure))}", file=sys.stderr)
     if failure.next_step:
-        print(f"      {failure.next_step}", file=sys.stderr)
+        print(f"      {copyable(failure.next_step)}", file=sys.stderr)
     return failure.code
 
 

@@ -8,6 +8,7 @@ import typer
 
 from arks.local.cli.connection import on_this_machine
 from arks.local.cli.failure import Exit, Failure
+from arks.local.cli.given_options import copyable
 from arks.local.cli.invalid import fail_invalid
 from arks.local.cli.options import (
     NO_HOME,
@@ -93,7 +94,7 @@ def list_models(
     elif models:
         print_text(models_table(models, [*found[APPLICATION], *found[DISAGGREGATED]]))
     else:
-        print_text("no models; `arks model add hf:OWNER/NAME` adds one")
+        print_text(copyable("no models; `arks model add hf:OWNER/NAME` adds one"))
 
 
 @app.command()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from arks.local.cli.connection import on_bus
+from arks.local.cli.given_options import copyable
 from arks.local.cli.home import Home
 from arks.local.cli.options import NO_HOME, NO_NAMESPACE, EndpointArgument, HomeOption, NamespaceOption
 from arks.local.cli.reading import read
@@ -36,7 +37,7 @@ def record(
     """
     (found,) = select(ENDPOINT, read(home, [ENDPOINT])[ENDPOINT], [endpoint], namespace)
     lines = asyncio.run(_record(home, found, seconds))
-    typer.echo(f"{lines} lines of {seconds:g} s; `arks replay FILE` takes the decisions again", err=True)
+    typer.echo(copyable(f"{lines} lines of {seconds:g} s; `arks replay FILE` takes the decisions again"), err=True)
 
 
 async def _record(home: Home, endpoint: dict[str, Any], seconds: float) -> int:

@@ -10,6 +10,7 @@ import typer
 from arks.local.cli.connection import on_this_machine, running_state
 from arks.local.cli.failure import Exit, Failure, fail
 from arks.local.cli.first_answer import wait_for_answer
+from arks.local.cli.given_options import copyable
 from arks.local.cli.invalid import fail_invalid
 from arks.local.cli.options import NO_HOME, LocalHomeOption
 from arks.local.cli.output import print_text
@@ -68,13 +69,15 @@ def run(
     if wait:
         _wait(paths, served, state.ports[GATEWAY], timeout)
     url = gateway_url(state.ports[GATEWAY])
-    print_text(f"""
+    print_text(
+        copyable(f"""
 {served} {"answers" if wait else "is created"} at {url} as model "{served}", with the key in {paths.demo_key}
 
   arks chat -m {served}
   eval "$(arks env)"
   arks delete app/{served} model/{served} endpoint/{served}
 """)
+    )
 
 
 def _wish(model: str, file: str) -> serve.Wish:

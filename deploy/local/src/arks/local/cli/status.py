@@ -7,6 +7,7 @@ import typer
 
 from arks.local.cli.connection import not_running
 from arks.local.cli.failure import Exit, Failure
+from arks.local.cli.given_options import copyable
 from arks.local.cli.machine_facts import free_disk_bytes
 from arks.local.cli.options import NO_HOME, LocalHomeOption, OutputOption
 from arks.local.cli.output import print_data, print_text, terminal_width
@@ -38,7 +39,7 @@ def status(
         raise not_running(paths)
     view = _view(paths, state)
     if output is None:
-        print_text(as_text(view, time.time(), services=verbose or not state.ready(), width=terminal_width()))
+        print_text(copyable(as_text(view, time.time(), services=verbose or not state.ready(), width=terminal_width())))
     else:
         print_data(as_data(view, time.time()), output)
     if view.problems:
