@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+from functools import partial
 
 from arks.contracts.gateway_token import TokenGate
 from arks.contracts.resources import ArksEndpoint
@@ -14,7 +15,7 @@ from arks.endpoint_router.adapters.load_reports import LoadInbox
 from arks.endpoint_router.adapters.local import wiring as local
 from arks.endpoint_router.adapters.metrics import DecisionCollector
 from arks.endpoint_router.adapters.usage import subscribe_usage
-from arks.endpoint_router.adapters.xds import ConfigSnapshot, XdsServer
+from arks.endpoint_router.adapters.xds import ConfigSnapshot, OnRejected, XdsServer
 from arks.endpoint_router.api.explain import routes
 from arks.endpoint_router.config import Settings
 from arks.endpoint_router.service.ports import Attachments
@@ -41,14 +42,7 @@ def build(settings: Settings, home: Home, snapshot: ConfigSnapshot | None = None
         if not envoy.handle_rejection(type_, name, message):
             router.handle_rejection(name, f"{message} (Envoy {node})")
 
-    server = XdsServer(
-        snapshot,
-        f"unix:{settings.xds_socket}" if settings.xds_socket else authority(settings.xds_host, settings.xds_port),
-        registry=home.registry,
-        clock=home.clock,
-        on_rejected=handle_rejection,
-        gate=TokenGate(read_secret(settings.gateway_token_file), settings.gateway_token_required),
-    )
+    server = _xds_server(settings, home, snapshot, handle_rejection)
     envoy = SnapshotEnvoyConfig(snapshot, server.open)
     envoy.set_gateway(_gateway_settings(settings), _token_quota(settings))
     endpoints = home.resources(ArksEndpoint)
@@ -76,27 +70,44 @@ def build(settings: Settings, home: Home, snapshot: ConfigSnapshot | None = None
         await subscribe_demand(home.bus, router.handle_demand)
         await subscribe_usage(home.bus, lambda: router.counts_requests, router.handle_request)
 
-    async def follow() -> None:
-        await home.synced()
-        router.start()
-        gc.collect()
-        gc.freeze()  # else each full collection visits the program, and what was read of all endpoints, for 0.1 s
-        while True:
-            await asyncio.sleep(TICK_SECONDS)
-            await in_slices(router.tick_steps())
-            envoy.push_limits()
-            envoy.retry_rejected(home.clock.monotonic())
-
     return App(
         "endpoint-router",
         home,
         controllers=[controller],
-        tasks=[follow, loads.run, *(attachments.tasks if attachments is not None else [])],
+        tasks=[
+            partial(_follow, home, router, envoy),
+            loads.run,
+            *(attachments.tasks if attachments is not None else []),
+        ],
         starts=[listen],
         stops=[server.stop],
         problems=[envoy.problem],
         routes=routes(router, TokenGate(read_secret(settings.operator_token_file))),
     )
+
+
+def _xds_server(settings: Settings, home: Home, snapshot: ConfigSnapshot, on_rejected: OnRejected) -> XdsServer:
+    return XdsServer(
+        snapshot,
+        f"unix:{settings.xds_socket}" if settings.xds_socket else authority(settings.xds_host, settings.xds_port),
+        registry=home.registry,
+        clock=home.clock,
+        on_rejected=on_rejected,
+        gate=TokenGate(read_secret(settings.gateway_token_file), settings.gateway_token_required),
+    )
+
+
+async def _follow(home: Home, router: EndpointRouter, envoy: SnapshotEnvoyConfig) -> None:
+    """Decide anew while time passes, and push to Envoys what is due."""
+    await home.synced()
+    router.start()
+    gc.collect()
+    gc.freeze()  # else each full collection visits the program, and what was read of all endpoints, for 0.1 s
+    while True:
+        await asyncio.sleep(TICK_SECONDS)
+        await in_slices(router.tick_steps())
+        envoy.push_limits()
+        envoy.retry_rejected(home.clock.monotonic())
 
 
 def _gateway_settings(settings: Settings) -> GatewaySettings:

@@ -7,7 +7,7 @@ wire.py          its two forms: state of the world, and incremental
 server.py        the gRPC server
 """
 
-from arks.endpoint_router.adapters.xds.server import XdsServer
+from arks.endpoint_router.adapters.xds.server import OnRejected, XdsServer
 from arks.endpoint_router.adapters.xds.snapshot import CLUSTER, ENDPOINT, LISTENER, RUNTIME, ConfigSnapshot
 
-__all__ = ["CLUSTER", "ENDPOINT", "LISTENER", "RUNTIME", "ConfigSnapshot", "XdsServer"]
+__all__ = ["CLUSTER", "ENDPOINT", "LISTENER", "RUNTIME", "ConfigSnapshot", "OnRejected", "XdsServer"]
