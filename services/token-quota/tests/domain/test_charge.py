@@ -136,6 +136,9 @@ def test_an_answer_without_usage_is_charged_its_reservation() -> None:
         ({"start": "yesterday"}, "start"),
         ({"start": "1795254321.x"}, "start"),
         ({"start": "17952543210"}, "start"),
+        ({"start": "8589934592.000"}, "start"),
+        ({"start": "8589934592"}, "start"),
+        ({"start": "1795254321.١٢٣"}, "start"),
         ({"start": "١"}, "start"),
         ({"operation": "a\0b"}, "number of columns"),
         ({"status": "ok"}, "status"),
@@ -148,6 +151,20 @@ def test_an_answer_without_usage_is_charged_its_reservation() -> None:
 def test_a_damaged_line_names_its_column(columns: dict[str, str], column: str) -> None:
     with pytest.raises(LineError, match=f"^{column}$"):
         usage_record(line(**columns))
+
+
+@pytest.mark.parametrize(
+    ("start", "milliseconds"),
+    [
+        ("1795254321.123", 1795254321123),
+        ("1795254321", 1795254321000),
+        ("1795254321.5", 1795254321500),
+        ("1795254321.123999", 1795254321123),
+        ("8589934591.999", 8589934591999),
+    ],
+)
+def test_a_start_may_have_any_number_of_decimals(start: str, milliseconds: int) -> None:
+    assert milliseconds == read(line(start=start)).started_at_milliseconds
 
 
 def test_absent_times_are_zero() -> None:

@@ -142,6 +142,7 @@ def test_a_late_end_without_a_lease_is_marked_though_another_request_is_in_fligh
     [
         ("", "kind of start"),
         ("X\ta", "kind of start"),
+        ("X" + lease_line(id_="l2")[1:], "kind of start"),
         (lease_line() + "\tmore", "kind of start"),
         (lease_line(id_=""), "names of a lease"),
         (lease_line(id_="x" * 254), "names of a lease"),
@@ -163,6 +164,41 @@ def test_damaged_lines_are_rejected_and_change_nothing(line: str, column: str) -
         book.add_start_line(line)
     book.close_all()
     assert [ClosedLease("l1", 3, 30, 60)] == only(book.batches("id", "gw", NOW)).closed_leases
+
+
+def test_names_are_as_long_as_kubernetes_allows() -> None:
+    book, longest = LeaseBook(), "x" * 253
+    book.add_start_line(lease_line(longest, namespace=longest))
+    book.close_all()
+    batch = only(book.batches("id", "gw", NOW))
+    assert (longest, longest) == (batch.namespace, batch.closed_leases[0].lease)
+
+
+def test_a_start_in_a_lease_that_is_closed_changes_nothing() -> None:
+    book = LeaseBook()
+    book.add_start_line(lease_line())
+    book.close_all()
+    assert NOW - 500 == book.add_start_line(start_line())
+    batch = only(book.batches("id", "gw", NOW))
+    assert ([ClosedLease("l1", 3, 30, 60)], [], 0) == (batch.closed_leases, batch.started, book.open_requests)
+
+
+def test_a_lease_that_is_written_twice_is_closed_once() -> None:
+    book = LeaseBook()
+    book.add_start_line(lease_line())
+    book.add_start_line(lease_line())
+    book.close_all()
+    assert [ClosedLease("l1", 3, 30, 60)] == only(book.batches("id", "gw", NOW)).closed_leases
+
+
+def test_an_end_that_is_read_first_belongs_to_one_start_only() -> None:
+    book = LeaseBook()
+    book.add_start_line(lease_line())
+    book.add_end_line(end_line())
+    book.add_start_line(start_line())
+    book.add_start_line(start_line())
+    book.close_all()
+    assert ["r1"] == [request.request_id for request in only(book.batches("id", "gw", NOW)).started]
 
 
 def test_heartbeats_end_when_lost_leases_have_returned() -> None:

@@ -39,6 +39,17 @@ def test_a_rate_limit_of_0_lets_nothing_through(rule: str) -> None:
     assert (None, [RateLimitType(rule)]) == (granted_completion_tokens(account, SMALL), rules(account, SMALL))
 
 
+@pytest.mark.parametrize("rule", ["rpm", "rpd", "tpm", "tpd"])
+def test_one_rate_limit_makes_a_permission_limited(rule: str) -> None:
+    assert Rates(**{rule: 0}).limited
+    assert not Rates().limited
+
+
+def test_a_violation_names_what_the_request_needs() -> None:
+    account = Account(Rates(rpm=0, rpd=0, tpm=0, tpd=0), Budget("q", prompt=0, response=0, total=0))
+    assert [1, 1, 30, 30, 10, 20, 30] == [violation.requested for violation in violations(account, SMALL, NOON)]
+
+
 @pytest.mark.parametrize("rule", ["prompt", "response", "total"])
 def test_a_budget_of_0_lets_nothing_through(rule: str) -> None:
     account = Account(Rates(), Budget("q", **{rule: 0}))  # type: ignore[arg-type]
