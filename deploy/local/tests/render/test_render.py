@@ -290,3 +290,17 @@ def test_ages_of_changes_are_aligned() -> None:
         NOW,
     )
     assert ["    10s ago", "  3m59s ago", "    10m ago", "  5h31m ago"] == [line[:11] for line in shown[1:]]
+
+
+@pytest.mark.parametrize(
+    "shown",
+    [
+        lambda: explain.as_text(ENDPOINT, rows(), NOW, DECIDED, 40),
+        lambda: decisions.request_text(request(), CHANGES, 40),
+        lambda: top.as_text(rows(), 40),
+        lambda: usage.as_text(usage_data(), GROUPS, (None, None), 40),
+    ],
+    ids=["explain", "explain-request", "top", "usage"],
+)
+def test_reports_fit_40_columns(shown: Callable[[], str]) -> None:
+    assert max(len(line) for line in shown().splitlines()) <= 40

@@ -42,6 +42,7 @@ VIEW = View("all namespaces", ROWS, ENDPOINTS, [0, 1, 5, 9, 20, 14, 7] * 30, NOW
     ("name", "view", "width", "height"),
     [
         ("top-80x24", VIEW, 80, 24),
+        ("top-40x24", VIEW, 40, 24),
         ("top-200x50", replace(VIEW, sort="out/s"), 200, 50),
         ("top-columns-80x24", replace(VIEW, columns=True), 80, 24),
         ("top-many-80x24", replace(VIEW, rows=[row(number) for number in range(40)]), 80, 24),

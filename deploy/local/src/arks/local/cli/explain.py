@@ -18,7 +18,7 @@ from arks.local.cli.options import (
     Output,
     OutputOption,
 )
-from arks.local.cli.output import print_data, print_text
+from arks.local.cli.output import print_data, print_text, terminal_width
 from arks.local.cli.reading import read
 from arks.local.cli.replica_rows import replica_rows, wait_for_load
 from arks.local.cli.router_query import explanation
@@ -70,7 +70,7 @@ async def _explain(home: Home, endpoint: dict[str, Any], decisions: dict[str, An
 
     async with on_bus(home) as bus, replica_rows(bus, namespace) as rows:
         await wait_for_load(rows)
-        print_text(as_text(endpoint, rows(), datetime.now(UTC), decisions))
+        print_text(as_text(endpoint, rows(), datetime.now(UTC), decisions, terminal_width()))
 
 
 async def _explain_request(
@@ -90,7 +90,7 @@ async def _explain_request(
                 if output is not None:
                     print_data(request_data(found, decisions["changes"]), output)
                 else:
-                    print_text(request_text(found, decisions["changes"]))
+                    print_text(request_text(found, decisions["changes"], terminal_width()))
                 return
     fail(
         f"no request {request} of {metadata['name']} has ended since {since:%Y-%m-%d %H:%M} UTC",

@@ -20,7 +20,7 @@ from arks.local.cli.options import (
     Output,
     OutputOption,
 )
-from arks.local.cli.output import print_data, print_text
+from arks.local.cli.output import print_data, print_text, terminal_width
 from arks.local.cli.replica_rows import held_view, load_view, replica_rows, wait_for_held, wait_for_load
 
 if TYPE_CHECKING:
@@ -57,6 +57,7 @@ def top(
 
 async def _top(home: Home, namespace: str | None, output: Output | None, live: bool) -> None:
     from arks.local.render import held
+    from arks.local.render.table import wrapped
     from arks.local.render.top import as_data, as_text
 
     async with on_bus(home) as bus:
@@ -66,7 +67,9 @@ async def _top(home: Home, namespace: str | None, output: Output | None, live: b
         async with replica_rows(bus, namespace) as rows, held_view(bus, namespace) as waiting:
             await asyncio.gather(wait_for_load(rows), wait_for_held())
             if output is None:
-                print_text(as_text(rows()) + "".join(f"{held.sentence(item)}\n" for item in waiting()))
+                width = terminal_width()
+                sentences = (part for item in waiting() for part in wrapped(held.sentence(item), width))
+                print_text(as_text(rows(), width) + "".join(f"{line}\n" for line in sentences))
             else:
                 print_data({"replicas": as_data(rows()), "held": held.as_data(waiting())}, output)
 

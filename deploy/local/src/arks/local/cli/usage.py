@@ -11,7 +11,7 @@ from arks.local.cli.connection import running_state
 from arks.local.cli.failure import Exit, fail
 from arks.local.cli.home import ClusterHome, Home
 from arks.local.cli.options import NO_HOME, AllNamespacesOption, HomeOption, OutputOption
-from arks.local.cli.output import print_data, print_text
+from arks.local.cli.output import print_data, print_text, terminal_width
 from arks.local.cli.reading import read
 from arks.local.cli.service_query import TIMEOUT_SECONDS, of_cluster, of_machine
 from arks.local.files.paths import Paths
@@ -74,7 +74,7 @@ def usage(
     if csv:
         print_text(as_csv(data, groups))
     elif output is None:
-        print_text(as_text(data, groups, (first, last)))
+        print_text(as_text(data, groups, (first, last), terminal_width()))
     else:
         print_data(data, output)
 

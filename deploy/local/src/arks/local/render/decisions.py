@@ -8,6 +8,7 @@ from typing import Any
 from arks.local.render.plain import parse_time
 from arks.local.render.quantities import age
 from arks.local.render.requests import Request
+from arks.local.render.table import UNLIMITED, wrapped
 
 Decision = Mapping[str, Any]
 """As endpoint-router's `GET /explain` returns it."""
@@ -50,7 +51,7 @@ def changes(decisions: Sequence[Decision], now: datetime) -> list[str]:
     return lines
 
 
-def request_text(request: Request, decisions: Sequence[Decision]) -> str:
+def request_text(request: Request, decisions: Sequence[Decision], width: int = UNLIMITED) -> str:
     """Where a request went, how long it took, and why. `decisions`: that changed something, newest first."""
     decision = in_force(decisions, request.started_at)
     lines = [
@@ -63,10 +64,11 @@ def request_text(request: Request, decisions: Sequence[Decision]) -> str:
         "",
     ]
     if decision is None:
-        return "\n".join([*lines, "The decision in force then is not kept any more: only the last 16 changes are.", ""])
-    lines.append(f"In force then, since {parse_time(decision['decidedAt']):%H:%M:%S} UTC: {groups(decision)}")
-    lines += [f"  {each['replica']}: {each['reason']}" for each in decision["candidates"]]
-    return "\n".join([*lines, ""])
+        lines.append("The decision in force then is not kept any more: only the last 16 changes are.")
+    else:
+        lines.append(f"In force then, since {parse_time(decision['decidedAt']):%H:%M:%S} UTC: {groups(decision)}")
+        lines += [f"  {each['replica']}: {each['reason']}" for each in decision["candidates"]]
+    return "".join(f"{part}\n" for line in lines for part in wrapped(line, width))
 
 
 def request_data(request: Request, decisions: Sequence[Decision]) -> dict[str, Any]:

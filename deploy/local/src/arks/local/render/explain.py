@@ -7,7 +7,7 @@ from typing import Any
 from arks.local.render import decisions
 from arks.local.render.plain import Object, parse_time
 from arks.local.render.quantities import age, number
-from arks.local.render.table import shorten, table
+from arks.local.render.table import UNLIMITED, fitting_table, shorten, wrapped
 from arks.local.render.top import Row
 
 _SOURCES = {
@@ -17,7 +17,9 @@ _SOURCES = {
 }
 
 
-def as_text(endpoint: Object, rows: Sequence[Row], now: datetime, decided: Mapping[str, Any]) -> str:
+def as_text(
+    endpoint: Object, rows: Sequence[Row], now: datetime, decided: Mapping[str, Any], width: int = UNLIMITED
+) -> str:
     """`rows`: replicas of all applications; the endpoint's own are found through its status. `decided`: the router's
     newest decision and its changes.
     """
@@ -38,9 +40,13 @@ def as_text(endpoint: Object, rows: Sequence[Row], now: datetime, decided: Mappi
         *decisions.changes(decided.get("changes", []), now),
     ]
     if not weights:
-        return "\n".join([*lines, "No replica gets traffic: clients get 503.", *after, ""])
-    text = "\n".join([*lines, _weights(weights, _by_replica(rows, metadata["namespace"]))])
-    return "\n".join([text, *after, ""]) if after else text
+        return _filled([*lines, "No replica gets traffic: clients get 503.", *after], width)
+    text = _filled(lines, width) + _weights(weights, _by_replica(rows, metadata["namespace"]), width)
+    return text + _filled(["", *after], width) if after else text
+
+
+def _filled(lines: Sequence[str], width: int) -> str:
+    return "".join(f"{part}\n" for line in lines for part in wrapped(line, width))
 
 
 def _by_replica(rows: Sequence[Row], namespace: str) -> Mapping[tuple[str, str], Row]:
@@ -55,7 +61,7 @@ def _conditions(conditions: Sequence[Mapping[str, Any]], now: datetime) -> list[
     ]
 
 
-def _weights(weights: Sequence[Mapping[str, Any]], readings: Mapping[tuple[str, str], Row]) -> str:
+def _weights(weights: Sequence[Mapping[str, Any]], readings: Mapping[tuple[str, str], Row], width: int) -> str:
     total = sum(weight["weight"] for weight in weights) or 1
     rows = []
     for weight in weights:
@@ -72,4 +78,5 @@ def _weights(weights: Sequence[Mapping[str, Any]], readings: Mapping[tuple[str, 
                 weight.get("reason", ""),
             )
         )
-    return table(("Replica", "Group", "Weight", "Share", "Run", "Wait", "Age", "Why"), rows)
+    headers = ("Replica", "Group", "Weight", "Share", "Run", "Wait", "Age", "Why")
+    return fitting_table(headers, rows, width=width, notes=True)

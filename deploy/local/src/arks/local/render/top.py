@@ -10,7 +10,7 @@ from arks.events.v1.facts_pb2 import EndpointFact, ReplicasFact
 from arks.events.v1.load_pb2 import LoadReport, ReplicaLoad
 from arks.local.render.plain import camel_case
 from arks.local.render.quantities import duration, number, percent
-from arks.local.render.table import shorten, table
+from arks.local.render.table import UNLIMITED, fitting_table, shorten
 
 STALE_SECONDS = 5.0
 """An older measurement is not shown: it no longer describes the replica."""
@@ -79,13 +79,13 @@ def as_data(found: Sequence[Row]) -> list[Mapping[str, Any]]:
     return [camel_case(asdict(row)) for row in found]
 
 
-def as_text(found: Sequence[Row]) -> str:
+def as_text(found: Sequence[Row], width: int = UNLIMITED) -> str:
     """A table that fits 80 columns with names of usual length. IN/S, OUT/S: prompt and generated tokens per second."""
     namespaces = len({row.namespace for row in found}) > 1
     if not found:
         return "No replicas. Apply an ArksApplication, or see why an existing one has none: arks get applications -A\n"
     headers = ("Replica", "State", "Run", "Wait", "KV", "In/s", "Out/s", "Weight", "Note")
-    return table(headers, [cells(row, namespaces) for row in found])
+    return fitting_table(headers, [cells(row, namespaces) for row in found], width=width, notes=True)
 
 
 def cells(row: Row, namespaces: bool, name_width: int = 30) -> tuple[str, ...]:

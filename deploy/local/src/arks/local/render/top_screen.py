@@ -12,11 +12,15 @@ from arks.events.v1.facts_pb2 import EndpointFact
 from arks.local.render.held import Held, sentence
 from arks.local.render.quantities import number
 from arks.local.render.sparkline import bar, sparkline
-from arks.local.render.table import table
+from arks.local.render.table import GAP, column_widths, filled, table
 from arks.local.render.top import Row, cells
 
 _WIDE = 120
 """From this width on there is room for bars."""
+_SMALL = 60
+"""Below this width names are cut to 16 characters."""
+_SPARED = ("In/s", "Weight", "KV", "State", "Wait", "Out/s")
+"""Columns without which a table fits a small screen, the first one first."""
 _BAR_WIDTH = 10
 _MOST_ENDPOINTS = 5
 _MOST_HELD_LINES = 6
@@ -96,12 +100,15 @@ def _title(view: View, width: int) -> list[Line]:
     prompt = total(rows, lambda row: row.prompt_tokens_per_second)
     generated = total(rows, lambda row: row.generation_tokens_per_second)
     first = f"Arks top   {view.where}   {view.now:%H:%M:%S} UTC"
-    second = (
-        f"{ready} of {len(rows)} replicas ready   {number(running)} running, {number(waiting)} waiting"
-        f"   in {number(prompt)}/s   out {number(generated)}/s"
+    totals = (
+        f"{ready} of {len(rows)} replicas ready",
+        f"{number(running)} running, {number(waiting)} waiting",
+        f"in {number(prompt)}/s",
+        f"out {number(generated)}/s",
     )
     label = "tokens out/s "
-    return [Line(first, "title"), Line(second), Line(label + sparkline(view.speeds, width - len(label)))]
+    seconds = [Line(line) for line in filled(totals, width)]
+    return [Line(first, "title"), *seconds, Line(label + sparkline(view.speeds, width - len(label)))]
 
 
 def _endpoints(endpoints: Sequence[EndpointFact], width: int) -> list[Line]:
@@ -137,11 +144,25 @@ def _replicas(view: View, width: int, room: int) -> list[Line]:
     found = sorted(view.rows, key=SORTS[view.sort])
     shown = found if len(found) < room else found[: max(0, room - 2)]
     namespaces = len({row.namespace for row in found}) > 1
-    header, *lines = table(_headers(width), [_cells(row, namespaces, width) for row in shown]).splitlines()
+    headers, cells_of_rows = _fitting_columns(_headers(width), [_cells(row, namespaces, width) for row in shown], width)
+    header, *lines = table(headers, cells_of_rows).splitlines()
     styles = ["bad" if row.problem or row.state == "Failed" else "" for row in shown]
     more = len(found) - len(shown)
     rest = [Line(f"{more} more replicas", "dim")] if more else []
     return [Line(header, "title"), *(Line(line, style) for line, style in zip(lines, styles, strict=True)), *rest]
+
+
+def _fitting_columns(
+    headers: Sequence[str], rows: Sequence[Sequence[str]], width: int
+) -> tuple[Sequence[str], Sequence[Sequence[str]]]:
+    """Those columns of a table that fit the screen; its last one, the notes, is cut instead."""
+    for spared in _SPARED:
+        widths = column_widths([headers, *rows])[:-1]
+        if sum(widths) + len(GAP) * len(widths) <= width:
+            break
+        at = headers.index(spared)
+        headers, *rows = ([*row[:at], *row[at + 1 :]] for row in (headers, *rows))
+    return headers, rows
 
 
 def _headers(width: int) -> tuple[str, ...]:
@@ -150,9 +171,15 @@ def _headers(width: int) -> tuple[str, ...]:
 
 
 def _cells(row: Row, namespaces: bool, width: int) -> tuple[str, ...]:
-    name, state, running, waiting, cache, *others = cells(row, namespaces, name_width=60 if width >= _WIDE else 26)
+    name, state, running, waiting, cache, *others = cells(row, namespaces, _name_width(width))
     bars = (bar(row.kv_cache_ratio, _BAR_WIDTH),) if width >= _WIDE else ()
     return (name, state, running, waiting, cache, *bars, *others)
+
+
+def _name_width(width: int) -> int:
+    if width >= _WIDE:
+        return 60
+    return 26 if width >= _SMALL else 16
 
 
 def _fitting(line: str, width: int) -> str:

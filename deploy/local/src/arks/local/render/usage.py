@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
-from arks.local.render.table import table
+from arks.local.render.table import UNLIMITED, fitting_table, wrapped
 
 _SUMS = ("requests", "promptTokens", "completionTokens", "totalTokens")
 _HEADERS = ("Requests", "Input", "Output", "Total")
@@ -14,7 +14,12 @@ _HEADERS = ("Requests", "Input", "Output", "Total")
 Row = Mapping[str, Any]
 
 
-def as_text(data: Mapping[str, Any], groups: Sequence[str], period: tuple[str | None, str | None]) -> str:
+def as_text(
+    data: Mapping[str, Any],
+    groups: Sequence[str],
+    period: tuple[str | None, str | None],
+    width: int = UNLIMITED,
+) -> str:
     """A line per group, the largest first (days in their order), with a total and where the numbers are from."""
     items = _in_order(data["items"], groups)
     if not items:
@@ -25,9 +30,9 @@ def as_text(data: Mapping[str, Any], groups: Sequence[str], period: tuple[str | 
     if len(items) > 1:
         rows.append((*_total_names(groups), *_numbers(total), "100%", *_cost(total, total)))
     headers = [*_HEADERS, "Share", *([f"Cost {data['currency']}".strip()] if "cost" in total else [])]
-    return table((*(group.capitalize() for group in groups), *headers), rows, numbers=len(headers)) + _footer(
-        data, items
-    )
+    titles = (*(group.capitalize() for group in groups), *headers)
+    footer = (part for line in _footer(data, items) for part in wrapped(line, width))
+    return fitting_table(titles, rows, width=width, numbers=len(headers)) + "".join(f"{line}\n" for line in footer)
 
 
 def _in_order(items: Sequence[Row], groups: Sequence[str]) -> Sequence[Row]:
@@ -65,7 +70,7 @@ def _period(period: tuple[str | None, str | None]) -> str:
     return (f" from {first}" if first else "") + (f" until {last}" if last else "")
 
 
-def _footer(data: Mapping[str, Any], items: Sequence[Row]) -> str:
+def _footer(data: Mapping[str, Any], items: Sequence[Row]) -> list[str]:
     """Where the tokens are from, and whether requests are still in flight."""
     total = max(1, int(data["total"]["totalTokens"]))
     by_source: dict[str, int] = {}
@@ -78,7 +83,7 @@ def _footer(data: Mapping[str, Any], items: Sequence[Row]) -> str:
         lines.append(f"not in the costs, because there is no price: {', '.join(unpriced)}")
     if in_flight := data.get("openReservations"):
         lines.append(f"not in the sums: at most {in_flight:,} requests that are in flight or admitted in advance")
-    return "\n" + "".join(f"{line}\n" for line in lines) if lines else ""
+    return ["", *lines] if lines else []
 
 
 def as_csv(data: Mapping[str, Any], groups: Sequence[str]) -> str:
