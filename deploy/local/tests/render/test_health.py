@@ -57,6 +57,18 @@ def test_what_starts_is_no_problem() -> None:
     assert "loads" == why(LOADING)
 
 
+def test_an_application_that_serves_without_its_model_is_a_problem_and_still_ready() -> None:
+    gone = "there is no ArksModel qwen in this namespace"
+    loaded = {"type": "Loaded", "status": "False", "reason": "ModelNotExist", "message": gone}
+    serving = status("True", "Running", phase="Running")
+    serving["conditions"] = [loaded, *serving["conditions"]]
+    application = resource(kinds.APPLICATION, "qwen", spec={}, status=serving)
+    assert is_ready(application)
+    assert gone == why(application)
+    (problem,) = problems({kinds.APPLICATION: [application]})
+    assert ("application qwen", "ModelNotExist", gone) == (problem.what, problem.state, problem.message)
+
+
 def test_a_status_of_an_older_spec_is_not_ready() -> None:
     changed = resource(kinds.APPLICATION, "qwen", status=status("True") | {"observedGeneration": 0})
     assert not is_ready(changed)

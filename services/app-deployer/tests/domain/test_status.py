@@ -147,6 +147,10 @@ def test_a_deleted_model_is_reported_while_its_replicas_serve() -> None:
     assert "there is no ArksModel m in this namespace; replicas that have it loaded go on serving" == message(
         found, "Loaded"
     )
+    assert (
+        "The LLM service is running: 1 of 1 replicas serve; there is no ArksModel m in this namespace, "
+        "without which no replica starts again"
+    ) == message(found)
 
 
 def test_a_condition_keeps_its_time_until_its_status_changes() -> None:

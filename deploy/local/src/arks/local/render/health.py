@@ -11,6 +11,9 @@ from arks.local.render.references import references
 _MEANT = frozenset({"Disabled", "Expired", "ScaledToZero"})
 """Reasons that a user has chosen: not ready, and nothing is wrong."""
 
+_MODEL_GONE = "ModelNotExist"
+"""Reason of an application's condition Loaded."""
+
 
 @dataclass(frozen=True, slots=True)
 class Problem:
@@ -57,14 +60,27 @@ def has_ended(token: Object) -> bool:
 
 
 def why(resource: Object) -> str:
-    """Why it is not ready; empty if it is. An explanation of the first condition that does not hold."""
+    """Why it is not ready, or what it lacks to start again; else empty. An explanation of the first condition that does
+    not hold.
+    """
     if is_ready(resource):
-        return ""
+        return _lacks_model(resource)
     found = [item for item in status_of(resource).get("conditions", []) if item["status"] != "True"]
     if resource["kind"] == QUOTA.name:
         return str(condition(resource, "Exceeded").get("message", ""))
     messages = [" ".join(str(item["message"]).split()) for item in found if item.get("message")]
     return messages[0] if messages else "waiting for its controller" if not found else str(found[0].get("reason", ""))
+
+
+def _lacks_model(resource: Object) -> str:
+    """That the model of an application which serves does not exist any more; else empty. As a Pod whose ConfigMap was
+    deleted it runs on, and does not start again.
+    """
+    if resource["kind"] not in {APPLICATION.name, DISAGGREGATED.name}:
+        return ""
+    found = condition(resource, "Loaded")
+    is_gone = found.get("status") == "False" and found.get("reason") == _MODEL_GONE
+    return str(found.get("message") or _MODEL_GONE) if is_gone else ""
 
 
 def problems(resources: Mapping[Kind, Sequence[Object]]) -> list[Problem]:
@@ -75,7 +91,13 @@ def problems(resources: Mapping[Kind, Sequence[Object]]) -> list[Problem]:
         for resource in found
         if has_failed(resource) and not (kind is ENDPOINT and _waits_for_application(resource, resources))
     ]
-    return [*failed, *_dangling(resources)]
+    lacking = [
+        Problem(_named(kind, resource), _MODEL_GONE, why(resource), _next_step(kind, resource))
+        for kind, found in resources.items()
+        for resource in found
+        if is_ready(resource) and _lacks_model(resource)
+    ]
+    return [*failed, *lacking, *_dangling(resources)]
 
 
 def _waits_for_application(endpoint: Object, resources: Mapping[Kind, Sequence[Object]]) -> bool:

@@ -5,7 +5,7 @@ from datetime import datetime
 
 from arks.app_deployer.domain.facts import missing, replica_fact
 from arks.app_deployer.domain.progress import progressing
-from arks.app_deployer.domain.status import ModelView, conditions_of, loaded, precheck, trouble_of
+from arks.app_deployer.domain.status import ModelView, conditions_of, loaded, precheck, running, trouble_of
 from arks.app_deployer.domain.workload import ObservedWorkload, Refusal, Verdict
 from arks.contracts.facts import ReplicaFact, ReplicaState, replicas_fact
 from arks.contracts.resources import (
@@ -109,8 +109,7 @@ def _ready(
         f"{name} {len(part.of(InstanceState.READY))} of {desired[name]}" for name, part in observed.parts.items()
     )
     if observed.serving:
-        rest = f"; {trouble.message}" if trouble else ""
-        return Verdict(True, "Running", f"The LLM service is running: {counts} serve{rest}")
+        return running(f"{counts} serve", trouble, application.spec.model.name, model)
     if trouble is not None:
         return Verdict(False, trouble.reason, trouble.message)
     if missing := [name for name, count in desired.items() if count == 0]:

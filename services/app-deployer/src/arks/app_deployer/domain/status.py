@@ -81,7 +81,7 @@ def status_of(
     verdicts = {
         "Precheck": precheck(problem, observed.note),
         "Loaded": loaded(application.spec.model.name, model, bool(observed.of(InstanceState.READY))),
-        "Ready": outdated or with_fit(_ready(desired, problem, model, observed), fit),
+        "Ready": outdated or with_fit(_ready(application, problem, model, observed), fit),
         "Progressing": progressing(
             [(desired, observed)],
             trouble_of(problem, observed),
@@ -163,12 +163,13 @@ def loaded(name: str, model: ModelView, serving: bool) -> Verdict:
     return Verdict(True, "ModelLoadSucceeded", "The referenced model is loaded")
 
 
-def _ready(desired: int, problem: Refusal | None, model: ModelView, observed: ObservedWorkload) -> Verdict:
-    ready = len(observed.of(InstanceState.READY))
+def _ready(
+    application: ArksApplication, problem: Refusal | None, model: ModelView, observed: ObservedWorkload
+) -> Verdict:
+    desired, ready = application.spec.replicas, len(observed.of(InstanceState.READY))
     trouble = trouble_of(problem, observed)
     if ready:
-        rest = f"; {trouble.message}" if trouble else ""
-        return Verdict(True, "Running", f"The LLM service is running: {ready} of {desired} replicas serve{rest}")
+        return running(f"{ready} of {desired} replicas serve", trouble, application.spec.model.name, model)
     if trouble is not None:
         return Verdict(False, trouble.reason, trouble.message)
     if desired == 0:
@@ -176,6 +177,14 @@ def _ready(desired: int, problem: Refusal | None, model: ModelView, observed: Ob
     if not model.usable:
         return Verdict(False, "WaitingForModel", "nothing runs until the model is loaded")
     return Verdict(False, "Starting", _progress(desired, observed))
+
+
+def running(counts: str, trouble: Refusal | None, name: str, model: ModelView) -> Verdict:
+    """What serves, with what would keep another replica from it: without its model none starts."""
+    remarks = [trouble.message] if trouble is not None else []
+    if model.fact is None and model.failed:
+        remarks.append(f"there is no ArksModel {name} in this namespace, without which no replica starts again")
+    return Verdict(True, "Running", "; ".join([f"The LLM service is running: {counts}", *remarks]))
 
 
 def with_fit(ready: Verdict, fit: Verdict | None) -> Verdict:
