@@ -1,3 +1,5 @@
+from itertools import zip_longest
+
 from msgspec import structs
 
 from arks.contracts.facts import ReplicaState
@@ -10,7 +12,9 @@ from arks.endpoint_router.domain import (
     Decision,
     DecisionInput,
     EndpointSpec,
+    Limits,
     ReplicaId,
+    RoutedGroup,
     RoutedReplica,
     decide,
 )
@@ -49,6 +53,44 @@ def test_a_draining_replica_does_not_replace_a_ready_one_at_the_same_address() -
 
 def test_a_draining_replica_with_an_address_that_envoy_rejects_is_omitted() -> None:
     assert [] == backends(decision(ReplicaState.DRAINING, host="engine.local"))
+
+
+def weighed(decided: Decision, *weights: int) -> Decision:
+    """Return the decision with a group for each replica, of these weights."""
+    names = [f"a/{number}" for number in range(2, 2 + len(weights))]
+    return structs.replace(
+        decided,
+        groups=tuple(RoutedGroup("a", name, weight, 1) for name, weight in zip(names, weights, strict=True)),
+        candidates=tuple(
+            structs.replace(candidate, weight=weight, score=structs.replace(candidate.score, group=name))
+            if candidate.score is not None
+            else candidate
+            for candidate, name, weight in zip_longest(decided.candidates, names, weights)
+        ),
+    )
+
+
+def test_changed_weights_give_the_same_load_assignment_as_one_made_anew() -> None:
+    ready = decision(ReplicaState.READY, ReplicaState.READY, ReplicaState.DRAINING)
+    drained = decision(ReplicaState.READY, ReplicaState.DRAINING, ReplicaState.DRAINING)
+    changes = [
+        weighed(ready, 50_000, 50_000),
+        weighed(ready, 30_000, 70_000),
+        weighed(ready, 1, 99_999),
+        structs.replace(weighed(ready, 1, 99_999), limits=Limits(100, retry_after_seconds=5)),
+        weighed(drained, 100_000),
+        weighed(ready, 20_000, 80_000),
+        weighed(ready, 25_000, 75_000),
+        weighed(ready, 80_000, 20_000),
+    ]
+    kept = ConfigSnapshot()
+    made = envoy_config(kept)
+    for change in changes:
+        anew = ConfigSnapshot()
+        envoy_config(anew).route("team/chat", change, known_at=0.0)
+        made.route("team/chat", change, known_at=0.0)
+        found, wanted = (each.resources(ENDPOINT)["team/chat"].packed.value for each in (kept, anew))
+        assert ClusterLoadAssignment.FromString(wanted) == ClusterLoadAssignment.FromString(found)
 
 
 def test_an_endpoint_without_replicas_keeps_its_cluster() -> None:

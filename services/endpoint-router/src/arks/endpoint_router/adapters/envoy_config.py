@@ -1,6 +1,7 @@
 """Turn decisions into clusters and load assignments in the snapshot that the xDS server pushes to Envoys."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from arks.endpoint_router.adapters.envoy import (
     Backend,
@@ -10,6 +11,7 @@ from arks.endpoint_router.adapters.envoy import (
     listener,
     load_assignment,
     runtime,
+    set_weights,
 )
 from arks.endpoint_router.adapters.envoy.messages import Cluster, ClusterLoadAssignment
 from arks.endpoint_router.adapters.envoy.runtime import LAYER
@@ -18,6 +20,13 @@ from arks.endpoint_router.domain import Candidate, Decision, Limits, usable_addr
 
 RETRY_SECONDS = 5.0
 """Interval at which a rejected listener is pushed again: the port that was in use may be free by then."""
+
+
+@dataclass(slots=True)
+class _Routed:
+    decision: Decision
+    """The last one."""
+    assignment: ClusterLoadAssignment | None = None
 
 
 class SnapshotEnvoyConfig:
@@ -31,6 +40,8 @@ class SnapshotEnvoyConfig:
         """(type, name) of the resources that do not depend on endpoints."""
         self._clusters: dict[str, tuple[int | None, bool]] = {}
         """Endpoint -> what its cluster depends on: the limit of the load, and whether streams are joined."""
+        self._routed: dict[str, _Routed] = {}
+        """By endpoint."""
         self._limits: dict[str, Limits] = {}
         """By endpoint."""
         self._limits_changed = True
@@ -41,9 +52,27 @@ class SnapshotEnvoyConfig:
     # --- endpoints
 
     def route(self, name: str, decision: Decision, known_at: float) -> None:
-        self._snapshot.put(ENDPOINT, name, _assignment(name, decision), known_at)
+        self._snapshot.put(ENDPOINT, name, self._assignment(name, decision), known_at)
         self._set_limits(name, decision.limits)
         self._put_cluster(name, decision.load_limit_percent, decision.joins_streams, known_at)
+
+    def _assignment(self, name: str, decision: Decision) -> ClusterLoadAssignment:
+        """Return the load assignment: the last one with other weights, if it has the same replicas in the same groups.
+
+        The first one is not kept, because most endpoints get no other.
+        """
+        before = self._routed.get(name)
+        if before is None or not _same_backends(decision, before.decision):
+            self._routed[name] = _Routed(decision)
+            return _assignment(name, decision)
+        before.decision = decision
+        if before.assignment is None:
+            before.assignment = _assignment(name, decision)
+        else:
+            set_weights(
+                before.assignment, {group.name: (group.weight, group.replica_weight) for group in decision.groups}
+            )
+        return before.assignment
 
     def hold(self, name: str, decision: Decision | None = None) -> None:
         if decision is None:
@@ -79,6 +108,7 @@ class SnapshotEnvoyConfig:
 
     def remove(self, name: str) -> None:
         self._clusters.pop(name, None)
+        self._routed.pop(name, None)
         self._set_limits(name, None)
         self._snapshot.remove(CLUSTER, name)
         self._snapshot.remove(ENDPOINT, name)
@@ -132,6 +162,21 @@ class SnapshotEnvoyConfig:
 def _assignment(name: str, decision: Decision) -> ClusterLoadAssignment:
     weights = {group.name: group.weight for group in decision.groups}
     return load_assignment(name, backends(decision), weights)
+
+
+def _same_backends(decision: Decision, before: Decision) -> bool:
+    """Return whether the load assignments of both differ at most in weights."""
+    return (
+        decision.limits == before.limits
+        and len(decision.candidates) == len(before.candidates)
+        and all(map(_same_backend, decision.candidates, before.candidates))
+        and decision.rooms == before.rooms
+    )
+
+
+def _same_backend(candidate: Candidate, before: Candidate) -> bool:
+    same = candidate.replica is before.replica and bool(candidate.weight) == bool(before.weight)
+    return same and candidate.group == before.group
 
 
 def backends(decision: Decision) -> list[Backend]:

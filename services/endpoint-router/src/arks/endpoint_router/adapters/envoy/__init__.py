@@ -24,6 +24,7 @@ from arks.endpoint_router.adapters.envoy.clusters import (
     Backend,
     cluster,
     load_assignment,
+    set_weights,
     static_cluster,
     token_quota_cluster,
 )
@@ -46,6 +47,7 @@ __all__ = [
     "listener",
     "load_assignment",
     "runtime",
+    "set_weights",
     "static_bootstrap",
     "static_cluster",
     "to_json",
