@@ -1,8 +1,11 @@
 """Speed from counters, and how soon a change is noticed."""
 
 import random
+from itertools import accumulate
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from arks.endpoint_router.domain.slots import ObservedSlots
 from arks.endpoint_router.domain.speed import Sample, Speed, Work
@@ -20,7 +23,7 @@ def worked(speed: Speed, seconds: float, pace: float, slots: float = 16.0, token
 
 def test_speed_is_known_after_a_few_requests() -> None:
     assert not worked(Speed(), 0.2, pace=1.0).known
-    assert 16.0 == pytest.approx(worked(Speed(), 0.4, pace=1.0, slots=16.0).tokens.per_slot)
+    assert 16.0 == pytest.approx(worked(Speed(), 0.4, pace=1.0, slots=16.0).tokens_per_slot)
 
 
 def test_speed_is_known_before_the_first_request_ends_where_tokens_are_counted_as_they_are_made() -> None:
@@ -28,20 +31,20 @@ def test_speed_is_known_before_the_first_request_ends_where_tokens_are_counted_a
     for _ in range(3):
         speed = speed.after(Sample(0.2, 0.8, 8.0, 0.0))
     assert speed.known
-    assert pytest.approx(10.0) == speed.tokens.per_slot
+    assert pytest.approx(10.0) == speed.tokens_per_slot
 
 
 def test_a_busy_replica_that_slows_down_four_times_is_noticed_within_two_readings() -> None:
     steady = worked(Speed(), 30.0, pace=5.7)
-    assert 5.7 / 4 == pytest.approx(worked(steady, 0.4, pace=5.7 / 4).requests.per_slot, rel=0.1)
+    assert 5.7 / 4 == pytest.approx(worked(steady, 0.4, pace=5.7 / 4).requests_per_slot, rel=0.1)
 
 
 def test_long_requests_that_slow_down_four_times_are_noticed_in_two_readings_by_their_tokens() -> None:
     steady = worked(Speed(), 30.0, 0.25, slots=10, tokens=160)
     slowed = worked(steady, 0.4, 0.0625, slots=10, tokens=160)
-    assert 0.0625 == pytest.approx(slowed.requests.per_slot, rel=0.01)
+    assert 0.0625 == pytest.approx(slowed.requests_per_slot, rel=0.01)
     recovered = worked(worked(slowed, 5.0, 0.0625, slots=10, tokens=160), 0.4, 0.25, slots=10, tokens=160)
-    assert 0.25 == pytest.approx(recovered.requests.per_slot, rel=0.01)
+    assert 0.25 == pytest.approx(recovered.requests_per_slot, rel=0.01)
 
 
 def test_one_slow_reading_is_no_change() -> None:
@@ -60,7 +63,7 @@ def test_readings_that_always_differ_are_no_change() -> None:
 
 def test_a_replica_with_little_traffic_that_has_its_earlier_speed_again_is_noticed_within_seconds() -> None:
     slowed = worked(worked(Speed(), 30.0, pace=5.7), 10.0, pace=5.7 / 4)
-    assert 5.7 == pytest.approx(worked(slowed, 4.0, pace=5.7, slots=0.2).requests.per_slot, rel=0.1)
+    assert 5.7 == pytest.approx(worked(slowed, 4.0, pace=5.7, slots=0.2).requests_per_slot, rel=0.1)
 
 
 def test_a_replica_that_slowed_down_counts_as_fallen_until_it_recovers() -> None:
@@ -76,6 +79,27 @@ def test_requests_of_random_length_are_no_change() -> None:
         speed = speed.after(Sample(lengths / 16, lengths, 48.0, 3.0))
         changes += speed.earlier is not None
     assert changes == 0
+
+
+works = st.builds(
+    lambda seconds, slots, pace, length, ends: Sample(
+        seconds, slots * seconds, slots * seconds * pace * length, slots * seconds * pace * ends
+    ),
+    seconds=st.sampled_from([0.2, 0.25, 1.0]),
+    slots=st.sampled_from([0.0, 0.5, 4.0, 16.0]),
+    pace=st.sampled_from([0.25, 0.3, 0.5, 1.0, 4.0]),
+    length=st.sampled_from([0.0, 16.0, 160.0]),
+    ends=st.sampled_from([0.0, 1.0]),
+)
+
+
+@given(st.lists(st.tuples(works, st.integers(1, 30)), max_size=12))
+def test_batches_that_are_not_read_show_no_other_speed(runs: list[tuple[Sample, int]]) -> None:
+    samples = [sample for sample, times in runs for _ in range(times)]
+    found = list(accumulate(samples, Speed.after, initial=Speed()))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Speed, "_is_usual", lambda *_: False)
+        assert list(accumulate(samples, Speed.after, initial=Speed())) == found
 
 
 def test_requests_that_wait_show_the_slots_and_more_running_requests_correct_them() -> None:

@@ -56,9 +56,10 @@ def test_decisions_with_what_is_kept_equal_those_from_scratch(steps: list[tuple[
                 load = report.replicas.add(name=name, running_requests=running, waiting_requests=waiting)
                 load.generation_tokens_total = load.finished_requests_total = totals[name]
             neighbours.update_load(Key("team", application), report)
+        applications = neighbours.applications_for(record.spec)
         inputs = DecisionInput(
-            applications=neighbours.applications_for(record.spec),
-            signals=neighbours.signals("team"),
+            applications=applications,
+            signals=neighbours.signals("team", applications),
             before=record.scores,
             now=now,
         )

@@ -8,7 +8,7 @@ A replica that changes its group is a new host for Envoy: its connections are ma
 count from 0. So the tolerance for parting is wider than that for joining.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import count as numbers
 from statistics import median
 
@@ -52,8 +52,10 @@ class Contender(Struct, frozen=True, gc=False):
         signals = self.signals
         if signals is None or (found := signals.observed_slots.full_at) is None:
             return None
+        if measured:
+            return found
         lately = signals.reading.measured_at - signals.busy_at <= IDLE_SECONDS
-        return found if measured or (lately and frozen(signals) is None) else None
+        return found if lately and frozen(signals) is None else None
 
     @property
     def most_running(self) -> float:
@@ -108,36 +110,31 @@ def estimate(contenders: Sequence[Contender]) -> list[Capacity]:
     Speeds are in the unit in which most are known, so that they can be compared with each other.
     """
     tokens = _speeds(contenders, Unit.TOKENS)
-    requests = tokens if len(tokens) == len(contenders) else _speeds(contenders, Unit.REQUESTS)
-    speeds = max(tokens, requests, key=len)
-    known = [each.known_slots(measured=each.id in tokens or each.id in requests) for each in contenders]
+    requests = tokens if None not in tokens else _speeds(contenders, Unit.REQUESTS)
+    speeds = requests if requests.count(None) < tokens.count(None) else tokens
+    known = [
+        each.known_slots(measured=token is not None or request is not None)
+        for each, token, request in zip(contenders, tokens, requests, strict=True)
+    ]
     seen = [each.most_running if own is None else own for each, own in zip(contenders, known, strict=True)]
     assumed = max([*seen, UNKNOWN_SLOTS])
     slots = [own or assumed for own in known]
-    if len(speeds) == len(contenders):
-        return [
-            Capacity(each, count, speeds[each.id], measured=True) for each, count in zip(contenders, slots, strict=True)
-        ]
-    all_slots = {each.id: count for each, count in zip(contenders, slots, strict=True)}
     return [
-        Capacity(each, count, speeds[each.id], measured=True)
-        if each.id in speeds
-        else Capacity(each, count, _peers_speed(count, all_slots, speeds), measured=False)
-        for each, count in zip(contenders, slots, strict=True)
+        Capacity(each, count, _peers_speed(count, slots, speeds), measured=False)
+        if speed is None
+        else Capacity(each, count, speed, measured=True)
+        for each, count, speed in zip(contenders, slots, speeds, strict=True)
     ]
 
 
-def _speeds(contenders: Sequence[Contender], unit: Unit) -> dict[ReplicaId, float]:
-    """Return the speeds that are known in this unit."""
-    return {
-        each.id: speed
-        for each in contenders
-        if each.signals is not None and (speed := each.signals.speed(unit)) is not None
-    }
+def _speeds(contenders: Sequence[Contender], unit: Unit) -> list[float | None]:
+    """Return the speed of each in this unit; None if it is unknown."""
+    return [None if each.signals is None else each.signals.speed(unit) for each in contenders]
 
 
-def _peers_speed(slots: float, all_slots: Mapping[ReplicaId, float], speeds: Mapping[ReplicaId, float]) -> float:
-    peers = [speed for id_, speed in speeds.items() if all_slots[id_] == slots] or list(speeds.values())
+def _peers_speed(slots: float, all_slots: Sequence[float], speeds: Sequence[float | None]) -> float:
+    known = [(speed, count) for speed, count in zip(speeds, all_slots, strict=True) if speed is not None]
+    peers = [speed for speed, count in known if count == slots] or [speed for speed, _ in known]
     return median(peers) if peers else 1.0
 
 
@@ -145,11 +142,11 @@ def _alike(first: Capacity, other: Capacity) -> bool:
     mine, theirs = other.contender, first.contender
     together = mine.group is not None and mine.group == theirs.group
     tolerance = PART_FACTOR if together else JOIN_FACTOR
+    if _ratio(other.speed, first.speed) > tolerance:
+        return False
     if mine.slots and theirs.slots:
-        same_slots = mine.slots == theirs.slots
-    else:
-        same_slots = _ratio(other.slots, first.slots) <= tolerance
-    return same_slots and _ratio(other.speed, first.speed) <= tolerance
+        return mine.slots == theirs.slots
+    return _ratio(other.slots, first.slots) <= tolerance
 
 
 def _ratio(a: float, b: float) -> float:
@@ -164,6 +161,15 @@ def _names(application: str, parts: Sequence[Sequence[Capacity]]) -> list[str]:
     names: list[str] = []
     for part in parts:
         before = [capacity.contender.group for capacity in part]
+        first = before[0]
+        if (
+            first is not None
+            and before.count(first) == len(before)
+            and _is_name(first, application)
+            and first not in names
+        ):
+            names.append(first)  # nearly always
+            continue
         own = [name for name in set(before) if name not in names and _is_name(name, application)]
         names.append(max(own, key=lambda name: (before.count(name), name), default="") or "")
     free = (name for number in numbers(1) if (name := _name(application, number)) not in names)

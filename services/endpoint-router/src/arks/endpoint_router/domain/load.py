@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from arks.contracts.load import stale_seconds
 from arks.endpoint_router.domain.slots import ObservedSlots
-from arks.endpoint_router.domain.speed import SMOOTHING_SECONDS, Sample, Speed, Work
+from arks.endpoint_router.domain.speed import NO_WORK, SMOOTHING_SECONDS, Sample, Speed, Work
 
 FUTURE_SECONDS = 2.0
 """Clocks of one cluster differ by less; a reading from further in the future is rejected."""
@@ -104,14 +104,14 @@ class Signals(Struct, frozen=True, gc=False):
     requests: Work = Work()
     counted: Speed = Speed()
     """From counters."""
-    pending: Sample = Sample()
+    pending: Sample = NO_WORK
     """Time since a counter moved."""
     observed_slots: ObservedSlots = ObservedSlots()
 
     def speed(self, unit: Unit) -> float | None:
         """Return the work that one slot completes in a second; None until enough work has been measured."""
         if self.counted.known:
-            return self.counted.tokens.per_slot if unit is Unit.TOKENS else self.counted.requests.per_slot
+            return self.counted.tokens_per_slot if unit is Unit.TOKENS else self.counted.requests_per_slot
         if self.busy_seconds < WARM_UP_SECONDS:
             return None
         return self.tokens.per_slot if unit is Unit.TOKENS else self.requests.per_slot
@@ -158,7 +158,7 @@ def _count(known: Signals, reading: Reading, gap: float, finished: float | None)
 
     Time counts with the work that ends it, since some engines count a request's tokens when it ends.
     """
-    last, nothing = known.reading, Sample()
+    last, nothing = known.reading, NO_WORK
     tokens = _growth(last.tokens_total, reading.tokens_total)
     if (tokens or 0.0) > MOST_TOKENS_PER_SECOND * gap:
         return known.counted, nothing  # a part of the engine has joined its page with a history of its own
@@ -234,6 +234,17 @@ def frozen(signals: Signals) -> str | None:
 
 def implausible(reading: Reading) -> str | None:
     """Return why these numbers cannot be true, or carry no information; None if they are plausible."""
+    if (
+        reading.running is not None
+        and 0 <= reading.running < 1e6
+        and 0 <= (reading.waiting or 0.0) < 1e6
+        and 0 <= (reading.drain_rate or 0.0) < 1e9
+        and 0 <= (reading.token_rate or 0.0) < 1e9
+        and 0 <= (reading.tokens_total or 0.0) < 1e18
+        and 0 <= (reading.finished_total or 0.0) < 1e18
+        and 0 <= (reading.kv_usage or 0.0) <= 1.05
+    ):
+        return None  # nearly always
     if reading.running is None and reading.waiting is None:
         return "its engine reports neither running nor waiting requests"
     for name, value, limit in (

@@ -42,8 +42,9 @@ def scores(application: str, contenders: Sequence[Contender]) -> dict[ReplicaId,
     wanted = _shares(groups)
     shares = _steady(groups, wanted)
     found: dict[ReplicaId, Score] = {}
+    count = len(contenders)
     for group, share, target in zip(groups, shares, wanted, strict=True):
-        size, count = len(group.members), len(contenders)
+        size = len(group.members)
         score = Score(round(count * share / size, 3), round(count * target / size, 3), group.name, share / size)
         found |= {member.id: score for member in group.members}
     return found

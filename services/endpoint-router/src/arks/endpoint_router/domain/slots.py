@@ -3,7 +3,6 @@
 import math
 
 from msgspec import Struct
-from msgspec.structs import replace
 
 QUEUE_PART = 0.125
 """A queue counts from this part of the running requests on, and one request at least: engines admit between two steps,
@@ -23,15 +22,15 @@ class ObservedSlots(Struct, frozen=True, gc=False):
         return self.full_at is not None
 
     def after(self, running: float, waiting: float, elapsed: float) -> "ObservedSlots":
-        most = max(self.most_running, running)
+        most, full_at = max(self.most_running, running), self.full_at
         if not running:
             return self
-        if waiting < max(1.0, QUEUE_PART * running):
-            return replace(
-                self, most_running=most, full_at=None if self.full_at is None else max(self.full_at, running)
-            )
-        if self.full_at is None:
+        if waiting < 1.0 or waiting < QUEUE_PART * running:
+            if running <= self.most_running and (full_at is None or running <= full_at):
+                return self  # nearly always
+            return ObservedSlots(most, None if full_at is None else max(full_at, running))
+        if full_at is None:
             return ObservedSlots(most, most)
-        if running >= self.full_at:
+        if running >= full_at:
             return ObservedSlots(most, running)
-        return ObservedSlots(most, self.full_at + (1 - math.exp(-elapsed / SHRINK_SECONDS)) * (running - self.full_at))
+        return ObservedSlots(most, full_at + (1 - math.exp(-elapsed / SHRINK_SECONDS)) * (running - full_at))

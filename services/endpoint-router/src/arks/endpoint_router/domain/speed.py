@@ -37,6 +37,8 @@ the mean by CHANGE_FACTOR once in some thousand times."""
 CHANGE_FACTOR = 2.5
 """A batch this many times faster or slower than the mean is a change and not noise."""
 _CHANGE_DIFFERENCE = math.log(CHANGE_FACTOR)
+_ROUNDING = 1 + 1e-9
+"""Sums of floats differ by less than this factor."""
 SETTLED_REQUESTS = 100.0
 """A speed that was measured over fewer requests than this is a step on the way to another one."""
 RETURN_FACTOR = 1.5
@@ -63,8 +65,7 @@ class Work(Struct, frozen=True, gc=False):
     @property
     def per_slot(self) -> float | None:
         """Work that one slot completes in a second; None if unknown."""
-        measured = self.slot_seconds >= LEAST_RUNNING * self.seconds and self.slot_seconds > 0 and self.amount > 0
-        return (self.amount / self.slot_seconds if measured else 0.0) or None  # a tiny quotient is 0 too
+        return _per_slot(self.amount, self.slot_seconds, self.seconds)
 
 
 class Sample(Struct, frozen=True, gc=False):
@@ -76,6 +77,34 @@ class Sample(Struct, frozen=True, gc=False):
     requests: float = 0.0
 
 
+NO_WORK = Sample()
+
+
+class Batches(Struct, frozen=True, gc=False):
+    """The last work in batches of a few requests."""
+
+    ended: tuple[Sample, ...] = ()
+    """All but the newest, the oldest first."""
+    slowest: float = math.inf
+    """The least pace of those. While no pace is unusual, no batch has to be read: reading all of them would be much of
+    what a report costs, because they are spread over the memory."""
+    fastest: float = 0.0
+    growing: Sample | None = None
+    """The newest batch."""
+
+    @property
+    def all(self) -> tuple[Sample, ...]:
+        return self.ended if self.growing is None else (*self.ended, self.growing)
+
+    def after(self, sample: Sample, *, full: bool, in_tokens: bool) -> "Batches":
+        """Add work. `full`: the newest batch grows no more; `in_tokens`: the unit of paces."""
+        if self.growing is None:
+            return Batches(self.ended, self.slowest, self.fastest, sample)
+        if not full:
+            return Batches(self.ended, self.slowest, self.fastest, _sum(self.growing, sample))
+        return _batches((*self.ended, self.growing)[-BATCHES:], sample, in_tokens=in_tokens)
+
+
 class Speed(Struct, frozen=True, gc=False):
     """The speed of one replica from its counters."""
 
@@ -83,13 +112,12 @@ class Speed(Struct, frozen=True, gc=False):
     """Requests since the measurement began."""
     streamed: int = 0
     """Readings in which tokens grew and no request ended: the engine counts tokens as they are made."""
-    tokens: Work = Work()
-    requests: Work = Work()
-    batches: tuple[Sample, ...] = ()
-    """The last work, the newest batch last; that one may still grow."""
+    mean: Sample = NO_WORK
+    """Work of about SMOOTHING_SECONDS. All of it fades at the same rate, so that quotients are means."""
+    batches: Batches = Batches()
     earlier: float | None = None
     """Work of a slot in a second before the last change, in the unit of `_pace`."""
-    last: Sample = Sample()
+    last: Sample = NO_WORK
     """The work of the last reading."""
     usual: Usual = Usual()
 
@@ -98,17 +126,28 @@ class Speed(Struct, frozen=True, gc=False):
         return self.finished >= LEAST_REQUESTS or self.streamed >= LEAST_STREAMED
 
     @property
+    def tokens_per_slot(self) -> float | None:
+        """Tokens that one slot makes in a second; None if unknown."""
+        return _per_slot(self.mean.tokens, self.mean.slot_seconds, self.mean.seconds)
+
+    @property
+    def requests_per_slot(self) -> float | None:
+        """Requests that one slot completes in a second; None if unknown."""
+        return _per_slot(self.mean.requests, self.mean.slot_seconds, self.mean.seconds)
+
+    @property
     def fallen(self) -> bool:
         """Return whether it was much faster before its last change, and may be again."""
         return self.earlier is not None and self._pace is not None and self._pace * RETURN_FACTOR < self.earlier
 
     def after(self, sample: Sample) -> "Speed":
-        before = self._pace
-        if not self.known or before is None or sample.slot_seconds <= 0:
-            return self._mean(sample, self.batches, self.last, self.usual)
-        amount = self._amount(sample)
+        before, batches = self._pace, self.batches
+        if before is None or sample.slot_seconds <= 0 or not self.known:
+            return self._mean(sample, batches, self.last, self.usual)
+        amount, growing = self._amount(sample), batches.growing
         difference = _difference(amount / sample.slot_seconds, before)
-        batches = self._extended(sample, before)
+        full = growing is not None and self._size(self._amount(growing), growing.slot_seconds, before) >= BATCH_REQUESTS
+        batches = batches.after(sample, full=full, in_tokens=bool(self.mean.tokens))
         if (recent := self._change(before, sample, difference, batches)) is not None:
             settled = self.finished >= SETTLED_REQUESTS or self.earlier is None
             return _restart(recent, earlier=before if settled else self.earlier, usual=self.usual)
@@ -116,28 +155,24 @@ class Speed(Struct, frozen=True, gc=False):
         usual = self.usual.after(difference, counts=2 * work >= BATCHES * LEAST_WORK)
         return self._mean(sample, batches, sample, usual)
 
-    def _mean(self, sample: Sample, batches: tuple[Sample, ...], last: Sample, usual: Usual) -> "Speed":
-        return Speed(
-            finished=self.finished + sample.requests,
-            streamed=self.streamed + (sample.tokens > 0 and not sample.requests),
-            tokens=self.tokens.after(sample.tokens, sample.slot_seconds, sample.seconds, SMOOTHING_SECONDS),
-            requests=self.requests.after(sample.requests, sample.slot_seconds, sample.seconds, SMOOTHING_SECONDS),
-            batches=batches,
-            earlier=self.earlier,
-            last=last,
-            usual=usual,
+    def _mean(self, sample: Sample, batches: Batches, last: Sample, usual: Usual) -> "Speed":
+        seconds, tokens, requests, mean = sample.seconds, sample.tokens, sample.requests, self.mean
+        if tokens and not mean.tokens:  # from now on paces are those of tokens
+            batches = _batches(batches.ended, batches.growing, in_tokens=True)
+        kept = math.exp(-seconds / SMOOTHING_SECONDS)
+        faded = Sample(
+            kept * mean.seconds + seconds,
+            kept * mean.slot_seconds + sample.slot_seconds,
+            kept * mean.tokens + tokens,
+            kept * mean.requests + requests,
         )
+        streamed = self.streamed + (tokens > 0 and not requests)
+        return Speed(self.finished + requests, streamed, faded, batches, self.earlier, last, usual)
 
-    def _change(self, before: float, sample: Sample, difference: float, batches: Sequence[Sample]) -> Sample | None:
+    def _change(self, before: float, sample: Sample, difference: float, batches: Batches) -> Sample | None:
         """Return the work that shows another speed; None if nothing does."""
-        slowest, fastest = before / CHANGE_FACTOR, before * CHANGE_FACTOR
-        in_tokens, amount, slot_seconds = bool(self.tokens.amount), 0.0, 0.0
-        for number, batch in enumerate(reversed(batches), start=1):
-            amount += batch.tokens if in_tokens else batch.requests
-            slot_seconds += batch.slot_seconds
-            pace = amount / slot_seconds
-            if not slowest < pace < fastest and self._suffices(pace, amount, slot_seconds, before):
-                return reduce(_sum, batches[len(batches) - number :])
+        if not self._is_usual(before, batches) and (changed := self._changed(before, batches.all)) is not None:
+            return changed
         if not self.usual.is_exceeded(difference, _CHANGE_DIFFERENCE):
             return None
         last = self.last
@@ -145,14 +180,28 @@ class Speed(Struct, frozen=True, gc=False):
         least = LEAST_WORK * (1 if self._returned(before * math.exp(difference)) else BATCHES)
         return sample if work >= least else None
 
+    def _is_usual(self, before: float, batches: Batches) -> bool:
+        """Return whether the pace of each batch is, so that of any sum of them is too."""
+        growing, slowest, fastest = batches.growing, batches.slowest, batches.fastest
+        if growing is not None:
+            pace = self._amount(growing) / growing.slot_seconds
+            slowest, fastest = min(slowest, pace), max(fastest, pace)
+        return slowest * CHANGE_FACTOR > before * _ROUNDING and fastest * _ROUNDING < before * CHANGE_FACTOR
+
+    def _changed(self, before: float, batches: Sequence[Sample]) -> Sample | None:
+        """Return the newest batches whose pace is another one, if they are enough to show it."""
+        slowest, fastest = before / CHANGE_FACTOR, before * CHANGE_FACTOR
+        amount = slot_seconds = 0.0
+        for number, batch in enumerate(reversed(batches), start=1):
+            amount += self._amount(batch)
+            slot_seconds += batch.slot_seconds
+            pace = amount / slot_seconds
+            if not slowest < pace < fastest and self._suffices(pace, amount, slot_seconds, before):
+                return reduce(_sum, batches[len(batches) - number :])
+        return None
+
     def _returned(self, pace: float) -> bool:
         return self.earlier is not None and self.earlier / RETURN_FACTOR < pace < self.earlier * RETURN_FACTOR
-
-    def _extended(self, sample: Sample, before: float) -> tuple[Sample, ...]:
-        last = self.batches[-1] if self.batches else None
-        if last is not None and self._size(self._amount(last), last.slot_seconds, before) < BATCH_REQUESTS:
-            return (*self.batches[:-1], _sum(last, sample))
-        return (*self.batches, sample)[-BATCHES - 1 :]
 
     def _suffices(self, pace: float, amount: float, slot_seconds: float, before: float) -> bool:
         """Return whether this work is enough to show that the speed has become `pace`."""
@@ -161,15 +210,25 @@ class Speed(Struct, frozen=True, gc=False):
 
     def _size(self, amount: float, slot_seconds: float, before: float) -> float:
         """Return the requests of this work: those it has, or those it would have at the speed before."""
-        work = max(amount, before * slot_seconds)
-        return work * self.requests.amount / self.tokens.amount if self.tokens.amount else work
+        work, mean = max(amount, before * slot_seconds), self.mean
+        return work * mean.requests / mean.tokens if mean.tokens else work
 
     @property
     def _pace(self) -> float | None:
-        return self.tokens.per_slot if self.tokens.amount else self.requests.per_slot
+        return self.tokens_per_slot if self.mean.tokens else self.requests_per_slot
 
     def _amount(self, batch: Sample) -> float:
-        return batch.tokens if self.tokens.amount else batch.requests
+        return batch.tokens if self.mean.tokens else batch.requests
+
+
+def _per_slot(amount: float, slot_seconds: float, seconds: float) -> float | None:
+    measured = slot_seconds >= LEAST_RUNNING * seconds and slot_seconds > 0 and amount > 0
+    return (amount / slot_seconds if measured else 0.0) or None  # a tiny quotient is 0 too
+
+
+def _batches(ended: tuple[Sample, ...], growing: Sample | None, *, in_tokens: bool) -> Batches:
+    paces = [(batch.tokens if in_tokens else batch.requests) / batch.slot_seconds for batch in ended]
+    return Batches(ended, min(paces, default=math.inf), max(paces, default=0.0), growing)
 
 
 def _sum(batch: Sample, sample: Sample) -> Sample:
@@ -187,11 +246,4 @@ def _difference(pace: float, before: float) -> float:
 
 
 def _restart(batch: Sample, earlier: float | None, usual: Usual) -> Speed:
-    return Speed(
-        finished=LEAST_REQUESTS,
-        tokens=Work(batch.seconds, batch.slot_seconds, batch.tokens),
-        requests=Work(batch.seconds, batch.slot_seconds, batch.requests),
-        earlier=earlier,
-        last=batch,
-        usual=replace(usual, last=0.0),
-    )
+    return Speed(finished=LEAST_REQUESTS, mean=batch, earlier=earlier, last=batch, usual=replace(usual, last=0.0))

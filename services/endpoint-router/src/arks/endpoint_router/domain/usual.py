@@ -3,7 +3,6 @@
 import math
 
 from msgspec import Struct
-from msgspec.structs import replace
 
 USUAL_SPREADS = 3.0
 """A reading that differs by this many times the usual difference is unusual."""
@@ -26,7 +25,7 @@ class Usual(Struct, frozen=True, gc=False):
     def after(self, difference: float, *, counts: bool) -> "Usual":
         """Add a reading. `counts`: it has enough work to show how much readings differ."""
         if not counts:
-            return replace(self, last=difference)
+            return Usual(difference, self.spread, self.readings)
         more = abs(difference) - self.spread
         count = min(self.readings + 1, GROWING_READINGS if more > 0 else SHRINKING_READINGS)
         return Usual(difference, self.spread + more / count, self.readings + 1)

@@ -5,7 +5,7 @@ fact, so it is far more likely that the bucket was lost. Envoy keeps its configu
 facts again.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from enum import Enum, auto
 
 from msgspec.structs import replace
@@ -47,8 +47,8 @@ class Neighbours:
         self._serving: dict[Key, set[str]] = {}
         """Namespace and served model -> names of applications."""
         self._quiet: dict[Key, Quiet] = {}
-        self._signals: dict[str, dict[ReplicaId, Signals]] = {}
-        """By namespace and replica."""
+        self._signals: dict[Key, dict[ReplicaId, Signals]] = {}
+        """By application and replica."""
         self._reported_at: dict[Key, float] = {}
         """Application -> time of its newest load report, in seconds since the epoch."""
         self._pages: dict[Key, Pages] = {}
@@ -76,8 +76,12 @@ class Neighbours:
             self._settle(Key(spec.namespace, name))
         return found
 
-    def signals(self, namespace: str) -> Mapping[ReplicaId, Signals]:
-        return self._signals.get(namespace, {})
+    def signals(self, namespace: str, applications: Collection[str]) -> Mapping[ReplicaId, Signals]:
+        """Return the signals of these applications."""
+        if len(applications) == 1:
+            return self._signals.get(Key(namespace, *applications), {})
+        known = (self._signals.get(Key(namespace, name), {}) for name in applications)
+        return {id_: signals for each in known for id_, signals in each.items()}
 
     def endpoints_of(self, application: Key) -> set[Key]:
         """Return the endpoints that may route to it: that of its served model, and those that name it."""
@@ -127,7 +131,7 @@ class Neighbours:
         self._quiet.pop(key, None)
         self._applications.setdefault(key.namespace, {})[key.name] = changed
         self._set_served(key, known, changed)
-        self._drop_signals(known, changed, key.namespace)
+        self._drop_signals(key, changed)
         return True
 
     def expired(self, now: float) -> list[Key]:
@@ -141,10 +145,9 @@ class Neighbours:
         known = self._applications.get(key.namespace, {}).pop(key.name, None)
         self._quiet.pop(key, None)
         self._set_served(key, known, None)
-        self._drop_signals(known, None, key.namespace)
+        self._signals.pop(key, None)
         if not self._applications.get(key.namespace):
             self._applications.pop(key.namespace, None)
-            self._signals.pop(key.namespace, None)
 
     def _set_served(self, key: Key, before: Application | None, after: Application | None) -> None:
         if before is not None:
@@ -175,21 +178,22 @@ class Neighbours:
         known = self.applications(key.namespace).get(key.name)
         if known is None:
             return Novelty.NOTHING
-        measured_at = report.measured_at.seconds + report.measured_at.nanos / 1e9
+        at = report.measured_at
+        measured_at = at.seconds + at.nanos / 1e9
         if measured_at < self._reported_at.get(key, 0.0):
             return Novelty.NOTHING
         self._reported_at[key] = measured_at
         if self._quiet.setdefault(key, Quiet()).take(report):
             return Novelty.TIMES
         self._settle(key)
-        signals = self._signals.setdefault(key.namespace, {})
+        signals = self._signals.setdefault(key, {})
         loads = {load.name: load for load in report.replicas}
         changed = False
         for replica in known.replicas:
             load = loads.get(replica.id.name)
             if load is None or (load.port and load.port != replica.port):
                 continue  # not in the report, or measured at the process that had this name before
-            reading, before = as_reading(load, report.measured_at), signals.get(replica.id)
+            reading, before = as_reading(load, at), signals.get(replica.id)
             if before is None or reading != before.reading:
                 signals[replica.id] = observe(before, reading)
                 changed = True
@@ -200,16 +204,14 @@ class Neighbours:
         quiet = self._quiet.get(key)
         if quiet is None or quiet.newest is None:
             return
-        signals, times = self._signals[key.namespace], quiet.settle()
+        signals, times = self._signals[key], quiet.settle()
         for replica in self._applications[key.namespace][key.name].replicas:
             before, at = signals.get(replica.id), times.get(replica.id.name)
             if before is not None and at is not None:
                 signals[replica.id] = observe(before, replace(before.reading, measured_at=at))
 
-    def _drop_signals(self, before: Application | None, after: Application | None, namespace: str) -> None:
+    def _drop_signals(self, key: Key, after: Application) -> None:
         """Drop signals of replicas that vanished or restarted."""
-        signals = self._signals.get(namespace, {})
-        remaining = {replica.id for replica in after.replicas} if after is not None else set()
-        for replica in before.replicas if before is not None else ():
-            if replica.id not in remaining:
-                signals.pop(replica.id, None)
+        if (known := self._signals.get(key)) is not None:
+            remaining = {replica.id for replica in after.replicas}
+            self._signals[key] = {id_: signals for id_, signals in known.items() if id_ in remaining}

@@ -102,9 +102,10 @@ class _Router:
 
     def decide(self, now: float) -> Iterable[Decision]:
         """Yield the decision of this moment, if it changes something."""
+        applications = self._neighbours.applications_for(self._record.spec)
         inputs = DecisionInput(
-            applications=self._neighbours.applications_for(self._record.spec),
-            signals=self._neighbours.signals(self._key.namespace),
+            applications=applications,
+            signals=self._neighbours.signals(self._key.namespace, applications),
             before=self._record.scores,
             now=now,
         )

@@ -249,9 +249,10 @@ class EndpointRouter:
         return max(WEIGHT_SECONDS, len(self._records) / WEIGHTS_PER_SECOND)
 
     def _inputs(self, key: Key, record: EndpointRecord) -> DecisionInput:
+        applications = self._neighbours.applications_for(record.spec)
         return DecisionInput(
-            applications=self._neighbours.applications_for(record.spec),
-            signals=self._neighbours.signals(key.namespace),
+            applications=applications,
+            signals=self._neighbours.signals(key.namespace, applications),
             before=record.scores,
             hold=self._clock.monotonic() < (self._started_at or 0.0) + self._hold_seconds,
             now=self._clock.now().timestamp(),
