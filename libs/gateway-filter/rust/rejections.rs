@@ -45,11 +45,12 @@ impl Reply {
         later
     }
 
-    /// The answer to a request without a key.
+    /// The answer to a request without a key: that of token-quota.
     #[must_use]
     pub fn without_key() -> Self {
-        let fault = Fault::new("invalid_api_key", "Give your key in the header `Authorization: Bearer <key>`.");
-        Self::fault(401, &fault).with("www-authenticate", "Bearer")
+        let message = "You didn't provide an API key. Send it as `Authorization: Bearer <key>`.";
+        let fault = Fault::new("missing_api_key", message);
+        Self::fault(401, &fault).with("www-authenticate", "Bearer").with("x-error-token", "missing")
     }
 
     /// The answer while token-quota gives none.

@@ -153,7 +153,7 @@ async def test_a_chunked_body_is_admitted_and_rewritten_like_any_other(gateway: 
 )
 async def test_a_request_without_a_key_causes_no_query_and_does_not_pass(gateway: Gateway, headers: list[Any]) -> None:
     response = await gateway.post(BODY, headers=headers)
-    assert (401, "invalid_api_key") == (response.status_code, error(response)["code"])
+    assert (401, "missing_api_key") == (response.status_code, error(response)["code"])
     assert "Bearer" == response.headers["www-authenticate"]
     assert ([], []) == (gateway.admission.requests, gateway.engine.requests)
 
@@ -161,7 +161,7 @@ async def test_a_request_without_a_key_causes_no_query_and_does_not_pass(gateway
 async def test_a_request_without_a_key_is_answered_before_its_body(gateway: Gateway) -> None:
     head = b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: 1000000\r\n\r\n"
     status, found = await exchange(gateway, head)
-    assert (401, "invalid_api_key") == (status, found["code"])
+    assert (401, "missing_api_key") == (status, found["code"])
 
 
 @pytest.mark.parametrize(
