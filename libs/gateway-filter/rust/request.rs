@@ -21,7 +21,7 @@ const CHOICES_LIMIT: u32 = 128; // OpenAI's own limit, as the next one
 const LOGPROBS_LIMIT: u32 = 20;
 
 /// A shorter body is copied: that costs less than two reads of it.
-const PARTS_BYTES: usize = 32 * 1024;
+pub const PARTS_BYTES: usize = 32 * 1024;
 
 const LIMIT_KEYS: [&str; 3] = ["max_completion_tokens", "max_tokens", "n_predict"];
 /// By which clients of OpenAI's API name requests that share a cache.

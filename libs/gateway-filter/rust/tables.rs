@@ -59,7 +59,7 @@ impl<Value> Table<Value> {
 
     /// The value of a key.
     pub fn get(&mut self, key: &[u8]) -> Option<&mut Value> {
-        if !self.young.contains_key(key) {
+        if !self.old.is_empty() && !self.young.contains_key(key) {
             let (key, value) = self.old.remove_entry(key)?;
             self.put(key, value);
         }

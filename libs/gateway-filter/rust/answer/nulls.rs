@@ -1,13 +1,16 @@
 //! Members that OpenAI's description requires in the answer of a chat, with null if they are empty, and that engines
 //! leave out: `logprobs` of a choice and `refusal` of a message.
 
-use memchr::memmem::find;
+use std::sync::LazyLock;
+
+use memchr::memmem::Finder;
 
 use super::usage::after_colon;
 use crate::json::{after_space, after_value};
 use crate::members::{each_member, each_object, member};
 
 const CHOICES: &[u8] = b"\"choices\"";
+static CHOICES_FINDER: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(CHOICES));
 const LOGPROBS: &[u8] = b"\"logprobs\":null,";
 const REFUSAL: &[u8] = b"\"refusal\":null,";
 
@@ -15,7 +18,7 @@ const REFUSAL: &[u8] = b"\"refusal\":null,";
 #[must_use]
 pub fn with_nulls(text: &[u8]) -> Option<Vec<u8>> {
     // Inside a string its quotes would be escaped.
-    let list = after_colon(text, find(text, CHOICES)? + CHOICES.len())?;
+    let list = after_colon(text, CHOICES_FINDER.find(text)? + CHOICES.len())?;
     let mut lacking = Vec::new();
     each_object(text, list, |choice| {
         let (mut has_logprobs, mut message) = (false, None);

@@ -120,6 +120,14 @@ unsafe extern "C" {
         index: usize,
         count: *mut usize,
     ) -> bool;
+    pub fn envoy_dynamic_module_callback_http_get_headers_size(filter: FilterPointer, kind: u32) -> usize;
+    pub fn envoy_dynamic_module_callback_http_get_headers(filter: FilterPointer, kind: u32, result: *mut Pair) -> bool;
+    pub fn envoy_dynamic_module_callback_http_add_header(
+        filter: FilterPointer,
+        kind: u32,
+        key: Buffer,
+        value: Buffer,
+    ) -> bool;
     pub fn envoy_dynamic_module_callback_http_filter_get_attribute_string(
         filter: FilterPointer,
         attribute: u32,

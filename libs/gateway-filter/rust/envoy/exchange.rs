@@ -18,7 +18,7 @@ use crate::json;
 use crate::pending::{Decision, Operation, Pending, Query, ordered};
 use crate::rejections::{Answer, Reply, is_key};
 use crate::renewals::Renewal;
-use crate::request::{Request, read_parts, read_request};
+use crate::request::{PARTS_BYTES, Request, read_parts, read_request};
 
 /// What a body of unknown length counts as: the longest that is taken by default.
 const UNKNOWN_BYTES: u64 = 32 * 1024 * 1024;
@@ -143,11 +143,12 @@ impl Exchange {
         // Before trailers no part of the body came.
         let has_new = parts.contains(&abi::REQUEST_RECEIVED) || reading.is_none();
         let new = if reading.is_some() { &[abi::REQUEST_RECEIVED] } else { parts };
-        if stream.body_bytes(parts) >= LONG_BYTES || reading.is_some() {
+        let bytes = stream.body_bytes(parts);
+        if bytes >= LONG_BYTES || reading.is_some() {
             following(&mut reading, stream, &arrived);
         }
         let Some(mut reading) = reading else {
-            let read = stream.with_pieces(parts, read_parts);
+            let read = if bytes < PARTS_BYTES { None } else { stream.with_pieces(parts, read_parts) };
             let read = read.map_or_else(|| stream.with_body(parts, read_request), Ok);
             return self.admit(stream, arrived, read, parts);
         };
@@ -299,7 +300,7 @@ impl Exchange {
             trace.end_query();
         }
         self.permit = None;
-        match &self.stage {
+        match &mut self.stage {
             Stage::Passive | Stage::Body { .. } | Stage::Faulty { .. } => {}
             Stage::Reading { .. } => self.stage = Stage::Passive,
             Stage::Waiting(pending) => self.config.with_worker(|worker| worker.abandon(pending)),

@@ -11,7 +11,7 @@ use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::abi::{self, REQUEST, RESPONSE};
-use super::metered::is_event_stream;
+use super::metered::Head;
 use super::stream::Stream;
 use crate::answer::joined::Joined;
 use crate::answer::{Kind, Meter};
@@ -133,7 +133,7 @@ impl Join {
     /// Takes the answer's headers. True: the answer waits for its end.
     pub fn response_headers(&mut self, stream: &Stream, has_ended: bool) -> bool {
         let Some(link) = &self.link else { return false };
-        let is_stream = stream.header(RESPONSE, b":status") == Some(b"200") && is_event_stream(stream);
+        let is_stream = stream.header(RESPONSE, b":status") == Some(b"200") && Head::read(stream).is_event_stream;
         if !is_stream || has_ended {
             return false;
         }

@@ -1,5 +1,7 @@
 //! The answer of an engine on its way to the client: metered, renamed, completed.
 
+use std::str::FromStr;
+
 use super::abi::{self, RESPONSE};
 use super::stream::Stream;
 use crate::answer::Meter;
@@ -14,7 +16,7 @@ pub struct Metered {
     /// What it costs.
     pub meter: Meter,
     /// Replaces the engine's name of the model.
-    pub renaming: Option<Renaming>,
+    pub renaming: Option<Box<Renaming>>,
     /// The answer waits for its end, to get the members that engines leave out.
     pub is_whole: bool,
 }
@@ -43,7 +45,7 @@ impl Metered {
         let replacement = stream.with_body(PARTS, |chunk| {
             let rename =
                 |renaming: &mut Renaming| if has_ended { renaming.feed_last(chunk) } else { renaming.feed(chunk) };
-            let renamed = renaming.as_mut().map(rename);
+            let renamed = renaming.as_deref_mut().map(rename);
             meter.feed(renamed.as_deref().unwrap_or(chunk)).or(renamed)
         });
         if has_ended {
@@ -55,15 +57,40 @@ impl Metered {
     }
 }
 
-/// Whether an answer is a stream of events.
-#[must_use]
-pub fn is_event_stream(stream: &Stream) -> bool {
-    stream.header(RESPONSE, b"content-type").is_some_and(|value| value.starts_with(b"text/event-stream"))
+/// What the headers of an answer show.
+#[derive(Clone, Copy, Default)]
+pub struct Head {
+    /// The answer's status; 0 if it is no number.
+    pub status: u16,
+    /// It is a stream of events.
+    pub is_event_stream: bool,
+    /// It is JSON whose length is known and may wait for its end.
+    pub is_short_json: bool,
+    /// The engine has set limits of its own.
+    pub has_limits: bool,
 }
 
-/// Whether an answer is JSON whose length is known and may wait for its end.
-#[must_use]
-pub fn is_short_json(stream: &Stream) -> bool {
-    let is_short = stream.content_length(RESPONSE).is_some_and(|length| length <= WHOLE_BYTES);
-    is_short && stream.header(RESPONSE, b"content-type").is_some_and(|value| value.starts_with(b"application/json"))
+impl Head {
+    /// Reads the headers of an answer.
+    #[must_use]
+    pub fn read(stream: &Stream) -> Self {
+        let (mut head, mut length, mut is_json) = (Self::default(), None, false);
+        for (name, value) in stream.headers(RESPONSE) {
+            match name {
+                b":status" => head.status = number(value).unwrap_or_default(),
+                b"content-length" => length = number::<u64>(value),
+                b"content-type" => {
+                    head.is_event_stream = value.starts_with(b"text/event-stream");
+                    is_json = value.starts_with(b"application/json");
+                }
+                _ => head.has_limits |= name.starts_with(b"x-ratelimit-"),
+            }
+        }
+        head.is_short_json = is_json && length.is_some_and(|length| length <= WHOLE_BYTES);
+        head
+    }
+}
+
+fn number<Number: FromStr>(value: &[u8]) -> Option<Number> {
+    std::str::from_utf8(value).ok()?.parse().ok()
 }

@@ -1,10 +1,11 @@
 //! A request that an engine works on, and its answer.
 
+use std::fmt::Write;
 use std::ops::Range;
 
 use super::abi::{self, REQUEST, RESPONSE};
 use super::join::{self, Linked};
-use super::metered::{Metered, is_event_stream, is_short_json};
+use super::metered::{Head, Metered};
 use super::stream::Stream;
 use super::traces::Trace;
 use crate::admission::LIMIT_HEADERS;
@@ -17,6 +18,8 @@ use crate::request::{Change, Request};
 use crate::stream_options::{Edit, USAGE_END};
 use crate::usage_line::Charge;
 
+/// Most columns of a grant are shorter: a text that grows is copied.
+const GRANT_BYTES: usize = 160;
 const METADATA: &str = "arks";
 const CLUSTER_HEADER: &[u8] = b"x-arks-cluster";
 /// Marks a stream, whose route limits the time to its first byte.
@@ -111,17 +114,16 @@ impl Started {
 
     /// Takes the answer's headers. True: the answer waits for its end.
     pub fn headers(&mut self, stream: &mut Stream, has_ended: bool, trace: Option<&mut Trace>) -> bool {
-        let status = stream.header(RESPONSE, b":status").and_then(|value| std::str::from_utf8(value).ok());
-        let status: u16 = status.and_then(|value| value.parse().ok()).unwrap_or_default();
-        if status >= 400 {
-            self.answer = Response::Error(status);
+        let head = Head::read(stream);
+        if head.status >= 400 {
+            self.answer = Response::Error(head.status);
             self.linked = None;
             if has_ended {
                 self.finish_error(stream, &[abi::RESPONSE_BUFFERED]);
             }
             return !has_ended;
         }
-        let is_whole = self.meter(stream);
+        let is_whole = self.meter(stream, head);
         if let Some(trace) = trace {
             trace.headers(stream.header(RESPONSE, b"content-type").unwrap_or_default());
         }
@@ -155,9 +157,9 @@ impl Started {
         }
     }
 
-    /// What the usage log has of it.
-    pub fn charge(&self) -> Charge {
-        Charge { id: self.id.clone(), grant: self.grant(), usage: self.usage() }
+    /// What the usage log has of it, at its end.
+    pub fn charge(&mut self) -> Charge {
+        Charge { id: std::mem::take(&mut self.id), grant: self.grant(), usage: self.usage() }
     }
 
     /// Writes what the usage log of an endpoint-router before this version has of it.
@@ -187,7 +189,11 @@ impl Started {
         let Start { lease, reserved, .. } = &self.start;
         let is_stream = u8::from(self.stream);
         let (prompt, completion) = (reserved.prompt, reserved.completion);
-        format!("{}\t{is_stream}\t{}/{prompt}/{completion}", self.operation.name(), lease.grant)
+        let (operation, grant) = (self.operation.name(), &lease.grant);
+        let mut columns = String::with_capacity(GRANT_BYTES);
+        // A String takes all that is written.
+        let _ = write!(columns, "{operation}\t{is_stream}\t{grant}/{prompt}/{completion}");
+        columns
     }
 
     /// What is known of its tokens, as the usage log has it.
@@ -201,15 +207,16 @@ impl Started {
     }
 
     /// Begins to meter an answer, and gives it the limits of its grant. True: the answer waits for its end.
-    fn meter(&mut self, stream: &mut Stream) -> bool {
+    fn meter(&mut self, stream: &mut Stream, head: Head) -> bool {
+        let set = if head.has_limits { Stream::set_header } else { Stream::add_header };
         for (number, value) in self.start.lease.limits.as_deref().unwrap_or_default() {
-            stream.set_header(RESPONSE, LIMIT_HEADERS[*number].as_bytes(), value);
+            set(stream, RESPONSE, LIMIT_HEADERS[*number].as_bytes(), value);
         }
         // Only a request for a stream can have one as its answer.
-        let is_stream = self.stream && is_event_stream(stream);
-        let renaming = self.start.engine_model.as_ref().map(|name| Renaming::new(name, &self.model));
+        let is_stream = self.stream && head.is_event_stream;
+        let renaming = self.start.engine_model.as_ref().map(|name| Box::new(Renaming::new(name, &self.model)));
         let cut = self.cut && is_stream;
-        let is_whole = self.operation == Operation::Chat && is_short_json(stream);
+        let is_whole = self.operation == Operation::Chat && head.is_short_json;
         if cut || (renaming.is_some() && !is_whole) {
             stream.remove_header(RESPONSE, b"content-length");
         }

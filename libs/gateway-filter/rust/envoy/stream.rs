@@ -66,6 +66,20 @@ impl Stream {
         }
     }
 
+    /// All headers of a kind, in one call: each search by name costs Envoy a copy of the name.
+    #[must_use]
+    pub fn headers(&self, kind: u32) -> Vec<(&[u8], &[u8])> {
+        let none = Pair { key: Buffer::NONE, value: Buffer::NONE };
+        // SAFETY: the vector has room for as many headers as Envoy has, whose bytes are valid until the stream changes.
+        unsafe {
+            let mut pairs = vec![none; abi::envoy_dynamic_module_callback_http_get_headers_size(self.0, kind)];
+            if !abi::envoy_dynamic_module_callback_http_get_headers(self.0, kind, pairs.as_mut_ptr()) {
+                return Vec::new();
+            }
+            pairs.iter().map(|pair| (pair.key.bytes(), pair.value.bytes())).collect()
+        }
+    }
+
     /// The network of the client.
     #[must_use]
     pub fn client_network(&self) -> Option<Vec<u8>> {
@@ -91,6 +105,14 @@ impl Stream {
         // SAFETY: Envoy copies both.
         unsafe {
             abi::envoy_dynamic_module_callback_http_set_header(self.0, kind, Buffer::of(name), Buffer::of(value));
+        }
+    }
+
+    /// Adds a header that the stream does not have: it costs half of `set_header`, which searches for other values.
+    pub fn add_header(&mut self, kind: u32, name: &[u8], value: &[u8]) {
+        // SAFETY: Envoy copies both.
+        unsafe {
+            abi::envoy_dynamic_module_callback_http_add_header(self.0, kind, Buffer::of(name), Buffer::of(value));
         }
     }
 
