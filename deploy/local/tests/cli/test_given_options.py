@@ -34,6 +34,7 @@ from arks.local.cli.main import main
         ("chat -- --home /srv/a", "see `arks status`", "see `arks status`"),
         ("up --home /srv/a", "  arks run M    serve M\n", "  arks --home /srv/a run M    serve M\n"),
         ("up --home /srv/a", "  arks get all, arks top\n", "  arks --home /srv/a get all, arks --home /srv/a top\n"),
+        ("up --home /a", "  arks down && arks up\n", "  arks --home /a down && arks --home /a up\n"),
         ("up --home /srv/a", 'eval "$(arks env)"', 'eval "$(arks --home /srv/a env)"'),
         ("up --home /srv/a", "Arks is up; arks", "Arks is up; arks"),
     ],

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import arks
 from arks.local.cli.command_path import command_path_note
 from arks.local.cli.connection import silence_libraries
 from arks.local.cli.failure import Exit, Failure, fail
@@ -14,6 +15,7 @@ from arks.local.cli.given_options import copyable
 from arks.local.cli.output import print_text
 from arks.local.cli.progress import Progress, progress
 from arks.local.files import credentials
+from arks.local.files.installation import has_changed
 from arks.local.files.paths import Paths
 from arks.local.files.state import ServiceState, State
 from arks.local.files.state_file import state_if_running
@@ -50,7 +52,7 @@ def bring_up(paths: Paths, state: State, wishes: Wishes, began: float) -> None:
         steps = _BringUp(paths, shown)
         asyncio.run(steps.run(wishes.demo, wishes.seconds))
     took, url = time.monotonic() - began, gateway_url(state.ports[GATEWAY])
-    path_note = command_path_note(link=wishes.link)
+    path_note = _installation_note(paths, wishes) + command_path_note(link=wishes.link)
     if not wishes.demo:
         print_text(copyable(summary(url, took, path_note)))
         return
@@ -58,6 +60,16 @@ def bring_up(paths: Paths, state: State, wishes: Wishes, began: float) -> None:
     shown_key = key if wishes.show_key else masked(key)
     found = Demo(shown_key, paths.demo_key, steps.changed, steps.answers)
     print_text(copyable(summary_with_demo(url, found, took, path_note)))
+
+
+def _installation_note(paths: Paths, wishes: Wishes) -> str:
+    """That Arks was running already, and not what is installed now; else empty."""
+    if not has_changed(paths, arks.__path__):
+        return ""
+    return f"""
+What runs is not what is installed now. This restarts it, with its data:
+  arks down && arks up{"" if wishes.demo else " --no-demo"}
+"""
 
 
 class _BringUp:

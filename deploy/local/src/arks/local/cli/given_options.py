@@ -15,7 +15,7 @@ _NAMESPACED = frozenset(
 )
 """Commands with the option --namespace; a test compares them."""
 _COMMAND = re.compile(
-    r"(?P<quoted>(?<=`)arks [a-z][^`\n]*)|(?P<open>(?:(?<=\()|(?<=^  )|(?<=, ))arks [a-z]+)", re.MULTILINE
+    r"(?P<quoted>(?<=`)arks [a-z][^`\n]*)|(?P<open>(?:(?<=\()|(?<=^  )|(?<=, )|(?<=& ))arks [a-z]+)", re.MULTILINE
 )
 
 

@@ -48,6 +48,10 @@ class Paths:
         return self.run / "pid"
 
     @property
+    def installation(self) -> Path:
+        return self.run / "installation"
+
+    @property
     def nats_config(self) -> Path:
         return self.run / "nats.conf"
 

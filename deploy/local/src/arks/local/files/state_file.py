@@ -2,7 +2,7 @@
 
 import fcntl
 import json
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Any
 
 from arks.kit.files import write_atomically
@@ -27,10 +27,21 @@ def _parse(text: str) -> State:
     """Parse a state. Raises ValueError, KeyError or TypeError for other text."""
     data: dict[str, Any] = json.loads(text)
     services = tuple(
-        Service(**{**fields, "state": ServiceState(fields["state"]), "last_lines": tuple(fields["last_lines"])})
-        for fields in data.pop("services")
+        Service(
+            **{
+                **_known(Service, found),
+                "state": ServiceState(found["state"]),
+                "last_lines": tuple(found["last_lines"]),
+            }
+        )
+        for found in data.pop("services")
     )
-    return State(**{**data, "phase": Phase(data["phase"]), "services": services})
+    return State(**{**_known(State, data), "phase": Phase(data["phase"]), "services": services})
+
+
+def _known(kind: type[State | Service], data: dict[str, Any]) -> dict[str, Any]:
+    """Without the fields of a later version: a command of an earlier one still has to stop it."""
+    return {each.name: data[each.name] for each in fields(kind) if each.name in data}
 
 
 def is_running(paths: Paths) -> bool:

@@ -4,8 +4,10 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+import arks
 from arks.kit.files import write_atomically
 from arks.local.files import credentials
+from arks.local.files.installation import write_installation
 from arks.local.files.paths import Paths
 from arks.local.files.ports_file import read_ports, write_ports
 from arks.local.plan import binaries, ports, server_configs
@@ -22,6 +24,7 @@ def prepare(paths: Paths, gateway_port: int, environment: Mapping[str, str]) -> 
     `environment`: the supervisor's own.
     """
     credentials.create_all(paths)
+    write_installation(paths, arks.__path__)
     chosen = ports.choose(PORT_NAMES, read_ports(paths)) | {GATEWAY: gateway_port}
     write_ports(paths, chosen)
     nats_token, password = paths.nats_token.read_text(), paths.valkey_password.read_text()
