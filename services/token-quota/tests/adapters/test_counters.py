@@ -40,14 +40,22 @@ class _Numbers:
     used = 0
 
 
+held_amounts = st.none() | st.builds(LeaseAmount, st.just(1), counts, counts)
 validities = st.builds(lambda short, more: Validity(short, short + more), st.integers(1, 1000), st.integers(0, 20_000))
 
 
-@given(account=accounts, tokens=requests, demand=demands, validity=validities)
+@given(account=accounts, held=held_amounts, tokens=requests, demand=demands, validity=validities)
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 async def test_the_script_decides_as_the_domain_does(
-    counters: RedisCounters, account: Account, tokens: ReservationRequest, demand: LeaseAmount, validity: Validity
+    counters: RedisCounters,
+    *,
+    account: Account,
+    held: LeaseAmount | None,
+    tokens: ReservationRequest,
+    demand: LeaseAmount,
+    validity: Validity,
 ) -> None:
+    """`held`: what a lease holds already."""
     _Numbers.used += 1
     command = request(
         rates=account.rates,
@@ -58,6 +66,11 @@ async def test_the_script_decides_as_the_domain_does(
         validity=validity,
     )
     await fill(counters, command, account.rate_use, account.budget_use.used_prompt, account.budget_use.used_completion)
+    if held is not None:
+        reserved = ReservationRequest(held.prompt_tokens, held.completion_tokens, exact=True)
+        budget = None if account.budget is None else Budget("q")
+        await grant(counters, request("held", budget=budget, tokens=reserved, namespace=command.namespace))
+        account = with_reserved(account, held)
     completion, extra, milliseconds = granted_completion_tokens(account, tokens), LeaseAmount(), 0
     after = account
     if completion is not None:
@@ -68,7 +81,14 @@ async def test_the_script_decides_as_the_domain_does(
     assert (completion is not None, extra, milliseconds) == (found.granted, found.extra, found.milliseconds)
     assert completion is None or completion == found.completion_tokens
     assert (after.rate_use, after.budget_use if account.budget else BudgetUse()) == (found.rate_use, found.budget_use)
-    assert await counters.open_requests(command.namespace) == (extra.requests + 1 if found.granted else 0)
+    granted = extra.requests + 1 if found.granted else 0
+    assert granted + (held is not None) == await counters.open_requests(command.namespace)
+
+
+@pytest.mark.parametrize("budget", [Budget("q", prompt=19), Budget("q", response=39), Budget("q", total=59)])
+async def test_a_budget_has_no_room_for_what_leases_hold(counters: RedisCounters, budget: Budget) -> None:
+    await fill(counters, request(budget=budget))
+    assert [True, False] == [(await grant(counters, request(number, budget=budget))).granted for number in (1, 2)]
 
 
 async def test_a_lease_is_an_eighth_of_the_room_at_most_and_keeps_its_proportions(counters: RedisCounters) -> None:
