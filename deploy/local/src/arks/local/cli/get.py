@@ -64,26 +64,29 @@ def get(
             fail("--watch shows one kind, as a table or names", "as in `arks get models -w`", Exit.USAGE)
         import asyncio
 
-        wide = output == GetOutput.WIDE
         kind = chosen[0].kind
-        shown = GrowingTable(kind, wide=wide, namespaces=all_namespaces, headers=not no_headers)
+        shown = GrowingTable(kind, wide=output == GetOutput.WIDE, namespaces=all_namespaces, headers=not no_headers)
         shown.fit(_chosen(chosen[0], read(home, [kind])[kind], where, selector), datetime.now(UTC))
-        names = output == GetOutput.NAME
-        asyncio.run(_watch(home, chosen[0], where, selector, None if names else shown))
+        asyncio.run(_watch(home, chosen[0], where, selector, None if output == GetOutput.NAME else shown))
         return
     found = read(home, list(dict.fromkeys(target.kind for target in chosen)))
     listings = [Listing(target.kind, _chosen(target, found[target.kind], where, selector)) for target in chosen]
     if sort_by is not None:
-        from arks.local.render.sorting import UnknownColumn, sorted_listing
-
-        try:
-            listings = [sorted_listing(listing, sort_by, datetime.now(UTC)) for listing in listings]
-        except UnknownColumn as error:
-            fail(str(error), "or a path, as in --sort-by .spec.model", Exit.USAGE)
+        listings = _sorted(listings, sort_by)
     single = len(chosen) == 1 and len(chosen[0].names) == 1
     _print(_merged(listings), output, single=single, namespaces=all_namespaces, headers=not no_headers)
     if not any(listing.objects for listing in listings):
         _print_nothing_found(found, where)
+
+
+def _sorted(listings: Sequence[Listing], sort_by: str) -> list[Listing]:
+    """Raises Failure for a column that does not exist."""
+    from arks.local.render.sorting import UnknownColumn, sorted_listing
+
+    try:
+        return [sorted_listing(listing, sort_by, datetime.now(UTC)) for listing in listings]
+    except UnknownColumn as error:
+        fail(str(error), "or a path, as in --sort-by .spec.model", Exit.USAGE)
 
 
 def _chosen(

@@ -2,7 +2,7 @@
 
 import asyncio
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -19,6 +19,9 @@ from arks.local.cli.options import (
 )
 from arks.local.cli.output import print_text, terminal_width
 from arks.local.cli.times import parse_since
+
+if TYPE_CHECKING:
+    from arks.local.render.requests import Request
 
 
 def requests(
@@ -44,7 +47,7 @@ def requests(
     arks requests
     arks requests -f --errors
     """
-    from arks.local.render.requests import Request, header, line, to_json_line
+    from arks.local.render.requests import Request, header, line
 
     def wanted(request: Request) -> bool:
         return (
@@ -54,25 +57,26 @@ def requests(
         )
 
     async def show(start: datetime, where: str | None) -> int:
-        count = 0
+        count, width = 0, terminal_width()
         async with on_bus(home) as bus:
             async for request in bus.requests(where, start, follow=follow):
                 if not wanted(request):
                     continue
                 if output is not None:
-                    print_text(_as(request, output))
+                    print_text(_as_data(request, output))
                 else:
                     print_text((header(width) if count == 0 else "") + line(request, width))
                 count += 1
         return count
 
-    def _as(request: Request, output: Output) -> str:
-        from arks.local.render.yaml_text import to_yaml
-
-        return to_json_line(request) if output == Output.JSON else f"---\n{to_yaml(request.as_data())}"
-
-    width = terminal_width()
     start = parse_since(since, datetime.now(UTC))
     count = asyncio.run(show(start, None if all_namespaces else namespace))
     if count == 0 and output is None:
         typer.echo(f"No requests since {start:%Y-%m-%d %H:%M} UTC.", err=True)
+
+
+def _as_data(request: "Request", output: Output) -> str:
+    from arks.local.render.requests import to_json_line
+    from arks.local.render.yaml_text import to_yaml
+
+    return to_json_line(request) if output == Output.JSON else f"---\n{to_yaml(request.as_data())}"

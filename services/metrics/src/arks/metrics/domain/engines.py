@@ -176,23 +176,34 @@ def _value(formulas: Signal, samples: Mapping[str, Sequence[Sample]], limit: flo
 
 
 def _apply(formula: Formula, samples: Mapping[str, Sequence[Sample]], limit: float) -> tuple[float | None, str]:
+    """As `_value`, of one formula."""
+    value, problem = _sum(formula, samples)
+    if value is None:
+        return None, problem
+    if formula.most is not None and formula.most.name in samples:
+        value = min(value, math.fsum(part or 0.0 for part in _parts(formula.most, samples[formula.most.name])))
+    if value > limit:
+        return None, f"{formula.metric.name} is {value:g}, which cannot be"
+    if limit == MOST_USAGE:
+        value = min(value, 1.0)
+    return max(0.0, value), ""
+
+
+def _sum(formula: Formula, samples: Mapping[str, Sequence[Sample]]) -> tuple[float | None, str]:
+    """The formula's metrics together: None if the page has none of them, or one that counts nothing, which is the
+    problem.
+    """
     value: float | None = None
     for sign, metrics in ((1, (formula.metric, *formula.plus)), (-1, formula.minus)):
         for metric in metrics:
-            if not (parts := _parts(metric, samples.get(metric.name, ()))):
-                continue
-            wrong = next((number for number in parts if number is None or not 0 <= number < math.inf), 0.0)
-            if wrong != 0.0:
+            parts = _parts(metric, samples.get(metric.name, ()))
+            numbers = [number for number in parts if number is not None and 0 <= number < math.inf]
+            if len(numbers) < len(parts):
+                wrong = next(number for number in parts if number not in numbers)
                 return None, f"{metric.name} is {'not a number' if wrong is None else wrong}"
-            numbers = [number for number in parts if number is not None]
-            value = (value or 0.0) + sign * (max(numbers) if formula.biggest else sum(numbers))
-    if value is not None and formula.most is not None and formula.most.name in samples:
-        value = min(value, math.fsum(part or 0.0 for part in _parts(formula.most, samples[formula.most.name])))
-    if value is not None and value > limit:
-        return None, f"{formula.metric.name} is {value:g}, which cannot be"
-    if value is not None and limit == MOST_USAGE:
-        value = min(value, 1.0)
-    return None if value is None else max(0.0, value), ""
+            if numbers:
+                value = (value or 0.0) + sign * (max(numbers) if formula.biggest else sum(numbers))
+    return value, ""
 
 
 def _parts(metric: Metric, samples: Sequence[Sample]) -> list[float | None]:
