@@ -18,6 +18,7 @@ from arks.local.files.state import Phase, Service, ServiceState, State
 from arks.local.render import (
     decisions,
     describe,
+    doctor,
     events,
     explain,
     kinds,
@@ -278,6 +279,13 @@ def test_a_secret_is_listed_without_its_values() -> None:
     secret = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": "Opaque", "keys": 1}
     text = resources.tables([resources.Listing(kinds.SECRET, [secret])], NOW)
     assert "NAME       TYPE     KEYS\nhf-token   Opaque   1\n" == text
+
+
+def test_a_full_disk_is_a_problem() -> None:
+    added = [item for item in replace(status_view(), free_disk_bytes=0).problems if item.what == "disk"]
+    assert [("full", "free some space")] == [(item.state, item.next_step) for item in added]
+    assert "disk" not in {item.what for item in status_view().problems}
+    assert [doctor.Level.PROBLEM, doctor.Level.WARNING] == [doctor.disk(size, "/").level for size in (0, 2 * 1024**3)]
 
 
 def test_ages_of_changes_are_aligned() -> None:

@@ -6,7 +6,9 @@ which answers HTTP until it is stopped.
 
 import asyncio
 import os
+import shlex
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from arks.kit.process import become_subreaper
@@ -42,11 +44,20 @@ def programs(paths: Paths) -> list[Program]:
     )
     crashing = (python, "-c", "import sys; print('no luck'); sys.exit(3)")
     return [
-        *kept,
+        *map(limited, kept),
         Program("parent", parent, environment, f"127.0.0.1:{port}", Probe(port), after=("nats",)),
         Program("web", web, environment, f"http://127.0.0.1:{web_port}", Probe(web_port, "/")),
         Program("crashing", crashing, environment, "", Probe(machine.ports["endpoint-router"])),
     ]
+
+
+def limited(program: Program) -> Program:
+    """NATS cannot write files of more than 1 MB before its first restart, as on a full disk."""
+    if program.name != "nats":
+        return program
+    marker = Path(program.command[-1]).with_name("started")
+    script = f"test -e {marker} || ulimit -f 2000; touch {marker}; exec {shlex.join(program.command)}"
+    return replace(program, command=("sh", "-c", script))
 
 
 def main() -> None:

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+import nats
 import pytest
 import pytest_asyncio
 
@@ -113,6 +114,30 @@ async def test_a_hanging_program_is_restarted(running: Running) -> None:
     os.kill(hung, signal.SIGSTOP)
     await eventually(lambda: running.service("web").pid not in {None, hung}, within_seconds=60, what="web again")
     await none_alive([hung])
+
+
+@pytest.mark.real
+async def test_nats_takes_writes_again_after_one_has_failed(running: Running) -> None:
+    options = {"token": running.paths.nats_token.read_text(), "max_reconnect_attempts": -1}
+    client = await nats.connect(running.service("nats").address, **options)
+    stream = client.jetstream(timeout=5)
+    await stream.add_stream(name="s", subjects=["s"])
+
+    async def fails() -> bool:
+        try:
+            await stream.publish("s", bytes(500_000))
+        except (nats.errors.Error, nats.js.errors.Error):
+            return True
+        return False
+
+    await eventually(fails, what="a write that fails")
+    await eventually(lambda: running.service("nats").restarts == 1, what="a restart of NATS")
+
+    async def succeeds() -> bool:
+        return not await fails()
+
+    await eventually(succeeds, what="a write that succeeds")
+    await client.close()
 
 
 @pytest.mark.real

@@ -15,6 +15,24 @@ def last_lines(path: Path, count: int) -> tuple[str, ...]:
     return tuple(files.last_lines(path, count, max_characters=_LINE_CHARACTERS))
 
 
+def contains(path: Path, text: str, start: int) -> bool:
+    """Whether the log has a text from this byte on; from its begin if it was emptied since."""
+    try:
+        with path.open("rb") as log:
+            log.seek(start if start <= path.stat().st_size else 0)
+            return text.encode() in log.read(MAX_LOG_BYTES)
+    except OSError:
+        return False
+
+
+def size_of(path: Path) -> int:
+    """In bytes; 0 if there is no such file."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
+
+
 def limit_size(path: Path, max_bytes: int = MAX_LOG_BYTES) -> None:
     """Move the content to `<name>.1` if the file is larger. Its writers append, so they continue at its start."""
     try:

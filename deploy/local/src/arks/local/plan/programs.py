@@ -13,6 +13,8 @@ GATEWAY_NAME = "local"
 """Envoy's filter and the shipper name the gateway by it in leases and usage batches, so both need the same one."""
 DRAIN_SECONDS = 0.7
 """Time for services to finish their work after SIGTERM; all of Arks must end within 5 s."""
+FULL_DISK_BYTES = 16 * 1024**2
+"""With less free space than this, writes fail or will soon."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,8 @@ class Program:
     """A command that runs once before the first start, while the programs in `after` start."""
     stop_seconds: float = DRAIN_SECONDS + 0.2
     """From SIGTERM to SIGKILL."""
+    broken_by: str = ""
+    """Text in its log after which it stays broken until it starts again; empty: there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +92,7 @@ def _nats(machine: Machine) -> Program:
         environment=machine.environment,
         address=f"nats://{HOST}:{port}",
         probe=Probe(port),
+        broken_by="critical write error",  # 2.15: a full disk; its stream takes no message even with space again
     )
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from arks.contracts.quantities import human_bytes
+from arks.local.plan.programs import FULL_DISK_BYTES
 
 LOW_DISK_BYTES = 5 * 10**9
 """Room for one small model and its download."""
@@ -42,7 +43,8 @@ def disk(free_bytes: int, path: str) -> Check:
     text = f"{human_bytes(free_bytes)} free at {path}"
     if free_bytes >= LOW_DISK_BYTES:
         return Check("disk", Level.OK, text)
-    return Check("disk", Level.WARNING, text, "free some space, or choose another disk with --home DIRECTORY")
+    level = Level.WARNING if free_bytes >= FULL_DISK_BYTES else Level.PROBLEM
+    return Check("disk", level, text, "free some space, or choose another disk with --home DIRECTORY")
 
 
 def memory(free_bytes: int) -> Check:

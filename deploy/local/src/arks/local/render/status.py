@@ -10,6 +10,7 @@ from arks.local.files.paths import Paths
 from arks.local.files.state import Service, ServiceState, State
 from arks.local.plan import demo
 from arks.local.plan.addresses import GATEWAY, gateway_url
+from arks.local.plan.programs import FULL_DISK_BYTES
 from arks.local.render.health import Problem, is_ready, problems
 from arks.local.render.held import Held, of_autoscalers, sentence
 from arks.local.render.held import as_data as held_data
@@ -37,6 +38,9 @@ class View:
     @property
     def problems(self) -> list[Problem]:
         found = [_of_service(service) for service in self.state.services if service.state != ServiceState.READY]
+        if self.free_disk_bytes < FULL_DISK_BYTES:
+            message = f"{human_bytes(self.free_disk_bytes)} free at {self.paths.home}: changes and usage are not stored"
+            found.append(Problem("disk", "full", message, "free some space"))
         if self.reading_problem:
             found.append(Problem("resources", "unknown", self.reading_problem, "see `arks logs nats`"))
         return found + problems(self.resources or {})

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import shutil
 import signal
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -9,9 +10,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from arks.kit.backoff import Backoff
-from arks.local.files.logs import last_lines, limit_size
+from arks.local.files.logs import contains, last_lines, limit_size, size_of
 from arks.local.files.state import Service, ServiceState
-from arks.local.plan.programs import Program
+from arks.local.plan.programs import FULL_DISK_BYTES, Program
 from arks.local.supervisor.children import Child, Children
 from arks.local.supervisor.probes import find_problem
 
@@ -42,6 +43,15 @@ def restart_delay_seconds(failures: int, backoff: Backoff) -> float:
     return 0.0 if failures == 1 else backoff.delay_seconds(failures - 1)
 
 
+def after_failed_write(free_bytes: int) -> tuple[str, bool]:
+    """The problem of a program that takes no writes since one failed, and whether it may start again: on a full disk
+    its first write would fail too.
+    """
+    if free_bytes < FULL_DISK_BYTES:
+        return "takes no writes: its disk is full", False
+    return "takes no writes since one failed", True
+
+
 class Unit:
     """One supervised program. `run` never returns; to end it, cancel the task and call `stop`."""
 
@@ -61,6 +71,8 @@ class Unit:
         self._on_change = on_change
         self._timings = timings or Timings()
         self._child: Child | None = None
+        self._log_start = 0
+        """Where the log of the present process begins."""
 
     async def run(self, needed: Sequence["Unit"]) -> None:
         async with asyncio.TaskGroup() as group:
@@ -101,6 +113,7 @@ class Unit:
     async def _run_once(self) -> bool:
         """Run the program from start to end. Returns True if it was ready for at least `stable_seconds`."""
         limit_size(self._log_file)
+        self._log_start = size_of(self._log_file)
         try:
             child = self._start_child(self.program.command)
         except OSError as error:
@@ -151,6 +164,12 @@ class Unit:
             await asyncio.wait([child.ended], timeout=self._timings.watch_seconds)
             if child.ended.done():
                 return None
+            if self._is_broken():
+                problem, restarts = after_failed_write(shutil.disk_usage(self._log_file.parent).free)
+                if restarts:
+                    return problem
+                self._set(state=ServiceState.UNREADY, problem=problem)
+                continue
             found = await find_problem(self.program.probe)
             limit_size(self._log_file)
             failed = failed + 1 if found is not None and found.silent else 0
@@ -159,6 +178,10 @@ class Unit:
             state, text = (ServiceState.READY, "") if found is None else (ServiceState.UNREADY, found.text)
             if (state, text) != (self.status.state, self.status.problem):
                 self._set(state=state, problem=text)
+
+    def _is_broken(self) -> bool:
+        text = self.program.broken_by
+        return bool(text) and contains(self._log_file, text, self._log_start)
 
     def _set(self, **changes: object) -> None:
         if "state" in changes and changes["state"] != self.status.state:
