@@ -24,6 +24,14 @@ def test_a_query_that_never_returns_blocks_demands_for_two_seconds() -> None:
     assert [False, False, True] == [account.query(NOW + later)[1] for later in (1, 1999, 2000)]
 
 
+def test_the_end_of_a_query_that_took_too_long_does_not_end_the_one_after_it() -> None:
+    account = Account()
+    account.query(NOW)
+    assert account.query(NOW + 2000)[1]
+    account.end_query(NOW)
+    assert not account.query(NOW + 2001)[1]
+
+
 def finished(account: Account, at: int) -> tuple[int | None, ...]:
     account.end_query(NOW)
     return account.query(at)[0]
@@ -33,6 +41,15 @@ def test_demand_follows_what_was_admitted_in_the_lifetime_of_the_lease() -> None
     account = leased(b"100,1000,2000,1000,512")
     assert all(account.take(NOW + 10 * number, 10, 20) for number in range(79))
     assert (99, 990, 1980) == finished(account, NOW + 5000)  # 80 a second and a quarter more, less the request itself
+
+
+def test_demand_forgets_what_was_admitted_before_the_last_query() -> None:
+    account = leased(b"100,1000,2000,1000,512")
+    assert all(account.take(NOW + 10 * number, 10, 20) for number in range(79))
+    finished(account, NOW + 1000)
+    account.end_query(NOW + 1000)
+    account.accept(NOW + 1000, b"0,0,0,1000,512")
+    assert (1, 10, 20) == account.query(NOW + 2000)[0]
 
 
 def test_a_lease_that_is_used_up_early_is_at_least_doubled() -> None:

@@ -17,6 +17,8 @@ def test_one_request_renews_a_lease_that_is_nearly_used_up() -> None:
     assert account.renews(NOW)
     account.query(NOW)
     assert not account.renews(NOW)
+    account.end_query(NOW)
+    assert not account.renews(NOW)
     assert account.take(NOW, 10, 20)
 
 
@@ -45,6 +47,21 @@ def test_a_lease_of_a_whole_minute_is_renewed_in_its_last_quarter() -> None:
     account.accept(NOW, b"60,6000,6000,60000,512")
     assert account.take(NOW + 44_000)
     assert [False, True] == [account.renews(NOW + later) for later in (44_999, 45_000)]
+
+
+def test_a_lease_is_renewed_five_mean_times_between_requests_before_its_end() -> None:
+    account = leased(b"32,800,800,10000,512")
+    assert all(account.take(NOW + each) for each in range(9))  # with the query's own ten
+    assert [False, True] == [account.renews(NOW + later) for later in (6600, 6700)]
+
+
+def test_a_lease_is_renewed_at_half_of_it_at_the_earliest() -> None:
+    account = leased(b"8,800,800,10000,512")
+    assert [False, True] == [account.renews(NOW + later) for later in (4999, 5000)]
+
+
+def test_a_long_lease_of_one_request_is_not_renewed() -> None:
+    assert not leased(b"1,800,800,10000,512").renews(NOW + 9999)
 
 
 SOON = st.integers(0, 60)
@@ -101,14 +118,53 @@ def test_a_lease_that_is_used_up_is_renewed_while_one_waits_for_the_next_window(
 
 
 @pytest.mark.parametrize("ended", [b"*", b"token:default/alice"])
-def test_a_change_ends_the_lease_of_the_next_window(ended: bytes) -> None:
+@pytest.mark.parametrize("begins", [69, None])
+def test_a_change_ends_the_lease_of_a_renewal_that_was_begun_before_it(ended: bytes, begins: int | None) -> None:
+    """Whether that waits for the next window, or waits to be used."""
     account = leased(b"32,320,640,1000,512")
+    account.confirm(NOW)
+    account.accept(NOW + 1, b"32,320,640,1000,512")
     account.begin_renewal(NOW + 930)
-    account.end_renewal(NOW + 931, b"99,500,500,1000,512", 69)
+    account.end_renewal(NOW + 931, b"99,500,500,1000,512", begins)
     assert not account.use_renewal(NOW + 940)
     account.confirm(NOW + 950, ended)
     account.use_renewal(NOW + 1000)
     assert not account.take(NOW + 1000)
+
+
+def test_a_change_of_another_token_does_not_end_the_lease_of_the_next_window() -> None:
+    account = leased(b"32,320,640,1000,512")
+    account.confirm(NOW)
+    account.accept(NOW + 1, b"32,320,640,1000,512")
+    account.begin_renewal(NOW + 930)
+    account.end_renewal(NOW + 931, b"99,500,500,1000,512", 69)
+    account.confirm(NOW + 950, b"token:default/bob")
+    assert account.use_renewal(NOW + 1001)
+    assert account.take(NOW + 1001)
+
+
+def test_a_renewal_is_used_when_the_present_lease_has_not_enough() -> None:
+    account = leased(b"32,320,640,1000,512")
+    account.begin_renewal(NOW + 10)
+    account.end_renewal(NOW + 20, b"99,500,500,1000,512")
+    assert [False, True] == [account.use_renewal(NOW + 30, prompt) for prompt in (320, 321)]
+    assert account.take(NOW + 30, 321)
+
+
+def test_a_lease_of_the_next_window_does_not_replace_the_present_one_before_it_begins() -> None:
+    account = leased(b"32,320,640,1000,512")
+    account.begin_renewal(NOW + 930)
+    account.end_renewal(NOW + 931, b"99,500,500,1000,512", 69)
+    assert not account.use_renewal(NOW + 940, 321)
+    assert account.take(NOW + 940, 320)
+
+
+def test_a_lease_of_the_next_window_admits_nothing_on_a_clock_that_is_set_back_to_before_it() -> None:
+    account = leased(b"32,320,640,1000,512")
+    account.begin_renewal(NOW + 930)
+    account.end_renewal(NOW + 931, b"99,500,500,1000,512", 69)
+    assert account.use_renewal(NOW + 1000)
+    assert [False, True] == [account.take(NOW + later) for later in (999, 1000)]
 
 
 def test_a_clock_that_is_set_back_ends_the_wait_for_the_next_window() -> None:

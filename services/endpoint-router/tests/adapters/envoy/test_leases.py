@@ -72,6 +72,12 @@ def test_a_confirmed_lease_counts_for_another_second_and_never_after_its_end() -
         assert not account.take(NOW + later + 1000)
 
 
+def test_a_confirmation_counts_from_when_its_query_was_sent() -> None:
+    account = confirmed()
+    account.confirm(NOW + 700, now=NOW + 990)
+    assert [True, False] == [account.take(NOW + later) for later in (1699, 1700)]
+
+
 def test_a_lease_ends_with_its_token_or_endpoint_or_namespace() -> None:
     for subject in (
         b"token:default/alice",
@@ -108,6 +114,19 @@ def test_one_request_confirms_ahead_and_all_do_when_they_have_to() -> None:
 def test_a_lease_of_a_second_needs_no_confirmation() -> None:
     account = leased()
     assert not any(account.needs_confirmation(NOW + later) for later in (0, 800, 999, 1000))
+
+
+def test_a_lease_that_has_ended_needs_no_confirmation() -> None:
+    account = confirmed()
+    assert [True, False] == [account.needs_confirmation(NOW + later) for later in (15_009, 15_010)]
+    account.confirm(NOW + 20, b"*")
+    assert not account.needs_confirmation(NOW + 2000)
+
+
+def test_a_lease_that_is_confirmed_until_its_end_needs_no_other_confirmation() -> None:
+    account = confirmed()
+    account.confirm(NOW + 14_200)
+    assert not account.needs_confirmation(NOW + 15_000)
 
 
 def test_without_an_answer_nothing_is_confirmed_and_requests_query_admission() -> None:
