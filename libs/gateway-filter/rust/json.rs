@@ -21,6 +21,9 @@ pub const DEPTH_LIMIT: usize = 200;
 /// The most members of an object that is read.
 pub const MEMBERS_LIMIT: usize = 1000;
 
+/// Most objects have fewer members that are read: a list that grows is copied.
+const USUAL_MEMBERS: usize = 8;
+
 pub(crate) const NOT_JSON: u8 = 0;
 const PLAIN: u8 = 1;
 pub(crate) const OPENING: u8 = 2;
@@ -240,7 +243,7 @@ impl Object {
 ///
 /// Returns the fault of an object that is none, or has a key that it must not have.
 pub fn read_object(text: &[u8], at: usize, keys: &Keys) -> Result<Object, Fault> {
-    let mut object = Object { members: Vec::new(), closing: 0 };
+    let mut object = Object { members: Vec::with_capacity(USUAL_MEMBERS), closing: 0 };
     let mut from = after_space(text, at + 1);
     if text.get(from) == Some(&b'}') {
         object.closing = from;

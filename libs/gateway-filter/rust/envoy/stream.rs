@@ -76,7 +76,7 @@ impl Stream {
             if !abi::envoy_dynamic_module_callback_http_get_headers(self.0, kind, pairs.as_mut_ptr()) {
                 return Vec::new();
             }
-            pairs.iter().map(|pair| (pair.key.bytes(), pair.value.bytes())).collect()
+            pairs.into_iter().map(|pair| (pair.key.bytes(), pair.value.bytes())).collect()
         }
     }
 
