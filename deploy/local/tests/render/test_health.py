@@ -90,6 +90,7 @@ def test_a_token_that_names_a_missing_endpoint_is_a_problem() -> None:
     assert [("token ada", "names endpoints that do not exist: nothere")] == [
         (item.what, item.message) for item in found
     ]
+    assert "create them, or take them out of it with `arks edit token ada`" == found[0].next_step
 
 
 def test_a_revoked_key_that_names_a_missing_endpoint_is_no_problem() -> None:

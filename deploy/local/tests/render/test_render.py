@@ -288,6 +288,20 @@ def test_a_full_disk_is_a_problem() -> None:
     assert [doctor.Level.PROBLEM, doctor.Level.WARNING] == [doctor.disk(size, "/").level for size in (0, 2 * 1024**3)]
 
 
+@pytest.mark.parametrize(
+    ("found", "restarts", "heading"),
+    [
+        (ServiceState.WAITING, 0, "Arks is starting, for 100s"),
+        (ServiceState.STARTING, 0, "Arks is starting, for 100s"),
+        (ServiceState.STARTING, 1, "Arks is up, 1 problem, for 100s"),
+    ],
+)
+def test_services_that_start_for_the_first_time_are_a_start(found: ServiceState, restarts: int, heading: str) -> None:
+    services = (Service("nats", found, "nats://127.0.0.1:20001", restarts=restarts),)
+    view = replace(status_view(), state=replace(supervisor_state(), services=services), resources={})
+    assert heading == status.as_text(view, NOW.timestamp(), services=False).splitlines()[0]
+
+
 def test_ages_of_changes_are_aligned() -> None:
     times = ("11:59:50", "11:56:01", "11:50:00", "06:29:00")
     shown = decisions.changes(

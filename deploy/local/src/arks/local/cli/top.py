@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from arks.local.cli.connection import on_bus
+from arks.local.cli.given_options import copyable
 from arks.local.cli.home import Home
 from arks.local.cli.options import (
     NO_HOME,
@@ -69,7 +70,7 @@ async def _top(home: Home, namespace: str | None, output: Output | None, live: b
             if output is None:
                 width = terminal_width()
                 sentences = (part for item in waiting() for part in wrapped(held.sentence(item), width))
-                print_text(as_text(rows(), width) + "".join(f"{line}\n" for line in sentences))
+                print_text(copyable(as_text(rows(), width)) + "".join(f"{line}\n" for line in sentences))
             else:
                 print_data({"replicas": as_data(rows()), "held": held.as_data(waiting())}, output)
 

@@ -60,7 +60,7 @@ def _checked(path: Path) -> str:
     with path.open("rb") as opened:
         if opened.read(4) != b"GGUF":
             raise NotServable(
-                f"{path} is not a GGUF file", "convert it, or download its GGUF version: arks run OWNER/NAME"
+                f"{path} is not a GGUF file", "convert it, or download its GGUF version: `arks run OWNER/NAME`"
             )
     return str(path.resolve())
 

@@ -127,7 +127,9 @@ def _dangling(resources: Mapping[Kind, Sequence[Object]]) -> Iterator[Problem]:
         missing = [name for name in endpoints_of(token) if (namespace, name) not in known]
         if missing and ENDPOINT in resources:
             message = f"names endpoints that do not exist: {', '.join(missing)}"
-            yield Problem(_named(TOKEN, token), "EndpointNotFound", message, "see `arks get endpoints`")
+            name, where = token["metadata"]["name"], _where(namespace)
+            next_step = f"create them, or take them out of it with `arks edit token {name}{where}`"
+            yield Problem(_named(TOKEN, token), "EndpointNotFound", message, next_step)
 
 
 def endpoints_of(token: Object) -> list[str]:
@@ -151,5 +153,8 @@ def _next_step(kind: Kind, resource: Object) -> str:
 
 def see_describe(kind: Kind, namespace: str, name: str) -> str:
     """The next step of a user who wants to know everything about a resource."""
-    where = "" if namespace == "default" else f" -n {namespace}"
-    return f"see `arks describe {kind.word} {name}{where}`"
+    return f"see `arks describe {kind.word} {name}{_where(namespace)}`"
+
+
+def _where(namespace: str) -> str:
+    return "" if namespace == "default" else f" -n {namespace}"

@@ -115,8 +115,17 @@ def as_text(view: View, now: float, *, services: bool, width: int = UNLIMITED) -
 def _summary(state: State, problem_count: int) -> str:
     if state.phase != "running":
         return f"is {state.phase}"
+    if _starts(state):
+        return "is starting"
     count = "1 problem" if problem_count == 1 else f"{problem_count} problems"
     return f"is up, {count}" if problem_count else "is up"
+
+
+def _starts(state: State) -> bool:
+    """Whether what is not ready starts for the first time."""
+    unready = [service for service in state.services if service.state != ServiceState.READY]
+    first = {ServiceState.WAITING, ServiceState.STARTING}
+    return bool(unready) and all(service.state in first and not service.restarts for service in unready)
 
 
 def _ready(view: View) -> str:

@@ -83,7 +83,9 @@ def as_text(found: Sequence[Row], width: int = UNLIMITED) -> str:
     """A table that fits 80 columns with names of usual length. IN/S, OUT/S: prompt and generated tokens per second."""
     namespaces = len({row.namespace for row in found}) > 1
     if not found:
-        return "No replicas. Apply an ArksApplication, or see why an existing one has none: arks get applications -A\n"
+        return (
+            "No replicas. Apply an ArksApplication, or see why an existing one has none: `arks get applications -A`\n"
+        )
     headers = ("Replica", "State", "Run", "Wait", "KV", "In/s", "Out/s", "Weight", "Note")
     return fitting_table(headers, [cells(row, namespaces) for row in found], width=width, notes=True)
 
