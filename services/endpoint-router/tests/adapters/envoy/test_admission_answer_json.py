@@ -67,6 +67,12 @@ def test_invalid_usage_is_ignored(text: bytes) -> None:
     assert meter.usage is None
 
 
+def test_a_value_that_reads_usage_is_no_key() -> None:
+    meter = Meter(stream=False)
+    meter.follow([json.dumps({"list": ["usage", {"prompt_tokens": 99}], "usage": SAMPLE_USAGE}).encode()])
+    assert "e,12,3" == meter.usage
+
+
 def test_a_later_and_smaller_usage_does_not_win() -> None:
     meter = Meter(stream=False)
     meter.follow([json.dumps({"usage": SAMPLE_USAGE, "echo": {"usage": {"prompt_tokens": 1}}}).encode()])
@@ -96,6 +102,9 @@ PAGES = {
     "a llama.cpp that reports the sum": (3, page([choice(LONG)] * 3, 24, 8), "e,12,24"),
     "the prompts of a list": (1, page([choice("a b c d")] * 3, 4, 4), "e,40,12"),
     "copies of the prompts of a list": (2, page([choice("a b c d")] * 4, 4, 4), "e,40,16"),
+    "a longer answer than one at the limit": (2, page([choice("a b c d"), choice(LONG, cut=False)], 4, 4), "e,12,158"),
+    "a longer answer at the limit": (2, page([choice("a b c d", cut=False), choice(LONG)], 4, 4), "e,12,167"),
+    "an answer without text": (2, page([choice("a b c d"), choice("", cut=False)], 4, 4), "e,12,5"),
     "one answer": (2, page([choice(LONG)], 8, 8), "e,12,8"),
     "no choices": (2, b'{"usage":{"prompt_tokens":3,"completion_tokens":2},"timings":{"predicted_n":2}}', "e,3,2"),
     "not an answer": (2, b'{"error":{"message":"no"}}', None),
