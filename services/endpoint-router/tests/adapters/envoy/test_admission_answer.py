@@ -201,6 +201,12 @@ def test_a_usage_event_without_its_empty_line_counts_at_the_end() -> None:
     assert meter.usage == "e,12,3"
 
 
+def test_what_the_engine_counted_stays_when_the_stream_ends_within_another_event() -> None:
+    meter = Meter(stream=True)
+    meter.follow([HELLO, USAGE, HELLO.rstrip(b"\n")])
+    assert meter.usage == "e,12,3"
+
+
 def test_an_event_over_the_buffer_size_is_passed_and_counted_once() -> None:
     big = event(delta(content="x" * 3_000_000))
     meter = Meter(stream=True, cut=True)

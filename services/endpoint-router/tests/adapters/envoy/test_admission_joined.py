@@ -72,6 +72,11 @@ def test_the_answer_of_a_chat_has_all_that_its_events_have() -> None:
     ) == join(*events, DONE)
 
 
+def test_an_end_without_its_empty_line_is_an_end() -> None:
+    status, answer = join(delta(content="a"), END.rstrip(b"\n"))
+    assert (200, "a") == (status, answer["choices"][0]["message"]["content"])
+
+
 def test_calls_of_tools_are_joined_by_their_index() -> None:
     def part(index: int, arguments: str, **more: Any) -> bytes:
         function = {**({"name": more.pop("name")} if "name" in more else {}), "arguments": arguments}
