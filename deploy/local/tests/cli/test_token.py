@@ -1,11 +1,12 @@
 """The life of a key."""
 
+from datetime import datetime
 from typing import Any
 
 import pytest
 
 from arks.local.cli.failure import Failure
-from arks.local.cli.token import _warn_of_missing, rotate_spec
+from arks.local.cli.token import _expiry, _warn_of_missing, rotate_spec
 from arks.local.render.kinds import ENDPOINT, QUOTA, TOKEN
 
 NOW, LATER = "2026-03-01T12:00:00Z", "2026-03-02T12:00:00Z"
@@ -28,6 +29,14 @@ def test_without_grace_the_old_key_stops_at_once() -> None:
 def test_a_key_in_a_secret_is_changed_there() -> None:
     with pytest.raises(Failure, match="in a Secret"):
         rotate_spec({"tokenSecretRef": {"name": "s"}}, "new", LATER, NOW)
+
+
+@pytest.mark.parametrize("text", ["2020-01-01", "0s", "2026-03-01T12:00:00Z"])
+def test_a_key_does_not_expire_before_it_exists(text: str) -> None:
+    now = datetime.fromisoformat(NOW)
+    with pytest.raises(Failure, match="is in the past"):
+        _expiry(text, now)
+    assert datetime.fromisoformat(LATER) == _expiry("24h", now) == _expiry(LATER, now)
 
 
 def test_names_that_do_not_exist_are_shown_for_keys_that_work(capsys: pytest.CaptureFixture[str]) -> None:

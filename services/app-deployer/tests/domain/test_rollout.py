@@ -104,6 +104,11 @@ def test_a_replica_that_does_not_fit_into_memory_is_reported() -> None:
     assert Plan(()) == plan("app", 1, [new(0)], room=0)
 
 
+def test_a_mistyped_number_of_replicas_costs_no_more_than_those_that_fit() -> None:
+    decided = plan("app", 2**31 - 1, [new(0)], room=2)
+    assert (start(1, 2), True) == (decided.steps, decided.short_of_memory)
+
+
 def test_only_so_many_load_at_once_and_the_others_are_held_back() -> None:
     assert Plan(start(0, 1), held_back=True) == plan("app", 5, [], room=PLENTY, at_once=2)
     assert Plan((), held_back=True) == plan("app", 5, [new(0, LOADING)], room=PLENTY, at_once=0)

@@ -113,11 +113,19 @@ def create(
 
     spec: dict[str, Any] = {"qos": [_qos(endpoint, limits or [], quota) for endpoint in endpoints]}
     if expires is not None:
-        spec["expiresAt"] = _timestamp(parse_until(expires, datetime.now(UTC)))
+        spec["expiresAt"] = _timestamp(_expiry(expires, datetime.now(UTC)))
     key = new_key()
     asyncio.run(_create(home, Key(namespace, name), key, spec, key_file))
     _print_key(key, key_file)
     _warn_of_missing(read(home, _NAMED_BY_TOKENS), namespace, name)
+
+
+def _expiry(text: str, now: datetime) -> datetime:
+    """Raises Failure for a time that has passed: the key would never work."""
+    at = parse_until(text, now)
+    if at <= now:
+        fail(f"{text!r} is in the past: the key would never work", "write 12h, 90d, or a later date", Exit.USAGE)
+    return at
 
 
 @app.command()

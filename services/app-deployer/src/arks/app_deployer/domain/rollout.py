@@ -59,7 +59,8 @@ def plan(
     drop = _useless(ours) | _surplus(ours, desired, work)
     kept = [replica for replica in ours if replica.name not in drop]
     allowed = _allowed(kept, due, most=desired - len(_draining(replicas)) if without_surge else desired + 1)
-    starts = _candidates(application, desired, kept, replicas, due)[:allowed]
+    # One more than memory holds shows that it is short; names of all would take gigabytes for a mistyped number.
+    starts = _candidates(application, desired, kept, replicas, due, most_new=max(0, room) + 1)[:allowed]
     short = len(starts) > room
     fitting = starts[: max(0, room)]
     starts = fitting[: max(0, at_once)]
@@ -113,11 +114,13 @@ def _candidates(
     kept: Sequence[ObservedReplica],
     all_replicas: Sequence[ObservedReplica],
     due: frozenset[str],
+    *,
+    most_new: int,
 ) -> list[str]:
     """Names to start without limits: ended replicas whose delay is over, then new ones."""
     current = [replica for replica in kept if replica.updated]
     restart = [replica.name for replica in current if replica.state in ENDED and replica.name in due]
-    return restart + _new_names(application, desired - len(current), all_replicas)
+    return restart + _new_names(application, min(desired - len(current), most_new), all_replicas)
 
 
 def _draining(replicas: Sequence[ObservedReplica]) -> list[ObservedReplica]:
