@@ -185,3 +185,9 @@ def test_the_id_of_a_lease_names_its_budget_in_letters_that_gateways_accept(quot
 
 def test_a_lease_with_the_longest_name_of_a_budget_does_not_name_it() -> None:
     assert ("0f1", None) == (lease_id("0f1", 253 * "q"), quota_of_lease("0f1"))
+
+
+@pytest.mark.parametrize("quota", ["", "team-budget", "a.b-c", "-".join("q" * 62), "q" * 249])
+def test_a_lease_names_its_budget_as_long_as_that_fits(quota: str) -> None:
+    """With each of its dashes and points doubled, or the requests are charged to the budget of a later permission."""
+    assert quota == quota_of_lease(lease_id("0f1", quota))
