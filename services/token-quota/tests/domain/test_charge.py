@@ -130,6 +130,8 @@ def test_an_answer_without_usage_is_charged_its_reservation() -> None:
         ({"usage": "e,١,2"}, "usage"),
         ({"grant": "team/qwen/tom/1"}, "grant"),
         ({"grant": "team//tom/1/2"}, "grant"),
+        ({"grant": "team/qwen/tom/lease/x/2"}, "grant"),
+        ({"grant": "team/qwen/tom/lease/1/x"}, "grant"),
         ({"grant": "team/qwen/tom/1/2/3/4"}, "grant"),
         ({"grant": f"{'t' * 254}/qwen/tom/1/2"}, "grant"),
         ({"grant": "-"}, "grant"),
@@ -182,6 +184,11 @@ def test_no_text_at_all_breaks_the_reader(text: str) -> None:
 def test_garbage_made_of_our_own_characters_does_not_break_it_either(text: str) -> None:
     with contextlib.suppress(LineError):
         usage_record(text)
+
+
+def test_a_grant_of_an_older_version_has_its_names_and_no_lease() -> None:
+    longest = "t" * 253
+    assert Grant(longest, "qwen", "tom", "", 1, 2) == parse_grant(f"{longest}/qwen/tom/1/2")
 
 
 names = st.from_regex(r"\A[a-z0-9][a-z0-9.-]{0,20}\Z")
