@@ -41,7 +41,7 @@ from arks.kit.testing.servers import serve
 from arks.kit.testing.wait import eventually
 from arks.token_quota.domain.holding import FIRST_REQUESTS
 from bench.gateway.resources import FAR_RATES, NAMESPACE, connected, quota, token
-from bench.gateway.servers import arks_gateway, service, stores, token_quota
+from bench.gateway.servers import arks_gateway, service, stores, token_quota, usage_meter
 from bench.routing.engine import TOKENS, Spec, as_json
 
 MODEL, APPLICATION, KEY = "chat", "app", "sk-crowd"
@@ -194,6 +194,7 @@ async def system(directory: Path, crowd: Crowd) -> AsyncIterator[System]:
         client = await enter(aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)))
         await enter(service(data, "arks.metrics.main", "metrics", health, HTTP_PORT=health))
         admission = await enter(token_quota(data, HELD_REQUESTS_PER_ENDPOINT=BOUND))
+        await enter(usage_meter(data))
         cluster = static_cluster(f"{NAMESPACE}/{MODEL}", [Backend("127.0.0.1", engine_port)])
         gateway, _ = await enter(arks_gateway(data, [cluster], [admission.port]))
         running = System(bus, client, gateway.port, admission.port, engine_port)

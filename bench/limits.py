@@ -30,7 +30,7 @@ from bench.gateway.load import Load, Native, Outcome, compile_native, engine, ru
 from bench.gateway.postgresql import postgresql
 from bench.gateway.resources import token
 from bench.gateway.scenarios import Engine, request_bytes
-from bench.gateway.servers import arks_gateway, stores, token_quota
+from bench.gateway.servers import arks_gateway, stores, token_quota, usage_meter
 
 WORKERS, REPLICAS, OFFERED = 4, 2, 10
 WIPED_AT_SECONDS = (2, 30)
@@ -110,6 +110,7 @@ async def system(directory: Path, native: Native, rpm: int) -> AsyncIterator[Sys
             await enter(token_quota(data, f"token-quota-{number}", DATABASE_URL=ledger.url))
             for number in range(REPLICAS)
         ]
+        await enter(usage_meter(data, DATABASE_URL=ledger.url))
         gateway, _ = await enter(arks_gateway(data, clusters, [replica.port for replica in replicas], WORKERS))
         yield System(gateway.port, ports, data.directory / "usage.log", data.valkey)
 

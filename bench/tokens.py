@@ -28,7 +28,7 @@ from arks.kit.testing.wait import eventually
 from bench.gateway.load import Load, Native, Outcome, compile_native, engine, run_load
 from bench.gateway.resources import FAR_RATES, NAMESPACE, connected, token
 from bench.gateway.scenarios import FAR, JSON, request_bytes
-from bench.gateway.servers import Gateway, Stores, arks_gateway, stores, token_quota
+from bench.gateway.servers import Gateway, Stores, arks_gateway, stores, token_quota, usage_meter
 from bench.process_cost import cpu_seconds, resident_megabytes
 
 RATE = 200
@@ -48,10 +48,11 @@ class System:
     gateway: Gateway
     quota_port: int
     quota_pid: int
+    meter_pid: int
 
     def sizes(self) -> str:
-        quota, envoy = (resident_megabytes(pid) for pid in (self.quota_pid, self.gateway.pid))
-        return f"token-quota {quota:,.0f} MB, Envoy {envoy:,.0f} MB"
+        pids = {"token-quota": self.quota_pid, "usage-meter": self.meter_pid, "Envoy": self.gateway.pid}
+        return ", ".join(f"{name} {resident_megabytes(pid):,.0f} MB" for name, pid in pids.items())
 
 
 @asynccontextmanager
@@ -62,8 +63,9 @@ async def system(directory: Path, native: Native) -> AsyncIterator[System]:
         clusters = [static_cluster(f"default/{JSON.model}", [Backend("127.0.0.1", port)])]
         data = await enter(stores(directory, [numbered(number) for number in range(FEW)], [JSON.model]))
         admission = await enter(token_quota(data))
+        meter = await enter(usage_meter(data))
         gateway, _ = await enter(arks_gateway(data, clusters, [admission.port]))
-        yield System(data, gateway, admission.port, admission.process.pid)
+        yield System(data, gateway, admission.port, admission.process.pid, meter.process.pid)
 
 
 def numbered(number: int) -> ArksToken:

@@ -23,18 +23,20 @@ KEY, MODEL = "sk-steady-000000", "pair"
 async def steady(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tuple[ArksHarness, Traffic]]:
     """Arks with one application of two replicas, and continuous traffic."""
     platform = ArksHarness(tmp_path_factory.mktemp("arks"))
-    platform.up("--no-demo")
-    platform.apply(
-        small_file_model(MODEL),
-        application(MODEL, model=MODEL, replicas=2),
-        endpoint(MODEL),
-        token("steady", KEY, MODEL),
-    )
-    await until(lambda: _ready(platform) == 2, within_seconds=120, what="two ready replicas")
-    async with Traffic(platform.url, KEY, MODEL).running() as traffic:
-        await traffic.answers()
-        yield platform, traffic
-    platform.down()
+    try:
+        platform.up("--no-demo")
+        platform.apply(
+            small_file_model(MODEL),
+            application(MODEL, model=MODEL, replicas=2),
+            endpoint(MODEL),
+            token("steady", KEY, MODEL),
+        )
+        await until(lambda: _ready(platform) == 2, within_seconds=120, what="two ready replicas")
+        async with Traffic(platform.url, KEY, MODEL).running() as traffic:
+            await traffic.answers()
+            yield platform, traffic
+    finally:
+        platform.down()
 
 
 def _ready(platform: ArksHarness) -> int:
@@ -50,6 +52,7 @@ def _ready(platform: ArksHarness) -> int:
         ("metrics", set()),
         ("endpoint-router", set()),
         ("usage-shipper", set()),
+        ("usage-meter", set()),
         ("nats", set()),
         ("token-quota", {"503"}),
         ("valkey", {"503"}),

@@ -11,7 +11,15 @@ from arks.kit.testing.wait import eventually
 from arks.local.testing.harness import ArksHarness
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(300)]
-PROGRAMS = ("app-deployer", "endpoint-router", "metrics", "model-manager", "token-quota", "usage-shipper")
+PROGRAMS = (
+    "app-deployer",
+    "endpoint-router",
+    "metrics",
+    "model-manager",
+    "token-quota",
+    "usage-meter",
+    "usage-shipper",
+)
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 
 
@@ -39,7 +47,7 @@ async def test_every_program_sends_its_spans(tmp_path: Path) -> None:
                 return {span.span_id for span in received.spans if span.name == "async token-quota egress"}
 
             await eventually(lambda: admitted.parent_id in queries(), what="the gateway's span of the admission")
-            assert (await received.span("arks-token-quota", "settle")).attributes["arks.batches"]
+            assert (await received.span("arks-usage-meter", "settle")).attributes["arks.batches"]
             assert (
                 "done" == (await received.span("arks-endpoint-router", "reconcile endpoints")).attributes["arks.result"]
             )

@@ -15,7 +15,7 @@ ON_THE_WAY = "Envoy"
 
 
 def make_background_idle(systems: Systems) -> None:
-    """Give token-quota, the shipper and the stores the policy of idle processes; threads that they start inherit it."""
+    """Give all processes of Arks but Envoy the policy of idle ones; threads that they start inherit it."""
     (arks,) = (side for side in systems.sides if side.name == ARKS)
     for kind, servers in arks.processes.items():
         if kind != ON_THE_WAY:

@@ -1,10 +1,10 @@
-"""The servers of Arks' data path as processes: stores, token-quota, Envoy and its usage shipper."""
+"""The servers of Arks' data path as processes: stores, token-quota, usage meter, Envoy and its usage shipper."""
 
-import sys
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import redis.asyncio
 
@@ -22,6 +22,7 @@ from arks.endpoint_router.adapters.envoy.routes import GENERATION_PATHS, to_engi
 from arks.endpoint_router.testing.program import envoy_line
 from arks.kit.ports import free_port
 from arks.kit.testing.servers import Server, nats_server, serve, valkey_server
+from arks.local.plan.programs import BACKGROUND_NICE, service_command
 from bench.gateway.resources import PEPPER, publish
 from bench.gateway.scenarios import CLUSTER_HEADER
 
@@ -86,12 +87,11 @@ async def stores(
 
 @asynccontextmanager
 async def service(stores: Stores, module: str, name: str, port: int, **settings: object) -> AsyncIterator[Server]:
-    """Run a program of Arks until the port accepts connections."""
+    """Run a program of Arks as `arks up` does, until the port accepts connections."""
     directory = stores.directory / name
     directory.mkdir()
     environment = {**stores.environment, **{f"ARKS_{setting}": str(value) for setting, value in settings.items()}}
-    line = [*_with(environment), sys.executable, "-OO", "-m", module]
-    async with serve(line, port, directory) as server:
+    async with serve([*_with(environment), *service_command(module)], port, directory) as server:
         yield server
 
 
@@ -99,6 +99,14 @@ async def service(stores: Stores, module: str, name: str, port: int, **settings:
 async def token_quota(stores: Stores, name: str = "token-quota", **settings: object) -> AsyncIterator[Server]:
     port = free_port()
     async with service(stores, "arks.token_quota.main", name, port, API_PORT=port, **settings) as server:
+        yield server
+
+
+@asynccontextmanager
+async def usage_meter(stores: Stores, name: str = "usage-meter", **settings: Any) -> AsyncIterator[Server]:
+    health = free_port()
+    settings |= {"HTTP_PORT": health, "NICE": BACKGROUND_NICE}
+    async with service(stores, "arks.token_quota.programs.meter", name, health, **settings) as server:
         yield server
 
 
@@ -130,7 +138,7 @@ async def arks_gateway(
         settings = {"USAGE_LOG": usage_log, "ENVOY_ADMIN_PORT": gateway.admin_port, "GATEWAY": GATEWAY_NAME}
         health = free_port()
         module = "arks.token_quota.programs.shipper"
-        shipper = service(stores, module, "shipper", health, HTTP_PORT=health, **settings)
+        shipper = service(stores, module, "shipper", health, HTTP_PORT=health, NICE=BACKGROUND_NICE, **settings)
         yield gateway, await stack.enter_async_context(shipper)
 
 

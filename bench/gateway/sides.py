@@ -11,7 +11,7 @@ from arks.kit.testing.servers import Server
 from bench.gateway.load import Native, engine
 from bench.gateway.resources import FAR_RATES, quota, token
 from bench.gateway.scenarios import ENGINES, FAR, KEYS, NEAR
-from bench.gateway.servers import Gateway, Stores, arks_gateway, plain_envoy, stores, token_quota
+from bench.gateway.servers import Gateway, Stores, arks_gateway, plain_envoy, stores, token_quota, usage_meter
 from bench.process_cost import cpu_seconds
 
 ENGINE, PLAIN, ARKS = "engine", "plain", "Arks"
@@ -67,10 +67,12 @@ async def all_systems(directory: Path, native: Native, workers: int) -> AsyncIte
         plain = await enter(plain_envoy(directory / "plain", clusters, workers))
         data = await enter(stores(directory, resources(), list(ports)))
         admission = await enter(token_quota(data))
+        meter = await enter(usage_meter(data))
         gateway, shipper = await enter(arks_gateway(data, clusters, [admission.port], workers))
         processes = {
             "Envoy": (gateway.envoy,),
             "token-quota": (admission,),
+            "usage-meter": (meter,),
             "shipper": (shipper,),
             "stores": (data.nats, data.valkey),
         }

@@ -22,7 +22,7 @@ from arks.kit.testing.wait import eventually
 from arks.local.plan import server_configs
 from bench.gateway.postgresql import Postgresql, postgresql
 from bench.gateway.resources import BUDGETS, QUOTA, quota, token
-from bench.gateway.servers import arks_gateway, stores, token_quota
+from bench.gateway.servers import arks_gateway, stores, token_quota, usage_meter
 
 MODEL = "counted"
 MOST = 2_000_000_000
@@ -91,8 +91,12 @@ async def system(directory: Path) -> AsyncIterator[System]:
         budgets = [quota(QUOTA, BUDGETS), quota("spent", {"total": SPENT_TOKENS})]
         data = await enter(stores(directory, [*budgets, *tokens()], [MODEL], _valkey))
         ledger = stack.enter_context(postgresql(directory / "postgresql"))
-        settings = {"DATABASE_URL": ledger.url, "RESERVATION_SECONDS": RESERVATION_SECONDS}
-        quotas = [await enter(token_quota(data, f"token-quota-{number}", **settings)) for number in range(REPLICAS)]
+        quotas = [
+            await enter(token_quota(data, f"token-quota-{number}", DATABASE_URL=ledger.url))
+            for number in range(REPLICAS)
+        ]
+        metering = {"DATABASE_URL": ledger.url, "RESERVATION_SECONDS": RESERVATION_SECONDS}
+        meters = [await enter(usage_meter(data, f"usage-meter-{number}", **metering)) for number in range(REPLICAS)]
         cluster = static_cluster(f"default/{MODEL}", [Backend("127.0.0.1", engine_port)])
         gateway, shipper = await enter(arks_gateway(data, [cluster], [each.port for each in quotas], WORKERS))
         envoy_kills: list[int] = []
@@ -114,6 +118,8 @@ async def system(directory: Path) -> AsyncIterator[System]:
             "PostgreSQL": _again(ledger),
             "Envoy": envoy,
             "shipper": _again(shipper),
+            "one usage-meter": _again(meters[0]),
+            "every usage-meter": _again(*meters),
             "one token-quota": _again(quotas[0]),
             "every token-quota": every_quota,
             "Envoy while every token-quota is away": envoy_while_away,

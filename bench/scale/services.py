@@ -1,4 +1,4 @@
-"""Runs Arks' five services and an Envoy as processes, and measures their CPU and memory."""
+"""Runs Arks' services and an Envoy as processes, and measures their CPU and memory."""
 
 import asyncio
 import os
@@ -19,7 +19,15 @@ from arks.kit.testing.servers import Server
 from bench.process_cost import cpu_seconds, resident_megabytes
 from bench.scale.cluster import SYSTEM, Cluster
 
-NAMES = ("model-manager", "app-deployer", "metrics", "endpoint-router", "token-quota")
+MODULES = {
+    "model-manager": "arks.model_manager.main",
+    "app-deployer": "arks.app_deployer.main",
+    "metrics": "arks.metrics.main",
+    "endpoint-router": "arks.endpoint_router.main",
+    "token-quota": "arks.token_quota.main",
+    "usage-meter": "arks.token_quota.programs.meter",
+}
+NAMES = tuple(MODULES)
 _END_SECONDS = 15.0
 
 
@@ -53,7 +61,7 @@ class Services:
                 envoy = envoy_line(self.directory / "envoy.json")
                 self.processes[name] = await spawn(envoy, log_file=log)
                 continue
-            module = f"arks.{name.replace('-', '_')}.main"
+            module = MODULES[name]
             environment = self._environment(name)
             self.processes[name] = await spawn([sys.executable, "-m", module], log_file=log, environment=environment)
 

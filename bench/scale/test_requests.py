@@ -36,6 +36,7 @@ OWN = {
     "metrics": {"arksautoscalers.arks.ai"},
     "endpoint-router": {"arksendpoints.arks.ai"},
     "token-quota": {"arkstokens.arks.ai", "arksquotas.arks.ai"},
+    "usage-meter": {"arkstokens.arks.ai", "arksquotas.arks.ai"},
 }
 """Resources that a service may list and watch: its own, and those that it creates for them."""
 READ_VERBS = {"list", "watch"}

@@ -184,7 +184,7 @@ def test_engines_api_server_and_dns_are_reached_by_those_that_need_them(rendered
     def reach(callee: Peer) -> set[str]:
         return {name for name, pod in pods.items() if is_open(policies, pod, callee, callee.ports[0])}
 
-    services = {"app-deployer", "endpoint-router", "metrics", "model-manager", "token-quota"}
+    services = {"app-deployer", "endpoint-router", "metrics", "model-manager", "token-quota", "usage-meter"}
     assert {"gateway", "metrics", "app-deployer"} == reach(ENGINE)
     assert services == reach(API_SERVER)
     assert services | {"gateway"} == reach(DNS)

@@ -11,7 +11,7 @@ from arks.kit.settings import Settings
 from arks.kit.testing.helm import helm
 from arks.metrics.config import Settings as MetricsSettings
 from arks.model_manager.config import Settings as ModelManagerSettings
-from arks.token_quota.config import ShipperSettings, TokenQuotaSettings
+from arks.token_quota.config import MeterSettings, ShipperSettings, TokenQuotaSettings
 
 CHART = Path(__file__).parents[1] / "arks"
 GOLDEN = Path(__file__).parent / "golden"
@@ -21,6 +21,7 @@ PROGRAMS: dict[str, type[Settings]] = {
     "metrics": MetricsSettings,
     "model-manager": ModelManagerSettings,
     "token-quota": TokenQuotaSettings,
+    "usage-meter": MeterSettings,
     "usage-shipper": ShipperSettings,
 }
 Json = dict[str, Any]

@@ -29,7 +29,7 @@ SELECTOR = "team=a,stage in (test,live),!old"
 
 def test_a_selector_of_namespaces_reaches_every_service_with_the_right_to_watch_them(render: Any) -> None:
     rendered, default = render({"watchNamespaceSelector": LABELS}), render()
-    for service in ("model-manager", "app-deployer", "metrics", "endpoint-router", "token-quota"):
+    for service in ("model-manager", "app-deployer", "metrics", "endpoint-router", "token-quota", "usage-meter"):
         assert SELECTOR == rendered.environment(service)["ARKS_WATCH_NAMESPACE_SELECTOR"]
         assert {"list", "watch"} == rendered.verbs_of("ClusterRole", service)["namespaces"]
         assert "namespaces" not in default.verbs_of("ClusterRole", service)

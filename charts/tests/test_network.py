@@ -7,15 +7,15 @@ import pytest
 Json = dict[str, Any]
 COMPONENT = "app.kubernetes.io/component"
 HEALTH = 8081
-SERVICES = ("app-deployer", "endpoint-router", "metrics", "model-manager", "token-quota")
+SERVICES = ("app-deployer", "endpoint-router", "metrics", "model-manager", "token-quota", "usage-meter")
+STORES = (("redis", 6379), ("postgresql", 5432))
 INSIDE = (
     {(service, "nats", 4222) for service in (*SERVICES, "gateway")}
     | {("test", service, HEALTH) for service in SERVICES}
     | {
         ("gateway", "endpoint-router", 18000),
         ("gateway", "token-quota", 8090),
-        ("token-quota", "redis", 6379),
-        ("token-quota", "postgresql", 5432),
+        *((program, *server) for program in ("token-quota", "usage-meter") for server in STORES),
         ("test", "gateway", 8080),
     }
 )
@@ -125,8 +125,9 @@ def test_an_existing_server_is_reached_on_the_port_of_its_address(render: Any) -
     }
     found = policies(render(values))
     assert not {"nats", "redis", "postgresql"} & set(found)
-    reached = {port for _, opened in outside(found["token-quota"]["egress"], "to") for port, _ in opened}
-    assert {53, 5353, 443, 6443, 4222, 4333, 6390, 6543} == reached
+    for program in ("token-quota", "usage-meter"):
+        reached = {port for _, opened in outside(found[program]["egress"], "to") for port, _ in opened}
+        assert {53, 5353, 443, 6443, 4222, 4333, 6390, 6543} == reached
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ def test_services_of_the_namespace_do_not_become_settings(rendered: Any) -> None
 
 def test_only_services_get_an_api_token(rendered: Any) -> None:
     holders = {name for name, pod in rendered.pods().items() if pod["automountServiceAccountToken"]}
-    services = {"app-deployer", "endpoint-router", "metrics", "model-manager", "token-quota"}
+    services = {"app-deployer", "endpoint-router", "metrics", "model-manager", "token-quota", "usage-meter"}
     assert {f"arks-{service}" for service in services} == {
         name for name in holders if not name.startswith("arks-secrets-")
     }

@@ -17,7 +17,7 @@ from arks.endpoint_router.config import Settings as EndpointRouterSettings
 from arks.kit.settings import Settings as KitSettings
 from arks.metrics.config import Settings as MetricsSettings
 from arks.model_manager.config import Settings as ModelManagerSettings
-from arks.token_quota.config import TokenQuotaSettings
+from arks.token_quota.config import MeterSettings, TokenQuotaSettings
 
 CHART = Path(__file__).parents[1] / "arks"
 SCHEMA = CHART / "values.schema.json"
@@ -30,6 +30,7 @@ SETTINGS: dict[str, type[KitSettings]] = {
     "metrics": MetricsSettings,
     "model-manager": ModelManagerSettings,
     "token-quota": TokenQuotaSettings,
+    "usage-meter": MeterSettings,
 }
 OVERRIDABLE = {
     "log_level",
@@ -59,7 +60,7 @@ ELSEWHERE = {
 """The chart derives these settings from other values."""
 WITHOUT_EFFECT = {
     *("envoy_admin_port", "envoy_heap_bytes", "envoy_stats_port"),
-    *("supervisor_pid", "xds_socket", "envoy_admin_socket", "token_quota_socket", "api_socket"),
+    *("supervisor_pid", "xds_socket", "envoy_admin_socket", "token_quota_socket", "api_socket", "nice"),
 }
 """The first three go into Envoy's bootstrap, which the chart writes; the others are for one machine."""
 KEYWORDS = ("type", "enum", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "pattern", "minLength")

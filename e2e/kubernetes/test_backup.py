@@ -24,6 +24,8 @@ import os, pathlib, redis
 password = pathlib.Path(os.environ["ARKS_REDIS_PASSWORD_FILE"]).read_text().strip()
 redis.Redis.from_url(os.environ["ARKS_REDIS_URL"], password=password).flushall()
 """
+WRITERS = ("token-quota", "usage-meter")
+"""Of the ledger."""
 LOSS = "DROP SCHEMA public CASCADE; CREATE SCHEMA public"
 
 
@@ -43,7 +45,8 @@ async def counted_requests(tenant: Tenant) -> int:
 async def test_a_backup_restores_resources_and_ledger(cluster: Cluster, tenant: Tenant, tmp_path: Path) -> None:
     for command in (DUMP, RESTORE, RESOURCES, AGAIN):
         assert command in DOCS
-    system, quota = cluster.within(SYSTEM), ("scale", "deployment/arks-token-quota")
+    system = cluster.within(SYSTEM)
+    deployments = [f"deployment/arks-{program}" for program in WRITERS]
     await tenant.serve("saved")
     traffic = tenant.traffic("saved", streams=True, max_tokens=8, connections=1)
     async with traffic.running():
@@ -54,16 +57,17 @@ async def test_a_backup_restores_resources_and_ledger(cluster: Cluster, tenant: 
 
     await tenant.kubectl("delete", "arks", "--all", "--timeout=240s", within_seconds=250)
     await system.kubectl("exec", "deployment/arks-token-quota", "--", "python", "-c", FLUSH)
-    await system.kubectl(*quota, "--replicas=0")
+    await system.kubectl("scale", *deployments, "--replicas=0")
     try:
-        gone = ("wait", "--for=delete", "pod", "-l", "app.kubernetes.io/component=token-quota", "--timeout=180s")
+        of_writers = f"app.kubernetes.io/component in ({','.join(WRITERS)})"
+        gone = ("wait", "--for=delete", "pod", "-l", of_writers, "--timeout=180s")
         await system.kubectl(*gone, within_seconds=190)
         await system.kubectl("exec", "arks-postgresql-0", "--", "psql", "-U", "arks", "-d", "arks", "-c", LOSS)
         await shell(tenant, tmp_path, RESTORE)
         await shell(tenant, tmp_path, AGAIN)
     finally:
-        await system.kubectl(*quota, "--replicas=2")
-    await system.rolled_out("deployment/arks-token-quota")
+        await system.kubectl("scale", *deployments, "--replicas=2")
+    await system.rolled_out(*deployments)
     await tenant.replicas_ready("saved", 1)
     assert used == await tenant.usage()
     again = tenant.traffic("saved", streams=True, max_tokens=8, connections=1)

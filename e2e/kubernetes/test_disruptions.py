@@ -56,7 +56,7 @@ async def delete(pod: str, within: Cluster, *options: str) -> None:
 
 @pytest.mark.parametrize(
     "components",
-    [("model-manager", "app-deployer", "metrics"), ("endpoint-router",), ("token-quota",), ("gateway",)],
+    [("model-manager", "app-deployer", "metrics"), ("endpoint-router",), ("token-quota", "usage-meter"), ("gateway",)],
     ids="-".join,
 )
 async def test_deleting_each_pod_of_services_costs_no_request(

@@ -11,13 +11,15 @@ from e2e.support.tenant import SYSTEM, Tenant
 
 pytestmark = [pytest.mark.e2e, pytest.mark.alone, pytest.mark.timeout(300)]
 COMPONENT = "app.kubernetes.io/component"
-SERVICES = ("app-deployer", "endpoint-router", "metrics", "model-manager", "token-quota")
+SERVICES = ("app-deployer", "endpoint-router", "metrics", "model-manager", "token-quota", "usage-meter")
+STORES = (("redis", 6379), ("postgresql", 5432))
 NATS_MONITORING = 8222
 ENGINE = "engine"
 OPEN = (
     {(service, "nats", 4222) for service in (*SERVICES, "gateway")}
     | {("gateway", "endpoint-router", 18000), ("gateway", "token-quota", 8090)}
-    | {("token-quota", "redis", 6379), ("token-quota", "postgresql", 5432), ("model-manager", "node-cache", 8095)}
+    | {(program, *store) for program in ("token-quota", "usage-meter") for store in STORES}
+    | {("model-manager", "node-cache", 8095)}
     | {(caller, ENGINE, 8080) for caller in ("gateway", "metrics", "app-deployer")}
     | {(ENGINE, "hub", HUB[1])}
     # The API server has no address that a policy could name: the port requires its certificate

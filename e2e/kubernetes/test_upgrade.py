@@ -25,7 +25,7 @@ LAST = len(["", *Runtime])
 """Index of one more runtime in the CRD's list."""
 NEWER = "of-a-newer-version"
 ENGINE = "arks/llamacpp:dev"
-VALUES = ("logLevel=debug", "services.token-quota.settings.reservation_seconds=500")
+VALUES = ("logLevel=debug", "services.usage-meter.settings.reservation_seconds=500")
 
 
 async def test_an_upgrade_and_a_rollback_drop_no_stream_and_keep_engines_with_a_pinned_image(

@@ -10,6 +10,7 @@ Fields of a component:
   ports          of its Service: name: number          internalPorts   of a second Service, inside the cluster
                  `health` and `envoy` are scraped
   account        true if it calls the API server, with `rules` in the served namespaces, and `optional` rules
+  onlyReads      true: it elects no leader and writes no Kubernetes Events
   connects       [{to, port}] components that it calls; both ends of the NetworkPolicies come from this list
   reaches        [{peers, ports}] peers outside of the release that it calls; without peers: any address
   accepts        [{peers, port}] peers outside of the release that call it; without peers: any address

@@ -1,9 +1,12 @@
 {{/*
-The five services. arks.service has what they share, arks.serviceFacts what differs:
+The five services, and the program of token-quota that works by itself. arks.service has what they share,
+arks.serviceFacts what differs:
+  image      whose image it runs from, if not its own
   settings   of its config.py, besides the shared ones
   servers    that it connects to           engines   true if it connects to engines
   ports      besides `health`
   rules      its rights in the served namespaces, besides writing Kubernetes Events
+  onlyReads  true: it elects no leader and writes no Kubernetes Events
   optional   [{name, namespaces, rules}] rights in the namespaces that the operator lists; namespace "": in all
   accepts    [{peers, port}] peers outside of the release that call it
   connects   [{to, port}] other components that it calls
@@ -11,6 +14,8 @@ The five services. arks.service has what they share, arks.serviceFacts what diff
 */}}
 {{- define "arks.serviceFacts" -}}
 {{- $name := include "arks.fullname" . -}}
+{{- $ofPostgresql := (include "arks.secretsOf" (dict "root" . "server" "postgresql") | fromJson).names -}}
+{{- $storeSecrets := concat (include "arks.secretsOf" (dict "root" . "server" "redis") | fromJson).names (without $ofPostgresql "postgresql-password") -}}
 {{- $routesOf := include "arks.labelSelector" .Values.gateway.httpRoutes.namespaceSelector -}}
 model-manager:
   module: arks.model_manager.main
@@ -243,13 +248,9 @@ token-quota:
     {{- end }}
     api_host: {{ .Values.network.listenAddress | quote }}
     api_port: 8090
-    redis_url: {{ .Values.redis.external.url | default (printf "redis://%s-redis:6379" $name) }}
-    database_url: {{ .Values.postgresql.external.url | default (printf "postgresql+asyncpg://arks@%s-postgresql:5432/arks" $name) }}
     pepper_file: /etc/arks/secrets/pepper
-    {{- range $setting, $value := include "arks.serverSettings" (dict "root" . "server" "redis") | fromJson }}
-    {{ $setting }}: {{ $value | quote }}
-    {{- end }}
-  secrets: {{ concat (list "pepper" "gateway-token" "operator-token") (include "arks.secretsOf" (dict "root" . "server" "redis") | fromJson).names (without (include "arks.secretsOf" (dict "root" . "server" "postgresql") | fromJson).names "postgresql-password") | toJson }}
+    {{- include "arks.storeSettings" . | nindent 4 }}
+  secrets: {{ concat (list "pepper" "gateway-token" "operator-token") $storeSecrets | toJson }}
   secretSettings: {gateway_token_file: gateway-token, operator_token_file: operator-token}
   secretEnv: {PGPASSWORD: postgresql-password}
   env: {{ include "arks.postgresqlFiles" . }}
@@ -269,6 +270,30 @@ token-quota:
     - apiGroups: [arks.ai]
       resources: [arkstokens/status, arksquotas/status]
       verbs: [patch]
+usage-meter:
+  module: arks.token_quota.programs.meter
+  image: token-quota
+  onlyReads: true
+  servers: [nats, redis, postgresql]
+  settings:
+    {{- include "arks.storeSettings" . | nindent 4 }}
+  secrets: {{ toJson $storeSecrets }}
+  secretEnv: {PGPASSWORD: postgresql-password}
+  env: {{ include "arks.postgresqlFiles" . }}
+  rules:
+    - apiGroups: [arks.ai]
+      resources: [arkstokens, arksquotas]
+      verbs: [get, list, watch]
+{{- end -}}
+
+{{/* Settings of a program that uses Redis and the ledger. */}}
+{{- define "arks.storeSettings" -}}
+{{- $name := include "arks.fullname" . -}}
+redis_url: {{ .Values.redis.external.url | default (printf "redis://%s-redis:6379" $name) }}
+database_url: {{ .Values.postgresql.external.url | default (printf "postgresql+asyncpg://arks@%s-postgresql:5432/arks" $name) }}
+{{- range $setting, $value := include "arks.serverSettings" (dict "root" . "server" "redis") | fromJson }}
+{{ $setting }}: {{ $value | quote }}
+{{- end }}
 {{- end -}}
 
 {{/* (values, kind): defaults of pods in the tenants' namespaces as JSON; nothing if there are none. */}}
@@ -358,6 +383,7 @@ graceSeconds: 30
 values: {{ toJson $values }}
 ports: {{ merge (dict "health" 8081) ($facts.ports | default dict) | toJson }}
 account: true
+onlyReads: {{ $facts.onlyReads | default false }}
 rules: {{ $facts.rules | default list | toJson }}
 optional: {{ $facts.optional | default list | toJson }}
 secrets: {{ concat (include "arks.secretsOf" (dict "root" $root "server" "nats") | fromJson).names ($facts.secrets | default list) | toJson }}
@@ -377,7 +403,7 @@ volumes:
   {{- end }}
 containers:
   - name: {{ .name }}
-    image: {{ include "arks.ownImage" (dict "root" $root "service" .name) }}
+    image: {{ include "arks.ownImage" (dict "root" $root "service" ($facts.image | default .name)) }}
     command: [python, -m, {{ $facts.module }}]
     env:
       {{- include "arks.environment" (dict "root" $root "settings" $settings) | nindent 6 }}

@@ -64,6 +64,7 @@ RIGHTS: dict[str, dict[str, set[str]]] = {
         "secrets": {"get"},
         **EVENTS,
     },
+    "usage-meter": {"arkstokens.arks.ai": READ, "arksquotas.arks.ai": READ},
     "gateway": {},
     "nats": {},
     "redis": {},

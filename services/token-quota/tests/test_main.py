@@ -1,5 +1,5 @@
-"""The whole service with its shipper on a real NATS, Valkey, SQLite and granian: from a line in the log to the
-ledger.
+"""The whole service with its meter and its shipper on real NATS, Valkey, SQLite and granian: from a line in the log to
+the ledger.
 """
 
 import asyncio
@@ -29,9 +29,10 @@ from arks.kit.tasks import cancel
 from arks.kit.testing.run import running
 from arks.kit.testing.servers import Server
 from arks.kit.testing.wait import eventually
-from arks.token_quota.config import ShipperSettings, TokenQuotaSettings
+from arks.token_quota.config import MeterSettings, ShipperSettings, TokenQuotaSettings
 from arks.token_quota.domain.lease import NO_LEASE
 from arks.token_quota.main import build
+from arks.token_quota.programs.meter import build as build_meter
 from arks.token_quota.programs.shipper.__main__ import build as build_shipper
 from arks.token_quota.testing.fakes import PEPPER, quota, token
 
@@ -134,6 +135,10 @@ class TokenQuotaHarness:
         settings = TokenQuotaSettings(**(self.settings | changes))
         return build(settings, LocalHome("token-quota", settings))
 
+    def meter(self, **changes: object) -> App:
+        settings = MeterSettings(**(self.settings | changes))
+        return build_meter(settings, LocalHome("usage-meter", settings))
+
     def shipper(self) -> App:
         settings = ShipperSettings(**(self.settings | {"envoy_admin_port": free_port()}))
         return build_shipper(settings, LocalHome("usage-shipper", settings))
@@ -175,7 +180,7 @@ CHARGED = [{"arksEndpoint": {"name": "qwen"}, "quota": {"name": "q"}}]
 
 
 async def test_usage_in_the_log_reaches_ledger_and_quota_status(harness: TokenQuotaHarness) -> None:
-    async with running(harness.service()), running(harness.shipper()):
+    async with running(harness.service()), running(harness.meter()), running(harness.shipper()):
         await harness.apply(quota(total=10_000), tom(qos=CHARGED))
         answers = [await harness.admitted()] + [await harness.admit() for _ in range(4)]
         for answer, usage in zip(answers, ("e,7,5", "e,9,20", "d,3", "-", "e,1,1"), strict=True):
@@ -307,7 +312,7 @@ async def test_a_restarted_service_answers_its_first_request_fully_informed(harn
 async def test_a_wiped_redis_neither_frees_nor_double_charges_a_budget(
     harness: TokenQuotaHarness, valkey: Server
 ) -> None:
-    async with running(harness.service()), running(harness.shipper()):
+    async with running(harness.service()), running(harness.meter()), running(harness.shipper()):
         await harness.apply(quota(total=100), tom(qos=CHARGED))
         harness.log(await harness.admitted(), "e,30,30")
         await harness.used(1)
@@ -328,7 +333,7 @@ async def test_a_wiped_redis_neither_frees_nor_double_charges_a_budget(
 async def test_usage_that_ends_while_redis_is_away_is_counted_when_it_is_back(
     harness: TokenQuotaHarness, valkey: Server
 ) -> None:
-    async with running(harness.service()), running(harness.shipper()):
+    async with running(harness.service()), running(harness.meter()), running(harness.shipper()):
         await harness.apply(quota(total=100), tom(qos=CHARGED))
         answer = await harness.admitted()
         await valkey.kill()
@@ -356,7 +361,7 @@ async def test_while_redis_is_away_rate_limited_tokens_pass(harness: TokenQuotaH
 
 
 async def test_a_request_without_usage_is_charged_and_corrected_by_a_late_record(harness: TokenQuotaHarness) -> None:
-    async with running(harness.service(reservation_seconds=0.2)), running(harness.shipper()):
+    async with running(harness.service()), running(harness.meter(reservation_seconds=0.2)), running(harness.shipper()):
         await harness.apply(tom())
         answer = await harness.admitted()
         found = await harness.used(1)
@@ -371,7 +376,7 @@ async def test_a_request_without_usage_is_charged_and_corrected_by_a_late_record
 
 
 async def test_a_dead_nats_loses_no_usage(harness: TokenQuotaHarness, nats: Server) -> None:
-    async with running(harness.service()), running(harness.shipper()):
+    async with running(harness.service()), running(harness.meter()), running(harness.shipper()):
         await harness.apply(tom())
         first = await harness.admitted()
         await nats.kill()
@@ -383,7 +388,7 @@ async def test_a_dead_nats_loses_no_usage(harness: TokenQuotaHarness, nats: Serv
 
 async def test_the_unused_rest_of_a_lease_returns(harness: TokenQuotaHarness) -> None:
     limits = [{"arksEndpoint": {"name": "qwen"}, "rateLimits": [{"type": "rpd", "value": 1000}]}]
-    async with running(harness.service()), running(harness.shipper()):
+    async with running(harness.service()), running(harness.meter()), running(harness.shipper()):
         await harness.apply(tom(qos=limits))
         answer = await harness.admitted(**{"x-arks-demand": "50,500,1000"})
         assert "50,500,1000" == answer.headers["x-arks-lease"].rsplit(",", 2)[0]

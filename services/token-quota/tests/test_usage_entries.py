@@ -38,7 +38,7 @@ async def test_usage_lines_become_the_reviewed_entries(
     bad_columns: list[str] = []
 
     async def post(batch: UsageBatch) -> None:
-        postings = await ledger.post([decode(encode(batch))], harness.index.quota_of, noon)
+        postings = await ledger.post([decode(encode(batch))], harness.charged_quotas.of, noon)
         entries.extend(entry_fields(batch.namespace, entry) for posting in postings for entry in posting.entries)
 
     for number, line in enumerate((GOLDEN / f"{case}.in.txt").read_text().splitlines()):

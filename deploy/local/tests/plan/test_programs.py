@@ -81,6 +81,11 @@ def test_a_service_gets_the_addresses_of_its_servers() -> None:
     assert expected == environment
 
 
+def test_only_programs_that_work_after_the_answers_stand_back_for_the_processor() -> None:
+    standing = {name for name, program in plan().items() if "ARKS_NICE" in program.environment}
+    assert {"usage-meter", "usage-shipper"} == standing
+
+
 def test_envoy_and_its_shipper_name_the_same_gateway() -> None:
     names = {name: program.environment.get("ARKS_GATEWAY") for name, program in plan().items()}
     assert {"envoy": "local", "usage-shipper": "local"} == {name: value for name, value in names.items() if value}

@@ -28,8 +28,8 @@ SIZES = ((80, 24), (200, 50))
 URL = "http://localhost:8080/v1"
 PATHS = Paths(Path("/home/ada/.arks"))
 SERVICES = (
-    "nats", "valkey", "token-quota", "model-manager", "app-deployer", "metrics", "endpoint-router", "usage-shipper",
-    "envoy",
+    "nats", "valkey", "token-quota", "model-manager", "app-deployer", "metrics", "endpoint-router", "usage-meter",
+    "usage-shipper", "envoy",
 )  # fmt: skip
 
 

@@ -42,9 +42,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 async def whoami(settings: TokenQuotaSettings) -> object:
-    batches = RedisBatches(
-        settings.redis_url, settings.redis_password(), timeout_seconds=5, login=settings.redis_login()
-    )
+    batches = RedisBatches(**settings.redis_arguments() | {"timeout_seconds": 5})
     try:
         return await batches.execute("ACL", "WHOAMI")
     finally:

@@ -46,12 +46,12 @@ async def test_a_batch_that_comes_again_writes_nothing(ledger: SqlLedger) -> Non
     # The id alone decides, so that no record of a repetition has to be looked up.
     assert [] == await post(ledger, first, batch(record("r2"), id=first.id))
     assert (1, 10, 20) == await total(ledger)
-    assert 1 == len(await ledger.changes("team", 0, 10))
+    assert 1 == len((await ledger.changes("team", 0, 10)).changes)
 
 
 async def test_an_empty_batch_is_a_change_that_carries_the_gateways_time(ledger: SqlLedger) -> None:
     await post(ledger, batch(complete_until_milliseconds=77))
-    (change,) = await ledger.changes("team", 0, 10)
+    (change,) = (await ledger.changes("team", 0, 10)).changes
     assert ("gw", 77, []) == (change.gateway, change.complete_until_milliseconds, change.changes)
     assert [] == await ledger.usage_sums(UsageFilter(), [])
 
@@ -60,12 +60,12 @@ async def test_a_request_in_two_batches_is_charged_once(ledger: SqlLedger) -> No
     await post(ledger, batch(record("r1"), record("r2")))
     (posting,) = await post(ledger, batch(record("r2", prompt_tokens=99), record("r3")))
     assert (["r3"], 1) == ([entry.record.request_id for entry in posting.entries], posting.dropped)
-    assert (3, 30, 60) == await total(ledger) == charged(await ledger.changes("team", 0, 10))
+    assert (3, 30, 60) == await total(ledger) == charged((await ledger.changes("team", 0, 10)).changes)
 
 
 async def test_a_request_in_two_batches_of_one_transaction_is_charged_once(ledger: SqlLedger) -> None:
     await post(ledger, batch(record("r1")), batch(record("r1"), record("r2")))
-    assert (2, 20, 40) == await total(ledger) == charged(await ledger.changes("team", 0, 10))
+    assert (2, 20, 40) == await total(ledger) == charged((await ledger.changes("team", 0, 10)).changes)
 
 
 async def test_a_batch_with_more_requests_than_one_look_up_takes_is_charged_once(ledger: SqlLedger) -> None:
@@ -79,7 +79,7 @@ async def test_a_true_record_replaces_a_charged_reservation(ledger: SqlLedger) -
     await post(ledger, batch(reservation()))
     for _ in range(2):
         await post(ledger, batch(record(was_reported_started=True)))
-    assert (1, 10, 20) == await total(ledger) == charged(await ledger.changes("team", 0, 10))
+    assert (1, 10, 20) == await total(ledger) == charged((await ledger.changes("team", 0, 10)).changes)
     by_source = {row.source: row.requests for row in await ledger.usage_sums(UsageFilter(), ["source"])}
     assert {UsageSource.ENGINE: 1, UsageSource.RESERVATION: 0} == by_source
 
@@ -87,7 +87,7 @@ async def test_a_true_record_replaces_a_charged_reservation(ledger: SqlLedger) -
 async def test_batches_written_at_the_same_time_get_rising_numbers_and_lose_nothing(ledger: SqlLedger) -> None:
     numbered = [batch(*(record(f"r{n}") for n in range(k, k + 10))) for k in range(0, 100, 10)]
     await asyncio.gather(*(post(ledger, *numbered[at : at + 2]) for at in range(9)))
-    changes = await ledger.changes("team", 0, 1000)
+    changes = (await ledger.changes("team", 0, 1000)).changes
     assert (100, 1000, 2000) == await total(ledger) == charged(changes)
     assert [0, *(change.seq for change in changes[:-1])] == [change.previous_seq for change in changes]
 
@@ -104,7 +104,7 @@ async def test_two_processes_write_one_ledger(ledger: SqlLedger, database_url: s
         )
     )
     await other_database.close()
-    changes = await ledger.changes("team", 0, 1000)
+    changes = (await ledger.changes("team", 0, 1000)).changes
     assert (60, 600, 1200) == await total(ledger) == charged(changes)
     assert [0, *(change.seq for change in changes[:-1])] == [change.previous_seq for change in changes]
 
@@ -113,7 +113,7 @@ async def test_changes_are_summed_by_lease_and_read_in_order_from_where_a_reader
     await post(ledger, batch(record("r1"), record("r2"), record("r3", lease="L2"), closed=[ClosedLease("L1", 3, 4, 5)]))
     await post(ledger, batch(record("other"), namespace="other"))
     await post(ledger, batch(record("r4", lease="")))
-    first, second = await ledger.changes("team", 0, 10)
+    first, second = (await ledger.changes("team", 0, 10)).changes
     of_tom = ("tom", "qwen", "q", NOW.minute)
     assert [
         LeaseChange("L1", *of_tom, 2, 200, 400, 20, 40),
@@ -121,16 +121,16 @@ async def test_changes_are_summed_by_lease_and_read_in_order_from_where_a_reader
         LeaseChange("L1", "", "", "", 0, 0, 0, 0, 0, 0, True, 3, 4, 5),
     ] == first.changes
     assert (0, first.seq, await ledger.last_seq()) == (first.previous_seq, second.previous_seq, second.seq)
-    assert [first] == await ledger.changes("team", 0, 1)
-    assert [second] == await ledger.changes("team", first.seq, 10)
-    assert [] == await ledger.changes("team", second.seq, 10)
+    assert [first] == (await ledger.changes("team", 0, 1)).changes
+    assert [second] == (await ledger.changes("team", first.seq, 10)).changes
+    assert [] == (await ledger.changes("team", second.seq, 10)).changes
 
 
 async def test_batches_of_a_gateway_in_one_transaction_are_one_change(ledger: SqlLedger) -> None:
     early, late = (batch(record(f"r{until}"), complete_until_milliseconds=until) for until in (1, 2))
     other = batch(record("r3"), gateway="other", complete_until_milliseconds=0)
     await post(ledger, early, other, late, batch(record("r4"), namespace="other"))
-    changes = await ledger.changes("team", 0, 10)
+    changes = (await ledger.changes("team", 0, 10)).changes
     assert [("gw", 2, 2), ("other", 0, 1)] == [
         (change.gateway, change.complete_until_milliseconds, sum(lease.requests for lease in change.changes))
         for change in changes
@@ -144,14 +144,14 @@ async def test_batches_with_many_leases_stay_changes_of_their_own(
     monkeypatch.setattr(ledger_module, "JOINED_CHANGES", 3)
     leases = ((0, 1), (2,), (3,), (4, 5, 6, 7))
     await post(ledger, *(batch(*(record(f"r{at}", lease=f"L{at}") for at in of_batch)) for of_batch in leases))
-    assert [3, 1, 4] == [len(change.changes) for change in await ledger.changes("team", 0, 10)]
+    assert [3, 1, 4] == [len(change.changes) for change in (await ledger.changes("team", 0, 10)).changes]
 
 
 async def test_heads_are_the_last_changes_after_a_given_one(ledger: SqlLedger) -> None:
     await post(ledger, batch(record("r1")), batch(record("r2"), namespace="other"))
     last = await ledger.last_seq()
     await post(ledger, batch(record("r3")))
-    of_team, of_other = await ledger.changes("team", 0, 10), await ledger.changes("other", 0, 10)
+    of_team, of_other = (await ledger.changes("team", 0, 10)).changes, (await ledger.changes("other", 0, 10)).changes
     assert {"team": of_team[-1].seq, "other": of_other[-1].seq} == await ledger.heads()
     assert {"team": of_team[-1].seq} == await ledger.heads(last)
     assert ["other", "team"] == await ledger.namespaces()

@@ -103,9 +103,9 @@ async def test_a_ledger_of_version_0_1_keeps_its_sums(upgraded: SqlLedger) -> No
 
 async def test_a_ledger_of_version_0_1_continues(upgraded: SqlLedger) -> None:
     """Counters that were filled from it contain its entries, so their changes begin with the first batch."""
-    assert ({}, []) == (await upgraded.heads(), await upgraded.changes("team", 0, 10))
+    assert ({}, []) == (await upgraded.heads(), (await upgraded.changes("team", 0, 10)).changes)
     await post(upgraded, "new")
-    (change,) = await upgraded.changes("team", 0, 10)
+    (change,) = (await upgraded.changes("team", 0, 10)).changes
     assert (0, True, (3, 120, 240)) == (change.previous_seq, change.seq > 2, await total(upgraded))
 
 

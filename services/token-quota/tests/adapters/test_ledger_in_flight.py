@@ -74,7 +74,7 @@ async def test_a_true_record_corrects_what_was_charged_while_in_flight(ledger: S
     await post(ledger, batch(reservation(), gateway=""))
     await post(ledger, batch(END))
     assert ([], (1, 10, 20)) == (await in_flight(ledger), await total(ledger))
-    (of_charge, of_correction) = (change.changes for change in (await ledger.changes("team", 0, 10))[1:])
+    (of_charge, of_correction) = (change.changes for change in (await ledger.changes("team", 0, 10)).changes[1:])
     assert [("L1", 1, 100, 200), ("", 0, -90, -180)] == [
         (part.lease, part.requests, part.prompt_tokens, part.completion_tokens) for part in of_charge + of_correction
     ]
@@ -116,21 +116,21 @@ async def test_a_batch_is_known_for_as_long_as_its_id_is_kept(ledger: SqlLedger)
 async def test_the_newest_change_of_each_namespace_stays(ledger: SqlLedger) -> None:
     for number in range(3):
         await post(ledger, batch(record(f"a{number}")), batch(record(f"b{number}"), namespace="other"))
-    newest = [(await ledger.changes(name, 0, 10))[-1] for name in ("team", "other")]
+    newest = [(await ledger.changes(name, 0, 10)).changes[-1] for name in ("team", "other")]
     await ledger.prune(PruneBefore(0, 0, LATER.milliseconds), 100)
-    assert newest == [change for name in ("team", "other") for change in await ledger.changes(name, 0, 10)]
+    assert newest == [change for name in ("team", "other") for change in (await ledger.changes(name, 0, 10)).changes]
     assert {"team": newest[0].seq, "other": newest[1].seq} == await ledger.heads()
     assert newest[0].previous_seq > 0
     await post(ledger, batch(record("next")))
-    assert newest[0].seq == (await ledger.changes("team", newest[0].seq, 10))[0].previous_seq
+    assert newest[0].seq == (await ledger.changes("team", newest[0].seq, 10)).changes[0].previous_seq
 
 
 async def test_changes_that_a_reader_lacks_show_in_the_number_before_them(ledger: SqlLedger) -> None:
     for number in range(3):
         await post(ledger, batch(record(f"r{number}")), now=Moment(NOW.milliseconds + number))
-    first, second, _ = await ledger.changes("team", 0, 10)
+    first, second, _ = (await ledger.changes("team", 0, 10)).changes
     await ledger.prune(PruneBefore(0, 0, NOW.milliseconds + 2), 100)
-    (remaining,) = await ledger.changes("team", first.seq, 10)
+    (remaining,) = (await ledger.changes("team", first.seq, 10)).changes
     assert remaining.previous_seq == second.seq > first.seq
 
 

@@ -166,7 +166,7 @@ class LedgerMachine(RuleBasedStateMachine):
         assert (truth[0], truth[1] + truth[2]) == (window.day_requests, window.day_tokens)
 
     def counters_get_the_same_sums(self) -> None:
-        changes = self.run(self.ledger.changes("team", 0, 10_000))
+        changes = self.run(self.ledger.changes("team", 0, 10_000)).changes
         parts = [part for change in changes for part in change.changes]
         assert self.run(self.sums_of_entries()) == tuple(sum(getattr(part, name) for part in parts) for name in SUMS)
         charged = [request for request in self.requests.values() if request.ended or request.charged]

@@ -100,20 +100,3 @@ def test_limits_are_read_from_the_resources(harness: Harness) -> None:
     assert holder is not None
     assert Rates(0, 1, 2, 3) == holder.policy.permissions["qwen"].rates
     assert Budget("q", QuotaPeriod.MONTH, prompt=5) == harness.index.budget("team", "q")
-
-
-def test_a_reset_by_another_replica_is_read_from_status(harness: Harness) -> None:
-    stored = quota(total=5).model_dump(mode="json", by_alias=True) | {"status": {"resetGeneration": 3}}
-    harness.add(type(quota()).from_stored(stored))
-    budget = harness.index.budget("team", "q")
-    assert budget is not None
-    assert 3 == budget.generation
-
-
-def test_the_last_requests_of_a_deleted_token_are_charged_to_its_budget(harness: Harness) -> None:
-    harness.add(token(qos=[{"arksEndpoint": {"name": "qwen"}, "quota": {"name": "q"}}]))
-    harness.tokens.apply(TOM, None)
-    assert ("q", "") == (
-        harness.index.quota_of("team", "tom", "qwen"),
-        harness.index.quota_of("team", "tom", "phi"),
-    )

@@ -58,7 +58,7 @@ async def test_other_limits_of_a_budget_end_the_leases_of_its_tokens(watch: Leas
 
 
 async def test_a_reset_budget_ends_the_leases_of_its_tokens(watch: LeaseWatch, harness: Harness) -> None:
-    harness.index.reset_done(Key("team", "q"), 1)
+    harness.budgets.reset_done(Key("team", "q"), 1)
     assert (TOM,) == await ended(watch)
 
 

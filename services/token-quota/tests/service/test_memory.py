@@ -22,6 +22,7 @@ from arks.kit.resource_events import ResourceEvents
 from arks.kit.resources import LocalRecords, LocalResources
 from arks.kit.testing.fakes import FakeSecrets
 from arks.token_quota.domain.token import TokenRecord, record_of
+from arks.token_quota.service.budgets import Budgets
 from arks.token_quota.service.index import Index
 from arks.token_quota.service.keyring import Keyring
 from arks.token_quota.service.tokens import TokenReconciler
@@ -106,7 +107,7 @@ async def load() -> tuple[LocalRecords[TokenRecord], Index]:
     """Everything of the service that keeps something of each token, after the first list and all reconciles."""
     resources = LocalResources(cast("Bus", ListedOnce()), ArksToken)
     records = LocalRecords(resources, lambda token: record_of(token, partial(key_digest, PEPPER)))
-    index = Index(PEPPER, records.cache, Cache(), Cache())
+    index = Index(PEPPER, records.cache, Budgets(Cache()), Cache())
     keyring = Keyring(records, index, FakeSecrets())
     events = FakeEvents()
     reconciler = TokenReconciler(records, index, keyring, ResourceEvents(events), SystemClock())

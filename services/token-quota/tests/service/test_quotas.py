@@ -21,7 +21,7 @@ class QuotasHarness:
     def __init__(self, harness: Harness, ledger: SqlLedger, events: FakeEvents, clock: FakeClock) -> None:
         self.harness, self.ledger, self.events, self.clock = harness, ledger, events, clock
         self.resources = FakeResources(harness.quotas)
-        self.reconciler = QuotaReconciler(self.resources, harness.index, ledger, ResourceEvents(events), clock, 10)
+        self.reconciler = QuotaReconciler(self.resources, harness.budgets, ledger, ResourceEvents(events), clock, 10)
         self.requests = 0
 
     async def use(self, requests: int = 1) -> None:
@@ -120,7 +120,7 @@ async def test_resets_are_remembered_by_the_ledger(quotas: QuotasHarness) -> Non
     quotas.harness.add(quota(total=100))
     await quotas.ledger.reset("team", "q", 4, Moment(1))
     await quotas.reconciler.load_resets()
-    budget = quotas.harness.index.budget("team", "q")
+    budget = quotas.harness.budgets.of("team", "q")
     assert budget is not None
     assert 4 == budget.generation
 

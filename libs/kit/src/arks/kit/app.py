@@ -17,6 +17,7 @@ from aiohttp import web
 
 from arks.kit.home import Home
 from arks.kit.http import HealthServer
+from arks.kit.process import stand_back
 from arks.kit.reconcile import Controller
 from arks.kit.tasks import cancel
 from arks.kit.telemetry import configure_logging
@@ -94,6 +95,8 @@ class App:
             self._phase = None
             self.ready.set()
             log.info("ready")
+            if self.home.settings.nice:
+                await stand_back(self.home.settings.nice)  # not before: its start holds up others
 
     async def _start(self, group: asyncio.TaskGroup) -> None:
         self._phase = "waiting for NATS"
@@ -107,6 +110,8 @@ class App:
 
     async def _control(self) -> None:
         """Run the controllers once this replica leads; the other replicas serve requests and stand by."""
+        if not self._controllers:
+            return
         await self.home.leading()
         async with asyncio.TaskGroup() as group:
             for controller in self._controllers:

@@ -1,4 +1,6 @@
-"""Starts child processes that the kernel kills when their parent dies (PR_SET_PDEATHSIG), however it died."""
+"""Starts child processes that the kernel kills when their parent dies (PR_SET_PDEATHSIG), however it died; and gives a
+process its right to the processor.
+"""
 
 import asyncio
 import contextlib
@@ -10,6 +12,7 @@ from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
+_SESSION_TRIES, _SESSION_TRY_SECONDS = 10, 0.1
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -27,6 +30,33 @@ def die_with_parent(parent: int, number: int = signal.SIGKILL) -> Callable[[], N
 def become_subreaper() -> None:
     """Make orphaned descendants children of this process instead of process 1."""
     _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+async def stand_back(nice: int) -> None:
+    """Leave the processor to processes of less `nice` (as nice(1) adds it), as long as they want it.
+
+    Linux may divide the processor among sessions first (sched_autogroup_enabled, sched(7)). Then only the session's own
+    number counts beyond it; a session that another process leads is left as it is. Where that division does not exist,
+    neither does the file, or what it holds has no effect. If the kernel rejects the change, nothing is lost but that.
+    """
+    with contextlib.suppress(OSError):
+        for thread in [int(task.name) for task in Path("/proc/self/task").iterdir()]:
+            os.setpriority(os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, thread) + nice)
+    if os.getsid(0) == os.getpid():
+        await _set_session_nice(nice)
+
+
+async def _set_session_nice(nice: int) -> None:
+    """The kernel takes one such change in 0.1 s, of all users but root together."""
+    for _ in range(_SESSION_TRIES):
+        try:
+            Path("/proc/self/autogroup").write_text(str(nice))
+        except BlockingIOError:
+            await asyncio.sleep(_SESSION_TRY_SECONDS)
+        except OSError:
+            return
+        else:
+            return
 
 
 async def spawn(

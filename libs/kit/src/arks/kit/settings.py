@@ -48,6 +48,8 @@ class Settings(BaseSettings):
     """How long running work may take to end at shutdown; less than 5 s, after which the process must have ended."""
     outbox_messages: int = Field(default=10_000, ge=1)
     """Events kept while NATS is away; beyond it the oldest are dropped and counted."""
+    nice: int = Field(default=0, ge=0, le=19)
+    """One machine: by how much the program, once it is ready, leaves the processor to others, as nice(1) counts."""
     otlp_endpoint: str | None = None
     """OpenTelemetry collector (OTLP over HTTP); None: no traces."""
 

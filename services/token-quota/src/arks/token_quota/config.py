@@ -1,6 +1,7 @@
-"""Settings of token-quota and of the usage shipper, from the environment (prefix ARKS_)."""
+"""Settings of token-quota, of the usage meter and of the usage shipper, from the environment (prefix ARKS_)."""
 
 from pathlib import Path
+from typing import Any
 
 from pydantic import Field
 
@@ -8,20 +9,9 @@ from arks.kit.settings import Settings
 from arks.token_quota.domain.holding import Bounds
 
 
-class TokenQuotaSettings(Settings):
-    api_host: str = "127.0.0.1"
-    """Where /v1/admit, /v1/key, /v1/models and /v1/usage listen. Without tokens they trust every
-    client that can connect: keep the address off public networks.
-    """
-    api_port: int = Field(default=8081, ge=0, le=65535)
-    api_socket: Path | None = None
-    """Unix socket instead of host and port. Its directory must be closed to other users."""
-    gateway_token_file: Path | None = None
-    """File with the token that gateways have to present; None: none is needed."""
-    gateway_token_required: bool = True
-    """False: a gateway without a token is answered too. For the upgrade from a version without tokens."""
-    operator_token_file: Path | None = None
-    """File with the token that /v1/usage needs (`authorization: Bearer`); None: none is needed."""
+class StoreSettings(Settings):
+    """Redis and the ledger, which token-quota and the usage meter share."""
+
     redis_url: str = "redis://127.0.0.1:6379"
     """`rediss://` for TLS."""
     redis_user: str | None = None
@@ -38,6 +28,45 @@ class TokenQuotaSettings(Settings):
     """SQLAlchemy's address of the ledger (sqlite+aiosqlite, postgresql+asyncpg); None: ledger.db in the state
     directory.
     """
+
+    @property
+    def ledger_url(self) -> str:
+        return self.database_url or f"sqlite+aiosqlite:///{self.state_dir}/ledger.db"
+
+    def redis_arguments(self) -> dict[str, Any]:
+        """Arguments of the adapter for Redis. Raises OSError if the password cannot be read."""
+        return {
+            "url": self.redis_url,
+            "password": self.redis_password_file.read_text().strip() if self.redis_password_file else None,
+            "timeout_seconds": self.redis_timeout_seconds,
+            "login": self._redis_login(),
+        }
+
+    def _redis_login(self) -> dict[str, str]:
+        """Arguments of the client's connection, for its user and TLS."""
+        files = {
+            "ssl_ca_certs": self.redis_ca_file,
+            "ssl_certfile": self.redis_certificate_file,
+            "ssl_keyfile": self.redis_certificate_key_file,
+        }
+        tls = {name: str(path) for name, path in files.items() if path and self.redis_url.startswith("rediss:")}
+        return tls | ({"username": self.redis_user} if self.redis_user else {})
+
+
+class TokenQuotaSettings(StoreSettings):
+    api_host: str = "127.0.0.1"
+    """Where /v1/admit, /v1/key, /v1/models and /v1/usage listen. Without tokens they trust every
+    client that can connect: keep the address off public networks.
+    """
+    api_port: int = Field(default=8081, ge=0, le=65535)
+    api_socket: Path | None = None
+    """Unix socket instead of host and port. Its directory must be closed to other users."""
+    gateway_token_file: Path | None = None
+    """File with the token that gateways have to present; None: none is needed."""
+    gateway_token_required: bool = True
+    """False: a gateway without a token is answered too. For the upgrade from a version without tokens."""
+    operator_token_file: Path | None = None
+    """File with the token that /v1/usage needs (`authorization: Bearer`); None: none is needed."""
     pepper_file: Path | None = None
     """Secret that keys are hashed with, mode 0600; None: `pepper` in the state directory. Every replica needs the
     same one.
@@ -45,10 +74,6 @@ class TokenQuotaSettings(Settings):
     default_completion_tokens: int = Field(default=512, ge=1)
     """Reserved for a request without max_tokens: about the length of a chat answer. More makes limits bite earlier
     than they must, less lets more tokens through before they bite.
-    """
-    reservation_seconds: float = Field(default=600.0, gt=0)
-    """After this time without a usage record the reservation is charged in full; longer than almost every answer
-    takes.
     """
     key_reserved_seconds: float = Field(default=86_400.0, ge=0)
     """How long a key that no token of its namespace has any more is kept from other namespaces, whose tokens would get
@@ -63,23 +88,12 @@ class TokenQuotaSettings(Settings):
     held_requests_per_namespace: int = Field(default=768, ge=0)
     held_requests: int = Field(default=2048, ge=0, le=3072)
     """Of all namespaces, at one replica of token-quota."""
-    sweep_seconds: float = Field(default=5.0, gt=0)
-    """Interval of the sweep for expired reservations, and of the search for entries that the counters lack."""
     quota_status_seconds: float = Field(default=10.0, gt=0)
     """How often usage is written into the status of an ArksQuota."""
-
-    entries_keep_days: int = Field(default=90, ge=31)
-    """Single requests older than this leave the ledger; sums by day stay forever. Longer than the usage stream
-    keeps its records, because a repeated record is recognised by its entry.
-    """
 
     @property
     def held_bounds(self) -> Bounds:
         return Bounds(self.held_requests_per_endpoint, self.held_requests_per_namespace, self.held_requests)
-
-    @property
-    def ledger_url(self) -> str:
-        return self.database_url or f"sqlite+aiosqlite:///{self.state_dir}/ledger.db"
 
     @property
     def pepper_path(self) -> Path:
@@ -92,18 +106,18 @@ class TokenQuotaSettings(Settings):
             raise ValueError(f"{self.pepper_path} is empty: it has to hold the secret that keys are hashed with")
         return pepper
 
-    def redis_password(self) -> str | None:
-        return self.redis_password_file.read_text().strip() if self.redis_password_file else None
 
-    def redis_login(self) -> dict[str, str]:
-        """Arguments of the client's connection, for its user and TLS."""
-        files = {
-            "ssl_ca_certs": self.redis_ca_file,
-            "ssl_certfile": self.redis_certificate_file,
-            "ssl_keyfile": self.redis_certificate_key_file,
-        }
-        tls = {name: str(path) for name, path in files.items() if path and self.redis_url.startswith("rediss:")}
-        return tls | ({"username": self.redis_user} if self.redis_user else {})
+class MeterSettings(StoreSettings):
+    reservation_seconds: float = Field(default=600.0, gt=0)
+    """After this time without a usage record the reservation is charged in full; longer than almost every answer
+    takes.
+    """
+    sweep_seconds: float = Field(default=5.0, gt=0)
+    """Interval of the sweep for expired reservations, and of the search for entries that the counters lack."""
+    entries_keep_days: int = Field(default=90, ge=31)
+    """Single requests older than this leave the ledger; sums by day stay forever. Longer than the usage stream
+    keeps its records, because a repeated record is recognised by its entry.
+    """
 
 
 class ShipperSettings(Settings):

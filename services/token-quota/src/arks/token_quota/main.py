@@ -14,30 +14,25 @@ from arks.kit.reconcile import Controller
 from arks.kit.resource_events import ResourceEvents
 from arks.kit.settings import read_secret
 from arks.kit.start import home_from_environment
-from arks.kit.types import AsyncCallable
 from arks.token_quota.adapters.counters import RedisCounters
 from arks.token_quota.adapters.database import Database
 from arks.token_quota.adapters.key_owners import SqlKeyOwners
 from arks.token_quota.adapters.ledger import SqlLedger
 from arks.token_quota.adapters.loads import BusLoads
-from arks.token_quota.adapters.metrics import PrometheusMetrics
+from arks.token_quota.adapters.metrics import PrometheusAdmissionMetrics
 from arks.token_quota.adapters.redis_batches import RedisBatches
 from arks.token_quota.adapters.server import GranianServer
-from arks.token_quota.adapters.stream import BusUsageStream
 from arks.token_quota.api.app import Api, Gates
 from arks.token_quota.config import TokenQuotaSettings
 from arks.token_quota.domain.token import TokenRecord, record_of
 from arks.token_quota.service.admission import Admission
+from arks.token_quota.service.budgets import Budgets
 from arks.token_quota.service.holding import Holding
 from arks.token_quota.service.index import Index
 from arks.token_quota.service.key_owners import KeyOwners
 from arks.token_quota.service.keyring import Keyring
 from arks.token_quota.service.lease_changes import LeaseWatch
-from arks.token_quota.service.metering.context import MeteringContext
-from arks.token_quota.service.metering.ingest import Ingest
-from arks.token_quota.service.metering.projector import Projector
-from arks.token_quota.service.metering.pruner import Pruner
-from arks.token_quota.service.metering.sweeper import Sweeper
+from arks.token_quota.service.migration import Migration
 from arks.token_quota.service.quotas import QuotaReconciler
 from arks.token_quota.service.reports import Reports
 from arks.token_quota.service.startup import Startup
@@ -50,50 +45,47 @@ def build(settings: TokenQuotaSettings, home: Home) -> App:
     pepper = settings.pepper()
     tokens = home.records(ArksToken, lambda token: record_of(token, partial(key_digest, pepper)))
     quotas = home.resources(ArksQuota)
+    budgets = Budgets(quotas.cache)
     endpoints = home.facts(Facts.ENDPOINTS, EndpointFact).cache
-    index = Index(pepper, tokens.cache, quotas.cache, endpoints)
+    index = Index(pepper, tokens.cache, budgets, endpoints)
     keyring = Keyring(tokens, index, home.secrets)
 
-    database, counters = Database(settings.ledger_url), _counters(settings, home)
+    database = Database(settings.ledger_url)
+    counters = RedisCounters(RedisBatches(**settings.redis_arguments()), home.registry)
     ledger = SqlLedger(database)
     owners = KeyOwners(index, SqlKeyOwners(database), home.clock, settings.key_reserved_seconds)
-    metering = MeteringContext(index, counters, ledger, PrometheusMetrics(home.registry), home.clock)
 
     waking = Waking(home.facts(Facts.SCALING, ScalingFact).cache, home.bus)
     holding = _holding(settings, home, endpoints)
-    server = _server(settings, home, metering, waking, holding)
+    admission = Admission(
+        index,
+        counters,
+        ledger,
+        PrometheusAdmissionMetrics(home.registry),
+        clock=home.clock,
+        default_completion_tokens=settings.default_completion_tokens,
+        waking=waking,
+        holding=holding,
+    )
+    leases = LeaseWatch(index, counters, home.clock)
+    api = Api(admission, leases, Reports(ledger, counters), _gates(settings), home.tracer)
+    server = GranianServer(api, settings.api_host, settings.api_port, settings.api_socket)
 
     quota_work = QuotaReconciler(
-        quotas, index, ledger, ResourceEvents(home.outbox), home.clock, settings.quota_status_seconds
+        quotas, budgets, ledger, ResourceEvents(home.outbox), home.clock, settings.quota_status_seconds
     )
+    migration = Migration(database.migrate)
     loads = [home.synced, quota_work.load_resets, owners.load, keyring.load, owners.settle]
-    startup = Startup(database.migrate, loads, server)
+    startup = Startup(migration, loads, server)
     return App(
         "token-quota",
         home,
-        controllers=[_token_status(home, tokens, index, keyring), _quota_status(home, index, quota_work)],
-        tasks=[
-            startup.serve,
-            _keys(home, tokens, keyring).run,
-            owners.run,
-            waking.run,
-            holding.run,
-            *(startup.after_migration(run) for run in _metering_runs(settings, home, metering)),
-        ],
-        starts=[startup.migrate, owners.load],
+        controllers=[_token_status(home, tokens, index, keyring), _quota_status(home, quotas.cache, quota_work)],
+        tasks=[startup.serve, _keys(home, tokens, keyring).run, owners.run, waking.run, holding.run],
+        starts=[migration.run, owners.load],
         stops=[database.close, counters.close, server.stop],
-        problems=[startup.problem],
+        problems=[migration.problem, startup.problem],
     )
-
-
-def _counters(settings: TokenQuotaSettings, home: Home) -> RedisCounters:
-    redis = RedisBatches(
-        settings.redis_url,
-        settings.redis_password(),
-        timeout_seconds=settings.redis_timeout_seconds,
-        login=settings.redis_login(),
-    )
-    return RedisCounters(redis, home.registry)
 
 
 def _holding(settings: TokenQuotaSettings, home: Home, endpoints: Cache[EndpointFact]) -> Holding:
@@ -107,42 +99,11 @@ def _holding(settings: TokenQuotaSettings, home: Home, endpoints: Cache[Endpoint
     )
 
 
-def _server(
-    settings: TokenQuotaSettings, home: Home, context: MeteringContext, waking: Waking, holding: Holding
-) -> GranianServer:
-    index, counters, ledger = context.index, context.counters, context.ledger
-    admission = Admission(
-        index,
-        counters,
-        ledger,
-        context.metrics,
-        clock=home.clock,
-        default_completion_tokens=settings.default_completion_tokens,
-        waking=waking,
-        holding=holding,
-    )
-    gates = Gates(
+def _gates(settings: TokenQuotaSettings) -> Gates:
+    return Gates(
         gateway=TokenGate(read_secret(settings.gateway_token_file), settings.gateway_token_required),
         operator=TokenGate(read_secret(settings.operator_token_file)),
     )
-    api = Api(admission, LeaseWatch(index, counters, home.clock), Reports(ledger, counters), gates, home.tracer)
-    return GranianServer(api, settings.api_host, settings.api_port, settings.api_socket)
-
-
-def _metering_runs(settings: TokenQuotaSettings, home: Home, context: MeteringContext) -> list[AsyncCallable]:
-    """What runs as soon as the ledger has its tables."""
-    projector = Projector(context, settings.sweep_seconds)
-    stream = BusUsageStream(home.bus)
-    sweeper = Sweeper(
-        context,
-        projector,
-        stream,
-        interval_seconds=settings.sweep_seconds,
-        reservation_seconds=settings.reservation_seconds,
-    )
-    ingest = Ingest(stream, context, projector, home.tracer)
-    pruner = Pruner(context.ledger, home.clock, settings.entries_keep_days)
-    return [projector.run, sweeper.run, ingest.run, pruner.run]
 
 
 def _keys(home: Home, tokens: Records[TokenRecord], keyring: Keyring) -> Controller:
@@ -159,9 +120,9 @@ def _token_status(home: Home, tokens: Records[TokenRecord], index: Index, keyrin
     return controller
 
 
-def _quota_status(home: Home, index: Index, work: QuotaReconciler) -> Controller:
+def _quota_status(home: Home, quotas: Cache[ArksQuota], work: QuotaReconciler) -> Controller:
     controller = Controller("quota status", work.reconcile, clock=home.clock, tracer=home.tracer)
-    index.quota_changes.subscribe(controller.enqueue)
+    quotas.subscribe(controller.enqueue)
     return controller
 
 

@@ -30,7 +30,7 @@ Total = Callable[[], Awaitable[tuple[int, int, int]]]
 @pytest.fixture
 def context(harness: Harness, counters: FakeCounters, ledger: SqlLedger, clock: FakeClock) -> MeteringContext:
     harness.add(token(qos=[{"arksEndpoint": {"name": "qwen"}, "quota": {"name": "q"}}]), quota())
-    return MeteringContext(harness.index, counters, ledger, harness.metrics, clock)
+    return MeteringContext(harness.charged_quotas, harness.budgets, counters, ledger, harness.metering_metrics, clock)
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from arks.kit.key import Key
 from arks.kit.testing.wait import eventually
 from arks.token_quota.adapters.ledger import SqlLedger
 from arks.token_quota.domain.batch import UsageBatch, UsageRecord
@@ -68,7 +69,18 @@ async def test_changes_are_applied_with_the_budgets_of_their_quotas(
     await post(batch(record()))
     await Projector(replace(context, counters=counters), 60).bring_forward("team")
     ((_, budgets),) = counters.calls[0]
-    assert {"q": harness.index.budget("team", "q")} == budgets
+    assert {"q": harness.budgets.of("team", "q")} == budgets
+
+
+async def test_a_change_after_a_reset_counts_in_the_new_budget_before_its_quota_shows_the_reset(
+    context: MeteringContext, post: Post, ledger: SqlLedger, noon: Moment
+) -> None:
+    counters = ApplyCalls()
+    await ledger.reset("team", "q", 2, noon)
+    await post(batch(record()))
+    await Projector(replace(context, counters=counters), 60).bring_forward("team")
+    ((_, budgets),) = counters.calls[0]
+    assert (0, 2) == (context.budgets.resets(Key("team", "q")), budgets["q"].generation)
 
 
 async def test_a_script_call_takes_a_limited_number_of_changes_but_a_whole_batch(

@@ -31,7 +31,7 @@ async def test_ids_of_batches_and_changes_are_kept_for_fewer_days(
     for request_id, days in ages.items():
         await post(ledger, request_id, noon.milliseconds - days * DAY_MILLISECONDS - 1)
     await Pruner(context.ledger, context.clock, keep_days=90).prune()
-    assert 1 == len(await ledger.changes("team", 0, 10))
+    assert 1 == len((await ledger.changes("team", 0, 10)).changes)
     for request_id in ages:
         await ledger.post([batch(record(f"again-{request_id}"), id=request_id)], lambda *_: "q", noon)
     assert (4, 40, 80) == await total()  # one of the ids is no longer known

@@ -12,6 +12,7 @@ PORT_NAMES = (
     "metrics",
     "endpoint-router",
     "token-quota",
+    "usage-meter",
     "usage-shipper",
 )
 """All ports except the gateway's, which users choose. A service's own name: its port for health and metrics."""

@@ -4,6 +4,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from arks.gateway_filter import SEARCH_PATH
 from arks.local.files.paths import Paths
@@ -11,6 +12,10 @@ from arks.local.plan.addresses import GATEWAY, HOST
 
 GATEWAY_NAME = "local"
 """Envoy's filter and the shipper name the gateway by it in leases and usage batches, so both need the same one."""
+BACKGROUND_NICE = 10
+"""For programs that work after the answers: they get a tenth of the processor of those that clients wait for, while
+both want it. Usage may be a moment late; answers may not.
+"""
 DRAIN_SECONDS = 0.7
 """Time for services to finish their work after SIGTERM; all of Arks must end within 5 s."""
 FULL_DISK_BYTES = 16 * 1024**2
@@ -78,6 +83,7 @@ def programs(machine: Machine) -> list[Program]:
         _service(machine, "app-deployer"),
         _endpoint_router(machine),
         _token_quota(machine),
+        _meter(machine),
         _envoy(machine),
         _shipper(machine),
         _service(machine, "metrics"),
@@ -123,18 +129,17 @@ def _service(
     environment = {f"ARKS_{setting}": str(value) for setting, value in (shared | settings).items()}
     return Program(
         name=name,
-        command=(
-            sys.executable,
-            "-OO",
-            "-m",
-            "arks.local.programs.service",
-            module,
-        ),  # without docstrings: 4 MB a process
+        command=service_command(module),
         environment={**machine.environment, **environment},
         address=f"http://{HOST}:{port}",
         probe=Probe(port, "/readyz"),
         after=after,
     )
+
+
+def service_command(module: str) -> tuple[str, ...]:
+    """Without docstrings: 4 MB a process."""
+    return (sys.executable, "-OO", "-m", "arks.local.programs.service", module)
 
 
 def _endpoint_router(machine: Machine) -> Program:
@@ -156,12 +161,29 @@ def _token_quota(machine: Machine) -> Program:
         machine,
         "token-quota",
         after=("nats", "valkey"),
-        REDIS_URL=f"redis://{HOST}:{machine.ports['valkey']}",
-        REDIS_PASSWORD_FILE=machine.paths.valkey_password,
-        DATABASE_URL=f"sqlite+aiosqlite:///{machine.paths.ledger}",
         API_SOCKET=machine.paths.token_quota_socket,
         PEPPER_FILE=machine.paths.pepper,
+        **_stores(machine),
     )
+
+
+def _meter(machine: Machine) -> Program:
+    return _service(
+        machine,
+        "usage-meter",
+        module="arks.token_quota.programs.meter",
+        after=("nats", "valkey"),
+        NICE=BACKGROUND_NICE,
+        **_stores(machine),
+    )
+
+
+def _stores(machine: Machine) -> dict[str, Any]:
+    return {
+        "REDIS_URL": f"redis://{HOST}:{machine.ports['valkey']}",
+        "REDIS_PASSWORD_FILE": machine.paths.valkey_password,
+        "DATABASE_URL": f"sqlite+aiosqlite:///{machine.paths.ledger}",
+    }
 
 
 def _shipper(machine: Machine) -> Program:
@@ -170,6 +192,7 @@ def _shipper(machine: Machine) -> Program:
         "usage-shipper",
         module="arks.token_quota.programs.shipper",
         after=("nats",),
+        NICE=BACKGROUND_NICE,
         GATEWAY=GATEWAY_NAME,
         USAGE_LOG=machine.paths.usage_log,
         ENVOY_ADMIN_SOCKET=machine.paths.envoy_admin_socket,

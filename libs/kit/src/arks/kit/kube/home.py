@@ -30,7 +30,13 @@ T = TypeVar("T")
 
 class KubeHome(BusHome):
     def __init__(
-        self, name: str, settings: Settings, clock: Clock | None = None, kubeconfig: Path | None = None
+        self,
+        name: str,
+        settings: Settings,
+        clock: Clock | None = None,
+        kubeconfig: Path | None = None,
+        *,
+        leads: bool = True,
     ) -> None:
         super().__init__(name, settings, clock)
         self.api = KubeApi(f"arks-{name}", self.registry, kubeconfig, settings.kube_account_dir)
@@ -45,7 +51,8 @@ class KubeHome(BusHome):
         self.event_queue = KubeEventQueue(events, self.election.leading)
         """For Kubernetes Events on resources. The home runs it."""
         self._unreadable = UnreadableResources(self.api, events, self.election.leading, self.clock)
-        self._runs += [self.election.run, self.event_queue.run, self._unreadable.run]
+        if leads:
+            self._runs += [self.election.run, self.event_queue.run, self._unreadable.run]
 
     @property
     def kube(self) -> "KubeHome":

@@ -3,7 +3,7 @@ every commit.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -23,6 +23,7 @@ from arks.token_quota.domain.posting import DayKey, Posting, daily_sums, post, u
 from arks.token_quota.domain.time import DAY_MILLISECONDS, MINUTE_MILLISECONDS, Moment, period_start_day
 from arks.token_quota.service.ports.ledger import (
     BudgetSums,
+    NextChanges,
     OpenRequest,
     PruneBefore,
     QuotaOf,
@@ -33,7 +34,34 @@ from arks.token_quota.service.ports.ledger import (
 
 log = structlog.get_logger(__name__)
 
+# Statements that metering repeats are made once: SQLAlchemy finds the compiled form of the same object in microseconds,
+# and needs up to a millisecond for an equal one.
 _TAKE_SEQS: Final = sa.update(CLOCK).values(seq=CLOCK.c.seq + sa.bindparam("count")).returning(CLOCK.c.seq)
+_LAST_SEQ: Final = sa.select(CLOCK.c.seq)
+_HEADS: Final = (
+    sa.select(CHANGES.c.namespace, sa.func.max(CHANGES.c.seq))
+    .where(CHANGES.c.seq > sa.bindparam("after"))
+    .group_by(CHANGES.c.namespace)
+)
+_NEXT_CHANGES: Final = (
+    sa.select(
+        CHANGES.c.seq,
+        CHANGES.c.previous_seq,
+        CHANGES.c.gateway,
+        CHANGES.c.complete_until_milliseconds,
+        CHANGES.c.changes,
+    )
+    .where(CHANGES.c.namespace == sa.bindparam("of"), CHANGES.c.seq > sa.bindparam("after"))
+    .order_by(CHANGES.c.seq)
+    .limit(sa.bindparam("most"))
+)
+_RESETS_OF: Final = sa.select(RESETS.c.quota, RESETS.c.generation).where(RESETS.c.namespace == sa.bindparam("of"))
+_EXPIRED: Final = (
+    sa.select(OPEN)
+    .where(sa.not_(OPEN.c.charged), OPEN.c.started_at_milliseconds < sa.bindparam("before"))
+    .order_by(OPEN.c.started_at_milliseconds)
+    .limit(sa.bindparam("most"))
+)
 JOINED_CHANGES: Final = 2000
 """Lease changes of batches that are written as one, at most: Redis applies them in one call, 14 us each. One batch has
 at most half of it.
@@ -117,28 +145,27 @@ class SqlLedger:
         return await self._database.read(_last_seq)
 
     async def heads(self, after: int = 0) -> dict[str, int]:
-        c = CHANGES.c
-        query = sa.select(c.namespace, sa.func.max(c.seq)).where(c.seq > after).group_by(c.namespace)
-        return {namespace: int(seq) for namespace, seq in await self._rows(query)}
+        return {namespace: int(seq) for namespace, seq in await self._rows(_HEADS, {"after": after})}
 
     async def namespaces(self) -> list[str]:
         query = sa.select(DAYS.c.namespace).distinct().order_by(DAYS.c.namespace)
         return [namespace for (namespace,) in await self._rows(query)]
 
-    async def changes(self, namespace: str, after: int, limit: int) -> list[LedgerChange]:
-        c = CHANGES.c
-        query = sa.select(c.seq, c.previous_seq, c.gateway, c.complete_until_milliseconds, c.changes)
-        query = query.where(c.namespace == namespace, c.seq > after).order_by(c.seq).limit(limit)
-        return [
-            LedgerChange(seq, previous, gateway, until, _CHANGES.decode(changes))
-            for seq, previous, gateway, until, changes in await self._rows(query)
-        ]
+    async def changes(self, namespace: str, after: int, limit: int) -> NextChanges:
+        def work(connection: sa.Connection) -> NextChanges:
+            rows = connection.execute(_NEXT_CHANGES, {"of": namespace, "after": after, "most": limit})
+            changes = [
+                LedgerChange(seq, previous, gateway, until, _CHANGES.decode(text))
+                for seq, previous, gateway, until, text in rows
+            ]
+            resets = connection.execute(_RESETS_OF, {"of": namespace})
+            return NextChanges(changes, {quota: int(generation) for quota, generation in resets})
+
+        return await self._database.read(work)
 
     async def expired_requests(self, before_milliseconds: int, limit: int) -> list[OpenRequest]:
-        o = OPEN.c
-        query = sa.select(OPEN).where(sa.not_(o.charged), o.started_at_milliseconds < before_milliseconds)
-        query = query.order_by(o.started_at_milliseconds).limit(limit)
-        return [_open_request(row) for row in await self._rows(query)]
+        found = await self._rows(_EXPIRED, {"before": before_milliseconds, "most": limit})
+        return [_open_request(row) for row in found]
 
     async def window_sums(self, namespace: str, token: str, endpoint: str, now: Moment) -> WindowSums:
         e, d = ENTRIES.c, DAYS.c
@@ -185,8 +212,8 @@ class SqlLedger:
         query = sa.select(RESETS.c.namespace, RESETS.c.quota, RESETS.c.generation)
         return {(row.namespace, row.quota): int(row.generation) for row in await self._rows(query)}
 
-    async def _rows(self, query: sa.Select[Any]) -> Sequence[Any]:
-        return await self._database.read(lambda connection: connection.execute(query).all())
+    async def _rows(self, query: sa.Select[Any], values: Mapping[str, Any] | None = None) -> Sequence[Any]:
+        return await self._database.read(lambda connection: connection.execute(query, values).all())
 
 
 def _take_seqs(connection: sa.Connection, count: int) -> int:
@@ -242,7 +269,7 @@ def _conditions(usage_filter: UsageFilter) -> list[sa.ColumnElement[bool]]:
 
 
 def _last_seq(connection: sa.Connection) -> int:
-    return int(connection.execute(sa.select(CLOCK.c.seq)).scalar_one())
+    return int(connection.execute(_LAST_SEQ).scalar_one())
 
 
 def _sum(connection: sa.Connection, *conditions: sa.ColumnElement[bool]) -> tuple[int, int]:

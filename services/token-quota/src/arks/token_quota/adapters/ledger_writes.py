@@ -114,13 +114,11 @@ class Writes:
             for started in posting.opened
         ]
         if opened:
-            self._connection.execute(insert(OPEN, sqlite=self._sqlite).on_conflict_do_nothing(), opened)
+            self._connection.execute(_add_open(self._sqlite), opened)
         if ended := [{"ended": id_} for posting in postings for id_ in posting.ended]:
-            gone = sa.delete(OPEN).where(OPEN.c.request_id == sa.bindparam("ended"))
-            self._connection.execute(gone, ended)
+            self._connection.execute(_DELETE_OPEN, ended)
         if charged := [{"id": id_} for posting in postings for id_ in posting.charged]:
-            mark = sa.update(OPEN).where(OPEN.c.request_id == sa.bindparam("id")).values(charged=True)
-            self._connection.execute(mark, charged)
+            self._connection.execute(_MARK_CHARGED, charged)
 
 
 _INSERT_ENTRY: Final = (
@@ -215,6 +213,13 @@ def _add_batch_ids(sqlite: bool) -> Any:
     return insert(BATCHES, sqlite=sqlite).on_conflict_do_nothing().returning(BATCHES.c.id)
 
 
+@cache
+def _add_open(sqlite: bool) -> Any:
+    return insert(OPEN, sqlite=sqlite).on_conflict_do_nothing()
+
+
+_DELETE_OPEN: Final = sa.delete(OPEN).where(OPEN.c.request_id == sa.bindparam("ended"))
+_MARK_CHARGED: Final = sa.update(OPEN).where(OPEN.c.request_id == sa.bindparam("id")).values(charged=True)
 _PREVIOUS_SEQ = sa.select(sa.func.coalesce(sa.func.max(CHANGES.c.seq), 0)).where(
     CHANGES.c.namespace == sa.bindparam("of_namespace")
 )

@@ -16,30 +16,66 @@ _USER = ("namespace", "user", "model")
 _TOKENS = ("namespace", "user", "token", "type")
 
 
-class PrometheusMetrics:
-    """Implements `Metrics`."""
+class PrometheusAdmissionMetrics:
+    """Implements `AdmissionMetrics`."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self._admission = _AdmissionMetrics(registry)
-        self._metering = _MeteringMetrics(registry)
-        self._gateway = _GatewayMetrics(registry)
-        self._decisions: dict[str, Counter] = {}
+        self._decisions = Counter("arks_admission_decisions", "Answers of admission", ["reason"], registry=registry)
+        self._seconds = Histogram(
+            "arks_admission_duration_seconds",
+            "Time to answer /v1/admit",
+            buckets=(0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.05, 0.25, 1.0),
+            registry=registry,
+        )
+        self._without_limits = Counter(
+            "arks_admission_without_limits",
+            "Requests decided by the failure policy because counters could not be read",
+            ["policy"],
+            registry=registry,
+        )
+        for policy in ("open", "closed"):  # a series that begins at 1 shows no increase
+            self._without_limits.labels(policy)
+        self._rebuilds = Counter("arks_counters_rebuilt", "Counters rebuilt from the ledger", registry=registry)
+        self._limit_hits = Counter(
+            "gateway_rate_limit_hits", "Requests rejected by a limit", [*_USER, "rule_type"], registry=registry
+        )
+        self._by_reason: dict[str, Counter] = {}
 
     def admission_decided(self, reason: str, seconds: float) -> None:
-        child = self._decisions.get(reason)
+        child = self._by_reason.get(reason)
         if child is None:  # `labels` costs more than a lookup, and this is on the path of each request
-            child = self._decisions[reason] = self._admission.decisions.labels(reason)
+            child = self._by_reason[reason] = self._decisions.labels(reason)
         child.inc()
-        self._admission.seconds.observe(seconds)
+        self._seconds.observe(seconds)
 
     def limit_hit(self, namespace: str, token: str, endpoint: str, limit_type: str) -> None:
-        self._gateway.limit_hits.labels(namespace, token, endpoint, limit_type).inc()
+        self._limit_hits.labels(namespace, token, endpoint, limit_type).inc()
 
     def decided_without_limits(self, policy: Literal["open", "closed"]) -> None:
-        self._admission.without_limits.labels(policy).inc()
+        self._without_limits.labels(policy).inc()
 
     def counters_rebuilt(self) -> None:
-        self._admission.rebuilds.inc()
+        self._rebuilds.inc()
+
+
+class PrometheusMeteringMetrics:
+    """Implements `MeteringMetrics`."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._records = Counter("arks_usage_records", "Usage records by outcome", ["outcome"], registry=registry)
+        self._record_age_seconds = Gauge(
+            "arks_usage_record_age_seconds", "Age of the newest usage record when it was written", registry=registry
+        )
+        self._entries_behind = Gauge(
+            "arks_counters_behind_entries",
+            "Sequence numbers of the ledger that the counters do not contain yet",
+            registry=registry,
+        )
+        self._reservations_charged = Counter(
+            "arks_reservations_charged", "Reservations that became a charge", registry=registry
+        )
+        self._ledger_errors = Counter("arks_ledger_errors", "Calls of the ledger that failed", registry=registry)
+        self._gateway = _GatewayMetrics(registry)
 
     def posted(self, posting: Posting) -> None:
         self._gateway.posted(posting.batch.namespace, posting.entries)
@@ -47,65 +83,25 @@ class PrometheusMetrics:
     def records_taken(self, *, posted: int = 0, known: int = 0, not_understood: int = 0) -> None:
         outcomes = {"posted": posted, "known": known, "not_understood": not_understood}
         for outcome, records in outcomes.items():
-            self._metering.records.labels(outcome).inc(records)
+            self._records.labels(outcome).inc(records)
 
     def newest_record(self, age_seconds: float) -> None:
-        self._metering.record_age_seconds.set(age_seconds)
+        self._record_age_seconds.set(age_seconds)
 
     def counters_behind(self, entries: int) -> None:
-        self._metering.entries_behind.set(entries)
+        self._entries_behind.set(entries)
 
     def reservations_charged(self, requests: int) -> None:
-        self._metering.reservations_charged.inc(requests)
+        self._reservations_charged.inc(requests)
 
     def ledger_failed(self) -> None:
-        self._metering.ledger_errors.inc()
-
-
-class _AdmissionMetrics:
-    def __init__(self, registry: CollectorRegistry) -> None:
-        self.decisions = Counter("arks_admission_decisions", "Answers of admission", ["reason"], registry=registry)
-        self.seconds = Histogram(
-            "arks_admission_duration_seconds",
-            "Time to answer /v1/admit",
-            buckets=(0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.05, 0.25, 1.0),
-            registry=registry,
-        )
-        self.without_limits = Counter(
-            "arks_admission_without_limits",
-            "Requests decided by the failure policy because counters could not be read",
-            ["policy"],
-            registry=registry,
-        )
-        for policy in ("open", "closed"):  # a series that begins at 1 shows no increase
-            self.without_limits.labels(policy)
-        self.rebuilds = Counter("arks_counters_rebuilt", "Counters rebuilt from the ledger", registry=registry)
-
-
-class _MeteringMetrics:
-    def __init__(self, registry: CollectorRegistry) -> None:
-        self.records = Counter("arks_usage_records", "Usage records by outcome", ["outcome"], registry=registry)
-        self.record_age_seconds = Gauge(
-            "arks_usage_record_age_seconds", "Age of the newest usage record when it was written", registry=registry
-        )
-        self.entries_behind = Gauge(
-            "arks_counters_behind_entries",
-            "Sequence numbers of the ledger that the counters do not contain yet",
-            registry=registry,
-        )
-        self.reservations_charged = Counter(
-            "arks_reservations_charged", "Reservations that became a charge", registry=registry
-        )
-        self.ledger_errors = Counter("arks_ledger_errors", "Calls of the ledger that failed", registry=registry)
+        self._ledger_errors.inc()
 
 
 class _GatewayMetrics:
-    """The metrics of existing dashboards."""
+    """The metrics of existing dashboards, of requests that have ended."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self.limit_hits = Counter(
-            "gateway_rate_limit_hits", "Requests rejected by a limit", [*_USER, "rule_type"], registry=registry
-        )
         self._requests = FastCounter("gateway_requests", "Finished requests", [*_USER, "status"], registry)
         self._duration_seconds = FastHistogram(
             "gateway_request_duration_seconds",

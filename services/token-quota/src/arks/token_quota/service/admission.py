@@ -38,7 +38,7 @@ from arks.token_quota.service.holding import Holding
 from arks.token_quota.service.index import Index
 from arks.token_quota.service.ports.counters import Counters, CountersUnavailable, GrantCommand, GrantResult
 from arks.token_quota.service.ports.ledger import Ledger, LedgerUnavailable
-from arks.token_quota.service.ports.metrics import Metrics
+from arks.token_quota.service.ports.metrics import AdmissionMetrics
 from arks.token_quota.service.waking import Waking
 
 log = structlog.get_logger(__name__)
@@ -102,7 +102,7 @@ class Admission:
         index: Index,
         counters: Counters,
         ledger: Ledger,
-        metrics: Metrics,
+        metrics: AdmissionMetrics,
         *,
         clock: Clock,
         default_completion_tokens: int,

@@ -4,9 +4,9 @@ Policies, keys, quotas and endpoints follow their caches at once. Keys that are 
 Keys themselves are not kept: only their keyed hashes are.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-from arks.contracts.resources import ArksQuota, key_digest
+from arks.contracts.resources import key_digest
 from arks.events.v1.facts_pb2 import EndpointFact
 from arks.kit.cache import Cache
 from arks.kit.key import Key
@@ -15,24 +15,8 @@ from arks.token_quota.domain.key_holders import KeyHolders
 from arks.token_quota.domain.keys import KeyClaim, KeyReading
 from arks.token_quota.domain.limits import Budget
 from arks.token_quota.domain.token import TokenRecord
-from arks.token_quota.domain.translate import budget_of
-
-_MAX_FORMER_CHARGES = 10_000
-"""Of deleted tokens: their last requests are still to be charged."""
-
-
-class ChangeSignal:
-    """Calls each subscriber with the key of a resource whose state changed. A subscriber must not block."""
-
-    def __init__(self) -> None:
-        self._subscribers: list[Callable[[Key], None]] = []
-
-    def subscribe(self, subscriber: Callable[[Key], None]) -> None:
-        self._subscribers.append(subscriber)
-
-    def emit(self, key: Key) -> None:
-        for subscriber in self._subscribers:
-            subscriber(key)
+from arks.token_quota.service.budgets import Budgets
+from arks.token_quota.service.change_signal import ChangeSignal
 
 
 class QuotaUsers:
@@ -58,22 +42,19 @@ class QuotaUsers:
 
 class Index:
     def __init__(
-        self, pepper: bytes, tokens: Cache[TokenRecord], quotas: Cache[ArksQuota], endpoints: Cache[EndpointFact]
+        self, pepper: bytes, tokens: Cache[TokenRecord], budgets: Budgets, endpoints: Cache[EndpointFact]
     ) -> None:
         self._pepper = pepper
         self._tokens = tokens
-        self._quotas = quotas
+        self._budgets = budgets
         self._endpoint_facts = endpoints
         self._policies: dict[Key, Policy] = {}
-        self._budgets: dict[Key, Budget] = {}
         self._endpoints: dict[Key, EndpointState] = {}
         self._by_model: dict[Key, tuple[str, ...]] = {}
         """Namespace and public model name, where it is not the endpoint's -> names of endpoints, sorted."""
         self._readings: dict[Key, KeyReading] = {}
         self.holders = KeyHolders(self._created_seconds)
         self._quota_users = QuotaUsers()
-        self._resets: dict[Key, int] = {}
-        self._former_quotas: dict[tuple[str, str, str], str] = {}
         self.token_changes = ChangeSignal()
         """Tokens whose status may change: by their spec, their keys, another token's claim to their key, or a quota
         that was created or deleted.
@@ -82,9 +63,9 @@ class Index:
         """Tokens whose budget has other limits or was reset."""
         self.endpoint_changes = ChangeSignal()
         """Endpoints that appeared, disappeared, or whose readiness changed."""
-        self.quota_changes = ChangeSignal()
         tokens.subscribe(self._token_changed)
-        quotas.subscribe(self._quota_changed)
+        budgets.changes.subscribe(lambda quota: self._emit_of_users(self.budget_changes, quota))
+        budgets.existence_changes.subscribe(lambda quota: self._emit_of_users(self.token_changes, quota))
         endpoints.subscribe(self._endpoint_changed)
 
     # --- queries of admission
@@ -107,7 +88,7 @@ class Index:
         return next((name for name in names if name in policy.permissions), names[0] if names else model)
 
     def budget(self, namespace: str, quota: str) -> Budget | None:
-        return self._budgets.get(Key(namespace, quota))
+        return self._budgets.of(namespace, quota)
 
     def models(self, policy: Policy) -> list[str]:
         """Public names of the models that exist and that the policy permits, sorted."""
@@ -118,20 +99,6 @@ class Index:
         """When the endpoint that `model` leads to was created; 0 if it is not known."""
         state = self._endpoints.get(Key(policy.namespace, self.endpoint_of(policy, model)))
         return 0 if state is None else state.created_seconds
-
-    # --- queries of metering
-
-    def quota_of(self, namespace: str, token: str, endpoint: str) -> str:
-        """Name of the budget that this token's requests to this endpoint are charged to; empty for none."""
-        policy = self._policies.get(Key(namespace, token))
-        permission = policy.permissions.get(endpoint) if policy is not None else None
-        if permission is not None:
-            return permission.quota or ""
-        return self._former_quotas.get((namespace, token, endpoint), "")
-
-    def namespaces(self) -> set[str]:
-        """Those with tokens."""
-        return {key.namespace for key in self._policies}
 
     # --- queries and updates of reconcilers
 
@@ -155,15 +122,6 @@ class Index:
         """Whether the key leads to this token."""
         return self.holders.holds(token, claim)
 
-    def reset_done(self, quota: Key, generation: int) -> None:
-        """A reset of this budget is in the ledger: from now on it has a counter of its own."""
-        if generation > self.resets(quota):
-            self._resets[quota] = generation
-            self._update_budget(quota)
-
-    def resets(self, quota: Key) -> int:
-        return self._resets.get(quota, 0)
-
     # --- changes
 
     def _created_seconds(self, key: Key) -> float:
@@ -173,8 +131,6 @@ class Index:
     def _token_changed(self, key: Key) -> None:
         token = self._tokens.get(key)
         before = self._policies.get(key)
-        if before is not None:
-            self._keep_quotas(before)
         after = None if token is None or token.deleting else token.policy
         if after is None:
             self._policies.pop(key, None)
@@ -192,39 +148,9 @@ class Index:
         for other in self.holders.claim(token, claims):
             self.token_changes.emit(other)
 
-    def _keep_quotas(self, policy: Policy) -> None:
-        """Requests in flight are still charged to the quotas of a permission that is withdrawn."""
-        for endpoint, permission in policy.permissions.items():
-            user = (policy.namespace, policy.name, endpoint)
-            self._former_quotas.pop(user, None)
-            if permission.quota:
-                self._former_quotas[user] = permission.quota
-        while len(self._former_quotas) > _MAX_FORMER_CHARGES:
-            self._former_quotas.pop(next(iter(self._former_quotas)))
-
-    def _quota_changed(self, key: Key) -> None:
-        existed = key in self._budgets
-        self._update_budget(key)
-        self.quota_changes.emit(key)
-        if existed != (key in self._budgets):
-            for token in self._quota_users.of(key):
-                self.token_changes.emit(token)
-
-    def _update_budget(self, key: Key) -> None:
-        before = self._budgets.get(key)
-        self._read_budget(key)
-        if before != self._budgets.get(key):
-            for token in self._quota_users.of(key):
-                self.budget_changes.emit(token)
-
-    def _read_budget(self, key: Key) -> None:
-        quota = self._quotas.get(key)
-        if quota is None:
-            self._budgets.pop(key, None)
-            return
-        reported = quota.status.reset_generation if quota.status is not None else None  # by another replica
-        self._resets[key] = max(self.resets(key), reported or 0)
-        self._budgets[key] = budget_of(quota, self._resets[key])
+    def _emit_of_users(self, signal: ChangeSignal, quota: Key) -> None:
+        for token in self._quota_users.of(quota):
+            signal.emit(token)
 
     def _update_models(self, key: Key, before: EndpointState | None, after: EndpointState | None) -> None:
         if before is not None and before.model:

@@ -14,7 +14,7 @@ from arks.kit.reconcile import Requeue
 from arks.kit.resource_events import ResourceEvents
 from arks.token_quota.domain.limits import Budget
 from arks.token_quota.domain.time import DAY_SECONDS, Moment, period_start_day
-from arks.token_quota.service.index import Index
+from arks.token_quota.service.budgets import Budgets
 from arks.token_quota.service.ports.ledger import BudgetSums, Ledger
 
 READY, EXCEEDED = "Ready", "Exceeded"
@@ -55,7 +55,7 @@ class SumInputs:
 @dataclass(frozen=True, slots=True)
 class QuotaReconciler:
     resources: Resources[ArksQuota]
-    index: Index
+    budgets: Budgets
     ledger: Ledger
     events: ResourceEvents
     clock: Clock
@@ -65,9 +65,9 @@ class QuotaReconciler:
     _postponed: set[Key] = field(default_factory=set)
 
     async def load_resets(self) -> None:
-        """Enter completed resets in the index before the first request is admitted."""
+        """Enter completed resets before the first request is admitted."""
         for (namespace, quota), generation in (await self.ledger.resets()).items():
-            self.index.reset_done(Key(namespace, quota), generation)
+            self.budgets.reset_done(Key(namespace, quota), generation)
 
     async def reconcile(self, key: Key) -> Requeue | None:
         quota = self.resources.cache.get(key)
@@ -88,14 +88,14 @@ class QuotaReconciler:
 
     async def _reset(self, key: Key, quota: ArksQuota) -> None:
         desired = quota.spec.reset_generation
-        if desired <= self.index.resets(key):
+        if desired <= self.budgets.resets(key):
             return
         done = await self.ledger.reset(key.namespace, key.name, desired, Moment.of(self.clock.now()))
-        self.index.reset_done(key, done)
+        self.budgets.reset_done(key, done)
         self.events.publish(quota, "reset", reason="Reset", message=f"usage starts again from 0 (reset {done})")
 
     async def _update_status(self, key: Key, quota: ArksQuota) -> None:
-        budget = self.index.budget(key.namespace, key.name)
+        budget = self.budgets.of(key.namespace, key.name)
         if budget is None:
             return
         now = Moment.of(self.clock.now())
@@ -117,7 +117,7 @@ class QuotaReconciler:
         status = ArksQuotaStatus(
             quota_status=[self._usage(quota, limit.quota_type, used[limit.quota_type]) for limit in quota.spec.quotas],
             period_start=datetime.fromtimestamp(start_day * DAY_SECONDS, UTC) if start_day else None,
-            reset_generation=self.index.resets(key),
+            reset_generation=self.budgets.resets(key),
             observed_generation=quota.metadata.generation,
             conditions=self._conditions(before, quota.metadata.generation, spent, used),
         )

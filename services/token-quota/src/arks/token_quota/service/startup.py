@@ -10,11 +10,9 @@ from typing import Protocol
 import structlog
 
 from arks.kit.types import AsyncCallable
-from arks.token_quota.service.ports.ledger import LedgerUnavailable
+from arks.token_quota.service.migration import Migration
 
 log = structlog.get_logger(__name__)
-
-RETRY_SECONDS = 0.5
 
 
 class Server(Protocol):
@@ -25,34 +23,18 @@ class Server(Protocol):
 
 
 class Startup:
-    def __init__(self, migrate: AsyncCallable, loads: Sequence[AsyncCallable], server: Server) -> None:
-        """`migrate` brings the ledger's tables up to date, and raises LedgerUnavailable; `loads`, one after the other,
-        return when admission can use what they load.
-        """
-        self._migrate = migrate
+    def __init__(self, migration: Migration, loads: Sequence[AsyncCallable], server: Server) -> None:
+        """`loads`, one after the other, return when admission can use what they load."""
+        self._migration = migration
         self._loads = loads
         self._server = server
-        self._migrated = asyncio.Event()
         self._listening = asyncio.Event()
 
     def problem(self) -> str | None:
-        if not self._migrated.is_set():
-            return "the ledger's database does not answer"
         return None if self._listening.is_set() else "the API does not listen yet"
 
-    async def migrate(self) -> None:
-        """Returns when the tables are up to date, however long the database takes to answer."""
-        while True:
-            try:
-                await self._migrate()
-                break
-            except LedgerUnavailable as error:
-                log.warning("the ledger cannot be opened", error=str(error))
-                await asyncio.sleep(RETRY_SECONDS)
-        self._migrated.set()
-
     async def serve(self) -> None:
-        await self._migrated.wait()
+        await self._migration.done()
         for load in self._loads:
             await load()
         gc.collect()
@@ -61,12 +43,3 @@ class Startup:
         self._listening.set()
         log.info("API listens", port=port)
         await self._server.run()
-
-    def after_migration(self, run: AsyncCallable) -> AsyncCallable:
-        """The same task, started once the tables exist."""
-
-        async def start() -> None:
-            await self._migrated.wait()
-            await run()
-
-        return start

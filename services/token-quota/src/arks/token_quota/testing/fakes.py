@@ -14,14 +14,17 @@ from arks.events.v1.events_pb2 import ResourceEvent
 from arks.events.v1.facts_pb2 import EndpointAffinity, EndpointFact
 from arks.kit.cache import Cache
 from arks.kit.key import Key
-from arks.token_quota.adapters.metrics import PrometheusMetrics
+from arks.token_quota.adapters.metrics import PrometheusAdmissionMetrics, PrometheusMeteringMetrics
+from arks.token_quota.domain.access import Policy
 from arks.token_quota.domain.change import LedgerChange
 from arks.token_quota.domain.keys import KeyClaim, KeyReading
 from arks.token_quota.domain.lease import LeaseAmount
 from arks.token_quota.domain.limits import Account, BudgetUse, RateUse
 from arks.token_quota.domain.time import Moment
-from arks.token_quota.domain.token import TokenRecord, record_of
+from arks.token_quota.domain.token import TokenRecord, policy_of, record_of
+from arks.token_quota.service.budgets import Budgets
 from arks.token_quota.service.index import Index
+from arks.token_quota.service.metering.charged_quotas import ChargedQuotas
 from arks.token_quota.service.ports.counters import (
     ChangeWithBudgets,
     CountersUnavailable,
@@ -74,21 +77,26 @@ def quota(
 
 
 class Harness:
-    """Caches as the watches fill them, with the index on top."""
+    """Caches as the watches fill them, with what admission and metering look up on top."""
 
     def __init__(self) -> None:
         self.tokens: Cache[TokenRecord] = Cache()
         self.quotas: Cache[ArksQuota] = Cache()
         self.endpoints: Cache[EndpointFact] = Cache()
-        self.index = Index(PEPPER, self.tokens, self.quotas, self.endpoints)
+        self.policies: Cache[Policy] = Cache()
+        self.budgets = Budgets(self.quotas)
+        self.index = Index(PEPPER, self.tokens, self.budgets, self.endpoints)
+        self.charged_quotas = ChargedQuotas(self.policies)
         self.registry = CollectorRegistry()
-        self.metrics = PrometheusMetrics(self.registry)
+        self.metrics = PrometheusAdmissionMetrics(self.registry)
+        self.metering_metrics = PrometheusMeteringMetrics(self.registry)
 
     def add(self, *things: ArksToken | ArksQuota) -> None:
         for thing in things:
             key = Key(thing.namespace, thing.name)
             if isinstance(thing, ArksToken):
                 self.tokens.apply(key, record_of(thing, self.index.hash))
+                self.policies.apply(key, policy_of(thing))
             else:
                 self.quotas.apply(key, thing)
 

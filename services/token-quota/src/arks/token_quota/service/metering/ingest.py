@@ -39,7 +39,8 @@ class Ingest:
         """Returns when the ledger has all of them, however long that takes."""
         while True:
             try:
-                postings = await self._context.ledger.post(batches, self._context.index.quota_of, self._context.now())
+                quota_of = self._context.charged_quotas.of
+                postings = await self._context.ledger.post(batches, quota_of, self._context.now())
                 break
             except LedgerUnavailable as error:
                 self._context.metrics.ledger_failed()

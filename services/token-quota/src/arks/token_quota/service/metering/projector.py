@@ -2,7 +2,8 @@
 
 import asyncio
 import contextlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import structlog
 
@@ -72,15 +73,19 @@ class Projector:
             if cursor is None:
                 cursor = await self._open(namespace)
             more = True
-            while more and (changes := await self._context.ledger.changes(namespace, cursor, READ_CHANGES)):
+            while more:
+                changes, resets = await self._context.ledger.changes(namespace, cursor, READ_CHANGES)
+                if not changes:
+                    break
                 if changes[0].previous_seq > cursor:
                     cursor = await self._begin_again(namespace, "changes that they lack are deleted")
                     continue
-                cursor = await self._apply(namespace, cursor, changes)
+                cursor = await self._apply(namespace, cursor, changes, self._budgets(namespace, changes, resets))
                 more = len(changes) == READ_CHANGES or cursor < changes[-1].seq
 
-    async def _apply(self, namespace: str, cursor: int, changes: list[LedgerChange]) -> int:
-        budgets = self._budgets(namespace, changes)
+    async def _apply(
+        self, namespace: str, cursor: int, changes: list[LedgerChange], budgets: Mapping[str, Budget]
+    ) -> int:
         for part in _parts(changes):
             charged = [(change, budgets) for change in part]
             applied = await self._context.counters.apply(namespace, cursor, charged, self._context.now())
@@ -124,11 +129,17 @@ class Projector:
         self._cursors[namespace] = epoch.cursor
         return epoch.cursor
 
-    def _budgets(self, namespace: str, changes: list[LedgerChange]) -> dict[str, Budget]:
-        """By the name of their quota; a quota that was deleted has none."""
+    def _budgets(self, namespace: str, changes: list[LedgerChange], resets: Mapping[str, int]) -> dict[str, Budget]:
+        """By the name of their quota; a quota that was deleted has none. Which reset a change comes after is known from
+        the ledger, because an ArksQuota shows it later than admission has begun to count anew.
+        """
         names = {change.quota for batch in changes for change in batch.changes if change.quota}
-        found = {name: self._context.index.budget(namespace, name) for name in names}
-        return {name: budget for name, budget in found.items() if budget is not None}
+        found = {name: self._context.budgets.of(namespace, name) for name in names}
+        return {
+            name: replace(budget, generation=max(budget.generation, resets.get(name, 0)))
+            for name, budget in found.items()
+            if budget is not None
+        }
 
 
 def _parts(changes: Sequence[LedgerChange]) -> Iterator[list[LedgerChange]]:

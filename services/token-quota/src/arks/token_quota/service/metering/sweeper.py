@@ -52,7 +52,7 @@ class Sweeper:
         await self._charge_expired()
 
     async def _return_lost_leases(self) -> None:
-        for namespace in sorted(self._context.index.namespaces() | self._projector.namespaces()):
+        for namespace in sorted(self._context.charged_quotas.namespaces() | self._projector.namespaces()):
             returned = await self._context.counters.return_lost_leases(namespace, self._context.now())
             if returned:
                 log.warning("leases that no gateway reported have returned", namespace=namespace, leases=returned)

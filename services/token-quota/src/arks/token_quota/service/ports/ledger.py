@@ -73,6 +73,14 @@ QuotaOf = Callable[[str, str, str], str]
 """Name of the budget that requests of (namespace, token, endpoint) are charged to; empty for none."""
 
 
+class NextChanges(NamedTuple):
+    """One state of the ledger."""
+
+    changes: list[LedgerChange]
+    resets: dict[str, int]
+    """The newest completed reset of each quota of the namespace: a change after it counts in a budget of its own."""
+
+
 class PruneBefore(NamedTuple):
     """Rows that were recorded before these times (milliseconds) go."""
 
@@ -102,8 +110,8 @@ class Ledger(Protocol):
         the kind with the most.
         """
 
-    async def changes(self, namespace: str, after: int, limit: int) -> list[LedgerChange]:
-        """The next changes of the counters after `after`, in order."""
+    async def changes(self, namespace: str, after: int, limit: int) -> NextChanges:
+        """The next `limit` changes of the counters after `after`, in order."""
 
     async def expired_requests(self, before_milliseconds: int, limit: int) -> list[OpenRequest]:
         """Requests that started before then, whose end is not known and that are not charged; the oldest first."""

@@ -5,7 +5,7 @@ from typing import Literal, Protocol
 from arks.token_quota.domain.posting import Posting
 
 
-class Metrics(Protocol):
+class AdmissionMetrics(Protocol):
     def admission_decided(self, reason: str, seconds: float) -> None:
         """`reason` is a code of an answer, the type of a broken limit, or `granted`: a few dozen values."""
 
@@ -16,6 +16,8 @@ class Metrics(Protocol):
 
     def counters_rebuilt(self) -> None: ...
 
+
+class MeteringMetrics(Protocol):
     def posted(self, posting: Posting) -> None:
         """Requests, durations and tokens of what was written."""
 
