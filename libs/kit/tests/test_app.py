@@ -7,6 +7,7 @@ import aiohttp
 import pytest
 
 from arks.contracts.resources import ArksQuota
+from arks.kit import app as app_module
 from arks.kit.app import App
 from arks.kit.home import LocalHome
 from arks.kit.key import Key
@@ -65,6 +66,21 @@ async def test_running_work_ends_before_the_service_stops(settings: Settings) ->
         controller.enqueue(Key("a", "b"))
         await begun.wait()
     assert ended.is_set()
+
+
+async def test_a_service_stands_back_for_the_processor_only_when_it_is_ready(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = App("test", home_on(settings.model_copy(update={"nice": 7})))
+    called: list[tuple[int, bool]] = []
+
+    async def stand_back(nice: int) -> None:
+        called.append((nice, app.ready.is_set()))
+
+    monkeypatch.setattr(app_module, "stand_back", stand_back)
+    async with running(app):
+        await eventually(lambda: bool(called), what="the call")
+    assert [(7, True)] == called
 
 
 async def test_a_background_task_that_fails_ends_the_service(settings: Settings) -> None:
