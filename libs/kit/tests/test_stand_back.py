@@ -1,11 +1,13 @@
 """A program that stands back leaves the processor to others, and changes no other program."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+KERNEL = tuple(map(int, os.uname().release.split(".")[:2]))
 AUTOGROUP = Path("/proc/self/autogroup")
 STAND_BACK = """
 import asyncio, os, pathlib, threading
@@ -38,3 +40,23 @@ def test_a_program_that_leads_a_session_makes_the_session_stand_back() -> None:
 def test_a_program_in_the_session_of_another_changes_its_own_threads_only() -> None:
     ours = AUTOGROUP.read_text().split()[-1] if AUTOGROUP.exists() else "-"
     assert ["3", ours] == after_standing_back(new_session=False)
+
+
+READ_TURN = """
+import asyncio, ctypes, struct, threading
+from arks.kit.process import stand_back
+
+asyncio.run(stand_back(0))
+found = ctypes.create_string_buffer(56)
+SCHED_GETATTR = 315
+ctypes.CDLL(None).syscall(SCHED_GETATTR, 0, found, 56, 0)
+print(struct.unpack("=IIQiIQQQ", found.raw[:48])[5])
+"""
+
+
+@pytest.mark.skipif(
+    KERNEL < (6, 12) or os.uname().machine != "x86_64", reason="only Linux 6.12 and newer has turns of a thread's own"
+)
+def test_a_program_that_stands_back_has_long_turns_which_others_interrupt() -> None:
+    found = subprocess.run([sys.executable, "-c", READ_TURN], check=True, capture_output=True, text=True, timeout=60)
+    assert 20_000_000 == int(found.stdout)
