@@ -5,6 +5,7 @@ All applications are applied at once, so that the kubelet's back-off passes for 
 
 import json
 import re
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -107,6 +108,8 @@ async def test_deleting_the_model_of_a_running_application_costs_no_request(tena
     await tenant.apply(a_model("late"))
     await tenant.replicas_ready("early", 1)
     async with tenant.traffic("late").running() as traffic:
+        await traffic.answers(10)
+        steady = time.monotonic()  # a gateway sees that an endpoint is ready a moment after its application
         await tenant.kubectl("delete", "arksmodel", "late", "--timeout=120s")
         gone = has_condition("Loaded", "ModelNotExist", "late", "replicas that have it loaded go on serving")
         early = await tenant.until("arksapplication", "early", gone, what="its model is missed")
@@ -117,7 +120,7 @@ async def test_deleting_the_model_of_a_running_application_costs_no_request(tena
         again = has_condition("Loaded", "ModelLoadSucceeded")
         await tenant.until("arksapplication", "early", again, within_seconds=PATIENCE_SECONDS, what="its model again")
         await traffic.answers(10)
-    assert [] == traffic.faults()
+    assert [] == traffic.faults(steady)
 
 
 async def test_a_missing_image_is_reported_by_name(tenant: Tenant) -> None:
