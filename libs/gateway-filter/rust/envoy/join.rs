@@ -133,8 +133,8 @@ impl Join {
     /// Takes the answer's headers. True: the answer waits for its end.
     pub fn response_headers(&mut self, stream: &Stream, has_ended: bool) -> bool {
         let Some(link) = &self.link else { return false };
-        let is_stream = stream.header(RESPONSE, b":status") == Some(b"200") && Head::read(stream).is_event_stream;
-        if !is_stream || has_ended {
+        let head = Head::read(stream);
+        if head.status != 200 || !head.is_event_stream || has_ended {
             return false;
         }
         let Link { is_chat, copies, reserved_prompt, .. } = **link;

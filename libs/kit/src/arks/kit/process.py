@@ -15,6 +15,7 @@ _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 _SCHED_SETATTR = {"x86_64": 314, "aarch64": 274}
 """Numbers of the system call, which the C library has no function for."""
+_MOST_NICE = 19
 _LONG_TURN_NANOSECONDS = 20_000_000
 _SESSION_TRIES, _SESSION_TRY_SECONDS = 10, 0.1
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -49,9 +50,9 @@ async def stand_back(nice: int) -> None:
     """
     with contextlib.suppress(OSError):
         for thread in [int(task.name) for task in Path("/proc/self/task").iterdir()]:
-            added = os.getpriority(os.PRIO_PROCESS, thread) + nice
-            os.setpriority(os.PRIO_PROCESS, thread, added)
-            _set_turn(thread, os.getpriority(os.PRIO_PROCESS, thread), _LONG_TURN_NANOSECONDS)
+            number = min(_MOST_NICE, os.getpriority(os.PRIO_PROCESS, thread) + nice)
+            os.setpriority(os.PRIO_PROCESS, thread, number)
+            _set_turn(thread, number, _LONG_TURN_NANOSECONDS)
     if os.getsid(0) == os.getpid():
         await _set_session_nice(nice)
 

@@ -16,6 +16,8 @@ from arks.contracts.load import stale_seconds
 from arks.endpoint_router.domain.slots import ObservedSlots
 from arks.endpoint_router.domain.speed import NO_WORK, SMOOTHING_SECONDS, Sample, Speed, Work
 
+MOST_REQUESTS, MOST_A_SECOND, MOST_COUNTED, MOST_KV_USAGE = 1e6, 1e9, 1e18, 1.05
+"""What no engine reports: requests at once, work in a second, work since its start, used part of the cache."""
 FUTURE_SECONDS = 2.0
 """Clocks of one cluster differ by less; a reading from further in the future is rejected."""
 QUEUE_SECONDS = 10.0
@@ -236,27 +238,27 @@ def implausible(reading: Reading) -> str | None:
     """Return why these numbers cannot be true, or carry no information; None if they are plausible."""
     if (
         reading.running is not None
-        and 0 <= reading.running < 1e6
-        and 0 <= (reading.waiting or 0.0) < 1e6
-        and 0 <= (reading.drain_rate or 0.0) < 1e9
-        and 0 <= (reading.token_rate or 0.0) < 1e9
-        and 0 <= (reading.tokens_total or 0.0) < 1e18
-        and 0 <= (reading.finished_total or 0.0) < 1e18
-        and 0 <= (reading.kv_usage or 0.0) <= 1.05
+        and 0 <= reading.running < MOST_REQUESTS
+        and 0 <= (reading.waiting or 0.0) < MOST_REQUESTS
+        and 0 <= (reading.drain_rate or 0.0) < MOST_A_SECOND
+        and 0 <= (reading.token_rate or 0.0) < MOST_A_SECOND
+        and 0 <= (reading.tokens_total or 0.0) < MOST_COUNTED
+        and 0 <= (reading.finished_total or 0.0) < MOST_COUNTED
+        and 0 <= (reading.kv_usage or 0.0) <= MOST_KV_USAGE
     ):
         return None  # nearly always
     if reading.running is None and reading.waiting is None:
         return "its engine reports neither running nor waiting requests"
     for name, value, limit in (
-        ("running", reading.running, 1e6),
-        ("waiting", reading.waiting, 1e6),
-        ("drain rate", reading.drain_rate, 1e9),
-        ("token rate", reading.token_rate, 1e9),
-        ("generated tokens", reading.tokens_total, 1e18),
-        ("finished requests", reading.finished_total, 1e18),
+        ("running", reading.running, MOST_REQUESTS),
+        ("waiting", reading.waiting, MOST_REQUESTS),
+        ("drain rate", reading.drain_rate, MOST_A_SECOND),
+        ("token rate", reading.token_rate, MOST_A_SECOND),
+        ("generated tokens", reading.tokens_total, MOST_COUNTED),
+        ("finished requests", reading.finished_total, MOST_COUNTED),
     ):
         if value is not None and not 0 <= value < limit:
             return f"its engine reports {name} = {value}"
-    if reading.kv_usage is not None and not 0 <= reading.kv_usage <= 1.05:
+    if reading.kv_usage is not None and not 0 <= reading.kv_usage <= MOST_KV_USAGE:
         return f"its engine reports KV-cache use = {reading.kv_usage}"
     return None
