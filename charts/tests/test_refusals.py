@@ -55,6 +55,32 @@ def test_values_that_contradict_each_other_are_refused(values: Json, error: str,
     assert error in refusal(values)
 
 
+def moved(**old: Any) -> Json:
+    return {"services": {"token-quota": old}}
+
+
+@pytest.mark.parametrize("name", ["entries_keep_days", "reservation_seconds", "sweep_seconds"])
+@pytest.mark.parametrize("value", [31, 31.5, "often"])
+def test_a_setting_that_has_moved_is_refused_with_its_new_path(
+    name: str, value: Any, refusal: Callable[..., str]
+) -> None:
+    """Whatever its value: it is checked at its new path."""
+    expected = f"services.token-quota.settings.{name} is services.usage-meter.settings.{name} now"
+    assert expected in refusal(moved(settings={name: value, "log_level": "debug"}))
+
+
+def test_all_settings_that_have_moved_are_named_at_once(refusal: Callable[..., str]) -> None:
+    error = refusal(moved(settings={"sweep_seconds": 2, "reservation_seconds": 60}))
+    assert "services.usage-meter.settings.sweep_seconds" in error
+    assert "services.usage-meter.settings.reservation_seconds" in error
+
+
+def test_a_moved_setting_as_an_environment_variable_is_refused_too(refusal: Callable[..., str]) -> None:
+    """token-quota would ignore it."""
+    error = refusal(moved(extraEnv=[{"name": "ARKS_SWEEP_SECONDS", "value": "2"}]))
+    assert "ARKS_SWEEP_SECONDS in services.token-quota.extraEnv is services.usage-meter.settings.sweep_seconds" in error
+
+
 def test_monitoring_needs_no_peers_without_network_policies(render: Any) -> None:
     rendered = render({"serviceMonitor": {"enabled": True}, "networkPolicy": {"enabled": False}})
     assert 1 == len(rendered.of("ServiceMonitor"))

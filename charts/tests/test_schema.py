@@ -63,6 +63,8 @@ WITHOUT_EFFECT = {
     *("supervisor_pid", "xds_socket", "envoy_admin_socket", "token_quota_socket", "api_socket", "nice"),
 }
 """The first three go into Envoy's bootstrap, which the chart writes; the others are for one machine."""
+MOVED = {"token-quota": {name: "usage-meter" for name in ("reservation_seconds", "sweep_seconds", "entries_keep_days")}}
+"""Service -> setting that it had -> service that has it now. Templates refuse them, in a sentence with the new path."""
 KEYWORDS = ("type", "enum", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "pattern", "minLength")
 Json = dict[str, Any]
 
@@ -75,6 +77,8 @@ def settable(service: str, default: Any) -> Json:
     hidden = (set_by_chart - OVERRIDABLE) | ELSEWHERE | WITHOUT_EFFECT
     properties = SETTINGS[service].model_json_schema(by_alias=False)["properties"]
     allowed = {name: allowed_values(known) for name, known in properties.items() if name not in hidden}
+    for name, now in MOVED.get(service, {}).items():
+        allowed[name] = {"description": f"Moved to services.{now}.settings.{name}", "deprecated": True}
     return {"type": ["object", "null"], "additionalProperties": False, "properties": allowed}
 
 

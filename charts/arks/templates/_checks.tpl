@@ -70,6 +70,7 @@
 
 {{/* Values that are valid by themselves and cannot be meant together. */}}
 {{- define "arks.checkValues" -}}
+{{- include "arks.checkMoved" . -}}
 {{- range $name, $component := include "arks.components" . | fromYaml -}}
 {{- include "arks.checkComponent" (dict "name" $name "component" $component) -}}
 {{- end -}}
@@ -81,6 +82,26 @@
 {{- include "arks.less" (dict "name" "redis.memoryBytes" "value" .Values.redis.memoryBytes "of" "redis.resources.limits.memory" "most" (dig "limits" "memory" "" .Values.redis.resources)) -}}
 {{- include "arks.checkTls" . -}}
 {{- include "arks.checkNamespaces" . -}}
+{{- end -}}
+
+{{/* Settings of token-quota until the usage meter became a program. The schema accepts them there, because its refusal
+could not name the service that has them now. */}}
+{{- define "arks.checkMoved" -}}
+{{- $old := index .Values.services "token-quota" -}}
+{{- $moved := list -}}
+{{- range $name := list "entries_keep_days" "reservation_seconds" "sweep_seconds" -}}
+{{- if hasKey ($old.settings | default dict) $name -}}
+{{- $moved = append $moved (printf "services.token-quota.settings.%s is services.usage-meter.settings.%s now" $name $name) -}}
+{{- end -}}
+{{- range $old.extraEnv -}}
+{{- if eq .name (printf "ARKS_%s" (upper $name)) -}}
+{{- $moved = append $moved (printf "%s in services.token-quota.extraEnv is services.usage-meter.settings.%s now" .name $name) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- with $moved -}}
+{{- fail (printf "%s: the usage meter is a program of its own, so move the value" (join ", " .)) -}}
+{{- end -}}
 {{- end -}}
 
 {{/* (name, value, of, most): fails unless value < most. */}}
