@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import shlex
 import shutil
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -48,15 +49,26 @@ async def answer_to_a_wrong_token(port: int) -> bytes:
     return answer
 
 
+def nats_config(default: Any, directory: Path, port: int, monitor: int) -> Path:
+    """The chart's configuration file of NATS, for these ports."""
+    text = default.named("ConfigMap", "arks-nats")["data"]["nats.conf"]
+    text = text.replace("0.0.0.0:4222", f"127.0.0.1:{port}").replace(":8222", f":{monitor}")
+    config = directory / "nats.conf"
+    config.write_text(text.replace('"/data"', f'"{directory}/data"'))
+    return config
+
+
+async def probed(default: Any, probe: str, monitor: int) -> int:
+    """How the command of this probe of NATS ends."""
+    *_, url = default.container("nats")[probe]["exec"]["command"]
+    return await ended_with(str(WGET), url.replace(":8222", f":{monitor}"))
+
+
 @pytest.mark.parametrize("token", ["a" + "7" * 47, "a1e9k"])
 async def test_nats_starts_with_the_configuration_and_the_token(token: str, default: Any, tmp_path: Path) -> None:
     port, monitor = free_port(), free_port()
-    text = default.named("ConfigMap", "arks-nats")["data"]["nats.conf"]
-    text = text.replace("0.0.0.0:4222", f"127.0.0.1:{port}").replace(":8222", f":{monitor}")
-    config = tmp_path / "nats.conf"
-    config.write_text(text.replace('"/data"', f'"{tmp_path}/data"'))
-    container = default.container("nats")
-    assert ["nats-server", "--config", "/etc/nats/nats.conf"] == container["command"]
+    config = nats_config(default, tmp_path, port, monitor)
+    assert ["nats-server", "--config", "/etc/nats/nats.conf"] == default.container("nats")["command"]
     line = [program("nats-server"), "--config", str(config)]
     async with serving(line, {"NATS_TOKEN": token}, port, tmp_path):
         client = await nats.connect(f"nats://127.0.0.1:{port}", token=token, connect_timeout=20)
@@ -64,11 +76,31 @@ async def test_nats_starts_with_the_configuration_and_the_token(token: str, defa
         await client.close()
         assert b"Authorization Violation" in await answer_to_a_wrong_token(port)
         for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
-            *_, url = container[probe]["exec"]["command"]
-            assert 0 == await ended_with(str(WGET), url.replace(":8222", f":{monitor}"))
+            assert 0 == await probed(default, probe, monitor)
         # All of 127.0.0.0/8 is this machine: whatever listens on more than the pod's own loopback answers here too.
         with pytest.raises(OSError, match=r"refused|failed"):
             await asyncio.open_connection("127.0.0.2", monitor)
+
+
+async def test_nats_is_restarted_after_its_volume_was_full(default: Any, tmp_path: Path) -> None:
+    """NATS 2.15 takes no more messages for a stream after a write that failed, until it starts again."""
+    port, monitor = free_port(), free_port()
+    line = [program("nats-server"), "--config", str(nats_config(default, tmp_path, port, monitor))]
+    small = ["sh", "-c", f"ulimit -f 2000; exec {shlex.join(line)}"]
+    async with serving(small, {"NATS_TOKEN": "secret"}, port, tmp_path):
+        client = await nats.connect(f"nats://127.0.0.1:{port}", token="secret", connect_timeout=20)
+        await client.jetstream().add_stream(name="RECORDS", subjects=["records"])
+        for _ in range(4):
+            await client.publish("records", b"x" * 500_000)
+        await client.close()
+
+        async def fails() -> bool:
+            return 0 != await probed(default, "livenessProbe", monitor)
+
+        await eventually(fails, what="its liveness probe fails")
+        assert 0 == await probed(default, "readinessProbe", monitor)  # until then, services read facts from it
+    async with serving(line, {"NATS_TOKEN": "secret"}, port, tmp_path):
+        assert 0 == await probed(default, "livenessProbe", monitor)
 
 
 async def ended_with(*line: str) -> int:
@@ -86,7 +118,7 @@ async def test_the_probe_in_arks_own_image_of_nats_fails_unless_nats_is_healthy(
 
     async with await asyncio.start_server(healthz, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
-        assert expected == await ended_with(str(WGET), f"http://127.0.0.1:{port}/healthz?js-enabled-only=true")
+        assert expected == await ended_with(str(WGET), f"http://127.0.0.1:{port}/healthz")
 
 
 # --- Redis
