@@ -109,6 +109,11 @@ def test_a_mistyped_number_of_replicas_costs_no_more_than_those_that_fit() -> No
     assert (start(1, 2), True) == (decided.steps, decided.short_of_memory)
 
 
+def test_an_old_replica_keeps_serving_if_even_its_end_makes_no_room() -> None:
+    decided = plan("app", 1, [old(0)], room=0, room_without_outdated=0)
+    assert ((), True) == (decided.steps, decided.short_of_memory)
+
+
 def test_only_so_many_load_at_once_and_the_others_are_held_back() -> None:
     assert Plan(start(0, 1), held_back=True) == plan("app", 5, [], room=PLENTY, at_once=2)
     assert Plan((), held_back=True) == plan("app", 5, [new(0, LOADING)], room=PLENTY, at_once=0)

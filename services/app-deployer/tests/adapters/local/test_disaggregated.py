@@ -145,6 +145,10 @@ async def test_from_nothing_to_answers_to_nothing(
                 return any(not line.endswith(" 0.0") for line in counts)
 
             await eventually(handed_over, within_seconds=60, every_seconds=0.5, what="a prompt of the prefiller")
+        mistyped = await workloads.apply(app(prefill=small | {"replicas": 99_999_999}, decode=small), model)
+        assert (True, 1, 1) == (mistyped.serving, len(mistyped.prefill.replicas), len(mistyped.decode.replicas))
+        assert mistyped.refusal is not None
+        assert "NotEnoughMemory" == mistyped.refusal.reason
         await workloads.remove(KEY)
 
         async def removed() -> bool:

@@ -44,12 +44,14 @@ def plan(
     replicas: Sequence[ObservedReplica],
     *,
     room: int,
+    room_without_outdated: int = 1,
     due: frozenset[str] = frozenset(),
     at_once: int = 2**31,
     without_surge: bool = False,
     work: Mapping[str, float] = _NO_WORK,
 ) -> Plan:
-    """`room`: how many more replicas memory holds now. `due`: ended replicas whose delay is over.
+    """`room`: how many more replicas memory holds now, `room_without_outdated`: how many once the outdated have ended; if
+    none, these keep serving. `due`: ended replicas whose delay is over.
 
     `at_once`: how many more may load at the same time, so that a large number does not choke the machine.
     `without_surge`: an update has at most the desired number of replicas, so old ones stop first.
@@ -65,7 +67,7 @@ def plan(
     fitting = starts[: max(0, room)]
     starts = fitting[: max(0, at_once)]
     blocked = short or (without_surge and bool(_outdated(kept)) and _all_serve(kept))
-    if blocked and not fitting and not drop and _may_make_room(kept, replicas):
+    if blocked and room_without_outdated and not fitting and not drop and _may_make_room(kept, replicas):
         drop = {max(_outdated(kept), key=_keeping_order(work)).name}
     steps = [_removal_step(replica) for replica in ours if replica.name in drop]
     terminating = bool(steps) or len(ours) < len(replicas)

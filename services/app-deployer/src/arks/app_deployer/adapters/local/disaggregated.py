@@ -4,8 +4,9 @@ The program is one replica of a workload, kept like any engine. If one of its pr
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import pairwise
 
 from arks.app_deployer.adapters.local.runtimes import EngineRequirements, ark_requirements
 from arks.app_deployer.adapters.local.workloads import LocalWorkloads
@@ -14,7 +15,7 @@ from arks.app_deployer.domain.disaggregated import STAGES, ObservedDisaggregated
 from arks.app_deployer.domain.launch.arguments import as_arguments
 from arks.app_deployer.domain.launch.local_commands import EngineParameters, engine_command
 from arks.app_deployer.domain.launch.profile_set import Profiles
-from arks.app_deployer.domain.workload import Refusal, Workload
+from arks.app_deployer.domain.workload import ObservedWorkload, Refusal, Workload
 from arks.contracts.manifests import one_machine
 from arks.contracts.resources import ArksApplication, ArksApplicationSpec, ArksDisaggregatedApplication, Runtime
 from arks.events.v1.facts_pb2 import ModelFact
@@ -80,13 +81,16 @@ def _read(spec: ArksApplicationSpec) -> tuple[dict[str, int], dict[str, list[str
     return engines, {stage: json.loads(given[f"--{stage}-arguments"]) for stage in STAGES}
 
 
+def _number_after(words: Sequence[str], option: str) -> int:
+    """0 without the option."""
+    return next((int(after) for word, after in pairwise(words) if word == option), 0)
+
+
 class LocalDisaggregatedWorkloads:
     def __init__(self, workloads: LocalWorkloads, *, grace_seconds: float) -> None:
         """`workloads`: for these applications alone, with ApartRuntimes. `grace_seconds`: of requests at a removal."""
         self._workloads = workloads
         self._grace_seconds = grace_seconds
-        self._engines: dict[Key, tuple[int, int]] = {}
-        """Prefillers and decoders of each application."""
         self._notes: dict[Key, str] = {}
 
     def problem(self, application: ArksDisaggregatedApplication) -> Refusal | None:
@@ -100,23 +104,25 @@ class LocalDisaggregatedWorkloads:
 
     async def apply(self, application: ArksDisaggregatedApplication, model: ModelFact | None) -> ObservedDisaggregated:
         key = Key(application.namespace, application.name)
-        self._engines[key] = (application.spec.prefill.replicas, application.spec.decode.replicas)
         self._notes[key] = one_machine.sentence_of(one_machine.without_effect(application))
         await self._workloads.apply(Workload(as_workload(application), model))
         return self.observe(key)
 
     def observe(self, key: Key) -> ObservedDisaggregated:
-        prefillers, decoders = self._engines.get(key, (1, 1))
-        observed = on_one_machine(key.name, self._workloads.observe(key), prefillers, decoders)
-        return replace(observed, note=self._notes.get(key, ""))
+        return replace(self._parts(key, self._workloads.observe(key)), note=self._notes.get(key, ""))
 
     async def remove(self, key: Key) -> ObservedDisaggregated:
         observed = await self._workloads.remove(key, self._grace_seconds)
         if observed.replicas:
-            return on_one_machine(key.name, observed, *self._engines.get(key, (1, 1)), terminating=True)
-        self._engines.pop(key, None)
+            return self._parts(key, observed, terminating=True)
         self._notes.pop(key, None)
         return ObservedDisaggregated()
+
+    def _parts(self, key: Key, observed: ObservedWorkload, *, terminating: bool = False) -> ObservedDisaggregated:
+        """With the engines that the program has, not those that the spec wants: that may be any number."""
+        commands = [self._workloads.command(key, replica.name) for replica in observed.replicas[:1]]
+        engines = [_number_after(commands[0] if commands else [], option) for option in ("--prefillers", "--decoders")]
+        return on_one_machine(key.name, observed, *engines, terminating=terminating)
 
     def keys(self) -> set[Key]:
         return self._workloads.keys()

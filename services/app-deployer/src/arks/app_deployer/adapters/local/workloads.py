@@ -173,6 +173,12 @@ class LocalWorkloads:
         replicas = tuple(replica.snapshot(group.revision) for replica in existing if not replica.removed.is_set())
         return ObservedWorkload(replicas, group.refusal, self._requeue_seconds(group), note=group.note)
 
+    def command(self, key: Key, replica: str) -> list[str]:
+        """The command line of an engine that was started; empty if there is none."""
+        group = self._groups.get(key)
+        found = group.replicas.get(replica) if group is not None else None
+        return list(found.launch.command) if found is not None and found.launch is not None else []
+
     def observed(self) -> Iterator[tuple[Key, ObservedWorkload]]:
         return iter([(key, self.observe(key)) for key in list(self._groups)])
 
@@ -219,10 +225,16 @@ class LocalWorkloads:
     async def _advance(self, key: Key, group: _Group, desired: EngineRequirements | None) -> None:
         self._drop_removed(group)
         available, reserved_bytes = self._inspect_machine().available_memory_bytes, self._reserved_bytes()
-        room = checks.replicas_that_fit(available, reserved_bytes, desired.memory_bytes) if desired else 0
+        revision = group.revision if desired else None  # nothing may start now, so nothing counts as outdated
+        room, room_without_outdated = 0, 0
+        if desired:
+            outdated_bytes = _outdated_bytes(group, revision)
+            room = checks.replicas_that_fit(available, reserved_bytes, desired.memory_bytes)
+            room_without_outdated = checks.replicas_that_fit(
+                available + outdated_bytes, reserved_bytes, desired.memory_bytes
+            )
         now = self._clock.monotonic()
         due = frozenset(name for name, replica in group.replicas.items() if replica.ended and replica.due_at <= now)
-        revision = group.revision if desired else None  # nothing may start now, so nothing counts as outdated
         snapshots = [replica.snapshot(revision) for replica in group.replicas.values()]
         spec = _spec(group)
         at_once = max(0, self._inspect_machine().cpus - len(self._starting_replicas()))
@@ -232,6 +244,7 @@ class LocalWorkloads:
             spec.replicas,
             snapshots,
             room=room,
+            room_without_outdated=room_without_outdated,
             due=due,
             at_once=at_once,
             without_surge=without_surge,
@@ -359,6 +372,12 @@ def _spec(group: _Group) -> ArksApplicationSpec:
     if group.workload is None:
         raise RuntimeError("no workload has been applied")
     return group.workload.application.spec
+
+
+def _outdated_bytes(group: _Group, revision: str | None) -> int:
+    """Memory of the replicas that run an older spec."""
+    launches = [replica.launch for replica in group.replicas.values() if replica.launch is not None]
+    return sum(launch.memory_bytes for launch in launches if launch.revision != revision)
 
 
 def _order(name: str) -> tuple[int, str]:
