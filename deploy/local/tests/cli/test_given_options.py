@@ -1,13 +1,15 @@
 """Commands in messages have the options that the user gave."""
 
+import json
 from pathlib import Path
 
 import pytest
 from typer.core import TyperGroup
 from typer.main import get_command
 
+from arks.local.cli import doctor
 from arks.local.cli.commands import whole_app
-from arks.local.cli.given_options import _NAMESPACED, with_given_options
+from arks.local.cli.given_options import _NAMESPACED, with_copyable_steps, with_given_options
 from arks.local.cli.main import main
 
 
@@ -45,6 +47,25 @@ def test_a_command_in_a_message_reaches_the_arks_that_the_user_named(arguments: 
 
 def test_a_path_is_quoted_for_the_shell() -> None:
     assert "see `arks --home '/a b' status`" == with_given_options("see `arks status`", ["--home", "/a b", "top"])
+
+
+def test_next_steps_as_data_have_the_options_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(doctor, "_hub", lambda: ("no network in this test", None))
+    monkeypatch.setattr("sys.argv", ["arks", "doctor", "-o", "json", "--home", str(tmp_path)])
+    with pytest.raises(SystemExit):
+        main()
+    steps = [check["nextStep"] for check in json.loads(capsys.readouterr().out)["checks"]]
+    assert f"start it with `arks --home {tmp_path} up`" in steps
+
+
+def test_only_next_steps_of_the_data_get_the_options(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["arks", "status", "-o", "json", "--home", "/srv/a"])
+    problem = {"what": "`arks up`", "message": "write `arks up`", "nextStep": "see `arks logs x`"}
+    data = {"phase": "`arks up`", "problems": [problem]}
+    completed = problem | {"nextStep": "see `arks --home /srv/a logs x`"}
+    assert {"phase": "`arks up`", "problems": [completed]} == with_copyable_steps(data, "problems")
 
 
 def test_the_namespace_is_added_to_the_commands_that_take_one() -> None:

@@ -9,7 +9,7 @@ import typer
 from arks.kit.errors import reason_of
 from arks.local.cli.command_path import command_path_note
 from arks.local.cli.failure import Exit, Failure
-from arks.local.cli.given_options import copyable
+from arks.local.cli.given_options import copyable, with_copyable_steps
 from arks.local.cli.machine_facts import free_disk_bytes
 from arks.local.cli.options import NO_HOME, LocalHomeOption, OutputOption
 from arks.local.cli.output import print_data, print_text
@@ -46,7 +46,8 @@ def doctor(output: OutputOption = None, home: LocalHomeOption = NO_HOME) -> None
     if output is None:
         print_text(copyable(as_text(checks)))
     else:
-        print_data({"checks": [camel_case(asdict(check)) for check in checks]}, output)
+        data = {"checks": [camel_case(asdict(check)) for check in checks]}
+        print_data(with_copyable_steps(data, "checks"), output)
     if any(check.level is Level.PROBLEM for check in checks):
         raise typer.Exit(Exit.FAILED)
 

@@ -3,7 +3,8 @@
 import re
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from arks.local.cli.catalog import ON_ONE_MACHINE
 
@@ -22,6 +23,13 @@ _COMMAND = re.compile(
 def copyable(text: str) -> str:
     """Text in whose commands are the options of the command that runs."""
     return with_given_options(text, sys.argv[1:])
+
+
+def with_copyable_steps(data: Mapping[str, Any], items: str) -> dict[str, Any]:
+    """The data of `-o json`, with copyable commands in `nextStep` of these items. Those are for people, as messages are;
+    what comes from resources or answers stays as it is.
+    """
+    return {**data, items: [item | {"nextStep": copyable(item["nextStep"])} for item in data[items]]}
 
 
 def with_given_options(text: str, arguments: Sequence[str]) -> str:

@@ -7,7 +7,7 @@ import typer
 
 from arks.local.cli.connection import not_running
 from arks.local.cli.failure import Exit, Failure
-from arks.local.cli.given_options import copyable
+from arks.local.cli.given_options import copyable, with_copyable_steps
 from arks.local.cli.machine_facts import free_disk_bytes
 from arks.local.cli.options import NO_HOME, LocalHomeOption, OutputOption
 from arks.local.cli.output import print_data, print_text, terminal_width
@@ -41,7 +41,7 @@ def status(
     if output is None:
         print_text(copyable(as_text(view, time.time(), services=verbose or not state.ready(), width=terminal_width())))
     else:
-        print_data(as_data(view, time.time()), output)
+        print_data(with_copyable_steps(as_data(view, time.time()), "problems"), output)
     if view.problems:
         raise typer.Exit(Exit.FAILED)
 
