@@ -63,7 +63,7 @@ WITHOUT_EFFECT = {
     *("supervisor_pid", "xds_socket", "envoy_admin_socket", "token_quota_socket", "api_socket", "nice"),
 }
 """The first three go into Envoy's bootstrap, which the chart writes; the others are for one machine."""
-MOVED = {"token-quota": {name: "usage-meter" for name in ("reservation_seconds", "sweep_seconds", "entries_keep_days")}}
+MOVED = {"token-quota": dict.fromkeys(("reservation_seconds", "sweep_seconds", "entries_keep_days"), "usage-meter")}
 """Service -> setting that it had -> service that has it now. Templates refuse them, in a sentence with the new path."""
 KEYWORDS = ("type", "enum", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "pattern", "minLength")
 Json = dict[str, Any]

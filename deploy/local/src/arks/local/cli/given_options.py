@@ -26,8 +26,8 @@ def copyable(text: str) -> str:
 
 
 def with_copyable_steps(data: Mapping[str, Any], items: str) -> dict[str, Any]:
-    """The data of `-o json`, with copyable commands in `nextStep` of these items. Those are for people, as messages are;
-    what comes from resources or answers stays as it is.
+    """The data of `-o json`, with copyable commands in `nextStep` of these items. That text is for people, as messages
+    are; what comes from resources or answers stays as it is.
     """
     return {**data, items: [item | {"nextStep": copyable(item["nextStep"])} for item in data[items]]}
 

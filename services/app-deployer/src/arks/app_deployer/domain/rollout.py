@@ -50,9 +50,9 @@ def plan(
     without_surge: bool = False,
     work: Mapping[str, float] = _NO_WORK,
 ) -> Plan:
-    """`room`: how many more replicas memory holds now, `room_without_outdated`: how many once the outdated have ended; if
-    none, these keep serving. `due`: ended replicas whose delay is over.
+    """`room`: how many more replicas memory holds now. `due`: ended replicas whose delay is over.
 
+    `room_without_outdated`: how many it holds once the outdated have ended; if none, these keep serving.
     `at_once`: how many more may load at the same time, so that a large number does not choke the machine.
     `without_surge`: an update has at most the desired number of replicas, so old ones stop first.
     `work`: requests in flight by replica. Of replicas that serve, those with the least are removed first.
