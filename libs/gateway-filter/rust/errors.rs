@@ -72,9 +72,10 @@ const FAULTS: [(Sign, Option<&str>, Option<&str>); 23] = [
 /// The values of an engine's error, as they are written in JSON.
 type Fields<'text> = HashMap<&'static str, &'text [u8]>;
 
-/// Status and body for the client of an engine's error; `None` if it can pass as it is.
+/// Status and body for the client of an engine's error; `None` if it can pass as it is. `prompt`: the member of the
+/// request that has its prompt.
 #[must_use]
-pub fn openai_error(status: u16, text: &[u8]) -> Option<(u16, Vec<u8>)> {
+pub fn openai_error(status: u16, text: &[u8], prompt: &str) -> Option<(u16, Vec<u8>)> {
     let fields = read_fields(text);
     if is_openai(&fields) {
         return None;
@@ -82,6 +83,10 @@ pub fn openai_error(status: u16, text: &[u8]) -> Option<(u16, Vec<u8>)> {
     let fault = fields.get("message").filter(|value| is_text(value)).and_then(|value| find_fault(&value[1..]));
     let fault = fault.or((status == 501).then_some((Some(NO_OPERATION), None)));
     Some(match (fault, status) {
+        (Some((Some(TOO_LONG), None)), _) => {
+            let param = too_long(&fields, prompt);
+            (400, client_fault(&fields, Some(TOO_LONG), Some(&param)))
+        }
         (Some((code, param)), _) => (400, client_fault(&fields, code, param)),
         (None, 429) => (429, error(BUSY, "server_error", "null", Some("engine_overloaded"))),
         (None, 401 | 403 | 407 | 500..) => {
@@ -105,6 +110,13 @@ fn client_fault(fields: &Fields, code: Option<&str>, param: Option<&str>) -> Vec
     };
     let param = param.map_or_else(|| "null".to_owned(), |param| format!("\"{param}\""));
     error(&message, "invalid_request_error", &param, code)
+}
+
+/// The parameter that makes a request too long: the prompt, unless the engine names the number of tokens of the answer.
+fn too_long(fields: &Fields, prompt: &str) -> String {
+    let named = param_of(fields);
+    let named = named.trim_matches('"');
+    if ["max_tokens", "max_completion_tokens"].contains(&named) { named.to_owned() } else { prompt.to_owned() }
 }
 
 fn error(message: &str, kind: &str, param: &str, code: Option<&str>) -> Vec<u8> {

@@ -46,6 +46,16 @@ impl Operation {
         }
     }
 
+    /// The member of its requests that has the prompt.
+    #[must_use]
+    pub const fn prompt(self) -> &'static str {
+        match self {
+            Self::Chat => "messages",
+            Self::Completions => "prompt",
+            Self::Embeddings => "input",
+        }
+    }
+
     /// Its name in the usage log.
     #[must_use]
     pub const fn name(self) -> &'static str {

@@ -7,6 +7,7 @@ use crate::answer::nulls::with_nulls;
 use crate::answer::{Kind, Meter};
 use crate::errors::openai_error;
 use crate::names::{Renaming, with_model};
+use crate::pending::Operation;
 use crate::request::read_request;
 use crate::stream_options::apply_all;
 use crate::testing::Members;
@@ -96,7 +97,8 @@ pub fn call(name: &str, arguments: &[Option<Vec<u8>>]) -> Option<Members> {
         "with_nulls" => Some(vec![with_nulls(bytes(arguments, 0))]),
         "openai_error" => {
             let status = u16::try_from(number(bytes(arguments, 0))).expect("a status");
-            Some(match openai_error(status, bytes(arguments, 1)) {
+            let operation = Operation::of_path(bytes(arguments, 2)).expect("a path that makes tokens");
+            Some(match openai_error(status, bytes(arguments, 1), operation.prompt()) {
                 None => vec![],
                 Some((status, body)) => vec![Some(status.to_string().into_bytes()), Some(body)],
             })

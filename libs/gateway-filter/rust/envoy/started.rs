@@ -229,7 +229,8 @@ impl Started {
     /// Gives an engine's error OpenAI's shape.
     fn finish_error(&mut self, stream: &mut Stream, parts: &[u32]) {
         let Response::Error(status) = std::mem::replace(&mut self.answer, Response::None) else { return };
-        let Some((status, body)) = stream.with_body(parts, |body| openai_error(status, body)) else { return };
+        let prompt = self.operation.prompt();
+        let Some((status, body)) = stream.with_body(parts, |body| openai_error(status, body, prompt)) else { return };
         stream.replace_body(parts, &body);
         stream.set_header(RESPONSE, b":status", status.to_string().as_bytes());
         stream.set_header(RESPONSE, b"content-type", b"application/json");

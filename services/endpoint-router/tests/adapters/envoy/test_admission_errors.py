@@ -12,8 +12,8 @@ from arks.endpoint_router.testing.native import call
 Shaped = tuple[int, dict[str, Any]]
 
 
-def shaped(status: int, text: str) -> Shaped | None:
-    answer = call("openai_error", b"%d" % status, text.encode())
+def shaped(status: int, text: str, path: str = "/v1/chat/completions") -> Shaped | None:
+    answer = call("openai_error", b"%d" % status, text.encode(), path.encode())
     if not answer:
         return None
     new_status, body = (member or b"" for member in answer)
@@ -104,10 +104,38 @@ def test_the_length_of_the_context_is_named_where_the_engine_does() -> None:
         {
             "message": "This model's maximum context length is 5 tokens, and the request has 9.",
             "type": "invalid_request_error",
-            "param": None,
+            "param": "messages",
             "code": "context_length_exceeded",
         },
     )
+
+
+@pytest.mark.parametrize(
+    ("path", "param"),
+    [("/v1/chat/completions", "messages"), ("/v1/completions", "prompt"), ("/v1/embeddings", "input")],
+)
+def test_a_prompt_that_is_too_long_is_named_as_the_request_names_it(path: str, param: str) -> None:
+    """Whatever the engine calls it: vLLM writes `input_tokens`."""
+    for status, text in (SIZE, vllm(400, "This model's maximum context length is 9 tokens. (parameter=input_tokens)")):
+        answer = shaped(status, text, path)
+        assert answer is not None
+        assert param == answer[1]["param"]
+
+
+@pytest.mark.parametrize(
+    ("message", "param"),
+    [
+        (
+            "'max_tokens' or 'max_completion_tokens' is too large: 9. This model's maximum context length is 5",
+            "max_tokens",
+        ),
+        ("max_completion_tokens is too large: 9. The maximum context length is 5", "max_completion_tokens"),
+    ],
+)
+def test_an_answer_that_would_be_too_long_is_named_by_its_parameter(message: str, param: str) -> None:
+    answer = shaped(*vllm(400, message))
+    assert answer is not None
+    assert (param, "context_length_exceeded") == (answer[1]["param"], answer[1]["code"])
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ RECORDED = cases(RECORDINGS, ".json")
 class Recorded(NamedTuple):
     """One request and what the engine answered."""
 
+    path: str
     request: dict[str, Any] | None
     """None if it has no body, or a long one."""
     status: int
@@ -50,6 +51,7 @@ def recorded(case: str) -> dict[str, Recorded]:
     answers = json.loads((RECORDINGS / f"{case}.json").read_text())
     return {
         title: Recorded(
+            answer["path"],
             answer.get("request"),
             answer["status"],
             [f"{event}\n\n".encode() for event in answer["events"]]
@@ -94,11 +96,17 @@ def test_a_stream_that_is_cut_is_charged_what_was_delivered_and_never_more_than_
         assert delivered <= charged <= made
 
 
+def operation_of(path: str) -> bytes:
+    """The path of the request, or chat for paths that the gateway does not have."""
+    made = {"/v1/chat/completions", "/v1/completions", "/v1/embeddings"}
+    return (path if path in made else "/v1/chat/completions").encode()
+
+
 @pytest.mark.parametrize("case", RECORDED)
 def test_the_engines_errors_become_these(case: str) -> None:
     shaped = {}
     for title, answer in recorded(case).items():
         if answer.status >= 400:
-            status, body = call("openai_error", b"%d" % answer.status, answer.parts[0])
+            status, body = call("openai_error", b"%d" % answer.status, answer.parts[0], operation_of(answer.path))
             shaped[title] = {"status": int(status or b""), **json.loads(body or b"")["error"]}
     assert_golden(RECORDINGS / f"{case}.out.yaml", yaml.safe_dump(shaped, sort_keys=False, width=110))
