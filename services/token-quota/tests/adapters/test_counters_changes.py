@@ -58,6 +58,25 @@ async def test_a_request_that_started_after_its_lease_was_closed_is_counted(coun
     assert (RateUse(2, 75, 2, 75), BudgetUse(20, 55, 0, 0)) == await read(counters)
 
 
+async def test_requests_beyond_those_that_a_lease_holds_are_counted_in_the_change_that_names_them(
+    counters: RedisCounters,
+) -> None:
+    await fill(counters, request())
+    await grant(counters, request(1))
+    three = {"requests": 3, "reserved_prompt_tokens": 30, "reserved_completion_tokens": 60}
+    await apply(counters, 1, change(1, **three, prompt_tokens=30, completion_tokens=15))
+    assert (RateUse(3, 45, 3, 45), BudgetUse(30, 15, 0, 0)) == await read(counters)
+
+
+async def test_a_closed_lease_without_requests_holds_no_tokens_whatever_its_closing_returns(
+    counters: RedisCounters,
+) -> None:
+    await fill(counters, request())
+    await grant(counters, request(1))
+    await apply(counters, 1, closed(1, requests=1, prompt=4, completion=8))
+    assert (RateUse(0, 0, 0, 0), BudgetUse(0, 0, 0, 0)) == await read(counters)
+
+
 async def test_a_request_of_an_unknown_lease_is_charged_entirely(counters: RedisCounters) -> None:
     await fill(counters, request())
     await apply(counters, 1, change(""), change("unknown"), closed("unknown", 7, 7, 7))
@@ -76,6 +95,14 @@ async def test_the_same_changes_are_not_charged_twice(counters: RedisCounters) -
     await fill(counters, request())
     await apply(counters, 1, change(""))
     assert 1 == await apply(counters, 1, change(""))
+    assert (RateUse(1, 15, 1, 15), BudgetUse(10, 5, 0, 0)) == await read(counters)
+
+
+async def test_changes_after_others_that_the_counters_lack_are_not_charged(counters: RedisCounters) -> None:
+    """Of a server that was killed and lost its last second: the cursor shows from where to go on."""
+    await fill(counters, request())
+    await apply(counters, 1, change(""))
+    assert 1 == await apply(counters, 3, change(""))
     assert (RateUse(1, 15, 1, 15), BudgetUse(10, 5, 0, 0)) == await read(counters)
 
 

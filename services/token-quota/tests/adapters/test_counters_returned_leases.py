@@ -8,7 +8,7 @@ from arks.token_quota.adapters.counters import RedisCounters
 from arks.token_quota.domain.lease import LeaseAmount
 from arks.token_quota.domain.limits import BudgetUse, RateUse
 from arks.token_quota.domain.time import Moment
-from arks.token_quota.testing.counters import NOW, TEAM, apply, closed, fill, grant, read, request
+from arks.token_quota.testing.counters import NOW, TEAM, apply, change, closed, fill, grant, read, request
 
 pytestmark = pytest.mark.real
 
@@ -56,6 +56,15 @@ async def test_more_lost_leases_than_one_call_looks_at_are_all_returned(counters
     await apply(counters, 1, complete_until=NOW + 100_000)
     assert 700 == await counters.return_lost_leases(TEAM, Moment(NOW + 100_000))
     assert 600 == await counters.open_requests(TEAM)
+
+
+async def test_a_lease_whose_requests_have_all_ended_holds_the_rest_until_it_is_lost(counters: RedisCounters) -> None:
+    await fill(counters, request())
+    await grant(counters, request(1))
+    await apply(counters, 1, change(1, reserved_prompt_tokens=4, reserved_completion_tokens=8, prompt_tokens=4))
+    assert BudgetUse(4, 5, 6, 12) == (await read(counters))[1]
+    assert 1 == await counters.return_lost_leases(TEAM, Moment(NOW + 2 * 3_600_000))
+    assert BudgetUse(4, 5, 0, 0) == (await read(counters))[1]
 
 
 async def test_closed_leases_are_never_lost(counters: RedisCounters) -> None:

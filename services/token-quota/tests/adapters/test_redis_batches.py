@@ -1,12 +1,18 @@
-"""What a slow answer is: one that Redis has not given, not one that this process had no time to read."""
+"""What a slow answer is: one that Redis has not given, not one that this process had no time to read. And which replies
+end a connection.
+"""
 
 import asyncio
+import contextlib
 import socket
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import pytest
+from redis.exceptions import MasterDownError, ReadOnlyError, RedisError
 
-from arks.token_quota.adapters.redis_batches import patient_timeout
+from arks.token_quota.adapters.redis_batches import RedisBatches, patient_timeout
 
 SECONDS = 0.02
 
@@ -37,3 +43,37 @@ async def test_without_an_answer_the_time_ends() -> None:
         async with patient_timeout(SECONDS):
             await asyncio.Event().wait()
     assert time.monotonic() - began >= SECONDS
+
+
+@asynccontextmanager
+async def server(*replies: bytes) -> AsyncIterator[RedisBatches]:
+    """Batches for a server that answers all commands of its n-th connection with the n-th of `replies`."""
+    remaining = list(replies)
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        reply = remaining.pop(0)
+        with contextlib.suppress(OSError):
+            while data := await reader.read(4096):
+                writer.write(reply * data.count(b"*"))
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as listening:
+        port = listening.sockets[0].getsockname()[1]
+        batches = RedisBatches(f"redis://127.0.0.1:{port}", None, timeout_seconds=5)
+        yield batches
+        await batches.close()
+
+
+@pytest.mark.parametrize("refusal", [b"-READONLY no writes", b"-MASTERDOWN no link"])
+async def test_a_primary_that_has_handed_over_is_not_called_again(refusal: bytes) -> None:
+    async with server(refusal + b"\r\n", b":7\r\n") as batches:
+        with pytest.raises((ReadOnlyError, MasterDownError)):
+            await batches.execute("INCR", "n")
+        assert 7 == await batches.execute("INCR", "n")
+
+
+async def test_another_error_reply_ends_no_connection() -> None:
+    async with server(b"-ERR wrong\r\n") as batches:
+        for _ in range(2):
+            with pytest.raises(RedisError, match="wrong"):
+                await batches.execute("INCR", "n")

@@ -16,12 +16,15 @@ import redis.asyncio as redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import RedisError
+from redis.exceptions import MasterDownError, ReadOnlyError, RedisError
 
 MAX_BATCH = 256
 MAX_WAITING = 10_000
 
 _STEPS = 5
+
+_NO_PRIMARY = (ReadOnlyError, MasterDownError)
+"""Replies of a server that takes no writes because another one took its part."""
 
 _Waiting = tuple[bytes, asyncio.Future[Any]]
 
@@ -55,6 +58,9 @@ async def patient_timeout(seconds: float) -> AsyncIterator[None]:
 class RedisBatches:
     """One connection. A batch that is not answered in `timeout_seconds` fails as a whole, and with it the
     connection. The time does not pass while this process gets no processor: then the answer may wait to be read.
+
+    A primary that hands over to its replica keeps its clients' connections, on which every write fails from then on. So
+    such a reply ends the connection, and the next batch looks up the address again.
     """
 
     def __init__(
@@ -107,10 +113,14 @@ class RedisBatches:
         try:
             async with patient_timeout(self._timeout_seconds):
                 await self._connection.send_packed_command([command for command, _ in batch], check_health=False)
+                hands_over = False
                 for _, future in batch:
                     reply = await self._reply()
+                    hands_over |= isinstance(reply, _NO_PRIMARY)
                     if not future.done():
                         future.set_result(reply)
+            if hands_over:
+                await self._connection.disconnect(nowait=True)
         except (RedisError, OSError, TimeoutError) as error:
             await self._connection.disconnect(nowait=True)
             for _, future in batch:
