@@ -15,14 +15,37 @@ def last_lines(path: Path, count: int) -> tuple[str, ...]:
     return tuple(files.last_lines(path, count, max_characters=_LINE_CHARACTERS))
 
 
-def contains(path: Path, text: str, start: int) -> bool:
-    """Whether the log has a text from this byte on; from its begin if it was emptied since."""
-    try:
-        with path.open("rb") as log:
-            log.seek(start if start <= path.stat().st_size else 0)
-            return text.encode() in log.read(MAX_LOG_BYTES)
-    except OSError:
-        return False
+class LogSearch:
+    """Searches a log that grows for a text, from its present end on. Each call reads only what is new."""
+
+    def __init__(self, path: Path, text: str) -> None:
+        self._path = path
+        self._text = text.encode()
+        self._position = size_of(path)
+        self._end = b""
+        """Of what was read: the text may begin in it."""
+        self._found = False
+
+    def found(self) -> bool:
+        """Whether the log has had the text, since the begin of the search."""
+        self._found = self._found or self._text in self._new()
+        return self._found
+
+    def _new(self) -> bytes:
+        size = size_of(self._path)
+        if size < self._position:  # it was emptied
+            self._position, self._end = 0, b""
+        if size == self._position:
+            return b""
+        try:
+            with self._path.open("rb") as log:
+                log.seek(self._position)
+                new = self._end + log.read(MAX_LOG_BYTES)
+        except OSError:
+            return b""
+        self._position += len(new) - len(self._end)
+        self._end = new[max(0, len(new) - len(self._text) + 1) :]
+        return new
 
 
 def size_of(path: Path) -> int:

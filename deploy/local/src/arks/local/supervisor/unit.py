@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from arks.kit.backoff import Backoff
-from arks.local.files.logs import contains, last_lines, limit_size, size_of
+from arks.local.files.logs import LogSearch, last_lines, limit_size
 from arks.local.files.state import Service, ServiceState
 from arks.local.plan.programs import FULL_DISK_BYTES, Program
 from arks.local.supervisor.children import Child, Children
@@ -71,8 +71,8 @@ class Unit:
         self._on_change = on_change
         self._timings = timings or Timings()
         self._child: Child | None = None
-        self._log_start = 0
-        """Where the log of the present process begins."""
+        self._failed_write: LogSearch | None = None
+        """In the log of the present process."""
 
     async def run(self, needed: Sequence["Unit"]) -> None:
         async with asyncio.TaskGroup() as group:
@@ -113,7 +113,7 @@ class Unit:
     async def _run_once(self) -> bool:
         """Run the program from start to end. Returns True if it was ready for at least `stable_seconds`."""
         limit_size(self._log_file)
-        self._log_start = size_of(self._log_file)
+        self._failed_write = LogSearch(self._log_file, text) if (text := self.program.broken_by) else None
         try:
             child = self._start_child(self.program.command)
         except OSError as error:
@@ -180,8 +180,7 @@ class Unit:
                 self._set(state=state, problem=text)
 
     def _is_broken(self) -> bool:
-        text = self.program.broken_by
-        return bool(text) and contains(self._log_file, text, self._log_start)
+        return self._failed_write is not None and self._failed_write.found()
 
     def _set(self, **changes: object) -> None:
         if "state" in changes and changes["state"] != self.status.state:
