@@ -188,6 +188,9 @@ def test_top_explain_events_usage_and_logs_show_the_demo(arks: ArksHarness) -> N
     documents = list(yaml.safe_load_all(arks.arks("events", "-o", "yaml")))
     assert first == documents[0]
     assert "NAMESPACE" in arks.arks("usage") or "Nothing was used" in arks.arks("usage")
+    assert "there is no ArksEndpoint 'smollm'" in arks.arks("requests", "-m", "smollm", check=False)
+    assert "there is no ArksToken 'nope'" in arks.arks("requests", "--token", "nope", "-o", "json", check=False)
+    assert "there is no ArksModel 'nope'" in arks.arks("events", "--for", "model/nope", "-o", "json", check=False)
     assert "there is no token 'nope'" in arks.arks("usage", "--token", "nope", check=False)
     assert "ready" in arks.arks("logs", "metrics")
     assert arks.arks("logs", "smollm2", "--tail", "5").count("\n") == 5

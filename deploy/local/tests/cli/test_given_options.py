@@ -16,6 +16,7 @@ from arks.local.cli.main import main
 @pytest.mark.parametrize(
     ("arguments", "text", "expected"),
     [
+        ("", "see `arks status`", "see `arks status`"),
         ("get models", "see `arks status`", "see `arks status`"),
         ("get models --home /srv/a", "see `arks status`", "see `arks --home /srv/a status`"),
         (

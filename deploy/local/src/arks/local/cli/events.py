@@ -10,6 +10,7 @@ import typer
 from arks.local.cli.connection import on_bus
 from arks.local.cli.failure import Exit, fail
 from arks.local.cli.home import Home
+from arks.local.cli.missing import fail_if_missing, warn_of_missing
 from arks.local.cli.options import (
     NO_HOME,
     NO_NAMESPACE,
@@ -62,14 +63,22 @@ def events(
     """
     if kind is not None and kind not in _KINDS:
         fail(f"there is no kind of event {kind!r}", f"kinds: {', '.join(_KINDS)}", Exit.USAGE)
+    named = []
     if about is not None:
         target = targets([about], named=True)[0]
         kind, name = _KIND_OF.get(target.kind.name), target.names[0]
         if kind is None:
             fail(f"{target.kind.name} has no events", f"kinds: {', '.join(_KINDS)}", Exit.USAGE)
-    subject = (None if all_namespaces else namespace, name, kind)
+        named = [(target.kind, name)]
+    where = None if all_namespaces else namespace
     start = parse_since(since, datetime.now(UTC))
-    asyncio.run(_events(home, subject, start, _Wishes(follow, warnings, output)))
+    if follow:
+        warn_of_missing(home, named, where)
+    count = asyncio.run(_events(home, (where, name, kind), start, _Wishes(follow, warnings, output)))
+    if count == 0:
+        fail_if_missing(home, named, where)
+    if count == 0 and output is None:
+        typer.echo(f"No events since {start:%Y-%m-%d %H:%M} UTC.", err=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +92,8 @@ class _Wishes:
 
 async def _events(
     home: Home, subject: tuple[str | None, str | None, str | None], start: datetime, wishes: _Wishes
-) -> None:
-    """`subject`: namespace, name and kind; None: any."""
+) -> int:
+    """How many were printed. `subject`: namespace, name and kind; None: any."""
     from arks.local.client.event_log import events_subject
     from arks.local.render.events import header, line, to_json_line, to_yaml_document
 
@@ -93,12 +102,11 @@ async def _events(
         async for event in bus.events(events_subject(*subject), start, follow=wishes.follow):
             if wishes.warnings and event.type.partition(".")[2] not in _WARNING_VERBS:
                 continue
+            count += 1
             if wishes.output is not None:
                 print_text(to_json_line(event) if wishes.output == Output.JSON else to_yaml_document(event))
                 continue
-            if count == 0:
+            if count == 1:
                 print_text(header(namespaces=namespaces, clock=wishes.follow, width=width))
-            count += 1
             print_text(line(event, datetime.now(UTC), namespaces=namespaces, width=width, clock=wishes.follow))
-    if count == 0 and wishes.output is None:
-        typer.echo(f"No events since {start:%Y-%m-%d %H:%M} UTC.", err=True)
+    return count

@@ -56,7 +56,7 @@ def with_given_options(text: str, arguments: Sequence[str]) -> str:
 def _value(arguments: Sequence[str], names: Sequence[str]) -> str | None:
     """The last value of an option with one of these names; None if it was not given."""
     value = None
-    for argument, following in zip(arguments, [*arguments[1:], None], strict=True):
+    for argument, following in zip(arguments, [*arguments, None][1:], strict=True):
         if argument == "--":
             break
         name, equals, attached = argument.partition("=")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from arks.local.cli.connection import on_bus
+from arks.local.cli.missing import fail_if_missing, warn_of_missing
 from arks.local.cli.names import complete_endpoints
 from arks.local.cli.options import (
     NO_HOME,
@@ -19,6 +20,7 @@ from arks.local.cli.options import (
 )
 from arks.local.cli.output import print_text, terminal_width
 from arks.local.cli.times import parse_since
+from arks.local.render.kinds import ENDPOINT, TOKEN
 
 if TYPE_CHECKING:
     from arks.local.render.requests import Request
@@ -70,7 +72,13 @@ def requests(
         return count
 
     start = parse_since(since, datetime.now(UTC))
-    count = asyncio.run(show(start, None if all_namespaces else namespace))
+    where = None if all_namespaces else namespace
+    named = [(kind, name) for kind, name in ((ENDPOINT, model), (TOKEN, token)) if name is not None]
+    if follow:
+        warn_of_missing(home, named, where)
+    count = asyncio.run(show(start, where))
+    if count == 0:
+        fail_if_missing(home, named, where)
     if count == 0 and output is None:
         typer.echo(f"No requests since {start:%Y-%m-%d %H:%M} UTC.", err=True)
 
