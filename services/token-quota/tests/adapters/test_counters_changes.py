@@ -17,6 +17,7 @@ from arks.token_quota.testing.counters import (
     apply,
     change,
     closed,
+    commands,
     connect,
     fill,
     grant,
@@ -126,12 +127,6 @@ async def test_changes_of_many_tokens_cost_no_more_calls_than_those_of_one(
         await apply(counters, 1, *ended)
         assert await commands(client) - before < 20
     assert 0 == (await read(counters))[1].held_completion
-
-
-async def commands(client: "redis.Redis") -> int:
-    """That Valkey has run, those inside of scripts included."""
-    statistics = await client.info("commandstats")
-    return sum(found["calls"] for name, found in statistics.items() if name != "cmdstat_info")
 
 
 async def test_changes_that_another_replica_applied_are_skipped(counters: RedisCounters, valkey: Server) -> None:

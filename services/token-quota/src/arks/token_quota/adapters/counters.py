@@ -10,6 +10,7 @@ import secrets
 import struct
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from importlib import resources
 from typing import Any
 
@@ -18,9 +19,9 @@ from redis.exceptions import NoScriptError, RedisError
 
 from arks.token_quota.adapters.apply_call import ApplyCall
 from arks.token_quota.adapters.counter_keys import LIFE, CounterKeys, rate_name
+from arks.token_quota.adapters.gathered import Gathered
+from arks.token_quota.adapters.grant_call import GrantCall, read_grant
 from arks.token_quota.adapters.redis_batches import RedisBatches
-from arks.token_quota.domain.lease import LeaseAmount
-from arks.token_quota.domain.limits import BudgetUse, RateUse
 from arks.token_quota.domain.time import DAY_MILLISECONDS, DAY_SECONDS, Moment, period_end_seconds
 from arks.token_quota.service.ports.counters import (
     ChangeWithBudgets,
@@ -34,7 +35,6 @@ from arks.token_quota.service.ports.ledger import BudgetSums, WindowSums
 _LIFETIME_KEPT_MILLISECONDS = 32 * DAY_MILLISECONDS
 """Counters live longer than their period; a missing counter is filled from the ledger."""
 _FORMER_KEPT_SECONDS = 86_400
-_MISSING = 2
 _REQUESTS = struct.Struct("<d")
 """The first number of a packed lease."""
 _MAX_LOOKED_AT = 500
@@ -82,6 +82,7 @@ class RedisCounters:
             name: hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest() for name, text in self._sources.items()
         }
         self._keys: dict[str, CounterKeys] = {}
+        self._grants: dict[str, Gathered[GrantCommand, GrantResult | None]] = {}
         self._errors = Counter("arks_redis_errors", "Calls of Redis that failed", ["call"], registry=registry)
         self._up = Gauge("arks_redis_up", "1 when the last call of Redis succeeded", registry=registry)
 
@@ -91,41 +92,15 @@ class RedisCounters:
     # --- admission
 
     async def grant(self, command: GrantCommand) -> GrantResult | None:
-        keys, budget, tokens, rates = self._of(command.namespace), command.budget, command.tokens, command.rates
-        minute, day = command.now.minute, command.now.day
-        names = [keys.epoch, keys.leases, keys.lease_ends, keys.rates]
-        limits: tuple[int, ...] = (-1, -1, -1)
-        if budget is not None:
-            names.append(keys.budget(budget, day))
-            limits = (_limit(budget.prompt), _limit(budget.response), _limit(budget.total))
-        found = await self._run(
-            "grant",
-            names,
-            (
-                command.lease,
-                minute,
-                day,
-                command.now.milliseconds,
-                command.gateway,
-                tokens.prompt_tokens,
-                tokens.completion_tokens,
-                1 if tokens.exact else 0,
-                tokens.min_completion_tokens,
-                *command.demand,
-                _limit(rates.rpm),
-                _limit(rates.rpd),
-                _limit(rates.tpm),
-                _limit(rates.tpd),
-                *limits,
-                *command.validity,
-                command.begins_in_milliseconds,
-                rate_name(command.token, command.endpoint),
-            ),
-        )
-        if found[0] == _MISSING:
-            return None
-        spent = BudgetUse() if budget is None else BudgetUse(*found[10:14])
-        return GrantResult(found[0] == 1, found[1], LeaseAmount(*found[2:5]), found[5], RateUse(*found[6:10]), spent)
+        keys = self._of(command.namespace)
+        gathered = self._grants.get(command.namespace)
+        if gathered is None:
+            gathered = self._grants[command.namespace] = Gathered(partial(self._grant_all, keys))
+        return await gathered.result(command)
+
+    async def _grant_all(self, keys: CounterKeys, commands: Sequence[GrantCommand]) -> list[GrantResult | None]:
+        call = GrantCall(keys, commands)
+        return [read_grant(found) for found in await self._run("grant", call.names, call.values())]
 
     # --- filled from the ledger
 
@@ -199,6 +174,7 @@ class RedisCounters:
         if found is None:
             if len(self._keys) > 10_000:
                 self._keys.clear()
+                self._grants.clear()  # calls in flight go on
             found = self._keys[namespace] = CounterKeys(namespace)
         return found
 
@@ -230,7 +206,3 @@ class RedisCounters:
         self._failed_at = None
         self._up.set(1)
         return found
-
-
-def _limit(limit: int | None) -> int:
-    return -1 if limit is None else limit

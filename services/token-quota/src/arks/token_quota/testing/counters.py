@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import redis.asyncio as redis
 from prometheus_client import CollectorRegistry
 
 from arks.kit.testing.servers import Server
@@ -101,3 +102,9 @@ async def read(counters: RedisCounters, now: int = NOW) -> tuple[RateUse, Budget
     found = await grant(counters, request("read", tokens=ReservationRequest(10**9, 0, exact=True), now=now))
     assert not found.granted
     return found.rate_use, found.budget_use
+
+
+async def commands(client: "redis.Redis") -> int:
+    """That Valkey has run, those inside of scripts included."""
+    statistics = await client.info("commandstats")
+    return sum(found["calls"] for name, found in statistics.items() if name != "cmdstat_info")
