@@ -46,3 +46,13 @@ async def test_what_a_lease_ahead_did_not_use_returns_to_its_minute(counters: Re
     await apply(counters, 1, closed(2, 1, 10, 20), now=minute - 1)  # by a gateway whose clock is ahead
     assert RateUse(0, 0, 1, 30) == (await read(counters, minute))[0]
     assert (await grant(counters, following._replace(lease="lease3", now=Moment(minute)))).granted
+
+
+async def test_an_overrun_of_a_lease_ahead_counts_in_the_minute_of_its_end(counters: RedisCounters) -> None:
+    following, minute = await ahead(counters)
+    later = minute + 60_000
+    assert (
+        await grant(counters, following._replace(lease="lease3", now=Moment(later), begins_in_milliseconds=0))
+    ).granted
+    await apply(counters, 1, change(2, completion_tokens=50), now=later)
+    assert RateUse(1, 60, 3, 120) == (await read(counters, later))[0]

@@ -1,14 +1,20 @@
 """Counters on a real Valkey follow the ledger: charges, closed leases, corrections, each once."""
 
+import asyncio
+import struct
+from collections import Counter
+from typing import Any
+
 import pytest
 import redis.asyncio as redis
 
 from arks.kit.testing.servers import Server
+from arks.token_quota.adapters.counter_keys import CounterKeys
 from arks.token_quota.adapters.counters import RedisCounters
 from arks.token_quota.domain.change import LedgerChange
 from arks.token_quota.domain.lease import LeaseAmount
 from arks.token_quota.domain.limits import BudgetUse, RateUse
-from arks.token_quota.domain.time import Moment
+from arks.token_quota.domain.time import DAY_MILLISECONDS, Moment
 from arks.token_quota.service.ports.ledger import BudgetSums, WindowSums
 from arks.token_quota.testing.counters import (
     NOW,
@@ -78,10 +84,53 @@ async def test_a_closed_lease_without_requests_holds_no_tokens_whatever_its_clos
     assert (RateUse(0, 0, 0, 0), BudgetUse(0, 0, 0, 0)) == await read(counters)
 
 
+async def test_an_overrun_of_the_last_request_of_a_closed_lease_counts_in_the_present_minute(
+    counters: RedisCounters,
+) -> None:
+    await fill(counters, request())
+    await grant(counters, request(1, demand=LeaseAmount(1, 10, 20)))
+    await apply(counters, 1, closed(1, requests=1, prompt=4, completion=8))
+    later = NOW + 60_000
+    await apply(counters, 2, change(1, completion_tokens=50), now=later)
+    assert (RateUse(0, 30, 1, 60), BudgetUse(10, 50, 0, 0)) == await read(counters, now=later)
+
+
+async def test_a_request_that_comes_in_one_call_with_the_end_of_its_lease_is_one_of_an_unknown_lease(
+    counters: RedisCounters,
+) -> None:
+    await fill(counters, request())
+    await grant(counters, request(1))
+    later = NOW + 60_000
+    await apply(counters, 1, closed(1), change(1), change(1), now=later)
+    assert (RateUse(0, 0, 2, 30), BudgetUse(20, 10, 0, 0)) == await read(counters, now=later)
+
+
+async def test_a_correction_makes_no_use_negative(counters: RedisCounters) -> None:
+    await fill(counters, request(), prompt=5, completion=5)
+    await apply(counters, 1, change("", requests=0, prompt_tokens=-10, completion_tokens=-20))
+    assert (RateUse(0, 0, 0, 0), BudgetUse(0, 0, 0, 0)) == await read(counters)
+
+
+async def test_a_charge_makes_no_budget_that_no_request_has_needed(counters: RedisCounters, valkey: Server) -> None:
+    await fill(counters, request(budget=None))
+    await apply(counters, 1, change(""))
+    async with redis.Redis(port=valkey.port, password=valkey.password, protocol=2) as client:
+        assert [] == await client.keys("*budget*")
+
+
 async def test_a_request_of_an_unknown_lease_is_charged_entirely(counters: RedisCounters) -> None:
     await fill(counters, request())
     await apply(counters, 1, change(""), change("unknown"), closed("unknown", 7, 7, 7))
     assert (RateUse(2, 30, 2, 30), BudgetUse(20, 10, 0, 0)) == await read(counters)
+
+
+async def test_a_request_without_a_lease_counts_in_the_windows_in_which_it_started(counters: RedisCounters) -> None:
+    later, tomorrow = NOW + 60_000, NOW + DAY_MILLISECONDS
+    await fill(counters, request(now=later))
+    await apply(counters, 1, change(""), now=later)
+    assert RateUse(0, 0, 1, 15) == (await read(counters, now=later))[0]
+    await apply(counters, 2, change(""), now=tomorrow)
+    assert RateUse(0, 0, 0, 0) == (await read(counters, now=tomorrow))[0]
 
 
 async def test_a_lease_of_the_last_minute_returns_to_its_day_and_budget_only(counters: RedisCounters) -> None:
@@ -112,6 +161,22 @@ async def test_many_changes_are_applied_in_one_call(counters: RedisCounters) -> 
     changes = [(LedgerChange(seq, 0, "", 0, [change("")] * 200), {"q": QUOTA}) for seq in (4, 5, 9)]
     assert 9 == await counters.apply(TEAM, 0, changes, Moment(NOW))
     assert (RateUse(600, 9000, 600, 9000), BudgetUse(6000, 3000, 0, 0)) == await read(counters)
+
+
+async def test_more_leases_and_tokens_than_one_command_takes_are_all_changed(
+    counters: RedisCounters, valkey: Server
+) -> None:
+    epoch = await counters.open(TEAM, 0)
+    commands_ = [request(number, budget=None)._replace(token=f"tom{number}") for number in range(1, 1102)]
+    await asyncio.gather(*(counters.fill_rate(epoch, command, WindowSums(RateUse(), 0)) for command in commands_))
+    await asyncio.gather(*(grant(counters, command) for command in commands_))
+    await apply(counters, 1, *(closed(number) for number in range(1, 1102)))
+    await apply(counters, 2, *(change(number) for number in range(1, 1102)))
+    assert 0 == await counters.open_requests(TEAM)
+    async with redis.Redis(port=valkey.port, password=valkey.password, protocol=2) as client:
+        rates: Any = await client.hvals(CounterKeys(TEAM).rates)
+        assert 0 == await client.zcard(CounterKeys(TEAM).lease_ends)
+    assert {15.0: 1101} == Counter(struct.unpack("<10d", rate)[3] for rate in rates)
 
 
 async def test_changes_of_many_tokens_cost_no_more_calls_than_those_of_one(

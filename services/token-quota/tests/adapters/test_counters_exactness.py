@@ -27,6 +27,7 @@ from arks.token_quota.domain.reservation import ReservationRequest
 from arks.token_quota.domain.time import DAY_MILLISECONDS, DAY_MINUTES, MINUTE_MILLISECONDS, Moment
 from arks.token_quota.service.ports.counters import GrantCommand, GrantResult
 from arks.token_quota.service.ports.ledger import BudgetSums, WindowSums
+from arks.token_quota.testing.counters import NOW
 
 pytestmark = pytest.mark.real
 
@@ -121,7 +122,7 @@ class CountersMachine(RuleBasedStateMachine):
         type(self).numbers += 1
         self.namespace = f"n{self.numbers}"
         self.keys = CounterKeys(self.namespace)
-        self.now = Moment(1_800_000_000_000 + DAY_MILLISECONDS // 2)
+        self.now = Moment(NOW + DAY_MILLISECONDS // 2)
         self.rates = Rates(rpm=20, rpd=60, tpm=2_000, tpd=20_000)
         self.leases: list[Lease] = []
         self.wipes = 0

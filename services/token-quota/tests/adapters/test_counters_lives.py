@@ -3,13 +3,15 @@
 import pytest
 import redis.asyncio as redis
 
+from arks.contracts.resources import QuotaPeriod
 from arks.kit.testing.servers import Server
 from arks.token_quota.adapters.counter_keys import CounterKeys
 from arks.token_quota.adapters.counters import RedisCounters
-from arks.token_quota.domain.limits import Budget
+from arks.token_quota.domain.limits import Budget, BudgetUse, RateUse
 from arks.token_quota.domain.time import DAY_MILLISECONDS, Moment
-from arks.token_quota.service.ports.counters import CountersUnavailable
-from arks.token_quota.testing.counters import NOW, TEAM, connect, fill, grant, request
+from arks.token_quota.service.ports.counters import CountersUnavailable, Epoch
+from arks.token_quota.service.ports.ledger import BudgetSums, WindowSums
+from arks.token_quota.testing.counters import NOW, TEAM, apply, change, connect, fill, grant, read, request
 
 pytestmark = pytest.mark.real
 
@@ -60,12 +62,55 @@ async def test_a_life_ends_when_the_server_is_wiped_or_counters_begin_again(
     assert await counters.life() not in {first, second}
 
 
+async def test_sums_that_are_older_than_the_counters_or_of_an_earlier_life_make_no_counter(
+    counters: RedisCounters,
+) -> None:
+    command, sums = request(), (WindowSums(RateUse(), 0), BudgetSums(0, 0, 0))
+
+    async def made(epoch: Epoch) -> list[bool]:
+        return [
+            await counters.fill_rate(epoch, command, sums[0]),
+            await counters.fill_budget(epoch, command, sums[1]),
+        ]
+
+    first = await counters.open(TEAM, 0)
+    await apply(counters, 1, change(""))
+    assert [False, False] == await made(first)
+    second = await counters.open(TEAM, 0, replace=first.id)
+    assert [False, False] == await made(first)
+    assert None is await counters.grant(command)
+    assert [True, True] == await made(second)
+
+
+async def test_a_counter_that_another_replica_has_made_stays(counters: RedisCounters) -> None:
+    await fill(counters, request())
+    await grant(counters, request(1))
+    await fill(counters, request(), RateUse(9, 9, 9, 9), prompt=9, completion=9)
+    assert (RateUse(1, 30, 1, 30), BudgetUse(0, 0, 10, 20)) == await read(counters)
+
+
+@pytest.mark.parametrize(
+    ("period", "kept"),
+    [(QuotaPeriod.LIFETIME, NOW + 32 * DAY_MILLISECONDS), (QuotaPeriod.DAY, NOW + 40 * 3_600_000)],
+    ids=["life", "day"],
+)
+async def test_a_budget_is_kept_for_a_day_after_its_period_or_32_days(
+    counters: RedisCounters, valkey: Server, period: QuotaPeriod, kept: int
+) -> None:
+    budget = Budget("q", period, total=100)
+    await fill(counters, request(budget=budget))
+    async with redis.Redis(port=valkey.port, password=valkey.password, protocol=2) as client:
+        name = CounterKeys(TEAM).budget(budget, Moment(NOW).day)
+        assert kept == await client.pexpiretime(name)
+
+
 async def test_a_new_life_has_no_leases(counters: RedisCounters) -> None:
     await fill(counters, request())
     await grant(counters, request(1))
     first = await counters.open(TEAM, 0)
     await counters.open(TEAM, 9, replace=first.id)
     assert 0 == await counters.open_requests(TEAM)
+    assert 0 == await counters.return_lost_leases(TEAM, Moment(NOW + 2 * 3_600_000))
     assert None is await counters.grant(request(2))
 
 

@@ -15,7 +15,7 @@ from arks.token_quota.domain.limits import Budget, RateUse
 from arks.token_quota.domain.posting import Posting
 from arks.token_quota.domain.time import Moment
 from arks.token_quota.service.ports.ledger import UsageFilter
-from arks.token_quota.testing.usage import STARTED_AT_MILLISECONDS, batch, record, reservation
+from arks.token_quota.testing.usage import STARTED_AT_MILLISECONDS, batch, record, reservation, started
 
 pytestmark = pytest.mark.real
 
@@ -66,6 +66,16 @@ async def test_a_request_in_two_batches_is_charged_once(ledger: SqlLedger) -> No
 async def test_a_request_in_two_batches_of_one_transaction_is_charged_once(ledger: SqlLedger) -> None:
     await post(ledger, batch(record("r1")), batch(record("r1"), record("r2")))
     assert (2, 20, 40) == await total(ledger) == charged((await ledger.changes("team", 0, 10)).changes)
+
+
+async def test_a_start_that_comes_late_beside_a_request_in_two_batches_is_not_in_flight(ledger: SqlLedger) -> None:
+    await post(ledger, batch(record("r1"), record("r2", was_reported_started=True)))
+    await post(ledger, batch(record("r1"), record("r3"), started=[started("r2")]))
+    assert (3, []) == ((await total(ledger))[0], await ledger.expired_requests(NOW.milliseconds + 1, 10))
+
+
+async def test_without_batches_nothing_is_written(ledger: SqlLedger) -> None:
+    assert ([], 0) == (await post(ledger), await ledger.last_seq())
 
 
 async def test_a_batch_with_more_requests_than_one_look_up_takes_is_charged_once(ledger: SqlLedger) -> None:
@@ -171,6 +181,29 @@ async def test_sums_are_grouped_and_filtered(ledger: SqlLedger) -> None:
     ]
     days = await ledger.usage_sums(UsageFilter(namespace="team", endpoint="qwen", token="tom"), ["day"])
     assert [NOW.day - 1, NOW.day] == [row.day for row in days]
+
+
+async def test_sums_are_those_of_the_days_and_the_quota_that_are_given(ledger: SqlLedger) -> None:
+    await post(ledger, batch(record("r1"), record("r2", started_at_milliseconds=YESTERDAY)))
+    await post(ledger, batch(record("r3")), quota="other")
+    filters = (
+        UsageFilter(quota="q", last_day=NOW.day - 1),
+        UsageFilter(quota="q", first_day=NOW.day, last_day=NOW.day),
+        UsageFilter(quota="other"),
+    )
+    assert [1, 1, 1] == [(await ledger.usage_sums(usage_filter, []))[0].requests for usage_filter in filters]
+
+
+async def test_sums_and_resets_are_those_of_one_namespace_and_endpoint(ledger: SqlLedger) -> None:
+    records = (record("r1"), record("r2", endpoint="phi"))
+    await post(ledger, batch(*records), batch(record("r3"), namespace="other"))
+    assert 5 == await ledger.reset("other", "q", 5, NOW)
+    assert RateUse(1, 30, 1, 30) == (await ledger.window_sums("team", "tom", "qwen", NOW)).use
+    before = await ledger.budget_sums("team", Budget("q"), NOW)
+    assert 1 == await ledger.reset("team", "q", 1, NOW)
+    after = await ledger.budget_sums("team", Budget("q"), NOW)
+    assert [(20, 40), (0, 0)] == [(sums.prompt_tokens, sums.completion_tokens) for sums in (before, after)]
+    assert {"q": 1} == (await ledger.changes("team", 0, 10)).resets
 
 
 async def test_window_sums_are_what_started_in_the_current_minute_and_day(ledger: SqlLedger) -> None:

@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 import pytest
 from redis.exceptions import MasterDownError, ReadOnlyError, RedisError
 
+from arks.token_quota.adapters import redis_batches
 from arks.token_quota.adapters.redis_batches import RedisBatches, patient_timeout
 
 SECONDS = 0.02
@@ -46,7 +47,7 @@ async def test_without_an_answer_the_time_ends() -> None:
 
 
 @asynccontextmanager
-async def server(*replies: bytes) -> AsyncIterator[RedisBatches]:
+async def server(*replies: bytes, timeout_seconds: float = 5) -> AsyncIterator[RedisBatches]:
     """Batches for a server that answers all commands of its n-th connection with the n-th of `replies`."""
     remaining = list(replies)
 
@@ -59,7 +60,7 @@ async def server(*replies: bytes) -> AsyncIterator[RedisBatches]:
 
     async with await asyncio.start_server(serve, "127.0.0.1", 0) as listening:
         port = listening.sockets[0].getsockname()[1]
-        batches = RedisBatches(f"redis://127.0.0.1:{port}", None, timeout_seconds=5)
+        batches = RedisBatches(f"redis://127.0.0.1:{port}", None, timeout_seconds=timeout_seconds)
         yield batches
         await batches.close()
 
@@ -70,6 +71,40 @@ async def test_a_primary_that_has_handed_over_is_not_called_again(refusal: bytes
         with pytest.raises((ReadOnlyError, MasterDownError)):
             await batches.execute("INCR", "n")
         assert 7 == await batches.execute("INCR", "n")
+
+
+async def test_after_a_call_without_an_answer_the_next_one_has_a_connection_of_its_own() -> None:
+    """On the old one, it would read the late answer."""
+    async with server(b"", b":7\r\n", timeout_seconds=0.05) as batches:
+        with pytest.raises(TimeoutError):
+            await batches.execute("INCR", "n")
+        assert 7 == await batches.execute("INCR", "n")
+
+
+async def test_a_cancelled_call_ends_no_other() -> None:
+    for reply in (b":7\r\n", b""):
+        async with server(reply, timeout_seconds=0.05) as batches:
+            cancelled, other = (asyncio.create_task(batches.execute("INCR", "n")) for _ in range(2))
+            await asyncio.sleep(0)
+            cancelled.cancel()
+            found = await asyncio.gather(other, return_exceptions=True)
+            assert [7 if reply else TimeoutError] == [each if reply else type(each) for each in found]
+
+
+async def test_a_bounded_number_of_calls_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(redis_batches, "MAX_WAITING", 2)
+    async with server(b":7\r\n") as batches:
+        found = await asyncio.gather(*(batches.execute("INCR", "n") for _ in range(3)), return_exceptions=True)
+    assert [7, 7] == found[:2]
+    assert isinstance(found[2], RedisError)
+
+
+async def test_calls_in_flight_are_answered_before_the_connection_is_closed() -> None:
+    async with server(b":7\r\n") as batches:
+        call = asyncio.create_task(batches.execute("INCR", "n"))
+        await asyncio.sleep(0)
+        await batches.close()
+        assert 7 == await call
 
 
 async def test_another_error_reply_ends_no_connection() -> None:

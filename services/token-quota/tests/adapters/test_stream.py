@@ -49,6 +49,24 @@ async def test_batches_that_are_not_acknowledged_come_again(home: LocalHome, mon
     assert [sent] == await acked(await take(home, 1))
 
 
+async def test_a_batch_is_not_acknowledged_by_a_later_one(home: LocalHome, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stream_module._CONSUMER, "ack_wait", 0.2)
+    await home.start()
+    first, second = batch(record("r1")), batch(record("r2"))
+    for sent in (first, second):
+        await BusUsageStream(home.bus).publish(sent)
+    await acked((await take(home, 2))[1:])
+    assert [first] == await acked(await take(home, 1))
+
+
+async def test_an_acknowledgement_that_is_lost_is_no_error(home: LocalHome) -> None:
+    await home.start()
+    await BusUsageStream(home.bus).publish(batch(record()))
+    messages = await take(home, 1)
+    await home.stop()
+    await acked(messages)
+
+
 async def test_a_message_that_is_no_batch_does_not_stop_the_next(home: LocalHome) -> None:
     await home.start()
     await home.bus.jetstream.publish(usage_subject("team"), b'{"id":"without namespace"}')

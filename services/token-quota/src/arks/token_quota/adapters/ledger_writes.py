@@ -82,7 +82,7 @@ class Writes:
             return
         rows = [
             (*key, added.requests, added.prompt_tokens, added.completion_tokens, last_seq)
-            for key, added in sorted(sums.items())  # in one order, so that two replicas never lock each other
+            for key, added in sums.items()
         ]
         driver: Any = self._connection.connection.dbapi_connection
         if self._sqlite:

@@ -16,7 +16,8 @@ from arks.token_quota.domain.time import Moment
 from arks.token_quota.service.ports.counters import GrantCommand, GrantResult
 from arks.token_quota.service.ports.ledger import BudgetSums, WindowSums
 
-NOW = 1_800_000_000_000
+NOW = 4_102_473_600_000
+"""2100-01-01 08:00: later than the clock of the Valkey, which deletes what expires before its own time."""
 TEAM = "team"
 QUOTA = Budget("q", total=10_000)
 TOKENS = ReservationRequest(10, 20, exact=True)

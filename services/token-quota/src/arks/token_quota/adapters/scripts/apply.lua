@@ -38,7 +38,7 @@ local function settle(lease, i)
   if changes[i + 9] then
     returned_requests = take(lease, epoch, 'requests', changes[i + 10])
     returned = take(lease, epoch, 'prompt', changes[i + 11]) + take(lease, epoch, 'completion', changes[i + 12])
-    if lease.ends > 0 then lease.ends, lease.closing = 0, true end
+    lease.ends, lease.closing = 0, true
   end
   if lease.ends == 0 and lease.requests == 0 then
     lease.ended = true
