@@ -8,7 +8,7 @@ use crate::answer::Meter;
 use crate::answer::nulls::with_nulls;
 use crate::names::Renaming;
 
-/// The longest answer in JSON that waits for its end, below Envoy's limit for what it keeps of a connection.
+/// The longest answer in JSON that waits for its end. Envoy's limit for what a filter keeps is that of requests' bodies.
 const WHOLE_BYTES: u64 = 256 * 1024;
 
 /// An answer that is metered, and changed on its way.

@@ -80,6 +80,17 @@ async def test_the_answer_of_a_chat_has_what_openai_requires(
     assert ["e,12,3"] == [line["usage"] for line in await gateway.usage()]
 
 
+async def test_an_answer_in_json_may_be_longer_than_the_buffer_of_a_connection(gateway: Gateway) -> None:
+    text = "a" * (2 * listeners.CONNECTION_BUFFER_BYTES - 1000)
+    choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": text}}
+    usage = {"prompt_tokens": 12, "completion_tokens": 3, "total_tokens": 15}
+    page = json.dumps({"choices": [choice], "model": "m", "usage": usage}).encode()
+    gateway.engine.script = answer(page)
+    (found,) = (await gateway.post(b'{"model":"m"}')).json()["choices"]
+    assert (None, text) == (found["logprobs"], found["message"]["content"])
+    assert ["e,12,3"] == [line["usage"] for line in await gateway.usage()]
+
+
 async def test_a_json_answer_of_unknown_length_is_passed_as_it_comes(gateway: Gateway) -> None:
     whole = b'{"choices":[{"message":{"content":"a"}}],"usage":{"prompt_tokens":12,"completion_tokens":3}}'
 
