@@ -310,7 +310,7 @@ impl Worker {
         ];
         headers.extend(self.identity.header());
         headers.extend(optional.into_iter().filter_map(|(name, value)| Some((name, value?.into_bytes()))));
-        Query { path: "/v1/admit", headers, milliseconds: ADMISSION_MILLISECONDS }
+        Query { path: "/v1/admit", headers, body: vec![], milliseconds: ADMISSION_MILLISECONDS }
     }
 
     /// The query that waits, at most for `milliseconds`, until an engine can take the request. Its grant has no lease for
@@ -328,7 +328,7 @@ impl Worker {
             ("x-arks-scopes", b"namespace".to_vec()),
         ];
         headers.extend(self.identity.header());
-        Query { path: "/v1/changes", headers, milliseconds: ADMISSION_MILLISECONDS }
+        Query { path: "/v1/changes", headers, body: vec![], milliseconds: ADMISSION_MILLISECONDS }
     }
 }
 

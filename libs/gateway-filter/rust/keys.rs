@@ -19,7 +19,7 @@ impl Worker {
         }
         let mut headers = vec![("authorization", authorization.to_vec())];
         headers.extend(self.identity.header());
-        Some(Decision::Query(Query { path: "/v1/key", headers, milliseconds: ADMISSION_MILLISECONDS }))
+        Some(Decision::Query(Query { path: "/v1/key", headers, body: vec![], milliseconds: ADMISSION_MILLISECONDS }))
     }
 
     /// The answer to a client with too many wrong keys, or None. `address` finds its address; it is read only after

@@ -25,6 +25,7 @@ pub mod pending;
 pub mod prompts;
 pub mod ratio;
 pub mod rejections;
+pub mod renewal_calls;
 pub mod renewals;
 pub mod request;
 pub mod sampling;

@@ -74,6 +74,8 @@ pub struct Query {
     pub path: &'static str,
     /// Headers.
     pub headers: Vec<(&'static str, Vec<u8>)>,
+    /// The body; empty for nearly all.
+    pub body: Vec<u8>,
     /// How long its answer may take.
     pub milliseconds: i64,
 }

@@ -8,7 +8,7 @@ use crate::line_file::LineFile;
 use crate::pending::Query;
 use crate::rejections::Answer;
 
-/// The queries of a gateway's process that wait to be sent; beyond it a query has no answer.
+/// The queries of each kind that wait in a gateway's process to be sent; beyond it a query has no answer.
 pub const WAITING_LIMIT: usize = 1024;
 /// The digits of the time until a lease begins, in milliseconds.
 const BEGINS_DIGITS: usize = 5;

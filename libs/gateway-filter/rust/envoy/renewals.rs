@@ -1,6 +1,5 @@
 //! Queries that no request waits for: Envoy's main thread sends them, because they outlive the streams that begin them.
 
-use std::collections::{HashMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -12,7 +11,8 @@ use super::workers::{Config, now};
 use crate::line_file::LineFile;
 use crate::pending::Query;
 use crate::rejections::Answer;
-use crate::renewals::{Receiver, Renewal, WAITING_LIMIT};
+use crate::renewal_calls::Calls;
+use crate::renewals::{Receiver, Renewal};
 use crate::tables::ADMISSION_MILLISECONDS;
 
 /// Wakes the main thread.
@@ -31,8 +31,7 @@ impl Drop for Scheduler {
 }
 
 struct State {
-    waiting: VecDeque<Renewal>,
-    in_flight: HashMap<u64, Receiver>,
+    calls: Calls,
     starts: LineFile,
 }
 
@@ -52,7 +51,7 @@ impl Renewals {
     pub unsafe fn new(envoy: ConfigPointer, path: PathBuf) -> Self {
         // SAFETY: as above.
         let scheduler = unsafe { abi::envoy_dynamic_module_callback_http_filter_config_scheduler_new(envoy) };
-        let state = State { waiting: VecDeque::new(), in_flight: HashMap::new(), starts: LineFile::new(path) };
+        let state = State { calls: Calls::default(), starts: LineFile::new(path) };
         Self { scheduler: Scheduler(scheduler), state: Mutex::new(state) }
     }
 
@@ -62,31 +61,31 @@ impl Renewals {
 
     /// Lets the main thread send a renewal. Returns at once.
     pub fn begin(&self, renewal: Renewal) {
-        let mut state = self.state();
-        if state.waiting.len() >= WAITING_LIMIT {
+        if let Some(renewal) = self.state().calls.add(renewal) {
             renewal.receiver.fail();
             return;
         }
-        state.waiting.push_back(renewal);
-        drop(state);
         // SAFETY: the scheduler lives as long as this.
         unsafe { abi::envoy_dynamic_module_callback_http_filter_config_scheduler_commit(self.scheduler.0, 0) }
     }
 
+    fn next(&self) -> Option<(Query, Vec<Receiver>)> {
+        self.state().calls.next(now())
+    }
+
     fn send(&self, envoy: ConfigPointer) {
-        let waiting = std::mem::take(&mut self.state().waiting);
-        for Renewal { query, receiver } in waiting {
+        while let Some((query, receivers)) = self.next() {
             // Nothing is locked during the call, because Envoy may answer within it.
             match call(envoy, &query) {
-                Some(callout) => drop(self.state().in_flight.insert(callout, receiver)),
-                None => receiver.fail(),
+                Some(callout) => self.state().calls.begun(callout, receivers),
+                None => receivers.iter().for_each(Receiver::fail),
             }
         }
     }
 
     fn finish(&self, callout: u64, answer: Answer) {
         let mut state = self.state();
-        if let Some(receiver) = state.in_flight.remove(&callout) {
+        for (receiver, answer) in state.calls.answered(callout, answer) {
             receiver.finish(answer, &mut state.starts, now());
         }
     }
@@ -104,7 +103,7 @@ fn call(envoy: ConfigPointer, query: &Query) -> Option<u64> {
             Buffer::of(QUOTA_CLUSTER),
             headers.as_mut_ptr(),
             headers.len(),
-            Buffer::NONE,
+            Buffer::of(&query.body),
             ADMISSION_MILLISECONDS.unsigned_abs(),
         )
     };
@@ -132,7 +131,7 @@ extern "C" fn envoy_dynamic_module_on_http_filter_config_scheduled(
 
 #[unsafe(no_mangle)]
 extern "C" fn envoy_dynamic_module_on_http_filter_config_http_callout_done(
-    _envoy: ConfigPointer,
+    envoy: ConfigPointer,
     module: ModulePointer,
     callout: u64,
     result: u32,
@@ -149,5 +148,6 @@ extern "C" fn envoy_dynamic_module_on_http_filter_config_http_callout_done(
             Answer::default()
         };
         renewals.finish(callout, answer);
+        renewals.send(envoy);
     });
 }

@@ -1,7 +1,5 @@
 import asyncio
-import json
-from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import cast
 
 import pytest
 
@@ -15,22 +13,11 @@ from arks.token_quota.domain.answers import Rejection
 from arks.token_quota.domain.batch import UsageBatch, UsageRecord
 from arks.token_quota.domain.lease import LeaseAmount
 from arks.token_quota.domain.time import Moment
-from arks.token_quota.service.admission import Admission, AdmitRequest
-from arks.token_quota.service.lease_changes import LeaseWatch
-from arks.token_quota.service.ports.counters import GrantCommand, GrantResult
+from arks.token_quota.service.admission import AdmitRequest
 from arks.token_quota.service.ports.ledger import Ledger, UsageFilter
-from arks.token_quota.service.reports import Reports
+from arks.token_quota.testing.api import ADMIT, KEY, Headers, Request, Response, SlowCounters, make
 from arks.token_quota.testing.fakes import BrokenLedger, FakeCounters, Harness, token
-from arks.token_quota.testing.waking import holding, no_waking
 
-KEY = {"authorization": "Bearer sk-tom"}
-ADMIT = KEY | {
-    "x-arks-gateway": "gw",
-    "x-arks-model": "qwen",
-    "x-arks-operation": "chat.completions",
-    "x-arks-body-bytes": "400",
-    "x-arks-stream": "0",
-}
 START = 1_767_225_600_000
 
 
@@ -43,63 +30,9 @@ async def post(ledger: SqlLedger, *usages: tuple[UsageSource, int, int]) -> None
     await ledger.post([UsageBatch("b1", "gw", "team", 0, records)], lambda *_: "q", Moment(START))
 
 
-class Headers:
-    """granian's, from a dict."""
-
-    def __init__(self, values: dict[str, str]) -> None:
-        self._values = values
-
-    def get(self, key: str, default: Any = None) -> Any:
-        return self._values.get(key, default)
-
-
-@dataclass
-class Request:
-    path: str
-    method: str
-    headers: Headers
-    query_string: str
-    proto: str = "http"
-
-
-@dataclass
-class Response:
-    status: int = 0
-    headers: dict[str, str] = field(default_factory=dict)
-    body: bytes = b""
-    gone: asyncio.Event = field(default_factory=asyncio.Event)
-
-    async def client_disconnect(self) -> None:
-        await self.gone.wait()
-
-    def response_empty(self, status: int, headers: list[tuple[str, str]]) -> None:
-        self.status, self.headers = status, dict(headers)
-
-    def response_bytes(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
-        self.status, self.headers, self.body = status, dict(headers), body
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.body)
-
-
 @pytest.fixture
 def api(harness: Harness, counters: FakeCounters, ledger: SqlLedger, clock: FakeClock) -> Api:
     return make(harness, counters, ledger, clock)
-
-
-def make(harness: Harness, counters: FakeCounters, ledger: Ledger, clock: FakeClock, gates: Gates | None = None) -> Api:
-    admission = Admission(
-        harness.index,
-        counters,
-        ledger,
-        harness.metrics,
-        clock=clock,
-        default_completion_tokens=512,
-        waking=no_waking(),
-        holding=holding(),
-    )
-    return Api(admission, LeaseWatch(harness.index, counters, clock), Reports(ledger, counters), gates)
 
 
 async def call_api(
@@ -137,18 +70,6 @@ async def test_a_lease_that_follows_one_until_the_minute_ends_begins_with_the_ne
     assert 5000 == counters.granted[0].begins_in_milliseconds
     before = await call_api(api, "/v1/admit", "POST", follows | {"x-arks-remaining": "3000"})
     assert "x-arks-begins" not in before.headers
-
-
-class SlowCounters(FakeCounters):
-    """Grants when the test lets it."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.grants = asyncio.Event()
-
-    async def grant(self, command: GrantCommand) -> GrantResult | None:
-        await self.grants.wait()
-        return await super().grant(command)
 
 
 async def start_admissions(api: Api, number: int) -> list[tuple[Response, asyncio.Task[None]]]:

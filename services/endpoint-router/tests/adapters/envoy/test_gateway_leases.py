@@ -248,6 +248,42 @@ async def test_no_request_waits_where_a_window_ends(gateway: Gateway) -> None:
     assert 2 == len(gateway.queries())
 
 
+async def test_renewals_of_several_keys_are_one_query(gateway: Gateway) -> None:
+    number = itertools.count()
+
+    def lease(request: dict[str, str], together: str) -> dict[str, str]:
+        """A lease that is soon nearly used up."""
+        token = request["authorization"].rpartition("-")[2]
+        own = f"default/m/{token}/lease{next(number)}-{together}/10/20"
+        return {"x-arks-cluster": "default/m", "x-arks-grant": own, "x-arks-lease": "16,1000000,1000000,1000,512"}
+
+    async def script(request: Request, writer: asyncio.StreamWriter) -> None:
+        if request.path == "/v1/leases":
+            calls = [
+                dict(line.split(": ", 1) for line in call.split("\n")) for call in request.body.decode().split("\n\n")
+            ]
+            granted = ["\n".join(["200", *map(": ".join, lease(call, "together").items())]) for call in calls]
+            await answer("\n\n".join(granted).encode())(request, writer)
+        else:
+            headers = {name.replace("-", "_"): value for name, value in lease(request.headers, "alone").items()}
+            await grant(**headers)(request, writer)
+
+    gateway.admission.script = script
+
+    async def used() -> bool:
+        keys = [{"authorization": f"Bearer sk-{key}"} for key in range(16)]
+        answers = await asyncio.gather(*(gateway.post(BODY, headers=key) for key in keys))
+        assert {200} == {each.status_code for each in answers}
+        return any(line[0] == "S" and line[2].endswith("-together") for line in gateway.starts())
+
+    await eventually(used, what="a request by a lease of such a query")
+    lines = [line for line in gateway.starts() if line[2 if line[0] == "S" else 1].endswith("-together")]
+    assert "L" == lines[0][0]
+    owners = {line[1]: line[6] for line in gateway.starts() if line[0] == "L"}
+    await gateway.usage(lines=len([line for line in gateway.starts() if line[0] == "S"]))
+    assert all(line[0] == "L" or line[2] in owners for line in gateway.starts())
+
+
 async def test_no_request_waits_for_the_confirmation_of_leases(gateway: Gateway) -> None:
     gateway.admission.script = confirming()
     await confirmed(gateway, 1)

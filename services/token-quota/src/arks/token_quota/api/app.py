@@ -1,5 +1,5 @@
-"""The inbound edge: HTTP on loopback, for Envoy's filter (/v1/admit, /v1/wait, /v1/changes, /v1/key), clients through
-Envoy (/v1/models) and operators (/v1/usage).
+"""The inbound edge: HTTP on loopback, for Envoy's filter (/v1/admit, /v1/leases, /v1/wait, /v1/changes, /v1/key),
+clients through Envoy (/v1/models) and operators (/v1/usage).
 
 RSGI on granian, without a framework: admission is on the path of requests, and its share of CPU is counted in
 microseconds.
@@ -18,6 +18,7 @@ from arks.contracts.gateway_token import GATEWAY_TOKEN_HEADER, OPERATOR_TOKEN_HE
 from arks.kit.errors import Invalid, Unavailable
 from arks.kit.tasks import cancel
 from arks.kit.tracing import TRACEPARENT, NoTracer, Tracer
+from arks.token_quota.api.renewals import read_calls, write_answers
 from arks.token_quota.domain import answers
 from arks.token_quota.domain.access import EngineTerms, Policy
 from arks.token_quota.domain.answers import Rejection
@@ -33,7 +34,7 @@ from arks.token_quota.service.reports import Reports
 log = structlog.get_logger(__name__)
 
 _JSON = ("content-type", "application/json")
-_FOR_GATEWAYS = frozenset({"/v1/admit", "/v1/wait", "/v1/changes", "/v1/key"})
+_FOR_GATEWAYS = frozenset({"/v1/admit", "/v1/leases", "/v1/wait", "/v1/changes", "/v1/key"})
 _OPERATIONS = frozenset({"chat.completions", "completions", "embeddings"})
 _REQUEST_ID = "x-arks-request-id"
 _WATCH_AFTER_SECONDS = 0.01
@@ -68,8 +69,9 @@ class Scope(Protocol):
 
 
 class HTTPProtocol(Protocol):
-    """The response to a request in granian's form."""
+    """The response to a request in granian's form. A call returns the request's body."""
 
+    def __call__(self) -> Awaitable[bytes]: ...
     def client_disconnect(self) -> Awaitable[None]: ...
     def response_empty(self, status: int, headers: list[tuple[str, str]]) -> None: ...
     def response_bytes(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None: ...
@@ -135,6 +137,8 @@ class Api:
                 answer.response_empty(401, [])  # not an error of the client, so the filter does not pass it on
             elif scope.path == "/v1/admit":
                 await self._admit(scope, answer)
+            elif scope.path == "/v1/leases":
+                await self._renew(scope, answer)
             elif scope.path == "/v1/wait":
                 await self._wait(scope, answer)
             elif scope.path == "/v1/changes":
@@ -175,9 +179,37 @@ class Api:
         """Send the decision. The lease of a grant that is not sent returns at once."""
         if not caller.is_gone:
             return _answer_admission(caller.answer, decided)
-        if isinstance(decided, Granted) and self._repeats.drop(headers.get(_REQUEST_ID), request):
+        return await self._take_back(request, decided, headers)
+
+    async def _take_back(
+        self, request: AdmitRequest | Rejection, decided: Granted | Held | Rejection, headers: Headers
+    ) -> None:
+        """Return the lease of a grant that is not sent, unless another caller has got it."""
+        if isinstance(request, Rejection) or not isinstance(decided, Granted):
+            return
+        if self._repeats.drop(headers.get(_REQUEST_ID), request):
             await self._admission.take_back(decided)
-        return None
+
+    async def _renew(self, scope: Scope, answer: HTTPProtocol) -> None:
+        """Decide on several calls of admission that no request waits for."""
+        if scope.method != "POST":
+            return _reject(answer, answers.method_not_allowed("POST"))
+        calls = read_calls(await answer())
+        if calls is None:
+            return _reject(answer, answers.not_understood("The body is no list of calls."))
+        requests = [read_admit_request(headers) for headers in calls]
+        caller = Caller(answer)
+        try:
+            decided = await asyncio.gather(*map(self._decide_read, requests, calls))
+            if not caller.is_gone:
+                return answer.response_bytes(200, [], write_answers([_status_and_headers(each) for each in decided]))
+            for request, each, headers in zip(requests, decided, calls, strict=True):
+                await self._take_back(request, each, headers)
+        finally:
+            await caller.end()
+
+    async def _decide_read(self, request: AdmitRequest | Rejection, headers: Headers) -> Granted | Held | Rejection:
+        return request if isinstance(request, Rejection) else await self._decide(request, headers)
 
     async def _decide(self, request: AdmitRequest, headers: Headers) -> Granted | Held | Rejection:
         return await self._repeats.admit(headers.get(_REQUEST_ID), request)
@@ -386,6 +418,13 @@ def _answer_admission(answer: HTTPProtocol, decided: Granted | Held | Rejection)
     if isinstance(decided, Held):
         return answer.response_empty(202, [("x-arks-wait", str(decided.milliseconds))])
     return answer.response_empty(200, grant_headers(decided))
+
+
+def _status_and_headers(decided: Granted | Held | Rejection) -> tuple[int, list[tuple[str, str]]]:
+    """Only a grant is of use to a renewal."""
+    if isinstance(decided, Granted):
+        return 200, grant_headers(decided)
+    return (decided.status if isinstance(decided, Rejection) else 202), []
 
 
 def _reject_held(answer: HTTPProtocol, rejection: Rejection) -> None:
