@@ -105,6 +105,43 @@ async def test_a_request_that_comes_in_one_call_with_the_end_of_its_lease_is_one
     assert (RateUse(0, 0, 2, 30), BudgetUse(20, 10, 0, 0)) == await read(counters, now=later)
 
 
+async def test_usage_that_a_replica_with_an_earlier_clock_applies_ends_no_window(counters: RedisCounters) -> None:
+    later, yesterday = NOW + 60_000, NOW - DAY_MILLISECONDS
+    await fill(counters, request(now=later))
+    await grant(counters, request(1, now=later))
+    for seq, early in enumerate((NOW, yesterday), start=1):
+        await apply(counters, seq, change("", minute=early // 60_000), now=early)
+    assert RateUse(1, 30, 2, 45) == (await read(counters, now=later))[0]
+
+
+@pytest.mark.parametrize(("completion_tokens", "counts"), [(5, 30), (50, 60)], ids=["less", "more"])
+async def test_what_a_lease_of_yesterday_used_counts_today_only_beyond_its_reservation(
+    counters: RedisCounters, completion_tokens: int, counts: int
+) -> None:
+    await fill(counters, request())
+    await grant(counters, request(1))
+    today = NOW + DAY_MILLISECONDS
+    await grant(counters, request(2, now=today))
+    await apply(counters, 1, change(1, completion_tokens=completion_tokens), now=today)
+    assert RateUse(1, counts, 1, counts) == (await read(counters, now=today))[0]
+
+
+async def test_leases_return_nothing_to_counters_that_were_made_after_them(
+    counters: RedisCounters, valkey: Server
+) -> None:
+    await fill(counters, request())
+    await grant(counters, request(1, demand=LeaseAmount(1, 10, 20)))
+    keys = CounterKeys(TEAM)
+    async with redis.Redis(port=valkey.port, password=valkey.password, protocol=2) as client:
+        budget = keys.budget(QUOTA, Moment(NOW).day)
+        assert 2 == await client.delete(keys.rates, budget)
+        await apply(counters, 1, change(1))
+        assert 0 == await client.exists(keys.rates, budget)
+    await fill(counters, request())
+    await apply(counters, 2, closed(1, 1, 10, 20))
+    assert (RateUse(0, 0, 0, 0), BudgetUse(0, 0, 0, 0)) == await read(counters)
+
+
 async def test_a_correction_makes_no_use_negative(counters: RedisCounters) -> None:
     await fill(counters, request(), prompt=5, completion=5)
     await apply(counters, 1, change("", requests=0, prompt_tokens=-10, completion_tokens=-20))

@@ -62,8 +62,8 @@ async def fill(
     counters: RedisCounters, command: GrantCommand, use: RateUse | None = None, prompt: int = 0, completion: int = 0
 ) -> None:
     epoch = await counters.open(command.namespace, 0)
-    assert await counters.fill_rate(epoch, command, WindowSums(use or RateUse(), 0))
-    assert await counters.fill_budget(epoch, command, BudgetSums(prompt, completion, 0))
+    assert await counters.fill_rate(epoch, command, WindowSums(use or RateUse(), epoch.cursor))
+    assert await counters.fill_budget(epoch, command, BudgetSums(prompt, completion, epoch.cursor))
 
 
 async def grant(counters: RedisCounters, command: GrantCommand) -> GrantResult:
@@ -74,15 +74,16 @@ async def grant(counters: RedisCounters, command: GrantCommand) -> GrantResult:
 
 def change(number: object = 1, **fields: Any) -> LeaseChange:
     """By default one request of the lease, which had reserved TOKENS, has ended."""
-    ended = {
+    ended: dict[str, Any] = {
         "requests": 1,
         "reserved_prompt_tokens": 10,
         "reserved_completion_tokens": 20,
         "prompt_tokens": 10,
         "completion_tokens": 5,
+        "minute": NOW // 60_000,
     }
     lease = f"lease{number}" if number else ""
-    return LeaseChange(lease, "tom", "qwen", "q", NOW // 60_000, **(ended | fields))
+    return LeaseChange(lease, "tom", "qwen", "q", **(ended | fields))
 
 
 def closed(number: object = 1, requests: int = 0, prompt: int = 0, completion: int = 0) -> LeaseChange:
