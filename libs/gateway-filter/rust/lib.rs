@@ -50,3 +50,5 @@ mod testing_answer;
 mod testing_leases;
 #[cfg(feature = "testing")]
 mod testing_request;
+#[cfg(test)]
+mod worker_tests;

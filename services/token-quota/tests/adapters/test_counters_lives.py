@@ -1,5 +1,7 @@
 """Counters on a real Valkey begin again: after a wipe, after a reset, after an earlier release."""
 
+import asyncio
+
 import pytest
 import redis.asyncio as redis
 
@@ -37,6 +39,18 @@ async def test_rates_that_no_request_used_for_days_are_forgotten(counters: Redis
         assert 1 == await client.hlen(CounterKeys(TEAM).rates)
         await counters.return_lost_leases(TEAM, Moment(NOW + 3 * DAY_MILLISECONDS))
         assert 0 == await client.hlen(CounterKeys(TEAM).rates)
+
+
+async def test_old_rates_are_forgotten_however_many_others_there_are(counters: RedisCounters, valkey: Server) -> None:
+    """Each call looks at some hundred of them."""
+    epoch, later = await counters.open(TEAM, 0), NOW + 3 * DAY_MILLISECONDS
+    old = [request()._replace(token=f"old{number}") for number in range(20)]
+    used = [request(now=later)._replace(token=f"used{number}") for number in range(500)]
+    await asyncio.gather(*(counters.fill_rate(epoch, each, WindowSums(RateUse(), 0)) for each in (*old, *used)))
+    async with redis.Redis(port=valkey.port, password=valkey.password, protocol=2) as client:
+        for _ in range(20):
+            await counters.return_lost_leases(TEAM, Moment(later))
+        assert 500 == await client.hlen(CounterKeys(TEAM).rates)
 
 
 async def test_a_life_is_replaced_only_by_who_knows_it(counters: RedisCounters) -> None:
@@ -111,7 +125,7 @@ async def test_a_new_life_has_no_leases(counters: RedisCounters) -> None:
     await counters.open(TEAM, 9, replace=first.id)
     assert 0 == await counters.open_requests(TEAM)
     assert 0 == await counters.return_lost_leases(TEAM, Moment(NOW + 2 * 3_600_000))
-    assert None is await counters.grant(request(2))
+    assert None is await counters.grant(request(2, budget=None))
 
 
 async def test_counters_of_an_earlier_release_are_not_read_and_expire(counters: RedisCounters, valkey: Server) -> None:

@@ -1,8 +1,11 @@
 """Requests in flight and old rows, in the ledger on SQLite and PostgreSQL."""
 
 import pytest
+import sqlalchemy as sa
 
+from arks.token_quota.adapters.database import Database
 from arks.token_quota.adapters.ledger import SqlLedger
+from arks.token_quota.adapters.tables import OPEN
 from arks.token_quota.domain.batch import StartedRequest, UsageBatch
 from arks.token_quota.domain.time import DAY_MILLISECONDS, Moment
 from arks.token_quota.service.ports.ledger import OpenRequest, PruneBefore, UsageFilter
@@ -34,6 +37,12 @@ async def test_a_started_request_is_in_flight_until_its_end_comes(ledger: SqlLed
     assert [started("r1"), started("r2")] == await in_flight(ledger)
     await post(ledger, batch(END))
     assert [started("r2")] == await in_flight(ledger)
+
+
+async def test_a_start_that_comes_in_two_batches_is_in_flight_once(ledger: SqlLedger) -> None:
+    for _ in range(2):
+        await post(ledger, batch(started=[started("r1")]))
+    assert [started("r1")] == await in_flight(ledger)
 
 
 async def test_a_start_that_comes_after_its_end_is_not_in_flight(ledger: SqlLedger) -> None:
@@ -134,9 +143,9 @@ async def test_changes_that_a_reader_lacks_show_in_the_number_before_them(ledger
     assert remaining.previous_seq == second.seq > first.seq
 
 
-async def test_charged_requests_go_with_their_entries_and_others_stay(ledger: SqlLedger) -> None:
+async def test_charged_requests_go_with_their_entries_and_others_stay(ledger: SqlLedger, database: Database) -> None:
     await post(ledger, batch(started=[started("r1"), started("r2")]))
     await post(ledger, batch(reservation("r1"), gateway=""))
     assert 1 == await ledger.prune(PruneBefore(LATER.milliseconds, 0, 0), 10)
     assert 0 == await ledger.prune(PruneBefore(LATER.milliseconds, 0, 0), 10)
-    assert [started("r2")] == await in_flight(ledger)
+    assert [("r2",)] == await database.read(lambda connection: connection.execute(sa.select(OPEN.c.request_id)).all())

@@ -169,6 +169,16 @@ def test_a_stream_that_ends_too_early_is_an_error(events: list[bytes]) -> None:
     assert (502, "The engine ended its answer too early.") == (status, answer["error"]["message"])
 
 
+@pytest.mark.parametrize("excess", [0, 1])
+def test_an_answer_of_more_than_32_mib_is_an_error_of_the_engine(excess: int) -> None:
+    ends = [delta(content="a"), END]
+    comments = b": \n" * 1_000_000
+    sizes = [len(each) for each in (*ends, comments)]
+    whole, rest = divmod(32 * 1024 * 1024 - sum(sizes[:2]), sizes[2])
+    status, answer = join(*ends, *[comments] * whole, b":" * (rest + excess))
+    assert (502 if excess else 200, bool(excess)) == (status, "error" in answer)
+
+
 @pytest.mark.parametrize("options", [{}, {"stream_options": None}], ids=["absent", "null"])
 @pytest.mark.parametrize("stream", [{}, {"stream": False}, {"stream": None}], ids=["absent", "false", "null"])
 @pytest.mark.parametrize("order", [1, -1])
