@@ -23,7 +23,10 @@ PROTOS := $(shell find protos -name '*.proto')
 MESSAGES := libs/contracts/src
 SOURCES := $(wildcard libs/*/src services/*/src deploy/*/src)
 FILTER := libs/gateway-filter
-RUST := $(FILTER)/Cargo.toml $(FILTER)/Cargo.lock $(FILTER)/build.rs $(FILTER)/hatch_build.py $(shell find $(FILTER)/rust -name '*.rs')
+ROUTER := services/endpoint-router
+CRATES := $(FILTER) $(ROUTER)
+BUILD_HOOK := tools/hatch_cargo.py
+RUST := $(BUILD_HOOK) $(FILTER)/build.rs $(foreach crate,$(CRATES),$(crate)/Cargo.toml $(crate)/Cargo.lock $(shell find $(crate)/rust -name '*.rs'))
 # The gateway's filter with functions for the tests in Python.
 FILTER_FOR_TESTS := $(FILTER)/target/testing/release/libarks.so
 TESTS := $(wildcard libs/*/tests services/*/tests deploy/*/tests charts/tests tools tests e2e bench)
@@ -77,7 +80,8 @@ test: $(SYNCED) ## Run all tests: first those without servers, then those with r
 .PHONY: test-unit
 test-unit: $(SYNCED) $(FILTER_FOR_TESTS) ## Run only the tests without servers, in seconds
 	@# Without cargo's summary, which looks like pytest's: .ci/run reads that one.
-	@cargo test --locked --quiet --features testing --manifest-path $(FILTER)/Cargo.toml 2>&1 | sed -E '/^(running|test result:) .*[0-9]|^$$/d'
+	@{ cargo test --locked --quiet --features testing --manifest-path $(FILTER)/Cargo.toml && \
+	  cargo test --locked --quiet --manifest-path $(ROUTER)/Cargo.toml; } 2>&1 | sed -E '/^(running|test result:) .*[0-9]|^$$/d'
 	$(BIN)/pytest -m "not real and not kube and not e2e" -n auto $(TEST)
 
 .PHONY: test-real
@@ -93,16 +97,18 @@ test-again: $(SYNCED) $(FILTER_FOR_TESTS) ## Run what failed last time, except j
 format: $(SYNCED) ## Format the code and fix what ruff can fix by itself
 	$(BIN)/ruff check --fix-only --quiet
 	$(BIN)/ruff format
-	cargo fmt --manifest-path $(FILTER)/Cargo.toml
+	for crate in $(CRATES); do cargo fmt --manifest-path $$crate/Cargo.toml; done
 
 .PHONY: lint
 lint: $(SYNCED) ## Check style, format and types
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
-	cargo fmt --check --manifest-path $(FILTER)/Cargo.toml
-	cargo clippy --locked --quiet --manifest-path $(FILTER)/Cargo.toml -- --deny warnings
-	cargo clippy --locked --quiet --all-targets --all-features --manifest-path $(FILTER)/Cargo.toml -- --deny warnings
-	$(BIN)/mypy $(SOURCES) deploy/images deploy/release.py $(FILTER)/hatch_build.py
+	for crate in $(CRATES); do \
+	  cargo fmt --check --manifest-path $$crate/Cargo.toml; \
+	  cargo clippy --locked --quiet --manifest-path $$crate/Cargo.toml -- --deny warnings; \
+	  cargo clippy --locked --quiet --all-targets --all-features --manifest-path $$crate/Cargo.toml -- --deny warnings; \
+	done
+	$(BIN)/mypy $(SOURCES) deploy/images deploy/release.py $(BUILD_HOOK)
 	@# Tests have files of the same name in different directories, so mypy checks one directory at a time.
 	@find $(TESTS) -name '*.py' | sed 's|/[^/]*$$||' | sort -u | while read -r tests; do echo "mypy $$tests"; $(BIN)/mypy $$tests/*.py; done
 

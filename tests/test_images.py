@@ -72,7 +72,7 @@ def test_the_engine_image_has_every_module_that_its_program_imports(build: dict[
 
 
 def test_endpoint_router_s_image_has_the_gateway_s_filter(build: dict[str, Any], tmp_path: Path) -> None:
-    package = build["checked_filter"](CHECKOUT / build["FILTER_SOURCE"])
+    package = build["checked_library"](CHECKOUT / build["ROUTER_LIBRARIES"][0]).parent
     build["copy_source"](tmp_path / "tree", package)
     (copied,) = (tmp_path / "tree").rglob("libarks.so")
     assert ("arks", "gateway_filter") == copied.relative_to(tmp_path / "tree").parent.parts
@@ -85,13 +85,13 @@ def test_endpoint_router_s_image_has_the_gateway_s_filter(build: dict[str, Any],
     ("library", "problem"),
     [(None, "make sync"), (b"\0GLIBC_2.2.5\0GLIBC_2.39\0", r"needs glibc 2\.39, images have 2\.36")],
 )
-def test_no_image_is_built_without_a_filter_that_runs_in_it(
+def test_no_image_is_built_without_a_library_that_runs_in_it(
     library: bytes | None, problem: str, build: dict[str, Any], tmp_path: Path
 ) -> None:
     if library:
         (tmp_path / "libarks.so").write_bytes(library)
     with pytest.raises(SystemExit, match=problem):
-        build["checked_filter"](tmp_path)
+        build["checked_library"](tmp_path / "libarks.so")
 
 
 @pytest.mark.parametrize("image", ["openai-proxy", "ark-engine"])

@@ -30,7 +30,7 @@ from arks.endpoint_router.adapters.envoy.clusters import AFFINITY_HEADER
 from arks.endpoint_router.adapters.envoy.listeners import build
 from arks.endpoint_router.adapters.envoy.messages import Bootstrap, Cluster, HeaderMutationFilter, extension
 from arks.endpoint_router.adapters.envoy.routes import GENERATION_PATHS, to_engine
-from arks.endpoint_router.domain.division import divide
+from arks.endpoint_router.domain.native import divide
 from arks.endpoint_router.testing.program import envoy_line
 from arks.events.v1.facts_pb2 import ReplicasFact
 from arks.kit.bus import Bus

@@ -23,7 +23,7 @@ from context import (
     HERE,
     POSTGRESQL,
     PROGRAMS,
-    checked_filter,
+    checked_library,
     copy_postgresql,
     copy_program,
     copy_source,
@@ -50,8 +50,12 @@ LIBRARIES = (
     "libs/contracts/src/arks/events",
     "libs/kit/src/arks/kit",
 )
-FILTER_SOURCE = "libs/gateway-filter/src/arks/gateway_filter"
-"""With the compiled library. endpoint-router's image brings it to the pods of Envoy."""
+ROUTER = "endpoint-router"
+ROUTER_LIBRARIES = (
+    "libs/gateway-filter/src/arks/gateway_filter/libarks.so",
+    "services/endpoint-router/src/arks/endpoint_router/domain/native.abi3.so",
+)
+"""What its image has compiled. It brings the first one, the gateway's filter, to the pods of Envoy."""
 ENGINE_OF_LLAMA = "llamacpp"
 ENGINE_SOURCES = (
     "services/app-deployer/src/arks/app_deployer",
@@ -124,8 +128,9 @@ def service_images(base: str) -> Iterator[Image]:
         module = name.replace("-", "_")
         packages = common.beside(name, needed)
         source = [CHECKOUT / path for path in (*LIBRARIES, f"services/{name}/src/arks/{module}")]
-        if name == "endpoint-router":
-            source.append(checked_filter(CHECKOUT / FILTER_SOURCE))
+        if name == ROUTER:
+            filter_, _ = [checked_library(CHECKOUT / library) for library in ROUTER_LIBRARIES]
+            source.append(filter_.parent)
         code = copy_source(CONTEXT / "source" / name, *source)
         yield Image(name, "service", digest(HERE / "Dockerfile", base, packages, code), base)
     for name, sources in ARK_SOURCES.items():

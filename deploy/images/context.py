@@ -128,16 +128,15 @@ def shrink(tree: Path) -> None:
             run("strip", "--strip-unneeded", str(path))
 
 
-def checked_filter(package: Path) -> Path:
-    """Return the package of the gateway's filter. Exits if its library is missing, or needs a newer glibc than the
-    bases and Envoy's image have (2.36)."""
-    library = package / "libarks.so"
+def checked_library(library: Path) -> Path:
+    """Return the path of a compiled library. Exits if it is missing, or needs a newer glibc than the bases and Envoy's
+    image have (2.36)."""
     if not library.is_file():
         raise SystemExit(f"{library} is missing: build it with `make sync`")
     needed = max(map(int, re.findall(rb"GLIBC_2\.(\d+)", library.read_bytes())), default=0)
     if needed > GLIBC_MINOR:
         raise SystemExit(f"{library} needs glibc 2.{needed}, images have 2.{GLIBC_MINOR}: build it on an older machine")
-    return package
+    return library
 
 
 def copy_source(tree: Path, *sources: Path) -> str:

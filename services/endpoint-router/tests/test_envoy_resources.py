@@ -68,7 +68,7 @@ def report(harness: RouterHarness, fields: dict[str, Any], seconds: float = 20.0
         harness.clock.advance(1 / REPORTS_EACH_SECOND)
         load = ParseDict(fields, LoadReport())
         load.measured_at.FromDatetime(harness.clock.now())
-        harness.router.handle_load(load)
+        harness.handle_load(load)
     for _ in range(int(age_seconds)):
         harness.clock.advance(1.0)
         harness.router.tick()

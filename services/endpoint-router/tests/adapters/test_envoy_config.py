@@ -1,4 +1,4 @@
-from itertools import zip_longest
+from dataclasses import replace
 
 from msgspec import structs
 
@@ -8,13 +8,14 @@ from arks.endpoint_router.adapters.envoy.messages import ClusterLoadAssignment
 from arks.endpoint_router.adapters.envoy_config import SnapshotEnvoyConfig, backends
 from arks.endpoint_router.adapters.xds import CLUSTER, ENDPOINT, LISTENER, ConfigSnapshot
 from arks.endpoint_router.domain import (
+    WEIGHT_TOTAL,
     Application,
+    Comparison,
     Decision,
     DecisionInput,
     EndpointSpec,
     Limits,
     ReplicaId,
-    RoutedGroup,
     RoutedReplica,
     decide,
 )
@@ -57,17 +58,12 @@ def test_a_draining_replica_with_an_address_that_envoy_rejects_is_omitted() -> N
 
 def weighed(decided: Decision, *weights: int) -> Decision:
     """Return the decision with a group for each replica, of these weights."""
-    names = [f"a/{number}" for number in range(2, 2 + len(weights))]
-    return structs.replace(
-        decided,
-        groups=tuple(RoutedGroup("a", name, weight, 1) for name, weight in zip(names, weights, strict=True)),
-        candidates=tuple(
-            structs.replace(candidate, weight=weight, score=structs.replace(candidate.score, group=name))
-            if candidate.score is not None
-            else candidate
-            for candidate, name, weight in zip_longest(decided.candidates, names, weights)
-        ),
-    )
+    groups = [(f"a-{number}", 0, f"a/{number + 2}", weight / WEIGHT_TOTAL) for number, weight in enumerate(weights)]
+    roster = decided.roster
+    inputs = DecisionInput(roster.applications, before={"a": Comparison.restored(groups)}, hold=True)
+    found = decide(roster.spec, inputs)
+    assert list(weights) == [group.weight for group in found.groups]
+    return found
 
 
 def test_changed_weights_give_the_same_load_assignment_as_one_made_anew() -> None:
@@ -77,7 +73,7 @@ def test_changed_weights_give_the_same_load_assignment_as_one_made_anew() -> Non
         weighed(ready, 50_000, 50_000),
         weighed(ready, 30_000, 70_000),
         weighed(ready, 1, 99_999),
-        structs.replace(weighed(ready, 1, 99_999), limits=Limits(100, retry_after_seconds=5)),
+        replace(weighed(ready, 1, 99_999), limits=Limits(100, retry_after_seconds=5)),
         weighed(drained, 100_000),
         weighed(ready, 20_000, 80_000),
         weighed(ready, 25_000, 75_000),
@@ -113,7 +109,7 @@ def test_a_cluster_gets_the_filter_that_joins_streams_once_its_engines_need_it()
     snapshot = ConfigSnapshot()
     made, found = envoy_config(snapshot), decision(ReplicaState.READY)
     joined = []
-    for decided in (found, structs.replace(found, joins_streams=True), found):
+    for decided in (found, replace(found, roster=structs.replace(found.roster, joins_streams=True)), found):
         made.route("team/chat", decided, known_at=0.0)
         joined.append(b"\x04join" in snapshot.resources(CLUSTER)["team/chat"].packed.value)
     assert [False, True, False] == joined

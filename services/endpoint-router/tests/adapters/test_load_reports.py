@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry, Counter
 
 from arks.endpoint_router.adapters import load_reports
 from arks.endpoint_router.adapters.load_reports import LoadInbox
+from arks.endpoint_router.domain import Report
 from arks.endpoint_router.service import slices
 from arks.events.v1.load_pb2 import LoadReport
 from arks.kit.faults import Faults
@@ -38,10 +39,8 @@ async def handled(inbox: LoadInbox) -> None:
 
 
 async def test_only_the_newest_report_of_an_application_is_handled() -> None:
-    found: list[tuple[str, int]] = []
-    inbox = LoadInbox(
-        bus(), lambda report, _: found.append((report.application, report.measured_at.seconds)), FakeClock()
-    )
+    found: list[tuple[str, float]] = []
+    inbox = LoadInbox(bus(), lambda report, _: found.append((report.application, report.measured_at)), FakeClock())
     for application, seconds in (("a", 1), ("b", 2), ("a", 3)):
         inbox.put(f"arks.load.team.{application}", payload(application, seconds))
     await handled(inbox)
@@ -62,7 +61,7 @@ async def test_other_tasks_run_while_reports_wait(monkeypatch: pytest.MonkeyPatc
     order: list[str] = []
     begun = asyncio.Event()
 
-    def handle(report: LoadReport, _: float) -> None:
+    def handle(report: Report, _: float) -> None:
         order.append(report.application)
         begun.set()
 
@@ -79,7 +78,7 @@ async def test_other_tasks_run_while_reports_wait(monkeypatch: pytest.MonkeyPatc
 async def test_a_report_that_comes_as_the_last_one_is_handled_waits_for_no_other() -> None:
     found: list[str] = []
 
-    def handle(report: LoadReport, _: float) -> None:
+    def handle(report: Report, _: float) -> None:
         found.append(report.application)
         if report.application == "a":
             asyncio.get_running_loop().call_soon(inbox.put, "arks.load.team.b", payload("b"))

@@ -16,7 +16,17 @@ from arks.endpoint_router.domain import (
     StaticRoute,
     decide,
 )
-from arks.endpoint_router.testing.decisions import NOW, SPEC, applications, busy, explanations, idle, replica, weights
+from arks.endpoint_router.testing.decisions import (
+    NOW,
+    SPEC,
+    applications,
+    busy,
+    explanations,
+    idle,
+    loads,
+    replica,
+    weights,
+)
 
 
 @pytest.mark.parametrize("state", [ReplicaState.STARTING, ReplicaState.DRAINING, ReplicaState.FAILED])
@@ -69,7 +79,7 @@ def test_load_does_not_move_traffic_between_applications() -> None:
     slow, fast = replica("r-0"), replica("s-0", "b")
     signals = {slow.id: busy(4, waiting=100, drain_rate=1), fast.id: idle(100)}
     assert {"r-0": 90_000, "s-0": 10_000} == weights(
-        decide(CANARY, DecisionInput(applications(slow, fast), signals, now=NOW))
+        decide(CANARY, DecisionInput(applications(slow, fast), loads(signals), now=NOW))
     )
 
 
@@ -92,7 +102,7 @@ def test_an_address_that_envoy_would_reject_is_omitted() -> None:
 def test_reasons_name_the_evidence() -> None:
     fast, slow, mute = replica("r-0"), replica("r-1"), replica("r-2")
     signals = {fast.id: busy(4, drain_rate=8), slow.id: busy(4, waiting=6, drain_rate=3)}
-    decision = decide(SPEC, DecisionInput(applications(fast, slow, mute), signals, now=NOW))
+    decision = decide(SPEC, DecisionInput(applications(fast, slow, mute), loads(signals), now=NOW))
     assert {
         "r-0": "1.78 times an even share among 3 replicas; 4 running, 0 waiting, 2.00 requests/s a slot, 0.1 s ago",
         "r-1": "0.00 times an even share among 3 replicas, in group a/3; "
@@ -110,10 +120,10 @@ def test_requests_carry_the_name_that_most_engines_serve() -> None:
         "b": Application("b", "Org/Chat", (replica("b-0", "b"),), unsupported=("x",)),
     }
     decision = decide(spec, DecisionInput(found, now=NOW))
-    assert ("Org/Chat", ("x", "y")) == (decision.engine_model, decision.unsupported)
-    assert any("a (chat)" in message for message in decision.unrouted)
+    assert ("Org/Chat", ("x", "y")) == (decision.roster.engine_model, decision.roster.unsupported)
+    assert any("a (chat)" in message for message in decision.roster.unrouted)
     alike = decide(spec, DecisionInput({**found, "a": replace(found["a"], served_model="Org/Chat")}, now=NOW))
-    assert () == alike.unrouted
+    assert () == alike.roster.unrouted
     assert not alike.same_traffic(decision)
 
 
@@ -125,8 +135,8 @@ def test_streams_are_joined_if_all_engines_need_it() -> None:
             name: Application(name, "chat", (replica(f"{name}-0", name),), unsupported=names)
             for name, names in zip("ab", unsupported, strict=True)
         }
-        assert joins is decide(spec, DecisionInput(found)).joins_streams
-    assert not decide(SPEC, DecisionInput({})).joins_streams
+        assert joins is decide(spec, DecisionInput(found)).roster.joins_streams
+    assert not decide(SPEC, DecisionInput({})).roster.joins_streams
 
 
 def test_affinity_changes_no_weight_and_lets_half_of_the_slots_be_used() -> None:

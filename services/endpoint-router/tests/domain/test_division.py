@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from arks.endpoint_router.domain.division import PROBE_PART, divide
+from arks.endpoint_router.domain.native import PROBE_PART, divide
 
 TABLE = [(48, 16 / 0.175), (4, 16 / 0.7)]
 """Three replicas of 16 slots x 175 ms, and one of 4 slots x 700 ms."""

@@ -1,14 +1,23 @@
 """New requests away from queues."""
 
 import math
+from typing import NamedTuple
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from msgspec.structs import replace
 
-from arks.endpoint_router.domain.division import divide
-from arks.endpoint_router.domain.relief import Part, relieve
+from arks.endpoint_router.domain.native import divide, relieve
+
+
+class Part(NamedTuple):
+    """A group."""
+
+    share: float
+    proportion: float
+    waiting: float = 0.0
+    free: float = 0.0
+
 
 waiting = st.just(0.0) | st.floats(0, 500)
 
@@ -36,7 +45,7 @@ def test_a_longer_queue_never_raises_a_share(
     found: list[Part], utilisation: float, arrivals: float, more: float, data: st.DataObject
 ) -> None:
     number = data.draw(st.integers(0, len(found) - 1))
-    longer = [replace(part, waiting=part.waiting + more) if each == number else part for each, part in enumerate(found)]
+    longer = [part._replace(waiting=part.waiting + more) if each == number else part for each, part in enumerate(found)]
     before, after = (relieve(each, utilisation, arrivals)[number] for each in (found, longer))
     assert after <= before + 1e-6
 

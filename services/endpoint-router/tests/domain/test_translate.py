@@ -3,10 +3,11 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from arks.contracts.facts import ReplicaFact, ReplicaState
 from arks.contracts.resources import ArksEndpoint
-from arks.endpoint_router.domain import Reading, StaticRoute
-from arks.endpoint_router.domain.translate import application, endpoint_spec, reading, unsupported_settings
+from arks.endpoint_router.domain import Loads, Report, StaticRoute
+from arks.endpoint_router.domain.native import Reading
+from arks.endpoint_router.domain.translate import application, endpoint_spec, unsupported_settings
 from arks.events.v1.facts_pb2 import ReplicasFact
-from arks.events.v1.load_pb2 import ReplicaLoad
+from arks.events.v1.load_pb2 import LoadReport, ReplicaLoad
 
 AT = Timestamp(seconds=100, nanos=500_000_000)
 
@@ -15,12 +16,22 @@ def endpoint(**spec: object) -> ArksEndpoint:
     return ArksEndpoint.from_dict({"metadata": {"name": "chat", "namespace": "team"}, "spec": spec})
 
 
+def reading(load: ReplicaLoad) -> Reading:
+    """Return the reading that follows from a report of one replica."""
+    load.name = "a-0"
+    report = LoadReport(measured_at=Timestamp(seconds=99), replicas=[load])
+    after = Loads().of([("a-0", 0, 9000)]).after(Report(report.SerializeToString()))
+    signals = after.signals("a-0", 0) if after is not None else None
+    assert signals is not None
+    return signals.reading
+
+
 def test_a_signal_that_is_absent_stays_absent() -> None:
-    assert Reading(100.5, running=None, waiting=0.0) == reading(ReplicaLoad(measured_at=AT, waiting_requests=0), AT)
+    assert Reading(100.5, running=None, waiting=0.0) == reading(ReplicaLoad(measured_at=AT, waiting_requests=0))
 
 
 def test_a_reading_without_a_time_has_that_of_its_report() -> None:
-    assert 100.5 == reading(ReplicaLoad(waiting_requests=0), AT).measured_at
+    assert 99.0 == reading(ReplicaLoad(waiting_requests=0)).measured_at
 
 
 def test_every_signal_is_translated() -> None:
@@ -37,7 +48,7 @@ def test_every_signal_is_translated() -> None:
         problem="slow",
         held=True,
     )
-    assert Reading(100.5, 1.0, 2.0, 3.0, 4.0, 0.9, 5, 70.0, 6.0, "slow", held=True) == reading(load, AT)
+    assert Reading(100.5, 1.0, 2.0, 3.0, 4.0, 0.9, 5, 70.0, 6.0, "slow", held=True) == reading(load)
 
 
 def test_a_replica_in_an_unknown_state_gets_no_traffic() -> None:

@@ -11,7 +11,7 @@ import pytest
 from arks.contracts.facts import ReplicaFact, ReplicaState
 from arks.contracts.subjects import Facts, fact_key
 from arks.endpoint_router.adapters.envoy.clusters import LEAST_RETRIES
-from arks.endpoint_router.domain.limits import LEAST_REQUESTS
+from arks.endpoint_router.domain.native import LEAST_REQUESTS
 from arks.events.v1.facts_pb2 import ReplicasFact
 from arks.kit.bus import to_json
 from arks.kit.testing.wait import eventually

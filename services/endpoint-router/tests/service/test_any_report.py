@@ -48,7 +48,7 @@ def test_any_load_report_and_any_fact_are_taken(
     report = LoadReport(namespace="team", application="a", replicas=loads)
     report.measured_at.seconds = measured_at_seconds
     for _ in range(3):
-        harness.router.handle_load(report)
+        harness.handle_load(report)
         harness.clock.advance(5)
         harness.router.tick()
     assert [] == faults

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from arks.contracts.facts import ReplicaFact, ReplicaState
 from arks.contracts.resources import ArksEndpoint
-from arks.endpoint_router.domain import DecisionInput, decide
+from arks.endpoint_router.domain import DecisionInput, Report, decide
 from arks.endpoint_router.domain.translate import endpoint_spec
 from arks.endpoint_router.service.endpoint_record import EndpointRecord
 from arks.endpoint_router.service.neighbours import Neighbours
@@ -55,12 +55,12 @@ def test_decisions_with_what_is_kept_equal_those_from_scratch(steps: list[tuple[
                 totals[name] = totals.get(name, 0) + tokens
                 load = report.replicas.add(name=name, running_requests=running, waiting_requests=waiting)
                 load.generation_tokens_total = load.finished_requests_total = totals[name]
-            neighbours.update_load(Key("team", application), report)
+            neighbours.update_load(Key("team", application), Report(report.SerializeToString()))
         applications = neighbours.applications_for(record.spec)
         inputs = DecisionInput(
             applications=applications,
-            signals=neighbours.signals("team", applications),
-            before=record.scores,
+            loads=neighbours.loads("team", applications),
+            before=record.comparisons,
             now=now,
         )
         decision = record.decide(inputs)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from arks.contracts.facts import ReplicaFact, ReplicaState
 from arks.contracts.resources import ArksEndpoint
 from arks.endpoint_router.domain import Source
-from arks.endpoint_router.domain.load import FORGET_SECONDS
+from arks.endpoint_router.domain.native import FORGET_SECONDS
 from arks.endpoint_router.service.replay import replay
 from arks.endpoint_router.service.trace import Line, NotATrace, read
 from arks.endpoint_router.testing.harness import APPLICATION, CHAT, RouterHarness
@@ -48,7 +48,7 @@ class Recording:
             report.measured_at.FromDatetime(self.harness.clock.now())
             for number, count in enumerate(running):
                 report.replicas.add(name=f"a-{number}", slots=8, running_requests=count, waiting_requests=count // 2)
-            self.harness.router.handle_load(report)
+            self.harness.handle_load(report)
             self.trace.append(Line(self.now, report))
 
     @property

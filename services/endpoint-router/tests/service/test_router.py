@@ -38,7 +38,7 @@ def test_an_endpoint_finds_applications_by_its_public_name(serving: RouterHarnes
     serving.apply("qwen", servedModelName="Qwen/Qwen2.5-7B")
     serving.write_fact("b", model="Qwen/Qwen2.5-7B")
     routed = dict(serving.envoy.decisions)["team/qwen"]
-    assert (Reason.ROUTED, "Qwen/Qwen2.5-7B") == (routed.reason, routed.engine_model)
+    assert (Reason.ROUTED, "Qwen/Qwen2.5-7B") == (routed.reason, routed.roster.engine_model)
     serving.apply("qwen")
     assert Reason.NO_APPLICATION is dict(serving.envoy.decisions)["team/qwen"].reason
 
@@ -80,7 +80,7 @@ def test_a_load_report_that_changes_nothing_costs_less_than_a_millisecond_of_cpu
         reports.append(report.SerializeToString())
     start = time.process_time()
     for data in reports:
-        serving.router.handle_load(LoadReport.FromString(data))
+        serving.handle_load(LoadReport.FromString(data))
     assert (time.process_time() - start) / len(reports) < 0.001
 
 
@@ -95,7 +95,7 @@ def test_an_older_load_report_does_not_replace_a_newer_one(serving: RouterHarnes
     late = LoadReport(namespace="team", application="a")
     late.measured_at.FromDatetime(serving.clock.now() - timedelta(seconds=1))
     late.replicas.add(name="a-0", running_requests=4, waiting_requests=100)
-    serving.router.handle_load(late)
+    serving.handle_load(late)
     found = serving.router.explain(CHAT)
     assert found is not None
     assert isinstance(found["newest"], dict)
@@ -109,7 +109,7 @@ def test_a_problem_of_a_replica_counts_though_its_last_reading_is_unchanged(serv
     report = LoadReport(namespace="team", application="a")
     report.measured_at.FromDatetime(serving.clock.now())
     report.replicas.add(name="a-0", problem="connection refused").measured_at.FromDatetime(good_at)
-    serving.router.handle_load(report)
+    serving.handle_load(report)
     found = serving.router.explain(CHAT)
     assert found is not None
     assert isinstance(found["newest"], dict)

@@ -324,7 +324,7 @@ async def test_the_status_shows_once_what_pages_of_engines_look_like_and_lack(se
     def report(*versions: str) -> None:
         load = LoadReport(namespace="team", application="a", page_versions=versions, missing_signals=["KV cache use"])
         load.measured_at.FromDatetime(serving.clock.now())
-        serving.router.handle_load(load)
+        serving.handle_load(load)
 
     await serving.router.reconcile(CHAT)
     serving.queued.clear()

@@ -9,9 +9,8 @@ from collections.abc import Callable
 from functools import cache
 
 import pytest
-from msgspec.structs import replace
 
-from arks.endpoint_router.domain import Reading
+from arks.endpoint_router.domain.native import Reading
 from arks.endpoint_router.testing.model import Engine, Lie, Model, Result, least_request
 
 SEEDS = range(1, 1 + int(os.environ.get("ARKS_SEEDS", "1")))
@@ -25,7 +24,7 @@ def frozen() -> Lie:
 
     def lie(now: float, truth: Reading) -> Reading:
         kept.append(truth)
-        return replace(kept[0], measured_at=now)
+        return kept[0].at(now)
 
     return lie
 
@@ -38,7 +37,7 @@ def late() -> Lie:
         kept.append(truth)
         while len(kept) > 1 and kept[1].measured_at <= now - 10:
             kept.popleft()
-        return replace(kept[0], measured_at=now)
+        return kept[0].at(now)
 
     return lie
 
@@ -50,7 +49,7 @@ FAULTS: dict[str, Callable[[], Lie]] = {
     "negative": lambda: lambda now, truth: Reading(now, -3, -1, tokens_total=-5, finished_total=-1),
     "absent": lambda: lambda now, truth: None,
     "10 s late": late,
-    "10 s old": lambda: lambda now, truth: replace(truth, measured_at=now - 10),
+    "10 s old": lambda: lambda now, truth: truth.at(now - 10),
 }
 LIARS = {"a fast replica": (0,), "the slow replica": (3,), "two of them": (1, 3), "all": (0, 1, 2, 3)}
 

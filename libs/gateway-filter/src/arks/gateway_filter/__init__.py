@@ -5,7 +5,7 @@
     FAULTS                   the counter, in Envoy's statistics, of calls of the filter that failed
     library_directory()      the directory that holds libarks.so
 
-The build of this package compiles the library (hatch_build.py). Nothing in Python loads it.
+The build of this package compiles the library (tools/hatch_cargo.py). Nothing in Python loads it.
 """
 
 from pathlib import Path

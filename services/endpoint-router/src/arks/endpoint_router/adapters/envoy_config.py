@@ -16,7 +16,7 @@ from arks.endpoint_router.adapters.envoy import (
 from arks.endpoint_router.adapters.envoy.messages import Cluster, ClusterLoadAssignment
 from arks.endpoint_router.adapters.envoy.runtime import LAYER
 from arks.endpoint_router.adapters.xds import CLUSTER, ENDPOINT, LISTENER, RUNTIME, ConfigSnapshot
-from arks.endpoint_router.domain import Candidate, Decision, Limits, usable_address
+from arks.endpoint_router.domain import Candidate, Decision, Limits, Roster, usable_address
 
 RETRY_SECONDS = 5.0
 """Interval at which a rejected listener is pushed again: the port that was in use may be free by then."""
@@ -54,7 +54,7 @@ class SnapshotEnvoyConfig:
     def route(self, name: str, decision: Decision, known_at: float) -> None:
         self._snapshot.put(ENDPOINT, name, self._assignment(name, decision), known_at)
         self._set_limits(name, decision.limits)
-        self._put_cluster(name, decision.load_limit_percent, decision.joins_streams, known_at)
+        self._put_cluster(name, decision.roster, known_at)
 
     def _assignment(self, name: str, decision: Decision) -> ClusterLoadAssignment:
         """Return the load assignment: the last one with other weights, if it has the same replicas in the same groups.
@@ -62,7 +62,7 @@ class SnapshotEnvoyConfig:
         The first one is not kept, because most endpoints get no other.
         """
         before = self._routed.get(name)
-        if before is None or not _same_backends(decision, before.decision):
+        if before is None or not decision.same_backends(before.decision):
             self._routed[name] = _Routed(decision)
             return _assignment(name, decision)
         before.decision = decision
@@ -75,19 +75,14 @@ class SnapshotEnvoyConfig:
         return before.assignment
 
     def hold(self, name: str, decision: Decision | None = None) -> None:
-        if decision is None:
-            self._put_cluster(name, None, False)
-        else:
-            self._put_cluster(name, decision.load_limit_percent, decision.joins_streams)
+        self._put_cluster(name, decision.roster if decision is not None else None)
 
-    def _put_cluster(
-        self, name: str, load_limit_percent: int | None, joins_streams: bool, known_at: float = 0.0
-    ) -> None:
+    def _put_cluster(self, name: str, roster: Roster | None, known_at: float = 0.0) -> None:
         """Put the cluster unless it is there: it depends on two values only, and weights change all the time."""
-        wanted = load_limit_percent, joins_streams
+        wanted = (roster.spec.load_limit_percent, roster.joins_streams) if roster is not None else (None, False)
         if self._clusters.get(name) != wanted:
             self._clusters[name] = wanted
-            built = cluster(name, load_limit_percent, joins_streams=joins_streams)
+            built = cluster(name, wanted[0], joins_streams=wanted[1])
             self._snapshot.put(CLUSTER, name, built, known_at)
 
     def _set_limits(self, name: str, limits: Limits | None) -> None:
@@ -164,28 +159,14 @@ def _assignment(name: str, decision: Decision) -> ClusterLoadAssignment:
     return load_assignment(name, backends(decision), weights)
 
 
-def _same_backends(decision: Decision, before: Decision) -> bool:
-    """Return whether the load assignments of both differ at most in weights."""
-    return (
-        decision.limits == before.limits
-        and len(decision.candidates) == len(before.candidates)
-        and all(map(_same_backend, decision.candidates, before.candidates))
-        and decision.rooms == before.rooms
-    )
-
-
-def _same_backend(candidate: Candidate, before: Candidate) -> bool:
-    same = candidate.replica is before.replica and bool(candidate.weight) == bool(before.weight)
-    return same and candidate.group == before.group
-
-
 def backends(decision: Decision) -> list[Backend]:
     """Return the replicas that get traffic, then those that drain: Envoy would cut the streams of an absent one."""
-    routed = [candidate for candidate in decision.candidates if candidate.weight]
+    candidates = decision.candidates
+    routed = [candidate for candidate in candidates if candidate.weight]
     used = {(candidate.replica.host, candidate.replica.port) for candidate in routed}
     draining = [
         candidate
-        for candidate in decision.candidates
+        for candidate in candidates
         if candidate.draining
         and usable_address(candidate.replica)
         and (candidate.replica.host, candidate.replica.port) not in used

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator
 from functools import partial
 
 from arks.contracts.subjects import LOAD_SUBJECTS
+from arks.endpoint_router.domain import Report
 from arks.endpoint_router.service.slices import in_slices
-from arks.events.v1.load_pb2 import LoadReport
 from arks.kit.bus import Bus
 from arks.kit.clock import Clock
 
@@ -24,7 +24,7 @@ second, each finds the processor's caches filled by others: it costs a fifth mor
 
 
 class LoadInbox:
-    def __init__(self, bus: Bus, handle: Callable[[LoadReport, float], None], clock: Clock) -> None:
+    def __init__(self, bus: Bus, handle: Callable[[Report, float], None], clock: Clock) -> None:
         """`handle` is called with a report and when it arrived, in monotonic seconds. It must not block."""
         self._bus = bus
         self._handle = handle
@@ -57,4 +57,4 @@ class LoadInbox:
             yield
 
     def _read(self, payload: bytes, arrived_at: float) -> None:
-        self._handle(LoadReport.FromString(payload), arrived_at)
+        self._handle(Report(payload), arrived_at)

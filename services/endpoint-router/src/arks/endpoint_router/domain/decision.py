@@ -1,16 +1,16 @@
 """One decision about one endpoint, as a value: the weight of every replica, with its reason for users."""
 
 import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from enum import StrEnum
 
 from msgspec import Struct
 
 from arks.contracts.facts import ReplicaState
-from arks.endpoint_router.domain.limits import Limits
-from arks.endpoint_router.domain.load import Signals, Unit
+from arks.endpoint_router.domain.native import Comparison, Evidence, Limits
 from arks.endpoint_router.domain.replicas import ReplicaId, RoutedReplica
-from arks.endpoint_router.domain.scores import Score, backlog_seconds
-from arks.endpoint_router.domain.shares import Share
+from arks.endpoint_router.domain.roster import Pool, Portion, Reason, Roster
 
 
 class Source(StrEnum):
@@ -22,22 +22,22 @@ class Source(StrEnum):
     EQUAL = "equal"
 
 
-class Reason(StrEnum):
-    """Why an endpoint is ready or not; reasons of its Ready condition."""
+class Unit(StrEnum):
+    """Unit of work. Speeds compare only in the same unit."""
 
-    ROUTED = "Routed"
-    NO_READY_REPLICAS = "NoReadyReplicas"
-    NO_APPLICATION = "NoApplication"
+    TOKENS = "tokens"
+    REQUESTS = "requests"
 
 
-class Portion(Struct, frozen=True, gc=False):
-    """An application's share of the endpoint's traffic."""
+class Score(Struct, frozen=True, gc=False):
+    """How a replica compares with the others of its application: 1 is an even share of its traffic, 2 is twice that."""
 
-    share: Share
-    fraction: float
-    """0 to 1. The fraction of an application without a ready replica goes to the others."""
-    ready: int
-    replicas: int
+    value: float
+    target: float
+    """The score that follows from the newest reports; `value` stays while it differs by little."""
+    group: str
+    share: float
+    """Of the application's traffic, 0 to 1; the exact form of `value`."""
 
 
 class RoutedGroup(Struct, frozen=True, gc=False):
@@ -52,7 +52,12 @@ class RoutedGroup(Struct, frozen=True, gc=False):
     @property
     def replica_weight(self) -> int:
         """Return the weight that each member is shown with."""
-        return max(1, round(self.weight / self.replicas))
+        return replica_weight(self.weight, self.replicas)
+
+
+def replica_weight(weight: int, replicas: int) -> int:
+    """Return the weight that each of the replicas of a group is shown with."""
+    return max(1, round(weight / replicas))
 
 
 class Candidate(Struct, frozen=True, gc=False):
@@ -62,9 +67,10 @@ class Candidate(Struct, frozen=True, gc=False):
     weight: int
     """Its part of its group's weight. 0: no new request."""
     score: Score | None
-    signals: Signals | None
+    evidence: Evidence | None
+    """What was measured of it; None if nothing was reported."""
     doubt: str | None
-    """Why its signals cannot be used; None if they can, or if it is excluded."""
+    """Why its newest reading cannot be used; None if it can, or if it is excluded."""
     peers: int
     """Replicas of its application that get traffic, itself included."""
     excluded: str = ""
@@ -78,10 +84,9 @@ class Candidate(Struct, frozen=True, gc=False):
     @property
     def slots(self) -> float:
         """Return its slots: from the application's fact, from its engine, or as observed; 0 if they are unknown."""
-        if self.replica.slots or self.signals is None:
+        if self.replica.slots or self.evidence is None:
             return float(self.replica.slots)
-        observed = self.signals.observed_slots
-        return float(self.signals.reading.slots) or observed.full_at or observed.most_running
+        return float(self.evidence.reading.slots) or self.evidence.full_at or self.evidence.most_running
 
     @property
     def draining(self) -> bool:
@@ -91,7 +96,7 @@ class Candidate(Struct, frozen=True, gc=False):
         """Return why it has this weight, for users; with `now` also the age of the evidence."""
         if self.excluded or self.score is None:
             return self.excluded
-        return f"{self._comparison(self.score)}; {self._evidence(now)}"
+        return f"{self._comparison(self.score)}; {self._measured(now)}"
 
     def _comparison(self, score: Score) -> str:
         if self.peers == 1:
@@ -102,24 +107,29 @@ class Candidate(Struct, frozen=True, gc=False):
             text = f"{score.value:.2f} times an even share among {self.peers} replicas"
         return text if score.group in {"", self.replica.id.application} else f"{text}, in group {score.group}"
 
-    def _evidence(self, now: float | None) -> str:
-        if self.signals is None:
+    def _measured(self, now: float | None) -> str:
+        if self.evidence is None:
             return f"{self.doubt}; it counts by its slots"
         if self.doubt is not None:
             return f"{self.doubt}; what was measured before holds"
-        reading = self.signals.reading
+        reading = self.evidence.reading
         parts = [
             f"{'?' if value is None else f'{value:g}'} {name}"
             for name, value in (("running", reading.running), ("waiting", reading.waiting))
         ]
-        if (backlog := backlog_seconds(self.signals)) >= 0.05:
+        if (backlog := _backlog_seconds(self.evidence)) >= 0.05:
             parts[1] += f" (lately {backlog:.1f} s of work)"
         if reading.kv_usage is not None:
             parts.append(f"KV cache {reading.kv_usage:.0%}")
-        parts += [f"{speed:.2f} {unit}/s a slot" for unit in Unit if (speed := self.signals.speed(unit)) is not None]
+        parts += [f"{speed:.2f} {unit}/s a slot" for unit in Unit if (speed := self.evidence.speed(unit)) is not None]
         if now is not None:
             parts.append(f"{max(0.0, now - reading.measured_at):.1f} s ago")
         return ", ".join(parts)
+
+
+def _backlog_seconds(evidence: Evidence) -> float:
+    """Return how long the replica needs for its queue; a second a request while its drain rate is unknown."""
+    return evidence.mean_waiting / (evidence.reading.drain_rate or 1.0)
 
 
 def affinity_room(slots: float) -> int:
@@ -132,50 +142,71 @@ def affinity_room(slots: float) -> int:
     return 1 << (half.bit_length() - 1) if half else 0
 
 
-class Decision(Struct, frozen=True, gc=False):
-    endpoint: str
+@dataclass(frozen=True, slots=True)
+class Decision:
+    roster: Roster
+    comparisons: tuple[Comparison, ...]
+    """Of its pools."""
+    source: Source
+    limits: Limits
     now: float
     """When it was taken, in seconds since the epoch."""
-    reason: Reason
-    message: str
-    source: Source
-    portions: tuple[Portion, ...]
-    candidates: tuple[Candidate, ...]
-    """Sorted by application and name."""
-    groups: tuple[RoutedGroup, ...]
-    """Those with replicas that get traffic, sorted by application and name."""
-    unrouted: tuple[str, ...]
-    """Messages about static entries that cannot be followed."""
-    engine_model: str = ""
-    """The name under which its engines serve the model: that of the application with the largest share."""
-    unsupported: tuple[str, ...] = ()
-    """What at least one of its applications takes in a request and does not keep, sorted."""
-    joins_streams: bool = False
-    """Its engines end the work for a client that leaves for streams only, so they make a stream of each answer."""
-    load_limit_percent: int | None = None
-    """As in the endpoint's spec; None: requests go to the replica with the fewest."""
-    limits: Limits = Limits()
-    held: bool = False
-    """Some shares are those of before the router's start, because no load was reported yet."""
+
+    @property
+    def endpoint(self) -> str:
+        return self.roster.endpoint
+
+    @property
+    def reason(self) -> Reason:
+        return self.roster.reason
+
+    @property
+    def message(self) -> str:
+        return self.roster.message
 
     @property
     def ready(self) -> bool:
         return self.reason is Reason.ROUTED
 
     @property
-    def routed(self) -> dict[ReplicaId, int]:
-        """Weights of the replicas that get traffic."""
-        return {candidate.replica.id: candidate.weight for candidate in self.candidates if candidate.weight}
+    def portions(self) -> tuple[Portion, ...]:
+        return self.roster.portions
 
     @property
-    def scores(self) -> dict[ReplicaId, Score]:
+    def held(self) -> bool:
+        """Return whether some shares are those of before the router's start, because no load was reported yet."""
+        return any(comparison.held for comparison in self.comparisons)
+
+    @property
+    def by_application(self) -> Mapping[str, Comparison]:
         """Input of the next decision."""
-        return {candidate.replica.id: candidate.score for candidate in self.candidates if candidate.score is not None}
+        return dict(zip(self.roster.names, self.comparisons, strict=True))
+
+    @property
+    def groups(self) -> list[RoutedGroup]:
+        """Return the groups with replicas that get traffic, sorted by application and name."""
+        found = [
+            RoutedGroup(pool.application, group.name, group.weight, group.size)
+            for pool, comparison in self._compared()
+            for group in comparison.groups
+        ]
+        return sorted(found, key=lambda group: (group.application, group.name))
+
+    @property
+    def candidates(self) -> list[Candidate]:
+        """Return the replicas, sorted by application and name. They are made at each call: most decisions need none."""
+        found = [candidate for pool, comparison in self._compared() for candidate in _candidates(pool, comparison)]
+        return sorted(found, key=lambda candidate: candidate.replica.id)
+
+    @property
+    def routed(self) -> dict[ReplicaId, int]:
+        """Return the weights of the replicas that get traffic."""
+        return {candidate.replica.id: candidate.weight for candidate in self.candidates if candidate.weight}
 
     @property
     def rooms(self) -> dict[ReplicaId, int]:
         """Return, with affinity, how many requests each replica takes before it can be busy."""
-        if self.load_limit_percent is None:
+        if self.roster.spec.load_limit_percent is None:
             return {}
         return {candidate.replica.id: affinity_room(candidate.slots) for candidate in self.candidates}
 
@@ -183,20 +214,37 @@ class Decision(Struct, frozen=True, gc=False):
         """Return whether Envoy and users who read weights would see no difference."""
         return (
             other is not None
-            and self.groups == other.groups
-            and self.limits == other.limits
-            and self._setting == other._setting
-            and len(self.candidates) == len(other.candidates)
-            and all(map(_same_traffic, self.candidates, other.candidates))
-            and self.rooms == other.rooms
+            and self.source == other.source
+            and self._is_like(other)
+            and all(map(Comparison.has_same_traffic, self.comparisons, other.comparisons))
         )
 
-    @property
-    def _setting(self) -> tuple[object, ...]:
-        """Return what changes seldom."""
-        served = self.engine_model, self.unsupported, self.joins_streams
-        return self.load_limit_percent, self.reason, self.message, self.source, self.unrouted, served
+    def same_backends(self, other: "Decision") -> bool:
+        """Return whether Envoy would see a difference in weights at most."""
+        return self._is_like(other) and all(map(Comparison.has_same_groups, self.comparisons, other.comparisons))
+
+    def _is_like(self, other: "Decision") -> bool:
+        return self.limits == other.limits and self.roster.is_like(other.roster) and self.rooms == other.rooms
+
+    def _compared(self) -> Iterator[tuple[Pool, Comparison]]:
+        return zip(self.roster.pools, self.comparisons, strict=True)
 
 
-def _same_traffic(mine: Candidate, other: Candidate) -> bool:
-    return mine.weight == other.weight and mine.group == other.group and mine.replica == other.replica
+def _candidates(pool: Pool, comparison: Comparison) -> Iterator[Candidate]:
+    """Yield the replicas of one application."""
+    groups, count = comparison.groups, sum(group.size for group in comparison.groups)
+    scores = [
+        Score(
+            round(count * group.share / group.size, 3),
+            round(count * group.target / group.size, 3),
+            group.name,
+            group.share / group.size,
+        )
+        for group in groups
+    ]
+    weights = [replica_weight(group.weight, group.size) for group in groups]
+    for replica, (number, evidence, doubt) in zip(pool.replicas, comparison.places, strict=True):
+        if number is None:
+            yield Candidate(replica, 0, None, evidence, None, count, pool.excluded[replica.id])
+        else:
+            yield Candidate(replica, weights[number], scores[number], evidence, doubt, count)

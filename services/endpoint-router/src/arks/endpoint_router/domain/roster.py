@@ -4,19 +4,38 @@ All of this follows from the endpoint's spec and from facts. Load reports come a
 so a roster is made once and serves many decisions.
 """
 
-import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from enum import StrEnum
 
 from msgspec import Struct
 
 from arks.contracts.facts import ReplicaState
+from arks.contracts.load import stale_seconds
 from arks.contracts.uses import HANG_UP
-from arks.endpoint_router.domain.decision import Portion, Reason
+from arks.endpoint_router.domain.native import Members, apportion
 from arks.endpoint_router.domain.replicas import Application, ReplicaId, RoutedReplica, usable_address
 from arks.endpoint_router.domain.shares import EndpointSpec, Share, shares
 
 WEIGHT_TOTAL = 100_000
 """Sum of the weights of an endpoint's groups: a weight of 1,000 is one percent of the traffic."""
+
+
+class Reason(StrEnum):
+    """Why an endpoint is ready or not; reasons of its Ready condition."""
+
+    ROUTED = "Routed"
+    NO_READY_REPLICAS = "NoReadyReplicas"
+    NO_APPLICATION = "NoApplication"
+
+
+class Portion(Struct, frozen=True, gc=False):
+    """An application's share of the endpoint's traffic."""
+
+    share: Share
+    fraction: float
+    """0 to 1. The fraction of an application without a ready replica goes to the others."""
+    ready: int
+    replicas: int
 
 
 class Pool(Struct, frozen=True):
@@ -25,16 +44,21 @@ class Pool(Struct, frozen=True):
     portion: Portion
     weight: int
     """Its part of WEIGHT_TOTAL."""
-    ready: tuple[RoutedReplica, ...]
-    """Those that can get traffic."""
     replicas: tuple[RoutedReplica, ...]
     """All, sorted by name."""
     excluded: Mapping[ReplicaId, str]
     """Those that get no traffic, each with the reason."""
+    members: Members
+    """The replicas as they are compared."""
 
     @property
     def application(self) -> str:
         return self.portion.share.application
+
+    @property
+    def ready(self) -> Iterator[RoutedReplica]:
+        """Yield those that can get traffic."""
+        return (replica for replica in self.replicas if replica.id not in self.excluded)
 
 
 class Roster(Struct, frozen=True):
@@ -43,15 +67,25 @@ class Roster(Struct, frozen=True):
     """What it was made from, like `spec`."""
     pools: tuple[Pool, ...]
     """In the order of shares: static entries first."""
+    names: tuple[str, ...]
+    """Applications of the pools."""
     portions: tuple[Portion, ...]
     """Those of the pools."""
     shares_differ: bool
     reason: Reason
     message: str
     unrouted: tuple[str, ...]
+    """Messages about static entries that cannot be followed."""
     engine_model: str
+    """The name under which its engines serve the model: that of the application with the largest share."""
     unsupported: tuple[str, ...]
+    """What at least one of its applications takes in a request and does not keep, sorted."""
     joins_streams: bool
+    """Its engines end the work for a client that leaves for streams only, so they make a stream of each answer."""
+    routed: frozenset[ReplicaId]
+    """The replicas that get traffic."""
+    slots_differ: bool
+    """Slots of all of these are known, and are not the same."""
 
     @property
     def endpoint(self) -> str:
@@ -66,6 +100,18 @@ class Roster(Struct, frozen=True):
             and all(mine.get(name) is application for name, application in applications.items())
         )
 
+    def is_like(self, other: "Roster") -> bool:
+        """Return whether Envoy and users would see no difference, if the weights are the same."""
+        return self is other or (
+            self._shown == other._shown
+            and [pool.replicas for pool in self.pools] == [pool.replicas for pool in other.pools]
+        )
+
+    @property
+    def _shown(self) -> tuple[object, ...]:
+        served = self.engine_model, self.unsupported, self.joins_streams
+        return self.spec.load_limit_percent, self.reason, self.message, self.unrouted, self.routed, served
+
 
 def roster(spec: EndpointSpec, applications: Mapping[str, Application]) -> Roster:
     found = shares(spec, applications)
@@ -75,10 +121,13 @@ def roster(spec: EndpointSpec, applications: Mapping[str, Application]) -> Roste
     reason, message = _summary(spec, portions)
     engine_model, names_differ = _engine_model(portions, applications)
     unsupported = [applications[share.application].unsupported for share in found.shares]
+    pools = tuple(_pool(portion, weight, applications, excluded) for portion, weight in weighted)
+    slots = {replica.slots for pool in pools for replica in pool.ready}
     return Roster(
         spec=spec,
         applications=dict(applications),
-        pools=tuple(_pool(portion, weight, applications, excluded) for portion, weight in weighted),
+        pools=pools,
+        names=tuple(pool.application for pool in pools),
         portions=portions,
         shares_differ=found.differ,
         reason=reason,
@@ -87,19 +136,22 @@ def roster(spec: EndpointSpec, applications: Mapping[str, Application]) -> Roste
         engine_model=engine_model,
         unsupported=tuple(sorted({what for names in unsupported for what in names})),
         joins_streams=bool(unsupported) and all(HANG_UP in names for names in unsupported),
+        routed=frozenset(replica.id for pool in pools for replica in pool.ready),
+        slots_differ=len(slots) > 1 and 0 not in slots,
     )
 
 
 def _pool(
     portion: Portion, weight: int, applications: Mapping[str, Application], excluded: Mapping[ReplicaId, str]
 ) -> Pool:
-    replicas = applications[portion.share.application].replicas
+    replicas = sorted(applications[portion.share.application].replicas, key=lambda replica: replica.id)
+    members = [(each.id.name, each.id.restarts, each.slots, each.id not in excluded) for each in replicas]
     return Pool(
         portion,
         weight,
-        ready=tuple(replica for replica in replicas if replica.id not in excluded),
-        replicas=tuple(sorted(replicas, key=lambda replica: replica.id)),
+        replicas=tuple(replicas),
         excluded={replica.id: excluded[replica.id] for replica in replicas if replica.id in excluded},
+        members=Members(members, stale_seconds(portion.ready), stale_seconds(portion.ready, idle=True)),
     )
 
 
@@ -177,21 +229,3 @@ def _summary(spec: EndpointSpec, portions: Sequence[Portion]) -> tuple[Reason, s
     weightless = [portion.share.application for portion in portions if portion.share.weight == 0]
     hint = f"; weight 0: {', '.join(weightless)}" if weightless else ""
     return Reason.NO_READY_REPLICAS, f"no ready replicas: {names}{hint}"
-
-
-def apportion(shares: Sequence[float], total: int) -> list[int]:
-    """Return integers in proportion to the shares that add up to `total`, by the largest remainders.
-
-    A share above 0 gets at least 1, so the sum is greater if there are more shares than `total`.
-    """
-    whole = math.fsum(shares)
-    exact = [share / whole * total if whole else 0.0 for share in shares]
-    parts = [max(int(amount), 1 if amount > 0 else 0) for amount in exact]
-    missing = (total if whole else 0) - sum(parts)
-    order = sorted(range(len(parts)), key=lambda number: (parts[number] - exact[number], number))
-    for number in order[: max(0, missing)]:
-        parts[number] += 1
-    if missing < 0:
-        greatest = max(range(len(parts)), key=lambda number: (parts[number], -number))
-        parts[greatest] = max(1, parts[greatest] + missing)
-    return parts

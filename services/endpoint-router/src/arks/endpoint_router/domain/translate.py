@@ -1,15 +1,12 @@
-"""Facts, load reports and resources as values of the domain. Pure."""
-
-from google.protobuf.timestamp_pb2 import Timestamp
+"""Facts and resources as values of the domain. Pure."""
 
 from arks.contracts.facts import replica_facts
 from arks.contracts.resources import ArksEndpoint, ArksEndpointStatus, RouteMatch
-from arks.endpoint_router.domain.load import Reading
+from arks.endpoint_router.domain.native import Report
 from arks.endpoint_router.domain.replicas import Application, Pages, ReplicaId, RoutedReplica
 from arks.endpoint_router.domain.rollout import Phase, Plan, Rollout
 from arks.endpoint_router.domain.shares import CanaryShare, EndpointSpec, StaticRoute
 from arks.events.v1.facts_pb2 import ReplicasFact
-from arks.events.v1.load_pb2 import LoadReport, ReplicaLoad
 
 _EVERYTHING = RouteMatch()
 
@@ -32,30 +29,7 @@ def application(fact: ReplicasFact) -> Application:
     )
 
 
-def reading(load: ReplicaLoad, report_measured_at: Timestamp) -> Reading:
-    """Return the reading of one replica. A signal that is absent stays absent.
-
-    `report_measured_at`: the time of the report, which holds for replicas without a time of their own. Written out,
-    because it runs thousands of times a second; only for 0 it matters whether a field is absent.
-    """
-    has = load.HasField
-    at = load.measured_at if has("measured_at") else report_measured_at
-    return Reading(
-        measured_at=at.seconds + at.nanos / 1e9,
-        running=load.running_requests or (0.0 if has("running_requests") else None),
-        waiting=load.waiting_requests or (0.0 if has("waiting_requests") else None),
-        drain_rate=load.drain_rate_per_second or (0.0 if has("drain_rate_per_second") else None),
-        token_rate=load.generation_tokens_per_second or (0.0 if has("generation_tokens_per_second") else None),
-        kv_usage=load.kv_cache_usage_ratio or (0.0 if has("kv_cache_usage_ratio") else None),
-        slots=load.slots,
-        tokens_total=load.generation_tokens_total or (0.0 if has("generation_tokens_total") else None),
-        finished_total=load.finished_requests_total or (0.0 if has("finished_requests_total") else None),
-        held=load.held,
-        problem=load.problem,
-    )
-
-
-def pages(report: LoadReport) -> Pages:
+def pages(report: Report) -> Pages:
     return Pages(report.application, tuple(report.page_versions), tuple(report.missing_signals))
 
 

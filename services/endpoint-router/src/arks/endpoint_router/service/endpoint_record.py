@@ -10,12 +10,11 @@ from arks.contracts.held import HeldRequests
 from arks.contracts.load import STALE_SECONDS, stale_seconds
 from arks.contracts.resources import ArksEndpoint, ArksEndpointStatus
 from arks.endpoint_router.domain import (
+    Comparison,
     Decision,
     DecisionInput,
     EndpointSpec,
-    ReplicaId,
     Roster,
-    Score,
     Source,
     roster,
     weigh,
@@ -42,8 +41,6 @@ class EndpointRecord:
     """When the last report of one of its applications arrived, in monotonic seconds."""
     written_at: float = -math.inf
     """When fact and status were written, in monotonic seconds."""
-    confirmed: bool = False
-    """Whether reports have come since then that change nothing but times."""
     hold_until: float | None = None
     """While no fact about its replicas has arrived since the start: until then (monotonic seconds) Envoy keeps its
     configuration."""
@@ -82,9 +79,11 @@ class EndpointRecord:
         return status is not None and status.ready_replicas > 0 and is_true(status.conditions, "Ready")
 
     @property
-    def scores(self) -> Mapping[ReplicaId, Score]:
-        """Scores of the last decision; after a restart, those that the weights in the status imply."""
-        return self.newest.scores if self.newest is not None else _scores_from_status(self.resource.status)
+    def comparisons(self) -> Mapping[str, Comparison]:
+        """Those of the last decision, by application; after a restart, those that the weights in the status imply."""
+        if self.newest is not None:
+            return self.newest.by_application
+        return _comparisons_of(self.resource.status)
 
     def decide(self, inputs: DecisionInput) -> Decision:
         """Return the decision; `add` stores it."""
@@ -94,20 +93,12 @@ class EndpointRecord:
 
     def add(self, decision: Decision, now: float) -> bool:
         """Store the decision. Returns whether it changes anything."""
-        self.newest, self.decided_at, self.confirmed = decision, now, False
+        self.newest, self.decided_at = decision, now
         if decision.same_traffic(self.decision):
             return False
         self.decision = decision
         self.history.append(decision)
         return True
-
-    def confirm(self, now: float) -> None:
-        """Keep the newest decision as that of now: a report shows that its replicas still have nothing to do.
-
-        Not with several applications: the reports of the others may be missing.
-        """
-        if self.newest is not None and self.measured and len(self.newest.portions) == 1:
-            self.decided_at, self.reported_at, self.confirmed = now, now, True
 
     def events(self) -> Iterator[Change]:
         """Yield what changed since the last call."""
@@ -126,18 +117,17 @@ class EndpointRecord:
         )
 
 
-def _scores_from_status(status: ArksEndpointStatus | None) -> Mapping[ReplicaId, Score]:
+def _comparisons_of(status: ArksEndpointStatus | None) -> Mapping[str, Comparison]:
     """Return groups and shares of each application's replicas.
 
     The status has no counts of restarts: 0 is a guess, and a replica with another count starts like a new one.
     """
-    found: dict[ReplicaId, Score] = {}
+    found: dict[str, Comparison] = {}
     weights = [weight for weight in status.weights if weight.weight] if status is not None else []
     for application in {weight.application for weight in weights}:
         members = [weight for weight in weights if weight.application == application]
         total = sum(member.weight for member in members)
-        for member in members:
-            share = member.weight / total
-            value = round(share * len(members), 3)
-            found[ReplicaId(application, member.replica)] = Score(value, value, member.group or application, share)
+        found[application] = Comparison.restored(
+            [(member.replica, 0, member.group or application, member.weight / total) for member in members]
+        )
     return found

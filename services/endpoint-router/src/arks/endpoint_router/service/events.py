@@ -26,7 +26,7 @@ class Published:
 
     @classmethod
     def of(cls, decision: Decision, rejection: str | None) -> "Published":
-        return cls(decision.ready, frozenset((id_.application, id_.name) for id_ in decision.routed), rejection)
+        return cls(decision.ready, frozenset((id_.application, id_.name) for id_ in decision.roster.routed), rejection)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,37 +5,14 @@ fact, so it is far more likely that the bucket was lost. Envoy keeps its configu
 facts again.
 """
 
-from collections.abc import Collection, Mapping
-from enum import Enum, auto
-
-from msgspec.structs import replace
+from collections.abc import Iterable, Mapping
 
 from arks.contracts.facts import ReplicaState
-from arks.endpoint_router.domain import (
-    Application,
-    EndpointSpec,
-    Pages,
-    ReplicaId,
-    Signals,
-    applications_named,
-    observe,
-)
+from arks.endpoint_router.domain import Application, EndpointSpec, Loads, Pages, Report, applications_named
 from arks.endpoint_router.domain.translate import application as as_application
 from arks.endpoint_router.domain.translate import pages as as_pages
-from arks.endpoint_router.domain.translate import reading as as_reading
-from arks.endpoint_router.service.quiet import Quiet
 from arks.events.v1.facts_pb2 import ReplicasFact
-from arks.events.v1.load_pb2 import LoadReport
 from arks.kit.key import Key
-
-
-class Novelty(Enum):
-    """What a load report changes."""
-
-    NOTHING = auto()
-    TIMES = auto()
-    """The readings are fresh, and as before: the replicas have had nothing to do for a while."""
-    LOAD = auto()
 
 
 class Neighbours:
@@ -46,11 +23,8 @@ class Neighbours:
         """By namespace and name."""
         self._serving: dict[Key, set[str]] = {}
         """Namespace and served model -> names of applications."""
-        self._quiet: dict[Key, Quiet] = {}
-        self._signals: dict[Key, dict[ReplicaId, Signals]] = {}
-        """By application and replica."""
-        self._reported_at: dict[Key, float] = {}
-        """Application -> time of its newest load report, in seconds since the epoch."""
+        self._loads: dict[Key, Loads] = {}
+        """By application."""
         self._pages: dict[Key, Pages] = {}
         """Application -> what its engines' pages are."""
         self._held: dict[Key, float] = {}
@@ -68,20 +42,14 @@ class Neighbours:
         return self._applications.get(namespace, {})
 
     def applications_for(self, spec: EndpointSpec) -> Mapping[str, Application]:
-        """Return the applications that an endpoint may route to, with their signals up to date."""
+        """Return the applications that an endpoint may route to, by name."""
         known = self.applications(spec.namespace)
         names = self._serving.get(Key(spec.namespace, spec.model), set()) | applications_named(spec.routes)
-        found = {name: known[name] for name in names if name in known}
-        for name in found:
-            self._settle(Key(spec.namespace, name))
-        return found
+        return {name: known[name] for name in names if name in known}
 
-    def signals(self, namespace: str, applications: Collection[str]) -> Mapping[ReplicaId, Signals]:
-        """Return the signals of these applications."""
-        if len(applications) == 1:
-            return self._signals.get(Key(namespace, *applications), {})
-        known = (self._signals.get(Key(namespace, name), {}) for name in applications)
-        return {id_: signals for each in known for id_, signals in each.items()}
+    def loads(self, namespace: str, applications: Iterable[str]) -> Mapping[str, Loads]:
+        """Return what is known of the load of these applications, by name."""
+        return {name: self._loads[Key(namespace, name)] for name in applications}
 
     def endpoints_of(self, application: Key) -> set[Key]:
         """Return the endpoints that may route to it: that of its served model, and those that name it."""
@@ -128,10 +96,10 @@ class Neighbours:
         changed = as_application(fact)
         if changed == known:
             return False
-        self._quiet.pop(key, None)
         self._applications.setdefault(key.namespace, {})[key.name] = changed
         self._set_served(key, known, changed)
-        self._drop_signals(key, changed)
+        replicas = [(replica.id.name, replica.id.restarts, replica.port) for replica in changed.replicas]
+        self._loads[key] = self._loads.get(key, Loads()).of(replicas)
         return True
 
     def expired(self, now: float) -> list[Key]:
@@ -140,12 +108,10 @@ class Neighbours:
 
     def forget(self, key: Key) -> None:
         self._held.pop(key, None)
-        self._reported_at.pop(key, None)
         self._pages.pop(key, None)
         known = self._applications.get(key.namespace, {}).pop(key.name, None)
-        self._quiet.pop(key, None)
         self._set_served(key, known, None)
-        self._signals.pop(key, None)
+        self._loads.pop(key, None)
         if not self._applications.get(key.namespace):
             self._applications.pop(key.namespace, None)
 
@@ -163,7 +129,7 @@ class Neighbours:
         keys = (Key(spec.namespace, name) for name in sorted(self.applications_for(spec)))
         return [self._pages[key] for key in keys if key in self._pages]
 
-    def update_pages(self, key: Key, report: LoadReport) -> bool:
+    def update_pages(self, key: Key, report: Report) -> bool:
         """Store what the engines' pages are. Returns whether that is new."""
         if key.name not in self.applications(key.namespace):
             return False
@@ -173,45 +139,10 @@ class Neighbours:
         self._pages[key] = found
         return before is not None or bool(found.versions)
 
-    def update_load(self, key: Key, report: LoadReport) -> Novelty:
-        """Store the newest load report of an application."""
-        known = self.applications(key.namespace).get(key.name)
-        if known is None:
-            return Novelty.NOTHING
-        at = report.measured_at
-        measured_at = at.seconds + at.nanos / 1e9
-        if measured_at < self._reported_at.get(key, 0.0):
-            return Novelty.NOTHING
-        self._reported_at[key] = measured_at
-        if self._quiet.setdefault(key, Quiet()).take(report):
-            return Novelty.TIMES
-        self._settle(key)
-        signals = self._signals.setdefault(key, {})
-        loads = {load.name: load for load in report.replicas}
-        changed = False
-        for replica in known.replicas:
-            load = loads.get(replica.id.name)
-            if load is None or (load.port and load.port != replica.port):
-                continue  # not in the report, or measured at the process that had this name before
-            reading, before = as_reading(load, at), signals.get(replica.id)
-            if before is None or reading != before.reading:
-                signals[replica.id] = observe(before, reading)
-                changed = True
-        return Novelty.LOAD if changed else Novelty.NOTHING
-
-    def _settle(self, key: Key) -> None:
-        """Make readings of the times that reports have confirmed."""
-        quiet = self._quiet.get(key)
-        if quiet is None or quiet.newest is None:
-            return
-        signals, times = self._signals[key], quiet.settle()
-        for replica in self._applications[key.namespace][key.name].replicas:
-            before, at = signals.get(replica.id), times.get(replica.id.name)
-            if before is not None and at is not None:
-                signals[replica.id] = observe(before, replace(before.reading, measured_at=at))
-
-    def _drop_signals(self, key: Key, after: Application) -> None:
-        """Drop signals of replicas that vanished or restarted."""
-        if (known := self._signals.get(key)) is not None:
-            remaining = {replica.id for replica in after.replicas}
-            self._signals[key] = {id_: signals for id_, signals in known.items() if id_ in remaining}
+    def update_load(self, key: Key, report: Report) -> bool:
+        """Store the newest load report of an application. Returns whether anything is new."""
+        known = self._loads.get(key)
+        after = known.after(report) if known is not None else None
+        if after is not None:
+            self._loads[key] = after
+        return after is not None

@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 from itertools import takewhile
 
 from arks.contracts.resources import ArksEndpoint
-from arks.endpoint_router.domain import Decision, DecisionInput
+from arks.endpoint_router.domain import Decision, DecisionInput, Report
 from arks.endpoint_router.domain.translate import endpoint_spec
 from arks.endpoint_router.service.endpoint_record import EndpointRecord
-from arks.endpoint_router.service.neighbours import Neighbours, Novelty
+from arks.endpoint_router.service.neighbours import Neighbours
 from arks.endpoint_router.service.trace import Content, Line
 from arks.events.v1.facts_pb2 import ReplicasFact
 from arks.events.v1.load_pb2 import LoadReport
@@ -72,10 +72,7 @@ class _Router:
             return changed and (before or self._serves(key))
         if isinstance(content, LoadReport):
             key = Key(content.namespace, content.application)
-            novelty = self._neighbours.update_load(key, content)
-            if novelty is Novelty.TIMES and self._serves(key):
-                self._record.confirm(now)
-            return novelty is Novelty.LOAD and self._serves(key)
+            return self._neighbours.update_load(key, Report(content.SerializeToString())) and self._serves(key)
         return False
 
     def take(self, content: Content, now: float) -> Iterable[Decision]:
@@ -105,8 +102,8 @@ class _Router:
         applications = self._neighbours.applications_for(self._record.spec)
         inputs = DecisionInput(
             applications=applications,
-            signals=self._neighbours.signals(self._key.namespace, applications),
-            before=self._record.scores,
+            loads=self._neighbours.loads(self._key.namespace, applications),
+            before=self._record.comparisons,
             now=now,
         )
         decision = self._record.decide(inputs)

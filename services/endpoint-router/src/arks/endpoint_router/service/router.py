@@ -11,18 +11,18 @@ from typing import Any
 import structlog
 
 from arks.contracts.resources import ArksEndpoint, ArksEndpointStatus
-from arks.endpoint_router.domain import Decision, DecisionInput, EndpointSpec, Reason
+from arks.endpoint_router.domain import Decision, DecisionInput, EndpointSpec, Reason, Report
 from arks.endpoint_router.domain.rollout import Phase
 from arks.endpoint_router.domain.translate import endpoint_spec, unsupported_settings
 from arks.endpoint_router.service import status
 from arks.endpoint_router.service.endpoint_record import EndpointRecord
 from arks.endpoint_router.service.events import rollout_change
-from arks.endpoint_router.service.neighbours import Neighbours, Novelty
+from arks.endpoint_router.service.neighbours import Neighbours
 from arks.endpoint_router.service.ports import Attachments, EndpointFacts, Endpoints, EnvoyConfig
 from arks.endpoint_router.service.rollouts import Ended, Rollouts
 from arks.endpoint_router.service.status import Held
 from arks.events.v1.facts_pb2 import ReplicasFact
-from arks.events.v1.load_pb2 import DemandReport, LoadReport
+from arks.events.v1.load_pb2 import DemandReport
 from arks.kit.cache import Cache
 from arks.kit.clock import Clock
 from arks.kit.key import Key
@@ -94,24 +94,20 @@ class EndpointRouter:
         self._envoy.open()
         log.info("routing", endpoints=len(self._records), applications=len(self._replicas))
 
-    def handle_load(self, report: LoadReport, arrived_at: float | None = None) -> None:
+    def handle_load(self, report: Report, arrived_at: float | None = None) -> None:
         """Store one load report and decide again. Reports about unknown replicas are dropped.
 
         `arrived_at`: when it came, in monotonic seconds; None: now.
         """
         application = Key(report.namespace, report.application)
-        novelty, now = self._neighbours.update_load(application, report), self._clock.monotonic()
         endpoints = self._routed_endpoints(application)
-        if novelty is not Novelty.TIMES and self._neighbours.update_pages(application, report):
+        if self._neighbours.update_pages(application, report):
             for key in endpoints:
                 self._enqueue(key, 0.0)
-        if novelty is Novelty.LOAD:
+        if self._neighbours.update_load(application, report):
             self._decide_all(endpoints, arrived_at)
             for key in endpoints:
-                self._records[key].reported_at = now
-        elif novelty is Novelty.TIMES:
-            for key in endpoints:
-                self._records[key].confirm(now)
+                self._records[key].reported_at = self._clock.monotonic()
 
     def handle_demand(self, report: DemandReport) -> None:
         """Note how many requests one replica of token-quota holds for an endpoint, for its status."""
@@ -239,7 +235,7 @@ class EndpointRouter:
         if not changed:
             return
         self._envoy.route(str(key), decision, monotonic if known_at is None else known_at)
-        urgent = before is None or before.routed.keys() != decision.routed.keys() or before.reason != decision.reason
+        urgent = before is None or before.roster.routed != decision.roster.routed or before.reason != decision.reason
         self._enqueue(
             key, 0.0 if urgent else max(FIRST_WEIGHT_SECONDS, record.written_at + self._weight_seconds - monotonic)
         )
@@ -252,8 +248,8 @@ class EndpointRouter:
         applications = self._neighbours.applications_for(record.spec)
         return DecisionInput(
             applications=applications,
-            signals=self._neighbours.signals(key.namespace, applications),
-            before=record.scores,
+            loads=self._neighbours.loads(key.namespace, applications),
+            before=record.comparisons,
             hold=self._clock.monotonic() < (self._started_at or 0.0) + self._hold_seconds,
             now=self._clock.now().timestamp(),
         )
@@ -349,8 +345,6 @@ class EndpointRouter:
         record = self._records.get(key)
         if record is None:
             return None
-        if record.confirmed:
-            self._decide(key)  # with the readings of the reports that confirm the last one
         now = self._clock.now().timestamp()
         return {
             "namespace": key.namespace,

@@ -19,8 +19,9 @@ from arks.contracts.resources import (
     ReplicaWeight,
     RolloutPhase,
 )
-from arks.endpoint_router.domain import Candidate, Decision, Pages, Unit
+from arks.endpoint_router.domain import Candidate, Decision, Pages, RoutedReplica, Unit
 from arks.endpoint_router.domain.http_route import CONDITION, Attachment
+from arks.endpoint_router.domain.native import Evidence
 from arks.endpoint_router.domain.rollout import Phase, Rollout
 from arks.endpoint_router.service.events import REJECTED
 from arks.events.v1.facts_pb2 import EndpointFact
@@ -65,7 +66,7 @@ def status(
     ready, reason, message = decision.ready, str(decision.reason), decision.message
     if rejection is not None and not served:
         ready, reason, message = False, REJECTED, rejection
-    conditions = _accepted(before.conditions, (*decision.unrouted, *notes), rejection, now, generation)
+    conditions = _accepted(before.conditions, (*decision.roster.unrouted, *notes), rejection, now, generation)
     conditions = set_condition(
         conditions, "Ready", ready, reason, message[:MESSAGE_LIMIT], now=now, observed_generation=generation
     )
@@ -74,9 +75,9 @@ def status(
         routes=_routes(decision),
         observed_generation=generation,
         conditions=_progressing(_attached(conditions, attachment, now, generation), rollout, now, generation),
-        ready_replicas=len(decision.routed),
+        ready_replicas=len(decision.roster.routed),
         weights=[_weight(candidate) for candidate in decision.candidates[:WEIGHTS_LIMIT]],
-        signal_source=str(decision.source) if decision.routed else None,
+        signal_source=str(decision.source) if decision.roster.routed else None,
         rollout=_rollout(rollout),
         engines=_engines(decision, pages, before.engines),
     )
@@ -128,7 +129,7 @@ def _requests_wait(
         return [condition for condition in conditions if condition.type != WAIT]
     requests = "1 request waits" if held.requests == 1 else f"{held.requests} requests wait"
     since = f"since {held.since:%Y-%m-%dT%H:%M:%SZ}"
-    if decision.routed:
+    if decision.roster.routed:
         reason, message = "Released", f"{requests}, some {since}; the replicas take them as slots become free"
     else:
         names = [portion.share.application for portion in decision.portions][:_MOST_NAMES]
@@ -175,8 +176,8 @@ def fact(endpoint: ArksEndpoint, decision: Decision) -> EndpointFact:
         ready=decision.ready,
         reason=str(decision.reason),
         message=decision.message,
-        engine_model=decision.engine_model,
-        unsupported=decision.unsupported,
+        engine_model=decision.roster.engine_model,
+        unsupported=decision.roster.unsupported,
     )
 
 
@@ -191,7 +192,7 @@ def explanation(decision: Decision, now: float) -> dict[str, Any]:
         "reason": decision.reason,
         "message": decision.message,
         "signalSource": decision.source,
-        "unrouted": list(decision.unrouted),
+        "unrouted": list(decision.roster.unrouted),
         "limits": {
             "requestsInFlight": decision.limits.requests,
             "retryPercent": decision.limits.retry_percent,
@@ -285,14 +286,14 @@ def _candidate(candidate: Candidate, now: float) -> dict[str, Any]:
         "score": candidate.score.value if candidate.score is not None else None,
         "scoreTarget": candidate.score.target if candidate.score is not None else None,
         "reason": candidate.explanation(now),
-        "signals": _signals(candidate, now),
+        "signals": _signals(candidate.replica, candidate.evidence, now),
     }
 
 
-def _signals(candidate: Candidate, now: float) -> dict[str, Any] | None:
-    if candidate.signals is None:
+def _signals(replica: RoutedReplica, evidence: Evidence | None, now: float) -> dict[str, Any] | None:
+    if evidence is None:
         return None
-    reading = candidate.signals.reading
+    reading = evidence.reading
     return {
         "ageSeconds": round(now - reading.measured_at, 3),
         "running": reading.running,
@@ -300,11 +301,11 @@ def _signals(candidate: Candidate, now: float) -> dict[str, Any] | None:
         "kvCacheUsage": reading.kv_usage,
         "drainRatePerSecond": reading.drain_rate,
         "tokensPerSecond": reading.token_rate,
-        "slots": reading.slots or candidate.replica.slots or None,
-        "observedSlots": candidate.signals.observed_slots.full_at,
-        "meanInFlight": round(candidate.signals.mean_in_flight, 3),
-        "meanWaiting": round(candidate.signals.mean_waiting, 3),
-        "tokensPerSecondAndSlot": candidate.signals.speed(Unit.TOKENS),
-        "requestsPerSecondAndSlot": candidate.signals.speed(Unit.REQUESTS),
+        "slots": reading.slots or replica.slots or None,
+        "observedSlots": evidence.full_at,
+        "meanInFlight": round(evidence.mean_in_flight, 3),
+        "meanWaiting": round(evidence.mean_waiting, 3),
+        "tokensPerSecondAndSlot": evidence.speed(Unit.TOKENS),
+        "requestsPerSecondAndSlot": evidence.speed(Unit.REQUESTS),
         "problem": reading.problem,
     }

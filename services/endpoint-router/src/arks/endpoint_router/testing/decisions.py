@@ -1,21 +1,21 @@
 """Inputs of decisions: replicas, applications and signals, at one time; and what a test reads of a decision."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from arks.contracts.facts import ReplicaState
+from arks.contracts.load import stale_seconds
 from arks.endpoint_router.domain import (
     Application,
     Decision,
     DecisionInput,
     EndpointSpec,
-    Reading,
+    Loads,
     ReplicaId,
     RoutedReplica,
-    Signals,
     decide,
 )
-from arks.endpoint_router.domain.slots import ObservedSlots
-from arks.endpoint_router.domain.speed import Work
+from arks.endpoint_router.domain.native import Reading, Signals
 
 NOW = 1_000.0
 SPEC = EndpointSpec("team", "chat")
@@ -46,9 +46,9 @@ def learned(reading: Reading) -> Signals:
         busy_seconds=60.0,
         mean_waiting=reading.waiting or 0.0,
         mean_in_flight=reading.in_flight,
-        tokens=Work(60.0, 60.0 * running, 60.0 * (reading.token_rate or 0.0)),
-        requests=Work(60.0, 60.0 * running, 60.0 * (reading.drain_rate or 0.0)),
-        observed_slots=ObservedSlots(most_running=running),
+        tokens=(60.0, 60.0 * running, 60.0 * (reading.token_rate or 0.0)),
+        requests=(60.0, 60.0 * running, 60.0 * (reading.drain_rate or 0.0)),
+        most_running=running,
     )
 
 
@@ -58,6 +58,19 @@ def busy(running: float = 2.0, waiting: float = 0.0, drain_rate: float | None = 
 
 def idle(drain_rate: float | None = None) -> Signals:
     return busy(0.0, 0.0, drain_rate)
+
+
+def loads(signals: Mapping[ReplicaId, Signals]) -> dict[str, Loads]:
+    """Return the loads of all applications."""
+    found: dict[str, list[tuple[str, int, Signals]]] = {}
+    for id_, each in signals.items():
+        found.setdefault(id_.application, []).append((id_.name, id_.restarts, each))
+    return {application: Loads().with_signals(members) for application, members in found.items()}
+
+
+def doubt(signals: Signals, now: float, ready: int = 2) -> str | None:
+    """Return why the newest reading of one of so many ready replicas cannot be used; None if it can."""
+    return signals.doubt(now, stale_seconds(ready), stale_seconds(ready, idle=True))
 
 
 def weights(decision: Decision) -> dict[str, int]:
@@ -71,5 +84,5 @@ def explanations(decision: Decision) -> dict[str, str]:
 def converge(inputs: DecisionInput, spec: EndpointSpec = SPEC, steps: int = 60) -> Decision:
     decision = decide(spec, inputs)
     for _ in range(steps):
-        decision = decide(spec, replace(inputs, before=decision.scores))
+        decision = decide(spec, replace(inputs, before=decision.by_application))
     return decision

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from arks.contracts.facts import ReplicaFact, ReplicaState
 from arks.contracts.resources import ArksEndpoint
-from arks.endpoint_router.domain import Decision
+from arks.endpoint_router.domain import Decision, Report
 from arks.endpoint_router.domain.http_route import Attachment
 from arks.endpoint_router.service.ports import EnvoyConfig
 from arks.endpoint_router.service.router import EndpointRouter
@@ -122,6 +122,9 @@ class RouterHarness:
         fact = ReplicasFact(namespace="team", application=application, served_model=model, replicas=replicas)
         self.replicas.apply(Key("team", application), fact)
 
+    def handle_load(self, report: LoadReport) -> None:
+        self.router.handle_load(Report(report.SerializeToString()))
+
     def report_load(
         self, *drain_rates: float, application: str = "a", waiting: float = 0.0, last_waiting: float = 0.0
     ) -> None:
@@ -133,7 +136,7 @@ class RouterHarness:
                 name=f"{application}-{n}", running_requests=4, waiting_requests=waiting, drain_rate_per_second=rate
             )
         report.replicas[-1].waiting_requests += last_waiting
-        self.router.handle_load(report)
+        self.handle_load(report)
 
     def report_drain_rates(self, *drain_rates: float, seconds: float = 15.0) -> None:
         """Send load reports with these rates, four a second, until speeds are known."""

@@ -17,25 +17,19 @@ from dataclasses import KW_ONLY, dataclass, field, replace
 from functools import partial
 from math import inf
 
-from msgspec import structs
-
 from arks.contracts.facts import ReplicaState
 from arks.endpoint_router.domain import (
-    WEIGHT_TOTAL,
     Application,
+    Comparison,
     Decision,
     DecisionInput,
     EndpointSpec,
-    Reading,
+    Loads,
     ReplicaId,
-    RoutedGroup,
     RoutedReplica,
-    Score,
-    Signals,
     decide,
-    observe,
 )
-from arks.endpoint_router.domain.division import divide
+from arks.endpoint_router.domain.native import Reading, divide
 
 APPLICATION = "a"
 SPEC = EndpointSpec("team", "chat")
@@ -170,18 +164,14 @@ def fixed_shares(engines: Sequence[Engine], utilisation: float) -> Policy:
     shares = divide(
         [(size * slots, 1 / seconds) for size, (slots, seconds) in zip(sizes, kinds, strict=True)], utilisation
     )
-    groups = tuple(
-        RoutedGroup(APPLICATION, f"{APPLICATION}/{number}", max(1, round(WEIGHT_TOTAL * share)), size)
-        for number, (share, size) in enumerate(zip(shares, sizes, strict=True))
+    share_of = {f"{APPLICATION}/{number}": share / sizes[number] for number, share in enumerate(shares)}
+    fixed = Comparison.restored(
+        [(f"{APPLICATION}-{number}", 0, name, share_of[name]) for number, name in enumerate(names)]
     )
 
     def policy(inputs: DecisionInput) -> Decision:
-        equal = least_request(inputs)
-        candidates = (
-            structs.replace(candidate, score=Score(1.0, 1.0, name))
-            for candidate, name in zip(equal.candidates, names, strict=True)
-        )
-        return structs.replace(equal, candidates=tuple(candidates), groups=groups)
+        kept = DecisionInput(inputs.applications, before={APPLICATION: fixed}, hold=True, now=inputs.now)
+        return decide(SPEC, kept)
 
     return policy
 
@@ -207,7 +197,7 @@ class Model:
     _heap: list[tuple[float, int, Callable[[float], None]]] = field(default_factory=list)
     _events: int = 0
     _requests: int = 0
-    _signals: dict[ReplicaId, Signals] = field(default_factory=dict)
+    _loads: Loads = field(default_factory=Loads)
     _decision: Decision | None = None
     _result: Result = field(init=False)
     _envoys: list[Envoy] = field(init=False)
@@ -305,13 +295,13 @@ class Model:
     def _report(self, now: float, readings: Sequence[Reading | None]) -> None:
         for replica, reading in zip(self._replicas, readings, strict=True):
             if reading is not None:
-                self._signals[replica.id] = observe(self._signals.get(replica.id), reading)
+                self._loads = self._loads.with_reading(replica.id.name, replica.id.restarts, reading)
         self._decide(now)
 
     def _decide(self, now: float) -> None:
         applications = {APPLICATION: Application(APPLICATION, "chat", self._replicas)}
-        before = self._decision.scores if self._decision is not None else {}
-        decision = self.policy(DecisionInput(applications, dict(self._signals), before, now=now))
+        before = self._decision.by_application if self._decision is not None else {}
+        decision = self.policy(DecisionInput(applications, {APPLICATION: self._loads}, before, now=now))
         changed = not decision.same_traffic(self._decision)
         self._decision = decision
         if changed:

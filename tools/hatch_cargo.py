@@ -1,4 +1,11 @@
-"""Build hook of the package: compiles libarks.so with cargo and puts it into the package.
+"""Build hook of the packages with a crate in Rust: compiles its library with cargo and puts it into the package.
+
+    [tool.hatch.build.targets.wheel.hooks.custom]
+    path = "../../tools/hatch_cargo.py"
+    library = "libarks.so"                        # as cargo names it
+    target = "src/arks/gateway_filter/libarks.so"
+    features = []                                 # of the crate
+    interpreter = "py3-none"                      # Python and ABI in the wheel's tag
 
 Where the machine has no cargo, or an old one, the build also requires puccinialin (as maturin does), which installs
 Rust with rustup into the user's cache.
@@ -9,14 +16,14 @@ import platform
 import re
 import shutil
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-LIBRARY = "libarks.so"
 OLDEST = (1, 88)
-"""Rust's version, as Cargo.toml's `rust-version`: the first one with chains of `let`."""
+"""Rust's version, as the `rust-version` of each Cargo.toml: the first one with chains of `let`."""
 NEXT_STEP = (
     f"install Rust {OLDEST[0]}.{OLDEST[1]} or newer (https://rustup.rs) and a C linker (the package gcc), "
     "then run the command again"
@@ -43,24 +50,26 @@ def requirements() -> list[str]:
 
 def environment() -> dict[str, str]:
     """Return the environment for cargo, after installing Rust where it is missing. Raises NotBuilt."""
+    # A module with the stable ABI needs no interpreter to compile, and that of a build has another path each time.
+    plain = {**os.environ, "PYO3_NO_PYTHON": "1"}
     if cargo_version() >= OLDEST:
-        return dict(os.environ)
+        return plain
     try:
         from puccinialin import setup_rust  # noqa: PLC0415 - only there if `requirements` named it
 
-        return {**os.environ, **setup_rust()}
+        return {**plain, **setup_rust()}
     except Exception as error:  # its errors are those of its HTTP client, of rustup and of the file system
         raise NotBuilt(f"Rust is missing and cannot be installed ({error}): {NEXT_STEP}") from error
 
 
-def compile_library(root: Path) -> Path:
+def compile_library(root: Path, library: str, features: Sequence[str] = ()) -> Path:
     """Compile the crate at `root`; return the library. Raises NotBuilt."""
     target = root / "target"
     options = ("--release", "--locked", "--quiet", "--manifest-path", str(root / "Cargo.toml"))
-    command = ["cargo", "build", *options, "--target-dir", str(target)]
+    command = ["cargo", "build", *options, "--target-dir", str(target), "--features", ",".join(features)]
     if done := subprocess.run(command, env=environment(), check=False).returncode:
         raise NotBuilt(f"cargo ended with {done}; its message is above. If a tool is missing, {NEXT_STEP}")
-    return target / "release" / LIBRARY
+    return target / "release" / library
 
 
 def replace(source: Path, target: Path) -> None:
@@ -71,12 +80,12 @@ def replace(source: Path, target: Path) -> None:
 
 
 def platform_tag(library: Path) -> str:
-    """Return the wheel's tag: the machine, and the oldest glibc that has all symbols which the library names."""
+    """Return the end of the wheel's tag: the oldest glibc that has all symbols which the library names, the machine."""
     needed = (int(minor) for minor in re.findall(rb"GLIBC_2\.(\d+)", library.read_bytes()))
-    return f"py3-none-manylinux_2_{max(needed)}_{platform.machine()}"
+    return f"manylinux_2_{max(needed)}_{platform.machine()}"
 
 
-class CargoBuildHook(BuildHookInterface):  # type: ignore[type-arg] # its configuration is not used
+class CargoBuildHook(BuildHookInterface):  # type: ignore[type-arg] # hatchling's own configuration is not used
     """Called by hatchling for a wheel and for an editable installation."""
 
     PLUGIN_NAME = "custom"
@@ -86,6 +95,6 @@ class CargoBuildHook(BuildHookInterface):  # type: ignore[type-arg] # its config
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         root = Path(self.root)
-        library = compile_library(root)
-        replace(library, root / "src/arks/gateway_filter" / LIBRARY)
-        build_data.update(pure_python=False, tag=platform_tag(library))
+        library = compile_library(root, self.config["library"], self.config.get("features", ()))
+        replace(library, root / self.config["target"])
+        build_data.update(pure_python=False, tag=f"{self.config['interpreter']}-{platform_tag(library)}")

@@ -1,0 +1,439 @@
+//! Compare the replicas of one application: which part of its traffic each gets.
+//!
+//! Replicas that are alike form a group and have equal shares. Shares between groups follow capacity, so that requests
+//! wait least (`division`); they do not follow load, so nothing that a replica reports about its present load attracts
+//! traffic: a broken page that shows an idle engine cannot. Load counts twice only, and both times it takes away: a queue
+//! sends new work elsewhere at the next report (`relief`), and a full KV cache lowers the capacity.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::division::{self, PROBE_PART, divide};
+use crate::groups::{Contender, Group, group_alike};
+use crate::limits::Load;
+use crate::loads::Loads;
+use crate::reading::{Doubt, Reading};
+use crate::relief::{Part, relieve};
+use crate::signals::{Signals, Staleness, Unit};
+
+/// A smaller relative change of all shares is not pushed to Envoy.
+const LEAST_CHANGE: f64 = 0.1;
+/// The least share, as a part of its proportion, of a group that was faster before: its recovery shows in seconds.
+const FALLEN_PROBE_PART: f64 = 0.3;
+/// Above this KV-cache use engines begin to preempt requests; at 1 the capacity is halved.
+const KV_FULL: f64 = 0.9;
+/// Shares from a status are rounded: they add up to 1 within this difference.
+const ROUNDED: f64 = 1e-3;
+
+/// One run of a replica of the application.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Member {
+    /// Unique in the application.
+    pub name: String,
+    /// Of its engine.
+    pub restarts: u32,
+    /// From the application's fact; 0 if unknown.
+    pub slots: u32,
+    /// Whether it can get traffic.
+    pub ready: bool,
+}
+
+/// Its replicas, and the age from which their readings cannot be used.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Members {
+    /// Sorted.
+    all: Vec<Member>,
+    stale: Staleness,
+}
+
+impl Members {
+    /// Return the members, in any order.
+    #[must_use]
+    pub fn new(mut all: Vec<Member>, stale: Staleness) -> Self {
+        all.sort();
+        Self { all, stale }
+    }
+}
+
+/// What the last reading of a replica and the earlier ones show, for users.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Evidence {
+    /// The newest one.
+    pub reading: Reading,
+    /// Requests.
+    pub mean_waiting: f64,
+    /// Requests.
+    pub mean_in_flight: f64,
+    /// The most requests that were seen running at once.
+    pub most_running: f64,
+    /// Slots as requests that waited show them.
+    pub full_at: Option<f64>,
+    /// Tokens that a slot makes in a second.
+    pub tokens_per_slot: Option<f64>,
+    /// Requests that a slot completes in a second.
+    pub requests_per_slot: Option<f64>,
+}
+
+impl From<&Signals> for Evidence {
+    fn from(signals: &Signals) -> Self {
+        Self {
+            reading: signals.reading.clone(),
+            mean_waiting: signals.mean_waiting,
+            mean_in_flight: signals.mean_in_flight,
+            most_running: signals.observed_slots.most_running,
+            full_at: signals.observed_slots.full_at,
+            tokens_per_slot: signals.speed(Unit::Tokens),
+            requests_per_slot: signals.speed(Unit::Requests),
+        }
+    }
+}
+
+/// One member in a comparison.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Place {
+    /// Index of its group; `None` if it gets no traffic.
+    pub group: Option<usize>,
+    /// `None` if nothing was reported.
+    pub evidence: Option<Evidence>,
+    /// Why its newest reading cannot be used; `None` if it can, or if the member gets no traffic.
+    pub doubt: Option<Doubt>,
+}
+
+/// A group in a comparison: a locality in Envoy.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Ranked {
+    /// As in `Group`.
+    pub name: String,
+    /// Number of members.
+    pub size: usize,
+    /// Of the application's traffic, 0 to 1.
+    pub share: f64,
+    /// The share that follows from the newest reports; `share` stays while it differs by little.
+    pub target: f64,
+    /// Its part of the application's weight.
+    pub weight: u64,
+}
+
+/// The replicas of one application compared.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Comparison {
+    members: Arc<Members>,
+    /// In the order of the members.
+    pub places: Vec<Place>,
+    /// Sorted by name.
+    pub groups: Vec<Ranked>,
+    /// Whether something that was measured counts.
+    pub measured: bool,
+    /// Whether it is that of before the router's start, because no load was reported yet.
+    pub held: bool,
+}
+
+/// What a comparison depends on, besides the replicas.
+#[derive(Clone, Copy)]
+pub struct Situation<'a> {
+    /// Of the application.
+    pub loads: &'a Loads,
+    /// The last comparison.
+    pub before: Option<&'a Comparison>,
+    /// The router has just started: replicas of which no load was reported keep their last groups and shares.
+    pub hold: bool,
+    /// Seconds since the epoch.
+    pub now: f64,
+    /// Of the application; those of its groups add up to it.
+    pub weight: u64,
+}
+
+impl<'a> Situation<'a> {
+    fn signals(&self, member: &Member) -> Option<&'a Signals> {
+        self.loads.signals(&member.name, member.restarts)
+    }
+
+    fn contender(&self, member: &'a Member, stale: Staleness) -> Contender<'a> {
+        let (signals, before) = (self.signals(member), self.before.and_then(|before| before.group_of(member)));
+        Contender {
+            name: &member.name,
+            restarts: member.restarts,
+            slots: slots(member, signals),
+            signals: signals.filter(|signals| signals.is_remembered(self.now)),
+            doubt: signals.map_or(Some(Doubt::Missing), |signals| signals.doubt(self.now, stale)),
+            group: before.map(|group| group.name.as_str()),
+            share: before.map(|group| group.share / group.size as f64),
+        }
+    }
+
+    /// Return whether the application keeps its last groups and shares.
+    fn must_hold(&self, ready: &[&Member], contenders: &[Contender<'_>]) -> bool {
+        let share: f64 = contenders.iter().filter_map(|each| each.share).sum();
+        self.hold
+            && ready.len() > 1
+            && contenders.iter().all(|each| each.share.is_some())
+            && ready.iter().all(|member| self.signals(member).is_none())
+            && (share - 1.0).abs() <= ROUNDED
+    }
+
+    fn place(&self, member: &Member) -> Place {
+        Place { group: None, evidence: self.signals(member).map(Evidence::from), doubt: None }
+    }
+}
+
+impl Comparison {
+    /// Compare the members. Equal inputs give equal comparisons, in every router and in whatever order they arrived.
+    #[must_use]
+    pub fn new(application: &str, members: &Arc<Members>, situation: Situation<'_>) -> Self {
+        let (indexes, ready): (Vec<usize>, Vec<&Member>) =
+            members.all.iter().enumerate().filter(|(_, member)| member.ready).unzip();
+        let contenders: Vec<_> = ready.iter().map(|member| situation.contender(member, members.stale)).collect();
+        let held = situation.must_hold(&ready, &contenders);
+        let mut ranked = if held { held_groups(&contenders) } else { ranked_groups(application, &contenders) };
+        ranked.sort_by(|(a, _), (b, _)| a.name.cmp(&b.name));
+        let shares: Vec<f64> = ranked.iter().map(|(group, _)| group.share).collect();
+        for ((group, _), weight) in ranked.iter_mut().zip(apportion(&shares, situation.weight)) {
+            group.weight = weight;
+        }
+        let mut places: Vec<Place> = members.all.iter().map(|member| situation.place(member)).collect();
+        for (number, (_, of_group)) in ranked.iter().enumerate() {
+            for contender in of_group {
+                places[indexes[*contender]].group = Some(number);
+            }
+        }
+        let measured = contenders.iter().any(|each| each.doubt.is_none() || each.signals.is_some());
+        for (contender, index) in contenders.into_iter().zip(indexes) {
+            places[index].doubt = contender.doubt;
+        }
+        let groups = ranked.into_iter().map(|(group, _)| group).collect();
+        Self { members: Arc::clone(members), places, groups, measured, held }
+    }
+
+    /// Return the comparison that a status shows: of each replica its name, restarts, group and share.
+    #[must_use]
+    pub fn restored(replicas: Vec<(String, u32, String, f64)>) -> Self {
+        let mut groups: BTreeMap<String, Ranked> = BTreeMap::new();
+        let mut runs = Vec::new();
+        for (name, restarts, group, share) in replicas {
+            let ranked = groups.entry(group.clone()).or_insert_with(|| Ranked::new(group.clone()));
+            (ranked.size, ranked.share, ranked.target) = (ranked.size + 1, ranked.share + share, ranked.share + share);
+            runs.push((Member { name, restarts, slots: 0, ready: true }, group));
+        }
+        runs.sort();
+        let index = |group: &str| groups.keys().position(|name| name == group);
+        let places = runs.iter().map(|(_, group)| Place { group: index(group), evidence: None, doubt: None }).collect();
+        let stale = Staleness { working: f64::INFINITY, idle: f64::INFINITY };
+        let members = Arc::new(Members::new(runs.into_iter().map(|(member, _)| member).collect(), stale));
+        Self { members, places, groups: groups.into_values().collect(), measured: false, held: false }
+    }
+
+    /// Return the members with their places.
+    pub fn placed(&self) -> impl Iterator<Item = (&Member, &Place)> {
+        self.members.all.iter().zip(&self.places)
+    }
+
+    /// Return what limits depend on, of each member that gets traffic.
+    #[must_use]
+    pub fn loads(&self) -> Vec<Load> {
+        let load = |(member, place): (&Member, &Place)| {
+            let reading = place.evidence.as_ref().map(|evidence| &evidence.reading);
+            let slots = known_slots(member, reading);
+            let usable = reading.filter(|_| place.doubt.is_none());
+            let waiting = usable.and_then(|reading| reading.waiting).unwrap_or(0.0);
+            Load { slots, waiting, drain_rate: usable.and_then(|reading| reading.drain_rate) }
+        };
+        self.placed().filter(|(_, place)| place.group.is_some()).map(load).collect()
+    }
+
+    /// Return whether both have the same members in the same groups.
+    #[must_use]
+    pub fn has_same_groups(&self, other: &Self) -> bool {
+        let mine = self.groups.iter().map(|group| &group.name);
+        let same_run = |(mine, other): (&Member, &Member)| (&mine.name, mine.restarts) == (&other.name, other.restarts);
+        let members = || self.members.all.iter().zip(&other.members.all);
+        (Arc::ptr_eq(&self.members, &other.members)
+            || (self.members.all.len() == other.members.all.len() && members().all(same_run)))
+            && mine.eq(other.groups.iter().map(|group| &group.name))
+            && self.places.iter().zip(&other.places).all(|(mine, other)| mine.group == other.group)
+    }
+
+    /// Return whether these groups have the same weights too, so that Envoy would see no difference.
+    #[must_use]
+    pub fn has_same_traffic(&self, other: &Self) -> bool {
+        let weights = |comparison: &Self| comparison.groups.iter().map(|group| group.weight).collect::<Vec<_>>();
+        self.has_same_groups(other) && weights(self) == weights(other)
+    }
+
+    fn group_of(&self, member: &Member) -> Option<&Ranked> {
+        let run = (&member.name, member.restarts);
+        let index = self.members.all.binary_search_by(|each| (&each.name, each.restarts).cmp(&run)).ok()?;
+        self.places[index].group.map(|number| &self.groups[number])
+    }
+}
+
+impl Ranked {
+    fn new(name: String) -> Self {
+        Self { name, size: 0, share: 0.0, target: 0.0, weight: 0 }
+    }
+}
+
+/// Return its slots, from the application's fact or else from its engine; 0 if both are unknown.
+fn slots(member: &Member, signals: Option<&Signals>) -> u32 {
+    known_slots(member, signals.map(|signals| &signals.reading))
+}
+
+fn known_slots(member: &Member, reading: Option<&Reading>) -> u32 {
+    if member.slots > 0 { member.slots } else { reading.map_or(0, |reading| reading.slots) }
+}
+
+/// A group with the indexes of its contenders.
+type Numbered = (Ranked, Vec<usize>);
+
+/// Return the groups and shares of the last decision.
+fn held_groups(contenders: &[Contender<'_>]) -> Vec<Numbered> {
+    let mut groups: BTreeMap<&str, Numbered> = BTreeMap::new();
+    for (number, contender) in contenders.iter().enumerate() {
+        let name = contender.group.unwrap_or_default();
+        let (group, members) = groups.entry(name).or_insert_with(|| (Ranked::new(name.to_owned()), Vec::new()));
+        group.share += contender.share.unwrap_or(0.0);
+        group.target = group.share;
+        members.push(number);
+        group.size = members.len();
+    }
+    groups.into_values().collect()
+}
+
+fn ranked_groups(application: &str, contenders: &[Contender<'_>]) -> Vec<Numbered> {
+    let groups = group_alike(application, contenders);
+    let wanted = wanted_shares(&groups, contenders);
+    let shares = steady_shares(&groups, &wanted, contenders);
+    let ranked = |(group, (share, target)): (Group, (f64, f64))| {
+        (Ranked { name: group.name, size: group.members.len(), share, target, weight: 0 }, group.members)
+    };
+    groups.into_iter().zip(shares.into_iter().zip(wanted)).map(ranked).collect()
+}
+
+/// A group with the signals of its members that are without doubt.
+struct Known<'a> {
+    group: &'a Group,
+    signals: Vec<&'a Signals>,
+    fallen: bool,
+}
+
+impl<'a> Known<'a> {
+    fn new(group: &'a Group, contenders: &[Contender<'a>]) -> Self {
+        let members = || group.members.iter().map(|number| &contenders[*number]);
+        Self {
+            group,
+            signals: members().filter_map(|member| member.signals.filter(|_| member.doubt.is_none())).collect(),
+            fallen: members().any(|member| member.signals.is_some_and(|signals| signals.counted.has_fallen())),
+        }
+    }
+
+    /// Return the slots of one member.
+    fn slots(&self) -> f64 {
+        self.group.slots / self.group.members.len() as f64
+    }
+
+    /// Return the sum over the signals.
+    fn sum(&self, of: impl Fn(&Signals) -> f64) -> f64 {
+        self.signals.iter().map(|signals| of(signals)).sum()
+    }
+
+    fn capacity(&self) -> division::Capacity {
+        division::Capacity {
+            slots: self.group.slots,
+            speed: self.group.speed * self.kv_factor(),
+            probe: if self.fallen { FALLEN_PROBE_PART } else { PROBE_PART },
+        }
+    }
+
+    /// Return 1, or less if the KV caches of the group are nearly full on average.
+    fn kv_factor(&self) -> f64 {
+        let used = self.sum(|signals| signals.reading.kv_usage.unwrap_or(0.0).min(1.0));
+        let over = if self.signals.is_empty() { 0.0 } else { used / self.signals.len() as f64 - KV_FULL };
+        if over <= 0.0 { 1.0 } else { 1.0 - 0.5 * over / (1.0 - KV_FULL) }
+    }
+
+    /// Return the slots without a request. A replica that never made a request wait has room for more than it showed.
+    fn free(&self) -> f64 {
+        let slots = self.slots();
+        self.sum(|signals| (slots - signals.reading.in_flight()).max(0.0))
+    }
+}
+
+fn wanted_shares(groups: &[Group], contenders: &[Contender<'_>]) -> Vec<f64> {
+    if groups.len() == 1 {
+        return vec![1.0];
+    }
+    let known: Vec<Known<'_>> = groups.iter().map(|group| Known::new(group, contenders)).collect();
+    let capacities: Vec<_> = known.iter().map(Known::capacity).collect();
+    let divided = divide(&capacities, part_of_capacity(&known, |in_flight, _| in_flight));
+    let whole: f64 = capacities.iter().map(division::Capacity::total).sum();
+    let parts: Vec<Part> = divided
+        .into_iter()
+        .zip(known.iter().zip(&capacities))
+        .map(|(share, (each, capacity))| Part {
+            share,
+            proportion: capacity.total() / whole,
+            waiting: each.sum(|signals| signals.reading.waiting.unwrap_or(0.0)),
+            free: each.free(),
+        })
+        .collect();
+    relieve(&parts, part_of_capacity(&known, f64::min), arrivals(&known))
+}
+
+/// Return a part of the capacity of the replicas whose load is known; 1 if it is known of none.
+///
+/// `used`: slots that count, of the mean of requests in flight and the slots.
+fn part_of_capacity(known: &[Known<'_>], used: impl Fn(f64, f64) -> f64) -> f64 {
+    let (mut load, mut capacity) = (0.0, 0.0);
+    for each in known {
+        let (slots, speed) = (each.slots(), each.group.speed);
+        load += each.sum(|signals| used(signals.mean_in_flight, slots)) * speed;
+        capacity += each.signals.len() as f64 * slots * speed;
+    }
+    if capacity > 0.0 { load / capacity } else { 1.0 }
+}
+
+/// Return requests a second; where they are unknown, as many as are in flight: as if each took a second.
+fn arrivals(known: &[Known<'_>]) -> f64 {
+    let of_one = |signals: &Signals| signals.arrivals.unwrap_or_else(|| signals.reading.in_flight());
+    known.iter().map(|each| each.sum(of_one)).sum()
+}
+
+/// Return the shares of the last decision if they are nearly right for the same groups, else the wanted ones.
+fn steady_shares(groups: &[Group], wanted: &[f64], contenders: &[Contender<'_>]) -> Vec<f64> {
+    let before: Option<Vec<f64>> = groups.iter().map(|group| share_before(group, contenders)).collect();
+    let is_near = |before: &Vec<f64>| {
+        (before.iter().sum::<f64>() - 1.0).abs() <= 1e-6
+            && wanted.iter().zip(before).all(|(new, old)| *old > 0.0 && (new / old - 1.0).abs() <= LEAST_CHANGE)
+    };
+    before.filter(is_near).unwrap_or_else(|| wanted.to_vec())
+}
+
+/// Return the share that exactly these members had as this group; `None` if the group has changed.
+fn share_before(group: &Group, contenders: &[Contender<'_>]) -> Option<f64> {
+    let members = group.members.iter().map(|number| &contenders[*number]);
+    members.map(|member| member.share.filter(|_| member.group == Some(&group.name))).sum()
+}
+
+/// Return integers in proportion to the shares that add up to `total`, by the largest remainders.
+///
+/// A share above 0 gets at least 1, so the sum is greater if there are more shares than `total`.
+#[must_use]
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "parts of a total below 2^52")]
+pub fn apportion(shares: &[f64], total: u64) -> Vec<u64> {
+    let whole: f64 = shares.iter().sum();
+    if whole <= 0.0 {
+        return vec![0; shares.len()];
+    }
+    let exact: Vec<f64> = shares.iter().map(|share| share / whole * total as f64).collect();
+    let mut parts: Vec<u64> = exact.iter().map(|amount| (*amount as u64).max(u64::from(*amount > 0.0))).collect();
+    let sum: u64 = parts.iter().sum();
+    let over = |number: usize, parts: &[u64]| parts[number] as f64 - exact[number];
+    let mut order: Vec<usize> = (0..parts.len()).collect();
+    order.sort_by(|a, b| over(*a, &parts).total_cmp(&over(*b, &parts)));
+    for number in order.into_iter().take(usize::try_from(total.saturating_sub(sum)).unwrap_or(0)) {
+        parts[number] += 1;
+    }
+    if let Some(greatest) = (0..parts.len()).rev().max_by_key(|number| parts[*number]) {
+        parts[greatest] = parts[greatest].saturating_sub(sum.saturating_sub(total)).max(1);
+    }
+    parts
+}

@@ -1,0 +1,211 @@
+//! Group the replicas of one application that are alike: same slots, and speeds within a tolerance.
+//!
+//! A group is a locality in Envoy. Inside it all weights are equal, so Envoy sends each request to the replica with the
+//! fewest in flight, counting its own requests at the moment it decides. With unequal weights it schedules replicas by
+//! deadline instead, which knows nothing of queues.
+//!
+//! A replica that changes its group is a new host for Envoy: its connections are made again, and its requests in flight
+//! count from 0. So the tolerance for parting is wider than that for joining.
+
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
+
+use crate::reading::Doubt;
+use crate::signals::{Signals, Unit};
+
+/// Replicas whose speeds are within this factor are alike.
+const JOIN_FACTOR: f64 = 1.25;
+/// Replicas that were alike stay so up to this factor, so that noise does not part and join them repeatedly.
+const PART_FACTOR: f64 = 1.75;
+/// Observed slots of a replica without a known speed count for this long after its last work.
+const IDLE_SECONDS: f64 = 3.0;
+/// Slots of replicas of which nothing is known: only the quotient counts.
+const UNKNOWN_SLOTS: f64 = 1.0;
+
+/// A ready replica as it enters the comparison.
+#[derive(Clone, Debug)]
+pub struct Contender<'a> {
+    /// With `restarts`, it identifies a run of a replica.
+    pub name: &'a str,
+    /// Of its engine.
+    pub restarts: u32,
+    /// From its configuration or its engine; 0 if unknown.
+    pub slots: u32,
+    /// What was measured of it and still counts.
+    pub signals: Option<&'a Signals>,
+    /// Why its newest reading cannot be used; `None` if it can. What was measured earlier holds.
+    pub doubt: Option<Doubt>,
+    /// Its group in the last decision; `None` for a new replica.
+    pub group: Option<&'a str>,
+    /// Its share of the application's traffic in the last decision.
+    pub share: Option<f64>,
+}
+
+impl Contender<'_> {
+    /// Return its slots; `None` if they are unknown. `measured`: its speed is known.
+    ///
+    /// Observed slots count only if its speed is known or it worked lately: neither a page of zeros nor one that was
+    /// frozen from its first reading on, with a queue on it, must fix a share by slots.
+    fn known_slots(&self, measured: bool) -> Option<f64> {
+        if self.slots > 0 {
+            return Some(f64::from(self.slots));
+        }
+        let signals = self.signals?;
+        let worked = || signals.reading.measured_at - signals.busy_at <= IDLE_SECONDS && signals.frozen().is_none();
+        signals.observed_slots.full_at.filter(|_| measured || worked())
+    }
+
+    fn most_running(&self) -> f64 {
+        self.signals.map_or(0.0, |signals| signals.observed_slots.most_running)
+    }
+
+    fn speed(&self, unit: Unit) -> Option<f64> {
+        self.signals.and_then(|signals| signals.speed(unit))
+    }
+
+    fn by_id(&self, other: &Self) -> Ordering {
+        (self.name, self.restarts).cmp(&(other.name, other.restarts))
+    }
+
+    /// Return its signals if they are without doubt: others show neither a load nor a queue nor free slots.
+    #[must_use]
+    pub fn known(&self) -> Option<&Signals> {
+        self.signals.filter(|_| self.doubt.is_none())
+    }
+}
+
+/// What one replica can do at the same time, and how fast.
+struct Capacity {
+    contender: usize,
+    slots: f64,
+    /// Work of a slot in a second, in any unit that is the same for all replicas.
+    speed: f64,
+    /// False if the speed is that of its peers.
+    measured: bool,
+}
+
+/// Replicas that are alike.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Group {
+    /// Stable and unique among the groups of all applications of the endpoint's namespace.
+    pub name: String,
+    /// Indexes of the contenders.
+    pub members: Vec<usize>,
+    /// Of all members together.
+    pub slots: f64,
+    /// Work of a slot in a second.
+    pub speed: f64,
+}
+
+/// Return the groups, that of the greatest capacity first; the order of contenders does not matter.
+#[must_use]
+pub fn group_alike(application: &str, contenders: &[Contender<'_>]) -> Vec<Group> {
+    let mut ordered = estimate(contenders);
+    let by_id = |a: &Capacity, b: &Capacity| contenders[a.contender].by_id(&contenders[b.contender]);
+    ordered.sort_by(|a, b| b.slots.total_cmp(&a.slots).then(b.speed.total_cmp(&a.speed)).then_with(|| by_id(a, b)));
+    let mut parts: Vec<Vec<Capacity>> = Vec::new();
+    for capacity in ordered {
+        match parts.iter_mut().find(|part| are_alike(&part[0], &capacity, contenders)) {
+            Some(part) => part.push(capacity),
+            None => parts.push(vec![capacity]),
+        }
+    }
+    let total = |part: &[Capacity]| part.iter().map(|each| each.slots * each.speed).sum::<f64>();
+    parts.sort_by(|a, b| total(b).total_cmp(&total(a)).then_with(|| by_id(&a[0], &b[0])));
+    let names = names(application, &parts, contenders);
+    names.into_iter().zip(&parts).map(|(name, part)| group(name, part)).collect()
+}
+
+/// Return the capacity of each contender. What is unknown of a replica is taken from its peers.
+///
+/// A replica whose slots are unknown never had to let a request wait, so it has as many as the largest of its peers, and
+/// as many as were seen running at any such replica. An unknown speed is that of replicas with as many slots. Speeds are
+/// in the unit in which most are known, so that they can be compared with each other.
+fn estimate(contenders: &[Contender<'_>]) -> Vec<Capacity> {
+    let speeds_in = |unit| contenders.iter().map(|each| each.speed(unit)).collect::<Vec<_>>();
+    let unknown = |speeds: &[Option<f64>]| speeds.iter().filter(|speed| speed.is_none()).count();
+    let (tokens, requests) = (speeds_in(Unit::Tokens), speeds_in(Unit::Requests));
+    let speeds = if unknown(&requests) < unknown(&tokens) { &requests } else { &tokens };
+    let measured = tokens.iter().zip(&requests).map(|(token, request)| token.is_some() || request.is_some());
+    let known: Vec<_> = contenders.iter().zip(measured).map(|(each, measured)| each.known_slots(measured)).collect();
+    let seen = contenders.iter().zip(&known).map(|(each, own)| own.unwrap_or_else(|| each.most_running()));
+    let assumed = seen.fold(UNKNOWN_SLOTS, f64::max);
+    let slots: Vec<f64> = known.iter().map(|own| own.unwrap_or(assumed)).collect();
+    (0..contenders.len())
+        .map(|contender| Capacity {
+            contender,
+            slots: slots[contender],
+            speed: speeds[contender].unwrap_or_else(|| peers_speed(slots[contender], &slots, speeds)),
+            measured: speeds[contender].is_some(),
+        })
+        .collect()
+}
+
+fn peers_speed(slots: f64, all_slots: &[f64], speeds: &[Option<f64>]) -> f64 {
+    let known = || speeds.iter().zip(all_slots).filter_map(|(speed, count)| speed.map(|speed| (speed, *count)));
+    let mut peers: Vec<f64> =
+        known().filter(|(_, count)| count.total_cmp(&slots).is_eq()).map(|(speed, _)| speed).collect();
+    if peers.is_empty() {
+        peers = known().map(|(speed, _)| speed).collect();
+    }
+    median(peers).unwrap_or(1.0)
+}
+
+fn median(mut values: Vec<f64>) -> Option<f64> {
+    values.sort_by(f64::total_cmp);
+    let middle = values.len() / 2;
+    let upper = *values.get(middle)?;
+    Some(if values.len() % 2 == 1 { upper } else { f64::midpoint(values[middle - 1], upper) })
+}
+
+fn are_alike(first: &Capacity, other: &Capacity, contenders: &[Contender<'_>]) -> bool {
+    let (mine, theirs) = (&contenders[other.contender], &contenders[first.contender]);
+    let together = mine.group.is_some() && mine.group == theirs.group;
+    let tolerance = if together { PART_FACTOR } else { JOIN_FACTOR };
+    if ratio(other.speed, first.speed) > tolerance {
+        return false;
+    }
+    if mine.slots > 0 && theirs.slots > 0 {
+        return mine.slots == theirs.slots;
+    }
+    ratio(other.slots, first.slots) <= tolerance
+}
+
+fn ratio(a: f64, b: f64) -> f64 {
+    if a > b { a / b } else { b / a }
+}
+
+/// Return a name for each part: the one that most of its members had, else the first free one.
+///
+/// The first name is the application's own; further ones have a number after a slash, which no application's name has.
+fn names(application: &str, parts: &[Vec<Capacity>], contenders: &[Contender<'_>]) -> Vec<String> {
+    let mut found: Vec<Option<&str>> = Vec::new();
+    for part in parts {
+        let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+        for name in part.iter().filter_map(|each| contenders[each.contender].group) {
+            *counts.entry(name).or_default() += 1;
+        }
+        let own = counts.into_iter().filter(|(name, _)| is_name(name, application) && !found.contains(&Some(*name)));
+        found.push(own.max_by_key(|(name, count)| (*count, *name)).map(|(name, _)| name));
+    }
+    let taken = found.clone();
+    let mut free = (1..)
+        .map(|number| if number == 1 { application.to_owned() } else { format!("{application}/{number}") })
+        .filter(|name| !taken.contains(&Some(name.as_str())));
+    found.into_iter().map(|name| name.map_or_else(|| free.next().unwrap_or_default(), str::to_owned)).collect()
+}
+
+fn is_name(name: &str, application: &str) -> bool {
+    name.split('/').next() == Some(application)
+}
+
+fn group(name: String, part: &[Capacity]) -> Group {
+    let measured = part.iter().filter(|capacity| capacity.measured).count();
+    let speeds = part.iter().filter(|capacity| measured == 0 || capacity.measured).map(|capacity| capacity.speed);
+    Group {
+        name,
+        members: part.iter().map(|capacity| capacity.contender).collect(),
+        slots: part.iter().map(|capacity| capacity.slots).sum(),
+        speed: speeds.sum::<f64>() / if measured == 0 { part.len() } else { measured } as f64,
+    }
+}

@@ -1,0 +1,520 @@
+//! All of this as a module for Python. `native.pyi` has its types and their meaning.
+#![allow(clippy::needless_pass_by_value, reason = "arguments from Python are values")]
+
+use std::sync::Arc;
+
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+
+use crate::{comparison, division, limits, loads, reading, relief, report, signals, slots, speed};
+
+fn unit(name: &str) -> PyResult<signals::Unit> {
+    match name {
+        "tokens" => Ok(signals::Unit::Tokens),
+        "requests" => Ok(signals::Unit::Requests),
+        _ => Err(PyValueError::new_err(format!("no unit of work: {name}"))),
+    }
+}
+
+#[pyclass(frozen, eq, module = "arks.endpoint_router.domain.native")]
+#[derive(Clone, PartialEq)]
+struct Reading(reading::Reading);
+
+#[pymethods]
+impl Reading {
+    #[new]
+    #[pyo3(signature = (
+        measured_at, running=None, waiting=None, drain_rate=None, token_rate=None, kv_usage=None, slots=0,
+        tokens_total=None, finished_total=None, problem=String::new(), held=false
+    ))]
+    #[expect(clippy::too_many_arguments, reason = "a reading has so many fields")]
+    fn new(
+        measured_at: f64,
+        running: Option<f64>,
+        waiting: Option<f64>,
+        drain_rate: Option<f64>,
+        token_rate: Option<f64>,
+        kv_usage: Option<f64>,
+        slots: u32,
+        tokens_total: Option<f64>,
+        finished_total: Option<f64>,
+        problem: String,
+        held: bool,
+    ) -> Self {
+        Self(reading::Reading {
+            measured_at,
+            running,
+            waiting,
+            drain_rate,
+            token_rate,
+            kv_usage,
+            slots,
+            tokens_total,
+            finished_total,
+            problem,
+            held,
+        })
+    }
+
+    #[getter]
+    fn measured_at(&self) -> f64 {
+        self.0.measured_at
+    }
+
+    #[getter]
+    fn running(&self) -> Option<f64> {
+        self.0.running
+    }
+
+    #[getter]
+    fn waiting(&self) -> Option<f64> {
+        self.0.waiting
+    }
+
+    #[getter]
+    fn drain_rate(&self) -> Option<f64> {
+        self.0.drain_rate
+    }
+
+    #[getter]
+    fn token_rate(&self) -> Option<f64> {
+        self.0.token_rate
+    }
+
+    #[getter]
+    fn kv_usage(&self) -> Option<f64> {
+        self.0.kv_usage
+    }
+
+    #[getter]
+    fn slots(&self) -> u32 {
+        self.0.slots
+    }
+
+    #[getter]
+    fn tokens_total(&self) -> Option<f64> {
+        self.0.tokens_total
+    }
+
+    #[getter]
+    fn finished_total(&self) -> Option<f64> {
+        self.0.finished_total
+    }
+
+    #[getter]
+    fn problem(&self) -> &str {
+        &self.0.problem
+    }
+
+    #[getter]
+    fn held(&self) -> bool {
+        self.0.held
+    }
+
+    #[getter]
+    fn in_flight(&self) -> f64 {
+        self.0.in_flight()
+    }
+
+    fn at(&self, measured_at: f64) -> Self {
+        Self(reading::Reading { measured_at, ..self.0.clone() })
+    }
+
+    fn __repr__(&self) -> String {
+        format!("{:?}", self.0)
+    }
+}
+
+#[pyclass(frozen, eq, module = "arks.endpoint_router.domain.native")]
+#[derive(Clone, PartialEq)]
+struct Signals(signals::Signals);
+
+#[pymethods]
+impl Signals {
+    #[new]
+    #[pyo3(signature = (
+        reading, *, updated_at, busy_at, busy_seconds, mean_waiting, mean_in_flight, tokens, requests, most_running
+    ))]
+    #[expect(clippy::too_many_arguments, reason = "signals have so many fields")]
+    fn new(
+        reading: &Reading,
+        updated_at: f64,
+        busy_at: f64,
+        busy_seconds: f64,
+        mean_waiting: f64,
+        mean_in_flight: f64,
+        tokens: (f64, f64, f64),
+        requests: (f64, f64, f64),
+        most_running: f64,
+    ) -> Self {
+        let work = |(seconds, slot_seconds, amount)| speed::Work { seconds, slot_seconds, amount };
+        Self(signals::Signals {
+            reading: reading.0.clone(),
+            updated_at: Some(updated_at),
+            busy_at,
+            busy_seconds,
+            mean_waiting,
+            mean_in_flight,
+            tokens: work(tokens),
+            requests: work(requests),
+            observed_slots: slots::ObservedSlots { most_running, full_at: None },
+            ..signals::Signals::default()
+        })
+    }
+
+    #[getter]
+    fn reading(&self) -> Reading {
+        Reading(self.0.reading.clone())
+    }
+
+    #[getter]
+    fn updated_at(&self) -> Option<f64> {
+        self.0.updated_at
+    }
+
+    #[getter]
+    fn busy_seconds(&self) -> f64 {
+        self.0.busy_seconds
+    }
+
+    #[getter]
+    fn mean_waiting(&self) -> f64 {
+        self.0.mean_waiting
+    }
+
+    #[getter]
+    fn mean_in_flight(&self) -> f64 {
+        self.0.mean_in_flight
+    }
+
+    fn speed(&self, name: &str) -> PyResult<Option<f64>> {
+        Ok(self.0.speed(unit(name)?))
+    }
+
+    fn doubt(&self, now: f64, stale_seconds: f64, stale_idle_seconds: f64) -> Option<String> {
+        let stale = signals::Staleness { working: stale_seconds, idle: stale_idle_seconds };
+        self.0.doubt(now, stale).map(|doubt| doubt.to_string())
+    }
+
+    fn __repr__(&self) -> String {
+        format!("{:?}", self.0)
+    }
+}
+
+#[pyfunction]
+#[pyo3(signature = (before, reading))]
+fn observe(before: Option<&Signals>, reading: &Reading) -> Signals {
+    Signals(signals::Signals::after(before.map(|before| &before.0), reading.0.clone()))
+}
+
+#[pyclass(frozen, module = "arks.endpoint_router.domain.native")]
+struct Report(report::LoadReport);
+
+#[pymethods]
+impl Report {
+    #[new]
+    fn new(payload: &[u8]) -> PyResult<Self> {
+        report::LoadReport::read(payload).map(Self).map_err(|error| PyValueError::new_err(error.to_string()))
+    }
+
+    #[getter]
+    fn namespace(&self) -> &str {
+        &self.0.namespace
+    }
+
+    #[getter]
+    fn application(&self) -> &str {
+        &self.0.application
+    }
+
+    #[getter]
+    fn measured_at(&self) -> f64 {
+        self.0.measured_at()
+    }
+
+    #[getter]
+    fn page_versions(&self) -> Vec<String> {
+        self.0.page_versions.clone()
+    }
+
+    #[getter]
+    fn missing_signals(&self) -> Vec<String> {
+        self.0.missing_signals.clone()
+    }
+}
+
+#[pyclass(frozen, eq, module = "arks.endpoint_router.domain.native")]
+#[derive(Clone, PartialEq)]
+struct Loads(loads::Loads);
+
+#[pymethods]
+impl Loads {
+    #[new]
+    fn new() -> Self {
+        Self(loads::Loads::default())
+    }
+
+    fn of(&self, replicas: Vec<(String, u32, u32)>) -> Self {
+        let entry = |(name, restarts, port)| loads::Entry { name, restarts, port, signals: None };
+        Self(self.0.of(replicas.into_iter().map(entry).collect()))
+    }
+
+    fn after(&self, report: &Report) -> Option<Self> {
+        self.0.after(&report.0).map(Self)
+    }
+
+    fn with_reading(&self, name: &str, restarts: u32, reading: &Reading) -> Self {
+        Self(self.0.with(name, restarts, reading.0.clone()))
+    }
+
+    fn with_signals(&self, found: Vec<(String, u32, PyRef<'_, Signals>)>) -> Self {
+        let entry = |(name, restarts, signals): (String, u32, PyRef<'_, Signals>)| loads::Entry {
+            name,
+            restarts,
+            port: 0,
+            signals: Some(Arc::new(signals.0.clone())),
+        };
+        Self(self.0.of(found.into_iter().map(entry).collect()))
+    }
+
+    fn signals(&self, name: &str, restarts: u32) -> Option<Signals> {
+        self.0.signals(name, restarts).cloned().map(Signals)
+    }
+}
+
+#[pyclass(frozen, eq, module = "arks.endpoint_router.domain.native")]
+#[derive(PartialEq)]
+struct Members(Arc<comparison::Members>);
+
+#[pymethods]
+impl Members {
+    #[new]
+    fn new(members: Vec<(String, u32, u32, bool)>, stale_seconds: f64, stale_idle_seconds: f64) -> Self {
+        let member = |(name, restarts, slots, ready)| comparison::Member { name, restarts, slots, ready };
+        let stale = signals::Staleness { working: stale_seconds, idle: stale_idle_seconds };
+        Self(Arc::new(comparison::Members::new(members.into_iter().map(member).collect(), stale)))
+    }
+}
+
+#[pyclass(frozen, eq, module = "arks.endpoint_router.domain.native")]
+#[derive(PartialEq)]
+struct Evidence(comparison::Evidence);
+
+#[pymethods]
+impl Evidence {
+    #[getter]
+    fn reading(&self) -> Reading {
+        Reading(self.0.reading.clone())
+    }
+
+    #[getter]
+    fn mean_waiting(&self) -> f64 {
+        self.0.mean_waiting
+    }
+
+    #[getter]
+    fn mean_in_flight(&self) -> f64 {
+        self.0.mean_in_flight
+    }
+
+    #[getter]
+    fn most_running(&self) -> f64 {
+        self.0.most_running
+    }
+
+    #[getter]
+    fn full_at(&self) -> Option<f64> {
+        self.0.full_at
+    }
+
+    fn speed(&self, name: &str) -> PyResult<Option<f64>> {
+        Ok(match unit(name)? {
+            signals::Unit::Tokens => self.0.tokens_per_slot,
+            signals::Unit::Requests => self.0.requests_per_slot,
+        })
+    }
+}
+
+#[pyclass(frozen, module = "arks.endpoint_router.domain.native")]
+struct RankedGroup(comparison::Ranked);
+
+#[pymethods]
+impl RankedGroup {
+    #[getter]
+    fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    #[getter]
+    fn size(&self) -> usize {
+        self.0.size
+    }
+
+    #[getter]
+    fn share(&self) -> f64 {
+        self.0.share
+    }
+
+    #[getter]
+    fn target(&self) -> f64 {
+        self.0.target
+    }
+
+    #[getter]
+    fn weight(&self) -> u64 {
+        self.0.weight
+    }
+}
+
+#[pyclass(frozen, eq, module = "arks.endpoint_router.domain.native")]
+#[derive(PartialEq)]
+struct Comparison(comparison::Comparison);
+
+type Place = (Option<usize>, Option<Evidence>, Option<String>);
+
+#[pymethods]
+impl Comparison {
+    #[staticmethod]
+    fn restored(replicas: Vec<(String, u32, String, f64)>) -> Self {
+        Self(comparison::Comparison::restored(replicas))
+    }
+
+    #[getter]
+    fn groups(&self) -> Vec<RankedGroup> {
+        self.0.groups.iter().cloned().map(RankedGroup).collect()
+    }
+
+    #[getter]
+    fn measured(&self) -> bool {
+        self.0.measured
+    }
+
+    #[getter]
+    fn held(&self) -> bool {
+        self.0.held
+    }
+
+    #[getter]
+    fn places(&self) -> Vec<Place> {
+        let place = |place: &comparison::Place| {
+            let doubt = place.doubt.as_ref().map(ToString::to_string);
+            (place.group, place.evidence.clone().map(Evidence), doubt)
+        };
+        self.0.places.iter().map(place).collect()
+    }
+
+    fn has_same_groups(&self, other: &Self) -> bool {
+        self.0.has_same_groups(&other.0)
+    }
+
+    fn has_same_traffic(&self, other: &Self) -> bool {
+        self.0.has_same_traffic(&other.0)
+    }
+}
+
+#[pyfunction]
+#[pyo3(signature = (application, members, loads, before, *, weight, now, hold=false))]
+fn compare(
+    application: &str,
+    members: &Members,
+    loads: &Loads,
+    before: Option<&Comparison>,
+    weight: u64,
+    now: f64,
+    hold: bool,
+) -> Comparison {
+    let situation =
+        comparison::Situation { loads: &loads.0, before: before.map(|before| &before.0), hold, now, weight };
+    Comparison(comparison::Comparison::new(application, &members.0, situation))
+}
+
+#[pyclass(frozen, eq, hash, module = "arks.endpoint_router.domain.native")]
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct Limits {
+    #[pyo3(get)]
+    requests: Option<u64>,
+    #[pyo3(get)]
+    retry_percent: u32,
+    #[pyo3(get)]
+    retry_after_seconds: u32,
+}
+
+impl From<limits::Limits> for Limits {
+    fn from(found: limits::Limits) -> Self {
+        Self {
+            requests: found.requests,
+            retry_percent: found.retry_percent,
+            retry_after_seconds: found.retry_after_seconds,
+        }
+    }
+}
+
+#[pymethods]
+impl Limits {
+    #[new]
+    #[pyo3(signature = (requests=None, retry_percent=None, retry_after_seconds=None))]
+    fn new(requests: Option<u64>, retry_percent: Option<u32>, retry_after_seconds: Option<u32>) -> Self {
+        let none = limits::Limits::default();
+        Self {
+            requests,
+            retry_percent: retry_percent.unwrap_or(none.retry_percent),
+            retry_after_seconds: retry_after_seconds.unwrap_or(none.retry_after_seconds),
+        }
+    }
+
+    fn __repr__(&self) -> String {
+        format!("Limits({:?}, {}, {})", self.requests, self.retry_percent, self.retry_after_seconds)
+    }
+}
+
+#[pyfunction]
+fn limits_of(comparisons: Vec<PyRef<'_, Comparison>>) -> Limits {
+    let loads: Vec<_> = comparisons.iter().flat_map(|comparison| comparison.0.loads()).collect();
+    limits::limits(&loads).into()
+}
+
+#[pyfunction]
+#[pyo3(name = "limits")]
+fn limits_for(replicas: Vec<(u32, f64, Option<f64>)>) -> Limits {
+    let load = |(slots, waiting, drain_rate)| limits::Load { slots, waiting, drain_rate };
+    let loads: Vec<_> = replicas.into_iter().map(load).collect();
+    limits::limits(&loads).into()
+}
+
+#[pyfunction]
+#[pyo3(signature = (groups, utilisation))]
+fn divide(groups: Vec<(f64, f64)>, utilisation: f64) -> Vec<f64> {
+    let capacity = |(slots, speed)| division::Capacity { slots, speed, probe: division::PROBE_PART };
+    division::divide(&groups.into_iter().map(capacity).collect::<Vec<_>>(), utilisation)
+}
+
+#[pyfunction]
+fn relieve(parts: Vec<(f64, f64, f64, f64)>, utilisation: f64, arrivals: f64) -> Vec<f64> {
+    let part = |(share, proportion, waiting, free)| relief::Part { share, proportion, waiting, free };
+    relief::relieve(&parts.into_iter().map(part).collect::<Vec<_>>(), utilisation, arrivals)
+}
+
+#[pyfunction]
+fn apportion(shares: Vec<f64>, total: u64) -> Vec<u64> {
+    comparison::apportion(&shares, total)
+}
+
+#[pymodule(gil_used = true)]
+mod native {
+    #[pymodule_export]
+    use super::{
+        Comparison, Evidence, Limits, Loads, Members, RankedGroup, Reading, Report, Signals, apportion, compare,
+        divide, limits_for, limits_of, observe, relieve,
+    };
+
+    #[pymodule_export]
+    const FORGET_SECONDS: f64 = crate::signals::FORGET_SECONDS;
+    #[pymodule_export]
+    const WARM_UP_SECONDS: f64 = crate::signals::WARM_UP_SECONDS;
+    #[pymodule_export]
+    const PROBE_PART: f64 = crate::division::PROBE_PART;
+    #[pymodule_export]
+    const LEAST_REQUESTS: u64 = crate::limits::LEAST_REQUESTS;
+    #[pymodule_export]
+    const RETRY_AFTER_STEPS: [u32; 7] = crate::limits::RETRY_AFTER_STEPS;
+}
