@@ -9,6 +9,7 @@ from arks.contracts.usage import UsageSource
 from arks.token_quota.adapters import ledger as ledger_module
 from arks.token_quota.adapters.database import Database
 from arks.token_quota.adapters.ledger import SqlLedger
+from arks.token_quota.adapters.tables import ENTRIES
 from arks.token_quota.domain.batch import ClosedLease, UsageBatch
 from arks.token_quota.domain.change import LeaseChange, LedgerChange
 from arks.token_quota.domain.limits import Budget, RateUse
@@ -47,6 +48,36 @@ async def test_a_batch_that_comes_again_writes_nothing(ledger: SqlLedger) -> Non
     assert [] == await post(ledger, first, batch(record("r2"), id=first.id))
     assert (1, 10, 20) == await total(ledger)
     assert 1 == len((await ledger.changes("team", 0, 10)).changes)
+
+
+async def test_an_entry_has_all_that_its_record_has(ledger: SqlLedger, database: Database) -> None:
+    noted = {
+        "duration_milliseconds": 1500,
+        "first_byte_milliseconds": 70,
+        "status_code": 206,
+        "response_flags": "UC",
+        "stream": True,
+        "replica": "10.0.0.1:80",
+    }
+    await post(ledger, batch(record(operation="completions", **noted)), now=Moment(NOW.milliseconds + 9))
+    (row,) = await database.read(lambda connection: connection.execute(ENTRIES.select()).mappings().all())
+    assert {
+        "seq": 1,
+        "request_id": "r1",
+        "revision": 0,
+        "namespace": "team",
+        "token": "tom",
+        "endpoint": "qwen",
+        "quota": "q",
+        "operation": "completions",
+        "source": int(UsageSource.ENGINE),
+        "started_at_milliseconds": NOW.milliseconds,
+        **noted,
+        "requests": 1,
+        "prompt_tokens": 10,
+        "completion_tokens": 20,
+        "recorded_at_milliseconds": NOW.milliseconds + 9,
+    } == dict(row)
 
 
 async def test_an_empty_batch_is_a_change_that_carries_the_gateways_time(ledger: SqlLedger) -> None:

@@ -5,7 +5,7 @@ import sqlalchemy as sa
 
 from arks.token_quota.adapters.database import Database
 from arks.token_quota.adapters.ledger import SqlLedger
-from arks.token_quota.adapters.tables import OPEN
+from arks.token_quota.adapters.tables import BATCHES, CHANGES, ENTRIES, OPEN
 from arks.token_quota.domain.batch import StartedRequest, UsageBatch
 from arks.token_quota.domain.time import DAY_MILLISECONDS, Moment
 from arks.token_quota.service.ports.ledger import OpenRequest, PruneBefore, UsageFilter
@@ -112,6 +112,24 @@ async def test_old_rows_go_and_their_sums_stay(ledger: SqlLedger) -> None:
     assert [3, 3, 0] == [await ledger.prune(before, 3) for _ in range(3)]
     assert (7, 70, 140) == await total(ledger)
     assert 1 == (await ledger.window_sums("team", "tom", "qwen", NOW)).use.minute_requests
+
+
+async def test_one_call_deletes_a_bounded_number_of_the_oldest_rows_of_each_kind(
+    ledger: SqlLedger, database: Database
+) -> None:
+    """A long transaction would hold up those that charge."""
+    for number in range(3):
+        await post(ledger, batch(record(f"r{number}"), started=[started(f"open{number}")]))
+    await post(ledger, batch(*(reservation(f"open{number}") for number in range(3)), gateway=""))
+    assert 2 == await ledger.prune(PruneBefore(*[LATER.milliseconds] * 3), 2)
+
+    def rows(connection: sa.Connection) -> list[int]:
+        tables = (ENTRIES, BATCHES, CHANGES, OPEN)
+        return [len(connection.execute(table.select()).all()) for table in tables]
+
+    oldest = sa.select(sa.func.min(ENTRIES.c.seq))
+    assert [4, 2, 2, 1] == await database.read(rows)
+    assert 5 == await database.read(lambda connection: connection.execute(oldest).scalar_one())
 
 
 async def test_a_batch_is_known_for_as_long_as_its_id_is_kept(ledger: SqlLedger) -> None:

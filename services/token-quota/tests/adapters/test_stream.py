@@ -1,11 +1,16 @@
 """The usage stream on a real NATS."""
 
+import asyncio
+import contextlib
+
+import nats.js.errors
 import pytest
 
-from arks.contracts.subjects import usage_subject
+from arks.contracts.subjects import USAGE_STREAM, usage_subject
 from arks.kit.errors import Unavailable
 from arks.kit.home import LocalHome
 from arks.kit.testing.servers import Server
+from arks.kit.testing.wait import eventually
 from arks.token_quota.adapters import stream as stream_module
 from arks.token_quota.adapters.stream import BusUsageStream
 from arks.token_quota.domain.batch import UsageBatch
@@ -57,6 +62,25 @@ async def test_a_batch_is_not_acknowledged_by_a_later_one(home: LocalHome, monke
         await BusUsageStream(home.bus).publish(sent)
     await acked((await take(home, 2))[1:])
     assert [first] == await acked(await take(home, 1))
+
+
+async def test_a_consumer_that_was_deleted_is_made_again(home: LocalHome, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stream_module, "RETRY_SECONDS", 0.0)
+    await home.start()
+    first, second = batch(record("r1")), batch(record("r2"))
+    await BusUsageStream(home.bus).publish(first)
+    taking = asyncio.create_task(take(home, 3))
+
+    async def is_taken() -> bool:
+        with contextlib.suppress(nats.js.errors.NotFoundError):
+            found = await home.bus.jetstream.consumer_info(USAGE_STREAM, stream_module.DURABLE)
+            return found.num_ack_pending == 1
+        return False
+
+    await eventually(is_taken, what="the first batch is taken")
+    await home.bus.jetstream.delete_consumer(USAGE_STREAM, stream_module.DURABLE)
+    await BusUsageStream(home.bus).publish(second)
+    assert [first, first, second] == await acked(await taking)
 
 
 async def test_an_acknowledgement_that_is_lost_is_no_error(home: LocalHome) -> None:
