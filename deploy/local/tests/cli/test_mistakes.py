@@ -111,6 +111,14 @@ MISTAKES = [
     "fields modle",
     "fields model.spec.sorce",
     "completion powershell",
+    "rollout restart app qwen",
+    "rollout history app qwen",
+    "rollout undo app qwen",
+    "rollout status app qwen",
+    "rollout status app/qwen",
+    "token create ada -e m --rpm 60",
+    "replay none.jsonl",
+    "replay text.yaml",
 ]
 
 

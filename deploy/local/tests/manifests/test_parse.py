@@ -38,6 +38,10 @@ TEXT = {
         "f:2: kind: unknown kind 'Deployment': kinds: ArksModel, ArksApplication, ArksDisaggregatedApplication, "
         "ArksAutoscaler, ArksEndpoint, ArksToken, ArksQuota, Secret",
     ),
+    "a namespace": (
+        "kind: Namespace",
+        "f:1: kind: namespaces need no object on one machine; `kubectl` creates those of a cluster",
+    ),
     "kind not text": ("kind: [1]", "f:1: kind: unknown kind '[1]': kinds: ArksModel, ArksApplication, "
         "ArksDisaggregatedApplication, ArksAutoscaler, ArksEndpoint, ArksToken, ArksQuota, Secret"),
     "items not a list": ("kind: List\nitems: 3", "f:2: items: must be a list"),

@@ -44,8 +44,9 @@ def test_it_prints_shares_and_decisions_of_both_policies(
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("kind: [", "policy.yaml is not YAML"),
-        ("kind: ArksModel", "policy.yaml is not the manifest of one ArksEndpoint"),
+        ("kind: [", "policy.yaml is not YAML: while parsing a flow node expected the node content"),
+        ("kind: ArksModel", "policy.yaml has 0 manifests of an ArksEndpoint, not one"),
+        (f"{POLICY}---\n{POLICY}", "policy.yaml has 2 manifests of an ArksEndpoint, not one"),
         ("kind: ArksEndpoint\nspec: {defaultWeight: much}", "spec.defaultWeight"),
         (None, "No such file"),
     ],
@@ -57,7 +58,17 @@ def test_a_policy_that_cannot_be_used_is_named(
     if text is not None:
         policy.write_text(text)
     assert 2 == main([str(trace), "--policy", str(policy)])
-    assert message in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert (True, 1) == (message in error, error.count("\n"))
+
+
+def test_the_endpoint_of_a_file_with_several_manifests_is_the_policy(
+    trace: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    policy = tmp_path / "policy.yaml"
+    policy.write_text(f"kind: ArksModel\n---\n{POLICY}---\n")
+    assert 0 == main([str(trace), "--policy", str(policy)])
+    assert {"a-0": 1.0} == json.loads(capsys.readouterr().out)["policy"]["shares"]
 
 
 @pytest.mark.parametrize(("text", "message"), [("", "is empty"), ("x", "is no trace of `arks record`: line 1")])

@@ -47,6 +47,12 @@ def decisions(trace: Path, policy: Path | None) -> dict[str, Any]:
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
     if ended.returncode:
         message = ended.stderr.strip().rpartition("\n")[2] or f"{_PROGRAM} ended with status {ended.returncode}"
-        fail(message, "", Exit.USAGE if ended.returncode == Exit.USAGE else Exit.FAILED)
+        fail(message, _next_step(message, policy), Exit.USAGE if ended.returncode == Exit.USAGE else Exit.FAILED)
     data: dict[str, Any] = json.loads(ended.stdout)
     return data
+
+
+def _next_step(message: str, policy: Path | None) -> str:
+    if policy is not None and str(policy) in message:
+        return "--policy takes the manifest of an ArksEndpoint; `arks get endpoint NAME -o yaml` prints it"
+    return "`arks record ENDPOINT > FILE` writes a trace"

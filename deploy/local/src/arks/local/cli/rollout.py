@@ -1,6 +1,7 @@
 """`arks rollout`: move an endpoint's traffic to another application in steps."""
 
 import asyncio
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
@@ -21,7 +22,7 @@ from arks.local.cli.options import (
 from arks.local.cli.output import print_data, print_text
 from arks.local.cli.reading import read
 from arks.local.cli.targets import select
-from arks.local.render.kinds import ENDPOINT
+from arks.local.render.kinds import ENDPOINT, find_kind
 
 app = typer.Typer(name="rollout", no_args_is_help=True)
 
@@ -55,7 +56,8 @@ def status(
     """
     from arks.local.render.rollout import as_data, as_text
 
-    found = select(ENDPOINT, read(home, [ENDPOINT])[ENDPOINT], names or [], None if all_namespaces else namespace)
+    wanted = _endpoints(names or [])
+    found = select(ENDPOINT, read(home, [ENDPOINT])[ENDPOINT], wanted, None if all_namespaces else namespace)
     rows = as_data(found)
     if output is not None:
         print_data({"rollouts": rows}, output)
@@ -63,6 +65,20 @@ def status(
         print_text(as_text(rows, namespaces=all_namespaces))
     else:
         typer.echo("No rollouts. A rollout is `spec.rollout` of an ArksEndpoint: see docs/resources.md.", err=True)
+
+
+def _endpoints(arguments: Sequence[str]) -> list[str]:
+    """Names of endpoints, also written as kubectl takes them: `endpoint chat`, `endpoint/chat`. Raises Failure."""
+    first, slash, _ = (arguments[0] if arguments else "").partition("/")
+    kind = find_kind(first) if slash or len(arguments) > 1 else None
+    if kind is not None and kind is not ENDPOINT:
+        named = arguments[0] if slash else " ".join(arguments[:2])
+        fail(
+            f"a rollout here is of an endpoint, not of {kind.word}s",
+            f"`arks wait {named}` waits until the newest spec runs; `arks rollout status ENDPOINT` shows a canary",
+            Exit.USAGE,
+        )
+    return [argument.rpartition("/")[2] for argument in (arguments[1:] if kind and not slash else arguments)]
 
 
 @app.command()

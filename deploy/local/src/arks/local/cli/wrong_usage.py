@@ -28,10 +28,16 @@ _MEANT = {
     "tokens": "token list",
     "key": "token",
     "keys": "token list",
-    "rollout": "restart",
     "config": "env",
 }
 """What users of other tools type, and the command here."""
+_OF_ROLLOUT = {
+    "restart": "`arks restart app NAME` replaces the engines of an application",
+    "history": "`arks events --for app/NAME` lists what has changed",
+    "undo": "`arks apply -f FILE` with the manifest before; `arks rollout abort ENDPOINT` takes a canary back",
+}
+"""What users of kubectl type after `rollout`, and the next step here."""
+_LIMIT = re.compile(r"no such option: --(rpm|rpd|tpm|tpd)\b")
 _OF_FILES = ("apply", "delete", "diff")
 _SIMILAR = re.compile(r" \(possible options: (.+)\)$", re.IGNORECASE)
 """What the parser adds to an unknown option, however little it resembles it."""
@@ -51,17 +57,28 @@ def _plain(message: str) -> str:
 
 
 def _next_step(text: str, message: str, command_path: str, arguments: Sequence[str]) -> str:
-    if (unknown := re.match(r"no such command '(.+?)'", text)) and command_path == "arks":
-        return f"did you mean `arks {meant}`?" if (meant := _meant(unknown[1])) else "see `arks --help`"
-    command = command_path.rpartition(" ")[2]
+    if unknown := re.match(r"no such command '(.+?)'", text):
+        if command_path == "arks":
+            return f"did you mean `arks {meant}`?" if (meant := _meant(unknown[1])) else "see `arks --help`"
+        if command_path == "arks rollout" and unknown[1] in _OF_ROLLOUT:
+            return _OF_ROLLOUT[unknown[1]]
+    if step := _of_arguments(text, command_path.rpartition(" ")[2], arguments):
+        return step
+    if guess := _guess(text, message):
+        return f"did you mean `{command_path} {guess}`?"
+    return f"see `{command_path} --help`"
+
+
+def _of_arguments(text: str, command: str, arguments: Sequence[str]) -> str | None:
+    """The next step after options and arguments that other tools take."""
+    if limit := _LIMIT.match(text):
+        return f"limits are written as `--limit {limit[1]}=NUMBER`"
     if command == "scale" and re.match(r"no such option: -\d", text):
         return "a number of replicas is 0 or more, as in `arks scale app smollm2 2`"
     if "extra argument" in text and command in _OF_FILES and any(_is_file(argument) for argument in arguments):
         file = next(argument for argument in arguments if _is_file(argument))
         return f"files are named with -f: `arks {command} -f {file}`"
-    if guess := _guess(text, message):
-        return f"did you mean `{command_path} {guess}`?"
-    return f"see `{command_path} --help`"
+    return None
 
 
 def _guess(text: str, message: str) -> str | None:

@@ -124,6 +124,8 @@ def _as_applied(data: dict[str, Any], default_namespace: str) -> dict[str, Any]:
 def _unknown_kind(kind: object) -> str:
     if kind is None:
         return "is missing"
+    if kind == "Namespace":
+        return "namespaces need no object on one machine; `kubectl` creates those of a cluster"
     guess = closest(kind, KINDS) if isinstance(kind, str) else None
     hint = f"did you mean {guess}?" if guess else f"kinds: {comma_separated(KINDS)}"
     return f"unknown kind {preview(kind)}: {hint}"

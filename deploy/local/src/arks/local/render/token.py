@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from arks.local.render.columns import budgets, columns_of
-from arks.local.render.health import is_ready, why
+from arks.local.render.health import has_ended, is_ready, why
 from arks.local.render.kinds import TOKEN
 from arks.local.render.plain import Object, parse_time, spec_of
 from arks.local.render.quantities import compact, duration, percent
@@ -15,15 +15,21 @@ from arks.local.render.table import table
 def as_text(token: Object, quotas: Mapping[str, Object], used: Sequence[Mapping[str, Any]], now: datetime) -> str:
     """`quotas`: of the token's namespace, by name. `used`: sums of today by endpoint."""
     spec = spec_of(token)
-    expires = next(column for column in columns_of(TOKEN) if column.name == "Expires").cell(token, now)
-    state = "active" if is_ready(token) else f"not active: {why(token)}"
-    lines = [f"{token['metadata']['namespace']}/{token['metadata']['name']}  {state}, expires {expires}"]
-    lines += [f"  a previous key works for another {text}" for text in _previous(spec, now)]
+    lines = [f"{token['metadata']['namespace']}/{token['metadata']['name']}  {_state(token, now)}"]
+    if not has_ended(token):
+        lines += [f"  a previous key works for another {text}" for text in _previous(spec, now)]
     today = {item["endpoint"]: item for item in used}
     rows = [_permission(qos, quotas, today) for qos in spec.get("qos", [])]
     return "\n".join(
         [*lines, "", table(("Endpoint", "Limits", "Quota", "Left", "Requests today", "Tokens today"), rows)]
     )
+
+
+def _state(token: Object, now: datetime) -> str:
+    if has_ended(token):
+        return f"not active: {why(token)}"
+    expires = next(column for column in columns_of(TOKEN) if column.name == "Expires").cell(token, now)
+    return f"{'active' if is_ready(token) else f'not active: {why(token)}'}, expires {expires}"
 
 
 def _previous(spec: Mapping[str, Any], now: datetime) -> list[str]:

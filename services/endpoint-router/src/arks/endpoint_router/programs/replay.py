@@ -30,7 +30,10 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         trace, recorded = _trace(options.trace)
         policy = None if options.policy is None else _policy(options.policy, recorded)
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        sys.stderr.write(f"cannot read {error.filename}: {error.strerror}\n")
+        return 2
+    except ValueError as error:
         sys.stderr.write(f"{error}\n")
         return 2
     result: dict[str, Any] = {
@@ -60,11 +63,13 @@ def _trace(path: Path) -> tuple[list[Line], ArksEndpoint]:
 def _policy(path: Path, recorded: ArksEndpoint) -> ArksEndpoint:
     """Return the recorded endpoint with the spec of the file. Raises OSError and ValueError."""
     try:
-        given = yaml.safe_load(path.read_text())
+        documents = list(yaml.safe_load_all(path.read_text()))
     except yaml.YAMLError as error:
-        raise ValueError(f"{path} is not YAML: {error}") from error
-    if not isinstance(given, dict) or given.get("kind") != "ArksEndpoint":
-        raise ValueError(f"{path} is not the manifest of one ArksEndpoint")
+        raise ValueError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+    endpoints = [given for given in documents if isinstance(given, dict) and given.get("kind") == "ArksEndpoint"]
+    if len(endpoints) != 1:
+        raise ValueError(f"{path} has {len(endpoints)} manifests of an ArksEndpoint, not one")
+    (given,) = endpoints
     metadata = {"namespace": recorded.namespace, "name": recorded.name}
     try:
         return ArksEndpoint.from_dict(given | {"metadata": metadata})
