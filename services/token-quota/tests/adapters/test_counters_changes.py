@@ -148,6 +148,27 @@ async def test_a_correction_makes_no_use_negative(counters: RedisCounters) -> No
     assert (RateUse(0, 0, 0, 0), BudgetUse(0, 0, 0, 0)) == await read(counters)
 
 
+@pytest.mark.parametrize(
+    ("used", "expected"),
+    [
+        ({"requests": 1, "prompt_tokens": 0, "completion_tokens": 0}, (RateUse(1, 0, 1, 0), BudgetUse())),
+        ({"requests": 0, "prompt_tokens": 3, "completion_tokens": 0}, (RateUse(0, 3, 0, 3), BudgetUse(3, 0))),
+        ({"requests": 0, "prompt_tokens": 0, "completion_tokens": 3}, (RateUse(0, 3, 0, 3), BudgetUse(0, 3))),
+    ],
+    ids=["request", "prompt", "completion"],
+)
+async def test_each_kind_of_use_counts_without_the_others(
+    counters: RedisCounters, used: dict[str, int], expected: tuple[RateUse, BudgetUse]
+) -> None:
+    await fill(counters, request())
+    await apply(counters, 1, change("", **used))
+    assert expected == await read(counters)
+
+
+async def test_without_counters_no_change_is_applied(counters: RedisCounters) -> None:
+    assert None is await apply(counters, 1, change(""))
+
+
 async def test_a_charge_makes_no_budget_that_no_request_has_needed(counters: RedisCounters, valkey: Server) -> None:
     await fill(counters, request(budget=None))
     await apply(counters, 1, change(""))

@@ -5,9 +5,11 @@ import asyncio
 import pytest
 
 from arks.token_quota.adapters.counters import RedisCounters
+from arks.token_quota.domain.change import LedgerChange
 from arks.token_quota.domain.lease import LeaseAmount
 from arks.token_quota.domain.limits import BudgetUse, RateUse
 from arks.token_quota.domain.time import Moment
+from arks.token_quota.service.ports.counters import ChangeWithBudgets
 from arks.token_quota.testing.counters import NOW, TEAM, apply, change, closed, fill, grant, read, request
 
 pytestmark = pytest.mark.real
@@ -25,6 +27,17 @@ async def test_a_lease_whose_answer_was_lost_is_returned_once_its_gateway_has_re
     assert (1, 0) == (await counters.return_lost_leases(TEAM, later), await counters.open_requests(TEAM))
     assert (RateUse(0, 0, 0, 0), BudgetUse(0, 0, 0, 0)) == await read(counters)
     assert 0 == await counters.return_lost_leases(TEAM, later)
+
+
+async def test_the_latest_report_of_a_gateway_counts_whatever_order_its_changes_have(counters: RedisCounters) -> None:
+    await fill(counters, request())
+    await grant(counters, request(1))
+    reports = (NOW + 1000 + 30_001, NOW)
+    changes: list[ChangeWithBudgets] = [
+        (LedgerChange(seq, seq - 1, "gateway", until, []), {}) for seq, until in enumerate(reports, start=1)
+    ]
+    await counters.apply(TEAM, 0, changes, Moment(NOW))
+    assert 1 == await counters.return_lost_leases(TEAM, Moment(NOW + 40_000))
 
 
 async def test_a_lease_whose_answer_was_not_sent_is_returned_at_once_and_once(counters: RedisCounters) -> None:

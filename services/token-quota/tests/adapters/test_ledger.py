@@ -1,6 +1,7 @@
 """The ledger on SQLite and PostgreSQL: batches, changes of the counters, sums."""
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -51,7 +52,7 @@ async def test_a_batch_that_comes_again_writes_nothing(ledger: SqlLedger) -> Non
 
 
 async def test_an_entry_has_all_that_its_record_has(ledger: SqlLedger, database: Database) -> None:
-    noted = {
+    noted: dict[str, Any] = {
         "duration_milliseconds": 1500,
         "first_byte_milliseconds": 70,
         "status_code": 206,

@@ -74,7 +74,7 @@ async def test_a_consumer_that_was_deleted_is_made_again(home: LocalHome, monkey
     async def is_taken() -> bool:
         with contextlib.suppress(nats.js.errors.NotFoundError):
             found = await home.bus.jetstream.consumer_info(USAGE_STREAM, stream_module.DURABLE)
-            return found.num_ack_pending == 1
+            return bool(found.num_ack_pending == 1)
         return False
 
     await eventually(is_taken, what="the first batch is taken")

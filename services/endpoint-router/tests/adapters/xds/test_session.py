@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import pytest
 from envoy.service.discovery.v3.discovery_pb2 import DiscoveryRequest, DiscoveryResponse
 
 from arks.endpoint_router.adapters.envoy.messages import Cluster, ClusterLoadAssignment, Listener
@@ -173,6 +174,44 @@ def test_a_rejection_affects_the_resources_that_envoy_names() -> None:
     outcome = envoy.answer(response, error="Error adding/updating cluster(s) b: no")
     assert isinstance(outcome, Rejected)
     assert (("b",), "Error adding/updating cluster(s) b: no") == (outcome.names, outcome.message)
+
+
+NAMES = ("team/chat", "team/chat.v2", "team/chat-2", "team/chat/x", "my.team/chat", "x/team/chat", "my-team/chat")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_rejection_does_not_affect_resources_with_a_part_of_the_name(name: str) -> None:
+    envoy = Envoy(snapshot(*NAMES))
+    envoy.subscribe(CLUSTER)
+    (response,) = envoy.get()
+    outcome = envoy.answer(response, error=f"Error adding/updating cluster(s) {name}: of {name}. No")
+    assert isinstance(outcome, Rejected)
+    assert (name,) == outcome.names
+
+
+def test_a_response_has_the_time_of_its_oldest_change() -> None:
+    changing = snapshot("a", "b")
+    envoy = settled(Envoy(changing), "a", "b")
+    for name, changed_at in (("a", 7.0), ("b", 5.0)):
+        changing.put(ENDPOINT, name, assignment(name, port=2), changed_at)
+    (response,) = envoy.get()
+    outcome = envoy.answer(response)
+    assert isinstance(outcome, Acknowledged)
+    assert 5.0 == outcome.sent.oldest_change
+
+
+def test_the_oldest_response_without_an_acknowledgement_is_the_first_that_was_sent() -> None:
+    changing = snapshot("a")
+    envoy = settled(Envoy(changing), "a")
+    found = []
+    changing.put(CLUSTER, "b", Cluster(name="b"))
+    responses = list(envoy.session.responses(now=1.0))
+    changing.put(ENDPOINT, "a", assignment("a", port=2))
+    responses += envoy.session.responses(now=5.0)
+    for response in responses:
+        found.append(envoy.session.oldest_pending())
+        envoy.answer(response)
+    assert [1.0, 5.0, None] == [*found, envoy.session.oldest_pending()]
 
 
 def test_a_rejection_without_a_name_affects_all_new_resources() -> None:
