@@ -20,6 +20,16 @@ async def main():
 asyncio.run(main())
 """
 
+MANY_OBJECTS = """
+import gc
+from arks.kit.process import collect_rarely
+collect_rarely()
+begun = []
+gc.callbacks.append(lambda phase, _: begun.append(phase))
+kept = [[number] for number in range(20_000)]
+print(len(begun), gc.get_freeze_count() > 0)
+"""
+
 
 def alive(pid: int) -> bool:
     try:
@@ -53,3 +63,9 @@ async def test_a_child_that_ignores_sigterm_is_killed_after_the_grace_period(tmp
 async def test_a_missing_program_is_an_error_that_names_it(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="no-such-program"):
         await spawn(["no-such-program"], log_file=tmp_path / "log")
+
+
+async def test_a_batch_of_objects_begins_no_garbage_collection(tmp_path: Path) -> None:
+    child = await spawn([sys.executable, "-c", MANY_OBJECTS], log_file=tmp_path / "log")
+    assert 0 == await child.wait()
+    assert "0 True\n" == (tmp_path / "log").read_text()

@@ -5,6 +5,7 @@ in a process of its own, batches never hold up an admission, and the processor m
 from arks.contracts.resources import ArksQuota, ArksToken
 from arks.kit.app import App
 from arks.kit.home import Home
+from arks.kit.process import collect_rarely
 from arks.kit.start import home_from_environment
 from arks.kit.types import AsyncCallable
 from arks.token_quota.adapters.counters import RedisCounters
@@ -47,6 +48,7 @@ def build(settings: MeterSettings, home: Home) -> App:
         async def start() -> None:
             await migration.done()
             await home.synced()
+            collect_rarely()  # what is loaded is visited by the first of these calls only
             await run()
 
         return start

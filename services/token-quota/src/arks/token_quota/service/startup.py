@@ -3,12 +3,12 @@ decides it is loaded.
 """
 
 import asyncio
-import gc
 from collections.abc import Sequence
 from typing import Protocol
 
 import structlog
 
+from arks.kit.process import collect_rarely
 from arks.kit.types import AsyncCallable
 from arks.token_quota.service.migration import Migration
 
@@ -37,8 +37,7 @@ class Startup:
         await self._migration.done()
         for load in self._loads:
             await load()
-        gc.collect()
-        gc.freeze()  # else a collection visits all that was loaded: 100,000 tokens and the program itself
+        collect_rarely()  # else a collection visits all that was loaded: 100,000 tokens and the program itself
         port = await self._server.start()
         self._listening.set()
         log.info("API listens", port=port)

@@ -12,6 +12,7 @@ from arks.contracts.subjects import usage_subject
 from arks.kit.backoff import Backoff
 from arks.kit.clock import Clock
 from arks.kit.errors import Unavailable
+from arks.kit.process import collect_rarely
 from arks.token_quota.domain.charge import FRAME, LineError
 from arks.token_quota.domain.lease_book import CLOSE_MARGIN_MILLISECONDS, LeaseBook
 from arks.token_quota.domain.wire import encode
@@ -108,6 +109,7 @@ class Shipper:
         metrics.untracked.set_function(lambda: float(self._book.untracked))
 
     async def run(self) -> None:
+        collect_rarely()
         try:
             while True:
                 begun = self._clock.monotonic()
