@@ -7,7 +7,7 @@ import pytest
 
 from arks.local.cli import waiting
 from arks.local.cli.failure import Exit, Failure
-from arks.local.render.kinds import APPLICATION
+from arks.local.render.kinds import APPLICATION, DISAGGREGATED, ENDPOINT, Kind
 
 QWEN = waiting.Awaited(APPLICATION, "default", "qwen")
 
@@ -56,3 +56,26 @@ def test_a_wait_that_is_too_long_names_what_is_not_done(monkeypatch: pytest.Monk
     with pytest.raises(Failure, match=r"application qwen is not ready after 0 s: 1 of 2 replicas serve") as raised:
         waiting.wait_ready(Path("/home"), [QWEN], 0)
     assert Exit.TIMED_OUT == raised.value.code
+
+
+def test_an_endpoint_has_not_failed_while_its_application_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A large model loads for minutes, and until then its endpoint has no ready replicas."""
+    metadata = {"name": "qwen", "namespace": "default", "generation": 1}
+    without_replicas = {"type": "Ready", "status": "False", "reason": "NoReadyReplicas", "message": "no replicas"}
+    status = {"observedGeneration": 1, "conditions": [without_replicas]}
+    endpoint = {"kind": "ArksEndpoint", "metadata": metadata, "spec": {}, "status": status}
+    starting = application(ready="False") | {"spec": {"model": {"name": "qwen"}}}
+    starting["status"]["phase"] = "Creating"
+    failed = starting | {"status": {**starting["status"], "phase": "Failed"}}
+    readings = [starting] * 5 + [failed]
+
+    def read(_: object, kinds: list[Kind]) -> dict[Kind, list[dict[str, Any]]]:
+        found = {ENDPOINT: [endpoint], APPLICATION: [readings.pop(0)], DISAGGREGATED: []}
+        return {kind: found[kind] for kind in kinds}
+
+    monkeypatch.setattr(waiting, "read", read)
+    monkeypatch.setattr(waiting, "_POLL_SECONDS", 0.0)
+    monkeypatch.setattr(waiting, "_FAILED_SECONDS", 0.0)
+    with pytest.raises(Failure, match="endpoint qwen is not ready: no replicas"):
+        waiting.wait_ready(Path("/home"), [waiting.Awaited(ENDPOINT, "default", "qwen")], 30)
+    assert [] == readings

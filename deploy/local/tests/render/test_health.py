@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from arks.local.render import kinds
-from arks.local.render.health import has_failed, is_ready, problems, rolling_out, why
+from arks.local.render.health import has_failed, is_ready, problems, rolling_out, waits_for_start, why
 from arks.local.render.references import missing_references, references_to_deleted
 
 
@@ -67,6 +67,36 @@ def test_an_application_that_serves_without_its_model_is_a_problem_and_still_rea
     assert gone == why(application)
     (problem,) = problems({kinds.APPLICATION: [application]})
     assert ("application qwen", "ModelNotExist", gone) == (problem.what, problem.state, problem.message)
+
+
+@pytest.mark.parametrize(
+    ("condition_status", "reason", "shown"),
+    [
+        ("False", "NotEnoughMemory", ["NotEnoughMemory"]),
+        ("False", "DeadlineExceeded", ["DeadlineExceeded"]),
+        ("False", "EngineEnded", []),
+        ("False", "WaitingForModel", []),
+        ("True", "RollingOut", []),
+    ],
+)
+def test_a_rollout_that_stands_still_is_a_problem_although_old_replicas_serve(
+    condition_status: str, reason: str, shown: list[str]
+) -> None:
+    serving = status("True", "Running", phase="Running")
+    progress = {"type": "Progressing", "status": condition_status, "reason": reason, "message": "0 of 2 replicas"}
+    serving["conditions"] = [*serving["conditions"], progress]
+    application = resource(kinds.APPLICATION, "qwen", spec={}, status=serving)
+    assert shown == [problem.state for problem in problems({kinds.APPLICATION: [application]})]
+
+
+@pytest.mark.parametrize(
+    ("applications", "waits"), [([LOADING], True), ([FAILED], False), ([], False), ([FAILED, LOADING], True)]
+)
+def test_an_endpoint_waits_while_an_application_of_its_model_starts(
+    applications: list[dict[str, Any]], waits: bool
+) -> None:
+    serving = {"model": {"name": "qwen"}}
+    assert waits == waits_for_start(ENDPOINT, {kinds.APPLICATION: [item | {"spec": serving} for item in applications]})
 
 
 def test_a_status_of_an_older_spec_is_not_ready() -> None:

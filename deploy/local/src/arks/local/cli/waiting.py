@@ -9,8 +9,8 @@ from arks.local.cli.failure import Exit, fail
 from arks.local.cli.home import Home
 from arks.local.cli.progress import progress
 from arks.local.cli.reading import read
-from arks.local.render.health import has_failed, is_ready, rolling_out, see_describe, why
-from arks.local.render.kinds import ARKS_KINDS, Kind
+from arks.local.render.health import has_failed, is_ready, rolling_out, see_describe, waits_for_start, why
+from arks.local.render.kinds import APPLICATION, ARKS_KINDS, DISAGGREGATED, ENDPOINT, Kind
 
 _POLL_SECONDS = 0.3
 _FAILED_SECONDS = 10.0
@@ -39,20 +39,31 @@ class Awaited:
 def wait_ready(home: Home, awaited: Sequence[Awaited], seconds: float) -> None:
     """Return when all are ready. Raises Failure if that takes too long, or if something stays failed."""
     began, failed_since = time.monotonic(), float("inf")
+    kinds = list(dict.fromkeys(item.kind for item in awaited))
+    if ENDPOINT in kinds:
+        kinds += [kind for kind in (APPLICATION, DISAGGREGATED) if kind not in kinds]
     with progress(began) as steps:
         while True:
-            resources = read(home, list(dict.fromkeys(item.kind for item in awaited)))
+            resources = read(home, kinds)
             pending = [item for item in awaited if not _show(item, item.of(resources), steps)]
             if not pending:
                 return
             now = time.monotonic()
-            failed = [item for item in pending if (found := item.of(resources)) is not None and has_failed(found)]
+            failed = [item for item in pending if _has_failed(item, resources)]
             failed_since = min(failed_since, now) if failed else float("inf")
             if now - failed_since >= _FAILED_SECONDS:
                 _fail(failed, resources, "is not ready", Exit.FAILED)
             if now - began >= seconds:
                 _fail(pending, resources, f"is not ready after {seconds:g} s", Exit.TIMED_OUT)
             time.sleep(_POLL_SECONDS)
+
+
+def _has_failed(item: Awaited, resources: Resources) -> bool:
+    """An endpoint without ready replicas has not failed while an application of its model starts."""
+    found = item.of(resources)
+    if found is None or not has_failed(found):
+        return False
+    return item.kind is not ENDPOINT or not waits_for_start(found, resources)
 
 
 def _show(item: Awaited, resource: dict[str, Any] | None, steps: Any) -> bool:

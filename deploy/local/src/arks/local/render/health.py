@@ -11,6 +11,8 @@ from arks.local.render.references import references
 _MEANT = frozenset({"Disabled", "Expired", "ScaledToZero"})
 """Reasons that a user has chosen: not ready, and nothing is wrong."""
 
+_PASSING = frozenset({"EngineEnded", "WaitingForModel"})
+"""Reasons for which a rollout stands still and goes on by itself."""
 _MODEL_GONE = "ModelNotExist"
 """Reason of an application's condition Loaded."""
 
@@ -97,14 +99,38 @@ def problems(resources: Mapping[Kind, Sequence[Object]]) -> list[Problem]:
         for resource in found
         if is_ready(resource) and _lacks_model(resource)
     ]
-    return [*failed, *lacking, *_dangling(resources)]
+    stuck = [
+        Problem(_named(kind, resource), reason, message, _next_step(kind, resource))
+        for kind, found in resources.items()
+        for resource in found
+        if is_ready(resource) and not _lacks_model(resource)
+        for reason, message in _stuck_rollout(resource)
+    ]
+    return [*failed, *lacking, *stuck, *_dangling(resources)]
+
+
+def _stuck_rollout(application: Object) -> Iterator[tuple[str, str]]:
+    """Reason and message of what keeps an application from its present spec, or from all of its replicas."""
+    if application["kind"] in {APPLICATION.name, DISAGGREGATED.name}:
+        found = condition(application, "Progressing")
+        if found.get("status") == "False" and found.get("reason") not in _PASSING:
+            yield str(found["reason"]), str(found.get("message", ""))
+
+
+def waits_for_start(endpoint: Object, resources: Mapping[Kind, Sequence[Object]]) -> bool:
+    """Whether an application of its model starts: the endpoint gets ready with it."""
+    return any(not is_ready(item) and not has_failed(item) for item in _applications_of(endpoint, resources))
 
 
 def _waits_for_application(endpoint: Object, resources: Mapping[Kind, Sequence[Object]]) -> bool:
     """Whether an application of its model exists: what is wrong is shown there."""
+    return bool(_applications_of(endpoint, resources))
+
+
+def _applications_of(endpoint: Object, resources: Mapping[Kind, Sequence[Object]]) -> list[Object]:
     key = (endpoint["metadata"]["namespace"], public_name(endpoint))
     applications = [*resources.get(APPLICATION, ()), *resources.get(DISAGGREGATED, ())]
-    return any((item["metadata"]["namespace"], served_name(item)) == key for item in applications)
+    return [item for item in applications if (item["metadata"]["namespace"], served_name(item)) == key]
 
 
 def public_name(endpoint: Object) -> str:
