@@ -144,6 +144,15 @@ async def test_counters_of_an_earlier_release_are_not_read_and_expire(counters: 
         assert 1 == await counters.open_requests(TEAM)
 
 
+@pytest.mark.parametrize(
+    ("later", "period"), [(NOW + DAY_MILLISECONDS, QuotaPeriod.DAY), (NOW, QuotaPeriod.MONTH)], ids=["day", "month"]
+)
+async def test_each_period_counts_apart(counters: RedisCounters, later: int, period: QuotaPeriod) -> None:
+    """The month begins on the day of the first budget."""
+    await fill(counters, request(budget=Budget("q", QuotaPeriod.DAY, total=10_000)), prompt=500)
+    assert None is await counters.grant(request(now=later, budget=Budget("q", period, total=10_000)))
+
+
 async def test_a_reset_counts_apart_from_what_was_before(counters: RedisCounters) -> None:
     await fill(counters, request(), prompt=500)
     assert 500 == (await grant(counters, request(1))).budget_use.used_prompt

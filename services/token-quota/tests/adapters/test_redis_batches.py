@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 import pytest
 from redis.exceptions import MasterDownError, ReadOnlyError, RedisError
 
+from arks.kit.testing.wait import eventually
 from arks.token_quota.adapters import redis_batches
 from arks.token_quota.adapters.redis_batches import RedisBatches, patient_timeout
 
@@ -102,7 +103,7 @@ async def test_a_bounded_number_of_calls_waits(monkeypatch: pytest.MonkeyPatch) 
 async def test_calls_in_flight_are_answered_before_the_connection_is_closed() -> None:
     async with server(b":7\r\n") as batches:
         call = asyncio.create_task(batches.execute("INCR", "n"))
-        await asyncio.sleep(0)
+        await eventually(lambda: batches._connection.is_connected, what="the call is in flight")
         await batches.close()
         assert 7 == await call
 

@@ -165,6 +165,24 @@ async def test_a_rejection_is_reported_counted_and_followed_by_the_last_accepted
     )
 
 
+async def test_an_update_takes_from_the_cause_of_its_oldest_change_to_its_acknowledgement(
+    discovery: Discovery, client: Client
+) -> None:
+    discovery.server.open()
+    await client.subscribe(CLUSTER)
+    await client.answer(await client.get())  # without changes
+    caused_at = SystemClock().monotonic() - 1000
+    discovery.snapshot.put(CLUSTER, "a", Cluster(name="a"), caused_at)
+    await client.answer(await client.get())
+    await eventually(lambda: discovery.snapshot.was_accepted(CLUSTER, "a"), what="accepted")
+    count, total = (
+        discovery.registry.get_sample_value(f"arks_xds_update_seconds_{name}", {"type": "Cluster"})
+        for name in ("count", "sum")
+    )
+    assert 1 == count
+    assert 1000 <= (total or 0) < 1100
+
+
 async def test_a_slow_envoy_does_not_delay_another(discovery: Discovery, client: Client) -> None:
     discovery.server.open()
     slow = Client(discovery.port, FullState())
@@ -207,11 +225,14 @@ async def test_envoys_of_both_protocols_are_served_at_once_and_the_rejection_of_
 
 async def test_a_stream_that_ends_is_forgotten(discovery: Discovery) -> None:
     client = Client(discovery.port, Incremental())
+    discovery.snapshot.put(CLUSTER, "a", Cluster(name="a"))
+    discovery.server.open()
     await client.subscribe(CLUSTER)
-    await eventually(lambda: discovery.server.streams == 1, what="the stream is up")
+    await client.answer(await client.get(), error="a: no")
+    await eventually(lambda: discovery.snapshot.is_rejected(CLUSTER, "a"), what="rejected")
     await client.close()
     await eventually(lambda: discovery.server.streams == 0, what="the stream is gone")
-    discovery.snapshot.put(CLUSTER, "a", Cluster(name="a"))  # no stream is left to send it to
+    assert (False, []) == (discovery.snapshot.is_rejected(CLUSTER, "a"), discovery.snapshot._listeners)
 
 
 async def test_at_shutdown_streams_end_soon_and_without_a_last_response(discovery: Discovery, client: Client) -> None:

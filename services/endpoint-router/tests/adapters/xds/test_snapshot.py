@@ -67,6 +67,23 @@ def test_a_rejection_of_a_replaced_version_is_ignored() -> None:
     assert not snapshot.is_rejected(CLUSTER, "c")
 
 
+def test_an_acknowledgement_of_a_replaced_version_is_none_of_the_new_one() -> None:
+    snapshot = ConfigSnapshot()
+    snapshot.put(CLUSTER, "c", cluster(1))
+    old = revision(snapshot)
+    snapshot.put(CLUSTER, "c", cluster(2))
+    snapshot.accept(CLUSTER, "c", old)
+    assert not snapshot.was_accepted(CLUSTER, "c")
+
+
+def test_a_version_that_no_envoy_rejected_is_not_sent_again() -> None:
+    snapshot = ConfigSnapshot()
+    snapshot.put(CLUSTER, "c", cluster(1))
+    before = revision(snapshot)
+    snapshot.retry(CLUSTER, "c")
+    assert before == revision(snapshot)
+
+
 def test_a_rejection_ends_with_its_stream() -> None:
     snapshot = ConfigSnapshot()
     snapshot.put(CLUSTER, "c", cluster(1))
