@@ -99,15 +99,16 @@ async def test_a_database_that_closes_its_connections_is_connected_to_again(
 
 
 @on_postgresql
-@pytest.mark.usefixtures("database")
 @pytest.mark.parametrize("locked", ["ledger_clock", "usage_entries", "usage_days"])
-async def test_a_statement_that_waits_too_long_is_an_error_of_the_ledger(database_url: str, locked: str) -> None:
+async def test_a_statement_that_waits_too_long_is_an_error_of_the_ledger(
+    database: Database, database_url: str, locked: str
+) -> None:
     impatient, blocker = Database(database_url, timeout_seconds=0.3), create_async_engine(database_url)
     async with blocker.begin() as connection:
         await connection.execute(sa.text(f"LOCK TABLE {locked} IN EXCLUSIVE MODE"))
         with pytest.raises(LedgerUnavailable):
             await post(SqlLedger(impatient), "r1")
-    await post(SqlLedger(impatient), "r1")
+    await post(SqlLedger(database), "r1")
     await blocker.dispose()
     await impatient.close()
 
