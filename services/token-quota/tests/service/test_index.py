@@ -71,6 +71,32 @@ def test_a_model_is_listed_and_found_by_its_public_name(harness: Harness) -> Non
     assert ["b", "b", "a", "phi", "none"] == found
 
 
+def test_a_name_leads_to_its_endpoint_before_those_that_serve_a_model_of_that_name(harness: Harness) -> None:
+    harness.add(token(qos=[{"arksEndpoint": {"name": name}} for name in ("a", "qwen")]))
+    harness.endpoint("a", model="qwen")
+    harness.endpoint("qwen")
+    holder = harness.index.holder("sk-tom")
+    assert holder is not None
+    assert "qwen" == harness.index.endpoint_of(holder.policy, "qwen")
+
+
+def test_of_several_endpoints_the_first_by_name_serves_a_model(harness: Harness) -> None:
+    harness.add(token(qos=[{"arksEndpoint": {"name": name}} for name in ("a", "b")]))
+    for name in ("b", "a"):
+        harness.endpoint(name, model=HUB_NAME)
+    holder = harness.index.holder("sk-tom")
+    assert holder is not None
+    assert "a" == harness.index.endpoint_of(holder.policy, HUB_NAME)
+
+
+def test_an_endpoint_that_stays_as_it_is_has_no_change(harness: Harness) -> None:
+    changed: list[Key] = []
+    harness.index.endpoint_changes.subscribe(changed.append)
+    for ready in (False, False, True, True):
+        harness.endpoint("qwen", ready=ready)
+    assert [Key("team", "qwen")] * 2 == changed
+
+
 def test_a_model_was_created_with_the_endpoint_that_its_name_leads_to(harness: Harness) -> None:
     harness.add(token(qos=[{"arksEndpoint": {"name": name}} for name in ("b", "phi")]))
     for name, created_seconds in (("a", 1), ("b", 2), ("phi", 0)):

@@ -245,9 +245,12 @@ async def test_a_key_that_appears_or_goes_makes_its_tokens_status_due(tokens: To
     assert "Ready" == (await tokens.ready()).reason
 
 
-async def test_hundreds_of_secrets_are_read_no_faster_than_a_core_can_spare(tokens: TokensHarness) -> None:
+@pytest.mark.parametrize("secret", [{"tom": b"sk-in-secret"}, {}], ids=["readable", "unreadable"])
+async def test_hundreds_of_secrets_are_read_no_faster_than_a_core_can_spare(
+    tokens: TokensHarness, secret: dict[str, bytes]
+) -> None:
     number = 600
-    tokens.secrets.values[Key("team", "keys")] = {"tom": b"sk-in-secret"}
+    tokens.secrets.values[Key("team", "keys")] = secret
     tokens.harness.add(*(token(f"user-{user}", None, **IN_SECRET) for user in range(number)))
     await tokens.keyring.load()
     waits = [await tokens.keyring.reconcile(key) for key, _ in tokens.harness.tokens.items()]
@@ -267,6 +270,27 @@ async def test_a_deleted_tokens_keys_are_forgotten(tokens: TokensHarness) -> Non
     assert not tokens.keyring.concerns(ANN)
     tokens.harness.add(token(key="sk-new"), token("ann", None, **IN_SECRET))
     assert (None, None) == (tokens.harness.index.holder("sk-tom"), tokens.harness.index.holder("sk-in-secret"))
+
+
+async def test_a_deleted_token_whose_key_could_not_be_read_is_forgotten(tokens: TokensHarness) -> None:
+    tokens.harness.add(token(key=None, **IN_SECRET))
+    await tokens.keyring.reconcile(TOM)
+    tokens.harness.tokens.apply(TOM, None)
+    assert tokens.keyring.concerns(TOM)
+    await tokens.keyring.reconcile(TOM)
+    assert not tokens.keyring.concerns(TOM)
+
+
+async def test_secrets_that_become_readable_are_read_as_often_as_few(tokens: TokensHarness) -> None:
+    """Those that cannot be read wait for each other only."""
+    tokens.harness.add(*(token(f"user-{user}", None, **IN_SECRET) for user in range(100)))
+    await tokens.keyring.load()
+    keys = [key for key, _ in tokens.harness.tokens.items()]
+    tokens.secrets.values[Key("team", "keys")] = {"tom": b"sk-in-secret"}
+    for key in keys[1:]:
+        await tokens.keyring.reconcile(key)  # as it was loaded
+        await tokens.keyring.reconcile(key)
+    assert Requeue(SECRET_SECONDS) == await tokens.keyring.reconcile(keys[0])
 
 
 async def test_a_key_moves_from_a_secret_into_the_token_and_back(tokens: TokensHarness) -> None:
