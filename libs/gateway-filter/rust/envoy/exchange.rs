@@ -1,5 +1,6 @@
 //! A request and its answer on their way through the admission filter.
 
+use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -23,6 +24,14 @@ use crate::request::{PARTS_BYTES, Request, read_parts, read_request};
 /// What a body of unknown length counts as: the longest that is taken by default.
 const UNKNOWN_BYTES: u64 = 32 * 1024 * 1024;
 
+/// A worker is busy if a request ends so soon after another, in milliseconds.
+const BUSY_MILLISECONDS: u64 = 1;
+
+thread_local! {
+    /// When the worker has read a request's body last, in milliseconds since the epoch.
+    static LAST_READ: Cell<i64> = const { Cell::new(0) };
+}
+
 /// What Envoy has to do with the request now.
 pub enum Outcome {
     /// Pass it to the next filter.
@@ -43,6 +52,8 @@ enum Stage {
     Body { arrived: Arrived, reading: Option<Reading> },
     /// Its body, a long one, has arrived and is read by another thread.
     Reading { arrived: Arrived, reading: Reading },
+    /// Its body has been read, and the worker reads those of other requests before it admits it.
+    Due(Box<(Arrived, Request)>),
     /// Its body has a fault, and its key is queried: only a client with a valid key gets answers about bodies.
     Faulty { check: KeyCheck, fault: Fault },
     /// It waits for token-quota.
@@ -111,7 +122,7 @@ impl Exchange {
     pub fn request_part(&mut self, stream: &Stream) -> Outcome {
         let Stage::Body { arrived, reading } = &self.stage else {
             return match &self.stage {
-                Stage::Reading { .. } | Stage::Faulty { .. } | Stage::Waiting(_) => Outcome::Buffer,
+                Stage::Reading { .. } | Stage::Due(_) | Stage::Faulty { .. } | Stage::Waiting(_) => Outcome::Buffer,
                 _ => Outcome::Continue,
             };
         };
@@ -150,7 +161,10 @@ impl Exchange {
         let Some(mut reading) = reading else {
             let read = if bytes < PARTS_BYTES { None } else { stream.with_pieces(parts, read_parts) };
             let read = read.map_or_else(|| stream.with_body(parts, read_request), Ok);
-            return self.admit(stream, arrived, read, parts);
+            return match read {
+                Ok(request) if is_busy(now()) => self.put_off(stream, arrived, request),
+                read => self.admit(stream, arrived, read, parts),
+            };
         };
         if has_new {
             reading.feed(stream.copied_body(new));
@@ -160,8 +174,20 @@ impl Exchange {
         Outcome::Buffer
     }
 
-    /// Takes what another thread has read: the request, or the fault of a body of which more may follow.
+    /// Admits the request after Envoy has read what other connections have: a worker that does the same for several
+    /// requests has the code for it in its core's cache. Envoy wakes it before it sends or reads more.
+    fn put_off(&mut self, stream: &Stream, arrived: Arrived, request: Request) -> Outcome {
+        stream.waker().wake();
+        self.stage = Stage::Due(Box::new((arrived, request)));
+        Outcome::Buffer
+    }
+
+    /// Takes a request that was put off, or what another thread has read: a request, or the fault of a body of which more
+    /// may follow.
     pub fn request_read(&mut self, stream: &mut Stream) -> Outcome {
+        if matches!(self.stage, Stage::Due(_)) {
+            return self.request_due(stream);
+        }
         let (Stage::Reading { reading, .. } | Stage::Body { reading: Some(reading), .. }) = &self.stage else {
             return Outcome::Buffer;
         };
@@ -171,6 +197,12 @@ impl Exchange {
             (_, Err(fault)) => fault_reply(stream, &fault), // the key of a long body was checked before it
             (_, Ok(_)) => Outcome::Reply(Reply::unavailable().into()), // none is read before its end
         }
+    }
+
+    fn request_due(&mut self, stream: &mut Stream) -> Outcome {
+        let Stage::Due(due) = std::mem::replace(&mut self.stage, Stage::Passive) else { return Outcome::Buffer };
+        let (arrived, request) = *due;
+        self.admit(stream, arrived, Ok(request), &[abi::REQUEST_BUFFERED])
     }
 
     fn admit(&mut self, stream: &mut Stream, arrived: Arrived, read: Result<Request, Fault>, parts: &[u32]) -> Outcome {
@@ -301,7 +333,7 @@ impl Exchange {
         }
         self.permit = None;
         match &mut self.stage {
-            Stage::Passive | Stage::Body { .. } | Stage::Faulty { .. } => {}
+            Stage::Passive | Stage::Body { .. } | Stage::Due(_) | Stage::Faulty { .. } => {}
             Stage::Reading { .. } => self.stage = Stage::Passive,
             Stage::Waiting(pending) => self.config.with_worker(|worker| worker.abandon(pending)),
             Stage::Started(started) => {
@@ -316,6 +348,11 @@ impl Exchange {
             }
         }
     }
+}
+
+/// Whether this worker has read another request just before `now`, in milliseconds since the epoch.
+fn is_busy(now: i64) -> bool {
+    now.abs_diff(LAST_READ.replace(now)) <= BUSY_MILLISECONDS
 }
 
 /// The thread's reading of a long body, which begins now if it has not. `None` if no thread can read it.

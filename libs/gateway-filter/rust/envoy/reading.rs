@@ -49,7 +49,8 @@ impl Waker {
         Self(scheduler)
     }
 
-    fn wake(&self) {
+    /// Wakes the worker soon; a stream that has ended meanwhile gets no call.
+    pub fn wake(&self) {
         // SAFETY: the scheduler lives as long as this. Envoy drops the event if the stream has ended.
         unsafe { abi::envoy_dynamic_module_callback_http_filter_scheduler_commit(self.0, 0) }
     }
