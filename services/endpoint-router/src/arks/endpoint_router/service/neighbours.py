@@ -37,6 +37,8 @@ class Neighbours:
         """Endpoint -> public model name."""
         self._served_by: dict[Key, set[Key]] = {}
         """Namespace and public model name -> endpoints."""
+        self._endpoints_of: dict[Key, tuple[Key, ...]] = {}
+        """Results of `endpoints_of` since the last change: reports come a thousand times as often as changes."""
 
     def applications(self, namespace: str) -> Mapping[str, Application]:
         return self._applications.get(namespace, {})
@@ -51,16 +53,21 @@ class Neighbours:
         """Return what is known of the load of these applications, by name."""
         return {name: self._loads[Key(namespace, name)] for name in applications}
 
-    def endpoints_of(self, application: Key) -> set[Key]:
-        """Return the endpoints that may route to it: that of its served model, and those that name it."""
+    def endpoints_of(self, application: Key) -> tuple[Key, ...]:
+        """Return the endpoints that may route to it, sorted: that of its served model, and those that name it."""
+        if (kept := self._endpoints_of.get(application)) is not None:
+            return kept
         found = set(self._named_by.get(application, ()))
         known = self.applications(application.namespace).get(application.name)
-        if known is not None:
-            found |= self._served_by.get(Key(application.namespace, known.served_model), set())
-        return found
+        if known is None:
+            return tuple(sorted(found))  # not kept: reports of any name may come
+        found |= self._served_by.get(Key(application.namespace, known.served_model), set())
+        self._endpoints_of[application] = kept = tuple(sorted(found))
+        return kept
 
     def set_endpoint(self, endpoint: Key, spec: EndpointSpec | None) -> None:
         """Store the model of an endpoint and which applications it names; None if the endpoint is deleted."""
+        self._endpoints_of.clear()
         before = self._models.pop(endpoint, None)
         if before is not None:
             self._served_by[Key(endpoint.namespace, before)].discard(endpoint)
@@ -116,6 +123,7 @@ class Neighbours:
             self._applications.pop(key.namespace, None)
 
     def _set_served(self, key: Key, before: Application | None, after: Application | None) -> None:
+        self._endpoints_of.clear()
         if before is not None:
             names = self._serving[Key(key.namespace, before.served_model)]
             names.discard(key.name)

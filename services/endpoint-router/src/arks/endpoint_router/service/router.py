@@ -208,20 +208,20 @@ class EndpointRouter:
     def _replicas_changed(self, key: Key) -> None:
         before = self._routed_endpoints(key)
         if self._neighbours.update_replicas(key, self._replicas.get(key), self._clock.monotonic()):
-            self._decide_all(before | self._routed_endpoints(key))
+            self._decide_all(sorted({*before, *self._routed_endpoints(key)}))
 
     def _application_gone(self, key: Key) -> None:
         endpoints = self._routed_endpoints(key)
         self._neighbours.forget(key)
         self._decide_all(endpoints)
 
-    def _routed_endpoints(self, application: Key) -> set[Key]:
-        return {key for key in self._neighbours.endpoints_of(application) if key in self._records}
+    def _routed_endpoints(self, application: Key) -> list[Key]:
+        return [key for key in self._neighbours.endpoints_of(application) if key in self._records]
 
     # --- decisions
 
     def _decide_all(self, keys: Iterable[Key], known_at: float | None = None) -> None:
-        for key in sorted(keys):
+        for key in keys:
             self._decide(key, known_at)
 
     def _decide(self, key: Key, known_at: float | None = None) -> None:
