@@ -437,3 +437,101 @@ pub fn apportion(shares: &[f64], total: u64) -> Vec<u64> {
     }
     parts
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::{Comparison, Member, Members, Situation, apportion};
+    use crate::loads::Loads;
+    use crate::reading::Reading;
+    use crate::signals::Staleness;
+
+    const WEIGHT: u64 = 100_000;
+
+    fn members(slots: &[(&str, u32, bool)]) -> Arc<Members> {
+        let member =
+            |&(name, slots, ready): &(&str, u32, bool)| Member { name: name.to_owned(), restarts: 0, slots, ready };
+        Arc::new(Members::new(slots.iter().map(member).collect(), Staleness { working: 3.0, idle: 5.0 }))
+    }
+
+    fn compared(members: &Arc<Members>, loads: &Loads, before: Option<&Comparison>, hold: bool) -> Comparison {
+        Comparison::new("a", members, Situation { loads, before, hold, now: 100.0, weight: WEIGHT })
+    }
+
+    fn restored(shares: &[(&str, &str, f64)]) -> Comparison {
+        let replica = |&(name, group, share): &(&str, &str, f64)| (name.to_owned(), 0, group.to_owned(), share);
+        Comparison::restored(shares.iter().map(replica).collect())
+    }
+
+    fn weights(comparison: &Comparison) -> Vec<(&str, u64)> {
+        comparison.groups.iter().map(|group| (group.name.as_str(), group.weight)).collect()
+    }
+
+    fn reading() -> Reading {
+        Reading { measured_at: 99.5, running: Some(1.0), slots: 7, ..Reading::default() }
+    }
+
+    #[test]
+    fn weights_of_groups_add_up_and_a_replica_that_is_not_ready_is_in_none() {
+        let found = compared(
+            &members(&[("a-0", 4, true), ("a-1", 16, true), ("a-2", 16, false)]),
+            &Loads::default(),
+            None,
+            false,
+        );
+        assert_eq!(found.groups.iter().map(|group| group.weight).sum::<u64>(), WEIGHT);
+        assert_eq!(found.places.iter().map(|place| place.group).collect::<Vec<_>>(), [Some(1), Some(0), None]);
+        assert!(!found.measured);
+    }
+
+    #[test]
+    fn what_was_reported_of_a_replica_without_traffic_is_evidence_too() {
+        let loads = Loads::default().with("a-1", 0, reading());
+        let found = compared(&members(&[("a-0", 0, true), ("a-1", 0, false)]), &loads, None, false);
+        assert_eq!(found.places[1].evidence.as_ref().map(|evidence| evidence.reading.slots), Some(7));
+        assert_eq!(found.places[1].doubt, None);
+        assert!(!found.measured);
+        assert_eq!(found.loads().len(), 1);
+    }
+
+    #[test]
+    fn last_shares_hold_after_a_start_for_exactly_these_replicas_without_a_report() {
+        let before = restored(&[("a-0", "a/2", 0.3), ("a-1", "a", 0.7)]);
+        let both = members(&[("a-0", 0, true), ("a-1", 0, true)]);
+        let held = compared(&both, &Loads::default(), Some(&before), true);
+        assert_eq!((weights(&held), held.held), (vec![("a", 70_000), ("a/2", 30_000)], true));
+        let reported = Loads::default().with("a-0", 0, reading());
+        let more = members(&[("a-0", 0, true), ("a-1", 0, true), ("a-2", 0, true)]);
+        let fewer = members(&[("a-0", 0, true), ("a-1", 0, false)]);
+        assert!(!compared(&both, &reported, Some(&before), true).held);
+        assert!(!compared(&both, &Loads::default(), Some(&before), false).held);
+        assert!(!compared(&more, &Loads::default(), Some(&before), true).held);
+        assert!(!compared(&fewer, &Loads::default(), Some(&before), true).held);
+        assert!(
+            !compared(&both, &Loads::default(), Some(&restored(&[("a-0", "a", 0.3), ("a-1", "a", 0.6)])), true).held
+        );
+    }
+
+    #[test]
+    fn other_weights_are_other_traffic_in_the_same_groups() {
+        let both = members(&[("a-0", 0, true), ("a-1", 0, true)]);
+        let hold = |first| {
+            let before = restored(&[("a-0", "a/2", first), ("a-1", "a", 1.0 - first)]);
+            compared(&both, &Loads::default(), Some(&before), true)
+        };
+        assert!(hold(0.3).has_same_traffic(&hold(0.3)));
+        assert!(hold(0.3).has_same_groups(&hold(0.4)) && !hold(0.3).has_same_traffic(&hold(0.4)));
+        let together = compared(&both, &Loads::default(), None, false);
+        let renamed = compared(&members(&[("a-0", 0, true), ("a-2", 0, true)]), &Loads::default(), None, false);
+        assert!(!together.has_same_groups(&hold(0.3)) && !together.has_same_groups(&renamed));
+    }
+
+    #[test]
+    fn integers_in_proportion_add_up_and_none_of_a_share_is_0() {
+        assert_eq!(apportion(&[1.0, 1.0, 1.0], 100), [34, 33, 33]);
+        assert_eq!(apportion(&[0.999_999, 0.000_001, 0.0], 100), [99, 1, 0]);
+        assert_eq!(apportion(&[1.0, 1.0, 1.0], 2), [1, 1, 1]);
+        assert_eq!(apportion(&[0.0, 0.0], 100), [0, 0]);
+    }
+}

@@ -99,3 +99,63 @@ impl Entry {
         true
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Entry, Loads};
+    use crate::report::{LoadReport, ReplicaLoad, Timestamp};
+
+    fn entry(name: &str, restarts: u32) -> Entry {
+        Entry { name: name.to_owned(), restarts, port: 9000, signals: None }
+    }
+
+    fn load(name: &str, port: u32, problem: &str) -> ReplicaLoad {
+        ReplicaLoad { name: name.to_owned(), port, problem: problem.to_owned(), ..ReplicaLoad::default() }
+    }
+
+    fn report(seconds: i64, replicas: Vec<ReplicaLoad>) -> LoadReport {
+        LoadReport { measured_at: Some(Timestamp { seconds, nanos: 0 }), replicas, ..LoadReport::default() }
+    }
+
+    fn problem<'a>(loads: &'a Loads, name: &str) -> Option<&'a str> {
+        loads.signals(name, 0).map(|signals| signals.reading.problem.as_str())
+    }
+
+    #[test]
+    fn each_replica_gets_its_own_reading_whatever_the_order() {
+        let loads = Loads::default().of(vec![entry("b", 0), entry("a", 0)]);
+        let after = loads.after(&report(1, vec![load("b", 0, "of b"), load("a", 9000, "of a")])).unwrap();
+        assert_eq!((problem(&after, "a"), problem(&after, "b")), (Some("of a"), Some("of b")));
+    }
+
+    #[test]
+    fn of_two_readings_of_a_replica_the_last_one_counts() {
+        let loads = Loads::default().of(vec![entry("a", 0)]);
+        let after = loads.after(&report(1, vec![load("a", 0, "first"), load("a", 0, "last")])).unwrap();
+        assert_eq!(problem(&after, "a"), Some("last"));
+    }
+
+    #[test]
+    fn a_reading_of_an_unknown_replica_or_of_another_process_is_nothing_new() {
+        let loads = Loads::default().of(vec![entry("a", 0)]);
+        assert_eq!(loads.after(&report(1, vec![load("b", 0, "x"), load("a", 9001, "x")])), None);
+    }
+
+    #[test]
+    fn a_report_that_is_older_or_has_the_same_readings_is_nothing_new() {
+        let first = report(2, vec![load("a", 0, "x")]);
+        let after = Loads::default().of(vec![entry("a", 0)]).after(&first).unwrap();
+        assert_eq!(after.after(&first), None);
+        assert_eq!(after.after(&report(1, vec![load("a", 0, "older")])), None);
+        assert!(after.after(&report(3, vec![load("a", 0, "newer")])).is_some());
+    }
+
+    #[test]
+    fn what_was_measured_stays_with_its_run_of_a_replica() {
+        let before = Loads::default().of(vec![entry("a", 0), entry("b", 0), entry("c", 0)]);
+        let after = before.after(&report(1, ["a", "b", "c"].map(|name| load(name, 0, "x")).to_vec())).unwrap();
+        let next = after.of(vec![entry("a", 0), entry("b", 1)]);
+        assert_eq!(problem(&next, "a"), Some("x"));
+        assert!(next.signals("b", 1).is_none() && next.signals("b", 0).is_none() && next.signals("c", 0).is_none());
+    }
+}

@@ -7,11 +7,13 @@ use crate::reading::Reading;
 
 /// `google.protobuf.Timestamp`.
 #[derive(Clone, Copy, PartialEq, Message)]
-struct Timestamp {
+pub struct Timestamp {
+    /// Since the epoch.
     #[prost(int64, tag = "1")]
-    seconds: i64,
+    pub seconds: i64,
+    /// Of the second.
     #[prost(int32, tag = "2")]
-    nanos: i32,
+    pub nanos: i32,
 }
 
 impl Timestamp {
@@ -23,35 +25,34 @@ impl Timestamp {
 
 /// One reading. A signal that the engine did not give is absent.
 #[derive(Clone, PartialEq, Message)]
+#[allow(missing_docs, reason = "the schema has the meaning of each field")]
 pub struct ReplicaLoad {
-    /// Of the replica.
     #[prost(string, tag = "1")]
     pub name: String,
-    /// Where it was measured; 0 if unknown.
     #[prost(uint32, tag = "3")]
     pub port: u32,
     #[prost(message, optional, tag = "4")]
-    measured_at: Option<Timestamp>,
+    pub measured_at: Option<Timestamp>,
     #[prost(double, optional, tag = "5")]
-    running_requests: Option<f64>,
+    pub running_requests: Option<f64>,
     #[prost(double, optional, tag = "6")]
-    waiting_requests: Option<f64>,
+    pub waiting_requests: Option<f64>,
     #[prost(double, optional, tag = "7")]
-    kv_cache_usage_ratio: Option<f64>,
+    pub kv_cache_usage_ratio: Option<f64>,
     #[prost(double, optional, tag = "9")]
-    generation_tokens_per_second: Option<f64>,
+    pub generation_tokens_per_second: Option<f64>,
     #[prost(double, optional, tag = "10")]
-    drain_rate_per_second: Option<f64>,
+    pub drain_rate_per_second: Option<f64>,
     #[prost(uint32, optional, tag = "11")]
-    slots: Option<u32>,
+    pub slots: Option<u32>,
     #[prost(string, tag = "14")]
-    problem: String,
+    pub problem: String,
     #[prost(double, optional, tag = "15")]
-    generation_tokens_total: Option<f64>,
+    pub generation_tokens_total: Option<f64>,
     #[prost(double, optional, tag = "16")]
-    finished_requests_total: Option<f64>,
+    pub finished_requests_total: Option<f64>,
     #[prost(bool, tag = "18")]
-    held: bool,
+    pub held: bool,
 }
 
 impl ReplicaLoad {
@@ -76,22 +77,18 @@ impl ReplicaLoad {
 
 /// The load of one application at one moment.
 #[derive(Clone, PartialEq, Message)]
+#[allow(missing_docs, reason = "the schema has the meaning of each field")]
 pub struct LoadReport {
-    /// Of the application.
     #[prost(string, tag = "1")]
     pub namespace: String,
-    /// Its name.
     #[prost(string, tag = "2")]
     pub application: String,
     #[prost(message, optional, tag = "3")]
-    measured_at: Option<Timestamp>,
-    /// In any order.
+    pub measured_at: Option<Timestamp>,
     #[prost(message, repeated, tag = "4")]
     pub replicas: Vec<ReplicaLoad>,
-    /// What the pages of its engines look like.
     #[prost(string, repeated, tag = "5")]
     pub page_versions: Vec<String>,
-    /// Signals that the page of at least one replica lacks.
     #[prost(string, repeated, tag = "6")]
     pub missing_signals: Vec<String>,
 }
