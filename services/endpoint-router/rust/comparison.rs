@@ -153,7 +153,7 @@ impl<'a> Situation<'a> {
         Contender {
             name: &member.name,
             restarts: member.restarts,
-            slots: slots(member, signals),
+            slots: slots(member, signals.map(|signals| &signals.reading)),
             signals: signals.filter(|signals| signals.is_remembered(self.now)),
             doubt: signals.map_or(Some(Doubt::Missing), |signals| signals.doubt(self.now, stale)),
             group: before.map(|group| group.name.as_str()),
@@ -232,10 +232,9 @@ impl Comparison {
     pub fn loads(&self) -> Vec<Load> {
         let load = |(member, place): (&Member, &Place)| {
             let reading = place.evidence.as_ref().map(|evidence| &evidence.reading);
-            let slots = known_slots(member, reading);
             let usable = reading.filter(|_| place.doubt.is_none());
             let waiting = usable.and_then(|reading| reading.waiting).unwrap_or(0.0);
-            Load { slots, waiting, drain_rate: usable.and_then(|reading| reading.drain_rate) }
+            Load { slots: slots(member, reading), waiting, drain_rate: usable.and_then(|reading| reading.drain_rate) }
         };
         self.placed().filter(|(_, place)| place.group.is_some()).map(load).collect()
     }
@@ -273,11 +272,7 @@ impl Ranked {
 }
 
 /// Return its slots, from the application's fact or else from its engine; 0 if both are unknown.
-fn slots(member: &Member, signals: Option<&Signals>) -> u32 {
-    known_slots(member, signals.map(|signals| &signals.reading))
-}
-
-fn known_slots(member: &Member, reading: Option<&Reading>) -> u32 {
+fn slots(member: &Member, reading: Option<&Reading>) -> u32 {
     if member.slots > 0 { member.slots } else { reading.map_or(0, |reading| reading.slots) }
 }
 
@@ -320,7 +315,7 @@ impl<'a> Known<'a> {
         let members = || group.members.iter().map(|number| &contenders[*number]);
         Self {
             group,
-            signals: members().filter_map(|member| member.signals.filter(|_| member.doubt.is_none())).collect(),
+            signals: members().filter_map(Contender::known).collect(),
             fallen: members().any(|member| member.signals.is_some_and(|signals| signals.counted.has_fallen())),
         }
     }

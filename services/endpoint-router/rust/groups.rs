@@ -41,7 +41,7 @@ pub struct Contender<'a> {
     pub share: Option<f64>,
 }
 
-impl Contender<'_> {
+impl<'a> Contender<'a> {
     /// Return its slots; `None` if they are unknown. `measured`: its speed is known.
     ///
     /// Observed slots count only if its speed is known or it worked lately: neither a page of zeros nor one that was
@@ -69,7 +69,7 @@ impl Contender<'_> {
 
     /// Return its signals if they are without doubt: others show neither a load nor a queue nor free slots.
     #[must_use]
-    pub fn known(&self) -> Option<&Signals> {
+    pub fn known(&self) -> Option<&'a Signals> {
         self.signals.filter(|_| self.doubt.is_none())
     }
 }
