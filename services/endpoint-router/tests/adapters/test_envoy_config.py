@@ -5,8 +5,9 @@ from msgspec import structs
 from arks.contracts.facts import ReplicaState
 from arks.endpoint_router.adapters.envoy import Backend, GatewaySettings, token_quota_cluster
 from arks.endpoint_router.adapters.envoy.messages import ClusterLoadAssignment
+from arks.endpoint_router.adapters.envoy.runtime import LAYER
 from arks.endpoint_router.adapters.envoy_config import SnapshotEnvoyConfig, backends
-from arks.endpoint_router.adapters.xds import CLUSTER, ENDPOINT, LISTENER, ConfigSnapshot
+from arks.endpoint_router.adapters.xds import CLUSTER, ENDPOINT, LISTENER, RUNTIME, ConfigSnapshot
 from arks.endpoint_router.domain import (
     WEIGHT_TOTAL,
     Application,
@@ -113,6 +114,63 @@ def test_a_cluster_gets_the_filter_that_joins_streams_once_its_engines_need_it()
         made.route("team/chat", decided, known_at=0.0)
         joined.append(b"\x04join" in snapshot.resources(CLUSTER)["team/chat"].packed.value)
     assert [False, True, False] == joined
+
+
+def test_a_held_endpoint_has_the_cluster_that_it_will_have() -> None:
+    """Else Envoy would build it anew, and wait for its endpoints again."""
+    found = decision(ReplicaState.READY)
+    spec = replace(found.roster.spec, load_limit_percent=150)
+    wanted = replace(found, roster=structs.replace(found.roster, spec=spec, joins_streams=True))
+    held, routed = ConfigSnapshot(), ConfigSnapshot()
+    envoy_config(held).hold("team/chat", wanted)
+    envoy_config(routed).route("team/chat", wanted, known_at=0.0)
+    assert routed.resources(CLUSTER)["team/chat"].version == held.resources(CLUSTER)["team/chat"].version
+
+
+def test_resources_have_the_time_at_which_their_cause_was_known() -> None:
+    snapshot = ConfigSnapshot()
+    envoy_config(snapshot).route("team/chat", decision(ReplicaState.READY), known_at=7.0)
+    assert [7.0, 7.0] == [snapshot.resources(type_)["team/chat"].changed_at for type_ in (CLUSTER, ENDPOINT)]
+
+
+def test_an_endpoint_that_comes_again_has_a_cluster() -> None:
+    snapshot = ConfigSnapshot()
+    made = envoy_config(snapshot)
+    for _ in range(2):
+        made.route("team/chat", decision(ReplicaState.READY), known_at=0.0)
+        assert {"team/chat", "token-quota"} == set(snapshot.resources(CLUSTER))
+        made.remove("team/chat")
+
+
+def test_limits_are_pushed_when_any_of_them_changes() -> None:
+    snapshot = ConfigSnapshot()
+    made = envoy_config(snapshot)
+    made.open()
+    found = decision(ReplicaState.READY, ReplicaState.READY)
+    versions = [snapshot.resources(RUNTIME)[LAYER].version]
+    for limits in (Limits(100), Limits(200), Limits(200, retry_percent=7), None):
+        if limits is None:
+            made.remove("team/chat")
+        else:
+            made.route("team/chat", replace(found, limits=limits), known_at=0.0)
+        made.push_limits()
+        versions.append(snapshot.resources(RUNTIME)[LAYER].version)
+    assert (4, versions[0]) == (len(set(versions)), versions[-1])
+
+
+def test_an_endpoint_is_served_once_envoy_has_both_of_its_resources_and_rejected_by_either() -> None:
+    snapshot = ConfigSnapshot()
+    made = envoy_config(snapshot)
+    made.route("team/chat", decision(ReplicaState.READY), known_at=0.0)
+    served, rejected = [], []
+    for type_ in (CLUSTER, ENDPOINT):
+        revision = snapshot.resources(type_)["team/chat"].revision
+        snapshot.reject(type_, "team/chat", revision, "one")
+        rejected.append(made.is_rejected("team/chat"))
+        snapshot.accept(type_, "team/chat", revision)
+        rejected.append(made.is_rejected("team/chat"))
+        served.append(made.is_served("team/chat"))
+    assert ([False, True], [True, False, True, False]) == (served, rejected)
 
 
 def test_a_removed_endpoint_has_no_resources() -> None:

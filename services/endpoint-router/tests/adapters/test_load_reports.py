@@ -47,6 +47,18 @@ async def test_only_the_newest_report_of_an_application_is_handled() -> None:
     assert [("a", 3), ("b", 2)] == found
 
 
+async def test_of_too_many_applications_those_that_wait_still_get_newer_reports(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(load_reports, "MOST_APPLICATIONS", 1)
+    found: list[tuple[str, float]] = []
+    inbox = LoadInbox(bus(), lambda report, _: found.append((report.application, report.measured_at)), FakeClock())
+    for application, seconds in (("a", 1), ("b", 2), ("a", 3)):
+        inbox.put(f"arks.load.team.{application}", payload(application, seconds))
+    await handled(inbox)
+    assert [("a", 3)] == found
+
+
 async def test_a_report_that_cannot_be_read_stops_no_other() -> None:
     found: list[str] = []
     inbox = LoadInbox(bus(), lambda report, _: found.append(report.application), FakeClock())

@@ -23,6 +23,24 @@ def test_a_stream_has_times_and_a_whole_answer_has_none() -> None:
 
 
 @pytest.mark.parametrize(
+    ("fields", "times"),
+    [
+        ({"completionTokens": "1"}, (0.1, None)),
+        ({"completionTokens": "2"}, (0.1, 1.0)),
+        ({"statusCode": 206}, (None, None)),
+        ({"firstByteMilliseconds": "0"}, (None, None)),
+    ],
+    ids=["one token", "two tokens", "another status", "no first byte"],
+)
+def test_a_stream_has_the_times_that_it_can_have(
+    fields: dict[str, object], times: tuple[float | None, float | None]
+) -> None:
+    given = {"statusCode": 200, "stream": True, "durationMilliseconds": "1100", "firstByteMilliseconds": "100"}
+    ((_, ended),) = requests(batch(**{**given, "completionTokens": "11", **fields}))
+    assert times == (ended.first_token_seconds, ended.inter_token_seconds)
+
+
+@pytest.mark.parametrize(
     ("status", "flags", "failed"),
     [(500, "-", True), (503, "UF", True), (200, "UC", True), (400, "-", False), (0, "DC", False), (200, "DC", False)],
 )
