@@ -1,5 +1,7 @@
 from dataclasses import replace
+from itertools import pairwise
 
+import pytest
 from msgspec import structs
 
 from arks.contracts.facts import ReplicaState
@@ -158,12 +160,15 @@ def test_limits_are_pushed_when_any_of_them_changes() -> None:
     assert (4, versions[0]) == (len(set(versions)), versions[-1])
 
 
-def test_an_endpoint_is_served_once_envoy_has_both_of_its_resources_and_rejected_by_either() -> None:
+@pytest.mark.parametrize("order", [(CLUSTER, ENDPOINT), (ENDPOINT, CLUSTER)], ids=["cluster first", "endpoints first"])
+def test_an_endpoint_is_served_once_envoy_has_both_of_its_resources_and_rejected_by_either(
+    order: tuple[str, str],
+) -> None:
     snapshot = ConfigSnapshot()
     made = envoy_config(snapshot)
     made.route("team/chat", decision(ReplicaState.READY), known_at=0.0)
     served, rejected = [], []
-    for type_ in (CLUSTER, ENDPOINT):
+    for type_ in order:
         revision = snapshot.resources(type_)["team/chat"].revision
         snapshot.reject(type_, "team/chat", revision, "one")
         rejected.append(made.is_rejected("team/chat"))
@@ -187,6 +192,28 @@ def test_a_rejected_listener_is_a_problem() -> None:
     assert made.problem() is None
     reject(snapshot, made)
     assert "Envoy rejects listener gateway: port in use" == made.problem()
+
+
+def test_a_listener_that_was_accepted_before_is_a_problem_when_its_change_is_rejected() -> None:
+    snapshot = ConfigSnapshot()
+    made = envoy_config(snapshot)
+    snapshot.accept(LISTENER, "gateway", snapshot.resources(LISTENER)["gateway"].revision)
+    changed = GatewaySettings(usage_log_path="/tmp/other.log")
+    made.set_gateway(changed, token_quota_cluster("localhost", 8090))
+    assert made.problem() is None
+    reject(snapshot, made)
+    assert "Envoy rejects listener gateway: port in use" == made.problem()
+
+
+def test_a_listener_that_stays_rejected_is_pushed_again_every_few_seconds() -> None:
+    snapshot = ConfigSnapshot()
+    made = envoy_config(snapshot)
+    revisions = []
+    for now in (100.0, 106.0, 107.0, 110.0, 112.0):
+        reject(snapshot, made)
+        made.retry_rejected(now)
+        revisions.append(snapshot.resources(LISTENER)["gateway"].revision)
+    assert [True, False, False, True] == [after > before for before, after in pairwise(revisions)]
 
 
 def test_a_rejected_listener_is_pushed_again_after_some_seconds() -> None:
