@@ -9,6 +9,7 @@ use crate::addresses::Failures;
 use crate::affinity::Affinity;
 use crate::amounts::{Amount, NO_LEASE, Reservation, number, parse_grant, parse_terms};
 use crate::confirmations::{Confirmations, read_changes};
+use crate::gathered::Gathered;
 use crate::leases::{Account, Due, Lease, Limits};
 use crate::line_file::LineFile;
 use crate::pending::{Decision, Pending, Query, Stage, Start, start_line};
@@ -55,7 +56,7 @@ pub struct Worker {
     pub(crate) known_keys: Table<i64>,
     pub(crate) failures: Failures,
     starts: LineFile,
-    renewals: Vec<Renewal>,
+    renewals: Gathered,
 }
 
 impl Worker {
@@ -70,7 +71,7 @@ impl Worker {
             known_keys: Table::default(),
             failures: Failures::new(failures_per_second),
             starts: LineFile::new(path),
-            renewals: Vec::new(),
+            renewals: Gathered::default(),
         }
     }
 
@@ -81,6 +82,7 @@ impl Worker {
 
     /// Decides on a request that was read.
     pub fn decide(&mut self, pending: &mut Pending, now: i64) -> Decision {
+        self.renewals.count(now);
         self.confirmations.use_renewal(&mut self.accounts, now);
         self.use_renewal(pending, now);
         let account = self.accounts.get(&pending.key);
@@ -92,7 +94,7 @@ impl Worker {
             if lease.is_some_and(|lease| self.confirmations.confirms(lease, now)) {
                 let (since, ticket) = self.confirmations.begin_renewal(now);
                 let query = self.changes_query(since);
-                self.renewals.push(Renewal { query, receiver: Receiver::Changes(ticket) });
+                self.renewals.add(Renewal { query, receiver: Receiver::Changes(ticket) });
                 return self.decide_confirmed(pending, now);
             }
             let since = self.confirmations.begin(now);
@@ -102,9 +104,9 @@ impl Worker {
         self.decide_confirmed(pending, now)
     }
 
-    /// The queries that the last decision began, that no request waits for, and that have to be sent.
+    /// The queries that no request waits for and that have to be sent now.
     pub fn take_renewals(&mut self) -> Vec<Renewal> {
-        std::mem::take(&mut self.renewals)
+        self.renewals.take()
     }
 
     /// Decides on a request whose query was answered.
@@ -171,7 +173,7 @@ impl Worker {
         if let Due::Ends(remaining) = due {
             query.headers.push(("x-arks-remaining", remaining.to_string().into_bytes()));
         }
-        self.renewals.push(Renewal { query, receiver: Receiver::Lease(ticket) });
+        self.renewals.add(Renewal { query, receiver: Receiver::Lease(ticket) });
     }
 
     fn decide_confirmed(&mut self, pending: &mut Pending, now: i64) -> Decision {

@@ -13,6 +13,7 @@ pub mod connections;
 pub mod early;
 pub mod errors;
 pub mod fault;
+pub mod gathered;
 pub mod held_bytes;
 pub mod json;
 pub mod keys;
