@@ -270,6 +270,15 @@ async def test_a_reset_starts_a_budget_again_once_a_generation(ledger: SqlLedger
     assert ((10, 20), {("team", "q"): 1}) == ((sums.prompt_tokens, sums.completion_tokens), await ledger.resets())
 
 
+async def test_each_later_generation_starts_a_budget_again(ledger: SqlLedger) -> None:
+    for generation in (1, 2):
+        await post(ledger, batch(record(f"r{generation}")))
+        assert generation == await ledger.reset("team", "q", generation, NOW)
+    assert 2 == await ledger.reset("team", "q", 1, NOW)
+    sums = await ledger.budget_sums("team", Budget("q"), NOW)
+    assert (0, 0) == (sums.prompt_tokens, sums.completion_tokens)
+
+
 async def test_a_reset_of_an_earlier_period_no_longer_matters(ledger: SqlLedger) -> None:
     await ledger.reset("team", "q", 1, Moment(YESTERDAY))
     await post(ledger, batch(record()))
