@@ -128,6 +128,32 @@ def test_tokens_of_a_part_that_joins_with_a_history_of_its_own_are_no_speed() ->
     assert [50.0] * 20 == pytest.approx(speeds[80:])
 
 
+def test_time_without_tokens_counts_with_the_request_that_ends_it() -> None:
+    """One request of 2 s and 40 tokens at a time; the engine counts them at its end."""
+    signals, speeds = None, list[float | None]()
+    for tick in range(160):
+        ended = float(tick // 8)
+        signals = observe(signals, reading(100 + tick / 4, 1.0, tokens_total=40 * ended, finished_total=ended))
+        speeds.append(signals.speed(Unit.TOKENS))
+    assert [20.0] * 100 == pytest.approx(speeds[-100:], rel=0.05)
+
+
+def test_time_without_requests_makes_no_measurement_older() -> None:
+    def worked(before: Signals | None, at: float, done: float) -> Signals:
+        return observe(before, reading(at, 10.0, tokens_total=100.0 * done, finished_total=done))
+
+    signals: Signals | None = None
+    for step in range(200):
+        signals = worked(signals, 1_000.0 + step / 4, float(step))
+    for step in range(160):
+        signals = observe(signals, reading(1_050.0 + step / 4, 0.0, tokens_total=19_900.0, finished_total=199.0))
+    assert signals is not None
+    before = signals.speed(Unit.TOKENS)
+    signals = worked(signals, 1_090.0, 199.0)
+    after = worked(signals, 1_090.25, 200.5).speed(Unit.TOKENS)
+    assert before == pytest.approx(after, rel=0.02)
+
+
 def test_requests_that_a_page_still_shows_after_their_end_are_no_work() -> None:
     """SGLang leaves running requests at the last batch for up to 30 s: 20 s of work, then 30 s of rest, in turn."""
     signals: Signals | None = None
