@@ -6,6 +6,9 @@ use crate::reading::Reading;
 use crate::report::{LoadReport, ReplicaLoad};
 use crate::signals::Signals;
 
+/// A reading that is older than this when it is reported may get stale before the next report.
+const FRESH_SECONDS: f64 = 1.0;
+
 /// One run of a replica, and what was measured of it. What was measured before a restart does not hold after it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Entry {
@@ -26,6 +29,9 @@ pub struct Loads {
     entries: Vec<Entry>,
     /// Time of the newest report, in seconds since the epoch.
     reported_at: f64,
+    /// Whether that report showed only that the readings before it still hold: of replicas without work. A thousand idle
+    /// endpoints report hundreds of times a second, and none of it is a reason to decide.
+    pub confirmed: bool,
 }
 
 impl Loads {
@@ -38,7 +44,7 @@ impl Loads {
         }
         replicas.sort_by(|a, b| a.name.cmp(&b.name));
         replicas.dedup_by(|a, b| a.name == b.name);
-        Self { entries: replicas, reported_at: self.reported_at }
+        Self { entries: replicas, reported_at: self.reported_at, confirmed: false }
     }
 
     /// Return what holds after a report; `None` if it is older than the last one, or has nothing new.
@@ -50,15 +56,19 @@ impl Loads {
         }
         let mut loads: Vec<&ReplicaLoad> = report.replicas.iter().collect();
         loads.sort_by(|a, b| a.name.cmp(&b.name)); // it keeps the order of equal names, of which the last one counts
-        let mut after = Self { entries: self.entries.clone(), reported_at: at };
+        let mut after = Self { entries: self.entries.clone(), reported_at: at, confirmed: true };
         let mut changed = false;
         for entry in &mut after.entries {
             let end = loads.partition_point(|load| load.name <= entry.name);
             let Some(load) = loads[..end].last().filter(|load| load.name == entry.name) else { continue };
             if load.port == 0 || load.port == entry.port {
-                changed |= entry.add(load.reading(at));
+                let reading = load.reading(at);
+                after.confirmed &= entry.signals.as_ref().is_some_and(|signals| signals.is_confirmed_by(&reading));
+                changed |= entry.add(reading);
             } // else it was measured at the process that had this name before
         }
+        let readings = after.entries.iter().filter_map(|entry| Some(&entry.signals.as_deref()?.reading));
+        after.confirmed &= readings.map(|reading| at - reading.measured_at).all(|age| age <= FRESH_SECONDS);
         changed.then_some(after)
     }
 
@@ -148,6 +158,60 @@ mod tests {
         assert_eq!(after.after(&first), None);
         assert_eq!(after.after(&report(1, vec![load("a", 0, "older")])), None);
         assert!(after.after(&report(3, vec![load("a", 0, "newer")])).is_some());
+    }
+
+    fn idle(second: i64, name: &str) -> ReplicaLoad {
+        let measured_at = Some(Timestamp { seconds: second, nanos: 0 });
+        ReplicaLoad { measured_at, running_requests: Some(0.0), ..load(name, 0, "") }
+    }
+
+    /// Return whether the last one of these reports, each of two replicas, is confirmed.
+    fn is_confirmed(reports: Vec<(i64, [ReplicaLoad; 2])>) -> bool {
+        let loads = Loads::default().of(vec![entry("a", 0), entry("b", 0)]);
+        let add = |loads: Loads, (second, replicas): (i64, [ReplicaLoad; 2])| {
+            loads.after(&report(second, replicas.to_vec())).unwrap_or(loads)
+        };
+        reports.into_iter().fold(loads, add).confirmed
+    }
+
+    #[test]
+    fn a_report_of_resting_replicas_confirms_what_was_reported_before() {
+        let both = |second| (second, [idle(second, "a"), idle(second, "b")]);
+        assert!(!is_confirmed(vec![both(100)]));
+        assert!(is_confirmed(vec![both(100), both(102)]));
+        assert!(!is_confirmed(vec![both(100), both(103)]), "the last reading was stale meanwhile");
+        assert!(is_confirmed(vec![both(1_000), both(1_002), both(1_004)]), "it never had work");
+    }
+
+    #[test]
+    fn work_and_what_follows_from_it_are_confirmed_by_no_report() {
+        let at = |second, running| {
+            (second, [idle(second, "a"), ReplicaLoad { running_requests: Some(running), ..idle(second, "b") }])
+        };
+        let then_rest = |seconds: i64| {
+            is_confirmed(
+                [at(100, 1.0), at(101, 1.0)]
+                    .into_iter()
+                    .chain((102..=101 + seconds).map(|second| at(second, 0.0)))
+                    .collect(),
+            )
+        };
+        assert!(!is_confirmed(vec![at(100, 1.0), at(101, 1.0)]));
+        assert!(!then_rest(9) && then_rest(11) && then_rest(600), "means of the load fade meanwhile");
+        assert!(!then_rest(601), "what was measured is forgotten");
+        assert!(then_rest(602), "it has been forgotten");
+    }
+
+    #[test]
+    fn a_resting_replica_that_does_not_answer_or_counts_is_a_reason_to_decide() {
+        let with = |second, b: ReplicaLoad| (second, [idle(second, "a"), b]);
+        let counted = ReplicaLoad { finished_requests_total: Some(1.0), ..idle(102, "b") };
+        let failed = ReplicaLoad { problem: "refused".to_owned(), ..idle(102, "b") };
+        let first = || with(100, idle(100, "b"));
+        assert!(!is_confirmed(vec![first(), with(102, counted)]));
+        assert!(!is_confirmed(vec![first(), with(102, failed.clone())]));
+        assert!(!is_confirmed(vec![first(), with(102, failed), with(103, idle(103, "b"))]));
+        assert!(!is_confirmed(vec![first(), with(102, idle(100, "b"))]), "its reading gets old");
     }
 
     #[test]

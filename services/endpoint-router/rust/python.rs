@@ -263,6 +263,11 @@ impl Loads {
         self.0.after(&report.0).map(Self)
     }
 
+    #[getter]
+    fn confirmed(&self) -> bool {
+        self.0.confirmed
+    }
+
     fn with_reading(&self, name: &str, restarts: u32, reading: &Reading) -> Self {
         Self(self.0.with(name, restarts, reading.0.clone()))
     }

@@ -28,6 +28,10 @@ const LEAST_FROZEN_REQUESTS: f64 = 2.0;
 const LONGEST_REQUEST_SECONDS: f64 = 60.0;
 /// No engine generates more.
 const MOST_TOKENS_PER_SECOND: f64 = 1e6;
+/// After so long without work, means of the load have no more effect.
+const QUIET_SECONDS: f64 = QUEUE_SECONDS;
+/// Replicas without work are reported more often.
+const LONGEST_REST_SECONDS: f64 = 2.5;
 /// After this much idle time, earlier measurements no longer count.
 pub const FORGET_SECONDS: f64 = 600.0;
 
@@ -182,6 +186,18 @@ impl Signals {
     #[must_use]
     pub fn is_remembered(&self, now: f64) -> bool {
         self.updated_at.is_some_and(|updated_at| now - updated_at <= FORGET_SECONDS)
+    }
+
+    /// Return whether a reading shows only that the last one still holds: of a replica without work, now and for long.
+    #[must_use]
+    pub fn is_confirmed_by(&self, reading: &Reading) -> bool {
+        let (last, at) = (&self.reading, reading.measured_at);
+        let rests = self.busy_at <= 0.0 || (QUIET_SECONDS..=FORGET_SECONDS).contains(&(at - self.busy_at));
+        rests
+            && reading.is_idle()
+            && self.updated_at == Some(last.measured_at)
+            && (0.0..=LONGEST_REST_SECONDS).contains(&(at - last.measured_at))
+            && *reading == Reading { measured_at: at, ..last.clone() }
     }
 
     /// Return why the newest reading cannot be used; `None` if it can.

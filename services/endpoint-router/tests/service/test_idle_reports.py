@@ -50,6 +50,28 @@ def test_reports_that_change_only_times_change_nothing_in_envoy() -> None:
     assert routed == len(made.envoy.decisions)
 
 
+def test_reports_that_change_only_times_cost_no_decision() -> None:
+    made = harness()
+    idle(made, 1)
+    decided_at = newest(made).now
+    idle(made, 30)
+    assert decided_at == newest(made).now
+
+
+def test_reports_every_two_seconds_cost_no_decision_either() -> None:
+    made = harness()
+    idle(made, 1)
+    decided_at = newest(made).now
+    for step in range(1, 61):
+        made.clock.advance(0.5)
+        made.router.tick()
+        if not step % 4:
+            made.clock.advance(0.2)  # a tick of metrics later
+            made.router.tick()
+            report(made)
+    assert decided_at == newest(made).now
+
+
 def test_reports_that_stop_are_noticed_within_a_second_after_they_are_stale() -> None:
     made = harness()
     idle(made, 30)

@@ -149,6 +149,10 @@ class Loads:
     def after(self, report: Report) -> Loads | None:
         """Return what holds after a report; None if it is older than the last one, or has nothing new."""
 
+    @property
+    def confirmed(self) -> bool:
+        """Whether the last report showed only that the readings before it still hold: of replicas without work."""
+
     def with_reading(self, name: str, restarts: int, reading: Reading) -> Loads:
         """Return what holds after one reading of a replica, which is added if it is new."""
 

@@ -147,10 +147,10 @@ class Neighbours:
         self._pages[key] = found
         return before is not None or bool(found.versions)
 
-    def update_load(self, key: Key, report: Report) -> bool:
-        """Store the newest load report of an application. Returns whether anything is new."""
+    def update_load(self, key: Key, report: Report) -> Loads | None:
+        """Store the newest load report of an application. Returns its load; None if nothing is new."""
         known = self._loads.get(key)
         after = known.after(report) if known is not None else None
         if after is not None:
             self._loads[key] = after
-        return after is not None
+        return after

@@ -72,7 +72,11 @@ class _Router:
             return changed and (before or self._serves(key))
         if isinstance(content, LoadReport):
             key = Key(content.namespace, content.application)
-            return self._neighbours.update_load(key, Report(content.SerializeToString())) and self._serves(key)
+            loads = self._neighbours.update_load(key, Report(content.SerializeToString()))
+            if loads is None or not self._serves(key):
+                return False
+            self._record.reported_at = now
+            return not loads.confirmed
         return False
 
     def take(self, content: Content, now: float) -> Iterable[Decision]:

@@ -104,10 +104,13 @@ class EndpointRouter:
         if self._neighbours.update_pages(application, report):
             for key in endpoints:
                 self._enqueue(key, 0.0)
-        if self._neighbours.update_load(application, report):
+        loads = self._neighbours.update_load(application, report)
+        if loads is None:
+            return
+        for key in endpoints:
+            self._records[key].reported_at = self._clock.monotonic()
+        if not loads.confirmed:
             self._decide_all(endpoints, arrived_at)
-            for key in endpoints:
-                self._records[key].reported_at = self._clock.monotonic()
 
     def handle_demand(self, report: DemandReport) -> None:
         """Note how many requests one replica of token-quota holds for an endpoint, for its status."""
@@ -345,6 +348,8 @@ class EndpointRouter:
         record = self._records.get(key)
         if record is None:
             return None
+        if record.newest is not None and record.reported_at > record.decided_at:
+            self._decide(key)  # with the times of reports that confirm the last decision
         now = self._clock.now().timestamp()
         return {
             "namespace": key.namespace,
