@@ -491,6 +491,16 @@ mod tests {
     }
 
     #[test]
+    fn the_queue_of_a_reading_in_doubt_counts_for_no_limit() {
+        let waiting = |measured_at| {
+            let reading = Reading { measured_at, waiting: Some(50.0), ..reading() };
+            let loads = Loads::default().with("a-0", 0, reading);
+            compared(&members(&[("a-0", 0, true)]), &loads, None, false).loads()[0].waiting
+        };
+        assert_eq!((waiting(99.5), waiting(90.0)), (50.0, 0.0));
+    }
+
+    #[test]
     fn last_shares_hold_after_a_start_for_exactly_these_replicas_without_a_report() {
         let before = restored(&[("a-0", "a/2", 0.3), ("a-1", "a", 0.7)]);
         let both = members(&[("a-0", 0, true), ("a-1", 0, true)]);

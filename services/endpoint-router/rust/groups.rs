@@ -209,3 +209,43 @@ fn group(name: String, part: &[Capacity]) -> Group {
         speed: speeds.sum::<f64>() / if measured == 0 { part.len() } else { measured } as f64,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Contender, estimate, group_alike};
+    use crate::signals::Signals;
+    use crate::speed::Work;
+
+    fn worked(speed: f64) -> Signals {
+        let requests = Work { seconds: 60.0, slot_seconds: 60.0, amount: 60.0 * speed };
+        Signals { updated_at: Some(0.0), busy_seconds: 60.0, requests, ..Signals::default() }
+    }
+
+    fn contender<'a>(name: &'a str, slots: u32, signals: Option<&'a Signals>, group: Option<&'a str>) -> Contender<'a> {
+        Contender { name, restarts: 0, slots, signals, doubt: None, group, share: None }
+    }
+
+    #[test]
+    fn an_unknown_speed_is_that_of_replicas_with_as_many_slots() {
+        let (fast, slow) = (worked(8.0), worked(2.0));
+        let found = estimate(&[
+            contender("a", 16, Some(&fast), None),
+            contender("b", 4, Some(&slow), None),
+            contender("c", 4, Some(&slow), None),
+            contender("d", 16, None, None),
+            contender("e", 8, None, None),
+        ]);
+        assert_eq!(found.iter().map(|each| each.speed).collect::<Vec<_>>(), [8.0, 2.0, 2.0, 8.0, 2.0]);
+    }
+
+    #[test]
+    fn a_group_keeps_the_name_that_most_of_its_members_had() {
+        let alike =
+            [("a", "x/2"), ("b", "x/2"), ("c", "x/3")].map(|(name, group)| contender(name, 4, None, Some(group)));
+        let other = contender("d", 16, None, Some("x/2"));
+        let groups = group_alike("x", &[&alike[..], &[other]].concat());
+        assert_eq!(groups.iter().map(|group| group.name.as_str()).collect::<Vec<_>>(), ["x/2", "x/3"]);
+        assert_eq!(group_alike("x", &alike)[0].name, "x/2");
+        assert_eq!(group_alike("y", &alike)[0].name, "y", "names of another application do not count");
+    }
+}

@@ -335,6 +335,24 @@ mod tests {
     }
 
     #[test]
+    fn two_readings_show_another_speed_only_if_they_have_enough_work_together() {
+        let after = |slots| {
+            let steady = SHORT.after(Speed::default(), 150, 5.7);
+            Load { slots, ..SHORT }.after(steady, 2, 5.7 / 4.0).earlier.is_some()
+        };
+        assert!(!after(0.5), "18 tokens at the speed before");
+        assert!(after(1.0), "36");
+    }
+
+    #[test]
+    fn the_earlier_speed_is_not_a_step_on_the_way_to_the_present_one() {
+        let slowing = SHORT.after(SHORT.after(Speed::default(), 150, 5.7), 3, 1.4);
+        let slow = SHORT.after(slowing, 50, 0.3);
+        assert!(near(slow.requests_per_slot(), 0.3, 0.1));
+        assert!(near(slow.earlier, 5.7 * 16.0, 0.05));
+    }
+
+    #[test]
     fn one_slow_reading_is_no_change() {
         let steady = LONG.after(Speed::default(), 150, 0.25);
         assert!(LONG.after(LONG.after(steady, 1, 0.01), 1, 0.25).earlier.is_none());

@@ -33,6 +33,17 @@ def test_an_implausible_reading_is_doubted(bad: Reading, words: str) -> None:
     assert words == doubt(observe(None, bad), now=100.0)
 
 
+@pytest.mark.parametrize(
+    ("running", "seconds", "words"),
+    [(3.0, 4.75, None), (3.0, 5.0, "its numbers have not changed for 5 s"), (1.0, 60.0, None)],
+)
+def test_numbers_that_stay_the_same_while_requests_run_are_doubted_after_some_seconds(
+    running: float, seconds: float, words: str | None
+) -> None:
+    signals = after(seconds, running=running, tokens_total=100.0, finished_total=7.0)
+    assert words == doubt(signals, now=100.0 + seconds)
+
+
 def test_readings_of_a_single_replica_are_used_for_longer() -> None:
     assert doubt(observe(None, reading(at=80.0)), now=200.0, ready=1) is None
     assert "its last load report is 121 s old" == doubt(observe(None, reading(at=79.0)), now=200.0, ready=1)
