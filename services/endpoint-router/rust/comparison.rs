@@ -56,6 +56,7 @@ impl Members {
 }
 
 /// What the last reading of a replica and the earlier ones show, for users.
+#[cfg_attr(feature = "python", pyo3::pyclass(frozen, get_all, eq, module = "arks.endpoint_router.domain.native"))]
 #[derive(Clone, Debug, PartialEq)]
 pub struct Evidence {
     /// The newest one.
@@ -100,6 +101,10 @@ pub struct Place {
 }
 
 /// A group in a comparison: a locality in Envoy.
+#[cfg_attr(
+    feature = "python",
+    pyo3::pyclass(frozen, get_all, eq, name = "RankedGroup", module = "arks.endpoint_router.domain.native")
+)]
 #[derive(Clone, Debug, PartialEq)]
 pub struct Ranked {
     /// As in `Group`.

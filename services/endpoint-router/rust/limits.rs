@@ -18,7 +18,8 @@ pub const RETRY_PERCENTS: [u32; 3] = [25, 50, 100];
 const RETRY_HEADROOM: f64 = 1.25;
 
 /// The limits of one endpoint.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "python", pyo3::pyclass(frozen, get_all, eq, hash, module = "arks.endpoint_router.domain.native"))]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Limits {
     /// In flight at one gateway; `None`: no limit, because slots are unknown.
     pub requests: Option<u64>,

@@ -6,7 +6,10 @@ use std::sync::Arc;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
-use crate::{comparison, division, limits, loads, reading, relief, report, signals, slots, speed};
+use crate::comparison::{Evidence, Ranked};
+use crate::limits::Limits;
+use crate::reading::Reading;
+use crate::{comparison, division, limits, loads, relief, report, signals, slots, speed};
 
 fn unit(name: &str) -> PyResult<signals::Unit> {
     match name {
@@ -15,10 +18,6 @@ fn unit(name: &str) -> PyResult<signals::Unit> {
         _ => Err(PyValueError::new_err(format!("no unit of work: {name}"))),
     }
 }
-
-#[pyclass(frozen, eq, module = "arks.endpoint_router.domain.native")]
-#[derive(Clone, PartialEq)]
-struct Reading(reading::Reading);
 
 #[pymethods]
 impl Reading {
@@ -41,7 +40,7 @@ impl Reading {
         problem: String,
         held: bool,
     ) -> Self {
-        Self(reading::Reading {
+        Self {
             measured_at,
             running,
             waiting,
@@ -53,75 +52,20 @@ impl Reading {
             finished_total,
             problem,
             held,
-        })
+        }
     }
 
-    #[getter]
-    fn measured_at(&self) -> f64 {
-        self.0.measured_at
-    }
-
-    #[getter]
-    fn running(&self) -> Option<f64> {
-        self.0.running
-    }
-
-    #[getter]
-    fn waiting(&self) -> Option<f64> {
-        self.0.waiting
-    }
-
-    #[getter]
-    fn drain_rate(&self) -> Option<f64> {
-        self.0.drain_rate
-    }
-
-    #[getter]
-    fn token_rate(&self) -> Option<f64> {
-        self.0.token_rate
-    }
-
-    #[getter]
-    fn kv_usage(&self) -> Option<f64> {
-        self.0.kv_usage
-    }
-
-    #[getter]
-    fn slots(&self) -> u32 {
-        self.0.slots
-    }
-
-    #[getter]
-    fn tokens_total(&self) -> Option<f64> {
-        self.0.tokens_total
-    }
-
-    #[getter]
-    fn finished_total(&self) -> Option<f64> {
-        self.0.finished_total
-    }
-
-    #[getter]
-    fn problem(&self) -> &str {
-        &self.0.problem
-    }
-
-    #[getter]
-    fn held(&self) -> bool {
-        self.0.held
-    }
-
-    #[getter]
-    fn in_flight(&self) -> f64 {
-        self.0.in_flight()
+    #[getter(in_flight)]
+    fn python_in_flight(&self) -> f64 {
+        self.in_flight()
     }
 
     fn at(&self, measured_at: f64) -> Self {
-        Self(reading::Reading { measured_at, ..self.0.clone() })
+        Self { measured_at, ..self.clone() }
     }
 
     fn __repr__(&self) -> String {
-        format!("{:?}", self.0)
+        format!("{self:?}")
     }
 }
 
@@ -149,7 +93,7 @@ impl Signals {
     ) -> Self {
         let work = |(seconds, slot_seconds, amount)| speed::Work { seconds, slot_seconds, amount };
         Self(signals::Signals {
-            reading: reading.0.clone(),
+            reading: reading.clone(),
             updated_at: Some(updated_at),
             busy_at,
             busy_seconds,
@@ -164,7 +108,7 @@ impl Signals {
 
     #[getter]
     fn reading(&self) -> Reading {
-        Reading(self.0.reading.clone())
+        self.0.reading.clone()
     }
 
     #[getter]
@@ -204,7 +148,7 @@ impl Signals {
 #[pyfunction]
 #[pyo3(signature = (before, reading))]
 fn observe(before: Option<&Signals>, reading: &Reading) -> Signals {
-    Signals(signals::Signals::after(before.map(|before| &before.0), reading.0.clone()))
+    Signals(signals::Signals::after(before.map(|before| &before.0), reading.clone()))
 }
 
 #[pyclass(frozen, module = "arks.endpoint_router.domain.native")]
@@ -269,7 +213,7 @@ impl Loads {
     }
 
     fn with_reading(&self, name: &str, restarts: u32, reading: &Reading) -> Self {
-        Self(self.0.with(name, restarts, reading.0.clone()))
+        Self(self.0.with(name, restarts, reading.clone()))
     }
 
     fn with_signals(&self, found: Vec<(String, u32, PyRef<'_, Signals>)>) -> Self {
@@ -301,73 +245,13 @@ impl Members {
     }
 }
 
-#[pyclass(frozen, eq, module = "arks.endpoint_router.domain.native")]
-#[derive(PartialEq)]
-struct Evidence(comparison::Evidence);
-
 #[pymethods]
 impl Evidence {
-    #[getter]
-    fn reading(&self) -> Reading {
-        Reading(self.0.reading.clone())
-    }
-
-    #[getter]
-    fn mean_waiting(&self) -> f64 {
-        self.0.mean_waiting
-    }
-
-    #[getter]
-    fn mean_in_flight(&self) -> f64 {
-        self.0.mean_in_flight
-    }
-
-    #[getter]
-    fn most_running(&self) -> f64 {
-        self.0.most_running
-    }
-
-    #[getter]
-    fn full_at(&self) -> Option<f64> {
-        self.0.full_at
-    }
-
     fn speed(&self, name: &str) -> PyResult<Option<f64>> {
         Ok(match unit(name)? {
-            signals::Unit::Tokens => self.0.tokens_per_slot,
-            signals::Unit::Requests => self.0.requests_per_slot,
+            signals::Unit::Tokens => self.tokens_per_slot,
+            signals::Unit::Requests => self.requests_per_slot,
         })
-    }
-}
-
-#[pyclass(frozen, module = "arks.endpoint_router.domain.native")]
-struct RankedGroup(comparison::Ranked);
-
-#[pymethods]
-impl RankedGroup {
-    #[getter]
-    fn name(&self) -> &str {
-        &self.0.name
-    }
-
-    #[getter]
-    fn size(&self) -> usize {
-        self.0.size
-    }
-
-    #[getter]
-    fn share(&self) -> f64 {
-        self.0.share
-    }
-
-    #[getter]
-    fn target(&self) -> f64 {
-        self.0.target
-    }
-
-    #[getter]
-    fn weight(&self) -> u64 {
-        self.0.weight
     }
 }
 
@@ -385,8 +269,8 @@ impl Comparison {
     }
 
     #[getter]
-    fn groups(&self) -> Vec<RankedGroup> {
-        self.0.groups.iter().cloned().map(RankedGroup).collect()
+    fn groups(&self) -> Vec<Ranked> {
+        self.0.groups.clone()
     }
 
     #[getter]
@@ -403,7 +287,7 @@ impl Comparison {
     fn places(&self) -> Vec<Place> {
         let place = |place: &comparison::Place| {
             let doubt = place.doubt.as_ref().map(ToString::to_string);
-            (place.group, place.evidence.clone().map(Evidence), doubt)
+            (place.group, place.evidence.clone(), doubt)
         };
         self.0.places.iter().map(place).collect()
     }
@@ -433,33 +317,12 @@ fn compare(
     Comparison(comparison::Comparison::new(application, &members.0, situation))
 }
 
-#[pyclass(frozen, eq, hash, module = "arks.endpoint_router.domain.native")]
-#[derive(Clone, PartialEq, Eq, Hash)]
-struct Limits {
-    #[pyo3(get)]
-    requests: Option<u64>,
-    #[pyo3(get)]
-    retry_percent: u32,
-    #[pyo3(get)]
-    retry_after_seconds: u32,
-}
-
-impl From<limits::Limits> for Limits {
-    fn from(found: limits::Limits) -> Self {
-        Self {
-            requests: found.requests,
-            retry_percent: found.retry_percent,
-            retry_after_seconds: found.retry_after_seconds,
-        }
-    }
-}
-
 #[pymethods]
 impl Limits {
     #[new]
     #[pyo3(signature = (requests=None, retry_percent=None, retry_after_seconds=None))]
     fn new(requests: Option<u64>, retry_percent: Option<u32>, retry_after_seconds: Option<u32>) -> Self {
-        let none = limits::Limits::default();
+        let none = Self::default();
         Self {
             requests,
             retry_percent: retry_percent.unwrap_or(none.retry_percent),
@@ -475,7 +338,7 @@ impl Limits {
 #[pyfunction]
 fn limits_of(comparisons: Vec<PyRef<'_, Comparison>>) -> Limits {
     let loads: Vec<_> = comparisons.iter().flat_map(|comparison| comparison.0.loads()).collect();
-    limits::limits(&loads).into()
+    limits::limits(&loads)
 }
 
 #[pyfunction]
@@ -483,7 +346,7 @@ fn limits_of(comparisons: Vec<PyRef<'_, Comparison>>) -> Limits {
 fn limits_for(replicas: Vec<(u32, f64, Option<f64>)>) -> Limits {
     let load = |(slots, waiting, drain_rate)| limits::Load { slots, waiting, drain_rate };
     let loads: Vec<_> = replicas.into_iter().map(load).collect();
-    limits::limits(&loads).into()
+    limits::limits(&loads)
 }
 
 #[pyfunction]
@@ -508,8 +371,8 @@ fn apportion(shares: Vec<f64>, total: u64) -> Vec<u64> {
 mod native {
     #[pymodule_export]
     use super::{
-        Comparison, Evidence, Limits, Loads, Members, RankedGroup, Reading, Report, Signals, apportion, compare,
-        divide, limits_for, limits_of, observe, relieve,
+        Comparison, Evidence, Limits, Loads, Members, Ranked, Reading, Report, Signals, apportion, compare, divide,
+        limits_for, limits_of, observe, relieve,
     };
 
     #[pymodule_export]

@@ -12,6 +12,7 @@ pub const MOST_COUNTED: f64 = 1e18;
 pub const MOST_KV_USAGE: f64 = 1.05;
 
 /// One measurement. `None`: the engine does not report the value, which is not the same as 0.
+#[cfg_attr(feature = "python", pyo3::pyclass(frozen, get_all, eq, module = "arks.endpoint_router.domain.native"))]
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Reading {
     /// Seconds since the epoch.

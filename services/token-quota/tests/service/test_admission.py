@@ -9,8 +9,8 @@ from arks.token_quota.domain.lease import LeaseAmount
 from arks.token_quota.domain.limits import BudgetUse, RateUse
 from arks.token_quota.service.admission import Admission, AdmitRequest, Granted, bearer
 from arks.token_quota.service.ports.ledger import Ledger
+from arks.token_quota.testing.admission import make_admission
 from arks.token_quota.testing.fakes import BrokenLedger, FakeCounters, Harness, quota, token
-from arks.token_quota.testing.waking import holding, no_waking
 
 RATES = [{"type": "rpm", "value": 5}, {"type": "tpm", "value": 1000}]
 LIMITED = [{"arksEndpoint": {"name": "qwen"}, "rateLimits": RATES}]
@@ -24,20 +24,7 @@ def call(key: str | None = "Bearer sk-tom", model: str = "qwen", **changes: obje
 
 @pytest.fixture
 def admission(harness: Harness, counters: FakeCounters, ledger: Ledger, clock: FakeClock) -> Admission:
-    return make(harness, counters, ledger, clock)
-
-
-def make(harness: Harness, counters: FakeCounters, ledger: Ledger, clock: FakeClock) -> Admission:
-    return Admission(
-        harness.index,
-        counters,
-        ledger,
-        harness.metrics,
-        clock=clock,
-        default_completion_tokens=512,
-        waking=no_waking(),
-        holding=holding(),
-    )
+    return make_admission(harness, counters, ledger, clock)
 
 
 async def granted(admission: Admission, request: AdmitRequest) -> Granted:
@@ -212,7 +199,7 @@ async def test_an_unlimited_token_does_not_notice_that_redis_is_away(
 async def test_counters_that_cannot_be_made_because_the_ledger_is_away_fall_under_the_policy(
     harness: Harness, counters: FakeCounters, ledger: Ledger, clock: FakeClock
 ) -> None:
-    admission = make(harness, counters, BrokenLedger(ledger), clock)
+    admission = make_admission(harness, counters, BrokenLedger(ledger), clock)
     harness.add(token(qos=CHARGED), quota(total=10_000))
     harness.endpoint()
     counters.missing = 9
@@ -273,7 +260,7 @@ async def test_no_two_leases_have_the_same_id(
 ) -> None:
     harness.add(token())
     harness.endpoint()
-    for part in (admission, make(harness, counters, ledger, clock)):
+    for part in (admission, make_admission(harness, counters, ledger, clock)):
         for _ in range(20):
             await granted(part, call())
     leases = {command.lease for command in counters.granted}

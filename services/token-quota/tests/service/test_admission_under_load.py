@@ -21,8 +21,8 @@ from arks.token_quota.domain.lease import LeaseAmount
 from arks.token_quota.domain.time import Moment
 from arks.token_quota.service.admission import Admission, AdmitRequest, Granted
 from arks.token_quota.service.ports.ledger import Ledger
+from arks.token_quota.testing.admission import make_admission
 from arks.token_quota.testing.fakes import Harness, token
-from arks.token_quota.testing.waking import holding, no_waking
 
 pytestmark = pytest.mark.real
 
@@ -175,19 +175,7 @@ async def simulation(valkey: Server, harness: Harness, ledger: Ledger) -> AsyncI
     counters = [
         RedisCounters(RedisBatches(url, valkey.password, timeout_seconds=10), CollectorRegistry()) for _ in range(2)
     ]
-    admissions = [
-        Admission(
-            harness.index,
-            replica,
-            ledger,
-            harness.metrics,
-            clock=clock,
-            default_completion_tokens=512,
-            waking=no_waking(),
-            holding=holding(),
-        )
-        for replica in counters
-    ]
+    admissions = [make_admission(harness, replica, ledger, clock) for replica in counters]
     harness.endpoint()
     yield Simulation(counters, admissions, clock)
     for replica in counters:

@@ -7,13 +7,12 @@ from typing import Any
 
 from arks.kit.testing.clock import FakeClock
 from arks.token_quota.api.app import Api, Gates
-from arks.token_quota.service.admission import Admission
 from arks.token_quota.service.lease_changes import LeaseWatch
 from arks.token_quota.service.ports.counters import GrantCommand, GrantResult
 from arks.token_quota.service.ports.ledger import Ledger
 from arks.token_quota.service.reports import Reports
+from arks.token_quota.testing.admission import make_admission
 from arks.token_quota.testing.fakes import FakeCounters, Harness
-from arks.token_quota.testing.waking import holding, no_waking
 
 KEY = {"authorization": "Bearer sk-tom"}
 ADMIT = KEY | {
@@ -72,16 +71,7 @@ class Response:
 
 
 def make(harness: Harness, counters: FakeCounters, ledger: Ledger, clock: FakeClock, gates: Gates | None = None) -> Api:
-    admission = Admission(
-        harness.index,
-        counters,
-        ledger,
-        harness.metrics,
-        clock=clock,
-        default_completion_tokens=512,
-        waking=no_waking(),
-        holding=holding(),
-    )
+    admission = make_admission(harness, counters, ledger, clock)
     return Api(admission, LeaseWatch(harness.index, counters, clock), Reports(ledger, counters), gates)
 
 
