@@ -153,6 +153,8 @@ async def test_a_rejection_carries_how_long_the_filter_may_repeat_it(api: Api, h
     assert "1000,key" == (await call_api(api, "/v1/admit", "POST", ADMIT)).headers["x-arks-refusal"]
     harness.add(token())
     assert "1000,model" == (await call_api(api, "/v1/admit", "POST", ADMIT)).headers["x-arks-refusal"]
+    harness.endpoint(ready=False)
+    assert "100,model" == (await call_api(api, "/v1/admit", "POST", ADMIT)).headers["x-arks-refusal"]
     harness.endpoint()
     found = await call_api(api, "/v1/admit", "POST", ADMIT | {"x-arks-n": "0"})
     assert (400, False) == (found.status, "x-arks-refusal" in found.headers)

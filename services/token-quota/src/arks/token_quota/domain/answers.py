@@ -15,7 +15,7 @@ from urllib.parse import quote
 from arks.contracts.resources import LimitType, QuotaType, RateLimitType
 from arks.contracts.uses import USES
 from arks.token_quota.domain.headers import Headers, duration_text, rate_limit_headers
-from arks.token_quota.domain.lease import KEY_HOLD, MODEL_HOLD, Hold, limit_hold
+from arks.token_quota.domain.lease import KEY_HOLD, MODEL_HOLD, NOT_READY_HOLD, Hold, limit_hold
 from arks.token_quota.domain.limits import Rates, RateUse, Violation
 
 NOT_READY_RETRY_SECONDS = 5
@@ -136,7 +136,7 @@ def endpoint_not_ready(model: str, reason: str) -> Rejection:
             ("retry-after", str(NOT_READY_RETRY_SECONDS)),
             ("x-error-no-model-backends", _header_value(model)),
         ),
-        hold=MODEL_HOLD,
+        hold=NOT_READY_HOLD,
     )
 
 
@@ -148,7 +148,7 @@ def endpoint_starting(model: str, seconds: int) -> Rejection:
         f"The model '{_preview(model)}' is starting: try again in {seconds} s.",
         type="server_error",
         headers=(("retry-after", str(seconds)), ("x-error-no-model-backends", _header_value(model))),
-        hold=MODEL_HOLD,
+        hold=NOT_READY_HOLD,
     )
 
 

@@ -14,8 +14,9 @@ from arks.token_quota.domain.time import DAY_MILLISECONDS, MINUTE_MILLISECONDS, 
 
 HOLD_MILLISECONDS: Final = 1000
 """The longest time for which a worker decides by an earlier answer: a changed key or limit is in force after it."""
-TOKENS_HOLD_MILLISECONDS: Final = 100
-"""Shorter for limits of tokens, because settled requests return tokens all the time."""
+SHORT_HOLD_MILLISECONDS: Final = 100
+"""For what may end at any moment: settled requests return tokens of a limit all the time, and who waits for a model's
+first answer uses it at once. Each worker repeats rejections by itself, so another one may have answered already."""
 LONGEST_MILLISECONDS: Final = 60_000
 """The longest validity of a lease: a whole minute, so that a key of few requests costs one call in it. A worker that
 uses it later than HOLD_MILLISECONDS after its grant has queried `/v1/changes` within that time."""
@@ -95,6 +96,7 @@ class Hold(NamedTuple):
 
 KEY_HOLD: Final = Hold(HOLD_MILLISECONDS, "key")
 MODEL_HOLD: Final = Hold(HOLD_MILLISECONDS, "model")
+NOT_READY_HOLD: Final = Hold(SHORT_HOLD_MILLISECONDS, "model")
 _REQUEST_LIMITS: Final = frozenset({RateLimitType.RPM, RateLimitType.RPD})
 
 
@@ -134,7 +136,7 @@ def limit_hold(violations: Sequence[Violation], now_seconds: float) -> Hold:
         window = _milliseconds_to_reset(requests, now_seconds)
         return Hold(min(HOLD_MILLISECONDS, window), "model", window)
     window = _milliseconds_to_reset(violations, now_seconds)
-    return Hold(min(TOKENS_HOLD_MILLISECONDS, window), "size", window)
+    return Hold(min(SHORT_HOLD_MILLISECONDS, window), "size", window)
 
 
 def _milliseconds_to_reset(violations: Sequence[Violation], now_seconds: float) -> int:
