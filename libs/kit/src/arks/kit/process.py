@@ -40,14 +40,19 @@ def become_subreaper() -> None:
     _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
+def freeze_what_is_loaded() -> None:
+    """Leave all that is loaded out of later garbage collections, each full one of which visits it otherwise."""
+    gc.collect()
+    gc.freeze()
+
+
 def collect_rarely() -> None:
     """Let garbage collections visit only what is made from now on, and only once that is much.
 
     For a program that has loaded what it keeps, and then makes thousands of objects at a time that no cycle holds: by
     default each 700 of them begin a collection, which takes a third of the time that such a batch needs.
     """
-    gc.collect()
-    gc.freeze()
+    freeze_what_is_loaded()
     gc.set_threshold(*_COLLECT_AFTER)
 
 

@@ -1,7 +1,6 @@
 """Wire endpoint-router together and run it."""
 
 import asyncio
-import gc
 from functools import partial
 
 from arks.contracts.gateway_token import TokenGate
@@ -25,6 +24,7 @@ from arks.events.v1.facts_pb2 import EndpointFact, ReplicasFact
 from arks.kit.app import App
 from arks.kit.home import Home
 from arks.kit.ports import authority
+from arks.kit.process import freeze_what_is_loaded
 from arks.kit.reconcile import Controller, FirstPass
 from arks.kit.resource_events import ResourceEvents
 from arks.kit.settings import read_secret
@@ -101,8 +101,7 @@ async def _follow(home: Home, router: EndpointRouter, envoy: SnapshotEnvoyConfig
     """Decide anew while time passes, and push to Envoys what is due."""
     await home.synced()
     router.start()
-    gc.collect()
-    gc.freeze()  # else each full collection visits the program, and what was read of all endpoints, for 0.1 s
+    freeze_what_is_loaded()  # else a full collection visits the program, and what was read of all endpoints, for 0.1 s
     while True:
         await asyncio.sleep(TICK_SECONDS)
         await in_slices(router.tick_steps())

@@ -1,11 +1,10 @@
 """Wiring of openai-proxy. The ASGI server is chosen outside: `uvicorn openai_api_server:app`."""
 
-import gc
-
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 from sse_starlette.sse import AppStatus
 
+from arks.kit.process import freeze_what_is_loaded
 from arks.kit.telemetry import configure_logging
 from arks.kit.tracers import tracer_of
 from arks.openai_proxy.adapters.engine import GrpcEngine
@@ -41,11 +40,5 @@ def application() -> FastAPI:
     configure_logging("openai-proxy", settings.log_level)
     AppStatus.enable_automatic_graceful_drain = False  # a stream ends by itself, or with the server's graceful timeout
     app = build(settings)
-    keep_what_is_loaded()
+    freeze_what_is_loaded()  # visiting it pauses every stream for 13 ms
     return app
-
-
-def keep_what_is_loaded() -> None:
-    """Leave all that is loaded out of later garbage collections: visiting it pauses every stream for 13 ms."""
-    gc.collect()
-    gc.freeze()

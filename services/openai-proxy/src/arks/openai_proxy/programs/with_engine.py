@@ -22,10 +22,10 @@ import uvicorn
 import uvloop
 
 from arks.kit.ports import free_port
-from arks.kit.process import end, spawn
+from arks.kit.process import end, freeze_what_is_loaded, spawn
 from arks.kit.telemetry import configure_logging
 from arks.openai_proxy.config import Settings
-from arks.openai_proxy.main import build, keep_what_is_loaded
+from arks.openai_proxy.main import build
 
 log = structlog.get_logger(__name__)
 LOOPBACK = "127.0.0.1"
@@ -121,7 +121,7 @@ async def run(options: Options) -> int:
             timeout_graceful_shutdown=REQUESTS_GRACE_SECONDS,
         )
     )
-    keep_what_is_loaded()
+    freeze_what_is_loaded()
     serving = asyncio.ensure_future(server.serve())
     endings = [asyncio.ensure_future(engine.wait()) for engine in engines]
     await asyncio.wait({serving, *endings}, return_when=asyncio.FIRST_COMPLETED)
