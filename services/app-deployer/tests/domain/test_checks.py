@@ -68,6 +68,15 @@ def test_memory_holds_so_many_replicas(available: int, reserved_bytes: int, repl
     assert fit == checks.replicas_that_fit(available, reserved_bytes, replica)
 
 
+def test_a_number_beyond_the_machine_is_refused_with_the_number_that_fits() -> None:
+    assert checks.number_refusal(143, 143, 150 * MIB) is None
+    assert checks.number_refusal(1, 0, 150 * MIB) is None
+    refused = checks.number_refusal(99_999_999, 143, 150 * MIB)
+    assert refused is not None
+    assert "NotEnoughMemory" == refused.reason
+    assert refused.message.startswith("this machine's memory holds at most 143 replicas of 150 MiB, not 99999999; use")
+
+
 def test_a_refusal_for_memory_has_the_numbers() -> None:
     refusal = checks.memory_refusal(4000 * MIB, 0, 9842 * MIB, 9000 * MIB)
     assert "NotEnoughMemory" == refusal.reason

@@ -76,6 +76,11 @@ CHECKED = "+PrecheckPass +ModelLoadSucceeded"
         ("between two crashes", {"seen": [AGAIN]}, f"Failed {CHECKED} -EngineCrashLoop"),
         ("no memory", {"refusal": NO_MEMORY}, f"Failed {CHECKED} -NotEnoughMemory"),
         ("memory for one", {"wanted": 2, "seen": [READY], "refusal": NO_MEMORY}, f"Running {CHECKED} +Running"),
+        (
+            "memory for one",
+            {"wanted": 2, "seen": [STARTING], "refusal": NO_MEMORY},
+            f"Creating {CHECKED} -NotEnoughMemory",
+        ),
         ("no GPU", {"problem": NO_GPU}, "Failed -RuntimeNotSupport +ModelLoadSucceeded -RuntimeNotSupport"),
         (
             "a GPU runtime after another one",

@@ -295,6 +295,13 @@ async def test_engines_that_load_count_against_memory(harness: LocalHarness) -> 
     assert 1 == len((await harness.workloads.apply(harness.desired(3, runtimeCommonArgs=["--load", "60"]))).replicas)
 
 
+async def test_a_number_beyond_the_machine_is_a_problem_from_the_first_replica_on(harness: LocalHarness) -> None:
+    observed = await harness.workloads.apply(harness.desired(99_999_999, runtimeCommonArgs=["--load", "60"]))
+    assert observed.refusal is not None
+    assert ("NotEnoughMemory", 2) == (observed.refusal.reason, len(observed.replicas))
+    assert (await harness.workloads.apply(harness.desired(2))).refusal is None
+
+
 async def test_many_replicas_load_a_few_at_a_time(harness: LocalHarness) -> None:
     observed = await harness.workloads.apply(harness.desired(5))
     assert (2, 2.0) == (len(observed.replicas), observed.requeue_seconds)

@@ -64,6 +64,19 @@ def replicas_that_fit(available_bytes: int, reserved_bytes: int, replica_bytes: 
     return max(0, available_bytes - reserved_bytes) // max(1, replica_bytes)
 
 
+def number_refusal(replicas: int, most: int, replica_bytes: int) -> Refusal | None:
+    """Why that many replicas never run here at once; None if they may. `most`: as many as memory holds if no other
+    program takes any, which is known long before that many have started.
+    """
+    if replicas <= most or most < 1:
+        return None
+    return Refusal(
+        NOT_ENOUGH_MEMORY,
+        f"this machine's memory holds at most {most} replicas of {replica_bytes // _MIB} MiB, not {replicas}; "
+        "use fewer replicas, a smaller model or a smaller --ctx-size",
+    )
+
+
 def memory_refusal(available_bytes: int, reserved_bytes: int, replica_bytes: int, weights_bytes: int) -> Refusal:
     free = max(0, available_bytes - reserved_bytes)
     return Refusal(

@@ -225,7 +225,9 @@ def _phase(
         return ApplicationPhase.FAILED if model.failed else ApplicationPhase.LOADING
     if desired == 0:
         return ApplicationPhase.PENDING
-    return ApplicationPhase.FAILED if observed.failing or observed.refusal else ApplicationPhase.CREATING
+    loading = observed.of(InstanceState.STARTING, InstanceState.LOADING)
+    refused = observed.refusal is not None and not loading
+    return ApplicationPhase.FAILED if observed.failing or refused else ApplicationPhase.CREATING
 
 
 def _instance(replica: ObservedReplica) -> InstanceStatus:

@@ -255,6 +255,9 @@ class LocalWorkloads:
             group.refusal = checks.memory_refusal(
                 available, reserved_bytes, desired.memory_bytes, desired.weights_bytes
             )
+        elif desired:
+            most = len(group.replicas) + checks.replicas_that_fit(available, 0, desired.memory_bytes)
+            group.refusal = checks.number_refusal(spec.replicas, most, desired.memory_bytes)
         for step in decided.steps:
             await self._carry_out(step, key, group, desired)
         self._drop_removed(group)
