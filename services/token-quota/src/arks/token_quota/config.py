@@ -88,8 +88,9 @@ class TokenQuotaSettings(StoreSettings):
     held_requests_per_namespace: int = Field(default=768, ge=0)
     held_requests: int = Field(default=2048, ge=0, le=3072)
     """Of all namespaces, at one replica of token-quota."""
-    quota_status_seconds: float = Field(default=10.0, gt=0)
-    """How often usage is written into the status of an ArksQuota."""
+    quota_status_seconds: float = Field(default=1.0, gt=0)
+    """How often usage is written into the status of an ArksQuota; of more than 15 quotas less often, so that all
+    together cost no more than 15 sums and writes a second."""
 
     @property
     def held_bounds(self) -> Bounds:

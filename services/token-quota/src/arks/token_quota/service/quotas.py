@@ -80,11 +80,14 @@ class QuotaReconciler:
             return Requeue(self._first_delay_seconds(key))
         await self._reset(key, quota)
         await self._update_status(key, quota)
-        return Requeue(max(self.interval_seconds, len(self._reported) / RECONCILES_PER_SECOND))
+        return Requeue(self._pause_seconds())
+
+    def _pause_seconds(self) -> float:
+        return max(self.interval_seconds, len(self.resources.cache) / RECONCILES_PER_SECOND)
 
     def _first_delay_seconds(self, key: Key) -> float:
         """Spreads the first sums over an interval: after a start there are hundreds of quotas with current status."""
-        return self.interval_seconds * (zlib.crc32(str(key).encode()) / 2**32)
+        return self._pause_seconds() * (zlib.crc32(str(key).encode()) / 2**32)
 
     async def _reset(self, key: Key, quota: ArksQuota) -> None:
         desired = quota.spec.reset_generation
