@@ -23,7 +23,7 @@ from arks.token_quota.adapters.ledger import SqlLedger
 from arks.token_quota.domain import wire
 from arks.token_quota.domain.batch import UsageBatch
 from arks.token_quota.domain.lease_book import LeaseBook
-from arks.token_quota.domain.posting import daily_sums, post
+from arks.token_quota.domain.posting import post, sums_by_minute
 from arks.token_quota.domain.time import Moment
 from bench.gateway.postgresql import postgresql
 from bench.process_cost import cpu_seconds
@@ -102,7 +102,7 @@ def posting(batches: Sequence[UsageBatch]) -> Step:
 
 
 def _decided(batch: UsageBatch) -> None:
-    daily_sums(batch.namespace, post(batch, lambda *_: "quota", {}).entries)
+    sums_by_minute(post(batch, lambda *_: "quota", {}).entries)
 
 
 async def ledger(name: str, url: str, batches: Sequence[UsageBatch]) -> Step:

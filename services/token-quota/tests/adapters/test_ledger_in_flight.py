@@ -111,7 +111,7 @@ async def test_old_rows_go_and_their_sums_stay(ledger: SqlLedger) -> None:
     before = PruneBefore(*[LATER.milliseconds] * 3)
     assert [3, 3, 0] == [await ledger.prune(before, 3) for _ in range(3)]
     assert (7, 70, 140) == await total(ledger)
-    assert 1 == (await ledger.window_sums("team", "tom", "qwen", NOW)).use.minute_requests
+    assert 7 == (await ledger.window_sums("team", "tom", "qwen", NOW)).use.minute_requests
 
 
 async def test_one_call_deletes_a_bounded_number_of_the_oldest_rows_of_each_kind(

@@ -19,6 +19,7 @@ from arks.token_quota.adapters.database import Database
 from arks.token_quota.adapters.ledger import SqlLedger
 from arks.token_quota.adapters.tables import ENTRIES
 from arks.token_quota.domain.batch import UsageBatch, UsageRecord
+from arks.token_quota.domain.limits import RateUse
 from arks.token_quota.domain.time import Moment
 from arks.token_quota.service.metering.sweeper import charges
 from arks.token_quota.service.ports.ledger import UsageFilter
@@ -162,8 +163,16 @@ class LedgerMachine(RuleBasedStateMachine):
             if request.ended or request.charged
         )
         assert truth == self.run(self.sums_of_entries())
-        window = self.run(self.ledger.window_sums("team", "tom", "qwen", NOW)).use
-        assert (truth[0], truth[1] + truth[2]) == (window.day_requests, window.day_tokens)
+        starts = [request.record.started_at_milliseconds for request in self.requests.values() if request.cost()[0]]
+        newest = Moment(max(starts, default=NOW.milliseconds))
+        of_newest = [
+            request.cost()
+            for request in self.requests.values()
+            if request.record.started_at_milliseconds == newest.milliseconds
+        ]
+        minute = sum(cost[0] for cost in of_newest), sum(cost[1] + cost[2] for cost in of_newest)
+        window = self.run(self.ledger.window_sums("team", "tom", "qwen", newest)).use
+        assert RateUse(*minute, truth[0], truth[1] + truth[2]) == window
 
     def counters_get_the_same_sums(self) -> None:
         changes = self.run(self.ledger.changes("team", 0, 10_000)).changes

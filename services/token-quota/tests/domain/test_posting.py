@@ -7,19 +7,18 @@ from arks.contracts.usage import UsageSource
 from arks.token_quota.domain.batch import ClosedLease, UsageBatch, UsageRecord
 from arks.token_quota.domain.change import LeaseChange
 from arks.token_quota.domain.posting import (
-    DayKey,
     Entry,
     Known,
     KnownEntries,
     Posting,
-    daily_sums,
+    Sums,
     joined_changes,
     post,
+    sums_by_minute,
     uncertain_requests,
 )
 from arks.token_quota.testing.usage import STARTED_AT_MILLISECONDS, batch, record, reservation, started
 
-DAY = STARTED_AT_MILLISECONDS // 86_400_000
 MINUTE = STARTED_AT_MILLISECONDS // 60_000
 CHARGED = Known(UsageSource.RESERVATION, "q", STARTED_AT_MILLISECONDS, 100, 200, 0)
 TRUE = Known(UsageSource.ENGINE, "q", STARTED_AT_MILLISECONDS, 10, 20, 0)
@@ -75,12 +74,13 @@ def test_a_request_is_charged_to_the_budget_of_its_grant() -> None:
     assert list(leases.values()) == [entry.quota for entry in posting(batch(*records)).entries]
 
 
-def test_daily_sums_move_a_corrected_request_from_one_source_to_the_other() -> None:
-    sums = daily_sums("team", posting(batch(reservation(), record())).entries)
-    key = DayKey("team", "tom", "qwen", "q", int(UsageSource.RESERVATION), DAY)
-    assert (0, 0, 0) == (sums[key].requests, sums[key].prompt_tokens, sums[key].completion_tokens)
-    key = key._replace(source=int(UsageSource.ENGINE))
-    assert (1, 10, 20) == (sums[key].requests, sums[key].prompt_tokens, sums[key].completion_tokens)
+def test_sums_move_a_corrected_request_from_one_source_to_the_other() -> None:
+    late = record(started_at_milliseconds=STARTED_AT_MILLISECONDS + 60_000)
+    sums = sums_by_minute(posting(batch(reservation(), late)).entries)
+    assert sums == {
+        ("tom", "qwen", "q", UsageSource.RESERVATION, MINUTE): Sums(0, 0, 0),
+        ("tom", "qwen", "q", UsageSource.ENGINE, MINUTE): Sums(1, 10, 20),
+    }
 
 
 def test_changes_of_several_batches_are_joined_as_if_they_were_one() -> None:
@@ -166,7 +166,7 @@ def test_in_any_order_each_request_costs_its_first_true_record_or_its_reservatio
     postings = [post(batch(*records), lambda *_: "q", known) for records in batches]
     entries = [entry for posting in postings for entry in posting.entries]
     changes = [change for posting in postings for change in posting.changes]
-    days = [sums for posting in postings for sums in daily_sums("team", posting.entries).values()]
+    days = [sums for posting in postings for sums in sums_by_minute(posting.entries).values()]
     truth = (
         len(expected),
         sum(ended.prompt_tokens for ended in expected.values()),

@@ -27,7 +27,7 @@ from arks.token_quota.service.ports.ledger import LedgerUnavailable
 
 log = structlog.get_logger(__name__)
 
-HEAD = "0003"
+HEAD = "0004"
 """The newest revision in `migrations/versions`."""
 BUSY_SECONDS = 5.0
 _PRAGMAS = (

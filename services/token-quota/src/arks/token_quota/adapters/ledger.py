@@ -15,12 +15,12 @@ from arks.contracts.usage import UsageSource
 from arks.token_quota.adapters.database import Database
 from arks.token_quota.adapters.ledger_pruning import prunes
 from arks.token_quota.adapters.ledger_writes import DuplicateEntry, Writes, insert
-from arks.token_quota.adapters.tables import CHANGES, CLOCK, DAYS, ENTRIES, OPEN, RESETS
+from arks.token_quota.adapters.tables import CHANGES, CLOCK, DAYS, OPEN, RESETS
 from arks.token_quota.domain.batch import StartedRequest, UsageBatch
 from arks.token_quota.domain.change import LeaseChange, LedgerChange
 from arks.token_quota.domain.limits import Budget, RateUse
-from arks.token_quota.domain.posting import DayKey, Posting, daily_sums, post, uncertain_requests
-from arks.token_quota.domain.time import DAY_MILLISECONDS, MINUTE_MILLISECONDS, Moment, period_start_day
+from arks.token_quota.domain.posting import DayKey, Posting, post, sums_by_minute, uncertain_requests
+from arks.token_quota.domain.time import DAY_MILLISECONDS, Moment, period_start_day
 from arks.token_quota.service.ports.ledger import (
     BudgetSums,
     NextChanges,
@@ -104,7 +104,7 @@ class SqlLedger:
                 entries = [entry for posting in of_gateway for entry in posting.entries]
                 writes.add_entries(seq, namespace, entries)
                 seq += len(entries) + 1
-                writes.add_days(daily_sums(namespace, entries), seq - 1)
+                writes.add_sums(namespace, sums_by_minute(entries), seq - 1)
                 writes.add_change(seq - 1, of_gateway)
             writes.update_open(postings)
             return postings
@@ -168,21 +168,16 @@ class SqlLedger:
         return [_open_request(row) for row in found]
 
     async def window_sums(self, namespace: str, token: str, endpoint: str, now: Moment) -> WindowSums:
-        e, d = ENTRIES.c, DAYS.c
-        minute = sa.select(sa.func.sum(e.requests), sa.func.sum(e.prompt_tokens + e.completion_tokens)).where(
-            e.namespace == namespace,
-            e.token == token,
-            e.endpoint == endpoint,
-            e.started_at_milliseconds >= now.minute * MINUTE_MILLISECONDS,
-        )
-        day = sa.select(sa.func.sum(d.requests), sa.func.sum(d.prompt_tokens + d.completion_tokens)).where(
+        d = DAYS.c
+        tokens = d.prompt_tokens + d.completion_tokens
+        of_minute = [sa.case((d.minute >= now.minute, sums), else_=0) for sums in (d.minute_requests, d.minute_tokens)]
+        sums = sa.select(*(sa.func.sum(column) for column in (*of_minute, d.requests, tokens))).where(
             d.namespace == namespace, d.token == token, d.endpoint == endpoint, d.day >= now.day
         )
 
         def work(connection: sa.Connection) -> WindowSums:
             upto = _last_seq(connection)
-            sums = (*connection.execute(minute).one(), *connection.execute(day).one())
-            return WindowSums(RateUse(*(int(number or 0) for number in sums)), upto)
+            return WindowSums(RateUse(*(int(number or 0) for number in connection.execute(sums).one())), upto)
 
         return await self._database.read(work)
 

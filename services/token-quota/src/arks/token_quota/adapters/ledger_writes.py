@@ -17,14 +17,15 @@ from arks.contracts.usage import UsageSource
 from arks.token_quota.adapters.tables import BATCHES, CHANGES, ENTRIES, OPEN
 from arks.token_quota.domain.posting import (
     DayKey,
-    DaySums,
     Entry,
     Known,
     KnownEntries,
+    MinuteKey,
     Posting,
+    Sums,
     joined_changes,
 )
-from arks.token_quota.domain.time import Moment
+from arks.token_quota.domain.time import DAY_MINUTES, Moment
 from arks.token_quota.service.ports.ledger import LedgerUnavailable
 
 ENTRY_COLUMNS: Final = tuple(column.name for column in ENTRIES.columns)
@@ -77,20 +78,24 @@ class Writes:
                     )
                 )
 
-    def add_days(self, sums: dict[DayKey, DaySums], last_seq: int) -> None:
+    def add_sums(self, namespace: str, sums: dict[MinuteKey, Sums], last_seq: int) -> None:
         if not sums:
             return
         rows = [
-            (*key, added.requests, added.prompt_tokens, added.completion_tokens, last_seq)
-            for key, added in sums.items()
+            (
+                *(namespace, token, endpoint, quota, int(source), minute // DAY_MINUTES),
+                *(added.requests, added.prompt_tokens, added.completion_tokens, last_seq),
+                *(minute, added.requests, added.prompt_tokens + added.completion_tokens),
+            )
+            for (token, endpoint, quota, source, minute), added in sums.items()
         ]
         driver: Any = self._connection.connection.dbapi_connection
         if self._sqlite:
             with _sqlite_errors():
-                driver.executemany(_ADD_DAYS_SQLITE, rows)
+                driver.executemany(_ADD_SUMS_SQLITE, rows)
         else:
             with _postgresql_errors():
-                driver.run_async(lambda connection: connection.executemany(_ADD_DAYS_POSTGRESQL, rows))
+                driver.run_async(lambda connection: connection.executemany(_ADD_SUMS_POSTGRESQL, rows))
 
     def add_change(self, seq: int, postings: Sequence[Posting]) -> None:
         """Of batches of one namespace and gateway."""
@@ -124,20 +129,29 @@ class Writes:
 _INSERT_ENTRY: Final = (
     f"INSERT INTO usage_entries ({', '.join(ENTRY_COLUMNS)}) VALUES ({', '.join('?' * len(ENTRY_COLUMNS))})"  # noqa: S608  # names of columns only
 )
-_DAY_COLUMNS: Final = (*DayKey._fields, "requests", "prompt_tokens", "completion_tokens", "last_seq")
+_DAY_SUMS: Final = ("requests", "prompt_tokens", "completion_tokens")
+_MINUTE_SUMS: Final = ("minute_requests", "minute_tokens")
+_SUM_COLUMNS: Final = (*DayKey._fields, *_DAY_SUMS, "last_seq", "minute", *_MINUTE_SUMS)
 
 
-def _add_days(values: Sequence[str]) -> str:
-    """`values`: the driver's parameters, one a column."""
-    added = ", ".join(f"{name} = usage_days.{name} + excluded.{name}" for name in _DAY_COLUMNS[-4:-1])
+def _add_sums(values: Sequence[str]) -> str:
+    """`values`: the driver's parameters, one a column. A minute before the newest one changes the day only."""
+    day = [f"{name} = usage_days.{name} + excluded.{name}" for name in _DAY_SUMS]
+    minute = [
+        f"{name} = CASE WHEN excluded.minute > usage_days.minute THEN excluded.{name}"
+        f" WHEN excluded.minute = usage_days.minute THEN usage_days.{name} + excluded.{name} ELSE usage_days.{name} END"
+        for name in _MINUTE_SUMS
+    ]
+    newest = "CASE WHEN excluded.minute > usage_days.minute THEN excluded.minute ELSE usage_days.minute END"
+    changes = (*day, *minute, f"minute = {newest}", "last_seq = excluded.last_seq")
     return (
-        f"INSERT INTO usage_days ({', '.join(_DAY_COLUMNS)}) VALUES ({', '.join(values)}) "  # noqa: S608  # names of columns only
-        f"ON CONFLICT ({', '.join(DayKey._fields)}) DO UPDATE SET {added}, last_seq = excluded.last_seq"
+        f"INSERT INTO usage_days ({', '.join(_SUM_COLUMNS)}) VALUES ({', '.join(values)}) "  # noqa: S608  # names of columns only
+        f"ON CONFLICT ({', '.join(DayKey._fields)}) DO UPDATE SET {', '.join(changes)}"
     )
 
 
-_ADD_DAYS_SQLITE: Final = _add_days("?" * len(_DAY_COLUMNS))
-_ADD_DAYS_POSTGRESQL: Final = _add_days([f"${at + 1}" for at in range(len(_DAY_COLUMNS))])
+_ADD_SUMS_SQLITE: Final = _add_sums("?" * len(_SUM_COLUMNS))
+_ADD_SUMS_POSTGRESQL: Final = _add_sums([f"${at + 1}" for at in range(len(_SUM_COLUMNS))])
 
 
 @contextmanager

@@ -8,10 +8,10 @@ class UsageEntry(SQLModel, table=True):
     """One entry: added, never edited. `revision` 1 corrects a reservation that had become a charge."""
 
     __tablename__ = "usage_entries"
-    __table_args__ = (
-        UniqueConstraint("request_id", "revision"),  # a safety net: batches are applied once by their id
-        Index("ix_usage_entries_started", "namespace", "token", "endpoint", "started_at_milliseconds"),
-    )
+    __table_args__ = (UniqueConstraint("request_id", "revision"),)
+    """A safety net: batches are applied once by their id. An index that begins with a token has a page for each, which
+    a batch of many tokens would write anew: two thirds of an entry's cost. So windows are summed in `usage_days`.
+    """
 
     seq: int = Field(primary_key=True, sa_type=BigInteger, sa_column_kwargs={"autoincrement": False})
     """Rises with every commit: taken from `ledger_clock` under its row lock, so no smaller one appears later."""
@@ -52,6 +52,12 @@ class UsageDay(SQLModel, table=True):
     prompt_tokens: int = Field(sa_type=BigInteger)
     completion_tokens: int = Field(sa_type=BigInteger)
     last_seq: int = Field(sa_type=BigInteger)
+    minute: int = Field(sa_type=BigInteger, sa_column_kwargs={"server_default": "0"})
+    """The newest minute in which its requests started, since 1970-01-01 (UTC): of all minutes only the present one is
+    ever asked for.
+    """
+    minute_requests: int = Field(sa_type=BigInteger, sa_column_kwargs={"server_default": "0"})
+    minute_tokens: int = Field(sa_type=BigInteger, sa_column_kwargs={"server_default": "0"})
 
 
 class UsageBatchId(SQLModel, table=True):

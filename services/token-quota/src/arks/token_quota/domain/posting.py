@@ -15,7 +15,7 @@ from arks.contracts.usage import UsageSource
 from arks.token_quota.domain.batch import SOURCES, ClosedLease, StartedRequest, UsageBatch, UsageRecord
 from arks.token_quota.domain.change import LeaseChange
 from arks.token_quota.domain.lease import quota_of_lease
-from arks.token_quota.domain.time import DAY_MILLISECONDS, MINUTE_MILLISECONDS
+from arks.token_quota.domain.time import MINUTE_MILLISECONDS
 
 _RESERVATION: Final = UsageSource.RESERVATION.message_name
 
@@ -66,8 +66,12 @@ class DayKey(NamedTuple):
     """Days since 1970-01-01 (UTC) of the requests' start."""
 
 
+MinuteKey = tuple[str, str, str, UsageSource, int]
+"""Token, endpoint, quota, source, and the minute (since 1970-01-01, UTC) in which the requests started."""
+
+
 @dataclass(slots=True)
-class DaySums:
+class Sums:
     requests: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
@@ -134,12 +138,12 @@ def joined_changes(postings: Sequence[Posting]) -> list[LeaseChange]:
     return changes.all()
 
 
-def daily_sums(namespace: str, entries: Iterable[Entry]) -> dict[DayKey, DaySums]:
-    """What each daily sum grows by. A correction moves its request from one source to the other."""
-    sums: defaultdict[tuple[str, str, str, UsageSource, int], DaySums] = defaultdict(DaySums)
+def sums_by_minute(entries: Iterable[Entry]) -> dict[MinuteKey, Sums]:
+    """What the sums of each minute grow by. A correction moves its request from one source to the other."""
+    sums: defaultdict[MinuteKey, Sums] = defaultdict(Sums)
     for entry in entries:
-        record, day, before = entry.record, entry.started_at_milliseconds // DAY_MILLISECONDS, entry.replaces
-        into = sums[record.token, record.endpoint, entry.quota, entry.source, day]
+        record, minute, before = entry.record, entry.started_at_milliseconds // MINUTE_MILLISECONDS, entry.replaces
+        into = sums[record.token, record.endpoint, entry.quota, entry.source, minute]
         if before is None:
             into.requests += entry.requests
             into.prompt_tokens += entry.prompt_tokens
@@ -148,14 +152,11 @@ def daily_sums(namespace: str, entries: Iterable[Entry]) -> dict[DayKey, DaySums
             into.requests += 1
             into.prompt_tokens += before.prompt_tokens + entry.prompt_tokens
             into.completion_tokens += before.completion_tokens + entry.completion_tokens
-            origin = sums[record.token, record.endpoint, entry.quota, before.source, day]
+            origin = sums[record.token, record.endpoint, entry.quota, before.source, minute]
             origin.requests -= 1
             origin.prompt_tokens -= before.prompt_tokens
             origin.completion_tokens -= before.completion_tokens
-    return {
-        DayKey(namespace, token, endpoint, quota, int(source), day): added
-        for (token, endpoint, quota, source, day), added in sums.items()
-    }
+    return sums
 
 
 def _post_record(posting: Posting, changes: "_Changes", record: UsageRecord, quota: str, known: KnownEntries) -> None:
