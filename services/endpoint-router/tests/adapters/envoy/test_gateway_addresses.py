@@ -34,23 +34,27 @@ async def check_key(request: Request, writer: asyncio.StreamWriter) -> None:
     await script(request, writer)
 
 
-async def statuses(gateway: Gateway, number: int, prefix: str = "wrong", **headers: str) -> list[int]:
+async def responses(gateway: Gateway, number: int, prefix: str, **headers: str) -> list[httpx.Response]:
     """Send a request each with so many keys, one after the other."""
     keys = [f"Bearer {prefix}-{key}" for key in range(number)]
-    sent = [await gateway.post(BODY, headers={"authorization": key, **headers}) for key in keys]
-    return [response.status_code for response in sent]
+    return [await gateway.post(BODY, headers={"authorization": key, **headers}) for key in keys]
+
+
+async def statuses(gateway: Gateway, number: int, prefix: str = "wrong", **headers: str) -> list[int]:
+    return [response.status_code for response in await responses(gateway, number, prefix, **headers)]
 
 
 async def test_wrong_keys_beyond_the_rate_of_an_address_cause_no_query(gateways: Gateways) -> None:
     gateway = await gateways.start(failures_per_second=FAILURES)
     gateway.admission.script = check_key
     began = time.monotonic()
-    found = await statuses(gateway, 30)
+    sent = await responses(gateway, 30, "wrong")
     most = FAILURES * (2 + time.monotonic() - began)  # a second's worth at once, then so many a second
+    found = [response.status_code for response in sent]
     assert {401, 429} == set(found)
     assert [401] * FAILURES == found[:FAILURES]
     assert found.count(401) == len(gateway.queries()) <= most
-    refused = await gateway.post(BODY, headers={"authorization": "Bearer wrong-x"})
+    refused = sent[found.index(429)]
     assert ("1", "too_many_failures") == (refused.headers["retry-after"], refused.json()["error"]["code"])
 
 
@@ -103,11 +107,14 @@ async def test_wrong_keys_before_long_bodies_count_too(gateways: Gateways) -> No
 async def test_another_address_is_limited_only_if_it_is_the_same_network(
     gateways: Gateways, hops: int, addresses: tuple[str, str], are_limited: bool
 ) -> None:
-    """`x-forwarded-for` counts as far as proxies are trusted: what a client claims itself does not."""
-    gateway = await gateways.start(failures_per_second=FAILURES, trusted_hops=hops)
+    """`x-forwarded-for` counts as far as proxies are trusted: what a client claims itself does not.
+
+    With the lowest rate, the next failure is allowed only a second after the first: no request takes as long.
+    """
+    gateway = await gateways.start(failures_per_second=1, trusted_hops=hops)
     gateway.admission.script = check_key
     first, second = addresses
-    assert 429 in await statuses(gateway, 10, **{"x-forwarded-for": first})
+    assert 429 in await statuses(gateway, 3, **{"x-forwarded-for": first})
     found = await statuses(gateway, 1, "other", **{"x-forwarded-for": second})
     assert [429 if are_limited else 401] == found
 
@@ -195,7 +202,7 @@ async def test_a_body_is_held_until_its_answer_begins(gateways: Gateways) -> Non
     gateway.engine.script = later
     first = asyncio.create_task(answers(gateway, "a"))
     await eventually(lambda: bool(gateway.engine.requests), what="the engine has the body")
-    assert await is_refused(gateway, b"a")
+    await eventually(lambda: is_refused(gateway, b"a"), what="the body is held")
     released.set()
     assert 200 == await first
     assert 200 == await answers(gateway, "a")
@@ -217,9 +224,15 @@ async def connection(gateway: Gateway, *, has_request: bool) -> tuple[asyncio.St
     return reader, writer
 
 
+async def has_closed_the_first(gateway: Gateway) -> bool:
+    """Whether Envoy has noticed the end of the connection by which its start was awaited."""
+    return 1 == await gateway.stat("listener[.]127.*downstream_listener_filter_remote_close")
+
+
 @pytest.mark.parametrize("has_request", [False, True], ids=["before-the-first-byte", "after-a-request"])
 async def test_connections_beyond_the_limit_of_an_address_are_closed(gateways: Gateways, has_request: bool) -> None:
     gateway = await gateways.start(connections_per_address=3)
+    await eventually(lambda: has_closed_the_first(gateway), what="no connection")
     held = [await connection(gateway, has_request=has_request) for _ in range(3)]
     reader, writer = await connection(gateway, has_request=False)
     with suppress(ConnectionError):
