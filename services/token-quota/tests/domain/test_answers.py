@@ -65,7 +65,18 @@ def test_a_rejection_names_a_used_up_budget_before_a_rate_limit() -> None:
 
 def test_a_request_that_can_never_fit_gets_no_retry_after() -> None:
     rejection = limited(Account(Rates(tpm=5)))
-    assert "never fit" in rejection.message
+    assert rejection.message.endswith("It can never fit: request fewer tokens or have the limit raised.")
+    assert "retry-after" not in dict(rejection.headers)
+
+
+def test_a_limit_of_no_requests_does_not_ask_for_fewer_tokens() -> None:
+    rejection = limited(Account(Rates(rpm=0)))
+    assert rejection.message.endswith("this request needs 1. It can never fit: have the limit raised.")
+
+
+def test_a_limit_that_a_request_never_fits_is_named_before_one_that_ends() -> None:
+    rejection = limited(Account(Rates(rpd=1, tpm=5), rate_use=RateUse(1, 0, 1, 0)))
+    assert "tpm" == rejection.reason
     assert "retry-after" not in dict(rejection.headers)
 
 

@@ -201,11 +201,13 @@ def quota_missing(quota: str) -> Rejection:
 
 
 def over_limit(violations: Sequence[Violation], rates: Rates, use: RateUse, now_seconds: float) -> Rejection:
-    """429. Budgets come first: waiting for a rate limit does not help while a budget is used up."""
+    """429. Budgets come first: waiting for a rate limit does not help while a budget is used up. Then limits that the
+    request does not even fit into alone, for the same reason.
+    """
     budgets = [violation for violation in violations if violation.quota]
-    worst = max(budgets or violations, key=_wait_seconds)
+    worst = max(budgets or violations, key=_urgency)
     headers = [("x-error-quota" if budgets else "x-error-rate-limit", "true")]
-    if worst.resets_after_seconds is not None and worst.requested <= worst.limit:
+    if worst.resets_after_seconds is not None and not _never_fits(worst):
         headers.append(("retry-after", str(worst.resets_after_seconds)))
     headers.extend(rate_limit_headers(rates, use, now_seconds))
     return Rejection(
@@ -242,15 +244,21 @@ def _limit_message(violation: Violation) -> str:
     else:
         message = f"Rate limit reached: {violation.limit} {unit}"
     message += f", used {violation.used}, this request needs {violation.requested}."
-    if violation.requested > violation.limit:
-        return f"{message} It can never fit: request fewer tokens or have the limit raised."
+    if _never_fits(violation):
+        fewer = "" if _unit_kind(violation.limit_type) == "requests" else "request fewer tokens or "
+        return f"{message} It can never fit: {fewer}have the limit raised."
     if violation.resets_after_seconds is None:
         return message
     return f"{message} Try again in {duration_text(violation.resets_after_seconds)}."
 
 
-def _wait_seconds(violation: Violation) -> float:
-    return float("inf") if violation.resets_after_seconds is None else violation.resets_after_seconds
+def _never_fits(violation: Violation) -> bool:
+    return violation.requested > violation.limit
+
+
+def _urgency(violation: Violation) -> tuple[bool, float]:
+    wait = violation.resets_after_seconds
+    return _never_fits(violation), float("inf") if wait is None else wait
 
 
 def _details(violation: Violation) -> dict[str, Any]:
