@@ -1,12 +1,13 @@
 """An empty list about a resource that does not exist names it."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from arks.local.cli import missing
 from arks.local.cli.failure import Failure
-from arks.local.cli.missing import fail_if_missing, warn_of_missing
+from arks.local.cli.missing import fail_if_missing, print_nothing, warn_of_missing
 from arks.local.files.paths import DEFAULT_HOME
 from arks.local.render.kinds import ENDPOINT, TOKEN, Kind
 
@@ -55,3 +56,10 @@ def test_without_the_right_to_read_resources_nothing_is_missing(monkeypatch: pyt
 def test_following_what_does_not_exist_warns_and_goes_on(capsys: pytest.CaptureFixture[str]) -> None:
     warn_of_missing(DEFAULT_HOME, [(ENDPOINT, "xyz")], "default")
     assert "there is no ArksEndpoint 'xyz' in namespace default; waiting for it" in capsys.readouterr().err
+
+
+def test_an_empty_list_names_its_namespace(capsys: pytest.CaptureFixture[str]) -> None:
+    print_nothing("requests", datetime(2026, 11, 30, 6, 54, tzinfo=UTC), "nowhere")
+    assert "No requests since 2026-11-30 06:54 UTC in namespace nowhere (-A: in all).\n" == capsys.readouterr().err
+    print_nothing("events", datetime(2026, 11, 30, 6, 54, tzinfo=UTC), None)
+    assert "No events since 2026-11-30 06:54 UTC.\n" == capsys.readouterr().err

@@ -90,6 +90,7 @@ MISTAKES = [
     "events --since yesterday",
     "usage --by user",
     "usage --month october",
+    "usage --since 2026-10-31 --until 2026-10-01",
     "usage --prices none.yaml",
     "usage --prices text.yaml",
     "usage --prices nospec.yaml",

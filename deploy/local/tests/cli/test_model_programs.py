@@ -37,7 +37,7 @@ def test_an_imported_model_is_as_recorded(
     model: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     verify(tmp_path, [model], repair=False, timeout=1)
-    assert "tuned: 1 files, 200.0 kB, as recorded" in capsys.readouterr().out
+    assert "tuned: 1 file, 200.0 kB, as recorded" in capsys.readouterr().out
 
 
 def test_a_flipped_byte_is_named_and_kept_where_no_source_has_it(

@@ -43,6 +43,11 @@ def test_without_a_ready_replica_the_endpoint_is_not_ready() -> None:
     )
 
 
+def test_an_application_that_is_scaled_to_zero_has_no_replicas() -> None:
+    decision = decide(SPEC, DecisionInput({"a": Application("a", "chat", ())}, now=NOW))
+    assert (Reason.NO_READY_REPLICAS, "no ready replicas: a (it has none)") == (decision.reason, decision.message)
+
+
 def test_without_an_application_the_endpoint_is_not_ready() -> None:
     decision = decide(SPEC, DecisionInput({}, now=NOW))
     assert (Reason.NO_APPLICATION, "no application serves the model chat in namespace team") == (

@@ -10,7 +10,7 @@ import typer
 from arks.local.cli.connection import on_bus
 from arks.local.cli.failure import Exit, fail
 from arks.local.cli.home import Home
-from arks.local.cli.missing import fail_if_missing, warn_of_missing
+from arks.local.cli.missing import fail_if_missing, print_nothing, warn_of_missing
 from arks.local.cli.options import (
     NO_HOME,
     NO_NAMESPACE,
@@ -78,7 +78,7 @@ def events(
     if count == 0:
         fail_if_missing(home, named, where)
     if count == 0 and output is None:
-        typer.echo(f"No events since {start:%Y-%m-%d %H:%M} UTC.", err=True)
+        print_nothing("events", start, where)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,9 @@
-"""Why a list about a resource is empty: it does not exist. A deleted resource still has events and requests, so
-commands look for these first.
+"""Why a list is empty: what it is about does not exist, or is elsewhere. A deleted resource still has events and
+requests, so commands look for these first.
 """
 
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 
 import typer
 
@@ -26,6 +27,12 @@ def warn_of_missing(home: Home, named: Named, namespace: str | None) -> None:
     """Before a command follows what may never come."""
     for failure in _missing(home, named, namespace):
         typer.echo(copyable(f"arks: {failure}; waiting for it\n      {failure.next_step}"), err=True)
+
+
+def print_nothing(what: str, since: datetime, namespace: str | None) -> None:
+    """That a list is empty, and where else there may be some."""
+    where = "" if namespace is None else f" in namespace {namespace} (-A: in all)"
+    typer.echo(f"No {what} since {since:%Y-%m-%d %H:%M} UTC{where}.", err=True)
 
 
 def _missing(home: Home, named: Named, namespace: str | None) -> Iterator[Failure]:

@@ -43,7 +43,7 @@ class Result:
         unknown = [file.path for file in self.files if not file.recorded]
         note = f"; no digest is known of {', '.join(unknown)}: set source.file.sha256" if unknown else ""
         damaged = f"{len(self.broken)} of {len(self.files)} files damaged" if self.broken else "as recorded"
-        return f"{self.model['metadata']['name']}: {len(self.files)} files, {size}, {damaged}{note}"
+        return f"{self.model['metadata']['name']}: {_counted(self.files)}, {size}, {damaged}{note}"
 
 
 def verify(home: Path, models: Sequence[Resource], *, repair: bool, timeout: float) -> None:
@@ -73,7 +73,7 @@ def _check(model: Resource, *, repair: bool, steps: Progress) -> Result:
         files.append(file)
         done += file.size_bytes
         steps.step(name, f"{human_bytes(done)} of {human_bytes(total)}", ratio=done / total if total else None)
-    steps.step(name, f"{len(files)} files hashed", done=True)
+    steps.step(name, f"{_counted(files)} hashed", done=True)
     return Result(model, tuple(files))
 
 
@@ -98,3 +98,7 @@ def _fail(result: Result, *, repaired: bool) -> None:
     if result.downloads and not repaired:
         fail(f"files of model {name} are damaged", f"`arks model verify {name} --repair` fetches them again")
     fail(f"files of model {name} are damaged, and no source has them", "replace them by a good copy")
+
+
+def _counted(files: Sequence[object]) -> str:
+    return f"{len(files)} file{'' if len(files) == 1 else 's'}"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from arks.local.cli.connection import on_bus
-from arks.local.cli.missing import fail_if_missing, warn_of_missing
+from arks.local.cli.missing import fail_if_missing, print_nothing, warn_of_missing
 from arks.local.cli.names import complete_endpoints
 from arks.local.cli.options import (
     NO_HOME,
@@ -80,7 +80,7 @@ def requests(
     if count == 0:
         fail_if_missing(home, named, where)
     if count == 0 and output is None:
-        typer.echo(f"No requests since {start:%Y-%m-%d %H:%M} UTC.", err=True)
+        print_nothing("requests", start, where)
 
 
 def _as_data(request: "Request", output: Output) -> str:

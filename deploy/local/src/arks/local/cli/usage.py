@@ -108,7 +108,10 @@ def _groups(by: str) -> list[str]:
 def _days(since: str | None, until: str | None, month: str | None, today: date) -> tuple[str | None, str | None]:
     """The first and the last day, both included. Raises Failure."""
     if month is None:
-        return _day(since, today), _day(until, today)
+        first_day, last_day = _day(since, today), _day(until, today)
+        if first_day and last_day and first_day > last_day:
+            fail(f"--since {first_day} is after --until {last_day}", "exchange them", Exit.USAGE)
+        return first_day, last_day
     if since or until:
         fail("give either --month or --since and --until", "as in `arks usage --month 2026-10`", Exit.USAGE)
     try:

@@ -79,7 +79,7 @@ def sentence(error: ErrorDetails, resource: type[BaseModel]) -> str:
 
 _SENTENCES: dict[str, Callable[[dict[str, Any]], str]] = {
     "missing": lambda _: "is missing",
-    "rule": lambda context: str(context["message"]),
+    "rule": lambda context: str(context["message"]).removeprefix("metadata.name "),
     "value_error": lambda context: str(context["error"]),
     "greater_than_equal": lambda context: f"must be at least {context['ge']}",
     "less_than_equal": lambda context: f"must be at most {context['le']}",

@@ -220,12 +220,15 @@ def _engine_model(portions: Sequence[Portion], applications: Mapping[str, Applic
 def _summary(spec: EndpointSpec, portions: Sequence[Portion]) -> tuple[Reason, str]:
     if not portions:
         return Reason.NO_APPLICATION, f"no application serves the model {spec.model} in namespace {spec.namespace}"
-    names = ", ".join(
-        f"{portion.share.application} ({portion.ready} of {portion.replicas} replicas ready, {portion.fraction:.0%})"
-        for portion in portions
-    )
+    names = ", ".join(f"{portion.share.application} ({_state(portion)})" for portion in portions)
     if any(portion.ready for portion in portions):
         return Reason.ROUTED, f"requests go to {names}"
     weightless = [portion.share.application for portion in portions if portion.share.weight == 0]
     hint = f"; weight 0: {', '.join(weightless)}" if weightless else ""
     return Reason.NO_READY_REPLICAS, f"no ready replicas: {names}{hint}"
+
+
+def _state(portion: Portion) -> str:
+    if not portion.replicas:
+        return "it has none"
+    return f"{portion.ready} of {portion.replicas} replicas ready, {portion.fraction:.0%}"
