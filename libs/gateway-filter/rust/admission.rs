@@ -92,9 +92,7 @@ impl Worker {
         let lease = account.as_ref().and_then(|account| account.lease());
         if self.confirmations.is_needed(lease, now) {
             if lease.is_some_and(|lease| self.confirmations.confirms(lease, now)) {
-                let (since, ticket) = self.confirmations.begin_renewal(now);
-                let query = self.changes_query(since);
-                self.renewals.add(Renewal { query, receiver: Receiver::Changes(ticket) });
+                self.renew_confirmations(now);
                 return self.decide_confirmed(pending, now);
             }
             let since = self.confirmations.begin(now);
@@ -174,6 +172,13 @@ impl Worker {
             query.headers.push(("x-arks-remaining", remaining.to_string().into_bytes()));
         }
         self.renewals.add(Renewal { query, receiver: Receiver::Lease(ticket) });
+    }
+
+    /// Begins a query of what has ended leases; the request goes on meanwhile.
+    fn renew_confirmations(&mut self, now: i64) {
+        let (since, ticket) = self.confirmations.begin_renewal(now);
+        let query = self.changes_query(since);
+        self.renewals.add(Renewal { query, receiver: Receiver::Changes(ticket) });
     }
 
     fn decide_confirmed(&mut self, pending: &mut Pending, now: i64) -> Decision {
@@ -268,7 +273,12 @@ impl Worker {
             account.end_lease_of(&grant.lease);
             return Some(Decision::Reject(Reply::unavailable().into()));
         }
-        Some(Decision::Start(started(account, lease, grant.reserved)))
+        let confirms = self.confirmations.is_needed(Some(&lease), now);
+        let decision = Decision::Start(started(account, lease, grant.reserved));
+        if confirms {
+            self.renew_confirmations(now);
+        }
+        Some(decision)
     }
 
     /// token-quota gave no answer that can be used.

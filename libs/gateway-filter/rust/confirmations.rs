@@ -46,7 +46,8 @@ impl Confirmations {
     }
 
     /// Whether `/v1/changes` should be queried before a request uses the lease, because that does not count without, or
-    /// ahead of that, while requests still pass.
+    /// ahead of that, while requests still pass. A worker's first answer ends all leases, because nothing shows which
+    /// changes and counters they know of: so it is queried with the first of them.
     #[must_use]
     pub fn is_needed(&self, lease: Option<&Lease>, now: i64) -> bool {
         let Some(lease) = lease else { return false };
@@ -61,7 +62,7 @@ impl Confirmations {
             return true;
         }
         let known = lease.span.sent.max(self.sent) + HOLD_MILLISECONDS;
-        let is_due = known - now <= CONFIRM_MILLISECONDS && lease.span.stop > known;
+        let is_due = (self.life == NOTHING || known - now <= CONFIRM_MILLISECONDS) && lease.span.stop > known;
         is_due && !is_valid(self.busy_until, now, ADMISSION_MILLISECONDS)
     }
 

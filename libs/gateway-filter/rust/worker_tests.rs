@@ -12,6 +12,7 @@ use crate::request::read_request;
 const NOW: i64 = 1_795_843_628_123;
 const KEY: &[u8] = b"Bearer sk-alice";
 const MINUTES: i64 = 60_000;
+const LONG: &str = "5,500,500,60000,512";
 
 fn worker(starts: &Path) -> Worker {
     Worker::new(Identity { gateway: "gw".into(), token: None }, starts.to_owned(), 10)
@@ -105,6 +106,24 @@ fn a_renewed_lease_shows_that_its_key_is_valid() {
     }
     let last = later + 10 * MINUTES - 1;
     assert!(worker.decide_key_answered(KEY, &answer(0, &[]), (last, last)).is_none());
+}
+
+#[test]
+fn what_ended_leases_is_queried_with_the_first_lease_that_lasts() {
+    let mut worker = worker(Path::new("/dev/null"));
+    assert!(matches!(admit(&mut worker, b"Bearer sk-short", "5,500,500,1000,512", NOW), Decision::Start(_)));
+    assert!(worker.take_renewals().is_empty());
+    assert!(matches!(admit(&mut worker, b"Bearer sk-long", LONG, NOW), Decision::Start(_)));
+    let Some(Receiver::Changes(ticket)) = worker.take_renewals().pop().map(|renewal| renewal.receiver) else {
+        panic!("no query of changes")
+    };
+    ticket.finish(answer(200, &[("x-arks-life", "life1"), ("x-arks-ended", "*")]));
+    assert!(matches!(admit(&mut worker, KEY, LONG, NOW + 10), Decision::Start(_)));
+    assert!(worker.take_renewals().is_empty());
+    let later = &mut pending(KEY);
+    assert!(matches!(worker.decide(later, NOW + 10_000), Decision::Query(Query { path: "/v1/changes", .. })));
+    let unchanged = answer(200, &[("x-arks-life", "life1"), ("x-arks-ended", "-")]);
+    assert!(matches!(worker.decide_answered(later, &unchanged, NOW + 10_001), Decision::Start(_)));
 }
 
 #[test]
