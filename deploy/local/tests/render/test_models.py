@@ -23,3 +23,12 @@ def test_a_row_has_source_state_size_path_and_users() -> None:
     assert rows[1].endswith(" /m/tiny chat")
     assert rows[2].startswith("default big storage ModelLoading 42% ")
     assert rows[2].endswith("- -")
+
+
+def test_a_long_path_is_cut_on_a_terminal() -> None:
+    model = {
+        "metadata": {"namespace": "default", "name": "tiny"},
+        "spec": {"model": "a/tiny", "source": {"file": {}}},
+        "status": {"phase": "Ready", "sizeBytes": 1, "path": f"/srv/{'models/' * 20}tiny.gguf"},
+    }
+    assert max(map(len, models_table([model], [], 80).splitlines())) <= 80

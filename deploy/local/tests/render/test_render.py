@@ -302,6 +302,15 @@ def test_services_that_start_for_the_first_time_are_a_start(found: ServiceState,
     assert heading == status.as_text(view, NOW.timestamp(), services=False).splitlines()[0]
 
 
+def test_many_problems_leave_room_on_the_screen() -> None:
+    services = tuple(Service(f"s{number}", ServiceState.RESTARTING, "", restarts=1) for number in range(30))
+    view = replace(status_view(), state=replace(supervisor_state(), services=services), resources={})
+    lines = status.as_text(view, NOW.timestamp(), services=False).splitlines()
+    assert "Arks is up, 30 problems, for 100s" == lines[0]
+    assert 20 == sum(line.startswith("✗") for line in lines)
+    assert "… and 10 more: `arks status -o json` has all" == lines[-1]
+
+
 def test_ages_of_changes_are_aligned() -> None:
     times = ("11:59:50", "11:56:01", "11:50:00", "06:29:00")
     shown = decisions.changes(

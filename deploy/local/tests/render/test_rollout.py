@@ -21,6 +21,14 @@ def test_a_rollout_is_a_row_with_its_share_and_what_was_measured() -> None:
     assert ["chat", "b", "Progressing", "25", "%", "2", "of", "3", "20", "requests", "have", "ended"] == row.split()
 
 
+def test_what_was_measured_follows_its_row_on_a_terminal() -> None:
+    waits = "0 requests of the canary and 0 of the others have ended; each needs 10"
+    rows = as_data([endpoint({"rollout": {"canary": "b"}}, {"rollout": {"canary": "b", "message": waits}})])
+    lines = as_text(rows, namespaces=True, width=80).splitlines()
+    assert ["NAMESPACE", "ENDPOINT", "CANARY", "PHASE", "SHARE", "STEP"] == lines[0].split()
+    assert waits == lines[2].strip()
+
+
 def test_a_status_of_another_canary_is_not_shown_for_this_one() -> None:
     (row,) = as_data([endpoint({"rollout": {"canary": "c"}}, {"rollout": {"canary": "b", "percent": 100}})])
     assert ("c", "Pending", 0) == (row["canary"], row["phase"], row["percent"])

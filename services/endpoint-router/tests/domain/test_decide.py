@@ -77,7 +77,7 @@ def test_the_share_of_an_application_without_ready_replicas_goes_to_the_others()
 def test_weight_0_means_no_traffic_even_if_nothing_else_is_ready() -> None:
     decision = decide(CANARY, DecisionInput(applications(replica("t-0", "c")), now=NOW))
     assert ({"t-0": 0}, Reason.NO_READY_REPLICAS) == (weights(decision), decision.reason)
-    assert "weight 0: c" in decision.message
+    assert "no ready replicas: c (weight 0)" == decision.message
 
 
 def test_load_does_not_move_traffic_between_applications() -> None:

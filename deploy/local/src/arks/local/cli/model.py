@@ -18,7 +18,7 @@ from arks.local.cli.options import (
     NamespaceOption,
     OutputOption,
 )
-from arks.local.cli.output import print_data, print_text
+from arks.local.cli.output import print_data, print_text, terminal_width
 from arks.local.cli.reading import read
 from arks.local.cli.waiting import Awaited, wait_ready
 from arks.local.plan import model_source
@@ -92,7 +92,7 @@ def list_models(
     if output is not None:
         print_data(models, output)
     elif models:
-        print_text(models_table(models, [*found[APPLICATION], *found[DISAGGREGATED]]))
+        print_text(models_table(models, [*found[APPLICATION], *found[DISAGGREGATED]], terminal_width()))
     else:
         print_text(copyable("no models; `arks model add hf:OWNER/NAME` adds one"))
 

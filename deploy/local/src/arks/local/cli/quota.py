@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from arks.local.cli.options import NO_HOME, NO_NAMESPACE, AllNamespacesOption, HomeOption, NamespaceOption, OutputOption
-from arks.local.cli.output import print_data, print_text
+from arks.local.cli.output import print_data, print_text, terminal_width
 from arks.local.cli.reading import read
 from arks.local.cli.targets import select
 from arks.local.render.kinds import QUOTA
@@ -32,6 +32,6 @@ def quota(
     if output is not None:
         print_data({"quotas": as_data(found, datetime.now(UTC))}, output)
     elif found:
-        print_text(as_text(found, datetime.now(UTC), namespaces=all_namespaces))
+        print_text(as_text(found, datetime.now(UTC), namespaces=all_namespaces, width=terminal_width()))
     else:
         typer.echo("No quotas. A quota is an ArksQuota that tokens name: see docs/resources.md.", err=True)

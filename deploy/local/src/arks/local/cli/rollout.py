@@ -19,7 +19,7 @@ from arks.local.cli.options import (
     NamespaceOption,
     OutputOption,
 )
-from arks.local.cli.output import print_data, print_text
+from arks.local.cli.output import print_data, print_text, terminal_width
 from arks.local.cli.reading import read
 from arks.local.cli.targets import select
 from arks.local.render.kinds import ENDPOINT, find_kind
@@ -62,7 +62,7 @@ def status(
     if output is not None:
         print_data({"rollouts": rows}, output)
     elif rows:
-        print_text(as_text(rows, namespaces=all_namespaces))
+        print_text(as_text(rows, namespaces=all_namespaces, width=terminal_width()))
     else:
         typer.echo("No rollouts. A rollout is `spec.rollout` of an ArksEndpoint: see docs/resources.md.", err=True)
 

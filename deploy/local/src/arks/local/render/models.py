@@ -4,12 +4,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from arks.contracts.quantities import human_bytes
-from arks.local.render.table import table
+from arks.local.render.table import UNLIMITED, table
 
 Resource = Mapping[str, Any]
 
 
-def models_table(models: Sequence[Resource], applications: Sequence[Resource]) -> str:
+def models_table(models: Sequence[Resource], applications: Sequence[Resource], width: int = UNLIMITED) -> str:
     """Source, state, size, storage path and applications of each model."""
     rows = [
         (
@@ -23,7 +23,7 @@ def models_table(models: Sequence[Resource], applications: Sequence[Resource]) -
         )
         for model in models
     ]
-    return table(("namespace", "name", "source", "state", "size", "path", "used by"), rows)
+    return table(("namespace", "name", "source", "state", "size", "path", "used by"), rows, width=width)
 
 
 def source_kind(model: Resource) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 from arks.local.render.columns import Budget, budgets, resets
 from arks.local.render.plain import Object, spec_of
 from arks.local.render.quantities import duration, percent
-from arks.local.render.table import table
+from arks.local.render.table import UNLIMITED, fitting_table
 
 
 def as_data(quotas: Sequence[Object], now: datetime) -> list[dict[str, Any]]:
@@ -30,7 +30,7 @@ def _row(quota: Object, budget: Budget, now: datetime) -> dict[str, Any]:
     }
 
 
-def as_text(quotas: Sequence[Object], now: datetime, *, namespaces: bool) -> str:
+def as_text(quotas: Sequence[Object], now: datetime, *, namespaces: bool, width: int = UNLIMITED) -> str:
     header = ("Quota", "Type", "Used", "Limit", "Left", "Left %", "Period", "Resets")
     rows = []
     for quota in quotas:
@@ -41,4 +41,4 @@ def as_text(quotas: Sequence[Object], now: datetime, *, namespaces: bool) -> str
             numbers = (f"{value:,}" for value in (budget.used, budget.limit, budget.remaining))
             row = (quota["metadata"]["name"], budget.type, *numbers, percent(budget.remaining_ratio), period, when)
             rows.append((quota["metadata"]["namespace"], *row) if namespaces else row)
-    return table(("Namespace", *header) if namespaces else header, rows)
+    return fitting_table(("Namespace", *header) if namespaces else header, rows, width=width)

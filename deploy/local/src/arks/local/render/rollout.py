@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from arks.local.render.plain import Object, spec_of
-from arks.local.render.table import table
+from arks.local.render.table import UNLIMITED, fitting_table
 
 
 def as_data(endpoints: Sequence[Object]) -> list[dict[str, Any]]:
@@ -28,7 +28,7 @@ def _row(endpoint: Object) -> dict[str, Any]:
     }
 
 
-def as_text(rows: Sequence[dict[str, Any]], *, namespaces: bool) -> str:
+def as_text(rows: Sequence[dict[str, Any]], *, namespaces: bool, width: int = UNLIMITED) -> str:
     header = ("Endpoint", "Canary", "Phase", "Share", "Step", "Measured")
     shown = [
         (
@@ -38,4 +38,4 @@ def as_text(rows: Sequence[dict[str, Any]], *, namespaces: bool) -> str:
         )
         for row in rows
     ]
-    return table(("Namespace", *header) if namespaces else header, shown)
+    return fitting_table(("Namespace", *header) if namespaces else header, shown, width=width, notes=True)

@@ -21,6 +21,8 @@ from arks.local.render.table import UNLIMITED, indented, table
 
 _COUNTED = (MODEL, APPLICATION, ENDPOINT)
 _LAST_LINES = 3
+_MOST_PROBLEMS = 20
+"""So that those of hundreds of resources, such as a tenant's, do not push all else off the screen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,13 +143,15 @@ def _free(view: View) -> str:
 
 def _problem_lines(found: Sequence[Problem], width: int) -> list[str]:
     lines = [""] if found else []
-    for problem in found:
+    for problem in found[:_MOST_PROBLEMS]:
         line = f"✗ {problem.what}: {problem.state}: {problem.message}"
         wide = len(line) > width
         lines += (
             [f"✗ {problem.what}: {problem.state}", *indented(problem.message, width).splitlines()] if wide else [line]
         )
         lines.append(f"  {problem.next_step}")
+    if len(found) > _MOST_PROBLEMS:
+        lines.append(f"… and {len(found) - _MOST_PROBLEMS} more: `arks status -o json` has all")
     return lines
 
 

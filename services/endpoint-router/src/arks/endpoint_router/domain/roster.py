@@ -223,12 +223,12 @@ def _summary(spec: EndpointSpec, portions: Sequence[Portion]) -> tuple[Reason, s
     names = ", ".join(f"{portion.share.application} ({_state(portion)})" for portion in portions)
     if any(portion.ready for portion in portions):
         return Reason.ROUTED, f"requests go to {names}"
-    weightless = [portion.share.application for portion in portions if portion.share.weight == 0]
-    hint = f"; weight 0: {', '.join(weightless)}" if weightless else ""
-    return Reason.NO_READY_REPLICAS, f"no ready replicas: {names}{hint}"
+    return Reason.NO_READY_REPLICAS, f"no ready replicas: {names}"
 
 
 def _state(portion: Portion) -> str:
     if not portion.replicas:
         return "it has none"
+    if portion.share.weight == 0:
+        return "weight 0"  # its replicas may be ready
     return f"{portion.ready} of {portion.replicas} replicas ready, {portion.fraction:.0%}"
