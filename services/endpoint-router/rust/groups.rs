@@ -239,6 +239,21 @@ mod tests {
     }
 
     #[test]
+    fn the_speed_of_a_group_is_the_mean_of_those_that_were_measured() {
+        let (usual, slower) = (worked(8.0), worked(6.5));
+        let groups = group_alike(
+            "x",
+            &[
+                contender("a", 4, Some(&usual), None),
+                contender("b", 4, Some(&usual), None),
+                contender("c", 4, Some(&slower), None),
+                contender("d", 4, None, None), // whose speed is taken to be 8, the median
+            ],
+        );
+        assert_eq!(groups.iter().map(|group| group.speed).collect::<Vec<_>>(), [7.5]);
+    }
+
+    #[test]
     fn a_group_keeps_the_name_that_most_of_its_members_had() {
         let alike =
             [("a", "x/2"), ("b", "x/2"), ("c", "x/3")].map(|(name, group)| contender(name, 4, None, Some(group)));

@@ -239,3 +239,25 @@ fn is_step(gap: f64) -> bool {
 fn growth(before: Option<f64>, after: Option<f64>) -> Option<f64> {
     Some(after? - before?).filter(|grown| *grown >= 0.0)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{LONGEST_REQUEST_SECONDS, Signals};
+    use crate::reading::Reading;
+
+    #[test]
+    fn time_without_a_counted_request_counts_with_the_next_one_up_to_the_longest_request() {
+        let at = |second: u32| {
+            let measured_at = 100.0 + f64::from(second);
+            Reading { measured_at, running: Some(1.0), finished_total: Some(7.0), ..Reading::default() }
+        };
+        let mut signals = Signals::after(None, at(0));
+        let pending: Vec<f64> = (1..=62)
+            .map(|second| {
+                signals = Signals::after(Some(&signals), at(second));
+                signals.pending.seconds
+            })
+            .collect();
+        assert_eq!(pending[59..], [LONGEST_REQUEST_SECONDS, 0.0, 1.0]);
+    }
+}
