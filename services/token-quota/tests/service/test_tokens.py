@@ -1,3 +1,5 @@
+import asyncio
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -231,6 +233,27 @@ async def test_a_secret_is_read_once_for_directory_and_status_together(tokens: T
     assert 1 == len(tokens.secrets.reads)
     await tokens.keyring.reconcile(TOM)
     assert 2 == len(tokens.secrets.reads)
+
+
+async def test_a_secret_that_is_being_loaded_is_not_read_for_others_too(
+    tokens: TokensHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokens.harness.add(token(key=None, **IN_SECRET))
+    tokens.secrets.values[Key("team", "keys")] = {"tom": b"sk-in-secret"}
+    begun, continues, read = asyncio.Event(), asyncio.Event(), tokens.secrets.read
+
+    async def read_later(key: Key) -> Mapping[str, bytes] | None:
+        begun.set()
+        await continues.wait()
+        return await read(key)
+
+    monkeypatch.setattr(tokens.secrets, "read", read_later)
+    loading = asyncio.create_task(tokens.keyring.load())
+    await begun.wait()
+    others = [asyncio.create_task(tokens.keyring.reconcile(TOM)), asyncio.create_task(tokens.ready())]
+    continues.set()
+    await asyncio.gather(loading, *others)
+    assert 1 == len(tokens.secrets.reads)
 
 
 async def test_a_key_that_appears_or_goes_makes_its_tokens_status_due(tokens: TokensHarness) -> None:
