@@ -69,7 +69,7 @@ def test_a_request_that_can_never_fit_gets_no_retry_after() -> None:
     assert "retry-after" not in dict(rejection.headers)
 
 
-def test_a_limit_of_no_requests_does_not_ask_for_fewer_tokens() -> None:
+def test_a_limit_of_no_requests_does_not_suggest_fewer_tokens() -> None:
     rejection = limited(Account(Rates(rpm=0)))
     assert rejection.message.endswith("this request needs 1. It can never fit: have the limit raised.")
 

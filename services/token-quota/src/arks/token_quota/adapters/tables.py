@@ -53,9 +53,7 @@ class UsageDay(SQLModel, table=True):
     completion_tokens: int = Field(sa_type=BigInteger)
     last_seq: int = Field(sa_type=BigInteger)
     minute: int = Field(sa_type=BigInteger, sa_column_kwargs={"server_default": "0"})
-    """The newest minute in which its requests started, since 1970-01-01 (UTC): of all minutes only the present one is
-    ever asked for.
-    """
+    """The newest minute in which its requests started, since 1970-01-01 (UTC): counters need the present one only."""
     minute_requests: int = Field(sa_type=BigInteger, sa_column_kwargs={"server_default": "0"})
     minute_tokens: int = Field(sa_type=BigInteger, sa_column_kwargs={"server_default": "0"})
 
