@@ -36,6 +36,27 @@ def reads(monkeypatch: pytest.MonkeyPatch, *readings: dict[str, Any]) -> list[di
     return remaining
 
 
+@pytest.fixture(autouse=True)
+def unready(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """What is not ready of the services, one look after the other; then nothing."""
+    looks: list[list[str]] = []
+    monkeypatch.setattr(waiting, "_unready_services", lambda _: looks.pop(0) if looks else [])
+    return looks
+
+
+def test_a_status_of_the_last_run_does_not_end_a_wait_while_services_start(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], unready: list[list[str]]
+) -> None:
+    reads(monkeypatch, application())
+    unready += [["app-deployer", "envoy"]] * 2
+    waiting.wait_ready(Path("/home"), [QWEN], 30)
+    assert [] == unready
+    assert ["services", "application"] == [line.split()[2] for line in capsys.readouterr().out.splitlines()]
+    unready += [["envoy"]]
+    with pytest.raises(Failure, match="services are not ready after 0 s: envoy"):
+        waiting.wait_ready(Path("/home"), [QWEN], 0)
+
+
 def test_it_ends_when_the_present_spec_is_carried_out_by_all_replicas(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
