@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+import structlog
 
 from arks.kit import ports
 from arks.kit.home import LocalHome
@@ -15,12 +16,23 @@ from arks.kit.testing.servers import Server, nats_server, valkey_server
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Give each parallel worker ports of its own. Two of them could choose the same one before either listens, and two
-    Envoys can even listen on one port: each gets some of the other's requests.
+    """Give each parallel worker ports of its own, and log as fast as programs do.
+
+    Two workers could choose the same port before either listens, and two Envoys can even listen on one: each gets some
+    of the other's requests.
     """
     worker: dict[str, Any] | None = getattr(config, "workerinput", None)
     if worker is not None:
         ports.CANDIDATES = ports.CANDIDATES[int(worker["workerid"].removeprefix("gw")) :: worker["workercount"]]
+    _log_plain_tracebacks()
+
+
+def _log_plain_tracebacks() -> None:
+    """Where rich is installed, structlog shows all variables of a traceback. That takes 0.2 s or, for a bus and its
+    clients, seconds, in which the event loop stands still and answers of real servers time out.
+    """
+    renderer = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+    structlog.configure(processors=[*structlog.get_config()["processors"][:-1], renderer])
 
 
 @pytest.fixture
