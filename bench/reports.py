@@ -50,6 +50,7 @@ class Reports:
         self._random = random.Random(1)  # noqa: S311  # a simulation
         self.busy = round(options.busy * options.endpoints)
         self._totals: dict[tuple[int, int], list[float]] = {}
+        self.published = 0
 
     def payload(self, number: int, seconds: float) -> bytes:
         now = datetime.now(UTC)
@@ -80,21 +81,22 @@ async def write_endpoints(bus: Bus, endpoints: int, replicas: int) -> None:
         await resources.put(resource_key("arksendpoints", NAMESPACE, name), json.dumps(manifest).encode())
 
 
-async def publish(bus: Bus, reports: Reports, options: argparse.Namespace, seconds: float) -> int:
-    """Publish for so long; return the number of reports, fewer than wanted if this process is too slow."""
+async def publish(bus: Bus, reports: Reports, options: argparse.Namespace) -> None:
+    """Publish until cancelled, fewer than wanted if this process is too slow."""
     busy = reports.busy
     cycles = [(0, busy, options.hertz), (busy, options.endpoints - busy, options.idle_hertz)]
     """(first endpoint, endpoints, reports a second of each)"""
     began, counts = time.monotonic(), [0, 0]
-    while (passed := time.monotonic() - began) < seconds:
+    while True:
+        passed = time.monotonic() - began
         for cycle, (first, endpoints, hertz) in enumerate(cycles):
             due = min(int(passed * hertz * endpoints), counts[cycle] + 100)
             for count in range(counts[cycle], due):
                 number = first + count % endpoints
                 await bus.publish(load_subject(NAMESPACE, f"m{number}"), reports.payload(number, 1 / hertz))
+            reports.published += due - counts[cycle]
             counts[cycle] = due
         await asyncio.sleep(0.002)
-    return sum(counts)
 
 
 async def updates(client: aiohttp.ClientSession, port: int) -> dict[float, float]:
@@ -149,11 +151,14 @@ async def main(options: argparse.Namespace) -> None:
 
         await eventually(complete, within_seconds=120, what="Envoy has endpoints")
         reports = Reports(options)
-        await publish(bus, reports, options, QUIET_SECONDS)
-        before, cpu, began = await updates(client, health), cpu_seconds(router), time.monotonic()
-        count = await publish(bus, reports, options, options.seconds)
-        seconds = time.monotonic() - began
-        cost, after = cpu_seconds(router) - cpu, await updates(client, health)
+        publishing = asyncio.create_task(publish(bus, reports, options))
+        await asyncio.sleep(QUIET_SECONDS)
+        before = await updates(client, health)
+        cpu, began, published = cpu_seconds(router), time.monotonic(), reports.published
+        await asyncio.sleep(options.seconds)
+        cost, seconds, count = cpu_seconds(router) - cpu, time.monotonic() - began, reports.published - published
+        after = await updates(client, health)
+        publishing.cancel()
         print(
             f"{options.endpoints} endpoints x {options.replicas} replicas, {options.busy:.0%} busy, "
             f"{count / seconds:.0f} reports/s: {cost / seconds:.0%} of a core ({1e6 * cost / count:.0f} us a report), "

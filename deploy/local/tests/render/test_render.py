@@ -302,7 +302,7 @@ def test_services_that_start_for_the_first_time_are_a_start(found: ServiceState,
     assert heading == status.as_text(view, NOW.timestamp(), services=False).splitlines()[0]
 
 
-def test_many_problems_leave_room_on_the_screen() -> None:
+def test_many_problems_are_cut_to_the_screen() -> None:
     services = tuple(Service(f"s{number}", ServiceState.RESTARTING, "", restarts=1) for number in range(30))
     view = replace(status_view(), state=replace(supervisor_state(), services=services), resources={})
     lines = status.as_text(view, NOW.timestamp(), services=False).splitlines()

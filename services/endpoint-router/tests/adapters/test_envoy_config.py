@@ -24,11 +24,14 @@ from arks.endpoint_router.domain import (
 )
 
 
-def decision(*states: ReplicaState, port: int | None = None, host: str = "127.0.0.1") -> Decision:
+def decision(
+    *states: ReplicaState, port: int | None = None, host: str = "127.0.0.1", load_limit_percent: int | None = None
+) -> Decision:
     replicas = tuple(
         RoutedReplica(ReplicaId("a", f"a-{n}"), host, port or 9000 + n, state) for n, state in enumerate(states)
     )
-    return decide(EndpointSpec("team", "chat"), DecisionInput({"a": Application("a", "chat", replicas)}))
+    spec = EndpointSpec("team", "chat", load_limit_percent=load_limit_percent)
+    return decide(spec, DecisionInput({"a": Application("a", "chat", replicas)}))
 
 
 def envoy_config(snapshot: ConfigSnapshot) -> SnapshotEnvoyConfig:
@@ -45,14 +48,14 @@ def reject(snapshot: ConfigSnapshot, envoy: SnapshotEnvoyConfig) -> None:
 def test_draining_replicas_stay_in_the_load_assignment() -> None:
     found = backends(decision(ReplicaState.READY, ReplicaState.DRAINING, ReplicaState.STARTING, ReplicaState.FAILED))
     assert [
-        Backend("127.0.0.1", 9000, 100_000, draining=False, group="a"),
+        Backend("127.0.0.1", 9000, 1, draining=False, group="a"),
         Backend("127.0.0.1", 9001, 1, draining=True, group="a"),
     ] == found
 
 
 def test_a_draining_replica_does_not_replace_a_ready_one_at_the_same_address() -> None:
     found = backends(decision(ReplicaState.DRAINING, ReplicaState.READY, port=9000))
-    assert [Backend("127.0.0.1", 9000, 100_000, draining=False, group="a")] == found
+    assert [Backend("127.0.0.1", 9000, 1, draining=False, group="a")] == found
 
 
 def test_a_draining_replica_with_an_address_that_envoy_rejects_is_omitted() -> None:
@@ -69,14 +72,19 @@ def weighed(decided: Decision, *weights: int) -> Decision:
     return found
 
 
-def test_changed_weights_give_the_same_load_assignment_as_one_made_anew() -> None:
-    ready = decision(ReplicaState.READY, ReplicaState.READY, ReplicaState.DRAINING)
-    drained = decision(ReplicaState.READY, ReplicaState.DRAINING, ReplicaState.DRAINING)
+@pytest.mark.parametrize(("load_limit_percent", "replica_weights"), [(None, {1}), (125, {1, 80_000, 20_000})])
+def test_changed_weights_give_the_same_load_assignment_as_one_made_anew(
+    load_limit_percent: int | None, replica_weights: set[int]
+) -> None:
+    """Replicas have weights of their own only for the balancer of affinity."""
+    limit = load_limit_percent
+    ready = decision(ReplicaState.READY, ReplicaState.READY, ReplicaState.DRAINING, load_limit_percent=limit)
+    drained = decision(ReplicaState.READY, ReplicaState.DRAINING, ReplicaState.DRAINING, load_limit_percent=limit)
     changes = [
         weighed(ready, 50_000, 50_000),
         weighed(ready, 30_000, 70_000),
         weighed(ready, 1, 99_999),
-        replace(weighed(ready, 1, 99_999), limits=Limits(100, retry_after_seconds=5)),
+        structs.replace(weighed(ready, 1, 99_999), limits=Limits(100, retry_after_seconds=5)),
         weighed(drained, 100_000),
         weighed(ready, 20_000, 80_000),
         weighed(ready, 25_000, 75_000),
@@ -89,7 +97,11 @@ def test_changed_weights_give_the_same_load_assignment_as_one_made_anew() -> Non
         envoy_config(anew).route("team/chat", change, known_at=0.0)
         made.route("team/chat", change, known_at=0.0)
         found, wanted = (each.resources(ENDPOINT)["team/chat"].packed.value for each in (kept, anew))
-        assert ClusterLoadAssignment.FromString(wanted) == ClusterLoadAssignment.FromString(found)
+        last = ClusterLoadAssignment.FromString(found)
+        assert ClusterLoadAssignment.FromString(wanted) == last
+    assert [80_000, 20_000] == [group.load_balancing_weight.value for group in last.endpoints[:2]]
+    members = [replica for group in last.endpoints for replica in group.lb_endpoints]
+    assert replica_weights == {replica.load_balancing_weight.value for replica in members}
 
 
 def test_an_endpoint_without_replicas_keeps_its_cluster() -> None:
@@ -112,7 +124,7 @@ def test_a_cluster_gets_the_filter_that_joins_streams_once_its_engines_need_it()
     snapshot = ConfigSnapshot()
     made, found = envoy_config(snapshot), decision(ReplicaState.READY)
     joined = []
-    for decided in (found, replace(found, roster=structs.replace(found.roster, joins_streams=True)), found):
+    for decided in (found, structs.replace(found, roster=structs.replace(found.roster, joins_streams=True)), found):
         made.route("team/chat", decided, known_at=0.0)
         joined.append(b"\x04join" in snapshot.resources(CLUSTER)["team/chat"].packed.value)
     assert [False, True, False] == joined
@@ -122,7 +134,7 @@ def test_a_held_endpoint_has_the_cluster_that_it_will_have() -> None:
     """Else Envoy would build it anew, and wait for its endpoints again."""
     found = decision(ReplicaState.READY)
     spec = replace(found.roster.spec, load_limit_percent=150)
-    wanted = replace(found, roster=structs.replace(found.roster, spec=spec, joins_streams=True))
+    wanted = structs.replace(found, roster=structs.replace(found.roster, spec=spec, joins_streams=True))
     held, routed = ConfigSnapshot(), ConfigSnapshot()
     envoy_config(held).hold("team/chat", wanted)
     envoy_config(routed).route("team/chat", wanted, known_at=0.0)
@@ -154,7 +166,7 @@ def test_limits_are_pushed_when_any_of_them_changes() -> None:
         if limits is None:
             made.remove("team/chat")
         else:
-            made.route("team/chat", replace(found, limits=limits), known_at=0.0)
+            made.route("team/chat", structs.replace(found, limits=limits), known_at=0.0)
         made.push_limits()
         versions.append(snapshot.resources(RUNTIME)[LAYER].version)
     assert (4, versions[0]) == (len(set(versions)), versions[-1])

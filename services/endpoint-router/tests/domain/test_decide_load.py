@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 
+from msgspec import structs
+
 from arks.endpoint_router.domain import (
     WEIGHT_TOTAL,
     Comparison,
@@ -174,7 +176,10 @@ def test_what_was_measured_holds_while_reports_are_missing_and_is_forgotten_late
     fast, slow = replica("r-0"), replica("r-1")
     signals = {fast.id: busy(4, drain_rate=8), slow.id: busy(4, drain_rate=2)}
     fresh = DecisionInput(applications(fast, slow), loads(signals), now=NOW)
-    later, much_later = replace(fresh, now=NOW + 60), replace(fresh, now=NOW + FORGET_SECONDS + 1)
+    later, much_later = (
+        structs.replace(fresh, now=NOW + 60),
+        structs.replace(fresh, now=NOW + FORGET_SECONDS + 1),
+    )
     assert (weights(decide(SPEC, fresh)), Source.ENGINE) == (weights(decide(SPEC, later)), decide(SPEC, later).source)
     last = decide(SPEC, much_later)
     assert ({50_000}, Source.EQUAL) == (set(weights(last).values()), last.source)
@@ -185,7 +190,7 @@ def test_after_a_start_groups_and_shares_hold_until_the_first_load_report() -> N
     before = {"a": Comparison.restored([("r-0", 0, "a", 0.8), ("r-1", 0, "a/2", 0.2)])}
     held = DecisionInput(applications(fast, slow), before=before, hold=True, now=NOW)
     assert ({"r-0": 80_000, "r-1": 20_000}, True) == (weights(decide(SPEC, held)), decide(SPEC, held).held)
-    ended = decide(SPEC, replace(held, hold=False))
+    ended = decide(SPEC, structs.replace(held, hold=False))
     assert ({50_000}, False) == (set(weights(ended).values()), ended.held)
 
 

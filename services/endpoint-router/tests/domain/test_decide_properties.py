@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from arks.contracts.facts import ReplicaState
 from arks.endpoint_router.domain import (
@@ -138,7 +139,7 @@ def test_the_order_of_facts_does_not_matter(
 
     names = list(inputs.applications)
     random_.shuffle(names)
-    mixed = replace(inputs, applications={name: shuffled(inputs.applications[name]) for name in names})
+    mixed = structs.replace(inputs, applications={name: shuffled(inputs.applications[name]) for name in names})
     assert shown(decide(spec, inputs)) == shown(decide(spec, mixed))
 
 
@@ -164,7 +165,7 @@ def test_a_replica_without_signals_never_beats_all_that_are_measured(
 def test_unchanged_inputs_lead_to_a_settled_decision(situation: tuple[EndpointSpec, DecisionInput]) -> None:
     spec, inputs = situation
     last = converge(inputs, spec, steps=3)
-    assert decide(spec, replace(inputs, before=last.by_application)).same_traffic(last)
+    assert decide(spec, structs.replace(inputs, before=last.by_application)).same_traffic(last)
 
 
 @given(st.integers(2, 6), st.floats(0, 20), st.floats(0, 20), st.floats(0.1, 20))

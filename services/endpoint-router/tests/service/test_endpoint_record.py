@@ -56,10 +56,9 @@ def test_decisions_with_what_is_kept_equal_those_from_scratch(steps: list[tuple[
                 load = report.replicas.add(name=name, running_requests=running, waiting_requests=waiting)
                 load.generation_tokens_total = load.finished_requests_total = totals[name]
             neighbours.update_load(Key("team", application), Report(report.SerializeToString()))
-        applications = neighbours.applications_for(record.spec)
         inputs = DecisionInput(
-            applications=applications,
-            loads=neighbours.loads("team", applications),
+            applications=neighbours.applications_for(record.spec),
+            loads=neighbours.loads("team"),
             before=record.comparisons,
             now=now,
         )

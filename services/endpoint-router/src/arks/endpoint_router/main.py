@@ -24,7 +24,7 @@ from arks.events.v1.facts_pb2 import EndpointFact, ReplicasFact
 from arks.kit.app import App
 from arks.kit.home import Home
 from arks.kit.ports import authority
-from arks.kit.process import freeze_what_is_loaded
+from arks.kit.process import collect_rarely
 from arks.kit.reconcile import Controller, FirstPass
 from arks.kit.resource_events import ResourceEvents
 from arks.kit.settings import read_secret
@@ -101,7 +101,7 @@ async def _follow(home: Home, router: EndpointRouter, envoy: SnapshotEnvoyConfig
     """Decide anew while time passes, and push to Envoys what is due."""
     await home.synced()
     router.start()
-    freeze_what_is_loaded()  # else a full collection visits the program, and what was read of all endpoints, for 0.1 s
+    collect_rarely()  # else a full collection visits the program, and what was read of all endpoints, for 0.1 s
     while True:
         await asyncio.sleep(TICK_SECONDS)
         await in_slices(router.tick_steps())

@@ -1,7 +1,8 @@
 """Take a decision: first who can get traffic at all (`roster`), then load."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from arks.endpoint_router.domain.decision import Decision, Source
 from arks.endpoint_router.domain.native import Comparison, Loads, compare, limits_of
@@ -12,8 +13,7 @@ from arks.endpoint_router.domain.shares import EndpointSpec
 _NOTHING = Loads()
 
 
-@dataclass(frozen=True, slots=True)
-class DecisionInput:
+class DecisionInput(Struct, frozen=True):
     """Everything that a decision depends on, besides the endpoint's spec."""
 
     applications: Mapping[str, Application]
@@ -35,19 +35,16 @@ def decide(spec: EndpointSpec, inputs: DecisionInput) -> Decision:
 
 def weigh(known: Roster, inputs: DecisionInput) -> Decision:
     """Return the decision that `decide` returns. `known`: the roster of the spec and of `inputs.applications`."""
+    loads, before, hold, now = inputs.loads, inputs.before, inputs.hold, inputs.now
     comparisons = tuple(
-        compare(
-            name,
-            pool.members,
-            inputs.loads.get(name, _NOTHING),
-            inputs.before.get(name),
-            weight=pool.weight,
-            now=inputs.now,
-            hold=inputs.hold,
-        )
-        for name, pool in zip(known.names, known.pools, strict=True)
+        [
+            compare(
+                name, pool.members, loads.get(name, _NOTHING), before.get(name), weight=pool.weight, now=now, hold=hold
+            )
+            for name, pool in zip(known.names, known.pools, strict=True)
+        ]
     )
-    return Decision(known, comparisons, _source(known, comparisons), limits_of(comparisons), inputs.now)
+    return Decision(known, comparisons, _source(known, comparisons), limits_of(comparisons), now)
 
 
 def _source(known: Roster, comparisons: tuple[Comparison, ...]) -> Source:

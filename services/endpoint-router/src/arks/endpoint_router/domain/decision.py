@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 
 from msgspec import Struct
@@ -142,8 +141,7 @@ def affinity_room(slots: float) -> int:
     return 1 << (half.bit_length() - 1) if half else 0
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(Struct, frozen=True):
     roster: Roster
     comparisons: tuple[Comparison, ...]
     """Of its pools."""

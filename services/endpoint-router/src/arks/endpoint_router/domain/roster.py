@@ -64,7 +64,7 @@ class Pool(Struct, frozen=True):
 class Roster(Struct, frozen=True):
     spec: EndpointSpec
     applications: Mapping[str, Application]
-    """What it was made from, like `spec`."""
+    """What it was made from, like `spec`. It does not change."""
     pools: tuple[Pool, ...]
     """In the order of shares: static entries first."""
     names: tuple[str, ...]
@@ -93,12 +93,7 @@ class Roster(Struct, frozen=True):
 
     def is_for(self, spec: EndpointSpec, applications: Mapping[str, Application]) -> bool:
         """Return whether a roster made from these would be equal: they are the same, not only equal."""
-        mine = self.applications
-        return (
-            spec is self.spec
-            and len(applications) == len(mine)
-            and all(mine.get(name) is application for name, application in applications.items())
-        )
+        return spec is self.spec and applications is self.applications
 
     def is_like(self, other: "Roster") -> bool:
         """Return whether Envoy and users would see no difference, if the weights are the same."""
@@ -125,7 +120,7 @@ def roster(spec: EndpointSpec, applications: Mapping[str, Application]) -> Roste
     slots = {replica.slots for pool in pools for replica in pool.ready}
     return Roster(
         spec=spec,
-        applications=dict(applications),
+        applications=applications,
         pools=pools,
         names=tuple(pool.application for pool in pools),
         portions=portions,

@@ -48,6 +48,8 @@ class EndpointRecord:
     """Envoy's message about the newest configuration, if it rejected it."""
     published: Published | None = None
     """What the last events were made from; None until the first one after a start."""
+    quiet_until: float = -math.inf
+    """Before this time (monotonic seconds) no decision is due because time passes."""
     held: HeldRequests = field(default_factory=HeldRequests)
     history: deque[Decision] = field(default_factory=lambda: deque(maxlen=HISTORY))
 
@@ -61,16 +63,22 @@ class EndpointRecord:
         return self.newest is not None and self.newest.source is Source.ENGINE
 
     def is_decision_due(self, now: float) -> bool:
-        """Return whether what the last decision was made from may be out of date."""
-        if now - self.decided_at < STALE_SECONDS / 3 or self.newest is None:
+        """Return whether time alone is a reason to decide: what the last decision was made from may be out of date, or
+        facts have not arrived after all."""
+        if now < self.quiet_until:
             return False  # nearly always
-        if not (self.measured or self.newest.held):
-            return False
+        self.quiet_until = min(self._out_of_date_at(), math.inf if self.hold_until is None else self.hold_until)
+        return now >= self.quiet_until
+
+    def _out_of_date_at(self) -> float:
+        """Return when what the last decision was made from is out of date if no report comes; inf: never."""
+        if self.newest is None or not (self.measured or self.newest.held):
+            return math.inf
         ready = max((portion.ready for portion in self.newest.portions), default=0)
         stale = STALE_SECONDS if self.newest.held else stale_seconds(ready)
-        if len(self.newest.portions) == 1 and now - self.reported_at < stale:
-            return False  # what was reported is not stale, and replicas without work are reported every 2 s
-        return now - self.decided_at >= stale / 3
+        if len(self.newest.portions) == 1:  # what was reported may be newer than the decision, and the same
+            return max(self.decided_at + stale / 3, self.reported_at + stale)
+        return self.decided_at + stale / 3
 
     @property
     def was_ready(self) -> bool:
@@ -87,6 +95,7 @@ class EndpointRecord:
 
     def decide(self, inputs: DecisionInput) -> Decision:
         """Return the decision; `add` stores it."""
+        self.quiet_until = -math.inf
         if self.roster is None or not self.roster.is_for(self.spec, inputs.applications):
             self.roster = roster(self.spec, inputs.applications)
         return weigh(self.roster, inputs)

@@ -5,7 +5,8 @@ fact, so it is far more likely that the bucket was lost. Envoy keeps its configu
 facts again.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 from arks.contracts.facts import ReplicaState
 from arks.endpoint_router.domain import Application, EndpointSpec, Loads, Pages, Report, applications_named
@@ -13,6 +14,19 @@ from arks.endpoint_router.domain.translate import application as as_application
 from arks.endpoint_router.domain.translate import pages as as_pages
 from arks.events.v1.facts_pb2 import ReplicasFact
 from arks.kit.key import Key
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    spec: EndpointSpec
+    changes: int
+    """How many there had been."""
+    applications: Mapping[str, Application]
+
+
+def _are_same(found: Mapping[str, Application], others: Mapping[str, Application]) -> bool:
+    """Return whether they hold the same objects."""
+    return len(found) == len(others) and all(others.get(name) is each for name, each in found.items())
 
 
 class Neighbours:
@@ -23,8 +37,8 @@ class Neighbours:
         """By namespace and name."""
         self._serving: dict[Key, set[str]] = {}
         """Namespace and served model -> names of applications."""
-        self._loads: dict[Key, Loads] = {}
-        """By application."""
+        self._loads: dict[str, dict[str, Loads]] = {}
+        """By namespace and application."""
         self._pages: dict[Key, Pages] = {}
         """Application -> what its engines' pages are."""
         self._held: dict[Key, float] = {}
@@ -39,19 +53,31 @@ class Neighbours:
         """Namespace and public model name -> endpoints."""
         self._endpoints_of: dict[Key, tuple[Key, ...]] = {}
         """Results of `endpoints_of` since the last change: reports come a thousand times as often as changes."""
+        self._changes = 0
+        """Counts changes of applications and endpoints."""
+        self._found: dict[Key, _Found] = {}
+        """Results of `applications_for`, by endpoint."""
 
     def applications(self, namespace: str) -> Mapping[str, Application]:
         return self._applications.get(namespace, {})
 
     def applications_for(self, spec: EndpointSpec) -> Mapping[str, Application]:
-        """Return the applications that an endpoint may route to, by name."""
+        """Return the applications that an endpoint may route to, by name. The mapping stays until one changes."""
+        endpoint = Key(spec.namespace, spec.name)
+        kept = self._found.get(endpoint)
+        if kept is not None and kept.spec is spec and kept.changes == self._changes:
+            return kept.applications
         known = self.applications(spec.namespace)
         names = self._serving.get(Key(spec.namespace, spec.model), set()) | applications_named(spec.routes)
-        return {name: known[name] for name in names if name in known}
+        found: Mapping[str, Application] = {name: known[name] for name in names if name in known}
+        if kept is not None and _are_same(found, kept.applications):
+            found = kept.applications
+        self._found[endpoint] = _Found(spec, self._changes, found)
+        return found
 
-    def loads(self, namespace: str, applications: Iterable[str]) -> Mapping[str, Loads]:
-        """Return what is known of the load of these applications, by name."""
-        return {name: self._loads[Key(namespace, name)] for name in applications}
+    def loads(self, namespace: str) -> Mapping[str, Loads]:
+        """Return what is known of the load of the applications in a namespace, by name. It changes with the reports."""
+        return self._loads.get(namespace, {})
 
     def endpoints_of(self, application: Key) -> tuple[Key, ...]:
         """Return the endpoints that may route to it, sorted: that of its served model, and those that name it."""
@@ -67,7 +93,9 @@ class Neighbours:
 
     def set_endpoint(self, endpoint: Key, spec: EndpointSpec | None) -> None:
         """Store the model of an endpoint and which applications it names; None if the endpoint is deleted."""
-        self._endpoints_of.clear()
+        self._note_change()
+        if spec is None:
+            self._found.pop(endpoint, None)
         before = self._models.pop(endpoint, None)
         if before is not None:
             self._served_by[Key(endpoint.namespace, before)].discard(endpoint)
@@ -106,7 +134,8 @@ class Neighbours:
         self._applications.setdefault(key.namespace, {})[key.name] = changed
         self._set_served(key, known, changed)
         replicas = [(replica.id.name, replica.id.restarts, replica.port) for replica in changed.replicas]
-        self._loads[key] = self._loads.get(key, Loads()).of(replicas)
+        loads = self._loads.setdefault(key.namespace, {})
+        loads[key.name] = loads.get(key.name, Loads()).of(replicas)
         return True
 
     def expired(self, now: float) -> list[Key]:
@@ -118,12 +147,17 @@ class Neighbours:
         self._pages.pop(key, None)
         known = self._applications.get(key.namespace, {}).pop(key.name, None)
         self._set_served(key, known, None)
-        self._loads.pop(key, None)
-        if not self._applications.get(key.namespace):
-            self._applications.pop(key.namespace, None)
+        self._loads.get(key.namespace, {}).pop(key.name, None)
+        for of_namespaces in (self._applications, self._loads):
+            if not of_namespaces.get(key.namespace):
+                of_namespaces.pop(key.namespace, None)
+
+    def _note_change(self) -> None:
+        self._changes += 1
+        self._endpoints_of.clear()
 
     def _set_served(self, key: Key, before: Application | None, after: Application | None) -> None:
-        self._endpoints_of.clear()
+        self._note_change()
         if before is not None:
             names = self._serving[Key(key.namespace, before.served_model)]
             names.discard(key.name)
@@ -149,8 +183,9 @@ class Neighbours:
 
     def update_load(self, key: Key, report: Report) -> Loads | None:
         """Store the newest load report of an application. Returns its load; None if nothing is new."""
-        known = self._loads.get(key)
+        loads = self._loads.get(key.namespace, {})
+        known = loads.get(key.name)
         after = known.after(report) if known is not None else None
         if after is not None:
-            self._loads[key] = after
+            loads[key.name] = after
         return after

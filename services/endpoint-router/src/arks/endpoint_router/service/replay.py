@@ -103,10 +103,9 @@ class _Router:
 
     def decide(self, now: float) -> Iterable[Decision]:
         """Yield the decision of this moment, if it changes something."""
-        applications = self._neighbours.applications_for(self._record.spec)
         inputs = DecisionInput(
-            applications=applications,
-            loads=self._neighbours.loads(self._key.namespace, applications),
+            applications=self._neighbours.applications_for(self._record.spec),
+            loads=self._neighbours.loads(self._key.namespace),
             before=self._record.comparisons,
             now=now,
         )

@@ -145,8 +145,7 @@ class EndpointRouter:
             log.warning("replicas vanished and did not come back", application=str(application))
             self._application_gone(application)
         for key, record in list(self._records.items()):
-            held = record.hold_until is not None and now >= record.hold_until
-            if (held or record.is_decision_due(now)) and key in self._records:
+            if record.is_decision_due(now) and key in self._records:
                 self._decide(key)
                 yield
 
@@ -248,10 +247,9 @@ class EndpointRouter:
         return max(WEIGHT_SECONDS, len(self._records) / WEIGHTS_PER_SECOND)
 
     def _inputs(self, key: Key, record: EndpointRecord) -> DecisionInput:
-        applications = self._neighbours.applications_for(record.spec)
         return DecisionInput(
-            applications=applications,
-            loads=self._neighbours.loads(key.namespace, applications),
+            applications=self._neighbours.applications_for(record.spec),
+            loads=self._neighbours.loads(key.namespace),
             before=record.comparisons,
             hold=self._clock.monotonic() < (self._started_at or 0.0) + self._hold_seconds,
             now=self._clock.now().timestamp(),

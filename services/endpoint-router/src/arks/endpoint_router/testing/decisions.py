@@ -1,7 +1,8 @@
 """Inputs of decisions: replicas, applications and signals, at one time; and what a test reads of a decision."""
 
 from collections.abc import Mapping
-from dataclasses import replace
+
+from msgspec import structs
 
 from arks.contracts.facts import ReplicaState
 from arks.contracts.load import stale_seconds
@@ -84,5 +85,5 @@ def explanations(decision: Decision) -> dict[str, str]:
 def converge(inputs: DecisionInput, spec: EndpointSpec = SPEC, steps: int = 60) -> Decision:
     decision = decide(spec, inputs)
     for _ in range(steps):
-        decision = decide(spec, replace(inputs, before=decision.by_application))
+        decision = decide(spec, structs.replace(inputs, before=decision.by_application))
     return decision

@@ -23,8 +23,6 @@ from arks.kit.clock import Clock
 log = structlog.get_logger(__name__)
 
 SERVICE = "envoy.service.discovery.v3.AggregatedDiscoveryService"
-BATCH_SECONDS = 0.002
-"""Changes within this time are sent together: a fact of eight replicas, or the decisions of one load report."""
 STREAMS_LIMIT = 256
 REQUEST_BYTES_LIMIT = 64 * 1024 * 1024
 """An Envoy names all its endpoints in its first request, and in each that is no delta: some MB at 10,000 of them."""
@@ -172,7 +170,6 @@ class XdsServer:
         try:
             while True:
                 await wake.wait()
-                await asyncio.sleep(BATCH_SECONDS)
                 wake.clear()
                 for response in session.responses(self._clock.monotonic()):
                     self._metrics.responses.labels(_short(response.type_url)).inc()
