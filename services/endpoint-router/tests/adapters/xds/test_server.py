@@ -2,7 +2,9 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any
 
 import grpc
@@ -11,7 +13,7 @@ import pytest_asyncio
 from envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryRequest, DiscoveryRequest
 from prometheus_client import CollectorRegistry
 
-from arks.contracts.gateway_token import TokenGate
+from arks.contracts.gateway_token import GATEWAY_TOKEN_HEADER, TokenGate
 from arks.endpoint_router.adapters.envoy.messages import Cluster
 from arks.endpoint_router.adapters.xds import CLUSTER, ENDPOINT, ConfigSnapshot, XdsServer
 from arks.endpoint_router.adapters.xds.server import SERVICE
@@ -233,6 +235,22 @@ async def test_a_stream_that_ends_is_forgotten(discovery: Discovery) -> None:
     await client.close()
     await eventually(lambda: discovery.server.streams == 0, what="the stream is gone")
     assert (False, []) == (discovery.snapshot.is_rejected(CLUSTER, "a"), discovery.snapshot._listeners)
+
+
+async def test_a_stream_that_is_cancelled_twice_is_forgotten(discovery: Discovery) -> None:
+    async def requests() -> AsyncIterator[DeltaDiscoveryRequest]:
+        await asyncio.Event().wait()
+        yield DeltaDiscoveryRequest()
+
+    context: Any = SimpleNamespace(invocation_metadata=lambda: ((GATEWAY_TOKEN_HEADER, TOKEN),))
+    stream = asyncio.create_task(discovery.server._stream(Incremental(), requests(), context))
+    await eventually(lambda: discovery.server.streams == 1, what="the stream is up")
+    for _ in range(2):
+        stream.cancel()
+        await asyncio.sleep(0)
+    with suppress(asyncio.CancelledError):
+        await stream
+    assert (0, []) == (discovery.server.streams, discovery.snapshot._listeners)
 
 
 async def test_at_shutdown_streams_end_soon_and_without_a_last_response(discovery: Discovery, client: Client) -> None:

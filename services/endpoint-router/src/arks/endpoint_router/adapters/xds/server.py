@@ -142,14 +142,14 @@ class XdsServer:
             done, _ = await asyncio.wait(parts, return_when=asyncio.FIRST_COMPLETED)
             for part in done:
                 part.result()
-        finally:
-            for part in parts:
-                part.cancel()
-            await asyncio.gather(*parts, return_exceptions=True)
+        finally:  # nothing may wait before what is forgotten: gRPC can cancel twice
             self._sessions.discard(session)
             self._snapshot.forget(session)
             unsubscribe()
             log.info("Envoy disconnected", node=session.node)
+            for part in parts:
+                part.cancel()
+            await asyncio.gather(*parts, return_exceptions=True)
 
     async def _receive(
         self, session: Session[Request, Response], wake: asyncio.Event, requests: AsyncIterator[Request]
