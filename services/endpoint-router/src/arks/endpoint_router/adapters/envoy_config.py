@@ -69,11 +69,9 @@ class SnapshotEnvoyConfig:
         if before.assignment is None:
             before.assignment = _assignment(name, decision)
         else:
-            affinity = _has_affinity(decision)
-            weights = {
-                group.name: (group.weight, group.replica_weight if affinity else None) for group in decision.groups
-            }
-            set_weights(before.assignment, weights)
+            set_weights(
+                before.assignment, {group.name: (group.weight, group.replica_weight) for group in decision.groups}
+            )
         return before.assignment
 
     def hold(self, name: str, decision: Decision | None = None) -> None:
@@ -174,22 +172,15 @@ def backends(decision: Decision) -> list[Backend]:
         and (candidate.replica.host, candidate.replica.port) not in used
     ]
     rooms, limits = decision.rooms, decision.limits
-    seconds, affinity = limits.retry_after_seconds if limits.requests is not None else 0, _has_affinity(decision)
-    return [
-        _backend(candidate, max(1, candidate.weight) if affinity else 1, rooms.get(candidate.replica.id, 0), seconds)
-        for candidate in (*routed, *draining)
-    ]
+    seconds = limits.retry_after_seconds if limits.requests is not None else 0
+    return [_backend(candidate, rooms.get(candidate.replica.id, 0), seconds) for candidate in (*routed, *draining)]
 
 
-def _has_affinity(decision: Decision) -> bool:
-    return decision.roster.spec.load_limit_percent is not None
-
-
-def _backend(candidate: Candidate, weight: int, room: int, retry_after_seconds: int) -> Backend:
+def _backend(candidate: Candidate, room: int, retry_after_seconds: int) -> Backend:
     return Backend(
         host=candidate.replica.host,
         port=candidate.replica.port,
-        weight=weight,
+        weight=max(1, candidate.weight),
         draining=candidate.draining,
         group=candidate.group,
         room=room,

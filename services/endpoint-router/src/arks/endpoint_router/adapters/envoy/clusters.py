@@ -61,9 +61,8 @@ class Backend(Struct, frozen=True, gc=False):
     """An IP address: Envoy resolves no names in load assignments."""
     port: int
     weight: int = 1
-    """1 to 2^32-1, the same in a whole group: only then Envoy picks by requests in flight. With affinity it is the part
-    of the endpoint's requests; else groups alone divide these, and it stays 1. A replica that should get nothing is
-    omitted, or draining."""
+    """1 to 2^32-1, the same in a whole group: only then Envoy picks by requests in flight. A replica that should get
+    nothing is omitted, or draining."""
     draining: bool = False
     """Gets no new request; streams in flight go on."""
     group: str = ""
@@ -128,15 +127,15 @@ def load_assignment(
     return assignment
 
 
-def set_weights(assignment: ClusterLoadAssignment, weights: Mapping[str, tuple[int, int | None]]) -> None:
-    """Change the weights of a load assignment whose replicas stay, which costs a tenth of building it.
+def set_weights(assignment: ClusterLoadAssignment, weights: Mapping[str, tuple[int, int]]) -> None:
+    """Change the weights of a load assignment whose replicas stay, which costs a third of building it.
 
-    `weights`: group -> its own, and that of each of its replicas, which None leaves as it is.
+    `weights`: group -> its own, and that of each of its replicas.
     """
     for locality in assignment.endpoints:
         if (known := weights.get(locality.locality.sub_zone)) is not None:
             locality.load_balancing_weight.value, each = known
-            for lb_endpoint in locality.lb_endpoints if each is not None else ():
+            for lb_endpoint in locality.lb_endpoints:
                 if lb_endpoint.health_status != DRAINING:
                     lb_endpoint.load_balancing_weight.value = each
 
