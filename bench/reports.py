@@ -151,14 +151,15 @@ async def main(options: argparse.Namespace) -> None:
 
         await eventually(complete, within_seconds=120, what="Envoy has endpoints")
         reports = Reports(options)
-        publishing = asyncio.create_task(publish(bus, reports, options))
-        await asyncio.sleep(QUIET_SECONDS)
-        before = await updates(client, health)
-        cpu, began, published = cpu_seconds(router), time.monotonic(), reports.published
-        await asyncio.sleep(options.seconds)
-        cost, seconds, count = cpu_seconds(router) - cpu, time.monotonic() - began, reports.published - published
-        after = await updates(client, health)
-        publishing.cancel()
+        async with asyncio.TaskGroup() as group:
+            publishing = group.create_task(publish(bus, reports, options))
+            await asyncio.sleep(QUIET_SECONDS)
+            before = await updates(client, health)
+            cpu, began, published = cpu_seconds(router), time.monotonic(), reports.published
+            await asyncio.sleep(options.seconds)
+            cost, seconds, count = cpu_seconds(router) - cpu, time.monotonic() - began, reports.published - published
+            after = await updates(client, health)
+            publishing.cancel()
         print(
             f"{options.endpoints} endpoints x {options.replicas} replicas, {options.busy:.0%} busy, "
             f"{count / seconds:.0f} reports/s: {cost / seconds:.0%} of a core ({1e6 * cost / count:.0f} us a report), "

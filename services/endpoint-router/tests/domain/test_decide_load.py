@@ -176,10 +176,7 @@ def test_what_was_measured_holds_while_reports_are_missing_and_is_forgotten_late
     fast, slow = replica("r-0"), replica("r-1")
     signals = {fast.id: busy(4, drain_rate=8), slow.id: busy(4, drain_rate=2)}
     fresh = DecisionInput(applications(fast, slow), loads(signals), now=NOW)
-    later, much_later = (
-        structs.replace(fresh, now=NOW + 60),
-        structs.replace(fresh, now=NOW + FORGET_SECONDS + 1),
-    )
+    later, much_later = structs.replace(fresh, now=NOW + 60), structs.replace(fresh, now=NOW + FORGET_SECONDS + 1)
     assert (weights(decide(SPEC, fresh)), Source.ENGINE) == (weights(decide(SPEC, later)), decide(SPEC, later).source)
     last = decide(SPEC, much_later)
     assert ({50_000}, Source.EQUAL) == (set(weights(last).values()), last.source)

@@ -17,7 +17,7 @@ from arks.local.cli.progress import Progress, progress
 from arks.local.files import credentials
 from arks.local.files.installation import has_changed
 from arks.local.files.paths import Paths
-from arks.local.files.state import ServiceState, State
+from arks.local.files.state import NEEDED_FOR_ANSWERS, NEEDED_FOR_STATUSES, ServiceState, State
 from arks.local.files.state_file import state_if_running
 from arks.local.plan import binaries, demo
 from arks.local.plan.addresses import GATEWAY, gateway_url
@@ -30,7 +30,6 @@ _POLL_SECONDS = 0.05
 _RETRY_SECONDS = 0.1
 _FAILED_SECONDS = 10.0
 """A model or application that is Failed for this long does not recover by itself."""
-_NEEDED_FOR_ANSWERS = ("envoy", "endpoint-router", "token-quota")
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +138,7 @@ class _BringUp:
         async with connect(self._paths, state.ports["nats"]) as store:
             await self._create_missing(store)
             self._applied.set()
-            await self._wait_ready("model-manager", "app-deployer")  # until then statuses are those of the last run
+            await self._wait_ready(*NEEDED_FOR_STATUSES)
             async with asyncio.TaskGroup() as group:
                 for kind in (ArksModel, ArksApplication):
                     group.create_task(self._follow(store.changes(kind), kind.__name__))
@@ -182,7 +181,7 @@ class _BringUp:
 
     async def _wait_for_answer(self) -> None:
         """Return when the demo has answered, or at once if its user has scaled it to 0."""
-        state = await self._wait_ready(*_NEEDED_FOR_ANSWERS)
+        state = await self._wait_ready(*NEEDED_FOR_ANSWERS)
         self._waits_for = "the demo's resources"
         await self._applied.wait()
         if not self.answers:

@@ -11,16 +11,13 @@ from arks.local.cli.home import ClusterHome, Home
 from arks.local.cli.progress import progress
 from arks.local.cli.reading import read
 from arks.local.files.paths import Paths
-from arks.local.files.state import ServiceState
+from arks.local.files.state import NEEDED_FOR_ANSWERS, NEEDED_FOR_STATUSES, ServiceState
 from arks.local.render.health import has_failed, is_ready, rolling_out, see_describe, waits_for_start, why
 from arks.local.render.kinds import APPLICATION, ARKS_KINDS, DISAGGREGATED, ENDPOINT, Kind
 
 _POLL_SECONDS = 0.3
 _FAILED_SECONDS = 10.0
 """What is Failed for this long does not recover by itself."""
-
-_NEEDED_SERVICES = frozenset({"model-manager", "app-deployer", "endpoint-router", "token-quota", "envoy"})
-"""Until they are ready, a status is of the last run, or requests get no answer."""
 
 Resources = Mapping[Kind, Sequence[dict[str, Any]]]
 
@@ -49,7 +46,7 @@ def wait_ready(home: Home, awaited: Sequence[Awaited], seconds: float) -> None:
     if ENDPOINT in kinds:
         kinds += [kind for kind in (APPLICATION, DISAGGREGATED) if kind not in kinds]
     with progress(began) as steps:
-        _wait_for_services(home, steps, seconds)
+        _wait_for_services(home, steps, began, seconds)
         while True:
             resources = read(home, kinds)
             pending = [item for item in awaited if not _show(item, item.of(resources), steps)]
@@ -65,9 +62,9 @@ def wait_ready(home: Home, awaited: Sequence[Awaited], seconds: float) -> None:
             time.sleep(_POLL_SECONDS)
 
 
-def _wait_for_services(home: Home, steps: Any, seconds: float) -> None:
+def _wait_for_services(home: Home, steps: Any, began: float, seconds: float) -> None:
     """Return when the services of this machine work, which start with it. Raises Failure if that takes too long."""
-    began, waited = time.monotonic(), False
+    waited = False
     while unready := _unready_services(home):
         waited = True
         steps.step("services", f"starting: {', '.join(unready)}")
@@ -83,8 +80,8 @@ def _wait_for_services(home: Home, steps: Any, seconds: float) -> None:
 def _unready_services(home: Home) -> list[str]:
     if isinstance(home, ClusterHome):
         return []
-    services = running_state(Paths.of(home)).services
-    return [each.name for each in services if each.name in _NEEDED_SERVICES and each.state != ServiceState.READY]
+    services, needed = running_state(Paths.of(home)).services, {*NEEDED_FOR_STATUSES, *NEEDED_FOR_ANSWERS}
+    return [each.name for each in services if each.name in needed and each.state != ServiceState.READY]
 
 
 def _has_failed(item: Awaited, resources: Resources) -> bool:

@@ -17,6 +17,11 @@ class ServiceState(StrEnum):
     STOPPED = "stopped"
 
 
+NEEDED_FOR_STATUSES = ("model-manager", "app-deployer")
+"""Until these services are ready, statuses are those of the last run."""
+NEEDED_FOR_ANSWERS = ("envoy", "endpoint-router", "token-quota")
+
+
 class Phase(StrEnum):
     RUNNING = "running"
     STOPPING = "stopping"
