@@ -151,6 +151,19 @@ def test_delete_warns_of_what_still_names_the_deleted() -> None:
 
 
 @pytest.mark.parametrize(
+    "ended",
+    [{"status": status("False", "Disabled")}, {"status": status("False", "Expired")}, {"spec": {"disabled": True}}],
+    ids=["revoked", "expired", "just-revoked"],
+)
+def test_no_command_warns_of_what_an_ended_key_names(ended: dict[str, Any]) -> None:
+    """`just-revoked`: token-quota has not written its status yet."""
+    named = token("qwen")
+    existing = {kinds.TOKEN: [named | ended | {"spec": named["spec"] | ended.get("spec", {})}], kinds.ENDPOINT: []}
+    assert [] == references_to_deleted(existing, {("ArksEndpoint", "default", "qwen")})
+    assert [] == missing_references(existing, {("ArksToken", "default", "ada")})
+
+
+@pytest.mark.parametrize(
     ("kind", "reason", "remaining"),
     [
         ("ArksApplication", "RollingOut", "1 of 2 replicas run the newest spec and serve"),

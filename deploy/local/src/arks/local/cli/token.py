@@ -208,11 +208,9 @@ def _print_key(key: str, key_file: Path | None) -> None:
 
 def _warn_of_missing(found: dict[Kind, list[dict[str, Any]]], namespace: str | None, name: str | None = None) -> None:
     """Of endpoints and quotas that tokens name and that do not exist. None: all tokens, of all namespaces."""
-    from arks.local.render.health import has_ended
     from arks.local.render.references import missing_references
 
-    tokens = [item["metadata"] for item in found[TOKEN] if not has_ended(item)]
-    of = {(TOKEN.name, item["namespace"], item["name"]) for item in tokens}
+    of = {(TOKEN.name, item["metadata"]["namespace"], item["metadata"]["name"]) for item in found[TOKEN]}
     chosen = {item for item in of if item[1] == (namespace or item[1]) and item[2] == (name or item[2])}
     for text in missing_references(found, chosen):
         typer.echo(f"warning: {text}", err=True)

@@ -6,9 +6,9 @@ from typing import Any
 
 from arks.local.render.kinds import APPLICATION, DISAGGREGATED, ENDPOINT, MODEL, QUOTA, TOKEN, Kind
 from arks.local.render.plain import Object, condition, spec_of, status_of
-from arks.local.render.references import references
+from arks.local.render.references import ENDED, has_ended, references
 
-_MEANT = frozenset({"Disabled", "Expired", "ScaledToZero"})
+_MEANT = ENDED | {"ScaledToZero"}
 """Reasons that a user has chosen: not ready, and nothing is wrong."""
 
 _PASSING = frozenset({"EngineEnded", "WaitingForModel"})
@@ -54,11 +54,6 @@ def has_failed(resource: Object) -> bool:
         return bool(status_of(resource).get("phase") == "Failed")
     found = condition(resource, "Ready")
     return found.get("status") == "False" and found.get("reason") not in _MEANT
-
-
-def has_ended(token: Object) -> bool:
-    """Whether its user has ended the key: what it names does not matter any more."""
-    return condition(token, "Ready").get("reason") in _MEANT
 
 
 def why(resource: Object) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from arks.local.render.kinds import APPLICATION, AUTOSCALER, DISAGGREGATED, ENDPOINT, MODEL, QUOTA, TOKEN, Kind
-from arks.local.render.plain import Object, spec_of
+from arks.local.render.plain import Object, condition, spec_of
 from arks.local.render.spelling import closest
 
 Identity = tuple[str, str, str]
@@ -23,6 +23,15 @@ def references(resource: Object) -> Iterator[tuple[Kind, str]]:
             yield ENDPOINT, str((qos.get("arksEndpoint") or {}).get("name", ""))
             if quota := (qos.get("quota") or {}).get("name"):
                 yield QUOTA, str(quota)
+
+
+ENDED = frozenset({"Disabled", "Expired"})
+"""Reasons for which a token is not ready because its user has ended it."""
+
+
+def has_ended(token: Object) -> bool:
+    """Whether its user has ended the key: what it names does not matter any more."""
+    return bool(spec_of(token).get("disabled")) or condition(token, "Ready").get("reason") in ENDED
 
 
 def missing_references(existing: Mapping[Kind, Sequence[Object]], of: Collection[Identity]) -> list[str]:
@@ -47,9 +56,11 @@ def references_to_deleted(existing: Mapping[Kind, Sequence[Object]], deleted: Co
 def _missing(
     existing: Mapping[Kind, Sequence[Object]], known: Collection[Identity]
 ) -> Iterator[tuple[Object, Identity]]:
-    """Each resource that names something which does not exist, with what it names."""
+    """Each resource that names something which does not exist, with what it names; no keys that were ended."""
     for items in existing.values():
         for item in items:
+            if item["kind"] == TOKEN.name and has_ended(item):
+                continue
             for kind, name in references(item):
                 identity = (kind.name, item["metadata"]["namespace"], name)
                 if identity not in known:

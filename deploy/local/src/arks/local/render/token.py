@@ -5,10 +5,11 @@ from datetime import datetime
 from typing import Any
 
 from arks.local.render.columns import budgets, columns_of
-from arks.local.render.health import has_ended, is_ready, why
+from arks.local.render.health import is_ready, why
 from arks.local.render.kinds import TOKEN
 from arks.local.render.plain import Object, parse_time, spec_of
 from arks.local.render.quantities import compact, duration, percent
+from arks.local.render.references import has_ended
 from arks.local.render.table import table
 
 
