@@ -205,6 +205,7 @@ def test_run_serves_a_file_and_lets_the_demo_key_use_it(arks: ArksHarness) -> No
     listed = until(lambda: arks.arks("requests"), lambda text: "mine" in text)
     assert "demo" in listed
     request = json.loads(arks.arks("requests", "-m", "mine", "-o", "json").splitlines()[0])
+    assert "mine-0" == request["replicaName"]
     assert "Replica: mine-0 (127.0.0.1:" in arks.arks("explain", "mine", "--request", request["id"])
     explained = arks.json("explain", "mine", "--request", request["id"])
     assert (request["id"], "mine") == (explained["request"]["id"], explained["decision"]["groups"][0]["group"])

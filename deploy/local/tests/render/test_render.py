@@ -139,6 +139,21 @@ def request() -> requests.Request:
     )
 
 
+def of_a_known_replica() -> requests.Request:
+    return replace(request(), replica="127.0.0.1:21001", replica_name="app-qwen-0")
+
+
+def no_end() -> requests.Request:
+    """Return a request that was in flight in an Envoy that was killed."""
+    unknown = replace(request(), status=0, first_byte_milliseconds=0, duration_milliseconds=0, replica="", attempts=0)
+    return replace(unknown, source="reservation")
+
+
+def requests_table(width: int) -> str:
+    shown = (request(), of_a_known_replica(), no_end())
+    return requests.header(width) + "".join(requests.line(each, width) for each in shown)
+
+
 def replica(name: str, state: ReplicaState) -> Replica:
     return Replica(name=name, host="127.0.0.1", port=21001, state=state)
 
@@ -234,7 +249,8 @@ CASES: dict[str, Callable[[], str]] = {
     "explain-old-request": lambda: decisions.request_text(replace(request(), replica=""), []),
     "replay": lambda: replay.as_text(REPLAYED),
     "replay-without-policy": lambda: replay.as_text({k: v for k, v in REPLAYED.items() if k != "policy"}),
-    "requests": lambda: "".join(requests.header(width) + requests.line(request(), width) for width in (80, UNLIMITED)),
+    "requests": lambda: "".join(map(requests_table, (80, UNLIMITED))),
+    "explain-request-without-end": lambda: decisions.request_text(no_end(), CHANGES),
     "status": lambda: status.as_text(status_view(), NOW.timestamp(), services=True),
     "status-json": lambda: plain.to_json(status.as_data(status_view(), NOW.timestamp())),
     "top": lambda: top.as_text(rows()),

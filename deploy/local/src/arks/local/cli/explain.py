@@ -1,6 +1,7 @@
 """`arks explain`: the reasons for an endpoint's weights, and for the way of one request."""
 
 import asyncio
+from contextlib import aclosing
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -84,8 +85,8 @@ async def _explain_request(
     """Raises Failure."""
     from arks.local.render.decisions import request_data, request_text
 
-    async with on_bus(home) as bus:
-        async for found in bus.requests(metadata["namespace"], since):
+    async with on_bus(home) as bus, aclosing(bus.requests(metadata["namespace"], since)) as requests:
+        async for found in requests:
             if (found.id, found.endpoint) == (request, metadata["name"]):
                 if output is not None:
                     print_data(request_data(found, decisions["changes"]), output)

@@ -42,7 +42,8 @@ def requests(
     """List requests that were admitted and have ended: model, key, status, tokens and durations.
 
     FIRST is the time to the first byte of the answer. Terminals of 140 columns, pipes and `-o` show tokens per second,
-    attempts and the replica too; `arks explain ENDPOINT --request ID` has the reasons. Requests
+    attempts and the replica too; `arks explain ENDPOINT --request ID` has the reasons. STATUS is `-` if the client left
+    first, or if no end was logged, as when the gateway is killed: such a request is charged what was reserved. Requests
     without a valid key are not listed.
 
     \b

@@ -5,21 +5,23 @@ A user waits for each query, so it is answered within a few seconds or fails wit
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import datetime
 from typing import TypeVar
 
 from google.protobuf.message import Message
 
 from arks.contracts import subjects
+from arks.events.v1.facts_pb2 import ReplicasFact
 from arks.events.v1.load_pb2 import DemandReport, LoadReport
 from arks.kit.bus import Bus
 from arks.kit.errors import Unavailable
 from arks.kit.facts import FactReader
 from arks.kit.tasks import cancel
 from arks.local.client.event_log import read_events
-from arks.local.client.request_log import read_requests
+from arks.local.client.request_log import names_by_address, read_requests
 from arks.local.render.events import Event
 from arks.local.render.requests import Request
 
@@ -74,9 +76,16 @@ class BusReader:
         """Events of the stream from `since` on, or all; with `follow` without end, else up to now."""
         return read_events(self._bus.jetstream, subject, since, follow=follow)
 
-    def requests(self, namespace: str | None, since: datetime, *, follow: bool = False) -> AsyncIterator[Request]:
-        """Requests that ended after `since`; None: of all namespaces."""
-        return read_requests(self._bus.jetstream, namespace, since, follow=follow)
+    async def requests(
+        self, namespace: str | None, since: datetime, *, follow: bool = False
+    ) -> AsyncGenerator[Request, None]:
+        """Requests that ended after `since`, with the names of replicas that are there; None: of all namespaces."""
+        async with self.watched_facts(subjects.Facts.REPLICAS, ReplicasFact) as replicas:
+            names = names_by_address(replicas.cache.values())
+            async for request in read_requests(self._bus.jetstream, namespace, since, follow=follow):
+                if follow:
+                    names = names_by_address(replicas.cache.values())
+                yield replace(request, replica_name=names.get((request.namespace, request.replica), ""))
 
 
 @asynccontextmanager

@@ -1,6 +1,6 @@
 """Read requests from the stream of usage batches, up to now or without end."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from datetime import UTC, datetime
 
 from google.protobuf.json_format import Parse, ParseError
@@ -8,7 +8,10 @@ from nats.aio.msg import Msg
 from nats.js import JetStreamContext
 
 from arks.contracts import subjects
+from arks.contracts.facts import replica_facts
+from arks.events.v1.facts_pb2 import ReplicasFact
 from arks.events.v1.usage_pb2 import UsageBatch, UsageRecord, UsageSource
+from arks.kit.ports import authority
 from arks.local.client.stream import read_messages
 from arks.local.render.requests import Request
 
@@ -24,6 +27,12 @@ async def read_requests(
             if request.id not in seen:
                 yield request
         seen = {request.id for request in _requests(message)}  # a batch that is repeated follows the first
+
+
+def names_by_address(facts: Iterable[ReplicasFact]) -> dict[tuple[str, str], str]:
+    """The name of each replica by its namespace and host:port."""
+    found = ((fact.namespace, replica) for fact in facts for replica in replica_facts(fact) if replica.host)
+    return {(namespace, authority(replica.host, replica.port)): replica.name for namespace, replica in found}
 
 
 def _requests(message: Msg) -> Iterator[Request]:

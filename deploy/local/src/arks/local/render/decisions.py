@@ -57,7 +57,7 @@ def request_text(request: Request, decisions: Sequence[Decision], width: int = U
     lines = [
         f"Request {request.id}",
         f"{request.started_at.astimezone():%Y-%m-%d %H:%M:%S}  {request.namespace}/{request.endpoint}"
-        f"  token {request.token}  status {request.status or 'none: the client left'}",
+        f"  token {request.token}  status {request.status or f'none: {_why_no_status(request)}'}",
         f"Replica: {_replica(request, decision)}",
         f"Times: {_times(request)}",
         f"Tokens: {request.prompt_tokens:,} in, {request.completion_tokens:,} out ({request.source})",
@@ -87,16 +87,25 @@ def groups(decision: Decision) -> str:
     return ", ".join(f"{group['group']} {100 * group['share']:.1f}%" for group in decision["groups"])
 
 
+def _why_no_status(request: Request) -> str:
+    return "the client left" if request.has_end else "no end was logged"
+
+
 def _replica(request: Request, decision: Decision | None) -> str:
+    if not request.has_end:
+        return "not known"
     if not request.replica:
         return "none got it"
     candidates = decision["candidates"] if decision is not None else []
     named = [each["replica"] for each in candidates if each["address"] == request.replica]
+    name = named[0] if named else request.replica_name
     tries = "1 attempt" if request.attempts == 1 else f"{request.attempts} attempts"
-    return f"{named[0]} ({request.replica}), {tries}" if named else f"{request.replica}, {tries}"
+    return f"{name} ({request.replica}), {tries}" if name else f"{request.replica}, {tries}"
 
 
 def _times(request: Request) -> str:
+    if not request.has_end:
+        return "not known"
     if not request.first_byte_milliseconds:
         return f"no answer began; {request.duration_milliseconds / 1000:.2f} s in all"
     speed = f", {request.tokens_per_second:g} tokens/s after it" if request.tokens_per_second is not None else ""

@@ -17,7 +17,7 @@ _WIDE_COLUMNS = 140
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One request that has ended."""
+    """One request that has ended, or that was charged because its end never came."""
 
     id: str
     started_at: datetime
@@ -36,6 +36,13 @@ class Request:
     """Where the numbers of tokens are from."""
     attempts: int = 1
     """How often it was sent to a replica."""
+    replica_name: str = ""
+    """Empty if the replica is not there any more."""
+
+    @property
+    def has_end(self) -> bool:
+        """Whether the gateway logged its end. Of others (Envoy was killed) only start and reservation are known."""
+        return self.status != 0 or self.source != "reservation"
 
     @property
     def tokens_per_second(self) -> float | None:
@@ -65,11 +72,11 @@ def line(request: Request, width: int) -> str:
             f"{request.started_at.astimezone():%H:%M:%S}",
             shorten(request.endpoint, 22),
             shorten(request.token, 14),
-            request.status,
+            request.status or "-",
             f"{request.prompt_tokens:,}",
             f"{request.completion_tokens:,}",
             first,
-            _seconds(request.duration_milliseconds),
+            _seconds(request.duration_milliseconds) if request.has_end else "-",
         )
         + (_more(request) if width >= _WIDE_COLUMNS else "")
         + "\n"
@@ -78,7 +85,9 @@ def line(request: Request, width: int) -> str:
 
 def _more(request: Request) -> str:
     speed = "-" if request.tokens_per_second is None else f"{request.tokens_per_second:.0f}"
-    return _WIDE.format(speed, request.attempts, request.replica or "-")
+    if not request.has_end:
+        return _WIDE.format(speed, "-", "no end was logged")
+    return _WIDE.format(speed, request.attempts, request.replica_name or request.replica or "-")
 
 
 def _seconds(milliseconds: int) -> str:
