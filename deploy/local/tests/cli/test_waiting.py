@@ -13,11 +13,17 @@ QWEN = waiting.Awaited(APPLICATION, "default", "qwen")
 
 
 def application(
-    *, generation: int = 2, observed: int = 2, ready: str = "True", rollout: str = "Complete", message: str = ""
+    *,
+    generation: int = 2,
+    observed: int = 2,
+    ready: str = "True",
+    rollout: str = "Complete",
+    progressing: str = "True",
+    message: str = "",
 ) -> dict[str, Any]:
     conditions = [
         {"type": "Ready", "status": ready, "reason": "Running", "message": message},
-        {"type": "Progressing", "status": "True", "reason": rollout, "message": message},
+        {"type": "Progressing", "status": progressing, "reason": rollout, "message": message},
     ]
     metadata = {"name": "qwen", "namespace": "default", "generation": generation}
     status = {"observedGeneration": observed, "phase": "Running", "conditions": conditions}
@@ -77,6 +83,25 @@ def test_a_wait_that_is_too_long_names_what_is_not_done(monkeypatch: pytest.Monk
     with pytest.raises(Failure, match=r"application qwen is not ready after 0 s: 1 of 2 replicas serve") as raised:
         waiting.wait_ready(Path("/home"), [QWEN], 0)
     assert Exit.TIMED_OUT == raised.value.code
+
+
+@pytest.mark.parametrize("reason", ["NotEnoughMemory", "DeadlineExceeded"])
+def test_a_rollout_that_cannot_end_ends_the_wait_with_its_reason(monkeypatch: pytest.MonkeyPatch, reason: str) -> None:
+    stuck = application(rollout=reason, progressing="False", message="1 of 9 replicas serve; 2 fit")
+    reads(monkeypatch, application(observed=1, rollout=reason, progressing="False"), stuck)
+    monkeypatch.setattr(waiting, "_FAILED_SECONDS", 0.0)
+    with pytest.raises(Failure, match=r"application qwen is not ready: 1 of 9 replicas serve; 2 fit") as raised:
+        waiting.wait_ready(Path("/home"), [QWEN], 30)
+    assert Exit.FAILED == raised.value.code
+
+
+@pytest.mark.parametrize("reason", ["ImagePullBackOff", "Unschedulable", "WaitingForModel"])
+def test_what_may_pass_before_the_deadline_of_a_rollout_does_not_end_the_wait(
+    monkeypatch: pytest.MonkeyPatch, reason: str
+) -> None:
+    reads(monkeypatch, *[application(rollout=reason, progressing="False", message="1 of 2")] * 3, application())
+    monkeypatch.setattr(waiting, "_FAILED_SECONDS", 0.0)
+    waiting.wait_ready(Path("/home"), [QWEN], 30)
 
 
 def test_an_endpoint_has_not_failed_while_its_application_starts(monkeypatch: pytest.MonkeyPatch) -> None:

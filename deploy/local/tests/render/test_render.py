@@ -87,6 +87,7 @@ APPLICATION = resource(
         ],
     },
 )
+BROKEN = resource(ArksApplication, "broken", status={"phase": "Failed", "conditions": []})
 ENDPOINT = resource(
     ArksEndpoint,
     "qwen-7b",
@@ -316,6 +317,28 @@ def test_services_that_start_for_the_first_time_are_a_start(found: ServiceState,
     services = (Service("nats", found, "nats://127.0.0.1:20001", restarts=restarts),)
     view = replace(status_view(), state=replace(supervisor_state(), services=services), resources={})
     assert heading == status.as_text(view, NOW.timestamp(), services=False).splitlines()[0]
+
+
+@pytest.mark.parametrize(
+    ("found", "restarts", "ready", "what"),
+    [
+        (ServiceState.WAITING, 0, 0, ["service app-deployer"]),
+        (ServiceState.STARTING, 0, 0, ["service app-deployer"]),
+        (ServiceState.RESTARTING, 1, 1, ["service app-deployer", "application broken"]),
+        (ServiceState.READY, 0, 1, ["application broken"]),
+    ],
+)
+def test_statuses_of_the_last_run_are_neither_ready_nor_problems(
+    found: ServiceState, restarts: int, ready: int, what: list[str]
+) -> None:
+    services = (Service("app-deployer", found, "", restarts=restarts), Service("model-manager", ServiceState.READY, ""))
+    serves = {"observedGeneration": 2, "conditions": [condition("Ready", "True", "Running", "")]}
+    held = {kinds.APPLICATION: [{**APPLICATION, "status": serves}, BROKEN], kinds.MODEL: [{**MODEL, "status": serves}]}
+    view = replace(status_view(), state=replace(supervisor_state(), services=services), resources=held)
+    counted = status.as_data(view, NOW.timestamp())["resources"]
+    assert {"ready": ready, "all": 2} == counted["arksapplications"]
+    assert {"ready": 1, "all": 1} == counted["arksmodels"]
+    assert what == [problem.what for problem in view.problems]
 
 
 def test_many_problems_are_cut_to_the_screen() -> None:

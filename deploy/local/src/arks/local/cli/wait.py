@@ -27,6 +27,9 @@ def wait(
 ) -> None:
     """Wait until resources are ready, or deleted. An application is ready when all replicas run its present spec.
 
+    The wait ends early, with exit code 1, for what failed or cannot go on: not enough memory on this machine, no change
+    of a replica until the deadline of the rollout.
+
     \b
     arks wait app qwen
     arks wait model/qwen app/qwen --timeout 1800

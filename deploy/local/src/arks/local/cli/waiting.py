@@ -12,12 +12,12 @@ from arks.local.cli.progress import progress
 from arks.local.cli.reading import read
 from arks.local.files.paths import Paths
 from arks.local.files.state import NEEDED_FOR_ANSWERS, NEEDED_FOR_STATUSES, ServiceState
-from arks.local.render.health import has_failed, is_ready, rolling_out, see_describe, waits_for_start, why
+from arks.local.render.health import has_failed, is_ready, is_stuck, rolling_out, see_describe, waits_for_start, why
 from arks.local.render.kinds import APPLICATION, ARKS_KINDS, DISAGGREGATED, ENDPOINT, Kind
 
 _POLL_SECONDS = 0.3
 _FAILED_SECONDS = 10.0
-"""What is Failed for this long does not recover by itself."""
+"""What is Failed, or stands still, for this long does not recover by itself."""
 
 Resources = Mapping[Kind, Sequence[dict[str, Any]]]
 
@@ -87,7 +87,7 @@ def _unready_services(home: Home) -> list[str]:
 def _has_failed(item: Awaited, resources: Resources) -> bool:
     """An endpoint without ready replicas has not failed while an application of its model starts."""
     found = item.of(resources)
-    if found is None or not has_failed(found):
+    if found is None or not (has_failed(found) or is_stuck(found)):
         return False
     return item.kind is not ENDPOINT or not waits_for_start(found, resources)
 

@@ -17,6 +17,7 @@ class ServiceState(StrEnum):
     STOPPED = "stopped"
 
 
+_FIRST = (ServiceState.WAITING, ServiceState.STARTING)
 NEEDED_FOR_STATUSES = ("model-manager", "app-deployer")
 """Until these services are ready, statuses are those of the last run."""
 NEEDED_FOR_ANSWERS = ("envoy", "endpoint-router", "token-quota")
@@ -52,6 +53,11 @@ class State:
 
     def service(self, name: str) -> Service | None:
         return next((service for service in self.services if service.name == name), None)
+
+    def starts_first(self, name: str) -> bool:
+        """Whether the service starts for the first time: what it writes is of the last run."""
+        found = self.service(name)
+        return found is not None and found.state in _FIRST and not found.restarts
 
     def ready(self) -> bool:
         return bool(self.services) and all(service.state == ServiceState.READY for service in self.services)

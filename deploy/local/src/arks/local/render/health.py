@@ -13,6 +13,8 @@ _MEANT = ENDED | {"ScaledToZero"}
 
 _PASSING = frozenset({"EngineEnded", "WaitingForModel"})
 """Reasons for which a rollout stands still and goes on by itself."""
+_LASTING = frozenset({"DeadlineExceeded", "NotEnoughMemory"})
+"""Reasons for which it does not, until someone changes something."""
 _MODEL_GONE = "ModelNotExist"
 """Reason of an application's condition Loaded."""
 
@@ -41,6 +43,15 @@ def rolling_out(resource: Object) -> str:
         return ""
     found = condition(resource, "Progressing")
     return "" if found.get("reason", "Complete") == "Complete" else str(found.get("message") or found["reason"])
+
+
+def is_stuck(resource: Object) -> bool:
+    """Whether an application does not get all replicas of its present spec, although some may serve.
+
+    As for `kubectl rollout status`, the deadline decides: other reasons, as a missing image, may pass before it. But
+    the memory of one machine does not grow by itself.
+    """
+    return is_current(resource) and any(reason in _LASTING for reason, _ in _stuck_rollout(resource))
 
 
 def is_current(resource: Object) -> bool:

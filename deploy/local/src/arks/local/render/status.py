@@ -19,7 +19,8 @@ from arks.local.render.plain import Object, camel_case
 from arks.local.render.quantities import duration
 from arks.local.render.table import UNLIMITED, indented, table
 
-_COUNTED = (MODEL, APPLICATION, ENDPOINT)
+_COUNTED = {MODEL: "model-manager", APPLICATION: "app-deployer", ENDPOINT: "endpoint-router"}
+"""Kind -> the service that writes its statuses."""
 _LAST_LINES = 3
 _MOST_PROBLEMS = 20
 """So that those of hundreds of resources, such as a tenant's, do not push all else off the screen."""
@@ -45,7 +46,12 @@ class View:
             found.append(Problem("disk", "full", message, "free some space"))
         if self.reading_problem:
             found.append(Problem("resources", "unknown", self.reading_problem, "see `arks logs nats`"))
-        return found + problems(self.resources or {})
+        return found if self.has_old_statuses else found + problems(self.resources or {})
+
+    @property
+    def has_old_statuses(self) -> bool:
+        """Whether some statuses are those of the last run, because their services start."""
+        return any(map(self.state.starts_first, _COUNTED.values()))
 
     def held(self, now: float) -> list[Held]:
         """Requests that wait for a replica. `now`: seconds since the epoch."""
@@ -92,8 +98,9 @@ def _service(service: Service) -> Mapping[str, Any]:
 
 
 def _counts(view: View) -> dict[Kind, dict[str, int]]:
+    """What the last run had ready does not count while the service that looks after it starts."""
     return {
-        kind: {"ready": sum(map(is_ready, found)), "all": len(found)}
+        kind: {"ready": 0 if view.state.starts_first(_COUNTED[kind]) else sum(map(is_ready, found)), "all": len(found)}
         for kind, found in (view.resources or {}).items()
         if kind in _COUNTED
     }
@@ -126,8 +133,7 @@ def _summary(state: State, problem_count: int) -> str:
 def _starts(state: State) -> bool:
     """Whether what is not ready starts for the first time."""
     unready = [service for service in state.services if service.state != ServiceState.READY]
-    first = {ServiceState.WAITING, ServiceState.STARTING}
-    return bool(unready) and all(service.state in first and not service.restarts for service in unready)
+    return bool(unready) and all(state.starts_first(service.name) for service in unready)
 
 
 def _ready(view: View) -> str:
