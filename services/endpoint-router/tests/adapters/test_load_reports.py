@@ -9,17 +9,12 @@ import pytest
 from prometheus_client import CollectorRegistry, Counter
 
 from arks.endpoint_router.adapters import load_reports
-from arks.endpoint_router.adapters.load_reports import LoadInbox
+from arks.endpoint_router.adapters.load_reports import GATHER_SECONDS, LoadInbox
 from arks.endpoint_router.domain import Report
 from arks.endpoint_router.service import slices
 from arks.events.v1.load_pb2 import LoadReport
 from arks.kit.faults import Faults
 from arks.kit.testing.clock import FakeClock
-
-
-@pytest.fixture(autouse=True)
-def _no_gathering(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(load_reports, "GATHER_SECONDS", 0.0)
 
 
 def bus() -> Any:
@@ -101,10 +96,10 @@ async def test_a_report_that_comes_as_the_last_one_is_handled_waits_for_no_other
     assert ["a", "b"] == found
 
 
-async def test_a_report_is_handled_with_the_time_at_which_it_arrived() -> None:
+async def test_a_report_is_handled_with_the_earliest_time_at_which_it_can_have_come() -> None:
     found: list[float] = []
     clock = FakeClock()
-    arrived_at = clock.monotonic()
+    arrived_at = clock.monotonic() - GATHER_SECONDS
     inbox = LoadInbox(bus(), lambda _, at: found.append(at), clock)
     inbox.put("arks.load.team.a", payload("a"))
     clock.advance(0.1)

@@ -6,7 +6,7 @@ After each reconnect every watch starts over (`sessions`), because a restarted s
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import nats
 import nats.errors
@@ -24,6 +24,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 from arks.contracts import subjects
 from arks.kit.errors import Unavailable
 from arks.kit.faults import Faults
+from arks.kit.gathering import GatheringTransport
 from arks.kit.nats_login import login, set_identity
 from arks.kit.settings import Settings
 
@@ -52,6 +53,8 @@ class Bus:
         self._creates_streams = creates_streams
         self._settings = settings
         self._client = Client()
+        self._gathering: list[Client] = []
+        """Connections of `subscribe_gathered`."""
         self._js: JetStreamContext | None = None
         self._session = asyncio.Condition()
         self._session_number = 0
@@ -77,15 +80,7 @@ class Bus:
 
     async def start(self) -> None:
         """Connect, retrying without limit, then create missing streams."""
-        while True:
-            try:
-                await self._connect()
-                break
-            except NATS_ERRORS as error:
-                log.warning(
-                    "NATS does not answer", url=self._settings.nats_url, error=str(error) or type(error).__name__
-                )
-                await asyncio.sleep(RETRY_SECONDS)
+        await self._until_connected(self._connect)
         self._js = self._client.jetstream(timeout=REQUEST_SECONDS)
         await self._ensure_streams()
         await self.new_session()
@@ -94,8 +89,9 @@ class Bus:
         with contextlib.suppress(TimeoutError, *NATS_ERRORS):
             async with asyncio.timeout(_CLOSE_SECONDS):
                 await self._client.flush()
-        with contextlib.suppress(*NATS_ERRORS):
-            await self._client.close()
+        for client in (self._client, *self._gathering):
+            with contextlib.suppress(*NATS_ERRORS):
+                await client.close()
 
     async def sessions(self) -> AsyncIterator[int]:
         """Yield a number for each new connection, newest only. Watches start over with each."""
@@ -128,21 +124,36 @@ class Bus:
             if not self._client.is_closed:
                 log.warning("NATS is gone", url=self._settings.nats_url)
 
-        async def on_error(error: Exception) -> None:
-            log.debug("NATS client", error=str(error) or type(error).__name__)
+        await self._connect_client(
+            self._client, f"arks-{self._name}", reconnected_cb=on_reconnect, disconnected_cb=on_disconnect
+        )
 
-        set_identity(self._client, self._settings)
-        await self._client.connect(
+    async def _connect_client(self, client: Client, name: str, **callbacks: Any) -> None:
+        async def on_error(error: Exception) -> None:
+            log.debug("NATS client", client=name, error=str(error) or type(error).__name__)
+
+        set_identity(client, self._settings)
+        await client.connect(
             **login(self._settings),
-            name=f"arks-{self._name}",
+            name=name,
             connect_timeout=2,
             reconnect_time_wait=RETRY_SECONDS,  # type: ignore[arg-type]  # seconds; annotated as int
             max_reconnect_attempts=-1,
             ping_interval=20,
-            reconnected_cb=on_reconnect,
-            disconnected_cb=on_disconnect,
             error_cb=on_error,
+            **callbacks,
         )
+
+    async def _until_connected(self, connect: Callable[[], Awaitable[None]]) -> None:
+        while True:
+            try:
+                await connect()
+                return
+            except NATS_ERRORS as error:
+                log.warning(
+                    "NATS does not answer", url=self._settings.nats_url, error=str(error) or type(error).__name__
+                )
+                await asyncio.sleep(RETRY_SECONDS)
 
     async def new_session(self) -> None:
         self._buckets.clear()
@@ -213,8 +224,27 @@ class Bus:
     ) -> Callable[[], Awaitable[None]]:
         """As `subscribe`; `take` gets the subject too."""
 
+        read = self._reader(subjects, take)
+
         async def on_message(message: Msg) -> None:
-            self.faults.handle(subjects, message.subject, lambda: take(message.subject, message.data))
+            read(message.subject, message.data)
 
         subscription = await self._client.subscribe(subjects, cb=on_message)
         return subscription.unsubscribe
+
+    async def subscribe_gathered(self, subjects: str, take: Callable[[str, bytes], None], seconds: float) -> None:
+        """As `subscribe_with_subject`, until `stop`, for many small messages: over a connection of its own that is read
+        every `seconds`. Returns once it is connected.
+        """
+        client, read = Client(), self._reader(subjects, take)
+        client._transport = GatheringTransport(seconds, read)  # `connect` has no argument for it
+        self._gathering.append(client)
+
+        async def on_message(message: Msg) -> None:
+            read(message.subject, message.data)  # one with headers
+
+        await self._until_connected(lambda: self._connect_client(client, f"arks-{self._name}-{subjects}"))
+        await client.subscribe(subjects, cb=on_message)
+
+    def _reader(self, subjects: str, take: Callable[[str, bytes], None]) -> Callable[[str, bytes], None]:
+        return lambda subject, payload: self.faults.handle(subjects, subject, lambda: take(subject, payload))

@@ -1,0 +1,86 @@
+"""Receive many small messages of NATS: read them together, and outside the client's own parser.
+
+The client takes 60 us for a message (its parser, an object with a dozen fields, a queue, a task), and is woken for each
+that comes alone. With a thousand load reports a second that is more than what they are for. Here a message takes 4 us.
+Connecting, logging in, subscribing again after a reconnect, and everything else that a server sends stay the client's.
+"""
+
+from asyncio import sleep
+from collections.abc import Callable
+from typing import Any
+
+from nats.aio.transport import TcpTransport
+from nats.errors import ProtocolError
+
+LONGEST_LINE_BYTES = 64 * 1024
+"""Of what a server sends, without a message's payload: INFO has a list of servers and keys."""
+_END = b"\r\n"
+
+Take = Callable[[str, bytes], None]
+"""Called with subject and payload. It must not raise."""
+
+
+class Messages:
+    """Takes messages without headers out of what a server sends (https://docs.nats.io, client protocol)."""
+
+    def __init__(self, take: Take) -> None:
+        self._take = take
+        self._rest = b""
+
+    def feed(self, data: bytes) -> bytes:
+        """Handle the messages that are complete. Return everything else that is. Raises ProtocolError."""
+        received = self._rest + data
+        others: list[bytes] = []
+        at = 0
+        while (end := received.find(_END, at)) >= 0:
+            line = received[at:end]
+            body = next_ = end + len(_END)
+            if has_payload := line.startswith((b"MSG ", b"HMSG ")):
+                next_ += _payload_bytes(line) + len(_END)
+                if next_ > len(received):
+                    break
+            if has_payload and line[0] == b"M"[0]:
+                self._take(line.split(b" ", 2)[1].decode(errors="replace"), received[body : next_ - len(_END)])
+            else:
+                others.append(received[at:next_])
+            at = next_
+        self._rest = received[at:]
+        if end < 0 and len(self._rest) > LONGEST_LINE_BYTES:
+            raise ProtocolError
+        return b"".join(others)
+
+
+def _payload_bytes(line: bytes) -> int:
+    """Return the last number of `MSG <subject> <sid> [reply-to] <bytes>`, or of HMSG, where it includes headers."""
+    number = line.rsplit(b" ", 1)[1]
+    if not number.isdigit():
+        raise ProtocolError
+    return int(number)
+
+
+class GatheringTransport(TcpTransport):
+    """Reads at most once in some seconds, and then everything that has come. A message after a pause waits for none."""
+
+    def __init__(self, seconds: float, take: Take) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]  # the library has no types here
+        self._seconds = seconds
+        self._take = take
+        self._messages = Messages(take)
+        self._more = False
+        """The last read left something behind."""
+
+    async def connect(self, *arguments: Any, **options: Any) -> None:
+        self._messages = Messages(self._take)
+        await super().connect(*arguments, **options)
+
+    async def read(self, buffer_size: int) -> bytes:
+        """Return what the client has to handle."""
+        if not self._more:
+            await sleep(self._seconds)
+        data: bytes = await super().read(buffer_size)
+        self._more = len(data) >= buffer_size
+        return self._messages.feed(data)
+
+    def __bool__(self) -> bool:
+        """Keep the client from making one of its own before it connects."""
+        return True
