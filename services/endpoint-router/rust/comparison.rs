@@ -95,7 +95,7 @@ pub struct Place {
     /// Index of its group; `None` if it gets no traffic.
     pub group: Option<usize>,
     /// `None` if nothing was reported.
-    pub evidence: Option<Evidence>,
+    pub signals: Option<Arc<Signals>>,
     /// Why its newest reading cannot be used; `None` if it can, or if the member gets no traffic.
     pub doubt: Option<Doubt>,
 }
@@ -149,7 +149,7 @@ pub struct Situation<'a> {
 }
 
 impl<'a> Situation<'a> {
-    fn signals(&self, member: &Member) -> Option<&'a Signals> {
+    fn signals(&self, member: &Member) -> Option<&'a Arc<Signals>> {
         self.loads.signals(&member.name, member.restarts)
     }
 
@@ -159,7 +159,7 @@ impl<'a> Situation<'a> {
             name: &member.name,
             restarts: member.restarts,
             slots: slots(member, signals.map(|signals| &signals.reading)),
-            signals: signals.filter(|signals| signals.is_remembered(self.now)),
+            signals: signals.map(Arc::as_ref).filter(|signals| signals.is_remembered(self.now)),
             doubt: signals.map_or(Some(Doubt::Missing), |signals| signals.doubt(self.now, stale)),
             group: before.map(|group| group.name.as_str()),
             share: before.map(|group| group.share / group.size as f64),
@@ -177,7 +177,7 @@ impl<'a> Situation<'a> {
     }
 
     fn place(&self, member: &Member) -> Place {
-        Place { group: None, evidence: self.signals(member).map(Evidence::from), doubt: None }
+        Place { group: None, signals: self.signals(member).cloned(), doubt: None }
     }
 }
 
@@ -221,7 +221,7 @@ impl Comparison {
         }
         runs.sort();
         let index = |group: &str| groups.keys().position(|name| name == group);
-        let places = runs.iter().map(|(_, group)| Place { group: index(group), evidence: None, doubt: None }).collect();
+        let places = runs.iter().map(|(_, group)| Place { group: index(group), signals: None, doubt: None }).collect();
         let stale = Staleness { working: f64::INFINITY, idle: f64::INFINITY };
         let members = Arc::new(Members::new(runs.into_iter().map(|(member, _)| member).collect(), stale));
         Self { members, places, groups: groups.into_values().collect(), measured: false, held: false }
@@ -236,7 +236,7 @@ impl Comparison {
     #[must_use]
     pub fn loads(&self) -> Vec<Load> {
         let load = |(member, place): (&Member, &Place)| {
-            let reading = place.evidence.as_ref().map(|evidence| &evidence.reading);
+            let reading = place.signals.as_ref().map(|signals| &signals.reading);
             let usable = reading.filter(|_| place.doubt.is_none());
             let waiting = usable.and_then(|reading| reading.waiting).unwrap_or(0.0);
             Load { slots: slots(member, reading), waiting, drain_rate: usable.and_then(|reading| reading.drain_rate) }
@@ -259,8 +259,8 @@ impl Comparison {
     /// Return whether these groups have the same weights too, so that Envoy would see no difference.
     #[must_use]
     pub fn has_same_traffic(&self, other: &Self) -> bool {
-        let weights = |comparison: &Self| comparison.groups.iter().map(|group| group.weight).collect::<Vec<_>>();
-        self.has_same_groups(other) && weights(self) == weights(other)
+        self.groups.iter().map(|group| group.weight).eq(other.groups.iter().map(|group| group.weight))
+            && self.has_same_groups(other)
     }
 
     fn group_of(&self, member: &Member) -> Option<&Ranked> {
@@ -489,7 +489,7 @@ mod tests {
     fn what_was_reported_of_a_replica_without_traffic_is_evidence_too() {
         let loads = Loads::default().with("a-1", 0, reading());
         let found = compared(&members(&[("a-0", 0, true), ("a-1", 0, false)]), &loads, None, false);
-        assert_eq!(found.places[1].evidence.as_ref().map(|evidence| evidence.reading.slots), Some(7));
+        assert_eq!(found.places[1].signals.as_ref().map(|signals| signals.reading.slots), Some(7));
         assert_eq!(found.places[1].doubt, None);
         assert!(!found.measured);
         assert_eq!(found.loads().len(), 1);

@@ -8,6 +8,7 @@
 //! - `division`: shares of groups by capacity, so that requests wait least
 //! - `relief`: new requests away from queues
 //! - `comparison`: the replicas of one application compared: groups, shares, weights
+//! - `comparisons`: those of all applications of an endpoint, and its limits
 //! - `limits`: requests in flight, retries, and when a rejected client may return
 //! - `python`: all of this as a module for Python
 //!
@@ -15,6 +16,7 @@
 //! steps, and an interpreter's cost for each of them was two thirds of the router's.
 
 pub mod comparison;
+pub mod comparisons;
 pub mod division;
 pub mod groups;
 pub mod limits;

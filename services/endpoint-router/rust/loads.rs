@@ -13,7 +13,7 @@ const FRESH_SECONDS: f64 = 1.0;
 #[derive(Clone, Debug, PartialEq)]
 pub struct Entry {
     /// Unique in the application.
-    pub name: String,
+    pub name: Arc<str>,
     /// Of its engine.
     pub restarts: u32,
     /// Where it listens; 0 if that is unknown.
@@ -59,8 +59,8 @@ impl Loads {
         let mut after = Self { entries: self.entries.clone(), reported_at: at, confirmed: true };
         let mut changed = false;
         for entry in &mut after.entries {
-            let end = loads.partition_point(|load| load.name <= entry.name);
-            let Some(load) = loads[..end].last().filter(|load| load.name == entry.name) else { continue };
+            let end = loads.partition_point(|load| *load.name <= *entry.name);
+            let Some(load) = loads[..end].last().filter(|load| *load.name == *entry.name) else { continue };
             if load.port == 0 || load.port == entry.port {
                 let reading = load.reading(at);
                 after.confirmed &= entry.signals.as_ref().is_some_and(|signals| signals.is_confirmed_by(&reading));
@@ -77,11 +77,11 @@ impl Loads {
     pub fn with(&self, name: &str, restarts: u32, reading: Reading) -> Self {
         let mut after = self.clone();
         if self.find(name).is_none_or(|entry| entry.restarts != restarts) {
-            let added = Entry { name: name.to_owned(), restarts, port: 0, signals: None };
-            let others = self.entries.iter().filter(|entry| entry.name != name).cloned();
+            let added = Entry { name: name.into(), restarts, port: 0, signals: None };
+            let others = self.entries.iter().filter(|entry| &*entry.name != name).cloned();
             after = self.of(others.chain([added]).collect());
         }
-        if let Ok(index) = after.entries.binary_search_by(|entry| entry.name.as_str().cmp(name)) {
+        if let Ok(index) = after.entries.binary_search_by(|entry| (*entry.name).cmp(name)) {
             after.entries[index].add(reading);
         }
         after
@@ -89,12 +89,12 @@ impl Loads {
 
     /// Return the signals of one run of a replica; `None` before the first reading.
     #[must_use]
-    pub fn signals(&self, name: &str, restarts: u32) -> Option<&Signals> {
-        self.find(name).filter(|entry| entry.restarts == restarts)?.signals.as_deref()
+    pub fn signals(&self, name: &str, restarts: u32) -> Option<&Arc<Signals>> {
+        self.find(name).filter(|entry| entry.restarts == restarts)?.signals.as_ref()
     }
 
     fn find(&self, name: &str) -> Option<&Entry> {
-        self.entries.binary_search_by(|entry| entry.name.as_str().cmp(name)).ok().map(|index| &self.entries[index])
+        self.entries.binary_search_by(|entry| (*entry.name).cmp(name)).ok().map(|index| &self.entries[index])
     }
 }
 
@@ -116,7 +116,7 @@ mod tests {
     use crate::report::{LoadReport, ReplicaLoad, Timestamp};
 
     fn entry(name: &str, restarts: u32) -> Entry {
-        Entry { name: name.to_owned(), restarts, port: 9000, signals: None }
+        Entry { name: name.into(), restarts, port: 9000, signals: None }
     }
 
     fn load(name: &str, port: u32, problem: &str) -> ReplicaLoad {

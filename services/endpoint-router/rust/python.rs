@@ -5,11 +5,13 @@ use std::sync::Arc;
 
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
+use pyo3::types::PyDict;
 
 use crate::comparison::{Evidence, Ranked};
+use crate::comparisons::Pool;
 use crate::limits::Limits;
 use crate::reading::Reading;
-use crate::{comparison, division, limits, loads, relief, report, signals, slots, speed};
+use crate::{comparison, comparisons, division, limits, loads, relief, report, signals, slots, speed};
 
 fn unit(name: &str) -> PyResult<signals::Unit> {
     match name {
@@ -199,7 +201,7 @@ impl Loads {
     }
 
     fn of(&self, replicas: Vec<(String, u32, u32)>) -> Self {
-        let entry = |(name, restarts, port)| loads::Entry { name, restarts, port, signals: None };
+        let entry = |(name, restarts, port)| loads::Entry { name: String::into(name), restarts, port, signals: None };
         Self(self.0.of(replicas.into_iter().map(entry).collect()))
     }
 
@@ -218,7 +220,7 @@ impl Loads {
 
     fn with_signals(&self, found: Vec<(String, u32, PyRef<'_, Signals>)>) -> Self {
         let entry = |(name, restarts, signals): (String, u32, PyRef<'_, Signals>)| loads::Entry {
-            name,
+            name: name.into(),
             restarts,
             port: 0,
             signals: Some(Arc::new(signals.0.clone())),
@@ -227,21 +229,7 @@ impl Loads {
     }
 
     fn signals(&self, name: &str, restarts: u32) -> Option<Signals> {
-        self.0.signals(name, restarts).cloned().map(Signals)
-    }
-}
-
-#[pyclass(frozen, eq, module = "arks.endpoint_router.domain.native")]
-#[derive(PartialEq)]
-struct Members(Arc<comparison::Members>);
-
-#[pymethods]
-impl Members {
-    #[new]
-    fn new(members: Vec<(String, u32, u32, bool)>, stale_seconds: f64, stale_idle_seconds: f64) -> Self {
-        let member = |(name, restarts, slots, ready)| comparison::Member { name, restarts, slots, ready };
-        let stale = signals::Staleness { working: stale_seconds, idle: stale_idle_seconds };
-        Self(Arc::new(comparison::Members::new(members.into_iter().map(member).collect(), stale)))
+        self.0.signals(name, restarts).map(|signals| Signals(signals.as_ref().clone()))
     }
 }
 
@@ -257,39 +245,88 @@ impl Evidence {
 
 #[pyclass(frozen, eq, module = "arks.endpoint_router.domain.native")]
 #[derive(PartialEq)]
-struct Comparison(comparison::Comparison);
+struct Pools(Vec<Pool>);
+
+/// Application, weight, members (name, restarts, slots, ready), and the ages from which their readings cannot be used.
+type PoolParts = (String, u64, Vec<(String, u32, u32, bool)>, f64, f64);
+
+#[pymethods]
+impl Pools {
+    #[new]
+    fn new(pools: Vec<PoolParts>) -> Self {
+        let member = |(name, restarts, slots, ready)| comparison::Member { name, restarts, slots, ready };
+        let pool = |(application, weight, members, working, idle): PoolParts| {
+            let members = members.into_iter().map(member).collect();
+            let members = Arc::new(comparison::Members::new(members, signals::Staleness { working, idle }));
+            Pool { application: application.into(), members, weight }
+        };
+        Self(pools.into_iter().map(pool).collect())
+    }
+
+    #[pyo3(signature = (loads, before, *, now, hold=false))]
+    fn compare(
+        &self,
+        loads: &Bound<'_, PyDict>,
+        before: Option<&Comparisons>,
+        now: f64,
+        hold: bool,
+    ) -> PyResult<Comparisons> {
+        let mut found = Vec::new();
+        for pool in &self.0 {
+            if let Some(known) = loads.get_item(&*pool.application)? {
+                found.push((&*pool.application, known.cast_into::<Loads>()?));
+            }
+        }
+        let of = |name: &str| found.iter().find(|(known, _)| *known == name).map(|(_, loads)| &loads.get().0);
+        let before = before.map(|before| &before.0);
+        Ok(Comparisons(comparisons::Comparisons::new(&self.0, of, before, hold, now)))
+    }
+}
+
+#[pyclass(frozen, eq, module = "arks.endpoint_router.domain.native")]
+#[derive(PartialEq)]
+struct Comparisons(comparisons::Comparisons);
+
+/// An application, and of its replicas the name, restarts, group and share.
+type Restored = (String, Vec<(String, u32, String, f64)>);
 
 type Place = (Option<usize>, Option<Evidence>, Option<String>);
 
 #[pymethods]
-impl Comparison {
+impl Comparisons {
     #[staticmethod]
-    fn restored(replicas: Vec<(String, u32, String, f64)>) -> Self {
-        Self(comparison::Comparison::restored(replicas))
+    fn restored(applications: Vec<Restored>) -> Self {
+        let restored = |(name, replicas): Restored| (name, comparison::Comparison::restored(replicas));
+        Self(comparisons::Comparisons::restored(applications.into_iter().map(restored).collect()))
     }
 
     #[getter]
-    fn groups(&self) -> Vec<Ranked> {
-        self.0.groups.clone()
+    fn groups(&self) -> Vec<Vec<Ranked>> {
+        self.0.iter().map(|comparison| comparison.groups.clone()).collect()
+    }
+
+    #[getter]
+    fn members(&self) -> Vec<Vec<Place>> {
+        let place = |place: &comparison::Place| {
+            let doubt = place.doubt.as_ref().map(ToString::to_string);
+            (place.group, place.signals.as_deref().map(Evidence::from), doubt)
+        };
+        self.0.iter().map(|comparison| comparison.places.iter().map(place).collect()).collect()
+    }
+
+    #[getter]
+    fn limits(&self) -> Limits {
+        self.0.limits
     }
 
     #[getter]
     fn measured(&self) -> bool {
-        self.0.measured
+        self.0.iter().any(|comparison| comparison.measured)
     }
 
     #[getter]
     fn held(&self) -> bool {
-        self.0.held
-    }
-
-    #[getter]
-    fn places(&self) -> Vec<Place> {
-        let place = |place: &comparison::Place| {
-            let doubt = place.doubt.as_ref().map(ToString::to_string);
-            (place.group, place.evidence.clone(), doubt)
-        };
-        self.0.places.iter().map(place).collect()
+        self.0.iter().any(|comparison| comparison.held)
     }
 
     fn has_same_groups(&self, other: &Self) -> bool {
@@ -299,22 +336,6 @@ impl Comparison {
     fn has_same_traffic(&self, other: &Self) -> bool {
         self.0.has_same_traffic(&other.0)
     }
-}
-
-#[pyfunction]
-#[pyo3(signature = (application, members, loads, before, *, weight, now, hold=false))]
-fn compare(
-    application: &str,
-    members: &Members,
-    loads: &Loads,
-    before: Option<&Comparison>,
-    weight: u64,
-    now: f64,
-    hold: bool,
-) -> Comparison {
-    let situation =
-        comparison::Situation { loads: &loads.0, before: before.map(|before| &before.0), hold, now, weight };
-    Comparison(comparison::Comparison::new(application, &members.0, situation))
 }
 
 #[pymethods]
@@ -333,12 +354,6 @@ impl Limits {
     fn __repr__(&self) -> String {
         format!("Limits({:?}, {}, {})", self.requests, self.retry_percent, self.retry_after_seconds)
     }
-}
-
-#[pyfunction]
-fn limits_of(comparisons: Vec<PyRef<'_, Comparison>>) -> Limits {
-    let loads: Vec<_> = comparisons.iter().flat_map(|comparison| comparison.0.loads()).collect();
-    limits::limits(&loads)
 }
 
 #[pyfunction]
@@ -371,8 +386,8 @@ fn apportion(shares: Vec<f64>, total: u64) -> Vec<u64> {
 mod native {
     #[pymodule_export]
     use super::{
-        Comparison, Evidence, Limits, Loads, Members, Ranked, Reading, Report, Signals, apportion, compare, divide,
-        limits_for, limits_of, observe, relieve,
+        Comparisons, Evidence, Limits, Loads, Pools, Ranked, Reading, Report, Signals, apportion, divide, limits_for,
+        observe, relieve,
     };
 
     #[pymodule_export]

@@ -13,7 +13,7 @@ from arks.endpoint_router.adapters.xds import CLUSTER, ENDPOINT, LISTENER, RUNTI
 from arks.endpoint_router.domain import (
     WEIGHT_TOTAL,
     Application,
-    Comparison,
+    Comparisons,
     Decision,
     DecisionInput,
     EndpointSpec,
@@ -22,16 +22,24 @@ from arks.endpoint_router.domain import (
     RoutedReplica,
     decide,
 )
+from arks.endpoint_router.testing.decisions import NOW, busy, loads
 
 
 def decision(
-    *states: ReplicaState, port: int | None = None, host: str = "127.0.0.1", load_limit_percent: int | None = None
+    *states: ReplicaState,
+    port: int | None = None,
+    host: str = "127.0.0.1",
+    load_limit_percent: int | None = None,
+    slots: int = 0,
+    waiting: float = 0.0,
 ) -> Decision:
+    """Return a decision about replicas, each with so many slots and waiting requests."""
     replicas = tuple(
-        RoutedReplica(ReplicaId("a", f"a-{n}"), host, port or 9000 + n, state) for n, state in enumerate(states)
+        RoutedReplica(ReplicaId("a", f"a-{n}"), host, port or 9000 + n, state, slots) for n, state in enumerate(states)
     )
     spec = EndpointSpec("team", "chat", load_limit_percent=load_limit_percent)
-    return decide(spec, DecisionInput({"a": Application("a", "chat", replicas)}))
+    queues = {replica.id: busy(float(slots), waiting, 1.0) for replica in replicas if waiting}
+    return decide(spec, DecisionInput({"a": Application("a", "chat", replicas)}, loads(queues), now=NOW))
 
 
 def envoy_config(snapshot: ConfigSnapshot) -> SnapshotEnvoyConfig:
@@ -66,7 +74,7 @@ def weighed(decided: Decision, *weights: int) -> Decision:
     """Return the decision with a group for each replica, of these weights."""
     groups = [(f"a-{number}", 0, f"a/{number + 2}", weight / WEIGHT_TOTAL) for number, weight in enumerate(weights)]
     roster = decided.roster
-    inputs = DecisionInput(roster.applications, before={"a": Comparison.restored(groups)}, hold=True)
+    inputs = DecisionInput(roster.applications, before=Comparisons.restored([("a", groups)]), hold=True)
     found = decide(roster.spec, inputs)
     assert list(weights) == [group.weight for group in found.groups]
     return found
@@ -76,11 +84,17 @@ def weighed(decided: Decision, *weights: int) -> Decision:
 def test_changed_weights_give_the_same_load_assignment_as_one_made_anew(limit: int | None) -> None:
     ready = decision(ReplicaState.READY, ReplicaState.READY, ReplicaState.DRAINING, load_limit_percent=limit)
     drained = decision(ReplicaState.READY, ReplicaState.DRAINING, ReplicaState.DRAINING, load_limit_percent=limit)
+    with_slots, with_queue = (
+        decision(ReplicaState.READY, ReplicaState.READY, slots=10, waiting=waiting, load_limit_percent=limit)
+        for waiting in (0.0, 50.0)
+    )
+    assert [Limits(160, 100, 1), Limits(160, 100, 60)] == [with_slots.limits, with_queue.limits]
     changes = [
         weighed(ready, 50_000, 50_000),
         weighed(ready, 30_000, 70_000),
         weighed(ready, 1, 99_999),
-        structs.replace(weighed(ready, 1, 99_999), limits=Limits(100, retry_after_seconds=5)),
+        with_slots,
+        with_queue,
         weighed(drained, 100_000),
         weighed(ready, 20_000, 80_000),
         weighed(ready, 25_000, 75_000),
@@ -152,13 +166,15 @@ def test_limits_are_pushed_when_any_of_them_changes() -> None:
     snapshot = ConfigSnapshot()
     made = envoy_config(snapshot)
     made.open()
-    found = decision(ReplicaState.READY, ReplicaState.READY)
     versions = [snapshot.resources(RUNTIME)[LAYER].version]
-    for limits in (Limits(100), Limits(200), Limits(200, retry_percent=7), None):
-        if limits is None:
+    two, four = [ReplicaState.READY] * 2, [ReplicaState.READY] * 4
+    decisions = [decision(*two, slots=10), decision(*two, slots=20), decision(*four, slots=10)]
+    assert [Limits(160, 100), Limits(320, 100), Limits(320, 50)] == [decided.limits for decided in decisions]
+    for decided in (*decisions, None):
+        if decided is None:
             made.remove("team/chat")
         else:
-            made.route("team/chat", structs.replace(found, limits=limits), known_at=0.0)
+            made.route("team/chat", decided, known_at=0.0)
         made.push_limits()
         versions.append(snapshot.resources(RUNTIME)[LAYER].version)
     assert (4, versions[0]) == (len(set(versions)), versions[-1])

@@ -6,7 +6,7 @@ from msgspec import structs
 
 from arks.endpoint_router.domain import (
     WEIGHT_TOTAL,
-    Comparison,
+    Comparisons,
     Decision,
     DecisionInput,
     ReplicaId,
@@ -61,7 +61,7 @@ def test_requests_that_wait_show_the_slots_at_the_first_report() -> None:
 def test_a_group_keeps_its_name_while_most_of_its_members_stay() -> None:
     replicas = [replica(f"r-{n}", slots=4 if n < 2 else 16) for n in range(4)]
     few = decide(SPEC, DecisionInput(applications(*replicas[:3]), now=NOW))
-    more = decide(SPEC, DecisionInput(applications(*replicas), before=few.by_application, now=NOW))
+    more = decide(SPEC, DecisionInput(applications(*replicas), before=few.comparisons, now=NOW))
     names = {candidate.replica.id.name: candidate.group for candidate in few.candidates}
     assert names.items() <= {candidate.replica.id.name: candidate.group for candidate in more.candidates}.items()
 
@@ -71,7 +71,7 @@ def test_replicas_that_were_alike_part_only_at_a_greater_difference() -> None:
 
     def groups(rate: float, before: Decision | None) -> int:
         signals = {fast.id: busy(4, drain_rate=8), slow.id: busy(4, drain_rate=rate)}
-        scores = before.by_application if before is not None else {}
+        scores = before.comparisons if before is not None else None
         return len(decide(SPEC, DecisionInput(applications(fast, slow), loads(signals), scores, now=NOW)).groups)
 
     together = decide(SPEC, DecisionInput(applications(fast, slow), now=NOW))
@@ -83,7 +83,7 @@ def test_a_share_stays_while_the_wanted_one_differs_by_little() -> None:
 
     def decided(rate: float, before: Decision | None) -> Decision:
         signals = {fast.id: busy(4, drain_rate=8), slow.id: busy(4, drain_rate=rate)}
-        scores = before.by_application if before is not None else {}
+        scores = before.comparisons if before is not None else None
         return decide(SPEC, DecisionInput(applications(fast, slow), loads(signals), scores, now=NOW))
 
     first = decided(2.0, None)
@@ -130,7 +130,7 @@ def test_a_queue_sends_new_requests_to_other_groups_at_once() -> None:
     signals = {free.id: busy(15, drain_rate=15), queued.id: busy(4, drain_rate=1)}
     calm = decide(SPEC, DecisionInput(applications(free, queued), loads(signals), now=NOW))
     signals[queued.id] = observe(signals[queued.id], Reading(NOW, 4, 2))
-    after = decide(SPEC, DecisionInput(applications(free, queued), loads(signals), calm.by_application, now=NOW))
+    after = decide(SPEC, DecisionInput(applications(free, queued), loads(signals), calm.comparisons, now=NOW))
     assert 4_000 < weights(calm)["r-1"]
     assert 10 > weights(after)["r-1"]
 
@@ -184,7 +184,7 @@ def test_what_was_measured_holds_while_reports_are_missing_and_is_forgotten_late
 
 def test_after_a_start_groups_and_shares_hold_until_the_first_load_report() -> None:
     fast, slow = replica("r-0"), replica("r-1")
-    before = {"a": Comparison.restored([("r-0", 0, "a", 0.8), ("r-1", 0, "a/2", 0.2)])}
+    before = Comparisons.restored([("a", [("r-0", 0, "a", 0.8), ("r-1", 0, "a/2", 0.2)])])
     held = DecisionInput(applications(fast, slow), before=before, hold=True, now=NOW)
     assert ({"r-0": 80_000, "r-1": 20_000}, True) == (weights(decide(SPEC, held)), decide(SPEC, held).held)
     ended = decide(SPEC, structs.replace(held, hold=False))
@@ -194,6 +194,6 @@ def test_after_a_start_groups_and_shares_hold_until_the_first_load_report() -> N
 def test_a_restarted_replica_starts_without_what_was_measured_before() -> None:
     old, other = replica("r-0"), replica("r-1")
     new = replace(old, id=ReplicaId(old.id.application, old.id.name, restarts=1))
-    before = {"a": Comparison.restored([("r-0", 0, "a/2", 0.05), ("r-1", 0, "a", 0.95)])}
+    before = Comparisons.restored([("a", [("r-0", 0, "a/2", 0.05), ("r-1", 0, "a", 0.95)])])
     inputs = DecisionInput(applications(new, other), loads({old.id: busy(9, 90, 0.1)}), before, now=NOW)
     assert {50_000} == set(weights(decide(SPEC, inputs)).values())

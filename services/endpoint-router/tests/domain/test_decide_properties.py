@@ -11,7 +11,7 @@ from arks.contracts.facts import ReplicaState
 from arks.endpoint_router.domain import (
     WEIGHT_TOTAL,
     Application,
-    Comparison,
+    Comparisons,
     Decision,
     DecisionInput,
     EndpointSpec,
@@ -66,19 +66,17 @@ def situations(draw: st.DrawFn, *, calm: bool = False) -> tuple[EndpointSpec, De
     placed = [
         (replica_.id, group, draw(st.floats(0, 1))) for replica_ in replicas if (group := draw(groups)) is not None
     ]
-    before = {
-        name: Comparison.restored(
-            [(id_.name, 0, group, share) for id_, group, share in placed if id_.application == name]
-        )
+    before = [
+        (name, [(id_.name, 0, group, share) for id_, group, share in placed if id_.application == name])
         for name in names
         if not calm
-    }
+    ]
     static = tuple(
         StaticRoute(f"arks-application-{name}", weight=draw(st.integers(1, 100)))
         for name in draw(st.lists(st.sampled_from(names), max_size=2, unique=True))
     )
     spec = EndpointSpec("team", "chat", draw(st.integers(1, 100)), static)
-    return spec, DecisionInput(applications(*replicas), loads(signals), before, now=NOW)
+    return spec, DecisionInput(applications(*replicas), loads(signals), Comparisons.restored(before), now=NOW)
 
 
 def shown(decision: Decision) -> object:
@@ -165,7 +163,7 @@ def test_a_replica_without_signals_never_beats_all_that_are_measured(
 def test_unchanged_inputs_lead_to_a_settled_decision(situation: tuple[EndpointSpec, DecisionInput]) -> None:
     spec, inputs = situation
     last = converge(inputs, spec, steps=3)
-    assert decide(spec, structs.replace(inputs, before=last.by_application)).same_traffic(last)
+    assert decide(spec, structs.replace(inputs, before=last.comparisons)).same_traffic(last)
 
 
 @given(st.integers(2, 6), st.floats(0, 20), st.floats(0, 20), st.floats(0.1, 20))

@@ -5,12 +5,10 @@ from collections.abc import Mapping
 from msgspec import Struct, field
 
 from arks.endpoint_router.domain.decision import Decision, Source
-from arks.endpoint_router.domain.native import Comparison, Loads, compare, limits_of
+from arks.endpoint_router.domain.native import Comparisons, Loads
 from arks.endpoint_router.domain.replicas import Application
 from arks.endpoint_router.domain.roster import Roster, roster
 from arks.endpoint_router.domain.shares import EndpointSpec
-
-_NOTHING = Loads()
 
 
 class DecisionInput(Struct, frozen=True):
@@ -18,10 +16,10 @@ class DecisionInput(Struct, frozen=True):
 
     applications: Mapping[str, Application]
     """Those of the endpoint's namespace, by name."""
-    loads: Mapping[str, Loads] = field(default_factory=dict)
+    loads: dict[str, Loads] = field(default_factory=dict)
     """By application."""
-    before: Mapping[str, Comparison] = field(default_factory=dict)
-    """Comparisons of the last decision, by application."""
+    before: Comparisons | None = None
+    """Those of the last decision."""
     hold: bool = False
     """The router has just started: an application of which no load was reported keeps its last groups and shares."""
     now: float = 0.0
@@ -35,19 +33,11 @@ def decide(spec: EndpointSpec, inputs: DecisionInput) -> Decision:
 
 def weigh(known: Roster, inputs: DecisionInput) -> Decision:
     """Return the decision that `decide` returns. `known`: the roster of the spec and of `inputs.applications`."""
-    loads, before, hold, now = inputs.loads, inputs.before, inputs.hold, inputs.now
-    comparisons = tuple(
-        [
-            compare(
-                name, pool.members, loads.get(name, _NOTHING), before.get(name), weight=pool.weight, now=now, hold=hold
-            )
-            for name, pool in zip(known.names, known.pools, strict=True)
-        ]
-    )
-    return Decision(known, comparisons, _source(known, comparisons), limits_of(comparisons), now)
+    comparisons = known.compared.compare(inputs.loads, inputs.before, now=inputs.now, hold=inputs.hold)
+    return Decision(known, comparisons, _source(known, comparisons), inputs.now)
 
 
-def _source(known: Roster, comparisons: tuple[Comparison, ...]) -> Source:
-    if any(comparison.measured for comparison in comparisons):
+def _source(known: Roster, comparisons: Comparisons) -> Source:
+    if comparisons.measured:
         return Source.ENGINE
     return Source.STATIC if known.shares_differ or known.slots_differ else Source.EQUAL

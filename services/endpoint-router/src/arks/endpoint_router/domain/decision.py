@@ -1,15 +1,18 @@
 """One decision about one endpoint, as a value: the weight of every replica, with its reason for users."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Sequence
 from enum import StrEnum
 
 from msgspec import Struct
 
 from arks.contracts.facts import ReplicaState
-from arks.endpoint_router.domain.native import Comparison, Evidence, Limits
+from arks.endpoint_router.domain.native import Comparisons, Evidence, Limits, RankedGroup
 from arks.endpoint_router.domain.replicas import ReplicaId, RoutedReplica
 from arks.endpoint_router.domain.roster import Pool, Portion, Reason, Roster
+
+Member = tuple[int | None, Evidence | None, str | None]
+"""Of a replica: index of its group, evidence, doubt."""
 
 
 class Source(StrEnum):
@@ -143,10 +146,9 @@ def affinity_room(slots: float) -> int:
 
 class Decision(Struct, frozen=True):
     roster: Roster
-    comparisons: tuple[Comparison, ...]
-    """Of its pools."""
+    comparisons: Comparisons
+    """Of its pools; the next decision depends on them."""
     source: Source
-    limits: Limits
     now: float
     """When it was taken, in seconds since the epoch."""
 
@@ -171,29 +173,32 @@ class Decision(Struct, frozen=True):
         return self.roster.portions
 
     @property
-    def held(self) -> bool:
-        """Return whether some shares are those of before the router's start, because no load was reported yet."""
-        return any(comparison.held for comparison in self.comparisons)
+    def limits(self) -> Limits:
+        return self.comparisons.limits
 
     @property
-    def by_application(self) -> Mapping[str, Comparison]:
-        """Input of the next decision."""
-        return dict(zip(self.roster.names, self.comparisons, strict=True))
+    def held(self) -> bool:
+        """Return whether some shares are those of before the router's start, because no load was reported yet."""
+        return self.comparisons.held
 
     @property
     def groups(self) -> list[RoutedGroup]:
         """Return the groups with replicas that get traffic, sorted by application and name."""
         found = [
             RoutedGroup(pool.application, group.name, group.weight, group.size)
-            for pool, comparison in self._compared()
-            for group in comparison.groups
+            for pool, groups in zip(self.roster.pools, self.comparisons.groups, strict=True)
+            for group in groups
         ]
         return sorted(found, key=lambda group: (group.application, group.name))
 
     @property
     def candidates(self) -> list[Candidate]:
         """Return the replicas, sorted by application and name. They are made at each call: most decisions need none."""
-        found = [candidate for pool, comparison in self._compared() for candidate in _candidates(pool, comparison)]
+        found: list[Candidate] = []
+        for pool, groups, members in zip(
+            self.roster.pools, self.comparisons.groups, self.comparisons.members, strict=True
+        ):
+            found += _candidates(pool, groups, members)
         return sorted(found, key=lambda candidate: candidate.replica.id)
 
     @property
@@ -214,23 +219,20 @@ class Decision(Struct, frozen=True):
             other is not None
             and self.source == other.source
             and self._is_like(other)
-            and all(map(Comparison.has_same_traffic, self.comparisons, other.comparisons))
+            and self.comparisons.has_same_traffic(other.comparisons)
         )
 
     def same_backends(self, other: "Decision") -> bool:
         """Return whether Envoy would see a difference in weights at most."""
-        return self._is_like(other) and all(map(Comparison.has_same_groups, self.comparisons, other.comparisons))
+        return self._is_like(other) and self.comparisons.has_same_groups(other.comparisons)
 
     def _is_like(self, other: "Decision") -> bool:
-        return self.limits == other.limits and self.roster.is_like(other.roster) and self.rooms == other.rooms
-
-    def _compared(self) -> Iterator[tuple[Pool, Comparison]]:
-        return zip(self.roster.pools, self.comparisons, strict=True)
+        return self.roster.is_like(other.roster) and self.rooms == other.rooms
 
 
-def _candidates(pool: Pool, comparison: Comparison) -> Iterator[Candidate]:
+def _candidates(pool: Pool, groups: Sequence[RankedGroup], members: Iterable[Member]) -> Iterator[Candidate]:
     """Yield the replicas of one application."""
-    groups, count = comparison.groups, sum(group.size for group in comparison.groups)
+    count = sum(group.size for group in groups)
     scores = [
         Score(
             round(count * group.share / group.size, 3),
@@ -241,7 +243,7 @@ def _candidates(pool: Pool, comparison: Comparison) -> Iterator[Candidate]:
         for group in groups
     ]
     weights = [replica_weight(group.weight, group.size) for group in groups]
-    for replica, (number, evidence, doubt) in zip(pool.replicas, comparison.places, strict=True):
+    for replica, (number, evidence, doubt) in zip(pool.replicas, members, strict=True):
         if number is None:
             yield Candidate(replica, 0, None, evidence, None, count, pool.excluded[replica.id])
         else:

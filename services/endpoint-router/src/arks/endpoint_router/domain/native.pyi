@@ -162,14 +162,6 @@ class Loads:
     def signals(self, name: str, restarts: int) -> Signals | None:
         """Return the signals of one run of a replica; None before the first reading."""
 
-class Members:
-    """The replicas of one application, and the age from which their readings cannot be used."""
-
-    def __new__(
-        cls, members: Sequence[tuple[str, int, int, bool]], stale_seconds: float, stale_idle_seconds: float
-    ) -> Members:
-        """Return members, each (name, restarts, slots or 0, whether it can get traffic)."""
-
 class Evidence:
     """What the last reading of a replica and the earlier ones show, for users."""
 
@@ -211,23 +203,30 @@ class RankedGroup:
     def weight(self) -> int:
         """Its part of the application's weight."""
 
-class Comparison:
-    """The replicas of one application compared."""
+class Comparisons:
+    """The replicas of each application of an endpoint compared, in the order of its pools."""
 
     @staticmethod
-    def restored(replicas: Sequence[tuple[str, int, str, float]]) -> Comparison:
-        """Return the comparison that a status shows: each replica is (name, restarts, group, share)."""
+    def restored(applications: Sequence[tuple[str, Sequence[tuple[str, int, str, float]]]]) -> Comparisons:
+        """Return the comparisons that a status shows.
+
+        Each application is (name, replicas), each replica (name, restarts, group, share).
+        """
 
     @property
-    def groups(self) -> list[RankedGroup]:
-        """Sorted by name."""
+    def groups(self) -> list[list[RankedGroup]]:
+        """Of each application, sorted by name."""
 
     @property
-    def places(self) -> list[tuple[int | None, Evidence | None, str | None]]:
-        """Return (index of the group, evidence, doubt) of each member, sorted by name and restarts.
+    def members(self) -> list[list[tuple[int | None, Evidence | None, str | None]]]:
+        """Return (index of the group, evidence, doubt) of each replica, sorted by name and restarts.
 
         There is no group if it gets no traffic, no evidence if nothing was reported, no doubt if that can be used.
         """
+
+    @property
+    def limits(self) -> Limits:
+        """Of the endpoint."""
 
     @property
     def measured(self) -> bool:
@@ -235,29 +234,31 @@ class Comparison:
 
     @property
     def held(self) -> bool:
-        """Whether it is that of before the router's start, because no load was reported yet."""
+        """Whether some are those of before the router's start, because no load was reported yet."""
 
-    def has_same_groups(self, other: Comparison) -> bool:
-        """Return whether both have the same members in the same groups."""
+    def has_same_groups(self, other: Comparisons) -> bool:
+        """Return whether both have the same limits, and the same replicas in the same groups."""
 
-    def has_same_traffic(self, other: Comparison) -> bool:
+    def has_same_traffic(self, other: Comparisons) -> bool:
         """Return whether these groups have the same weights too, so that Envoy would see no difference."""
 
-def compare(
-    application: str,
-    members: Members,
-    loads: Loads,
-    before: Comparison | None,
-    *,
-    weight: int,
-    now: float,
-    hold: bool = False,
-) -> Comparison:
-    """Compare the members. Equal inputs give equal comparisons, in every router and in whatever order they arrived.
+class Pools:
+    """The applications of an endpoint with their replicas, as they are compared."""
 
-    `before`: the last comparison; `weight`: of the application; `hold`: the router has just started, so replicas of
-    which no load was reported keep their last groups and shares.
-    """
+    def __new__(cls, pools: Sequence[tuple[str, int, Sequence[tuple[str, int, int, bool]], float, float]]) -> Pools:
+        """Return pools, each (application, weight, replicas, age from which their readings cannot be used, that of a
+        replica without work), each replica (name, restarts, slots or 0, whether it can get traffic).
+        """
+
+    def compare(
+        self, loads: dict[str, Loads], before: Comparisons | None, *, now: float, hold: bool = False
+    ) -> Comparisons:
+        """Compare the replicas of each. Equal inputs give equal results, in every router and in whatever order they
+        arrived.
+
+        `loads`: by application; `before`: the last comparisons; `hold`: the router has just started, so replicas of
+        which no load was reported keep their last groups and shares.
+        """
 
 class Limits:
     """How many requests of an endpoint may be in flight at one gateway, how many retries, and when to come back."""
@@ -279,9 +280,6 @@ class Limits:
 
 def limits(replicas: Sequence[tuple[int, float, float | None]]) -> Limits:
     """Return the limits of replicas, each (slots or 0, waiting requests, drain rate)."""
-
-def limits_of(comparisons: Sequence[Comparison]) -> Limits:
-    """Return the limits of an endpoint."""
 
 def divide(groups: Sequence[tuple[float, float]], utilisation: float) -> list[float]:
     """Return the share of each group (slots, speed of a slot) so that requests wait least; they add up to 1.

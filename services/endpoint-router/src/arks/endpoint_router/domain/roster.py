@@ -12,7 +12,7 @@ from msgspec import Struct
 from arks.contracts.facts import ReplicaState
 from arks.contracts.load import stale_seconds
 from arks.contracts.uses import HANG_UP
-from arks.endpoint_router.domain.native import Members, apportion
+from arks.endpoint_router.domain.native import Pools, apportion
 from arks.endpoint_router.domain.replicas import Application, ReplicaId, RoutedReplica, usable_address
 from arks.endpoint_router.domain.shares import EndpointSpec, Share, shares
 
@@ -48,8 +48,6 @@ class Pool(Struct, frozen=True):
     """All, sorted by name."""
     excluded: Mapping[ReplicaId, str]
     """Those that get no traffic, each with the reason."""
-    members: Members
-    """The replicas as they are compared."""
 
     @property
     def application(self) -> str:
@@ -67,8 +65,8 @@ class Roster(Struct, frozen=True):
     """What it was made from, like `spec`. It does not change."""
     pools: tuple[Pool, ...]
     """In the order of shares: static entries first."""
-    names: tuple[str, ...]
-    """Applications of the pools."""
+    compared: Pools
+    """The same, as their replicas are compared."""
     portions: tuple[Portion, ...]
     """Those of the pools."""
     shares_differ: bool
@@ -122,7 +120,7 @@ def roster(spec: EndpointSpec, applications: Mapping[str, Application]) -> Roste
         spec=spec,
         applications=applications,
         pools=pools,
-        names=tuple(pool.application for pool in pools),
+        compared=_compared(pools),
         portions=portions,
         shares_differ=found.differ,
         reason=reason,
@@ -140,13 +138,26 @@ def _pool(
     portion: Portion, weight: int, applications: Mapping[str, Application], excluded: Mapping[ReplicaId, str]
 ) -> Pool:
     replicas = sorted(applications[portion.share.application].replicas, key=lambda replica: replica.id)
-    members = [(each.id.name, each.id.restarts, each.slots, each.id not in excluded) for each in replicas]
     return Pool(
         portion,
         weight,
         replicas=tuple(replicas),
         excluded={replica.id: excluded[replica.id] for replica in replicas if replica.id in excluded},
-        members=Members(members, stale_seconds(portion.ready), stale_seconds(portion.ready, idle=True)),
+    )
+
+
+def _compared(pools: Iterable[Pool]) -> Pools:
+    return Pools(
+        [
+            (
+                pool.application,
+                pool.weight,
+                [(each.id.name, each.id.restarts, each.slots, each.id not in pool.excluded) for each in pool.replicas],
+                stale_seconds(pool.portion.ready),
+                stale_seconds(pool.portion.ready, idle=True),
+            )
+            for pool in pools
+        ]
     )
 
 

@@ -2,7 +2,7 @@
 
 import math
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from arks.contracts.conditions import is_true
@@ -10,7 +10,7 @@ from arks.contracts.held import HeldRequests
 from arks.contracts.load import STALE_SECONDS, stale_seconds
 from arks.contracts.resources import ArksEndpoint, ArksEndpointStatus
 from arks.endpoint_router.domain import (
-    Comparison,
+    Comparisons,
     Decision,
     DecisionInput,
     EndpointSpec,
@@ -87,10 +87,10 @@ class EndpointRecord:
         return status is not None and status.ready_replicas > 0 and is_true(status.conditions, "Ready")
 
     @property
-    def comparisons(self) -> Mapping[str, Comparison]:
-        """Those of the last decision, by application; after a restart, those that the weights in the status imply."""
+    def comparisons(self) -> Comparisons:
+        """Those of the last decision; after a restart, those that the weights in the status imply."""
         if self.newest is not None:
-            return self.newest.by_application
+            return self.newest.comparisons
         return _comparisons_of(self.resource.status)
 
     def decide(self, inputs: DecisionInput) -> Decision:
@@ -126,17 +126,20 @@ class EndpointRecord:
         )
 
 
-def _comparisons_of(status: ArksEndpointStatus | None) -> Mapping[str, Comparison]:
+def _comparisons_of(status: ArksEndpointStatus | None) -> Comparisons:
     """Return groups and shares of each application's replicas.
 
     The status has no counts of restarts: 0 is a guess, and a replica with another count starts like a new one.
     """
-    found: dict[str, Comparison] = {}
     weights = [weight for weight in status.weights if weight.weight] if status is not None else []
-    for application in {weight.application for weight in weights}:
+    found = []
+    for application in sorted({weight.application for weight in weights}):
         members = [weight for weight in weights if weight.application == application]
         total = sum(member.weight for member in members)
-        found[application] = Comparison.restored(
-            [(member.replica, 0, member.group or application, member.weight / total) for member in members]
+        found.append(
+            (
+                application,
+                [(member.replica, 0, member.group or application, member.weight / total) for member in members],
+            )
         )
-    return found
+    return Comparisons.restored(found)

@@ -75,7 +75,7 @@ class Neighbours:
         self._found[endpoint] = _Found(spec, self._changes, found)
         return found
 
-    def loads(self, namespace: str) -> Mapping[str, Loads]:
+    def loads(self, namespace: str) -> dict[str, Loads]:
         """Return what is known of the load of the applications in a namespace, by name. It changes with the reports."""
         return self._loads.get(namespace, {})
 

@@ -85,5 +85,5 @@ def explanations(decision: Decision) -> dict[str, str]:
 def converge(inputs: DecisionInput, spec: EndpointSpec = SPEC, steps: int = 60) -> Decision:
     decision = decide(spec, inputs)
     for _ in range(steps):
-        decision = decide(spec, structs.replace(inputs, before=decision.by_application))
+        decision = decide(spec, structs.replace(inputs, before=decision.comparisons))
     return decision

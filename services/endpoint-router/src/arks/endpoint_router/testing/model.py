@@ -20,7 +20,7 @@ from math import inf
 from arks.contracts.facts import ReplicaState
 from arks.endpoint_router.domain import (
     Application,
-    Comparison,
+    Comparisons,
     Decision,
     DecisionInput,
     EndpointSpec,
@@ -165,12 +165,11 @@ def fixed_shares(engines: Sequence[Engine], utilisation: float) -> Policy:
         [(size * slots, 1 / seconds) for size, (slots, seconds) in zip(sizes, kinds, strict=True)], utilisation
     )
     share_of = {f"{APPLICATION}/{number}": share / sizes[number] for number, share in enumerate(shares)}
-    fixed = Comparison.restored(
-        [(f"{APPLICATION}-{number}", 0, name, share_of[name]) for number, name in enumerate(names)]
-    )
+    replicas = [(f"{APPLICATION}-{number}", 0, name, share_of[name]) for number, name in enumerate(names)]
+    fixed = Comparisons.restored([(APPLICATION, replicas)])
 
     def policy(inputs: DecisionInput) -> Decision:
-        kept = DecisionInput(inputs.applications, before={APPLICATION: fixed}, hold=True, now=inputs.now)
+        kept = DecisionInput(inputs.applications, before=fixed, hold=True, now=inputs.now)
         return decide(SPEC, kept)
 
     return policy
@@ -300,7 +299,7 @@ class Model:
 
     def _decide(self, now: float) -> None:
         applications = {APPLICATION: Application(APPLICATION, "chat", self._replicas)}
-        before = self._decision.by_application if self._decision is not None else {}
+        before = self._decision.comparisons if self._decision is not None else None
         decision = self.policy(DecisionInput(applications, {APPLICATION: self._loads}, before, now=now))
         changed = not decision.same_traffic(self._decision)
         self._decision = decision
