@@ -12,6 +12,7 @@ import pytest
 import pytest_asyncio
 
 from arks.kit.testing.manifests import application, endpoint, token
+from arks.local.files.state import ServiceState
 from arks.local.testing.harness import ArksHarness, small_file_model, until
 from e2e.support.traffic import CUT, Traffic
 
@@ -67,8 +68,8 @@ async def test_a_killed_process_restarts_and_clients_get_no_wrong_answer(
     old = await asyncio.to_thread(platform.kill, service)
 
     def back() -> bool:
-        states = {found["name"]: found for found in platform.json("status")["services"]}
-        return bool(states[service]["pid"] != old and states[service]["state"] == "ready")
+        found = platform.service(service)
+        return found.pid != old and found.state is ServiceState.READY
 
     await until(back, within_seconds=120, what=f"{service} back")
     await traffic.answers()

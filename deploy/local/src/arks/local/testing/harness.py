@@ -16,6 +16,12 @@ import yaml
 from arks.kit.ports import free_port
 from arks.kit.testing import manifests
 from arks.kit.testing.servers import small_model
+from arks.local.cli.failure import Failure
+from arks.local.cli.reading import read
+from arks.local.files.paths import Paths
+from arks.local.files.state import Service
+from arks.local.files.state_file import state_if_running
+from arks.local.render.kinds import APPLICATION, TOKEN, Kind
 
 ARKS = str(Path(sys.executable).parent / "arks")
 UP_SECONDS = 240
@@ -30,7 +36,11 @@ class CommandError(Exception):
 
 @dataclass
 class ArksHarness:
-    """An Arks with the demo; `up` starts it, `down` stops it."""
+    """An Arks with the demo; `up` starts it, `down` stops it.
+
+    What tests wait for is read as the commands read it, but in this process: a command takes a third of a second of a
+    processor, which the programs under test need.
+    """
 
     home: Path
     environment: dict[str, str] = field(default_factory=dict)
@@ -71,13 +81,13 @@ class ArksHarness:
         self.apply(*documents)
         tokens = [document["metadata"] for document in documents if document["kind"] == "ArksToken"]
         deadline = time.monotonic() + _READY_SECONDS
-        while not all(self._is_ready("arkstoken", token["name"], token["namespace"]) for token in tokens):
+        while not all(self._is_ready(token["name"], token["namespace"]) for token in tokens):
             if time.monotonic() > deadline:
                 raise CommandError(f"not ready after {_READY_SECONDS:g} s: {tokens}")
             time.sleep(0.05)
 
-    def _is_ready(self, kind: str, name: str, namespace: str) -> bool:
-        conditions = self.json("get", kind, name, "-n", namespace).get("status", {}).get("conditions", [])
+    def _is_ready(self, token: str, namespace: str) -> bool:
+        conditions = self._resource(TOKEN, token, namespace).get("status", {}).get("conditions", [])
         return any(condition["type"] == "Ready" and condition["status"] == "True" for condition in conditions)
 
     def up(self, *options: str) -> str:
@@ -86,11 +96,20 @@ class ArksHarness:
     def down(self) -> str:
         return self.arks("down")
 
+    def service(self, name: str) -> Service:
+        """Raises LookupError."""
+        state = state_if_running(Paths.of(self.home))
+        found = state.service(name) if state is not None else None
+        if found is None:
+            raise LookupError(f"no service {name} runs")
+        return found
+
     def pid(self, service: str) -> int:
-        pids = {entry["name"]: entry["pid"] for entry in self.json("status")["services"]}
-        if service not in pids:
-            raise LookupError(f"no service {service} in arks status")
-        return int(pids[service])
+        """Raises LookupError."""
+        pid = self.service(service).pid
+        if pid is None:
+            raise LookupError(f"{service} has no process now")
+        return pid
 
     def kill(self, service: str) -> int:
         """Kill a service with SIGKILL; return its process id."""
@@ -99,9 +118,21 @@ class ArksHarness:
         return pid
 
     def engines(self, application: str = "smollm2", namespace: str = "default") -> list[dict[str, Any]]:
-        """`status.instances` of an application."""
-        found = self.json("get", "arksapplication", application, "-n", namespace)
+        """`status.instances` of an application. Raises LookupError and CommandError."""
+        found = self._resource(APPLICATION, application, namespace)
         return list(found.get("status", {}).get("instances", []))
+
+    def _resource(self, kind: Kind, name: str, namespace: str) -> dict[str, Any]:
+        try:
+            found = read(self.home, [kind])[kind]
+        except Failure as error:
+            raise CommandError(str(error)) from error
+        try:
+            return next(
+                item for item in found if (item["metadata"]["name"], item["metadata"]["namespace"]) == (name, namespace)
+            )
+        except StopIteration:
+            raise LookupError(f"no {kind.name} {name} in {namespace}") from None
 
 
 async def until(condition: Any, *, within_seconds: float, what: str) -> Any:
