@@ -238,12 +238,12 @@ class Bus:
         """
         client, read = Client(), self._reader(subjects, take)
         client._transport = GatheringTransport(seconds, read)  # `connect` has no argument for it
-        self._gathering.append(client)
 
         async def on_message(message: Msg) -> None:
             read(message.subject, message.data)  # one with headers
 
         await self._until_connected(lambda: self._connect_client(client, f"arks-{self._name}-{subjects}"))
+        self._gathering.append(client)
         await client.subscribe(subjects, cb=on_message)
 
     def _reader(self, subjects: str, take: Callable[[str, bytes], None]) -> Callable[[str, bytes], None]:
