@@ -17,6 +17,7 @@ from arks.kit.bus import Bus
 from arks.kit.ports import free_port
 from arks.kit.settings import Settings
 from arks.kit.testing.servers import program, serve
+from arks.kit.testing.wait import eventually
 
 pytestmark = pytest.mark.real
 ACCOUNT, OPERATOR, USER = 0, 14 << 3, 20 << 3
@@ -56,11 +57,19 @@ async def server(directory: Path, config: str) -> AsyncIterator[int]:
 
 
 async def connects(settings: Settings) -> bool:
-    """Whether a service gets its streams, so also JetStream's."""
+    """Whether a service gets its streams, so also JetStream's, and messages over a connection that gathers them."""
     bus = Bus("test", settings, CollectorRegistry())
+    received: list[bytes] = []
     try:
         await bus.start()
         await bus.bucket("b")
+        await bus.subscribe_gathered("arks.test", lambda _, payload: received.append(payload), 0.001)
+
+        async def arrives() -> bool:
+            await bus.publish("arks.test", b"x")
+            return bool(received)
+
+        await eventually(arrives)
         return bus.connected
     finally:
         await bus.stop()
