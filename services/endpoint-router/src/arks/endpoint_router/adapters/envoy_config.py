@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from arks.endpoint_router.adapters.envoy import (
     Backend,
     GatewaySettings,
+    Weights,
     cluster,
     collector_cluster,
     listener,
     load_assignment,
     runtime,
-    set_weights,
 )
 from arks.endpoint_router.adapters.envoy.messages import Cluster, ClusterLoadAssignment
 from arks.endpoint_router.adapters.envoy.runtime import LAYER
@@ -26,7 +26,8 @@ RETRY_SECONDS = 5.0
 class _Routed:
     decision: Decision
     """The last one."""
-    assignment: ClusterLoadAssignment | None = None
+    weights: Weights | None = None
+    """In its load assignment."""
 
 
 class SnapshotEnvoyConfig:
@@ -66,13 +67,11 @@ class SnapshotEnvoyConfig:
             self._routed[name] = _Routed(decision)
             return _assignment(name, decision)
         before.decision = decision
-        if before.assignment is None:
-            before.assignment = _assignment(name, decision)
+        if before.weights is None:
+            before.weights = Weights(_assignment(name, decision))
         else:
-            set_weights(
-                before.assignment, {group.name: (group.weight, group.replica_weight) for group in decision.groups}
-            )
-        return before.assignment
+            before.weights.set({group.name: (group.weight, group.replica_weight) for group in decision.groups})
+        return before.weights.assignment
 
     def hold(self, name: str, decision: Decision | None = None) -> None:
         self._put_cluster(name, decision.roster if decision is not None else None)

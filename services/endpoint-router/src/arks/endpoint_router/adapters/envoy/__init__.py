@@ -22,9 +22,9 @@ part of the listener, so there is no RDS.
 from arks.endpoint_router.adapters.envoy.bootstrap import ads_bootstrap, command, static_bootstrap
 from arks.endpoint_router.adapters.envoy.clusters import (
     Backend,
+    Weights,
     cluster,
     load_assignment,
-    set_weights,
     static_cluster,
     token_quota_cluster,
 )
@@ -39,6 +39,7 @@ __all__ = [
     "Backend",
     "GatewaySettings",
     "TraceSettings",
+    "Weights",
     "ads_bootstrap",
     "certificate_source",
     "cluster",
@@ -47,7 +48,6 @@ __all__ = [
     "listener",
     "load_assignment",
     "runtime",
-    "set_weights",
     "static_bootstrap",
     "static_cluster",
     "to_json",
