@@ -155,6 +155,9 @@ def requests_table(width: int) -> str:
     return requests.header(width) + "".join(requests.line(each, width) for each in shown)
 
 
+READY = ReplicaState.REPLICA_STATE_READY
+
+
 def replica(name: str, state: ReplicaState) -> Replica:
     return Replica(name=name, host="127.0.0.1", port=21001, state=state)
 
@@ -303,6 +306,23 @@ def test_a_full_disk_is_a_problem() -> None:
     assert [("full", "free some space")] == [(item.state, item.next_step) for item in added]
     assert "disk" not in {item.what for item in status_view().problems}
     assert [doctor.Level.PROBLEM, doctor.Level.WARNING] == [doctor.disk(size, "/").level for size in (0, 2 * 1024**3)]
+
+
+@pytest.mark.parametrize(
+    ("runtime", "running", "speed", "shown"),
+    [("llamacpp", 1, 0, None), ("sglang", 1, 0, None), ("vllm", 1, 0, 0), ("llamacpp", 0, 0, 0), ("llamacpp", 1, 9, 9)],
+)
+def test_an_answer_without_a_count_of_its_tokens_has_an_unknown_speed(
+    runtime: str, running: int, speed: int, shown: int | None
+) -> None:
+    load = ReplicaLoad(name="app-qwen-0", running_requests=running, generation_tokens_per_second=speed)
+    load.measured_at.FromDatetime(NOW)
+    fact = ReplicasFact(
+        namespace="default", application="app-qwen", runtime=runtime, replicas=[replica("app-qwen-0", READY)]
+    )
+    report = LoadReport(namespace="default", application="app-qwen", replicas=[load])
+    (row,) = top.rows([fact], [], {("default", "app-qwen"): report}, NOW)
+    assert shown == row.generation_tokens_per_second
 
 
 @pytest.mark.parametrize(

@@ -43,6 +43,40 @@ def test_tokens_counted_in_jumps_are_spread_over_the_window() -> None:
     assert 15 <= speed <= 35
 
 
+def llamacpp(steps: float, tokens: float, running: float = 1.0) -> Snapshot:
+    return Snapshot(running, 0.0, None, 0.0, tokens, None, steps, digits=6, tokens_at_end=True)
+
+
+@pytest.mark.parametrize("total", [0, 2e6], ids=["new", "of-millions"])
+def test_an_answer_that_counts_at_its_end_has_its_speed_from_the_first_second_to_the_last(total: float) -> None:
+    """30 tokens a second for a minute, then the counter has them all; two answers at once have twice the speed."""
+    for running in (1, 2):
+        answer = [(10 + step / 5, llamacpp(1000 + step * 6, total, running)) for step in range(300)]
+        end = [(70 + step / 5, llamacpp(2800, total + 1800 * running, 0)) for step in range(50)]
+        history, speeds = History(), []
+        for at, snapshot in [(0.0, llamacpp(1000, total, 0)), (9.8, llamacpp(1000, total, 0)), *answer, *end]:
+            history = observe(history, snapshot, at, WINDOWS)
+            speeds.append((at, rates(history).generation_tokens_per_second or 0.0))
+        assert pytest.approx(30.0 * running, rel=0.1) == min(speed for at, speed in speeds if 16 < at < 70)
+        assert max(speed for _, speed in speeds) < 33 * running
+        assert 0.0 == speeds[-1][1]
+
+
+def test_short_answers_have_the_speed_of_the_counter_whatever_their_steps() -> None:
+    """The first five readings, of which no answer has ended, are estimated too high."""
+    readings = [(step / 5, llamacpp(step * 100, step // 5 * 20)) for step in range(100)]
+    assert pytest.approx(20.0, rel=0.2) == after(*readings).generation_tokens_per_second
+
+
+def test_steps_that_are_printed_by_the_hundred_give_no_tokens() -> None:
+    assert (
+        0.0
+        == after(
+            *[(float(second), llamacpp(1e8 + second * 100, 50.0)) for second in range(30)]
+        ).generation_tokens_per_second
+    )
+
+
 def test_a_counter_that_the_page_does_not_have_gives_no_speed() -> None:
     readings = [(float(second), Snapshot(1.0, 0.0, None, second * 10.0, None, None)) for second in range(4)]
     assert Rates(prompt_tokens_per_second=10.0) == after(*readings)

@@ -12,6 +12,8 @@ from arks.local.render.plain import camel_case
 from arks.local.render.quantities import duration, number, percent
 from arks.local.render.table import UNLIMITED, fitting_table, shorten
 
+_COUNTED_AT_END = frozenset({"llamacpp", "sglang"})
+"""Engines whose count of generated tokens rises when a request ends: until then 0 a second is no speed of theirs."""
 STALE_SECONDS = 5.0
 """An older measurement is not shown: it no longer describes the replica."""
 
@@ -51,11 +53,11 @@ def rows(
             weight = weights.get((fact.namespace, fact.application, replica.name))
             row = Row(fact.namespace, fact.application, replica.name, replica.state.capitalize(), weight=weight)
             load = by_name.get(replica.name)
-            found.append(row if load is None else _with_load(row, load, now))
+            found.append(row if load is None else _with_load(row, load, now, fact.runtime))
     return found
 
 
-def _with_load(row: Row, load: ReplicaLoad, now: datetime) -> Row:
+def _with_load(row: Row, load: ReplicaLoad, now: datetime, runtime: str) -> Row:
     age_seconds = (now - load.measured_at.ToDatetime(UTC)).total_seconds()
     if age_seconds > STALE_SECONDS:
         return replace(row, age_seconds=age_seconds, problem=f"silent {duration(age_seconds)}")
@@ -65,10 +67,16 @@ def _with_load(row: Row, load: ReplicaLoad, now: datetime) -> Row:
         waiting=_optional(load, "waiting_requests"),
         kv_cache_ratio=_optional(load, "kv_cache_usage_ratio"),
         prompt_tokens_per_second=_optional(load, "prompt_tokens_per_second"),
-        generation_tokens_per_second=_optional(load, "generation_tokens_per_second"),
+        generation_tokens_per_second=_generated(load, runtime),
         age_seconds=max(0.0, age_seconds),
         problem=load.problem,
     )
+
+
+def _generated(load: ReplicaLoad, runtime: str) -> float | None:
+    speed = _optional(load, "generation_tokens_per_second")
+    unknown = speed == 0 and load.running_requests > 0 and runtime in _COUNTED_AT_END
+    return None if unknown else speed
 
 
 def _optional(load: ReplicaLoad, field: str) -> float | None:

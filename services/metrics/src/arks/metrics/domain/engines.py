@@ -34,6 +34,8 @@ class Snapshot:
     problem: str = ""
     digits: int | None = None
     """Significant digits with which the page prints counters; None: all."""
+    tokens_at_end: bool = False
+    """Whether generated tokens count when their request ends; until then each step makes one for each that runs."""
 
     @property
     def busy(self) -> bool:
@@ -89,11 +91,15 @@ class Engine:
     """Whether running requests may stay at their last value for a while after the last one has ended."""
     digits: int | None = None
     """Significant digits with which it prints counters; None: all."""
+    tokens_at_end: bool = False
+    """As of a snapshot."""
     versions: tuple[tuple[str, str], ...] = ()
     """(a metric, what a page with it looks like); the first metric that a page has counts."""
 
 
-_NO_SIGNALS = {"hint", "before_first_request", "shows_movement", "asleep", "holds_gauges", "digits", "versions"}
+_NO_SIGNALS = {
+    *("hint", "before_first_request", "shows_movement", "asleep", "holds_gauges", "digits", "tokens_at_end", "versions")
+}
 _COUNTS = {"running_requests", "waiting_requests"}
 """Signals without which a reading is none. Another one that cannot be true is absent."""
 _SIGNAL_NAMES = {
@@ -116,6 +122,7 @@ class EngineReader:
         self.shows_movement = engine.shows_movement
         self.holds_gauges = engine.holds_gauges
         self._digits = engine.digits
+        self._tokens_at_end = engine.tokens_at_end
         self._versions = [(f"\n{metric}".encode(), version) for metric, version in engine.versions]
         self._signals: dict[str, Signal] = {
             field.name: getattr(engine, field.name) for field in fields(engine) if field.name not in _NO_SIGNALS
@@ -141,7 +148,7 @@ class EngineReader:
                 return Snapshot(problem="its metrics have no values yet: it has had no request")
             hint = f"; {self._hint}" if self._hint else ""
             return Snapshot(problem=f"the page ({len(page)} bytes) has no metric known of {self._runtime}{hint}")
-        return Snapshot(problem="", digits=self._digits, **values)
+        return Snapshot(problem="", digits=self._digits, tokens_at_end=self._tokens_at_end, **values)
 
     def version(self, page: bytes) -> str:
         """Return the versions of the engine that print such a page, for users; empty if they are unknown."""
@@ -429,6 +436,7 @@ _LLAMACPP = Engine(
     hint="start it with --metrics",
     shows_movement=True,
     digits=6,  # doubles through a C++ stream
+    tokens_at_end=True,
     versions=(
         ("llamacpp:kv_cache_usage_ratio", "llama.cpp of before May 2025"),
         ("llamacpp:requests_processing", "llama.cpp of May 2025 or newer"),

@@ -2,6 +2,8 @@
 
 Engines count tokens in jumps (llama.cpp and SGLang when a request ends), hence windows of seconds, not two readings. A
 counter that falls means that the engine started again: what was known of the one before does not hold.
+
+While a long answer is made, llama.cpp's counter of tokens stands still, but not that of its steps: `_with_made`.
 """
 
 import math
@@ -19,6 +21,8 @@ MOST_PER_SECOND = {"generation_tokens": 1e6, "finished_requests": 1e5}
 """More at a time is not work but a series that joins the page with a history of its own."""
 FINE_STEPS = 20.0
 """A growth of so many steps shows the speed to 5 %."""
+_COARSE_STEPS = 10.0
+"""A page that shows fewer steps than this at a time, of some 30 a second, tells how many there were in some seconds."""
 _COUNTERS = ("prompt_tokens", "generation_tokens", "finished_requests")
 
 
@@ -34,6 +38,12 @@ class Point:
 
     at: float
     snapshot: Snapshot
+    made: float = 0.0
+    """Generated tokens since the first reading, with estimated ones that the counter does not have yet."""
+    uncounted: float = 0.0
+    """The estimated ones."""
+    counted_at: float = -math.inf
+    """When the counter has risen last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +78,7 @@ def observe(history: History, snapshot: Snapshot, now: float, windows: Windows) 
     point = Point(now, snapshot)
     if history.last is None or now <= history.last.at or _is_another(history.last, point):
         return History(last=point, changes=(point,), points=(point,))
+    point = _with_made(history.last, point, windows.tokens_seconds)
     return History(
         last=point,
         changes=_with_change(history.changes, point, windows.tokens_seconds),
@@ -104,6 +115,35 @@ def _is_another(before: Point, after: Point) -> bool:
     return False
 
 
+def _with_made(before: Point, point: Point, window_seconds: float) -> Point:
+    """The point with its generated tokens: those that the counter shows and, while it stands still although requests
+    run, those of the steps. When it rises, only what was not estimated before is added.
+    """
+    old, new = before.snapshot, point.snapshot
+    if old.generation_tokens is None or new.generation_tokens is None:
+        return point
+    counted, estimated = new.generation_tokens - old.generation_tokens, 0.0
+    counted_at = point.at if counted else before.counted_at
+    if point.at - counted_at >= window_seconds and _shows_steps(new) and old.steps is not None:
+        running = min(old.running_requests or 0.0, new.running_requests or 0.0)
+        estimated = max(0.0, (new.steps or 0.0) - old.steps) * running
+    uncounted = before.uncounted + estimated
+    made = before.made + estimated + max(0.0, counted - uncounted)
+    remaining = max(0.0, uncounted - counted)
+    if counted:
+        remaining = min(remaining, uncounted / 2)  # of other answers; what was estimated too high must not stay
+    return replace(point, made=made, uncounted=remaining if new.busy else 0.0, counted_at=counted_at)
+
+
+def _shows_steps(snapshot: Snapshot) -> bool:
+    """Whether the page tells the steps of some seconds, and so the tokens of answers that have not ended."""
+    return (
+        snapshot.tokens_at_end
+        and snapshot.steps is not None
+        and _step(snapshot.steps, snapshot.digits) <= _COARSE_STEPS
+    )
+
+
 def _with_change(changes: tuple[Point, ...], point: Point, window_seconds: float) -> tuple[Point, ...]:
     if point.snapshot.digits is None:
         return ()
@@ -114,12 +154,11 @@ def _with_change(changes: tuple[Point, ...], point: Point, window_seconds: float
     return changes
 
 
-def _step(snapshot: Snapshot) -> float:
-    """Return the least change of the generated tokens that the page can show."""
-    tokens = snapshot.generation_tokens
-    if snapshot.digits is None or not tokens:
+def _step(count: float | None, digits: int | None) -> float:
+    """Return the least change of a counter that a page with so many digits can show."""
+    if digits is None or not count:
         return 0.0
-    return float(10.0 ** (math.floor(math.log10(tokens)) + 1 - snapshot.digits))
+    return float(10.0 ** (math.floor(math.log10(count)) + 1 - digits))
 
 
 def _stepwise(history: History, over_window: float | None) -> float | None:
@@ -130,7 +169,10 @@ def _stepwise(history: History, over_window: float | None) -> float | None:
     """
     if over_window is None or history.last is None:
         return over_window
-    last, step = history.last, _step(history.last.snapshot)
+    last = history.last
+    if last.uncounted:
+        return over_window
+    step = _step(last.snapshot.generation_tokens, last.snapshot.digits)
     window = last.at - history.points[0].at
     if step <= 1 or over_window * window >= FINE_STEPS * step or not last.snapshot.busy or len(history.changes) < 2:
         return over_window
@@ -175,6 +217,8 @@ def _speed(history: History, name: str) -> float | None:
         return None
     first, last = history.points[0], history.last
     old, new = getattr(first.snapshot, name), getattr(last.snapshot, name)
+    if name == "generation_tokens" and old is not None and new is not None:
+        old, new = first.made, last.made
     seconds = last.at - first.at
     if old is None or new is None or seconds < _LEAST_SECONDS:
         return None
