@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from arks.token_quota.domain.charge import LineError, usage_record
+from arks.token_quota.domain.charge import usage_record
+from arks.token_quota.domain.line_reader import ENDS
 
 MINUTE_MILLISECONDS = 60_000
 
@@ -30,9 +31,6 @@ def admitted(usage_log: Path) -> list[Admitted]:
 def _read(usage_log: Path) -> Iterator[Admitted]:
     rotated = usage_log.parent.glob(f"{usage_log.name}.[0-9]*")
     for path in (*rotated, usage_log):
-        for line in path.read_text().splitlines():
-            try:
-                _, record = usage_record(line)
-            except LineError:
-                continue
+        for line in ENDS.read(path.read_bytes()).lines:
+            _, record = usage_record(line)
             yield Admitted(record.token, bool(record.lease), record.started_at_milliseconds)

@@ -23,6 +23,8 @@ from arks.token_quota.adapters.ledger import SqlLedger
 from arks.token_quota.domain import wire
 from arks.token_quota.domain.batch import UsageBatch
 from arks.token_quota.domain.lease_book import LeaseBook
+from arks.token_quota.domain.line_reader import ENDS, STARTS
+from arks.token_quota.domain.lines import StartLine
 from arks.token_quota.domain.posting import post, sums_by_minute
 from arks.token_quota.domain.time import Moment
 from bench.gateway.postgresql import postgresql
@@ -55,22 +57,22 @@ class Step:
         print(f"{self.name:34} {self.seconds / records * 1e6:6.1f} us a record", flush=True)
 
 
-def lines(number: int) -> tuple[list[str], list[str]]:
+def lines(number: int) -> tuple[bytes, bytes]:
     """The starts and the ends of one flush. Request ids rise with time, as those of the filter do."""
     now = BEGIN_MILLISECONDS + number * FLUSH_MILLISECONDS
     second = now // LEASE_MILLISECONDS
     starts, ends = [], []
     if now % LEASE_MILLISECONDS == 0:
         end = now + LEASE_MILLISECONDS
-        starts += [f"L\tl{second}.{at}\t{end}\t999\t99999\t99999\tteam/qwen/token-{at}" for at in range(TOKENS)]
+        starts += [f'["L","l{second}.{at}",{end},999,99999,99999,"team/qwen/token-{at}"]' for at in range(TOKENS)]
     for at in range(RECORDS):
         id_, token = f"{now:08x}-{number % 65536:04x}-7000-8000-{at:012x}", at % TOKENS
         lease = f"l{second}.{token}"
-        starts.append(f"S\t{id_}\t{lease}\t100\t200\tchat.completions\t{now}")
-        grant = f"team/qwen/token-{token}/{lease}/100/200"
-        upstream = "127.0.0.1:9001\tchat.completions\t0"
-        ends.append(f"2\t{id_}\t{now / 1000:.3f}\t53\t41\t200\t-\t{upstream}\t{grant}\te,{at % 97},{at % 31}\t.")
-    return starts, ends
+        starts.append(f'["S","{id_}","{lease}",100,200,"chat.completions",{now}]')
+        answer = '53,41,200,"-",1,"127.0.0.1:9001","chat.completions",false'
+        grant = f'"team/qwen/token-{token}/{lease}",100,200'
+        ends.append(f'["E","{id_}",{now},{answer},{grant},"e",{at % 97},{at % 31}]')
+    return "\n".join([*starts, ""]).encode(), "\n".join([*ends, ""]).encode()
 
 
 def shipped(batches: int) -> tuple[list[UsageBatch], list[Step]]:
@@ -85,11 +87,14 @@ def shipped(batches: int) -> tuple[list[UsageBatch], list[Step]]:
     return found, [join, to_json, from_json]
 
 
-def _joined(book: LeaseBook, written: tuple[list[str], list[str]], number: int, until: int) -> list[UsageBatch]:
-    for line in written[0]:
-        book.add_start_line(line)
-    for line in written[1]:
-        book.add_end_line(line)
+def _joined(book: LeaseBook, written: tuple[bytes, bytes], number: int, until: int) -> list[UsageBatch]:
+    for start in STARTS.read(written[0]).lines:
+        if isinstance(start, StartLine):
+            book.add_start(start)
+        else:
+            book.add_lease(start)
+    for end in ENDS.read(written[1]).lines:
+        book.add_end(end)
     book.close(until)
     return book.batches(f"bench-{number}", "gateway", until)
 

@@ -13,6 +13,7 @@ from arks.endpoint_router.testing.filter import RESERVED_PROMPT, Meter, read
 from arks.token_quota.domain.batch import SOURCES
 from arks.token_quota.domain.charge import usage_record
 from arks.token_quota.domain.estimate import estimate
+from arks.token_quota.domain.tabbed_lines import read_end
 
 TOKENS = 5
 """Of each answer."""
@@ -61,7 +62,7 @@ def charge(
         *("127.0.0.1:9001" if engine else "-", work.operation, "1" if work.stream else "0"),
         *(f"{GRANT}/{completion}", usage or "-", "."),
     )
-    _, record = usage_record("\t".join(columns))
+    _, record = usage_record(read_end("\t".join(columns)))
     return SOURCES[record.source], record.prompt_tokens, record.completion_tokens
 
 

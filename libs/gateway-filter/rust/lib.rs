@@ -16,6 +16,7 @@ pub mod fault;
 pub mod gathered;
 pub mod held_bytes;
 pub mod json;
+pub mod json_text;
 pub mod keys;
 pub mod leases;
 pub mod line_file;

@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use crate::affinity::Affinity;
 use crate::amounts::{NO_LEASE, Reservation, Wish, estimate};
+use crate::json_text::push_text;
 use crate::leases::{Account, Lease};
 use crate::ratio::Ratio;
 use crate::rejections::Reply;
@@ -161,13 +162,19 @@ impl Pending {
 
 /// The line of a request that passes. Without a lease it has the names that the lease's line would have.
 pub(crate) fn start_line(pending: &Pending, lease: &Lease, reserved: Reservation, now: i64) -> String {
-    let Reservation { prompt, completion } = reserved;
     let names = lease.grant.strip_suffix("/-").filter(|_| &*lease.id == NO_LEASE);
-    let (tab, names) = if let Some(names) = names { ("\t", names) } else { ("", "") };
-    let (id, lease, operation) = (&pending.id, &lease.id, pending.operation.name());
-    let mut line = String::with_capacity(LINE_BYTES + names.len());
+    let mut line = String::with_capacity(LINE_BYTES + names.map_or(0, str::len));
+    line.push_str("[\"S\",");
+    push_text(&mut line, &pending.id);
+    line.push(',');
+    push_text(&mut line, &lease.id);
     // A String takes all that is written.
-    let _ = writeln!(line, "S\t{id}\t{lease}\t{prompt}\t{completion}\t{operation}\t{now}{tab}{names}");
+    let _ = write!(line, ",{},{},\"{}\",{now}", reserved.prompt, reserved.completion, pending.operation.name());
+    if let Some(names) = names {
+        line.push(',');
+        push_text(&mut line, names);
+    }
+    line.push_str("]\n");
     line
 }
 

@@ -1,9 +1,11 @@
 //! Queries that no request waits for: of the next lease, and of what has ended leases. A worker's thread begins one and
 //! finds its answer later; another thread sends it, and writes the line of its lease before the worker sees it.
 
+use std::fmt::Write;
 use std::sync::{Arc, OnceLock};
 
 use crate::amounts::{Amount, Grant, NO_LEASE, Terms, number, parse_grant, parse_terms};
+use crate::json_text::push_text;
 use crate::line_file::LineFile;
 use crate::pending::Query;
 use crate::rejections::Answer;
@@ -172,5 +174,11 @@ pub fn read_lease(answer: Answer, sent: i64, now: i64) -> Option<Renewed> {
 #[must_use]
 pub fn lease_line(grant: &Grant, whole: Amount, stop: i64) -> String {
     let Amount { requests, prompt, completion } = whole;
-    format!("L\t{}\t{stop}\t{requests}\t{prompt}\t{completion}\t{}\n", grant.lease, grant.subject)
+    let mut line = String::from("[\"L\",");
+    push_text(&mut line, &grant.lease);
+    // A String takes all that is written.
+    let _ = write!(line, ",{stop},{requests},{prompt},{completion},");
+    push_text(&mut line, &grant.subject);
+    line.push_str("]\n");
+    line
 }

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 
+use crate::amounts::Reservation;
 use crate::answer::joined::Joined;
 use crate::answer::nulls::with_nulls;
 use crate::answer::{Kind, Meter};
@@ -62,7 +63,10 @@ pub fn call(name: &str, arguments: &[Option<Vec<u8>>]) -> Option<Members> {
             let number = |at: usize| text(at).and_then(|value| value.parse::<i64>().ok());
             let charge = Charge {
                 id: text(0)?.into_owned(),
-                grant: text(1)?.into_owned(),
+                operation: Operation::Chat.name(),
+                stream: true,
+                grant: text(1)?.into(),
+                reserved: Reservation { prompt: 12, completion: 512 },
                 usage: text(2).map(std::borrow::Cow::into_owned),
             };
             let upstream = text(9);

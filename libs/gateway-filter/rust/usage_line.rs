@@ -1,6 +1,10 @@
-//! A line of the usage log. docs/architecture.md fixes its columns.
+//! A line of the usage log: a JSON array. docs/architecture.md fixes its members.
 
 use std::fmt::Write;
+use std::rc::Rc;
+
+use crate::amounts::Reservation;
+use crate::json_text::push_text;
 
 /// Short names of Envoy's response flags, by their bits (CoreResponseFlag in envoy/stream_info/stream_info.h).
 const FLAGS: [&str; 30] = [
@@ -14,9 +18,15 @@ const NANOSECONDS_A_MILLISECOND: i64 = 1_000_000;
 pub struct Charge {
     /// The request's id.
     pub id: String,
-    /// Operation, whether it is a stream, and grant, as their columns.
-    pub grant: String,
-    /// What is known of its tokens.
+    /// Name of its operation.
+    pub operation: &'static str,
+    /// Whether it is a stream.
+    pub stream: bool,
+    /// Namespace, endpoint, token and lease.
+    pub grant: Rc<str>,
+    /// What it has reserved.
+    pub reserved: Reservation,
+    /// What is known of its tokens: `e,<prompt>,<completion>` or `d,<events>`.
     pub usage: Option<String>,
 }
 
@@ -42,20 +52,21 @@ pub struct End<'envoy> {
 /// Returns the line of a request. It begins with a newline: a line that was cut before it ends here.
 #[must_use]
 pub fn usage_line(charge: &Charge, end: &End) -> String {
+    let milliseconds = |nanoseconds: i64| nanoseconds.max(0) / NANOSECONDS_A_MILLISECOND;
+    let (began, lasted) = (milliseconds(end.began), milliseconds(end.lasted.unwrap_or(0)));
+    let first_byte = milliseconds(end.first_byte.unwrap_or(0));
     let mut line = String::with_capacity(256);
-    let began = end.began.max(0) / NANOSECONDS_A_MILLISECOND;
+    line.push_str("\n[\"E\",");
+    push_text(&mut line, &charge.id);
     // A String takes all that is written.
-    let _ = write!(line, "\n2\t{}\t{}.{:03}\t", charge.id, began / 1000, began % 1000);
-    for duration in [end.lasted, end.first_byte] {
-        match duration {
-            Some(nanoseconds) => _ = write!(line, "{}\t", nanoseconds / NANOSECONDS_A_MILLISECOND),
-            None => line.push_str("-\t"),
-        }
-    }
-    let _ = write!(line, "{}\t", end.status);
+    let _ = write!(line, ",{began},{lasted},{first_byte},{},\"", end.status);
     push_flags(&mut line, end.flags);
-    let (upstream, usage) = (end.upstream.unwrap_or("-"), charge.usage.as_deref().unwrap_or("-"));
-    let _ = writeln!(line, ",{}\t{upstream}\t{}\t{usage}\t.", end.attempts, charge.grant);
+    let _ = write!(line, "\",{},", end.attempts);
+    push_text(&mut line, end.upstream.unwrap_or_default());
+    let _ = write!(line, ",\"{}\",{},", charge.operation, charge.stream);
+    push_text(&mut line, &charge.grant);
+    let (kind, counts) = charge.usage.as_deref().unwrap_or("-").split_at(1);
+    let _ = writeln!(line, ",{},{},\"{kind}\"{counts}]", charge.reserved.prompt, charge.reserved.completion);
     line
 }
 

@@ -4,6 +4,7 @@ the ledger.
 
 import asyncio
 import itertools
+import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -38,7 +39,8 @@ from arks.token_quota.testing.fakes import PEPPER, quota, token
 
 pytestmark = pytest.mark.real
 
-LINE = "\n2\t{id}\t{start:.3f}\t532\t41\t200\t-\t127.0.0.1:9001\tcompletions\t0\t{grant}\t{usage}\t.\n"
+ANSWER = (532, 41, 200, "-", 1, "127.0.0.1:9001", "completions", False)
+as_json = json.JSONEncoder(separators=(",", ":")).encode
 
 
 @dataclass
@@ -99,15 +101,16 @@ class TokenQuotaHarness:
         columns = ("L", lease, now + milliseconds, *amount, f"{namespace}/{endpoint}/{token_name}")
         lines: list[tuple[object, ...]] = [columns] if lease != NO_LEASE else []
         request_id = answer.request.headers["x-arks-request-id"]
-        lines.append(("S", request_id, lease, prompt, completion, "completions", now))
-        self._append("usage.log.starts", "".join("\t".join(map(str, line)) + "\n" for line in lines))
+        lines.append(("S", request_id, lease, int(prompt), int(completion), "completions", now))
+        self._append("usage.log.starts", "".join(f"{as_json(line)}\n" for line in lines))
 
-    def log(self, answer: httpx.Response, usage: str) -> None:
+    def log(self, answer: httpx.Response, *usage: str | int) -> None:
         """What Envoy writes when this granted request ends."""
         request_id = answer.request.headers["x-arks-request-id"]
-        now = self.home.clock.now().timestamp()
-        grant = answer.headers["x-arks-grant"]
-        self._append("usage.log", LINE.format(id=request_id, start=now, grant=grant, usage=usage))
+        now = int(self.home.clock.now().timestamp() * 1000)
+        grant, prompt, completion = answer.headers["x-arks-grant"].rsplit("/", 2)
+        line = ("E", request_id, now, *ANSWER, grant, int(prompt), int(completion), *usage)
+        self._append("usage.log", f"\n{as_json(line)}\n")
 
     def _append(self, name: str, text: str) -> None:
         path = self.directory / "usage" / name
@@ -183,8 +186,8 @@ async def test_usage_in_the_log_reaches_ledger_and_quota_status(harness: TokenQu
     async with running(harness.service()), running(harness.meter()), running(harness.shipper()):
         await harness.apply(quota(total=10_000), tom(qos=CHARGED))
         answers = [await harness.admitted()] + [await harness.admit() for _ in range(4)]
-        for answer, usage in zip(answers, ("e,7,5", "e,9,20", "d,3", "-", "e,1,1"), strict=True):
-            harness.log(answer, usage)
+        for answer, usage in zip(answers, (("e", 7, 5), ("e", 9, 20), ("d", 3), ("-",), ("e", 1, 1)), strict=True):
+            harness.log(answer, *usage)
         found = await harness.used(5)
         assert (7 + 9 + 10 + 10 + 1, 5 + 20 + 3 + 20 + 1) == (
             found["total"]["promptTokens"],
@@ -315,7 +318,7 @@ async def test_a_wiped_redis_neither_frees_nor_double_charges_a_budget(
 ) -> None:
     async with running(harness.service()), running(harness.meter()), running(harness.shipper()):
         await harness.apply(quota(total=100), tom(qos=CHARGED))
-        harness.log(await harness.admitted(), "e,30,30")
+        harness.log(await harness.admitted(), "e", 30, 30)
         await harness.used(1)
         await valkey.kill()
         assert 503 == (await harness.admit()).status_code
@@ -338,7 +341,7 @@ async def test_usage_that_ends_while_redis_is_away_is_counted_when_it_is_back(
         await harness.apply(quota(total=100), tom(qos=CHARGED))
         answer = await harness.admitted()
         await valkey.kill()
-        harness.log(answer, "e,30,30")
+        harness.log(answer, "e", 30, 30)
 
         async def posted() -> bool:
             return bool((await harness.usage())["total"]["requests"] == 1)
@@ -367,7 +370,7 @@ async def test_a_request_without_usage_is_charged_and_corrected_by_a_late_record
         answer = await harness.admitted()
         found = await harness.used(1)
         assert (10, 20) == (found["total"]["promptTokens"], found["total"]["completionTokens"])
-        harness.log(answer, "e,3,4")
+        harness.log(answer, "e", 3, 4)
 
         async def corrected() -> bool:
             total = (await harness.usage())["total"]
@@ -382,7 +385,7 @@ async def test_a_dead_nats_loses_no_usage(harness: TokenQuotaHarness, nats: Serv
         first = await harness.admitted()
         await nats.kill()
         for answer in [first] + [await harness.admit() for _ in range(9)]:
-            harness.log(answer, "e,1,1")
+            harness.log(answer, "e", 1, 1)
         await nats.restart()
         assert 10 == (await harness.used(10))["total"]["promptTokens"]
 
@@ -394,7 +397,7 @@ async def test_the_unused_rest_of_a_lease_returns(harness: TokenQuotaHarness) ->
         answer = await harness.admitted(**{"x-arks-demand": "50,500,1000"})
         assert "50,500,1000" == answer.headers["x-arks-lease"].rsplit(",", 2)[0]
         assert "949" == answer.headers["x-ratelimit-remaining-requests"]
-        harness.log(answer, "e,1,1")
+        harness.log(answer, "e", 1, 1)
         await harness.used(1)
         assert "998" == (await harness.admit()).headers["x-ratelimit-remaining-requests"]
 

@@ -14,9 +14,10 @@ import yaml
 from arks.kit.testing.golden import assert_golden, cases
 from arks.token_quota.adapters.ledger import SqlLedger
 from arks.token_quota.domain.batch import StartedRequest, UsageBatch
-from arks.token_quota.domain.charge import LineError
 from arks.token_quota.domain.grant import parse_grant
 from arks.token_quota.domain.lease_book import LeaseBook
+from arks.token_quota.domain.line_reader import ENDS
+from arks.token_quota.domain.lines import LineError
 from arks.token_quota.domain.posting import Entry
 from arks.token_quota.domain.time import Moment
 from arks.token_quota.domain.wire import decode, encode
@@ -48,7 +49,7 @@ async def test_usage_lines_become_the_reviewed_entries(
             await post(charges(expired.namespace, [expired]))
             continue
         try:
-            book.add_end_line(line)
+            book.add_end(ENDS.read_one(line.encode()))
         except LineError as error:
             bad_columns.append(str(error))
         for made in book.batches(f"shipper-{number}", "gw", 0):

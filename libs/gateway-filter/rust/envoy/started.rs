@@ -159,12 +159,20 @@ impl Started {
 
     /// What the usage log has of it, at its end.
     pub fn charge(&mut self) -> Charge {
-        Charge { id: std::mem::take(&mut self.id), grant: self.grant(), usage: self.usage() }
+        let Start { lease, reserved, .. } = &self.start;
+        Charge {
+            id: std::mem::take(&mut self.id),
+            operation: self.operation.name(),
+            stream: self.stream,
+            grant: lease.grant.clone(),
+            reserved: *reserved,
+            usage: self.usage(),
+        }
     }
 
     /// Writes what the usage log of an endpoint-router before this version has of it.
     pub fn write_usage(&self, stream: &mut Stream) {
-        let grant = self.grant();
+        let grant = self.columns();
         match self.usage() {
             Some(usage) => {
                 stream.set_metadata(METADATA, &[("grant", grant.as_bytes()), ("usage", usage.as_bytes())]);
@@ -184,8 +192,8 @@ impl Started {
         &self.start.lease.grant
     }
 
-    /// Operation, whether it is a stream, and grant: columns of the usage log.
-    fn grant(&self) -> String {
+    /// Operation, whether it is a stream, and grant: columns of that log.
+    fn columns(&self) -> String {
         let Start { lease, reserved, .. } = &self.start;
         let is_stream = u8::from(self.stream);
         let (prompt, completion) = (reserved.prompt, reserved.completion);

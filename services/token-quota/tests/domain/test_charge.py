@@ -6,8 +6,10 @@ from hypothesis import strategies as st
 
 from arks.contracts.usage import UsageSource
 from arks.token_quota.domain.batch import SOURCES, UsageRecord
-from arks.token_quota.domain.charge import FRAME, LineError, usage_record
+from arks.token_quota.domain.charge import usage_record
 from arks.token_quota.domain.grant import Grant, parse_grant
+from arks.token_quota.domain.lines import LineError
+from arks.token_quota.domain.tabbed_lines import FRAME, read_end
 
 GRANT = "team/qwen/tom/lease0000001/100/512"
 UPSTREAM = "127.0.0.1:9001"
@@ -33,7 +35,7 @@ def line(
 
 
 def read(text: str) -> UsageRecord:
-    return usage_record(text)[1]
+    return usage_record(read_end(text))[1]
 
 
 def tokens(text: str) -> tuple[UsageSource, int, int]:
@@ -79,7 +81,7 @@ def test_a_line_is_read_into_a_record() -> None:
             reserved_prompt_tokens=100,
             reserved_completion_tokens=512,
         ),
-    ) == usage_record(line())
+    ) == usage_record(read_end(line()))
 
 
 @pytest.mark.parametrize("grant", ["team/qwen/tom/-/100/512", "team/qwen/tom/100/512"])
@@ -152,7 +154,7 @@ def test_an_answer_without_usage_is_charged_its_reservation() -> None:
 )
 def test_a_damaged_line_names_its_column(columns: dict[str, str], column: str) -> None:
     with pytest.raises(LineError, match=f"^{column}$"):
-        usage_record(line(**columns))
+        read(line(**columns))
 
 
 @pytest.mark.parametrize(
@@ -177,13 +179,13 @@ def test_absent_times_are_zero() -> None:
 @given(st.text())
 def test_no_text_at_all_breaks_the_reader(text: str) -> None:
     with pytest.raises(LineError):
-        usage_record(text)
+        read(text)
 
 
 @given(st.text(alphabet="0123456789/\t-.,abcde\n"))
 def test_garbage_made_of_our_own_characters_does_not_break_it_either(text: str) -> None:
     with contextlib.suppress(LineError):
-        usage_record(text)
+        read(text)
 
 
 def test_a_grant_of_an_older_version_has_its_names_and_no_lease() -> None:

@@ -6,7 +6,9 @@ import pytest
 from hypothesis import given
 
 from arks.kit.testing.corpus import changed, corpus
-from arks.token_quota.domain.charge import LineError, usage_record
+from arks.token_quota.domain.charge import usage_record
+from arks.token_quota.domain.line_reader import ENDS
+from arks.token_quota.domain.lines import LineError
 
 LINES = corpus(Path(__file__).parents[1] / "corpus/usage_lines")
 COUNT_LIMIT = 2**31 - 1
@@ -14,7 +16,7 @@ COUNT_LIMIT = 2**31 - 1
 
 def is_charged(line: bytes) -> bool:
     try:
-        _, record = usage_record(line.decode(errors="replace"))
+        _, record = usage_record(ENDS.read_one(line))
     except LineError:
         return False
     assert 0 <= record.prompt_tokens <= COUNT_LIMIT

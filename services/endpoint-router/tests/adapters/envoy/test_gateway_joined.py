@@ -46,7 +46,7 @@ async def test_the_engine_makes_a_stream_and_the_client_gets_json(joining: Gatew
     assert wanted == json.loads(sent.body)
     (line,) = await joining.usage()
     tokens = f"e,{PROMPT * work.prompts},{work.tokens * work.answers}"
-    assert ("200", "0", tokens) == (line["status"], line["stream"], line["usage"])
+    assert ("200", "false", tokens) == (line["status"], line["stream"], line["usage"])
 
 
 async def test_what_was_made_until_the_client_hangs_up_is_counted(joining: Gateway) -> None:

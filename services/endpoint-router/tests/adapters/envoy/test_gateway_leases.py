@@ -365,7 +365,7 @@ async def test_the_starts_file_is_opened_again_after_a_rename(leasing: Gateway) 
 
     await eventually(written, what="a new file")
     text = rotated.read_text() + leasing.starts_log.read_text()
-    assert len(leasing.engine.requests) == len(re.findall(r"^S\t", text, re.MULTILINE))
+    assert len(leasing.engine.requests) == len(re.findall(r'^\["S"', text, re.MULTILINE))
 
 
 async def test_a_request_whose_start_cannot_be_written_does_not_pass(gateways: Gateways) -> None:

@@ -121,11 +121,11 @@ async def test_every_path_to_a_model_is_admitted_and_logged(gateway: Gateway, pa
     assert path.removesuffix("?n=9").endswith("/" + operation.replace(".", "/"))
     assert gateway.engine.requests[0].path == "/v1/" + operation.replace(".", "/")  # no query
     assert (response.headers["x-request-id"], operation) == (line["request_id"], line["operation"])
-    assert ("200", "-", "0", "default/m/alice/lease0000001/10/20", "e,12,3") == tuple(
+    assert ("200", "-", "false", "default/m/alice/lease0000001/10/20", "e,12,3") == tuple(
         line[name] for name in ("status", "flags", "stream", "grant", "usage")
     )
     assert f"127.0.0.1:{gateway.engine.port}" == line["upstream"]
-    assert re.fullmatch(r"\d{10}\.\d{3}", line["start"])
+    assert re.fullmatch(r"\d{13}", line["start"])
     assert int(line["first_byte_ms"]) <= int(line["duration_ms"])
 
 

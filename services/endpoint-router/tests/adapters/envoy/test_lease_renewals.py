@@ -103,7 +103,7 @@ def test_a_lease_that_is_used_up_is_renewed_while_one_waits_for_the_next_window(
     account.begin_renewal(NOW + 930)
     starts = tmp_path / "starts"
     account.end_renewal(NOW + 931, b"99,500,500,1000,512", 69, grant=b"default/m/alice/next/1/1", starts=starts)
-    assert f"L\tnext\t{NOW + 930 + 69 + 1000}\t100\t501\t501\tdefault/m/alice\n" == starts.read_text()
+    assert f'["L","next",{NOW + 930 + 69 + 1000},100,501,501,"default/m/alice"]\n' == starts.read_text()
     assert not account.use_renewal(NOW + 940)
     assert not account.renews(NOW + 940)
     assert account.take(NOW + 940, 319, 1)

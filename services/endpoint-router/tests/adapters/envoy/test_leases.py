@@ -50,7 +50,7 @@ def test_a_grant_without_a_lease_does_not_replace_one() -> None:
 
 def test_the_line_of_a_lease_includes_the_request_that_demanded_it() -> None:
     line = Account().accept(NOW, b"3,100,200,700,512", now=NOW + 400)
-    assert f"L\tlease0000001\t{NOW + 700}\t4\t110\t220\tdefault/m/alice\n" == line
+    assert f'["L","lease0000001",{NOW + 700},4,110,220,"default/m/alice"]\n' == line
 
 
 def test_a_request_without_counters_has_no_lease_and_no_line() -> None:

@@ -1,40 +1,54 @@
 """The lines of the usage log that the native filter writes: docs/architecture.md fixes their columns."""
 
+import json
+from typing import Any
+
 import pytest
 
 from arks.endpoint_router.testing.native import call
 
-ID = b"01a22863-f1e8-712f-8cb7-977b1bcd074e"
-GRANT = b"chat.completions\t1\tdefault/m/ann/l-1/12/512"
+ID = "01a22863-f1e8-712f-8cb7-977b1bcd074e"
+GRANT = "default/m/ann/l-1"
 
 
-def line(
+def written(
     usage: bytes | None = b"e,12,3",
     began: bytes = b"1795254321123456789",
     durations: tuple[bytes | None, bytes | None] = (b"2999999", b"1000000"),
     flags: int = 0,
     upstream: bytes | None = b"10.0.0.1:8000",
+    *,
+    id_: str = ID,
 ) -> str:
-    (written,) = call("usage_line", ID, GRANT, usage, began, *durations, b"200", b"%d" % flags, b"2", upstream)
-    assert written is not None
-    return written.decode()
+    ends = (began, *durations, b"200", b"%d" % flags, b"2", upstream)
+    (line,) = call("usage_line", id_.encode(), GRANT.encode(), usage, *ends)
+    assert line is not None
+    return line.decode()
 
 
-def test_a_line_has_all_columns_in_their_order_between_its_frame_and_newlines() -> None:
-    columns = (
-        *("2", ID.decode(), "1795254321.123", "2", "1", "200", "-,2", "10.0.0.1:8000"),
-        *(GRANT.decode(), "e,12,3", "."),
-    )
-    assert "\n" + "\t".join(columns) + "\n" == line()
+def line(*arguments: Any, **named: Any) -> list[Any]:
+    found: list[Any] = json.loads(written(*arguments, **named))
+    return found
 
 
-def test_what_is_unknown_is_a_dash() -> None:
-    columns = line(None, durations=(None, None), upstream=None).split("\t")
-    assert ["-", "-", "-", "-"] == [columns[number] for number in (3, 4, 7, 11)]
+def test_a_line_is_an_array_of_all_columns_in_their_order_between_newlines() -> None:
+    columns = f'"E","{ID}",1795254321123,2,1,200,"-",2,"10.0.0.1:8000"'
+    columns += f',"chat.completions",true,"{GRANT}",12,512,"e",12,3'
+    assert f"\n[{columns}]\n" == written()
 
 
-def test_milliseconds_of_the_start_keep_their_zeros() -> None:
-    assert "1795254321.004" == line(began=b"1795254321004999999").split("\t")[2]
+def test_what_is_unknown_is_zero_or_empty_and_unknown_usage_a_dash() -> None:
+    columns = line(None, durations=(None, None), upstream=None)
+    assert [0, 0, "", ["-"]] == [columns[3], columns[4], columns[8], columns[14:]]
+
+
+def test_what_was_delivered_is_one_number() -> None:
+    assert ["d", 7] == line(b"d,7")[14:]
+
+
+@pytest.mark.parametrize("id_", ['a"b', "a\\b", "a\tb\nc", "é"])
+def test_any_id_is_one_text_on_one_line(id_: str) -> None:
+    assert (id_, 2) == (line(id_=id_)[1], written(id_=id_).count("\n"))
 
 
 @pytest.mark.parametrize(
@@ -49,4 +63,4 @@ def test_milliseconds_of_the_start_keep_their_zeros() -> None:
     ],
 )
 def test_response_flags_have_envoys_short_names(flags: int, names: str) -> None:
-    assert f"{names},2" == line(flags=flags).split("\t")[6]
+    assert [names, 2] == line(flags=flags)[6:8]

@@ -45,7 +45,7 @@ def test_lines_come_whole_and_once(log: Path, clock: FakeClock) -> None:
 def test_lines_that_were_not_shipped_come_again(log: Path, clock: FakeClock) -> None:
     append(log, "one\n")
     segments = follow(log, clock)
-    assert segments.read() == segments.read() == Chunk([b"one"], 4)
+    assert segments.read() == segments.read() == Chunk(b"one\n", 4)
 
 
 def test_a_new_process_goes_on_at_the_position_of_the_last_one(log: Path, clock: FakeClock) -> None:

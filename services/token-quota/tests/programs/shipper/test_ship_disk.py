@@ -94,7 +94,7 @@ async def test_reopening_is_retried_until_envoy_answers(tmp_path: Path, clock: F
 
 
 async def test_beyond_its_bound_the_oldest_log_is_dropped_and_counted(tmp_path: Path, clock: FakeClock) -> None:
-    harness = ShipperHarness(tmp_path, clock, max_bytes=200)
+    harness = ShipperHarness(tmp_path, clock, max_bytes=250)
     for number in range(3):
         harness.end(f"r{number}")
         harness.ends.rotate()

@@ -49,7 +49,7 @@ async def test_a_request_that_ended_in_its_lease_is_not_reported_as_started(harn
 
 async def test_a_start_with_a_time_in_the_future_does_not_hide_later_starts(harness: ShipperHarness) -> None:
     harness.lease("lease1", 3)
-    append(harness.starts_log, f"S\tr1\tlease1\t10\t20\tcompletions\t{harness.now + 10**9}\n")
+    append(harness.starts_log, f'["S","r1","lease1",10,20,"completions",{harness.now + 10**9}]\n')
     await harness.shipper.step()
     harness.start("r2", "lease1")
     await harness.pass_lease_end()

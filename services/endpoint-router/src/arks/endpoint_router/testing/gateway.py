@@ -1,6 +1,7 @@
 """A real Envoy with the gateway's listener, between scripted engines and a scripted token-quota."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -27,7 +28,7 @@ from arks.kit.testing.servers import Server, serve
 from arks.kit.testing.wait import eventually
 
 COLUMNS = (
-    *("request_id", "start", "duration_ms", "first_byte_ms", "status", "flags", "upstream"),
+    *("kind", "request_id", "start", "duration_ms", "first_byte_ms", "status", "flags", "attempts", "upstream"),
     *("operation", "stream", "grant", "usage"),
 )
 
@@ -73,27 +74,32 @@ class Gateway:
         return [request for request in self.admission.requests if request.path == path]
 
     def starts(self) -> list[list[str]]:
-        """Return the columns of each line in the starts file."""
-        return [line.split("\t") for line in self.starts_log.read_text().splitlines()]
+        """Return the columns of each line in the starts file, as text."""
+        return [list(map(_text, json.loads(line))) for line in self.starts_log.read_text().splitlines()]
 
     async def post(self, content: Any, path: str = "/v1/chat/completions", **options: Any) -> httpx.Response:
         headers = {"authorization": "Bearer sk-secret", "content-type": "application/json"}
         return await self.client.post(path, content=content, **{"headers": headers, **options})
 
     async def usage(self, lines: int = 1) -> list[dict[str, str]]:
-        """Return the usage log once it has this many lines."""
-        await eventually(lambda: self.usage_log.read_text().count("\t.\n") >= lines, what=f"{lines} lines of usage")
-        written = [line.split("\t") for line in self.usage_log.read_text().splitlines() if line]
-        found = [dict(zip(COLUMNS, line[1:-1], strict=True)) for line in written]
-        for line in found:
-            line["flags"], _, line["attempts"] = line["flags"].rpartition(",")
-        return found
+        """Return the usage log once it has this many lines: columns as text, grant and usage with their numbers."""
+        await eventually(lambda: self.usage_log.read_text().count("]\n") >= lines, what=f"{lines} lines of usage")
+        written = [json.loads(line) for line in self.usage_log.read_text().splitlines() if line]
+        return [_columns(list(map(_text, line))) for line in written]
 
     async def stat(self, name: str) -> int:
         """Return a counter of Envoy; 0 if it has none of that name."""
         async with httpx.AsyncClient(timeout=60) as admin:
             text = (await admin.get(f"http://127.0.0.1:{self.admin_port}/stats", params={"filter": f"^{name}$"})).text
         return int(text.partition(": ")[2] or 0)
+
+
+def _columns(line: list[str]) -> dict[str, str]:
+    return dict(zip(COLUMNS, [*line[:11], "/".join(line[11:14]), ",".join(line[14:])], strict=True))
+
+
+def _text(value: str | int | bool) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 class Gateways:

@@ -33,15 +33,17 @@ def parse_grant(text: str) -> Grant | None:
     names_text, *counts = text.rsplit("/", 2)
     if len(counts) != 2:
         return None
-    names, prompt, completion = _parse_names(names_text), parse_count(counts[0]), parse_count(counts[1])
+    names, prompt, completion = parse_names(names_text), parse_count(counts[0]), parse_count(counts[1])
     if names is None or prompt is None or completion is None:
         return None
     return Grant(*names, prompt, completion)
 
 
 @lru_cache(maxsize=4096)
-def _parse_names(text: str) -> tuple[str, str, str, str] | None:
-    """Namespace, endpoint, token and lease. Cached, because the requests of a lease share them."""
+def parse_names(text: str) -> tuple[str, str, str, str] | None:
+    """Namespace, endpoint, token and lease of a grant without its amounts, or None. Cached, because the requests of a
+    lease share them.
+    """
     names = text.split("/")
     if not all(0 < len(name) <= MAX_NAME_LENGTH for name in names):
         return None

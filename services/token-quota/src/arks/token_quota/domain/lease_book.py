@@ -10,18 +10,11 @@ from typing import Final
 import msgspec
 
 from arks.contracts.subjects import encode
-from arks.token_quota.domain.batch import MAX_MILLISECONDS, ClosedLease, StartedRequest, UsageBatch, UsageRecord
-from arks.token_quota.domain.charge import (
-    DELIVERED,
-    NOTHING_MADE,
-    NUL,
-    LineError,
-    parse_request_id,
-    required_count,
-    usage_record,
-)
+from arks.token_quota.domain.batch import ClosedLease, StartedRequest, UsageBatch, UsageRecord
+from arks.token_quota.domain.charge import DELIVERED, usage_record
 from arks.token_quota.domain.grant import MAX_NAME_LENGTH
 from arks.token_quota.domain.lease import NO_LEASE
+from arks.token_quota.domain.lines import ABSENT, EndLine, LeaseLine, LineError, StartLine
 from arks.token_quota.domain.speed import Speeds
 
 CLOSE_MARGIN_MILLISECONDS: Final = 200
@@ -108,24 +101,43 @@ class LeaseBook:
 
     # --- lines
 
-    def add_start_line(self, line: str) -> int:
-        """A line of the starts file: `L` for a lease, `S` for a request. Returns the time of a request in ms, 0 for a
-        lease. Raises LineError.
-        """
-        columns = line.split("\t")
-        if columns[0] == "S" and (len(columns) == 7 or (len(columns) == 8 and columns[2] == NO_LEASE)):
-            return self._add_start(columns)
-        if columns[0] == "L" and len(columns) == 7:
-            self._add_lease(columns)
-            return 0
-        raise LineError("kind of start")
+    def add_lease(self, line: LeaseLine) -> None:
+        """Raises LineError."""
+        names = _names(line.names)
+        end_milliseconds = line.end_milliseconds
+        amounts = line.requests, line.prompt_tokens, line.completion_tokens
+        self._keep(Lease(line.id, *names, end_milliseconds, *amounts))
+        namespace = names[0]
+        self._last_ends[namespace] = max(self._last_ends.get(namespace, 0), end_milliseconds)
 
-    def add_end_line(self, line: str) -> None:
-        """A line of the usage log. Raises LineError."""
+    def add_start(self, line: StartLine) -> None:
+        """Raises LineError."""
+        request_id = line.request_id
+        if request_id == ABSENT:
+            raise LineError("request id")
+        lease = self._without_lease(line) if line.names else self._leases.get(line.lease)
+        if lease is None:
+            return
+        lease.requests -= 1
+        lease.prompt_tokens -= line.prompt_tokens
+        lease.completion_tokens -= line.completion_tokens
+        if request_id in lease.ended_first:
+            lease.ended_first.remove(request_id)
+        elif self.open_requests >= MAX_OPEN:
+            self.untracked += 1
+        else:
+            lease.open[request_id] = Started(
+                line.operation, line.at_milliseconds, line.prompt_tokens, line.completion_tokens
+            )
+            self.open_requests += 1
+
+    def add_end(self, line: EndLine) -> None:
+        """Raises LineError."""
         namespace, record = usage_record(line)
         if record.completion_tokens:
             self._speeds.measure(namespace, record.endpoint, record.completion_tokens, record.duration_milliseconds)
-        elif record.status_code == 0 and record.source == DELIVERED and not record.stream and NOTHING_MADE not in line:
+        elif line.status == 0 and record.source == DELIVERED and not line.stream and line.usage == ABSENT:
+            # Without a count it is unknown what the engine had made when the client left.
             record.completion_tokens = self._speeds.made(
                 namespace, record.endpoint, record.duration_milliseconds, record.reserved_completion_tokens
             )
@@ -140,51 +152,19 @@ class LeaseBook:
             lease.ended_first.append(record.request_id)
         self._of(namespace).records.append(record)
 
-    def _add_lease(self, columns: list[str]) -> None:
-        _, id_, end, requests, prompt, completion, names = columns
-        parts = _names(names)
-        if not 0 < len(id_) <= MAX_NAME_LENGTH:
-            raise LineError("names of a lease")
-        end_milliseconds = _milliseconds(end, "end of a lease")
-        counts = [required_count(text, "amounts of a lease") for text in (requests, prompt, completion)]
-        lease = Lease(id_, *parts, end_milliseconds, counts[0], counts[1], counts[2])
-        self._keep(lease)
-        namespace = lease.namespace
-        self._last_ends[namespace] = max(self._last_ends.get(namespace, 0), lease.end_milliseconds)
-
     def _keep(self, lease: Lease) -> None:
         self._leases[lease.id] = lease
         heapq.heappush(self._ends, (lease.end_milliseconds, lease.id))
 
-    def _lease_of(self, id_: str, names: list[str], at_milliseconds: int) -> Lease | None:
-        """`names`: the column that a start without a lease has."""
-        if not names:
-            return self._leases.get(id_)
-        parts = _names(names[0])
-        id_ = _no_lease(*parts)
+    def _without_lease(self, line: StartLine) -> Lease:
+        """What stands for the lease of a request without one. Raises LineError."""
+        if line.lease != NO_LEASE:
+            raise LineError("names of a lease")
+        names = _names(line.names)
+        id_ = _no_lease(*names)
         if id_ not in self._leases:
-            self._keep(Lease(id_, *parts, at_milliseconds + NO_LEASE_MILLISECONDS, 0, 0, 0))
+            self._keep(Lease(id_, *names, line.at_milliseconds + NO_LEASE_MILLISECONDS, 0, 0, 0))
         return self._leases[id_]
-
-    def _add_start(self, columns: list[str]) -> int:
-        _, request_id, id_, prompt, completion, operation, at, *names = columns
-        prompt_tokens, completion_tokens = required_count(prompt, "prompt"), required_count(completion, "completion")
-        at_milliseconds = _milliseconds(at, "start")
-        parse_request_id(request_id)
-        lease = self._lease_of(id_, names, at_milliseconds)
-        if lease is not None:
-            lease.requests -= 1
-            lease.prompt_tokens -= prompt_tokens
-            lease.completion_tokens -= completion_tokens
-            if request_id in lease.ended_first:
-                lease.ended_first.remove(request_id)
-            elif self.open_requests >= MAX_OPEN:
-                self.untracked += 1
-            else:
-                started = Started(operation, at_milliseconds, prompt_tokens, completion_tokens)
-                lease.open[request_id] = started
-                self.open_requests += 1
-        return at_milliseconds
 
     # --- closing
 
@@ -263,7 +243,7 @@ class LeaseBook:
 def _names(text: str) -> tuple[str, str, str]:
     """Namespace, endpoint and token. Raises LineError."""
     parts = text.split("/")
-    if len(parts) != 3 or not all(0 < len(name) <= MAX_NAME_LENGTH for name in parts) or NUL in text:
+    if len(parts) != 3 or not all(0 < len(name) <= MAX_NAME_LENGTH for name in parts):
         raise LineError("names of a lease")
     return parts[0], parts[1], parts[2]
 
@@ -271,10 +251,3 @@ def _names(text: str) -> tuple[str, str, str]:
 def _no_lease(namespace: str, endpoint: str, token: str) -> str:
     """What stands for the id of a lease. No id has a slash."""
     return f"{namespace}/{endpoint}/{token}{_NO_LEASE_END}"
-
-
-def _milliseconds(text: str, column: str) -> int:
-    """Raises LineError."""
-    if not (text.isascii() and text.isdigit() and len(text) <= 13) or int(text) > MAX_MILLISECONDS:
-        raise LineError(column)
-    return int(text)

@@ -114,17 +114,17 @@ class ShipperHarness:
         return int(self.clock.now().timestamp() * 1000)
 
     def end(self, *ids: str, lease: str = "-", namespace: str = "team") -> None:
-        seconds = f"{self.now // 1000}.{self.now % 1000:03}"
-        rest = f"completions\t0\t{namespace}/qwen/tom/{lease}/10/20\te,3,4"
-        lines = [f"\n2\t{id_}\t{seconds}\t0\t0\t200\t-\t127.0.0.1:9001\t{rest}\t.\n" for id_ in ids]
+        rest = f'"completions",false,"{namespace}/qwen/tom/{lease}",10,20,"e",3,4'
+        lines = [f'\n["E","{id_}",{self.now},0,0,200,"-",1,"127.0.0.1:9001",{rest}]\n' for id_ in ids]
         append(self.log, "".join(lines))
 
     def lease(self, id_: str, requests: int = 3, namespace: str = "team") -> None:
-        amounts = f"{requests}\t{requests * 10}\t{requests * 20}"
-        append(self.starts_log, f"L\t{id_}\t{self.now + LEASE_MILLISECONDS}\t{amounts}\t{namespace}/qwen/tom\n")
+        amounts = f"{requests},{requests * 10},{requests * 20}"
+        line = f'["L","{id_}",{self.now + LEASE_MILLISECONDS},{amounts},"{namespace}/qwen/tom"]\n'
+        append(self.starts_log, line)
 
     def start(self, id_: str, lease: str) -> None:
-        append(self.starts_log, f"S\t{id_}\t{lease}\t10\t20\tcompletions\t{self.now}\n")
+        append(self.starts_log, f'["S","{id_}","{lease}",10,20,"completions",{self.now}]\n')
 
     async def pass_lease_end(self) -> None:
         self.clock.advance((LEASE_MILLISECONDS + CLOSE_MARGIN_MILLISECONDS) / 1000)

@@ -24,10 +24,16 @@ SETTLE_SECONDS = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Whole lines of one segment, without newlines, and where they end."""
+    """Whole lines of one segment, and where they end."""
 
-    lines: list[bytes]
+    data: bytes
+    """With their newlines."""
     end_bytes: int
+
+    @property
+    def lines(self) -> list[bytes]:
+        """Without newlines."""
+        return self.data.split(b"\n")[:-1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,10 +113,10 @@ class Segments:
         end = data.rfind(b"\n") + 1
         if end:
             opened.at_end_since = None
-            return Chunk(data[: end - 1].split(b"\n"), opened.offset_bytes + end)
+            return Chunk(data[:end], opened.offset_bytes + end)
         if len(data) == READ_BYTES:
             self.overlong_lines += 1
-            return Chunk([], opened.offset_bytes + len(data))
+            return Chunk(b"", opened.offset_bytes + len(data))
         if self._is_done(opened):
             self.truncations += bool(data)
             self._finish(opened.inode)

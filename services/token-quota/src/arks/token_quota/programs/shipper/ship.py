@@ -13,8 +13,9 @@ from arks.kit.backoff import Backoff
 from arks.kit.clock import Clock
 from arks.kit.errors import Unavailable
 from arks.kit.process import collect_rarely
-from arks.token_quota.domain.charge import FRAME, LineError
 from arks.token_quota.domain.lease_book import CLOSE_MARGIN_MILLISECONDS, LeaseBook
+from arks.token_quota.domain.line_reader import ENDS, STARTS, Found, Line
+from arks.token_quota.domain.lines import LeaseLine, LineError, StartLine
 from arks.token_quota.domain.wire import encode
 from arks.token_quota.programs.shipper.segments import READ_BYTES, Chunk, Segments
 from arks.token_quota.programs.shipper.state import Message, StateFile
@@ -31,9 +32,6 @@ STEP_MILLISECONDS = 1000
 """With a backlog starts are read this far ahead of ends, so that each start is known before its end."""
 MAX_CHUNKS = 64
 """Of the starts file in one flush: 16 MB."""
-
-
-_FRAME = f"{FRAME[0]}\t".encode()
 
 
 class Publisher(Protocol):
@@ -155,7 +153,7 @@ class Shipper:
         until = now if caught_up else min(now, self._last_start_milliseconds)
         more = False
         if ends is not None:
-            self._take(ends.lines, self._book.add_end_line)
+            self._take(ENDS.read(ends.data), self._book.add_end)
             self._ends.advance(ends)
             if more := self._ends.unread_bytes() >= READ_BYTES:
                 until = min(until, last_end or until)
@@ -173,25 +171,29 @@ class Shipper:
             chunk = self._starts.read()
             if chunk is None:
                 return self._starts.at_newest
-            self._take(chunk.lines, self._add_start)
+            found = STARTS.read(chunk.data)
+            self._take(found, self._add_start)
             self._starts.advance(chunk)
+            last = next((line.at_milliseconds for line in reversed(found.lines) if isinstance(line, StartLine)), None)
+            if last is not None:
+                # A time in the future (a damaged line, a clock put back) must not end the reading of starts.
+                self._last_start_milliseconds = min(last, self._read_at_milliseconds)
         return False
 
-    def _add_start(self, line: str) -> None:
-        """A time in the future (a damaged line, a clock put back) must not end the reading of starts."""
-        if at_milliseconds := self._book.add_start_line(line):
-            self._last_start_milliseconds = min(at_milliseconds, self._read_at_milliseconds)
+    def _add_start(self, line: LeaseLine | StartLine) -> None:
+        if isinstance(line, StartLine):
+            self._book.add_start(line)
+        else:
+            self._book.add_lease(line)
 
-    def _take(self, lines: Sequence[bytes], add: Callable[[str], None]) -> None:
-        for line in lines:
-            if not line:
-                continue
+    def _take(self, found: Found[Line], add: Callable[[Line], None]) -> None:
+        for column in found.bad:
+            self._bad_line(column)
+        for line in found.lines:
             try:
-                add(line.decode())
+                add(line)
             except LineError as error:
                 self._bad_line(str(error))
-            except UnicodeDecodeError:
-                self._bad_line("encoding")
 
     def _bad_line(self, column: str) -> None:
         """The content stays out of the log: it may be anything."""
@@ -325,9 +327,9 @@ class Shipper:
 
 
 def _last_end_milliseconds(chunk: Chunk) -> int:
-    """When the newest request of these lines ended; 0 if the last line is damaged."""
-    for line in reversed(chunk.lines):
-        columns = line.removeprefix(_FRAME).split(b"\t", 3)
-        with contextlib.suppress(ValueError, IndexError, OverflowError):
-            return int(float(columns[1]) * 1000) + int(columns[2])
+    """When the newest request of these lines ended; 0 if none can be read."""
+    for line in filter(None, reversed(chunk.lines)):
+        with contextlib.suppress(LineError):
+            end = ENDS.read_one(line)
+            return end.started_at_milliseconds + end.duration_milliseconds
     return 0
