@@ -9,7 +9,7 @@ from e2e.kubernetes.conftest import HUB
 from e2e.support.cluster import Cluster, KubectlError
 from e2e.support.tenant import SYSTEM, Tenant
 
-pytestmark = [pytest.mark.e2e, pytest.mark.alone, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 COMPONENT = "app.kubernetes.io/component"
 SERVICES = ("app-deployer", "endpoint-router", "metrics", "model-manager", "token-quota", "usage-meter")
 STORES = (("redis", 6379), ("postgresql", 5432))

@@ -10,9 +10,10 @@ from arks.kit.testing.helm import HelmFailed, helm
 from e2e.support.cluster import Cluster
 from e2e.support.tenant import SYSTEM, Tenant
 
-pytestmark = [pytest.mark.e2e, pytest.mark.alone, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
 
+@pytest.mark.alone
 async def test_a_new_installation_adopts_models_engines_and_ledger(
     tenant: Tenant, cluster: Cluster, reinstall: Callable[..., Awaitable[None]]
 ) -> None:
