@@ -43,7 +43,7 @@ def lease_id(unique: str, quota: str) -> str:
     return id_ if len(id_) <= MAX_LEASE_ID else unique
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=4096)
 def quota_of_lease(lease: str) -> str | None:
     """The budget that a lease's id names; empty for none, None if the id does not name it."""
     _, dash, name = lease.partition("-")
