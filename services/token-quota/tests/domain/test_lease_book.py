@@ -39,7 +39,7 @@ def end_line(id_: str = "r1", lease: str = "l1", namespace: str = "team") -> End
     return EndLine(id_, began, 532, 41, *answer, names, PROMPT, COMPLETION, "e", 3, 4)
 
 
-def left_line(usage: Literal["d", "-"], duration: int, *, stream: bool = False) -> EndLine:
+def abandoned_line(usage: Literal["d", "-"], duration: int, *, stream: bool = False) -> EndLine:
     """Its client has left before the answer began."""
     changes: dict[str, Any] = {"duration_milliseconds": duration, "status": 0, "stream": stream}
     return msgspec.structs.replace(end_line("r2"), flags="DC", usage=usage, first_count=0, second_count=0, **changes)
@@ -290,8 +290,8 @@ def test_a_client_that_does_not_wait_for_its_answer_is_charged_for_the_time_of_t
     for duration, tokens in ((1064, 8), (100_000, COMPLETION)):
         book = LeaseBook()
         book.add_end(end_line())
-        book.add_end(left_line("-", duration))
-        book.add_end(left_line("-", duration, stream=True))
+        book.add_end(abandoned_line("-", duration))
+        book.add_end(abandoned_line("-", duration, stream=True))
         (batch,) = book.batches("x", "gw", NOW)
         assert [4, tokens, 0] == [record.completion_tokens for record in batch.records]
 
@@ -299,6 +299,6 @@ def test_a_client_that_does_not_wait_for_its_answer_is_charged_for_the_time_of_t
 def test_a_client_that_hangs_up_before_the_first_token_of_a_joined_answer_is_charged_none() -> None:
     book = LeaseBook()
     book.add_end(end_line())
-    book.add_end(left_line("d", 1064))
+    book.add_end(abandoned_line("d", 1064))
     (batch,) = book.batches("x", "gw", NOW)
     assert [4, 0] == [record.completion_tokens for record in batch.records]

@@ -5,9 +5,9 @@ that comes alone. With a thousand load reports a second that is more than what t
 Connecting, logging in, subscribing again after a reconnect, and everything else that a server sends stay the client's.
 """
 
-from asyncio import sleep
+from asyncio import StreamWriter, Transport, sleep
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from nats.aio.transport import TcpTransport
 from nats.errors import ProtocolError
@@ -76,10 +76,20 @@ class GatheringTransport(TcpTransport):
     async def read(self, buffer_size: int) -> bytes:
         """Return what the client has to handle."""
         if not self._more:
-            await sleep(self._seconds)
+            await self._pause()
         data: bytes = await super().read(buffer_size)
         self._more = len(data) >= buffer_size
         return self._messages.feed(data)
+
+    async def _pause(self) -> None:
+        """Let what comes stay in the socket, so that nothing wakes the loop for each message."""
+        transport = cast("Transport", cast("StreamWriter", self._io_writer).transport)
+        reads = transport.is_reading()
+        if reads:
+            transport.pause_reading()
+        await sleep(self._seconds)
+        if reads and not transport.is_closing():
+            transport.resume_reading()
 
     def __bool__(self) -> bool:
         """Keep the client from making one of its own before it connects."""

@@ -22,7 +22,7 @@ MOST_PER_SECOND = {"generation_tokens": 1e6, "finished_requests": 1e5}
 FINE_STEPS = 20.0
 """A growth of so many steps shows the speed to 5 %."""
 _COARSE_STEPS = 10.0
-"""A page that shows fewer steps than this at a time, of some 30 a second, tells how many there were in some seconds."""
+"""A page that shows fewer steps than this at a time, of some 30 a second, shows how many there were in some seconds."""
 _COUNTERS = ("prompt_tokens", "generation_tokens", "finished_requests")
 
 
@@ -136,7 +136,7 @@ def _with_made(before: Point, point: Point, window_seconds: float) -> Point:
 
 
 def _shows_steps(snapshot: Snapshot) -> bool:
-    """Whether the page tells the steps of some seconds, and so the tokens of answers that have not ended."""
+    """Whether the page shows the steps of some seconds, and so the tokens of answers that have not ended."""
     return (
         snapshot.tokens_at_end
         and snapshot.steps is not None
