@@ -5,8 +5,8 @@ usage: python -m bench.reports [--endpoints 1000] [--replicas 8] [--hertz 4] [--
 
 A real router and Envoy over a real NATS; reports come from this process, spread evenly over time. Every second
 replica of a busy endpoint is four times slower, and loads and queues are random, so that weights change; those of the
-other endpoints are idle, which metrics reports every 2 s. Times begin when
-the router receives a report, by its own histogram.
+other endpoints are idle, which metrics reports every 2 s. Times are those of the router's own histogram: they begin at
+the earliest moment at which a report can have come, because the router reads reports at intervals.
 """
 
 import argparse

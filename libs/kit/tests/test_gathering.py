@@ -109,7 +109,14 @@ def test_messages_are_taken_out_and_everything_else_stays_however_it_is_cut(
 
 
 @pytest.mark.parametrize(
-    "data", [b"MSG a 1 x\r\n", b"MSG a 1 -1\r\n", b"HMSG a 1 2 \r\n", b"x" * (LONGEST_LINE_BYTES + 1)]
+    "data",
+    [
+        b"MSG a 1 x\r\n",
+        b"MSG a 1 -1\r\n",
+        b"HMSG a 1 2 \r\n",
+        b"MSG a 1 " + b"1" * 5_000 + b"\r\n",
+        b"x" * (LONGEST_LINE_BYTES + 1),
+    ],
 )
 def test_what_no_server_sends_ends_the_connection(data: bytes) -> None:
     with pytest.raises(ProtocolError):

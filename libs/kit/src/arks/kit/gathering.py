@@ -14,6 +14,8 @@ from nats.errors import ProtocolError
 
 LONGEST_LINE_BYTES = 64 * 1024
 """Of what a server sends, without a message's payload: INFO has a list of servers and keys."""
+MOST_DIGITS = 10
+"""Of a payload's size."""
 _END = b"\r\n"
 
 Take = Callable[[str, bytes], None]
@@ -35,11 +37,12 @@ class Messages:
         while (end := received.find(_END, at)) >= 0:
             line = received[at:end]
             body = next_ = end + len(_END)
-            if has_payload := line.startswith((b"MSG ", b"HMSG ")):
+            is_message = line.startswith(b"MSG ")
+            if is_message or line.startswith(b"HMSG "):
                 next_ += _payload_bytes(line) + len(_END)
                 if next_ > len(received):
                     break
-            if has_payload and line[0] == b"M"[0]:
+            if is_message:
                 self._take(line.split(b" ", 2)[1].decode(errors="replace"), received[body : next_ - len(_END)])
             else:
                 others.append(received[at:next_])
@@ -53,7 +56,7 @@ class Messages:
 def _payload_bytes(line: bytes) -> int:
     """Return the last number of `MSG <subject> <sid> [reply-to] <bytes>`, or of HMSG, where it includes headers."""
     number = line.rsplit(b" ", 1)[1]
-    if not number.isdigit():
+    if not number.isdigit() or len(number) > MOST_DIGITS:
         raise ProtocolError
     return int(number)
 
