@@ -223,13 +223,7 @@ class Bus:
         self, subjects: str, take: Callable[[str, bytes], None]
     ) -> Callable[[], Awaitable[None]]:
         """As `subscribe`; `take` gets the subject too."""
-
-        read = self._reader(subjects, take)
-
-        async def on_message(message: Msg) -> None:
-            read(message.subject, message.data)
-
-        subscription = await self._client.subscribe(subjects, cb=on_message)
+        subscription = await self._client.subscribe(subjects, cb=_callback(self._reader(subjects, take)))
         return subscription.unsubscribe
 
     async def subscribe_gathered(self, subjects: str, take: Callable[[str, bytes], None], seconds: float) -> None:
@@ -238,13 +232,16 @@ class Bus:
         """
         client, read = Client(), self._reader(subjects, take)
         client._transport = GatheringTransport(seconds, read)  # `connect` has no argument for it
-
-        async def on_message(message: Msg) -> None:
-            read(message.subject, message.data)  # one with headers
-
         await self._until_connected(lambda: self._connect_client(client, f"arks-{self._name}-{subjects}"))
         self._gathering.append(client)
-        await client.subscribe(subjects, cb=on_message)
+        await client.subscribe(subjects, cb=_callback(read))  # for messages with headers
 
     def _reader(self, subjects: str, take: Callable[[str, bytes], None]) -> Callable[[str, bytes], None]:
         return lambda subject, payload: self.faults.handle(subjects, subject, lambda: take(subject, payload))
+
+
+def _callback(read: Callable[[str, bytes], None]) -> Callable[[Msg], Awaitable[None]]:
+    async def on_message(message: Msg) -> None:
+        read(message.subject, message.data)
+
+    return on_message

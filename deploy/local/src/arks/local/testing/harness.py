@@ -127,12 +127,10 @@ class ArksHarness:
             found = read(self.home, [kind])[kind]
         except Failure as error:
             raise CommandError(str(error)) from error
-        try:
-            return next(
-                item for item in found if (item["metadata"]["name"], item["metadata"]["namespace"]) == (name, namespace)
-            )
-        except StopIteration:
-            raise LookupError(f"no {kind.name} {name} in {namespace}") from None
+        for item in found:
+            if (item["metadata"]["name"], item["metadata"]["namespace"]) == (name, namespace):
+                return item
+        raise LookupError(f"no {kind.name} {name} in {namespace}")
 
 
 async def until(condition: Any, *, within_seconds: float, what: str) -> Any:

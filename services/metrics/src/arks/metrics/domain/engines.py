@@ -98,7 +98,14 @@ class Engine:
 
 
 _NO_SIGNALS = {
-    *("hint", "before_first_request", "shows_movement", "asleep", "holds_gauges", "digits", "tokens_at_end", "versions")
+    "hint",
+    "before_first_request",
+    "shows_movement",
+    "asleep",
+    "holds_gauges",
+    "digits",
+    "tokens_at_end",
+    "versions",
 }
 _COUNTS = {"running_requests", "waiting_requests"}
 """Signals without which a reading is none. Another one that cannot be true is absent."""

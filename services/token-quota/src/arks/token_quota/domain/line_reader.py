@@ -9,7 +9,7 @@ from typing import Any, Final, Generic, NamedTuple, TypeVar
 import msgspec
 
 from arks.token_quota.domain import tabbed_lines
-from arks.token_quota.domain.lines import EndLine, LeaseLine, LineError, StartLine
+from arks.token_quota.domain.lines import EndLine, LeaseLine, LineError, StartLine, is_request_id
 
 Line = TypeVar("Line", bound=msgspec.Struct)
 _INDEX: Final = re.compile(r"\$\[([0-9]+)\]").search
@@ -60,7 +60,7 @@ class LineReader(Generic[Line]):
         if b"\\u0000" in data:
             raise LineError("NUL")  # no text of the ledger can hold it
         request_id = getattr(line, "request_id", None)
-        if request_id is not None and not tabbed_lines.REQUEST_ID(request_id):
+        if request_id is not None and not is_request_id(request_id):
             raise LineError("request id")
         return line
 

@@ -2,6 +2,7 @@
 fixes. Decoding checks their bounds.
 """
 
+import re
 from typing import Annotated, Final, Literal
 
 import msgspec
@@ -10,8 +11,9 @@ from arks.token_quota.domain.batch import Milliseconds, Name, StatusCode
 from arks.token_quota.domain.count import MAX_COUNT
 
 Count = Annotated[int, msgspec.Meta(ge=0, le=MAX_COUNT)]
+is_request_id: Final = re.compile(r"[!-~]{1,128}").fullmatch
 RequestId = Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
-"""Of printable ASCII characters without a space."""
+"""Of printable ASCII characters without a space, which `is_request_id` checks."""
 
 ABSENT: Final = "-"
 

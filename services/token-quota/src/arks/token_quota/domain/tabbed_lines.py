@@ -13,7 +13,7 @@ from arks.token_quota.domain.batch import MAX_MILLISECONDS
 from arks.token_quota.domain.count import parse_count
 from arks.token_quota.domain.grant import MAX_NAME_LENGTH, parse_grant
 from arks.token_quota.domain.lease import NO_LEASE
-from arks.token_quota.domain.lines import ABSENT, EndLine, LeaseLine, LineError, StartLine
+from arks.token_quota.domain.lines import ABSENT, EndLine, LeaseLine, LineError, StartLine, is_request_id
 
 COLUMNS: Final = 11
 FRAME: Final = ("2", ".")
@@ -22,10 +22,8 @@ the one that it runs into: the rest of one request must not become another's.
 """
 NUL: Final = "\0"
 """No text of the ledger can hold it."""
-REQUEST_ID: Final = re.compile(r"[!-~]{1,128}").fullmatch
 _START: Final = re.compile(r"([0-9]{1,10})(?:\.([0-9]{1,9}))?", re.ASCII).fullmatch
 """Seconds with decimals, as 1795254321.123."""
-_MAX_START_MILLISECONDS: Final = 2**33 * 1000
 
 
 def read_end(text: str) -> EndLine:
@@ -105,7 +103,7 @@ def _usage(column: str) -> tuple[Literal["e", "d", "-"], int, int]:
 
 
 def _request_id(text: str) -> str:
-    if not REQUEST_ID(text):
+    if not is_request_id(text):
         raise LineError("request id")
     return text
 
@@ -128,7 +126,7 @@ def _start_milliseconds(start: str) -> int:
     if not found:
         raise LineError("start")
     milliseconds = int(found[1]) * 1000 + int((found[2] or "")[:3].ljust(3, "0"))
-    if milliseconds >= _MAX_START_MILLISECONDS:
+    if milliseconds >= MAX_MILLISECONDS:
         raise LineError("start")
     return milliseconds
 

@@ -30,11 +30,6 @@ class Chunk:
     """With their newlines."""
     end_bytes: int
 
-    @property
-    def lines(self) -> list[bytes]:
-        """Without newlines."""
-        return self.data.split(b"\n")[:-1]
-
 
 @dataclass(frozen=True, slots=True)
 class Dropped:

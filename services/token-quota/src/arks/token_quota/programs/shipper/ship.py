@@ -15,9 +15,9 @@ from arks.kit.errors import Unavailable
 from arks.kit.process import collect_rarely
 from arks.token_quota.domain.lease_book import CLOSE_MARGIN_MILLISECONDS, LeaseBook
 from arks.token_quota.domain.line_reader import ENDS, STARTS, Found, Line
-from arks.token_quota.domain.lines import LeaseLine, LineError, StartLine
+from arks.token_quota.domain.lines import EndLine, LeaseLine, LineError, StartLine
 from arks.token_quota.domain.wire import encode
-from arks.token_quota.programs.shipper.segments import READ_BYTES, Chunk, Segments
+from arks.token_quota.programs.shipper.segments import READ_BYTES, Segments
 from arks.token_quota.programs.shipper.state import Message, StateFile
 
 log = structlog.get_logger(__name__)
@@ -146,14 +146,15 @@ class Shipper:
         await self._publish_rest()
         now = self._read_at_milliseconds = self._now()  # before reading: what was written until now is read
         ends, before = self._ends.read(), self._starts.position
-        last_end = _last_end_milliseconds(ends) if ends is not None else 0
+        found = ENDS.read(ends.data) if ends is not None else Found[EndLine]([], [])
+        last_end = _end_milliseconds(found.lines[-1]) if found.lines else 0
         caught_up = self._read_starts(last_end if ends is not None else now)
         if ends is not None and not caught_up and self._last_start_milliseconds < last_end:
             ends = None  # their starts are not read yet
         until = now if caught_up else min(now, self._last_start_milliseconds)
         more = False
         if ends is not None:
-            self._take(ENDS.read(ends.data), self._book.add_end)
+            self._take(found, self._book.add_end)
             self._ends.advance(ends)
             if more := self._ends.unread_bytes() >= READ_BYTES:
                 until = min(until, last_end or until)
@@ -326,10 +327,5 @@ class Shipper:
         return True
 
 
-def _last_end_milliseconds(chunk: Chunk) -> int:
-    """When the newest request of these lines ended; 0 if none can be read."""
-    for line in filter(None, reversed(chunk.lines)):
-        with contextlib.suppress(LineError):
-            end = ENDS.read_one(line)
-            return end.started_at_milliseconds + end.duration_milliseconds
-    return 0
+def _end_milliseconds(line: EndLine) -> int:
+    return line.started_at_milliseconds + line.duration_milliseconds
