@@ -4,6 +4,7 @@ import asyncio
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from arks.contracts.resources import QuotaPeriod
 from arks.contracts.usage import UsageSource
@@ -187,6 +188,25 @@ async def test_batches_with_many_leases_stay_changes_of_their_own(
     leases = ((0, 1), (2,), (3,), (4, 5, 6, 7))
     await post(ledger, *(batch(*(record(f"r{at}", lease=f"L{at}") for at in of_batch)) for of_batch in leases))
     assert [3, 1, 4] == [len(change.changes) for change in (await ledger.changes("team", 0, 10)).changes]
+
+
+async def test_batches_of_the_same_leases_are_one_change_however_many_they_are(
+    ledger: SqlLedger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ledger_module, "JOINED_CHANGES", 3)
+    await post(ledger, *(batch(record(f"r{at}", lease=f"L{at % 2}")) for at in range(6)))
+    (change,) = (await ledger.changes("team", 0, 10)).changes
+    assert {"L0": 3, "L1": 3} == {lease.lease: lease.requests for lease in change.changes}
+
+
+async def test_each_request_of_a_large_batch_has_one_entry(ledger: SqlLedger, database: Database) -> None:
+    ids = [f"r{at:03}" for at in range(150)]
+    await post(ledger, batch(record(ids[140])))
+    await post(ledger, batch(*map(record, ids)))  # one of them is known, so its batch is posted again with look-ups
+    columns = [ENTRIES.c.request_id, ENTRIES.c.prompt_tokens]
+    query = sa.select(*columns).order_by(ENTRIES.c.request_id)
+    rows = await database.read(lambda connection: connection.execute(query).all())
+    assert [(id_, 10) for id_ in ids] == [tuple(row) for row in rows]
 
 
 async def test_heads_are_the_last_changes_after_a_given_one(ledger: SqlLedger) -> None:

@@ -54,6 +54,34 @@ async def test_batches_that_are_not_acknowledged_come_again(home: LocalHome, mon
     assert [sent] == await acked(await take(home, 1))
 
 
+async def test_parts_of_a_flush_that_follow_each_other_are_in_one_transaction(
+    home: LocalHome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stream_module, "TRANSACTION_BATCHES", 3)  # so that the test need not wait for the time's end
+    monkeypatch.setattr(stream_module, "_GATHER_SECONDS", 5.0)
+    await home.start()
+    parts = [batch(record(f"r{number}")) for number in range(3)]
+    for sent in parts[:2]:
+        await BusUsageStream(home.bus).publish(sent)
+    taking = asyncio.create_task(take(home, 1))
+
+    async def are_taken() -> bool:
+        return await waiting_for_acknowledgement(home) == 2
+
+    await eventually(are_taken, what="the first parts are taken")
+    await BusUsageStream(home.bus).publish(parts[2])
+    assert parts == await acked(await taking)
+
+
+async def test_a_batch_that_comes_alone_waits_for_no_other(home: LocalHome) -> None:
+    await home.start()
+    sent = batch(record())
+    await BusUsageStream(home.bus).publish(sent)
+    async with asyncio.timeout(1):
+        messages = await take(home, 1)
+    assert [sent] == await acked(messages)
+
+
 async def waiting_for_acknowledgement(home: LocalHome) -> int:
     with contextlib.suppress(nats.js.errors.NotFoundError):
         return int((await home.bus.jetstream.consumer_info(USAGE_STREAM, stream_module.DURABLE)).num_ack_pending or 0)

@@ -8,11 +8,11 @@ from arks.token_quota.domain.batch import ClosedLease, UsageBatch, UsageRecord
 from arks.token_quota.domain.change import LeaseChange
 from arks.token_quota.domain.posting import (
     Entry,
+    Joined,
     Known,
     KnownEntries,
     Posting,
     Sums,
-    joined_changes,
     post,
     sums_by_minute,
     uncertain_requests,
@@ -93,7 +93,17 @@ def test_changes_of_several_batches_are_joined_as_if_they_were_one() -> None:
         for records, leases in zip((of_first, of_second), closed, strict=True)
     ]
     whole = posting(batch(*of_first, *of_second, closed=[*closed[0], *closed[1]]))
-    assert whole.changes == joined_changes(apart)
+    joined = Joined(apart[0])
+    assert joined.add_up_to(10, apart[1])
+    assert whole.changes == joined.changes()
+
+
+def test_batches_are_joined_while_few_changes_result_however_many_requests_they_have() -> None:
+    joined = Joined(posting(batch(record("r1"), record("r2", lease="L2"))))
+    assert joined.add_up_to(3, posting(batch(record("r3"))))
+    assert not joined.add_up_to(3, posting(batch(record("r4", lease="L3"), closed=[ClosedLease("L1", 1, 2, 3)])))
+    assert joined.add_up_to(3, posting(batch(record("r5"))))
+    assert [change("L1", 3, (300, 600), (30, 60)), change("L2", 1, (100, 200), (10, 20))] == joined.changes()
 
 
 def test_only_requests_that_the_ledger_may_hold_are_looked_up() -> None:

@@ -1,10 +1,13 @@
 """What the shipper makes of the lines of the usage log."""
 
+import asyncio
+
 import pytest
 
 from arks.token_quota.domain import lease_book
 from arks.token_quota.domain.lease_book import CLOSE_MARGIN_MILLISECONDS
 from arks.token_quota.domain.wire import decode
+from arks.token_quota.programs.shipper import ship
 from arks.token_quota.testing.shipper import ShipperHarness, append
 
 
@@ -76,3 +79,28 @@ async def test_the_last_part_waits_for_the_acknowledgement_of_the_others(
     assert ["r1", "r2", "r3", "r4"] == harness.shipped
     assert harness.publisher.sent[-1].id.endswith(".3")
     assert 1 == sum(message.id.endswith(".3") for message in harness.publisher.sent)
+
+
+async def test_the_flush_after_a_large_one_comes_later(
+    harness: ShipperHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ship, "BATCH_RECORDS", 2)
+    pauses: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+        if len(pauses) == 4:
+            raise asyncio.CancelledError
+        harness.end(*(f"r{len(pauses)}-{at}" for at in range((0, 2, 1, 0)[len(pauses)])))
+
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+    with pytest.raises(asyncio.CancelledError):
+        await harness.shipper.run()
+    assert [ship.FLUSH_SECONDS, ship.LARGE_FLUSH_SECONDS, ship.FLUSH_SECONDS, ship.FLUSH_SECONDS] == pauses
+
+
+async def test_one_flush_ships_all_lines_of_a_busy_moment(harness: ShipperHarness) -> None:
+    ids = [f"r{number}" for number in range(5000)]
+    harness.end(*ids)
+    assert not await harness.shipper.step()
+    assert ids == harness.shipped

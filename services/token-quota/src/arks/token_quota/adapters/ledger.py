@@ -19,7 +19,7 @@ from arks.token_quota.adapters.tables import CHANGES, CLOCK, DAYS, OPEN, RESETS
 from arks.token_quota.domain.batch import StartedRequest, UsageBatch
 from arks.token_quota.domain.change import LeaseChange, LedgerChange
 from arks.token_quota.domain.limits import Budget, RateUse
-from arks.token_quota.domain.posting import DayKey, Posting, post, sums_by_minute, uncertain_requests
+from arks.token_quota.domain.posting import DayKey, Joined, Posting, post, sums_by_minute, uncertain_requests
 from arks.token_quota.domain.time import DAY_MILLISECONDS, Moment, period_start_day
 from arks.token_quota.service.ports.ledger import (
     BudgetSums,
@@ -99,13 +99,13 @@ class SqlLedger:
             new = list({batch.id: batch for batch in batches if batch.id in added}.values())
             known = writes.known(_uncertain(new, look_up_all))
             postings = [post(batch, partial(quota_of, batch.namespace), known) for batch in new]
-            for of_gateway in _by_gateway(postings):
-                namespace = of_gateway[0].batch.namespace
-                entries = [entry for posting in of_gateway for entry in posting.entries]
+            for joined in _by_gateway(postings):
+                namespace = joined.postings[0].batch.namespace
+                entries = [entry for posting in joined.postings for entry in posting.entries]
                 writes.add_entries(seq, namespace, entries)
                 seq += len(entries) + 1
                 writes.add_sums(namespace, sums_by_minute(entries), seq - 1)
-                writes.add_change(seq - 1, of_gateway)
+                writes.add_change(seq - 1, joined)
             writes.update_open(postings)
             return postings
 
@@ -217,21 +217,18 @@ def _take_seqs(connection: sa.Connection, count: int) -> int:
     return int(taken.scalar_one()) - count + 1
 
 
-def _by_gateway(postings: Sequence[Posting]) -> list[list[Posting]]:
+def _by_gateway(postings: Sequence[Posting]) -> list[Joined]:
     """Those of a namespace and a gateway together, which are written as one: most of the daily sums and of the leases
     that they change are the same.
     """
-    groups: list[list[Posting]] = []
-    open_: dict[tuple[str, str], tuple[list[Posting], int]] = {}
+    found: list[Joined] = []
+    newest: dict[tuple[str, str], Joined] = {}
     for posting in postings:
         of = posting.batch.namespace, posting.batch.gateway
-        group, changes = open_.get(of, ([], 0))
-        if not group or changes + len(posting.changes) > JOINED_CHANGES:
-            group, changes = [], 0
-            groups.append(group)
-        group.append(posting)
-        open_[of] = group, changes + len(posting.changes)
-    return groups
+        if of not in newest or not newest[of].add_up_to(JOINED_CHANGES, posting):
+            newest[of] = Joined(posting)
+            found.append(newest[of])
+    return found
 
 
 def _uncertain(batches: Sequence[UsageBatch], look_up_all: bool) -> list[str]:

@@ -8,6 +8,7 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
+from itertools import chain
 from typing import Any, Final
 
 import msgspec
@@ -18,12 +19,12 @@ from arks.token_quota.adapters.tables import BATCHES, CHANGES, ENTRIES, OPEN
 from arks.token_quota.domain.posting import (
     DayKey,
     Entry,
+    Joined,
     Known,
     KnownEntries,
     MinuteKey,
     Posting,
     Sums,
-    joined_changes,
 )
 from arks.token_quota.domain.time import DAY_MINUTES, Moment
 from arks.token_quota.service.ports.ledger import LedgerUnavailable
@@ -69,7 +70,10 @@ class Writes:
         driver: Any = self._connection.connection.dbapi_connection
         if self._sqlite:
             with _sqlite_errors():
-                driver.executemany(_INSERT_ENTRY, rows)
+                whole = len(rows) - len(rows) % _ROWS
+                several = (tuple(chain.from_iterable(rows[at : at + _ROWS])) for at in range(0, whole, _ROWS))
+                driver.executemany(_INSERT_ENTRIES, several)
+                driver.executemany(_INSERT_ENTRY, rows[whole:])
         else:
             with _postgresql_errors():
                 driver.run_async(
@@ -97,15 +101,16 @@ class Writes:
             with _postgresql_errors():
                 driver.run_async(lambda connection: connection.executemany(_ADD_SUMS_POSTGRESQL, rows))
 
-    def add_change(self, seq: int, postings: Sequence[Posting]) -> None:
-        """Of batches of one namespace and gateway."""
-        batch = postings[0].batch
+    def add_change(self, seq: int, joined: Joined) -> None:
+        batch = joined.postings[0].batch
         row = {
             "seq": seq,
             "namespace": batch.namespace,
             "gateway": batch.gateway,
-            "complete_until_milliseconds": max(posting.batch.complete_until_milliseconds for posting in postings),
-            "changes": msgspec.json.encode(joined_changes(postings)).decode(),
+            "complete_until_milliseconds": max(
+                posting.batch.complete_until_milliseconds for posting in joined.postings
+            ),
+            "changes": msgspec.json.encode(joined.changes()).decode(),
             "recorded_at_milliseconds": self._now.milliseconds,
             "of_namespace": batch.namespace,
         }
@@ -126,9 +131,17 @@ class Writes:
             self._connection.execute(_MARK_CHARGED, charged)
 
 
-_INSERT_ENTRY: Final = (
-    f"INSERT INTO usage_entries ({', '.join(ENTRY_COLUMNS)}) VALUES ({', '.join('?' * len(ENTRY_COLUMNS))})"  # noqa: S608  # names of columns only
-)
+_ROWS: Final = 64
+"""Entries in one statement of SQLite, a quarter cheaper than one in each. It takes 32,766 parameters."""
+
+
+def _insert_entries(rows: int) -> str:
+    row = f"({', '.join('?' * len(ENTRY_COLUMNS))})"
+    return f"INSERT INTO usage_entries ({', '.join(ENTRY_COLUMNS)}) VALUES {', '.join([row] * rows)}"  # noqa: S608  # names of columns only
+
+
+_INSERT_ENTRY: Final = _insert_entries(1)
+_INSERT_ENTRIES: Final = _insert_entries(_ROWS)
 _DAY_SUMS: Final = ("requests", "prompt_tokens", "completion_tokens")
 _MINUTE_SUMS: Final = ("minute_requests", "minute_tokens")
 _SUM_COLUMNS: Final = (*DayKey._fields, *_DAY_SUMS, "last_seq", "minute", *_MINUTE_SUMS)

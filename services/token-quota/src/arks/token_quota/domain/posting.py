@@ -7,7 +7,7 @@ the ledger.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
@@ -126,18 +126,6 @@ def post(batch: UsageBatch, quota_of: QuotaOf, known: KnownEntries) -> Posting:
     return posting
 
 
-def joined_changes(postings: Sequence[Posting]) -> list[LeaseChange]:
-    """The changes of batches of one namespace and gateway, in their order, as if they had been one batch. A lease that
-    is closed in between is closed at the end: nothing but its own requests counts in it.
-    """
-    if len(postings) == 1:
-        return postings[0].changes
-    changes = _Changes()
-    for posting in postings:
-        changes.join(posting.changes)
-    return changes.all()
-
-
 def sums_by_minute(entries: Iterable[Entry]) -> dict[MinuteKey, Sums]:
     """What the sums of each minute grow by. A correction moves its request from one source to the other."""
     sums: defaultdict[MinuteKey, Sums] = defaultdict(Sums)
@@ -201,12 +189,37 @@ def _is_reservation(record: UsageRecord) -> bool:
     return record.source == _RESERVATION
 
 
+class Joined:
+    """Batches of one namespace and gateway, in their order, with the changes that they would have as one batch. A lease
+    that is closed in between is closed at the end: nothing but its own requests counts in it.
+    """
+
+    def __init__(self, first: Posting) -> None:
+        self.postings = [first]
+        self._changes = _Changes()
+        self._changes.join(first.changes)
+
+    def add_up_to(self, most_changes: int, posting: Posting) -> bool:
+        """Add it, unless more changes than these could result. Returns whether it was added."""
+        if len(self._changes) + len(posting.changes) > most_changes:
+            return False
+        self.postings.append(posting)
+        self._changes.join(posting.changes)
+        return True
+
+    def changes(self) -> list[LeaseChange]:
+        return self._changes.all()
+
+
 class _Changes:
     """Changes of the counters, summed by lease, token, endpoint, quota and minute."""
 
     def __init__(self) -> None:
         self._sums: dict[tuple[str, str, str, str, int], LeaseChange] = {}
         self._closed: list[LeaseChange] = []
+
+    def __len__(self) -> int:
+        return len(self._sums) + len(self._closed)
 
     def charge(self, entry: Entry) -> None:
         record = entry.record

@@ -16,8 +16,8 @@ from pathlib import Path
 
 from arks.token_quota.programs.shipper.state import Position
 
-READ_BYTES = 256 * 1024
-"""About 1,500 lines. A line longer than this is garbage and is skipped."""
+READ_BYTES = 2**20
+"""About 6,000 lines. A line longer than this is garbage and is skipped."""
 SETTLE_SECONDS = 2.0
 """How long a renamed segment may still grow: the filter opens its file every second."""
 
