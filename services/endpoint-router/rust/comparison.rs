@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::assignment::saturated;
 use crate::division::{self, PROBE_PART, divide};
 use crate::groups::{Contender, Group, group_alike};
 use crate::limits::Load;
@@ -65,8 +66,6 @@ pub struct Evidence {
     pub mean_waiting: f64,
     /// Requests.
     pub mean_in_flight: f64,
-    /// The most requests that were seen running at once.
-    pub most_running: f64,
     /// Slots as requests that waited show them.
     pub full_at: Option<f64>,
     /// Tokens that a slot makes in a second.
@@ -81,7 +80,6 @@ impl From<&Signals> for Evidence {
             reading: signals.reading.clone(),
             mean_waiting: signals.mean_waiting,
             mean_in_flight: signals.mean_in_flight,
-            most_running: signals.observed_slots.most_running,
             full_at: signals.observed_slots.full_at,
             tokens_per_slot: signals.speed(Unit::Tokens),
             requests_per_slot: signals.speed(Unit::Requests),
@@ -227,6 +225,13 @@ impl Comparison {
         Self { members, places, groups: groups.into_values().collect(), measured: false, held: false }
     }
 
+    /// Return whether both have the same members with the same room.
+    #[must_use]
+    pub fn has_same_rooms(&self, other: &Self) -> bool {
+        let room = |(member, place): (&Member, &Place)| place.room(member);
+        self.placed().map(room).eq(other.placed().map(room))
+    }
+
     /// Return the members with their places.
     pub fn placed(&self) -> impl Iterator<Item = (&Member, &Place)> {
         self.members.all.iter().zip(&self.places)
@@ -273,6 +278,39 @@ impl Comparison {
 impl Ranked {
     fn new(name: String) -> Self {
         Self { name, size: 0, share: 0.0, target: 0.0, weight: 0 }
+    }
+
+    /// Return the weight that each member is shown with.
+    #[must_use]
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a weight is a u32, and not negative")]
+    pub fn member_weight(&self) -> u32 {
+        let even = f64::from(saturated(self.weight)) / self.size as f64;
+        (even.round_ties_even() as u32).max(1)
+    }
+}
+
+impl Place {
+    /// Return how many requests in flight the member takes before affinity counts it as busy: up to half of its slots.
+    ///
+    /// With few requests in flight a bound by the mean would send every second request away from its cache, though
+    /// nothing waits. A power of two, so that observed slots, which vary, change nothing in Envoy most of the time.
+    #[must_use]
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "slots are not negative")]
+    pub fn room(&self, member: &Member) -> u32 {
+        let half = (self.slots(member) / 2.0) as u32;
+        half.checked_ilog2().map_or(0, |bits| 1 << bits)
+    }
+
+    /// Return the member's slots: from the application's fact, from its engine, or as observed; 0 if they are unknown.
+    fn slots(&self, member: &Member) -> f64 {
+        let reading = self.signals.as_ref().map(|signals| &signals.reading);
+        match (slots(member, reading), &self.signals) {
+            (0, Some(signals)) => {
+                let observed = signals.observed_slots;
+                observed.full_at.filter(|slots| *slots > 0.0).unwrap_or(observed.most_running)
+            }
+            (known, _) => f64::from(known),
+        }
     }
 }
 

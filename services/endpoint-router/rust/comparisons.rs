@@ -77,6 +77,13 @@ impl Comparisons {
         self.is_like(other, Comparison::has_same_traffic)
     }
 
+    /// Return whether the replicas have the same room.
+    #[must_use]
+    pub fn has_same_rooms(&self, other: &Self) -> bool {
+        self.iter().count() == other.iter().count()
+            && self.iter().zip(other.iter()).all(|(mine, other)| mine.has_same_rooms(other))
+    }
+
     fn is_like(&self, other: &Self, are_alike: impl Fn(&Comparison, &Comparison) -> bool) -> bool {
         self.limits == other.limits
             && self.applications.len() == other.applications.len()

@@ -9,12 +9,14 @@
 //! - `relief`: new requests away from queues
 //! - `comparison`: the replicas of one application compared: groups, shares, weights
 //! - `comparisons`: those of all applications of an endpoint, and its limits
+//! - `assignment`: the same as Envoy reads it
 //! - `limits`: requests in flight, retries, and when a rejected client may return
 //! - `python`: all of this as a module for Python
 //!
 //! It is compiled because a router of a thousand endpoints reads thousands of readings a second: each takes many small
 //! steps, and an interpreter's cost for each of them was two thirds of the router's.
 
+pub mod assignment;
 pub mod comparison;
 pub mod comparisons;
 pub mod division;

@@ -1,12 +1,14 @@
 //! All of this as a module for Python. `native.pyi` has its types and their meaning.
 #![allow(clippy::needless_pass_by_value, reason = "arguments from Python are values")]
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
+use pyo3::types::{PyBytes, PyDict};
 
+use crate::assignment::{self, Address, Backend, Replica, Site};
 use crate::comparison::{Evidence, Ranked};
 use crate::comparisons::Pool;
 use crate::limits::Limits;
@@ -234,6 +236,14 @@ impl Loads {
 }
 
 #[pymethods]
+impl Ranked {
+    #[getter(member_weight)]
+    fn python_member_weight(&self) -> u32 {
+        self.member_weight()
+    }
+}
+
+#[pymethods]
 impl Evidence {
     fn speed(&self, name: &str) -> PyResult<Option<f64>> {
         Ok(match unit(name)? {
@@ -329,13 +339,58 @@ impl Comparisons {
         self.0.iter().any(|comparison| comparison.held)
     }
 
-    fn has_same_groups(&self, other: &Self) -> bool {
-        self.0.has_same_groups(&other.0)
+    fn has_same_rooms(&self, other: &Self) -> bool {
+        self.0.has_same_rooms(&other.0)
+    }
+
+    fn load_assignment<'py>(&self, py: Python<'py>, cluster: &str, sites: &Sites) -> Bound<'py, PyBytes> {
+        PyBytes::new(py, &assignment::endpoint_assignment(cluster, &sites.sites, &self.0, sites.affinity))
     }
 
     fn has_same_traffic(&self, other: &Self) -> bool {
         self.0.has_same_traffic(&other.0)
     }
+}
+
+#[pyclass(frozen, module = "arks.endpoint_router.domain.native")]
+struct Sites {
+    sites: Vec<Site>,
+    affinity: bool,
+}
+
+/// An application, and of its replicas the address and whether it drains.
+type SiteParts = (String, Vec<(String, u32, bool)>);
+
+#[pymethods]
+impl Sites {
+    #[new]
+    #[pyo3(signature = (sites, *, affinity=false))]
+    fn new(sites: Vec<SiteParts>, affinity: bool) -> Self {
+        let replica = |(host, port, draining)| Replica { address: Address::new(host, port), draining };
+        let site = |(application, replicas): SiteParts| {
+            let replicas = replicas.into_iter().map(replica).collect();
+            Site { application, replicas }
+        };
+        Self { sites: sites.into_iter().map(site).collect(), affinity }
+    }
+}
+
+/// Host, port, weight, whether it drains, group, room, and the seconds after which a rejected client may return.
+type BackendParts = (String, u32, u32, bool, String, u32, u32);
+
+#[pyfunction]
+fn load_assignment<'py>(
+    py: Python<'py>,
+    cluster: &str,
+    backends: Vec<BackendParts>,
+    weights: BTreeMap<String, u32>,
+) -> Bound<'py, PyBytes> {
+    let addresses: Vec<_> = backends.iter().map(|(host, port, ..)| Address::new(host.clone(), *port)).collect();
+    let parts = backends.iter().zip(&addresses).map(|(parts, address)| {
+        let (_, _, weight, draining, group, room, seconds) = parts;
+        Backend { address, weight: *weight, draining: *draining, group, room: *room, retry_after_seconds: *seconds }
+    });
+    PyBytes::new(py, &assignment::load_assignment(cluster, parts, |name| weights.get(name).copied()))
 }
 
 #[pymethods]
@@ -386,10 +441,14 @@ fn apportion(shares: Vec<f64>, total: u64) -> Vec<u64> {
 mod native {
     #[pymodule_export]
     use super::{
-        Comparisons, Evidence, Limits, Loads, Pools, Ranked, Reading, Report, Signals, apportion, divide, limits_for,
-        observe, relieve,
+        Comparisons, Evidence, Limits, Loads, Pools, Ranked, Reading, Report, Signals, Sites, apportion, divide,
+        limits_for, load_assignment, observe, relieve,
     };
 
+    #[pymodule_export]
+    const METADATA: &str = crate::assignment::METADATA;
+    #[pymodule_export]
+    const RETRY_AFTER: &str = crate::assignment::RETRY_AFTER;
     #[pymodule_export]
     const FORGET_SECONDS: f64 = crate::signals::FORGET_SECONDS;
     #[pymodule_export]

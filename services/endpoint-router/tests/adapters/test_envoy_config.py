@@ -5,10 +5,10 @@ import pytest
 from msgspec import structs
 
 from arks.contracts.facts import ReplicaState
-from arks.endpoint_router.adapters.envoy import Backend, GatewaySettings, token_quota_cluster
-from arks.endpoint_router.adapters.envoy.messages import ClusterLoadAssignment
+from arks.endpoint_router.adapters.envoy import GatewaySettings, token_quota_cluster
+from arks.endpoint_router.adapters.envoy.messages import DRAINING, ClusterLoadAssignment
 from arks.endpoint_router.adapters.envoy.runtime import LAYER
-from arks.endpoint_router.adapters.envoy_config import SnapshotEnvoyConfig, backends
+from arks.endpoint_router.adapters.envoy_config import SnapshotEnvoyConfig
 from arks.endpoint_router.adapters.xds import CLUSTER, ENDPOINT, LISTENER, RUNTIME, ConfigSnapshot
 from arks.endpoint_router.domain import (
     WEIGHT_TOTAL,
@@ -53,21 +53,44 @@ def reject(snapshot: ConfigSnapshot, envoy: SnapshotEnvoyConfig) -> None:
     envoy.handle_rejection(LISTENER, "gateway", "port in use")
 
 
+def assignment(decided: Decision) -> ClusterLoadAssignment:
+    snapshot = ConfigSnapshot()
+    envoy_config(snapshot).route("team/chat", decided, known_at=0.0)
+    return ClusterLoadAssignment.FromString(snapshot.resources(ENDPOINT)["team/chat"].packed.value)
+
+
+def replicas(decided: Decision) -> list[tuple[str, int, int, bool]]:
+    """Return group, port, weight and whether it drains of each replica in the load assignment."""
+    return [
+        (
+            locality.locality.sub_zone,
+            each.endpoint.address.socket_address.port_value,
+            each.load_balancing_weight.value,
+            each.health_status == DRAINING,
+        )
+        for locality in assignment(decided).endpoints
+        for each in locality.lb_endpoints
+    ]
+
+
 def test_draining_replicas_stay_in_the_load_assignment() -> None:
-    found = backends(decision(ReplicaState.READY, ReplicaState.DRAINING, ReplicaState.STARTING, ReplicaState.FAILED))
-    assert [
-        Backend("127.0.0.1", 9000, 100_000, draining=False, group="a"),
-        Backend("127.0.0.1", 9001, 1, draining=True, group="a"),
-    ] == found
+    found = replicas(decision(ReplicaState.READY, ReplicaState.DRAINING, ReplicaState.STARTING, ReplicaState.FAILED))
+    assert [("a", 9000, 100_000, False), ("a", 9001, 1, True)] == found
 
 
 def test_a_draining_replica_does_not_replace_a_ready_one_at_the_same_address() -> None:
-    found = backends(decision(ReplicaState.DRAINING, ReplicaState.READY, port=9000))
-    assert [Backend("127.0.0.1", 9000, 100_000, draining=False, group="a")] == found
+    assert [("a", 9000, 100_000, False)] == replicas(decision(ReplicaState.DRAINING, ReplicaState.READY, port=9000))
 
 
 def test_a_draining_replica_with_an_address_that_envoy_rejects_is_omitted() -> None:
-    assert [] == backends(decision(ReplicaState.DRAINING, host="engine.local"))
+    assert [] == replicas(decision(ReplicaState.DRAINING, host="engine.local"))
+
+
+def test_affinity_lets_half_of_the_slots_be_used() -> None:
+    for slots, room in ((16, 8), (5, 2), (0, None)):
+        found = assignment(decision(ReplicaState.READY, slots=slots, load_limit_percent=125))
+        fields = found.endpoints[0].lb_endpoints[0].metadata.filter_metadata.get("arks", {})
+        assert room == dict(fields).get("room")
 
 
 def weighed(decided: Decision, *weights: int) -> Decision:

@@ -1,33 +1,16 @@
 """Turn decisions into clusters and load assignments in the snapshot that the xDS server pushes to Envoys."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
-from arks.endpoint_router.adapters.envoy import (
-    Backend,
-    GatewaySettings,
-    Weights,
-    cluster,
-    collector_cluster,
-    listener,
-    load_assignment,
-    runtime,
-)
-from arks.endpoint_router.adapters.envoy.messages import Cluster, ClusterLoadAssignment
+from arks.contracts.facts import ReplicaState
+from arks.endpoint_router.adapters.envoy import GatewaySettings, cluster, collector_cluster, listener, runtime
+from arks.endpoint_router.adapters.envoy.messages import Cluster
 from arks.endpoint_router.adapters.envoy.runtime import LAYER
 from arks.endpoint_router.adapters.xds import CLUSTER, ENDPOINT, LISTENER, RUNTIME, ConfigSnapshot
-from arks.endpoint_router.domain import Candidate, Decision, Limits, Roster, usable_address
+from arks.endpoint_router.domain import Decision, Limits, Roster, RoutedReplica, Sites, usable_address
 
 RETRY_SECONDS = 5.0
 """Interval at which a rejected listener is pushed again: the port that was in use may be free by then."""
-
-
-@dataclass(slots=True)
-class _Routed:
-    decision: Decision
-    """The last one."""
-    weights: Weights | None = None
-    """In its load assignment."""
 
 
 class SnapshotEnvoyConfig:
@@ -41,8 +24,8 @@ class SnapshotEnvoyConfig:
         """(type, name) of the resources that do not depend on endpoints."""
         self._clusters: dict[str, tuple[int | None, bool]] = {}
         """Endpoint -> what its cluster depends on: the limit of the load, and whether streams are joined."""
-        self._routed: dict[str, _Routed] = {}
-        """By endpoint."""
+        self._sites: dict[str, tuple[Roster, Sites]] = {}
+        """Endpoint -> the roster of its last decision, and where its replicas are."""
         self._limits: dict[str, Limits] = {}
         """By endpoint."""
         self._limits_changed = True
@@ -53,25 +36,16 @@ class SnapshotEnvoyConfig:
     # --- endpoints
 
     def route(self, name: str, decision: Decision, known_at: float) -> None:
-        self._snapshot.put(ENDPOINT, name, self._assignment(name, decision), known_at)
+        self._snapshot.put_encoded(ENDPOINT, name, self._assignment(name, decision), known_at)
         self._set_limits(name, decision.limits)
         self._put_cluster(name, decision.roster, known_at)
 
-    def _assignment(self, name: str, decision: Decision) -> ClusterLoadAssignment:
-        """Return the load assignment: the last one with other weights, if it has the same replicas in the same groups.
-
-        The first one is not kept, because most endpoints get no other.
-        """
-        before = self._routed.get(name)
-        if before is None or not decision.same_backends(before.decision):
-            self._routed[name] = _Routed(decision)
-            return _assignment(name, decision)
-        before.decision = decision
-        if before.weights is None:
-            before.weights = Weights(_assignment(name, decision))
-        else:
-            before.weights.set({group.name: (group.weight, group.replica_weight) for group in decision.groups})
-        return before.weights.assignment
+    def _assignment(self, name: str, decision: Decision) -> bytes:
+        roster, sites = self._sites.get(name) or (None, None)
+        if sites is None or roster is not decision.roster:
+            sites = _sites(decision.roster)
+            self._sites[name] = decision.roster, sites
+        return decision.comparisons.load_assignment(name, sites)
 
     def hold(self, name: str, decision: Decision | None = None) -> None:
         self._put_cluster(name, decision.roster if decision is not None else None)
@@ -102,7 +76,7 @@ class SnapshotEnvoyConfig:
 
     def remove(self, name: str) -> None:
         self._clusters.pop(name, None)
-        self._routed.pop(name, None)
+        self._sites.pop(name, None)
         self._set_limits(name, None)
         self._snapshot.remove(CLUSTER, name)
         self._snapshot.remove(ENDPOINT, name)
@@ -153,35 +127,18 @@ class SnapshotEnvoyConfig:
                 self._snapshot.retry(type_, name)
 
 
-def _assignment(name: str, decision: Decision) -> ClusterLoadAssignment:
-    weights = {group.name: group.weight for group in decision.groups}
-    return load_assignment(name, backends(decision), weights)
+def _sites(roster: Roster) -> Sites:
+    """Return where replicas are. One that drains is omitted if another one gets traffic at its address."""
+    used = {(replica.host, replica.port) for pool in roster.pools for replica in pool.ready}
 
+    def drains(replica: RoutedReplica) -> bool:
+        is_draining = replica.state is ReplicaState.DRAINING
+        return is_draining and usable_address(replica) and (replica.host, replica.port) not in used
 
-def backends(decision: Decision) -> list[Backend]:
-    """Return the replicas that get traffic, then those that drain: Envoy would cut the streams of an absent one."""
-    candidates = decision.candidates
-    routed = [candidate for candidate in candidates if candidate.weight]
-    used = {(candidate.replica.host, candidate.replica.port) for candidate in routed}
-    draining = [
-        candidate
-        for candidate in candidates
-        if candidate.draining
-        and usable_address(candidate.replica)
-        and (candidate.replica.host, candidate.replica.port) not in used
-    ]
-    rooms, limits = decision.rooms, decision.limits
-    seconds = limits.retry_after_seconds if limits.requests is not None else 0
-    return [_backend(candidate, rooms.get(candidate.replica.id, 0), seconds) for candidate in (*routed, *draining)]
-
-
-def _backend(candidate: Candidate, room: int, retry_after_seconds: int) -> Backend:
-    return Backend(
-        host=candidate.replica.host,
-        port=candidate.replica.port,
-        weight=max(1, candidate.weight),
-        draining=candidate.draining,
-        group=candidate.group,
-        room=room,
-        retry_after_seconds=retry_after_seconds,
+    return Sites(
+        [
+            (pool.application, [(replica.host, replica.port, drains(replica)) for replica in pool.replicas])
+            for pool in roster.pools
+        ],
+        affinity=roster.spec.load_limit_percent is not None,
     )

@@ -12,7 +12,7 @@ http_route.py  the HTTPRoute of an endpoint with a `gatewayRef`
 
 from arks.endpoint_router.domain.decide import DecisionInput, decide, weigh
 from arks.endpoint_router.domain.decision import Candidate, Decision, RoutedGroup, Source, Unit
-from arks.endpoint_router.domain.native import Comparisons, Limits, Loads, Report
+from arks.endpoint_router.domain.native import Comparisons, Limits, Loads, Report, Sites
 from arks.endpoint_router.domain.replicas import Application, Pages, ReplicaId, RoutedReplica, usable_address
 from arks.endpoint_router.domain.roster import WEIGHT_TOTAL, Portion, Reason, Roster, roster
 from arks.endpoint_router.domain.shares import EndpointSpec, Share, StaticRoute, applications_named
@@ -36,6 +36,7 @@ __all__ = [
     "RoutedGroup",
     "RoutedReplica",
     "Share",
+    "Sites",
     "Source",
     "StaticRoute",
     "Unit",

@@ -50,16 +50,8 @@ class RoutedGroup(Struct, frozen=True, gc=False):
     weight: int
     """Of the group; those of an application's groups add up to its part of WEIGHT_TOTAL."""
     replicas: int
-
-    @property
-    def replica_weight(self) -> int:
-        """Return the weight that each member is shown with."""
-        return replica_weight(self.weight, self.replicas)
-
-
-def replica_weight(weight: int, replicas: int) -> int:
-    """Return the weight that each of the replicas of a group is shown with."""
-    return max(1, round(weight / replicas))
+    replica_weight: int
+    """That each member is shown with."""
 
 
 class Candidate(Struct, frozen=True, gc=False):
@@ -82,13 +74,6 @@ class Candidate(Struct, frozen=True, gc=False):
     def group(self) -> str:
         """Return the name of its group; its application's for a replica that gets no traffic."""
         return self.score.group if self.score is not None else self.replica.id.application
-
-    @property
-    def slots(self) -> float:
-        """Return its slots: from the application's fact, from its engine, or as observed; 0 if they are unknown."""
-        if self.replica.slots or self.evidence is None:
-            return float(self.replica.slots)
-        return float(self.evidence.reading.slots) or self.evidence.full_at or self.evidence.most_running
 
     @property
     def draining(self) -> bool:
@@ -134,16 +119,6 @@ def _backlog_seconds(evidence: Evidence) -> float:
     return evidence.mean_waiting / (evidence.reading.drain_rate or 1.0)
 
 
-def affinity_room(slots: float) -> int:
-    """Return how many requests in flight a replica takes before affinity counts it as busy: up to half of its slots.
-
-    With few requests in flight a bound by the mean would send every second request away from its cache, though nothing
-    waits. A power of two, so that observed slots, which vary, change nothing in Envoy most of the time.
-    """
-    half = int(slots / 2)
-    return 1 << (half.bit_length() - 1) if half else 0
-
-
 class Decision(Struct, frozen=True):
     roster: Roster
     comparisons: Comparisons
@@ -185,7 +160,7 @@ class Decision(Struct, frozen=True):
     def groups(self) -> list[RoutedGroup]:
         """Return the groups with replicas that get traffic, sorted by application and name."""
         found = [
-            RoutedGroup(pool.application, group.name, group.weight, group.size)
+            RoutedGroup(pool.application, group.name, group.weight, group.size, group.member_weight)
             for pool, groups in zip(self.roster.pools, self.comparisons.groups, strict=True)
             for group in groups
         ]
@@ -206,28 +181,15 @@ class Decision(Struct, frozen=True):
         """Return the weights of the replicas that get traffic."""
         return {candidate.replica.id: candidate.weight for candidate in self.candidates if candidate.weight}
 
-    @property
-    def rooms(self) -> dict[ReplicaId, int]:
-        """Return, with affinity, how many requests each replica takes before it can be busy."""
-        if self.roster.spec.load_limit_percent is None:
-            return {}
-        return {candidate.replica.id: affinity_room(candidate.slots) for candidate in self.candidates}
-
     def same_traffic(self, other: "Decision | None") -> bool:
         """Return whether Envoy and users who read weights would see no difference."""
         return (
             other is not None
             and self.source == other.source
-            and self._is_like(other)
+            and self.roster.is_like(other.roster)
             and self.comparisons.has_same_traffic(other.comparisons)
+            and (self.roster.spec.load_limit_percent is None or self.comparisons.has_same_rooms(other.comparisons))
         )
-
-    def same_backends(self, other: "Decision") -> bool:
-        """Return whether Envoy would see a difference in weights at most."""
-        return self._is_like(other) and self.comparisons.has_same_groups(other.comparisons)
-
-    def _is_like(self, other: "Decision") -> bool:
-        return self.roster.is_like(other.roster) and self.rooms == other.rooms
 
 
 def _candidates(pool: Pool, groups: Sequence[RankedGroup], members: Iterable[Member]) -> Iterator[Candidate]:
@@ -242,7 +204,7 @@ def _candidates(pool: Pool, groups: Sequence[RankedGroup], members: Iterable[Mem
         )
         for group in groups
     ]
-    weights = [replica_weight(group.weight, group.size) for group in groups]
+    weights = [group.member_weight for group in groups]
     for replica, (number, evidence, doubt) in zip(pool.replicas, members, strict=True):
         if number is None:
             yield Candidate(replica, 0, None, evidence, None, count, pool.excluded[replica.id])

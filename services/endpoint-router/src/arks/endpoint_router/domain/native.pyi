@@ -3,8 +3,12 @@
 Values do not change: a report makes other ones. Times are seconds since the epoch, durations are seconds.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+METADATA: str
+"""Where the balancer and local replies find what a load assignment holds for them of each replica."""
+RETRY_AFTER: str
+"""In it: the seconds after which a rejected client may return."""
 FORGET_SECONDS: float
 """After this much idle time, earlier measurements no longer count."""
 WARM_UP_SECONDS: float
@@ -172,10 +176,6 @@ class Evidence:
     @property
     def mean_in_flight(self) -> float: ...
     @property
-    def most_running(self) -> float:
-        """The most requests that were seen running at once."""
-
-    @property
     def full_at(self) -> float | None:
         """Slots as requests that waited show them."""
 
@@ -202,6 +202,10 @@ class RankedGroup:
     @property
     def weight(self) -> int:
         """Its part of the application's weight."""
+
+    @property
+    def member_weight(self) -> int:
+        """The weight that each member is shown with."""
 
 class Comparisons:
     """The replicas of each application of an endpoint compared, in the order of its pools."""
@@ -236,11 +240,34 @@ class Comparisons:
     def held(self) -> bool:
         """Whether some are those of before the router's start, because no load was reported yet."""
 
-    def has_same_groups(self, other: Comparisons) -> bool:
-        """Return whether both have the same limits, and the same replicas in the same groups."""
-
     def has_same_traffic(self, other: Comparisons) -> bool:
         """Return whether these groups have the same weights too, so that Envoy would see no difference."""
+
+    def has_same_rooms(self, other: Comparisons) -> bool:
+        """Return whether, with affinity, each replica takes as many requests before it can be busy."""
+
+    def load_assignment(self, cluster: str, sites: Sites) -> bytes:
+        """Return the replicas that get traffic, then those that drain: Envoy would cut the streams of an absent one.
+
+        It is an encoded `envoy.config.endpoint.v3.ClusterLoadAssignment`. Groups are localities.
+        """
+
+class Sites:
+    """Where the replicas of an endpoint's applications are."""
+
+    def __new__(cls, sites: Sequence[tuple[str, Sequence[tuple[str, int, bool]]]], *, affinity: bool = False) -> Sites:
+        """Each site is (application, replicas) in the order of the pools, each replica (IP address, port, whether it
+        drains). `affinity`: the balancer needs their rooms.
+        """
+
+def load_assignment(
+    cluster: str, backends: Sequence[tuple[str, int, int, bool, str, int, int]], weights: Mapping[str, int]
+) -> bytes:
+    """Return an encoded load assignment of replicas, each (IP address, port, weight, whether it drains, group, room or
+    0, seconds after which a rejected client may return or 0). Without replicas, requests get 503 at once.
+
+    `weights`: of the groups; a group without one gets the sum of its replicas'.
+    """
 
 class Pools:
     """The applications of an endpoint with their replicas, as they are compared."""

@@ -22,7 +22,6 @@ part of the listener, so there is no RDS.
 from arks.endpoint_router.adapters.envoy.bootstrap import ads_bootstrap, command, static_bootstrap
 from arks.endpoint_router.adapters.envoy.clusters import (
     Backend,
-    Weights,
     cluster,
     load_assignment,
     static_cluster,
@@ -39,7 +38,6 @@ __all__ = [
     "Backend",
     "GatewaySettings",
     "TraceSettings",
-    "Weights",
     "ads_bootstrap",
     "certificate_source",
     "cluster",

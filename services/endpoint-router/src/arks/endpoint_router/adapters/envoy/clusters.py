@@ -5,9 +5,9 @@ from functools import cache
 from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import astuple
 
 from arks.endpoint_router.adapters.envoy.messages import (
-    DRAINING,
     BalancerModule,
     Cluster,
     ClusterLoadAssignment,
@@ -21,6 +21,7 @@ from arks.endpoint_router.adapters.envoy.messages import (
     message,
     seconds,
 )
+from arks.endpoint_router.domain import native
 from arks.gateway_filter import MODULE
 
 TOKEN_QUOTA = "token-quota"  # noqa: S105  # a cluster's name
@@ -41,8 +42,6 @@ fails at once is ejected it gets most requests, and those that wait for their re
 the percentage of endpoints with several replicas."""
 AFFINITY_HEADER = "x-arks-affinity"
 """The key of a request's session or prompt, from the filter to the balancer."""
-METADATA, ROOM, RETRY_AFTER = "arks", "room", "retry_after"
-"""Where the balancer finds a replica's room, and local replies the seconds after which a client may return."""
 SEND_BUFFER_BYTES = 128 * 1024
 """Of a connection to an engine, in the kernel, which doubles it. Envoy writes until this is full, and does nothing else
 meanwhile: the kernel's own choice takes a body of 31 MiB at once if the engine reads as fast (16 ms instead of 5)."""
@@ -50,8 +49,6 @@ _SOL_SOCKET, _SO_SNDBUF = 1, 7
 """Of Linux."""
 SOCKET_MODE = 0o600
 """Of a Unix socket that Envoy opens: for its owner only."""
-KEEP_SHARE_PERCENT = 100_000
-"""A group keeps its whole share while one in a thousand of its replicas can take requests."""
 
 
 class Backend(Struct, frozen=True, gc=False):
@@ -99,62 +96,9 @@ def static_cluster(
 def load_assignment(
     name: str, backends: Sequence[Backend], weights: Mapping[str, int] | None = None
 ) -> ClusterLoadAssignment:
-    """Return the replicas of a cluster. Without backends, requests get 503 at once.
-
-    Groups are localities, because weights of single replicas do not keep shares under load: least request divides each
-    by the requests in flight at the replica, so that 90 : 10 becomes about 75 : 25. `weights`: of the groups; a group
-    without one gets the sum of its replicas'. The message is built field by field, which is faster than from a
-    dictionary, because it is sent at every change of a weight.
-    """
-    assignment = ClusterLoadAssignment(cluster_name=name)
-    assignment.policy.overprovisioning_factor.value = KEEP_SHARE_PERCENT
-    for group, members in _groups(backends).items():
-        locality = assignment.endpoints.add()
-        locality.locality.sub_zone = group
-        own = sum(member.weight for member in members if not member.draining)
-        locality.load_balancing_weight.value = (weights or {}).get(group, own) or 1
-        for backend in members:
-            lb_endpoint = locality.lb_endpoints.add()
-            lb_endpoint.endpoint.address.socket_address.address = backend.host
-            lb_endpoint.endpoint.address.socket_address.port_value = backend.port
-            lb_endpoint.load_balancing_weight.value = backend.weight
-            if backend.room:
-                lb_endpoint.metadata.filter_metadata[METADATA][ROOM] = backend.room
-            if backend.retry_after_seconds:
-                lb_endpoint.metadata.filter_metadata[METADATA][RETRY_AFTER] = str(backend.retry_after_seconds)
-            if backend.draining:
-                lb_endpoint.health_status = DRAINING
-    return assignment
-
-
-class Weights:
-    """The weights in a load assignment whose replicas stay: to find them costs five times as much as to set them."""
-
-    def __init__(self, assignment: ClusterLoadAssignment) -> None:
-        self.assignment = assignment
-        self._found = [
-            (
-                locality.locality.sub_zone,
-                locality.load_balancing_weight,
-                [each.load_balancing_weight for each in locality.lb_endpoints if each.health_status != DRAINING],
-            )
-            for locality in assignment.endpoints
-        ]
-
-    def set(self, weights: Mapping[str, tuple[int, int]]) -> None:
-        """`weights`: group -> its own, and that of each of its replicas."""
-        for group, own, replicas in self._found:
-            if (known := weights.get(group)) is not None:
-                own.value, each = known
-                for replica in replicas:
-                    replica.value = each
-
-
-def _groups(backends: Sequence[Backend]) -> dict[str, list[Backend]]:
-    groups: dict[str, list[Backend]] = {}
-    for backend in backends:
-        groups.setdefault(backend.group, []).append(backend)
-    return groups
+    """Return the replicas of a cluster. `weights`: of the groups; a group without one gets the sum of its replicas'."""
+    encoded = native.load_assignment(name, [astuple(backend) for backend in backends], weights or {})
+    return ClusterLoadAssignment.FromString(encoded)
 
 
 def token_quota_cluster(host: str, port: int, socket: str | None = None) -> Cluster:

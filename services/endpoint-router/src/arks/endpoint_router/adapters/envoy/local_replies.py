@@ -4,7 +4,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from arks.endpoint_router.adapters.envoy.clusters import METADATA, RETRY_AFTER
+from arks.endpoint_router.domain.native import METADATA, RETRY_AFTER
 
 ANSWERED_HEADER = "x-arks-answered"
 """Request header that the filter sets on a request that it answers itself; such an answer is not rewritten."""

@@ -74,7 +74,10 @@ class ConfigSnapshot:
 
     def put(self, type_: str, name: str, message: Any, changed_at: float = 0.0) -> bool:
         """Set the desired resource. Returns False if it equals the present one."""
-        value = message.SerializeToString(deterministic=True)
+        return self.put_encoded(type_, name, message.SerializeToString(deterministic=True), changed_at)
+
+    def put_encoded(self, type_: str, name: str, value: bytes, changed_at: float = 0.0) -> bool:
+        """Do the same with an encoded message."""
         entry = self._entries[type_].get(name)
         if entry is not None and entry.desired.packed.value == value:
             return False
