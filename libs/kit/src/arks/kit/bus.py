@@ -223,21 +223,22 @@ class Bus:
         self, subjects: str, take: Callable[[str, bytes], None]
     ) -> Callable[[], Awaitable[None]]:
         """As `subscribe`; `take` gets the subject too."""
-        subscription = await self._client.subscribe(subjects, cb=_callback(self._reader(subjects, take)))
+
+        def read(subject: str, payload: bytes) -> None:
+            self.faults.handle(subjects, subject, lambda: take(subject, payload))
+
+        subscription = await self._client.subscribe(subjects, cb=_callback(read))
         return subscription.unsubscribe
 
     async def subscribe_gathered(self, subjects: str, take: Callable[[str, bytes], None], seconds: float) -> None:
         """As `subscribe_with_subject`, until `stop`, for many small messages: over a connection of its own that is read
-        every `seconds`. Returns once it is connected.
+        every `seconds`. `take` must not raise. Returns once it is connected.
         """
-        client, read = Client(), self._reader(subjects, take)
-        client._transport = GatheringTransport(seconds, read)  # `connect` has no argument for it
+        client = Client()
+        client._transport = GatheringTransport(seconds, take)  # `connect` has no argument for it
         await self._until_connected(lambda: self._connect_client(client, f"arks-{self._name}-{subjects}"))
         self._gathering.append(client)
-        await client.subscribe(subjects, cb=_callback(read))  # for messages with headers
-
-    def _reader(self, subjects: str, take: Callable[[str, bytes], None]) -> Callable[[str, bytes], None]:
-        return lambda subject, payload: self.faults.handle(subjects, subject, lambda: take(subject, payload))
+        await client.subscribe(subjects, cb=_callback(take))  # for messages with headers
 
 
 def _callback(read: Callable[[str, bytes], None]) -> Callable[[Msg], Awaitable[None]]:

@@ -5,6 +5,7 @@ that comes alone. With a thousand load reports a second that is more than what t
 Connecting, logging in, subscribing again after a reconnect, and everything else that a server sends stay the client's.
 """
 
+import re
 from asyncio import StreamWriter, Transport, sleep
 from collections.abc import Callable
 from typing import Any, cast
@@ -17,6 +18,8 @@ LONGEST_LINE_BYTES = 64 * 1024
 MOST_DIGITS = 10
 """Of a payload's size."""
 _END = b"\r\n"
+_MESSAGE = re.compile(rb"MSG ([^ \r\n]+) (?:[^ \r\n]+ ){1,2}([0-9]{1,%d})\r\n" % MOST_DIGITS)
+"""`MSG <subject> <sid> [reply-to] <bytes>`"""
 
 Take = Callable[[str, bytes], None]
 """Called with subject and payload. It must not raise."""
@@ -34,31 +37,37 @@ class Messages:
         received = self._rest + data
         others: list[bytes] = []
         at = 0
-        while (end := received.find(_END, at)) >= 0:
-            line = received[at:end]
-            body = next_ = end + len(_END)
-            is_message = line.startswith(b"MSG ")
-            if is_message or line.startswith(b"HMSG "):
-                next_ += _payload_bytes(line) + len(_END)
-                if next_ > len(received):
-                    break
-            if is_message:
-                self._take(line.split(b" ", 2)[1].decode(errors="replace"), received[body : next_ - len(_END)])
+        while at < len(received):
+            message = _MESSAGE.match(received, at)
+            if message is not None:
+                next_ = message.end() + int(message[2]) + len(_END)
+            elif (end := received.find(_END, at)) >= 0:
+                next_ = end + len(_END) + _payload_bytes(received[at:end])
+            elif len(received) - at > LONGEST_LINE_BYTES:
+                raise ProtocolError
+            else:
+                break
+            if next_ > len(received):
+                break
+            if message is not None:
+                self._take(message[1].decode(errors="replace"), received[message.end() : next_ - len(_END)])
             else:
                 others.append(received[at:next_])
             at = next_
         self._rest = received[at:]
-        if end < 0 and len(self._rest) > LONGEST_LINE_BYTES:
-            raise ProtocolError
         return b"".join(others)
 
 
 def _payload_bytes(line: bytes) -> int:
-    """Return the last number of `MSG <subject> <sid> [reply-to] <bytes>`, or of HMSG, where it includes headers."""
+    """Return the bytes that follow the line of a message with headers; 0 for other lines. Raises ProtocolError."""
+    if line.startswith(b"MSG "):
+        raise ProtocolError
+    if not line.startswith(b"HMSG "):
+        return 0
     number = line.rsplit(b" ", 1)[1]
     if not number.isdigit() or len(number) > MOST_DIGITS:
         raise ProtocolError
-    return int(number)
+    return int(number) + len(_END)
 
 
 class GatheringTransport(TcpTransport):

@@ -91,7 +91,8 @@ class Controller:
             return
         self._due[key] = due
         heapq.heappush(self._heap, (due, next(self._order), key))
-        self._wake.set()
+        if self._heap[0][2] is key:  # else `run` waits for an earlier one anyway
+            self._wake.set()
 
     async def run(self) -> None:
         """Reconcile until cancelled. This cancels running reconciles too, so call `drain` first."""
