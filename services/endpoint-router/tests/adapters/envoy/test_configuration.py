@@ -52,6 +52,13 @@ def test_clusters_share_no_state() -> None:
     assert ("default/a", "default/b") == (first.name, second.name)
 
 
+def test_clusters_that_come_together_are_not_examined_for_ejected_replicas_together() -> None:
+    intervals = [cluster(f"default/{n}").outlier_detection.interval.ToMilliseconds() for n in range(1_000)]
+    assert (1000, 1249) == (min(intervals), max(intervals))
+    assert 10 > max(map(intervals.count, intervals))
+    assert intervals[7] == cluster("default/7").outlier_detection.interval.ToMilliseconds()
+
+
 def test_the_usage_log_is_flushed_at_a_kilobyte_or_a_tenth_of_a_second() -> None:
     line = command("envoy", "envoy.json", workers=2)
     assert ["envoy", "--disable-hot-restart"] == line[:2]

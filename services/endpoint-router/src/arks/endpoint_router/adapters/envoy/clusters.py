@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
+from zlib import crc32
 
 from msgspec import Struct
 from msgspec.structs import astuple
@@ -34,6 +35,9 @@ ENGINE_IDLE_SECONDS = 3
 is used again."""
 TOKEN_QUOTA_IDLE_SECONDS = 20
 """Below granian's 30 s, for the same reason."""
+EJECTION_SECONDS, EJECTION_STEPS = 1, 250
+"""Interval at which Envoy looks at ejected replicas of a cluster, and up to how many milliseconds it is longer: equal
+intervals of a thousand clusters that came together end together, and the next weights wait 20 ms for them."""
 UNBOUNDED = 1 << 20
 """Envoy's circuit breakers allow 1,024 requests at the same time by default; here the limits of `runtime.py` hold."""
 RETRY_BUDGET_PERCENT, LEAST_RETRIES = 100, 256
@@ -79,6 +83,7 @@ def cluster(name: str, load_limit_percent: int | None = None, *, joins_streams: 
     built = Cluster()
     built.CopyFrom(_endpoint_template(load_limit_percent, joins_streams))
     built.name = name
+    built.outlier_detection.interval.nanos = crc32(name.encode()) % EJECTION_STEPS * 1_000_000
     return built
 
 
@@ -237,7 +242,7 @@ def _ejection() -> dict[str, Any]:
         "consecutive_gateway_failure": 2,
         "enforcing_consecutive_gateway_failure": 100,
         "enforcing_consecutive_5xx": 0,
-        "interval": seconds(1),
+        "interval": seconds(EJECTION_SECONDS),
         "base_ejection_time": seconds(5),
         "max_ejection_time": seconds(30),
         # All but one of up to 99 replicas, so the only replica of an endpoint is never ejected.
