@@ -8,7 +8,26 @@ from prometheus_client.registry import Collector
 
 from arks.endpoint_router.service.router import EndpointRouter
 
-_BUCKETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+_BUCKETS = (
+    0.001,
+    0.002,
+    0.005,
+    0.01,
+    0.015,
+    0.02,
+    0.0225,
+    0.025,
+    0.03,
+    0.04,
+    0.05,
+    0.1,
+    0.25,
+    0.5,
+    1.0,
+    2.5,
+    5.0,
+    10.0,
+)
 
 
 class XdsMetrics:
