@@ -32,6 +32,25 @@ pub struct Loads {
     /// Whether that report showed only that the readings before it still hold: of replicas without work. A thousand idle
     /// endpoints report hundreds of times a second, and none of it is a reason to decide.
     pub confirmed: bool,
+    /// What that report showed of the engines' pages; `None` before the first one.
+    pages: Option<Arc<Pages>>,
+}
+
+/// What the pages of an application's engines are.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Pages {
+    versions: Vec<String>,
+    missing: Vec<String>,
+}
+
+impl Pages {
+    fn are_of(&self, report: &LoadReport) -> bool {
+        self.versions == report.page_versions && self.missing == report.missing_signals
+    }
+
+    fn new(report: &LoadReport) -> Self {
+        Self { versions: report.page_versions.clone(), missing: report.missing_signals.clone() }
+    }
 }
 
 impl Loads {
@@ -44,7 +63,7 @@ impl Loads {
         }
         replicas.sort_by(|a, b| a.name.cmp(&b.name));
         replicas.dedup_by(|a, b| a.name == b.name);
-        Self { entries: replicas, reported_at: self.reported_at, confirmed: false }
+        Self { entries: replicas, confirmed: false, ..self.clone() }
     }
 
     /// Return what holds after a report; `None` if it is older than the last one, or has nothing new.
@@ -56,7 +75,9 @@ impl Loads {
         }
         let mut loads: Vec<&ReplicaLoad> = report.replicas.iter().collect();
         loads.sort_by(|a, b| a.name.cmp(&b.name)); // it keeps the order of equal names, of which the last one counts
-        let mut after = Self { entries: self.entries.clone(), reported_at: at, confirmed: true };
+        let pages = self.pages.clone().filter(|pages| pages.are_of(report));
+        let pages = pages.or_else(|| Some(Arc::new(Pages::new(report))));
+        let mut after = Self { entries: self.entries.clone(), reported_at: at, confirmed: true, pages };
         let mut changed = false;
         for entry in &mut after.entries {
             let end = loads.partition_point(|load| *load.name <= *entry.name);
@@ -70,6 +91,12 @@ impl Loads {
         let readings = after.entries.iter().filter_map(|entry| Some(&entry.signals.as_deref()?.reading));
         after.confirmed &= readings.map(|reading| at - reading.measured_at).all(|age| age <= FRESH_SECONDS);
         changed.then_some(after)
+    }
+
+    /// Return whether the last report that had something new showed the same of the engines' pages.
+    #[must_use]
+    pub fn has_pages_of(&self, report: &LoadReport) -> bool {
+        self.pages.as_ref().is_some_and(|pages| pages.are_of(report))
     }
 
     /// Return what holds after one reading of a replica, which is added if it is new.

@@ -211,6 +211,10 @@ impl Loads {
         self.0.after(&report.0).map(Self)
     }
 
+    fn has_pages_of(&self, report: &Report) -> bool {
+        self.0.has_pages_of(&report.0)
+    }
+
     #[getter]
     fn confirmed(&self) -> bool {
         self.0.confirmed

@@ -85,7 +85,7 @@ def weights(harness: RouterHarness) -> dict[str, str]:
 
 def dump(snapshot: ConfigSnapshot, type_: str, kind: type[Message]) -> list[dict[str, Any]]:
     packed = snapshot.resources(type_).values()
-    text = [to_json(kind.FromString(resource.packed.value)) for resource in packed]
+    text = [to_json(kind.FromString(resource.value)) for resource in packed]
     return [json.loads(each, object_pairs_hook=in_one_order) for each in text]
 
 

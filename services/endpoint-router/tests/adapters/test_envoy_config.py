@@ -56,7 +56,7 @@ def reject(snapshot: ConfigSnapshot, envoy: SnapshotEnvoyConfig) -> None:
 def assignment(decided: Decision) -> ClusterLoadAssignment:
     snapshot = ConfigSnapshot()
     envoy_config(snapshot).route("team/chat", decided, known_at=0.0)
-    return ClusterLoadAssignment.FromString(snapshot.resources(ENDPOINT)["team/chat"].packed.value)
+    return ClusterLoadAssignment.FromString(snapshot.resources(ENDPOINT)["team/chat"].value)
 
 
 def replicas(decided: Decision) -> list[tuple[str, int, int, bool]]:
@@ -129,17 +129,17 @@ def test_changed_weights_give_the_same_load_assignment_as_one_made_anew(limit: i
         anew = ConfigSnapshot()
         envoy_config(anew).route("team/chat", change, known_at=0.0)
         made.route("team/chat", change, known_at=0.0)
-        found, wanted = (each.resources(ENDPOINT)["team/chat"].packed.value for each in (kept, anew))
+        found, wanted = (each.resources(ENDPOINT)["team/chat"].value for each in (kept, anew))
         assert ClusterLoadAssignment.FromString(wanted) == ClusterLoadAssignment.FromString(found)
 
 
 def test_an_endpoint_without_replicas_keeps_its_cluster() -> None:
     snapshot = ConfigSnapshot()
     envoy_config(snapshot).route("team/chat", decision(), known_at=0.0)
-    packed = snapshot.resources(ENDPOINT)["team/chat"].packed
+    resource = snapshot.resources(ENDPOINT)["team/chat"]
     assert ("team/chat" in snapshot.resources(CLUSTER), 0) == (
         True,
-        len(ClusterLoadAssignment.FromString(packed.value).endpoints),
+        len(ClusterLoadAssignment.FromString(resource.value).endpoints),
     )
 
 
@@ -155,7 +155,7 @@ def test_a_cluster_gets_the_filter_that_joins_streams_once_its_engines_need_it()
     joined = []
     for decided in (found, structs.replace(found, roster=structs.replace(found.roster, joins_streams=True)), found):
         made.route("team/chat", decided, known_at=0.0)
-        joined.append(b"\x04join" in snapshot.resources(CLUSTER)["team/chat"].packed.value)
+        joined.append(b"\x04join" in snapshot.resources(CLUSTER)["team/chat"].value)
     assert [False, True, False] == joined
 
 

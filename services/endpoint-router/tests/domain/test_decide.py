@@ -8,9 +8,11 @@ from arks.contracts.facts import ReplicaState
 from arks.endpoint_router.domain import (
     WEIGHT_TOTAL,
     Application,
+    Decision,
     DecisionInput,
     EndpointSpec,
     Reason,
+    ReplicaId,
     Source,
     StaticRoute,
     decide,
@@ -141,6 +143,18 @@ def test_streams_are_joined_if_all_engines_need_it() -> None:
         }
         assert joins is decide(spec, DecisionInput(found)).roster.joins_streams
     assert not decide(SPEC, DecisionInput({})).roster.joins_streams
+
+
+def test_other_observed_slots_are_other_traffic_with_affinity_only() -> None:
+    found, id_ = applications(replica("a-0")), ReplicaId("a", "a-0")
+
+    def decided(running: float, limit: int | None) -> Decision:
+        spec = replace(SPEC, load_limit_percent=limit)
+        return decide(spec, DecisionInput(found, loads({id_: busy(running)}), now=NOW))
+
+    assert decided(16.0, None).same_traffic(decided(40.0, None))
+    assert decided(16.0, 125).same_traffic(decided(20.0, 125))
+    assert not decided(16.0, 125).same_traffic(decided(40.0, 125))
 
 
 def test_affinity_changes_no_weight() -> None:

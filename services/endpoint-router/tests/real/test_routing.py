@@ -314,14 +314,14 @@ async def test_a_rejected_configuration_is_reported_and_changes_nothing(platform
     router = await serve(platform, [engine.port])
     await eventually(lambda: router.snapshot.was_accepted(CLUSTER, "default/chat"), what="the acknowledgement")
     good = router.snapshot.resources(CLUSTER)["default/chat"]
-    bad = Cluster.FromString(good.packed.value)
+    bad = Cluster.FromString(good.value)
     bad.load_balancing_policy.policies.add().typed_extension_config.name = "envoy.no.such.policy"
     router.snapshot.put(CLUSTER, "default/chat", bad)
     await eventually(lambda: router.metric("arks_xds_refusals_total", type="Cluster") == 1, what="the rejection")
     rejected_one = router.snapshot.resources(CLUSTER)["default/chat"]
     instead = router.snapshot.instead_of(CLUSTER, rejected_one, "default/chat")
     assert instead is not None
-    assert good.packed == instead.packed
+    assert good.value == instead.value
 
     async def rejected() -> bool:
         status = (await platform.endpoint("chat")).status
@@ -340,7 +340,7 @@ async def test_a_rejected_configuration_is_reported_and_changes_nothing(platform
 async def test_a_changed_cluster_serves_without_a_pause(platform: Platform) -> None:
     engine = await platform.engine()
     router = await serve(platform, [engine.port])
-    changed = Cluster.FromString(router.snapshot.resources(CLUSTER)["default/chat"].packed.value)
+    changed = Cluster.FromString(router.snapshot.resources(CLUSTER)["default/chat"].value)
     changed.connect_timeout.seconds = 9
     modified = await platform.stat("cluster_manager.cluster_modified")
     router.snapshot.put(CLUSTER, "default/chat", changed)

@@ -57,7 +57,7 @@ def test_decisions_with_what_is_kept_equal_those_from_scratch(steps: list[tuple[
                 load.generation_tokens_total = load.finished_requests_total = totals[name]
             neighbours.update_load(Key("team", application), Report(report.SerializeToString()))
         inputs = DecisionInput(
-            applications=neighbours.applications_for(record.spec),
+            applications=neighbours.applications_for(CHAT, record.spec),
             loads=neighbours.loads("team"),
             before=record.comparisons,
             now=now,

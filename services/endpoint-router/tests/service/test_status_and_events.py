@@ -1,8 +1,11 @@
 """Statuses, facts, events, rejections and explanations of the router."""
 
 from datetime import timedelta
+from itertools import pairwise
 
+import pytest
 from prometheus_client import CollectorRegistry
+from pydantic import BaseModel
 
 from arks.contracts.conditions import find_condition, is_true
 from arks.contracts.facts import ReplicaState
@@ -94,6 +97,30 @@ async def test_readiness_is_written_at_once_and_weights_later(serving: RouterHar
     serving.clock.advance(3.0)
     assert await serving.router.reconcile(CHAT) is None
     assert before + 2 == len(serving.endpoints.statuses)
+
+
+async def test_weights_that_change_all_the_time_cost_one_reconcile_an_interval(
+    serving: RouterHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = serving.endpoints.patch_status
+
+    async def write_slowly(key: Key, status: BaseModel) -> None:
+        serving.clock.advance(0.1)
+        await write(key, status)
+
+    monkeypatch.setattr(serving.endpoints, "patch_status", write_slowly)
+    serving.write_fact(states=[ReplicaState.READY, ReplicaState.READY])
+    serving.report_drain_rates(8.0, 2.0)
+    written, requeued = [], []
+    for waiting in (20.0, 0.0, 20.0):
+        requeued.append(await serving.router.reconcile(CHAT))
+        written.append(len(serving.endpoints.statuses))
+        serving.queued.clear()
+        serving.clock.advance(0.25)
+        serving.report_load(8.0, 2.0, last_waiting=waiting)
+        serving.clock.advance(serving.queued[0][1])
+    assert [None, None, None] == requeued
+    assert [1, 1] == [after - before for before, after in pairwise(written)]
 
 
 async def test_the_fact_holds_replicas_with_weights(serving: RouterHarness) -> None:

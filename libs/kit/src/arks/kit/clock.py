@@ -9,6 +9,9 @@ class Clock(Protocol):
     def now(self) -> datetime:
         """Wall clock, in UTC."""
 
+    def timestamp(self) -> float:
+        """Return the same in seconds since the epoch."""
+
     def monotonic(self) -> float:
         """Seconds that never run backwards."""
 
@@ -16,6 +19,9 @@ class Clock(Protocol):
 class SystemClock:
     def now(self) -> datetime:
         return datetime.now(UTC)
+
+    def timestamp(self) -> float:
+        return time.time()
 
     def monotonic(self) -> float:
         return time.monotonic()

@@ -265,7 +265,7 @@ class Discovery(RuleBasedStateMachine):
             envoy.detach(old)
         for type_ in (LISTENER, ENDPOINT, CLUSTER):  # revisions differ from those of the router before
             for name, resource in old.resources(type_).items():
-                self.snapshot.put(type_, name, KINDS[type_].FromString(resource.packed.value))
+                self.snapshot.put(type_, name, KINDS[type_].FromString(resource.value))
 
     def teardown(self) -> None:
         for envoy in self.envoys:
@@ -291,7 +291,7 @@ class Discovery(RuleBasedStateMachine):
 
     def check(self, envoy: OldEnvoy | NewEnvoy) -> None:
         for type_ in KINDS:
-            wanted = {name: resource.packed.value for name, resource in self.snapshot.resources(type_).items()}
+            wanted = {name: resource.value for name, resource in self.snapshot.resources(type_).items()}
             if type_ == ENDPOINT:
                 wanted = {name: value for name, value in wanted.items() if name in envoy.applied[CLUSTER]}
             rejected = {name for name, value in wanted.items() if envoy.picky and BAD.encode() in value}

@@ -11,7 +11,7 @@ def cluster(seconds: int, name: str = "c") -> Cluster:
 def sent(snapshot: ConfigSnapshot, name: str = "c") -> int | None:
     """Return the connect timeout that Envoys get; it identifies the version."""
     resource = snapshot.resources(CLUSTER).get(name)
-    return None if resource is None else int(Cluster.FromString(resource.packed.value).connect_timeout.seconds)
+    return None if resource is None else int(Cluster.FromString(resource.value).connect_timeout.seconds)
 
 
 def revision(snapshot: ConfigSnapshot) -> int:
@@ -31,7 +31,7 @@ def test_the_same_content_is_no_change() -> None:
 def instead(snapshot: ConfigSnapshot) -> int | None:
     """Return the connect timeout that an Envoy gets that rejected the desired version."""
     resource = snapshot.instead_of(CLUSTER, snapshot.resources(CLUSTER)["c"], "c")
-    return None if resource is None else int(Cluster.FromString(resource.packed.value).connect_timeout.seconds)
+    return None if resource is None else int(Cluster.FromString(resource.value).connect_timeout.seconds)
 
 
 def test_who_rejects_a_version_gets_the_last_accepted_one_and_the_others_get_it_all_the_same() -> None:

@@ -11,6 +11,7 @@ from arks.endpoint_router.domain import Decision, Limits, Roster, RoutedReplica,
 
 RETRY_SECONDS = 5.0
 """Interval at which a rejected listener is pushed again: the port that was in use may be free by then."""
+UNLIMITED = Limits()
 
 
 class SnapshotEnvoyConfig:
@@ -27,7 +28,7 @@ class SnapshotEnvoyConfig:
         self._sites: dict[str, tuple[Roster, Sites]] = {}
         """Endpoint -> the roster of its last decision, and where its replicas are."""
         self._limits: dict[str, Limits] = {}
-        """By endpoint."""
+        """By endpoint, without those that have none."""
         self._limits_changed = True
         self._rejections: dict[tuple[str, str], str] = {}
         """Envoy's messages about these resources, the newest of each."""
@@ -58,13 +59,16 @@ class SnapshotEnvoyConfig:
             built = cluster(name, wanted[0], joins_streams=wanted[1])
             self._snapshot.put(CLUSTER, name, built, known_at)
 
-    def _set_limits(self, name: str, limits: Limits | None) -> None:
+    def _set_limits(self, name: str, limits: Limits) -> None:
         """Store limits, for `push_limits`. When a client may return is in the load assignment."""
-        before = self._limits.pop(name, Limits())
-        if limits is not None:
+        before = self._limits.get(name, UNLIMITED)
+        if limits == before:
+            return
+        if limits == UNLIMITED:
+            del self._limits[name]
+        else:
             self._limits[name] = limits
-        after = limits or Limits()
-        if (before.requests, before.retry_percent) != (after.requests, after.retry_percent):
+        if (before.requests, before.retry_percent) != (limits.requests, limits.retry_percent):
             self._limits_changed = True
 
     def push_limits(self) -> None:
@@ -77,7 +81,7 @@ class SnapshotEnvoyConfig:
     def remove(self, name: str) -> None:
         self._clusters.pop(name, None)
         self._sites.pop(name, None)
-        self._set_limits(name, None)
+        self._set_limits(name, UNLIMITED)
         self._snapshot.remove(CLUSTER, name)
         self._snapshot.remove(ENDPOINT, name)
 

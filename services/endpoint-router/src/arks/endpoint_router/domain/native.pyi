@@ -153,6 +153,9 @@ class Loads:
     def after(self, report: Report) -> Loads | None:
         """Return what holds after a report; None if it is older than the last one, or has nothing new."""
 
+    def has_pages_of(self, report: Report) -> bool:
+        """Return whether the last report that had something new showed the same of the engines' pages."""
+
     @property
     def confirmed(self) -> bool:
         """Whether the last report showed only that the readings before it still hold: of replicas without work."""

@@ -100,6 +100,10 @@ class Roster(Struct, frozen=True):
             and [pool.replicas for pool in self.pools] == [pool.replicas for pool in other.pools]
         )
 
+    def routes_like(self, other: "Roster") -> bool:
+        """Return whether the same replicas get traffic, for the same reason."""
+        return self is other or (self.routed == other.routed and self.reason == other.reason)
+
     @property
     def _shown(self) -> tuple[object, ...]:
         served = self.engine_model, self.unsupported, self.joins_streams

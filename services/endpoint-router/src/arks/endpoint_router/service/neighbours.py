@@ -61,9 +61,8 @@ class Neighbours:
     def applications(self, namespace: str) -> Mapping[str, Application]:
         return self._applications.get(namespace, {})
 
-    def applications_for(self, spec: EndpointSpec) -> Mapping[str, Application]:
+    def applications_for(self, endpoint: Key, spec: EndpointSpec) -> Mapping[str, Application]:
         """Return the applications that an endpoint may route to, by name. The mapping stays until one changes."""
-        endpoint = Key(spec.namespace, spec.name)
         kept = self._found.get(endpoint)
         if kept is not None and kept.spec is spec and kept.changes == self._changes:
             return kept.applications
@@ -166,14 +165,15 @@ class Neighbours:
         if after is not None:
             self._serving.setdefault(Key(key.namespace, after.served_model), set()).add(key.name)
 
-    def pages_for(self, spec: EndpointSpec) -> list[Pages]:
+    def pages_for(self, endpoint: Key, spec: EndpointSpec) -> list[Pages]:
         """Return what is known of the pages of the endpoint's applications, by name."""
-        keys = (Key(spec.namespace, name) for name in sorted(self.applications_for(spec)))
+        keys = (Key(spec.namespace, name) for name in sorted(self.applications_for(endpoint, spec)))
         return [self._pages[key] for key in keys if key in self._pages]
 
     def update_pages(self, key: Key, report: Report) -> bool:
         """Store what the engines' pages are. Returns whether that is new."""
-        if key.name not in self.applications(key.namespace):
+        known = self._loads.get(key.namespace, {}).get(key.name)
+        if known is None or known.has_pages_of(report):
             return False
         before, found = self._pages.get(key), as_pages(report)
         if found == before:

@@ -104,7 +104,7 @@ class _Router:
     def decide(self, now: float) -> Iterable[Decision]:
         """Yield the decision of this moment, if it changes something."""
         inputs = DecisionInput(
-            applications=self._neighbours.applications_for(self._record.spec),
+            applications=self._neighbours.applications_for(self._key, self._record.spec),
             loads=self._neighbours.loads(self._key.namespace),
             before=self._record.comparisons,
             now=now,

@@ -100,15 +100,16 @@ class EndpointRouter:
         `arrived_at`: when it came, in monotonic seconds; None: now.
         """
         application = Key(report.namespace, report.application)
-        endpoints = self._routed_endpoints(application)
+        endpoints = self._neighbours.endpoints_of(application)
         if self._neighbours.update_pages(application, report):
             for key in endpoints:
                 self._enqueue(key, 0.0)
         loads = self._neighbours.update_load(application, report)
         if loads is None:
             return
+        now = self._clock.monotonic()
         for key in endpoints:
-            self._records[key].reported_at = self._clock.monotonic()
+            self._records[key].reported_at = now
         if not loads.confirmed:
             self._decide_all(endpoints, arrived_at)
 
@@ -208,17 +209,14 @@ class EndpointRouter:
             self._envoy.remove(str(key))
 
     def _replicas_changed(self, key: Key) -> None:
-        before = self._routed_endpoints(key)
+        before = self._neighbours.endpoints_of(key)
         if self._neighbours.update_replicas(key, self._replicas.get(key), self._clock.monotonic()):
-            self._decide_all(sorted({*before, *self._routed_endpoints(key)}))
+            self._decide_all(sorted({*before, *self._neighbours.endpoints_of(key)}))
 
     def _application_gone(self, key: Key) -> None:
-        endpoints = self._routed_endpoints(key)
+        endpoints = self._neighbours.endpoints_of(key)
         self._neighbours.forget(key)
         self._decide_all(endpoints)
-
-    def _routed_endpoints(self, application: Key) -> list[Key]:
-        return [key for key in self._neighbours.endpoints_of(application) if key in self._records]
 
     # --- decisions
 
@@ -229,7 +227,7 @@ class EndpointRouter:
     def _decide(self, key: Key, known_at: float | None = None) -> None:
         """Decide about an endpoint. `known_at`: when the reason arrived, in monotonic seconds; None: now."""
         record, monotonic = self._records[key], self._clock.monotonic()
-        decision = record.decide(self._inputs(key, record))
+        decision = record.decide(self._inputs(key, record, monotonic))
         if self._must_hold(record, decision, monotonic):
             self._envoy.hold(str(key), decision)
             return
@@ -237,7 +235,7 @@ class EndpointRouter:
         if not changed:
             return
         self._envoy.route(str(key), decision, monotonic if known_at is None else known_at)
-        urgent = before is None or before.roster.routed != decision.roster.routed or before.reason != decision.reason
+        urgent = before is None or not decision.roster.routes_like(before.roster)
         self._enqueue(
             key, 0.0 if urgent else max(FIRST_WEIGHT_SECONDS, record.written_at + self._weight_seconds - monotonic)
         )
@@ -246,13 +244,13 @@ class EndpointRouter:
     def _weight_seconds(self) -> float:
         return max(WEIGHT_SECONDS, len(self._records) / WEIGHTS_PER_SECOND)
 
-    def _inputs(self, key: Key, record: EndpointRecord) -> DecisionInput:
+    def _inputs(self, key: Key, record: EndpointRecord, monotonic: float) -> DecisionInput:
         return DecisionInput(
-            applications=self._neighbours.applications_for(record.spec),
+            applications=self._neighbours.applications_for(key, record.spec),
             loads=self._neighbours.loads(key.namespace),
             before=record.comparisons,
-            hold=self._clock.monotonic() < (self._started_at or 0.0) + self._hold_seconds,
-            now=self._clock.now().timestamp(),
+            hold=monotonic < (self._started_at or 0.0) + self._hold_seconds,
+            now=self._clock.timestamp(),
         )
 
     def _must_hold(self, record: EndpointRecord, decision: Decision, now: float) -> bool:
@@ -288,7 +286,9 @@ class EndpointRouter:
             self._events.publish(
                 resource, change.verb, reason=change.reason, message=change.message, replica=change.replica
             )
-        return await self._write_status(key, resource, record, record.decision)
+        result = await self._write_status(key, resource, record, record.decision)
+        record.written_at = self._clock.monotonic()  # else the next one would come before its interval is over
+        return result
 
     async def _clean_up(self, key: Key, resource: ArksEndpoint | None) -> None:
         """Remove what belongs to a deleted endpoint."""
@@ -315,7 +315,7 @@ class EndpointRouter:
             attachment=attachment,
             rollout=rollout,
             held=self._held_of(record),
-            pages=self._neighbours.pages_for(self._records[key].spec),
+            pages=self._neighbours.pages_for(key, record.spec),
             rejection=record.rejection,
             served=self._envoy.is_served(str(key)),
             now=self._clock.now(),

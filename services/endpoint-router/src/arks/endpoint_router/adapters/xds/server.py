@@ -158,7 +158,8 @@ class XdsServer:
             if request.node.id and not session.node:
                 log.info("Envoy connected", node=request.node.id)
             self._handle(session, session.receive(request))
-            wake.set()
+            if not session.idle:
+                wake.set()
 
     async def _send(
         self,

@@ -6,11 +6,12 @@ The other Envoys get it: one Envoy that is broken, or of another version, decide
 
 import hashlib
 from collections.abc import Callable, Hashable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
-from google.protobuf.any_pb2 import Any as AnyMessage
+from msgspec import Struct
+from msgspec.structs import replace
 
 _PREFIX = "type.googleapis.com/envoy.config."
 CLUSTER = f"{_PREFIX}cluster.v3.Cluster"
@@ -21,11 +22,11 @@ TYPES = (RUNTIME, CLUSTER, ENDPOINT, LISTENER)
 """In the order in which changes are sent: a route or an endpoint never arrives before the cluster that it needs."""
 
 
-@dataclass(frozen=True, slots=True)
-class Resource:
-    """One version of one resource, as it is sent."""
+class Resource(Struct, frozen=True, gc=False):
+    """One version of one resource."""
 
-    packed: AnyMessage
+    value: bytes
+    """The encoded message."""
     version: str
     """A hash of the content: the same in every router, and after a restart."""
     revision: int
@@ -79,9 +80,9 @@ class ConfigSnapshot:
     def put_encoded(self, type_: str, name: str, value: bytes, changed_at: float = 0.0) -> bool:
         """Do the same with an encoded message."""
         entry = self._entries[type_].get(name)
-        if entry is not None and entry.desired.packed.value == value:
+        if entry is not None and entry.desired.value == value:
             return False
-        desired = Resource(AnyMessage(type_url=type_, value=value), _version(value), self._next_revision(), changed_at)
+        desired = Resource(value, _version(value), self._next_revision(), changed_at)
         if entry is None:
             self._entries[type_][name] = _Entry(desired)
         else:

@@ -19,6 +19,7 @@ from envoy.service.discovery.v3.discovery_pb2 import (
     DiscoveryResponse,
 )
 from envoy.service.discovery.v3.discovery_pb2 import Resource as VersionedResource
+from google.protobuf.any_pb2 import Any as AnyMessage
 
 from arks.endpoint_router.adapters.xds.snapshot import CLUSTER, ENDPOINT, LISTENER, Resource
 from arks.endpoint_router.adapters.xds.subscription import WILDCARD, Subscription
@@ -93,7 +94,7 @@ class FullState:
             version_info=str(max((resource.revision for resource in resources.values()), default=0)),
             type_url=type_,
             nonce=nonce,
-            resources=[resource.packed for resource in resources.values()],
+            resources=[_any(type_, resource) for resource in resources.values()],
         )
 
 
@@ -135,11 +136,15 @@ class Incremental:
             type_url=type_,
             nonce=nonce,
             resources=[
-                VersionedResource(name=name, version=resource.version, resource=resource.packed)
+                VersionedResource(name=name, version=resource.version, resource=_any(type_, resource))
                 for name, resource in resources.items()
             ],
             removed_resources=removed,
         )
+
+
+def _any(type_: str, resource: Resource) -> AnyMessage:
+    return AnyMessage(type_url=type_, value=resource.value)
 
 
 def _is_all(type_: str, named: set[str], *, first: bool) -> bool:
