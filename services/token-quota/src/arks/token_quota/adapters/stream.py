@@ -103,6 +103,6 @@ async def _more(pull: JetStreamContext.PullSubscription, most: int) -> list[Msg]
     found: list[Msg] = []
     until = time.monotonic() + _GATHER_SECONDS
     with contextlib.suppress(TimeoutError, nats.errors.TimeoutError):
-        while len(found) < most and (left := until - time.monotonic()) > _LEAST_SECONDS:
-            found += await pull.fetch(most - len(found), timeout=left)
+        while len(found) < most and (remaining := until - time.monotonic()) > _LEAST_SECONDS:
+            found += await pull.fetch(most - len(found), timeout=remaining)
     return found
