@@ -8,7 +8,7 @@ from arks.kit.key import Key
 from arks.kit.reconcile import Blocked, Controller, FirstPass, Requeue
 from arks.kit.testing.wait import eventually
 
-A, B = Key("default", "a"), Key("default", "b")
+A, B, C = (Key("default", name) for name in "abc")
 QUICK = Backoff(first_seconds=0.001, longest_seconds=0.01)
 
 
@@ -47,6 +47,32 @@ async def test_a_key_is_never_reconciled_concurrently_and_once_more_after_a_chan
         assert A == await started.get()
         await controller.drain()
         assert started.empty()
+
+
+async def test_a_key_that_waits_for_its_own_reconcile_delays_no_other() -> None:
+    started: asyncio.Queue[Key] = asyncio.Queue()
+
+    async def reconcile(key: Key) -> None:
+        await started.put(key)
+        await asyncio.Event().wait()
+
+    async with running(reconcile) as controller, asyncio.timeout(5.0):
+        controller.enqueue(A)
+        assert A == await started.get()
+        controller.enqueue(A)
+        for key in (B, C):
+            controller.enqueue(key)
+            assert key == await started.get()
+
+
+async def test_a_key_that_is_due_earlier_than_the_next_one_does_not_wait_for_it() -> None:
+    started: asyncio.Queue[Key] = asyncio.Queue()
+    async with running(started.put) as controller, asyncio.timeout(5.0):
+        controller.enqueue(A, 60.0)
+        controller.enqueue(B)
+        assert B == await started.get()
+        controller.enqueue(C, 0.01)
+        assert C == await started.get()
 
 
 async def test_a_failing_key_is_retried_and_does_not_stop_other_keys() -> None:

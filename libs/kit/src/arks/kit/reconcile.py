@@ -6,6 +6,7 @@ A key that is enqueued during its reconcile is reconciled once more afterwards, 
 import asyncio
 import heapq
 import itertools
+import math
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 
@@ -81,6 +82,8 @@ class Controller:
         self._busy: set[Key] = set()
         self._failures: dict[Key, int] = {}
         self._wake = asyncio.Event()
+        self._wakes_at = math.inf
+        """When `run` looks at the queue by itself, in monotonic seconds."""
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -91,7 +94,7 @@ class Controller:
             return
         self._due[key] = due
         heapq.heappush(self._heap, (due, next(self._order), key))
-        if self._heap[0][2] is key:  # else `run` waits for an earlier one anyway
+        if due < self._wakes_at:
             self._wake.set()
 
     async def run(self) -> None:
@@ -164,6 +167,7 @@ class Controller:
     async def _sleep(self) -> None:
         free = len(self._busy) < self._workers
         due = self._next_due() if free else None
+        self._wakes_at = math.inf if due is None else due
         timeout = None if due is None else max(0.0, due - self._clock.monotonic())
         try:
             async with asyncio.timeout(timeout):
