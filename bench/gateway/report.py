@@ -33,11 +33,14 @@ def speed_ratios(scenario: Scenario, found: Rounds) -> str:
 
 
 def cost_ratios(found: Rounds) -> str:
-    """Compare Envoy's CPU; the CPU and the store's work that plain Envoy does not have."""
+    """Compare Envoy's CPU; the CPU, in times plain Envoy's too, and the store's work that plain Envoy does not have."""
     envoy = _ratio(found, lambda measured: measured.cpu_us["Envoy"])
     others = _median(found[ARKS], lambda measured: sum(measured.cpu_us.values()) - measured.cpu_us["Envoy"])
+    plain = _median(found[PLAIN], lambda measured: measured.cpu_us["Envoy"])
     calls = _median(found[ARKS], lambda measured: measured.store_calls)
-    return f"Envoy CPU {envoy}, everything else {others:.0f} us, {calls:.2f} store calls a request"
+    return (
+        f"Envoy CPU {envoy}, everything else {others / plain:.2f}x ({others:.0f} us), {calls:.2f} store calls a request"
+    )
 
 
 def _time(kind: str, at: str) -> Value:

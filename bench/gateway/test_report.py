@@ -32,7 +32,7 @@ def test_every_scenario_fits_120_columns() -> None:
 def test_ratios_come_first() -> None:
     _, speed, cost, *_ = lines(named("json"), found(named("json")))
     assert speed == "  Arks/plain 1.00x requests/s, p50 1.33x, p99 1.33x"
-    assert cost.strip() == "Envoy CPU 1.50x, everything else 17 us, 0.01 store calls a request"
+    assert cost.strip() == "Envoy CPU 1.50x, everything else 0.28x (17 us), 0.01 store calls a request"
 
 
 def test_an_open_loop_shows_what_each_gateway_adds_to_the_engine() -> None:

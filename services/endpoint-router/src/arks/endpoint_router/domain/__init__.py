@@ -3,7 +3,7 @@
 replicas.py    replicas and the applications that they belong to
 shares.py      the share of each application: static entries, defaultWeight, canaries
 roster.py      who can get traffic at all, which follows from spec and facts
-native.pyi     what every load report passes, in Rust: readings, speeds, groups, shares, limits
+native.pyi     what every load report passes, in Rust: readings, speeds, groups, shares, limits, load assignments
 decide.py      a decision from all of these
 decision.py    its type, with a reason for each replica
 translate.py   facts, load reports and resources as values of this package
