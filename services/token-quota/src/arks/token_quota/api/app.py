@@ -37,6 +37,8 @@ _JSON = ("content-type", "application/json")
 _FOR_GATEWAYS = frozenset({"/v1/admit", "/v1/leases", "/v1/wait", "/v1/changes", "/v1/key"})
 _OPERATIONS = frozenset({"chat.completions", "completions", "embeddings"})
 _REQUEST_ID = "x-arks-request-id"
+WATCHED_CALLER = "watched caller"
+"""Name of the tasks that end when a caller is gone."""
 _WATCH_AFTER_SECONDS = 0.01
 _MODELS = "/v1/models"
 _VALID = ("x-arks-valid-milliseconds", str(HOLD_MILLISECONDS))
@@ -101,7 +103,7 @@ class Caller:
     def watch(self) -> asyncio.Task[None]:
         """Return the task that ends when the caller is gone."""
         if self._gone is None:
-            self._gone = asyncio.create_task(self._disconnected())
+            self._gone = asyncio.create_task(self._disconnected(), name=WATCHED_CALLER)
         return self._gone
 
     async def end(self) -> None:
