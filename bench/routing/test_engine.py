@@ -1,6 +1,7 @@
 """The simulated engine and its load."""
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterator
 from dataclasses import asdict
 
@@ -16,6 +17,18 @@ from bench.routing.report import first_token_seconds, line
 
 def replica(runtime: str = "vllm") -> Replica:
     return Replica(Spec(free_port(), slots=2, seconds=0.1, first_seconds=0.03, runtime=runtime), number=0)
+
+
+class Waited(deque[Connection]):
+    """Counts the requests that had to wait."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waits = 0
+
+    def append(self, connection: Connection) -> None:
+        self.waits += 1
+        super().append(connection)
 
 
 @pytest_asyncio.fixture
@@ -47,10 +60,12 @@ def test_a_frozen_page_stays() -> None:
 
 
 async def test_a_request_waits_for_a_slot_and_its_time_counts_from_when_it_was_due(running: Replica) -> None:
+    running.waiting = waited = Waited()
     records = await run([running.spec.port], Load("", rate=1000, seconds=0.0025, arrivals="even", seed=0))
     times = sorted(first_token_seconds([asdict(record) for record in records]))
     assert len(times) == 3
-    assert times[1] < 0.1 < times[2]
+    assert times[2] > 0.1  # sent late on a busy machine, it finds a slot, and its time has begun all the same
+    assert waited.waits <= 1
     assert (running.finished, running.tokens) == (3, 3 * TOKENS)
     assert {200} == {record.status for record in records}
 
