@@ -65,16 +65,13 @@ impl Comparisons {
         self.applications.iter().map(|(_, comparison)| comparison)
     }
 
-    /// Return whether both have the same limits, and the same members in the same groups.
-    #[must_use]
-    pub fn has_same_groups(&self, other: &Self) -> bool {
-        self.is_like(other, Comparison::has_same_groups)
-    }
-
-    /// Return whether the groups have the same weights too, so that Envoy would see no difference.
+    /// Return whether both have the same limits, and the same members in the same groups with the same weights, so that
+    /// Envoy would see no difference.
     #[must_use]
     pub fn has_same_traffic(&self, other: &Self) -> bool {
-        self.is_like(other, Comparison::has_same_traffic)
+        self.limits == other.limits
+            && self.applications.len() == other.applications.len()
+            && self.applications.iter().zip(&other.applications).all(|(a, b)| a.0 == b.0 && a.1.has_same_traffic(&b.1))
     }
 
     /// Return whether the replicas have the same room.
@@ -82,12 +79,6 @@ impl Comparisons {
     pub fn has_same_rooms(&self, other: &Self) -> bool {
         self.iter().count() == other.iter().count()
             && self.iter().zip(other.iter()).all(|(mine, other)| mine.has_same_rooms(other))
-    }
-
-    fn is_like(&self, other: &Self, are_alike: impl Fn(&Comparison, &Comparison) -> bool) -> bool {
-        self.limits == other.limits
-            && self.applications.len() == other.applications.len()
-            && self.applications.iter().zip(&other.applications).all(|(a, b)| a.0 == b.0 && are_alike(&a.1, &b.1))
     }
 }
 
@@ -127,11 +118,11 @@ mod tests {
         let found = |pools: &[Pool]| compared(pools, &nothing);
         let first = found(&[pool("a", 10, 1)]);
         assert!(first.has_same_traffic(&found(&[pool("a", 10, 1)])));
-        assert!(first.has_same_groups(&found(&[pool("a", 10, 2)])));
         assert!(!first.has_same_traffic(&found(&[pool("a", 10, 2)])));
-        assert!(!first.has_same_groups(&found(&[pool("a", 20, 1)])), "its limit is higher");
-        assert!(!first.has_same_groups(&found(&[pool("a", 10, 1), pool("b", 0, 1)])));
+        assert!(!first.has_same_traffic(&found(&[pool("a", 10, 2)])));
+        assert!(!first.has_same_traffic(&found(&[pool("a", 20, 1)])), "its limit is higher");
+        assert!(!first.has_same_traffic(&found(&[pool("a", 10, 1), pool("b", 0, 1)])));
         let both = |a, b| found(&[pool(a, 10, 1), pool(b, 10, 1)]);
-        assert!(!both("a", "b").has_same_groups(&both("b", "a")));
+        assert!(!both("a", "b").has_same_traffic(&both("b", "a")));
     }
 }

@@ -50,8 +50,6 @@ class RoutedGroup(Struct, frozen=True, gc=False):
     weight: int
     """Of the group; those of an application's groups add up to its part of WEIGHT_TOTAL."""
     replicas: int
-    replica_weight: int
-    """That each member is shown with."""
 
 
 class Candidate(Struct, frozen=True, gc=False):
@@ -160,7 +158,7 @@ class Decision(Struct, frozen=True):
     def groups(self) -> list[RoutedGroup]:
         """Return the groups with replicas that get traffic, sorted by application and name."""
         found = [
-            RoutedGroup(pool.application, group.name, group.weight, group.size, group.member_weight)
+            RoutedGroup(pool.application, group.name, group.weight, group.size)
             for pool, groups in zip(self.roster.pools, self.comparisons.groups, strict=True)
             for group in groups
         ]

@@ -307,7 +307,7 @@ class EndpointRouter:
         # After a restart weights in the stored status hold until load reports have arrived.
         self._statuses.adopt(resource, just_written=True)
         before = self._statuses.last(resource).status
-        rollout = self._rollouts.next(key, resource, before, self._clock.now().timestamp())
+        rollout = self._rollouts.next(key, resource, before, self._clock.timestamp())
         desired = status.status(
             resource,
             decision,
@@ -348,7 +348,7 @@ class EndpointRouter:
             return None
         if record.newest is not None and record.reported_at > record.decided_at:
             self._decide(key)  # with the times of reports that confirm the last decision
-        now = self._clock.now().timestamp()
+        now = self._clock.timestamp()
         return {
             "namespace": key.namespace,
             "name": key.name,

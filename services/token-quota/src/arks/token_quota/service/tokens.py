@@ -39,7 +39,7 @@ class TokenReconciler:
             return False
         if token.claims is None or _next_expiry(token, token.claims, 0.0) is not None:
             return True
-        verdict = self._judge(key, token, token.claims, self.clock.now().timestamp())
+        verdict = self._judge(key, token, token.claims, self.clock.timestamp())
         return token.status != _status_of(verdict, token.generation)
 
     async def reconcile(self, key: Key) -> Requeue | None:
@@ -50,7 +50,7 @@ class TokenReconciler:
         if reading.problem is not None:
             await self._report(key, token, reading.problem)
             return None  # the keyring continues to poll; a change reaches this controller through the index
-        now_seconds = self.clock.now().timestamp()
+        now_seconds = self.clock.timestamp()
         await self._report(key, token, self._judge(key, token, reading.claims, now_seconds))
         return _next_expiry(token, reading.claims, now_seconds)
 

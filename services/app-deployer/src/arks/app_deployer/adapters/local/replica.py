@@ -201,7 +201,7 @@ class LocalReplica:
 
     def _record_failure(self, ending: Ending, why: str | None = None) -> None:
         timings, clock = self._deps.timings, self._deps.clock
-        if self._ready_at is not None and clock.now().timestamp() - self._ready_at >= timings.stable_seconds:
+        if self._ready_at is not None and clock.timestamp() - self._ready_at >= timings.stable_seconds:
             self._failures = 0
         self._failures += 1
         self._ready_at = None
@@ -226,7 +226,7 @@ class LocalReplica:
         trouble: str | None = "it does not answer on /health"
         while clock.monotonic() < deadline:
             if await self._deps.probe.healthy(port):
-                self._loaded_at = self._loaded_at or clock.now().timestamp()
+                self._loaded_at = self._loaded_at or clock.timestamp()
                 self._set_state(InstanceState.LOADING)
                 trouble = await self._deps.probe.problem(port, self.launch.served_model if self.launch else "")
                 if trouble is None:
@@ -236,7 +236,7 @@ class LocalReplica:
         return f"it was not ready within {timings.start_seconds:.0f} s: {trouble}"
 
     def _mark_ready(self, engine: Engine) -> None:
-        now = self._deps.clock.now().timestamp()
+        now = self._deps.clock.timestamp()
         self._ready_at, self._message = now, ""
         self._start = phases = StartPhases.of(engine.started_at, self._loaded_at or now, now)
         mark = ReadyMark(engine.pid, engine.start_ticks, now, phases.load_seconds, phases.warm_up_seconds or 0.0)

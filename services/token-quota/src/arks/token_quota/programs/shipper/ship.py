@@ -215,7 +215,7 @@ class Shipper:
 
     def _now(self) -> int:
         """Milliseconds since 1970-01-01, by the clock that the gateway uses too."""
-        return int(self._clock.now().timestamp() * 1000)
+        return int(self._clock.timestamp() * 1000)
 
     # --- stream
 
