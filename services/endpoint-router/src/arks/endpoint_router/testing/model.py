@@ -81,6 +81,8 @@ class Request:
     """Relative to the mean."""
     envoy: int
     replica: int
+    host: int
+    """Number of the replica's host in its Envoy."""
     since: float = inf
     """When it began to work at its present speed."""
     done: float = 0.0
@@ -97,7 +99,7 @@ class Request:
 
 
 class Envoy:
-    """Picks replicas as Envoy does. Hosts that change their locality count from 0 again."""
+    """Picks replicas as Envoy does. One that changes its locality is a new host, whose requests count from 0."""
 
     def __init__(self, random_: random.Random) -> None:
         self._random = random_
@@ -105,6 +107,8 @@ class Envoy:
         self._deadlines: dict[str, float] = {}
         self._group_of: dict[int, str] = {}
         self.active: dict[int, int] = {}
+        self.hosts: dict[int, int] = {}
+        """How many hosts each replica has been before."""
 
     def configure(self, localities: dict[str, tuple[int, list[int]]]) -> None:
         """Set weight and replicas of each locality. The schedule of localities starts anew, at a random point."""
@@ -112,6 +116,7 @@ class Envoy:
         for replica, name in group_of.items():
             if self._group_of.get(replica) != name:
                 self.active[replica] = 0
+                self.hosts[replica] = self.hosts.get(replica, -1) + 1
         self._localities, self._group_of = localities, group_of
         self._deadlines = {name: self._random.random() / weight for name, (weight, _) in localities.items()}
 
@@ -124,8 +129,9 @@ class Envoy:
         self.active[replica] += 1
         return replica
 
-    def end(self, replica: int) -> None:
-        self.active[replica] = max(0, self.active[replica] - 1)
+    def end(self, replica: int, host: int) -> None:
+        if host == self.hosts[replica]:
+            self.active[replica] -= 1
 
 
 @dataclass(slots=True)
@@ -243,7 +249,8 @@ class Model:
         self._at(now + self._random.expovariate(self.rate), self._arrive)
         envoy = self._requests % len(self._envoys)
         replica = self._envoys[envoy].pick()
-        request = Request(self._requests, now, self.lengths(self._random), envoy, replica)
+        host = self._envoys[envoy].hosts[replica]
+        request = Request(self._requests, now, self.lengths(self._random), envoy, replica, host)
         self._requests += 1
         self._result.served[replica] += 1
         engine = self.engines[replica]
@@ -273,7 +280,7 @@ class Model:
         del engine.running[request.number]
         engine.finished += 1
         engine.tokens += engine.request_tokens * request.length
-        self._envoys[request.envoy].end(request.replica)
+        self._envoys[request.envoy].end(request.replica, request.host)
         self._result.ended += 1
         if engine.waiting and len(engine.running) < engine.slots:
             self._start(engine.waiting.popleft(), now)
