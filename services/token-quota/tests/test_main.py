@@ -30,12 +30,12 @@ from arks.kit.tasks import cancel
 from arks.kit.testing.run import running
 from arks.kit.testing.servers import Server
 from arks.kit.testing.wait import eventually
-from arks.token_quota.api.app import WATCHED_CALLER
 from arks.token_quota.config import MeterSettings, ShipperSettings, TokenQuotaSettings
 from arks.token_quota.domain.lease import NO_LEASE
 from arks.token_quota.main import build
 from arks.token_quota.programs.meter import build as build_meter
 from arks.token_quota.programs.shipper.__main__ import build as build_shipper
+from arks.token_quota.testing.api import watched_callers
 from arks.token_quota.testing.fakes import PEPPER, quota, token
 
 pytestmark = pytest.mark.real
@@ -269,10 +269,6 @@ async def test_requests_for_an_endpoint_at_zero_wait_for_its_replica_or_the_end_
         assert (await waits).headers["x-arks-grant"].startswith("team/qwen/tom/")
 
 
-def watched() -> bool:
-    return any(task.get_name() == WATCHED_CALLER for task in asyncio.all_tasks())
-
-
 async def test_a_hang_up_during_admission_returns_its_reservation_at_once(
     harness: TokenQuotaHarness, valkey: Server
 ) -> None:
@@ -282,9 +278,9 @@ async def test_a_hang_up_during_admission_returns_its_reservation_at_once(
         await harness.admitted()
         await client.client_pause(60_000, all=False)  # ended below: it would end too early on a slow machine
         hangs_up = asyncio.create_task(harness.admit())
-        await eventually(watched, what="a call that takes long")
+        await eventually(watched_callers, what="a call that takes long")
         await cancel(hangs_up)
-        await eventually(lambda: not watched(), what="the end of its connection")
+        await eventually(lambda: not watched_callers(), what="the end of its connection")
         await client.client_unpause()
 
         async def passes() -> bool:

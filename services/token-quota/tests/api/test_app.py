@@ -7,6 +7,7 @@ from arks.contracts.gateway_token import TokenGate
 from arks.contracts.usage import UsageSource
 from arks.events.v1.facts_pb2 import EndpointAffinity
 from arks.kit.testing.clock import FakeClock
+from arks.kit.testing.wait import eventually
 from arks.token_quota.adapters.ledger import SqlLedger
 from arks.token_quota.api.app import Api, Gates, read_admit_request, read_usage_query
 from arks.token_quota.domain.answers import Rejection
@@ -15,7 +16,7 @@ from arks.token_quota.domain.lease import LeaseAmount
 from arks.token_quota.domain.time import Moment
 from arks.token_quota.service.admission import AdmitRequest
 from arks.token_quota.service.ports.ledger import Ledger, UsageFilter
-from arks.token_quota.testing.api import ADMIT, KEY, Headers, Request, Response, SlowCounters, make
+from arks.token_quota.testing.api import ADMIT, KEY, Headers, Request, Response, SlowCounters, make, watched_callers
 from arks.token_quota.testing.fakes import BrokenLedger, FakeCounters, Harness, token
 
 START = 1_767_225_600_000
@@ -79,7 +80,7 @@ async def start_admissions(api: Api, number: int) -> list[tuple[Response, asynci
         response = Response()
         request = Request("/v1/admit", "POST", Headers(ADMIT | {"x-arks-request-id": "r1"}), "")
         calls.append((response, asyncio.create_task(api.__rsgi__(request, response))))
-    await asyncio.sleep(0.03)  # a call is watched after 10 ms
+    await eventually(lambda: watched_callers() == number, what="calls that are watched")
     return calls
 
 

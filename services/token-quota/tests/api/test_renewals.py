@@ -5,10 +5,11 @@ import asyncio
 import pytest
 
 from arks.kit.testing.clock import FakeClock
+from arks.kit.testing.wait import eventually
 from arks.token_quota.adapters.ledger import SqlLedger
 from arks.token_quota.api.app import Api
 from arks.token_quota.api.renewals import MAX_BYTES, MAX_CALLS, read_calls, write_answers
-from arks.token_quota.testing.api import ADMIT, Headers, Request, Response, SlowCounters, make
+from arks.token_quota.testing.api import ADMIT, Headers, Request, Response, SlowCounters, make, watched_callers
 from arks.token_quota.testing.fakes import FakeCounters, Harness, token
 
 
@@ -49,7 +50,7 @@ async def test_leases_whose_gateway_is_gone_return_at_once(
     api = make(harness, counters, ledger, clock)
     response = Response(sent=body(ADMIT | {"x-arks-request-id": "r1"}, ADMIT | {"x-arks-request-id": "r2"}))
     call = asyncio.create_task(api.__rsgi__(Request("/v1/leases", "POST", Headers({}), ""), response))
-    await asyncio.sleep(0.03)  # a call is watched after 10 ms
+    await eventually(watched_callers, what="a call that is watched")
     response.gone.set()
     await asyncio.sleep(0)
     await asyncio.sleep(0)

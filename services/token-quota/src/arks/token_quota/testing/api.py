@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from arks.kit.testing.clock import FakeClock
-from arks.token_quota.api.app import Api, Gates
+from arks.token_quota.api.app import WATCHED_CALLER, Api, Gates
 from arks.token_quota.service.lease_changes import LeaseWatch
 from arks.token_quota.service.ports.counters import GrantCommand, GrantResult
 from arks.token_quota.service.ports.ledger import Ledger
@@ -85,3 +85,8 @@ class SlowCounters(FakeCounters):
     async def grant(self, command: GrantCommand) -> GrantResult | None:
         await self.grants.wait()
         return await super().grant(command)
+
+
+def watched_callers() -> int:
+    """Return how many calls take so long that it is watched whether their callers are still there."""
+    return sum(task.get_name() == WATCHED_CALLER for task in asyncio.all_tasks())
