@@ -401,7 +401,10 @@ fn wanted_shares(groups: &[Group], contenders: &[Contender<'_>]) -> Vec<f64> {
     }
     let known: Vec<Known<'_>> = groups.iter().map(|group| Known::new(group, contenders)).collect();
     let capacities: Vec<_> = known.iter().map(Known::capacity).collect();
-    let divided = divide(&capacities, part_of_capacity(&known, |in_flight, _| in_flight));
+    // Where slots are not known, their number is what has been seen in use, of which all are in use while load grows.
+    let limited = groups.iter().all(|group| group.limited);
+    let used = |signals: &Signals, _| if limited { signals.rising_in_flight() } else { signals.mean_in_flight };
+    let divided = divide(&capacities, part_of_capacity(&known, used));
     let whole: f64 = capacities.iter().map(division::Capacity::total).sum();
     let parts: Vec<Part> = divided
         .into_iter()
@@ -413,17 +416,18 @@ fn wanted_shares(groups: &[Group], contenders: &[Contender<'_>]) -> Vec<f64> {
             free: each.free(),
         })
         .collect();
-    relieve(&parts, part_of_capacity(&known, f64::min), arrivals(&known))
+    let in_slots = |signals: &Signals, slots| signals.mean_in_flight.min(slots);
+    relieve(&parts, part_of_capacity(&known, in_slots), arrivals(&known))
 }
 
 /// Return a part of the capacity of the replicas whose load is known; 1 if it is known of none.
 ///
-/// `used`: slots that count, of the mean of requests in flight and the slots.
-fn part_of_capacity(known: &[Known<'_>], used: impl Fn(f64, f64) -> f64) -> f64 {
+/// `used`: slots of a replica that count as used, of its signals and slots.
+fn part_of_capacity(known: &[Known<'_>], used: impl Fn(&Signals, f64) -> f64) -> f64 {
     let (mut load, mut capacity) = (0.0, 0.0);
     for each in known {
         let (slots, speed) = (each.slots(), each.group.speed);
-        load += each.sum(|signals| used(signals.mean_in_flight, slots)) * speed;
+        load += each.sum(|signals| used(signals, slots)) * speed;
         capacity += each.signals.len() as f64 * slots * speed;
     }
     if capacity > 0.0 { load / capacity } else { 1.0 }
@@ -594,6 +598,25 @@ mod tests {
         // With 44 requests in 4 slots counted as used, the other would seem to have no free slot for the next second.
         let expected = 0.1973 - (14.0 + 0.65 * 32.0) / 300.0;
         assert!(queued.is_some_and(|share| (share - expected).abs() < 1e-3), "{queued:?} {expected}");
+    }
+
+    #[test]
+    fn shares_are_those_of_the_present_load_as_soon_as_replicas_with_known_slots_begin_to_work() {
+        let smaller_share = |slots: [u32; 2], readings: u32| {
+            let load = |loads: Loads, name, running, number| {
+                let measured_at = 99.5 - 0.25 * f64::from(readings - number);
+                let running = Some(if number == 0 { 0.0 } else { running });
+                loads.with(name, 0, Reading { measured_at, running, waiting: Some(0.0), ..Reading::default() })
+            };
+            let loads = (0..=readings)
+                .fold(Loads::default(), |loads, number| load(load(loads, "a-0", 15.0, number), "a-1", 3.0, number));
+            let both = members(&[("a-0", slots[0], true), ("a-1", slots[1], true)]);
+            let found = compared(&both, &loads, None, false);
+            found.groups.iter().map(|group| group.target).fold(1.0, f64::min)
+        };
+        let (begun, steady) = (smaller_share([16, 4], 1), smaller_share([16, 4], 40));
+        assert!((begun / steady - 1.0).abs() < 0.05, "{begun} {steady}");
+        assert!(smaller_share([0, 4], 1) < 0.8 * begun, "15 may be few of the slots of the other");
     }
 
     #[test]

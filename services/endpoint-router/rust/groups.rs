@@ -80,6 +80,8 @@ struct Capacity {
     slots: f64,
     /// Work of a slot in a second, in any unit that is the same for all replicas.
     speed: f64,
+    /// False if the slots are those of its peers.
+    limited: bool,
     /// False if the speed is that of its peers.
     measured: bool,
 }
@@ -93,6 +95,8 @@ pub struct Group {
     pub members: Vec<usize>,
     /// Of all members together.
     pub slots: f64,
+    /// Whether the slots of all members are known.
+    pub limited: bool,
     /// Work of a slot in a second.
     pub speed: f64,
 }
@@ -136,6 +140,7 @@ fn estimate(contenders: &[Contender<'_>]) -> Vec<Capacity> {
             contender,
             slots: slots[contender],
             speed: speeds[contender].unwrap_or_else(|| peers_speed(slots[contender], &slots, speeds)),
+            limited: known[contender].is_some(),
             measured: speeds[contender].is_some(),
         })
         .collect()
@@ -206,6 +211,7 @@ fn group(name: String, part: &[Capacity]) -> Group {
         name,
         members: part.iter().map(|capacity| capacity.contender).collect(),
         slots: part.iter().map(|capacity| capacity.slots).sum(),
+        limited: part.iter().all(|capacity| capacity.limited),
         speed: speeds.sum::<f64>() / if measured == 0 { part.len() } else { measured } as f64,
     }
 }

@@ -182,6 +182,14 @@ impl Signals {
         }
     }
 
+    /// Return the mean of requests in flight, or what is in flight now if that is more and the replica has just begun to
+    /// work: a mean that begins without load stays behind it for seconds.
+    #[must_use]
+    pub fn rising_in_flight(&self) -> f64 {
+        let begins = self.busy_seconds < IN_FLIGHT_SECONDS;
+        if begins { self.mean_in_flight.max(self.reading.in_flight()) } else { self.mean_in_flight }
+    }
+
     /// Return whether what was measured still counts: a replica's capacity is not gone with its last report.
     #[must_use]
     pub fn is_remembered(&self, now: f64) -> bool {

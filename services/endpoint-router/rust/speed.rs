@@ -35,8 +35,8 @@ const SETTLED_REQUESTS: f64 = 100.0;
 const RETURN_FACTOR: f64 = 1.5;
 /// A speed is known after this many finished requests.
 const LEAST_REQUESTS: f64 = 4.0;
-/// Or after this many readings with tokens only: a slow replica is measured before its first requests end.
-const LEAST_STREAMED: u32 = 3;
+/// Or after this many readings with tokens of requests that run: a slow replica is measured before its first requests end.
+const LEAST_STREAMED: u32 = 2;
 /// With fewer requests in flight on average, the quotient is meaningless.
 const LEAST_RUNNING: f64 = 0.02;
 
@@ -129,7 +129,8 @@ impl Batches {
 pub struct Speed {
     /// Requests since the measurement began.
     finished: f64,
-    /// Readings in which tokens grew and no request ended: the engine counts tokens as they are made.
+    /// Readings in which tokens grew, from the first one on in which no request ended: it shows that the engine counts
+    /// tokens as they are made.
     streamed: u32,
     /// Work of about `SMOOTHING_SECONDS`. All of it fades at the same rate, so that quotients are means.
     mean: Sample,
@@ -190,7 +191,7 @@ impl Speed {
     fn add_to_mean(&mut self, sample: Sample) {
         self.mean = self.mean.faded((-sample.seconds / SMOOTHING_SECONDS).exp(), sample);
         self.finished += sample.requests;
-        if sample.tokens > 0.0 && sample.requests == 0.0 {
+        if sample.tokens > 0.0 && (sample.requests == 0.0 || self.streamed > 0) {
             self.streamed = self.streamed.saturating_add(1);
         }
     }
@@ -315,8 +316,13 @@ mod tests {
     #[test]
     fn speed_is_known_before_the_first_request_ends_where_tokens_are_counted_as_they_are_made() {
         let mut speed = Speed::default();
-        (0..3).for_each(|_| speed.add(Sample { seconds: 0.2, slot_seconds: 0.8, tokens: 8.0, requests: 0.0 }));
-        assert!(speed.is_known());
+        let mut known = |requests| {
+            speed.add(Sample { seconds: 0.2, slot_seconds: 0.8, tokens: 8.0, requests });
+            speed.is_known()
+        };
+        assert!(!known(1.0), "tokens may be those of the request that ended");
+        assert!(!known(0.0));
+        assert!(known(1.0));
         assert!(near(speed.tokens_per_slot(), 10.0, 1e-6));
     }
 

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Callable
+from statistics import mean
 
 import pytest
 from hypothesis import given, settings
@@ -86,17 +87,19 @@ def test_near_the_limit_requests_wait_far_less_than_with_least_request() -> None
 
 
 @pytest.mark.parametrize(
-    ("load", "lengths", "seed"), [(0.91, even, 1), (0.91, heavy_tailed, 3), (0.96, heavy_tailed, 2)]
+    ("load", "lengths", "bound"), [(0.91, even, 1.6), (0.96, even, 1.4), (0.96, heavy_tailed, 1.2)]
 )
 def test_eight_replicas_of_four_kinds_make_few_wait_longer_than_with_the_best_fixed_shares(
-    load: float, lengths: Callable[[random.Random], float], seed: int
+    load: float, lengths: Callable[[random.Random], float], bound: float
 ) -> None:
-    def p99(policy: Policy) -> float:
+    def p99(policy: Policy, seed: int) -> float:
         run = Model(four_kinds(), load, seed=seed, seconds=30.0, envoys=2, policy=policy, lengths=lengths)
         return run.run().percentile(0.99)
 
-    best = min(p99(fixed_shares(four_kinds(), utilisation)) for utilisation in (0.6, 0.8, 0.96))
-    assert p99(by_load) <= 1.6 * best
+    def best(seed: int) -> float:
+        return min(p99(fixed_shares(four_kinds(), utilisation), seed) for utilisation in (0.6, 0.8, 0.96))
+
+    assert mean(p99(by_load, seed) / best(seed) for seed in range(3)) <= bound
 
 
 SLOWED_AT, RECOVERED_AT = 20.0, 26.0
