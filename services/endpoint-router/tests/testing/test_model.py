@@ -70,6 +70,18 @@ def test_envoy_divides_between_localities_by_weight_and_inside_one_by_requests_i
     assert abs(picks.count(0) - picks.count(1)) <= 1
 
 
+def test_requests_that_a_replica_had_before_it_changed_its_locality_do_not_count_there() -> None:
+    envoy = Envoy(random.Random(1))  # noqa: S311
+    envoy.configure({"a": (1, [0])})
+    before = envoy.hosts[envoy.pick()]
+    envoy.configure({"b": (1, [0])})
+    now = envoy.hosts[envoy.pick()]
+    envoy.end(0, before)
+    assert envoy.active == {0: 1}
+    envoy.end(0, now)
+    assert envoy.active == {0: 0}
+
+
 @pytest.mark.parametrize("load", [0.71, 0.91])
 @pytest.mark.parametrize("reports_slots", [False, True])
 @pytest.mark.parametrize("envoys", [1, 2])
