@@ -119,7 +119,6 @@ mod tests {
         let first = found(&[pool("a", 10, 1)]);
         assert!(first.has_same_traffic(&found(&[pool("a", 10, 1)])));
         assert!(!first.has_same_traffic(&found(&[pool("a", 10, 2)])));
-        assert!(!first.has_same_traffic(&found(&[pool("a", 10, 2)])));
         assert!(!first.has_same_traffic(&found(&[pool("a", 20, 1)])), "its limit is higher");
         assert!(!first.has_same_traffic(&found(&[pool("a", 10, 1), pool("b", 0, 1)])));
         let both = |a, b| found(&[pool(a, 10, 1), pool(b, 10, 1)]);

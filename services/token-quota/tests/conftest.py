@@ -34,7 +34,7 @@ def events() -> FakeEvents:
 
 @pytest.fixture
 def noon(clock: FakeClock) -> Moment:
-    return Moment(int(clock.now().timestamp() * 1000))
+    return Moment(int(clock.timestamp() * 1000))
 
 
 def sqlite_url(path: Path) -> str:

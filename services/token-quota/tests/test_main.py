@@ -97,7 +97,7 @@ class TokenQuotaHarness:
         """What Envoy's filter writes when it admits this request and gets its lease."""
         namespace, endpoint, token_name, lease, prompt, completion = answer.headers["x-arks-grant"].split("/")
         requests, *tokens, milliseconds, _ = map(int, answer.headers["x-arks-lease"].split(","))
-        now = int(self.home.clock.now().timestamp() * 1000)
+        now = int(self.home.clock.timestamp() * 1000)
         amount = (requests + 1, int(prompt) + tokens[0], int(completion) + tokens[1])
         columns = ("L", lease, now + milliseconds, *amount, f"{namespace}/{endpoint}/{token_name}")
         lines: list[tuple[object, ...]] = [columns] if lease != NO_LEASE else []
@@ -108,7 +108,7 @@ class TokenQuotaHarness:
     def log(self, answer: httpx.Response, *usage: str | int) -> None:
         """What Envoy writes when this granted request ends."""
         request_id = answer.request.headers["x-arks-request-id"]
-        now = int(self.home.clock.now().timestamp() * 1000)
+        now = int(self.home.clock.timestamp() * 1000)
         grant, prompt, completion = answer.headers["x-arks-grant"].rsplit("/", 2)
         line = ("E", request_id, now, *ANSWER, grant, int(prompt), int(completion), *usage)
         self._append("usage.log", f"\n{as_json(line)}\n")

@@ -39,7 +39,7 @@ class Recording:
 
     @property
     def now(self) -> float:
-        return self.harness.clock.now().timestamp()
+        return self.harness.clock.timestamp()
 
     def report(self, running: list[int], seconds: float) -> None:
         for _ in range(int(seconds * 4)):

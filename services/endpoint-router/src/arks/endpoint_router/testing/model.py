@@ -74,15 +74,21 @@ class Engine:
 
 
 @dataclass(slots=True)
+class Host:
+    """A replica in one locality of one Envoy."""
+
+    replica: int
+    active: int = 0
+    """Its requests in flight there."""
+
+
+@dataclass(slots=True)
 class Request:
     number: int
     arrived_at: float
     length: float
     """Relative to the mean."""
-    envoy: int
-    replica: int
-    host: int
-    """Number of the replica's host in its Envoy."""
+    host: Host
     since: float = inf
     """When it began to work at its present speed."""
     done: float = 0.0
@@ -103,35 +109,27 @@ class Envoy:
 
     def __init__(self, random_: random.Random) -> None:
         self._random = random_
-        self._localities: dict[str, tuple[int, list[int]]] = {}
+        self._localities: dict[str, tuple[int, list[Host]]] = {}
         self._deadlines: dict[str, float] = {}
-        self._group_of: dict[int, str] = {}
-        self.active: dict[int, int] = {}
-        self.hosts: dict[int, int] = {}
-        """How many hosts each replica has been before."""
 
     def configure(self, localities: dict[str, tuple[int, list[int]]]) -> None:
         """Set weight and replicas of each locality. The schedule of localities starts anew, at a random point."""
-        group_of = {replica: name for name, (_, members) in localities.items() for replica in members}
-        for replica, name in group_of.items():
-            if self._group_of.get(replica) != name:
-                self.active[replica] = 0
-                self.hosts[replica] = self.hosts.get(replica, -1) + 1
-        self._localities, self._group_of = localities, group_of
+        before = {(name, host.replica): host for name, (_, hosts) in self._localities.items() for host in hosts}
+        self._localities = {
+            name: (weight, [before.get((name, replica)) or Host(replica) for replica in members])
+            for name, (weight, members) in localities.items()
+        }
         self._deadlines = {name: self._random.random() / weight for name, (weight, _) in localities.items()}
 
-    def pick(self) -> int:
+    def pick(self) -> Host:
+        """Return the host that gets the next request, which counts there until it is taken from `active`."""
         name = min(self._deadlines, key=lambda each: self._deadlines[each])
-        weight, members = self._localities[name]
+        weight, hosts = self._localities[name]
         self._deadlines[name] += 1 / weight
-        fewest = min(self.active[replica] for replica in members)
-        replica = self._random.choice([replica for replica in members if self.active[replica] == fewest])
-        self.active[replica] += 1
-        return replica
-
-    def end(self, replica: int, host: int) -> None:
-        if host == self.hosts[replica]:
-            self.active[replica] -= 1
+        fewest = min(host.active for host in hosts)
+        host = self._random.choice([host for host in hosts if host.active == fewest])
+        host.active += 1
+        return host
 
 
 @dataclass(slots=True)
@@ -247,20 +245,18 @@ class Model:
         if now >= self.seconds:
             return
         self._at(now + self._random.expovariate(self.rate), self._arrive)
-        envoy = self._requests % len(self._envoys)
-        replica = self._envoys[envoy].pick()
-        host = self._envoys[envoy].hosts[replica]
-        request = Request(self._requests, now, self.lengths(self._random), envoy, replica, host)
+        host = self._envoys[self._requests % len(self._envoys)].pick()
+        request = Request(self._requests, now, self.lengths(self._random), host)
         self._requests += 1
-        self._result.served[replica] += 1
-        engine = self.engines[replica]
+        self._result.served[host.replica] += 1
+        engine = self.engines[host.replica]
         if len(engine.running) < engine.slots:
             self._start(request, now)
         else:
             engine.waiting.append(request)
 
     def _start(self, request: Request, now: float) -> None:
-        engine = self.engines[request.replica]
+        engine = self.engines[request.host.replica]
         factor = engine.factor(now)
         request.work(now, engine.seconds * factor * request.length)
         engine.running[request.number] = request
@@ -274,13 +270,13 @@ class Model:
             self._at(request.ends_at, partial(self._end, request))
 
     def _end(self, request: Request, now: float) -> None:
-        engine = self.engines[request.replica]
+        engine = self.engines[request.host.replica]
         if request.number not in engine.running or now != request.ends_at:
             return  # its speed has changed since
         del engine.running[request.number]
         engine.finished += 1
         engine.tokens += engine.request_tokens * request.length
-        self._envoys[request.envoy].end(request.replica, request.host)
+        request.host.active -= 1
         self._result.ended += 1
         if engine.waiting and len(engine.running) < engine.slots:
             self._start(engine.waiting.popleft(), now)

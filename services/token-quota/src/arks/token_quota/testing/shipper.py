@@ -111,7 +111,7 @@ class ShipperHarness:
 
     @property
     def now(self) -> int:
-        return int(self.clock.now().timestamp() * 1000)
+        return int(self.clock.timestamp() * 1000)
 
     def end(self, *ids: str, lease: str = "-", namespace: str = "team") -> None:
         rest = f'"completions",false,"{namespace}/qwen/tom/{lease}",10,20,"e",3,4'
