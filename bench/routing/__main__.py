@@ -1,12 +1,13 @@
 """Compares Arks' routing with Envoy's own policies, in the same run, through the same Envoy.
 
 usage: python -m bench.routing [--only NAME]... [--seconds N] [--rounds N] [--envoys N] [--arrivals even|poisson]
-       [--slower FACTOR] [--runtime vllm|llamacpp] [--side NAME]... [--load PART]... [--explain]
+       [--lengths even|lognormal] [--slots unknown|known] [--slower FACTOR] [--runtime vllm|llamacpp] [--side NAME]...
+       [--load PART]... [--explain]
 
 Engines are simulated, load is an open loop, and times count from when a request should have been sent. Arks is the real
 endpoint-router and metrics over a real NATS; each of its runs begins with an endpoint of which nothing was measured.
-Slots are not configured, as with vLLM. Everything shares this machine's cores: `late` is the part of a time to first
-token for which the load generator itself is responsible.
+Slots are unknown, as of vLLM without `--max-num-seqs`, or with `--slots known` configured. Everything shares this
+machine's cores: `late` is the part of a time to first token for which the load generator itself is responsible.
 """
 
 import argparse
@@ -32,22 +33,21 @@ async def compare(directory: Path, name: str, scenario: Scenario, options: argpa
     engines = specs(scenario, options.runtime, options.slower)
     capacity = sum(spec.slots / spec.seconds for spec in engines)
     print(f"\n== {name}: {scenario.text}; 100 % is {capacity:.0f} requests/s", HEADER, sep="\n", flush=True)
-    async with platform(directory, engines, options.envoys) as running:
+    async with platform(directory, engines, options.envoys, known_slots=options.slots == "known") as running:
         for number in range(options.rounds):
-            for load in options.load or scenario.loads:
-                rate = load * capacity
+            for part in options.load or scenario.loads:
                 for side in ("Arks", *SIDES):
                     if options.side and side not in options.side:
                         continue
                     cluster = await running.start_endpoint(scenario.endpoint) if side == "Arks" else side
                     changes = asyncio.create_task(scenario.change(running))
-                    records = await generate(
-                        running, Load(cluster, rate, options.seconds, options.arrivals, number, scenario.prefixes)
-                    )
+                    arrivals = (options.seconds, options.arrivals, number)
+                    load = Load(cluster, part * capacity, *arrivals, scenario.prefixes, options.lengths)
+                    records = await generate(running, load)
                     changes.cancel()
                     await asyncio.gather(changes, return_exceptions=True)
                     await scenario.restore(running)
-                    print(line(f"{load:.0%} {side}", records, len(engines)), flush=True)
+                    print(line(f"{part:.0%} {side}", records, len(engines)), flush=True)
                     for text in scenario.details(records, options.seconds):
                         print(f"    {text}", flush=True)
                     if side == "Arks":
@@ -66,6 +66,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--envoys", type=int, default=1)
     parser.add_argument("--arrivals", choices=["even", "poisson"], default="even")
+    parser.add_argument("--lengths", choices=["even", "lognormal"], default="even", help="of answers")
+    parser.add_argument("--slots", choices=["unknown", "known"], default="unknown", help="whether they are configured")
     parser.add_argument("--runtime", choices=["vllm", "llamacpp"], default="vllm", help="whose metrics engines have")
     parser.add_argument("--explain", action="store_true", help="print the router's explanation at the end of a run")
     return parser.parse_args()

@@ -23,8 +23,9 @@ from bench.requests import Requests
 LATE_SECONDS = 10.0
 """Age of the numbers on a late page."""
 TOKENS = 8
-"""Of a request."""
+"""Of a request of mean length: it takes `seconds` of a replica."""
 _PREFIX = re.compile(rb'"prefix":(\d+)')
+_TOKENS = re.compile(rb'"max_tokens":(\d+)')
 _HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\nx-replica: %d\r\n\r\n"
 
 
@@ -147,6 +148,7 @@ class Connection(Requests):
         self._due = self._interval = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self.prefix: int | None = None
+        self._tokens = TOKENS
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._timer is not None:
@@ -165,6 +167,8 @@ class Connection(Requests):
         else:
             found = _PREFIX.search(body)
             self.prefix = int(found[1]) if found else None
+            most = _TOKENS.search(body)
+            self._tokens = int(most[1]) if most else TOKENS
             self._replica.add(self)
 
     def _write(self, body: bytes) -> None:
@@ -184,7 +188,7 @@ class Connection(Requests):
             text = _HEAD % self._replica.number + text
         self._sent += 1
         self._replica.tokens += 1
-        if self._sent == TOKENS:
+        if self._sent >= self._tokens:
             self._timer = None
             self.transport.write(text + b"0\r\n\r\n")
             self._replica.end(finished=True)

@@ -15,6 +15,7 @@ from typing import cast
 import uvloop
 
 from bench.gateway.scenarios import CLUSTER_HEADER
+from bench.routing.engine import TOKENS
 
 KEY_HEADER = "bench-key"
 """The key of affinity, which the gateway's filter would make from the prompt."""
@@ -33,15 +34,19 @@ class Load:
     seed: int
     prefixes: int = 0
     """Of prompts; each request has one of them. 0: prompts have nothing in common."""
+    lengths: str = "even"
+    """Of answers: even, or lognormal, of which one in a hundred is over six times the mean."""
 
     def requests(self) -> Iterator[bytes]:
         """Yield requests without end."""
         random_ = random.Random(self.seed)  # noqa: S311  # a simulation
         while True:
-            yield self._request(random_.randrange(self.prefixes) if self.prefixes else None)
+            prefix = random_.randrange(self.prefixes) if self.prefixes else None
+            length = 1.0 if self.lengths == "even" else random_.lognormvariate(-0.5, 1.0)
+            yield self._request(prefix, max(1, round(TOKENS * length)))
 
-    def _request(self, prefix: int | None) -> bytes:
-        own = "" if prefix is None else f'"prefix":{prefix},'
+    def _request(self, prefix: int | None, tokens: int) -> bytes:
+        own = f'"max_tokens":{tokens},' + ("" if prefix is None else f'"prefix":{prefix},')
         key = "" if prefix is None else f"{KEY_HEADER}: {random.Random(prefix).getrandbits(64):016x}\r\n"  # noqa: S311
         body = f'{{"model":"chat","stream":true,{own}"messages":[{{}}]}}'
         head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: bench\r\n{CLUSTER_HEADER}: {self.cluster}\r\n{key}"

@@ -65,6 +65,8 @@ class Platform:
     envoys: list[Envoy]
     specs: list[Spec]
     router_port: int
+    known_slots: bool = False
+    """Whether the fact has the slots of replicas."""
     endpoints: int = 0
 
     async def start_endpoint(self, spec: dict[str, Any]) -> str:
@@ -102,7 +104,13 @@ class Platform:
 
     async def _write_fact(self, application: str, specs: Sequence[Spec]) -> None:
         replicas = [
-            ReplicaFact(f"{application}-{n}", "127.0.0.1", spec.port, ReplicaState.READY).to_message()
+            ReplicaFact(
+                f"{application}-{n}",
+                "127.0.0.1",
+                spec.port,
+                ReplicaState.READY,
+                spec.slots if self.known_slots else 0,
+            ).to_message()
             for n, spec in enumerate(specs)
         ]
         runtime = self.specs[0].runtime
@@ -114,7 +122,9 @@ class Platform:
 
 
 @asynccontextmanager
-async def platform(directory: Path, specs: list[Spec], envoys: int) -> AsyncIterator[Platform]:
+async def platform(
+    directory: Path, specs: list[Spec], envoys: int, *, known_slots: bool = False
+) -> AsyncIterator[Platform]:
     """Start everything. The engines of all endpoints are the same."""
     async with AsyncExitStack() as stack:
         enter = stack.enter_async_context
@@ -131,7 +141,7 @@ async def platform(directory: Path, specs: list[Spec], envoys: int) -> AsyncIter
         metrics_port = free_port()
         await enter(service(directory, "metrics", metrics_port, settings | {"HTTP_PORT": metrics_port}))
         started = [await enter(_envoy(directory / f"envoy{n}", specs, xds_port)) for n in range(envoys)]
-        yield Platform(bus, client, started, specs, router_port)
+        yield Platform(bus, client, started, specs, router_port, known_slots)
 
 
 @asynccontextmanager

@@ -301,15 +301,16 @@ impl Place {
         half.checked_ilog2().map_or(0, |bits| 1 << bits)
     }
 
-    /// Return the member's slots: from the application's fact, from its engine, or as observed; 0 if they are unknown.
+    /// Return the member's slots: as observed, or as configured if that is fewer or all; 0 if they are unknown.
     fn slots(&self, member: &Member) -> f64 {
         let reading = self.signals.as_ref().map(|signals| &signals.reading);
-        match (slots(member, reading), &self.signals) {
-            (0, Some(signals)) => {
-                let observed = signals.observed_slots;
-                observed.full_at.filter(|slots| *slots > 0.0).unwrap_or(observed.most_running)
-            }
-            (known, _) => f64::from(known),
+        let configured = f64::from(slots(member, reading));
+        let observed = self.signals.as_ref().map(|signals| signals.observed_slots).unwrap_or_default();
+        match observed.full_at.filter(|found| *found > 0.0) {
+            Some(found) if configured > 0.0 => found.min(configured),
+            Some(found) => found,
+            None if configured > 0.0 => configured,
+            None => observed.most_running,
         }
     }
 }
@@ -545,6 +546,23 @@ mod tests {
             compared(&members(&[("a-0", 0, true)]), &loads, None, false).loads()[0].waiting
         };
         assert_eq!((waiting(99.5), waiting(90.0)), (50.0, 0.0));
+    }
+
+    #[test]
+    fn room_is_half_of_the_slots_that_can_be_in_use() {
+        let room = |configured, running, waiting| {
+            let reading = Reading { running: Some(running), waiting: Some(waiting), slots: 0, ..reading() };
+            let found = compared(
+                &members(&[("a-0", configured, true)]),
+                &Loads::default().with("a-0", 0, reading),
+                None,
+                false,
+            );
+            let (member, place) = found.placed().next().expect("there is one");
+            place.room(member)
+        };
+        assert_eq!((room(0, 16.0, 0.0), room(64, 16.0, 0.0)), (8, 32));
+        assert_eq!((room(0, 16.0, 9.0), room(64, 16.0, 9.0), room(8, 16.0, 9.0)), (8, 8, 4));
     }
 
     #[test]

@@ -21,6 +21,8 @@ const PART_FACTOR: f64 = 1.75;
 const IDLE_SECONDS: f64 = 3.0;
 /// Slots of replicas of which nothing is known: only the quotient counts.
 const UNKNOWN_SLOTS: f64 = 1.0;
+/// Requests that wait while fewer than this part of the configured slots are in use show that there are fewer.
+const REFUTED_PART: f64 = 0.75;
 
 /// A ready replica as it enters the comparison.
 #[derive(Clone, Debug)]
@@ -42,14 +44,11 @@ pub struct Contender<'a> {
 }
 
 impl<'a> Contender<'a> {
-    /// Return its slots; `None` if they are unknown. `measured`: its speed is known.
+    /// Return its slots as requests that waited show them; `None` if none has. `measured`: its speed is known.
     ///
-    /// Observed slots count only if its speed is known or it worked lately: neither a page of zeros nor one that was
-    /// frozen from its first reading on, with a queue on it, must fix a share by slots.
-    fn known_slots(&self, measured: bool) -> Option<f64> {
-        if self.slots > 0 {
-            return Some(f64::from(self.slots));
-        }
+    /// They count only if its speed is known or it worked lately: neither a page of zeros nor one that was frozen from
+    /// its first reading on, with a queue on it, must fix a share by slots.
+    fn observed_slots(&self, measured: bool) -> Option<f64> {
         let signals = self.signals?;
         let worked = || signals.reading.measured_at - signals.busy_at <= IDLE_SECONDS && signals.frozen().is_none();
         signals.observed_slots.full_at.filter(|_| measured || worked())
@@ -84,6 +83,8 @@ struct Capacity {
     limited: bool,
     /// False if the speed is that of its peers.
     measured: bool,
+    /// Whether the slots are those of its configuration.
+    configured: bool,
 }
 
 /// Replicas that are alike.
@@ -125,16 +126,28 @@ pub fn group_alike(application: &str, contenders: &[Contender<'_>]) -> Vec<Group
 /// A replica whose slots are unknown never had to let a request wait, so it has as many as the largest of its peers, and
 /// as many as were seen running at any such replica. An unknown speed is that of replicas with as many slots. Speeds are
 /// in the unit in which most are known, so that they can be compared with each other.
+///
+/// Configured slots are the most that an engine works on at once, and its memory may hold fewer requests. So they count
+/// until requests wait at one replica although fewer run there, and from then on are only an upper bound of each.
 fn estimate(contenders: &[Contender<'_>]) -> Vec<Capacity> {
     let speeds_in = |unit| contenders.iter().map(|each| each.speed(unit)).collect::<Vec<_>>();
     let unknown = |speeds: &[Option<f64>]| speeds.iter().filter(|speed| speed.is_none()).count();
     let (tokens, requests) = (speeds_in(Unit::Tokens), speeds_in(Unit::Requests));
     let speeds = if unknown(&requests) < unknown(&tokens) { &requests } else { &tokens };
     let measured = tokens.iter().zip(&requests).map(|(token, request)| token.is_some() || request.is_some());
-    let known: Vec<_> = contenders.iter().zip(measured).map(|(each, measured)| each.known_slots(measured)).collect();
+    let observed: Vec<_> =
+        contenders.iter().zip(measured).map(|(each, measured)| each.observed_slots(measured)).collect();
+    let configured = are_as_configured(contenders, &observed);
+    let known: Vec<_> = contenders
+        .iter()
+        .zip(observed)
+        .map(|(each, observed)| if configured && each.slots > 0 { Some(f64::from(each.slots)) } else { observed })
+        .collect();
     let seen = contenders.iter().zip(&known).map(|(each, own)| own.unwrap_or_else(|| each.most_running()));
     let assumed = seen.fold(UNKNOWN_SLOTS, f64::max);
-    let slots: Vec<f64> = known.iter().map(|own| own.unwrap_or(assumed)).collect();
+    let at_most = |each: &Contender<'_>| if each.slots > 0 { f64::from(each.slots) } else { f64::INFINITY };
+    let slots: Vec<f64> =
+        contenders.iter().zip(&known).map(|(each, own)| own.unwrap_or(assumed).min(at_most(each))).collect();
     (0..contenders.len())
         .map(|contender| Capacity {
             contender,
@@ -142,8 +155,17 @@ fn estimate(contenders: &[Contender<'_>]) -> Vec<Capacity> {
             speed: speeds[contender].unwrap_or_else(|| peers_speed(slots[contender], &slots, speeds)),
             limited: known[contender].is_some(),
             measured: speeds[contender].is_some(),
+            configured: configured && contenders[contender].slots > 0,
         })
         .collect()
+}
+
+/// Return whether no queue shows that a replica has fewer slots than configured.
+fn are_as_configured(contenders: &[Contender<'_>], observed: &[Option<f64>]) -> bool {
+    let holds = |(each, observed): (&Contender<'_>, &Option<f64>)| {
+        observed.is_none_or(|found| found >= REFUTED_PART * f64::from(each.slots))
+    };
+    contenders.iter().zip(observed).all(holds)
 }
 
 fn peers_speed(slots: f64, all_slots: &[f64], speeds: &[Option<f64>]) -> f64 {
@@ -170,7 +192,7 @@ fn are_alike(first: &Capacity, other: &Capacity, contenders: &[Contender<'_>]) -
     if ratio(other.speed, first.speed) > tolerance {
         return false;
     }
-    if mine.slots > 0 && theirs.slots > 0 {
+    if first.configured && other.configured {
         return mine.slots == theirs.slots;
     }
     ratio(other.slots, first.slots) <= tolerance
@@ -220,6 +242,7 @@ fn group(name: String, part: &[Capacity]) -> Group {
 mod tests {
     use super::{Contender, estimate, group_alike};
     use crate::signals::Signals;
+    use crate::slots::ObservedSlots;
     use crate::speed::Work;
 
     fn worked(speed: f64) -> Signals {
@@ -257,6 +280,38 @@ mod tests {
             ],
         );
         assert_eq!(groups.iter().map(|group| group.speed).collect::<Vec<_>>(), [7.5]);
+    }
+
+    fn full_at(slots: f64) -> Signals {
+        Signals { observed_slots: ObservedSlots { most_running: slots, full_at: Some(slots) }, ..worked(1.0) }
+    }
+
+    fn slots(contenders: &[Contender<'_>]) -> Vec<f64> {
+        estimate(contenders).iter().map(|each| each.slots).collect()
+    }
+
+    #[test]
+    fn configured_slots_count_until_requests_wait_where_far_fewer_run() {
+        let (queued, nearly) = (full_at(8.0), full_at(13.0));
+        let with = |first| [first, contender("b", 16, None, None), contender("c", 4, None, None)];
+        assert_eq!(slots(&with(contender("a", 16, None, None))), [16.0, 16.0, 4.0]);
+        assert_eq!(slots(&with(contender("a", 16, Some(&nearly), None))), [16.0, 16.0, 4.0]);
+        assert_eq!(
+            slots(&with(contender("a", 16, Some(&queued), None))),
+            [8.0, 8.0, 4.0],
+            "at most the configured ones"
+        );
+    }
+
+    #[test]
+    fn replicas_that_are_configured_alike_part_when_their_queues_show_other_slots() {
+        let groups = |queues: [f64; 2]| {
+            let [first, second] = queues.map(full_at);
+            let both = [contender("a", 16, Some(&first), None), contender("b", 16, Some(&second), None)];
+            group_alike("x", &both).iter().map(|group| group.slots).collect::<Vec<_>>()
+        };
+        assert_eq!(groups([16.0, 16.0]), [32.0]);
+        assert_eq!(groups([10.0, 4.0]), [10.0, 4.0]);
     }
 
     #[test]

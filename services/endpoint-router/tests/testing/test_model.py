@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from statistics import mean
 
 import pytest
@@ -23,9 +24,9 @@ FLOOR_SECONDS = 0.081
 """Time to the first token of the slow replica when it is idle."""
 
 
-def table(*, reports_slots: bool = False) -> list[Engine]:
-    fast = [Engine(16, 0.175, 0.021, reports_slots) for _ in range(3)]
-    return [*fast, Engine(4, 0.7, FLOOR_SECONDS, reports_slots)]
+def table() -> list[Engine]:
+    fast = [Engine(16, 0.175, 0.021) for _ in range(3)]
+    return [*fast, Engine(4, 0.7, FLOOR_SECONDS)]
 
 
 def alike(number: int = 4) -> list[Engine]:
@@ -35,6 +36,11 @@ def alike(number: int = 4) -> list[Engine]:
 def four_kinds() -> list[Engine]:
     kinds = ((8, 0.175, 0.02), (8, 0.2625, 0.03), (4, 0.35, 0.04), (2, 0.7, 0.08))
     return [Engine(*kind) for kind in kinds for _ in range(2)]
+
+
+def configured(engines: list[Engine]) -> list[Engine]:
+    """Return them with their slots known."""
+    return [replace(engine, configured_slots=engine.slots) for engine in engines]
 
 
 def heavy_tailed(random_: random.Random) -> float:
@@ -81,10 +87,12 @@ def test_requests_that_a_replica_had_before_it_changed_its_locality_do_not_count
 
 
 @pytest.mark.parametrize("load", [0.71, 0.91])
-@pytest.mark.parametrize("reports_slots", [False, True])
+@pytest.mark.parametrize("engines", [table, lambda: configured(table())], ids=["unknown", "known"])
 @pytest.mark.parametrize("envoys", [1, 2])
-def test_unlike_replicas_make_few_wait_from_a_cold_start(load: float, reports_slots: bool, envoys: int) -> None:
-    found = Model(table(reports_slots=reports_slots), load, seed=3, envoys=envoys).run()
+def test_unlike_replicas_make_few_wait_from_a_cold_start(
+    load: float, engines: Callable[[], list[Engine]], envoys: int
+) -> None:
+    found = Model(engines(), load, seed=3, envoys=envoys).run()
     plain = Model(table(), load, seed=3, envoys=envoys, policy=least_request).run()
     assert found.percentile(0.99) < 2 * FLOOR_SECONDS
     assert found.percentile(0.99) < 0.1 * plain.percentile(0.99)
@@ -97,20 +105,36 @@ def test_near_the_limit_requests_wait_far_less_than_with_least_request() -> None
 
 
 @pytest.mark.parametrize(
-    ("load", "lengths", "bound"),
-    [(0.91, even, 1.6), (0.96, even, 1.4), (0.91, heavy_tailed, 1.2), (0.96, heavy_tailed, 1.2)],
+    ("load", "lengths", "known", "unknown"),
+    [
+        (0.91, even, 1.4, 1.6),
+        (0.96, even, 1.4, 1.4),
+        (0.91, heavy_tailed, 1.2, 1.2),
+        (0.96, heavy_tailed, 1.2, 1.2),
+    ],
 )
 def test_eight_replicas_of_four_kinds_make_few_wait_longer_than_with_the_best_fixed_shares(
-    load: float, lengths: Callable[[random.Random], float], bound: float
+    load: float, lengths: Callable[[random.Random], float], known: float, unknown: float
 ) -> None:
-    def p99(policy: Policy, seed: int) -> float:
-        run = Model(four_kinds(), load, seed=seed, seconds=30.0, envoys=2, policy=policy, lengths=lengths)
+    def p99(policy: Policy, seed: int, engines: list[Engine]) -> float:
+        run = Model(engines, load, seed=seed, seconds=30.0, envoys=2, policy=policy, lengths=lengths)
         return run.run().percentile(0.99)
 
     def best(seed: int) -> float:
-        return min(p99(fixed_shares(four_kinds(), utilisation), seed) for utilisation in (0.6, 0.8, 0.96))
+        return min(p99(fixed_shares(four_kinds(), each), seed, four_kinds()) for each in (0.6, 0.8, 0.96))
 
-    assert mean(p99(by_load, seed) / best(seed) for seed in range(3)) <= bound
+    limits = [best(seed) for seed in range(3)]
+    for engines, bound in ((four_kinds, unknown), (lambda: configured(four_kinds()), known)):
+        assert mean(p99(by_load, seed, engines()) / limit for seed, limit in enumerate(limits)) <= bound
+
+
+@pytest.mark.parametrize("slots", [64, 256])
+def test_slots_that_memory_does_not_hold_are_no_worse_than_unknown_ones(slots: int) -> None:
+    def waits(slots: int) -> float:
+        engines = [replace(engine, configured_slots=slots) for engine in four_kinds()]
+        return Model(engines, 0.91, seed=1, envoys=2).run().percentile(0.99)
+
+    assert waits(slots) <= 1.1 * waits(0)
 
 
 SLOWED_AT, RECOVERED_AT = 20.0, 26.0

@@ -71,7 +71,7 @@ class ReplicaFact:
     """0 until the replica has an address."""
     state: ReplicaState = ReplicaState.STARTING
     slots: int = 0
-    """Requests that it works on at the same time; 0 when unknown."""
+    """Requests that it works on at the same time at most, as configured; 0 when unknown."""
     restarts: int = 0
     """Rises when an engine of this name starts again: measurements of the previous one no longer hold."""
 

@@ -22,6 +22,11 @@ def pod(slots: str) -> dict[str, Any]:
     return {"metadata": {"name": "app-0", "namespace": "default", "labels": labels, "annotations": annotations}}
 
 
+def started_by(slots: str, **container: list[str] | None) -> dict[str, Any]:
+    sidecar = {"name": "mine", "args": ["--max-num-seqs", "7"]}
+    return {**pod(slots), "spec": {"containers": [sidecar, {"name": "leader", **container}]}}
+
+
 def child_of(obj: dict[str, Any]) -> Child:
     return read_child(obj, "arks-app-deployer")
 
@@ -29,6 +34,20 @@ def child_of(obj: dict[str, Any]) -> Child:
 @pytest.mark.parametrize(("slots", "expected"), [("4", 4), ("many", 0), ("²", 0), ("-1", 0), ("9" * 30, 0)])
 def test_slots_that_are_no_number_are_unknown(slots: str, expected: int) -> None:
     found = read_pod(pod(slots))
+    assert found is not None and expected == found.slots
+
+
+@pytest.mark.parametrize(
+    ("obj", "expected"),
+    [
+        (started_by("", command=["vllm", "serve"], args=["--max-num-seqs", "64"]), 64),
+        (started_by("", command=["/bin/bash", "-c", "vllm serve m --max-num-seqs 64"]), 64),
+        (started_by("", command=None), 0),
+        (started_by("16", command=["vllm", "serve", "--max-num-seqs", "64"]), 16),
+    ],
+)
+def test_slots_are_those_of_the_annotation_or_of_the_engines_own_command(obj: dict[str, Any], expected: int) -> None:
+    found = read_pod(obj)
     assert found is not None and expected == found.slots
 
 

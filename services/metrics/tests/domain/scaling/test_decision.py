@@ -49,6 +49,13 @@ def test_replicas_follow_the_load_with_room_for_chance() -> None:
     assert 6 == play(POLICY, [(600, 4.0)])[2]  # 4 full replicas, and 0.75 times their root
 
 
+def test_slots_without_memory_of_their_own_show_no_capacity() -> None:
+    unknown = Memory(capacity=Capacity(speed=10.0))
+    for reserved, slots in ((True, 10.0), (False, None)):
+        memory, _, _ = play(POLICY, [(600, 4.0)], memory=unknown, slots_reserved=reserved)
+        assert slots == memory.capacity.slots
+
+
 def test_a_large_application_needs_a_smaller_part_as_room() -> None:
     assert play(Policy(1, 100, FIRST_TOKEN), [(600, 16.0)])[2] in {19, 20}  # and not 24
 

@@ -200,6 +200,13 @@ def test_requests_are_counted_by_the_replica_that_answered(harness: Harness) -> 
     assert replace(seen, at=0.0).refused == 0
 
 
+@pytest.mark.parametrize(("runtime", "reserved"), [("llamacpp", True), ("ark", True), ("vllm", False), ("mine", False)])
+def test_only_some_engines_have_memory_for_each_slot(harness: Harness, runtime: str, reserved: bool) -> None:
+    harness.serve(2, runtime=runtime)
+    seen = harness.applications.observed(APPLICATION)
+    assert (8, reserved) == (seen.slots, seen.slots_reserved)
+
+
 async def test_what_keeps_replicas_from_running_is_a_limit_while_they_are_missing(harness: Harness) -> None:
     harness.apply()
     harness.serve(1, running=4, missing="FailedCreate")

@@ -75,7 +75,8 @@ class ScalingObjectives(ApiModel):
         default=None, description="Most requests that wait inside an engine, a replica."
     )
     slot_use_percent: Percent | None = Field(
-        default=None, description="Requests in flight as a share of all slots; needs a runtime with known slots."
+        default=None,
+        description="Requests in flight as a share of all slots; they have to be known (of vLLM: --max-num-seqs).",
     )
     kv_cache_use_percent: Percent | None = Field(default=None, description="Use of the KV cache, mean of the replicas.")
     tokens_per_second: Positive | None = Field(

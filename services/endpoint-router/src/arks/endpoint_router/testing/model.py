@@ -45,7 +45,8 @@ class Engine:
     slots: int
     seconds: float
     first_seconds: float
-    reports_slots: bool = False
+    configured_slots: int = 0
+    """As its command sets them; 0: they are unknown. Memory may hold fewer requests: `slots`."""
     slowdowns: Sequence[tuple[float, float]] = ()
     """(from when, factor of the service time), in order; of requests that run then too."""
     lie: Lie | None = None
@@ -213,7 +214,7 @@ class Model:
         self._replicas = tuple(
             RoutedReplica(
                 ReplicaId(APPLICATION, f"{APPLICATION}-{number}"),
-                *("127.0.0.1", 9000 + number, ReplicaState.READY, engine.slots if engine.reports_slots else 0),
+                *("127.0.0.1", 9000 + number, ReplicaState.READY, engine.configured_slots),
             )
             for number, engine in enumerate(self.engines)
         )

@@ -93,6 +93,8 @@ class Engine:
     """Significant digits with which it prints counters; None: all."""
     tokens_at_end: bool = False
     """As of a snapshot."""
+    reserves_slots: bool = False
+    """Whether it reserves memory for each slot; otherwise a full KV cache may allow fewer requests than configured."""
     versions: tuple[tuple[str, str], ...] = ()
     """(a metric, what a page with it looks like); the first metric that a page has counts."""
 
@@ -105,6 +107,7 @@ _NO_SIGNALS = {
     "holds_gauges",
     "digits",
     "tokens_at_end",
+    "reserves_slots",
     "versions",
 }
 _COUNTS = {"running_requests", "waiting_requests"}
@@ -128,6 +131,7 @@ class EngineReader:
         self._asleep = engine.asleep
         self.shows_movement = engine.shows_movement
         self.holds_gauges = engine.holds_gauges
+        self.reserves_slots = engine.reserves_slots
         self._digits = engine.digits
         self._tokens_at_end = engine.tokens_at_end
         self._versions = [(f"\n{metric}".encode(), version) for metric, version in engine.versions]
@@ -444,6 +448,7 @@ _LLAMACPP = Engine(
     shows_movement=True,
     digits=6,  # doubles through a C++ stream
     tokens_at_end=True,
+    reserves_slots=True,
     versions=(
         ("llamacpp:kv_cache_usage_ratio", "llama.cpp of before May 2025"),
         ("llamacpp:requests_processing", "llama.cpp of May 2025 or newer"),
@@ -459,6 +464,7 @@ _ARK = Engine(
     generation_tokens=_one_of("ark_engine_generation_tokens_total"),
     finished_requests=_one_of("ark_engine_finished_requests_total"),
     hint="the engine behind the proxy does not answer",
+    reserves_slots=True,
     versions=(("ark_engine_up", "ARK 0.1"),),
 )
 

@@ -90,7 +90,14 @@ class Harness:
         self.autoscalers.put(made.model_copy(update={"status": before.status if before else None}))
 
     def serve(
-        self, ready: int, *, starting: int = 0, running: float = 0.0, tokens: float = 0.0, missing: str = ""
+        self,
+        ready: int,
+        *,
+        starting: int = 0,
+        running: float = 0.0,
+        tokens: float = 0.0,
+        missing: str = "",
+        runtime: str = "vllm",
     ) -> None:
         """Replicas of four slots with so many running requests each."""
         states = [ReplicaState.READY] * ready + [ReplicaState.STARTING] * starting
@@ -102,7 +109,7 @@ class Harness:
             namespace="default",
             application="app",
             served_model="m",
-            runtime="vllm",
+            runtime=runtime,
             desired=1,
             missing_reason=missing,
             missing_message=f"why {missing}",

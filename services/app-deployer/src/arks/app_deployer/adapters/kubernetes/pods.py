@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from arks.app_deployer.domain.launch import read_ahead
 from arks.app_deployer.domain.launch.manifests import PART, REVISION, ROLE, SLOTS
 from arks.app_deployer.domain.launch.scheduling import POD_GROUP
+from arks.app_deployer.domain.launch.slots import slots_in
 from arks.app_deployer.domain.pods import Pod, Trouble
 from arks.app_deployer.domain.start_phases import Run, StartPhases
 from arks.contracts.names import APPLICATION_LABEL
@@ -106,7 +107,7 @@ def read_pod(obj: Json) -> Pod | None:
         terminating=state.deleting,
         port=_port(spec),
         revision=annotations.get(REVISION, ""),
-        slots=number_in(annotations.get(SLOTS, "")),
+        slots=number_in(annotations.get(SLOTS, "")) or slots_in(_command(spec)),
         restarts=main.restarts if main is not None else 0,
         ends=main.ends if main is not None else 0,
         last_end=last_end,
@@ -131,6 +132,12 @@ def _phases(state: PodState, main: ContainerState | None) -> StartPhases | None:
     again = main.ends > 0 or scheduled_at is None
     prepared_at = state.true_since.get("PodReadyToStartContainers")
     return StartPhases.of_pod(None if again else scheduled_at, prepared_at, runs, main.started_at, ready_at)
+
+
+def _command(spec: Json) -> list[str]:
+    """Return the words with which the engine's container starts."""
+    engines = (item for item in spec.get("containers", []) if item["name"] in _CONTAINERS)
+    return [word for item in engines for words in ("command", "args") for word in item.get(words) or ()]
 
 
 def _port(spec: Json) -> int:

@@ -12,6 +12,7 @@ from arks.app_deployer.domain.launch import llamacpp_options
 from arks.app_deployer.domain.launch.arguments import as_arguments
 from arks.app_deployer.domain.launch.local_commands import LLAMACPP, EngineParameters, engine_command
 from arks.app_deployer.domain.launch.profile_set import Profiles
+from arks.app_deployer.domain.launch.slots import slots_in
 from arks.app_deployer.domain.model_file import ModelFile
 from arks.app_deployer.domain.workload import Refusal
 from arks.contracts.resources import ArksApplicationSpec, Runtime
@@ -49,7 +50,7 @@ class LocalRuntimes:
         if spec.effective_runtime is Runtime.ARK:
             return await ark_requirements(as_arguments(spec.runtime_args), model_path, slots)
         if spec.effective_runtime is not Runtime.LLAMACPP:
-            return EngineRequirements(model_path, 0, 0, 0)
+            return EngineRequirements(model_path, 0, 0, slots_in(as_arguments(spec.runtime_args)))
         return await asyncio.to_thread(_of_llamacpp, spec, model_path, slots, self._profiles)
 
     def command(self, spec: ArksApplicationSpec, engine: EngineParameters) -> list[str]:

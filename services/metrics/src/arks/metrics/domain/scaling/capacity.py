@@ -22,7 +22,7 @@ class Capacity:
     speed: float | None = None
     """Tokens a second of a slot in use."""
     slots: float | None = None
-    """Of a replica: configured, or as many as were in use while requests waited."""
+    """Of a replica: those reserved, or as many as were in use while requests waited."""
     held: float = 0.0
     """Most tokens a second of a replica at which the objectives held."""
     room: float = _ROOM
@@ -40,11 +40,11 @@ def with_speed(capacity: Capacity, speed: float | None) -> Capacity:
     return capacity if speed is None or speed == capacity.speed else replace(capacity, speed=speed)
 
 
-def with_slots(capacity: Capacity, configured: float | None, at_a_queue: float | None) -> Capacity:
-    """`at_a_queue`: requests that ran in a replica while others waited there."""
+def with_slots(capacity: Capacity, reserved: float | None, at_a_queue: float | None) -> Capacity:
+    """`reserved`: slots that a replica has memory for. `at_a_queue`: requests that ran in one while others waited."""
     before = capacity.slots
-    if configured:
-        return capacity if configured == before else replace(capacity, slots=configured)
+    if reserved:
+        return capacity if reserved == before else replace(capacity, slots=reserved)
     if at_a_queue is None:
         return capacity
     return replace(capacity, slots=at_a_queue if before is None else before + _NEW * (at_a_queue - before))

@@ -136,7 +136,8 @@ def _measure(policy: Policy, memory: Memory, seen: Observed) -> Memory:
     """Measure what a replica does; what was held counts once the number of replicas has not changed for a while."""
     settled = memory.settled_at if seen.ready == memory.ready and not seen.starting else seen.at
     found = capacities.with_speed(memory.capacity, demands.slot_speed(memory.history))
-    found = capacities.with_slots(found, seen.slots / seen.ready if seen.slots else None, seen.running_at_a_queue)
+    reserved = seen.slots / seen.ready if seen.slots and seen.slots_reserved else None
+    found = capacities.with_slots(found, reserved, seen.running_at_a_queue)
     rate = demands.throughput(memory.history, SETTLE_SECONDS)
     if rate is not None and seen.at - settled >= SETTLE_SECONDS and missed_by(policy, seen) <= _MET:
         found = capacities.with_held(found, rate / seen.ready)

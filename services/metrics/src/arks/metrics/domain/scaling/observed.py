@@ -17,7 +17,9 @@ class Observed:
     running_at_a_queue: float | None = None
     """Mean of the replicas in which requests wait; None while none does."""
     slots: int = 0
-    """0 while those of a replica are unknown."""
+    """As configured; 0 while those of a replica are unknown."""
+    slots_reserved: bool = True
+    """Whether all slots can be in use at once; otherwise a full KV cache may allow fewer requests."""
     kv_cache_ratio: float | None = None
     tokens_per_second: float | None = None
     """As the engines count them."""

@@ -10,6 +10,7 @@ from arks.events.v1.facts_pb2 import ReplicasFact
 from arks.kit.cache import Cache
 from arks.kit.clock import Clock
 from arks.kit.key import Key
+from arks.metrics.domain.engines import reader_of
 from arks.metrics.domain.replicas import NOT_READ, Replica, ReplicaReport
 from arks.metrics.domain.scaling.doubt import Signals, behind_routers, doubt
 from arks.metrics.domain.scaling.limits import Limit
@@ -142,12 +143,13 @@ class Applications:
         if measured[1] is not counted:
             engines = [replica for replica in part.replicas if replica.state is ReplicaState.READY]
             starting = sum(replica.state is ReplicaState.STARTING for replica in part.replicas)
-        slots = [replica.slots for replica in engines]
+        slots, reader = [replica.slots for replica in engines], reader_of(part.runtime)
         return replace(
             _of_engines([*(report for _, report in ready), *draining], at, part.stage),
             ready=len(engines),
             starting=starting,
             slots=sum(slots) if all(slots) else 0,
+            slots_reserved=reader is not None and reader.reserves_slots,
             finished=float(traffic.finished),
             tokens=traffic.tokens,
             refused=float(traffic.refused),
