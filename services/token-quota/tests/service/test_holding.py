@@ -13,7 +13,7 @@ from arks.kit.key import Key
 from arks.kit.tasks import cancel
 from arks.kit.testing.wait import eventually
 from arks.token_quota.domain.holding import FIRST_REQUESTS, Bounds
-from arks.token_quota.service.holding import Holding
+from arks.token_quota.service.holding import Holding, load_of
 from arks.token_quota.testing.waking import FakeLoads, KeptMessages, holding
 
 ENDPOINT, APPLICATION = Key("team", "chat"), Key("team", "app")
@@ -56,6 +56,15 @@ async def running() -> AsyncIterator[Running]:
     for wait in made.waits:
         await cancel(wait)
     await cancel(task)
+
+
+@pytest.mark.parametrize(("running", "waiting", "slots"), [(20, 0, 264), (8, 3, 16), (20, 4, 28), (0, 4, 0)])
+def test_an_engine_in_which_requests_wait_has_no_free_slot_whatever_is_configured(
+    running: int, waiting: int, slots: int
+) -> None:
+    engine = ReplicaLoad(name="app-0", running_requests=running, waiting_requests=waiting, slots=256)
+    idle = ReplicaLoad(name="app-1", slots=8)
+    assert slots == load_of(LoadReport(replicas=[engine, idle])).slots
 
 
 async def test_a_crowd_waits_and_beyond_the_bound_is_refused_at_once(running: Running) -> None:

@@ -1,6 +1,7 @@
 """Hold requests for endpoints without a ready replica, and let them pass as its engines take them."""
 
 import asyncio
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -11,7 +12,7 @@ from typing import Final, Protocol
 from arks.contracts.load import STALE_SECONDS
 from arks.contracts.subjects import demand_subject
 from arks.events.v1.facts_pb2 import EndpointFact
-from arks.events.v1.load_pb2 import DemandReport, LoadReport
+from arks.events.v1.load_pb2 import DemandReport, LoadReport, ReplicaLoad
 from arks.kit.cache import Cache
 from arks.kit.key import Key
 from arks.token_quota.domain.holding import Bounds, Load, Queues, room
@@ -174,13 +175,18 @@ class Holding:
 
 
 def load_of(report: LoadReport) -> Load:
-    """Sums over the engines that report."""
+    """Return the sums over the engines that report."""
     engines = (replica for replica in report.replicas if not replica.problem)
     loads = [
-        Load(engine.running_requests, engine.waiting_requests, engine.slots, engine.drain_rate_per_second)
+        Load(engine.running_requests, engine.waiting_requests, _slots(engine), engine.drain_rate_per_second)
         for engine in engines
     ]
     return _sum(loads) or Load()
+
+
+def _slots(engine: ReplicaLoad) -> int:
+    """Return the slots that can be in use: while requests wait, those that are. A full KV cache may allow no more."""
+    return min(engine.slots, math.ceil(engine.running_requests)) if engine.waiting_requests else engine.slots
 
 
 def _sum(loads: Iterable[Load]) -> Load | None:
