@@ -144,8 +144,8 @@ async def harness(nats: Server, tmp_path: Path) -> AsyncIterator[MainHarness]:
 
 
 async def test_an_application_from_kubectl_apply_to_kubectl_delete(harness: MainHarness) -> None:
-    spec = {"model": {"name": MODEL.name}, "runtime": "llamacpp", "replicas": 1, "instanceSpec": {}}
-    await harness.apply("ArksApplication", KEY.name, **spec)
+    spec = {"model": {"name": MODEL.name}, "runtime": "vllm", "replicas": 1, "instanceSpec": {}}
+    await harness.apply("ArksApplication", KEY.name, **spec, runtimeCommonArgs=["--max-num-seqs", "64"])
     await harness.until_shown("Failed", "0", "0")  # there is no such model
     harness.model()
     await harness.until_shown("Running", "1", "1")
@@ -154,11 +154,11 @@ async def test_an_application_from_kubectl_apply_to_kubectl_delete(harness: Main
     reasons = [item["reason"] for item in status["conditions"]]
     assert ["PrecheckPass", "ModelLoadSucceeded", "Running", "Complete"] == reasons
     assert {"seconds", "prepareSeconds", "imageSeconds", "loadSeconds"} == set(status["instances"][0]["start"])
-    ready = [("app-qwen-0", 8080, facts_pb2.REPLICA_STATE_READY)]
+    ready = [("app-qwen-0", 8080, facts_pb2.REPLICA_STATE_READY, 64)]
 
     def reported() -> bool:
         fact = harness.facts.get(KEY)
-        return fact is not None and ready == [(item.name, item.port, item.state) for item in fact.replicas]
+        return fact is not None and ready == [(item.name, item.port, item.state, item.slots) for item in fact.replicas]
 
     await eventually(reported, what="the replica in the fact")
 

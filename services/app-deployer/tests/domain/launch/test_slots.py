@@ -13,6 +13,7 @@ from arks.app_deployer.domain.launch.slots import slots_in
         (["vllm", "serve", "m"], 0),
         (["vllm", "serve", "m", "--max-num-seqs", "64"], 64),
         (["vllm", "serve", "m", "--max-num-seqs=64"], 64),
+        (["vllm", "serve", "m", "--max_num_seqs=64", "--data_parallel_size", "2"], 128),
         (["vllm", "serve", "m", "--max-num-seqs", "64", "--data-parallel-size", "4"], 256),
         (["vllm", "serve", "m", "-dp", "2", "--max-num-seqs", "64"], 128),
         (["python3", "-m", "sglang.launch_server", "--max-running-requests", "128", "--dp-size", "2"], 128),

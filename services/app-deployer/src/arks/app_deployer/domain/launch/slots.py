@@ -24,7 +24,7 @@ def slots_in(words: Sequence[str]) -> int:
 
     `words`: the command with its arguments. A line for a shell (`bash -c LINE`) is read by its words too.
     """
-    found = [word for text in words for word in _words(text)]
+    found = [_with_dashes(word) for text in words for word in _words(text)]
     engines = max(1, *(number_of(found, option) for option in _VLLM_ENGINES))
     slots = number_of(found, _VLLM) * engines or max(number_of(found, option) for option in _WHOLE)
     return slots if slots <= _MOST else 0
@@ -38,3 +38,9 @@ def _words(text: str) -> list[str]:
         return shlex.split(text)
     except ValueError:  # a quote that does not end
         return [text]
+
+
+def _with_dashes(word: str) -> str:
+    """Return `--max-num-seqs` for `--max_num_seqs`, which vLLM takes too."""
+    option, equals, value = word.partition("=")
+    return f"{option.replace('_', '-')}{equals}{value}" if option.startswith("--") else word
