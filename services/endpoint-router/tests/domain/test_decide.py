@@ -11,12 +11,14 @@ from arks.endpoint_router.domain import (
     Decision,
     DecisionInput,
     EndpointSpec,
+    Loads,
     Reason,
     ReplicaId,
     Source,
     StaticRoute,
     decide,
 )
+from arks.endpoint_router.domain.native import Reading
 from arks.endpoint_router.testing.decisions import (
     NOW,
     SPEC,
@@ -115,6 +117,24 @@ def test_reasons_name_the_evidence() -> None:
         "4 running, 6 waiting (lately 2.0 s of work), 0.75 requests/s a slot, 0.1 s ago",
         "r-2": "1.22 times an even share among 3 replicas, in group a/2; no load was reported; it counts by its slots",
     } == explanations(decision)
+
+
+@pytest.mark.parametrize(
+    ("configured", "waiting", "text"),
+    [
+        (0, 0, "8 running, 0 waiting, 0.1 s ago"),
+        (64, 0, "8 running, 0 waiting, 64 slots, 0.1 s ago"),
+        (0, 9, "8 running, 9 waiting (lately 9.0 s of work), 8 slots by its queue, 0.1 s ago"),
+        (64, 9, "8 running, 9 waiting (lately 9.0 s of work), 8 of 64 slots by its queue, 0.1 s ago"),
+        (8, 9, "8 running, 9 waiting (lately 9.0 s of work), 8 slots, 0.1 s ago"),
+    ],
+)
+def test_reasons_have_the_slots_as_configured_and_as_a_queue_shows_them(
+    configured: int, waiting: int, text: str
+) -> None:
+    read = Loads().with_reading("r-0", 0, Reading(measured_at=NOW - 0.1, running=8.0, waiting=waiting))
+    decision = decide(SPEC, DecisionInput(applications(replica("r-0", slots=configured)), {"a": read}, now=NOW))
+    assert explanations(decision)["r-0"] == f"the only ready replica of its application; {text}"
 
 
 def test_requests_carry_the_name_that_most_engines_serve() -> None:

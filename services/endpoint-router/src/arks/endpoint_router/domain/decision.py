@@ -104,12 +104,21 @@ class Candidate(Struct, frozen=True, gc=False):
         ]
         if (backlog := _backlog_seconds(self.evidence)) >= 0.05:
             parts[1] += f" (lately {backlog:.1f} s of work)"
+        if slots := _slots(self.replica.slots or reading.slots, self.evidence.full_at):
+            parts.append(slots)
         if reading.kv_usage is not None:
             parts.append(f"KV cache {reading.kv_usage:.0%}")
         parts += [f"{speed:.2f} {unit}/s a slot" for unit in Unit if (speed := self.evidence.speed(unit)) is not None]
         if now is not None:
             parts.append(f"{max(0.0, now - reading.measured_at):.1f} s ago")
         return ", ".join(parts)
+
+
+def _slots(configured: int, observed: float | None) -> str:
+    """Return the slots of a replica in words; empty if they are unknown. `observed`: as its queue shows them."""
+    if observed is None or (configured and round(observed) >= configured):
+        return f"{configured} slots" if configured else ""
+    return f"{observed:.0f}{f' of {configured}' if configured else ''} slots by its queue"
 
 
 def _backlog_seconds(evidence: Evidence) -> float:
