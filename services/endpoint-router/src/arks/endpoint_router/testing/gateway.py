@@ -1,6 +1,7 @@
 """A real Envoy with the gateway's listener, between scripted engines and a scripted token-quota."""
 
 import asyncio
+import itertools
 import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -32,6 +33,8 @@ COLUMNS = (
     *("operation", "stream", "grant", "usage"),
 )
 
+REJECTION = b'{"error":{"message":"no","type":"t","param":null,"code":"c"}}'
+
 
 def grant(cluster: str = "default/m", **headers: str) -> Script:
     """Return a script that answers /v1/admit by a grant whose lease holds nothing else, and /v1/key by 204."""
@@ -50,6 +53,23 @@ def grant(cluster: str = "default/m", **headers: str) -> Script:
         await (valid if request.path == "/v1/key" else granted)(request, writer)
 
     return script
+
+
+def leases(amount: str = "3,1000,1000,1000,512", **headers: str) -> Script:
+    """Return a script that gives every query a lease of its own, as token-quota does."""
+    numbers = itertools.count(1)
+
+    async def script(request: Request, writer: asyncio.StreamWriter) -> None:
+        own = f"default/m/alice/lease{next(numbers):07}/10/20"
+        await grant(**{"x_arks_grant": own, "x_arks_lease": amount, **headers})(request, writer)
+
+    return script
+
+
+def rejected(refusal: str, status: int = 429, **headers: str) -> Script:
+    """Return a script that rejects every query. `refusal`: for how long and what, as in `x-arks-refusal`."""
+    fields = {"x_arks_refusal": refusal, "retry_after": "3", "x_ratelimit_remaining_requests": "0", **headers}
+    return answer(REJECTION, status, **fields)
 
 
 @dataclass
