@@ -270,6 +270,25 @@ async def test_renewals_of_several_keys_are_one_query(gateway: Gateway) -> None:
     assert all(line[0] == "L" or line[2] in owners for line in gateway.starts())
 
 
+async def test_requests_pass_with_a_token_quota_that_has_no_query_of_several_keys(gateway: Gateway) -> None:
+    granting = leases("16,1000000,1000000,1000,512")
+
+    async def script(request: Request, writer: asyncio.StreamWriter) -> None:
+        await (answer(b"", 404) if request.path == "/v1/leases" else granting)(request, writer)
+
+    gateway.admission.script = script
+    keys = [{"authorization": f"Bearer sk-{key}"} for key in range(16)]
+
+    async def queried() -> bool:
+        answers = await asyncio.gather(*(gateway.post(BODY, headers=key) for key in keys))
+        assert {200} == {each.status_code for each in answers}
+        return bool(gateway.queries("/v1/leases"))
+
+    await eventually(queried, what="a query of several keys")
+    for _ in range(20):
+        assert await queried()
+
+
 async def test_no_request_waits_for_the_confirmation_of_leases(gateway: Gateway) -> None:
     gateway.admission.script = confirming()
     await confirmed(gateway, 1)
