@@ -301,7 +301,8 @@ impl Place {
         half.checked_ilog2().map_or(0, |bits| 1 << bits)
     }
 
-    /// Return the member's slots: as observed, or as configured if that is fewer or all; 0 if they are unknown.
+    /// Return the member's slots: those that its queue shows, at most the configured ones. Without a queue the configured
+    /// ones, or else as many as were seen in use; 0 if none were.
     fn slots(&self, member: &Member) -> f64 {
         let reading = self.signals.as_ref().map(|signals| &signals.reading);
         let configured = f64::from(slots(member, reading));
