@@ -3,18 +3,22 @@
 import asyncio
 import gc
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 import pytest_asyncio
+from prometheus_client import CollectorRegistry
 
 from arks.contracts.subjects import EventKind, Facts
 from arks.events.v1.events_pb2 import ResourceEvent
 from arks.events.v1.facts_pb2 import ModelFact
 from arks.kit import buckets
+from arks.kit.bus import Bus
 from arks.kit.facts import FactReader, FactWriter
 from arks.kit.home import LocalHome
 from arks.kit.key import Key
+from arks.kit.settings import Settings
 from arks.kit.testing.servers import Server
 from arks.kit.testing.wait import eventually
 
@@ -117,6 +121,45 @@ async def _events(home: LocalHome) -> list[dict[str, str]]:
         return []
     raws = [await home.bus.jetstream.get_msg("ARKS_EVENTS", seq) for seq in range(1, info.state.last_seq + 1)]
     return [dict(raw.headers or {}) for raw in raws]
+
+
+@asynccontextmanager
+async def slow_to_subscribe(port: int, continues: asyncio.Event) -> AsyncIterator[int]:
+    """Forward connections to the port, subscriptions and what follows them while `continues` is set. Yields theirs."""
+    forwarding: list[asyncio.Task[None]] = []
+
+    async def copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, kept: bool) -> None:
+        while data := await reader.read(65_536):
+            if kept and b"SUB " in data:
+                await continues.wait()
+            writer.write(data)
+        writer.close()
+        await writer.wait_closed()
+
+    async def forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        server_reader, server_writer = await asyncio.open_connection("127.0.0.1", port)
+        forwarding.append(asyncio.create_task(copy(reader, server_writer, kept=True)))
+        forwarding.append(asyncio.create_task(copy(server_reader, writer, kept=False)))
+
+    async with await asyncio.start_server(forward, "127.0.0.1", 0) as server:
+        yield server.sockets[0].getsockname()[1]
+        await asyncio.gather(*forwarding, return_exceptions=True)
+
+
+async def test_a_gathered_subscription_begins_once_the_server_has_it(settings: Settings, nats: Server) -> None:
+    continues = asyncio.Event()
+    async with slow_to_subscribe(nats.port, continues) as port:
+        own = settings.model_copy(update={"nats_url": f"nats://127.0.0.1:{port}"})
+        bus = Bus("test", own, CollectorRegistry())
+        continues.set()
+        await bus.start()
+        continues.clear()
+        begins = asyncio.create_task(bus.subscribe_gathered("arks.test.>", lambda *_: None, 0.001))
+        done, _ = await asyncio.wait([begins], timeout=0.2)
+        continues.set()
+        await begins
+        await bus.stop()
+    assert not done
 
 
 async def test_a_message_reaches_subscribers_also_after_a_reconnect(started: LocalHome, nats: Server) -> None:

@@ -232,13 +232,17 @@ class Bus:
 
     async def subscribe_gathered(self, subjects: str, take: Callable[[str, bytes], None], seconds: float) -> None:
         """As `subscribe_with_subject`, until `stop`, for many small messages: over a connection of its own that is read
-        every `seconds`. `take` must not raise. Returns once it is connected.
+        every `seconds`. `take` must not raise. Returns once the server has the subscription, or the connection is lost:
+        then it has it after the reconnect.
         """
         client = Client()
         client._transport = GatheringTransport(seconds, take)  # `connect` has no argument for it
         await self._until_connected(lambda: self._connect_client(client, f"arks-{self._name}-{subjects}"))
         self._gathering.append(client)
         await client.subscribe(subjects, cb=_callback(take))  # for messages with headers
+        with contextlib.suppress(*NATS_ERRORS):
+            async with asyncio.timeout(REQUEST_SECONDS):
+                await client.flush()
 
 
 def _callback(read: Callable[[str, bytes], None]) -> Callable[[Msg], Awaitable[None]]:
