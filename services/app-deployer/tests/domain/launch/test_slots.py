@@ -24,6 +24,8 @@ from arks.app_deployer.domain.launch.slots import slots_in
         (["vllm", "serve", "m", "--max-num-seqs"], 0),
         (["vllm", "serve", "m", "--max-num-seqs", "many"], 0),
         (["vllm", "serve", "m", "--max-num-seqs", "9" * 30], 0),
+        (["vllm", "serve", "m", "--max-num-seqs", "9" * 5000], 0),
+        (["vllm", "serve", "m", "--max-num-seqs", "64", "--max-num-seqs", "32"], 32),
     ],
 )
 def test_an_option_of_the_engine_sets_them(command: list[str], expected: int) -> None:

@@ -6,11 +6,11 @@ refuses to start if they do not fit, SGLang and llama.cpp end or shorten the con
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 from arks.app_deployer.domain.checks import NOT_ENOUGH_MEMORY
 from arks.app_deployer.domain.launch import llamacpp_options
 from arks.app_deployer.domain.launch.arguments import as_arguments
+from arks.app_deployer.domain.launch.options import number_of, value_of
 from arks.app_deployer.domain.model_file import ModelFile
 from arks.app_deployer.domain.workload import Verdict
 from arks.contracts.quantities import human_bytes
@@ -70,7 +70,7 @@ def _on_processors(spec: ArksApplicationSpec, model: ModelFact, memory_bytes: in
 
 def _on_accelerators(spec: ArksApplicationSpec, model: ModelFact, accelerator_bytes: int) -> Verdict | None:
     arguments = as_arguments(spec.runtime_args)
-    if _value(arguments, _UNKNOWN) is not None:
+    if value_of(arguments, _UNKNOWN) is not None:
         return None
     count = _accelerators(spec, arguments)
     usable = int(accelerator_bytes * _used_share(spec, arguments)) - ENGINE_BYTES
@@ -81,8 +81,8 @@ def _on_accelerators(spec: ArksApplicationSpec, model: ModelFact, accelerator_by
         advice = f"{_more(model.weights_bytes, usable)}choose a quantised version of the model"
         held = human_bytes(max(0, count * usable))
         return Verdict(False, NOT_ENOUGH_MEMORY, f"{weights}, and {have} hold {held} of them; {advice}")
-    context = _number(arguments, _CONTEXT) or model.context_tokens
-    kv_bytes = int(model.kv_bytes_per_token * (0.5 if "fp8" in (_value(arguments, (_KV_TYPE,)) or "") else 1))
+    context = number_of(arguments, _CONTEXT) or model.context_tokens
+    kv_bytes = int(model.kv_bytes_per_token * (0.5 if "fp8" in (value_of(arguments, (_KV_TYPE,)) or "") else 1))
     if not context or not kv_bytes:
         return Verdict(True, CONDITION, f"{weights} of {have}; the KV cache's size is unknown")
     wanted = f"{weights}, the KV cache of {context} tokens {human_bytes(kv_bytes * context)}"
@@ -107,28 +107,15 @@ def _more(needed_bytes: int, usable_bytes: int, end: str = ", or ") -> str:
 
 
 def _accelerators(spec: ArksApplicationSpec, arguments: Sequence[str]) -> int:
-    tensor = spec.tensor_parallel_size or _number(arguments, _TENSOR_PARALLEL) or 1
-    return tensor * (_number(arguments, _PIPELINE_PARALLEL) or 1)
+    tensor = spec.tensor_parallel_size or number_of(arguments, _TENSOR_PARALLEL) or 1
+    return tensor * (number_of(arguments, _PIPELINE_PARALLEL) or 1)
 
 
 def _used_share(spec: ArksApplicationSpec, arguments: Sequence[str]) -> float:
     option = "--mem-fraction-static" if spec.effective_runtime is Runtime.SGLANG else "--gpu-memory-utilization"
-    text = _value(arguments, (option,))
+    text = value_of(arguments, (option,))
     try:
         share = float(text) if text is not None else _USED_SHARES[option]
     except ValueError:
         return _USED_SHARES[option]
     return share if 0 < share <= 1 else _USED_SHARES[option]
-
-
-def _number(arguments: Sequence[str], options: Sequence[str]) -> int:
-    """0 without one, or if it is no plain number (`auto`, `32k`)."""
-    text = _value(arguments, options) or ""
-    return int(text) if text.isascii() and text.isdigit() else 0
-
-
-def _value(arguments: Sequence[str], options: Sequence[str]) -> str | None:
-    """The last value of `--option x` or `--option=x`."""
-    found = [after for word, after in pairwise(arguments) if word in options]
-    found += [word.partition("=")[2] for word in arguments if word.partition("=")[0] in options and "=" in word]
-    return found[-1] if found else None

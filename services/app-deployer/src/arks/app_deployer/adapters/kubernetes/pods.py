@@ -134,17 +134,18 @@ def _phases(state: PodState, main: ContainerState | None) -> StartPhases | None:
     return StartPhases.of_pod(None if again else scheduled_at, prepared_at, runs, main.started_at, ready_at)
 
 
+def _engines(spec: Json) -> list[Json]:
+    return [item for item in spec.get("containers", []) if item["name"] in _CONTAINERS]
+
+
 def _command(spec: Json) -> list[str]:
     """Return the words with which the engine's container starts."""
-    engines = (item for item in spec.get("containers", []) if item["name"] in _CONTAINERS)
-    return [word for item in engines for words in ("command", "args") for word in item.get(words) or ()]
+    return [word for item in _engines(spec) for words in ("command", "args") for word in item.get(words) or ()]
 
 
 def _port(spec: Json) -> int:
     """Port of the engine's container; 0 for a worker."""
-    ports = [
-        port for item in spec.get("containers", []) if item["name"] in _CONTAINERS for port in item.get("ports", [])
-    ]
+    ports = (port for item in _engines(spec) for port in item.get("ports", []))
     return next((port["containerPort"] for port in ports if port.get("name") == "http"), 0)
 
 

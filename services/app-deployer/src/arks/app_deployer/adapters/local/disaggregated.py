@@ -4,9 +4,8 @@ The program is one replica of a workload, kept like any engine. If one of its pr
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
-from itertools import pairwise
 
 from arks.app_deployer.adapters.local.runtimes import EngineRequirements, ark_requirements
 from arks.app_deployer.adapters.local.workloads import LocalWorkloads
@@ -14,6 +13,7 @@ from arks.app_deployer.domain import checks
 from arks.app_deployer.domain.disaggregated import STAGES, ObservedDisaggregated, on_one_machine
 from arks.app_deployer.domain.launch.arguments import as_arguments
 from arks.app_deployer.domain.launch.local_commands import EngineParameters, engine_command
+from arks.app_deployer.domain.launch.options import number_of
 from arks.app_deployer.domain.launch.profile_set import Profiles
 from arks.app_deployer.domain.workload import ObservedWorkload, Refusal, Workload
 from arks.contracts.manifests import one_machine
@@ -81,11 +81,6 @@ def _read(spec: ArksApplicationSpec) -> tuple[dict[str, int], dict[str, list[str
     return engines, {stage: json.loads(given[f"--{stage}-arguments"]) for stage in STAGES}
 
 
-def _number_after(words: Sequence[str], option: str) -> int:
-    """0 without the option."""
-    return next((int(after) for word, after in pairwise(words) if word == option), 0)
-
-
 class LocalDisaggregatedWorkloads:
     def __init__(self, workloads: LocalWorkloads, *, grace_seconds: float) -> None:
         """`workloads`: for these applications alone, with ApartRuntimes. `grace_seconds`: of requests at a removal."""
@@ -121,7 +116,7 @@ class LocalDisaggregatedWorkloads:
     def _parts(self, key: Key, observed: ObservedWorkload, *, terminating: bool = False) -> ObservedDisaggregated:
         """With the engines that the program has, not those that the spec wants: that may be any number."""
         commands = [self._workloads.command(key, replica.name) for replica in observed.replicas[:1]]
-        engines = [_number_after(commands[0] if commands else [], option) for option in ("--prefillers", "--decoders")]
+        engines = [number_of(commands[0] if commands else [], (option,)) for option in ("--prefillers", "--decoders")]
         return on_one_machine(key.name, observed, *engines, terminating=terminating)
 
     def keys(self) -> set[Key]:

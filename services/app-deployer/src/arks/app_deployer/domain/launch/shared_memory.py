@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from arks.app_deployer.domain.launch.options import number_of
+from arks.app_deployer.domain.launch.options import largest_of
 from arks.app_deployer.domain.launch.profiles import SharedMemory
 
 VOLUME = "arks-shm"
@@ -13,8 +13,4 @@ def is_needed(memory: SharedMemory | None, tensor_parallel_size: int | None, arg
     """`memory`: of the runtime's profile. `arguments`: the user's, which may want several processes too."""
     if memory is None:
         return False
-    return (
-        memory.always
-        or (tensor_parallel_size or 1) > 1
-        or any(number_of(arguments, option) > 1 for option in memory.options)
-    )
+    return memory.always or (tensor_parallel_size or 1) > 1 or largest_of(arguments, memory.options) > 1

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from arks.app_deployer.domain.launch.options import number_of
 
-_VLLM, _VLLM_ENGINES = "--max-num-seqs", ("--data-parallel-size", "-dp")
+_VLLM, _VLLM_ENGINES = ("--max-num-seqs",), ("--data-parallel-size", "-dp")
 """Each of several engines of a replica takes as many (vLLM's `SchedulerConfig`); Dynamo's workers have it too."""
 _WHOLE = ("--max-running-requests", "--parallel")
 """Of a replica: SGLang's of all data parallel ranks (each gets `max_running_requests // dp_size` in 0.5), and ARK's."""
@@ -25,8 +25,7 @@ def slots_in(words: Sequence[str]) -> int:
     `words`: the command with its arguments. A line for a shell (`bash -c LINE`) is read by its words too.
     """
     found = [_with_dashes(word) for text in words for word in _words(text)]
-    engines = max(1, *(number_of(found, option) for option in _VLLM_ENGINES))
-    slots = number_of(found, _VLLM) * engines or max(number_of(found, option) for option in _WHOLE)
+    slots = number_of(found, _VLLM) * (number_of(found, _VLLM_ENGINES) or 1) or number_of(found, _WHOLE)
     return slots if slots <= _MOST else 0
 
 

@@ -143,7 +143,8 @@ class Applications:
         if measured[1] is not counted:
             engines = [replica for replica in part.replicas if replica.state is ReplicaState.READY]
             starting = sum(replica.state is ReplicaState.STARTING for replica in part.replicas)
-        slots, reader = [replica.slots for replica in engines], reader_of(part.runtime)
+        slots = [replica.slots for replica in engines]
+        reader = reader_of(part.runtime)
         return replace(
             _of_engines([*(report for _, report in ready), *draining], at, part.stage),
             ready=len(engines),
