@@ -1,6 +1,6 @@
 """Compares, by request id, what clients received, what the engine generated, and what the ledger charges.
 
-The rules, from docs/architecture.md ("Leases") and token_quota/domain/charge.py:
+The rules, from docs/architecture/leases.md and token_quota/domain/charge.py:
 
 - Every request that reached the engine is charged, once.
 - An answer that the client received to its end, and any that the engine counted in it: the engine's numbers, exactly.

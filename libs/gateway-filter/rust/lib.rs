@@ -1,7 +1,8 @@
 //! Admission and metering of requests inside Envoy, as a dynamic module of its own process.
 //!
 //! Pure parts come first: [`json`] to [`names`] read bodies, [`tables`] to [`admission`] decide. `envoy` connects them
-//! with Envoy. docs/architecture.md of Arks defines the protocol with token-quota and the files that the filter writes.
+//! with Envoy. docs/architecture/admission.md of Arks defines the protocol with token-quota, leases.md beside it the files
+//! that the filter writes.
 
 pub mod addresses;
 pub mod admission;

@@ -1,4 +1,4 @@
-//! A line of the usage log: a JSON array. docs/architecture.md fixes its members.
+//! A line of the usage log: a JSON array. docs/architecture/leases.md fixes its members.
 
 use std::fmt::Write;
 use std::rc::Rc;

@@ -1,5 +1,5 @@
 """Leases under ten times the load that limits admit: eight workers behind two replicas, on a real Valkey, in simulated
-minutes. Workers and shippers follow docs/architecture.md; only time is simulated.
+minutes. Workers and shippers follow docs/architecture/leases.md; only time is simulated.
 """
 
 import sys

@@ -1,4 +1,4 @@
-"""The lines of the usage log that the native filter writes: docs/architecture.md fixes their columns."""
+"""The lines of the usage log that the native filter writes: docs/architecture/leases.md fixes their columns."""
 
 import json
 from typing import Any

@@ -306,7 +306,7 @@ class Api:
 
 
 def read_admit_request(headers: Headers) -> AdmitRequest | Rejection:
-    """The headers of the gateway's filter, fixed in docs/architecture.md."""
+    """The headers of the gateway's filter, fixed in docs/architecture/admission.md."""
     gateway, operation = headers.get("x-arks-gateway"), headers.get("x-arks-operation")
     if not gateway or operation not in _OPERATIONS:
         return answers.not_understood("x-arks-gateway and x-arks-operation are required.")

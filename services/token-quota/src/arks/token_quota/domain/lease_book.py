@@ -1,6 +1,6 @@
 """The lease book: joins what a gateway wrote when requests started and when they ended, into usage batches.
 
-docs/architecture.md ("Leases") defines both files and has the argument why the result is exact. Pure: lines and times
+docs/architecture/leases.md defines both files and has the argument why the result is exact. Pure: lines and times
 go in, batches come out; `state` and `LeaseBook(state)` carry it over a restart.
 """
 

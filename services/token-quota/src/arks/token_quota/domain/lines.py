@@ -1,4 +1,4 @@
-"""Lines of the two files that a gateway's filter writes: JSON arrays, whose members docs/architecture.md ("Leases")
+"""Lines of the two files that a gateway's filter writes: JSON arrays, whose members docs/architecture/leases.md
 fixes. Decoding checks their bounds.
 """
 

@@ -189,7 +189,7 @@ def _router() -> dict[str, Any]:
 def usage_log(settings: GatewaySettings) -> list[dict[str, Any]]:
     """Let the native module write a line for each request with a grant; other requests have used nothing.
 
-    docs/architecture.md fixes the columns. Envoy's own logger would wake a thread for each kilobyte.
+    docs/architecture/leases.md fixes the columns. Envoy's own logger would wake a thread for each kilobyte.
     """
     config = _in_module(LoggerModule, "usage", settings.usage_log_path, kind="logger")
     return [{"name": "usage", "typed_config": config}]
